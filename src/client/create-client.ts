@@ -1,0 +1,119 @@
+import type {
+  DescMessage,
+  DescMethodBiDiStreaming,
+  DescMethodClientStreaming,
+  DescMethodServerStreaming,
+  DescMethodStreaming,
+  DescMethodUnary,
+  DescService,
+  MessageInitShape,
+  MessageShape,
+} from "@bufbuild/protobuf";
+import { makeAnyClient, type Transport } from "@connectrpc/connect";
+import type { CallOptions } from "../call-options.ts";
+import { one } from "../flow.ts";
+import {
+  contextValuesOf,
+  type Duplex,
+  type ServerStream,
+  type Sink,
+  StreamingCall,
+} from "./streaming-call.ts";
+
+type Req<I extends DescMessage> = MessageInitShape<I>;
+type Res<O extends DescMessage> = MessageShape<O>;
+
+/** One request, one response. */
+export type UnaryCall<I extends DescMessage, O extends DescMessage> = (
+  request: Req<I>,
+  options?: CallOptions,
+) => Promise<Res<O>>;
+
+/** One request, many responses. */
+export type ServerStreamingCall<I extends DescMessage, O extends DescMessage> = (
+  request: Req<I>,
+  options?: CallOptions,
+) => ServerStream<Res<O>>;
+
+/** Many requests, one response: sent one by one, or from an iterable. */
+export interface ClientStreamingCall<I extends DescMessage, O extends DescMessage> {
+  (options?: CallOptions): Sink<Req<I>, Res<O>>;
+  (requests: AsyncIterable<Req<I>>, options?: CallOptions): Promise<Res<O>>;
+}
+
+/** Many requests, many responses: sent one by one, or from an iterable. */
+export interface BidirectionalCall<I extends DescMessage, O extends DescMessage> {
+  (options?: CallOptions): Duplex<Req<I>, Res<O>>;
+  (requests: AsyncIterable<Req<I>>, options?: CallOptions): ServerStream<Res<O>>;
+}
+
+/** A function for each method of a service, typed by its descriptor. */
+export type Client<Desc extends DescService> = {
+  [P in keyof Desc["method"]]: Desc["method"][P] extends DescMethodUnary<infer I, infer O>
+    ? UnaryCall<I, O>
+    : Desc["method"][P] extends DescMethodServerStreaming<infer I, infer O>
+      ? ServerStreamingCall<I, O>
+      : Desc["method"][P] extends DescMethodClientStreaming<infer I, infer O>
+        ? ClientStreamingCall<I, O>
+        : Desc["method"][P] extends DescMethodBiDiStreaming<infer I, infer O>
+          ? BidirectionalCall<I, O>
+          : never;
+};
+
+/**
+ * Makes a typed client of a service. It works on any Connect Transport; calls
+ * start when they are made, and every failure is a ConnectError.
+ */
+export function createClient<Desc extends DescService>(
+  service: Desc,
+  transport: Transport,
+): Client<Desc> {
+  return makeAnyClient(service, (method) => {
+    switch (method.methodKind) {
+      case "unary":
+        return unary(transport, method);
+      case "server_streaming":
+        return (request: Req<DescMessage>, options?: CallOptions) =>
+          new StreamingCall(transport, method, one(request), options);
+      case "client_streaming":
+        return streaming(transport, method, (call) => call.finish());
+      case "bidi_streaming":
+        return streaming(transport, method, (call) => call);
+    }
+  }) as Client<Desc>;
+}
+
+function unary<I extends DescMessage, O extends DescMessage>(
+  transport: Transport,
+  method: DescMethodUnary<I, O>,
+): UnaryCall<I, O> {
+  return async (request, options) => {
+    const response = await transport.unary(
+      method,
+      options?.signal,
+      options?.timeoutMs,
+      options?.headers,
+      request,
+      contextValuesOf(options),
+    );
+    options?.onHeader?.(response.header);
+    options?.onTrailer?.(response.trailer);
+    return response.message;
+  };
+}
+
+type Requests<I extends DescMessage> = AsyncIterable<Req<I>>;
+
+/** A call whose requests come one by one, or all from an iterable: `whole` makes the result of the latter. */
+function streaming<I extends DescMessage, O extends DescMessage, Whole>(
+  transport: Transport,
+  method: DescMethodStreaming<I, O>,
+  whole: (call: StreamingCall<I, O>) => Whole,
+) {
+  return (first?: Requests<I> | CallOptions, second?: CallOptions) => {
+    if (first === undefined || !(Symbol.asyncIterator in first)) {
+      return new StreamingCall(transport, method, undefined, first);
+    }
+    return whole(new StreamingCall(transport, method, first, second));
+  };
+}

@@ -1,0 +1,236 @@
+import type {
+  DescMessage,
+  DescMethodStreaming,
+  MessageInitShape,
+  MessageShape,
+} from "@bufbuild/protobuf";
+import {
+  Code,
+  type ContextValues,
+  createContextValues,
+  type StreamResponse,
+  type Transport,
+} from "@connectrpc/connect";
+import { type CallOptions, compressRequests } from "../call-options.ts";
+import { asFailure, failure, fromAbort, handled } from "../failure.ts";
+import { onAbort, Queue } from "../flow.ts";
+
+/** How many messages send() takes before the transport does. */
+const QUEUE_MESSAGES = 16;
+
+/**
+ * Where a call stands: "connecting" until its stream is open, "resuming" while
+ * it looks for a new connection, "closed" once it is over.
+ */
+export type CallState = "connecting" | "open" | "resuming" | "closed";
+
+/** What every streaming call has. */
+interface Ongoing extends AsyncDisposable {
+  /** The response headers, when they come. Rejects where the call ends without. */
+  readonly headers: Promise<Headers>;
+  /** The trailers, at the end of a call that ended well and was read to its end; else rejects with the call's error. */
+  readonly trailers: Promise<Headers>;
+  /** Where the call stands. */
+  readonly state: CallState;
+  /** Ends the call now: both sides see CANCELED. Does nothing where it is over. */
+  cancel(reason?: unknown): void;
+}
+
+/** A server-streaming call: an iterable of responses. Leaving the loop cancels the call. */
+export interface ServerStream<Res> extends Ongoing, AsyncIterable<Res> {}
+
+/** The client's side of a client-streaming call. */
+export interface Sink<Req, Res> extends Ongoing {
+  /** As Duplex.send(). */
+  send(message: Req): Promise<void>;
+  /** Half-closes, and waits for the one response. */
+  finish(): Promise<Res>;
+}
+
+/**
+ * The client's side of a bidirectional call: send in one place, iterate in
+ * another; neither waits for the other. Leaving the loop cancels the call.
+ */
+export interface Duplex<Req, Res> extends Ongoing, AsyncIterable<Res> {
+  /**
+   * Sends a message. Resolves when there is room for the next: awaiting it is
+   * the backpressure. May be called from several places at once; messages leave
+   * whole, in the order of the calls. Rejects, and never hangs, once the call is
+   * over: with the call's error, or FAILED_PRECONDITION where it ended well or
+   * was half-closed.
+   */
+  send(message: Req): Promise<void>;
+  /** Half-close: no more messages from here; responses go on. */
+  closeSend(): void;
+}
+
+/** Every streaming call is this one; the method kinds differ in the interface that they show. */
+export class StreamingCall<I extends DescMessage, O extends DescMessage>
+  implements
+    Duplex<MessageInitShape<I>, MessageShape<O>>,
+    Sink<MessageInitShape<I>, MessageShape<O>>
+{
+  readonly #name: string;
+  readonly #controller = new AbortController();
+  readonly #queue: Queue<MessageInitShape<I>> | undefined;
+  readonly #response: Promise<StreamResponse<I, O>>;
+  readonly #ended = Promise.withResolvers<Headers>();
+  readonly #options: CallOptions;
+  readonly #callerAbort: Disposable;
+  #messages: AsyncIterator<MessageShape<O>> | undefined;
+  #state: CallState = "connecting";
+  #halfClosed = false;
+
+  /** @param requests the requests, where the caller has them as an iterable */
+  constructor(
+    transport: Transport,
+    method: DescMethodStreaming<I, O>,
+    requests: AsyncIterable<MessageInitShape<I>> | undefined,
+    options: CallOptions = {},
+  ) {
+    this.#name = `${method.parent.typeName}.${method.name}`;
+    this.#options = options;
+    this.#callerAbort = onAbort(options.signal, (reason) => this.#abort(fromAbort(reason)));
+    if (requests === undefined) this.#queue = new Queue(QUEUE_MESSAGES, () => this.#opened());
+    this.#response = handled(
+      transport.stream(
+        method,
+        this.#controller.signal,
+        options.timeoutMs,
+        options.headers,
+        requests ?? (this.#queue as Queue<MessageInitShape<I>>),
+        contextValuesOf(options),
+      ),
+    );
+    handled(this.#ended.promise);
+    this.#response.then(
+      (response) => {
+        this.#opened();
+        options.onHeader?.(response.header);
+      },
+      (error) => this.#fail(error),
+    );
+  }
+
+  get state(): CallState {
+    return this.#queue?.failed === true ? "closed" : this.#state;
+  }
+
+  get headers(): Promise<Headers> {
+    return handled(this.#response.then((response) => response.header));
+  }
+
+  get trailers(): Promise<Headers> {
+    return this.#ended.promise;
+  }
+
+  send(message: MessageInitShape<I>): Promise<void> {
+    if (!this.#halfClosed && this.#queue !== undefined) return this.#queue.push(message);
+    return handled(
+      Promise.reject(
+        failure(Code.FailedPrecondition, `${this.#name}: nothing can be sent after half-close`),
+      ),
+    );
+  }
+
+  closeSend(): void {
+    this.#halfClosed = true;
+    this.#queue?.end();
+  }
+
+  cancel(reason?: unknown): void {
+    if (this.#state !== "closed") this.#abort(fromAbort(reason));
+  }
+
+  async finish(): Promise<MessageShape<O>> {
+    this.closeSend();
+    const first = await this.#next();
+    const second = first.done === true ? first : await this.#next();
+    if (second.done !== true) this.cancel();
+    if (first.done !== true && second.done === true) return first.value;
+    const got = first.done === true ? "no response" : "more than one response";
+    throw failure(Code.Unimplemented, `protocol error: ${this.#name} got ${got}; it has just one`);
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<MessageShape<O>, undefined> {
+    const leave = async (): Promise<IteratorReturnResult<undefined>> => {
+      if (this.#state !== "closed") {
+        this.#abort(failure(Code.Canceled, "the caller left the loop"));
+      }
+      return { done: true, value: undefined };
+    };
+    return {
+      next: () => this.#next(),
+      return: leave,
+      throw: async (error) => {
+        await leave();
+        throw error;
+      },
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.cancel();
+  }
+
+  #opened(): void {
+    if (this.#state === "connecting") this.#state = "open";
+  }
+
+  readonly #onResult = (
+    result: IteratorResult<MessageShape<O>, unknown>,
+  ): IteratorResult<MessageShape<O>, undefined> => {
+    if (result.done !== true) return result;
+    this.#end();
+    return { done: true, value: undefined };
+  };
+
+  readonly #onError = (error: unknown): never => {
+    this.#fail(error);
+    throw error;
+  };
+
+  #next(): Promise<IteratorResult<MessageShape<O>, undefined>> {
+    if (this.#messages !== undefined) {
+      return this.#messages.next().then(this.#onResult, this.#onError);
+    }
+    return this.#response.then((response) => {
+      this.#messages ??= response.message[Symbol.asyncIterator]();
+      return this.#messages.next().then(this.#onResult, this.#onError);
+    });
+  }
+
+  /** The server ended the call well. */
+  #end(): void {
+    if (this.#state === "closed") return;
+    this.#close(failure(Code.FailedPrecondition, `${this.#name}: the server has ended the call`));
+    this.#response.then(({ trailer }) => {
+      this.#ended.resolve(trailer);
+      this.#options.onTrailer?.(trailer);
+    });
+  }
+
+  #fail(error: unknown): void {
+    if (this.#state === "closed") return;
+    this.#close(error);
+    this.#ended.reject(error);
+  }
+
+  #abort(error: unknown): void {
+    this.#controller.abort(error);
+    this.#fail(asFailure(error));
+  }
+
+  #close(sendError: unknown): void {
+    this.#state = "closed";
+    this.#callerAbort?.[Symbol.dispose]();
+    this.#queue?.fail(sendError);
+  }
+}
+
+/** The context values of a call: the caller's, and what Hawser adds to them. */
+export function contextValuesOf(options: CallOptions | undefined): ContextValues | undefined {
+  if (options?.compress === undefined) return options?.contextValues;
+  const values = options.contextValues ?? createContextValues();
+  return values.set(compressRequests, options.compress);
+}

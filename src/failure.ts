@@ -1,0 +1,72 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+
+/**
+ * Makes an error of Hawser's: a ConnectError with a code, a message that names
+ * the numbers and the remedy, and what caused it.
+ */
+export function failure(code: Code, message: string, cause?: unknown): ConnectError {
+  return new ConnectError(message, code, undefined, undefined, cause);
+}
+
+/** A message that does not fit the limit of the side that refuses it. */
+export function tooLarge(
+  bytes: number,
+  limit: "readMaxBytes" | "writeMaxBytes",
+  limitBytes: number,
+): ConnectError {
+  return failure(
+    Code.ResourceExhausted,
+    `message of ${bytes} B is over ${limit} ${limitBytes} B: send smaller messages or raise ${limit}`,
+  );
+}
+
+/** The deadline of a call passed; `timeoutMs` as the caller gave it. */
+export function deadlineExceeded(timeoutMs: number): ConnectError {
+  return failure(Code.DeadlineExceeded, `the deadline of ${timeoutMs} ms passed`);
+}
+
+/**
+ * What an AbortSignal's reason means for a call: a ConnectError passes as it
+ * is, a TimeoutError (AbortSignal.timeout) is DEADLINE_EXCEEDED, the rest is
+ * CANCELED.
+ */
+export function fromAbort(reason: unknown): ConnectError {
+  if (reason instanceof ConnectError) return reason;
+  if (reason instanceof Error && reason.name === "TimeoutError") {
+    return failure(Code.DeadlineExceeded, "the caller's signal timed out", reason);
+  }
+  return failure(Code.Canceled, "the call was cancelled", reason);
+}
+
+/** Any thrown value as a ConnectError; one that already is passes as it is. */
+export function asFailure(reason: unknown): ConnectError {
+  return reason instanceof ConnectError ? reason : ConnectError.from(reason);
+}
+
+/**
+ * What a handler threw, as the client may see it: a ConnectError goes out as
+ * it is; anything else is a bug whose text stays here.
+ */
+export function toWire(thrown: unknown): ConnectError {
+  return thrown instanceof ConnectError ? thrown : failure(Code.Internal, "internal error", thrown);
+}
+
+/** The code of a Node system error (ECONNREFUSED …), or its message. */
+export function systemReason(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) {
+    return systemReason(error.errors[0]);
+  }
+  if (error instanceof Error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    return typeof code === "string" ? code : error.message;
+  }
+  return String(error);
+}
+
+/** Marks a promise as looked after, so that a rejection nobody awaits ends no process. */
+export function handled<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(ignore);
+  return promise;
+}
+
+function ignore(): void {}

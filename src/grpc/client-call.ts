@@ -1,0 +1,365 @@
+import {
+  type ClientHttp2Stream,
+  constants,
+  type IncomingHttpHeaders,
+  type IncomingHttpStatusHeader,
+  type OutgoingHttpHeaders,
+} from "node:http2";
+import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { asFailure, deadlineExceeded, failure, fromAbort, handled } from "../failure.ts";
+import { after, Inbox, onAbort, type Pump, pump, Queue } from "../flow.ts";
+import { ENCODING } from "./compression.ts";
+import type { Connection } from "./connection.ts";
+import type { Connections } from "./connections.ts";
+import { type Frame, FrameReader } from "./framing.ts";
+import { type Limits, MessageReader, MessageWriter } from "./message.ts";
+import { toHeaders } from "./metadata.ts";
+import { Outbox } from "./outbox.ts";
+import { readReset } from "./reset.ts";
+import { codeFromHttp, readStatus } from "./status.ts";
+import { formatTimeout } from "./timeout.ts";
+
+/** What a call is made of. */
+export interface ClientCallInit<I extends DescMessage, O extends DescMessage> extends Limits {
+  readonly connections: Connections;
+  readonly input: I;
+  readonly output: O;
+  /** All request headers but grpc-timeout. */
+  readonly headers: OutgoingHttpHeaders;
+  readonly timeoutMs: number | undefined;
+  readonly signal: AbortSignal | undefined;
+  /** Requests from this size on are compressed; `undefined`: none. */
+  readonly compressFromBytes: number | undefined;
+  readonly requests: AsyncIterable<MessageInitShape<I>>;
+}
+
+/** How many bytes of responses wait for the caller before the server is told to wait. */
+const INBOX_BYTES = 64 * 1024;
+
+/** How much of what was sent is kept for another attempt, until the server answers. */
+const REPLAY_BYTES = 64 * 1024;
+
+/** How often a call that the server certainly never processed is tried again (gRPC A6, transparent retry). */
+const TRANSPARENT_RETRIES = 3;
+
+interface Sent {
+  flags: number;
+  payload: Uint8Array;
+}
+
+/**
+ * One gRPC call of a client, of any kind. It ends once, by the first of: the
+ * server's status, the caller's cancel, the deadline, a protocol error, the
+ * loss of the connection. Until the server has answered, a call that it never
+ * processed is tried again on another connection, with all that was sent.
+ */
+export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessage = DescMessage> {
+  /** Resolves when the response headers are here; rejects where the call ends without. */
+  readonly answered: Promise<void>;
+  /** The responses: ends at the status OK, throws at any other end. */
+  readonly responses: Inbox<Frame, MessageShape<O>>;
+  readonly #init: ClientCallInit<I, O>;
+  readonly #answer = Promise.withResolvers<void>();
+  readonly #endsAt: number;
+  #deadline: Disposable | undefined;
+  #abort: Disposable | undefined;
+  #stream: ClientHttp2Stream | undefined;
+  #outbox: Outbox | undefined;
+  #reattached: PromiseWithResolvers<void> | undefined;
+  #pump: Pump | undefined;
+  #started = false;
+  #halfClosed = false;
+  #sent: Sent[] | undefined = [];
+  #sentBytes = 0;
+  #attempts = 0;
+  #messages: MessageReader<O> | undefined;
+  #head: IncomingHttpHeaders | undefined;
+  #tail: IncomingHttpHeaders | undefined;
+  #header: Headers | undefined;
+  #trailer: Headers | undefined;
+  #status: "ok" | ConnectError | undefined;
+  #over = false;
+
+  constructor(init: ClientCallInit<I, O>) {
+    this.#init = init;
+    this.answered = handled(this.#answer.promise);
+    this.responses = new Inbox<Frame, MessageShape<O>>(INBOX_BYTES, {
+      open: (frame) => (this.#messages as MessageReader<O>).open(frame),
+      onRoom: () => this.#stream?.resume(),
+      onLeave: () => this.#finish(failure(Code.Canceled, "the caller left the call"), true),
+      onRefuse: (error) => this.#finish(asFailure(error), true),
+    });
+    const { timeoutMs, signal } = init;
+    this.#endsAt = timeoutMs === undefined ? 0 : performance.now() + timeoutMs;
+    if (timeoutMs !== undefined) {
+      this.#deadline = after(timeoutMs, () => this.#finish(deadlineExceeded(timeoutMs), true));
+    }
+    this.#abort = onAbort(signal, (reason) => this.#finish(fromAbort(reason), true));
+    if (!this.#over) this.#attempt();
+  }
+
+  /** The response headers; empty before they came. */
+  get header(): Headers {
+    this.#header ??= toHeaders(this.#head ?? {});
+    return this.#header;
+  }
+
+  /** The trailers; filled at the end of the call. */
+  get trailer(): Headers {
+    this.#trailer ??= toHeaders(this.#tail ?? {});
+    return this.#trailer;
+  }
+
+  #ended(trailers: IncomingHttpHeaders): void {
+    this.#tail = trailers;
+    if (this.#trailer === undefined) return;
+    for (const [name, value] of toHeaders(trailers)) this.#trailer.append(name, value);
+  }
+
+  #attempt(): void {
+    this.#attempts++;
+    const connection = this.#init.connections.ready();
+    if (connection !== undefined) {
+      this.#open(connection);
+      return;
+    }
+    this.#init.connections.acquire().then(
+      (connection) => {
+        if (!this.#over) this.#open(connection);
+      },
+      (error) => this.#finish(asFailure(error), true),
+    );
+  }
+
+  #open(connection: Connection): void {
+    const headers = { ...this.#init.headers };
+    if (this.#init.timeoutMs !== undefined) {
+      headers["grpc-timeout"] = formatTimeout(Math.max(this.#endsAt - performance.now(), 0.001));
+    }
+    let stream: ClientHttp2Stream;
+    try {
+      stream = connection.request(headers);
+    } catch (error) {
+      // Either the connection went away between the look and the use, or the headers are no headers.
+      if (!connection.usable) this.#attempt();
+      else this.#finish(invalidHeaders(error), true);
+      return;
+    }
+    this.#stream = stream;
+    this.#outbox = new Outbox(stream);
+    this.#listen(stream, connection);
+    for (const { flags, payload } of this.#sent ?? []) this.#outbox.write(flags, payload);
+    if (this.#halfClosed) this.#outbox.end();
+    this.#reattached?.resolve();
+    this.#reattached = undefined;
+    if (!this.#started) this.#start();
+  }
+
+  /** Begins to take requests: once, whatever the number of attempts. */
+  #start(): void {
+    this.#started = true;
+    const { input, requests, compressFromBytes } = this.#init;
+    const writer = new MessageWriter(
+      input,
+      this.#init,
+      { fromBytes: compressFromBytes },
+      {
+        write: (flags, payload) => this.#send(flags, payload),
+        end: () => {
+          this.#halfClosed = true;
+          this.#outbox?.end();
+        },
+      },
+    );
+    if (requests instanceof Queue) {
+      requests.pipeTo({
+        write: (message) => {
+          try {
+            return writer.write(message)?.catch((error) => this.#refuse(error));
+          } catch (error) {
+            return this.#refuse(error);
+          }
+        },
+        end: () => writer.end(),
+      });
+      return;
+    }
+    this.#pump = pump(requests, writer);
+    this.#pump.done.catch((error) => this.#finish(asFailure(error), true));
+  }
+
+  #refuse(error: unknown): never {
+    const refusal = asFailure(error);
+    this.#finish(refusal, true);
+    throw refusal;
+  }
+
+  #send(flags: number, payload: Uint8Array): Promise<void> | undefined {
+    if (this.#sent !== undefined) {
+      this.#sentBytes += payload.length;
+      if (this.#sentBytes > REPLAY_BYTES) this.#sent = undefined;
+      else this.#sent.push({ flags, payload });
+    }
+    if (this.#outbox !== undefined) return this.#outbox.write(flags, payload);
+    this.#reattached ??= Promise.withResolvers();
+    return this.#reattached.promise;
+  }
+
+  #listen(stream: ClientHttp2Stream, connection: Connection): void {
+    const current = () => this.#stream === stream && !this.#over;
+    const reader = new FrameReader(this.#init.readMaxBytes, (frame) => {
+      this.#messages?.check(frame);
+      if (!this.responses.put(frame, frame.end - frame.start)) stream.pause();
+    });
+    stream.on("response", (headers, flags) => {
+      if (current()) this.#answered(headers, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
+    });
+    stream.on("data", (chunk: Uint8Array) => {
+      if (!current()) return;
+      try {
+        reader.push(chunk);
+      } catch (error) {
+        this.#finish(asFailure(error), false);
+      }
+    });
+    stream.on("trailers", (trailers) => {
+      if (!current()) return;
+      this.#ended(trailers);
+      this.#status ??= this.#readStatus(trailers);
+      // All is here: taken in now, it cannot be lost with the connection.
+      stream.resume();
+    });
+    stream.on("end", () => {
+      if (!current() || this.#status === undefined) return;
+      if (reader.partial && this.#status === "ok") {
+        this.#finish(failure(Code.Internal, "protocol error: the last message was cut off"), false);
+      } else {
+        this.#finish(this.#status === "ok" ? undefined : this.#status, false);
+      }
+    });
+    stream.on("error", () => {});
+    stream.on("close", () => {
+      if (current()) this.#closed(stream, connection);
+    });
+  }
+
+  #answered(headers: IncomingHttpHeaders & IncomingHttpStatusHeader, ended: boolean): void {
+    this.#head = headers;
+    this.#sent = undefined;
+    const refusal = this.#checkHead(headers, ended);
+    if (refusal !== undefined) {
+      this.#finish(refusal, false);
+      return;
+    }
+    this.#messages = new MessageReader(
+      this.#init.output,
+      this.#init,
+      headers["grpc-encoding"] as string | undefined,
+    );
+    if (ended) {
+      this.#ended(headers);
+      this.#status = "ok";
+    }
+    this.#answer.resolve();
+  }
+
+  /** The status of the trailers; an error brings the response headers along, as Connect's errors do. */
+  #readStatus(trailers: IncomingHttpHeaders): "ok" | ConnectError | undefined {
+    const status = readStatus(trailers);
+    if (status instanceof ConnectError) {
+      for (const [name, value] of this.header) status.metadata.append(name, value);
+    }
+    return status;
+  }
+
+  /** What is wrong with response headers, or the error that they bring. */
+  #checkHead(
+    headers: IncomingHttpHeaders & IncomingHttpStatusHeader,
+    ended: boolean,
+  ): ConnectError | undefined {
+    const from = this.#init.connections.target.name;
+    const status = readStatus(headers);
+    if (status !== undefined && status !== "ok") return status;
+    const http = headers[":status"];
+    if (http !== 200) {
+      return failure(
+        codeFromHttp(http ?? 0),
+        `HTTP status ${http} from ${from}, without a gRPC status`,
+      );
+    }
+    const contentType = String(headers["content-type"] ?? "");
+    if (!/^application\/grpc(?:\+proto)?(?:;|$)/i.test(contentType)) {
+      const grpc = contentType.startsWith("application/grpc");
+      return failure(
+        grpc ? Code.Internal : Code.Unknown,
+        `content-type "${contentType}" from ${from} is not gRPC with protobuf: is it a gRPC server?`,
+      );
+    }
+    const encoding = headers["grpc-encoding"];
+    if (encoding !== undefined && encoding !== ENCODING && encoding !== "identity") {
+      return failure(Code.Internal, `grpc-encoding "${encoding}" from ${from} was not asked for`);
+    }
+    if (ended && status === undefined) {
+      return failure(Code.Internal, `${from} ended the call without a gRPC status`);
+    }
+    return undefined;
+  }
+
+  /** The stream is gone, and no status came. */
+  #closed(stream: ClientHttp2Stream, connection: Connection): void {
+    if (this.#status !== undefined) {
+      this.#finish(this.#status === "ok" ? undefined : this.#status, false);
+      return;
+    }
+    const reset = readReset(stream.rstCode ?? 0, connection.target.name);
+    const unprocessed = connection.neverProcessed(stream) || reset.refused;
+    if (
+      unprocessed &&
+      this.#sent !== undefined &&
+      this.#attempts <= TRANSPARENT_RETRIES &&
+      connection.lost?.code !== Code.Canceled
+    ) {
+      this.#outbox?.fail(reset.error);
+      this.#outbox = undefined;
+      this.#attempt();
+      return;
+    }
+    this.#finish(connection.lost ?? reset.error, false);
+  }
+
+  /** @param drop whether responses that wait for the caller are dropped */
+  #finish(error: ConnectError | undefined, drop: boolean): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#deadline?.[Symbol.dispose]();
+    this.#abort?.[Symbol.dispose]();
+    if (error !== undefined) this.#answer.reject(error);
+    if (drop) this.responses.fail(error);
+    else this.responses.close(error);
+    const stopped =
+      error ??
+      failure(Code.FailedPrecondition, "the server has ended the call: nothing is sent any more");
+    this.#outbox?.fail(stopped);
+    this.#reattached?.reject(stopped);
+    this.#pump?.stop();
+    if (this.#init.requests instanceof Queue) this.#init.requests.fail(stopped);
+    const stream = this.#stream;
+    if (stream === undefined || stream.closed) return;
+    // The server's status may have come before the client's half-close; the stream is freed all the same.
+    if (error === undefined || this.#status !== undefined) {
+      if (!stream.writableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+    } else {
+      stream.close(constants.NGHTTP2_CANCEL);
+    }
+    stream.resume();
+  }
+}
+
+function invalidHeaders(error: unknown): ConnectError {
+  return failure(
+    Code.InvalidArgument,
+    `the call's headers cannot be sent: ${error instanceof Error ? error.message : error}`,
+    error,
+  );
+}

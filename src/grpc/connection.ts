@@ -1,0 +1,216 @@
+import * as http2 from "node:http2";
+import * as net from "node:net";
+import * as tls from "node:tls";
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { failure, systemReason } from "../failure.ts";
+import { after } from "../flow.ts";
+import { serverNameOf, type Target } from "./address.ts";
+import type { Keepalive } from "./keepalive.ts";
+
+/** TLS for a client: PEM texts, as node:tls takes them. */
+export interface ClientTls {
+  /** Who signed the server's certificate. Default: the CAs that Node trusts. */
+  ca?: string | Buffer | (string | Buffer)[];
+  /** The client's own certificate and key, where the server asks for one (mTLS). */
+  cert?: string | Buffer;
+  key?: string | Buffer;
+  /** The name that the server's certificate must have. Default: the host of baseUrl. */
+  serverName?: string;
+  /** `false` accepts any certificate: for experiments only. Default: true. */
+  rejectUnauthorized?: boolean;
+}
+
+/** What one stream may receive before it is read, and what one connection may have in flight. */
+const STREAM_WINDOW_BYTES = 256 * 1024;
+const CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024;
+
+/** One HTTP/2 connection of a client, from the server's SETTINGS on. */
+export class Connection {
+  readonly target: Target;
+  /** Resolves when the socket is closed. */
+  readonly gone: Promise<void>;
+  readonly #session: http2.ClientHttp2Session;
+  readonly #socket: net.Socket;
+  readonly #keepalive: Disposable;
+  #active = 0;
+  #lost: ConnectError | undefined;
+  #draining = false;
+  #lastStreamId = Number.POSITIVE_INFINITY;
+
+  /** @param onChange called when a call may find room here again, or never more */
+  constructor(
+    target: Target,
+    session: http2.ClientHttp2Session,
+    socket: net.Socket,
+    keepalive: Keepalive,
+    onChange: () => void,
+  ) {
+    this.target = target;
+    this.#session = session;
+    this.#socket = socket;
+    this.gone = new Promise((resolve) => socket.once("close", () => resolve()));
+    session.on("goaway", (code, lastStreamId, data) => {
+      this.#draining = true;
+      this.#lastStreamId = Math.min(this.#lastStreamId, lastStreamId);
+      const reason = data === undefined ? "" : Buffer.from(data).toString("latin1");
+      if (code === http2.constants.NGHTTP2_ENHANCE_YOUR_CALM && reason === "too_many_pings") {
+        keepalive.slowDown();
+      }
+      if (code !== http2.constants.NGHTTP2_NO_ERROR) {
+        this.#lose(
+          `it sent GOAWAY with HTTP/2 error ${code}${reason === "" ? "" : ` "${reason}"`}`,
+        );
+      }
+      onChange();
+    });
+    session.on("localSettings", onChange);
+    session.on("remoteSettings", onChange);
+    session.on("error", (error) => this.#lose(systemReason(error)));
+    session.on("close", () => {
+      this.#keepalive[Symbol.dispose]();
+      this.#lose("the server closed it");
+      onChange();
+    });
+    // Before the streams hear of it, so that they know why they end.
+    socket.prependListener("error", (error) => this.#lose(systemReason(error)));
+    socket.prependListener("close", () => this.#lose("the server closed it"));
+    this.#keepalive = keepalive.watch({
+      bytesRead: () => socket.bytesRead,
+      busy: () => this.#active > 0,
+      ping: (answered) => {
+        if (!session.destroyed) session.ping(() => answered());
+      },
+      dead: (afterMs) => {
+        this.#lose(`no answer to a keepalive ping for ${afterMs} ms`);
+        session.destroy();
+        socket.destroy();
+      },
+    });
+    socket.unref();
+  }
+
+  /** Whether another call can be opened here now. */
+  get hasRoom(): boolean {
+    return this.usable && this.#active < this.#session.remoteSettings.maxConcurrentStreams!;
+  }
+
+  /** Whether calls can be opened here, now or when others have ended. */
+  get usable(): boolean {
+    return !this.#draining && this.#lost === undefined && !this.#session.closed;
+  }
+
+  get active(): number {
+    return this.#active;
+  }
+
+  /** Why the connection is gone; `undefined` while it is not. */
+  get lost(): ConnectError | undefined {
+    return this.#lost;
+  }
+
+  /** Opens a stream. Throws where node:http2 refuses the headers, or the connection went away meanwhile. */
+  request(headers: http2.OutgoingHttpHeaders): http2.ClientHttp2Stream {
+    const stream = this.#session.request(headers, { endStream: false });
+    if (this.#active++ === 0) this.#socket.ref();
+    stream.once("close", () => {
+      if (--this.#active === 0) this.#socket.unref();
+    });
+    return stream;
+  }
+
+  /** Whether the server certainly did nothing for `stream`: its GOAWAY named an earlier one as its last. */
+  neverProcessed(stream: http2.ClientHttp2Stream): boolean {
+    return stream.id === undefined || stream.id > this.#lastStreamId;
+  }
+
+  /** Closes now; open calls fail with `reason`. */
+  destroy(reason: ConnectError): void {
+    this.#lost ??= reason;
+    this.#session.destroy();
+    this.#socket.destroy();
+  }
+
+  #lose(reason: string): void {
+    this.#lost ??= failure(
+      Code.Unavailable,
+      `the connection to ${this.target.name} was lost (${reason})`,
+    );
+  }
+}
+
+/**
+ * Connects: TCP, TLS and the server's SETTINGS within `timeoutMs`. Rejects
+ * with UNAVAILABLE that names the address and the reason.
+ */
+export async function connect(
+  target: Target,
+  tlsOptions: ClientTls | undefined,
+  timeoutMs: number,
+  keepalive: Keepalive,
+  signal: AbortSignal,
+  onChange: () => void,
+): Promise<Connection> {
+  const socket = target.tls ? tlsSocket(target, tlsOptions) : net.connect(target.connect);
+  socket.setNoDelay(true);
+  return await new Promise<Connection>((resolve, reject) => {
+    let session: http2.ClientHttp2Session | undefined;
+    let state = target.tls ? "the TLS handshake" : "the connection";
+    const timer = after(timeoutMs, () => fail(`${state} took over ${timeoutMs} ms`));
+    const cancelled = () => fail("the transport was closed");
+    const onError = (error: Error) => fail(systemReason(error));
+    const onClose = () => fail("the server closed the connection");
+    const settle = () => {
+      timer[Symbol.dispose]();
+      signal.removeEventListener("abort", cancelled);
+      socket.off("close", onClose);
+      session?.off("error", onError);
+    };
+    const fail = (reason: string) => {
+      settle();
+      // Whatever the socket says from now on was said before.
+      session?.on("error", () => {});
+      session?.destroy();
+      socket.destroy();
+      reject(
+        failure(
+          Code.Unavailable,
+          `cannot reach ${target.name} (${reason}): is a gRPC server running there?`,
+        ),
+      );
+    };
+    const greet = () => {
+      if (target.tls && (socket as tls.TLSSocket).alpnProtocol !== "h2") {
+        fail("it does not offer HTTP/2 by ALPN");
+        return;
+      }
+      state = "the server's HTTP/2 SETTINGS";
+      session = http2.connect(`${target.tls ? "https" : "http"}://${target.authority}`, {
+        createConnection: () => socket,
+        settings: { initialWindowSize: STREAM_WINDOW_BYTES, enablePush: false },
+        maxSessionMemory: 256,
+      });
+      session.on("error", onError);
+      session.once("remoteSettings", () => {
+        settle();
+        (session as http2.ClientHttp2Session).setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+        resolve(new Connection(target, session!, socket, keepalive, onChange));
+      });
+    };
+    signal.addEventListener("abort", cancelled);
+    socket.on("error", onError);
+    socket.on("close", onClose);
+    socket.once(target.tls ? "secureConnect" : "connect", greet);
+    if (signal.aborted) cancelled();
+  });
+}
+
+function tlsSocket(target: Target, options: ClientTls = {}): tls.TLSSocket {
+  const { serverName, rejectUnauthorized = true, ...pem } = options;
+  return tls.connect({
+    ...target.connect,
+    ...pem,
+    rejectUnauthorized,
+    servername: serverName ?? serverNameOf(target),
+    ALPNProtocols: ["h2"],
+  });
+}

@@ -1,0 +1,138 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { failure } from "../failure.ts";
+import type { Target } from "./address.ts";
+import { type ClientTls, type Connection, connect } from "./connection.ts";
+import { Keepalive, type KeepaliveOptions } from "./keepalive.ts";
+
+export interface ConnectionsOptions {
+  tls?: ClientTls;
+  connectTimeoutMs: number;
+  keepalive?: KeepaliveOptions;
+}
+
+/** The pause between attempts (gRPC connection-backoff). */
+const BACKOFF = { initialMs: 1000, factor: 1.6, jitter: 0.2, maxMs: 120_000 };
+
+/**
+ * The connections of one transport to one target: made when a call needs one,
+ * shared by as many calls as the server allows, one more past that. Attempts
+ * that fail are spaced by an exponential backoff with jitter; calls wait for
+ * the next attempt together.
+ */
+export class Connections {
+  readonly target: Target;
+  readonly #options: ConnectionsOptions;
+  readonly #keepalive: Keepalive;
+  readonly #closing = new AbortController();
+  #connections: Connection[] = [];
+  #attempt: Promise<void> | undefined;
+  #failures = 0;
+  #retryAt = 0;
+  #lastError: ConnectError | undefined;
+
+  constructor(target: Target, options: ConnectionsOptions) {
+    this.target = target;
+    this.#options = options;
+    this.#keepalive = new Keepalive(options.keepalive);
+  }
+
+  /** A connection with room for a call, if there is one now. */
+  ready(): Connection | undefined {
+    return this.#connections.find((connection) => connection.hasRoom);
+  }
+
+  /**
+   * Waits for a connection with room. Rejects with UNAVAILABLE where the next
+   * attempt fails, or is further away than the connect timeout.
+   */
+  async acquire(): Promise<Connection> {
+    for (;;) {
+      if (this.#closing.signal.aborted) throw closed(this.target);
+      const connection = this.ready();
+      if (connection !== undefined) return connection;
+      const waitMs = this.#retryAt - performance.now();
+      if (waitMs > this.#options.connectTimeoutMs && this.#lastError !== undefined) {
+        throw failure(
+          Code.Unavailable,
+          `${this.#lastError.rawMessage}; the next attempt is in ${Math.ceil(waitMs)} ms`,
+          this.#lastError,
+        );
+      }
+      this.#attempt ??= this.#connect(waitMs).finally(() => {
+        this.#attempt = undefined;
+      });
+      await this.#attempt;
+    }
+  }
+
+  /** Closes every connection; open calls, and new ones, fail with `reason`. */
+  async close(reason = closed(this.target)): Promise<void> {
+    this.#closing.abort(reason);
+    const connections = this.#connections;
+    this.#connections = [];
+    for (const connection of connections) connection.destroy(reason);
+    await this.#attempt?.catch(() => {});
+    await Promise.all(connections.map((connection) => connection.gone));
+  }
+
+  async #connect(waitMs: number): Promise<void> {
+    if (waitMs > 0) await pause(waitMs, this.#closing.signal);
+    const { signal } = this.#closing;
+    if (signal.aborted) throw closed(this.target);
+    const { tls, connectTimeoutMs } = this.#options;
+    try {
+      const connection = await connect(
+        this.target,
+        tls,
+        connectTimeoutMs,
+        this.#keepalive,
+        signal,
+        () => this.#forget(),
+      );
+      if (!connection.hasRoom) {
+        const refusal = failure(Code.Unavailable, `${this.target.name} lets no call be opened`);
+        connection.destroy(refusal);
+        throw refusal;
+      }
+      this.#failures = 0;
+      this.#retryAt = 0;
+      this.#connections.push(connection);
+    } catch (error) {
+      this.#lastError = error instanceof ConnectError ? error : undefined;
+      this.#retryAt = performance.now() + backoffMs(this.#failures++);
+      throw error;
+    }
+  }
+
+  /** Lets go of connections on which no call can be opened any more; their open calls go on. */
+  #forget(): void {
+    this.#connections = this.#connections.filter(
+      (connection) => connection.usable || connection.active > 0,
+    );
+  }
+}
+
+function backoffMs(failures: number): number {
+  const { initialMs, factor, jitter, maxMs } = BACKOFF;
+  const base = Math.min(initialMs * factor ** failures, maxMs);
+  return base * (1 + jitter * (2 * Math.random() - 1));
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done);
+  });
+}
+
+function closed(target: Target): ConnectError {
+  return failure(
+    Code.Canceled,
+    `the transport to ${target.name} was closed: create another to make calls`,
+  );
+}

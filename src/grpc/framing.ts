@@ -1,0 +1,142 @@
+/**
+ * The length-prefixed messages of gRPC over HTTP/2 (gRPC PROTOCOL-HTTP2,
+ * "Length-Prefixed-Message"): a flag byte, four bytes of length, the message.
+ */
+import { Code } from "@connectrpc/connect";
+import { failure, tooLarge } from "../failure.ts";
+
+/** The message is compressed with the call's grpc-encoding. */
+export const COMPRESSED = 0x01;
+
+export const PREFIX_BYTES = 5;
+
+/** What a partly received message gets at first; it grows with what arrives, not with what is announced. */
+const FIRST_ALLOCATION_BYTES = 16 * 1024;
+
+/** One message as it stood on the wire: `bytes` from `start` up to `end`. Nothing is copied. */
+export interface Frame {
+  readonly flags: number;
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Cuts the chunks of an HTTP/2 stream into frames, wherever the chunks were split. */
+export class FrameReader {
+  readonly #readMaxBytes: number;
+  readonly #onFrame: (frame: Frame) => void;
+  /** The first bytes of a prefix that is not whole yet. */
+  readonly #prefix = new Uint8Array(PREFIX_BYTES);
+  #prefixBytes = 0;
+  /** The message that is not whole yet. */
+  #body: Uint8Array | undefined;
+  #bodyBytes = 0;
+  #bodyLength = 0;
+
+  /** @param readMaxBytes a longer message is refused on its prefix, before anything is allocated */
+  constructor(readMaxBytes: number, onFrame: (frame: Frame) => void) {
+    this.#readMaxBytes = readMaxBytes;
+    this.#onFrame = onFrame;
+  }
+
+  /** Whether the bytes so far end inside a message: at the end of a stream, it was cut off. */
+  get partial(): boolean {
+    return this.#prefixBytes > 0 || this.#body !== undefined;
+  }
+
+  /**
+   * Reads on; calls onFrame for each message that is whole now. Throws a
+   * ConnectError on a prefix that is not gRPC's or a message over the limit.
+   */
+  push(chunk: Uint8Array): void {
+    let at = this.partial ? this.#resume(chunk) : 0;
+    const length = chunk.length;
+    while (length - at >= PREFIX_BYTES) {
+      const flags = chunk[at] as number;
+      const size = readLength(chunk, at + 1);
+      this.#check(flags, size);
+      const start = at + PREFIX_BYTES;
+      if (length - start < size) {
+        this.#begin(flags, size);
+        this.#append(chunk, start);
+        return;
+      }
+      at = start + size;
+      this.#onFrame({ flags, bytes: chunk, start, end: at });
+    }
+    while (at < length) this.#prefix[this.#prefixBytes++] = chunk[at++] as number;
+  }
+
+  /** Goes on with the message that the last chunk left unfinished; returns where the next one starts. */
+  #resume(chunk: Uint8Array): number {
+    let at = 0;
+    if (this.#body === undefined) {
+      while (this.#prefixBytes < PREFIX_BYTES) {
+        if (at === chunk.length) return at;
+        this.#prefix[this.#prefixBytes++] = chunk[at++] as number;
+      }
+      const flags = this.#prefix[0] as number;
+      const size = readLength(this.#prefix, 1);
+      this.#check(flags, size);
+      this.#begin(flags, size);
+    }
+    return this.#append(chunk, at);
+  }
+
+  #begin(flags: number, size: number): void {
+    this.#prefix[0] = flags;
+    this.#prefixBytes = PREFIX_BYTES;
+    this.#bodyLength = size;
+    this.#bodyBytes = 0;
+    this.#body = Buffer.allocUnsafe(Math.min(size, FIRST_ALLOCATION_BYTES));
+  }
+
+  #append(chunk: Uint8Array, from: number): number {
+    const take = Math.min(chunk.length - from, this.#bodyLength - this.#bodyBytes);
+    let body = this.#body as Uint8Array;
+    const needed = this.#bodyBytes + take;
+    if (needed > body.length) {
+      const larger = Buffer.allocUnsafe(
+        Math.min(this.#bodyLength, Math.max(needed, body.length * 2)),
+      );
+      larger.set(body.subarray(0, this.#bodyBytes));
+      this.#body = body = larger;
+    }
+    body.set(chunk.subarray(from, from + take), this.#bodyBytes);
+    this.#bodyBytes = needed;
+    if (needed === this.#bodyLength) {
+      this.#body = undefined;
+      this.#prefixBytes = 0;
+      this.#onFrame({ flags: this.#prefix[0] as number, bytes: body, start: 0, end: needed });
+    }
+    return from + take;
+  }
+
+  #check(flags: number, size: number): void {
+    if ((flags & ~COMPRESSED) !== 0) {
+      throw failure(
+        Code.Internal,
+        `protocol error: a message has the reserved flag bits 0x${flags.toString(16).padStart(2, "0")}`,
+      );
+    }
+    if (size > this.#readMaxBytes) throw tooLarge(size, "readMaxBytes", this.#readMaxBytes);
+  }
+}
+
+function readLength(bytes: Uint8Array, at: number): number {
+  return (
+    (bytes[at] as number) * 0x1000000 +
+    (((bytes[at + 1] as number) << 16) |
+      ((bytes[at + 2] as number) << 8) |
+      (bytes[at + 3] as number))
+  );
+}
+
+/** Writes the five bytes before a message of `size` bytes. */
+export function writePrefix(into: Uint8Array, at: number, flags: number, size: number): void {
+  into[at] = flags;
+  into[at + 1] = size >>> 24;
+  into[at + 2] = size >>> 16;
+  into[at + 3] = size >>> 8;
+  into[at + 4] = size;
+}

@@ -1,0 +1,120 @@
+/** Messages between their typed form and the bytes of a frame. */
+import {
+  create,
+  type DescMessage,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
+import { failure, tooLarge } from "../failure.ts";
+import type { Writer } from "../flow.ts";
+import { compress, decompress } from "./compression.ts";
+import { COMPRESSED, type Frame } from "./framing.ts";
+
+/** What a call holds its messages to. */
+export interface Limits {
+  readonly readMaxBytes: number;
+  readonly writeMaxBytes: number;
+}
+
+/** Whether and from which size on a call compresses what it sends. */
+export interface Compression {
+  /** Messages from this size on are compressed; `undefined`: none. */
+  readonly fromBytes: number | undefined;
+}
+
+/** Takes the frames that a MessageWriter makes. */
+export interface FrameSink {
+  write(flags: number, payload: Uint8Array): Promise<void> | undefined;
+  end(): void;
+}
+
+/** Encodes, checks, compresses and frames the messages of one direction of a call. */
+export class MessageWriter<Desc extends DescMessage> implements Writer<MessageInitShape<Desc>> {
+  readonly #desc: Desc;
+  readonly #writeMaxBytes: number;
+  readonly #compressFromBytes: number;
+  readonly #sink: FrameSink;
+
+  constructor(desc: Desc, limits: Limits, compression: Compression, sink: FrameSink) {
+    this.#desc = desc;
+    this.#writeMaxBytes = limits.writeMaxBytes;
+    this.#compressFromBytes = compression.fromBytes ?? Number.POSITIVE_INFINITY;
+    this.#sink = sink;
+  }
+
+  write(message: MessageInitShape<Desc>): Promise<void> | undefined {
+    const payload = encode(this.#desc, message);
+    if (payload.length > this.#writeMaxBytes) {
+      throw tooLarge(payload.length, "writeMaxBytes", this.#writeMaxBytes);
+    }
+    if (payload.length < this.#compressFromBytes) return this.#sink.write(0, payload);
+    const compressed = compress(payload);
+    return compressed instanceof Promise
+      ? compressed.then((bytes) => this.#sink.write(COMPRESSED, bytes))
+      : this.#sink.write(COMPRESSED, compressed);
+  }
+
+  end(): void {
+    this.#sink.end();
+  }
+}
+
+function encode<Desc extends DescMessage>(desc: Desc, message: MessageInitShape<Desc>): Uint8Array {
+  try {
+    return toBinary(desc, create(desc, message));
+  } catch (error) {
+    throw failure(
+      Code.Internal,
+      `a ${desc.typeName} could not be encoded: ${error instanceof Error ? error.message : error}`,
+      error,
+    );
+  }
+}
+
+/** Opens the frames of one direction of a call. */
+export class MessageReader<Desc extends DescMessage> {
+  readonly #desc: Desc;
+  readonly #readMaxBytes: number;
+  readonly #encoding: string | undefined;
+
+  /** @param encoding the grpc-encoding of the stream; "identity" or none means that no message may be compressed */
+  constructor(desc: Desc, limits: Limits, encoding: string | undefined) {
+    this.#desc = desc;
+    this.#readMaxBytes = limits.readMaxBytes;
+    this.#encoding = encoding === "identity" ? undefined : encoding;
+  }
+
+  open(frame: Frame): MessageShape<Desc> | Promise<MessageShape<Desc>> {
+    const payload = frame.bytes.subarray(frame.start, frame.end);
+    if ((frame.flags & COMPRESSED) === 0) return this.#decode(payload);
+    const plain = decompress(payload, this.#readMaxBytes);
+    return plain instanceof Promise
+      ? plain.then((bytes) => this.#decode(bytes))
+      : this.#decode(plain);
+  }
+
+  /** A compressed message in a stream that announced no compression is a protocol error, read or not. */
+  check(frame: Frame): void {
+    if ((frame.flags & COMPRESSED) !== 0 && this.#encoding === undefined) {
+      throw failure(
+        Code.Internal,
+        "protocol error: a message is compressed, but no grpc-encoding was announced",
+      );
+    }
+  }
+
+  #decode(bytes: Uint8Array): MessageShape<Desc> {
+    try {
+      return fromBinary(this.#desc, bytes);
+    } catch (error) {
+      throw failure(
+        Code.Internal,
+        `a ${this.#desc.typeName} could not be decoded: ${error instanceof Error ? error.message : error}`,
+        error,
+      );
+    }
+  }
+}

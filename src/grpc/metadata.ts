@@ -1,0 +1,35 @@
+/** Metadata between the Headers of Connect's API and the header objects of node:http2. */
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http2";
+
+/** What came, without the pseudo-headers. */
+export function toHeaders(incoming: IncomingHttpHeaders): Headers {
+  const headers = new Headers();
+  for (const name in incoming) {
+    if (name.startsWith(":")) continue;
+    const value = incoming[name];
+    if (typeof value === "string") headers.append(name, value);
+    else if (Array.isArray(value)) for (const one of value) headers.append(name, one);
+  }
+  return headers;
+}
+
+/** Headers that belong to a connection, which HTTP/2 forbids (RFC 9113, 8.2.2), and those the protocol sets itself. */
+const RESERVED = new Set([
+  "connection",
+  "host",
+  "http2-settings",
+  "keep-alive",
+  "proxy-connection",
+  "te",
+  "transfer-encoding",
+  "upgrade",
+  "content-length",
+]);
+
+/** Adds metadata to what leaves; names that gRPC or HTTP/2 keep for themselves are left out. */
+export function addHeaders(outgoing: OutgoingHttpHeaders, headers: Headers | undefined): void {
+  headers?.forEach((value, name) => {
+    if (RESERVED.has(name) || name in outgoing) return;
+    outgoing[name] = name === "set-cookie" ? headers.getSetCookie() : value;
+  });
+}

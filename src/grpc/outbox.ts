@@ -1,0 +1,122 @@
+import type { Http2Stream } from "node:http2";
+import { PREFIX_BYTES, writePrefix } from "./framing.ts";
+
+/** A larger message is written by itself, so that it is not copied once more. */
+const COPY_MAX_BYTES = 16 * 1024;
+
+/** A batch of this size leaves at once. */
+const BATCH_BYTES = 32 * 1024;
+
+/**
+ * Writes messages to an HTTP/2 stream: those of one turn of the event loop
+ * leave in one write, and write() says when the peer takes no more for now.
+ */
+export class Outbox {
+  readonly #stream: Http2Stream;
+  readonly #onFlush: (() => void) | undefined;
+  #payloads: Uint8Array[] = [];
+  #flags: number[] = [];
+  #bytes = 0;
+  #scheduled = false;
+  #drained: PromiseWithResolvers<void> | undefined;
+  #failure: { error: unknown } | undefined;
+
+  /** @param onFlush called before anything is written: the place to send headers */
+  constructor(stream: Http2Stream, onFlush?: () => void) {
+    this.#stream = stream;
+    this.#onFlush = onFlush;
+    stream.on("drain", () => this.#drain());
+  }
+
+  /** `undefined`: there is room for more. A promise: there will be when it resolves. */
+  write(flags: number, payload: Uint8Array): Promise<void> | undefined {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    this.#payloads.push(payload);
+    this.#flags.push(flags);
+    this.#bytes += payload.length + PREFIX_BYTES;
+    if (this.#bytes >= BATCH_BYTES) this.flush();
+    else if (!this.#scheduled) {
+      this.#scheduled = true;
+      process.nextTick(flushLater, this);
+    }
+    if (!this.#stream.writableNeedDrain) return undefined;
+    this.#drained ??= Promise.withResolvers();
+    return this.#drained.promise;
+  }
+
+  /** Writes what waits, now. */
+  flush(): void {
+    this.#scheduled = false;
+    if (this.#bytes === 0 || this.#failure !== undefined) return;
+    this.#onFlush?.();
+    const payloads = this.#payloads;
+    const flags = this.#flags;
+    let from = 0;
+    let batch = 0;
+    for (let at = 0; at < payloads.length; at++) {
+      const size = (payloads[at] as Uint8Array).length;
+      if (size <= COPY_MAX_BYTES) {
+        batch += size + PREFIX_BYTES;
+        continue;
+      }
+      this.#writeBatch(payloads, flags, from, at, batch);
+      const prefix = Buffer.allocUnsafe(PREFIX_BYTES);
+      writePrefix(prefix, 0, flags[at] as number, size);
+      this.#stream.cork();
+      this.#stream.write(prefix);
+      this.#stream.write(payloads[at] as Uint8Array);
+      this.#stream.uncork();
+      from = at + 1;
+      batch = 0;
+    }
+    this.#writeBatch(payloads, flags, from, payloads.length, batch);
+    this.#payloads = [];
+    this.#flags = [];
+    this.#bytes = 0;
+  }
+
+  /** Writes what waits and ends the stream behind it. */
+  end(): void {
+    this.flush();
+    this.#stream.end();
+  }
+
+  /** Drops what waits; every waiting and later write fails with `error`. */
+  fail(error: unknown): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = { error };
+    this.#payloads = [];
+    this.#flags = [];
+    this.#bytes = 0;
+    this.#drained?.reject(error);
+    this.#drained?.promise.catch(() => {});
+  }
+
+  #writeBatch(
+    payloads: Uint8Array[],
+    flags: number[],
+    from: number,
+    to: number,
+    bytes: number,
+  ): void {
+    if (bytes === 0) return;
+    const batch = Buffer.allocUnsafe(bytes);
+    let at = 0;
+    for (let i = from; i < to; i++) {
+      const payload = payloads[i] as Uint8Array;
+      writePrefix(batch, at, flags[i] as number, payload.length);
+      batch.set(payload, at + PREFIX_BYTES);
+      at += PREFIX_BYTES + payload.length;
+    }
+    this.#stream.write(batch);
+  }
+
+  #drain(): void {
+    this.#drained?.resolve();
+    this.#drained = undefined;
+  }
+}
+
+function flushLater(outbox: Outbox): void {
+  outbox.flush();
+}

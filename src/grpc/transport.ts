@@ -1,0 +1,284 @@
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  type DescMethodStreaming,
+  type DescMethodUnary,
+  type MessageInitShape,
+  type MessageShape,
+} from "@bufbuild/protobuf";
+import {
+  Code,
+  type ContextValues,
+  createContextValues,
+  type Interceptor,
+  type StreamRequest,
+  type StreamResponse,
+  type Transport,
+  type UnaryRequest,
+  type UnaryResponse,
+} from "@connectrpc/connect";
+import { compressRequests } from "../call-options.ts";
+import { failure } from "../failure.ts";
+import { one } from "../flow.ts";
+import { version } from "../version.ts";
+import { parseTarget } from "./address.ts";
+import { ClientCall } from "./client-call.ts";
+import { ENCODING } from "./compression.ts";
+import type { ClientTls } from "./connection.ts";
+import { Connections } from "./connections.ts";
+import { intercept, linkedSignal } from "./intercept.ts";
+import type { KeepaliveOptions } from "./keepalive.ts";
+import { addHeaders } from "./metadata.ts";
+
+export interface TransportOptions {
+  /** `http://host:port`, `https://host:port`, or `unix:/path`. */
+  baseUrl: string;
+  /** The deadline of calls that set none, in milliseconds. Default: none. */
+  timeoutMs?: number;
+  /** For TCP, TLS and the server's first words together. Default: 10 000. */
+  connectTimeoutMs?: number;
+  /** HTTP/2 pings on connections with open calls. Default: after 300 000 ms of silence, 20 000 ms for the answer. */
+  keepalive?: KeepaliveOptions;
+  /** Around every call; the first is the outermost. */
+  interceptors?: Interceptor[];
+  /** "gzip" compresses requests. Default: "identity". For one call: its option `compress`. */
+  sendCompression?: "gzip" | "identity";
+  /** Smaller requests are not compressed. Default: 1024. */
+  compressMinBytes?: number;
+  /** Whether the server may compress responses (gzip). Default: true. */
+  acceptCompression?: boolean;
+  /** A longer response ends its call with RESOURCE_EXHAUSTED before it is read. Default: 4 MiB. */
+  readMaxBytes?: number;
+  /** A longer request is refused with RESOURCE_EXHAUSTED. Default: 4 MiB. */
+  writeMaxBytes?: number;
+  /** For `https://`. */
+  tls?: ClientTls;
+}
+
+/** A Connect Transport that can be closed. */
+export interface ClosableTransport extends Transport, AsyncDisposable {
+  /** Closes its connections; open calls, and new ones, fail with CANCELED. */
+  close(): Promise<void>;
+}
+
+const MiB = 1024 * 1024;
+
+const USER_AGENT = `hawser/${version}`;
+
+/**
+ * Makes a transport: the connections to one server, and how calls are made
+ * there. Nothing happens before the first call. Throws INVALID_ARGUMENT where
+ * baseUrl is none.
+ */
+export function createTransport(options: TransportOptions): ClosableTransport {
+  const target = parseTarget(options.baseUrl);
+  const connections = new Connections(target, {
+    tls: options.tls,
+    connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
+    keepalive: options.keepalive,
+  });
+  const limits = {
+    readMaxBytes: options.readMaxBytes ?? 4 * MiB,
+    writeMaxBytes: options.writeMaxBytes ?? 4 * MiB,
+  };
+  const interceptors = options.interceptors ?? [];
+  const origin = `${target.tls ? "https" : "http"}://${target.authority}`;
+  const sendsGzip = options.sendCompression === ENCODING;
+
+  /** A call as it is when the interceptors, if any, have had their say. */
+  function start<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O> | DescMethodStreaming<I, O>,
+    signal: AbortSignal | undefined,
+    timeoutMs: number | undefined,
+    header: Headers | undefined,
+    requests: AsyncIterable<MessageInitShape<I>>,
+    contextValues: ContextValues | undefined,
+  ): ClientCall<I, O> {
+    const gzip = contextValues?.get(compressRequests) ?? sendsGzip;
+    const headers: Record<string, string> = {
+      ":method": "POST",
+      ":scheme": target.tls ? "https" : "http",
+      ":path": pathOf(method),
+      ":authority": target.authority,
+      te: "trailers",
+      "content-type": "application/grpc+proto",
+      "grpc-accept-encoding": options.acceptCompression === false ? "identity" : ENCODING,
+    };
+    if (gzip) headers["grpc-encoding"] = ENCODING;
+    addHeaders(headers, header);
+    headers["user-agent"] ??= USER_AGENT;
+    const timeout = timeoutMs ?? options.timeoutMs;
+    return new ClientCall({
+      ...limits,
+      connections,
+      input: method.input,
+      output: method.output,
+      headers,
+      timeoutMs: timeout === undefined || timeout <= 0 ? undefined : timeout,
+      signal,
+      compressFromBytes: gzip ? (options.compressMinBytes ?? 1024) : undefined,
+      requests,
+    });
+  }
+
+  function pathOf(method: DescMethod): string {
+    return `${target.pathPrefix}/${method.parent.typeName}/${method.name}`;
+  }
+
+  function requestCommon(
+    method: DescMethod,
+    header: HeadersInit | undefined,
+    contextValues: ContextValues | undefined,
+  ) {
+    return {
+      service: method.parent,
+      requestMethod: "POST",
+      url: origin + pathOf(method),
+      header: new Headers(header),
+      contextValues: contextValues ?? createContextValues(),
+    };
+  }
+
+  return {
+    async unary<I extends DescMessage, O extends DescMessage>(
+      method: DescMethodUnary<I, O>,
+      signal: AbortSignal | undefined,
+      timeoutMs: number | undefined,
+      header: HeadersInit | undefined,
+      input: MessageInitShape<I>,
+      contextValues?: ContextValues,
+    ): Promise<UnaryResponse<I, O>> {
+      const send = async (
+        signal: AbortSignal | undefined,
+        header: Headers | undefined,
+        message: MessageInitShape<I>,
+        values: ContextValues | undefined,
+      ): Promise<UnaryResponse<I, O>> => {
+        const call = start(method, signal, timeoutMs, header, one(message), values);
+        const response = await only(call);
+        const { header: responseHeader, trailer } = call;
+        return {
+          stream: false,
+          service: method.parent,
+          method,
+          header: responseHeader,
+          message: response,
+          trailer,
+        };
+      };
+      if (interceptors.length === 0) {
+        return await send(signal, header && new Headers(header), input, contextValues);
+      }
+      const linked = linkedSignal(signal);
+      const next = intercept(
+        (request: UnaryRequest<I, O>) =>
+          send(
+            request.signal,
+            request.header,
+            request.message as MessageInitShape<I>,
+            request.contextValues,
+          ),
+        interceptors,
+      );
+      try {
+        return await next({
+          ...requestCommon(method, header, contextValues),
+          stream: false,
+          method,
+          signal: linked.signal,
+          message: create(method.input, input),
+        });
+      } finally {
+        linked.over();
+      }
+    },
+
+    async stream<I extends DescMessage, O extends DescMessage>(
+      method: DescMethodStreaming<I, O>,
+      signal: AbortSignal | undefined,
+      timeoutMs: number | undefined,
+      header: HeadersInit | undefined,
+      input: AsyncIterable<MessageInitShape<I>>,
+      contextValues?: ContextValues,
+    ): Promise<StreamResponse<I, O>> {
+      const send = async (
+        signal: AbortSignal | undefined,
+        header: Headers | undefined,
+        messages: AsyncIterable<MessageInitShape<I>>,
+        values: ContextValues | undefined,
+      ): Promise<StreamResponse<I, O>> => {
+        const call = start(method, signal, timeoutMs, header, messages, values);
+        await call.answered;
+        return {
+          stream: true,
+          service: method.parent,
+          method,
+          message: call.responses,
+          get header() {
+            return call.header;
+          },
+          get trailer() {
+            return call.trailer;
+          },
+        };
+      };
+      if (interceptors.length === 0) {
+        return await send(signal, header && new Headers(header), input, contextValues);
+      }
+      const linked = linkedSignal(signal);
+      const next = intercept(
+        async (request: StreamRequest<I, O>): Promise<StreamResponse<I, O>> => {
+          const { header, contextValues } = request;
+          const messages = request.message as AsyncIterable<MessageInitShape<I>>;
+          const response = await send(request.signal, header, messages, contextValues);
+          return { ...response, message: withEnd(response.message, linked.over) };
+        },
+        interceptors,
+      );
+      try {
+        return await next({
+          ...requestCommon(method, header, contextValues),
+          stream: true,
+          method,
+          signal: linked.signal,
+          message: whole(method.input, input),
+        });
+      } catch (error) {
+        linked.over(error);
+        throw error;
+      }
+    },
+
+    close: () => connections.close(),
+    [Symbol.asyncDispose]: () => connections.close(),
+  };
+}
+
+/** The one response of a unary call. */
+async function only<I extends DescMessage, O extends DescMessage>(
+  call: ClientCall<I, O>,
+): Promise<MessageShape<O>> {
+  const first = await call.responses.next();
+  const second = first.done === true ? first : await call.responses.next();
+  if (first.done !== true && second.done === true) return first.value;
+  await call.responses.return();
+  const got = first.done === true ? "no response" : "more than one response";
+  throw failure(Code.Unimplemented, `protocol error: a unary call got ${got}; it has just one`);
+}
+
+/** Messages as interceptors see them: complete, also where the caller gave a part of the fields. */
+async function* whole<Desc extends DescMessage>(
+  desc: Desc,
+  messages: AsyncIterable<MessageInitShape<Desc>>,
+): AsyncGenerator<MessageShape<Desc>> {
+  for await (const message of messages) yield create(desc, message);
+}
+
+async function* withEnd<T>(messages: AsyncIterable<T>, over: () => void): AsyncGenerator<T> {
+  try {
+    yield* messages;
+  } finally {
+    over();
+  }
+}

@@ -1,0 +1,30 @@
+/** The client entry of Hawser: `import { createClient, createTransport } from "hawser"`. */
+export type {
+  ContextValues,
+  HandlerContext,
+  Interceptor,
+  ServiceImpl,
+  StreamRequest,
+  StreamResponse,
+  Transport,
+  UnaryRequest,
+  UnaryResponse,
+} from "@connectrpc/connect";
+export { Code, ConnectError, createContextKey, createContextValues } from "@connectrpc/connect";
+export type { CallOptions } from "./call-options.ts";
+export {
+  type BidirectionalCall,
+  type Client,
+  type ClientStreamingCall,
+  createClient,
+  type ServerStreamingCall,
+  type UnaryCall,
+} from "./client/create-client.ts";
+export type { CallState, Duplex, ServerStream, Sink } from "./client/streaming-call.ts";
+export type { ClientTls } from "./grpc/connection.ts";
+export type { KeepaliveOptions } from "./grpc/keepalive.ts";
+export {
+  type ClosableTransport,
+  createTransport,
+  type TransportOptions,
+} from "./grpc/transport.ts";

@@ -1,0 +1,18 @@
+/** The server entry of Hawser: `import { createServer } from "hawser/server"`. */
+export type {
+  ConnectRouter,
+  HandlerContext,
+  Interceptor,
+  MethodImpl,
+  ServiceImpl,
+} from "@connectrpc/connect";
+export { Code, ConnectError, createContextKey, createContextValues } from "@connectrpc/connect";
+export { sendHeaders } from "./grpc/context.ts";
+export { createServer, type Server } from "./server/create-server.ts";
+export type {
+  Address,
+  ListenOptions,
+  Logger,
+  ServerOptions,
+  TlsOptions,
+} from "./server/options.ts";

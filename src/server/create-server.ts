@@ -1,0 +1,224 @@
+import * as http from "node:http";
+import * as http2 from "node:http2";
+import { Code } from "@connectrpc/connect";
+import { failure } from "../failure.ts";
+import { createGrpcHandler, type GrpcHandler, type Route } from "../grpc/handler.ts";
+import { listen } from "./listen.ts";
+import { createListener, type Listener } from "./listener.ts";
+import { type Address, type ListenOptions, type ServerOptions, withDefaults } from "./options.ts";
+import { pathOf, type Registered, register } from "./routes.ts";
+import { createStockHandler, type NodeHandler } from "./stock.ts";
+
+/** What one stream may send before its handler reads, and what one connection may have in flight. */
+const STREAM_WINDOW_BYTES = 256 * 1024;
+const CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024;
+
+/** How long clients may take to read the end of their calls, once a closing server has ended them. */
+const LAST_WORDS_MS = 1000;
+
+/**
+ * A server that is safe to expose: gRPC on Hawser's own data path; Connect,
+ * gRPC-Web and HTTP/1.1 on Connect's, all on one port.
+ *
+ *     createListener   bytes: TLS, HTTP/2 or HTTP/1.1
+ *       http2          streams ── gRPC ──> createGrpcHandler ──> ServerCall ──> handler
+ *                              └─ else ──> createStockHandler ────────────────> handler
+ *       http           requests ─────────> createStockHandler ────────────────> handler
+ */
+export interface Server extends AsyncDisposable {
+  /**
+   * Starts to serve. Rejects with FAILED_PRECONDITION where the address is
+   * taken, and with INVALID_ARGUMENT where there is no such address.
+   */
+  listen(options?: ListenOptions): Promise<Address>;
+  /**
+   * Drains and closes: refuses new calls, lets the open ones finish for at
+   * most `graceMs` (default 10 000), ends the rest with UNAVAILABLE. May be
+   * called again with a shorter grace.
+   */
+  close(options?: { graceMs?: number }): Promise<void>;
+  /** How many calls are open. */
+  readonly openCalls: number;
+}
+
+/** Makes a server; nothing happens before listen(). */
+export function createServer(options: ServerOptions): Server {
+  return new HawserServer(options);
+}
+
+class HawserServer implements Server {
+  readonly #grpc: GrpcHandler;
+  readonly #stock: NodeHandler;
+  readonly #listener: Listener;
+  readonly #http1: http.Server;
+  readonly #http2: http2.Http2Server;
+  readonly #sessions = new Set<http2.ServerHttp2Session>();
+  readonly #shutdown = new AbortController();
+  #stockCalls = 0;
+  #idle: (() => void) | undefined;
+  #closing: Promise<void> | undefined;
+  #endGrace: (() => void) | undefined;
+
+  constructor(options: ServerOptions) {
+    const set = withDefaults(options);
+    const onHandlerError = (error: unknown, path: string) =>
+      set.logger.error(`the handler of ${path} failed:`, error);
+    const registered = register(options.routes);
+    this.#grpc = createGrpcHandler(grpcRoutes(registered, set, onHandlerError));
+    this.#stock = createStockHandler(registered.replay, set, this.#shutdown.signal, onHandlerError);
+    this.#http2 = http2.createServer({
+      settings: {
+        initialWindowSize: STREAM_WINDOW_BYTES,
+        maxConcurrentStreams: set.maxConcurrentStreams,
+        enablePush: false,
+      },
+      maxSessionMemory: 256,
+      // Streaming clients cancel often, and lawfully; a rapid reset is thousands a second.
+      streamResetBurst: 10_000,
+      streamResetRate: 1000,
+    });
+    this.#http2.on("session", (session) => this.#welcome(session));
+    this.#http2.on("stream", (stream, headers, _flags, rawHeaders) => {
+      if (!this.#grpc.accept(stream, headers)) this.#acceptStock(stream, headers, rawHeaders);
+      else stream.once("close", () => this.#checkIdle());
+    });
+    // A connection that breaks the protocol has been told so by node:http2, and is gone.
+    this.#http2.on("sessionError", () => {});
+    this.#http1 = http.createServer((request, response) => this.#serveStock(request, response));
+    // Without a port of its own, node:http starts its watch over slow requests only so.
+    this.#http1.emit("listening");
+    this.#listener = createListener(options.tls, set.prefaceTimeoutMs, {
+      http2: (socket) => this.#http2.emit("connection", socket),
+      http1: (socket) => {
+        this.#http1.emit("connection", socket);
+        socket.resume();
+      },
+    });
+    this.#listener.server.on("tlsClientError", () => {});
+  }
+
+  get openCalls(): number {
+    return this.#grpc.open + this.#stockCalls;
+  }
+
+  async listen(options: ListenOptions = {}): Promise<Address> {
+    if (this.#closing !== undefined) {
+      throw failure(Code.FailedPrecondition, "this server was closed: create another");
+    }
+    return await listen(this.#listener.server, options);
+  }
+
+  close({ graceMs = 10_000 }: { graceMs?: number } = {}): Promise<void> {
+    const timer = setTimeout(() => this.#endGrace?.(), graceMs);
+    this.#closing ??= this.#close();
+    return this.#closing.finally(() => clearTimeout(timer));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close({ graceMs: 0 });
+  }
+
+  async #close(): Promise<void> {
+    const closed = this.#stopListening();
+    this.#grpc.refuse();
+    for (const session of this.#sessions) drain(session);
+    this.#http1.closeIdleConnections();
+    if (this.openCalls > 0) {
+      await new Promise<void>((resolve) => {
+        this.#idle = resolve;
+        this.#endGrace = resolve;
+      });
+    }
+    const error = failure(Code.Unavailable, "the server is shutting down");
+    this.#shutdown.abort(error);
+    this.#grpc.abort(error);
+    if (this.openCalls > 0) {
+      await new Promise<void>((resolve) => {
+        this.#idle = resolve;
+        setTimeout(resolve, LAST_WORDS_MS).unref();
+      });
+    }
+    for (const session of this.#sessions) session.close();
+    this.#http1.close();
+    this.#http1.closeAllConnections();
+    // What is written must reach the socket before the socket goes.
+    await new Promise((resolve) => setImmediate(resolve));
+    for (const session of this.#sessions) session.destroy();
+    this.#listener.destroyAll();
+    await closed;
+  }
+
+  #stopListening(): Promise<void> {
+    return new Promise((resolve) => this.#listener.server.close(() => resolve()));
+  }
+
+  #welcome(session: http2.ServerHttp2Session): void {
+    this.#sessions.add(session);
+    session.on("close", () => this.#sessions.delete(session));
+    session.on("error", () => {});
+    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+    if (this.#closing !== undefined) drain(session);
+  }
+
+  #acceptStock(
+    stream: http2.ServerHttp2Stream,
+    headers: http2.IncomingHttpHeaders,
+    rawHeaders: string[],
+  ): void {
+    stream.on("error", () => {});
+    const request = new http2.Http2ServerRequest(stream, headers, {}, rawHeaders);
+    this.#serveStock(request, new http2.Http2ServerResponse(stream));
+  }
+
+  #serveStock(...[request, response]: Parameters<NodeHandler>): void {
+    this.#stockCalls++;
+    request.once("error", () => {});
+    (response as http.ServerResponse).once("close", () => {
+      this.#stockCalls--;
+      this.#checkIdle();
+    });
+    if (this.#closing !== undefined) (response as http.ServerResponse).writeHead(503).end();
+    else this.#stock(request, response);
+  }
+
+  #checkIdle(): void {
+    if (this.openCalls === 0) this.#idle?.();
+  }
+}
+
+function grpcRoutes(
+  { methods }: Registered,
+  set: ReturnType<typeof withDefaults>,
+  onHandlerError: (error: unknown, path: string) => void,
+): Map<string, Route> {
+  return new Map(
+    methods.map(({ spec, options }) => [
+      pathOf(spec),
+      {
+        spec,
+        options: {
+          interceptors: options?.interceptors ?? set.interceptors,
+          readMaxBytes: options?.readMaxBytes ?? set.readMaxBytes,
+          writeMaxBytes: options?.writeMaxBytes ?? set.writeMaxBytes,
+          compressMinBytes: options?.compressMinBytes ?? set.compressMinBytes,
+          maxTimeoutMs: options?.maxTimeoutMs ?? set.maxTimeoutMs,
+          sendCompression: set.sendCompression,
+          onHandlerError,
+        },
+      },
+    ]),
+  );
+}
+
+/** Tells a client to open no more calls here: GOAWAY for what may come, a round trip, then GOAWAY for good. */
+function drain(session: http2.ServerHttp2Session): void {
+  if (session.closed || session.destroyed) return;
+  session.goaway(http2.constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1);
+  try {
+    session.ping(() => {
+      if (!session.closed && !session.destroyed) session.close();
+    });
+  } catch {
+    session.close();
+  }
+}

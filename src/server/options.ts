@@ -1,0 +1,99 @@
+import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
+
+/** Where a server's own messages go. `console` is one. */
+export interface Logger {
+  error(message: string, ...details: unknown[]): void;
+  warn(message: string, ...details: unknown[]): void;
+  info(message: string, ...details: unknown[]): void;
+}
+
+/** TLS for a server: PEM texts, as node:tls takes them. */
+export interface TlsOptions {
+  /** The server's certificate, and the chain behind it. */
+  cert: string | Buffer;
+  key: string | Buffer;
+  /** With a CA, only clients with a certificate of its are served (mTLS). */
+  ca?: string | Buffer | (string | Buffer)[];
+  /** Asks clients for a certificate. Default: where `ca` is given. */
+  requestClientCertificate?: boolean;
+}
+
+export interface ServerOptions {
+  /** Registers services, as with Connect: `(router) => router.service(Greeter, { … })`. Runs once. */
+  routes: (router: ConnectRouter) => void;
+  /** Around every call of every protocol; the first is the outermost. */
+  interceptors?: Interceptor[];
+  /** Default: `console`. */
+  logger?: Logger;
+  /** Without it the server speaks cleartext. */
+  tls?: TlsOptions;
+  /** A longer request is refused with RESOURCE_EXHAUSTED before it is read. Default: 4 MiB. */
+  readMaxBytes?: number;
+  /** A longer response ends its call with RESOURCE_EXHAUSTED. Default: 4 MiB. */
+  writeMaxBytes?: number;
+  /**
+   * "gzip": responses are compressed for every client that accepts it;
+   * "identity": for none. Default: for clients that send gzip themselves.
+   */
+  sendCompression?: "gzip" | "identity";
+  /** Smaller responses are not compressed. Default: 1024. */
+  compressMinBytes?: number;
+  /** A client that asks for a longer deadline gets INVALID_ARGUMENT. Default: no bound. */
+  maxTimeoutMs?: number;
+  /** How many calls one connection may have open at a time. Default: 1000. */
+  maxConcurrentStreams?: number;
+  /** A connection that has not begun to speak by then is closed. Default: 10 000. */
+  prefaceTimeoutMs?: number;
+}
+
+/** Where a server listens. */
+export type ListenOptions =
+  | {
+      /** Default: 127.0.0.1. */
+      host?: string;
+      /** Default: 50051; 0 picks a free one. */
+      port?: number;
+      path?: undefined;
+    }
+  | {
+      /** The path of a Unix socket. */
+      path: string;
+      host?: undefined;
+      port?: undefined;
+    };
+
+/** Where a server can be reached now. */
+export interface Address {
+  /** As `createTransport({ baseUrl })` takes it. */
+  url: string;
+  host?: string;
+  port?: number;
+  path?: string;
+}
+
+export const DEFAULT_PORT = 50051;
+
+const MiB = 1024 * 1024;
+
+/** The options with their defaults; throws a RangeError that names the option where one is absurd. */
+export function withDefaults(options: ServerOptions) {
+  const checked = {
+    readMaxBytes: options.readMaxBytes ?? 4 * MiB,
+    writeMaxBytes: options.writeMaxBytes ?? 4 * MiB,
+    compressMinBytes: options.compressMinBytes ?? 1024,
+    maxTimeoutMs: options.maxTimeoutMs ?? Number.MAX_SAFE_INTEGER,
+    maxConcurrentStreams: options.maxConcurrentStreams ?? 1000,
+    prefaceTimeoutMs: options.prefaceTimeoutMs ?? 10_000,
+  };
+  for (const [name, value] of Object.entries(checked)) {
+    if (!Number.isFinite(value) || value < 0 || (name.startsWith("max") && value < 1)) {
+      throw new RangeError(`createServer: ${name} is ${value}; it must be a number above zero`);
+    }
+  }
+  return {
+    ...checked,
+    sendCompression: options.sendCompression,
+    interceptors: options.interceptors ?? [],
+    logger: options.logger ?? (console as Logger),
+  };
+}
