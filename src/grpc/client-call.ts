@@ -16,7 +16,7 @@ import { type Frame, FrameReader } from "./framing.ts";
 import { type Limits, MessageReader, MessageWriter } from "./message.ts";
 import { toHeaders } from "./metadata.ts";
 import { Outbox } from "./outbox.ts";
-import { readReset } from "./reset.ts";
+import { readReset, reset } from "./reset.ts";
 import { codeFromHttp, readStatus } from "./status.ts";
 import { formatTimeout } from "./timeout.ts";
 
@@ -119,17 +119,16 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   #attempt(): void {
     this.#attempts++;
-    const connection = this.#init.connections.ready();
+    const { connections } = this.#init;
+    const connection = connections.ready();
     if (connection !== undefined) {
       this.#open(connection);
       return;
     }
-    this.#init.connections.acquire().then(
-      (connection) => {
-        if (!this.#over) this.#open(connection);
-      },
-      (error) => this.#finish(asFailure(error), true),
-    );
+    const use = (connection: Connection) => {
+      if (!this.#over) this.#open(connection);
+    };
+    connections.acquire(use).catch((error) => this.#finish(asFailure(error), true));
   }
 
   #open(connection: Connection): void {
@@ -172,25 +171,28 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
         },
       },
     );
+    const refusing = {
+      write: (message: MessageInitShape<I>) => {
+        try {
+          return writer.write(message)?.catch((error) => this.#refuse(error));
+        } catch (error) {
+          return this.#refuse(error);
+        }
+      },
+      end: () => writer.end(),
+    };
     if (requests instanceof Queue) {
-      requests.pipeTo({
-        write: (message) => {
-          try {
-            return writer.write(message)?.catch((error) => this.#refuse(error));
-          } catch (error) {
-            return this.#refuse(error);
-          }
-        },
-        end: () => writer.end(),
-      });
+      requests.pipeTo(refusing);
       return;
     }
-    this.#pump = pump(requests, writer);
+    this.#pump = pump(requests, refusing);
     this.#pump.done.catch((error) => this.#finish(asFailure(error), true));
   }
 
+  /** A request that cannot be sent ends its call, and fails its send(). */
   #refuse(error: unknown): never {
-    const refusal = asFailure(error);
+    const refusal =
+      error instanceof TypeError ? failure(Code.Internal, error.message, error) : asFailure(error);
     this.#finish(refusal, true);
     throw refusal;
   }
@@ -231,12 +233,9 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
       stream.resume();
     });
     stream.on("end", () => {
-      if (!current() || this.#status === undefined) return;
-      if (reader.partial && this.#status === "ok") {
-        this.#finish(failure(Code.Internal, "protocol error: the last message was cut off"), false);
-      } else {
-        this.#finish(this.#status === "ok" ? undefined : this.#status, false);
-      }
+      // 'end' also comes after a reset: then 'close' knows more.
+      if (!current() || (this.#status === undefined && stream.closed)) return;
+      this.#finish(this.#outcome(reader.partial, connection), false);
     });
     stream.on("error", () => {});
     stream.on("close", () => {
@@ -273,14 +272,26 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     return status;
   }
 
+  /** What the end of the stream means, now that all is read. */
+  #outcome(cutOff: boolean, { target }: Connection): ConnectError | undefined {
+    if (this.#status === undefined) {
+      return failure(Code.Internal, `${target.name} ended the call without a gRPC status`);
+    }
+    if (this.#status !== "ok") return this.#status;
+    return cutOff
+      ? failure(Code.Internal, "protocol error: the last message was cut off")
+      : undefined;
+  }
+
   /** What is wrong with response headers, or the error that they bring. */
   #checkHead(
     headers: IncomingHttpHeaders & IncomingHttpStatusHeader,
     ended: boolean,
   ): ConnectError | undefined {
     const from = this.#init.connections.target.name;
-    const status = readStatus(headers);
-    if (status !== undefined && status !== "ok") return status;
+    // Only a response without anything else has its status here; else the trailers have it.
+    const status = ended ? readStatus(headers) : undefined;
+    if (status instanceof ConnectError) return status;
     const http = headers[":status"];
     if (http !== 200) {
       return failure(
@@ -312,20 +323,20 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
       this.#finish(this.#status === "ok" ? undefined : this.#status, false);
       return;
     }
-    const reset = readReset(stream.rstCode ?? 0, connection.target.name);
-    const unprocessed = connection.neverProcessed(stream) || reset.refused;
+    const cause = readReset(stream.rstCode ?? 0, connection.target.name);
+    const unprocessed = connection.neverProcessed(stream) || cause.refused;
     if (
       unprocessed &&
       this.#sent !== undefined &&
       this.#attempts <= TRANSPARENT_RETRIES &&
       connection.lost?.code !== Code.Canceled
     ) {
-      this.#outbox?.fail(reset.error);
+      this.#outbox?.fail(cause.error);
       this.#outbox = undefined;
       this.#attempt();
       return;
     }
-    this.#finish(connection.lost ?? reset.error, false);
+    this.#finish(connection.lost ?? cause.error, false);
   }
 
   /** @param drop whether responses that wait for the caller are dropped */
@@ -347,11 +358,8 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     const stream = this.#stream;
     if (stream === undefined || stream.closed) return;
     // The server's status may have come before the client's half-close; the stream is freed all the same.
-    if (error === undefined || this.#status !== undefined) {
-      if (!stream.writableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
-    } else {
-      stream.close(constants.NGHTTP2_CANCEL);
-    }
+    if (this.#status === undefined) reset(stream, constants.NGHTTP2_CANCEL);
+    else if (!stream.writableEnded) reset(stream, constants.NGHTTP2_NO_ERROR);
     stream.resume();
   }
 }

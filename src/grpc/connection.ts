@@ -105,6 +105,8 @@ export class Connection {
 
   /** Why the connection is gone; `undefined` while it is not. */
   get lost(): ConnectError | undefined {
+    // A connection that breaks the protocol is gone before node:http2 says why.
+    if (this.#session.destroyed) this.#lose("the server broke the HTTP/2 protocol");
     return this.#lost;
   }
 
@@ -156,7 +158,10 @@ export async function connect(
     let session: http2.ClientHttp2Session | undefined;
     let state = target.tls ? "the TLS handshake" : "the connection";
     const timer = after(timeoutMs, () => fail(`${state} took over ${timeoutMs} ms`));
-    const cancelled = () => fail("the transport was closed");
+    const cancelled = () => {
+      end();
+      reject(signal.reason);
+    };
     const onError = (error: Error) => fail(systemReason(error));
     const onClose = () => fail("the server closed the connection");
     const settle = () => {
@@ -165,12 +170,15 @@ export async function connect(
       socket.off("close", onClose);
       session?.off("error", onError);
     };
-    const fail = (reason: string) => {
+    const end = () => {
       settle();
       // Whatever the socket says from now on was said before.
       session?.on("error", () => {});
       session?.destroy();
       socket.destroy();
+    };
+    const fail = (reason: string) => {
+      end();
       reject(
         failure(
           Code.Unavailable,

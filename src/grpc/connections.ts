@@ -42,14 +42,15 @@ export class Connections {
   }
 
   /**
-   * Waits for a connection with room. Rejects with UNAVAILABLE where the next
-   * attempt fails, or is further away than the connect timeout.
+   * Calls `use` with a connection that has room at that moment, when there is
+   * one. Rejects with UNAVAILABLE where the next attempt fails, or is further
+   * away than the connect timeout.
    */
-  async acquire(): Promise<Connection> {
+  async acquire(use: (connection: Connection) => void): Promise<void> {
     for (;;) {
       if (this.#closing.signal.aborted) throw closed(this.target);
       const connection = this.ready();
-      if (connection !== undefined) return connection;
+      if (connection !== undefined) return use(connection);
       const waitMs = this.#retryAt - performance.now();
       if (waitMs > this.#options.connectTimeoutMs && this.#lastError !== undefined) {
         throw failure(

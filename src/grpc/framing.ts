@@ -48,7 +48,8 @@ export class FrameReader {
    * Reads on; calls onFrame for each message that is whole now. Throws a
    * ConnectError on a prefix that is not gRPC's or a message over the limit.
    */
-  push(chunk: Uint8Array): void {
+  push(bytes: Uint8Array): void {
+    const chunk = withoutTheRest(bytes);
     let at = this.partial ? this.#resume(chunk) : 0;
     const length = chunk.length;
     while (length - at >= PREFIX_BYTES) {
@@ -121,6 +122,14 @@ export class FrameReader {
     }
     if (size > this.#readMaxBytes) throw tooLarge(size, "readMaxBytes", this.#readMaxBytes);
   }
+}
+
+/**
+ * A chunk is a view of all that one read of the socket brought, for any
+ * stream. A small one is copied: what waits here must not hold on to the rest.
+ */
+function withoutTheRest(chunk: Uint8Array): Uint8Array {
+  return chunk.length * 4 < chunk.buffer.byteLength ? Buffer.from(chunk) : chunk;
 }
 
 function readLength(bytes: Uint8Array, at: number): number {

@@ -1,6 +1,7 @@
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { Code, type ConnectError, type MethodImplSpec } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
+import { reset } from "./reset.ts";
 import { ServerCall, type ServerCallOptions } from "./server-call.ts";
 import { statusTrailers } from "./status.ts";
 
@@ -33,7 +34,7 @@ export function createGrpcHandler(routes: ReadonlyMap<string, Route>): GrpcHandl
       if (!CONTENT_TYPE.test(String(headers["content-type"] ?? ""))) return false;
       if (refusing) {
         stream.on("error", () => {});
-        stream.close(constants.NGHTTP2_REFUSED_STREAM);
+        reset(stream, constants.NGHTTP2_REFUSED_STREAM);
         return true;
       }
       if (headers[":method"] !== "POST") {
@@ -72,5 +73,5 @@ export function createGrpcHandler(routes: ReadonlyMap<string, Route>): GrpcHandl
 function answer(stream: ServerHttp2Stream, headers: Parameters<ServerHttp2Stream["respond"]>[0]) {
   stream.on("error", () => {});
   stream.respond(headers, { endStream: true });
-  stream.close(constants.NGHTTP2_NO_ERROR);
+  reset(stream, constants.NGHTTP2_NO_ERROR);
 }

@@ -5,41 +5,32 @@ import { failure } from "../failure.ts";
 import type { CallContext } from "./context.ts";
 
 type Requests<I extends DescMessage> = AsyncIterableIterator<MessageShape<I>, undefined>;
-type Responses<O extends DescMessage> =
-  | AsyncIterable<MessageInitShape<O>>
-  | Promise<MessageInitShape<O>>;
 
-/**
- * Runs a handler: whatever its kind, requests go in as an iterable. What comes
- * back is the one response, or the iterable of them.
- */
-export function invoke<I extends DescMessage, O extends DescMessage>(
+/** What a handler answers: one response, or an iterable of them. */
+export type Outcome<O extends DescMessage> =
+  | { readonly one: MessageInitShape<O> }
+  | { readonly many: AsyncIterable<MessageInitShape<O>> };
+
+/** Runs a handler: whatever its kind, requests go in as an iterable. */
+export async function invoke<I extends DescMessage, O extends DescMessage>(
   spec: MethodImplSpec<I, O>,
   context: CallContext,
   requests: Requests<I>,
   interceptors: Interceptor[],
-): Responses<O> {
+): Promise<Outcome<O>> {
   if (interceptors.length > 0) {
-    return transformInvokeImplementation(spec, context, interceptors)(requests);
+    return { many: transformInvokeImplementation(spec, context, interceptors)(requests) };
   }
   switch (spec.kind) {
     case "unary":
-      return single(requests, spec.kind).then((request) => spec.impl(request, context));
+      return { one: await spec.impl(await single(requests, spec.kind), context) };
     case "server_streaming":
-      return afterRequest(spec, context, requests);
+      return { many: spec.impl(await single(requests, spec.kind), context) };
     case "client_streaming":
-      return spec.impl(requests, context);
+      return { one: await spec.impl(requests, context) };
     case "bidi_streaming":
-      return spec.impl(requests, context);
+      return { many: spec.impl(requests, context) };
   }
-}
-
-async function* afterRequest<I extends DescMessage, O extends DescMessage>(
-  spec: MethodImplSpec<I, O> & { kind: "server_streaming" },
-  context: CallContext,
-  requests: Requests<I>,
-): AsyncGenerator<MessageInitShape<O>> {
-  yield* spec.impl(await single(requests, spec.kind), context);
 }
 
 /** The one request of a call that has just one. */

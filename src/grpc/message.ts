@@ -1,16 +1,15 @@
 /** Messages between their typed form and the bytes of a frame. */
 import {
-  create,
   type DescMessage,
   fromBinary,
   type MessageInitShape,
   type MessageShape,
-  toBinary,
 } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { failure, tooLarge } from "../failure.ts";
 import type { Writer } from "../flow.ts";
 import { compress, decompress } from "./compression.ts";
+import { encode } from "./encode.ts";
 import { COMPRESSED, type Frame } from "./framing.ts";
 
 /** What a call holds its messages to. */
@@ -31,7 +30,10 @@ export interface FrameSink {
   end(): void;
 }
 
-/** Encodes, checks, compresses and frames the messages of one direction of a call. */
+/**
+ * Encodes, checks, compresses and frames the messages of one direction of a
+ * call. What is no message is a TypeError, one over the limit a ConnectError.
+ */
 export class MessageWriter<Desc extends DescMessage> implements Writer<MessageInitShape<Desc>> {
   readonly #desc: Desc;
   readonly #writeMaxBytes: number;
@@ -46,7 +48,7 @@ export class MessageWriter<Desc extends DescMessage> implements Writer<MessageIn
   }
 
   write(message: MessageInitShape<Desc>): Promise<void> | undefined {
-    const payload = encode(this.#desc, message);
+    const payload = this.#encode(message);
     if (payload.length > this.#writeMaxBytes) {
       throw tooLarge(payload.length, "writeMaxBytes", this.#writeMaxBytes);
     }
@@ -60,17 +62,16 @@ export class MessageWriter<Desc extends DescMessage> implements Writer<MessageIn
   end(): void {
     this.#sink.end();
   }
-}
 
-function encode<Desc extends DescMessage>(desc: Desc, message: MessageInitShape<Desc>): Uint8Array {
-  try {
-    return toBinary(desc, create(desc, message));
-  } catch (error) {
-    throw failure(
-      Code.Internal,
-      `a ${desc.typeName} could not be encoded: ${error instanceof Error ? error.message : error}`,
-      error,
-    );
+  #encode(message: MessageInitShape<Desc>): Uint8Array {
+    try {
+      return encode(this.#desc, message);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : error;
+      throw new TypeError(`a ${this.#desc.typeName} could not be encoded: ${reason}`, {
+        cause: error,
+      });
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import { constants } from "node:http2";
+import { constants, type Http2Stream } from "node:http2";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 
@@ -30,4 +30,15 @@ export function readReset(rstCode: number, peer: string): Reset {
     error: failure(code, `${peer} ${what} (RST_STREAM with HTTP/2 error ${rstCode})`),
     refused: rstCode === constants.NGHTTP2_REFUSED_STREAM,
   };
+}
+
+/**
+ * Resets a stream, and does nothing else: close() of node:http2 ends the
+ * writable side first, which the peer sees as END_STREAM: a cancelled call
+ * would look like a half-closed one.
+ */
+export function reset(stream: Http2Stream, rstCode: number): void {
+  if (stream.closed || stream.destroyed) return;
+  if (!stream.writableEnded) stream._final = (done) => done();
+  stream.close(rstCode);
 }

@@ -7,7 +7,7 @@ import {
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor, type MethodImplSpec } from "@connectrpc/connect";
 import { deadlineExceeded, failure, toWire } from "../failure.ts";
-import { after, Inbox, type Pump, pump } from "../flow.ts";
+import { after, Inbox, leave, type Pump, pump } from "../flow.ts";
 import { ENCODING } from "./compression.ts";
 import { type CallContext, createContext } from "./context.ts";
 import { type Frame, FrameReader } from "./framing.ts";
@@ -15,6 +15,7 @@ import { invoke } from "./invoke.ts";
 import { type Limits, MessageReader, MessageWriter } from "./message.ts";
 import { addHeaders } from "./metadata.ts";
 import { Outbox } from "./outbox.ts";
+import { reset } from "./reset.ts";
 import { statusTrailers } from "./status.ts";
 import { parseTimeout } from "./timeout.ts";
 
@@ -89,7 +90,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#outbox = new Outbox(stream, () => this.#sendHeaders());
     this.#listen(messages);
     if (timeoutMs !== undefined) {
-      this.#deadline = after(timeoutMs, () => this.#finish(deadlineExceeded(timeoutMs)));
+      this.#deadline = after(timeoutMs, () => this.#expire(timeoutMs));
     }
     if (timeout instanceof ConnectError) this.#finish(timeout);
     else if (!supported(encoding)) this.#finish(unknownEncoding(String(encoding)));
@@ -137,14 +138,15 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
       this.#outboxSink,
     );
     try {
-      const responses = invoke(this.#spec, this.#context, this.#inbox, this.#options.interceptors);
-      if (Symbol.asyncIterator in responses) {
-        this.#pump = pump(responses, writer);
+      const { interceptors } = this.#options;
+      const outcome = await invoke(this.#spec, this.#context, this.#inbox, interceptors);
+      if (this.#over) {
+        if ("many" in outcome) leave(outcome.many[Symbol.asyncIterator]());
+      } else if ("many" in outcome) {
+        this.#pump = pump(outcome.many, writer);
         await this.#pump.done;
       } else {
-        const response = await responses;
-        if (this.#over) return;
-        await writer.write(response);
+        await writer.write(outcome.one);
         writer.end();
       }
     } catch (error) {
@@ -166,6 +168,13 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     };
   }
 
+  #expire(timeoutMs: number): void {
+    const { writableNeedDrain } = this.#stream;
+    this.#finish(deadlineExceeded(timeoutMs));
+    // A client that does not read would hold the stream for ever; it knows its deadline.
+    if (writableNeedDrain) reset(this.#stream, constants.NGHTTP2_CANCEL);
+  }
+
   #finish(error: ConnectError | undefined): void {
     if (this.#over) return;
     this.#over = true;
@@ -173,9 +182,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#deadline?.[Symbol.dispose]();
     const stream = this.#stream;
     if (!stream.destroyed && !stream.closed) {
-      // A peer that does not read would hold an ended call for ever.
-      if (error !== undefined && stream.writableNeedDrain) stream.close(constants.NGHTTP2_CANCEL);
-      else this.#respond();
+      this.#respond();
     }
     this.#release(error ?? OVER);
   }
@@ -220,12 +227,13 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   #sendTrailers(): void {
     this.#guard(() => this.#stream.sendTrailers(this.#trailers()));
-    this.#free();
+    // node:http2 submits trailers in an immediate; a reset before it would take their place.
+    setImmediate(() => this.#free());
   }
 
   /** The client has not half-closed, and need not: RST_STREAM(NO_ERROR) frees the stream on both sides (RFC 9113, 8.1). */
   #free(): void {
-    if (!this.#ended) this.#stream.close(constants.NGHTTP2_NO_ERROR);
+    if (!this.#ended) reset(this.#stream, constants.NGHTTP2_NO_ERROR);
   }
 
   /** Metadata that node:http2 refuses must not end the process, and the client must not wait for ever. */
@@ -234,7 +242,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
       send();
     } catch (error) {
       this.#options.onHandlerError(error, this.path);
-      this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+      reset(this.#stream, constants.NGHTTP2_INTERNAL_ERROR);
     }
   }
 

@@ -73,9 +73,9 @@ export function codeFromHttp(status: number): Code {
   }
 }
 
-/** Percent-encodes all but printable ASCII, and the percent sign. */
+/** Percent-encodes all but printable ASCII, and the percent sign; spaces too where HTTP would strip them. */
 function encodeMessage(message: string): string {
-  return message.toWellFormed().replace(/[^\x20-\x24\x26-\x7e]+/g, encodeURIComponent);
+  return message.toWellFormed().replace(/[^\x20-\x24\x26-\x7e]+|^ +| +$/g, encodeURIComponent);
 }
 
 function decodeMessage(message: string): string {

@@ -2,6 +2,7 @@ import * as http from "node:http";
 import * as http2 from "node:http2";
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
+import { after } from "../flow.ts";
 import { createGrpcHandler, type GrpcHandler, type Route } from "../grpc/handler.ts";
 import { listen } from "./listen.ts";
 import { createListener, type Listener } from "./listener.ts";
@@ -77,7 +78,7 @@ class HawserServer implements Server {
       streamResetBurst: 10_000,
       streamResetRate: 1000,
     });
-    this.#http2.on("session", (session) => this.#welcome(session));
+    this.#http2.on("session", (session) => this.#welcome(session, set.prefaceTimeoutMs));
     this.#http2.on("stream", (stream, headers, _flags, rawHeaders) => {
       if (!this.#grpc.accept(stream, headers)) this.#acceptStock(stream, headers, rawHeaders);
       else stream.once("close", () => this.#checkIdle());
@@ -152,9 +153,14 @@ class HawserServer implements Server {
     return new Promise((resolve) => this.#listener.server.close(() => resolve()));
   }
 
-  #welcome(session: http2.ServerHttp2Session): void {
+  #welcome(session: http2.ServerHttp2Session, prefaceTimeoutMs: number): void {
     this.#sessions.add(session);
-    session.on("close", () => this.#sessions.delete(session));
+    const silent = after(prefaceTimeoutMs, () => session.destroy());
+    session.once("remoteSettings", () => silent[Symbol.dispose]());
+    session.on("close", () => {
+      silent[Symbol.dispose]();
+      this.#sessions.delete(session);
+    });
     session.on("error", () => {});
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     if (this.#closing !== undefined) drain(session);

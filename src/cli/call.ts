@@ -1,0 +1,109 @@
+import { Command, Option } from "commander";
+import { Greeter } from "../../gen/example/greeter_pb.js";
+import {
+  type CallOptions,
+  type Client,
+  Code,
+  ConnectError,
+  createClient,
+  createTransport,
+} from "../index.ts";
+import { readPem } from "./input.ts";
+import { Interruption } from "./interruption.ts";
+import { invocation } from "./invocation.ts";
+import { jsonOption, readDuration, readUrl } from "./options.ts";
+import { report, systemCode } from "./report.ts";
+
+/** The options that every command has that calls the server. */
+export interface ConnectionOptions {
+  url: string;
+  timeout?: number;
+  ca?: string;
+  cert?: string;
+  key?: string;
+  json?: boolean;
+}
+
+/** A command that calls the server, with the options for that. */
+export function callingCommand(name: string): Command {
+  return new Command(name)
+    .addOption(
+      new Option("--url <url>", "the server: http://, https:// or unix:")
+        .argParser(readUrl)
+        .default("http://127.0.0.1:50051"),
+    )
+    .addOption(
+      new Option("--timeout <duration>", "the deadline of the call (default: none)").argParser(
+        readDuration,
+      ),
+    )
+    .option("--ca <file>", "https: the certificate authority to trust, PEM")
+    .option("--cert <file>", "https: the certificate to show to the server, PEM")
+    .option("--key <file>", "https: the key of --cert, PEM")
+    .addOption(jsonOption());
+}
+
+/** What a command works with. */
+export interface Call {
+  greeter: Client<typeof Greeter>;
+  /** Deadline and Ctrl-C, for the call's options. */
+  options: CallOptions & { signal: AbortSignal };
+  interruption: Interruption;
+}
+
+/**
+ * Runs `work` with a client of the server at --url. What `work` throws becomes
+ * one line on stderr and exit code 1; Ctrl-C is exit code 130; when nobody
+ * reads the output any more (`| head`), the command ends quietly.
+ */
+export async function call(
+  connection: ConnectionOptions,
+  work: (call: Call) => Promise<void>,
+): Promise<void> {
+  const { url, timeout, json } = connection;
+  const interruption = new Interruption();
+  try {
+    await using transport = createTransport({ baseUrl: url, tls: await readTls(connection) });
+    const greeter = createClient(Greeter, transport);
+    const options = { signal: interruption.signal, timeoutMs: timeout };
+    await work({ greeter, options, interruption });
+  } catch (error) {
+    if (interruption.exitCode !== undefined) process.exitCode = interruption.exitCode;
+    else if (systemCode(error) !== "EPIPE") report(error, { json, remedy: remedy(error) });
+  }
+}
+
+async function readTls({ url, ca, cert, key }: ConnectionOptions) {
+  const given = ca ?? cert ?? key;
+  if (given === undefined) return undefined;
+  if (!/^https:/i.test(url)) {
+    throw new ConnectError(
+      `--ca, --cert and --key are for TLS, and ${url} is none: use an https:// URL`,
+      Code.InvalidArgument,
+    );
+  }
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new ConnectError("--cert and --key belong together: give both", Code.InvalidArgument);
+  }
+  return { ca: await readPem(ca), cert: await readPem(cert), key: await readPem(key) };
+}
+
+/** What the user can do about a failed call, where its message leaves that open. */
+function remedy(error: unknown): string | undefined {
+  if (!(error instanceof ConnectError)) return undefined;
+  switch (error.code) {
+    case Code.Unavailable:
+      if (/CERT|SIGNATURE/.test(error.rawMessage)) {
+        return "trust the server's certificate with --ca";
+      }
+      return error.rawMessage.endsWith("?")
+        ? `Start one with "${invocation("serve")}"`
+        : `is the server still running? Start one with "${invocation("serve")}"`;
+    case Code.DeadlineExceeded:
+      return "give the call longer with --timeout";
+    case Code.Unimplemented:
+      return "is it a Greeter server that answers there?";
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,24 @@
+import { MessageResponseSchema } from "../../gen/example/greeter_pb.js";
+import { type ConnectionOptions, call, callingCommand } from "./call.ts";
+import { oneLine, printLine, toJsonLine } from "./output.ts";
+
+export const hello = callingCommand("hello")
+  .description("Says hello once: a unary call.")
+  .argument("[name]", "who says it", "world")
+  .addHelpText(
+    "after",
+    `
+Examples:
+  $ hawser hello
+  $ hawser hello Ada --timeout 2s`,
+  )
+  .action((name: string, connection: ConnectionOptions) =>
+    call(connection, async ({ greeter, options }) => {
+      const response = await greeter.sayHello({ content: name }, options);
+      await printLine(
+        connection.json
+          ? toJsonLine(MessageResponseSchema, response)
+          : `Server says: ${oneLine(response.reply)}`,
+      );
+    }),
+  );

@@ -1,0 +1,51 @@
+import { InvalidArgumentError, Option } from "commander";
+
+const UNIT_MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+const DURATION = /^(?:\d+(?:\.\d+)?(?:ms|s|m|h))+$/;
+
+/** Ten years: longer than anybody waits, and far from where the arithmetic ends. */
+const LONGEST_MS = 10 * 365 * 24 * 3_600_000;
+
+/** Reads `250ms`, `1s`, `1m30s`, `0s`; gives milliseconds. */
+export function readDuration(text: string): number {
+  if (!DURATION.test(text)) {
+    throw new InvalidArgumentError("Write a duration with its unit, such as 250ms, 1s or 1m30s.");
+  }
+  let ms = 0;
+  for (const [, amount, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)) {
+    ms += Number(amount) * (UNIT_MS[unit as string] as number);
+  }
+  if (ms > LONGEST_MS) throw new InvalidArgumentError("It must be ten years (87600h) at most.");
+  return ms;
+}
+
+/** Reads a whole number of 0 or more, as large as a uint32 field takes. */
+export function readCount(text: string): number {
+  return readWhole(text, 2 ** 32 - 1);
+}
+
+/** Reads a TCP port; 0 picks a free one. */
+export function readPort(text: string): number {
+  return readWhole(text, 65_535);
+}
+
+function readWhole(text: string, largest: number): number {
+  if (!/^\d+$/.test(text) || Number(text) > largest) {
+    throw new InvalidArgumentError(`It must be a whole number from 0 to ${largest}.`);
+  }
+  return Number(text);
+}
+
+/** Reads an address that a transport takes: http, https or unix. */
+export function readUrl(text: string): string {
+  const network = /^https?:\/\//i.test(text) && URL.canParse(text);
+  if (network || /^unix:./.test(text)) return text;
+  throw new InvalidArgumentError(
+    "Write http://HOST:PORT, https://HOST:PORT or unix:PATH, such as http://127.0.0.1:50051.",
+  );
+}
+
+/** --json, the same for every command. */
+export function jsonOption(): Option {
+  return new Option("--json", "print one JSON object a line, errors on stderr included");
+}

@@ -1,0 +1,34 @@
+import { type DescMessage, type MessageShape, toJsonString } from "@bufbuild/protobuf";
+
+/** A failed write rejects where it was made; without a listener it would also end the process. */
+process.stdout.on("error", () => {});
+process.stderr.on("error", () => {});
+
+/** Writes one line to stdout; resolves when it is out, rejects with EPIPE when nobody reads on. */
+export function printLine(line: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(`${line}\n`, (error) => (error ? reject(error) : resolve()));
+  });
+}
+
+/** A message as one line of protobuf JSON, fields of value zero included. */
+export function toJsonLine<Desc extends DescMessage>(
+  schema: Desc,
+  message: MessageShape<Desc>,
+): string {
+  return toJsonString(schema, message, { alwaysEmitImplicit: true });
+}
+
+/**
+ * Text of a peer as it may go to a terminal: what would break the line or
+ * drive the terminal is written as an escape (`\n`, `\u001b`).
+ */
+export function oneLine(text: string): string {
+  return text.replace(CONTROL, (character) => {
+    const known = NAMED[character];
+    return known ?? `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
+}
+
+const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}]/gu;
+const NAMED: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\t" };

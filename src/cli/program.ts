@@ -1,0 +1,43 @@
+import { readFileSync } from "node:fs";
+import { Command } from "commander";
+import { Code, ConnectError } from "../index.ts";
+import { chat } from "./chat.ts";
+import { collect } from "./collect.ts";
+import { hello } from "./hello.ts";
+import { describe } from "./report.ts";
+import { serve } from "./serve.ts";
+import { subscribe } from "./subscribe.ts";
+
+const { version } = JSON.parse(
+  readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
+) as { version: string };
+
+/** The command line: one command for the example server, one for each kind of call to it. */
+export const program = new Command("hawser")
+  .description("Serves the example Greeter over gRPC, and calls it.")
+  .version(version)
+  .addHelpText(
+    "after",
+    `
+Examples:
+  $ hawser serve                              serve on 127.0.0.1:50051
+  $ hawser chat --count 5                     send five messages, print the replies
+  $ hawser chat                               type the messages yourself
+  $ hawser subscribe --count 3 --interval 1s  let the server speak`,
+  );
+
+for (const command of [serve, chat, subscribe, collect, hello]) program.addCommand(command);
+
+// Bad arguments are told like every other failure: one line, with its code.
+for (const command of [program, ...program.commands]) {
+  command.configureOutput({
+    outputError: (text, write) => {
+      const message = text
+        .trim()
+        .replace(/^error: /, "")
+        .replaceAll("\n", " ");
+      const json = process.argv.includes("--json");
+      write(describe(new ConnectError(message, Code.InvalidArgument), { json }));
+    },
+  });
+}

@@ -1,0 +1,59 @@
+import { clearScreenDown, createInterface, cursorTo, moveCursor } from "node:readline";
+import { printLine } from "./output.ts";
+
+/** Where the messages come from, and where the replies go. */
+export interface Speaker extends Disposable {
+  /** Ends early, without an error, when the signal aborts: the conversation is over. */
+  messages(over: AbortSignal): AsyncIterable<string>;
+  print(line: string): Promise<void>;
+}
+
+/**
+ * The terminal as a place to talk: a line a message, Ctrl-D ends the messages,
+ * Ctrl-C runs `onCancel`. A reply appears above what is being typed.
+ */
+export function openPrompt(onCancel: () => void): Speaker {
+  const screen = process.stdout.isTTY ? process.stdout : process.stderr;
+  const reader = createInterface({ input: process.stdin, output: screen, prompt: "> " });
+  let open = true;
+  reader.once("close", () => {
+    open = false;
+    screen.write("\n");
+  });
+  reader.once("SIGINT", () => {
+    reader.close();
+    onCancel();
+  });
+
+  return {
+    async *messages(over) {
+      const close = () => reader.close();
+      over.addEventListener("abort", close, { once: true });
+      if (over.aborted) return;
+      process.stderr.write(
+        "Type a message and press Enter. Ctrl-D ends the conversation, Ctrl-C cancels it.\n",
+      );
+      reader.prompt();
+      // At once, so that a pasted line does not begin before its prompt.
+      reader.on("line", () => reader.prompt(true));
+      for await (const line of reader) yield line;
+    },
+
+    async print(line) {
+      if (!open || screen !== process.stdout) return printLine(line);
+      const { rows } = reader.getCursorPos();
+      moveCursor(screen, 0, -rows);
+      cursorTo(screen, 0);
+      clearScreenDown(screen);
+      await printLine(line);
+      if (!open) return;
+      // The cursor is no longer below the prompt, where readline left it; no documented call says so.
+      (reader as { prevRows?: number }).prevRows = 0;
+      reader.prompt(true);
+    },
+
+    [Symbol.dispose]() {
+      reader.close();
+    },
+  };
+}

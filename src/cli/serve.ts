@@ -1,0 +1,185 @@
+import { X509Certificate } from "node:crypto";
+import { Command, Option } from "commander";
+import { Greeter } from "../../gen/example/greeter_pb.js";
+import { greeter } from "../example/greeter.ts";
+import { Code, ConnectError, createServer, type Server } from "../server.ts";
+import { readPem } from "./input.ts";
+import { EXIT_CODE, type Interrupt } from "./interruption.ts";
+import { invocation } from "./invocation.ts";
+import { jsonOption, readDuration, readPort } from "./options.ts";
+import { printLine } from "./output.ts";
+import { report, systemCode } from "./report.ts";
+
+const DEFAULT_HOST = "127.0.0.1";
+const DEFAULT_PORT = 50051;
+
+interface ServeOptions {
+  host: string;
+  port: number;
+  unix?: string;
+  tlsCert?: string;
+  tlsKey?: string;
+  tlsCa?: string;
+  grace: number;
+  json?: boolean;
+}
+
+export const serve = new Command("serve")
+  .description("Serves the example Greeter until Ctrl-C or SIGTERM.")
+  .option("--host <address>", "the address to listen on", DEFAULT_HOST)
+  .addOption(
+    new Option("--port <number>", "the port to listen on; 0 picks a free one")
+      .argParser(readPort)
+      .default(DEFAULT_PORT),
+  )
+  .addOption(
+    new Option("--unix <path>", "listen on a unix socket instead").conflicts(["host", "port"]),
+  )
+  .option("--tls-cert <file>", "serve https with this certificate, PEM")
+  .option("--tls-key <file>", "the key of --tls-cert, PEM")
+  .option("--tls-ca <file>", "ask clients for a certificate of this authority, PEM")
+  .addOption(
+    new Option("--grace <duration>", "how long running calls may go on at the end")
+      .argParser(readDuration)
+      .default(10_000, "10s"),
+  )
+  .addOption(jsonOption())
+  .addHelpText(
+    "after",
+    `
+Examples:
+  $ hawser serve
+  $ hawser serve --host 0.0.0.0 --port 8080
+  $ hawser serve --unix /tmp/greeter.sock
+  $ hawser serve --tls-cert cert.pem --tls-key key.pem`,
+  )
+  .action(async (options: ServeOptions) => {
+    try {
+      const tls = await readTls(options);
+      const server = makeServer(options, tls);
+      const { host, port, unix: path } = options;
+      const { url } = await server.listen(path === undefined ? { host, port } : { path });
+      closeOnSignal(server, options);
+      await printLine(
+        options.json
+          ? JSON.stringify({ url })
+          : `listening on ${url}\n${whatNext(reachable(url), options, tls)}`,
+      );
+    } catch (error) {
+      if (systemCode(error) !== "EPIPE") {
+        report(error, { json: options.json, remedy: remedy(error, options) });
+      }
+    }
+  });
+
+interface ServerTls {
+  cert: string;
+  key: string;
+  ca?: string | undefined;
+  requestClientCertificate: boolean;
+}
+
+async function readTls({ tlsCert, tlsKey, tlsCa }: ServeOptions): Promise<ServerTls | undefined> {
+  const cert = await readPem(tlsCert);
+  const key = await readPem(tlsKey);
+  const ca = await readPem(tlsCa);
+  if (cert === undefined && key === undefined && ca === undefined) return undefined;
+  if (cert === undefined || key === undefined) {
+    throw new ConnectError(
+      "TLS needs a certificate and its key: give --tls-cert and --tls-key",
+      Code.InvalidArgument,
+    );
+  }
+  return { cert, key, ca, requestClientCertificate: ca !== undefined };
+}
+
+function makeServer({ tlsCert, tlsKey }: ServeOptions, tls: ServerTls | undefined): Server {
+  try {
+    return createServer({ routes: (router) => router.service(Greeter, greeter), tls });
+  } catch (error) {
+    if (tls === undefined) throw error;
+    throw new ConnectError(
+      `cannot serve TLS with ${tlsCert} and ${tlsKey} (${systemCode(error) ?? error}): ` +
+        "both must be PEM and belong together",
+      Code.InvalidArgument,
+    );
+  }
+}
+
+/** What the user can do when the server cannot listen, where the message leaves that open. */
+function remedy(error: unknown, { unix }: ServeOptions): string | undefined {
+  switch (systemCode(error)) {
+    case "EACCES":
+    case "ENOENT":
+    case "EINVAL":
+      return unix === undefined
+        ? "choose a port above 1023 with --port"
+        : "choose another path with --unix";
+    case "EADDRNOTAVAIL":
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+      return "choose an address of this machine with --host";
+    default:
+      return undefined;
+  }
+}
+
+/** What a client on this machine calls: a wildcard address is none to connect to. */
+function reachable(url: string): string {
+  return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:");
+}
+
+function whatNext(url: string, options: ServeOptions, tls: ServerTls | undefined): string {
+  const flags = url === `http://${DEFAULT_HOST}:${DEFAULT_PORT}` ? [] : ["--url", url];
+  if (tls !== undefined) flags.push("--ca", selfSigned(tls.cert) ? `${options.tlsCert}` : "CA.pem");
+  if (tls?.ca !== undefined) flags.push("--cert", "CLIENT.pem", "--key", "CLIENT-KEY.pem");
+  const numbered = invocation("chat", ["--count", "5", ...flags].map(shellWord).join(" "));
+  const typed = invocation("chat", flags.map(shellWord).join(" "));
+  return [
+    "try in another terminal:",
+    `  ${numbered}   # five messages`,
+    `  ${typed.padEnd(numbered.length)}   # type them yourself`,
+  ].join("\n");
+}
+
+function selfSigned(pem: string): boolean {
+  const certificate = new X509Certificate(pem);
+  return certificate.checkIssued(certificate);
+}
+
+function shellWord(word: string): string {
+  return /^[\w@%+=:,./[\]-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+/** One Ctrl-C can come twice: from the terminal, and from npm, which passes it on. */
+const SAME_PRESS_MS = 500;
+
+/** The first signal lets running calls finish; the second ends the process at once. */
+function closeOnSignal(server: Server, { grace: graceMs, json }: ServeOptions): void {
+  let firstAt: number | undefined;
+  const say = (text: string) => {
+    if (!json) process.stderr.write(`hawser: ${text}\n`);
+  };
+  const stop = async (signal: Interrupt) => {
+    if (firstAt !== undefined) {
+      if (performance.now() - firstAt >= SAME_PRESS_MS) process.exit(EXIT_CODE[signal]);
+      return;
+    }
+    firstAt = performance.now();
+    const calls = server.openCalls;
+    say(
+      calls === 0
+        ? "closing"
+        : `closing: ${calls} open call${calls === 1 ? "" : "s"} may finish within ${graceMs / 1000} s; ` +
+            "Ctrl-C again ends at once",
+    );
+    try {
+      await server.close({ graceMs });
+      say("closed");
+    } catch (error) {
+      report(error, { json });
+    }
+  };
+  process.on("SIGINT", stop);
+  process.on("SIGTERM", stop);
+}

@@ -1,0 +1,255 @@
+/**
+ * Encoding without the copies: protobuf-es' toBinary() first completes a
+ * partial message and makes a writer for each; this walks the fields that the
+ * caller gave, with one writer for all. What it does not know (maps, groups,
+ * proto2's required fields and defaults, well-known types with a form of their
+ * own) and what is not as it should be goes through toBinary(), which encodes
+ * it or says what is wrong. A test holds the two against each other.
+ */
+import {
+  create,
+  type DescField,
+  type DescMessage,
+  type MessageInitShape,
+  ScalarType,
+  toBinary,
+} from "@bufbuild/protobuf";
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+
+type Fields = Record<string, unknown>;
+type Encode = (writer: BinaryWriter, message: Fields) => void;
+
+/** Encodes a message, or the fields of one. Throws what toBinary() throws. */
+export function encode<Desc extends DescMessage>(
+  desc: Desc,
+  message: MessageInitShape<Desc>,
+): Uint8Array {
+  const fast = encoderOf(desc);
+  if (fast !== undefined) {
+    try {
+      fast(writer, message as Fields);
+      const bytes = writer.finish();
+      // One large message must not hold its room for ever.
+      if (bytes.length > KEEP_BYTES) writer = new BinaryWriter();
+      return bytes;
+    } catch {
+      // Half a message stands in the writer. toBinary() below names the field.
+      writer = new BinaryWriter();
+    }
+  }
+  return toBinary(desc, create(desc, message));
+}
+
+const KEEP_BYTES = 64 * 1024;
+
+let writer = new BinaryWriter();
+
+const encoders = new WeakMap<DescMessage, { encode: Encode | undefined }>();
+
+/** The encoder of a message; `undefined` where a field in it, or below it, needs toBinary(). */
+function encoderOf(desc: DescMessage): Encode | undefined {
+  let known = encoders.get(desc);
+  if (known === undefined) {
+    known = { encode: knows(desc, new Set()) ? compile(desc) : undefined };
+    encoders.set(desc, known);
+  }
+  return known.encode;
+}
+
+/** Messages that stand as something else in the messages around them: wrappers as values, Struct as an object. */
+const OWN_FORM = /^google\.protobuf\.(?:\w+Value|Struct)$/;
+
+const IMPLICIT = 2;
+const LEGACY_REQUIRED = 3;
+
+function knows(desc: DescMessage, seen: Set<DescMessage>): boolean {
+  if (seen.has(desc)) return true;
+  seen.add(desc);
+  const proto3 = desc.file.proto.syntax === "proto3";
+  return desc.fields.every((field) => {
+    if (field.fieldKind === "map") return false;
+    // Only proto3 keeps explicit presence free of defaults on a prototype.
+    if (!proto3 || field.presence === LEGACY_REQUIRED) return false;
+    const message = field.message;
+    if (message === undefined) return true;
+    return !field.delimitedEncoding && !OWN_FORM.test(message.typeName) && knows(message, seen);
+  });
+}
+
+function compile(desc: DescMessage): Encode {
+  const steps: Encode[] = [];
+  const { typeName } = desc;
+  const encode: Encode = (writer, message) => {
+    const { $typeName, $unknown } = message;
+    if ($unknown !== undefined || ($typeName !== undefined && $typeName !== typeName)) {
+      throw new TypeError("for toBinary()");
+    }
+    for (let at = 0; at < steps.length; at++) (steps[at] as Encode)(writer, message);
+  };
+  // Before the fields, which may hold messages of this type themselves.
+  encoders.set(desc, { encode });
+  const fields = [...desc.fields].sort((a, b) => a.number - b.number);
+  for (const field of fields) steps.push(compileField(field));
+  return encode;
+}
+
+function compileField(field: DescField): Encode {
+  const { localName, oneof } = field;
+  if (field.fieldKind === "list") return compileList(field);
+  const write = compileValue(field);
+  if (oneof !== undefined) {
+    return (writer, message) => {
+      const set = message[oneof.localName] as { case?: string; value?: unknown } | undefined;
+      if (set?.case === localName) write(writer, set.value);
+    };
+  }
+  const skip = skipped(field);
+  return (writer, message) => {
+    const value = message[localName];
+    if (value !== undefined && value !== null && !skip(value)) write(writer, value);
+  };
+}
+
+/** Which values of a field are not on the wire: with implicit presence, the zero. */
+function skipped(field: DescField): (value: unknown) => boolean {
+  if (field.presence !== IMPLICIT) return () => false;
+  if (field.fieldKind === "enum") {
+    const zero = field.enum.values[0]?.number;
+    return (value) => value === zero;
+  }
+  switch (field.scalar) {
+    case ScalarType.BOOL:
+      return (value) => value === false;
+    case ScalarType.STRING:
+      return (value) => value === "";
+    case ScalarType.BYTES:
+      return (value) => value instanceof Uint8Array && value.byteLength === 0;
+    case ScalarType.DOUBLE:
+    case ScalarType.FLOAT:
+      return (value) => Object.is(value, 0);
+    default:
+      return (value) => value === 0 || value === 0n || value === "0";
+  }
+}
+
+type Write = (writer: BinaryWriter, value: unknown) => void;
+
+function compileValue(field: DescField): Write {
+  const { number } = field;
+  if (field.message !== undefined) {
+    const { message } = field;
+    const encode = encoders.get(message)?.encode ?? compile(message);
+    return (writer, value) => {
+      if (typeof value !== "object") throw new TypeError("for toBinary()");
+      writer.tag(number, WireType.LengthDelimited).fork();
+      encode(writer, value as Fields);
+      writer.join();
+    };
+  }
+  const scalar = scalarOf(field);
+  const wireType = wireTypeOf(scalar);
+  const write = writeScalar(scalar);
+  return (writer, value) => {
+    writer.tag(number, wireType);
+    write(writer, value);
+  };
+}
+
+function compileList(field: DescField & { fieldKind: "list" }): Encode {
+  const { localName, number } = field;
+  const write = compileValue(field);
+  if (!field.packed) {
+    return (writer, message) => {
+      for (const value of itemsOf(message[localName])) write(writer, value);
+    };
+  }
+  const item = writeScalar(scalarOf(field));
+  return (writer, message) => {
+    const items = itemsOf(message[localName]);
+    if (items.length === 0) return;
+    writer.tag(number, WireType.LengthDelimited).fork();
+    for (const value of items) item(writer, value);
+    writer.join();
+  };
+}
+
+const NONE: readonly unknown[] = [];
+
+function itemsOf(value: unknown): readonly unknown[] {
+  if (value === undefined || value === null) return NONE;
+  if (!Array.isArray(value)) throw new TypeError("for toBinary()");
+  return value;
+}
+
+function scalarOf(field: DescField): ScalarType {
+  return field.enum !== undefined ? ScalarType.INT32 : (field.scalar as ScalarType);
+}
+
+function wireTypeOf(scalar: ScalarType): WireType {
+  switch (scalar) {
+    case ScalarType.STRING:
+    case ScalarType.BYTES:
+      return WireType.LengthDelimited;
+    case ScalarType.DOUBLE:
+    case ScalarType.FIXED64:
+    case ScalarType.SFIXED64:
+      return WireType.Bit64;
+    case ScalarType.FLOAT:
+    case ScalarType.FIXED32:
+    case ScalarType.SFIXED32:
+      return WireType.Bit32;
+    default:
+      return WireType.Varint;
+  }
+}
+
+/** A writer of one scalar type: it takes just the values that the type has. */
+function writeScalar(scalar: ScalarType): Write {
+  switch (scalar) {
+    case ScalarType.STRING:
+      return (writer, value) => writer.string(typed(value, "string"));
+    case ScalarType.BYTES:
+      return (writer, value) => {
+        if (!(value instanceof Uint8Array)) throw new TypeError("for toBinary()");
+        writer.bytes(value);
+      };
+    case ScalarType.BOOL:
+      return (writer, value) => writer.bool(typed(value, "boolean"));
+    case ScalarType.DOUBLE:
+      return (writer, value) => writer.double(typed(value, "number"));
+    case ScalarType.FLOAT:
+      return (writer, value) => writer.float(typed(value, "number"));
+    case ScalarType.INT32:
+      return (writer, value) => writer.int32(typed(value, "number"));
+    case ScalarType.UINT32:
+      return (writer, value) => writer.uint32(typed(value, "number"));
+    case ScalarType.SINT32:
+      return (writer, value) => writer.sint32(typed(value, "number"));
+    case ScalarType.FIXED32:
+      return (writer, value) => writer.fixed32(typed(value, "number"));
+    case ScalarType.SFIXED32:
+      return (writer, value) => writer.sfixed32(typed(value, "number"));
+    case ScalarType.INT64:
+      return (writer, value) => writer.int64(typed(value, "bigint"));
+    case ScalarType.UINT64:
+      return (writer, value) => writer.uint64(typed(value, "bigint"));
+    case ScalarType.SINT64:
+      return (writer, value) => writer.sint64(typed(value, "bigint"));
+    case ScalarType.FIXED64:
+      return (writer, value) => writer.fixed64(typed(value, "bigint"));
+    case ScalarType.SFIXED64:
+      return (writer, value) => writer.sfixed64(typed(value, "bigint"));
+  }
+}
+
+interface Types {
+  string: string;
+  boolean: boolean;
+  number: number;
+  bigint: bigint;
+}
+
+function typed<Name extends keyof Types>(value: unknown, name: Name): Types[Name] {
+  if (typeof value !== name) throw new TypeError("for toBinary()");
+  return value as Types[Name];
+}
