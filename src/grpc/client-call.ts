@@ -20,6 +20,12 @@ import { readReset, reset } from "./reset.ts";
 import { codeFromHttp, readStatus } from "./status.ts";
 import { formatTimeout } from "./timeout.ts";
 
+/** When a call must be over, whatever the number of its attempts. */
+export interface Deadline {
+  readonly timeoutMs: number;
+  readonly endsAt: number;
+}
+
 /** What a call is made of. */
 export interface ClientCallInit<I extends DescMessage, O extends DescMessage> extends Limits {
   readonly connections: Connections;
@@ -27,7 +33,8 @@ export interface ClientCallInit<I extends DescMessage, O extends DescMessage> ex
   readonly output: O;
   /** All request headers but grpc-timeout. */
   readonly headers: OutgoingHttpHeaders;
-  readonly timeoutMs: number | undefined;
+  /** `timeoutMs` as the caller asked for it, and the end of it by performance.now(). */
+  readonly deadline: Deadline | undefined;
   readonly signal: AbortSignal | undefined;
   /** Requests from this size on are compressed; `undefined`: none. */
   readonly compressFromBytes: number | undefined;
@@ -61,7 +68,6 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   readonly responses: Inbox<Frame, MessageShape<O>>;
   readonly #init: ClientCallInit<I, O>;
   readonly #answer = Promise.withResolvers<void>();
-  readonly #endsAt: number;
   #deadline: Disposable | undefined;
   #abort: Disposable | undefined;
   #stream: ClientHttp2Stream | undefined;
@@ -90,13 +96,19 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
       onLeave: () => this.#finish(failure(Code.Canceled, "the caller left the call"), true),
       onRefuse: (error) => this.#finish(asFailure(error), true),
     });
-    const { timeoutMs, signal } = init;
-    this.#endsAt = timeoutMs === undefined ? 0 : performance.now() + timeoutMs;
-    if (timeoutMs !== undefined) {
-      this.#deadline = after(timeoutMs, () => this.#finish(deadlineExceeded(timeoutMs), true));
+    const { deadline, signal } = init;
+    if (deadline !== undefined) {
+      this.#deadline = after(deadline.endsAt - performance.now(), () =>
+        this.#finish(deadlineExceeded(deadline.timeoutMs), true),
+      );
     }
     this.#abort = onAbort(signal, (reason) => this.#finish(fromAbort(reason), true));
     if (!this.#over) this.#attempt();
+  }
+
+  /** Whether a stream was opened: what failed before that never left here. */
+  get reached(): boolean {
+    return this.#stream !== undefined;
   }
 
   /** The response headers; empty before they came. */
@@ -133,8 +145,9 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   #open(connection: Connection): void {
     const headers = { ...this.#init.headers };
-    if (this.#init.timeoutMs !== undefined) {
-      headers["grpc-timeout"] = formatTimeout(Math.max(this.#endsAt - performance.now(), 0.001));
+    const { deadline } = this.#init;
+    if (deadline !== undefined) {
+      headers["grpc-timeout"] = formatTimeout(Math.max(deadline.endsAt - performance.now(), 0.001));
     }
     let stream: ClientHttp2Stream;
     try {

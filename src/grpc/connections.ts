@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
+import { pause } from "../flow.ts";
 import type { Target } from "./address.ts";
 import { type ClientTls, type Connection, connect } from "./connection.ts";
 import { Keepalive, type KeepaliveOptions } from "./keepalive.ts";
@@ -117,18 +118,6 @@ function backoffMs(failures: number): number {
   const { initialMs, factor, jitter, maxMs } = BACKOFF;
   const base = Math.min(initialMs * factor ** failures, maxMs);
   return base * (1 + jitter * (2 * Math.random() - 1));
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done);
-  });
 }
 
 function closed(target: Target): ConnectError {

@@ -19,17 +19,18 @@ import {
   type UnaryResponse,
 } from "@connectrpc/connect";
 import { compressRequests } from "../call-options.ts";
-import { failure } from "../failure.ts";
-import { one } from "../flow.ts";
+import { asFailure, failure } from "../failure.ts";
+import { one, pause } from "../flow.ts";
 import { version } from "../version.ts";
 import { parseTarget } from "./address.ts";
-import { ClientCall } from "./client-call.ts";
+import { ClientCall, type Deadline } from "./client-call.ts";
 import { ENCODING } from "./compression.ts";
 import type { ClientTls } from "./connection.ts";
 import { Connections } from "./connections.ts";
 import { intercept, linkedSignal } from "./intercept.ts";
 import type { KeepaliveOptions } from "./keepalive.ts";
 import { addHeaders } from "./metadata.ts";
+import { isIdempotent, Retries } from "./retry.ts";
 
 export interface TransportOptions {
   /** `http://host:port`, `https://host:port`, or `unix:/path`. */
@@ -84,13 +85,14 @@ export function createTransport(options: TransportOptions): ClosableTransport {
   };
   const interceptors = options.interceptors ?? [];
   const origin = `${target.tls ? "https" : "http"}://${target.authority}`;
+  const retries = new Retries();
   const sendsGzip = options.sendCompression === ENCODING;
 
   /** A call as it is when the interceptors, if any, have had their say. */
   function start<I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O> | DescMethodStreaming<I, O>,
     signal: AbortSignal | undefined,
-    timeoutMs: number | undefined,
+    deadline: Deadline | undefined,
     header: Headers | undefined,
     requests: AsyncIterable<MessageInitShape<I>>,
     contextValues: ContextValues | undefined,
@@ -108,18 +110,50 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     if (gzip) headers["grpc-encoding"] = ENCODING;
     addHeaders(headers, header);
     headers["user-agent"] ??= USER_AGENT;
-    const timeout = timeoutMs ?? options.timeoutMs;
     return new ClientCall({
       ...limits,
       connections,
       input: method.input,
       output: method.output,
       headers,
-      timeoutMs: timeout === undefined || timeout <= 0 ? undefined : timeout,
+      deadline,
       signal,
       compressFromBytes: gzip ? (options.compressMinBytes ?? 1024) : undefined,
       requests,
     });
+  }
+
+  /** A unary call, made again where that is safe and may help. */
+  async function single<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    signal: AbortSignal | undefined,
+    header: Headers | undefined,
+    message: MessageInitShape<I>,
+    values: ContextValues | undefined,
+    timeoutMs: number | undefined,
+  ): Promise<{ call: ClientCall<I, O>; response: MessageShape<O> }> {
+    const deadline = deadlineOf(timeoutMs);
+    const endsAt = deadline?.endsAt ?? Number.POSITIVE_INFINITY;
+    for (let attempts = 1; ; attempts++) {
+      const call = start(method, signal, deadline, header, one(message), values);
+      try {
+        const response = await only(call);
+        retries.succeeded();
+        return { call, response };
+      } catch (error) {
+        if (!isIdempotent(method) || !call.reached) throw error;
+        const waitMs = retries.failed(asFailure(error), attempts);
+        if (waitMs === undefined || performance.now() + waitMs >= endsAt) throw error;
+        await pause(waitMs, signal);
+        if (signal?.aborted) throw error;
+      }
+    }
+  }
+
+  function deadlineOf(callMs: number | undefined): Deadline | undefined {
+    const timeoutMs = callMs ?? options.timeoutMs;
+    if (timeoutMs === undefined || timeoutMs <= 0) return undefined;
+    return { timeoutMs, endsAt: performance.now() + timeoutMs };
   }
 
   function pathOf(method: DescMethod): string {
@@ -155,16 +189,14 @@ export function createTransport(options: TransportOptions): ClosableTransport {
         message: MessageInitShape<I>,
         values: ContextValues | undefined,
       ): Promise<UnaryResponse<I, O>> => {
-        const call = start(method, signal, timeoutMs, header, one(message), values);
-        const response = await only(call);
-        const { header: responseHeader, trailer } = call;
+        const { call, response } = await single(method, signal, header, message, values, timeoutMs);
         return {
           stream: false,
           service: method.parent,
           method,
-          header: responseHeader,
+          header: call.header,
           message: response,
-          trailer,
+          trailer: call.trailer,
         };
       };
       if (interceptors.length === 0) {
@@ -208,7 +240,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
         messages: AsyncIterable<MessageInitShape<I>>,
         values: ContextValues | undefined,
       ): Promise<StreamResponse<I, O>> => {
-        const call = start(method, signal, timeoutMs, header, messages, values);
+        const call = start(method, signal, deadlineOf(timeoutMs), header, messages, values);
         await call.answered;
         return {
           stream: true,

@@ -95,7 +95,8 @@ class HawserServer implements Server {
         socket.resume();
       },
     });
-    this.#listener.server.on("tlsClientError", () => {});
+    // A handshake that fails or never ends leaves its socket to us.
+    this.#listener.server.on("tlsClientError", (_error, socket) => socket.destroy());
   }
 
   get openCalls(): number {

@@ -1,0 +1,184 @@
+const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
+
+/** What an Inbox asks of the side that fills it. */
+export interface Source<Raw, T> {
+  /** Makes a message of what came; a throw ends the iteration with its error. */
+  open(raw: Raw): T | Promise<T>;
+  /** The consumer waits, and there is nothing for it. */
+  onDry?(): void;
+  /** There is room again after put() said that there is none. */
+  onRoom?(): void;
+  /** The consumer left the loop before its end. */
+  onLeave?(): void;
+  /** A message could not be opened; the iteration has thrown this. */
+  onRefuse?(error: unknown): void;
+}
+
+/**
+ * The receiver's end of a stream: what the wire delivers waits here until the
+ * consumer takes it. put() never waits; it says when there is enough inside,
+ * and onRoom() says when to go on. Iterated once, by one consumer.
+ */
+export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
+  readonly #source: Source<Raw, T>;
+  readonly #limitBytes: number;
+  readonly #items: Raw[] = [];
+  readonly #sizes: number[] = [];
+  #first = 0;
+  #bytes = 0;
+  #full = false;
+  #readers: PromiseWithResolvers<IteratorResult<T, undefined>>[] = [];
+  #opening: Promise<unknown> | undefined;
+  #closed: { error: unknown } | undefined;
+
+  constructor(limitBytes: number, source: Source<Raw, T>) {
+    this.#limitBytes = limitBytes;
+    this.#source = source;
+  }
+
+  /** Takes in what came; `false` when there is enough inside. */
+  put(raw: Raw, sizeBytes: number): boolean {
+    if (this.#closed !== undefined) return true;
+    if (this.#readers.length > 0 && this.#opening === undefined) {
+      const reader = this.#readers.shift() as PromiseWithResolvers<IteratorResult<T, undefined>>;
+      reader.resolve(this.#open(raw));
+      return true;
+    }
+    this.#items.push(raw);
+    this.#sizes.push(sizeBytes);
+    // 64 B stand for what a message costs beside its bytes.
+    this.#bytes += sizeBytes + 64;
+    if (this.#bytes >= this.#limitBytes) this.#full = true;
+    return !this.#full;
+  }
+
+  /** Nothing more comes: the iteration ends, or throws, behind what is inside. */
+  close(error?: unknown): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = { error };
+    for (const reader of this.#readers.splice(0)) this.#settle(reader);
+  }
+
+  /** Drops what is inside: the iteration throws `error` at once. */
+  fail(error: unknown): void {
+    if (this.#closed === undefined || this.#size > 0) {
+      this.#closed = { error };
+      this.#clear();
+    }
+    for (const reader of this.#readers.splice(0)) this.#settle(reader);
+  }
+
+  next(): Promise<IteratorResult<T, undefined>> {
+    if (this.#opening !== undefined) return this.#queue();
+    if (this.#size > 0) return Promise.resolve(this.#open(this.#shift()));
+    if (this.#closed !== undefined) {
+      const { error } = this.#closed;
+      // The error is thrown once; after it the iteration is over, as a generator's is.
+      this.#closed = { error: undefined };
+      return error === undefined ? Promise.resolve(END) : Promise.reject(error);
+    }
+    const waiting = this.#queue();
+    this.#source.onDry?.();
+    return waiting;
+  }
+
+  async return(): Promise<IteratorReturnResult<undefined>> {
+    if (this.#leave()) this.#source.onLeave?.();
+    return END;
+  }
+
+  async throw(error: unknown): Promise<IteratorReturnResult<undefined>> {
+    if (this.#leave()) this.#source.onLeave?.();
+    throw error;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  get #size(): number {
+    return this.#items.length - this.#first;
+  }
+
+  #queue(): Promise<IteratorResult<T, undefined>> {
+    const reader = Promise.withResolvers<IteratorResult<T, undefined>>();
+    this.#readers.push(reader);
+    return reader.promise;
+  }
+
+  /** Ends the iteration here; `false` where it was over. */
+  #leave(): boolean {
+    const over = this.#closed !== undefined && this.#size === 0;
+    this.#closed = { error: undefined };
+    this.#clear();
+    for (const reader of this.#readers.splice(0)) reader.resolve(END);
+    return !over;
+  }
+
+  #clear(): void {
+    this.#items.length = 0;
+    this.#sizes.length = 0;
+    this.#first = 0;
+    this.#bytes = 0;
+    this.#room();
+  }
+
+  #room(): void {
+    if (!this.#full) return;
+    this.#full = false;
+    this.#source.onRoom?.();
+  }
+
+  #settle(reader: PromiseWithResolvers<IteratorResult<T, undefined>>): void {
+    this.next().then(reader.resolve, reader.reject);
+  }
+
+  #shift(): Raw {
+    const at = this.#first++;
+    const raw = this.#items[at] as Raw;
+    this.#bytes -= (this.#sizes[at] as number) + 64;
+    if (this.#first === this.#items.length) {
+      this.#items.length = 0;
+      this.#sizes.length = 0;
+      this.#first = 0;
+    } else if (this.#first >= 1024) {
+      this.#items.splice(0, this.#first);
+      this.#sizes.splice(0, this.#first);
+      this.#first = 0;
+    } else {
+      this.#items[at] = undefined as Raw;
+    }
+    if (this.#full && this.#bytes * 2 <= this.#limitBytes) this.#room();
+    return raw;
+  }
+
+  /** Opens one message; while that takes a promise, later readers wait their turn. */
+  #open(raw: Raw): IteratorResult<T, undefined> | Promise<IteratorResult<T, undefined>> {
+    let value: T | Promise<T>;
+    try {
+      value = this.#source.open(raw);
+    } catch (error) {
+      return this.#refuse(error);
+    }
+    if (!(value instanceof Promise)) return { done: false, value };
+    const opened = value.then(
+      (value): IteratorResult<T, undefined> => ({ done: false, value }),
+      (error) => this.#refuse(error),
+    );
+    this.#opening = opened;
+    const turn = () => {
+      this.#opening = undefined;
+      if (this.#size === 0 && this.#closed === undefined) return;
+      const reader = this.#readers.shift();
+      if (reader !== undefined) this.#settle(reader);
+    };
+    opened.then(turn, turn);
+    return opened;
+  }
+
+  #refuse(error: unknown): Promise<never> {
+    this.#leave();
+    this.#source.onRefuse?.(error);
+    return Promise.reject(error);
+  }
+}

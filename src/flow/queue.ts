@@ -1,0 +1,192 @@
+import { Code } from "@connectrpc/connect";
+import { failure, handled } from "../failure.ts";
+
+/** What takes messages off a Queue or a pump, one at a time and in order. */
+export interface Writer<T> {
+  /**
+   * Takes one message. `undefined`: there is room for the next. A promise: the
+   * message is taken, and the next must wait until it resolves. A throw or a
+   * rejection: the message was refused, and so is every later one.
+   */
+  write(message: T): Promise<void> | undefined;
+  /** No more messages follow. */
+  end(): void;
+}
+
+const DONE: Promise<void> = Promise.resolve();
+const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
+
+interface Entry<T> {
+  value: T;
+  /** Set where the pusher waits for room. */
+  waiting: PromiseWithResolvers<void> | undefined;
+}
+
+/**
+ * A bounded queue: the sender's end of a stream. Any number of places may push
+ * at the same time; messages leave whole, in the order of the pushes. One
+ * consumer takes them: either an async iteration, or a Writer that pipeTo()
+ * attaches, which then gets each message without a promise in between.
+ */
+export class Queue<T> implements AsyncIterable<T> {
+  readonly #limit: number;
+  readonly #entries: Entry<T>[] = [];
+  #first = 0;
+  #writer: Writer<T> | undefined;
+  #writing = false;
+  #reader: PromiseWithResolvers<IteratorResult<T, undefined>> | undefined;
+  #onTake: (() => void) | undefined;
+  #ended = false;
+  #failure: { error: unknown } | undefined;
+
+  /**
+   * @param limit how many messages wait inside before push() waits too
+   * @param onTake called once, when a consumer first asks for a message
+   */
+  constructor(limit: number, onTake?: () => void) {
+    this.#limit = limit;
+    this.#onTake = onTake;
+  }
+
+  /**
+   * Resolves when there is room for another message; rejects with the error of
+   * fail(). Not awaiting it loses no message, only the backpressure.
+   */
+  push(value: T): Promise<void> {
+    if (this.#failure !== undefined) return handled(Promise.reject(this.#failure.error));
+    if (this.#reader !== undefined) {
+      const reader = this.#reader;
+      this.#reader = undefined;
+      reader.resolve({ done: false, value });
+      return DONE;
+    }
+    if (this.#writer !== undefined && !this.#writing && this.#size === 0) {
+      return this.#give(this.#writer, value) ?? DONE;
+    }
+    const waiting = this.#size >= this.#limit ? Promise.withResolvers<void>() : undefined;
+    this.#entries.push({ value, waiting });
+    return waiting === undefined ? DONE : handled(waiting.promise);
+  }
+
+  /** No more pushes: the consumer ends when it has taken what is inside. */
+  end(): void {
+    if (this.#ended || this.#failure !== undefined) return;
+    this.#ended = true;
+    if (this.#reader !== undefined) {
+      this.#reader.resolve(END);
+      this.#reader = undefined;
+    }
+    this.#drain();
+  }
+
+  /** Drops what is inside; every waiting and later push() rejects with `error`. */
+  fail(error: unknown): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = { error };
+    const dropped = this.#entries.splice(0).slice(this.#first);
+    this.#first = 0;
+    for (const { waiting } of dropped) waiting?.reject(error);
+    this.#reader?.reject(error);
+    this.#reader = undefined;
+    this.#writer = undefined;
+  }
+
+  /** Hands every message to `writer` from now on, those that wait inside first. */
+  pipeTo(writer: Writer<T>): void {
+    this.#taken();
+    if (this.#failure !== undefined) return;
+    this.#writer = writer;
+    this.#drain();
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
+    return {
+      next: () => this.#next(),
+      return: async () => {
+        this.fail(failure(Code.FailedPrecondition, "the call takes no more messages: it is over"));
+        return END;
+      },
+      throw: async (error: unknown) => {
+        this.fail(error);
+        throw error;
+      },
+    };
+  }
+
+  /** Whether fail() was called. */
+  get failed(): boolean {
+    return this.#failure !== undefined;
+  }
+
+  get #size(): number {
+    return this.#entries.length - this.#first;
+  }
+
+  #taken(): void {
+    this.#onTake?.();
+    this.#onTake = undefined;
+  }
+
+  #next(): Promise<IteratorResult<T, undefined>> {
+    this.#taken();
+    if (this.#failure !== undefined) return Promise.reject(this.#failure.error);
+    if (this.#size > 0) {
+      const { value, waiting } = this.#shift();
+      waiting?.resolve();
+      return Promise.resolve({ done: false, value });
+    }
+    if (this.#ended) return Promise.resolve(END);
+    this.#reader ??= Promise.withResolvers();
+    return this.#reader.promise;
+  }
+
+  /** Takes the oldest entry, and lets in the one that now fits. */
+  #shift(): Entry<T> {
+    const entry = this.#entries[this.#first] as Entry<T>;
+    this.#first++;
+    if (this.#first * 2 >= this.#entries.length) {
+      this.#entries.splice(0, this.#first);
+      this.#first = 0;
+    }
+    const fits = this.#entries[this.#first + this.#limit - 1];
+    if (fits?.waiting !== undefined) {
+      fits.waiting.resolve();
+      fits.waiting = undefined;
+    }
+    return entry;
+  }
+
+  #give(writer: Writer<T>, value: T): Promise<void> | undefined {
+    let full: Promise<void> | undefined;
+    try {
+      full = writer.write(value);
+    } catch (error) {
+      this.fail(error);
+      return handled(Promise.reject(error));
+    }
+    if (full === undefined) return undefined;
+    this.#writing = true;
+    full.then(
+      () => {
+        this.#writing = false;
+        this.#drain();
+      },
+      (error) => this.fail(error),
+    );
+    return full;
+  }
+
+  #drain(): void {
+    while (this.#writer !== undefined && !this.#writing && this.#size > 0) {
+      const { value, waiting } = this.#shift();
+      const full = this.#give(this.#writer, value);
+      if (waiting === undefined) continue;
+      if (full === undefined) waiting.resolve();
+      else full.then(waiting.resolve, waiting.reject);
+    }
+    if (this.#ended && this.#size === 0 && !this.#writing) {
+      this.#writer?.end();
+      this.#writer = undefined;
+    }
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * Runs `listener` once when `signal` aborts, at once if it already has.
+ * Dispose what comes back to stop listening.
+ */
+export function onAbort(
+  signal: AbortSignal | undefined,
+  listener: (reason: unknown) => void,
+): Disposable {
+  if (signal === undefined) return { [Symbol.dispose]() {} };
+  if (signal.aborted) {
+    listener(signal.reason);
+    return { [Symbol.dispose]() {} };
+  }
+  const heard = () => listener(signal.reason);
+  signal.addEventListener("abort", heard, { once: true });
+  return { [Symbol.dispose]: () => signal.removeEventListener("abort", heard) };
+}
+
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** setTimeout for any length, also beyond 31 bits. It does not keep the process alive. */
+export function after(ms: number, run: () => void): Disposable {
+  let timer: NodeJS.Timeout;
+  const endsAt = performance.now() + ms;
+  const arm = (rest: number) => {
+    timer = setTimeout(
+      () => {
+        const left = endsAt - performance.now();
+        if (left >= 1) arm(left);
+        else run();
+      },
+      Math.min(Math.max(rest, 0), LONGEST_TIMER_MS),
+    );
+    // Where timers are numbers (browsers) there is nothing to unref.
+    (timer as Partial<NodeJS.Timeout>).unref?.();
+  };
+  arm(ms);
+  return { [Symbol.dispose]: () => clearTimeout(timer) };
+}
+
+/** Waits, or less where `signal` aborts. Unlike after(), it keeps the process alive. */
+export function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(
+      () => {
+        listening[Symbol.dispose]();
+        resolve();
+      },
+      Math.min(ms, LONGEST_TIMER_MS),
+    );
+    const listening = onAbort(signal, () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}

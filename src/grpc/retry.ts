@@ -1,0 +1,43 @@
+/**
+ * When a unary call is made again (gRPC A6): the method's option
+ * idempotency_level allows it, the server was reached and answered
+ * UNAVAILABLE, and not too many calls fail already.
+ */
+import type { DescMethod } from "@bufbuild/protobuf";
+import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
+import { Code, type ConnectError } from "@connectrpc/connect";
+
+const ATTEMPTS = 4;
+const BACKOFF = { initialMs: 100, factor: 2, maxMs: 1000, jitter: 0.2 };
+const TOKENS = { max: 10, perSuccess: 0.1 };
+
+/** Whether a method says of itself that calling it twice does no harm. */
+export function isIdempotent(method: DescMethod): boolean {
+  return method.idempotency !== MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN;
+}
+
+/** The retries of one transport: each failure takes a token, and with half of them gone nothing is retried. */
+export class Retries {
+  #tokens: number = TOKENS.max;
+
+  succeeded(): void {
+    this.#tokens = Math.min(this.#tokens + TOKENS.perSuccess, TOKENS.max);
+  }
+
+  /**
+   * How long to wait before the next attempt; `undefined`: there is none.
+   * The server may say so itself in grpc-retry-pushback-ms.
+   *
+   * @param attempts how many were made
+   */
+  failed(error: ConnectError, attempts: number): number | undefined {
+    const pushback = error.metadata.get("grpc-retry-pushback-ms");
+    if (error.code !== Code.Unavailable) return undefined;
+    this.#tokens = Math.max(this.#tokens - 1, 0);
+    if (attempts >= ATTEMPTS || this.#tokens <= TOKENS.max / 2) return undefined;
+    if (pushback !== null) return /^\d+$/.test(pushback) ? Number(pushback) : undefined;
+    const { initialMs, factor, maxMs, jitter } = BACKOFF;
+    const base = Math.min(initialMs * factor ** (attempts - 1), maxMs);
+    return base * (1 + jitter * (2 * Math.random() - 1));
+  }
+}

@@ -1,0 +1,41 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+/** A program of test/support/programs in a process of its own. It is killed when it is disposed. */
+export interface Child extends AsyncDisposable {
+  readonly pid: number;
+  /** The next line that it prints; throws, with what it said on stderr, when it ends instead. */
+  line(): Promise<string>;
+  kill(signal?: NodeJS.Signals): void;
+  /** How it ended: the code it exited with, or the signal, and what it said on stderr. */
+  readonly exit: Promise<{ code: number | null; signal: string | null; stderr: string }>;
+}
+
+export function run(program: "greeter-server" | "careless-client", ...args: string[]): Child {
+  const file = fileURLToPath(new URL(`./programs/${program}.ts`, import.meta.url));
+  const child: ChildProcess = spawn(process.execPath, [file, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let stderr = "";
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+  });
+  const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
+  const exit = once(child, "close").then(([code, signal]) => ({ code, signal, stderr }));
+  return {
+    pid: child.pid ?? 0,
+    exit,
+    async line() {
+      const { done, value } = await lines.next();
+      if (done) throw new Error(`${program} ended: ${JSON.stringify(await exit)}`);
+      return value;
+    },
+    kill: (signal = "SIGKILL") => void child.kill(signal),
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGKILL");
+      await exit;
+    },
+  };
+}

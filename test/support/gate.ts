@@ -1,0 +1,73 @@
+/**
+ * A promise that is resolved from outside. Tests put gates into handlers and loops, to decide which side goes next
+ * where a sleep could only guess.
+ */
+export interface Gate<T = void> {
+  /** Resolves when the gate is opened; await it as often as needed. */
+  readonly opened: Promise<T>;
+  readonly isOpen: boolean;
+  open(value: T): void;
+}
+
+export function gate<T = void>(): Gate<T> {
+  const { promise, resolve } = Promise.withResolvers<T>();
+  let isOpen = false;
+  return {
+    opened: promise,
+    get isOpen() {
+      return isOpen;
+    },
+    open(value) {
+      isOpen = true;
+      resolve(value);
+    },
+  };
+}
+
+/** Resolves when the signal aborts, or at once if it has. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+/** Gives the event loop turns until the condition holds; false when it does not within the time. */
+export async function settles(condition: () => boolean, withinMs = 2_000): Promise<boolean> {
+  const giveUp = performance.now() + withinMs;
+  while (!condition()) {
+    if (performance.now() > giveUp) return false;
+    await turn();
+  }
+  return true;
+}
+
+/** Gives the event loop turns until the condition holds; throws, and says what it waited for, when it does not. */
+export async function until(
+  what: string,
+  condition: () => boolean,
+  withinMs = 5_000,
+): Promise<void> {
+  if (!(await settles(condition, withinMs))) {
+    throw new Error(`waited ${withinMs} ms in vain until ${what}`);
+  }
+}
+
+/** Resolves when the count has stood still for a while: how to see that something does not happen. */
+export async function stillAt(count: () => number, forMs = 200): Promise<number> {
+  let last = count();
+  let since = performance.now();
+  while (performance.now() - since < forMs) {
+    await turn();
+    if (count() !== last) {
+      last = count();
+      since = performance.now();
+    }
+  }
+  return last;
+}
+
+/** A turn of the event loop, sockets and timers included; the pause leaves the processor to the other side. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 1));
+}

@@ -1,0 +1,168 @@
+import { expect } from "vitest";
+import { Greeter } from "../../gen/example/greeter_pb.js";
+import { ConnectError, createServer, type HandlerContext } from "../../src/server.ts";
+import { census } from "./census.ts";
+import { aborted, until } from "./gate.ts";
+import type { Header } from "./hpack.ts";
+import { data, dial, envelope, headers, messages, type Peer, type PeerOptions } from "./wire.ts";
+
+/** What a handler saw of its call. */
+export interface Seen {
+  readonly context: HandlerContext;
+  /** The requests that it read. */
+  readonly requests: string[];
+  /** How its requests ended: "half-closed" is the clean end, and the only one. */
+  end: "running" | "half-closed" | ConnectError;
+  /** Whether the signal was aborted at that moment. */
+  abortedAtEnd: boolean;
+}
+
+/**
+ * Our server, with handlers that note what they saw. The request header `x-handler: deaf` gets a handler that reads
+ * nothing and waits for its signal.
+ */
+export interface WatchedServer extends AsyncDisposable {
+  readonly port: number;
+  readonly server: ReturnType<typeof createServer>;
+  readonly calls: Seen[];
+  /** What the server's logger was told. */
+  readonly logged: unknown[][];
+  /** A new connection; it is closed with the server. */
+  dial(options?: PeerOptions): Promise<Peer>;
+  /** A call on a new connection is served. */
+  serves(): Promise<void>;
+  /** Resolves when no stream is open and no handler runs. */
+  idle(): Promise<void>;
+}
+
+export async function watchedServer(
+  options: Omit<Parameters<typeof createServer>[0], "routes"> = {},
+): Promise<WatchedServer> {
+  const calls: Seen[] = [];
+  const logged: unknown[][] = [];
+  const peers: Peer[] = [];
+  const openBefore = census.serverStreams;
+  const log = (...words: unknown[]) => void logged.push(words);
+
+  async function* echo(requests: AsyncIterable<{ content: string }>, context: HandlerContext) {
+    const seen: Seen = { context, requests: [], end: "running", abortedAtEnd: false };
+    calls.push(seen);
+    try {
+      if (context.requestHeader.get("x-handler") === "deaf") {
+        await aborted(context.signal);
+        throw context.signal.reason;
+      }
+      for await (const { content } of requests) {
+        seen.requests.push(content);
+        yield { reply: content };
+      }
+      seen.end = "half-closed";
+    } catch (error) {
+      seen.end = ConnectError.from(error);
+      throw error;
+    } finally {
+      seen.abortedAtEnd = context.signal.aborted;
+      if (seen.end === "running") seen.end = new ConnectError("the handler was told to return");
+    }
+  }
+
+  const server = createServer({
+    ...options,
+    logger: { error: log, warn: log, info: () => {} },
+    routes: (router) =>
+      router.service(Greeter, {
+        sayHello: ({ content }) => ({ reply: content }),
+        chat: echo,
+        async collect(requests, context) {
+          let count = 0;
+          for await (const _ of echo(requests, context)) count++;
+          return { count };
+        },
+        async *subscribe({ count }) {
+          for (let sequence = 1n; sequence <= count; sequence++) yield { sequence };
+        },
+      }),
+  });
+  const { port } = await server.listen({ port: 0 });
+
+  const world: WatchedServer = {
+    port: port as number,
+    server,
+    calls,
+    logged,
+    async dial(options) {
+      const peer = await dial(world.port, options);
+      peers.push(peer);
+      return peer;
+    },
+    async serves() {
+      await using peer = await dial(world.port);
+      peer.write(request(1, "SayHello"), data(1, message("are you there?"), true));
+      const reply = await peer.over(1);
+      expect(reply.status, reply.message).toBe(0);
+      expect(messages(reply.body)).toEqual([messages(message("are you there?"))[0]]);
+    },
+    async idle() {
+      await until("no stream is open on the server", () => census.serverStreams <= openBefore);
+      await until("no handler runs", () => calls.every(({ end }) => end !== "running"));
+    },
+    async [Symbol.asyncDispose]() {
+      for (const peer of peers) await peer[Symbol.asyncDispose]();
+      await server[Symbol.asyncDispose]();
+      await world.idle();
+    },
+  };
+  return world;
+}
+
+/** The headers of a gRPC request, which must not be changed by accident: `but` replaces and adds. */
+export function requestHeaders(path: string, but: Readonly<Record<string, string>> = {}): Header[] {
+  return Object.entries({
+    ":method": "POST",
+    ":scheme": "http",
+    ":path": path.startsWith("/") ? path : `/example.Greeter/${path}`,
+    ":authority": "127.0.0.1",
+    te: "trailers",
+    "content-type": "application/grpc",
+    ...but,
+  });
+}
+
+/** Opens a stream with a gRPC request to a method of Greeter, or to a path. */
+export function request(
+  stream: number,
+  path: string,
+  but: Readonly<Record<string, string>> = {},
+  end = false,
+): Buffer {
+  return headers(stream, requestHeaders(path, but), end);
+}
+
+/** A MessageRequest or MessageResponse with this text, framed. */
+export function message(content: string): Buffer {
+  return envelope(text(content));
+}
+
+/** The bytes of a MessageRequest or MessageResponse: field 1 is the text. */
+export function text(content: string): Buffer {
+  const bytes = Buffer.from(content);
+  const length: number[] = [];
+  let rest = bytes.length;
+  for (; rest > 127; rest >>>= 7) length.push((rest & 127) | 128);
+  return Buffer.concat([Buffer.of(0x0a, ...length, rest), bytes]);
+}
+
+/** A Chat on stream 1 that is running, and goes on while other streams of its connection go wrong. */
+export async function bystander(peer: Peer): Promise<{ unharmed(): Promise<void> }> {
+  peer.write(request(1, "Chat"), data(1, message("before")));
+  const call = peer.stream(1);
+  await peer.until(() => call.bytes === message("before").length);
+  return {
+    async unharmed() {
+      peer.write(data(1, message("after"), true));
+      const { status, body } = await peer.over(1);
+      expect(status).toBe(0);
+      expect(body).toEqual(Buffer.concat([message("before"), message("after")]));
+    },
+  };
+}

@@ -1,0 +1,398 @@
+import { gzipSync } from "node:zlib";
+import { expect, it } from "vitest";
+import { Code, ConnectError } from "../src/index.ts";
+import {
+  type FakeCall,
+  fakeServer,
+  outcomeOf,
+  responseHeaders,
+  scripted,
+  trailers,
+} from "./support/fake-server.ts";
+import { message, text } from "./support/watched-server.ts";
+import { data, envelope, Http2Code, headers, rst, uint32 } from "./support/wire.ts";
+
+// Bad responses, one level above HTTP/2: each is an error with its code, never a clean end. Meanwhile another call on
+// the same connection goes on, and the next one is served.
+
+interface BadResponse {
+  readonly what: string;
+  /** What the server answers, as soon as it has the request's headers. */
+  readonly answer: (stream: number) => Buffer[];
+  readonly code: Code | readonly Code[];
+  readonly message?: RegExp;
+  /** What a Chat receives before its error. */
+  readonly replies?: readonly string[];
+  /** The server ends the stream: there is nothing left for the client to reset. */
+  readonly ended?: boolean;
+}
+
+const hello = message("hello");
+/** Where the documents leave the choice open. */
+const internalOrUnknown = [Code.Internal, Code.Unknown] as const;
+
+const badResponses: BadResponse[] = [
+  {
+    what: "headers that end the stream, without a status",
+    answer: (s) => [responseHeaders(s, {}, true)],
+    code: internalOrUnknown,
+    ended: true,
+  },
+  {
+    what: "an end without trailers",
+    answer: (s) => [responseHeaders(s), data(s, hello, true)],
+    code: internalOrUnknown,
+    replies: ["hello"],
+    ended: true,
+  },
+  {
+    what: "an end without a message or trailers",
+    answer: (s) => [responseHeaders(s), data(s, Buffer.alloc(0), true)],
+    code: internalOrUnknown,
+    ended: true,
+  },
+  {
+    what: "trailers without a status",
+    answer: (s) => [responseHeaders(s), data(s, hello), headers(s, [["grpc-message", "x"]], true)],
+    code: internalOrUnknown,
+    replies: ["hello"],
+    ended: true,
+  },
+  {
+    what: "a status in the headers only, though messages follow",
+    answer: (s) => [responseHeaders(s, { "grpc-status": "0" }), data(s, hello, true)],
+    code: internalOrUnknown,
+    replies: ["hello"],
+    ended: true,
+  },
+  ...["", "-1", "17", "99", "4294967296", "0x0", "00", "0.0", "1e0", "OK", "NaN", "0,0", "0 0"].map(
+    (status) => ({
+      what: `the grpc-status "${status}"`,
+      answer: (s: number) => [responseHeaders(s), data(s, hello), trailers(s, status, "sad")],
+      code: internalOrUnknown,
+      replies: ["hello"],
+      ended: true,
+    }),
+  ),
+  {
+    what: "two statuses",
+    answer: (s) => [
+      responseHeaders(s),
+      headers(
+        s,
+        [
+          ["grpc-status", "0"],
+          ["grpc-status", "5"],
+        ],
+        true,
+      ),
+    ],
+    code: [Code.Internal, Code.Unknown, Code.NotFound],
+    ended: true,
+  },
+  {
+    what: "a trailers-only error",
+    answer: (s) => [responseHeaders(s, { "grpc-status": "5", "grpc-message": "no%20such" }, true)],
+    code: Code.NotFound,
+    message: /^no such$/,
+    ended: true,
+  },
+  {
+    what: "an error behind a message",
+    answer: (s) => [responseHeaders(s), data(s, hello), trailers(s, 5, "no such")],
+    code: Code.NotFound,
+    message: /^no such$/,
+    replies: ["hello"],
+    ended: true,
+  },
+  {
+    what: "an error in the trailers and another in the headers",
+    answer: (s) => [
+      responseHeaders(s, { "grpc-status": "8" }),
+      data(s, hello),
+      trailers(s, 9, "this one"),
+    ],
+    code: Code.FailedPrecondition,
+    message: /^this one$/,
+    replies: ["hello"],
+    ended: true,
+  },
+  ...["%", "%4", "%zz", "%ff%fe", "100% sure", "%E4%B8", "caf\u00e9"].map((text) => ({
+    what: `the grpc-message "${text}"`,
+    answer: (s: number) => [responseHeaders(s), trailers(s, 9, text)],
+    code: Code.FailedPrecondition,
+    ended: true,
+  })),
+  ...["", "%%%", "AAAA", "CP8BEgE", Buffer.alloc(99, 0xff).toString("base64")].map((details) => ({
+    what: `the grpc-status-details-bin "${details.slice(0, 9)}"`,
+    answer: (s: number) => [
+      responseHeaders(s),
+      headers(
+        s,
+        [
+          ["grpc-status", "9"],
+          ["grpc-message", "this one"],
+          ["grpc-status-details-bin", details],
+        ],
+        true,
+      ),
+    ],
+    code: Code.FailedPrecondition,
+    message: /^this one$/,
+    ended: true,
+  })),
+  ...[
+    [400, Code.Internal],
+    [401, Code.Unauthenticated],
+    [403, Code.PermissionDenied],
+    [404, Code.Unimplemented],
+    [429, Code.Unavailable],
+    [502, Code.Unavailable],
+    [503, Code.Unavailable],
+    [504, Code.Unavailable],
+    [302, Code.Unknown],
+    [418, Code.Unknown],
+    [500, Code.Unknown],
+    [505, Code.Unknown],
+    [800, Code.Unknown],
+  ].map(([status, code]) => ({
+    what: `the HTTP status ${status}`,
+    answer: (s: number) => [
+      headers(s, [
+        [":status", String(status)],
+        ["content-type", "text/html"],
+      ]),
+      data(s, Buffer.from("<h1>no</h1>"), true),
+    ],
+    code: code as Code,
+    message: new RegExp(`${status}`),
+    ended: true,
+  })),
+  {
+    what: "the HTTP status 503 and no end",
+    answer: (s) => [headers(s, [[":status", "503"]]), data(s, Buffer.from("<h1>no</h1>"))],
+    code: Code.Unavailable,
+  },
+  {
+    what: "the HTTP status 404 with a grpc-status",
+    answer: (s) => [responseHeaders(s, { ":status": "404", "grpc-status": "7" }, true)],
+    code: Code.PermissionDenied,
+    ended: true,
+  },
+  ...["text/html", "application/json", "image/jpeg", ""].map((type) => ({
+    what: `200 and the content-type "${type}"`,
+    answer: (s: number) => [
+      headers(s, [[":status", "200"], ...(type ? [["content-type", type] as const] : [])]),
+      data(s, Buffer.from("<h1>hello</h1>")),
+    ],
+    code: Code.Unknown,
+    message: /content-type/,
+  })),
+  ...["application/grpc+json", "application/grpc-web", "application/grpcish"].map((type) => ({
+    what: `the content-type ${type}`,
+    answer: (s: number) => [
+      responseHeaders(s, { "content-type": type }),
+      data(s, hello),
+      trailers(s),
+    ],
+    code: internalOrUnknown,
+    message: /content-type/,
+    ended: true,
+  })),
+  ...[
+    ["a length past the end of the message", [0x0a, 0x7f, 0x41]],
+    ["a string of invalid UTF-8", [0x0a, 0x02, 0xc3, 0x28]],
+    ["wire type 7", [0x0f, 0x01]],
+    ["a tag that is cut off", [0x80]],
+  ].map(([what, bytes]) => ({
+    what: `malformed protobuf: ${what}`,
+    answer: (s: number) => [
+      responseHeaders(s),
+      data(s, hello),
+      data(s, envelope(Uint8Array.from(bytes as number[]))),
+    ],
+    code: Code.Internal,
+    message: /MessageResponse could not be decoded/,
+    replies: ["hello"],
+  })),
+  ...[0x02, 0x40, 0x80, 0x81].map((flags) => ({
+    what: `the reserved flag bits 0x${flags.toString(16)}`,
+    answer: (s: number) => [
+      responseHeaders(s),
+      data(s, hello),
+      data(s, envelope(text("x"), flags)),
+    ],
+    code: Code.Internal,
+    message: /reserved flag/,
+    replies: ["hello"],
+  })),
+  ...[1, 4, 5, hello.length - 1].map((bytes) => ({
+    what: `a message cut off after ${bytes} B, then the status OK`,
+    answer: (s: number) => [responseHeaders(s), data(s, hello.subarray(0, bytes)), trailers(s)],
+    code: Code.Internal,
+    message: /cut off/,
+    ended: true,
+  })),
+  {
+    what: "a message cut off, then the end",
+    answer: (s) => [responseHeaders(s), data(s, hello.subarray(0, 7), true)],
+    code: internalOrUnknown,
+    ended: true,
+  },
+  {
+    what: "a message cut off, then an error",
+    answer: (s) => [responseHeaders(s), data(s, hello.subarray(0, 7)), trailers(s, 5, "no such")],
+    code: Code.NotFound,
+    ended: true,
+  },
+  {
+    what: "a length of 2^32-1",
+    answer: (s) => [responseHeaders(s), data(s, Buffer.concat([Buffer.of(0), uint32(0xffffffff)]))],
+    code: Code.ResourceExhausted,
+    message: /4294967295 B is over readMaxBytes 4194304/,
+  },
+  {
+    what: "a compressed message without grpc-encoding",
+    answer: (s) => [responseHeaders(s), data(s, envelope(gzipSync(text("hello")), 1))],
+    code: Code.Internal,
+    message: /compressed/,
+  },
+  {
+    what: "a compressed message in a call of identity",
+    answer: (s) => [
+      responseHeaders(s, { "grpc-encoding": "identity" }),
+      data(s, envelope(gzipSync(text("hello")), 1)),
+    ],
+    code: Code.Internal,
+    message: /compressed/,
+  },
+  {
+    what: "a grpc-encoding nobody asked for",
+    answer: (s) => [
+      responseHeaders(s, { "grpc-encoding": "snappy" }),
+      data(s, envelope(text("hello"), 1)),
+      trailers(s),
+    ],
+    code: Code.Internal,
+    message: /snappy/,
+    ended: true,
+  },
+  ...[
+    Buffer.from("this is no gzip"),
+    Buffer.alloc(8192, 1),
+    gzipSync(text("x")).subarray(0, -9),
+  ].map((payload) => ({
+    what: `${payload.length} B that say gzip and are not`,
+    answer: (s: number) => [
+      responseHeaders(s, { "grpc-encoding": "gzip" }),
+      data(s, envelope(payload, 1)),
+    ],
+    code: Code.Internal,
+    message: /gzip/,
+  })),
+  {
+    what: "gzip that inflates to over readMaxBytes",
+    answer: (s) => [
+      responseHeaders(s, { "grpc-encoding": "gzip" }),
+      data(s, envelope(gzipSync(Buffer.alloc(8 * 2 ** 20)), 1)),
+    ],
+    code: Code.ResourceExhausted,
+    message: /over readMaxBytes 4194304/,
+  },
+];
+
+for (const kind of ["unary", "chat"] as const) {
+  for (const bad of badResponses) {
+    it(`${bad.what} is an error of a ${kind} call`, async () => {
+      await using world = await fakeServer(({ peer, stream }: FakeCall) =>
+        peer.write(...bad.answer(stream)),
+      );
+      const { unharmed } = await world.bystander();
+      const { replies, error } = await outcomeOf[kind](world);
+
+      expect(error).toBeInstanceOf(ConnectError);
+      expect([bad.code].flat(), `${error}`).toContain(error?.code);
+      if (bad.message) expect(error?.rawMessage).toMatch(bad.message);
+      if (kind === "chat") expect(replies).toEqual(bad.replies ?? []);
+      // The stream is freed on the server too: what the server did not end, the client cancels.
+      const [{ peer, stream }] = world.calls as [FakeCall];
+      const { reset } = await peer.over(stream);
+      if (!bad.ended && kind === "chat") expect(reset).toBe(Http2Code.CANCEL);
+      await unharmed();
+      await world.serves();
+      await world.idle();
+      expect(world.peers).toHaveLength(1);
+    });
+  }
+}
+
+// Of every type the empty message is one.
+const empty = envelope(Buffer.alloc(0));
+
+it.each<[string, (stream: number) => Buffer[]]>([
+  ["no response", (s) => [responseHeaders(s), trailers(s)]],
+  ["no response, trailers only", (s) => [responseHeaders(s, { "grpc-status": "0" }, true)]],
+  ["two responses", (s) => [responseHeaders(s), data(s, empty), data(s, empty), trailers(s)]],
+  ["a response too many, and no end", (s) => [responseHeaders(s), data(s, empty), data(s, empty)]],
+])("%s is an error of a call that has just one", async (_, answer) => {
+  await using world = await fakeServer(({ peer, stream }) => peer.write(...answer(stream)));
+  expect((await outcomeOf.unary(world)).error).toMatchObject({ code: Code.Unimplemented });
+  const sink = world.client.collect(scripted);
+  await expect(sink.finish()).rejects.toMatchObject({ code: Code.Unimplemented });
+  await world.serves();
+  await world.idle();
+});
+
+it.each<[string, (stream: number) => Buffer[], string[]]>([
+  ["trailers only", (s) => [responseHeaders(s, { "grpc-status": "0" }, true)], []],
+  ["no message", (s) => [responseHeaders(s), trailers(s)], []],
+  [
+    "empty messages",
+    (s) => [responseHeaders(s), data(s, Buffer.alloc(15)), trailers(s)],
+    ["", "", ""],
+  ],
+  [
+    "empty DATA frames",
+    (s) => [responseHeaders(s), data(s), data(s, hello), data(s), trailers(s)],
+    ["hello"],
+  ],
+  [
+    "DATA frames of one byte",
+    (s) => [responseHeaders(s), ...[...hello].map((b) => data(s, Buffer.of(b))), trailers(s)],
+    ["hello"],
+  ],
+  [
+    "informational headers first",
+    (s) => [headers(s, [[":status", "103"]]), responseHeaders(s), data(s, hello), trailers(s)],
+    ["hello"],
+  ],
+  [
+    "a reset behind the status",
+    (s) => [responseHeaders(s), data(s, hello), trailers(s), rst(s, Http2Code.NO_ERROR)],
+    ["hello"],
+  ],
+  [
+    "a cancel behind the status",
+    (s) => [responseHeaders(s), data(s, hello), trailers(s), rst(s, Http2Code.CANCEL)],
+    ["hello"],
+  ],
+])("a good response with %s is good", async (_, answer, expected) => {
+  await using world = await fakeServer(({ peer, stream }) => peer.write(...answer(stream)));
+  expect(await outcomeOf.chat(world)).toEqual({ replies: expected, error: undefined });
+  await world.idle();
+});
+
+it("messages split at every byte boundary arrive", async () => {
+  const body = Buffer.concat([hello, message("a second one"), envelope(Buffer.alloc(0))]);
+  let at = -1;
+  await using world = await fakeServer(async ({ peer, stream }) => {
+    at++;
+    peer.write(responseHeaders(stream), data(stream, body.subarray(0, at)));
+    await peer.ping();
+    peer.write(data(stream, body.subarray(at)), trailers(stream));
+  });
+  for (let n = 0; n <= body.length; n++) {
+    const replies = ["hello", "a second one", ""];
+    expect([n, await outcomeOf.chat(world)]).toEqual([n, { replies, error: undefined }]);
+  }
+});

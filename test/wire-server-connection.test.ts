@@ -1,0 +1,310 @@
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { expect, it } from "vitest";
+import { ConnectError } from "../src/server.ts";
+import { census } from "./support/census.ts";
+import { until } from "./support/gate.ts";
+import { encodeHeaders } from "./support/hpack.ts";
+import { certs } from "./support/tls.ts";
+import {
+  bystander,
+  message,
+  request,
+  requestHeaders,
+  text,
+  type WatchedServer,
+  watchedServer,
+} from "./support/watched-server.ts";
+import {
+  data,
+  envelope,
+  Flag,
+  frame,
+  Http2Code,
+  headers,
+  type PeerOptions,
+  PREFACE,
+  rst,
+  settings,
+  Type,
+  uint32,
+  windowUpdate,
+} from "./support/wire.ts";
+
+// What a hostile client can do to its connection, and that it stays its own problem.
+
+it.each<[string, Buffer[], number]>([
+  ["DATA on stream 0", [data(0, text("x"))], Http2Code.PROTOCOL_ERROR],
+  ["DATA on a stream that never was", [data(99, text("x"))], Http2Code.PROTOCOL_ERROR],
+  ["a reset of a stream that never was", [rst(99, 8)], Http2Code.PROTOCOL_ERROR],
+  ["a reset of stream 0", [rst(0, 8)], Http2Code.PROTOCOL_ERROR],
+  ["a reset of three bytes", [frame(Type.RST_STREAM, 0, 1, Buffer.alloc(3))], 6],
+  ["headers on stream 0", [request(0, "Chat")], Http2Code.PROTOCOL_ERROR],
+  ["headers on an even stream", [request(2, "Chat")], Http2Code.PROTOCOL_ERROR],
+  [
+    "DATA behind its end",
+    [request(3, "Chat", { "x-handler": "deaf" }, true), data(3, message("x"))],
+    Http2Code.STREAM_CLOSED,
+  ],
+  [
+    "a content-length that promises less than comes",
+    [request(3, "Chat", { "content-length": "3" }), data(3, message("hello"), true)],
+    Http2Code.INTERNAL_ERROR,
+  ],
+  ["a frame over the limit", [data(1, Buffer.alloc(16_385))], Http2Code.FRAME_SIZE_ERROR],
+  [
+    "a frame that says it has 16 MiB",
+    [Buffer.concat([Buffer.of(0xff, 0xff, 0xff, 0, 0), uint32(1)])],
+    Http2Code.FRAME_SIZE_ERROR,
+  ],
+  [
+    "more padding than frame",
+    [frame(Type.DATA, Flag.PADDED, 1, Buffer.of(9, 1, 2))],
+    Http2Code.PROTOCOL_ERROR,
+  ],
+  ["settings of five bytes", [frame(Type.SETTINGS, 0, 0, Buffer.alloc(5))], 6],
+  ["settings on a stream", [frame(Type.SETTINGS, 0, 1)], Http2Code.PROTOCOL_ERROR],
+  ["a window of 2^31 in settings", [settings({ 4: 2 ** 31 })], Http2Code.FLOW_CONTROL_ERROR],
+  ["a largest frame of 1 B in settings", [settings({ 5: 1 })], Http2Code.PROTOCOL_ERROR],
+  ["a ping of seven bytes", [frame(Type.PING, 0, 0, Buffer.alloc(7))], 6],
+  ["a ping on a stream", [frame(Type.PING, 0, 1, Buffer.alloc(8))], Http2Code.PROTOCOL_ERROR],
+  ["a window update of nothing", [windowUpdate(0, 0)], Http2Code.PROTOCOL_ERROR],
+  ["a window past 2^31-1", [windowUpdate(0, 2 ** 31 - 1)], Http2Code.FLOW_CONTROL_ERROR],
+  [
+    "a push promise",
+    [frame(Type.PUSH_PROMISE, Flag.END_HEADERS, 1, Buffer.concat([uint32(2), Buffer.of(0x82)]))],
+    Http2Code.PROTOCOL_ERROR,
+  ],
+  ["a continuation of nothing", [frame(Type.CONTINUATION, 4, 1, Buffer.of(0x82))], 1],
+  [
+    "DATA in the middle of headers",
+    [frame(Type.HEADERS, 0, 3, Buffer.of(0x82)), data(1, text("x"))],
+    Http2Code.PROTOCOL_ERROR,
+  ],
+  [
+    "headers that refer to nothing",
+    [frame(Type.HEADERS, Flag.END_HEADERS, 3, Buffer.of(0xff, 0xff, 0x7f))],
+    Http2Code.COMPRESSION_ERROR,
+  ],
+  [
+    "headers cut off in a string",
+    [frame(Type.HEADERS, Flag.END_HEADERS, 3, Buffer.of(0x00, 0x7f, 0x41))],
+    Http2Code.COMPRESSION_ERROR,
+  ],
+  ["a second preface", [PREFACE], Http2Code.FRAME_SIZE_ERROR],
+  ["random bytes", [Buffer.from("9f3c61d8aa07b24e5510c3f6e8192d7b", "hex")], 6],
+])("ends a connection with %s, and no other", async (_, bytes, code) => {
+  await using world = await watchedServer();
+  const elsewhere = await bystander(await world.dial());
+  const peer = await world.dial();
+  await bystander(peer);
+  peer.write(...bytes);
+  await peer.closed;
+  expect(await peer.goaway()).toBe(code);
+  await until("the handler on it ended", () => world.calls[1]?.end !== "running");
+  expect(world.calls[1]?.end).toBeInstanceOf(ConnectError);
+  expect(world.calls[1]?.abortedAtEnd).toBe(true);
+  await elsewhere.unharmed();
+  await world.serves();
+  await world.idle();
+  expect(world.logged).toEqual([]);
+});
+
+it("serves no stream whose successor was there before it", async () => {
+  await using world = await watchedServer();
+  const peer = await world.dial();
+  const { unharmed } = await bystander(peer);
+  peer.write(request(9, "Chat"), request(5, "Chat"), data(5, message("x"), true));
+  await peer.ping();
+  expect(world.calls).toHaveLength(2);
+  expect(peer.stream(5).headers).toBeUndefined();
+  await unharmed();
+});
+
+it("goes on with its streams after the client's GOAWAY", async () => {
+  await using world = await watchedServer();
+  const peer = await world.dial();
+  const { unharmed } = await bystander(peer);
+  peer.write(frame(Type.GOAWAY, 0, 0, Buffer.alloc(8)));
+  await unharmed();
+});
+
+it.each<[string, Buffer]>([
+  ["half a preface", PREFACE.subarray(0, 12)],
+  ["a preface and half a frame", Buffer.concat([PREFACE, settings().subarray(0, 5)])],
+  ["a preface with another ending", Buffer.from("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n")],
+  ["a preface and garbage", Buffer.concat([PREFACE, Buffer.alloc(64, 0xee)])],
+  ["an HTTP/1.1 request that is none", Buffer.from("NOT A REQUEST\r\n\r\n")],
+  ["half an HTTP/1.1 request", Buffer.from("POST / HTTP/1.1\r\nHost: x\r\nContent-Le")],
+  ["the hello of TLS", Buffer.from("16030100c8010000c40303", "hex")],
+  ["zeros", Buffer.alloc(4096)],
+  ["one byte", Buffer.of(0x50)],
+  ["nothing", Buffer.alloc(0)],
+])("a client that says %s and then hangs up leaves nothing", async (_, bytes) => {
+  await using world = await watchedServer();
+  const before = census.serverSockets;
+  const { socket, closed } = await rawSocket(world);
+  await new Promise<void>((written) => socket.write(bytes, () => written()));
+  socket.end();
+  await closed;
+  await world.serves();
+  await until("the server has closed it", () => census.serverSockets <= before);
+});
+
+it.each<[string, Buffer]>([
+  ["nothing", Buffer.alloc(0)],
+  ["one byte of a preface", PREFACE.subarray(0, 1)],
+  ["half a preface", PREFACE.subarray(0, 12)],
+  ["a preface and nothing more", PREFACE],
+  ["half an HTTP/1.1 request", Buffer.from("POST / HTTP/1.1\r\nHost: x\r\nContent-Le")],
+])("close() does not wait for a client that says %s", async (_, bytes) => {
+  await using world = await watchedServer();
+  const { socket, closed } = await rawSocket(world);
+  await new Promise<void>((written) => socket.write(bytes, () => written()));
+  await world.serves();
+  await world.server.close({ graceMs: 60_000 });
+  await closed;
+});
+
+it.each<[string, Buffer]>([
+  ["nothing", Buffer.alloc(0)],
+  ["one byte of a preface", PREFACE.subarray(0, 1)],
+  ["half a preface", PREFACE.subarray(0, 12)],
+  ["all of a preface but a byte", PREFACE.subarray(0, -1)],
+  ["a preface and no settings", PREFACE],
+])("a client that says %s is disconnected after prefaceTimeoutMs", async (_, bytes) => {
+  await using world = await watchedServer({ prefaceTimeoutMs: 300 });
+  const busy = await bystander(await world.dial());
+  const { socket, closed } = await rawSocket(world);
+  socket.write(bytes);
+  await closed;
+  // Who has begun to speak in time stays.
+  await busy.unharmed();
+});
+
+it.each<[string, Buffer]>([
+  ["nothing", Buffer.alloc(0)],
+  ["half a hello", Buffer.from("16030100c8010000c40303", "hex")],
+  ["an HTTP/2 preface", Buffer.concat([PREFACE, settings()])],
+  ["an HTTP/1.1 request", Buffer.from("GET / HTTP/1.1\r\nHost: x\r\n\r\n")],
+  ["zeros", Buffer.alloc(4096)],
+])(
+  "a client that says %s to a TLS port is disconnected, and close() does not wait",
+  async (_, bytes) => {
+    await using world = await watchedServer({ tls: certs.server, prefaceTimeoutMs: 300 });
+    const { socket, closed } = await rawSocket(world);
+    socket.write(bytes);
+    await closed;
+    const again = await rawSocket(world);
+    await new Promise<void>((written) => again.socket.write(bytes, () => written()));
+    await world.server.close({ graceMs: 60_000 });
+    await again.closed;
+    expect(world.logged).toEqual([]);
+  },
+);
+
+it("answers HTTP/1.1 that is none with 400", async () => {
+  await using world = await watchedServer();
+  const { socket, closed } = await rawSocket(world);
+  socket.write("NOT A REQUEST\r\n\r\n");
+  expect(await closed).toMatch(/^HTTP\/1.1 400 /);
+});
+
+it.each<[string, (stream: number) => Buffer[], PeerOptions?]>([
+  ["opened and reset at once", (s) => [request(s, "Chat"), rst(s, Http2Code.CANCEL)]],
+  ["opened and broken", (s) => [request(s, "Chat"), request(s, "Chat")]],
+  ["refused for their headers", (s) => [headers(s, [[":path", "/"]])]],
+  ["refused for their path", (s) => [request(s, "/nowhere")]],
+  ["refused for their content-type", (s) => [request(s, "Chat", { "content-type": "x/y" })]],
+  ["ended by a bad message", (s) => [request(s, "Chat"), data(s, envelope(text("x"), 0x80))]],
+  [
+    "answered, and the answers not read",
+    (s) => [request(s, "SayHello"), data(s, message("x"), true)],
+    { settings: { 4: 0 } },
+  ],
+])("a flood of streams that are %s harms no other connection", async (_, frames, options) => {
+  await using world = await watchedServer();
+  const { unharmed } = await bystander(await world.dial());
+  const flood = await world.dial(options);
+  for (let stream = 1; stream < 6000; stream += 2) flood.write(...frames(stream));
+  // It is served to the last stream, or disconnected; both are right.
+  await Promise.race([flood.ping().catch(() => {}), flood.closed]);
+  await unharmed();
+  await world.serves();
+  await flood[Symbol.asyncDispose]();
+  await world.idle();
+});
+
+it("a flood of pings and settings harms no other connection", async () => {
+  await using world = await watchedServer();
+  const { unharmed } = await bystander(await world.dial());
+  const flood = await world.dial();
+  const volley = new Array(5000).fill(
+    Buffer.concat([settings(), frame(Type.PING, 0, 0, Buffer.alloc(8))]),
+  );
+  flood.write(...volley);
+  await Promise.race([flood.ping().catch(() => {}), flood.closed]);
+  await unharmed();
+});
+
+it("more streams than maxConcurrentStreams are refused one by one", async () => {
+  await using world = await watchedServer({ maxConcurrentStreams: 10 });
+  const peer = await world.dial({ mute: true });
+  const requests = Array.from({ length: 50 }, (_, n) => request(1 + 2 * n, "Chat"));
+  // In one go with the preface: the client does not know of the limit yet.
+  peer.write(PREFACE, settings(), ...requests);
+  expect(await peer.reset(99)).toBe(Http2Code.REFUSED_STREAM);
+  expect(peer.frames.filter(({ type }) => type === Type.RST_STREAM)).toHaveLength(40);
+  peer.write(data(1, message("still here")));
+  await peer.until(() => peer.stream(1).bytes > 0);
+  expect(world.calls).toHaveLength(10);
+});
+
+it("more streams than maxConcurrentStreams, against better knowledge, end the connection", async () => {
+  await using world = await watchedServer({ maxConcurrentStreams: 10 });
+  const elsewhere = await bystander(await world.dial());
+  const peer = await world.dial();
+  await peer.ping();
+  for (let stream = 1; stream < 100; stream += 2) peer.write(request(stream, "Chat"));
+  await peer.closed;
+  expect(world.calls.length).toBeLessThanOrEqual(1 + 10);
+  await elsewhere.unharmed();
+  await world.idle();
+});
+
+it.each<[string, number, number]>([
+  ["a header of 100 KiB", 1, 100 * 1024],
+  ["ten thousand headers", 10_000, 1],
+])("a request with %s is refused", async (_, count, size) => {
+  await using world = await watchedServer();
+  const elsewhere = await bystander(await world.dial());
+  const peer = await world.dial();
+  const many = Array.from({ length: count }, (_, n) => [`x-${n}`, "y".repeat(size)] as const);
+  const block = encodeHeaders([...requestHeaders("Chat"), ...many]);
+  peer.write(frame(Type.HEADERS, 0, 1, block.subarray(0, 16_384)));
+  for (let at = 16_384; at < block.length; at += 16_384) {
+    const end = at + 16_384 >= block.length;
+    peer.write(
+      frame(Type.CONTINUATION, end ? Flag.END_HEADERS : 0, 1, block.subarray(at, at + 16_384)),
+    );
+  }
+  await Promise.race([peer.over(1), peer.closed]);
+  expect(world.calls).toHaveLength(1);
+  await elsewhere.unharmed();
+  await world.serves();
+});
+
+/** A connection that says what it is told to; `closed` resolves with all that it heard. */
+async function rawSocket(
+  world: WatchedServer,
+): Promise<{ socket: Socket; closed: Promise<string> }> {
+  const heard: Buffer[] = [];
+  const socket = connect(world.port, "127.0.0.1");
+  const closed = new Promise<string>((resolve) =>
+    socket.on("close", () => resolve(Buffer.concat(heard).toString("latin1"))),
+  );
+  socket.on("error", () => {});
+  socket.on("data", (chunk) => heard.push(chunk));
+  await once(socket, "connect");
+  return { socket, closed };
+}
