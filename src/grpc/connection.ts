@@ -162,7 +162,7 @@ export async function connect(
       end();
       reject(signal.reason);
     };
-    const onError = (error: Error) => fail(systemReason(error));
+    const onError = (error: Error) => fail(systemReason(error), error);
     const onClose = () => fail("the server closed the connection");
     const settle = () => {
       timer[Symbol.dispose]();
@@ -177,14 +177,9 @@ export async function connect(
       session?.destroy();
       socket.destroy();
     };
-    const fail = (reason: string) => {
+    const fail = (reason: string, cause?: unknown) => {
       end();
-      reject(
-        failure(
-          Code.Unavailable,
-          `cannot reach ${target.name} (${reason}): is a gRPC server running there?`,
-        ),
-      );
+      reject(unreachable(target, reason, cause));
     };
     const greet = () => {
       if (target.tls && (socket as tls.TLSSocket).alpnProtocol !== "h2") {
@@ -210,6 +205,16 @@ export async function connect(
     socket.once(target.tls ? "secureConnect" : "connect", greet);
     if (signal.aborted) cancelled();
   });
+}
+
+function unreachable(target: Target, reason: string, cause: unknown): ConnectError {
+  let remedy = "is a gRPC server running there?";
+  if (/CERT|VERIFY|SIGNATURE/.test(reason)) {
+    remedy = "its certificate is not trusted; tls.ca and tls.serverName say what is";
+  } else if (reason.startsWith("ERR_SSL")) {
+    remedy = "does it speak TLS, and does it ask for a client certificate (tls.cert, tls.key)?";
+  }
+  return failure(Code.Unavailable, `cannot reach ${target.name} (${reason}): ${remedy}`, cause);
 }
 
 function tlsSocket(target: Target, options: ClientTls = {}): tls.TLSSocket {

@@ -111,9 +111,9 @@ class HawserServer implements Server {
   }
 
   close({ graceMs = 10_000 }: { graceMs?: number } = {}): Promise<void> {
-    const timer = setTimeout(() => this.#endGrace?.(), graceMs);
+    const grace = after(graceMs, () => this.#endGrace?.());
     this.#closing ??= this.#close();
-    return this.#closing.finally(() => clearTimeout(timer));
+    return this.#closing.finally(() => grace[Symbol.dispose]());
   }
 
   [Symbol.asyncDispose](): Promise<void> {
