@@ -10,7 +10,14 @@ export type {
   UnaryRequest,
   UnaryResponse,
 } from "@connectrpc/connect";
-export { Code, ConnectError, createContextKey, createContextValues } from "@connectrpc/connect";
+export {
+  Code,
+  ConnectError,
+  createContextKey,
+  createContextValues,
+  decodeBinaryHeader,
+  encodeBinaryHeader,
+} from "@connectrpc/connect";
 export type { CallOptions } from "./call-options.ts";
 export {
   type BidirectionalCall,

@@ -6,7 +6,14 @@ export type {
   MethodImpl,
   ServiceImpl,
 } from "@connectrpc/connect";
-export { Code, ConnectError, createContextKey, createContextValues } from "@connectrpc/connect";
+export {
+  Code,
+  ConnectError,
+  createContextKey,
+  createContextValues,
+  decodeBinaryHeader,
+  encodeBinaryHeader,
+} from "@connectrpc/connect";
 export { sendHeaders } from "./grpc/context.ts";
 export { createServer, type Server } from "./server/create-server.ts";
 export type {

@@ -77,6 +77,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   readonly #ended = Promise.withResolvers<Headers>();
   readonly #options: CallOptions;
   readonly #callerAbort: Disposable;
+  #answer: StreamResponse<I, O> | undefined;
   #messages: AsyncIterator<MessageShape<O>> | undefined;
   #state: CallState = "connecting";
   #halfClosed = false;
@@ -93,23 +94,24 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     this.#callerAbort = onAbort(options.signal, (reason) => this.#abort(fromAbort(reason)));
     if (requests === undefined) this.#queue = new Queue(QUEUE_MESSAGES, () => this.#opened());
     this.#response = handled(
-      transport.stream(
-        method,
-        this.#controller.signal,
-        options.timeoutMs,
-        options.headers,
-        requests ?? (this.#queue as Queue<MessageInitShape<I>>),
-        contextValuesOf(options),
-      ),
+      transport
+        .stream(
+          method,
+          this.#controller.signal,
+          options.timeoutMs,
+          options.headers,
+          requests ?? (this.#queue as Queue<MessageInitShape<I>>),
+          contextValuesOf(options),
+        )
+        .then((response) => {
+          this.#opened();
+          options.onHeader?.(response.header);
+          return response;
+        }),
     );
     handled(this.#ended.promise);
-    this.#response.then(
-      (response) => {
-        this.#opened();
-        options.onHeader?.(response.header);
-      },
-      (error) => this.#fail(error),
-    );
+    // Also where onHeader threw, and the call itself goes on.
+    this.#response.catch((error) => this.#abort(error));
   }
 
   get state(): CallState {
@@ -195,19 +197,19 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
       return this.#messages.next().then(this.#onResult, this.#onError);
     }
     return this.#response.then((response) => {
+      this.#answer = response;
       this.#messages ??= response.message[Symbol.asyncIterator]();
       return this.#messages.next().then(this.#onResult, this.#onError);
     });
   }
 
-  /** The server ended the call well. */
+  /** The server ended the call well, and all is read. */
   #end(): void {
     if (this.#state === "closed") return;
     this.#close(failure(Code.FailedPrecondition, `${this.#name}: the server has ended the call`));
-    this.#response.then(({ trailer }) => {
-      this.#ended.resolve(trailer);
-      this.#options.onTrailer?.(trailer);
-    });
+    const { trailer } = this.#answer as StreamResponse<I, O>;
+    this.#ended.resolve(trailer);
+    this.#options.onTrailer?.(trailer);
   }
 
   #fail(error: unknown): void {

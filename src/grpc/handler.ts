@@ -55,6 +55,7 @@ export function createGrpcHandler(routes: ReadonlyMap<string, Route>): GrpcHandl
       const call = new ServerCall(stream, headers, route.spec, route.options);
       calls.add(call);
       stream.on("close", () => calls.delete(call));
+      call.start();
       return true;
     },
     get open() {

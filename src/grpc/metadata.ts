@@ -30,6 +30,8 @@ const RESERVED = new Set([
 export function addHeaders(outgoing: OutgoingHttpHeaders, headers: Headers | undefined): void {
   headers?.forEach((value, name) => {
     if (RESERVED.has(name) || name in outgoing) return;
-    outgoing[name] = name === "set-cookie" ? headers.getSetCookie() : value;
+    if (name === "set-cookie") outgoing[name] = headers.getSetCookie();
+    // Headers joins what was appended; peers such as grpc-go do not split binary values again.
+    else outgoing[name] = name.endsWith("-bin") ? value.split(/,\s*/) : value;
   });
 }

@@ -55,6 +55,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   readonly #compressFromBytes: number | undefined;
   #deadline: Disposable | undefined;
   #pump: Pump | undefined;
+  #refused: ConnectError | undefined;
   #status: ConnectError | undefined;
   #received = false;
   #ended = false;
@@ -92,8 +93,13 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     if (timeoutMs !== undefined) {
       this.#deadline = after(timeoutMs, () => this.#expire(timeoutMs));
     }
-    if (timeout instanceof ConnectError) this.#finish(timeout);
-    else if (!supported(encoding)) this.#finish(unknownEncoding(String(encoding)));
+    if (timeout instanceof ConnectError) this.#refused = timeout;
+    else if (!supported(encoding)) this.#refused = unknownEncoding(String(encoding));
+  }
+
+  /** Runs the handler, or refuses the call where its headers ask for what there is not. */
+  start(): void {
+    if (this.#refused !== undefined) this.#finish(this.#refused);
     else this.#run();
   }
 
@@ -227,13 +233,21 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   #sendTrailers(): void {
     this.#guard(() => this.#stream.sendTrailers(this.#trailers()));
-    // node:http2 submits trailers in an immediate; a reset before it would take their place.
-    setImmediate(() => this.#free());
+    this.#free();
   }
 
-  /** The client has not half-closed, and need not: RST_STREAM(NO_ERROR) frees the stream on both sides (RFC 9113, 8.1). */
-  #free(): void {
-    if (!this.#ended) reset(this.#stream, constants.NGHTTP2_NO_ERROR);
+  /**
+   * Where the client has not half-closed it need not any more:
+   * RST_STREAM(NO_ERROR) frees the stream on both sides (RFC 9113, 8.1). A reset
+   * overtakes what still waits for the socket, so the trailers must be gone
+   * first; node:http2 has no event for that.
+   */
+  #free(waitMs = 0): void {
+    const stream = this.#stream;
+    if (this.#ended || stream.closed || stream.destroyed) return;
+    if (stream.state.localClose === 1) reset(stream, constants.NGHTTP2_NO_ERROR);
+    else if (waitMs === 0) setImmediate(() => this.#free(1));
+    else setTimeout(() => this.#free(Math.min(waitMs * 2, 1000)), waitMs).unref();
   }
 
   /** Metadata that node:http2 refuses must not end the process, and the client must not wait for ever. */

@@ -1,0 +1,140 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test, vi } from "vitest";
+import { hawser, hawserByNpm, hawserServe } from "./support/program.ts";
+import { certFile } from "./support/tls.ts";
+
+// Each test starts programs, and a busy machine takes its time for that.
+vi.setConfig({ testTimeout: 60_000 });
+
+test("serve prints where it listens and what to try next", async () => {
+  await using server = await hawserServe();
+  const { port } = new URL(server.url);
+  expect(server.url).toBe(`http://127.0.0.1:${port}`);
+  expect(server.stdout).toContain(`  hawser chat --count 5 --url ${server.url} `);
+  expect(server.stderr).toBe("");
+});
+
+test("started by npm, it says what to try with npm", async () => {
+  await using server = hawserByNpm("start", "serve", "--port", "0");
+  const [, url] = await server.prints(/^listening on (\S+)\n/);
+  await server.prints(
+    new RegExp(`  npm run chat -- --count 5 --url ${url} .*\n  npm run chat -- --url ${url} `),
+  );
+});
+
+test("serve --json prints the URL as JSON", async () => {
+  await using server = hawser("serve", "--port", "0", "--json");
+  const [line] = await server.prints(/^.*\n/);
+  const { url } = JSON.parse(line);
+  await using hello = hawser("hello", "--url", url);
+  expect(await hello.ended).toBe(0);
+});
+
+test("a taken port is one clear line and exit code 1", async () => {
+  await using first = await hawserServe();
+  const { port, host } = new URL(first.url);
+  await using second = hawser("serve", "--port", port);
+  expect(await second.ended).toBe(1);
+  expect(second.stdout).toBe("");
+  expect(second.stderr).toMatch(/^hawser: failed_precondition: .* in use .*: .*another port\n$/);
+  expect(second.stderr).toContain(host);
+});
+
+test("an address that is not this machine's is one clear line and exit code 1", async () => {
+  await using server = hawser("serve", "--host", "192.0.2.1", "--port", "0");
+  expect(await server.ended).toBe(1);
+  expect(server.stderr).toMatch(
+    /^hawser: invalid_argument: .*192\.0\.2\.1.*: choose an address of this machine with --host\n$/,
+  );
+});
+
+test("Ctrl-C lets a running chat finish, says so, and exits 0", async () => {
+  await using server = await hawserServe();
+  await using chat = hawser("chat", "--url", server.url);
+  chat.stdin.write("before\n");
+  await chat.prints(/before\n/);
+
+  server.kill("SIGINT");
+  await server.complains(
+    /^hawser: closing: 1 open call may finish within 10 s; Ctrl-C again .*\n$/,
+  );
+  chat.stdin.end("after\n");
+  expect(await chat.ended).toBe(0);
+  expect(chat.stdout).toMatch(/after\n$/);
+  expect(await server.ended).toBe(0);
+  expect(server.stderr).toMatch(/\nhawser: closed\n$/);
+});
+
+test("SIGTERM with --grace 0s ends a running chat with unavailable", async () => {
+  await using server = await hawserServe("--grace", "0s");
+  await using chat = hawser("chat", "--url", server.url);
+  chat.stdin.write("before\n");
+  await chat.prints(/before\n/);
+  server.kill("SIGTERM");
+  expect(await server.ended).toBe(0);
+  expect(await chat.ended).toBe(1);
+  expect(chat.stderr).toMatch(/^hawser: unavailable: .*shutting down.*\n$/);
+});
+
+test("the same Ctrl-C passed on by npm is not taken for a second one", async () => {
+  await using server = await hawserServe();
+  await using chat = hawser("chat", "--url", server.url);
+  chat.stdin.write("before\n");
+  await chat.prints(/before\n/);
+  server.kill("SIGINT");
+  server.kill("SIGINT");
+  await server.complains(/closing/);
+  chat.stdin.end();
+  expect(await chat.ended).toBe(0);
+  expect(await server.ended).toBe(0);
+});
+
+test("over TLS, with certificates on both sides", async () => {
+  const [cert, key, ca] = ["server.pem", "server.key", "ca.pem"].map(certFile) as [
+    string,
+    string,
+    string,
+  ];
+  const tls = ["--tls-cert", cert, "--tls-key", key, "--tls-ca", ca];
+  await using server = await hawserServe(...tls);
+  expect(server.url).toMatch(/^https:/);
+
+  const client = ["--cert", certFile("client.pem"), "--key", certFile("client.key")];
+  await using known = hawser("hello", "--url", server.url, "--ca", ca, ...client);
+  expect(await known.ended).toBe(0);
+  expect(known.stdout).toBe("Server says: Hello, world\n");
+
+  await using stranger = hawser("hello", "--url", server.url, "--ca", ca);
+  expect(await stranger.ended).toBe(1);
+  expect(stranger.stderr).toMatch(/^hawser: unavailable: .*\n$/);
+
+  await using distrustful = hawser("hello", "--url", server.url, ...client);
+  expect(await distrustful.ended).toBe(1);
+  expect(distrustful.stderr).toMatch(/trust the server's certificate with --ca\n$/);
+});
+
+test("TLS files that are none are one clear line", async () => {
+  const key = certFile("client.key");
+  await using server = hawser("serve", "--port", "0", "--tls-cert", key, "--tls-key", key);
+  expect(await server.ended).toBe(1);
+  expect(server.stderr).toMatch(/^hawser: invalid_argument: cannot serve TLS with .*PEM.*\n$/);
+});
+
+test("on a unix socket", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "hawser-"));
+  try {
+    const path = join(folder, "greeter.sock");
+    await using server = await hawserServe("--unix", path);
+    expect(server.url).toBe(`unix:${path}`);
+    await using hello = hawser("hello", "--url", server.url);
+    expect(await hello.ended).toBe(0);
+
+    await using second = hawser("serve", "--unix", path);
+    expect(await second.ended).toBe(1);
+    expect(second.stderr).toMatch(/^hawser: failed_precondition: .*greeter\.sock is in use.*\n$/);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});

@@ -1,0 +1,177 @@
+/** Our client against the Go server. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { Code, type TransportOptions } from "../../src/index.ts";
+import { certFile, certs } from "../support/tls.ts";
+import { type GoServer, startServer } from "./programs.ts";
+import { check } from "./report.ts";
+import { scenarios } from "./scenarios.ts";
+import { echo, numbered, read, rejects, type World, worldOf } from "./world.ts";
+
+const BASICS = [
+  "unary",
+  "chat of 5, another loop receives",
+  "leading and trailing metadata, ascii and binary",
+  "3 MiB messages, all four kinds",
+];
+
+/** Runs scenarios with one transport, all by default. */
+async function basics(what: string, options: TransportOptions, names?: string[]): Promise<void> {
+  await using world = worldOf(options);
+  for (const { name, run } of scenarios()) {
+    if (names !== undefined && !names.includes(name)) continue;
+    await check(`Go server, ${what}: ${name}`, () => run(world));
+  }
+}
+
+/** One scenario with a server and a transport of its own. */
+async function special(
+  name: string,
+  flags: string[],
+  run: (world: World, server: GoServer) => Promise<void>,
+  options?: Partial<TransportOptions>,
+): Promise<void> {
+  await check(`Go server: ${name}`, async () => {
+    await using server = await startServer(...flags);
+    await using world = worldOf({ baseUrl: `http://${server.address}`, ...options });
+    await run(world, server);
+  });
+}
+
+/** The server shuts down gracefully while a chat runs: the chat goes on to its end, new calls are refused. */
+async function drain({ greeter }: World, server: GoServer): Promise<void> {
+  const chat = greeter.chat({ headers: { "x-drain": "yes" } });
+  const calling = (async () => {
+    for (;;) await greeter.sayHello({});
+  })();
+  await rejects(calling, Code.Unavailable);
+  const replies = read(chat);
+  for (const content of numbered(100)) await chat.send({ content });
+  chat.closeSend();
+  assert.equal((await replies).length, 100);
+  assert.equal(await server.exited, 0);
+}
+
+/** The server retires each connection after 300 ms: what runs goes on there, what is new finds another. */
+async function retiredConnections({ greeter }: World): Promise<void> {
+  const chat = greeter.chat();
+  const replies = read(chat);
+  const peers = new Set<string>();
+  const until = performance.now() + 2500;
+  const messages: string[] = [];
+  const caller = async (writes: boolean) => {
+    while (performance.now() < until) {
+      const { reply } = await greeter.sayHello({}, { headers: { "x-peer": "yes" } });
+      peers.add(reply);
+      if (!writes) continue;
+      messages.push(reply);
+      await chat.send({ content: reply });
+    }
+  };
+  await Promise.all([caller(true), ...Array.from({ length: 7 }, () => caller(false))]);
+  chat.closeSend();
+  assert.equal((await replies).length, messages.length);
+  assert(peers.size >= 4, `only ${peers.size} connections in 2.5 s`);
+}
+
+async function killed({ greeter }: World, server: GoServer): Promise<void> {
+  const chat = greeter.chat();
+  await chat.send({ content: "one" });
+  const replies = chat[Symbol.asyncIterator]();
+  await replies.next();
+  const start = performance.now();
+  server.kill();
+  const error = await rejects(replies.next(), Code.Unavailable);
+  assert(error.message.includes(server.address), `the address is not in "${error.message}"`);
+  assert(performance.now() - start < 1000, "not at once");
+  await rejects(chat.send({ content: "two" }), Code.Unavailable);
+}
+
+/** As the defaults of both sides are to each other, 1500 times as fast: an interval that is just permitted. */
+async function permittedPings({ greeter }: World): Promise<void> {
+  const chat = greeter.chat();
+  const replies = chat[Symbol.asyncIterator]();
+  for (const content of ["before", "after"]) {
+    await chat.send({ content });
+    assert.equal((await replies.next()).value?.reply, `Received: ${content}`);
+    if (content === "before") await setTimeout(3000);
+  }
+  chat.closeSend();
+  assert.equal((await replies.next()).done, true);
+}
+
+/** How long a silent chat lasts before the server has had too many pings: four intervals. */
+async function silence({ greeter }: World): Promise<number> {
+  const chat = greeter.chat();
+  const replies = chat[Symbol.asyncIterator]();
+  await chat.send({ content: "one" });
+  await replies.next();
+  const start = performance.now();
+  await rejects(replies.next(), Code.Unavailable);
+  return performance.now() - start;
+}
+
+async function tooManyPings(world: World): Promise<void> {
+  const first = await silence(world);
+  const second = await silence(world);
+  assert(second > 780, `silent for ${first} ms, then ${second} ms: the interval did not double`);
+  await echo(world.greeter, numbered(5));
+}
+
+async function secure(): Promise<void> {
+  const { ca } = certs;
+  const keyPair = ["-cert", certFile("server.pem"), "-key", certFile("server.key")];
+  {
+    await using server = await startServer(...keyPair);
+    const baseUrl = `https://${server.address}`;
+    await basics("TLS", { baseUrl, tls: { ca } }, BASICS);
+    await check("Go server, TLS: a certificate of a stranger is not trusted", async () => {
+      await using world = worldOf({ baseUrl, tls: { ca: certs.otherCa } });
+      await rejects(world.greeter.sayHello({}), Code.Unavailable);
+    });
+  }
+  await using server = await startServer(...keyPair, "-client-ca", certFile("ca.pem"));
+  const baseUrl = `https://${server.address}`;
+  await basics("mTLS", { baseUrl, tls: { ca, ...certs.client } }, BASICS);
+  for (const [who, tls] of [
+    ["without a client certificate", { ca }],
+    ["with a certificate of a stranger", { ca, ...certs.otherClient }],
+  ] as const) {
+    await check(`Go server, mTLS: refused ${who}`, async () => {
+      await using world = worldOf({ baseUrl, tls });
+      await rejects(world.greeter.sayHello({}), Code.Unavailable);
+    });
+  }
+}
+
+export async function oursAgainstGoServer(directory: string): Promise<void> {
+  {
+    await using server = await startServer();
+    await basics("cleartext", { baseUrl: `http://${server.address}` });
+  }
+  {
+    const path = join(directory, "go.sock");
+    await using _server = await startServer("-listen", `unix:${path}`);
+    await basics("Unix socket", { baseUrl: `unix:${path}` }, BASICS);
+  }
+  await secure();
+  await special("graceful shutdown (GOAWAY) while a chat runs", [], drain);
+  await special(
+    "connections retired by age, no call fails",
+    ["-max-age", "300ms"],
+    retiredConnections,
+  );
+  await special("killed while a chat runs", [], killed);
+  await special(
+    "pings at the shortest interval it permits",
+    ["-min-ping", "200ms"],
+    permittedPings,
+    {
+      keepalive: { intervalMs: 200 },
+    },
+  );
+  await special("too_many_pings doubles the interval", [], tooManyPings, {
+    keepalive: { intervalMs: 100 },
+  });
+}

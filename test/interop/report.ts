@@ -1,0 +1,38 @@
+/** Counts and prints: one line a scenario. */
+const SCENARIO_LIMIT_MS = 20_000;
+
+let passed = 0;
+let failed = 0;
+
+export function pass(name: string): void {
+  passed++;
+  console.log(`PASS ${name}`);
+}
+
+export function fail(name: string, reason: unknown): void {
+  failed++;
+  const text = reason instanceof Error ? `${reason.name}: ${reason.message}` : String(reason);
+  console.log(`FAIL ${name}: ${text.replaceAll("\n", " ").slice(0, 400)}`);
+}
+
+export async function check(name: string, run: () => Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<never>((_, reject) => {
+    const late = () => reject(new Error(`not over after ${SCENARIO_LIMIT_MS} ms`));
+    timer = setTimeout(late, SCENARIO_LIMIT_MS);
+  });
+  try {
+    await Promise.race([run(), limit]);
+    pass(name);
+  } catch (error) {
+    fail(name, error);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** The last line. True where nothing failed. */
+export function summary(): boolean {
+  console.log(`${passed} passed, ${failed} failed`);
+  return failed === 0;
+}

@@ -1,0 +1,33 @@
+/** `npm run interop`: grpc-go against Hawser, both ways round. Needs Go. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { goClientAgainstOurs } from "./go-client.ts";
+import { oursAgainstGoServer } from "./our-client.ts";
+import { build, endPrograms, hasGo } from "./programs.ts";
+import { fail, summary } from "./report.ts";
+
+if (!hasGo()) {
+  console.error("interop needs Go, and there is no `go` on the PATH: install Go 1.26 or later");
+  process.exit(1);
+}
+
+const directory = await mkdtemp(join(tmpdir(), "hawser-interop-"));
+
+async function end(exitCode: number): Promise<never> {
+  endPrograms();
+  await rm(directory, { recursive: true, force: true });
+  process.exit(exitCode);
+}
+
+process.on("SIGINT", () => void end(130));
+process.on("SIGTERM", () => void end(143));
+
+try {
+  await build();
+  await goClientAgainstOurs(directory);
+  await oursAgainstGoServer(directory);
+} catch (error) {
+  fail("the run", error);
+}
+await end(summary() ? 0 : 1);
