@@ -336,6 +336,16 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
       this.#finish(this.#status === "ok" ? undefined : this.#status, false);
       return;
     }
+    const { deadline } = this.#init;
+    if (
+      stream.rstCode === constants.NGHTTP2_CANCEL &&
+      deadline !== undefined &&
+      performance.now() >= deadline.endsAt
+    ) {
+      // The server keeps the deadline too, and its timer was faster.
+      this.#finish(deadlineExceeded(deadline.timeoutMs), false);
+      return;
+    }
     const cause = readReset(stream.rstCode ?? 0, connection.target.name);
     const unprocessed = connection.neverProcessed(stream) || cause.refused;
     if (

@@ -1,4 +1,4 @@
-import { constants, type Http2Stream } from "node:http2";
+import { constants, type Http2Stream, type ServerHttp2Stream } from "node:http2";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 
@@ -41,4 +41,19 @@ export function reset(stream: Http2Stream, rstCode: number): void {
   if (stream.closed || stream.destroyed) return;
   if (!stream.writableEnded) stream._final = (done) => done();
   stream.close(rstCode);
+}
+
+/**
+ * Frees a stream on which the server has said all, also where the client has
+ * not: RST_STREAM(NO_ERROR) tells it not to go on (RFC 9113, 8.1). A reset
+ * overtakes what still waits for the socket, so the end must be sent first;
+ * node:http2 has no event for that.
+ */
+export function free(stream: ServerHttp2Stream, waitMs = 0): void {
+  if (stream.closed || stream.destroyed) return;
+  const { localClose, remoteClose } = stream.state;
+  if (remoteClose === 1) return;
+  if (localClose === 1) reset(stream, constants.NGHTTP2_NO_ERROR);
+  else if (waitMs === 0) setImmediate(free, stream, 1);
+  else setTimeout(free, waitMs, stream, Math.min(waitMs * 2, 1000)).unref();
 }

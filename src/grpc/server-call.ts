@@ -15,7 +15,7 @@ import { invoke } from "./invoke.ts";
 import { type Limits, MessageReader, MessageWriter } from "./message.ts";
 import { addHeaders } from "./metadata.ts";
 import { Outbox } from "./outbox.ts";
-import { reset } from "./reset.ts";
+import { free, reset } from "./reset.ts";
 import { statusTrailers } from "./status.ts";
 import { parseTimeout } from "./timeout.ts";
 
@@ -58,7 +58,6 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   #refused: ConnectError | undefined;
   #status: ConnectError | undefined;
   #received = false;
-  #ended = false;
   #over = false;
 
   constructor(
@@ -83,7 +82,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
       open: (frame) => messages.open(frame),
       onDry: () => {
         // The handler waits for a request after it has had one: the client may wait for headers.
-        if (this.#received && streams(spec.kind)) this.#sendHeaders();
+        if (this.#received && spec.kind === "bidi_streaming") this.#sendHeaders();
       },
       onRoom: () => stream.resume(),
       onRefuse: (error) => this.#finish(toWire(error)),
@@ -126,7 +125,6 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     stream.on("end", () => {
       // 'end' also comes after a reset; only without one is it the client's half-close.
       if (this.#over || stream.aborted || stream.closed) return;
-      this.#ended = true;
       if (!reader.partial) this.#inbox.close();
       else this.#finish(failure(Code.Internal, "protocol error: the last message was cut off"));
     });
@@ -197,15 +195,16 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   #respond(): void {
     const stream = this.#stream;
     this.#outbox.flush();
+    // Metadata of the two kinds would become one in a response of trailers only.
+    if (!this.#context.setHeaders()?.entries().next().done) this.#sendHeaders();
     if (stream.headersSent) {
       stream.end();
       return;
     }
     const headers = this.#headers();
     delete headers["grpc-encoding"];
-    addHeaders(headers, this.#context.setHeaders());
     this.#guard(() => stream.respond({ ...headers, ...this.#trailers() }, { endStream: true }));
-    this.#free();
+    free(this.#stream);
   }
 
   #headers(): OutgoingHttpHeaders {
@@ -233,21 +232,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   #sendTrailers(): void {
     this.#guard(() => this.#stream.sendTrailers(this.#trailers()));
-    this.#free();
-  }
-
-  /**
-   * Where the client has not half-closed it need not any more:
-   * RST_STREAM(NO_ERROR) frees the stream on both sides (RFC 9113, 8.1). A reset
-   * overtakes what still waits for the socket, so the trailers must be gone
-   * first; node:http2 has no event for that.
-   */
-  #free(waitMs = 0): void {
-    const stream = this.#stream;
-    if (this.#ended || stream.closed || stream.destroyed) return;
-    if (stream.state.localClose === 1) reset(stream, constants.NGHTTP2_NO_ERROR);
-    else if (waitMs === 0) setImmediate(() => this.#free(1));
-    else setTimeout(() => this.#free(Math.min(waitMs * 2, 1000)), waitMs).unref();
+    free(this.#stream);
   }
 
   /** Metadata that node:http2 refuses must not end the process, and the client must not wait for ever. */
@@ -324,8 +309,4 @@ function unknownEncoding(encoding: string): ConnectError {
     Code.Unimplemented,
     `grpc-encoding "${encoding}" is not supported: use ${ENCODING} or identity`,
   );
-}
-
-function streams(kind: MethodImplSpec["kind"]): boolean {
-  return kind === "client_streaming" || kind === "bidi_streaming";
 }

@@ -2,8 +2,11 @@
  * The protocols that Connect's stock adapter serves: Connect, gRPC-Web, and
  * gRPC with JSON; over HTTP/1.1 and HTTP/2.
  */
+import type { ServerResponse } from "node:http";
+import type { ServerHttp2Stream } from "node:http2";
 import { ConnectError, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
 import { compressionGzip, connectNodeAdapter } from "@connectrpc/connect-node";
+import { free } from "../grpc/reset.ts";
 import type { withDefaults } from "./options.ts";
 
 /** As node:http and node:http2's compatibility API hand over a request. */
@@ -15,7 +18,7 @@ export function createStockHandler(
   shutdownSignal: AbortSignal,
   onHandlerError: (error: unknown, path: string) => void,
 ): NodeHandler {
-  return connectNodeAdapter({
+  const handle = connectNodeAdapter({
     routes,
     interceptors: [reportErrors(onHandlerError), ...options.interceptors],
     readMaxBytes: options.readMaxBytes,
@@ -25,22 +28,43 @@ export function createStockHandler(
     maxTimeoutMs: options.maxTimeoutMs,
     shutdownSignal,
   });
+  return (request, response) => {
+    answerUnread(request, response as ServerResponse);
+    handle(request, response);
+  };
+}
+
+/**
+ * Lets a call that ends before its client has sent all be answered: the
+ * adapter stops reading, which must not take the connection or the answer with it.
+ */
+function answerUnread(request: Parameters<NodeHandler>[0], response: ServerResponse): void {
+  Object.defineProperty(request, Symbol.asyncIterator, {
+    value: () => request.iterator({ destroyOnReturn: false }),
+  });
+  if ("stream" in request) {
+    const stream = request.stream as ServerHttp2Stream;
+    stream.once("finish", () => free(stream));
+  } else {
+    response.once("finish", () => request.resume());
+  }
 }
 
 /** Reports what a handler throws beside a ConnectError: the stock adapter hides it from the client, and from us. */
 function reportErrors(report: (error: unknown, path: string) => void): Interceptor {
-  const seen = (error: unknown, url: string): never => {
-    if (!(error instanceof ConnectError)) report(error, new URL(url).pathname);
+  const seen = (error: unknown, { url, signal }: { url: string; signal: AbortSignal }): never => {
+    // The adapter throws its own write errors into a handler whose client has gone.
+    if (!(error instanceof ConnectError) && !signal.aborted) report(error, new URL(url).pathname);
     throw error;
   };
   return (next) => async (request) => {
     try {
       const response = await next(request);
       if (!response.stream) return response;
-      const message = observe(response.message, (error) => seen(error, request.url));
+      const message = observe(response.message, (error) => seen(error, request));
       return { ...response, message };
     } catch (error) {
-      return seen(error, request.url);
+      return seen(error, request);
     }
   };
 }
