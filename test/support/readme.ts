@@ -55,7 +55,7 @@ export function outputOf(block: Block): string | undefined {
 /** The rows of the table under the first heading cell, without their formatting. */
 export function tableOf(heading: string): string[][] {
   const lines = readme.split("\n");
-  const start = lines.findIndex((line) => line.startsWith(`| ${heading} |`));
+  const start = lines.findIndex((line) => line.startsWith(`| ${heading} `));
   const end = lines.findIndex((line, at) => at > start && !line.startsWith("|"));
   return lines.slice(start + 2, end).map((line) =>
     line

@@ -1,0 +1,131 @@
+/** The outer end of commands.ts: one process under test or under orders, and what it costs. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import type { BenchEvent, Command, Job } from "./commands.ts";
+
+/** How to start a program; node programs are files, others are executables. */
+export type Program = readonly [file: string, ...args: string[]];
+
+type Kind = BenchEvent["event"];
+type EventOf<K extends Kind> = Extract<BenchEvent, { event: K }> & { event: K };
+
+/** The measured part of a job, and the CPU that a process of interest took in it. */
+export interface Measured {
+  messages: number;
+  ms: number;
+  cpuMs: number;
+  p50Us: number;
+  p99Us: number;
+}
+
+export class Child implements AsyncDisposable {
+  readonly name: string;
+  /** host:port, of a server. */
+  address = "";
+  version = "";
+  readonly #process: ChildProcess;
+  readonly #events: BenchEvent[] = [];
+  #wake: (() => void) | undefined;
+  #exit: string | undefined;
+  #said = "";
+
+  private constructor(name: string, program: Program) {
+    this.name = name;
+    const [file, ...args] = program;
+    this.#process = file.endsWith(".ts")
+      ? spawn(process.execPath, ["--expose-gc", file, ...args])
+      : spawn(file, args);
+    this.#process.on("exit", (code, signal) => this.#exited(`exit ${signal ?? code}`));
+    this.#process.on("error", (error) => this.#exited(error.message));
+    this.#process.stdin?.on("error", () => {});
+    // Some servers log each cancelled call; what they said last is shown if they fail.
+    this.#process.stderr?.on("data", (chunk) => {
+      this.#said = `${this.#said}${chunk}`.slice(-2000);
+    });
+    createInterface({ input: this.#process.stdout! }).on("line", (line) => {
+      this.#events.push(JSON.parse(line));
+      this.#wake?.();
+    });
+  }
+
+  static async start(name: string, program: Program): Promise<Child> {
+    const child = new Child(name, program);
+    const ready = await child.#next("ready");
+    child.address = ready.address ?? "";
+    child.version = ready.version ?? "";
+    return child;
+  }
+
+  /** Runs a job here, and measures the CPU of `underTest` meanwhile. */
+  async measure(job: Job, underTest: Child): Promise<Measured> {
+    this.#send({ job });
+    await this.#next("start");
+    const cpuBefore = underTest.#cpuMs();
+    await this.#next("end");
+    const cpuMs = underTest.#cpuMs() - cpuBefore;
+    const { messages = 0, ms = 0, p50Us = 0, p99Us = 0 } = await this.#next("done");
+    return { messages, ms, cpuMs, p50Us, p99Us };
+  }
+
+  /** Holds idle streams open while `look` runs. */
+  async idle<T>(job: Job, look: () => Promise<T>): Promise<T> {
+    this.#send({ job });
+    await this.#next("idle");
+    const seen = await look();
+    this.#send({ release: true });
+    await this.#next("done");
+    return seen;
+  }
+
+  /** Resident memory after a garbage collection, in bytes. */
+  async rssBytes(): Promise<number> {
+    this.#send({ gc: true });
+    await this.#next("collected");
+    const status = readFileSync(`/proc/${this.#process.pid}/status`, "utf8");
+    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#exit !== undefined) return;
+    const exited = new Promise((resolve) => this.#process.once("exit", resolve));
+    this.#process.stdin?.end();
+    const late = setTimeout(() => this.#process.kill("SIGKILL"), 2000);
+    await exited;
+    clearTimeout(late);
+  }
+
+  /** User and system time of all threads; /proc counts in ticks of 10 ms. */
+  #cpuMs(): number {
+    const stat = readFileSync(`/proc/${this.#process.pid}/stat`, "utf8");
+    // The second field is the program's name in brackets, and may contain blanks.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return (Number(fields[11]) + Number(fields[12])) * 10;
+  }
+
+  #send(command: Command): void {
+    this.#process.stdin?.write(`${JSON.stringify(command)}\n`);
+  }
+
+  async #next<K extends Kind>(kind: K): Promise<EventOf<K>> {
+    for (;;) {
+      const event = this.#events.shift();
+      if (event === undefined) {
+        if (this.#exit !== undefined) throw new Error(`${this.name}: ${this.#exit}\n${this.#said}`);
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      } else if (event.event === kind) {
+        return event as EventOf<K>;
+      } else {
+        const what = event.event === "failed" ? event.error : `${event.event} instead of ${kind}`;
+        throw new Error(`${this.name}: ${what}\n${this.#said}`);
+      }
+    }
+  }
+
+  #exited(why: string): void {
+    this.#exit = why;
+    this.#wake?.();
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * Runs the jobs of a client: `streams` loops of one kind at the same time, first to warm up,
+ * then measured. What a loop does with its stream is the peer's own business (Caller).
+ */
+import { emit, type Job, onCommand } from "../commands.ts";
+
+/** A client with one connection. Each method is one loop, until the gauge stops it. */
+export interface Caller {
+  /** Sends, waits for the reply, sends the next, on one stream. */
+  pingPong(content: string, gauge: Gauge): Promise<void>;
+  /** Keeps `window` messages in flight on one stream. */
+  pipelined(content: string, window: number, gauge: Gauge): Promise<void>;
+  /** Receives what the server pushes on one stream, as fast as it comes; then cancels. */
+  push(size: number, gauge: Gauge): Promise<void>;
+  /** One unary call after the other. */
+  unary(content: string, gauge: Gauge): Promise<void>;
+  /** Opens a stream, exchanges one message and leaves it open. */
+  idle(content: string): Promise<void>;
+  /** Ends the connection and what is still open on it. */
+  close(): unknown;
+}
+
+/** Counts replies, and says when to stop. */
+export class Gauge {
+  running = true;
+  measuring = false;
+  messages = 0;
+  latenciesMs: number[] = [];
+
+  reply(): void {
+    this.messages++;
+  }
+
+  /** A reply with its latency; gives the time, from which the next one counts. */
+  roundTrip(since: number): number {
+    const now = performance.now();
+    this.messages++;
+    if (this.measuring) this.latenciesMs.push(now - since);
+    return now;
+  }
+}
+
+/** The free places of a window, for a sender that is one loop and a receiver that is another. */
+export class Window {
+  #free: number;
+  #waiting: (() => void) | undefined;
+
+  constructor(free: number) {
+    this.#free = free;
+  }
+
+  /** Takes a place; a promise where there is none yet. */
+  take(): Promise<void> | undefined {
+    if (this.#free > 0) {
+      this.#free--;
+      return undefined;
+    }
+    return new Promise((resolve) => {
+      this.#waiting = resolve;
+    });
+  }
+
+  give(): void {
+    const waiting = this.#waiting;
+    if (waiting === undefined) {
+      this.#free++;
+    } else {
+      this.#waiting = undefined;
+      waiting();
+    }
+  }
+}
+
+export function drive(connect: (address: string) => Caller): void {
+  let release: (() => void) | undefined;
+  onCommand(({ job, release: released }) => {
+    if (released) release?.();
+    if (job === undefined) return;
+    const run = job.workload === "idle" ? idle(job) : load(job);
+    run.catch((error: unknown) => emit({ event: "failed", error: String(error) }));
+  });
+  emit({ event: "ready" });
+
+  async function idle(job: Job): Promise<void> {
+    const content = "x".repeat(job.size);
+    const callers: Caller[] = [];
+    for (let c = 0; c < job.connections; c++) {
+      const caller = connect(job.address);
+      callers.push(caller);
+      const streams = Array.from({ length: job.streams / job.connections });
+      await Promise.all(streams.map(() => caller.idle(content)));
+    }
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    emit({ event: "idle" });
+    await released;
+    for (const caller of callers) await caller.close();
+    emit({ event: "done" });
+  }
+
+  async function load(job: Job): Promise<void> {
+    const caller = connect(job.address);
+    const gauge = new Gauge();
+    const loops = Array.from({ length: job.streams }, () => start(job, caller, gauge));
+    // A loop that fails ends the job at once, and one that hangs ends it late.
+    const failure = Promise.race([
+      ...loops.map((loop) => loop.then(() => new Promise<never>(() => {}))),
+      after(job.warmMs + job.measureMs + 20_000).then(() => {
+        throw new Error(`${job.workload}: the streams did not end`);
+      }),
+    ]);
+    await Promise.race([after(job.warmMs), failure]);
+    emit({ event: "start" });
+    gauge.measuring = true;
+    const before = gauge.messages;
+    const started = performance.now();
+    await Promise.race([after(job.measureMs), failure]);
+    const messages = gauge.messages - before;
+    const ms = performance.now() - started;
+    gauge.measuring = false;
+    emit({ event: "end" });
+    gauge.running = false;
+    await Promise.race([Promise.all(loops), failure]);
+    await caller.close();
+    const sorted = Float64Array.from(gauge.latenciesMs).sort();
+    const quantileUs = (q: number) => (sorted[Math.floor(sorted.length * q)] ?? 0) * 1000;
+    emit({ event: "done", messages, ms, p50Us: quantileUs(0.5), p99Us: quantileUs(0.99) });
+  }
+}
+
+function start(job: Job, caller: Caller, gauge: Gauge): Promise<void> {
+  const content = "x".repeat(job.size);
+  switch (job.workload) {
+    case "ping-pong":
+      return caller.pingPong(content, gauge);
+    case "pipelined":
+      return caller.pipelined(content, job.window, gauge);
+    case "push":
+      return caller.push(job.size, gauge);
+    default:
+      return caller.unary(content, gauge);
+  }
+}
+
+function after(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms).unref());
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log"
+	"net"
+	"strconv"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"hawser/interop/greeterpb"
+)
+
+// greeter answers as the handlers of the other servers do.
+type greeter struct {
+	greeterpb.UnimplementedGreeterServer
+}
+
+func (greeter) SayHello(_ context.Context, request *greeterpb.MessageRequest) (*greeterpb.MessageResponse, error) {
+	return &greeterpb.MessageResponse{Reply: "Hello, " + request.GetContent()}, nil
+}
+
+func (greeter) Chat(stream greeterpb.Greeter_ChatServer) error {
+	for {
+		request, err := stream.Recv()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := stream.Send(&greeterpb.MessageResponse{Reply: "Received: " + request.GetContent()}); err != nil {
+			return err
+		}
+	}
+}
+
+// Subscribe sends content of the size that the header bench-size gives, as fast as
+// it goes, until the call is cancelled.
+func (greeter) Subscribe(_ *greeterpb.SubscribeRequest, stream greeterpb.Greeter_SubscribeServer) error {
+	size := 0
+	if headers, ok := metadata.FromIncomingContext(stream.Context()); ok {
+		if values := headers.Get("bench-size"); len(values) == 1 {
+			size, _ = strconv.Atoi(values[0])
+		}
+	}
+	content := strings.Repeat("x", size)
+	for {
+		if err := stream.Send(&greeterpb.Notification{Content: content}); err != nil {
+			return err
+		}
+	}
+}
+
+func serve() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := grpc.NewServer()
+	greeterpb.RegisterGreeterServer(server, greeter{})
+	go func() {
+		if err := server.Serve(listener); err != nil {
+			log.Fatal(err)
+		}
+	}()
+	emit(event{Event: "ready", Address: listener.Addr().String(), Version: grpc.Version})
+	for c := range commands() {
+		if c.GC {
+			collectGarbage()
+		}
+	}
+	server.Stop()
+}

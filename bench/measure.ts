@@ -1,0 +1,94 @@
+/** Rounds: every peer does the same row right after the other, and the order turns. */
+import type { Measured } from "./child.ts";
+import { type Cell, idleJob, nameOf, type Peer, type Role } from "./plan.ts";
+import type { World } from "./world.ts";
+
+/** One row, measured once with each peer. */
+export type Round = ReadonlyMap<Peer, Measured>;
+
+/** The rounds of a run, by role and row. */
+export class Results {
+  readonly #rows = new Map<string, Round[]>();
+
+  rounds(role: Role, cell: Cell): Round[] {
+    const key = `${role} ${nameOf(cell)}`;
+    const rounds = this.#rows.get(key) ?? [];
+    this.#rows.set(key, rounds);
+    return rounds;
+  }
+}
+
+export interface Timing {
+  warmMs: number;
+  measureMs: number;
+  /** The number of the round: another peer begins. */
+  turn: number;
+}
+
+export async function measureRound(
+  world: World,
+  role: Role,
+  cell: Cell,
+  peers: readonly Peer[],
+  { warmMs, measureMs, turn }: Timing,
+): Promise<Round> {
+  const round = new Map<Peer, Measured>();
+  for (let i = 0; i < peers.length; i++) {
+    const peer = peers[(i + turn) % peers.length]!;
+    round.set(peer, await world.measure(role, peer, cell, warmMs, measureMs));
+  }
+  return round;
+}
+
+export const perSecond = ({ messages, ms }: Measured): number => (messages / ms) * 1000;
+
+/** CPU seconds per million messages. */
+export const cpuPerMillion = ({ messages, cpuMs }: Measured): number => (cpuMs * 1000) / messages;
+
+/** The median over the rounds that this peer took part in; NaN where there are none. */
+export function medianOf(
+  rounds: readonly Round[],
+  peer: Peer,
+  of: (measured: Measured) => number,
+): number {
+  return median(rounds.flatMap((round) => round.get(peer) ?? []).map(of));
+}
+
+/**
+ * How many times as fast as `peer` we are: the median of the ratios of the rounds, since what
+ * else this machine does disturbs both sides of a round, but not every round.
+ */
+export function ratioTo(rounds: readonly Round[], peer: Peer): number {
+  const ratios = rounds.flatMap((round) => {
+    const ours = round.get("hawser");
+    const theirs = round.get(peer);
+    return ours && theirs ? [perSecond(ours) / perSecond(theirs)] : [];
+  });
+  return median(ratios);
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length / 2;
+  if (sorted.length % 2 === 1) return sorted[Math.floor(middle)]!;
+  return ((sorted[middle - 1] ?? Number.NaN) + (sorted[middle] ?? Number.NaN)) / 2;
+}
+
+/**
+ * Resident bytes per idle stream of a fresh process: with all streams open, less what it took
+ * after a first few had come and gone (code compiled, pools filled).
+ */
+export async function idleBytes(
+  world: World,
+  role: Role,
+  peer: Peer,
+  streams: number,
+): Promise<number> {
+  await using server = await world.startServer(role === "server" ? peer : world.target);
+  await using client = await (role === "server" ? world.startLoad() : world.startClient(peer));
+  const underTest = role === "server" ? server : client;
+  await client.idle(idleJob(server.address, 200), async () => {});
+  const before = await underTest.rssBytes();
+  const after = await client.idle(idleJob(server.address, streams), () => underTest.rssBytes());
+  return (after - before) / streams;
+}

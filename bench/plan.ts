@@ -1,0 +1,82 @@
+/** What is measured, and what must be reached. */
+import type { Job, Workload } from "./commands.ts";
+
+export const peers = ["hawser", "connect-node", "grpc-js", "grpc-go"] as const;
+export type Peer = (typeof peers)[number];
+
+/** Which end of the call is under test. */
+export const roles = ["server", "client"] as const;
+export type Role = (typeof roles)[number];
+
+/** One row of the tables. */
+export interface Cell {
+  workload: Workload;
+  streams: number;
+  size: number;
+}
+
+export const sizes = [15, 1024, 65_536] as const;
+
+const kinds: readonly (readonly [Workload, number])[] = [
+  ["ping-pong", 1],
+  ["ping-pong", 100],
+  ["pipelined", 1],
+  ["pipelined", 100],
+  ["push", 1],
+];
+
+/** The rows of the full run. Unary calls are small: what they carry is not what they cost. */
+export const cells: readonly Cell[] = [
+  ...sizes.flatMap((size) => kinds.map(([workload, streams]) => ({ workload, streams, size }))),
+  { workload: "unary", streams: 1, size: 15 },
+  { workload: "unary", streams: 100, size: 15 },
+];
+
+/** Messages in flight on each pipelined stream. */
+export function windowOf({ streams, size }: Cell): number {
+  if (size > 1024) return 8;
+  return streams === 1 ? 1000 : 32;
+}
+
+export function nameOf({ workload, streams, size }: Cell): string {
+  return `${workload} ${streams} × ${size} B`;
+}
+
+/** At least so many times as fast as the peer; the same for servers and for clients. */
+export const floors: readonly { cell: Cell; over: Partial<Record<Peer, number>> }[] = [
+  {
+    cell: { workload: "pipelined", streams: 1, size: 15 },
+    over: { "connect-node": 3.5, "grpc-js": 2.5 },
+  },
+  {
+    cell: { workload: "pipelined", streams: 100, size: 15 },
+    over: { "connect-node": 5, "grpc-js": 1.3 },
+  },
+  { cell: { workload: "push", streams: 1, size: 15 }, over: { "connect-node": 4, "grpc-js": 3.5 } },
+  {
+    cell: { workload: "ping-pong", streams: 100, size: 15 },
+    over: { "connect-node": 3.5, "grpc-js": 1 },
+  },
+];
+
+/** An idle stream costs no more than this peer's. */
+export const idlePeer: Peer = "grpc-js";
+export const idleStreams = 5000;
+export const idleConnections = 10;
+
+export function jobOf(cell: Cell, address: string, warmMs: number, measureMs: number): Job {
+  return { ...cell, address, window: windowOf(cell), connections: 1, warmMs, measureMs };
+}
+
+export function idleJob(address: string, streams: number): Job {
+  return {
+    address,
+    workload: "idle",
+    streams,
+    window: 1,
+    size: 15,
+    connections: idleConnections,
+    warmMs: 0,
+    measureMs: 0,
+  };
+}

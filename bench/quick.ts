@@ -1,0 +1,100 @@
+/**
+ * The floors alone, within a minute: short rounds, and more of them for a ratio that is under
+ * its floor, as long as there is time. A disturbed machine needs them; a slow build fails all.
+ */
+import { idleBytes, measureRound, Results, ratioTo } from "./measure.ts";
+import {
+  type Cell,
+  floors,
+  idlePeer,
+  idleStreams,
+  nameOf,
+  type Peer,
+  type Role,
+  roles,
+} from "./plan.ts";
+import type { World } from "./world.ts";
+
+const timing = { warmMs: 80, measureMs: 300 };
+const rounds = 3;
+
+export interface Verdict {
+  ok: boolean;
+  /** Times as fast as the peer; for "idle stream": our bytes over the peer's. */
+  ratios: Record<string, Partial<Record<Peer, number>>>;
+  /** In words, what is under its floor. */
+  missed: string[];
+}
+
+interface Row {
+  role: Role;
+  cell: Cell;
+  over: Partial<Record<Peer, number>>;
+}
+
+/** @param untilMs when to stop, on the clock of performance.now() */
+export async function quick(world: World, untilMs: number): Promise<Verdict> {
+  const results = new Results();
+  const rows: Row[] = roles.flatMap((role) => floors.map((floor) => ({ role, ...floor })));
+  const floored = world.peers.filter((peer) => peer !== "grpc-go");
+  const measure = ({ role, cell }: Row, peers: readonly Peer[], turn: number) =>
+    measureRound(world, role, cell, peers, { ...timing, turn: Math.max(turn, 0) });
+
+  const verdict: Verdict = { ok: true, ratios: {}, missed: [] };
+  await Promise.all(roles.map((role) => idle(world, role, verdict)));
+  for (const row of rows) await measure(row, floored, -1); // warm-up
+  for (let turn = 0; turn < rounds; turn++) {
+    for (const row of rows) {
+      // A slow machine gets fewer rounds, but each row one. grpc-go has no floor: one round
+      // tells where it stands.
+      if (turn > 0 && performance.now() > untilMs) break;
+      const peers = turn === 0 ? world.peers : floored;
+      results.rounds(row.role, row.cell).push(await measure(row, peers, turn));
+    }
+  }
+
+  const under = ({ role, cell, over }: Row) =>
+    floored.filter((peer) => ratioTo(results.rounds(role, cell), peer) < (over[peer] ?? 0));
+  for (let turn = rounds; rows.some((row) => under(row).length > 0); turn++) {
+    if (performance.now() > untilMs) break;
+    for (const row of rows) {
+      const peers = under(row);
+      if (peers.length === 0 || performance.now() > untilMs) continue;
+      const more = await measure(row, ["hawser", ...peers], turn);
+      results.rounds(row.role, row.cell).push(more);
+    }
+  }
+
+  for (const row of rows) {
+    const name = `${row.role} ${nameOf(row.cell)}`;
+    const measured = results.rounds(row.role, row.cell);
+    const peers = world.peers.filter((peer) => peer !== "hawser");
+    verdict.ratios[name] = Object.fromEntries(
+      peers.map((peer) => [peer, rounded(ratioTo(measured, peer))]),
+    );
+    for (const peer of under(row)) {
+      verdict.missed.push(
+        `${name}: ${ratioTo(measured, peer).toFixed(2)} × ${peer}, its floor is ${row.over[peer]}`,
+      );
+    }
+  }
+  verdict.ok = verdict.missed.length === 0;
+  return verdict;
+}
+
+/** Memory is not a matter of time, so all are measured at once. */
+async function idle(world: World, role: Role, verdict: Verdict): Promise<void> {
+  const [ours, theirs] = await Promise.all([
+    idleBytes(world, role, "hawser", idleStreams),
+    idleBytes(world, role, idlePeer, idleStreams),
+  ]);
+  const name = `${role} idle stream`;
+  verdict.ratios[name] = { [idlePeer]: rounded(ours / theirs) };
+  if (ours > theirs) {
+    verdict.missed.push(
+      `${name}: ${Math.round(ours)} B, ${idlePeer}'s costs ${Math.round(theirs)} B`,
+    );
+  }
+}
+
+const rounded = (ratio: number) => Math.round(ratio * 100) / 100;

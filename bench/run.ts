@@ -1,0 +1,30 @@
+/**
+ * npm run bench                measures everything, writes RESULTS.md and chart.svg; ~20 minutes
+ * npm run bench -- --quick     the floors alone, within a minute; exit 1 where one is missed
+ *     --no-go                  as on a machine without Go
+ */
+import { parseArgs } from "node:util";
+import { full } from "./full.ts";
+import { quick } from "./quick.ts";
+import { buildGo, World } from "./world.ts";
+
+/** From then on, what still runs comes to its end: that and the start take some seconds. */
+const quickLimitMs = 52_000;
+
+const { values } = parseArgs({
+  options: { quick: { type: "boolean" }, "no-go": { type: "boolean" } },
+});
+const go = values["no-go"] ? undefined : buildGo();
+await using world = await World.start(go);
+if (go === undefined) console.log("Go is not on the PATH: grpc-go is left out.");
+console.log(
+  `The load on servers is ${world.loadName}; clients call the ${world.target} server; compression is off.`,
+);
+if (values.quick) {
+  const verdict = await quick(world, quickLimitMs);
+  for (const missed of verdict.missed) console.log(`under its floor: ${missed}`);
+  console.log(JSON.stringify(verdict));
+  process.exitCode = verdict.ok ? 0 : 1;
+} else {
+  await full(world);
+}

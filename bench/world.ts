@@ -1,0 +1,91 @@
+/** All the programs of a run, started and waiting. */
+import { spawnSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { Child, type Measured, type Program } from "./child.ts";
+import { type Cell, jobOf, type Peer, peers, type Role } from "./plan.ts";
+
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+
+/**
+ * Builds the Go programs, about two seconds where Go has its cache; gives the path of the
+ * binary, or undefined where there is no Go.
+ */
+export function buildGo(): string | undefined {
+  const binary = here("../.cache/bench/peer");
+  mkdirSync(here("../.cache/bench"), { recursive: true });
+  const built = spawnSync("go", ["build", "-o", binary, "."], {
+    cwd: here("./go"),
+    encoding: "utf8",
+    stdio: ["ignore", "inherit", "inherit"],
+  });
+  if (built.error !== undefined) return undefined;
+  if (built.status !== 0) throw new Error("go build failed in bench/go");
+  return binary;
+}
+
+export class World implements AsyncDisposable {
+  /** The peers that this machine can run. */
+  readonly peers: readonly Peer[];
+  /** What the load is, in words. */
+  readonly loadName: string;
+  readonly #go: string | undefined;
+  readonly #servers = new Map<Peer, Child>();
+  readonly #clients = new Map<Peer, Child>();
+  #load!: Child;
+
+  private constructor(go: string | undefined) {
+    this.#go = go;
+    this.peers = peers.filter((peer) => go !== undefined || peer !== "grpc-go");
+    this.loadName = go === undefined ? "raw node:http2 (bench/load.ts)" : "grpc-go (bench/go)";
+  }
+
+  static async start(go: string | undefined): Promise<World> {
+    const world = new World(go);
+    world.#load = await world.startLoad();
+    for (const peer of world.peers) {
+      world.#servers.set(peer, await world.startServer(peer));
+      world.#clients.set(peer, await world.startClient(peer));
+    }
+    return world;
+  }
+
+  startLoad(): Promise<Child> {
+    return Child.start("load", this.#go === undefined ? [here("./load.ts")] : [this.#go, "load"]);
+  }
+
+  startServer(peer: Peer): Promise<Child> {
+    return Child.start(`${peer} server`, this.#program(peer, "server"));
+  }
+
+  startClient(peer: Peer): Promise<Child> {
+    return Child.start(`${peer} client`, this.#program(peer, "client"));
+  }
+
+  /** The server that all clients are measured against: grpc-go's, or ours without Go. */
+  get target(): Peer {
+    return this.#go === undefined ? "hawser" : "grpc-go";
+  }
+
+  get goVersion(): string | undefined {
+    return this.#go === undefined ? undefined : this.#load.version;
+  }
+
+  /** One peer, one role, one row, once. */
+  measure(role: Role, peer: Peer, cell: Cell, warmMs: number, ms: number): Promise<Measured> {
+    const server = this.#servers.get(role === "server" ? peer : this.target)!;
+    const client = role === "server" ? this.#load : this.#clients.get(peer)!;
+    const job = jobOf(cell, server.address, warmMs, ms);
+    return client.measure(job, role === "server" ? server : client);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const all = [this.#load, ...this.#servers.values(), ...this.#clients.values()];
+    await Promise.all(all.map((child) => child[Symbol.asyncDispose]()));
+  }
+
+  #program(peer: Peer, role: Role): Program {
+    if (peer === "grpc-go") return [this.#go!, role];
+    return [here(`./${role}s/${peer}.ts`)];
+  }
+}

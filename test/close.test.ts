@@ -1,0 +1,273 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { Greeter } from "../gen/example/greeter_pb.js";
+import { Code, createClient, createTransport } from "../src/index.ts";
+import { createServer } from "../src/server.ts";
+import { census } from "./support/census.ts";
+import { run } from "./support/child.ts";
+import { aborted, gate, until } from "./support/gate.ts";
+import { all, failureOf, next } from "./support/read.ts";
+import { start, type World } from "./support/world.ts";
+
+/** A chat that has had one exchange. */
+async function runningChat({ greeter }: World) {
+  const chat = greeter.chat();
+  await chat.send({ content: "before" });
+  expect(await next(chat)).toMatchObject({ reply: "Received: before" });
+  return chat;
+}
+
+async function elapsedMs(what: Promise<unknown>): Promise<number> {
+  const began = performance.now();
+  await what;
+  return performance.now() - began;
+}
+
+describe("server.close()", () => {
+  test("lets a running chat finish, and refuses new calls meanwhile", async () => {
+    await using world = await start();
+    const chat = await runningChat(world);
+    const closed = world.server.close();
+
+    // A new call on the old connection, and one on a new connection.
+    expect((await failureOf(world.greeter.sayHello({}))).code).toBe(Code.Unavailable);
+    await using other = createTransport({ baseUrl: world.url });
+    expect((await failureOf(createClient(Greeter, other).sayHello({}))).code).toBe(
+      Code.Unavailable,
+    );
+
+    for (let n = 0; n < 10; n++) {
+      await chat.send({ content: `${n}` });
+      expect(await next(chat)).toMatchObject({ reply: `Received: ${n}` });
+    }
+    chat.closeSend();
+    expect(await all(chat)).toEqual([]);
+    await closed;
+    await until("the connection is closed", () => census.clientSockets === 0);
+  });
+
+  test("ends what is left after graceMs: UNAVAILABLE here, an aborted signal there", async () => {
+    const signalled = gate();
+    await using world = await start({
+      greeter: {
+        async *chat(requests, { signal }) {
+          signal.addEventListener("abort", () => signalled.open(), { once: true });
+          for await (const { content } of requests) yield { reply: `Received: ${content}` };
+        },
+      },
+    });
+    const chat = await runningChat(world);
+    const failed = failureOf(chat);
+    const closed = world.server.close({ graceMs: 200 });
+    const ms = await elapsedMs(failed);
+    expect(ms).toBeGreaterThan(150);
+    expect(ms).toBeLessThan(400);
+    expect((await failed).code).toBe(Code.Unavailable);
+    await signalled.opened;
+    expect(await elapsedMs(closed)).toBeLessThan(500);
+    expect((await failureOf(chat.send({}))).code).toBe(Code.Unavailable);
+    expect(world.logged).toEqual([]);
+  });
+
+  test("with graceMs 0 ends running calls at once", async () => {
+    await using world = await start();
+    const chat = await runningChat(world);
+    const push = world.greeter.subscribe({});
+    await next(push);
+    const failed = [failureOf(chat), failureOf(push)];
+    expect(await elapsedMs(world.server.close({ graceMs: 0 }))).toBeLessThan(500);
+    for (const error of await Promise.all(failed)) expect(error.code).toBe(Code.Unavailable);
+  });
+
+  test("does not wait for a handler that ignores its signal", async () => {
+    const never = gate();
+    await using world = await start({
+      greeter: {
+        async *chat() {
+          yield {};
+          await never.opened;
+        },
+      },
+    });
+    const chat = world.greeter.chat();
+    await next(chat);
+    const failed = failureOf(chat);
+    expect(await elapsedMs(world.server.close({ graceMs: 50 }))).toBeLessThan(1_000);
+    expect((await failed).code).toBe(Code.Unavailable);
+    never.open();
+  });
+
+  test("ends a call whose client does not read: UNAVAILABLE all the same", async () => {
+    const finished = gate();
+    await using world = await start({
+      greeter: {
+        async *chat(_requests, { signal }) {
+          try {
+            for (;;) yield { reply: "x".repeat(60_000) };
+          } finally {
+            await aborted(signal);
+            finished.open();
+          }
+        },
+      },
+    });
+    const chat = world.greeter.chat();
+    await next(chat);
+    expect(await elapsedMs(world.server.close({ graceMs: 50 }))).toBeLessThan(2_000);
+    await finished.opened;
+    expect((await failureOf(chat)).code).toBe(Code.Unavailable);
+  });
+
+  test("without calls is done at once, with clients connected", async () => {
+    await using world = await start();
+    await world.greeter.sayHello({});
+    expect(await elapsedMs(world.server.close())).toBeLessThan(300);
+    await until("the connection is closed", () => census.clientSockets === 0);
+  });
+
+  test("may be called twice, and the shorter grace wins", async () => {
+    await using world = await start();
+    const failed = failureOf(await runningChat(world));
+    const first = world.server.close({ graceMs: 60_000 });
+    const second = world.server.close({ graceMs: 0 });
+    expect(await elapsedMs(Promise.all([first, second]))).toBeLessThan(500);
+    expect((await failed).code).toBe(Code.Unavailable);
+    await world.server.close();
+  });
+
+  test("before listen() is no error", async () => {
+    const server = createServer({ routes: () => {} });
+    await server.close();
+    await server.close();
+  });
+
+  test("is what `await using` does, at once", async () => {
+    let url = "";
+    {
+      await using server = createServer({ routes: () => {} });
+      ({ url } = await server.listen({ port: 0 }));
+    }
+    await using transport = createTransport({ baseUrl: url });
+    const error = await failureOf(createClient(Greeter, transport).sayHello({}));
+    expect(error.code).toBe(Code.Unavailable);
+  });
+
+  test("a client goes on at the server that takes the place of the closed one", async () => {
+    await using world = await start();
+    const { port } = new URL(world.url);
+    await world.greeter.sayHello({});
+    await world.server.close();
+    await using next = await start({ listen: { port: Number(port) } });
+    expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
+    await world.transport.close();
+    expect(next.server.openCalls).toBe(0);
+  });
+
+  test("20 rounds under load: every call ends, well or with UNAVAILABLE", async () => {
+    for (let round = 0; round < 20; round++) {
+      await using world = await start();
+      let answers = 0;
+      const callUntilRefused = async () => {
+        for (;;) {
+          expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
+          answers++;
+        }
+      };
+      const refusals = Array.from({ length: 10 }, () => failureOf(callUntilRefused()));
+      await until("calls are under way", () => answers > round * 5);
+      await world.server.close();
+      for (const error of await Promise.all(refusals)) expect(error.code).toBe(Code.Unavailable);
+    }
+  });
+});
+
+describe("transport.close()", () => {
+  test("ends running calls with CANCELED, on both sides, and refuses new ones", async () => {
+    const signalled = gate();
+    await using world = await start({
+      greeter: {
+        async *chat(requests, { signal }) {
+          signal.addEventListener("abort", () => signalled.open(), { once: true });
+          for await (const { content } of requests) yield { reply: `Received: ${content}` };
+        },
+      },
+    });
+    const chat = await runningChat(world);
+    const failed = failureOf(chat);
+    await world.transport.close();
+    expect((await failed).code).toBe(Code.Canceled);
+    await signalled.opened;
+    await until("the server noticed", () => world.server.openCalls === 0);
+    const error = await failureOf(world.greeter.sayHello({}));
+    expect(error.code).toBe(Code.Canceled);
+    expect(error.message).toContain(new URL(world.url).host);
+    await world.transport.close();
+  });
+
+  test("ends calls that still wait for a connection", async () => {
+    await using world = await start({ linked: true });
+    world.link.stall();
+    const failed = failureOf(world.greeter.sayHello({}));
+    await until("the client connects", () => world.link.accepted === 1);
+    expect(await elapsedMs(world.transport.close())).toBeLessThan(200);
+    expect((await failed).code).toBe(Code.Canceled);
+    world.link.cut();
+  });
+
+  test("ends calls that wait for the next attempt", async () => {
+    await using world = await start({ linked: true });
+    world.link.refusing = true;
+    await failureOf(world.greeter.sayHello({}));
+    const failed = failureOf(world.greeter.sayHello({}));
+    await world.transport.close();
+    expect((await failed).code).toBe(Code.Canceled);
+  });
+});
+
+describe("server.listen()", () => {
+  test("port 0 picks a free one and says which", async () => {
+    await using world = await start();
+    expect(world.url).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
+  });
+
+  test("a taken port: an error that names the address and the remedy", async () => {
+    await using world = await start();
+    const { port } = new URL(world.url);
+    await using other = createServer({ routes: () => {} });
+    const error = await failureOf(other.listen({ port: Number(port) }));
+    expect(error.code).toBe(Code.FailedPrecondition);
+    expect(error.message).toMatch(new RegExp(`127\\.0\\.0\\.1:${port} .*choose another port`));
+  });
+
+  test("twice, and after close: FAILED_PRECONDITION", async () => {
+    const server = createServer({ routes: () => {} });
+    await server.listen({ port: 0 });
+    expect((await failureOf(server.listen({ port: 0 }))).code).toBe(Code.FailedPrecondition);
+    await server.close();
+    expect((await failureOf(server.listen({ port: 0 }))).code).toBe(Code.FailedPrecondition);
+  });
+
+  test("a Unix socket: served, not taken from a server that lives, taken over from one that died", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "hawser-"));
+    const path = join(folder, "greeter.sock");
+    try {
+      {
+        await using dying = run("greeter-server", path);
+        expect(await dying.line()).toBe(`unix:${path}`);
+      }
+      await using world = await start({ listen: { path } });
+      expect(world.url).toBe(`unix:${path}`);
+      const chat = await runningChat(world);
+      chat.closeSend();
+      expect(await all(chat)).toEqual([]);
+
+      await using other = createServer({ routes: () => {} });
+      expect((await failureOf(other.listen({ path }))).code).toBe(Code.FailedPrecondition);
+      expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+});

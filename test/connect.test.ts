@@ -1,0 +1,309 @@
+import { once } from "node:events";
+import { createServer, type Server, type Socket } from "node:net";
+import { describe, expect, test } from "vitest";
+import { Greeter } from "../gen/example/greeter_pb.js";
+import { Code, createClient, createTransport } from "../src/index.ts";
+import { census } from "./support/census.ts";
+import { run } from "./support/child.ts";
+import { until } from "./support/gate.ts";
+import { all, failureOf, next } from "./support/read.ts";
+import { start } from "./support/world.ts";
+
+/** A TCP server that does with its connections what the test wants. */
+async function peer(
+  onConnection: (socket: Socket) => void,
+): Promise<AsyncDisposable & { port: number }> {
+  const sockets = new Set<Socket>();
+  const server: Server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {}).on("close", () => sockets.delete(socket));
+    onConnection(socket);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    port: (server.address() as { port: number }).port,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
+
+/** A port on which nothing listens. */
+async function unusedPort(): Promise<number> {
+  await using server = await peer(() => {});
+  return server.port;
+}
+
+function clientOf(port: number, connectTimeoutMs?: number) {
+  const transport = createTransport({
+    baseUrl: `http://127.0.0.1:${port}`,
+    ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
+  });
+  return Object.assign(transport, { greeter: createClient(Greeter, transport) });
+}
+
+async function elapsedMs(what: Promise<unknown>): Promise<number> {
+  const began = performance.now();
+  await what;
+  return performance.now() - began;
+}
+
+describe("nobody there: UNAVAILABLE, naming the address", () => {
+  test("a server that is not up yet, at once; and when it is up, the same transport works", async () => {
+    const port = await unusedPort();
+    await using transport = clientOf(port);
+    const failed = failureOf(transport.greeter.sayHello({}));
+    expect(await elapsedMs(failed)).toBeLessThan(1_000);
+    const error = await failed;
+    expect(error.code).toBe(Code.Unavailable);
+    expect(error.message).toContain(`127.0.0.1:${port}`);
+    expect(error.message).toContain("ECONNREFUSED");
+
+    await using world = await start({ listen: { port } });
+    expect((await transport.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
+    await transport.close();
+    expect(world.server.openCalls).toBe(0);
+  });
+
+  test("for every kind of call, and every promise of it", async () => {
+    const port = await unusedPort();
+    const unavailable = async (what: PromiseLike<unknown> | AsyncIterable<object>) => {
+      const error = await failureOf(what);
+      expect(error.code).toBe(Code.Unavailable);
+      expect(error.message).toContain(`127.0.0.1:${port}`);
+    };
+    await using transport = clientOf(port);
+    const { greeter } = transport;
+    const chat = greeter.chat();
+    const push = greeter.subscribe({});
+    const sink = greeter.collect();
+    await Promise.all([
+      unavailable(chat),
+      unavailable(chat.headers),
+      unavailable(chat.trailers),
+      unavailable(push),
+      unavailable(push.headers),
+      unavailable(sink.finish()),
+      unavailable(greeter.sayHello({})),
+    ]);
+    await unavailable(chat.send({}));
+    expect(chat.state).toBe("closed");
+  });
+
+  test("a host name that does not resolve", async () => {
+    await using transport = createTransport({ baseUrl: "http://no-such-host.invalid:50051" });
+    const error = await failureOf(
+      createClient(Greeter, transport).sayHello({}, { timeoutMs: 8_000 }),
+    );
+    expect(error.code).toBe(Code.Unavailable);
+    expect(error.message).toContain("no-such-host.invalid:50051");
+  });
+
+  test("a Unix socket that is not there", async () => {
+    await using transport = createTransport({ baseUrl: "unix:/no/such.sock" });
+    const error = await failureOf(createClient(Greeter, transport).sayHello({}));
+    expect(error.code).toBe(Code.Unavailable);
+    expect(error.message).toContain("/no/such.sock");
+  });
+});
+
+describe("a peer that is no gRPC server: UNAVAILABLE within the connect timeout, naming the address", () => {
+  test.each<[string, (socket: Socket) => void]>([
+    ["stays silent", () => {}],
+    ["reads and stays silent", (socket) => void socket.resume()],
+    ["closes at once", (socket) => void socket.end()],
+    ["resets at once", (socket) => void socket.resetAndDestroy()],
+    [
+      "speaks HTTP/1.1",
+      (socket) => void socket.end("HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n"),
+    ],
+    ["speaks SSH and stays", (socket) => void socket.write("SSH-2.0-OpenSSH_9.6\r\n")],
+    ["sends noise", (socket) => void socket.write(Buffer.alloc(100_000, 0x5a))],
+  ])("one that %s", async (_, behave) => {
+    await using server = await peer(behave);
+    await using transport = clientOf(server.port, 300);
+    const chat = transport.greeter.chat();
+    void chat.send({ content: "x" });
+    const failed = failureOf(chat);
+    expect(await elapsedMs(failed)).toBeLessThan(600);
+    const error = await failed;
+    expect(error.code).toBe(Code.Unavailable);
+    expect(error.message).toContain(`127.0.0.1:${server.port}`);
+  });
+});
+
+describe("a server that is lost mid-stream: the loop throws UNAVAILABLE at once", () => {
+  test("killed (SIGKILL)", async () => {
+    await using server = run("greeter-server");
+    const { port } = new URL(await server.line());
+    await using transport = clientOf(Number(port));
+    const chat = transport.greeter.chat();
+    await chat.send({ content: "x" });
+    expect(await next(chat)).toMatchObject({ reply: "Received: x" });
+    const push = transport.greeter.subscribe({});
+    await next(push);
+    const sink = transport.greeter.collect();
+    await sink.send({});
+
+    const failed = [failureOf(chat), failureOf(push), failureOf(sink.finish())];
+    server.kill();
+    expect(await elapsedMs(Promise.all(failed))).toBeLessThan(500);
+    for (const error of await Promise.all(failed)) {
+      expect(error.code).toBe(Code.Unavailable);
+      expect(error.message).toContain(`127.0.0.1:${port}`);
+    }
+    expect((await failureOf(chat.send({}))).code).toBe(Code.Unavailable);
+
+    await using again = run("greeter-server", port);
+    await again.line();
+    expect((await transport.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
+  });
+
+  test.each(["fin", "rst"] as const)("cut off (%s), in each phase of a call", async (kind) => {
+    await using world = await start({ linked: true });
+    const { greeter, link } = world;
+    const cut = async (...calls: (PromiseLike<unknown> | AsyncIterable<object>)[]) => {
+      const failed = calls.map(failureOf);
+      link.cut(kind);
+      for (const error of await Promise.all(failed)) {
+        expect(error.code).toBe(Code.Unavailable);
+        expect(error.message).toContain(`127.0.0.1:${link.port}`);
+      }
+      await until("the server noticed", () => world.server.openCalls === 0);
+    };
+    const open = async () => {
+      const chat = greeter.chat();
+      await chat.send({ content: "x" });
+      await next(chat);
+      return chat;
+    };
+    await cut(await open());
+    const halfClosed = await open();
+    halfClosed.closeSend();
+    link.stall("up");
+    await cut(halfClosed);
+    link.resume();
+    await cut(await open(), await open(), await open());
+  });
+
+  test("cut inside a frame, wherever that is", async () => {
+    await using world = await start({ linked: true });
+    for (let bytes = 1; bytes < 60; bytes += 4) {
+      const chat = world.greeter.chat();
+      await chat.send({ content: "x" });
+      await next(chat);
+      const cut = world.link.cutAfter("down", bytes, bytes % 8 === 1 ? "fin" : "rst");
+      const failed = failureOf(chat);
+      for (let n = 0; n < 20; n++) void chat.send({ content: `Message ${n}` });
+      await cut;
+      expect((await failed).code).toBe(Code.Unavailable);
+    }
+    await until("the server noticed", () => world.server.openCalls === 0);
+  });
+});
+
+describe("connections", () => {
+  test("are shared: 200 calls, at once and after one another, make one", async () => {
+    await using world = await start();
+    const before = census.connections;
+    await Promise.all(Array.from({ length: 100 }, () => world.greeter.sayHello({})));
+    for (let n = 0; n < 100; n++) await world.greeter.sayHello({});
+    expect(census.connections - before).toBe(1);
+  });
+
+  test("are made at the first call, not before", async () => {
+    await using world = await start();
+    const before = census.connections;
+    const other = createTransport({ baseUrl: world.url });
+    createClient(Greeter, other);
+    await other.close();
+    expect(census.connections).toBe(before);
+  });
+
+  test("are made anew after a loss", async () => {
+    await using world = await start({ linked: true });
+    for (let n = 0; n < 5; n++) {
+      expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
+      world.link.cut(n % 2 ? "fin" : "rst");
+      await until("the client noticed", () => census.sessions.length === 0);
+    }
+    expect(world.link.accepted).toBe(5);
+  });
+
+  test("one more past the server's limit of streams: 25 calls at once at 10 a connection", async () => {
+    await using world = await start({ linked: true, server: { maxConcurrentStreams: 10 } });
+    const chats = Array.from({ length: 25 }, () => world.greeter.chat());
+    await Promise.all(
+      chats.map(async (chat, n) => {
+        await chat.send({ content: `${n}` });
+        expect(await next(chat)).toMatchObject({ reply: `Received: ${n}` });
+      }),
+    );
+    expect(world.link.accepted).toBe(3);
+    for (const chat of chats) {
+      chat.closeSend();
+      expect(await all(chat)).toEqual([]);
+    }
+  });
+
+  test("a slow line delivers everything, in order", async () => {
+    await using world = await start({ linked: true });
+    world.link.up.delayMs = 20;
+    world.link.down.delayMs = 20;
+    world.link.down.bytesPerSecond = 2_000_000;
+    const chat = world.greeter.chat();
+    const texts = Array.from({ length: 500 }, (_, n) => `${n} ${"=".repeat(n)}`);
+    for (const content of texts) void chat.send({ content });
+    chat.closeSend();
+    expect((await all(chat)).map(({ reply }) => reply)).toEqual(
+      texts.map((text) => `Received: ${text}`),
+    );
+  });
+
+  test("a line that stands still for a while and goes on loses nothing", async () => {
+    await using world = await start({ linked: true });
+    const chat = world.greeter.chat();
+    await chat.send({ content: "first" });
+    await next(chat);
+    world.link.stall();
+    for (let n = 0; n < 100; n++) void chat.send({ content: `${n}` });
+    chat.closeSend();
+    const replies = all(chat);
+    expect(
+      await Promise.race([replies, new Promise((resolve) => setTimeout(resolve, 100, "none"))]),
+    ).toBe("none");
+    world.link.resume();
+    expect(await replies).toHaveLength(100);
+  });
+});
+
+test.each(["localhost:50051", "ftp://127.0.0.1", "http://", "unix:", ""])(
+  "a baseUrl that is none, %j: INVALID_ARGUMENT with an example, at once",
+  (baseUrl) => {
+    expect(() => createTransport({ baseUrl })).toThrow(
+      expect.objectContaining({
+        code: Code.InvalidArgument,
+        message: expect.stringContaining("http://host:port"),
+      }),
+    );
+  },
+);
+
+test("an IPv6 address", async () => {
+  await using world = await start({ listen: { host: "::1", port: 0 } });
+  expect(world.url).toMatch(/^http:\/\/\[::1\]:\d+$/);
+  expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
+});
+
+test("calls that wait for the same connection wait together, and are told together", async () => {
+  let accepted = 0;
+  await using silent = await peer(() => accepted++);
+  await using transport = clientOf(silent.port, 300);
+  const failed = Array.from({ length: 5 }, () => failureOf(transport.greeter.sayHello({})));
+  expect(await elapsedMs(Promise.all(failed))).toBeLessThan(600);
+  for (const error of await Promise.all(failed)) expect(error.code).toBe(Code.Unavailable);
+  expect(accepted).toBe(1);
+});

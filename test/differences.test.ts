@@ -1,0 +1,340 @@
+/**
+ * The table "How it differs" of README.md, row by row: Hawser, connect-node and grpc-js, each with its defaults.
+ * The servers are called by a peer that speaks frames, or by Hawser's client; the clients call Hawser's server.
+ */
+import { once } from "node:events";
+import * as http2 from "node:http2";
+import type { AddressInfo } from "node:net";
+import { createClient as createConnectClient } from "@connectrpc/connect";
+import {
+  connectNodeAdapter,
+  createGrpcTransport,
+  Http2SessionManager,
+} from "@connectrpc/connect-node";
+import * as grpc from "@grpc/grpc-js";
+import { afterEach, expect, test, vi } from "vitest";
+import { Greeter } from "../gen/example/greeter_pb.js";
+import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
+import { createServer, type ServiceImpl } from "../src/server.ts";
+import { aborted, gate, stillAt } from "./support/gate.ts";
+import { grpcJsClient, serviceDefinition } from "./support/grpc-js.ts";
+import { tableOf } from "./support/readme.ts";
+import { request } from "./support/watched-server.ts";
+import { data, dial, envelope, type Fields, type Peer, Type } from "./support/wire.ts";
+
+type Handlers = Partial<ServiceImpl<typeof Greeter>>;
+
+interface Server {
+  readonly port: number;
+  /** How often it has logged an error. */
+  readonly logged: () => number;
+}
+
+const open: (() => unknown)[] = [];
+
+afterEach(async () => {
+  vi.restoreAllMocks();
+  for (const close of open.splice(0).reverse()) await close();
+});
+
+async function hawser(handlers: Handlers): Promise<Server> {
+  const error = vi.fn();
+  const server = createServer({
+    routes: (router) => router.service(Greeter, handlers),
+    logger: { error, warn() {}, info() {} },
+  });
+  const { port = 0 } = await server.listen({ port: 0 });
+  open.push(() => server.close({ graceMs: 0 }));
+  return { port, logged: () => error.mock.calls.length };
+}
+
+async function connectNode(handlers: Handlers): Promise<Server> {
+  const server = http2.createServer(
+    connectNodeAdapter({ routes: (router) => router.service(Greeter, handlers) }),
+  );
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  open.push(() => void server.close());
+  return { port: (server.address() as AddressInfo).port, logged: consoleErrors() };
+}
+
+async function grpcJs(handlers: grpc.UntypedServiceImplementation): Promise<Server> {
+  const server = new grpc.Server();
+  const logged = consoleErrors();
+  server.addService(serviceDefinition(Greeter), handlers);
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, bound) =>
+      error ? reject(error) : resolve(bound),
+    );
+  });
+  open.push(() => server.forceShutdown());
+  return { port, logged };
+}
+
+function consoleErrors(): () => number {
+  const spy = vi.spyOn(console, "error").mockImplementation(() => {});
+  return () => spy.mock.calls.length;
+}
+
+type Chat = grpc.ServerDuplexStream<{ content: string }, { reply: string }>;
+type Hello = [
+  call: grpc.ServerUnaryCall<{ content: string }, { reply: string }>,
+  answer: grpc.sendUnaryData<{ reply: string }>,
+];
+
+/** gRPC's OK; Connect's Code has only what is an error. */
+const OK = 0;
+
+const AHOY = envelope(Buffer.from([0x0a, 4, ...Buffer.from("ahoy")]));
+
+/** Opens a call by hand, with one request; its stream is 1. */
+async function call(
+  { port }: Server,
+  method: string,
+  extra: Fields = {},
+  end = false,
+): Promise<Peer> {
+  const peer = await dial(port);
+  open.push(() => peer[Symbol.asyncDispose]());
+  peer.write(request(1, method, extra), data(1, AHOY, end));
+  return peer;
+}
+
+/** Nothing more comes on the stream, although the server has read all that was written to it. */
+async function staysQuiet(peer: Peer): Promise<void> {
+  await peer.ping();
+  const count = () => peer.frames.filter(({ stream }) => stream === 1).length;
+  const before = count();
+  expect(await stillAt(count)).toBe(before);
+}
+
+const rows = {
+  leaving: "break in the loop over responses",
+  ending: "A handler that ends before the client half-closes",
+  ignoring: "A deadline that the handler ignores",
+  waiting: "A handler that waits for a request at the deadline",
+  headers: "Response headers before the first response",
+  throwing: "A handler throws an unexpected error",
+  size: "The longest request",
+  streams: "Open calls on one connection",
+  unknown: "An unknown method, over gRPC",
+  browsers: "gRPC-Web and Connect, also over HTTP/1.1 and beside gRPC on one cleartext port",
+};
+
+test("the table has a test for each row", () => {
+  expect(tableOf("What").map(([what]) => what)).toEqual(Object.values(rows));
+});
+
+test(rows.leaving, async () => {
+  const signals: AbortSignal[] = [];
+  const server = await hawser({
+    async *subscribe(_, { signal }) {
+      signals.push(signal);
+      yield { sequence: 1n };
+      await aborted(signal);
+    },
+  });
+  const baseUrl = `http://127.0.0.1:${server.port}`;
+
+  const transport = createTransport({ baseUrl });
+  open.push(() => transport.close());
+  for await (const _ of createClient(Greeter, transport).subscribe({})) break;
+  await aborted(signals[0] as AbortSignal);
+
+  const sessionManager = new Http2SessionManager(baseUrl);
+  open.push(() => sessionManager.abort());
+  const connect = createConnectClient(Greeter, createGrpcTransport({ baseUrl, sessionManager }));
+  for await (const _ of connect.subscribe({})) break;
+
+  const js = grpcJsClient(Greeter, `127.0.0.1:${server.port}`);
+  open.push(() => js.close());
+  for await (const _ of js.subscribe({}).on("error", () => {})) break;
+
+  expect(await stillAt(() => signals.filter((signal) => signal.aborted).length)).toBe(1);
+  expect(signals).toHaveLength(3);
+});
+
+test(rows.ending, async () => {
+  const handlers: Handlers = {
+    async *chat(requests) {
+      for await (const _ of requests) {
+        yield { reply: "that is all" };
+        return;
+      }
+    },
+  };
+  const ours = await call(await hawser(handlers), "Chat");
+  expect((await ours.over(1)).status).toBe(OK);
+  expect(await ours.reset(1)).toBe(http2.constants.NGHTTP2_NO_ERROR);
+
+  const js = await grpcJs({
+    chat: (chat: Chat) => void chat.once("data", () => chat.end()),
+  });
+  for (const server of [await connectNode(handlers), js]) {
+    const peer = await call(server, "Chat");
+    expect((await peer.over(1)).status).toBe(OK);
+    await staysQuiet(peer);
+    expect(peer.stream(1).reset).toBeUndefined();
+  }
+});
+
+test(rows.ignoring, async () => {
+  const handlers: Handlers = {
+    // It takes no notice but for this test, which must know when the time is up.
+    async sayHello(_, { signal }) {
+      await aborted(signal);
+      await new Promise((resolve) => setImmediate(resolve));
+      return { reply: "late" };
+    },
+  };
+  const js = await grpcJs({
+    sayHello: (...[hello, answer]: Hello) =>
+      void hello.once("cancelled", () => answer(null, { reply: "late" })),
+  });
+  const statusOf = async (server: Server) =>
+    (await (await call(server, "SayHello", { "grpc-timeout": "100m" }, true)).over(1)).status;
+  expect(await statusOf(await hawser(handlers))).toBe(Code.DeadlineExceeded);
+  expect(await statusOf(await connectNode(handlers))).toBe(OK);
+  expect(await statusOf(js)).toBe(Code.DeadlineExceeded);
+});
+
+test(rows.waiting, async () => {
+  const timesUp = gate();
+  let outcome = "waits";
+  const handlers: Handlers = {
+    async *chat(requests, { signal }) {
+      void aborted(signal).then(timesUp.open);
+      try {
+        for await (const { content } of requests) yield { reply: content };
+        outcome = "ended";
+      } catch {
+        outcome = "thrown";
+      }
+    },
+  };
+  const deadline = { "grpc-timeout": "100m" };
+  await (await call(await hawser(handlers), "Chat", deadline)).over(1);
+  expect(outcome).toBe("thrown");
+
+  outcome = "waits";
+  const connect = await call(await connectNode(handlers), "Chat", deadline);
+  await timesUp.opened;
+  await staysQuiet(connect);
+  expect(outcome).toBe("waits");
+
+  const told = gate();
+  const js = await grpcJs({
+    chat: (chat: Chat) => void chat.on("data", () => {}).on("cancelled", told.open),
+  });
+  await call(js, "Chat", deadline);
+  await told.opened;
+});
+
+test(rows.headers, async () => {
+  const silent: Handlers = {
+    async *chat(requests) {
+      for await (const _ of requests);
+      yield* [];
+    },
+  };
+  const ours = await call(await hawser(silent), "Chat");
+  await ours.until(() => ours.stream(1).headers);
+
+  const connect = await call(await connectNode(silent), "Chat");
+  await staysQuiet(connect);
+  expect(connect.stream(1).headers).toBeUndefined();
+
+  const send = gate();
+  const js = await call(
+    await grpcJs({
+      chat: (chat: Chat) => {
+        chat.on("data", () => {});
+        void send.opened.then(() => chat.sendMetadata(new grpc.Metadata()));
+      },
+    }),
+    "Chat",
+  );
+  await staysQuiet(js);
+  expect(js.stream(1).headers).toBeUndefined();
+  send.open();
+  await js.until(() => js.stream(1).headers);
+});
+
+test(rows.throwing, async () => {
+  const fail = () => {
+    throw new Error("a bug");
+  };
+  const outcome = async (server: Server) => {
+    const { status } = await (await call(server, "SayHello", {}, true)).over(1);
+    return [Code[status ?? Number.NaN], server.logged()];
+  };
+  expect(await outcome(await hawser({ sayHello: fail }))).toEqual(["Internal", 1]);
+  expect(await outcome(await connectNode({ sayHello: fail }))).toEqual(["Internal", 0]);
+  expect(await outcome(await grpcJs({ sayHello: fail }))).toEqual(["Unknown", 0]);
+});
+
+test(rows.size, async () => {
+  const handlers: Handlers = { sayHello: () => ({}) };
+  const js = await grpcJs({ sayHello: (...[, answer]: Hello) => answer(null, { reply: "" }) });
+  const accepts = async ({ port }: Server, bytes: number) => {
+    await using transport = createTransport({
+      baseUrl: `http://127.0.0.1:${port}`,
+      writeMaxBytes: 2 * bytes,
+    });
+    const content = "x".repeat(bytes - 5);
+    return await createClient(Greeter, transport)
+      .sayHello({ content })
+      .then(
+        () => true,
+        (error) => ConnectError.from(error).code !== Code.ResourceExhausted,
+      );
+  };
+  const MiB = 1024 * 1024;
+  for (const server of [await hawser(handlers), js]) {
+    expect(await accepts(server, 4 * MiB)).toBe(true);
+    expect(await accepts(server, 4 * MiB + 1)).toBe(false);
+  }
+  expect(await accepts(await connectNode(handlers), 16 * MiB)).toBe(true);
+});
+
+test(rows.streams, async () => {
+  const limitOf = async (server: Server) => {
+    const peer = await call(server, "SayHello");
+    const { payload } = await peer.frame(Type.SETTINGS);
+    for (let at = 0; at < payload.length; at += 6) {
+      const MAX_CONCURRENT_STREAMS = 3;
+      if (payload.readUInt16BE(at) === MAX_CONCURRENT_STREAMS) return payload.readUInt32BE(at + 2);
+    }
+    return "unlimited";
+  };
+  expect(await limitOf(await hawser({}))).toBe(1000);
+  expect(await limitOf(await connectNode({}))).toBe("unlimited");
+  expect(await limitOf(await grpcJs({}))).toBe("unlimited");
+});
+
+test(rows.unknown, async () => {
+  const answer = async (server: Server) => {
+    const incoming = await (await call(server, "Whistle", {}, true)).over(1);
+    return [incoming.headers?.[":status"], incoming.status];
+  };
+  expect(await answer(await hawser({}))).toEqual(["200", Code.Unimplemented]);
+  expect(await answer(await connectNode({}))).toEqual(["404", undefined]);
+  expect(await answer(await grpcJs({}))).toEqual(["200", Code.Unimplemented]);
+});
+
+test(rows.browsers, async () => {
+  const handlers: Handlers = { sayHello: ({ content }) => ({ reply: `Hello, ${content}` }) };
+  // fetch speaks HTTP/1.1; this is the Connect protocol.
+  const outcome = async ({ port }: Server) =>
+    await fetch(`http://127.0.0.1:${port}/example.Greeter/SayHello`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ content: "browser" }),
+    }).then(
+      (response) => response.json(),
+      () => "no answer",
+    );
+  expect(await outcome(await hawser(handlers))).toEqual({ reply: "Hello, browser" });
+  expect(await outcome(await connectNode(handlers))).toBe("no answer");
+  expect(await outcome(await grpcJs({}))).toBe("no answer");
+});

@@ -1,0 +1,126 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, sep } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+
+/**
+ * The layers of src/ and what each may import, itself aside. A layer is a
+ * folder, or a file that lies beside the folders. Who adds one says here where
+ * it stands.
+ */
+const layers: Record<string, readonly string[]> = {
+  cli: ["example", "index.ts", "server.ts", "gen"],
+  example: ["index.ts", "server.ts", "gen"],
+  "index.ts": ["client", "session", "topics", "grpc", "call-options.ts"],
+  "server.ts": ["server", "session", "topics", "grpc"],
+  server: ["session", "topics", "grpc", "flow.ts", "failure.ts"],
+  client: ["session", "flow.ts", "failure.ts", "call-options.ts", "gen"],
+  session: ["flow.ts", "failure.ts", "gen"],
+  topics: ["flow.ts", "failure.ts"],
+  grpc: ["flow.ts", "failure.ts", "call-options.ts", "version.ts"],
+  "flow.ts": ["flow"],
+  flow: ["failure.ts"],
+  "failure.ts": [],
+  "call-options.ts": [],
+  "version.ts": [],
+};
+
+interface Import {
+  /** The file that imports, from the root of the repository. */
+  readonly from: string;
+  /** The file that is imported, or the name of a package. */
+  readonly to: string;
+}
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const files = readdirSync(join(root, "src"), { recursive: true, withFileTypes: true })
+  .filter((entry) => entry.isFile())
+  .map((entry) => relative(root, join(entry.parentPath, entry.name)).replaceAll(sep, "/"));
+const sources = new Map(files.map((file) => [file, readFileSync(join(root, file), "utf8")]));
+const imports = files.flatMap(importsOf);
+
+/** All imports of a file: of values and of types, at its top and later. */
+function importsOf(from: string): Import[] {
+  const statement = /^(?:import|export)\b[^;"]*\bfrom\s+"([^"]+)"|\bimport\s*\(?\s*"([^"]+)"/gm;
+  const found = [...(sources.get(from) as string).matchAll(statement)];
+  return found
+    .map(([, above, inside]) => (above ?? inside) as string)
+    .map((to) => (to.startsWith(".") ? join(dirname(from), to).replaceAll(sep, "/") : to))
+    .map((to) => ({ from, to }));
+}
+
+/** "src/grpc/framing.ts" is in "grpc", "src/flow.ts" is "flow.ts", "gen/example/greeter_pb.js" is in "gen". */
+function layerOf(file: string): string {
+  const [top, layer] = file.split("/");
+  return (top === "src" ? layer : top) as string;
+}
+
+const isOurs = ({ to }: Import) => to.startsWith("src/") || to.startsWith("gen/");
+const arrow = ({ from, to }: Import) => `${from} -> ${to}`;
+
+/** Everything that a file needs, and what that needs, and so on. */
+function reachOf(file: string, reached = new Set<string>()): Set<string> {
+  for (const { to } of imports.filter(({ from }) => from === file)) {
+    if (reached.has(to)) continue;
+    reached.add(to);
+    if (sources.has(to)) reachOf(to, reached);
+  }
+  return reached;
+}
+
+test("the walk sees imports at all", () => {
+  expect(imports.map(arrow)).toContain("src/index.ts -> src/client/create-client.ts");
+  expect(imports.map(arrow)).toContain("src/cli/main.ts -> src/cli/program.ts");
+  expect(imports.map(arrow)).toContain("src/cli/serve.ts -> gen/example/greeter_pb.js");
+  expect(imports.map(arrow)).toContain("src/grpc/transport.ts -> @connectrpc/connect");
+  expect(imports.map(arrow)).not.toContain("src/index.ts -> hawser");
+});
+
+test("every file of ours that is imported exists, and lies in a layer", () => {
+  const lost = imports.filter(isOurs).filter(({ to }) => to.startsWith("src/") && !sources.has(to));
+  expect(lost.map(arrow)).toEqual([]);
+  expect(files.filter((file) => layers[layerOf(file)] === undefined)).toEqual([]);
+});
+
+test("arrows between layers point one way", () => {
+  const wrong = imports.filter(isOurs).filter(({ from, to }) => {
+    const [layer, below] = [layerOf(from), layerOf(to)];
+    return layer !== below && layers[layer]?.includes(below) !== true;
+  });
+  expect(wrong.map(arrow)).toEqual([]);
+});
+
+test("the table of layers itself has no circle", () => {
+  const isBelow = (layer: string, above: string): boolean =>
+    layers[above]?.some((next) => next === layer || isBelow(layer, next)) === true;
+  expect(Object.keys(layers).filter((layer) => isBelow(layer, layer))).toEqual([]);
+});
+
+test("src/ imports itself, gen/, Node, and the dependencies of the package, each of them", () => {
+  const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const others = imports.filter((one) => !isOurs(one) && !one.to.startsWith("node:"));
+  const packages = new Set(others.map(({ to }) => /^(?:@[^/]+\/)?[^/]+/.exec(to)?.[0]));
+  expect([...packages].sort()).toEqual(Object.keys(dependencies).sort());
+});
+
+test.each(files)("%s is in no circle of imports", (file) => {
+  expect(reachOf(file)).not.toContain(file);
+});
+
+describe("what runs in a browser one day", () => {
+  const browser = files.filter((file) => layerOf(file) === "client");
+
+  test.each(browser)("%s reaches neither Node nor the data path nor the server", (file) => {
+    const unfit = [...reachOf(file)].filter(
+      (to) => to.startsWith("node:") || /^src\/(grpc|server|topics)\b/.test(to),
+    );
+    expect(unfit).toEqual([]);
+  });
+});
+
+test.each(["src/index.ts", "src/server.ts"])("%s holds re-exports only", (file) => {
+  const rest = (sources.get(file) as string)
+    .replace(/^\/\*\* .* \*\/$/gm, "")
+    .replace(/^export (type )?\{[^}]*\} from "[^"]+";$/gm, "");
+  expect(rest.trim()).toBe("");
+});

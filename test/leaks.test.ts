@@ -1,0 +1,209 @@
+import { createHook } from "node:async_hooks";
+import type { EventEmitter } from "node:events";
+import { getEventListeners } from "node:events";
+import { expect, test, vi } from "vitest";
+import { Code } from "../src/index.ts";
+import { census } from "./support/census.ts";
+import { aborted, until } from "./support/gate.ts";
+import { all, failureOf, next } from "./support/read.ts";
+import { start, type World } from "./support/world.ts";
+
+// A thousand calls take a second or two, and longer where others are at work.
+vi.setConfig({ testTimeout: 30_000 });
+
+/** Timers that are set and neither fired nor cleared, those that keep no process alive included. */
+class LiveTimers implements Disposable {
+  readonly #live = new Set<number>();
+  readonly #hook = createHook({
+    init: (id, type) => void (type === "Timeout" && this.#live.add(id)),
+    destroy: (id) => void this.#live.delete(id),
+  }).enable();
+
+  get count(): number {
+    return this.#live.size;
+  }
+
+  [Symbol.dispose](): void {
+    this.#hook.disable();
+  }
+}
+
+/** How many listeners the connections have, on both sides: on sessions and on their sockets. */
+function connectionListeners(): number {
+  const count = (emitter: EventEmitter) =>
+    emitter.eventNames().reduce((sum, name) => sum + emitter.listenerCount(name), 0);
+  return census.sessions.reduce((sum, session) => sum + count(session), 0);
+}
+
+/**
+ * Does the same twenty times, and then again and again: no stream, timer or listener may be there afterwards that was
+ * not there after the first twenty. What is made once (a connection, a cache) is made by then.
+ */
+async function expectNoResidue(world: World, times: number, once: (n: number) => Promise<unknown>) {
+  using timers = new LiveTimers();
+  const controller = new AbortController();
+  const round = async (calls: number) => {
+    for (let n = 0; n < calls; n++) await once(n);
+    await until("no call is open", () => census.clientStreams + census.serverStreams === 0);
+    await until("the server counts none", () => world.server.openCalls === 0);
+  };
+  await round(20);
+  const before = { timers: timers.count, listeners: connectionListeners() };
+  await round(times);
+  await until(
+    `no more timers than ${before.timers}, and no more listeners than ${before.listeners}`,
+    () => timers.count <= before.timers + 1 && connectionListeners() <= before.listeners,
+  );
+  expect(getEventListeners(controller.signal, "abort")).toEqual([]);
+}
+
+/** Where in its life a call is cancelled. */
+const moments: Record<string, (world: World, signal: AbortSignal) => Promise<unknown>> = {
+  "before anything was sent": async ({ greeter }) => {
+    const chat = greeter.chat();
+    chat.cancel();
+    await failureOf(chat);
+  },
+  "with a message on its way": async ({ greeter }) => {
+    const chat = greeter.chat();
+    void chat.send({ content: "x" });
+    chat.cancel();
+    await failureOf(chat);
+  },
+  "after an exchange": async ({ greeter }) => {
+    const chat = greeter.chat();
+    await chat.send({ content: "x" });
+    await next(chat);
+    chat.cancel();
+    await failureOf(chat);
+  },
+  "by leaving the loop": async ({ greeter }) => {
+    const chat = greeter.chat();
+    await chat.send({ content: "x" });
+    for await (const _ of chat) break;
+  },
+  "by the caller's signal": async ({ greeter }) => {
+    const controller = new AbortController();
+    const chat = greeter.chat({ signal: controller.signal, timeoutMs: 60_000 });
+    await chat.send({ content: "x" });
+    controller.abort();
+    await failureOf(chat);
+    expect(getEventListeners(controller.signal, "abort")).toEqual([]);
+  },
+  "by a deadline": async ({ greeter }) => {
+    await failureOf(greeter.chat({ timeoutMs: 2 }));
+  },
+};
+
+test.each(Object.entries(moments))(
+  "1,000 calls opened and cancelled %s leave no stream, timer or listener on either side",
+  async (_, cancelled) => {
+    await using world = await start();
+    const { signal } = new AbortController();
+    await expectNoResidue(world, 1_000, () => cancelled(world, signal));
+    expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
+  },
+);
+
+test("1,000 calls open at once and cancelled together leave no stream, timer or listener on either side", async () => {
+  let running = 0;
+  await using world = await start({
+    greeter: {
+      async *chat(_requests, { signal }) {
+        running++;
+        yield {};
+        await aborted(signal);
+        running--;
+      },
+      sayHello: () => ({}),
+    },
+  });
+  let round = 0;
+  await expectNoResidue(world, 1, async () => {
+    const controller = new AbortController();
+    const chats = Array.from({ length: round++ < 20 ? 10 : 1_000 }, () =>
+      world.greeter.chat({ signal: controller.signal, timeoutMs: 60_000 }),
+    );
+    await Promise.all(chats.map((chat) => next(chat)));
+    expect(running).toBe(chats.length);
+    controller.abort();
+    for (const chat of chats) expect((await failureOf(chat)).code).toBe(Code.Canceled);
+    await until("every handler has ended", () => running === 0);
+    expect(getEventListeners(controller.signal, "abort")).toEqual([]);
+  });
+});
+
+test("1,000 calls of every kind that end well leave no stream, timer or listener on either side", async () => {
+  await using world = await start();
+  const { greeter } = world;
+  await expectNoResidue(world, 250, async () => {
+    await greeter.sayHello({}, { timeoutMs: 60_000 });
+    await all(greeter.subscribe({ count: 2, interval: {} }, { timeoutMs: 60_000 }));
+    const sink = greeter.collect({ timeoutMs: 60_000 });
+    await sink.send({});
+    await sink.finish();
+    const chat = greeter.chat({ timeoutMs: 60_000 });
+    await chat.send({});
+    chat.closeSend();
+    await all(chat);
+  });
+});
+
+test("500 calls that fail in the handler leave no stream, timer or listener on either side", async () => {
+  await using world = await start({
+    greeter: {
+      async *chat(requests) {
+        await next(requests);
+        yield {};
+        throw new Error("a bug");
+      },
+    },
+  });
+  await expectNoResidue(world, 500, async () => {
+    const chat = world.greeter.chat({ timeoutMs: 60_000 });
+    await chat.send({});
+    await failureOf(chat);
+  });
+});
+
+test("50 connections lost mid-call leave no session, socket or timer on either side", async () => {
+  await using world = await start({ linked: true });
+  using timers = new LiveTimers();
+  const lose = async (n: number) => {
+    const chat = world.greeter.chat({ timeoutMs: 60_000 });
+    await chat.send({ content: "x" });
+    await next(chat);
+    world.link.cut(n % 2 ? "fin" : "rst");
+    expect((await failureOf(chat)).code).toBe(Code.Unavailable);
+    await until("both sides let go", () => census.sessions.length === 0 && world.link.open === 0);
+  };
+  for (let n = 0; n < 5; n++) await lose(n);
+  const before = timers.count;
+  for (let n = 0; n < 50; n++) await lose(n);
+  await until(`no more timers than ${before}`, () => timers.count <= before + 1);
+  expect(census.clientSockets + census.serverSockets).toBe(0);
+});
+
+test("the heap is flat over 1,200 calls, half of them cancelled", async () => {
+  await using world = await start();
+  const someCalls = async () => {
+    for (let n = 0; n < 300; n++) {
+      const chat = world.greeter.chat();
+      await chat.send({ content: "x".repeat(1_000) });
+      await next(chat);
+      if (n % 2) chat.cancel();
+      else chat.closeSend();
+      await all(chat).catch(() => {});
+      await world.greeter.sayHello({});
+    }
+  };
+  const heap = () => {
+    gc?.();
+    return process.memoryUsage().heapUsed;
+  };
+  await someCalls();
+  const before = heap();
+  await someCalls();
+  await someCalls();
+  expect(heap() - before).toBeLessThan(1024 * 1024);
+});

@@ -1,0 +1,353 @@
+import { once } from "node:events";
+import * as http from "node:http";
+import * as http2 from "node:http2";
+import { connect } from "node:net";
+import {
+  createClient as createStockClient,
+  ConnectError as StockError,
+  type Transport,
+} from "@connectrpc/connect";
+import {
+  createConnectTransport,
+  createGrpcTransport,
+  createGrpcWebTransport,
+} from "@connectrpc/connect-node";
+import { describe, expect, test } from "vitest";
+import { Greeter, MessageRequestSchema } from "../gen/example/greeter_pb.js";
+import { greeter } from "../src/example/greeter.ts";
+import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
+import { gate, until } from "./support/gate.ts";
+import { all, failureOf, next } from "./support/read.ts";
+import { certs } from "./support/tls.ts";
+import { start } from "./support/world.ts";
+
+const tls = { server: { tls: certs.server }, transport: { tls: { ca: certs.ca } } };
+const nodeOptions = { ca: certs.ca };
+
+/** How stock Connect speaks to a server at a URL. */
+const protocols: Record<string, (baseUrl: string) => Transport> = {
+  "gRPC over HTTP/2": (baseUrl) => createGrpcTransport({ baseUrl, nodeOptions }),
+  "gRPC-Web over HTTP/1.1": (baseUrl) =>
+    createGrpcWebTransport({ baseUrl, httpVersion: "1.1", nodeOptions }),
+  "gRPC-Web over HTTP/2": (baseUrl) =>
+    createGrpcWebTransport({ baseUrl, httpVersion: "2", nodeOptions }),
+  "Connect over HTTP/1.1": (baseUrl) =>
+    createConnectTransport({ baseUrl, httpVersion: "1.1", nodeOptions }),
+  "Connect over HTTP/2": (baseUrl) =>
+    createConnectTransport({ baseUrl, httpVersion: "2", nodeOptions }),
+  "Connect over HTTP/1.1, as JSON": (baseUrl) =>
+    createConnectTransport({ baseUrl, httpVersion: "1.1", useBinaryFormat: false, nodeOptions }),
+  "Connect over HTTP/2, with GET": (baseUrl) =>
+    createConnectTransport({ baseUrl, httpVersion: "2", useHttpGet: true, nodeOptions }),
+};
+
+async function* contents(...texts: string[]) {
+  for (const content of texts) yield { content };
+}
+
+const scheme = { "in cleartext": {}, "with TLS": tls };
+
+describe.each(Object.entries(scheme))("one port %s", (_, setup) => {
+  test.each(Object.entries(protocols))(
+    "serves %s: every kind of call",
+    async (protocol, transportTo) => {
+      await using world = await start(setup);
+      const stock = createStockClient(Greeter, transportTo(world.url));
+      expect((await stock.sayHello({ content: "you" })).reply).toBe("Hello, you");
+      expect(await all(stock.subscribe({ count: 3, interval: {} }))).toHaveLength(3);
+      expect(await stock.collect(contents("ab", "c"))).toMatchObject({ count: 2, bytes: 3n });
+      if (!protocol.includes("HTTP/1.1")) {
+        expect(await all(stock.chat(contents("a", "b")))).toMatchObject([
+          { reply: "Received: a" },
+          { reply: "Received: b" },
+        ]);
+      }
+      await world.server.close();
+    },
+  );
+
+  test("serves all of them, and our own client, at the same time", async () => {
+    await using world = await start(setup);
+    const stock = Object.values(protocols).map((to) => createStockClient(Greeter, to(world.url)));
+    const answers = Array.from({ length: 10 }, () =>
+      [world.greeter, ...stock].map((client) => client.sayHello({ content: "you" })),
+    );
+    for (const { reply } of await Promise.all(answers.flat())) expect(reply).toBe("Hello, you");
+    await world.server.close();
+  });
+});
+
+describe.each(Object.entries(protocols))("%s", (_, transportTo) => {
+  test("errors arrive with code, message and details; a bug is INTERNAL and logged once", async () => {
+    await using world = await start({
+      greeter: {
+        sayHello({ content }) {
+          if (content === "bug") throw new Error("the password is swordfish");
+          throw new ConnectError("no such room", Code.NotFound, { "x-room": "blue" }, [
+            { desc: MessageRequestSchema, value: { content: "blue" } },
+          ]);
+        },
+      },
+    });
+    const stock = createStockClient(Greeter, transportTo(world.url));
+    const error = await stock.sayHello({}).catch(StockError.from);
+    expect(error).toMatchObject({ code: Code.NotFound, rawMessage: "no such room" });
+    expect((error as StockError).metadata.get("x-room")).toBe("blue");
+    expect((error as StockError).findDetails(MessageRequestSchema)).toMatchObject([
+      { content: "blue" },
+    ]);
+    expect(world.logged).toEqual([]);
+    const bug = await stock.sayHello({ content: "bug" }).catch(StockError.from);
+    expect(bug).toMatchObject({ code: Code.Internal, rawMessage: "internal error" });
+    expect(world.logged).toHaveLength(1);
+    await world.server.close();
+  });
+
+  test("a method that is not there: UNIMPLEMENTED", async () => {
+    await using world = await start({ server: { routes: () => {} } });
+    const stock = createStockClient(Greeter, transportTo(world.url));
+    const error = await stock.sayHello({}).catch(StockError.from);
+    expect(error).toMatchObject({ code: Code.Unimplemented });
+    await world.server.close();
+  });
+
+  test("a request over readMaxBytes: RESOURCE_EXHAUSTED", async () => {
+    await using world = await start({ server: { readMaxBytes: 1_000 } });
+    const stock = createStockClient(Greeter, transportTo(world.url));
+    const error = await stock.sayHello({ content: "x".repeat(1_000) }).catch(StockError.from);
+    expect(error).toMatchObject({ code: Code.ResourceExhausted });
+    expect((await stock.sayHello({ content: "x" })).reply).toBe("Hello, x");
+    await world.server.close();
+  });
+
+  test("a client that leaves a push ends the handler, with its signal aborted", async () => {
+    const finished = gate<boolean>();
+    await using world = await start({
+      greeter: {
+        async *subscribe(_request, { signal }) {
+          try {
+            for (let sequence = 1n; ; sequence++) {
+              yield { sequence };
+              await new Promise((resolve) => setTimeout(resolve, 5));
+            }
+          } finally {
+            await until("the signal is aborted", () => signal.aborted);
+            finished.open(true);
+          }
+        },
+      },
+    });
+    const stock = createStockClient(Greeter, transportTo(world.url));
+    const controller = new AbortController();
+    const push = stock.subscribe({}, { signal: controller.signal });
+    await next(push);
+    controller.abort();
+    expect(await next(push).catch(StockError.from)).toMatchObject({ code: Code.Canceled });
+    expect(await finished.opened).toBe(true);
+    await world.server.close();
+  });
+
+  test("a graceful close lets a running call finish", async () => {
+    const goOn = gate();
+    const running = gate();
+    await using world = await start({
+      greeter: {
+        async sayHello({ content }) {
+          running.open();
+          await goOn.opened;
+          return { reply: content };
+        },
+      },
+    });
+    const stock = createStockClient(Greeter, transportTo(world.url));
+    const answer = stock.sayHello({ content: "still here" });
+    await running.opened;
+    expect(world.server.openCalls).toBe(1);
+    const closed = world.server.close();
+    goOn.open();
+    expect((await answer).reply).toBe("still here");
+    await closed;
+  });
+});
+
+test("a stock client's cancel is no half-close: the handler's requests throw", async () => {
+  const ended = gate<unknown>();
+  await using world = await start({
+    greeter: {
+      async *chat(requests) {
+        try {
+          for await (const { content } of requests) yield { reply: content };
+          ended.open("they ended cleanly");
+        } catch (error) {
+          ended.open(error);
+        }
+      },
+    },
+  });
+  const stock = createStockClient(Greeter, createGrpcTransport({ baseUrl: world.url }));
+  const controller = new AbortController();
+  async function* requests() {
+    yield { content: "x" };
+    yield await new Promise<never>(() => {});
+  }
+  const replies = stock.chat(requests(), { signal: controller.signal });
+  expect(await next(replies)).toMatchObject({ reply: "x" });
+  controller.abort();
+  expect(await next(replies).catch(StockError.from)).toMatchObject({ code: Code.Canceled });
+  expect(await ended.opened).toMatchObject({ code: Code.Canceled });
+  await world.server.close();
+});
+
+describe("stock Connect's createClient on our transport", () => {
+  test("every kind of call", async () => {
+    await using world = await start();
+    const stock = createStockClient(Greeter, world.transport);
+    const headers: string[] = [];
+    const options = {
+      onHeader: () => headers.push("header"),
+      onTrailer: () => headers.push("trailer"),
+    };
+    expect((await stock.sayHello({ content: "you" }, options)).reply).toBe("Hello, you");
+    expect(await all(stock.subscribe({ count: 3, interval: {} }, options))).toHaveLength(3);
+    expect(await stock.collect(contents("ab", "c"), options)).toMatchObject({ count: 2 });
+    expect(await all(stock.chat(contents("a", "b"), options))).toMatchObject([
+      { reply: "Received: a" },
+      { reply: "Received: b" },
+    ]);
+    expect(headers).toEqual(Array(4).fill(["header", "trailer"]).flat());
+  });
+
+  test("errors, deadlines and signals", async () => {
+    await using world = await start({
+      greeter: {
+        ...greeter,
+        sayHello() {
+          throw new ConnectError("no such room", Code.NotFound);
+        },
+      },
+    });
+    const stock = createStockClient(Greeter, world.transport);
+    expect((await failureOf(stock.sayHello({}))).code).toBe(Code.NotFound);
+    const late = await failureOf(stock.subscribe({}, { timeoutMs: 100 }));
+    expect(late.code).toBe(Code.DeadlineExceeded);
+    const aborted = await failureOf(stock.subscribe({}, { signal: AbortSignal.timeout(50) }));
+    expect(aborted.code).toBe(Code.DeadlineExceeded);
+  });
+});
+
+describe("TLS", () => {
+  test("by host name and by address, checked against the CA", async () => {
+    await using world = await start(tls);
+    expect(world.url).toMatch(/^https:/);
+    expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
+    const { port } = new URL(world.url);
+    await using byName = createTransport({
+      baseUrl: `https://localhost:${port}`,
+      tls: { ca: certs.ca },
+    });
+    const chat = createClient(Greeter, byName).chat();
+    await chat.send({ content: "x" });
+    chat.closeSend();
+    expect(await all(chat)).toMatchObject([{ reply: "Received: x" }]);
+  });
+
+  test.each([
+    ["whose CA the client does not know", {}],
+    ["signed by another CA", { ca: certs.otherCa }],
+    ["for another name", { ca: certs.ca, serverName: "elsewhere.example" }],
+  ])("a certificate %s: UNAVAILABLE, naming the address and the reason", async (_, clientTls) => {
+    await using world = await start({ ...tls, transport: { tls: clientTls } });
+    const error = await failureOf(world.greeter.sayHello({}));
+    expect(error.code).toBe(Code.Unavailable);
+    expect(error.message).toContain(new URL(world.url).host);
+    expect(error.message).toMatch(/CERT|SELF_SIGNED|ISSUER|ALTNAME|SIGNATURE/i);
+  });
+
+  test("rejectUnauthorized: false accepts any certificate", async () => {
+    await using world = await start({ ...tls, transport: { tls: { rejectUnauthorized: false } } });
+    expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
+  });
+
+  test("a cleartext client at a TLS port, and a TLS client at a cleartext port: UNAVAILABLE", async () => {
+    await using secure = await start(tls);
+    await using wrong = createTransport({ baseUrl: secure.url.replace("https", "http") });
+    const plainError = await failureOf(createClient(Greeter, wrong).sayHello({}));
+    expect(plainError.code).toBe(Code.Unavailable);
+    await using plain = await start();
+    await using wrongToo = createTransport({ baseUrl: plain.url.replace("http", "https") });
+    const tlsError = await failureOf(createClient(Greeter, wrongToo).sayHello({}));
+    expect(tlsError.code).toBe(Code.Unavailable);
+  });
+});
+
+describe("mTLS", () => {
+  const setup = (pair?: { cert: string; key: string }) => ({
+    server: { tls: { ...certs.server, ca: certs.ca } },
+    transport: { tls: { ca: certs.ca, ...pair } },
+  });
+
+  test("serves a client with a certificate of the CA", async () => {
+    await using world = await start(setup(certs.client));
+    expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
+  });
+
+  test.each([
+    ["without a certificate", undefined],
+    ["with another CA's certificate", certs.otherClient],
+  ])("a client %s: UNAVAILABLE, no handler runs", async (_, pair) => {
+    let calls = 0;
+    await using world = await start({
+      ...setup(pair),
+      greeter: {
+        sayHello() {
+          calls++;
+          return {};
+        },
+      },
+    });
+    expect((await failureOf(world.greeter.sayHello({}))).code).toBe(Code.Unavailable);
+    expect(calls).toBe(0);
+  });
+});
+
+describe("other clients of the port", () => {
+  test("a plain HTTP/1.1 request gets an HTTP answer, and the connection is reused", async () => {
+    await using world = await start();
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+    for (const path of ["/", "/favicon.ico", "/example.Greeter/NoSuchMethod"]) {
+      const request = http.get(`${world.url}${path}`, { agent });
+      const [response] = (await once(request, "response")) as [http.IncomingMessage];
+      expect(response.statusCode).toBeGreaterThanOrEqual(400);
+      expect(response.statusCode).toBeLessThan(500);
+      response.resume();
+      await once(response, "close");
+    }
+    agent.destroy();
+  });
+
+  test("a plain HTTP/2 request that is no call gets an HTTP answer", async () => {
+    await using world = await start();
+    const session = http2.connect(world.url);
+    const stream = session.request({ ":path": "/" });
+    const [headers] = (await once(stream, "response")) as [http2.IncomingHttpHeaders];
+    expect(Number(headers[":status"])).toBe(404);
+    stream.resume();
+    await once(stream, "close");
+    session.close();
+    await once(session, "close");
+  });
+
+  test("one that connects and says nothing is disconnected, and does not hold up a close", async () => {
+    await using world = await start({ server: { prefaceTimeoutMs: 100 } });
+    const { port } = new URL(world.url);
+    const mute = connect(Number(port), "127.0.0.1");
+    await once(mute, "connect");
+    mute.resume();
+    await once(mute, "close");
+    const another = connect(Number(port), "127.0.0.1");
+    await once(another, "connect");
+    const gone = once(another.on("error", () => {}).resume(), "close");
+    await world.server.close();
+    await gone;
+  });
+});

@@ -1,0 +1,113 @@
+import { once } from "node:events";
+import { createServer, type ServerHttp2Stream } from "node:http2";
+import { expect, test, vi } from "vitest";
+import { run } from "./support/child.ts";
+import { settles, until } from "./support/gate.ts";
+import { openLink } from "./support/link.ts";
+import { start } from "./support/world.ts";
+
+// Each test starts a process, which takes its time where others are at work.
+vi.setConfig({ testTimeout: 30_000 });
+
+/** The careless client must come to its own end, with nothing to say on stderr; gives how its calls ended. */
+async function survives(baseUrl: string, rounds: number): Promise<Record<string, number>> {
+  await using client = run("careless-client", baseUrl, `${rounds}`);
+  const endings = JSON.parse(await client.line()) as Record<string, number>;
+  expect(await client.exit).toEqual({ code: 0, signal: null, stderr: "" });
+  expect(Object.values(endings).reduce((sum, count) => sum + count, 0)).toBe(rounds);
+  return endings;
+}
+
+/** A gRPC server at the level of HTTP/2 that answers each SayHello, and then does what the test wants. */
+async function server(after: (stream: ServerHttp2Stream, answered: number) => void) {
+  const server = createServer();
+  let answered = 0;
+  server.on("sessionError", () => {});
+  server.on("session", (session) => session.on("error", () => {}));
+  server.on("stream", (stream, headers) => {
+    stream.on("error", () => {}).resume();
+    if (!headers[":path"]?.endsWith("/SayHello")) return;
+    stream.respond(
+      { ":status": 200, "content-type": "application/grpc" },
+      { waitForTrailers: true },
+    );
+    stream.on("wantTrailers", () => {
+      stream.sendTrailers({ "grpc-status": "0" });
+      after(stream, ++answered);
+    });
+    stream.end(Buffer.alloc(5));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  return {
+    url: `http://127.0.0.1:${port}`,
+    async [Symbol.asyncDispose]() {
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
+
+test("a client that is sent GOAWAY on an idle connection, and calls at once, does not die", async () => {
+  await using peer = await server(({ session }) => session?.goaway());
+  const endings = await survives(peer.url, 40);
+  expect(endings.OK).toBeGreaterThan(20);
+  expect(new Set([...Object.keys(endings), "OK", "Unavailable"]).size).toBe(2);
+});
+
+test("a client whose every connection is closed right after an answer does not die", async () => {
+  await using peer = await server(({ session }) => session?.close());
+  const endings = await survives(peer.url, 40);
+  expect(endings.OK).toBeGreaterThan(20);
+});
+
+test("a client whose every connection is destroyed right after an answer does not die", async () => {
+  await using peer = await server(({ session }) => session?.destroy());
+  await survives(peer.url, 30);
+});
+
+test("a client whose every other connection is answered with an error does not die", async () => {
+  await using peer = await server(({ session }, answered) => {
+    session?.goaway([0, 11, 2, 7][answered % 4]);
+    if (answered % 2) session?.destroy();
+  });
+  await survives(peer.url, 30);
+});
+
+test.each(["fin", "rst"] as const)(
+  "a client whose connection is cut (%s) again and again does not die",
+  async (kind) => {
+    await using world = await start();
+    await using link = await openLink({ host: "127.0.0.1", port: Number(new URL(world.url).port) });
+    const client = survives(link.url, 40);
+    let over = false;
+    const ended = () => {
+      over = true;
+    };
+    client.then(ended, ended);
+    // Each time a little later, and always behind the handshake: what fails to connect is not tried again at once.
+    for (let cut = 1; !over; cut++) {
+      const from = link.down.delivered;
+      await until("it has got further", () => over || link.down.delivered > from + 200 * cut);
+      link.cut(kind);
+    }
+    const endings = await client;
+    expect(endings.Unavailable).toBeGreaterThan(0);
+  },
+);
+
+test("a client whose server is not there does not die", async () => {
+  await using world = await start();
+  await world.server.close();
+  const endings = await survives(world.url, 2);
+  expect(endings).toEqual({ Unavailable: 2 });
+});
+
+test("a client whose server closes amid its calls does not die", async () => {
+  await using world = await start();
+  const client = survives(world.url, 30);
+  await settles(() => world.server.openCalls > 3);
+  await world.server.close({ graceMs: 20 });
+  expect(Object.keys(await client)).toContain("Unavailable");
+});

@@ -1,0 +1,223 @@
+import type { DescService, MessageInitShape } from "@bufbuild/protobuf";
+import type { Client as StockClient, Transport as StockTransport } from "@connectrpc/connect";
+import { expectTypeOf, test } from "vitest";
+import {
+  type CollectResponse,
+  Greeter,
+  type MessageRequest,
+  type MessageRequestSchema,
+  type MessageResponse,
+  type Notification,
+} from "../gen/example/greeter_pb.js";
+import {
+  type CallOptions,
+  type Client,
+  type ClosableTransport,
+  createClient,
+  createTransport,
+  type Duplex,
+  type ServerStream,
+  type Sink,
+  type Transport,
+} from "../src/index.ts";
+import {
+  createServer,
+  type HandlerContext,
+  type Server,
+  type ServiceImpl,
+  sendHeaders,
+} from "../src/server.ts";
+
+// What stands in these functions is compiled (`npm run types`) and never run.
+
+declare const greeter: Client<typeof Greeter>;
+
+type Request = MessageInitShape<typeof MessageRequestSchema>;
+
+test("a method's kind decides what its call gives", () => {
+  () => {
+    expectTypeOf(greeter.sayHello({ content: "" })).toEqualTypeOf<Promise<MessageResponse>>();
+    expectTypeOf(greeter.subscribe({})).toEqualTypeOf<ServerStream<Notification>>();
+    expectTypeOf(greeter.collect()).toEqualTypeOf<Sink<Request, CollectResponse>>();
+    expectTypeOf(greeter.collect({})).toEqualTypeOf<Sink<Request, CollectResponse>>();
+    expectTypeOf(greeter.chat()).toEqualTypeOf<Duplex<Request, MessageResponse>>();
+    expectTypeOf(greeter.chat({ timeoutMs: 1 })).toEqualTypeOf<Duplex<Request, MessageResponse>>();
+    expectTypeOf(greeter.collect().finish()).toEqualTypeOf<Promise<CollectResponse>>();
+    expectTypeOf(greeter.chat().send({})).toEqualTypeOf<Promise<void>>();
+    expectTypeOf(greeter.chat().headers).toEqualTypeOf<Promise<Headers>>();
+    expectTypeOf(greeter.chat().trailers).toEqualTypeOf<Promise<Headers>>();
+    expectTypeOf(greeter.chat().state).toEqualTypeOf<
+      "connecting" | "open" | "resuming" | "closed"
+    >();
+  };
+});
+
+test("an iterable of requests gives what it gives in Connect", () => {
+  async function* requests() {
+    yield { content: "" };
+  }
+  () => {
+    expectTypeOf(greeter.collect(requests())).toEqualTypeOf<Promise<CollectResponse>>();
+    expectTypeOf(greeter.chat(requests())).toEqualTypeOf<ServerStream<MessageResponse>>();
+    expectTypeOf(greeter.chat(requests(), { timeoutMs: 1 })).toEqualTypeOf<
+      ServerStream<MessageResponse>
+    >();
+  };
+});
+
+test("what a loop over replies gets is a reply", () => {
+  async () => {
+    for await (const message of greeter.chat()) {
+      expectTypeOf(message).toEqualTypeOf<MessageResponse>();
+      expectTypeOf(message.reply).toEqualTypeOf<string>();
+      // @ts-expect-error a reply has no content
+      message.content;
+    }
+    for await (const { sequence } of greeter.subscribe({})) {
+      expectTypeOf(sequence).toEqualTypeOf<bigint>();
+    }
+  };
+});
+
+test("a wrong method, field, type or message does not compile", () => {
+  () => {
+    // @ts-expect-error no such method
+    greeter.shout({});
+    // @ts-expect-error no such field
+    greeter.sayHello({ text: "" });
+    // @ts-expect-error a string, not a number
+    greeter.sayHello({ content: 7 });
+    // @ts-expect-error a message, not a string
+    greeter.sayHello("x");
+    // @ts-expect-error a request is needed
+    greeter.sayHello();
+    // @ts-expect-error no such field
+    greeter.chat().send({ reply: "" });
+    // @ts-expect-error one message a send
+    greeter.chat().send([{ content: "" }]);
+    // @ts-expect-error no such option
+    greeter.chat({ timeout: 1 });
+    // @ts-expect-error milliseconds, as a number
+    greeter.sayHello({}, { timeoutMs: "1s" });
+    // @ts-expect-error a message of another type
+    greeter.sayHello({} as CollectResponse);
+    // @ts-expect-error an iterable of another message
+    greeter.chat((async function* () {})() as AsyncIterable<CollectResponse>);
+    // @ts-expect-error a whole iterable takes the place of send
+    greeter.chat((async function* (): AsyncGenerator<Request> {})()).send({});
+  };
+});
+
+test("what belongs to one kind of call is not on the others", () => {
+  () => {
+    // @ts-expect-error a push takes no requests
+    greeter.subscribe({}).send({});
+    // @ts-expect-error a sink is no iterable
+    greeter.collect()[Symbol.asyncIterator];
+    // @ts-expect-error a sink is finished
+    greeter.collect().closeSend();
+    // @ts-expect-error a duplex is half-closed
+    greeter.chat().finish();
+    // @ts-expect-error a unary call is a promise
+    greeter.sayHello({}).cancel();
+    // @ts-expect-error set by the call
+    greeter.chat().state = "open";
+  };
+});
+
+test("calls, transports and servers are closed by `await using`", () => {
+  async () => {
+    await using transport = createTransport({ baseUrl: "" });
+    await using chat = greeter.chat();
+    await using push = greeter.subscribe({});
+    await using sink = greeter.collect();
+    await using server = createServer({ routes: () => {} });
+    expectTypeOf(transport).toEqualTypeOf<ClosableTransport>();
+    expectTypeOf(server).toEqualTypeOf<Server>();
+    return [chat, push, sink];
+  };
+});
+
+test("options are checked", () => {
+  () => {
+    // @ts-expect-error where to?
+    createTransport({});
+    // @ts-expect-error no such option
+    createTransport({ baseUrl: "", url: "" });
+    // @ts-expect-error gzip or identity
+    createTransport({ baseUrl: "", sendCompression: "br" });
+    // @ts-expect-error what is served?
+    createServer({});
+    // @ts-expect-error a port or a path
+    createServer({ routes: () => {} }).listen({ path: "/x", port: 1 });
+    expectTypeOf<CallOptions>().toHaveProperty("compress").toEqualTypeOf<boolean | undefined>();
+  };
+});
+
+test("a client of a service, and no `any` in it", () => {
+  expectTypeOf(createClient<typeof Greeter>).returns.toEqualTypeOf<Client<typeof Greeter>>();
+  expectTypeOf<Client<typeof Greeter>>().not.toBeAny();
+  expectTypeOf<Parameters<Client<typeof Greeter>["sayHello"]>[0]>().not.toBeAny();
+  expectTypeOf<Awaited<ReturnType<Client<typeof Greeter>["sayHello"]>>>().not.toBeAny();
+  () => {
+    // @ts-expect-error a service comes first
+    createClient(createTransport({ baseUrl: "" }), Greeter);
+    // @ts-expect-error a transport is needed
+    createClient(Greeter);
+    // Of a service that is not known before run time.
+    createClient(Greeter as DescService, createTransport({ baseUrl: "" }));
+  };
+});
+
+test("our client and transport stand where Connect's stand", () => {
+  expectTypeOf<Client<typeof Greeter>>().toExtend<StockClient<typeof Greeter>>();
+  expectTypeOf<ClosableTransport>().toExtend<StockTransport>();
+  expectTypeOf<Transport>().toEqualTypeOf<StockTransport>();
+});
+
+test("handlers are typed by the service", () => {
+  const handlers: ServiceImpl<typeof Greeter> = {
+    sayHello(request, context) {
+      expectTypeOf(request).toEqualTypeOf<MessageRequest>();
+      expectTypeOf(context).toEqualTypeOf<HandlerContext>();
+      return { reply: request.content };
+    },
+    async *chat(requests, context) {
+      expectTypeOf(requests).toEqualTypeOf<AsyncIterable<MessageRequest>>();
+      sendHeaders(context);
+      for await (const { content } of requests) yield { reply: content };
+    },
+    async *subscribe({ count }) {
+      expectTypeOf(count).toEqualTypeOf<number>();
+      yield { sequence: 1n };
+    },
+    collect: async (requests) => {
+      expectTypeOf(requests).toEqualTypeOf<AsyncIterable<MessageRequest>>();
+      return { count: 1 };
+    },
+  };
+  () => {
+    createServer({ routes: (router) => router.service(Greeter, handlers) });
+    // @ts-expect-error a method is missing
+    const incomplete: ServiceImpl<typeof Greeter> = { sayHello: () => ({}) };
+    createServer({
+      routes: (router) =>
+        router.service(Greeter, {
+          // @ts-expect-error a reply has no content
+          sayHello: () => ({ content: "" }),
+        }),
+    });
+    createServer({
+      routes: (router) =>
+        router.service(Greeter, {
+          // @ts-expect-error many replies, not one
+          chat: async () => ({ reply: "" }),
+        }),
+    });
+    createServer({
+      // @ts-expect-error no such method
+      routes: (router) => router.service(Greeter, { shout: () => ({}) }),
+    });
+    return incomplete;
+  };
+});
