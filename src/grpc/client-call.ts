@@ -16,6 +16,7 @@ import { type Frame, FrameReader } from "./framing.ts";
 import { type Limits, MessageReader, MessageWriter } from "./message.ts";
 import { toHeaders } from "./metadata.ts";
 import { Outbox } from "./outbox.ts";
+import { receive } from "./receive.ts";
 import { readReset, reset } from "./reset.ts";
 import { codeFromHttp, readStatus } from "./status.ts";
 import { formatTimeout } from "./timeout.ts";
@@ -74,6 +75,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   #outbox: Outbox | undefined;
   #reattached: PromiseWithResolvers<void> | undefined;
   #pump: Pump | undefined;
+  #readOn: (() => void) | undefined;
   #started = false;
   #halfClosed = false;
   #sent: Sent[] | undefined = [];
@@ -92,7 +94,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.answered = handled(this.#answer.promise);
     this.responses = new Inbox<Frame, MessageShape<O>>(INBOX_BYTES, {
       open: (frame) => (this.#messages as MessageReader<O>).open(frame),
-      onRoom: () => this.#stream?.resume(),
+      onRoom: () => this.#readOn?.(),
       onLeave: () => this.#finish(failure(Code.Canceled, "the caller left the call"), true),
       onRefuse: (error) => this.#finish(asFailure(error), true),
     });
@@ -223,27 +225,31 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   #listen(stream: ClientHttp2Stream, connection: Connection): void {
     const current = () => this.#stream === stream && !this.#over;
+    let room = true;
     const reader = new FrameReader(this.#init.readMaxBytes, (frame) => {
       this.#messages?.check(frame);
-      if (!this.responses.put(frame, frame.end - frame.start)) stream.pause();
+      room = this.responses.put(frame, frame.end - frame.start);
     });
-    stream.on("response", (headers, flags) => {
-      if (current()) this.#answered(headers, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
-    });
-    stream.on("data", (chunk: Uint8Array) => {
-      if (!current()) return;
+    const readOn = receive(stream, (chunk) => {
+      if (!current()) return true;
       try {
         reader.push(chunk);
       } catch (error) {
         this.#finish(asFailure(error), false);
       }
+      return room;
+    });
+    this.#readOn = () => {
+      room = true;
+      readOn();
+    };
+    stream.on("response", (headers, flags) => {
+      if (current()) this.#answered(headers, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
     });
     stream.on("trailers", (trailers) => {
       if (!current()) return;
       this.#ended(trailers);
       this.#status ??= this.#readStatus(trailers);
-      // All is here: taken in now, it cannot be lost with the connection.
-      stream.resume();
     });
     stream.on("end", () => {
       // 'end' also comes after a reset: then 'close' knows more.
@@ -383,7 +389,6 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     // The server's status may have come before the client's half-close; the stream is freed all the same.
     if (this.#status === undefined) reset(stream, constants.NGHTTP2_CANCEL);
     else if (!stream.writableEnded) reset(stream, constants.NGHTTP2_NO_ERROR);
-    stream.resume();
   }
 }
 

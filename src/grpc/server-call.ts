@@ -15,6 +15,7 @@ import { invoke } from "./invoke.ts";
 import { type Limits, MessageReader, MessageWriter } from "./message.ts";
 import { addHeaders } from "./metadata.ts";
 import { Outbox } from "./outbox.ts";
+import { receive } from "./receive.ts";
 import { free, reset } from "./reset.ts";
 import { statusTrailers } from "./status.ts";
 import { parseTimeout } from "./timeout.ts";
@@ -52,6 +53,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   readonly #context: CallContext;
   readonly #outbox: Outbox;
   readonly #inbox: Inbox<Frame, MessageShape<I>>;
+  readonly #readOn: () => void;
   readonly #compressFromBytes: number | undefined;
   #deadline: Disposable | undefined;
   #pump: Pump | undefined;
@@ -84,11 +86,11 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
         // The handler waits for a request after it has had one: the client may wait for headers.
         if (this.#received && spec.kind === "bidi_streaming") this.#sendHeaders();
       },
-      onRoom: () => stream.resume(),
+      onRoom: () => this.#readOn(),
       onRefuse: (error) => this.#finish(toWire(error)),
     });
     this.#outbox = new Outbox(stream, () => this.#sendHeaders());
-    this.#listen(messages);
+    this.#readOn = this.#listen(messages);
     if (timeoutMs !== undefined) {
       this.#deadline = after(timeoutMs, () => this.#expire(timeoutMs));
     }
@@ -107,20 +109,23 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#finish(error);
   }
 
-  #listen(messages: MessageReader<I>): void {
+  /** Listens to the stream; returns how to read on after a full inbox. */
+  #listen(messages: MessageReader<I>): () => void {
     const stream = this.#stream;
+    let room = true;
     const reader = new FrameReader(this.#options.readMaxBytes, (frame) => {
       messages.check(frame);
       this.#received = true;
-      if (!this.#inbox.put(frame, frame.end - frame.start)) stream.pause();
+      room = this.#inbox.put(frame, frame.end - frame.start);
     });
-    stream.on("data", (chunk: Uint8Array) => {
-      if (this.#over) return;
+    const readOn = receive(stream, (chunk) => {
+      if (this.#over) return true;
       try {
         reader.push(chunk);
       } catch (error) {
         this.#finish(toWire(error));
       }
+      return room;
     });
     stream.on("end", () => {
       // 'end' also comes after a reset; only without one is it the client's half-close.
@@ -132,6 +137,10 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     stream.on("close", () => this.#lost());
     stream.on("error", () => this.#lost());
     stream.on("wantTrailers", () => this.#sendTrailers());
+    return () => {
+      room = true;
+      readOn();
+    };
   }
 
   async #run(): Promise<void> {
@@ -266,8 +275,6 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#outbox.fail(error);
     this.#inbox.fail(error);
     this.#pump?.stop();
-    // A paused stream with something left inside would never close.
-    this.#stream.resume();
   }
 }
 
