@@ -1,8 +1,12 @@
-/** Our encoder and protobuf-es' toBinary() write the same bytes, or fail alike. */
+/**
+ * Our encoder and protobuf-es' toBinary() write the same bytes, or fail alike;
+ * our decoder and fromBinary() read the same message, or fail alike.
+ */
 import {
   create,
   createFileRegistry,
   type DescMessage,
+  fromBinary,
   type MessageInitShape,
   toBinary,
 } from "@bufbuild/protobuf";
@@ -17,6 +21,7 @@ import {
   FieldDescriptorProto_Type as Type,
 } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
+import { decode } from "../src/grpc/decode.ts";
 import { encode } from "../src/grpc/encode.ts";
 
 const SCALARS = {
@@ -238,4 +243,58 @@ test("a failure leaves nothing behind in the messages that follow", () => {
   const bad = { plainText: "half", plainInt32: 2 ** 40 };
   expect(() => encode(everything, bad as MessageInitShape<DescMessage>)).toThrow(/plain_int32/);
   compare(everything, { plainText: "whole" }, "after a failure");
+});
+
+/** What a decoder makes of bytes, in a form that tells all that differs, prototypes and unknown fields too. */
+function reading(run: () => object): unknown {
+  try {
+    const message = run();
+    return { message, again: outcome(() => toBinary(everything, message as never)) };
+  } catch (error) {
+    return String(error);
+  }
+}
+
+function compareReading(bytes: Uint8Array, note: string): void {
+  const theirs = reading(() => fromBinary(everything, new Uint8Array(bytes)));
+  // As in a frame: somewhere within more bytes.
+  const around = Buffer.concat([Buffer.alloc(7, 0x0a), bytes, Buffer.alloc(5, 0x0a)]);
+  const ours = reading(() => decode(everything, around, 7, 7 + bytes.length));
+  expect(ours, note).toStrictEqual(theirs);
+}
+
+test("messages are read as fromBinary() reads them", () => {
+  for (let seed = 1; seed <= 1500; seed++) {
+    const init = anything(random(seed), 0) as MessageInitShape<DescMessage>;
+    compareReading(toBinary(everything, create(everything, init)), `seed ${seed}`);
+  }
+});
+
+test("bytes that are no message are refused as fromBinary() refuses them, and else read alike", () => {
+  for (let seed = 1; seed <= 3000; seed++) {
+    const next = random(seed);
+    const init = anything(next, 0, 1) as MessageInitShape<DescMessage>;
+    let bytes: Uint8Array = toBinary(everything, create(everything, init));
+    const at = () => Math.floor(next() * bytes.length);
+    for (let times = Math.floor(next() * 4); times >= 0; times--) {
+      const kind = next();
+      if (kind < 0.4) bytes[at()] = Math.floor(next() * 256);
+      else if (kind < 0.6) bytes = bytes.slice(0, at());
+      else if (kind < 0.8) bytes = Buffer.concat([bytes, bytes.slice(at(), at())]);
+      else bytes = Buffer.concat([bytes.slice(0, at()), Buffer.of(0xff, 0x80), bytes.slice(at())]);
+    }
+    compareReading(bytes, `seed ${seed}`);
+  }
+});
+
+test("children nested too deep are refused as fromBinary() refuses them", () => {
+  const child = everything.fields.find(({ name }) => name === "child");
+  let bytes = Buffer.alloc(0);
+  for (let depth = 0; depth < 150; depth++) {
+    const tag = ((child?.number as number) << 3) | 2;
+    const varint = (n: number) => (n < 128 ? [n] : n < 16_384 ? [(n & 127) | 128, n >> 7] : []);
+    bytes = Buffer.concat([Buffer.from([...varint(tag), ...varint(bytes.length)]), bytes]);
+    if (depth % 10 === 9 || (depth > 90 && depth < 110))
+      compareReading(bytes, `depth ${depth + 1}`);
+  }
 });

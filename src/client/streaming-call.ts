@@ -13,7 +13,7 @@ import {
 } from "@connectrpc/connect";
 import { type CallOptions, compressRequests } from "../call-options.ts";
 import { asFailure, failure, fromAbort, handled } from "../failure.ts";
-import { onAbort, Queue } from "../flow.ts";
+import { Inbox, onAbort, Queue } from "../flow.ts";
 
 /** How many messages send() takes before the transport does. */
 const QUEUE_MESSAGES = 16;
@@ -79,6 +79,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   readonly #callerAbort: Disposable;
   #answer: StreamResponse<I, O> | undefined;
   #messages: AsyncIterator<MessageShape<O>> | undefined;
+  #inbox: Inbox<unknown, MessageShape<O>> | undefined;
   #state: CallState = "connecting";
   #halfClosed = false;
 
@@ -193,11 +194,18 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   };
 
   #next(): Promise<IteratorResult<MessageShape<O>, undefined>> {
+    if (this.#inbox !== undefined) return this.#inbox.next();
     if (this.#messages !== undefined) {
       return this.#messages.next().then(this.#onResult, this.#onError);
     }
     return this.#response.then((response) => {
       this.#answer = response;
+      if (response.message instanceof Inbox) {
+        // Ours: it tells of its end, and each message costs one promise less.
+        this.#inbox = response.message as Inbox<unknown, MessageShape<O>>;
+        this.#inbox.onEnd = (error) => (error === undefined ? this.#end() : this.#fail(error));
+        return this.#inbox.next();
+      }
       this.#messages ??= response.message[Symbol.asyncIterator]();
       return this.#messages.next().then(this.#onResult, this.#onError);
     });

@@ -6,6 +6,8 @@ export interface Source<Raw, T> {
   open(raw: Raw): T | Promise<T>;
   /** The consumer waits, and there is nothing for it. */
   onDry?(): void;
+  /** What has to wait, independent of what came with it. */
+  keep?(raw: Raw): Raw;
   /** There is room again after put() said that there is none. */
   onRoom?(): void;
   /** The consumer left the loop before its end. */
@@ -13,6 +15,10 @@ export interface Source<Raw, T> {
   /** A message could not be opened; the iteration has thrown this. */
   onRefuse?(error: unknown): void;
 }
+
+type Reader<T> = (
+  result: IteratorResult<T, undefined> | Promise<IteratorResult<T, undefined>>,
+) => void;
 
 /**
  * The receiver's end of a stream: what the wire delivers waits here until the
@@ -27,9 +33,18 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
   #first = 0;
   #bytes = 0;
   #full = false;
-  #readers: PromiseWithResolvers<IteratorResult<T, undefined>>[] = [];
+  /** Who waits for a message; most often one. */
+  #reader: Reader<T> | undefined;
+  /** Who waits behind. */
+  #readers: Reader<T>[] = [];
+  readonly #wait = (resolve: Reader<T>): void => {
+    if (this.#reader === undefined) this.#reader = resolve;
+    else this.#readers.push(resolve);
+  };
   #opening: Promise<unknown> | undefined;
   #closed: { error: unknown } | undefined;
+  /** Told when the consumer meets the end, with the error if it is one. */
+  onEnd: ((error?: unknown) => void) | undefined;
 
   constructor(limitBytes: number, source: Source<Raw, T>) {
     this.#limitBytes = limitBytes;
@@ -39,12 +54,13 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
   /** Takes in what came; `false` when there is enough inside. */
   put(raw: Raw, sizeBytes: number): boolean {
     if (this.#closed !== undefined) return true;
-    if (this.#readers.length > 0 && this.#opening === undefined) {
-      const reader = this.#readers.shift() as PromiseWithResolvers<IteratorResult<T, undefined>>;
-      reader.resolve(this.#open(raw));
+    if (this.#reader !== undefined && this.#opening === undefined) {
+      const resolve = this.#reader;
+      this.#reader = this.#readers.shift();
+      resolve(this.#open(raw));
       return true;
     }
-    this.#items.push(raw);
+    this.#items.push(this.#source.keep?.(raw) ?? raw);
     this.#sizes.push(sizeBytes);
     // 64 B stand for what a message costs beside its bytes.
     this.#bytes += sizeBytes + 64;
@@ -56,7 +72,7 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
   close(error?: unknown): void {
     if (this.#closed !== undefined) return;
     this.#closed = { error };
-    for (const reader of this.#readers.splice(0)) this.#settle(reader);
+    for (const reader of this.#takeReaders()) this.#settle(reader);
   }
 
   /** Drops what is inside: the iteration throws `error` at once. */
@@ -65,7 +81,7 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
       this.#closed = { error };
       this.#clear();
     }
-    for (const reader of this.#readers.splice(0)) this.#settle(reader);
+    for (const reader of this.#takeReaders()) this.#settle(reader);
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
@@ -75,6 +91,8 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
       const { error } = this.#closed;
       // The error is thrown once; after it the iteration is over, as a generator's is.
       this.#closed = { error: undefined };
+      const thrown = this.#met(error);
+      if (thrown !== undefined) return thrown;
       return error === undefined ? Promise.resolve(END) : Promise.reject(error);
     }
     const waiting = this.#queue();
@@ -101,9 +119,16 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
   }
 
   #queue(): Promise<IteratorResult<T, undefined>> {
-    const reader = Promise.withResolvers<IteratorResult<T, undefined>>();
-    this.#readers.push(reader);
-    return reader.promise;
+    return new Promise(this.#wait);
+  }
+
+  /** All who wait, who then do not any more. */
+  #takeReaders(): Reader<T>[] {
+    if (this.#reader === undefined) return [];
+    const readers = [this.#reader, ...this.#readers];
+    this.#reader = undefined;
+    this.#readers = [];
+    return readers;
   }
 
   /** Ends the iteration here; `false` where it was over. */
@@ -111,7 +136,7 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
     const over = this.#closed !== undefined && this.#size === 0;
     this.#closed = { error: undefined };
     this.#clear();
-    for (const reader of this.#readers.splice(0)) reader.resolve(END);
+    for (const resolve of this.#takeReaders()) resolve(END);
     return !over;
   }
 
@@ -129,8 +154,18 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
     this.#source.onRoom?.();
   }
 
-  #settle(reader: PromiseWithResolvers<IteratorResult<T, undefined>>): void {
-    this.next().then(reader.resolve, reader.reject);
+  #settle(resolve: Reader<T>): void {
+    resolve(this.next());
+  }
+
+  /** Tells that the consumer has met the end; what the listener throws is the consumer's. */
+  #met(error?: unknown): Promise<never> | undefined {
+    try {
+      this.onEnd?.(error);
+    } catch (thrown) {
+      return Promise.reject(thrown);
+    }
+    return undefined;
   }
 
   #shift(): Raw {
@@ -169,7 +204,8 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
     const turn = () => {
       this.#opening = undefined;
       if (this.#size === 0 && this.#closed === undefined) return;
-      const reader = this.#readers.shift();
+      const reader = this.#reader;
+      this.#reader = this.#readers.shift();
       if (reader !== undefined) this.#settle(reader);
     };
     opened.then(turn, turn);
@@ -178,6 +214,7 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
 
   #refuse(error: unknown): Promise<never> {
     this.#leave();
+    this.#met(error);
     this.#source.onRefuse?.(error);
     return Promise.reject(error);
   }

@@ -12,7 +12,7 @@ import { after, Inbox, onAbort, type Pump, pump, Queue } from "../flow.ts";
 import { ENCODING } from "./compression.ts";
 import type { Connection } from "./connection.ts";
 import type { Connections } from "./connections.ts";
-import { type Frame, FrameReader } from "./framing.ts";
+import { alone, type Frame, FrameReader } from "./framing.ts";
 import { type Limits, MessageReader, MessageWriter } from "./message.ts";
 import { toHeaders } from "./metadata.ts";
 import { Outbox } from "./outbox.ts";
@@ -94,6 +94,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.answered = handled(this.#answer.promise);
     this.responses = new Inbox<Frame, MessageShape<O>>(INBOX_BYTES, {
       open: (frame) => (this.#messages as MessageReader<O>).open(frame),
+      keep: alone,
       onRoom: () => this.#readOn?.(),
       onLeave: () => this.#finish(failure(Code.Canceled, "the caller left the call"), true),
       onRefuse: (error) => this.#finish(asFailure(error), true),

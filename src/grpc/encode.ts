@@ -40,7 +40,7 @@ export function encode<Desc extends DescMessage>(
   return toBinary(desc, create(desc, message));
 }
 
-const KEEP_BYTES = 64 * 1024;
+const KEEP_BYTES = 1024 * 1024;
 
 let writer = new BinaryWriter();
 

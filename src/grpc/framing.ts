@@ -11,7 +11,7 @@ export const COMPRESSED = 0x01;
 export const PREFIX_BYTES = 5;
 
 /** What a partly received message gets at first; it grows with what arrives, not with what is announced. */
-const FIRST_ALLOCATION_BYTES = 16 * 1024;
+const FIRST_ALLOCATION_BYTES = 128 * 1024;
 
 /** One message as it stood on the wire: `bytes` from `start` up to `end`. Nothing is copied. */
 export interface Frame {
@@ -25,8 +25,9 @@ export interface Frame {
 export class FrameReader {
   readonly #readMaxBytes: number;
   readonly #onFrame: (frame: Frame) => void;
-  /** The first bytes of a prefix that is not whole yet. */
-  readonly #prefix = new Uint8Array(PREFIX_BYTES);
+  /** The first bytes of a prefix that is not whole yet; most streams never have one. */
+  #prefix: number[] | undefined;
+  #flags = 0;
   #prefixBytes = 0;
   /** The message that is not whole yet. */
   #body: Uint8Array | undefined;
@@ -48,8 +49,7 @@ export class FrameReader {
    * Reads on; calls onFrame for each message that is whole now. Throws a
    * ConnectError on a prefix that is not gRPC's or a message over the limit.
    */
-  push(bytes: Uint8Array): void {
-    const chunk = withoutTheRest(bytes);
+  push(chunk: Uint8Array): void {
     let at = this.partial ? this.#resume(chunk) : 0;
     const length = chunk.length;
     while (length - at >= PREFIX_BYTES) {
@@ -65,6 +65,8 @@ export class FrameReader {
       at = start + size;
       this.#onFrame({ flags, bytes: chunk, start, end: at });
     }
+    if (at === length) return;
+    this.#prefix = [];
     while (at < length) this.#prefix[this.#prefixBytes++] = chunk[at++] as number;
   }
 
@@ -72,12 +74,14 @@ export class FrameReader {
   #resume(chunk: Uint8Array): number {
     let at = 0;
     if (this.#body === undefined) {
+      const prefix = this.#prefix as number[];
       while (this.#prefixBytes < PREFIX_BYTES) {
         if (at === chunk.length) return at;
-        this.#prefix[this.#prefixBytes++] = chunk[at++] as number;
+        prefix[this.#prefixBytes++] = chunk[at++] as number;
       }
-      const flags = this.#prefix[0] as number;
-      const size = readLength(this.#prefix, 1);
+      this.#prefix = undefined;
+      const flags = prefix[0] as number;
+      const size = readLength(prefix, 1);
       this.#check(flags, size);
       this.#begin(flags, size);
     }
@@ -85,8 +89,8 @@ export class FrameReader {
   }
 
   #begin(flags: number, size: number): void {
-    this.#prefix[0] = flags;
-    this.#prefixBytes = PREFIX_BYTES;
+    this.#flags = flags;
+    this.#prefixBytes = 0;
     this.#bodyLength = size;
     this.#bodyBytes = 0;
     this.#body = Buffer.allocUnsafe(Math.min(size, FIRST_ALLOCATION_BYTES));
@@ -107,8 +111,7 @@ export class FrameReader {
     this.#bodyBytes = needed;
     if (needed === this.#bodyLength) {
       this.#body = undefined;
-      this.#prefixBytes = 0;
-      this.#onFrame({ flags: this.#prefix[0] as number, bytes: body, start: 0, end: needed });
+      this.#onFrame({ flags: this.#flags, bytes: body, start: 0, end: needed });
     }
     return from + take;
   }
@@ -124,21 +127,24 @@ export class FrameReader {
   }
 }
 
-/**
- * A chunk is a view of all that one read of the socket brought, for any
- * stream. A small one is copied: what waits here must not hold on to the rest.
- */
-function withoutTheRest(chunk: Uint8Array): Uint8Array {
-  return chunk.length * 4 < chunk.buffer.byteLength ? Buffer.from(chunk) : chunk;
-}
-
-function readLength(bytes: Uint8Array, at: number): number {
+function readLength(bytes: ArrayLike<number>, at: number): number {
   return (
     (bytes[at] as number) * 0x1000000 +
     (((bytes[at + 1] as number) << 16) |
       ((bytes[at + 2] as number) << 8) |
       (bytes[at + 3] as number))
   );
+}
+
+/**
+ * A frame that can wait. Its bytes are a view of all that one read of the
+ * socket brought, for any stream; where they came in a small part of that, they
+ * are copied, so as not to hold on to the rest.
+ */
+export function alone(frame: Frame): Frame {
+  const { flags, bytes, start, end } = frame;
+  if (bytes.length * 4 >= bytes.buffer.byteLength) return frame;
+  return { flags, bytes: Buffer.from(bytes.subarray(start, end)), start: 0, end: end - start };
 }
 
 /** Writes the five bytes before a message of `size` bytes. */

@@ -1,14 +1,10 @@
 /** Messages between their typed form and the bytes of a frame. */
-import {
-  type DescMessage,
-  fromBinary,
-  type MessageInitShape,
-  type MessageShape,
-} from "@bufbuild/protobuf";
+import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { failure, tooLarge } from "../failure.ts";
 import type { Writer } from "../flow.ts";
 import { compress, decompress } from "./compression.ts";
+import { decode } from "./decode.ts";
 import { encode } from "./encode.ts";
 import { COMPRESSED, type Frame } from "./framing.ts";
 
@@ -90,13 +86,12 @@ export class MessageReader<Desc extends DescMessage> {
 
   open(frame: Frame): MessageShape<Desc> | Promise<MessageShape<Desc>> {
     const { bytes, start, end } = frame;
-    // A plain view: subarray() of a Buffer makes a Buffer, at several times the price.
-    const payload = new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start);
-    if ((frame.flags & COMPRESSED) === 0) return this.#decode(payload);
+    if ((frame.flags & COMPRESSED) === 0) return this.#decode(bytes, start, end);
+    const payload = bytes.subarray(start, end);
     const plain = decompress(payload, this.#readMaxBytes);
     return plain instanceof Promise
-      ? plain.then((bytes) => this.#decode(bytes))
-      : this.#decode(plain);
+      ? plain.then((bytes) => this.#decode(bytes, 0, bytes.length))
+      : this.#decode(plain, 0, plain.length);
   }
 
   /** A compressed message in a stream that announced no compression is a protocol error, read or not. */
@@ -109,9 +104,9 @@ export class MessageReader<Desc extends DescMessage> {
     }
   }
 
-  #decode(bytes: Uint8Array): MessageShape<Desc> {
+  #decode(bytes: Uint8Array, start: number, end: number): MessageShape<Desc> {
     try {
-      return fromBinary(this.#desc, bytes);
+      return decode(this.#desc, bytes, start, end);
     } catch (error) {
       throw failure(
         Code.Internal,

@@ -8,8 +8,11 @@ const COPY_MAX_BYTES = 16 * 1024;
 const BATCH_BYTES = 32 * 1024;
 
 /**
- * Writes messages to an HTTP/2 stream: those of one turn of the event loop
- * leave in one write, and write() says when the peer takes no more for now.
+ * Writes messages to an HTTP/2 stream. The first leaves with the next tick;
+ * what follows while it is on its way to the socket leaves in one write behind
+ * it: node:http2 runs the next ticks after each DATA frame that comes, and
+ * what many of them set off must not become as many writes. write() says when
+ * the peer takes no more for now.
  */
 export class Outbox {
   readonly #stream: Http2Stream;
@@ -18,6 +21,11 @@ export class Outbox {
   #flags: number[] = [];
   #bytes = 0;
   #scheduled = false;
+  /** Writes that node:http2 has not handed to the socket yet. */
+  #inFlight = 0;
+  readonly #onWritten = () => {
+    if (--this.#inFlight === 0) this.flush();
+  };
   #drained: PromiseWithResolvers<void> | undefined;
   #failure: { error: unknown } | undefined;
 
@@ -35,7 +43,7 @@ export class Outbox {
     this.#flags.push(flags);
     this.#bytes += payload.length + PREFIX_BYTES;
     if (this.#bytes >= BATCH_BYTES) this.flush();
-    else if (!this.#scheduled) {
+    else if (!this.#scheduled && this.#inFlight === 0) {
       this.#scheduled = true;
       process.nextTick(flushLater, this);
     }
@@ -64,7 +72,8 @@ export class Outbox {
       writePrefix(prefix, 0, flags[at] as number, size);
       this.#stream.cork();
       this.#stream.write(prefix);
-      this.#stream.write(payloads[at] as Uint8Array);
+      this.#inFlight++;
+      this.#stream.write(payloads[at] as Uint8Array, this.#onWritten);
       this.#stream.uncork();
       from = at + 1;
       batch = 0;
@@ -108,7 +117,8 @@ export class Outbox {
       batch.set(payload, at + PREFIX_BYTES);
       at += PREFIX_BYTES + payload.length;
     }
-    this.#stream.write(batch);
+    this.#inFlight++;
+    this.#stream.write(batch, this.#onWritten);
   }
 
   #drain(): void {

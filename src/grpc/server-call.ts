@@ -10,7 +10,7 @@ import { deadlineExceeded, failure, toWire } from "../failure.ts";
 import { after, Inbox, leave, type Pump, pump } from "../flow.ts";
 import { ENCODING } from "./compression.ts";
 import { type CallContext, createContext } from "./context.ts";
-import { type Frame, FrameReader } from "./framing.ts";
+import { alone, type Frame, FrameReader } from "./framing.ts";
 import { invoke } from "./invoke.ts";
 import { type Limits, MessageReader, MessageWriter } from "./message.ts";
 import { addHeaders } from "./metadata.ts";
@@ -86,6 +86,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
         // The handler waits for a request after it has had one: the client may wait for headers.
         if (this.#received && spec.kind === "bidi_streaming") this.#sendHeaders();
       },
+      keep: alone,
       onRoom: () => this.#readOn(),
       onRefuse: (error) => this.#finish(toWire(error)),
     });
