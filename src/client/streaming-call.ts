@@ -74,6 +74,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   readonly #controller = new AbortController();
   readonly #queue: Queue<MessageInitShape<I>> | undefined;
   readonly #response: Promise<StreamResponse<I, O>>;
+  readonly #giveUp: (error: unknown) => void;
   readonly #ended = Promise.withResolvers<Headers>();
   readonly #options: CallOptions;
   readonly #callerAbort: Disposable;
@@ -92,27 +93,28 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   ) {
     this.#name = `${method.parent.typeName}.${method.name}`;
     this.#options = options;
-    this.#callerAbort = onAbort(options.signal, (reason) => this.#abort(fromAbort(reason)));
     if (requests === undefined) this.#queue = new Queue(QUEUE_MESSAGES, () => this.#opened());
-    this.#response = handled(
-      transport
-        .stream(
-          method,
-          this.#controller.signal,
-          options.timeoutMs,
-          options.headers,
-          requests ?? (this.#queue as Queue<MessageInitShape<I>>),
-          contextValuesOf(options),
-        )
-        .then((response) => {
-          this.#opened();
-          options.onHeader?.(response.header);
-          return response;
-        }),
-    );
+    const { promise, resolve, reject } = Promise.withResolvers<StreamResponse<I, O>>();
+    this.#response = handled(promise);
+    this.#giveUp = reject;
     handled(this.#ended.promise);
-    // Also where onHeader threw, and the call itself goes on.
-    this.#response.catch((error) => this.#abort(error));
+    this.#callerAbort = onAbort(options.signal, (reason) => this.#abort(fromAbort(reason)));
+    const answer = transport.stream(
+      method,
+      this.#controller.signal,
+      options.timeoutMs,
+      options.headers,
+      requests ?? (this.#queue as Queue<MessageInitShape<I>>),
+      contextValuesOf(options),
+    );
+    answer
+      .then((response) => {
+        this.#opened();
+        options.onHeader?.(response.header);
+        resolve(response);
+      })
+      // Also where onHeader threw, and the call itself goes on.
+      .catch((error) => this.#abort(error));
   }
 
   get state(): CallState {
@@ -227,6 +229,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   }
 
   #abort(error: unknown): void {
+    this.#giveUp(error);
     this.#controller.abort(error);
     this.#fail(asFailure(error));
   }
@@ -238,9 +241,20 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   }
 }
 
-/** The context values of a call: the caller's, and what Hawser adds to them. */
+/** The context values of a call: the caller's, and over them what Hawser adds. */
 export function contextValuesOf(options: CallOptions | undefined): ContextValues | undefined {
   if (options?.compress === undefined) return options?.contextValues;
-  const values = options.contextValues ?? createContextValues();
-  return values.set(compressRequests, options.compress);
+  const added = createContextValues().set(compressRequests, options.compress);
+  const base = options.contextValues ?? createContextValues();
+  return {
+    get: (key) => (key.id === compressRequests.id ? added : base).get(key),
+    set(key, value) {
+      (key.id === compressRequests.id ? added : base).set(key, value);
+      return this;
+    },
+    delete(key) {
+      (key.id === compressRequests.id ? added : base).delete(key);
+      return this;
+    },
+  };
 }

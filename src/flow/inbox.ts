@@ -54,7 +54,7 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
   /** Takes in what came; `false` when there is enough inside. */
   put(raw: Raw, sizeBytes: number): boolean {
     if (this.#closed !== undefined) return true;
-    if (this.#reader !== undefined && this.#opening === undefined) {
+    if (this.#reader !== undefined && this.#opening === undefined && this.#size === 0) {
       const resolve = this.#reader;
       this.#reader = this.#readers.shift();
       resolve(this.#open(raw));
@@ -85,7 +85,12 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
-    if (this.#opening !== undefined) return this.#queue();
+    // Behind those who wait already: each gets its message in the order of the calls.
+    if (this.#opening !== undefined || this.#reader !== undefined) return this.#queue();
+    return this.#take();
+  }
+
+  #take(): Promise<IteratorResult<T, undefined>> {
     if (this.#size > 0) return Promise.resolve(this.#open(this.#shift()));
     if (this.#closed !== undefined) {
       const { error } = this.#closed;
@@ -155,7 +160,7 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
   }
 
   #settle(resolve: Reader<T>): void {
-    resolve(this.next());
+    resolve(this.#take());
   }
 
   /** Tells that the consumer has met the end; what the listener throws is the consumer's. */
@@ -203,10 +208,12 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
     this.#opening = opened;
     const turn = () => {
       this.#opening = undefined;
-      if (this.#size === 0 && this.#closed === undefined) return;
-      const reader = this.#reader;
-      this.#reader = this.#readers.shift();
-      if (reader !== undefined) this.#settle(reader);
+      while (this.#reader !== undefined && this.#opening === undefined) {
+        if (this.#size === 0 && this.#closed === undefined) return;
+        const resolve = this.#reader;
+        this.#reader = this.#readers.shift();
+        this.#settle(resolve);
+      }
     };
     opened.then(turn, turn);
     return opened;

@@ -12,20 +12,26 @@ export interface Pump {
 /**
  * Carries every message of `messages` to `writer`, never faster than the
  * writer takes them, and ends the writer behind the last one.
+ *
+ * @param onLate told what the iterable throws when it is left
  */
-export function pump<T>(messages: AsyncIterable<T>, writer: Writer<T>): Pump {
+export function pump<T>(
+  messages: AsyncIterable<T>,
+  writer: Writer<T>,
+  onLate?: (error: unknown) => void,
+): Pump {
   const iterator = messages[Symbol.asyncIterator]();
   let stopped = false;
   const stop = () => {
     if (stopped) return;
     stopped = true;
-    leave(iterator);
+    leave(iterator, onLate);
   };
   const run = async () => {
     for (;;) {
       const { done, value } = await iterator.next();
       if (stopped) return;
-      if (done === true) break;
+      if (done) break;
       try {
         const full = writer.write(value);
         if (full !== undefined) await full;
@@ -42,12 +48,37 @@ export function pump<T>(messages: AsyncIterable<T>, writer: Writer<T>): Pump {
 }
 
 /** Tells an iterator that nobody reads on, without waiting for what it does then. */
-export function leave(iterator: AsyncIterator<unknown>): void {
+export function leave(
+  iterator: AsyncIterator<unknown>,
+  onLate: (error: unknown) => void = () => {},
+): void {
   try {
-    iterator.return?.(undefined)?.then(undefined, () => {});
-  } catch {
-    // An iterator that throws here has nothing left to be told.
+    iterator.return?.(undefined)?.then(undefined, onLate);
+  } catch (error) {
+    onLate(error);
   }
+}
+
+/** An iterable of what `change` makes of each value; leaving it leaves the first at once. */
+export function map<T, U>(values: AsyncIterable<T>, change: (value: T) => U): AsyncIterable<U> {
+  return {
+    [Symbol.asyncIterator]() {
+      const iterator = values[Symbol.asyncIterator]();
+      const changed = (result: IteratorResult<T, unknown>): IteratorResult<U, unknown> =>
+        result.done === true ? result : { done: false, value: change(result.value) };
+      return {
+        next: () => iterator.next().then(changed),
+        return: async (value) => {
+          await iterator.return?.(value);
+          return { done: true, value };
+        },
+        throw: async (error) => {
+          await (iterator.throw ?? iterator.return)?.call(iterator, error);
+          throw error;
+        },
+      };
+    },
+  };
 }
 
 /** An iterable of one value. */

@@ -9,16 +9,17 @@ import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/prot
 import { Code, ConnectError } from "@connectrpc/connect";
 import { asFailure, deadlineExceeded, failure, fromAbort, handled } from "../failure.ts";
 import { after, Inbox, onAbort, type Pump, pump, Queue } from "../flow.ts";
-import { ENCODING } from "./compression.ts";
 import type { Connection } from "./connection.ts";
 import type { Connections } from "./connections.ts";
 import { alone, type Frame, FrameReader } from "./framing.ts";
-import { type Limits, MessageReader, MessageWriter } from "./message.ts";
+import { INBOX_BYTES, type Limits } from "./limits.ts";
+import { MessageReader, MessageWriter } from "./message.ts";
 import { toHeaders } from "./metadata.ts";
 import { Outbox } from "./outbox.ts";
 import { receive } from "./receive.ts";
 import { readReset, reset } from "./reset.ts";
-import { codeFromHttp, readStatus } from "./status.ts";
+import { checkResponse } from "./response.ts";
+import { readStatus } from "./status.ts";
 import { formatTimeout } from "./timeout.ts";
 
 /** When a call must be over, whatever the number of its attempts. */
@@ -41,9 +42,6 @@ export interface ClientCallInit<I extends DescMessage, O extends DescMessage> ex
   readonly compressFromBytes: number | undefined;
   readonly requests: AsyncIterable<MessageInitShape<I>>;
 }
-
-/** How many bytes of responses wait for the caller before the server is told to wait. */
-const INBOX_BYTES = 64 * 1024;
 
 /** How much of what was sent is kept for another attempt, until the server answers. */
 const REPLAY_BYTES = 64 * 1024;
@@ -114,6 +112,11 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     return this.#stream !== undefined;
   }
 
+  /** Whether the server began to answer: a response of trailers only is none. */
+  get committed(): boolean {
+    return this.#messages !== undefined;
+  }
+
   /** The response headers; empty before they came. */
   get header(): Headers {
     this.#header ??= toHeaders(this.#head ?? {});
@@ -165,6 +168,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#outbox = new Outbox(stream);
     this.#listen(stream, connection);
     for (const { flags, payload } of this.#sent ?? []) this.#outbox.write(flags, payload);
+    this.#forget();
     if (this.#halfClosed) this.#outbox.end();
     this.#reattached?.resolve();
     this.#reattached = undefined;
@@ -214,14 +218,20 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   }
 
   #send(flags: number, payload: Uint8Array): Promise<void> | undefined {
-    if (this.#sent !== undefined) {
-      this.#sentBytes += payload.length;
-      if (this.#sentBytes > REPLAY_BYTES) this.#sent = undefined;
-      else this.#sent.push({ flags, payload });
+    this.#sent?.push({ flags, payload });
+    // 64 B stand for what an entry costs beside its bytes.
+    this.#sentBytes += payload.length + 64;
+    if (this.#outbox !== undefined) {
+      this.#forget();
+      return this.#outbox.write(flags, payload);
     }
-    if (this.#outbox !== undefined) return this.#outbox.write(flags, payload);
     this.#reattached ??= Promise.withResolvers();
     return this.#reattached.promise;
+  }
+
+  /** Past the bound nothing is kept for another attempt; what has not been written yet is. */
+  #forget(): void {
+    if (this.#sentBytes > REPLAY_BYTES) this.#sent = undefined;
   }
 
   #listen(stream: ClientHttp2Stream, connection: Connection): void {
@@ -266,7 +276,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   #answered(headers: IncomingHttpHeaders & IncomingHttpStatusHeader, ended: boolean): void {
     this.#head = headers;
     this.#sent = undefined;
-    const refusal = this.#checkHead(headers, ended);
+    const refusal = checkResponse(headers, ended, this.#init.connections.target.name);
     if (refusal !== undefined) {
       this.#finish(refusal, false);
       return;
@@ -303,40 +313,6 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
       : undefined;
   }
 
-  /** What is wrong with response headers, or the error that they bring. */
-  #checkHead(
-    headers: IncomingHttpHeaders & IncomingHttpStatusHeader,
-    ended: boolean,
-  ): ConnectError | undefined {
-    const from = this.#init.connections.target.name;
-    // Only a response without anything else has its status here; else the trailers have it.
-    const status = ended ? readStatus(headers) : undefined;
-    if (status instanceof ConnectError) return status;
-    const http = headers[":status"];
-    if (http !== 200) {
-      return failure(
-        codeFromHttp(http ?? 0),
-        `HTTP status ${http} from ${from}, without a gRPC status`,
-      );
-    }
-    const contentType = String(headers["content-type"] ?? "");
-    if (!/^application\/grpc(?:\+proto)?(?:;|$)/i.test(contentType)) {
-      const grpc = contentType.startsWith("application/grpc");
-      return failure(
-        grpc ? Code.Internal : Code.Unknown,
-        `content-type "${contentType}" from ${from} is not gRPC with protobuf: is it a gRPC server?`,
-      );
-    }
-    const encoding = headers["grpc-encoding"];
-    if (encoding !== undefined && encoding !== ENCODING && encoding !== "identity") {
-      return failure(Code.Internal, `grpc-encoding "${encoding}" from ${from} was not asked for`);
-    }
-    if (ended && status === undefined) {
-      return failure(Code.Internal, `${from} ended the call without a gRPC status`);
-    }
-    return undefined;
-  }
-
   /** The stream is gone, and no status came. */
   #closed(stream: ClientHttp2Stream, connection: Connection): void {
     if (this.#status !== undefined) {
@@ -361,7 +337,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
       this.#attempts <= TRANSPARENT_RETRIES &&
       connection.lost?.code !== Code.Canceled
     ) {
-      this.#outbox?.fail(cause.error);
+      this.#outbox?.release();
       this.#outbox = undefined;
       this.#attempt();
       return;

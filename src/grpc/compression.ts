@@ -2,12 +2,19 @@
  * gzip, the one compression that is offered: the Brotli decoder of the Node
  * releases to be had today is vulnerable (CVE-2026-111497).
  */
+
+import { constants } from "node:buffer";
 import { promisify } from "node:util";
 import * as zlib from "node:zlib";
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 
 export const ENCODING = "gzip";
+
+/** Whether messages in an encoding can be read. */
+export function isSupported(encoding: string | string[] | undefined): boolean {
+  return encoding === undefined || encoding === ENCODING || encoding === "identity";
+}
 
 /** Up to here the work is done at once; above it a thread does it, so that the event loop goes on. */
 const COMPRESS_AT_ONCE_BYTES = 16 * 1024;
@@ -30,7 +37,7 @@ export function decompress(
   readMaxBytes: number,
 ): Uint8Array | Promise<Uint8Array> {
   if (bytes.length === 0) return bytes;
-  const options = { maxOutputLength: Math.max(readMaxBytes, 1) };
+  const options = { maxOutputLength: Math.min(readMaxBytes, constants.MAX_LENGTH) };
   const refuse = (error: unknown): never => {
     if ((error as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE") {
       throw failure(

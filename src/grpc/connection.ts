@@ -6,6 +6,7 @@ import { failure, systemReason } from "../failure.ts";
 import { after } from "../flow.ts";
 import { serverNameOf, type Target } from "./address.ts";
 import type { Keepalive } from "./keepalive.ts";
+import { CONNECTION_WINDOW_BYTES, SESSION_MEMORY_MB, STREAM_WINDOW_BYTES } from "./limits.ts";
 
 /** TLS for a client: PEM texts, as node:tls takes them. */
 export interface ClientTls {
@@ -20,10 +21,6 @@ export interface ClientTls {
   rejectUnauthorized?: boolean;
 }
 
-/** What one stream may receive before it is read, and what one connection may have in flight. */
-const STREAM_WINDOW_BYTES = 256 * 1024;
-const CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024;
-
 /** One HTTP/2 connection of a client, from the server's SETTINGS on. */
 export class Connection {
   readonly target: Target;
@@ -32,6 +29,7 @@ export class Connection {
   readonly #session: http2.ClientHttp2Session;
   readonly #socket: net.Socket;
   readonly #keepalive: Disposable;
+  readonly #onChange: () => void;
   #active = 0;
   #lost: ConnectError | undefined;
   #draining = false;
@@ -48,6 +46,7 @@ export class Connection {
     this.target = target;
     this.#session = session;
     this.#socket = socket;
+    this.#onChange = onChange;
     this.gone = new Promise((resolve) => socket.once("close", () => resolve()));
     session.on("goaway", (code, lastStreamId, data) => {
       this.#draining = true;
@@ -96,7 +95,7 @@ export class Connection {
 
   /** Whether calls can be opened here, now or when others have ended. */
   get usable(): boolean {
-    return !this.#draining && this.#lost === undefined && !this.#session.closed;
+    return !this.#draining && this.lost === undefined && !this.#session.closed;
   }
 
   get active(): number {
@@ -116,6 +115,7 @@ export class Connection {
     if (this.#active++ === 0) this.#socket.ref();
     stream.once("close", () => {
       if (--this.#active === 0) this.#socket.unref();
+      this.#onChange();
     });
     return stream;
   }
@@ -190,7 +190,7 @@ export async function connect(
       session = http2.connect(`${target.tls ? "https" : "http"}://${target.authority}`, {
         createConnection: () => socket,
         settings: { initialWindowSize: STREAM_WINDOW_BYTES, enablePush: false },
-        maxSessionMemory: 256,
+        maxSessionMemory: SESSION_MEMORY_MB,
       });
       session.on("error", onError);
       session.once("remoteSettings", () => {

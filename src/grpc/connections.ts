@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { failure } from "../failure.ts";
-import { pause } from "../flow.ts";
+import { failure, handled } from "../failure.ts";
+import { after, pause } from "../flow.ts";
 import type { Target } from "./address.ts";
 import { type ClientTls, type Connection, connect } from "./connection.ts";
 import { Keepalive, type KeepaliveOptions } from "./keepalive.ts";
@@ -30,6 +30,8 @@ export class Connections {
   #failures = 0;
   #retryAt = 0;
   #lastError: ConnectError | undefined;
+  /** Resolves when a call may find room, or a connection went away. */
+  #changed = Promise.withResolvers<void>();
 
   constructor(target: Target, options: ConnectionsOptions) {
     this.target = target;
@@ -44,27 +46,49 @@ export class Connections {
 
   /**
    * Calls `use` with a connection that has room at that moment, when there is
-   * one. Rejects with UNAVAILABLE where the next attempt fails, or is further
-   * away than the connect timeout.
+   * one. Rejects with UNAVAILABLE where there is no connection and the next
+   * attempt fails, or does not come to an end within the connect timeout.
    */
   async acquire(use: (connection: Connection) => void): Promise<void> {
+    const endsAt = performance.now() + this.#options.connectTimeoutMs;
     for (;;) {
       if (this.#closing.signal.aborted) throw closed(this.target);
       const connection = this.ready();
       if (connection !== undefined) return use(connection);
       const waitMs = this.#retryAt - performance.now();
-      if (waitMs > this.#options.connectTimeoutMs && this.#lastError !== undefined) {
-        throw failure(
-          Code.Unavailable,
-          `${this.#lastError.rawMessage}; the next attempt is in ${Math.ceil(waitMs)} ms`,
-          this.#lastError,
-        );
+      const full = this.#connections.some((connection) => connection.usable);
+      if (waitMs > 0 && full) {
+        // The last attempt at one more failed; the calls that are open may end before the next.
+        await Promise.race([this.#changed.promise, pause(waitMs, this.#closing.signal)]);
+        continue;
       }
-      this.#attempt ??= this.#connect(waitMs).finally(() => {
-        this.#attempt = undefined;
-      });
-      await this.#attempt;
+      if (waitMs > endsAt - performance.now()) throw this.#tooLate(waitMs);
+      this.#attempt ??= handled(
+        this.#connect(waitMs).finally(() => {
+          this.#attempt = undefined;
+        }),
+      );
+      await this.#settled(this.#attempt, full, endsAt);
     }
+  }
+
+  /** Waits for an attempt; where connections are full for room on them too, else until `endsAt` at most. */
+  async #settled(attempt: Promise<void>, full: boolean, endsAt: number): Promise<void> {
+    if (full) {
+      await Promise.race([attempt.catch(() => {}), this.#changed.promise]);
+      return;
+    }
+    const late = Promise.withResolvers<never>();
+    // A first attempt has a timeout of its own; it says more.
+    using _timer = after(endsAt - performance.now() + 50, () => late.reject(this.#tooLate(0)));
+    await Promise.race([attempt, handled(late.promise)]);
+  }
+
+  #tooLate(waitMs: number): ConnectError {
+    const { name } = this.target;
+    const reason = this.#lastError?.rawMessage ?? `cannot reach ${name}`;
+    const next = waitMs > 0 ? `; the next attempt is in ${Math.ceil(waitMs)} ms` : "";
+    return failure(Code.Unavailable, reason + next, this.#lastError);
   }
 
   /** Closes every connection; open calls, and new ones, fail with `reason`. */
@@ -89,12 +113,16 @@ export class Connections {
         connectTimeoutMs,
         this.#keepalive,
         signal,
-        () => this.#forget(),
+        () => this.#onChange(),
       );
       if (!connection.hasRoom) {
         const refusal = failure(Code.Unavailable, `${this.target.name} lets no call be opened`);
         connection.destroy(refusal);
         throw refusal;
+      }
+      if (signal.aborted) {
+        connection.destroy(signal.reason);
+        throw signal.reason;
       }
       this.#failures = 0;
       this.#retryAt = 0;
@@ -107,7 +135,9 @@ export class Connections {
   }
 
   /** Lets go of connections on which no call can be opened any more; their open calls go on. */
-  #forget(): void {
+  #onChange(): void {
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers();
     this.#connections = this.#connections.filter(
       (connection) => connection.usable || connection.active > 0,
     );

@@ -11,7 +11,7 @@ export const COMPRESSED = 0x01;
 export const PREFIX_BYTES = 5;
 
 /** What a partly received message gets at first; it grows with what arrives, not with what is announced. */
-const FIRST_ALLOCATION_BYTES = 128 * 1024;
+const FIRST_ALLOCATION_BYTES = 16 * 1024;
 
 /** One message as it stood on the wire: `bytes` from `start` up to `end`. Nothing is copied. */
 export interface Frame {

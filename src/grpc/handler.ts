@@ -1,6 +1,7 @@
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { Code, type ConnectError, type MethodImplSpec } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
+import { isGrpc } from "./metadata.ts";
 import { reset } from "./reset.ts";
 import { ServerCall, type ServerCallOptions } from "./server-call.ts";
 import { statusTrailers } from "./status.ts";
@@ -23,15 +24,13 @@ export interface GrpcHandler {
   abort(error: ConnectError): void;
 }
 
-const CONTENT_TYPE = /^application\/grpc(?:\+proto)?(?:;|$)/i;
-
 /** A handler of the methods in `routes`, by path: `/package.Service/Method`. */
 export function createGrpcHandler(routes: ReadonlyMap<string, Route>): GrpcHandler {
   const calls = new Set<ServerCall>();
   let refusing = false;
   return {
     accept(stream, headers) {
-      if (!CONTENT_TYPE.test(String(headers["content-type"] ?? ""))) return false;
+      if (!isGrpc(headers["content-type"])) return false;
       if (refusing) {
         stream.on("error", () => {});
         reset(stream, constants.NGHTTP2_REFUSED_STREAM);

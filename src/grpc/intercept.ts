@@ -1,5 +1,7 @@
 import type { Interceptor } from "@connectrpc/connect";
-import { onAbort } from "../flow.ts";
+import { deadlineExceeded, fromAbort, handled } from "../failure.ts";
+import { after, onAbort } from "../flow.ts";
+import type { Deadline } from "./client-call.ts";
 
 type Next = ReturnType<Interceptor>;
 
@@ -8,17 +10,33 @@ export function intercept<Fn>(next: Fn, interceptors: readonly Interceptor[]): F
   return interceptors.reduceRight((inner, wrap) => wrap(inner), next as Next) as Fn;
 }
 
-/** A signal for interceptors, which always expect one: aborts with the caller's, and when the call is over. */
-export function linkedSignal(signal: AbortSignal | undefined): {
-  signal: AbortSignal;
-  over: (error?: unknown) => void;
-} {
+/**
+ * A call as its interceptors see it: they always get a signal, and they count
+ * towards the deadline, whatever they wait for.
+ */
+export function intercepted(signal: AbortSignal | undefined, deadline: Deadline | undefined) {
   const controller = new AbortController();
-  const listening = onAbort(signal, (reason) => controller.abort(reason));
+  const cut = Promise.withResolvers<never>();
+  handled(cut.promise);
+  const abort = (error: unknown) => {
+    cut.reject(error);
+    controller.abort(error);
+  };
+  const listening = onAbort(signal, (reason) => abort(fromAbort(reason)));
+  const timer =
+    deadline === undefined
+      ? undefined
+      : after(deadline.endsAt - performance.now(), () =>
+          abort(deadlineExceeded(deadline.timeoutMs)),
+        );
   return {
     signal: controller.signal,
-    over(error) {
+    /** What the interceptors answer, or the end of the call before they do. */
+    race: <T>(answer: Promise<T>): Promise<T> => Promise.race([answer, cut.promise]),
+    /** The call is over: nothing aborts it any more, and the signal says so. */
+    over(error?: unknown): void {
       listening[Symbol.dispose]();
+      timer?.[Symbol.dispose]();
       controller.abort(error);
     },
   };

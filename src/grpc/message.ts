@@ -7,12 +7,7 @@ import { compress, decompress } from "./compression.ts";
 import { decode } from "./decode.ts";
 import { encode } from "./encode.ts";
 import { COMPRESSED, type Frame } from "./framing.ts";
-
-/** What a call holds its messages to. */
-export interface Limits {
-  readonly readMaxBytes: number;
-  readonly writeMaxBytes: number;
-}
+import type { Limits } from "./limits.ts";
 
 /** Whether and from which size on a call compresses what it sends. */
 export interface Compression {
@@ -60,6 +55,9 @@ export class MessageWriter<Desc extends DescMessage> implements Writer<MessageIn
   }
 
   #encode(message: MessageInitShape<Desc>): Uint8Array {
+    if (typeof message !== "object" || message === null) {
+      throw new TypeError(`${String(message)} is no ${this.#desc.typeName}`);
+    }
     try {
       return encode(this.#desc, message);
     } catch (error) {

@@ -13,6 +13,13 @@ export function toHeaders(incoming: IncomingHttpHeaders): Headers {
   return headers;
 }
 
+const GRPC_WITH_PROTOBUF = /^application\/grpc(?:\+proto)?(?:;|$)/i;
+
+/** Whether a content-type is that of gRPC with protobuf messages. */
+export function isGrpc(contentType: string | string[] | undefined): boolean {
+  return GRPC_WITH_PROTOBUF.test(String(contentType ?? ""));
+}
+
 /** Headers that belong to a connection, which HTTP/2 forbids (RFC 9113, 8.2.2), and those the protocol sets itself. */
 const RESERVED = new Set([
   "connection",
@@ -29,7 +36,7 @@ const RESERVED = new Set([
 /** Adds metadata to what leaves; names that gRPC or HTTP/2 keep for themselves are left out. */
 export function addHeaders(outgoing: OutgoingHttpHeaders, headers: Headers | undefined): void {
   headers?.forEach((value, name) => {
-    if (RESERVED.has(name) || name in outgoing) return;
+    if (RESERVED.has(name) || Object.hasOwn(outgoing, name)) return;
     if (name === "set-cookie") outgoing[name] = headers.getSetCookie();
     // Headers joins what was appended; peers such as grpc-go do not split binary values again.
     else outgoing[name] = name.endsWith("-bin") ? value.split(/,\s*/) : value;

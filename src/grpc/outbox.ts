@@ -90,6 +90,15 @@ export class Outbox {
     this.#stream.end();
   }
 
+  /** Drops what waits, and lets go who waits for room: another outbox goes on. */
+  release(): void {
+    this.#failure ??= { error: new Error("this outbox was released") };
+    this.#payloads = [];
+    this.#flags = [];
+    this.#bytes = 0;
+    this.#drain();
+  }
+
   /** Drops what waits; every waiting and later write fails with `error`. */
   fail(error: unknown): void {
     if (this.#failure !== undefined) return;

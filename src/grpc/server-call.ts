@@ -8,11 +8,12 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor, type MethodImplSpec } from "@connectrpc/connect";
 import { deadlineExceeded, failure, toWire } from "../failure.ts";
 import { after, Inbox, leave, type Pump, pump } from "../flow.ts";
-import { ENCODING } from "./compression.ts";
+import { ENCODING, isSupported } from "./compression.ts";
 import { type CallContext, createContext } from "./context.ts";
 import { alone, type Frame, FrameReader } from "./framing.ts";
 import { invoke } from "./invoke.ts";
-import { type Limits, MessageReader, MessageWriter } from "./message.ts";
+import { INBOX_BYTES, type Limits } from "./limits.ts";
+import { MessageReader, MessageWriter } from "./message.ts";
 import { addHeaders } from "./metadata.ts";
 import { Outbox } from "./outbox.ts";
 import { receive } from "./receive.ts";
@@ -36,8 +37,8 @@ export interface ServerCallOptions extends Limits {
 /** Why a handler's signal aborts when its call is over. */
 const OVER = failure(Code.Canceled, "the call is over");
 
-/** How many bytes of requests wait for the handler before the client is told to wait. */
-const INBOX_BYTES = 64 * 1024;
+/** How long the status of an expired call may take to leave. */
+const LAST_WORDS_MS = 1000;
 
 /**
  * One gRPC call on the server: an HTTP/2 stream on one side, a handler on the
@@ -96,7 +97,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
       this.#deadline = after(timeoutMs, () => this.#expire(timeoutMs));
     }
     if (timeout instanceof ConnectError) this.#refused = timeout;
-    else if (!supported(encoding)) this.#refused = unknownEncoding(String(encoding));
+    else if (!isSupported(encoding)) this.#refused = unknownEncoding(String(encoding));
   }
 
   /** Runs the handler, or refuses the call where its headers ask for what there is not. */
@@ -135,7 +136,16 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
       else this.#finish(failure(Code.Internal, "protocol error: the last message was cut off"));
     });
     stream.on("aborted", () => this.#lost());
-    stream.on("close", () => this.#lost());
+    stream.on("close", () => {
+      this.#deadline?.[Symbol.dispose]();
+      this.#lost();
+    });
+    stream.on("frameError", (_type, code) =>
+      this.#options.onHandlerError(
+        new Error(`its headers or trailers are more than HTTP/2 carries (error ${code})`),
+        this.path,
+      ),
+    );
     stream.on("error", () => this.#lost());
     stream.on("wantTrailers", () => this.#sendTrailers());
     return () => {
@@ -155,21 +165,31 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
       const { interceptors } = this.#options;
       const outcome = await invoke(this.#spec, this.#context, this.#inbox, interceptors);
       if (this.#over) {
-        if ("many" in outcome) leave(outcome.many[Symbol.asyncIterator]());
+        if ("many" in outcome) leave(outcome.many[Symbol.asyncIterator](), this.#onLate);
       } else if ("many" in outcome) {
-        this.#pump = pump(outcome.many, writer);
+        this.#pump = pump(outcome.many, writer, this.#onLate);
         await this.#pump.done;
       } else {
         await writer.write(outcome.one);
         writer.end();
       }
     } catch (error) {
-      if (this.#over) return;
+      if (this.#over) {
+        this.#onLate(error);
+        return;
+      }
       const sent = toWire(error);
       if (sent !== error) this.#options.onHandlerError(error, this.path);
       this.#finish(sent);
     }
   }
+
+  /** What a handler throws when its call is over: a bug, unless it passes on what it was told. */
+  readonly #onLate = (error: unknown): void => {
+    if (error instanceof ConnectError || error === this.#context.signal.reason) return;
+    if (error instanceof Error && error.name === "AbortError") return;
+    this.#options.onHandlerError(error, this.path);
+  };
 
   get path(): string {
     return String(this.#incoming[":path"]);
@@ -182,18 +202,21 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     };
   }
 
+  /** A client that does not read would hold the stream for ever; it knows its deadline. */
   #expire(timeoutMs: number): void {
-    const { writableNeedDrain } = this.#stream;
+    const stream = this.#stream;
+    if (this.#over) {
+      reset(stream, constants.NGHTTP2_CANCEL);
+      return;
+    }
     this.#finish(deadlineExceeded(timeoutMs));
-    // A client that does not read would hold the stream for ever; it knows its deadline.
-    if (writableNeedDrain) reset(this.#stream, constants.NGHTTP2_CANCEL);
+    this.#deadline = after(LAST_WORDS_MS, () => reset(stream, constants.NGHTTP2_CANCEL));
   }
 
   #finish(error: ConnectError | undefined): void {
     if (this.#over) return;
     this.#over = true;
     this.#status = error;
-    this.#deadline?.[Symbol.dispose]();
     const stream = this.#stream;
     if (!stream.destroyed && !stream.closed) {
       this.#respond();
@@ -206,7 +229,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     const stream = this.#stream;
     this.#outbox.flush();
     // Metadata of the two kinds would become one in a response of trailers only.
-    if (!this.#context.setHeaders()?.entries().next().done) this.#sendHeaders();
+    if (this.#context.setHeaders()?.entries().next().done === false) this.#sendHeaders();
     if (stream.headersSent) {
       stream.end();
       return;
@@ -259,7 +282,6 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   #lost(): void {
     if (this.#over) return;
     this.#over = true;
-    this.#deadline?.[Symbol.dispose]();
     const session = this.#stream.session;
     const gone = session === undefined || session.destroyed || session.socket.destroyed;
     this.#release(
@@ -306,10 +328,6 @@ function compresses(
   return String(incoming["grpc-accept-encoding"] ?? "")
     .split(",")
     .some((encoding) => encoding.trim() === ENCODING);
-}
-
-function supported(encoding: string | undefined): boolean {
-  return encoding === undefined || encoding === ENCODING || encoding === "identity";
 }
 
 function unknownEncoding(encoding: string): ConnectError {

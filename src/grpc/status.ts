@@ -8,6 +8,18 @@ import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { addHeaders, toHeaders } from "./metadata.ts";
 
+/** Peers take 64 KiB of headers in all: what is longer would cost the call its status. */
+const MESSAGE_MAX_CHARS = 24 * 1024;
+const DETAILS_MAX_CHARS = 24 * 1024;
+
+/** A message whose percent-encoded form fits; one that does not ends with its length. */
+function cut(message: string): string {
+  if (encodeMessage(message).length <= MESSAGE_MAX_CHARS) return message;
+  // Nine characters of percent-encoding for one of text are the most there can be.
+  const kept = message.slice(0, Math.floor(MESSAGE_MAX_CHARS / 9) - 64);
+  return `${kept} … (cut; ${message.length} characters)`;
+}
+
 /** The trailers that end a call: its status, then the metadata. */
 export function statusTrailers(
   error: ConnectError | undefined,
@@ -18,11 +30,16 @@ export function statusTrailers(
     addHeaders(outgoing, trailers);
     return outgoing;
   }
+  const message = cut(error.rawMessage);
   const outgoing: OutgoingHttpHeaders = {
     "grpc-status": String(error.code),
-    "grpc-message": encodeMessage(error.rawMessage),
+    "grpc-message": encodeMessage(message),
   };
-  if (error.details.length > 0) outgoing["grpc-status-details-bin"] = encodeDetails(error);
+  if (error.details.length > 0) {
+    const details = encodeDetails(error, message);
+    // A status without details beats details that take the status with them.
+    if (details.length <= DETAILS_MAX_CHARS) outgoing["grpc-status-details-bin"] = details;
+  }
   // An error that came from another server brings its details along, not that server's headers.
   if (!error.isWireError) addHeaders(outgoing, error.metadata);
   addHeaders(outgoing, trailers);
@@ -89,10 +106,10 @@ function decodeMessage(message: string): string {
 // google.rpc.Status { int32 code = 1; string message = 2; repeated google.protobuf.Any details = 3; }
 // google.protobuf.Any { string type_url = 1; bytes value = 2; }
 
-function encodeDetails(error: ConnectError): string {
+function encodeDetails(error: ConnectError, message: string): string {
   const status = new BinaryWriter();
   status.tag(1, WireType.Varint).int32(error.code);
-  status.tag(2, WireType.LengthDelimited).string(error.rawMessage.toWellFormed());
+  status.tag(2, WireType.LengthDelimited).string(message.toWellFormed());
   for (const detail of error.details) {
     const [type, value] =
       "desc" in detail

@@ -20,15 +20,16 @@ import {
 } from "@connectrpc/connect";
 import { compressRequests } from "../call-options.ts";
 import { asFailure, failure } from "../failure.ts";
-import { one, pause } from "../flow.ts";
+import { map, one, pause } from "../flow.ts";
 import { version } from "../version.ts";
 import { parseTarget } from "./address.ts";
 import { ClientCall, type Deadline } from "./client-call.ts";
 import { ENCODING } from "./compression.ts";
 import type { ClientTls } from "./connection.ts";
 import { Connections } from "./connections.ts";
-import { intercept, linkedSignal } from "./intercept.ts";
+import { intercept, intercepted } from "./intercept.ts";
 import type { KeepaliveOptions } from "./keepalive.ts";
+import { checkPositive, limitsOf } from "./limits.ts";
 import { addHeaders } from "./metadata.ts";
 import { isIdempotent, Retries } from "./retry.ts";
 
@@ -63,8 +64,6 @@ export interface ClosableTransport extends Transport, AsyncDisposable {
   close(): Promise<void>;
 }
 
-const MiB = 1024 * 1024;
-
 const USER_AGENT = `hawser/${version}`;
 
 /**
@@ -74,15 +73,10 @@ const USER_AGENT = `hawser/${version}`;
  */
 export function createTransport(options: TransportOptions): ClosableTransport {
   const target = parseTarget(options.baseUrl);
-  const connections = new Connections(target, {
-    tls: options.tls,
-    connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
-    keepalive: options.keepalive,
-  });
-  const limits = {
-    readMaxBytes: options.readMaxBytes ?? 4 * MiB,
-    writeMaxBytes: options.writeMaxBytes ?? 4 * MiB,
-  };
+  const { tls, keepalive, connectTimeoutMs = 10_000 } = options;
+  checkPositive({ connectTimeoutMs });
+  const connections = new Connections(target, { tls, connectTimeoutMs, keepalive });
+  const limits = limitsOf(options);
   const interceptors = options.interceptors ?? [];
   const origin = `${target.tls ? "https" : "http"}://${target.authority}`;
   const retries = new Retries();
@@ -96,6 +90,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     header: Headers | undefined,
     requests: AsyncIterable<MessageInitShape<I>>,
     contextValues: ContextValues | undefined,
+    previousAttempts = 0,
   ): ClientCall<I, O> {
     const gzip = contextValues?.get(compressRequests) ?? sendsGzip;
     const headers: Record<string, string> = {
@@ -108,6 +103,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       "grpc-accept-encoding": options.acceptCompression === false ? "identity" : ENCODING,
     };
     if (gzip) headers["grpc-encoding"] = ENCODING;
+    if (previousAttempts > 0) headers["grpc-previous-rpc-attempts"] = String(previousAttempts);
     addHeaders(headers, header);
     headers["user-agent"] ??= USER_AGENT;
     return new ClientCall({
@@ -130,19 +126,18 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     header: Headers | undefined,
     message: MessageInitShape<I>,
     values: ContextValues | undefined,
-    timeoutMs: number | undefined,
+    deadline: Deadline | undefined,
   ): Promise<{ call: ClientCall<I, O>; response: MessageShape<O> }> {
-    const deadline = deadlineOf(timeoutMs);
     const endsAt = deadline?.endsAt ?? Number.POSITIVE_INFINITY;
     for (let attempts = 1; ; attempts++) {
-      const call = start(method, signal, deadline, header, one(message), values);
+      const call = start(method, signal, deadline, header, one(message), values, attempts - 1);
       try {
         const response = await only(call);
         retries.succeeded();
         return { call, response };
       } catch (error) {
-        if (!isIdempotent(method) || !call.reached) throw error;
         const waitMs = retries.failed(asFailure(error), attempts);
+        if (!isIdempotent(method) || !call.reached || call.committed) throw error;
         if (waitMs === undefined || performance.now() + waitMs >= endsAt) throw error;
         await pause(waitMs, signal);
         if (signal?.aborted) throw error;
@@ -183,13 +178,14 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       input: MessageInitShape<I>,
       contextValues?: ContextValues,
     ): Promise<UnaryResponse<I, O>> {
+      const deadline = deadlineOf(timeoutMs);
       const send = async (
         signal: AbortSignal | undefined,
         header: Headers | undefined,
         message: MessageInitShape<I>,
         values: ContextValues | undefined,
       ): Promise<UnaryResponse<I, O>> => {
-        const { call, response } = await single(method, signal, header, message, values, timeoutMs);
+        const { call, response } = await single(method, signal, header, message, values, deadline);
         return {
           stream: false,
           service: method.parent,
@@ -202,7 +198,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       if (interceptors.length === 0) {
         return await send(signal, header && new Headers(header), input, contextValues);
       }
-      const linked = linkedSignal(signal);
+      const linked = intercepted(signal, deadline);
       const next = intercept(
         (request: UnaryRequest<I, O>) =>
           send(
@@ -214,13 +210,15 @@ export function createTransport(options: TransportOptions): ClosableTransport {
         interceptors,
       );
       try {
-        return await next({
-          ...requestCommon(method, header, contextValues),
-          stream: false,
-          method,
-          signal: linked.signal,
-          message: create(method.input, input),
-        });
+        return await linked.race(
+          next({
+            ...requestCommon(method, header, contextValues),
+            stream: false,
+            method,
+            signal: linked.signal,
+            message: create(method.input, input),
+          }),
+        );
       } finally {
         linked.over();
       }
@@ -234,13 +232,14 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       input: AsyncIterable<MessageInitShape<I>>,
       contextValues?: ContextValues,
     ): Promise<StreamResponse<I, O>> {
+      const deadline = deadlineOf(timeoutMs);
       const send = async (
         signal: AbortSignal | undefined,
         header: Headers | undefined,
         messages: AsyncIterable<MessageInitShape<I>>,
         values: ContextValues | undefined,
       ): Promise<StreamResponse<I, O>> => {
-        const call = start(method, signal, deadlineOf(timeoutMs), header, messages, values);
+        const call = start(method, signal, deadline, header, messages, values);
         await call.answered;
         return {
           stream: true,
@@ -258,7 +257,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       if (interceptors.length === 0) {
         return await send(signal, header && new Headers(header), input, contextValues);
       }
-      const linked = linkedSignal(signal);
+      const linked = intercepted(signal, deadline);
       const next = intercept(
         async (request: StreamRequest<I, O>): Promise<StreamResponse<I, O>> => {
           const { header, contextValues } = request;
@@ -269,13 +268,16 @@ export function createTransport(options: TransportOptions): ClosableTransport {
         interceptors,
       );
       try {
-        return await next({
-          ...requestCommon(method, header, contextValues),
-          stream: true,
-          method,
-          signal: linked.signal,
-          message: whole(method.input, input),
-        });
+        return await linked.race(
+          next({
+            ...requestCommon(method, header, contextValues),
+            stream: true,
+            method,
+            signal: linked.signal,
+            // Complete, also where the caller gave a part of the fields.
+            message: map(input, (message) => create(method.input, message)),
+          }),
+        );
       } catch (error) {
         linked.over(error);
         throw error;
@@ -297,14 +299,6 @@ async function only<I extends DescMessage, O extends DescMessage>(
   await call.responses.return();
   const got = first.done === true ? "no response" : "more than one response";
   throw failure(Code.Unimplemented, `protocol error: a unary call got ${got}; it has just one`);
-}
-
-/** Messages as interceptors see them: complete, also where the caller gave a part of the fields. */
-async function* whole<Desc extends DescMessage>(
-  desc: Desc,
-  messages: AsyncIterable<MessageInitShape<Desc>>,
-): AsyncGenerator<MessageShape<Desc>> {
-  for await (const message of messages) yield create(desc, message);
 }
 
 async function* withEnd<T>(messages: AsyncIterable<T>, over: () => void): AsyncGenerator<T> {

@@ -4,15 +4,12 @@ import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import { after } from "../flow.ts";
 import { createGrpcHandler, type GrpcHandler, type Route } from "../grpc/handler.ts";
+import { CONNECTION_WINDOW_BYTES, SESSION_MEMORY_MB, STREAM_WINDOW_BYTES } from "../grpc/limits.ts";
 import { listen } from "./listen.ts";
 import { createListener, type Listener } from "./listener.ts";
 import { type Address, type ListenOptions, type ServerOptions, withDefaults } from "./options.ts";
 import { pathOf, type Registered, register } from "./routes.ts";
 import { createStockHandler, type NodeHandler } from "./stock.ts";
-
-/** What one stream may send before its handler reads, and what one connection may have in flight. */
-const STREAM_WINDOW_BYTES = 256 * 1024;
-const CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024;
 
 /** How long clients may take to read the end of their calls, once a closing server has ended them. */
 const LAST_WORDS_MS = 1000;
@@ -55,6 +52,7 @@ class HawserServer implements Server {
   readonly #http2: http2.Http2Server;
   readonly #sessions = new Set<http2.ServerHttp2Session>();
   readonly #shutdown = new AbortController();
+  #listening = false;
   #stockCalls = 0;
   #idle: (() => void) | undefined;
   #closing: Promise<void> | undefined;
@@ -73,7 +71,7 @@ class HawserServer implements Server {
         maxConcurrentStreams: set.maxConcurrentStreams,
         enablePush: false,
       },
-      maxSessionMemory: 256,
+      maxSessionMemory: SESSION_MEMORY_MB,
       // Streaming clients cancel often, and lawfully; a rapid reset is thousands a second.
       streamResetBurst: 10_000,
       streamResetRate: 1000,
@@ -107,7 +105,16 @@ class HawserServer implements Server {
     if (this.#closing !== undefined) {
       throw failure(Code.FailedPrecondition, "this server was closed: create another");
     }
-    return await listen(this.#listener.server, options);
+    if (this.#listening) {
+      throw failure(Code.FailedPrecondition, "this server listens already: close it first");
+    }
+    this.#listening = true;
+    try {
+      return await listen(this.#listener.server, options);
+    } catch (error) {
+      this.#listening = false;
+      throw error;
+    }
   }
 
   close({ graceMs = 10_000 }: { graceMs?: number } = {}): Promise<void> {
@@ -174,7 +181,9 @@ class HawserServer implements Server {
   ): void {
     stream.on("error", () => {});
     const request = new http2.Http2ServerRequest(stream, headers, {}, rawHeaders);
-    this.#serveStock(request, new http2.Http2ServerResponse(stream));
+    const response = new http2.Http2ServerResponse(stream);
+    if (headers.expect === "100-continue") response.writeContinue();
+    this.#serveStock(request, response);
   }
 
   #serveStock(...[request, response]: Parameters<NodeHandler>): void {

@@ -7,9 +7,6 @@ import { type Address, DEFAULT_PORT, type ListenOptions } from "./options.ts";
 
 /** Makes `server` listen; the errors name the address and the remedy. */
 export async function listen(server: net.Server, options: ListenOptions): Promise<Address> {
-  if (server.listening) {
-    throw failure(Code.FailedPrecondition, "this server listens already: close it first");
-  }
   if (options.path !== undefined) return await listenOnPath(server, options.path);
   const { host = "127.0.0.1", port = DEFAULT_PORT } = options;
   if (!Number.isInteger(port) || port < 0 || port > 65_535) {
@@ -35,10 +32,16 @@ async function listenOnPath(server: net.Server, path: string): Promise<Address> 
 }
 
 async function bind(server: net.Server, at: net.ListenOptions, shown: string): Promise<void> {
-  server.listen(at);
+  const closed = new AbortController();
+  const onClose = () => closed.abort();
+  server.once("close", onClose);
   try {
-    await once(server, "listening");
+    server.listen(at);
+    await once(server, "listening", { signal: closed.signal });
   } catch (error) {
+    if (closed.signal.aborted) {
+      throw failure(Code.FailedPrecondition, "the server was closed while it began to listen");
+    }
     const reason = systemReason(error);
     if (reason === "EADDRINUSE") {
       throw failure(
@@ -48,6 +51,8 @@ async function bind(server: net.Server, at: net.ListenOptions, shown: string): P
       );
     }
     throw failure(Code.InvalidArgument, `cannot listen on ${shown} (${reason})`, error);
+  } finally {
+    server.off("close", onClose);
   }
 }
 

@@ -1,5 +1,6 @@
 import * as net from "node:net";
 import * as tls from "node:tls";
+import { after } from "../flow.ts";
 import type { TlsOptions } from "./options.ts";
 
 /** The first bytes of HTTP/2 (RFC 9113, 3.4). No method of HTTP/1 starts like it. */
@@ -61,10 +62,9 @@ export function createListener(
 
 function sniff(socket: net.Socket, timeoutMs: number, protocols: Protocols): void {
   let seen: Buffer = Buffer.alloc(0);
-  const timer = setTimeout(() => socket.destroy(), timeoutMs);
-  timer.unref();
+  const timer = after(timeoutMs, () => socket.destroy());
   const stop = () => {
-    clearTimeout(timer);
+    timer[Symbol.dispose]();
     socket.off("readable", read);
     socket.off("error", stop);
     socket.off("close", stop);

@@ -1,4 +1,5 @@
 import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
+import { checkPositive, limitsOf } from "../grpc/limits.ts";
 
 /** Where a server's own messages go. `console` is one. */
 export interface Logger {
@@ -21,7 +22,7 @@ export interface TlsOptions {
 export interface ServerOptions {
   /** Registers services, as with Connect: `(router) => router.service(Greeter, { … })`. Runs once. */
   routes: (router: ConnectRouter) => void;
-  /** Around every call of every protocol; the first is the outermost. */
+  /** Around every call of every protocol; the first is the outermost. A route's own replace them, as with Connect. */
   interceptors?: Interceptor[];
   /** Default: `console`. */
   logger?: Logger;
@@ -33,7 +34,8 @@ export interface ServerOptions {
   writeMaxBytes?: number;
   /**
    * "gzip": responses are compressed for every client that accepts it;
-   * "identity": for none. Default: for clients that send gzip themselves.
+   * "identity": for none. Default: over gRPC for clients that send gzip
+   * themselves, over Connect and gRPC-Web for all that accept it.
    */
   sendCompression?: "gzip" | "identity";
   /** Smaller responses are not compressed. Default: 1024. */
@@ -73,25 +75,18 @@ export interface Address {
 
 export const DEFAULT_PORT = 50051;
 
-const MiB = 1024 * 1024;
-
 /** The options with their defaults; throws a RangeError that names the option where one is absurd. */
 export function withDefaults(options: ServerOptions) {
   const checked = {
-    readMaxBytes: options.readMaxBytes ?? 4 * MiB,
-    writeMaxBytes: options.writeMaxBytes ?? 4 * MiB,
-    compressMinBytes: options.compressMinBytes ?? 1024,
     maxTimeoutMs: options.maxTimeoutMs ?? Number.MAX_SAFE_INTEGER,
     maxConcurrentStreams: options.maxConcurrentStreams ?? 1000,
     prefaceTimeoutMs: options.prefaceTimeoutMs ?? 10_000,
   };
-  for (const [name, value] of Object.entries(checked)) {
-    if (!Number.isFinite(value) || value < 0 || (name.startsWith("max") && value < 1)) {
-      throw new RangeError(`createServer: ${name} is ${value}; it must be a number above zero`);
-    }
-  }
+  checkPositive(checked);
   return {
     ...checked,
+    ...limitsOf(options),
+    compressMinBytes: options.compressMinBytes ?? 1024,
     sendCompression: options.sendCompression,
     interceptors: options.interceptors ?? [],
     logger: options.logger ?? (console as Logger),

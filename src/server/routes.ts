@@ -1,8 +1,10 @@
 import {
   type ConnectRouter,
+  type ConnectRouterOptions,
   createConnectRouter,
   createMethodImplSpec,
   createServiceImplSpec,
+  type Interceptor,
   type MethodImplSpec,
 } from "@connectrpc/connect";
 
@@ -13,8 +15,8 @@ export type RouteOptions = Parameters<ConnectRouter["service"]>[2];
 export interface Registered {
   /** Each method with its handler. */
   readonly methods: { spec: MethodImplSpec; options: RouteOptions }[];
-  /** Registers the same again on a router of Connect's. */
-  replay(router: ConnectRouter): void;
+  /** Registers the same again on a router of Connect's, with an interceptor around each route that has its own. */
+  replay(router: ConnectRouter, around: Interceptor): void;
 }
 
 /**
@@ -23,28 +25,39 @@ export interface Registered {
  */
 export function register(routes: (router: ConnectRouter) => void): Registered {
   const methods: Registered["methods"] = [];
-  const replays: ((router: ConnectRouter) => void)[] = [];
+  const replays: ((router: ConnectRouter, around: Interceptor) => void)[] = [];
+  const add = (spec: MethodImplSpec, options: RouteOptions) => {
+    const { grpc } = (options ?? {}) as ConnectRouterOptions;
+    if (grpc !== false) methods.push({ spec, options });
+  };
   const router: ConnectRouter = {
     handlers: createConnectRouter().handlers,
     service(service, implementation, options) {
       const { methods: specs } = createServiceImplSpec(service, implementation);
-      for (const spec of Object.values(specs)) methods.push({ spec, options });
-      replays.push((router) => router.service(service, implementation, options));
+      for (const spec of Object.values(specs)) add(spec, options);
+      replays.push((router, around) =>
+        router.service(service, implementation, within(around, options)),
+      );
       return router;
     },
     rpc(method, implementation, options) {
-      methods.push({ spec: createMethodImplSpec(method, implementation), options });
-      replays.push((router) => router.rpc(method, implementation, options));
+      add(createMethodImplSpec(method, implementation), options);
+      replays.push((router, around) => router.rpc(method, implementation, within(around, options)));
       return router;
     },
   };
   routes(router);
   return {
     methods,
-    replay(router) {
-      for (const replay of replays) replay(router);
+    replay(router, around) {
+      for (const replay of replays) replay(router, around);
     },
   };
+}
+
+function within(around: Interceptor, options: RouteOptions): RouteOptions {
+  if (options?.interceptors === undefined) return options;
+  return { ...options, interceptors: [around, ...options.interceptors] };
 }
 
 /** The path of a method on the wire. */

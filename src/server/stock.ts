@@ -13,17 +13,20 @@ import type { withDefaults } from "./options.ts";
 export type NodeHandler = ReturnType<typeof connectNodeAdapter>;
 
 export function createStockHandler(
-  routes: (router: ConnectRouter) => void,
+  routes: (router: ConnectRouter, around: Interceptor) => void,
   options: ReturnType<typeof withDefaults>,
   shutdownSignal: AbortSignal,
   onHandlerError: (error: unknown, path: string) => void,
 ): NodeHandler {
+  const reporter = reportErrors(onHandlerError);
   const handle = connectNodeAdapter({
-    routes,
-    interceptors: [reportErrors(onHandlerError), ...options.interceptors],
+    routes: (router) => routes(router, reporter),
+    interceptors: [reporter, ...options.interceptors],
     readMaxBytes: options.readMaxBytes,
     writeMaxBytes: options.writeMaxBytes,
-    compressMinBytes: options.compressMinBytes,
+    // The adapter has no switch for it; no response is so long.
+    compressMinBytes:
+      options.sendCompression === "identity" ? Number.MAX_SAFE_INTEGER : options.compressMinBytes,
     acceptCompression: [compressionGzip],
     maxTimeoutMs: options.maxTimeoutMs,
     shutdownSignal,

@@ -1,0 +1,45 @@
+import type { IncomingHttpHeaders, IncomingHttpStatusHeader } from "node:http2";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { failure } from "../failure.ts";
+import { isSupported } from "./compression.ts";
+import { isGrpc } from "./metadata.ts";
+import { codeFromHttp, readStatus } from "./status.ts";
+
+/**
+ * What is wrong with response headers, or the error that they bring.
+ *
+ * @param ended whether they are all there is: a response of trailers only
+ * @param from who sent them
+ */
+export function checkResponse(
+  headers: IncomingHttpHeaders & IncomingHttpStatusHeader,
+  ended: boolean,
+  from: string,
+): ConnectError | undefined {
+  // Only a response without anything else has its status here; else the trailers have it.
+  const status = ended ? readStatus(headers) : undefined;
+  if (status instanceof ConnectError) return status;
+  const http = headers[":status"];
+  if (http !== 200) {
+    return failure(
+      codeFromHttp(http ?? 0),
+      `HTTP status ${http} from ${from}, without a gRPC status`,
+    );
+  }
+  if (!isGrpc(headers["content-type"])) {
+    const contentType = String(headers["content-type"] ?? "");
+    const grpc = contentType.startsWith("application/grpc");
+    return failure(
+      grpc ? Code.Internal : Code.Unknown,
+      `content-type "${contentType}" from ${from} is not gRPC with protobuf: is it a gRPC server?`,
+    );
+  }
+  const encoding = headers["grpc-encoding"];
+  if (!isSupported(encoding)) {
+    return failure(Code.Internal, `grpc-encoding "${encoding}" from ${from} was not asked for`);
+  }
+  if (ended && status === undefined) {
+    return failure(Code.Internal, `${from} ended the call without a gRPC status`);
+  }
+  return undefined;
+}
