@@ -1,7 +1,10 @@
 /** Rounds: every peer does the same row right after the other, and the order turns. */
 import type { Measured } from "./child.ts";
-import { type Cell, idleJob, nameOf, type Peer, type Role } from "./plan.ts";
+import { type Cell, idleJob, jobOf, nameOf, type Peer, type Role } from "./plan.ts";
 import type { World } from "./world.ts";
+
+/** What a process does before its idle streams are weighed. */
+const working: Cell = { workload: "pipelined", streams: 100, size: 15 };
 
 /** One row, measured once with each peer. */
 export type Round = ReadonlyMap<Peer, Measured>;
@@ -75,8 +78,9 @@ function median(values: readonly number[]): number {
 }
 
 /**
- * Resident bytes per idle stream of a fresh process: with all streams open, less what it took
- * after a first few had come and gone (code compiled, pools filled).
+ * Resident bytes per idle stream: with all streams open, less what the process took after a
+ * second of load. That brings what grows with work and not with streams (compiled code, pools,
+ * the young generation) to its size before it is counted.
  */
 export async function idleBytes(
   world: World,
@@ -87,6 +91,7 @@ export async function idleBytes(
   await using server = await world.startServer(role === "server" ? peer : world.target);
   await using client = await (role === "server" ? world.startLoad() : world.startClient(peer));
   const underTest = role === "server" ? server : client;
+  await client.measure(jobOf(working, server.address, 0, 1000), underTest);
   await client.idle(idleJob(server.address, 200), async () => {});
   const before = await underTest.rssBytes();
   const after = await client.idle(idleJob(server.address, streams), () => underTest.rssBytes());

@@ -100,8 +100,8 @@ ${server}
 ${client}
 ## Idle streams
 
-Resident memory per open stream, at ${whole(idleStreams)} streams over ${idleConnections} connections that have each exchanged one message, after a
-garbage collection, in KiB:
+Resident memory per open stream, at ${whole(idleStreams)} streams over ${idleConnections} connections that have each exchanged one message, over
+what the process took after a second of load; both after a garbage collection, in KiB:
 
 ${table(
   ["", ...world.peers],
@@ -131,10 +131,8 @@ function table(head: string[], rows: string[][]): string {
 }
 
 function windows(): string {
-  const pipelined = cells.filter(({ workload }) => workload === "pipelined");
-  return pipelined
-    .map((cell) => `${windowOf(cell)} for ${cell.streams} × ${cell.size} B`)
-    .join(", ");
+  const on = (streams: number, size: number) => windowOf({ workload: "pipelined", streams, size });
+  return `${on(1, 15)} on a stream by itself, ${on(100, 15)} on each of 100, ${on(1, 65_536)} where they have 64 KiB`;
 }
 
 function latency(rounds: readonly Round[], peer: Peer): string {

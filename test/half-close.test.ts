@@ -1,8 +1,11 @@
+import { once } from "node:events";
+import { createServer } from "node:http2";
 import { expect, test } from "vitest";
-import { Code, ConnectError } from "../src/index.ts";
+import { Greeter } from "../gen/example/greeter_pb.js";
+import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
 import type { HandlerContext } from "../src/server.ts";
 import { census } from "./support/census.ts";
-import { aborted, gate, stillAt, until } from "./support/gate.ts";
+import { aborted, gate, settles, stillAt, until } from "./support/gate.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { start } from "./support/world.ts";
 
@@ -181,6 +184,28 @@ test("the handler throws first: the loop throws, sends reject with the same, no 
   await noStreams();
 });
 
+test("a server that ends the call and keeps its stream: the client frees it", async () => {
+  const server = createServer();
+  server.on("stream", (stream) => {
+    stream.on("error", () => {}).resume();
+    stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
+    stream.respond({ "content-type": "application/grpc" }, { waitForTrailers: true });
+    stream.end();
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  await using transport = createTransport({ baseUrl: `http://127.0.0.1:${port}` });
+  for (let n = 0; n < 5; n++) {
+    const chat = createClient(Greeter, transport).chat();
+    void chat.send({});
+    expect(await all(chat)).toEqual([]);
+  }
+  await noStreams();
+  await transport.close();
+  server.close();
+});
+
 test("a client-streaming handler that answers early: finish gives the answer, send rejects, no stream is left", async () => {
   await using world = await start({
     greeter: { collect: async (requests) => ({ count: (await next(requests)) ? 1 : 0 }) },
@@ -263,13 +288,19 @@ test("the handler ends first while others fill the connection: every such call e
   for (const failed of flood) expect((await failed).code).toBe(Code.Canceled);
 });
 
-/** A handler that says much at once and adds trailers. */
+/** A handler that says more at once than a client that does not read takes in, and adds trailers. */
 const talker = {
   async *chat(_requests: unknown, { responseTrailer }: HandlerContext) {
-    for (let n = 0; n < 1_000; n++) yield { reply: `${n} ${"=".repeat(20)}` };
+    for (let n = 0; n < 1_000; n++) yield { reply: `${n} ${"=".repeat(200)}` };
     responseTrailer.set("x-said", "1000");
   },
 };
+
+/** The server has let go, and the client has had time to hear of it; its socket may wait for the reader. */
+async function connectionEnds(): Promise<void> {
+  await until("the server has closed it", () => census.serverSockets === 0);
+  await settles(() => census.clientSockets === 0, 100);
+}
 
 test("a slow reader gets every message and then the trailers", async () => {
   await using world = await start({ greeter: talker });
@@ -285,7 +316,18 @@ test("a slow reader gets every message and then the trailers, when the server cl
   const chat = world.greeter.chat();
   expect((await next(chat))?.reply).toMatch(/^0 /);
   await world.server.close();
-  await until("the connection is closed", () => census.clientSockets === 0);
+  await connectionEnds();
+  expect(await all(chat)).toHaveLength(999);
+  expect((await chat.trailers).get("x-said")).toBe("1000");
+});
+
+test("a slow reader gets every message and then the trailers, when the connection was reset right after", async () => {
+  await using world = await start({ greeter: talker, linked: true });
+  const chat = world.greeter.chat();
+  expect((await next(chat))?.reply).toMatch(/^0 /);
+  await stillAt(() => world.link.down.delivered);
+  world.link.cut("rst");
+  await until("both sides let go", () => census.sessions.length === 0);
   expect(await all(chat)).toHaveLength(999);
   expect((await chat.trailers).get("x-said")).toBe("1000");
 });
@@ -302,7 +344,7 @@ test("a slow reader gets every message and then the error, when the server close
   const chat = world.greeter.chat();
   expect((await next(chat))?.reply).toMatch(/^0 /);
   await world.server.close();
-  await until("the connection is closed", () => census.clientSockets === 0);
+  await connectionEnds();
   for (let n = 1; n < 1_000; n++) expect((await next(chat))?.reply).toMatch(new RegExp(`^${n} `));
   expect((await failureOf(chat)).code).toBe(Code.DataLoss);
 });

@@ -127,12 +127,20 @@ test("response headers leave while the handler waits for its second request", as
   expect(await all(chat)).toMatchObject([{ reply: "2" }]);
 });
 
-test("response headers of a client-streaming call leave while the handler waits for its second request", async () => {
-  await using world = await start();
+test("a client-streaming handler may set response headers until it answers", async () => {
+  await using world = await start({
+    greeter: {
+      async collect(requests, { responseHeader }) {
+        const { length } = await all(requests);
+        responseHeader.set("x-count", `${length}`);
+        return { count: length };
+      },
+    },
+  });
   const sink = world.greeter.collect();
-  await sink.send({ content: "x" });
-  await sink.headers;
-  expect(await sink.finish()).toMatchObject({ count: 1 });
+  for (let n = 0; n < 3; n++) await sink.send({});
+  await sink.finish();
+  expect((await sink.headers).get("x-count")).toBe("3");
 });
 
 test("response headers leave at sendHeaders, once", async () => {
@@ -152,6 +160,12 @@ test("response headers leave at sendHeaders, once", async () => {
         await end.opened;
         yield {};
       },
+      async collect(_requests, context) {
+        context.responseHeader.set("x-early", "yes");
+        sendHeaders(context);
+        await end.opened;
+        return {};
+      },
     },
   });
   const chat = world.greeter.chat();
@@ -159,7 +173,10 @@ test("response headers leave at sendHeaders, once", async () => {
   const headers = gate<Headers>();
   const push = world.greeter.subscribe({}, { onHeader: headers.open });
   expect((await headers.opened).get("x-early")).toBe("yes");
+  const sink = world.greeter.collect();
+  expect((await sink.headers).get("x-early")).toBe("yes");
   end.open();
+  await sink.finish();
   expect(await all(push)).toHaveLength(1);
   expect(await all(chat)).toHaveLength(1);
 });

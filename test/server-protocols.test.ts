@@ -16,6 +16,7 @@ import { describe, expect, test } from "vitest";
 import { Greeter, MessageRequestSchema } from "../gen/example/greeter_pb.js";
 import { greeter } from "../src/example/greeter.ts";
 import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
+import { census } from "./support/census.ts";
 import { gate, until } from "./support/gate.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { certs } from "./support/tls.ts";
@@ -170,17 +171,15 @@ describe.each(Object.entries(protocols))("%s", (_, transportTo) => {
   });
 });
 
-test("a stock client's cancel is no half-close: the handler's requests throw", async () => {
+test("a stock client's cancel ends the handler, whose signal aborts", async () => {
   const ended = gate<unknown>();
   await using world = await start({
     greeter: {
-      async *chat(requests) {
-        try {
-          for await (const { content } of requests) yield { reply: content };
-          ended.open("they ended cleanly");
-        } catch (error) {
-          ended.open(error);
-        }
+      async *chat(requests, { signal }) {
+        // Clients on node:http2 half-close before they reset, so the loop alone cannot tell.
+        signal.addEventListener("abort", () => ended.open(signal.reason));
+        for await (const { content } of requests) yield { reply: content };
+        await new Promise((gone) => signal.addEventListener("abort", gone));
       },
     },
   });
@@ -195,6 +194,24 @@ test("a stock client's cancel is no half-close: the handler's requests throw", a
   controller.abort();
   expect(await next(replies).catch(StockError.from)).toMatchObject({ code: Code.Canceled });
   expect(await ended.opened).toMatchObject({ code: Code.Canceled });
+  await world.server.close();
+});
+
+test("a handler that ends first frees its stream, also for a stock client, which would keep it", async () => {
+  await using world = await start({
+    greeter: {
+      async *chat(requests) {
+        yield { reply: (await next(requests))?.content };
+      },
+    },
+  });
+  const stock = createStockClient(Greeter, createGrpcTransport({ baseUrl: world.url }));
+  async function* requests() {
+    yield { content: "x" };
+    yield await new Promise<never>(() => {});
+  }
+  for (let n = 0; n < 5; n++) expect(await all(stock.chat(requests()))).toHaveLength(1);
+  await until("no stream is open", () => census.clientStreams + census.serverStreams === 0);
   await world.server.close();
 });
 

@@ -89,7 +89,8 @@ test.each(["fin", "rst"] as const)(
     // Each time a little later, and always behind the handshake: what fails to connect is not tried again at once.
     for (let cut = 1; !over; cut++) {
       const from = link.down.delivered;
-      await until("it has got further", () => over || link.down.delivered > from + 200 * cut);
+      const further = () => over || link.down.delivered > from + 200 * cut;
+      await until("it has got further", further, 25_000);
       link.cut(kind);
     }
     const endings = await client;

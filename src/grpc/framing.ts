@@ -13,6 +13,9 @@ export const PREFIX_BYTES = 5;
 /** What a partly received message gets at first; it grows with what arrives, not with what is announced. */
 const FIRST_ALLOCATION_BYTES = 16 * 1024;
 
+/** Few steps to a large message, and never more room than so many times what came. */
+const GROWTH = 8;
+
 /** One message as it stood on the wire: `bytes` from `start` up to `end`. Nothing is copied. */
 export interface Frame {
   readonly flags: number;
@@ -102,7 +105,7 @@ export class FrameReader {
     const needed = this.#bodyBytes + take;
     if (needed > body.length) {
       const larger = Buffer.allocUnsafe(
-        Math.min(this.#bodyLength, Math.max(needed, body.length * 2)),
+        Math.min(this.#bodyLength, Math.max(needed, body.length * GROWTH)),
       );
       larger.set(body.subarray(0, this.#bodyBytes));
       this.#body = body = larger;
