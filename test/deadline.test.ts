@@ -156,7 +156,7 @@ async function* onceThenSilence() {
 
 test("after its deadline a call is over: the loop has thrown, and sends reject with the same", async () => {
   await using world = await start();
-  const chat = world.greeter.chat({ timeoutMs: 100 });
+  const chat = world.greeter.chat({ timeoutMs: 500 });
   await chat.send({ content: "x" });
   expect(await next(chat)).toMatchObject({ reply: "Received: x" });
   const error = await failureOf(chat);
@@ -179,7 +179,7 @@ test("a deadline ends a call whose client does not read and whose handler yields
       },
     },
   });
-  const chat = world.greeter.chat({ timeoutMs: 250 });
+  const chat = world.greeter.chat({ timeoutMs: 500 });
   await next(chat);
   await finished.opened;
   expect((await failureOf(chat)).code).toBe(Code.DeadlineExceeded);

@@ -84,3 +84,21 @@ test("one client that sends and does not read, among 100 streams, does not slow 
   stalled.cancel();
   expect((await failureOf(sending)).code).toBe(Code.Canceled);
 });
+
+test("100 chats that fill the connection both ways do not wait for each other", async () => {
+  await using world = await start();
+  const content = "x".repeat(65_536);
+  const chat = async () => {
+    const call = world.greeter.chat();
+    const sending = (async () => {
+      for (let n = 0; n < 30; n++) await call.send({ content });
+      call.closeSend();
+    })();
+    let replies = 0;
+    for await (const { reply } of call) if (reply.length > content.length) replies++;
+    await sending;
+    return replies;
+  };
+  const replies = await Promise.all(Array.from({ length: 100 }, chat));
+  expect(replies).toEqual(Array(100).fill(30));
+}, 30_000);

@@ -6,7 +6,11 @@ import { failure, systemReason } from "../failure.ts";
 import { after } from "../flow.ts";
 import { serverNameOf, type Target } from "./address.ts";
 import type { Keepalive } from "./keepalive.ts";
-import { CONNECTION_WINDOW_BYTES, SESSION_MEMORY_MB, STREAM_WINDOW_BYTES } from "./limits.ts";
+import {
+  CLIENT_CONNECTION_WINDOW_BYTES,
+  SESSION_MEMORY_MB,
+  STREAM_WINDOW_BYTES,
+} from "./limits.ts";
 
 /** TLS for a client: PEM texts, as node:tls takes them. */
 export interface ClientTls {
@@ -195,7 +199,7 @@ export async function connect(
       session.on("error", onError);
       session.once("remoteSettings", () => {
         settle();
-        (session as http2.ClientHttp2Session).setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+        (session as http2.ClientHttp2Session).setLocalWindowSize(CLIENT_CONNECTION_WINDOW_BYTES);
         resolve(new Connection(target, session!, socket, keepalive, onChange));
       });
     };

@@ -8,9 +8,16 @@ export interface Limits {
 
 const DEFAULT_MAX_BYTES = 4 * 1024 * 1024;
 
-/** What one stream may receive before it is read, and what one connection may have in flight. */
+/** What one stream may receive before it is read. */
 export const STREAM_WINDOW_BYTES = 256 * 1024;
-export const CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024;
+
+/**
+ * What one connection may have in flight to a client. To a server it stays at
+ * HTTP/2's 65 535: node:http2 reads nothing while a write of its own waits for
+ * the socket, so two Node peers that both fill the sockets' buffers would wait
+ * for each other for ever. What is in flight one way must always fit in there.
+ */
+export const CLIENT_CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024;
 
 /** How many bytes of messages wait for the reader of a call before the peer is told to wait. */
 export const INBOX_BYTES = 64 * 1024;

@@ -4,7 +4,7 @@ import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import { after } from "../flow.ts";
 import { createGrpcHandler, type GrpcHandler, type Route } from "../grpc/handler.ts";
-import { CONNECTION_WINDOW_BYTES, SESSION_MEMORY_MB, STREAM_WINDOW_BYTES } from "../grpc/limits.ts";
+import { SESSION_MEMORY_MB, STREAM_WINDOW_BYTES } from "../grpc/limits.ts";
 import { listen } from "./listen.ts";
 import { createListener, type Listener } from "./listener.ts";
 import { type Address, type ListenOptions, type ServerOptions, withDefaults } from "./options.ts";
@@ -170,7 +170,6 @@ class HawserServer implements Server {
       this.#sessions.delete(session);
     });
     session.on("error", () => {});
-    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     if (this.#closing !== undefined) drain(session);
   }
 
