@@ -269,7 +269,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     });
     stream.on("error", () => {});
     stream.on("close", () => {
-      if (current()) this.#closed(stream, connection);
+      if (current()) this.#closed(stream, connection, reader.partial);
     });
   }
 
@@ -313,10 +313,10 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
       : undefined;
   }
 
-  /** The stream is gone, and no status came. */
-  #closed(stream: ClientHttp2Stream, connection: Connection): void {
+  /** The stream is gone, before its end was read or without one. */
+  #closed(stream: ClientHttp2Stream, connection: Connection, cutOff: boolean): void {
     if (this.#status !== undefined) {
-      this.#finish(this.#status === "ok" ? undefined : this.#status, false);
+      this.#finish(this.#outcome(cutOff, connection), false);
       return;
     }
     const { deadline } = this.#init;

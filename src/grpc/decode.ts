@@ -34,9 +34,15 @@ export function decode<Desc extends DescMessage>(
     cursor.bytes = bytes;
     cursor.at = start;
     cursor.end = end;
-    if (decoder.read(cursor, message as unknown as Fields, 0)) return message;
+    cursor.depth = 0;
+    if (decoder.read(cursor, byName(message))) return message;
   }
   return fromBinary(desc, own(bytes, start, end));
+}
+
+/** A message as a record of its fields: its type knows each by name, and none by a name at run time. */
+function byName(message: object): Fields {
+  return message as Fields;
 }
 
 /** A part of the bytes, as a plain Uint8Array; a small part is copied, so that it does not hold on to the rest. */
@@ -50,9 +56,11 @@ interface Cursor {
   bytes: Uint8Array;
   at: number;
   end: number;
+  /** How many messages we are inside of. */
+  depth: number;
 }
 
-const cursor: Cursor = { bytes: new Uint8Array(), at: 0, end: 0 };
+const cursor: Cursor = { bytes: new Uint8Array(), at: 0, end: 0, depth: 0 };
 
 const DEEPEST = 100;
 
@@ -62,8 +70,8 @@ class Decoder {
   /** The same for tags of one byte, which most are. */
   readonly near: (Read | undefined)[] = new Array(128).fill(undefined);
 
-  read(cursor: Cursor, message: Fields, depth: number): boolean {
-    if (depth >= DEEPEST) return false;
+  read(cursor: Cursor, message: Fields): boolean {
+    if (cursor.depth >= DEEPEST) return false;
     while (cursor.at < cursor.end) {
       const first = cursor.bytes[cursor.at] as number;
       let read: Read | undefined;
@@ -152,23 +160,21 @@ function compileField(decoder: Decoder, field: DescField): void {
   }
 }
 
-let depth = 0;
-
 function readMessage(field: DescField, desc: DescMessage, child: Decoder): Read {
   const { localName, oneof, fieldKind } = field;
   /** The message to read into: one that is there already is merged with. */
   const target = (message: Fields): Fields => {
     if (fieldKind === "list") {
-      const item = create(desc) as unknown as Fields;
+      const item = byName(create(desc));
       (message[localName] as unknown[]).push(item);
       return item;
     }
     if (oneof !== undefined) {
       const group = message[oneof.localName] as { case?: string; value?: unknown };
       if (group.case === localName) return group.value as Fields;
-      const value = create(desc);
+      const value = byName(create(desc));
       message[oneof.localName] = { case: localName, value };
-      return value as unknown as Fields;
+      return value;
     }
     message[localName] ??= create(desc);
     return message[localName] as Fields;
@@ -178,9 +184,9 @@ function readMessage(field: DescField, desc: DescMessage, child: Decoder): Read 
     if (end === undefined) return false;
     const outer = cursor.end;
     cursor.end = end;
-    depth++;
-    const whole = child.read(cursor, target(message), depth);
-    depth--;
+    cursor.depth++;
+    const whole = child.read(cursor, target(message));
+    cursor.depth--;
     cursor.end = outer;
     return whole;
   };

@@ -30,10 +30,6 @@ export class Keepalive {
     this.#timeoutMs = options.timeoutMs ?? 20_000;
   }
 
-  get intervalMs(): number {
-    return this.#intervalMs;
-  }
-
   /** The server answered "too_many_pings": doubles the interval (gRPC A8). */
   slowDown(): void {
     this.#intervalMs *= 2;
