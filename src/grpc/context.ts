@@ -1,7 +1,6 @@
-import type { IncomingHttpHeaders } from "node:http2";
 import type { DescMethod } from "@bufbuild/protobuf";
 import { type ContextValues, createContextValues, type HandlerContext } from "@connectrpc/connect";
-import { toHeaders } from "./metadata.ts";
+import { rawToHeaders } from "./metadata.ts";
 
 const sendNow = Symbol("sendHeaders");
 
@@ -12,13 +11,18 @@ const sendNow = Symbol("sendHeaders");
  * are on their way, and for protocols other than gRPC.
  */
 export function sendHeaders(context: HandlerContext): void {
-  (context as Partial<CallContext>)[sendNow]?.();
+  (context as Partial<CallContext>)[sendNow]?.onHeadersNeeded();
+}
+
+/** Who sends the response headers of a call. */
+interface HeadersSender {
+  onHeadersNeeded(): void;
 }
 
 /** What a handler sees of its call, and what the call needs of it. */
 export interface CallContext extends HandlerContext {
   /** A property, so that a copy of the context has it too: interceptors get one. */
-  readonly [sendNow]: () => void;
+  readonly [sendNow]: HeadersSender;
   /** The response headers that the handler set, if it did. */
   readonly setHeaders: () => Headers | undefined;
   /** The trailers that the handler set, if it did. */
@@ -30,42 +34,44 @@ export interface CallContext extends HandlerContext {
 /**
  * The handler's view of a call. What few handlers look at (headers, signal,
  * values) is made when it is first looked at: an idle stream stays small.
+ *
+ * @param rawHeaders names and values in turn, as node:http2 gives them
  */
 export function createContext(
   method: DescMethod,
-  incoming: IncomingHttpHeaders,
+  rawHeaders: readonly string[],
   timeoutMs: number | undefined,
-  onSendHeaders: () => void,
+  sender: HeadersSender,
 ): CallContext {
-  return new Context(method, incoming, timeoutMs, onSendHeaders);
+  return new Context(method, rawHeaders, timeoutMs, sender);
 }
+
+const noTimeout = () => undefined;
 
 /** With its accessors on the prototype: closures of its own would be a tenth of an idle stream. */
 class Context implements CallContext {
   readonly method: DescMethod;
-  readonly #incoming: IncomingHttpHeaders;
-  readonly #endsAt: number | undefined;
+  readonly #rawHeaders: readonly string[];
   #requestHeader: Headers | undefined;
   #responseHeader: Headers | undefined;
   #responseTrailer: Headers | undefined;
   #values: ContextValues | undefined;
   #controller: AbortController | undefined;
   #aborted: { reason: unknown } | undefined;
-  readonly [sendNow]: () => void;
-  /** A function of its own, since handlers take it out of the context. */
-  readonly timeoutMs = () =>
-    this.#endsAt === undefined ? undefined : this.#endsAt - performance.now();
+  readonly [sendNow]: HeadersSender;
+  /** A function without `this`, since handlers take it out of the context. */
+  readonly timeoutMs: () => number | undefined;
 
   constructor(
     method: DescMethod,
-    incoming: IncomingHttpHeaders,
+    rawHeaders: readonly string[],
     timeoutMs: number | undefined,
-    onSendHeaders: () => void,
+    sender: HeadersSender,
   ) {
     this.method = method;
-    this.#incoming = incoming;
-    this[sendNow] = onSendHeaders;
-    this.#endsAt = timeoutMs === undefined ? undefined : performance.now() + timeoutMs;
+    this.#rawHeaders = rawHeaders;
+    this[sendNow] = sender;
+    this.timeoutMs = timeoutMs === undefined ? noTimeout : countdown(timeoutMs);
   }
 
   get service() {
@@ -81,13 +87,13 @@ class Context implements CallContext {
   }
 
   get url() {
-    const incoming = this.#incoming;
-    const scheme = incoming[":scheme"] ?? "http";
-    return `${scheme}://${incoming[":authority"] ?? incoming.host ?? "localhost"}${incoming[":path"]}`;
+    const scheme = this.#raw(":scheme") ?? "http";
+    const host = this.#raw(":authority") ?? this.#raw("host") ?? "localhost";
+    return `${scheme}://${host}${this.#raw(":path")}`;
   }
 
   get requestHeader() {
-    this.#requestHeader ??= toHeaders(this.#incoming);
+    this.#requestHeader ??= rawToHeaders(this.#rawHeaders);
     return this.#requestHeader;
   }
 
@@ -127,6 +133,16 @@ class Context implements CallContext {
     this.#aborted = { reason };
     this.#controller?.abort(reason);
   }
+
+  #raw(name: string): string | undefined {
+    const at = this.#rawHeaders.indexOf(name);
+    return at === -1 ? undefined : this.#rawHeaders[at + 1];
+  }
+}
+
+function countdown(timeoutMs: number): () => number {
+  const endsAt = performance.now() + timeoutMs;
+  return () => endsAt - performance.now();
 }
 
 /** A context whose parts are all its own, for interceptors: Connect gives the handler a copy. */

@@ -24,10 +24,15 @@ export interface Frame {
   readonly end: number;
 }
 
+/** Takes the frames that a FrameReader cuts. */
+export interface FrameReceiver {
+  onFrame(frame: Frame): void;
+}
+
 /** Cuts the chunks of an HTTP/2 stream into frames, wherever the chunks were split. */
 export class FrameReader {
   readonly #readMaxBytes: number;
-  readonly #onFrame: (frame: Frame) => void;
+  readonly #receiver: FrameReceiver;
   /** The first bytes of a prefix that is not whole yet; most streams never have one. */
   #prefix: number[] | undefined;
   #flags = 0;
@@ -38,9 +43,9 @@ export class FrameReader {
   #bodyLength = 0;
 
   /** @param readMaxBytes a longer message is refused on its prefix, before anything is allocated */
-  constructor(readMaxBytes: number, onFrame: (frame: Frame) => void) {
+  constructor(readMaxBytes: number, receiver: FrameReceiver) {
     this.#readMaxBytes = readMaxBytes;
-    this.#onFrame = onFrame;
+    this.#receiver = receiver;
   }
 
   /** Whether the bytes so far end inside a message: at the end of a stream, it was cut off. */
@@ -49,7 +54,7 @@ export class FrameReader {
   }
 
   /**
-   * Reads on; calls onFrame for each message that is whole now. Throws a
+   * Reads on; gives the receiver each message that is whole now. Throws a
    * ConnectError on a prefix that is not gRPC's or a message over the limit.
    */
   push(chunk: Uint8Array): void {
@@ -66,7 +71,7 @@ export class FrameReader {
         return;
       }
       at = start + size;
-      this.#onFrame({ flags, bytes: chunk, start, end: at });
+      this.#receiver.onFrame({ flags, bytes: chunk, start, end: at });
     }
     if (at === length) return;
     this.#prefix = [];
@@ -114,7 +119,7 @@ export class FrameReader {
     this.#bodyBytes = needed;
     if (needed === this.#bodyLength) {
       this.#body = undefined;
-      this.#onFrame({ flags: this.#flags, bytes: body, start: 0, end: needed });
+      this.#receiver.onFrame({ flags: this.#flags, bytes: body, start: 0, end: needed });
     }
     return from + take;
   }

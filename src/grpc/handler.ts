@@ -15,7 +15,11 @@ export interface Route {
 /** Serves gRPC calls, one HTTP/2 stream each. */
 export interface GrpcHandler {
   /** Takes the stream of a gRPC call; `false` where it is none: another protocol may have it. */
-  accept(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean;
+  accept(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    rawHeaders: readonly string[],
+  ): boolean;
   /** How many calls are open: their streams are not closed yet. */
   readonly open: number;
   /** Refuses every new call in a way that lets its client try it elsewhere (REFUSED_STREAM). */
@@ -24,12 +28,23 @@ export interface GrpcHandler {
   abort(error: ConnectError): void;
 }
 
-/** A handler of the methods in `routes`, by path: `/package.Service/Method`. */
-export function createGrpcHandler(routes: ReadonlyMap<string, Route>): GrpcHandler {
+/**
+ * A handler of the methods in `routes`, by path: `/package.Service/Method`.
+ *
+ * @param onClosed called when a call is no longer open
+ */
+export function createGrpcHandler(
+  routes: ReadonlyMap<string, Route>,
+  onClosed: () => void,
+): GrpcHandler {
   const calls = new Set<ServerCall>();
   let refusing = false;
+  const closed = (call: ServerCall) => {
+    calls.delete(call);
+    onClosed();
+  };
   return {
-    accept(stream, headers) {
+    accept(stream, headers, rawHeaders) {
       if (!isGrpc(headers["content-type"])) return false;
       if (refusing) {
         stream.on("error", () => {});
@@ -51,9 +66,9 @@ export function createGrpcHandler(routes: ReadonlyMap<string, Route>): GrpcHandl
         });
         return true;
       }
-      const call = new ServerCall(stream, headers, route.spec, route.options);
+      const { spec, options } = route;
+      const call = new ServerCall(stream, headers, rawHeaders, spec, options, closed);
       calls.add(call);
-      stream.on("close", () => calls.delete(call));
       call.start();
       return true;
     },

@@ -2,42 +2,36 @@
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { failure, tooLarge } from "../failure.ts";
-import type { Writer } from "../flow.ts";
 import { compress, decompress } from "./compression.ts";
 import { decode } from "./decode.ts";
 import { encode } from "./encode.ts";
 import { COMPRESSED, type Frame } from "./framing.ts";
 import type { Limits } from "./limits.ts";
 
-/** Whether and from which size on a call compresses what it sends. */
-export interface Compression {
-  /** Messages from this size on are compressed; `undefined`: none. */
-  readonly fromBytes: number | undefined;
-}
-
-/** Takes the frames that a MessageWriter makes. */
+/** Takes the frames that a MessageWriter makes; a promise resolves when it takes more. */
 export interface FrameSink {
   write(flags: number, payload: Uint8Array): Promise<void> | undefined;
-  end(): void;
 }
 
 /**
  * Encodes, checks, compresses and frames the messages of one direction of a
  * call. What is no message is a TypeError, one over the limit a ConnectError.
  */
-export class MessageWriter<Desc extends DescMessage> implements Writer<MessageInitShape<Desc>> {
+export class MessageWriter<Desc extends DescMessage> {
   readonly #desc: Desc;
   readonly #writeMaxBytes: number;
   readonly #compressFromBytes: number;
   readonly #sink: FrameSink;
 
-  constructor(desc: Desc, limits: Limits, compression: Compression, sink: FrameSink) {
+  /** @param compressFromBytes messages from this size on are compressed; `undefined`: none */
+  constructor(desc: Desc, limits: Limits, compressFromBytes: number | undefined, sink: FrameSink) {
     this.#desc = desc;
     this.#writeMaxBytes = limits.writeMaxBytes;
-    this.#compressFromBytes = compression.fromBytes ?? Number.POSITIVE_INFINITY;
+    this.#compressFromBytes = compressFromBytes ?? Number.POSITIVE_INFINITY;
     this.#sink = sink;
   }
 
+  /** `undefined`: there is room for more. A promise: there will be when it resolves. */
   write(message: MessageInitShape<Desc>): Promise<void> | undefined {
     const payload = this.#encode(message);
     if (payload.length > this.#writeMaxBytes) {
@@ -48,10 +42,6 @@ export class MessageWriter<Desc extends DescMessage> implements Writer<MessageIn
     return compressed instanceof Promise
       ? compressed.then((bytes) => this.#sink.write(COMPRESSED, bytes))
       : this.#sink.write(COMPRESSED, compressed);
-  }
-
-  end(): void {
-    this.#sink.end();
   }
 
   #encode(message: MessageInitShape<Desc>): Uint8Array {

@@ -13,6 +13,16 @@ export function toHeaders(incoming: IncomingHttpHeaders): Headers {
   return headers;
 }
 
+/** The same of names and values in turn, as node:http2 has them too. */
+export function rawToHeaders(raw: readonly string[]): Headers {
+  const headers = new Headers();
+  for (let at = 0; at < raw.length; at += 2) {
+    const name = raw[at] as string;
+    if (!name.startsWith(":")) headers.append(name, raw[at + 1] as string);
+  }
+  return headers;
+}
+
 const GRPC_WITH_PROTOBUF = /^application\/grpc(?:\+proto)?(?:;|$)/i;
 
 /** Whether a content-type is that of gRPC with protobuf messages. */

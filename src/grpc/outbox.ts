@@ -7,16 +7,23 @@ const COPY_MAX_BYTES = 16 * 1024;
 /** A batch of this size leaves at once. */
 const BATCH_BYTES = 32 * 1024;
 
+/** Whose an outbox is. */
+export interface OutboxOwner {
+  /** Messages are about to be written: what must leave before them leaves now. */
+  onHeadersNeeded(): void;
+}
+
 /**
  * Writes messages to an HTTP/2 stream. The first leaves with the next tick;
  * what follows while it is on its way to the socket leaves in one write behind
  * it: node:http2 runs the next ticks after each DATA frame that comes, and
  * what many of them set off must not become as many writes. write() says when
- * the peer takes no more for now.
+ * the peer takes no more for now; whoever has the stream tells drained() of its
+ * 'drain'.
  */
 export class Outbox {
   readonly #stream: Http2Stream;
-  readonly #onFlush: (() => void) | undefined;
+  readonly #owner: OutboxOwner | undefined;
   #payloads: Uint8Array[] = [];
   #flags: number[] = [];
   #bytes = 0;
@@ -29,11 +36,9 @@ export class Outbox {
   #drained: PromiseWithResolvers<void> | undefined;
   #failure: { error: unknown } | undefined;
 
-  /** @param onFlush called before anything is written: the place to send headers */
-  constructor(stream: Http2Stream, onFlush?: () => void) {
+  constructor(stream: Http2Stream, owner?: OutboxOwner) {
     this.#stream = stream;
-    this.#onFlush = onFlush;
-    stream.on("drain", () => this.#drain());
+    this.#owner = owner;
   }
 
   /** `undefined`: there is room for more. A promise: there will be when it resolves. */
@@ -52,11 +57,17 @@ export class Outbox {
     return this.#drained.promise;
   }
 
+  /** The stream takes more again. */
+  drained(): void {
+    this.#drained?.resolve();
+    this.#drained = undefined;
+  }
+
   /** Writes what waits, now. */
   flush(): void {
     this.#scheduled = false;
     if (this.#bytes === 0 || this.#failure !== undefined) return;
-    this.#onFlush?.();
+    this.#owner?.onHeadersNeeded();
     const payloads = this.#payloads;
     const flags = this.#flags;
     let from = 0;
@@ -96,7 +107,7 @@ export class Outbox {
     this.#payloads = [];
     this.#flags = [];
     this.#bytes = 0;
-    this.#drain();
+    this.drained();
   }
 
   /** Drops what waits; every waiting and later write fails with `error`. */
@@ -128,11 +139,6 @@ export class Outbox {
     }
     this.#inFlight++;
     this.#stream.write(batch, this.#onWritten);
-  }
-
-  #drain(): void {
-    this.#drained?.resolve();
-    this.#drained = undefined;
   }
 }
 

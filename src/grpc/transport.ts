@@ -23,6 +23,7 @@ import { asFailure, failure } from "../failure.ts";
 import { map, one, pause } from "../flow.ts";
 import { version } from "../version.ts";
 import { parseTarget } from "./address.ts";
+import { Attempts } from "./attempts.ts";
 import { ClientCall, type Deadline } from "./client-call.ts";
 import { ENCODING } from "./compression.ts";
 import type { ClientTls } from "./connection.ts";
@@ -32,6 +33,7 @@ import type { KeepaliveOptions } from "./keepalive.ts";
 import { checkPositive, limitsOf } from "./limits.ts";
 import { addHeaders } from "./metadata.ts";
 import { isIdempotent, Retries } from "./retry.ts";
+import { formatTimeout } from "./timeout.ts";
 
 export interface TransportOptions {
   /** `http://host:port`, `https://host:port`, or `unix:/path`. */
@@ -106,16 +108,20 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     if (previousAttempts > 0) headers["grpc-previous-rpc-attempts"] = String(previousAttempts);
     addHeaders(headers, header);
     headers["user-agent"] ??= USER_AGENT;
+    const attempt = () => {
+      if (deadline === undefined) return { ...headers };
+      const leftMs = Math.max(deadline.endsAt - performance.now(), 0.001);
+      return { ...headers, "grpc-timeout": formatTimeout(leftMs) };
+    };
     return new ClientCall({
       ...limits,
-      connections,
       input: method.input,
       output: method.output,
-      headers,
       deadline,
       signal,
       compressFromBytes: gzip ? (options.compressMinBytes ?? 1024) : undefined,
       requests,
+      carry: (call) => new Attempts(connections, attempt, limits.readMaxBytes, call).start(),
     });
   }
 

@@ -63,7 +63,9 @@ class HawserServer implements Server {
     const onHandlerError = (error: unknown, path: string) =>
       set.logger.error(`the handler of ${path} failed:`, error);
     const registered = register(options.routes);
-    this.#grpc = createGrpcHandler(grpcRoutes(registered, set, onHandlerError));
+    this.#grpc = createGrpcHandler(grpcRoutes(registered, set, onHandlerError), () =>
+      this.#checkIdle(),
+    );
     this.#stock = createStockHandler(registered.replay, set, this.#shutdown.signal, onHandlerError);
     this.#http2 = http2.createServer({
       settings: {
@@ -78,8 +80,8 @@ class HawserServer implements Server {
     });
     this.#http2.on("session", (session) => this.#welcome(session, set.prefaceTimeoutMs));
     this.#http2.on("stream", (stream, headers, _flags, rawHeaders) => {
-      if (!this.#grpc.accept(stream, headers)) this.#acceptStock(stream, headers, rawHeaders);
-      else stream.once("close", () => this.#checkIdle());
+      if (this.#grpc.accept(stream, headers, rawHeaders)) return;
+      this.#acceptStock(stream, headers, rawHeaders);
     });
     // A connection that breaks the protocol has been told so by node:http2, and is gone.
     this.#http2.on("sessionError", () => {});

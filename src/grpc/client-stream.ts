@@ -1,0 +1,225 @@
+import {
+  type ClientHttp2Stream,
+  constants,
+  type IncomingHttpHeaders,
+  type IncomingHttpStatusHeader,
+  type OutgoingHttpHeaders,
+} from "node:http2";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { asFailure, failure } from "../failure.ts";
+import type { Connection } from "./connection.ts";
+import { type Frame, FrameReader } from "./framing.ts";
+import { toHeaders } from "./metadata.ts";
+import { Outbox } from "./outbox.ts";
+import { readOn, receive } from "./receive.ts";
+import { readReset, reset } from "./reset.ts";
+import { checkResponse } from "./response.ts";
+import { readStatus } from "./status.ts";
+
+/** How a stream ended without a status from the server. */
+export interface Broken {
+  readonly error: ConnectError;
+  /** Whether the server certainly did nothing for the call: it may be made again. */
+  readonly unprocessed: boolean;
+  /** The HTTP/2 error code, where the stream was reset. */
+  readonly rstCode: number;
+}
+
+/** Who has a ClientStream, and hears of it: of one of the last two, once. */
+export interface ClientStreamOwner {
+  /** The response headers came, and more will. */
+  onHead(headers: IncomingHttpHeaders): void;
+  /** A message came whole. `false` holds the server back until readOn(); a throw is a protocol error. */
+  onFrame(frame: Frame): boolean;
+  /** The server ended the call with this status, and all before it was read. */
+  onStatus(status: "ok" | ConnectError, trailers: IncomingHttpHeaders): void;
+  /** The stream ended in any other way. */
+  onBroken(broken: Broken): void;
+}
+
+const SELF = Symbol("client stream");
+
+type Owned = ClientHttp2Stream & { [SELF]: ClientStream };
+
+/**
+ * The HTTP/2 stream of a gRPC call, seen from the client: frames out, frames
+ * in, and at the end what it means. Its listeners are shared by all streams,
+ * as a ServerStream's are.
+ */
+export class ClientStream {
+  readonly #stream: ClientHttp2Stream;
+  readonly #connection: Connection;
+  readonly #owner: ClientStreamOwner;
+  readonly #reader: FrameReader;
+  readonly #outbox: Outbox;
+  #head: IncomingHttpHeaders | undefined;
+  #tail: IncomingHttpHeaders | undefined;
+  #status: "ok" | ConnectError | undefined;
+  #room = true;
+  #over = false;
+
+  /** Throws where node:http2 refuses the headers, or the connection went away. */
+  constructor(
+    connection: Connection,
+    headers: OutgoingHttpHeaders,
+    readMaxBytes: number,
+    owner: ClientStreamOwner,
+  ) {
+    const stream = connection.request(headers);
+    this.#stream = stream;
+    this.#connection = connection;
+    this.#owner = owner;
+    this.#reader = new FrameReader(readMaxBytes, this);
+    this.#outbox = new Outbox(stream);
+    (stream as Owned)[SELF] = this;
+    receive(stream, this);
+    stream.on("response", ClientStream.#onResponse);
+    stream.on("trailers", ClientStream.#onTrailers);
+    stream.on("drain", ClientStream.#onDrain);
+    stream.on("end", ClientStream.#onEnd);
+    stream.on("error", ignore);
+    stream.on("close", ClientStream.#onClose);
+  }
+
+  /** `undefined`: there is room for more. A promise: there will be when it resolves. */
+  write(flags: number, payload: Uint8Array): Promise<void> | undefined {
+    return this.#outbox.write(flags, payload);
+  }
+
+  /** Half-close, behind all that was written. */
+  halfClose(): void {
+    this.#outbox.end();
+  }
+
+  /** Reads on after onFrame() said `false`. */
+  readOn(): void {
+    this.#room = true;
+    readOn(this.#stream);
+  }
+
+  /** Lets go of who waits for room, and of what waits to be written: another stream goes on. */
+  release(): void {
+    this.#outbox.release();
+  }
+
+  /** Ends the stream, unless it has ended: its owner hears no more of it. Waiting and later writes fail with `error`. */
+  stop(error: ConnectError): void {
+    this.#over = true;
+    this.#outbox.fail(error);
+    const stream = this.#stream;
+    if (stream.closed) return;
+    // The server's status may have come before the client's half-close; the stream is freed all the same.
+    if (this.#status === undefined) reset(stream, constants.NGHTTP2_CANCEL);
+    else if (!stream.writableEnded) reset(stream, constants.NGHTTP2_NO_ERROR);
+  }
+
+  onData(chunk: Uint8Array): boolean {
+    if (this.#over) return true;
+    try {
+      this.#reader.push(chunk);
+    } catch (error) {
+      this.#break({ error: asFailure(error), unprocessed: false, rstCode: 0 });
+    }
+    return this.#room;
+  }
+
+  onFrame(frame: Frame): void {
+    if (!this.#over) this.#room = this.#owner.onFrame(frame);
+  }
+
+  static readonly #onResponse = function (
+    this: ClientHttp2Stream,
+    headers: IncomingHttpHeaders & IncomingHttpStatusHeader,
+    flags: number,
+  ): void {
+    const self = (this as Owned)[SELF];
+    if (!self.#over) self.#answered(headers, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
+  };
+
+  static readonly #onTrailers = function (
+    this: ClientHttp2Stream,
+    trailers: IncomingHttpHeaders,
+  ): void {
+    const self = (this as Owned)[SELF];
+    self.#tail ??= trailers;
+    self.#status ??= self.#readStatus(trailers);
+  };
+
+  static readonly #onDrain = function (this: ClientHttp2Stream): void {
+    (this as Owned)[SELF].#outbox.drained();
+  };
+
+  static readonly #onEnd = function (this: ClientHttp2Stream): void {
+    // 'end' also comes after a reset: then 'close' knows more.
+    const self = (this as Owned)[SELF];
+    if (self.#status !== undefined || !this.closed) self.#ended();
+  };
+
+  static readonly #onClose = function (this: ClientHttp2Stream): void {
+    (this as Owned)[SELF].#closed();
+  };
+
+  #answered(headers: IncomingHttpHeaders & IncomingHttpStatusHeader, ended: boolean): void {
+    const refusal = checkResponse(headers, ended, this.#connection.target.name);
+    if (refusal !== undefined) {
+      if (refusal.isWireError) this.#status = refusal;
+      else this.#break({ error: refusal, unprocessed: false, rstCode: 0 });
+    } else if (ended) this.#status = "ok";
+    else {
+      this.#head = headers;
+      this.#owner.onHead(headers);
+    }
+    if (!ended) return;
+    this.#tail = headers;
+    this.#ended();
+  }
+
+  /** The status of the trailers; an error brings the response headers along, as Connect's errors do. */
+  #readStatus(trailers: IncomingHttpHeaders): "ok" | ConnectError | undefined {
+    const status = readStatus(trailers);
+    if (status instanceof ConnectError && this.#head !== undefined) {
+      for (const [name, value] of toHeaders(this.#head)) status.metadata.append(name, value);
+    }
+    return status;
+  }
+
+  /** The server has said all, and all is read. */
+  #ended(): void {
+    if (this.#over) return;
+    const internal = (what: string) => {
+      const error = failure(Code.Internal, what);
+      this.#break({ error, unprocessed: false, rstCode: 0 });
+    };
+    if (this.#status === undefined) {
+      internal(`${this.#connection.target.name} ended the call without a gRPC status`);
+    } else if (this.#status === "ok" && this.#reader.partial) {
+      internal("protocol error: the last message was cut off");
+    } else {
+      this.#over = true;
+      this.#owner.onStatus(this.#status, this.#tail ?? {});
+    }
+  }
+
+  /** The stream is gone, before its end was read or without one. */
+  #closed(): void {
+    if (this.#status !== undefined) {
+      this.#ended();
+      return;
+    }
+    const rstCode = this.#stream.rstCode ?? 0;
+    const cause = readReset(rstCode, this.#connection.target.name);
+    this.#break({
+      error: this.#connection.lost ?? cause.error,
+      unprocessed: this.#connection.neverProcessed(this.#stream) || cause.refused,
+      rstCode,
+    });
+  }
+
+  #break(broken: Broken): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#owner.onBroken(broken);
+  }
+}
+
+function ignore(): void {}

@@ -1,0 +1,194 @@
+import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { failure, toWire } from "../failure.ts";
+import { type Frame, FrameReader } from "./framing.ts";
+import { Outbox } from "./outbox.ts";
+import { readOn, receive } from "./receive.ts";
+import { free, reset } from "./reset.ts";
+
+/** Who has a ServerStream, and hears of it. */
+export interface StreamOwner {
+  /** A message came whole. `false` holds the client back until readOn(); a throw is a protocol error. */
+  onFrame(frame: Frame): boolean;
+  /** The client says that no more messages come. */
+  onHalfClose(): void;
+  /** What came is no gRPC, or over a limit; nothing more is read. */
+  onProtocolError(error: ConnectError): void;
+  /** The client reset the stream, or its connection is `gone`. Not told once end() was called. */
+  onLost(gone: boolean): void;
+  /** The stream is closed, however it ended. */
+  onClosed(): void;
+  /** The headers of the response are about to be needed: respond() must be called. */
+  onHeadersNeeded(): void;
+  /** What the stream is to be ended with: asked for when all messages are written. */
+  trailers(): OutgoingHttpHeaders;
+  /** node:http2 refused what was to be sent: a bug of the one who made it. */
+  onUnsendable(error: unknown): void;
+}
+
+const SELF = Symbol("server stream");
+
+type Owned = ServerHttp2Stream & { [SELF]: ServerStream };
+
+/**
+ * The HTTP/2 stream of a gRPC call, seen from the server: frames in, frames
+ * out, headers first and trailers last. Its listeners are shared by all
+ * streams: closures of their own would be a tenth of what an idle one costs.
+ */
+export class ServerStream {
+  readonly #stream: ServerHttp2Stream;
+  readonly #owner: StreamOwner;
+  readonly #reader: FrameReader;
+  readonly #outbox: Outbox;
+  #room = true;
+  #deaf = false;
+  #over = false;
+
+  constructor(stream: ServerHttp2Stream, readMaxBytes: number, owner: StreamOwner) {
+    this.#stream = stream;
+    this.#owner = owner;
+    this.#reader = new FrameReader(readMaxBytes, this);
+    this.#outbox = new Outbox(stream, owner);
+    (stream as Owned)[SELF] = this;
+    receive(stream, this);
+    stream.on("drain", ServerStream.#onDrain);
+    stream.on("end", ServerStream.#onEnd);
+    stream.on("aborted", ServerStream.#onLost);
+    stream.on("error", ServerStream.#onLost);
+    stream.on("close", ServerStream.#onClose);
+    stream.on("frameError", ServerStream.#onFrameError);
+    stream.on("wantTrailers", ServerStream.#onWantTrailers);
+  }
+
+  get headersSent(): boolean {
+    return this.#stream.headersSent;
+  }
+
+  /** Sends the response headers. */
+  respond(headers: OutgoingHttpHeaders): void {
+    const stream = this.#stream;
+    if (stream.headersSent || stream.destroyed || stream.closed) return;
+    this.#guard(() => stream.respond(headers, { waitForTrailers: true }));
+  }
+
+  /** `undefined`: there is room for more. A promise: there will be when it resolves. */
+  write(flags: number, payload: Uint8Array): Promise<void> | undefined {
+    return this.#outbox.write(flags, payload);
+  }
+
+  /**
+   * Ends the stream behind all that was written: with the owner's trailers,
+   * or, where no headers were sent, with `headers` and the trailers in one.
+   */
+  end(headers: () => OutgoingHttpHeaders): void {
+    const stream = this.#stream;
+    this.#over = true;
+    if (stream.destroyed || stream.closed) return;
+    this.#outbox.flush();
+    if (stream.headersSent) {
+      stream.end();
+      return;
+    }
+    this.#guard(() =>
+      stream.respond({ ...headers(), ...this.#owner.trailers() }, { endStream: true }),
+    );
+    free(stream);
+  }
+
+  /** Every waiting and later write() fails with `error`. */
+  fail(error: ConnectError): void {
+    this.#outbox.fail(error);
+  }
+
+  /** Takes no more of what comes; the client may go on sending. */
+  stopReading(): void {
+    this.#deaf = true;
+  }
+
+  /** Reads on after onFrame() said `false`. */
+  readOn(): void {
+    this.#room = true;
+    readOn(this.#stream);
+  }
+
+  /** Resets the stream, and drops what waits to be sent. */
+  reset(rstCode: number): void {
+    this.#over = true;
+    reset(this.#stream, rstCode);
+  }
+
+  onData(chunk: Uint8Array): boolean {
+    if (this.#deaf) return true;
+    try {
+      this.#reader.push(chunk);
+    } catch (error) {
+      this.#deaf = true;
+      this.#owner.onProtocolError(toWire(error));
+    }
+    return this.#room;
+  }
+
+  onFrame(frame: Frame): void {
+    this.#room = this.#owner.onFrame(frame);
+  }
+
+  static readonly #onDrain = function (this: ServerHttp2Stream): void {
+    (this as Owned)[SELF].#outbox.drained();
+  };
+
+  static readonly #onEnd = function (this: ServerHttp2Stream): void {
+    // 'end' also comes after a reset; only without one is it the client's half-close.
+    const self = (this as Owned)[SELF];
+    if (self.#deaf || this.aborted || this.closed) return;
+    if (!self.#reader.partial) self.#owner.onHalfClose();
+    else {
+      self.#owner.onProtocolError(
+        failure(Code.Internal, "protocol error: the last message was cut off"),
+      );
+    }
+  };
+
+  static readonly #onLost = function (this: ServerHttp2Stream): void {
+    (this as Owned)[SELF].#lost();
+  };
+
+  static readonly #onClose = function (this: ServerHttp2Stream): void {
+    const self = (this as Owned)[SELF];
+    self.#lost();
+    self.#owner.onClosed();
+  };
+
+  static readonly #onFrameError = function (
+    this: ServerHttp2Stream,
+    _type: number,
+    code: number,
+  ): void {
+    (this as Owned)[SELF].#owner.onUnsendable(
+      new Error(`its headers or trailers are more than HTTP/2 carries (error ${code})`),
+    );
+  };
+
+  static readonly #onWantTrailers = function (this: ServerHttp2Stream): void {
+    const self = (this as Owned)[SELF];
+    self.#guard(() => this.sendTrailers(self.#owner.trailers()));
+    free(this);
+  };
+
+  #lost(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#deaf = true;
+    const { session } = this.#stream;
+    this.#owner.onLost(session === undefined || session.destroyed || session.socket.destroyed);
+  }
+
+  /** Metadata that node:http2 refuses must not end the process, and the client must not wait for ever. */
+  #guard(send: () => void): void {
+    try {
+      send();
+    } catch (error) {
+      this.#owner.onUnsendable(error);
+      reset(this.#stream, constants.NGHTTP2_INTERNAL_ERROR);
+    }
+  }
+}
