@@ -33,5 +33,7 @@ export type { KeepaliveOptions } from "./grpc/keepalive.ts";
 export {
   type ClosableTransport,
   createTransport,
+  type SessionWindow,
   type TransportOptions,
 } from "./grpc/transport.ts";
+export { Reason as SessionLostReason, readSessionLost } from "./session/lost.ts";

@@ -15,6 +15,8 @@ export {
   encodeBinaryHeader,
 } from "@connectrpc/connect";
 export { sendHeaders } from "./grpc/context.ts";
+export type { KeepaliveOptions } from "./grpc/keepalive.ts";
+export type { SessionCaller, SessionOptions } from "./grpc/server-sessions.ts";
 export { createServer, type Server } from "./server/create-server.ts";
 export type {
   Address,
@@ -23,3 +25,4 @@ export type {
   ServerOptions,
   TlsOptions,
 } from "./server/options.ts";
+export { Reason as SessionLostReason, readSessionLost } from "./session/lost.ts";

@@ -17,7 +17,7 @@ const layers: Record<string, readonly string[]> = {
   client: ["session", "flow.ts", "failure.ts", "call-options.ts", "gen"],
   session: ["flow.ts", "failure.ts", "gen"],
   topics: ["flow.ts", "failure.ts"],
-  grpc: ["flow.ts", "failure.ts", "call-options.ts", "version.ts"],
+  grpc: ["session", "flow.ts", "failure.ts", "call-options.ts", "version.ts", "gen"],
   "flow.ts": ["flow"],
   flow: ["failure.ts"],
   "failure.ts": [],

@@ -3,7 +3,7 @@ import { createClient, createTransport } from "../../src/index.ts";
 import { drive, type Gauge, Window } from "./drive.ts";
 
 drive((address) => {
-  const transport = createTransport({ baseUrl: `http://${address}` });
+  const transport = createTransport({ baseUrl: `http://${address}`, session: process.env.PLAIN === undefined });
   const greeter = createClient(Greeter, transport);
   return {
     async pingPong(content: string, gauge: Gauge) {

@@ -6,12 +6,19 @@ import type {
 } from "@bufbuild/protobuf";
 import {
   Code,
+  type ContextKey,
   type ContextValues,
   createContextValues,
   type StreamResponse,
   type Transport,
 } from "@connectrpc/connect";
-import { type CallOptions, compressRequests } from "../call-options.ts";
+import {
+  type CallOptions,
+  type CallWatcher,
+  callWatcher,
+  compressRequests,
+  wantsSession,
+} from "../call-options.ts";
 import { asFailure, failure, fromAbort, handled } from "../failure.ts";
 import { Inbox, onAbort, Queue } from "../flow.ts";
 
@@ -32,6 +39,10 @@ interface Ongoing extends AsyncDisposable {
   readonly trailers: Promise<Headers>;
   /** Where the call stands. */
   readonly state: CallState;
+  /** Whether the call has a session: it outlives its connections. Known when it is no longer "connecting". */
+  readonly resumable: boolean;
+  /** Calls `listener` at each change of the state, until disposed. */
+  onState(listener: (state: CallState) => void): Disposable;
   /** Ends the call now: both sides see CANCELED. Does nothing where it is over. */
   cancel(reason?: unknown): void;
 }
@@ -68,7 +79,8 @@ export interface Duplex<Req, Res> extends Ongoing, AsyncIterable<Res> {
 export class StreamingCall<I extends DescMessage, O extends DescMessage>
   implements
     Duplex<MessageInitShape<I>, MessageShape<O>>,
-    Sink<MessageInitShape<I>, MessageShape<O>>
+    Sink<MessageInitShape<I>, MessageShape<O>>,
+    CallWatcher
 {
   readonly #name: string;
   readonly #controller = new AbortController();
@@ -82,6 +94,8 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   #messages: AsyncIterator<MessageShape<O>> | undefined;
   #inbox: Inbox<unknown, MessageShape<O>> | undefined;
   #state: CallState = "connecting";
+  #resumable = false;
+  #listeners: ((state: CallState) => void)[] | undefined;
   #halfClosed = false;
 
   /** @param requests the requests, where the caller has them as an iterable */
@@ -105,7 +119,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
       options.timeoutMs,
       options.headers,
       requests ?? (this.#queue as Queue<MessageInitShape<I>>),
-      contextValuesOf(options),
+      watchedBy(contextValuesOf(options), this),
     );
     answer
       .then((response) => {
@@ -119,6 +133,20 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
 
   get state(): CallState {
     return this.#queue?.failed === true ? "closed" : this.#state;
+  }
+
+  get resumable(): boolean {
+    return this.#resumable;
+  }
+
+  onState(listener: (state: CallState) => void): Disposable {
+    const heard = (state: CallState) => listener(state);
+    this.#listeners = [...(this.#listeners ?? []), heard];
+    return {
+      [Symbol.dispose]: () => {
+        this.#listeners = this.#listeners?.filter((one) => one !== heard);
+      },
+    };
   }
 
   get headers(): Promise<Headers> {
@@ -179,7 +207,31 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   }
 
   #opened(): void {
-    if (this.#state === "connecting") this.#state = "open";
+    if (this.#state === "connecting") this.#change("open");
+  }
+
+  /** As CallWatcher: what carries the call tells. */
+  onSession(): void {
+    this.#resumable = true;
+  }
+
+  onCarried(state: "open" | "resuming"): void {
+    if (this.#state !== "closed") this.#change(state);
+  }
+
+  #change(state: CallState): void {
+    if (this.#state === state) return;
+    this.#state = state;
+    for (const listener of this.#listeners ?? []) {
+      try {
+        listener(state);
+      } catch (error) {
+        // A listener's bug is none of the call.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
   }
 
   readonly #onResult = (
@@ -235,7 +287,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   }
 
   #close(sendError: unknown): void {
-    this.#state = "closed";
+    this.#change("closed");
     this.#callerAbort?.[Symbol.dispose]();
     this.#queue?.fail(sendError);
   }
@@ -243,17 +295,29 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
 
 /** The context values of a call: the caller's, and over them what Hawser adds. */
 export function contextValuesOf(options: CallOptions | undefined): ContextValues | undefined {
-  if (options?.compress === undefined) return options?.contextValues;
-  const added = createContextValues().set(compressRequests, options.compress);
-  const base = options.contextValues ?? createContextValues();
+  let values = options?.contextValues;
+  if (options?.compress !== undefined) values = over(values, compressRequests, options.compress);
+  if (options?.session !== undefined) values = over(values, wantsSession, options.session);
+  return values;
+}
+
+function watchedBy(values: ContextValues | undefined, watcher: CallWatcher): ContextValues {
+  return over(values, callWatcher, watcher);
+}
+
+/** Values with one more, which the caller's own do not get to see. */
+function over<T>(values: ContextValues | undefined, key: ContextKey<T>, value: T): ContextValues {
+  const added = createContextValues().set(key, value);
+  if (values === undefined) return added;
+  const of = (id: symbol) => (id === key.id ? added : values);
   return {
-    get: (key) => (key.id === compressRequests.id ? added : base).get(key),
+    get: (key) => of(key.id).get(key),
     set(key, value) {
-      (key.id === compressRequests.id ? added : base).set(key, value);
+      of(key.id).set(key, value);
       return this;
     },
     delete(key) {
-      (key.id === compressRequests.id ? added : base).delete(key);
+      of(key.id).delete(key);
       return this;
     },
   };

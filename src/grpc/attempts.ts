@@ -14,12 +14,16 @@ export interface Carrier {
   halfClose(): void;
   /** Reads on after onFrame() said `false`. */
   readOn(): void;
+  /** The caller took a message. */
+  taken(bytes: number): void;
   /** The call is over; where the server has not ended it, it is told. Waiting and later writes fail with `error`. */
   stop(error: ConnectError): void;
 }
 
 /** The call that is carried. */
 export interface Carried {
+  /** Whether the call has ended: nothing needs to carry it any more. */
+  readonly over: boolean;
   /** What carries the call from now on. */
   onCarrier(carrier: Carrier): void;
   /** The first stream is open: requests may leave. */
@@ -105,6 +109,8 @@ export class Attempts implements Carrier, ClientStreamOwner {
   readOn(): void {
     this.#stream?.readOn();
   }
+
+  taken(): void {}
 
   stop(error: ConnectError): void {
     this.#over = true;

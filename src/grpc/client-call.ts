@@ -102,6 +102,11 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   // What the carrier tells.
 
+  /** Whether the call ended before anything carried it. */
+  get over(): boolean {
+    return this.#over;
+  }
+
   onCarrier(carrier: Carrier): void {
     this.#carrier = carrier;
   }
@@ -154,6 +159,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   // What the inbox asks for.
 
   open(frame: Frame): MessageShape<O> | Promise<MessageShape<O>> {
+    this.#carrier?.taken(frame.end - frame.start);
     return (this.#reader as MessageReader<O>).open(frame);
   }
 

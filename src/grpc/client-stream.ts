@@ -19,6 +19,8 @@ import { readStatus } from "./status.ts";
 /** How a stream ended without a status from the server. */
 export interface Broken {
   readonly error: ConnectError;
+  /** Whether it was this side that refused what came. */
+  readonly refused: boolean;
   /** Whether the server certainly did nothing for the call: it may be made again. */
   readonly unprocessed: boolean;
   /** The HTTP/2 error code, where the stream was reset. */
@@ -58,18 +60,23 @@ export class ClientStream {
   #room = true;
   #over = false;
 
-  /** Throws where node:http2 refuses the headers, or the connection went away. */
+  /**
+   * Throws where node:http2 refuses the headers, or the connection went away.
+   *
+   * @param flags the flags that a frame of the server may have
+   */
   constructor(
     connection: Connection,
     headers: OutgoingHttpHeaders,
     readMaxBytes: number,
     owner: ClientStreamOwner,
+    flags?: number,
   ) {
     const stream = connection.request(headers);
     this.#stream = stream;
     this.#connection = connection;
     this.#owner = owner;
-    this.#reader = new FrameReader(readMaxBytes, this);
+    this.#reader = new FrameReader(readMaxBytes, this, flags);
     this.#outbox = new Outbox(stream);
     (stream as Owned)[SELF] = this;
     receive(stream, this);
@@ -118,7 +125,7 @@ export class ClientStream {
     try {
       this.#reader.push(chunk);
     } catch (error) {
-      this.#break({ error: asFailure(error), unprocessed: false, rstCode: 0 });
+      this.#refuse(asFailure(error));
     }
     return this.#room;
   }
@@ -163,7 +170,7 @@ export class ClientStream {
     const refusal = checkResponse(headers, ended, this.#connection.target.name);
     if (refusal !== undefined) {
       if (refusal.isWireError) this.#status = refusal;
-      else this.#break({ error: refusal, unprocessed: false, rstCode: 0 });
+      else this.#refuse(refusal);
     } else if (ended) this.#status = "ok";
     else {
       this.#head = headers;
@@ -186,14 +193,12 @@ export class ClientStream {
   /** The server has said all, and all is read. */
   #ended(): void {
     if (this.#over) return;
-    const internal = (what: string) => {
-      const error = failure(Code.Internal, what);
-      this.#break({ error, unprocessed: false, rstCode: 0 });
-    };
     if (this.#status === undefined) {
-      internal(`${this.#connection.target.name} ended the call without a gRPC status`);
+      const what = `${this.#connection.target.name} ended the call without a gRPC status`;
+      const error = failure(Code.Internal, what);
+      this.#break({ error, refused: false, unprocessed: false, rstCode: 0 });
     } else if (this.#status === "ok" && this.#reader.partial) {
-      internal("protocol error: the last message was cut off");
+      this.#refuse(failure(Code.Internal, "protocol error: the last message was cut off"));
     } else {
       this.#over = true;
       this.#owner.onStatus(this.#status, this.#tail ?? {});
@@ -210,9 +215,14 @@ export class ClientStream {
     const cause = readReset(rstCode, this.#connection.target.name);
     this.#break({
       error: this.#connection.lost ?? cause.error,
+      refused: false,
       unprocessed: this.#connection.neverProcessed(this.#stream) || cause.refused,
       rstCode,
     });
+  }
+
+  #refuse(error: ConnectError): void {
+    this.#break({ error, refused: true, unprocessed: false, rstCode: 0 });
   }
 
   #break(broken: Broken): void {

@@ -4,8 +4,9 @@ import * as tls from "node:tls";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure, systemReason } from "../failure.ts";
 import { after } from "../flow.ts";
+import type { ServerTerms } from "../session/dial.ts";
 import { serverNameOf, type Target } from "./address.ts";
-import type { Keepalive } from "./keepalive.ts";
+import type { Keepalive, Watch } from "./keepalive.ts";
 import {
   CLIENT_CONNECTION_WINDOW_BYTES,
   SESSION_MEMORY_MB,
@@ -28,11 +29,13 @@ export interface ClientTls {
 /** One HTTP/2 connection of a client, from the server's SETTINGS on. */
 export class Connection {
   readonly target: Target;
+  /** What the server said of its sessions: `false`, it keeps none; `undefined`, it was not asked. */
+  sessions: ServerTerms | false | undefined;
   /** Resolves when the socket is closed. */
   readonly gone: Promise<void>;
   readonly #session: http2.ClientHttp2Session;
   readonly #socket: net.Socket;
-  readonly #keepalive: Disposable;
+  readonly #keepalive: Watch;
   readonly #onChange: () => void;
   #active = 0;
   #lost: ConnectError | undefined;
@@ -122,6 +125,11 @@ export class Connection {
       this.#onChange();
     });
     return stream;
+  }
+
+  /** The server is Hawser's: it can be asked for signs of life more often. */
+  knowHawser(): void {
+    this.#keepalive.knowHawser();
   }
 
   /** Whether the server certainly did nothing for `stream`: its GOAWAY named an earlier one as its last. */

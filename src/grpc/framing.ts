@@ -33,6 +33,8 @@ export interface FrameReceiver {
 export class FrameReader {
   readonly #readMaxBytes: number;
   readonly #receiver: FrameReceiver;
+  /** The flags that a frame may have. */
+  readonly #known: number;
   /** The first bytes of a prefix that is not whole yet; most streams never have one. */
   #prefix: number[] | undefined;
   #flags = 0;
@@ -43,9 +45,10 @@ export class FrameReader {
   #bodyLength = 0;
 
   /** @param readMaxBytes a longer message is refused on its prefix, before anything is allocated */
-  constructor(readMaxBytes: number, receiver: FrameReceiver) {
+  constructor(readMaxBytes: number, receiver: FrameReceiver, known = COMPRESSED) {
     this.#readMaxBytes = readMaxBytes;
     this.#receiver = receiver;
+    this.#known = known;
   }
 
   /** Whether the bytes so far end inside a message: at the end of a stream, it was cut off. */
@@ -125,7 +128,7 @@ export class FrameReader {
   }
 
   #check(flags: number, size: number): void {
-    if ((flags & ~COMPRESSED) !== 0) {
+    if ((flags & ~this.#known) !== 0) {
       throw failure(
         Code.Internal,
         `protocol error: a message has the reserved flag bits 0x${flags.toString(16).padStart(2, "0")}`,

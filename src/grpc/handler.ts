@@ -2,9 +2,11 @@ import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "nod
 import { Code, type ConnectError, type MethodImplSpec } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import { isGrpc } from "./metadata.ts";
+import { answer, refuse } from "./refuse.ts";
 import { reset } from "./reset.ts";
 import { ServerCall, type ServerCallOptions } from "./server-call.ts";
-import { statusTrailers } from "./status.ts";
+import type { ServerSessions } from "./server-sessions.ts";
+import { ServerStream, type StreamOwner } from "./server-stream.ts";
 
 /** One method that is served, and how. */
 export interface Route {
@@ -35,10 +37,12 @@ export interface GrpcHandler {
  */
 export function createGrpcHandler(
   routes: ReadonlyMap<string, Route>,
+  sessions: ServerSessions | undefined,
   onClosed: () => void,
 ): GrpcHandler {
   const calls = new Set<ServerCall>();
   let refusing = false;
+  const opened = (call: ServerCall) => calls.add(call);
   const closed = (call: ServerCall) => {
     calls.delete(call);
     onClosed();
@@ -58,17 +62,18 @@ export function createGrpcHandler(
       const path = String(headers[":path"]);
       const route = routes.get(path);
       if (route === undefined) {
-        const error = failure(Code.Unimplemented, `${path} is not served here`);
-        answer(stream, {
-          ":status": 200,
-          "content-type": "application/grpc",
-          ...statusTrailers(error, undefined),
-        });
+        refuse(stream, failure(Code.Unimplemented, `${path} is not served here`));
         return true;
       }
       const { spec, options } = route;
-      const call = new ServerCall(stream, headers, rawHeaders, spec, options, closed);
-      calls.add(call);
+      const incoming = { headers, rawHeaders };
+      if (sessions !== undefined && asksForSession(spec, headers)) {
+        sessions.accept(stream, incoming, spec, options, opened, closed);
+        return true;
+      }
+      const carry = (owner: StreamOwner) => new ServerStream(stream, options.readMaxBytes, owner);
+      const call = new ServerCall(incoming, spec, options, carry, closed);
+      opened(call);
       call.start();
       return true;
     },
@@ -84,9 +89,7 @@ export function createGrpcHandler(
   };
 }
 
-/** Answers a stream that no handler will read, and frees it. */
-function answer(stream: ServerHttp2Stream, headers: Parameters<ServerHttp2Stream["respond"]>[0]) {
-  stream.on("error", () => {});
-  stream.respond(headers, { endStream: true });
-  reset(stream, constants.NGHTTP2_NO_ERROR);
+/** Sessions are of streaming calls; a unary one is plain whatever its headers say. */
+function asksForSession(spec: MethodImplSpec, headers: IncomingHttpHeaders): boolean {
+  return headers["hawser-session"] !== undefined && spec.kind !== "unary";
 }

@@ -5,11 +5,17 @@
  */
 
 export interface KeepaliveOptions {
-  /** Pause without a sign of the server before a ping. Default: 300 000, which a default grpc-go server permits. */
+  /** Pause without a sign of the other side before a ping, in milliseconds. */
   intervalMs?: number;
-  /** How long the answer may take. Default: 20 000. */
+  /** How long the answer may take, in milliseconds. */
   timeoutMs?: number;
 }
+
+/** What a default grpc-go server permits. */
+const FOREIGN = { intervalMs: 300_000, timeoutMs: 20_000 };
+
+/** What Hawser's own peers do among themselves. */
+const HAWSER = { intervalMs: 30_000, timeoutMs: 10_000 };
 
 /** A connection as the keepalive sees it. */
 export interface Watched {
@@ -20,45 +26,62 @@ export interface Watched {
   dead(afterMs: number): void;
 }
 
-/** The keepalive of one transport: what one connection learns counts for the next. */
+/** A connection that is watched over, until disposed. */
+export interface Watch extends Disposable {
+  /** The other side is Hawser's, and can be asked more often. */
+  knowHawser(): void;
+}
+
+/** The keepalive of one transport or server: what one connection learns counts for the next. */
 export class Keepalive {
-  #intervalMs: number;
-  readonly #timeoutMs: number;
+  readonly #options: KeepaliveOptions;
+  #slowness = 1;
 
   constructor(options: KeepaliveOptions = {}) {
-    this.#intervalMs = options.intervalMs ?? 300_000;
-    this.#timeoutMs = options.timeoutMs ?? 20_000;
+    this.#options = options;
   }
 
   /** The server answered "too_many_pings": doubles the interval (gRPC A8). */
   slowDown(): void {
-    this.#intervalMs *= 2;
+    this.#slowness *= 2;
   }
 
-  /** Watches over a connection until disposed. */
-  watch(connection: Watched): Disposable {
+  watch(connection: Watched): Watch {
+    let defaults = FOREIGN;
     let timer: NodeJS.Timeout;
     let seen = connection.bytesRead();
     const later = (ms: number, run: () => void) => {
       timer = setTimeout(run, Math.min(ms, 2 ** 31 - 1));
       timer.unref();
     };
+    const wait = () => {
+      later((this.#options.intervalMs ?? defaults.intervalMs) * this.#slowness, look);
+    };
     const look = () => {
       const bytes = connection.bytesRead();
       const quiet = bytes === seen;
       seen = bytes;
       if (!quiet || !connection.busy()) {
-        later(this.#intervalMs, look);
+        wait();
         return;
       }
-      later(this.#timeoutMs, () => connection.dead(this.#timeoutMs));
+      const timeoutMs = this.#options.timeoutMs ?? defaults.timeoutMs;
+      later(timeoutMs, () => connection.dead(timeoutMs));
       connection.ping(() => {
         clearTimeout(timer);
         seen = connection.bytesRead();
-        later(this.#intervalMs, look);
+        wait();
       });
     };
-    later(this.#intervalMs, look);
-    return { [Symbol.dispose]: () => clearTimeout(timer) };
+    wait();
+    return {
+      knowHawser: () => {
+        if (defaults === HAWSER) return;
+        defaults = HAWSER;
+        clearTimeout(timer);
+        wait();
+      },
+      [Symbol.dispose]: () => clearTimeout(timer),
+    };
   }
 }

@@ -43,10 +43,10 @@ const RESERVED = new Set([
   "content-length",
 ]);
 
-/** Adds metadata to what leaves; names that gRPC or HTTP/2 keep for themselves are left out. */
+/** Adds metadata to what leaves; names that gRPC, HTTP/2 or sessions keep for themselves are left out. */
 export function addHeaders(outgoing: OutgoingHttpHeaders, headers: Headers | undefined): void {
   headers?.forEach((value, name) => {
-    if (RESERVED.has(name) || Object.hasOwn(outgoing, name)) return;
+    if (RESERVED.has(name) || name.startsWith("hawser-") || Object.hasOwn(outgoing, name)) return;
     if (name === "set-cookie") outgoing[name] = headers.getSetCookie();
     // Headers joins what was appended; peers such as grpc-go do not split binary values again.
     else outgoing[name] = name.endsWith("-bin") ? value.split(/,\s*/) : value;

@@ -1,9 +1,4 @@
-import {
-  constants,
-  type IncomingHttpHeaders,
-  type OutgoingHttpHeaders,
-  type ServerHttp2Stream,
-} from "node:http2";
+import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders } from "node:http2";
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor, type MethodImplSpec } from "@connectrpc/connect";
 import { deadlineExceeded, failure, toWire } from "../failure.ts";
@@ -15,7 +10,7 @@ import { invoke } from "./invoke.ts";
 import { INBOX_BYTES, type Limits } from "./limits.ts";
 import { MessageReader, MessageWriter } from "./message.ts";
 import { addHeaders } from "./metadata.ts";
-import { ServerStream, type StreamOwner } from "./server-stream.ts";
+import type { ServerStream, StreamOwner } from "./server-stream.ts";
 import { statusTrailers } from "./status.ts";
 import { parseTimeout } from "./timeout.ts";
 
@@ -32,6 +27,25 @@ export interface ServerCallOptions extends Limits {
   readonly onHandlerError: (error: unknown, path: string) => void;
 }
 
+/** The headers that open a call, in both forms that node:http2 gives. */
+export interface Incoming {
+  readonly headers: IncomingHttpHeaders;
+  readonly rawHeaders: readonly string[];
+}
+
+/** What carries a call: a ServerStream, or what looks like one that is never lost. */
+export type ServerCarrier = Pick<ServerStream, CarrierMethod>;
+type CarrierMethod =
+  | "headersSent"
+  | "respond"
+  | "write"
+  | "end"
+  | "fail"
+  | "taken"
+  | "stopReading"
+  | "readOn"
+  | "reset";
+
 /** Why a handler's signal aborts when its call is over. */
 const OVER = failure(Code.Canceled, "the call is over");
 
@@ -47,7 +61,7 @@ const LAST_WORDS_MS = 1000;
 export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessage = DescMessage>
   implements StreamOwner, Source<Frame, MessageShape<I>>, Writer<MessageInitShape<O>>
 {
-  readonly #stream: ServerStream;
+  readonly #carrier: ServerCarrier;
   readonly #spec: MethodImplSpec<I, O>;
   readonly #options: ServerCallOptions;
   readonly #contentType: string;
@@ -64,13 +78,15 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   #received = false;
   #over = false;
 
-  /** @param onClosed called when the stream is closed, however the call ended */
+  /**
+   * @param carry makes what carries the call
+   * @param onClosed called when nothing carries the call any more, however it ended
+   */
   constructor(
-    stream: ServerHttp2Stream,
-    incoming: IncomingHttpHeaders,
-    rawHeaders: readonly string[],
+    { headers: incoming, rawHeaders }: Incoming,
     spec: MethodImplSpec<I, O>,
     options: ServerCallOptions,
+    carry: (owner: StreamOwner, base: OutgoingHttpHeaders) => ServerCarrier,
     onClosed: (call: ServerCall) => void,
   ) {
     this.#spec = spec;
@@ -84,9 +100,9 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     const encoding = incoming["grpc-encoding"] as string | undefined;
     this.#requests = new MessageReader(spec.method.input, options, encoding);
     this.#inbox = new Inbox<Frame, MessageShape<I>>(INBOX_BYTES, this);
-    this.#stream = new ServerStream(stream, options.readMaxBytes, this);
+    this.#carrier = carry(this, this.#base());
     const fromBytes = this.#gzip ? options.compressMinBytes : undefined;
-    this.#responses = new MessageWriter(spec.method.output, options, fromBytes, this.#stream);
+    this.#responses = new MessageWriter(spec.method.output, options, fromBytes, this.#carrier);
     if (timeoutMs !== undefined) {
       this.#deadline = after(timeoutMs, () => this.#expire(timeoutMs));
     }
@@ -121,10 +137,9 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#finish(error);
   }
 
-  onLost(gone: boolean): void {
-    const what = gone ? "the connection to the client was lost" : "the client cancelled the call";
+  onLost(error: ConnectError): void {
     this.#over = true;
-    this.#release(failure(Code.Canceled, what));
+    this.#release(error);
   }
 
   onClosed(): void {
@@ -134,10 +149,10 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   }
 
   onHeadersNeeded(): void {
-    if (this.#stream.headersSent) return;
-    const headers = this.#headers();
-    if (this.#gzip) headers["grpc-encoding"] = ENCODING;
-    this.#stream.respond(headers);
+    if (this.#carrier.headersSent) return;
+    const headers = this.#base();
+    addHeaders(headers, this.#context.setHeaders());
+    this.#carrier.respond(headers);
   }
 
   trailers(): OutgoingHttpHeaders {
@@ -151,6 +166,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   // What the inbox asks for.
 
   open(frame: Frame): MessageShape<I> | Promise<MessageShape<I>> {
+    this.#carrier.taken(frame.end - frame.start);
     return this.#requests.open(frame);
   }
 
@@ -164,7 +180,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   }
 
   onRoom(): void {
-    this.#stream.readOn();
+    this.#carrier.readOn();
   }
 
   onRefuse(error: unknown): void {
@@ -219,7 +235,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   /** A client that does not read would hold the stream for ever; it knows its deadline. */
   #expire(timeoutMs: number): void {
-    const resetLater = () => this.#stream.reset(constants.NGHTTP2_CANCEL);
+    const resetLater = () => this.#carrier.reset(constants.NGHTTP2_CANCEL);
     if (this.#over) {
       resetLater();
       return;
@@ -234,25 +250,29 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#status = error;
     // Metadata of the two kinds would become one in a response of trailers only.
     if (this.#context.setHeaders()?.entries().next().done === false) this.onHeadersNeeded();
-    this.#stream.end(() => this.#headers());
+    this.#carrier.end(() => {
+      const { "grpc-encoding": _none, ...headers } = this.#base();
+      return headers;
+    });
     this.#release(error ?? OVER);
   }
 
-  #headers(): OutgoingHttpHeaders {
+  /** The headers that every response has. */
+  #base(): OutgoingHttpHeaders {
     const headers: OutgoingHttpHeaders = {
       ":status": 200,
       "content-type": this.#contentType,
       "grpc-accept-encoding": ENCODING,
     };
-    addHeaders(headers, this.#context.setHeaders());
+    if (this.#gzip) headers["grpc-encoding"] = ENCODING;
     return headers;
   }
 
   /** Lets go of the handler: its signal aborts, its requests and responses end. */
   #release(error: ConnectError): void {
-    this.#stream.stopReading();
+    this.#carrier.stopReading();
     this.#context.abort(error);
-    this.#stream.fail(error);
+    this.#carrier.fail(error);
     this.#inbox.fail(error);
     this.#pump?.stop();
   }

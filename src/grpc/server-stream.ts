@@ -1,6 +1,7 @@
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure, toWire } from "../failure.ts";
+import { after } from "../flow.ts";
 import { type Frame, FrameReader } from "./framing.ts";
 import { Outbox } from "./outbox.ts";
 import { readOn, receive } from "./receive.ts";
@@ -14,8 +15,8 @@ export interface StreamOwner {
   onHalfClose(): void;
   /** What came is no gRPC, or over a limit; nothing more is read. */
   onProtocolError(error: ConnectError): void;
-  /** The client reset the stream, or its connection is `gone`. Not told once end() was called. */
-  onLost(gone: boolean): void;
+  /** The client reset the stream, or its connection is gone. Not told once end() was called. */
+  onLost(error: ConnectError): void;
   /** The stream is closed, however it ended. */
   onClosed(): void;
   /** The headers of the response are about to be needed: respond() must be called. */
@@ -40,14 +41,27 @@ export class ServerStream {
   readonly #owner: StreamOwner;
   readonly #reader: FrameReader;
   readonly #outbox: Outbox;
+  readonly #lingerMs: number;
+  #lingering: Disposable | undefined;
   #room = true;
   #deaf = false;
   #over = false;
 
-  constructor(stream: ServerHttp2Stream, readMaxBytes: number, owner: StreamOwner) {
+  /**
+   * @param flags the flags that a frame of the client may have
+   * @param lingerMs how long the client may still send when the server has said all
+   */
+  constructor(
+    stream: ServerHttp2Stream,
+    readMaxBytes: number,
+    owner: StreamOwner,
+    flags?: number,
+    lingerMs = 0,
+  ) {
     this.#stream = stream;
     this.#owner = owner;
-    this.#reader = new FrameReader(readMaxBytes, this);
+    this.#lingerMs = lingerMs;
+    this.#reader = new FrameReader(readMaxBytes, this, flags);
     this.#outbox = new Outbox(stream, owner);
     (stream as Owned)[SELF] = this;
     receive(stream, this);
@@ -100,6 +114,14 @@ export class ServerStream {
     this.#outbox.fail(error);
   }
 
+  /** Lets go of who waits for room; what waits to be written is dropped. */
+  release(): void {
+    this.#outbox.release();
+  }
+
+  /** The owner took a message: of no interest to a stream of its own. */
+  taken(_bytes: number): void {}
+
   /** Takes no more of what comes; the client may go on sending. */
   stopReading(): void {
     this.#deaf = true;
@@ -139,7 +161,8 @@ export class ServerStream {
   static readonly #onEnd = function (this: ServerHttp2Stream): void {
     // 'end' also comes after a reset; only without one is it the client's half-close.
     const self = (this as Owned)[SELF];
-    if (self.#deaf || this.aborted || this.closed) return;
+    if (self.#deaf || this.aborted) return;
+    if (this.closed && !(self.#over && this.rstCode === constants.NGHTTP2_NO_ERROR)) return;
     if (!self.#reader.partial) self.#owner.onHalfClose();
     else {
       self.#owner.onProtocolError(
@@ -154,6 +177,7 @@ export class ServerStream {
 
   static readonly #onClose = function (this: ServerHttp2Stream): void {
     const self = (this as Owned)[SELF];
+    self.#lingering?.[Symbol.dispose]();
     self.#lost();
     self.#owner.onClosed();
   };
@@ -171,15 +195,23 @@ export class ServerStream {
   static readonly #onWantTrailers = function (this: ServerHttp2Stream): void {
     const self = (this as Owned)[SELF];
     self.#guard(() => this.sendTrailers(self.#owner.trailers()));
-    free(this);
+    if (self.#lingerMs === 0) free(this);
+    else self.#lingering = after(self.#lingerMs, () => self.#stopLingering());
   };
+
+  #stopLingering(): void {
+    this.#deaf = true;
+    free(this.#stream);
+  }
 
   #lost(): void {
     if (this.#over) return;
     this.#over = true;
     this.#deaf = true;
     const { session } = this.#stream;
-    this.#owner.onLost(session === undefined || session.destroyed || session.socket.destroyed);
+    const gone = session === undefined || session.destroyed || session.socket.destroyed;
+    const what = gone ? "the connection to the client was lost" : "the client cancelled the call";
+    this.#owner.onLost(failure(Code.Canceled, what));
   }
 
   /** Metadata that node:http2 refuses must not end the process, and the client must not wait for ever. */

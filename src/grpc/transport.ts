@@ -18,12 +18,13 @@ import {
   type UnaryRequest,
   type UnaryResponse,
 } from "@connectrpc/connect";
-import { compressRequests } from "../call-options.ts";
+import { callWatcher, compressRequests, wantsSession } from "../call-options.ts";
 import { asFailure, failure } from "../failure.ts";
 import { map, one, pause } from "../flow.ts";
+import { DEFAULT_WINDOW, type Window } from "../session/ledger.ts";
 import { version } from "../version.ts";
 import { parseTarget } from "./address.ts";
-import { Attempts } from "./attempts.ts";
+import { carry } from "./carry.ts";
 import { ClientCall, type Deadline } from "./client-call.ts";
 import { ENCODING } from "./compression.ts";
 import type { ClientTls } from "./connection.ts";
@@ -42,7 +43,10 @@ export interface TransportOptions {
   timeoutMs?: number;
   /** For TCP, TLS and the server's first words together. Default: 10 000. */
   connectTimeoutMs?: number;
-  /** HTTP/2 pings on connections with open calls. Default: after 300 000 ms of silence, 20 000 ms for the answer. */
+  /**
+   * HTTP/2 pings on connections with open calls. Default: after 300 000 ms of
+   * silence, 20 000 ms for the answer; 30 000 and 10 000 to Hawser servers.
+   */
   keepalive?: KeepaliveOptions;
   /** Around every call; the first is the outermost. */
   interceptors?: Interceptor[];
@@ -58,6 +62,19 @@ export interface TransportOptions {
   writeMaxBytes?: number;
   /** For `https://`. */
   tls?: ClientTls;
+  /**
+   * Whether streaming calls outlive their connections, where the server keeps
+   * sessions. For one call: its option `session`. Default: true.
+   */
+  session?: boolean | SessionWindow;
+}
+
+/** What one session may hold, of what it sent and of what it received. */
+export interface SessionWindow {
+  /** Default: 1 MiB. */
+  windowBytes?: number;
+  /** Default: 16 384. */
+  windowMessages?: number;
 }
 
 /** A Connect Transport that can be closed. */
@@ -82,7 +99,20 @@ export function createTransport(options: TransportOptions): ClosableTransport {
   const interceptors = options.interceptors ?? [];
   const origin = `${target.tls ? "https" : "http"}://${target.authority}`;
   const retries = new Retries();
+  const window = windowOf(options.session);
   const sendsGzip = options.sendCompression === ENCODING;
+
+  /** The request headers of a method at `path` that are no call's own. */
+  function ownHeaders(path: string): Record<string, string> {
+    return {
+      ":method": "POST",
+      ":scheme": target.tls ? "https" : "http",
+      ":path": path,
+      ":authority": target.authority,
+      te: "trailers",
+      "content-type": "application/grpc+proto",
+    };
+  }
 
   /** A call as it is when the interceptors, if any, have had their say. */
   function start<I extends DescMessage, O extends DescMessage>(
@@ -95,15 +125,11 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     previousAttempts = 0,
   ): ClientCall<I, O> {
     const gzip = contextValues?.get(compressRequests) ?? sendsGzip;
-    const headers: Record<string, string> = {
-      ":method": "POST",
-      ":scheme": target.tls ? "https" : "http",
-      ":path": pathOf(method),
-      ":authority": target.authority,
-      te: "trailers",
-      "content-type": "application/grpc+proto",
-      "grpc-accept-encoding": options.acceptCompression === false ? "identity" : ENCODING,
-    };
+    const wants =
+      method.methodKind !== "unary" &&
+      (contextValues?.get(wantsSession) ?? options.session !== false);
+    const headers = ownHeaders(pathOf(method));
+    headers["grpc-accept-encoding"] = options.acceptCompression === false ? "identity" : ENCODING;
     if (gzip) headers["grpc-encoding"] = ENCODING;
     if (previousAttempts > 0) headers["grpc-previous-rpc-attempts"] = String(previousAttempts);
     addHeaders(headers, header);
@@ -121,7 +147,18 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       signal,
       compressFromBytes: gzip ? (options.compressMinBytes ?? 1024) : undefined,
       requests,
-      carry: (call) => new Attempts(connections, attempt, limits.readMaxBytes, call).start(),
+      carry: (call) =>
+        carry(
+          {
+            connections,
+            headers: attempt,
+            ownHeaders,
+            readMaxBytes: limits.readMaxBytes,
+            window: wants ? window : undefined,
+            watcher: contextValues?.get(callWatcher),
+          },
+          call,
+        ),
     });
   }
 
@@ -293,6 +330,13 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     close: () => connections.close(),
     [Symbol.asyncDispose]: () => connections.close(),
   };
+}
+
+function windowOf(session: TransportOptions["session"]): Window {
+  const set = typeof session === "object" ? session : {};
+  const { windowBytes = DEFAULT_WINDOW.bytes, windowMessages = DEFAULT_WINDOW.messages } = set;
+  checkPositive({ windowBytes, windowMessages });
+  return { bytes: windowBytes, messages: windowMessages };
 }
 
 /** The one response of a unary call. */

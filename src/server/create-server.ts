@@ -4,7 +4,9 @@ import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import { after } from "../flow.ts";
 import { createGrpcHandler, type GrpcHandler, type Route } from "../grpc/handler.ts";
+import { Keepalive, type Watch } from "../grpc/keepalive.ts";
 import { SESSION_MEMORY_MB, STREAM_WINDOW_BYTES } from "../grpc/limits.ts";
+import { ServerSessions } from "../grpc/server-sessions.ts";
 import { listen } from "./listen.ts";
 import { createListener, type Listener } from "./listener.ts";
 import { type Address, type ListenOptions, type ServerOptions, withDefaults } from "./options.ts";
@@ -50,7 +52,10 @@ class HawserServer implements Server {
   readonly #listener: Listener;
   readonly #http1: http.Server;
   readonly #http2: http2.Http2Server;
-  readonly #sessions = new Set<http2.ServerHttp2Session>();
+  readonly #sessions: ServerSessions | undefined;
+  readonly #keepalive: Keepalive;
+  /** Each connection, and what watches over it where its client has sessions. */
+  readonly #connections = new Map<http2.ServerHttp2Session, Watch | undefined>();
   readonly #shutdown = new AbortController();
   #listening = false;
   #stockCalls = 0;
@@ -63,9 +68,14 @@ class HawserServer implements Server {
     const onHandlerError = (error: unknown, path: string) =>
       set.logger.error(`the handler of ${path} failed:`, error);
     const registered = register(options.routes);
-    this.#grpc = createGrpcHandler(grpcRoutes(registered, set, onHandlerError), () =>
-      this.#checkIdle(),
-    );
+    const methods = [...registered.methods];
+    if (set.sessions !== undefined) {
+      this.#sessions = new ServerSessions(set.sessions, (connection) => this.#know(connection));
+      methods.push({ spec: this.#sessions.negotiation, options: { interceptors: [] } });
+    }
+    const routes = grpcRoutes(methods, set, onHandlerError);
+    this.#grpc = createGrpcHandler(routes, this.#sessions, () => this.#checkIdle());
+    this.#keepalive = new Keepalive(set.keepalive);
     this.#stock = createStockHandler(registered.replay, set, this.#shutdown.signal, onHandlerError);
     this.#http2 = http2.createServer({
       settings: {
@@ -132,7 +142,7 @@ class HawserServer implements Server {
   async #close(): Promise<void> {
     const closed = this.#stopListening();
     this.#grpc.refuse();
-    for (const session of this.#sessions) drain(session);
+    for (const connection of this.#connections.keys()) drain(connection);
     this.#http1.closeIdleConnections();
     if (this.openCalls > 0) {
       await new Promise<void>((resolve) => {
@@ -149,12 +159,13 @@ class HawserServer implements Server {
         setTimeout(resolve, LAST_WORDS_MS).unref();
       });
     }
-    for (const session of this.#sessions) session.close();
+    this.#sessions?.close();
+    for (const connection of this.#connections.keys()) connection.close();
     this.#http1.close();
     this.#http1.closeAllConnections();
     // What is written must reach the socket before the socket goes.
     await new Promise((resolve) => setImmediate(resolve));
-    for (const session of this.#sessions) session.destroy();
+    for (const connection of this.#connections.keys()) connection.destroy();
     this.#listener.destroyAll();
     await closed;
   }
@@ -163,16 +174,36 @@ class HawserServer implements Server {
     return new Promise((resolve) => this.#listener.server.close(() => resolve()));
   }
 
-  #welcome(session: http2.ServerHttp2Session, prefaceTimeoutMs: number): void {
-    this.#sessions.add(session);
-    const silent = after(prefaceTimeoutMs, () => session.destroy());
-    session.once("remoteSettings", () => silent[Symbol.dispose]());
-    session.on("close", () => {
+  #welcome(connection: http2.ServerHttp2Session, prefaceTimeoutMs: number): void {
+    this.#connections.set(connection, undefined);
+    const silent = after(prefaceTimeoutMs, () => connection.destroy());
+    connection.once("remoteSettings", () => silent[Symbol.dispose]());
+    connection.on("close", () => {
       silent[Symbol.dispose]();
-      this.#sessions.delete(session);
+      this.#connections.get(connection)?.[Symbol.dispose]();
+      this.#connections.delete(connection);
     });
-    session.on("error", () => {});
-    if (this.#closing !== undefined) drain(session);
+    connection.on("error", () => {});
+    if (this.#closing !== undefined) drain(connection);
+  }
+
+  /** The client has sessions: a connection that is dead must be known to be, within a minute. */
+  #know(connection: http2.ServerHttp2Session): void {
+    if (!this.#connections.has(connection) || this.#connections.get(connection)) return;
+    const { socket } = connection;
+    const watch = this.#keepalive.watch({
+      bytesRead: () => socket.bytesRead,
+      busy: () => true,
+      ping: (answered) => {
+        if (!connection.destroyed) connection.ping(() => answered());
+      },
+      dead: () => {
+        connection.destroy();
+        socket.destroy();
+      },
+    });
+    watch.knowHawser();
+    this.#connections.set(connection, watch);
   }
 
   #acceptStock(
@@ -204,7 +235,7 @@ class HawserServer implements Server {
 }
 
 function grpcRoutes(
-  { methods }: Registered,
+  methods: Registered["methods"],
   set: ReturnType<typeof withDefaults>,
   onHandlerError: (error: unknown, path: string) => void,
 ): Map<string, Route> {

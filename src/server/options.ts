@@ -1,5 +1,8 @@
 import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
+import type { KeepaliveOptions } from "../grpc/keepalive.ts";
 import { checkPositive, limitsOf } from "../grpc/limits.ts";
+import { identifyByCredentials, type SessionOptions } from "../grpc/server-sessions.ts";
+import { DEFAULT_WINDOW } from "../session/ledger.ts";
 
 /** Where a server's own messages go. `console` is one. */
 export interface Logger {
@@ -44,6 +47,13 @@ export interface ServerOptions {
   maxTimeoutMs?: number;
   /** How many calls one connection may have open at a time. Default: 1000. */
   maxConcurrentStreams?: number;
+  /**
+   * How calls of Hawser clients outlive their connections; `false`: they do
+   * not. Default: they do, with the defaults of each option.
+   */
+  sessions?: false | Partial<SessionOptions>;
+  /** HTTP/2 pings to clients that have sessions. Default: after 30 000 ms of silence, 10 000 ms for the answer. */
+  keepalive?: KeepaliveOptions;
   /** A connection that has not begun to speak by then is closed. Default: 10 000. */
   prefaceTimeoutMs?: number;
 }
@@ -90,5 +100,23 @@ export function withDefaults(options: ServerOptions) {
     sendCompression: options.sendCompression,
     interceptors: options.interceptors ?? [],
     logger: options.logger ?? (console as Logger),
+    sessions: options.sessions === false ? undefined : sessionDefaults(options.sessions ?? {}),
+    keepalive: options.keepalive,
   };
+}
+
+function sessionDefaults(options: Partial<SessionOptions>): SessionOptions {
+  const { identify = identifyByCredentials, ...set } = options;
+  const numbers = {
+    graceMs: 30_000,
+    windowBytes: DEFAULT_WINDOW.bytes,
+    windowMessages: DEFAULT_WINDOW.messages,
+    maxSessions: 100_000,
+    maxBytes: 256 * 1024 * 1024,
+    maxPerConnection: 5000,
+    resumesPerSecond: 2000,
+    ...set,
+  };
+  checkPositive(numbers);
+  return { ...numbers, identify };
 }

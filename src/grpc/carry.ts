@@ -1,0 +1,93 @@
+import { randomBytes } from "node:crypto";
+import type { OutgoingHttpHeaders } from "node:http2";
+import type { CallWatcher } from "../call-options.ts";
+import { asFailure } from "../failure.ts";
+import { Acknowledgements, realClock } from "../session/clock.ts";
+import { ClientSession, type ServerTerms } from "../session/dial.ts";
+import type { Window } from "../session/ledger.ts";
+import { Attempts, type Carried } from "./attempts.ts";
+import type { Connection } from "./connection.ts";
+import type { Connections } from "./connections.ts";
+import { StreamDialler } from "./dialler.ts";
+import type { Frame } from "./framing.ts";
+import { negotiate } from "./negotiate.ts";
+
+/** How often another connection is asked for its sessions when one was lost over the question. */
+const NEGOTIATIONS = 3;
+
+const acknowledgements = new Acknowledgements(realClock);
+
+/** How a call is to be carried. */
+export interface Carriage {
+  readonly connections: Connections;
+  /** Makes the request headers of an attempt. */
+  readonly headers: () => OutgoingHttpHeaders;
+  /** The request headers of a method that belongs to no call. */
+  readonly ownHeaders: (path: string) => Record<string, string>;
+  readonly readMaxBytes: number;
+  /** What a session of the call may hold; `undefined`: it has none. */
+  readonly window: Window | undefined;
+  readonly watcher: CallWatcher | undefined;
+}
+
+/** Carries a call: by a session where both sides have them, else by attempts. */
+export function carry(carriage: Carriage, call: Carried): void {
+  const { connections, window } = carriage;
+  const known = connections.ready()?.sessions;
+  if (window === undefined || known === false) carryPlainly(carriage, call);
+  else if (known !== undefined) carryBySession(carriage, call, known, window);
+  else {
+    ask(carriage).then(
+      (terms) => {
+        if (call.over) return;
+        if (terms === false) carryPlainly(carriage, call);
+        else carryBySession(carriage, call, terms, window);
+      },
+      (error) => {
+        if (!call.over) call.onFailed(asFailure(error));
+      },
+    );
+  }
+}
+
+function carryPlainly({ connections, headers, readMaxBytes }: Carriage, call: Carried): void {
+  new Attempts(connections, headers, readMaxBytes, call).start();
+}
+
+function carryBySession(
+  { connections, headers, readMaxBytes, watcher }: Carriage,
+  call: Carried,
+  server: ServerTerms,
+  window: Window,
+): void {
+  watcher?.onSession();
+  const session = new ClientSession<Frame>({
+    id: randomBytes(16).toString("hex"),
+    server,
+    window,
+    clock: realClock,
+    acknowledgements,
+    dialler: new StreamDialler(connections, headers, readMaxBytes),
+    call,
+    onState: (state) => watcher?.onCarried(state),
+  });
+  call.onCarrier(session);
+  session.start();
+}
+
+/** What the server of a connection says of its sessions. */
+async function ask({ connections, ownHeaders }: Carriage): Promise<ServerTerms | false> {
+  for (let attempt = 1; ; attempt++) {
+    let connection: Connection | undefined;
+    await connections.acquire((ready) => {
+      connection = ready;
+    });
+    const asked = connection as unknown as Connection;
+    try {
+      if (asked.sessions === undefined) await negotiate(asked, ownHeaders);
+      return asked.sessions ?? false;
+    } catch (error) {
+      if (attempt === NEGOTIATIONS) throw error;
+    }
+  }
+}

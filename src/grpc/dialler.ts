@@ -1,0 +1,93 @@
+import type { OutgoingHttpHeaders } from "node:http2";
+import { Code } from "@connectrpc/connect";
+import { asFailure, failure } from "../failure.ts";
+import { CONTROL } from "../session/control.ts";
+import type { AttachmentWatcher, Dialler } from "../session/dial.ts";
+import { invalidHeaders } from "./attempts.ts";
+import { type Broken, ClientStream, type ClientStreamOwner } from "./client-stream.ts";
+import type { Connection } from "./connection.ts";
+import type { Connections } from "./connections.ts";
+import { COMPRESSED, type Frame } from "./framing.ts";
+
+/** Opens the streams of a session on the connections of a transport. */
+export class StreamDialler implements Dialler<Frame> {
+  readonly #connections: Connections;
+  readonly #headers: () => OutgoingHttpHeaders;
+  readonly #readMaxBytes: number;
+
+  /** @param headers makes the request headers of an attachment, those of the session aside */
+  constructor(connections: Connections, headers: () => OutgoingHttpHeaders, readMaxBytes: number) {
+    this.#connections = connections;
+    this.#headers = headers;
+    this.#readMaxBytes = readMaxBytes;
+  }
+
+  dial(headers: () => Record<string, string>, watcher: AttachmentWatcher<Frame>): void {
+    const ready = this.#connections.ready();
+    if (ready !== undefined) {
+      this.#open(ready, headers, watcher);
+      return;
+    }
+    this.#connections
+      .acquire((connection) => this.#open(connection, headers, watcher))
+      .catch((reason) => {
+        const error = asFailure(reason);
+        watcher.onBroken({ error, final: error.code !== Code.Unavailable });
+      });
+  }
+
+  tell(headers: () => Record<string, string>): void {
+    const nobody: ClientStreamOwner = {
+      onHead() {},
+      onFrame: () => true,
+      onStatus() {},
+      onBroken() {},
+    };
+    const use = (connection: Connection) => {
+      const request = { ...this.#headers(), ...headers() };
+      new ClientStream(connection, request, this.#readMaxBytes, nobody).halfClose();
+    };
+    const ready = this.#connections.ready();
+    if (ready === undefined) this.#connections.acquire(use).catch(() => {});
+    else use(ready);
+  }
+
+  #open(
+    connection: Connection,
+    headers: () => Record<string, string>,
+    watcher: AttachmentWatcher<Frame>,
+  ): void {
+    const owner = {
+      onHead: watcher.onHead,
+      onFrame: watcher.onFrame,
+      onStatus: watcher.onStatus,
+      onBroken: (broken: Broken) => watcher.onBroken({ ...broken, final: isFinal(broken) }),
+    };
+    let stream: ClientStream;
+    try {
+      const request = { ...this.#headers(), ...headers() };
+      stream = new ClientStream(
+        connection,
+        request,
+        this.#readMaxBytes,
+        owner,
+        COMPRESSED | CONTROL,
+      );
+    } catch (error) {
+      // Either the connection went away between the look and the use, or the headers are no headers.
+      if (connection.usable) watcher.onBroken({ error: invalidHeaders(error), final: true });
+      else {
+        const lost = connection.lost ?? failure(Code.Unavailable, "the connection was lost");
+        watcher.onBroken({ error: lost, final: false });
+      }
+      return;
+    }
+    connection.knowHawser();
+    watcher.onOpen(stream);
+  }
+}
+
+/** Whether another stream would end the same way: what came was no gRPC, or over a limit, or the transport is closed. */
+function isFinal({ error, refused }: Broken): boolean {
+  return refused ? error.code !== Code.Unavailable : error.code === Code.Canceled;
+}

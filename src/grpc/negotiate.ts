@@ -1,0 +1,91 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
+import {
+  NegotiateRequestSchema,
+  NegotiateResponseSchema,
+  SessionService,
+} from "../../gen/hawser/v1/session_pb.js";
+import { failure } from "../failure.ts";
+import { after } from "../flow.ts";
+import { realClock } from "../session/clock.ts";
+import type { ServerTerms } from "../session/dial.ts";
+import { type Broken, ClientStream, type ClientStreamOwner } from "./client-stream.ts";
+import type { Connection } from "./connection.ts";
+import type { Frame } from "./framing.ts";
+
+const METHOD = SessionService.method.negotiate;
+
+/** A longer answer is none. */
+const ANSWER_MAX_BYTES = 4096;
+
+/** A server that does not answer by then has no sessions. */
+const ANSWER_MS = 5000;
+
+/**
+ * Asks the server of a connection whether it keeps sessions, once
+ * (session.proto, 2), and notes its answer there. A server that does not, or
+ * says anything else, gets plain calls. Rejects where the connection is lost.
+ *
+ * @param headers the request headers for a method's path
+ */
+export function negotiate(
+  connection: Connection,
+  headers: (path: string) => Record<string, string>,
+): Promise<void> {
+  const asked = asking.get(connection);
+  if (asked !== undefined) return asked;
+  const answer = ask(connection, headers).finally(() => asking.delete(connection));
+  asking.set(connection, answer);
+  return answer;
+}
+
+const asking = new WeakMap<Connection, Promise<void>>();
+
+async function ask(
+  connection: Connection,
+  headers: (path: string) => Record<string, string>,
+): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const plain = () => {
+    connection.sessions ??= false;
+    resolve();
+  };
+  const owner: ClientStreamOwner = {
+    onHead() {},
+    onFrame(frame) {
+      try {
+        connection.sessions = readTerms(frame);
+        connection.knowHawser();
+      } catch {
+        plain();
+      }
+      return true;
+    },
+    onStatus: plain,
+    onBroken({ error }: Broken) {
+      if (connection.usable) plain();
+      else reject(error);
+    },
+  };
+  const path = `/${METHOD.parent.typeName}/${METHOD.name}`;
+  const stream = new ClientStream(connection, headers(path), ANSWER_MAX_BYTES, owner);
+  stream.write(0, toBinary(NegotiateRequestSchema, create(NegotiateRequestSchema)));
+  stream.halfClose();
+  using _timer = after(ANSWER_MS, plain);
+  await promise;
+  stream.stop(failure(Code.Canceled, "the server's answer came too late"));
+}
+
+function readTerms({ bytes, start, end }: Frame): ServerTerms {
+  const said = fromBinary(NegotiateResponseSchema, bytes.subarray(start, end));
+  const terms = {
+    epoch: said.epoch,
+    graceMs: Number(said.graceMs),
+    window: { bytes: Number(said.windowBytes), messages: Number(said.windowMessages) },
+    clockAheadMs: Number(said.nowMs) - realClock.now(),
+  };
+  const { bytes: windowBytes, messages } = terms.window;
+  if (!/^[0-9a-f]{32}$/.test(terms.epoch)) throw new RangeError("no epoch");
+  if (!(terms.graceMs > 0 && windowBytes > 0 && messages > 0)) throw new RangeError("no window");
+  return terms;
+}

@@ -1,0 +1,21 @@
+import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import type { ConnectError } from "@connectrpc/connect";
+import { reset } from "./reset.ts";
+import { statusTrailers } from "./status.ts";
+
+/** Answers a gRPC call that no handler will have, and frees its stream. */
+export function refuse(stream: ServerHttp2Stream, error: ConnectError): void {
+  answer(stream, {
+    ":status": 200,
+    "content-type": "application/grpc",
+    ...statusTrailers(error, undefined),
+  });
+}
+
+/** Answers a stream that nobody will read, and frees it. */
+export function answer(stream: ServerHttp2Stream, headers: OutgoingHttpHeaders): void {
+  stream.on("error", () => {});
+  if (stream.destroyed || stream.closed) return;
+  stream.respond(headers, { endStream: true });
+  reset(stream, constants.NGHTTP2_NO_ERROR);
+}

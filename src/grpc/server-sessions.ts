@@ -1,0 +1,239 @@
+import { createHash, randomBytes } from "node:crypto";
+import type { OutgoingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
+import type { TLSSocket } from "node:tls";
+import { type ConnectError, createMethodImplSpec, type MethodImplSpec } from "@connectrpc/connect";
+import { SessionService } from "../../gen/hawser/v1/session_pb.js";
+import { toWire } from "../failure.ts";
+import {
+  type Fields,
+  type ServerAttachment,
+  ServerSession,
+  type Terms,
+} from "../session/accept.ts";
+import { realClock } from "../session/clock.ts";
+import { CONTROL } from "../session/control.ts";
+import { readAsk } from "../session/headers.ts";
+import { type SessionLimits, SessionRegistry, type SharedInit } from "../session/registry.ts";
+import { COMPRESSED, type Frame } from "./framing.ts";
+import { rawToHeaders } from "./metadata.ts";
+import { refuse } from "./refuse.ts";
+import { type Incoming, ServerCall, type ServerCallOptions } from "./server-call.ts";
+import { ServerStream, type StreamOwner } from "./server-stream.ts";
+import { statusTrailers } from "./status.ts";
+
+/** Who asks to open or to resume a session. */
+export interface SessionCaller {
+  /** The request headers of the attachment. */
+  readonly header: Headers;
+  /** The SHA-256 fingerprint of the client's certificate, where it has one. */
+  readonly certificate: string | undefined;
+}
+
+/** Sessions of a server: how long, how much, and whose. */
+export interface SessionOptions extends SessionLimits {
+  /** How long a session is kept without a connection, in milliseconds. Default: 30 000. */
+  readonly graceMs: number;
+  /** What one session may hold of what it sent, and of what it received, in bytes. Default: 1 MiB. */
+  readonly windowBytes: number;
+  /** The same in messages. Default: 16 384. */
+  readonly windowMessages: number;
+  /**
+   * Says who calls, at each attachment; only the one who opened a session may
+   * resume it. Throws, or rejects, where the caller may not. Default: the
+   * authorization header and the certificate, which must both stay the same.
+   */
+  readonly identify: (caller: SessionCaller) => string | Promise<string>;
+}
+
+/** How long a client may take to confirm the end of its session before the stream is freed. */
+const LINGER_MS = 1000;
+
+/** The sessions of a server, on the streams of its data path. */
+export class ServerSessions {
+  readonly #options: SessionOptions;
+  readonly #terms: Terms;
+  readonly #registry: SessionRegistry<Frame>;
+  readonly #onPeer: (connection: ServerHttp2Session) => void;
+
+  /** @param onPeer told of connections whose clients have sessions */
+  constructor(options: SessionOptions, onPeer: (connection: ServerHttp2Session) => void) {
+    this.#options = options;
+    this.#onPeer = onPeer;
+    this.#terms = {
+      epoch: randomBytes(16).toString("hex"),
+      graceMs: options.graceMs,
+      window: { bytes: options.windowBytes, messages: options.windowMessages },
+    };
+    this.#registry = new SessionRegistry(this.#terms, options, realClock);
+  }
+
+  /** What a client calls to learn of the sessions. */
+  get negotiation(): MethodImplSpec {
+    const { epoch, graceMs, window } = this.#terms;
+    return createMethodImplSpec(SessionService.method.negotiate, () => ({
+      epoch,
+      nowMs: BigInt(Math.floor(realClock.now())),
+      graceMs: BigInt(graceMs),
+      windowBytes: BigInt(window.bytes),
+      windowMessages: BigInt(window.messages),
+    }));
+  }
+
+  /** Takes a stream that asks to carry a session. */
+  accept(
+    stream: ServerHttp2Stream,
+    incoming: Incoming,
+    spec: MethodImplSpec,
+    options: ServerCallOptions,
+    opened: (call: ServerCall) => void,
+    closed: (call: ServerCall) => void,
+  ): void {
+    try {
+      const ask = readAsk(incoming.headers);
+      const connection = stream.session as ServerHttp2Session | undefined;
+      if (connection === undefined) return;
+      this.#onPeer(connection);
+      const admit = (caller: string) => {
+        let call: ServerCall | undefined;
+        const refusal = this.#registry.admit({
+          ask,
+          caller: createHash("sha256").update(caller).digest("base64"),
+          path: String(incoming.headers[":path"]),
+          connection,
+          open: (session) => new Attachment(stream, session, ask.attach, options.readMaxBytes),
+          create: (shared) => {
+            const made = create(shared, incoming, spec, options, closed);
+            call = made.call;
+            return made.session;
+          },
+          start: () => {
+            if (call === undefined) return;
+            opened(call);
+            call.start();
+          },
+        });
+        if (refusal !== undefined) refuse(stream, refusal);
+      };
+      const caller = this.#options.identify(callerOf(stream, incoming));
+      if (typeof caller === "string") {
+        admit(caller);
+        return;
+      }
+      stream.on("error", () => {});
+      caller
+        .then((caller) => {
+          if (!stream.closed && !stream.destroyed) admit(caller);
+        })
+        .catch((error) => refuse(stream, toWire(error)));
+    } catch (error) {
+      refuse(stream, toWire(error));
+    }
+  }
+
+  /** Ends the sessions that have no stream. */
+  close(): void {
+    this.#registry.close();
+  }
+}
+
+function create(
+  shared: SharedInit,
+  incoming: Incoming,
+  spec: MethodImplSpec,
+  options: ServerCallOptions,
+  closed: (call: ServerCall) => void,
+): { session: ServerSession<Frame>; call: ServerCall } {
+  let session: ServerSession<Frame> | undefined;
+  const carry = (call: StreamOwner, base: OutgoingHttpHeaders) => {
+    session = new ServerSession<Frame>({ ...shared, base: base as Fields, call: call as never });
+    return session;
+  };
+  const call = new ServerCall(incoming, spec, options, carry, closed);
+  return { session: session as unknown as ServerSession<Frame>, call };
+}
+
+/** By default the same credentials are the same caller. */
+export function identifyByCredentials({ header, certificate }: SessionCaller): string {
+  return `${header.get("authorization") ?? ""}\n${certificate ?? ""}`;
+}
+
+function callerOf(stream: ServerHttp2Stream, { rawHeaders }: Incoming): SessionCaller {
+  const socket = stream.session?.socket as Partial<TLSSocket> | undefined;
+  return {
+    get header() {
+      return rawToHeaders(rawHeaders);
+    },
+    certificate: socket?.getPeerCertificate?.()?.fingerprint256,
+  };
+}
+
+/** One stream under a session. */
+class Attachment implements ServerAttachment, StreamOwner {
+  readonly #session: ServerSession<Frame>;
+  readonly #number: number;
+  readonly #stream: ServerStream;
+  #trailers: Fields = {};
+
+  constructor(
+    stream: ServerHttp2Stream,
+    session: ServerSession<Frame>,
+    number: number,
+    readMaxBytes: number,
+  ) {
+    this.#session = session;
+    this.#number = number;
+    this.#stream = new ServerStream(stream, readMaxBytes, this, COMPRESSED | CONTROL, LINGER_MS);
+  }
+
+  answer(headers: Fields): void {
+    this.#stream.respond(headers as OutgoingHttpHeaders);
+  }
+
+  write(flags: number, payload: Uint8Array): Promise<void> | undefined {
+    return this.#stream.write(flags, payload);
+  }
+
+  end(trailers: Fields): void {
+    this.#trailers = trailers;
+    this.#stream.end(() => ({}));
+  }
+
+  refuse(error: ConnectError): void {
+    this.#stream.release();
+    this.end(statusTrailers(error, undefined) as Fields);
+  }
+
+  release(): void {
+    this.#stream.release();
+  }
+
+  onFrame(frame: Frame): boolean {
+    return this.#session.onFrame(this.#number, frame);
+  }
+
+  onHalfClose(): void {
+    this.#session.onHalfClose(this.#number);
+  }
+
+  onProtocolError(error: ConnectError): void {
+    this.#session.onProtocolError(this.#number, error);
+  }
+
+  onLost(): void {
+    this.#session.onLost(this.#number);
+  }
+
+  onClosed(): void {
+    this.#session.onLost(this.#number);
+  }
+
+  onHeadersNeeded(): void {}
+
+  trailers(): OutgoingHttpHeaders {
+    return this.#trailers as OutgoingHttpHeaders;
+  }
+
+  onUnsendable(): void {
+    this.#session.reset();
+  }
+}

@@ -1,0 +1,312 @@
+import { create } from "@bufbuild/protobuf";
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { type Metadata, MetadataSchema } from "../../gen/hawser/v1/session_pb.js";
+import { failure, handled } from "../failure.ts";
+import type { Acknowledgements, Clock } from "./clock.ts";
+import {
+  CONTROL,
+  headerControl,
+  readControl,
+  receivedControl,
+  type SessionFrame,
+} from "./control.ts";
+import { type Ask, writeAnswer } from "./headers.ts";
+import { type Account, Ledger, type Window } from "./ledger.ts";
+import { Reason, sessionLost } from "./lost.ts";
+import { admit, carries, ended, type Link, lost, unattached } from "./state.ts";
+
+/** Headers or trailers as HTTP takes them. */
+export type Fields = Record<string, number | string | string[] | undefined>;
+
+/** One HTTP/2 stream that carries a session, as the server sees it. */
+export interface ServerAttachment {
+  /** Sends the response headers; before anything else. */
+  answer(headers: Fields): void;
+  /** `undefined`: there is room for more. A promise: there will be when it resolves. */
+  write(flags: number, payload: Uint8Array): Promise<void> | undefined;
+  /** Ends the stream with these trailers, behind all that was written; the client may still end its side. */
+  end(trailers: Fields): void;
+  /** Ends the stream because the session goes on elsewhere, or nowhere. */
+  refuse(error: ConnectError): void;
+  /** Lets go of who waits for room. */
+  release(): void;
+}
+
+/** The call that a session carries, as the server sees it. */
+export interface ServedCall<Frame> {
+  onFrame(frame: Frame): boolean;
+  onHalfClose(): void;
+  onProtocolError(error: ConnectError): void;
+  onLost(error: ConnectError): void;
+  onClosed(): void;
+  onHeadersNeeded(): void;
+  trailers(): Fields;
+}
+
+/** What the sessions of a server have in common. */
+export interface Terms {
+  /** The server process: 128 random bits in hexadecimal digits. */
+  readonly epoch: string;
+  /** How long a session is kept without an attachment, in milliseconds. */
+  readonly graceMs: number;
+  readonly window: Window;
+}
+
+export interface ServerSessionInit<Frame> {
+  readonly terms: Terms;
+  readonly clock: Clock;
+  readonly acknowledgements: Acknowledgements;
+  readonly account: Account;
+  /** What the client asked for with its first attachment. */
+  readonly ask: Ask;
+  /** The response headers that every attachment has. */
+  readonly base: Fields;
+  readonly call: ServedCall<Frame>;
+  /** Called when the call has ended, and only the client's confirmation is missing. */
+  readonly onFinished: () => void;
+  /** Called when the session is over: nothing can resume it. */
+  readonly onOver: () => void;
+}
+
+/**
+ * The server's half of a session: for the call it is a stream that is never
+ * lost until the grace has run out, for the attachments what they carry.
+ */
+export class ServerSession<Frame extends SessionFrame = SessionFrame> {
+  readonly #init: ServerSessionInit<Frame>;
+  readonly #ledger: Ledger;
+  #link: Link = unattached;
+  #stream: ServerAttachment | undefined;
+  #grace: Disposable | undefined;
+  #header: Fields | undefined;
+  #trailers: Fields | undefined;
+  #halfClosed = false;
+  #deaf = false;
+  #owing = false;
+  #room: PromiseWithResolvers<void> | undefined;
+  #failure: ConnectError | undefined;
+
+  constructor(init: ServerSessionInit<Frame>) {
+    this.#init = init;
+    this.#ledger = new Ledger(init.terms.window, init.account);
+    this.#ledger.agree(init.ask.window);
+  }
+
+  /** Whether only the client's confirmation is missing. */
+  get finished(): boolean {
+    return this.#trailers !== undefined;
+  }
+
+  // What the attachments bring.
+
+  /**
+   * A client asks for an attachment. Either `open` is called and the session
+   * goes on there, or the error says why not; the session is then as it was.
+   */
+  attach(ask: Ask, open: () => ServerAttachment): ConnectError | undefined {
+    const link = admit(this.#link, ask.attach);
+    if (typeof link === "number") return sessionLost(link, this.#ledger.received);
+    const violation = this.#ledger.checkResume(ask.received);
+    if (violation === "gap") return sessionLost(Reason.GAP, this.#ledger.received);
+    if (violation === "above") {
+      const what = `the client has received ${ask.received} messages of ${this.#ledger.sent}`;
+      return sessionLost(Reason.PROTOCOL_ERROR, this.#ledger.received, what);
+    }
+    const resumed = this.#link.number > 0;
+    // Fence first, then count: from here on the last attachment brings nothing any more.
+    this.#link = link;
+    this.#grace?.[Symbol.dispose]();
+    this.#leave()?.refuse(sessionLost(Reason.TAKEN_OVER, this.#ledger.received));
+    const stream = open();
+    this.#stream = stream;
+    const { received } = this.#ledger;
+    const { terms, base } = this.#init;
+    const metadata = this.#header !== undefined;
+    stream.answer({
+      ...base,
+      ...this.#header,
+      ...writeAnswer({ ...terms, resumed, received, metadata }),
+    });
+    if (this.#ledger.taken > 0) stream.write(CONTROL, receivedControl(this.#ledger.tell()));
+    this.#ledger.replay(ask.received, (flags, payload) => stream.write(flags, payload));
+    if (this.#trailers !== undefined) stream.end(this.#trailers);
+    return undefined;
+  }
+
+  /** The client cancels the call. */
+  cancel(): void {
+    const cancelled = failure(Code.Canceled, "the client cancelled the call");
+    const stream = this.#leave();
+    this.#end(cancelled);
+    stream?.refuse(cancelled);
+  }
+
+  onFrame(number: number, frame: Frame): boolean {
+    if (!carries(this.#link, number)) return true;
+    if ((frame.flags & CONTROL) !== 0) this.#onControl(frame);
+    else if (!this.#ledger.receive(frame.end - frame.start)) {
+      this.#violated("the client sends more than the window holds");
+    } else if (this.#deaf || this.#halfClosed) this.#ledger.take(frame.end - frame.start);
+    else this.#init.call.onFrame(frame);
+    return true;
+  }
+
+  /** The client ended its side of the stream: it has all, or it broke the rules and must come again. */
+  onHalfClose(number: number): void {
+    if (!carries(this.#link, number)) return;
+    if (this.finished) this.#end();
+    else {
+      const stream = this.#leave();
+      this.onLost(number);
+      stream?.refuse(failure(Code.Unavailable, "the stream of a session was half-closed"));
+    }
+  }
+
+  onProtocolError(number: number, error: ConnectError): void {
+    if (carries(this.#link, number)) this.#init.call.onProtocolError(error);
+  }
+
+  /** The stream is gone; the session waits for another. */
+  onLost(number: number): void {
+    if (!carries(this.#link, number)) return;
+    this.#link = lost(this.#link, number);
+    this.#leave()?.release();
+    if (this.finished) this.#init.call.onClosed();
+    const { clock, terms } = this.#init;
+    this.#grace = clock.after(terms.graceMs, () => this.expire());
+  }
+
+  /** Nobody came back in time; or nobody must, because memory is needed. */
+  expire(): void {
+    this.#end(sessionLost(Reason.EXPIRED, this.#ledger.acknowledged));
+  }
+
+  // What the call does, as it would with a stream.
+
+  get headersSent(): boolean {
+    return this.#header !== undefined;
+  }
+
+  /** The response headers of the handler, once. */
+  respond(headers: Fields): void {
+    if (this.#header !== undefined) return;
+    this.#header = headers;
+    this.#stream?.write(CONTROL, headerControl(toMetadata(headers, this.#init.base)));
+  }
+
+  write(flags: number, payload: Uint8Array): Promise<void> | undefined {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#header === undefined) this.#init.call.onHeadersNeeded();
+    this.#ledger.push(flags, payload);
+    const taken = this.#stream?.write(flags, payload);
+    if (!this.#ledger.full) return taken;
+    this.#room ??= Promise.withResolvers();
+    return this.#room.promise;
+  }
+
+  /** The call has ended. The end is kept until the client confirms it. */
+  end(): void {
+    if (this.#trailers !== undefined || this.#link.is === "over") return;
+    this.#trailers = { ...this.#init.call.trailers(), "hawser-sent": String(this.#ledger.sent) };
+    this.#init.onFinished();
+    if (this.#stream !== undefined) this.#stream.end(this.#trailers);
+    else this.#init.call.onClosed();
+  }
+
+  fail(error: ConnectError): void {
+    this.#failure ??= error;
+    if (this.#room !== undefined) {
+      handled(this.#room.promise);
+      this.#room.reject(this.#failure);
+    }
+  }
+
+  stopReading(): void {
+    this.#deaf = true;
+    this.#ledger.takeAll();
+  }
+
+  /** Streams of a session are read without pause: the window holds the client back. */
+  readOn(): void {}
+
+  /** The handler took a message. */
+  taken(bytes: number): void {
+    if (this.#ledger.take(bytes)) this.acknowledge();
+    else if (!this.#owing) {
+      this.#owing = true;
+      this.#init.acknowledgements.owe(this);
+    }
+  }
+
+  /** Gives the session up: nobody can resume it. */
+  reset(): void {
+    const stream = this.#leave();
+    this.#end();
+    stream?.refuse(failure(Code.Aborted, "the session was given up"));
+  }
+
+  acknowledge(): void {
+    this.#owing = false;
+    if (this.#stream === undefined || !this.#ledger.owes || this.finished) return;
+    this.#stream.write(CONTROL, receivedControl(this.#ledger.tell()));
+  }
+
+  #onControl(frame: Frame): void {
+    const control = readControl(frame);
+    if (control?.case === "received") {
+      if (this.#ledger.acknowledge(Number(control.value)) === "above") {
+        this.#violated(`the client acknowledges ${control.value} messages of ${this.#ledger.sent}`);
+      } else if (!this.#ledger.full) {
+        this.#room?.resolve();
+        this.#room = undefined;
+      }
+    } else if (control?.case === "end") {
+      if (Number(control.value) !== this.#ledger.received) {
+        this.#violated(
+          `the client ends after ${control.value} messages; ${this.#ledger.received} came`,
+        );
+      } else if (!this.#halfClosed) {
+        this.#halfClosed = true;
+        if (!this.#deaf) this.#init.call.onHalfClose();
+      }
+    } else this.#violated("the client sent a control frame that makes no sense");
+  }
+
+  #violated(what: string): void {
+    this.#init.call.onProtocolError(
+      sessionLost(Reason.PROTOCOL_ERROR, this.#ledger.received, what),
+    );
+  }
+
+  /** Lets go of the stream that carries the session, and gives it to be ended. */
+  #leave(): ServerAttachment | undefined {
+    const stream = this.#stream;
+    this.#stream = undefined;
+    return stream;
+  }
+
+  #end(error?: ConnectError): void {
+    if (this.#link.is === "over") return;
+    this.#link = ended(this.#link);
+    this.#grace?.[Symbol.dispose]();
+    const { call, onOver } = this.#init;
+    if (error !== undefined && !this.finished) call.onLost(error);
+    this.#ledger.close();
+    this.#stream = undefined;
+    onOver();
+    call.onClosed();
+  }
+}
+
+/** What the handler set, without what every response has. */
+function toMetadata(headers: Fields, base: Fields): Metadata {
+  const entries: { name: string; value: string }[] = [];
+  for (const name in headers) {
+    if (name in base) continue;
+    const value = headers[name];
+    for (const one of Array.isArray(value) ? value : [value]) {
+      entries.push({ name, value: String(one) });
+    }
+  }
+  return create(MetadataSchema, { entries });
+}

@@ -1,0 +1,46 @@
+/** The frames of a session that carry no message (session.proto, 5). */
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type Control, ControlSchema, type Metadata } from "../../gen/hawser/v1/session_pb.js";
+
+/** The flag of a frame that carries a Control. */
+export const CONTROL = 0x40;
+
+/** A longer Control breaks the protocol. */
+export const CONTROL_MAX_BYTES = 65_536;
+
+/** One frame as it stood on the wire: `bytes` from `start` up to `end`. */
+export interface SessionFrame {
+  readonly flags: number;
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+}
+
+export const receivedControl = (count: number): Uint8Array =>
+  encode({ case: "received", value: BigInt(count) });
+
+export const endControl = (count: number): Uint8Array =>
+  encode({ case: "end", value: BigInt(count) });
+
+export const headerControl = (header: Metadata): Uint8Array =>
+  encode({ case: "header", value: header });
+
+/** What a frame says; `undefined` where it is no Control of this protocol, or has a count past 2^53 - 1. */
+export function readControl(frame: SessionFrame): Control["kind"] | undefined {
+  if ((frame.flags & ~CONTROL) !== 0 || frame.end - frame.start > CONTROL_MAX_BYTES) {
+    return undefined;
+  }
+  try {
+    const { kind } = fromBinary(ControlSchema, frame.bytes.subarray(frame.start, frame.end));
+    if (kind.case === "received" || kind.case === "end") {
+      return kind.value <= BigInt(Number.MAX_SAFE_INTEGER) ? kind : undefined;
+    }
+    return kind;
+  } catch {
+    return undefined;
+  }
+}
+
+function encode(kind: Control["kind"]): Uint8Array {
+  return toBinary(ControlSchema, create(ControlSchema, { kind }));
+}

@@ -1,0 +1,419 @@
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { asFailure, failure, handled } from "../failure.ts";
+import type { Acknowledgements, Clock } from "./clock.ts";
+import { CONTROL, endControl, readControl, receivedControl, type SessionFrame } from "./control.ts";
+import { type Answer, isOwn, readAnswer, readSent, writeAsk } from "./headers.ts";
+import { type Account, Ledger, type Violation, type Window } from "./ledger.ts";
+import { Reason, readSessionLost, sessionLost } from "./lost.ts";
+import { answered, carries, dialled, ended, type Link, lost, unattached } from "./state.ts";
+
+/** Headers or trailers as HTTP gives them. */
+type Values = Record<string, string | string[] | undefined>;
+
+/** One HTTP/2 stream that carries a session, as the client sees it. */
+export interface ClientAttachment {
+  /** `undefined`: there is room for more. A promise: there will be when it resolves. */
+  write(flags: number, payload: Uint8Array): Promise<void> | undefined;
+  /** Ends this side: the client has all. */
+  halfClose(): void;
+  /** Lets go of who waits for room. */
+  release(): void;
+  /** Resets the stream; waiting and later writes fail with `error`. */
+  stop(error: ConnectError): void;
+}
+
+/** How a stream ended without a status of the server. */
+export interface Broken {
+  readonly error: ConnectError;
+  /** Whether another attempt would end the same way. */
+  readonly final: boolean;
+}
+
+/** Who hears of an attachment. */
+export interface AttachmentWatcher<Frame> {
+  onOpen(stream: ClientAttachment): void;
+  onHead(headers: Values): void;
+  onFrame(frame: Frame): boolean;
+  onStatus(status: "ok" | ConnectError, trailers: Values): void;
+  /** Also where no stream could be opened. */
+  onBroken(broken: Broken): void;
+}
+
+/** How a session gets its streams. */
+export interface Dialler<Frame> {
+  /** Opens a stream as soon as there is a connection; `headers` is called just before. */
+  dial(headers: () => Record<string, string>, watcher: AttachmentWatcher<Frame>): void;
+  /** Sends these headers once, if there is a connection soon; nobody hears what becomes of it. */
+  tell(headers: () => Record<string, string>): void;
+}
+
+/** The call that a session carries, as the client sees it. */
+export interface DialledCall<Frame> {
+  onOpen(): void;
+  onHead(headers: Values): void;
+  onFrame(frame: Frame): boolean;
+  onStatus(status: "ok" | ConnectError, trailers: Values): void;
+  onFailed(error: ConnectError): void;
+}
+
+/** What Negotiate said of the server, and when. */
+export interface ServerTerms {
+  readonly epoch: string;
+  readonly graceMs: number;
+  readonly window: Window;
+  /** The server's clock less this one's: never more than it really is. */
+  readonly clockAheadMs: number;
+}
+
+export interface ClientSessionInit<Frame> {
+  /** 128 random bits in hexadecimal digits. */
+  readonly id: string;
+  readonly server: ServerTerms;
+  readonly window: Window;
+  readonly clock: Clock;
+  readonly acknowledgements: Acknowledgements;
+  readonly dialler: Dialler<Frame>;
+  readonly call: DialledCall<Frame>;
+  /** The session goes on over a stream, or looks for one. */
+  readonly onState: (state: "open" | "resuming") => void;
+}
+
+/** The pause before another attempt; the first comes at once. */
+const BACKOFF = { initialMs: 100, factor: 1.6, jitter: 0.2, maxMs: 5000 };
+
+/** What it is after all attempts: a stream that lived as long was no failure. */
+const GOOD_MS = 10_000;
+
+const NO_ACCOUNT: Account = { bytes: 0 };
+
+/**
+ * The client's half of a session: for the call it is a stream that is never
+ * lost until the server's grace has run out; it opens one attachment after the
+ * other.
+ */
+export class ClientSession<Frame extends SessionFrame = SessionFrame> {
+  readonly #init: ClientSessionInit<Frame>;
+  readonly #ledger: Ledger;
+  #link: Link = unattached;
+  #stream: ClientAttachment | undefined;
+  /** Whether messages may leave on the stream: at once on attachment 1, with the answer on a later one. */
+  #flowing = false;
+  /** The server's clock when the session was opened, until the server has answered. */
+  #openedMs: number | undefined;
+  #answered = false;
+  #epoch: string;
+  #base: Values = {};
+  #headed = false;
+  #owing = false;
+  #room: PromiseWithResolvers<void> | undefined;
+  #failure: ConnectError | undefined;
+  #failures = 0;
+  #dialledMs = 0;
+  #giveUp: Disposable | undefined;
+  #retry: Disposable | undefined;
+  #arrived = 0;
+
+  constructor(init: ClientSessionInit<Frame>) {
+    this.#init = init;
+    this.#epoch = init.server.epoch;
+    this.#ledger = new Ledger(init.window, NO_ACCOUNT);
+    this.#ledger.agree(init.server.window);
+  }
+
+  start(): void {
+    this.#dial();
+  }
+
+  // What the call does, as it would with a stream.
+
+  write(flags: number, payload: Uint8Array): Promise<void> | undefined {
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#ledger.push(flags, payload);
+    const taken = this.#flowing ? this.#stream?.write(flags, payload) : undefined;
+    if (!this.#ledger.full) return taken;
+    this.#room ??= Promise.withResolvers();
+    return this.#room.promise;
+  }
+
+  halfClose(): void {
+    this.#ledger.end();
+    if (this.#flowing) this.#stream?.write(CONTROL, endControl(this.#ledger.sent));
+  }
+
+  /** Streams of a session are read without pause: the window holds the server back. */
+  readOn(): void {}
+
+  /** The caller took a message. */
+  taken(bytes: number): void {
+    if (this.#ledger.take(bytes)) this.acknowledge();
+    else if (!this.#owing) {
+      this.#owing = true;
+      this.#init.acknowledgements.owe(this);
+    }
+  }
+
+  acknowledge(): void {
+    this.#owing = false;
+    if (!this.#flowing || !this.#ledger.owes) return;
+    this.#stream?.write(CONTROL, receivedControl(this.#ledger.tell()));
+  }
+
+  /** The call is over; where the server did not end it, it is told. */
+  stop(error: ConnectError): void {
+    this.#failure ??= error;
+    if (this.#link.is === "over") return;
+    this.#close(error)?.stop(error);
+    this.#cancel();
+  }
+
+  // What the attachments bring.
+
+  /** The stream of the next attachment is open. */
+  #onOpen(number: number, stream: ClientAttachment): void {
+    if (!carries(this.#link, number)) {
+      stream.stop(failure(Code.Canceled, "the call is over"));
+      return;
+    }
+    this.#stream = stream;
+    if (number > 1) return;
+    this.#flowing = true;
+    this.#init.call.onOpen();
+  }
+
+  #onHead(number: number, headers: Values): void {
+    if (!carries(this.#link, number)) return;
+    let answer: Answer | undefined;
+    try {
+      answer = readAnswer(headers);
+    } catch (error) {
+      this.#fail(asFailure(error));
+      return;
+    }
+    if (answer === undefined) {
+      this.#fail(
+        failure(Code.Internal, "the server keeps no sessions any more: make the call again"),
+      );
+      return;
+    }
+    if (this.#answered && (!answer.resumed || answer.epoch !== this.#epoch)) {
+      this.#violated("the server answered with another session");
+      return;
+    }
+    if (this.#checked(this.#ledger.checkResume(answer.received), answer.received)) return;
+    this.#resume(number, answer, headers);
+  }
+
+  #resume(number: number, answer: Answer, headers: Values): void {
+    this.#link = answered(this.#link, number);
+    this.#answered = true;
+    this.#epoch = answer.epoch;
+    this.#giveUp?.[Symbol.dispose]();
+    this.#giveUp = undefined;
+    this.#base = headers;
+    this.#arrived = Math.max(this.#arrived, answer.received);
+    if (answer.metadata) this.#head({});
+    const stream = this.#stream as ClientAttachment;
+    if (!this.#flowing) {
+      this.#flowing = true;
+      if (this.#ledger.taken > 0) stream.write(CONTROL, receivedControl(this.#ledger.tell()));
+      this.#ledger.replay(answer.received, (flags, payload) => stream.write(flags, payload));
+      if (this.#ledger.ended) stream.write(CONTROL, endControl(this.#ledger.sent));
+    }
+    this.#init.onState("open");
+  }
+
+  #onFrame(number: number, frame: Frame): boolean {
+    if (!carries(this.#link, number)) return true;
+    this.#failures = 0;
+    if ((frame.flags & CONTROL) !== 0) {
+      this.#onControl(frame);
+      return true;
+    }
+    this.#head({});
+    if (this.#ledger.receive(frame.end - frame.start)) this.#init.call.onFrame(frame);
+    else this.#violated("the server sends more than the window holds");
+    return true;
+  }
+
+  #onControl(frame: Frame): void {
+    const control = readControl(frame);
+    if (control?.case === "received") {
+      const count = Number(control.value);
+      if (this.#checked(this.#ledger.acknowledge(count), count)) return;
+      this.#arrived = Math.max(this.#arrived, count);
+      if (this.#ledger.full) return;
+      this.#room?.resolve();
+      this.#room = undefined;
+    } else if (control?.case === "header") {
+      const set: Values = {};
+      for (const { name, value } of control.value.entries) {
+        const before = set[name];
+        set[name] = before === undefined ? value : [before, value].flat();
+      }
+      this.#head(set);
+    } else this.#violated("the server sent a control frame that makes no sense");
+  }
+
+  #onStatus(number: number, status: "ok" | ConnectError, trailers: Values): void {
+    if (!carries(this.#link, number)) return;
+    const why = readSessionLost(status);
+    if (why !== undefined) {
+      this.#fail(sessionLost(why.reason, this.#arrived), false);
+      return;
+    }
+    let sent: number | undefined;
+    try {
+      sent = readSent(trailers);
+    } catch (error) {
+      this.#fail(asFailure(error));
+      return;
+    }
+    if (sent === undefined) this.#onForeignStatus(number, status, trailers);
+    else if (sent === this.#ledger.received) this.#finish(status, trailers);
+    else if (sent > this.#ledger.received) this.#onLost(number);
+    else this.#violated(`the server sent ${sent} messages; ${this.#ledger.received} came`);
+  }
+
+  /** The status is not that of the call: a proxy's, or of a server that takes no attachment now. */
+  #onForeignStatus(number: number, status: "ok" | ConnectError, trailers: Values): void {
+    if (status !== "ok" && status.code === Code.Unavailable) {
+      const pushback = String(trailers["grpc-retry-pushback-ms"]);
+      this.#onLost(number, /^\d{1,6}$/.test(pushback) ? Number(pushback) : undefined);
+    } else if (status === "ok") {
+      this.#violated("the server ended the call without saying how many messages it sent");
+    } else this.#fail(status, false);
+  }
+
+  #onBroken(number: number, { error, final }: Broken): void {
+    // No stream was opened where the number is not reached yet.
+    if (number !== this.#link.number && this.#link.is !== "detached") return;
+    if (this.#link.is === "over") return;
+    if (final || this.#link.number === 0) this.#fail(error);
+    else this.#onLost(this.#link.number);
+  }
+
+  /** The stream is gone: another one, soon. */
+  #onLost(number: number, waitMs?: number): void {
+    if (this.#link.is === "over") return;
+    const { clock, server, onState } = this.#init;
+    this.#link = lost(this.#link, number);
+    this.#flowing = false;
+    this.#stream?.release();
+    this.#stream = undefined;
+    if (this.#giveUp === undefined) {
+      onState("resuming");
+      this.#giveUp = clock.after(server.graceMs, () =>
+        this.#fail(sessionLost(Reason.UNREACHABLE, this.#arrived), false),
+      );
+    }
+    if (clock.now() - this.#dialledMs >= GOOD_MS) this.#failures = 0;
+    const pauseMs = waitMs ?? backoffMs(this.#failures, clock.random());
+    this.#failures++;
+    if (pauseMs === 0) this.#dial();
+    else this.#retry = clock.after(pauseMs, () => this.#dial());
+  }
+
+  #dial(): void {
+    if (this.#link.is !== "detached") return;
+    const { clock, dialler } = this.#init;
+    this.#dialledMs = clock.now();
+    const next = this.#link.number + 1;
+    dialler.dial(
+      () => {
+        this.#link = dialled(this.#link);
+        return this.#ask(false);
+      },
+      {
+        onOpen: (stream) => this.#onOpen(next, stream),
+        onHead: (headers) => this.#onHead(next, headers),
+        onFrame: (frame) => this.#onFrame(next, frame),
+        onStatus: (status, trailers) => this.#onStatus(next, status, trailers),
+        onBroken: (broken) => this.#onBroken(next, broken),
+      },
+    );
+  }
+
+  #ask(cancel: boolean): Record<string, string> {
+    const { id, clock, server, window } = this.#init;
+    this.#openedMs ??= clock.now() + server.clockAheadMs;
+    return writeAsk({
+      session: id,
+      attach: this.#link.number + (cancel ? 1 : 0),
+      received: this.#ledger.received,
+      window,
+      epoch: this.#epoch,
+      openedMs: this.#answered ? undefined : this.#openedMs,
+      cancel,
+    });
+  }
+
+  /** Tells the call its response headers, once. */
+  #head(set: Values): void {
+    if (this.#headed) return;
+    this.#headed = true;
+    this.#init.call.onHead({ ...withoutOwn(this.#base), ...set });
+  }
+
+  #finish(status: "ok" | ConnectError, trailers: Values): void {
+    if (status !== "ok") {
+      for (const name of [...status.metadata.keys()]) {
+        if (isOwn(name)) status.metadata.delete(name);
+      }
+    }
+    const stopped = failure(Code.FailedPrecondition, "the server has ended the call");
+    this.#close(status === "ok" ? stopped : status)?.halfClose();
+    this.#init.call.onStatus(status, withoutOwn(trailers));
+  }
+
+  /** What a count of the server breaks, if anything; the call then has failed. */
+  #checked(violation: Violation | undefined, count: number): boolean {
+    if (violation === "gap") this.#fail(sessionLost(Reason.GAP, this.#arrived));
+    if (violation === "above") {
+      this.#violated(`the server has received ${count} messages of ${this.#ledger.sent}`);
+    }
+    return violation !== undefined;
+  }
+
+  #violated(what: string): void {
+    this.#fail(sessionLost(Reason.PROTOCOL_ERROR, this.#arrived, what));
+  }
+
+  /** @param tell whether the server does not know yet */
+  #fail(error: ConnectError, tell = true): void {
+    if (this.#link.is === "over") return;
+    this.#close(error)?.stop(error);
+    if (tell) this.#cancel();
+    this.#init.call.onFailed(error);
+  }
+
+  /** Tells the server not to wait for another attachment. */
+  #cancel(): void {
+    if (this.#link.number > 0) this.#init.dialler.tell(() => this.#ask(true));
+  }
+
+  /** Ends the session here, and gives its stream to be ended. */
+  #close(error: ConnectError): ClientAttachment | undefined {
+    this.#link = ended(this.#link);
+    this.#giveUp?.[Symbol.dispose]();
+    this.#retry?.[Symbol.dispose]();
+    const stream = this.#stream;
+    this.#stream = undefined;
+    this.#flowing = false;
+    this.#failure ??= error;
+    if (this.#room !== undefined) handled(this.#room.promise);
+    this.#room?.reject(this.#failure);
+    this.#ledger.close();
+    return stream;
+  }
+}
+
+function backoffMs(failures: number, random: number): number {
+  if (failures === 0) return 0;
+  const { initialMs, factor, jitter, maxMs } = BACKOFF;
+  const base = Math.min(initialMs * factor ** (failures - 1), maxMs);
+  return base * (1 + jitter * (2 * random - 1));
+}
+
+function withoutOwn(values: Values): Values {
+  return Object.fromEntries(Object.entries(values).filter(([name]) => !isOwn(name)));
+}

@@ -1,0 +1,115 @@
+/** The headers of an attachment (session.proto, 3 and 4). */
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { failure } from "../failure.ts";
+import type { Window } from "./ledger.ts";
+
+/** What HTTP gives for a header. */
+type Values = Record<string, string | string[] | undefined>;
+
+/** The names that are the protocol's own; applications do not see them. */
+export const isOwn = (name: string): boolean => name.startsWith("hawser-");
+
+/** What a client asks with an attachment. */
+export interface Ask {
+  readonly session: string;
+  readonly attach: number;
+  readonly received: number;
+  readonly window: Window;
+  readonly epoch: string;
+  /** The server's clock when the session was opened; `undefined` once a response of it has come. */
+  readonly openedMs: number | undefined;
+  readonly cancel: boolean;
+}
+
+/** What a server answers. */
+export interface Answer {
+  readonly resumed: boolean;
+  readonly epoch: string;
+  readonly received: number;
+  readonly window: Window;
+  /** Whether the handler's response headers are among these. */
+  readonly metadata: boolean;
+}
+
+export function writeAsk(ask: Ask): Record<string, string> {
+  const headers: Record<string, string> = {
+    "hawser-session": ask.session,
+    "hawser-attach": String(ask.attach),
+    "hawser-received": String(ask.received),
+    "hawser-window": `${ask.window.bytes},${ask.window.messages}`,
+    "hawser-epoch": ask.epoch,
+  };
+  if (ask.openedMs !== undefined) headers["hawser-opened"] = String(Math.floor(ask.openedMs));
+  if (ask.cancel) headers["hawser-cancel"] = "1";
+  return headers;
+}
+
+/** Throws INVALID_ARGUMENT that names the header. */
+export function readAsk(headers: Values): Ask {
+  const opened = headers["hawser-opened"];
+  return {
+    session: readId(headers, "hawser-session"),
+    attach: readCount(headers, "hawser-attach", 1),
+    received: readCount(headers, "hawser-received"),
+    window: readWindow(headers),
+    epoch: readId(headers, "hawser-epoch"),
+    openedMs: opened === undefined ? undefined : readCount(headers, "hawser-opened"),
+    cancel: headers["hawser-cancel"] !== undefined,
+  };
+}
+
+export function writeAnswer(answer: Answer): Record<string, string> {
+  return {
+    "hawser-session": answer.resumed ? "resumed" : "new",
+    "hawser-epoch": answer.epoch,
+    "hawser-received": String(answer.received),
+    "hawser-window": `${answer.window.bytes},${answer.window.messages}`,
+    "hawser-metadata": answer.metadata ? "here" : "later",
+  };
+}
+
+/** `undefined` where a server that keeps no sessions answered. Throws INVALID_ARGUMENT that names the header. */
+export function readAnswer(headers: Values): Answer | undefined {
+  const session = headers["hawser-session"];
+  if (session === undefined) return undefined;
+  if (session !== "new" && session !== "resumed") throw broken("hawser-session", session);
+  return {
+    resumed: session === "resumed",
+    epoch: readId(headers, "hawser-epoch"),
+    received: readCount(headers, "hawser-received"),
+    window: readWindow(headers),
+    metadata: headers["hawser-metadata"] === "here",
+  };
+}
+
+/** How many messages the server has sent, as its trailers say; `undefined` where they are not a session's. */
+export function readSent(trailers: Values): number | undefined {
+  return trailers["hawser-sent"] === undefined ? undefined : readCount(trailers, "hawser-sent");
+}
+
+function readId(headers: Values, name: string): string {
+  const value = headers[name];
+  if (typeof value !== "string" || !/^[0-9a-f]{32}$/.test(value)) throw broken(name, value);
+  return value;
+}
+
+function readCount(headers: Values, name: string, atLeast = 0): number {
+  const value = headers[name];
+  const count = typeof value === "string" && /^\d{1,16}$/.test(value) ? Number(value) : -1;
+  if (count < atLeast || !Number.isSafeInteger(count)) throw broken(name, value);
+  return count;
+}
+
+function readWindow(headers: Values): Window {
+  const value = headers["hawser-window"];
+  const parts = typeof value === "string" ? /^(\d{1,15}),(\d{1,15})$/.exec(value) : null;
+  const window = { bytes: Number(parts?.[1]), messages: Number(parts?.[2]) };
+  if (!(window.bytes > 0 && window.messages > 0)) throw broken("hawser-window", value);
+  return window;
+}
+
+function broken(name: string, value: string | string[] | undefined): ConnectError {
+  const what =
+    value === undefined ? "is missing" : `"${String(value).slice(0, 80)}" makes no sense`;
+  return failure(Code.InvalidArgument, `protocol error: the session header ${name} ${what}`);
+}

@@ -1,0 +1,203 @@
+import { Code } from "@connectrpc/connect";
+import { failure } from "../failure.ts";
+
+/** How much of a session may be unacknowledged (session.proto, 6). */
+export interface Window {
+  readonly bytes: number;
+  readonly messages: number;
+}
+
+/** What either side holds, unless told otherwise: 1 MiB, and about 16 ms of the fastest stream. */
+export const DEFAULT_WINDOW: Window = { bytes: 1024 * 1024, messages: 16_384 };
+
+const smaller = (a: Window, b: Window): Window => ({
+  bytes: Math.min(a.bytes, b.bytes),
+  messages: Math.min(a.messages, b.messages),
+});
+
+/** What many ledgers hold together, in bytes. */
+export interface Account {
+  bytes: number;
+}
+
+/** What is wrong with a count of the other side. */
+export type Violation = "gap" | "above";
+
+/** What a kept message costs beside its bytes, about. */
+const ENTRY_BYTES = 64;
+
+/**
+ * The books of one side of a session: what it has sent and keeps until it is
+ * acknowledged, and how much it has received, handed to the application and
+ * acknowledged. It knows no streams and no time.
+ */
+export class Ledger {
+  #window: Window;
+  readonly #account: Account;
+  readonly #payloads: Uint8Array[] = [];
+  readonly #flags: number[] = [];
+  #keptBytes = 0;
+  #acknowledged = 0;
+  #ended = false;
+  #received = 0;
+  #heldBytes = 0;
+  #taken = 0;
+  #told = 0;
+  #untoldBytes = 0;
+  #closed = false;
+
+  /** @param start the count that both directions begin with: for tests of their end */
+  constructor(window: Window, account: Account, start = 0) {
+    this.#window = window;
+    this.#account = account;
+    this.#acknowledged = this.#received = this.#taken = this.#told = start;
+  }
+
+  // What this side sends.
+
+  /** How many messages were sent. */
+  get sent(): number {
+    return this.#acknowledged + this.#payloads.length;
+  }
+
+  /** How many of them the other side has acknowledged: it has them for certain. */
+  get acknowledged(): number {
+    return this.#acknowledged;
+  }
+
+  /** Whether no more may be sent before an acknowledgement. */
+  get full(): boolean {
+    return this.#keptBytes >= this.#window.bytes || this.#payloads.length >= this.#window.messages;
+  }
+
+  /** Whether this side has half-closed. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Keeps a message that is sent. */
+  push(flags: number, payload: Uint8Array): void {
+    if (this.#closed) return;
+    checkCount(this.sent);
+    this.#payloads.push(payload);
+    this.#flags.push(flags);
+    this.#keptBytes += payload.length;
+    this.#account.bytes += payload.length + ENTRY_BYTES;
+  }
+
+  end(): void {
+    this.#ended = true;
+  }
+
+  /** The other side has `count` messages for good: they are kept no longer. An older count is ignored. */
+  acknowledge(count: number): Violation | undefined {
+    if (count > this.sent) return "above";
+    const news = count - this.#acknowledged;
+    if (news <= 0) return undefined;
+    let bytes = 0;
+    for (let at = 0; at < news; at++) bytes += (this.#payloads[at] as Uint8Array).length;
+    this.#keptBytes -= bytes;
+    this.#account.bytes -= bytes + news * ENTRY_BYTES;
+    this.#payloads.splice(0, news);
+    this.#flags.splice(0, news);
+    this.#acknowledged = count;
+    return undefined;
+  }
+
+  /** What is wrong with sending again from `received` on. */
+  checkResume(received: number): Violation | undefined {
+    if (received > this.sent) return "above";
+    return received < this.#acknowledged ? "gap" : undefined;
+  }
+
+  /** Gives every message after the first `received` ones to `write`, in order. */
+  replay(received: number, write: (flags: number, payload: Uint8Array) => void): void {
+    const from = received - this.#acknowledged;
+    for (let at = from; at < this.#payloads.length; at++) {
+      write(this.#flags[at] as number, this.#payloads[at] as Uint8Array);
+    }
+  }
+
+  // What this side receives.
+
+  get received(): number {
+    return this.#received;
+  }
+
+  /** How many messages the application has taken. */
+  get taken(): number {
+    return this.#taken;
+  }
+
+  /** Counts a message that came; `false` where the other side exceeds the window. */
+  receive(bytes: number): boolean {
+    if (this.#closed) return true;
+    checkCount(this.#received);
+    this.#received++;
+    this.#heldBytes += bytes;
+    this.#account.bytes += bytes + ENTRY_BYTES;
+    // The last one may go over the bytes.
+    return (
+      this.#received - this.#told <= this.#window.messages &&
+      this.#heldBytes + this.#untoldBytes - bytes < this.#window.bytes
+    );
+  }
+
+  /** The application took a message; whether it is time to acknowledge. */
+  take(bytes: number): boolean {
+    if (this.#closed) return false;
+    this.#taken++;
+    this.#heldBytes -= bytes;
+    this.#untoldBytes += bytes;
+    this.#account.bytes -= bytes + ENTRY_BYTES;
+    return (
+      (this.#taken - this.#told) * 2 >= this.#window.messages ||
+      this.#untoldBytes * 2 >= this.#window.bytes
+    );
+  }
+
+  /** Whether there is something to acknowledge. */
+  get owes(): boolean {
+    return this.#taken > this.#told;
+  }
+
+  /** The count to acknowledge, which is so acknowledged. */
+  tell(): number {
+    this.#told = this.#taken;
+    this.#untoldBytes = 0;
+    return this.#taken;
+  }
+
+  /** Agrees on the window with the other side: before anything is sent or received. */
+  agree(theirs: Window): void {
+    this.#window = smaller(this.#window, theirs);
+  }
+
+  get window(): Window {
+    return this.#window;
+  }
+
+  /** The application takes no more: what it has not taken is dropped. */
+  takeAll(): void {
+    this.#account.bytes -= this.#heldBytes + (this.#received - this.#taken) * ENTRY_BYTES;
+    this.#untoldBytes += this.#heldBytes;
+    this.#heldBytes = 0;
+    this.#taken = this.#received;
+  }
+
+  /** Lets go of everything; nothing is kept or counted any more. */
+  close(): void {
+    if (this.#closed) return;
+    this.takeAll();
+    this.#account.bytes -= this.#keptBytes + this.#payloads.length * ENTRY_BYTES;
+    this.#closed = true;
+    this.#payloads.length = 0;
+    this.#flags.length = 0;
+  }
+}
+
+/** Past 2^53 - 1 a count would no longer be exact (session.proto, 9). */
+function checkCount(count: number): void {
+  if (count < Number.MAX_SAFE_INTEGER) return;
+  throw failure(Code.OutOfRange, "a session cannot count more than 2^53 - 1 messages");
+}

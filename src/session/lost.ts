@@ -1,0 +1,45 @@
+import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import {
+  SessionLost_Reason as Reason,
+  type SessionLost,
+  SessionLostSchema,
+} from "../../gen/hawser/v1/session_pb.js";
+
+export { SessionLost_Reason as Reason } from "../../gen/hawser/v1/session_pb.js";
+
+const MEANING: Record<Reason, string> = {
+  [Reason.UNSPECIFIED]: "for a reason that this version does not know",
+  [Reason.UNKNOWN]: "the server does not know it: it has ended there, or never began",
+  [Reason.EXPIRED]: "it was without a connection for longer than the server's grace",
+  [Reason.TAKEN_OVER]: "a later attachment took it over",
+  [Reason.GAP]: "messages that the other side still needs are no longer kept",
+  [Reason.NOT_YOURS]: "another caller started it",
+  [Reason.SERVER_RESTARTED]: "the server process that had it is gone",
+  [Reason.UNREACHABLE]: "the server could not be reached for as long as it keeps sessions",
+  [Reason.PROTOCOL_ERROR]: "the other side broke the rules of the session protocol",
+};
+
+/**
+ * The error of a call whose session is lost: ABORTED, or INVALID_ARGUMENT
+ * where the rules were broken, with a SessionLost among its details.
+ *
+ * @param arrived how many messages of the one who gets the error are known to have arrived
+ * @param what more about it
+ */
+export function sessionLost(reason: Reason, arrived: number, what?: string): ConnectError {
+  const meaning = MEANING[reason] ?? MEANING[Reason.UNSPECIFIED];
+  const count = `${arrived} ${arrived === 1 ? "message is" : "messages are"} known to have arrived`;
+  const error = new ConnectError(
+    `the session was lost: ${what ?? meaning} (${count})`,
+    reason === Reason.PROTOCOL_ERROR ? Code.InvalidArgument : Code.Aborted,
+  );
+  const value = create(SessionLostSchema, { reason, arrived: BigInt(arrived) });
+  error.details.push({ desc: SessionLostSchema, value });
+  return error;
+}
+
+/** Why the session of a call was lost; `undefined` where `error` says nothing of that. */
+export function readSessionLost(error: unknown): SessionLost | undefined {
+  return error instanceof ConnectError ? error.findDetails(SessionLostSchema)[0] : undefined;
+}

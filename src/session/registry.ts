@@ -1,0 +1,235 @@
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { failure } from "../failure.ts";
+import type { ServerAttachment, ServerSession, ServerSessionInit, Terms } from "./accept.ts";
+import { Acknowledgements, type Clock } from "./clock.ts";
+import type { SessionFrame } from "./control.ts";
+import type { Ask } from "./headers.ts";
+import type { Account } from "./ledger.ts";
+import { Reason, sessionLost } from "./lost.ts";
+import { judgeUnknown } from "./state.ts";
+
+/** How much the sessions of one server may take. */
+export interface SessionLimits {
+  /** How many sessions the server keeps. Past it no more begin. Default: 100 000. */
+  readonly maxSessions: number;
+  /** How many bytes they hold together. Past it no more begin. Default: 256 MiB. */
+  readonly maxBytes: number;
+  /** How many sessions one connection may have, with and without a stream. Default: 5000. */
+  readonly maxPerConnection: number;
+  /** How many may be resumed in a second; more are told when to come again. Default: 2000. */
+  readonly resumesPerSecond: number;
+}
+
+/** An attachment that asks to be let in. */
+export interface Arrival<Frame extends SessionFrame> {
+  readonly ask: Ask;
+  /** The method, and who calls it, as authenticated: both must be those of the session. */
+  readonly path: string;
+  readonly caller: string;
+  /** The connection that it came on. */
+  readonly connection: object;
+  /** Opens the stream of the attachment. */
+  open(session: ServerSession<Frame>): ServerAttachment;
+  /** Makes a session and the call that it carries. */
+  create(shared: SharedInit): ServerSession<Frame>;
+  /** Runs the handler, behind the first attach. */
+  start(): void;
+}
+
+/** What a registry gives each session. */
+export type SharedInit = Pick<
+  ServerSessionInit<SessionFrame>,
+  "terms" | "clock" | "acknowledgements" | "account" | "ask" | "onFinished" | "onOver"
+>;
+
+interface Entry<Frame extends SessionFrame> {
+  readonly session: ServerSession<Frame>;
+  readonly path: string;
+  readonly caller: string;
+  readonly openedMs: number;
+  connection: object;
+  last: number;
+  /** Whether an attachment with a lower number may still arrive. */
+  skipped: boolean;
+}
+
+/** The sessions of a server: which there are, who may have them, and how many fit. */
+export class SessionRegistry<Frame extends SessionFrame = SessionFrame> {
+  readonly #terms: Terms;
+  readonly #limits: SessionLimits;
+  readonly #clock: Clock;
+  readonly #acknowledgements: Acknowledgements;
+  readonly #account: Account = { bytes: 0 };
+  readonly #entries = new Map<string, Entry<Frame>>();
+  readonly #finished = new Set<string>();
+  readonly #perConnection = new Map<object, number>();
+  /** Sessions that are over, and whose earlier attachments may still arrive: until when. */
+  readonly #tombstones = new Map<string, number>();
+  #resumes = 0;
+  #resumesSinceMs = 0;
+
+  constructor(terms: Terms, limits: SessionLimits, clock: Clock) {
+    this.#terms = terms;
+    this.#limits = limits;
+    this.#clock = clock;
+    this.#acknowledgements = new Acknowledgements(clock);
+  }
+
+  /** How many sessions are kept. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** What they keep, in bytes. */
+  get bytes(): number {
+    return this.#account.bytes;
+  }
+
+  /** Lets an attachment in, or says why not. */
+  admit(arrival: Arrival<Frame>): ConnectError | undefined {
+    const entry = this.#entries.get(arrival.ask.session);
+    return entry === undefined ? this.#begin(arrival) : this.#resume(entry, arrival);
+  }
+
+  /** Ends the sessions that wait for an attachment or a confirmation: the server closes. */
+  close(): void {
+    for (const { session } of [...this.#entries.values()]) session.expire();
+  }
+
+  #resume(entry: Entry<Frame>, arrival: Arrival<Frame>): ConnectError | undefined {
+    const { ask } = arrival;
+    if (entry.caller !== arrival.caller) return sessionLost(Reason.NOT_YOURS, 0);
+    if (entry.path !== arrival.path) {
+      return sessionLost(Reason.PROTOCOL_ERROR, 0, `it is one of ${entry.path}`);
+    }
+    if (ask.attach <= entry.last) return sessionLost(Reason.TAKEN_OVER, 0);
+    if (ask.cancel) {
+      entry.skipped ||= ask.attach > entry.last + 1;
+      entry.session.cancel();
+      return failure(Code.Canceled, "the client cancelled the call");
+    }
+    const waitMs = this.#paceMs();
+    if (waitMs > 0) return comeAgain(waitMs);
+    const refusal = entry.session.attach(ask, () => arrival.open(entry.session));
+    if (refusal !== undefined) return refusal;
+    entry.skipped ||= ask.attach > entry.last + 1;
+    entry.last = ask.attach;
+    this.#count(entry.connection, -1);
+    this.#count(arrival.connection, 1);
+    entry.connection = arrival.connection;
+    return undefined;
+  }
+
+  #begin(arrival: Arrival<Frame>): ConnectError | undefined {
+    const { ask } = arrival;
+    const nowMs = this.#clock.now();
+    if (this.#tombstones.has(ask.session)) return sessionLost(Reason.UNKNOWN, 0);
+    const verdict = judgeUnknown(ask, { ...this.#terms, nowMs });
+    if (verdict !== "start") return sessionLost(verdict, 0);
+    const openedMs = ask.openedMs ?? nowMs;
+    if (ask.cancel) {
+      this.#bury(ask.session, openedMs);
+      return failure(Code.Canceled, "the client cancelled the call");
+    }
+    if (ask.received > 0) {
+      return sessionLost(Reason.PROTOCOL_ERROR, 0, "it received messages before it began");
+    }
+    const full = this.#full(arrival.connection);
+    if (full !== undefined) return failure(Code.ResourceExhausted, full);
+    const session = arrival.create({
+      ask,
+      terms: this.#terms,
+      clock: this.#clock,
+      acknowledgements: this.#acknowledgements,
+      account: this.#account,
+      onFinished: () => this.#finished.add(ask.session),
+      onOver: () => this.#forget(ask.session),
+    });
+    this.#entries.set(ask.session, {
+      session,
+      path: arrival.path,
+      caller: arrival.caller,
+      openedMs,
+      connection: arrival.connection,
+      last: ask.attach,
+      skipped: ask.attach > 1,
+    });
+    this.#count(arrival.connection, 1);
+    session.attach(ask, () => arrival.open(session));
+    arrival.start();
+    return undefined;
+  }
+
+  /** Why no session can begin; ends that only wait to be confirmed make room first. */
+  #full(connection: object): string | undefined {
+    const { maxSessions, maxBytes, maxPerConnection } = this.#limits;
+    this.#dig();
+    const isFull = () =>
+      this.#entries.size + this.#tombstones.size >= maxSessions || this.bytes >= maxBytes;
+    for (const id of this.#finished) {
+      if (!isFull()) break;
+      this.#entries.get(id)?.session.expire();
+    }
+    if (this.#entries.size + this.#tombstones.size >= maxSessions) {
+      return `the server keeps ${maxSessions} sessions (maxSessions): no more can begin now`;
+    }
+    if (this.bytes >= maxBytes) {
+      return `the server's sessions keep ${this.bytes} B (maxBytes ${maxBytes}): no more can begin now`;
+    }
+    if ((this.#perConnection.get(connection) ?? 0) >= maxPerConnection) {
+      return `this connection has ${maxPerConnection} sessions (maxPerConnection): no more can begin on it now`;
+    }
+    return undefined;
+  }
+
+  #forget(id: string): void {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) return;
+    this.#entries.delete(id);
+    this.#finished.delete(id);
+    this.#count(entry.connection, -1);
+    if (entry.skipped) this.#bury(id, entry.openedMs);
+  }
+
+  #bury(id: string, openedMs: number): void {
+    if (this.#tombstones.size < this.#limits.maxSessions) {
+      this.#tombstones.set(id, openedMs + this.#terms.graceMs);
+    }
+  }
+
+  /** Forgets whom no attachment can wake any more. */
+  #dig(): void {
+    const nowMs = this.#clock.now();
+    for (const [id, untilMs] of this.#tombstones) {
+      if (untilMs > nowMs) break;
+      this.#tombstones.delete(id);
+    }
+  }
+
+  #count(connection: object, change: 1 | -1): void {
+    const count = (this.#perConnection.get(connection) ?? 0) + change;
+    if (count > 0) this.#perConnection.set(connection, count);
+    else this.#perConnection.delete(connection);
+  }
+
+  /** How long a resume has to wait: 0, or some time in one of the next seconds. */
+  #paceMs(): number {
+    const nowMs = this.#clock.now();
+    if (nowMs - this.#resumesSinceMs >= 1000) {
+      this.#resumesSinceMs = nowMs;
+      this.#resumes = 0;
+    }
+    if (++this.#resumes <= this.#limits.resumesPerSecond) return 0;
+    const seconds = Math.floor((this.#resumes - 1) / this.#limits.resumesPerSecond);
+    return Math.ceil((seconds + this.#clock.random()) * 1000);
+  }
+}
+
+function comeAgain(waitMs: number): ConnectError {
+  const error = failure(
+    Code.Unavailable,
+    `too many sessions are resumed at once: come again in ${waitMs} ms`,
+  );
+  error.metadata.set("grpc-retry-pushback-ms", String(waitMs));
+  return error;
+}
