@@ -23,6 +23,12 @@ export interface Account {
 /** What is wrong with a count of the other side. */
 export type Violation = "gap" | "above";
 
+/**
+ * Taken messages are acknowledged when they are so many, although half of a
+ * window may be more: what is kept for long costs its sender's garbage collector.
+ */
+const OFTEN_MESSAGES = 512;
+
 /** What a kept message costs beside its bytes, about. */
 const ENTRY_BYTES = 64;
 
@@ -151,6 +157,7 @@ export class Ledger {
     this.#untoldBytes += bytes;
     this.#account.bytes -= bytes + ENTRY_BYTES;
     return (
+      this.#taken - this.#told >= OFTEN_MESSAGES ||
       (this.#taken - this.#told) * 2 >= this.#window.messages ||
       this.#untoldBytes * 2 >= this.#window.bytes
     );
