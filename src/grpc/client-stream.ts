@@ -10,7 +10,7 @@ import { asFailure, failure } from "../failure.ts";
 import type { Connection } from "./connection.ts";
 import { type Frame, FrameReader } from "./framing.ts";
 import { toHeaders } from "./metadata.ts";
-import { Outbox } from "./outbox.ts";
+import { Outbox, type Source } from "./outbox.ts";
 import { readOn, receive } from "./receive.ts";
 import { readReset, reset } from "./reset.ts";
 import { checkResponse } from "./response.ts";
@@ -91,6 +91,11 @@ export class ClientStream {
   /** `undefined`: there is room for more. A promise: there will be when it resolves. */
   write(flags: number, payload: Uint8Array): Promise<void> | undefined {
     return this.#outbox.write(flags, payload);
+  }
+
+  /** As write(), of `bytes` more that `source` has; they leave before what write() was given. */
+  pull(source: Source, bytes: number): Promise<void> | undefined {
+    return this.#outbox.pull(source, bytes);
   }
 
   /** Half-close, behind all that was written. */

@@ -13,6 +13,12 @@ export interface OutboxOwner {
   onHeadersNeeded(): void;
 }
 
+/** Keeps messages in pieces that are framed already. */
+export interface Source {
+  /** The next piece, if there is one. */
+  next(): Uint8Array | undefined;
+}
+
 /**
  * Writes messages to an HTTP/2 stream. The first leaves with the next tick;
  * what follows while it is on its way to the socket leaves in one write behind
@@ -24,6 +30,7 @@ export interface OutboxOwner {
 export class Outbox {
   readonly #stream: Http2Stream;
   readonly #owner: OutboxOwner | undefined;
+  #source: Source | undefined;
   #payloads: Uint8Array[] = [];
   #flags: number[] = [];
   #bytes = 0;
@@ -46,7 +53,18 @@ export class Outbox {
     if (this.#failure !== undefined) throw this.#failure.error;
     this.#payloads.push(payload);
     this.#flags.push(flags);
-    this.#bytes += payload.length + PREFIX_BYTES;
+    return this.#add(payload.length + PREFIX_BYTES);
+  }
+
+  /** As write(), of `bytes` more that `source` has; they leave before what write() was given. */
+  pull(source: Source, bytes: number): Promise<void> | undefined {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    this.#source = source;
+    return this.#add(bytes);
+  }
+
+  #add(bytes: number): Promise<void> | undefined {
+    this.#bytes += bytes;
     if (this.#bytes >= BATCH_BYTES) this.flush();
     else if (!this.#scheduled && this.#inFlight === 0) {
       this.#scheduled = true;
@@ -68,6 +86,23 @@ export class Outbox {
     this.#scheduled = false;
     if (this.#bytes === 0 || this.#failure !== undefined) return;
     this.#owner?.onHeadersNeeded();
+    this.#bytes = 0;
+    if (this.#source !== undefined) this.#empty(this.#source);
+    if (this.#payloads.length > 0) this.#write();
+  }
+
+  /** Writes the pieces of a source. */
+  #empty(source: Source): void {
+    this.#stream.cork();
+    for (let piece = source.next(); piece !== undefined; piece = source.next()) {
+      this.#inFlight++;
+      this.#stream.write(piece, this.#onWritten);
+    }
+    this.#stream.uncork();
+  }
+
+  /** Writes the messages that wait, as few pieces. */
+  #write(): void {
     const payloads = this.#payloads;
     const flags = this.#flags;
     let from = 0;
@@ -92,7 +127,6 @@ export class Outbox {
     this.#writeBatch(payloads, flags, from, payloads.length, batch);
     this.#payloads = [];
     this.#flags = [];
-    this.#bytes = 0;
   }
 
   /** Writes what waits and ends the stream behind it. */
@@ -104,6 +138,7 @@ export class Outbox {
   /** Drops what waits, and lets go who waits for room: another outbox goes on. */
   release(): void {
     this.#failure ??= { error: new Error("this outbox was released") };
+    this.#source = undefined;
     this.#payloads = [];
     this.#flags = [];
     this.#bytes = 0;
@@ -114,6 +149,7 @@ export class Outbox {
   fail(error: unknown): void {
     if (this.#failure !== undefined) return;
     this.#failure = { error };
+    this.#source = undefined;
     this.#payloads = [];
     this.#flags = [];
     this.#bytes = 0;

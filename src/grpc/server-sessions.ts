@@ -14,6 +14,7 @@ import { realClock } from "../session/clock.ts";
 import { CONTROL } from "../session/control.ts";
 import { readAsk } from "../session/headers.ts";
 import { type SessionLimits, SessionRegistry, type SharedInit } from "../session/registry.ts";
+import type { Spool } from "../session/spool.ts";
 import { COMPRESSED, type Frame } from "./framing.ts";
 import { rawToHeaders } from "./metadata.ts";
 import { refuse } from "./refuse.ts";
@@ -191,6 +192,14 @@ class Attachment implements ServerAttachment, StreamOwner {
 
   write(flags: number, payload: Uint8Array): Promise<void> | undefined {
     return this.#stream.write(flags, payload);
+  }
+
+  pull(source: Spool, bytes: number): Promise<void> | undefined {
+    return this.#stream.pull(source, bytes);
+  }
+
+  flush(): void {
+    this.#stream.flush();
   }
 
   end(trailers: Fields): void {

@@ -3,7 +3,7 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure, toWire } from "../failure.ts";
 import { after } from "../flow.ts";
 import { type Frame, FrameReader } from "./framing.ts";
-import { Outbox } from "./outbox.ts";
+import { Outbox, type Source } from "./outbox.ts";
 import { readOn, receive } from "./receive.ts";
 import { free, reset } from "./reset.ts";
 
@@ -88,6 +88,16 @@ export class ServerStream {
   /** `undefined`: there is room for more. A promise: there will be when it resolves. */
   write(flags: number, payload: Uint8Array): Promise<void> | undefined {
     return this.#outbox.write(flags, payload);
+  }
+
+  /** As write(), of `bytes` more that `source` has; they leave before what write() was given. */
+  pull(source: Source, bytes: number): Promise<void> | undefined {
+    return this.#outbox.pull(source, bytes);
+  }
+
+  /** Writes what waits, now. */
+  flush(): void {
+    this.#outbox.flush();
   }
 
   /**

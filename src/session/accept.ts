@@ -13,6 +13,7 @@ import {
 import { type Ask, writeAnswer } from "./headers.ts";
 import { type Account, Ledger, type Window } from "./ledger.ts";
 import { Reason, sessionLost } from "./lost.ts";
+import type { Spool } from "./spool.ts";
 import { admit, carries, ended, type Link, lost, unattached } from "./state.ts";
 
 /** Headers or trailers as HTTP takes them. */
@@ -22,8 +23,12 @@ export type Fields = Record<string, number | string | string[] | undefined>;
 export interface ServerAttachment {
   /** Sends the response headers; before anything else. */
   answer(headers: Fields): void;
-  /** `undefined`: there is room for more. A promise: there will be when it resolves. */
-  write(flags: number, payload: Uint8Array): Promise<void> | undefined;
+  /** Sends `bytes` more that the spool has. `undefined`: there is room for more. A promise: there will be when it resolves. */
+  pull(kept: Spool, bytes: number): Promise<void> | undefined;
+  /** Sends a control frame, behind what pull() was told of. */
+  write(flags: number, payload: Uint8Array): unknown;
+  /** Has all of that leave now. */
+  flush(): void;
   /** Ends the stream with these trailers, behind all that was written; the client may still end its side. */
   end(trailers: Fields): void;
   /** Ends the stream because the session goes on elsewhere, or nowhere. */
@@ -83,6 +88,7 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
   #halfClosed = false;
   #deaf = false;
   #owing = false;
+  #reminded = false;
   #room: PromiseWithResolvers<void> | undefined;
   #failure: ConnectError | undefined;
 
@@ -128,7 +134,8 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
       ...writeAnswer({ ...terms, resumed, received, metadata }),
     });
     if (this.#ledger.taken > 0) stream.write(CONTROL, receivedControl(this.#ledger.tell()));
-    this.#ledger.replay(ask.received, (flags, payload) => stream.write(flags, payload));
+    this.#ledger.rewind(ask.received);
+    stream.pull(this.#ledger.kept, this.#ledger.kept.bytes + 1);
     if (this.#trailers !== undefined) stream.end(this.#trailers);
     return undefined;
   }
@@ -192,13 +199,16 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
     if (this.#header !== undefined) return;
     this.#header = headers;
     this.#stream?.write(CONTROL, headerControl(toMetadata(headers, this.#init.base)));
+    // Messages would leave before it.
+    this.#stream?.flush();
   }
 
   write(flags: number, payload: Uint8Array): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#header === undefined) this.#init.call.onHeadersNeeded();
     this.#ledger.push(flags, payload);
-    const taken = this.#stream?.write(flags, payload);
+    const taken = this.#stream?.pull(this.#ledger.kept, payload.length + 1);
+    if (this.#reminded) this.#acknowledge();
     if (!this.#ledger.full) return taken;
     this.#room ??= Promise.withResolvers();
     return this.#room.promise;
@@ -231,11 +241,8 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
 
   /** The handler took a message. */
   taken(bytes: number): void {
-    if (this.#ledger.take(bytes)) this.acknowledge();
-    else if (!this.#owing) {
-      this.#owing = true;
-      this.#init.acknowledgements.owe(this);
-    }
+    if (this.#ledger.take(bytes)) this.#acknowledge();
+    else this.#owe();
   }
 
   /** Gives the session up: nobody can resume it. */
@@ -245,8 +252,24 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
     stream?.refuse(failure(Code.Aborted, "the session was given up"));
   }
 
-  acknowledge(): void {
+  remind(): void {
+    this.#reminded = true;
+  }
+
+  settle(): void {
+    if (this.#reminded) this.#acknowledge();
     this.#owing = false;
+    if (this.#stream !== undefined && !this.finished && this.#ledger.owes) this.#owe();
+  }
+
+  #owe(): void {
+    if (this.#owing) return;
+    this.#owing = true;
+    this.#init.acknowledgements.owe(this);
+  }
+
+  #acknowledge(): void {
+    this.#reminded = false;
     if (this.#stream === undefined || !this.#ledger.owes || this.finished) return;
     this.#stream.write(CONTROL, receivedControl(this.#ledger.tell()));
   }

@@ -20,14 +20,18 @@ export const realClock: Clock = {
 const ACKNOWLEDGE_MS = 50;
 
 /** Who has something to acknowledge. */
-interface Debtor {
-  acknowledge(): void;
+export interface Debtor {
+  /** From now on the acknowledgement should go along with what is sent anyway. */
+  remind(): void;
+  /** It must leave, if it has not since. */
+  settle(): void;
 }
 
 /** One timer for the acknowledgements of all sessions of a process. */
 export class Acknowledgements {
   readonly #clock: Clock;
-  #debtors: Debtor[] = [];
+  #owing: Debtor[] = [];
+  #reminded: Debtor[] = [];
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -35,13 +39,17 @@ export class Acknowledgements {
 
   /** Has `debtor` acknowledge within 50 ms. */
   owe(debtor: Debtor): void {
-    this.#debtors.push(debtor);
-    if (this.#debtors.length === 1) this.#clock.after(ACKNOWLEDGE_MS, () => this.#settle());
+    if (this.#owing.length + this.#reminded.length === 0) this.#arm();
+    this.#owing.push(debtor);
   }
 
-  #settle(): void {
-    const debtors = this.#debtors;
-    this.#debtors = [];
-    for (const debtor of debtors) debtor.acknowledge();
+  #arm(): void {
+    this.#clock.after(ACKNOWLEDGE_MS / 2, () => {
+      for (const debtor of this.#reminded) debtor.settle();
+      this.#reminded = this.#owing;
+      this.#owing = [];
+      for (const debtor of this.#reminded) debtor.remind();
+      if (this.#reminded.length > 0) this.#arm();
+    });
   }
 }

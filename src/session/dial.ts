@@ -5,6 +5,7 @@ import { CONTROL, endControl, readControl, receivedControl, type SessionFrame } 
 import { type Answer, isOwn, readAnswer, readSent, writeAsk } from "./headers.ts";
 import { type Account, Ledger, type Violation, type Window } from "./ledger.ts";
 import { Reason, readSessionLost, sessionLost } from "./lost.ts";
+import type { Spool } from "./spool.ts";
 import { answered, carries, dialled, ended, type Link, lost, unattached } from "./state.ts";
 
 /** Headers or trailers as HTTP gives them. */
@@ -12,8 +13,10 @@ type Values = Record<string, string | string[] | undefined>;
 
 /** One HTTP/2 stream that carries a session, as the client sees it. */
 export interface ClientAttachment {
-  /** `undefined`: there is room for more. A promise: there will be when it resolves. */
-  write(flags: number, payload: Uint8Array): Promise<void> | undefined;
+  /** Sends `bytes` more that the spool has. `undefined`: there is room for more. A promise: there will be when it resolves. */
+  pull(kept: Spool, bytes: number): Promise<void> | undefined;
+  /** Sends a control frame, behind what pull() was told of. */
+  write(flags: number, payload: Uint8Array): unknown;
   /** Ends this side: the client has all. */
   halfClose(): void;
   /** Lets go of who waits for room. */
@@ -105,6 +108,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
   #base: Values = {};
   #headed = false;
   #owing = false;
+  #reminded = false;
   #room: PromiseWithResolvers<void> | undefined;
   #failure: ConnectError | undefined;
   #failures = 0;
@@ -129,7 +133,10 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
   write(flags: number, payload: Uint8Array): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure;
     this.#ledger.push(flags, payload);
-    const taken = this.#flowing ? this.#stream?.write(flags, payload) : undefined;
+    const taken = this.#flowing
+      ? this.#stream?.pull(this.#ledger.kept, payload.length + 1)
+      : undefined;
+    if (this.#reminded) this.#acknowledge();
     if (!this.#ledger.full) return taken;
     this.#room ??= Promise.withResolvers();
     return this.#room.promise;
@@ -145,15 +152,28 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
 
   /** The caller took a message. */
   taken(bytes: number): void {
-    if (this.#ledger.take(bytes)) this.acknowledge();
-    else if (!this.#owing) {
-      this.#owing = true;
-      this.#init.acknowledgements.owe(this);
-    }
+    if (this.#ledger.take(bytes)) this.#acknowledge();
+    else this.#owe();
   }
 
-  acknowledge(): void {
+  remind(): void {
+    this.#reminded = true;
+  }
+
+  settle(): void {
+    if (this.#reminded) this.#acknowledge();
     this.#owing = false;
+    if (this.#flowing && this.#ledger.owes) this.#owe();
+  }
+
+  #owe(): void {
+    if (this.#owing) return;
+    this.#owing = true;
+    this.#init.acknowledgements.owe(this);
+  }
+
+  #acknowledge(): void {
+    this.#reminded = false;
     if (!this.#flowing || !this.#ledger.owes) return;
     this.#stream?.write(CONTROL, receivedControl(this.#ledger.tell()));
   }
@@ -216,7 +236,8 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
     if (!this.#flowing) {
       this.#flowing = true;
       if (this.#ledger.taken > 0) stream.write(CONTROL, receivedControl(this.#ledger.tell()));
-      this.#ledger.replay(answer.received, (flags, payload) => stream.write(flags, payload));
+      this.#ledger.rewind(answer.received);
+      stream.pull(this.#ledger.kept, this.#ledger.kept.bytes + 1);
       if (this.#ledger.ended) stream.write(CONTROL, endControl(this.#ledger.sent));
     }
     this.#init.onState("open");
@@ -229,7 +250,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
       this.#onControl(frame);
       return true;
     }
-    this.#head({});
+    if (!this.#headed) this.#head({});
     if (this.#ledger.receive(frame.end - frame.start)) this.#init.call.onFrame(frame);
     else this.#violated("the server sends more than the window holds");
     return true;

@@ -1,5 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
+import { Spool } from "./spool.ts";
 
 /** How much of a session may be unacknowledged (session.proto, 6). */
 export interface Window {
@@ -23,14 +24,8 @@ export interface Account {
 /** What is wrong with a count of the other side. */
 export type Violation = "gap" | "above";
 
-/**
- * Taken messages are acknowledged when they are so many, although half of a
- * window may be more: what is kept for long costs its sender's garbage collector.
- */
-const OFTEN_MESSAGES = 512;
-
 /** What a kept message costs beside its bytes, about. */
-const ENTRY_BYTES = 64;
+const ENTRY_BYTES = 16;
 
 /**
  * The books of one side of a session: what it has sent and keeps until it is
@@ -40,9 +35,7 @@ const ENTRY_BYTES = 64;
 export class Ledger {
   #window: Window;
   readonly #account: Account;
-  readonly #payloads: Uint8Array[] = [];
-  readonly #flags: number[] = [];
-  #keptBytes = 0;
+  readonly #spool = new Spool();
   #acknowledged = 0;
   #ended = false;
   #received = 0;
@@ -63,7 +56,7 @@ export class Ledger {
 
   /** How many messages were sent. */
   get sent(): number {
-    return this.#acknowledged + this.#payloads.length;
+    return this.#acknowledged + this.#spool.messages;
   }
 
   /** How many of them the other side has acknowledged: it has them for certain. */
@@ -73,7 +66,7 @@ export class Ledger {
 
   /** Whether no more may be sent before an acknowledgement. */
   get full(): boolean {
-    return this.#keptBytes >= this.#window.bytes || this.#payloads.length >= this.#window.messages;
+    return this.#spool.bytes >= this.#window.bytes || this.#spool.messages >= this.#window.messages;
   }
 
   /** Whether this side has half-closed. */
@@ -81,13 +74,16 @@ export class Ledger {
     return this.#ended;
   }
 
+  /** What is kept, to be written to the stream that carries the session. */
+  get kept(): Spool {
+    return this.#spool;
+  }
+
   /** Keeps a message that is sent. */
   push(flags: number, payload: Uint8Array): void {
     if (this.#closed) return;
     checkCount(this.sent);
-    this.#payloads.push(payload);
-    this.#flags.push(flags);
-    this.#keptBytes += payload.length;
+    this.#spool.push(flags, payload);
     this.#account.bytes += payload.length + ENTRY_BYTES;
   }
 
@@ -100,12 +96,7 @@ export class Ledger {
     if (count > this.sent) return "above";
     const news = count - this.#acknowledged;
     if (news <= 0) return undefined;
-    let bytes = 0;
-    for (let at = 0; at < news; at++) bytes += (this.#payloads[at] as Uint8Array).length;
-    this.#keptBytes -= bytes;
-    this.#account.bytes -= bytes + news * ENTRY_BYTES;
-    this.#payloads.splice(0, news);
-    this.#flags.splice(0, news);
+    this.#account.bytes -= this.#spool.drop(news) + news * ENTRY_BYTES;
     this.#acknowledged = count;
     return undefined;
   }
@@ -116,12 +107,9 @@ export class Ledger {
     return received < this.#acknowledged ? "gap" : undefined;
   }
 
-  /** Gives every message after the first `received` ones to `write`, in order. */
-  replay(received: number, write: (flags: number, payload: Uint8Array) => void): void {
-    const from = received - this.#acknowledged;
-    for (let at = from; at < this.#payloads.length; at++) {
-      write(this.#flags[at] as number, this.#payloads[at] as Uint8Array);
-    }
+  /** Has everything after the first `received` messages sent again. */
+  rewind(received: number): void {
+    this.#spool.rewind(received - this.#acknowledged);
   }
 
   // What this side receives.
@@ -157,7 +145,6 @@ export class Ledger {
     this.#untoldBytes += bytes;
     this.#account.bytes -= bytes + ENTRY_BYTES;
     return (
-      this.#taken - this.#told >= OFTEN_MESSAGES ||
       (this.#taken - this.#told) * 2 >= this.#window.messages ||
       this.#untoldBytes * 2 >= this.#window.bytes
     );
@@ -165,7 +152,7 @@ export class Ledger {
 
   /** Whether there is something to acknowledge. */
   get owes(): boolean {
-    return this.#taken > this.#told;
+    return this.#taken > this.#told && !this.#closed;
   }
 
   /** The count to acknowledge, which is so acknowledged. */
@@ -196,10 +183,9 @@ export class Ledger {
   close(): void {
     if (this.#closed) return;
     this.takeAll();
-    this.#account.bytes -= this.#keptBytes + this.#payloads.length * ENTRY_BYTES;
+    this.#account.bytes -= this.#spool.bytes + this.#spool.messages * ENTRY_BYTES;
     this.#closed = true;
-    this.#payloads.length = 0;
-    this.#flags.length = 0;
+    this.#spool.clear();
   }
 }
 

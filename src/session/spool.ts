@@ -1,0 +1,178 @@
+/** A frame's flag byte and four bytes of length (gRPC PROTOCOL-HTTP2, "Length-Prefixed-Message"). */
+const PREFIX_BYTES = 5;
+
+/** A larger message is kept as it is, not copied. */
+const COPY_MAX_BYTES = 16 * 1024;
+
+/** Chunks grow from the first size to the last while more is kept: an idle session stays small. */
+const CHUNK_BYTES = { first: 512, last: 32 * 1024 };
+
+interface Chunk {
+  readonly bytes: Uint8Array;
+  /** How much of `bytes` is used, and from where on it is not acknowledged. */
+  used: number;
+  from: number;
+  /** How many messages begin here that are not acknowledged. */
+  messages: number;
+  /** Frames one behind the other; else the bytes of one message, whose prefix is the chunk before. */
+  readonly framed: boolean;
+}
+
+/**
+ * The messages of a session that are not acknowledged, framed as they go on
+ * the wire. They are kept as few large pieces: an object for each message that
+ * lives until its acknowledgement would cost more than all else that a session
+ * does.
+ */
+export class Spool {
+  #chunks: Chunk[] = [];
+  #nextBytes = CHUNK_BYTES.first;
+  #messages = 0;
+  #bytes = 0;
+  /** Up to where next() has given out what is kept. */
+  #at = 0;
+  #offset = 0;
+
+  /** How many messages are kept. */
+  get messages(): number {
+    return this.#messages;
+  }
+
+  /** Their bytes, prefixes aside. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Keeps a message. */
+  push(flags: number, payload: Uint8Array): void {
+    const size = payload.length;
+    this.#messages++;
+    this.#bytes += size;
+    const copied = size <= COPY_MAX_BYTES;
+    const chunk = this.#room(copied ? size + PREFIX_BYTES : PREFIX_BYTES, copied);
+    const { bytes, used } = chunk;
+    bytes[used] = flags;
+    bytes[used + 1] = size >>> 24;
+    bytes[used + 2] = size >>> 16;
+    bytes[used + 3] = size >>> 8;
+    bytes[used + 4] = size;
+    if (copied) {
+      bytes.set(payload, used + PREFIX_BYTES);
+      chunk.used += size + PREFIX_BYTES;
+      chunk.messages++;
+      return;
+    }
+    chunk.used += PREFIX_BYTES;
+    this.#chunks.push({ bytes: payload, used: size, from: 0, messages: 1, framed: false });
+  }
+
+  /** The next piece that was not given out yet, if there is one. */
+  next(): Uint8Array | undefined {
+    for (;;) {
+      const chunk = this.#chunks[this.#at];
+      if (chunk === undefined) return undefined;
+      const from = this.#offset;
+      if (from < chunk.used) {
+        this.#offset = chunk.used;
+        return chunk.bytes.subarray(from, chunk.used);
+      }
+      // The last chunk may grow.
+      if (this.#at === this.#chunks.length - 1) return undefined;
+      this.#at++;
+      this.#offset = 0;
+    }
+  }
+
+  /** Lets go of the first `count` messages; returns their bytes. */
+  drop(count: number): number {
+    const before = this.#bytes;
+    this.#messages -= count;
+    let rest = count;
+    let dropped = 0;
+    for (const chunk of this.#chunks) {
+      if (chunk.messages > rest) break;
+      rest -= chunk.messages;
+      this.#bytes -= bytesOf(chunk, chunk.messages);
+      dropped++;
+    }
+    // A prefix stays with its message.
+    if (dropped > 0 && this.#chunks[dropped]?.framed === false) dropped--;
+    if (rest > 0) {
+      const chunk = this.#chunks[dropped] as Chunk;
+      const { from } = chunk;
+      const bytes = bytesOf(chunk, rest);
+      this.#bytes -= bytes;
+      chunk.from = from + bytes + rest * PREFIX_BYTES;
+      chunk.messages -= rest;
+    }
+    if (dropped > 0) {
+      this.#chunks.splice(0, dropped);
+      this.#at -= dropped;
+      if (this.#at < 0) {
+        this.#at = 0;
+        this.#offset = this.#chunks[0]?.from ?? 0;
+      }
+    }
+    if (this.#chunks.length === 0) this.#nextBytes = CHUNK_BYTES.first;
+    return before - this.#bytes;
+  }
+
+  /** Gives all out again behind the first `count` messages. */
+  rewind(count: number): void {
+    let rest = count;
+    this.#at = 0;
+    // Not past the last chunk, which may grow, and not between a prefix and its message.
+    for (const chunk of this.#chunks.slice(0, -1)) {
+      if (rest < chunk.messages || rest === 0) break;
+      rest -= chunk.messages;
+      this.#at++;
+    }
+    const chunk = this.#chunks[this.#at];
+    if (chunk === undefined) this.#offset = 0;
+    else if (rest === 0) this.#offset = chunk.from;
+    else
+      this.#offset = chunk.from + bytesOf(chunk, rest) + (chunk.framed ? rest * PREFIX_BYTES : 0);
+  }
+
+  clear(): void {
+    this.#chunks = [];
+    this.#messages = this.#bytes = this.#at = this.#offset = 0;
+  }
+
+  /** A chunk with room for so many bytes: the last one, or a new one for a prefix alone. */
+  #room(bytes: number, framed: boolean): Chunk {
+    const last = this.#chunks[this.#chunks.length - 1];
+    if (framed && last?.framed === true && last.bytes.length - last.used >= bytes) return last;
+    const size = framed ? Math.max(bytes, this.#nextBytes) : bytes;
+    if (framed) this.#nextBytes = Math.min(this.#nextBytes * 2, CHUNK_BYTES.last);
+    const chunk = {
+      bytes: Buffer.allocUnsafe(size),
+      used: 0,
+      from: 0,
+      messages: 0,
+      framed: true,
+    };
+    this.#chunks.push(chunk);
+    return chunk;
+  }
+}
+
+/** The bytes of the first `count` messages of a chunk that are not acknowledged. */
+function bytesOf(chunk: Chunk, count: number): number {
+  if (!chunk.framed) return chunk.used;
+  const { bytes } = chunk;
+  let at = chunk.from;
+  for (let left = count; left > 0; left--) {
+    at += PREFIX_BYTES + lengthAt(bytes, at + 1);
+  }
+  return at - chunk.from - count * PREFIX_BYTES;
+}
+
+function lengthAt(bytes: Uint8Array, at: number): number {
+  return (
+    (bytes[at] as number) * 0x1000000 +
+    (((bytes[at + 1] as number) << 16) |
+      ((bytes[at + 2] as number) << 8) |
+      (bytes[at + 3] as number))
+  );
+}
