@@ -70,7 +70,7 @@ export function ratioTo(rounds: readonly Round[], peer: Peer): number {
   return median(ratios);
 }
 
-function median(values: readonly number[]): number {
+export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length / 2;
   if (sorted.length % 2 === 1) return sorted[Math.floor(middle)]!;

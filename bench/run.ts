@@ -1,19 +1,31 @@
 /**
  * npm run bench                measures everything, writes RESULTS.md and chart.svg; ~20 minutes
  * npm run bench -- --quick     the floors alone, within a minute; exit 1 where one is missed
+ * npm run bench -- --sessions  what sessions cost where nothing is lost, ~3 minutes; exit 1 past a bound
  *     --no-go                  as on a machine without Go
  */
 import { parseArgs } from "node:util";
 import { full } from "./full.ts";
 import { quick } from "./quick.ts";
+import { measureSessions } from "./sessions.ts";
 import { buildGo, World } from "./world.ts";
 
 /** From then on, what still runs comes to its end: that and the start take some seconds. */
 const quickLimitMs = 52_000;
 
 const { values } = parseArgs({
-  options: { quick: { type: "boolean" }, "no-go": { type: "boolean" } },
+  options: {
+    quick: { type: "boolean" },
+    sessions: { type: "boolean" },
+    "no-go": { type: "boolean" },
+  },
 });
+if (values.sessions) {
+  const costs = await measureSessions();
+  for (const missed of costs.missed) console.log(`missed: ${missed}`);
+  console.log(JSON.stringify(costs));
+  process.exit(costs.ok ? 0 : 1);
+}
 const go = values["no-go"] ? undefined : buildGo();
 await using world = await World.start(go);
 if (go === undefined) console.log("Go is not on the PATH: grpc-go is left out.");

@@ -18,6 +18,7 @@ import { Code, ConnectError, createClient, createTransport } from "../src/index.
 import { createServer, type ServiceImpl } from "../src/server.ts";
 import { aborted, gate, stillAt } from "./support/gate.ts";
 import { grpcJsClient, serviceDefinition } from "./support/grpc-js.ts";
+import { openLink } from "./support/link.ts";
 import { tableOf } from "./support/readme.ts";
 import { request } from "./support/watched-server.ts";
 import { data, dial, envelope, type Fields, type Peer, Type } from "./support/wire.ts";
@@ -113,6 +114,7 @@ const rows = {
   ending: "A handler that ends before the client half-closes",
   ignoring: "A deadline that the handler ignores",
   waiting: "A handler that waits for a request at the deadline",
+  losing: "A connection that is lost in the middle of a stream",
   headers: "Response headers before the first response",
   throwing: "A handler throws an unexpected error",
   size: "The longest request",
@@ -228,6 +230,56 @@ test(rows.waiting, async () => {
   });
   await call(js, "Chat", deadline);
   await told.opened;
+});
+
+test(rows.losing, async () => {
+  let runs = 0;
+  const server = await hawser({
+    async *chat(requests) {
+      runs++;
+      for await (const { content } of requests) yield { reply: content };
+    },
+  });
+  const link = await openLink({ port: server.port, host: "127.0.0.1" });
+  open.push(() => link[Symbol.asyncDispose]());
+
+  const transport = createTransport({ baseUrl: link.url });
+  open.push(() => transport.close());
+  const chat = createClient(Greeter, transport).chat();
+  const heard: string[] = [];
+  await chat.send({ content: "before" });
+  for await (const { reply } of chat) {
+    heard.push(reply);
+    if (reply === "after") break;
+    link.cut();
+    await chat.send({ content: "after" });
+  }
+  expect(heard).toEqual(["before", "after"]);
+  expect(runs).toBe(1);
+
+  const sessionManager = new Http2SessionManager(link.url);
+  open.push(() => sessionManager.abort());
+  const connect = createConnectClient(
+    Greeter,
+    createGrpcTransport({ baseUrl: link.url, sessionManager }),
+  );
+  const requests = async function* () {
+    yield { content: "before" };
+    await gate().opened;
+  };
+  const throughConnect = async () => {
+    for await (const _ of connect.chat(requests())) link.cut();
+  };
+  await expect(throughConnect()).rejects.toThrow();
+
+  const js = grpcJsClient(Greeter, `127.0.0.1:${link.port}`);
+  open.push(() => js.close());
+  const call = js.chat();
+  call.write({ content: "before" });
+  const throughGrpcJs = async () => {
+    for await (const _ of call) link.cut();
+  };
+  await expect(throughGrpcJs()).rejects.toThrow();
 });
 
 test(rows.headers, async () => {

@@ -11,8 +11,9 @@ import { type ConnectionOptions, call, callingCommand } from "./call.ts";
 import { lines, openInput } from "./input.ts";
 import type { Interruption } from "./interruption.ts";
 import { readCount, readDuration } from "./options.ts";
-import { oneLine, printLine, toJsonLine } from "./output.ts";
+import { oneLine, printLine, printNote, toJsonLine } from "./output.ts";
 import { openPrompt, type Speaker } from "./prompt.ts";
+import { announceResuming } from "./resuming.ts";
 
 interface ChatOptions extends ConnectionOptions {
   count?: number;
@@ -36,7 +37,8 @@ export const chat = callingCommand("chat")
     "after",
     `
 On a terminal, without --count, type a line a message: Ctrl-D ends the
-conversation, Ctrl-C cancels it. From a pipe, each line is a message.
+conversation, Ctrl-C cancels it. From a pipe, each line is a message. When the
+connection is lost, the conversation goes on over another.
 
 Examples:
   $ hawser chat
@@ -53,7 +55,9 @@ Examples:
             ? toJsonLine(MessageResponseSchema, response)
             : `Server says: ${oneLine(response.reply)}`,
         );
-      await converse(greeter.chat(options), speaker, print);
+      const conversation = greeter.chat(options);
+      announceResuming(conversation, chat.json, speaker.note);
+      await converse(conversation, speaker, print);
     }),
   );
 
@@ -64,7 +68,7 @@ async function openSpeaker(
   if (count === undefined && process.stdin.isTTY) {
     return openPrompt(() => interruption.interrupt("SIGINT"));
   }
-  const rest = { print: printLine, [Symbol.dispose]() {} };
+  const rest = { print: printLine, note: printNote, [Symbol.dispose]() {} };
   if (count !== undefined) {
     return { messages: (over) => numbered(count, intervalMs, over), ...rest };
   }

@@ -11,6 +11,11 @@ export function printLine(line: string): Promise<void> {
   });
 }
 
+/** Writes one line to stderr. */
+export function printNote(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
 /** A message as one line of protobuf JSON, fields of value zero included. */
 export function toJsonLine<Desc extends DescMessage>(
   schema: Desc,

@@ -1,11 +1,13 @@
 import { clearScreenDown, createInterface, cursorTo, moveCursor } from "node:readline";
-import { printLine } from "./output.ts";
+import { printLine, printNote } from "./output.ts";
 
 /** Where the messages come from, and where the replies go. */
 export interface Speaker extends Disposable {
   /** Ends early, without an error, when the signal aborts: the conversation is over. */
   messages(over: AbortSignal): AsyncIterable<string>;
   print(line: string): Promise<void>;
+  /** Writes a line to stderr. */
+  note(line: string): void;
 }
 
 /**
@@ -25,6 +27,20 @@ export function openPrompt(onCancel: () => void): Speaker {
     onCancel();
   });
 
+  /** Writes above what is being typed. */
+  const above = async (write: () => void | Promise<void>) => {
+    if (!open || !screen.isTTY) return write();
+    const { rows } = reader.getCursorPos();
+    moveCursor(screen, 0, -rows);
+    cursorTo(screen, 0);
+    clearScreenDown(screen);
+    await write();
+    if (!open) return;
+    // The cursor is no longer below the prompt, where readline left it; no documented call says so.
+    (reader as { prevRows?: number }).prevRows = 0;
+    reader.prompt(true);
+  };
+
   return {
     async *messages(over) {
       const close = () => reader.close();
@@ -39,18 +55,9 @@ export function openPrompt(onCancel: () => void): Speaker {
       for await (const line of reader) yield line;
     },
 
-    async print(line) {
-      if (!open || screen !== process.stdout) return printLine(line);
-      const { rows } = reader.getCursorPos();
-      moveCursor(screen, 0, -rows);
-      cursorTo(screen, 0);
-      clearScreenDown(screen);
-      await printLine(line);
-      if (!open) return;
-      // The cursor is no longer below the prompt, where readline left it; no documented call says so.
-      (reader as { prevRows?: number }).prevRows = 0;
-      reader.prompt(true);
-    },
+    print: (line) => (screen === process.stdout ? above(() => printLine(line)) : printLine(line)),
+
+    note: (line) => void above(() => printNote(line)),
 
     [Symbol.dispose]() {
       reader.close();

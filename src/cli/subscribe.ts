@@ -4,6 +4,7 @@ import { NotificationSchema } from "../../gen/example/greeter_pb.js";
 import { type ConnectionOptions, call, callingCommand } from "./call.ts";
 import { readCount, readDuration } from "./options.ts";
 import { oneLine, printLine, toJsonLine } from "./output.ts";
+import { announceResuming } from "./resuming.ts";
 
 interface SubscribeOptions extends ConnectionOptions {
   count: number;
@@ -35,7 +36,9 @@ Examples:
     call(subscription, async ({ greeter, options }) => {
       const { count, interval: intervalMs, json } = subscription;
       const interval = intervalMs === undefined ? undefined : durationFromMs(intervalMs);
-      for await (const notification of greeter.subscribe({ count, interval }, options)) {
+      const notifications = greeter.subscribe({ count, interval }, options);
+      announceResuming(notifications, json);
+      for await (const notification of notifications) {
         await printLine(
           json
             ? toJsonLine(NotificationSchema, notification)

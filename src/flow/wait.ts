@@ -18,8 +18,12 @@ export function onAbort(
 
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** setTimeout for any length, also beyond 31 bits. It does not keep the process alive. */
-export function after(ms: number, run: () => void): Disposable {
+/**
+ * setTimeout for any length, also beyond 31 bits.
+ *
+ * @param keepsAlive whether the process stays for it. Default: it does not
+ */
+export function after(ms: number, run: () => void, keepsAlive = false): Disposable {
   let timer: NodeJS.Timeout;
   const endsAt = performance.now() + ms;
   const arm = (rest: number) => {
@@ -32,7 +36,7 @@ export function after(ms: number, run: () => void): Disposable {
       Math.min(Math.max(rest, 0), LONGEST_TIMER_MS),
     );
     // Where timers are numbers (browsers) there is nothing to unref.
-    (timer as Partial<NodeJS.Timeout>).unref?.();
+    if (!keepsAlive) (timer as Partial<NodeJS.Timeout>).unref?.();
   };
   arm(ms);
   return { [Symbol.dispose]: () => clearTimeout(timer) };

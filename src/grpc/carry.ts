@@ -69,7 +69,7 @@ function carryBySession(
     acknowledgements,
     dialler: new StreamDialler(connections, headers, readMaxBytes),
     call,
-    onState: (state) => watcher?.onCarried(state),
+    watcher,
   });
   call.onCarrier(session);
   session.start();

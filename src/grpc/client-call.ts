@@ -34,8 +34,6 @@ export interface ClientCallInit<I extends DescMessage, O extends DescMessage> ex
   /** Requests from this size on are compressed; `undefined`: none. */
   readonly compressFromBytes: number | undefined;
   readonly requests: AsyncIterable<MessageInitShape<I>>;
-  /** Begins to carry the call; tells it first what does. */
-  readonly carry: (call: Carried) => void;
 }
 
 /**
@@ -64,7 +62,8 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   #trailer: Headers | undefined;
   #over = false;
 
-  constructor(init: ClientCallInit<I, O>) {
+  /** @param carry begins to carry the call; tells it first what does */
+  constructor(init: ClientCallInit<I, O>, carry: (call: Carried) => void) {
     this.#init = init;
     this.answered = handled(this.#answer.promise);
     this.responses = new Inbox<Frame, MessageShape<O>>(INBOX_BYTES, this);
@@ -75,7 +74,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
       );
     }
     this.#abort = onAbort(signal, (reason) => this.#finish(fromAbort(reason), true));
-    if (!this.#over) init.carry(this);
+    if (!this.#over) carry(this);
   }
 
   /** Whether a stream was opened: what failed before that never left here. */

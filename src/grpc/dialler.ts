@@ -4,7 +4,7 @@ import { asFailure, failure } from "../failure.ts";
 import { CONTROL } from "../session/control.ts";
 import type { AttachmentWatcher, Dialler } from "../session/dial.ts";
 import { invalidHeaders } from "./attempts.ts";
-import { type Broken, ClientStream, type ClientStreamOwner } from "./client-stream.ts";
+import { ClientStream, type ClientStreamOwner } from "./client-stream.ts";
 import type { Connection } from "./connection.ts";
 import type { Connections } from "./connections.ts";
 import { COMPRESSED, type Frame } from "./framing.ts";
@@ -32,7 +32,7 @@ export class StreamDialler implements Dialler<Frame> {
       .acquire((connection) => this.#open(connection, headers, watcher))
       .catch((reason) => {
         const error = asFailure(reason);
-        watcher.onBroken({ error, final: error.code !== Code.Unavailable });
+        watcher.onBroken({ error, refused: error.code !== Code.Unavailable });
       });
   }
 
@@ -57,12 +57,6 @@ export class StreamDialler implements Dialler<Frame> {
     headers: () => Record<string, string>,
     watcher: AttachmentWatcher<Frame>,
   ): void {
-    const owner = {
-      onHead: watcher.onHead,
-      onFrame: watcher.onFrame,
-      onStatus: watcher.onStatus,
-      onBroken: (broken: Broken) => watcher.onBroken({ ...broken, final: isFinal(broken) }),
-    };
     let stream: ClientStream;
     try {
       const request = { ...this.#headers(), ...headers() };
@@ -70,24 +64,19 @@ export class StreamDialler implements Dialler<Frame> {
         connection,
         request,
         this.#readMaxBytes,
-        owner,
+        watcher,
         COMPRESSED | CONTROL,
       );
     } catch (error) {
       // Either the connection went away between the look and the use, or the headers are no headers.
-      if (connection.usable) watcher.onBroken({ error: invalidHeaders(error), final: true });
+      if (connection.usable) watcher.onBroken({ error: invalidHeaders(error), refused: true });
       else {
         const lost = connection.lost ?? failure(Code.Unavailable, "the connection was lost");
-        watcher.onBroken({ error: lost, final: false });
+        watcher.onBroken({ error: lost, refused: false });
       }
       return;
     }
     connection.knowHawser();
     watcher.onOpen(stream);
   }
-}
-
-/** Whether another stream would end the same way: what came was no gRPC, or over a limit, or the transport is closed. */
-function isFinal({ error, refused }: Broken): boolean {
-  return refused ? error.code !== Code.Unavailable : error.code === Code.Canceled;
 }

@@ -4,6 +4,7 @@
  */
 import { Code } from "@connectrpc/connect";
 import { failure, tooLarge } from "../failure.ts";
+import { CONTROL_MAX_BYTES } from "../session/control.ts";
 
 /** The message is compressed with the call's grpc-encoding. */
 export const COMPRESSED = 0x01;
@@ -132,6 +133,12 @@ export class FrameReader {
       throw failure(
         Code.Internal,
         `protocol error: a message has the reserved flag bits 0x${flags.toString(16).padStart(2, "0")}`,
+      );
+    }
+    if (flags > COMPRESSED && size > CONTROL_MAX_BYTES) {
+      throw failure(
+        Code.InvalidArgument,
+        `protocol error: a control frame of ${size} B is over ${CONTROL_MAX_BYTES} B`,
       );
     }
     if (size > this.#readMaxBytes) throw tooLarge(size, "readMaxBytes", this.#readMaxBytes);

@@ -13,12 +13,15 @@ export function toHeaders(incoming: IncomingHttpHeaders): Headers {
   return headers;
 }
 
-/** The same of names and values in turn, as node:http2 has them too. */
+/** Headers of sessions: a handler does not see them, and cannot set them. */
+const isOfSessions = (name: string) => name.startsWith("hawser-");
+
+/** The same of names and values in turn, as node:http2 has them too; without those of sessions. */
 export function rawToHeaders(raw: readonly string[]): Headers {
   const headers = new Headers();
   for (let at = 0; at < raw.length; at += 2) {
     const name = raw[at] as string;
-    if (!name.startsWith(":")) headers.append(name, raw[at + 1] as string);
+    if (!name.startsWith(":") && !isOfSessions(name)) headers.append(name, raw[at + 1] as string);
   }
   return headers;
 }
@@ -46,7 +49,7 @@ const RESERVED = new Set([
 /** Adds metadata to what leaves; names that gRPC, HTTP/2 or sessions keep for themselves are left out. */
 export function addHeaders(outgoing: OutgoingHttpHeaders, headers: Headers | undefined): void {
   headers?.forEach((value, name) => {
-    if (RESERVED.has(name) || name.startsWith("hawser-") || Object.hasOwn(outgoing, name)) return;
+    if (RESERVED.has(name) || isOfSessions(name) || Object.hasOwn(outgoing, name)) return;
     if (name === "set-cookie") outgoing[name] = headers.getSetCookie();
     // Headers joins what was appended; peers such as grpc-go do not split binary values again.
     else outgoing[name] = name.endsWith("-bin") ? value.split(/,\s*/) : value;

@@ -93,12 +93,16 @@ export class Outbox {
 
   /** Writes the pieces of a source. */
   #empty(source: Source): void {
-    this.#stream.cork();
-    for (let piece = source.next(); piece !== undefined; piece = source.next()) {
+    let piece = source.next();
+    while (piece !== undefined) {
+      const following = source.next();
+      // Several pieces leave as one write.
+      if (following !== undefined && this.#stream.writableCorked === 0) this.#stream.cork();
       this.#inFlight++;
       this.#stream.write(piece, this.#onWritten);
+      piece = following;
     }
-    this.#stream.uncork();
+    if (this.#stream.writableCorked > 0) this.#stream.uncork();
   }
 
   /** Writes the messages that wait, as few pieces. */

@@ -86,7 +86,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     { headers: incoming, rawHeaders }: Incoming,
     spec: MethodImplSpec<I, O>,
     options: ServerCallOptions,
-    carry: (owner: StreamOwner, base: OutgoingHttpHeaders) => ServerCarrier,
+    carry: (call: ServerCall) => ServerCarrier,
     onClosed: (call: ServerCall) => void,
   ) {
     this.#spec = spec;
@@ -100,7 +100,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     const encoding = incoming["grpc-encoding"] as string | undefined;
     this.#requests = new MessageReader(spec.method.input, options, encoding);
     this.#inbox = new Inbox<Frame, MessageShape<I>>(INBOX_BYTES, this);
-    this.#carrier = carry(this, this.#base());
+    this.#carrier = carry(this as unknown as ServerCall);
     const fromBytes = this.#gzip ? options.compressMinBytes : undefined;
     this.#responses = new MessageWriter(spec.method.output, options, fromBytes, this.#carrier);
     if (timeoutMs !== undefined) {
@@ -150,7 +150,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   onHeadersNeeded(): void {
     if (this.#carrier.headersSent) return;
-    const headers = this.#base();
+    const headers = this.base();
     addHeaders(headers, this.#context.setHeaders());
     this.#carrier.respond(headers);
   }
@@ -251,14 +251,14 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     // Metadata of the two kinds would become one in a response of trailers only.
     if (this.#context.setHeaders()?.entries().next().done === false) this.onHeadersNeeded();
     this.#carrier.end(() => {
-      const { "grpc-encoding": _none, ...headers } = this.#base();
+      const { "grpc-encoding": _none, ...headers } = this.base();
       return headers;
     });
     this.#release(error ?? OVER);
   }
 
   /** The headers that every response has. */
-  #base(): OutgoingHttpHeaders {
+  base(): OutgoingHttpHeaders {
     const headers: OutgoingHttpHeaders = {
       ":status": 200,
       "content-type": this.#contentType,

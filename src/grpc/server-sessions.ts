@@ -6,14 +6,15 @@ import { SessionService } from "../../gen/hawser/v1/session_pb.js";
 import { toWire } from "../failure.ts";
 import {
   type Fields,
+  type Keeper,
   type ServerAttachment,
   ServerSession,
   type Terms,
 } from "../session/accept.ts";
 import { realClock } from "../session/clock.ts";
 import { CONTROL } from "../session/control.ts";
-import { readAsk } from "../session/headers.ts";
-import { type SessionLimits, SessionRegistry, type SharedInit } from "../session/registry.ts";
+import { type Ask, readAsk } from "../session/headers.ts";
+import { type SessionLimits, SessionRegistry } from "../session/registry.ts";
 import type { Spool } from "../session/spool.ts";
 import { COMPRESSED, type Frame } from "./framing.ts";
 import { rawToHeaders } from "./metadata.ts";
@@ -99,11 +100,11 @@ export class ServerSessions {
         const refusal = this.#registry.admit({
           ask,
           caller: createHash("sha256").update(caller).digest("base64"),
-          path: String(incoming.headers[":path"]),
+          method: spec.method,
           connection,
           open: (session) => new Attachment(stream, session, ask.attach, options.readMaxBytes),
-          create: (shared) => {
-            const made = create(shared, incoming, spec, options, closed);
+          create: (keeper) => {
+            const made = create(keeper, ask, incoming, spec, options, closed);
             call = made.call;
             return made.session;
           },
@@ -138,15 +139,16 @@ export class ServerSessions {
 }
 
 function create(
-  shared: SharedInit,
+  keeper: Keeper,
+  ask: Ask,
   incoming: Incoming,
   spec: MethodImplSpec,
   options: ServerCallOptions,
   closed: (call: ServerCall) => void,
 ): { session: ServerSession<Frame>; call: ServerCall } {
   let session: ServerSession<Frame> | undefined;
-  const carry = (call: StreamOwner, base: OutgoingHttpHeaders) => {
-    session = new ServerSession<Frame>({ ...shared, base: base as Fields, call: call as never });
+  const carry = (call: ServerCall) => {
+    session = new ServerSession<Frame>(keeper, ask, call);
     return session;
   };
   const call = new ServerCall(incoming, spec, options, carry, closed);

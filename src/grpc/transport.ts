@@ -1,3 +1,4 @@
+import type { OutgoingHttpHeaders } from "node:http2";
 import {
   create,
   type DescMessage,
@@ -134,12 +135,15 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     if (previousAttempts > 0) headers["grpc-previous-rpc-attempts"] = String(previousAttempts);
     addHeaders(headers, header);
     headers["user-agent"] ??= USER_AGENT;
-    const attempt = () => {
-      if (deadline === undefined) return { ...headers };
-      const leftMs = Math.max(deadline.endsAt - performance.now(), 0.001);
-      return { ...headers, "grpc-timeout": formatTimeout(leftMs) };
+    const carriage = {
+      connections,
+      headers: forAttempt(headers, deadline),
+      ownHeaders,
+      readMaxBytes: limits.readMaxBytes,
+      window: wants ? window : undefined,
+      watcher: contextValues?.get(callWatcher),
     };
-    return new ClientCall({
+    const init = {
       ...limits,
       input: method.input,
       output: method.output,
@@ -147,19 +151,8 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       signal,
       compressFromBytes: gzip ? (options.compressMinBytes ?? 1024) : undefined,
       requests,
-      carry: (call) =>
-        carry(
-          {
-            connections,
-            headers: attempt,
-            ownHeaders,
-            readMaxBytes: limits.readMaxBytes,
-            window: wants ? window : undefined,
-            watcher: contextValues?.get(callWatcher),
-          },
-          call,
-        ),
-    });
+    };
+    return new ClientCall(init, (call) => carry(carriage, call));
   }
 
   /** A unary call, made again where that is safe and may help. */
@@ -329,6 +322,18 @@ export function createTransport(options: TransportOptions): ClosableTransport {
 
     close: () => connections.close(),
     [Symbol.asyncDispose]: () => connections.close(),
+  };
+}
+
+/** Makes the request headers of an attempt: with what is left of the deadline. */
+function forAttempt(
+  headers: OutgoingHttpHeaders,
+  deadline: Deadline | undefined,
+): () => OutgoingHttpHeaders {
+  return () => {
+    if (deadline === undefined) return { ...headers };
+    const leftMs = Math.max(deadline.endsAt - performance.now(), 0.001);
+    return { ...headers, "grpc-timeout": formatTimeout(leftMs) };
   };
 }
 

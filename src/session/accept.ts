@@ -46,6 +46,8 @@ export interface ServedCall<Frame> {
   onClosed(): void;
   onHeadersNeeded(): void;
   trailers(): Fields;
+  /** The response headers that every response has. */
+  base(): Fields;
 }
 
 /** What the sessions of a server have in common. */
@@ -57,20 +59,16 @@ export interface Terms {
   readonly window: Window;
 }
 
-export interface ServerSessionInit<Frame> {
+/** Those who keep the sessions of a server. */
+export interface Keeper {
   readonly terms: Terms;
   readonly clock: Clock;
   readonly acknowledgements: Acknowledgements;
   readonly account: Account;
-  /** What the client asked for with its first attachment. */
-  readonly ask: Ask;
-  /** The response headers that every attachment has. */
-  readonly base: Fields;
-  readonly call: ServedCall<Frame>;
-  /** Called when the call has ended, and only the client's confirmation is missing. */
-  readonly onFinished: () => void;
-  /** Called when the session is over: nothing can resume it. */
-  readonly onOver: () => void;
+  /** The call has ended, and only the client's confirmation is missing. */
+  onFinished(id: string): void;
+  /** The session is over: nothing can resume it. */
+  onOver(id: string): void;
 }
 
 /**
@@ -78,7 +76,9 @@ export interface ServerSessionInit<Frame> {
  * lost until the grace has run out, for the attachments what they carry.
  */
 export class ServerSession<Frame extends SessionFrame = SessionFrame> {
-  readonly #init: ServerSessionInit<Frame>;
+  readonly #id: string;
+  readonly #keeper: Keeper;
+  readonly #call: ServedCall<Frame>;
   readonly #ledger: Ledger;
   #link: Link = unattached;
   #stream: ServerAttachment | undefined;
@@ -92,10 +92,13 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
   #room: PromiseWithResolvers<void> | undefined;
   #failure: ConnectError | undefined;
 
-  constructor(init: ServerSessionInit<Frame>) {
-    this.#init = init;
-    this.#ledger = new Ledger(init.terms.window, init.account);
-    this.#ledger.agree(init.ask.window);
+  /** @param ask what the client asked for with its first attachment */
+  constructor(keeper: Keeper, ask: Ask, call: ServedCall<Frame>) {
+    this.#id = ask.session;
+    this.#keeper = keeper;
+    this.#call = call;
+    this.#ledger = new Ledger(keeper.terms.window, keeper.account);
+    this.#ledger.agree(ask.window);
   }
 
   /** Whether only the client's confirmation is missing. */
@@ -126,10 +129,10 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
     const stream = open();
     this.#stream = stream;
     const { received } = this.#ledger;
-    const { terms, base } = this.#init;
+    const { terms } = this.#keeper;
     const metadata = this.#header !== undefined;
     stream.answer({
-      ...base,
+      ...this.#call.base(),
       ...this.#header,
       ...writeAnswer({ ...terms, resumed, received, metadata }),
     });
@@ -154,7 +157,7 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
     else if (!this.#ledger.receive(frame.end - frame.start)) {
       this.#violated("the client sends more than the window holds");
     } else if (this.#deaf || this.#halfClosed) this.#ledger.take(frame.end - frame.start);
-    else this.#init.call.onFrame(frame);
+    else this.#call.onFrame(frame);
     return true;
   }
 
@@ -170,7 +173,7 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
   }
 
   onProtocolError(number: number, error: ConnectError): void {
-    if (carries(this.#link, number)) this.#init.call.onProtocolError(error);
+    if (carries(this.#link, number)) this.#call.onProtocolError(error);
   }
 
   /** The stream is gone; the session waits for another. */
@@ -178,8 +181,8 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
     if (!carries(this.#link, number)) return;
     this.#link = lost(this.#link, number);
     this.#leave()?.release();
-    if (this.finished) this.#init.call.onClosed();
-    const { clock, terms } = this.#init;
+    if (this.finished) this.#call.onClosed();
+    const { clock, terms } = this.#keeper;
     this.#grace = clock.after(terms.graceMs, () => this.expire());
   }
 
@@ -197,15 +200,15 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
   /** The response headers of the handler, once. */
   respond(headers: Fields): void {
     if (this.#header !== undefined) return;
-    this.#header = headers;
-    this.#stream?.write(CONTROL, headerControl(toMetadata(headers, this.#init.base)));
+    this.#header = withoutBase(headers, this.#call.base());
+    this.#stream?.write(CONTROL, headerControl(toMetadata(this.#header)));
     // Messages would leave before it.
     this.#stream?.flush();
   }
 
   write(flags: number, payload: Uint8Array): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure;
-    if (this.#header === undefined) this.#init.call.onHeadersNeeded();
+    if (this.#header === undefined) this.#call.onHeadersNeeded();
     this.#ledger.push(flags, payload);
     const taken = this.#stream?.pull(this.#ledger.kept, payload.length + 1);
     if (this.#reminded) this.#acknowledge();
@@ -217,10 +220,10 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
   /** The call has ended. The end is kept until the client confirms it. */
   end(): void {
     if (this.#trailers !== undefined || this.#link.is === "over") return;
-    this.#trailers = { ...this.#init.call.trailers(), "hawser-sent": String(this.#ledger.sent) };
-    this.#init.onFinished();
+    this.#trailers = { ...this.#call.trailers(), "hawser-sent": String(this.#ledger.sent) };
+    this.#keeper.onFinished(this.#id);
     if (this.#stream !== undefined) this.#stream.end(this.#trailers);
-    else this.#init.call.onClosed();
+    else this.#call.onClosed();
   }
 
   fail(error: ConnectError): void {
@@ -265,7 +268,7 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
   #owe(): void {
     if (this.#owing) return;
     this.#owing = true;
-    this.#init.acknowledgements.owe(this);
+    this.#keeper.acknowledgements.owe(this);
   }
 
   #acknowledge(): void {
@@ -290,15 +293,13 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
         );
       } else if (!this.#halfClosed) {
         this.#halfClosed = true;
-        if (!this.#deaf) this.#init.call.onHalfClose();
+        if (!this.#deaf) this.#call.onHalfClose();
       }
     } else this.#violated("the client sent a control frame that makes no sense");
   }
 
   #violated(what: string): void {
-    this.#init.call.onProtocolError(
-      sessionLost(Reason.PROTOCOL_ERROR, this.#ledger.received, what),
-    );
+    this.#call.onProtocolError(sessionLost(Reason.PROTOCOL_ERROR, this.#ledger.received, what));
   }
 
   /** Lets go of the stream that carries the session, and gives it to be ended. */
@@ -312,24 +313,25 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
     if (this.#link.is === "over") return;
     this.#link = ended(this.#link);
     this.#grace?.[Symbol.dispose]();
-    const { call, onOver } = this.#init;
-    if (error !== undefined && !this.finished) call.onLost(error);
+    if (error !== undefined && !this.finished) this.#call.onLost(error);
     this.#ledger.close();
     this.#stream = undefined;
-    onOver();
-    call.onClosed();
+    this.#keeper.onOver(this.#id);
+    this.#call.onClosed();
   }
 }
 
+const NOTHING: Fields = {};
+
 /** What the handler set, without what every response has. */
-function toMetadata(headers: Fields, base: Fields): Metadata {
-  const entries: { name: string; value: string }[] = [];
-  for (const name in headers) {
-    if (name in base) continue;
-    const value = headers[name];
-    for (const one of Array.isArray(value) ? value : [value]) {
-      entries.push({ name, value: String(one) });
-    }
-  }
+function withoutBase(headers: Fields, base: Fields): Fields {
+  const set = Object.entries(headers).filter(([name]) => !(name in base));
+  return set.length === 0 ? NOTHING : Object.fromEntries(set);
+}
+
+function toMetadata(headers: Fields): Metadata {
+  const entries = Object.entries(headers).flatMap(([name, value]) =>
+    (Array.isArray(value) ? value : [value]).map((one) => ({ name, value: String(one) })),
+  );
   return create(MetadataSchema, { entries });
 }

@@ -4,8 +4,8 @@ import { after } from "../flow.ts";
 export interface Clock {
   /** Milliseconds since some time; never goes back. */
   now(): number;
-  /** Runs `run` after `ms`, unless disposed before. */
-  after(ms: number, run: () => void): Disposable;
+  /** Runs `run` after `ms`, unless disposed before; the process stays for it where it `keepsAlive`. */
+  after(ms: number, run: () => void, keepsAlive?: boolean): Disposable;
   /** At least 0, less than 1. */
   random(): number;
 }

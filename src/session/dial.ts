@@ -28,8 +28,8 @@ export interface ClientAttachment {
 /** How a stream ended without a status of the server. */
 export interface Broken {
   readonly error: ConnectError;
-  /** Whether another attempt would end the same way. */
-  readonly final: boolean;
+  /** Whether it was this side that refused what came. */
+  readonly refused: boolean;
 }
 
 /** Who hears of an attachment. */
@@ -77,8 +77,13 @@ export interface ClientSessionInit<Frame> {
   readonly acknowledgements: Acknowledgements;
   readonly dialler: Dialler<Frame>;
   readonly call: DialledCall<Frame>;
+  readonly watcher: SessionWatcher | undefined;
+}
+
+/** Who wants to know where a session stands. */
+export interface SessionWatcher {
   /** The session goes on over a stream, or looks for one. */
-  readonly onState: (state: "open" | "resuming") => void;
+  onCarried(state: "open" | "resuming"): void;
 }
 
 /** The pause before another attempt; the first comes at once. */
@@ -189,7 +194,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
   // What the attachments bring.
 
   /** The stream of the next attachment is open. */
-  #onOpen(number: number, stream: ClientAttachment): void {
+  onOpen(number: number, stream: ClientAttachment): void {
     if (!carries(this.#link, number)) {
       stream.stop(failure(Code.Canceled, "the call is over"));
       return;
@@ -200,7 +205,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
     this.#init.call.onOpen();
   }
 
-  #onHead(number: number, headers: Values): void {
+  onHead(number: number, headers: Values): void {
     if (!carries(this.#link, number)) return;
     let answer: Answer | undefined;
     try {
@@ -229,9 +234,9 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
     this.#epoch = answer.epoch;
     this.#giveUp?.[Symbol.dispose]();
     this.#giveUp = undefined;
-    this.#base = headers;
+    if (!this.#headed) this.#base = headers;
     this.#arrived = Math.max(this.#arrived, answer.received);
-    if (answer.metadata) this.#head({});
+    if (answer.metadata) this.#head();
     const stream = this.#stream as ClientAttachment;
     if (!this.#flowing) {
       this.#flowing = true;
@@ -240,17 +245,17 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
       stream.pull(this.#ledger.kept, this.#ledger.kept.bytes + 1);
       if (this.#ledger.ended) stream.write(CONTROL, endControl(this.#ledger.sent));
     }
-    this.#init.onState("open");
+    this.#init.watcher?.onCarried("open");
   }
 
-  #onFrame(number: number, frame: Frame): boolean {
+  onFrame(number: number, frame: Frame): boolean {
     if (!carries(this.#link, number)) return true;
     this.#failures = 0;
     if ((frame.flags & CONTROL) !== 0) {
       this.#onControl(frame);
       return true;
     }
-    if (!this.#headed) this.#head({});
+    if (!this.#headed) this.#head();
     if (this.#ledger.receive(frame.end - frame.start)) this.#init.call.onFrame(frame);
     else this.#violated("the server sends more than the window holds");
     return true;
@@ -275,7 +280,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
     } else this.#violated("the server sent a control frame that makes no sense");
   }
 
-  #onStatus(number: number, status: "ok" | ConnectError, trailers: Values): void {
+  onStatus(number: number, status: "ok" | ConnectError, trailers: Values): void {
     if (!carries(this.#link, number)) return;
     const why = readSessionLost(status);
     if (why !== undefined) {
@@ -305,27 +310,27 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
     } else this.#fail(status, false);
   }
 
-  #onBroken(number: number, { error, final }: Broken): void {
+  onBroken(number: number, broken: Broken): void {
     // No stream was opened where the number is not reached yet.
     if (number !== this.#link.number && this.#link.is !== "detached") return;
     if (this.#link.is === "over") return;
-    if (final || this.#link.number === 0) this.#fail(error);
+    if (isFinal(broken) || this.#link.number === 0) this.#fail(broken.error);
     else this.#onLost(this.#link.number);
   }
 
   /** The stream is gone: another one, soon. */
   #onLost(number: number, waitMs?: number): void {
     if (this.#link.is === "over") return;
-    const { clock, server, onState } = this.#init;
+    const { clock, server, watcher } = this.#init;
     this.#link = lost(this.#link, number);
     this.#flowing = false;
     this.#stream?.release();
     this.#stream = undefined;
     if (this.#giveUp === undefined) {
-      onState("resuming");
-      this.#giveUp = clock.after(server.graceMs, () =>
-        this.#fail(sessionLost(Reason.UNREACHABLE, this.#arrived), false),
-      );
+      watcher?.onCarried("resuming");
+      const giveUp = () => this.#fail(sessionLost(Reason.UNREACHABLE, this.#arrived), false);
+      // The process stays for it: there may be no socket that keeps it.
+      this.#giveUp = clock.after(server.graceMs, giveUp, true);
     }
     if (clock.now() - this.#dialledMs >= GOOD_MS) this.#failures = 0;
     const pauseMs = waitMs ?? backoffMs(this.#failures, clock.random());
@@ -339,19 +344,10 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
     const { clock, dialler } = this.#init;
     this.#dialledMs = clock.now();
     const next = this.#link.number + 1;
-    dialler.dial(
-      () => {
-        this.#link = dialled(this.#link);
-        return this.#ask(false);
-      },
-      {
-        onOpen: (stream) => this.#onOpen(next, stream),
-        onHead: (headers) => this.#onHead(next, headers),
-        onFrame: (frame) => this.#onFrame(next, frame),
-        onStatus: (status, trailers) => this.#onStatus(next, status, trailers),
-        onBroken: (broken) => this.#onBroken(next, broken),
-      },
-    );
+    dialler.dial(() => {
+      this.#link = dialled(this.#link);
+      return this.#ask(false);
+    }, new Attachment(this, next));
   }
 
   #ask(cancel: boolean): Record<string, string> {
@@ -369,10 +365,12 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
   }
 
   /** Tells the call its response headers, once. */
-  #head(set: Values): void {
+  #head(set?: Values): void {
     if (this.#headed) return;
     this.#headed = true;
-    this.#init.call.onHead({ ...withoutOwn(this.#base), ...set });
+    const base = withoutOwn(this.#base);
+    this.#base = {};
+    this.#init.call.onHead(set === undefined ? base : Object.assign(base, set));
   }
 
   #finish(status: "ok" | ConnectError, trailers: Values): void {
@@ -428,6 +426,42 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
   }
 }
 
+/** One stream of a session, by its number: what an earlier one says is told from what the current one says. */
+class Attachment<Frame extends SessionFrame> implements AttachmentWatcher<Frame> {
+  readonly #session: ClientSession<Frame>;
+  readonly #number: number;
+
+  constructor(session: ClientSession<Frame>, number: number) {
+    this.#session = session;
+    this.#number = number;
+  }
+
+  onOpen(stream: ClientAttachment): void {
+    this.#session.onOpen(this.#number, stream);
+  }
+
+  onHead(headers: Values): void {
+    this.#session.onHead(this.#number, headers);
+  }
+
+  onFrame(frame: Frame): boolean {
+    return this.#session.onFrame(this.#number, frame);
+  }
+
+  onStatus(status: "ok" | ConnectError, trailers: Values): void {
+    this.#session.onStatus(this.#number, status, trailers);
+  }
+
+  onBroken(broken: Broken): void {
+    this.#session.onBroken(this.#number, broken);
+  }
+}
+
+/** Whether another stream would end the same way: what came was no gRPC, or over a limit, or the transport is closed. */
+function isFinal({ error, refused }: Broken): boolean {
+  return refused ? error.code !== Code.Unavailable : error.code === Code.Canceled;
+}
+
 function backoffMs(failures: number, random: number): number {
   if (failures === 0) return 0;
   const { initialMs, factor, jitter, maxMs } = BACKOFF;
@@ -435,6 +469,8 @@ function backoffMs(failures: number, random: number): number {
   return base * (1 + jitter * (2 * random - 1));
 }
 
+/** Takes what is the protocol's own from headers that nobody else has. */
 function withoutOwn(values: Values): Values {
-  return Object.fromEntries(Object.entries(values).filter(([name]) => !isOwn(name)));
+  for (const name of Object.keys(values)) if (isOwn(name)) delete values[name];
+  return values;
 }

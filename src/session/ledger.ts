@@ -11,10 +11,14 @@ export interface Window {
 /** What either side holds, unless told otherwise: 1 MiB, and about 16 ms of the fastest stream. */
 export const DEFAULT_WINDOW: Window = { bytes: 1024 * 1024, messages: 16_384 };
 
-const smaller = (a: Window, b: Window): Window => ({
-  bytes: Math.min(a.bytes, b.bytes),
-  messages: Math.min(a.messages, b.messages),
-});
+/** The smaller of both in each; one of the two itself where it is, for there are many. */
+function smaller(a: Window, b: Window): Window {
+  const window = {
+    bytes: Math.min(a.bytes, b.bytes),
+    messages: Math.min(a.messages, b.messages),
+  };
+  return window.bytes === a.bytes && window.messages === a.messages ? a : window;
+}
 
 /** What many ledgers hold together, in bytes. */
 export interface Account {

@@ -1,6 +1,6 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
-import type { ServerAttachment, ServerSession, ServerSessionInit, Terms } from "./accept.ts";
+import type { Keeper, ServerAttachment, ServerSession, Terms } from "./accept.ts";
 import { Acknowledgements, type Clock } from "./clock.ts";
 import type { SessionFrame } from "./control.ts";
 import type { Ask } from "./headers.ts";
@@ -24,27 +24,21 @@ export interface SessionLimits {
 export interface Arrival<Frame extends SessionFrame> {
   readonly ask: Ask;
   /** The method, and who calls it, as authenticated: both must be those of the session. */
-  readonly path: string;
+  readonly method: object;
   readonly caller: string;
   /** The connection that it came on. */
   readonly connection: object;
   /** Opens the stream of the attachment. */
   open(session: ServerSession<Frame>): ServerAttachment;
   /** Makes a session and the call that it carries. */
-  create(shared: SharedInit): ServerSession<Frame>;
+  create(keeper: Keeper): ServerSession<Frame>;
   /** Runs the handler, behind the first attach. */
   start(): void;
 }
 
-/** What a registry gives each session. */
-export type SharedInit = Pick<
-  ServerSessionInit<SessionFrame>,
-  "terms" | "clock" | "acknowledgements" | "account" | "ask" | "onFinished" | "onOver"
->;
-
 interface Entry<Frame extends SessionFrame> {
   readonly session: ServerSession<Frame>;
-  readonly path: string;
+  readonly method: object;
   readonly caller: string;
   readonly openedMs: number;
   connection: object;
@@ -54,12 +48,12 @@ interface Entry<Frame extends SessionFrame> {
 }
 
 /** The sessions of a server: which there are, who may have them, and how many fit. */
-export class SessionRegistry<Frame extends SessionFrame = SessionFrame> {
-  readonly #terms: Terms;
+export class SessionRegistry<Frame extends SessionFrame = SessionFrame> implements Keeper {
+  readonly terms: Terms;
+  readonly clock: Clock;
+  readonly acknowledgements: Acknowledgements;
+  readonly account: Account = { bytes: 0 };
   readonly #limits: SessionLimits;
-  readonly #clock: Clock;
-  readonly #acknowledgements: Acknowledgements;
-  readonly #account: Account = { bytes: 0 };
   readonly #entries = new Map<string, Entry<Frame>>();
   readonly #finished = new Set<string>();
   readonly #perConnection = new Map<object, number>();
@@ -69,10 +63,10 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> {
   #resumesSinceMs = 0;
 
   constructor(terms: Terms, limits: SessionLimits, clock: Clock) {
-    this.#terms = terms;
+    this.terms = terms;
     this.#limits = limits;
-    this.#clock = clock;
-    this.#acknowledgements = new Acknowledgements(clock);
+    this.clock = clock;
+    this.acknowledgements = new Acknowledgements(clock);
   }
 
   /** How many sessions are kept. */
@@ -82,7 +76,7 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> {
 
   /** What they keep, in bytes. */
   get bytes(): number {
-    return this.#account.bytes;
+    return this.account.bytes;
   }
 
   /** Lets an attachment in, or says why not. */
@@ -99,8 +93,8 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> {
   #resume(entry: Entry<Frame>, arrival: Arrival<Frame>): ConnectError | undefined {
     const { ask } = arrival;
     if (entry.caller !== arrival.caller) return sessionLost(Reason.NOT_YOURS, 0);
-    if (entry.path !== arrival.path) {
-      return sessionLost(Reason.PROTOCOL_ERROR, 0, `it is one of ${entry.path}`);
+    if (entry.method !== arrival.method) {
+      return sessionLost(Reason.PROTOCOL_ERROR, 0, "it is one of another method");
     }
     if (ask.attach <= entry.last) return sessionLost(Reason.TAKEN_OVER, 0);
     if (ask.cancel) {
@@ -122,9 +116,9 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> {
 
   #begin(arrival: Arrival<Frame>): ConnectError | undefined {
     const { ask } = arrival;
-    const nowMs = this.#clock.now();
+    const nowMs = this.clock.now();
     if (this.#tombstones.has(ask.session)) return sessionLost(Reason.UNKNOWN, 0);
-    const verdict = judgeUnknown(ask, { ...this.#terms, nowMs });
+    const verdict = judgeUnknown(ask, { ...this.terms, nowMs });
     if (verdict !== "start") return sessionLost(verdict, 0);
     const openedMs = ask.openedMs ?? nowMs;
     if (ask.cancel) {
@@ -136,18 +130,10 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> {
     }
     const full = this.#full(arrival.connection);
     if (full !== undefined) return failure(Code.ResourceExhausted, full);
-    const session = arrival.create({
-      ask,
-      terms: this.#terms,
-      clock: this.#clock,
-      acknowledgements: this.#acknowledgements,
-      account: this.#account,
-      onFinished: () => this.#finished.add(ask.session),
-      onOver: () => this.#forget(ask.session),
-    });
+    const session = arrival.create(this);
     this.#entries.set(ask.session, {
       session,
-      path: arrival.path,
+      method: arrival.method,
       caller: arrival.caller,
       openedMs,
       connection: arrival.connection,
@@ -182,7 +168,11 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> {
     return undefined;
   }
 
-  #forget(id: string): void {
+  onFinished(id: string): void {
+    this.#finished.add(id);
+  }
+
+  onOver(id: string): void {
     const entry = this.#entries.get(id);
     if (entry === undefined) return;
     this.#entries.delete(id);
@@ -193,13 +183,13 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> {
 
   #bury(id: string, openedMs: number): void {
     if (this.#tombstones.size < this.#limits.maxSessions) {
-      this.#tombstones.set(id, openedMs + this.#terms.graceMs);
+      this.#tombstones.set(id, openedMs + this.terms.graceMs);
     }
   }
 
   /** Forgets whom no attachment can wake any more. */
   #dig(): void {
-    const nowMs = this.#clock.now();
+    const nowMs = this.clock.now();
     for (const [id, untilMs] of this.#tombstones) {
       if (untilMs > nowMs) break;
       this.#tombstones.delete(id);
@@ -214,14 +204,14 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> {
 
   /** How long a resume has to wait: 0, or some time in one of the next seconds. */
   #paceMs(): number {
-    const nowMs = this.#clock.now();
+    const nowMs = this.clock.now();
     if (nowMs - this.#resumesSinceMs >= 1000) {
       this.#resumesSinceMs = nowMs;
       this.#resumes = 0;
     }
     if (++this.#resumes <= this.#limits.resumesPerSecond) return 0;
     const seconds = Math.floor((this.#resumes - 1) / this.#limits.resumesPerSecond);
-    return Math.ceil((seconds + this.#clock.random()) * 1000);
+    return Math.ceil((seconds + this.clock.random()) * 1000);
   }
 }
 

@@ -1,0 +1,68 @@
+import { Greeter } from "../../gen/example/greeter_pb.js";
+import { createClient, createTransport } from "../../src/index.ts";
+import { type Caller, type Gauge, Window } from "./drive.ts";
+
+/** Hawser's client, with its defaults but for sessions. */
+export function caller(address: string, session: boolean): Caller {
+  const transport = createTransport({ baseUrl: `http://${address}`, session });
+  const greeter = createClient(Greeter, transport);
+  return {
+    async pingPong(content: string, gauge: Gauge) {
+      const chat = greeter.chat();
+      let since = performance.now();
+      await chat.send({ content });
+      for await (const _reply of chat) {
+        since = gauge.roundTrip(since);
+        if (gauge.running) await chat.send({ content });
+        else chat.closeSend();
+      }
+    },
+
+    async pipelined(content: string, size: number, gauge: Gauge) {
+      const chat = greeter.chat();
+      const window = new Window(size);
+      const send = async () => {
+        while (gauge.running) {
+          const room = window.take();
+          if (room !== undefined) await room;
+          await chat.send({ content });
+        }
+        chat.closeSend();
+      };
+      const receive = async () => {
+        for await (const _reply of chat) {
+          gauge.reply();
+          window.give();
+        }
+      };
+      await Promise.all([send(), receive()]);
+    },
+
+    async push(size: number, gauge: Gauge) {
+      const headers = { "bench-size": String(size) };
+      for await (const _notification of greeter.subscribe({}, { headers })) {
+        gauge.reply();
+        if (!gauge.running) break;
+      }
+    },
+
+    async unary(content: string, gauge: Gauge) {
+      let since = performance.now();
+      while (gauge.running) {
+        await greeter.sayHello({ content });
+        since = gauge.roundTrip(since);
+      }
+    },
+
+    async idle(content: string) {
+      const chat = greeter.chat();
+      const replies = chat[Symbol.asyncIterator]();
+      await chat.send({ content });
+      await replies.next();
+      // The application's own wait for the next reply.
+      replies.next().catch(() => {});
+    },
+
+    close: () => transport.close(),
+  };
+}

@@ -1,0 +1,4 @@
+import { caller } from "./calls.ts";
+import { drive } from "./drive.ts";
+
+drive((address) => caller(address, false));

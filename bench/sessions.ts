@@ -1,0 +1,90 @@
+/**
+ * What sessions cost where nothing is lost: Hawser's client with them and without them, against
+ * the same server, row by row in turn; and what an idle stream of each costs on both sides.
+ */
+import { fileURLToPath } from "node:url";
+import { Child } from "./child.ts";
+import { median, perSecond } from "./measure.ts";
+import { type Cell, cells, idleJob, idleStreams, jobOf, nameOf } from "./plan.ts";
+
+/** A stream with a session carries at least so much of what a plain one does. */
+const FLOOR = 0.9;
+
+/** And costs at most so much more while it is idle, on each side. */
+const IDLE_MORE_BYTES = 2048;
+
+const timing = { warmMs: 150, measureMs: 400 };
+const rounds = 7;
+
+const program = (file: string) => fileURLToPath(new URL(file, import.meta.url));
+const startServer = () => Child.start("server", [program("./servers/hawser.ts")]);
+const clients = {
+  session: () => Child.start("client with sessions", [program("./clients/hawser.ts")]),
+  plain: () => Child.start("client without", [program("./clients/hawser-plain.ts")]),
+};
+type Kind = keyof typeof clients;
+
+export interface SessionCosts {
+  ok: boolean;
+  /** By row: how much of the plain calls' throughput sessions have. */
+  ratios: Record<string, number>;
+  /** How many bytes more an idle stream costs, on each side. */
+  idleMoreBytes: { server: number; client: number };
+  /** In words, what is under its floor. */
+  missed: string[];
+}
+
+export async function measureSessions(): Promise<SessionCosts> {
+  const costs: SessionCosts = {
+    ok: true,
+    ratios: {},
+    idleMoreBytes: { server: 0, client: 0 },
+    missed: [],
+  };
+  await using server = await startServer();
+  await using session = await clients.session();
+  await using plain = await clients.plain();
+  for (const cell of cells.filter(({ workload }) => workload !== "unary")) {
+    const ratio = await compare(cell, server, session, plain);
+    costs.ratios[nameOf(cell)] = Math.round(ratio * 100) / 100;
+    if (ratio < FLOOR) costs.missed.push(`${nameOf(cell)}: ${ratio.toFixed(2)} of the plain calls`);
+  }
+  for (const side of ["server", "client"] as const) {
+    const more = Math.round((await idleBytes("session", side)) - (await idleBytes("plain", side)));
+    costs.idleMoreBytes[side] = more;
+    if (more > IDLE_MORE_BYTES) costs.missed.push(`an idle stream: ${more} B more on the ${side}`);
+  }
+  costs.ok = costs.missed.length === 0;
+  return costs;
+}
+
+/** The median of the rounds' ratios; they go on for a while where it is under the floor. */
+async function compare(cell: Cell, server: Child, session: Child, plain: Child): Promise<number> {
+  const job = jobOf(cell, server.address, timing.warmMs, timing.measureMs);
+  const ratios: number[] = [];
+  const round = async (turn: number) => {
+    const first = turn % 2 === 0 ? session : plain;
+    const second = first === session ? plain : session;
+    const one = perSecond(await first.measure(job, server));
+    const other = perSecond(await second.measure(job, server));
+    return first === session ? one / other : other / one;
+  };
+  await round(0);
+  for (let turn = 0; turn < rounds || (turn < 3 * rounds && median(ratios) < FLOOR); turn++) {
+    ratios.push(await round(turn));
+  }
+  return median(ratios);
+}
+
+/** As idleBytes() of measure.ts, of either side. */
+async function idleBytes(kind: Kind, side: "server" | "client"): Promise<number> {
+  await using server = await startServer();
+  await using client = await clients[kind]();
+  const underTest = side === "server" ? server : client;
+  const working = jobOf({ workload: "pipelined", streams: 100, size: 15 }, server.address, 0, 1000);
+  await client.measure(working, underTest);
+  await client.idle(idleJob(server.address, 200), async () => {});
+  const before = await underTest.rssBytes();
+  const after = await client.idle(idleJob(server.address, idleStreams), () => underTest.rssBytes());
+  return (after - before) / idleStreams;
+}
