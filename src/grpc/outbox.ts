@@ -87,37 +87,42 @@ export class Outbox {
     if (this.#bytes === 0 || this.#failure !== undefined) return;
     this.#owner?.onHeadersNeeded();
     this.#bytes = 0;
-    if (this.#source !== undefined) this.#empty(this.#source);
-    if (this.#payloads.length > 0) this.#write();
-  }
-
-  /** Writes the pieces of a source. */
-  #empty(source: Source): void {
-    let piece = source.next();
-    while (piece !== undefined) {
-      const following = source.next();
-      // Several pieces leave as one write.
-      if (following !== undefined && this.#stream.writableCorked === 0) this.#stream.cork();
-      this.#inFlight++;
-      this.#stream.write(piece, this.#onWritten);
-      piece = following;
-    }
+    const last = this.#source === undefined ? undefined : this.#empty(this.#source);
+    if (this.#payloads.length > 0) this.#write(last);
+    else if (last !== undefined) this.#send(last);
     if (this.#stream.writableCorked > 0) this.#stream.uncork();
   }
 
-  /** Writes the messages that wait, as few pieces. */
-  #write(): void {
+  /** Writes the pieces of a source but for the last, which it returns. Several leave as one write. */
+  #empty(source: Source): Uint8Array | undefined {
+    let last = source.next();
+    for (let piece = last && source.next(); piece !== undefined; piece = source.next()) {
+      if (this.#stream.writableCorked === 0) this.#stream.cork();
+      this.#send(last as Uint8Array);
+      last = piece;
+    }
+    return last;
+  }
+
+  /** Writes the messages that wait, as few pieces, behind `head`. */
+  #write(head: Uint8Array | undefined): void {
     const payloads = this.#payloads;
     const flags = this.#flags;
     let from = 0;
     let batch = 0;
+    let before = head;
+    if (head !== undefined && head.length > COPY_MAX_BYTES) {
+      this.#send(head);
+      before = undefined;
+    }
     for (let at = 0; at < payloads.length; at++) {
       const size = (payloads[at] as Uint8Array).length;
       if (size <= COPY_MAX_BYTES) {
         batch += size + PREFIX_BYTES;
         continue;
       }
-      this.#writeBatch(payloads, flags, from, at, batch);
+      this.#writeBatch(before, payloads, flags, from, at, batch);
+      before = undefined;
       const prefix = Buffer.allocUnsafe(PREFIX_BYTES);
       writePrefix(prefix, 0, flags[at] as number, size);
       this.#stream.cork();
@@ -128,7 +133,7 @@ export class Outbox {
       from = at + 1;
       batch = 0;
     }
-    this.#writeBatch(payloads, flags, from, payloads.length, batch);
+    this.#writeBatch(before, payloads, flags, from, payloads.length, batch);
     this.#payloads = [];
     this.#flags = [];
   }
@@ -162,23 +167,29 @@ export class Outbox {
   }
 
   #writeBatch(
+    head: Uint8Array | undefined,
     payloads: Uint8Array[],
     flags: number[],
     from: number,
     to: number,
     bytes: number,
   ): void {
-    if (bytes === 0) return;
-    const batch = Buffer.allocUnsafe(bytes);
-    let at = 0;
+    let at = head?.length ?? 0;
+    if (at + bytes === 0) return;
+    const batch = Buffer.allocUnsafe(at + bytes);
+    if (head !== undefined) batch.set(head);
     for (let i = from; i < to; i++) {
       const payload = payloads[i] as Uint8Array;
       writePrefix(batch, at, flags[i] as number, payload.length);
       batch.set(payload, at + PREFIX_BYTES);
       at += PREFIX_BYTES + payload.length;
     }
+    this.#send(batch);
+  }
+
+  #send(piece: Uint8Array): void {
     this.#inFlight++;
-    this.#stream.write(batch, this.#onWritten);
+    this.#stream.write(piece, this.#onWritten);
   }
 }
 

@@ -42,6 +42,8 @@ export function readControl(frame: SessionFrame): Control["kind"] | undefined {
   if ((frame.flags & ~CONTROL) !== 0 || frame.end - frame.start > CONTROL_MAX_BYTES) {
     return undefined;
   }
+  const received = readReceived(frame);
+  if (received !== undefined) return received;
   try {
     const { kind } = fromBinary(ControlSchema, frame.bytes.subarray(frame.start, frame.end));
     if (kind.case === "received" || kind.case === "end") {
@@ -51,6 +53,20 @@ export function readControl(frame: SessionFrame): Control["kind"] | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** What receivedControl() makes; anything else is for the general way. */
+function readReceived({ bytes, start, end }: SessionFrame): Control["kind"] | undefined {
+  if (bytes[start] !== RECEIVED_TAG || end - start > 8) return undefined;
+  let count = 0;
+  let scale = 1;
+  for (let at = start + 1; at < end; at++) {
+    const byte = bytes[at] as number;
+    count += (byte & 0x7f) * scale;
+    scale *= 0x80;
+    if (byte < 0x80) return at === end - 1 ? { case: "received", value: BigInt(count) } : undefined;
+  }
+  return undefined;
 }
 
 function encode(kind: Control["kind"]): Uint8Array {

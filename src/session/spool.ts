@@ -57,7 +57,7 @@ export class Spool {
     bytes[used + 3] = size >>> 8;
     bytes[used + 4] = size;
     if (copied) {
-      bytes.set(payload, used + PREFIX_BYTES);
+      copy(payload, bytes, used + PREFIX_BYTES);
       chunk.used += size + PREFIX_BYTES;
       chunk.messages++;
       return;
@@ -155,6 +155,12 @@ export class Spool {
     this.#chunks.push(chunk);
     return chunk;
   }
+}
+
+/** set() takes longer than a small message does byte by byte. */
+function copy(from: Uint8Array, to: Uint8Array, at: number): void {
+  if (from.length > 64) to.set(from, at);
+  else for (let i = 0; i < from.length; i++) to[at + i] = from[i] as number;
 }
 
 /** The bytes of the first `count` messages of a chunk that are not acknowledged. */
