@@ -86,6 +86,12 @@ export class Child implements AsyncDisposable {
     return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
   }
 
+  /** What the objects in use take after a garbage collection, in bytes; of Node programs. */
+  async usedBytes(): Promise<number> {
+    this.#send({ gc: true });
+    return (await this.#next("collected")).usedBytes ?? Number.NaN;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#exit !== undefined) return;
     const exited = new Promise((resolve) => this.#process.once("exit", resolve));

@@ -33,7 +33,9 @@ export interface Command {
 
 export type BenchEvent =
   | { event: "ready"; address?: string; version?: string }
-  | { event: "collected" | "start" | "end" | "idle" }
+  | { event: "start" | "end" | "idle" }
+  /** What is in use after it: of the heap, and outside of it. */
+  | { event: "collected"; usedBytes?: number }
   | { event: "failed"; error: string }
   | { event: "done"; messages?: number; ms?: number; p50Us?: number; p99Us?: number };
 
@@ -58,5 +60,6 @@ async function collect(): Promise<void> {
     globalThis.gc?.();
     await new Promise((resolve) => setImmediate(resolve));
   }
-  emit({ event: "collected" });
+  const { heapUsed, external } = process.memoryUsage();
+  emit({ event: "collected", usedBytes: heapUsed + external });
 }

@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { randomFillSync } from "node:crypto";
 import type { OutgoingHttpHeaders } from "node:http2";
 import type { CallWatcher } from "../call-options.ts";
 import { asFailure } from "../failure.ts";
@@ -62,7 +62,7 @@ function carryBySession(
 ): void {
   watcher?.onSession();
   const session = new ClientSession<Frame>({
-    id: randomBytes(16).toString("hex"),
+    id: newId(),
     server,
     window,
     clock: realClock,
@@ -73,6 +73,20 @@ function carryBySession(
   });
   call.onCarrier(session);
   session.start();
+}
+
+const ID_BYTES = 16;
+const random = Buffer.alloc(64 * ID_BYTES);
+let used = random.length;
+
+/** 128 random bits in hexadecimal digits. */
+function newId(): string {
+  if (used === random.length) {
+    randomFillSync(random);
+    used = 0;
+  }
+  used += ID_BYTES;
+  return random.toString("hex", used - ID_BYTES, used);
 }
 
 /** What the server of a connection says of its sessions. */

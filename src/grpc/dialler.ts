@@ -57,6 +57,7 @@ export class StreamDialler implements Dialler<Frame> {
     headers: () => Record<string, string>,
     watcher: AttachmentWatcher<Frame>,
   ): void {
+    if (!watcher.wanted) return;
     let stream: ClientStream;
     try {
       const request = { ...this.#headers(), ...headers() };

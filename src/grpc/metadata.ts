@@ -16,12 +16,17 @@ export function toHeaders(incoming: IncomingHttpHeaders): Headers {
 /** Headers of sessions: a handler does not see them, and cannot set them. */
 const isOfSessions = (name: string) => name.startsWith("hawser-");
 
-/** The same of names and values in turn, as node:http2 has them too; without those of sessions. */
+/** Names and values in turn, as node:http2 gives them, without those of sessions. */
+export function withoutSessions(raw: readonly string[]): string[] {
+  return raw.filter((_, at) => !isOfSessions(raw[at - (at % 2)] as string));
+}
+
+/** What toHeaders() makes, of names and values in turn. */
 export function rawToHeaders(raw: readonly string[]): Headers {
   const headers = new Headers();
   for (let at = 0; at < raw.length; at += 2) {
     const name = raw[at] as string;
-    if (!name.startsWith(":") && !isOfSessions(name)) headers.append(name, raw[at + 1] as string);
+    if (!name.startsWith(":")) headers.append(name, raw[at + 1] as string);
   }
   return headers;
 }

@@ -1,9 +1,15 @@
-import { createHash, randomBytes } from "node:crypto";
-import type { OutgoingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
+import { hash, randomBytes } from "node:crypto";
+import {
+  constants,
+  type OutgoingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
 import type { TLSSocket } from "node:tls";
 import { type ConnectError, createMethodImplSpec, type MethodImplSpec } from "@connectrpc/connect";
 import { SessionService } from "../../gen/hawser/v1/session_pb.js";
 import { toWire } from "../failure.ts";
+import { after } from "../flow.ts";
 import {
   type Fields,
   type Keeper,
@@ -17,7 +23,7 @@ import { type Ask, readAsk } from "../session/headers.ts";
 import { type SessionLimits, SessionRegistry } from "../session/registry.ts";
 import type { Spool } from "../session/spool.ts";
 import { COMPRESSED, type Frame } from "./framing.ts";
-import { rawToHeaders } from "./metadata.ts";
+import { rawToHeaders, withoutSessions } from "./metadata.ts";
 import { refuse } from "./refuse.ts";
 import { type Incoming, ServerCall, type ServerCallOptions } from "./server-call.ts";
 import { ServerStream, type StreamOwner } from "./server-stream.ts";
@@ -99,7 +105,7 @@ export class ServerSessions {
         let call: ServerCall | undefined;
         const refusal = this.#registry.admit({
           ask,
-          caller: createHash("sha256").update(caller).digest("base64"),
+          caller: fingerprint(caller),
           method: spec.method,
           connection,
           open: (session) => new Attachment(stream, session, ask.attach, options.readMaxBytes),
@@ -151,8 +157,19 @@ function create(
     session = new ServerSession<Frame>(keeper, ask, call);
     return session;
   };
-  const call = new ServerCall(incoming, spec, options, carry, closed);
+  const rawHeaders = withoutSessions(incoming.rawHeaders);
+  const call = new ServerCall({ ...incoming, rawHeaders }, spec, options, carry, closed);
   return { session: session as unknown as ServerSession<Frame>, call };
+}
+
+let last = { caller: "", print: "" };
+
+/** Credentials are not kept; and many sessions of one caller keep one string. */
+function fingerprint(caller: string): string {
+  if (caller !== last.caller || last.print === "") {
+    last = { caller, print: hash("sha256", caller, "base64") };
+  }
+  return last.print;
 }
 
 /** By default the same credentials are the same caller. */
@@ -170,12 +187,15 @@ function callerOf(stream: ServerHttp2Stream, { rawHeaders }: Incoming): SessionC
   };
 }
 
+const NOTHING: Fields = {};
+
 /** One stream under a session. */
 class Attachment implements ServerAttachment, StreamOwner {
   readonly #session: ServerSession<Frame>;
   readonly #number: number;
   readonly #stream: ServerStream;
-  #trailers: Fields = {};
+  #trailers: Fields = NOTHING;
+  #refused: Disposable | undefined;
 
   constructor(
     stream: ServerHttp2Stream,
@@ -212,6 +232,12 @@ class Attachment implements ServerAttachment, StreamOwner {
   refuse(error: ConnectError): void {
     this.#stream.release();
     this.end(statusTrailers(error, undefined) as Fields);
+    // A client that does not read would hold the stream for ever.
+    this.#refused = after(LINGER_MS, () => this.drop());
+  }
+
+  drop(): void {
+    this.#stream.reset(constants.NGHTTP2_CANCEL);
   }
 
   release(): void {
@@ -235,6 +261,7 @@ class Attachment implements ServerAttachment, StreamOwner {
   }
 
   onClosed(): void {
+    this.#refused?.[Symbol.dispose]();
     this.#session.onLost(this.#number);
   }
 

@@ -35,6 +35,8 @@ export interface ServerAttachment {
   refuse(error: ConnectError): void;
   /** Lets go of who waits for room. */
   release(): void;
+  /** Resets the stream: what waits to be sent is lost. */
+  drop(): void;
 }
 
 /** The call that a session carries, as the server sees it. */
@@ -67,8 +69,8 @@ export interface Keeper {
   readonly account: Account;
   /** The call has ended, and only the client's confirmation is missing. */
   onFinished(id: string): void;
-  /** The session is over: nothing can resume it. */
-  onOver(id: string): void;
+  /** The session is over: nothing can resume it. `settled`: and the client knows, so that it will not try. */
+  onOver(id: string, settled: boolean): void;
 }
 
 /**
@@ -147,7 +149,7 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
   cancel(): void {
     const cancelled = failure(Code.Canceled, "the client cancelled the call");
     const stream = this.#leave();
-    this.#end(cancelled);
+    this.#end(true, cancelled);
     stream?.refuse(cancelled);
   }
 
@@ -164,7 +166,7 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
   /** The client ended its side of the stream: it has all, or it broke the rules and must come again. */
   onHalfClose(number: number): void {
     if (!carries(this.#link, number)) return;
-    if (this.finished) this.#end();
+    if (this.finished) this.#end(true);
     else {
       const stream = this.#leave();
       this.onLost(number);
@@ -188,7 +190,7 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
 
   /** Nobody came back in time; or nobody must, because memory is needed. */
   expire(): void {
-    this.#end(sessionLost(Reason.EXPIRED, this.#ledger.acknowledged));
+    this.#end(false, sessionLost(Reason.EXPIRED, this.#ledger.acknowledged));
   }
 
   // What the call does, as it would with a stream.
@@ -250,9 +252,10 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
 
   /** Gives the session up: nobody can resume it. */
   reset(): void {
+    const error = failure(Code.Aborted, "the session was given up");
     const stream = this.#leave();
-    this.#end();
-    stream?.refuse(failure(Code.Aborted, "the session was given up"));
+    this.#end(false, error);
+    stream?.refuse(error);
   }
 
   remind(): void {
@@ -309,14 +312,14 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
     return stream;
   }
 
-  #end(error?: ConnectError): void {
+  #end(settled: boolean, error?: ConnectError): void {
     if (this.#link.is === "over") return;
     this.#link = ended(this.#link);
     this.#grace?.[Symbol.dispose]();
     if (error !== undefined && !this.finished) this.#call.onLost(error);
     this.#ledger.close();
     this.#stream = undefined;
-    this.#keeper.onOver(this.#id);
+    this.#keeper.onOver(this.#id, settled);
     this.#call.onClosed();
   }
 }

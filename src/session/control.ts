@@ -34,8 +34,11 @@ export function receivedControl(count: number): Uint8Array {
 export const endControl = (count: number): Uint8Array =>
   encode({ case: "end", value: BigInt(count) });
 
+/** Most handlers set none. */
+const NO_HEADER = Uint8Array.of(0x1a, 0);
+
 export const headerControl = (header: Metadata): Uint8Array =>
-  encode({ case: "header", value: header });
+  header.entries.length === 0 ? NO_HEADER : encode({ case: "header", value: header });
 
 /** What a frame says; `undefined` where it is no Control of this protocol, or has a count past 2^53 - 1. */
 export function readControl(frame: SessionFrame): Control["kind"] | undefined {

@@ -34,6 +34,8 @@ export interface Broken {
 
 /** Who hears of an attachment. */
 export interface AttachmentWatcher<Frame> {
+  /** Whether the attachment is still needed: else no stream is opened. */
+  readonly wanted: boolean;
   onOpen(stream: ClientAttachment): void;
   onHead(headers: Values): void;
   onFrame(frame: Frame): boolean;
@@ -44,7 +46,7 @@ export interface AttachmentWatcher<Frame> {
 
 /** How a session gets its streams. */
 export interface Dialler<Frame> {
-  /** Opens a stream as soon as there is a connection; `headers` is called just before. */
+  /** Opens a stream as soon as there is a connection; `headers` is called just before, and throws where none is wanted any more. */
   dial(headers: () => Record<string, string>, watcher: AttachmentWatcher<Frame>): void;
   /** Sends these headers once, if there is a connection soon; nobody hears what becomes of it. */
   tell(headers: () => Record<string, string>): void;
@@ -127,6 +129,10 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
     this.#epoch = init.server.epoch;
     this.#ledger = new Ledger(init.window, NO_ACCOUNT);
     this.#ledger.agree(init.server.window);
+  }
+
+  get state(): Link["is"] {
+    return this.#link.is;
   }
 
   start(): void {
@@ -220,7 +226,10 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
       );
       return;
     }
-    if (this.#answered && (!answer.resumed || answer.epoch !== this.#epoch)) {
+    const another = this.#answered
+      ? !answer.resumed || answer.epoch !== this.#epoch
+      : !answer.resumed && answer.received > 0;
+    if (another) {
       this.#violated("the server answered with another session");
       return;
     }
@@ -282,11 +291,6 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
 
   onStatus(number: number, status: "ok" | ConnectError, trailers: Values): void {
     if (!carries(this.#link, number)) return;
-    const why = readSessionLost(status);
-    if (why !== undefined) {
-      this.#fail(sessionLost(why.reason, this.#arrived), false);
-      return;
-    }
     let sent: number | undefined;
     try {
       sent = readSent(trailers);
@@ -302,7 +306,9 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
 
   /** The status is not that of the call: a proxy's, or of a server that takes no attachment now. */
   #onForeignStatus(number: number, status: "ok" | ConnectError, trailers: Values): void {
-    if (status !== "ok" && status.code === Code.Unavailable) {
+    const why = readSessionLost(status);
+    if (why !== undefined) this.#fail(sessionLost(why.reason, this.#arrived), false);
+    else if (status !== "ok" && status.code === Code.Unavailable) {
       const pushback = String(trailers["grpc-retry-pushback-ms"]);
       this.#onLost(number, /^\d{1,6}$/.test(pushback) ? Number(pushback) : undefined);
     } else if (status === "ok") {
@@ -345,6 +351,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
     this.#dialledMs = clock.now();
     const next = this.#link.number + 1;
     dialler.dial(() => {
+      if (this.#link.is === "over") throw failure(Code.Canceled, "the call is over");
       this.#link = dialled(this.#link);
       return this.#ask(false);
     }, new Attachment(this, next));
@@ -374,7 +381,8 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
   }
 
   #finish(status: "ok" | ConnectError, trailers: Values): void {
-    if (status !== "ok") {
+    if (status === "ok") this.#head();
+    else {
       for (const name of [...status.metadata.keys()]) {
         if (isOwn(name)) status.metadata.delete(name);
       }
@@ -434,6 +442,10 @@ class Attachment<Frame extends SessionFrame> implements AttachmentWatcher<Frame>
   constructor(session: ClientSession<Frame>, number: number) {
     this.#session = session;
     this.#number = number;
+  }
+
+  get wanted(): boolean {
+    return this.#session.state !== "over";
   }
 
   onOpen(stream: ClientAttachment): void {

@@ -120,9 +120,10 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> implemen
     if (this.#tombstones.has(ask.session)) return sessionLost(Reason.UNKNOWN, 0);
     const verdict = judgeUnknown(ask, { ...this.terms, nowMs });
     if (verdict !== "start") return sessionLost(verdict, 0);
-    const openedMs = ask.openedMs ?? nowMs;
+    // Of another process's clock nothing can be said.
+    const openedMs = ask.epoch === this.terms.epoch ? (ask.openedMs ?? nowMs) : nowMs;
     if (ask.cancel) {
-      this.#bury(ask.session, openedMs);
+      if (this.#tombstones.size < this.#limits.maxSessions) this.#bury(ask.session, openedMs);
       return failure(Code.Canceled, "the client cancelled the call");
     }
     if (ask.received > 0) {
@@ -150,13 +151,12 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> implemen
   #full(connection: object): string | undefined {
     const { maxSessions, maxBytes, maxPerConnection } = this.#limits;
     this.#dig();
-    const isFull = () =>
-      this.#entries.size + this.#tombstones.size >= maxSessions || this.bytes >= maxBytes;
+    const isFull = () => this.#entries.size >= maxSessions || this.bytes >= maxBytes;
     for (const id of this.#finished) {
       if (!isFull()) break;
       this.#entries.get(id)?.session.expire();
     }
-    if (this.#entries.size + this.#tombstones.size >= maxSessions) {
+    if (Math.max(this.#entries.size, this.#tombstones.size) >= maxSessions) {
       return `the server keeps ${maxSessions} sessions (maxSessions): no more can begin now`;
     }
     if (this.bytes >= maxBytes) {
@@ -172,26 +172,25 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> implemen
     this.#finished.add(id);
   }
 
-  onOver(id: string): void {
+  onOver(id: string, settled: boolean): void {
     const entry = this.#entries.get(id);
     if (entry === undefined) return;
     this.#entries.delete(id);
     this.#finished.delete(id);
     this.#count(entry.connection, -1);
-    if (entry.skipped) this.#bury(id, entry.openedMs);
+    if (entry.skipped || !settled) this.#bury(id, entry.openedMs);
   }
 
   #bury(id: string, openedMs: number): void {
-    if (this.#tombstones.size < this.#limits.maxSessions) {
-      this.#tombstones.set(id, openedMs + this.terms.graceMs);
-    }
+    const untilMs = openedMs + this.terms.graceMs;
+    if (untilMs >= this.clock.now()) this.#tombstones.set(id, untilMs);
   }
 
   /** Forgets whom no attachment can wake any more. */
   #dig(): void {
     const nowMs = this.clock.now();
     for (const [id, untilMs] of this.#tombstones) {
-      if (untilMs > nowMs) break;
+      if (untilMs >= nowMs) break;
       this.#tombstones.delete(id);
     }
   }
