@@ -18,6 +18,11 @@
 //   A session is one call. It is carried by attachments: HTTP/2 streams, one
 //   after the other, each a gRPC call of the same method to the eye of a proxy.
 //
+//     application   messages, half-close, headers, status         one call
+//     session       counts, keeps, acknowledges, sends again      one session
+//     attachment    gRPC frames on an HTTP/2 stream               one after the other
+//     connection    HTTP/2 on TCP or TLS                          comes and goes
+//
 //     client                                               server
 //       |  HEADERS  hawser-session: S  hawser-attach: 1      |
 //       |--------------------------------------------------->|  starts the handler
@@ -106,7 +111,7 @@
 //   Control{received} acknowledges: the application has taken so many messages.
 //   It is cumulative. One above what was sent breaks the protocol; one below
 //   an earlier one is ignored. A side acknowledges when the application took
-//   half a window since the last time, and at the latest 50 ms after it took a
+//   half a window since the last time, and otherwise 50 ms after it took a
 //   message; and at once on a new attachment.
 //
 //   The window is the smaller of the two hawser-window, in bytes and in
