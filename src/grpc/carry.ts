@@ -60,6 +60,7 @@ function carryBySession(
   server: ServerTerms,
   window: Window,
 ): void {
+  connections.keepsSessions = true;
   watcher?.onSession();
   const session = new ClientSession<Frame>({
     id: newId(),

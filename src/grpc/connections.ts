@@ -14,6 +14,9 @@ export interface ConnectionsOptions {
 /** The pause between attempts (gRPC connection-backoff). */
 const BACKOFF = { initialMs: 1000, factor: 1.6, jitter: 0.2, maxMs: 120_000 };
 
+/** The same where the server keeps sessions: they have to be back before its grace is over. */
+const SESSION_BACKOFF = { ...BACKOFF, initialMs: 100, maxMs: 5000 };
+
 /**
  * The connections of one transport to one target: made when a call needs one,
  * shared by as many calls as the server allows, one more past that. Attempts
@@ -22,6 +25,8 @@ const BACKOFF = { initialMs: 1000, factor: 1.6, jitter: 0.2, maxMs: 120_000 };
  */
 export class Connections {
   readonly target: Target;
+  /** Whether the server is known to keep sessions. */
+  keepsSessions = false;
   readonly #options: ConnectionsOptions;
   readonly #keepalive: Keepalive;
   readonly #closing = new AbortController();
@@ -129,7 +134,8 @@ export class Connections {
       this.#connections.push(connection);
     } catch (error) {
       this.#lastError = error instanceof ConnectError ? error : undefined;
-      this.#retryAt = performance.now() + backoffMs(this.#failures++);
+      const backoff = this.keepsSessions ? SESSION_BACKOFF : BACKOFF;
+      this.#retryAt = performance.now() + backoffMs(backoff, this.#failures++);
       throw error;
     }
   }
@@ -144,8 +150,8 @@ export class Connections {
   }
 }
 
-function backoffMs(failures: number): number {
-  const { initialMs, factor, jitter, maxMs } = BACKOFF;
+function backoffMs(backoff: typeof BACKOFF, failures: number): number {
+  const { initialMs, factor, jitter, maxMs } = backoff;
   const base = Math.min(initialMs * factor ** failures, maxMs);
   return base * (1 + jitter * (2 * Math.random() - 1));
 }

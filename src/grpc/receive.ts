@@ -8,8 +8,9 @@ export interface Receiver {
 }
 
 const RECEIVER = Symbol("receiver");
+const ENDED = Symbol("ended by the peer");
 
-type Received = Http2Stream & { [RECEIVER]?: Receiver };
+type Received = Http2Stream & { [RECEIVER]?: Receiver; [ENDED]?: boolean };
 
 /**
  * Hands the bytes of a stream to `receiver` as node:http2 reads them, without
@@ -30,8 +31,17 @@ export function readOn(stream: Http2Stream): void {
   stream._read(0);
 }
 
+/** Whether the peer ended its side by END_STREAM: 'end' also comes where the stream was reset with NO_ERROR. */
+export function endedByPeer(stream: Http2Stream): boolean {
+  return (stream as Received)[ENDED] === true || stream.endAfterHeaders;
+}
+
 function push(this: Received, chunk: Uint8Array | null): boolean {
-  if (chunk === null) return Readable.prototype.push.call(this, null);
+  if (chunk === null) {
+    // node:http2 says it at END_STREAM, while the stream is open, and once more when it is closed, however that came.
+    if (!this.closed) this[ENDED] = true;
+    return Readable.prototype.push.call(this, null);
+  }
   return (this[RECEIVER] as Receiver).onData(chunk);
 }
 

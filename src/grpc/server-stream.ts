@@ -4,7 +4,7 @@ import { failure, toWire } from "../failure.ts";
 import { after } from "../flow.ts";
 import { type Frame, FrameReader } from "./framing.ts";
 import { Outbox, type Source } from "./outbox.ts";
-import { readOn, receive } from "./receive.ts";
+import { endedByPeer, readOn, receive } from "./receive.ts";
 import { free, reset } from "./reset.ts";
 
 /** Who has a ServerStream, and hears of it. */
@@ -171,8 +171,7 @@ export class ServerStream {
   static readonly #onEnd = function (this: ServerHttp2Stream): void {
     // 'end' also comes after a reset; only without one is it the client's half-close.
     const self = (this as Owned)[SELF];
-    if (self.#deaf || this.aborted) return;
-    if (this.closed && !(self.#over && this.rstCode === constants.NGHTTP2_NO_ERROR)) return;
+    if (self.#deaf || this.aborted || !endedByPeer(this)) return;
     if (!self.#reader.partial) self.#owner.onHalfClose();
     else {
       self.#owner.onProtocolError(

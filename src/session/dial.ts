@@ -46,7 +46,7 @@ export interface AttachmentWatcher<Frame> {
 
 /** How a session gets its streams. */
 export interface Dialler<Frame> {
-  /** Opens a stream as soon as there is a connection; `headers` is called just before, and throws where none is wanted any more. */
+  /** Opens a stream as soon as there is a connection; `headers` is called just before. */
   dial(headers: () => Record<string, string>, watcher: AttachmentWatcher<Frame>): void;
   /** Sends these headers once, if there is a connection soon; nobody hears what becomes of it. */
   tell(headers: () => Record<string, string>): void;
@@ -110,6 +110,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
   #flowing = false;
   /** The server's clock when the session was opened, until the server has answered. */
   #openedMs: number | undefined;
+  #opened = false;
   #answered = false;
   #epoch: string;
   #base: Values = {};
@@ -206,8 +207,9 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
       return;
     }
     this.#stream = stream;
-    if (number > 1) return;
-    this.#flowing = true;
+    if (number === 1) this.#flowing = true;
+    if (this.#opened) return;
+    this.#opened = true;
     this.#init.call.onOpen();
   }
 
@@ -241,9 +243,13 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
     this.#link = answered(this.#link, number);
     this.#answered = true;
     this.#epoch = answer.epoch;
+    // Another process than Negotiate asked may have another window.
+    this.#ledger.agree(answer.window);
     this.#giveUp?.[Symbol.dispose]();
     this.#giveUp = undefined;
     if (!this.#headed) this.#base = headers;
+    // The server is there: whoever is cut off again need not wait longer each time.
+    this.#failures = answer.received > this.#arrived ? 0 : Math.min(this.#failures, 1);
     this.#arrived = Math.max(this.#arrived, answer.received);
     if (answer.metadata) this.#head();
     const stream = this.#stream as ClientAttachment;
@@ -351,7 +357,6 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
     this.#dialledMs = clock.now();
     const next = this.#link.number + 1;
     dialler.dial(() => {
-      if (this.#link.is === "over") throw failure(Code.Canceled, "the call is over");
       this.#link = dialled(this.#link);
       return this.#ask(false);
     }, new Attachment(this, next));
@@ -388,7 +393,11 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
       }
     }
     const stopped = failure(Code.FailedPrecondition, "the server has ended the call");
-    this.#close(status === "ok" ? stopped : status)?.halfClose();
+    const error = status === "ok" ? stopped : status;
+    const stream = this.#close(error);
+    stream?.halfClose();
+    // Who waits for room on the stream waits in vain from now on.
+    stream?.stop(error);
     this.#init.call.onStatus(status, withoutOwn(trailers));
   }
 

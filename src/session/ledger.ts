@@ -37,6 +37,7 @@ const ENTRY_BYTES = 16;
  * acknowledged. It knows no streams and no time.
  */
 export class Ledger {
+  readonly #own: Window;
   #window: Window;
   readonly #account: Account;
   readonly #spool = new Spool();
@@ -51,7 +52,7 @@ export class Ledger {
 
   /** @param start the count that both directions begin with: for tests of their end */
   constructor(window: Window, account: Account, start = 0) {
-    this.#window = window;
+    this.#own = this.#window = window;
     this.#account = account;
     this.#acknowledged = this.#received = this.#taken = this.#told = start;
   }
@@ -166,9 +167,9 @@ export class Ledger {
     return this.#taken;
   }
 
-  /** Agrees on the window with the other side: before anything is sent or received. */
+  /** Agrees on the window with the other side: before anything is sent or received, or where it says another. */
   agree(theirs: Window): void {
-    this.#window = smaller(this.#window, theirs);
+    this.#window = smaller(this.#own, theirs);
   }
 
   get window(): Window {
