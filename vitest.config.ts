@@ -1,8 +1,25 @@
 import { defineConfig } from "vitest/config";
 
+/** Behaviours of calls that must be the same with sessions and without. */
+const behaviours = [
+  "cancel",
+  "chat",
+  "close",
+  "connect",
+  "deadline",
+  "errors",
+  "half-close",
+  "interceptors",
+  "keepalive",
+  "leaks",
+  "limits",
+  "metadata",
+  "retry",
+  "stalled-reader",
+];
+
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
     environment: "node",
     // A process a file: what one file leaves behind cannot hide in another.
     pool: "forks",
@@ -13,5 +30,16 @@ export default defineConfig({
     hookTimeout: 10_000,
     // Each behaviour must hold at the first attempt.
     retry: 0,
+    projects: [
+      { extends: true, test: { name: "sessions", include: ["test/**/*.test.ts"] } },
+      {
+        extends: true,
+        test: {
+          name: "plain",
+          include: behaviours.map((name) => `test/${name}.test.ts`),
+          env: { HAWSER_SESSIONS: "off" },
+        },
+      },
+    ],
   },
 });

@@ -3,7 +3,8 @@ import { describe, expect, test } from "vitest";
 import type { Greeter } from "../gen/example/greeter_pb.js";
 import { type Client, Code } from "../src/index.ts";
 import type { HandlerContext } from "../src/server.ts";
-import { aborted, gate, until } from "./support/gate.ts";
+import { census } from "./support/census.ts";
+import { aborted, gate, stillAt, until } from "./support/gate.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { start } from "./support/world.ts";
 
@@ -289,6 +290,46 @@ test("a signal that is never aborted has no listener left after its calls", asyn
     await all(chat);
   }
   await until("no listener is left", () => getEventListeners(signal, "abort").length === 0);
+});
+
+test("calls that fill a connection and are cancelled at once: every handler hears, other calls are unharmed", async () => {
+  const STREAMS = 500;
+  let running = 0;
+  await using world = await start({
+    linked: true,
+    server: { maxConcurrentStreams: STREAMS },
+    greeter: {
+      async *chat(requests) {
+        for await (const { content } of requests) yield { reply: content };
+      },
+      async *subscribe(_request, { signal }) {
+        running++;
+        yield {};
+        await aborted(signal);
+        running--;
+      },
+    },
+  });
+  // Without a session: what happens to the connection happens to it.
+  const bystander = world.greeter.chat({ session: false });
+  await bystander.send({ content: "before" });
+  expect(await next(bystander)).toMatchObject({ reply: "before" });
+  const controller = new AbortController();
+  const { signal } = controller;
+  const pushes = Array.from({ length: STREAMS - 1 }, () => world.greeter.subscribe({}, { signal }));
+  await Promise.all(pushes.map((push) => next(push)));
+  expect(running).toBe(STREAMS - 1);
+
+  // All that the client says of it reaches the server in one piece.
+  world.link.stall("up");
+  controller.abort();
+  for (const push of pushes) expect((await failureOf(push)).code).toBe(Code.Canceled);
+  await stillAt(() => census.clientStreams);
+  world.link.resume("up");
+  await until("every handler has ended", () => running === 0);
+  await bystander.send({ content: "after" });
+  expect(await next(bystander)).toMatchObject({ reply: "after" });
+  bystander.cancel();
 });
 
 test("a request iterable is told to return when the call is cancelled", async () => {

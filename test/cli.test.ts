@@ -3,18 +3,29 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
-import { Code, ConnectError, createServer, type ServiceImpl } from "../src/server.ts";
+import {
+  Code,
+  ConnectError,
+  createServer,
+  type ServerOptions,
+  type ServiceImpl,
+} from "../src/server.ts";
 import { aborted, gate } from "./support/gate.ts";
+import { openLink } from "./support/link.ts";
 import { hawser, hawserByNpm, hawserServe } from "./support/program.ts";
 
 // Each test starts programs, and a busy machine takes its time for that.
 vi.setConfig({ testTimeout: 60_000 });
 
 /** A server of this process with handlers of the test's own, for `hawser` to call. */
-async function serveHere(greeter: Partial<ServiceImpl<typeof Greeter>>) {
-  const server = createServer({ routes: (router) => router.service(Greeter, greeter) });
-  const { url } = await server.listen({ port: 0 });
-  return Object.assign(server, { url });
+async function serveHere(
+  greeter: Partial<ServiceImpl<typeof Greeter>>,
+  options?: Partial<ServerOptions>,
+) {
+  const routes: ServerOptions["routes"] = (router) => router.service(Greeter, greeter);
+  const server = createServer({ routes, ...options });
+  const { url, port } = await server.listen({ port: 0 });
+  return Object.assign(server, { url, port });
 }
 
 /** A file with this content, gone at the end of the test. */
@@ -206,17 +217,39 @@ test("with --json the error is JSON too", async () => {
   });
 });
 
-test("a server that dies in the middle ends a chat that waits for its stdin", async () => {
+test("a server that dies in the middle, and starts again without its sessions, ends a chat that waits for its stdin", async () => {
   await using server = await hawserServe();
   await using chat = hawser("chat", "--url", server.url);
   chat.stdin.write("hello\n");
   await chat.prints(/Received: hello\n/);
   server.kill("SIGKILL");
+  await server.ended;
+  await using _again = await hawserServe("--port", new URL(server.url).port);
+  expect(await chat.ended).toBe(1);
+  expect(chat.stderr).toMatch(
+    /^hawser: reconnecting…\nhawser: aborted: the session was lost: the server process that had it is gone .*\n$/,
+  );
+});
+
+test("a connection that is lost to a server without sessions ends a chat that waits for its stdin", async () => {
+  await using server = await serveHere(
+    {
+      async *chat(requests) {
+        for await (const { content } of requests) yield { reply: content };
+      },
+    },
+    { sessions: false },
+  );
+  await using link = await openLink({ host: "127.0.0.1", port: server.port as number });
+  await using chat = hawser("chat", "--url", link.url);
+  chat.stdin.write("hello\n");
+  await chat.prints(/hello\n/);
+  link.cut();
   expect(await chat.ended).toBe(1);
   expect(chat.stderr).toMatch(/^hawser: unavailable: .*127\.0\.0\.1:\d+.*\n$/);
 });
 
-test("a server that dies in the middle ends a collect that waits for its stdin", async () => {
+test("a server that is closed in the middle ends a collect that waits for its stdin", async () => {
   const begun = gate();
   await using server = await serveHere({
     async collect(requests, { signal }) {

@@ -206,6 +206,16 @@ describe("transport.close()", () => {
     await world.transport.close();
   });
 
+  test("does not wait for a server that does not answer", async () => {
+    await using world = await start({ linked: true });
+    const failed = failureOf(await runningChat(world));
+    world.link.stall();
+    expect(await elapsedMs(world.transport.close())).toBeLessThan(1_000);
+    expect((await failed).code).toBe(Code.Canceled);
+    world.link.resume();
+    world.link.cut();
+  });
+
   test("ends calls that still wait for a connection", async () => {
     await using world = await start({ linked: true });
     world.link.stall();

@@ -2,10 +2,11 @@ import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 import { describe, expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
-import { Code, createClient, createTransport } from "../src/index.ts";
+import { Code, createClient, createTransport, type TransportOptions } from "../src/index.ts";
 import { census } from "./support/census.ts";
 import { run } from "./support/child.ts";
-import { stillAt, until } from "./support/gate.ts";
+import { gate, stillAt, until } from "./support/gate.ts";
+import { sessions } from "./support/mode.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { start } from "./support/world.ts";
 
@@ -37,10 +38,11 @@ async function unusedPort(): Promise<number> {
   return server.port;
 }
 
-function clientOf(port: number, connectTimeoutMs?: number) {
+function clientOf(port: number, options?: Partial<TransportOptions>) {
   const transport = createTransport({
     baseUrl: `http://127.0.0.1:${port}`,
-    ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
+    session: sessions,
+    ...options,
   });
   return Object.assign(transport, { greeter: createClient(Greeter, transport) });
 }
@@ -124,7 +126,7 @@ describe("a peer that is no gRPC server: UNAVAILABLE within the connect timeout,
     ["sends noise", (socket) => void socket.write(Buffer.alloc(100_000, 0x5a))],
   ])("one that %s", async (_, behave) => {
     await using server = await peer(behave);
-    await using transport = clientOf(server.port, 300);
+    await using transport = clientOf(server.port, { connectTimeoutMs: 300 });
     const chat = transport.greeter.chat();
     void chat.send({ content: "x" });
     const failed = failureOf(chat);
@@ -135,11 +137,14 @@ describe("a peer that is no gRPC server: UNAVAILABLE within the connect timeout,
   });
 });
 
-describe("a server that is lost mid-stream: the loop throws UNAVAILABLE at once", () => {
+// A call with a session goes on; these are what it is without.
+describe("a server that is lost mid-stream: the loop of a plain call throws UNAVAILABLE at once", () => {
+  const plain = { session: false };
+
   test("killed (SIGKILL)", async () => {
     await using server = run("greeter-server");
     const { port } = new URL(await server.line());
-    await using transport = clientOf(Number(port));
+    await using transport = clientOf(Number(port), plain);
     const chat = transport.greeter.chat();
     await chat.send({ content: "x" });
     expect(await next(chat)).toMatchObject({ reply: "Received: x" });
@@ -163,7 +168,7 @@ describe("a server that is lost mid-stream: the loop throws UNAVAILABLE at once"
   });
 
   test.each(["fin", "rst"] as const)("cut off (%s), in each phase of a call", async (kind) => {
-    await using world = await start({ linked: true });
+    await using world = await start({ linked: true, transport: plain });
     const { greeter, link } = world;
     const cut = async (...calls: (PromiseLike<unknown> | AsyncIterable<object>)[]) => {
       const failed = calls.map(failureOf);
@@ -190,7 +195,7 @@ describe("a server that is lost mid-stream: the loop throws UNAVAILABLE at once"
   });
 
   test("cut inside a frame, wherever that is", async () => {
-    await using world = await start({ linked: true });
+    await using world = await start({ linked: true, transport: plain });
     for (let bytes = 1; bytes < 60; bytes += 4) {
       const chat = world.greeter.chat();
       await chat.send({ content: "x" });
@@ -202,6 +207,29 @@ describe("a server that is lost mid-stream: the loop throws UNAVAILABLE at once"
       expect((await failed).code).toBe(Code.Unavailable);
     }
     await until("the server noticed", () => world.server.openCalls === 0);
+  });
+
+  test("what arrived before the connection was lost is delivered before the loop throws", async () => {
+    const enough = gate();
+    await using world = await start({
+      linked: true,
+      transport: plain,
+      greeter: {
+        async *chat() {
+          for (let n = 0; n < 10; n++) yield { reply: `${n}` };
+          await enough.opened;
+        },
+      },
+    });
+    const chat = world.greeter.chat();
+    expect(await next(chat)).toMatchObject({ reply: "0" });
+    await chat.headers;
+    await stillAt(() => world.link.down.delivered);
+    world.link.cut("fin");
+    await until("the client noticed", () => census.clientStreams === 0);
+    for (let n = 1; n < 10; n++) expect(await next(chat)).toMatchObject({ reply: `${n}` });
+    expect((await failureOf(chat)).code).toBe(Code.Unavailable);
+    enough.open();
   });
 });
 
@@ -303,7 +331,7 @@ test("an IPv6 address", async () => {
 test("calls that wait for the same connection wait together, and are told together", async () => {
   let accepted = 0;
   await using silent = await peer(() => accepted++);
-  await using transport = clientOf(silent.port, 300);
+  await using transport = clientOf(silent.port, { connectTimeoutMs: 300 });
   const failed = Array.from({ length: 5 }, () => failureOf(transport.greeter.sayHello({})));
   expect(await elapsedMs(Promise.all(failed))).toBeLessThan(600);
   for (const error of await Promise.all(failed)) expect(error.code).toBe(Code.Unavailable);

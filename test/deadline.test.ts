@@ -8,6 +8,7 @@ import { Greeter } from "../gen/example/greeter_pb.js";
 import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
 import type { HandlerContext } from "../src/server.ts";
 import { aborted, type Gate, gate, until } from "./support/gate.ts";
+import { sessions } from "./support/mode.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { start } from "./support/world.ts";
 
@@ -114,7 +115,10 @@ describe.each(Object.entries(kinds))("a deadline, %s", (_, call) => {
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
     const { port } = server.address() as { port: number };
-    await using transport = createTransport({ baseUrl: `http://127.0.0.1:${port}` });
+    await using transport = createTransport({
+      baseUrl: `http://127.0.0.1:${port}`,
+      session: sessions,
+    });
     const greeter = createClient(Greeter, transport);
     await failureOf(call(greeter, { timeoutMs: 200 }));
 

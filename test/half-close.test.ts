@@ -2,10 +2,18 @@ import { once } from "node:events";
 import { createServer } from "node:http2";
 import { expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
-import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
+import {
+  Code,
+  ConnectError,
+  createClient,
+  createTransport,
+  readSessionLost,
+  SessionLostReason,
+} from "../src/index.ts";
 import type { HandlerContext } from "../src/server.ts";
 import { census } from "./support/census.ts";
 import { aborted, gate, settles, stillAt, until } from "./support/gate.ts";
+import { sessions } from "./support/mode.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { start } from "./support/world.ts";
 
@@ -105,10 +113,14 @@ test("a handler's requests never end cleanly when the client cancels: they throw
 });
 
 test.each(["fin", "rst"] as const)(
-  "a handler's requests never end cleanly when the connection is lost (%s)",
+  "a handler's requests never end cleanly when the connection of a plain call is lost (%s)",
   async (kind) => {
     const { chat, heard, ended } = listener();
-    await using world = await start({ greeter: { chat }, linked: true });
+    await using world = await start({
+      greeter: { chat },
+      linked: true,
+      transport: { session: false },
+    });
     const call = world.greeter.chat();
     await call.send({});
     await heard.opened;
@@ -117,6 +129,32 @@ test.each(["fin", "rst"] as const)(
     expect(error).toBeInstanceOf(ConnectError);
     expect(abortedThen).toBe(true);
     expect((await failureOf(call)).code).toBe(Code.Unavailable);
+  },
+);
+
+test.each(["fin", "rst"] as const)(
+  "a handler's requests never end cleanly when a session is lost (%s), and go on as long as it may be resumed",
+  async (kind) => {
+    const { chat, heard, ended } = listener();
+    await using world = await start({
+      greeter: { chat },
+      linked: true,
+      transport: { session: true },
+      server: { sessions: { graceMs: 300 } },
+    });
+    const call = world.greeter.chat();
+    await call.send({});
+    await heard.opened;
+    world.link.refusing = true;
+    world.link.cut(kind);
+    const cutAt = performance.now();
+    const { error, abortedThen } = await ended.opened;
+    expect(performance.now() - cutAt).toBeGreaterThan(290);
+    expect(readSessionLost(error)?.reason).toBe(SessionLostReason.EXPIRED);
+    expect(abortedThen).toBe(true);
+    const lost = await failureOf(call);
+    expect(lost.code).toBe(Code.Aborted);
+    expect(readSessionLost(lost)?.reason).toBe(SessionLostReason.UNREACHABLE);
   },
 );
 
@@ -195,7 +233,10 @@ test("a server that ends the call and keeps its stream: the client frees it", as
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as { port: number };
-  await using transport = createTransport({ baseUrl: `http://127.0.0.1:${port}` });
+  await using transport = createTransport({
+    baseUrl: `http://127.0.0.1:${port}`,
+    session: sessions,
+  });
   for (let n = 0; n < 5; n++) {
     const chat = createClient(Greeter, transport).chat();
     void chat.send({});
@@ -347,26 +388,4 @@ test("a slow reader gets every message and then the error, when the server close
   await connectionEnds();
   for (let n = 1; n < 1_000; n++) expect((await next(chat))?.reply).toMatch(new RegExp(`^${n} `));
   expect((await failureOf(chat)).code).toBe(Code.DataLoss);
-});
-
-test("what arrived before the connection was lost is delivered before the loop throws", async () => {
-  const enough = gate();
-  await using world = await start({
-    linked: true,
-    greeter: {
-      async *chat() {
-        for (let n = 0; n < 10; n++) yield { reply: `${n}` };
-        await enough.opened;
-      },
-    },
-  });
-  const chat = world.greeter.chat();
-  expect(await next(chat)).toMatchObject({ reply: "0" });
-  await chat.headers;
-  await stillAt(() => world.link.down.delivered);
-  world.link.cut("fin");
-  await until("the client noticed", () => census.clientStreams === 0);
-  for (let n = 1; n < 10; n++) expect(await next(chat)).toMatchObject({ reply: `${n}` });
-  expect((await failureOf(chat)).code).toBe(Code.Unavailable);
-  enough.open();
 });

@@ -1,10 +1,14 @@
-/** Calls that are made again, and what was sent before they were. */
+/**
+ * Calls that are made again, and what was sent before they were. Where calls have sessions, it is the question whether
+ * the server keeps any that is refused.
+ */
 import { constants, createServer as createHttp2Server } from "node:http2";
 import * as net from "node:net";
 import { expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
 import { gate, until } from "./support/gate.ts";
+import { sessions } from "./support/mode.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { start } from "./support/world.ts";
 
@@ -57,7 +61,7 @@ test.each([
   await using world = await start();
   const ready = gate();
   await using front = await refusingFront(Number(new URL(world.url).port), ready.opened);
-  await using transport = createTransport({ baseUrl: front.url });
+  await using transport = createTransport({ baseUrl: front.url, session: sessions });
   const chat = createClient(Greeter, transport).chat();
   await chat.send({ content: "a".repeat(a) });
   await front.again;
@@ -73,7 +77,7 @@ test("a refused call whose sender waits for room is tried again, whole", async (
   await using world = await start();
   const ready = gate();
   await using front = await refusingFront(Number(new URL(world.url).port), ready.opened);
-  await using transport = createTransport({ baseUrl: front.url });
+  await using transport = createTransport({ baseUrl: front.url, session: sessions });
   const chat = createClient(Greeter, transport).chat();
   const sends = Array.from({ length: 500 }, (_, n) => chat.send({ content: `${n}` }));
   ready.open();

@@ -18,7 +18,10 @@ async function survives(baseUrl: string, rounds: number): Promise<Record<string,
   return endings;
 }
 
-/** A gRPC server at the level of HTTP/2 that answers each SayHello, and then does what the test wants. */
+/**
+ * A gRPC server at the level of HTTP/2 that has no sessions and says so, answers each SayHello, and then does what the
+ * test wants.
+ */
 async function server(after: (stream: ServerHttp2Stream, answered: number) => void) {
   const server = createServer();
   let answered = 0;
@@ -26,6 +29,11 @@ async function server(after: (stream: ServerHttp2Stream, answered: number) => vo
   server.on("session", (session) => session.on("error", () => {}));
   server.on("stream", (stream, headers) => {
     stream.on("error", () => {}).resume();
+    if (headers[":path"]?.endsWith("/Negotiate")) {
+      const unimplemented = { "content-type": "application/grpc", "grpc-status": "12" };
+      stream.respond({ ":status": 200, ...unimplemented }, { endStream: true });
+      return;
+    }
     if (!headers[":path"]?.endsWith("/SayHello")) return;
     stream.respond(
       { ":status": 200, "content-type": "application/grpc" },

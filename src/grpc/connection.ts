@@ -84,7 +84,8 @@ export class Connection {
       bytesRead: () => socket.bytesRead,
       busy: () => this.#active > 0,
       ping: (answered) => {
-        if (!session.destroyed) session.ping(() => answered());
+        // It calls back with an error when the connection ends meanwhile.
+        if (!session.destroyed) session.ping((error) => error === null && answered());
       },
       dead: (afterMs) => {
         this.#lose(`no answer to a keepalive ping for ${afterMs} ms`);

@@ -1,8 +1,10 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { failure, handled } from "../failure.ts";
 import { after, pause } from "../flow.ts";
+import type { Leaver } from "../session/dial.ts";
 import type { Target } from "./address.ts";
 import { type ClientTls, type Connection, connect } from "./connection.ts";
+import { Farewells } from "./farewells.ts";
 import { Keepalive, type KeepaliveOptions } from "./keepalive.ts";
 
 export interface ConnectionsOptions {
@@ -25,6 +27,9 @@ const SESSION_BACKOFF = { ...BACKOFF, initialMs: 100, maxMs: 5000 };
  */
 export class Connections {
   readonly target: Target;
+  /** Calls whose servers wait for them to come again, unless told. */
+  readonly sessions = new Set<Leaver>();
+  readonly farewells = new Farewells(this);
   /** Whether the server is known to keep sessions. */
   keepsSessions = false;
   readonly #options: ConnectionsOptions;
@@ -101,6 +106,9 @@ export class Connections {
     this.#closing.abort(reason);
     const connections = this.#connections;
     this.#connections = [];
+    const last = this.farewells.last(connections);
+    for (const session of [...this.sessions]) session.leave(reason);
+    await last;
     for (const connection of connections) connection.destroy(reason);
     await this.#attempt?.catch(() => {});
     await Promise.all(connections.map((connection) => connection.gone));

@@ -2,9 +2,9 @@ import type { OutgoingHttpHeaders } from "node:http2";
 import { Code } from "@connectrpc/connect";
 import { asFailure, failure } from "../failure.ts";
 import { CONTROL } from "../session/control.ts";
-import type { AttachmentWatcher, Dialler } from "../session/dial.ts";
+import type { AttachmentWatcher, Dialler, Leaver } from "../session/dial.ts";
 import { invalidHeaders } from "./attempts.ts";
-import { ClientStream, type ClientStreamOwner } from "./client-stream.ts";
+import { ClientStream } from "./client-stream.ts";
 import type { Connection } from "./connection.ts";
 import type { Connections } from "./connections.ts";
 import { COMPRESSED, type Frame } from "./framing.ts";
@@ -36,20 +36,16 @@ export class StreamDialler implements Dialler<Frame> {
       });
   }
 
-  tell(headers: () => Record<string, string>): void {
-    const nobody: ClientStreamOwner = {
-      onHead() {},
-      onFrame: () => true,
-      onStatus() {},
-      onBroken() {},
-    };
-    const use = (connection: Connection) => {
-      const request = { ...this.#headers(), ...headers() };
-      new ClientStream(connection, request, this.#readMaxBytes, nobody).halfClose();
-    };
-    const ready = this.#connections.ready();
-    if (ready === undefined) this.#connections.acquire(use).catch(() => {});
-    else use(ready);
+  tell(headers: () => Record<string, string>, forMs: number): void {
+    this.#connections.farewells.say(() => ({ ...this.#headers(), ...headers() }), forMs);
+  }
+
+  begun(session: Leaver): void {
+    this.#connections.sessions.add(session);
+  }
+
+  over(session: Leaver): void {
+    this.#connections.sessions.delete(session);
   }
 
   #open(

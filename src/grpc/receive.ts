@@ -31,9 +31,9 @@ export function readOn(stream: Http2Stream): void {
   stream._read(0);
 }
 
-/** Whether the peer ended its side by END_STREAM: 'end' also comes where the stream was reset with NO_ERROR. */
+/** At 'end': whether the peer ended its side by END_STREAM. It also comes where the stream was reset. */
 export function endedByPeer(stream: Http2Stream): boolean {
-  return (stream as Received)[ENDED] === true || stream.endAfterHeaders;
+  return (stream as Received)[ENDED] === true || stream.endAfterHeaders || !stream.closed;
 }
 
 function push(this: Received, chunk: Uint8Array | null): boolean {

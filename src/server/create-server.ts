@@ -192,10 +192,11 @@ class HawserServer implements Server {
     if (!this.#connections.has(connection) || this.#connections.get(connection)) return;
     const { socket } = connection;
     const watch = this.#keepalive.watch({
-      bytesRead: () => socket.bytesRead,
+      // node:http2 takes the socket from a connection that is over.
+      bytesRead: () => (connection.destroyed ? 0 : socket.bytesRead),
       busy: () => true,
       ping: (answered) => {
-        if (!connection.destroyed) connection.ping(() => answered());
+        if (!connection.destroyed) connection.ping((error) => error === null && answered());
       },
       dead: () => {
         connection.destroy();

@@ -138,7 +138,10 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
       ...this.#header,
       ...writeAnswer({ ...terms, resumed, received, metadata }),
     });
-    if (this.#ledger.taken > 0) stream.write(CONTROL, receivedControl(this.#ledger.tell()));
+    // Behind the end of the call nobody takes what came.
+    if (this.#ledger.taken > 0 && !this.finished) {
+      stream.write(CONTROL, receivedControl(this.#ledger.tell()));
+    }
     this.#ledger.rewind(ask.received);
     stream.pull(this.#ledger.kept, this.#ledger.kept.bytes + 1);
     if (this.#trailers !== undefined) stream.end(this.#trailers);

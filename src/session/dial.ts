@@ -44,12 +44,20 @@ export interface AttachmentWatcher<Frame> {
   onBroken(broken: Broken): void;
 }
 
+/** Who can be asked to go. */
+export interface Leaver {
+  leave(reason: ConnectError): void;
+}
+
 /** How a session gets its streams. */
 export interface Dialler<Frame> {
   /** Opens a stream as soon as there is a connection; `headers` is called just before. */
   dial(headers: () => Record<string, string>, watcher: AttachmentWatcher<Frame>): void;
-  /** Sends these headers once, if there is a connection soon; nobody hears what becomes of it. */
-  tell(headers: () => Record<string, string>): void;
+  /** Sends these headers once, if there is a connection within `forMs`; nobody hears what becomes of it. */
+  tell(headers: () => Record<string, string>, forMs: number): void;
+  /** A session is there, until it is over: where no more connections are to be had, it must leave. */
+  begun(session: Leaver): void;
+  over(session: Leaver): void;
 }
 
 /** The call that a session carries, as the client sees it. */
@@ -137,6 +145,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
   }
 
   start(): void {
+    this.#init.dialler.begun(this);
     this.#dial();
   }
 
@@ -196,6 +205,11 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
     if (this.#link.is === "over") return;
     this.#close(error)?.stop(error);
     this.#cancel();
+  }
+
+  /** The transport is closed: the call fails, and the server is told. */
+  leave(reason: ConnectError): void {
+    this.#fail(reason);
   }
 
   // What the attachments bring.
@@ -424,12 +438,14 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
 
   /** Tells the server not to wait for another attachment. */
   #cancel(): void {
-    if (this.#link.number > 0) this.#init.dialler.tell(() => this.#ask(true));
+    if (this.#link.number > 0)
+      this.#init.dialler.tell(() => this.#ask(true), this.#init.server.graceMs);
   }
 
   /** Ends the session here, and gives its stream to be ended. */
   #close(error: ConnectError): ClientAttachment | undefined {
     this.#link = ended(this.#link);
+    this.#init.dialler.over(this);
     this.#giveUp?.[Symbol.dispose]();
     this.#retry?.[Symbol.dispose]();
     const stream = this.#stream;

@@ -23,7 +23,8 @@ export interface FakeCall {
 
 /**
  * A server of bytes, and our client connected to it. Calls with the header `x-case` are answered by the script; all
- * others are served well: each message comes back as it is, and the status is OK.
+ * others are served well: each message comes back as it is, and the status is OK. Calls are plain: the script knows no
+ * sessions, and the first stream of a connection is that of the first call.
  */
 export interface FakeServer extends AsyncDisposable {
   readonly url: string;
@@ -70,7 +71,7 @@ export async function fakeServer(
       })();
     };
   });
-  const transport = createTransport({ baseUrl: listener.url, ...transportOptions });
+  const transport = createTransport({ baseUrl: listener.url, session: false, ...transportOptions });
 
   const world: FakeServer = {
     url: listener.url,

@@ -55,14 +55,16 @@ export async function openLink(target: SocketConnectOpts): Promise<Link> {
   const down = new Lane(closing.signal);
   const pairs = new Set<Pair>();
 
-  const server = createServer({ allowHalfOpen: true }, (client) => {
+  // The time of a byte on its way is the weather's alone: no waiting for acknowledgements (Nagle).
+  const options = { allowHalfOpen: true, noDelay: true };
+  const server = createServer(options, (client) => {
     link.accepted += 1;
     client.on("error", () => {});
     if (link.refusing) {
       client.resetAndDestroy();
       return;
     }
-    const upstream = connect({ ...link.target, allowHalfOpen: true });
+    const upstream = connect({ ...link.target, ...options });
     upstream.on("error", () => {});
     const pair: Pair = [client, upstream];
     pairs.add(pair);

@@ -7,6 +7,7 @@ import { createServer, type ServiceImpl } from "../../src/server.ts";
 import { census } from "./census.ts";
 import { settles } from "./gate.ts";
 import { type Link, openLink } from "./link.ts";
+import { sessions } from "./mode.ts";
 
 type Server = ReturnType<typeof createServer>;
 type Transport = ReturnType<typeof createTransport>;
@@ -14,7 +15,10 @@ type Transport = ReturnType<typeof createTransport>;
 export interface Setup {
   /** Handlers of the Greeter; one that is left out is UNIMPLEMENTED. The example's by default. */
   greeter?: Partial<ServiceImpl<typeof Greeter>>;
-  /** Further options of the server, of where it listens, and of the client's transport. */
+  /**
+   * Further options of the server, of where it listens, and of the client's transport. Calls have sessions or not as
+   * the run says (mode.ts), unless `session` is set here.
+   */
   server?: Partial<Parameters<typeof createServer>[0]>;
   listen?: Parameters<Server["listen"]>[0];
   transport?: Partial<Parameters<typeof createTransport>[0]>;
@@ -50,7 +54,11 @@ export async function start(setup: Setup = {}): Promise<World> {
   });
   const { url, port } = await server.listen(setup.listen ?? { port: 0 });
   const link = setup.linked ? await openLink({ host: "127.0.0.1", port: port ?? 0 }) : undefined;
-  const transport = createTransport({ baseUrl: link?.url ?? url, ...setup.transport });
+  const transport = createTransport({
+    baseUrl: link?.url ?? url,
+    session: sessions,
+    ...setup.transport,
+  });
 
   return {
     server,

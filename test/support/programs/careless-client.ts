@@ -1,6 +1,6 @@
 // A client that looks after nothing: it awaits no send, reads no reply, listens to no promise but the answers of its
-// unary calls, and closes nothing. Whatever the server at argv[2] does, it must come to its end, argv[3] rounds later,
-// and print how its unary calls ended.
+// unary calls, and closes nothing. Two rounds of calls have sessions, the next two have none, and so on. Whatever the
+// server at argv[2] does, it must come to its end, argv[3] rounds later, and print how its unary calls ended.
 import { Greeter } from "../../../gen/example/greeter_pb.js";
 import { Code, ConnectError, createClient, createTransport } from "../../../src/index.ts";
 
@@ -10,11 +10,12 @@ const greeter = createClient(Greeter, transport);
 const endings: Record<string, number> = {};
 
 for (let round = 0; round < Number(rounds); round++) {
-  const chat = greeter.chat();
+  const session = round % 4 < 2;
+  const chat = greeter.chat({ session });
   void chat.send({ content: "x".repeat(100_000) });
   void chat.send({ content: "y" });
-  const push = greeter.subscribe({ count: 0 });
-  const sink = greeter.collect();
+  const push = greeter.subscribe({ count: 0 }, { session });
+  const sink = greeter.collect({ session });
   void sink.send({ content: "z" });
   let ending = "OK";
   try {

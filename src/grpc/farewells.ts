@@ -1,0 +1,116 @@
+import { constants, type OutgoingHttpHeaders } from "node:http2";
+import { Code } from "@connectrpc/connect";
+import { asFailure } from "../failure.ts";
+import { after } from "../flow.ts";
+import { ClientStream } from "./client-stream.ts";
+import type { Connection } from "./connection.ts";
+
+/**
+ * How many are under way at once. A server counts streams that were reset a
+ * moment ago as open; node:http2 gives up a connection that is a hundred over
+ * its limit.
+ */
+const AT_ONCE = 32;
+
+/** The pause before one that did not get through is sent again. */
+const AGAIN_MS = 100;
+
+/** How long they may take when the transport is closed. */
+const LAST_MS = 500;
+
+/** The answer is of no interest. */
+const ANSWER_MAX_BYTES = 4096;
+
+/** Where connections are to be had. */
+interface Source {
+  ready(): Connection | undefined;
+  acquire(use: (connection: Connection) => void): Promise<void>;
+}
+
+interface Farewell {
+  readonly headers: () => OutgoingHttpHeaders;
+  readonly endsAt: number;
+}
+
+/** Tells a server of sessions that are given up, a few at a time. */
+export class Farewells {
+  readonly #connections: Source;
+  readonly #waiting = new Set<Farewell>();
+  #last: readonly Connection[] | undefined;
+  #underWay = 0;
+  #said = Promise.withResolvers<void>();
+
+  constructor(connections: Source) {
+    this.#connections = connections;
+  }
+
+  /** Opens a stream with these headers and nothing else, unless `forMs` go by without a connection. */
+  say(headers: () => OutgoingHttpHeaders, forMs: number): void {
+    this.#waiting.add({ headers, endsAt: performance.now() + forMs });
+    this.#next();
+  }
+
+  /** From now on there are these connections and no others; resolves when they are no longer needed. */
+  async last(connections: readonly Connection[]): Promise<void> {
+    this.#last = connections;
+    // What is said in this turn counts.
+    await Promise.resolve();
+    if (this.#underWay === 0) return;
+    using _timer = after(LAST_MS, () => this.#said.resolve());
+    await this.#said.promise;
+  }
+
+  #next(): void {
+    for (const farewell of this.#waiting) {
+      if (this.#underWay === AT_ONCE) return;
+      this.#waiting.delete(farewell);
+      this.#underWay++;
+      this.#send(farewell);
+    }
+    if (this.#underWay > 0) return;
+    this.#said.resolve();
+    this.#said = Promise.withResolvers();
+  }
+
+  #send(farewell: Farewell): void {
+    const over = () => {
+      this.#underWay--;
+      this.#next();
+    };
+    const again = () => {
+      if (performance.now() + AGAIN_MS < farewell.endsAt) {
+        after(AGAIN_MS, () => this.#send(farewell));
+      } else over();
+    };
+    const use = (connection: Connection) => {
+      const stream = new ClientStream(connection, farewell.headers(), ANSWER_MAX_BYTES, {
+        onHead() {},
+        onFrame: () => true,
+        onStatus: over,
+        onBroken: ({ error, unprocessed, rstCode }) => {
+          const busy = unprocessed || rstCode === constants.NGHTTP2_ENHANCE_YOUR_CALM;
+          if (busy || error.code === Code.Unavailable) again();
+          else over();
+        },
+      });
+      stream.halfClose();
+    };
+    const ready =
+      this.#last === undefined
+        ? this.#connections.ready()
+        : this.#last.find((connection) => connection.hasRoom);
+    if (ready === undefined && this.#last === undefined) {
+      this.#connections.acquire(use).catch((error) => {
+        if (asFailure(error).code === Code.Unavailable) again();
+        else over();
+      });
+      return;
+    }
+    try {
+      if (ready === undefined) over();
+      else use(ready);
+    } catch {
+      over();
+    }
+  }
+}
