@@ -12,7 +12,7 @@ import { type Frame, FrameReader } from "./framing.ts";
 import { toHeaders } from "./metadata.ts";
 import { Outbox, type Source } from "./outbox.ts";
 import { readOn, receive } from "./receive.ts";
-import { readReset, reset } from "./reset.ts";
+import { destroyReset, readReset, reset } from "./reset.ts";
 import { checkResponse } from "./response.ts";
 import { readStatus } from "./status.ts";
 
@@ -165,6 +165,7 @@ export class ClientStream {
     // 'end' also comes after a reset: then 'close' knows more.
     const self = (this as Owned)[SELF];
     if (self.#status !== undefined || !this.closed) self.#ended();
+    destroyReset(this);
   };
 
   static readonly #onClose = function (this: ClientHttp2Stream): void {

@@ -44,6 +44,14 @@ export function reset(stream: Http2Stream, rstCode: number): void {
 }
 
 /**
+ * Lets go of a stream that the peer reset with NO_ERROR: node:http2 keeps it,
+ * and never says 'close', for as long as something waits to be written there.
+ */
+export function destroyReset(stream: Http2Stream): void {
+  if (stream.closed && !stream.destroyed && !stream.writableFinished) stream.destroy();
+}
+
+/**
  * Frees a stream on which the server has said all, also where the client has
  * not: RST_STREAM(NO_ERROR) tells it not to go on (RFC 9113, 8.1). A reset
  * overtakes what still waits for the socket, so the end must be sent first;

@@ -133,6 +133,10 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#inbox.close();
   }
 
+  onCutOff(): void {
+    this.#finish(failure(Code.Internal, "protocol error: the last message was cut off"));
+  }
+
   onProtocolError(error: ConnectError): void {
     this.#finish(error);
   }

@@ -252,6 +252,10 @@ class Attachment implements ServerAttachment, StreamOwner {
     this.#session.onHalfClose(this.#number);
   }
 
+  onCutOff(): void {
+    this.#session.onCutOff(this.#number);
+  }
+
   onProtocolError(error: ConnectError): void {
     this.#session.onProtocolError(this.#number, error);
   }

@@ -5,7 +5,7 @@ import { after } from "../flow.ts";
 import { type Frame, FrameReader } from "./framing.ts";
 import { Outbox, type Source } from "./outbox.ts";
 import { endedByPeer, readOn, receive } from "./receive.ts";
-import { free, reset } from "./reset.ts";
+import { destroyReset, free, reset } from "./reset.ts";
 
 /** Who has a ServerStream, and hears of it. */
 export interface StreamOwner {
@@ -13,6 +13,8 @@ export interface StreamOwner {
   onFrame(frame: Frame): boolean;
   /** The client says that no more messages come. */
   onHalfClose(): void;
+  /** The same, in the middle of a message. */
+  onCutOff(): void;
   /** What came is no gRPC, or over a limit; nothing more is read. */
   onProtocolError(error: ConnectError): void;
   /** The client reset the stream, or its connection is gone. Not told once end() was called. */
@@ -171,13 +173,10 @@ export class ServerStream {
   static readonly #onEnd = function (this: ServerHttp2Stream): void {
     // 'end' also comes after a reset; only without one is it the client's half-close.
     const self = (this as Owned)[SELF];
+    if (!endedByPeer(this)) destroyReset(this);
     if (self.#deaf || this.aborted || !endedByPeer(this)) return;
-    if (!self.#reader.partial) self.#owner.onHalfClose();
-    else {
-      self.#owner.onProtocolError(
-        failure(Code.Internal, "protocol error: the last message was cut off"),
-      );
-    }
+    if (self.#reader.partial) self.#owner.onCutOff();
+    else self.#owner.onHalfClose();
   };
 
   static readonly #onLost = function (this: ServerHttp2Stream): void {

@@ -161,7 +161,8 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
     if ((frame.flags & CONTROL) !== 0) this.#onControl(frame);
     else if (!this.#ledger.receive(frame.end - frame.start)) {
       this.#violated("the client sends more than the window holds");
-    } else if (this.#deaf || this.#halfClosed) this.#ledger.take(frame.end - frame.start);
+    } else if (this.#halfClosed) this.#violated("the client sends a message behind its end");
+    else if (this.#deaf) this.#ledger.take(frame.end - frame.start);
     else this.#call.onFrame(frame);
     return true;
   }
@@ -170,11 +171,15 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
   onHalfClose(number: number): void {
     if (!carries(this.#link, number)) return;
     if (this.finished) this.#end(true);
-    else {
-      const stream = this.#leave();
-      this.onLost(number);
-      stream?.refuse(failure(Code.Unavailable, "the stream of a session was half-closed"));
-    }
+    else this.onCutOff(number);
+  }
+
+  /** The client ended its side of the stream in the middle of something: it must come again. */
+  onCutOff(number: number): void {
+    if (!carries(this.#link, number)) return;
+    const stream = this.#leave();
+    this.onLost(number);
+    stream?.refuse(failure(Code.Unavailable, "the stream of a session was half-closed"));
   }
 
   onProtocolError(number: number, error: ConnectError): void {
@@ -187,8 +192,18 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
     this.#link = lost(this.#link, number);
     this.#leave()?.release();
     if (this.finished) this.#call.onClosed();
+    this.#wait(0);
+  }
+
+  /** The client was told to come again that much later. */
+  postpone(ms: number): void {
+    if (this.#link.is === "detached") this.#wait(ms);
+  }
+
+  #wait(moreMs: number): void {
     const { clock, terms } = this.#keeper;
-    this.#grace = clock.after(terms.graceMs, () => this.expire());
+    this.#grace?.[Symbol.dispose]();
+    this.#grace = clock.after(terms.graceMs + moreMs, () => this.expire());
   }
 
   /** Nobody came back in time; or nobody must, because memory is needed. */

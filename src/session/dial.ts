@@ -327,8 +327,10 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
   /** The status is not that of the call: a proxy's, or of a server that takes no attachment now. */
   #onForeignStatus(number: number, status: "ok" | ConnectError, trailers: Values): void {
     const why = readSessionLost(status);
-    if (why !== undefined) this.#fail(sessionLost(why.reason, this.#arrived), false);
-    else if (status !== "ok" && status.code === Code.Unavailable) {
+    if (why !== undefined) {
+      const said = Math.min(Number(why.arrived), this.#ledger.sent);
+      this.#fail(sessionLost(why.reason, Math.max(this.#arrived, said)), false);
+    } else if (status !== "ok" && status.code === Code.Unavailable) {
       const pushback = String(trailers["grpc-retry-pushback-ms"]);
       this.#onLost(number, /^\d{1,6}$/.test(pushback) ? Number(pushback) : undefined);
     } else if (status === "ok") {
@@ -352,11 +354,12 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
     this.#flowing = false;
     this.#stream?.release();
     this.#stream = undefined;
-    if (this.#giveUp === undefined) {
+    if (this.#giveUp === undefined || waitMs !== undefined) {
       watcher?.onCarried("resuming");
+      this.#giveUp?.[Symbol.dispose]();
       const giveUp = () => this.#fail(sessionLost(Reason.UNREACHABLE, this.#arrived), false);
       // The process stays for it: there may be no socket that keeps it.
-      this.#giveUp = clock.after(server.graceMs, giveUp, true);
+      this.#giveUp = clock.after(server.graceMs + (waitMs ?? 0), giveUp, true);
     }
     if (clock.now() - this.#dialledMs >= GOOD_MS) this.#failures = 0;
     const pauseMs = waitMs ?? backoffMs(this.#failures, clock.random());

@@ -54,7 +54,7 @@ export function readAsk(headers: Values): Ask {
     window: readWindow(headers),
     epoch: readId(headers, "hawser-epoch"),
     openedMs: opened === undefined ? undefined : readCount(headers, "hawser-opened"),
-    cancel: headers["hawser-cancel"] !== undefined,
+    cancel: readCancel(headers),
   };
 }
 
@@ -98,6 +98,12 @@ function readCount(headers: Values, name: string, atLeast = 0): number {
   const count = typeof value === "string" && /^\d{1,16}$/.test(value) ? Number(value) : -1;
   if (count < atLeast || !Number.isSafeInteger(count)) throw broken(name, value);
   return count;
+}
+
+function readCancel(headers: Values): boolean {
+  const value = headers["hawser-cancel"];
+  if (value !== undefined && value !== "1") throw broken("hawser-cancel", value);
+  return value === "1";
 }
 
 function readWindow(headers: Values): Window {

@@ -103,7 +103,10 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> implemen
       return failure(Code.Canceled, "the client cancelled the call");
     }
     const waitMs = this.#paceMs();
-    if (waitMs > 0) return comeAgain(waitMs);
+    if (waitMs > 0) {
+      entry.session.postpone(waitMs);
+      return comeAgain(waitMs);
+    }
     const refusal = entry.session.attach(ask, () => arrival.open(entry.session));
     if (refusal !== undefined) return refusal;
     entry.skipped ||= ask.attach > entry.last + 1;
@@ -118,14 +121,18 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> implemen
     const { ask } = arrival;
     const nowMs = this.clock.now();
     if (this.#tombstones.has(ask.session)) return sessionLost(Reason.UNKNOWN, 0);
-    const verdict = judgeUnknown(ask, { ...this.terms, nowMs });
-    if (verdict !== "start") return sessionLost(verdict, 0);
     // Of another process's clock nothing can be said.
-    const openedMs = ask.epoch === this.terms.epoch ? (ask.openedMs ?? nowMs) : nowMs;
+    const own = ask.epoch === this.terms.epoch;
+    const openedMs = own ? Math.min(ask.openedMs ?? nowMs, nowMs) : nowMs;
     if (ask.cancel) {
-      if (this.#tombstones.size < this.#limits.maxSessions) this.#bury(ask.session, openedMs);
+      // What it overtook must start nothing.
+      const mayStart = ask.openedMs !== undefined;
+      const hasRoom = this.#tombstones.size < this.#limits.maxSessions;
+      if (mayStart && hasRoom) this.#bury(ask.session, openedMs);
       return failure(Code.Canceled, "the client cancelled the call");
     }
+    const verdict = judgeUnknown(ask, { ...this.terms, nowMs });
+    if (verdict !== "start") return sessionLost(verdict, 0);
     if (ask.received > 0) {
       return sessionLost(Reason.PROTOCOL_ERROR, 0, "it received messages before it began");
     }

@@ -71,5 +71,5 @@ export function judgeUnknown(
   }
   if (ask.openedMs === undefined) return Reason.UNKNOWN;
   const age = server.nowMs - ask.openedMs;
-  return age >= 0 && age <= server.graceMs ? "start" : Reason.EXPIRED;
+  return age <= server.graceMs ? "start" : Reason.EXPIRED;
 }

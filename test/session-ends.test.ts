@@ -1,0 +1,95 @@
+import { expect, test } from "vitest";
+import { Code } from "../src/index.ts";
+import { gate, stillAt, until } from "./support/gate.ts";
+import { all, failureOf, next } from "./support/read.ts";
+import { end, newId } from "./support/session-peer.ts";
+import { puppet, sessionWorld } from "./support/session-world.ts";
+import { Http2Code } from "./support/wire.ts";
+
+// The end of a session, where the client and the server do not see it at the same time.
+
+test("a send() that waits for room rejects when the server ends the call", async () => {
+  const leave = gate();
+  await using world = await sessionWorld({
+    greeter: {
+      async *chat(requests) {
+        for await (const _ of requests) {
+          await leave.opened;
+          return;
+        }
+      },
+    },
+  });
+  const chat = world.greeter.chat();
+  let sent = 0;
+  const sending = (async () => {
+    for (;;) {
+      await chat.send({ content: "x".repeat(1000) });
+      sent++;
+    }
+  })();
+  const failure = failureOf(sending);
+  await until("it sends", () => sent > 0);
+  await stillAt(() => sent);
+  leave.open();
+  expect(await all(chat)).toEqual([]);
+  expect(await failure).toMatchObject({ code: Code.FailedPrecondition });
+});
+
+test.each(["NO_ERROR", "CANCEL", "INTERNAL_ERROR"] as const)(
+  "a reset with %s does not confirm the end, which can be had again",
+  async (code) => {
+    await using world = await sessionWorld();
+    const peer = await world.peer();
+    const id = newId();
+    const first = peer.attach(id);
+    first.send("one", end(1));
+    expect(await first.over()).toMatchObject({ status: 0, sent: "1" });
+    first.reset(Http2Code[code]);
+    await peer.peer.ping();
+    const second = peer.attach(id, { attach: 2 });
+    expect(await second.answer()).toMatchObject({ "hawser-session": "resumed" });
+    expect(await second.over()).toMatchObject({ status: 0, sent: "1" });
+    expect(second.messages).toEqual(["one"]);
+    second.halfClose();
+    expect(world.runs).toHaveLength(1);
+  },
+);
+
+test.each(["fin", "rst"] as const)(
+  "a connection that is lost (%s) does not confirm the end, which can be had again",
+  async (kind) => {
+    await using world = await sessionWorld();
+    const [a, b] = [await world.peer(), await world.peer()];
+    const id = newId();
+    const first = a.attach(id);
+    first.send("one", end(1));
+    expect(await first.over()).toMatchObject({ status: 0, sent: "1" });
+    if (kind === "fin") a.peer.socket.end();
+    else a.peer.socket.resetAndDestroy();
+    await a.peer.closed;
+    const second = b.attach(id, { attach: 2 });
+    expect(await second.over()).toMatchObject({ status: 0, sent: "1" });
+    expect(second.messages).toEqual(["one"]);
+    second.halfClose();
+    expect(world.runs).toHaveLength(1);
+  },
+);
+
+test("a client that gives its connection up while the end is on its way gets the end on the next", async () => {
+  const handler = puppet();
+  await using world = await sessionWorld({
+    linked: true,
+    transport: { keepalive: { intervalMs: 100, timeoutMs: 100 } },
+    greeter: handler,
+  });
+  const chat = world.greeter.chat();
+  handler.say("one");
+  await next(chat);
+  world.link.stall("down");
+  handler.say("two");
+  handler.leave();
+  await until("the client has given it up", () => chat.state === "resuming");
+  world.link.resume("down");
+  expect((await all(chat)).map(({ reply }) => reply)).toEqual(["two"]);
+});

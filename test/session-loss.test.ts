@@ -1,0 +1,307 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { expect, test } from "vitest";
+import { Greeter } from "../gen/example/greeter_pb.js";
+import {
+  Code,
+  ConnectError,
+  createClient,
+  createTransport,
+  readSessionLost,
+  SessionLostReason,
+} from "../src/index.ts";
+import { run } from "./support/child.ts";
+import { aborted, gate, stillAt, until } from "./support/gate.ts";
+import { failureOf, next } from "./support/read.ts";
+import { newId } from "./support/session-peer.ts";
+import { lossOf, type Run, type SessionWorld, sessionWorld } from "./support/session-world.ts";
+
+// How sessions end that do not end well, and what each side gets to know.
+
+/** A chat with `count` exchanges behind it, all of them acknowledged by both sides. */
+async function settledChat({ greeter, link }: SessionWorld, count: number) {
+  const chat = greeter.chat();
+  for (let n = 0; n < count; n++) {
+    await chat.send({ content: `${n}` });
+    await next(chat);
+  }
+  await stillAt(() => link.down.delivered + link.up.delivered, 100);
+  return chat;
+}
+
+test("another server process in the place of the first: SERVER_RESTARTED, with what had arrived", async () => {
+  await using world = await sessionWorld({ linked: true, sessions: { graceMs: 300 } });
+  await using other = await sessionWorld();
+  const chat = await settledChat(world, 3);
+  const { port } = new URL(other.url);
+  world.link.target = { host: "127.0.0.1", port: Number(port) };
+  world.link.stall();
+  world.link.cut();
+  await chat.send({ content: "in between" });
+  world.link.resume();
+  const lost = await lossOf(chat);
+  expect(lost).toMatchObject({ reason: SessionLostReason.SERVER_RESTARTED, arrived: 3n });
+  expect(lost.error.code).toBe(Code.Aborted);
+  expect(lost.error.message).toMatch(/process that had it is gone \(3 messages are known/);
+  expect(other.runs).toEqual([]);
+  await expect(chat.send({ content: "more" })).rejects.toBe(lost.error);
+  expect(chat.state).toBe("closed");
+  // A new call is served there.
+  const again = world.greeter.chat();
+  await again.send({ content: "again" });
+  expect(await next(again)).toMatchObject({ reply: "again" });
+  again.cancel();
+  await aborted(world.runs[0]?.context.signal as AbortSignal);
+});
+
+test("a server that is killed and comes back on its port: the client knows with the first connection", async () => {
+  await using first = run("greeter-server", "0");
+  const url = await first.line();
+  await using transport = createTransport({ baseUrl: url });
+  const chat = createClient(Greeter, transport).chat();
+  await chat.send({ content: "one" });
+  await next(chat);
+  first.kill("SIGKILL");
+  await first.exit;
+  await using second = run("greeter-server", new URL(url).port);
+  await second.line();
+  const began = performance.now();
+  expect(await lossOf(chat)).toMatchObject({ reason: SessionLostReason.SERVER_RESTARTED });
+  // The pause between attempts to connect, which may have failed once or twice by now.
+  expect(performance.now() - began).toBeLessThan(3_500);
+});
+
+test("a server that does not come back: UNREACHABLE after the grace", async () => {
+  await using world = await sessionWorld({ linked: true, sessions: { graceMs: 400 } });
+  const chat = await settledChat(world, 2);
+  world.link.refusing = true;
+  const began = performance.now();
+  world.link.cut();
+  const lost = await lossOf(chat);
+  expect(lost).toMatchObject({ reason: SessionLostReason.UNREACHABLE, arrived: 2n });
+  expect(lost.error.code).toBe(Code.Aborted);
+  expect(performance.now() - began).toBeGreaterThan(390);
+  expect(performance.now() - began).toBeLessThan(900);
+  await until("the handler has ended too", () => world.runs[0]?.end !== "running");
+  const expired = { reason: SessionLostReason.EXPIRED, arrived: 2n };
+  expect(readSessionLost(world.runs[0]?.end)).toMatchObject(expired);
+  expect(readSessionLost(world.runs[0]?.context.signal.reason)).toMatchObject(expired);
+});
+
+test("the grace counts anew with each loss", async () => {
+  await using world = await sessionWorld({ linked: true, sessions: { graceMs: 400 } });
+  const chat = await settledChat(world, 1);
+  for (let n = 0; n < 4; n++) {
+    world.link.stall();
+    world.link.cut();
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    world.link.resume();
+    await chat.send({ content: "on" });
+    expect(await next(chat)).toMatchObject({ reply: "on" });
+  }
+  chat.closeSend();
+  expect(await next(chat)).toBeUndefined();
+});
+
+test.each(["stalled", "refused once", "refused twice"])(
+  "a cancel while there is no connection reaches the server once there is one again: %s",
+  async (how) => {
+    await using world = await sessionWorld({ linked: true });
+    const { link } = world;
+    const chat = await settledChat(world, 1);
+    const refused = (times: number) => {
+      const before = link.accepted;
+      return until("it was refused", () => link.accepted >= before + times);
+    };
+    if (how === "stalled") link.stall();
+    else link.refusing = true;
+    link.cut();
+    await until("it has noticed", () => chat.state === "resuming");
+    if (how !== "stalled") await refused(1);
+    chat.cancel();
+    expect(await failureOf(chat)).toMatchObject({ code: Code.Canceled });
+    const [{ context }] = world.runs as [Run];
+    expect(context.signal.aborted).toBe(false);
+    if (how === "refused twice") await refused(1);
+    link.refusing = false;
+    link.resume();
+    await until("the handler is told", () => context.signal.aborted);
+    expect(context.signal.reason).toMatchObject({ code: Code.Canceled });
+    await until("the handler has ended", () => world.runs[0]?.end !== "running");
+    expect(world.runs[0]?.end).toMatchObject({ code: Code.Canceled });
+  },
+);
+
+test("a cancel while connected reaches the server at once", async () => {
+  await using world = await sessionWorld({ linked: true });
+  const chat = await settledChat(world, 1);
+  const began = performance.now();
+  chat.cancel();
+  await until("the handler has ended", () => world.runs[0]?.end !== "running");
+  expect(world.runs[0]?.end).toMatchObject({ code: Code.Canceled });
+  expect(performance.now() - began).toBeLessThan(500);
+  expect(world.asked.at(-1)).toMatchObject({ cancel: true, attach: 2 });
+});
+
+test("a cancel that overtakes the first attachment leaves nothing that it could start", async () => {
+  await using world = await sessionWorld();
+  const peer = await world.peer();
+  const id = newId();
+  const cancel = peer.attach(id, {
+    attach: 2,
+    opened: true,
+    headers: { "hawser-cancel": "1" },
+    halfClosed: true,
+  });
+  expect(await cancel.over()).toMatchObject({ status: Code.Canceled });
+  const { status, lost } = await peer.attach(id).over();
+  expect({ status, reason: lost?.reason }).toEqual({
+    status: Code.Aborted,
+    reason: SessionLostReason.UNKNOWN,
+  });
+  expect(world.runs).toEqual([]);
+});
+
+test("a session that ended leaves nothing that a late attachment could start", async () => {
+  await using world = await sessionWorld({
+    greeter: {
+      async *chat() {
+        yield { reply: "only" };
+      },
+    },
+  });
+  const peer = await world.peer();
+  const id = newId();
+  // The second attachment came first, as no answer had come to the first.
+  const second = peer.attach(id, { attach: 2, opened: true });
+  expect(await second.over()).toMatchObject({ status: 0, sent: "1" });
+  second.halfClose();
+  await peer.peer.ping();
+  const { lost } = await peer.attach(id).over();
+  expect(lost).toMatchObject({ reason: SessionLostReason.UNKNOWN });
+});
+
+test("the transport is closed while a chat resumes: CANCELED, and nothing is left of it", async () => {
+  await using world = await sessionWorld({ linked: true, sessions: { graceMs: 500 } });
+  const chat = await settledChat(world, 1);
+  world.link.stall();
+  world.link.cut();
+  await until("it has noticed", () => chat.state === "resuming");
+  const sending = chat.send({ content: "more" });
+  await world.transport.close();
+  expect(await failureOf(chat)).toMatchObject({ code: Code.Canceled });
+  expect(chat.state).toBe("closed");
+  await sending.catch(() => {});
+  await expect(chat.send({ content: "late" })).rejects.toThrow(ConnectError);
+  world.link.resume();
+  await aborted(world.runs[0]?.context.signal as AbortSignal);
+});
+
+test("the transport is closed while a chat is open: the handler hears of it within the grace", async () => {
+  await using world = await sessionWorld({ linked: true, sessions: { graceMs: 300 } });
+  const chat = await settledChat(world, 1);
+  await world.transport.close();
+  expect(await failureOf(chat)).toMatchObject({ code: Code.Canceled });
+  await aborted(world.runs[0]?.context.signal as AbortSignal);
+});
+
+test("a server that closes ends detached sessions with its grace", async () => {
+  await using world = await sessionWorld({ linked: true, sessions: { graceMs: 700 } });
+  const chat = await settledChat(world, 1);
+  world.link.refusing = true;
+  world.link.cut();
+  await until("it has noticed", () => chat.state === "resuming");
+  expect(world.server.openCalls).toBe(1);
+  const began = performance.now();
+  await world.server.close({ graceMs: 200 });
+  expect(performance.now() - began).toBeGreaterThan(190);
+  expect(performance.now() - began).toBeLessThan(1_000);
+  expect(world.server.openCalls).toBe(0);
+  expect(world.runs[0]?.context.signal.reason).toMatchObject({ code: Code.Unavailable });
+  expect(world.runs[0]?.end).toMatchObject({ code: Code.Unavailable });
+  expect(await lossOf(chat)).toMatchObject({ reason: SessionLostReason.UNREACHABLE });
+});
+
+test("a server that closes tells attached sessions UNAVAILABLE, after what was sent", async () => {
+  await using world = await sessionWorld({ linked: true });
+  const chat = await settledChat(world, 1);
+  await chat.send({ content: "last" });
+  expect(await next(chat)).toMatchObject({ reply: "last" });
+  await world.server.close({ graceMs: 20 });
+  expect(await failureOf(chat)).toMatchObject({
+    code: Code.Unavailable,
+    rawMessage: "the server is shutting down",
+  });
+});
+
+test("a server that closes waits for a session that ends in its grace", async () => {
+  await using world = await sessionWorld({ linked: true });
+  const chat = await settledChat(world, 1);
+  const closed = world.server.close({ graceMs: 5_000 });
+  await chat.send({ content: "last" });
+  expect(await next(chat)).toMatchObject({ reply: "last" });
+  chat.closeSend();
+  expect(await next(chat)).toBeUndefined();
+  await closed;
+  expect(world.runs[0]?.end).toBe("half-closed");
+});
+
+test("a handler's own SessionLost, of a call that it made itself, is no loss of its caller's session", async () => {
+  const held = gate();
+  await using world = await sessionWorld({
+    linked: true,
+    greeter: {
+      async *chat() {
+        yield { reply: "one" };
+        await held.opened;
+        yield { reply: "two" };
+        // As a proxy does that passes on what it got.
+        const peer = await world.peer();
+        const { lost } = await peer.attach(newId(), { attach: 2 }).over();
+        const error = new ConnectError("upstream is lost", Code.Aborted);
+        const { SessionLostSchema } = await import("../gen/hawser/v1/session_pb.js");
+        if (lost !== undefined) error.details.push({ desc: SessionLostSchema, value: lost });
+        throw error;
+      },
+    },
+  });
+  const chat = world.greeter.chat();
+  expect(await next(chat)).toMatchObject({ reply: "one" });
+  // The replies are lost on their way, and the client has to come again for them.
+  world.link.stall("down");
+  held.open();
+  await until("the call is over on the server", () => world.asked.length > 1);
+  world.link.cut();
+  world.link.resume();
+  expect(await next(chat)).toMatchObject({ reply: "two" });
+  expect(await failureOf(chat)).toMatchObject({
+    code: Code.Aborted,
+    rawMessage: "upstream is lost",
+  });
+});
+
+test("a program that has nothing but a call that resumes stays until it knows", async () => {
+  await using world = await sessionWorld({ linked: true, sessions: { graceMs: 600 } });
+  const at = (file: string) => JSON.stringify(new URL(`../${file}`, import.meta.url).href);
+  const program = `
+    import { Greeter } from ${at("gen/example/greeter_pb.js")};
+    import { createClient, createTransport } from ${at("src/index.ts")};
+    const transport = createTransport({ baseUrl: "${world.link.url}" });
+    const chat = createClient(Greeter, transport).chat();
+    await chat.send({ content: "one" });
+    try {
+      for await (const { reply } of chat) console.log(reply);
+    } catch (error) {
+      console.log(error.rawMessage);
+    }
+  `;
+  const child = spawn(process.execPath, ["--input-type=module", "--eval", program]);
+  const exited = once(child, "exit");
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  expect(await lines.next()).toEqual({ done: false, value: "one" });
+  world.link.refusing = true;
+  world.link.cut();
+  expect((await lines.next()).value).toMatch(/^the session was lost: .* could not be reached/);
+  expect(await exited).toEqual([0, null]);
+});

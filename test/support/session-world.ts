@@ -1,0 +1,173 @@
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import type { SessionLost } from "../../gen/hawser/v1/session_pb.js";
+import { readSessionLost } from "../../src/index.ts";
+import { ConnectError, type HandlerContext, type SessionOptions } from "../../src/server.ts";
+import { aborted, gate } from "./gate.ts";
+import { failureOf } from "./read.ts";
+import { type SessionPeer, sessionPeer } from "./session-peer.ts";
+import { type Setup, start, type World } from "./world.ts";
+
+/** One run of a handler. */
+export interface Run {
+  readonly context: HandlerContext;
+  /** The requests that it took. */
+  readonly requests: string[];
+  /** How its requests ended: "half-closed" is the clean end, and the only one. */
+  end: "running" | "half-closed" | ConnectError;
+}
+
+/** An attachment that the server was asked for. */
+export interface Asked {
+  readonly session: string;
+  readonly attach: number;
+  readonly cancel: boolean;
+}
+
+/** A world whose server notes what its handlers saw, and which attachments came. */
+export interface SessionWorld extends World {
+  readonly runs: Run[];
+  /** All attachments, those that were refused included. */
+  readonly asked: Asked[];
+  /** A client of bytes, past the link; closed with the world. */
+  peer(): Promise<SessionPeer>;
+}
+
+export interface SessionSetup extends Omit<Setup, "server"> {
+  sessions?: false | Partial<SessionOptions>;
+  server?: Omit<NonNullable<Setup["server"]>, "sessions">;
+}
+
+/** Where Node tells of each stream that a server gets. */
+const STREAM_OPENED = "http2.server.stream.created";
+
+interface Opened {
+  readonly stream: ServerHttp2Stream;
+  readonly headers: IncomingHttpHeaders;
+}
+
+/**
+ * Starts a world with sessions. Unless told otherwise, Chat sends each request back, and Collect counts them. A Chat
+ * with the header `x-hold` is not over with its requests, but when its signal aborts.
+ */
+export async function sessionWorld(setup: SessionSetup = {}): Promise<SessionWorld> {
+  const { sessions, server, greeter, ...rest } = setup;
+  const runs: Run[] = [];
+  const asked: Asked[] = [];
+  const peers: SessionPeer[] = [];
+  const world = await start({
+    ...rest,
+    greeter: {
+      sayHello: ({ content }) => ({ reply: content }),
+      async *chat(requests, context) {
+        for await (const content of noted(runs, requests, context)) yield { reply: content };
+        if (context.requestHeader.has("x-hold")) await aborted(context.signal);
+      },
+      async collect(requests, context) {
+        let count = 0;
+        for await (const _ of noted(runs, requests, context)) count++;
+        return { count };
+      },
+      async *subscribe({ count }, context) {
+        runs.push({ context, requests: [], end: "half-closed" });
+        for (let sequence = 1n; sequence <= count; sequence++) yield { sequence };
+      },
+      ...greeter,
+    },
+    server: { ...server, sessions },
+  });
+  const port = Number(new URL(world.url).port);
+  const note = (event: unknown) => {
+    const { stream, headers } = event as Opened;
+    if (stream.session?.socket.localPort !== port) return;
+    if (headers["hawser-session"] === undefined) return;
+    asked.push({
+      session: String(headers["hawser-session"]),
+      attach: Number(headers["hawser-attach"]),
+      cancel: headers["hawser-cancel"] !== undefined,
+    });
+  };
+  subscribe(STREAM_OPENED, note);
+  // Not copied: `link` is a getter that may throw.
+  return Object.create(world, {
+    runs: { value: runs },
+    asked: { value: asked },
+    peer: {
+      value: async () => {
+        const peer = await sessionPeer(port);
+        peers.push(peer);
+        return peer;
+      },
+    },
+    [Symbol.asyncDispose]: {
+      value: async () => {
+        for (const peer of peers) await peer[Symbol.asyncDispose]();
+        await world[Symbol.asyncDispose]();
+        unsubscribe(STREAM_OPENED, note);
+      },
+    },
+  }) as SessionWorld;
+}
+
+/** The texts of the requests; what the handler sees of them is added to `runs`. */
+export async function* noted(
+  runs: Run[],
+  requests: AsyncIterable<{ content: string }>,
+  context: HandlerContext,
+): AsyncGenerator<string> {
+  const run: Run = { context, requests: [], end: "running" };
+  runs.push(run);
+  try {
+    for await (const { content } of requests) {
+      run.requests.push(content);
+      yield content;
+    }
+    run.end = "half-closed";
+  } catch (error) {
+    run.end = ConnectError.from(error);
+    throw error;
+  }
+}
+
+/** Why the session of a call was lost; fails the test where the call ends in another way. */
+export async function lossOf(
+  what: PromiseLike<unknown> | AsyncIterable<object>,
+): Promise<SessionLost & { error: ConnectError }> {
+  const error = await failureOf(what);
+  const lost = readSessionLost(error);
+  if (lost === undefined) throw new Error(`no SessionLost: ${error.message}`, { cause: error });
+  return Object.assign(lost, { error });
+}
+
+/** A handler that yields what it is told to, one reply at a time. */
+export function puppet() {
+  const replies: string[] = [];
+  let more = gate();
+  let over = false;
+  return {
+    /** Has the handler yield these. */
+    say(...texts: string[]) {
+      replies.push(...texts);
+      more.open();
+    },
+    /** Has the handler return when it has said all. */
+    leave() {
+      over = true;
+      more.open();
+    },
+    async *chat(_requests: unknown, { signal }: HandlerContext) {
+      const stop = () => more.open();
+      signal.addEventListener("abort", stop);
+      while (!signal.aborted) {
+        const reply = replies.shift();
+        if (reply !== undefined) yield { reply };
+        else if (over) return;
+        else {
+          more = gate();
+          await more.opened;
+        }
+      }
+      throw signal.reason;
+    },
+  };
+}
