@@ -159,10 +159,10 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
   onFrame(number: number, frame: Frame): boolean {
     if (!carries(this.#link, number)) return true;
     if ((frame.flags & CONTROL) !== 0) this.#onControl(frame);
+    else if (this.#halfClosed) this.#violated("the client sends a message behind its end");
     else if (!this.#ledger.receive(frame.end - frame.start)) {
       this.#violated("the client sends more than the window holds");
-    } else if (this.#halfClosed) this.#violated("the client sends a message behind its end");
-    else if (this.#deaf) this.#ledger.take(frame.end - frame.start);
+    } else if (this.#deaf) this.#ledger.take(frame.end - frame.start);
     else this.#call.onFrame(frame);
     return true;
   }

@@ -499,7 +499,7 @@ class Attachment<Frame extends SessionFrame> implements AttachmentWatcher<Frame>
 
 /** Whether another stream would end the same way: what came was no gRPC, or over a limit, or the transport is closed. */
 function isFinal({ error, refused }: Broken): boolean {
-  return refused ? error.code !== Code.Unavailable : error.code === Code.Canceled;
+  return refused && error.code !== Code.Unavailable;
 }
 
 function backoffMs(failures: number, random: number): number {

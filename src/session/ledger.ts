@@ -132,14 +132,17 @@ export class Ledger {
   receive(bytes: number): boolean {
     if (this.#closed) return true;
     checkCount(this.#received);
+    // The last one may go over the bytes.
+    if (
+      this.#received - this.#told >= this.#window.messages ||
+      this.#heldBytes + this.#untoldBytes >= this.#window.bytes
+    ) {
+      return false;
+    }
     this.#received++;
     this.#heldBytes += bytes;
     this.#account.bytes += bytes + ENTRY_BYTES;
-    // The last one may go over the bytes.
-    return (
-      this.#received - this.#told <= this.#window.messages &&
-      this.#heldBytes + this.#untoldBytes - bytes < this.#window.bytes
-    );
+    return true;
   }
 
   /** The application took a message; whether it is time to acknowledge. */

@@ -1,0 +1,167 @@
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import type { Socket } from "node:net";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Greeter } from "../gen/example/greeter_pb.js";
+import { createClient, createTransport } from "../src/index.ts";
+import { until } from "./support/gate.ts";
+import { type CutKind, type Direction, type Link, openLink } from "./support/link.ts";
+import { all, next } from "./support/read.ts";
+import { type Run, type SessionWorld, sessionWorld } from "./support/session-world.ts";
+
+// A cut at every byte of a short Chat, in both directions: each time the chat ends as if nothing had happened.
+
+const SAID = ["one", "two", "three"];
+
+/** How a Chat is held: reply by reply, or all requests at once. */
+type Manner = "in turns" | "at once";
+
+interface Cut {
+  readonly direction: Direction;
+  /** How many bytes are still delivered, counted from the first of the Chat, Negotiate included. */
+  readonly after: number;
+  readonly kind: CutKind;
+  readonly manner?: Manner;
+  /** Cuts the connection on which the Chat resumes too, after so many bytes from the server. */
+  readonly again?: number;
+}
+
+let world: SessionWorld;
+let chats = 0;
+
+/** The sockets of a link wait for more to send (Nagle), which would make 40 ms of each turn of a Chat. */
+const hurry = (event: unknown) => void (event as { socket: Socket }).socket.setNoDelay(true);
+const SOCKETS = ["net.client.socket", "net.server.socket"];
+
+beforeAll(async () => {
+  for (const channel of SOCKETS) subscribe(channel, hurry);
+  world = await sessionWorld();
+});
+afterAll(async () => {
+  for (const channel of SOCKETS) unsubscribe(channel, hurry);
+  await world.transport.close();
+  await world.server.close({ graceMs: 0 });
+});
+
+/** Holds a Chat through a link that cuts as told, on a transport of its own; gives how often the link cut. */
+async function chatThrough(link: Link, cut: Cut | undefined): Promise<number> {
+  await using transport = createTransport({ baseUrl: link.url });
+  const greeter = createClient(Greeter, transport);
+  await greeter.sayHello({});
+  let cuts = 0;
+  if (cut !== undefined) {
+    void link.cutAfter(cut.direction, cut.after, cut.kind).then(() => {
+      cuts++;
+      if (cut.again === undefined) return;
+      void link.cutAfter("down", cut.again, cut.kind).then(() => cuts++);
+    });
+  }
+  const name = `${++chats}`;
+  const chat = greeter.chat({ headers: { "x-chat": name } });
+  const replies: (string | undefined)[] = [];
+  if (cut?.manner === "at once") {
+    for (const content of SAID) void chat.send({ content });
+    chat.closeSend();
+  } else {
+    for (const content of SAID) {
+      await chat.send({ content });
+      replies.push((await next(chat))?.reply);
+    }
+    chat.closeSend();
+  }
+  replies.push(...(await all(chat)).map(({ reply }) => reply));
+  await chat.trailers;
+  const where = JSON.stringify(cut);
+  expect(replies, where).toEqual(SAID);
+  expect(runsOf(name), where).toMatchObject([{ requests: SAID, end: "half-closed" }]);
+  return cuts;
+}
+
+/** The runs of the handler for the Chat of this name, which are over and done with then. */
+function runsOf(name: string): Run[] {
+  const isOfChat = ({ context }: Run) => context.requestHeader.get("x-chat") === name;
+  const runs = world.runs.filter(isOfChat);
+  world.runs.splice(0, Number.POSITIVE_INFINITY, ...world.runs.filter((run) => !isOfChat(run)));
+  return runs;
+}
+
+/** How many bytes a Chat takes that nobody cuts, in each direction: by its end, and until nothing moves any more. */
+async function measure(link: Link): Promise<Record<Direction, number>> {
+  await using transport = createTransport({ baseUrl: link.url });
+  const greeter = createClient(Greeter, transport);
+  await greeter.sayHello({});
+  const { up, down } = link;
+  const before = { up: up.delivered, down: down.delivered };
+  const chat = greeter.chat({ headers: { "x-chat": "0" } });
+  for (const content of SAID) {
+    await chat.send({ content });
+    await next(chat);
+  }
+  chat.closeSend();
+  await all(chat);
+  runsOf("0");
+  return { up: up.delivered - before.up, down: down.delivered - before.down };
+}
+
+/** Holds a Chat for each of the cuts, a few at a time; gives how many of the links cut. */
+async function chatThroughAll(cuts: readonly Cut[]): Promise<number> {
+  const { port } = new URL(world.url);
+  const waiting = [...cuts];
+  let happened = 0;
+  const lanes = Array.from({ length: 4 }, async () => {
+    await using link = await openLink({ host: "127.0.0.1", port: Number(port) });
+    for (let cut = waiting.shift(); cut !== undefined; cut = waiting.shift()) {
+      if ((await chatThrough(link, cut)) > (cut.again === undefined ? 0 : 1)) happened++;
+      // A cut that it did not come to must not wait for the next Chat.
+      void link.cutAfter("up", Number.POSITIVE_INFINITY);
+      void link.cutAfter("down", Number.POSITIVE_INFINITY);
+    }
+  });
+  await Promise.all(lanes);
+  return happened;
+}
+
+const range = (from: number, to: number, step = 1) =>
+  Array.from({ length: Math.ceil((to - from) / step) }, (_, n) => from + n * step);
+
+describe.each(["up", "down"] as const)("cuts on the way %s", (direction) => {
+  let bytes = 0;
+
+  beforeAll(async () => {
+    const { port } = new URL(world.url);
+    await using link = await openLink({ host: "127.0.0.1", port: Number(port) });
+    bytes = (await measure(link))[direction];
+    expect(bytes).toBeGreaterThan(200);
+  });
+
+  test("a reset behind every byte", { timeout: 30_000 }, async () => {
+    const cuts = range(0, bytes).map((after): Cut => ({ direction, after, kind: "rst" }));
+    // The very last bytes may be those that nobody waits for.
+    expect(await chatThroughAll(cuts)).toBeGreaterThan(bytes * 0.9);
+  });
+
+  test("an orderly end behind every seventh byte", { timeout: 30_000 }, async () => {
+    const cuts = range(3, bytes, 7).map((after): Cut => ({ direction, after, kind: "fin" }));
+    expect(await chatThroughAll(cuts)).toBeGreaterThan(cuts.length * 0.8);
+  });
+
+  test("the same with all requests sent at once", { timeout: 30_000 }, async () => {
+    const kinds: CutKind[] = ["rst", "fin"];
+    const cuts = range(1, bytes, 5).map((after): Cut => {
+      return { direction, after, kind: kinds[after % 2] as CutKind, manner: "at once" };
+    });
+    expect(await chatThroughAll(cuts)).toBeGreaterThan(cuts.length * 0.6);
+  });
+});
+
+test("the connection on which it resumes is cut too, anywhere in the answer", async () => {
+  // Not in what a connection begins with: without it there is none, and the next attempt waits a second.
+  const cuts = range(60, 140).map((again, n): Cut => {
+    return { direction: n % 2 === 0 ? "up" : "down", after: 150 + n, kind: "rst", again };
+  });
+  expect(await chatThroughAll(cuts)).toBeGreaterThan(cuts.length * 0.7);
+});
+
+test("no handler has run for a Chat that was over, or for none", async () => {
+  await until("all is over on the server", () => world.server.openCalls === 0, 8_000);
+  expect(world.runs).toEqual([]);
+});
