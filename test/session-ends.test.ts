@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { Code } from "../src/index.ts";
-import { gate, stillAt, until } from "./support/gate.ts";
+import { stillAt, until } from "./support/gate.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { end, newId } from "./support/session-peer.ts";
 import { puppet, sessionWorld } from "./support/session-world.ts";
@@ -8,19 +8,13 @@ import { Http2Code } from "./support/wire.ts";
 
 // The end of a session, where the client and the server do not see it at the same time.
 
-test("a send() that waits for room rejects when the server ends the call", async () => {
-  const leave = gate();
-  await using world = await sessionWorld({
-    greeter: {
-      async *chat(requests) {
-        for await (const _ of requests) {
-          await leave.opened;
-          return;
-        }
-      },
-    },
-  });
+test("a send() that waits for room on the wire rejects when the server ends the call", async () => {
+  const handler = puppet();
+  await using world = await sessionWorld({ linked: true, greeter: handler });
   const chat = world.greeter.chat();
+  handler.say("one");
+  await next(chat);
+  world.link.stall("up");
   let sent = 0;
   const sending = (async () => {
     for (;;) {
@@ -30,10 +24,12 @@ test("a send() that waits for room rejects when the server ends the call", async
   })();
   const failure = failureOf(sending);
   await until("it sends", () => sent > 0);
-  await stillAt(() => sent);
-  leave.open();
+  // Less than the window of the session: it is the stream that takes no more.
+  expect(await stillAt(() => sent)).toBeLessThan(1000);
+  handler.leave();
   expect(await all(chat)).toEqual([]);
   expect(await failure).toMatchObject({ code: Code.FailedPrecondition });
+  world.link.resume("up");
 });
 
 test.each(["NO_ERROR", "CANCEL", "INTERNAL_ERROR"] as const)(

@@ -378,6 +378,23 @@ test.each(["Chat", "SayHello", "Collect"])(
   },
 );
 
+test.each([
+  ["a plain call", "NO_ERROR", 0, false],
+  ["a plain call", "CANCEL", 8, false],
+  ["a session", "NO_ERROR", 0, true],
+  ["a session", "CANCEL", 8, true],
+])("%s that its client resets with %s at once leaves nothing", async (_, __, code, isSession) => {
+  await using stage = await scene({ sessions: { graceMs: 100 } });
+  const { peer, world } = stage;
+  const headers = isSession ? {} : { "hawser-session": undefined };
+  for (let n = 0; n < 20; n++) {
+    const attached = peer.attach(newId(), { headers, frames: [message("one")] });
+    attached.reset(code);
+    if (n % 2 === 0) await peer.peer.ping();
+  }
+  await until("only the witness is left", () => world.server.openCalls === 1);
+});
+
 /** Numbers below `most`, the same in each run (xorshift). */
 function dice(seed: number): (most: number) => number {
   let state = seed;

@@ -1,0 +1,230 @@
+/** What a session keeps of what it sent, against a list of messages that does the same by hand. */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { type Frame, FrameReader } from "../src/grpc/framing.ts";
+import { Spool } from "../src/session/spool.ts";
+
+/** From so many bytes on a message is not copied. */
+const LARGE = 16 * 1024;
+const KNOWN_FLAGS = 0x41;
+
+interface Kept {
+  readonly flags: number;
+  readonly payload: Uint8Array;
+}
+
+/** The messages that are not acknowledged, and up to where they were given out. */
+class Model {
+  kept: Kept[] = [];
+  given = 0;
+
+  get bytes(): number {
+    return this.kept.reduce((sum, { payload }) => sum + payload.length, 0);
+  }
+
+  next(): Kept[] {
+    const next = this.kept.slice(this.given);
+    this.given = this.kept.length;
+    return next;
+  }
+
+  drop(count: number): number {
+    const before = this.bytes;
+    this.kept = this.kept.slice(count);
+    this.given = Math.max(0, this.given - count);
+    return before - this.bytes;
+  }
+}
+
+type Step =
+  | { do: "push"; flags: number; size: number }
+  /** As many pieces as there are, or one: a piece may hold any number of messages. */
+  | { do: "next" }
+  | { do: "drop"; share: number }
+  | { do: "rewind"; share: number }
+  | { do: "clear" };
+
+const size = fc.oneof(
+  { weight: 8, arbitrary: fc.nat({ max: 300 }) },
+  { weight: 2, arbitrary: fc.integer({ min: 1000, max: 9000 }) },
+  { weight: 3, arbitrary: fc.integer({ min: LARGE - 6, max: LARGE + 6 }) },
+  { weight: 1, arbitrary: fc.integer({ min: 30_000, max: 70_000 }) },
+);
+const share = fc.oneof(fc.constantFrom(0, 1), fc.double({ min: 0, max: 1, noNaN: true }));
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 12,
+    arbitrary: fc.record({ do: fc.constant("push"), flags: fc.constantFrom(0, 1), size }),
+  },
+  { weight: 6, arbitrary: fc.record({ do: fc.constant("next") }) },
+  { weight: 5, arbitrary: fc.record({ do: fc.constant("drop"), share }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant("rewind"), share }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("clear") }) },
+);
+
+let count = 0;
+
+/** Bytes that no other message has. */
+function message(size: number): Uint8Array {
+  count++;
+  return Uint8Array.from({ length: size }, (_, at) => (at < 4 ? count >>> (8 * at) : at * count));
+}
+
+/** All that is given out from here on, as the other side reads it. */
+function read(spool: Spool): Kept[] {
+  const came: Kept[] = [];
+  const reader = new FrameReader(
+    1_000_000,
+    {
+      onFrame({ flags, bytes, start, end }: Frame) {
+        came.push({ flags, payload: bytes.slice(start, end) });
+      },
+    },
+    KNOWN_FLAGS,
+  );
+  for (let piece = spool.next(); piece !== undefined; piece = spool.next()) {
+    expect(piece.length).toBeGreaterThan(0);
+    reader.push(piece);
+  }
+  expect(reader.partial).toBe(false);
+  return came;
+}
+
+function expectSame(came: readonly Kept[], sent: readonly Kept[]): void {
+  expect(came.length).toBe(sent.length);
+  for (const [at, { flags, payload }] of came.entries()) {
+    expect(flags).toBe(sent[at]?.flags);
+    expect(Buffer.compare(payload, (sent[at] as Kept).payload)).toBe(0);
+  }
+}
+
+function perform(step: Step, spool: Spool, model: Model): void {
+  if (step.do === "push") {
+    const payload = message(step.size);
+    spool.push(step.flags, payload);
+    model.kept.push({ flags: step.flags, payload });
+  } else if (step.do === "next") expectSame(read(spool), model.next());
+  else if (step.do === "clear") {
+    spool.clear();
+    model.kept = [];
+    model.given = 0;
+  } else {
+    // Only what was given out can have arrived.
+    const most = step.do === "drop" ? model.given : model.kept.length;
+    const count = Math.round(step.share * most);
+    if (step.do === "drop") expect(spool.drop(count)).toBe(model.drop(count));
+    else {
+      spool.rewind(count);
+      model.given = count;
+    }
+  }
+  expect(spool.messages).toBe(model.kept.length);
+  expect(spool.bytes).toBe(model.bytes);
+}
+
+test("gives out each message once and whole, and again from where it is told", () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60, size: "max" }), (steps) => {
+      const spool = new Spool();
+      const model = new Model();
+      for (const step of steps) perform(step, spool, model);
+      expectSame(read(spool), model.next());
+      spool.rewind(0);
+      expectSame(read(spool), model.kept);
+    }),
+    { numRuns: Number(process.env.HAWSER_RUNS ?? 300) },
+  );
+});
+
+test("keeps as they are the bytes that it has given out", () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40, size: "max" }), (steps) => {
+      const spool = new Spool();
+      const model = new Model();
+      const given: { piece: Uint8Array; copy: Uint8Array }[] = [];
+      for (const step of steps) {
+        if (step.do === "next") {
+          for (let piece = spool.next(); piece !== undefined; piece = spool.next()) {
+            given.push({ piece, copy: piece.slice() });
+          }
+          model.next();
+        } else perform(step, spool, model);
+      }
+      // They may wait for the socket, while the spool goes on.
+      for (const { piece, copy } of given) expect(Buffer.compare(piece, copy)).toBe(0);
+    }),
+    { numRuns: Number(process.env.HAWSER_RUNS ?? 200) },
+  );
+});
+
+describe("messages that are not copied", () => {
+  const small = message(3);
+  const large = message(LARGE + 1);
+
+  function spoolOf(...payloads: Uint8Array[]): Spool {
+    const spool = new Spool();
+    for (const payload of payloads) spool.push(0, payload);
+    return spool;
+  }
+
+  test.each([
+    ["between small ones", [small, large, small]],
+    ["first", [large, small]],
+    ["last", [small, small, large]],
+    ["one behind the other", [large, large]],
+    ["alone", [large]],
+  ])("%s: from any message on, given out or not", (_, payloads) => {
+    for (let from = 0; from <= payloads.length; from++) {
+      for (const given of [false, true]) {
+        const spool = spoolOf(...payloads);
+        if (given) read(spool);
+        spool.rewind(from);
+        expectSame(
+          read(spool),
+          payloads.slice(from).map((payload) => ({ flags: 0, payload })),
+        );
+      }
+    }
+  });
+
+  test.each([
+    ["between small ones", [small, large, small]],
+    ["first", [large, small]],
+    ["last", [small, small, large]],
+    ["one behind the other", [large, large]],
+  ])("%s: dropped up to any message", (_, payloads) => {
+    for (let upTo = 0; upTo <= payloads.length; upTo++) {
+      const spool = spoolOf(...payloads);
+      read(spool);
+      const bytes = payloads.slice(0, upTo).reduce((sum, { length }) => sum + length, 0);
+      expect(spool.drop(upTo)).toBe(bytes);
+      spool.rewind(0);
+      expectSame(
+        read(spool),
+        payloads.slice(upTo).map((payload) => ({ flags: 0, payload })),
+      );
+    }
+  });
+
+  test("are the application's own bytes; smaller ones are not", () => {
+    const [own, copied] = [message(LARGE + 1), message(LARGE)];
+    const spool = spoolOf(own, copied);
+    const pieces = [spool.next(), spool.next(), spool.next()];
+    expect(pieces[1]?.buffer).toBe(own.buffer);
+    expect(pieces[2]?.buffer).not.toBe(copied.buffer);
+  });
+});
+
+test("lets go of what was acknowledged", () => {
+  const spool = new Spool();
+  for (let round = 0; round < 100; round++) {
+    for (let n = 0; n < 100; n++) spool.push(0, message(100));
+    read(spool);
+    spool.drop(99 + (round === 0 ? 0 : 1));
+  }
+  expect(spool.messages).toBe(1);
+  spool.rewind(0);
+  const piece = spool.next() as Uint8Array;
+  // What the one message keeps alive is one chunk of it.
+  expect(piece.buffer.byteLength).toBeLessThanOrEqual(32 * 1024);
+});

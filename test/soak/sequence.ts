@@ -1,0 +1,78 @@
+/** The messages of the chats, and what has become of them where they arrive. */
+import { mix } from "./dice.ts";
+
+/** What went wrong with messages; all of it must be 0. */
+export interface Wrongs {
+  /** Never came, although one behind them did, or the end. */
+  lost: number;
+  /** Came once more. */
+  repeated: number;
+  /** Came behind one that was sent later. */
+  outOfOrder: number;
+  /** Are of another chat, or not as they were sent. */
+  damaged: number;
+}
+
+export const noWrongs = (): Wrongs => ({ lost: 0, repeated: 0, outOfOrder: 0, damaged: 0 });
+
+/** One direction of a chat, where it arrives: which numbers came, from 0, and which did not. */
+export class Sequence {
+  readonly #chat: number;
+  readonly #wrongs: Wrongs;
+  readonly #missing = new Set<number>();
+  #next = 0;
+  #received = 0;
+
+  constructor(chat: number, wrongs: Wrongs) {
+    this.#chat = chat;
+    this.#wrongs = wrongs;
+  }
+
+  /** How many messages came. */
+  get received(): number {
+    return this.#received;
+  }
+
+  take(message: string): void {
+    this.#received++;
+    const number = Number(message.slice(message.indexOf(" ") + 1, message.indexOf(":")));
+    if (message !== messageOf(this.#chat, number)) this.#wrongs.damaged++;
+    else if (number >= this.#next) {
+      for (let missing = this.#next; missing < number; missing++) this.#missing.add(missing);
+      this.#next = number + 1;
+    } else if (this.#missing.delete(number)) this.#wrongs.outOfOrder++;
+    else this.#wrongs.repeated++;
+  }
+
+  /** No more come; so many were sent, or nobody knows how many. */
+  end(sent = this.#next): void {
+    this.#wrongs.lost += this.#missing.size + Math.max(0, sent - this.#next);
+    this.#wrongs.damaged += Math.max(0, this.#next - sent);
+  }
+}
+
+/** Most are small; some fill a frame; a few are more than the smaller windows of the run. */
+export function messageOf(chat: number, number: number): string {
+  const random = mix(mix(chat) + number);
+  const kind = random % 1000;
+  const scale = (random >>> 10) / 2 ** 22;
+  let length = 8 + scale * 64;
+  if (kind === 0) length = 32_768 + scale * 131_072;
+  else if (kind < 30) length = 1024 + scale * 4096;
+  return `${chat} ${number}:${padding.slice(0, length)}`;
+}
+
+const padding = "the sea does not hold still for a rope to be tied. ".repeat(4096);
+
+/** What the handler says last: how many requests it had, and how many replies it gave. */
+export function farewell(requests: number, replies: number): string {
+  return `end ${requests} ${replies}`;
+}
+
+/** What a farewell says; `undefined`: it is none. */
+export function readFarewell(message: string): { requests: number; replies: number } | undefined {
+  const [, requests, replies] = /^end (\d+) (\d+)$/.exec(message) ?? [];
+  return requests === undefined
+    ? undefined
+    : { requests: Number(requests), replies: Number(replies) };
+}

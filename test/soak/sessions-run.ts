@@ -1,0 +1,177 @@
+/**
+ * npm run soak -- --seconds 60: 200 chats on ten transports, each behind a
+ * link that cuts and stalls its connection all the time; chats end and begin
+ * anew. Every message must arrive once and in order, both ways, and at the end
+ * nothing may be left. Prints what it saw as JSON on its last line.
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { setTimeout as pause } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { Greeter } from "../../gen/example/greeter_pb.js";
+import { createClient, createTransport } from "../../src/index.ts";
+import { census } from "../support/census.ts";
+import { settles } from "../support/gate.ts";
+import { openLink } from "../support/link.ts";
+import { chatOn, Tally } from "./chats.ts";
+import { Dice } from "./dice.ts";
+import { sample } from "./memory.ts";
+import type { SessionsReport } from "./sessions-server.ts";
+import { type Damage, storm } from "./storm.ts";
+
+const TRANSPORTS = 10;
+const CHATS_EACH = 20;
+const MESSAGES_PER_SECOND = 1_000_000 / 60;
+/** A slow machine gets more time for its messages, but not for ever. */
+const MAX_OVERTIME = 3;
+/** How long the server keeps a session by default, also one that has ended and whose end is not confirmed. */
+const GRACE_MS = 30_000;
+
+/** What the client may hold of one chat: the default, little, next to nothing. */
+const WINDOWS = [
+  undefined,
+  { windowBytes: 64 * 1024, windowMessages: 256 },
+  { windowBytes: 4096, windowMessages: 8 },
+];
+
+/** With it, a long delay has the client look for another connection while its last one still delivers. */
+const IMPATIENT = { intervalMs: 100, timeoutMs: 100 };
+
+/** Soaks for so many seconds; whether all was well. */
+export async function soakSessions(seconds: number, seed: number): Promise<boolean> {
+  const tally = new Tally();
+  const damage: Damage = { cuts: 0, stalls: 0, delays: 0, refusals: 0 };
+  process.on("unhandledRejection", (error) => tally.failures.push(`unhandled: ${error}`));
+  console.log(`seed ${seed}`);
+  const server = await startServer();
+  const calm = new AbortController();
+  const sites = await Promise.all(
+    Array.from({ length: TRANSPORTS }, async (_, at) => {
+      const link = await openLink({ host: "127.0.0.1", port: server.port });
+      const session = WINDOWS[at % 4];
+      const keepalive = at % 2 === 0 ? IMPATIENT : undefined;
+      const transport = createTransport({
+        baseUrl: link.url,
+        ...(session && { session }),
+        ...(keepalive && { keepalive }),
+      });
+      return { link, transport, stormy: storm(link, new Dice(seed, at), damage, calm.signal) };
+    }),
+  );
+
+  const started = performance.now();
+  const elapsed = () => (performance.now() - started) / 1000;
+  let stopped = false;
+  const chats = sites.flatMap(({ transport }, site) => {
+    const greeter = createClient(Greeter, transport);
+    return Array.from({ length: CHATS_EACH }, (_, at) =>
+      chatOn(greeter, new Dice(seed, site, at), tally, () => stopped),
+    );
+  });
+  const wanted = Math.ceil(seconds * MESSAGES_PER_SECOND);
+  let peakKeptBytes = 0;
+  while (!stopped) {
+    await pause(1000);
+    const { received, keptBytes } = await server.report();
+    peakKeptBytes = Math.max(peakKeptBytes, keptBytes);
+    const enough = elapsed() >= seconds && tally.received + received >= wanted;
+    stopped = enough || elapsed() >= seconds * MAX_OVERTIME || tally.failures.length > 0;
+    console.log(
+      `${Math.round(elapsed())} s: ${received} requests, ${tally.received} replies, ` +
+        `${tally.ended} chats, ${damage.cuts} cuts, ${tally.resumed} resumes`,
+    );
+  }
+  // The chats come to their ends while the cuts go on.
+  await Promise.all(chats);
+  const chatted = Math.round(elapsed());
+  calm.abort();
+  await Promise.all(sites.map(({ stormy }) => stormy));
+  await settles(() => census.clientStreams === 0, 5000);
+  const { clientStreams } = census;
+  await Promise.all(sites.map(({ transport }) => transport.close()));
+  const { sessions: unconfirmed } = await server.report();
+  const report = await server.idle();
+  await server.close();
+  await Promise.all(sites.map(({ link }) => link[Symbol.asyncDispose]()));
+
+  const { handlers, sessions, streams, keptBytes, peakRssBytes } = report;
+  const left = { handlers, sessions, keptBytes, streams, clientStreams };
+  const messages = tally.received + report.received;
+  const failures = [...tally.failures.slice(0, 20), ...report.failures];
+  // A chat that was cancelled may never have reached the server.
+  const most = tally.begun - tally.unbegun;
+  if (report.begun > most || report.begun < most - tally.cancelled) {
+    failures.push(`${report.begun} handlers for ${most} chats, ${tally.cancelled} cancelled`);
+  }
+  if (messages < wanted) failures.push(`${messages} messages, not ${wanted}`);
+  if (damage.cuts === 0 || tally.resumed === 0) failures.push("nothing was cut, or resumed");
+  for (const [what, count] of Object.entries(left)) {
+    if (count > 0) failures.push(`${count} ${what} were left`);
+  }
+  const wrongs = {
+    lost: tally.wrongs.lost + report.lost,
+    repeated: tally.wrongs.repeated + report.repeated,
+    outOfOrder: tally.wrongs.outOfOrder + report.outOfOrder,
+    damaged: tally.wrongs.damaged + report.damaged,
+  };
+  const ok = failures.length === 0 && Object.values(wrongs).every((count) => count === 0);
+  for (const failure of failures) console.log(failure);
+  console.log(
+    JSON.stringify({
+      ok,
+      seed,
+      seconds: chatted,
+      messages,
+      requests: report.received,
+      replies: tally.received,
+      chats: tally.ended,
+      unbegun: tally.unbegun,
+      ...damage,
+      resumes: tally.resumed,
+      ...wrongs,
+      peakRssBytes: { client: process.resourceUsage().maxRSS * 1024, server: peakRssBytes },
+      heapAtRestBytes: { client: (await sample()).heapBytes, server: report.heapBytes },
+      peakKeptBytes,
+      unconfirmed,
+      left,
+      failures,
+    }),
+  );
+  return ok;
+}
+
+/** The server, in a process of its own. */
+async function startServer() {
+  const program = fileURLToPath(new URL("./sessions-server.ts", import.meta.url));
+  const child = spawn(process.execPath, [program], { stdio: ["pipe", "pipe", "inherit"] });
+  const exited = once(child, "exit");
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const line = async () => {
+    const { value, done } = await lines.next();
+    if (done === true) throw new Error("the server process ended");
+    return value as string;
+  };
+  const report = async (when: "now" | "at rest" = "now"): Promise<SessionsReport> => {
+    child.stdin.write(`${when}\n`);
+    return JSON.parse(await line());
+  };
+  return {
+    port: Number(await line()),
+    report,
+    /** Its report when nothing is open there any more, or when that takes too long. */
+    async idle(): Promise<SessionsReport> {
+      const limit = performance.now() + GRACE_MS + 5000;
+      for (;;) {
+        const said = await report();
+        const isIdle = said.handlers + said.sessions + said.streams === 0;
+        if (isIdle || performance.now() > limit) return await report("at rest");
+        await pause(100);
+      }
+    },
+    async close() {
+      child.stdin.end();
+      await exited;
+    },
+  };
+}

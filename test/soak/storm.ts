@@ -1,0 +1,66 @@
+/** What befalls the connections of the sessions' soak. */
+import { setTimeout as pause } from "node:timers/promises";
+import type { CutKind, Direction, Link } from "../support/link.ts";
+import type { Dice } from "./dice.ts";
+
+/** Between two misfortunes of one connection, in milliseconds. */
+const CALM_MS = { least: 20, most: 140 };
+
+/** What has befallen all connections together. */
+export interface Damage {
+  /** Connections that were cut, at once or after so many bytes. */
+  cuts: number;
+  stalls: number;
+  /** Times of a link whose bytes came much later, and those sent afterwards before them on another connection. */
+  delays: number;
+  /** Times of a link that took no connection. */
+  refusals: number;
+}
+
+/** Cuts and stalls one link until `over` aborts, and leaves it calm. */
+export async function storm(
+  link: Link,
+  dice: Dice,
+  damage: Damage,
+  over: AbortSignal,
+): Promise<void> {
+  while (!over.aborted) {
+    await pause(dice.between(CALM_MS.least, CALM_MS.most));
+    // The client has not come back yet: a cut now would count for nothing, and an armed one hit its handshake.
+    if (link.open === 0) continue;
+    const misfortune = dice.float();
+    const direction = dice.pick<Direction>("up", "down");
+    const kind = dice.pick<CutKind>("fin", "rst");
+    if (misfortune < 0.55) cut(link, kind, damage);
+    else if (misfortune < 0.8) {
+      // In the midst of a frame, wherever that is.
+      const bytes = dice.between(1, dice.pick(100, 2000, 60_000));
+      void link.cutAfter(direction, bytes, kind).then(() => damage.cuts++);
+    } else if (misfortune < 0.95) {
+      damage.stalls++;
+      link.stall(dice.chance(0.5) ? direction : undefined);
+      await pause(dice.chance(0.15) ? dice.between(200, 500) : dice.between(2, 60));
+      if (dice.chance(0.5)) cut(link, kind, damage);
+      link.resume();
+    } else if (misfortune < 0.99) {
+      damage.delays++;
+      link[direction].delayMs = dice.between(300, 900);
+      await pause(dice.between(20, 150));
+      link[direction].delayMs = 0;
+      // The client looks for another connection, or this one goes on.
+      await pause(dice.between(200, 900));
+    } else {
+      if (dice.chance(0.5)) continue;
+      damage.refusals++;
+      link.refusing = true;
+      cut(link, kind, damage);
+      await pause(dice.between(1, 20));
+      link.refusing = false;
+    }
+  }
+}
+
+function cut(link: Link, kind: CutKind, damage: Damage): void {
+  damage.cuts += link.open;
+  link.cut(kind);
+}

@@ -1,0 +1,352 @@
+/** Both ends of a simulated call: as client-call.ts and server-call.ts, with applications that do as they are told. */
+import { Code, ConnectError } from "@connectrpc/connect";
+import { failure } from "../../src/failure.ts";
+import type { Frame } from "../../src/grpc/framing.ts";
+import { statusTrailers } from "../../src/grpc/status.ts";
+import type { ServedCall, ServerSession } from "../../src/session/accept.ts";
+import type { ClientSession, DialledCall } from "../../src/session/dial.ts";
+import type { Fields } from "./session-sim-wire.ts";
+
+type Values = Record<string, string | string[] | undefined>;
+
+/** What the headers of every response are. */
+export const BASE: Fields = { ":status": 200, "content-type": "application/grpc" };
+
+/** The header that a handler sets, and its value. */
+export const CUSTOM = { name: "x-handler", value: "was here" };
+
+/** A message: no two of more than four bytes are alike. */
+export function message(index: number, size: number): Uint8Array {
+  const bytes = new Uint8Array(size).fill(index * 31 + 7);
+  for (let at = 0; at < Math.min(size, 4); at++) bytes[at] = index >>> (8 * at);
+  return bytes;
+}
+
+/** One side's application: it sends one message after the other and takes what came when it likes. */
+export abstract class SimApp {
+  /** What it has handed to the session, in order. */
+  readonly written: Uint8Array[] = [];
+  /** What the session has handed to it; the first `taken` of them it has taken. */
+  readonly got: Uint8Array[] = [];
+  taken = 0;
+  /** How many of what it wrote this side knows to have arrived. */
+  acknowledged = 0;
+  /** How many of what it took this side has acknowledged, and since when there are more. */
+  told = 0;
+  owesSinceMs: number | undefined;
+  tookMs = Number.NEGATIVE_INFINITY;
+  /** What it means to send. */
+  #sizes: number[] = [];
+  #closing = false;
+  #blocked = false;
+  #closed = false;
+
+  protected abstract readonly carrier: {
+    write(flags: number, payload: Uint8Array): Promise<void> | undefined;
+    taken(bytes: number): void;
+  };
+  /** Looks at the books when a message is about to be written. */
+  onWrite: (() => void) | undefined;
+  /** What a session must never do. A throw would only look like a protocol error. */
+  readonly bugs: string[] = [];
+
+  /** Whether it waits for room. */
+  get blocked(): boolean {
+    return this.#blocked;
+  }
+
+  /** Whether it has said that it has no more. */
+  get hasClosed(): boolean {
+    return this.#closed;
+  }
+
+  /** Bytes and messages that came and were not taken. */
+  get held(): { bytes: number; messages: number } {
+    return sum(this.got.slice(this.taken));
+  }
+
+  /** Bytes and messages that were written and are not acknowledged. */
+  get kept(): { bytes: number; messages: number } {
+    return sum(this.written.slice(this.acknowledged));
+  }
+
+  /** This side acknowledges so many. */
+  onTold(count: number): void {
+    if (count > this.taken)
+      this.bugs.push(`${count} acknowledged of ${this.taken} that were taken`);
+    this.told = Math.max(this.told, count);
+    if (this.told >= this.taken) this.owesSinceMs = undefined;
+  }
+
+  onAcknowledged(count: number): void {
+    this.acknowledged = Math.max(this.acknowledged, count);
+  }
+
+  send(count: number, size: number): void {
+    if (this.#closing) return;
+    for (let n = 0; n < count; n++) this.#sizes.push(size);
+    this.go();
+  }
+
+  /** Has it close its side behind what it means to send. */
+  close(): void {
+    this.#closing = true;
+    this.go();
+  }
+
+  take(count: number, nowMs: number): void {
+    if (!this.takes) return;
+    if (count > 0 && this.taken < this.got.length) this.owesSinceMs ??= nowMs;
+    for (let n = 0; n < count && this.taken < this.got.length; n++) {
+      const { length } = this.got[this.taken++] as Uint8Array;
+      this.tookMs = nowMs;
+      this.carrier.taken(length);
+    }
+  }
+
+  /** Sends on, as far as there is room. */
+  go(): void {
+    while (this.running && this.ready && !this.#blocked) {
+      const size = this.#sizes.shift();
+      if (size === undefined) {
+        if (this.#closing && !this.#closed) {
+          this.#closed = true;
+          this.closeSide();
+        }
+        break;
+      }
+      const payload = message(this.written.length, size);
+      this.onWrite?.();
+      this.written.push(payload);
+      const room = this.carrier.write(0, payload);
+      if (room !== undefined) this.#wait(room);
+    }
+  }
+
+  /** Sends nothing more. */
+  protected drop(): void {
+    this.#sizes = [];
+  }
+
+  /** Whether the call goes on. */
+  abstract get running(): boolean;
+  /** Whether it may still take what came. */
+  protected abstract get takes(): boolean;
+  /** Whether it may send already. */
+  protected abstract get ready(): boolean;
+  protected abstract closeSide(): void;
+
+  protected keep({ bytes, start, end }: Frame): void {
+    this.got.push(bytes.slice(start, end));
+  }
+
+  #wait(room: Promise<void>): void {
+    this.#blocked = true;
+    const goOn = () => {
+      this.#blocked = false;
+      this.go();
+    };
+    room.then(goOn, goOn);
+  }
+}
+
+/** How the call ended for the client. */
+export type ClientOutcome =
+  | { readonly is: "running" }
+  /** The server's status. */
+  | { readonly is: "status"; readonly status: "ok" | ConnectError }
+  /** The session was lost, or never began. */
+  | { readonly is: "failed"; readonly error: ConnectError }
+  | { readonly is: "cancelled" };
+
+/** The client's side of a call. */
+export class ClientApp extends SimApp implements DialledCall<Frame> {
+  session!: ClientSession<Frame>;
+  outcome: ClientOutcome = { is: "running" };
+  head: Values | undefined;
+  trailer: Values = {};
+  #open = false;
+
+  get running(): boolean {
+    return this.outcome.is === "running";
+  }
+
+  cancel(): void {
+    if (!this.running) return;
+    this.#finish({ is: "cancelled" }, failure(Code.Canceled, "the caller cancelled"));
+  }
+
+  onOpen(): void {
+    if (this.#open) this.bugs.push("onOpen() came twice");
+    this.#open = true;
+    this.go();
+  }
+
+  onHead(headers: Values): void {
+    if (!this.running) this.bugs.push("headers came behind the end");
+    if (this.head !== undefined) this.bugs.push("onHead() came twice");
+    if (this.got.length > 0) this.bugs.push("a message came before the headers");
+    this.head = headers;
+  }
+
+  onFrame(frame: Frame): boolean {
+    if (!this.running) this.bugs.push("a message came behind the end");
+    if (this.head === undefined) this.bugs.push("a message came before the headers");
+    this.keep(frame);
+    return true;
+  }
+
+  onStatus(status: "ok" | ConnectError, trailers: Values): void {
+    if (!this.running) this.bugs.push("the call ended twice");
+    this.trailer = trailers;
+    const stopped = failure(Code.FailedPrecondition, "the server has ended the call");
+    this.#finish({ is: "status", status }, status === "ok" ? stopped : status);
+  }
+
+  onFailed(error: ConnectError): void {
+    if (!this.running) this.bugs.push("the call ended twice");
+    this.#finish({ is: "failed", error }, error);
+  }
+
+  protected get carrier() {
+    return this.session;
+  }
+
+  protected get ready(): boolean {
+    return this.#open;
+  }
+
+  protected get takes(): boolean {
+    return this.outcome.is !== "cancelled";
+  }
+
+  protected closeSide(): void {
+    this.session.halfClose();
+  }
+
+  #finish(outcome: ClientOutcome, stopped: ConnectError): void {
+    this.outcome = outcome;
+    this.drop();
+    this.session.stop(stopped);
+  }
+}
+
+/** How the call ended for the handler. */
+export type ServerOutcome =
+  | { readonly is: "running" }
+  /** It ended the call, or the server did for it: with this error, or well. */
+  | { readonly is: "ended"; readonly error: ConnectError | undefined }
+  | { readonly is: "lost"; readonly error: ConnectError };
+
+/** The server's side of a call, and its handler. */
+export class ServerApp extends SimApp implements ServedCall<Frame> {
+  session!: ServerSession<Frame>;
+  outcome: ServerOutcome = { is: "running" };
+  halfClosed = false;
+  /** Whether nothing carries the call any more. */
+  closed = false;
+  /** Whether the server process is gone. */
+  dead = false;
+  /** Whether the server gave the session up. */
+  gaveUp = false;
+
+  get running(): boolean {
+    return this.outcome.is === "running" && !this.dead;
+  }
+
+  /** Has the handler set its headers, now. */
+  respond(): void {
+    if (this.running) this.onHeadersNeeded();
+  }
+
+  /** What it sent could not be sent: as where node:http2 refuses its headers. */
+  giveUp(): void {
+    this.gaveUp = true;
+    this.session.reset();
+  }
+
+  /** The handler throws. */
+  fail(error: ConnectError): void {
+    this.#finish(error);
+  }
+
+  onFrame(frame: Frame): boolean {
+    if (this.halfClosed) this.bugs.push("a message came behind the half-close");
+    if (!this.running) this.bugs.push("a message came behind the end");
+    this.keep(frame);
+    return true;
+  }
+
+  onHalfClose(): void {
+    if (this.halfClosed) this.bugs.push("the half-close came twice");
+    this.halfClosed = true;
+  }
+
+  onProtocolError(error: ConnectError): void {
+    this.#finish(error);
+  }
+
+  onLost(error: ConnectError): void {
+    if (!this.running) this.bugs.push("the call was lost behind its end");
+    this.outcome = { is: "lost", error };
+    this.#release(error);
+  }
+
+  onClosed(): void {
+    this.closed = true;
+  }
+
+  onHeadersNeeded(): void {
+    if (this.session.headersSent) return;
+    this.session.respond({ ...BASE, [CUSTOM.name]: CUSTOM.value });
+  }
+
+  base(): Fields {
+    return BASE;
+  }
+
+  trailers(): Fields {
+    const error = this.outcome.is === "ended" ? this.outcome.error : undefined;
+    return statusTrailers(error, undefined) as Fields;
+  }
+
+  protected get carrier() {
+    return this.session;
+  }
+
+  protected get ready(): boolean {
+    return true;
+  }
+
+  protected get takes(): boolean {
+    return this.running;
+  }
+
+  protected closeSide(): void {
+    this.#finish(undefined);
+  }
+
+  #finish(error: ConnectError | undefined): void {
+    if (!this.running) return;
+    this.outcome = { is: "ended", error };
+    this.onHeadersNeeded();
+    this.session.end();
+    this.#release(error ?? failure(Code.Canceled, "the call is over"));
+  }
+
+  #release(error: ConnectError): void {
+    this.drop();
+    this.session.stopReading();
+    this.session.fail(error);
+  }
+}
+
+function sum(messages: readonly Uint8Array[]): { bytes: number; messages: number } {
+  let bytes = 0;
+  for (const { length } of messages) bytes += length;
+  return { bytes, messages: messages.length };
+}
+
+/** What an application's error says, for the trace. */
+export const brief = (error: unknown): string =>
+  error instanceof ConnectError ? `${Code[error.code]}: ${error.rawMessage}` : String(error);

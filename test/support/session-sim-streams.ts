@@ -1,0 +1,323 @@
+/** The two ends of a simulated stream: as client-stream.ts, server-stream.ts and server-sessions.ts, without sockets. */
+import { Code, ConnectError } from "@connectrpc/connect";
+import { failure, toWire } from "../../src/failure.ts";
+import { COMPRESSED, type Frame, FrameReader } from "../../src/grpc/framing.ts";
+import type { Source } from "../../src/grpc/outbox.ts";
+import { readStatus, statusTrailers } from "../../src/grpc/status.ts";
+import type { ServerAttachment, ServerSession } from "../../src/session/accept.ts";
+import { CONTROL, readControl } from "../../src/session/control.ts";
+import type { AttachmentWatcher, ClientAttachment } from "../../src/session/dial.ts";
+import type { FakeClock } from "./session-sim-clock.ts";
+import { type Fields, type Item, Pipe, SimOutbox } from "./session-sim-wire.ts";
+
+/** How long a client may take to confirm an end before the stream is freed, as in server-sessions.ts. */
+const LINGER_MS = 1000;
+
+/** No message of a test is longer. */
+const READ_MAX_BYTES = 1024 * 1024;
+
+type Values = Record<string, string | string[] | undefined>;
+
+/** Who hears of the counts that a stream carries. */
+export interface Counts {
+  /** The other side acknowledged so many. */
+  onAcknowledged(count: number): void;
+  /** This side did. */
+  onTold(count: number): void;
+}
+
+/** What of a control frame that is sent is a count. */
+function tellOf(flags: number, bytes: Uint8Array, counts: Counts): void {
+  const control = readControl({ flags, bytes, start: 0, end: bytes.length });
+  if (control?.case === "received") counts.onTold(Number(control.value));
+}
+
+/** Headers as they come, in strings. */
+export function asValues(fields: Fields): Values {
+  const values: Values = {};
+  for (const [name, value] of Object.entries(fields)) {
+    if (value !== undefined) values[name] = Array.isArray(value) ? value : String(value);
+  }
+  return values;
+}
+
+/** The client's end of a stream. */
+export class SimClientStream implements ClientAttachment {
+  readonly up = new Pipe();
+  readonly outbox: SimOutbox;
+  readonly #watcher: AttachmentWatcher<Frame> | undefined;
+  readonly #counts: Counts;
+  readonly #reader: FrameReader;
+  #head: Fields | undefined;
+  #status: "ok" | ConnectError | undefined;
+  #tail: Fields = {};
+  #ended = false;
+  #over = false;
+
+  /** @param watcher nobody, where the client only tells something */
+  constructor(headers: Fields, watcher: AttachmentWatcher<Frame> | undefined, counts: Counts) {
+    this.#watcher = watcher;
+    this.#counts = counts;
+    this.#reader = new FrameReader(READ_MAX_BYTES, this, COMPRESSED | CONTROL);
+    this.outbox = new SimOutbox(this.up);
+    this.up.put({ is: "headers", fields: headers });
+  }
+
+  /** Whether nobody hears of this stream any more. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** Whether the client gave it up, or ended its side. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  pull(kept: Source, bytes: number): Promise<void> | undefined {
+    return this.outbox.pull(kept, bytes);
+  }
+
+  write(flags: number, payload: Uint8Array): Promise<void> | undefined {
+    tellOf(flags, payload, this.#counts);
+    return this.outbox.write(flags, payload);
+  }
+
+  halfClose(): void {
+    this.outbox.flush();
+    this.#end({ is: "end", fields: {} });
+  }
+
+  release(): void {
+    this.outbox.release();
+  }
+
+  stop(error: ConnectError): void {
+    this.#over = true;
+    this.outbox.fail(error);
+    this.#end({ is: "reset" });
+  }
+
+  /** Something of the server is here. */
+  receive(item: Item): void {
+    if (item.is === "data") {
+      if (!this.#over) this.#read(item.bytes);
+    } else if (item.is === "headers") {
+      if (this.#over) return;
+      this.#head = item.fields;
+      this.#watcher?.onHead(asValues(item.fields));
+    } else if (item.is === "end") {
+      this.#tail = item.fields;
+      this.#status = this.#readStatus(item.fields);
+      this.#finish();
+    } else this.lost();
+  }
+
+  /** The connection is gone, or the server reset the stream: the client hears of it now. */
+  lost(): void {
+    if (this.#status !== undefined) this.#finish();
+    else this.#break(failure(Code.Unavailable, "the connection was lost"), false);
+  }
+
+  onFrame(frame: Frame): void {
+    if (this.#over) return;
+    const control = (frame.flags & CONTROL) === 0 ? undefined : readControl(frame);
+    if (control?.case === "received") this.#counts.onAcknowledged(Number(control.value));
+    this.#watcher?.onFrame(frame);
+  }
+
+  #read(bytes: Uint8Array): void {
+    try {
+      this.#reader.push(bytes);
+    } catch (error) {
+      this.#break(toWire(error), true);
+    }
+  }
+
+  /** An error brings the response headers along, as Connect's errors do. */
+  #readStatus(trailers: Fields): "ok" | ConnectError {
+    const status = readStatus(asValues(trailers)) ?? failure(Code.Internal, "no status");
+    if (status instanceof ConnectError) {
+      for (const [name, value] of Object.entries(this.#head ?? {})) {
+        if (!name.startsWith(":")) status.metadata.append(name, String(value));
+      }
+    }
+    return status;
+  }
+
+  #finish(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#watcher?.onStatus(this.#status ?? "ok", asValues(this.#tail));
+  }
+
+  #break(error: ConnectError, refused: boolean): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#watcher?.onBroken({ error, refused });
+  }
+
+  #end(item: Item): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.up.put(item);
+  }
+}
+
+/** The server's end of a stream that was let in. */
+export class SimServerStream implements ServerAttachment {
+  readonly outbox: SimOutbox;
+  readonly #down: Pipe;
+  readonly #session: ServerSession<Frame>;
+  readonly #number: number;
+  readonly #clock: FakeClock;
+  readonly #reader: FrameReader;
+  readonly #counts: Counts;
+  #headersSent = false;
+  #lingering: Disposable | undefined;
+  #deaf = false;
+  #over = false;
+  #ended = false;
+  #clientEnded = false;
+  #closed = false;
+  /** Told when it carries its session no more. */
+  onLost: (() => void) | undefined;
+
+  constructor(
+    down: Pipe,
+    session: ServerSession<Frame>,
+    number: number,
+    clock: FakeClock,
+    counts: Counts,
+  ) {
+    this.#down = down;
+    this.#session = session;
+    this.#number = number;
+    this.#clock = clock;
+    this.#counts = counts;
+    this.#reader = new FrameReader(READ_MAX_BYTES, this, COMPRESSED | CONTROL);
+    this.outbox = new SimOutbox(down);
+  }
+
+  /** Whether it may still carry its session. */
+  get carries(): boolean {
+    return !this.#over && !this.#closed;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Whether it only waits for the client to confirm the end. */
+  get lingers(): boolean {
+    return this.#lingering !== undefined && !this.#closed;
+  }
+
+  answer(headers: Fields): void {
+    if (this.#headersSent || this.#closed) return;
+    this.#headersSent = true;
+    this.#down.put({ is: "headers", fields: headers });
+  }
+
+  pull(kept: Source, bytes: number): Promise<void> | undefined {
+    return this.outbox.pull(kept, bytes);
+  }
+
+  write(flags: number, payload: Uint8Array): Promise<void> | undefined {
+    tellOf(flags, payload, this.#counts);
+    return this.outbox.write(flags, payload);
+  }
+
+  flush(): void {
+    this.outbox.flush();
+  }
+
+  end(trailers: Fields): void {
+    this.#over = true;
+    if (this.#closed || this.#ended) return;
+    this.outbox.flush();
+    this.#ended = true;
+    this.#down.put({ is: "end", fields: trailers });
+    if (this.#headersSent && !this.#clientEnded) {
+      this.#lingering = this.#clock.after(LINGER_MS, () => {
+        this.#deaf = true;
+        this.#close();
+      });
+    } else this.#close();
+  }
+
+  refuse(error: ConnectError): void {
+    this.outbox.release();
+    this.end(statusTrailers(error, undefined) as Fields);
+  }
+
+  release(): void {
+    this.outbox.release();
+  }
+
+  drop(): void {
+    this.#over = true;
+    if (this.#closed) return;
+    this.#down.lose();
+    this.#down.put({ is: "reset" });
+    this.#close();
+  }
+
+  /** Something of the client is here. */
+  receive(item: Item): void {
+    if (this.#closed || item.is === "headers") return;
+    if (item.is === "data") this.#read(item.bytes);
+    else if (item.is === "reset") this.lost();
+    else {
+      this.#clientEnded = true;
+      if (!this.#deaf) this.#onHalfClose();
+      if (this.#ended) this.#close();
+    }
+  }
+
+  /** The connection is gone, or the client reset the stream: the server hears of it now. */
+  lost(): void {
+    if (this.#closed) return;
+    if (!this.#over) {
+      this.#over = true;
+      this.#deaf = true;
+      this.onLost?.();
+      this.#session.onLost(this.#number);
+    }
+    this.#close();
+  }
+
+  onFrame(frame: Frame): void {
+    const control = (frame.flags & CONTROL) === 0 ? undefined : readControl(frame);
+    if (control?.case === "received") this.#counts.onAcknowledged(Number(control.value));
+    this.#session.onFrame(this.#number, frame);
+  }
+
+  /** The server process is gone. */
+  die(): void {
+    this.#closed = true;
+    this.outbox.release();
+  }
+
+  #read(bytes: Uint8Array): void {
+    if (this.#deaf) return;
+    try {
+      this.#reader.push(bytes);
+    } catch (error) {
+      this.#deaf = true;
+      this.#session.onProtocolError(this.#number, toWire(error));
+    }
+  }
+
+  #onHalfClose(): void {
+    if (this.#reader.partial) this.#session.onCutOff(this.#number);
+    else this.#session.onHalfClose(this.#number);
+  }
+
+  #close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#lingering?.[Symbol.dispose]();
+    this.onLost?.();
+    this.#session.onLost(this.#number);
+  }
+}

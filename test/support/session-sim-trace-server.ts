@@ -1,0 +1,246 @@
+import type { ConnectError } from "@connectrpc/connect";
+import { toWire } from "../../src/failure.ts";
+import { COMPRESSED, type Frame } from "../../src/grpc/framing.ts";
+import { statusTrailers } from "../../src/grpc/status.ts";
+import { type Keeper, type ServedCall, ServerSession } from "../../src/session/accept.ts";
+import { type Ask, readAsk } from "../../src/session/headers.ts";
+import { SessionRegistry } from "../../src/session/registry.ts";
+import { BASE } from "./session-sim-apps.ts";
+import { type FakeClock, FakeTime } from "./session-sim-clock.ts";
+import { asValues, SimServerStream } from "./session-sim-streams.ts";
+import {
+  drain,
+  fromFailure,
+  fromHex,
+  type Heard,
+  type Side,
+  type State,
+  type Step,
+  type Trace,
+  toFailure,
+  toHex,
+  type Wire,
+} from "./session-sim-trace.ts";
+import { type Fields, Pipe } from "./session-sim-wire.ts";
+
+/** A stream that asked to carry a session; without a far end where it was refused. */
+interface Stream {
+  readonly down: Pipe;
+  far: SimServerStream | undefined;
+}
+
+const METHODS = new Map<string, object>();
+
+/** Always the same object for a name. */
+function methodOf(name: string): object {
+  const method = METHODS.get(name) ?? {};
+  METHODS.set(name, method);
+  return method;
+}
+
+/** The server's side of a trace: all of its sessions are of one id, and of one handler. */
+export class ServerSide implements Side, ServedCall<Frame> {
+  readonly wire: Wire[] = [];
+  readonly app: Heard[] = [];
+  readonly #time = new FakeTime();
+  readonly #clock: FakeClock;
+  readonly #registry: SessionRegistry<Frame>;
+  readonly #streams: Stream[] = [];
+  readonly #got: Frame[] = [];
+  #session: ServerSession<Frame> | undefined;
+  #carrier: SimServerStream | undefined;
+  #over = false;
+  #outcome: ConnectError | undefined;
+  #full = false;
+  #sent = 0;
+  #received = 0;
+  #acknowledged = 0;
+
+  constructor({ epoch, graceMs, window, nowMs, limits }: NonNullable<Trace["server"]>) {
+    this.#clock = this.#time.clock(nowMs);
+    const all = {
+      maxSessions: 10,
+      maxBytes: 1_000_000,
+      maxPerConnection: 10,
+      resumesPerSecond: 10,
+      ...limits,
+    };
+    this.#registry = new SessionRegistry({ epoch, graceMs, window }, all, this.#clock);
+  }
+
+  get state(): State {
+    const attached = this.#carrier?.closed === false;
+    return {
+      link: this.#over ? "over" : attached ? "attached" : "detached",
+      sent: this.#sent,
+      received: this.#received,
+      acknowledged: this.#acknowledged,
+      full: this.#full,
+    };
+  }
+
+  async happen(event: Step["in"]): Promise<void> {
+    if ("app" in event) this.#act(event);
+    else if ("time" in event) this.#time.pass(event.time);
+    else if ("stream" in event) this.#receive(event);
+    else throw new Error("nothing that happens to a server");
+    for (let n = 0; n < 4; n++) await null;
+    for (const [at, { far, down }] of this.#streams.entries()) {
+      far?.outbox.flush();
+      this.wire.push(...drain(down, at + 1));
+    }
+  }
+
+  #act(event: Extract<Step["in"], { app: string }>): void {
+    const session = this.#session as ServerSession<Frame>;
+    switch (event.app) {
+      case "send": {
+        this.#sent++;
+        const room = session.write(event.compressed ? COMPRESSED : 0, fromHex(event.message));
+        if (room === undefined) break;
+        this.#full = true;
+        const roomAgain = () => {
+          this.#full = false;
+          this.app.push({ room: true });
+        };
+        room.then(roomAgain, () => {
+          this.#full = false;
+        });
+        break;
+      }
+      case "take": {
+        const frame = this.#got.shift() as Frame;
+        session.taken(frame.end - frame.start);
+        break;
+      }
+      case "respond":
+        session.respond({ ...BASE, ...event.headers });
+        break;
+      case "end":
+        this.#finish(undefined);
+        break;
+      case "fail":
+        this.#finish(fromFailure(event));
+        break;
+      default:
+        throw new Error(`a handler does not ${event.app}`);
+    }
+  }
+
+  /** As server-call.ts ends a call. */
+  #finish(error: ConnectError | undefined): void {
+    this.#outcome = error;
+    const session = this.#session as ServerSession<Frame>;
+    session.end();
+    session.stopReading();
+    session.fail(error ?? fromFailure({ code: "Canceled" }));
+  }
+
+  #receive(event: Extract<Step["in"], { stream: number }>): void {
+    if ("gone" in event) {
+      this.#streams[event.stream - 1]?.far?.lost();
+      return;
+    }
+    if (event.headers !== undefined) this.#accept(event);
+    const far = this.#streams[event.stream - 1]?.far;
+    if (event.frames !== undefined) {
+      far?.receive({ is: "data", bytes: fromHex(event.frames.join("")) });
+    }
+    if (event.end) far?.receive({ is: "end", fields: {} });
+    if (event.reset) far?.receive({ is: "reset" });
+  }
+
+  /** As server-sessions.ts lets a stream in, or does not. */
+  #accept({ headers, caller = "me", method = "Chat" }: Step["in"] & Wire): void {
+    const stream: Stream = { down: new Pipe(), far: undefined };
+    this.#streams.push(stream);
+    try {
+      const ask = readAsk(asValues(headers as Fields));
+      const refusal = this.#registry.admit({
+        ask,
+        caller,
+        method: methodOf(method),
+        connection: this,
+        open: (session) => this.#open(stream, session, ask.attach),
+        create: (keeper) => this.#create(keeper, ask),
+        start: () => this.app.push({ started: true }),
+      });
+      if (refusal !== undefined) refuse(stream, refusal);
+    } catch (error) {
+      refuse(stream, toWire(error));
+    }
+  }
+
+  #open(stream: Stream, session: ServerSession<Frame>, number: number): SimServerStream {
+    stream.far = new SimServerStream(stream.down, session, number, this.#clock, {
+      onTold() {},
+      onAcknowledged: (count) => {
+        if (this.#carrier === stream.far) {
+          this.#acknowledged = Math.max(this.#acknowledged, Math.min(count, this.#sent));
+        }
+      },
+    });
+    this.#carrier = stream.far;
+    return stream.far;
+  }
+
+  #create(keeper: Keeper, ask: Ask): ServerSession<Frame> {
+    const { terms, clock, acknowledgements, account } = keeper;
+    const listening: Keeper = {
+      terms,
+      clock,
+      acknowledgements,
+      account,
+      onFinished: (id) => keeper.onFinished(id),
+      onOver: (id, settled) => {
+        this.#over = true;
+        keeper.onOver(id, settled);
+      },
+    };
+    this.#session = new ServerSession<Frame>(listening, ask, this);
+    return this.#session;
+  }
+
+  // What the handler hears.
+
+  onFrame(frame: Frame): boolean {
+    this.#received++;
+    this.#got.push({ ...frame, bytes: frame.bytes.slice() });
+    const message = toHex(frame.bytes.subarray(frame.start, frame.end));
+    this.app.push({ message, ...(frame.flags === COMPRESSED ? { compressed: true } : {}) });
+    return true;
+  }
+
+  onHalfClose(): void {
+    this.app.push({ halfClosed: true });
+  }
+
+  onProtocolError(error: ConnectError): void {
+    this.app.push({ failed: toFailure(error) });
+    this.#finish(error);
+  }
+
+  onLost(error: ConnectError): void {
+    this.app.push({ failed: toFailure(error) });
+    this.#session?.stopReading();
+    this.#session?.fail(error);
+  }
+
+  onClosed(): void {}
+
+  onHeadersNeeded(): void {
+    this.#session?.respond({ ...BASE, "x-handler": "here" });
+  }
+
+  trailers(): Fields {
+    return statusTrailers(this.#outcome, undefined) as Fields;
+  }
+
+  base(): Fields {
+    return BASE;
+  }
+}
+
+function refuse({ down }: Stream, error: ConnectError): void {
+  down.put({ is: "end", fields: statusTrailers(error, undefined) as Fields });
+}

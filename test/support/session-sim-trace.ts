@@ -1,0 +1,203 @@
+/** Plays the traces of test/vectors/ against the core: events in, what leaves and what the application hears out. */
+import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { SessionLostSchema } from "../../gen/hawser/v1/session_pb.js";
+import { failure } from "../../src/failure.ts";
+import { readStatus, statusTrailers } from "../../src/grpc/status.ts";
+import type { Window } from "../../src/session/ledger.ts";
+import { Reason, readSessionLost } from "../../src/session/lost.ts";
+import { asValues } from "./session-sim-streams.ts";
+import type { Fields, Item, Pipe } from "./session-sim-wire.ts";
+
+type Headers = Record<string, string>;
+
+/** Why a session was lost, as a SessionLost says. */
+export interface Loss {
+  readonly reason: string;
+  readonly arrived: number;
+}
+
+/** What an error is: its code, and why the session was lost. */
+export interface Failure {
+  readonly code: string;
+  readonly lost?: Loss;
+}
+
+/** What passes on a stream; streams are numbered as they come. */
+export interface Wire {
+  readonly stream: number;
+  readonly headers?: Headers;
+  /** In hexadecimal digits, prefixes included; of what comes in, the last may be cut short. */
+  readonly frames?: readonly string[];
+  /** The end of the server's side. */
+  readonly trailers?: Headers;
+  readonly lost?: Loss;
+  /** END_STREAM of the client. */
+  readonly end?: true;
+  readonly reset?: true;
+}
+
+/** What happens. */
+export type Event =
+  | Wire
+  /** The stream is gone without an end. */
+  | { readonly stream: number; readonly gone: true }
+  | { readonly app: "send"; readonly message: string; readonly compressed?: true }
+  | { readonly app: "start" | "take" | "half-close" | "cancel" | "end" }
+  | { readonly app: "respond"; readonly headers: Headers }
+  | { readonly app: "fail"; readonly code: string; readonly lost?: Loss }
+  /** Whether the client gets a connection when it asks for one. */
+  | { readonly reachable: boolean }
+  | { readonly time: number };
+
+/** What the application hears. */
+export type Heard =
+  | { readonly message: string; readonly compressed?: true }
+  | { readonly headers: Headers }
+  | { readonly status: "OK" | Failure }
+  | { readonly failed: Failure }
+  | { readonly halfClosed: true }
+  | { readonly started: true }
+  /** send() need not wait any more. */
+  | { readonly room: true };
+
+/** Where one side stands. */
+export interface State {
+  readonly link: "detached" | "attaching" | "attached" | "over";
+  readonly sent: number;
+  readonly received: number;
+  /** How many of what it sent the other side has acknowledged. */
+  readonly acknowledged: number;
+  /** Whether send() waits. */
+  readonly full: boolean;
+}
+
+export interface Step {
+  readonly why?: string;
+  readonly in: Event & { readonly caller?: string; readonly method?: string };
+  readonly wire?: readonly Wire[];
+  readonly app?: readonly Heard[];
+  readonly state?: State;
+}
+
+export interface Terms {
+  readonly epoch: string;
+  readonly graceMs: number;
+  readonly window: Window;
+}
+
+export interface Trace {
+  readonly client?: {
+    readonly id: string;
+    readonly window: Window;
+    readonly server: Terms & { readonly clockAheadMs: number };
+    readonly steps: readonly Step[];
+  };
+  readonly server?: Terms & {
+    readonly nowMs: number;
+    readonly limits?: Record<string, number>;
+    readonly steps: readonly Step[];
+  };
+}
+
+/** One side of a trace. */
+export interface Side {
+  /** Something happens; resolves when all has come of it that comes at once. */
+  happen(event: Step["in"]): Promise<void>;
+  /** What left since the last time, what the application heard, and where the session stands. */
+  readonly wire: Wire[];
+  readonly app: Heard[];
+  readonly state: State;
+}
+
+/** What a step came to, in the form of a step. */
+export async function play(side: Side, { why, in: event }: Step): Promise<Step> {
+  await side.happen(event);
+  const wire = side.wire.splice(0);
+  const app = side.app.splice(0);
+  return {
+    ...(why === undefined ? {} : { why }),
+    in: event,
+    ...(wire.length === 0 ? {} : { wire }),
+    ...(app.length === 0 ? {} : { app }),
+    state: side.state,
+  };
+}
+
+export const toHex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+export const fromHex = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex, "hex"));
+
+const SHOWN = /^(hawser-.*|x-.*|grpc-status|grpc-retry-pushback-ms)$/;
+
+/** The protocol's own headers, and what the handler set. */
+export function shownHeaders(fields: Fields): Headers {
+  const entries = Object.entries(asValues(fields)).filter(([name]) => SHOWN.test(name));
+  return Object.fromEntries(entries.map(([name, value]) => [name, String(value)]));
+}
+
+/** What waits in a pipe, as a trace shows it. */
+export function drain(pipe: Pipe, stream: number): Wire[] {
+  const items: Item[] = [];
+  pipe.deliver(Number.POSITIVE_INFINITY, (item) => items.push(item));
+  const shown: Wire[] = [];
+  const data = Buffer.concat(items.flatMap((item) => (item.is === "data" ? [item.bytes] : [])));
+  for (const item of items) {
+    if (item.is === "headers") shown.push({ stream, headers: shownHeaders(item.fields) });
+  }
+  if (data.length > 0) shown.push({ stream, frames: toFrames(data) });
+  for (const item of items) {
+    if (item.is === "reset") shown.push({ stream, reset: true });
+    else if (item.is === "end") shown.push(toEnd(stream, item.fields));
+  }
+  return shown;
+}
+
+function toFrames(data: Buffer): string[] {
+  const frames: string[] = [];
+  for (let at = 0; at < data.length; ) {
+    const next = at + 5 + data.readUInt32BE(at + 1);
+    frames.push(data.toString("hex", at, next));
+    at = next;
+  }
+  return frames;
+}
+
+function toEnd(stream: number, fields: Fields): Wire {
+  const trailers = shownHeaders(fields);
+  if (Object.keys(trailers).length === 0) return { stream, end: true };
+  const lost = toLoss(readStatus(asValues(fields)));
+  return { stream, trailers, ...(lost === undefined ? {} : { lost }) };
+}
+
+export function toLoss(error: unknown): Loss | undefined {
+  const lost = readSessionLost(error);
+  return lost && { reason: Reason[lost.reason] ?? "?", arrived: Number(lost.arrived) };
+}
+
+export function toFailure(error: ConnectError): Failure {
+  const lost = toLoss(error);
+  return { code: Code[error.code] ?? "?", ...(lost === undefined ? {} : { lost }) };
+}
+
+/** The error that a trace means. */
+export function fromFailure({ code, lost }: Failure): ConnectError {
+  const error = failure(Code[code as keyof typeof Code], "as the trace says");
+  if (lost !== undefined) error.details.push(toDetail(lost));
+  return error;
+}
+
+function toDetail({ reason, arrived }: Loss) {
+  const value = create(SessionLostSchema, {
+    reason: Reason[reason as keyof typeof Reason],
+    arrived: BigInt(arrived),
+  });
+  return { desc: SessionLostSchema, value };
+}
+
+/** Trailers as they come, with the loss among the details. */
+export function fromTrailers(trailers: Headers, lost: Loss | undefined): Fields {
+  if (lost === undefined) return trailers;
+  const error = new ConnectError("lost", Number(trailers["grpc-status"]));
+  error.details.push(toDetail(lost));
+  return { ...(statusTrailers(error, undefined) as Fields), ...trailers };
+}

@@ -1,0 +1,148 @@
+/** The wire of the simulated network: what two ends of one HTTP/2 stream say to each other, byte by byte. */
+
+import { PREFIX_BYTES, writePrefix } from "../../src/grpc/framing.ts";
+import type { Source } from "../../src/grpc/outbox.ts";
+
+/** Headers or trailers. */
+export type Fields = Record<string, number | string | string[] | undefined>;
+
+/** What one end of a stream sends. */
+export type Item =
+  | { readonly is: "headers"; readonly fields: Fields }
+  | { readonly is: "data"; readonly bytes: Uint8Array }
+  /** END_STREAM, with trailers where the server sends it. */
+  | { readonly is: "end"; readonly fields: Fields }
+  | { readonly is: "reset" };
+
+/** As much of an outbox may wait in a pipe before its writer is held back. */
+const HIGH_WATER_BYTES = 256;
+
+/** One direction of a stream: in order, and as slowly as the test delivers. */
+export class Pipe {
+  #items: Item[] = [];
+  #dataBytes = 0;
+  /** Nothing is delivered while it is set, unless the test means this pipe. */
+  stalled = false;
+  onDrained: (() => void) | undefined;
+
+  /** How much is on its way: each byte of data is one, and each of headers, end and reset. */
+  get waiting(): number {
+    return this.#items.length + this.#dataBytes;
+  }
+
+  get full(): boolean {
+    return this.#dataBytes >= HIGH_WATER_BYTES;
+  }
+
+  put(item: Item): void {
+    if (item.is === "data") this.#dataBytes += item.bytes.length;
+    this.#items.push(item);
+  }
+
+  /** What is on its way is lost. */
+  lose(): void {
+    this.#items = [];
+    this.#dataBytes = 0;
+  }
+
+  /** Delivers so much of what waits: whole items, and the first bytes of data. */
+  deliver(units: number, to: (item: Item) => void): void {
+    let left = units;
+    while (left > 0) {
+      const item = this.#items.shift();
+      if (item === undefined) break;
+      if (item.is !== "data") {
+        left--;
+        to(item);
+        continue;
+      }
+      const count = Math.min(item.bytes.length, left);
+      left -= count;
+      this.#dataBytes -= count;
+      if (count < item.bytes.length) {
+        this.#items.unshift({ is: "data", bytes: item.bytes.subarray(count) });
+      }
+      to({ is: "data", bytes: item.bytes.slice(0, count) });
+    }
+    if (!this.full) this.onDrained?.();
+  }
+}
+
+/**
+ * Does as src/grpc/outbox.ts does: the pieces of a source leave when it is
+ * flushed, and before the control frames; a writer is held back while much
+ * waits. What there waits for a tick waits here for flush().
+ */
+export class SimOutbox {
+  readonly #pipe: Pipe;
+  #source: Source | undefined;
+  #frames: Uint8Array[] = [];
+  #bytes = 0;
+  #drained: PromiseWithResolvers<void> | undefined;
+  #failure: { error: unknown } | undefined;
+
+  constructor(pipe: Pipe) {
+    this.#pipe = pipe;
+    pipe.onDrained = () => this.#drain();
+  }
+
+  write(flags: number, payload: Uint8Array): Promise<void> | undefined {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    const frame = new Uint8Array(PREFIX_BYTES + payload.length);
+    writePrefix(frame, 0, flags, payload.length);
+    frame.set(payload, PREFIX_BYTES);
+    this.#frames.push(frame);
+    return this.#add(frame.length);
+  }
+
+  pull(source: Source, bytes: number): Promise<void> | undefined {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    this.#source = source;
+    return this.#add(bytes);
+  }
+
+  #add(bytes: number): Promise<void> | undefined {
+    this.#bytes += bytes;
+    if (!this.#pipe.full) return undefined;
+    this.#drained ??= Promise.withResolvers();
+    return this.#drained.promise;
+  }
+
+  flush(): void {
+    if (this.#bytes === 0 || this.#failure !== undefined) return;
+    this.#bytes = 0;
+    for (let piece = this.#source?.next(); piece !== undefined; piece = this.#source?.next()) {
+      // Not copied: what a source has given out it must not write to again.
+      if (piece.length > 0) this.#pipe.put({ is: "data", bytes: piece });
+    }
+    for (const bytes of this.#frames) this.#pipe.put({ is: "data", bytes });
+    this.#frames = [];
+  }
+
+  /** Drops what waits, and lets go who waits for room. */
+  release(): void {
+    this.#failure ??= { error: new Error("this outbox was released") };
+    this.#forget();
+    this.#drain();
+  }
+
+  /** Drops what waits; every waiting and later write fails with `error`. */
+  fail(error: unknown): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = { error };
+    this.#forget();
+    this.#drained?.reject(error);
+    this.#drained?.promise.catch(() => {});
+  }
+
+  #forget(): void {
+    this.#source = undefined;
+    this.#frames = [];
+    this.#bytes = 0;
+  }
+
+  #drain(): void {
+    this.#drained?.resolve();
+    this.#drained = undefined;
+  }
+}

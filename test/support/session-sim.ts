@@ -1,0 +1,442 @@
+/**
+ * A network, servers and clients without sockets and without time of their
+ * own: the core of sessions (src/session/) between applications that do as
+ * they are told, over streams that deliver when they are told, and as much.
+ *
+ *     ClientApp ─ ClientSession ─ SimClientStream ══ pipes ══ SimServerStream ─ ServerSession ─ ServerApp
+ *                      │                                            │
+ *                   SimClient (dials)                       SimServer (registry)
+ */
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { failure, toWire } from "../../src/failure.ts";
+import type { Frame } from "../../src/grpc/framing.ts";
+import { statusTrailers } from "../../src/grpc/status.ts";
+import { type Keeper, ServerSession, type Terms } from "../../src/session/accept.ts";
+import { Acknowledgements } from "../../src/session/clock.ts";
+import {
+  type AttachmentWatcher,
+  ClientSession,
+  type Dialler,
+  type Leaver,
+  type SessionWatcher,
+} from "../../src/session/dial.ts";
+import { type Ask, readAsk } from "../../src/session/headers.ts";
+import type { Window } from "../../src/session/ledger.ts";
+import { type SessionLimits, SessionRegistry } from "../../src/session/registry.ts";
+import { brief, ClientApp, ServerApp } from "./session-sim-apps.ts";
+import { type FakeClock, FakeTime } from "./session-sim-clock.ts";
+import { asValues, type Counts, SimClientStream, SimServerStream } from "./session-sim-streams.ts";
+import { type Fields, type Item, Pipe } from "./session-sim-wire.ts";
+
+export interface SimSetup {
+  readonly graceMs: number;
+  readonly clientWindow: Window;
+  readonly serverWindow: Window;
+  /** What the windows of the server processes after the first have more. */
+  readonly laterWindow?: Window;
+  readonly limits?: Partial<SessionLimits>;
+  /** How much the server's clock is ahead of the client's. */
+  readonly aheadMs?: number;
+  /** How long Negotiate's answer took: so much less the client thinks that the server is ahead. */
+  readonly negotiatedInMs?: number;
+  /** What chance says, on both sides. */
+  readonly random?: () => number;
+  readonly clients?: number;
+  readonly connecting?: Connecting;
+}
+
+/** What all sessions call. */
+const METHOD = {};
+
+/** Whether a connection is there at once, or only when the test says so. */
+export type Connecting = "at once" | "later";
+
+/** A stream, with what its two ends make of it. */
+export interface SimAttachment {
+  readonly client: SimClient;
+  readonly headers: Fields;
+  readonly near: SimClientStream;
+  readonly down: Pipe;
+  /** The server process that it leads to. */
+  readonly server: SimServer;
+  /** Its far end, where the server let it in. */
+  far: SimServerStream | undefined;
+  /** Which side has heard that the stream is gone. */
+  lostNear: boolean;
+  lostFar: boolean;
+}
+
+/** A dial that waits for a connection. */
+interface Dialling {
+  readonly headers: () => Fields;
+  readonly watcher: AttachmentWatcher<Frame> | undefined;
+}
+
+/** A session of a server, as the test sees it. */
+export interface SimServed {
+  readonly id: string;
+  readonly app: ServerApp;
+  /** The last attachment that was let in. */
+  number: number;
+  carrier: SimServerStream | undefined;
+  /** Since when no attachment carries it. */
+  detachedMs: number | undefined;
+  over: boolean;
+}
+
+/** A server process. */
+export class SimServer {
+  readonly terms: Terms;
+  readonly clock: FakeClock;
+  readonly registry: SessionRegistry<Frame>;
+  /** All sessions that it ever had: an id twice would be a second run of the handler. */
+  readonly served: SimServed[] = [];
+  readonly #world: SimWorld;
+  dead = false;
+  /** Of whom it heard that the call is cancelled. */
+  readonly #cancelled = new Set<string>();
+
+  constructor(world: SimWorld, epoch: string) {
+    const { graceMs, serverWindow, laterWindow, limits, aheadMs, random } = world.setup;
+    this.#world = world;
+    const first = world.servers.length === 0;
+    const window =
+      first || laterWindow === undefined ? serverWindow : sum(serverWindow, laterWindow);
+    this.clock = world.time.clock(aheadMs, random);
+    this.terms = { epoch, graceMs, window };
+    const usual = {
+      maxSessions: 1000,
+      maxBytes: 1e9,
+      maxPerConnection: 1000,
+      resumesPerSecond: 1000,
+    };
+    this.registry = new SessionRegistry(this.terms, { ...usual, ...limits }, this.clock);
+  }
+
+  of(id: string): SimServed | undefined {
+    return this.served.findLast((served) => served.id === id);
+  }
+
+  /** A request is here: as server-sessions.ts, ServerSessions.accept(). */
+  accept(attachment: SimAttachment): void {
+    const { headers, down } = attachment;
+    try {
+      const ask = readAsk(asValues(headers));
+      const refusal = this.registry.admit({
+        ask,
+        method: METHOD,
+        caller: "me",
+        connection: attachment,
+        open: (session) => this.#open(attachment, session, ask.session, ask.attach),
+        create: (keeper) => this.#create(keeper, ask),
+        start: () => {},
+      });
+      if (refusal !== undefined) this.#refuse(attachment, refusal);
+      if (!ask.cancel) return;
+      this.#cancelled.add(ask.session);
+      const app = this.of(ask.session)?.app;
+      if (app?.running) app.bugs.push("the handler does not hear of the cancel");
+    } catch (error) {
+      down.put({ is: "end", fields: statusTrailers(toWire(error), undefined) as Fields });
+    }
+  }
+
+  /** The process is killed. */
+  die(): void {
+    this.dead = true;
+    this.clock.die();
+    for (const { app } of this.served) app.dead = true;
+  }
+
+  #refuse({ client, headers, down }: SimAttachment, refusal: ConnectError): void {
+    this.#world.log(
+      `server refuses ${headers["hawser-attach"]} of ${client.id}: ${brief(refusal)}`,
+    );
+    down.put({ is: "end", fields: statusTrailers(refusal, undefined) as Fields });
+  }
+
+  #create(keeper: Keeper, ask: Ask): ServerSession<Frame> {
+    const app = new ServerApp();
+    const served: SimServed = {
+      id: ask.session,
+      app,
+      number: 0,
+      carrier: undefined,
+      detachedMs: undefined,
+      over: false,
+    };
+    this.served.push(served);
+    if (this.#cancelled.has(ask.session)) app.bugs.push("it began behind its cancel");
+    const { terms, clock, acknowledgements, account } = keeper;
+    const listening: Keeper = {
+      terms,
+      clock,
+      acknowledgements,
+      account,
+      onFinished: (id) => keeper.onFinished(id),
+      onOver: (id, settled) => {
+        served.over = true;
+        keeper.onOver(id, settled);
+      },
+    };
+    app.session = new ServerSession<Frame>(listening, ask, app);
+    this.#world.log(`server starts ${ask.session}`);
+    return app.session;
+  }
+
+  #open(
+    attachment: SimAttachment,
+    session: ServerSession<Frame>,
+    id: string,
+    number: number,
+  ): SimServerStream {
+    const served = this.of(id) as SimServed;
+    served.number = number;
+    served.detachedMs = undefined;
+    const { app } = served;
+    const counts: Counts = {
+      onTold: (count) => app.onTold(count),
+      onAcknowledged(count) {
+        if (served.number === number && !served.over) app.onAcknowledged(count);
+      },
+    };
+    const far = new SimServerStream(attachment.down, session, number, this.clock, counts);
+    far.onLost = () => {
+      if (served.number === number) served.detachedMs ??= this.#world.time.nowMs;
+    };
+    served.carrier = far;
+    attachment.far = far;
+    this.#world.log(`server lets in ${number} of ${id}`);
+    return far;
+  }
+}
+
+/** A client: one session, and how it gets its streams. */
+export class SimClient implements Dialler<Frame>, SessionWatcher {
+  readonly id: string;
+  readonly app = new ClientApp();
+  readonly session: ClientSession<Frame>;
+  readonly clock: FakeClock;
+  readonly #world: SimWorld;
+  /** The session, while it may be asked to go. */
+  leaver: Leaver | undefined;
+  /** How often it said that the call is over. */
+  tells = 0;
+  /** What waits for a connection. */
+  readonly dialling: Dialling[] = [];
+  connecting: Connecting;
+  /** How often the session went on after a loss. */
+  resumes = 0;
+  /** Since when it looks for a stream. */
+  resumingMs: number | undefined;
+  /** When it first sent anything. */
+  openedMs: number | undefined;
+
+  constructor(world: SimWorld, id: string) {
+    const { clientWindow, graceMs, aheadMs = 0, negotiatedInMs = 0, random } = world.setup;
+    this.#world = world;
+    this.id = id;
+    this.connecting = world.setup.connecting ?? "at once";
+    const clock = world.time.clock(0, random);
+    this.clock = clock;
+    const { epoch, window } = world.server.terms;
+    this.session = new ClientSession<Frame>({
+      id,
+      server: { epoch, graceMs, window, clockAheadMs: aheadMs - negotiatedInMs },
+      window: clientWindow,
+      clock,
+      acknowledgements: new Acknowledgements(clock),
+      dialler: this,
+      call: this.app,
+      watcher: this,
+    });
+    this.app.session = this.session;
+  }
+
+  start(): void {
+    this.session.start();
+  }
+
+  dial(headers: () => Fields, watcher: AttachmentWatcher<Frame> | undefined): void {
+    if (this.connecting === "later") this.dialling.push({ headers, watcher });
+    else this.#open({ headers, watcher });
+  }
+
+  tell(headers: () => Fields): void {
+    this.tells++;
+    this.dial(headers, undefined);
+  }
+
+  begun(session: Leaver): void {
+    this.leaver = session;
+  }
+
+  over(session: Leaver): void {
+    if (this.leaver === session) this.leaver = undefined;
+  }
+
+  /** The next dial gets its connection; fails before its stream is opened; or as it is. */
+  connect(how: "well" | "fails" | "is lost"): void {
+    const dialling = this.dialling.shift();
+    if (dialling === undefined) return;
+    const error = failure(Code.Unavailable, "the connection was lost");
+    if (how === "well") this.#open(dialling);
+    else {
+      this.#world.log(`dial of ${this.id} ${how}`);
+      if (how === "is lost") {
+        if (dialling.watcher?.wanted === false) return;
+        this.#ask(dialling);
+      }
+      dialling.watcher?.onBroken({ error, refused: false });
+    }
+  }
+
+  #ask({ headers }: Dialling): Fields {
+    this.openedMs ??= this.#world.time.nowMs;
+    return headers();
+  }
+
+  #open(dialling: Dialling): void {
+    const { watcher } = dialling;
+    if (watcher?.wanted === false) return;
+    const fields = this.#ask(dialling);
+    const late = watcher !== undefined && !this.app.running;
+    if (late) this.app.bugs.push("a stream was opened behind the end");
+    const number = Number(fields["hawser-attach"]);
+    const near = new SimClientStream(fields, watcher, this.app);
+    const attachment: SimAttachment = {
+      client: this,
+      headers: fields,
+      near,
+      down: new Pipe(),
+      server: this.#world.server,
+      far: undefined,
+      lostNear: false,
+      lostFar: false,
+    };
+    this.#world.attachments.push(attachment);
+    const cancels = fields["hawser-cancel"] === undefined ? "" : " to cancel";
+    this.#world.log(`client opens ${number} of ${this.id}${cancels}`);
+    watcher?.onOpen(near);
+    if (watcher === undefined) near.halfClose();
+  }
+
+  onCarried(state: "open" | "resuming"): void {
+    this.#world.log(`client ${this.id} is ${state}`);
+    if (state === "resuming") this.resumingMs ??= this.#world.time.nowMs;
+    else {
+      if (this.resumingMs !== undefined) this.resumes++;
+      this.resumingMs = undefined;
+    }
+  }
+}
+
+const sum = (a: Window, b: Window): Window => ({
+  bytes: a.bytes + b.bytes,
+  messages: a.messages + b.messages,
+});
+
+/** All of it. */
+export class SimWorld {
+  readonly setup: SimSetup;
+  readonly time = new FakeTime();
+  readonly attachments: SimAttachment[] = [];
+  readonly clients: SimClient[] = [];
+  readonly servers: SimServer[] = [];
+  readonly trace: string[] = [];
+
+  constructor(setup: SimSetup) {
+    this.setup = setup;
+    this.restart();
+    for (let n = 0; n < (setup.clients ?? 1); n++) {
+      this.clients.push(new SimClient(this, `${n + 1}`.padStart(32, "0")));
+    }
+  }
+
+  /** The server process that there is now. */
+  get server(): SimServer {
+    return this.servers[this.servers.length - 1] as SimServer;
+  }
+
+  log(line: string): void {
+    this.trace.push(`${this.time.nowMs} ms: ${line}`);
+  }
+
+  /** Attachments on which something may still happen, the newest first. */
+  get live(): SimAttachment[] {
+    return this.attachments.filter(isLive).reverse();
+  }
+
+  /** Streams are written to what the sessions gave them. */
+  flush(attachment: SimAttachment): void {
+    attachment.near.outbox.flush();
+    attachment.far?.outbox.flush();
+  }
+
+  deliver(attachment: SimAttachment, way: "up" | "down", units: number): void {
+    this.flush(attachment);
+    const { near, down, server } = attachment;
+    if (way === "down") {
+      if (!attachment.lostNear) down.deliver(units, (item) => near.receive(item));
+    } else if (!attachment.lostFar) {
+      near.up.deliver(units, (item) => {
+        if (item.is === "headers") server.accept(attachment);
+        else this.#pass(attachment, item);
+      });
+    }
+  }
+
+  /** Delivers all there is on the streams that are not stalled, and what comes of it, so many times. */
+  flow(rounds: number): void {
+    for (let round = 0; round < rounds; round++) {
+      const busy = this.live.filter(({ near, down }) => near.up.waiting + down.waiting > 0);
+      for (const attachment of this.live) {
+        for (const way of ["up", "down"] as const) {
+          const pipe = way === "up" ? attachment.near.up : attachment.down;
+          this.flush(attachment);
+          if (!pipe.stalled) this.deliver(attachment, way, pipe.waiting);
+        }
+      }
+      if (busy.length === 0 && round > 0) break;
+    }
+  }
+
+  /** One side hears that the stream is gone; what was on its way to it is lost. */
+  lose(attachment: SimAttachment, side: "near" | "far"): void {
+    if (side === "near" && !attachment.lostNear) {
+      attachment.lostNear = true;
+      attachment.down.lose();
+      this.log(`client loses ${attachment.headers["hawser-attach"]}`);
+      attachment.near.lost();
+    } else if (side === "far" && !attachment.lostFar) {
+      attachment.lostFar = true;
+      attachment.near.up.lose();
+      this.log(`server loses ${attachment.headers["hawser-attach"]}`);
+      attachment.far?.lost();
+    }
+  }
+
+  /** The server process dies, and another takes its place. */
+  restart(): void {
+    this.servers.at(-1)?.die();
+    const epoch = `${this.servers.length + 1}`.padStart(32, "e");
+    this.servers.push(new SimServer(this, epoch));
+    this.log("the server starts");
+    for (const attachment of this.live) {
+      attachment.lostFar = true;
+      attachment.near.up.lose();
+      attachment.far?.die();
+    }
+  }
+
+  #pass({ far }: SimAttachment, item: Item): void {
+    far?.receive(item);
+  }
+}
+
+function isLive({ lostNear, lostFar, near, far, down }: SimAttachment): boolean {
+  const nearDone = lostNear || (near.over && near.ended);
+  const farDone = lostFar || far?.closed === true;
+  const quiet = near.up.waiting + down.waiting === 0;
+  return !(nearDone && farDone) && !(quiet && nearDone && far === undefined);
+}
