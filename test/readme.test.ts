@@ -77,6 +77,7 @@ test("each code block says what it is, and is tried", () => {
       projects.includes(block.in ?? block.file?.split("/")[0] ?? "") ||
       (block.run !== undefined && block.language === "ts") ||
       (block.output && blocks[blocks.indexOf(block) - 1]?.in !== undefined) ||
+      block.same !== undefined ||
       block.layout ||
       block.drawing;
     expect(isKnown, `README.md, line ${block.line}`).toBe(true);
@@ -84,6 +85,14 @@ test("each code block says what it is, and is tried", () => {
   expect(readme.split("\n").filter((line) => line.startsWith("```"))).toHaveLength(
     2 * blocks.length,
   );
+});
+
+test("files are printed as they are", () => {
+  const printed = blocks.filter((block) => block.same !== undefined);
+  expect(printed).not.toEqual([]);
+  for (const { same, code } of printed) {
+    expect(code).toBe(readFileSync(join(repository, same as string), "utf8"));
+  }
 });
 
 test("the two commands", async () => {

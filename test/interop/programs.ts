@@ -7,10 +7,18 @@ import { fileURLToPath } from "node:url";
 const MODULE = fileURLToPath(new URL("./go", import.meta.url));
 const BIN = fileURLToPath(new URL("../../.cache/interop/", import.meta.url));
 
-const running = new Set<ChildProcess>();
+const running = new Set<() => void>();
 
+/** Ends all that runs. */
 export function endPrograms(): void {
-  for (const child of running) child.kill("SIGKILL");
+  for (const kill of running) kill();
+}
+
+/** Has endPrograms() end a program that has not exited by then. */
+export function endsWithUs(kill: () => void, exited: Promise<unknown>): void {
+  running.add(kill);
+  const forget = () => running.delete(kill);
+  exited.then(forget, forget);
 }
 
 export function hasGo(): boolean {
@@ -22,21 +30,15 @@ export function hasGo(): boolean {
   }
 }
 
-export function build(): Promise<void> {
+export async function build(): Promise<void> {
   mkdirSync(BIN, { recursive: true });
   const child = spawn("go", ["build", "-o", BIN, "./server", "./client"], {
     cwd: MODULE,
     stdio: ["ignore", "inherit", "inherit"],
   });
-  running.add(child);
-  return new Promise((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", (code) => {
-      running.delete(child);
-      if (code === 0) resolve();
-      else reject(new Error("go build failed"));
-    });
-  });
+  const exited = codeOf(child);
+  endsWithUs(() => child.kill("SIGKILL"), exited);
+  if ((await exited) !== 0) throw new Error("go build failed");
 }
 
 interface Program {
@@ -47,17 +49,18 @@ interface Program {
 
 function run(name: string, args: string[], onLine: (line: string) => void): Program {
   const child = spawn(BIN + name, args, { stdio: ["pipe", "pipe", "inherit"] });
-  running.add(child);
   child.stdin.on("error", () => {});
   createInterface({ input: child.stdout }).on("line", onLine);
-  const exited = new Promise<number | null>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", (code) => {
-      running.delete(child);
-      resolve(code);
-    });
-  });
+  const exited = codeOf(child);
+  endsWithUs(() => child.kill("SIGKILL"), exited);
   return { child, exited };
+}
+
+function codeOf(child: ChildProcess): Promise<number | null> {
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", resolve);
+  });
 }
 
 /** Runs scenarios of the Go client, all that need no special server by default. */

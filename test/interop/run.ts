@@ -1,8 +1,9 @@
-/** `npm run interop`: grpc-go against Hawser, both ways round. Needs Go. */
+/** `npm run interop`: grpc-go against Hawser, both ways round, and Hawser with nginx in the middle. Needs Go. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { goClientAgainstOurs } from "./go-client.ts";
+import { throughNginx } from "./nginx.ts";
 import { oursAgainstGoServer } from "./our-client.ts";
 import { build, endPrograms, hasGo } from "./programs.ts";
 import { fail, summary } from "./report.ts";
@@ -27,6 +28,7 @@ try {
   await build();
   await goClientAgainstOurs(directory);
   await oursAgainstGoServer(directory);
+  await throughNginx(directory);
 } catch (error) {
   fail("the run", error);
 }

@@ -6,12 +6,14 @@ import {
   ConnectError,
   createClient,
   createTransport,
+  type Transport,
   type TransportOptions,
 } from "../../src/index.ts";
 
 /** Our client beside a peer that we did not write, whose Greeter has the switches of README.md. */
 export interface World extends AsyncDisposable {
   readonly greeter: Client<typeof Greeter>;
+  readonly transport: Transport;
   /** A world of the same peer with a transport of its own. */
   another(options?: Partial<TransportOptions>): World;
 }
@@ -19,6 +21,7 @@ export interface World extends AsyncDisposable {
 export function worldOf(options: TransportOptions): World {
   const transport = createTransport(options);
   return {
+    transport,
     greeter: createClient(Greeter, transport),
     another: (more) => worldOf({ ...options, ...more }),
     [Symbol.asyncDispose]: () => transport.close(),
@@ -67,6 +70,8 @@ export async function echo(
 ) {
   const chat = greeter.chat(options);
   const replies = read(chat);
+  // Where the call fails, send() says so as well.
+  replies.catch(() => {});
   for (const content of messages) await chat.send({ content });
   chat.closeSend();
   sameReplies(await replies, messages);

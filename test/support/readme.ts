@@ -5,6 +5,7 @@
  *     in=PROJECT          commands to type there, a line each; `serves` means that the last one goes on
  *     output              what the commands before it print
  *     run=NAME            a piece of a program: those of one name belong together, `// → ` shows what is printed
+ *     same=PATH           a file of the repository, which tests of its own run
  *     layout, drawing     nothing to run
  */
 import { readFileSync } from "node:fs";
@@ -16,6 +17,7 @@ export interface Block {
   readonly file?: string;
   readonly in?: string;
   readonly run?: string;
+  readonly same?: string;
   readonly serves: boolean;
   readonly output: boolean;
   readonly layout: boolean;
@@ -38,6 +40,7 @@ export const blocks: readonly Block[] = [
     file: attribute("file"),
     in: attribute("in"),
     run: attribute("run"),
+    same: attribute("same"),
     serves: words.includes("serves"),
     output: words.includes("output"),
     layout: words.includes("layout"),

@@ -93,6 +93,24 @@ func numbered(count int) []string {
 	return messages
 }
 
+// noSessions expects a plain call of a server that keeps sessions: none of their headers.
+func noSessions(ctx context.Context, w *world) error {
+	stream, err := w.echo(ctx, numbered(100))
+	if err != nil {
+		return err
+	}
+	header, err := stream.Header()
+	if err != nil {
+		return err
+	}
+	for name := range metadata.Join(header, stream.Trailer()) {
+		if strings.HasPrefix(name, "hawser-") {
+			return fmt.Errorf("the response has %s", name)
+		}
+	}
+	return nil
+}
+
 // with adds request metadata, which is where the switches of the server stand.
 func with(ctx context.Context, pairs ...string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, pairs...)

@@ -52,6 +52,7 @@ var always = []scenario{
 	{"gzip requests", gzipRequests},
 	{"3 MiB messages, all four kinds", large},
 	{"5 MiB request is RESOURCE_EXHAUSTED", tooLarge},
+	{"nothing of sessions is seen", noSessions},
 	{"one connection served all of this", oneConnection},
 }
 

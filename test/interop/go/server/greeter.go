@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,6 +43,9 @@ func begin(ctx context.Context) (switches, error) {
 		}
 	}
 	s := switches(md)
+	if s.has("x-names") {
+		trail["x-names"] = slices.Sorted(maps.Keys(md))
+	}
 	err := errors.Join(grpc.SetHeader(ctx, lead), grpc.SetTrailer(ctx, trail))
 	if s.has("x-gzip") {
 		err = errors.Join(err, grpc.SetSendCompressor(ctx, "gzip"))

@@ -1,0 +1,328 @@
+/** Which sessions a server has, what it forgets of them, and what must never begin twice. */
+import { Code } from "@connectrpc/connect";
+import { expect, test } from "vitest";
+import { failure } from "../src/failure.ts";
+import type { Frame } from "../src/grpc/framing.ts";
+import { type ServerAttachment, ServerSession } from "../src/session/accept.ts";
+import { Acknowledgements } from "../src/session/clock.ts";
+import { type AttachmentWatcher, ClientSession } from "../src/session/dial.ts";
+import { Reason, readSessionLost } from "../src/session/lost.ts";
+import { type SessionLimits, SessionRegistry } from "../src/session/registry.ts";
+import { ClientApp, ServerApp } from "./support/session-sim-apps.ts";
+import { FakeTime } from "./support/session-sim-clock.ts";
+import { SimClientStream } from "./support/session-sim-streams.ts";
+import type { Fields } from "./support/session-sim-wire.ts";
+
+const GRACE_MS = 1000;
+const WINDOW = { bytes: 100, messages: 10 };
+const METHOD = {};
+const FAR = Number.MAX_SAFE_INTEGER;
+
+/** A stream that says nothing. */
+class Mute implements ServerAttachment {
+  refused = false;
+  answer(): void {}
+  pull(): undefined {}
+  write(): void {}
+  flush(): void {}
+  end(): void {}
+  refuse(): void {
+    this.refused = true;
+  }
+  release(): void {}
+  drop(): void {}
+}
+
+interface Asking {
+  attach?: number;
+  opened?: number | undefined;
+  epoch?: string;
+  cancel?: boolean;
+  received?: number;
+  connection?: object;
+}
+
+class House {
+  readonly time = new FakeTime();
+  readonly registry: SessionRegistry<Frame>;
+  readonly runs: { id: string; app: ServerApp }[] = [];
+
+  constructor(limits: Partial<SessionLimits> = {}) {
+    const all = { maxSessions: 3, maxBytes: 1000, maxPerConnection: 100, resumesPerSecond: 100 };
+    const terms = { epoch: "here", graceMs: GRACE_MS, window: WINDOW };
+    this.registry = new SessionRegistry(terms, { ...all, ...limits }, this.time.clock(5000));
+  }
+
+  /** An attachment asks to be let in: "in", or why not. */
+  ask(session: string, asking: Asking = {}): string {
+    const { attach = 1, epoch = "here", cancel = false, received = 0, connection = this } = asking;
+    const openedMs = "opened" in asking ? asking.opened : 5000 + this.time.nowMs;
+    const refusal = this.registry.admit({
+      ask: { session, attach, received, window: WINDOW, epoch, openedMs, cancel },
+      method: METHOD,
+      caller: "me",
+      connection,
+      open: () => new Mute(),
+      create: (keeper) => {
+        const app = new ServerApp();
+        const ask = { session, attach, received, window: WINDOW, epoch, openedMs, cancel };
+        app.session = new ServerSession<Frame>(keeper, ask, app);
+        this.runs.push({ id: session, app });
+        return app.session;
+      },
+      start() {},
+    });
+    if (refusal === undefined) return "in";
+    const lost = readSessionLost(refusal);
+    return lost === undefined ? (Code[refusal.code] ?? "?") : (Reason[lost.reason] ?? "?");
+  }
+
+  app(id: string): ServerApp {
+    return this.runs.findLast((run) => run.id === id)?.app as ServerApp;
+  }
+
+  runsOf(id: string): number {
+    return this.runs.filter((run) => run.id === id).length;
+  }
+}
+
+test.each([
+  ["its own", "here"],
+  ["another process", "there"],
+])(
+  "cancels of sessions that nobody knows, opened at the end of time by the clock of %s, do not fill the server for good",
+  (_, epoch) => {
+    const house = new House({ maxSessions: 3 });
+    for (const id of ["a", "b", "c", "d"]) {
+      expect(house.ask(id, { attach: 2, opened: FAR, epoch, cancel: true })).toBe("Canceled");
+    }
+    expect(house.ask("new")).toBe("ResourceExhausted");
+    house.time.pass(GRACE_MS + 1);
+    expect(house.ask("new")).toBe("in");
+  },
+);
+
+test("sessions that were opened at the end of time leave nothing behind for longer than the grace", () => {
+  const house = new House({ maxSessions: 3 });
+  for (const id of ["a", "b", "c"]) {
+    expect(house.ask(id, { attach: 2, opened: FAR })).toBe("in");
+    expect(house.ask(id, { attach: 3, cancel: true })).toBe("Canceled");
+  }
+  expect(house.ask("new")).toBe("ResourceExhausted");
+  house.time.pass(GRACE_MS + 1);
+  expect(house.ask("new")).toBe("in");
+});
+
+test("a cancel of a session that ended leaves nothing behind", () => {
+  const house = new House({ maxSessions: 1 });
+  for (const id of ["a", "b"]) {
+    expect(house.ask(id, { attach: 2, opened: undefined, cancel: true })).toBe("Canceled");
+  }
+  expect(house.ask("new")).toBe("in");
+});
+
+test.each([
+  ["the first that came was not the first that was sent", [2], 1],
+  ["one between was skipped", [1, 3], 2],
+])("%s: what comes late starts no second run of the handler", (_, attaches, late) => {
+  for (const settle of ["confirmed", "cancelled"]) {
+    const house = new House();
+    for (const attach of attaches) expect(house.ask("a", { attach, opened: 5000 })).toBe("in");
+    const last = Math.max(...attaches);
+    if (settle === "cancelled") {
+      expect(house.ask("a", { attach: last + 1, opened: 5000, cancel: true })).toBe("Canceled");
+    } else {
+      const app = house.app("a");
+      app.close();
+      app.session.onHalfClose(last);
+    }
+    expect(house.registry.size).toBe(0);
+    expect(house.ask("a", { attach: late, opened: 5000 })).toBe("UNKNOWN");
+    expect(house.runsOf("a")).toBe(1);
+  }
+});
+
+test("a cancel that skipped an attachment keeps that from starting the handler again", () => {
+  const house = new House();
+  expect(house.ask("a", { opened: 5000 })).toBe("in");
+  expect(house.ask("a", { attach: 3, opened: 5000, cancel: true })).toBe("Canceled");
+  expect(house.ask("a", { attach: 2, opened: 5000 })).toBe("UNKNOWN");
+  expect(house.runsOf("a")).toBe(1);
+});
+
+test("an end that made room for others is no session that never was", () => {
+  const house = new House({ maxSessions: 2 });
+  expect(house.ask("a", { opened: 5000 })).toBe("in");
+  expect(house.ask("b")).toBe("in");
+  house.app("a").close();
+  // The client never heard of the end, nor of the answer.
+  house.app("a").session.onLost(1);
+  expect(house.ask("c")).toBe("in");
+  expect(house.ask("a", { attach: 2, opened: 5000 })).toBe("UNKNOWN");
+  expect(house.runsOf("a")).toBe(1);
+});
+
+test("a session that was given up is none that never was, and its handler hears of it", () => {
+  const house = new House();
+  expect(house.ask("a", { opened: 5000 })).toBe("in");
+  house.app("a").giveUp();
+  expect(house.app("a").outcome).toMatchObject({ is: "lost", error: { code: Code.Aborted } });
+  expect(house.app("a").closed).toBe(true);
+  expect(house.ask("a", { attach: 2, opened: 5000 })).toBe("UNKNOWN");
+  expect(house.runsOf("a")).toBe(1);
+});
+
+test("makes room by ends that wait to be confirmed, the oldest first, and by nothing else", () => {
+  const house = new House({ maxSessions: 3 });
+  for (const id of ["a", "b", "c"]) expect(house.ask(id)).toBe("in");
+  expect(house.ask("d")).toBe("ResourceExhausted");
+  house.app("b").close();
+  house.app("a").close();
+  expect(house.ask("d")).toBe("in");
+  expect(house.ask("a", { attach: 2 })).toBe("in");
+  expect(house.ask("b", { attach: 2, opened: undefined })).toBe("UNKNOWN");
+  expect(house.app("c").running).toBe(true);
+});
+
+test("makes room by bytes too", () => {
+  const house = new House({ maxSessions: 100, maxBytes: 100 });
+  expect(house.ask("a")).toBe("in");
+  house.app("a").send(1, 200);
+  expect(house.registry.bytes).toBeGreaterThan(100);
+  expect(house.ask("b")).toBe("ResourceExhausted");
+  house.app("a").fail(failure(Code.Internal, "the handler threw"));
+  expect(house.ask("b")).toBe("in");
+  expect(house.registry.bytes).toBe(0);
+});
+
+test("counts a session for the connection that it came on last", () => {
+  const house = new House({ maxSessions: 100, maxPerConnection: 1 });
+  const [one, two] = [{}, {}];
+  expect(house.ask("a", { connection: one })).toBe("in");
+  expect(house.ask("b", { connection: one })).toBe("ResourceExhausted");
+  expect(house.ask("a", { attach: 2, connection: two })).toBe("in");
+  expect(house.ask("b", { connection: one })).toBe("in");
+  expect(house.ask("c", { connection: two })).toBe("ResourceExhausted");
+  expect(house.ask("a", { attach: 3, cancel: true })).toBe("Canceled");
+  expect(house.ask("c", { connection: two })).toBe("in");
+});
+
+test("paces resumes: each is told to come again in one of the next seconds, and is kept until then", () => {
+  const house = new House({ resumesPerSecond: 2 });
+  for (const id of ["a", "b", "c"]) {
+    house.ask(id);
+    house.app(id).session.onLost(1);
+  }
+  expect(["a", "b", "c"].map((id) => house.ask(id, { attach: 2 }))).toEqual([
+    "in",
+    "in",
+    "Unavailable",
+  ]);
+  house.time.pass(GRACE_MS + 500);
+  expect(house.app("c").running).toBe(true);
+  expect(house.ask("c", { attach: 3 })).toBe("in");
+});
+
+test("ends all that wait when the server closes", () => {
+  const house = new House();
+  for (const id of ["a", "b"]) house.ask(id);
+  house.app("a").session.onLost(1);
+  house.app("b").close();
+  house.registry.close();
+  expect(house.registry.size).toBe(0);
+  expect(house.app("a").outcome.is).toBe("lost");
+  expect(house.app("b").outcome.is).toBe("ended");
+  expect(house.time.timers).toBe(0);
+});
+
+/** A client whose dials the test answers. */
+function client() {
+  const time = new FakeTime();
+  const dials: { headers: () => Fields; watcher: AttachmentWatcher<Frame> }[] = [];
+  const told: Fields[] = [];
+  const app = new ClientApp();
+  const clock = time.clock();
+  app.session = new ClientSession<Frame>({
+    id: "0".repeat(32),
+    server: { epoch: "f".repeat(32), graceMs: GRACE_MS, window: WINDOW, clockAheadMs: 5000 },
+    window: WINDOW,
+    clock,
+    acknowledgements: new Acknowledgements(clock),
+    dialler: {
+      dial: (headers, watcher) => void dials.push({ headers, watcher }),
+      tell: (headers) => void told.push(headers()),
+      begun() {},
+      over() {},
+    },
+    call: app,
+    watcher: undefined,
+  });
+  app.session.start();
+  const open = (at: number) => {
+    const { headers, watcher } = dials[at] as (typeof dials)[number];
+    const stream = new SimClientStream(headers(), watcher, app);
+    watcher.onOpen(stream);
+    return { watcher, stream };
+  };
+  return { time, app, dials, told, open };
+}
+
+const frame = (text: string): Frame => {
+  const bytes = Buffer.from(text);
+  return { flags: 0, bytes, start: 0, end: bytes.length };
+};
+
+const ANSWER = {
+  "hawser-session": "resumed",
+  "hawser-epoch": "f".repeat(32),
+  "hawser-received": "0",
+  "hawser-window": "100,10",
+};
+const LOST = { error: failure(Code.Unavailable, "lost"), refused: false };
+
+test("what an earlier attachment brings is nothing to the client, whatever it is", () => {
+  const { app, open } = client();
+  const first = open(0);
+  first.watcher.onHead({ ...ANSWER, "hawser-session": "new" });
+  first.watcher.onFrame(frame("a"));
+  first.watcher.onBroken(LOST);
+  for (const late of [() => {}, () => open(1).watcher.onHead(ANSWER)]) {
+    late();
+    first.watcher.onFrame(frame("b"));
+    first.watcher.onHead({ ...ANSWER, "hawser-received": "7" });
+    first.watcher.onStatus("ok", { "hawser-sent": "1" });
+    expect(app.got.map((bytes) => Buffer.from(bytes).toString())).toEqual(["a"]);
+    expect(app.running).toBe(true);
+  }
+});
+
+test("a call whose first stream was never opened begins on the second", () => {
+  const { time, app, dials, open } = client();
+  app.send(1, 3);
+  // The connection went away between the headers and the stream.
+  dials[0]?.headers();
+  dials[0]?.watcher.onBroken(LOST);
+  time.pass(200);
+  const { watcher, stream } = open(1);
+  expect(app.written).toHaveLength(1);
+  watcher.onHead({ ...ANSWER, "hawser-session": "new" });
+  stream.outbox.flush();
+  expect(stream.up.waiting).toBeGreaterThan(0);
+});
+
+test("a call that ends before its connection is there opens no stream, and tells nobody", () => {
+  const { app, dials, told } = client();
+  expect(dials[0]?.watcher.wanted).toBe(true);
+  app.cancel();
+  expect(dials[0]?.watcher.wanted).toBe(false);
+  expect(told).toEqual([]);
+});
+
+test("a call that ends while it looks for a connection opens no stream, and tells the server by the next number", () => {
+  const { app, dials, told, open } = client();
+  open(0).watcher.onBroken(LOST);
+  expect(dials[1]?.watcher.wanted).toBe(true);
+  app.cancel();
+  expect(dials[1]?.watcher.wanted).toBe(false);
+  expect(told).toMatchObject([{ "hawser-attach": "2", "hawser-cancel": "1" }]);
+});

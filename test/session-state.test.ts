@@ -1,0 +1,268 @@
+/** Where a session stands, and its books: the parts of the core that know no streams and no time. */
+import { describe, expect, test } from "vitest";
+import { ConnectError } from "../src/index.ts";
+import { Ledger } from "../src/session/ledger.ts";
+import { Reason } from "../src/session/lost.ts";
+import {
+  admit,
+  answered,
+  carries,
+  dialled,
+  ended,
+  judgeUnknown,
+  type Link,
+  lost,
+  unattached,
+} from "../src/session/state.ts";
+
+const MOST = Number.MAX_SAFE_INTEGER;
+
+describe("a link", () => {
+  const detached: Link = { is: "detached", number: 3 };
+  const attaching: Link = { is: "attaching", number: 3 };
+  const attached: Link = { is: "attached", number: 3 };
+  const over: Link = { is: "over", number: 3 };
+  const all = [unattached, detached, attaching, attached, over];
+
+  test("begins without an attachment", () => {
+    expect(unattached).toEqual({ is: "detached", number: 0 });
+  });
+
+  test("is dialled with the next number, unless it is over", () => {
+    expect(dialled(unattached)).toEqual({ is: "attaching", number: 1 });
+    expect(dialled(detached)).toEqual({ is: "attaching", number: 4 });
+    expect(dialled(attaching)).toEqual({ is: "attaching", number: 4 });
+    expect(dialled(attached)).toEqual({ is: "attaching", number: 4 });
+    expect(dialled(over)).toBe(over);
+  });
+
+  test("is attached by the answer to the attachment that waits for it, and by no other", () => {
+    expect(answered(attaching, 3)).toEqual(attached);
+    for (const number of [0, 2, 4]) expect(answered(attaching, number)).toBe(attaching);
+    for (const link of [unattached, detached, attached, over]) {
+      expect(answered(link, link.number)).toBe(link);
+    }
+  });
+
+  test("admits a higher attachment, whatever carried it before", () => {
+    for (const link of [unattached, detached, attaching, attached]) {
+      expect(admit(link, link.number + 1)).toEqual({ is: "attached", number: link.number + 1 });
+      expect(admit(link, MOST)).toEqual({ is: "attached", number: MOST });
+      expect(admit(link, link.number)).toBe(Reason.TAKEN_OVER);
+      expect(admit(link, link.number - 1)).toBe(Reason.TAKEN_OVER);
+    }
+    for (const number of [2, 3, 4]) expect(admit(over, number)).toBe(Reason.UNKNOWN);
+  });
+
+  test("is lost with the attachment that carries it, and with no other", () => {
+    expect(lost(attached, 3)).toEqual(detached);
+    expect(lost(attaching, 3)).toEqual(detached);
+    for (const link of all) {
+      for (const number of [link.number - 1, link.number + 1]) {
+        expect(lost(link, number)).toBe(link);
+      }
+    }
+    for (const link of [unattached, detached, over]) expect(lost(link, link.number)).toBe(link);
+  });
+
+  test("is carried by its attachment alone, once that is open and until it is lost", () => {
+    for (const link of all) {
+      const open = link.is === "attaching" || link.is === "attached";
+      expect(carries(link, link.number)).toBe(open);
+      expect(carries(link, link.number - 1)).toBe(false);
+      expect(carries(link, link.number + 1)).toBe(false);
+    }
+  });
+
+  test("ends from anywhere, for good", () => {
+    for (const link of all) {
+      const end = ended(link);
+      expect(end).toEqual({ is: "over", number: link.number });
+      expect(dialled(end)).toBe(end);
+      expect(answered(end, end.number)).toBe(end);
+      expect(lost(end, end.number)).toBe(end);
+      expect(ended(end)).toEqual(end);
+    }
+  });
+});
+
+describe("an attachment of a session that the server does not know", () => {
+  const server = { epoch: "here", nowMs: 100_000, graceMs: 30_000 };
+  const ask = (attach: number, epoch: string, openedMs?: number) =>
+    judgeUnknown({ attach, epoch, openedMs }, server);
+
+  test("starts it where it was opened within the grace, whatever its number", () => {
+    for (const attach of [1, 2, 9]) {
+      for (const openedMs of [100_000, 80_000, 70_000]) {
+        expect(ask(attach, "here", openedMs)).toBe("start");
+      }
+    }
+  });
+
+  test("is too late where it was opened longer ago", () => {
+    for (const attach of [1, 2]) {
+      expect(ask(attach, "here", 69_999)).toBe(Reason.EXPIRED);
+      expect(ask(attach, "here", 0)).toBe(Reason.EXPIRED);
+    }
+  });
+
+  test("is unknown where it was answered before", () => {
+    expect(ask(2, "here")).toBe(Reason.UNKNOWN);
+    expect(ask(1, "here")).toBe(Reason.UNKNOWN);
+  });
+
+  test("of another process starts with attachment 1 alone", () => {
+    expect(ask(1, "there", 1)).toBe("start");
+    expect(ask(1, "there")).toBe("start");
+    expect(ask(2, "there", 100_000)).toBe(Reason.SERVER_RESTARTED);
+    expect(ask(2, "there")).toBe(Reason.SERVER_RESTARTED);
+  });
+});
+
+describe("a ledger", () => {
+  const window = { bytes: 100, messages: 4 };
+  const bytes = (size: number) => new Uint8Array(size);
+  const open = (start?: number) => {
+    const account = { bytes: 0 };
+    return { account, ledger: new Ledger(window, account, start) };
+  };
+
+  test("is full by messages, by bytes, and exceeds the bytes by one message", () => {
+    const { ledger } = open();
+    for (const size of [0, 0, 0]) ledger.push(0, bytes(size));
+    expect(ledger.full).toBe(false);
+    ledger.push(0, bytes(0));
+    expect(ledger.full).toBe(true);
+    ledger.acknowledge(3);
+    expect(ledger.full).toBe(false);
+    ledger.push(0, bytes(99));
+    expect(ledger.full).toBe(false);
+    ledger.push(0, bytes(1000));
+    expect(ledger.full).toBe(true);
+  });
+
+  test("lets in what the window holds, and no more", () => {
+    const { ledger } = open();
+    expect([ledger.receive(99), ledger.receive(500), ledger.receive(0)]).toEqual([
+      true,
+      true,
+      false,
+    ]);
+    expect(ledger.received).toBe(2);
+    const { ledger: other } = open();
+    for (let n = 0; n < 4; n++) expect(other.receive(1)).toBe(true);
+    expect(other.receive(1)).toBe(false);
+    for (let n = 0; n < 4; n++) other.take(1);
+    // The other side knows of room what it was told.
+    expect(other.receive(1)).toBe(false);
+    other.tell();
+    expect(other.receive(1)).toBe(true);
+  });
+
+  test("says when it is time to acknowledge: half a window, in messages or in bytes", () => {
+    const { ledger } = open();
+    for (const size of [1, 1, 50]) ledger.receive(size);
+    expect(ledger.owes).toBe(false);
+    expect(ledger.take(1)).toBe(false);
+    expect(ledger.owes).toBe(true);
+    expect(ledger.take(1)).toBe(true);
+    expect(ledger.tell()).toBe(2);
+    expect(ledger.owes).toBe(false);
+    expect(ledger.take(50)).toBe(true);
+  });
+
+  test("takes no count that cannot be, and ignores old ones", () => {
+    const { ledger } = open();
+    for (let n = 0; n < 3; n++) ledger.push(0, bytes(1));
+    expect(ledger.acknowledge(4)).toBe("above");
+    expect(ledger.acknowledged).toBe(0);
+    expect(ledger.acknowledge(2)).toBeUndefined();
+    expect(ledger.acknowledge(1)).toBeUndefined();
+    expect(ledger.acknowledged).toBe(2);
+    expect(ledger.checkResume(4)).toBe("above");
+    expect(ledger.checkResume(3)).toBeUndefined();
+    expect(ledger.checkResume(2)).toBeUndefined();
+    expect(ledger.checkResume(1)).toBe("gap");
+  });
+
+  test("agrees on the smaller window, and may agree anew", () => {
+    const { ledger } = open();
+    ledger.agree({ bytes: 50, messages: 9 });
+    expect(ledger.window).toEqual({ bytes: 50, messages: 4 });
+    ledger.agree({ bytes: 1000, messages: 2 });
+    expect(ledger.window).toEqual({ bytes: 100, messages: 2 });
+  });
+
+  test("is exact up to the largest count that there is, and goes no further", () => {
+    const { ledger } = open(MOST - 2);
+    expect([ledger.sent, ledger.acknowledged, ledger.received, ledger.taken]).toEqual(
+      Array(4).fill(MOST - 2),
+    );
+    ledger.push(0, bytes(1));
+    ledger.push(0, bytes(1));
+    expect(ledger.sent).toBe(MOST);
+    expect(() => ledger.push(0, bytes(1))).toThrow(/2\^53 - 1/);
+    expect(ledger.sent).toBe(MOST);
+    expect(ledger.acknowledge(MOST + 1)).toBe("above");
+    expect(ledger.checkResume(MOST - 1)).toBeUndefined();
+    expect(ledger.acknowledge(MOST)).toBeUndefined();
+    expect(ledger.acknowledged).toBe(MOST);
+
+    expect([ledger.receive(1), ledger.receive(1)]).toEqual([true, true]);
+    expect(() => ledger.receive(1)).toThrow(ConnectError);
+    expect(ledger.received).toBe(MOST);
+    ledger.take(1);
+    ledger.take(1);
+    expect(ledger.tell()).toBe(MOST);
+  });
+
+  const settlings: Record<string, (ledger: Ledger) => void> = {
+    "acknowledged and taken": (ledger) => {
+      ledger.acknowledge(3);
+      ledger.take(30);
+      ledger.take(5);
+    },
+    "when nobody takes any more, and all is acknowledged": (ledger) => {
+      ledger.takeAll();
+      ledger.acknowledge(3);
+    },
+    "when it is closed": (ledger) => ledger.close(),
+    "when it is closed twice": (ledger) => {
+      ledger.close();
+      ledger.close();
+    },
+    "when it is closed behind a part": (ledger) => {
+      ledger.acknowledge(1);
+      ledger.take(30);
+      ledger.tell();
+      ledger.close();
+    },
+    "when things come behind its end": (ledger) => {
+      ledger.close();
+      ledger.push(0, bytes(9));
+      ledger.receive(9);
+      ledger.take(5);
+      ledger.takeAll();
+    },
+  };
+
+  test.each(Object.entries(settlings))("gives its account back what it took: %s", (_, settle) => {
+    const { account, ledger } = open();
+    for (const size of [10, 0, 20]) ledger.push(0, bytes(size));
+    for (const size of [30, 5]) ledger.receive(size);
+    expect(account.bytes).toBeGreaterThanOrEqual(65);
+    settle(ledger);
+    expect(account.bytes).toBe(0);
+  });
+
+  test("shares its account with others", () => {
+    const account = { bytes: 0 };
+    const [one, two] = [new Ledger(window, account), new Ledger(window, account)];
+    one.push(0, bytes(10));
+    const alone = account.bytes;
+    two.push(0, bytes(10));
+    expect(account.bytes).toBe(2 * alone);
+    one.close();
+    expect(account.bytes).toBe(alone);
+  });
+});
