@@ -28,7 +28,7 @@ http {
 `;
 
 /** Debian has it where the PATH of many users does not lead. */
-const env = { ...process.env, PATH: `${process.env["PATH"]}:/usr/sbin:/usr/local/sbin` };
+const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin` };
 
 /** Says why there is none, or nothing. */
 export function lackOfNginx(): string | undefined {

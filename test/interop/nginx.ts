@@ -187,7 +187,7 @@ async function everyScenario(directory: string, session: boolean): Promise<void>
 
 /** Left out, with a notice, where there is no nginx, and always in CI. */
 export async function throughNginx(directory: string): Promise<void> {
-  const lack = process.env["CI"] ? "this is CI" : lackOfNginx();
+  const lack = process.env.CI ? "this is CI" : lackOfNginx();
   if (lack !== undefined) {
     console.log(`SKIP nginx: ${lack}`);
     return;

@@ -1,4 +1,4 @@
-/** `npm run interop`: grpc-go against Hawser, both ways round, and Hawser with nginx in the middle, but for `--no-nginx`. Needs Go. */
+/** `npm run interop`: grpc-go against Hawser, both ways round, and Hawser with nginx in the middle. Needs Go. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -28,7 +28,7 @@ try {
   await build();
   await goClientAgainstOurs(directory);
   await oursAgainstGoServer(directory);
-  if (!process.argv.includes("--no-nginx")) await throughNginx(directory);
+  await throughNginx(directory);
 } catch (error) {
   fail("the run", error);
 }
