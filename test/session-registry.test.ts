@@ -113,6 +113,24 @@ test("sessions that were opened at the end of time leave nothing behind for long
   expect(house.ask("new")).toBe("in");
 });
 
+test("a cancel keeps what it overtook from starting, whatever the clock of the process that the client asked", () => {
+  for (const opened of [1, FAR]) {
+    const house = new House();
+    expect(house.ask("a", { attach: 2, opened, epoch: "there", cancel: true })).toBe("Canceled");
+    expect(house.ask("a", { opened, epoch: "there" })).toBe("UNKNOWN");
+    expect(house.runs).toEqual([]);
+  }
+});
+
+test("messages behind the end of a call cost nothing", () => {
+  const house = new House();
+  expect(house.ask("a")).toBe("in");
+  const { session } = house.app("a");
+  house.app("a").close();
+  for (const text of ["a", "bc"]) session.onFrame(1, frame(text));
+  expect(house.registry.bytes).toBe(0);
+});
+
 test("a cancel of a session that ended leaves nothing behind", () => {
   const house = new House({ maxSessions: 1 });
   for (const id of ["a", "b"]) {

@@ -149,6 +149,8 @@ describe("a ledger", () => {
       false,
     ]);
     expect(ledger.received).toBe(2);
+    const { ledger: full } = open();
+    expect([full.receive(100), full.receive(0)]).toEqual([true, false]);
     const { ledger: other } = open();
     for (let n = 0; n < 4; n++) expect(other.receive(1)).toBe(true);
     expect(other.receive(1)).toBe(false);
