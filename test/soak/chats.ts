@@ -74,8 +74,10 @@ export async function chatOn(
       tally.ended++;
       if (planned.cancelled) tally.cancelled++;
     } catch (error) {
-      if (error instanceof Unbegun) tally.unbegun++;
-      else tally.failures.push(`chat ${id} ${JSON.stringify(planned)}: ${error}`);
+      if (error instanceof Unbegun) {
+        tally.unbegun++;
+        await pause(50);
+      } else tally.failures.push(`chat ${id} ${JSON.stringify(planned)}: ${error}`);
     }
   }
 }

@@ -36,7 +36,7 @@ const WINDOWS = [
 ];
 
 /** With it, a long delay has the client look for another connection while its last one still delivers. */
-const IMPATIENT = { intervalMs: 100, timeoutMs: 100 };
+const IMPATIENT = { intervalMs: 200, timeoutMs: 400 };
 
 /** Soaks for so many seconds; whether all was well. */
 export async function soakSessions(seconds: number, seed: number): Promise<boolean> {

@@ -6,6 +6,12 @@ import type { Dice } from "./dice.ts";
 /** Between two misfortunes of one connection, in milliseconds. */
 const CALM_MS = { least: 20, most: 140 };
 
+/**
+ * A busy machine needs longer for what has to come through meanwhile, in bytes to the client: else the same few chats
+ * of a connection would win each time.
+ */
+const CALM_BYTES = { least: 1, most: 10_000, chanceOfNone: 0.15, limitMs: 2000 };
+
 /** What has befallen all connections together. */
 export interface Damage {
   /** Connections that were cut, at once or after so many bytes. */
@@ -25,7 +31,7 @@ export async function storm(
   over: AbortSignal,
 ): Promise<void> {
   while (!over.aborted) {
-    await pause(dice.between(CALM_MS.least, CALM_MS.most));
+    await calm(link, dice, over);
     // The client has not come back yet: a cut now would count for nothing, and an armed one hit its handshake.
     if (link.open === 0) continue;
     const misfortune = dice.float();
@@ -36,19 +42,19 @@ export async function storm(
       // In the midst of a frame, wherever that is.
       const bytes = dice.between(1, dice.pick(100, 2000, 60_000));
       void link.cutAfter(direction, bytes, kind).then(() => damage.cuts++);
-    } else if (misfortune < 0.95) {
+    } else if (misfortune < 0.96) {
       damage.stalls++;
       link.stall(dice.chance(0.5) ? direction : undefined);
       await pause(dice.chance(0.15) ? dice.between(200, 500) : dice.between(2, 60));
       if (dice.chance(0.5)) cut(link, kind, damage);
       link.resume();
-    } else if (misfortune < 0.99) {
+    } else if (misfortune < 0.985) {
       damage.delays++;
-      link[direction].delayMs = dice.between(300, 900);
+      link[direction].delayMs = dice.between(800, 1600);
       await pause(dice.between(20, 150));
       link[direction].delayMs = 0;
-      // The client looks for another connection, or this one goes on.
-      await pause(dice.between(200, 900));
+      // An impatient client looks for another connection, or this one goes on.
+      await pause(dice.between(600, 1600));
     } else {
       if (dice.chance(0.5)) continue;
       damage.refusals++;
@@ -57,6 +63,17 @@ export async function storm(
       await pause(dice.between(1, 20));
       link.refusing = false;
     }
+  }
+}
+
+/** The time between two misfortunes. */
+async function calm(link: Link, dice: Dice, over: AbortSignal): Promise<void> {
+  const { least, most, chanceOfNone, limitMs } = CALM_BYTES;
+  const bytes = link.down.delivered + (dice.chance(chanceOfNone) ? 0 : dice.between(least, most));
+  const giveUp = performance.now() + limitMs;
+  await pause(dice.between(CALM_MS.least, CALM_MS.most));
+  while (link.down.delivered < bytes && performance.now() < giveUp && !over.aborted) {
+    await pause(10);
   }
 }
 

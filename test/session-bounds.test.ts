@@ -1,0 +1,273 @@
+import { expect, test } from "vitest";
+import { SessionLost_Reason as Reason } from "../gen/hawser/v1/session_pb.js";
+import { Code } from "../src/index.ts";
+import { gate, until } from "./support/gate.ts";
+import { memoryInUse } from "./support/memory.ts";
+import { all, failureOf, next } from "./support/read.ts";
+import { type Attached, end, newId, received, type SessionPeer } from "./support/session-peer.ts";
+import { sessionWorld } from "./support/session-world.ts";
+import { message } from "./support/watched-server.ts";
+
+// What sessions may take, of one server and of one connection: past it no more begin, and live ones go on.
+
+/** Opens a session and has one exchange on it. */
+async function open(peer: SessionPeer, id = newId()): Promise<Attached> {
+  const attached = peer.attach(id);
+  attached.send("one");
+  await attached.hears(1);
+  return attached;
+}
+
+async function refused(peer: SessionPeer): Promise<string> {
+  const { status, lost, message: said } = await peer.attach(newId()).over();
+  expect({ status, lost }).toEqual({ status: Code.ResourceExhausted, lost: undefined });
+  return said;
+}
+
+/** One more exchange, and the end. */
+async function goesOn(attached: Attached): Promise<void> {
+  attached.send("two", end(2));
+  expect(await attached.hears(2)).toEqual(["one", "two"]);
+  expect(await attached.over()).toMatchObject({ status: 0 });
+  attached.halfClose();
+  await attached.peer.ping();
+}
+
+test("maxSessions: one more is refused, live ones go on, and where one ends another can begin", async () => {
+  await using world = await sessionWorld({ sessions: { maxSessions: 3 } });
+  const [a, b] = [await world.peer(), await world.peer()];
+  const live = [await open(a), await open(a), await open(b)];
+  for (const peer of [a, b])
+    expect(await refused(peer)).toMatch(/keeps 3 sessions \(maxSessions\)/);
+  // What is no session is served.
+  expect(await world.greeter.sayHello({ content: "hello" })).toMatchObject({ reply: "hello" });
+  const plain = world.greeter.chat({ session: false });
+  await plain.send({ content: "plain" });
+  expect(await next(plain)).toMatchObject({ reply: "plain" });
+  plain.closeSend();
+  await all(plain);
+  await goesOn(live[0] as Attached);
+  const another = await open(b);
+  await refused(a);
+  for (const attached of [...live.slice(1), another]) await goesOn(attached);
+  expect(world.runs).toHaveLength(5);
+});
+
+test("maxSessions: those that wait for a connection count, and resume although the server is full", async () => {
+  await using world = await sessionWorld({ linked: true, sessions: { maxSessions: 2 } });
+  const chats = [world.greeter.chat(), world.greeter.chat()];
+  for (const chat of chats) await chat.send({ content: "one" });
+  for (const chat of chats) await next(chat);
+  world.link.stall();
+  world.link.cut();
+  await until("both have noticed", () => chats.every(({ state }) => state === "resuming"));
+  await refused(await world.peer());
+  world.link.resume();
+  for (const chat of chats) {
+    await chat.send({ content: "two" });
+    expect(await next(chat)).toMatchObject({ reply: "two" });
+  }
+  const error = await failureOf(world.greeter.chat());
+  expect(error.code).toBe(Code.ResourceExhausted);
+  expect(error.message).toContain("maxSessions");
+  for (const chat of chats) chat.closeSend();
+  for (const chat of chats) await all(chat);
+});
+
+test("maxSessions: an end that only waits for its confirmation makes room, and is not begun anew", async () => {
+  await using world = await sessionWorld({ sessions: { maxSessions: 3 } });
+  const peer = await world.peer();
+  const ids = [newId(), newId()];
+  for (const id of ids) {
+    const attached = await open(peer, id);
+    attached.send(end(1));
+    expect(await attached.over()).toMatchObject({ status: 0, sent: "1" });
+    // Not confirmed.
+  }
+  const live = [await open(peer), await open(peer)];
+  // The first end is forgotten, the second is kept.
+  const [first, second] = ids as [string, string];
+  for (const opened of [false, true]) {
+    const { lost } = await peer.attach(first, { attach: 2, opened }).over();
+    expect(lost).toMatchObject({ reason: Reason.UNKNOWN });
+  }
+  const again = peer.attach(second, { attach: 2 });
+  expect(await again.hears(1)).toEqual(["one"]);
+  expect(await again.over()).toMatchObject({ status: 0, sent: "1" });
+  for (const attached of live) await goesOn(attached);
+  again.halfClose();
+  expect(world.runs).toHaveLength(4);
+});
+
+test("maxBytes: what is sent and not acknowledged counts, and what is received and not taken", async () => {
+  const held = gate();
+  await using world = await sessionWorld({
+    sessions: { maxBytes: 100_000 },
+    greeter: {
+      async *chat(requests) {
+        await held.opened;
+        for await (const { content } of requests) yield { reply: content };
+      },
+    },
+  });
+  const [a, b] = [await world.peer(), await world.peer()];
+  const large = a.attach(newId());
+  const idle = a.attach(newId());
+  await idle.answer();
+  const said = Array.from({ length: 11 }, (_, n) => `${n}`.padEnd(10_000, "x"));
+  await a.peer.flow(large.stream, Buffer.concat(said.map(message)));
+  await a.peer.ping();
+  // Received, not taken.
+  expect(await refused(b)).toMatch(/keep 1[01]\d{4} B \(maxBytes 100000\)/);
+  held.open();
+  expect(await large.hears(11)).toEqual(said);
+  await large.isAcknowledged(11);
+  // Sent, not acknowledged.
+  await refused(b);
+  large.send(received(11));
+  await a.peer.ping();
+  const small = b.attach(newId());
+  await small.answer();
+  for (const [attached, sent] of [
+    [large, 11],
+    [idle, 0],
+    [small, 0],
+  ] as const) {
+    attached.send(end(sent));
+    expect(await attached.over()).toMatchObject({ status: 0 });
+    attached.halfClose();
+  }
+});
+
+test("maxBytes: a session that is over holds nothing any more, however it ended", async () => {
+  const held = gate();
+  await using world = await sessionWorld({
+    sessions: { maxBytes: 100_000, graceMs: 150 },
+    greeter: {
+      async *chat(requests, { signal }) {
+        if (held.isOpen) for await (const { content } of requests) yield { reply: content };
+        for (let n = 0; n < 11; n++) yield { reply: "x".repeat(10_000) };
+        await new Promise((over) => signal.addEventListener("abort", over));
+      },
+    },
+  });
+  const [a, b] = [await world.peer(), await world.peer()];
+  const endings: ((attached: Attached, id: string) => unknown)[] = [
+    (attached) => attached.reset(8),
+    (_, id) => b.attach(id, { attach: 2, headers: { "hawser-cancel": "1" } }),
+    (attached) => attached.send(received(100)),
+  ];
+  for (const ending of endings) {
+    const id = newId();
+    const large = a.attach(id);
+    await large.hears(11);
+    await refused(b);
+    ending(large, id);
+    if (ending === endings[2]) {
+      await large.over();
+      large.halfClose();
+    }
+    let status: number | undefined = Code.ResourceExhausted;
+    for (let tries = 0; status === Code.ResourceExhausted && tries < 100; tries++) {
+      await new Promise((turn) => setTimeout(turn, 10));
+      const probeId = newId();
+      const probe = b.attach(probeId);
+      const head = await probe.answer();
+      status = head["grpc-status"] === undefined ? 0 : Number(head["grpc-status"]);
+      b.attach(probeId, { attach: 2, headers: { "hawser-cancel": "1" } });
+    }
+    expect(status).toBe(0);
+  }
+  held.open();
+});
+
+test("maxPerConnection: one more on the same connection is refused, on another it is not", async () => {
+  await using world = await sessionWorld({ sessions: { maxPerConnection: 2 } });
+  const [a, b] = [await world.peer(), await world.peer()];
+  const movingId = newId();
+  const moving = await open(a, movingId);
+  const staying = await open(a);
+  expect(await refused(a)).toMatch(/has 2 sessions \(maxPerConnection\)/);
+  const other = await open(b);
+  // A session without a stream counts where it was last.
+  moving.reset(8);
+  await a.peer.ping();
+  await refused(a);
+  const moved = b.attach(movingId, { attach: 2, received: 1 });
+  await moved.answer();
+  await refused(b);
+  // A resume is let in all the same.
+  const third = await open(a);
+  third.reset(8);
+  for (const attached of [staying, other]) await goesOn(attached);
+  moved.send("two", end(2));
+  expect(await moved.hears(1)).toEqual(["two"]);
+  expect(await moved.over()).toMatchObject({ status: 0 });
+  moved.halfClose();
+});
+
+test("maxPerConnection: our client hears of it, and its other chats go on", async () => {
+  await using world = await sessionWorld({ linked: true, sessions: { maxPerConnection: 1 } });
+  const chat = world.greeter.chat();
+  await chat.send({ content: "one" });
+  await next(chat);
+  const error = await failureOf(world.greeter.chat());
+  expect(error.code).toBe(Code.ResourceExhausted);
+  expect(error.message).toContain("maxPerConnection");
+  world.link.cut();
+  await chat.send({ content: "two" });
+  expect(await next(chat)).toMatchObject({ reply: "two" });
+  chat.closeSend();
+  await all(chat);
+});
+
+test("2,000 chats at once where a connection takes 100: each waits its turn, and none is lost", {
+  timeout: 30_000,
+}, async () => {
+  await using world = await sessionWorld({ server: { maxConcurrentStreams: 100 } });
+  await world.greeter.sayHello({});
+  const chats = Array.from({ length: 2_000 }, async (_, n) => {
+    const chat = world.greeter.chat();
+    await chat.send({ content: `${n}` });
+    chat.closeSend();
+    return (await all(chat)).map(({ reply }) => reply);
+  });
+  expect(await Promise.all(chats)).toEqual(chats.map((_, n) => [`${n}`]));
+  expect(world.runs).toHaveLength(2_000);
+});
+
+test("1,000 sessions on five connections, cut at once: all resume, and the memory stays bounded", {
+  timeout: 30_000,
+}, async () => {
+  const count = 1_000;
+  await using world = await sessionWorld({
+    linked: true,
+    server: { maxConcurrentStreams: 200 },
+    sessions: { resumesPerSecond: 5_000 },
+  });
+  await world.greeter.sayHello({});
+  const before = await memoryInUse();
+  const chats = Array.from({ length: count }, () => world.greeter.chat());
+  const exchange = (content: string) =>
+    Promise.all(
+      chats.map(async (chat) => {
+        await chat.send({ content });
+        return (await next(chat))?.reply;
+      }),
+    );
+  expect(new Set(await exchange("before"))).toEqual(new Set(["before"]));
+  expect(world.link.open).toBe(5);
+  const attached = (await memoryInUse()) - before;
+  for (const round of ["first", "second"]) {
+    world.link.cut();
+    expect(new Set(await exchange(round))).toEqual(new Set([round]));
+  }
+  // Both sides of each session are in this process. What a cut leaves is no session's.
+  const resumed = (await memoryInUse()) - before;
+  expect(attached / count).toBeLessThan(50 * 1024);
+  expect(resumed / count).toBeLessThan(60 * 1024);
+  for (const chat of chats) chat.closeSend();
+  for (const chat of chats) expect(await next(chat)).toBeUndefined();
+  expect(world.runs).toHaveLength(count);
+  for (const run of world.runs) expect(run.requests).toEqual(["before", "first", "second"]);
+});
