@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { failure, handled } from "../failure.ts";
+import { failure } from "../failure.ts";
 import { after, pause } from "../flow.ts";
 import type { Leaver } from "../session/dial.ts";
 import type { Target } from "./address.ts";
@@ -11,6 +11,15 @@ export interface ConnectionsOptions {
   tls?: ClientTls;
   connectTimeoutMs: number;
   keepalive?: KeepaliveOptions;
+}
+
+/** Who waits for a connection. */
+interface Waiter {
+  readonly use: (connection: Connection) => void;
+  readonly resolve: () => void;
+  readonly reject: (reason: unknown) => void;
+  /** Ends the wait where there is no connection at all. */
+  patience: Disposable | undefined;
 }
 
 /** The pause between attempts (gRPC connection-backoff). */
@@ -36,12 +45,12 @@ export class Connections {
   readonly #keepalive: Keepalive;
   readonly #closing = new AbortController();
   #connections: Connection[] = [];
+  /** Who waits for a connection with room, in order. */
+  readonly #waiting = new Set<Waiter>();
   #attempt: Promise<void> | undefined;
   #failures = 0;
   #retryAt = 0;
   #lastError: ConnectError | undefined;
-  /** Resolves when a call may find room, or a connection went away. */
-  #changed = Promise.withResolvers<void>();
 
   constructor(target: Target, options: ConnectionsOptions) {
     this.target = target;
@@ -56,42 +65,79 @@ export class Connections {
 
   /**
    * Calls `use` with a connection that has room at that moment, when there is
-   * one. Rejects with UNAVAILABLE where there is no connection and the next
-   * attempt fails, or does not come to an end within the connect timeout.
+   * one, in the order of the calls. Rejects with UNAVAILABLE where there is no
+   * connection and the next attempt fails, or does not come to an end within
+   * the connect timeout; and with what `use` throws.
    */
-  async acquire(use: (connection: Connection) => void): Promise<void> {
-    const endsAt = performance.now() + this.#options.connectTimeoutMs;
-    for (;;) {
-      if (this.#closing.signal.aborted) throw closed(this.target);
-      const connection = this.ready();
-      if (connection !== undefined) return use(connection);
-      const waitMs = this.#retryAt - performance.now();
-      const full = this.#connections.some((connection) => connection.usable);
-      if (waitMs > 0 && full) {
-        // The last attempt at one more failed; the calls that are open may end before the next.
-        await Promise.race([this.#changed.promise, pause(waitMs, this.#closing.signal)]);
-        continue;
-      }
-      if (waitMs > endsAt - performance.now()) throw this.#tooLate(waitMs);
-      this.#attempt ??= handled(
-        this.#connect(waitMs).finally(() => {
-          this.#attempt = undefined;
-        }),
-      );
-      await this.#settled(this.#attempt, full, endsAt);
+  acquire(use: (connection: Connection) => void): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const waiter: Waiter = { use, resolve, reject, patience: undefined };
+    if (this.#closing.signal.aborted) reject(closed(this.target));
+    else if (this.#waiting.size === 0 && this.ready() !== undefined) this.#serve(waiter);
+    else {
+      this.#waiting.add(waiter);
+      if (!this.#connections.some(({ usable }) => usable)) this.#limit(waiter);
+      this.#seek();
+    }
+    return promise;
+  }
+
+  /** Where no connection is there, a call waits for one no longer than it takes to connect. */
+  #limit(waiter: Waiter): void {
+    const { connectTimeoutMs } = this.#options;
+    const waitMs = this.#retryAt - performance.now();
+    if (waitMs > connectTimeoutMs) this.#refuse(waiter, this.#tooLate(waitMs));
+    else {
+      // A first attempt has a timeout of its own; it says more.
+      const tooLate = () => this.#refuse(waiter, this.#tooLate(0));
+      waiter.patience = after(connectTimeoutMs + 50, tooLate);
     }
   }
 
-  /** Waits for an attempt; where connections are full for room on them too, else until `endsAt` at most. */
-  async #settled(attempt: Promise<void>, full: boolean, endsAt: number): Promise<void> {
-    if (full) {
-      await Promise.race([attempt.catch(() => {}), this.#changed.promise]);
-      return;
+  #serve({ use, resolve, reject, patience }: Waiter): void {
+    patience?.[Symbol.dispose]();
+    try {
+      use(this.ready() as Connection);
+      resolve();
+    } catch (error) {
+      reject(error);
     }
-    const late = Promise.withResolvers<never>();
-    // A first attempt has a timeout of its own; it says more.
-    using _timer = after(endsAt - performance.now() + 50, () => late.reject(this.#tooLate(0)));
-    await Promise.race([attempt, handled(late.promise)]);
+  }
+
+  #refuse(waiter: Waiter, reason: unknown): void {
+    waiter.patience?.[Symbol.dispose]();
+    this.#waiting.delete(waiter);
+    waiter.reject(reason);
+  }
+
+  /** Serves who waits, for as long as there is room. */
+  #admit(): void {
+    for (const waiter of this.#waiting) {
+      if (this.ready() === undefined) break;
+      this.#waiting.delete(waiter);
+      this.#serve(waiter);
+    }
+    this.#seek();
+  }
+
+  /** Tries to make one more connection, where somebody waits. */
+  #seek(): void {
+    if (this.#waiting.size === 0 || this.#attempt !== undefined) return;
+    if (this.#closing.signal.aborted) return;
+    this.#attempt = this.#connect(this.#retryAt - performance.now()).then(
+      () => {
+        this.#attempt = undefined;
+        this.#admit();
+      },
+      (error) => {
+        this.#attempt = undefined;
+        // Where the open connections are full, their calls may end before the next attempt.
+        if (!this.#connections.some(({ usable }) => usable)) {
+          for (const waiter of this.#waiting) this.#refuse(waiter, error);
+        }
+        this.#admit();
+      },
+    );
   }
 
   #tooLate(waitMs: number): ConnectError {
@@ -106,11 +152,12 @@ export class Connections {
     this.#closing.abort(reason);
     const connections = this.#connections;
     this.#connections = [];
+    for (const waiter of this.#waiting) this.#refuse(waiter, closed(this.target));
     const last = this.farewells.last(connections);
     for (const session of [...this.sessions]) session.leave(reason);
     await last;
     for (const connection of connections) connection.destroy(reason);
-    await this.#attempt?.catch(() => {});
+    await this.#attempt;
     await Promise.all(connections.map((connection) => connection.gone));
   }
 
@@ -150,11 +197,10 @@ export class Connections {
 
   /** Lets go of connections on which no call can be opened any more; their open calls go on. */
   #onChange(): void {
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers();
     this.#connections = this.#connections.filter(
       (connection) => connection.usable || connection.active > 0,
     );
+    this.#admit();
   }
 }
 
