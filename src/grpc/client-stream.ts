@@ -15,6 +15,7 @@ import { readOn, receive } from "./receive.ts";
 import { destroyReset, readReset, reset } from "./reset.ts";
 import { checkResponse } from "./response.ts";
 import { readStatus } from "./status.ts";
+import { catchUp } from "./turns.ts";
 
 /** How a stream ended without a status from the server. */
 export interface Broken {
@@ -169,6 +170,7 @@ export class ClientStream {
   };
 
   static readonly #onClose = function (this: ClientHttp2Stream): void {
+    catchUp();
     (this as Owned)[SELF].#closed();
   };
 

@@ -1,11 +1,6 @@
 import type { Http2Stream } from "node:http2";
 import { Readable } from "node:stream";
-
-/** Takes what a stream receives. */
-export interface Receiver {
-  /** Takes bytes; `false` holds the peer back, at most a stream's window still comes then. */
-  onData(chunk: Uint8Array): boolean;
-}
+import { catchUp, handOver, type Receiver } from "./turns.ts";
 
 const RECEIVER = Symbol("receiver");
 const ENDED = Symbol("ended by the peer");
@@ -38,13 +33,16 @@ export function endedByPeer(stream: Http2Stream): boolean {
 
 function push(this: Received, chunk: Uint8Array | null): boolean {
   if (chunk === null) {
+    catchUp();
     // node:http2 says it at END_STREAM, while the stream is open, and once more when it is closed, however that came.
     if (!this.closed) this[ENDED] = true;
     return Readable.prototype.push.call(this, null);
   }
-  return (this[RECEIVER] as Receiver).onData(chunk);
+  return handOver(this[RECEIVER] as Receiver, chunk);
 }
 
 function onData(this: Received, chunk: Uint8Array): void {
+  // 'end' may follow at once.
+  catchUp();
   this[RECEIVER]?.onData(chunk);
 }

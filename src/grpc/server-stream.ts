@@ -6,6 +6,7 @@ import { type Frame, FrameReader } from "./framing.ts";
 import { Outbox, type Source } from "./outbox.ts";
 import { endedByPeer, readOn, receive } from "./receive.ts";
 import { destroyReset, free, reset } from "./reset.ts";
+import { catchUp } from "./turns.ts";
 
 /** Who has a ServerStream, and hears of it. */
 export interface StreamOwner {
@@ -180,12 +181,14 @@ export class ServerStream {
   };
 
   static readonly #onLost = function (this: ServerHttp2Stream): void {
+    catchUp();
     (this as Owned)[SELF].#lost();
   };
 
   static readonly #onClose = function (this: ServerHttp2Stream): void {
     const self = (this as Owned)[SELF];
     self.#lingering?.[Symbol.dispose]();
+    catchUp();
     self.#lost();
     self.#owner.onClosed();
   };
