@@ -8,18 +8,33 @@ export interface Speaker extends Disposable {
   print(line: string): Promise<void>;
   /** Writes a line to stderr. */
   note(line: string): void;
+  /** Shows a word before what is being typed, until the next; "" shows none. On a terminal alone. */
+  hint?(text: string): void;
+}
+
+/** A speaker without a terminal. */
+export function speakerOf(messages: Speaker["messages"]): Speaker {
+  return { messages, print: printLine, note: printNote, [Symbol.dispose]() {} };
 }
 
 /**
  * The terminal as a place to talk: a line a message, Ctrl-D ends the messages,
  * Ctrl-C runs `onCancel`. A reply appears above what is being typed.
+ *
+ * @param onTyping called at each key that leaves something typed
  */
-export function openPrompt(onCancel: () => void): Speaker {
+export function openPrompt(onCancel: () => void, onTyping?: () => void): Speaker {
   const screen = process.stdout.isTTY ? process.stdout : process.stderr;
   const reader = createInterface({ input: process.stdin, output: screen, prompt: "> " });
   let open = true;
+  // Behind the reader's own listener, so that the line has the key already.
+  const onKey = () => {
+    if (open && reader.line !== "") onTyping?.();
+  };
+  process.stdin.on("keypress", onKey);
   reader.once("close", () => {
     open = false;
+    process.stdin.off("keypress", onKey);
     screen.write("\n");
   });
   reader.once("SIGINT", () => {
@@ -58,6 +73,11 @@ export function openPrompt(onCancel: () => void): Speaker {
     print: (line) => (screen === process.stdout ? above(() => printLine(line)) : printLine(line)),
 
     note: (line) => void above(() => printNote(line)),
+
+    hint(text) {
+      reader.setPrompt(text === "" ? "> " : `${text} > `);
+      if (open && screen.isTTY) void above(() => {});
+    },
 
     [Symbol.dispose]() {
       reader.close();
