@@ -79,7 +79,7 @@ test.skipIf(!canMakeTerminals)("an import shows how far it is", async () => {
   await writeFile(file, "hello\n".repeat(100_000));
   const importing = ["room", "import", "lobby", file, "--url", server.url];
   await using program = hawserOnTerminal(...importing);
-  await program.prints(/█*░+ +\d+ %  [\d,]+ messages, [\d,]+ a second/);
+  await program.prints(/█*░+ +\d+ % {2}[\d,]+ messages, [\d,]+ a second/);
   shown.open();
   expect(await program.ended).toBe(0);
   // What was drawn is gone from the line of the result.

@@ -41,7 +41,8 @@ const imports = files.flatMap(importsOf);
 
 /** All imports of a file: of values and of types, at its top and later. */
 function importsOf(from: string): Import[] {
-  const statement = /^(?:import|export)\b[^;"]*\bfrom\s+"([^"]+)"|(?<!")\bimport\s*\(?\s*"([^"]+)"/gm;
+  const statement =
+    /^(?:import|export)\b[^;"]*\bfrom\s+"([^"]+)"|(?<!")\bimport\s*\(?\s*"([^"]+)"/gm;
   const found = [...(sources.get(from) as string).matchAll(statement)];
   return found
     .map(([, above, inside]) => (above ?? inside) as string)

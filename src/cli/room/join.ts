@@ -79,14 +79,16 @@ function atMostEvery(ms: number, act: () => void): () => void {
 async function attend(
   attendance: Attendance,
   speaker: Speaker,
-  { json }: JoinOptions,
+  { json, name }: JoinOptions,
 ): Promise<void> {
   const over = new AbortController();
   const onTerminal = process.stdin.isTTY;
   const look = appearanceOn(process.stdout);
 
   const listen = async () => {
-    using typists = new Typists((text) => speaker.hint?.(look.remark(text)));
+    using typists = new Typists(name, (text) =>
+      speaker.hint?.(text === "" ? "" : look.remark(text)),
+    );
     try {
       for await (const { response, own } of attendance) {
         typists.observe(response.event);

@@ -9,16 +9,21 @@ const FORGET_MS = 2 * TYPING_MS;
 
 /** Who is typing now, in a few words that follow the events of a room. */
 export class Typists implements Disposable {
+  readonly #self: string;
   readonly #show: (text: string) => void;
   readonly #forgetting = new Map<string, NodeJS.Timeout>();
 
-  /** @param show gets the words each time they change; "" where nobody types */
-  constructor(show: (text: string) => void) {
+  /**
+   * @param self is none of them
+   * @param show gets the words each time they change; "" where nobody types
+   */
+  constructor(self: string, show: (text: string) => void) {
+    this.#self = self;
     this.#show = show;
   }
 
   observe({ case: kind, value }: RoomEvent): void {
-    if (kind === "typing") this.#add(value.name);
+    if (kind === "typing" && value.name !== this.#self) this.#add(value.name);
     else if (kind === "message" || kind === "left") this.#remove(value.name);
   }
 
