@@ -1,6 +1,9 @@
+import { create } from "@bufbuild/protobuf";
 import { expect, test, vi } from "vitest";
+import { GapSchema } from "../gen/chat/v1/room_pb.js";
 import { readUrls } from "../src/cli/options.ts";
-import { unfit } from "../src/cli/room/options.ts";
+import { appearanceOn, lineOf } from "../src/cli/room/appearance.ts";
+import { readName, unfit } from "../src/cli/room/options.ts";
 import { hawser } from "./support/program.ts";
 
 // Each test starts programs, and a busy machine takes its time for that.
@@ -28,22 +31,22 @@ test.each([
   else expect(unfit(text)).toContain(why);
 });
 
-const LONG = "x".repeat(65);
+test.each(["", "x".repeat(65), "a\u001bb"])("%j is no name", (text) => {
+  expect(() => readName(text)).toThrow("1 to 64 characters without control characters");
+});
 
 test.each([
   [["room", "jion"], "unknown command 'jion' (Did you mean join?)"],
-  [["room", "join"], "missing required argument 'room'"],
-  [["room", "join", LONG], "It must be 1 to 64 characters"],
   [["room", "join", "lobby", "--name", "a\u001bb"], "without control characters"],
   [["room", "watch", "lobby", "--oldest", "--after", "x"], "cannot be used with option '--oldest'"],
   [["room", "post", "lobby", "x", "--sequence", "1"], "--producer and --sequence belong together"],
-  [["room", "post", "lobby", "x", "--sequence", "0"], "It must be a whole number from 1 on"],
   [["room", "import", "lobby", "no-such.txt"], "no such file: no-such.txt"],
+  [["room", "list", "--url", "http://127.0.0.1:1"], 'Start one with "hawser serve"'],
 ])("hawser %j is told what is wrong in one line, exit code 1", async (args, complaint) => {
   await using program = hawser(...args);
   expect(await program.ended).toBe(1);
   expect(program.stdout).toBe("");
-  expect(program.stderr).toMatch(/^hawser: (invalid_argument|not_found): .*\n$/);
+  expect(program.stderr).toMatch(/^hawser: (invalid_argument|not_found|unavailable): .*\n$/);
   expect(program.stderr).toContain(complaint);
 });
 
@@ -59,11 +62,18 @@ test.each(["join", "watch", "post", "import", "list"])(
   },
 );
 
-test("a server that is not there, or has no rooms, is one line with the remedy", async () => {
-  // Port 1 (tcpmux) has no server on any machine that runs tests.
-  await using join = hawser("room", "join", "lobby", "--url", "http://127.0.0.1:1");
-  expect(await join.ended).toBe(1);
-  expect(join.stderr).toMatch(
-    /^hawser: unavailable: cannot reach .*: .*Start one with "hawser serve"\n$/,
+test("a name has its colour everywhere, and none where the screen has none", () => {
+  const screen = (colours: boolean) => ({ isTTY: true, hasColors: () => colours }) as never;
+  const { name } = appearanceOn(screen(true));
+  expect(name("ada")).toBe("\u001b[92mada\u001b[39m");
+  expect(name("bob")).toBe("\u001b[93mbob\u001b[39m");
+  expect(appearanceOn(screen(false)).name("ada")).toBe("ada");
+  expect(appearanceOn({ isTTY: false } as never).name("ada")).toBe("ada");
+});
+
+test("messages that are no longer kept leave a mark", () => {
+  const plain = appearanceOn({ isTTY: false } as never);
+  expect(lineOf({ case: "gap", value: create(GapSchema) }, plain)).toBe(
+    "… messages are missing here",
   );
 });

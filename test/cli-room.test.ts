@@ -108,18 +108,6 @@ test("watch goes on when its connection is lost", async () => {
   await watch.complains(/^hawser: reconnecting…\nhawser: resumed\n$/);
 });
 
-test("messages that are no longer kept leave a mark", async () => {
-  const rooms = toyRooms();
-  rooms.watch = async function* () {
-    yield { cursor: "1", event: { case: "opened", value: {} } };
-    yield { cursor: "7", event: { case: "gap", value: {} } };
-  };
-  await using server = await serveRooms(rooms);
-  await using watch = hawser("room", "watch", "lobby", "--url", server.url);
-  expect(await watch.ended).toBe(0);
-  expect(watch.stdout).toBe("* here: nobody\n… messages are missing here\n");
-});
-
 test("join joins again when the server was started again: nothing is lost, nothing comes twice", async () => {
   const rooms = toyRooms();
   await using first = await serveRooms(rooms);
