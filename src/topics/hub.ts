@@ -1,10 +1,10 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import { after } from "../flow.ts";
+import { Pages } from "./hub/pages.ts";
+import { type HubEvent, type SubscribeOptions, Subscription } from "./hub/subscription.ts";
+import { Tail } from "./hub/tail.ts";
 import type { Entry, TopicLog } from "./log.ts";
-import { Pages } from "./pages.ts";
-import { type HubEvent, type SubscribeOptions, Subscription } from "./subscription.ts";
-import { Tail } from "./tail.ts";
 
 /** What a hub holds, and how long it waits. */
 export interface HubOptions<T> {

@@ -1,5 +1,5 @@
-import type { Entry, Item, TopicLog } from "./log.ts";
-import { Persistence } from "./persist.ts";
+import type { Entry, Item, TopicLog } from "../log.ts";
+import { Persistence } from "./persistence.ts";
 
 /** What stands in a page: a record as it goes to subscribers, or a gap. */
 export type PageItem<T> =

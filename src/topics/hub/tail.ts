@@ -1,8 +1,8 @@
 import { Code } from "@connectrpc/connect";
-import { failure, handled } from "../failure.ts";
-import { type Cursors, cursorsOf } from "./cursor.ts";
-import type { Entry, Mark, TopicLog } from "./log.ts";
-import { Persistence } from "./persist.ts";
+import { failure, handled } from "../../failure.ts";
+import { type Cursors, cursorsOf } from "../cursor.ts";
+import type { Entry, Mark, TopicLog } from "../log.ts";
+import { Persistence } from "./persistence.ts";
 import { Ring } from "./ring.ts";
 
 /** Who waits for what comes next in a topic. */

@@ -1,5 +1,5 @@
-import { onAbort, Tap, type Well } from "../flow.ts";
-import type { Gap, Mark, TopicLog } from "./log.ts";
+import { onAbort, Tap, type Well } from "../../flow.ts";
+import type { Gap, Mark, TopicLog } from "../log.ts";
 import type { Page, PageItem, Pages } from "./pages.ts";
 import type { NoteSlot, RecordSlot } from "./ring.ts";
 import type { Follower, Tail } from "./tail.ts";
