@@ -6,7 +6,7 @@
  * Positions in a topic grow from record to record, not always by one. A cursor
  * is a position as it goes to clients: opaque, bound to its topic and to the
  * log's epoch (cursor.ts). "After a cursor" means the records behind it. The
- * name of a topic has 1 to 256 bytes of UTF-8.
+ * name of a topic has 1 to 320 bytes of UTF-8.
  *
  * Every log keeps to these rules; test/contract/ holds each engine to them:
  *

@@ -1,9 +1,9 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 
-const MOST_BYTES = 256;
+const MOST_BYTES = 320;
 
-/** Throws INVALID_ARGUMENT where a topic cannot have this name: it has 1 to 256 bytes of UTF-8. */
+/** Throws INVALID_ARGUMENT where a topic cannot have this name: it has 1 to 320 bytes of UTF-8. */
 export function checkTopic(topic: string): void {
   const bytes = Buffer.byteLength(topic);
   if (bytes < 1 || bytes > MOST_BYTES) {
