@@ -26,3 +26,17 @@ export type {
   TlsOptions,
 } from "./server/options.ts";
 export { Reason as SessionLostReason, readSessionLost } from "./session/lost.ts";
+export { createHub, type Hub, type HubOptions } from "./topics/hub.ts";
+export type { HubEvent, SubscribeOptions, Subscription } from "./topics/hub/subscription.ts";
+export type {
+  Appended,
+  Entry,
+  Gap,
+  Item,
+  Mark,
+  NewRecord,
+  PageLimits,
+  Retention,
+  TopicLog,
+} from "./topics/log.ts";
+export { memoryLog } from "./topics/memory.ts";
