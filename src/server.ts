@@ -15,6 +15,7 @@ export {
   encodeBinaryHeader,
 } from "@connectrpc/connect";
 export { sendHeaders } from "./grpc/context.ts";
+export { encodedOnce } from "./grpc/encoded-once.ts";
 export type { KeepaliveOptions } from "./grpc/keepalive.ts";
 export type { SessionCaller, SessionOptions } from "./grpc/server-sessions.ts";
 export { createServer, type Server } from "./server/create-server.ts";
