@@ -27,8 +27,8 @@ export type {
   TlsOptions,
 } from "./server/options.ts";
 export { Reason as SessionLostReason, readSessionLost } from "./session/lost.ts";
-export { createHub, type Hub, type HubOptions } from "./topics/hub.ts";
 export type { HubEvent, SubscribeOptions, Subscription } from "./topics/hub/subscription.ts";
+export { createHub, type Hub, type HubOptions } from "./topics/hub.ts";
 export type {
   Appended,
   Entry,

@@ -1,34 +1,34 @@
-import { create, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import {
   type JoinResponse,
   JoinResponseSchema,
-  type Member,
-  MessageSchema,
   type WatchResponse,
   WatchResponseSchema,
 } from "../../gen/chat/v1/room_pb.js";
-import { Code, ConnectError, type Entry, type HubEvent } from "../server.ts";
+import { encodedOnce, type HubEvent } from "../server.ts";
 
 type WatchEvent = NonNullable<MessageInitShape<typeof WatchResponseSchema>["event"]>;
 type JoinEvent = NonNullable<MessageInitShape<typeof JoinResponseSchema>["event"]>;
 
+/** What happens in a room: all that watchers are told, and who is typing. */
+type Happening = WatchEvent | Extract<JoinEvent, { case: "typing" }>;
+
 /**
- * Something that happens in a room, for all who are there. Each response is
+ * Something that happens in a room, for all who are there: each response is
  * made when the first of them needs it, and encoded once.
  */
 export class RoomEvent {
   readonly cursor: string;
-  readonly event: WatchEvent | (JoinEvent & { case: "typing" });
+  readonly event: Happening;
   #watch: WatchResponse | undefined;
   #join: JoinResponse | undefined;
 
-  constructor(cursor: string, event: RoomEvent["event"]) {
+  constructor(cursor: string, event: Happening) {
     this.cursor = cursor;
     this.event = event;
   }
 
-  /** As a watcher gets it; typing is not for watchers. */
+  /** As watchers get it; that somebody is typing is not for them. */
   get watch(): WatchResponse | undefined {
     const { cursor, event } = this;
     if (event.case === "typing") return undefined;
@@ -36,7 +36,7 @@ export class RoomEvent {
     return this.#watch;
   }
 
-  /** As a member gets it. */
+  /** As members get it. */
   get join(): JoinResponse {
     const { cursor, event } = this;
     this.#join ??= encodedOnce(JoinResponseSchema, { cursor, event });
@@ -44,31 +44,16 @@ export class RoomEvent {
   }
 }
 
-/** The event that a record of a room's topic is. */
-export function readMessage({ data, cursor, timeMs }: Entry): RoomEvent {
-  try {
-    const value = fromBinary(MessageSchema, data);
-    value.time = timestampFromMs(timeMs);
-    return new RoomEvent(cursor, { case: "message", value });
-  } catch (error) {
-    throw new ConnectError(
-      "a message of this room is damaged: watch from a later cursor",
-      Code.DataLoss,
-      undefined,
-      undefined,
-      error,
-    );
-  }
-}
-
-/** What is told of an event of the hub, beside notes that are for some. */
-export function asRoomEvent(
+/** What an event of the hub is in a room; `names`: who is there. */
+export function roomEventOf(
   event: HubEvent<RoomEvent, RoomEvent>,
-  members: () => Member[],
+  names: () => string[],
 ): RoomEvent {
   switch (event.kind) {
-    case "opening":
-      return new RoomEvent(event.mark.cursor, { case: "opened", value: { members: members() } });
+    case "opening": {
+      const members = names().map((name) => ({ name }));
+      return new RoomEvent(event.mark.cursor, { case: "opened", value: { members } });
+    }
     case "gap":
       return new RoomEvent(event.cursor, { case: "gap", value: {} });
     default:

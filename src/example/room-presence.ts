@@ -245,14 +245,17 @@ export class Presence implements AsyncDisposable {
   #apply(node: Node, { event }: PresenceRecord, isHistory: boolean): void {
     switch (event.case) {
       case "joined":
-        return this.#enter(node, event.value);
+        this.#enter(node, event.value);
+        break;
       case "left":
-        return this.#exit(node, keyOf(event.value.room, event.value.name));
+        this.#exit(node, keyOf(event.value.room, event.value.name));
+        break;
       case "typing":
         if (!isHistory) this.#onEvent("typing", event.value.room, event.value.name);
-        return;
+        break;
       case "roster":
-        return this.#read(node, event.value);
+        this.#read(node, event.value);
+        break;
     }
   }
 

@@ -38,9 +38,9 @@ export interface HubOptions<T> {
  */
 export interface Hub<T = Entry, N = never> extends AsyncDisposable {
   /**
-   * Begins now; ends with the reason of `signal`, or when its loop is left. It
-   * throws INVALID_ARGUMENT for a cursor that is none of this topic, UNAVAILABLE
-   * when the log is away for too long or the hub is closed.
+   * Begins now; ends with the reason of `signal`, or when its loop is left.
+   * Throws INVALID_ARGUMENT for a cursor that is none of this topic. The loop
+   * throws UNAVAILABLE when the log is away for too long or the hub is closed.
    */
   subscribe<U = HubEvent<T, N>>(
     topic: string,
@@ -109,8 +109,12 @@ class LogHub<T, N> implements Hub<T, N> {
     this.#lingering.get(tail)?.[Symbol.dispose]();
     this.#lingering.delete(tail);
     const onEnd = () => this.#left(tail);
-    const shared = { log: this.#log, tail, pages: this.#pages, onEnd };
-    return new Subscription(shared, options, signal);
+    try {
+      return new Subscription({ log: this.#log, tail, pages: this.#pages, onEnd }, options, signal);
+    } catch (error) {
+      onEnd();
+      throw error;
+    }
   }
 
   announce(topic: string, value: N, { fleeting = false } = {}): void {

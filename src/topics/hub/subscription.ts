@@ -68,7 +68,10 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
   #pageAt = 0;
   #reading = false;
 
+  /** Throws INVALID_ARGUMENT for a cursor that is none of this topic. */
   constructor(shared: Shared<T, N>, options: SubscribeOptions<T, N, U>, signal: AbortSignal) {
+    const { after } = options;
+    if (after !== undefined) this.#moveTo(shared.tail.cursors.read(after) ?? -1, after);
     this.#shared = shared;
     this.#shape = options.shape ?? ((event) => event as U);
     this.#tap = new Tap<U>(this);
@@ -135,18 +138,13 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
     this.#shared.onEnd();
   }
 
-  async #start({ after, start }: SubscribeOptions<T, N, U>): Promise<void> {
+  async #start({ after, start = "now" }: SubscribeOptions<T, N, U>): Promise<void> {
     const { log, tail } = this.#shared;
-    if (after !== undefined) {
-      this.#moveTo(tail.cursors.read(after) ?? -1, after);
-      await tail.started;
-    } else {
-      await tail.started;
-      const { position, cursor } = await (start === "oldest"
-        ? this.#oldest()
-        : log.end(tail.topic));
+    await tail.started;
+    if (after === undefined) {
+      const { position, cursor } = await (start === "now" ? log.end(tail.topic) : this.#oldest());
       this.#moveTo(position, cursor);
-      this.#atEnd = start !== "oldest";
+      this.#atEnd = start === "now";
     }
     if (this.#told === undefined) return;
     this.#life = tail.life;
