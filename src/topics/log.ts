@@ -5,7 +5,8 @@
  *
  * Positions in a topic grow from record to record, not always by one. A cursor
  * is a position as it goes to clients: opaque, bound to its topic and to the
- * log's epoch (cursor.ts). "After a cursor" means the records behind it.
+ * log's epoch (cursor.ts). "After a cursor" means the records behind it. The
+ * name of a topic has 1 to 320 bytes of UTF-8.
  *
  * Every log keeps to these rules; test/contract/ holds each engine to them:
  *
@@ -46,7 +47,7 @@ export interface TopicLog extends AsyncDisposable {
   /** The position of the last record; where there is none, the one before the first. */
   end(topic: string): Promise<Mark>;
 
-  /** Forgets records up to and with a cursor, and the dedupe entries of them. */
+  /** Forgets records up to and with a cursor, and the dedupe entries of them; of another epoch: none. */
   trim(topic: string, upTo: string): Promise<void>;
 
   /** The names of the topics with a prefix, in the order of their UTF-8. */
