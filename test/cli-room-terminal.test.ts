@@ -3,11 +3,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
-import { RoomService } from "../gen/chat/v1/room_pb.js";
-import { createServer } from "../src/server.ts";
 import { gate } from "./support/gate.ts";
 import { hawserOnTerminal } from "./support/program.ts";
-import { toyRooms } from "./support/toy-rooms.ts";
+import { serveRooms } from "./support/room-server.ts";
 
 // Each test starts programs, and a busy machine takes its time for that.
 vi.setConfig({ testTimeout: 60_000 });
@@ -20,12 +18,6 @@ const CTRL_D = "\u0004";
 async function tempFolder() {
   const path = await mkdtemp(join(tmpdir(), "hawser-"));
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true }) };
-}
-
-async function serveRooms(rooms = toyRooms()) {
-  const server = createServer({ routes: (router) => router.service(RoomService, rooms) });
-  const { url } = await server.listen({ port: 0 });
-  return Object.assign(server, { url, rooms });
 }
 
 test.skipIf(!canMakeTerminals)("two terminals talk, with names in colour", async () => {
@@ -48,7 +40,7 @@ test.skipIf(!canMakeTerminals)("two terminals talk, with names in colour", async
   ada.stdin.write(CTRL_D);
   expect(await ada.ended).toBe(0);
   expect(ada.stdout).not.toMatch(/ada\S*: hi bob/);
-  expect(server.rooms.said("lobby")).toEqual(["ada: hi bob", "bob: hello ada"]);
+  expect(await server.said("lobby")).toEqual(["ada: hi bob", "bob: hello ada"]);
 });
 
 test.skipIf(!canMakeTerminals)("a line that can be no message is told, and not sent", async () => {
@@ -61,18 +53,18 @@ test.skipIf(!canMakeTerminals)("a line that can be no message is told, and not s
   await ada.prints(/hawser: not sent: a message has 4096 characters at most, this one has 6000/);
   ada.stdin.write(`good\r${CTRL_D}`);
   expect(await ada.ended).toBe(0);
-  expect(server.rooms.said("lobby")).toEqual(["ada: good"]);
+  expect(await server.said("lobby")).toEqual(["ada: good"]);
 });
 
 test.skipIf(!canMakeTerminals)("an import shows how far it is", async () => {
-  const rooms = toyRooms();
   const shown = gate();
   await using server = await serveRooms({
-    ...rooms,
-    async import(requests, context) {
-      await shown.opened;
-      return rooms.import(requests, context);
-    },
+    change: (rooms) => ({
+      async import(requests, context) {
+        await shown.opened;
+        return rooms.import(requests, context);
+      },
+    }),
   });
   await using folder = await tempFolder();
   const file = join(folder.path, "text.txt");

@@ -40,7 +40,8 @@ export interface AttendanceOptions {
  *     say() ──> unsaid ──> Join ──> the room
  *                 └── said (acknowledged) <──┘
  *
- * Iterate it once. It ends when all has been said and leave() was called.
+ * Iterate it once. It ends when leave() was called and all that was said has
+ * come back.
  */
 export class Attendance implements AsyncIterable<Heard> {
   readonly #client: Pick<Client<typeof RoomService>, "join">;
@@ -87,7 +88,7 @@ export class Attendance implements AsyncIterable<Heard> {
     this.#change();
   }
 
-  /** Nothing more will be said: half-close. */
+  /** Nothing more will be said: half-close, when all that was said has come back. */
   leave(): void {
     this.#leaving = true;
     this.#change();
@@ -99,31 +100,30 @@ export class Attendance implements AsyncIterable<Heard> {
     let opened = false;
     try {
       for (let attempt = 0; ; attempt++) {
-        const call = new AbortController();
+        const call = { opened: false, over: false };
         try {
-          const responses = this.#client.join(this.#requests(call.signal), {
+          const responses = this.#client.join(this.#requests(call), {
             ...this.#options,
             timeoutMs: timeLeft(),
           });
-          let answered = false;
           responses.onState((state) => {
             if (state === "resuming") this.#notes.away();
-            if (state === "open" && answered) this.#notes.back();
+            if (state === "open" && call.opened) this.#notes.back();
           });
           for await (const response of responses) {
-            opened = answered = true;
+            if (!call.opened) this.#notes.back();
+            opened = call.opened = true;
             attempt = 0;
-            this.#notes.back();
             yield { response, own: this.#take(response) };
-            if (this.#leaving && this.#unsaid.size === 0 && this.#unheard.length === 0) return;
           }
           this.#endedWell();
           return;
         } catch (error) {
+          if (this.#isDone) return;
           if (!opened || !goesOn(error)) throw error;
           this.#notes.away();
         } finally {
-          call.abort();
+          call.over = true;
           this.#change();
         }
         await pause(backoffMs(attempt), signal);
@@ -134,13 +134,18 @@ export class Attendance implements AsyncIterable<Heard> {
     }
   }
 
-  /** The requests of one call: opens, says what is unsaid, and what follows. */
-  async *#requests(call: AbortSignal): AsyncGenerator<JoinRequest> {
+  /**
+   * The requests of one call: opens, says what is unsaid, and what follows. It
+   * waits for the answer before it says anything, so that what is said first is
+   * behind where the call begins.
+   */
+  async *#requests(call: { opened: boolean; over: boolean }): AsyncGenerator<JoinRequest> {
     const open = { ...this.#opening, after: this.#cursor, producer: this.#producer };
     yield { event: { case: "open", value: open } };
     let sent = 0n;
+    while (!call.opened && !call.over) await this.#changed.promise;
     this.#typing = false;
-    while (!call.aborted) {
+    while (!call.over) {
       const next = this.#nextUnsaid(sent);
       if (next !== undefined) {
         const [sequence, text] = next;
@@ -150,7 +155,7 @@ export class Attendance implements AsyncIterable<Heard> {
       } else if (this.#typing) {
         this.#typing = false;
         yield { event: { case: "typing", value: {} } };
-      } else if (this.#leaving) {
+      } else if (this.#isDone) {
         return;
       } else {
         await this.#changed.promise;
@@ -166,27 +171,36 @@ export class Attendance implements AsyncIterable<Heard> {
   /** Whether it is a message that was said here. */
   #take({ cursor, event }: JoinResponse): boolean {
     if (cursor !== "") this.#cursor = cursor;
-    if (event.case === "said") {
+    if (event.case === "opened") {
+      this.#change();
+    } else if (event.case === "said") {
       this.#unsaid.delete(event.value.sequence);
       this.#change();
     } else if (event.case === "message") {
-      // The messages of a producer come back in the order in which they were said.
-      const [mine] = this.#unheard;
-      if (event.value.name !== this.#opening.name || event.value.text !== mine?.text) return false;
-      this.#unheard.shift();
-      return true;
+      const { name, text } = event.value;
+      if (name !== this.#opening.name) return false;
+      const at = this.#unheard.findIndex((one) => one.text === text);
+      if (at >= 0) this.#unheard.splice(at, 1);
+      this.#change();
+      return at >= 0;
     } else if (event.case === "gap") {
       // Some may be in it.
       const rest = this.#unheard.filter(({ sequence }) => this.#unsaid.has(sequence));
       this.#unheard.splice(0, Infinity, ...rest);
+      this.#change();
     }
     return false;
   }
 
+  /** Nothing more will be said, and all that was said is stored, and came back as messages of the room. */
+  get #isDone(): boolean {
+    return this.#leaving && this.#unsaid.size === 0 && this.#unheard.length === 0;
+  }
+
   #endedWell(): void {
-    if (this.#leaving && this.#unsaid.size === 0) return;
+    if (this.#isDone) return;
     throw new ConnectError(
-      `the server ended the call, ${this.#unsaid.size} of what was said is not acknowledged: ` +
+      `the server ended the call; not known to be stored: ${this.#unsaid.size} of what was said: ` +
         "its log may say why",
       Code.FailedPrecondition,
     );
