@@ -1,4 +1,5 @@
 /** How server-streaming calls that continue by a cursor end, and how soon they go on. */
+import { describe, expect, test } from "vitest";
 import { RoomService, type WatchResponse } from "../gen/chat/v1/room_pb.js";
 import { waitBeforeNext } from "../src/client/again.ts";
 import { Code, ConnectError, type Interceptor, type ServerStream } from "../src/index.ts";
