@@ -60,7 +60,7 @@ function carryBySession(
   server: ServerTerms,
   window: Window,
 ): void {
-  connections.keepsSessions = true;
+  connections.eager = true;
   watcher?.onSession();
   const session = new ClientSession<Frame>({
     id: newId(),

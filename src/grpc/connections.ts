@@ -25,8 +25,8 @@ interface Waiter {
 /** The pause between attempts (gRPC connection-backoff). */
 const BACKOFF = { initialMs: 1000, factor: 1.6, jitter: 0.2, maxMs: 120_000 };
 
-/** The same where the server keeps sessions: they have to be back before its grace is over. */
-const SESSION_BACKOFF = { ...BACKOFF, initialMs: 100, maxMs: 5000 };
+/** The same where calls come back by themselves; sessions have to, before the server's grace is over. */
+const EAGER_BACKOFF = { ...BACKOFF, initialMs: 100, maxMs: 5000 };
 
 /**
  * The connections of one transport to one target: made when a call needs one,
@@ -39,8 +39,8 @@ export class Connections {
   /** Calls whose servers wait for them to come again, unless told. */
   readonly sessions = new Set<Leaver>();
   readonly farewells = new Farewells(this);
-  /** Whether the server is known to keep sessions. */
-  keepsSessions = false;
+  /** Whether there are calls that come back by themselves. */
+  eager = false;
   readonly #options: ConnectionsOptions;
   readonly #keepalive: Keepalive;
   readonly #closing = new AbortController();
@@ -189,7 +189,7 @@ export class Connections {
       this.#connections.push(connection);
     } catch (error) {
       this.#lastError = error instanceof ConnectError ? error : undefined;
-      const backoff = this.keepsSessions ? SESSION_BACKOFF : BACKOFF;
+      const backoff = this.eager ? EAGER_BACKOFF : BACKOFF;
       this.#retryAt = performance.now() + backoffMs(backoff, this.#failures++);
       throw error;
     }

@@ -19,7 +19,7 @@ import {
   type UnaryRequest,
   type UnaryResponse,
 } from "@connectrpc/connect";
-import { callWatcher, compressRequests, wantsSession } from "../call-options.ts";
+import { callWatcher, comesBack, compressRequests, wantsSession } from "../call-options.ts";
 import { asFailure, failure } from "../failure.ts";
 import { map, one, pause } from "../flow.ts";
 import { DEFAULT_WINDOW, type Window } from "../session/ledger.ts";
@@ -80,6 +80,8 @@ export interface SessionWindow {
 
 /** A Connect Transport that can be closed. */
 export interface ClosableTransport extends Transport, AsyncDisposable {
+  /** The deadline of calls that set none, in milliseconds, if there is one. */
+  readonly timeoutMs: number | undefined;
   /** Closes its connections; open calls, and new ones, fail with CANCELED. */
   close(): Promise<void>;
 }
@@ -129,6 +131,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     const wants =
       method.methodKind !== "unary" &&
       (contextValues?.get(wantsSession) ?? options.session !== false);
+    if (contextValues?.get(comesBack)) connections.eager = true;
     const headers = ownHeaders(pathOf(method));
     headers["grpc-accept-encoding"] = options.acceptCompression === false ? "identity" : ENCODING;
     if (gzip) headers["grpc-encoding"] = ENCODING;
@@ -206,6 +209,8 @@ export function createTransport(options: TransportOptions): ClosableTransport {
   }
 
   return {
+    timeoutMs: options.timeoutMs,
+
     async unary<I extends DescMessage, O extends DescMessage>(
       method: DescMethodUnary<I, O>,
       signal: AbortSignal | undefined,
