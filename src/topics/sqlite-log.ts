@@ -1,7 +1,7 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
-import { type Cursors, cursorsOf } from "./cursor.ts";
+import { type Cursors, cursorsOf, newEpoch } from "./cursor.ts";
 import {
   type Appended,
   type Item,
@@ -77,7 +77,8 @@ class SqliteLog implements TopicLog {
 
   async open(): Promise<void> {
     try {
-      this.epoch = await this.#writer.call<string>({ do: "open", nowMs: Date.now() });
+      const call = { do: "open", newEpoch: newEpoch(), nowMs: Date.now() } as const;
+      this.epoch = await this.#writer.call<string>(call);
       await this.#reader.call({ do: "open" });
     } catch (error) {
       await this[Symbol.asyncDispose]();

@@ -63,9 +63,9 @@ export interface TickMessage {
   readonly nowMs: number;
 }
 
-/** What a writer does between appends; "open" gives the epoch. */
+/** What a writer does between appends; "open" gives the epoch, which is the new one where the file is new. */
 export type WriterCall =
-  | { readonly do: "open"; readonly nowMs: number }
+  | { readonly do: "open"; readonly newEpoch: string; readonly nowMs: number }
   | { readonly do: "trim"; readonly topic: string; readonly upTo: number }
   | { readonly do: "close" };
 

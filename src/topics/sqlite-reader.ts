@@ -63,9 +63,7 @@ export class Reader {
         previous === from && recordCrc(topic.id, position, previous, timeMs, data) === crc;
       if (!isWell) {
         if (!page.isEmpty) return page.columns(gap);
-        throw toError(
-          damaged(this.#path, `the record ${position} of topic ${name}, or one before`),
-        );
+        throw damaged(this.#path, `the record ${position} of topic ${name}, or one before`);
       }
       page.add(position, timeMs, data);
       from = position;

@@ -1,7 +1,6 @@
 import { statSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import Database from "better-sqlite3";
-import { newEpoch } from "./cursor.ts";
 import { damaged, precondition } from "./sqlite-message.ts";
 
 /**
@@ -59,7 +58,11 @@ export type RawTopic = [
 export const TOPIC_COLUMNS = "name, id, trimmed, last, count, bytes, crc";
 
 /** Opens the file to write, and makes it a log where it is new. */
-export function connectWriter(path: string): { connection: Connection; epoch: string } {
+export function connectWriter(
+  path: string,
+  newEpoch: string,
+  maxPages: number | undefined,
+): { connection: Connection; epoch: string } {
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   const connection = new Database(path, { timeout: 1_000 });
   try {
@@ -69,11 +72,12 @@ export function connectWriter(path: string): { connection: Connection; epoch: st
     connection.pragma("journal_mode = WAL");
     connection.pragma("synchronous = FULL");
     connection.pragma("journal_size_limit = 67108864");
+    if (maxPages !== undefined) connection.pragma(`max_page_count = ${maxPages}`);
     if (size > 0 && size <= QUICK_CHECK_BYTES) {
       const [found] = connection.pragma("quick_check(1)") as { quick_check: string }[];
       if (found?.quick_check !== "ok") throw damaged(path, `${found?.quick_check}`);
     }
-    return { connection, epoch: prepare(connection, path) };
+    return { connection, epoch: prepare(connection, path, newEpoch) };
   } catch (error) {
     connection.close();
     throw error;
@@ -85,12 +89,12 @@ export function connectReader(path: string): Connection {
   return new Database(path, { readonly: true, fileMustExist: true, timeout: 1_000 });
 }
 
-function prepare(connection: Connection, path: string): string {
+function prepare(connection: Connection, path: string, newEpoch: string): string {
   const make = connection.transaction(() => {
     const format = connection.pragma("user_version", { simple: true });
     if (format === 0) {
       connection.exec(SCHEMA);
-      connection.prepare("INSERT INTO meta VALUES ('epoch', ?)").run(newEpoch());
+      connection.prepare("INSERT INTO meta VALUES ('epoch', ?)").run(newEpoch);
       connection.pragma(`application_id = ${APPLICATION_ID}`);
       connection.pragma(`user_version = ${FORMAT}`);
     } else if (format !== FORMAT) {

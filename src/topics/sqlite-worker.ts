@@ -131,7 +131,7 @@ function write(): void {
   function call({ id, call }: CallMessage<WriterCall>): void {
     answer(id, () => {
       if (call.do === "open") {
-        writer = new Writer(data.path, data.kept, call.nowMs, data.maxPages);
+        writer = new Writer(data, call.newEpoch, call.nowMs);
         nowMs = call.nowMs;
         isDue = true;
         return writer.epoch;

@@ -1,6 +1,6 @@
 import type { Kept } from "./retention.ts";
 import { lock } from "./sqlite-lock.ts";
-import { exhausted, failureOf, type Outcome } from "./sqlite-message.ts";
+import { exhausted, failureOf, type Outcome, type ThreadData } from "./sqlite-message.ts";
 import {
   type Connection,
   connectWriter,
@@ -37,8 +37,7 @@ export class Writer {
   readonly epoch: string;
   readonly #path: string;
   readonly #kept: Kept;
-  /** The lock and the connection. */
-  readonly #opened: DisposableStack;
+  readonly #lock: Disposable;
   readonly #connection: Connection;
   readonly #statements: ReturnType<typeof prepare>;
   readonly #topics = new Map<string, TopicRow>();
@@ -50,20 +49,26 @@ export class Writer {
   #nextId = 1;
   #timeMs = 0;
 
-  constructor(path: string, kept: Kept, nowMs: number, maxPages: number | undefined) {
+  constructor({ path, kept, maxPages }: ThreadData, newEpoch: string, nowMs: number) {
     this.#path = path;
     this.#kept = kept;
-    using opening = new DisposableStack();
-    opening.use(lock(path));
-    checkWal(path);
-    const { connection, epoch } = connectWriter(path);
-    opening.defer(() => connection.close());
-    if (maxPages !== undefined) connection.pragma(`max_page_count = ${maxPages}`);
-    this.#connection = connection;
-    this.epoch = epoch;
-    this.#statements = prepare(connection);
-    this.#load(nowMs);
-    this.#opened = opening.move();
+    this.#lock = lock(path);
+    try {
+      checkWal(path);
+      const { connection, epoch } = connectWriter(path, newEpoch, maxPages);
+      this.#connection = connection;
+      this.epoch = epoch;
+    } catch (error) {
+      this.#lock[Symbol.dispose]();
+      throw error;
+    }
+    try {
+      this.#statements = prepare(this.#connection);
+      this.#load(nowMs);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
   }
 
   /**
@@ -74,7 +79,8 @@ export class Writer {
     try {
       return this.#transaction(() => appends.map((append) => this.#append(append)));
     } catch (error) {
-      if (appends.length === 1 || isFatal(error)) throw error;
+      if (isFatal(error)) throw error;
+      if (appends.length === 1) return [failureOf(error, this.#path)];
     }
     return appends.map((append) => {
       try {
@@ -119,7 +125,8 @@ export class Writer {
   }
 
   close(): void {
-    this.#opened.dispose();
+    this.#connection.close();
+    this.#lock[Symbol.dispose]();
   }
 
   #append({ topic: name, records, nowMs }: Append): number[] {
@@ -214,10 +221,7 @@ export class Writer {
 
   #next(): number {
     if (this.#position >= Number.MAX_SAFE_INTEGER) {
-      throw failure(
-        Code.ResourceExhausted,
-        `${this.#path} has no positions left: begin a new file`,
-      );
+      throw exhausted(`${this.#path} has no positions left: begin a new file`);
     }
     return ++this.#position;
   }
