@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { Msg } from "@nats-io/transport-node";
 import { onAbort } from "../flow.ts";
-import { entryOf, type Page, type Place, writtenMs } from "./jetstream-page.ts";
+import type { Live, LiveTopics } from "./jetstream-live.ts";
+import type { Page, Place } from "./jetstream-page.ts";
 import type { Wire } from "./jetstream-wire.ts";
 import type { Entry, Item, Mark } from "./log.ts";
 
@@ -11,13 +11,9 @@ const HELD = { records: 256, bytes: 256 * 1024 };
 const SILENCE_MS = 15_000;
 const BETWEEN_TRIES_MS = 200;
 
-/** A record as the server published it again, with the last of its topic before it. */
-interface Live extends Entry {
-  readonly before: number;
-}
-
 /** What a tail asks of the log. */
 export interface Source {
+  readonly live: LiveTopics;
   page(place: Place, after: string | undefined): Promise<Page>;
   end(place: Place): Promise<Mark>;
 }
@@ -39,13 +35,14 @@ export async function* readTail(
   over: AbortSignal,
 ): AsyncGenerator<Item, never> {
   signal.throwIfAborted();
-  using tail = new Tail(wire, place);
+  using tail = new Tail(wire, source.live, place);
   using _signal = onAbort(signal, (reason) => tail.fail(reason));
   using _over = onAbort(over, (reason) => tail.fail(reason));
   let newestMs = 0;
   const inTime = (entry: Entry): Entry => {
-    newestMs = Math.max(newestMs, entry.timeMs);
-    return { ...entry, timeMs: newestMs };
+    if (entry.timeMs < newestMs) return { ...entry, timeMs: newestMs };
+    newestMs = entry.timeMs;
+    return entry;
   };
   const start = await tail.until(() => source.end(place));
   let position = after === undefined ? 0 : (place.cursors.read(after) ?? 0);
@@ -74,13 +71,12 @@ export async function* readTail(
         const end = await tail.until(() => source.end(place));
         if (end.position > position) tail.isBehind = true;
       }
-    } else if (live.position > position) {
+    } else if (live.entry.position > position) {
       if (live.before === 0 || live.before > position) {
         tail.isBehind = true;
       } else {
-        const { before: _, ...entry } = live;
-        ({ position, cursor: after } = entry);
-        yield inTime(entry);
+        ({ position, cursor: after } = live.entry);
+        yield inTime(live.entry);
       }
     }
   }
@@ -90,30 +86,28 @@ export async function* readTail(
 class Tail implements Disposable {
   /** Pages must tell what is there: at first, and after something was missed. */
   isBehind = true;
-  readonly #place: Place;
   #held: Live[] = [];
   #bytes = 0;
   #failed: { reason: unknown } | undefined;
   #waiting: PromiseWithResolvers<void> | undefined;
   #onFail: ((reason: unknown) => void) | undefined;
-  readonly #subscription: Disposable;
+  readonly #listening: Disposable;
   readonly #again: Disposable;
 
-  constructor(wire: Wire, place: Place) {
-    this.#place = place;
-    this.#subscription = wire.listen(place.live, (message) => this.#heard(message));
+  constructor(wire: Wire, topics: LiveTopics, place: Place) {
+    this.#listening = topics.listen(place, (live) => this.#heard(live));
     this.#again = wire.onAgain(() => this.#miss());
   }
 
   [Symbol.dispose](): void {
-    this.#subscription[Symbol.dispose]();
+    this.#listening[Symbol.dispose]();
     this.#again[Symbol.dispose]();
   }
 
   take(): Live | undefined {
     this.#check();
     const live = this.#held.shift();
-    if (live !== undefined) this.#bytes -= live.data.length;
+    if (live !== undefined) this.#bytes -= live.entry.data.length;
     return live;
   }
 
@@ -170,17 +164,13 @@ class Tail implements Disposable {
     });
   }
 
-  #heard({ headers, data }: Msg): void {
-    if (headers === undefined) return;
+  #heard(live: Live): void {
     if (this.#held.length >= HELD.records || this.#bytes >= HELD.bytes) {
       this.#miss();
       return;
     }
-    const position = Number(headers.get("Nats-Sequence"));
-    const before = Number(headers.get("Nats-Last-Sequence"));
-    const timeMs = writtenMs(headers) ?? Date.parse(headers.get("Nats-Time-Stamp"));
-    this.#held.push({ ...entryOf(this.#place, position, data, timeMs), before });
-    this.#bytes += data.length;
+    this.#held.push(live);
+    this.#bytes += live.entry.data.length;
     this.#waiting?.resolve();
   }
 

@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { MsgHdrs, NodeConnectionOptions } from "@nats-io/transport-node";
 import { asFailure, failure } from "../failure.ts";
-import { given, type Page, type Place, Reader, WRITTEN } from "./jetstream-page.ts";
+import { LiveTopics } from "./jetstream-live.ts";
+import { given, type Place, Reader, WRITTEN } from "./jetstream-page.ts";
 import {
   checkName,
   checkVersion,
@@ -14,7 +15,7 @@ import {
   tellsTimes,
   topicOf,
 } from "./jetstream-stream.ts";
-import { readTail } from "./jetstream-tail.ts";
+import { readTail, type Source } from "./jetstream-tail.ts";
 import {
   closed,
   type Packages,
@@ -120,6 +121,7 @@ class JetStreamLog implements TopicLog {
   readonly #npm: Packages;
   readonly #wire: Wire;
   readonly #reader: Reader;
+  readonly #source: Source;
   readonly #settings: StreamOptions;
   readonly #tellsTimes: boolean;
   /** Aborts with why the log cannot be used any more. */
@@ -131,6 +133,11 @@ class JetStreamLog implements TopicLog {
     this.#npm = npm;
     this.#wire = wire;
     this.#reader = reader;
+    this.#source = {
+      live: new LiveTopics(wire),
+      page: (place, after) => reader.page(place, after, PAGE),
+      end: (place) => reader.end(place),
+    };
     this.#settings = settings;
     this.#tellsTimes = tellsTimes(wire.connection.info?.version ?? "0");
     // While the connection was away the stream may have become another.
@@ -168,13 +175,8 @@ class JetStreamLog implements TopicLog {
     after: string | undefined,
     signal: AbortSignal,
   ): AsyncGenerator<Item, never> {
-    const source = {
-      page: (place: Place, from: string | undefined): Promise<Page> =>
-        this.#reader.page(place, from, PAGE),
-      end: (place: Place) => this.#reader.end(place),
-    };
     const place = this.#place(topic);
-    return yield* readTail(this.#wire, source, place, after, signal, this.#over.signal);
+    return yield* readTail(this.#wire, this.#source, place, after, signal, this.#over.signal);
   }
 
   async end(topic: string): Promise<Mark> {
