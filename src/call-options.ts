@@ -30,3 +30,8 @@ export const wantsSession = createContextKey<boolean | undefined>(undefined, {
 export const callWatcher = createContextKey<CallWatcher | undefined>(undefined, {
   description: "hawser: who watches this call",
 });
+
+/** How a call says, in the same way, that its caller makes it again until it is there: connections are tried more often. */
+export const comesBack = createContextKey<boolean>(false, {
+  description: "hawser: this call is made again by itself",
+});

@@ -230,7 +230,7 @@ test("one that stalls holds nothing and delays nobody; later it gets everything"
 
 test("many that fall behind at once read the same pages, few at a time", async () => {
   await using it = world({ records: 10 });
-  const all = Array.from({ length: 200 }, () => it.subscribe({ shape: short })).map((events) =>
+  const all = Array.from({ length: 100 }, () => it.subscribe({ shape: short })).map((events) =>
     events[Symbol.asyncIterator](),
   );
   await Promise.all(all.map((events) => events.next()));
@@ -238,7 +238,9 @@ test("many that fall behind at once read the same pages, few at a time", async (
   await until("the tail is there", () => it.made === 2560);
   await Promise.all(
     all.map(async (events) => {
-      for (let n = 1; n <= 2560; n++) expect((await events.next()).value).toBe(n);
+      const came = [];
+      while (came.length < 2560) came.push((await events.next()).value);
+      expect(came).toEqual(numbers(1, 2560));
     }),
   );
   expect(it.log.pages).toBeLessThan(40);
