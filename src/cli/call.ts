@@ -61,7 +61,7 @@ export async function call<Service extends DescService>(
   const interruption = new Interruption();
   try {
     await using transport = createTransport({
-      baseUrl: (url.length > 1 ? url : url[0]) as string,
+      baseUrl: url,
       tls: await readTls(connection),
     });
     const client = createClient(service, transport);

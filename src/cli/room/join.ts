@@ -16,6 +16,7 @@ import {
   readName,
   unfit,
 } from "./options.ts";
+import { Roster } from "./roster.ts";
 import { TYPING_MS, Typists } from "./typists.ts";
 
 interface JoinOptions extends ConnectionOptions, BeginOptions {
@@ -84,6 +85,7 @@ async function attend(
   const over = new AbortController();
   const onTerminal = process.stdin.isTTY;
   const look = appearanceOn(process.stdout);
+  const roster = new Roster();
 
   const listen = async () => {
     using typists = new Typists(name, (text) =>
@@ -93,9 +95,11 @@ async function attend(
       for await (const { response, own } of attendance) {
         typists.observe(response.event);
         // What was typed stands there already.
-        if (own && onTerminal && !json) continue;
-        const line = json ? toJsonLine(JoinResponseSchema, response) : lineOf(response.event, look);
-        if (line !== undefined) await speaker.print(line);
+        const news = roster.observe(response.event) && !(own && onTerminal);
+        const line = json
+          ? toJsonLine(JoinResponseSchema, response)
+          : news && lineOf(response.event, look);
+        if (line) await speaker.print(line);
       }
     } finally {
       over.abort();

@@ -6,6 +6,7 @@ import { printLine, toJsonLine } from "../output.ts";
 import { announceResuming } from "../resuming.ts";
 import { appearanceOn, lineOf } from "./appearance.ts";
 import { afterOption, type BeginOptions, beginOf, oldestOption, readName } from "./options.ts";
+import { Roster } from "./roster.ts";
 
 interface WatchOptions extends ConnectionOptions, BeginOptions {
   count: number;
@@ -37,12 +38,14 @@ Examples:
       const events = client.watch({ room, ...beginOf(options) }, callOptions);
       announceResuming(events, json);
       const look = appearanceOn(process.stdout);
+      const roster = new Roster();
       let messages = 0;
       for await (const response of events) {
+        const news = roster.observe(response.event);
         const line = json
           ? toJsonLine(WatchResponseSchema, response)
-          : lineOf(response.event, look);
-        if (line !== undefined) await printLine(line);
+          : news && lineOf(response.event, look);
+        if (line) await printLine(line);
         if (response.event.case === "message" && ++messages === count) break;
       }
     }),
