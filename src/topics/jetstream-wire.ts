@@ -38,7 +38,12 @@ export interface Refusal {
 }
 
 /** Codes of refusals (server/errors.json of nats-server). */
-export const REFUSED = { noMessage: 10037, noStream: 10059, wrongSequence: 10071 };
+export const REFUSED = {
+  noMessage: 10037,
+  noStream: 10059,
+  nameInUse: 10058,
+  wrongSequence: 10071,
+};
 
 /** No room: of the account, of the server, of its memory, of its disk. 10077 says why in words. */
 const NO_ROOM = [10002, 10023, 10028, 10047];
@@ -98,6 +103,7 @@ export class Wire {
         reconnectTimeWait: 200,
         reconnectJitter: 200,
         timeout: timeoutMs,
+        pingInterval: 10_000,
         ...options,
         reconnect: true,
         maxReconnectAttempts: -1,

@@ -44,7 +44,7 @@ export interface Nats extends AsyncDisposable {
   start(): Promise<void>;
 }
 
-export async function startNats(program: string): Promise<Nats> {
+export async function startNats(program: string, { jetstream = true } = {}): Promise<Nats> {
   const folder = await mkdtemp(join(tmpdir(), "hawser-nats-"));
   const port = await freePort();
   let server: ChildProcess | undefined;
@@ -58,7 +58,8 @@ export async function startNats(program: string): Promise<Nats> {
       await exit;
     },
     async start() {
-      const options = ["-js", "-sd", folder, "-a", "127.0.0.1", "-p", String(port)];
+      const options = ["-a", "127.0.0.1", "-p", String(port)];
+      if (jetstream) options.push("-js", "-sd", folder);
       server = spawn(program, options, { stdio: ["ignore", "ignore", "pipe"] });
       await ready(server);
     },
