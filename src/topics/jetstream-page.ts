@@ -202,7 +202,7 @@ export class Reader {
     try {
       return await this.#pull(name, consumer.num_pending, place, position, limits);
     } finally {
-      this.#wire.api(`CONSUMER.DELETE.${this.#stream}.${name}`).catch(() => {});
+      this.#wire.tell(`CONSUMER.DELETE.${this.#stream}.${name}`);
     }
   }
 

@@ -134,6 +134,12 @@ export class Wire {
     return answer.json();
   }
 
+  /** Calls a method of JetStream's API without a look at what becomes of it. */
+  tell(method: string): void {
+    if (this.#connected && !this.connection.isClosed())
+      this.connection.publish(`$JS.API.${method}`);
+  }
+
   /**
    * Asks, and takes one message after the other until `isLast` says so; what
    * it throws is the outcome. A time without an answer is over as in request().

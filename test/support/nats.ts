@@ -38,8 +38,11 @@ function goBin(): string | undefined {
 /** A NATS server with JetStream, on a port and in a folder of its own. */
 export interface Nats extends AsyncDisposable {
   readonly url: string;
-  /** Ends it, by SIGKILL unless another signal is given; what it stored stays. */
-  stop(signal?: NodeJS.Signals): Promise<void>;
+  readonly port: number;
+  /** Kills it; what it stored stays. */
+  kill(): Promise<void>;
+  /** It keeps its connections and says nothing more. */
+  freeze(): void;
   /** Starts it again, on the same port, with what it stored. */
   start(): Promise<void>;
 }
@@ -50,13 +53,15 @@ export async function startNats(program: string, { jetstream = true } = {}): Pro
   let server: ChildProcess | undefined;
   const nats: Nats = {
     url: `nats://127.0.0.1:${port}`,
-    async stop(signal = "SIGKILL") {
+    port,
+    async kill() {
       if (server === undefined) return;
       const exit = once(server, "exit");
-      server.kill(signal);
+      server.kill("SIGKILL");
       server = undefined;
       await exit;
     },
+    freeze: () => void server?.kill("SIGSTOP"),
     async start() {
       const options = ["-a", "127.0.0.1", "-p", String(port)];
       if (jetstream) options.push("-js", "-sd", folder);
@@ -64,7 +69,7 @@ export async function startNats(program: string, { jetstream = true } = {}): Pro
       await ready(server);
     },
     async [Symbol.asyncDispose]() {
-      await nats.stop();
+      await nats.kill();
       await rm(folder, { recursive: true, force: true });
     },
   };
