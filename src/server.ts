@@ -26,3 +26,15 @@ export type {
   TlsOptions,
 } from "./server/options.ts";
 export { Reason as SessionLostReason, readSessionLost } from "./session/lost.ts";
+export type {
+  Appended,
+  Entry,
+  Gap,
+  Item,
+  Mark,
+  NewRecord,
+  PageLimits,
+  Retention,
+  TopicLog,
+} from "./topics/log.ts";
+export { memoryLog } from "./topics/memory.ts";

@@ -96,12 +96,30 @@ test("the table of layers itself has no circle", () => {
   expect(Object.keys(layers).filter((layer) => isBelow(layer, layer))).toEqual([]);
 });
 
+/** The name of the package that is imported. */
+const packageOf = ({ to }: Import) => /^(?:@[^/]+\/)?[^/]+/.exec(to)?.[0] as string;
+const isPackage = (one: Import) => !isOurs(one) && !one.to.startsWith("node:");
+
+/** Engines of logs, which alone may need a package that is an optional peer; they have entries of their own. */
+const engines = /^src\/topics\/(sqlite|jetstream)[\w-]*\.ts$/;
+const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+const optional = Object.keys(manifest.peerDependenciesMeta);
+
 test("src/ imports itself, gen/, Node, and the dependencies of the package, each of them", () => {
-  const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  const others = imports.filter((one) => !isOurs(one) && !one.to.startsWith("node:"));
-  const packages = new Set(others.map(({ to }) => /^(?:@[^/]+\/)?[^/]+/.exec(to)?.[0]));
-  expect([...packages].sort()).toEqual(Object.keys(dependencies).sort());
+  const fromEngine = (one: Import) => engines.test(one.from) && optional.includes(packageOf(one));
+  const packages = new Set(
+    imports.filter((one) => isPackage(one) && !fromEngine(one)).map(packageOf),
+  );
+  expect([...packages].sort()).toEqual(Object.keys(manifest.dependencies).sort());
 });
+
+test.each(["src/index.ts", "src/server.ts", "src/cli/main.ts"])(
+  "%s reaches no package that is optional",
+  (file) => {
+    const reached = [...reachOf(file)].map((to) => packageOf({ from: file, to }));
+    expect(reached.filter((name) => optional.includes(name))).toEqual([]);
+  },
+);
 
 test.each(files)("%s is in no circle of imports", (file) => {
   expect(reachOf(file)).not.toContain(file);

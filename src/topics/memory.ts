@@ -1,7 +1,6 @@
-import { randomBytes } from "node:crypto";
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
-import { type Cursors, cursorsOf, EPOCH_DIGITS } from "./cursor.ts";
+import { type Cursors, cursorsOf, newEpoch } from "./cursor.ts";
 import {
   type Appended,
   type Entry,
@@ -27,11 +26,6 @@ import { checkTopic, inOrder } from "./topic.ts";
  */
 export function memoryLog(options: { retention?: Retention; epoch?: string } = {}): TopicLog {
   return new MemoryLog(keptOf(options.retention), options.epoch ?? newEpoch());
-}
-
-/** A random epoch. */
-export function newEpoch(): string {
-  return randomBytes(EPOCH_DIGITS / 2).toString("hex");
 }
 
 class MemoryLog implements TopicLog {
