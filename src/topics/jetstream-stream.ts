@@ -1,8 +1,7 @@
-import { randomBytes } from "node:crypto";
 import { Code } from "@connectrpc/connect";
 import type { JetStreamManager, StreamConfig, StreamInfo } from "@nats-io/jetstream";
 import { failure } from "../failure.ts";
-import { EPOCH_DIGITS } from "./cursor.ts";
+import { newEpoch } from "./cursor.ts";
 import { REFUSED } from "./jetstream-wire.ts";
 import type { Kept } from "./retention.ts";
 
@@ -101,7 +100,7 @@ export async function openStream(
   const { name } = options;
   const found = await manager.streams.info(name).catch(unless(REFUSED.noStream));
   if (found === undefined) {
-    const config = wanted(options, randomBytes(EPOCH_DIGITS / 2).toString("hex"));
+    const config = wanted(options, newEpoch());
     const made = await manager.streams
       .add({ ...config, name })
       .catch(unless(REFUSED.nameInUse))

@@ -1,3 +1,4 @@
+/** The JetStream entry of Hawser: `import { jetStreamLog } from "hawser/log/jetstream"`. */
 import { createHash } from "node:crypto";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { StreamInfo } from "@nats-io/jetstream";
