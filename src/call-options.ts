@@ -4,7 +4,10 @@ import { type CallOptions as ConnectCallOptions, createContextKey } from "@conne
 export interface CallOptions extends ConnectCallOptions {
   /** Whether the requests of this call are compressed (gzip). Default: as the transport does. */
   compress?: boolean;
-  /** Whether this call outlives its connections, where the server keeps sessions. Default: as the transport says. */
+  /**
+   * Whether this call outlives its connections, where the server keeps sessions. Default: as the transport says. A
+   * method that continues by a cursor (hawser/v1/resume.proto) needs none, and has none.
+   */
   session?: boolean;
 }
 

@@ -12,11 +12,12 @@ import { greeter as example } from "../src/example/greeter.ts";
 import { Code, createClient, createTransport } from "../src/index.ts";
 import { createServer } from "../src/server.ts";
 import { until } from "./support/gate.ts";
+import { openLink } from "./support/link.ts";
 import { failureOf, next } from "./support/read.ts";
 import { begin, textOf, texts, toyRoom } from "./support/toy-room.ts";
 import { start } from "./support/world.ts";
 
-/** Two servers of one room. */
+/** Two servers of one room, with a link before the first. */
 async function twoServers() {
   const room = toyRoom();
   const both = await Promise.all(
@@ -30,15 +31,19 @@ async function twoServers() {
       return { server, ...(await server.listen({ port: 0 })) };
     }),
   );
-  const transport = createTransport({ baseUrl: both.map(({ url }) => url) });
+  const link = await openLink({ host: "127.0.0.1", port: both[0]!.port as number });
+  const transport = createTransport({ baseUrl: [link.url, both[1]!.url] });
   return {
     room,
     a: both[0]!.server,
+    b: both[1]!.server,
+    link,
     rooms: createClient(RoomService, transport),
     greeter: createClient(Greeter, transport),
     async [Symbol.asyncDispose]() {
       await transport.close();
       for (const { server } of both) await server.close({ graceMs: 0 });
+      await link[Symbol.asyncDispose]();
     },
   };
 }
@@ -90,6 +95,29 @@ test("all watchers of a transport move; other calls finish where they are", asyn
   expect(world.room.open).toBe(200);
   for (const call of calls) call.cancel();
   await until("all are gone", () => world.room.open === 0);
+});
+
+test("a watcher whose server is gone goes on at the next address, and at the first when that one drains", async () => {
+  await using world = await twoServers();
+  const call = await begin(world.rooms);
+  world.room.post(1);
+  const read: (string | undefined)[] = [];
+  const readOne = async () => void read.push(textOf((await next(call))!));
+  await readOne();
+  world.link.refusing = true;
+  world.link.cut();
+  world.room.post(1);
+  await readOne();
+  await readOne();
+  world.link.refusing = false;
+  const closed = world.b.close();
+  world.room.post(1);
+  await readOne();
+  await readOne();
+  expect(read).toEqual(["1", undefined, "2", undefined, "3"]);
+  expect(world.room.watchings.map(({ after }) => after)).toEqual(["", "1", "2"]);
+  await closed;
+  call.cancel();
 });
 
 const stock: Record<string, (baseUrl: string) => Transport> = {

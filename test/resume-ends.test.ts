@@ -105,6 +105,14 @@ describe("a watch ends", () => {
     expect(tookMs).toBeLessThan(900);
   });
 
+  test("before it begins, where its signal has aborted", async () => {
+    await using world = await roomWorld();
+    const call = world.watch({}, { signal: AbortSignal.abort(), timeoutMs: 60_000 });
+    expect(call.state).toBe("closed");
+    expect((await failureOf(call)).code).toBe(Code.Canceled);
+    expect(world.room.watchings).toHaveLength(0);
+  });
+
   test("with its transport", async () => {
     await using world = await roomWorld();
     const call = await world.watching();

@@ -5,6 +5,9 @@ import { describeTopicLog } from "./contract/topic-log.ts";
 import { findNats, type Nats, startNats } from "./support/nats.ts";
 
 const program = findNats();
+if (program === undefined) {
+  console.log("no nats-server: the tests of JetStream are left out (apt-get install nats-server)");
+}
 
 describe.skipIf(program === undefined)("JetStream", () => {
   let nats: Nats;

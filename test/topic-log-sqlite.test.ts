@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sqliteLog } from "../src/topics/sqlite.ts";
 import { describeTopicLog } from "./contract/topic-log.ts";
+import "./support/compile-cache.ts";
 
 describeTopicLog({
   name: "sqlite",

@@ -28,6 +28,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   readonly #transport: Transport;
   readonly #method: DescMethodServerStreaming<I, O>;
   readonly #resumption: Resumption;
+  readonly #request: MessageInitShape<I>;
   readonly #options: CallOptions;
   readonly #timeoutMs: number | undefined;
   readonly #endsAt: number | undefined;
@@ -37,9 +38,10 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   readonly #deadline: Disposable | undefined;
   readonly #callerAbort: Disposable;
   readonly #first: StreamingCall<I, O>;
-  #request: MessageInitShape<I>;
   #attempt: StreamingCall<I, O>;
   #begunAt = 0;
+  /** The last one that the caller was handed, if there was one. */
+  #cursor: string | undefined;
   #state: CallState = "connecting";
   #listeners: ((state: CallState) => void)[] = [];
 
@@ -57,13 +59,13 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
     // The caller may use its request for other calls, and change it.
     this.#request = copyOf(request);
     handled(this.#ended.promise);
-    this.#callerAbort = onAbort(options.signal, (reason) => this.#abort(fromAbort(reason)));
     const timeoutMs = options.timeoutMs ?? defaultTimeoutMs(transport);
     if (timeoutMs !== undefined && timeoutMs > 0) {
       this.#timeoutMs = timeoutMs;
       this.#endsAt = performance.now() + timeoutMs;
       this.#deadline = after(timeoutMs, () => this.#abort(deadlineExceeded(timeoutMs)));
     }
+    this.#callerAbort = onAbort(options.signal, (reason) => this.#abort(fromAbort(reason)));
     this.#attempt = this.#begin(options);
     this.#first = this.#attempt;
     // Nothing comes after it, whether or not anybody iterates.
@@ -153,7 +155,11 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
 
   #begin(options: CallOptions): StreamingCall<I, O> {
     this.#begunAt = performance.now();
-    const attempt = new StreamingCall(this.#transport, this.#method, one(this.#request), {
+    const request =
+      this.#cursor === undefined
+        ? this.#request
+        : Object.assign(copyOf(this.#request), { [this.#resumption.after]: this.#cursor });
+    const attempt = new StreamingCall(this.#transport, this.#method, one(request), {
       ...options,
       signal: this.#controller.signal,
       timeoutMs:
@@ -170,18 +176,19 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
     return attempt;
   }
 
-  /** The caller is handed a response: another attempt begins behind it. */
+  /** The caller is handed a response: the next attempt begins behind it. */
   #note(response: MessageShape<O>): void {
     const cursor = (response as Record<string, unknown>)[this.#resumption.cursor];
     if (typeof cursor !== "string" || cursor === "") return;
-    this.#request = Object.assign(copyOf(this.#request), { [this.#resumption.after]: cursor });
+    this.#cursor = cursor;
   }
 
   /** An attempt has what is left of the deadline; its error tells of the whole. */
   #meaningOf(thrown: unknown): unknown {
     if (this.#controller.signal.aborted) return this.#controller.signal.reason;
     if (this.#timeoutMs === undefined || this.#endsAt === undefined) return thrown;
-    const late = performance.now() >= this.#endsAt - 1;
+    // The server keeps it too, and its timer may be faster.
+    const late = performance.now() >= this.#endsAt - 50;
     const expired = asFailure(thrown).code === Code.DeadlineExceeded;
     return late && expired ? deadlineExceeded(this.#timeoutMs) : thrown;
   }

@@ -50,7 +50,11 @@ interface Ongoing extends AsyncDisposable {
   cancel(reason?: unknown): void;
 }
 
-/** A server-streaming call: an iterable of responses. Leaving the loop cancels the call. */
+/**
+ * A server-streaming call: an iterable of responses. Leaving the loop cancels
+ * the call. One that continues by a cursor has the headers of its first
+ * attempt, and the trailers of its last.
+ */
 export interface ServerStream<Res> extends Ongoing, AsyncIterable<Res> {}
 
 /** The client's side of a client-streaming call. */

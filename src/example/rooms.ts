@@ -70,13 +70,16 @@ function roomService(
       return { cursor: appended?.cursor, repeated: appended?.repeated };
     },
 
-    async *watch({ room, after, start }, { signal }) {
+    // No generator: at many watchers, what each delivery costs counts.
+    watch({ room, after, start }, { signal }) {
       checkName("room", room);
-      const place = placeOf("", after, start);
-      await presence.ready();
-      yield* hub.subscribe(
+      return hub.subscribe(
         topicOf(room),
-        { ...place, shape: (event) => roomEventOf(event, () => namesIn(room)).watch },
+        {
+          ...placeOf("", after, start),
+          ready: () => presence.ready(),
+          shape: (event) => roomEventOf(event, () => namesIn(room)).watch,
+        },
         signal,
       );
     },

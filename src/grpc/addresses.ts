@@ -6,7 +6,7 @@ import type { Connection } from "./connection.ts";
 import { Connections, type ConnectionsOptions } from "./connections.ts";
 
 /** How long an address that neither answers nor refuses is waited for before the next is tried beside it. */
-const PATIENCE_MS = 250;
+const PATIENCE_MS = 500;
 
 /**
  * The addresses of one transport, each with its connections. Calls go to the

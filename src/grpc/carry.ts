@@ -1,7 +1,7 @@
 import { randomFillSync } from "node:crypto";
 import type { OutgoingHttpHeaders } from "node:http2";
 import type { CallWatcher } from "../call-options.ts";
-import { asFailure } from "../failure.ts";
+import { asFailure, handled } from "../failure.ts";
 import { Acknowledgements, realClock } from "../session/clock.ts";
 import { ClientSession, type ServerTerms } from "../session/dial.ts";
 import type { Window } from "../session/ledger.ts";
@@ -28,6 +28,8 @@ export interface Carriage {
   readonly readMaxBytes: number;
   /** What a session of the call may hold; `undefined`: it has none. */
   readonly window: Window | undefined;
+  /** Whether the call is made again where it is lost. */
+  readonly comesBack: boolean;
   readonly watcher: CallWatcher | undefined;
 }
 
@@ -39,8 +41,11 @@ export function carry(carriage: Carriage, call: Carried): void {
     if (terms === false || window === undefined) carryPlainly(carriage, call);
     else carryBySession(carriage, addresses.homeOf(connection), call, terms, window);
   };
-  if (window === undefined) carryPlainly(carriage, call);
-  else if (ready?.sessions !== undefined) by(ready, ready.sessions);
+  if (window === undefined) {
+    carryPlainly(carriage, call);
+    // A server of Hawser's is asked for signs of life more often: a loss is known sooner.
+    if (carriage.comesBack && ready?.sessions === undefined) handled(ask(carriage));
+  } else if (ready?.sessions !== undefined) by(ready, ready.sessions);
   else {
     ask(carriage).then(
       (asked) => {

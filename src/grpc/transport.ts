@@ -135,7 +135,8 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     const wants =
       method.methodKind !== "unary" &&
       (contextValues?.get(wantsSession) ?? options.session !== false);
-    if (contextValues?.get(comesBack)) addresses.hurry();
+    const returns = contextValues?.get(comesBack) ?? false;
+    if (returns) addresses.hurry();
     const headers = ownHeaders(pathOf(method));
     headers["grpc-accept-encoding"] = options.acceptCompression === false ? "identity" : ENCODING;
     if (gzip) headers["grpc-encoding"] = ENCODING;
@@ -148,6 +149,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       ownHeaders,
       readMaxBytes: limits.readMaxBytes,
       window: wants ? window : undefined,
+      comesBack: returns,
       watcher: contextValues?.get(callWatcher),
     };
     const init = {

@@ -47,7 +47,7 @@ export class LiveTopics {
 
 function liveOf(place: Place, { headers, data }: Msg): Live {
   const header = (name: string) => headers?.get(name) ?? "";
-  const timeMs = writtenMs(headers) ?? Date.parse(header("Nats-Time-Stamp"));
+  const timeMs = writtenMs(headers) ?? (Date.parse(header("Nats-Time-Stamp")) || Date.now());
   return {
     entry: entryOf(place, Number(header("Nats-Sequence")), data, timeMs),
     before: Number(header("Nats-Last-Sequence")),

@@ -60,20 +60,20 @@ export class Reader {
   /** A copy that is behind may answer. */
   readonly #copies: boolean;
 
-  constructor(wire: Wire, info: StreamInfo, timeoutMs: number) {
+  constructor(wire: Wire, info: StreamInfo, epoch: string, timeoutMs: number) {
     this.#wire = wire;
     this.#stream = info.config.name;
-    this.#epoch = epochOf(this.#stream, info.created);
+    this.#epoch = epoch;
     this.#timeoutMs = timeoutMs;
     this.#copies = info.config.num_replicas > 1;
   }
 
   place(topic: string): Place {
-    const token = tokenOf(topic);
+    const [head, token] = [`${this.#stream}.${this.#epoch}`, tokenOf(topic)];
     return {
-      subject: `${this.#stream}.log.${token}`,
-      live: `${this.#stream}.live.${token}`,
-      trim: `${this.#stream}.trim.${token}`,
+      subject: `${head}.log.${token}`,
+      live: `${head}.live.${token}`,
+      trim: `${head}.trim.${token}`,
       cursors: cursorsOf(this.#epoch, topic),
     };
   }
@@ -117,11 +117,11 @@ export class Reader {
   async state(place?: Place, offset = 0): Promise<StreamInfo> {
     const info = given(
       await this.#wire.api<StreamInfo>(`STREAM.INFO.${this.#stream}`, {
-        subjects_filter: place?.subject ?? `${this.#stream}.log.*`,
+        subjects_filter: place?.subject ?? `${this.#stream}.${this.#epoch}.log.*`,
         offset,
       }),
     );
-    if (epochOf(this.#stream, info.created) !== this.#epoch) {
+    if (epochOf(info) !== this.#epoch) {
       throw failure(
         Code.FailedPrecondition,
         `the stream ${this.#stream} was deleted and made anew: open the log again`,
@@ -202,7 +202,7 @@ export class Reader {
     try {
       return await this.#pull(name, consumer.num_pending, place, position, limits);
     } finally {
-      this.#wire.api(`CONSUMER.DELETE.${this.#stream}.${name}`).catch(() => {});
+      this.#wire.tell(`CONSUMER.DELETE.${this.#stream}.${name}`);
     }
   }
 

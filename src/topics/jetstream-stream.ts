@@ -1,16 +1,19 @@
-import { createHash } from "node:crypto";
 import { Code } from "@connectrpc/connect";
 import type { JetStreamManager, StreamConfig, StreamInfo } from "@nats-io/jetstream";
 import { failure } from "../failure.ts";
-import { EPOCH_DIGITS } from "./cursor.ts";
+import { newEpoch } from "./cursor.ts";
+import { REFUSED } from "./jetstream-wire.ts";
 import type { Kept } from "./retention.ts";
 
 /**
  * The one stream of a log, and the names in it:
  *
- *     hawser.log.<topic>    records, a message each
- *     hawser.trim.<topic>   the last trim of the topic: up to which sequence
- *     hawser.live.<topic>   records as they are stored: the server publishes them again
+ *     hawser.<epoch>.log.<topic>    records, a message each
+ *     hawser.<epoch>.trim.<topic>   the last trim of the topic: up to which sequence
+ *     hawser.<epoch>.live.<topic>   records as they are stored: the server publishes them again
+ *
+ * Who makes the stream chooses the epoch. One that was deleted and made anew
+ * has another, and nothing that is said to the old one reaches it.
  */
 export interface StreamOptions {
   readonly name: string;
@@ -63,10 +66,11 @@ export function topicOf(token: string): string {
 const NANOS = 1e6;
 
 /** What a stream must be like. */
-function wanted({ name, kept, replicas, maxBytes, dedupeMs }: StreamOptions) {
+function wanted({ name, kept, replicas, maxBytes, dedupeMs }: StreamOptions, epoch: string) {
   const { ageMs, records } = kept;
+  const head = `${name}.${epoch}`;
   return {
-    subjects: [`${name}.log.*`, `${name}.trim.*`],
+    subjects: [`${head}.log.*`, `${head}.trim.*`],
     retention: "limits",
     storage: "file",
     // Full means that appends fail; the oldest go by age and by number alone.
@@ -78,9 +82,9 @@ function wanted({ name, kept, replicas, maxBytes, dedupeMs }: StreamOptions) {
     max_msgs_per_subject: records === Infinity ? -1 : records,
     discard_new_per_subject: false,
     // It may not be longer than the age.
-    duplicate_window: Math.min(dedupeMs, ageMs) * NANOS,
+    duplicate_window: Math.ceil(Math.min(dedupeMs, ageMs) * NANOS),
     num_replicas: replicas,
-    republish: { src: `${name}.log.>`, dest: `${name}.live.>` },
+    republish: { src: `${head}.log.>`, dest: `${head}.live.>` },
     allow_rollup_hdrs: true,
     deny_purge: false,
     no_ack: false,
@@ -93,14 +97,26 @@ export async function openStream(
   manager: JetStreamManager,
   options: StreamOptions,
 ): Promise<StreamInfo> {
-  const config = wanted(options);
   const { name } = options;
-  const found = await manager.streams.info(name).catch((error) => {
-    if (error?.code === 10059) return undefined;
-    throw error;
-  });
+  const found = await manager.streams.info(name).catch(unless(REFUSED.noStream));
   if (found === undefined) {
-    return checked(config, await manager.streams.add({ ...config, name }).catch(refuse(name)));
+    const config = wanted(options, newEpoch());
+    const made = await manager.streams
+      .add({ ...config, name })
+      .catch(unless(REFUSED.nameInUse))
+      .catch(refuse(name));
+    // Somebody else was faster: theirs it is.
+    return made === undefined ? openStream(manager, options) : checked(config, made);
+  }
+  const config = wanted(options, epochOf(found) ?? "");
+  const { subjects, retention, storage, sealed } = config;
+  const sources = [found.config.mirror, found.config.sources].flat().filter(Boolean);
+  const foreign = differences({ subjects, retention, storage, sealed }, found.config);
+  if (foreign.length > 0 || sources.length > 0) {
+    throw failure(
+      Code.FailedPrecondition,
+      `there is a stream ${name} that is no log of Hawser's (${foreign.join("; ") || "it has sources"}): name another one`,
+    );
   }
   if (differences(config, found.config).length === 0) return found;
   const { max_msgs_per_subject: before } = found.config;
@@ -124,9 +140,9 @@ export function floorOf(description: string | undefined): number {
   return Number(/; floor (\d+)$/.exec(description ?? "")?.[1] ?? 0);
 }
 
-/** Another stream of the same name has another epoch. */
-export function epochOf(name: string, created: string): string {
-  return createHash("sha256").update(`${name} ${created}`).digest("hex").slice(0, EPOCH_DIGITS);
+/** The epoch of a log's stream; `undefined`: it is something else. */
+export function epochOf({ config }: StreamInfo): string | undefined {
+  return /^[^.]+\.([0-9a-f]{16})\.log\.\*$/.exec(config.subjects?.[0] ?? "")?.[1];
 }
 
 function checked(config: object, info: StreamInfo): StreamInfo {
@@ -147,6 +163,13 @@ function differences(config: object, found: object): string[] {
     const [want, have] = [JSON.stringify(value), JSON.stringify(is)];
     return want === have ? [] : [`${key} is ${have ?? "not there"}, must be ${want}`];
   });
+}
+
+/** What was refused for this reason is not there. */
+function unless(code: number) {
+  return (error: Error & { code?: number }): undefined => {
+    if (error.code !== code) throw error;
+  };
 }
 
 function refuse(name: string) {

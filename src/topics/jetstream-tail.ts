@@ -7,13 +7,13 @@ import type { Entry, Item, Mark } from "./log.ts";
 
 /** What a reader that is slow holds of what came live, at most; past it, it reads pages again. */
 const HELD = { records: 256, bytes: 256 * 1024 };
-/** Where nothing comes for so long, whether that is true is asked. */
-const SILENCE_MS = 15_000;
 const BETWEEN_TRIES_MS = 200;
 
 /** What a tail asks of the log. */
 export interface Source {
   readonly live: LiveTopics;
+  /** Where nothing comes for so long, whether that is true is asked. */
+  readonly silenceMs: number;
   page(place: Place, after: string | undefined): Promise<Page>;
   end(place: Place): Promise<Mark>;
 }
@@ -67,7 +67,7 @@ export async function* readTail(
     }
     const live = tail.take();
     if (live === undefined) {
-      if (await tail.silence(SILENCE_MS)) {
+      if (await tail.silence(source.silenceMs)) {
         const end = await tail.until(() => source.end(place));
         if (end.position > position) tail.isBehind = true;
       }

@@ -38,7 +38,12 @@ export interface Refusal {
 }
 
 /** Codes of refusals (server/errors.json of nats-server). */
-export const REFUSED = { noMessage: 10037, noStream: 10059, wrongSequence: 10071 };
+export const REFUSED = {
+  noMessage: 10037,
+  noStream: 10059,
+  nameInUse: 10058,
+  wrongSequence: 10071,
+};
 
 /** No room: of the account, of the server, of its memory, of its disk. 10077 says why in words. */
 const NO_ROOM = [10002, 10023, 10028, 10047];
@@ -98,6 +103,7 @@ export class Wire {
         reconnectTimeWait: 200,
         reconnectJitter: 200,
         timeout: timeoutMs,
+        pingInterval: 10_000,
         ...options,
         reconnect: true,
         maxReconnectAttempts: -1,
@@ -126,6 +132,12 @@ export class Wire {
   async api<T>(method: string, body: object = {}): Promise<T & { error?: Refusal }> {
     const answer = await this.request(`$JS.API.${method}`, JSON.stringify(body));
     return answer.json();
+  }
+
+  /** Calls a method of JetStream's API without a look at what becomes of it. */
+  tell(method: string): void {
+    if (this.#connected && !this.connection.isClosed())
+      this.connection.publish(`$JS.API.${method}`);
   }
 
   /**

@@ -1,5 +1,7 @@
+/** The JetStream entry of Hawser: `import { jetStreamLog } from "hawser/log/jetstream"`. */
 import { createHash } from "node:crypto";
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { StreamInfo } from "@nats-io/jetstream";
 import type { MsgHdrs, NodeConnectionOptions } from "@nats-io/transport-node";
 import { asFailure, failure } from "../failure.ts";
 import { LiveTopics } from "./jetstream-live.ts";
@@ -60,6 +62,11 @@ export interface JetStreamLogOptions {
   readonly dedupeMs?: number;
   /** So long a call waits for NATS before it is UNAVAILABLE; one that meets a lost connection does not wait. Default: 4,000. */
   readonly timeoutMs?: number;
+  /**
+   * So long a reader hears nothing before it asks the server whether there is
+   * nothing: what is published live may be lost within a cluster. Default: 15,000.
+   */
+  readonly silenceMs?: number;
   /** More of the connection: tls, user, pass, token, authenticator … */
   readonly connection?: Omit<NodeConnectionOptions, "servers">;
 }
@@ -87,7 +94,8 @@ export interface JetStreamLogOptions {
  * is too old, or the stream cannot be as it must.
  */
 export async function jetStreamLog(options: JetStreamLogOptions): Promise<TopicLog> {
-  const { servers, stream = "hawser", timeoutMs = 4_000, connection } = options;
+  const { servers, stream = "hawser", connection } = options;
+  const { timeoutMs = 4_000, silenceMs = 15_000 } = options;
   checkName(stream);
   if (options.retention !== undefined && "bytes" in options.retention) {
     throw failure(
@@ -108,8 +116,7 @@ export async function jetStreamLog(options: JetStreamLogOptions): Promise<TopicL
     checkVersion(wire.connection.info?.version ?? "0");
     const manager = await npm.jetstream.jetstreamManager(wire.connection, { timeout: timeoutMs });
     const info = await openStream(manager, settings);
-    const reader = new Reader(wire, info, timeoutMs);
-    return new JetStreamLog(npm, wire, reader, settings, epochOf(stream, info.created));
+    return new JetStreamLog(npm, wire, info, { timeoutMs, silenceMs });
   } catch (error) {
     await wire.close();
     throw notOpened(error);
@@ -122,30 +129,32 @@ class JetStreamLog implements TopicLog {
   readonly #wire: Wire;
   readonly #reader: Reader;
   readonly #source: Source;
-  readonly #settings: StreamOptions;
+  readonly #stream: string;
   readonly #tellsTimes: boolean;
   /** Aborts with why the log cannot be used any more. */
   readonly #over = new AbortController();
   readonly #following: Disposable;
 
-  constructor(npm: Packages, wire: Wire, reader: Reader, settings: StreamOptions, epoch: string) {
-    this.epoch = epoch;
+  constructor(
+    npm: Packages,
+    wire: Wire,
+    info: StreamInfo,
+    { timeoutMs, silenceMs }: { timeoutMs: number; silenceMs: number },
+  ) {
+    this.#stream = info.config.name;
+    this.epoch = epochOf(info) as string;
+    const reader = new Reader(wire, info, this.epoch, timeoutMs);
     this.#npm = npm;
     this.#wire = wire;
     this.#reader = reader;
     this.#source = {
       live: new LiveTopics(wire),
+      silenceMs,
       page: (place, after) => reader.page(place, after, PAGE),
       end: (place) => reader.end(place),
     };
-    this.#settings = settings;
     this.#tellsTimes = tellsTimes(wire.connection.info?.version ?? "0");
-    // While the connection was away the stream may have become another.
-    this.#following = wire.onAgain(() => {
-      reader.state().catch((error: ConnectError) => {
-        if (error.code === Code.FailedPrecondition) this.#over.abort(error);
-      });
-    });
+    this.#following = wire.onAgain(() => this.#verify());
   }
 
   async append(topic: string, records: readonly NewRecord[]): Promise<Appended[]> {
@@ -157,6 +166,7 @@ class JetStreamLog implements TopicLog {
     const failed = outcomes.find((outcome) => outcome.status === "rejected");
     if (failed === undefined) return outcomes.map((outcome) => settled(outcome));
     const error = asFailure(failed.reason);
+    if (error.code === Code.Unavailable) this.#verify();
     const stored = outcomes.filter((o) => o.status === "fulfilled" && !o.value.repeated).length;
     if (stored === 0) throw error;
     throw failure(
@@ -191,12 +201,12 @@ class JetStreamLog implements TopicLog {
     // First it is written down, then done: nobody takes what is gone for what never was.
     await this.#mark(place, last);
     const purge = { filter: place.subject, seq: last + 1 };
-    given(await this.#wire.api(`STREAM.PURGE.${this.#settings.name}`, purge));
+    given(await this.#wire.api(`STREAM.PURGE.${this.#stream}`, purge));
   }
 
   async topics(prefix = ""): Promise<string[]> {
     this.#check();
-    const head = `${this.#settings.name}.log.`;
+    const head = `${this.#stream}.${this.epoch}.log.`;
     const names: string[] = [];
     for (let offset = 0; ; ) {
       const { state, total = 0 } = await this.#reader.state(undefined, offset);
@@ -259,6 +269,13 @@ class JetStreamLog implements TopicLog {
     if (floorOf(config.description) >= floor) return;
     const raised = { ...config, description: describe(floor) };
     given(await this.#wire.api(`STREAM.UPDATE.${config.name}`, raised));
+  }
+
+  /** The log is over where its stream has become another. */
+  #verify(): void {
+    this.#reader.state().catch((error: ConnectError) => {
+      if (error.code === Code.FailedPrecondition) this.#over.abort(error);
+    });
   }
 
   #place(topic: string): Place {

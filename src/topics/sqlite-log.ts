@@ -4,6 +4,7 @@ import { failure } from "../failure.ts";
 import { type Cursors, cursorsOf, newEpoch } from "./cursor.ts";
 import {
   type Appended,
+  type Entry,
   type Item,
   type Mark,
   type NewRecord,
@@ -19,11 +20,12 @@ import {
   type Outcome,
   type PageColumns,
   type ReaderCall,
+  type Stored,
   type ThreadData,
   type WriterCall,
 } from "./sqlite-message.ts";
 import { Thread, toError } from "./sqlite-thread.ts";
-import { Tails } from "./tail.ts";
+import { type Fresh, Tails } from "./tail.ts";
 import { checkTopic } from "./topic.ts";
 
 /** What a SQLite log is opened with. */
@@ -40,6 +42,15 @@ interface Waiting {
   readonly topic: string;
   readonly records: readonly NewRecord[];
   readonly outcome: PromiseWithResolvers<Appended[]>;
+  /** The bytes of the records, where somebody read the topic when they were sent. */
+  kept?: readonly Uint8Array[];
+}
+
+/** What one message of the writer brings to those who read a topic. */
+interface Ring extends Fresh {
+  readonly entries: Entry[];
+  /** Whether the bytes of all of it were kept. */
+  isWhole: boolean;
 }
 
 /** Opens a log: first the writer, which makes the file where there is none, then the reader. */
@@ -157,28 +168,38 @@ class SqliteLog implements TopicLog {
     this.#next = [];
     this.#sent.push(...appends);
     const message = pack(appends);
-    this.#writer.post(message, [message.data.buffer as ArrayBuffer]);
+    // Who reads live gets the bytes from here, so that they must stay.
+    const isHeard = appends.some(({ topic }) => this.#tails.isHeard(topic));
+    if (isHeard) keep(appends, message);
+    this.#writer.post(message, isHeard ? [] : [message.data.buffer as ArrayBuffer]);
   }
 
   #appended(outcomes: readonly Outcome[]): void {
     const appends = this.#sent.splice(0, outcomes.length);
     this.#writer.hold(-appends.length);
-    const topics = new Set<string>();
-    for (const [n, { topic, outcome }] of appends.entries()) {
-      const positions = outcomes[n] as Outcome;
-      if ("code" in positions) {
-        outcome.reject(toError(positions));
+    const rings = new Map<string, Ring>();
+    for (const [n, append] of appends.entries()) {
+      const stored = outcomes[n] as Outcome;
+      if ("code" in stored) {
+        append.outcome.reject(toError(stored));
         continue;
       }
-      const cursors = this.#cursorsOf(topic);
-      const appended = positions.map((position) => ({
+      const cursors = this.#cursorsOf(append.topic);
+      const appended = stored.positions.map((position) => ({
         cursor: cursors.write(Math.abs(position)),
         repeated: position < 0,
       }));
-      outcome.resolve(appended);
-      topics.add(topic);
+      append.outcome.resolve(appended);
+      if (!this.#tails.isHeard(append.topic)) continue;
+      const ring = rings.get(append.topic) ?? {
+        after: stored.previous,
+        entries: [],
+        isWhole: true,
+      };
+      rings.set(append.topic, ring);
+      add(ring, append, stored, appended);
     }
-    for (const topic of topics) this.#tails.ring(topic);
+    for (const [topic, ring] of rings) this.#tails.ring(topic, ring.isWhole ? ring : undefined);
   }
 
   /** A thread is of no more use, and so is the log. */
@@ -233,6 +254,29 @@ function pack(appends: readonly Waiting[]): AppendMessage {
     sequences: hasIds ? records.map(({ id }) => BigInt.asIntN(64, id?.sequence ?? 0n)) : undefined,
     data,
   };
+}
+
+/** Lets appends have the bytes of their records in a message. */
+function keep(appends: readonly Waiting[], { sizes, data }: AppendMessage): void {
+  let [record, at] = [0, 0];
+  for (const append of appends) {
+    append.kept = append.records.map(() => {
+      const from = at;
+      at += sizes[record++] as number;
+      return data.subarray(from, at);
+    });
+  }
+}
+
+/** Adds the records of an append that are new. */
+function add(ring: Ring, { kept }: Waiting, stored: Stored, appended: readonly Appended[]): void {
+  if (kept === undefined) ring.isWhole = false;
+  for (const [n, { cursor, repeated }] of appended.entries()) {
+    if (repeated || kept === undefined) continue;
+    const position = stored.positions[n] as number;
+    const data = kept[n] as Uint8Array;
+    ring.entries.push({ kind: "record", position, cursor, data, timeMs: stored.timeMs });
+  }
 }
 
 function itemsOf({ gap, positions, times, sizes, data }: PageColumns, cursors: Cursors): Item[] {

@@ -34,8 +34,16 @@ export interface AppendedMessage {
   readonly outcomes: readonly Outcome[];
 }
 
-/** What became of the records of one append: positions, negative where they were there before; or why not. */
-export type Outcome = readonly number[] | Failure;
+/** What became of the records of one append, or why they were not stored. */
+export type Outcome = Stored | Failure;
+
+export interface Stored {
+  /** The last of the topic before, for who follows it. */
+  readonly previous: number;
+  readonly timeMs: number;
+  /** An entry a record; negative where it was there before. */
+  readonly positions: readonly number[];
+}
 
 /** A question that has an answer of its own. */
 export interface CallMessage<Call = WriterCall | ReaderCall> {

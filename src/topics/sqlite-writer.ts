@@ -1,6 +1,12 @@
 import type { Kept } from "./retention.ts";
 import { lock } from "./sqlite-lock.ts";
-import { exhausted, failureOf, type Outcome, type ThreadData } from "./sqlite-message.ts";
+import {
+  exhausted,
+  failureOf,
+  type Outcome,
+  type Stored,
+  type ThreadData,
+} from "./sqlite-message.ts";
 import {
   type Connection,
   connectWriter,
@@ -129,10 +135,11 @@ export class Writer {
     this.#lock[Symbol.dispose]();
   }
 
-  #append({ topic: name, records, nowMs }: Append): number[] {
+  #append({ topic: name, records, nowMs }: Append): Stored {
     const topic = this.#touch(name);
     this.#timeMs = Math.max(this.#timeMs, nowMs);
-    return records.map(({ data, producer, sequence }) => {
+    const { last: previous } = topic;
+    const positions = records.map(({ data, producer, sequence }) => {
       if (producer !== null) {
         const before = this.#statements.produced.get(topic.id, producer, sequence) as number | null;
         if (before !== null && before > topic.trimmed) return -before;
@@ -150,6 +157,7 @@ export class Writer {
       if (topic.count > this.#kept.records || topic.bytes > this.#kept.bytes) this.#due.add(name);
       return position;
     });
+    return { previous, timeMs: this.#timeMs, positions };
   }
 
   #sweep(name: string, nowMs: number): boolean {

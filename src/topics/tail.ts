@@ -1,5 +1,12 @@
 import { onAbort } from "../flow.ts";
-import type { Item, TopicLog } from "./log.ts";
+import type { Entry, Item, TopicLog } from "./log.ts";
+
+/** Records that were just appended. */
+export interface Fresh {
+  /** The position that they follow. */
+  readonly after: number;
+  readonly entries: readonly Entry[];
+}
 
 /** Those who read topics live, to be told that there is more. */
 export class Tails {
@@ -16,22 +23,30 @@ export class Tails {
     signal.throwIfAborted();
     using ear = this.#listen(topic);
     using _ = onAbort(signal, (reason) => ear.fail(reason));
+    let position: number | undefined;
+    let fresh: readonly Item[] | undefined;
     for (;;) {
       // First the ear, then the page: what comes between is heard.
-      ear.forget();
-      const items = await page(topic, after);
+      if (fresh === undefined) ear.forget();
+      const items: readonly Item[] = fresh ?? (await page(topic, after));
       for (const item of items) {
         signal.throwIfAborted();
         after = item.cursor;
+        position = item.position;
         yield item;
       }
-      if (items.length === 0) await ear.heard();
+      fresh = fresh !== undefined || items.length === 0 ? await ear.heard(position) : undefined;
     }
   }
 
-  /** There is more in a topic. */
-  ring(topic: string): void {
-    for (const ear of this.#ears.get(topic) ?? []) ear.ring();
+  /** Whether somebody reads a topic. */
+  isHeard(topic: string): boolean {
+    return this.#ears.has(topic);
+  }
+
+  /** There is more in a topic. Who waits right before what is fresh gets it at once; the others look for it. */
+  ring(topic: string, fresh?: Fresh): void {
+    for (const ear of this.#ears.get(topic) ?? []) ear.ring(fresh);
   }
 
   /** Ends every read() with an error, when it has given what it has. */
@@ -53,12 +68,16 @@ export class Tails {
   }
 }
 
+interface Waiting extends PromiseWithResolvers<readonly Entry[] | undefined> {
+  readonly position: number | undefined;
+}
+
 /** Remembers that it was rung, until it is told to forget. */
 class Ear implements Disposable {
   readonly #dispose: () => void;
   #rung = false;
   #over: { error: unknown } | undefined;
-  #waiting: PromiseWithResolvers<void> | undefined;
+  #waiting: Waiting | undefined;
 
   constructor(dispose: () => void) {
     this.#dispose = dispose;
@@ -72,10 +91,15 @@ class Ear implements Disposable {
     this.#rung = false;
   }
 
-  ring(): void {
-    this.#rung = true;
-    this.#waiting?.resolve();
+  ring(fresh?: Fresh): void {
+    const waiting = this.#waiting;
     this.#waiting = undefined;
+    if (fresh !== undefined && waiting?.position === fresh.after) {
+      waiting.resolve(fresh.entries);
+      return;
+    }
+    this.#rung = true;
+    waiting?.resolve(undefined);
   }
 
   fail(error: unknown): void {
@@ -84,10 +108,12 @@ class Ear implements Disposable {
     this.#waiting = undefined;
   }
 
-  async heard(): Promise<void> {
+  /** Waits, with all up to a position read, for a ring; gives what is fresh, where that follows. */
+  async heard(position: number | undefined): Promise<readonly Entry[] | undefined> {
     if (this.#over !== undefined) throw this.#over.error;
-    if (this.#rung) return;
-    this.#waiting = Promise.withResolvers();
-    await this.#waiting.promise;
+    if (this.#rung) return undefined;
+    const waiting = Promise.withResolvers<readonly Entry[] | undefined>();
+    this.#waiting = { ...waiting, position };
+    return await waiting.promise;
   }
 }

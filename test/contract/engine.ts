@@ -45,6 +45,27 @@ export async function openLog(
   };
 }
 
+/** The log that most tests of an engine share, each with topics of its own. */
+export class Shared implements AsyncDisposable {
+  readonly #engine: Engine;
+  #opened: ReturnType<typeof openLog> | undefined;
+  #topics = 0;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /** The log, and the name of a topic that nobody has used. */
+  async borrow(): Promise<{ log: TopicLog; t: string }> {
+    this.#opened ??= openLog(this.#engine);
+    return { log: (await this.#opened).log, t: `t${++this.#topics}` };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await (await this.#opened)?.[Symbol.asyncDispose]();
+  }
+}
+
 export function bytes(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }

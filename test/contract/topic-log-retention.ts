@@ -1,79 +1,84 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { pause } from "../../src/flow.ts";
 import type { TopicLog } from "../../src/topics/log.ts";
-import { type Engine, made, numbered, openLog, pages, shown, take, texts } from "./engine.ts";
+import {
+  type Engine,
+  made,
+  numbered,
+  openLog,
+  pages,
+  type Shared,
+  shown,
+  take,
+  texts,
+} from "./engine.ts";
 
 /** Rule 4: what is gone leaves a gap, and nothing more is gone than must be. */
-export function describeRetention(engine: Engine): void {
+export function describeRetention(engine: Engine, shared: Shared): void {
   afterEach(() => void vi.useRealTimers());
 
   const keeps = (limit: "ageMs" | "records" | "bytes") => engine.can.retention.includes(limit);
 
   test("trim() forgets up to and with a cursor", async () => {
-    await using opened = await openLog(engine);
-    const { log } = opened;
-    const appended = await log.append("t", numbered(6));
+    const { log, t } = await shared.borrow();
+    const appended = await log.append(t, numbered(6));
     const [first, , third] = appended.map(({ cursor }) => cursor);
-    await log.trim("t", third as string);
-    expect(shown(await pages(log, "t"))).toEqual(["3", "4", "5"]);
+    await log.trim(t, third as string);
+    expect(shown(await pages(log, t))).toEqual(["3", "4", "5"]);
     // Who stands where the records were cut off has missed none.
-    expect(shown(await pages(log, "t", third))).toEqual(["3", "4", "5"]);
-    const items = await pages(log, "t", first);
+    expect(shown(await pages(log, t, third))).toEqual(["3", "4", "5"]);
+    const items = await pages(log, t, first);
     expect(shown(items)).toEqual(["(gap)", "3", "4", "5"]);
-    expect(shown(await pages(log, "t", items[0]?.cursor))).toEqual(["3", "4", "5"]);
-    const read = take(log.read("t", first, AbortSignal.timeout(5_000)), 4);
+    expect(shown(await pages(log, t, items[0]?.cursor))).toEqual(["3", "4", "5"]);
+    const read = take(log.read(t, first, AbortSignal.timeout(5_000)), 4);
     expect(await read).toEqual(items);
     // An older cursor changes nothing, nor does the same again.
-    for (const cursor of [first, third]) await log.trim("t", cursor as string);
-    expect(shown(await pages(log, "t"))).toEqual(["3", "4", "5"]);
+    for (const cursor of [first, third]) await log.trim(t, cursor as string);
+    expect(shown(await pages(log, t))).toEqual(["3", "4", "5"]);
   });
 
   test("other topics keep what they have", async () => {
-    await using opened = await openLog(engine);
-    const { log } = opened;
-    for (const topic of ["a", "t", "z"]) await log.append(topic, numbered(3));
-    await log.trim("t", (await log.end("t")).cursor);
+    const { log, t } = await shared.borrow();
+    for (const topic of ["a", t, "z"]) await log.append(topic, numbered(3));
+    await log.trim(t, (await log.end(t)).cursor);
     expect((await pages(log, "a")).length).toBe(3);
     expect((await pages(log, "z")).length).toBe(3);
   });
 
   test("a topic that is trimmed to its end goes on behind it", async () => {
-    await using opened = await openLog(engine);
-    const { log } = opened;
-    const [first, second] = (await log.append("t", numbered(2))).map(({ cursor }) => cursor);
-    await log.trim("t", second as string);
-    expect(await pages(log, "t")).toEqual([]);
-    expect(await pages(log, "t", (await log.end("t")).cursor)).toEqual([]);
-    const { cursor } = await log.end("t");
-    await log.append("t", texts("next"));
-    expect(shown(await pages(log, "t"))).toEqual(["next"]);
+    const { log, t } = await shared.borrow();
+    const [first, second] = (await log.append(t, numbered(2))).map(({ cursor }) => cursor);
+    await log.trim(t, second as string);
+    expect(await pages(log, t)).toEqual([]);
+    expect(await pages(log, t, (await log.end(t)).cursor)).toEqual([]);
+    const { cursor } = await log.end(t);
+    await log.append(t, texts("next"));
+    expect(shown(await pages(log, t))).toEqual(["next"]);
     for (const after of [second, cursor])
-      expect(shown(await pages(log, "t", after))).toEqual(["next"]);
-    expect(shown(await pages(log, "t", first))).toEqual(["(gap)", "next"]);
+      expect(shown(await pages(log, t, after))).toEqual(["next"]);
+    expect(shown(await pages(log, t, first))).toEqual(["(gap)", "next"]);
   });
 
   test("the dedupe entries of what is trimmed are gone, those of the rest are not", async () => {
-    await using opened = await openLog(engine);
-    const { log } = opened;
-    const [first] = await log.append("t", [made("p", 1n), made("p", 2n)]);
-    await log.trim("t", first?.cursor as string);
-    const again = await log.append("t", [made("p", 1n), made("p", 2n)]);
+    const { log, t } = await shared.borrow();
+    const [first] = await log.append(t, [made("p", 1n), made("p", 2n)]);
+    await log.trim(t, first?.cursor as string);
+    const again = await log.append(t, [made("p", 1n), made("p", 2n)]);
     expect(again.map(({ repeated }) => repeated)).toEqual([false, true]);
-    expect(shown(await pages(log, "t"))).toEqual(["p2", "p1"]);
-    expect((await log.append("t", [made("p", 1n)]))[0]).toEqual({ ...again[0], repeated: true });
+    expect(shown(await pages(log, t))).toEqual(["p2", "p1"]);
+    expect((await log.append(t, [made("p", 1n)]))[0]).toEqual({ ...again[0], repeated: true });
   });
 
   test("a large trim, while others append", async () => {
-    await using opened = await openLog(engine);
-    const { log } = opened;
-    const appended = await log.append("t", numbered(3_000));
+    const { log, t } = await shared.borrow();
+    const appended = await log.append(t, numbered(3_000));
     const upTo = appended[2_499]?.cursor as string;
     const [, ...more] = await Promise.all([
-      log.trim("t", upTo),
-      ...numbered(20, "n").map((record) => log.append("t", [record])),
+      log.trim(t, upTo),
+      ...numbered(20, "n").map((record) => log.append(t, [record])),
     ]);
     expect(more.flat().length).toBe(20);
-    const all = shown(await pages(log, "t"));
+    const all = shown(await pages(log, t));
     expect(all.length).toBe(520);
     expect([all[0], all[499], all[519]]).toEqual(["2500", "2999", "n19"]);
   });
@@ -94,12 +99,11 @@ export function describeRetention(engine: Engine): void {
   });
 
   test("a reader that trim overtakes gets a gap, then the rest", async () => {
-    await using opened = await openLog(engine);
-    const { log } = opened;
-    const appended = await log.append("t", numbered(2_000));
-    const reader = log.read("t", undefined, AbortSignal.timeout(8_000))[Symbol.asyncIterator]();
+    const { log, t } = await shared.borrow();
+    const appended = await log.append(t, numbered(2_000));
+    const reader = log.read(t, undefined, AbortSignal.timeout(8_000))[Symbol.asyncIterator]();
     const seen = [(await reader.next()).value];
-    await log.trim("t", appended[1_989]?.cursor as string);
+    await log.trim(t, appended[1_989]?.cursor as string);
     for (;;) {
       const { value } = await reader.next();
       seen.push(value);

@@ -38,32 +38,38 @@ function goBin(): string | undefined {
 /** A NATS server with JetStream, on a port and in a folder of its own. */
 export interface Nats extends AsyncDisposable {
   readonly url: string;
-  /** Ends it, by SIGKILL unless another signal is given; what it stored stays. */
-  stop(signal?: NodeJS.Signals): Promise<void>;
+  readonly port: number;
+  /** Kills it; what it stored stays. */
+  kill(): Promise<void>;
+  /** It keeps its connections and says nothing more. */
+  freeze(): void;
   /** Starts it again, on the same port, with what it stored. */
   start(): Promise<void>;
 }
 
-export async function startNats(program: string): Promise<Nats> {
+export async function startNats(program: string, { jetstream = true } = {}): Promise<Nats> {
   const folder = await mkdtemp(join(tmpdir(), "hawser-nats-"));
   const port = await freePort();
   let server: ChildProcess | undefined;
   const nats: Nats = {
     url: `nats://127.0.0.1:${port}`,
-    async stop(signal = "SIGKILL") {
+    port,
+    async kill() {
       if (server === undefined) return;
       const exit = once(server, "exit");
-      server.kill(signal);
+      server.kill("SIGKILL");
       server = undefined;
       await exit;
     },
+    freeze: () => void server?.kill("SIGSTOP"),
     async start() {
-      const options = ["-js", "-sd", folder, "-a", "127.0.0.1", "-p", String(port)];
+      const options = ["-a", "127.0.0.1", "-p", String(port)];
+      if (jetstream) options.push("-js", "-sd", folder);
       server = spawn(program, options, { stdio: ["ignore", "ignore", "pipe"] });
       await ready(server);
     },
     async [Symbol.asyncDispose]() {
-      await nats.stop();
+      await nats.kill();
       await rm(folder, { recursive: true, force: true });
     },
   };

@@ -21,6 +21,8 @@ export interface SubscribeOptions<T, N, U> {
   readonly after?: string | undefined;
   /** Without a cursor: with what comes from now on, or with the oldest that is kept. Default: now. */
   readonly start?: "now" | "oldest" | undefined;
+  /** The opening waits for it; the iteration throws what it rejects with. */
+  readonly ready?: () => Promise<void>;
   /** Makes what the iteration gives of each event, when its turn comes; `undefined`: nothing. Default: the event. */
   readonly shape?: (event: HubEvent<T, N>) => U | undefined;
 }
@@ -138,8 +140,9 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
     this.#shared.onEnd();
   }
 
-  async #start({ after, start = "now" }: SubscribeOptions<T, N, U>): Promise<void> {
+  async #start({ after, start = "now", ready }: SubscribeOptions<T, N, U>): Promise<void> {
     const { log, tail } = this.#shared;
+    await ready?.();
     await tail.started;
     if (after === undefined) {
       const { position, cursor } = await (start === "now" ? log.end(tail.topic) : this.#oldest());
