@@ -4,18 +4,23 @@ import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { aborted, gate } from "./support/gate.ts";
 import { openLink } from "./support/link.ts";
-import { hawser } from "./support/program.ts";
+import { hawser, hawserServe } from "./support/program.ts";
 import { serveRooms } from "./support/room-server.ts";
 
 // Each test starts programs, and a busy machine takes its time for that.
 vi.setConfig({ testTimeout: 60_000 });
 
-/** A file with this content, gone at the end of the test. */
+/** Gone at the end of the test. */
+async function tempFolder() {
+  const path = await mkdtemp(join(tmpdir(), "hawser-"));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true }) };
+}
+
 async function fileWith(content: string) {
-  const folder = await mkdtemp(join(tmpdir(), "hawser-"));
-  const path = join(folder, "text.txt");
+  const folder = await tempFolder();
+  const path = join(folder.path, "text.txt");
   await writeFile(path, content);
-  return { path, [Symbol.asyncDispose]: () => rm(folder, { recursive: true }) };
+  return { ...folder, path };
 }
 
 /** The first so many; the rest is left unread, and the call goes on. */
@@ -145,6 +150,31 @@ test("join joins again when the server was started again: nothing is lost, nothi
   expect(ada.stderr).toBe("hawser: reconnecting…\nhawser: resumed\n");
   const said = ["ada: one", "bob: hello", "ada: two", "ada: three", "ada: four"];
   expect(await second.said("lobby")).toEqual(said);
+});
+
+test("kill -9 of the server, and another on its data: join and watch go on, none lost, none twice", async () => {
+  await using data = await tempFolder();
+  const serving = ["--data", data.path];
+  await using first = await hawserServe(...serving);
+  const url = ["--url", first.url];
+  await using watch = hawser("room", "watch", "lobby", ...url);
+  await watch.prints(/here/);
+  await using ada = hawser("room", "join", "lobby", ...url, "--name", "ada");
+  ada.stdin.write("one\n");
+  await watch.prints(/\nada: one\n$/);
+  first.kill("SIGKILL");
+  await first.ended;
+  ada.stdin.write("two\n");
+  await ada.complains(/^hawser: reconnecting…\n$/);
+  await using _second = await hawserServe(...serving, "--port", new URL(first.url).port);
+  ada.stdin.end("three\n");
+  expect(await ada.ended).toBe(0);
+  await watch.prints(/\nada: three\n/);
+  for (const { stdout, stderr } of [ada, watch]) {
+    expect(stdout.match(/^ada: .*/gm)).toEqual(["ada: one", "ada: two", "ada: three"]);
+    expect(stdout).not.toContain("missing");
+    expect(stderr).toBe("hawser: reconnecting…\nhawser: resumed\n");
+  }
 });
 
 test("what was stored, but not acknowledged before the server ended, is not said twice", async () => {
