@@ -4,7 +4,10 @@ import { type CallOptions as ConnectCallOptions, createContextKey } from "@conne
 export interface CallOptions extends ConnectCallOptions {
   /** Whether the requests of this call are compressed (gzip). Default: as the transport does. */
   compress?: boolean;
-  /** Whether this call outlives its connections, where the server keeps sessions. Default: as the transport says. */
+  /**
+   * Whether this call outlives its connections, where the server keeps sessions. Default: as the transport says. A
+   * method that continues by a cursor (hawser/v1/resume.proto) needs none, and has none.
+   */
   session?: boolean;
 }
 
@@ -29,4 +32,9 @@ export const wantsSession = createContextKey<boolean | undefined>(undefined, {
 /** How the one who makes a call hears how it is carried, in the same way. */
 export const callWatcher = createContextKey<CallWatcher | undefined>(undefined, {
   description: "hawser: who watches this call",
+});
+
+/** How a call says, in the same way, that its caller makes it again until it is there: connections are tried more often. */
+export const comesBack = createContextKey<boolean>(false, {
+  description: "hawser: this call is made again by itself",
 });

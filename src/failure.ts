@@ -63,6 +63,18 @@ export function systemReason(error: unknown): string {
   return String(error);
 }
 
+const cutOffs = new WeakSet<object>();
+
+/** Marks the error of a call whose stream ended without a word of the server about it. */
+export function markCutOff(error: ConnectError): void {
+  cutOffs.add(error);
+}
+
+/** Whether the call that ended with `error` was cut off: another attempt may fare better. */
+export function isCutOff(error: ConnectError): boolean {
+  return cutOffs.has(error);
+}
+
 /** Marks a promise as looked after, so that a rejection nobody awaits ends no process. */
 export function handled<T>(promise: Promise<T>): Promise<T> {
   promise.catch(ignore);

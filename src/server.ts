@@ -15,6 +15,7 @@ export {
   encodeBinaryHeader,
 } from "@connectrpc/connect";
 export { sendHeaders } from "./grpc/context.ts";
+export { encodedOnce } from "./grpc/encoded-once.ts";
 export type { KeepaliveOptions } from "./grpc/keepalive.ts";
 export type { SessionCaller, SessionOptions } from "./grpc/server-sessions.ts";
 export { createServer, type Server } from "./server/create-server.ts";
@@ -26,3 +27,17 @@ export type {
   TlsOptions,
 } from "./server/options.ts";
 export { Reason as SessionLostReason, readSessionLost } from "./session/lost.ts";
+export type { HubEvent, SubscribeOptions, Subscription } from "./topics/hub/subscription.ts";
+export { createHub, type Hub, type HubOptions } from "./topics/hub.ts";
+export type {
+  Appended,
+  Entry,
+  Gap,
+  Item,
+  Mark,
+  NewRecord,
+  PageLimits,
+  Retention,
+  TopicLog,
+} from "./topics/log.ts";
+export { memoryLog } from "./topics/memory.ts";

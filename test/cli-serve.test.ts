@@ -1,7 +1,9 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { RoomService } from "../gen/chat/v1/room_pb.js";
+import { createClient, createTransport } from "../src/index.ts";
 import { hawser, hawserByNpm, hawserServe } from "./support/program.ts";
 import { certFile } from "./support/tls.ts";
 
@@ -17,7 +19,7 @@ test("serve prints where it listens and what to try next", async () => {
 });
 
 test("started by npm, it says what to try with npm", async () => {
-  await using server = hawserByNpm("start", "serve", "--port", "0");
+  await using server = hawserByNpm("start", "serve", "--port", "0", "--log", "memory");
   const [, url] = await server.prints(/^listening on (\S+)\n/);
   await server.prints(
     new RegExp(`  npm run chat -- --count 5 --url ${url} .*\n  npm run chat -- --url ${url} `),
@@ -25,7 +27,7 @@ test("started by npm, it says what to try with npm", async () => {
 });
 
 test("serve --json prints the URL as JSON", async () => {
-  await using server = hawser("serve", "--port", "0", "--json");
+  await using server = hawser("serve", "--port", "0", "--log", "memory", "--json");
   const [line] = await server.prints(/^.*\n/);
   const { url } = JSON.parse(line);
   await using hello = hawser("hello", "--url", url);
@@ -35,7 +37,7 @@ test("serve --json prints the URL as JSON", async () => {
 test("a taken port is one clear line and exit code 1", async () => {
   await using first = await hawserServe();
   const { port, host } = new URL(first.url);
-  await using second = hawser("serve", "--port", port);
+  await using second = hawser("serve", "--port", port, "--log", "memory");
   expect(await second.ended).toBe(1);
   expect(second.stdout).toBe("");
   expect(second.stderr).toMatch(/^hawser: failed_precondition: .* in use .*: .*another port\n$/);
@@ -43,7 +45,7 @@ test("a taken port is one clear line and exit code 1", async () => {
 });
 
 test("an address that is not this machine's is one clear line and exit code 1", async () => {
-  await using server = hawser("serve", "--host", "192.0.2.1", "--port", "0");
+  await using server = hawser("serve", "--host", "192.0.2.1", "--port", "0", "--log", "memory");
   expect(await server.ended).toBe(1);
   expect(server.stderr).toMatch(
     /^hawser: invalid_argument: .*192\.0\.2\.1.*: choose an address of this machine with --host\n$/,
@@ -117,7 +119,7 @@ test("over TLS, with certificates on both sides", async () => {
 
 test("TLS files that are none are one clear line", async () => {
   const key = certFile("client.key");
-  await using server = hawser("serve", "--port", "0", "--tls-cert", key, "--tls-key", key);
+  await using server = hawser("serve", "--log", "memory", "--tls-cert", key, "--tls-key", key);
   expect(await server.ended).toBe(1);
   expect(server.stderr).toMatch(/^hawser: invalid_argument: cannot serve TLS with .*PEM.*\n$/);
 });
@@ -131,10 +133,67 @@ test("on a unix socket", async () => {
     await using hello = hawser("hello", "--url", server.url);
     expect(await hello.ended).toBe(0);
 
-    await using second = hawser("serve", "--unix", path);
+    await using second = hawser("serve", "--unix", path, "--log", "memory");
     expect(await second.ended).toBe(1);
     expect(second.stderr).toMatch(/^hawser: failed_precondition: .*greeter\.sock is in use.*\n$/);
   } finally {
     await rm(folder, { recursive: true });
   }
+});
+
+describe("rooms", () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "hawser-"));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  test("are there again after a restart, in the directory of --data", async () => {
+    const data = join(folder, "new", "data");
+    const message = { room: "lobby", name: "ann", text: "hi", producer: "p", sequence: 1n };
+    const cursors: string[] = [];
+    for (const signal of ["SIGKILL", "SIGTERM"] as const) {
+      await using server = await hawserServe("--data", data);
+      expect(server.stdout).toContain(`rooms are kept in ${join(data, "rooms.sqlite")}\n`);
+      await using transport = createTransport({ baseUrl: server.url });
+      const rooms = createClient(RoomService, transport);
+      cursors.push((await rooms.post(message)).cursor);
+      server.kill(signal);
+      await server.ended;
+      expect(server.stderr).toBe(signal === "SIGTERM" ? "hawser: closing\nhawser: closed\n" : "");
+    }
+    expect(cursors[1]).toBe(cursors[0]);
+  });
+
+  test("in one file belong to one server: the second is told in one clear line", async () => {
+    const data = join(folder, "shared");
+    await using server = await hawserServe("--data", data);
+    await using second = hawser("serve", "--port", "0", "--data", data);
+    expect(await second.ended).toBe(1);
+    expect(second.stdout).toBe("");
+    expect(second.stderr).toMatch(
+      /^hawser: failed_precondition: .*rooms\.sqlite is open in another server: .*\n$/,
+    );
+    expect(server.stderr).toBe("");
+  });
+
+  test("cannot be kept under a file: one clear line, with what to do", async () => {
+    const file = join(folder, "file");
+    await writeFile(file, "");
+    await using server = hawser("serve", "--port", "0", "--data", join(file, "data"));
+    expect(await server.ended).toBe(1);
+    expect(server.stderr).toMatch(
+      /^hawser: failed_precondition: .*ENOTDIR.*: keep rooms elsewhere with --data .*\n$/,
+    );
+  });
+
+  test("in a NATS that does not answer: one clear line, without its password", async () => {
+    const place = "nats://ann:secret@127.0.0.1:1";
+    await using server = hawser("serve", "--port", "0", "--log", place);
+    expect(await server.ended).toBe(1);
+    expect(server.stderr).toMatch(
+      /^hawser: unavailable: no NATS at 127\.0\.0\.1:1\b.*: start it with JetStream .*\n$/,
+    );
+    expect(server.stderr).not.toContain("secret");
+  });
 });

@@ -10,7 +10,8 @@ import { describe, expect, test } from "vitest";
  */
 const layers: Record<string, readonly string[]> = {
   cli: ["example", "index.ts", "server.ts", "gen"],
-  example: ["index.ts", "server.ts", "gen"],
+  // The engines of logs are entries of their own, in topics: the example server opens them.
+  example: ["index.ts", "server.ts", "topics", "gen"],
   "index.ts": ["client", "session", "topics", "grpc", "call-options.ts"],
   "server.ts": ["server", "session", "topics", "grpc"],
   server: ["session", "topics", "grpc", "flow.ts", "failure.ts"],
@@ -30,6 +31,8 @@ interface Import {
   readonly from: string;
   /** The file that is imported, or the name of a package. */
   readonly to: string;
+  /** By import(), when it is needed. */
+  readonly late: boolean;
 }
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -41,12 +44,19 @@ const imports = files.flatMap(importsOf);
 
 /** All imports of a file: of values and of types, at its top and later. */
 function importsOf(from: string): Import[] {
-  const statement = /^(?:import|export)\b[^;"]*\bfrom\s+"([^"]+)"|\bimport\s*\(?\s*"([^"]+)"/gm;
+  const statement =
+    /^(?:import|export)\b[^;"]*\bfrom\s+"([^"]+)"|(?<!")\bimport\s*\(?\s*"([^"]+)"/gm;
   const found = [...(sources.get(from) as string).matchAll(statement)];
   return found
-    .map(([, above, inside]) => (above ?? inside) as string)
-    .map((to) => (to.startsWith(".") ? join(dirname(from), to).replaceAll(sep, "/") : to))
-    .map((to) => ({ from, to }));
+    .map(([whole, above, inside]) => ({
+      to: (above ?? inside) as string,
+      late: whole.includes("("),
+    }))
+    .map(({ to, late }) => ({ from, to: to.startsWith(".") ? fileOf(from, to) : to, late }));
+}
+
+function fileOf(from: string, to: string): string {
+  return join(dirname(from), to).replaceAll(sep, "/");
 }
 
 /** "src/grpc/framing.ts" is in "grpc", "src/flow.ts" is "flow.ts", "gen/example/greeter_pb.js" is in "gen". */
@@ -58,12 +68,12 @@ function layerOf(file: string): string {
 const isOurs = ({ to }: Import) => to.startsWith("src/") || to.startsWith("gen/");
 const arrow = ({ from, to }: Import) => `${from} -> ${to}`;
 
-/** Everything that a file needs, and what that needs, and so on. */
-function reachOf(file: string, reached = new Set<string>()): Set<string> {
-  for (const { to } of imports.filter(({ from }) => from === file)) {
-    if (reached.has(to)) continue;
+/** Everything that a file needs, and what that needs, and so on; `atOnce`: but for what import() brings later. */
+function reachOf(file: string, atOnce = false, reached = new Set<string>()): Set<string> {
+  for (const { to, late } of imports.filter(({ from }) => from === file)) {
+    if (reached.has(to) || (late && atOnce)) continue;
     reached.add(to);
-    if (sources.has(to)) reachOf(to, reached);
+    if (sources.has(to)) reachOf(to, atOnce, reached);
   }
   return reached;
 }
@@ -96,12 +106,30 @@ test("the table of layers itself has no circle", () => {
   expect(Object.keys(layers).filter((layer) => isBelow(layer, layer))).toEqual([]);
 });
 
+/** The name of the package that is imported. */
+const packageOf = ({ to }: Pick<Import, "to">) => /^(?:@[^/]+\/)?[^/]+/.exec(to)?.[0] as string;
+const isPackage = (one: Import) => !isOurs(one) && !one.to.startsWith("node:");
+
+/** Engines of logs, which alone may need a package that is an optional peer; they have entries of their own. */
+const engines = /^src\/topics\/(sqlite|jetstream)[\w-]*\.ts$/;
+const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+const optional = Object.keys(manifest.peerDependenciesMeta);
+
 test("src/ imports itself, gen/, Node, and the dependencies of the package, each of them", () => {
-  const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  const others = imports.filter((one) => !isOurs(one) && !one.to.startsWith("node:"));
-  const packages = new Set(others.map(({ to }) => /^(?:@[^/]+\/)?[^/]+/.exec(to)?.[0]));
-  expect([...packages].sort()).toEqual(Object.keys(dependencies).sort());
+  const fromEngine = (one: Import) => engines.test(one.from) && optional.includes(packageOf(one));
+  const packages = new Set(
+    imports.filter((one) => isPackage(one) && !fromEngine(one)).map(packageOf),
+  );
+  expect([...packages].sort()).toEqual(Object.keys(manifest.dependencies).sort());
 });
+
+test.each(["src/index.ts", "src/server.ts", "src/cli/main.ts"])(
+  "%s reaches no package that is optional, or only when it is asked to",
+  (file) => {
+    const reached = [...reachOf(file, true)];
+    expect(reached.filter((to) => optional.includes(packageOf({ to })))).toEqual([]);
+  },
+);
 
 test.each(files)("%s is in no circle of imports", (file) => {
   expect(reachOf(file)).not.toContain(file);

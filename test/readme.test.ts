@@ -104,7 +104,7 @@ test("the two commands", async () => {
   // On a port of its own, for 50051 may be taken on this machine.
   const listening = /^listening on (http:\S+)$/m;
   const isUp = (printed: string) => listening.test(printed);
-  await using server = await workshop.serve("hawser", `${start} -- --port 0`, isUp);
+  await using server = await workshop.serve("hawser", `${start} -- --port 0 --log memory`, isUp);
   const [, url] = listening.exec(server.printed) ?? [];
   const command = `${chat?.code.trim()} --url ${url}`;
   const printed = await workshop.run("hawser", "sh", "-c", command);

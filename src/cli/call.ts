@@ -1,5 +1,5 @@
+import type { DescService } from "@bufbuild/protobuf";
 import { Command, Option } from "commander";
-import { Greeter } from "../../gen/example/greeter_pb.js";
 import {
   type CallOptions,
   type Client,
@@ -11,12 +11,12 @@ import {
 import { readPem } from "./input.ts";
 import { Interruption } from "./interruption.ts";
 import { invocation } from "./invocation.ts";
-import { jsonOption, readDuration, readUrl } from "./options.ts";
+import { jsonOption, readDuration, urlOption } from "./options.ts";
 import { report, systemCode } from "./report.ts";
 
 /** The options that every command has that calls the server. */
 export interface ConnectionOptions {
-  url: string;
+  url: string[];
   timeout?: number;
   ca?: string;
   cert?: string;
@@ -27,11 +27,7 @@ export interface ConnectionOptions {
 /** A command that calls the server, with the options for that. */
 export function callingCommand(name: string): Command {
   return new Command(name)
-    .addOption(
-      new Option("--url <url>", "the server: http://, https:// or unix:")
-        .argParser(readUrl)
-        .default("http://127.0.0.1:50051"),
-    )
+    .addOption(urlOption())
     .addOption(
       new Option("--timeout <duration>", "the deadline of the call (default: none)").argParser(
         readDuration,
@@ -44,41 +40,46 @@ export function callingCommand(name: string): Command {
 }
 
 /** What a command works with. */
-export interface Call {
-  greeter: Client<typeof Greeter>;
+export interface Call<Service extends DescService> {
+  client: Client<Service>;
   /** Deadline and Ctrl-C, for the call's options. */
   options: CallOptions & { signal: AbortSignal };
   interruption: Interruption;
 }
 
 /**
- * Runs `work` with a client of the server at --url. What `work` throws becomes
+ * Runs `work` with a client of a service of the server at --url. What `work` throws becomes
  * one line on stderr and exit code 1; Ctrl-C is exit code 130; when nobody
  * reads the output any more (`| head`), the command ends quietly.
  */
-export async function call(
+export async function call<Service extends DescService>(
+  service: Service,
   connection: ConnectionOptions,
-  work: (call: Call) => Promise<void>,
+  work: (call: Call<Service>) => Promise<void>,
 ): Promise<void> {
   const { url, timeout, json } = connection;
   const interruption = new Interruption();
   try {
-    await using transport = createTransport({ baseUrl: url, tls: await readTls(connection) });
-    const greeter = createClient(Greeter, transport);
+    await using transport = createTransport({
+      baseUrl: url,
+      tls: await readTls(connection),
+    });
+    const client = createClient(service, transport);
     const options = { signal: interruption.signal, timeoutMs: timeout };
-    await work({ greeter, options, interruption });
+    await work({ client, options, interruption });
   } catch (error) {
     if (interruption.exitCode !== undefined) process.exitCode = interruption.exitCode;
-    else if (systemCode(error) !== "EPIPE") report(error, { json, remedy: remedy(error) });
+    else if (systemCode(error) !== "EPIPE") report(error, { json, remedy: remedy(error, service) });
   }
 }
 
 async function readTls({ url, ca, cert, key }: ConnectionOptions) {
   const given = ca ?? cert ?? key;
   if (given === undefined) return undefined;
-  if (!/^https:/i.test(url)) {
+  const plain = url.find((one) => !/^https:/i.test(one));
+  if (plain !== undefined) {
     throw new ConnectError(
-      `--ca, --cert and --key are for TLS, and ${url} is none: use an https:// URL`,
+      `--ca, --cert and --key are for TLS, and ${plain} is none: use an https:// URL`,
       Code.InvalidArgument,
     );
   }
@@ -89,7 +90,7 @@ async function readTls({ url, ca, cert, key }: ConnectionOptions) {
 }
 
 /** What the user can do about a failed call, where its message leaves that open. */
-function remedy(error: unknown): string | undefined {
+function remedy(error: unknown, service: DescService): string | undefined {
   if (!(error instanceof ConnectError)) return undefined;
   switch (error.code) {
     case Code.Unavailable:
@@ -102,7 +103,7 @@ function remedy(error: unknown): string | undefined {
     case Code.DeadlineExceeded:
       return "give the call longer with --timeout";
     case Code.Unimplemented:
-      return "is it a Greeter server that answers there?";
+      return `is it a server with a ${service.name} that answers there?`;
     default:
       return undefined;
   }

@@ -1,6 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Option } from "commander";
 import {
+  Greeter,
   type MessageRequestSchema,
   type MessageResponse,
   MessageResponseSchema,
@@ -11,8 +12,8 @@ import { type ConnectionOptions, call, callingCommand } from "./call.ts";
 import { lines, openInput } from "./input.ts";
 import type { Interruption } from "./interruption.ts";
 import { readCount, readDuration } from "./options.ts";
-import { oneLine, printLine, printNote, toJsonLine } from "./output.ts";
-import { openPrompt, type Speaker } from "./prompt.ts";
+import { oneLine, toJsonLine } from "./output.ts";
+import { openPrompt, type Speaker, speakerOf } from "./prompt.ts";
 import { announceResuming } from "./resuming.ts";
 
 interface ChatOptions extends ConnectionOptions {
@@ -47,7 +48,7 @@ Examples:
   $ hawser chat --url https://example.com:443 --count 1 --timeout 5s`,
   )
   .action((chat: ChatOptions) =>
-    call(chat, async ({ greeter, options, interruption }) => {
+    call(Greeter, chat, async ({ client, options, interruption }) => {
       using speaker = await openSpeaker(chat, interruption);
       const print = (response: MessageResponse) =>
         speaker.print(
@@ -55,7 +56,7 @@ Examples:
             ? toJsonLine(MessageResponseSchema, response)
             : `Server says: ${oneLine(response.reply)}`,
         );
-      const conversation = greeter.chat(options);
+      const conversation = client.chat(options);
       announceResuming(conversation, chat.json, speaker.note);
       await converse(conversation, speaker, print);
     }),
@@ -68,12 +69,9 @@ async function openSpeaker(
   if (count === undefined && process.stdin.isTTY) {
     return openPrompt(() => interruption.interrupt("SIGINT"));
   }
-  const rest = { print: printLine, note: printNote, [Symbol.dispose]() {} };
-  if (count !== undefined) {
-    return { messages: (over) => numbered(count, intervalMs, over), ...rest };
-  }
+  if (count !== undefined) return speakerOf((over) => numbered(count, intervalMs, over));
   const input = await openInput("-");
-  return { messages: (over) => lines(input, over), ...rest };
+  return speakerOf((over) => lines(input, over));
 }
 
 /** Message 0, Message 1 … up to `count`, with a pause between two. */

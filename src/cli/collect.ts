@@ -1,4 +1,4 @@
-import { CollectResponseSchema } from "../../gen/example/greeter_pb.js";
+import { CollectResponseSchema, Greeter } from "../../gen/example/greeter_pb.js";
 import { type ConnectionOptions, call, callingCommand } from "./call.ts";
 import { lines, openInput } from "./input.ts";
 import { printLine, toJsonLine } from "./output.ts";
@@ -14,11 +14,11 @@ Examples:
   $ seq 1000000 | hawser collect - --json`,
   )
   .action((path: string, connection: ConnectionOptions) =>
-    call(connection, async ({ greeter, options }) => {
+    call(Greeter, connection, async ({ client, options }) => {
       const input = await openInput(path);
       // The call can end while the input says nothing: then nothing more is read.
       const over = new AbortController();
-      const response = await greeter
+      const response = await client
         .collect(messages(lines(input, over.signal)), options)
         .finally(() => over.abort());
       await printLine(

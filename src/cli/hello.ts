@@ -1,4 +1,4 @@
-import { MessageResponseSchema } from "../../gen/example/greeter_pb.js";
+import { Greeter, MessageResponseSchema } from "../../gen/example/greeter_pb.js";
 import { type ConnectionOptions, call, callingCommand } from "./call.ts";
 import { oneLine, printLine, toJsonLine } from "./output.ts";
 
@@ -13,8 +13,8 @@ Examples:
   $ hawser hello Ada --timeout 2s`,
   )
   .action((name: string, connection: ConnectionOptions) =>
-    call(connection, async ({ greeter, options }) => {
-      const response = await greeter.sayHello({ content: name }, options);
+    call(Greeter, connection, async ({ client, options }) => {
+      const response = await client.sayHello({ content: name }, options);
       await printLine(
         connection.json
           ? toJsonLine(MessageResponseSchema, response)

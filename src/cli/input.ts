@@ -14,20 +14,29 @@ export interface Input {
   /** As the user knows it: a path, or `standard input`. */
   readonly name: string;
   readonly stream: Readable;
+  /** How many there are, where that is known before they are read. */
+  readonly bytes?: number | undefined;
 }
 
 /** Opens a file, or standard input for `-`; NOT_FOUND and the like where that fails. */
 export async function openInput(path: string): Promise<Input> {
-  if (path === "-") return { name: "standard input", stream: process.stdin };
+  if (path === "-") {
+    return { name: "standard input", stream: process.stdin, bytes: sizeOf(process.stdin.fd) };
+  }
   try {
     const fd = await promisify(open)(path, "r");
     // A read of a file cannot be given up while a pipe has nothing to say; that of a socket can.
     const piped = fstatSync(fd).isFIFO();
     const stream = piped ? new Socket({ fd, readable: true }) : createReadStream("", { fd });
-    return { name: path, stream };
+    return { name: path, stream, bytes: sizeOf(fd) };
   } catch (error) {
     throw unreadable(path, error);
   }
+}
+
+function sizeOf(fd: number): number | undefined {
+  const stat = fstatSync(fd);
+  return stat.isFile() ? stat.size : undefined;
 }
 
 /** The text of a PEM file; undefined where no file was named. */

@@ -45,6 +45,26 @@ export function readUrl(text: string): string {
   );
 }
 
+const DEFAULT_URLS = ["http://127.0.0.1:50051"];
+
+/** --url, the same for every command that calls: the addresses of one server, or of several alike. */
+export function urlOption(): Option {
+  return new Option(
+    "--url <url>",
+    "the server: http://, https:// or unix:; several, by commas or repeated, where any will do",
+  )
+    .argParser((text, before: string[]) => [
+      ...(before === DEFAULT_URLS ? [] : before),
+      ...readUrls(text),
+    ])
+    .default(DEFAULT_URLS, DEFAULT_URLS.join());
+}
+
+/** Reads one address or several; a path of a unix socket may have commas of its own. */
+export function readUrls(text: string): string[] {
+  return text.split(/,(?=https?:|unix:|$)/i).map(readUrl);
+}
+
 /** --json, the same for every command. */
 export function jsonOption(): Option {
   return new Option("--json", "print one JSON object a line, errors on stderr included");

@@ -16,17 +16,18 @@ export function printNote(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-/** A message as one line of protobuf JSON, fields of value zero included. */
+/** A message as one line of protobuf JSON, fields of value zero included; fit for a terminal, as oneLine(). */
 export function toJsonLine<Desc extends DescMessage>(
   schema: Desc,
   message: MessageShape<Desc>,
 ): string {
-  return toJsonString(schema, message, { alwaysEmitImplicit: true });
+  return oneLine(toJsonString(schema, message, { alwaysEmitImplicit: true }));
 }
 
 /**
- * Text of a peer as it may go to a terminal: what would break the line or
- * drive the terminal is written as an escape (`\n`, `\u001b`).
+ * Text of a peer as it may go to a terminal: what would break the line, drive
+ * the terminal or turn the direction of what follows is written as an escape
+ * (`\n`, `\u001b`, `\u202e`). JSON stays the same JSON.
  */
 export function oneLine(text: string): string {
   return text.replace(CONTROL, (character) => {
@@ -35,5 +36,5 @@ export function oneLine(text: string): string {
   });
 }
 
-const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}]/gu;
+const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu;
 const NAMED: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\t" };

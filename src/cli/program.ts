@@ -5,6 +5,7 @@ import { chat } from "./chat.ts";
 import { collect } from "./collect.ts";
 import { hello } from "./hello.ts";
 import { describe } from "./report.ts";
+import { room } from "./room.ts";
 import { serve } from "./serve.ts";
 import { subscribe } from "./subscribe.ts";
 
@@ -12,9 +13,9 @@ const { version } = JSON.parse(
   readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
 ) as { version: string };
 
-/** The command line: one command for the example server, one for each kind of call to it. */
+/** The command line: one command for the example server, one for each kind of call to it, one for its rooms. */
 export const program = new Command("hawser")
-  .description("Serves the example Greeter over gRPC, and calls it.")
+  .description("Serves the example Greeter and chat rooms over gRPC, and calls them.")
   .version(version)
   .addHelpText(
     "after",
@@ -23,13 +24,14 @@ Examples:
   $ hawser serve                              serve on 127.0.0.1:50051
   $ hawser chat --count 5                     send five messages, print the replies
   $ hawser chat                               type the messages yourself
-  $ hawser subscribe --count 3 --interval 1s  let the server speak`,
+  $ hawser subscribe --count 3 --interval 1s  let the server speak
+  $ hawser room join lobby --name ada         talk with others`,
   );
 
-for (const command of [serve, chat, subscribe, collect, hello]) program.addCommand(command);
+for (const command of [serve, chat, subscribe, collect, hello, room]) program.addCommand(command);
 
 // Bad arguments are told like every other failure: one line, with its code.
-for (const command of [program, ...program.commands]) {
+for (const command of [program, ...program.commands, ...room.commands]) {
   command.configureOutput({
     outputError: (text, write) => {
       const message = text

@@ -1,6 +1,8 @@
 import { clearScreenDown, createInterface, cursorTo, moveCursor } from "node:readline";
 import { printLine, printNote } from "./output.ts";
 
+const PROMPT = "> ";
+
 /** Where the messages come from, and where the replies go. */
 export interface Speaker extends Disposable {
   /** Ends early, without an error, when the signal aborts: the conversation is over. */
@@ -8,18 +10,45 @@ export interface Speaker extends Disposable {
   print(line: string): Promise<void>;
   /** Writes a line to stderr. */
   note(line: string): void;
+  /** Shows a word before what is being typed, until the next; "" shows none. On a terminal alone. */
+  hint?(text: string): void;
+}
+
+/** A speaker without a terminal. */
+export function speakerOf(messages: Speaker["messages"]): Speaker {
+  return { messages, print: printLine, note: printNote, [Symbol.dispose]() {} };
 }
 
 /**
  * The terminal as a place to talk: a line a message, Ctrl-D ends the messages,
  * Ctrl-C runs `onCancel`. A reply appears above what is being typed.
+ *
+ * @param onTyping called at each key that leaves something typed
  */
-export function openPrompt(onCancel: () => void): Speaker {
+export function openPrompt(onCancel: () => void, onTyping?: () => void): Speaker {
   const screen = process.stdout.isTTY ? process.stdout : process.stderr;
-  const reader = createInterface({ input: process.stdin, output: screen, prompt: "> " });
+  const reader = createInterface({ input: process.stdin, output: screen, prompt: PROMPT });
   let open = true;
+  let prompt = PROMPT;
+  let writing = Promise.resolve();
+  /** What is being typed is off the screen. */
+  let cleared = false;
+  // Before the reader has the key: what is entered stays on the screen, but not the hint.
+  const onEnter = (_text: string, key: { name?: string }) => {
+    if (!open || prompt === PROMPT || !/^(?:return|enter)$/.test(key.name ?? "")) return;
+    if (!cleared) clear();
+    reader.setPrompt(PROMPT);
+    reader.prompt(true);
+    reader.setPrompt(prompt);
+  };
+  // Behind the reader, so that the line has the key already.
+  const onKey = () => {
+    if (open && reader.line !== "") onTyping?.();
+  };
+  process.stdin.prependListener("keypress", onEnter).on("keypress", onKey);
   reader.once("close", () => {
     open = false;
+    process.stdin.off("keypress", onEnter).off("keypress", onKey);
     screen.write("\n");
   });
   reader.once("SIGINT", () => {
@@ -27,18 +56,27 @@ export function openPrompt(onCancel: () => void): Speaker {
     onCancel();
   });
 
-  /** Writes above what is being typed. */
-  const above = async (write: () => void | Promise<void>) => {
-    if (!open || !screen.isTTY) return write();
+  const clear = () => {
     const { rows } = reader.getCursorPos();
     moveCursor(screen, 0, -rows);
     cursorTo(screen, 0);
     clearScreenDown(screen);
-    await write();
-    if (!open) return;
     // The cursor is no longer below the prompt, where readline left it; no documented call says so.
     (reader as { prevRows?: number }).prevRows = 0;
-    reader.prompt(true);
+  };
+
+  /** Writes above what is being typed, when what was to be written before is there. */
+  const above = (write: () => void | Promise<void>): Promise<void> => {
+    const written = writing.then(async () => {
+      if (!open || !screen.isTTY) return write();
+      clear();
+      cleared = true;
+      await write();
+      cleared = false;
+      if (open) reader.prompt(true);
+    });
+    writing = written.catch(() => {});
+    return written;
   };
 
   return {
@@ -58,6 +96,14 @@ export function openPrompt(onCancel: () => void): Speaker {
     print: (line) => (screen === process.stdout ? above(() => printLine(line)) : printLine(line)),
 
     note: (line) => void above(() => printNote(line)),
+
+    hint(text) {
+      if (!screen.isTTY) return;
+      void above(() => {
+        prompt = text === "" ? PROMPT : `${text} ${PROMPT}`;
+        reader.setPrompt(prompt);
+      });
+    },
 
     [Symbol.dispose]() {
       reader.close();

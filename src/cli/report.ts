@@ -19,7 +19,7 @@ export function describe(error: unknown, { json, remedy }: ReportOptions): strin
   const failure = ConnectError.from(error);
   const code = codeName(failure.code);
   const message = failure.rawMessage;
-  if (json) return `${JSON.stringify({ code, message, remedy })}\n`;
+  if (json) return `${oneLine(JSON.stringify({ code, message, remedy }))}\n`;
   const advice = remedy === undefined ? "" : `${message.endsWith("?") ? "" : ":"} ${remedy}`;
   return `${oneLine(`hawser: ${code}: ${message}${advice}`)}\n`;
 }

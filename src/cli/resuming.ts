@@ -16,10 +16,32 @@ export function announceResuming(
   json: boolean | undefined,
   note: (line: string) => void = printNote,
 ): void {
-  let resuming = false;
+  const { away, back } = resumingNotes(json, note);
   call.onState((state) => {
-    if (state === "resuming") note(json ? '{"state":"reconnecting"}' : "hawser: reconnecting…");
-    if (state === "open" && resuming) note(json ? '{"state":"resumed"}' : "hawser: resumed");
-    resuming = state === "resuming";
+    if (state === "resuming") away();
+    if (state === "open") back();
   });
+}
+
+/** What tells of a connection that is away, and of its return: each once, however often it is called. */
+export interface ResumingNotes {
+  away(): void;
+  back(): void;
+}
+
+export function resumingNotes(
+  json: boolean | undefined,
+  note: (line: string) => void = printNote,
+): ResumingNotes {
+  let isAway = false;
+  return {
+    away() {
+      if (!isAway) note(json ? '{"state":"reconnecting"}' : "hawser: reconnecting…");
+      isAway = true;
+    },
+    back() {
+      if (isAway) note(json ? '{"state":"resumed"}' : "hawser: resumed");
+      isAway = false;
+    },
+  };
 }

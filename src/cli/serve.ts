@@ -1,7 +1,16 @@
 import { X509Certificate } from "node:crypto";
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { RoomService } from "../../gen/chat/v1/room_pb.js";
 import { Greeter } from "../../gen/example/greeter_pb.js";
 import { greeter } from "../example/greeter.ts";
+import {
+  describePlace,
+  inDirectory,
+  type LogPlace,
+  openLog,
+  readLogPlace,
+} from "../example/open-log.ts";
+import { type Rooms, rooms } from "../example/rooms.ts";
 import { Code, ConnectError, createServer, type Server } from "../server.ts";
 import { readPem } from "./input.ts";
 import { EXIT_CODE, type Interrupt } from "./interruption.ts";
@@ -12,11 +21,14 @@ import { report, systemCode } from "./report.ts";
 
 const DEFAULT_HOST = "127.0.0.1";
 const DEFAULT_PORT = 50051;
+const DEFAULT_DATA = "./data";
 
 interface ServeOptions {
   host: string;
   port: number;
   unix?: string;
+  data: string;
+  log?: LogPlace;
   tlsCert?: string;
   tlsKey?: string;
   tlsCa?: string;
@@ -25,7 +37,7 @@ interface ServeOptions {
 }
 
 export const serve = new Command("serve")
-  .description("Serves the example Greeter until Ctrl-C or SIGTERM.")
+  .description("Serves the example Greeter and chat rooms until Ctrl-C or SIGTERM.")
   .option("--host <address>", "the address to listen on", DEFAULT_HOST)
   .addOption(
     new Option("--port <number>", "the port to listen on; 0 picks a free one")
@@ -34,6 +46,12 @@ export const serve = new Command("serve")
   )
   .addOption(
     new Option("--unix <path>", "listen on a unix socket instead").conflicts(["host", "port"]),
+  )
+  .option("--data <directory>", "where the rooms keep their messages", DEFAULT_DATA)
+  .addOption(
+    new Option("--log <place>", "keep them there: memory, sqlite:PATH or nats://HOST:PORT")
+      .argParser(readLog)
+      .conflicts("data"),
   )
   .option("--tls-cert <file>", "serve https with this certificate, PEM")
   .option("--tls-key <file>", "the key of --tls-cert, PEM")
@@ -51,19 +69,25 @@ Examples:
   $ hawser serve
   $ hawser serve --host 0.0.0.0 --port 8080
   $ hawser serve --unix /tmp/greeter.sock
+  $ hawser serve --log nats://127.0.0.1:4222    rooms that several servers share
   $ hawser serve --tls-cert cert.pem --tls-key key.pem`,
   )
   .action(async (options: ServeOptions) => {
     try {
       const tls = await readTls(options);
-      const server = makeServer(options, tls);
-      const { host, port, unix: path } = options;
-      const { url } = await server.listen(path === undefined ? { host, port } : { path });
-      closeOnSignal(server, options);
+      const place = options.log ?? inDirectory(options.data);
+      const chat = await openRooms(place, options);
+      if (chat === undefined) return;
+      const server = await listening(options, tls, chat).catch(async (error) => {
+        await chat[Symbol.asyncDispose]();
+        throw error;
+      });
+      closeOnSignal(server, chat, options);
       await printLine(
         options.json
-          ? JSON.stringify({ url })
-          : `listening on ${url}\n${whatNext(reachable(url), options, tls)}`,
+          ? JSON.stringify({ url: server.url })
+          : `listening on ${server.url}\n${describePlace(place)}\n` +
+              whatNext(reachable(server.url), options, tls),
       );
     } catch (error) {
       if (systemCode(error) !== "EPIPE") {
@@ -71,6 +95,56 @@ Examples:
       }
     }
   });
+
+function readLog(text: string): LogPlace {
+  const place = readLogPlace(text);
+  if (place !== undefined) return place;
+  throw new InvalidArgumentError(
+    "Write memory, sqlite:PATH or nats://HOST:PORT, such as sqlite:rooms.sqlite.",
+  );
+}
+
+/** The rooms on their log, which closes with them; `undefined` where it cannot be opened, which is reported. */
+async function openRooms(place: LogPlace, { json }: ServeOptions): Promise<Rooms | undefined> {
+  try {
+    const log = await openLog(place);
+    const chat = rooms(log);
+    return {
+      service: chat.service,
+      async [Symbol.asyncDispose]() {
+        await chat[Symbol.asyncDispose]();
+        await log[Symbol.asyncDispose]();
+      },
+    };
+  } catch (error) {
+    report(error, { json, remedy: logRemedy(error, place) });
+    return undefined;
+  }
+}
+
+/** What the user can do when a log cannot be opened, where the message leaves that open. */
+function logRemedy(error: unknown, { kind }: LogPlace): string | undefined {
+  const { code, rawMessage } = ConnectError.from(error);
+  if (kind === "nats") {
+    return code === Code.Unavailable
+      ? "start it with JetStream (nats-server -js), or keep rooms elsewhere with --log or --data"
+      : undefined;
+  }
+  return code === Code.Unavailable || /cannot be opened/.test(rawMessage)
+    ? "keep rooms elsewhere with --data or --log, or in memory with --log memory"
+    : undefined;
+}
+
+async function listening(
+  options: ServeOptions,
+  tls: ServerTls | undefined,
+  chat: Rooms,
+): Promise<Server & { url: string }> {
+  const server = makeServer(options, tls, chat);
+  const { host, port, unix: path } = options;
+  const { url } = await server.listen(path === undefined ? { host, port } : { path });
+  return Object.assign(server, { url });
+}
 
 interface ServerTls {
   cert: string;
@@ -93,9 +167,16 @@ async function readTls({ tlsCert, tlsKey, tlsCa }: ServeOptions): Promise<Server
   return { cert, key, ca, requestClientCertificate: ca !== undefined };
 }
 
-function makeServer({ tlsCert, tlsKey }: ServeOptions, tls: ServerTls | undefined): Server {
+function makeServer(
+  { tlsCert, tlsKey }: ServeOptions,
+  tls: ServerTls | undefined,
+  { service }: Rooms,
+): Server {
   try {
-    return createServer({ routes: (router) => router.service(Greeter, greeter), tls });
+    return createServer({
+      routes: (router) => router.service(Greeter, greeter).service(RoomService, service),
+      tls,
+    });
   } catch (error) {
     if (tls === undefined) throw error;
     throw new ConnectError(
@@ -155,7 +236,7 @@ function shellWord(word: string): string {
 const SAME_PRESS_MS = 500;
 
 /** The first signal lets running calls finish; the second ends the process at once. */
-function closeOnSignal(server: Server, { grace: graceMs, json }: ServeOptions): void {
+function closeOnSignal(server: Server, chat: Rooms, { grace: graceMs, json }: ServeOptions): void {
   let firstAt: number | undefined;
   const say = (text: string) => {
     if (!json) process.stderr.write(`hawser: ${text}\n`);
@@ -175,6 +256,7 @@ function closeOnSignal(server: Server, { grace: graceMs, json }: ServeOptions): 
     );
     try {
       await server.close({ graceMs });
+      await chat[Symbol.asyncDispose]();
       say("closed");
     } catch (error) {
       report(error, { json });

@@ -1,6 +1,6 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Option } from "commander";
-import { NotificationSchema } from "../../gen/example/greeter_pb.js";
+import { Greeter, NotificationSchema } from "../../gen/example/greeter_pb.js";
 import { type ConnectionOptions, call, callingCommand } from "./call.ts";
 import { readCount, readDuration } from "./options.ts";
 import { oneLine, printLine, toJsonLine } from "./output.ts";
@@ -33,10 +33,10 @@ Examples:
   $ hawser subscribe --json | jq .time`,
   )
   .action((subscription: SubscribeOptions) =>
-    call(subscription, async ({ greeter, options }) => {
+    call(Greeter, subscription, async ({ client, options }) => {
       const { count, interval: intervalMs, json } = subscription;
       const interval = intervalMs === undefined ? undefined : durationFromMs(intervalMs);
-      const notifications = greeter.subscribe({ count, interval }, options);
+      const notifications = client.subscribe({ count, interval }, options);
       announceResuming(notifications, json);
       for await (const notification of notifications) {
         await printLine(

@@ -12,6 +12,8 @@ import type {
 import { makeAnyClient, type Transport } from "@connectrpc/connect";
 import type { CallOptions } from "../call-options.ts";
 import { one } from "../flow.ts";
+import { refuseResumption, resumptionOf } from "./resume.ts";
+import { ResumingCall } from "./resuming-call.ts";
 import {
   contextValuesOf,
   type Duplex,
@@ -62,25 +64,37 @@ export type Client<Desc extends DescService> = {
 
 /**
  * Makes a typed client of a service. It works on any Connect Transport; calls
- * start when they are made, and every failure is a ConnectError.
+ * start when they are made, and every failure is a ConnectError. Throws
+ * INVALID_ARGUMENT where a method's option hawser.v1.resume makes no sense.
  */
 export function createClient<Desc extends DescService>(
   service: Desc,
   transport: Transport,
 ): Client<Desc> {
   return makeAnyClient(service, (method) => {
+    if (method.methodKind !== "server_streaming") refuseResumption(method);
     switch (method.methodKind) {
       case "unary":
         return unary(transport, method);
       case "server_streaming":
-        return (request: Req<DescMessage>, options?: CallOptions) =>
-          new StreamingCall(transport, method, one(request), options);
+        return serverStreaming(transport, method);
       case "client_streaming":
         return streaming(transport, method, (call) => call.finish());
       case "bidi_streaming":
         return streaming(transport, method, (call) => call);
     }
   }) as Client<Desc>;
+}
+
+function serverStreaming<I extends DescMessage, O extends DescMessage>(
+  transport: Transport,
+  method: DescMethodServerStreaming<I, O>,
+): ServerStreamingCall<I, O> {
+  const resumption = resumptionOf(method);
+  if (resumption === undefined) {
+    return (request, options) => new StreamingCall(transport, method, one(request), options);
+  }
+  return (request, options) => new ResumingCall(transport, method, resumption, request, options);
 }
 
 function unary<I extends DescMessage, O extends DescMessage>(

@@ -39,7 +39,10 @@ interface Ongoing extends AsyncDisposable {
   readonly trailers: Promise<Headers>;
   /** Where the call stands. */
   readonly state: CallState;
-  /** Whether the call has a session: it outlives its connections. Known when it is no longer "connecting". */
+  /**
+   * Whether the call outlives its connections: by a session, or by the cursor that its method declares
+   * (hawser/v1/resume.proto). Known when it is no longer "connecting".
+   */
   readonly resumable: boolean;
   /** Calls `listener` at each change of the state, until disposed. */
   onState(listener: (state: CallState) => void): Disposable;
@@ -47,7 +50,11 @@ interface Ongoing extends AsyncDisposable {
   cancel(reason?: unknown): void;
 }
 
-/** A server-streaming call: an iterable of responses. Leaving the loop cancels the call. */
+/**
+ * A server-streaming call: an iterable of responses. Leaving the loop cancels
+ * the call. One that continues by a cursor has the headers of its first
+ * attempt, and the trailers of its last.
+ */
 export interface ServerStream<Res> extends Ongoing, AsyncIterable<Res> {}
 
 /** The client's side of a client-streaming call. */
@@ -306,7 +313,11 @@ function watchedBy(values: ContextValues | undefined, watcher: CallWatcher): Con
 }
 
 /** Values with one more, which the caller's own do not get to see. */
-function over<T>(values: ContextValues | undefined, key: ContextKey<T>, value: T): ContextValues {
+export function over<T>(
+  values: ContextValues | undefined,
+  key: ContextKey<T>,
+  value: T,
+): ContextValues {
   const added = createContextValues().set(key, value);
   if (values === undefined) return added;
   const of = (id: symbol) => (id === key.id ? added : values);

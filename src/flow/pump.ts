@@ -1,5 +1,6 @@
 import { handled } from "../failure.ts";
 import type { Writer } from "./queue.ts";
+import { onAbort } from "./wait.ts";
 
 /** A pump at work. */
 export interface Pump {
@@ -79,6 +80,31 @@ export function map<T, U>(values: AsyncIterable<T>, change: (value: T) => U): As
       };
     },
   };
+}
+
+/** The values up to when the signal aborts: then it throws the signal's reason, and leaves them. */
+export async function* untilAborted<T>(
+  values: AsyncIterable<T>,
+  signal: AbortSignal,
+): AsyncGenerator<T, undefined> {
+  const iterator = values[Symbol.asyncIterator]();
+  const next = () =>
+    new Promise<IteratorResult<T>>((resolve, reject) => {
+      const listening = onAbort(signal, reject);
+      iterator
+        .next()
+        .then(resolve, reject)
+        .finally(() => listening[Symbol.dispose]());
+    });
+  try {
+    for (;;) {
+      const { done, value } = await next();
+      if (done === true) return undefined;
+      yield value;
+    }
+  } finally {
+    leave(iterator);
+  }
 }
 
 /** An iterable of one value. */

@@ -9,11 +9,31 @@ export interface Target {
   readonly tls: boolean;
   /** As node:net takes it. */
   readonly connect: { host: string; port: number } | { path: string };
-  /** The :authority of requests, and the name a certificate must have. */
+  /** The :authority of requests. */
   readonly authority: string;
+  /** The name that a certificate must have. */
   readonly hostname: string;
   /** What stands before /package.Service/Method; mostly nothing. */
   readonly pathPrefix: string;
+}
+
+/**
+ * Reads the baseUrls of one transport. Throws INVALID_ARGUMENT where one is
+ * none, where there is none at all, and where they differ in more than the host.
+ */
+export function parseTargets(baseUrl: string | readonly string[]): [Target, ...Target[]] {
+  const [first, ...others] = [baseUrl].flat().map(parseTarget);
+  if (first === undefined) {
+    throw failure(Code.InvalidArgument, "baseUrl is an empty list: name one address, or several");
+  }
+  const odd = others.find(
+    ({ tls, pathPrefix }) => tls !== first.tls || pathPrefix !== first.pathPrefix,
+  );
+  if (odd === undefined) return [first, ...others];
+  throw failure(
+    Code.InvalidArgument,
+    `the baseUrls of ${first.name} and ${odd.name} differ in scheme or path: give all of them https, or none, and one path`,
+  );
 }
 
 /** Reads a baseUrl; throws INVALID_ARGUMENT, with an example, where it is none. */

@@ -2,8 +2,7 @@ import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders } from "n
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { asFailure, failure } from "../failure.ts";
 import { type Broken, ClientStream, type ClientStreamOwner } from "./client-stream.ts";
-import type { Connection } from "./connection.ts";
-import type { Connections } from "./connections.ts";
+import type { Connection, ConnectionSource } from "./connection.ts";
 import type { Frame } from "./framing.ts";
 
 /** What carries a call: one stream after another. */
@@ -57,7 +56,7 @@ interface Sent {
  * sent.
  */
 export class Attempts implements Carrier, ClientStreamOwner {
-  readonly #connections: Connections;
+  readonly #connections: ConnectionSource;
   readonly #headers: () => OutgoingHttpHeaders;
   readonly #readMaxBytes: number;
   readonly #call: Carried;
@@ -72,7 +71,7 @@ export class Attempts implements Carrier, ClientStreamOwner {
 
   /** @param headers makes the request headers of an attempt */
   constructor(
-    connections: Connections,
+    connections: ConnectionSource,
     headers: () => OutgoingHttpHeaders,
     readMaxBytes: number,
     call: Carried,

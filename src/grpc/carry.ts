@@ -1,10 +1,11 @@
 import { randomFillSync } from "node:crypto";
 import type { OutgoingHttpHeaders } from "node:http2";
 import type { CallWatcher } from "../call-options.ts";
-import { asFailure } from "../failure.ts";
+import { asFailure, handled } from "../failure.ts";
 import { Acknowledgements, realClock } from "../session/clock.ts";
 import { ClientSession, type ServerTerms } from "../session/dial.ts";
 import type { Window } from "../session/ledger.ts";
+import type { Addresses } from "./addresses.ts";
 import { Attempts, type Carried } from "./attempts.ts";
 import type { Connection } from "./connection.ts";
 import type { Connections } from "./connections.ts";
@@ -19,7 +20,7 @@ const acknowledgements = new Acknowledgements(realClock);
 
 /** How a call is to be carried. */
 export interface Carriage {
-  readonly connections: Connections;
+  readonly addresses: Addresses;
   /** Makes the request headers of an attempt. */
   readonly headers: () => OutgoingHttpHeaders;
   /** The request headers of a method that belongs to no call. */
@@ -27,21 +28,28 @@ export interface Carriage {
   readonly readMaxBytes: number;
   /** What a session of the call may hold; `undefined`: it has none. */
   readonly window: Window | undefined;
+  /** Whether the call is made again where it is lost. */
+  readonly comesBack: boolean;
   readonly watcher: CallWatcher | undefined;
 }
 
 /** Carries a call: by a session where both sides have them, else by attempts. */
 export function carry(carriage: Carriage, call: Carried): void {
-  const { connections, window } = carriage;
-  const known = connections.ready()?.sessions;
-  if (window === undefined || known === false) carryPlainly(carriage, call);
-  else if (known !== undefined) carryBySession(carriage, call, known, window);
+  const { addresses, window } = carriage;
+  const ready = addresses.ready();
+  const by = (connection: Connection, terms: ServerTerms | false) => {
+    if (terms === false || window === undefined) carryPlainly(carriage, call);
+    else carryBySession(carriage, addresses.homeOf(connection), call, terms, window);
+  };
+  if (window === undefined) {
+    carryPlainly(carriage, call);
+    // A server of Hawser's is asked for signs of life more often: a loss is known sooner.
+    if (carriage.comesBack && ready?.sessions === undefined) handled(ask(carriage));
+  } else if (ready?.sessions !== undefined) by(ready, ready.sessions);
   else {
     ask(carriage).then(
-      (terms) => {
-        if (call.over) return;
-        if (terms === false) carryPlainly(carriage, call);
-        else carryBySession(carriage, call, terms, window);
+      (asked) => {
+        if (!call.over) by(asked, asked.sessions ?? false);
       },
       (error) => {
         if (!call.over) call.onFailed(asFailure(error));
@@ -50,17 +58,18 @@ export function carry(carriage: Carriage, call: Carried): void {
   }
 }
 
-function carryPlainly({ connections, headers, readMaxBytes }: Carriage, call: Carried): void {
-  new Attempts(connections, headers, readMaxBytes, call).start();
+function carryPlainly({ addresses, headers, readMaxBytes }: Carriage, call: Carried): void {
+  new Attempts(addresses, headers, readMaxBytes, call).start();
 }
 
 function carryBySession(
-  { connections, headers, readMaxBytes, watcher }: Carriage,
+  { headers, readMaxBytes, watcher }: Carriage,
+  connections: Connections,
   call: Carried,
   server: ServerTerms,
   window: Window,
 ): void {
-  connections.keepsSessions = true;
+  connections.eager = true;
   watcher?.onSession();
   const session = new ClientSession<Frame>({
     id: newId(),
@@ -90,17 +99,17 @@ function newId(): string {
   return random.toString("hex", used - ID_BYTES, used);
 }
 
-/** What the server of a connection says of its sessions. */
-async function ask({ connections, ownHeaders }: Carriage): Promise<ServerTerms | false> {
+/** A connection whose server has said what there is to say of its sessions. */
+async function ask({ addresses, ownHeaders }: Carriage): Promise<Connection> {
   for (let attempt = 1; ; attempt++) {
     let connection: Connection | undefined;
-    await connections.acquire((ready) => {
+    await addresses.acquire((ready) => {
       connection = ready;
     });
     const asked = connection as unknown as Connection;
     try {
       if (asked.sessions === undefined) await negotiate(asked, ownHeaders);
-      return asked.sessions ?? false;
+      return asked;
     } catch (error) {
       if (attempt === NEGOTIATIONS) throw error;
     }

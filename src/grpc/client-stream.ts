@@ -6,7 +6,7 @@ import {
   type OutgoingHttpHeaders,
 } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { asFailure, failure } from "../failure.ts";
+import { asFailure, failure, markCutOff } from "../failure.ts";
 import type { Connection } from "./connection.ts";
 import { type Frame, FrameReader } from "./framing.ts";
 import { toHeaders } from "./metadata.ts";
@@ -236,6 +236,7 @@ export class ClientStream {
   #break(broken: Broken): void {
     if (this.#over) return;
     this.#over = true;
+    if (!broken.refused) markCutOff(broken.error);
     this.#owner.onBroken(broken);
   }
 }

@@ -26,6 +26,20 @@ export interface ClientTls {
   rejectUnauthorized?: boolean;
 }
 
+/** Where connections are to be had. */
+export interface ConnectionSource {
+  ready(): Connection | undefined;
+  acquire(use: (connection: Connection) => void): Promise<void>;
+}
+
+/** Who has a connection. */
+export interface ConnectionOwner {
+  /** A call may find room here again, or never more. */
+  onChange(): void;
+  /** The server asks for new calls to go elsewhere. */
+  onDrain(): void;
+}
+
 /** One HTTP/2 connection of a client, from the server's SETTINGS on. */
 export class Connection {
   readonly target: Target;
@@ -36,26 +50,27 @@ export class Connection {
   readonly #session: http2.ClientHttp2Session;
   readonly #socket: net.Socket;
   readonly #keepalive: Watch;
-  readonly #onChange: () => void;
+  readonly #owner: ConnectionOwner;
   #active = 0;
   #lost: ConnectError | undefined;
   #draining = false;
   #lastStreamId = Number.POSITIVE_INFINITY;
 
-  /** @param onChange called when a call may find room here again, or never more */
   constructor(
     target: Target,
     session: http2.ClientHttp2Session,
     socket: net.Socket,
     keepalive: Keepalive,
-    onChange: () => void,
+    owner: ConnectionOwner,
   ) {
     this.target = target;
     this.#session = session;
     this.#socket = socket;
-    this.#onChange = onChange;
+    this.#owner = owner;
+    const onChange = () => owner.onChange();
     this.gone = new Promise((resolve) => socket.once("close", () => resolve()));
     session.on("goaway", (code, lastStreamId, data) => {
+      if (!this.#draining) owner.onDrain();
       this.#draining = true;
       this.#lastStreamId = Math.min(this.#lastStreamId, lastStreamId);
       const reason = data === undefined ? "" : Buffer.from(data).toString("latin1");
@@ -119,11 +134,12 @@ export class Connection {
 
   /** Opens a stream. Throws where node:http2 refuses the headers, or the connection went away meanwhile. */
   request(headers: http2.OutgoingHttpHeaders): http2.ClientHttp2Stream {
+    headers[":authority"] = this.target.authority;
     const stream = this.#session.request(headers, { endStream: false });
     if (this.#active++ === 0) this.#socket.ref();
     stream.once("close", () => {
       if (--this.#active === 0) this.#socket.unref();
-      this.#onChange();
+      this.#owner.onChange();
     });
     return stream;
   }
@@ -163,7 +179,7 @@ export async function connect(
   timeoutMs: number,
   keepalive: Keepalive,
   signal: AbortSignal,
-  onChange: () => void,
+  owner: ConnectionOwner,
 ): Promise<Connection> {
   const socket = target.tls ? tlsSocket(target, tlsOptions) : net.connect(target.connect);
   socket.setNoDelay(true);
@@ -209,7 +225,7 @@ export async function connect(
       session.once("remoteSettings", () => {
         settle();
         (session as http2.ClientHttp2Session).setLocalWindowSize(CLIENT_CONNECTION_WINDOW_BYTES);
-        resolve(new Connection(target, session!, socket, keepalive, onChange));
+        resolve(new Connection(target, session!, socket, keepalive, owner));
       });
     };
     signal.addEventListener("abort", cancelled);

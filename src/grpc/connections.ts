@@ -25,11 +25,11 @@ interface Waiter {
 /** The pause between attempts (gRPC connection-backoff). */
 const BACKOFF = { initialMs: 1000, factor: 1.6, jitter: 0.2, maxMs: 120_000 };
 
-/** The same where the server keeps sessions: they have to be back before its grace is over. */
-const SESSION_BACKOFF = { ...BACKOFF, initialMs: 100, maxMs: 5000 };
+/** The same where calls come back by themselves; sessions have to, before the server's grace is over. */
+const EAGER_BACKOFF = { ...BACKOFF, initialMs: 100, maxMs: 5000 };
 
 /**
- * The connections of one transport to one target: made when a call needs one,
+ * The connections of one transport to one address: made when a call needs one,
  * shared by as many calls as the server allows, one more past that. Attempts
  * that fail are spaced by an exponential backoff with jitter; calls wait for
  * the next attempt together.
@@ -39,9 +39,10 @@ export class Connections {
   /** Calls whose servers wait for them to come again, unless told. */
   readonly sessions = new Set<Leaver>();
   readonly farewells = new Farewells(this);
-  /** Whether the server is known to keep sessions. */
-  keepsSessions = false;
+  /** Whether there are calls that come back by themselves. */
+  eager = false;
   readonly #options: ConnectionsOptions;
+  readonly #onDrain: () => void;
   readonly #keepalive: Keepalive;
   readonly #closing = new AbortController();
   #connections: Connection[] = [];
@@ -52,10 +53,33 @@ export class Connections {
   #retryAt = 0;
   #lastError: ConnectError | undefined;
 
-  constructor(target: Target, options: ConnectionsOptions) {
+  /** @param onDrain called when the server asks for new calls to go elsewhere */
+  constructor(target: Target, options: ConnectionsOptions, onDrain: () => void) {
     this.target = target;
     this.#options = options;
+    this.#onDrain = onDrain;
     this.#keepalive = new Keepalive(options.keepalive);
+  }
+
+  /** Whether there is a connection on which calls can be opened, now or when others have ended. */
+  get usable(): boolean {
+    return this.#connections.some(({ usable }) => usable);
+  }
+
+  /** How long no attempt is made, since the last ones failed. */
+  get waitMs(): number {
+    return this.usable ? 0 : Math.max(this.#retryAt - performance.now(), 0);
+  }
+
+  /** The next attempt may come at once, whatever the last ones did. */
+  forgive(): void {
+    this.#failures = 0;
+    this.#retryAt = 0;
+  }
+
+  /** Why the last attempt failed, where none has succeeded since. */
+  get lastError(): ConnectError | undefined {
+    return this.#lastError;
   }
 
   /** A connection with room for a call, if there is one now. */
@@ -72,11 +96,11 @@ export class Connections {
   acquire(use: (connection: Connection) => void): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const waiter: Waiter = { use, resolve, reject, patience: undefined };
-    if (this.#closing.signal.aborted) reject(closed(this.target));
+    if (this.#closing.signal.aborted) reject(this.#closing.signal.reason);
     else if (this.#waiting.size === 0 && this.ready() !== undefined) this.#serve(waiter);
     else {
       this.#waiting.add(waiter);
-      if (!this.#connections.some(({ usable }) => usable)) this.#limit(waiter);
+      if (!this.usable) this.#limit(waiter);
       this.#seek();
     }
     return promise;
@@ -132,7 +156,7 @@ export class Connections {
       (error) => {
         this.#attempt = undefined;
         // Where the open connections are full, their calls may end before the next attempt.
-        if (!this.#connections.some(({ usable }) => usable)) {
+        if (!this.usable) {
           for (const waiter of this.#waiting) this.#refuse(waiter, error);
         }
         this.#admit();
@@ -148,11 +172,11 @@ export class Connections {
   }
 
   /** Closes every connection; open calls, and new ones, fail with `reason`. */
-  async close(reason = closed(this.target)): Promise<void> {
+  async close(reason: ConnectError): Promise<void> {
     this.#closing.abort(reason);
     const connections = this.#connections;
     this.#connections = [];
-    for (const waiter of this.#waiting) this.#refuse(waiter, closed(this.target));
+    for (const waiter of this.#waiting) this.#refuse(waiter, reason);
     const last = this.farewells.last(connections);
     for (const session of [...this.sessions]) session.leave(reason);
     await last;
@@ -164,7 +188,7 @@ export class Connections {
   async #connect(waitMs: number): Promise<void> {
     if (waitMs > 0) await pause(waitMs, this.#closing.signal);
     const { signal } = this.#closing;
-    if (signal.aborted) throw closed(this.target);
+    if (signal.aborted) throw signal.reason;
     const { tls, connectTimeoutMs } = this.#options;
     try {
       const connection = await connect(
@@ -173,7 +197,10 @@ export class Connections {
         connectTimeoutMs,
         this.#keepalive,
         signal,
-        () => this.#onChange(),
+        {
+          onChange: () => this.#onChange(),
+          onDrain: this.#onDrain,
+        },
       );
       if (!connection.hasRoom) {
         const refusal = failure(Code.Unavailable, `${this.target.name} lets no call be opened`);
@@ -186,10 +213,11 @@ export class Connections {
       }
       this.#failures = 0;
       this.#retryAt = 0;
+      this.#lastError = undefined;
       this.#connections.push(connection);
     } catch (error) {
       this.#lastError = error instanceof ConnectError ? error : undefined;
-      const backoff = this.keepsSessions ? SESSION_BACKOFF : BACKOFF;
+      const backoff = this.eager ? EAGER_BACKOFF : BACKOFF;
       this.#retryAt = performance.now() + backoffMs(backoff, this.#failures++);
       throw error;
     }
@@ -208,11 +236,4 @@ function backoffMs(backoff: typeof BACKOFF, failures: number): number {
   const { initialMs, factor, jitter, maxMs } = backoff;
   const base = Math.min(initialMs * factor ** failures, maxMs);
   return base * (1 + jitter * (2 * Math.random() - 1));
-}
-
-function closed(target: Target): ConnectError {
-  return failure(
-    Code.Canceled,
-    `the transport to ${target.name} was closed: create another to make calls`,
-  );
 }

@@ -3,7 +3,7 @@ import { Code } from "@connectrpc/connect";
 import { asFailure } from "../failure.ts";
 import { after } from "../flow.ts";
 import { ClientStream } from "./client-stream.ts";
-import type { Connection } from "./connection.ts";
+import type { Connection, ConnectionSource } from "./connection.ts";
 
 /**
  * How many are under way at once. A server counts streams that were reset a
@@ -21,12 +21,6 @@ const LAST_MS = 500;
 /** The answer is of no interest. */
 const ANSWER_MAX_BYTES = 4096;
 
-/** Where connections are to be had. */
-interface Source {
-  ready(): Connection | undefined;
-  acquire(use: (connection: Connection) => void): Promise<void>;
-}
-
 interface Farewell {
   readonly headers: () => OutgoingHttpHeaders;
   readonly endsAt: number;
@@ -34,13 +28,13 @@ interface Farewell {
 
 /** Tells a server of sessions that are given up, a few at a time. */
 export class Farewells {
-  readonly #connections: Source;
+  readonly #connections: ConnectionSource;
   readonly #waiting = new Set<Farewell>();
   #last: readonly Connection[] | undefined;
   #underWay = 0;
   #said = Promise.withResolvers<void>();
 
-  constructor(connections: Source) {
+  constructor(connections: ConnectionSource) {
     this.#connections = connections;
   }
 

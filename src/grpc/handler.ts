@@ -2,6 +2,7 @@ import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "nod
 import { Code, type ConnectError, type MethodImplSpec } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import { isGrpc } from "./metadata.ts";
+import { canMove, moveOn } from "./moving.ts";
 import { answer, refuse } from "./refuse.ts";
 import { reset } from "./reset.ts";
 import { ServerCall, type ServerCallOptions } from "./server-call.ts";
@@ -26,6 +27,8 @@ export interface GrpcHandler {
   readonly open: number;
   /** Refuses every new call in a way that lets its client try it elsewhere (REFUSED_STREAM). */
   refuse(): void;
+  /** Ends the open calls that go on elsewhere. */
+  move(): void;
   /** Ends every open call with `error`. */
   abort(error: ConnectError): void;
 }
@@ -82,6 +85,10 @@ export function createGrpcHandler(
     },
     refuse() {
       refusing = true;
+    },
+    move() {
+      const error = moveOn();
+      for (const call of calls) if (canMove(call.method)) call.abort(error);
     },
     abort(error) {
       for (const call of calls) call.abort(error);

@@ -5,6 +5,7 @@ import { failure, tooLarge } from "../failure.ts";
 import { compress, decompress } from "./compression.ts";
 import { decode } from "./decode.ts";
 import { encode } from "./encode.ts";
+import { compressOnce, sharedBytesOf } from "./encoded-once.ts";
 import { COMPRESSED, type Frame } from "./framing.ts";
 import type { Limits } from "./limits.ts";
 
@@ -33,12 +34,14 @@ export class MessageWriter<Desc extends DescMessage> {
 
   /** `undefined`: there is room for more. A promise: there will be when it resolves. */
   write(message: MessageInitShape<Desc>): Promise<void> | undefined {
-    const payload = this.#encode(message);
+    const shared = sharedBytesOf(this.#desc, message);
+    const payload = shared?.payload ?? this.#encode(message);
+    if (shared !== undefined) shared.payload = payload;
     if (payload.length > this.#writeMaxBytes) {
       throw tooLarge(payload.length, "writeMaxBytes", this.#writeMaxBytes);
     }
     if (payload.length < this.#compressFromBytes) return this.#sink.write(0, payload);
-    const compressed = compress(payload);
+    const compressed = shared === undefined ? compress(payload) : compressOnce(shared, payload);
     return compressed instanceof Promise
       ? compressed.then((bytes) => this.#sink.write(COMPRESSED, bytes))
       : this.#sink.write(COMPRESSED, compressed);

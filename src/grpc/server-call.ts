@@ -1,5 +1,5 @@
 import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders } from "node:http2";
-import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor, type MethodImplSpec } from "@connectrpc/connect";
 import { deadlineExceeded, failure, toWire } from "../failure.ts";
 import { after, Inbox, leave, type Pump, pump, type Source, type Writer } from "../flow.ts";
@@ -108,6 +108,10 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     }
     if (timeout instanceof ConnectError) this.#refused = timeout;
     else if (!isSupported(encoding)) this.#refused = unknownEncoding(String(encoding));
+  }
+
+  get method(): DescMethod {
+    return this.#spec.method;
   }
 
   /** Runs the handler, or refuses the call where its headers ask for what there is not. */

@@ -19,17 +19,17 @@ import {
   type UnaryRequest,
   type UnaryResponse,
 } from "@connectrpc/connect";
-import { callWatcher, compressRequests, wantsSession } from "../call-options.ts";
+import { callWatcher, comesBack, compressRequests, wantsSession } from "../call-options.ts";
 import { asFailure, failure } from "../failure.ts";
 import { map, one, pause } from "../flow.ts";
 import { DEFAULT_WINDOW, type Window } from "../session/ledger.ts";
 import { version } from "../version.ts";
-import { parseTarget } from "./address.ts";
+import { parseTargets } from "./address.ts";
+import { Addresses } from "./addresses.ts";
 import { carry } from "./carry.ts";
 import { ClientCall, type Deadline } from "./client-call.ts";
 import { ENCODING } from "./compression.ts";
 import type { ClientTls } from "./connection.ts";
-import { Connections } from "./connections.ts";
 import { intercept, intercepted } from "./intercept.ts";
 import type { KeepaliveOptions } from "./keepalive.ts";
 import { checkPositive, limitsOf } from "./limits.ts";
@@ -38,11 +38,14 @@ import { isIdempotent, Retries } from "./retry.ts";
 import { formatTimeout } from "./timeout.ts";
 
 export interface TransportOptions {
-  /** `http://host:port`, `https://host:port`, or `unix:/path`. */
-  baseUrl: string;
+  /**
+   * `http://host:port`, `https://host:port`, or `unix:/path`. Several, in order, are servers that can stand in for each
+   * other: where one cannot be reached, or drains, calls go to the next. All have TLS, or none.
+   */
+  baseUrl: string | readonly string[];
   /** The deadline of calls that set none, in milliseconds. Default: none. */
   timeoutMs?: number;
-  /** For TCP, TLS and the server's first words together. Default: 10 000. */
+  /** For TCP, TLS and the server's first words together, at each address. Default: 10 000. */
   connectTimeoutMs?: number;
   /**
    * HTTP/2 pings on connections with open calls. Default: after 300 000 ms of
@@ -80,6 +83,8 @@ export interface SessionWindow {
 
 /** A Connect Transport that can be closed. */
 export interface ClosableTransport extends Transport, AsyncDisposable {
+  /** The deadline of calls that set none, in milliseconds, if there is one. */
+  readonly timeoutMs: number | undefined;
   /** Closes its connections; open calls, and new ones, fail with CANCELED. */
   close(): Promise<void>;
 }
@@ -87,15 +92,16 @@ export interface ClosableTransport extends Transport, AsyncDisposable {
 const USER_AGENT = `hawser/${version}`;
 
 /**
- * Makes a transport: the connections to one server, and how calls are made
- * there. Nothing happens before the first call. Throws INVALID_ARGUMENT where
+ * Makes a transport: the connections to one server, or to several that can
+ * stand in for each other, and how calls are made there. Nothing happens before the first call. Throws INVALID_ARGUMENT where
  * baseUrl is none.
  */
 export function createTransport(options: TransportOptions): ClosableTransport {
-  const target = parseTarget(options.baseUrl);
+  const targets = parseTargets(options.baseUrl);
+  const [target] = targets;
   const { tls, keepalive, connectTimeoutMs = 10_000 } = options;
   checkPositive({ connectTimeoutMs });
-  const connections = new Connections(target, { tls, connectTimeoutMs, keepalive });
+  const addresses = new Addresses(targets, { tls, connectTimeoutMs, keepalive });
   const limits = limitsOf(options);
   const interceptors = options.interceptors ?? [];
   const origin = `${target.tls ? "https" : "http"}://${target.authority}`;
@@ -129,6 +135,8 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     const wants =
       method.methodKind !== "unary" &&
       (contextValues?.get(wantsSession) ?? options.session !== false);
+    const returns = contextValues?.get(comesBack) ?? false;
+    if (returns) addresses.hurry();
     const headers = ownHeaders(pathOf(method));
     headers["grpc-accept-encoding"] = options.acceptCompression === false ? "identity" : ENCODING;
     if (gzip) headers["grpc-encoding"] = ENCODING;
@@ -136,11 +144,12 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     addHeaders(headers, header);
     headers["user-agent"] ??= USER_AGENT;
     const carriage = {
-      connections,
+      addresses,
       headers: forAttempt(headers, deadline),
       ownHeaders,
       readMaxBytes: limits.readMaxBytes,
       window: wants ? window : undefined,
+      comesBack: returns,
       watcher: contextValues?.get(callWatcher),
     };
     const init = {
@@ -206,6 +215,8 @@ export function createTransport(options: TransportOptions): ClosableTransport {
   }
 
   return {
+    timeoutMs: options.timeoutMs,
+
     async unary<I extends DescMessage, O extends DescMessage>(
       method: DescMethodUnary<I, O>,
       signal: AbortSignal | undefined,
@@ -320,8 +331,8 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       }
     },
 
-    close: () => connections.close(),
-    [Symbol.asyncDispose]: () => connections.close(),
+    close: () => addresses.close(),
+    [Symbol.asyncDispose]: () => addresses.close(),
   };
 }
 

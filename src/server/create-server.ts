@@ -6,6 +6,7 @@ import { after } from "../flow.ts";
 import { createGrpcHandler, type GrpcHandler, type Route } from "../grpc/handler.ts";
 import { Keepalive, type Watch } from "../grpc/keepalive.ts";
 import { SESSION_MEMORY_MB, STREAM_WINDOW_BYTES } from "../grpc/limits.ts";
+import { moveOn } from "../grpc/moving.ts";
 import { ServerSessions } from "../grpc/server-sessions.ts";
 import { listen } from "./listen.ts";
 import { createListener, type Listener } from "./listener.ts";
@@ -32,9 +33,10 @@ export interface Server extends AsyncDisposable {
    */
   listen(options?: ListenOptions): Promise<Address>;
   /**
-   * Drains and closes: refuses new calls, lets the open ones finish for at
-   * most `graceMs` (default 10 000), ends the rest with UNAVAILABLE. May be
-   * called again with a shorter grace.
+   * Drains and closes: refuses new calls, ends those that their clients
+   * continue by a cursor elsewhere (hawser/v1/resume.proto) with UNAVAILABLE,
+   * lets the other open ones finish for at most `graceMs` (default 10 000), and
+   * ends the rest with UNAVAILABLE. May be called again with a shorter grace.
    */
   close(options?: { graceMs?: number }): Promise<void>;
   /** How many calls are open. */
@@ -56,6 +58,7 @@ class HawserServer implements Server {
   readonly #keepalive: Keepalive;
   /** Each connection, and what watches over it where its client has sessions. */
   readonly #connections = new Map<http2.ServerHttp2Session, Watch | undefined>();
+  readonly #draining = new AbortController();
   readonly #shutdown = new AbortController();
   #listening = false;
   #stockCalls = 0;
@@ -76,7 +79,8 @@ class HawserServer implements Server {
     const routes = grpcRoutes(methods, set, onHandlerError);
     this.#grpc = createGrpcHandler(routes, this.#sessions, () => this.#checkIdle());
     this.#keepalive = new Keepalive(set.keepalive);
-    this.#stock = createStockHandler(registered.replay, set, this.#shutdown.signal, onHandlerError);
+    const signals = { draining: this.#draining.signal, shutdown: this.#shutdown.signal };
+    this.#stock = createStockHandler(registered.replay, set, signals, onHandlerError);
     this.#http2 = http2.createServer({
       settings: {
         initialWindowSize: STREAM_WINDOW_BYTES,
@@ -143,6 +147,9 @@ class HawserServer implements Server {
     const closed = this.#stopListening();
     this.#grpc.refuse();
     for (const connection of this.#connections.keys()) drain(connection);
+    // Behind the word that no more calls are taken here.
+    this.#grpc.move();
+    this.#draining.abort(moveOn());
     this.#http1.closeIdleConnections();
     if (this.openCalls > 0) {
       await new Promise<void>((resolve) => {

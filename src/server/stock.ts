@@ -6,6 +6,8 @@ import type { ServerResponse } from "node:http";
 import type { ServerHttp2Stream } from "node:http2";
 import { ConnectError, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
 import { compressionGzip, connectNodeAdapter } from "@connectrpc/connect-node";
+import { untilAborted } from "../flow.ts";
+import { canMove } from "../grpc/moving.ts";
 import { free } from "../grpc/reset.ts";
 import type { withDefaults } from "./options.ts";
 
@@ -15,13 +17,15 @@ export type NodeHandler = ReturnType<typeof connectNodeAdapter>;
 export function createStockHandler(
   routes: (router: ConnectRouter, around: Interceptor) => void,
   options: ReturnType<typeof withDefaults>,
-  shutdownSignal: AbortSignal,
+  signals: { readonly draining: AbortSignal; readonly shutdown: AbortSignal },
   onHandlerError: (error: unknown, path: string) => void,
 ): NodeHandler {
-  const reporter = reportErrors(onHandlerError);
+  const report = reportErrors(onHandlerError);
+  const move = moveCalls(signals.draining);
+  const around: Interceptor = (next) => move(report(next));
   const handle = connectNodeAdapter({
-    routes: (router) => routes(router, reporter),
-    interceptors: [reporter, ...options.interceptors],
+    routes: (router) => routes(router, around),
+    interceptors: [around, ...options.interceptors],
     readMaxBytes: options.readMaxBytes,
     writeMaxBytes: options.writeMaxBytes,
     // The adapter has no switch for it; no response is so long.
@@ -29,7 +33,7 @@ export function createStockHandler(
       options.sendCompression === "identity" ? Number.MAX_SAFE_INTEGER : options.compressMinBytes,
     acceptCompression: [compressionGzip],
     maxTimeoutMs: options.maxTimeoutMs,
-    shutdownSignal,
+    shutdownSignal: signals.shutdown,
   });
   return (request, response) => {
     answerUnread(request, response as ServerResponse);
@@ -51,6 +55,15 @@ function answerUnread(request: Parameters<NodeHandler>[0], response: ServerRespo
   } else {
     response.once("finish", () => request.resume());
   }
+}
+
+/** Ends the calls that go on elsewhere when the server begins to drain. */
+function moveCalls(draining: AbortSignal): Interceptor {
+  return (next) => async (request) => {
+    const response = await next(request);
+    if (!response.stream || !canMove(response.method)) return response;
+    return { ...response, message: untilAborted(response.message, draining) };
+  };
 }
 
 /** Reports what a handler throws beside a ConnectError: the stock adapter hides it from the client, and from us. */

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 
@@ -13,6 +13,11 @@ const AT = { epoch: 1, topic: 9, position: 13, check: 21 };
 
 /** An epoch has so many hexadecimal digits. */
 export const EPOCH_DIGITS = 16;
+
+/** A random epoch. */
+export function newEpoch(): string {
+  return randomBytes(EPOCH_DIGITS / 2).toString("hex");
+}
 
 /** Makes and reads the cursors of one topic. */
 export interface Cursors {

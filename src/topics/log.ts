@@ -5,13 +5,15 @@
  *
  * Positions in a topic grow from record to record, not always by one. A cursor
  * is a position as it goes to clients: opaque, bound to its topic and to the
- * log's epoch (cursor.ts). "After a cursor" means the records behind it.
+ * log's epoch (cursor.ts). "After a cursor" means the records behind it. The
+ * name of a topic has 1 to 320 bytes of UTF-8.
  *
  * Every log keeps to these rules; test/contract/ holds each engine to them:
  *
  * 1. append() resolves when the records are as durable as the log promises,
  *    and rejects otherwise. The records of one append() are stored together,
- *    next to each other and in order, or not at all.
+ *    next to each other and in order, or not at all (JetStream promises less:
+ *    jetstream.ts).
  * 2. A record whose producer and sequence were stored before, in the same topic,
  *    is not stored again: its `repeated` is true, its cursor that of the first.
  * 3. page() and read() give each record behind the cursor once, in order. What
@@ -46,7 +48,7 @@ export interface TopicLog extends AsyncDisposable {
   /** The position of the last record; where there is none, the one before the first. */
   end(topic: string): Promise<Mark>;
 
-  /** Forgets records up to and with a cursor, and the dedupe entries of them. */
+  /** Forgets records up to and with a cursor, and the dedupe entries of them; of another epoch: none. */
   trim(topic: string, upTo: string): Promise<void>;
 
   /** The names of the topics with a prefix, in the order of their UTF-8. */

@@ -13,7 +13,10 @@ export interface Child extends AsyncDisposable {
   readonly exit: Promise<{ code: number | null; signal: string | null; stderr: string }>;
 }
 
-export function run(program: "greeter-server" | "careless-client", ...args: string[]): Child {
+export function run(
+  program: "greeter-server" | "careless-client" | "log-writer",
+  ...args: string[]
+): Child {
   const file = fileURLToPath(new URL(`./programs/${program}.ts`, import.meta.url));
   const child: ChildProcess = spawn(process.execPath, [file, ...args], {
     stdio: ["ignore", "pipe", "pipe"],

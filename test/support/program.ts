@@ -101,9 +101,11 @@ class Text {
   }
 }
 
-/** Starts `hawser serve` on a free port; resolves when it listens. */
+/** Starts `hawser serve` on a free port, with rooms in memory; resolves when it listens. */
 export async function hawserServe(...args: string[]): Promise<{ url: string } & Program> {
-  const program = hawser("serve", ...(args.includes("--unix") ? [] : ["--port", "0"]), ...args);
+  const port = args.includes("--unix") ? [] : ["--port", "0"];
+  const log = args.includes("--log") || args.includes("--data") ? [] : ["--log", "memory"];
+  const program = hawser("serve", ...port, ...log, ...args);
   const [, url] = await program.prints(/^listening on (\S+)\n(?:.*\n)*.*yourself\n/);
   return Object.assign(program, { url: url as string });
 }

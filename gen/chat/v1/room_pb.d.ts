@@ -157,7 +157,8 @@ export declare type WatchResponse = Message$1<"chat.v1.WatchResponse"> & {
    */
   event: {
     /**
-     * The first event of each call: what follows comes behind the cursor.
+     * The first event of each call: what follows comes behind the cursor. It
+     * comes again where joined and left were missed, to tell who is there.
      *
      * @generated from field: chat.v1.Opened opened = 2;
      */
@@ -691,7 +692,8 @@ export declare const RoomService: GenService<{
   },
   /**
    * Takes part in a room: the first request opens, later ones post and tell of
-   * typing. The member is present for as long as the call goes on.
+   * typing. The member is present for as long as the call goes on. Its
+   * half-close leaves: the call ends when what was said is stored.
    *
    * @generated from rpc chat.v1.RoomService.Join
    */
@@ -711,7 +713,7 @@ export declare const RoomService: GenService<{
     output: typeof ImportResponseSchema;
   },
   /**
-   * The rooms that there are, by name.
+   * The rooms that have messages or members, by name.
    *
    * @generated from rpc chat.v1.RoomService.ListRooms
    */

@@ -1,0 +1,62 @@
+import {
+  type Member,
+  MemberSchema,
+  type Room,
+  RoomSchema,
+  RoomService,
+} from "../../../gen/chat/v1/room_pb.js";
+import type { CallOptions, Client } from "../../index.ts";
+import { type ConnectionOptions, call, callingCommand } from "../call.ts";
+import { oneLine, printLine, toJsonLine } from "../output.ts";
+import { appearanceOn } from "./appearance.ts";
+import { readName } from "./options.ts";
+
+type Rooms = Client<typeof RoomService>;
+
+export const list = callingCommand("list")
+  .description("Prints the rooms, or who is in one of them.")
+  .argument("[room]", "the room whose members to print (default: print the rooms)", readName)
+  .addHelpText(
+    "after",
+    `
+Examples:
+  $ hawser room list
+  $ hawser room list lobby
+  $ hawser room list --json`,
+  )
+  .action((room: string | undefined, connection: ConnectionOptions) =>
+    call(RoomService, connection, async ({ client, options }) => {
+      const { json } = connection;
+      const { name } = appearanceOn(process.stdout);
+      if (room === undefined) {
+        for await (const one of roomsOf(client, options)) {
+          await printLine(json ? toJsonLine(RoomSchema, one) : roomLine(one));
+        }
+        return;
+      }
+      const { members } = await client.listMembers({ room }, options);
+      for (const member of members) {
+        await printLine(json ? toJsonLine(MemberSchema, member) : memberLine(member, name));
+      }
+    }),
+  );
+
+/** All rooms, a page at a time. */
+async function* roomsOf(client: Rooms, options: CallOptions): AsyncGenerator<Room> {
+  for (let after = ""; ; ) {
+    const { rooms, more } = await client.listRooms({ after }, options);
+    yield* rooms;
+    const last = rooms.at(-1);
+    if (!more || last === undefined) return;
+    after = last.name;
+  }
+}
+
+function roomLine({ name, members }: Room): string {
+  const many = members === 0 ? "nobody" : `${members} member${members === 1 ? "" : "s"}`;
+  return `${oneLine(name).padEnd(20)}  ${many}`;
+}
+
+function memberLine(member: Member, look: (name: string) => string): string {
+  return look(member.name);
+}

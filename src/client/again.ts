@@ -1,0 +1,69 @@
+/** When a call that continues by a cursor is made again, and how soon. */
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { isCutOff } from "../failure.ts";
+
+/**
+ * How an attempt ended: by the server's status; cut off, without one; or on
+ * this side: nothing could be reached, an interceptor or a limit said no.
+ */
+type End = "status" | "cut off" | "here";
+
+/** The codes with which an attempt is followed by another one. All else is the end of the call. */
+const AGAIN: Record<End, readonly Code[]> = {
+  status: [Code.Unavailable],
+  // A proxy whose server dies resets the stream: INTERNAL. The rest is how stock transports put it.
+  "cut off": [Code.Unavailable, Code.Internal, Code.Aborted, Code.Unknown],
+  here: [Code.Unavailable],
+};
+
+/** The pause between attempts that brought nothing. */
+const BACKOFF = { initialMs: 100, factor: 1.6, jitter: 0.2, maxMs: 5000 };
+
+/** Where an attempt has brought a response the next one comes at once, but not sooner than this behind its beginning. */
+const SPACING_MS = 100;
+
+/**
+ * How long to wait before the next attempt; `undefined`: `error` is the end.
+ *
+ * @param idle how many attempts in a row have brought no response
+ * @param lastedMs how long the last attempt took
+ */
+export function waitBeforeNext(
+  error: ConnectError,
+  idle: number,
+  lastedMs: number,
+): number | undefined {
+  if (!AGAIN[endOf(error)].includes(error.code)) return undefined;
+  const waitMs = idle > 0 ? backoffMs(idle) : Math.max(SPACING_MS - lastedMs, 0);
+  const pushback = error.metadata.get("grpc-retry-pushback-ms");
+  if (pushback === null) return waitMs;
+  // The server says when, or, by anything but a number, never (gRPC A6).
+  if (!/^\d{1,9}$/.test(pushback)) return undefined;
+  return idle > 0 ? Math.max(Number(pushback), waitMs) : Number(pushback);
+}
+
+function backoffMs(idle: number): number {
+  const { initialMs, factor, jitter, maxMs } = BACKOFF;
+  const base = Math.min(initialMs * factor ** (idle - 1), maxMs);
+  return base * (1 + jitter * (2 * Math.random() - 1));
+}
+
+function endOf(error: ConnectError): End {
+  if (error.isWireError) return "status";
+  return isCutOff(error) || isOfNetwork(error.cause) ? "cut off" : "here";
+}
+
+/** Node's codes of connections that end. */
+const NODE = /^(?:ECONN\w+|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENET\w+|ERR_HTTP2_\w+|ERR_STREAM_\w+)$/;
+
+/** What browsers, and Node, have fetch() and its bodies throw: a TypeError, told from a bug by its text alone. */
+const FETCH = /fetch|network|load failed|input stream|terminated/i;
+
+/** Whether a transport that is not Hawser's failed because its connection did. */
+function isOfNetwork(cause: unknown): boolean {
+  if (!(cause instanceof Error)) return false;
+  const { code } = cause as { code?: unknown };
+  if (typeof code === "string" && NODE.test(code)) return true;
+  if (cause instanceof TypeError && FETCH.test(cause.message)) return true;
+  return isOfNetwork(cause.cause);
+}

@@ -1,0 +1,76 @@
+import {
+  type DescMessage,
+  type DescMethod,
+  getOption,
+  hasOption,
+  ScalarType,
+} from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
+import { resume } from "../../gen/hawser/v1/resume_pb.js";
+import { failure } from "../failure.ts";
+
+/** How a call goes on where another one stopped, by the local names of the fields. */
+export interface Resumption {
+  /** The response's field with a position. */
+  readonly cursor: string;
+  /** The request's field that says after which position to go on. */
+  readonly after: string;
+}
+
+/**
+ * What a method's option hawser.v1.resume says; `undefined` where it has none.
+ * It is found by its number: the program that generated the method's code has
+ * a copy of the option of its own.
+ */
+export function resumptionOf(method: DescMethod): Resumption | undefined {
+  if (!hasOption(method, resume)) return undefined;
+  const { cursor, after } = getOption(method, resume);
+  return {
+    cursor: stringField(method, "cursor", method.output, cursor),
+    after: stringField(method, "after", method.input, after),
+  };
+}
+
+/** Throws INVALID_ARGUMENT where a method that is not server-streaming has the option. */
+export function refuseResumption(method: DescMethod): void {
+  if (!hasOption(method, resume)) return;
+  const kind = method.methodKind.replaceAll("_", "-");
+  throw wrong(method, `is for server-streaming methods; this one is ${kind}: take it away`);
+}
+
+function stringField(
+  method: DescMethod,
+  key: "cursor" | "after",
+  message: DescMessage,
+  name: string,
+): string {
+  if (name === "") throw wrong(method, `has no ${key}: name a field of ${message.typeName}`);
+  const field = message.fields.find((one) => one.name === name);
+  if (field === undefined) {
+    throw wrong(
+      method,
+      `has ${key}: "${name}", but ${message.typeName} has no such field; ${among(message)}`,
+    );
+  }
+  if (isString(field)) return field.localName;
+  throw wrong(
+    method,
+    `has ${key}: "${name}", but that field of ${message.typeName} is no string, or repeated, or in a oneof; ${among(message)}`,
+  );
+}
+
+function isString(field: DescMessage["fields"][number]): boolean {
+  const { fieldKind, scalar, oneof } = field;
+  return fieldKind === "scalar" && scalar === ScalarType.STRING && oneof === undefined;
+}
+
+/** What could be named instead. */
+function among(message: DescMessage): string {
+  const names = message.fields.filter(isString).map(({ name }) => name);
+  return names.length === 0 ? "add a string field for it" : `name one of: ${names.join(", ")}`;
+}
+
+function wrong({ parent, name }: DescMethod, what: string) {
+  const method = `${parent.typeName}.${name}`;
+  return failure(Code.InvalidArgument, `${method}: its option hawser.v1.resume ${what}`);
+}

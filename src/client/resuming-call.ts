@@ -1,0 +1,238 @@
+import type {
+  DescMessage,
+  DescMethodServerStreaming,
+  MessageInitShape,
+  MessageShape,
+} from "@bufbuild/protobuf";
+import { Code, type Transport } from "@connectrpc/connect";
+import { type CallOptions, comesBack } from "../call-options.ts";
+import { asFailure, deadlineExceeded, failure, fromAbort, handled } from "../failure.ts";
+import { after, onAbort, one, pause } from "../flow.ts";
+import { waitBeforeNext } from "./again.ts";
+import type { Resumption } from "./resume.ts";
+import { type CallState, over, type ServerStream, StreamingCall } from "./streaming-call.ts";
+
+/**
+ * A server-streaming call that continues by a cursor (resume.proto): one
+ * attempt after the other, each behind the last cursor that the caller was
+ * handed. Until the first response it fails as any call does; from then on it
+ * ends by the server's status, the caller or the deadline alone.
+ *
+ *     connecting ── response headers ──> open ── loss ──> resuming
+ *                                          ^ ── headers ────┘
+ */
+export class ResumingCall<I extends DescMessage, O extends DescMessage>
+  implements ServerStream<MessageShape<O>>
+{
+  readonly resumable = true;
+  readonly #transport: Transport;
+  readonly #method: DescMethodServerStreaming<I, O>;
+  readonly #resumption: Resumption;
+  readonly #request: MessageInitShape<I>;
+  readonly #options: CallOptions;
+  readonly #timeoutMs: number | undefined;
+  readonly #endsAt: number | undefined;
+  readonly #controller = new AbortController();
+  readonly #ended = Promise.withResolvers<Headers>();
+  readonly #responses: AsyncGenerator<MessageShape<O>, undefined>;
+  readonly #deadline: Disposable | undefined;
+  readonly #callerAbort: Disposable;
+  readonly #first: StreamingCall<I, O>;
+  #attempt: StreamingCall<I, O>;
+  #begunAt = 0;
+  /** The last one that the caller was handed, if there was one. */
+  #cursor: string | undefined;
+  #state: CallState = "connecting";
+  #listeners: ((state: CallState) => void)[] = [];
+
+  constructor(
+    transport: Transport,
+    method: DescMethodServerStreaming<I, O>,
+    resumption: Resumption,
+    request: MessageInitShape<I>,
+    options: CallOptions = {},
+  ) {
+    this.#transport = transport;
+    this.#method = method;
+    this.#resumption = resumption;
+    this.#options = options;
+    // The caller may use its request for other calls, and change it.
+    this.#request = copyOf(request);
+    handled(this.#ended.promise);
+    const timeoutMs = options.timeoutMs ?? defaultTimeoutMs(transport);
+    if (timeoutMs !== undefined && timeoutMs > 0) {
+      this.#timeoutMs = timeoutMs;
+      this.#endsAt = performance.now() + timeoutMs;
+      this.#deadline = after(timeoutMs, () => this.#abort(deadlineExceeded(timeoutMs)));
+    }
+    this.#callerAbort = onAbort(options.signal, (reason) => this.#abort(fromAbort(reason)));
+    this.#attempt = this.#begin(options);
+    this.#first = this.#attempt;
+    // Nothing comes after it, whether or not anybody iterates.
+    this.#first.headers.catch((error) => this.#fail(this.#meaningOf(error)));
+    this.#responses = this.#run();
+  }
+
+  get state(): CallState {
+    return this.#state;
+  }
+
+  get headers(): Promise<Headers> {
+    return this.#first.headers;
+  }
+
+  get trailers(): Promise<Headers> {
+    return this.#ended.promise;
+  }
+
+  onState(listener: (state: CallState) => void): Disposable {
+    const heard = (state: CallState) => listener(state);
+    this.#listeners = [...this.#listeners, heard];
+    return {
+      [Symbol.dispose]: () => {
+        this.#listeners = this.#listeners.filter((one) => one !== heard);
+      },
+    };
+  }
+
+  cancel(reason?: unknown): void {
+    this.#abort(fromAbort(reason));
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<MessageShape<O>, undefined> {
+    const leave = async (): Promise<IteratorReturnResult<undefined>> => {
+      this.#abort(failure(Code.Canceled, "the caller left the loop"));
+      return { done: true, value: undefined };
+    };
+    return {
+      next: () => this.#responses.next(),
+      return: leave,
+      throw: async (error) => {
+        await leave();
+        throw error;
+      },
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.cancel();
+  }
+
+  async *#run(): AsyncGenerator<MessageShape<O>, undefined> {
+    const { signal } = this.#controller;
+    let worked = false;
+    /** How many attempts in a row have brought nothing. */
+    let idle = 0;
+    for (;;) {
+      try {
+        for await (const response of this.#attempt) {
+          worked = true;
+          idle = 0;
+          this.#note(response);
+          yield response;
+        }
+        const trailers = await this.#attempt.trailers;
+        this.#close();
+        this.#ended.resolve(trailers);
+        return undefined;
+      } catch (thrown) {
+        const error = this.#meaningOf(thrown);
+        const lastedMs = performance.now() - this.#begunAt;
+        const waitMs =
+          worked && !signal.aborted ? waitBeforeNext(asFailure(error), idle, lastedMs) : undefined;
+        if (waitMs === undefined) {
+          this.#fail(error);
+          throw error;
+        }
+        this.#change("resuming");
+        await pause(waitMs, signal);
+      }
+      if (signal.aborted) throw signal.reason;
+      idle++;
+      this.#attempt = this.#begin({ ...this.#options, onHeader: undefined });
+    }
+  }
+
+  #begin(options: CallOptions): StreamingCall<I, O> {
+    this.#begunAt = performance.now();
+    const request =
+      this.#cursor === undefined
+        ? this.#request
+        : Object.assign(copyOf(this.#request), { [this.#resumption.after]: this.#cursor });
+    const attempt = new StreamingCall(this.#transport, this.#method, one(request), {
+      ...options,
+      signal: this.#controller.signal,
+      timeoutMs:
+        this.#endsAt === undefined
+          ? options.timeoutMs
+          : Math.ceil(Math.max(this.#endsAt - this.#begunAt, 1)),
+      contextValues: over(options.contextValues, comesBack, true),
+      // The cursor does it, on any server.
+      session: false,
+    });
+    attempt.onState((state) => {
+      if (state === "open" && this.#state !== "closed") this.#change("open");
+    });
+    return attempt;
+  }
+
+  /** The caller is handed a response: the next attempt begins behind it. */
+  #note(response: MessageShape<O>): void {
+    const cursor = (response as Record<string, unknown>)[this.#resumption.cursor];
+    if (typeof cursor !== "string" || cursor === "") return;
+    this.#cursor = cursor;
+  }
+
+  /** An attempt has what is left of the deadline; its error tells of the whole. */
+  #meaningOf(thrown: unknown): unknown {
+    if (this.#controller.signal.aborted) return this.#controller.signal.reason;
+    if (this.#timeoutMs === undefined || this.#endsAt === undefined) return thrown;
+    // The server keeps it too, and its timer may be faster.
+    const late = performance.now() >= this.#endsAt - 50;
+    const expired = asFailure(thrown).code === Code.DeadlineExceeded;
+    return late && expired ? deadlineExceeded(this.#timeoutMs) : thrown;
+  }
+
+  #abort(error: unknown): void {
+    if (this.#state === "closed") return;
+    this.#fail(error);
+    this.#controller.abort(error);
+  }
+
+  #fail(error: unknown): void {
+    if (this.#state === "closed") return;
+    this.#close();
+    this.#ended.reject(error);
+  }
+
+  #close(): void {
+    this.#callerAbort?.[Symbol.dispose]();
+    this.#deadline?.[Symbol.dispose]();
+    this.#change("closed");
+  }
+
+  #change(state: CallState): void {
+    if (this.#state === state) return;
+    this.#state = state;
+    for (const listener of this.#listeners) {
+      try {
+        listener(state);
+      } catch (error) {
+        // A listener's bug is none of the call.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
+  }
+}
+
+function copyOf<T>(message: T): T {
+  if (typeof message !== "object" || message === null) return message;
+  return Object.assign(Object.create(Object.getPrototypeOf(message)), message);
+}
+
+/** What a transport of Hawser's tells of itself. */
+function defaultTimeoutMs(transport: Transport & { timeoutMs?: number }): number | undefined {
+  return transport.timeoutMs;
+}

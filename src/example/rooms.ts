@@ -1,0 +1,180 @@
+import { create } from "@bufbuild/protobuf";
+import {
+  type JoinRequest,
+  JoinResponseSchema,
+  type RoomService,
+  Start,
+} from "../../gen/chat/v1/room_pb.js";
+import { createHub, type Hub, type ServiceImpl, type TopicLog } from "../server.ts";
+import { checkName, checkSequence, checkText, invalid } from "./room-checks.ts";
+import { RoomEvent, roomEventOf } from "./room-event.ts";
+import { importMessages } from "./room-import.ts";
+import { takePart } from "./room-join.ts";
+import { Presence } from "./room-presence.ts";
+import { messageOf, ROOM_TOPICS, recordOf, topicOf } from "./room-record.ts";
+
+/** How many rooms a page has: where the client does not say, and at most. */
+const PAGE = { rooms: 100, most: 1000 };
+
+/** Chat rooms as proto/chat/v1/room.proto describes them. Dispose them behind the server, before the log. */
+export interface Rooms extends AsyncDisposable {
+  readonly service: ServiceImpl<typeof RoomService>;
+}
+
+export interface RoomOptions {
+  /** How often this node tells others who is here; after three times that, a dead one's members are gone. Default: 10 s. */
+  readonly beatMs?: number;
+}
+
+/**
+ * Makes rooms that keep their messages in a log. Several servers may serve the
+ * same rooms, where their logs are of one store.
+ */
+export function rooms(log: TopicLog, options: RoomOptions = {}): Rooms {
+  const hub: Hub<RoomEvent, RoomEvent> = createHub<RoomEvent, RoomEvent>(log, {
+    make: (entry) => new RoomEvent(entry.cursor, { case: "message", value: messageOf(entry) }),
+  });
+  const presence = new Presence(log, {
+    ...options,
+    onEvent(event, room, name) {
+      const note = new RoomEvent("", { case: event, value: { name } });
+      hub.announce(topicOf(room), note, { fleeting: event === "typing" });
+    },
+  });
+  return {
+    service: roomService(log, hub, presence),
+    async [Symbol.asyncDispose]() {
+      await presence[Symbol.asyncDispose]();
+      await hub[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function roomService(
+  log: TopicLog,
+  hub: Hub<RoomEvent, RoomEvent>,
+  presence: Presence,
+): ServiceImpl<typeof RoomService> {
+  /** Who is in a room, by name. */
+  const namesIn = (room: string) => inOrder(presence.members(room));
+
+  return {
+    async post({ room, name, text, producer, sequence }) {
+      checkName("room", room);
+      checkName("name", name);
+      checkText("text", text);
+      checkName("producer", producer);
+      checkSequence("sequence", sequence);
+      const record = recordOf({ name, text, producer, sequence });
+      const [appended] = await log.append(topicOf(room), [record]);
+      return { cursor: appended?.cursor, repeated: appended?.repeated };
+    },
+
+    // No generator: at many watchers, what each delivery costs counts.
+    watch({ room, after, start }, { signal }) {
+      checkName("room", room);
+      return hub.subscribe(
+        topicOf(room),
+        {
+          ...placeOf("", after, start),
+          ready: () => presence.ready(),
+          shape: (event) => roomEventOf(event, () => namesIn(room)).watch,
+        },
+        signal,
+      );
+    },
+
+    async *join(requests, { signal }) {
+      const coming = requests[Symbol.asyncIterator]();
+      const { room, name, producer, place } = openingOf(await coming.next());
+      const topic = topicOf(room);
+      await presence.ready();
+      const events = hub.subscribe(
+        topic,
+        {
+          ...place,
+          shape(event) {
+            const { join } = roomEventOf(event, () => namesIn(room));
+            // Members know of their own typing.
+            const own = join.event.case === "typing" && join.event.value.name === name;
+            return own ? undefined : join;
+          },
+        },
+        signal,
+      );
+      // Now that it can be told, and before it is told who is here.
+      using _ = presence.join(room, name);
+      const doings = {
+        async say({ text, sequence }: { text: string; sequence: bigint }) {
+          const [appended] = await log.append(topic, [
+            recordOf({ name, text, producer, sequence }),
+          ]);
+          const said = { sequence, at: appended?.cursor };
+          await events.tell(create(JoinResponseSchema, { event: { case: "said", value: said } }));
+        },
+        typing: () => presence.typing(room, name),
+      };
+      void takePart(coming, doings, events);
+      yield* events;
+    },
+
+    import: (requests) => importMessages(requests, log),
+
+    async listRooms({ pageSize, after }) {
+      if (pageSize > PAGE.most) {
+        throw invalid(`page_size is ${pageSize}: ask for ${PAGE.most} at most`);
+      }
+      await presence.ready();
+      const kept = await log.topics(ROOM_TOPICS);
+      const names = kept.map((topic) => topic.slice(ROOM_TOPICS.length));
+      const all = inOrder(new Set([...names, ...presence.rooms()]));
+      const behind = all.filter((name) => after === "" || compare(name, after) > 0);
+      const page = behind.slice(0, pageSize || PAGE.rooms);
+      return {
+        rooms: page.map((name) => ({ name, members: presence.count(name) })),
+        more: page.length < behind.length,
+      };
+    },
+
+    async listMembers({ room }) {
+      checkName("room", room);
+      await presence.ready();
+      return { members: namesIn(room).map((name) => ({ name })) };
+    },
+  };
+}
+
+function openingOf({ done, value }: IteratorResult<JoinRequest, unknown>) {
+  if (done === true) throw invalid("the call has no request: its first one opens");
+  const { event } = value;
+  if (event.case !== "open") {
+    throw invalid(`the first request is ${event.case ?? "empty"}: it must be open`);
+  }
+  const { room, name, producer, after, start } = event.value;
+  checkName("open.room", room);
+  checkName("open.name", name);
+  checkName("open.producer", producer);
+  return { room, name, producer, place: placeOf("open.", after, start) };
+}
+
+/** Where a subscription begins. */
+function placeOf(
+  prefix: string,
+  after: string,
+  start: Start,
+): { after?: string; start?: "now" | "oldest" } {
+  if (Start[start] === undefined) {
+    throw invalid(`${prefix}start is ${start}: it must be START_NOW or START_OLDEST`);
+  }
+  if (after !== "") return { after };
+  return { start: start === Start.OLDEST ? "oldest" : "now" };
+}
+
+/** In the order of their UTF-8, as the log has its topics. */
+function inOrder(names: Iterable<string>): string[] {
+  return [...names].sort(compare);
+}
+
+function compare(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}

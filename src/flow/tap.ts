@@ -1,0 +1,99 @@
+const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
+
+/** What a Tap is on. */
+export interface Well<T> {
+  /** The next value; `undefined`: there is none now. A throw ends the iteration with its error. */
+  take(): T | undefined;
+  /** The consumer waits, and there is nothing for it: wake() when there is. */
+  onDry(): void;
+  /** The iteration is over, however that came. */
+  onEnd(): void;
+}
+
+type Resolve<T> = (
+  result: IteratorResult<T, undefined> | Promise<IteratorResult<T, undefined>>,
+) => void;
+
+/**
+ * An iteration of values that lie elsewhere: nothing waits in here, so that
+ * many consumers can share what they read. While there is something, each step
+ * is one resolved promise; a consumer that waits costs one more to wake.
+ * Iterated once, by one consumer.
+ */
+export class Tap<T> implements AsyncIterableIterator<T, undefined> {
+  readonly #well: Well<T>;
+  #resolve: Resolve<T> | undefined;
+  /** What the consumer waits for; of use only to one that asks again before it came. */
+  #waiting: Promise<IteratorResult<T, undefined>> | undefined;
+  readonly #wait = (resolve: Resolve<T>): void => {
+    this.#resolve = resolve;
+  };
+  #closed: { error: unknown } | undefined;
+
+  constructor(well: Well<T>) {
+    this.#well = well;
+  }
+
+  /** Looks again for who waits. */
+  wake(): void {
+    const resolve = this.#resolve;
+    if (resolve === undefined) return;
+    const result = this.#take();
+    if (result === undefined) {
+      this.#well.onDry();
+      return;
+    }
+    this.#resolve = undefined;
+    resolve(result);
+  }
+
+  /** Ends the iteration now: it throws `error`, where there is one. */
+  close(error?: unknown): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = { error };
+    this.#well.onEnd();
+    this.wake();
+  }
+
+  next(): Promise<IteratorResult<T, undefined>> {
+    if (this.#resolve !== undefined) {
+      const again = () => this.next();
+      return (this.#waiting as Promise<unknown>).then(again, again);
+    }
+    const result = this.#take();
+    if (result !== undefined) return Promise.resolve(result);
+    this.#waiting = new Promise(this.#wait);
+    this.#well.onDry();
+    return this.#waiting;
+  }
+
+  async return(): Promise<IteratorReturnResult<undefined>> {
+    this.close();
+    return END;
+  }
+
+  async throw(error: unknown): Promise<IteratorReturnResult<undefined>> {
+    this.close();
+    throw error;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  #take(): IteratorResult<T, undefined> | Promise<never> | undefined {
+    if (this.#closed === undefined) {
+      try {
+        const value = this.#well.take();
+        return value === undefined ? undefined : { done: false, value };
+      } catch (error) {
+        this.#closed = { error };
+        this.#well.onEnd();
+      }
+    }
+    const { error } = this.#closed;
+    // Thrown once; after it the iteration is over, as a generator's is.
+    this.#closed = { error: undefined };
+    return error === undefined ? END : Promise.reject(error);
+  }
+}

@@ -1,0 +1,62 @@
+import {
+  create,
+  type DescMessage,
+  type MessageInitShape,
+  type MessageShape,
+} from "@bufbuild/protobuf";
+import { compress } from "./compression.ts";
+
+/** The bytes of one message that many calls send. */
+export interface SharedBytes {
+  payload: Uint8Array | undefined;
+  gzip: Uint8Array | Promise<Uint8Array> | undefined;
+}
+
+const SHARED = Symbol("encoded once");
+
+type Marked = { readonly $typeName?: string; readonly [SHARED]?: SharedBytes };
+
+/**
+ * Makes a message for many calls: it is encoded when it is first sent, and
+ * compressed when that is first asked for; every later call sends the same
+ * bytes. Else it is a message like any other: interceptors, sessions, limits
+ * and all protocols take it. It is frozen, and what is in it must not be
+ * changed either; a copy of it, by `{...}` or clone(), is an ordinary message.
+ */
+export function encodedOnce<Desc extends DescMessage>(
+  schema: Desc,
+  message: MessageInitShape<Desc>,
+): MessageShape<Desc> {
+  const complete = create(schema, message);
+  if (sharedBytesOf(schema, complete) !== undefined) return complete;
+  // The caller's own stays as it is.
+  const copy = Object.assign(Object.create(Object.getPrototypeOf(complete)), complete);
+  const value: SharedBytes = { payload: undefined, gzip: undefined };
+  // Not enumerable: a copy with other fields must not have these bytes.
+  return Object.freeze(Object.defineProperty(copy, SHARED, { value }));
+}
+
+/** What encodedOnce() added to a message, if it made it. */
+export function sharedBytesOf(desc: DescMessage, message: unknown): SharedBytes | undefined {
+  const marked = message as Marked | null | undefined;
+  const shared = marked?.[SHARED];
+  return shared !== undefined && marked?.$typeName === desc.typeName ? shared : undefined;
+}
+
+/** As compress(), once. */
+export function compressOnce(
+  shared: SharedBytes,
+  payload: Uint8Array,
+): Uint8Array | Promise<Uint8Array> {
+  if (shared.gzip === undefined) {
+    const compressed = compress(payload);
+    shared.gzip = compressed;
+    if (compressed instanceof Promise) {
+      const keep = (bytes: Uint8Array | undefined) => {
+        shared.gzip = bytes;
+      };
+      compressed.then(keep, () => keep(undefined));
+    }
+  }
+  return shared.gzip;
+}

@@ -1,0 +1,188 @@
+import type { Entry, Item, TopicLog } from "../log.ts";
+import { Persistence } from "./persistence.ts";
+
+/** What stands in a page: a record as it goes to subscribers, or a gap. */
+export type PageItem<T> =
+  | { readonly kind: "record"; readonly position: number; readonly cursor: string; value: T }
+  | { readonly kind: "gap"; readonly position: number; readonly cursor: string };
+
+/** What follows a position in a topic, as far as it was read. It empties when there is no room for it. */
+export interface Page<T> {
+  readonly from: number;
+  readonly to: number;
+  readonly bytes: number;
+  items: readonly PageItem<T>[];
+}
+
+/** The place of a reader that catches up; a position below 0: the cursor has none here. */
+export interface Place {
+  readonly position: number;
+  readonly cursor: string;
+}
+
+/** How much is read at once. */
+const READ = { records: 256, bytes: 128 * 1024 };
+
+/** What a record takes beside its bytes, about. */
+const RECORD_BYTES = 512;
+
+interface Reading<T> {
+  readonly from: number;
+  readonly page: Promise<Page<T>>;
+}
+
+/**
+ * How those who fell behind read the log: page by page, few pages at a time and
+ * in the order of asking. Those who are at about the same place get the same
+ * pages. The pages that were read last are kept, while there is room.
+ */
+export class Pages<T> {
+  readonly #log: TopicLog;
+  readonly #make: (entry: Entry) => T;
+  readonly #bytesMost: number;
+  readonly #patienceMs: number;
+  readonly #signal: AbortSignal;
+  /** By topic; and all, those that were used last at the end. */
+  readonly #topics = new Map<string, Set<Page<T>>>();
+  readonly #pages = new Map<Page<T>, string>();
+  readonly #readings = new Map<string, Set<Reading<T>>>();
+  readonly #queue: (() => void)[] = [];
+  #free: number;
+  #bytes = 0;
+
+  /**
+   * @param atOnce how many pages are read at a time
+   * @param bytesMost how much is kept
+   * @param patienceMs how long the log may be away
+   */
+  constructor(
+    log: TopicLog,
+    make: (entry: Entry) => T,
+    { atOnce, bytesMost, patienceMs }: { atOnce: number; bytesMost: number; patienceMs: number },
+    signal: AbortSignal,
+  ) {
+    this.#log = log;
+    this.#make = make;
+    this.#free = atOnce;
+    this.#bytesMost = bytesMost;
+    this.#patienceMs = patienceMs;
+    this.#signal = signal;
+  }
+
+  /** How many bytes the pages hold that are kept. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** What follows a place, where that was read already. */
+  find(topic: string, position: number): Page<T> | undefined {
+    for (const page of this.#topics.get(topic) ?? []) {
+      if (page.from > position || position >= page.to) continue;
+      this.#pages.delete(page);
+      this.#pages.set(page, topic);
+      return page;
+    }
+    return undefined;
+  }
+
+  /** What follows a place; an empty page: nothing does. */
+  async read(topic: string, place: Place): Promise<Page<T>> {
+    const near = this.#nearest(topic, place.position);
+    if (near !== undefined) {
+      // It may end before this place: one wait is worth that, a second is not.
+      const page = await near.page.catch(() => undefined);
+      if (page !== undefined && near.from === place.position) return page;
+      const found = this.find(topic, place.position);
+      if (found !== undefined) return found;
+    }
+    return this.#start(topic, place);
+  }
+
+  /** Nobody catches up in this topic any more. */
+  forget(topic: string): void {
+    for (const page of [...(this.#topics.get(topic) ?? [])]) this.#drop(page);
+  }
+
+  /** The reading that may bring what follows a position: the one that begins nearest before it. */
+  #nearest(topic: string, position: number): Reading<T> | undefined {
+    let nearest: Reading<T> | undefined;
+    for (const reading of this.#readings.get(topic) ?? []) {
+      const fits = reading.from >= 0 && reading.from <= position;
+      if (fits && (nearest === undefined || reading.from > nearest.from)) nearest = reading;
+    }
+    return nearest;
+  }
+
+  #start(topic: string, place: Place): Promise<Page<T>> {
+    const readings = this.#readings.get(topic) ?? new Set();
+    this.#readings.set(topic, readings);
+    const reading: Reading<T> = { from: place.position, page: this.#load(topic, place) };
+    readings.add(reading);
+    const done = () => {
+      readings.delete(reading);
+      if (readings.size === 0) this.#readings.delete(topic);
+    };
+    reading.page.then(done, done);
+    return reading.page;
+  }
+
+  async #load(topic: string, { position, cursor }: Place): Promise<Page<T>> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((turn) => this.#queue.push(turn));
+    try {
+      const page = this.#page(position, await this.#ask(topic, cursor));
+      if (position >= 0 && page.to > position) this.#keep(topic, page);
+      return page;
+    } finally {
+      const next = this.#queue.shift();
+      if (next === undefined) this.#free++;
+      else next();
+    }
+  }
+
+  async #ask(topic: string, cursor: string): Promise<Item[]> {
+    const persistence = new Persistence(this.#patienceMs, this.#signal);
+    for (;;) {
+      this.#signal.throwIfAborted();
+      try {
+        return await this.#log.page(topic, cursor, READ);
+      } catch (error) {
+        await persistence.retry(error);
+      }
+    }
+  }
+
+  #page(from: number, found: readonly Item[]): Page<T> {
+    let bytes = 0;
+    const items = found.map((item): PageItem<T> => {
+      bytes += RECORD_BYTES;
+      if (item.kind === "gap") return item;
+      bytes += item.data.length;
+      const { kind, position, cursor } = item;
+      return { kind, position, cursor, value: this.#make(item) };
+    });
+    return { from, to: items.at(-1)?.position ?? from, bytes, items };
+  }
+
+  #keep(topic: string, page: Page<T>): void {
+    const pages = this.#topics.get(topic) ?? new Set();
+    this.#topics.set(topic, pages.add(page));
+    this.#pages.set(page, topic);
+    this.#bytes += page.bytes;
+    for (const [oldest] of this.#pages) {
+      if (this.#bytes <= this.#bytesMost || oldest === page) break;
+      this.#drop(oldest);
+    }
+  }
+
+  #drop(page: Page<T>): void {
+    const topic = this.#pages.get(page) as string;
+    const pages = this.#topics.get(topic) as Set<Page<T>>;
+    pages.delete(page);
+    if (pages.size === 0) this.#topics.delete(topic);
+    this.#pages.delete(page);
+    this.#bytes -= page.bytes;
+    // Whoever stands in it, and may stand there for long, must not hold it.
+    page.items = [];
+  }
+}

@@ -1,0 +1,37 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { pause } from "../../flow.ts";
+
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 2000;
+
+/** How a log that cannot be reached is tried again: after 50 ms, then at up to twice the pause, at most 2 s. */
+export class Persistence {
+  readonly #forMs: number;
+  readonly #signal: AbortSignal;
+  #failedAt: number | undefined;
+  #pauseMs = FIRST_PAUSE_MS;
+
+  /** @param forMs how long it may fail in a row */
+  constructor(forMs: number, signal: AbortSignal) {
+    this.#forMs = forMs;
+    this.#signal = signal;
+  }
+
+  /** It went well. */
+  reset(): void {
+    this.#failedAt = undefined;
+    this.#pauseMs = FIRST_PAUSE_MS;
+  }
+
+  /** Resolves when it is time to try again; throws `error` where that would be in vain. */
+  async retry(error: unknown): Promise<void> {
+    const now = performance.now();
+    this.#failedAt ??= now;
+    const passing = error instanceof ConnectError && error.code === Code.Unavailable;
+    if (!passing || now - this.#failedAt >= this.#forMs) throw error;
+    // Half of it is chance, so that many do not come at once.
+    await pause(this.#pauseMs * (0.5 + Math.random() / 2), this.#signal);
+    this.#pauseMs = Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS);
+    this.#signal.throwIfAborted();
+  }
+}

@@ -1,0 +1,165 @@
+import { Code } from "@connectrpc/connect";
+import { failure, handled } from "../../failure.ts";
+import { type Cursors, cursorsOf } from "../cursor.ts";
+import type { Entry, Mark, TopicLog } from "../log.ts";
+import { Persistence } from "./persistence.ts";
+import { Ring } from "./ring.ts";
+
+/** Who waits for what comes next in a topic. */
+export interface Follower {
+  /** Whether it is among those who are woken; the tail's alone. */
+  waiting: boolean;
+  wake(): void;
+  close(error: unknown): void;
+}
+
+export interface TailOptions<T> {
+  readonly make: (entry: Entry) => T;
+  readonly records: number;
+  readonly bytes: number;
+  /** How long the log may be away. */
+  readonly patienceMs: number;
+  /** Told when the ring has grown, or shrunk, by so much. */
+  readonly onBytes: (more: number) => void;
+  /** It has failed, and told its followers. */
+  readonly onFail: () => void;
+}
+
+/** Reads one topic as it grows, for all who follow it in this process. */
+export class Tail<T, N> {
+  readonly topic: string;
+  /** Resolves when the ring stands where the topic ended; rejects where the log cannot tell. */
+  readonly started: Promise<void>;
+  readonly cursors: Cursors;
+  readonly followers = new Set<Follower>();
+  readonly ring: Ring<T, N>;
+  /** The last record that came. */
+  position = 0;
+  /** How many notes there were that nobody should miss. */
+  notes = 0;
+  /** Changes where the log says that what came before does not lead to what comes now. */
+  life = 0;
+  /** How many of the followers read pages. */
+  behind = 0;
+  readonly #log: TopicLog;
+  readonly #options: TailOptions<T>;
+  readonly #stop = new AbortController();
+  readonly #run: Promise<void>;
+  #waiting: Follower[] = [];
+  #woken: Follower[] = [];
+  /** How many of those in #waiting have left. */
+  #gone = 0;
+
+  constructor(log: TopicLog, topic: string, options: TailOptions<T>) {
+    this.topic = topic;
+    this.cursors = cursorsOf(log.epoch, topic);
+    this.#log = log;
+    this.#options = options;
+    this.ring = new Ring(0, options.records, options.bytes);
+    const end = log.end(topic);
+    this.started = handled(end.then((mark) => this.#standAt(mark)));
+    this.#run = this.#follow(end);
+  }
+
+  /** Resolves when nothing is read any more. */
+  async stop(): Promise<void> {
+    this.#stop.abort(failure(Code.Unavailable, "nobody follows this topic any more"));
+    this.clear();
+    await this.#run;
+  }
+
+  /** Wakes `follower` with what comes next. */
+  wait(follower: Follower): void {
+    if (follower.waiting) return;
+    follower.waiting = true;
+    this.#waiting.push(follower);
+  }
+
+  leave(follower: Follower): void {
+    this.followers.delete(follower);
+    if (!follower.waiting) return;
+    this.#gone++;
+    if (this.#gone * 2 < this.#waiting.length) return;
+    this.#waiting = this.#waiting.filter((waiting) => this.followers.has(waiting));
+    this.#gone = 0;
+  }
+
+  /** Gives a note to those who are there now, behind the records that came. */
+  announce(value: N, fleeting: boolean): void {
+    const number = fleeting ? 0 : ++this.notes;
+    this.#push(() => this.ring.push({ kind: "note", position: this.position, number, value }, 0));
+  }
+
+  /** Drops what is held for those who are late: they read it from the log. */
+  clear(): void {
+    const { bytes } = this.ring;
+    this.ring.clear(this.position);
+    this.#options.onBytes(-bytes);
+  }
+
+  #standAt({ position }: Mark): void {
+    this.position = position;
+    this.ring.clear(position);
+  }
+
+  async #follow(end: Promise<Mark>): Promise<void> {
+    const { signal } = this.#stop;
+    const persistence = new Persistence(this.#options.patienceMs, signal);
+    try {
+      let { cursor } = await end;
+      for (;;) {
+        try {
+          for await (const item of this.#log.read(this.topic, cursor, signal)) {
+            persistence.reset();
+            cursor = item.cursor;
+            if (item.kind === "record") this.#record(item);
+            else this.#gap(item.position);
+          }
+        } catch (error) {
+          signal.throwIfAborted();
+          await persistence.retry(error);
+        }
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#options.onFail();
+      this.clear();
+      for (const follower of [...this.followers]) follower.close(error);
+    }
+  }
+
+  #record(entry: Entry): void {
+    const { kind, position, cursor } = entry;
+    const slot = { kind, position, cursor, value: this.#options.make(entry) };
+    this.position = position;
+    this.#push(() => this.ring.push(slot, entry.data.length));
+  }
+
+  /** Who follows asks the log, which knows what each of them misses. */
+  #gap(position: number): void {
+    this.life++;
+    this.position = position;
+    this.clear();
+    this.#wakeAll();
+  }
+
+  #push(push: () => void): void {
+    const before = this.ring.bytes;
+    push();
+    this.#options.onBytes(this.ring.bytes - before);
+    this.#wakeAll();
+  }
+
+  #wakeAll(): void {
+    const woken = this.#waiting;
+    this.#waiting = this.#woken;
+    this.#woken = woken;
+    this.#gone = 0;
+    for (let at = 0; at < woken.length; at++) {
+      const follower = woken[at] as Follower;
+      follower.waiting = false;
+      follower.wake();
+    }
+    woken.length = 0;
+  }
+}

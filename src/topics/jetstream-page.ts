@@ -1,0 +1,293 @@
+import { randomBytes } from "node:crypto";
+import { Code } from "@connectrpc/connect";
+import type { ConsumerInfo, StreamInfo } from "@nats-io/jetstream";
+import type { Msg, MsgHdrs } from "@nats-io/transport-node";
+import { failure } from "../failure.ts";
+import { pause } from "../flow.ts";
+import { type Cursors, cursorsOf } from "./cursor.ts";
+import { epochOf, floorOf, tokenOf } from "./jetstream-stream.ts";
+import { REFUSED, type Refusal, refused, type Wire } from "./jetstream-wire.ts";
+import type { Entry, Gap, Item, Mark, PageLimits } from "./log.ts";
+
+/** Where a topic lies in the stream. */
+export interface Place {
+  readonly subject: string;
+  readonly live: string;
+  readonly trim: string;
+  readonly cursors: Cursors;
+}
+
+export interface Page {
+  readonly items: Item[];
+  /** There was nothing behind them. */
+  readonly complete: boolean;
+}
+
+interface Fetched {
+  /** The record at the position itself was there. */
+  readonly held: boolean;
+  readonly entries: Entry[];
+  readonly complete: boolean;
+}
+
+/** So many records are asked for at first; then as many as fit by their size so far. */
+const FIRST_BATCH = 32;
+const LARGEST_BATCH = 512;
+/** The server lets go of a consumer that was left behind. */
+const LEFT_BEHIND_NANOS = 10_000_000_000;
+const BETWEEN_TRIES_MS = 20;
+
+/**
+ * Reads the stream of a log. A position is a sequence of the stream, which all
+ * topics share, so that numbers that lie apart tell nothing. What tells whether
+ * records of a topic are gone behind a position, in this order:
+ *
+ *     the record at the position is there: the oldest go first, so none is gone
+ *     the next record is at the next sequence
+ *     else, if all of these hold, none is gone:
+ *       age       the stream still has its messages from the position on
+ *       trim      the last trim of the topic was not behind the position
+ *       number    the topic has fewer records than it may have
+ *       floor     the limits have not changed behind the position
+ *
+ * Where they do not hold there may have been none, and a gap is told all the same.
+ */
+export class Reader {
+  readonly #wire: Wire;
+  readonly #stream: string;
+  readonly #epoch: string;
+  readonly #timeoutMs: number;
+  /** A copy that is behind may answer. */
+  readonly #copies: boolean;
+
+  constructor(wire: Wire, info: StreamInfo, epoch: string, timeoutMs: number) {
+    this.#wire = wire;
+    this.#stream = info.config.name;
+    this.#epoch = epoch;
+    this.#timeoutMs = timeoutMs;
+    this.#copies = info.config.num_replicas > 1;
+  }
+
+  place(topic: string): Place {
+    const [head, token] = [`${this.#stream}.${this.#epoch}`, tokenOf(topic)];
+    return {
+      subject: `${head}.log.${token}`,
+      live: `${head}.live.${token}`,
+      trim: `${head}.trim.${token}`,
+      cursors: cursorsOf(this.#epoch, topic),
+    };
+  }
+
+  async page(place: Place, after: string | undefined, limits: Required<PageLimits>): Promise<Page> {
+    const position = after === undefined ? undefined : place.cursors.read(after);
+    let got = await this.#fetch(place, position ?? 0, limits);
+    if (after === undefined || (await this.#follows(place, position, got))) {
+      return { items: got.entries, complete: got.complete };
+    }
+    let gap = got.entries[0]?.position;
+    if (gap === undefined) {
+      // First the end, then the records again: what comes between is behind the gap.
+      const end = await this.end(place);
+      got = await this.#fetch(place, position ?? 0, limits);
+      gap = got.entries[0]?.position ?? end.position + 1;
+    }
+    return { items: [gapAt(place, gap - 1), ...got.entries], complete: got.complete };
+  }
+
+  /** The last record; where there is none, the last message of the stream: what follows is behind it. */
+  async end(place: Place): Promise<Mark> {
+    const position =
+      (await this.#last(place.subject))?.seq ?? (await this.state(place)).state.last_seq;
+    return { position, cursor: place.cursors.write(position) };
+  }
+
+  /** Up to where a topic was trimmed, and which message says so. */
+  async trimmed(place: Place): Promise<{ upTo: number; seq: number }> {
+    const marker = await this.#last(place.trim);
+    if (marker === undefined) return { upTo: 0, seq: 0 };
+    return { upTo: Number(Buffer.from(marker.data ?? "", "base64").toString()), seq: marker.seq };
+  }
+
+  /** Whether there is a message with this sequence. */
+  async has(seq: number): Promise<boolean> {
+    return (await this.#message({ seq })) !== undefined;
+  }
+
+  /** How the stream is, with the number of the topic's records. Throws where it is another stream. */
+  async state(place?: Place, offset = 0): Promise<StreamInfo> {
+    const info = given(
+      await this.#wire.api<StreamInfo>(`STREAM.INFO.${this.#stream}`, {
+        subjects_filter: place?.subject ?? `${this.#stream}.${this.#epoch}.log.*`,
+        offset,
+      }),
+    );
+    if (epochOf(info) !== this.#epoch) {
+      throw failure(
+        Code.FailedPrecondition,
+        `the stream ${this.#stream} was deleted and made anew: open the log again`,
+      );
+    }
+    return info;
+  }
+
+  async #follows(place: Place, position: number | undefined, got: Fetched): Promise<boolean> {
+    if (position === undefined) return false;
+    if (got.held || got.entries[0]?.position === position + 1) return true;
+    const { state, config } = await this.state(place);
+    const count = state.subjects?.[place.subject] ?? 0;
+    const most = config.max_msgs_per_subject;
+    return (
+      position <= state.last_seq &&
+      state.first_seq <= position + 1 &&
+      floorOf(config.description) <= position &&
+      (most <= 0 || count < most) &&
+      (await this.trimmed(place)).upTo <= position
+    );
+  }
+
+  #last(subject: string) {
+    return this.#message({ last_by_subj: subject });
+  }
+
+  /** A message as the leader has it. */
+  async #message(query: { seq: number } | { last_by_subj: string }) {
+    const answer = await this.#wire.api<{ message: { seq: number; data?: string } }>(
+      `STREAM.MSG.GET.${this.#stream}`,
+      query,
+    );
+    if (answer.error?.err_code === REFUSED.noMessage) return undefined;
+    return given(answer).message;
+  }
+
+  /** Records behind a position. Where copies may be behind: until there is all that the leader has. */
+  async #fetch(place: Place, position: number, limits: Required<PageLimits>): Promise<Fetched> {
+    const giveUp = performance.now() + this.#timeoutMs;
+    for (;;) {
+      const got = await this.#fetchOnce(place, position, limits);
+      if (!this.#copies || !got.complete) return got;
+      const last = await this.#last(place.subject);
+      if (last === undefined || last.seq <= (got.entries.at(-1)?.position ?? position)) return got;
+      if (performance.now() > giveUp) {
+        throw failure(
+          Code.Unavailable,
+          `no copy of the stream was up to date within ${this.#timeoutMs} ms`,
+        );
+      }
+      await pause(BETWEEN_TRIES_MS, undefined);
+    }
+  }
+
+  /** By a consumer of its own, which lives for one page. */
+  async #fetchOnce(place: Place, position: number, limits: Required<PageLimits>): Promise<Fetched> {
+    const name = randomBytes(9).toString("hex");
+    const consumer = given(
+      await this.#wire.api<ConsumerInfo>(
+        `CONSUMER.CREATE.${this.#stream}.${name}.${place.subject}`,
+        {
+          stream_name: this.#stream,
+          config: {
+            name,
+            filter_subject: place.subject,
+            deliver_policy: "by_start_sequence",
+            opt_start_seq: Math.max(position, 1),
+            ack_policy: "none",
+            replay_policy: "instant",
+            mem_storage: true,
+            num_replicas: 1,
+            inactive_threshold: LEFT_BEHIND_NANOS,
+          },
+        },
+      ),
+    );
+    try {
+      return await this.#pull(name, consumer.num_pending, place, position, limits);
+    } finally {
+      this.#wire.tell(`CONSUMER.DELETE.${this.#stream}.${name}`);
+    }
+  }
+
+  async #pull(
+    consumer: string,
+    pending: number,
+    place: Place,
+    position: number,
+    { records, bytes }: Required<PageLimits>,
+  ): Promise<Fetched> {
+    const entries: Entry[] = [];
+    let held = false;
+    let size = 0;
+    let timeMs = 0;
+    while (pending > 0 && entries.length < records && size < bytes) {
+      const fits = size === 0 ? FIRST_BATCH : Math.ceil(((bytes - size) * entries.length) / size);
+      // One more for the record at the position, which does not count.
+      const wanted = Math.min(records - entries.length + 1, Math.max(fits, 1), LARGEST_BATCH);
+      const batch = Math.min(pending, wanted);
+      let came = 0;
+      const next = `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${consumer}`;
+      await this.#wire.collect(next, JSON.stringify({ batch, no_wait: true }), (message) => {
+        if (isStatus(message)) {
+          // What it counted is gone by now.
+          pending = 0;
+          return true;
+        }
+        const delivered = deliveredOf(message.reply as string);
+        pending = delivered.pending;
+        timeMs = Math.max(timeMs, writtenMs(message.headers) ?? delivered.timeMs);
+        if (delivered.seq === position) held = true;
+        else if (entries.length < records && size < bytes) {
+          entries.push(entryOf(place, delivered.seq, message.data, timeMs));
+          size += message.data.length;
+        } else {
+          // It did not fit: there is more.
+          pending = Math.max(pending, 1);
+          return ++came >= batch;
+        }
+        return ++came >= batch || pending === 0;
+      });
+    }
+    return { held, entries, complete: pending === 0 };
+  }
+}
+
+export function entryOf(place: Place, position: number, data: Uint8Array, timeMs: number): Entry {
+  return { kind: "record", position, cursor: place.cursors.write(position), data, timeMs };
+}
+
+/** When a record was written, where the server does not say with each when it was stored. */
+export const WRITTEN = "Hawser-Time";
+
+export function writtenMs(headers: MsgHdrs | undefined): number | undefined {
+  return Number(headers?.get(WRITTEN)) || undefined;
+}
+
+function gapAt(place: Place, position: number): Gap {
+  return { kind: "gap", position, cursor: place.cursors.write(position) };
+}
+
+/** Throws where it was refused. */
+export function given<T>(answer: T & { error?: Refusal }): T {
+  if (answer.error !== undefined) throw refused(answer.error);
+  return answer;
+}
+
+/** No message of the stream: nothing there (404, 408), or the consumer is gone, and the connection to it. */
+function isStatus({ headers, data }: Msg): boolean {
+  const code = data.length === 0 ? (headers?.code ?? 0) : 0;
+  if (code === 0) return false;
+  if (code === 404 || code === 408) return true;
+  throw failure(Code.Unavailable, `JetStream broke off a page: ${headers?.description} (${code})`);
+}
+
+/**
+ * What a message of a consumer has in its reply subject:
+ * $JS.ACK.(domain.account.)stream.consumer.tries.SEQ.n.NANOSECONDS.PENDING(.random)
+ */
+function deliveredOf(reply: string): { seq: number; timeMs: number; pending: number } {
+  const words = reply.split(".");
+  const at = words.length === 9 ? 5 : 7;
+  return {
+    seq: Number(words[at]),
+    timeMs: Number((words[at + 2] as string).slice(0, -6)),
+    pending: Number(words[at + 3]),
+  };
+}

@@ -1,0 +1,325 @@
+/** The JetStream entry of Hawser: `import { jetStreamLog } from "hawser/log/jetstream"`. */
+import { createHash } from "node:crypto";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { StreamInfo } from "@nats-io/jetstream";
+import type { MsgHdrs, NodeConnectionOptions } from "@nats-io/transport-node";
+import { asFailure, failure } from "../failure.ts";
+import { LiveTopics } from "./jetstream-live.ts";
+import { given, type Place, Reader, WRITTEN } from "./jetstream-page.ts";
+import {
+  checkName,
+  checkVersion,
+  describe,
+  epochOf,
+  floorOf,
+  openStream,
+  type StreamOptions,
+  tellsTimes,
+  topicOf,
+} from "./jetstream-stream.ts";
+import { readTail, type Source } from "./jetstream-tail.ts";
+import {
+  closed,
+  type Packages,
+  packages,
+  REFUSED,
+  type Refusal,
+  refused,
+  Wire,
+} from "./jetstream-wire.ts";
+import {
+  type Appended,
+  type Item,
+  type Mark,
+  type NewRecord,
+  PAGE,
+  type PageLimits,
+  type Retention,
+  type TopicLog,
+} from "./log.ts";
+import { keptOf } from "./retention.ts";
+import { checkTopic, inOrder } from "./topic.ts";
+
+export interface JetStreamLogOptions {
+  /** Where NATS is: "nats://host:port" or "host:port", or several of one cluster. */
+  readonly servers: string | readonly string[];
+  /**
+   * The stream that the log has for itself. Everybody who names the same one
+   * shares the log, and the last who opens it says what it keeps. Default: "hawser".
+   */
+  readonly stream?: string;
+  /** What each topic keeps, by age and number of records. JetStream cannot count the bytes of a topic. */
+  readonly retention?: Pick<Retention, "ageMs" | "records">;
+  /** The largest size of the stream with all its topics; past it, appends are RESOURCE_EXHAUSTED. Default: none. */
+  readonly maxBytes?: number;
+  /** On how many servers each record is kept: 1, 3 or 5. Default: 1. */
+  readonly replicas?: number;
+  /**
+   * For how long a repeated producer and sequence is recognised, counted from
+   * the first time. The server holds some 100 B for each record of that time.
+   * Default: 120,000; not more than retention.ageMs.
+   */
+  readonly dedupeMs?: number;
+  /** So long a call waits for NATS before it is UNAVAILABLE; one that meets a lost connection does not wait. Default: 4,000. */
+  readonly timeoutMs?: number;
+  /**
+   * So long a reader hears nothing before it asks the server whether there is
+   * nothing: what is published live may be lost within a cluster. Default: 15,000.
+   */
+  readonly silenceMs?: number;
+  /** More of the connection: tls, user, pass, token, authenticator … */
+  readonly connection?: Omit<NodeConnectionOptions, "servers">;
+}
+
+/**
+ * A log in one stream of NATS JetStream (server 2.9.4 or newer), which several
+ * processes share; @nats-io/transport-node and @nats-io/jetstream must be
+ * installed. An acknowledged record is as durable as the stream: with one
+ * replica it outlives a crash of the server, not one of its machine within the
+ * server's sync_interval (2 minutes, unless configured).
+ *
+ * It differs from other logs in this:
+ *
+ * - Records of one append() lie together among the appends of this process;
+ *   those of another may come between. Where an append() fails some of its
+ *   records may be stored: repeat it with the same producers and sequences.
+ * - What was stored before is recognised for `dedupeMs`.
+ * - With a server before 2.10 the times of records are those of the process
+ *   that appended them.
+ * - A cursor whose record is gone may give a gap where nothing was lost (see
+ *   Reader): a gap more, never one too few.
+ *
+ * Readers outlive a server that is away; appends are UNAVAILABLE meanwhile.
+ * Rejects with FAILED_PRECONDITION where the packages are missing, the server
+ * is too old, or the stream cannot be as it must.
+ */
+export async function jetStreamLog(options: JetStreamLogOptions): Promise<TopicLog> {
+  const { servers, stream = "hawser", connection } = options;
+  const { timeoutMs = 4_000, silenceMs = 15_000 } = options;
+  checkName(stream);
+  if (options.retention !== undefined && "bytes" in options.retention) {
+    throw failure(
+      Code.InvalidArgument,
+      "JetStream cannot limit the bytes of a topic: give retention.records, or maxBytes for all topics",
+    );
+  }
+  const settings: StreamOptions = {
+    name: stream,
+    kept: keptOf(options.retention),
+    replicas: options.replicas ?? 1,
+    maxBytes: options.maxBytes ?? Infinity,
+    dedupeMs: options.dedupeMs ?? 120_000,
+  };
+  const npm = await packages();
+  const wire = await Wire.open(npm, { ...connection, servers: [servers].flat() }, timeoutMs);
+  try {
+    checkVersion(wire.connection.info?.version ?? "0");
+    const manager = await npm.jetstream.jetstreamManager(wire.connection, { timeout: timeoutMs });
+    const info = await openStream(manager, settings);
+    return new JetStreamLog(npm, wire, info, { timeoutMs, silenceMs });
+  } catch (error) {
+    await wire.close();
+    throw notOpened(error);
+  }
+}
+
+class JetStreamLog implements TopicLog {
+  readonly epoch: string;
+  readonly #npm: Packages;
+  readonly #wire: Wire;
+  readonly #reader: Reader;
+  readonly #source: Source;
+  readonly #stream: string;
+  readonly #tellsTimes: boolean;
+  /** Aborts with why the log cannot be used any more. */
+  readonly #over = new AbortController();
+  readonly #following: Disposable;
+
+  constructor(
+    npm: Packages,
+    wire: Wire,
+    info: StreamInfo,
+    { timeoutMs, silenceMs }: { timeoutMs: number; silenceMs: number },
+  ) {
+    this.#stream = info.config.name;
+    this.epoch = epochOf(info) as string;
+    const reader = new Reader(wire, info, this.epoch, timeoutMs);
+    this.#npm = npm;
+    this.#wire = wire;
+    this.#reader = reader;
+    this.#source = {
+      live: new LiveTopics(wire),
+      silenceMs,
+      page: (place, after) => reader.page(place, after, PAGE),
+      end: (place) => reader.end(place),
+    };
+    this.#tellsTimes = tellsTimes(wire.connection.info?.version ?? "0");
+    this.#following = wire.onAgain(() => this.#verify());
+  }
+
+  async append(topic: string, records: readonly NewRecord[]): Promise<Appended[]> {
+    const place = this.#place(topic);
+    for (const { data } of records) this.#checkSize(data);
+    const outcomes = await Promise.allSettled(
+      records.map((record) => this.#store(place, topic, record)),
+    );
+    const failed = outcomes.find((outcome) => outcome.status === "rejected");
+    if (failed === undefined) return outcomes.map((outcome) => settled(outcome));
+    const error = asFailure(failed.reason);
+    if (error.code === Code.Unavailable) this.#verify();
+    const stored = outcomes.filter((o) => o.status === "fulfilled" && !o.value.repeated).length;
+    if (stored === 0) throw error;
+    throw failure(
+      Code.Unavailable,
+      `${stored} of ${records.length} records were stored; repeat all with the same producers and sequences: ${error.rawMessage}`,
+      error,
+    );
+  }
+
+  async page(topic: string, after: string | undefined, limits: PageLimits = {}): Promise<Item[]> {
+    return (await this.#reader.page(this.#place(topic), after, { ...PAGE, ...limits })).items;
+  }
+
+  async *read(
+    topic: string,
+    after: string | undefined,
+    signal: AbortSignal,
+  ): AsyncGenerator<Item, never> {
+    const place = this.#place(topic);
+    return yield* readTail(this.#wire, this.#source, place, after, signal, this.#over.signal);
+  }
+
+  async end(topic: string): Promise<Mark> {
+    return this.#reader.end(this.#place(topic));
+  }
+
+  async trim(topic: string, upTo: string): Promise<void> {
+    const place = this.#place(topic);
+    const position = place.cursors.read(upTo);
+    if (position === undefined) return;
+    const last = Math.min(position, (await this.#reader.end(place)).position);
+    // First it is written down, then done: nobody takes what is gone for what never was.
+    await this.#mark(place, last);
+    const purge = { filter: place.subject, seq: last + 1 };
+    given(await this.#wire.api(`STREAM.PURGE.${this.#stream}`, purge));
+  }
+
+  async topics(prefix = ""): Promise<string[]> {
+    this.#check();
+    const head = `${this.#stream}.${this.epoch}.log.`;
+    const names: string[] = [];
+    for (let offset = 0; ; ) {
+      const { state, total = 0 } = await this.#reader.state(undefined, offset);
+      const subjects = Object.keys(state.subjects ?? {});
+      names.push(...subjects.map((subject) => topicOf(subject.slice(head.length))));
+      offset += subjects.length;
+      if (subjects.length === 0 || offset >= total) break;
+    }
+    return inOrder(names.filter((name) => name.startsWith(prefix)));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#over.abort(closed());
+    this.#following[Symbol.dispose]();
+    await this.#wire.close();
+  }
+
+  /** Stores a record, unless it is there: then it is asked for whether it still is. */
+  async #store(place: Place, topic: string, { data, id }: NewRecord, after = 0): Promise<Appended> {
+    let headers: MsgHdrs | undefined;
+    if (!this.#tellsTimes) {
+      headers = this.#npm.transport.headers();
+      headers.set(WRITTEN, String(Date.now()));
+    }
+    if (id !== undefined) {
+      headers ??= this.#npm.transport.headers();
+      headers.set("Nats-Msg-Id", messageId(topic, id.producer, id.sequence, after));
+    }
+    const answer = await this.#wire.request(place.subject, data, headers);
+    const { seq, duplicate } = given(answer.json<{ seq: number; duplicate?: boolean }>());
+    // Its id outlives a record that was trimmed or is past the retention: the next has an id of its own.
+    if (duplicate && !(await this.#reader.has(seq))) {
+      return this.#store(place, topic, { data, id }, seq);
+    }
+    return { cursor: place.cursors.write(seq), repeated: duplicate === true };
+  }
+
+  /** Writes down that a topic is trimmed, unless it was trimmed further. */
+  async #mark(place: Place, upTo: number): Promise<void> {
+    for (;;) {
+      const before = await this.#reader.trimmed(place);
+      if (before.upTo >= upTo) return;
+      const headers = this.#npm.transport.headers();
+      headers.set("Nats-Rollup", "sub");
+      headers.set("Nats-Expected-Last-Subject-Sequence", String(before.seq));
+      const answer = await this.#wire.request(place.trim, String(upTo), headers);
+      const { error } = answer.json<{ error?: Refusal }>();
+      if (error === undefined) return;
+      // Somebody else trims the topic at the same time.
+      if (error.err_code === REFUSED.wrongSequence) continue;
+      const failed = refused(error);
+      if (failed.code !== Code.ResourceExhausted) throw failed;
+      return this.#raiseFloor(upTo);
+    }
+  }
+
+  /** Where there is no room for a mark, which is when a trim is needed most: the floor of all topics tells. */
+  async #raiseFloor(floor: number): Promise<void> {
+    const { config } = await this.#reader.state();
+    if (floorOf(config.description) >= floor) return;
+    const raised = { ...config, description: describe(floor) };
+    given(await this.#wire.api(`STREAM.UPDATE.${config.name}`, raised));
+  }
+
+  /** The log is over where its stream has become another. */
+  #verify(): void {
+    this.#reader.state().catch((error: ConnectError) => {
+      if (error.code === Code.FailedPrecondition) this.#over.abort(error);
+    });
+  }
+
+  #place(topic: string): Place {
+    this.#check();
+    checkTopic(topic);
+    return this.#reader.place(topic);
+  }
+
+  #check(): void {
+    if (this.#over.signal.aborted) throw this.#over.signal.reason;
+  }
+
+  #checkSize(data: Uint8Array): void {
+    const most = (this.#wire.connection.info?.max_payload ?? Infinity) - HEADERS_BYTES;
+    if (data.length <= most) return;
+    throw failure(
+      Code.ResourceExhausted,
+      `record of ${data.length} B is over the ${most} B that fit into max_payload of the NATS server: append smaller ones or raise it`,
+    );
+  }
+}
+
+/** Room for the headers of a record. */
+const HEADERS_BYTES = 128;
+
+/** @param after the sequence of a record with the same producer and sequence that is gone, or 0 */
+function messageId(topic: string, producer: string, sequence: bigint, after: number): string {
+  const whole = JSON.stringify([topic, producer, String(sequence), after]);
+  return createHash("sha256").update(whole).digest("base64url");
+}
+
+function settled<T>(outcome: PromiseSettledResult<T>): T {
+  if (outcome.status === "rejected") throw outcome.reason;
+  return outcome.value;
+}
+
+function notOpened(error: unknown): unknown {
+  if (error instanceof ConnectError) return error;
+  if ((error as Error).name === "JetStreamNotEnabled") {
+    return failure(
+      Code.FailedPrecondition,
+      "JetStream is not enabled on the NATS server: start it with -js",
+      error,
+    );
+  }
+  return failure(Code.Unavailable, `JetStream did not answer: ${(error as Error).message}`, error);
+}

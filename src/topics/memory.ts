@@ -1,0 +1,196 @@
+import { Code } from "@connectrpc/connect";
+import { failure } from "../failure.ts";
+import { type Cursors, cursorsOf, newEpoch } from "./cursor.ts";
+import {
+  type Appended,
+  type Entry,
+  type Item,
+  type Mark,
+  type NewRecord,
+  PAGE,
+  type PageLimits,
+  type Retention,
+  type TopicLog,
+} from "./log.ts";
+import { type Kept, keptOf } from "./retention.ts";
+import { Tails } from "./tail.ts";
+import { checkTopic, inOrder } from "./topic.ts";
+
+/**
+ * A log in the memory of this process, for tests and demonstrations: it is as
+ * durable as the process.
+ *
+ * @param options.retention what each topic keeps. Default: everything, for as
+ *   long as there is memory
+ * @param options.epoch 16 hexadecimal digits. Default: random
+ */
+export function memoryLog(options: { retention?: Retention; epoch?: string } = {}): TopicLog {
+  return new MemoryLog(keptOf(options.retention), options.epoch ?? newEpoch());
+}
+
+class MemoryLog implements TopicLog {
+  readonly epoch: string;
+  readonly #kept: Kept;
+  readonly #topics = new Map<string, Topic>();
+  readonly #tails = new Tails();
+  #closed = false;
+
+  constructor(kept: Kept, epoch: string) {
+    this.#kept = kept;
+    this.epoch = epoch;
+  }
+
+  async append(name: string, records: readonly NewRecord[]): Promise<Appended[]> {
+    this.#check(name);
+    if (records.length === 0) return [];
+    const topic = this.#topics.get(name) ?? new Topic(cursorsOf(this.epoch, name));
+    this.#topics.set(name, topic);
+    const appended = records.map((record) => topic.append(record));
+    topic.retain(this.#kept);
+    this.#tails.ring(name);
+    return appended;
+  }
+
+  async page(name: string, after: string | undefined, limits: PageLimits = {}): Promise<Item[]> {
+    return this.#at(name).page(after, { ...PAGE, ...limits });
+  }
+
+  read(name: string, after: string | undefined, signal: AbortSignal): AsyncIterable<Item> {
+    return this.#tails.read((topic, from) => this.page(topic, from), name, after, signal);
+  }
+
+  async end(name: string): Promise<Mark> {
+    return this.#at(name).end();
+  }
+
+  async trim(name: string, upTo: string): Promise<void> {
+    this.#at(name).trim(upTo);
+  }
+
+  async topics(prefix = ""): Promise<string[]> {
+    this.#checkOpen();
+    return inOrder([...this.#topics.keys()].filter((name) => name.startsWith(prefix)));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    this.#topics.clear();
+    this.#tails.close(closed());
+  }
+
+  #at(name: string): Topic {
+    this.#check(name);
+    const topic = this.#topics.get(name) ?? new Topic(cursorsOf(this.epoch, name));
+    topic.retain(this.#kept);
+    return topic;
+  }
+
+  #check(name: string): void {
+    this.#checkOpen();
+    checkTopic(name);
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw closed();
+  }
+}
+
+function closed() {
+  return failure(Code.Unavailable, "the log is closed");
+}
+
+interface Stored extends Entry {
+  readonly key: string | undefined;
+}
+
+/** Positions go 1, 2, 3 …; `#records[#first]` is the oldest that is kept. */
+class Topic {
+  readonly #cursors: Cursors;
+  readonly #records: Stored[] = [];
+  /** The positions of records by their producer and sequence. */
+  readonly #positions = new Map<string, number>();
+  #first = 0;
+  #last = 0;
+  #bytes = 0;
+  #timeMs = 0;
+
+  constructor(cursors: Cursors) {
+    this.#cursors = cursors;
+  }
+
+  append({ data, id }: NewRecord): Appended {
+    const key = id && `${id.sequence} ${id.producer}`;
+    const before = key === undefined ? undefined : this.#positions.get(key);
+    if (before !== undefined) return { cursor: this.#cursors.write(before), repeated: true };
+    const position = ++this.#last;
+    const cursor = this.#cursors.write(position);
+    const timeMs = Math.max(this.#timeMs, Date.now());
+    this.#timeMs = timeMs;
+    // Of the caller's bytes a copy: a Buffer's own slice() would be none.
+    const copy = new Uint8Array(data);
+    this.#records.push({ kind: "record", position, cursor, data: copy, timeMs, key });
+    this.#bytes += data.length;
+    if (key !== undefined) this.#positions.set(key, position);
+    return { cursor, repeated: false };
+  }
+
+  page(after: string | undefined, limits: Required<PageLimits>): Item[] {
+    const items: Item[] = [];
+    let from = this.#trimmed;
+    if (after !== undefined) {
+      const position = this.#cursors.read(after);
+      if (position === undefined || position < from) items.push(this.#gap(from));
+      else if (position > this.#last) items.push(this.#gap(this.#last));
+      from = Math.max(from, Math.min(position ?? 0, this.#last));
+    }
+    let bytes = 0;
+    for (let at = this.#first + from - this.#trimmed; at < this.#records.length; at++) {
+      const { key: _, ...entry } = this.#records[at] as Stored;
+      items.push(entry);
+      bytes += entry.data.length;
+      if (items.length >= limits.records || bytes >= limits.bytes) break;
+    }
+    return items;
+  }
+
+  end(): Mark {
+    return { position: this.#last, cursor: this.#cursors.write(this.#last) };
+  }
+
+  trim(upTo: string): void {
+    const position = this.#cursors.read(upTo) ?? 0;
+    while (this.#trimmed < Math.min(position, this.#last)) this.#forget();
+  }
+
+  /** Forgets what is past the retention; the newest record stays for its bytes alone. */
+  retain({ ageMs, records, bytes }: Kept): void {
+    while (this.#size > records || (this.#bytes > bytes && this.#size > 1)) this.#forget();
+    const oldestMs = Date.now() - ageMs;
+    while (this.#size > 0 && (this.#records[this.#first] as Stored).timeMs < oldestMs) {
+      this.#forget();
+    }
+  }
+
+  get #size(): number {
+    return this.#records.length - this.#first;
+  }
+
+  /** The position before the oldest that is kept. */
+  get #trimmed(): number {
+    return this.#last - this.#size;
+  }
+
+  #forget(): void {
+    const { key, data } = this.#records[this.#first++] as Stored;
+    if (key !== undefined) this.#positions.delete(key);
+    this.#bytes -= data.length;
+    if (this.#first * 2 >= this.#records.length) {
+      this.#records.splice(0, this.#first);
+      this.#first = 0;
+    }
+  }
+
+  #gap(position: number): Item {
+    return { kind: "gap", position, cursor: this.#cursors.write(position) };
+  }
+}

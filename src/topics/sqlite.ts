@@ -1,0 +1,77 @@
+/** The SQLite entry of Hawser: `import { sqliteLog } from "hawser/log/sqlite"`. */
+import { mkdirSync, realpathSync } from "node:fs";
+import { createRequire } from "node:module";
+import { basename, dirname, join, resolve } from "node:path";
+import { Code } from "@connectrpc/connect";
+import { failure } from "../failure.ts";
+import type { Retention, TopicLog } from "./log.ts";
+import { keptOf } from "./retention.ts";
+import { openSqliteLog } from "./sqlite-log.ts";
+import { failureOf } from "./sqlite-message.ts";
+import { toError } from "./sqlite-thread.ts";
+
+export interface SqliteLogOptions {
+  /** The file; it is made, with its folder, where there is none. Beside it lie its -wal, -shm and -lock. */
+  readonly path: string;
+  /** What each topic keeps. Default: everything. */
+  readonly retention?: Retention;
+}
+
+/**
+ * Opens a log in a SQLite file. It needs the package better-sqlite3, version 13
+ * or newer.
+ *
+ * An append resolves when its records are on the disk (write-ahead log, fsync);
+ * appends that wait at the same time share one. It writes and reads in two
+ * threads of its own. A file belongs to one process at a time; when that is
+ * gone, however it went, the next may open it.
+ *
+ * What is damaged is noticed, and never given out: each record is checked when
+ * it is read, with its place behind the one before it; a file of up to 64 MiB
+ * is also looked through when it is opened. What cannot be noticed: a last
+ * transaction in the -wal that was damaged while no process had the file, or a
+ * -wal that was cut off, looks as if the process had died before it was
+ * written. Then a cursor of a record that vanished gives a Gap, for positions
+ * are never given twice; the same holds for a file restored from a copy, as
+ * long as no process had opened it since the copy was made.
+ *
+ * Errors beside those of TopicLog: FAILED_PRECONDITION where better-sqlite3 is
+ * missing, another process has the file, or the file is something else;
+ * DATA_LOSS where it is damaged.
+ */
+export async function sqliteLog(options: string | SqliteLogOptions): Promise<TopicLog> {
+  const { path, retention } = typeof options === "string" ? { path: options } : options;
+  const kept = keptOf(retention);
+  checkDriver();
+  return await openSqliteLog({ path: settle(path), kept });
+}
+
+function checkDriver(): void {
+  try {
+    createRequire(import.meta.url).resolve("better-sqlite3");
+  } catch (error) {
+    throw failure(
+      Code.FailedPrecondition,
+      "a log in SQLite needs the package better-sqlite3: npm install better-sqlite3",
+      error,
+    );
+  }
+}
+
+/** One name for one file, by whatever name it was given: the lock lies beside it. */
+function settle(path: string): string {
+  if (path === "" || path === ":memory:") {
+    throw failure(Code.InvalidArgument, "the path is no file: for a log in memory use memoryLog()");
+  }
+  const absolute = resolve(path);
+  try {
+    mkdirSync(dirname(absolute), { recursive: true });
+    try {
+      return realpathSync(absolute);
+    } catch {
+      return join(realpathSync(dirname(absolute)), basename(absolute));
+    }
+  } catch (error) {
+    throw toError(failureOf(error, absolute));
+  }
+}

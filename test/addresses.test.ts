@@ -1,0 +1,174 @@
+/** A transport with several addresses: which of them calls go to, and when they go to the next. */
+import { describe, expect, test } from "vitest";
+import { Greeter } from "../gen/example/greeter_pb.js";
+import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
+import { createServer } from "../src/server.ts";
+import { census } from "./support/census.ts";
+import { listen } from "./support/fake-server.ts";
+import { until } from "./support/gate.ts";
+import { type Link, openLink } from "./support/link.ts";
+import { failureOf, next } from "./support/read.ts";
+
+/** Servers whose replies say which one answered; with a link before each, and a client of all of them. */
+async function servers(names: string[], session: boolean) {
+  const asked: string[] = [];
+  const all = await Promise.all(
+    names.map(async (name) => {
+      const server = createServer({
+        routes: (router) =>
+          router.service(Greeter, {
+            sayHello(_request, { url }) {
+              asked.push(new URL(url).host);
+              return { reply: name };
+            },
+            async *chat(requests) {
+              for await (const { content } of requests) yield { reply: `${name}: ${content}` };
+            },
+          }),
+      });
+      const { port } = await server.listen({ port: 0 });
+      const link = await openLink({ host: "127.0.0.1", port: port as number });
+      return { server, link };
+    }),
+  );
+  const links = all.map(({ link }) => link);
+  const transport = createTransport({ baseUrl: links.map(({ url }) => url), session });
+  const greeter = createClient(Greeter, transport);
+  return {
+    servers: all.map(({ server }) => server),
+    links,
+    /** The hosts that requests named, as the servers saw them. */
+    asked,
+    transport,
+    greeter,
+    answer: async () => (await greeter.sayHello({})).reply,
+    async [Symbol.asyncDispose]() {
+      await transport.close();
+      for (const { server } of all) await server.close({ graceMs: 0 });
+      for (const link of links) await link[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function elapsedMs(what: Promise<unknown>): Promise<number> {
+  const began = performance.now();
+  await what;
+  return performance.now() - began;
+}
+
+describe.each([
+  ["sessions", true],
+  ["plain calls", false],
+])("with %s", (_, session) => {
+  test("calls go to the first address, each request naming its own", async () => {
+    await using world = await servers(["a", "b"], session);
+    expect([await world.answer(), await world.answer()]).toEqual(["a", "a"]);
+    world.links[0]!.refusing = true;
+    world.links[0]!.cut();
+    await until("the connection is gone", () => census.clientSockets === 0);
+    expect(await world.answer()).toBe("b");
+    const [a, b] = world.links.map(({ url }) => new URL(url).host);
+    expect(world.asked).toEqual([a, a, b]);
+    expect(world.links[1]!.accepted).toBe(1);
+  });
+
+  test("where one cannot be reached the next is tried at once, and stays; behind the last comes the first", async () => {
+    await using world = await servers(["a", "b", "c"], session);
+    const [a, b, c] = world.links as [Link, Link, Link];
+    a.refusing = b.refusing = true;
+    expect(await elapsedMs(world.answer())).toBeLessThan(500);
+    a.refusing = b.refusing = false;
+    expect(await world.answer()).toBe("c");
+    c.refusing = true;
+    c.cut();
+    await until("the connection is gone", () => census.clientSockets === 0);
+    expect(await world.answer()).toBe("a");
+  });
+
+  test("an address that does not answer is waited for 500 ms", async () => {
+    await using deaf = await listen(() => {});
+    await using world = await servers(["b"], session);
+    const baseUrl = [deaf.url, world.links[0]!.url];
+    await using transport = createTransport({ baseUrl, session });
+    const greeter = createClient(Greeter, transport);
+    const chat = greeter.chat();
+    const ms = await elapsedMs(chat.send({ content: "1" }).then(() => next(chat)));
+    expect(ms).toBeGreaterThan(490);
+    expect(ms).toBeLessThan(1000);
+    chat.cancel();
+    expect(await elapsedMs(greeter.sayHello({}))).toBeLessThan(200);
+  });
+
+  test("where none can be reached the error names each; a moment later there is no hurry", async () => {
+    await using world = await servers(["a", "b"], session);
+    for (const link of world.links) link.refusing = true;
+    const chat = world.greeter.chat();
+    const error = await failureOf(chat);
+    expect(error.code).toBe(Code.Unavailable);
+    expect(error.rawMessage).toContain("none of 2 addresses can be reached");
+    for (const { url } of world.links) expect(error.rawMessage).toContain(new URL(url).host);
+    for (const link of world.links) link.refusing = false;
+    // The backoff of the first failure: 1 s, or less by its jitter.
+    expect(await elapsedMs(world.answer())).toBeGreaterThan(500);
+  });
+
+  test("calls leave a server that drains; those that are there go on", async () => {
+    await using world = await servers(["a", "b"], session);
+    const chat = world.greeter.chat();
+    await chat.send({ content: "1" });
+    expect(await next(chat)).toMatchObject({ reply: "a: 1" });
+    const closed = world.servers[0]!.close();
+    // The call that finds the server draining is refused there, and made again.
+    expect(await world.answer()).toBe("b");
+    const other = world.greeter.chat();
+    await other.send({ content: "1" });
+    expect(await next(other)).toMatchObject({ reply: "b: 1" });
+    await chat.send({ content: "2" });
+    expect(await next(chat)).toMatchObject({ reply: "a: 2" });
+    chat.closeSend();
+    expect(await next(chat)).toBeUndefined();
+    other.cancel();
+    await closed;
+  });
+
+  test("closing the transport ends what waits", async () => {
+    await using world = await servers(["a", "b"], session);
+    for (const link of world.links) link.refusing = true;
+    await failureOf(world.greeter.sayHello({}));
+    const waiting = failureOf(world.greeter.sayHello({}));
+    await world.transport.close();
+    expect((await waiting).code).toBe(Code.Canceled);
+    const late = await failureOf(world.greeter.sayHello({}));
+    for (const { url } of world.links) expect(late.rawMessage).toContain(new URL(url).host);
+  });
+});
+
+test("a session goes on at the address that has it, while new calls go to the next", async () => {
+  await using world = await servers(["a", "b"], true);
+  const [a] = world.links as [Link];
+  const chat = world.greeter.chat();
+  await chat.send({ content: "1" });
+  expect(await next(chat)).toMatchObject({ reply: "a: 1" });
+  a.refusing = true;
+  a.cut();
+  await until("the session looks for its server", () => chat.state === "resuming");
+  await chat.send({ content: "2" });
+  expect(await world.answer()).toBe("b");
+  const other = world.greeter.chat();
+  await other.send({ content: "1" });
+  expect(await next(other)).toMatchObject({ reply: "b: 1" });
+  a.refusing = false;
+  expect(await next(chat)).toMatchObject({ reply: "a: 2" });
+  chat.cancel();
+  other.cancel();
+});
+
+test.each<[string, string[], RegExp]>([
+  ["none", [], /empty list/],
+  ["one that is none", ["http://127.0.0.1:1", "127.0.0.1:2"], /"127.0.0.1:2" is none/],
+  ["with TLS and without", ["http://127.0.0.1:1", "https://127.0.0.1:2"], /127.0.0.1:1 and 127/],
+  ["of two paths", ["http://127.0.0.1:1/a", "http://127.0.0.1:2/b"], /one path/],
+])("addresses: %s are refused", (_, baseUrl, message) => {
+  expect(() => createTransport({ baseUrl })).toThrow(ConnectError);
+  expect(() => createTransport({ baseUrl })).toThrow(message);
+});

@@ -1,0 +1,144 @@
+import { clone, create, type DescMessage, toBinary } from "@bufbuild/protobuf";
+import { createClient as createStockClient, type Transport } from "@connectrpc/connect";
+import {
+  createConnectTransport,
+  createGrpcTransport,
+  createGrpcWebTransport,
+} from "@connectrpc/connect-node";
+import { expect, test } from "vitest";
+import { Greeter, NotificationSchema } from "../gen/example/greeter_pb.js";
+import { MessageWriter } from "../src/grpc/message.ts";
+import { Code, type Interceptor } from "../src/index.ts";
+import { encodedOnce } from "../src/server.ts";
+import { all, failureOf } from "./support/read.ts";
+import { start } from "./support/world.ts";
+
+interface Sent {
+  flags: number;
+  payload: Uint8Array;
+}
+
+/** A writer of one call, and what it sent. */
+function writerOf(desc: DescMessage, compressFromBytes?: number, writeMaxBytes = 1 << 20) {
+  const sent: Sent[] = [];
+  const sink = {
+    write(flags: number, payload: Uint8Array) {
+      sent.push({ flags, payload });
+      return undefined;
+    },
+  };
+  const limits = { readMaxBytes: 1 << 20, writeMaxBytes };
+  return { sent, writer: new MessageWriter(desc, limits, compressFromBytes, sink) };
+}
+
+test("every call sends the same bytes", () => {
+  const message = encodedOnce(NotificationSchema, { content: "to all" });
+  const [one, two] = [writerOf(NotificationSchema), writerOf(NotificationSchema)];
+  one.writer.write(message);
+  one.writer.write(message);
+  two.writer.write(message);
+  const [{ payload }] = one.sent as [Sent];
+  expect(payload).toEqual(toBinary(NotificationSchema, message));
+  for (const again of [...one.sent, ...two.sent]) expect(again.payload).toBe(payload);
+});
+
+test.each([
+  ["small", 2000],
+  ["large, in a thread", 50_000],
+])("a %s message is compressed once, for the calls that compress", async (_, length) => {
+  const message = encodedOnce(NotificationSchema, { content: "a".repeat(length) });
+  const [one, two] = [writerOf(NotificationSchema, 1000), writerOf(NotificationSchema, 1000)];
+  const plain = writerOf(NotificationSchema);
+  // Both begin before the first has come to its end.
+  await Promise.all([one.writer.write(message), two.writer.write(message)]);
+  await one.writer.write(message);
+  plain.writer.write(message);
+  const [{ payload, flags }] = one.sent as [Sent];
+  expect(flags).toBe(1);
+  for (const again of [...one.sent, ...two.sent]) expect(again.payload).toBe(payload);
+  expect(plain.sent).toEqual([{ flags: 0, payload: toBinary(NotificationSchema, message) }]);
+});
+
+test("writeMaxBytes is each call's own", () => {
+  const message = encodedOnce(NotificationSchema, { content: "a".repeat(100) });
+  writerOf(NotificationSchema).writer.write(message);
+  const { writer, sent } = writerOf(NotificationSchema, undefined, 64);
+  expect(() => writer.write(message)).toThrow(/over writeMaxBytes 64 B/);
+  expect(sent).toEqual([]);
+});
+
+test("it is frozen; the caller's own message and copies are not, and have bytes of their own", () => {
+  const own = create(NotificationSchema, { content: "first" });
+  const message = encodedOnce(NotificationSchema, own);
+  expect(() => {
+    message.content = "second";
+  }).toThrow(TypeError);
+  expect(encodedOnce(NotificationSchema, message)).toBe(message);
+  expect(message).toEqual(own);
+
+  const { writer, sent } = writerOf(NotificationSchema);
+  writer.write(message);
+  const cloned = clone(NotificationSchema, message);
+  own.content = "second";
+  cloned.content = "third";
+  for (const other of [own, cloned, { ...message, content: "fourth" }]) writer.write(other);
+  const contents = ["first", "second", "third", "fourth"];
+  expect(sent.map(({ payload }) => payload)).toEqual(
+    contents.map((content) => toBinary(NotificationSchema, { ...message, content })),
+  );
+});
+
+const stock: Record<string, (baseUrl: string) => Transport> = {
+  gRPC: (baseUrl) => createGrpcTransport({ baseUrl }),
+  "gRPC-Web": (baseUrl) => createGrpcWebTransport({ baseUrl, httpVersion: "1.1" }),
+  "Connect, as JSON": (baseUrl) =>
+    createConnectTransport({ baseUrl, httpVersion: "1.1", useBinaryFormat: false }),
+};
+
+test("clients of every protocol get it, through interceptors, compressed, and with sessions", async () => {
+  const content = "to all ".repeat(300);
+  const message = encodedOnce(NotificationSchema, { content });
+  let passed: unknown;
+  const passing: Interceptor = (next) => async (request) => {
+    const response = await next(request);
+    if (!response.stream) return response;
+    const look = async function* (messages: AsyncIterable<object>) {
+      for await (const one of messages) {
+        passed = one;
+        yield one;
+      }
+    };
+    return { ...response, message: look(response.message) } as typeof response;
+  };
+  await using world = await start({
+    greeter: {
+      async *subscribe() {
+        yield message;
+        yield message;
+      },
+    },
+    server: { interceptors: [passing] },
+  });
+  const clients = Object.values(stock).map((to) => createStockClient(Greeter, to(world.url)));
+  for (const client of [world.greeter, ...clients]) {
+    for (const options of [{}, { session: false }, { compress: true }]) {
+      const got = await all(client.subscribe({}, options));
+      expect(got).toMatchObject([{ content }, { content }]);
+      expect(passed).toBe(message);
+    }
+  }
+});
+
+test("writeMaxBytes of the server holds for it", async () => {
+  const message = encodedOnce(NotificationSchema, { content: "a".repeat(100) });
+  await using world = await start({
+    greeter: {
+      async *subscribe() {
+        yield message;
+      },
+    },
+    server: { writeMaxBytes: 64 },
+  });
+  const { code } = await failureOf(world.greeter.subscribe({}));
+  expect(code).toBe(Code.ResourceExhausted);
+});

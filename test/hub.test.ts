@@ -1,0 +1,504 @@
+/** Many subscribers of one log: each gets every record once and in order, whatever it and the others do. */
+import { setImmediate as turn } from "node:timers/promises";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { describe, expect, test } from "vitest";
+import type { HubEvent, SubscribeOptions, Subscription } from "../src/topics/hub/subscription.ts";
+import { createHub, type Hub, type HubOptions } from "../src/topics/hub.ts";
+import type { Entry, Item, Retention, TopicLog } from "../src/topics/log.ts";
+import { memoryLog } from "../src/topics/memory.ts";
+import { gate, settles, until } from "./support/gate.ts";
+
+const TOPIC = "room/a";
+
+/** A log in memory that counts what it is asked for, and can be made to fail. */
+interface Watched extends TopicLog {
+  reads: number;
+  pages: number;
+  pagesAtOnce: number;
+  /** Set: what reads, pages and ends fail with; those that run are cut. */
+  away: ConnectError | undefined;
+  goAway(): void;
+}
+
+function watched(log: TopicLog): Watched {
+  let open = 0;
+  let cut = new AbortController();
+  const check = () => {
+    if (self.away !== undefined) throw self.away;
+  };
+  const self: Watched = {
+    reads: 0,
+    pages: 0,
+    pagesAtOnce: 0,
+    away: undefined,
+    goAway() {
+      self.away = new ConnectError("the log is away", Code.Unavailable);
+      cut.abort(self.away);
+      cut = new AbortController();
+    },
+    epoch: log.epoch,
+    append: (topic, records) => log.append(topic, records),
+    async page(topic, after, limits) {
+      check();
+      self.pages++;
+      self.pagesAtOnce = Math.max(self.pagesAtOnce, ++open);
+      try {
+        await turn();
+        return await log.page(topic, after, limits);
+      } finally {
+        open--;
+      }
+    },
+    async *read(topic, after, signal) {
+      check();
+      self.reads++;
+      yield* log.read(topic, after, AbortSignal.any([signal, cut.signal]));
+    },
+    async end(topic) {
+      check();
+      return log.end(topic);
+    },
+    trim: (topic, upTo) => log.trim(topic, upTo),
+    topics: (prefix) => log.topics(prefix),
+    [Symbol.asyncDispose]: () => log[Symbol.asyncDispose](),
+  };
+  return self;
+}
+
+interface World extends AsyncDisposable {
+  readonly log: Watched;
+  readonly hub: Hub<string, string>;
+  /** How many records were made for subscribers. */
+  readonly made: number;
+  /** Adds records, which are numbered on. */
+  post(count: number): Promise<void>;
+  subscribe<U = HubEvent<string, string>>(
+    options?: SubscribeOptions<string, string, U>,
+  ): Subscription<string, string, U>;
+  /** Ends the subscriptions. */
+  abort(): void;
+}
+
+function world(options: HubOptions<string> & { retention?: Retention } = {}): World {
+  const { retention, ...hubOptions } = options;
+  const log = watched(memoryLog({ retention }));
+  const leaving = new AbortController();
+  let made = 0;
+  let posted = 0;
+  const hub = createHub<string, string>(log, {
+    make({ data }: Entry) {
+      made++;
+      return Buffer.from(data).toString();
+    },
+    lingerMs: 0,
+    ...hubOptions,
+  });
+  return {
+    log,
+    hub,
+    get made() {
+      return made;
+    },
+    async post(count) {
+      const records = Array.from({ length: count }, () => ({ data: Buffer.from(`${++posted}`) }));
+      await log.append(TOPIC, records);
+    },
+    subscribe: (options = {}) => hub.subscribe(TOPIC, options, leaving.signal),
+    abort: () => leaving.abort(new Error("left")),
+    async [Symbol.asyncDispose]() {
+      await hub[Symbol.asyncDispose]();
+      await log[Symbol.asyncDispose]();
+      expect(hub.size).toEqual({ topics: 0, bytes: 0 });
+    },
+  };
+}
+
+/** Takes events as fast as they come; what came is in the order of its coming. */
+function drain<U>(events: AsyncIterable<U>): { events: U[]; over: Promise<unknown> } {
+  const came: U[] = [];
+  const over = (async () => {
+    for await (const event of events) came.push(event);
+  })().catch((error: unknown) => error);
+  return { events: came, over };
+}
+
+/** Records as their numbers, gaps and openings as words. */
+const short = (event: HubEvent<string, string>): string | number => {
+  if (event.kind === "record") return Number(event.value);
+  if (event.kind === "note") return event.value;
+  return event.kind;
+};
+
+const numbers = (from: number, to: number) =>
+  Array.from({ length: to - from + 1 }, (_, n) => from + n);
+
+test("first the opening, then what comes; a record is made once for all", async () => {
+  await using it = world();
+  await it.post(3);
+  const all = [1, 2, 3].map(() => drain(it.subscribe({ shape: short })));
+  await until("they are open", () => all.every(({ events }) => events.length === 1));
+  await it.post(5);
+  await until("they have it", () => all.every(({ events }) => events.length === 6));
+  for (const { events } of all) expect(events).toEqual(["opening", ...numbers(4, 8)]);
+  expect({ made: it.made, reads: it.log.reads }).toEqual({ made: 5, reads: 1 });
+  expect(it.log.pages).toBe(0);
+});
+
+test("from the oldest, and from a cursor", async () => {
+  await using it = world();
+  const empty = drain(it.subscribe({ start: "oldest" }));
+  await until("it is open", () => empty.events.length === 1);
+  await it.post(600);
+  const oldest = drain(it.subscribe({ start: "oldest" }));
+  await until("both have all", () => empty.events.length === 601 && oldest.events.length === 601);
+  expect(oldest.events.map(short)).toEqual(["opening", ...numbers(1, 600)]);
+  expect(empty.events.map(short)).toEqual(["opening", ...numbers(1, 600)]);
+
+  // Each event with a place is one to go on from, the opening too.
+  for (const [at, from] of [
+    [0, 1],
+    [1, 2],
+    [300, 301],
+  ] as const) {
+    const event = oldest.events[at] as HubEvent<string, string>;
+    const cursor = event.kind === "opening" ? event.mark.cursor : (event as Item).cursor;
+    const later = drain(it.subscribe({ after: cursor }));
+    await until("it has the rest", () => later.events.length === 602 - from);
+    expect(later.events.map(short)).toEqual(["opening", ...numbers(from, 600)]);
+    expect(later.events[0]).toMatchObject({ mark: { cursor } });
+  }
+});
+
+test("1,000 subscriptions while posts flow: no gap, no repetition, whatever place they begin at", async () => {
+  await using it = world({ records: 64 });
+  await it.post(100);
+  const cursors = (await it.log.page(TOPIC, undefined)).map(({ cursor }) => cursor);
+  const all: { events: (string | number)[]; oldest: boolean; from: number | undefined }[] = [];
+  for (let n = 0; n < 1000; n++) {
+    const way = n % 3;
+    const place =
+      way === 0
+        ? { start: "now" as const }
+        : way === 1
+          ? { start: "oldest" as const }
+          : { after: cursors[n % 100] as string };
+    const { events } = drain(it.subscribe({ ...place, shape: short }));
+    all.push({ events, oldest: way === 1, from: way === 2 ? (n % 100) + 2 : undefined });
+    if (n % 2 === 0) await it.post(1 + (n % 3));
+  }
+  // One that begins now begins when it is open.
+  await until("all are open", () => all.every(({ events }) => events.length > 0));
+  await it.post(1);
+  const last = all[1]?.events as (string | number)[];
+  const { position: end } = await it.log.end(TOPIC);
+  await until("all have the last", () => all.every(({ events }) => events.at(-1) === end), 20_000);
+  expect(last).toEqual(["opening", ...numbers(1, end)]);
+  for (const { events, oldest, from } of all) {
+    const first = from ?? (oldest ? 1 : (events[1] as number));
+    expect(events.length).toBe(end - first + 2);
+    expect(events[1]).toBe(first);
+    expect(events.every((event, at) => at === 0 || event === first + at - 1)).toBe(true);
+  }
+  expect(it.log.reads).toBe(1);
+});
+
+test("one that stalls holds nothing and delays nobody; later it gets everything", async () => {
+  await using it = world({ records: 100, pageBytes: 300_000 });
+  const quick = Array.from({ length: 99 }, () => drain(it.subscribe({ shape: short })));
+  const stalled = it.subscribe({ shape: short })[Symbol.asyncIterator]();
+  expect(await stalled.next()).toEqual({ done: false, value: "opening" });
+  await until("they are open", () => quick.every(({ events }) => events.length === 1));
+  for (let n = 0; n < 50; n++) {
+    await it.post(100);
+    await until("they have it", () => quick.every(({ events }) => events.at(-1) === (n + 1) * 100));
+    // A ring of 100 records, whoever needs more.
+    expect(it.hub.size.bytes).toBeLessThan(100 * 1024);
+  }
+  expect(it.log.pages).toBe(0);
+  for (const number of numbers(1, 5000)) {
+    expect(await stalled.next()).toEqual({ done: false, value: number });
+    expect(it.hub.size.bytes).toBeLessThan(500_000);
+  }
+  // Live again: without the log.
+  const { pages } = it.log;
+  const next = stalled.next();
+  await it.post(1);
+  expect(await next).toEqual({ done: false, value: 5001 });
+  expect(it.log.pages).toBe(pages);
+  await stalled.return?.();
+});
+
+test("many that fall behind at once read the same pages, few at a time", async () => {
+  await using it = world({ records: 10 });
+  const all = Array.from({ length: 100 }, () => it.subscribe({ shape: short })).map((events) =>
+    events[Symbol.asyncIterator](),
+  );
+  await Promise.all(all.map((events) => events.next()));
+  await it.post(2560);
+  await until("the tail is there", () => it.made === 2560);
+  await Promise.all(
+    all.map(async (events) => {
+      const came = [];
+      while (came.length < 2560) came.push((await events.next()).value);
+      expect(came).toEqual(numbers(1, 2560));
+    }),
+  );
+  expect(it.log.pages).toBeLessThan(40);
+  expect(it.log.pagesAtOnce).toBeLessThanOrEqual(4);
+  it.abort();
+  await Promise.all(all.map((events) => expect(events.next()).rejects.toThrow("left")));
+});
+
+test("places that share nothing are read four at a time", async () => {
+  await using it = world({ records: 1 });
+  const leaving = new AbortController();
+  const topics = numbers(1, 50).map((n) => `topic/${n}`);
+  const all = topics.map((topic) => {
+    const events = it.hub.subscribe(topic, { shape: short }, leaving.signal);
+    return events[Symbol.asyncIterator]();
+  });
+  await Promise.all(all.map((events) => events.next()));
+  const records = numbers(1, 5).map((n) => ({ data: Buffer.from(`${n}`) }));
+  for (const topic of topics) await it.log.append(topic, records);
+  await until("the tails are there", () => it.made === 250);
+  const came = await Promise.all(all.map((events) => events.next()));
+  expect(came.every(({ value }) => value === 1)).toBe(true);
+  expect({ pages: it.log.pages, atOnce: it.log.pagesAtOnce }).toEqual({ pages: 50, atOnce: 4 });
+  leaving.abort();
+});
+
+test("what retention took is a gap, and no more than that", async () => {
+  await using it = world({ records: 10, retention: { records: 100 } });
+  const slow = it.subscribe()[Symbol.asyncIterator]();
+  await slow.next();
+  await it.post(30);
+  expect(short((await slow.next()).value as HubEvent<string, string>)).toBe(1);
+  for (let n = 1; n <= 10; n++) {
+    await it.post(100);
+    await until("the tail is there", () => it.made === 30 + n * 100);
+  }
+  const { kind, position, value } = await nextRecord(slow);
+  expect(kind).toBe("gap");
+  const first = await nextRecord(slow);
+  expect(first.value).toBe(`${(position as number) + 1}`);
+  expect(value).toBe(undefined);
+  for (let n = Number(first.value) + 1; n <= 1030; n++) {
+    expect((await nextRecord(slow)).value).toBe(`${n}`);
+  }
+  await slow.return?.();
+});
+
+async function nextRecord(events: AsyncIterator<HubEvent<string, string>>) {
+  const { value } = await events.next();
+  return value as { kind: string; position?: number; value?: string };
+}
+
+test("a trim that overtakes the tail is a gap to those whom it concerns", async () => {
+  await using it = world();
+  const events = drain(it.subscribe({ shape: short }));
+  await until("it is open", () => events.events.length === 1);
+  await it.post(2);
+  await until("it has two", () => events.events.length === 3);
+  it.log.goAway();
+  await it.post(10);
+  await it.log.trim(TOPIC, (await it.log.end(TOPIC).catch(() => lastOf(it.log))).cursor);
+  it.log.away = undefined;
+  await until("the tail is back", () => it.log.reads === 2);
+  await it.post(1);
+  await until("it has the last", () => events.events.at(-1) === 13);
+  expect(events.events).toEqual(["opening", 1, 2, "gap", 13]);
+});
+
+/** The end of a log that is away for everybody else. */
+async function lastOf(log: Watched) {
+  const { away } = log;
+  log.away = undefined;
+  try {
+    return await log.end(TOPIC);
+  } finally {
+    log.away = away;
+  }
+}
+
+describe("cursors", () => {
+  test.each(["nonsense", "AAAA"])("%s is INVALID_ARGUMENT at once", async (after) => {
+    await using it = world();
+    expect(() => it.subscribe({ after })).toThrow(
+      expect.objectContaining({ code: Code.InvalidArgument }),
+    );
+    await until("nothing is followed", () => it.hub.size.topics === 0);
+  });
+
+  test("one of another topic too", async () => {
+    await using it = world();
+    const { cursor } = await it.log.end("room/b");
+    expect(() => it.subscribe({ after: cursor })).toThrow(/belongs to something else/);
+  });
+
+  test("one of another epoch, or behind the end, leads through a gap", async () => {
+    await using it = world();
+    const other = memoryLog();
+    const [foreign] = await other.append(TOPIC, [{ data: Buffer.from("x") }]);
+    const same = memoryLog({ epoch: it.log.epoch });
+    const ahead = await same.append(TOPIC, Array(9).fill({ data: Buffer.from("x") }));
+    for (const after of [foreign?.cursor, ahead.at(-1)?.cursor]) {
+      const early = drain(it.subscribe({ after, shape: short }));
+      await until("it has the gap", () => early.events.length === 2);
+      expect(early.events).toEqual(["opening", "gap"]);
+    }
+    await it.post(3);
+    const late = drain(it.subscribe({ after: foreign?.cursor, shape: short }));
+    await until("it has all", () => late.events.length === 5);
+    expect(late.events).toEqual(["opening", "gap", 1, 2, 3]);
+  });
+});
+
+describe("notes", () => {
+  test("stand between the records that they came between", async () => {
+    await using it = world();
+    const { events } = drain(it.subscribe({ shape: short }));
+    await until("it is open", () => events.length === 1);
+    it.hub.announce(TOPIC, "a");
+    await it.post(1);
+    await until("it has both", () => events.length === 3);
+    it.hub.announce(TOPIC, "b");
+    await until("it has the second", () => events.length === 4);
+    expect(events).toEqual(["opening", "a", 1, "b"]);
+  });
+
+  test("those that were missed are another opening, unless they are fleeting", async () => {
+    await using it = world({ records: 4 });
+    const [late, later] = [1, 2].map(() => it.subscribe({ shape: short })[Symbol.asyncIterator]());
+    const next = async (count: number, events = late) => {
+      const came = [];
+      for (let n = 0; n < count; n++) came.push((await events?.next())?.value);
+      return came;
+    };
+    expect([await next(1), await next(1, later)]).toEqual([["opening"], ["opening"]]);
+    it.hub.announce(TOPIC, "typing", { fleeting: true });
+    await it.post(8);
+    await until("the tail is there", () => it.made === 8);
+    expect(await next(8)).toEqual(numbers(1, 8));
+    const live = late?.next();
+    it.hub.announce(TOPIC, "joined");
+    expect(await live).toEqual({ done: false, value: "joined" });
+    await it.post(8);
+    await until("the tail is there", () => it.made >= 16);
+    expect(await next(8)).toEqual(numbers(9, 16));
+    expect(await next(17, later)).toEqual([...numbers(1, 16), "opening"]);
+    it.abort();
+  });
+});
+
+describe("the log", () => {
+  test("that goes away and comes back is read on; subscribers stay", async () => {
+    await using it = world();
+    const all = [1, 2, 3].map(() => drain(it.subscribe({ shape: short })));
+    await until("they are open", () => all.every(({ events }) => events.length === 1));
+    for (let n = 1; n <= 3; n++) {
+      it.log.goAway();
+      await it.post(5);
+      it.log.away = undefined;
+      await until("they have it", () => all.every(({ events }) => events.at(-1) === n * 5));
+    }
+    for (const { events } of all) expect(events).toEqual(["opening", ...numbers(1, 15)]);
+    expect(it.log.reads).toBe(4);
+  });
+
+  test("that stays away, or is closed, is UNAVAILABLE to subscribers, and the next are refused", async () => {
+    await using it = world({ patienceMs: 100 });
+    const live = drain(it.subscribe());
+    await until("it is open", () => live.events.length === 1);
+    await it.log[Symbol.asyncDispose]();
+    expect(await live.over).toMatchObject({ code: Code.Unavailable });
+    const next = drain(it.subscribe());
+    expect(await next.over).toMatchObject({ code: Code.Unavailable });
+    expect(it.hub.size.topics).toBe(0);
+  });
+
+  test("whose records cannot be read ends subscribers with that error", async () => {
+    const damaged = new ConnectError("damaged", Code.DataLoss);
+    await using it = world({
+      make() {
+        throw damaged;
+      },
+    });
+    const live = drain(it.subscribe());
+    await until("it is open", () => live.events.length === 1);
+    await it.post(1);
+    expect(await live.over).toBe(damaged);
+  });
+});
+
+test("an abort ends with its reason, and frees the topic when it was the last", async () => {
+  await using it = world();
+  const waits = drain(it.subscribe());
+  const reads = it.subscribe({ start: "oldest" })[Symbol.asyncIterator]();
+  await until("it is open", () => waits.events.length === 1);
+  it.abort();
+  expect(await waits.over).toMatchObject({ message: "left" });
+  await expect(reads.next()).rejects.toThrow("left");
+  expect(await reads.next()).toEqual({ done: true, value: undefined });
+  await until("nothing is followed", () => it.hub.size.topics === 0);
+
+  const late = drain(it.subscribe());
+  expect(await late.over).toMatchObject({ message: "left" });
+});
+
+test("leaving the loop ends a subscription; a topic lingers for who comes back", async () => {
+  await using it = world({ lingerMs: 60_000 });
+  for (let n = 0; n < 3; n++) {
+    for await (const event of it.subscribe()) {
+      expect(event.kind).toBe("opening");
+      break;
+    }
+  }
+  expect([it.hub.size.topics, it.log.reads]).toEqual([1, 1]);
+});
+
+test("what a subscriber is told besides comes behind its opening, and in order", async () => {
+  await using it = world();
+  const events = it.subscribe<string | number>({ shape: short });
+  const taken = gate();
+  void events.tell("mine").then(() => taken.open());
+  void events.tell("too");
+  const came = drain(events);
+  await taken.opened;
+  await until("it has both", () => came.events.length === 3);
+  expect(came.events).toEqual(["opening", "mine", "too"]);
+  events.close();
+  expect(await came.over).toBe(undefined);
+  await events.tell("late");
+});
+
+test("the rings of all topics together are bounded; who is late reads the log", async () => {
+  await using it = world({ totalBytes: 20_000 });
+  const leaving = new AbortController();
+  const late = new Map<string, AsyncIterator<string | number>>();
+  for (const n of numbers(1, 20)) {
+    const topic = `topic/${n}`;
+    const events = it.hub.subscribe(topic, { shape: short }, leaving.signal);
+    late.set(topic, events[Symbol.asyncIterator]());
+    expect(await late.get(topic)?.next()).toMatchObject({ value: "opening" });
+    const before = it.made;
+    await it.log.append(
+      topic,
+      numbers(1, 20).map((n) => ({ data: Buffer.from(`${n}`) })),
+    );
+    await until("the tail is there", () => it.made === before + 20);
+    expect(it.hub.size.bytes).toBeLessThanOrEqual(20_000);
+  }
+  for (const events of late.values()) {
+    for (const n of numbers(1, 20)) expect((await events.next()).value).toBe(n);
+  }
+  leaving.abort();
+  expect(await settles(() => it.hub.size.topics === 0)).toBe(true);
+});
+
+test("a hub that is closed says so", async () => {
+  const it = world();
+  const live = drain(it.subscribe());
+  await it[Symbol.asyncDispose]();
+  expect(await live.over).toMatchObject({ code: Code.Unavailable });
+  expect(() => it.subscribe()).toThrow(/closed/);
+});

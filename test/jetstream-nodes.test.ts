@@ -1,0 +1,251 @@
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { describe, expect, test } from "vitest";
+import { type JetStreamLogOptions, jetStreamLog } from "../src/topics/jetstream.ts";
+import type { Item, NewRecord, TopicLog } from "../src/topics/log.ts";
+import { bytes, made, numbered, pages, shown, take, texts } from "./contract/engine.ts";
+import { stillAt, until } from "./support/gate.ts";
+import { openLink } from "./support/link.ts";
+import { findNats, startNats } from "./support/nats.ts";
+
+const program = findNats();
+
+/** A server of NATS for one test, and logs on one stream of it. */
+async function start() {
+  const nats = await startNats(program as string);
+  const logs: TopicLog[] = [];
+  return {
+    nats,
+    async open(options: Partial<JetStreamLogOptions> = {}): Promise<TopicLog> {
+      const log = await jetStreamLog({ servers: nats.url, ...options });
+      logs.push(log);
+      return log;
+    },
+    async [Symbol.asyncDispose]() {
+      for (const log of logs) await log[Symbol.asyncDispose]();
+      await nats[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Reads into an array until it throws. */
+function follow(log: TopicLog, topic: string, signal: AbortSignal, after?: string) {
+  const items: Item[] = [];
+  const over = (async () => {
+    for await (const item of log.read(topic, after, signal)) items.push(item);
+  })().catch((error: unknown) => error);
+  return { items, over };
+}
+
+/** Appends until it is acknowledged. */
+async function insist(log: TopicLog, topic: string, record: NewRecord): Promise<number> {
+  for (let tries = 1; ; tries++) {
+    try {
+      await log.append(topic, [record]);
+      return tries;
+    } catch (error) {
+      if ((error as ConnectError).code !== Code.Unavailable) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+async function codeOf(call: Promise<unknown>): Promise<string> {
+  return call.then(
+    () => "done",
+    (error: ConnectError) => Code[error.code] as string,
+  );
+}
+
+describe.skipIf(program === undefined)("nodes on one stream", () => {
+  test("what each appends reaches the readers of all, in one order", async () => {
+    await using world = await start();
+    const nodes = [await world.open(), await world.open(), await world.open()];
+    const signal = AbortSignal.timeout(8_000);
+    const readers = nodes.map((log) => take(log.read("t", undefined, signal), 600));
+    const writers = nodes.map(async (log, node) => {
+      for (let n = 0; n < 100; n++) {
+        const first = log.append("t", texts(`${node}.${2 * n}`));
+        await Promise.all([first, log.append("t", texts(`${node}.${2 * n + 1}`))]);
+      }
+    });
+    await Promise.all(writers);
+    const all = await pages(nodes[0] as TopicLog, "t");
+    for (const items of await Promise.all(readers)) expect(items).toEqual(all);
+    for (const node of nodes.keys()) {
+      const own = shown(all).filter((text) => text.startsWith(`${node}.`));
+      expect(own).toEqual(Array.from({ length: 200 }, (_, n) => `${node}.${n}`));
+    }
+  });
+
+  test("the same record from all of them at once is stored once", async () => {
+    await using world = await start();
+    const nodes = [await world.open(), await world.open(), await world.open()];
+    const appended = await Promise.all(nodes.map((log) => log.append("t", [made("p", 1n)])));
+    expect(appended.flat().filter(({ repeated }) => !repeated).length).toBe(1);
+    expect(new Set(appended.flat().map(({ cursor }) => cursor)).size).toBe(1);
+  });
+
+  test("a trim on one node is a gap on the others", async () => {
+    await using world = await start();
+    const [one, other] = [await world.open(), await world.open()];
+    const appended = await one.append("t", numbered(10));
+    const cursors = appended.map(({ cursor }) => cursor);
+    const trims = [3, 7, 5, 1].map((n, at) =>
+      (at % 2 === 0 ? one : other).trim("t", cursors[n] as string),
+    );
+    await Promise.all(trims);
+    for (const log of [one, other]) {
+      expect(shown(await pages(log, "t", cursors[4]))).toEqual(["(gap)", "8", "9"]);
+      expect(shown(await pages(log, "t", cursors[7]))).toEqual(["8", "9"]);
+    }
+  });
+});
+
+describe.skipIf(program === undefined)("the server", () => {
+  test("is killed again and again under readers and writers: none lost, none twice", async () => {
+    await using world = await start();
+    const nodes = [await world.open(), await world.open()];
+    const leave = new AbortController();
+    const readers = nodes.map((log) => follow(log, "t", leave.signal));
+    const [producers, each] = [8, 150];
+    let [acknowledged, repeats] = [0, 0];
+    const writing = Array.from({ length: producers }, async (_, p) => {
+      for (let n = 0; n < each; n++) {
+        const log = nodes[(p + n) % 2] as TopicLog;
+        repeats += (await insist(log, "t", made(`${p}.`, BigInt(n)))) - 1;
+        acknowledged++;
+      }
+    });
+    for (let kills = 1; kills <= 4; kills++) {
+      const reached = (kills * producers * each) / 5;
+      await until(`${reached} are acknowledged`, () => acknowledged >= reached);
+      await world.nats.kill();
+      await world.nats.start();
+    }
+    await Promise.all(writing);
+    const all = shown(await pages(nodes[0] as TopicLog, "t"));
+    expect(all.length).toBe(producers * each);
+    for (let p = 0; p < producers; p++) {
+      const own = all.filter((text) => text.startsWith(`${p}.`));
+      expect(own).toEqual(Array.from({ length: each }, (_, n) => `${p}.${n}`));
+    }
+    for (const { items } of readers) {
+      await until("a reader has all", () => items.length >= all.length);
+      expect(shown(items)).toEqual(all);
+    }
+    expect(repeats).toBeGreaterThan(0);
+    leave.abort(new Error("enough"));
+    for (const { over } of readers) expect(await over).toBe(leave.signal.reason);
+  });
+
+  test("is away: calls are UNAVAILABLE at once, readers wait, and all goes on after", async () => {
+    await using world = await start();
+    const log = await world.open();
+    const [first] = await log.append("t", texts("a"));
+    const leave = new AbortController();
+    const reader = follow(log, "t", leave.signal);
+    const leaving = new AbortController();
+    const gone = follow(log, "t", leaving.signal);
+    await until("the history is read", () => reader.items.length + gone.items.length === 2);
+
+    await world.nats.kill();
+    const begun = performance.now();
+    const calls = [
+      log.append("t", texts("lost")),
+      log.page("t", first?.cursor),
+      log.end("t"),
+      log.topics(),
+      log.trim("t", first?.cursor as string),
+    ];
+    expect(new Set(await Promise.all(calls.map(codeOf)))).toEqual(new Set(["Unavailable"]));
+    expect(performance.now() - begun).toBeLessThan(1_000);
+    const late = follow(log, "t", leave.signal, first?.cursor);
+    leaving.abort(new Error("leaves meanwhile"));
+    expect(await gone.over).toBe(leaving.signal.reason);
+
+    await world.nats.start();
+    await insist(log, "t", made("b", 1n));
+    await until("it is read", () => reader.items.length === 2 && late.items.length === 1);
+    expect(shown(reader.items)).toEqual(["a", "b1"]);
+    expect(shown(late.items)).toEqual(["b1"]);
+    leave.abort();
+    await Promise.all([reader.over, late.over]);
+  });
+
+  test("is away when the log is closed: that does not wait", async () => {
+    await using world = await start();
+    const log = await world.open();
+    const reader = follow(log, "t", AbortSignal.timeout(8_000));
+    await log.append("t", texts("a"));
+    await until("it is read", () => reader.items.length === 1);
+    await world.nats.kill();
+    const begun = performance.now();
+    await log[Symbol.asyncDispose]();
+    expect(performance.now() - begun).toBeLessThan(1_000);
+    expect(await reader.over).toMatchObject({ code: Code.Unavailable });
+  });
+
+  test("does not answer: calls are UNAVAILABLE after timeoutMs", async () => {
+    await using world = await start();
+    const log = await world.open({ timeoutMs: 200 });
+    world.nats.freeze();
+    const begun = performance.now();
+    expect(await codeOf(log.append("t", texts("a", "b")))).toBe("Unavailable");
+    expect(await codeOf(log.page("t", undefined))).toBe("Unavailable");
+    expect(performance.now() - begun).toBeGreaterThan(390);
+    expect(performance.now() - begun).toBeLessThan(2_000);
+  });
+
+  test("lost what it published live: the next record tells, or silence does", async () => {
+    await using world = await start();
+    await using link = await openLink({ host: "127.0.0.1", port: world.nats.port });
+    const other = await world.open();
+    const leave = new AbortController();
+    const servers = link.url.replace("http", "nats");
+    const quick = await world.open({ servers, silenceMs: 100, timeoutMs: 100 });
+    const patient = await world.open({ servers });
+    const readers = [quick, patient].map((log) => follow(log, "t", leave.signal));
+    const counts = () => readers.map(({ items }) => items.length);
+    await other.append("t", texts("a"));
+    await until("it is read", () => counts().every((count) => count === 1));
+
+    link.down.swallowing = true;
+    await other.append("t", texts("b"));
+    await stillAt(() => Math.max(...counts()), 50);
+    link.down.swallowing = false;
+    await until("one asks after silence", () => counts()[0] === 2);
+    expect(counts()).toEqual([2, 1]);
+    await other.append("t", texts("c"));
+    await until("both have all", () => counts().every((count) => count === 3));
+    for (const { items } of readers) expect(shown(items)).toEqual(["a", "b", "c"]);
+    leave.abort();
+    for (const { over } of readers) await over;
+    for (const log of [quick, patient]) await log[Symbol.asyncDispose]();
+  });
+
+  test("has no room: RESOURCE_EXHAUSTED, nothing stored, and after a trim it goes on", async () => {
+    await using world = await start();
+    const log = await world.open({ maxBytes: 20_000 });
+    const record = { data: new Uint8Array(1_000) };
+    const cursors: string[] = [];
+    let code = "done";
+    while (code === "done") {
+      const call = log.append("t", [record]);
+      code = await codeOf(call);
+      if (code === "done") cursors.push((await call)[0]?.cursor as string);
+    }
+    expect(code).toBe("ResourceExhausted");
+    expect((await pages(log, "t")).length).toBe(cursors.length);
+    // Fill it to the last byte, so that there is none for what a trim writes down.
+    while ((await codeOf(log.append("t", texts("")))) === "done");
+    const reader = follow(log, "t", AbortSignal.timeout(8_000), cursors.at(-1));
+    await log.trim("t", cursors[9] as string);
+    expect(shown(await pages(log, "t", cursors[3]))[0]).toBe("(gap)");
+    const [last] = await log.append("t", texts("there is room"));
+    const there = () => reader.items.some(({ cursor }) => cursor === last?.cursor);
+    await until("a reader has it", there);
+    expect(await codeOf(log.append("t", [{ data: bytes("x".repeat(2 ** 20)) }]))).toBe(
+      "ResourceExhausted",
+    );
+  });
+});

@@ -1,0 +1,204 @@
+/** How server-streaming calls that continue by a cursor end, and how soon they go on. */
+import { describe, expect, test } from "vitest";
+import { RoomService, type WatchResponse } from "../gen/chat/v1/room_pb.js";
+import { waitBeforeNext } from "../src/client/again.ts";
+import { Code, ConnectError, type Interceptor, type ServerStream } from "../src/index.ts";
+import { until } from "./support/gate.ts";
+import { failureOf, next } from "./support/read.ts";
+import { begin, roomWorld } from "./support/toy-room.ts";
+import { start } from "./support/world.ts";
+
+describe("a watch ends", () => {
+  const codes = Object.values(Code).filter((code) => typeof code === "number");
+
+  test.each(codes)("by the server's status, unless that is UNAVAILABLE: %i", async (code) => {
+    await using world = await roomWorld();
+    const call = await world.watching();
+    world.room.end(new ConnectError("enough", code));
+    if (code === Code.Unavailable) {
+      await next(call);
+      call.cancel();
+      return;
+    }
+    const error = await failureOf(call);
+    expect(error).toMatchObject({ code, rawMessage: "enough" });
+    await expect(call.trailers).rejects.toBe(error);
+    expect(call.state).toBe("closed");
+    expect(world.room.watchings).toHaveLength(1);
+  });
+
+  test("where the first attempt is answered UNAVAILABLE, as any call", async () => {
+    let calls = 0;
+    await using world = await start({
+      server: {
+        routes: (router) =>
+          router.service(RoomService, {
+            // biome-ignore lint/correctness/useYield: it fails before its first response
+            async *watch() {
+              calls++;
+              throw new ConnectError("not now", Code.Unavailable);
+            },
+          }),
+      },
+    });
+    const call = world.client(RoomService).watch({});
+    expect(await failureOf(call)).toMatchObject({ code: Code.Unavailable, rawMessage: "not now" });
+    expect(calls).toBe(1);
+    expect((await failureOf(call.headers)).code).toBe(Code.Unavailable);
+  });
+
+  test("where nothing is there at first; its state says so without a reader", async () => {
+    await using world = await roomWorld();
+    world.link.refusing = true;
+    const call = world.watch({});
+    expect((await failureOf(call.headers)).code).toBe(Code.Unavailable);
+    expect(call.state).toBe("closed");
+    expect((await failureOf(call)).code).toBe(Code.Unavailable);
+  });
+
+  test.each<[string, (call: ServerStream<WatchResponse>, caller: AbortController) => void, Code]>([
+    ["cancel()", (call) => call.cancel(), Code.Canceled],
+    ["its signal", (_, caller) => caller.abort(), Code.Canceled],
+    ["leaving", (call) => void call[Symbol.asyncIterator]().return?.(), Code.Canceled],
+    ["disposal", (call) => void call[Symbol.asyncDispose](), Code.Canceled],
+  ])("by %s, while it looks for a server and while it goes on", async (_, end, code) => {
+    for (const lost of [false, true]) {
+      await using world = await roomWorld();
+      const caller = new AbortController();
+      const call = await begin(world.client(RoomService), { signal: caller.signal });
+      const failed = failureOf({ [Symbol.asyncIterator]: () => call[Symbol.asyncIterator]() });
+      if (lost) {
+        world.link.refusing = true;
+        world.link.cut();
+        await until("it looks for a server", () => call.state === "resuming");
+      }
+      end(call, caller);
+      expect((await failed).code).toBe(code);
+      expect(call.state).toBe("closed");
+      expect((await failureOf(call.trailers)).code).toBe(code);
+      await until("the server has seen it", () => world.room.open === 0);
+      expect(await next(call)).toBeUndefined();
+    }
+  });
+
+  test.each([
+    ["its own", {}, { timeoutMs: 400 }],
+    ["the transport's", { timeoutMs: 400 }, {}],
+  ])("at the deadline of the whole, %s", async (_, transport, options) => {
+    await using world = await roomWorld(transport);
+    const began = performance.now();
+    const call = await begin(world.client(RoomService), options);
+    const left = () => world.room.watchings.at(-1)?.context.timeoutMs();
+    expect(left()).toBeLessThanOrEqual(400);
+    const failed = failureOf(call);
+    world.link.cut();
+    await until("the next attempt", () => world.room.watchings.length === 2);
+    expect(left()).toBeLessThan(350);
+    world.link.refusing = true;
+    world.link.cut();
+    expect(await failed).toMatchObject({
+      code: Code.DeadlineExceeded,
+      rawMessage: "the deadline of 400 ms passed",
+    });
+    const tookMs = performance.now() - began;
+    expect(tookMs).toBeGreaterThan(390);
+    expect(tookMs).toBeLessThan(900);
+  });
+
+  test("before it begins, where its signal has aborted", async () => {
+    await using world = await roomWorld();
+    const call = world.watch({}, { signal: AbortSignal.abort(), timeoutMs: 60_000 });
+    expect(call.state).toBe("closed");
+    expect((await failureOf(call)).code).toBe(Code.Canceled);
+    expect(world.room.watchings).toHaveLength(0);
+  });
+
+  test("with its transport", async () => {
+    await using world = await roomWorld();
+    const call = await world.watching();
+    const failed = failureOf(call);
+    await world.transport.close();
+    expect((await failed).code).toBe(Code.Canceled);
+  });
+});
+
+describe("the server's pushback", () => {
+  const pushback = (ms: string) =>
+    new ConnectError("elsewhere", Code.Unavailable, { "grpc-retry-pushback-ms": ms });
+
+  test("of 0 asks for the next attempt at once", async () => {
+    await using world = await roomWorld();
+    const call = await world.watching();
+    const began = performance.now();
+    for (let n = 0; n < 10; n++) {
+      world.room.end(pushback("0"));
+      await next(call);
+    }
+    // Without it the next attempt waits until 100 ms after the one before.
+    expect(performance.now() - began).toBeLessThan(700);
+    call.cancel();
+  });
+
+  test("of a time is kept", async () => {
+    await using world = await roomWorld();
+    const call = await world.watching();
+    const began = performance.now();
+    world.room.end(pushback("250"));
+    await next(call);
+    expect(performance.now() - began).toBeGreaterThan(245);
+    call.cancel();
+  });
+
+  test.each(["-1", "soon"])("of %s asks for none", async (ms) => {
+    await using world = await roomWorld();
+    const call = await world.watching();
+    world.room.end(pushback(ms));
+    expect(await failureOf(call)).toMatchObject({ rawMessage: "elsewhere" });
+    expect(world.room.watchings).toHaveLength(1);
+  });
+});
+
+test("an interceptor that refuses the next attempt ends the call; one that cannot say is asked again", async () => {
+  const refusals = [
+    new ConnectError("who are you?", Code.Unauthenticated),
+    new ConnectError("the token server is away", Code.Unavailable),
+  ];
+  let asked = 0;
+  const refusing: Interceptor = (next) => async (request) => {
+    // The first attempt passes.
+    const refusal = asked++ === 0 ? undefined : refusals.pop();
+    if (refusal !== undefined) throw refusal;
+    return await next(request);
+  };
+  await using world = await roomWorld({ interceptors: [refusing] });
+  const call = await world.watching();
+  world.link.cut();
+  expect((await failureOf(call)).code).toBe(Code.Unauthenticated);
+  expect(asked).toBe(3);
+});
+
+test("pauses grow from 100 ms to 5 s, by 1.6 and with jitter", () => {
+  const lost = new ConnectError("lost", Code.Unavailable);
+  expect(waitBeforeNext(lost, 0, 1000)).toBe(0);
+  expect(waitBeforeNext(lost, 0, 30)).toBe(70);
+  for (let idle = 1; idle < 30; idle++) {
+    const base = Math.min(100 * 1.6 ** (idle - 1), 5000);
+    const waitMs = waitBeforeNext(lost, idle, 0) as number;
+    expect(waitMs).toBeGreaterThanOrEqual(base * 0.8);
+    expect(waitMs).toBeLessThanOrEqual(base * 1.2);
+  }
+  // A server that asks for haste, time after time, and answers nothing, does not get it.
+  lost.metadata.set("grpc-retry-pushback-ms", "0");
+  expect(waitBeforeNext(lost, 10, 0)).toBeGreaterThan(4000);
+});
+
+test("a network error of another transport is a loss; a bug is none", () => {
+  const from = (cause: unknown, code?: Code) =>
+    waitBeforeNext(ConnectError.from(cause, code), 1, 0);
+  const reset = Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET" });
+  expect(from(reset, Code.Aborted)).toBeGreaterThan(0);
+  expect(from(new TypeError("Failed to fetch"), Code.Internal)).toBeGreaterThan(0);
+  expect(from(new TypeError("terminated", { cause: reset }))).toBeGreaterThan(0);
+  expect(from(new TypeError("undefined is not a function"))).toBeUndefined();
+  expect(from(reset, Code.ResourceExhausted)).toBeUndefined();
+});

@@ -1,0 +1,305 @@
+/** Members of rooms: how they talk, who is there, and how those leave who do not say so. */
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { describe, expect, test } from "vitest";
+import { type JoinRequest_Open, type JoinRequestSchema, Start } from "../gen/chat/v1/room_pb.js";
+import { Code, ConnectError } from "../src/index.ts";
+import { memoryLog, type TopicLog } from "../src/server.ts";
+import { stillAt, until } from "./support/gate.ts";
+import { drain, type RoomsWorld, short, startRooms } from "./support/rooms-world.ts";
+
+type Open = Partial<Omit<JoinRequest_Open, "$typeName" | "$unknown">>;
+
+/** Somebody who joins a room and takes what comes. */
+async function join({ rooms }: RoomsWorld, name: string, open: Open = {}, session?: boolean) {
+  const call = rooms.join(session === undefined ? {} : { session });
+  const { came, over } = drain(call);
+  const member = {
+    call,
+    came,
+    over,
+    short: () => came.map(short),
+    say: (sequence: number, text = `${sequence}`) =>
+      call.send({ event: { case: "say", value: { sequence: BigInt(sequence), text } } }),
+    type: () => call.send({ event: { case: "typing", value: {} } }),
+    has: (text: string) => until(`${name} has "${text}"`, () => came.map(short).includes(text)),
+    async leave() {
+      call.closeSend();
+      expect(await over).toBe(undefined);
+    },
+  };
+  const value = { room: "lobby", name, producer: `${name}'s`, ...open };
+  await call.send({ event: { case: "open", value } });
+  return member;
+}
+
+async function joined(...args: Parameters<typeof join>) {
+  const member = await join(...args);
+  await until("it is opened", () => member.came.length > 0);
+  return member;
+}
+
+const who = async ({ rooms }: RoomsWorld, room = "lobby") =>
+  (await rooms.listMembers({ room })).members.map(({ name }) => name).join();
+
+describe.each([true, false])("with a session: %s", (session) => {
+  test("two members talk: each gets what both say, in one order, and is told what is stored", async () => {
+    await using world = await startRooms();
+    const ann = await joined(world, "ann", {}, session);
+    const bob = await joined(world, "bob", {}, session);
+    await ann.has("joined bob");
+    for (let n = 1; n <= 50; n++) await Promise.all([ann.say(n), bob.say(n)]);
+    const messages = (member: typeof ann) => member.short().filter((text) => text.includes(":"));
+    await until("both have all", () => messages(ann).length + messages(bob).length === 200);
+    await ann.has("said 50");
+    expect(messages(bob)).toEqual(messages(ann));
+    expect(messages(bob).filter((text) => text.startsWith("ann"))).toEqual(
+      Array.from({ length: 50 }, (_, n) => `ann: ${n + 1}`),
+    );
+    expect(ann.came.map(short).filter((text) => text.startsWith("said"))).toEqual(
+      Array.from({ length: 50 }, (_, n) => `said ${n + 1}`),
+    );
+    expect(ann.short()[0]).toBe("here ann");
+    expect(bob.short()[0]).toBe("here ann, bob");
+    await bob.leave();
+    await ann.has("left bob");
+    await ann.leave();
+  });
+
+  test("a client that dies leaves, when its session's grace is over", async () => {
+    await using world = await startRooms({
+      linked: true,
+      server: { sessions: { graceMs: 150 } },
+    });
+    const watch = world.rooms.watch({ room: "lobby" });
+    const watching = drain(watch);
+    const ann = await joined(world, "ann", {}, session);
+    await until("all know", () => watching.came.map(short).includes("joined ann"));
+    world.link.refusing = true;
+    world.link.cut();
+    await until("nobody is here", () => world.server.openCalls === 0);
+    world.link.refusing = false;
+    await until("she left", () => watching.came.map(short).at(-1) === "here");
+    expect(await who(world)).toBe("");
+    ann.call.cancel();
+    await ann.over;
+    watch.cancel();
+    await watching.over;
+  });
+});
+
+test("a member whose connection is cut stays, and misses nothing", async () => {
+  await using world = await startRooms({ linked: true });
+  const ann = await joined(world, "ann", {}, true);
+  for (let n = 1; n <= 5; n++) {
+    world.link.cut();
+    await ann.say(n);
+    await ann.has(`said ${n}`);
+  }
+  await ann.has("ann: 5");
+  const events = ann.short().toSorted();
+  const expected = [1, 2, 3, 4, 5].flatMap((n) => [`ann: ${n}`, `said ${n}`]);
+  expect(events).toEqual(["here ann", ...expected].toSorted());
+  await ann.leave();
+});
+
+test("control events have no cursor; the opening, messages and gaps have", async () => {
+  await using world = await startRooms();
+  const ann = await joined(world, "ann");
+  const bob = await joined(world, "bob");
+  await bob.type();
+  await bob.say(1);
+  await bob.has("said 1");
+  await bob.leave();
+  await ann.has("left bob");
+  const placed = ann.came.filter(({ cursor }) => cursor !== "").map(short);
+  expect(placed).toEqual(["here ann", "bob: 1"]);
+  expect(ann.short().toSorted()).toEqual(
+    ["here ann", "joined bob", "typing bob", "bob: 1", "left bob"].toSorted(),
+  );
+  await ann.leave();
+});
+
+test("who is typing is told to other members, not to watchers, and not too often", async () => {
+  await using world = await startRooms();
+  const watching = world.rooms.watch({ room: "lobby" });
+  const watched = drain(watching);
+  await until("it watches", () => watched.came.length === 1);
+  const ann = await joined(world, "ann");
+  const bob = await joined(world, "bob");
+  for (let n = 0; n < 10; n++) await ann.type();
+  await ann.say(1);
+  await bob.has("ann: 1");
+  expect(bob.short().filter((text) => text.startsWith("typing"))).toEqual(["typing ann"]);
+  expect(ann.short()).not.toContain("typing ann");
+  await until("the watcher has it", () => watched.came.map(short).includes("ann: 1"));
+  expect(watched.came.map(short)).toEqual(["here", "joined ann", "joined bob", "ann: 1"]);
+  watching.cancel();
+  await watched.over;
+  await ann.leave();
+  await bob.leave();
+});
+
+test("a name that is there twice is shown once, and leaves with the last", async () => {
+  await using world = await startRooms();
+  const ann = await joined(world, "ann");
+  const phone = await joined(world, "bob", { producer: "phone" });
+  const desk = await joined(world, "bob", { producer: "desk" });
+  expect(await who(world)).toBe("ann,bob");
+  expect((await world.rooms.listRooms({})).rooms).toMatchObject([{ name: "lobby", members: 2 }]);
+  await phone.leave();
+  await desk.say(1);
+  await ann.has("bob: 1");
+  expect(ann.short()).not.toContain("left bob");
+  await desk.leave();
+  await ann.has("left bob");
+  expect(ann.short()).toEqual(["here ann", "joined bob", "bob: 1", "left bob"]);
+  await ann.leave();
+  expect((await world.rooms.listRooms({})).rooms).toMatchObject([{ name: "lobby", members: 0 }]);
+});
+
+test("a half-close leaves when all that was said is stored", async () => {
+  await using world = await startRooms();
+  const ann = await join(world, "ann");
+  for (let n = 1; n <= 100; n++) void ann.say(n);
+  await ann.leave();
+  expect(ann.short().filter((text) => text.startsWith("said"))).toHaveLength(100);
+  expect((await world.log.end("room/lobby")).position).toBe(100);
+});
+
+test("from the oldest, behind a cursor; what was said before is not added again", async () => {
+  await using world = await startRooms();
+  const [, second] = await world.post("lobby", 3);
+  const ann = await joined(world, "ann", { start: Start.OLDEST });
+  await ann.has("ann: 3");
+  await ann.say(3, "3");
+  await ann.has("said 3");
+  expect(ann.came.map(short).filter((text) => text.startsWith("ann"))).toHaveLength(3);
+  await ann.leave();
+  const later = await joined(world, "ann", { after: second as string });
+  await later.has("ann: 3");
+  expect(later.short()).toEqual(["here ann", "ann: 3"]);
+  await later.leave();
+});
+
+describe("INVALID_ARGUMENT", () => {
+  type Request = MessageInitShape<typeof JoinRequestSchema>;
+  const open: Request = {
+    event: { case: "open", value: { room: "r", name: "n", producer: "p" } },
+  };
+  const say = (text: string, sequence: bigint): Request => ({
+    event: { case: "say", value: { text, sequence } },
+  });
+
+  const none: Request[] = [];
+  test.each([
+    ["no request", none, "the call has no request: its first one opens"],
+    ["no open", [say("x", 1n)], "the first request is say: it must be open"],
+    ["an empty one", [{}], "the first request is empty: it must be open"],
+    ["a second open", [open, open], /^open came again/],
+    ["an empty one later", [open, {}], /^a request is empty/],
+    ["a text without characters", [open, say("", 1n)], /^say.text is empty/],
+    ["a sequence of 0", [open, say("x", 0n)], /^say.sequence is 0/],
+    [
+      "an empty room",
+      [{ event: { case: "open" as const, value: { name: "n", producer: "p" } } }],
+      "open.room is empty: it must have 1 to 64",
+    ],
+    [
+      "a bad cursor",
+      [
+        {
+          event: {
+            case: "open" as const,
+            value: { room: "r", name: "n", producer: "p", after: "x" },
+          },
+        },
+      ],
+      /^the cursor is malformed/,
+    ],
+  ])("%s", async (_, requests, message) => {
+    await using world = await startRooms();
+    const call = world.rooms.join();
+    const { over } = drain(call);
+    for (const request of requests) void call.send(request).catch(() => {});
+    if (requests.length === 0) call.closeSend();
+    expect(await over).toMatchObject({
+      code: Code.InvalidArgument,
+      rawMessage: expect.stringMatching(message),
+    });
+    await until("it is over", () => world.server.openCalls === 0);
+    expect(await who(world, "r")).toBe("");
+  });
+});
+
+describe("two nodes on one log", () => {
+  test("members of both see each other, talk, and leave", async () => {
+    await using log = memoryLog();
+    await using one = await startRooms({ log });
+    const ann = await joined(one, "ann");
+    await using two = await startRooms({ log });
+    const bob = await joined(two, "bob");
+    await ann.has("joined bob");
+    expect(bob.short()).toEqual(["here ann, bob"]);
+    expect([await who(one), await who(two)]).toEqual(["ann,bob", "ann,bob"]);
+    await bob.type();
+    await ann.has("typing bob");
+    await bob.say(1);
+    await ann.has("bob: 1");
+    await bob.leave();
+    await ann.has("left bob");
+    // Whoever comes to know later knows from what was told before.
+    await using three = await startRooms({ log });
+    expect(await who(three)).toBe("ann");
+    await ann.leave();
+  });
+
+  test("members of a node that is silent leave when its lease is over; those of a living one stay", async () => {
+    await using log = memoryLog();
+    // What a node wrote that then died: its lease is what counts.
+    const voice = { mute: false };
+    await using dead = await startRooms({ log: voiceOf(log, voice), beatMs: 60 });
+    const zoe = await joined(dead, "zoe");
+    await using living = await startRooms({ log, beatMs: 60 });
+    const ann = await joined(living, "ann");
+    expect(ann.short()[0]).toBe("here ann, zoe");
+    voice.mute = true;
+    await ann.has("left zoe");
+    await stillAt(() => ann.came.length, 300);
+    expect(ann.short()).toEqual(["here ann, zoe", "left zoe"]);
+    // It was not dead, only away: with its next beat, it is back.
+    voice.mute = false;
+    await ann.has("joined zoe");
+    await zoe.leave();
+    await ann.has("left zoe");
+    await ann.leave();
+  });
+
+  test("what was told of presence is trimmed", async () => {
+    await using log = memoryLog();
+    await using world = await startRooms({ log, beatMs: 10 });
+    const ann = await joined(world, "ann");
+    await stillAt(() => ann.came.length, 300);
+    const items = await log.page("presence", undefined);
+    expect(items.length).toBeLessThan(8);
+    expect((await log.end("presence")).position).toBeGreaterThan(10);
+    expect((await world.rooms.listRooms({})).rooms.map(({ name }) => name)).toEqual(["lobby"]);
+    await ann.leave();
+  });
+});
+
+/** A log that takes nothing that is appended while its voice is mute. */
+function voiceOf(log: TopicLog, voice: { mute: boolean }): TopicLog {
+  return {
+    epoch: log.epoch,
+    async append(topic, records) {
+      if (voice.mute) throw new ConnectError("no connection", Code.Unavailable);
+      return await log.append(topic, records);
+    },
+    page: (topic, after, limits) => log.page(topic, after, limits),
+    read: (topic, after, signal) => log.read(topic, after, signal),
+    end: (topic) => log.end(topic),
+    trim: (topic, upTo) => log.trim(topic, upTo),
+    topics: (prefix) => log.topics(prefix),
+    [Symbol.asyncDispose]: async () => {},
+  };
+}

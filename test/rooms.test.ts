@@ -1,0 +1,284 @@
+/** Rooms as proto/chat/v1/room.proto promises them: posts, watchers, imports and lists, over real sockets. */
+import { describe, expect, test } from "vitest";
+import { Start } from "../gen/chat/v1/room_pb.js";
+import { Code } from "../src/index.ts";
+import { memoryLog } from "../src/server.ts";
+import { until } from "./support/gate.ts";
+import { drain, type RoomsWorld, short, startRooms } from "./support/rooms-world.ts";
+
+/** A watcher that takes what comes, until it is cancelled. */
+async function watch(
+  { rooms }: RoomsWorld,
+  request: { room: string; after?: string; start?: Start },
+) {
+  const call = rooms.watch(request);
+  const { came, over } = drain(call);
+  await until("it is opened", () => came.length > 0);
+  return {
+    came,
+    short: () => came.map(short),
+    async leave() {
+      call.cancel();
+      await over;
+    },
+  };
+}
+
+const said = (from: number, to: number) =>
+  Array.from({ length: to - from + 1 }, (_, n) => `ann: ${from + n}`);
+
+describe("post", () => {
+  test("again after a lost answer, it is there once and has its first cursor", async () => {
+    await using world = await startRooms();
+    const message = { room: "lobby", name: "ann", text: "hi", producer: "p", sequence: 1n };
+    const first = await world.rooms.post(message);
+    expect(first).toMatchObject({ repeated: false, cursor: expect.stringMatching(/./) });
+    const again = await world.rooms.post(message);
+    expect(again).toMatchObject({ repeated: true, cursor: first.cursor });
+    const other = await world.rooms.post({ ...message, producer: "q" });
+    expect(other).toMatchObject({ repeated: false });
+    const watcher = await watch(world, { room: "lobby", start: Start.OLDEST });
+    await until("it has all", () => watcher.came.length === 3);
+    expect(watcher.short()).toEqual(["here", "ann: hi", "ann: hi"]);
+    await watcher.leave();
+  });
+
+  test("is in its own room only, at the time that the server took it", async () => {
+    await using world = await startRooms();
+    const before = Date.now();
+    await world.post("one", 1);
+    await world.post("two", 2, 5);
+    const watcher = await watch(world, { room: "two", start: Start.OLDEST });
+    await until("it has all", () => watcher.came.length === 3);
+    expect(watcher.short()).toEqual(["here", "ann: 5", "ann: 6"]);
+    const { event } = watcher.came[1] as (typeof watcher.came)[0];
+    const time = event.case === "message" ? Number(event.value.time?.seconds) : 0;
+    expect(Math.abs(time - before / 1000)).toBeLessThan(10);
+    await watcher.leave();
+  });
+});
+
+describe("watch", () => {
+  test("from now, from the oldest, from a cursor; the opening has a place, and so have messages", async () => {
+    await using world = await startRooms();
+    const cursors = await world.post("lobby", 3);
+    const now = await watch(world, { room: "lobby" });
+    const oldest = await watch(world, { room: "lobby", start: Start.OLDEST });
+    const behind = await watch(world, { room: "lobby", after: cursors[0] as string });
+    await world.post("lobby", 2, 4);
+    await until("all have the last", () =>
+      [now, oldest, behind].every(({ came }) => short(came.at(-1) as never) === "ann: 5"),
+    );
+    expect(now.short()).toEqual(["here", ...said(4, 5)]);
+    expect(oldest.short()).toEqual(["here", ...said(1, 5)]);
+    expect(behind.short()).toEqual(["here", ...said(2, 5)]);
+    expect(now.came[0]?.cursor).toBe(cursors[2]);
+    expect(behind.came[0]?.cursor).toBe(cursors[0]);
+    expect(oldest.came.slice(1, 4).map(({ cursor }) => cursor)).toEqual(cursors);
+
+    // The opening of the oldest is before the first.
+    const again = await watch(world, { room: "lobby", after: oldest.came[0]?.cursor as string });
+    await until("it has all", () => again.came.length === 6);
+    for (const watcher of [now, oldest, behind, again]) await watcher.leave();
+  });
+
+  test("a room that nobody knows is opened and waits; 200 watchers get the same", async () => {
+    await using world = await startRooms();
+    const all = await Promise.all(
+      Array.from({ length: 200 }, () => watch(world, { room: "new", start: Start.OLDEST })),
+    );
+    const cursors = await world.post("new", 5);
+    await until("all have all", () => all.every(({ came }) => came.length === 6));
+    for (const watcher of all) {
+      expect(watcher.short()).toEqual(["here", ...said(1, 5)]);
+      expect(watcher.came.slice(1).map(({ cursor }) => cursor)).toEqual(cursors);
+    }
+    await Promise.all(all.map((watcher) => watcher.leave()));
+  });
+
+  test("what retention took, and what another log had, is a gap that says so", async () => {
+    await using log = memoryLog({ retention: { records: 5 } });
+    await using world = await startRooms({ log });
+    const cursors = await world.post("lobby", 20);
+    const late = await watch(world, { room: "lobby", after: cursors[0] as string });
+    await until("it has all", () => late.came.length === 7);
+    expect(late.short()).toEqual(["here", "gap", ...said(16, 20)]);
+    expect(late.came[1]?.cursor).not.toBe("");
+    await late.leave();
+
+    await using other = await startRooms();
+    const foreign = await watch(other, { room: "lobby", after: cursors[0] as string });
+    await until("it has the gap", () => foreign.came.length === 2);
+    await other.post("lobby", 1);
+    await until("it has the message", () => foreign.came.length === 3);
+    expect(foreign.short()).toEqual(["here", "gap", "ann: 1"]);
+    await foreign.leave();
+  });
+
+  test.each([
+    ["malformed", async () => "nonsense", /malformed/],
+    [
+      "of another room",
+      async ({ post }: RoomsWorld) => (await post("other", 1))[0] as string,
+      /belongs to something else/,
+    ],
+  ])("a cursor that is %s is INVALID_ARGUMENT", async (_, cursor, message) => {
+    await using world = await startRooms();
+    const { over } = drain(world.rooms.watch({ room: "lobby", after: await cursor(world) }));
+    expect(await over).toMatchObject({
+      code: Code.InvalidArgument,
+      message: expect.stringMatching(message),
+    });
+  });
+
+  test("a watcher whose connection is cut continues where it was, with none lost and none twice", async () => {
+    await using world = await startRooms({ linked: true });
+    const watcher = await watch(world, { room: "lobby" });
+    for (let n = 0; n < 5; n++) {
+      await world.post("lobby", 10, n * 20 + 1);
+      world.link.cut();
+      await world.post("lobby", 10, n * 20 + 11);
+    }
+    const messages = () => watcher.short().filter((text) => !text.startsWith("here"));
+    await until("it has all", () => messages().length >= 100);
+    expect(messages()).toEqual(said(1, 100));
+    await watcher.leave();
+  });
+});
+
+describe("import", () => {
+  test("adds many, in order; those that were there before are counted", async () => {
+    await using world = await startRooms();
+    const run = async () => {
+      const call = world.rooms.import();
+      for (let n = 1; n <= 2000; n++) {
+        await call.send(
+          n === 1 ? { room: "bulk", name: "ann", text: "1", producer: "p" } : { text: `${n}` },
+        );
+      }
+      return await call.finish();
+    };
+    const first = await run();
+    expect(first).toMatchObject({ messages: 2000n, repeated: 0n });
+    expect(first.cursor).toBe((await world.log.end("room/bulk")).cursor);
+    expect(await run()).toMatchObject({ messages: 2000n, repeated: 2000n, cursor: first.cursor });
+    const watcher = await watch(world, { room: "bulk", start: Start.OLDEST });
+    await until("it has all", () => watcher.came.length === 2001);
+    expect(watcher.short()).toEqual(["here", ...said(1, 2000)]);
+    await watcher.leave();
+  });
+
+  test("goes from room to room, and counts on from a sequence that is given", async () => {
+    await using world = await startRooms();
+    const call = world.rooms.import();
+    await call.send({ room: "a", name: "ann", text: "1", producer: "p", sequence: 7n });
+    await call.send({ text: "2" });
+    await call.send({ room: "b", name: "bob", text: "3" });
+    await call.send({ text: "4", sequence: 8n, room: "a" });
+    expect(await call.finish()).toMatchObject({ messages: 4n, repeated: 1n });
+    const watchers = [
+      await watch(world, { room: "a", start: Start.OLDEST }),
+      await watch(world, { room: "b", start: Start.OLDEST }),
+    ];
+    await until("they have all", () => watchers.map(({ came }) => came.length).join() === "3,2");
+    expect(watchers.map((watcher) => watcher.short())).toEqual([
+      ["here", "ann: 1", "ann: 2"],
+      ["here", "bob: 3"],
+    ]);
+    for (const watcher of watchers) await watcher.leave();
+  });
+
+  test("of nothing is nothing; what stands before a bad message is stored", async () => {
+    await using world = await startRooms();
+    expect(await world.rooms.import().finish()).toMatchObject({ messages: 0n, cursor: "" });
+    const call = world.rooms.import();
+    await call.send({ room: "a", name: "ann", text: "1", producer: "p" });
+    await call.send({ text: "" });
+    await expect(call.finish()).rejects.toMatchObject({
+      code: Code.InvalidArgument,
+      rawMessage: "message 2: text is empty: it must have 1 to 4096; those before it are stored",
+    });
+    expect((await world.log.end("room/a")).position).toBe(1);
+  });
+});
+
+describe("lists", () => {
+  test("rooms come by name, a page at a time, and no other topics", async () => {
+    await using world = await startRooms();
+    // By UTF-8, the emoji comes last; by UTF-16, before U+FF41.
+    const names = ["a", "b", "room/c", "\u00e9", "\uff41", "\u{1f600}"];
+    for (const room of names.toReversed()) await world.post(room, 1);
+    await world.log.append("presence", [{ data: new Uint8Array() }]);
+    await world.log.append("other", [{ data: new Uint8Array() }]);
+    const all = await world.rooms.listRooms({});
+    expect(all.rooms.map(({ name }) => name)).toEqual(names);
+    expect(all.more).toBe(false);
+    const paged: string[] = [];
+    for (let after = "", more = true; more; after = paged.at(-1) as string) {
+      const page = await world.rooms.listRooms({ pageSize: 4, after });
+      paged.push(...page.rooms.map(({ name }) => name));
+      more = page.more;
+    }
+    expect(paged).toEqual(names);
+    await expect(world.rooms.listRooms({ pageSize: 1001 })).rejects.toMatchObject({
+      code: Code.InvalidArgument,
+      rawMessage: "page_size is 1001: ask for 1000 at most",
+    });
+    expect((await world.rooms.listRooms({ pageSize: 1000, after: "zzz" })).rooms).toHaveLength(3);
+  });
+});
+
+describe("limits, in code points", () => {
+  const emoji = "\u{1f680}";
+  const good = { room: "r", name: "n", text: "t", producer: "p", sequence: 1n };
+
+  test.each([
+    ["a room of 64", { room: emoji.repeat(64) }],
+    ["a name of 64", { name: emoji.repeat(64) }],
+    ["a producer of 64", { producer: emoji.repeat(64) }],
+    ["a text of 4096", { text: emoji.repeat(4096) }],
+    ["a text of lines and tabs", { text: "two\nlines\r\n\tand a tab" }],
+    ["the largest sequence", { sequence: 2n ** 63n - 1n }],
+  ])("%s is taken", async (_, fields) => {
+    await using world = await startRooms();
+    const message = { ...good, ...fields };
+    expect(await world.rooms.post(message)).toMatchObject({ repeated: false });
+    const watcher = await watch(world, { room: message.room, start: Start.OLDEST });
+    await until("it is there", () => watcher.came.length === 2);
+    expect(watcher.short()).toEqual(["here", `${message.name}: ${message.text}`]);
+    await watcher.leave();
+  });
+
+  test.each([
+    [{ room: "" }, "room is empty: it must have 1 to 64"],
+    [{ room: emoji.repeat(65) }, "room has 65 characters: it must have 1 to 64"],
+    [{ name: "x".repeat(65) }, "name has 65 characters: it must have 1 to 64"],
+    [{ producer: "" }, "producer is empty: it must have 1 to 64"],
+    [{ text: emoji.repeat(4097) }, "text has 4097 characters: it must have 1 to 4096"],
+    [{ name: "a\nb" }, "name holds U+000A: leave out control characters"],
+    [{ room: "\u009b" }, "room holds U+009B: leave out control characters"],
+    [
+      { text: "bell \u0007" },
+      "text holds U+0007: leave out control characters other than line breaks and tabs",
+    ],
+    [{ sequence: 0n }, `sequence is 0: count messages from 1, at most to ${2n ** 63n - 1n}`],
+  ])("INVALID_ARGUMENT (%#)", async (fields, message) => {
+    await using world = await startRooms();
+    await expect(world.rooms.post({ ...good, ...fields })).rejects.toMatchObject({
+      code: Code.InvalidArgument,
+      rawMessage: message,
+    });
+    expect(await world.log.topics()).toEqual([]);
+  });
+
+  test("watch and listMembers have them too", async () => {
+    await using world = await startRooms();
+    const refused = { code: Code.InvalidArgument, rawMessage: expect.stringMatching(/^room /) };
+    expect(await drain(world.rooms.watch({ room: "" })).over).toMatchObject(refused);
+    await expect(world.rooms.listMembers({ room: "x".repeat(65) })).rejects.toMatchObject(refused);
+    const start = 7 as Start;
+    expect(await drain(world.rooms.watch({ room: "r", start })).over).toMatchObject({
+      rawMessage: "start is 7: it must be START_NOW or START_OLDEST",
+    });
+  });
+});

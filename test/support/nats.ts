@@ -1,0 +1,102 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+
+/**
+ * Where nats-server is: what HAWSER_NATS_SERVER says, on the PATH, in
+ * /usr/sbin (Debian's package), or where `go install` puts it. Throws where
+ * there is none and HAWSER_REQUIRE_NATS is 1.
+ */
+export function findNats(): string | undefined {
+  const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", goBin()];
+  const places = [
+    process.env.HAWSER_NATS_SERVER,
+    ...folders.map((folder) => folder && join(folder, "nats-server")),
+  ];
+  const found = places.find((place) => place && existsSync(place));
+  if (found === undefined && process.env.HAWSER_REQUIRE_NATS === "1") {
+    throw new Error("HAWSER_REQUIRE_NATS is 1, and there is no nats-server: .ci/run installs one");
+  }
+  return found;
+}
+
+function goBin(): string | undefined {
+  try {
+    const [bin, path] = execFileSync("go", ["env", "GOBIN", "GOPATH"], { encoding: "utf8" }).split(
+      "\n",
+    );
+    return bin || join(path as string, "bin");
+  } catch {
+    return undefined;
+  }
+}
+
+/** A NATS server with JetStream, on a port and in a folder of its own. */
+export interface Nats extends AsyncDisposable {
+  readonly url: string;
+  readonly port: number;
+  /** Kills it; what it stored stays. */
+  kill(): Promise<void>;
+  /** It keeps its connections and says nothing more. */
+  freeze(): void;
+  /** Starts it again, on the same port, with what it stored. */
+  start(): Promise<void>;
+}
+
+export async function startNats(program: string, { jetstream = true } = {}): Promise<Nats> {
+  const folder = await mkdtemp(join(tmpdir(), "hawser-nats-"));
+  const port = await freePort();
+  let server: ChildProcess | undefined;
+  const nats: Nats = {
+    url: `nats://127.0.0.1:${port}`,
+    port,
+    async kill() {
+      if (server === undefined) return;
+      const exit = once(server, "exit");
+      server.kill("SIGKILL");
+      server = undefined;
+      await exit;
+    },
+    freeze: () => void server?.kill("SIGSTOP"),
+    async start() {
+      const options = ["-a", "127.0.0.1", "-p", String(port)];
+      if (jetstream) options.push("-js", "-sd", folder);
+      server = spawn(program, options, { stdio: ["ignore", "ignore", "pipe"] });
+      await ready(server);
+    },
+    async [Symbol.asyncDispose]() {
+      await nats.kill();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+  await nats.start();
+  return nats;
+}
+
+/** Resolves when the server says that it is ready; throws with its log when it ends instead. */
+async function ready(server: ChildProcess): Promise<void> {
+  let log = "";
+  for await (const text of server
+    .stderr!.setEncoding("utf8")
+    .iterator({ destroyOnReturn: false })) {
+    log += text;
+    if (log.includes("Server is ready")) {
+      server.stderr!.resume();
+      return;
+    }
+  }
+  throw new Error(`nats-server did not start:\n${log}`);
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, "close");
+  return port;
+}

@@ -1,0 +1,73 @@
+import { randomUUID } from "node:crypto";
+import { RoomService } from "../../gen/chat/v1/room_pb.js";
+import { messageOf, recordOf, topicOf } from "../../src/example/room-record.ts";
+import { rooms } from "../../src/example/rooms.ts";
+import { createServer, memoryLog, type ServiceImpl, type TopicLog } from "../../src/server.ts";
+
+type Service = ServiceImpl<typeof RoomService>;
+
+export interface RoomServer extends AsyncDisposable {
+  readonly url: string;
+  readonly port: number;
+  /** It outlives the server: give it to the next one. */
+  readonly log: TopicLog;
+  /** Posts a message; the log alone says what it may hold. */
+  post(room: string, name: string, text: string): Promise<void>;
+  /** What was posted to a room: `name: text`. */
+  said(room: string): Promise<string[]>;
+  /** Resolves when so many messages were posted to a room. */
+  holds(room: string, messages: number): Promise<void>;
+  /** Ends what runs, and closes. */
+  close(): Promise<void>;
+}
+
+export interface RoomServerSetup {
+  port?: number;
+  log?: TopicLog;
+  /** Handlers of the test's own, in the place of those of the example. */
+  change?: (service: Service) => Partial<Service>;
+}
+
+/** A server of this process with the example's rooms, for `hawser` to call. */
+export async function serveRooms(setup: RoomServerSetup = {}): Promise<RoomServer> {
+  const { port = 0, log = memoryLog(), change } = setup;
+  const example = rooms(log);
+  const service = { ...example.service, ...change?.(example.service) };
+  const server = createServer({ routes: (router) => router.service(RoomService, service) });
+  const bound = await server.listen({ port });
+  const close = async () => {
+    await server.close({ graceMs: 0 });
+    await example[Symbol.asyncDispose]();
+  };
+  return {
+    url: bound.url,
+    port: bound.port as number,
+    log,
+    close,
+    async post(room, name, text) {
+      const record = recordOf({ name, text, producer: randomUUID(), sequence: 1n });
+      await log.append(topicOf(room), [record]);
+    },
+    async said(room) {
+      const said: string[] = [];
+      for (let after: string | undefined; ; ) {
+        const page = await log.page(topicOf(room), after);
+        const last = page.at(-1);
+        if (last === undefined) return said;
+        for (const item of page) {
+          if (item.kind !== "record") continue;
+          const { name, text } = messageOf(item);
+          said.push(`${name}: ${text}`);
+        }
+        after = last.cursor;
+      }
+    },
+    async holds(room, messages) {
+      let count = 0;
+      for await (const _ of log.read(topicOf(room), undefined, new AbortController().signal)) {
+        if (++count === messages) return;
+      }
+    },
+    [Symbol.asyncDispose]: close,
+  };
+}
