@@ -27,7 +27,7 @@ import { type Append, isFatal, Writer } from "./sqlite-writer.ts";
 const GROUP = { records: 4_096, bytes: 8 * 2 ** 20 };
 
 /** How often records are deleted while appends wait too. */
-const SWEEP_EVERY_MS = 10;
+const SWEEP_EVERY_MS = 5;
 
 /** How long nothing is deleted after there was no room for it. */
 const SWEEP_AGAIN_MS = 1_000;
