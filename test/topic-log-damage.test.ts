@@ -9,6 +9,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { rm } from "node:fs/promises";
+import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Code, ConnectError } from "../src/server.ts";
 import type { TopicLog } from "../src/topics/log.ts";
@@ -87,7 +88,7 @@ describe("what a killed process left", () => {
     for (const end of ["", "-wal"]) cpSync(`${path}${end}`, `${well}/log.db${end}`);
     const dice = new Dice(7);
     const seen = new Set<string>();
-    for (let round = 0; round < 14; round++) {
+    for (let round = 0; round < 10; round++) {
       const file = round % 2 === 0 ? path : `${path}-wal`;
       for (const end of ["", "-wal"]) cpSync(`${well}/log.db${end}`, `${path}${end}`);
       rmSync(`${path}-shm`, { force: true });
@@ -169,6 +170,22 @@ test("a file of something else is refused, and left as it is", async () => {
   const before = readFileSync(path);
   await expect(sqliteLog(path)).rejects.toMatchObject({ code: Code.DataLoss });
   expect(readFileSync(path).equals(before)).toBe(true);
+});
+
+test("a database of another program is refused, and left as it is; so is a later format", async () => {
+  const other = new Database(path);
+  other.exec("CREATE TABLE theirs (x)");
+  other.close();
+  const before = readFileSync(path);
+  await expect(sqliteLog(path)).rejects.toMatchObject({ code: Code.FailedPrecondition });
+  expect(readFileSync(path).equals(before)).toBe(true);
+
+  const later = `${folder}/later.db`;
+  await (await sqliteLog(later))[Symbol.asyncDispose]();
+  const changed = new Database(later);
+  changed.pragma("user_version = 2");
+  changed.close();
+  await expect(sqliteLog(later)).rejects.toThrow(/has format 2, this version of Hawser writes 1/);
 });
 
 test.each(["", ":memory:"])("%j is no path", async (path) => {

@@ -33,7 +33,7 @@ const SCHEMA = `
 const APPLICATION_ID = 0x68777372;
 const FORMAT = 1;
 
-/** Up to this size the whole file is looked through when it is opened; it takes about 0.1 s. */
+/** Up to this size the whole file is looked through when it is opened; it takes some tenths of a second. */
 const QUICK_CHECK_BYTES = 64 * 2 ** 20;
 
 export type Connection = Database.Database;

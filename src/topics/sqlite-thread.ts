@@ -110,5 +110,7 @@ export function toError({ code, message }: Failure): ConnectError {
 }
 
 function unexpected(cause: unknown) {
-  return failure(Code.Unavailable, "the thread of the log has ended: open the log again", cause);
+  const why = cause instanceof Error ? ` (${cause.message})` : "";
+  const message = `the thread of the log has ended${why}: close the log, and open it again`;
+  return failure(Code.Unavailable, message, cause);
 }

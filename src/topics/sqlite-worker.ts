@@ -27,7 +27,7 @@ import { type Append, isFatal, Writer } from "./sqlite-writer.ts";
 const GROUP = { records: 4_096, bytes: 8 * 2 ** 20 };
 
 /** How often records are deleted while appends wait too. */
-const SWEEP_EVERY_MS = 10;
+const SWEEP_EVERY_MS = 5;
 
 /** How long nothing is deleted after there was no room for it. */
 const SWEEP_AGAIN_MS = 1_000;
@@ -39,18 +39,19 @@ function post(message: FromThread, transfer: ArrayBuffer[] = []): void {
   port.postMessage(message, transfer);
 }
 
-/** Answers a call with what `answer` gives or throws. */
-function answer(id: number, answer: () => unknown): void {
+/** Answers a call with what `answer` gives or throws, which comes back. */
+function answer(id: number, answer: () => unknown): unknown {
   let value: unknown;
   try {
     value = answer();
   } catch (error) {
     post({ kind: "answer", id, failure: failureOf(error, data.path) });
-    return;
+    return error;
   }
   const columns = value as PageColumns | undefined;
   const transfer = columns?.data instanceof Uint8Array ? [columns.data.buffer as ArrayBuffer] : [];
   post({ kind: "answer", id, value }, transfer);
+  return undefined;
 }
 
 function read(): void {
@@ -129,7 +130,7 @@ function write(): void {
   }
 
   function call({ id, call }: CallMessage<WriterCall>): void {
-    answer(id, () => {
+    const error = answer(id, () => {
       if (call.do === "open") {
         writer = new Writer(data, call.newEpoch, call.nowMs);
         nowMs = call.nowMs;
@@ -145,6 +146,7 @@ function write(): void {
       }
       return undefined;
     });
+    if (error !== undefined && isFatal(error)) throw error;
   }
 
   function sweep(): void {

@@ -23,7 +23,7 @@ import { checkWal } from "./sqlite-wal.ts";
 const STRIDE = 2 ** 24;
 
 /** What one sweep deletes at most. */
-const SWEEP = { records: 512, bytes: 4 * 2 ** 20 };
+const SWEEP = { records: 256, bytes: 2 ** 20 };
 
 /** One append, as it waits for its turn. */
 export interface Append {

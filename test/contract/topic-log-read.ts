@@ -37,9 +37,9 @@ export function describeReading(engine: Engine, shared: Shared): void {
 
   test("a topic that does not exist yet can be read", async () => {
     const { log, t } = await shared.borrow();
-    const fromStart = take(log.read(t, undefined, AbortSignal.timeout(5_000)), 1);
+    const fromStart = take(log.read(t, undefined, AbortSignal.timeout(20_000)), 1);
     const { cursor } = await log.end(t);
-    const fromEnd = take(log.read(t, cursor, AbortSignal.timeout(5_000)), 1);
+    const fromEnd = take(log.read(t, cursor, AbortSignal.timeout(20_000)), 1);
     await log.append(t, texts("a"));
     expect(shown(await fromStart)).toEqual(["a"]);
     expect(shown(await fromEnd)).toEqual(["a"]);
@@ -49,7 +49,7 @@ export function describeReading(engine: Engine, shared: Shared): void {
     const { log, t } = await shared.borrow();
     const appended = await log.append(t, numbered(10));
     for (const [n, { cursor }] of appended.slice(0, 9).entries()) {
-      const items = await take(log.read(t, cursor, AbortSignal.timeout(5_000)), 9 - n);
+      const items = await take(log.read(t, cursor, AbortSignal.timeout(20_000)), 9 - n);
       expect(shown(items)).toEqual(shown(await pages(log, t, cursor)));
     }
   });
@@ -87,7 +87,7 @@ export function describeReading(engine: Engine, shared: Shared): void {
 
   test("several writers at once: every reader sees the same order", async () => {
     const { log, t } = await shared.borrow();
-    const signal = AbortSignal.timeout(10_000);
+    const signal = AbortSignal.timeout(20_000);
     const readers = Array.from({ length: 5 }, () => take(log.read(t, undefined, signal), 200));
     const writers = Array.from({ length: 10 }, async (_, writer) => {
       for (let n = 0; n < 20; n++) await log.append(t, texts(`${writer}.${n}`));
@@ -100,7 +100,7 @@ export function describeReading(engine: Engine, shared: Shared): void {
   test.runIf(engine.can.shared)("what another log appends comes live", async () => {
     await using opened = await openLog(engine);
     await using other = await opened.store.open();
-    const reading = take(opened.log.read("t", undefined, AbortSignal.timeout(10_000)), 100);
+    const reading = take(opened.log.read("t", undefined, AbortSignal.timeout(20_000)), 100);
     for (const record of numbered(100)) await other.append("t", [record]);
     expect(shown(await reading)).toEqual(shown(await pages(other, "t")));
   });
@@ -145,7 +145,7 @@ export function describeReading(engine: Engine, shared: Shared): void {
     await log.append("t", texts("a"));
     const items: Item[] = [];
     const reading = (async () => {
-      const signal = AbortSignal.timeout(8_000);
+      const signal = AbortSignal.timeout(20_000);
       for await (const item of log.read("t", undefined, signal)) items.push(item);
     })();
     const outcome = reading.catch((error) => error);

@@ -30,7 +30,7 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     const items = await pages(log, t, first);
     expect(shown(items)).toEqual(["(gap)", "3", "4", "5"]);
     expect(shown(await pages(log, t, items[0]?.cursor))).toEqual(["3", "4", "5"]);
-    const read = take(log.read(t, first, AbortSignal.timeout(5_000)), 4);
+    const read = take(log.read(t, first, AbortSignal.timeout(20_000)), 4);
     expect(await read).toEqual(items);
     // An older cursor changes nothing, nor does the same again.
     for (const cursor of [first, third]) await log.trim(t, cursor as string);
@@ -101,7 +101,7 @@ export function describeRetention(engine: Engine, shared: Shared): void {
   test("a reader that trim overtakes gets a gap, then the rest", async () => {
     const { log, t } = await shared.borrow();
     const appended = await log.append(t, numbered(2_000));
-    const reader = log.read(t, undefined, AbortSignal.timeout(8_000))[Symbol.asyncIterator]();
+    const reader = log.read(t, undefined, AbortSignal.timeout(20_000))[Symbol.asyncIterator]();
     const seen = [(await reader.next()).value];
     await log.trim(t, appended[1_989]?.cursor as string);
     for (;;) {
@@ -119,7 +119,7 @@ export function describeRetention(engine: Engine, shared: Shared): void {
 
   /** Waits until the oldest record is this one: retention goes in its own time. */
   async function oldestIs(log: TopicLog, topic: string, oldest: string | undefined): Promise<void> {
-    const giveUp = performance.now() + 8_000;
+    const giveUp = performance.now() + 20_000;
     for (;;) {
       const [first] = await log.page(topic, undefined, { records: 1 });
       if ((first && shown([first])[0]) === oldest) return;
@@ -155,9 +155,9 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     for (let n = 0; n < 25; n++) await log.append("t", [{ data }]);
     await log.append("t", texts("last"));
     const kept = async () => (await pages(log, "t")).length;
-    await vi.waitUntil(async () => (await kept()) === 10, { timeout: 8_000 });
+    await vi.waitUntil(async () => (await kept()) === 10, { timeout: 20_000 });
     await log.append("large", [{ data }, { data: new Uint8Array(20_000) }]);
-    await vi.waitUntil(async () => (await pages(log, "large")).length === 1, { timeout: 8_000 });
+    await vi.waitUntil(async () => (await pages(log, "large")).length === 1, { timeout: 20_000 });
   });
 
   test.runIf(keeps("ageMs") && engine.can.ownClock)("keeps records for so long", async () => {
@@ -198,7 +198,7 @@ export function describeRetention(engine: Engine, shared: Shared): void {
       await using opened = await openLog(engine, { retention: { records: 50 } });
       const { log } = opened;
       await log.append("t", numbered(40));
-      const reader = log.read("t", undefined, AbortSignal.timeout(8_000))[Symbol.asyncIterator]();
+      const reader = log.read("t", undefined, AbortSignal.timeout(20_000))[Symbol.asyncIterator]();
       const seen = [(await reader.next()).value];
       for (let n = 40; n < 1_000; n += 40) await log.append("t", numbered(40, "", n));
       await oldestIs(log, "t", "950");

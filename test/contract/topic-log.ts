@@ -21,6 +21,8 @@ import { describeRetention } from "./topic-log-retention.ts";
  * order. Positions need not be contiguous, nor begin anywhere.
  */
 export function describeTopicLog(engine: Engine): void {
+  // What an engine needs for a thousand topics, where others are at work.
+  vi.setConfig({ testTimeout: 30_000, hookTimeout: 30_000 });
   const shared = new Shared(engine);
   afterAll(() => shared[Symbol.asyncDispose]());
   describe(`${engine.name}: append`, () => describeAppend(engine, shared));
@@ -290,7 +292,7 @@ function describeCursors(engine: Engine, shared: Shared): void {
   const refused = (log: TopicLog, t: string, cursor: string) => [
     log.page(t, cursor),
     log.trim(t, cursor),
-    take(log.read(t, cursor, AbortSignal.timeout(5_000)), 1),
+    take(log.read(t, cursor, AbortSignal.timeout(20_000)), 1),
   ];
 
   test("a malformed cursor is INVALID_ARGUMENT", async () => {
@@ -322,7 +324,7 @@ function describeCursors(engine: Engine, shared: Shared): void {
     const items = await pages(log, t, cursor?.cursor);
     expect(shown(items)).toEqual(["(gap)", "a", "b"]);
     expect(shown(await pages(log, t, items[0]?.cursor))).toEqual(["a", "b"]);
-    const read = take(log.read(t, cursor?.cursor, AbortSignal.timeout(5_000)), 3);
+    const read = take(log.read(t, cursor?.cursor, AbortSignal.timeout(20_000)), 3);
     expect(await read).toEqual(items);
     expect(shown(await pages(log, "empty", foreignCursor(foreign.log, "empty")))).toEqual([
       "(gap)",
@@ -336,7 +338,7 @@ function describeCursors(engine: Engine, shared: Shared): void {
     const [gap, ...rest] = await pages(log, t, far);
     expect([gap?.kind, rest]).toEqual(["gap", []]);
     expect(gap?.position).toBe((await log.end(t)).position);
-    const reading = take(log.read(t, far, AbortSignal.timeout(5_000)), 3);
+    const reading = take(log.read(t, far, AbortSignal.timeout(20_000)), 3);
     await log.append(t, texts("c", "d"));
     const items = await reading;
     expect(items[0]?.kind).toBe("gap");
@@ -413,7 +415,7 @@ function describeTopics(engine: Engine, shared: Shared): void {
     ["half a surrogate pair", "half \ud800"],
   ])("%s is no name of a topic", async (_, topic) => {
     const { log } = await shared.borrow();
-    const signal = AbortSignal.timeout(5_000);
+    const signal = AbortSignal.timeout(20_000);
     await rejects(log.append(topic, texts("a")), Code.InvalidArgument);
     await rejects(log.page(topic, undefined), Code.InvalidArgument);
     await rejects(log.end(topic), Code.InvalidArgument);
@@ -464,7 +466,7 @@ function describeClosing(engine: Engine): void {
     await rejects(log.end("t"), Code.Unavailable);
     await rejects(log.topics(), Code.Unavailable);
     await rejects(log.trim("t", last?.cursor as string), Code.Unavailable);
-    const signal = AbortSignal.timeout(5_000);
+    const signal = AbortSignal.timeout(20_000);
     await rejects(take(log.read("t", undefined, signal), 9), Code.Unavailable);
   });
 
