@@ -53,6 +53,8 @@ test.each([
   [["caht"], "unknown command 'caht' (Did you mean chat?)"],
   [["serve", "--unix", "x.sock", "--port", "1"], "cannot be used with option '--port <number>'"],
   [["serve", "--tls-cert", "no-such.pem"], "no such file: no-such.pem"],
+  [["serve", "--log", "redis://x"], "Write memory, sqlite:PATH or nats://HOST:PORT"],
+  [["serve", "--log", "memory", "--data", "x"], "cannot be used with option '--data <directory>'"],
   [["hello", "--ca", "x.pem"], "use an https:// URL"],
   [["hello", "--url", "https://127.0.0.1:1", "--key", "x.pem"], "--cert and --key belong together"],
 ])("hawser %j is told what is wrong in one line, exit code 1", async (args, complaint) => {

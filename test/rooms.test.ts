@@ -1,7 +1,7 @@
 /** Rooms as proto/chat/v1/room.proto promises them: posts, watchers, imports and lists, over real sockets. */
 import { describe, expect, test } from "vitest";
-import { Start } from "../gen/chat/v1/room_pb.js";
-import { Code } from "../src/index.ts";
+import { RoomService, Start } from "../gen/chat/v1/room_pb.js";
+import { Code, createClient, createTransport } from "../src/index.ts";
 import { memoryLog } from "../src/server.ts";
 import { until } from "./support/gate.ts";
 import { drain, type RoomsWorld, short, startRooms } from "./support/rooms-world.ts";
@@ -129,6 +129,49 @@ describe("watch", () => {
       code: Code.InvalidArgument,
       message: expect.stringMatching(message),
     });
+  });
+
+  test("one that does not read delays nobody, and gets everything when it does", async () => {
+    await using world = await startRooms();
+    const stalled = world.rooms.watch({ room: "lobby" });
+    const events = stalled[Symbol.asyncIterator]();
+    expect(short((await events.next()).value as never)).toBe("here");
+    const all = await Promise.all(Array.from({ length: 5 }, () => watch(world, { room: "lobby" })));
+    // More than flow control, inboxes and the hub's ring hold.
+    const text = "x".repeat(4000);
+    const call = world.rooms.import();
+    await call.send({ room: "lobby", name: "ann", text: "1", producer: "p" });
+    for (let n = 2; n <= 1500; n++) await call.send({ text: `${n} ${text}` });
+    await call.finish();
+    await until("the others have all", () => all.every(({ came }) => came.length === 1501));
+    for (let n = 1; n <= 1500; n++) {
+      const { event } = (await events.next()).value as (typeof all)[0]["came"][0];
+      expect(event.case === "message" && Number.parseInt(event.value.text, 10)).toBe(n);
+    }
+    stalled.cancel();
+    await Promise.all(all.map((watcher) => watcher.leave()));
+  });
+
+  test("a watcher of a server that drains goes on at another that shares the log", async () => {
+    await using log = memoryLog();
+    await using other = await startRooms({ log });
+    expect(await other.rooms.listRooms({})).toMatchObject({ rooms: [] });
+    await using world = await startRooms({ log });
+    const baseUrl = [world.url, other.url];
+    await using transport = createTransport({ baseUrl });
+    const rooms = createClient(RoomService, transport);
+    const call = rooms.watch({ room: "lobby" });
+    const { came, over } = drain(call);
+    await until("it is opened", () => came.length === 1);
+    await world.post("lobby", 10);
+    // It has its grace, but nobody needs it.
+    await world.server.close({ graceMs: 60_000 });
+    await other.post("lobby", 10, 11);
+    const messages = () => came.map(short).filter((text) => !text.startsWith("here"));
+    await until("it has all", () => messages().length >= 20);
+    expect(messages()).toEqual(said(1, 20));
+    call.cancel();
+    await over;
   });
 
   test("a watcher whose connection is cut continues where it was, with none lost and none twice", async () => {

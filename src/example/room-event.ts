@@ -47,7 +47,7 @@ export class RoomEvent {
 /** What an event of the hub is in a room; `names`: who is there. */
 export function roomEventOf(
   event: HubEvent<RoomEvent, RoomEvent>,
-  names: () => string[],
+  names: () => readonly string[],
 ): RoomEvent {
   switch (event.kind) {
     case "opening": {

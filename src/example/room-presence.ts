@@ -8,6 +8,7 @@ import {
 } from "../../gen/chat/v1/presence_pb.js";
 import { createHub, type Entry, type Hub, type TopicLog } from "../server.ts";
 import { pause } from "./pause.ts";
+import { placeIn } from "./utf8-order.ts";
 
 /** What happens to members; "typing" is told of members of other nodes too. */
 export type PresenceEvent = "joined" | "left" | "typing";
@@ -50,8 +51,7 @@ export class Presence implements AsyncDisposable {
   /** How often each member is here: by several calls, it may be. */
   readonly #own = new Map<string, number>();
   readonly #others = new Map<string, Node>();
-  /** At how many nodes each member of a room is. */
-  readonly #rooms = new Map<string, Map<string, number>>();
+  readonly #rooms = new Map<string, Room>();
   #loaded: PromiseWithResolvers<void> | undefined;
   #following: Promise<void> | undefined;
   #writing: Promise<unknown> = Promise.resolve();
@@ -99,13 +99,9 @@ export class Presence implements AsyncDisposable {
     if (this.#others.size > 0) this.#tell({ case: "typing", value: { room, name } });
   }
 
-  /** The names of who is in a room, in no order. */
-  members(room: string): string[] {
-    return [...(this.#rooms.get(room)?.keys() ?? [])];
-  }
-
-  count(room: string): number {
-    return this.#rooms.get(room)?.size ?? 0;
+  /** The names of who is in a room, in order. */
+  members(room: string): readonly string[] {
+    return this.#rooms.get(room)?.names ?? [];
   }
 
   /** The rooms where somebody is. */
@@ -142,22 +138,30 @@ export class Presence implements AsyncDisposable {
   }
 
   #add(room: string, name: string): void {
-    const members = this.#rooms.get(room) ?? new Map<string, number>();
-    this.#rooms.set(room, members);
-    const nodes = (members.get(name) ?? 0) + 1;
-    members.set(name, nodes);
-    if (nodes === 1) this.#onEvent("joined", room, name);
+    const { nodes, names } = this.#rooms.get(room) ?? this.#open(room);
+    const count = (nodes.get(name) ?? 0) + 1;
+    nodes.set(name, count);
+    if (count > 1) return;
+    names.splice(placeIn(names, name), 0, name);
+    this.#onEvent("joined", room, name);
+  }
+
+  #open(room: string): Room {
+    const opened: Room = { nodes: new Map(), names: [] };
+    this.#rooms.set(room, opened);
+    return opened;
   }
 
   #remove(room: string, name: string): void {
-    const members = this.#rooms.get(room);
-    const nodes = (members?.get(name) ?? 0) - 1;
-    if (nodes > 0) {
-      members?.set(name, nodes);
+    const { nodes, names } = this.#rooms.get(room) as Room;
+    const count = (nodes.get(name) as number) - 1;
+    if (count > 0) {
+      nodes.set(name, count);
       return;
     }
-    members?.delete(name);
-    if (members?.size === 0) this.#rooms.delete(room);
+    nodes.delete(name);
+    names.splice(placeIn(names, name), 1);
+    if (names.length === 0) this.#rooms.delete(room);
     this.#onEvent("left", room, name);
   }
 
@@ -285,6 +289,13 @@ export class Presence implements AsyncDisposable {
     this.#others.delete(id);
     for (const key of [...node.members]) this.#exit(node, key);
   }
+}
+
+interface Room {
+  /** At how many nodes each member is. */
+  readonly nodes: Map<string, number>;
+  /** The members, in order. */
+  readonly names: string[];
 }
 
 /** Another node, as it told of itself. */

@@ -12,6 +12,7 @@ import { importMessages } from "./room-import.ts";
 import { takePart } from "./room-join.ts";
 import { Presence } from "./room-presence.ts";
 import { messageOf, ROOM_TOPICS, recordOf, topicOf } from "./room-record.ts";
+import { inUtf8Order } from "./utf8-order.ts";
 
 /** How many rooms a page has: where the client does not say, and at most. */
 const PAGE = { rooms: 100, most: 1000 };
@@ -55,9 +56,6 @@ function roomService(
   hub: Hub<RoomEvent, RoomEvent>,
   presence: Presence,
 ): ServiceImpl<typeof RoomService> {
-  /** Who is in a room, by name. */
-  const namesIn = (room: string) => inOrder(presence.members(room));
-
   return {
     async post({ room, name, text, producer, sequence }) {
       checkName("room", room);
@@ -73,12 +71,13 @@ function roomService(
     // No generator: at many watchers, what each delivery costs counts.
     watch({ room, after, start }, { signal }) {
       checkName("room", room);
+      const names = () => presence.members(room);
       return hub.subscribe(
         topicOf(room),
         {
           ...placeOf("", after, start),
           ready: () => presence.ready(),
-          shape: (event) => roomEventOf(event, () => namesIn(room)).watch,
+          shape: (event) => roomEventOf(event, names).watch,
         },
         signal,
       );
@@ -88,13 +87,14 @@ function roomService(
       const coming = requests[Symbol.asyncIterator]();
       const { room, name, producer, place } = openingOf(await coming.next());
       const topic = topicOf(room);
+      const names = () => presence.members(room);
       await presence.ready();
       const events = hub.subscribe(
         topic,
         {
           ...place,
           shape(event) {
-            const { join } = roomEventOf(event, () => namesIn(room));
+            const { join } = roomEventOf(event, names);
             // Members know of their own typing.
             const own = join.event.case === "typing" && join.event.value.name === name;
             return own ? undefined : join;
@@ -127,11 +127,11 @@ function roomService(
       await presence.ready();
       const kept = await log.topics(ROOM_TOPICS);
       const names = kept.map((topic) => topic.slice(ROOM_TOPICS.length));
-      const all = inOrder(new Set([...names, ...presence.rooms()]));
-      const behind = all.filter((name) => after === "" || compare(name, after) > 0);
+      const all = [...new Set([...names, ...presence.rooms()])].sort(inUtf8Order);
+      const behind = all.filter((name) => inUtf8Order(name, after) > 0);
       const page = behind.slice(0, pageSize || PAGE.rooms);
       return {
-        rooms: page.map((name) => ({ name, members: presence.count(name) })),
+        rooms: page.map((name) => ({ name, members: presence.members(name).length })),
         more: page.length < behind.length,
       };
     },
@@ -139,7 +139,7 @@ function roomService(
     async listMembers({ room }) {
       checkName("room", room);
       await presence.ready();
-      return { members: namesIn(room).map((name) => ({ name })) };
+      return { members: presence.members(room).map((name) => ({ name })) };
     },
   };
 }
@@ -168,13 +168,4 @@ function placeOf(
   }
   if (after !== "") return { after };
   return { start: start === Start.OLDEST ? "oldest" : "now" };
-}
-
-/** In the order of their UTF-8, as the log has its topics. */
-function inOrder(names: Iterable<string>): string[] {
-  return [...names].sort(compare);
-}
-
-function compare(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }

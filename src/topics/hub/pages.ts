@@ -143,7 +143,7 @@ export class Pages<T> {
   async #ask(topic: string, cursor: string): Promise<Item[]> {
     const persistence = new Persistence(this.#patienceMs, this.#signal);
     for (;;) {
-      this.#signal.throwIfAborted();
+      persistence.begin();
       try {
         return await this.#log.page(topic, cursor, READ);
       } catch (error) {

@@ -108,6 +108,7 @@ export class Tail<T, N> {
     try {
       let { cursor } = await end;
       for (;;) {
+        persistence.begin();
         try {
           for await (const item of this.#log.read(this.topic, cursor, signal)) {
             persistence.reset();
@@ -116,7 +117,7 @@ export class Tail<T, N> {
             else this.#gap(item.position);
           }
         } catch (error) {
-          signal.throwIfAborted();
+          if (signal.aborted) return;
           await persistence.retry(error);
         }
       }

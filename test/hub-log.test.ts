@@ -1,0 +1,111 @@
+/** What the log does to subscribers: cursors that lead nowhere, a trim, a log that is away or damaged. */
+import { Code, ConnectError } from "@connectrpc/connect";
+import { describe, expect, test } from "vitest";
+import { memoryLog } from "../src/topics/memory.ts";
+import { stillAt, until } from "./support/gate.ts";
+import { drain, numbers, short, TOPIC, type Watched, world } from "./support/hub-world.ts";
+
+test("a trim that overtakes the tail is a gap to those whom it concerns", async () => {
+  await using it = world();
+  const events = drain(it.subscribe({ shape: short }));
+  await until("it is open", () => events.events.length === 1);
+  await it.post(2);
+  await until("it has two", () => events.events.length === 3);
+  it.log.goAway();
+  await it.post(10);
+  await it.log.trim(TOPIC, (await it.log.end(TOPIC).catch(() => lastOf(it.log))).cursor);
+  it.log.away = undefined;
+  await until("the tail is back", () => it.log.reads === 2);
+  await it.post(1);
+  await until("it has the last", () => events.events.at(-1) === 13);
+  expect(events.events).toEqual(["opening", 1, 2, "gap", 13]);
+});
+
+/** The end of a log that is away for everybody else. */
+async function lastOf(log: Watched) {
+  const { away } = log;
+  log.away = undefined;
+  try {
+    return await log.end(TOPIC);
+  } finally {
+    log.away = away;
+  }
+}
+
+describe("cursors", () => {
+  test.each(["nonsense", "AAAA"])("%s is INVALID_ARGUMENT at once", async (after) => {
+    await using it = world();
+    expect(() => it.subscribe({ after })).toThrow(
+      expect.objectContaining({ code: Code.InvalidArgument }),
+    );
+    await until("nothing is followed", () => it.hub.size.topics === 0);
+  });
+
+  test("one of another topic too", async () => {
+    await using it = world();
+    const { cursor } = await it.log.end("room/b");
+    expect(() => it.subscribe({ after: cursor })).toThrow(/belongs to something else/);
+  });
+
+  test("one of another epoch, or behind the end, leads through a gap", async () => {
+    await using it = world();
+    const other = memoryLog();
+    const [foreign] = await other.append(TOPIC, [{ data: Buffer.from("x") }]);
+    const same = memoryLog({ epoch: it.log.epoch });
+    const ahead = await same.append(TOPIC, Array(9).fill({ data: Buffer.from("x") }));
+    for (const after of [foreign?.cursor, ahead.at(-1)?.cursor]) {
+      const early = drain(it.subscribe({ after, shape: short }));
+      await until("it has the gap", () => early.events.length === 2);
+      expect(early.events).toEqual(["opening", "gap"]);
+    }
+    await it.post(3);
+    const late = drain(it.subscribe({ after: foreign?.cursor, shape: short }));
+    await until("it has all", () => late.events.length === 5);
+    expect(late.events).toEqual(["opening", "gap", 1, 2, 3]);
+  });
+});
+
+describe("the log", () => {
+  test("that goes away and comes back is read on; subscribers stay", async () => {
+    await using it = world({ patienceMs: 300 });
+    const all = [1, 2, 3].map(() => drain(it.subscribe({ shape: short })));
+    await until("they are open", () => all.every(({ events }) => events.length === 1));
+    // Away once, and then well for long, though nothing came: the next time is the first again.
+    it.log.goAway();
+    it.log.away = undefined;
+    await until("the tail is back", () => it.log.reads === 2);
+    await stillAt(() => all.length, 350);
+    for (let n = 1; n <= 3; n++) {
+      it.log.goAway();
+      await it.post(5);
+      it.log.away = undefined;
+      await until("they have it", () => all.every(({ events }) => events.at(-1) === n * 5));
+    }
+    for (const { events } of all) expect(events).toEqual(["opening", ...numbers(1, 15)]);
+    expect(it.log.reads).toBe(5);
+  });
+
+  test("that stays away, or is closed, is UNAVAILABLE to subscribers, and the next are refused", async () => {
+    await using it = world({ patienceMs: 100 });
+    const live = drain(it.subscribe());
+    await until("it is open", () => live.events.length === 1);
+    await it.log[Symbol.asyncDispose]();
+    expect(await live.over).toMatchObject({ code: Code.Unavailable });
+    const next = drain(it.subscribe());
+    expect(await next.over).toMatchObject({ code: Code.Unavailable });
+    expect(it.hub.size.topics).toBe(0);
+  });
+
+  test("whose records cannot be read ends subscribers with that error", async () => {
+    const damaged = new ConnectError("damaged", Code.DataLoss);
+    await using it = world({
+      make() {
+        throw damaged;
+      },
+    });
+    const live = drain(it.subscribe());
+    await until("it is open", () => live.events.length === 1);
+    await it.post(1);
+    expect(await live.over).toBe(damaged);
+  });
+});

@@ -1,0 +1,135 @@
+import { setImmediate as turn } from "node:timers/promises";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { expect } from "vitest";
+import type {
+  HubEvent,
+  SubscribeOptions,
+  Subscription,
+} from "../../src/topics/hub/subscription.ts";
+import { createHub, type Hub, type HubOptions } from "../../src/topics/hub.ts";
+import type { Entry, Retention, TopicLog } from "../../src/topics/log.ts";
+import { memoryLog } from "../../src/topics/memory.ts";
+
+export const TOPIC = "room/a";
+
+/** A log in memory that counts what it is asked for, and can be made to fail. */
+export interface Watched extends TopicLog {
+  reads: number;
+  pages: number;
+  pagesAtOnce: number;
+  /** Set: what reads, pages and ends fail with; those that run are cut. */
+  away: ConnectError | undefined;
+  goAway(): void;
+}
+
+function watched(log: TopicLog): Watched {
+  let open = 0;
+  let cut = new AbortController();
+  const check = () => {
+    if (self.away !== undefined) throw self.away;
+  };
+  const self: Watched = {
+    reads: 0,
+    pages: 0,
+    pagesAtOnce: 0,
+    away: undefined,
+    goAway() {
+      self.away = new ConnectError("the log is away", Code.Unavailable);
+      cut.abort(self.away);
+      cut = new AbortController();
+    },
+    epoch: log.epoch,
+    append: (topic, records) => log.append(topic, records),
+    async page(topic, after, limits) {
+      check();
+      self.pages++;
+      self.pagesAtOnce = Math.max(self.pagesAtOnce, ++open);
+      try {
+        await turn();
+        return await log.page(topic, after, limits);
+      } finally {
+        open--;
+      }
+    },
+    async *read(topic, after, signal) {
+      check();
+      self.reads++;
+      yield* log.read(topic, after, AbortSignal.any([signal, cut.signal]));
+    },
+    async end(topic) {
+      check();
+      return log.end(topic);
+    },
+    trim: (topic, upTo) => log.trim(topic, upTo),
+    topics: (prefix) => log.topics(prefix),
+    [Symbol.asyncDispose]: () => log[Symbol.asyncDispose](),
+  };
+  return self;
+}
+
+export interface HubWorld extends AsyncDisposable {
+  readonly log: Watched;
+  readonly hub: Hub<string, string>;
+  /** How many records were made for subscribers. */
+  readonly made: number;
+  /** Adds records, which are numbered on. */
+  post(count: number): Promise<void>;
+  subscribe<U = HubEvent<string, string>>(
+    options?: SubscribeOptions<string, string, U>,
+  ): Subscription<string, string, U>;
+  /** Ends the subscriptions. */
+  abort(): void;
+}
+
+export function world(options: HubOptions<string> & { retention?: Retention } = {}): HubWorld {
+  const { retention, ...hubOptions } = options;
+  const log = watched(memoryLog({ retention }));
+  const leaving = new AbortController();
+  let made = 0;
+  let posted = 0;
+  const hub = createHub<string, string>(log, {
+    make({ data }: Entry) {
+      made++;
+      return Buffer.from(data).toString();
+    },
+    lingerMs: 0,
+    ...hubOptions,
+  });
+  return {
+    log,
+    hub,
+    get made() {
+      return made;
+    },
+    async post(count) {
+      const records = Array.from({ length: count }, () => ({ data: Buffer.from(`${++posted}`) }));
+      await log.append(TOPIC, records);
+    },
+    subscribe: (options = {}) => hub.subscribe(TOPIC, options, leaving.signal),
+    abort: () => leaving.abort(new Error("left")),
+    async [Symbol.asyncDispose]() {
+      await hub[Symbol.asyncDispose]();
+      await log[Symbol.asyncDispose]();
+      expect(hub.size).toEqual({ topics: 0, bytes: 0 });
+    },
+  };
+}
+
+/** Takes events as fast as they come; what came is in the order of its coming. */
+export function drain<U>(events: AsyncIterable<U>): { events: U[]; over: Promise<unknown> } {
+  const came: U[] = [];
+  const over = (async () => {
+    for await (const event of events) came.push(event);
+  })().catch((error: unknown) => error);
+  return { events: came, over };
+}
+
+/** Records as their numbers, gaps and openings as words. */
+export const short = (event: HubEvent<string, string>): string | number => {
+  if (event.kind === "record") return Number(event.value);
+  if (event.kind === "note") return event.value;
+  return event.kind;
+};
+
+export const numbers = (from: number, to: number) =>
+  Array.from({ length: to - from + 1 }, (_, n) => from + n);
