@@ -35,7 +35,7 @@ const FIRST_BATCH = 32;
 const LARGEST_BATCH = 512;
 /** The server lets go of a consumer that was left behind. */
 const LEFT_BEHIND_NANOS = 10_000_000_000;
-const BETWEEN_TRIES_MS = 20;
+export const BETWEEN_TRIES_MS = 20;
 
 /**
  * Reads the stream of a log. A position is a sequence of the stream, which all
@@ -217,15 +217,24 @@ export class Reader {
     let held = false;
     let size = 0;
     let timeMs = 0;
+    const giveUp = performance.now() + this.#timeoutMs;
     while (pending > 0 && entries.length < records && size < bytes) {
       const fits = size === 0 ? FIRST_BATCH : Math.ceil(((bytes - size) * entries.length) / size);
       // One more for the record at the position, which does not count.
       const wanted = Math.min(records - entries.length + 1, Math.max(fits, 1), LARGEST_BATCH);
       const batch = Math.min(pending, wanted);
       let came = 0;
+      let isNew = false;
       const next = `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${consumer}`;
       await this.#wire.collect(next, JSON.stringify({ batch, no_wait: true }), (message) => {
-        if (isStatus(message)) {
+        const status = statusOf(message);
+        if (status !== 0) {
+          if (status === 503 && performance.now() < giveUp) {
+            // In a cluster the word of a new consumer may come later than the answer.
+            isNew = true;
+            return true;
+          }
+          if (status !== 404 && status !== 408) throw brokenOff(message);
           // What it counted is gone by now.
           pending = 0;
           return true;
@@ -244,6 +253,7 @@ export class Reader {
         }
         return ++came >= batch || pending === 0;
       });
+      if (isNew) await pause(BETWEEN_TRIES_MS, undefined);
     }
     return { held, entries, complete: pending === 0 };
   }
@@ -270,12 +280,14 @@ export function given<T>(answer: T & { error?: Refusal }): T {
   return answer;
 }
 
-/** No message of the stream: nothing there (404, 408), or the consumer is gone, and the connection to it. */
-function isStatus({ headers, data }: Msg): boolean {
-  const code = data.length === 0 ? (headers?.code ?? 0) : 0;
-  if (code === 0) return false;
-  if (code === 404 || code === 408) return true;
-  throw failure(Code.Unavailable, `JetStream broke off a page: ${headers?.description} (${code})`);
+/** What stands for a message where there is none: 404, 408; 503: nobody is there. 0: it is a message. */
+function statusOf({ headers, data }: Msg): number {
+  return data.length === 0 ? (headers?.code ?? 0) : 0;
+}
+
+function brokenOff({ headers }: Msg) {
+  const { code, description } = headers as MsgHdrs;
+  return failure(Code.Unavailable, `JetStream broke off a page: ${description} (${code})`);
 }
 
 /**
