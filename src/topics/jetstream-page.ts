@@ -260,7 +260,10 @@ export class Reader {
 }
 
 export function entryOf(place: Place, position: number, data: Uint8Array, timeMs: number): Entry {
-  return { kind: "record", position, cursor: place.cursors.write(position), data, timeMs };
+  // What the client of NATS gives is a Buffer or none, as the pieces came.
+  const plain = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  const cursor = place.cursors.write(position);
+  return { kind: "record", position, cursor, data: plain, timeMs };
 }
 
 /** When a record was written, where the server does not say with each when it was stored. */
