@@ -28,11 +28,15 @@ interface Fetched {
   readonly held: boolean;
   readonly entries: Entry[];
   readonly complete: boolean;
+  /** Less came than was said to be there: the leader must say whether it is complete. */
+  readonly unsure: boolean;
 }
 
 /** So many records are asked for at first; then as many as fit by their size so far. */
 const FIRST_BATCH = 32;
 const LARGEST_BATCH = 512;
+/** What is there comes at once; what was removed since it was counted is waited for so long. */
+const PULL_NANOS = 500_000_000;
 /** The server lets go of a consumer that was left behind. */
 const LEFT_BEHIND_NANOS = 10_000_000_000;
 export const BETWEEN_TRIES_MS = 20;
@@ -159,12 +163,12 @@ export class Reader {
     return given(answer).message;
   }
 
-  /** Records behind a position. Where copies may be behind: until there is all that the leader has. */
+  /** Records behind a position. Where copies may be behind, or a pull was cut short: until there is all that the leader has. */
   async #fetch(place: Place, position: number, limits: Required<PageLimits>): Promise<Fetched> {
     const giveUp = performance.now() + this.#timeoutMs;
     for (;;) {
       const got = await this.#fetchOnce(place, position, limits);
-      if (!this.#copies || !got.complete) return got;
+      if (!got.complete || (!this.#copies && !got.unsure)) return got;
       const last = await this.#last(place.subject);
       if (last === undefined || last.seq <= (got.entries.at(-1)?.position ?? position)) return got;
       if (performance.now() > giveUp) {
@@ -217,6 +221,7 @@ export class Reader {
     let held = false;
     let size = 0;
     let timeMs = 0;
+    let unsure = false;
     const giveUp = performance.now() + this.#timeoutMs;
     while (pending > 0 && entries.length < records && size < bytes) {
       const fits = size === 0 ? FIRST_BATCH : Math.ceil(((bytes - size) * entries.length) / size);
@@ -226,7 +231,7 @@ export class Reader {
       let came = 0;
       let isNew = false;
       const next = `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${consumer}`;
-      await this.#wire.collect(next, JSON.stringify({ batch, no_wait: true }), (message) => {
+      await this.#wire.collect(next, JSON.stringify({ batch, expires: PULL_NANOS }), (message) => {
         const status = statusOf(message);
         if (status !== 0) {
           if (status === 503 && performance.now() < giveUp) {
@@ -235,8 +240,9 @@ export class Reader {
             return true;
           }
           if (status !== 404 && status !== 408) throw brokenOff(message);
-          // What it counted is gone by now.
+          // What it counted is gone by now, or it is slow.
           pending = 0;
+          unsure = true;
           return true;
         }
         const delivered = deliveredOf(message.reply as string);
@@ -255,7 +261,7 @@ export class Reader {
       });
       if (isNew) await pause(BETWEEN_TRIES_MS, undefined);
     }
-    return { held, entries, complete: pending === 0 };
+    return { held, entries, complete: pending === 0, unsure };
   }
 }
 
