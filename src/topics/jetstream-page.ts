@@ -28,14 +28,18 @@ interface Fetched {
   readonly held: boolean;
   readonly entries: Entry[];
   readonly complete: boolean;
+  /** Less came than was said to be there: the leader must say whether it is complete. */
+  readonly unsure: boolean;
 }
 
 /** So many records are asked for at first; then as many as fit by their size so far. */
 const FIRST_BATCH = 32;
 const LARGEST_BATCH = 512;
+/** What is there comes at once; what was removed since it was counted is waited for so long. */
+const PULL_NANOS = 500_000_000;
 /** The server lets go of a consumer that was left behind. */
 const LEFT_BEHIND_NANOS = 10_000_000_000;
-const BETWEEN_TRIES_MS = 20;
+export const BETWEEN_TRIES_MS = 20;
 
 /**
  * Reads the stream of a log. A position is a sequence of the stream, which all
@@ -159,12 +163,12 @@ export class Reader {
     return given(answer).message;
   }
 
-  /** Records behind a position. Where copies may be behind: until there is all that the leader has. */
+  /** Records behind a position. Where copies may be behind, or a pull was cut short: until there is all that the leader has. */
   async #fetch(place: Place, position: number, limits: Required<PageLimits>): Promise<Fetched> {
     const giveUp = performance.now() + this.#timeoutMs;
     for (;;) {
       const got = await this.#fetchOnce(place, position, limits);
-      if (!this.#copies || !got.complete) return got;
+      if (!got.complete || (!this.#copies && !got.unsure)) return got;
       const last = await this.#last(place.subject);
       if (last === undefined || last.seq <= (got.entries.at(-1)?.position ?? position)) return got;
       if (performance.now() > giveUp) {
@@ -217,17 +221,28 @@ export class Reader {
     let held = false;
     let size = 0;
     let timeMs = 0;
+    let unsure = false;
+    const giveUp = performance.now() + this.#timeoutMs;
     while (pending > 0 && entries.length < records && size < bytes) {
       const fits = size === 0 ? FIRST_BATCH : Math.ceil(((bytes - size) * entries.length) / size);
       // One more for the record at the position, which does not count.
       const wanted = Math.min(records - entries.length + 1, Math.max(fits, 1), LARGEST_BATCH);
       const batch = Math.min(pending, wanted);
       let came = 0;
+      let isNew = false;
       const next = `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${consumer}`;
-      await this.#wire.collect(next, JSON.stringify({ batch, no_wait: true }), (message) => {
-        if (isStatus(message)) {
-          // What it counted is gone by now.
+      await this.#wire.collect(next, JSON.stringify({ batch, expires: PULL_NANOS }), (message) => {
+        const status = statusOf(message);
+        if (status !== 0) {
+          if (status === 503 && performance.now() < giveUp) {
+            // In a cluster the word of a new consumer may come later than the answer.
+            isNew = true;
+            return true;
+          }
+          if (status !== 404 && status !== 408) throw brokenOff(message);
+          // What it counted is gone by now, or it is slow.
           pending = 0;
+          unsure = true;
           return true;
         }
         const delivered = deliveredOf(message.reply as string);
@@ -244,13 +259,17 @@ export class Reader {
         }
         return ++came >= batch || pending === 0;
       });
+      if (isNew) await pause(BETWEEN_TRIES_MS, undefined);
     }
-    return { held, entries, complete: pending === 0 };
+    return { held, entries, complete: pending === 0, unsure };
   }
 }
 
 export function entryOf(place: Place, position: number, data: Uint8Array, timeMs: number): Entry {
-  return { kind: "record", position, cursor: place.cursors.write(position), data, timeMs };
+  // What the client of NATS gives is a Buffer or none, as the pieces came.
+  const plain = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  const cursor = place.cursors.write(position);
+  return { kind: "record", position, cursor, data: plain, timeMs };
 }
 
 /** When a record was written, where the server does not say with each when it was stored. */
@@ -270,12 +289,14 @@ export function given<T>(answer: T & { error?: Refusal }): T {
   return answer;
 }
 
-/** No message of the stream: nothing there (404, 408), or the consumer is gone, and the connection to it. */
-function isStatus({ headers, data }: Msg): boolean {
-  const code = data.length === 0 ? (headers?.code ?? 0) : 0;
-  if (code === 0) return false;
-  if (code === 404 || code === 408) return true;
-  throw failure(Code.Unavailable, `JetStream broke off a page: ${headers?.description} (${code})`);
+/** What stands for a message where there is none: 404, 408; 503: nobody is there. 0: it is a message. */
+function statusOf({ headers, data }: Msg): number {
+  return data.length === 0 ? (headers?.code ?? 0) : 0;
+}
+
+function brokenOff({ headers }: Msg) {
+  const { code, description } = headers as MsgHdrs;
+  return failure(Code.Unavailable, `JetStream broke off a page: ${description} (${code})`);
 }
 
 /**

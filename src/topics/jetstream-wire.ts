@@ -43,6 +43,7 @@ export const REFUSED = {
   noStream: 10059,
   nameInUse: 10058,
   wrongSequence: 10071,
+  inProcess: 10158,
 };
 
 /** No room: of the account, of the server, of its memory, of its disk. 10077 says why in words. */

@@ -4,8 +4,9 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { StreamInfo } from "@nats-io/jetstream";
 import type { MsgHdrs, NodeConnectionOptions } from "@nats-io/transport-node";
 import { asFailure, failure } from "../failure.ts";
+import { pause } from "../flow.ts";
 import { LiveTopics } from "./jetstream-live.ts";
-import { given, type Place, Reader, WRITTEN } from "./jetstream-page.ts";
+import { BETWEEN_TRIES_MS, given, type Place, Reader, WRITTEN } from "./jetstream-page.ts";
 import {
   checkName,
   checkVersion,
@@ -131,6 +132,7 @@ class JetStreamLog implements TopicLog {
   readonly #source: Source;
   readonly #stream: string;
   readonly #tellsTimes: boolean;
+  readonly #timeoutMs: number;
   /** Aborts with why the log cannot be used any more. */
   readonly #over = new AbortController();
   readonly #following: Disposable;
@@ -153,6 +155,7 @@ class JetStreamLog implements TopicLog {
       page: (place, after) => reader.page(place, after, PAGE),
       end: (place) => reader.end(place),
     };
+    this.#timeoutMs = timeoutMs;
     this.#tellsTimes = tellsTimes(wire.connection.info?.version ?? "0");
     this.#following = wire.onAgain(() => this.#verify());
   }
@@ -235,13 +238,24 @@ class JetStreamLog implements TopicLog {
       headers ??= this.#npm.transport.headers();
       headers.set("Nats-Msg-Id", messageId(topic, id.producer, id.sequence, after));
     }
-    const answer = await this.#wire.request(place.subject, data, headers);
-    const { seq, duplicate } = given(answer.json<{ seq: number; duplicate?: boolean }>());
+    const { seq, duplicate } = await this.#publish(place.subject, data, headers);
     // Its id outlives a record that was trimmed or is past the retention: the next has an id of its own.
     if (duplicate && !(await this.#reader.has(seq))) {
       return this.#store(place, topic, { data, id }, seq);
     }
     return { cursor: place.cursors.write(seq), repeated: duplicate === true };
+  }
+
+  async #publish(subject: string, data: Uint8Array, headers?: MsgHdrs): Promise<Stored> {
+    const giveUp = performance.now() + this.#timeoutMs;
+    for (;;) {
+      const answer = await this.#wire.request(subject, data, headers);
+      const stored = answer.json<Stored & { error?: Refusal }>();
+      const isInProcess = stored.error?.err_code === REFUSED.inProcess;
+      if (!isInProcess || performance.now() > giveUp) return given(stored);
+      // The same record is under way to the copies of the stream: soon it will be there.
+      await pause(BETWEEN_TRIES_MS, undefined);
+    }
   }
 
   /** Writes down that a topic is trimmed, unless it was trimmed further. */
@@ -296,6 +310,12 @@ class JetStreamLog implements TopicLog {
       `record of ${data.length} B is over the ${most} B that fit into max_payload of the NATS server: append smaller ones or raise it`,
     );
   }
+}
+
+/** How JetStream acknowledges a record. */
+interface Stored {
+  readonly seq: number;
+  readonly duplicate?: boolean;
 }
 
 /** Room for the headers of a record. */
