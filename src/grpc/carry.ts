@@ -99,8 +99,21 @@ function newId(): string {
   return random.toString("hex", used - ID_BYTES, used);
 }
 
+/** The question that is under way, for all calls that wait for its answer. */
+const asking = new WeakMap<Addresses, Promise<Connection>>();
+
 /** A connection whose server has said what there is to say of its sessions. */
-async function ask({ addresses, ownHeaders }: Carriage): Promise<Connection> {
+function ask(carriage: Carriage): Promise<Connection> {
+  const { addresses } = carriage;
+  let asked = asking.get(addresses);
+  if (asked === undefined) {
+    asked = negotiated(carriage).finally(() => asking.delete(addresses));
+    asking.set(addresses, asked);
+  }
+  return asked;
+}
+
+async function negotiated({ addresses, ownHeaders }: Carriage): Promise<Connection> {
   for (let attempt = 1; ; attempt++) {
     let connection: Connection | undefined;
     await addresses.acquire((ready) => {

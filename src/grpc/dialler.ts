@@ -37,7 +37,7 @@ export class StreamDialler implements Dialler<Frame> {
   }
 
   tell(headers: () => Record<string, string>, forMs: number): void {
-    this.#connections.farewells.say(() => ({ ...this.#headers(), ...headers() }), forMs);
+    this.#connections.farewells.say(() => Object.assign(this.#headers(), headers()), forMs);
   }
 
   begun(session: Leaver): void {
@@ -56,7 +56,7 @@ export class StreamDialler implements Dialler<Frame> {
     if (!watcher.wanted) return;
     let stream: ClientStream;
     try {
-      const request = { ...this.#headers(), ...headers() };
+      const request = Object.assign(this.#headers(), headers());
       stream = new ClientStream(
         connection,
         request,

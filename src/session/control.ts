@@ -21,14 +21,17 @@ export interface SessionFrame {
 
 /** The commonest by far, hence by hand. */
 export function receivedControl(count: number): Uint8Array {
-  const bytes = [RECEIVED_TAG];
+  let length = 2;
+  for (let rest = count; rest >= 0x80; rest = Math.floor(rest / 0x80)) length++;
+  const bytes = new Uint8Array(length);
+  bytes[0] = RECEIVED_TAG;
   let rest = count;
-  while (rest >= 0x80) {
-    bytes.push((rest % 0x80) + 0x80);
+  for (let at = 1; at < length - 1; at++) {
+    bytes[at] = (rest % 0x80) + 0x80;
     rest = Math.floor(rest / 0x80);
   }
-  bytes.push(rest);
-  return Uint8Array.from(bytes);
+  bytes[length - 1] = rest;
+  return bytes;
 }
 
 export const endControl = (count: number): Uint8Array =>

@@ -511,6 +511,6 @@ function backoffMs(failures: number, random: number): number {
 
 /** Takes what is the protocol's own from headers that nobody else has. */
 function withoutOwn(values: Values): Values {
-  for (const name of Object.keys(values)) if (isOwn(name)) delete values[name];
+  for (const name in values) if (isOwn(name)) delete values[name];
   return values;
 }
