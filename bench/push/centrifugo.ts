@@ -1,7 +1,7 @@
 /** Centrifugo as a server under test: built where Go is on the PATH, started with its defaults. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { pause } from "../../src/flow.ts";
 import { cpuMsOf, type UnderTest } from "../child.ts";
@@ -63,7 +63,14 @@ export class Centrifugo implements AsyncDisposable, UnderTest {
     const port = await freePort();
     const file = join(cache, "centrifugo.json");
     writeFileSync(file, JSON.stringify(config));
-    const args = ["-c", file, "--http_server.address", "127.0.0.1", "--http_server.port", `${port}`];
+    const args = [
+      "-c",
+      file,
+      "--http_server.address",
+      "127.0.0.1",
+      "--http_server.port",
+      `${port}`,
+    ];
     const child = spawn(binary, args, { stdio: ["ignore", "ignore", "pipe"] });
     let said = "";
     child.stderr.on("data", (chunk) => {

@@ -188,7 +188,12 @@ export class Connection {
   }
 }
 
-function frame(type: number, flags: number, id: number, payload: Uint8Array = Buffer.alloc(0)): Buffer {
+function frame(
+  type: number,
+  flags: number,
+  id: number,
+  payload: Uint8Array = Buffer.alloc(0),
+): Buffer {
   const bytes = Buffer.alloc(FRAME_BYTES + payload.length);
   bytes.writeUIntBE(payload.length, 0, 3);
   bytes[3] = type;

@@ -34,12 +34,20 @@ export async function gather(options: CrowdOptions, owner: CrowdOwner): Promise<
   };
   const join = `${PACKET.event}0${JSON.stringify(["watch", ROOM])}`;
   await each(watchers, async (n) => {
-    await open(() => owner.onMessages(n, 1), () => {}, join);
+    await open(
+      () => owner.onMessages(n, 1),
+      () => {},
+      join,
+    );
   });
 
   let ready = false;
   const hello = `${PACKET.event}0${JSON.stringify(["hello"])}`;
-  const poster = await open(() => {}, () => ready && owner.onPosted(1), hello);
+  const poster = await open(
+    () => {},
+    () => ready && owner.onPosted(1),
+    hello,
+  );
   ready = true;
   const message = JSON.stringify(["post", { room: ROOM, name: "bench", text: TEXT }]);
   return {
