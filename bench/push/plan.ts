@@ -28,8 +28,11 @@ export const FLOORS = {
   /** The median of durable posts at a steady 1000 a second, in milliseconds. */
   p50Ms: 5,
   idleKiB: 24,
-  /** What a delivery costs at most in a crowd, over what it costs at least in another. */
-  flat: 2,
+  /**
+   * What a delivery costs at most in a crowd, over what it costs at least in another. In a crowd
+   * of 10 it is what is left of the cost of a post that is several times as much.
+   */
+  flat: 2.5,
 } as const;
 
 /** How durable posts are made. */

@@ -1,5 +1,6 @@
 /**
- * npm run bench:push             measures everything, writes bench/PUSH.md and bench/push.svg; ~6 minutes
+ * npm run bench:push             measures everything, writes bench/PUSH.md and bench/push.svg; ~3 minutes
+ *     --rounds N                 so many rounds; 5
  * npm run bench:push -- --quick  the floors alone, within a minute; exit 1 where one is missed
  *     --no-go                    as on a machine without Go
  */
@@ -33,7 +34,11 @@ import { Stage } from "./stage.ts";
 const QUICK_LIMIT_MS = 42_000;
 
 const { values } = parseArgs({
-  options: { quick: { type: "boolean" }, "no-go": { type: "boolean" } },
+  options: {
+    quick: { type: "boolean" },
+    rounds: { type: "string", default: "5" },
+    "no-go": { type: "boolean" },
+  },
 });
 const withoutGo = whyNoCentrifugo();
 if (withoutGo !== undefined) console.log(`Centrifugo is left out: ${withoutGo}.`);
@@ -67,8 +72,8 @@ async function quick(): Promise<void> {
 }
 
 async function full(): Promise<void> {
-  const rounds = 5;
-  const timing = { warmMs: 500, measureMs: 1500 };
+  const rounds = Number(values.rounds);
+  const timing = { warmMs: 300, measureMs: 600 };
   await weighIdle(found);
   await fanOutRound(stage, noFindings(playing), SATURATED, 0, timing);
   for (let turn = 0; turn < rounds; turn++) {
