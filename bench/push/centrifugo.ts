@@ -76,6 +76,8 @@ export class Centrifugo implements AsyncDisposable, UnderTest {
     child.stderr.on("data", (chunk) => {
       said = `${said}${chunk}`.slice(-2000);
     });
+    // It knows of no end by itself.
+    process.once("exit", () => child.kill("SIGKILL"));
     const server = new Centrifugo(`127.0.0.1:${port}`, child);
     for (const from = performance.now(); !(await server.#isHealthy()); await pause(50, undefined)) {
       if (child.exitCode === null && performance.now() - from < START_MS) continue;

@@ -11,7 +11,7 @@ export const WATCHERS = 1000;
 export const WINDOWS = [64, 1] as const;
 export const SATURATED = WINDOWS[0];
 
-/** The crowds of the curve; 0 shows what posts cost that nobody hears of. */
+/** The crowds of the curve. */
 export const CROWDS = [10, 100, 1000, 5000] as const;
 
 export const POSTERS = 64;
@@ -28,10 +28,7 @@ export const FLOORS = {
   /** The median of durable posts at a steady 1000 a second, in milliseconds. */
   p50Ms: 5,
   idleKiB: 24,
-  /**
-   * What a delivery costs at most in a crowd, over what it costs at least in another. In a crowd
-   * of 10 it is what is left of the cost of a post that is several times as much.
-   */
+  /** What a delivery costs at most in a crowd, over what it costs at least in another. */
   flat: 2.5,
 } as const;
 
@@ -88,7 +85,7 @@ export async function curveRound(
   peers: readonly Peer[],
   timing: Timing,
 ): Promise<void> {
-  for (const watchers of [0, ...CROWDS]) {
+  for (const watchers of CROWDS) {
     for (const peer of peers) {
       const measured = await stage.fanOut(peer, watchers, SATURATED, timing);
       push(found.curve, curveKey(peer, watchers), measured);
@@ -155,17 +152,22 @@ function cpuPerPost(found: Findings, peer: Peer, watchers: number): number {
   });
 }
 
-/** CPU of one delivery in microseconds: with its share of the post, and without what posts cost that nobody hears of. */
+/** What a post costs however many hear of it, in microseconds: where the line through the two smallest crowds begins. */
+export function fixedCost(found: Findings, peer: Peer): number {
+  const [few, more] = CROWDS;
+  const ofFew = cpuPerPost(found, peer, few);
+  const slope = (cpuPerPost(found, peer, more) - ofFew) / (more - few);
+  return ofFew - few * slope;
+}
+
+/** CPU of one delivery in microseconds: with its share of the post, and without the fixed cost. */
 export function costOf(
   found: Findings,
   peer: Peer,
   watchers: number,
 ): { whole: number; alone: number } {
   const post = cpuPerPost(found, peer, watchers);
-  return {
-    whole: post / watchers,
-    alone: (post - cpuPerPost(found, peer, 0)) / watchers,
-  };
+  return { whole: post / watchers, alone: (post - fixedCost(found, peer)) / watchers };
 }
 
 /** The dearest delivery of the curve over the cheapest. */

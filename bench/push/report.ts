@@ -5,10 +5,10 @@ import { PER_CONNECTION, type Peer } from "./job.ts";
 import {
   CROWDS,
   costOf,
-  curveKey,
   type Findings,
   FLOORS,
   fanOutKey,
+  fixedCost,
   flatness,
   IDLE,
   medianOf,
@@ -79,8 +79,8 @@ ${table(
 
 ## The size of the crowd
 
-CPU of the server a delivery in µs, at saturation: with the delivery's share of the post, and without what posts cost that nobody hears of.
-Hawser's dearest is ${flatness(found).toFixed(2)} times its cheapest.
+CPU of the server a delivery in µs, at saturation: with the delivery's share of the post, and alone: without what a post costs however many
+hear of it, which is where the line through the crowds of 10 and 100 begins (so those two are one figure). Hawser's dearest is ${flatness(found).toFixed(2)} times its cheapest.
 
 ![µs a delivery by the number of watchers](push.svg)
 
@@ -100,7 +100,7 @@ ${table(
   }),
 )}
 
-A post that nobody hears of: hawser ${short(postCost(found, "hawser"))} µs, socket.io ${short(postCost(found, "socket.io"))} µs.
+A post to nobody, by that line: hawser ${short(fixedCost(found, "hawser"))} µs, socket.io ${short(fixedCost(found, "socket.io"))} µs.
 
 ## Durable posts
 
@@ -147,10 +147,6 @@ function fanOutRow(
     return `${figure} (${ratioTo(found, window, "hawser", peer).toFixed(2)}×)`;
   });
   return [name, ...cells];
-}
-
-function postCost(found: Findings, peer: Peer): number {
-  return medianOf(found.curve.get(curveKey(peer, 0)), ({ cpuMs, posts }) => (cpuMs * 1000) / posts);
 }
 
 function latency(rounds: readonly Measured[] | undefined): string {

@@ -73,7 +73,7 @@ async function quick(): Promise<void> {
 
 async function full(): Promise<void> {
   const rounds = Number(values.rounds);
-  const timing = { warmMs: 300, measureMs: 600 };
+  const timing = { warmMs: 250, measureMs: 500 };
   await weighIdle(found);
   await fanOutRound(stage, noFindings(playing), SATURATED, 0, timing);
   for (let turn = 0; turn < rounds; turn++) {

@@ -24,9 +24,9 @@ class Tally {
     this.total += count;
   }
 
-  /** How many posts have reached everybody, on average; without watchers: were answered. */
+  /** How many posts have reached everybody, on average. */
   get arrived(): number {
-    return this.#each.length === 0 ? this.answered : Math.floor(this.total / this.#each.length);
+    return Math.floor(this.total / this.#each.length);
   }
 
   get isComplete(): boolean {
@@ -65,7 +65,6 @@ export async function fanOut(job: FanOutJob): Promise<void> {
     },
     onPosted(count) {
       tally.answered += count;
-      if (job.watchers === 0) pumpSoon();
     },
     onLost: lost.reject,
   });
