@@ -1,7 +1,7 @@
 /** Writes PUSH.md. */
 import { arch, availableParallelism, cpus, platform } from "node:os";
 import type { Measured } from "../child.ts";
-import { PER_CONNECTION, type Peer } from "./job.ts";
+import { PER_CONNECTION } from "./job.ts";
 import {
   CROWDS,
   costOf,
