@@ -40,6 +40,8 @@ const { values } = parseArgs({
     "no-go": { type: "boolean" },
   },
 });
+// What must not stay behind goes with "exit".
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 const withoutGo = whyNoCentrifugo();
 if (withoutGo !== undefined) console.log(`Centrifugo is left out: ${withoutGo}.`);
 const playing = peers.filter((peer) => peer !== "centrifugo" || withoutGo === undefined);

@@ -31,6 +31,7 @@ export class Stage implements AsyncDisposable {
 
   static async start(peers: readonly Peer[]): Promise<Stage> {
     const stage = new Stage(peers);
+    process.once("exit", () => stage.#clear());
     stage.#load = await startLoad();
     for (const peer of peers) stage.#servers.set(peer, await stage.#startServer(peer));
     const file = join(stage.#directory, "append.sqlite");
@@ -65,6 +66,10 @@ export class Stage implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const all = [this.#load, this.#appender, ...this.#servers.values()];
     await Promise.all(all.map((child) => child[Symbol.asyncDispose]()));
+    this.#clear();
+  }
+
+  #clear(): void {
     rmSync(this.#directory, { recursive: true, force: true });
   }
 
