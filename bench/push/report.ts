@@ -49,7 +49,7 @@ Written by \`npm run bench:push\` on ${new Date().toISOString().slice(0, 10)}; d
 * socket.io 4.8: WebSocket alone, one room, \`io.to(room).emit()\`; nothing is kept.${hasCentrifugo ? `\n* Centrifugo ${method.centrifugo}: its defaults, JSON over WebSocket, one channel without history; posts by its HTTP API in batches.` : ""}
 * Watchers and posters are a process of their own, which counts messages and does not decode them: it is the server that is
   measured, by the CPU of its process, all threads. Client and server share the cores.
-* gRPC watchers are calls, ${PER_CONNECTION} on a connection. The others have a connection each: their protocols have no more than one room's client on one.
+* gRPC watchers are calls, ${PER_CONNECTION} on a connection. The others have a connection each: their protocols carry one client on one.
 * ${method.rounds} rounds after a warm-up; in each the peers do the same one right after the other, in turn as the first, ${method.warmMs} ms
   to warm up and ${method.measureMs} ms measured. Figures are medians of the rounds, ratios the medians of the rounds' ratios.
 * After each measurement every watcher must have got every message that was posted, or the run fails.
