@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import type { BenchEvent, Command, Job } from "./commands.ts";
+import type { PushJob } from "./push/job.ts";
 
 /** How to start a program; node programs are files, others are executables. */
 export type Program = readonly [file: string, ...args: string[]];
@@ -13,13 +14,21 @@ type EventOf<K extends Kind> = Extract<BenchEvent, { event: K }> & { event: K };
 /** The measured part of a job, and the CPU that a process of interest took in it. */
 export interface Measured {
   messages: number;
+  /** Where messages were posted first: how many. */
+  posts: number;
   ms: number;
   cpuMs: number;
   p50Us: number;
   p99Us: number;
 }
 
-export class Child implements AsyncDisposable {
+/** A process whose CPU is measured. */
+export interface UnderTest {
+  /** User and system time of all threads so far. */
+  cpuMs(): number;
+}
+
+export class Child implements AsyncDisposable, UnderTest {
   readonly name: string;
   /** host:port, of a server. */
   address = "";
@@ -58,18 +67,19 @@ export class Child implements AsyncDisposable {
   }
 
   /** Runs a job here, and measures the CPU of `underTest` meanwhile. */
-  async measure(job: Job, underTest: Child): Promise<Measured> {
+  async measure(job: Job | PushJob, underTest: UnderTest): Promise<Measured> {
     this.#send({ job });
     await this.#next("start");
-    const cpuBefore = underTest.#cpuMs();
+    const cpuBefore = underTest.cpuMs();
     await this.#next("end");
-    const cpuMs = underTest.#cpuMs() - cpuBefore;
-    const { messages = 0, ms = 0, p50Us = 0, p99Us = 0 } = await this.#next("done");
-    return { messages, ms, cpuMs, p50Us, p99Us };
+    const cpuMs = underTest.cpuMs() - cpuBefore;
+    const done = await this.#next("done");
+    const { messages = 0, posts = 0, ms = 0, p50Us = 0, p99Us = 0 } = done;
+    return { messages, posts, ms, cpuMs, p50Us, p99Us };
   }
 
   /** Holds idle streams open while `look` runs. */
-  async idle<T>(job: Job, look: () => Promise<T>): Promise<T> {
+  async idle<T>(job: Job | PushJob, look: () => Promise<T>): Promise<T> {
     this.#send({ job });
     await this.#next("idle");
     const seen = await look();
@@ -82,8 +92,7 @@ export class Child implements AsyncDisposable {
   async rssBytes(): Promise<number> {
     this.#send({ gc: true });
     await this.#next("collected");
-    const status = readFileSync(`/proc/${this.#process.pid}/status`, "utf8");
-    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+    return rssBytesOf(this.#process.pid!);
   }
 
   /** What the objects in use take after a garbage collection, in bytes; of Node programs. */
@@ -101,15 +110,11 @@ export class Child implements AsyncDisposable {
     clearTimeout(late);
   }
 
-  /** User and system time of all threads; /proc counts in ticks of 10 ms. */
-  #cpuMs(): number {
-    const stat = readFileSync(`/proc/${this.#process.pid}/stat`, "utf8");
-    // The second field is the program's name in brackets, and may contain blanks.
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return (Number(fields[11]) + Number(fields[12])) * 10;
+  cpuMs(): number {
+    return cpuMsOf(this.#process.pid!);
   }
 
-  #send(command: Command): void {
+  #send(command: Command<Job | PushJob>): void {
     this.#process.stdin?.write(`${JSON.stringify(command)}\n`);
   }
 
@@ -134,4 +139,18 @@ export class Child implements AsyncDisposable {
     this.#exit = why;
     this.#wake?.();
   }
+}
+
+/** User and system time of all threads of a process; /proc counts in ticks of 10 ms. */
+export function cpuMsOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  // The second field is the program's name in brackets, and may contain blanks.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+/** Resident memory of a process. */
+export function rssBytesOf(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
 }

@@ -25,9 +25,9 @@ export interface Job {
   measureMs: number;
 }
 
-export interface Command {
+export interface Command<J = Job> {
   gc?: boolean;
-  job?: Job;
+  job?: J;
   release?: boolean;
 }
 
@@ -37,17 +37,24 @@ export type BenchEvent =
   /** What is in use after it: of the heap, and outside of it. */
   | { event: "collected"; usedBytes?: number }
   | { event: "failed"; error: string }
-  | { event: "done"; messages?: number; ms?: number; p50Us?: number; p99Us?: number };
+  | {
+      event: "done";
+      messages?: number;
+      posts?: number;
+      ms?: number;
+      p50Us?: number;
+      p99Us?: number;
+    };
 
 export function emit(event: BenchEvent): void {
   process.stdout.write(`${JSON.stringify(event)}\n`);
 }
 
 /** Calls back for each command, ends the program with stdin, and answers "gc" itself. */
-export function onCommand(take: (command: Command) => void): void {
+export function onCommand<J = Job>(take: (command: Command<J>) => void): void {
   const lines = createInterface({ input: process.stdin });
   lines.on("line", (line) => {
-    const command: Command = JSON.parse(line);
+    const command: Command<J> = JSON.parse(line);
     if (command.gc) void collect();
     else take(command);
   });

@@ -1,0 +1,62 @@
+/** What the load of bench/push is asked to do. */
+
+/** Whom messages are pushed by: Hawser with each of two logs, and the peers. */
+export const peers = ["hawser", "hawser sqlite", "socket.io", "centrifugo"] as const;
+export type Peer = (typeof peers)[number];
+
+/** The room, or channel, that all are in. */
+export const ROOM = "lobby";
+
+/** What is posted: 30 bytes. */
+export const TEXT = "x".repeat(30);
+
+/** Watchers on a connection of a gRPC peer; others have a connection each. */
+export const PER_CONNECTION = 50;
+
+/** One room, and all who watch it. */
+export interface FanOutJob {
+  readonly kind: "fan-out";
+  readonly peer: Peer;
+  /** host:port */
+  readonly address: string;
+  readonly watchers: number;
+  readonly connections: number;
+  /** Posts on their way, until the average watcher has them. */
+  readonly window: number;
+  readonly warmMs: number;
+  readonly measureMs: number;
+}
+
+/** Watchers who wait, as long as they are not released. */
+export interface WatchersJob {
+  readonly kind: "watchers";
+  readonly peer: Peer;
+  readonly address: string;
+  readonly watchers: number;
+  readonly connections: number;
+}
+
+/** Posters that wait for each answer; each has a room of its own. */
+export interface PostJob {
+  readonly kind: "post";
+  readonly address: string;
+  /** By one call each, or along the call of a member. */
+  readonly method: "Post" | "Join";
+  readonly posters: number;
+  readonly connections: number;
+  /** So many posts a second, however fast answers come; 0: the next as soon as one is answered. */
+  readonly perSecond: number;
+  readonly warmMs: number;
+  readonly measureMs: number;
+}
+
+/** The same, in the process of the log. */
+export interface AppendJob {
+  readonly kind: "append";
+  readonly posters: number;
+  readonly perSecond: number;
+  readonly warmMs: number;
+  readonly measureMs: number;
+}
+
+export type PushJob = FanOutJob | WatchersJob | PostJob | AppendJob;

@@ -1,0 +1,140 @@
+/** Posters, each of which waits for its answer: as fast as answers come, or by the clock. */
+import { randomUUID } from "node:crypto";
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { JoinRequestSchema, PostRequestSchema } from "../../../gen/chat/v1/room_pb.js";
+import { pause } from "../../../src/flow.ts";
+import { emit } from "../../commands.ts";
+import { type PostJob, ROOM, TEXT } from "../job.ts";
+import { each } from "./crowd.ts";
+import { Connection } from "./http2.ts";
+
+/** Posts one message; resolves when it is acknowledged. */
+export type Poster = () => Promise<void>;
+
+export interface Pace {
+  readonly perSecond: number;
+  readonly warmMs: number;
+  readonly measureMs: number;
+}
+
+/** Has them post, and tells how many were acknowledged and how long each took. */
+export async function run(posters: readonly Poster[], pace: Pace): Promise<void> {
+  const latenciesMs: number[] = [];
+  let measuring = false;
+  let running = true;
+  let messages = 0;
+  /** A post's time counts from when it was due. */
+  const post = async (poster: Poster, dueMs: number) => {
+    await poster();
+    messages++;
+    if (measuring) latenciesMs.push(performance.now() - dueMs);
+  };
+  const closed = async (poster: Poster) => {
+    while (running) await post(poster, performance.now());
+  };
+  /** Posters that are free take what is due, the others are late. */
+  const open = async () => {
+    const free = [...posters];
+    const due: number[] = [];
+    const busy = new Set<Promise<void>>();
+    const failed = Promise.withResolvers<never>();
+    const assign = () => {
+      while (free.length > 0 && due.length > 0) {
+        const poster = free.pop() as Poster;
+        const posting = post(poster, due.shift() as number).then(() => {
+          free.push(poster);
+          busy.delete(posting);
+          assign();
+        }, failed.reject);
+        busy.add(posting);
+      }
+    };
+    const beganMs = performance.now();
+    for (let n = 0; running; ) {
+      const nowMs = performance.now();
+      for (; beganMs + (n * 1000) / pace.perSecond <= nowMs; n++) {
+        due.push(beganMs + (n * 1000) / pace.perSecond);
+      }
+      assign();
+      await Promise.race([pause(1, undefined), failed.promise]);
+    }
+    await Promise.race([Promise.all(busy), failed.promise]);
+  };
+  const work = pace.perSecond > 0 ? open() : Promise.all(posters.map(closed));
+  const failure = work.then(() => new Promise<never>(() => {}));
+  await Promise.race([pause(pace.warmMs, undefined), failure]);
+  emit({ event: "start" });
+  measuring = true;
+  const before = messages;
+  const startedMs = performance.now();
+  await Promise.race([pause(pace.measureMs, undefined), failure]);
+  measuring = false;
+  const measured = { messages: messages - before, ms: performance.now() - startedMs };
+  emit({ event: "end" });
+  running = false;
+  await work;
+  const sorted = Float64Array.from(latenciesMs).sort();
+  const quantileUs = (q: number) => (sorted[Math.floor(sorted.length * q)] ?? 0) * 1000;
+  emit({ event: "done", ...measured, p50Us: quantileUs(0.5), p99Us: quantileUs(0.99) });
+}
+
+export async function post(job: PostJob): Promise<void> {
+  const lost = Promise.withResolvers<never>();
+  const path = `/chat.v1.RoomService/${job.method}`;
+  const connections = Array.from(
+    { length: job.connections },
+    () => new Connection(job.address, path, lost.reject),
+  );
+  const posters: Poster[] = [];
+  const make = job.method === "Post" ? callPoster : memberPoster;
+  const ready = each(job.posters, async (n) => {
+    posters.push(await make(connections[n % job.connections] as Connection, `${n}`));
+  });
+  await Promise.race([ready, lost.promise]);
+  await Promise.race([run(posters, job), lost.promise]);
+  for (const connection of connections) connection.close();
+}
+
+/** One call a post; all are in one room. */
+async function callPoster(connection: Connection): Promise<Poster> {
+  const producer = randomUUID();
+  let sequence = 0n;
+  return () =>
+    new Promise((resolve, reject) => {
+      sequence++;
+      const message = { room: ROOM, name: "bench", text: TEXT, producer, sequence };
+      let answers = 0;
+      connection.open(toBinary(PostRequestSchema, create(PostRequestSchema, message)), true, {
+        onMessages: (count) => {
+          answers += count;
+        },
+        onEnd: () => (answers === 1 ? resolve() : reject(new Error("a post was refused"))),
+      });
+    });
+}
+
+/** A member alone in its room, who hears of each post twice: that it is stored, and what it is. */
+async function memberPoster(connection: Connection, name: string): Promise<Poster> {
+  const request = (event: MessageInitShape<typeof JoinRequestSchema>["event"]) =>
+    toBinary(JoinRequestSchema, create(JoinRequestSchema, { event }));
+  const opened = Promise.withResolvers<void>();
+  let sequence = 0n;
+  let heard = -1;
+  let said: PromiseWithResolvers<void> | undefined;
+  const open = { room: `room of ${name}`, name, producer: randomUUID() };
+  const id = connection.open(request({ case: "open", value: open }), false, {
+    onMessages(count) {
+      heard += count;
+      opened.resolve();
+      if (heard === 2 * Number(sequence)) said?.resolve();
+    },
+    onEnd: () => said?.reject(new Error("the call of a member was ended")),
+  });
+  await opened.promise;
+  return () => {
+    sequence++;
+    said = Promise.withResolvers();
+    connection.send(id, request({ case: "say", value: { text: TEXT, sequence } }));
+    return said.promise;
+  };
+}

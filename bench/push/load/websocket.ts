@@ -1,0 +1,114 @@
+/** A WebSocket client that costs next to nothing: text frames on a socket, whole in both directions. */
+import { connect, type Socket } from "node:net";
+
+const TEXT = 1;
+const CLOSE = 8;
+const PING = 9;
+const PONG = 10;
+const LAST = 0x80;
+
+const HEAD_END = "\r\n\r\n";
+
+/** What a WebSocket tells. */
+export interface WebSocketOwner {
+  /** A text came; it lies in `bytes` for as long as the call. */
+  onText(bytes: Buffer, from: number, to: number): void;
+  onLost(error: Error): void;
+}
+
+export class WebSocketClient {
+  readonly #socket: Socket;
+  readonly #owner: WebSocketOwner;
+  #rest: Buffer = Buffer.alloc(0);
+  #upgraded = false;
+  /** What was sent before the server answered. */
+  #early: string[] = [];
+  #closed = false;
+
+  constructor(address: string, path: string, owner: WebSocketOwner) {
+    this.#owner = owner;
+    const [host, port] = address.split(":");
+    this.#socket = connect({ host, port: Number(port), noDelay: true });
+    this.#socket.on("data", (chunk) => this.#receive(chunk));
+    this.#socket.on("error", (error) => this.#lost(error.message));
+    this.#socket.on("close", () => this.#lost("the connection was closed"));
+    this.#socket.write(
+      [
+        `GET ${path} HTTP/1.1`,
+        `Host: ${address}`,
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        HEAD_END.slice(2),
+      ].join("\r\n"),
+    );
+  }
+
+  send(text: string): void {
+    if (this.#upgraded) this.#send(TEXT, Buffer.from(text));
+    else this.#early.push(text);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#socket.destroy();
+  }
+
+  /** Masked, as a client must; with a key of zeros, which leaves the bytes as they are. */
+  #send(opcode: number, payload: Buffer): void {
+    const isLong = payload.length > 125;
+    const head = Buffer.alloc(isLong ? 8 : 6);
+    head[0] = LAST | opcode;
+    head[1] = 0x80 | (isLong ? 126 : payload.length);
+    if (isLong) head.writeUInt16BE(payload.length, 2);
+    this.#socket.write(Buffer.concat([head, payload]));
+  }
+
+  #receive(chunk: Buffer): void {
+    const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    let at = 0;
+    if (!this.#upgraded) {
+      const end = bytes.indexOf(HEAD_END);
+      if (end < 0) {
+        this.#rest = bytes;
+        return;
+      }
+      const [status] = bytes.toString("latin1", 0, end).split("\r\n");
+      if (!status?.includes(" 101 ")) this.#lost(`the server answered ${status}`);
+      this.#upgraded = true;
+      at = end + HEAD_END.length;
+      for (const text of this.#early.splice(0)) this.send(text);
+    }
+    while (at + 2 <= bytes.length) {
+      let from = at + 2;
+      let length = (bytes[at + 1] as number) & 0x7f;
+      if (length === 126) {
+        if (from + 2 > bytes.length) break;
+        length = bytes.readUInt16BE(from);
+        from += 2;
+      } else if (length === 127) {
+        if (from + 8 > bytes.length) break;
+        length = Number(bytes.readBigUInt64BE(from));
+        from += 8;
+      }
+      const to = from + length;
+      if (to > bytes.length) break;
+      this.#take((bytes[at] as number) & 0x0f, bytes, from, to);
+      at = to;
+    }
+    this.#rest = bytes.subarray(at);
+  }
+
+  #take(opcode: number, bytes: Buffer, from: number, to: number): void {
+    if (opcode === PING) this.#send(PONG, Buffer.from(bytes.subarray(from, to)));
+    else if (opcode === CLOSE) this.#lost("the server closed the WebSocket");
+    else this.#owner.onText(bytes, from, to);
+  }
+
+  #lost(why: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#owner.onLost(new Error(why));
+  }
+}

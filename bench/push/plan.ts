@@ -1,0 +1,211 @@
+/** What is measured, and what must be reached. */
+import type { Measured } from "../child.ts";
+import { median } from "../measure.ts";
+import type { Peer } from "./job.ts";
+import { type Idle, type Stage, type Timing, weigh } from "./stage.ts";
+
+/** The room of the comparison. */
+export const WATCHERS = 1000;
+
+/** Posts on their way: as many as saturate every peer, and one, which shows what a message by itself costs. */
+export const WINDOWS = [64, 1] as const;
+export const SATURATED = WINDOWS[0];
+
+/** The crowds of the curve. */
+export const CROWDS = [10, 100, 1000, 5000] as const;
+
+export const POSTERS = 64;
+const POST_CONNECTIONS = 4;
+export const STEADY = 1000;
+
+export const IDLE = { watchers: 5000, connections: 20 } as const;
+
+export const FLOORS = {
+  /** Deliveries a second of the server's CPU, over Socket.IO's. */
+  overSocketIo: 2,
+  /** Durable posts a second of 64 posters. */
+  posts: 20_000,
+  /** The median of durable posts at a steady 1000 a second, in milliseconds. */
+  p50Ms: 5,
+  idleKiB: 24,
+  /** What a delivery costs at most in a crowd, over what it costs at least in another. */
+  flat: 2.5,
+} as const;
+
+/** How durable posts are made. */
+export const WAYS = ["append", "Join", "Post"] as const;
+export type Way = (typeof WAYS)[number];
+
+/** All that was measured; each list has an entry a round. */
+export interface Findings {
+  readonly peers: readonly Peer[];
+  /** By window and peer. */
+  readonly fanOut: Map<string, Measured[]>;
+  /** By number of watchers, of Hawser; and of Socket.IO in a full run. */
+  readonly curve: Map<string, Measured[]>;
+  /** By way: as fast as 64 posters go, and at a steady rate. */
+  readonly fastest: Map<Way, Measured[]>;
+  readonly steady: Map<Way, Measured[]>;
+  idle: Idle;
+}
+
+export function noFindings(peers: readonly Peer[]): Findings {
+  return {
+    peers,
+    fanOut: new Map(),
+    curve: new Map(),
+    fastest: new Map(),
+    steady: new Map(),
+    idle: { rss: Number.NaN, used: Number.NaN },
+  };
+}
+
+export const fanOutKey = (window: number, peer: Peer) => `${window} ${peer}`;
+export const curveKey = (peer: Peer, watchers: number) => `${peer} ${watchers}`;
+
+/** One round of the comparison: the peers one right after the other, each round another first. */
+export async function fanOutRound(
+  stage: Stage,
+  found: Findings,
+  window: number,
+  turn: number,
+  timing: Timing,
+): Promise<void> {
+  for (let n = 0; n < stage.peers.length; n++) {
+    const peer = stage.peers[(n + turn) % stage.peers.length] as Peer;
+    const measured = await stage.fanOut(peer, WATCHERS, window, timing);
+    push(found.fanOut, fanOutKey(window, peer), measured);
+  }
+}
+
+/** One round of the curve. */
+export async function curveRound(
+  stage: Stage,
+  found: Findings,
+  peers: readonly Peer[],
+  timing: Timing,
+): Promise<void> {
+  for (const watchers of CROWDS) {
+    for (const peer of peers) {
+      const measured = await stage.fanOut(peer, watchers, SATURATED, timing);
+      push(found.curve, curveKey(peer, watchers), measured);
+    }
+  }
+}
+
+/** One round of durable posts. */
+export async function postRound(stage: Stage, found: Findings, timing: Timing): Promise<void> {
+  for (const way of WAYS) {
+    for (const [perSecond, results] of [
+      [0, found.fastest],
+      [STEADY, found.steady],
+    ] as const) {
+      const job = { posters: POSTERS, connections: POST_CONNECTIONS, perSecond };
+      const measured =
+        way === "append"
+          ? await stage.append(POSTERS, perSecond, timing)
+          : await stage.post({ ...job, method: way }, timing);
+      push(results, way, measured);
+    }
+  }
+}
+
+export async function weighIdle(found: Findings): Promise<void> {
+  found.idle = await weigh(IDLE.watchers, IDLE.connections);
+}
+
+function push<K>(map: Map<K, Measured[]>, key: K, measured: Measured): void {
+  const list = map.get(key) ?? [];
+  map.set(key, list);
+  list.push(measured);
+}
+
+// What is made of it.
+
+export const perCpuSecond = ({ messages, cpuMs }: Measured) => (messages * 1000) / cpuMs;
+export const perSecond = ({ messages, ms }: Measured) => (messages * 1000) / ms;
+
+export function medianOf(
+  rounds: readonly Measured[] | undefined,
+  of: (m: Measured) => number,
+): number {
+  return median((rounds ?? []).map(of));
+}
+
+/** How many times as many deliveries a CPU second as a peer: the median of the rounds' ratios. */
+export function ratioTo(found: Findings, window: number, ours: Peer, theirs: Peer): number {
+  const our = found.fanOut.get(fanOutKey(window, ours)) ?? [];
+  const their = found.fanOut.get(fanOutKey(window, theirs)) ?? [];
+  const rounds = Math.min(our.length, their.length);
+  return median(
+    Array.from(
+      { length: rounds },
+      (_, n) => perCpuSecond(our[n] as Measured) / perCpuSecond(their[n] as Measured),
+    ),
+  );
+}
+
+/** CPU of one post, with all that it sets off, in microseconds. */
+function cpuPerPost(found: Findings, peer: Peer, watchers: number): number {
+  return medianOf(found.curve.get(curveKey(peer, watchers)), ({ cpuMs, posts }) => {
+    return (cpuMs * 1000) / posts;
+  });
+}
+
+/** What a post costs however many hear of it, in microseconds: where the line through the two smallest crowds begins. */
+export function fixedCost(found: Findings, peer: Peer): number {
+  const [few, more] = CROWDS;
+  const ofFew = cpuPerPost(found, peer, few);
+  const slope = (cpuPerPost(found, peer, more) - ofFew) / (more - few);
+  return ofFew - few * slope;
+}
+
+/** CPU of one delivery in microseconds: with its share of the post, and without the fixed cost. */
+export function costOf(
+  found: Findings,
+  peer: Peer,
+  watchers: number,
+): { whole: number; alone: number } {
+  const post = cpuPerPost(found, peer, watchers);
+  return { whole: post / watchers, alone: (post - fixedCost(found, peer)) / watchers };
+}
+
+/** The dearest delivery of the curve over the cheapest. */
+export function flatness(found: Findings): number {
+  const costs = CROWDS.map((watchers) => costOf(found, "hawser", watchers).alone);
+  return Math.max(...costs) / Math.min(...costs);
+}
+
+/** In words, what is under its floor. */
+export function missed(found: Findings): string[] {
+  const missed: string[] = [];
+  const hold = (what: string, holds: boolean) => {
+    if (!holds) missed.push(what);
+  };
+  for (const ours of ["hawser", "hawser sqlite"] as const) {
+    const ratio = ratioTo(found, SATURATED, ours, "socket.io");
+    const floor = FLOORS.overSocketIo;
+    hold(`${ours}: ${ratio.toFixed(2)} × Socket.IO, its floor is ${floor}`, ratio >= floor);
+  }
+  const rate = medianOf(found.fastest.get("append"), perSecond);
+  hold(
+    `${Math.round(rate)} durable appends a second, their floor is ${FLOORS.posts}`,
+    rate >= FLOORS.posts,
+  );
+  for (const way of WAYS) {
+    const p50Ms = medianOf(found.steady.get(way), (m) => m.p50Us / 1000);
+    const what = `${way} at ${STEADY} a second: a p50 of ${p50Ms.toFixed(1)} ms`;
+    hold(`${what}, it must be under ${FLOORS.p50Ms}`, p50Ms < FLOORS.p50Ms);
+  }
+  const idleKiB = found.idle.rss / 1024;
+  hold(
+    `an idle watcher takes ${idleKiB.toFixed(1)} KiB, it must be under ${FLOORS.idleKiB}`,
+    idleKiB < FLOORS.idleKiB,
+  );
+  const flat = flatness(found);
+  hold(
+    `a delivery costs ${flat.toFixed(2)} times as much in one crowd as in another, at most ${FLOORS.flat}`,
+    flat <= FLOORS.flat,
+  );
+  return missed;
+}

@@ -1,0 +1,165 @@
+/** Writes PUSH.md. */
+import { arch, availableParallelism, cpus, platform } from "node:os";
+import type { Measured } from "../child.ts";
+import { PER_CONNECTION } from "./job.ts";
+import {
+  CROWDS,
+  costOf,
+  type Findings,
+  FLOORS,
+  fanOutKey,
+  fixedCost,
+  flatness,
+  IDLE,
+  medianOf,
+  missed,
+  POSTERS,
+  perCpuSecond,
+  perSecond,
+  ratioTo,
+  SATURATED,
+  STEADY,
+  WATCHERS,
+  WAYS,
+  type Way,
+} from "./plan.ts";
+import type { Timing } from "./stage.ts";
+
+export interface Method extends Timing {
+  readonly rounds: number;
+  readonly centrifugo: string;
+}
+
+const ways: Record<Way, string> = {
+  append: "`TopicLog.append`, in process",
+  Join: "`Join`, a call each, a room each",
+  Post: "`Post`, a call a message, one room",
+};
+
+export function report(found: Findings, method: Method): string {
+  const others = found.peers.filter((peer) => !peer.startsWith("hawser"));
+  const hasCentrifugo = others.includes("centrifugo");
+  const under = missed(found);
+  return `# Benchmark results: push
+
+Written by \`npm run bench:push\` on ${new Date().toISOString().slice(0, 10)}; do not edit.
+
+* Machine: ${availableParallelism()} cores (${cpus()[0]?.model ?? "unknown"}), ${platform()} ${arch()}, Node ${process.versions.node}.
+* hawser: the rooms of the example server, with the log in memory and with SQLite on the disk (WAL, fsync before each answer).
+* socket.io 4.8: WebSocket alone, one room, \`io.to(room).emit()\`; nothing is kept.${hasCentrifugo ? `\n* Centrifugo ${method.centrifugo}: its defaults, JSON over WebSocket, one channel without history; posts by its HTTP API in batches.` : ""}
+* Watchers and posters are a process of their own, which counts messages and does not decode them: it is the server that is
+  measured, by the CPU of its process, all threads. Client and server share the cores.
+* gRPC watchers are calls, ${PER_CONNECTION} on a connection. The others have a connection each: their protocols carry one client on one.
+* ${method.rounds} rounds after a warm-up; in each the peers do the same one right after the other, in turn as the first, ${method.warmMs} ms
+  to warm up and ${method.measureMs} ms measured. Figures are medians of the rounds, ratios the medians of the rounds' ratios.
+* After each measurement every watcher must have got every message that was posted, or the run fails.
+
+## One room, ${WATCHERS.toLocaleString("en-US")} watchers, 30-byte texts
+
+Deliveries a second of the server's CPU, and in brackets how many times as many Hawser's with the log in memory are. At saturation ${SATURATED} posts are on
+their way at a time; "by itself" is one, the next when it has arrived: then nothing can be sent together.
+
+${table(
+  ["", ...found.peers],
+  [
+    fanOutRow(found, "at saturation", SATURATED, perCpuSecond, true),
+    fanOutRow(found, "each message by itself", 1, perCpuSecond, true),
+  ],
+)}
+
+Deliveries a second on this machine, whose cores the watchers share:
+
+${table(
+  ["", ...found.peers],
+  [
+    fanOutRow(found, "at saturation", SATURATED, perSecond, false),
+    fanOutRow(found, "each message by itself", 1, perSecond, false),
+  ],
+)}
+
+## The size of the crowd
+
+CPU of the server a delivery in µs, at saturation: with the delivery's share of the post, and alone: without what a post costs however many
+hear of it, which is where the line through the crowds of 10 and 100 begins (so those two are one figure). Hawser's dearest is ${flatness(found).toFixed(2)} times its cheapest.
+
+![µs a delivery by the number of watchers](push.svg)
+
+${table(
+  [
+    "watchers",
+    "hawser, with the post",
+    "hawser, alone",
+    "socket.io, with the post",
+    "socket.io, alone",
+  ],
+  CROWDS.map((watchers) => {
+    const ours = costOf(found, "hawser", watchers);
+    const theirs = costOf(found, "socket.io", watchers);
+    const row = [ours.whole, ours.alone, theirs.whole, theirs.alone].map(short);
+    return [watchers.toLocaleString("en-US"), ...row];
+  }),
+)}
+
+A post to nobody, by that line: hawser ${short(fixedCost(found, "hawser"))} µs, socket.io ${short(fixedCost(found, "socket.io"))} µs.
+
+## Durable posts
+
+SQLite on this machine's disk. Each message is on the disk before it is acknowledged. ${POSTERS} posters, each waits for its answer before its next
+post; then the same ${POSTERS} with ${STEADY} posts a second by the clock, where a post's time begins when it is due.
+
+${table(
+  ["", "a second", "p50 / p99, ms", "CPU, µs", `at ${STEADY} a second: p50 / p99, ms`],
+  WAYS.map((way) => [
+    ways[way],
+    whole(medianOf(found.fastest.get(way), perSecond)),
+    latency(found.fastest.get(way)),
+    short(medianOf(found.fastest.get(way), (m) => (m.cpuMs * 1000) / m.messages)),
+    latency(found.steady.get(way)),
+  ]),
+)}
+
+\`Join\` answers each post twice, for the poster is a member of its room: the time is that of the second.
+
+## Idle watchers
+
+${IDLE.watchers.toLocaleString("en-US")} watchers over ${IDLE.connections} connections take ${kib(found.idle.rss)} KiB each of resident memory, over what the server took after a second of work;
+of objects in use, ${kib(found.idle.used)} KiB. Both after a garbage collection.
+
+## Floors
+
+What \`npm run bench:push -- --quick\` holds: ${FLOORS.overSocketIo} × Socket.IO's deliveries a CPU second with either log; ${FLOORS.posts.toLocaleString("en-US")} durable appends a second of ${POSTERS} posters, in process;
+a p50 under ${FLOORS.p50Ms} ms at ${STEADY} a second, each way; under ${FLOORS.idleKiB} KiB an idle watcher; a delivery costs at most ${FLOORS.flat} times as much in one crowd as in another.
+
+${under.length === 0 ? "All of them were held." : `Missed in this run: ${under.join("; ")}.`}
+`;
+}
+
+function fanOutRow(
+  found: Findings,
+  name: string,
+  window: number,
+  of: (measured: Measured) => number,
+  withRatio: boolean,
+): string[] {
+  const cells = found.peers.map((peer) => {
+    const figure = whole(medianOf(found.fanOut.get(fanOutKey(window, peer)), of));
+    if (!withRatio || peer === "hawser") return figure;
+    return `${figure} (${ratioTo(found, window, "hawser", peer).toFixed(2)}×)`;
+  });
+  return [name, ...cells];
+}
+
+function latency(rounds: readonly Measured[] | undefined): string {
+  const ms = (of: (measured: Measured) => number) => (medianOf(rounds, of) / 1000).toFixed(1);
+  return `${ms((m) => m.p50Us)} / ${ms((m) => m.p99Us)}`;
+}
+
+function table(head: string[], rows: string[][]): string {
+  const line = (columns: string[]) => `| ${columns.join(" | ")} |`;
+  const rule = head.map((_, n) => (n === 0 ? "---" : "---:"));
+  return [head, rule, ...rows].map(line).join("\n");
+}
+
+const kib = (bytes: number) => (bytes / 1024).toFixed(1);
+const whole = (value: number) => Number(value.toPrecision(3)).toLocaleString("en-US");
+const short = (value: number) => String(Number(value.toPrecision(3)));

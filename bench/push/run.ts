@@ -1,0 +1,117 @@
+/**
+ * npm run bench:push             measures everything, writes bench/PUSH.md and bench/push.svg; ~3 minutes
+ *     --rounds N                 so many rounds; 5
+ * npm run bench:push -- --quick  the floors alone, within a minute; exit 1 where one is missed
+ *     --no-go                    as on a machine without Go
+ */
+import { writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { CENTRIFUGO, hasCentrifugo, installCentrifugo } from "./centrifugo.ts";
+import { chart } from "./chart.ts";
+import { type Peer, peers } from "./job.ts";
+import {
+  CROWDS,
+  costOf,
+  curveRound,
+  type Findings,
+  fanOutRound,
+  flatness,
+  medianOf,
+  missed,
+  noFindings,
+  perSecond,
+  postRound,
+  ratioTo,
+  SATURATED,
+  WAYS,
+  WINDOWS,
+  weighIdle,
+} from "./plan.ts";
+import { report } from "./report.ts";
+import { Stage } from "./stage.ts";
+
+/** From then on, no further round begins: one takes up to ten seconds, the end some. */
+const QUICK_LIMIT_MS = 42_000;
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: "boolean" },
+    rounds: { type: "string", default: "5" },
+    "no-go": { type: "boolean" },
+  },
+});
+// What must not stay behind goes with "exit".
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
+const withoutGo = whyNoCentrifugo();
+if (withoutGo !== undefined) console.log(`Centrifugo is left out: ${withoutGo}.`);
+const playing = peers.filter((peer) => peer !== "centrifugo" || withoutGo === undefined);
+await using stage = await Stage.start(playing);
+const found = noFindings(playing);
+if (values.quick) await quick();
+else await full();
+
+function whyNoCentrifugo(): string | undefined {
+  if (values["no-go"]) return "--no-go";
+  if (!values.quick) return installCentrifugo();
+  return hasCentrifugo() ? undefined : "it is not built; npm run bench:push does that";
+}
+
+async function quick(): Promise<void> {
+  const timing = { warmMs: 300, measureMs: 500 };
+  await weighIdle(found);
+  // What is compiled only then is no one's to be measured by.
+  await fanOutRound(stage, noFindings(playing), SATURATED, 0, timing);
+  for (let turn = 0; turn < 3; turn++) {
+    if (turn > 0 && performance.now() > QUICK_LIMIT_MS) break;
+    await fanOutRound(stage, found, SATURATED, turn, timing);
+    await postRound(stage, found, { warmMs: 200, measureMs: 500 });
+    if (turn < 2) await curveRound(stage, found, ["hawser"], timing);
+  }
+  const failed = missed(found);
+  for (const what of failed) console.log(`under its floor: ${what}`);
+  console.log(JSON.stringify({ ok: failed.length === 0, ...summary(found), missed: failed }));
+  process.exitCode = failed.length === 0 ? 0 : 1;
+}
+
+async function full(): Promise<void> {
+  const rounds = Number(values.rounds);
+  const timing = { warmMs: 250, measureMs: 500 };
+  await weighIdle(found);
+  await fanOutRound(stage, noFindings(playing), SATURATED, 0, timing);
+  for (let turn = 0; turn < rounds; turn++) {
+    console.log(`round ${turn + 1} of ${rounds}`);
+    for (const window of WINDOWS) await fanOutRound(stage, found, window, turn, timing);
+    await postRound(stage, found, timing);
+    await curveRound(stage, found, ["hawser", "socket.io"], timing);
+  }
+  const file = (name: string) => new URL(`../${name}`, import.meta.url);
+  writeFileSync(file("PUSH.md"), report(found, { rounds, ...timing, centrifugo: CENTRIFUGO }));
+  writeFileSync(file("push.svg"), chart(found));
+  for (const what of missed(found)) console.log(`under its floor: ${what}`);
+  console.log("wrote bench/PUSH.md and bench/push.svg");
+}
+
+/** What is printed as JSON. */
+function summary(found: Findings) {
+  const others = playing.filter((peer) => !peer.startsWith("hawser"));
+  const ratios = (ours: Peer) =>
+    Object.fromEntries(
+      others.map((peer) => [peer, rounded(ratioTo(found, SATURATED, ours, peer))]),
+    );
+  const byWay = (of: (way: (typeof WAYS)[number]) => number) =>
+    Object.fromEntries(WAYS.map((way) => [way, rounded(of(way))]));
+  return {
+    deliveriesPerCpuSecond: { hawser: ratios("hawser"), "hawser sqlite": ratios("hawser sqlite") },
+    durablePostsPerSecond: byWay((way) => medianOf(found.fastest.get(way), perSecond)),
+    steadyP50Ms: byWay((way) => medianOf(found.steady.get(way), (m) => m.p50Us / 1000)),
+    idleKiB: rounded(found.idle.rss / 1024),
+    cpuUsPerDelivery: Object.fromEntries(
+      CROWDS.map((watchers) => [watchers, rounded(costOf(found, "hawser", watchers).alone)]),
+    ),
+    flatness: rounded(flatness(found)),
+  };
+}
+
+function rounded(value: number): number {
+  return Number(value.toFixed(2));
+}
