@@ -2,89 +2,36 @@
  * The table "How it differs" of README.md, row by row: Hawser, connect-node and grpc-js, each with its defaults.
  * The servers are called by a peer that speaks frames, or by Hawser's client; the clients call Hawser's server.
  */
-import { once } from "node:events";
 import * as http2 from "node:http2";
-import type { AddressInfo } from "node:net";
-import { create, type DescService } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { createClient as createConnectClient } from "@connectrpc/connect";
-import {
-  connectNodeAdapter,
-  createGrpcTransport,
-  Http2SessionManager,
-} from "@connectrpc/connect-node";
+import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import * as grpc from "@grpc/grpc-js";
-import { afterEach, expect, test, vi } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import { MessageSchema, RoomService, WatchResponseSchema } from "../gen/chat/v1/room_pb.js";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
-import { type ConnectRouter, createServer, encodedOnce, type ServiceImpl } from "../src/server.ts";
+import { createServer, encodedOnce } from "../src/server.ts";
 import { aborted, gate, stillAt } from "./support/gate.ts";
-import { grpcJsClient, serviceDefinition } from "./support/grpc-js.ts";
+import { grpcJsClient } from "./support/grpc-js.ts";
 import { openLink } from "./support/link.ts";
 import { next } from "./support/read.ts";
 import { tableOf } from "./support/readme.ts";
+import {
+  closeAll,
+  connectNode,
+  grpcJs,
+  type Handlers,
+  hawser,
+  open,
+  type Routes,
+  type Server,
+} from "./support/three-servers.ts";
 import { textOf, toyRoom } from "./support/toy-room.ts";
 import { request } from "./support/watched-server.ts";
 import { data, dial, envelope, type Fields, type Peer, Type } from "./support/wire.ts";
 
-type Handlers = Partial<ServiceImpl<typeof Greeter>>;
-type Routes = (router: ConnectRouter) => void;
-
-const routesOf = (given: Handlers | Routes): Routes =>
-  typeof given === "function" ? given : (router) => void router.service(Greeter, given);
-
-interface Server {
-  readonly port: number;
-  /** How often it has logged an error. */
-  readonly logged: () => number;
-}
-
-const open: (() => unknown)[] = [];
-
-afterEach(async () => {
-  vi.restoreAllMocks();
-  for (const close of open.splice(0).reverse()) await close();
-});
-
-async function hawser(given: Handlers | Routes): Promise<Server> {
-  const error = vi.fn();
-  const server = createServer({
-    routes: routesOf(given),
-    logger: { error, warn() {}, info() {} },
-  });
-  const { port = 0 } = await server.listen({ port: 0 });
-  open.push(() => server.close({ graceMs: 0 }));
-  return { port, logged: () => error.mock.calls.length };
-}
-
-async function connectNode(given: Handlers | Routes): Promise<Server> {
-  const server = http2.createServer(connectNodeAdapter({ routes: routesOf(given) }));
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  open.push(() => void server.close());
-  return { port: (server.address() as AddressInfo).port, logged: consoleErrors() };
-}
-
-async function grpcJs(
-  handlers: grpc.UntypedServiceImplementation,
-  service: DescService = Greeter,
-): Promise<Server> {
-  const server = new grpc.Server();
-  const logged = consoleErrors();
-  server.addService(serviceDefinition(service), handlers);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, bound) =>
-      error ? reject(error) : resolve(bound),
-    );
-  });
-  open.push(() => server.forceShutdown());
-  return { port, logged };
-}
-
-function consoleErrors(): () => number {
-  const spy = vi.spyOn(console, "error").mockImplementation(() => {});
-  return () => spy.mock.calls.length;
-}
+afterEach(closeAll);
 
 type Chat = grpc.ServerDuplexStream<{ content: string }, { reply: string }>;
 type Hello = [
