@@ -2,80 +2,36 @@
  * The table "How it differs" of README.md, row by row: Hawser, connect-node and grpc-js, each with its defaults.
  * The servers are called by a peer that speaks frames, or by Hawser's client; the clients call Hawser's server.
  */
-import { once } from "node:events";
 import * as http2 from "node:http2";
-import type { AddressInfo } from "node:net";
+import { create } from "@bufbuild/protobuf";
 import { createClient as createConnectClient } from "@connectrpc/connect";
-import {
-  connectNodeAdapter,
-  createGrpcTransport,
-  Http2SessionManager,
-} from "@connectrpc/connect-node";
+import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import * as grpc from "@grpc/grpc-js";
-import { afterEach, expect, test, vi } from "vitest";
+import { afterEach, expect, test } from "vitest";
+import { MessageSchema, RoomService, WatchResponseSchema } from "../gen/chat/v1/room_pb.js";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
-import { createServer, type ServiceImpl } from "../src/server.ts";
+import { createServer, encodedOnce } from "../src/server.ts";
 import { aborted, gate, stillAt } from "./support/gate.ts";
-import { grpcJsClient, serviceDefinition } from "./support/grpc-js.ts";
+import { grpcJsClient } from "./support/grpc-js.ts";
 import { openLink } from "./support/link.ts";
+import { next } from "./support/read.ts";
 import { tableOf } from "./support/readme.ts";
+import {
+  closeAll,
+  connectNode,
+  grpcJs,
+  type Handlers,
+  hawser,
+  open,
+  type Routes,
+  type Server,
+} from "./support/three-servers.ts";
+import { textOf, toyRoom } from "./support/toy-room.ts";
 import { request } from "./support/watched-server.ts";
 import { data, dial, envelope, type Fields, type Peer, Type } from "./support/wire.ts";
 
-type Handlers = Partial<ServiceImpl<typeof Greeter>>;
-
-interface Server {
-  readonly port: number;
-  /** How often it has logged an error. */
-  readonly logged: () => number;
-}
-
-const open: (() => unknown)[] = [];
-
-afterEach(async () => {
-  vi.restoreAllMocks();
-  for (const close of open.splice(0).reverse()) await close();
-});
-
-async function hawser(handlers: Handlers): Promise<Server> {
-  const error = vi.fn();
-  const server = createServer({
-    routes: (router) => router.service(Greeter, handlers),
-    logger: { error, warn() {}, info() {} },
-  });
-  const { port = 0 } = await server.listen({ port: 0 });
-  open.push(() => server.close({ graceMs: 0 }));
-  return { port, logged: () => error.mock.calls.length };
-}
-
-async function connectNode(handlers: Handlers): Promise<Server> {
-  const server = http2.createServer(
-    connectNodeAdapter({ routes: (router) => router.service(Greeter, handlers) }),
-  );
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  open.push(() => void server.close());
-  return { port: (server.address() as AddressInfo).port, logged: consoleErrors() };
-}
-
-async function grpcJs(handlers: grpc.UntypedServiceImplementation): Promise<Server> {
-  const server = new grpc.Server();
-  const logged = consoleErrors();
-  server.addService(serviceDefinition(Greeter), handlers);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, bound) =>
-      error ? reject(error) : resolve(bound),
-    );
-  });
-  open.push(() => server.forceShutdown());
-  return { port, logged };
-}
-
-function consoleErrors(): () => number {
-  const spy = vi.spyOn(console, "error").mockImplementation(() => {});
-  return () => spy.mock.calls.length;
-}
+afterEach(closeAll);
 
 type Chat = grpc.ServerDuplexStream<{ content: string }, { reply: string }>;
 type Hello = [
@@ -115,6 +71,8 @@ const rows = {
   ignoring: "A deadline that the handler ignores",
   waiting: "A handler that waits for a request at the deadline",
   losing: "A connection that is lost in the middle of a stream",
+  pushing: "A server that closes below a push whose method declares a cursor",
+  encoding: "A message that goes to many calls",
   headers: "Response headers before the first response",
   throwing: "A handler throws an unexpected error",
   size: "The longest request",
@@ -280,6 +238,82 @@ test(rows.losing, async () => {
     for await (const _ of call) link.cut();
   };
   await expect(throughGrpcJs()).rejects.toThrow();
+});
+
+test(rows.pushing, async () => {
+  const room = toyRoom();
+  const routes: Routes = (router) => router.service(RoomService, room.service);
+  const servers = [createServer({ routes }), createServer({ routes })] as const;
+  for (const server of servers) open.push(() => server.close({ graceMs: 0 }));
+  const [{ url, port }, other] = [
+    await servers[0].listen({ port: 0 }),
+    await servers[1].listen({ port: 0 }),
+  ];
+
+  const transport = createTransport({ baseUrl: [url, other.url] });
+  open.push(() => transport.close());
+  const ours = createClient(RoomService, transport).watch({ room: "lobby" });
+  const connect = createConnectClient(RoomService, createGrpcTransport({ baseUrl: url }));
+  const throughConnect = connect.watch({ room: "lobby" });
+  const js = grpcJsClient(RoomService, `127.0.0.1:${port}`);
+  open.push(() => js.close());
+  const throughGrpcJs = js.watch({ room: "lobby" });
+  room.post(1);
+  for (const call of [ours, throughConnect, throughGrpcJs]) {
+    await next(call);
+    expect(textOf((await next(call)) as never)).toBe("1");
+  }
+
+  await servers[0].close();
+  room.post(1);
+  await next(ours);
+  expect(textOf((await next(ours)) as never)).toBe("2");
+  await expect(next(throughConnect)).rejects.toThrow(/closing/);
+  await expect(next(throughGrpcJs)).rejects.toThrow(/closing/);
+});
+
+test(rows.encoding, async () => {
+  let reads = 0;
+  const value = Object.defineProperty(create(MessageSchema), "text", {
+    enumerable: true,
+    get: () => `${++reads}`,
+  });
+  const message = create(WatchResponseSchema, { event: { case: "message", value } });
+  const watching = (response: typeof message): Routes => {
+    const watch = async function* () {
+      yield response;
+    };
+    return (router) => router.service(RoomService, { watch });
+  };
+  /** How often the message is read for the first call, and for the second. */
+  const readsOf = async ({ port }: Server) => {
+    const transport = createTransport({ baseUrl: `http://127.0.0.1:${port}` });
+    open.push(() => transport.close());
+    const counts = [];
+    for (let call = 0; call < 2; call++) {
+      reads = 0;
+      for await (const _ of createClient(RoomService, transport).watch({ room: "lobby" })) {
+        counts.push(reads);
+      }
+    }
+    return counts;
+  };
+
+  const [first, second] = await readsOf(
+    await hawser(watching(encodedOnce(WatchResponseSchema, message))),
+  );
+  expect(first).toBeGreaterThan(0);
+  expect(second).toBe(0);
+  const watch = (call: grpc.ServerWritableStream<unknown, typeof message>) => {
+    call.write(message);
+    call.end();
+  };
+  const others = [await connectNode(watching(message)), await grpcJs({ watch }, RoomService)];
+  for (const server of others) {
+    const [first, second] = await readsOf(server);
+    expect(first).toBeGreaterThan(0);
+    expect(second).toBe(first);
+  }
 });
 
 test(rows.headers, async () => {

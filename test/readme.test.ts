@@ -95,9 +95,8 @@ test("files are printed as they are", () => {
   }
 });
 
-test("the two commands", async () => {
-  const [serve, chat, ...others] = blocks.filter((block) => block.in === "repository");
-  expect(others).toEqual([]);
+test("what is typed in the repository", async () => {
+  const [serve, chat, ...rooms] = blocks.filter((block) => block.in === "repository");
   // .ci/run has done what stands before &&, or this test would not run.
   const [, start] = /^npm ci && (npm start)\n$/.exec(serve?.code ?? "") ?? [];
   expect(start).toBeDefined();
@@ -110,6 +109,16 @@ test("the two commands", async () => {
   const printed = await workshop.run("hawser", "sh", "-c", command);
   // npm says first what it runs.
   expect(printed.replace(/^> .*\n|^\n/gm, "")).toBe(outputOf(chat as Block));
+
+  const [join, others, ...rest] = rooms.map(({ code }) => code.replaceAll("\n", ` --url ${url}\n`));
+  expect(rest).toEqual([]);
+  const joined = outputOf(rooms[0] as Block) as string;
+  const isIn = (printed: string) => printed.length >= joined.length;
+  await using member = await workshop.serve("hawser", join as string, isIn);
+  expect(member.printed).toBe(joined);
+  expect(await workshop.run("hawser", "sh", "-ec", others as string)).toBe(
+    outputOf(rooms[1] as Block),
+  );
 });
 
 describe("the pieces", () => {
@@ -128,8 +137,10 @@ describe("what README.md says of the repository", () => {
   test("the dependencies, each with its reason", () => {
     const named = (heading: string) => tableOf(heading).map(([name]) => name);
     expect(named("Package")).toEqual(Object.keys(manifest.dependencies));
+    expect(named("Optional")).toEqual(Object.keys(manifest.peerDependencies));
     expect(named("For development")).toEqual(Object.keys(manifest.devDependencies));
-    expect([...tableOf("Package"), ...tableOf("For development")].flat()).not.toContain("");
+    const tables = ["Package", "Optional", "For development"].map(tableOf);
+    expect(tables.flat(2)).not.toContain("");
   });
 
   test("the versions to install are those that Hawser is built with", () => {
