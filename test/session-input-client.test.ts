@@ -210,7 +210,13 @@ test.each(badEnds)("an end with %s", async (_, fields, code, reason) => {
 const losses: [what: string, how: (attachment: Hosted) => void][] = [
   ["an end that counts more than came", (a) => a.end({ "grpc-status": "0", "hawser-sent": "2" })],
   ["an end of the stream without a status", (a) => a.close()],
-  ["an end in the middle of a message", (a) => (a.send(Buffer.from([0, 0, 0, 9])), a.close())],
+  [
+    "an end in the middle of a message",
+    async (a) => {
+      a.send(Buffer.from([0, 0, 0, 9]));
+      await a.close();
+    },
+  ],
   ["UNAVAILABLE", (a) => a.end({ "grpc-status": "14" })],
   [
     "UNAVAILABLE, and a time that is none",

@@ -1,5 +1,5 @@
 /**
- * node test/soak/crowd-run.ts: 10,000 sessions on ten connections are cut at once, three times. All must resume, each
+ * npm run soak -- --crowd: 10,000 sessions on ten connections are cut at once, three times. All must resume, each
  * with one handler; the server must do with a small heap; unrelated unary calls must stay about as fast as before, by the
  * median of the three times. Server, clients and unary callers are processes of their own. Prints what it saw as JSON on
  * its last line; exit 1 where something is amiss.

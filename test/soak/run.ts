@@ -3,13 +3,20 @@
  * npm run soak -- --seconds 60     chats on connections that are lost all the time: sessions-run.ts
  * npm run soak -- --quick          the same for 20 s
  *                 --seed N         the same plan of chats and cuts again; what meets what is up to the machine
+ * npm run soak -- --crowd          10,000 sessions that are cut at once: crowd-run.ts
  */
 import { parseArgs } from "node:util";
 
 const { values } = parseArgs({
-  options: { seconds: { type: "string" }, quick: { type: "boolean" }, seed: { type: "string" } },
+  options: {
+    seconds: { type: "string" },
+    quick: { type: "boolean" },
+    seed: { type: "string" },
+    crowd: { type: "boolean" },
+  },
 });
-if (Object.keys(values).length === 0) await import("./calls-run.ts");
+if (values.crowd) await import("./crowd-run.ts");
+else if (Object.keys(values).length === 0) await import("./calls-run.ts");
 else {
   const { soakSessions } = await import("./sessions-run.ts");
   const seconds = natural("seconds", values.seconds ?? (values.quick ? "20" : "60"));
