@@ -2,7 +2,7 @@
 import { rm } from "node:fs/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { RoomService, Start } from "../gen/chat/v1/room_pb.js";
-import { createClient, createTransport } from "../src/index.ts";
+import { type Client, createClient, createTransport } from "../src/index.ts";
 import { sqliteLog } from "../src/topics/sqlite.ts";
 import "./support/compile-cache.ts";
 import { until } from "./support/gate.ts";
@@ -17,6 +17,13 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
+type Watcher = ReturnType<typeof watch>;
+
+function watch(rooms: Client<typeof RoomService>, from: { start: Start; after: string }) {
+  const call = rooms.watch({ room: "lobby", ...from });
+  return { call, ...drain(call) };
+}
+
 test("1,000 watchers that come while posts flow: no gap, no repetition, wherever they begin", async () => {
   await using log = await sqliteLog(`${folder}/rooms.sqlite`);
   await using world = await startRooms({ log });
@@ -29,50 +36,29 @@ test("1,000 watchers that come while posts flow: no gap, no repetition, wherever
   })();
   await until("posts flow", () => cursors.length > 10);
   // In batches, each when the one before is open: from the oldest, from now, from a cursor.
-  const watchers: {
-    from: number | undefined;
-    call: { cancel(): void };
-    came: string[];
-    over: Promise<unknown>;
-  }[] = [];
+  const watchers: (Watcher & { from: number | undefined })[] = [];
   for (let batch = 0; batch < 20; batch++) {
     const more = Array.from({ length: 50 }, (_, n) => {
       const at = cursors.length - 1 - (n % 5);
       const from = [0, undefined, at + 1][n % 3];
-      const call = clients[n % 10]!.watch({
-        room: "lobby",
-        start: n % 3 === 0 ? Start.OLDEST : Start.NOW,
-        after: n % 3 === 2 ? (cursors[at] as string) : "",
-      });
-      return { from, call, ...drain(call) };
+      const start = n % 3 === 0 ? Start.OLDEST : Start.NOW;
+      const after = n % 3 === 2 ? (cursors[at] as string) : "";
+      return { from, ...watch(clients[n % 10]!, { start, after }) };
     });
     await until("they are open", () => more.every(({ came }) => came.length > 0));
-    for (const { from, call, came, over } of more)
-      watchers.push({
-        from,
-        call,
-        over,
-        get came() {
-          return came.map(short);
-        },
-      });
+    watchers.push(...more);
   }
   going = false;
   await posting;
-  const last = `ann: ${cursors.length}`;
-  for (const watcher of watchers) {
-    await until(
-      "it has the last",
-      () => watcher.came.at(-1) === last || watcher.from === undefined,
-    );
-  }
   await world.post("lobby", 1, cursors.length + 1);
   const all = [...cursors.map((_, n) => `ann: ${n + 1}`), `ann: ${cursors.length + 1}`];
   for (const watcher of watchers) {
-    await until("it has the end", () => watcher.came.at(-1) === all.at(-1));
-    const [opening, ...messages] = watcher.came;
+    await until("it has the end", () => short(watcher.came.at(-1)!) === all.at(-1));
+    const [opening, ...messages] = watcher.came.map(short);
     expect(opening).toBe("here");
-    expect(messages).toEqual(all.slice(watcher.from ?? all.indexOf(messages[0] as string)));
+    // Who begins now is told where that is.
+    const from = watcher.from ?? cursors.indexOf(watcher.came[0]?.cursor as string) + 1;
+    expect(messages).toEqual(all.slice(from));
     watcher.call.cancel();
   }
   await Promise.all(watchers.map(({ over }) => over));
