@@ -119,8 +119,8 @@ describe.skipIf(program === undefined)(`two servers on one NATS${skipped}`, () =
         await watcher.leave();
       }
       console.log(`20 watchers moved within ${movedMs.toFixed()} ms of ${signal}`);
-      // 100 ms of the drain itself, on a machine that does nothing else.
-      expect(movedMs).toBeLessThan(2_000);
+      // 100 ms, on a machine that does nothing else; the grace of a drain is 10 s.
+      expect(movedMs).toBeLessThan(4_000);
     },
   );
 
