@@ -15,6 +15,8 @@ test("serve prints where it listens and what to try next", async () => {
   const { port } = new URL(server.url);
   expect(server.url).toBe(`http://127.0.0.1:${port}`);
   expect(server.stdout).toContain(`  hawser chat --count 5 --url ${server.url} `);
+  const join = `  hawser room join lobby --name ada --url ${server.url} `;
+  await server.prints(new RegExp(`${join}.*\n$`));
   expect(server.stderr).toBe("");
 });
 
@@ -24,6 +26,7 @@ test("started by npm, it says what to try with npm", async () => {
   await server.prints(
     new RegExp(`  npm run chat -- --count 5 --url ${url} .*\n  npm run chat -- --url ${url} `),
   );
+  await server.prints(new RegExp(`  npx hawser room join lobby --name ada --url ${url} `));
 });
 
 test("serve --json prints the URL as JSON", async () => {
@@ -184,6 +187,14 @@ describe("rooms", () => {
     expect(await server.ended).toBe(1);
     expect(server.stderr).toMatch(
       /^hawser: failed_precondition: .*ENOTDIR.*: keep rooms elsewhere with --data .*\n$/,
+    );
+  });
+
+  test("cannot be kept where no folder can be made: the same", async () => {
+    await using server = hawser("serve", "--port", "0", "--data", "/proc/x/y");
+    expect(await server.ended).toBe(1);
+    expect(server.stderr).toMatch(
+      /^hawser: failed_precondition: .*\/proc\/x\/y.*: keep rooms elsewhere with --data .*\n$/,
     );
   });
 

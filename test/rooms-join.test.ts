@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { type JoinRequest_Open, type JoinRequestSchema, Start } from "../gen/chat/v1/room_pb.js";
 import { Code, ConnectError } from "../src/index.ts";
 import { memoryLog, type TopicLog } from "../src/server.ts";
-import { stillAt, until } from "./support/gate.ts";
+import { gate, stillAt, until } from "./support/gate.ts";
 import { drain, type RoomsWorld, short, startRooms } from "./support/rooms-world.ts";
 
 type Open = Partial<Omit<JoinRequest_Open, "$typeName" | "$unknown">>;
@@ -164,6 +164,30 @@ test("a half-close leaves when all that was said is stored", async () => {
   await ann.leave();
   expect(ann.short().filter((text) => text.startsWith("said"))).toHaveLength(100);
   expect((await world.log.end("room/lobby")).position).toBe(100);
+});
+
+test("what is said right behind the opening comes back", async () => {
+  await using log = memoryLog();
+  // The place where the member begins is known late.
+  const slow = gate();
+  await using world = await startRooms({
+    log: Object.assign(voiceOf(log, { mute: false }), {
+      async end(topic: string) {
+        if (topic.startsWith("room/")) await slow.opened;
+        return await log.end(topic);
+      },
+    }),
+  });
+  const ann = await join(world, "ann");
+  await ann.say(1);
+  await ann.say(2);
+  await until("she is here", () => world.server.openCalls === 1);
+  await stillAt(() => ann.came.length, 50);
+  slow.open();
+  await ann.has("ann: 2");
+  await ann.leave();
+  const both = ["ann: 1", "ann: 2", "said 1", "said 2"];
+  expect(ann.short().toSorted()).toEqual([...both, "here ann"].toSorted());
 });
 
 test("from the oldest, behind a cursor; what was said before is not added again", async () => {

@@ -214,12 +214,18 @@ function whatNext(url: string, options: ServeOptions, tls: ServerTls | undefined
   const flags = url === `http://${DEFAULT_HOST}:${DEFAULT_PORT}` ? [] : ["--url", url];
   if (tls !== undefined) flags.push("--ca", selfSigned(tls.cert) ? `${options.tlsCert}` : "CA.pem");
   if (tls?.ca !== undefined) flags.push("--cert", "CLIENT.pem", "--key", "CLIENT-KEY.pem");
-  const numbered = invocation("chat", ["--count", "5", ...flags].map(shellWord).join(" "));
-  const typed = invocation("chat", flags.map(shellWord).join(" "));
+  const lines: [command: "chat" | "room", words: string[], what: string][] = [
+    ["chat", ["--count", "5"], "five messages"],
+    ["chat", [], "type them yourself"],
+    ["room", ["join", "lobby", "--name", "ada"], "talk with those who are there"],
+  ];
+  const typed = lines.map(([command, words]) =>
+    invocation(command, [...words, ...flags].map(shellWord).join(" ")),
+  );
+  const width = Math.max(...typed.map((command) => command.length));
   return [
     "try in another terminal:",
-    `  ${numbered}   # five messages`,
-    `  ${typed.padEnd(numbered.length)}   # type them yourself`,
+    ...typed.map((command, n) => `  ${command.padEnd(width)}   # ${lines[n]?.[2]}`),
   ].join("\n");
 }
 

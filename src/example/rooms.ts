@@ -114,7 +114,8 @@ function roomService(
         },
         typing: () => presence.typing(room, name),
       };
-      void takePart(coming, doings, events);
+      // Who begins now gets what they say themselves.
+      void events.placed.then(() => takePart(coming, doings, events));
       yield* events;
     },
 

@@ -154,7 +154,11 @@ export function failureOf(error: unknown, path: string): Failure {
   }
   if (name === "SQLITE_TOOBIG") return exhausted(`a record is too large: ${reason}`).failure;
   if (/^SQLITE_(CORRUPT|NOTADB)/.test(name)) return damaged(path, reason).failure;
-  if (/^(SQLITE_(CANTOPEN|READONLY|PERM|AUTH)|E(ACCES|PERM|ROFS|EXIST|NOTDIR)$)/.test(name)) {
+  if (
+    /^(SQLITE_(CANTOPEN|READONLY|PERM|AUTH)|E(ACCES|PERM|ROFS|EXIST|NOTDIR|NOENT|LOOP|NAMETOOLONG)$)/.test(
+      name,
+    )
+  ) {
     return precondition(`${path} cannot be opened and written: ${reason}`).failure;
   }
   return { code: UNAVAILABLE, message: `the log in ${path} does not answer: ${reason}` };

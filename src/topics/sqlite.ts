@@ -1,5 +1,5 @@
 /** The SQLite entry of Hawser: `import { sqliteLog } from "hawser/log/sqlite"`. */
-import { mkdirSync, realpathSync } from "node:fs";
+import { existsSync, mkdirSync, realpathSync } from "node:fs";
 import { createRequire } from "node:module";
 import { basename, dirname, join, resolve } from "node:path";
 import { Code } from "@connectrpc/connect";
@@ -65,7 +65,7 @@ function settle(path: string): string {
   }
   const absolute = resolve(path);
   try {
-    mkdirSync(dirname(absolute), { recursive: true });
+    makeFolder(dirname(absolute));
     try {
       return realpathSync(absolute);
     } catch {
@@ -73,5 +73,18 @@ function settle(path: string): string {
     }
   } catch (error) {
     throw toError(failureOf(error, absolute));
+  }
+}
+
+/** Makes a folder, and those that it lies in. Node's own recursive mkdir never ends in /proc. */
+function makeFolder(folder: string): void {
+  if (existsSync(folder)) return;
+  const parent = dirname(folder);
+  if (parent !== folder) makeFolder(parent);
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    // Another process has made it meanwhile; where it is a file, what comes next says so.
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   }
 }

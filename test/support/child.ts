@@ -14,7 +14,7 @@ export interface Child extends AsyncDisposable {
 }
 
 export function run(
-  program: "greeter-server" | "careless-client" | "log-writer",
+  program: "greeter-server" | "careless-client" | "log-writer" | "room-server",
   ...args: string[]
 ): Child {
   const file = fileURLToPath(new URL(`./programs/${program}.ts`, import.meta.url));

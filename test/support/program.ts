@@ -1,5 +1,6 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { tmpdir } from "node:os";
 import type { Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 
@@ -7,6 +8,7 @@ const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 
 /** A run of the real `hawser` program, in a process of its own. */
 export interface Program extends AsyncDisposable {
+  readonly pid: number;
   readonly stdin: Writable;
   /** What it has written so far. */
   readonly stdout: string;
@@ -38,6 +40,27 @@ export function hawserOnTerminal(...args: string[]): Program {
   return start("script", ["-qec", words.join(" "), "/dev/null"], { TERM: "xterm" });
 }
 
+/**
+ * The same, with a disk (tmpfs) of so many bytes mounted at a folder, which the
+ * program alone sees there; others find it under /proc/PID/root. For systems
+ * where canMount() holds.
+ */
+export function hawserOnDisk(folder: string, bytes: number, ...args: string[]): Program {
+  const mounted = [...UNSHARE, "sh", "-c", MOUNT, `${bytes}`, folder, process.execPath, MAIN];
+  return start("unshare", [...mounted, ...args], {});
+}
+
+/** Whether a process of ours can have a disk of its own. */
+export function canMount(): boolean {
+  return (
+    spawnSync("unshare", [...UNSHARE, "sh", "-c", MOUNT, "65536", tmpdir(), "true"]).status === 0
+  );
+}
+
+/** Mounts of its own; who is not root becomes it, in a namespace of users. */
+const UNSHARE = process.getuid?.() === 0 ? ["-m"] : ["-rm"];
+const MOUNT = 'mount -t tmpfs -o size="$0" none "$1" && shift && exec "$@"';
+
 function start(file: string, args: string[], extra: Record<string, string>): Program {
   const env = { ...process.env, ...extra };
   for (const name of Object.keys(env)) {
@@ -49,6 +72,7 @@ function start(file: string, args: string[], extra: Record<string, string>): Pro
   const stdout = new Text(child.stdout, ended);
   const stderr = new Text(child.stderr, ended);
   return {
+    pid: child.pid as number,
     stdin: child.stdin,
     get stdout() {
       return stdout.text;

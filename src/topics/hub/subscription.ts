@@ -48,6 +48,9 @@ export interface Shared<T, N> {
  */
 export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U> {
   waiting = false;
+  /** Resolves when its place is known: what is appended from then on is behind it. Never, where it is over before. */
+  readonly placed: Promise<void>;
+  readonly #placed = Promise.withResolvers<void>();
   readonly #shared: Shared<T, N>;
   readonly #shape: (event: HubEvent<T, N>) => U | undefined;
   readonly #tap: Tap<U>;
@@ -74,6 +77,7 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
   constructor(shared: Shared<T, N>, options: SubscribeOptions<T, N, U>, signal: AbortSignal) {
     const { after } = options;
     if (after !== undefined) this.#moveTo(shared.tail.cursors.read(after) ?? -1, after);
+    this.placed = this.#placed.promise;
     this.#shared = shared;
     this.#shape = options.shape ?? ((event) => event as U);
     this.#tap = new Tap<U>(this);
@@ -152,6 +156,7 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
     if (this.#told === undefined) return;
     this.#life = tail.life;
     this.#fallBehind();
+    this.#placed.resolve();
     this.#tap.wake();
   }
 

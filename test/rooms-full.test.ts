@@ -1,0 +1,82 @@
+/** A server of rooms whose disk is full. */
+
+import { writeFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { RoomService, Start } from "../gen/chat/v1/room_pb.js";
+import { Code, createClient, createTransport } from "../src/index.ts";
+import "./support/compile-cache.ts";
+import { until } from "./support/gate.ts";
+import { canMount, hawserOnDisk } from "./support/program.ts";
+import { drain, short } from "./support/rooms-world.ts";
+import { temporary } from "./support/temporary.ts";
+
+// It starts a program, which takes its time where others are at work.
+vi.setConfig({ testTimeout: 60_000 });
+
+const MIB = 2 ** 20;
+
+let folder: string;
+beforeEach(async () => {
+  folder = await temporary();
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+test.skipIf(!canMount())(
+  "posts are RESOURCE_EXHAUSTED and not stored, watchers live on; with room again, all goes on (needs unshare -m)",
+  async () => {
+    await using server = hawserOnDisk(folder, 6 * MIB, "serve", "--port", "0", "--data", folder);
+    const [, url] = await server.prints(/^listening on (\S+)\n/);
+    const ballast = `/proc/${server.pid}/root${folder}/ballast`;
+    writeFileSync(ballast, new Uint8Array(4 * MIB));
+    await using transport = createTransport({ baseUrl: url as string });
+    const rooms = createClient(RoomService, transport);
+    const call = rooms.watch({ room: "lobby" });
+    const watching = drain(call);
+    await until("it is opened", () => watching.came.length === 1);
+    const post = (n: number) => {
+      const text = `${n} ${"x".repeat(4000)}`;
+      const message = { room: "lobby", name: "ann", text, producer: "p", sequence: BigInt(n) };
+      return rooms.post(message);
+    };
+
+    let stored = 0;
+    const full = await (async () => {
+      for (;;) {
+        await post(stored + 1);
+        stored++;
+      }
+    })().catch((error: unknown) => error);
+    expect(full).toMatchObject({
+      code: Code.ResourceExhausted,
+      rawMessage: expect.stringMatching(/no room on the disk for .*rooms\.sqlite: nothing was/),
+    });
+    expect(stored).toBeGreaterThan(50);
+    await expect(post(stored + 1)).rejects.toMatchObject({ code: Code.ResourceExhausted });
+    // What is there is served, to those who watch and to those who come.
+    const late = rooms.watch({ room: "lobby", start: Start.OLDEST });
+    const coming = drain(late);
+    const numbers = ({ came }: typeof watching) =>
+      came.slice(1).map((event) => Number(short(event).split(" ")[1]));
+    await until(
+      "both have all",
+      () => numbers(watching).length + numbers(coming).length === 2 * stored,
+    );
+
+    await rm(ballast);
+    // What was refused was not stored.
+    for (let n = stored + 1; n <= stored + 20; n++) {
+      expect(await post(n)).toMatchObject({ repeated: false });
+    }
+    const all = Array.from({ length: stored + 20 }, (_, n) => n + 1);
+    for (const watcher of [watching, coming]) {
+      await until("it has all", () => watcher.came.length > stored + 20);
+      expect(numbers(watcher)).toEqual(all);
+    }
+    call.cancel();
+    late.cancel();
+    await Promise.all([watching.over, coming.over]);
+    server.kill("SIGTERM");
+    expect(await server.ended).toBe(0);
+  },
+);

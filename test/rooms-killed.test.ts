@@ -1,0 +1,118 @@
+/** A server of rooms that is killed under load, again and again: what it acknowledged, and those who watch, survive. */
+import { rm } from "node:fs/promises";
+import { setTimeout as pause } from "node:timers/promises";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { RoomService, Start } from "../gen/chat/v1/room_pb.js";
+import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
+import { openBalancer } from "./support/balancer.ts";
+import { type Child, run } from "./support/child.ts";
+import "./support/compile-cache.ts";
+import { until } from "./support/gate.ts";
+import { drain } from "./support/rooms-world.ts";
+import { temporary } from "./support/temporary.ts";
+
+// It starts many processes, which take their time where others are at work.
+vi.setConfig({ testTimeout: 90_000 });
+
+const KILLS = 20;
+/** So many that some wait for their answer whenever it is killed. */
+const POSTERS = 16;
+const WATCHERS = 12;
+
+let folder: string;
+beforeEach(async () => {
+  folder = await temporary();
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+/** Starts a process that has loaded all it needs, and opens the rooms when it is told to. */
+async function standby(): Promise<Child> {
+  const server = run("room-server", "--standby", "--log", `sqlite:${folder}/rooms.sqlite`);
+  expect(await server.line()).toBe("loaded");
+  return server;
+}
+
+async function take(server: Child): Promise<number> {
+  server.kill("SIGUSR2");
+  return Number(new URL(await server.line()).port);
+}
+
+test("kill -9, 20 times under load: each acknowledged post is there, once, in order; each watcher has all", async () => {
+  await using balancer = await openBalancer();
+  await using transport = createTransport({ baseUrl: balancer.url });
+  const rooms = createClient(RoomService, transport);
+  const watching = Array.from({ length: WATCHERS }, (_, n) => {
+    // Half of them on connections of their own.
+    const own = n % 2 === 0 ? createTransport({ baseUrl: balancer.url }) : undefined;
+    const client = own === undefined ? rooms : createClient(RoomService, own);
+    const call = client.watch({ room: "lobby", start: Start.OLDEST });
+    return { call, own, ...drain(call) };
+  });
+  const said = (n: number) =>
+    watching[n]!.came.map(({ event }) => (event.case === "message" ? event.value : undefined))
+      .filter((message) => message !== undefined)
+      .map(({ name, text }) => `${name} ${text}`);
+
+  let going = true;
+  let [acknowledged, retries] = [0, 0];
+  const cursors = new Map<string, string>();
+  const posting = Array.from({ length: POSTERS }, async (_, p) => {
+    let n = 1;
+    for (; going; n++) {
+      const message = { room: "lobby", name: `p${p}`, text: `${n}`, producer: `p${p}` };
+      for (;;) {
+        try {
+          const answer = await rooms.post({ ...message, sequence: BigInt(n) });
+          cursors.set(`p${p} ${n}`, answer.cursor);
+          acknowledged++;
+          break;
+        } catch (error) {
+          const { code } = ConnectError.from(error);
+          if (code !== Code.Unavailable) throw error;
+          retries++;
+          await pause(5);
+        }
+      }
+    }
+    return n - 1;
+  });
+
+  let counts: number[] = [];
+  let next = standby();
+  for (let kill = 0; ; kill++) {
+    await using server = await next;
+    const before = acknowledged;
+    const port = await take(server);
+    if (kill < KILLS) next = standby();
+    balancer.lead(port);
+    await until("posts flow", () => acknowledged >= before + 40 + kill * 3, 20_000);
+    if (kill === KILLS) {
+      going = false;
+      counts = await Promise.all(posting);
+      for (const n of watching.keys()) {
+        await until("a watcher has all", () => said(n).length >= acknowledged);
+      }
+      for (const { call } of watching) call.cancel();
+      await Promise.all(watching.map(({ over }) => over));
+      for (const { own } of watching) await own?.close();
+      break;
+    }
+    balancer.hold();
+    server.kill("SIGKILL");
+    expect((await server.exit).signal).toBe("SIGKILL");
+  }
+
+  const first = said(0);
+  for (const n of watching.keys()) expect(said(n)).toEqual(first);
+  for (const [p, count] of counts.entries()) {
+    const own = first.filter((text) => text.startsWith(`p${p} `));
+    expect(own).toEqual(Array.from({ length: count }, (_, n) => `p${p} ${n + 1}`));
+  }
+  expect(acknowledged).toBe(counts.reduce((sum, count) => sum + count, 0));
+  expect(retries).toBeGreaterThan(0);
+  // The cursor that was acknowledged is the one that watchers saw.
+  for (const { cursor, event } of watching[0]!.came) {
+    if (event.case !== "message") continue;
+    expect(cursors.get(`${event.value.name} ${event.value.text}`)).toBe(cursor);
+  }
+});

@@ -1,0 +1,126 @@
+/** A thousand watchers of a server in a process of its own, one of whom does not read. */
+import { readFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { setTimeout as pause } from "node:timers/promises";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { RoomService, Start } from "../gen/chat/v1/room_pb.js";
+import { type Client, createClient, createTransport } from "../src/index.ts";
+import { run } from "./support/child.ts";
+import "./support/compile-cache.ts";
+import { until } from "./support/gate.ts";
+import { temporary } from "./support/temporary.ts";
+
+vi.setConfig({ testTimeout: 60_000 });
+
+const MIB = 2 ** 20;
+const WATCHERS = 999;
+const CONNECTIONS = 20;
+/** With and without: two of each, and more where others are at work on this machine. */
+const ROUNDS = { least: 2, most: 6 };
+/** What is posted in a round, and how often. */
+const POSTS = 15;
+const EVERY_MS = 40;
+/** What the one that stalls is behind by: 40 MB. */
+const HISTORY = { messages: 10_000, characters: 4_000 };
+
+let folder: string;
+beforeEach(async () => {
+  folder = await temporary();
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+/** What a process holds, in bytes; `undefined` where the system does not say. */
+function rssOf(pid: number): number | undefined {
+  try {
+    const [, kib] = readFileSync(`/proc/${pid}/status`, "utf8").match(/VmRSS:\s+(\d+) kB/) ?? [];
+    return Number(kib) * 1024;
+  } catch {
+    return undefined;
+  }
+}
+
+async function importHistory(rooms: Client<typeof RoomService>): Promise<void> {
+  const call = rooms.import();
+  await call.send({ room: "lobby", name: "ann", text: "1", producer: "history" });
+  const text = "x".repeat(HISTORY.characters);
+  for (let n = 2; n <= HISTORY.messages; n++) await call.send({ text: `${n} ${text}` });
+  await call.finish();
+}
+
+test("one that stalls among 999 does not delay them, is held at no cost, and later gets everything", async () => {
+  await using server = run("room-server", "--log", `sqlite:${folder}/rooms.sqlite`);
+  const baseUrl = await server.line();
+  const transports = Array.from({ length: CONNECTIONS }, () => createTransport({ baseUrl }));
+  const clients = transports.map((transport) => createClient(RoomService, transport));
+  await using posting = createTransport({ baseUrl });
+  const poster = createClient(RoomService, posting);
+  await importHistory(poster);
+
+  // When each message was posted, and how late it came to each of those who read.
+  const sentAt: number[] = [];
+  let lateMs: number[] = [];
+  let opened = 0;
+  const calls = Array.from({ length: WATCHERS }, (_, n) =>
+    clients[n % CONNECTIONS]!.watch({ room: "lobby", start: Start.NOW }),
+  );
+  const reading = calls.map(async (call) => {
+    let next = 0;
+    for await (const { event } of call) {
+      if (event.case === "opened") opened++;
+      if (event.case !== "message") continue;
+      expect(event.value.text).toBe(`${next}`);
+      lateMs.push(performance.now() - sentAt[next++]!);
+    }
+  });
+  const over = Promise.allSettled(reading);
+  await until("all are opened", () => opened === WATCHERS, 20_000);
+
+  /** How late 99 of 100 deliveries were at most. */
+  async function round(): Promise<number> {
+    lateMs = [];
+    const posts: Promise<unknown>[] = [];
+    for (let n = 0; n < POSTS; n++) {
+      const text = `${sentAt.length}`;
+      sentAt.push(performance.now());
+      const sequence = BigInt(sentAt.length);
+      posts.push(poster.post({ room: "lobby", name: "bob", text, producer: "p", sequence }));
+      await pause(EVERY_MS);
+    }
+    await Promise.all(posts);
+    await until("all have all", () => lateMs.length === POSTS * WATCHERS, 20_000);
+    return lateMs.sort((a, b) => a - b)[Math.floor(lateMs.length * 0.99)] as number;
+  }
+
+  await round();
+  const without: number[] = [];
+  const withOne: number[] = [];
+  const rssBefore = rssOf(server.pid);
+  let stalled: ReturnType<typeof poster.watch> | undefined;
+  const isUnchanged = () => Math.min(...withOne) < 2 * Math.min(...without) + 20;
+  for (let n = 0; n < ROUNDS.least || (n < ROUNDS.most && !isUnchanged()); n++) {
+    stalled?.cancel();
+    without.push(await round());
+    // Its window and its inbox fill up, and that is that: of 40 MB.
+    stalled = clients[0]!.watch({ room: "lobby", start: Start.OLDEST });
+    withOne.push(await round());
+  }
+  const rssMore = (rssOf(server.pid) ?? 0) - (rssBefore ?? 0);
+  const figures = `p99 ${withOne.map(Math.round)} ms, without ${without.map(Math.round)} ms; RSS +${Math.round(rssMore / MIB)} MiB`;
+  console.log(figures);
+  expect(isUnchanged(), figures).toBe(true);
+  expect(rssMore).toBeLessThan(40 * MIB);
+
+  for (const call of calls) call.cancel();
+  for (const end of await over)
+    expect(end).toMatchObject({ reason: { rawMessage: expect.stringMatching(/cancel/) } });
+  const numbers: number[] = [];
+  for await (const { event } of stalled!) {
+    if (event.case === "message") numbers.push(Number.parseInt(event.value.text, 10));
+    if (numbers.length === HISTORY.messages + sentAt.length) break;
+  }
+  expect(numbers).toEqual([
+    ...Array.from({ length: HISTORY.messages }, (_, n) => n + 1),
+    ...sentAt.keys(),
+  ]);
+  for (const transport of transports) await transport.close();
+});

@@ -1,0 +1,99 @@
+/** Rooms on a log in SQLite: where history meets what comes, and where retention overtakes a watcher. */
+import { rm } from "node:fs/promises";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { RoomService, Start } from "../gen/chat/v1/room_pb.js";
+import { type Client, createClient, createTransport } from "../src/index.ts";
+import { sqliteLog } from "../src/topics/sqlite.ts";
+import "./support/compile-cache.ts";
+import { until } from "./support/gate.ts";
+import { drain, short, startRooms } from "./support/rooms-world.ts";
+import { temporary } from "./support/temporary.ts";
+
+vi.setConfig({ testTimeout: 30_000 });
+
+let folder: string;
+beforeEach(async () => {
+  folder = await temporary();
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+type Watcher = ReturnType<typeof watch>;
+
+function watch(rooms: Client<typeof RoomService>, from: { start: Start; after: string }) {
+  const call = rooms.watch({ room: "lobby", ...from });
+  return { call, ...drain(call) };
+}
+
+test("1,000 watchers that come while posts flow: no gap, no repetition, wherever they begin", async () => {
+  await using log = await sqliteLog(`${folder}/rooms.sqlite`);
+  await using world = await startRooms({ log });
+  const transports = Array.from({ length: 10 }, () => createTransport({ baseUrl: world.url }));
+  const clients = transports.map((transport) => createClient(RoomService, transport));
+  const cursors: string[] = [];
+  let going = true;
+  const posting = (async () => {
+    while (going) cursors.push(...(await world.post("lobby", 1, cursors.length + 1)));
+  })();
+  await until("posts flow", () => cursors.length > 10);
+  // In batches, each when the one before is open: from the oldest, from now, from a cursor.
+  const watchers: (Watcher & { from: number | undefined })[] = [];
+  for (let batch = 0; batch < 20; batch++) {
+    const more = Array.from({ length: 50 }, (_, n) => {
+      const at = cursors.length - 1 - (n % 5);
+      const from = [0, undefined, at + 1][n % 3];
+      const start = n % 3 === 0 ? Start.OLDEST : Start.NOW;
+      const after = n % 3 === 2 ? (cursors[at] as string) : "";
+      return { from, ...watch(clients[n % 10]!, { start, after }) };
+    });
+    await until("they are open", () => more.every(({ came }) => came.length > 0));
+    watchers.push(...more);
+  }
+  going = false;
+  await posting;
+  await world.post("lobby", 1, cursors.length + 1);
+  const all = [...cursors.map((_, n) => `ann: ${n + 1}`), `ann: ${cursors.length + 1}`];
+  for (const watcher of watchers) {
+    await until("it has the end", () => short(watcher.came.at(-1)!) === all.at(-1));
+    const [opening, ...messages] = watcher.came.map(short);
+    expect(opening).toBe("here");
+    // Who begins now is told where that is.
+    const from = watcher.from ?? cursors.indexOf(watcher.came[0]?.cursor as string) + 1;
+    expect(messages).toEqual(all.slice(from));
+    watcher.call.cancel();
+  }
+  await Promise.all(watchers.map(({ over }) => over));
+  for (const transport of transports) await transport.close();
+});
+
+test("retention that overtakes a slow watcher is a gap, and all that is kept comes behind it", async () => {
+  await using log = await sqliteLog({
+    path: `${folder}/rooms.sqlite`,
+    retention: { records: 500 },
+  });
+  await using world = await startRooms({ log });
+  const slow = world.rooms.watch({ room: "lobby" });
+  const events = slow[Symbol.asyncIterator]();
+  expect(short((await events.next()).value as never)).toBe("here");
+  const call = world.rooms.import();
+  await call.send({ room: "lobby", name: "ann", text: "1", producer: "p" });
+  for (let n = 2; n <= 4000; n++) await call.send({ text: `${n} ${"x".repeat(2000)}` });
+  const { cursor } = await call.finish();
+
+  const before: number[] = [];
+  const behind: number[] = [];
+  let gaps = 0;
+  for (let at = ""; at !== cursor; ) {
+    const { value } = await events.next();
+    const { event, cursor: next } = value as NonNullable<typeof value>;
+    at = next;
+    if (event.case === "gap") gaps++;
+    if (event.case !== "message") continue;
+    (gaps === 0 ? before : behind).push(Number.parseInt(event.value.text, 10));
+  }
+  expect(gaps).toBe(1);
+  expect(before).toEqual(before.map((_, n) => n + 1));
+  expect(behind).toEqual(behind.map((_, n) => 4001 - behind.length + n));
+  expect(behind.length).toBeGreaterThanOrEqual(500);
+  expect(before.length + behind.length).toBeLessThan(4000);
+  slow.cancel();
+});
