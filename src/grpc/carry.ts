@@ -44,10 +44,10 @@ export function carry(carriage: Carriage, call: Carried): void {
   if (window === undefined) {
     carryPlainly(carriage, call);
     // A server of Hawser's is asked for signs of life more often: a loss is known sooner.
-    if (carriage.comesBack && ready?.sessions === undefined) handled(ask(carriage));
+    if (carriage.comesBack && ready?.sessions === undefined) handled(ask(carriage, call));
   } else if (ready?.sessions !== undefined) by(ready, ready.sessions);
   else {
-    ask(carriage).then(
+    ask(carriage, call).then(
       (asked) => {
         if (!call.over) by(asked, asked.sessions ?? false);
       },
@@ -100,12 +100,15 @@ function newId(): string {
 }
 
 /** A connection whose server has said what there is to say of its sessions. */
-async function ask({ addresses, ownHeaders }: Carriage): Promise<Connection> {
+async function ask({ addresses, ownHeaders }: Carriage, call: Carried): Promise<Connection> {
   for (let attempt = 1; ; attempt++) {
     let connection: Connection | undefined;
-    await addresses.acquire((ready) => {
-      connection = ready;
-    });
+    await addresses.acquire(
+      (ready) => {
+        connection = ready;
+      },
+      () => !call.over,
+    );
     const asked = connection as unknown as Connection;
     try {
       if (asked.sessions === undefined) await negotiate(asked, ownHeaders);

@@ -29,7 +29,7 @@ export interface ClientTls {
 /** Where connections are to be had. */
 export interface ConnectionSource {
   ready(): Connection | undefined;
-  acquire(use: (connection: Connection) => void): Promise<void>;
+  acquire(use: (connection: Connection) => void, wanted?: () => boolean): Promise<void>;
 }
 
 /** Who has a connection. */
