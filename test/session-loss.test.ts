@@ -90,12 +90,12 @@ test("a server that does not come back: UNREACHABLE after the grace", async () =
 });
 
 test("the grace counts anew with each loss", async () => {
-  await using world = await sessionWorld({ linked: true, sessions: { graceMs: 400 } });
+  await using world = await sessionWorld({ linked: true, sessions: { graceMs: 1_000 } });
   const chat = await settledChat(world, 1);
   for (let n = 0; n < 4; n++) {
     world.link.stall();
     world.link.cut();
-    await new Promise((resolve) => setTimeout(resolve, 250));
+    await new Promise((resolve) => setTimeout(resolve, 350));
     world.link.resume();
     await chat.send({ content: "on" });
     expect(await next(chat)).toMatchObject({ reply: "on" });
