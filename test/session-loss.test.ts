@@ -55,7 +55,9 @@ test("another server process in the place of the first: SERVER_RESTARTED, with w
   await aborted(world.runs[0]?.context.signal as AbortSignal);
 });
 
-test("a server that is killed and comes back on its port: the client knows with the first connection", async () => {
+test("a server that is killed and comes back on its port: the client knows with the first connection", {
+  timeout: 30_000,
+}, async () => {
   await using first = run("greeter-server", "0");
   const url = await first.line();
   await using transport = createTransport({ baseUrl: url });
