@@ -1,4 +1,6 @@
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { once } from "node:events";
+import type { ClientHttp2Stream, Http2Session } from "node:http2";
 import { createServer, type Server, type Socket } from "node:net";
 import { describe, expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
@@ -336,4 +338,37 @@ test("calls that wait for the same connection wait together, and are told togeth
   expect(await elapsedMs(Promise.all(failed))).toBeLessThan(600);
   for (const error of await Promise.all(failed)) expect(error.code).toBe(Code.Unavailable);
   expect(accepted).toBe(1);
+});
+
+test("a connection whose stream ids are used up is replaced; its calls go on", async () => {
+  await using world = await start({ linked: true });
+  const connections = new Set<Http2Session>();
+  const nearTheEnd = (message: unknown) => {
+    const { session } = (message as { stream: ClientHttp2Stream }).stream;
+    if (session === undefined || connections.has(session)) return;
+    connections.add(session);
+    // Of node:http2, though its types do not know it.
+    const ids = session as Http2Session & { setNextStreamID(id: number): void };
+    process.nextTick(() => ids.setNextStreamID(2 ** 31 - 3));
+  };
+  subscribe("http2.client.stream.created", nearTheEnd);
+  try {
+    await world.greeter.sayHello({});
+    const chat = world.greeter.chat();
+    await chat.send({});
+    await next(chat);
+    for (let n = 0; n < 5; n++) {
+      expect(await world.greeter.sayHello({ content: "you" })).toMatchObject({
+        reply: "Hello, you",
+      });
+    }
+    expect(world.link.accepted).toBeGreaterThan(1);
+    await chat.send({ content: "on" });
+    expect(await next(chat)).toMatchObject({ reply: "Received: on" });
+    chat.closeSend();
+    expect(await next(chat)).toBeUndefined();
+    await until("its connection is closed", () => [...connections][0]?.destroyed === true);
+  } finally {
+    unsubscribe("http2.client.stream.created", nearTheEnd);
+  }
 });

@@ -55,7 +55,9 @@ test("another server process in the place of the first: SERVER_RESTARTED, with w
   await aborted(world.runs[0]?.context.signal as AbortSignal);
 });
 
-test("a server that is killed and comes back on its port: the client knows with the first connection", async () => {
+test("a server that is killed and comes back on its port: the client knows with the first connection", {
+  timeout: 30_000,
+}, async () => {
   await using first = run("greeter-server", "0");
   const url = await first.line();
   await using transport = createTransport({ baseUrl: url });
@@ -90,12 +92,12 @@ test("a server that does not come back: UNREACHABLE after the grace", async () =
 });
 
 test("the grace counts anew with each loss", async () => {
-  await using world = await sessionWorld({ linked: true, sessions: { graceMs: 400 } });
+  await using world = await sessionWorld({ linked: true, sessions: { graceMs: 1_000 } });
   const chat = await settledChat(world, 1);
   for (let n = 0; n < 4; n++) {
     world.link.stall();
     world.link.cut();
-    await new Promise((resolve) => setTimeout(resolve, 250));
+    await new Promise((resolve) => setTimeout(resolve, 350));
     world.link.resume();
     await chat.send({ content: "on" });
     expect(await next(chat)).toMatchObject({ reply: "on" });

@@ -182,10 +182,12 @@ test("calls of every kind, with iterables and without, go on", async () => {
   await using world = await sessionWorld({ linked: true });
   const { greeter, link } = world;
   const cutAt = new Set([3, 9]);
+  let cut = 0;
   async function* requests() {
     for (let n = 0; n < 12; n++) {
       if (cutAt.has(n)) {
-        await new Promise((turn) => setTimeout(turn, 5));
+        await until("there is a connection that was not cut", () => link.accepted > cut);
+        cut = link.accepted;
         link.cut();
       }
       yield { content: `${n}` };
@@ -272,6 +274,28 @@ test("what an old connection delivers late is dropped, whichever comes first", a
     expect(world.runs[n]).toMatchObject({ requests: ["first", ...said], end: "half-closed" });
   }
   expect(world.runs).toHaveLength(5);
+});
+
+test("after a cut, what the server sends again is its answer to the resume: it waits for nothing more", async () => {
+  await using world = await sessionWorld({ linked: true });
+  const { up, down } = world.link;
+  const chat = world.greeter.chat();
+  await chat.send({ content: "one" });
+  await next(chat);
+  down.stalled = true;
+  await chat.send({ content: "two" });
+  await until("the handler has it", () => world.runs[0]?.requests.length === 2);
+  down.delayMs = 100;
+  world.link.cut();
+  down.stalled = false;
+  // The preface and SETTINGS are under 100 B, the headers of an attachment over 200 B.
+  const before = up.delivered;
+  await until("the server has the resume", () => up.delivered > before + 150);
+  up.stalled = true;
+  expect(await next(chat)).toMatchObject({ reply: "two" });
+  up.stalled = false;
+  chat.closeSend();
+  await all(chat);
 });
 
 test("a call whose first attachment never arrived begins with the second, and runs once", async () => {

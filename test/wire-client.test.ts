@@ -329,6 +329,9 @@ for (const kind of ["unary", "chat"] as const) {
 // Of every type the empty message is one.
 const empty = envelope(Buffer.alloc(0));
 
+/** More than are handed over at once (src/grpc/turns.ts). */
+const hundreds: string[] = new Array(300).fill("hello");
+
 it.each<[string, (stream: number) => Buffer[]]>([
   ["no response", (s) => [responseHeaders(s), trailers(s)]],
   ["no response, trailers only", (s) => [responseHeaders(s, { "grpc-status": "0" }, true)]],
@@ -360,6 +363,16 @@ it.each<[string, (stream: number) => Buffer[], string[]]>([
     "DATA frames of one byte",
     (s) => [responseHeaders(s), ...[...hello].map((b) => data(s, Buffer.of(b))), trailers(s)],
     ["hello"],
+  ],
+  [
+    "hundreds of DATA frames",
+    (s) => [responseHeaders(s), ...hundreds.map(() => data(s, hello)), trailers(s)],
+    hundreds,
+  ],
+  [
+    "hundreds of DATA frames and a reset behind the status",
+    (s) => [responseHeaders(s), ...hundreds.map(() => data(s, hello)), trailers(s), rst(s, 0)],
+    hundreds,
   ],
   [
     "informational headers first",

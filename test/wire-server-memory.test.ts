@@ -102,6 +102,27 @@ it("a handler that does not read holds its client back, not the memory", async (
   await expect(sent).rejects.toThrow("the connection ended");
 });
 
+it("nor do small frames of another stream in front of each that it is sent", async () => {
+  await using world = await watchedServer();
+  const peer = await world.dial();
+  const noise = Buffer.concat(new Array(20).fill(envelope(Buffer.alloc(0))));
+  const offer = message("x".repeat(16_000));
+  const used = await memoryInUse();
+  peer.write(request(1, "Chat", { "x-handler": "deaf" }), request(3, "Chat"));
+  let sent = 0;
+  const flood = async () => {
+    for (; sent < 64 * MiB; sent += offer.length) {
+      await Promise.all([peer.flow(3, noise, 1), peer.flow(1, offer)]);
+    }
+  };
+  const flooded = flood();
+  await stillAt(() => sent);
+  expect(sent).toBeLessThan(MiB);
+  expect((await memoryInUse()) - used).toBeLessThan(8 * MiB);
+  await peer[Symbol.asyncDispose]();
+  await expect(flooded).rejects.toThrow("the connection ended");
+});
+
 it("gzip that inflates a thousandfold takes no more than readMaxBytes", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();

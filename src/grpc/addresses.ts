@@ -49,9 +49,9 @@ export class Addresses {
   }
 
   /** As Connections.acquire(), at any address. */
-  acquire(use: (connection: Connection) => void): Promise<void> {
+  acquire(use: (connection: Connection) => void, wanted = () => true): Promise<void> {
     const [only] = this.#all as [Connections];
-    return this.#all.length === 1 ? only.acquire(use) : this.#acquire(use);
+    return this.#all.length === 1 ? only.acquire(use, wanted) : this.#acquire(use, wanted);
   }
 
   /** All connections to the address of this one. */
@@ -68,7 +68,7 @@ export class Addresses {
     await Promise.all(this.#all.map((connections) => connections.close(reason)));
   }
 
-  #acquire(use: (connection: Connection) => void): Promise<void> {
+  #acquire(use: (connection: Connection) => void, wanted: () => boolean): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     let used = false;
     const once = (connections: Connections) => (connection: Connection) => {
@@ -85,15 +85,17 @@ export class Addresses {
         reject(error);
       }
     };
+    const waits = () => !used && wanted();
     const tryAll = async () => {
       const attempts: Promise<void>[] = [];
       // Where all are in their backoff the first of these is waited for.
       for (const connections of this.#inOrder().sort((a, b) => a.waitMs - b.waitMs)) {
         if (attempts.length > 0 && connections.waitMs > 0) continue;
-        const attempt = handled(connections.acquire(once(connections)));
+        const attempt = handled(connections.acquire(once(connections), waits));
         attempts.push(attempt);
         await settled(attempt, connections.usable ? undefined : PATIENCE_MS);
         if (used) return;
+        if (!wanted()) break;
       }
       const ends = await Promise.allSettled(attempts);
       const reasons = ends.filter((end) => end.status === "rejected").map(({ reason }) => reason);

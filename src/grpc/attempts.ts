@@ -154,7 +154,8 @@ export class Attempts implements Carrier, ClientStreamOwner {
     const use = (connection: Connection) => {
       if (!this.#over) this.#open(connection);
     };
-    this.#connections.acquire(use).catch((error) => this.#fail(asFailure(error)));
+    const wanted = () => !this.#over;
+    this.#connections.acquire(use, wanted).catch((error) => this.#fail(asFailure(error)));
   }
 
   #open(connection: Connection): void {

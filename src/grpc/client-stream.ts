@@ -126,14 +126,18 @@ export class ClientStream {
     else if (!stream.writableEnded) reset(stream, constants.NGHTTP2_NO_ERROR);
   }
 
-  onData(chunk: Uint8Array): boolean {
-    if (this.#over) return true;
+  /** Whether the peer may go on sending; where nothing is read any more, it may. */
+  get hasRoom(): boolean {
+    return this.#room || this.#over;
+  }
+
+  onData(chunk: Uint8Array): void {
+    if (this.#over) return;
     try {
       this.#reader.push(chunk);
     } catch (error) {
       this.#refuse(asFailure(error));
     }
-    return this.#room;
   }
 
   onFrame(frame: Frame): void {

@@ -26,10 +26,13 @@ export interface ClientTls {
   rejectUnauthorized?: boolean;
 }
 
+/** No stream can be opened behind this one (RFC 9113, 5.1.1). */
+const LAST_STREAM_ID = 2 ** 31 - 1;
+
 /** Where connections are to be had. */
 export interface ConnectionSource {
   ready(): Connection | undefined;
-  acquire(use: (connection: Connection) => void): Promise<void>;
+  acquire(use: (connection: Connection) => void, wanted?: () => boolean): Promise<void>;
 }
 
 /** Who has a connection. */
@@ -143,6 +146,8 @@ export class Connection {
     forgetSent(stream);
     if (this.#active++ === 0) this.#socket.ref();
     stream.once("close", this.#onStreamClose);
+    // It ends when its calls have; the next ones go elsewhere.
+    if (stream.id === LAST_STREAM_ID) this.#session.close();
     return stream;
   }
 

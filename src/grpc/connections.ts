@@ -16,11 +16,18 @@ export interface ConnectionsOptions {
 /** Who waits for a connection. */
 interface Waiter {
   readonly use: (connection: Connection) => void;
+  readonly wanted: () => boolean;
   readonly resolve: () => void;
   readonly reject: (reason: unknown) => void;
   /** Ends the wait where there is no connection at all. */
   patience: Disposable | undefined;
 }
+
+/** So many may wait before it is looked who is no longer in want; and again at twice those who were. */
+const SWEPT_FROM = 64;
+
+/** Why they go: nobody hears it. */
+const NO_LONGER = failure(Code.Canceled, "the call was over before there was a connection");
 
 /** The pause between attempts (gRPC connection-backoff). */
 const BACKOFF = { initialMs: 1000, factor: 1.6, jitter: 0.2, maxMs: 120_000 };
@@ -48,6 +55,9 @@ export class Connections {
   #connections: Connection[] = [];
   /** Who waits for a connection with room, in order. */
   readonly #waiting = new Set<Waiter>();
+  #sweepAt = SWEPT_FROM;
+  /** Whether those who wait do so for room, on connections that are there. */
+  #forRoom = false;
   #attempt: Promise<void> | undefined;
   #failures = 0;
   #retryAt = 0;
@@ -91,14 +101,16 @@ export class Connections {
    * Calls `use` with a connection that has room at that moment, when there is
    * one, in the order of the calls. Rejects with UNAVAILABLE where there is no
    * connection and the next attempt fails, or does not come to an end within
-   * the connect timeout; and with what `use` throws.
+   * the connect timeout; and with what `use` throws. Who is no longer `wanted`
+   * may be let go.
    */
-  acquire(use: (connection: Connection) => void): Promise<void> {
+  acquire(use: (connection: Connection) => void, wanted = always): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const waiter: Waiter = { use, resolve, reject, patience: undefined };
+    const waiter: Waiter = { use, wanted, resolve, reject, patience: undefined };
     if (this.#closing.signal.aborted) reject(this.#closing.signal.reason);
     else if (this.#waiting.size === 0 && this.ready() !== undefined) this.#serve(waiter);
     else {
+      if (this.#waiting.size >= this.#sweepAt) this.#sweep();
       this.#waiting.add(waiter);
       if (!this.usable) this.#limit(waiter);
       this.#seek();
@@ -116,6 +128,24 @@ export class Connections {
       const tooLate = () => this.#refuse(waiter, this.#tooLate(0));
       waiter.patience = after(connectTimeoutMs + 50, tooLate);
     }
+  }
+
+  /** Who waited when a connection came waits for room, as long as it takes; when it is lost, all wait for one. */
+  #limitAll(): void {
+    const { usable } = this;
+    if (usable === this.#forRoom) return;
+    this.#forRoom = usable;
+    for (const waiter of this.#waiting) {
+      waiter.patience?.[Symbol.dispose]();
+      waiter.patience = undefined;
+      if (!usable) this.#limit(waiter);
+    }
+  }
+
+  /** Lets go of those whose calls are over. */
+  #sweep(): void {
+    for (const waiter of this.#waiting) if (!waiter.wanted()) this.#refuse(waiter, NO_LONGER);
+    this.#sweepAt = Math.max(SWEPT_FROM, 2 * this.#waiting.size);
   }
 
   #serve({ use, resolve, reject, patience }: Waiter): void {
@@ -141,6 +171,7 @@ export class Connections {
       this.#waiting.delete(waiter);
       this.#serve(waiter);
     }
+    this.#limitAll();
     this.#seek();
   }
 
@@ -230,6 +261,10 @@ export class Connections {
     );
     this.#admit();
   }
+}
+
+function always(): boolean {
+  return true;
 }
 
 function backoffMs(backoff: typeof BACKOFF, failures: number): number {

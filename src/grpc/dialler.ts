@@ -29,7 +29,10 @@ export class StreamDialler implements Dialler<Frame> {
       return;
     }
     this.#connections
-      .acquire((connection) => this.#open(connection, headers, watcher))
+      .acquire(
+        (connection) => this.#open(connection, headers, watcher),
+        () => watcher.wanted,
+      )
       .catch((reason) => {
         const error = asFailure(reason);
         watcher.onBroken({ error, refused: error.code !== Code.Unavailable });

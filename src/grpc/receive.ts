@@ -21,7 +21,7 @@ export function receive(stream: Http2Stream, receiver: Receiver): void {
   stream.on("data", onData);
 }
 
-/** Reads on after onData() said `false`. */
+/** Reads on, where there is room again. */
 export function readOn(stream: Http2Stream): void {
   stream._read(0);
 }

@@ -152,15 +152,19 @@ export class ServerStream {
     reset(this.#stream, rstCode);
   }
 
-  onData(chunk: Uint8Array): boolean {
-    if (this.#deaf) return true;
+  /** Whether the peer may go on sending; where nothing is read any more, it may. */
+  get hasRoom(): boolean {
+    return this.#room || this.#deaf;
+  }
+
+  onData(chunk: Uint8Array): void {
+    if (this.#deaf) return;
     try {
       this.#reader.push(chunk);
     } catch (error) {
       this.#deaf = true;
       this.#owner.onProtocolError(toWire(error));
     }
-    return this.#room;
   }
 
   onFrame(frame: Frame): void {

@@ -9,8 +9,10 @@
 
 /** Takes what a stream receives. */
 export interface Receiver {
-  /** Takes bytes; `false` holds the peer back, at most a stream's window still comes then. */
-  onData(chunk: Uint8Array): boolean;
+  /** Takes bytes. */
+  onData(chunk: Uint8Array): void;
+  /** `false` holds the peer back: at most what waits here and a stream's window still comes then. */
+  readonly hasRoom: boolean;
 }
 
 /** So many frames are handed over at once, and again in each later turn. */
@@ -27,25 +29,27 @@ interface Waiting {
   readonly chunk: Uint8Array;
 }
 
-let waiting: Waiting[] = [];
+/** What was handed over leaves a hole: nothing may hold on to its bytes. */
+let waiting: (Waiting | undefined)[] = [];
 /** Where in `waiting` the first one stands that was not handed over. */
 let first = 0;
 let waitingBytes = 0;
 let handedOver = 0;
 let scheduled = false;
 
-/** Hands over a chunk, now or soon, behind all that came before. As Receiver.onData() where that is known. */
+/** Hands over a chunk, now or soon, behind all that came before. `false`: its receiver has no room for more. */
 export function handOver(receiver: Receiver, chunk: Uint8Array): boolean {
   if (waiting.length === 0 && handedOver < AT_ONCE) {
     if (++handedOver === COUNTED_FROM) schedule();
-    return receiver.onData(chunk);
+    receiver.onData(chunk);
+    return receiver.hasRoom;
   }
   waiting.push({ receiver, chunk });
   waitingBytes += chunk.length;
   if (waiting.length - first >= MOST_WAITING.frames || waitingBytes >= MOST_WAITING.bytes) {
     catchUp();
   }
-  return true;
+  return receiver.hasRoom;
 }
 
 /** Hands over all that waits: before a stream hears of anything that came behind its data. */
@@ -63,20 +67,23 @@ function nextTurn(): void {
   scheduled = false;
   handedOver = 0;
   const count = waiting.length - first;
-  // Half of many: what comes faster than this must not pile up.
-  if (count > 0) deliver(Math.max(AT_ONCE, count >> 1));
-  if (waiting.length > 0) schedule();
+  try {
+    // Half of many: what comes faster than this must not pile up.
+    if (count > 0) deliver(Math.max(AT_ONCE, count >> 1));
+  } finally {
+    if (waiting.length > 0) schedule();
+  }
 }
 
 /** In order, also where one of those who hear has all handed over meanwhile. */
 function deliver(count: number): void {
   for (let left = count; left > 0 && first < waiting.length; left--) {
     const { receiver, chunk } = waiting[first] as Waiting;
-    first++;
+    waiting[first++] = undefined;
     waitingBytes -= chunk.length;
     receiver.onData(chunk);
   }
-  if (first < waiting.length) return;
-  waiting = [];
+  if (first < waiting.length && first < MOST_WAITING.frames) return;
+  waiting = waiting.slice(first);
   first = 0;
 }

@@ -1,0 +1,74 @@
+import { expect, test } from "vitest";
+import { catchUp, handOver, type Receiver } from "../src/grpc/turns.ts";
+import { memoryInUse } from "./support/memory.ts";
+
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+/** Notes the first byte of each chunk. */
+function listener(then: (byte: number) => void = () => {}) {
+  const heard: number[] = [];
+  const receiver: Receiver = {
+    hasRoom: true,
+    onData([byte]) {
+      heard.push(byte as number);
+      then(byte as number);
+    },
+  };
+  return { heard, receiver };
+}
+
+function handOverAll(receiver: Receiver, count: number, from = 0): void {
+  for (let n = from; n < from + count; n++) handOver(receiver, Uint8Array.of(n));
+}
+
+const numbers = (count: number) => Array.from({ length: count }, (_, n) => n);
+
+test("the first frames of a turn are heard of at once, the rest in the next turns, in order", async () => {
+  const { heard, receiver } = listener();
+  handOverAll(receiver, 200);
+  expect(heard).toEqual(numbers(48));
+  await turn();
+  expect(heard.length).toBeGreaterThan(48);
+  while (heard.length < 200) await turn();
+  expect(heard).toEqual(numbers(200));
+});
+
+test("who has no room says so, whether it is handed over to now or later", async () => {
+  const full = { hasRoom: false, onData() {} };
+  const { receiver } = listener();
+  expect(handOver(full, Uint8Array.of(1))).toBe(false);
+  handOverAll(receiver, 100);
+  expect(handOver(full, Uint8Array.of(1))).toBe(false);
+  expect(handOver(receiver, Uint8Array.of(1))).toBe(true);
+  catchUp();
+});
+
+test("one who has all handed over while it hears changes no order", () => {
+  const { heard, receiver } = listener((byte) => byte === 60 && catchUp());
+  handOverAll(receiver, 200);
+  catchUp();
+  expect(heard).toEqual(numbers(200));
+});
+
+test("one who throws keeps nothing from the others", async () => {
+  const { heard, receiver } = listener((byte) => {
+    if (byte === 60) throw new Error("thrown");
+  });
+  handOverAll(receiver, 200);
+  expect(catchUp).toThrow("thrown");
+  while (heard.length < 200) await turn();
+  expect(heard).toEqual(numbers(200));
+});
+
+test("a load that never lets up holds on to nothing that was handed over", async () => {
+  const quiet = { hasRoom: true, onData() {} };
+  const used = await memoryInUse();
+  for (let n = 0; n < 500; n++) {
+    for (let m = 0; m < 200; m++) handOver(quiet, new Uint8Array(100));
+    await turn();
+  }
+  const held = (await memoryInUse()) - used;
+  catchUp();
+  // 100,000 of them went through.
+  expect(held).toBeLessThan(4_000_000);
+});
