@@ -183,6 +183,9 @@ export class Reader {
     const giveUp = performance.now() + this.#timeoutMs;
     for (;;) {
       const got = await this.#turns.run(() => this.#fetchOnce(place, position, limits));
+      if (await this.#passedOver(got)) {
+        return { ...got, entries: got.entries.slice(0, 1), complete: false };
+      }
       if (!got.unsure && !(got.complete && this.#copies)) return got;
       const last = await this.#last(place.subject);
       const complete = last === undefined || last.seq <= (got.entries.at(-1)?.position ?? position);
@@ -195,6 +198,14 @@ export class Reader {
       }
       await pause(BETWEEN_TRIES_MS, undefined);
     }
+  }
+
+  /** Whether some may have been removed while they were read: the oldest go first, so not while the first is there. */
+  async #passedOver({ entries }: Fetched): Promise<boolean> {
+    const [first, last] = [entries[0], entries.at(-1)];
+    if (first === undefined || last === undefined) return false;
+    const areNeighbours = last.position - first.position < entries.length;
+    return !areNeighbours && !(await this.has(first.position));
   }
 
   /** By a consumer of its own, which lives for one page. */
