@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { type JetStreamLogOptions, jetStreamLog } from "../src/topics/jetstream.ts";
@@ -47,6 +49,46 @@ async function insist(log: TopicLog, topic: string, record: NewRecord): Promise<
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
+}
+
+/** A way to the server on which so many publications to such a subject are lost. */
+async function openLossy(port: number, subject: string) {
+  const sockets = new Set<Socket>();
+  const lossy = {
+    url: "",
+    drops: 0,
+    /** What comes with the next of them waits for this. */
+    hold: undefined as ((nth: number) => Promise<void> | undefined) | undefined,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await once(server, "close");
+    },
+  };
+  const publication = /PUB (\S+) \S+ \d+\r\n.*\r\n/g;
+  const server = createServer((client) => {
+    const upstream = connect(port, "127.0.0.1");
+    let ready = Promise.resolve();
+    let seen = 0;
+    for (const socket of [client, upstream]) sockets.add(socket.on("error", () => {}));
+    upstream.pipe(client);
+    // What the client writes at once is whole; it comes in parts only where it is large.
+    client.setEncoding("latin1").on("data", (text: string) => {
+      const kept = text.replace(publication, (frame: string, to: string) => {
+        if (!to.includes(subject)) return frame;
+        const held = lossy.hold?.(++seen);
+        if (held !== undefined) ready = ready.then(() => held);
+        if (lossy.drops === 0) return frame;
+        lossy.drops--;
+        return "";
+      });
+      ready = ready.then(() => void upstream.write(kept, "latin1"));
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  lossy.url = `nats://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return lossy;
 }
 
 async function codeOf(call: Promise<unknown>): Promise<string> {
@@ -197,7 +239,9 @@ describe.skipIf(program === undefined)("the server", () => {
     while ((await codeOf(log.append("t", texts("a", "b")))) === "done");
     const begun = performance.now();
     expect(await codeOf(log.append("t", texts("a", "b")))).toBe("Unavailable");
-    expect(await codeOf(log.page("t", undefined))).toBe("Unavailable");
+    // More than are read at once: those that wait for their turn do not wait longer.
+    const calls = Array.from({ length: 1_000 }, () => codeOf(log.page("t", undefined)));
+    expect(new Set(await Promise.all(calls))).toEqual(new Set(["Unavailable"]));
     expect(performance.now() - begun).toBeGreaterThan(390);
     expect(performance.now() - begun).toBeLessThan(2_000);
   });
@@ -208,7 +252,7 @@ describe.skipIf(program === undefined)("the server", () => {
     const other = await world.open();
     const leave = new AbortController();
     const servers = link.url.replace("http", "nats");
-    const quick = await world.open({ servers, silenceMs: 100, timeoutMs: 100 });
+    const quick = await world.open({ servers, silenceMs: 100, timeoutMs: 500 });
     const patient = await world.open({ servers });
     const readers = [quick, patient].map((log) => follow(log, "t", leave.signal));
     const counts = () => readers.map(({ items }) => items.length);
@@ -227,6 +271,33 @@ describe.skipIf(program === undefined)("the server", () => {
     leave.abort();
     for (const { over } of readers) await over;
     for (const log of [quick, patient]) await log[Symbol.asyncDispose]();
+  });
+
+  test("lets go of what it was asked for without a word: it is asked again", async () => {
+    await using world = await start();
+    await using lossy = await openLossy(world.nats.port, "CONSUMER.MSG.NEXT");
+    const log = await world.open({ servers: lossy.url, timeoutMs: 1_000 });
+    const cursors = (await log.append("t", numbered(3))).map(({ cursor }) => cursor);
+    lossy.drops = 1;
+    expect(shown(await log.page("t", undefined))).toEqual(["0", "1", "2"]);
+    lossy.drops = 1;
+    expect(shown(await log.page("t", cursors[0]))).toEqual(["1", "2"]);
+    expect(lossy.drops).toBe(0);
+  });
+
+  test("removes records while a page is read: none is passed over without a gap", async () => {
+    await using world = await start();
+    await using lossy = await openLossy(world.nats.port, "CONSUMER.MSG.NEXT");
+    const [log, other] = [await world.open({ servers: lossy.url }), await world.open()];
+    const cursors: string[] = [];
+    for (const record of numbered(100)) {
+      const [appended] = await Promise.all([log.append("t", [record]), log.append("u", [record])]);
+      cursors.push(appended[0]?.cursor as string);
+    }
+    // The first pull of a page is of some; the others are trimmed before the second.
+    lossy.hold = (nth) => (nth === 2 ? other.trim("t", cursors[59] as string) : undefined);
+    const rest = numbered(40, "", 60).map(({ data }) => Buffer.from(data).toString());
+    expect(shown(await pages(log, "t"))).toEqual(["0", "(gap)", ...rest]);
   });
 
   test("has no room: RESOURCE_EXHAUSTED, nothing stored, and after a trim it goes on", async () => {

@@ -8,6 +8,7 @@ import { type Cursors, cursorsOf } from "./cursor.ts";
 import { epochOf, floorOf, tokenOf } from "./jetstream-stream.ts";
 import { REFUSED, type Refusal, refused, type Wire } from "./jetstream-wire.ts";
 import type { Entry, Gap, Item, Mark, PageLimits } from "./log.ts";
+import { Turns } from "./turns.ts";
 
 /** Where a topic lies in the stream. */
 export interface Place {
@@ -28,6 +29,10 @@ interface Fetched {
   readonly held: boolean;
   readonly entries: Entry[];
   readonly complete: boolean;
+}
+
+/** By one consumer. */
+interface Pulled extends Fetched {
   /** Less came than was said to be there: the leader must say whether it is complete. */
   readonly unsure: boolean;
 }
@@ -35,10 +40,13 @@ interface Fetched {
 /** So many records are asked for at first; then as many as fit by their size so far. */
 const FIRST_BATCH = 32;
 const LARGEST_BATCH = 512;
-/** What is there comes at once; what was removed since it was counted is waited for so long. */
-const PULL_NANOS = 500_000_000;
+/** So many pages are read at once: each is a consumer, which is work for the server. */
+const PAGES_AT_ONCE = 64;
+/** After so many parts of timeoutMs without a message a pull is over, and another consumer asked. */
+const TRIES = 4;
 /** The server lets go of a consumer that was left behind. */
-const LEFT_BEHIND_NANOS = 10_000_000_000;
+const LEFT_BEHIND_MS = 10_000;
+const NANOS = 1e6;
 export const BETWEEN_TRIES_MS = 20;
 
 /**
@@ -63,6 +71,7 @@ export class Reader {
   readonly #timeoutMs: number;
   /** A copy that is behind may answer. */
   readonly #copies: boolean;
+  readonly #turns: Turns;
 
   constructor(wire: Wire, info: StreamInfo, epoch: string, timeoutMs: number) {
     this.#wire = wire;
@@ -70,6 +79,7 @@ export class Reader {
     this.#epoch = epoch;
     this.#timeoutMs = timeoutMs;
     this.#copies = info.config.num_replicas > 1;
+    this.#turns = new Turns(PAGES_AT_ONCE, timeoutMs);
   }
 
   place(topic: string): Place {
@@ -92,7 +102,7 @@ export class Reader {
     if (gap === undefined) {
       // First the end, then the records again: what comes between is behind the gap.
       const end = await this.end(place);
-      got = await this.#fetch(place, position ?? 0, limits);
+      got = await this.#fetch(place, Math.min(position ?? 0, end.position), limits);
       gap = got.entries[0]?.position ?? end.position + 1;
     }
     return { items: [gapAt(place, gap - 1), ...got.entries], complete: got.complete };
@@ -163,26 +173,43 @@ export class Reader {
     return given(answer).message;
   }
 
-  /** Records behind a position. Where copies may be behind, or a pull was cut short: until there is all that the leader has. */
+  /**
+   * Records behind a position; none only where the leader has none. What one
+   * consumer did not give is asked of the next, which begins at the position
+   * again: what was removed meanwhile is not passed over. Where it gave some
+   * those are the page.
+   */
   async #fetch(place: Place, position: number, limits: Required<PageLimits>): Promise<Fetched> {
     const giveUp = performance.now() + this.#timeoutMs;
     for (;;) {
-      const got = await this.#fetchOnce(place, position, limits);
-      if (!got.complete || (!this.#copies && !got.unsure)) return got;
+      const got = await this.#turns.run(() => this.#fetchOnce(place, position, limits));
+      if (await this.#passedOver(got)) {
+        return { ...got, entries: got.entries.slice(0, 1), complete: false };
+      }
+      if (!got.unsure && !(got.complete && this.#copies)) return got;
       const last = await this.#last(place.subject);
-      if (last === undefined || last.seq <= (got.entries.at(-1)?.position ?? position)) return got;
+      const complete = last === undefined || last.seq <= (got.entries.at(-1)?.position ?? position);
+      if (complete || got.entries.length > 0) return { ...got, complete };
       if (performance.now() > giveUp) {
         throw failure(
           Code.Unavailable,
-          `no copy of the stream was up to date within ${this.#timeoutMs} ms`,
+          `JetStream has not given a record that it has within timeoutMs ${this.#timeoutMs}`,
         );
       }
       await pause(BETWEEN_TRIES_MS, undefined);
     }
   }
 
+  /** Whether some may have been removed while they were read: the oldest go first, so not while the first is there. */
+  async #passedOver({ entries }: Fetched): Promise<boolean> {
+    const [first, last] = [entries[0], entries.at(-1)];
+    if (first === undefined || last === undefined) return false;
+    const areNeighbours = last.position - first.position < entries.length;
+    return !areNeighbours && !(await this.has(first.position));
+  }
+
   /** By a consumer of its own, which lives for one page. */
-  async #fetchOnce(place: Place, position: number, limits: Required<PageLimits>): Promise<Fetched> {
+  async #fetchOnce(place: Place, position: number, limits: Required<PageLimits>): Promise<Pulled> {
     const name = randomBytes(9).toString("hex");
     const consumer = given(
       await this.#wire.api<ConsumerInfo>(
@@ -198,7 +225,7 @@ export class Reader {
             replay_policy: "instant",
             mem_storage: true,
             num_replicas: 1,
-            inactive_threshold: LEFT_BEHIND_NANOS,
+            inactive_threshold: LEFT_BEHIND_MS * NANOS,
           },
         },
       ),
@@ -216,22 +243,27 @@ export class Reader {
     place: Place,
     position: number,
     { records, bytes }: Required<PageLimits>,
-  ): Promise<Fetched> {
+  ): Promise<Pulled> {
     const entries: Entry[] = [];
     let held = false;
     let size = 0;
     let timeMs = 0;
     let unsure = false;
     const giveUp = performance.now() + this.#timeoutMs;
-    while (pending > 0 && entries.length < records && size < bytes) {
+    const quietMs = this.#timeoutMs / TRIES;
+    // A server of 2.9 lets go of a pull in silence when it expires between two records: never before the client does.
+    const expires = Math.ceil(this.#timeoutMs * NANOS);
+    const next = `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${consumer}`;
+    while (pending > 0 && !unsure && entries.length < records && size < bytes) {
       const fits = size === 0 ? FIRST_BATCH : Math.ceil(((bytes - size) * entries.length) / size);
       // One more for the record at the position, which does not count.
       const wanted = Math.min(records - entries.length + 1, Math.max(fits, 1), LARGEST_BATCH);
       const batch = Math.min(pending, wanted);
       let came = 0;
       let isNew = false;
-      const next = `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${consumer}`;
-      await this.#wire.collect(next, JSON.stringify({ batch, expires: PULL_NANOS }), (message) => {
+      // It is told at once where what was counted is gone, unless that is all there was.
+      const pull = JSON.stringify({ batch, expires, no_wait: true });
+      const answered = await this.#wire.collect(next, pull, quietMs, (message) => {
         const status = statusOf(message);
         if (status !== 0) {
           if (status === 503 && performance.now() < giveUp) {
@@ -241,7 +273,6 @@ export class Reader {
           }
           if (status !== 404 && status !== 408) throw brokenOff(message);
           // What it counted is gone by now, or it is slow.
-          pending = 0;
           unsure = true;
           return true;
         }
@@ -259,6 +290,7 @@ export class Reader {
         }
         return ++came >= batch || pending === 0;
       });
+      unsure ||= !answered;
       if (isNew) await pause(BETWEEN_TRIES_MS, undefined);
     }
     return { held, entries, complete: pending === 0, unsure };

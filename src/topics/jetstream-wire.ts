@@ -125,7 +125,7 @@ export class Wire {
       if (!this.#connected) throw away();
       const token = String(this.#next++);
       this.connection.publish(subject, data, { reply: `${this.#inbox}.${token}`, headers });
-      this.#wait(token, resolve, reject);
+      this.#wait(token, { resolve, reject });
     });
   }
 
@@ -143,26 +143,46 @@ export class Wire {
 
   /**
    * Asks, and takes one message after the other until `isLast` says so; what
-   * it throws is the outcome. A time without an answer is over as in request().
+   * it throws is the outcome. False where nothing came for quietMs, which must
+   * be less than timeoutMs: the server may let go of a request without a word.
    */
-  async collect(subject: string, data: string, isLast: (message: Msg) => boolean): Promise<void> {
-    const token = String(this.#next++);
-    const inbox = `${this.#inbox}.many.${token}`;
-    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+  async collect(
+    subject: string,
+    data: string,
+    quietMs: number,
+    isLast: (message: Msg) => boolean,
+  ): Promise<boolean> {
     if (this.#closed) throw closed();
     if (!this.#connected) throw away();
+    const token = String(this.#next++);
+    const inbox = `${this.#inbox}.many.${token}`;
+    const { promise, resolve, reject } = Promise.withResolvers<boolean>();
+    const end = () => void this.#settle(token);
+    const wait = () => this.#wait(token, { resolve: () => resolve(true), reject });
     using _ = this.listen(inbox, (message) => {
+      // It may be over, and this one came with the last.
+      if (!this.#waiting.delete(token)) return;
+      timer.refresh();
+      wait();
       try {
         if (!isLast(message)) return;
-        resolve(undefined);
+        resolve(true);
       } catch (error) {
         reject(error);
       }
-      this.#settle(token);
+      end();
     });
     this.connection.publish(subject, data, { reply: inbox });
-    this.#wait(token, resolve, reject);
-    await promise;
+    wait();
+    const timer = setTimeout(() => {
+      end();
+      resolve(false);
+    }, quietMs);
+    try {
+      return await promise;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** Hears a subject, over every connection that is made. */
@@ -219,7 +239,7 @@ export class Wire {
     }
   }
 
-  #wait(token: string, resolve: Waiting["resolve"], reject: Waiting["reject"]): void {
+  #wait(token: string, { resolve, reject }: Pick<Waiting, "resolve" | "reject">): void {
     this.#waiting.set(token, { resolve, reject, sinceMs: performance.now() });
     if (this.#timer === undefined) this.#arm(this.#timeoutMs);
   }

@@ -55,7 +55,7 @@ export async function startNats(program: string, { jetstream = true } = {}): Pro
     url: `nats://127.0.0.1:${port}`,
     port,
     async kill() {
-      if (server === undefined) return;
+      if (server === undefined || server.exitCode !== null) return;
       const exit = once(server, "exit");
       server.kill("SIGKILL");
       server = undefined;
@@ -73,7 +73,14 @@ export async function startNats(program: string, { jetstream = true } = {}): Pro
       await rm(folder, { recursive: true, force: true });
     },
   };
-  await nats.start();
+  try {
+    await nats.start();
+  } catch (error) {
+    await nats[Symbol.asyncDispose]();
+    // Somebody was faster to take the port that was free.
+    if (String(error).includes("address already in use")) return startNats(program, { jetstream });
+    throw error;
+  }
   return nats;
 }
 
