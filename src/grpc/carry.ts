@@ -1,7 +1,8 @@
 import { randomFillSync } from "node:crypto";
 import type { OutgoingHttpHeaders } from "node:http2";
+import type { ConnectError } from "@connectrpc/connect";
 import type { CallWatcher } from "../call-options.ts";
-import { asFailure, handled } from "../failure.ts";
+import { asFailure } from "../failure.ts";
 import { Acknowledgements, realClock } from "../session/clock.ts";
 import { ClientSession, type ServerTerms } from "../session/dial.ts";
 import type { Window } from "../session/ledger.ts";
@@ -44,17 +45,16 @@ export function carry(carriage: Carriage, call: Carried): void {
   if (window === undefined) {
     carryPlainly(carriage, call);
     // A server of Hawser's is asked for signs of life more often: a loss is known sooner.
-    if (carriage.comesBack && ready?.sessions === undefined) handled(ask(carriage));
+    if (carriage.comesBack && ready?.sessions === undefined) {
+      ask(carriage, { call, go() {}, failed() {} });
+    }
   } else if (ready?.sessions !== undefined) by(ready, ready.sessions);
   else {
-    ask(carriage).then(
-      (asked) => {
-        if (!call.over) by(asked, asked.sessions ?? false);
-      },
-      (error) => {
-        if (!call.over) call.onFailed(asFailure(error));
-      },
-    );
+    ask(carriage, {
+      call,
+      go: (asked) => by(asked, asked.sessions ?? false),
+      failed: (error) => call.onFailed(error),
+    });
   }
 }
 
@@ -99,20 +99,58 @@ function newId(): string {
   return random.toString("hex", used - ID_BYTES, used);
 }
 
-/** The question that is under way, for all calls that wait for its answer. */
-const asking = new WeakMap<Addresses, Promise<Connection>>();
-
-/** A connection whose server has said what there is to say of its sessions. */
-function ask(carriage: Carriage): Promise<Connection> {
-  const { addresses } = carriage;
-  let asked = asking.get(addresses);
-  if (asked === undefined) {
-    asked = negotiated(carriage).finally(() => asking.delete(addresses));
-    asking.set(addresses, asked);
-  }
-  return asked;
+/** A call that waits for what its server has to say of its sessions. */
+interface Asker {
+  readonly call: Carried;
+  readonly go: (asked: Connection) => void;
+  readonly failed: (error: ConnectError) => void;
 }
 
+/** A question that is under way, and the calls that wait for its answer. */
+class Question {
+  #askers: Asker[] = [];
+  #sweepAt = 64;
+
+  add(asker: Asker): void {
+    // Who was cancelled meanwhile waits no more.
+    if (this.#askers.length === this.#sweepAt) {
+      this.#askers = this.#askers.filter(({ call }) => !call.over);
+      this.#sweepAt = 2 * Math.max(this.#askers.length, 32);
+    }
+    this.#askers.push(asker);
+  }
+
+  tell(how: (asker: Asker) => void): void {
+    for (const asker of this.#askers) if (!asker.call.over) how(asker);
+  }
+}
+
+const questions = new WeakMap<Addresses, Question>();
+
+/** Asks, unless that is under way; `asker` hears of the answer. */
+function ask(carriage: Carriage, asker: Asker): void {
+  const { addresses } = carriage;
+  let question = questions.get(addresses);
+  if (question === undefined) {
+    const asked = new Question();
+    question = asked;
+    questions.set(addresses, asked);
+    const over = () => questions.delete(addresses);
+    negotiated(carriage).then(
+      (connection) => {
+        over();
+        asked.tell(({ go }) => go(connection));
+      },
+      (error) => {
+        over();
+        asked.tell(({ failed }) => failed(asFailure(error)));
+      },
+    );
+  }
+  question.add(asker);
+}
+
+/** A connection whose server has answered. */
 async function negotiated({ addresses, ownHeaders }: Carriage): Promise<Connection> {
   for (let attempt = 1; ; attempt++) {
     let connection: Connection | undefined;
