@@ -19,7 +19,7 @@ export interface PresenceOptions {
   readonly onEvent: (event: PresenceEvent, room: string, name: string) => void;
 }
 
-/** No room has this name: a slash before "room" would be part of it. */
+/** No topic of a room: those begin with "room/". */
 const TOPIC = "presence";
 
 /** After so many beats without a word, a node is taken for dead. */
