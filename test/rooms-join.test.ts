@@ -2,7 +2,8 @@
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { describe, expect, test, vi } from "vitest";
 import { PresenceRecordSchema } from "../gen/chat/v1/presence_pb.js";
-import { type JoinRequest_Open, type JoinRequestSchema, Start } from "../gen/chat/v1/room_pb.js";
+import { type JoinRequest_Open, JoinRequestSchema, Start } from "../gen/chat/v1/room_pb.js";
+import { takePart } from "../src/example/room-join.ts";
 import { Presence } from "../src/example/room-presence.ts";
 import { Code, ConnectError } from "../src/index.ts";
 import { memoryLog, type TopicLog } from "../src/server.ts";
@@ -166,6 +167,30 @@ test("a half-close leaves when all that was said is stored", async () => {
   await ann.leave();
   expect(ann.short().filter((text) => text.startsWith("said"))).toHaveLength(100);
   expect((await world.log.end("room/lobby")).position).toBe(100);
+});
+
+test("behind a message that could not be stored nothing is, though the member does not read", async () => {
+  const full = new ConnectError("no room", Code.ResourceExhausted);
+  const stored: bigint[] = [];
+  const ends: unknown[] = [];
+  const say = (sequence: bigint) =>
+    create(JoinRequestSchema, { event: { case: "say", value: { text: "x", sequence } } });
+  async function* requests() {
+    yield say(1n);
+    yield say(2n);
+    await until("the call fails", () => ends.length > 0);
+    yield say(3n);
+  }
+  const doings = {
+    async say({ sequence }: { sequence: bigint }) {
+      if (sequence === 2n) throw full;
+      stored.push(sequence);
+    },
+    typing() {},
+  };
+  await takePart(requests(), doings, { close: (error) => ends.push(error) });
+  expect(stored).toEqual([1n]);
+  expect(ends[0]).toBe(full);
 });
 
 test("what is said right behind the opening comes back", async () => {
