@@ -1,7 +1,10 @@
 /** Members of rooms: how they talk, who is there, and how those leave who do not say so. */
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import { describe, expect, test } from "vitest";
-import { type JoinRequest_Open, type JoinRequestSchema, Start } from "../gen/chat/v1/room_pb.js";
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { describe, expect, test, vi } from "vitest";
+import { PresenceRecordSchema } from "../gen/chat/v1/presence_pb.js";
+import { type JoinRequest_Open, JoinRequestSchema, Start } from "../gen/chat/v1/room_pb.js";
+import { takePart } from "../src/example/room-join.ts";
+import { Presence } from "../src/example/room-presence.ts";
 import { Code, ConnectError } from "../src/index.ts";
 import { memoryLog, type TopicLog } from "../src/server.ts";
 import { gate, stillAt, until } from "./support/gate.ts";
@@ -166,6 +169,30 @@ test("a half-close leaves when all that was said is stored", async () => {
   expect((await world.log.end("room/lobby")).position).toBe(100);
 });
 
+test("behind a message that could not be stored nothing is, though the member does not read", async () => {
+  const full = new ConnectError("no room", Code.ResourceExhausted);
+  const stored: bigint[] = [];
+  const ends: unknown[] = [];
+  const say = (sequence: bigint) =>
+    create(JoinRequestSchema, { event: { case: "say", value: { text: "x", sequence } } });
+  async function* requests() {
+    yield say(1n);
+    yield say(2n);
+    await until("the call fails", () => ends.length > 0);
+    yield say(3n);
+  }
+  const doings = {
+    async say({ sequence }: { sequence: bigint }) {
+      if (sequence === 2n) throw full;
+      stored.push(sequence);
+    },
+    typing() {},
+  };
+  await takePart(requests(), doings, { close: (error) => ends.push(error) });
+  expect(stored).toEqual([1n]);
+  expect(ends[0]).toBe(full);
+});
+
 test("what is said right behind the opening comes back", async () => {
   await using log = memoryLog();
   // The place where the member begins is known late.
@@ -296,6 +323,37 @@ describe("two nodes on one log", () => {
     await zoe.leave();
     await ann.has("left zoe");
     await ann.leave();
+  });
+
+  test("a clock that went back lengthens no lease", async () => {
+    await using log = memoryLog();
+    const value = { room: "lobby", name: "zoe" };
+    const event = { case: "joined" as const, value };
+    const record = create(PresenceRecordSchema, { node: "dead", leaseMs: 300, event });
+    const clock = vi.spyOn(Date, "now").mockReturnValue(Date.now() + 3_600_000);
+    await log.append("presence", [{ data: toBinary(PresenceRecordSchema, record) }]);
+    clock.mockRestore();
+    await using world = await startRooms({ log });
+    const ann = await joined(world, "ann");
+    await ann.has("left zoe");
+    await ann.leave();
+  });
+
+  test("who is still there when their node closes leaves once, and it says no more", async () => {
+    await using log = memoryLog();
+    const heard: string[] = [];
+    const presence = new Presence(log, { beatMs: 20, onEvent: (event) => heard.push(event) });
+    await presence.ready();
+    const ann = presence.join("lobby", "ann");
+    await presence[Symbol.asyncDispose]();
+    ann[Symbol.dispose]();
+    expect(heard).toEqual(["joined", "left"]);
+    const { position } = await log.end("presence");
+    await stillAt(() => heard.length, 60);
+    expect((await log.end("presence")).position).toBe(position);
+    const late = new Presence(log, { onEvent: () => {} });
+    await late[Symbol.asyncDispose]();
+    await expect(late.ready()).rejects.toMatchObject({ code: Code.Unavailable });
   });
 
   test("what was told of presence is trimmed", async () => {

@@ -26,19 +26,25 @@ export async function takePart(
 ): Promise<void> {
   const saying = new Set<Promise<void>>();
   let typedAt = Number.NEGATIVE_INFINITY;
+  let failed = false;
   try {
     for (;;) {
       const { done, value } = await requests.next();
-      if (done === true) break;
+      // Behind one that could not be stored nothing is: the order would be another.
+      if (done === true || failed) break;
       const { event } = value as JoinRequest;
       switch (event.case) {
         case "say": {
           checkText("say.text", event.value.text);
           checkSequence("say.sequence", event.value.sequence);
           if (saying.size >= SAYING) await Promise.race(saying);
+          if (failed) break;
           const said = doings.say(event.value).then(
             () => void saying.delete(said),
-            (error) => told.close(error),
+            (error) => {
+              failed = true;
+              told.close(error);
+            },
           );
           saying.add(said);
           break;

@@ -6,7 +6,7 @@ import {
   type Present,
   type Roster,
 } from "../../gen/chat/v1/presence_pb.js";
-import { createHub, type Entry, type Hub, type TopicLog } from "../server.ts";
+import { Code, ConnectError, createHub, type Entry, type Hub, type TopicLog } from "../server.ts";
 import { pause } from "./pause.ts";
 import { placeIn } from "./utf8-order.ts";
 
@@ -19,7 +19,7 @@ export interface PresenceOptions {
   readonly onEvent: (event: PresenceEvent, room: string, name: string) => void;
 }
 
-/** No room has this name: a slash before "room" would be part of it. */
+/** No topic of a room: those begin with "room/". */
 const TOPIC = "presence";
 
 /** After so many beats without a word, a node is taken for dead. */
@@ -117,9 +117,10 @@ export class Presence implements AsyncDisposable {
       this.#own.set(key, 1);
       this.#leave(room, name);
     }
-    clearTimeout(this.#beat);
     await this.#writing;
-    this.#closing.abort();
+    const reason = "the rooms are closed: ask another server";
+    this.#closing.abort(new ConnectError(reason, Code.Unavailable));
+    clearTimeout(this.#beat);
     for (const node of this.#others.values()) clearTimeout(node.expiry);
     await this.#hub[Symbol.asyncDispose]();
     await this.#following;
@@ -127,9 +128,11 @@ export class Presence implements AsyncDisposable {
 
   #leave(room: string, name: string): void {
     const key = keyOf(room, name);
-    const count = (this.#own.get(key) ?? 0) - 1;
-    if (count > 0) {
-      this.#own.set(key, count);
+    const count = this.#own.get(key);
+    // It left with this node.
+    if (count === undefined) return;
+    if (count > 1) {
+      this.#own.set(key, count - 1);
       return;
     }
     this.#own.delete(key);
@@ -236,8 +239,9 @@ export class Presence implements AsyncDisposable {
   #take({ data, timeMs }: Entry, isHistory: boolean): void {
     const record = fromBinary(PresenceRecordSchema, data);
     if (record.node === this.#node) return;
-    // Clocks of nodes differ: they count only for what nobody saw come.
-    const leaseMs = isHistory ? timeMs + record.leaseMs - Date.now() : record.leaseMs;
+    // Clocks differ, and go back: they count only for what nobody saw come, and never lengthen a lease.
+    const agoMs = isHistory ? Math.max(Date.now() - timeMs, 0) : 0;
+    const leaseMs = record.leaseMs - agoMs;
     if (leaseMs <= 0) return;
     const node = this.#others.get(record.node) ?? { members: new Set<string>(), roster: undefined };
     this.#others.set(record.node, node);

@@ -80,7 +80,10 @@ interface Opening {
   producer: string;
 }
 
-/** Imports it whole: once, and again where the server was away and the source can be read again. */
+/**
+ * Imports it whole: once, and again where the server was away and the source can
+ * be read again. The pauses between grow: each time all of it may be sent.
+ */
 async function importAll(
   opening: Opening,
   source: Source,
@@ -98,7 +101,6 @@ async function importAll(
       if (state === "resuming") notes.away();
       if (state !== "open") return;
       reached = true;
-      attempt = 0;
       notes.back();
     });
     progress = new Progress(shown, input.bytes);
