@@ -27,6 +27,8 @@ test.skipIf(!canMakeTerminals)("two terminals talk, with names in colour", async
   await ada.prints(/here:.*ada(?:.|\s)*> /);
   await using bob = hawserOnTerminal(...joining, "bob");
   await ada.prints(/bob\S* .*joined/);
+  // He is in the room before he can type.
+  await bob.prints(/here:.*bob(?:.|\s)*> /);
   bob.stdin.write("hel");
   await ada.prints(/bob is typing….*> /);
   ada.stdin.write("hi bob\r");
