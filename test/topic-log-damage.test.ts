@@ -305,4 +305,13 @@ describe("a disk that is full", () => {
     await vi.waitUntil(async () => (await pages(log, "t")).length === 2, { timeout: 2_000 });
     expect(shown(await pages(log, "t"))).toEqual(["c", "d"]);
   });
+
+  test("a file that had no room to begin is begun when there is", async () => {
+    const small = openSqliteLog({ path, kept: keptOf({}), maxPages: 2 });
+    await expect(small).rejects.toMatchObject({ code: Code.ResourceExhausted });
+    expect(statSync(path).size).toBeGreaterThan(0);
+    await using log = await sqliteLog(path);
+    await log.append("t", texts("a"));
+    expect(shown(await pages(log, "t"))).toEqual(["a"]);
+  });
 });
