@@ -163,15 +163,13 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
   /** The place before the oldest record that is kept. */
   async #oldest(): Promise<Mark> {
     const { log, tail } = this.#shared;
-    for (;;) {
-      // In this order: what comes between the two is behind the end, and seen.
-      const end = await log.end(tail.topic);
-      const [first] = await log.page(tail.topic, undefined, { records: 1 });
-      if (first === undefined) return end;
-      if (first.kind === "gap") return first;
-      const position = first.position - 1;
-      return { position, cursor: tail.cursors.write(position) };
-    }
+    // In this order: what comes between the two is behind the end, and seen.
+    const end = await log.end(tail.topic);
+    const [first] = await log.page(tail.topic, undefined, { records: 1 });
+    if (first === undefined) return end;
+    if (first.kind === "gap") return first;
+    const position = first.position - 1;
+    return { position, cursor: tail.cursors.write(position) };
   }
 
   #moveTo(position: number, cursor: string): void {
