@@ -1,9 +1,14 @@
 /** What the log does to subscribers: cursors that lead nowhere, a trim, a log that is away or damaged. */
+import { rm } from "node:fs/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
+import { createHub } from "../src/topics/hub.ts";
 import { memoryLog } from "../src/topics/memory.ts";
+import { sqliteLog } from "../src/topics/sqlite.ts";
 import { stillAt, until } from "./support/gate.ts";
+import "./support/compile-cache.ts";
 import { drain, numbers, short, TOPIC, type Watched, world } from "./support/hub-world.ts";
+import { temporary } from "./support/temporary.ts";
 
 test("a trim that overtakes the tail is a gap to those whom it concerns", async () => {
   await using it = world();
@@ -108,4 +113,20 @@ describe("the log", () => {
     await it.post(1);
     expect(await live.over).toBe(damaged);
   });
+});
+
+test("a record that is held does not hold what was appended with it", async () => {
+  const folder = await temporary();
+  await using _ = { [Symbol.asyncDispose]: () => rm(folder, { recursive: true }) };
+  await using log = await sqliteLog(`${folder}/log.db`);
+  await using hub = createHub(log);
+  const live = drain(hub.subscribe(TOPIC, {}, new AbortController().signal));
+  await until("it is open", () => live.events.length === 1);
+  // It reads live from here on.
+  await log.append(TOPIC, [{ data: new Uint8Array(1) }]);
+  await until("it has the first", () => live.events.length === 2);
+  const large = log.append("room/b", [{ data: new Uint8Array(1_000_000) }]);
+  await Promise.all([large, log.append(TOPIC, [{ data: new Uint8Array(2) }])]);
+  await until("it has the second", () => live.events.length === 3);
+  expect(live.events.at(-1)).toMatchObject({ value: { data: { buffer: { byteLength: 2 } } } });
 });

@@ -180,6 +180,16 @@ describe("notes", () => {
     expect(events).toEqual(["opening", "a", 1, "b"]);
   });
 
+  test("one before the topic is followed is in its opening, and held no longer", async () => {
+    await using it = world();
+    const { events } = drain(it.subscribe({ shape: short }));
+    it.hub.announce(TOPIC, "a");
+    await until("it is open", () => events.length === 1);
+    await it.post(1);
+    await until("it has the record", () => events.length === 2);
+    expect(events).toEqual(["opening", 1]);
+  });
+
   test("those that were missed are another opening, unless they are fleeting", async () => {
     await using it = world({ records: 4 });
     const [late, later] = [1, 2].map(() => it.subscribe({ shape: short })[Symbol.asyncIterator]());

@@ -35,6 +35,12 @@ describe("a cursor", () => {
     );
   });
 
+  test("of a larger position, which nobody was given, is refused", () => {
+    for (const position of [2 ** 53, 2 ** 64 - 2 ** 12]) {
+      expect(outcome(() => cursors.read(cursors.write(position)))).toBe("refused");
+    }
+  });
+
   test("is short, and fit for a URL", () => {
     expect(cursors.write(2 ** 53 - 1)).toMatch(/^[\w-]{32}$/);
   });

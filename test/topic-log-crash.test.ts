@@ -1,3 +1,4 @@
+import { symlinkSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Code } from "../src/server.ts";
@@ -91,4 +92,13 @@ test("a second process is refused the file, until the first is gone, however it 
   // Nor is a second log of the same process let in, nor another process while this one has it.
   await expect(sqliteLog({ path })).rejects.toMatchObject({ code: Code.FailedPrecondition });
   await expect(open(third)).rejects.toThrow(/is open in another server/);
+});
+
+test("a link that leads to where no file is yet does not let a second in", async () => {
+  const link = `${folder}/link.db`;
+  symlinkSync(`${folder}/log.db`, link);
+  await using _ = await sqliteLog(link);
+  for (const path of [link, `${folder}/log.db`]) {
+    await expect(sqliteLog(path)).rejects.toMatchObject({ code: Code.FailedPrecondition });
+  }
 });

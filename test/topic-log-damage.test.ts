@@ -294,4 +294,24 @@ describe("a disk that is full", () => {
     );
     expect(shown(await pages(log, "t"))).toEqual(["d"]);
   });
+
+  test("a topic that had no room for its first records does not end the retention of others", async () => {
+    await using log = await openSqliteLog({ path, kept: keptOf({ records: 2 }), maxPages: 64 });
+    const large = { data: new Uint8Array(1_000_000) };
+    await expect(log.append("large", [...texts("a", "b", "c"), large])).rejects.toMatchObject({
+      code: Code.ResourceExhausted,
+    });
+    await log.append("t", texts("a", "b", "c", "d"));
+    await vi.waitUntil(async () => (await pages(log, "t")).length === 2, { timeout: 2_000 });
+    expect(shown(await pages(log, "t"))).toEqual(["c", "d"]);
+  });
+
+  test("a file that had no room to begin is begun when there is", async () => {
+    const small = openSqliteLog({ path, kept: keptOf({}), maxPages: 2 });
+    await expect(small).rejects.toMatchObject({ code: Code.ResourceExhausted });
+    expect(statSync(path).size).toBeGreaterThan(0);
+    await using log = await sqliteLog(path);
+    await log.append("t", texts("a"));
+    expect(shown(await pages(log, "t"))).toEqual(["a"]);
+  });
 });

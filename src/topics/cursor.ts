@@ -48,6 +48,7 @@ export function cursorsOf(epoch: string, topic: string): Cursors {
       const cursor = Buffer.from(text, "base64url");
       if (
         cursor.length !== BYTES ||
+        positionOf(cursor) > Number.MAX_SAFE_INTEGER ||
         cursor[0] !== VERSION ||
         cursor.toString("base64url") !== text ||
         cursor.readUIntBE(AT.check, 3) !== checksum(cursor)
@@ -58,9 +59,13 @@ export function cursorsOf(epoch: string, topic: string): Cursors {
         throw failure(Code.InvalidArgument, "the cursor belongs to something else than this");
       }
       if (cursor.compare(head, AT.epoch, AT.topic, AT.epoch, AT.topic) !== 0) return undefined;
-      return cursor.readUInt16BE(AT.position) * 2 ** 48 + cursor.readUIntBE(AT.position + 2, 6);
+      return positionOf(cursor);
     },
   };
+}
+
+function positionOf(cursor: Buffer): number {
+  return cursor.readUInt16BE(AT.position) * 2 ** 48 + cursor.readUIntBE(AT.position + 2, 6);
 }
 
 /** FNV-1a, folded to 24 bits: a slip of the pen is told from a cursor; a forger is not. */

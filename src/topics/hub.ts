@@ -8,7 +8,11 @@ import type { Entry, TopicLog } from "./log.ts";
 
 /** What a hub holds, and how long it waits. */
 export interface HubOptions<T> {
-  /** Makes of a record what its subscribers share; once for all who are live. Default: the record itself. */
+  /**
+   * Makes of a record what its subscribers share; once for all who are live.
+   * The record's bytes may lie in a buffer with many others: copy what is kept
+   * of them. Default: the record, with bytes of its own.
+   */
   readonly make?: (entry: Entry) => T;
   /** The newest records of each topic that are held. Default: 1024. */
   readonly records?: number;
@@ -80,7 +84,7 @@ class LogHub<T, N> implements Hub<T, N> {
   constructor(log: TopicLog, options: HubOptions<T>) {
     this.#log = log;
     this.#options = {
-      make: (entry) => entry as T,
+      make: (entry) => ({ ...entry, data: new Uint8Array(entry.data) }) as T,
       records: 1024,
       bytes: 1024 * 1024,
       totalBytes: 64 * 1024 * 1024,

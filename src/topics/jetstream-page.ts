@@ -6,9 +6,9 @@ import { failure } from "../failure.ts";
 import { pause } from "../flow.ts";
 import { type Cursors, cursorsOf } from "./cursor.ts";
 import { epochOf, floorOf, tokenOf } from "./jetstream-stream.ts";
+import { Turns } from "./jetstream-turns.ts";
 import { REFUSED, type Refusal, refused, type Wire } from "./jetstream-wire.ts";
 import type { Entry, Gap, Item, Mark, PageLimits } from "./log.ts";
-import { Turns } from "./turns.ts";
 
 /** Where a topic lies in the stream. */
 export interface Place {

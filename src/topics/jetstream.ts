@@ -136,6 +136,7 @@ class JetStreamLog implements TopicLog {
   /** Aborts with why the log cannot be used any more. */
   readonly #over = new AbortController();
   readonly #following: Disposable;
+  #closing: Promise<void> | undefined;
 
   constructor(
     npm: Packages,
@@ -221,7 +222,12 @@ class JetStreamLog implements TopicLog {
     return inOrder(names.filter((name) => name.startsWith(prefix)));
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     this.#over.abort(closed());
     this.#following[Symbol.dispose]();
     await this.#wire.close();

@@ -33,7 +33,11 @@ export interface TopicLog extends AsyncDisposable {
   /** Another one means that cursors made before lead nowhere. */
   readonly epoch: string;
 
-  /** Stores records at the end of a topic, which is made by the first of them. */
+  /**
+   * Stores records at the end of a topic, which is made by the first of them.
+   * They may not change until it has resolved. How much waits at a time is the
+   * caller's to bound.
+   */
   append(topic: string, records: readonly NewRecord[]): Promise<Appended[]>;
 
   /**

@@ -157,8 +157,11 @@ class SqliteLog implements TopicLog {
     this.#send();
     this.#over ??= { error: failure(Code.Unavailable, "the log is closed") };
     this.#tails.close(this.#over.error);
-    await this.#reader.close();
-    await this.#writer.close();
+    try {
+      await this.#reader.close();
+    } finally {
+      await this.#writer.close();
+    }
   }
 
   /** Hands the appends of this turn to the writer. */

@@ -66,7 +66,7 @@ export function connectWriter(
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   const connection = new Database(path, { timeout: 1_000 });
   try {
-    if (size > 0 && connection.pragma("application_id", { simple: true }) !== APPLICATION_ID) {
+    if (size > 0 && !isOurs(connection)) {
       throw precondition(`${path} is a database of something else: give the log a file of its own`);
     }
     connection.pragma("journal_mode = WAL");
@@ -82,6 +82,13 @@ export function connectWriter(
     connection.close();
     throw error;
   }
+}
+
+/** A log, or a file in which there is nothing yet: who made it came no further. */
+function isOurs(connection: Connection): boolean {
+  const id = connection.pragma("application_id", { simple: true });
+  if (id !== 0) return id === APPLICATION_ID;
+  return connection.prepare("SELECT count(*) FROM sqlite_schema").pluck().get() === 0;
 }
 
 /** Opens the file beside the writer, which has prepared it. */

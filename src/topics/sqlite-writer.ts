@@ -161,7 +161,9 @@ export class Writer {
   }
 
   #sweep(name: string, nowMs: number): boolean {
-    const topic = this.#topics.get(name) as TopicRow;
+    const topic = this.#topics.get(name);
+    // Its first append was due something, and then was rolled back.
+    if (topic === undefined) return false;
     const { records, bytes, ageMs } = this.#kept;
     const oldest = this.#statements.sizes.all(topic.id, SWEEP.records) as [
       number,

@@ -1,7 +1,7 @@
 /** The SQLite entry of Hawser: `import { sqliteLog } from "hawser/log/sqlite"`. */
-import { existsSync, mkdirSync, realpathSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, realpathSync } from "node:fs";
 import { createRequire } from "node:module";
-import { basename, dirname, join, resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import type { Retention, TopicLog } from "./log.ts";
@@ -69,7 +69,9 @@ function settle(path: string): string {
     try {
       return realpathSync(absolute);
     } catch {
-      return join(realpathSync(dirname(absolute)), basename(absolute));
+      // A link may lead to where nothing is yet: the lock must lie there from the first.
+      closeSync(openSync(absolute, "a", 0o644));
+      return realpathSync(absolute);
     }
   } catch (error) {
     throw toError(failureOf(error, absolute));

@@ -10,6 +10,8 @@ export type PageItem<T> =
 export interface Page<T> {
   readonly from: number;
   readonly to: number;
+  /** Nothing followed, so far as the topic was known to reach: that is `to`. */
+  readonly isEnd: boolean;
   readonly bytes: number;
   items: readonly PageItem<T>[];
 }
@@ -18,6 +20,8 @@ export interface Page<T> {
 export interface Place {
   readonly position: number;
   readonly cursor: string;
+  /** How far the topic is known to reach, with what its reader has not seen. */
+  readonly known: number;
 }
 
 /** How much is read at once. */
@@ -85,7 +89,7 @@ export class Pages<T> {
     return undefined;
   }
 
-  /** What follows a place; an empty page: nothing does. */
+  /** What follows a place. */
   async read(topic: string, place: Place): Promise<Page<T>> {
     const near = this.#nearest(topic, place.position);
     if (near !== undefined) {
@@ -126,12 +130,12 @@ export class Pages<T> {
     return reading.page;
   }
 
-  async #load(topic: string, { position, cursor }: Place): Promise<Page<T>> {
+  async #load(topic: string, { position, cursor, known }: Place): Promise<Page<T>> {
     if (this.#free > 0) this.#free--;
     else await new Promise<void>((turn) => this.#queue.push(turn));
     try {
-      const page = this.#page(position, await this.#ask(topic, cursor));
-      if (position >= 0 && page.to > position) this.#keep(topic, page);
+      const page = this.#page(position, known, await this.#ask(topic, cursor));
+      if (position >= 0 && !page.isEnd && page.to > position) this.#keep(topic, page);
       return page;
     } finally {
       const next = this.#queue.shift();
@@ -152,7 +156,7 @@ export class Pages<T> {
     }
   }
 
-  #page(from: number, found: readonly Item[]): Page<T> {
+  #page(from: number, known: number, found: readonly Item[]): Page<T> {
     let bytes = 0;
     const items = found.map((item): PageItem<T> => {
       bytes += RECORD_BYTES;
@@ -161,7 +165,8 @@ export class Pages<T> {
       const { kind, position, cursor } = item;
       return { kind, position, cursor, value: this.#make(item) };
     });
-    return { from, to: items.at(-1)?.position ?? from, bytes, items };
+    const to = items.at(-1)?.position ?? Math.max(from, known);
+    return { from, to, isEnd: items.length === 0, bytes, items };
   }
 
   #keep(topic: string, page: Page<T>): void {

@@ -163,15 +163,13 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
   /** The place before the oldest record that is kept. */
   async #oldest(): Promise<Mark> {
     const { log, tail } = this.#shared;
-    for (;;) {
-      // In this order: what comes between the two is behind the end, and seen.
-      const end = await log.end(tail.topic);
-      const [first] = await log.page(tail.topic, undefined, { records: 1 });
-      if (first === undefined) return end;
-      if (first.kind === "gap") return first;
-      const position = first.position - 1;
-      return { position, cursor: tail.cursors.write(position) };
-    }
+    // In this order: what comes between the two is behind the end, and seen.
+    const end = await log.end(tail.topic);
+    const [first] = await log.page(tail.topic, undefined, { records: 1 });
+    if (first === undefined) return end;
+    if (first.kind === "gap") return first;
+    const position = first.position - 1;
+    return { position, cursor: tail.cursors.write(position) };
   }
 
   #moveTo(position: number, cursor: string): void {
@@ -262,15 +260,19 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
   #read(): void {
     const { tail, pages } = this.#shared;
     this.#reading = true;
-    const { life } = tail;
-    pages.read(tail.topic, { position: this.#position, cursor: this.#cursor }).then(
+    const { life, position: known } = tail;
+    pages.read(tail.topic, { position: this.#position, cursor: this.#cursor, known }).then(
       (page) => {
         this.#reading = false;
         // What was read for nobody is not kept.
         if (this.#told === undefined && tail.behind === 0) pages.forget(tail.topic);
         if (this.#told === undefined) return;
         this.#life = life;
-        this.#atEnd = page.items.length === 0;
+        // Positions may go on without records of this topic, and so may the ring's.
+        if (page.isEnd && page.to > this.#position) {
+          this.#moveTo(page.to, tail.cursors.write(page.to));
+        }
+        this.#atEnd = page.isEnd;
         this.#stand(page);
         this.#tap.wake();
       },

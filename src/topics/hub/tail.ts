@@ -99,7 +99,7 @@ export class Tail<T, N> {
 
   #standAt({ position }: Mark): void {
     this.position = position;
-    this.ring.clear(position);
+    this.clear();
   }
 
   async #follow(end: Promise<Mark>): Promise<void> {
@@ -112,9 +112,9 @@ export class Tail<T, N> {
         try {
           for await (const item of this.#log.read(this.topic, cursor, signal)) {
             persistence.reset();
-            cursor = item.cursor;
             if (item.kind === "record") this.#record(item);
             else this.#gap(item.position);
+            cursor = item.cursor;
           }
         } catch (error) {
           if (signal.aborted) return;
