@@ -37,7 +37,8 @@ export function hawserByNpm(script: string, ...args: string[]): Program {
 /** The same, on a terminal of its own that script(1) makes: what it shows is its stdout. */
 export function hawserOnTerminal(...args: string[]): Program {
   const words = [process.execPath, MAIN, ...args].map((word) => `'${word}'`);
-  return start("script", ["-qec", words.join(" "), "/dev/null"], { TERM: "xterm" });
+  // Where CI is set, Node takes no terminal for one that has colours.
+  return start("script", ["-qec", words.join(" "), "/dev/null"], { TERM: "xterm", CI: undefined });
 }
 
 /**
@@ -61,7 +62,7 @@ export function canMount(): boolean {
 const UNSHARE = process.getuid?.() === 0 ? ["-m"] : ["-rm"];
 const MOUNT = 'mount -t tmpfs -o size="$0" none "$1" && shift && exec "$@"';
 
-function start(file: string, args: string[], extra: Record<string, string>): Program {
+function start(file: string, args: string[], extra: Record<string, string | undefined>): Program {
   const env = { ...process.env, ...extra };
   for (const name of Object.keys(env)) {
     if (name.startsWith("npm_") && !(name in extra)) delete env[name];
