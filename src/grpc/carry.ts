@@ -157,6 +157,7 @@ async function negotiated({ addresses, ownHeaders }: Carriage): Promise<Connecti
     await addresses.acquire((ready) => {
       connection = ready;
     });
+    // acquire() has called back; the compiler does not see what a callback assigns.
     const asked = connection as unknown as Connection;
     try {
       if (asked.sessions === undefined) await negotiate(asked, ownHeaders);
