@@ -10,6 +10,7 @@ import { Greeter, NotificationSchema } from "../gen/example/greeter_pb.js";
 import { MessageWriter } from "../src/grpc/message.ts";
 import { Code, type Interceptor } from "../src/index.ts";
 import { encodedOnce } from "../src/server.ts";
+import { gate } from "./support/gate.ts";
 import { all, failureOf } from "./support/read.ts";
 import { start } from "./support/world.ts";
 
@@ -126,6 +127,41 @@ test("clients of every protocol get it, through interceptors, compressed, and wi
       expect(got).toMatchObject([{ content }, { content }]);
       expect(passed).toBe(message);
     }
+  }
+});
+
+test("calls that send the same messages in one go, and calls that differ in one, each get their own", async () => {
+  const shared = Array.from({ length: 40 }, (_, n) =>
+    encodedOnce(NotificationSchema, { sequence: BigInt(n), content: "shared".repeat(n * 5) }),
+  );
+  // All the handlers write in one turn, one after the other.
+  const ready = gate();
+  await using world = await start({
+    greeter: {
+      async *subscribe({ count }) {
+        await ready.opened;
+        yield* shared.slice(0, 20);
+        if (count % 3 === 0) yield { sequence: 1000n, content: `of ${count}` };
+        if (count % 4 !== 0) yield* shared.slice(20);
+        else yield* shared.slice(20).reverse();
+      },
+    },
+  });
+  const calls = Array.from({ length: 24 }, (_, count) =>
+    all(world.greeter.subscribe({ count }, { compress: count % 5 === 0 })),
+  );
+  ready.open();
+  const sequences = (await Promise.all(calls)).map((got) =>
+    got.map(({ sequence, content }) => {
+      if (sequence < 1000n) expect(content).toBe("shared".repeat(Number(sequence) * 5));
+      return sequence === 1000n ? content : Number(sequence);
+    }),
+  );
+  const numbers = Array.from({ length: 40 }, (_, n) => n);
+  const [first, second] = [numbers.slice(0, 20), numbers.slice(20)];
+  for (const [n, got] of sequences.entries()) {
+    const own = n % 3 === 0 ? [`of ${n}`] : [];
+    expect(got).toEqual([...first, ...own, ...(n % 4 === 0 ? second.toReversed() : second)]);
   }
 });
 

@@ -1,6 +1,7 @@
 /** Many subscribers of one log: each gets every record once and in order, whatever it and the others do. */
 import { Code } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
+import { pump } from "../src/flow.ts";
 import type { HubEvent } from "../src/topics/hub/subscription.ts";
 import type { Item } from "../src/topics/log.ts";
 import { gate, settles, until } from "./support/gate.ts";
@@ -16,6 +17,44 @@ test("first the opening, then what comes; a record is made once for all", async 
   for (const { events } of all) expect(events).toEqual(["opening", ...numbers(4, 8)]);
   expect({ made: it.made, reads: it.log.reads }).toEqual({ made: 5, reads: 1 });
   expect(it.log.pages).toBe(0);
+});
+
+test("a burst that the ring has no room for is given from it all the same, to those who keep up", async () => {
+  await using it = world({ records: 64 });
+  const came: string[] = [];
+  const writer = { write: (event: string) => void came.push(event), end: () => came.push("end") };
+  const pumping = pump(it.subscribe({ shape: short }), writer);
+  await until("it is open", () => came.length === 1);
+  await it.post(1000);
+  await until("it has all", () => came.length === 1001);
+  expect(came).toEqual(["opening", ...numbers(1, 1000)]);
+  expect(it.log.pages).toBe(0);
+  it.abort();
+  await expect(pumping.done).rejects.toThrow("left");
+});
+
+test("what comes in one turn of the event loop is written together", async () => {
+  await using it = world();
+  const turns: string[][] = [];
+  let now: string[] | undefined;
+  const write = (event: string) => {
+    if (now === undefined) {
+      now = [];
+      turns.push(now);
+      process.nextTick(() => {
+        now = undefined;
+      });
+    }
+    now.push(event);
+    return undefined;
+  };
+  const pumping = pump(it.subscribe({ shape: short }), { write, end() {} });
+  await until("it is open", () => turns.length === 1);
+  await Promise.all([it.post(3), it.post(2)]);
+  await until("it has all", () => turns.flat().length === 6);
+  expect(turns).toEqual([["opening"], numbers(1, 5)]);
+  pumping.stop();
+  await pumping.done;
 });
 
 test("from the oldest, and from a cursor", async () => {

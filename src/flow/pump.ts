@@ -1,5 +1,6 @@
 import { handled } from "../failure.ts";
 import type { Writer } from "./queue.ts";
+import { Tap } from "./tap.ts";
 import { onAbort } from "./wait.ts";
 
 /** A pump at work. */
@@ -22,6 +23,7 @@ export function pump<T>(
   onLate?: (error: unknown) => void,
 ): Pump {
   const iterator = messages[Symbol.asyncIterator]();
+  if (iterator instanceof Tap) return drain(iterator, writer);
   let stopped = false;
   const stop = () => {
     if (stopped) return;
@@ -46,6 +48,48 @@ export function pump<T>(
     writer.end();
   };
   return { done: handled(run()), stop };
+}
+
+/** The pump of a tap: steps are calls, so that thousands who wait for one message cost no promises. */
+function drain<T>(tap: Tap<T>, writer: Writer<T>): Pump {
+  const done = Promise.withResolvers<void>();
+  let stopped = false;
+  const stop = () => {
+    stopped = true;
+    tap.close();
+    done.resolve();
+  };
+  const fail = (error: unknown) => {
+    done.reject(error);
+    stop();
+  };
+  const end = () => {
+    if (stopped) return;
+    stopped = true;
+    writer.end();
+    done.resolve();
+  };
+  /** Writes what there is; `false` where more is to be written later, or never. */
+  const writeReady = (): boolean => {
+    for (let value = tap.ready(); value !== undefined; value = tap.ready()) {
+      const full = writer.write(value);
+      if (full !== undefined) full.then(step, fail);
+      if (full !== undefined || stopped) return false;
+    }
+    return true;
+  };
+  const step = () => {
+    try {
+      if (stopped || !writeReady()) return;
+    } catch (error) {
+      fail(error);
+      return;
+    }
+    if (tap.isOver) tap.next().then(end, fail);
+    else tap.onReady(step);
+  };
+  step();
+  return { done: handled(done.promise), stop };
 }
 
 /** Tells an iterator that nobody reads on, without waiting for what it does then. */

@@ -16,12 +16,13 @@ type Resolve<T> = (
 
 /**
  * An iteration of values that lie elsewhere: nothing waits in here, so that
- * many consumers can share what they read. While there is something, each step
- * is one resolved promise; a consumer that waits costs one more to wake.
- * Iterated once, by one consumer.
+ * many consumers can share what they read. Iterated once, by one consumer: by
+ * next(), where each step is a promise, or by ready() and onReady(), where a
+ * step is a call and who waits holds nothing but its listener.
  */
 export class Tap<T> implements AsyncIterableIterator<T, undefined> {
   readonly #well: Well<T>;
+  #listener: (() => void) | undefined;
   #resolve: Resolve<T> | undefined;
   /** What the consumer waits for; of use only to one that asks again before it came. */
   #waiting: Promise<IteratorResult<T, undefined>> | undefined;
@@ -34,17 +35,34 @@ export class Tap<T> implements AsyncIterableIterator<T, undefined> {
     this.#well = well;
   }
 
+  /** Whether all that is left to tell is how it ended: by next(). */
+  get isOver(): boolean {
+    return this.#closed !== undefined;
+  }
+
+  /** The next value, where there is one now. A consumer that begins with this asks next() for the end alone. */
+  ready(): T | undefined {
+    if (this.#closed !== undefined) return undefined;
+    try {
+      return this.#well.take();
+    } catch (error) {
+      this.#fail(error);
+      return undefined;
+    }
+  }
+
+  /** Calls `listener` once, when ready() may have something again, or the iteration is over. */
+  onReady(listener: () => void): void {
+    this.#listener = listener;
+    this.#well.onDry();
+  }
+
   /** Looks again for who waits. */
   wake(): void {
-    const resolve = this.#resolve;
-    if (resolve === undefined) return;
-    const result = this.#take();
-    if (result === undefined) {
-      this.#well.onDry();
-      return;
-    }
-    this.#resolve = undefined;
-    resolve(result);
+    const listener = this.#listener;
+    this.#listener = undefined;
+    if (listener !== undefined) listener();
+    else if (this.#resolve !== undefined) this.#answer(this.#resolve);
   }
 
   /** Ends the iteration now: it throws `error`, where there is one. */
@@ -81,19 +99,33 @@ export class Tap<T> implements AsyncIterableIterator<T, undefined> {
     return this;
   }
 
+  #answer(resolve: Resolve<T>): void {
+    const result = this.#take();
+    if (result === undefined) {
+      this.#well.onDry();
+      return;
+    }
+    this.#resolve = undefined;
+    resolve(result);
+  }
+
   #take(): IteratorResult<T, undefined> | Promise<never> | undefined {
     if (this.#closed === undefined) {
       try {
         const value = this.#well.take();
         return value === undefined ? undefined : { done: false, value };
       } catch (error) {
-        this.#closed = { error };
-        this.#well.onEnd();
+        this.#fail(error);
       }
     }
-    const { error } = this.#closed;
+    const error = this.#closed?.error;
     // Thrown once; after it the iteration is over, as a generator's is.
     this.#closed = { error: undefined };
     return error === undefined ? END : Promise.reject(error);
+  }
+
+  #fail(error: unknown): void {
+    this.#closed = { error };
+    this.#well.onEnd();
   }
 }

@@ -1,4 +1,5 @@
 import type { Http2Stream } from "node:http2";
+import { batchOf, writeFrames } from "./batch.ts";
 import { PREFIX_BYTES, writePrefix } from "./framing.ts";
 
 /** A larger message is written by itself, so that it is not copied once more. */
@@ -174,16 +175,15 @@ export class Outbox {
     to: number,
     bytes: number,
   ): void {
-    let at = head?.length ?? 0;
-    if (at + bytes === 0) return;
-    const batch = Buffer.allocUnsafe(at + bytes);
-    if (head !== undefined) batch.set(head);
-    for (let i = from; i < to; i++) {
-      const payload = payloads[i] as Uint8Array;
-      writePrefix(batch, at, flags[i] as number, payload.length);
-      batch.set(payload, at + PREFIX_BYTES);
-      at += PREFIX_BYTES + payload.length;
+    const headBytes = head?.length ?? 0;
+    if (headBytes + bytes === 0) return;
+    if (headBytes === 0 && bytes > 0 && to - from === payloads.length) {
+      this.#send(batchOf(payloads, flags, bytes));
+      return;
     }
+    const batch = Buffer.allocUnsafe(headBytes + bytes);
+    if (head !== undefined) batch.set(head);
+    writeFrames(batch, headBytes, payloads, flags, from, to);
     this.#send(batch);
   }
 

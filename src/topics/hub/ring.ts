@@ -66,13 +66,15 @@ export class Ring<T, N> {
     return this.#bytes;
   }
 
-  push(slot: Slot<T, N>, dataBytes: number): void {
+  /** Gives how many bytes the slot counts for. */
+  push(slot: Slot<T, N>, dataBytes: number): number {
     const bytes = dataBytes + SLOT_BYTES;
     this.#slots.push(slot);
     this.#sizes.push(bytes);
     this.#next++;
     this.#bytes += bytes;
     while (this.#next - this.#oldest > this.#records || this.#bytes > this.#bytesMost) this.#drop();
+    return bytes;
   }
 
   at(index: number): Slot<T, N> {

@@ -3,7 +3,7 @@ import { failure, handled } from "../../failure.ts";
 import { type Cursors, cursorsOf } from "../cursor.ts";
 import type { Entry, Mark, TopicLog } from "../log.ts";
 import { Persistence } from "./persistence.ts";
-import { Ring } from "./ring.ts";
+import { Ring, type Slot } from "./ring.ts";
 
 /** Who waits for what comes next in a topic. */
 export interface Follower {
@@ -47,6 +47,13 @@ export class Tail<T, N> {
   readonly #run: Promise<void>;
   #waiting: Follower[] = [];
   #woken: Follower[] = [];
+  /**
+   * What the ring was given that followers were not woken for. They are at the
+   * end of a turn of the event loop, so that each writes once what came in it;
+   * or earlier, while all of it is in the ring.
+   */
+  #news = { slots: 0, bytes: 0 };
+  #telling = false;
   /** How many of those in #waiting have left. */
   #gone = 0;
 
@@ -87,7 +94,7 @@ export class Tail<T, N> {
   /** Gives a note to those who are there now, behind the records that came. */
   announce(value: N, fleeting: boolean): void {
     const number = fleeting ? 0 : ++this.notes;
-    this.#push(() => this.ring.push({ kind: "note", position: this.position, number, value }, 0));
+    this.#push({ kind: "note", position: this.position, number, value }, 0);
   }
 
   /** Drops what is held for those who are late: they read it from the log. */
@@ -133,7 +140,7 @@ export class Tail<T, N> {
     const { kind, position, cursor } = entry;
     const slot = { kind, position, cursor, value: this.#options.make(entry) };
     this.position = position;
-    this.#push(() => this.ring.push(slot, entry.data.length));
+    this.#push(slot, entry.data.length);
   }
 
   /** Who follows asks the log, which knows what each of them misses. */
@@ -144,14 +151,27 @@ export class Tail<T, N> {
     this.#wakeAll();
   }
 
-  #push(push: () => void): void {
+  #push(slot: Slot<T, N>, dataBytes: number): void {
+    const { records, bytes, onBytes } = this.#options;
     const before = this.ring.bytes;
-    push();
-    this.#options.onBytes(this.ring.bytes - before);
+    const news = this.#news;
+    news.slots++;
+    news.bytes += this.ring.push(slot, dataBytes);
+    onBytes(this.ring.bytes - before);
+    if (news.slots * 4 >= records || news.bytes * 4 >= bytes) this.#wakeAll();
+    else if (!this.#telling) {
+      this.#telling = true;
+      setImmediate(() => this.#tell());
+    }
+  }
+
+  #tell(): void {
+    this.#telling = false;
     this.#wakeAll();
   }
 
   #wakeAll(): void {
+    this.#news = { slots: 0, bytes: 0 };
     const woken = this.#waiting;
     this.#waiting = this.#woken;
     this.#woken = woken;
