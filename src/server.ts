@@ -14,6 +14,7 @@ export {
   decodeBinaryHeader,
   encodeBinaryHeader,
 } from "@connectrpc/connect";
+export { later } from "./flow.ts";
 export { sendHeaders } from "./grpc/context.ts";
 export { encodedOnce } from "./grpc/encoded-once.ts";
 export type { KeepaliveOptions } from "./grpc/keepalive.ts";

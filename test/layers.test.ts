@@ -13,7 +13,7 @@ const layers: Record<string, readonly string[]> = {
   // The engines of logs are entries of their own, in topics: the example server opens them.
   example: ["index.ts", "server.ts", "topics", "gen"],
   "index.ts": ["client", "session", "topics", "grpc", "call-options.ts"],
-  "server.ts": ["server", "session", "topics", "grpc"],
+  "server.ts": ["server", "session", "topics", "grpc", "flow.ts"],
   server: ["session", "topics", "grpc", "flow.ts", "failure.ts"],
   client: ["session", "flow.ts", "failure.ts", "call-options.ts", "gen"],
   session: ["flow.ts", "failure.ts", "gen"],

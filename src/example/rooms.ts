@@ -5,7 +5,7 @@ import {
   type RoomService,
   Start,
 } from "../../gen/chat/v1/room_pb.js";
-import { createHub, type Hub, type ServiceImpl, type TopicLog } from "../server.ts";
+import { createHub, type Hub, later, type ServiceImpl, type TopicLog } from "../server.ts";
 import { checkName, checkSequence, checkText, invalid } from "./room-checks.ts";
 import { RoomEvent, roomEventOf } from "./room-event.ts";
 import { importMessages } from "./room-import.ts";
@@ -83,40 +83,43 @@ function roomService(
       );
     },
 
-    async *join(requests, { signal }) {
-      const coming = requests[Symbol.asyncIterator]();
-      const { room, name, producer, place } = openingOf(await coming.next());
-      const topic = topicOf(room);
-      const names = () => presence.members(room);
-      await presence.ready();
-      const events = hub.subscribe(
-        topic,
-        {
-          ...place,
-          shape(event) {
-            const { join } = roomEventOf(event, names);
-            // Members know of their own typing.
-            const own = join.event.case === "typing" && join.event.value.name === name;
-            return own ? undefined : join;
+    join(requests, { signal }) {
+      return later(async () => {
+        const coming = requests[Symbol.asyncIterator]();
+        const { room, name, producer, place } = openingOf(await coming.next());
+        const topic = topicOf(room);
+        const names = () => presence.members(room);
+        await presence.ready();
+        signal.throwIfAborted();
+        const events = hub.subscribe(
+          topic,
+          {
+            ...place,
+            shape(event) {
+              const { join } = roomEventOf(event, names);
+              // Members know of their own typing.
+              const own = join.event.case === "typing" && join.event.value.name === name;
+              return own ? undefined : join;
+            },
+            onEnd: () => here[Symbol.dispose](),
           },
-        },
-        signal,
-      );
-      // Now that it can be told, and before it is told who is here.
-      using _ = presence.join(room, name);
-      const doings = {
-        async say({ text, sequence }: { text: string; sequence: bigint }) {
-          const [appended] = await log.append(topic, [
-            recordOf({ name, text, producer, sequence }),
-          ]);
-          const said = { sequence, at: appended?.cursor };
-          await events.tell(create(JoinResponseSchema, { event: { case: "said", value: said } }));
-        },
-        typing: () => presence.typing(room, name),
-      };
-      // Who begins now gets what they say themselves.
-      void events.placed.then(() => takePart(coming, doings, events));
-      yield* events;
+          signal,
+        );
+        // Now that it can be told, and before it is told who is here.
+        const here = presence.join(room, name);
+        const doings = {
+          async say({ text, sequence }: { text: string; sequence: bigint }) {
+            const record = recordOf({ name, text, producer, sequence });
+            const [appended] = await log.append(topic, [record]);
+            const said = { sequence, at: appended?.cursor };
+            await events.tell(create(JoinResponseSchema, { event: { case: "said", value: said } }));
+          },
+          typing: () => presence.typing(room, name),
+        };
+        // Who begins now gets what they say themselves.
+        void events.placed.then(() => takePart(coming, doings, events));
+        return events;
+      });
     },
 
     import: (requests) => importMessages(requests, log),

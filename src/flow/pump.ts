@@ -1,4 +1,5 @@
 import { handled } from "../failure.ts";
+import { Later } from "./later.ts";
 import type { Writer } from "./queue.ts";
 import { Tap } from "./tap.ts";
 import { onAbort } from "./wait.ts";
@@ -22,6 +23,7 @@ export function pump<T>(
   writer: Writer<T>,
   onLate?: (error: unknown) => void,
 ): Pump {
+  if (messages instanceof Later) return pumpLater(messages, writer, onLate);
   const iterator = messages[Symbol.asyncIterator]();
   if (iterator instanceof Tap) return drain(iterator, writer);
   let stopped = false;
@@ -90,6 +92,26 @@ function drain<T>(tap: Tap<T>, writer: Writer<T>): Pump {
   };
   step();
   return { done: handled(done.promise), stop };
+}
+
+function pumpLater<T>(
+  messages: Later<T>,
+  writer: Writer<T>,
+  onLate: ((error: unknown) => void) | undefined,
+): Pump {
+  let opened: Pump | undefined;
+  let stopped = false;
+  const run = async () => {
+    const iterable = await messages.open();
+    if (stopped) leave(iterable[Symbol.asyncIterator](), onLate);
+    else opened = pump(iterable, writer, onLate);
+    await opened?.done;
+  };
+  const stop = () => {
+    stopped = true;
+    opened?.stop();
+  };
+  return { done: handled(run()), stop };
 }
 
 /** Tells an iterator that nobody reads on, without waiting for what it does then. */

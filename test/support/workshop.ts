@@ -2,7 +2,7 @@
  * A folder outside the repository, where tests do what README.md says: make the package, install it, write programs
  * and run them. There is nothing of the repository on the PATH but its Node.
  */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { cp, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -47,6 +47,7 @@ export async function openWorkshop(): Promise<Workshop> {
 
   const env = environment(join(folder, "bin"));
   const servers: Server[] = [];
+  const running = new Set<ChildProcess>();
   const within = (project: string) => join(folder, project);
 
   /** Starts a program in a process group of its own, so that what npm or a shell starts ends with it. */
@@ -55,6 +56,8 @@ export async function openWorkshop(): Promise<Workshop> {
 
   async function run(project: string, ...command: [string, ...string[]]): Promise<string> {
     const child = start(project, ...command);
+    running.add(child);
+    child.once("close", () => running.delete(child));
     child.stdin.end();
     const [stdout, stderr, [code]] = await Promise.all([
       text(child.stdout),
@@ -126,19 +129,24 @@ export async function openWorkshop(): Promise<Workshop> {
 
     async [Symbol.asyncDispose]() {
       for (const server of servers) await server[Symbol.asyncDispose]();
+      // Where a test gave up, what it waited for goes on.
+      for (const child of running) process.kill(-(child.pid as number), "SIGKILL");
+      await Promise.all([...running].map((child) => once(child, "close")));
       await rm(folder, { recursive: true });
     },
   };
 }
 
-/** The environment of a user: of npm, only what says where packages come from. */
+/** How packages are got here. */
+const OF_THE_MACHINE =
+  /^(NODE_EXTRA_CA_CERTS|npm_config_(registry|cafile|cache|userconfig|globalconfig))$/i;
+
+/** The environment of a user: of Node and npm, only what says how packages are got. */
 function environment(bin: string): NodeJS.ProcessEnv {
   const env: NodeJS.ProcessEnv = {};
   for (const [name, value] of Object.entries(process.env)) {
-    const fromNpm = /^npm_|^(NODE|VITEST|INIT_CWD)/i.test(name);
-    if (!fromNpm || /^npm_config_(registry|cache|userconfig|globalconfig)$/i.test(name)) {
-      env[name] = value;
-    }
+    const isOfTests = /^npm_|^(NODE|VITEST|INIT_CWD)/i.test(name);
+    if (!isOfTests || OF_THE_MACHINE.test(name)) env[name] = value;
   }
   const path = (env.PATH ?? "").split(delimiter).filter((part) => !part.includes("node_modules"));
   env.PATH = [bin, ...path].join(delimiter);

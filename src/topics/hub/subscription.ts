@@ -25,6 +25,8 @@ export interface SubscribeOptions<T, N, U> {
   readonly ready?: () => Promise<void>;
   /** Makes what the iteration gives of each event, when its turn comes; `undefined`: nothing. Default: the event. */
   readonly shape?: (event: HubEvent<T, N>) => U | undefined;
+  /** Called once, when the subscription is over, however that came. */
+  readonly onEnd?: () => void;
 }
 
 /** What a subscription belongs to. */
@@ -53,6 +55,7 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
   readonly #placed = Promise.withResolvers<void>();
   readonly #shared: Shared<T, N>;
   readonly #shape: (event: HubEvent<T, N>) => U | undefined;
+  readonly #onEnd: (() => void) | undefined;
   readonly #tap: Tap<U>;
   readonly #listening: Disposable;
   /** What it is told besides; `undefined`: it is over. */
@@ -79,6 +82,7 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
     if (after !== undefined) this.#moveTo(shared.tail.cursors.read(after) ?? -1, after);
     this.placed = this.#placed.promise;
     this.#shared = shared;
+    this.#onEnd = options.onEnd;
     this.#shape = options.shape ?? ((event) => event as U);
     this.#tap = new Tap<U>(this);
     shared.tail.followers.add(this);
@@ -142,6 +146,7 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
     if (this.#state === "behind") this.#caughtUp();
     this.#shared.tail.leave(this);
     this.#shared.onEnd();
+    this.#onEnd?.();
   }
 
   async #start({ after, start = "now", ready }: SubscribeOptions<T, N, U>): Promise<void> {
