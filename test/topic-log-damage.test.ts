@@ -183,9 +183,9 @@ test("a database of another program is refused, and left as it is; so is a later
   const later = `${folder}/later.db`;
   await (await sqliteLog(later))[Symbol.asyncDispose]();
   const changed = new Database(later);
-  changed.pragma("user_version = 2");
+  changed.pragma("user_version = 3");
   changed.close();
-  await expect(sqliteLog(later)).rejects.toThrow(/has format 2, this version of Hawser writes 1/);
+  await expect(sqliteLog(later)).rejects.toThrow(/has format 3, this version of Hawser writes 2/);
 });
 
 test.each(["", ":memory:"])("%j is no path", async (path) => {

@@ -4,14 +4,15 @@ import Database from "better-sqlite3";
 import { damaged, precondition } from "./sqlite-message.ts";
 
 /**
- *     meta      the epoch, and where the positions of this opening begin
+ *     meta      the epoch, where the positions of this opening begin, and up
+ *               to which of them `produced` is complete (`indexed`)
  *     topics    a row a topic: how much it has, what is gone, what is the last
  *     records   in the order of their positions, which all topics share
+ *     produced  which record is a producer's with some sequence (sqlite-produced.ts)
  *
  * A record names the one before it in its topic (`previous`; for the first that
  * is 0), so that one that is missing is noticed. `crc` is of all that a reader
- * gets. Dedupe has no rows of its own: a record carries its producer and
- * sequence, and an index leads there.
+ * gets.
  */
 const SCHEMA = `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -26,12 +27,15 @@ const SCHEMA = `
     producer TEXT, sequence INTEGER
   );
   CREATE INDEX by_topic ON records (topic, position);
-  CREATE INDEX by_producer ON records (topic, producer, sequence) WHERE producer IS NOT NULL;
+  CREATE TABLE produced (
+    topic INTEGER, producer TEXT, sequence INTEGER, position INTEGER NOT NULL,
+    PRIMARY KEY (topic, producer, sequence)
+  ) WITHOUT ROWID;
 `;
 
 /** In the header of the file: no other program's database is taken for a log. */
 const APPLICATION_ID = 0x68777372;
-const FORMAT = 1;
+const FORMAT = 2;
 
 /** Up to this size the whole file is looked through when it is opened; it takes some tenths of a second. */
 const QUICK_CHECK_BYTES = 64 * 2 ** 20;

@@ -7,6 +7,7 @@ import {
   type Stored,
   type ThreadData,
 } from "./sqlite-message.ts";
+import { Produced } from "./sqlite-produced.ts";
 import {
   type Connection,
   connectWriter,
@@ -46,6 +47,7 @@ export class Writer {
   readonly #lock: Disposable;
   readonly #connection: Connection;
   readonly #statements: ReturnType<typeof prepare>;
+  readonly #produced: Produced;
   readonly #topics = new Map<string, TopicRow>();
   /** Topics as they were before this transaction; `undefined`: there was none. */
   readonly #touched = new Map<string, TopicRow | undefined>();
@@ -70,6 +72,7 @@ export class Writer {
     }
     try {
       this.#statements = prepare(this.#connection);
+      this.#produced = new Produced(this.#connection);
       this.#load(nowMs);
     } catch (error) {
       this.close();
@@ -140,9 +143,9 @@ export class Writer {
     this.#timeMs = Math.max(this.#timeMs, nowMs);
     const { last: previous } = topic;
     const positions = records.map(({ data, producer, sequence }) => {
-      if (producer !== null) {
-        const before = this.#statements.produced.get(topic.id, producer, sequence) as number | null;
-        if (before !== null && before > topic.trimmed) return -before;
+      if (producer !== null && sequence !== null) {
+        const before = this.#produced.find(topic.id, producer, sequence) ?? 0;
+        if (before > topic.trimmed) return -before;
       }
       const { last: previous } = topic;
       const position = this.#next();
@@ -151,6 +154,9 @@ export class Writer {
         ...([position, topic.id, previous, this.#timeMs, crc, data] as const),
         ...([producer, sequence] as const),
       );
+      if (producer !== null && sequence !== null) {
+        this.#produced.add(topic.id, producer, sequence, position);
+      }
       topic.last = position;
       topic.count++;
       topic.bytes += data.length;
@@ -186,6 +192,7 @@ export class Writer {
     }
     if (gone === 0) return false;
     this.#transaction(() => {
+      this.#produced.remove(topic.id, upTo);
       this.#statements.delete.run(topic.id, upTo);
       const changed = this.#touch(name);
       changed.trimmed = Math.max(changed.trimmed, upTo);
@@ -217,8 +224,10 @@ export class Writer {
       }
       this.#statements.commit.run();
       this.#touched.clear();
+      this.#produced.settle();
       return result;
     } catch (error) {
+      this.#produced.undo();
       if (this.#connection.inTransaction) this.#statements.rollback.run();
       for (const [name, before] of this.#touched) {
         if (before === undefined) this.#topics.delete(name);
@@ -270,9 +279,6 @@ function prepare(connection: Connection) {
     rollback: connection.prepare("ROLLBACK"),
     insert: connection.prepare("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)"),
     topic: connection.prepare("INSERT OR REPLACE INTO topics VALUES (?, ?, ?, ?, ?, ?, ?)"),
-    produced: get(
-      "SELECT max(position) FROM records WHERE topic = ? AND producer = ? AND sequence = ?",
-    ),
     last: get("SELECT max(position) FROM records WHERE topic = ? AND position <= ?"),
     oldest: get("SELECT time FROM records ORDER BY position LIMIT 1"),
     newest: get("SELECT time FROM records ORDER BY position DESC LIMIT 1"),

@@ -1,0 +1,93 @@
+/** What a SQLite log knows of what producers sent: in memory, on its way to the table, or there. */
+import { rm } from "node:fs/promises";
+import Database from "better-sqlite3";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { NewRecord, TopicLog } from "../src/topics/log.ts";
+import { keptOf } from "../src/topics/retention.ts";
+import { sqliteLog } from "../src/topics/sqlite.ts";
+import { openSqliteLog } from "../src/topics/sqlite-log.ts";
+import { made } from "./contract/engine.ts";
+import { temporary } from "./support/temporary.ts";
+
+const TOPIC = "room/a";
+const PRODUCERS = ["p", "q", "r"];
+
+/** More than twice what waits in memory, of several producers in turn. */
+const ALL = Array.from({ length: 12_000 }, (_, n) =>
+  made(PRODUCERS[n % 3] as string, BigInt(n >> 1)),
+);
+
+/** Appends them, some hundred at a time. */
+async function store(log: TopicLog, records: readonly NewRecord[]) {
+  const appended = [];
+  for (let at = 0; at < records.length; at += 300) {
+    appended.push(...(await log.append(TOPIC, records.slice(at, at + 300))));
+  }
+  return appended;
+}
+
+let folder: string;
+let path: string;
+beforeEach(async () => {
+  folder = await temporary();
+  path = `${folder}/log.db`;
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+function inTable(): number {
+  const file = new Database(path, { readonly: true });
+  const count = file.prepare("SELECT count(*) FROM produced").pluck().get();
+  file.close();
+  return count as number;
+}
+
+test("each record that was stored is known, also when the log is opened again at any time", async () => {
+  const cursors: string[] = [];
+  let stored = 0;
+  const moved: number[] = [];
+  for (const upTo of [100, 4200, 5500, 8300, ALL.length]) {
+    await using log = await sqliteLog(path);
+    const news = await store(log, ALL.slice(stored, upTo));
+    expect(news.every(({ repeated }) => !repeated)).toBe(true);
+    cursors.push(...news.map(({ cursor }) => cursor));
+    stored = upTo;
+    const again = await store(log, ALL.slice(0, stored).toReversed());
+    expect(again.every(({ repeated }) => repeated)).toBe(true);
+    expect(again.map(({ cursor }) => cursor).toReversed()).toEqual(cursors);
+    moved.push(inTable());
+  }
+  // All in memory, then a run on its way, and at last some that have moved.
+  expect(moved.slice(0, 3)).toEqual([0, 0, 2600]);
+  expect(moved.at(-1)).toBeGreaterThan(5500);
+});
+
+test("what was trimmed is forgotten, wherever it was, and may be stored once more", async () => {
+  const first = await (async () => {
+    await using log = await sqliteLog(path);
+    const appended = await store(log, ALL);
+    // The last one that is gone is on its way to the table, or in memory.
+    await log.trim(TOPIC, appended[9_999]?.cursor as string);
+    return appended;
+  })();
+  await using log = await sqliteLog(path);
+  const again = await store(log, ALL);
+  for (const [n, { repeated, cursor }] of again.entries()) {
+    expect(repeated).toBe(n >= 10_000);
+    expect(cursor === first[n]?.cursor).toBe(repeated);
+  }
+  const third = await store(log, ALL);
+  expect(third.map(({ cursor }) => cursor)).toEqual(again.map(({ cursor }) => cursor));
+  expect(third.every(({ repeated }) => repeated)).toBe(true);
+});
+
+test("what could not be stored is not taken for stored", async () => {
+  await using log = await openSqliteLog({ path, kept: keptOf({}), maxPages: 60 });
+  const large = Array.from({ length: 100 }, (_, n) => ({
+    data: new Uint8Array(4000),
+    id: { producer: "p", sequence: BigInt(n) },
+  }));
+  await expect(log.append(TOPIC, large)).rejects.toThrow(/no room/);
+  const one = large.slice(0, 1);
+  expect(await log.append(TOPIC, one)).toMatchObject([{ repeated: false }]);
+  expect(await log.append(TOPIC, one)).toMatchObject([{ repeated: true }]);
+});
