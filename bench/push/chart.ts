@@ -11,9 +11,7 @@ const plot = { left: 70, right: 560, top: 70, bottom: 290 };
 const size = { width: 680, height: 350 };
 
 export function chart(found: Findings): string {
-  const costs = lines.map(({ peer }) =>
-    CROWDS.map((watchers) => costOf(found, peer, watchers).alone),
-  );
+  const costs = lines.map(({ peer }) => CROWDS.map((watchers) => costOf(found, peer, watchers)));
   const most = niceAbove(Math.max(...costs.flat()));
   const x = (n: number) => plot.left + (n / (CROWDS.length - 1)) * (plot.right - plot.left);
   const y = (cost: number) => plot.bottom - (cost / most) * (plot.bottom - plot.top);

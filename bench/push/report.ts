@@ -5,14 +5,15 @@ import { PER_CONNECTION } from "./job.ts";
 import {
   CROWDS,
   costOf,
+  cpuPerPost,
   type Findings,
   FLOORS,
   fanOutKey,
-  fixedCost,
-  flatness,
+  growth,
   IDLE,
   medianOf,
   missed,
+  NOBODY,
   POSTERS,
   perCpuSecond,
   perSecond,
@@ -79,28 +80,20 @@ ${table(
 
 ## The size of the crowd
 
-CPU of the server a delivery in µs, at saturation: with the delivery's share of the post, and alone: without what a post costs however many
-hear of it, which is where the line through the crowds of 10 and 100 begins (so those two are one figure). Hawser's dearest is ${flatness(found).toFixed(2)} times its cheapest.
+CPU of the server a delivery in µs, at saturation, with the delivery's share of the post: in a small crowd that is most of it.
+A post that nobody hears of takes ${short(cpuPerPost(found, "hawser", NOBODY))} µs of Hawser, ${short(cpuPerPost(found, "socket.io", NOBODY))} µs of Socket.IO. The dearest delivery costs ${growth(found, "hawser").toFixed(2)} times as much as one in a smaller
+crowd; Socket.IO's, ${growth(found, "socket.io").toFixed(2)} times.
 
 ![µs a delivery by the number of watchers](push.svg)
 
 ${table(
-  [
-    "watchers",
-    "hawser, with the post",
-    "hawser, alone",
-    "socket.io, with the post",
-    "socket.io, alone",
-  ],
-  CROWDS.map((watchers) => {
-    const ours = costOf(found, "hawser", watchers);
-    const theirs = costOf(found, "socket.io", watchers);
-    const row = [ours.whole, ours.alone, theirs.whole, theirs.alone].map(short);
-    return [watchers.toLocaleString("en-US"), ...row];
-  }),
+  ["watchers", "hawser", "socket.io"],
+  CROWDS.map((watchers) => [
+    watchers.toLocaleString("en-US"),
+    short(costOf(found, "hawser", watchers)),
+    short(costOf(found, "socket.io", watchers)),
+  ]),
 )}
-
-A post to nobody, by that line: hawser ${short(fixedCost(found, "hawser"))} µs, socket.io ${short(fixedCost(found, "socket.io"))} µs.
 
 ## Durable posts
 
@@ -127,8 +120,8 @@ of objects in use, ${kib(found.idle.used)} KiB. Both after a garbage collection.
 
 ## Floors
 
-What \`npm run bench:push -- --quick\` holds: ${FLOORS.overSocketIo} × Socket.IO's deliveries a CPU second with either log; ${FLOORS.posts.toLocaleString("en-US")} durable appends a second of ${POSTERS} posters, in process;
-a p50 under ${FLOORS.p50Ms} ms at ${STEADY} a second, each way; under ${FLOORS.idleKiB} KiB an idle watcher; a delivery costs at most ${FLOORS.flat} times as much in one crowd as in another.
+What \`npm run bench:push -- --quick\` holds: ${FLOORS.overSocketIo} × Socket.IO's deliveries a CPU second with either log; ${FLOORS.posts.toLocaleString("en-US")} durable posts a second of ${POSTERS} posters, each way;
+a p50 under ${FLOORS.p50Ms} ms at ${STEADY} a second, each way; under ${FLOORS.idleKiB} KiB an idle watcher; a delivery costs at most ${FLOORS.growth} times as much in a crowd as in a smaller one.
 
 ${under.length === 0 ? "All of them were held." : `Missed in this run: ${under.join("; ")}.`}
 `;

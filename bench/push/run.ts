@@ -15,7 +15,7 @@ import {
   curveRound,
   type Findings,
   fanOutRound,
-  flatness,
+  growth,
   medianOf,
   missed,
   noFindings,
@@ -106,9 +106,9 @@ function summary(found: Findings) {
     steadyP50Ms: byWay((way) => medianOf(found.steady.get(way), (m) => m.p50Us / 1000)),
     idleKiB: rounded(found.idle.rss / 1024),
     cpuUsPerDelivery: Object.fromEntries(
-      CROWDS.map((watchers) => [watchers, rounded(costOf(found, "hawser", watchers).alone)]),
+      CROWDS.map((watchers) => [watchers, rounded(costOf(found, "hawser", watchers))]),
     ),
-    flatness: rounded(flatness(found)),
+    growth: rounded(growth(found, "hawser")),
   };
 }
 

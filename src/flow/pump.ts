@@ -25,7 +25,7 @@ export function pump<T>(
 ): Pump {
   if (messages instanceof Later) return pumpLater(messages, writer, onLate);
   const iterator = messages[Symbol.asyncIterator]();
-  if (iterator instanceof Tap) return drain(iterator, writer);
+  if (iterator instanceof Tap) return new Drain(iterator, writer);
   let stopped = false;
   const stop = () => {
     if (stopped) return;
@@ -53,45 +53,59 @@ export function pump<T>(
 }
 
 /** The pump of a tap: steps are calls, so that thousands who wait for one message cost no promises. */
-function drain<T>(tap: Tap<T>, writer: Writer<T>): Pump {
-  const done = Promise.withResolvers<void>();
-  let stopped = false;
-  const stop = () => {
-    stopped = true;
-    tap.close();
-    done.resolve();
-  };
-  const fail = (error: unknown) => {
-    done.reject(error);
-    stop();
-  };
-  const end = () => {
-    if (stopped) return;
-    stopped = true;
-    writer.end();
-    done.resolve();
-  };
-  /** Writes what there is; `false` where more is to be written later, or never. */
-  const writeReady = (): boolean => {
-    for (let value = tap.ready(); value !== undefined; value = tap.ready()) {
-      const full = writer.write(value);
-      if (full !== undefined) full.then(step, fail);
-      if (full !== undefined || stopped) return false;
-    }
-    return true;
-  };
-  const step = () => {
+class Drain<T> implements Pump {
+  readonly done: Promise<void>;
+  readonly #tap: Tap<T>;
+  readonly #writer: Writer<T>;
+  readonly #done = Promise.withResolvers<void>();
+  #stopped = false;
+
+  constructor(tap: Tap<T>, writer: Writer<T>) {
+    this.#tap = tap;
+    this.#writer = writer;
+    this.done = handled(this.#done.promise);
+    this.#step();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#tap.close();
+    this.#done.resolve();
+  }
+
+  readonly #step = (): void => {
     try {
-      if (stopped || !writeReady()) return;
+      if (this.#stopped || !this.#writeReady()) return;
     } catch (error) {
-      fail(error);
+      this.#fail(error);
       return;
     }
-    if (tap.isOver) tap.next().then(end, fail);
-    else tap.onReady(step);
+    if (this.#tap.isOver) this.#finish();
+    else this.#tap.onReady(this.#step);
   };
-  step();
-  return { done: handled(done.promise), stop };
+
+  /** Writes what there is; `false` where more is to be written later, or never. */
+  #writeReady(): boolean {
+    for (let value = this.#tap.ready(); value !== undefined; value = this.#tap.ready()) {
+      const full = this.#writer.write(value);
+      if (full !== undefined) full.then(this.#step, (error) => this.#fail(error));
+      if (full !== undefined || this.#stopped) return false;
+    }
+    return true;
+  }
+
+  #finish(): void {
+    const end = () => {
+      if (!this.#stopped) this.#writer.end();
+      this.stop();
+    };
+    this.#tap.next().then(end, (error) => this.#fail(error));
+  }
+
+  #fail(error: unknown): void {
+    this.#done.reject(error);
+    this.stop();
+  }
 }
 
 function pumpLater<T>(

@@ -24,9 +24,9 @@ class Tally {
     this.total += count;
   }
 
-  /** How many posts have reached everybody, on average. */
+  /** How many posts have reached everybody, on average; where nobody watches, the poster. */
   get arrived(): number {
-    return Math.floor(this.total / this.#each.length);
+    return this.#each.length === 0 ? this.answered : Math.floor(this.total / this.#each.length);
   }
 
   get isComplete(): boolean {
@@ -65,6 +65,7 @@ export async function fanOut(job: FanOutJob): Promise<void> {
     },
     onPosted(count) {
       tally.answered += count;
+      pumpSoon();
     },
     onLost: lost.reject,
   });
