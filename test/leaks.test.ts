@@ -45,7 +45,9 @@ async function expectNoResidue(world: World, times: number, once: (n: number) =>
   const controller = new AbortController();
   const round = async (calls: number) => {
     for (let n = 0; n < calls; n++) await once(n);
-    await until("no call is open", () => census.clientStreams + census.serverStreams === 0);
+    // Farewells leave a few at a time, and again 100 ms later where the server was busy with what was reset.
+    const inTime = 20_000;
+    await until("no call is open", () => census.clientStreams + census.serverStreams === 0, inTime);
     await until("the server counts none", () => world.server.openCalls === 0);
   };
   // Its outcome does not matter: not every world has a handler for it.
