@@ -90,6 +90,33 @@ describe("the log", () => {
     expect(it.log.reads).toBe(5);
   });
 
+  test("that fails in one topic keeps nobody else from reading", async () => {
+    await using it = world({ records: 1, pagesAtOnce: 1 });
+    const { page } = it.log;
+    let fails = 0;
+    it.log.page = async (topic, after, limits) => {
+      if (topic !== TOPIC) return page(topic, after, limits);
+      fails++;
+      throw new ConnectError("this topic is away", Code.Unavailable);
+    };
+    const leaving = new AbortController();
+    const [bad, good] = [TOPIC, "room/b"].map((topic) =>
+      it.hub.subscribe(topic, { shape: short }, leaving.signal)[Symbol.asyncIterator](),
+    );
+    const opened = { value: "opening" };
+    expect([await bad?.next(), await good?.next()]).toMatchObject([opened, opened]);
+    const records = numbers(1, 3).map((n) => ({ data: Buffer.from(`${n}`) }));
+    for (const topic of [TOPIC, "room/b"]) await it.log.append(topic, records);
+    await until("the tails are there", () => it.made === 6);
+    const waits = bad?.next();
+    await until("it has failed", () => fails > 0);
+    for (const value of [1, 2, 3]) expect(await good?.next()).toMatchObject({ value });
+    await until("it is tried again", () => fails > 2);
+    it.log.page = page;
+    expect(await waits).toMatchObject({ value: 1 });
+    leaving.abort();
+  });
+
   test("that stays away, or is closed, is UNAVAILABLE to subscribers, and the next are refused", async () => {
     await using it = world({ patienceMs: 100 });
     const live = drain(it.subscribe());

@@ -251,6 +251,22 @@ describe("notes", () => {
     expect(await next(17, later)).toEqual([...numbers(1, 16), "opening"]);
     it.abort();
   });
+
+  test("more than the ring holds send nobody to the log who has every record", async () => {
+    await using it = world({ records: 64 });
+    const slow = it.subscribe({ shape: short })[Symbol.asyncIterator]();
+    await slow.next();
+    await it.post(1);
+    expect(await slow.next()).toMatchObject({ value: 1 });
+    for (let n = 0; n < 1000; n++) it.hub.announce(TOPIC, "typing", { fleeting: true });
+    const { bytes } = it.hub.size;
+    expect(bytes).toBeLessThan(64 * 1024);
+    await it.post(1);
+    await until("the tail is there", () => it.made === 2);
+    expect(await slow.next()).toMatchObject({ value: 2 });
+    expect(it.log.pages).toBe(0);
+    await slow.return?.();
+  });
 });
 
 test("an abort ends with its reason, and frees the topic when it was the last", async () => {

@@ -65,7 +65,7 @@ async function openLossy(port: number, subject: string) {
       await once(server, "close");
     },
   };
-  const publication = /PUB (\S+) \S+ \d+\r\n.*\r\n/g;
+  const publication = /H?PUB (\S+) \S+ [\d ]+\r\n(?:NATS\/1\.0\r\n(?:.+\r\n)*\r\n)?.*\r\n/g;
   const server = createServer((client) => {
     const upstream = connect(port, "127.0.0.1");
     let ready = Promise.resolve();
@@ -324,5 +324,46 @@ describe.skipIf(program === undefined)("the server", () => {
     expect(await codeOf(log.append("t", [{ data: bytes("x".repeat(2 ** 20)) }]))).toBe(
       "ResourceExhausted",
     );
+  });
+
+  test("has no room for one record of an append: the others are stored, it comes behind them when all are repeated", async () => {
+    await using world = await start();
+    const log = await world.open({ maxBytes: 20_000 });
+    const [filler] = await log.append("filler", [{ data: new Uint8Array(10_000) }]);
+    const records = ["a", "b".repeat(10_000), "c"].map((text, n) => ({
+      data: bytes(text),
+      id: { producer: "p", sequence: BigInt(n) },
+    }));
+    const stored = async () => shown(await pages(log, "t")).map((text) => text[0]);
+    for (let n = 0; n < 2; n++) {
+      await expect(log.append("t", records)).rejects.toMatchObject({
+        // The second time nothing was stored that was not there.
+        code: n === 0 ? Code.Unavailable : Code.ResourceExhausted,
+        rawMessage: expect.stringMatching(
+          n === 0 ? /^2 of 3 records were stored; repeat/ : "no room",
+        ),
+      });
+      expect(await stored()).toEqual(["a", "c"]);
+    }
+    await log.trim("filler", filler?.cursor as string);
+    const repeated = (await log.append("t", records)).map((appended) => appended.repeated);
+    expect(repeated).toEqual([true, false, true]);
+    expect(await stored()).toEqual(["a", "c", "b"]);
+  });
+
+  test("refuses one record and says nothing of another: UNAVAILABLE, for that may be stored", async () => {
+    await using world = await start();
+    await using lossy = await openLossy(world.nats.port, ".log.t");
+    const log = await world.open({ servers: lossy.url, maxBytes: 20_000, timeoutMs: 300 });
+    await log.append("filler", [{ data: new Uint8Array(10_000) }]);
+    lossy.hold = (nth) => {
+      if (nth === 2) lossy.drops = 1;
+      return undefined;
+    };
+    const records = texts("b".repeat(10_000), "c");
+    expect(await codeOf(log.append("t", records))).toBe("Unavailable");
+    expect(lossy.drops).toBe(0);
+    expect(await log.page("t", undefined)).toEqual([]);
+    expect(await codeOf(log.append("t", records.slice(0, 1)))).toBe("ResourceExhausted");
   });
 });

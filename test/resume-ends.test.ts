@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { RoomService, type WatchResponse } from "../gen/chat/v1/room_pb.js";
 import { waitBeforeNext } from "../src/client/again.ts";
 import { Code, ConnectError, type Interceptor, type ServerStream } from "../src/index.ts";
-import { until } from "./support/gate.ts";
+import { stillAt, until } from "./support/gate.ts";
 import { failureOf, next } from "./support/read.ts";
 import { begin, roomWorld } from "./support/toy-room.ts";
 import { start } from "./support/world.ts";
@@ -133,6 +133,8 @@ describe("the server's pushback", () => {
     for (let n = 0; n < 10; n++) {
       world.room.end(pushback("0"));
       await next(call);
+      world.room.post(1);
+      await next(call);
     }
     // Without it the next attempt waits until 100 ms after the one before.
     expect(performance.now() - began).toBeLessThan(700);
@@ -176,6 +178,35 @@ test("an interceptor that refuses the next attempt ends the call; one that canno
   expect((await failureOf(call)).code).toBe(Code.Unauthenticated);
   expect(asked).toBe(3);
 });
+
+test.each([
+  ["", {}],
+  [", though the server asks for haste", { "grpc-retry-pushback-ms": "0" }],
+])(
+  "attempts that end where they began come ever later%s, until one goes on",
+  async (_, metadata) => {
+    await using world = await roomWorld();
+    const call = await world.watching();
+    const moveOn = async () => {
+      const began = performance.now();
+      world.room.end(new ConnectError("elsewhere", Code.Unavailable, metadata));
+      expect(await next(call)).toMatchObject({ event: { case: "opened" } });
+      return performance.now() - began;
+    };
+    const pausesMs: number[] = [];
+    for (let n = 0; n < 5; n++) pausesMs.push(await moveOn());
+    // The fifth waits for 410 ms, more or less.
+    expect(pausesMs[4]).toBeGreaterThan(320);
+
+    world.room.post(1);
+    await next(call);
+    expect(await moveOn()).toBeLessThan(400);
+    while ((await moveOn()) < 320);
+    await stillAt(() => world.room.open, 1000);
+    expect(await moveOn()).toBeLessThan(400);
+    call.cancel();
+  },
+);
 
 test("pauses grow from 100 ms to 5 s, by 1.6 and with jitter", () => {
   const lost = new ConnectError("lost", Code.Unavailable);

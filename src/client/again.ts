@@ -16,16 +16,19 @@ const AGAIN: Record<End, readonly Code[]> = {
   here: [Code.Unavailable],
 };
 
-/** The pause between attempts that brought nothing. */
+/** The pause between attempts that did not get on. */
 const BACKOFF = { initialMs: 100, factor: 1.6, jitter: 0.2, maxMs: 5000 };
 
-/** Where an attempt has brought a response the next one comes at once, but not sooner than this behind its beginning. */
+/** Where an attempt got on the next one comes at once, but not sooner than this behind its beginning. */
 const SPACING_MS = 100;
+
+/** An attempt that was answered and lasted so long got on, if only nothing happened. */
+export const STEADY_MS = 1000;
 
 /**
  * How long to wait before the next attempt; `undefined`: `error` is the end.
  *
- * @param idle how many attempts in a row have brought no response
+ * @param idle how many attempts in a row did not get on: brought no new cursor, and were not steady
  * @param lastedMs how long the last attempt took
  */
 export function waitBeforeNext(

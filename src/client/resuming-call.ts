@@ -8,7 +8,7 @@ import { Code, type Transport } from "@connectrpc/connect";
 import { type CallOptions, comesBack } from "../call-options.ts";
 import { asFailure, deadlineExceeded, failure, fromAbort, handled } from "../failure.ts";
 import { after, onAbort, one, pause } from "../flow.ts";
-import { waitBeforeNext } from "./again.ts";
+import { STEADY_MS, waitBeforeNext } from "./again.ts";
 import type { Resumption } from "./resume.ts";
 import { type CallState, over, type ServerStream, StreamingCall } from "./streaming-call.ts";
 
@@ -121,14 +121,18 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   async *#run(): AsyncGenerator<MessageShape<O>, undefined> {
     const { signal } = this.#controller;
     let worked = false;
-    /** How many attempts in a row have brought nothing. */
+    /** How many attempts in a row did not get on. */
     let idle = 0;
     for (;;) {
+      const from = this.#cursor;
+      let answered = false;
       try {
         for await (const response of this.#attempt) {
           worked = true;
-          idle = 0;
+          answered = true;
           this.#note(response);
+          // One that only says where it begins may be of a server that never gets further.
+          if (this.#cursor !== from) idle = 0;
           yield response;
         }
         const trailers = await this.#attempt.trailers;
@@ -138,6 +142,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
       } catch (thrown) {
         const error = this.#meaningOf(thrown);
         const lastedMs = performance.now() - this.#begunAt;
+        if (answered && lastedMs >= STEADY_MS) idle = 0;
         const waitMs =
           worked && !signal.aborted ? waitBeforeNext(asFailure(error), idle, lastedMs) : undefined;
         if (waitMs === undefined) {

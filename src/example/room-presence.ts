@@ -6,7 +6,15 @@ import {
   type Present,
   type Roster,
 } from "../../gen/chat/v1/presence_pb.js";
-import { Code, ConnectError, createHub, type Entry, type Hub, type TopicLog } from "../server.ts";
+import {
+  Code,
+  ConnectError,
+  createHub,
+  type Entry,
+  type Hub,
+  type Logger,
+  type TopicLog,
+} from "../server.ts";
 import { pause } from "./pause.ts";
 import { placeIn } from "./utf8-order.ts";
 
@@ -17,6 +25,8 @@ export interface PresenceOptions {
   /** How often a node tells who is present there. Default: 10 s. */
   readonly beatMs?: number;
   readonly onEvent: (event: PresenceEvent, room: string, name: string) => void;
+  /** Told once where the topic has something that is no record of presence. Default: `console`. */
+  readonly logger?: Pick<Logger, "warn">;
 }
 
 /** No topic of a room: those begin with "room/". */
@@ -47,6 +57,7 @@ export class Presence implements AsyncDisposable {
   readonly #hub: Hub;
   readonly #beatMs: number;
   readonly #onEvent: PresenceOptions["onEvent"];
+  readonly #logger: Pick<Logger, "warn">;
   readonly #closing = new AbortController();
   /** How often each member is here: by several calls, it may be. */
   readonly #own = new Map<string, number>();
@@ -56,16 +67,18 @@ export class Presence implements AsyncDisposable {
   #following: Promise<void> | undefined;
   #writing: Promise<unknown> = Promise.resolve();
   #beat: NodeJS.Timeout | undefined;
+  #warned = false;
   /** Something was written, or could not be, since the last beat. */
   #changed = false;
   /** The cursors of the last beats. */
   readonly #beats: string[] = [];
 
-  constructor(log: TopicLog, { beatMs = 10_000, onEvent }: PresenceOptions) {
+  constructor(log: TopicLog, { beatMs = 10_000, onEvent, logger = console }: PresenceOptions) {
     this.#log = log;
     this.#hub = createHub(log);
     this.#beatMs = beatMs;
     this.#onEvent = onEvent;
+    this.#logger = logger;
   }
 
   /** Resolves when it is known who is at the other nodes; UNAVAILABLE where the log cannot tell. */
@@ -237,17 +250,31 @@ export class Presence implements AsyncDisposable {
   }
 
   #take({ data, timeMs }: Entry, isHistory: boolean): void {
-    const record = fromBinary(PresenceRecordSchema, data);
-    if (record.node === this.#node) return;
+    const record = this.#decode(data);
+    if (record === undefined || record.node === this.#node) return;
     // Clocks differ, and go back: they count only for what nobody saw come, and never lengthen a lease.
     const agoMs = isHistory ? Math.max(Date.now() - timeMs, 0) : 0;
     const leaseMs = record.leaseMs - agoMs;
     if (leaseMs <= 0) return;
-    const node = this.#others.get(record.node) ?? { members: new Set<string>(), roster: undefined };
+    const node: Node = this.#others.get(record.node) ?? { members: new Map(), roster: undefined };
     this.#others.set(record.node, node);
     clearTimeout(node.expiry);
     node.expiry = setTimeout(() => this.#expire(record.node, node), leaseMs).unref();
     this.#apply(node, record, isHistory);
+  }
+
+  /** What is no record of presence must keep nobody out of the rooms: somebody else wrote into the topic. */
+  #decode(data: Uint8Array): PresenceRecord | undefined {
+    try {
+      return fromBinary(PresenceRecordSchema, data);
+    } catch (error) {
+      if (!this.#warned) {
+        const what = `the topic ${TOPIC} has something that is no record of it; such are left out:`;
+        this.#logger.warn(what, error);
+      }
+      this.#warned = true;
+      return undefined;
+    }
   }
 
   #apply(node: Node, { event }: PresenceRecord, isHistory: boolean): void {
@@ -267,31 +294,37 @@ export class Presence implements AsyncDisposable {
     }
   }
 
-  #read(node: Node, { present, first, last }: Roster): void {
+  #read(node: Node, { present, first, last, members }: Roster): void {
     if (first) node.roster = new Map();
+    const { roster } = node;
     // Its first part was trimmed, or came before this node looked.
-    if (node.roster === undefined) return;
-    for (const one of present) node.roster.set(keyOf(one.room, one.name), one);
+    if (roster === undefined) return;
+    for (const one of present) roster.set(keyOf(one.room, one.name), one);
     if (!last) return;
-    for (const key of [...node.members]) if (!node.roster.has(key)) this.#exit(node, key);
-    for (const one of node.roster.values()) this.#enter(node, one);
     node.roster = undefined;
+    // A part is missing: the next beat tells.
+    if (roster.size < members) return;
+    for (const key of [...node.members.keys()]) if (!roster.has(key)) this.#exit(node, key);
+    for (const one of roster.values()) this.#enter(node, one);
   }
 
-  #enter(node: Node, { room, name }: Pick<Present, "room" | "name">): void {
-    const key = keyOf(room, name);
+  #enter(node: Node, one: Present): void {
+    const key = keyOf(one.room, one.name);
     if (node.members.has(key)) return;
-    node.members.add(key);
-    this.#add(room, name);
+    node.members.set(key, one);
+    this.#add(one.room, one.name);
   }
 
   #exit(node: Node, key: string): void {
-    if (node.members.delete(key)) this.#remove(...partsOf(key));
+    const one = node.members.get(key);
+    if (one === undefined) return;
+    node.members.delete(key);
+    this.#remove(one.room, one.name);
   }
 
   #expire(id: string, node: Node): void {
     this.#others.delete(id);
-    for (const key of [...node.members]) this.#exit(node, key);
+    for (const key of [...node.members.keys()]) this.#exit(node, key);
   }
 }
 
@@ -304,7 +337,7 @@ interface Room {
 
 /** Another node, as it told of itself. */
 interface Node {
-  readonly members: Set<string>;
+  readonly members: Map<string, Present>;
   /** The parts of a roster that came so far. */
   roster: Map<string, Present> | undefined;
   expiry?: NodeJS.Timeout;
@@ -319,7 +352,12 @@ function rosterOf(keys: string[]): Event[] {
     const to = from + ROSTER_MEMBERS;
     parts.push({
       case: "roster",
-      value: { present: present.slice(from, to), first: from === 0, last: to >= present.length },
+      value: {
+        present: present.slice(from, to),
+        first: from === 0,
+        last: to >= present.length,
+        members: present.length,
+      },
     });
   }
   return parts;

@@ -14,7 +14,7 @@ export interface HubOptions<T> {
    * of them. Default: the record, with bytes of its own.
    */
   readonly make?: (entry: Entry) => T;
-  /** The newest records of each topic that are held. Default: 1024. */
+  /** The newest records of each topic that are held, with the notes between them. Default: 1024. */
   readonly records?: number;
   /** How many bytes they may have. Default: 1 MiB a topic. */
   readonly bytes?: number;

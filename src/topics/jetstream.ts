@@ -49,7 +49,11 @@ export interface JetStreamLogOptions {
    * shares the log, and the last who opens it says what it keeps. Default: "hawser".
    */
   readonly stream?: string;
-  /** What each topic keeps, by age and number of records. JetStream cannot count the bytes of a topic. */
+  /**
+   * What each topic keeps, by age and number of records. JetStream cannot count
+   * the bytes of a topic. With replicas each server forgets by its own clock:
+   * a record that is about as old as ageMs may be there on one, and not on another.
+   */
   readonly retention?: Pick<Retention, "ageMs" | "records">;
   /** The largest size of the stream with all its topics; past it, appends are RESOURCE_EXHAUSTED. Default: none. */
   readonly maxBytes?: number;
@@ -82,8 +86,10 @@ export interface JetStreamLogOptions {
  * It differs from other logs in this:
  *
  * - Records of one append() lie together among the appends of this process;
- *   those of another may come between. Where an append() fails some of its
- *   records may be stored: repeat it with the same producers and sequences.
+ *   those of another may come between. Where an append() is UNAVAILABLE some of
+ *   its records may be stored, as a rule the first ones. The same again, with
+ *   the same producers and sequences, stores those that are missing, behind
+ *   what is there by then; without them it stores all a second time.
  * - What was stored before is recognised for `dedupeMs`.
  * - With a server before 2.10 the times of records are those of the process
  *   that appended them.
@@ -167,10 +173,12 @@ class JetStreamLog implements TopicLog {
     const outcomes = await Promise.allSettled(
       records.map((record) => this.#store(place, topic, record)),
     );
-    const failed = outcomes.find((outcome) => outcome.status === "rejected");
-    if (failed === undefined) return outcomes.map((outcome) => settled(outcome));
-    const error = asFailure(failed.reason);
-    if (error.code === Code.Unavailable) this.#verify();
+    const errors = outcomes.flatMap((o) => (o.status === "rejected" ? asFailure(o.reason) : []));
+    // Where one cannot tell, none of the others can say that nothing was stored.
+    const unsure = errors.find(({ code }) => code === Code.Unavailable);
+    const error = unsure ?? errors[0];
+    if (error === undefined) return outcomes.map((outcome) => settled(outcome));
+    if (unsure !== undefined) this.#verify();
     const stored = outcomes.filter((o) => o.status === "fulfilled" && !o.value.repeated).length;
     if (stored === 0) throw error;
     throw failure(

@@ -12,8 +12,9 @@
  *
  * 1. append() resolves when the records are as durable as the log promises,
  *    and rejects otherwise. The records of one append() are stored together,
- *    next to each other and in order, or not at all (JetStream promises less:
- *    jetstream.ts).
+ *    next to each other and in order, or not at all. In JetStream those of
+ *    others may come between, and some may be stored where it is UNAVAILABLE:
+ *    with ids the same may be appended again, by rule 2 (jetstream.ts).
  * 2. A record whose producer and sequence were stored before, in the same topic,
  *    is not stored again: its `repeated` is true, its cursor that of the first.
  * 3. page() and read() give each record behind the cursor once, in order. What

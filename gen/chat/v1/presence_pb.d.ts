@@ -109,6 +109,14 @@ export declare type Roster = Message<"chat.v1.Roster"> & {
    * @generated from field: bool last = 3;
    */
   last: boolean;
+
+  /**
+   * How many are present in all. Where less came a record is missing between
+   * the first and the last, and who is not in the others may be present.
+   *
+   * @generated from field: uint32 members = 4;
+   */
+  members: number;
 };
 
 /**

@@ -131,28 +131,36 @@ export class Pages<T> {
   }
 
   async #load(topic: string, { position, cursor, known }: Place): Promise<Page<T>> {
+    const page = this.#page(position, known, await this.#ask(topic, cursor));
+    if (position >= 0 && !page.isEnd && page.to > position) this.#keep(topic, page);
+    return page;
+  }
+
+  /** Who waits for the log to come back waits without a turn. */
+  async #ask(topic: string, cursor: string): Promise<Item[]> {
+    const persistence = new Persistence(this.#patienceMs, this.#signal);
+    for (;;) {
+      this.#signal.throwIfAborted();
+      try {
+        return await this.#inTurn(() => {
+          persistence.begin();
+          return this.#log.page(topic, cursor, READ);
+        });
+      } catch (error) {
+        await persistence.retry(error);
+      }
+    }
+  }
+
+  async #inTurn<R>(work: () => Promise<R>): Promise<R> {
     if (this.#free > 0) this.#free--;
     else await new Promise<void>((turn) => this.#queue.push(turn));
     try {
-      const page = this.#page(position, known, await this.#ask(topic, cursor));
-      if (position >= 0 && !page.isEnd && page.to > position) this.#keep(topic, page);
-      return page;
+      return await work();
     } finally {
       const next = this.#queue.shift();
       if (next === undefined) this.#free++;
       else next();
-    }
-  }
-
-  async #ask(topic: string, cursor: string): Promise<Item[]> {
-    const persistence = new Persistence(this.#patienceMs, this.#signal);
-    for (;;) {
-      persistence.begin();
-      try {
-        return await this.#log.page(topic, cursor, READ);
-      } catch (error) {
-        await persistence.retry(error);
-      }
     }
   }
 

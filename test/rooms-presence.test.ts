@@ -1,0 +1,133 @@
+/** What nodes tell each other of who is there: rosters of many, parts that are lost, records of strangers. */
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { expect, test, vi } from "vitest";
+import { PresenceRecordSchema } from "../gen/chat/v1/presence_pb.js";
+import { Presence } from "../src/example/room-presence.ts";
+import { Code, ConnectError } from "../src/index.ts";
+import { memoryLog, type NewRecord, type TopicLog } from "../src/server.ts";
+import { stillAt, until } from "./support/gate.ts";
+import { startRooms } from "./support/rooms-world.ts";
+
+/** A lease is three of these: others may be at work on this machine. */
+const BEAT_MS = 100;
+
+/** A node on a log, and what it tells of members of the others: "joined ann". */
+function node(log: TopicLog) {
+  const heard: string[] = [];
+  const warned: string[] = [];
+  const presence = new Presence(log, {
+    beatMs: BEAT_MS,
+    onEvent: (event, _, name) => heard.push(`${event} ${name}`),
+    logger: { warn: (message) => warned.push(message) },
+  });
+  return {
+    presence,
+    heard,
+    warned,
+    here: () => presence.members("lobby").length,
+    [Symbol.asyncDispose]: () => presence[Symbol.asyncDispose](),
+  };
+}
+
+/** A log where appends pass through `append`. */
+function logWith(log: TopicLog, append: TopicLog["append"]): TopicLog {
+  return {
+    epoch: log.epoch,
+    append,
+    page: (topic, after, limits) => log.page(topic, after, limits),
+    read: (topic, after, signal) => log.read(topic, after, signal),
+    end: (topic) => log.end(topic),
+    trim: (topic, upTo) => log.trim(topic, upTo),
+    topics: (prefix) => log.topics(prefix),
+    [Symbol.asyncDispose]: async () => {},
+  };
+}
+
+const recordOf = (fields: MessageInitShape<typeof PresenceRecordSchema>): NewRecord => ({
+  data: toBinary(PresenceRecordSchema, create(PresenceRecordSchema, fields)),
+});
+
+test("a node with more members than a record holds: all stay, beat after beat, and late nodes see all", async () => {
+  await using log = memoryLog();
+  let beats = 0;
+  const counting = logWith(log, (topic, records) => {
+    if (records.length === 3) beats++;
+    return log.append(topic, records);
+  });
+  await using one = node(counting);
+  await using two = node(log);
+  await two.presence.ready();
+  const all = Array.from({ length: 1300 }, (_, n) => one.presence.join("lobby", `${n}`));
+  await until("the other knows", () => two.here() === 1300);
+  await until("it has told of all", () => beats > 4);
+  expect(two.heard.filter((text) => text.startsWith("left"))).toEqual([]);
+  await using three = node(log);
+  await three.presence.ready();
+  expect(three.here()).toBe(1300);
+  for (const here of all.slice(0, 700)) here[Symbol.dispose]();
+  await until("they left", () => two.here() === 600 && three.here() === 600);
+});
+
+test("a roster that lost a record makes nobody leave; the next whole one counts", async () => {
+  await using log = memoryLog();
+  let lost = 0;
+  let muted = false;
+  const lossy = logWith(log, async (topic, records) => {
+    if (muted) throw new ConnectError("no connection", Code.Unavailable);
+    if (records.length !== 3) return await log.append(topic, records);
+    // Where a log does not store all or nothing.
+    lost++;
+    await log.append(topic, [records[0]!, records[2]!]);
+    throw new ConnectError("2 of 3 records were stored", Code.Unavailable);
+  });
+  await using one = node(lossy);
+  await using two = node(log);
+  await two.presence.ready();
+  const all = Array.from({ length: 1300 }, (_, n) => one.presence.join("lobby", `${n}`));
+  await until("the other knows", () => two.here() === 1300);
+  await until("rosters lose a record", () => lost > 2);
+  await stillAt(two.here, 50);
+  expect(two.heard.filter((text) => text.startsWith("left"))).toEqual([]);
+  // They leave while nothing can be told; a roster of one record tells.
+  muted = true;
+  for (const here of all.slice(0, 1299)) here[Symbol.dispose]();
+  muted = false;
+  await until("they left", () => two.here() === 1);
+});
+
+test("what is no record of presence keeps nobody out, and is told of once", async () => {
+  await using log = memoryLog();
+  const nonsense = { data: Uint8Array.of(0xff, 0xff, 1) };
+  await log.append("presence", [nonsense, nonsense]);
+  await using two = node(log);
+  await two.presence.ready();
+  await using one = node(log);
+  one.presence.join("lobby", "ann");
+  await log.append("presence", [nonsense]);
+  one.presence.join("lobby", "bob");
+  await until("the other knows", () => two.here() === 2);
+  expect(two.warned).toHaveLength(1);
+  expect(two.warned[0]).toMatch("the topic presence has something that is no record of it");
+});
+
+test("names that no member can have come and go as others do", async () => {
+  await using log = memoryLog();
+  await using one = node(log);
+  await one.presence.ready();
+  const odd = { room: "a\nb", name: "c" };
+  await log.append("presence", [
+    recordOf({ node: "odd", leaseMs: 30, event: { case: "joined", value: odd } }),
+  ]);
+  await until("it left", () => one.heard.length === 2);
+  expect(one.heard).toEqual(["joined c", "left c"]);
+});
+
+test("rooms are open though the topic of presence has a stranger's record", async () => {
+  await using log = memoryLog();
+  await log.append("presence", [{ data: Uint8Array.of(0xff) }]);
+  const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+  await using world = await startRooms({ log });
+  expect((await world.rooms.listMembers({ room: "lobby" })).members).toEqual([]);
+  expect(warn).toHaveBeenCalledTimes(1);
+  warn.mockRestore();
+});
