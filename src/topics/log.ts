@@ -36,7 +36,8 @@ export interface TopicLog extends AsyncDisposable {
   /**
    * Stores records at the end of a topic, which is made by the first of them.
    * They may not change until it has resolved. How much waits at a time is the
-   * caller's to bound.
+   * caller's to bound; an engine that has a bound too refuses at once what comes
+   * past it, with RESOURCE_EXHAUSTED.
    */
   append(topic: string, records: readonly NewRecord[]): Promise<Appended[]>;
 
