@@ -73,3 +73,18 @@ test.each([
   expect(shown(items.slice(-1))).toEqual(["p1"]);
   expect(await pages(log, "other")).toEqual([]);
 });
+
+test("appends that wait together for another program's lock fail together", async () => {
+  await using log = await sqliteLog(path);
+  using stalled = stall();
+  const startedAt = performance.now();
+  const appends = numbered(30).map((record) => log.append("t", [record]));
+  for (const outcome of await Promise.allSettled(appends)) {
+    expect(outcome).toMatchObject({ reason: { code: Code.Unavailable } });
+  }
+  // A second, and not one for each.
+  expect(performance.now() - startedAt).toBeLessThan(10_000);
+  stalled[Symbol.dispose]();
+  expect(await log.append("t", texts("after"))).toMatchObject([{ repeated: false }]);
+  expect(shown(await pages(log, "t"))).toEqual(["after"]);
+});
