@@ -56,7 +56,10 @@ export interface TopicLog extends AsyncDisposable {
   /** Forgets records up to and with a cursor, and the dedupe entries of them; of another epoch: none. */
   trim(topic: string, upTo: string): Promise<void>;
 
-  /** The names of the topics with a prefix, in the order of their UTF-8. */
+  /**
+   * The names of the topics with a prefix of which records are kept, in the order
+   * of their UTF-8. All of them: JetStream cannot find some by their place in it.
+   */
   topics(prefix?: string): Promise<string[]>;
 }
 
