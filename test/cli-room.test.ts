@@ -79,7 +79,7 @@ test("watch --json gives cursors, and --after goes on behind one", async () => {
   await using all = hawser(...watching, "--oldest", "--count", "2", "--json");
   expect(await all.ended).toBe(0);
   const [opened, one, two] = jsonLines(all.stdout);
-  expect(opened).toEqual({ cursor: expect.any(String), opened: { members: [] } });
+  expect(opened).toEqual({ cursor: expect.any(String), opened: { members: [], count: 0 } });
   expect(one).toMatchObject({ message: { name: "ada", text: "one" } });
   await using rest = hawser(...watching, "--after", two.cursor, "--count", "1");
   expect(await rest.ended).toBe(0);

@@ -271,6 +271,24 @@ describe("lists", () => {
   });
 });
 
+test("a room of which no message is kept is listed while somebody is in it", async () => {
+  await using world = await startRooms();
+  const [cursor] = await world.post("lobby", 1);
+  await world.post("office", 1);
+  await world.log.trim("room/lobby", cursor as string);
+  const listed = async () => (await world.rooms.listRooms({})).rooms.map(({ name }) => name);
+  expect(await listed()).toEqual(["office"]);
+  const call = world.rooms.join();
+  const { came, over } = drain(call);
+  const open = { room: "lobby", name: "ann", producer: "p" };
+  await call.send({ event: { case: "open", value: open } });
+  await until("she is in", () => came.length === 1);
+  expect(await listed()).toEqual(["lobby", "office"]);
+  call.closeSend();
+  expect(await over).toBe(undefined);
+  expect(await listed()).toEqual(["office"]);
+});
+
 describe("limits, in code points", () => {
   const emoji = "\u{1f680}";
   const good = { room: "r", name: "n", text: "t", producer: "p", sequence: 1n };

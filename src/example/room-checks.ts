@@ -4,6 +4,9 @@ import { Code, ConnectError } from "../server.ts";
 const NAME_CHARACTERS = 64;
 const TEXT_CHARACTERS = 4096;
 
+/** How many rooms or members a page has: where the client does not say, and at most. */
+const PAGE = { usual: 100, most: 1000 };
+
 const CONTROL = /\p{Cc}/u;
 const CONTROL_IN_TEXT = /[^\P{Cc}\n\r\t]/u;
 
@@ -29,6 +32,12 @@ export function checkSequence(field: string, value: bigint): void {
   if (value < 1n || value > LARGEST_SEQUENCE) {
     throw invalid(`${field} is ${value}: count messages from 1, at most to ${LARGEST_SEQUENCE}`);
   }
+}
+
+/** How many a page has at most; throws where more are asked for. */
+export function readPageSize(size: number): number {
+  if (size > PAGE.most) throw invalid(`page_size is ${size}: ask for ${PAGE.most} at most`);
+  return size || PAGE.usual;
 }
 
 /** What a store's signed 64 bits hold. */

@@ -10,6 +10,9 @@ import { encodedOnce, type HubEvent } from "../server.ts";
 type WatchEvent = NonNullable<MessageInitShape<typeof WatchResponseSchema>["event"]>;
 type JoinEvent = NonNullable<MessageInitShape<typeof JoinResponseSchema>["event"]>;
 
+/** How many members an opening names at most: as many as room.proto states. */
+const OPENED_MEMBERS = 1000;
+
 /** What happens in a room: all that watchers are told, and who is typing. */
 type Happening = WatchEvent | Extract<JoinEvent, { case: "typing" }>;
 
@@ -51,8 +54,10 @@ export function roomEventOf(
 ): RoomEvent {
   switch (event.kind) {
     case "opening": {
-      const members = names().map((name) => ({ name }));
-      return new RoomEvent(event.mark.cursor, { case: "opened", value: { members } });
+      const all = names();
+      const members = all.slice(0, OPENED_MEMBERS).map((name) => ({ name }));
+      const value = { members, count: all.length };
+      return new RoomEvent(event.mark.cursor, { case: "opened", value });
     }
     case "gap":
       return new RoomEvent(event.cursor, { case: "gap", value: {} });

@@ -6,16 +6,13 @@ import {
   Start,
 } from "../../gen/chat/v1/room_pb.js";
 import { createHub, type Hub, later, type ServiceImpl, type TopicLog } from "../server.ts";
-import { checkName, checkSequence, checkText, invalid } from "./room-checks.ts";
+import { checkName, checkSequence, checkText, invalid, readPageSize } from "./room-checks.ts";
 import { RoomEvent, roomEventOf } from "./room-event.ts";
 import { importMessages } from "./room-import.ts";
 import { takePart } from "./room-join.ts";
 import { Presence } from "./room-presence.ts";
 import { messageOf, ROOM_TOPICS, recordOf, topicOf } from "./room-record.ts";
-import { inUtf8Order } from "./utf8-order.ts";
-
-/** How many rooms a page has: where the client does not say, and at most. */
-const PAGE = { rooms: 100, most: 1000 };
+import { inUtf8Order, pageOf } from "./utf8-order.ts";
 
 /** Chat rooms as proto/chat/v1/room.proto describes them. Dispose them behind the server, before the log. */
 export interface Rooms extends AsyncDisposable {
@@ -125,25 +122,24 @@ function roomService(
     import: (requests) => importMessages(requests, log),
 
     async listRooms({ pageSize, after }) {
-      if (pageSize > PAGE.most) {
-        throw invalid(`page_size is ${pageSize}: ask for ${PAGE.most} at most`);
-      }
+      const size = readPageSize(pageSize);
       await presence.ready();
       const kept = await log.topics(ROOM_TOPICS);
       const names = kept.map((topic) => topic.slice(ROOM_TOPICS.length));
       const all = [...new Set([...names, ...presence.rooms()])].sort(inUtf8Order);
-      const behind = all.filter((name) => inUtf8Order(name, after) > 0);
-      const page = behind.slice(0, pageSize || PAGE.rooms);
+      const { page, more } = pageOf(all, after, size);
       return {
         rooms: page.map((name) => ({ name, members: presence.members(name).length })),
-        more: page.length < behind.length,
+        more,
       };
     },
 
-    async listMembers({ room }) {
+    async listMembers({ room, pageSize, after }) {
       checkName("room", room);
+      const size = readPageSize(pageSize);
       await presence.ready();
-      return { members: presence.members(room).map((name) => ({ name })) };
+      const { page, more } = pageOf(presence.members(room), after, size);
+      return { members: page.map((name) => ({ name })), more };
     },
   };
 }

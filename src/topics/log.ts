@@ -37,7 +37,8 @@ export interface TopicLog extends AsyncDisposable {
   /**
    * Stores records at the end of a topic, which is made by the first of them.
    * They may not change until it has resolved. How much waits at a time is the
-   * caller's to bound.
+   * caller's to bound; an engine that has a bound too refuses at once what comes
+   * past it, with RESOURCE_EXHAUSTED.
    */
   append(topic: string, records: readonly NewRecord[]): Promise<Appended[]>;
 
@@ -56,7 +57,10 @@ export interface TopicLog extends AsyncDisposable {
   /** Forgets records up to and with a cursor, and the dedupe entries of them; of another epoch: none. */
   trim(topic: string, upTo: string): Promise<void>;
 
-  /** The names of the topics with a prefix, in the order of their UTF-8. */
+  /**
+   * The names of the topics with a prefix of which records are kept, in the order
+   * of their UTF-8. All of them: JetStream cannot find some by their place in it.
+   */
   topics(prefix?: string): Promise<string[]>;
 }
 

@@ -31,6 +31,7 @@ export function memoryLog(options: { retention?: Retention; epoch?: string } = {
 class MemoryLog implements TopicLog {
   readonly epoch: string;
   readonly #kept: Kept;
+  /** Those that are empty too: they know what their last position was. */
   readonly #topics = new Map<string, Topic>();
   readonly #tails = new Tails();
   #closed = false;
@@ -69,7 +70,8 @@ class MemoryLog implements TopicLog {
 
   async topics(prefix = ""): Promise<string[]> {
     this.#checkOpen();
-    return inOrder([...this.#topics.keys()].filter((name) => name.startsWith(prefix)));
+    const names = [...this.#topics.keys()].filter((name) => name.startsWith(prefix));
+    return inOrder(names.filter((name) => !this.#at(name).isEmpty));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -169,6 +171,10 @@ class Topic {
     while (this.#size > 0 && (this.#records[this.#first] as Stored).timeMs < oldestMs) {
       this.#forget();
     }
+  }
+
+  get isEmpty(): boolean {
+    return this.#size === 0;
   }
 
   get #size(): number {

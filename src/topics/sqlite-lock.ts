@@ -13,10 +13,15 @@ export function lock(path: string): Disposable {
     connection.exec("BEGIN EXCLUSIVE");
   } catch (error) {
     connection.close();
-    if (!`${(error as { code?: unknown }).code}`.startsWith("SQLITE_BUSY")) throw error;
+    if (!isBusy(error)) throw error;
     throw precondition(
       `${path} is open in another server: a file belongs to one at a time; end that one, or give each its own`,
     );
   }
   return { [Symbol.dispose]: () => void connection.close() };
+}
+
+/** Whether another connection had the file for longer than this one waits. */
+export function isBusy(error: unknown): boolean {
+  return `${(error as { code?: unknown }).code}`.startsWith("SQLITE_BUSY");
 }

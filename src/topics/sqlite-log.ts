@@ -38,9 +38,13 @@ export interface OpenOptions {
 /** So many topics have their cursors at hand. */
 const CURSORS = 10_000;
 
+/** Once so much waits to be stored, appends are refused: a disk that stalls shall not fill the memory. */
+const MOST_WAITING = { records: 100_000, bytes: 64 * 2 ** 20 };
+
 interface Waiting {
   readonly topic: string;
   readonly records: readonly NewRecord[];
+  readonly bytes: number;
   readonly outcome: PromiseWithResolvers<Appended[]>;
   /** The bytes of the records, where somebody read the topic when they were sent. */
   kept?: readonly Uint8Array[];
@@ -73,6 +77,9 @@ class SqliteLog implements TopicLog {
   /** Appends for the next message, and those that are with the writer. */
   #next: Waiting[] = [];
   readonly #sent: Waiting[] = [];
+  /** What both have. */
+  readonly #waiting = { records: 0, bytes: 0 };
+  readonly #path: string;
   readonly #ageMs: number;
   #ticking: NodeJS.Timeout | undefined;
   #over: { error: ConnectError } | undefined;
@@ -81,6 +88,7 @@ class SqliteLog implements TopicLog {
   constructor(data: Omit<ThreadData, "role">) {
     const fail = (error: unknown) => this.#fail(error as ConnectError);
     const received = ({ outcomes }: AppendedMessage) => this.#appended(outcomes);
+    this.#path = data.path;
     this.#ageMs = data.kept.ageMs;
     this.#writer = new Thread({ ...data, role: "writer" }, received, fail);
     this.#reader = new Thread({ ...data, role: "reader" }, received, fail);
@@ -105,10 +113,14 @@ class SqliteLog implements TopicLog {
   async append(topic: string, records: readonly NewRecord[]): Promise<Appended[]> {
     this.#check(topic);
     if (records.length === 0) return [];
+    this.#checkWaiting();
     const outcome = Promise.withResolvers<Appended[]>();
+    const bytes = sizeOf(records);
+    this.#waiting.records += records.length;
+    this.#waiting.bytes += bytes;
     this.#writer.hold(1);
     // What other calls of this turn append goes with it.
-    if (this.#next.push({ topic, records, outcome }) === 1) setImmediate(() => this.#send());
+    if (this.#next.push({ topic, records, bytes, outcome }) === 1) setImmediate(() => this.#send());
     return outcome.promise;
   }
 
@@ -179,7 +191,7 @@ class SqliteLog implements TopicLog {
 
   #appended(outcomes: readonly Outcome[]): void {
     const appends = this.#sent.splice(0, outcomes.length);
-    this.#writer.hold(-appends.length);
+    this.#release(appends);
     const rings = new Map<string, Ring>();
     for (const [n, append] of appends.entries()) {
       const stored = outcomes[n] as Outcome;
@@ -211,9 +223,18 @@ class SqliteLog implements TopicLog {
     this.#over ??= { error };
     clearInterval(this.#ticking);
     const appends = [...this.#sent.splice(0), ...this.#next.splice(0)];
-    this.#writer.hold(-appends.length);
+    this.#release(appends);
     for (const { outcome } of appends) outcome.reject(error);
     this.#tails.close(error);
+  }
+
+  /** They wait no longer. */
+  #release(appends: readonly Waiting[]): void {
+    this.#writer.hold(-appends.length);
+    for (const { records, bytes } of appends) {
+      this.#waiting.records -= records.length;
+      this.#waiting.bytes -= bytes;
+    }
   }
 
   #cursorsOf(topic: string): Cursors {
@@ -231,9 +252,24 @@ class SqliteLog implements TopicLog {
     checkTopic(topic);
   }
 
+  #checkWaiting(): void {
+    const { records, bytes } = this.#waiting;
+    if (records < MOST_WAITING.records && bytes < MOST_WAITING.bytes) return;
+    throw failure(
+      Code.ResourceExhausted,
+      `${records} records of ${bytes} B wait for the disk of ${this.#path}, which does not keep up: nothing more was stored; send it again later`,
+    );
+  }
+
   #checkOpen(): void {
     if (this.#over !== undefined) throw this.#over.error;
   }
+}
+
+function sizeOf(records: readonly NewRecord[]): number {
+  let bytes = 0;
+  for (const { data, id } of records) bytes += data.length + (id?.producer.length ?? 0);
+  return bytes;
 }
 
 /** Appends in columns, their bytes in one buffer. */

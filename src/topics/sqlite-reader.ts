@@ -135,7 +135,9 @@ class Page {
 function prepare(connection: Connection) {
   return {
     topic: connection.prepare(`SELECT ${TOPIC_COLUMNS} FROM topics WHERE name = ?`).raw(),
-    names: connection.prepare("SELECT name FROM topics WHERE name >= ? ORDER BY name").pluck(),
+    names: connection
+      .prepare("SELECT name FROM topics WHERE name >= ? AND trimmed < last ORDER BY name")
+      .pluck(),
     before: connection
       .prepare("SELECT max(position) FROM records WHERE topic = ? AND position <= ?")
       .pluck(),

@@ -13,6 +13,10 @@ import { damaged, precondition } from "./sqlite-message.ts";
  * A record names the one before it in its topic (`previous`; for the first that
  * is 0), so that one that is missing is noticed. `crc` is of all that a reader
  * gets.
+ *
+ * The row of a topic stays when its last record is gone. It alone tells the
+ * cursor of that record, behind which nothing is missing, from those before it:
+ * without it, whoever waits at the end would be told of a gap that is none.
  */
 const SCHEMA = `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;

@@ -1,5 +1,5 @@
 import type { Kept } from "./retention.ts";
-import { lock } from "./sqlite-lock.ts";
+import { isBusy, lock } from "./sqlite-lock.ts";
 import {
   exhausted,
   failureOf,
@@ -89,7 +89,11 @@ export class Writer {
       return this.#transaction(() => appends.map((append) => this.#append(append)));
     } catch (error) {
       if (isFatal(error)) throw error;
-      if (appends.length === 1) return [failureOf(error, this.#path)];
+      // What is locked for all of them is so for each, which would wait as long again.
+      if (appends.length === 1 || isBusy(error)) {
+        const failed = failureOf(error, this.#path);
+        return appends.map(() => failed);
+      }
     }
     return appends.map((append) => {
       try {

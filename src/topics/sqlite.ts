@@ -22,8 +22,9 @@ export interface SqliteLogOptions {
  * or newer.
  *
  * An append resolves when its records are on the disk (write-ahead log, fsync);
- * appends that wait at the same time share one. It writes and reads in two
- * threads of its own. A file belongs to one process at a time; when that is
+ * appends that wait at the same time share one. While 100,000 records or 64 MiB
+ * wait, those that come are RESOURCE_EXHAUSTED at once. It writes and reads in
+ * two threads of its own. A file belongs to one process at a time; when that is
  * gone, however it went, the next may open it.
  *
  * What is damaged is noticed, and never given out: each record is checked when

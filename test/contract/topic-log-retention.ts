@@ -59,6 +59,18 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     expect(shown(await pages(log, t, first))).toEqual(["(gap)", "next"]);
   });
 
+  test("a topic of which nothing is kept is none, until something is appended", async () => {
+    await using opened = await openLog(engine);
+    const { log } = opened;
+    for (const topic of ["a", "t", "z"]) await log.append(topic, numbered(600));
+    const { cursor } = await log.end("t");
+    await log.trim("t", cursor);
+    expect(await log.topics()).toEqual(["a", "z"]);
+    await log.append("t", texts("next"));
+    expect(await log.topics()).toEqual(["a", "t", "z"]);
+    expect(shown(await pages(log, "t", cursor))).toEqual(["next"]);
+  });
+
   test("the dedupe entries of what is trimmed are gone, those of the rest are not", async () => {
     const { log, t } = await shared.borrow();
     const [first] = await log.append(t, [made("p", 1n), made("p", 2n)]);
@@ -96,6 +108,19 @@ export function describeRetention(engine: Engine, shared: Shared): void {
       "1400",
     ]);
     expect((await log.append("t", [made("p", 1n)]))[0]?.repeated).toBe(true);
+  });
+
+  test.runIf(engine.can.durable)("a topic that was emptied stays none too", async () => {
+    await using store = await engine.store();
+    const before = await store.open();
+    const [first, last] = await before.append("t", texts("a", "b"));
+    await before.trim("t", last?.cursor as string);
+    await before[Symbol.asyncDispose]();
+    await using log = await store.open();
+    expect(await log.topics()).toEqual([]);
+    await log.append("t", texts("c"));
+    expect(shown(await pages(log, "t", last?.cursor))).toEqual(["c"]);
+    expect(shown(await pages(log, "t", first?.cursor))).toEqual(["(gap)", "c"]);
   });
 
   test("a reader that trim overtakes gets a gap, then the rest", async () => {
@@ -176,6 +201,7 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     vi.setSystemTime(1_001_001);
     await oldestIs(log, "t", "c");
     await oldestIs(log, "idle", undefined);
+    expect(await log.topics()).toEqual(["t"]);
     expect(shown(await pages(log, "t", first?.cursor))).toEqual(["(gap)", "c", "d"]);
     vi.setSystemTime(1_002_000);
     await oldestIs(log, "t", undefined);
@@ -188,6 +214,7 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     const { log } = opened;
     const [first] = await log.append("t", texts("a", "b"));
     await oldestIs(log, "t", undefined);
+    expect(await log.topics()).toEqual([]);
     await log.append("t", texts("c"));
     expect(shown(await pages(log, "t", first?.cursor))).toEqual(["(gap)", "c"]);
   });

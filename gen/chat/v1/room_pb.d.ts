@@ -204,11 +204,18 @@ export declare const WatchResponseSchema: GenMessage<WatchResponse>;
  */
 export declare type Opened = Message$1<"chat.v1.Opened"> & {
   /**
-   * Who is in the room.
+   * Who is in the room: the first 1000, by name. ListMembers has the others.
    *
    * @generated from field: repeated chat.v1.Member members = 1;
    */
   members: Member[];
+
+  /**
+   * How many are in it.
+   *
+   * @generated from field: uint32 count = 2;
+   */
+  count: number;
 };
 
 /**
@@ -606,6 +613,20 @@ export declare type ListMembersRequest = Message$1<"chat.v1.ListMembersRequest">
    * @generated from field: string room = 1;
    */
   room: string;
+
+  /**
+   * How many at most; 0: 100. At most 1000.
+   *
+   * @generated from field: uint32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * Members behind this one, by name.
+   *
+   * @generated from field: string after = 3;
+   */
+  after: string;
 };
 
 /**
@@ -622,6 +643,13 @@ export declare type ListMembersResponse = Message$1<"chat.v1.ListMembersResponse
    * @generated from field: repeated chat.v1.Member members = 1;
    */
   members: Member[];
+
+  /**
+   * Whether there are more behind the last one.
+   *
+   * @generated from field: bool more = 2;
+   */
+  more: boolean;
 };
 
 /**

@@ -1,4 +1,4 @@
-import type { JoinResponse, Member, WatchResponse } from "../../../gen/chat/v1/room_pb.js";
+import type { JoinResponse, Opened, WatchResponse } from "../../../gen/chat/v1/room_pb.js";
 import { oneLine } from "../output.ts";
 
 /** What can happen in a room. */
@@ -40,7 +40,7 @@ export function lineOf(
     case "message":
       return `${name(value.name)}: ${oneLine(value.text)}`;
     case "opened":
-      return `${remark("* here:")} ${namesOf(value.members, name) || remark("nobody")}`;
+      return `${remark("* here:")} ${hereOf(value, name) || remark("nobody")}`;
     case "joined":
       return `${remark("*")} ${name(value.name)} ${remark("joined")}`;
     case "left":
@@ -52,6 +52,8 @@ export function lineOf(
   }
 }
 
-function namesOf(members: readonly Member[], name: Appearance["name"]): string {
-  return members.map((member) => name(member.name)).join(", ");
+function hereOf({ members, count }: Opened, name: Appearance["name"]): string {
+  const names = members.map((member) => name(member.name)).join(", ");
+  const others = count - members.length;
+  return others > 0 ? `${names} and ${others} more` : names;
 }

@@ -34,8 +34,7 @@ Examples:
         }
         return;
       }
-      const { members } = await client.listMembers({ room }, options);
-      for (const member of members) {
+      for await (const member of membersOf(room, client, options)) {
         await printLine(json ? toJsonLine(MemberSchema, member) : memberLine(member, name));
       }
     }),
@@ -47,6 +46,21 @@ async function* roomsOf(client: Rooms, options: CallOptions): AsyncGenerator<Roo
     const { rooms, more } = await client.listRooms({ after }, options);
     yield* rooms;
     const last = rooms.at(-1);
+    if (!more || last === undefined) return;
+    after = last.name;
+  }
+}
+
+/** All who are in a room, a page at a time. */
+async function* membersOf(
+  room: string,
+  client: Rooms,
+  options: CallOptions,
+): AsyncGenerator<Member> {
+  for (let after = ""; ; ) {
+    const { members, more } = await client.listMembers({ room, after }, options);
+    yield* members;
+    const last = members.at(-1);
     if (!more || last === undefined) return;
     after = last.name;
   }

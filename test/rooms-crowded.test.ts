@@ -1,0 +1,116 @@
+/** Rooms with more members than one message can name. */
+import { create, toBinary } from "@bufbuild/protobuf";
+import { expect, test } from "vitest";
+import { PresenceRecordSchema } from "../gen/chat/v1/presence_pb.js";
+import { type Opened, OpenedSchema } from "../gen/chat/v1/room_pb.js";
+import { appearanceOn, lineOf } from "../src/cli/room/appearance.ts";
+import { Roster } from "../src/cli/room/roster.ts";
+import { Code } from "../src/index.ts";
+import { memoryLog, type TopicLog } from "../src/server.ts";
+import { until } from "./support/gate.ts";
+import { drain, type RoomsWorld, startRooms } from "./support/rooms-world.ts";
+
+/** 238 B each: together more than the 4 MiB that a message may have. */
+const CROWD = Array.from(
+  { length: 20_000 },
+  (_, n) => `${"\u{1f600}".repeat(58)}${`${n}`.padStart(6, "0")}`,
+);
+
+/** Has a crowd in a room, at another node. */
+async function gather(log: TopicLog, room: string, names: string[]): Promise<void> {
+  for (let from = 0; from < names.length; from += 500) {
+    const to = from + 500;
+    const present = names.slice(from, to).map((name) => ({ room, name }));
+    const value = { present, first: from === 0, last: to >= names.length };
+    const event = { case: "roster" as const, value };
+    const record = create(PresenceRecordSchema, { node: "crowded", leaseMs: 60_000, event });
+    await log.append("presence", [{ data: toBinary(PresenceRecordSchema, record) }]);
+  }
+}
+
+const namesOf = (members: readonly { name: string }[]) => members.map(({ name }) => name);
+
+/** All members, page by page. */
+async function listed({ rooms }: RoomsWorld, pageSize: number): Promise<string[]> {
+  const names: string[] = [];
+  for (let more = true; more; ) {
+    const after = names.at(-1) ?? "";
+    const page = await rooms.listMembers({ room: "lobby", pageSize, after });
+    names.push(...namesOf(page.members));
+    more = page.more;
+  }
+  return names;
+}
+
+test("a crowded room opens with its first 1000 members and the count of all, and is listed in pages", async () => {
+  await using log = memoryLog();
+  await gather(log, "lobby", CROWD);
+  await using world = await startRooms({ log });
+  const watching = world.rooms.watch({ room: "lobby" });
+  const watched = drain(watching);
+  await until("it watches", () => watched.came.length === 1);
+  const joining = world.rooms.join();
+  const joined = drain(joining);
+  const open = { room: "lobby", name: "ann", producer: "p" };
+  await joining.send({ event: { case: "open", value: open } });
+  await until("she is in", () => joined.came.length === 1);
+
+  const atWatch = watched.came[0]?.event.value as Opened;
+  expect(namesOf(atWatch.members)).toEqual(CROWD.slice(0, 1000));
+  expect(atWatch.count).toBe(20_000);
+  const atJoin = joined.came[0]?.event.value as Opened;
+  expect(namesOf(atJoin.members)).toEqual(["ann", ...CROWD.slice(0, 999)]);
+  expect(atJoin.count).toBe(20_001);
+  await until("the watcher is told", () => watched.came.length === 2);
+  expect(watched.came[1]?.event).toMatchObject({ case: "joined", value: { name: "ann" } });
+
+  expect(await listed(world, 1000)).toEqual(["ann", ...CROWD]);
+  const { rooms } = await world.rooms.listRooms({});
+  expect(rooms).toMatchObject([{ name: "lobby", members: 20_001 }]);
+  watching.cancel();
+  await watched.over;
+  joining.closeSend();
+  expect(await joined.over).toBe(undefined);
+});
+
+test("members come by name, 100 at a time unless the client says, behind one who may have left", async () => {
+  await using log = memoryLog();
+  const names = Array.from({ length: 250 }, (_, n) => `member ${`${n}`.padStart(3, "0")}`);
+  await gather(log, "lobby", names);
+  await using world = await startRooms({ log });
+  const page = (pageSize: number, after: string) =>
+    world.rooms.listMembers({ room: "lobby", pageSize, after });
+  expect(namesOf((await page(0, "")).members)).toEqual(names.slice(0, 100));
+  expect(await listed(world, 0)).toEqual(names);
+  expect(await listed(world, 125)).toEqual(names);
+  expect(await page(250, "")).toMatchObject({ more: false });
+  expect(await page(249, "")).toMatchObject({ more: true });
+  expect(namesOf((await page(2, "member 0999")).members)).toEqual(["member 100", "member 101"]);
+  expect(await page(10, "zzz")).toMatchObject({ members: [], more: false });
+  expect(await world.rooms.listMembers({ room: "empty" })).toMatchObject({ members: [] });
+  await expect(page(1001, "")).rejects.toMatchObject({
+    code: Code.InvalidArgument,
+    rawMessage: "page_size is 1001: ask for 1000 at most",
+  });
+});
+
+test("the command line counts who is not named, and tells of an opening where that changed", () => {
+  const opened = (count: number, ...names: string[]) => {
+    const value = create(OpenedSchema, { members: names.map((name) => ({ name })), count });
+    return { case: "opened" as const, value };
+  };
+  const member = (kind: "joined" | "left", name: string) =>
+    ({ case: kind, value: { $typeName: "chat.v1.Member", name } }) as const;
+  const plain = appearanceOn({ isTTY: false } as never);
+  expect(lineOf(opened(5, "ann", "bob"), plain)).toBe("* here: ann, bob and 3 more");
+  expect(lineOf(opened(2, "ann", "bob"), plain)).toBe("* here: ann, bob");
+
+  const roster = new Roster();
+  expect(roster.observe(opened(5, "ann", "bob"))).toBe(true);
+  expect(roster.observe(opened(5, "ann", "bob"))).toBe(false);
+  roster.observe(member("joined", "zoe"));
+  roster.observe(member("left", "yan"));
+  expect(roster.observe(opened(5, "ann", "bob"))).toBe(false);
+  expect(roster.observe(opened(4, "ann", "bob"))).toBe(true);
+  expect(roster.observe(opened(4, "ann", "cid"))).toBe(true);
+});

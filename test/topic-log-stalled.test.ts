@@ -1,0 +1,90 @@
+/** A SQLite log whose disk stalls. */
+import { rm } from "node:fs/promises";
+import { setImmediate as turn } from "node:timers/promises";
+import Database from "better-sqlite3";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { Code } from "../src/server.ts";
+import { sqliteLog } from "../src/topics/sqlite.ts";
+import { made, numbered, pages, shown, texts } from "./contract/engine.ts";
+import "./support/compile-cache.ts";
+import { temporary } from "./support/temporary.ts";
+
+vi.setConfig({ testTimeout: 60_000 });
+
+let path: string;
+let folder: string;
+beforeEach(async () => {
+  folder = await temporary();
+  path = `${folder}/log.db`;
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+/** Keeps the writer from its file until it is disposed, as a disk that stalls does. */
+function stall(): Disposable {
+  const connection = new Database(path);
+  connection.exec("BEGIN IMMEDIATE");
+  return { [Symbol.dispose]: () => void connection.close() };
+}
+
+const mebibyte = [{ data: new Uint8Array(2 ** 20) }];
+const longProducer = Array.from({ length: 16 }, (_, n) => {
+  return { data: new Uint8Array(), id: { producer: "p".repeat(2 ** 16), sequence: BigInt(n) } };
+});
+
+test.each([
+  ["64 MiB", Array.from({ length: 64 }, () => mebibyte)],
+  ["64 MiB in one append", [Array.from({ length: 64 }, () => mebibyte).flat()]],
+  ["64 MiB of producers", Array.from({ length: 64 }, () => longProducer)],
+  ["100,000 records", Array.from({ length: 100 }, (_, n) => numbered(1_000, "", n * 1_000))],
+])("while %s wait, appends are RESOURCE_EXHAUSTED at once and not stored", async (_, appends) => {
+  await using log = await sqliteLog(path);
+  await log.append("t", texts("first"));
+  using stalled = stall();
+  const half = appends.length >> 1;
+  const waiting = appends.slice(0, half).map((records) => log.append("t", records));
+  const outcomes = [Promise.allSettled(waiting)];
+  // Those go to the writer; the others wait here. Then nothing is told until the refusals are there.
+  await turn();
+  const more = appends.slice(half).map((records) => log.append("t", records));
+  outcomes.push(Promise.allSettled(more));
+  const refused = ["t", "other"].map((topic) => log.append(topic, [made("p", 1n)]));
+  for (const outcome of await Promise.allSettled(refused)) {
+    expect(outcome).toMatchObject({
+      reason: {
+        code: Code.ResourceExhausted,
+        rawMessage: expect.stringMatching(/^\d+ records of \d+ B wait for the disk of .*log\.db/),
+      },
+    });
+  }
+  // Who reads is not kept waiting.
+  expect(shown(await log.page("t", undefined))).toEqual(["first"]);
+  stalled[Symbol.dispose]();
+
+  let stored = 1;
+  for (const outcome of (await Promise.all(outcomes)).flat()) {
+    if (outcome.status === "rejected") {
+      // SQLite does not wait for ever.
+      expect(outcome.reason).toMatchObject({ code: Code.Unavailable });
+    } else stored += outcome.value.filter(({ repeated }) => !repeated).length;
+  }
+  expect((await log.append("t", [made("p", 1n)]))[0]?.repeated).toBe(false);
+  const items = await pages(log, "t");
+  expect(items.length).toBe(stored + 1);
+  expect(shown(items.slice(-1))).toEqual(["p1"]);
+  expect(await pages(log, "other")).toEqual([]);
+});
+
+test("appends that wait together for another program's lock fail together", async () => {
+  await using log = await sqliteLog(path);
+  using stalled = stall();
+  const startedAt = performance.now();
+  const appends = numbered(30).map((record) => log.append("t", [record]));
+  for (const outcome of await Promise.allSettled(appends)) {
+    expect(outcome).toMatchObject({ reason: { code: Code.Unavailable } });
+  }
+  // A second, and not one for each.
+  expect(performance.now() - startedAt).toBeLessThan(10_000);
+  stalled[Symbol.dispose]();
+  expect(await log.append("t", texts("after"))).toMatchObject([{ repeated: false }]);
+  expect(shown(await pages(log, "t"))).toEqual(["after"]);
+});
