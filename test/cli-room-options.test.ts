@@ -3,6 +3,7 @@ import { expect, test, vi } from "vitest";
 import { GapSchema } from "../gen/chat/v1/room_pb.js";
 import { readUrls } from "../src/cli/options.ts";
 import { appearanceOn, lineOf } from "../src/cli/room/appearance.ts";
+import { countdown } from "../src/cli/room/comeback.ts";
 import { readName, unfit } from "../src/cli/room/options.ts";
 import { hawser } from "./support/program.ts";
 
@@ -69,6 +70,12 @@ test("a name has its colour everywhere, and none where the screen has none", () 
   expect(name("bob")).toBe("\u001b[93mbob\u001b[39m");
   expect(appearanceOn(screen(false)).name("ada")).toBe("ada");
   expect(appearanceOn({ isTTY: false } as never).name("ada")).toBe("ada");
+});
+
+test("what is left of a deadline is told in whole milliseconds", () => {
+  expect(countdown(undefined)()).toBeUndefined();
+  const leftMs = countdown(60_000)();
+  expect(leftMs).toBe(Math.ceil(leftMs as number));
 });
 
 test("messages that are no longer kept leave a mark", () => {

@@ -13,6 +13,7 @@ import { Interruption } from "./interruption.ts";
 import { invocation } from "./invocation.ts";
 import { jsonOption, readDuration, urlOption } from "./options.ts";
 import { report, systemCode } from "./report.ts";
+import { Unfinished } from "./unfinished.ts";
 
 /** The options that every command has that calls the server. */
 export interface ConnectionOptions {
@@ -50,7 +51,8 @@ export interface Call<Service extends DescService> {
 /**
  * Runs `work` with a client of a service of the server at --url. What `work` throws becomes
  * one line on stderr and exit code 1; Ctrl-C is exit code 130; when nobody
- * reads the output any more (`| head`), the command ends quietly.
+ * reads the output any more (`| head`), the command ends quietly. Work that is
+ * Unfinished is told in any case.
  */
 export async function call<Service extends DescService>(
   service: Service,
@@ -67,9 +69,16 @@ export async function call<Service extends DescService>(
     const client = createClient(service, transport);
     const options = { signal: interruption.signal, timeoutMs: timeout };
     await work({ client, options, interruption });
-  } catch (error) {
-    if (interruption.exitCode !== undefined) process.exitCode = interruption.exitCode;
-    else if (systemCode(error) !== "EPIPE") report(error, { json, remedy: remedy(error, service) });
+  } catch (thrown) {
+    const { exitCode } = interruption;
+    const unfinished = thrown instanceof Unfinished ? thrown : undefined;
+    const reason = unfinished === undefined ? thrown : unfinished.cause;
+    const error = exitCode === undefined ? reason : new ConnectError("interrupted", Code.Canceled);
+    if (unfinished !== undefined || (exitCode === undefined && systemCode(error) !== "EPIPE")) {
+      const remedies = [remedy(error, service), unfinished?.advice];
+      report(error, { json, remedy: remedies.filter(Boolean).join("; ") || undefined });
+    }
+    if (exitCode !== undefined) process.exitCode = exitCode;
   }
 }
 

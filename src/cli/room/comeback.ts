@@ -24,9 +24,9 @@ export function backoffMs(attempt: number): number {
   return Math.min(initialMs * factor ** attempt, maxMs) * (0.5 + Math.random() / 2);
 }
 
-/** What is left of a deadline that several calls share. */
+/** What is left of a deadline that several calls share, in whole milliseconds. */
 export function countdown(timeoutMs: number | undefined): () => number | undefined {
   if (timeoutMs === undefined) return () => undefined;
   const endsAt = performance.now() + timeoutMs;
-  return () => Math.max(1, endsAt - performance.now());
+  return () => Math.max(1, Math.ceil(endsAt - performance.now()));
 }

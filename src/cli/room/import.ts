@@ -13,6 +13,7 @@ import { type Call, type ConnectionOptions, call, callingCommand } from "../call
 import { type Input, lines, openInput } from "../input.ts";
 import { printLine, toJsonLine } from "../output.ts";
 import { resumingNotes } from "../resuming.ts";
+import { Unfinished } from "../unfinished.ts";
 import { backoffMs, countdown, goesOn } from "./comeback.ts";
 import { nameOption, readName, unfit } from "./options.ts";
 import { counted, grouped, Progress } from "./progress.ts";
@@ -54,7 +55,8 @@ Examples:
       const { name, jsonLines = false, producer = randomUUID() } = options;
       const startedAt = performance.now();
       const source = { path, jsonLines };
-      const response = await importAll({ room, name, producer }, source, { json, ...rooms });
+      const opening = { room, name, producer };
+      const response = await importAll(opening, source, { json, ...rooms });
       const seconds = (performance.now() - startedAt) / 1000;
       const rate = Number(response.messages) / Math.max(seconds, 0.001);
       const before = `${grouped(response.repeated)} ${response.repeated === 1n ? "was" : "were"}`;
@@ -82,7 +84,8 @@ interface Opening {
 
 /**
  * Imports it whole: once, and again where the server was away and the source can
- * be read again. The pauses between grow: each time all of it may be sent.
+ * be read again. The pauses between grow: each time all of it may be sent. Where
+ * it gives up after the first message, that is Unfinished.
  */
 async function importAll(
   opening: Opening,
@@ -94,27 +97,33 @@ async function importAll(
   let progress: Progress | undefined;
   const notes = resumingNotes(json, (line) => progress?.note(line));
   let reached = false;
-  for (let attempt = 0; ; attempt++) {
-    const input = await openInput(source.path);
-    const sink = client.import({ ...options, timeoutMs: timeLeft() });
-    sink.onState((state) => {
-      if (state === "resuming") notes.away();
-      if (state !== "open") return;
-      reached = true;
-      notes.back();
-    });
-    progress = new Progress(shown, input.bytes);
-    try {
-      return await importOnce(sink, input, { opening, jsonLines: source.jsonLines, progress });
-    } catch (error) {
-      if (!reached || options.signal.aborted) throw error;
-      if (!goesOn(error) || source.path === "-") throw withAdvice(error, opening);
-      notes.away();
-    } finally {
-      progress[Symbol.dispose]();
-      input.stream.destroy();
+  let begun = false;
+  try {
+    for (let attempt = 0; ; attempt++) {
+      const input = await openInput(source.path);
+      const sink = client.import({ ...options, timeoutMs: timeLeft() });
+      sink.onState((state) => {
+        if (state === "resuming") notes.away();
+        if (state !== "open") return;
+        reached = true;
+        notes.back();
+      });
+      progress = new Progress(shown, input.bytes);
+      try {
+        return await importOnce(sink, input, { opening, jsonLines: source.jsonLines, progress });
+      } catch (error) {
+        const isAway = goesOn(error);
+        begun ||= progress.messages > 0 && (reached || !isAway);
+        if (!reached || !isAway || options.signal.aborted || source.path === "-") throw error;
+        notes.away();
+      } finally {
+        progress[Symbol.dispose]();
+        input.stream.destroy();
+      }
+      await pause(backoffMs(attempt), options.signal);
     }
-    await pause(backoffMs(attempt), options.signal);
+  } catch (error) {
+    throw begun ? new Unfinished(error, howToGoOn(opening)) : error;
   }
 }
 
@@ -199,15 +208,9 @@ function readJsonLine(
   );
 }
 
-/** The error of an import that stopped in the middle, with how to go on. */
-function withAdvice(error: unknown, { producer }: Opening): unknown {
-  if (!(error instanceof ConnectError)) return error;
-  return new ConnectError(
-    `${error.rawMessage}; what came before is imported, or part of it: import it all again ` +
-      `with --producer ${producer}, which adds what is missing`,
-    error.code,
-    undefined,
-    undefined,
-    error,
+function howToGoOn({ producer }: Opening): string {
+  return (
+    "what came before is imported, or part of it: import it all again with " +
+    `--producer ${producer}, which adds what is missing`
   );
 }

@@ -3,15 +3,39 @@ import { InvalidArgumentError, Option } from "commander";
 import { PostResponseSchema, RoomService } from "../../../gen/chat/v1/room_pb.js";
 import { Code, ConnectError } from "../../index.ts";
 import { type ConnectionOptions, call, callingCommand } from "../call.ts";
-import { lines, openInput } from "../input.ts";
+import { type Input, lines, openInput } from "../input.ts";
 import { printLine, toJsonLine } from "../output.ts";
-import { nameOption, readName } from "./options.ts";
+import { Unfinished } from "../unfinished.ts";
+import { nameOption, readName, unfit } from "./options.ts";
+import { counted } from "./progress.ts";
 
 interface PostOptions extends ConnectionOptions {
   name: string;
   producer?: string;
   sequence?: bigint;
 }
+
+/** How far a post is, of one message or of many. */
+interface Progress {
+  readonly first: bigint;
+  /** Of the message that is posted now, or next. */
+  sequence: bigint;
+  /** Where the message that was posted last stands in the input, where it comes from one. */
+  line: number | undefined;
+  /** It is on its way: nothing tells yet whether it is stored. */
+  isUnderWay: boolean;
+}
+
+/** Where a call ends with one of these, what was posted may be stored all the same. */
+const UNSURE: ReadonlySet<Code> = new Set([
+  Code.Canceled,
+  Code.Unknown,
+  Code.DeadlineExceeded,
+  Code.Aborted,
+  Code.Internal,
+  Code.Unavailable,
+  Code.DataLoss,
+]);
 
 export const post = callingCommand("post")
   .description("Adds a message to a room: a unary call that is safe to repeat.")
@@ -32,7 +56,8 @@ export const post = callingCommand("post")
     "after",
     `
 A message that is posted again by the same --producer with the same --sequence
-is not added again. Empty lines of stdin are left out.
+is not added again. Empty lines of stdin are left out. A post that stops in the
+middle says how to go on without adding a message twice.
 
 Examples:
   $ hawser room post lobby hello everybody --name ada
@@ -49,21 +74,64 @@ Examples:
         );
       }
       const fromInput = text.length === 0 || (text.length === 1 && text[0] === "-");
-      const texts = fromInput ? lines(await openInput("-"), callOptions.signal) : [text.join(" ")];
-      let sequence = first;
+      const texts = fromInput
+        ? linesToPost(await openInput("-"), callOptions.signal)
+        : [{ line: undefined, text: text.join(" ") }];
+      const progress: Progress = { first, sequence: first, line: undefined, isUnderWay: false };
       let repeats = 0n;
-      for await (const text of texts) {
-        if (fromInput && text === "") continue;
-        const request = { room, name, text, producer, sequence };
-        const response = await client.post(request, callOptions);
-        sequence++;
-        if (response.repeated) repeats++;
-        if (json) await printLine(toJsonLine(PostResponseSchema, response));
+      try {
+        for await (const { line, text } of texts) {
+          Object.assign(progress, { line, isUnderWay: true });
+          const { sequence } = progress;
+          const response = await client.post({ room, name, text, producer, sequence }, callOptions);
+          Object.assign(progress, { sequence: sequence + 1n, isUnderWay: false });
+          if (response.repeated) repeats++;
+          if (json) await printLine(toJsonLine(PostResponseSchema, response));
+        }
+        callOptions.signal.throwIfAborted();
+      } catch (error) {
+        const advice = howToGoOn(error, progress, producer);
+        throw advice === undefined ? error : new Unfinished(error, advice);
       }
-      callOptions.signal.throwIfAborted();
-      if (!json) await printLine(summary(sequence - first, repeats));
+      if (!json) await printLine(summary(progress.sequence - first, repeats));
     }),
   );
+
+/** The lines of an input that can be messages; fails at one that cannot. */
+async function* linesToPost(input: Input, signal: AbortSignal) {
+  let line = 0;
+  for await (const text of lines(input, signal)) {
+    line++;
+    if (text === "") continue;
+    const wrong = unfit(text);
+    if (wrong !== undefined) {
+      throw new ConnectError(`line ${line} of ${input.name}: ${wrong}`, Code.InvalidArgument);
+    }
+    yield { line, text };
+  }
+}
+
+/** How to post the rest without doubling; `undefined` where nothing was posted. */
+function howToGoOn(error: unknown, progress: Progress, producer: string): string | undefined {
+  const { first, sequence, line, isUnderWay } = progress;
+  const isUnsure = isUnderWay && mayBeStored(error);
+  if (!isUnsure && sequence === first) return undefined;
+  const numbers = `--producer ${producer} --sequence ${sequence}`;
+  if (line !== undefined) {
+    return (
+      `posted ${counted(sequence - first)}; to post the rest without doubling, ` +
+      `go on with line ${isUnderWay ? line : line + 1} and ${numbers}`
+    );
+  }
+  return isUnsure
+    ? `it may be posted: post it again with ${numbers}, which does not add it twice`
+    : undefined;
+}
+
+function mayBeStored(error: unknown): boolean {
+  const { code, rawMessage } = ConnectError.from(error);
+  return UNSURE.has(code) && !/^cannot reach|can be reached/.test(rawMessage);
+}
 
 function summary(messages: bigint, repeats: bigint): string {
   const before =
