@@ -54,6 +54,10 @@ test.each([
   [["serve", "--unix", "x.sock", "--port", "1"], "cannot be used with option '--port <number>'"],
   [["serve", "--tls-cert", "no-such.pem"], "no such file: no-such.pem"],
   [["serve", "--log", "redis://x"], "Write memory, sqlite:PATH or nats://HOST:PORT"],
+  [["serve", "--log", "memory:x"], "Write memory, sqlite:PATH or nats://HOST:PORT"],
+  [["serve", "--log", "nats://%zz@h"], "Write nats://HOST:PORT, or nats://USER:PASSWORD@HOST:PORT"],
+  [["serve", "--log", "nats://h:4222/rooms"], "'nats://h:4222/rooms' is invalid. Write nats://"],
+  [["serve", "--data", ""], "Write the path of a directory"],
   [["serve", "--log", "memory", "--data", "x"], "cannot be used with option '--data <directory>'"],
   [["hello", "--ca", "x.pem"], "use an https:// URL"],
   [["hello", "--url", "https://127.0.0.1:1", "--key", "x.pem"], "--cert and --key belong together"],
@@ -63,6 +67,16 @@ test.each([
   expect(program.stdout).toBe("");
   expect(program.stderr).toMatch(/^hawser: (invalid_argument|not_found): .*\n$/);
   expect(program.stderr).toContain(complaint);
+});
+
+test.each([
+  ["hello", "--url", "ftp://ann:secret@127.0.0.1:1"],
+  ["serve", "--log", "nats://ann:secret/%zz@127.0.0.1:1"],
+])("%s %s %s is told without its password", async (...args) => {
+  await using program = hawser(...args);
+  expect(await program.ended).toBe(1);
+  expect(program.stderr).toMatch(/:\/\/…@127\.0\.0\.1:1' is invalid\. Write /);
+  expect(program.stderr).not.toContain("secret");
 });
 
 test("with --json bad arguments are told as JSON", async () => {

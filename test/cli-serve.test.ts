@@ -1,4 +1,6 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { once } from "node:events";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -9,6 +11,23 @@ import { certFile } from "./support/tls.ts";
 
 // Each test starts programs, and a busy machine takes its time for that.
 vi.setConfig({ testTimeout: 60_000 });
+
+/** Refuses whoever logs in, as a NATS server does. */
+async function natsThatKnowsNobody() {
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.write('INFO {"server_id":"x","version":"2.10.0","auth_required":true}\r\n');
+    socket.once("data", () => socket.end("-ERR 'Authorization Violation'\r\n"));
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    place: `nats://ann:secret@127.0.0.1:${(server.address() as AddressInfo).port}`,
+    async [Symbol.asyncDispose]() {
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
 
 test("serve prints where it listens and what to try next", async () => {
   await using server = await hawserServe();
@@ -196,6 +215,35 @@ describe("rooms", () => {
     expect(server.stderr).toMatch(
       /^hawser: failed_precondition: .*\/proc\/x\/y.*: keep rooms elsewhere with --data .*\n$/,
     );
+  });
+
+  test("cannot be kept in a file that is a directory: the same, with what may be meant", async () => {
+    const data = join(folder, "a directory");
+    await mkdir(data);
+    await using server = hawser("serve", "--port", "0", "--log", `sqlite:${data}`);
+    expect(await server.ended).toBe(1);
+    expect(server.stderr).toMatch(/^hawser: failed_precondition: .* it is a directory: .*\n$/);
+    expect(server.stderr).toContain(`--data '${data}'\n`);
+  });
+
+  test("cannot be kept in a file that is no database: it is left as it was", async () => {
+    const file = join(folder, "notes.txt");
+    const notes = "no database, but longer than the header of one. ".repeat(10);
+    await writeFile(file, notes);
+    await using server = hawser("serve", "--port", "0", "--log", `sqlite:${file}`);
+    expect(await server.ended).toBe(1);
+    expect(server.stderr).toMatch(/^hawser: data_loss: .*notes\.txt .* move .*\n$/);
+    expect(await readFile(file, "utf8")).toBe(notes);
+  });
+
+  test("in a NATS that does not know the user: one clear line, with how to give one", async () => {
+    await using nats = await natsThatKnowsNobody();
+    await using server = hawser("serve", "--port", "0", "--log", nats.place);
+    expect(await server.ended).toBe(1);
+    expect(server.stderr).toMatch(
+      /^hawser: unavailable: .*Authorization Violation: .* nats:\/\/USER:PASSWORD@HOST:PORT\n$/,
+    );
+    expect(server.stderr).not.toContain("secret");
   });
 
   test("in a NATS that does not answer: one clear line, without its password", async () => {

@@ -37,7 +37,9 @@ for (const command of [program, ...program.commands, ...room.commands]) {
       const message = text
         .trim()
         .replace(/^error: /, "")
-        .replaceAll("\n", " ");
+        .replaceAll("\n", " ")
+        // The user and password of an address stay out of what is told of it.
+        .replace(/:\/\/.*@(?=.* is invalid)/, "://…@");
       const json = process.argv.includes("--json");
       write(describe(new ConnectError(message, Code.InvalidArgument), { json }));
     },

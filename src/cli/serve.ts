@@ -1,4 +1,5 @@
 import { X509Certificate } from "node:crypto";
+import { statSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { RoomService } from "../../gen/chat/v1/room_pb.js";
 import { Greeter } from "../../gen/example/greeter_pb.js";
@@ -47,7 +48,11 @@ export const serve = new Command("serve")
   .addOption(
     new Option("--unix <path>", "listen on a unix socket instead").conflicts(["host", "port"]),
   )
-  .option("--data <directory>", "where the rooms keep their messages", DEFAULT_DATA)
+  .addOption(
+    new Option("--data <directory>", "where the rooms keep their messages")
+      .argParser(readDirectory)
+      .default(DEFAULT_DATA),
+  )
   .addOption(
     new Option("--log <place>", "keep them there: memory, sqlite:PATH or nats://HOST:PORT")
       .argParser(readLog)
@@ -96,12 +101,31 @@ Examples:
     }
   });
 
+function readDirectory(text: string): string {
+  if (text !== "") return text;
+  throw new InvalidArgumentError("Write the path of a directory, such as ./data.");
+}
+
 function readLog(text: string): LogPlace {
   const place = readLogPlace(text);
-  if (place !== undefined) return place;
+  if (place !== undefined && (place.kind !== "nats" || isAddress(place.servers))) return place;
   throw new InvalidArgumentError(
-    "Write memory, sqlite:PATH or nats://HOST:PORT, such as sqlite:rooms.sqlite.",
+    text.startsWith("nats:")
+      ? "Write nats://HOST:PORT, or nats://USER:PASSWORD@HOST:PORT with % as %25, @ as %40 and / as %2F."
+      : "Write memory, sqlite:PATH or nats://HOST:PORT, such as sqlite:rooms.sqlite.",
   );
+}
+
+/** Whether it names a server, and who logs in there; a path would be left out in silence. */
+function isAddress(url: string): boolean {
+  const { username, password, pathname, search, hash } = new URL(url);
+  try {
+    decodeURIComponent(username);
+    decodeURIComponent(password);
+  } catch {
+    return false;
+  }
+  return /^\/?$/.test(pathname) && search === "" && hash === "";
 }
 
 /** The rooms on their log, which closes with them; `undefined` where it cannot be opened, which is reported. */
@@ -123,16 +147,35 @@ async function openRooms(place: LogPlace, { json }: ServeOptions): Promise<Rooms
 }
 
 /** What the user can do when a log cannot be opened, where the message leaves that open. */
-function logRemedy(error: unknown, { kind }: LogPlace): string | undefined {
+function logRemedy(error: unknown, place: LogPlace): string | undefined {
   const { code, rawMessage } = ConnectError.from(error);
-  if (kind === "nats") {
+  if (/npm install/.test(rawMessage)) {
+    return "without it, keep rooms in memory with --log memory";
+  }
+  if (place.kind === "nats") {
+    if (/authorization|authentication/i.test(rawMessage)) {
+      return "give a user and password that it knows: nats://USER:PASSWORD@HOST:PORT";
+    }
     return code === Code.Unavailable
       ? "start it with JetStream (nats-server -js), or keep rooms elsewhere with --log or --data"
       : undefined;
   }
-  return code === Code.Unavailable || /cannot be opened/.test(rawMessage)
+  const cannotOpen = /cannot be opened/.test(rawMessage);
+  if (cannotOpen && place.kind === "sqlite" && isDirectory(place.path)) {
+    const data = `--data ${shellWord(place.path)}`;
+    return `it is a directory: name a file in it, or keep rooms in it with ${data}`;
+  }
+  return code === Code.Unavailable || cannotOpen
     ? "keep rooms elsewhere with --data or --log, or in memory with --log memory"
     : undefined;
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
 }
 
 async function listening(
