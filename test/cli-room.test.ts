@@ -290,6 +290,20 @@ test("an import from stdin that the server ends is told with how to go on, while
   expect(importing.stderr).toMatch(/^hawser: unavailable: .* --producer [\da-f-]{36}, .*\n$/);
 });
 
+test("list says so when there are no rooms, or nobody is in one", async () => {
+  await using server = await serveRooms();
+  const url = ["--url", server.url];
+  await using none = hawser("room", "list", ...url);
+  expect(await none.ended).toBe(0);
+  expect([none.stdout, none.stderr]).toEqual(["", expect.stringMatching(/^hawser: no rooms yet/)]);
+  await using nobody = hawser("room", "list", "lobby", ...url);
+  expect(await nobody.ended).toBe(0);
+  expect([nobody.stdout, nobody.stderr]).toEqual(["", "hawser: nobody is in lobby\n"]);
+  await using asJson = hawser("room", "list", ...url, "--json");
+  expect(await asJson.ended).toBe(0);
+  expect([asJson.stdout, asJson.stderr]).toEqual(["", ""]);
+});
+
 test("list prints the rooms, or the members of one", async () => {
   await using server = await serveRooms();
   for (let i = 0; i < 120; i++) await server.post(`room ${i}`, "ada", "hello");
@@ -329,5 +343,5 @@ test("a line that can be no message ends a join from a pipe, with what came befo
   ada.stdin.write(`one\n${"x".repeat(4097)}\n`);
   expect(await ada.ended).toBe(1);
   expect(await server.said("lobby")).toEqual(["ada: one"]);
-  expect(ada.stderr).toMatch(/invalid_argument: a message has 4096 characters at most, .* 4097\n$/);
+  expect(ada.stderr).toMatch(/: line 2 of standard input: a message has 4096 .* 4097\n$/);
 });

@@ -106,15 +106,17 @@ async function attend(
     }
   };
   const speak = async () => {
+    let line = 0;
     try {
       for await (const text of speaker.messages(over.signal)) {
+        line++;
         const wrong = unfit(text);
         if (wrong === undefined) {
           if (text !== "") await attendance.say(text);
         } else if (onTerminal) {
           speaker.note(`hawser: not sent: ${wrong}`);
         } else {
-          throw new ConnectError(wrong, Code.InvalidArgument);
+          throw new ConnectError(`line ${line} of standard input: ${wrong}`, Code.InvalidArgument);
         }
       }
     } finally {

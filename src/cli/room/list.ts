@@ -7,7 +7,7 @@ import {
 } from "../../../gen/chat/v1/room_pb.js";
 import type { CallOptions, Client } from "../../index.ts";
 import { type ConnectionOptions, call, callingCommand } from "../call.ts";
-import { oneLine, printLine, toJsonLine } from "../output.ts";
+import { oneLine, printLine, printNote, toJsonLine } from "../output.ts";
 import { appearanceOn } from "./appearance.ts";
 import { readName } from "./options.ts";
 
@@ -28,15 +28,26 @@ Examples:
     call(RoomService, connection, async ({ client, options }) => {
       const { json } = connection;
       const { name } = appearanceOn(process.stdout);
+      let isEmpty = true;
+      const print = (line: string) => {
+        isEmpty = false;
+        return printLine(line);
+      };
       if (room === undefined) {
         for await (const one of roomsOf(client, options)) {
-          await printLine(json ? toJsonLine(RoomSchema, one) : roomLine(one));
+          await print(json ? toJsonLine(RoomSchema, one) : roomLine(one));
         }
-        return;
+      } else {
+        for await (const member of membersOf(room, client, options)) {
+          await print(json ? toJsonLine(MemberSchema, member) : memberLine(member, name));
+        }
       }
-      for await (const member of membersOf(room, client, options)) {
-        await printLine(json ? toJsonLine(MemberSchema, member) : memberLine(member, name));
-      }
+      if (!isEmpty || json) return;
+      printNote(
+        room === undefined
+          ? "hawser: no rooms yet: who joins one, or posts, makes it"
+          : `hawser: nobody is in ${oneLine(room)}`,
+      );
     }),
   );
 
