@@ -4,6 +4,9 @@ const DRAW_MS = 100;
 const BAR_CELLS = 24;
 const CLEAR_LINE = "\r\u001b[K";
 
+/** Left free, for the ^C that a terminal writes there: on a line of its own it would leave the one before. */
+const FREE_COLUMNS = 3;
+
 /** How far a long work is: a line on stderr that is drawn again and again, on a terminal alone. */
 export class Progress implements Disposable {
   /** How many messages went out. */
@@ -47,7 +50,7 @@ export class Progress implements Disposable {
 
   #draw(): void {
     if (!this.#shown) return;
-    const line = this.#line().slice(0, (process.stderr.columns || 80) - 1);
+    const line = this.#line().slice(0, (process.stderr.columns || 80) - FREE_COLUMNS);
     process.stderr.write(`${CLEAR_LINE}${line}`);
   }
 
