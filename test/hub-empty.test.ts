@@ -16,6 +16,7 @@ test("a cursor before the end of a topic without records is waited behind, not a
   const log: TopicLog = {
     epoch: inner.epoch,
     append: (topic, records) => inner.append(topic, records),
+    oldest: (topic) => inner.oldest(topic),
     async page(_, after) {
       pages++;
       await new Promise(setImmediate);

@@ -379,6 +379,7 @@ function voiceOf(log: TopicLog, voice: { mute: boolean }): TopicLog {
     },
     page: (topic, after, limits) => log.page(topic, after, limits),
     read: (topic, after, signal) => log.read(topic, after, signal),
+    oldest: (topic) => log.oldest(topic),
     end: (topic) => log.end(topic),
     trim: (topic, upTo) => log.trim(topic, upTo),
     topics: (prefix) => log.topics(prefix),

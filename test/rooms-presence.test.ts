@@ -36,6 +36,7 @@ function logWith(log: TopicLog, append: TopicLog["append"]): TopicLog {
     append,
     page: (topic, after, limits) => log.page(topic, after, limits),
     read: (topic, after, signal) => log.read(topic, after, signal),
+    oldest: (topic) => log.oldest(topic),
     end: (topic) => log.end(topic),
     trim: (topic, upTo) => log.trim(topic, upTo),
     topics: (prefix) => log.topics(prefix),

@@ -6,6 +6,7 @@ import { type Client, createClient, createTransport } from "../src/index.ts";
 import { sqliteLog } from "../src/topics/sqlite.ts";
 import "./support/compile-cache.ts";
 import { until } from "./support/gate.ts";
+import { next } from "./support/read.ts";
 import { drain, short, startRooms } from "./support/rooms-world.ts";
 import { temporary } from "./support/temporary.ts";
 
@@ -23,6 +24,26 @@ function watch(rooms: Client<typeof RoomService>, from: { start: Start; after: s
   const call = rooms.watch({ room: "lobby", ...from });
   return { call, ...drain(call) };
 }
+
+test("who begins with the oldest message misses none, and is told so, also where other rooms and presence were stored first", async () => {
+  await using log = await sqliteLog(`${folder}/rooms.sqlite`);
+  await using world = await startRooms({ log });
+  await world.post("another", 3);
+  const call = world.rooms.join();
+  await call.send({
+    event: { case: "open", value: { room: "another", name: "bob", producer: "p" } },
+  });
+  await next(call);
+  call.cancel();
+  await until("he has left, and presence has more", () => world.server.openCalls === 0);
+  await log.append("presence", [{ data: new Uint8Array() }]);
+  await world.post("lobby", 2);
+  const watching = watch(world.rooms, { start: Start.OLDEST, after: "" });
+  await until("both came", () => watching.came.length === 3);
+  expect(watching.came.map(short)).toEqual(["here", "ann: 1", "ann: 2"]);
+  watching.call.cancel();
+  await watching.over;
+});
 
 test("1,000 watchers that come while posts flow: no gap, no repetition, wherever they begin", async () => {
   await using log = await sqliteLog(`${folder}/rooms.sqlite`);

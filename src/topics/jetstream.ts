@@ -201,6 +201,16 @@ class JetStreamLog implements TopicLog {
     return yield* readTail(this.#wire, this.#source, place, after, signal, this.#over.signal);
   }
 
+  async oldest(topic: string): Promise<Mark> {
+    const place = this.#place(topic);
+    // In this order: what comes between the two is behind the end, and seen.
+    const end = await this.#reader.end(place);
+    const { items } = await this.#reader.page(place, undefined, { records: 1, bytes: 1 });
+    if (items[0] === undefined) return end;
+    const position = items[0].position - 1;
+    return { position, cursor: place.cursors.write(position) };
+  }
+
   async end(topic: string): Promise<Mark> {
     return this.#reader.end(this.#place(topic));
   }

@@ -51,6 +51,9 @@ export interface TopicLog extends AsyncDisposable {
   /** History, then live, without a gap or a repetition between. */
   read(topic: string, after: string | undefined, signal: AbortSignal): AsyncIterable<Item>;
 
+  /** The place before the oldest record that is kept: behind its cursor is all there is, without a Gap. Where there is none, the end. */
+  oldest(topic: string): Promise<Mark>;
+
   /** The position of the last record; where there is none, the one before the first. */
   end(topic: string): Promise<Mark>;
 

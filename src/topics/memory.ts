@@ -60,6 +60,10 @@ class MemoryLog implements TopicLog {
     return this.#tails.read((topic, from) => this.page(topic, from), name, after, signal);
   }
 
+  async oldest(name: string): Promise<Mark> {
+    return this.#at(name).oldest();
+  }
+
   async end(name: string): Promise<Mark> {
     return this.#at(name).end();
   }
@@ -153,6 +157,10 @@ class Topic {
       if (items.length >= limits.records || bytes >= limits.bytes) break;
     }
     return items;
+  }
+
+  oldest(): Mark {
+    return { position: this.#trimmed, cursor: this.#cursors.write(this.#trimmed) };
   }
 
   end(): Mark {

@@ -141,10 +141,12 @@ class SqliteLog implements TopicLog {
     return this.#tails.read((topic, from) => this.page(topic, from), topic, after, signal);
   }
 
-  async end(topic: string): Promise<Mark> {
-    this.#check(topic);
-    const position = await this.#reader.call<number>({ do: "end", topic });
-    return { position, cursor: this.#cursorsOf(topic).write(position) };
+  oldest(topic: string): Promise<Mark> {
+    return this.#mark(topic, "oldest");
+  }
+
+  end(topic: string): Promise<Mark> {
+    return this.#mark(topic, "end");
   }
 
   async trim(topic: string, upTo: string): Promise<void> {
@@ -250,6 +252,12 @@ class SqliteLog implements TopicLog {
   #check(topic: string): void {
     this.#checkOpen();
     checkTopic(topic);
+  }
+
+  async #mark(topic: string, which: "oldest" | "end"): Promise<Mark> {
+    this.#check(topic);
+    const position = await this.#reader.call<number>({ do: which, topic });
+    return { position, cursor: this.#cursorsOf(topic).write(position) };
   }
 
   #checkWaiting(): void {

@@ -77,7 +77,7 @@ export type WriterCall =
   | { readonly do: "trim"; readonly topic: string; readonly upTo: number }
   | { readonly do: "close" };
 
-/** What a reader does; "page" gives PageColumns, "end" a position. */
+/** What a reader does; "page" gives PageColumns, "oldest" and "end" a position. */
 export type ReaderCall =
   | { readonly do: "open" }
   | {
@@ -88,7 +88,7 @@ export type ReaderCall =
       readonly records: number;
       readonly bytes: number;
     }
-  | { readonly do: "end"; readonly topic: string }
+  | { readonly do: "oldest" | "end"; readonly topic: string }
   | { readonly do: "topics"; readonly prefix: string }
   | { readonly do: "close" };
 

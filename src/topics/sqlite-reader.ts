@@ -30,6 +30,11 @@ export class Reader {
     return this.#connection.transaction(() => this.#page(name, after, records, bytes))();
   }
 
+  /** The place before the oldest record: there may be none of this topic at the position before it. */
+  oldest(name: string): number {
+    return this.#topic(name).trimmed;
+  }
+
   end(name: string): number {
     return this.#topic(name).last;
   }

@@ -61,7 +61,8 @@ function read(): void {
       if (call.do === "open") reader = new Reader(data.path);
       else if (call.do === "page") {
         return reader.page(call.topic, call.after, call.records, call.bytes);
-      } else if (call.do === "end") return reader.end(call.topic);
+      } else if (call.do === "oldest") return reader.oldest(call.topic);
+      else if (call.do === "end") return reader.end(call.topic);
       else if (call.do === "topics") return reader.topics(call.prefix);
       else if (call.do === "close") reader?.close();
       return undefined;

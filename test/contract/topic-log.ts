@@ -270,6 +270,28 @@ function describePages(shared: Shared): void {
     expect((await log.page("large", undefined)).length).toBe(3);
   });
 
+  test("oldest() is the place before all that is kept, which follows it without a gap", async () => {
+    const { log, t } = await shared.borrow();
+    expect(await log.oldest(t)).toEqual(await log.end(t));
+    const before = await log.oldest(t);
+    // Other topics may have the positions between.
+    await log.append("other", texts("x", "y"));
+    const [a] = await log.append(t, texts("a"));
+    await log.append("other", texts("z"));
+    await log.append(t, texts("b", "c"));
+    const all = await log.oldest(t);
+    expect(shown(await pages(log, t, all.cursor))).toEqual(["a", "b", "c"]);
+    expect(shown(await pages(log, t, before.cursor))).toEqual(["a", "b", "c"]);
+    expect(all.position).toBeLessThan((await pages(log, t))[0]?.position as number);
+    await log.trim(t, a?.cursor as string);
+    expect(shown(await pages(log, t, (await log.oldest(t)).cursor))).toEqual(["b", "c"]);
+    await log.trim(t, (await log.end(t)).cursor);
+    await log.append("other", texts("x"));
+    const none = await log.oldest(t);
+    await log.append(t, texts("d"));
+    expect(shown(await pages(log, t, none.cursor))).toEqual(["d"]);
+  });
+
   test("end() is the last record, whose cursor leads to what follows", async () => {
     const { log, t } = await shared.borrow();
     const empty = await log.end(t);
@@ -420,6 +442,7 @@ function describeTopics(engine: Engine, shared: Shared): void {
     const signal = AbortSignal.timeout(20_000);
     await rejects(log.append(topic, texts("a")), Code.InvalidArgument);
     await rejects(log.page(topic, undefined), Code.InvalidArgument);
+    await rejects(log.oldest(topic), Code.InvalidArgument);
     await rejects(log.end(topic), Code.InvalidArgument);
     await rejects(take(log.read(topic, undefined, signal), 1), Code.InvalidArgument);
   });
@@ -465,6 +488,7 @@ function describeClosing(engine: Engine): void {
     await log[Symbol.asyncDispose]();
     await rejects(log.append("t", texts("b")), Code.Unavailable);
     await rejects(log.page("t", undefined), Code.Unavailable);
+    await rejects(log.oldest("t"), Code.Unavailable);
     await rejects(log.end("t"), Code.Unavailable);
     await rejects(log.topics(), Code.Unavailable);
     await rejects(log.trim("t", last?.cursor as string), Code.Unavailable);

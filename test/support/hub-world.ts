@@ -56,6 +56,10 @@ function watched(log: TopicLog): Watched {
       self.reads++;
       yield* log.read(topic, after, AbortSignal.any([signal, cut.signal]));
     },
+    async oldest(topic) {
+      check();
+      return log.oldest(topic);
+    },
     async end(topic) {
       check();
       return log.end(topic);

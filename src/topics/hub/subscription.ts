@@ -154,7 +154,8 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
     await ready?.();
     await tail.started;
     if (after === undefined) {
-      const { position, cursor } = await (start === "now" ? log.end(tail.topic) : this.#oldest());
+      const mark = start === "now" ? log.end(tail.topic) : log.oldest(tail.topic);
+      const { position, cursor } = await mark;
       this.#moveTo(position, cursor);
       this.#atEnd = start === "now";
     }
@@ -163,18 +164,6 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
     this.#fallBehind();
     this.#placed.resolve();
     this.#tap.wake();
-  }
-
-  /** The place before the oldest record that is kept. */
-  async #oldest(): Promise<Mark> {
-    const { log, tail } = this.#shared;
-    // In this order: what comes between the two is behind the end, and seen.
-    const end = await log.end(tail.topic);
-    const [first] = await log.page(tail.topic, undefined, { records: 1 });
-    if (first === undefined) return end;
-    if (first.kind === "gap") return first;
-    const position = first.position - 1;
-    return { position, cursor: tail.cursors.write(position) };
   }
 
   #moveTo(position: number, cursor: string): void {
