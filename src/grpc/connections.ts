@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import { after, pause } from "../flow.ts";
-import type { Leaver } from "../session/dial.ts";
+import type { Leaver } from "../session/attachment.ts";
 import type { Target } from "./address.ts";
 import { type ClientTls, type Connection, connect } from "./connection.ts";
 import { Farewells } from "./farewells.ts";

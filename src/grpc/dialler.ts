@@ -1,8 +1,8 @@
 import type { OutgoingHttpHeaders } from "node:http2";
 import { Code } from "@connectrpc/connect";
 import { asFailure, failure } from "../failure.ts";
+import type { AttachmentWatcher, Dialler, Leaver } from "../session/attachment.ts";
 import { CONTROL } from "../session/control.ts";
-import type { AttachmentWatcher, Dialler, Leaver } from "../session/dial.ts";
 import { invalidHeaders } from "./attempts.ts";
 import { ClientStream } from "./client-stream.ts";
 import type { Connection } from "./connection.ts";

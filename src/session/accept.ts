@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { type Metadata, MetadataSchema } from "../../gen/hawser/v1/session_pb.js";
 import { failure, handled } from "../failure.ts";
+import type { ServerAttachment } from "./attachment.ts";
 import type { Acknowledgements, Clock } from "./clock.ts";
 import {
   CONTROL,
@@ -10,34 +11,10 @@ import {
   receivedControl,
   type SessionFrame,
 } from "./control.ts";
-import { type Ask, writeAnswer } from "./headers.ts";
+import { type Ask, type Fields, writeAnswer } from "./headers.ts";
 import { type Account, Ledger, type Window } from "./ledger.ts";
 import { Reason, sessionLost } from "./lost.ts";
-import type { Spool } from "./spool.ts";
 import { admit, carries, ended, type Link, lost, unattached } from "./state.ts";
-
-/** Headers or trailers as HTTP takes them. */
-export type Fields = Record<string, number | string | string[] | undefined>;
-
-/** One HTTP/2 stream that carries a session, as the server sees it. */
-export interface ServerAttachment {
-  /** Sends the response headers; before anything else. */
-  answer(headers: Fields): void;
-  /** Sends `bytes` more that the spool has. `undefined`: there is room for more. A promise: there will be when it resolves. */
-  pull(kept: Spool, bytes: number): Promise<void> | undefined;
-  /** Sends a control frame, behind what pull() was told of. */
-  write(flags: number, payload: Uint8Array): unknown;
-  /** Has all of that leave now. */
-  flush(): void;
-  /** Ends the stream with these trailers, behind all that was written; the client may still end its side. */
-  end(trailers: Fields): void;
-  /** Ends the stream because the session goes on elsewhere, or nowhere. */
-  refuse(error: ConnectError): void;
-  /** Lets go of who waits for room. */
-  release(): void;
-  /** Resets the stream: what waits to be sent is lost. */
-  drop(): void;
-}
 
 /** The call that a session carries, as the server sees it. */
 export interface ServedCall<Frame> {

@@ -1,64 +1,12 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { asFailure, failure, handled } from "../failure.ts";
+import type { AttachmentWatcher, Broken, ClientAttachment, Dialler } from "./attachment.ts";
 import type { Acknowledgements, Clock } from "./clock.ts";
 import { CONTROL, endControl, readControl, receivedControl, type SessionFrame } from "./control.ts";
-import { type Answer, isOwn, readAnswer, readSent, writeAsk } from "./headers.ts";
+import { type Answer, isOwn, readAnswer, readSent, type Values, writeAsk } from "./headers.ts";
 import { type Account, Ledger, type Violation, type Window } from "./ledger.ts";
 import { Reason, readSessionLost, sessionLost } from "./lost.ts";
-import type { Spool } from "./spool.ts";
 import { answered, carries, dialled, ended, type Link, lost, unattached } from "./state.ts";
-
-/** Headers or trailers as HTTP gives them. */
-type Values = Record<string, string | string[] | undefined>;
-
-/** One HTTP/2 stream that carries a session, as the client sees it. */
-export interface ClientAttachment {
-  /** Sends `bytes` more that the spool has. `undefined`: there is room for more. A promise: there will be when it resolves. */
-  pull(kept: Spool, bytes: number): Promise<void> | undefined;
-  /** Sends a control frame, behind what pull() was told of. */
-  write(flags: number, payload: Uint8Array): unknown;
-  /** Ends this side: the client has all. */
-  halfClose(): void;
-  /** Lets go of who waits for room. */
-  release(): void;
-  /** Resets the stream; waiting and later writes fail with `error`. */
-  stop(error: ConnectError): void;
-}
-
-/** How a stream ended without a status of the server. */
-export interface Broken {
-  readonly error: ConnectError;
-  /** Whether it was this side that refused what came. */
-  readonly refused: boolean;
-}
-
-/** Who hears of an attachment. */
-export interface AttachmentWatcher<Frame> {
-  /** Whether the attachment is still needed: else no stream is opened. */
-  readonly wanted: boolean;
-  onOpen(stream: ClientAttachment): void;
-  onHead(headers: Values): void;
-  onFrame(frame: Frame): boolean;
-  onStatus(status: "ok" | ConnectError, trailers: Values): void;
-  /** Also where no stream could be opened. */
-  onBroken(broken: Broken): void;
-}
-
-/** Who can be asked to go. */
-export interface Leaver {
-  leave(reason: ConnectError): void;
-}
-
-/** How a session gets its streams. */
-export interface Dialler<Frame> {
-  /** Opens a stream as soon as there is a connection; `headers` is called just before. */
-  dial(headers: () => Record<string, string>, watcher: AttachmentWatcher<Frame>): void;
-  /** Sends these headers once, if there is a connection within `forMs`; nobody hears what becomes of it. */
-  tell(headers: () => Record<string, string>, forMs: number): void;
-  /** A session is there, until it is over: where no more connections are to be had, it must leave. */
-  begun(session: Leaver): void;
-  over(session: Leaver): void;
-}
 
 /** The call that a session carries, as the client sees it. */
 export interface DialledCall<Frame> {

@@ -3,8 +3,11 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import type { Window } from "./ledger.ts";
 
-/** What HTTP gives for a header. */
-type Values = Record<string, string | string[] | undefined>;
+/** Headers or trailers as HTTP gives them. */
+export type Values = Record<string, string | string[] | undefined>;
+
+/** Headers or trailers as HTTP takes them. */
+export type Fields = Record<string, number | string | string[] | undefined>;
 
 /** The names that are the protocol's own; applications do not see them. */
 export const isOwn = (name: string): boolean => name.startsWith("hawser-");

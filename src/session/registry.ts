@@ -1,6 +1,7 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
-import type { Keeper, ServerAttachment, ServerSession, Terms } from "./accept.ts";
+import type { Keeper, ServerSession, Terms } from "./accept.ts";
+import type { ServerAttachment } from "./attachment.ts";
 import { Acknowledgements, type Clock } from "./clock.ts";
 import type { SessionFrame } from "./control.ts";
 import type { Ask } from "./headers.ts";

@@ -4,9 +4,13 @@ import { failure, toWire } from "../../src/failure.ts";
 import { COMPRESSED, type Frame, FrameReader } from "../../src/grpc/framing.ts";
 import type { Source } from "../../src/grpc/outbox.ts";
 import { readStatus, statusTrailers } from "../../src/grpc/status.ts";
-import type { ServerAttachment, ServerSession } from "../../src/session/accept.ts";
+import type { ServerSession } from "../../src/session/accept.ts";
+import type {
+  AttachmentWatcher,
+  ClientAttachment,
+  ServerAttachment,
+} from "../../src/session/attachment.ts";
 import { CONTROL, readControl } from "../../src/session/control.ts";
-import type { AttachmentWatcher, ClientAttachment } from "../../src/session/dial.ts";
 import type { FakeClock } from "./session-sim-clock.ts";
 import { type Fields, type Item, Pipe, SimOutbox } from "./session-sim-wire.ts";
 

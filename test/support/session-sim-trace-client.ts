@@ -1,13 +1,9 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure } from "../../src/failure.ts";
 import { COMPRESSED, type Frame } from "../../src/grpc/framing.ts";
+import type { AttachmentWatcher, Dialler } from "../../src/session/attachment.ts";
 import { Acknowledgements } from "../../src/session/clock.ts";
-import {
-  type AttachmentWatcher,
-  ClientSession,
-  type DialledCall,
-  type Dialler,
-} from "../../src/session/dial.ts";
+import { ClientSession, type DialledCall } from "../../src/session/dial.ts";
 import { FakeTime } from "./session-sim-clock.ts";
 import { SimClientStream } from "./session-sim-streams.ts";
 import {

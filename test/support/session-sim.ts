@@ -12,14 +12,9 @@ import { failure, toWire } from "../../src/failure.ts";
 import type { Frame } from "../../src/grpc/framing.ts";
 import { statusTrailers } from "../../src/grpc/status.ts";
 import { type Keeper, ServerSession, type Terms } from "../../src/session/accept.ts";
+import type { AttachmentWatcher, Dialler, Leaver } from "../../src/session/attachment.ts";
 import { Acknowledgements } from "../../src/session/clock.ts";
-import {
-  type AttachmentWatcher,
-  ClientSession,
-  type Dialler,
-  type Leaver,
-  type SessionWatcher,
-} from "../../src/session/dial.ts";
+import { ClientSession, type SessionWatcher } from "../../src/session/dial.ts";
 import { type Ask, readAsk } from "../../src/session/headers.ts";
 import type { Window } from "../../src/session/ledger.ts";
 import { type SessionLimits, SessionRegistry } from "../../src/session/registry.ts";
