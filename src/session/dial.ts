@@ -6,6 +6,7 @@ import { CONTROL, endControl, readControl, receivedControl, type SessionFrame } 
 import { type Answer, isOwn, readAnswer, readSent, type Values, writeAsk } from "./headers.ts";
 import { type Account, Ledger, type Violation, type Window } from "./ledger.ts";
 import { Reason, readSessionLost, sessionLost } from "./lost.ts";
+import { Redial } from "./redial.ts";
 import { answered, carries, dialled, ended, type Link, lost, unattached } from "./state.ts";
 
 /** The call that a session carries, as the client sees it. */
@@ -44,12 +45,6 @@ export interface SessionWatcher {
   onCarried(state: "open" | "resuming"): void;
 }
 
-/** The pause before another attempt; the first comes at once. */
-const BACKOFF = { initialMs: 100, factor: 1.6, jitter: 0.2, maxMs: 5000 };
-
-/** What it is after all attempts: a stream that lived as long was no failure. */
-const GOOD_MS = 10_000;
-
 const NO_ACCOUNT: Account = { bytes: 0 };
 
 /**
@@ -60,6 +55,7 @@ const NO_ACCOUNT: Account = { bytes: 0 };
 export class ClientSession<Frame extends SessionFrame = SessionFrame> {
   readonly #init: ClientSessionInit<Frame>;
   readonly #ledger: Ledger;
+  readonly #redial: Redial;
   #link: Link = unattached;
   #stream: ClientAttachment | undefined;
   /** Whether messages may leave on the stream: at once on attachment 1, with the answer on a later one. */
@@ -75,10 +71,6 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
   #reminded = false;
   #room: PromiseWithResolvers<void> | undefined;
   #failure: ConnectError | undefined;
-  #failures = 0;
-  #dialledMs = 0;
-  #giveUp: Disposable | undefined;
-  #retry: Disposable | undefined;
   #arrived = 0;
 
   constructor(init: ClientSessionInit<Frame>) {
@@ -86,6 +78,11 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
     this.#epoch = init.server.epoch;
     this.#ledger = new Ledger(init.window, NO_ACCOUNT);
     this.#ledger.agree(init.server.window);
+    this.#redial = new Redial(init.clock, init.server.graceMs, {
+      onResuming: () => init.watcher?.onCarried("resuming"),
+      onDue: () => this.#dial(),
+      onGivenUp: () => this.#fail(sessionLost(Reason.UNREACHABLE, this.#arrived), false),
+    });
   }
 
   get state(): Link["is"] {
@@ -207,11 +204,8 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
     this.#epoch = answer.epoch;
     // Another process than Negotiate asked may have another window.
     this.#ledger.agree(answer.window);
-    this.#giveUp?.[Symbol.dispose]();
-    this.#giveUp = undefined;
+    this.#redial.answered(answer.received > this.#arrived);
     if (!this.#headed) this.#base = headers;
-    // The server is there: whoever is cut off again need not wait longer each time.
-    this.#failures = answer.received > this.#arrived ? 0 : Math.min(this.#failures, 1);
     this.#arrived = Math.max(this.#arrived, answer.received);
     if (answer.metadata) this.#head();
     const stream = this.#stream as ClientAttachment;
@@ -227,7 +221,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
 
   onFrame(number: number, frame: Frame): boolean {
     if (!carries(this.#link, number)) return true;
-    this.#failures = 0;
+    this.#redial.delivered();
     if ((frame.flags & CONTROL) !== 0) {
       this.#onControl(frame);
       return true;
@@ -297,31 +291,18 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
   /** The stream is gone: another one, soon. */
   #onLost(number: number, waitMs?: number): void {
     if (this.#link.is === "over") return;
-    const { clock, server, watcher } = this.#init;
     this.#link = lost(this.#link, number);
     this.#flowing = false;
     this.#stream?.release();
     this.#stream = undefined;
-    if (this.#giveUp === undefined || waitMs !== undefined) {
-      watcher?.onCarried("resuming");
-      this.#giveUp?.[Symbol.dispose]();
-      const giveUp = () => this.#fail(sessionLost(Reason.UNREACHABLE, this.#arrived), false);
-      // The process stays for it: there may be no socket that keeps it.
-      this.#giveUp = clock.after(server.graceMs + (waitMs ?? 0), giveUp, true);
-    }
-    if (clock.now() - this.#dialledMs >= GOOD_MS) this.#failures = 0;
-    const pauseMs = waitMs ?? backoffMs(this.#failures, clock.random());
-    this.#failures++;
-    if (pauseMs === 0) this.#dial();
-    else this.#retry = clock.after(pauseMs, () => this.#dial());
+    this.#redial.lost(waitMs);
   }
 
   #dial(): void {
     if (this.#link.is !== "detached") return;
-    const { clock, dialler } = this.#init;
-    this.#dialledMs = clock.now();
+    this.#redial.dialled();
     const next = this.#link.number + 1;
-    dialler.dial(() => {
+    this.#init.dialler.dial(() => {
       this.#link = dialled(this.#link);
       return this.#ask(false);
     }, new Attachment(this, next));
@@ -397,8 +378,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
   #close(error: ConnectError): ClientAttachment | undefined {
     this.#link = ended(this.#link);
     this.#init.dialler.over(this);
-    this.#giveUp?.[Symbol.dispose]();
-    this.#retry?.[Symbol.dispose]();
+    this.#redial.stop();
     const stream = this.#stream;
     this.#stream = undefined;
     this.#flowing = false;
@@ -448,13 +428,6 @@ class Attachment<Frame extends SessionFrame> implements AttachmentWatcher<Frame>
 /** Whether another stream would end the same way: what came was no gRPC, or over a limit, or the transport is closed. */
 function isFinal({ error, refused }: Broken): boolean {
   return refused && error.code !== Code.Unavailable;
-}
-
-function backoffMs(failures: number, random: number): number {
-  if (failures === 0) return 0;
-  const { initialMs, factor, jitter, maxMs } = BACKOFF;
-  const base = Math.min(initialMs * factor ** (failures - 1), maxMs);
-  return base * (1 + jitter * (2 * random - 1));
 }
 
 /** Takes what is the protocol's own from headers that nobody else has. */

@@ -1,0 +1,99 @@
+import type { Clock } from "./clock.ts";
+
+/** The pause before another attempt; the first comes at once. */
+const BACKOFF = { initialMs: 100, factor: 1.6, jitter: 0.2, maxMs: 5000 };
+
+/** What it is after all attempts: a stream that lived as long was no failure. */
+const GOOD_MS = 10_000;
+
+/** The session that dials: it does what a Redial tells it. */
+export interface Redialled {
+  /** It begins to look for a stream; also each time that the server says when it may come. */
+  onResuming(): void;
+  /** It is time for the next attempt. */
+  onDue(): void;
+  /** The server does not keep the session any longer. */
+  onGivenUp(): void;
+}
+
+/**
+ * When a session that has lost its stream dials again: at once, then behind
+ * pauses that grow with each attempt that brings nothing, or when the server
+ * says; until the server's grace has run out, which counts from the loss on
+ * (session.proto, 8). It knows time and chance, and no streams.
+ */
+export class Redial {
+  readonly #clock: Clock;
+  readonly #graceMs: number;
+  readonly #session: Redialled;
+  /** Attempts in a row that brought nothing. */
+  #failures = 0;
+  #dialledMs = 0;
+  /** Runs from the loss until a server answers. */
+  #grace: Disposable | undefined;
+  #pause: Disposable | undefined;
+
+  constructor(clock: Clock, graceMs: number, session: Redialled) {
+    this.#clock = clock;
+    this.#graceMs = graceMs;
+    this.#session = session;
+  }
+
+  /** An attempt begins. */
+  dialled(): void {
+    this.#dialledMs = this.#clock.now();
+  }
+
+  /**
+   * The server answered: it is there, and whoever is cut off again need not
+   * wait longer each time.
+   *
+   * @param further whether more messages have arrived there than were known of
+   */
+  answered(further: boolean): void {
+    this.#grace?.[Symbol.dispose]();
+    this.#grace = undefined;
+    this.#failures = further ? 0 : Math.min(this.#failures, 1);
+  }
+
+  /** The stream brings something. */
+  delivered(): void {
+    this.#failures = 0;
+  }
+
+  /**
+   * The stream is gone, or there was none: another one, soon.
+   *
+   * @param waitMs how much later the server wants it
+   */
+  lost(waitMs?: number): void {
+    if (this.#grace === undefined || waitMs !== undefined) {
+      this.#session.onResuming();
+      this.#grace?.[Symbol.dispose]();
+      // The process stays for it: there may be no socket that keeps it.
+      this.#grace = this.#clock.after(
+        this.#graceMs + (waitMs ?? 0),
+        () => this.#session.onGivenUp(),
+        true,
+      );
+    }
+    if (this.#clock.now() - this.#dialledMs >= GOOD_MS) this.#failures = 0;
+    const pauseMs = waitMs ?? backoffMs(this.#failures, this.#clock.random());
+    this.#failures++;
+    if (pauseMs === 0) this.#session.onDue();
+    else this.#pause = this.#clock.after(pauseMs, () => this.#session.onDue());
+  }
+
+  /** The session is over. */
+  stop(): void {
+    this.#grace?.[Symbol.dispose]();
+    this.#pause?.[Symbol.dispose]();
+  }
+}
+
+function backoffMs(failures: number, random: number): number {
+  if (failures === 0) return 0;
+  const { initialMs, factor, jitter, maxMs } = BACKOFF;
+  const base = Math.min(initialMs * factor ** (failures - 1), maxMs);
+  return base * (1 + jitter * (2 * random - 1));
+}
