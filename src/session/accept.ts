@@ -2,15 +2,10 @@ import { create } from "@bufbuild/protobuf";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { type Metadata, MetadataSchema } from "../../gen/hawser/v1/session_pb.js";
 import { failure, handled } from "../failure.ts";
+import { type Acknowledgements, Acknowledger } from "./acknowledgements.ts";
 import type { ServerAttachment } from "./attachment.ts";
-import type { Acknowledgements, Clock } from "./clock.ts";
-import {
-  CONTROL,
-  headerControl,
-  readControl,
-  receivedControl,
-  type SessionFrame,
-} from "./control.ts";
+import type { Clock } from "./clock.ts";
+import { CONTROL, headerControl, readControl, type SessionFrame } from "./control.ts";
 import { type Ask, type Fields, writeAnswer } from "./headers.ts";
 import { type Account, Ledger, type Window } from "./ledger.ts";
 import { Reason, sessionLost } from "./lost.ts";
@@ -59,6 +54,7 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
   readonly #keeper: Keeper;
   readonly #call: ServedCall<Frame>;
   readonly #ledger: Ledger;
+  readonly #acknowledger: Acknowledger;
   #link: Link = unattached;
   #stream: ServerAttachment | undefined;
   #grace: Disposable | undefined;
@@ -66,8 +62,6 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
   #trailers: Fields | undefined;
   #halfClosed = false;
   #deaf = false;
-  #owing = false;
-  #reminded = false;
   #room: PromiseWithResolvers<void> | undefined;
   #failure: ConnectError | undefined;
 
@@ -78,6 +72,7 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
     this.#call = call;
     this.#ledger = new Ledger(keeper.terms.window, keeper.account);
     this.#ledger.agree(ask.window);
+    this.#acknowledger = new Acknowledger(this.#ledger, keeper.acknowledgements);
   }
 
   /** Whether only the client's confirmation is missing. */
@@ -116,9 +111,7 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
       ...writeAnswer({ ...terms, resumed, received, metadata }),
     });
     // Behind the end of the call nobody takes what came.
-    if (this.#ledger.taken > 0 && !this.finished) {
-      stream.write(CONTROL, receivedControl(this.#ledger.tell()));
-    }
+    if (!this.finished) this.#acknowledger.attach(stream);
     this.#ledger.rewind(ask.received);
     stream.pull(this.#ledger.kept, this.#ledger.kept.bytes + 1);
     if (this.#trailers !== undefined) stream.end(this.#trailers);
@@ -208,7 +201,7 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
     if (this.#header === undefined) this.#call.onHeadersNeeded();
     this.#ledger.push(flags, payload);
     const taken = this.#stream?.pull(this.#ledger.kept, payload.length + 1);
-    if (this.#reminded) this.#acknowledge();
+    this.#acknowledger.onSent();
     if (!this.#ledger.full) return taken;
     this.#room ??= Promise.withResolvers();
     return this.#room.promise;
@@ -218,6 +211,7 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
   end(): void {
     if (this.#trailers !== undefined || this.#link.is === "over") return;
     this.#trailers = { ...this.#call.trailers(), "hawser-sent": String(this.#ledger.sent) };
+    this.#acknowledger.detach();
     this.#keeper.onFinished(this.#id);
     if (this.#stream !== undefined) this.#stream.end(this.#trailers);
     else this.#call.onClosed();
@@ -241,8 +235,7 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
 
   /** The handler took a message. */
   taken(bytes: number): void {
-    if (this.#ledger.take(bytes)) this.#acknowledge();
-    else this.#owe();
+    this.#acknowledger.taken(bytes);
   }
 
   /** Gives the session up: nobody can resume it. */
@@ -251,28 +244,6 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
     const stream = this.#leave();
     this.#end(false, error);
     stream?.refuse(error);
-  }
-
-  remind(): void {
-    this.#reminded = true;
-  }
-
-  settle(): void {
-    if (this.#reminded) this.#acknowledge();
-    this.#owing = false;
-    if (this.#stream !== undefined && !this.finished && this.#ledger.owes) this.#owe();
-  }
-
-  #owe(): void {
-    if (this.#owing) return;
-    this.#owing = true;
-    this.#keeper.acknowledgements.owe(this);
-  }
-
-  #acknowledge(): void {
-    this.#reminded = false;
-    if (this.#stream === undefined || !this.#ledger.owes || this.finished) return;
-    this.#stream.write(CONTROL, receivedControl(this.#ledger.tell()));
   }
 
   #onControl(frame: Frame): void {
@@ -304,6 +275,7 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
   #leave(): ServerAttachment | undefined {
     const stream = this.#stream;
     this.#stream = undefined;
+    this.#acknowledger.detach();
     return stream;
   }
 
@@ -313,7 +285,7 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
     this.#grace?.[Symbol.dispose]();
     if (error !== undefined && !this.finished) this.#call.onLost(error);
     this.#ledger.close();
-    this.#stream = undefined;
+    this.#leave();
     this.#keeper.onOver(this.#id, settled);
     this.#call.onClosed();
   }

@@ -1,8 +1,9 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { asFailure, failure, handled } from "../failure.ts";
+import { type Acknowledgements, Acknowledger } from "./acknowledgements.ts";
 import type { AttachmentWatcher, Broken, ClientAttachment, Dialler } from "./attachment.ts";
-import type { Acknowledgements, Clock } from "./clock.ts";
-import { CONTROL, endControl, readControl, receivedControl, type SessionFrame } from "./control.ts";
+import type { Clock } from "./clock.ts";
+import { CONTROL, endControl, readControl, type SessionFrame } from "./control.ts";
 import { type Answer, isOwn, readAnswer, readSent, type Values, writeAsk } from "./headers.ts";
 import { type Account, Ledger, type Violation, type Window } from "./ledger.ts";
 import { Reason, readSessionLost, sessionLost } from "./lost.ts";
@@ -55,6 +56,7 @@ const NO_ACCOUNT: Account = { bytes: 0 };
 export class ClientSession<Frame extends SessionFrame = SessionFrame> {
   readonly #init: ClientSessionInit<Frame>;
   readonly #ledger: Ledger;
+  readonly #acknowledger: Acknowledger;
   readonly #redial: Redial;
   #link: Link = unattached;
   #stream: ClientAttachment | undefined;
@@ -67,8 +69,6 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
   #epoch: string;
   #base: Values = {};
   #headed = false;
-  #owing = false;
-  #reminded = false;
   #room: PromiseWithResolvers<void> | undefined;
   #failure: ConnectError | undefined;
   #arrived = 0;
@@ -78,6 +78,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
     this.#epoch = init.server.epoch;
     this.#ledger = new Ledger(init.window, NO_ACCOUNT);
     this.#ledger.agree(init.server.window);
+    this.#acknowledger = new Acknowledger(this.#ledger, init.acknowledgements);
     this.#redial = new Redial(init.clock, init.server.graceMs, {
       onResuming: () => init.watcher?.onCarried("resuming"),
       onDue: () => this.#dial(),
@@ -102,7 +103,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
     const taken = this.#flowing
       ? this.#stream?.pull(this.#ledger.kept, payload.length + 1)
       : undefined;
-    if (this.#reminded) this.#acknowledge();
+    this.#acknowledger.onSent();
     if (!this.#ledger.full) return taken;
     this.#room ??= Promise.withResolvers();
     return this.#room.promise;
@@ -118,30 +119,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
 
   /** The caller took a message. */
   taken(bytes: number): void {
-    if (this.#ledger.take(bytes)) this.#acknowledge();
-    else this.#owe();
-  }
-
-  remind(): void {
-    this.#reminded = true;
-  }
-
-  settle(): void {
-    if (this.#reminded) this.#acknowledge();
-    this.#owing = false;
-    if (this.#flowing && this.#ledger.owes) this.#owe();
-  }
-
-  #owe(): void {
-    if (this.#owing) return;
-    this.#owing = true;
-    this.#init.acknowledgements.owe(this);
-  }
-
-  #acknowledge(): void {
-    this.#reminded = false;
-    if (!this.#flowing || !this.#ledger.owes) return;
-    this.#stream?.write(CONTROL, receivedControl(this.#ledger.tell()));
+    this.#acknowledger.taken(bytes);
   }
 
   /** The call is over; where the server did not end it, it is told. */
@@ -166,7 +144,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
       return;
     }
     this.#stream = stream;
-    if (number === 1) this.#flowing = true;
+    if (number === 1) this.#flow(stream);
     if (this.#opened) return;
     this.#opened = true;
     this.#init.call.onOpen();
@@ -210,13 +188,18 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
     if (answer.metadata) this.#head();
     const stream = this.#stream as ClientAttachment;
     if (!this.#flowing) {
-      this.#flowing = true;
-      if (this.#ledger.taken > 0) stream.write(CONTROL, receivedControl(this.#ledger.tell()));
+      this.#flow(stream);
       this.#ledger.rewind(answer.received);
       stream.pull(this.#ledger.kept, this.#ledger.kept.bytes + 1);
       if (this.#ledger.ended) stream.write(CONTROL, endControl(this.#ledger.sent));
     }
     this.#init.watcher?.onCarried("open");
+  }
+
+  /** From now on messages leave, and acknowledgements. */
+  #flow(stream: ClientAttachment): void {
+    this.#flowing = true;
+    this.#acknowledger.attach(stream);
   }
 
   onFrame(number: number, frame: Frame): boolean {
@@ -292,9 +275,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
   #onLost(number: number, waitMs?: number): void {
     if (this.#link.is === "over") return;
     this.#link = lost(this.#link, number);
-    this.#flowing = false;
-    this.#stream?.release();
-    this.#stream = undefined;
+    this.#leave()?.release();
     this.#redial.lost(waitMs);
   }
 
@@ -374,14 +355,21 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
       this.#init.dialler.tell(() => this.#ask(true), this.#init.server.graceMs);
   }
 
+  /** Lets go of the stream that carries the session, and gives it to be ended. */
+  #leave(): ClientAttachment | undefined {
+    const stream = this.#stream;
+    this.#stream = undefined;
+    this.#flowing = false;
+    this.#acknowledger.detach();
+    return stream;
+  }
+
   /** Ends the session here, and gives its stream to be ended. */
   #close(error: ConnectError): ClientAttachment | undefined {
     this.#link = ended(this.#link);
     this.#init.dialler.over(this);
     this.#redial.stop();
-    const stream = this.#stream;
-    this.#stream = undefined;
-    this.#flowing = false;
+    const stream = this.#leave();
     this.#failure ??= error;
     if (this.#room !== undefined) handled(this.#room.promise);
     this.#room?.reject(this.#failure);

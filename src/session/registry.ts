@@ -1,8 +1,9 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import type { Keeper, ServerSession, Terms } from "./accept.ts";
+import { Acknowledgements } from "./acknowledgements.ts";
 import type { ServerAttachment } from "./attachment.ts";
-import { Acknowledgements, type Clock } from "./clock.ts";
+import type { Clock } from "./clock.ts";
 import type { SessionFrame } from "./control.ts";
 import type { Ask } from "./headers.ts";
 import type { Account } from "./ledger.ts";

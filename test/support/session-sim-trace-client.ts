@@ -1,8 +1,8 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure } from "../../src/failure.ts";
 import { COMPRESSED, type Frame } from "../../src/grpc/framing.ts";
+import { Acknowledgements } from "../../src/session/acknowledgements.ts";
 import type { AttachmentWatcher, Dialler } from "../../src/session/attachment.ts";
-import { Acknowledgements } from "../../src/session/clock.ts";
 import { ClientSession, type DialledCall } from "../../src/session/dial.ts";
 import { FakeTime } from "./session-sim-clock.ts";
 import { SimClientStream } from "./session-sim-streams.ts";
