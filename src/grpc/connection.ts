@@ -4,7 +4,7 @@ import * as tls from "node:tls";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure, systemReason } from "../failure.ts";
 import { after } from "../flow.ts";
-import type { ServerTerms } from "../session/dial.ts";
+import type { ServerTerms } from "../session/terms.ts";
 import { serverNameOf, type Target } from "./address.ts";
 import type { Keepalive, Watch } from "./keepalive.ts";
 import {

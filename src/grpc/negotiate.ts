@@ -8,7 +8,7 @@ import {
 import { failure } from "../failure.ts";
 import { after } from "../flow.ts";
 import { realClock } from "../session/clock.ts";
-import type { ServerTerms } from "../session/dial.ts";
+import type { ServerTerms } from "../session/terms.ts";
 import { type Broken, ClientStream, type ClientStreamOwner } from "./client-stream.ts";
 import type { Connection } from "./connection.ts";
 import type { Frame } from "./framing.ts";

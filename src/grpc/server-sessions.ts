@@ -10,13 +10,14 @@ import { type ConnectError, createMethodImplSpec, type MethodImplSpec } from "@c
 import { SessionService } from "../../gen/hawser/v1/session_pb.js";
 import { toWire } from "../failure.ts";
 import { after } from "../flow.ts";
-import { type Keeper, ServerSession, type Terms } from "../session/accept.ts";
+import { type Keeper, ServerSession } from "../session/accept.ts";
 import type { ServerAttachment } from "../session/attachment.ts";
 import { realClock } from "../session/clock.ts";
 import { CONTROL } from "../session/control.ts";
 import { type Ask, type Fields, readAsk } from "../session/headers.ts";
 import { type SessionLimits, SessionRegistry } from "../session/registry.ts";
 import type { Spool } from "../session/spool.ts";
+import type { Terms } from "../session/terms.ts";
 import { COMPRESSED, type Frame } from "./framing.ts";
 import { rawToHeaders, withoutSessions } from "./metadata.ts";
 import { refuse } from "./refuse.ts";

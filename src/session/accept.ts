@@ -1,15 +1,20 @@
-import { create } from "@bufbuild/protobuf";
 import { Code, type ConnectError } from "@connectrpc/connect";
-import { type Metadata, MetadataSchema } from "../../gen/hawser/v1/session_pb.js";
 import { failure, handled } from "../failure.ts";
 import { type Acknowledgements, Acknowledger } from "./acknowledgements.ts";
 import type { ServerAttachment } from "./attachment.ts";
 import type { Clock } from "./clock.ts";
-import { CONTROL, headerControl, readControl, type SessionFrame } from "./control.ts";
+import {
+  CONTROL,
+  headerControl,
+  readControl,
+  type SessionFrame,
+  writeMetadata,
+} from "./control.ts";
 import { type Ask, type Fields, writeAnswer } from "./headers.ts";
-import { type Account, Ledger, type Window } from "./ledger.ts";
+import { type Account, Ledger } from "./ledger.ts";
 import { Reason, sessionLost } from "./lost.ts";
 import { admit, carries, ended, type Link, lost, unattached } from "./state.ts";
+import type { Terms } from "./terms.ts";
 
 /** The call that a session carries, as the server sees it. */
 export interface ServedCall<Frame> {
@@ -22,15 +27,6 @@ export interface ServedCall<Frame> {
   trailers(): Fields;
   /** The response headers that every response has. */
   base(): Fields;
-}
-
-/** What the sessions of a server have in common. */
-export interface Terms {
-  /** The server process: 128 random bits in hexadecimal digits. */
-  readonly epoch: string;
-  /** How long a session is kept without an attachment, in milliseconds. */
-  readonly graceMs: number;
-  readonly window: Window;
 }
 
 /** Those who keep the sessions of a server. */
@@ -191,7 +187,7 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
   respond(headers: Fields): void {
     if (this.#header !== undefined) return;
     this.#header = withoutBase(headers, this.#call.base());
-    this.#stream?.write(CONTROL, headerControl(toMetadata(this.#header)));
+    this.#stream?.write(CONTROL, headerControl(writeMetadata(this.#header)));
     // Messages would leave before it.
     this.#stream?.flush();
   }
@@ -297,11 +293,4 @@ const NOTHING: Fields = {};
 function withoutBase(headers: Fields, base: Fields): Fields {
   const set = Object.entries(headers).filter(([name]) => !(name in base));
   return set.length === 0 ? NOTHING : Object.fromEntries(set);
-}
-
-function toMetadata(headers: Fields): Metadata {
-  const entries = Object.entries(headers).flatMap(([name, value]) =>
-    (Array.isArray(value) ? value : [value]).map((one) => ({ name, value: String(one) })),
-  );
-  return create(MetadataSchema, { entries });
 }

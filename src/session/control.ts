@@ -1,6 +1,12 @@
 /** The frames of a session that carry no message (session.proto, 5). */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { type Control, ControlSchema, type Metadata } from "../../gen/hawser/v1/session_pb.js";
+import {
+  type Control,
+  ControlSchema,
+  type Metadata,
+  MetadataSchema,
+} from "../../gen/hawser/v1/session_pb.js";
+import type { Fields, Values } from "./headers.ts";
 
 /** The flag of a frame that carries a Control. */
 export const CONTROL = 0x40;
@@ -42,6 +48,24 @@ const NO_HEADER = Uint8Array.of(0x1a, 0);
 
 export const headerControl = (header: Metadata): Uint8Array =>
   header.entries.length === 0 ? NO_HEADER : encode({ case: "header", value: header });
+
+/** Response headers as a Control has them. */
+export function writeMetadata(headers: Fields): Metadata {
+  const entries = Object.entries(headers).flatMap(([name, value]) =>
+    (Array.isArray(value) ? value : [value]).map((one) => ({ name, value: String(one) })),
+  );
+  return create(MetadataSchema, { entries });
+}
+
+/** Response headers that came in a Control. */
+export function readMetadata({ entries }: Metadata): Values {
+  const headers: Values = {};
+  for (const { name, value } of entries) {
+    const before = headers[name];
+    headers[name] = before === undefined ? value : [before, value].flat();
+  }
+  return headers;
+}
 
 /** What a frame says; `undefined` where it is no Control of this protocol, or has a count past 2^53 - 1. */
 export function readControl(frame: SessionFrame): Control["kind"] | undefined {

@@ -3,12 +3,21 @@ import { asFailure, failure, handled } from "../failure.ts";
 import { type Acknowledgements, Acknowledger } from "./acknowledgements.ts";
 import type { AttachmentWatcher, Broken, ClientAttachment, Dialler } from "./attachment.ts";
 import type { Clock } from "./clock.ts";
-import { CONTROL, endControl, readControl, type SessionFrame } from "./control.ts";
-import { type Answer, isOwn, readAnswer, readSent, type Values, writeAsk } from "./headers.ts";
+import { CONTROL, endControl, readControl, readMetadata, type SessionFrame } from "./control.ts";
+import {
+  type Answer,
+  dropOwn,
+  readAnswer,
+  readSent,
+  type Values,
+  withoutOwn,
+  writeAsk,
+} from "./headers.ts";
 import { type Account, Ledger, type Violation, type Window } from "./ledger.ts";
 import { Reason, readSessionLost, sessionLost } from "./lost.ts";
 import { Redial } from "./redial.ts";
 import { answered, carries, dialled, ended, type Link, lost, unattached } from "./state.ts";
+import type { ServerTerms } from "./terms.ts";
 
 /** The call that a session carries, as the client sees it. */
 export interface DialledCall<Frame> {
@@ -17,15 +26,6 @@ export interface DialledCall<Frame> {
   onFrame(frame: Frame): boolean;
   onStatus(status: "ok" | ConnectError, trailers: Values): void;
   onFailed(error: ConnectError): void;
-}
-
-/** What Negotiate said of the server, and when. */
-export interface ServerTerms {
-  readonly epoch: string;
-  readonly graceMs: number;
-  readonly window: Window;
-  /** The server's clock less this one's: never more than it really is. */
-  readonly clockAheadMs: number;
 }
 
 export interface ClientSessionInit<Frame> {
@@ -224,14 +224,8 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
       if (this.#ledger.full) return;
       this.#room?.resolve();
       this.#room = undefined;
-    } else if (control?.case === "header") {
-      const set: Values = {};
-      for (const { name, value } of control.value.entries) {
-        const before = set[name];
-        set[name] = before === undefined ? value : [before, value].flat();
-      }
-      this.#head(set);
-    } else this.#violated("the server sent a control frame that makes no sense");
+    } else if (control?.case === "header") this.#head(readMetadata(control.value));
+    else this.#violated("the server sent a control frame that makes no sense");
   }
 
   onStatus(number: number, status: "ok" | ConnectError, trailers: Values): void {
@@ -314,11 +308,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
 
   #finish(status: "ok" | ConnectError, trailers: Values): void {
     if (status === "ok") this.#head();
-    else {
-      for (const name of [...status.metadata.keys()]) {
-        if (isOwn(name)) status.metadata.delete(name);
-      }
-    }
+    else dropOwn(status.metadata);
     const stopped = failure(Code.FailedPrecondition, "the server has ended the call");
     const error = status === "ok" ? stopped : status;
     const stream = this.#close(error);
@@ -416,10 +406,4 @@ class Attachment<Frame extends SessionFrame> implements AttachmentWatcher<Frame>
 /** Whether another stream would end the same way: what came was no gRPC, or over a limit, or the transport is closed. */
 function isFinal({ error, refused }: Broken): boolean {
   return refused && error.code !== Code.Unavailable;
-}
-
-/** Takes what is the protocol's own from headers that nobody else has. */
-function withoutOwn(values: Values): Values {
-  for (const name in values) if (isOwn(name)) delete values[name];
-  return values;
 }

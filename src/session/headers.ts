@@ -10,7 +10,18 @@ export type Values = Record<string, string | string[] | undefined>;
 export type Fields = Record<string, number | string | string[] | undefined>;
 
 /** The names that are the protocol's own; applications do not see them. */
-export const isOwn = (name: string): boolean => name.startsWith("hawser-");
+const isOwn = (name: string): boolean => name.startsWith("hawser-");
+
+/** Takes what is the protocol's own from headers that nobody else has. */
+export function withoutOwn(values: Values): Values {
+  for (const name in values) if (isOwn(name)) delete values[name];
+  return values;
+}
+
+/** Takes the same from the metadata of a status. */
+export function dropOwn(metadata: Headers): void {
+  for (const name of [...metadata.keys()]) if (isOwn(name)) metadata.delete(name);
+}
 
 /** What a client asks with an attachment. */
 export interface Ask {

@@ -1,6 +1,6 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
-import type { Keeper, ServerSession, Terms } from "./accept.ts";
+import type { Keeper, ServerSession } from "./accept.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
 import type { ServerAttachment } from "./attachment.ts";
 import type { Clock } from "./clock.ts";
@@ -9,6 +9,7 @@ import type { Ask } from "./headers.ts";
 import type { Account } from "./ledger.ts";
 import { Reason, sessionLost } from "./lost.ts";
 import { judgeUnknown } from "./state.ts";
+import type { Terms } from "./terms.ts";
 
 /** How much the sessions of one server may take. */
 export interface SessionLimits {

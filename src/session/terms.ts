@@ -1,0 +1,16 @@
+import type { Window } from "./ledger.ts";
+
+/** What the sessions of a server have in common: Negotiate tells it (session.proto, 2). */
+export interface Terms {
+  /** The server process: 128 random bits in hexadecimal digits. */
+  readonly epoch: string;
+  /** How long a session is kept without an attachment, in milliseconds. */
+  readonly graceMs: number;
+  readonly window: Window;
+}
+
+/** The same as a client was told, and when. */
+export interface ServerTerms extends Terms {
+  /** The server's clock less this one's: never more than it really is. */
+  readonly clockAheadMs: number;
+}
