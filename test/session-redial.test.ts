@@ -1,0 +1,116 @@
+import { expect, test } from "vitest";
+import { Redial } from "../src/session/redial.ts";
+import { FakeTime } from "./support/session-sim-clock.ts";
+
+// When a session that has lost its stream dials again, and when it gives up.
+
+const GRACE_MS = 30_000;
+
+/** A session whose attempts bring nothing, unless the test says so. */
+function cutOff(random?: () => number) {
+  const time = new FakeTime();
+  const dialledMs: number[] = [];
+  let resuming = 0;
+  let givenUpMs: number | undefined;
+  const redial = new Redial(time.clock(0, random), GRACE_MS, {
+    onResuming: () => void resuming++,
+    onDue() {
+      redial.dialled();
+      dialledMs.push(time.nowMs);
+    },
+    onGivenUp() {
+      givenUpMs = time.nowMs;
+      redial.stop();
+    },
+  });
+  redial.dialled();
+  return {
+    time,
+    redial,
+    dialledMs,
+    get resuming() {
+      return resuming;
+    },
+    get givenUpMs() {
+      return givenUpMs;
+    },
+    /** The next attempts each fail at once; how long each waited for its turn. */
+    pausesOf(attempts: number): number[] {
+      return Array.from({ length: attempts }, () => {
+        const lostMs = time.nowMs;
+        const before = dialledMs.length;
+        redial.lost();
+        while (dialledMs.length === before) time.pass((time.nextMs as number) - time.nowMs);
+        return Math.round(time.nowMs - lostMs);
+      });
+    },
+  };
+}
+
+test("the first attempt comes at once, the next behind pauses that grow to 5 s", () => {
+  expect(cutOff().pausesOf(7)).toEqual([0, 100, 160, 256, 410, 655, 1049]);
+  expect(cutOff().pausesOf(12).slice(9)).toEqual([4295, 5000, 5000]);
+});
+
+test("the pauses are spread by a fifth either way", () => {
+  expect(cutOff(() => 0).pausesOf(3)).toEqual([0, 80, 128]);
+  expect(cutOff(() => 1).pausesOf(3)).toEqual([0, 120, 192]);
+});
+
+test.each([
+  ["that brought something", [0, 100], 0, (redial: Redial) => redial.delivered()],
+  ["by which more had arrived", [0, 100], 0, (redial: Redial) => redial.answered(true)],
+  ["that was answered, and no more", [100, 160], 0, (redial: Redial) => redial.answered(false)],
+  ["that held for 10 s", [0, 100], 10_000, (redial: Redial) => redial.answered(false)],
+  ["that held for less", [100, 160], 9_999, (redial: Redial) => redial.answered(false)],
+])("behind a stream %s the pauses are of %j ms", (_, pausesMs, heldMs, bring) => {
+  const session = cutOff();
+  session.pausesOf(5);
+  bring(session.redial);
+  session.time.pass(heldMs);
+  expect(session.pausesOf(2)).toEqual(pausesMs);
+});
+
+test("it gives up when the grace has run out since the loss, however often it dialled", () => {
+  const session = cutOff();
+  session.time.pass(7_000);
+  session.pausesOf(10);
+  expect(session.resuming).toBe(1);
+  session.time.pass(GRACE_MS);
+  expect(session.givenUpMs).toBe(7_000 + GRACE_MS);
+  expect(session.time.timers).toBe(0);
+});
+
+test("the grace ends with an answer, and begins anew with the next loss", () => {
+  const session = cutOff();
+  session.redial.lost();
+  session.time.pass(GRACE_MS - 1);
+  session.redial.answered(false);
+  session.time.pass(GRACE_MS);
+  expect(session.givenUpMs).toBeUndefined();
+  session.redial.lost();
+  expect(session.resuming).toBe(2);
+  session.time.pass(GRACE_MS);
+  expect(session.givenUpMs).toBe(3 * GRACE_MS - 1);
+});
+
+test("a server that says when to come is asked then, and the grace counts from there", () => {
+  const session = cutOff();
+  session.redial.lost();
+  session.time.pass(1_000);
+  session.redial.lost(20_000);
+  session.time.pass(19_999);
+  expect(session.dialledMs).toEqual([0]);
+  session.time.pass(1);
+  expect(session.dialledMs).toEqual([0, 21_000]);
+  session.time.pass(GRACE_MS);
+  expect(session.givenUpMs).toBe(21_000 + GRACE_MS);
+});
+
+test("a session that is over dials no more, and leaves no timer", () => {
+  const session = cutOff();
+  session.pausesOf(3);
+  session.redial.lost();
+  session.redial.stop();
+  expect(session.time.timers).toBe(0);
+});
