@@ -2,8 +2,9 @@
 import { Code } from "@connectrpc/connect";
 import type { Window } from "../../src/session/ledger.ts";
 import { Reason, readSessionLost } from "../../src/session/lost.ts";
-import type { SimClient, SimServed, SimServer, SimWorld } from "./session-sim.ts";
+import type { SimClient, SimWorld } from "./session-sim.ts";
 import { brief, CUSTOM, type SimApp } from "./session-sim-apps.ts";
+import type { SimServed, SimServer } from "./session-sim-server.ts";
 
 /** A message that was taken is acknowledged by then. */
 const ACKNOWLEDGED_MS = 50;

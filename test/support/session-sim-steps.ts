@@ -2,8 +2,13 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../../src/failure.ts";
 import { Reason, readSessionLost, sessionLost } from "../../src/session/lost.ts";
-import type { SimSetup } from "./session-sim.ts";
-import { type Connecting, type SimAttachment, type SimClient, SimWorld } from "./session-sim.ts";
+import {
+  type Connecting,
+  type SimAttachment,
+  type SimClient,
+  type SimSetup,
+  SimWorld,
+} from "./session-sim.ts";
 import type { ServerApp } from "./session-sim-apps.ts";
 import { BrokenRule, checkAlways, checkOver, type Excuses } from "./session-sim-rules.ts";
 

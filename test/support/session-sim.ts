@@ -7,56 +7,40 @@
  *                      │                                            │
  *                   SimClient (dials)                       SimServer (registry)
  */
-import { Code, type ConnectError } from "@connectrpc/connect";
-import { failure, toWire } from "../../src/failure.ts";
+import { Code } from "@connectrpc/connect";
+import { failure } from "../../src/failure.ts";
 import type { Frame } from "../../src/grpc/framing.ts";
-import { statusTrailers } from "../../src/grpc/status.ts";
-import { type Keeper, ServerSession } from "../../src/session/accept.ts";
 import { Acknowledgements } from "../../src/session/acknowledgements.ts";
 import type { AttachmentWatcher, Dialler, Leaver } from "../../src/session/attachment.ts";
 import { ClientSession, type SessionWatcher } from "../../src/session/dial.ts";
-import { type Ask, readAsk } from "../../src/session/headers.ts";
 import type { Window } from "../../src/session/ledger.ts";
-import { type SessionLimits, SessionRegistry } from "../../src/session/registry.ts";
-import type { Terms } from "../../src/session/terms.ts";
-import { brief, ClientApp, ServerApp } from "./session-sim-apps.ts";
+import { ClientApp } from "./session-sim-apps.ts";
 import { type FakeClock, FakeTime } from "./session-sim-clock.ts";
-import { asValues, type Counts, SimClientStream, SimServerStream } from "./session-sim-streams.ts";
+import { type ServerSetup, type SimRequest, SimServer } from "./session-sim-server.ts";
+import { SimClientStream } from "./session-sim-streams.ts";
 import { type Fields, type Item, Pipe } from "./session-sim-wire.ts";
 
-export interface SimSetup {
+export interface SimSetup extends ServerSetup {
   readonly graceMs: number;
   readonly clientWindow: Window;
   readonly serverWindow: Window;
   /** What the windows of the server processes after the first have more. */
   readonly laterWindow?: Window;
-  readonly limits?: Partial<SessionLimits>;
-  /** How much the server's clock is ahead of the client's. */
-  readonly aheadMs?: number;
   /** How long Negotiate's answer took: so much less the client thinks that the server is ahead. */
   readonly negotiatedInMs?: number;
-  /** What chance says, on both sides. */
-  readonly random?: () => number;
   readonly clients?: number;
   readonly connecting?: Connecting;
 }
-
-/** What all sessions call. */
-const METHOD = {};
 
 /** Whether a connection is there at once, or only when the test says so. */
 export type Connecting = "at once" | "later";
 
 /** A stream, with what its two ends make of it. */
-export interface SimAttachment {
+export interface SimAttachment extends SimRequest {
   readonly client: SimClient;
-  readonly headers: Fields;
   readonly near: SimClientStream;
-  readonly down: Pipe;
   /** The server process that it leads to. */
   readonly server: SimServer;
-  /** Its far end, where the server let it in. */
-  far: SimServerStream | undefined;
   /** Which side has heard that the stream is gone. */
   lostNear: boolean;
   lostFar: boolean;
@@ -66,145 +50,6 @@ export interface SimAttachment {
 interface Dialling {
   readonly headers: () => Fields;
   readonly watcher: AttachmentWatcher<Frame> | undefined;
-}
-
-/** A session of a server, as the test sees it. */
-export interface SimServed {
-  readonly id: string;
-  readonly app: ServerApp;
-  /** The last attachment that was let in. */
-  number: number;
-  carrier: SimServerStream | undefined;
-  /** Since when no attachment carries it. */
-  detachedMs: number | undefined;
-  over: boolean;
-}
-
-/** A server process. */
-export class SimServer {
-  readonly terms: Terms;
-  readonly clock: FakeClock;
-  readonly registry: SessionRegistry<Frame>;
-  /** All sessions that it ever had: an id twice would be a second run of the handler. */
-  readonly served: SimServed[] = [];
-  readonly #world: SimWorld;
-  dead = false;
-  /** Of whom it heard that the call is cancelled. */
-  readonly #cancelled = new Set<string>();
-
-  constructor(world: SimWorld, epoch: string) {
-    const { graceMs, serverWindow, laterWindow, limits, aheadMs, random } = world.setup;
-    this.#world = world;
-    const first = world.servers.length === 0;
-    const window =
-      first || laterWindow === undefined ? serverWindow : sum(serverWindow, laterWindow);
-    this.clock = world.time.clock(aheadMs, random);
-    this.terms = { epoch, graceMs, window };
-    const usual = {
-      maxSessions: 1000,
-      maxBytes: 1e9,
-      maxPerConnection: 1000,
-      resumesPerSecond: 1000,
-    };
-    this.registry = new SessionRegistry(this.terms, { ...usual, ...limits }, this.clock);
-  }
-
-  of(id: string): SimServed | undefined {
-    return this.served.findLast((served) => served.id === id);
-  }
-
-  /** A request is here: as server-sessions.ts, ServerSessions.accept(). */
-  accept(attachment: SimAttachment): void {
-    const { headers, down } = attachment;
-    try {
-      const ask = readAsk(asValues(headers));
-      const refusal = this.registry.admit({
-        ask,
-        method: METHOD,
-        caller: "me",
-        connection: attachment,
-        open: (session) => this.#open(attachment, session, ask.session, ask.attach),
-        create: (keeper) => this.#create(keeper, ask),
-        start: () => {},
-      });
-      if (refusal !== undefined) this.#refuse(attachment, refusal);
-      if (!ask.cancel) return;
-      this.#cancelled.add(ask.session);
-      const app = this.of(ask.session)?.app;
-      if (app?.running) app.bugs.push("the handler does not hear of the cancel");
-    } catch (error) {
-      down.put({ is: "end", fields: statusTrailers(toWire(error), undefined) as Fields });
-    }
-  }
-
-  /** The process is killed. */
-  die(): void {
-    this.dead = true;
-    this.clock.die();
-    for (const { app } of this.served) app.dead = true;
-  }
-
-  #refuse({ client, headers, down }: SimAttachment, refusal: ConnectError): void {
-    this.#world.log(
-      `server refuses ${headers["hawser-attach"]} of ${client.id}: ${brief(refusal)}`,
-    );
-    down.put({ is: "end", fields: statusTrailers(refusal, undefined) as Fields });
-  }
-
-  #create(keeper: Keeper, ask: Ask): ServerSession<Frame> {
-    const app = new ServerApp();
-    const served: SimServed = {
-      id: ask.session,
-      app,
-      number: 0,
-      carrier: undefined,
-      detachedMs: undefined,
-      over: false,
-    };
-    this.served.push(served);
-    if (this.#cancelled.has(ask.session)) app.bugs.push("it began behind its cancel");
-    const { terms, clock, acknowledgements, account } = keeper;
-    const listening: Keeper = {
-      terms,
-      clock,
-      acknowledgements,
-      account,
-      onFinished: (id) => keeper.onFinished(id),
-      onOver: (id, settled) => {
-        served.over = true;
-        keeper.onOver(id, settled);
-      },
-    };
-    app.session = new ServerSession<Frame>(listening, ask, app);
-    this.#world.log(`server starts ${ask.session}`);
-    return app.session;
-  }
-
-  #open(
-    attachment: SimAttachment,
-    session: ServerSession<Frame>,
-    id: string,
-    number: number,
-  ): SimServerStream {
-    const served = this.of(id) as SimServed;
-    served.number = number;
-    served.detachedMs = undefined;
-    const { app } = served;
-    const counts: Counts = {
-      onTold: (count) => app.onTold(count),
-      onAcknowledged(count) {
-        if (served.number === number && !served.over) app.onAcknowledged(count);
-      },
-    };
-    const far = new SimServerStream(attachment.down, session, number, this.clock, counts);
-    far.onLost = () => {
-      if (served.number === number) served.detachedMs ??= this.#world.time.nowMs;
-    };
-    served.carrier = far;
-    attachment.far = far;
-    this.#world.log(`server lets in ${number} of ${id}`);
-    return far;
-  }
 }
 
 /** A client: one session, and how it gets its streams. */
@@ -415,8 +260,12 @@ export class SimWorld {
   /** The server process dies, and another takes its place. */
   restart(): void {
     this.servers.at(-1)?.die();
+    const { graceMs, serverWindow, laterWindow } = this.setup;
+    const first = this.servers.length === 0;
+    const window =
+      first || laterWindow === undefined ? serverWindow : sum(serverWindow, laterWindow);
     const epoch = `${this.servers.length + 1}`.padStart(32, "e");
-    this.servers.push(new SimServer(this, epoch));
+    this.servers.push(new SimServer(this, { epoch, graceMs, window }));
     this.log("the server starts");
     for (const attachment of this.live) {
       attachment.lostFar = true;

@@ -1,0 +1,174 @@
+/** A server process between simulated streams and its applications: as server-sessions.ts, without sockets. */
+import type { ConnectError } from "@connectrpc/connect";
+import { toWire } from "../../src/failure.ts";
+import type { Frame } from "../../src/grpc/framing.ts";
+import { statusTrailers } from "../../src/grpc/status.ts";
+import { type Keeper, ServerSession } from "../../src/session/accept.ts";
+import { type Ask, readAsk } from "../../src/session/headers.ts";
+import { type SessionLimits, SessionRegistry } from "../../src/session/registry.ts";
+import type { Terms } from "../../src/session/terms.ts";
+import { brief, ServerApp } from "./session-sim-apps.ts";
+import type { FakeClock, FakeTime } from "./session-sim-clock.ts";
+import { asValues, type Counts, SimServerStream } from "./session-sim-streams.ts";
+import type { Fields, Pipe } from "./session-sim-wire.ts";
+
+export interface ServerSetup {
+  readonly limits?: Partial<SessionLimits>;
+  /** How much the server's clock is ahead of the client's. */
+  readonly aheadMs?: number;
+  /** What chance says, on both sides. */
+  readonly random?: () => number;
+}
+
+/** What a server process needs of the world. */
+export interface ServerWorld {
+  readonly setup: ServerSetup;
+  readonly time: FakeTime;
+  log(line: string): void;
+}
+
+/** A stream that asks for a session, as its server sees it. */
+export interface SimRequest {
+  readonly headers: Fields;
+  readonly down: Pipe;
+  /** Its far end, where the server let it in. */
+  far: SimServerStream | undefined;
+}
+
+/** What all sessions call. */
+const METHOD = {};
+
+/** A session of a server, as the test sees it. */
+export interface SimServed {
+  readonly id: string;
+  readonly app: ServerApp;
+  /** The last attachment that was let in. */
+  number: number;
+  carrier: SimServerStream | undefined;
+  /** Since when no attachment carries it. */
+  detachedMs: number | undefined;
+  over: boolean;
+}
+
+/** A server process. */
+export class SimServer {
+  readonly terms: Terms;
+  readonly clock: FakeClock;
+  readonly registry: SessionRegistry<Frame>;
+  /** All sessions that it ever had: an id twice would be a second run of the handler. */
+  readonly served: SimServed[] = [];
+  readonly #world: ServerWorld;
+  dead = false;
+  /** Of whom it heard that the call is cancelled. */
+  readonly #cancelled = new Set<string>();
+
+  constructor(world: ServerWorld, terms: Terms) {
+    const { limits, aheadMs, random } = world.setup;
+    this.#world = world;
+    this.terms = terms;
+    this.clock = world.time.clock(aheadMs, random);
+    const usual = {
+      maxSessions: 1000,
+      maxBytes: 1e9,
+      maxPerConnection: 1000,
+      resumesPerSecond: 1000,
+    };
+    this.registry = new SessionRegistry(terms, { ...usual, ...limits }, this.clock);
+  }
+
+  of(id: string): SimServed | undefined {
+    return this.served.findLast((served) => served.id === id);
+  }
+
+  /** A request is here: as server-sessions.ts, ServerSessions.accept(). */
+  accept(request: SimRequest): void {
+    const { headers, down } = request;
+    try {
+      const ask = readAsk(asValues(headers));
+      const refusal = this.registry.admit({
+        ask,
+        method: METHOD,
+        caller: "me",
+        connection: request,
+        open: (session) => this.#open(request, session, ask.session, ask.attach),
+        create: (keeper) => this.#create(keeper, ask),
+        start: () => {},
+      });
+      if (refusal !== undefined) this.#refuse(request, refusal);
+      if (!ask.cancel) return;
+      this.#cancelled.add(ask.session);
+      const app = this.of(ask.session)?.app;
+      if (app?.running) app.bugs.push("the handler does not hear of the cancel");
+    } catch (error) {
+      down.put({ is: "end", fields: statusTrailers(toWire(error), undefined) as Fields });
+    }
+  }
+
+  /** The process is killed. */
+  die(): void {
+    this.dead = true;
+    this.clock.die();
+    for (const { app } of this.served) app.dead = true;
+  }
+
+  #refuse({ headers, down }: SimRequest, refusal: ConnectError): void {
+    const { "hawser-attach": number, "hawser-session": id } = headers;
+    this.#world.log(`server refuses ${number} of ${id}: ${brief(refusal)}`);
+    down.put({ is: "end", fields: statusTrailers(refusal, undefined) as Fields });
+  }
+
+  #create(keeper: Keeper, ask: Ask): ServerSession<Frame> {
+    const app = new ServerApp();
+    const served: SimServed = {
+      id: ask.session,
+      app,
+      number: 0,
+      carrier: undefined,
+      detachedMs: undefined,
+      over: false,
+    };
+    this.served.push(served);
+    if (this.#cancelled.has(ask.session)) app.bugs.push("it began behind its cancel");
+    const { terms, clock, acknowledgements, account } = keeper;
+    const listening: Keeper = {
+      terms,
+      clock,
+      acknowledgements,
+      account,
+      onFinished: (id) => keeper.onFinished(id),
+      onOver: (id, settled) => {
+        served.over = true;
+        keeper.onOver(id, settled);
+      },
+    };
+    app.session = new ServerSession<Frame>(listening, ask, app);
+    this.#world.log(`server starts ${ask.session}`);
+    return app.session;
+  }
+
+  #open(
+    request: SimRequest,
+    session: ServerSession<Frame>,
+    id: string,
+    number: number,
+  ): SimServerStream {
+    const served = this.of(id) as SimServed;
+    served.number = number;
+    served.detachedMs = undefined;
+    const { app } = served;
+    const counts: Counts = {
+      onTold: (count) => app.onTold(count),
+      onAcknowledged(count) {
+        if (served.number === number && !served.over) app.onAcknowledged(count);
+      },
+    };
+    const far = new SimServerStream(request.down, session, number, this.clock, counts);
+    far.onLost = () => {
+      if (served.number === number) served.detachedMs ??= this.#world.time.nowMs;
+    };
+    served.carrier = far;
+    request.far = far;
+    this.#world.log(`server lets in ${number} of ${id}`);
+    return far;
+  }
+}
