@@ -4,8 +4,6 @@
  */
 import * as http2 from "node:http2";
 import { create } from "@bufbuild/protobuf";
-import { createClient as createConnectClient } from "@connectrpc/connect";
-import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import * as grpc from "@grpc/grpc-js";
 import { afterEach, expect, test } from "vitest";
 import { MessageSchema, RoomService, WatchResponseSchema } from "../gen/chat/v1/room_pb.js";
@@ -13,10 +11,10 @@ import { Greeter } from "../gen/example/greeter_pb.js";
 import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
 import { createServer, encodedOnce } from "../src/server.ts";
 import { aborted, gate, stillAt } from "./support/gate.ts";
-import { grpcJsClient } from "./support/grpc-js.ts";
 import { openLink } from "./support/link.ts";
 import { next } from "./support/read.ts";
 import { tableOf } from "./support/readme.ts";
+import { ofConnect, ofGrpcJs, ofHawser } from "./support/three-clients.ts";
 import {
   closeAll,
   connectNode,
@@ -94,21 +92,11 @@ test(rows.leaving, async () => {
       await aborted(signal);
     },
   });
-  const baseUrl = `http://127.0.0.1:${server.port}`;
-
-  const transport = createTransport({ baseUrl });
-  open.push(() => transport.close());
-  for await (const _ of createClient(Greeter, transport).subscribe({})) break;
+  for await (const _ of ofHawser(Greeter, server).subscribe({})) break;
   await aborted(signals[0] as AbortSignal);
-
-  const sessionManager = new Http2SessionManager(baseUrl);
-  open.push(() => sessionManager.abort());
-  const connect = createConnectClient(Greeter, createGrpcTransport({ baseUrl, sessionManager }));
-  for await (const _ of connect.subscribe({})) break;
-
-  const js = grpcJsClient(Greeter, `127.0.0.1:${server.port}`);
-  open.push(() => js.close());
-  for await (const _ of js.subscribe({}).on("error", () => {})) break;
+  for await (const _ of ofConnect(Greeter, server).subscribe({})) break;
+  const throughGrpcJs = ofGrpcJs(Greeter, server).subscribe({});
+  for await (const _ of throughGrpcJs.on("error", () => {})) break;
 
   expect(await stillAt(() => signals.filter((signal) => signal.aborted).length)).toBe(1);
   expect(signals).toHaveLength(3);
@@ -201,9 +189,7 @@ test(rows.losing, async () => {
   const link = await openLink({ port: server.port, host: "127.0.0.1" });
   open.push(() => link[Symbol.asyncDispose]());
 
-  const transport = createTransport({ baseUrl: link.url });
-  open.push(() => transport.close());
-  const chat = createClient(Greeter, transport).chat();
+  const chat = ofHawser(Greeter, link).chat();
   const heard: string[] = [];
   await chat.send({ content: "before" });
   for await (const { reply } of chat) {
@@ -215,24 +201,16 @@ test(rows.losing, async () => {
   expect(heard).toEqual(["before", "after"]);
   expect(runs).toBe(1);
 
-  const sessionManager = new Http2SessionManager(link.url);
-  open.push(() => sessionManager.abort());
-  const connect = createConnectClient(
-    Greeter,
-    createGrpcTransport({ baseUrl: link.url, sessionManager }),
-  );
   const requests = async function* () {
     yield { content: "before" };
     await gate().opened;
   };
   const throughConnect = async () => {
-    for await (const _ of connect.chat(requests())) link.cut();
+    for await (const _ of ofConnect(Greeter, link).chat(requests())) link.cut();
   };
   await expect(throughConnect()).rejects.toThrow();
 
-  const js = grpcJsClient(Greeter, `127.0.0.1:${link.port}`);
-  open.push(() => js.close());
-  const call = js.chat();
+  const call = ofGrpcJs(Greeter, link).chat();
   call.write({ content: "before" });
   const throughGrpcJs = async () => {
     for await (const _ of call) link.cut();
@@ -245,29 +223,24 @@ test(rows.pushing, async () => {
   const routes: Routes = (router) => router.service(RoomService, room.service);
   const servers = [createServer({ routes }), createServer({ routes })] as const;
   for (const server of servers) open.push(() => server.close({ graceMs: 0 }));
-  const [{ url, port }, other] = [
+  const [first, second] = [
     await servers[0].listen({ port: 0 }),
     await servers[1].listen({ port: 0 }),
   ];
 
-  const transport = createTransport({ baseUrl: [url, other.url] });
-  open.push(() => transport.close());
-  const ours = createClient(RoomService, transport).watch({ room: "lobby" });
-  const connect = createConnectClient(RoomService, createGrpcTransport({ baseUrl: url }));
-  const throughConnect = connect.watch({ room: "lobby" });
-  const js = grpcJsClient(RoomService, `127.0.0.1:${port}`);
-  open.push(() => js.close());
-  const throughGrpcJs = js.watch({ room: "lobby" });
+  const throughHawser = ofHawser(RoomService, first, second).watch({ room: "lobby" });
+  const throughConnect = ofConnect(RoomService, first).watch({ room: "lobby" });
+  const throughGrpcJs = ofGrpcJs(RoomService, first).watch({ room: "lobby" });
   room.post(1);
-  for (const call of [ours, throughConnect, throughGrpcJs]) {
+  for (const call of [throughHawser, throughConnect, throughGrpcJs]) {
     await next(call);
     expect(textOf((await next(call)) as never)).toBe("1");
   }
 
   await servers[0].close();
   room.post(1);
-  await next(ours);
-  expect(textOf((await next(ours)) as never)).toBe("2");
+  await next(throughHawser);
+  expect(textOf((await next(throughHawser)) as never)).toBe("2");
   await expect(next(throughConnect)).rejects.toThrow(/closing/);
   await expect(next(throughGrpcJs)).rejects.toThrow(/closing/);
 });
@@ -286,15 +259,12 @@ test(rows.encoding, async () => {
     return (router) => router.service(RoomService, { watch });
   };
   /** How often the message is read for the first call, and for the second. */
-  const readsOf = async ({ port }: Server) => {
-    const transport = createTransport({ baseUrl: `http://127.0.0.1:${port}` });
-    open.push(() => transport.close());
+  const readsOf = async (server: Server) => {
+    const client = ofHawser(RoomService, server);
     const counts = [];
     for (let call = 0; call < 2; call++) {
       reads = 0;
-      for await (const _ of createClient(RoomService, transport).watch({ room: "lobby" })) {
-        counts.push(reads);
-      }
+      for await (const _ of client.watch({ room: "lobby" })) counts.push(reads);
     }
     return counts;
   };
@@ -362,11 +332,8 @@ test(rows.throwing, async () => {
 test(rows.size, async () => {
   const handlers: Handlers = { sayHello: () => ({}) };
   const js = await grpcJs({ sayHello: (...[, answer]: Hello) => answer(null, { reply: "" }) });
-  const accepts = async ({ port }: Server, bytes: number) => {
-    await using transport = createTransport({
-      baseUrl: `http://127.0.0.1:${port}`,
-      writeMaxBytes: 2 * bytes,
-    });
+  const accepts = async ({ url }: Server, bytes: number) => {
+    await using transport = createTransport({ baseUrl: url, writeMaxBytes: 2 * bytes });
     const content = "x".repeat(bytes - 5);
     return await createClient(Greeter, transport)
       .sayHello({ content })
@@ -411,8 +378,8 @@ test(rows.unknown, async () => {
 test(rows.browsers, async () => {
   const handlers: Handlers = { sayHello: ({ content }) => ({ reply: `Hello, ${content}` }) };
   // fetch speaks HTTP/1.1; this is the Connect protocol.
-  const outcome = async ({ port }: Server) =>
-    await fetch(`http://127.0.0.1:${port}/example.Greeter/SayHello`, {
+  const outcome = async ({ url }: Server) =>
+    await fetch(`${url}/example.Greeter/SayHello`, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ content: "browser" }),

@@ -18,6 +18,8 @@ const routesOf = (given: Handlers | Routes): Routes =>
 
 export interface Server {
   readonly port: number;
+  /** `http://127.0.0.1:port` */
+  readonly url: string;
   /** How often it has logged an error. */
   readonly logged: () => number;
 }
@@ -39,7 +41,7 @@ export async function hawser(given: Handlers | Routes): Promise<Server> {
   });
   const { port = 0 } = await server.listen({ port: 0 });
   open.push(() => server.close({ graceMs: 0 }));
-  return { port, logged: () => error.mock.calls.length };
+  return { ...at(port), logged: () => error.mock.calls.length };
 }
 
 export async function connectNode(given: Handlers | Routes): Promise<Server> {
@@ -47,7 +49,7 @@ export async function connectNode(given: Handlers | Routes): Promise<Server> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   open.push(() => void server.close());
-  return { port: (server.address() as AddressInfo).port, logged: consoleErrors() };
+  return { ...at((server.address() as AddressInfo).port), logged: consoleErrors() };
 }
 
 export async function grpcJs(
@@ -63,8 +65,10 @@ export async function grpcJs(
     );
   });
   open.push(() => server.forceShutdown());
-  return { port, logged };
+  return { ...at(port), logged };
 }
+
+const at = (port: number) => ({ port, url: `http://127.0.0.1:${port}` });
 
 function consoleErrors(): () => number {
   const spy = vi.spyOn(console, "error").mockImplementation(() => {});
