@@ -155,12 +155,11 @@ function ask(carriage: Carriage, asker: Asker): void {
 /** A connection whose server has answered. */
 async function negotiated({ addresses, ownHeaders }: Carriage): Promise<Connection> {
   for (let attempt = 1; ; attempt++) {
-    let connection: Connection | undefined;
+    // acquire() has called back before it resolves.
+    let asked!: Connection;
     await addresses.acquire((ready) => {
-      connection = ready;
+      asked = ready;
     });
-    // acquire() has called back; the compiler does not see what a callback assigns.
-    const asked = connection as unknown as Connection;
     try {
       if (asked.sessions === undefined) await negotiate(asked, ownHeaders);
       return asked;

@@ -5,7 +5,7 @@ import { isGrpc } from "./metadata.ts";
 import { canMove, moveOn } from "./moving.ts";
 import { answer, refuse } from "./refuse.ts";
 import { reset } from "./reset.ts";
-import { ServerCall, type ServerCallOptions } from "./server-call.ts";
+import { type OpenCall, ServerCall, type ServerCallOptions } from "./server-call.ts";
 import type { ServerSessions } from "./server-sessions.ts";
 import { ServerStream, type StreamOwner } from "./server-stream.ts";
 
@@ -43,10 +43,10 @@ export function createGrpcHandler(
   sessions: ServerSessions | undefined,
   onClosed: () => void,
 ): GrpcHandler {
-  const calls = new Set<ServerCall>();
+  const calls = new Set<OpenCall>();
   let refusing = false;
-  const opened = (call: ServerCall) => calls.add(call);
-  const closed = (call: ServerCall) => {
+  const opened = (call: OpenCall) => calls.add(call);
+  const closed = (call: OpenCall) => {
     calls.delete(call);
     onClosed();
   };

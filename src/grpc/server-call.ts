@@ -46,6 +46,15 @@ type CarrierMethod =
   | "readOn"
   | "reset";
 
+/** A call as what carries it sees it. */
+export interface CarriedCall extends StreamOwner {
+  /** The headers that every response has. */
+  base(): OutgoingHttpHeaders;
+}
+
+/** A call as those see it who keep the open ones, of whatever messages. */
+export type OpenCall = Pick<ServerCall, "method" | "abort">;
+
 /** Why a handler's signal aborts when its call is over. */
 const OVER = failure(Code.Canceled, "the call is over");
 
@@ -59,7 +68,7 @@ const LAST_WORDS_MS = 1000;
  * of the connection, the server's shutdown.
  */
 export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessage = DescMessage>
-  implements StreamOwner, Source<Frame, MessageShape<I>>, Writer<MessageInitShape<O>>
+  implements CarriedCall, Source<Frame, MessageShape<I>>, Writer<MessageInitShape<O>>
 {
   readonly #carrier: ServerCarrier;
   readonly #spec: MethodImplSpec<I, O>;
@@ -70,7 +79,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   readonly #responses: MessageWriter<O>;
   readonly #inbox: Inbox<Frame, MessageShape<I>>;
   readonly #gzip: boolean;
-  #closed: ((call: ServerCall) => void) | undefined;
+  #closed: ((call: OpenCall) => void) | undefined;
   #deadline: Disposable | undefined;
   #pump: Pump | undefined;
   #refused: ConnectError | undefined;
@@ -86,8 +95,8 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     { headers: incoming, rawHeaders }: Incoming,
     spec: MethodImplSpec<I, O>,
     options: ServerCallOptions,
-    carry: (call: ServerCall) => ServerCarrier,
-    onClosed: (call: ServerCall) => void,
+    carry: (call: CarriedCall) => ServerCarrier,
+    onClosed: (call: OpenCall) => void,
   ) {
     this.#spec = spec;
     this.#options = options;
@@ -100,7 +109,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     const encoding = incoming["grpc-encoding"] as string | undefined;
     this.#requests = new MessageReader(spec.method.input, options, encoding);
     this.#inbox = new Inbox<Frame, MessageShape<I>>(INBOX_BYTES, this);
-    this.#carrier = carry(this as unknown as ServerCall);
+    this.#carrier = carry(this);
     const fromBytes = this.#gzip ? options.compressMinBytes : undefined;
     this.#responses = new MessageWriter(spec.method.output, options, fromBytes, this.#carrier);
     if (timeoutMs !== undefined) {
@@ -152,7 +161,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   onClosed(): void {
     this.#deadline?.[Symbol.dispose]();
-    this.#closed?.(this as unknown as ServerCall);
+    this.#closed?.(this);
     this.#closed = undefined;
   }
 
@@ -265,7 +274,6 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#release(error ?? OVER);
   }
 
-  /** The headers that every response has. */
   base(): OutgoingHttpHeaders {
     const headers: OutgoingHttpHeaders = {
       ":status": 200,

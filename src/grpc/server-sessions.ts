@@ -21,7 +21,13 @@ import type { Terms } from "../session/terms.ts";
 import { COMPRESSED, type Frame } from "./framing.ts";
 import { rawToHeaders, withoutSessions } from "./metadata.ts";
 import { refuse } from "./refuse.ts";
-import { type Incoming, ServerCall, type ServerCallOptions } from "./server-call.ts";
+import {
+  type CarriedCall,
+  type Incoming,
+  type OpenCall,
+  ServerCall,
+  type ServerCallOptions,
+} from "./server-call.ts";
 import { ServerStream, type StreamOwner } from "./server-stream.ts";
 import { statusTrailers } from "./status.ts";
 
@@ -89,8 +95,8 @@ export class ServerSessions {
     incoming: Incoming,
     spec: MethodImplSpec,
     options: ServerCallOptions,
-    opened: (call: ServerCall) => void,
-    closed: (call: ServerCall) => void,
+    opened: (call: OpenCall) => void,
+    closed: (call: OpenCall) => void,
   ): void {
     try {
       const ask = readAsk(incoming.headers);
@@ -146,16 +152,17 @@ function create(
   incoming: Incoming,
   spec: MethodImplSpec,
   options: ServerCallOptions,
-  closed: (call: ServerCall) => void,
+  closed: (call: OpenCall) => void,
 ): { session: ServerSession<Frame>; call: ServerCall } {
-  let session: ServerSession<Frame> | undefined;
-  const carry = (call: ServerCall) => {
+  // The call has itself carried while it is made.
+  let session!: ServerSession<Frame>;
+  const carry = (call: CarriedCall) => {
     session = new ServerSession<Frame>(keeper, ask, call);
     return session;
   };
   const rawHeaders = withoutSessions(incoming.rawHeaders);
   const call = new ServerCall({ ...incoming, rawHeaders }, spec, options, carry, closed);
-  return { session: session as unknown as ServerSession<Frame>, call };
+  return { session, call };
 }
 
 let last = { caller: "", print: "" };
