@@ -15,7 +15,7 @@ import {
 } from "./headers.ts";
 import { type Account, Ledger, type Violation, type Window } from "./ledger.ts";
 import { Reason, readSessionLost, sessionLost } from "./lost.ts";
-import { Redial } from "./redial.ts";
+import { Redial, type Redialled } from "./redial.ts";
 import { answered, carries, dialled, ended, type Link, lost, unattached } from "./state.ts";
 import type { ServerTerms } from "./terms.ts";
 
@@ -53,7 +53,7 @@ const NO_ACCOUNT: Account = { bytes: 0 };
  * lost until the server's grace has run out; it opens one attachment after the
  * other.
  */
-export class ClientSession<Frame extends SessionFrame = SessionFrame> {
+export class ClientSession<Frame extends SessionFrame = SessionFrame> implements Redialled {
   readonly #init: ClientSessionInit<Frame>;
   readonly #ledger: Ledger;
   readonly #acknowledger: Acknowledger;
@@ -79,11 +79,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
     this.#ledger = new Ledger(init.window, NO_ACCOUNT);
     this.#ledger.agree(init.server.window);
     this.#acknowledger = new Acknowledger(this.#ledger, init.acknowledgements);
-    this.#redial = new Redial(init.clock, init.server.graceMs, {
-      onResuming: () => init.watcher?.onCarried("resuming"),
-      onDue: () => this.#dial(),
-      onGivenUp: () => this.#fail(sessionLost(Reason.UNREACHABLE, this.#arrived), false),
-    });
+    this.#redial = new Redial(init.clock, init.server.graceMs, this);
   }
 
   get state(): Link["is"] {
@@ -92,7 +88,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
 
   start(): void {
     this.#init.dialler.begun(this);
-    this.#dial();
+    this.onDue();
   }
 
   // What the call does, as it would with a stream.
@@ -273,7 +269,18 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> {
     this.#redial.lost(waitMs);
   }
 
-  #dial(): void {
+  // What the redial tells.
+
+  onResuming(): void {
+    this.#init.watcher?.onCarried("resuming");
+  }
+
+  onGivenUp(): void {
+    this.#fail(sessionLost(Reason.UNREACHABLE, this.#arrived), false);
+  }
+
+  /** It is time to open the next attachment. */
+  onDue(): void {
     if (this.#link.is !== "detached") return;
     this.#redial.dialled();
     const next = this.#link.number + 1;
