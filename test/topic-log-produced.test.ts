@@ -7,6 +7,7 @@ import { keptOf } from "../src/topics/retention.ts";
 import { sqliteLog } from "../src/topics/sqlite.ts";
 import { openSqliteLog } from "../src/topics/sqlite-log.ts";
 import { made } from "./contract/engine.ts";
+import { until } from "./support/gate.ts";
 import { temporary } from "./support/temporary.ts";
 
 const TOPIC = "room/a";
@@ -80,14 +81,38 @@ test("what was trimmed is forgotten, wherever it was, and may be stored once mor
   expect(third.every(({ repeated }) => repeated)).toBe(true);
 });
 
+test("nothing is left of what is gone", async () => {
+  await using log = await sqliteLog(path);
+  const appended = await store(log, ALL);
+  await log.trim(TOPIC, appended.at(-1)?.cursor as string);
+  // In the table, or on the way there when it was trimmed.
+  await store(log, ALL.slice(0, 6000));
+  await log.trim(TOPIC, (await log.end(TOPIC)).cursor);
+  await until("it is swept", () => inTable() === 0);
+});
+
+/** Records of one producer, with numbers from `from` on. */
+function numbered(from: number, count: number, bytes: number): NewRecord[] {
+  return Array.from({ length: count }, (_, n) => ({
+    data: new Uint8Array(bytes),
+    id: { producer: "p", sequence: BigInt(from + n) },
+  }));
+}
+
 test("what could not be stored is not taken for stored", async () => {
   await using log = await openSqliteLog({ path, kept: keptOf({}), maxPages: 60 });
-  const large = Array.from({ length: 100 }, (_, n) => ({
-    data: new Uint8Array(4000),
-    id: { producer: "p", sequence: BigInt(n) },
-  }));
-  await expect(log.append(TOPIC, large)).rejects.toThrow(/no room/);
-  const one = large.slice(0, 1);
+  await log.append(TOPIC, numbered(0, 1, 1));
+  await expect(log.append(TOPIC, numbered(1, 100, 4000))).rejects.toThrow(/no room/);
+  const one = numbered(1, 1, 4000);
   expect(await log.append(TOPIC, one)).toMatchObject([{ repeated: false }]);
   expect(await log.append(TOPIC, one)).toMatchObject([{ repeated: true }]);
+});
+
+test("where there is no room while entries are on their way, they stay on it", async () => {
+  await using log = await openSqliteLog({ path, kept: keptOf({}), maxPages: 400 });
+  await store(log, numbered(0, 5000, 1));
+  await expect(log.append(TOPIC, numbered(5000, 1000, 4000))).rejects.toThrow(/no room/);
+  await store(log, numbered(5000, 4000, 1));
+  const again = await store(log, numbered(0, 9000, 1));
+  expect(again.filter(({ repeated }) => !repeated)).toEqual([]);
 });

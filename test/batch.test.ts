@@ -1,0 +1,36 @@
+/** The bytes of several messages: the same ones for calls that send the same, and for no others. */
+import { expect, test } from "vitest";
+import { batchOf } from "../src/grpc/batch.ts";
+
+const PREFIX_BYTES = 5;
+const [a, b, c] = ["a", "bb", "ccc"].map((text) => Buffer.from(text)) as [Buffer, Buffer, Buffer];
+
+function batch(payloads: Buffer[], flags = payloads.map(() => 0)): Buffer {
+  const size = payloads.reduce((sum, { length }) => sum + length + PREFIX_BYTES, 0);
+  return batchOf(payloads, flags, size);
+}
+
+test("is the frames of its messages, in order and with their flags", () => {
+  expect([...batch([b, a], [1, 0])]).toEqual([...[1, 0, 0, 0, 2, ...b], ...[0, 0, 0, 0, 1, ...a]]);
+});
+
+test("is made once for those who send the same messages one after the other", () => {
+  const first = batch([a, b, c]);
+  expect(batch([a, b, c])).toBe(first);
+  // The same contents are not the same messages.
+  expect(batch([a, Buffer.from(b), c])).not.toBe(first);
+});
+
+test.each<[what: string, payloads: Buffer[], flags: number[]]>([
+  ["fewer", [a, b], [0, 0]],
+  ["more", [a, b, c, a], [0, 0, 0, 0]],
+  ["others at the end", [a, b, a], [0, 0, 0]],
+  ["the same in another order", [b, a, c], [0, 0, 0]],
+  ["the same, one of them compressed", [a, b, c], [0, 1, 0]],
+])("%s is another batch", (_, payloads, flags) => {
+  const first = batch([a, b, c]);
+  const second = batch(payloads, flags);
+  expect(second).not.toBe(first);
+  const frames = payloads.flatMap((payload, n) => [flags[n], 0, 0, 0, payload.length, ...payload]);
+  expect([...second]).toEqual(frames);
+});
