@@ -100,32 +100,36 @@ export class Tap<T> implements AsyncIterableIterator<T, undefined> {
   }
 
   #answer(resolve: Resolve<T>): void {
+    // The well may wake or close this tap while it is taken from.
+    this.#resolve = undefined;
     const result = this.#take();
-    if (result === undefined) {
-      this.#well.onDry();
+    if (result !== undefined) {
+      resolve(result);
       return;
     }
-    this.#resolve = undefined;
-    resolve(result);
+    this.#resolve = resolve;
+    this.#well.onDry();
   }
 
   #take(): IteratorResult<T, undefined> | Promise<never> | undefined {
     if (this.#closed === undefined) {
       try {
         const value = this.#well.take();
-        return value === undefined ? undefined : { done: false, value };
+        if (value !== undefined) return { done: false, value };
       } catch (error) {
         this.#fail(error);
       }
     }
-    const error = this.#closed?.error;
+    if (this.#closed === undefined) return undefined;
+    const { error } = this.#closed;
     // Thrown once; after it the iteration is over, as a generator's is.
     this.#closed = { error: undefined };
     return error === undefined ? END : Promise.reject(error);
   }
 
   #fail(error: unknown): void {
+    const isOver = this.#closed !== undefined;
     this.#closed = { error };
-    this.#well.onEnd();
+    if (!isOver) this.#well.onEnd();
   }
 }
