@@ -1,5 +1,5 @@
 /** Subscribers that end, announce or tell something in the middle of being given an event. */
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { pump } from "../src/flow.ts";
 import type { SubscribeOptions, Subscription } from "../src/topics/hub/subscription.ts";
 import { until } from "./support/gate.ts";
@@ -91,4 +91,31 @@ test("one that is closed and throws in the same event ends once", async () => {
   await it.post(1);
   expect(await came.over).toMatchObject({ message: "no more" });
   expect(ends).toBe(1);
+});
+
+test("an onEnd that throws is reported, and keeps nothing from the others", async () => {
+  // In so small a ring they are woken where the tail reads.
+  await using it = world({ records: 4 });
+  const reports: (() => void)[] = [];
+  const report = vi.spyOn(globalThis, "queueMicrotask").mockImplementation((run) => {
+    reports.push(run);
+  });
+  const refuses = (event: Shown) => {
+    if (event === 1) throw new Error("it cannot be sent");
+  };
+  const onEnd = () => {
+    throw new Error("a bug");
+  };
+  const leaving = watch(it, refuses, { onEnd });
+  const came: Shown[] = [];
+  const staying = watch(it, (event) => came.push(event));
+  await until("it is open", () => came.length === 1);
+  await it.post(1);
+  await expect(leaving.done).rejects.toThrow("it cannot be sent");
+  await it.post(1);
+  await until("it has both", () => came.length === 3);
+  report.mockRestore();
+  expect(reports).toHaveLength(1);
+  expect(reports[0]).toThrow("a bug");
+  staying.stop();
 });

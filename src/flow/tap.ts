@@ -22,6 +22,7 @@ type Resolve<T> = (
  */
 export class Tap<T> implements AsyncIterableIterator<T, undefined> {
   readonly #well: Well<T>;
+  #claimed = false;
   #listener: (() => void) | undefined;
   #resolve: Resolve<T> | undefined;
   /** What the consumer waits for; of use only to one that asks again before it came. */
@@ -38,6 +39,14 @@ export class Tap<T> implements AsyncIterableIterator<T, undefined> {
   /** Whether all that is left to tell is how it ended: by next(). */
   get isOver(): boolean {
     return this.#closed !== undefined;
+  }
+
+  /** A consumer begins with ready(). Throws where one did before: the two would take each other's values. */
+  claim(): void {
+    if (this.#claimed) {
+      throw new Error("somebody else iterates this already: make one for each who does");
+    }
+    this.#claimed = true;
   }
 
   /** The next value, where there is one now. A consumer that begins with this asks next() for the end alone. */
