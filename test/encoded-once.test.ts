@@ -58,6 +58,8 @@ test.each([
   expect(flags).toBe(1);
   for (const again of [...one.sent, ...two.sent]) expect(again.payload).toBe(payload);
   expect(plain.sent).toEqual([{ flags: 0, payload: toBinary(NotificationSchema, message) }]);
+  // A hub holds thousands of them.
+  expect(payload.buffer.byteLength).toBe(payload.length);
 });
 
 test("writeMaxBytes is each call's own", () => {

@@ -61,6 +61,7 @@ class Drain<T> implements Pump {
   #stopped = false;
 
   constructor(tap: Tap<T>, writer: Writer<T>) {
+    tap.claim();
     this.#tap = tap;
     this.#writer = writer;
     this.done = handled(this.#done.promise);
@@ -99,7 +100,10 @@ class Drain<T> implements Pump {
       if (!this.#stopped) this.#writer.end();
       this.stop();
     };
-    this.#tap.next().then(end, (error) => this.#fail(error));
+    this.#tap
+      .next()
+      .then(end)
+      .catch((error) => this.#fail(error));
   }
 
   #fail(error: unknown): void {

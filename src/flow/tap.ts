@@ -22,6 +22,7 @@ type Resolve<T> = (
  */
 export class Tap<T> implements AsyncIterableIterator<T, undefined> {
   readonly #well: Well<T>;
+  #claimed = false;
   #listener: (() => void) | undefined;
   #resolve: Resolve<T> | undefined;
   /** What the consumer waits for; of use only to one that asks again before it came. */
@@ -38,6 +39,14 @@ export class Tap<T> implements AsyncIterableIterator<T, undefined> {
   /** Whether all that is left to tell is how it ended: by next(). */
   get isOver(): boolean {
     return this.#closed !== undefined;
+  }
+
+  /** A consumer begins with ready(). Throws where one did before: the two would take each other's values. */
+  claim(): void {
+    if (this.#claimed) {
+      throw new Error("somebody else iterates this already: make one for each who does");
+    }
+    this.#claimed = true;
   }
 
   /** The next value, where there is one now. A consumer that begins with this asks next() for the end alone. */
@@ -100,32 +109,36 @@ export class Tap<T> implements AsyncIterableIterator<T, undefined> {
   }
 
   #answer(resolve: Resolve<T>): void {
+    // The well may wake or close this tap while it is taken from.
+    this.#resolve = undefined;
     const result = this.#take();
-    if (result === undefined) {
-      this.#well.onDry();
+    if (result !== undefined) {
+      resolve(result);
       return;
     }
-    this.#resolve = undefined;
-    resolve(result);
+    this.#resolve = resolve;
+    this.#well.onDry();
   }
 
   #take(): IteratorResult<T, undefined> | Promise<never> | undefined {
     if (this.#closed === undefined) {
       try {
         const value = this.#well.take();
-        return value === undefined ? undefined : { done: false, value };
+        if (value !== undefined) return { done: false, value };
       } catch (error) {
         this.#fail(error);
       }
     }
-    const error = this.#closed?.error;
+    if (this.#closed === undefined) return undefined;
+    const { error } = this.#closed;
     // Thrown once; after it the iteration is over, as a generator's is.
     this.#closed = { error: undefined };
     return error === undefined ? END : Promise.reject(error);
   }
 
   #fail(error: unknown): void {
+    const isOver = this.#closed !== undefined;
     this.#closed = { error };
-    this.#well.onEnd();
+    if (!isOver) this.#well.onEnd();
   }
 }

@@ -50,13 +50,20 @@ export function compressOnce(
 ): Uint8Array | Promise<Uint8Array> {
   if (shared.gzip === undefined) {
     const compressed = compress(payload);
-    shared.gzip = compressed;
-    if (compressed instanceof Promise) {
+    if (!(compressed instanceof Promise)) shared.gzip = trimmed(compressed);
+    else {
       const keep = (bytes: Uint8Array | undefined) => {
         shared.gzip = bytes;
       };
-      compressed.then(keep, () => keep(undefined));
+      const kept = compressed.then(trimmed);
+      shared.gzip = kept;
+      kept.then(keep, () => keep(undefined));
     }
   }
   return shared.gzip;
+}
+
+/** zlib gives bytes in a buffer that is many times as large, which a message that is kept would hold. */
+function trimmed(bytes: Uint8Array): Uint8Array {
+  return bytes.length === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
 }

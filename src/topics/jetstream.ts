@@ -38,6 +38,7 @@ import {
   type Retention,
   type TopicLog,
 } from "./log.ts";
+import { checkRecords } from "./record.ts";
 import { keptOf } from "./retention.ts";
 import { checkTopic, inOrder } from "./topic.ts";
 
@@ -169,6 +170,7 @@ class JetStreamLog implements TopicLog {
 
   async append(topic: string, records: readonly NewRecord[]): Promise<Appended[]> {
     const place = this.#place(topic);
+    checkRecords(records);
     for (const { data } of records) this.#checkSize(data);
     const outcomes = await Promise.allSettled(
       records.map((record) => this.#store(place, topic, record)),

@@ -71,7 +71,11 @@ export interface TopicLog extends AsyncDisposable {
 export interface NewRecord {
   readonly data: Uint8Array;
   /** Who made it, and its number there: what was stored before is not stored again. */
-  readonly id?: { readonly producer: string; readonly sequence: bigint };
+  readonly id?: {
+    readonly producer: string;
+    /** 0 to 2^64 - 1. */
+    readonly sequence: bigint;
+  };
 }
 
 /** What became of a record. */

@@ -12,6 +12,7 @@ import {
   type Retention,
   type TopicLog,
 } from "./log.ts";
+import { checkRecords } from "./record.ts";
 import { type Kept, keptOf } from "./retention.ts";
 import { Tails } from "./tail.ts";
 import { checkTopic, inOrder } from "./topic.ts";
@@ -44,6 +45,7 @@ class MemoryLog implements TopicLog {
   async append(name: string, records: readonly NewRecord[]): Promise<Appended[]> {
     this.#check(name);
     if (records.length === 0) return [];
+    checkRecords(records);
     const topic = this.#topics.get(name) ?? new Topic(cursorsOf(this.epoch, name));
     this.#topics.set(name, topic);
     const appended = records.map((record) => topic.append(record));

@@ -12,6 +12,7 @@ import {
   type PageLimits,
   type TopicLog,
 } from "./log.ts";
+import { checkRecords } from "./record.ts";
 import type { Kept } from "./retention.ts";
 import {
   type AppendedMessage,
@@ -113,6 +114,7 @@ class SqliteLog implements TopicLog {
   async append(topic: string, records: readonly NewRecord[]): Promise<Appended[]> {
     this.#check(topic);
     if (records.length === 0) return [];
+    checkRecords(records);
     this.#checkWaiting();
     const outcome = Promise.withResolvers<Appended[]>();
     const bytes = sizeOf(records);

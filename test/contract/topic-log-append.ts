@@ -1,6 +1,8 @@
+import { Code } from "@connectrpc/connect";
 import { afterEach, expect, test, vi } from "vitest";
-import type { Item } from "../../src/topics/log.ts";
+import type { Item, NewRecord } from "../../src/topics/log.ts";
 import {
+  bytes,
   type Engine,
   made,
   numbered,
@@ -14,6 +16,24 @@ import {
 /** Rule 1: what is acknowledged is stored, in order and as it was. */
 export function describeAppend(engine: Engine, shared: Shared): void {
   afterEach(() => void vi.useRealTimers());
+
+  test.each([
+    ["data that is text", { data: "text" }],
+    ["data in a buffer without a view", { data: new ArrayBuffer(4) }],
+    ["a number as sequence", { data: bytes("x"), id: { producer: "p", sequence: 1 } }],
+    ["a sequence below 0", made("p", -1n)],
+    ["a sequence of more than 64 bits", made("p", 2n ** 64n)],
+    ["a producer without a name", { data: bytes("x"), id: { sequence: 1n } }],
+    ["a producer with half a surrogate pair", made("half \ud800", 1n)],
+  ])("%s is refused, and nobody else's record with it", async (_, record) => {
+    const { log, t } = await shared.borrow();
+    const before = log.append(t, texts("before"));
+    const refused = log.append(t, [made("q", 1n), record as NewRecord]);
+    const after = log.append(t, texts("after"));
+    await expect(refused).rejects.toMatchObject({ code: Code.InvalidArgument });
+    await Promise.all([before, after]);
+    expect(shown(await pages(log, t)).toSorted()).toEqual(["after", "before"]);
+  });
 
   test("records come back in the order of their appends", async () => {
     const { log, t } = await shared.borrow();

@@ -146,7 +146,14 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
     if (this.#state === "behind") this.#caughtUp();
     this.#shared.tail.leave(this);
     this.#shared.onEnd();
-    this.#onEnd?.();
+    try {
+      this.#onEnd?.();
+    } catch (error) {
+      // A bug of whoever listens is none of the other subscribers', who may be woken behind this one.
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
   }
 
   async #start({ after, start = "now", ready }: SubscribeOptions<T, N, U>): Promise<void> {

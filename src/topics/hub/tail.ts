@@ -46,7 +46,8 @@ export class Tail<T, N> {
   readonly #stop = new AbortController();
   readonly #run: Promise<void>;
   #waiting: Follower[] = [];
-  #woken: Follower[] = [];
+  /** Empty: for those who wait next. */
+  #spare: Follower[] = [];
   /**
    * What the ring was given that followers were not woken for. They are at the
    * end of a turn of the event loop, so that each writes once what came in it;
@@ -170,11 +171,12 @@ export class Tail<T, N> {
     this.#wakeAll();
   }
 
+  /** Who is woken may end, and announce that, and so come here again: each time has a list of its own. */
   #wakeAll(): void {
     this.#news = { slots: 0, bytes: 0 };
     const woken = this.#waiting;
-    this.#waiting = this.#woken;
-    this.#woken = woken;
+    this.#waiting = this.#spare;
+    this.#spare = [];
     this.#gone = 0;
     for (let at = 0; at < woken.length; at++) {
       const follower = woken[at] as Follower;
@@ -182,5 +184,6 @@ export class Tail<T, N> {
       follower.wake();
     }
     woken.length = 0;
+    this.#spare = woken;
   }
 }

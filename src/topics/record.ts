@@ -1,0 +1,28 @@
+import { Code } from "@connectrpc/connect";
+import { failure } from "../failure.ts";
+import type { NewRecord } from "./log.ts";
+
+/** What a sequence has to be less than. */
+const SEQUENCES = 2n ** 64n;
+
+/**
+ * Throws INVALID_ARGUMENT where one of the records cannot be stored as it is:
+ * before any is, for what is wrong with one must not be seen on another's way.
+ */
+export function checkRecords(records: readonly NewRecord[]): void {
+  for (const [n, { data, id }] of records.entries()) {
+    if (!(data instanceof Uint8Array)) throw invalid(n, "data is no Uint8Array");
+    if (id === undefined) continue;
+    const { producer, sequence } = id;
+    if (typeof producer !== "string") throw invalid(n, "id.producer is no string");
+    if (!producer.isWellFormed()) throw invalid(n, "id.producer has half a surrogate pair in it");
+    if (typeof sequence !== "bigint") throw invalid(n, "id.sequence is no bigint");
+    if (sequence < 0n || sequence >= SEQUENCES) {
+      throw invalid(n, `id.sequence is ${sequence}: it must be from 0 to 2^64 - 1`);
+    }
+  }
+}
+
+function invalid(n: number, what: string) {
+  return failure(Code.InvalidArgument, `record ${n + 1} of the append cannot be stored: ${what}`);
+}

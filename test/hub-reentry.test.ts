@@ -1,0 +1,121 @@
+/** Subscribers that end, announce or tell something in the middle of being given an event. */
+import { expect, test, vi } from "vitest";
+import { pump } from "../src/flow.ts";
+import type { SubscribeOptions, Subscription } from "../src/topics/hub/subscription.ts";
+import { until } from "./support/gate.ts";
+import { drain, type HubWorld, short, TOPIC, world } from "./support/hub-world.ts";
+
+type Shown = string | number;
+type Options = SubscribeOptions<string, string, Shown>;
+
+/** A subscriber whose pump takes events as fast as they come. */
+function watch(it: HubWorld, write: (event: Shown) => void, options: Options = {}) {
+  const writer = { write: (event: Shown) => void write(event), end() {} };
+  return pump(it.subscribe<Shown>({ shape: short, ...options }), writer);
+}
+
+/** One in whose record 1 something is done. */
+function shaping(it: HubWorld, meanwhile: (self: Subscription<string, string, Shown>) => void) {
+  const self: Subscription<string, string, Shown> = it.subscribe<Shown>({
+    shape(event) {
+      const shown = short(event);
+      if (shown === 1) meanwhile(self);
+      return shown;
+    },
+  });
+  return self;
+}
+
+test("many that end in the same event, and announce it: the others hear of each, and of what follows", async () => {
+  await using it = world({ records: 64 });
+  const [before, after]: [Shown[], Shown[]] = [[], []];
+  const staying = [watch(it, (event) => before.push(event))];
+  // More than a quarter of the ring, and less than a half.
+  const leaving = Array.from({ length: 20 }, (_, n) =>
+    watch(
+      it,
+      (event) => {
+        if (event === 1) throw new Error("it cannot be sent");
+      },
+      { onEnd: () => it.hub.announce(TOPIC, `left ${n}`) },
+    ),
+  );
+  staying.push(watch(it, (event) => after.push(event)));
+  await until("they are open", () => before.length === 1 && after.length === 1);
+  await it.post(1);
+  for (const { done } of leaving) await expect(done).rejects.toThrow("it cannot be sent");
+  await until("they know", () => before.length === 22 && after.length === 22);
+  await it.post(1);
+  await until("they have what follows", () => before.length === 23 && after.length === 23);
+  const left = leaving.map((_, n) => `left ${n}`);
+  expect([before, after]).toEqual([
+    ["opening", 1, ...left, 2],
+    ["opening", 1, ...left, 2],
+  ]);
+  for (const one of staying) one.stop();
+});
+
+test("what is told while an event is made comes behind it", async () => {
+  await using it = world();
+  const events = shaping(it, (self) => void self.tell("told"));
+  const came = drain(events);
+  await until("it is open", () => came.events.length === 1);
+  await it.post(2);
+  await until("it has all", () => came.events.length === 4);
+  expect(came.events).toEqual(["opening", 1, "told", 2]);
+  events.close();
+});
+
+test("an event in which the subscription is closed is the last one", async () => {
+  await using it = world();
+  const came = drain(shaping(it, (self) => self.close(new Error("enough"))));
+  await until("it is open", () => came.events.length === 1);
+  await it.post(2);
+  expect(await came.over).toMatchObject({ message: "enough" });
+  expect(came.events).toEqual(["opening", 1]);
+});
+
+test("one that is closed and throws in the same event ends once", async () => {
+  await using it = world({ lingerMs: 60_000 });
+  let ends = 0;
+  const events: Subscription<string, string, Shown> = it.subscribe<Shown>({
+    shape(event) {
+      if (event.kind !== "record") return short(event);
+      events.close();
+      throw new Error("no more");
+    },
+    onEnd: () => ends++,
+  });
+  const came = drain(events);
+  await until("it is open", () => came.events.length === 1);
+  await it.post(1);
+  expect(await came.over).toMatchObject({ message: "no more" });
+  expect(ends).toBe(1);
+});
+
+test("an onEnd that throws is reported, and keeps nothing from the others", async () => {
+  // In so small a ring they are woken where the tail reads.
+  await using it = world({ records: 4 });
+  const reports: (() => void)[] = [];
+  const report = vi.spyOn(globalThis, "queueMicrotask").mockImplementation((run) => {
+    reports.push(run);
+  });
+  const refuses = (event: Shown) => {
+    if (event === 1) throw new Error("it cannot be sent");
+  };
+  const onEnd = () => {
+    throw new Error("a bug");
+  };
+  const leaving = watch(it, refuses, { onEnd });
+  const came: Shown[] = [];
+  const staying = watch(it, (event) => came.push(event));
+  await until("it is open", () => came.length === 1);
+  await it.post(1);
+  await expect(leaving.done).rejects.toThrow("it cannot be sent");
+  await it.post(1);
+  await until("it has both", () => came.length === 3);
+  report.mockRestore();
+  expect(reports).toHaveLength(1);
+  expect(reports[0]).toThrow("a bug");
+  staying.stop();
+});

@@ -1,0 +1,130 @@
+/** The writer of a SQLite log against a model: crashes, a full disk, trims and retention at random. */
+import { copyFileSync, existsSync, statSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import Database from "better-sqlite3";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { keptOf } from "../src/topics/retention.ts";
+import { type Append, Writer } from "../src/topics/sqlite-writer.ts";
+import { temporary } from "./support/temporary.ts";
+
+const TOPICS = ["a", "b", "c"];
+const PRODUCERS = ["p", "q", "r", "s"];
+const PAGE_BYTES = 4096;
+const ORPHANS =
+  "SELECT count(*) FROM produced WHERE position NOT IN (SELECT position FROM records)";
+
+let folder: string;
+beforeEach(async () => {
+  folder = await temporary();
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+/** Numbers from 0 up to below a bound, the same ones for the same seed. */
+function chance(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}
+
+/** What was stored, by topic, producer and sequence; and what of each topic is gone. */
+class Model {
+  readonly stored = new Map<string, number>();
+  readonly gone = new Map<string, number>();
+  readonly sent = new Map<string, number>();
+
+  /** The position that a record has. */
+  find(topic: string, key: string): number | undefined {
+    const position = this.stored.get(`${topic} ${key}`) ?? 0;
+    return position > (this.gone.get(topic) ?? 0) ? position : undefined;
+  }
+}
+
+/** A file as a crash leaves it: the log goes on in the copy. */
+function crash(from: string, to: string): string {
+  for (const end of ["", "-wal"]) {
+    if (existsSync(`${from}${end}`)) copyFileSync(`${from}${end}`, `${to}${end}`);
+  }
+  return to;
+}
+
+/** Records of one topic, of which some were sent before. */
+function some(topic: string, model: Model, random: (below: number) => number): Append {
+  const records = Array.from({ length: 1 + random(150) }, () => {
+    const producer = PRODUCERS[random(4)] as string;
+    const sent = model.sent.get(`${topic} ${producer}`) ?? 0;
+    const isNew = sent === 0 || random(10) < 7;
+    const sequence = isNew ? sent + 1 : 1 + (random(2) === 0 ? random(sent) : sent - 1);
+    model.sent.set(`${topic} ${producer}`, Math.max(sent, sequence));
+    return { data: new Uint8Array(random(60)), producer, sequence: BigInt(sequence) };
+  });
+  return { topic, nowMs: 1, records };
+}
+
+test.each([2, 4])(
+  "each record is stored once while it is kept, and known by its first position (%i)",
+  (seed) => {
+    const random = chance(seed);
+    const model = new Model();
+    let path = `${folder}/0.db`;
+    let [repeats, news, failures] = [0, 0, 0];
+    for (let life = 1; life <= 12; life++) {
+      const kept = keptOf(random(3) === 0 ? { records: 500 + random(3000) } : {});
+      const pages = Math.ceil((statSync(path, { throwIfNoEntry: false })?.size ?? 0) / PAGE_BYTES);
+      const maxPages = random(3) === 0 ? pages + 20 + random(60) : undefined;
+      const writer = new Writer({ role: "writer", path, kept, maxPages }, "0".repeat(16), 1);
+      const file = new Database(path, { readonly: true });
+      const trimmed = file.prepare("SELECT trimmed FROM topics WHERE name = ?").pluck();
+      for (let step = 0; step < 40; step++) {
+        const appends = Array.from({ length: 1 + random(3) }, () =>
+          some(TOPICS[random(3)] as string, model, random),
+        );
+        for (const [n, outcome] of writer.append(appends).entries()) {
+          const { topic, records } = appends[n] as Append;
+          if ("code" in outcome) {
+            failures++;
+            continue;
+          }
+          for (const [at, position] of outcome.positions.entries()) {
+            const { producer, sequence } = records[at] as Append["records"][number];
+            const key = `${producer} ${sequence}`;
+            const known = model.find(topic, key);
+            const found = position < 0 ? -position : undefined;
+            // Without a matcher: there are 100,000 of them.
+            if (found !== known) throw new Error(`${topic} ${key} is at ${known}, not ${found}`);
+            if (known === undefined) model.stored.set(`${topic} ${key}`, position);
+            if (known === undefined) news++;
+            else repeats++;
+          }
+        }
+        if (random(8) === 0) {
+          const topic = TOPICS[random(3)] as string;
+          const all = [...model.stored].filter(([key]) => key.startsWith(`${topic} `));
+          const upTo = all[random(all.length)]?.[1] ?? 0;
+          try {
+            writer.trim(topic, upTo);
+          } catch {
+            failures++;
+          }
+        }
+        for (let sweeps = random(3) === 0 ? random(9) : 0; sweeps > 0; sweeps--) {
+          try {
+            writer.sweep(1);
+          } catch {
+            failures++;
+          }
+        }
+        for (const topic of TOPICS) model.gone.set(topic, (trimmed.get(topic) as number) ?? 0);
+      }
+      // What is deleted leaves nothing in the table.
+      expect(file.prepare(ORPHANS).pluck().get()).toBe(0);
+      file.close();
+      const next = crash(path, `${folder}/${life}.db`);
+      writer.close();
+      path = next;
+    }
+    expect(Math.min(repeats, news, failures)).toBeGreaterThan(0);
+    expect(news).toBeGreaterThan(3 * 8192);
+  },
+);
