@@ -93,6 +93,25 @@ test("nothing is left of what is gone", async () => {
   await until("all of it is", () => inTable() === 0);
 });
 
+test("what is read when a log is opened has a bound, also where records have no producer", async () => {
+  {
+    await using log = await sqliteLog(path);
+    await store(
+      log,
+      numbered(0, 10_000, 1).map(({ data }) => ({ data })),
+    );
+    await store(log, ALL.slice(0, 10));
+  }
+  const file = new Database(path, { readonly: true });
+  const behind =
+    "SELECT count(*) FROM records WHERE position > (SELECT value FROM meta WHERE key = 'indexed')";
+  expect(file.prepare(behind).pluck().get()).toBeLessThan(9000);
+  file.close();
+  await using log = await sqliteLog(path);
+  const again = await store(log, ALL.slice(0, 10));
+  expect(again.every(({ repeated }) => repeated)).toBe(true);
+});
+
 /** Records of one producer, with numbers from `from` on. */
 function numbered(from: number, count: number, bytes: number): NewRecord[] {
   return Array.from({ length: count }, (_, n) => ({

@@ -1,10 +1,10 @@
 import type { Connection } from "./sqlite-schema.ts";
 
-/** So many wait in memory before they move to the table; as many again may be on their way. */
+/** The entries of so many records wait in memory before they move to the table; those of as many again may be on their way. */
 const RUN = 4096;
 
-/** For each record that is appended so many entries move: a run is there before the next has come together. */
-const MOVED_FOR_EACH = 2;
+/** With each record that is stored so many entries move: a run is there before the next has come together. */
+const MOVED_WITH_EACH = 2;
 
 interface Entry {
   readonly key: string;
@@ -14,16 +14,28 @@ interface Entry {
   readonly position: number;
 }
 
+/** How far it has come. */
+interface Progress {
+  /** Records that were stored since the last run began, and the last of them. */
+  records: number;
+  last: number;
+  /** How much of the run is in the table, and whether the file says that all of it is. */
+  moved: number;
+  isIndexed: boolean;
+}
+
+type Row = [topic: bigint, producer: string | null, sequence: bigint | null, position: bigint];
+
 /**
  * Which record is a producer's with some sequence: for the writer, which stores
  * none twice. A table in that order has a page of its own for each producer
  * who is busy, and a commit would write all of those, where it writes the
  * records in one: three times as slow, with 64 of them. So entries wait in
  * memory and move to the table by runs that are in its order, a few with each
- * transaction; what the table lacks is read from the records when the log is
- * opened.
+ * record; what the table lacks is read from the newest records when the log is
+ * opened: `indexed` in the file says from where on.
  *
- *     add ──> fresh ──> moving, in the order of the table ──> the table
+ *     stored ──> fresh ──> moving, in the order of the table ──> the table
  *
  * What is done between two calls of settle() belongs to one transaction.
  */
@@ -31,22 +43,29 @@ export class Produced {
   readonly #statements: ReturnType<typeof prepare>;
   #fresh = new Map<string, Entry>();
   #moving = new Map<string, Entry>();
-  /** The run that moves, and how many of it are in the table. */
+  /** What moves, in order; and the last record before it began to. */
   #run: readonly Entry[] = [];
-  #moved = 0;
-  /** Of this transaction: what was added, how far the run came, what was removed. */
+  #runUpTo = 0;
+  /** As it was when the last transaction ended, and as it is in this one. */
+  #settled: Progress = { records: 0, last: 0, moved: 0, isIndexed: true };
+  #now: Progress = this.#settled;
+  /** Of this transaction. */
   #added: string[] = [];
-  #movedNow = 0;
   #removed: { readonly key: string; readonly upTo: number }[] = [];
 
   constructor(connection: Connection) {
     this.#statements = prepare(connection);
-    const indexed = this.#statements.indexed.get() as number | undefined;
-    for (const row of this.#statements.rest.iterate(indexed ?? 0)) {
-      const [topic, producer, sequence, position] = row as [bigint, string, bigint, bigint];
-      const entry = entryOf(Number(topic), producer, sequence, Number(position));
+    const indexed = (this.#statements.indexed.get() as number | undefined) ?? 0;
+    let { records, last } = this.#settled;
+    for (const row of this.#statements.rest.iterate(indexed)) {
+      const [topic, producer, sequence, position] = row as Row;
+      records++;
+      last = Number(position);
+      if (producer === null || sequence === null) continue;
+      const entry = entryOf(Number(topic), producer, sequence, last);
       this.#fresh.set(entry.key, entry);
     }
+    this.#now = { ...this.#settled, records, last };
     this.settle();
   }
 
@@ -58,12 +77,16 @@ export class Produced {
     return this.#statements.find.get(topic, producer, sequence) as number | undefined;
   }
 
-  /** A record was stored. */
-  add(topic: number, producer: string, sequence: bigint, position: number): void {
-    const entry = entryOf(topic, producer, sequence, position);
-    this.#fresh.set(entry.key, entry);
-    this.#added.push(entry.key);
-    this.#move(MOVED_FOR_EACH);
+  /** A record was stored; `producer` and `sequence`: where it has an id. */
+  stored(topic: number, position: number, producer: string | null, sequence: bigint | null): void {
+    this.#now.records++;
+    this.#now.last = position;
+    if (producer !== null && sequence !== null) {
+      const entry = entryOf(topic, producer, sequence, position);
+      this.#fresh.set(entry.key, entry);
+      this.#added.push(entry.key);
+    }
+    this.#move(MOVED_WITH_EACH);
   }
 
   /** The records of a topic up to a position are about to be deleted. */
@@ -77,50 +100,52 @@ export class Produced {
 
   /** The transaction was committed. */
   settle(): void {
-    this.#moved = this.#movedNow;
     for (const { key, upTo } of this.#removed) {
       for (const entries of [this.#fresh, this.#moving]) {
         if ((entries.get(key)?.position ?? Infinity) <= upTo) entries.delete(key);
       }
     }
-    this.#forget();
-    if (this.#moved < this.#run.length) return;
-    const isFull = this.#fresh.size >= RUN;
-    this.#moving = isFull ? this.#fresh : new Map();
-    if (isFull) this.#fresh = new Map();
-    this.#run = [...this.#moving.values()].sort(inOrder);
-    this.#moved = 0;
-    this.#movedNow = 0;
+    if (this.#now.isIndexed && this.#now.records >= RUN) this.#begin();
+    this.#end(this.#now);
   }
 
   /** The transaction was rolled back. */
   undo(): void {
     // One that was there before was of a record that is gone, or it would have been found.
     for (const key of this.#added) this.#fresh.delete(key);
-    this.#movedNow = this.#moved;
-    this.#forget();
+    this.#end(this.#settled);
   }
 
-  #forget(): void {
+  #end(progress: Progress): void {
+    this.#settled = progress;
+    this.#now = { ...progress };
     this.#added = [];
     this.#removed = [];
   }
 
+  /** What came together begins to move. */
+  #begin(): void {
+    this.#moving = this.#fresh;
+    this.#fresh = new Map();
+    this.#run = [...this.#moving.values()].sort(inOrder);
+    this.#runUpTo = this.#now.last;
+    this.#now = { records: 0, last: this.#now.last, moved: 0, isIndexed: false };
+  }
+
   #move(count: number): void {
-    for (let left = count; left > 0 && this.#movedNow < this.#run.length; left--) {
-      const entry = this.#run[this.#movedNow++] as Entry;
+    const now = this.#now;
+    if (now.isIndexed) return;
+    for (let left = count; left > 0 && now.moved < this.#run.length; left--) {
+      const entry = this.#run[now.moved++] as Entry;
       const { key, topic, producer, sequence, position } = entry;
       // Its record may have been deleted.
       if (this.#moving.get(key) === entry) {
         this.#statements.insert.run(topic, producer, sequence, position);
       }
-      if (this.#movedNow === this.#run.length) this.#statements.index.run(this.#last());
     }
-  }
-
-  /** The newest position of the run: it has all up to there that the table had not. */
-  #last(): number {
-    return this.#run.reduce((last, { position }) => Math.max(last, position), 0);
+    if (now.moved < this.#run.length) return;
+    this.#statements.index.run(this.#runUpTo);
+    now.isIndexed = true;
   }
 }
 
@@ -146,7 +171,7 @@ function prepare(connection: Connection) {
     rest: connection
       .prepare(
         `SELECT topic, producer, sequence, position FROM records
-         WHERE position > ? AND producer IS NOT NULL ORDER BY position`,
+         WHERE position > ? ORDER BY position`,
       )
       .raw()
       .safeIntegers(),

@@ -27,8 +27,8 @@ const SCHEMA = `
   ) WITHOUT ROWID;
   CREATE TABLE records (
     position INTEGER PRIMARY KEY, topic INTEGER NOT NULL, previous INTEGER NOT NULL,
-    time INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL,
-    producer TEXT, sequence INTEGER
+    time INTEGER NOT NULL, crc INTEGER NOT NULL,
+    producer TEXT, sequence INTEGER, data BLOB NOT NULL
   );
   CREATE INDEX by_topic ON records (topic, position);
   CREATE TABLE produced (

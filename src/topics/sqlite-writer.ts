@@ -155,12 +155,10 @@ export class Writer {
       const position = this.#next();
       const crc = recordCrc(topic.id, position, previous, this.#timeMs, data);
       this.#statements.insert.run(
-        ...([position, topic.id, previous, this.#timeMs, crc, data] as const),
-        ...([producer, sequence] as const),
+        ...([position, topic.id, previous, this.#timeMs, crc] as const),
+        ...([producer, sequence, data] as const),
       );
-      if (producer !== null && sequence !== null) {
-        this.#produced.add(topic.id, producer, sequence, position);
-      }
+      this.#produced.stored(topic.id, position, producer, sequence);
       topic.last = position;
       topic.count++;
       topic.bytes += data.length;
