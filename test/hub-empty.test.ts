@@ -51,3 +51,14 @@ test("a cursor before the end of a topic without records is waited behind, not a
   await until("it has the record", () => early.events.length === 2);
   leaving.abort(new Error("left"));
 });
+
+test.each(["records", "bytes", "totalBytes", "pageBytes", "pagesAtOnce", "patienceMs"] as const)(
+  "%s that is not above 0 is refused, for nobody would be served",
+  async (name) => {
+    await using log = memoryLog();
+    for (const limit of [0, -1, Number.NaN]) {
+      expect(() => createHub(log, { [name]: limit })).toThrow(`${name} is ${limit}`);
+    }
+    expect(() => createHub(log, { lingerMs: -1 })).toThrow("lingerMs is -1");
+  },
+);

@@ -41,7 +41,7 @@ export function chart(found: Findings): string {
     body.push(text(plot.right + 14, py + 4, name, "row"));
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${size.width} ${size.height}" width="${size.width}" height="${size.height}" role="img" aria-labelledby="heading">
-<title id="heading">CPU of the server a delivery, by the number of watchers: ${lines.map(({ name }) => name).join(", ")}</title>
+<title id="heading">CPU of the server a delivery with its share of the post, by the number of watchers: ${lines.map(({ name }) => name).join(", ")}</title>
 <style>
 text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 .heading { font-size: 18px; font-weight: 600 }
@@ -50,7 +50,7 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 .middle { text-anchor: middle }
 </style>
 <rect width="${size.width}" height="${size.height}" rx="10" fill="#ffffff" stroke="#d1d9e0"/>
-<text x="20" y="36" class="heading">µs of the server's CPU a delivery, one room, 30 B texts</text>
+<text x="20" y="36" class="heading">µs of the server's CPU a delivery, with its share of the post</text>
 ${body.join("\n")}
 </svg>
 `;

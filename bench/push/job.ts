@@ -36,7 +36,7 @@ export interface WatchersJob {
   readonly connections: number;
 }
 
-/** Posters that wait for each answer; each has a room of its own. */
+/** Posters that wait for each answer: by Join each has a room of its own, by Post all are in one. */
 export interface PostJob {
   readonly kind: "post";
   readonly address: string;

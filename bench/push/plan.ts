@@ -30,7 +30,7 @@ export const FLOORS = {
   p50Ms: 5,
   idleKiB: 24,
   /** What a delivery costs at most in a crowd, over what it costs in a smaller one. */
-  growth: 2,
+  growth: 1.5,
 } as const;
 
 /** How durable posts are made. */
@@ -84,9 +84,10 @@ export async function curveRound(
   stage: Stage,
   found: Findings,
   peers: readonly Peer[],
+  crowds: readonly number[],
   timing: Timing,
 ): Promise<void> {
-  for (const watchers of [NOBODY, ...CROWDS]) {
+  for (const watchers of crowds) {
     for (const peer of peers) {
       const measured = await stage.fanOut(peer, watchers, SATURATED, timing);
       push(found.curve, curveKey(peer, watchers), measured);

@@ -18,6 +18,7 @@ import {
   growth,
   medianOf,
   missed,
+  NOBODY,
   noFindings,
   perSecond,
   postRound,
@@ -65,7 +66,7 @@ async function quick(): Promise<void> {
     if (turn > 0 && performance.now() > QUICK_LIMIT_MS) break;
     await fanOutRound(stage, found, SATURATED, turn, timing);
     await postRound(stage, found, { warmMs: 200, measureMs: 500 });
-    if (turn < 2) await curveRound(stage, found, ["hawser"], timing);
+    if (turn < 2) await curveRound(stage, found, ["hawser"], CROWDS, timing);
   }
   const failed = missed(found);
   for (const what of failed) console.log(`under its floor: ${what}`);
@@ -82,7 +83,7 @@ async function full(): Promise<void> {
     console.log(`round ${turn + 1} of ${rounds}`);
     for (const window of WINDOWS) await fanOutRound(stage, found, window, turn, timing);
     await postRound(stage, found, timing);
-    await curveRound(stage, found, ["hawser", "socket.io"], timing);
+    await curveRound(stage, found, ["hawser", "socket.io"], [NOBODY, ...CROWDS], timing);
   }
   const file = (name: string) => new URL(`../${name}`, import.meta.url);
   writeFileSync(file("PUSH.md"), report(found, { rounds, ...timing, centrifugo: CENTRIFUGO }));

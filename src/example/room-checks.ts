@@ -4,8 +4,8 @@ import { Code, ConnectError } from "../server.ts";
 const NAME_CHARACTERS = 64;
 const TEXT_CHARACTERS = 4096;
 
-/** How many rooms or members a page has: where the client does not say, and at most. */
-const PAGE = { usual: 100, most: 1000 };
+/** What a store's signed 64 bits hold. */
+const LARGEST_SEQUENCE = 2n ** 63n - 1n;
 
 const CONTROL = /\p{Cc}/u;
 const CONTROL_IN_TEXT = /[^\P{Cc}\n\r\t]/u;
@@ -33,15 +33,6 @@ export function checkSequence(field: string, value: bigint): void {
     throw invalid(`${field} is ${value}: count messages from 1, at most to ${LARGEST_SEQUENCE}`);
   }
 }
-
-/** How many a page has at most; throws where more are asked for. */
-export function readPageSize(size: number): number {
-  if (size > PAGE.most) throw invalid(`page_size is ${size}: ask for ${PAGE.most} at most`);
-  return size || PAGE.usual;
-}
-
-/** What a store's signed 64 bits hold. */
-const LARGEST_SEQUENCE = 2n ** 63n - 1n;
 
 function checkLength(field: string, value: string, most: number): void {
   // There are never more code points than UTF-16 units.

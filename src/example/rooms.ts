@@ -5,14 +5,22 @@ import {
   type RoomService,
   Start,
 } from "../../gen/chat/v1/room_pb.js";
-import { createHub, type Hub, later, type ServiceImpl, type TopicLog } from "../server.ts";
-import { checkName, checkSequence, checkText, invalid, readPageSize } from "./room-checks.ts";
+import {
+  createHub,
+  type Hub,
+  type Logger,
+  later,
+  type ServiceImpl,
+  type TopicLog,
+} from "../server.ts";
+import { checkName, checkSequence, checkText, invalid } from "./room-checks.ts";
 import { RoomEvent, roomEventOf } from "./room-event.ts";
 import { importMessages } from "./room-import.ts";
 import { takePart } from "./room-join.ts";
+import { pageOf, readPageSize } from "./room-pages.ts";
 import { Presence } from "./room-presence.ts";
 import { messageOf, ROOM_TOPICS, recordOf, topicOf } from "./room-record.ts";
-import { inUtf8Order, pageOf } from "./utf8-order.ts";
+import { inUtf8Order } from "./utf8-order.ts";
 
 /** Chat rooms as proto/chat/v1/room.proto describes them. Dispose them behind the server, before the log. */
 export interface Rooms extends AsyncDisposable {
@@ -22,6 +30,8 @@ export interface Rooms extends AsyncDisposable {
 export interface RoomOptions {
   /** How often this node tells others who is here; after three times that, a dead one's members are gone. Default: 10 s. */
   readonly beatMs?: number;
+  /** Told once where the topic of presence has something that is no record of it. Default: `console`. */
+  readonly logger?: Pick<Logger, "warn">;
 }
 
 /**
@@ -87,6 +97,7 @@ function roomService(
         const topic = topicOf(room);
         const names = () => presence.members(room);
         await presence.ready();
+        // The subscription of a call that is over would end before there is a member to leave.
         signal.throwIfAborted();
         const events = hub.subscribe(
           topic,

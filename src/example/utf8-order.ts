@@ -24,14 +24,3 @@ export function placeIn(sorted: readonly string[], text: string): number {
   }
   return low;
 }
-
-/** So many of a sorted list, behind a text; and whether there are more. */
-export function pageOf(
-  sorted: readonly string[],
-  after: string,
-  size: number,
-): { page: string[]; more: boolean } {
-  const place = placeIn(sorted, after);
-  const from = sorted[place] === after ? place + 1 : place;
-  return { page: sorted.slice(from, from + size), more: from + size < sorted.length };
-}

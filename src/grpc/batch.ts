@@ -11,7 +11,7 @@ interface Batch {
   readonly bytes: Buffer;
 }
 
-/** The batch that was made last. It is as large as a batch may be, at most. */
+/** The batch that was made last, of up to 48 KiB; it stays until there is another. */
 let last: Batch = { payloads: [], flags: [], bytes: Buffer.alloc(0) };
 
 /**

@@ -62,7 +62,10 @@ export interface Hub<T = Entry, N = never> extends AsyncDisposable {
   readonly size: { readonly topics: number; readonly bytes: number };
 }
 
-/** Makes a hub of a log, which stays the caller's. */
+/**
+ * Makes a hub of a log, which stays the caller's. Throws INVALID_ARGUMENT for
+ * an option that is not above 0; `lingerMs` may be 0.
+ */
 export function createHub<T = Entry, N = never>(
   log: TopicLog,
   options: HubOptions<T> = {},
@@ -94,6 +97,7 @@ class LogHub<T, N> implements Hub<T, N> {
       patienceMs: 30_000,
       ...options,
     };
+    checkOptions(this.#options);
     const { make, pagesAtOnce, pageBytes, patienceMs } = this.#options;
     const limits = { atOnce: pagesAtOnce, bytesMost: pageBytes, patienceMs };
     this.#pages = new Pages(log, make, limits, this.#closing.signal);
@@ -177,5 +181,15 @@ class LogHub<T, N> implements Hub<T, N> {
       if (this.#bytes <= this.#options.totalBytes) break;
       oldest.clear();
     }
+  }
+}
+
+function checkOptions({ make: _, lingerMs, ...limits }: Required<HubOptions<unknown>>): void {
+  for (const [name, limit] of Object.entries(limits)) {
+    if (!(limit > 0))
+      throw failure(Code.InvalidArgument, `${name} is ${limit}: it must be above 0`);
+  }
+  if (!(lingerMs >= 0)) {
+    throw failure(Code.InvalidArgument, `lingerMs is ${lingerMs}: it must be 0 or more`);
   }
 }

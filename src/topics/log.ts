@@ -62,7 +62,7 @@ export interface TopicLog extends AsyncDisposable {
 
   /**
    * The names of the topics with a prefix of which records are kept, in the order
-   * of their UTF-8. All of them: JetStream cannot find some by their place in it.
+   * of their UTF-8. Not in pages: JetStream cannot list subjects from a given one on.
    */
   topics(prefix?: string): Promise<string[]>;
 }

@@ -1,5 +1,5 @@
 import Database from "better-sqlite3";
-import { precondition } from "./sqlite-message.ts";
+import { isBusy, precondition } from "./sqlite-message.ts";
 
 /**
  * Takes the file for this process, until it is disposed or the process is gone,
@@ -19,9 +19,4 @@ export function lock(path: string): Disposable {
     );
   }
   return { [Symbol.dispose]: () => void connection.close() };
-}
-
-/** Whether another connection had the file for longer than this one waits. */
-export function isBusy(error: unknown): boolean {
-  return `${(error as { code?: unknown }).code}`.startsWith("SQLITE_BUSY");
 }

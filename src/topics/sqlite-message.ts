@@ -163,3 +163,8 @@ export function failureOf(error: unknown, path: string): Failure {
   }
   return { code: UNAVAILABLE, message: `the log in ${path} does not answer: ${reason}` };
 }
+
+/** Whether another connection had the file for longer than this one waits. */
+export function isBusy(error: unknown): boolean {
+  return `${(error as { code?: unknown }).code}`.startsWith("SQLITE_BUSY");
+}

@@ -1,8 +1,9 @@
 import type { Kept } from "./retention.ts";
-import { isBusy, lock } from "./sqlite-lock.ts";
+import { lock } from "./sqlite-lock.ts";
 import {
   exhausted,
   failureOf,
+  isBusy,
   type Outcome,
   type Stored,
   type ThreadData,

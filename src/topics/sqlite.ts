@@ -36,6 +36,10 @@ export interface SqliteLogOptions {
  * are never given twice; the same holds for a file restored from a copy, as
  * long as no process had opened it since the copy was made.
  *
+ * A topic takes about 1 KB of memory, and a row, for as long as there is the
+ * file, also when none of its records is kept: names that are used once and
+ * never again add up.
+ *
  * Errors beside those of TopicLog: FAILED_PRECONDITION where better-sqlite3 is
  * missing, another process has the file, or the file is something else;
  * DATA_LOSS where it is damaged.

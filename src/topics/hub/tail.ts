@@ -49,9 +49,9 @@ export class Tail<T, N> {
   /** Empty: for those who wait next. */
   #spare: Follower[] = [];
   /**
-   * What the ring was given that followers were not woken for. They are at the
-   * end of a turn of the event loop, so that each writes once what came in it;
-   * or earlier, while all of it is in the ring.
+   * What the ring was given that followers were not woken for. They are woken
+   * at the end of a turn of the event loop, so that each writes once what came
+   * in it; or earlier, while all of it is in the ring.
    */
   #news = { slots: 0, bytes: 0 };
   #telling = false;
