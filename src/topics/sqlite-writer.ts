@@ -155,8 +155,8 @@ export class Writer {
       const position = this.#next();
       const crc = recordCrc(topic.id, position, previous, this.#timeMs, data);
       this.#statements.insert.run(
-        ...([position, topic.id, previous, this.#timeMs, crc, data] as const),
-        ...([producer, sequence] as const),
+        ...([position, topic.id, previous, this.#timeMs, crc] as const),
+        ...([producer, sequence, data] as const),
       );
       if (producer !== null && sequence !== null) {
         this.#produced.add(topic.id, producer, sequence, position);
@@ -281,7 +281,10 @@ function prepare(connection: Connection) {
     begin: connection.prepare("BEGIN IMMEDIATE"),
     commit: connection.prepare("COMMIT"),
     rollback: connection.prepare("ROLLBACK"),
-    insert: connection.prepare("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)"),
+    insert: connection.prepare(
+      `INSERT INTO records (position, topic, previous, time, crc, producer, sequence, data)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
     topic: connection.prepare("INSERT OR REPLACE INTO topics VALUES (?, ?, ?, ?, ?, ?, ?)"),
     last: get("SELECT max(position) FROM records WHERE topic = ? AND position <= ?"),
     oldest: get("SELECT time FROM records ORDER BY position LIMIT 1"),
