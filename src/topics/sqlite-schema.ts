@@ -10,6 +10,9 @@ import { damaged, precondition } from "./sqlite-message.ts";
  *     records   in the order of their positions, which all topics share
  *     produced  which record is a producer's with some sequence (sqlite-produced.ts)
  *
+ * The bytes of a record are its last column: SQLite reads all that stands before
+ * a column, and who looks for producers shall not read those bytes.
+ *
  * A record names the one before it in its topic (`previous`; for the first that
  * is 0), so that one that is missing is noticed. `crc` is of all that a reader
  * gets.

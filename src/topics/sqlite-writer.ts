@@ -280,7 +280,10 @@ function prepare(connection: Connection) {
     begin: connection.prepare("BEGIN IMMEDIATE"),
     commit: connection.prepare("COMMIT"),
     rollback: connection.prepare("ROLLBACK"),
-    insert: connection.prepare("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)"),
+    insert: connection.prepare(
+      `INSERT INTO records (position, topic, previous, time, crc, producer, sequence, data)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
     topic: connection.prepare("INSERT OR REPLACE INTO topics VALUES (?, ?, ?, ?, ?, ?, ?)"),
     last: get("SELECT max(position) FROM records WHERE topic = ? AND position <= ?"),
     oldest: get("SELECT time FROM records ORDER BY position LIMIT 1"),
