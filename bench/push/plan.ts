@@ -30,7 +30,7 @@ export const FLOORS = {
   p50Ms: 5,
   idleKiB: 24,
   /** What a delivery costs at most in a crowd, over what it costs in a smaller one. */
-  growth: 1.5,
+  growth: 2,
 } as const;
 
 /** How durable posts are made. */
