@@ -1,5 +1,4 @@
 /** What the log does to subscribers: cursors that lead nowhere, a trim, a log that is away or damaged. */
-import { rm } from "node:fs/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { createHub } from "../src/topics/hub.ts";
@@ -8,7 +7,7 @@ import { sqliteLog } from "../src/topics/sqlite.ts";
 import { stillAt, until } from "./support/gate.ts";
 import "./support/compile-cache.ts";
 import { drain, numbers, short, TOPIC, type Watched, world } from "./support/hub-world.ts";
-import { temporary } from "./support/temporary.ts";
+import { temporaryFile } from "./support/temporary.ts";
 
 test("a trim that overtakes the tail is a gap to those whom it concerns", async () => {
   await using it = world();
@@ -143,9 +142,8 @@ describe("the log", () => {
 });
 
 test("a record that is held does not hold what was appended with it", async () => {
-  const folder = await temporary();
-  await using _ = { [Symbol.asyncDispose]: () => rm(folder, { recursive: true }) };
-  await using log = await sqliteLog(`${folder}/log.db`);
+  await using file = await temporaryFile("log.db");
+  await using log = await sqliteLog(file.path);
   await using hub = createHub(log);
   const live = drain(hub.subscribe(TOPIC, {}, new AbortController().signal));
   await until("it is open", () => live.events.length === 1);
