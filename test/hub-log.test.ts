@@ -19,7 +19,7 @@ test("a trim that overtakes the tail is a gap to those whom it concerns", async 
   await it.post(10);
   await it.log.trim(TOPIC, (await it.log.end(TOPIC).catch(() => lastOf(it.log))).cursor);
   it.log.away = undefined;
-  await until("the tail is back", () => it.log.reads === 2);
+  await until("it is told, though nothing comes", () => events.events.at(-1) === "gap");
   await it.post(1);
   await until("it has the last", () => events.events.at(-1) === 13);
   expect(events.events).toEqual(["opening", 1, 2, "gap", 13]);
@@ -114,6 +114,20 @@ describe("the log", () => {
     it.log.page = page;
     expect(await waits).toMatchObject({ value: 1 });
     leaving.abort();
+  });
+
+  test("whose pages stay away is UNAVAILABLE to those who need them; others stay", async () => {
+    await using it = world({ patienceMs: 100 });
+    await it.post(3);
+    const live = drain(it.subscribe({ shape: short }));
+    await until("it is open", () => live.events.length === 1);
+    it.log.page = async () => {
+      throw new ConnectError("the pages are away", Code.Unavailable);
+    };
+    const { over } = drain(it.subscribe({ start: "oldest" }));
+    expect(await over).toMatchObject({ rawMessage: "the pages are away" });
+    await it.post(1);
+    await until("the other has it", () => live.events.at(-1) === 4);
   });
 
   test("that stays away, or is closed, is UNAVAILABLE to subscribers, and the next are refused", async () => {

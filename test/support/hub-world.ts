@@ -75,8 +75,8 @@ export interface HubWorld extends AsyncDisposable {
   readonly hub: Hub<string, string>;
   /** How many records were made for subscribers. */
   readonly made: number;
-  /** Adds records, which are numbered on. */
-  post(count: number): Promise<void>;
+  /** Adds records, which are numbered on, of so many bytes at least. */
+  post(count: number, bytes?: number): Promise<void>;
   subscribe<U = HubEvent<string, string>>(
     options?: SubscribeOptions<string, string, U>,
   ): Subscription<string, string, U>;
@@ -104,8 +104,9 @@ export function world(options: HubOptions<string> & { retention?: Retention } = 
     get made() {
       return made;
     },
-    async post(count) {
-      const records = Array.from({ length: count }, () => ({ data: Buffer.from(`${++posted}`) }));
+    async post(count, bytes = 0) {
+      const text = () => `${++posted}`.padEnd(bytes);
+      const records = Array.from({ length: count }, () => ({ data: Buffer.from(text()) }));
       await log.append(TOPIC, records);
     },
     subscribe: (options = {}) => hub.subscribe(TOPIC, options, leaving.signal),
