@@ -86,6 +86,23 @@ test("a roster that lost a record makes nobody leave; the next whole one counts"
   await until("they left", () => two.here() === 1);
 });
 
+test("a roster whose beginning was lost brings nobody back", async () => {
+  await using log = memoryLog();
+  await using one = node(log);
+  await one.presence.ready();
+  const [ann, bob, cat] = ["ann", "bob", "cat"].map((name) => ({ room: "lobby", name }));
+  const told: MessageInitShape<typeof PresenceRecordSchema>["event"][] = [
+    { case: "roster", value: { present: [ann!, bob!], first: true, last: true, members: 2 } },
+    { case: "left", value: ann! },
+    { case: "roster", value: { present: [bob!], first: false, last: true, members: 2 } },
+    { case: "joined", value: cat! },
+  ];
+  const records = told.map((event) => recordOf({ node: "other", leaseMs: 60_000, event }));
+  await log.append("presence", records);
+  await until("it has read all", () => one.heard.includes("joined cat"));
+  expect(one.presence.members("lobby")).toEqual(["bob", "cat"]);
+});
+
 test("what is no record of presence keeps nobody out, and is told of once", async () => {
   await using log = memoryLog();
   const nonsense = { data: Uint8Array.of(0xff, 0xff, 1) };
