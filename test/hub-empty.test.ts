@@ -2,10 +2,11 @@
 import { expect, test } from "vitest";
 import { cursorsOf } from "../src/topics/cursor.ts";
 import { createHub } from "../src/topics/hub.ts";
-import type { Item, TopicLog } from "../src/topics/log.ts";
+import type { Item } from "../src/topics/log.ts";
 import { memoryLog } from "../src/topics/memory.ts";
 import { stillAt, until } from "./support/gate.ts";
 import { drain, TOPIC } from "./support/hub-world.ts";
+import { logWith } from "./support/log-with.ts";
 
 test("a cursor before the end of a topic without records is waited behind, not asked for again and again", async () => {
   const cursors = cursorsOf("0".repeat(16), TOPIC);
@@ -13,10 +14,7 @@ test("a cursor before the end of a topic without records is waited behind, not a
   await using inner = memoryLog({ epoch: "0".repeat(16) });
   let [pages, last] = [0, 500];
   const more: Item[] = [];
-  const log: TopicLog = {
-    epoch: inner.epoch,
-    append: (topic, records) => inner.append(topic, records),
-    oldest: (topic) => inner.oldest(topic),
+  const log = logWith(inner, {
     async page(_, after) {
       pages++;
       await new Promise(setImmediate);
@@ -36,10 +34,7 @@ test("a cursor before the end of a topic without records is waited behind, not a
       }
     },
     end: async () => at(last),
-    trim: async () => {},
-    topics: async () => [],
-    [Symbol.asyncDispose]: async () => {},
-  };
+  });
   await using hub = createHub(log, { lingerMs: 0 });
   const leaving = new AbortController();
   const early = drain(hub.subscribe(TOPIC, { after: at(90).cursor }, leaving.signal));

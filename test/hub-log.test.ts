@@ -1,5 +1,4 @@
 /** What the log does to subscribers: cursors that lead nowhere, a trim, a log that is away or damaged. */
-import { rm } from "node:fs/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { createHub } from "../src/topics/hub.ts";
@@ -8,7 +7,7 @@ import { sqliteLog } from "../src/topics/sqlite.ts";
 import { stillAt, until } from "./support/gate.ts";
 import "./support/compile-cache.ts";
 import { drain, numbers, short, TOPIC, type Watched, world } from "./support/hub-world.ts";
-import { temporary } from "./support/temporary.ts";
+import { temporaryFile } from "./support/temporary.ts";
 
 test("a trim that overtakes the tail is a gap to those whom it concerns", async () => {
   await using it = world();
@@ -20,7 +19,7 @@ test("a trim that overtakes the tail is a gap to those whom it concerns", async 
   await it.post(10);
   await it.log.trim(TOPIC, (await it.log.end(TOPIC).catch(() => lastOf(it.log))).cursor);
   it.log.away = undefined;
-  await until("the tail is back", () => it.log.reads === 2);
+  await until("it is told, though nothing comes", () => events.events.at(-1) === "gap");
   await it.post(1);
   await until("it has the last", () => events.events.at(-1) === 13);
   expect(events.events).toEqual(["opening", 1, 2, "gap", 13]);
@@ -117,6 +116,20 @@ describe("the log", () => {
     leaving.abort();
   });
 
+  test("whose pages stay away is UNAVAILABLE to those who need them; others stay", async () => {
+    await using it = world({ patienceMs: 100 });
+    await it.post(3);
+    const live = drain(it.subscribe({ shape: short }));
+    await until("it is open", () => live.events.length === 1);
+    it.log.page = async () => {
+      throw new ConnectError("the pages are away", Code.Unavailable);
+    };
+    const { over } = drain(it.subscribe({ start: "oldest" }));
+    expect(await over).toMatchObject({ rawMessage: "the pages are away" });
+    await it.post(1);
+    await until("the other has it", () => live.events.at(-1) === 4);
+  });
+
   test("that stays away, or is closed, is UNAVAILABLE to subscribers, and the next are refused", async () => {
     await using it = world({ patienceMs: 100 });
     const live = drain(it.subscribe());
@@ -143,9 +156,8 @@ describe("the log", () => {
 });
 
 test("a record that is held does not hold what was appended with it", async () => {
-  const folder = await temporary();
-  await using _ = { [Symbol.asyncDispose]: () => rm(folder, { recursive: true }) };
-  await using log = await sqliteLog(`${folder}/log.db`);
+  await using file = await temporaryFile("log.db");
+  await using log = await sqliteLog(file.path);
   await using hub = createHub(log);
   const live = drain(hub.subscribe(TOPIC, {}, new AbortController().signal));
   await until("it is open", () => live.events.length === 1);

@@ -1,11 +1,12 @@
 /** Many subscribers of one log: each gets every record once and in order, whatever it and the others do. */
-import { Code } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { pump } from "../src/flow.ts";
 import type { HubEvent } from "../src/topics/hub/subscription.ts";
 import type { Item } from "../src/topics/log.ts";
 import { gate, settles, until } from "./support/gate.ts";
 import { drain, numbers, short, TOPIC, world } from "./support/hub-world.ts";
+import { failureOf } from "./support/read.ts";
 
 test("first the opening, then what comes; a record is made once for all", async () => {
   await using it = world();
@@ -19,19 +20,25 @@ test("first the opening, then what comes; a record is made once for all", async 
   expect(it.log.pages).toBe(0);
 });
 
-test("a burst that the ring has no room for is given from it all the same, to those who keep up", async () => {
-  await using it = world({ records: 64 });
-  const came: string[] = [];
-  const writer = { write: (event: string) => void came.push(event), end: () => came.push("end") };
-  const pumping = pump(it.subscribe({ shape: short }), writer);
-  await until("it is open", () => came.length === 1);
-  await it.post(1000);
-  await until("it has all", () => came.length === 1001);
-  expect(came).toEqual(["opening", ...numbers(1, 1000)]);
-  expect(it.log.pages).toBe(0);
-  it.abort();
-  await expect(pumping.done).rejects.toThrow("left");
-});
+test.each([
+  ["records", { records: 64 }, 0],
+  ["bytes", { bytes: 64 * 1024 }, 4096],
+])(
+  "a burst of more %s than the ring has room for is given from it all the same, to those who keep up",
+  async (_, limit, bytes) => {
+    await using it = world(limit);
+    const came: string[] = [];
+    const writer = { write: (event: string) => void came.push(event), end: () => came.push("end") };
+    const pumping = pump(it.subscribe({ shape: short }), writer);
+    await until("it is open", () => came.length === 1);
+    await it.post(1000, bytes);
+    await until("it has all", () => came.length === 1001);
+    expect(came).toEqual(["opening", ...numbers(1, 1000)]);
+    expect(it.log.pages).toBe(0);
+    it.abort();
+    await expect(pumping.done).rejects.toThrow("left");
+  },
+);
 
 test("what comes in one turn of the event loop is written together", async () => {
   await using it = world();
@@ -283,6 +290,28 @@ test("an abort ends with its reason, and frees the topic when it was the last", 
   const late = drain(it.subscribe());
   expect(await late.over).toMatchObject({ message: "left" });
 });
+
+test.each<[string, (events: AsyncIterable<unknown>) => Promise<unknown>]>([
+  ["a loop", (events) => drain(events).over],
+  ["pump()", (events) => failureOf(pump(events, { write: () => undefined, end() {} }).done)],
+])(
+  "an event that cannot be shaped ends its subscription by %s, and frees the topic",
+  async (_, take) => {
+    await using it = world();
+    const odd = new ConnectError("damaged", Code.DataLoss);
+    const opened = gate();
+    const shape = ({ kind }: HubEvent<string, string>) => {
+      if (kind === "record") throw odd;
+      opened.open();
+      return kind;
+    };
+    const over = take(it.subscribe({ shape }));
+    await opened.opened;
+    await it.post(1);
+    expect(await over).toBe(odd);
+    await until("nothing is followed", () => it.hub.size.topics === 0);
+  },
+);
 
 test("leaving the loop ends a subscription; a topic lingers for who comes back", async () => {
   await using it = world({ lingerMs: 60_000 });

@@ -1,9 +1,9 @@
 /** How server-streaming calls that continue by a cursor end, and how soon they go on. */
 import { describe, expect, test } from "vitest";
 import { RoomService, type WatchResponse } from "../gen/chat/v1/room_pb.js";
-import { waitBeforeNext } from "../src/client/again.ts";
+import { gotOn, waitBeforeNext } from "../src/client/again.ts";
 import { Code, ConnectError, type Interceptor, type ServerStream } from "../src/index.ts";
-import { stillAt, until } from "./support/gate.ts";
+import { until } from "./support/gate.ts";
 import { failureOf, next } from "./support/read.ts";
 import { begin, roomWorld } from "./support/toy-room.ts";
 import { start } from "./support/world.ts";
@@ -186,27 +186,38 @@ test.each([
   "attempts that end where they began come ever later%s, until one goes on",
   async (_, metadata) => {
     await using world = await roomWorld();
-    const call = await world.watching();
-    const moveOn = async () => {
-      const began = performance.now();
-      world.room.end(new ConnectError("elsewhere", Code.Unavailable, metadata));
-      expect(await next(call)).toMatchObject({ event: { case: "opened" } });
-      return performance.now() - began;
-    };
-    const pausesMs: number[] = [];
-    for (let n = 0; n < 5; n++) pausesMs.push(await moveOn());
-    // The fifth waits for 410 ms, more or less.
-    expect(pausesMs[4]).toBeGreaterThan(320);
-
+    const endAll = () => world.room.end(new ConnectError("elsewhere", Code.Unavailable, metadata));
+    const goesOn = await world.watching();
+    endAll();
+    await next(goesOn);
+    // Behind all that comes here: it stays where it began.
+    const stays = world.watch({ room: "lobby", after: "1000" });
+    await next(stays);
+    for (let n = 0; n < 3; n++) {
+      endAll();
+      await Promise.all([next(goesOn), next(stays)]);
+    }
     world.room.post(1);
-    await next(call);
-    expect(await moveOn()).toBeLessThan(400);
-    while ((await moveOn()) < 320);
-    await stillAt(() => world.room.open, 1000);
-    expect(await moveOn()).toBeLessThan(400);
-    call.cancel();
+    await next(goesOn);
+    // The other's third pause is 256 ms, more or less. This one would wait for its fourth.
+    const began = performance.now();
+    endAll();
+    await Promise.all([next(goesOn), next(stays)]);
+    expect(performance.now() - began).toBeGreaterThan(200);
+    expect(world.room.watchings.slice(-2).map(({ after }) => after)).toEqual(["1", "1000"]);
+    goesOn.cancel();
+    stays.cancel();
   },
 );
+
+test("an attempt got on that brought a new cursor, or was answered and lasted a second", () => {
+  const attempt = { moved: false, answered: true, lastedMs: 999 };
+  expect(gotOn(attempt)).toBe(false);
+  expect(gotOn({ ...attempt, moved: true, lastedMs: 0 })).toBe(true);
+  expect(gotOn({ ...attempt, lastedMs: 1000 })).toBe(true);
+  // A server that takes calls, and answers none.
+  expect(gotOn({ ...attempt, answered: false, lastedMs: 60_000 })).toBe(false);
+});
 
 test("pauses grow from 100 ms to 5 s, by 1.6 and with jitter", () => {
   const lost = new ConnectError("lost", Code.Unavailable);

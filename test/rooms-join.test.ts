@@ -8,6 +8,7 @@ import { Presence } from "../src/example/room-presence.ts";
 import { Code, ConnectError } from "../src/index.ts";
 import { memoryLog, type TopicLog } from "../src/server.ts";
 import { gate, stillAt, until } from "./support/gate.ts";
+import { logWith } from "./support/log-with.ts";
 import { drain, type RoomsWorld, short, startRooms } from "./support/rooms-world.ts";
 
 type Open = Partial<Omit<JoinRequest_Open, "$typeName" | "$unknown">>;
@@ -198,8 +199,8 @@ test("what is said right behind the opening comes back", async () => {
   // The place where the member begins is known late.
   const slow = gate();
   await using world = await startRooms({
-    log: Object.assign(voiceOf(log, { mute: false }), {
-      async end(topic: string) {
+    log: logWith(log, {
+      async end(topic) {
         if (topic.startsWith("room/")) await slow.opened;
         return await log.end(topic);
       },
@@ -371,18 +372,10 @@ describe("two nodes on one log", () => {
 
 /** A log that takes nothing that is appended while its voice is mute. */
 function voiceOf(log: TopicLog, voice: { mute: boolean }): TopicLog {
-  return {
-    epoch: log.epoch,
+  return logWith(log, {
     async append(topic, records) {
       if (voice.mute) throw new ConnectError("no connection", Code.Unavailable);
       return await log.append(topic, records);
     },
-    page: (topic, after, limits) => log.page(topic, after, limits),
-    read: (topic, after, signal) => log.read(topic, after, signal),
-    oldest: (topic) => log.oldest(topic),
-    end: (topic) => log.end(topic),
-    trim: (topic, upTo) => log.trim(topic, upTo),
-    topics: (prefix) => log.topics(prefix),
-    [Symbol.asyncDispose]: async () => {},
-  };
+  });
 }

@@ -6,6 +6,7 @@ import { Presence } from "../src/example/room-presence.ts";
 import { Code, ConnectError } from "../src/index.ts";
 import { memoryLog, type NewRecord, type TopicLog } from "../src/server.ts";
 import { stillAt, until } from "./support/gate.ts";
+import { logWith } from "./support/log-with.ts";
 import { startRooms } from "./support/rooms-world.ts";
 
 /** A lease is three of these: others may be at work on this machine. */
@@ -29,21 +30,6 @@ function node(log: TopicLog) {
   };
 }
 
-/** A log where appends pass through `append`. */
-function logWith(log: TopicLog, append: TopicLog["append"]): TopicLog {
-  return {
-    epoch: log.epoch,
-    append,
-    page: (topic, after, limits) => log.page(topic, after, limits),
-    read: (topic, after, signal) => log.read(topic, after, signal),
-    oldest: (topic) => log.oldest(topic),
-    end: (topic) => log.end(topic),
-    trim: (topic, upTo) => log.trim(topic, upTo),
-    topics: (prefix) => log.topics(prefix),
-    [Symbol.asyncDispose]: async () => {},
-  };
-}
-
 const recordOf = (fields: MessageInitShape<typeof PresenceRecordSchema>): NewRecord => ({
   data: toBinary(PresenceRecordSchema, create(PresenceRecordSchema, fields)),
 });
@@ -51,9 +37,11 @@ const recordOf = (fields: MessageInitShape<typeof PresenceRecordSchema>): NewRec
 test("a node with more members than a record holds: all stay, beat after beat, and late nodes see all", async () => {
   await using log = memoryLog();
   let beats = 0;
-  const counting = logWith(log, (topic, records) => {
-    if (records.length === 3) beats++;
-    return log.append(topic, records);
+  const counting = logWith(log, {
+    append(topic, records) {
+      if (records.length === 3) beats++;
+      return log.append(topic, records);
+    },
   });
   await using one = node(counting);
   await using two = node(log);
@@ -73,13 +61,15 @@ test("a roster that lost a record makes nobody leave; the next whole one counts"
   await using log = memoryLog();
   let lost = 0;
   let muted = false;
-  const lossy = logWith(log, async (topic, records) => {
-    if (muted) throw new ConnectError("no connection", Code.Unavailable);
-    if (records.length !== 3) return await log.append(topic, records);
-    // Where a log does not store all or nothing.
-    lost++;
-    await log.append(topic, [records[0]!, records[2]!]);
-    throw new ConnectError("2 of 3 records were stored", Code.Unavailable);
+  const lossy = logWith(log, {
+    async append(topic, records) {
+      if (muted) throw new ConnectError("no connection", Code.Unavailable);
+      if (records.length !== 3) return await log.append(topic, records);
+      // Where a log does not store all or nothing.
+      lost++;
+      await log.append(topic, [records[0]!, records[2]!]);
+      throw new ConnectError("2 of 3 records were stored", Code.Unavailable);
+    },
   });
   await using one = node(lossy);
   await using two = node(log);
@@ -94,6 +84,23 @@ test("a roster that lost a record makes nobody leave; the next whole one counts"
   for (const here of all.slice(0, 1299)) here[Symbol.dispose]();
   muted = false;
   await until("they left", () => two.here() === 1);
+});
+
+test("a roster whose beginning was lost brings nobody back", async () => {
+  await using log = memoryLog();
+  await using one = node(log);
+  await one.presence.ready();
+  const [ann, bob, cat] = ["ann", "bob", "cat"].map((name) => ({ room: "lobby", name }));
+  const told: MessageInitShape<typeof PresenceRecordSchema>["event"][] = [
+    { case: "roster", value: { present: [ann!, bob!], first: true, last: true, members: 2 } },
+    { case: "left", value: ann! },
+    { case: "roster", value: { present: [bob!], first: false, last: true, members: 2 } },
+    { case: "joined", value: cat! },
+  ];
+  const records = told.map((event) => recordOf({ node: "other", leaseMs: 60_000, event }));
+  await log.append("presence", records);
+  await until("it has read all", () => one.heard.includes("joined cat"));
+  expect(one.presence.members("lobby")).toEqual(["bob", "cat"]);
 });
 
 test("what is no record of presence keeps nobody out, and is told of once", async () => {

@@ -8,9 +8,8 @@ import {
   truncateSync,
   writeFileSync,
 } from "node:fs";
-import { rm } from "node:fs/promises";
 import Database from "better-sqlite3";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { Code, ConnectError } from "../src/server.ts";
 import type { TopicLog } from "../src/topics/log.ts";
 import { keptOf } from "../src/topics/retention.ts";
@@ -19,23 +18,18 @@ import { openSqliteLog } from "../src/topics/sqlite-log.ts";
 import { bytes, made, pages, shown, texts } from "./contract/engine.ts";
 import { Dice } from "./soak/dice.ts";
 import "./support/compile-cache.ts";
-import { temporary } from "./support/temporary.ts";
+import { type TemporaryFile, temporaryFile } from "./support/temporary.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
-
-let folder: string;
-let path: string;
-beforeEach(async () => {
-  folder = await temporary();
-  path = `${folder}/log.db`;
-});
-afterEach(() => rm(folder, { recursive: true }));
 
 const RECORDS = 60;
 const PAGE_BYTES = 4_096;
 
 /** What a killed process leaves: 60 appends, as many in the file itself, the rest in the -wal. */
-async function leftBehind(inFile: number): Promise<{ cursors: string[] }> {
+async function leftBehind(
+  { folder, path }: TemporaryFile,
+  inFile: number,
+): Promise<{ cursors: string[] }> {
   const cursors: string[] = [];
   const fill = async (log: TopicLog, from: number, to: number) => {
     for (let n = from; n < to; n++) {
@@ -58,7 +52,7 @@ async function leftBehind(inFile: number): Promise<{ cursors: string[] }> {
 }
 
 /** The numbers that the log gives, or the code of the error that it gives instead. */
-async function outcome(): Promise<number[] | string> {
+async function outcome(path: string): Promise<number[] | string> {
   try {
     await using log = await sqliteLog(path);
     return shown(await pages(log, "t")).map((text) => Number.parseInt(text, 10));
@@ -77,23 +71,26 @@ const all = Array.from({ length: RECORDS }, (_, n) => n);
 
 describe("what a killed process left", () => {
   test("is all there, where it is well", async () => {
-    await leftBehind(30);
-    expect(await outcome()).toEqual(all);
+    await using file = await temporaryFile("log.db");
+    await leftBehind(file, 30);
+    expect(await outcome(file.path)).toEqual(all);
   });
 
   test("with a bit flipped anywhere gives an error, or all, or ends before the last transaction", async () => {
-    await leftBehind(30);
-    const well = `${folder}/well`;
+    await using file = await temporaryFile("log.db");
+    const { path } = file;
+    await leftBehind(file, 30);
+    const well = `${file.folder}/well`;
     mkdirSync(well);
     for (const end of ["", "-wal"]) cpSync(`${path}${end}`, `${well}/log.db${end}`);
     const dice = new Dice(7);
     const seen = new Set<string>();
     for (let round = 0; round < 10; round++) {
-      const file = round % 2 === 0 ? path : `${path}-wal`;
+      const damaged = round % 2 === 0 ? path : `${path}-wal`;
       for (const end of ["", "-wal"]) cpSync(`${well}/log.db${end}`, `${path}${end}`);
       rmSync(`${path}-shm`, { force: true });
-      flip(file, dice.between(0, statSync(file).size - 1), dice.between(0, 7));
-      const given = await outcome();
+      flip(damaged, dice.between(0, statSync(damaged).size - 1), dice.between(0, 7));
+      const given = await outcome(path);
       seen.add(typeof given === "string" ? given : `${given.length}`);
       if (typeof given === "string") expect(given).toMatch(/DataLoss|FailedPrecondition/);
       else expect(given).toEqual(all.slice(0, given.length >= RECORDS - 1 ? given.length : -1));
@@ -102,7 +99,9 @@ describe("what a killed process left", () => {
   });
 
   test("with a damaged record in the file: DATA_LOSS where it is read, what is before it is given", async () => {
-    await leftBehind(RECORDS);
+    await using file = await temporaryFile("log.db");
+    const { path } = file;
+    await leftBehind(file, RECORDS);
     const at = readFileSync(path).indexOf("41 xxxxx");
     flip(path, at + 50);
     await using log = await sqliteLog(path);
@@ -122,32 +121,39 @@ describe("what a killed process left", () => {
   });
 
   test("with an older transaction of the -wal damaged: refused", async () => {
-    await leftBehind(30);
+    await using file = await temporaryFile("log.db");
+    const { path } = file;
+    await leftBehind(file, 30);
     const before = readFileSync(`${path}-wal`);
     flip(`${path}-wal`, before.indexOf("45 xxxxx"));
-    expect(await outcome()).toBe("DataLoss");
+    expect(await outcome(path)).toBe("DataLoss");
     await expect(sqliteLog(path)).rejects.toThrow(/-wal before byte \d+; restore it/);
   });
 
   test("with the header of the -wal damaged, or with an empty file before it: refused", async () => {
-    await leftBehind(30);
+    await using file = await temporaryFile("log.db");
+    const { path } = file;
+    await leftBehind(file, 30);
     flip(`${path}-wal`, 17);
-    expect(await outcome()).toBe("DataLoss");
+    expect(await outcome(path)).toBe("DataLoss");
     flip(`${path}-wal`, 17);
     truncateSync(path, 0);
-    expect(await outcome()).toBe("DataLoss");
+    expect(await outcome(path)).toBe("DataLoss");
   });
 
   test("with its last write cut off goes on from what is whole", async () => {
-    await leftBehind(30);
+    await using file = await temporaryFile("log.db");
+    const { path } = file;
+    await leftBehind(file, 30);
     truncateSync(`${path}-wal`, statSync(`${path}-wal`).size - PAGE_BYTES / 2);
-    expect(await outcome()).toEqual(all.slice(0, -1));
+    expect(await outcome(path)).toEqual(all.slice(0, -1));
   });
 
   test("without its -wal: a cursor of what vanished gives a gap, also when others took its place", async () => {
-    const { cursors } = await leftBehind(30);
-    rmSync(`${path}-wal`);
-    await using log = await sqliteLog(path);
+    await using file = await temporaryFile("log.db");
+    const { cursors } = await leftBehind(file, 30);
+    rmSync(`${file.path}-wal`);
+    await using log = await sqliteLog(file.path);
     expect((await pages(log, "t")).length).toBe(30);
     const vanished = cursors[50] as string;
     expect(shown(await pages(log, "t", vanished))).toEqual(["(gap)"]);
@@ -163,6 +169,8 @@ describe("what a killed process left", () => {
 });
 
 test("a file of something else is refused, and left as it is", async () => {
+  await using file = await temporaryFile("log.db");
+  const { path } = file;
   writeFileSync(
     path,
     "this is a text, longer than the header of a database is: 100 bytes".repeat(20),
@@ -173,6 +181,8 @@ test("a file of something else is refused, and left as it is", async () => {
 });
 
 test("a database of another program is refused, and left as it is; so is a later format", async () => {
+  await using file = await temporaryFile("log.db");
+  const { path } = file;
   const other = new Database(path);
   other.exec("CREATE TABLE theirs (x)");
   other.close();
@@ -180,7 +190,7 @@ test("a database of another program is refused, and left as it is; so is a later
   await expect(sqliteLog(path)).rejects.toMatchObject({ code: Code.FailedPrecondition });
   expect(readFileSync(path).equals(before)).toBe(true);
 
-  const later = `${folder}/later.db`;
+  const later = `${file.folder}/later.db`;
   await (await sqliteLog(later))[Symbol.asyncDispose]();
   const changed = new Database(later);
   changed.pragma("user_version = 3");
@@ -195,15 +205,17 @@ test.each(["", ":memory:"])("%j is no path", async (path) => {
 test.each([{ records: 0 }, { bytes: -1 }, { ageMs: Number.NaN }])(
   "retention %j is refused",
   async (retention) => {
-    await expect(sqliteLog({ path, retention })).rejects.toMatchObject({
+    await using file = await temporaryFile("log.db");
+    await expect(sqliteLog({ path: file.path, retention })).rejects.toMatchObject({
       code: Code.InvalidArgument,
     });
   },
 );
 
 test("a folder that cannot be made is FAILED_PRECONDITION", async () => {
-  writeFileSync(path, "");
-  await expect(sqliteLog(`${path}/below/log.db`)).rejects.toMatchObject({
+  await using file = await temporaryFile("log.db");
+  writeFileSync(file.path, "");
+  await expect(sqliteLog(`${file.path}/below/log.db`)).rejects.toMatchObject({
     code: Code.FailedPrecondition,
   });
 });
@@ -234,7 +246,7 @@ describe("a disk that is full", () => {
   })();
 
   /** Mounts a disk of 4 MiB; `false` where that is not permitted after all. */
-  function mount(): boolean {
+  function mount(folder: string): boolean {
     try {
       execFileSync("mount", ["-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], { stdio: "ignore" });
       return true;
@@ -246,11 +258,13 @@ describe("a disk that is full", () => {
   test.runIf(mounts)(
     "RESOURCE_EXHAUSTED, nothing acknowledged, and on when there is room",
     async ({ skip }) => {
-      if (!mount()) return skip("mounting is not permitted here");
+      await using file = await temporaryFile("log.db");
+      const { folder } = file;
+      if (!mount(folder)) return skip("mounting is not permitted here");
       try {
         writeFileSync(`${folder}/filler`, new Uint8Array(1_500_000));
         const data = new Uint8Array(5_000);
-        let log = await sqliteLog(path);
+        let log = await sqliteLog(file.path);
         const stored = await fill(log, data);
         // Small ones may still fit; all that is acknowledged is there.
         const small = await Promise.allSettled(
@@ -262,7 +276,7 @@ describe("a disk that is full", () => {
         for (let n = 0; n < 10; n++) await log.append("t", [{ data }]);
         expect((await pages(log, "t")).length).toBe(stored + 10);
         await log[Symbol.asyncDispose]();
-        log = await sqliteLog(path);
+        log = await sqliteLog(file.path);
         expect((await pages(log, "t")).length).toBe(stored + 10);
         await log[Symbol.asyncDispose]();
       } finally {
@@ -272,7 +286,8 @@ describe("a disk that is full", () => {
   );
 
   test("the same by a limit of the file: one that is too large does not take the others with it", async () => {
-    await using log = await openSqliteLog({ path, kept: keptOf({}), maxPages: 64 });
+    await using file = await temporaryFile("log.db");
+    await using log = await openSqliteLog({ path: file.path, kept: keptOf({}), maxPages: 64 });
     const [well, large, wellToo] = await Promise.allSettled([
       log.append("t", texts("a")),
       log.append("t", [...texts("b"), { data: new Uint8Array(1_000_000) }]),
@@ -296,7 +311,12 @@ describe("a disk that is full", () => {
   });
 
   test("a topic that had no room for its first records does not end the retention of others", async () => {
-    await using log = await openSqliteLog({ path, kept: keptOf({ records: 2 }), maxPages: 64 });
+    await using file = await temporaryFile("log.db");
+    await using log = await openSqliteLog({
+      path: file.path,
+      kept: keptOf({ records: 2 }),
+      maxPages: 64,
+    });
     const large = { data: new Uint8Array(1_000_000) };
     await expect(log.append("large", [...texts("a", "b", "c"), large])).rejects.toMatchObject({
       code: Code.ResourceExhausted,
@@ -307,6 +327,8 @@ describe("a disk that is full", () => {
   });
 
   test("a file that had no room to begin is begun when there is", async () => {
+    await using file = await temporaryFile("log.db");
+    const { path } = file;
     const small = openSqliteLog({ path, kept: keptOf({}), maxPages: 2 });
     await expect(small).rejects.toMatchObject({ code: Code.ResourceExhausted });
     expect(statSync(path).size).toBeGreaterThan(0);

@@ -1,26 +1,17 @@
 /** A SQLite log whose disk stalls. */
-import { rm } from "node:fs/promises";
 import { setImmediate as turn } from "node:timers/promises";
 import Database from "better-sqlite3";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { Code } from "../src/server.ts";
 import { sqliteLog } from "../src/topics/sqlite.ts";
 import { made, numbered, pages, shown, texts } from "./contract/engine.ts";
 import "./support/compile-cache.ts";
-import { temporary } from "./support/temporary.ts";
+import { temporaryFile } from "./support/temporary.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 
-let path: string;
-let folder: string;
-beforeEach(async () => {
-  folder = await temporary();
-  path = `${folder}/log.db`;
-});
-afterEach(() => rm(folder, { recursive: true }));
-
 /** Keeps the writer from its file until it is disposed, as a disk that stalls does. */
-function stall(): Disposable {
+function stall(path: string): Disposable {
   const connection = new Database(path);
   connection.exec("BEGIN IMMEDIATE");
   return { [Symbol.dispose]: () => void connection.close() };
@@ -37,9 +28,10 @@ test.each([
   ["64 MiB of producers", Array.from({ length: 64 }, () => longProducer)],
   ["100,000 records", Array.from({ length: 100 }, (_, n) => numbered(1_000, "", n * 1_000))],
 ])("while %s wait, appends are RESOURCE_EXHAUSTED at once and not stored", async (_, appends) => {
-  await using log = await sqliteLog(path);
+  await using file = await temporaryFile("log.db");
+  await using log = await sqliteLog(file.path);
   await log.append("t", texts("first"));
-  using stalled = stall();
+  using stalled = stall(file.path);
   const half = appends.length >> 1;
   const waiting = appends.slice(0, half).map((records) => log.append("t", records));
   const outcomes = [Promise.allSettled(waiting)];
@@ -75,8 +67,9 @@ test.each([
 });
 
 test("appends that wait together for another program's lock fail together", async () => {
-  await using log = await sqliteLog(path);
-  using stalled = stall();
+  await using file = await temporaryFile("log.db");
+  await using log = await sqliteLog(file.path);
+  using stalled = stall(file.path);
   const startedAt = performance.now();
   const appends = numbered(30).map((record) => log.append("t", [record]));
   for (const outcome of await Promise.allSettled(appends)) {

@@ -23,12 +23,26 @@ const BACKOFF = { initialMs: 100, factor: 1.6, jitter: 0.2, maxMs: 5000 };
 const SPACING_MS = 100;
 
 /** An attempt that was answered and lasted so long got on, if only nothing happened. */
-export const STEADY_MS = 1000;
+const STEADY_MS = 1000;
+
+/** What there is to tell of an attempt that ended. */
+export interface Attempt {
+  /** Whether it brought a new cursor. One that only says where it begins may be of a server that never gets further. */
+  readonly moved: boolean;
+  /** Whether it had a response. */
+  readonly answered: boolean;
+  readonly lastedMs: number;
+}
+
+/** Whether an attempt got on: brought a new cursor, or was steady. */
+export function gotOn({ moved, answered, lastedMs }: Attempt): boolean {
+  return moved || (answered && lastedMs >= STEADY_MS);
+}
 
 /**
  * How long to wait before the next attempt; `undefined`: `error` is the end.
  *
- * @param idle how many attempts in a row did not get on: brought no new cursor, and were not steady
+ * @param idle how many attempts in a row did not get on
  * @param lastedMs how long the last attempt took
  */
 export function waitBeforeNext(

@@ -8,7 +8,7 @@ import { Code, type Transport } from "@connectrpc/connect";
 import { type CallOptions, comesBack } from "../call-options.ts";
 import { asFailure, deadlineExceeded, failure, fromAbort, handled } from "../failure.ts";
 import { after, onAbort, one, pause } from "../flow.ts";
-import { STEADY_MS, waitBeforeNext } from "./again.ts";
+import { gotOn, waitBeforeNext } from "./again.ts";
 import type { Resumption } from "./resume.ts";
 import { type CallState, over, type ServerStream, StreamingCall } from "./streaming-call.ts";
 
@@ -131,8 +131,6 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
           worked = true;
           answered = true;
           this.#note(response);
-          // One that only says where it begins may be of a server that never gets further.
-          if (this.#cursor !== from) idle = 0;
           yield response;
         }
         const trailers = await this.#attempt.trailers;
@@ -142,7 +140,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
       } catch (thrown) {
         const error = this.#meaningOf(thrown);
         const lastedMs = performance.now() - this.#begunAt;
-        if (answered && lastedMs >= STEADY_MS) idle = 0;
+        if (gotOn({ moved: this.#cursor !== from, answered, lastedMs })) idle = 0;
         const waitMs =
           worked && !signal.aborted ? waitBeforeNext(asFailure(error), idle, lastedMs) : undefined;
         if (waitMs === undefined) {

@@ -9,6 +9,7 @@ import type {
 import { createHub, type Hub, type HubOptions } from "../../src/topics/hub.ts";
 import type { Entry, Retention, TopicLog } from "../../src/topics/log.ts";
 import { memoryLog } from "../../src/topics/memory.ts";
+import { logWith } from "./log-with.ts";
 
 export const TOPIC = "room/a";
 
@@ -29,6 +30,33 @@ function watched(log: TopicLog): Watched {
     if (self.away !== undefined) throw self.away;
   };
   const self: Watched = {
+    ...logWith(log, {
+      async page(topic, after, limits) {
+        check();
+        self.pages++;
+        self.pagesAtOnce = Math.max(self.pagesAtOnce, ++open);
+        try {
+          await turn();
+          return await log.page(topic, after, limits);
+        } finally {
+          open--;
+        }
+      },
+      async *read(topic, after, signal) {
+        check();
+        self.reads++;
+        yield* log.read(topic, after, AbortSignal.any([signal, cut.signal]));
+      },
+      async oldest(topic) {
+        check();
+        return log.oldest(topic);
+      },
+      async end(topic) {
+        check();
+        return log.end(topic);
+      },
+      [Symbol.asyncDispose]: () => log[Symbol.asyncDispose](),
+    }),
     reads: 0,
     pages: 0,
     pagesAtOnce: 0,
@@ -38,35 +66,6 @@ function watched(log: TopicLog): Watched {
       cut.abort(self.away);
       cut = new AbortController();
     },
-    epoch: log.epoch,
-    append: (topic, records) => log.append(topic, records),
-    async page(topic, after, limits) {
-      check();
-      self.pages++;
-      self.pagesAtOnce = Math.max(self.pagesAtOnce, ++open);
-      try {
-        await turn();
-        return await log.page(topic, after, limits);
-      } finally {
-        open--;
-      }
-    },
-    async *read(topic, after, signal) {
-      check();
-      self.reads++;
-      yield* log.read(topic, after, AbortSignal.any([signal, cut.signal]));
-    },
-    async oldest(topic) {
-      check();
-      return log.oldest(topic);
-    },
-    async end(topic) {
-      check();
-      return log.end(topic);
-    },
-    trim: (topic, upTo) => log.trim(topic, upTo),
-    topics: (prefix) => log.topics(prefix),
-    [Symbol.asyncDispose]: () => log[Symbol.asyncDispose](),
   };
   return self;
 }
@@ -76,8 +75,8 @@ export interface HubWorld extends AsyncDisposable {
   readonly hub: Hub<string, string>;
   /** How many records were made for subscribers. */
   readonly made: number;
-  /** Adds records, which are numbered on. */
-  post(count: number): Promise<void>;
+  /** Adds records, which are numbered on, of so many bytes at least. */
+  post(count: number, bytes?: number): Promise<void>;
   subscribe<U = HubEvent<string, string>>(
     options?: SubscribeOptions<string, string, U>,
   ): Subscription<string, string, U>;
@@ -105,8 +104,9 @@ export function world(options: HubOptions<string> & { retention?: Retention } = 
     get made() {
       return made;
     },
-    async post(count) {
-      const records = Array.from({ length: count }, () => ({ data: Buffer.from(`${++posted}`) }));
+    async post(count, bytes = 0) {
+      const text = () => `${++posted}`.padEnd(bytes);
+      const records = Array.from({ length: count }, () => ({ data: Buffer.from(text()) }));
       await log.append(TOPIC, records);
     },
     subscribe: (options = {}) => hub.subscribe(TOPIC, options, leaving.signal),

@@ -1,8 +1,24 @@
-import { mkdtemp, realpath } from "node:fs/promises";
+import { mkdtemp, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 /** A new folder outside the repository. Who asks for it removes it. */
 export async function temporary(): Promise<string> {
   return await realpath(await mkdtemp(join(tmpdir(), "hawser-test-")));
+}
+
+/** Where a file may be made, in a folder of its own that goes with it. */
+export interface TemporaryFile extends AsyncDisposable {
+  readonly folder: string;
+  readonly path: string;
+}
+
+/** A place for a file of this name; the file itself is not made. */
+export async function temporaryFile(name: string): Promise<TemporaryFile> {
+  const folder = await temporary();
+  return {
+    folder,
+    path: join(folder, name),
+    [Symbol.asyncDispose]: () => rm(folder, { recursive: true }),
+  };
 }
