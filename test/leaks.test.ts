@@ -2,7 +2,7 @@ import { createHook } from "node:async_hooks";
 import { type EventEmitter, getEventListeners, once } from "node:events";
 import type { Http2Session } from "node:http2";
 import { expect, test, vi } from "vitest";
-import { Code } from "../src/index.ts";
+import { Code, ConnectError } from "../src/index.ts";
 import { census } from "./support/census.ts";
 import { aborted, until } from "./support/gate.ts";
 import { all, failureOf, next } from "./support/read.ts";
@@ -62,6 +62,17 @@ async function expectNoResidue(world: World, times: number, once: (n: number) =>
   expect(getEventListeners(controller.signal, "abort")).toEqual([]);
 }
 
+/** Calls again where the server asks for calm: for a moment node:http2 counts a thousand streams that were reset as open. */
+async function greeted(world: World) {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await world.greeter.sayHello({ content: "you" });
+    } catch (error) {
+      if (tries === 10 || ConnectError.from(error).code !== Code.ResourceExhausted) throw error;
+    }
+  }
+}
+
 /** Where in its life a call is cancelled. */
 const moments: Record<string, (world: World, signal: AbortSignal) => Promise<unknown>> = {
   "before anything was sent": async ({ greeter }) => {
@@ -106,7 +117,7 @@ test.each(Object.entries(moments))(
     await using world = await start();
     const { signal } = new AbortController();
     await expectNoResidue(world, 1_000, () => cancelled(world, signal));
-    expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
+    expect((await greeted(world)).reply).toBe("Hello, you");
   },
 );
 
