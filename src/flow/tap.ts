@@ -121,14 +121,8 @@ export class Tap<T> implements AsyncIterableIterator<T, undefined> {
   }
 
   #take(): IteratorResult<T, undefined> | Promise<never> | undefined {
-    if (this.#closed === undefined) {
-      try {
-        const value = this.#well.take();
-        if (value !== undefined) return { done: false, value };
-      } catch (error) {
-        this.#fail(error);
-      }
-    }
+    const value = this.ready();
+    if (value !== undefined) return { done: false, value };
     if (this.#closed === undefined) return undefined;
     const { error } = this.#closed;
     // Thrown once; after it the iteration is over, as a generator's is.
