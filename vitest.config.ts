@@ -14,6 +14,7 @@ const behaviours = [
   "leaks",
   "limits",
   "metadata",
+  "metadata-limits",
   "retry",
   "stalled-reader",
 ];

@@ -20,6 +20,24 @@ export function tooLarge(
   );
 }
 
+/** The most fields that either side takes in one header list: node:http2's default of maxHeaderListPairs. */
+export const HEADERS_MAX_FIELDS = 128;
+
+/**
+ * What is wrong with the number of fields that a peer sent; `undefined` where
+ * nothing is.
+ *
+ * @param what "response headers", "trailers" or "request headers"
+ * @param from who sent them
+ */
+export function tooManyFields(count: number, what: string, from: string): ConnectError | undefined {
+  if (count <= HEADERS_MAX_FIELDS) return undefined;
+  return failure(
+    Code.ResourceExhausted,
+    `${from} sent ${count} ${what}: ${HEADERS_MAX_FIELDS} are taken at most (node:http2's maxHeaderListPairs); send fewer`,
+  );
+}
+
 /** The deadline of a call passed; `timeoutMs` as the caller gave it. */
 export function deadlineExceeded(timeoutMs: number): ConnectError {
   return failure(Code.DeadlineExceeded, `the deadline of ${timeoutMs} ms passed`);

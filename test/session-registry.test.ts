@@ -22,6 +22,7 @@ const FAR = Number.MAX_SAFE_INTEGER;
 /** A stream that says nothing. */
 class Mute implements ServerAttachment {
   refused = false;
+  readonly announcedHeaderBytes = 65_536;
   answer(): void {}
   pull(): undefined {}
   write(): void {}

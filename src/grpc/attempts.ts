@@ -1,9 +1,11 @@
-import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders } from "node:http2";
-import { Code, type ConnectError } from "@connectrpc/connect";
-import { asFailure, failure } from "../failure.ts";
+import { constants, type IncomingHttpHeaders } from "node:http2";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { asFailure } from "../failure.ts";
 import { type Broken, ClientStream, type ClientStreamOwner } from "./client-stream.ts";
 import type { Connection, ConnectionSource } from "./connection.ts";
 import type { Frame } from "./framing.ts";
+import { notAllowed } from "./metadata.ts";
+import type { RequestHeaders } from "./request-headers.ts";
 
 /** What carries a call: one stream after another. */
 export interface Carrier {
@@ -57,7 +59,7 @@ interface Sent {
  */
 export class Attempts implements Carrier, ClientStreamOwner {
   readonly #connections: ConnectionSource;
-  readonly #headers: () => OutgoingHttpHeaders;
+  readonly #headers: RequestHeaders;
   readonly #readMaxBytes: number;
   readonly #call: Carried;
   #stream: ClientStream | undefined;
@@ -69,10 +71,9 @@ export class Attempts implements Carrier, ClientStreamOwner {
   #opened = false;
   #over = false;
 
-  /** @param headers makes the request headers of an attempt */
   constructor(
     connections: ConnectionSource,
-    headers: () => OutgoingHttpHeaders,
+    headers: RequestHeaders,
     readMaxBytes: number,
     call: Carried,
   ) {
@@ -160,10 +161,11 @@ export class Attempts implements Carrier, ClientStreamOwner {
 
   #open(connection: Connection): void {
     try {
-      this.#stream = new ClientStream(connection, this.#headers(), this.#readMaxBytes, this);
+      this.#stream = new ClientStream(connection, this.#headers.make(), this.#readMaxBytes, this);
     } catch (error) {
-      // Either the connection went away between the look and the use, or the headers are no headers.
-      if (!connection.usable) this.#attempt();
+      // The headers are too large or no headers, or the connection went away between the look and the use.
+      if (error instanceof ConnectError) this.#fail(error);
+      else if (!connection.usable) this.#attempt();
       else this.#fail(invalidHeaders(error));
       return;
     }
@@ -189,9 +191,5 @@ export class Attempts implements Carrier, ClientStreamOwner {
 
 /** What node:http2 says to headers that are none, as an error of the call. */
 export function invalidHeaders(error: unknown): ConnectError {
-  return failure(
-    Code.InvalidArgument,
-    `the call's headers cannot be sent: ${error instanceof Error ? error.message : error}`,
-    error,
-  );
+  return notAllowed(error instanceof Error ? error.message : String(error), error);
 }

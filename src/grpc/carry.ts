@@ -1,5 +1,4 @@
 import { randomFillSync } from "node:crypto";
-import type { OutgoingHttpHeaders } from "node:http2";
 import type { ConnectError } from "@connectrpc/connect";
 import type { CallWatcher } from "../call-options.ts";
 import { asFailure } from "../failure.ts";
@@ -15,6 +14,7 @@ import type { Connections } from "./connections.ts";
 import { StreamDialler } from "./dialler.ts";
 import type { Frame } from "./framing.ts";
 import { negotiate } from "./negotiate.ts";
+import type { RequestHeaders } from "./request-headers.ts";
 
 /** How often another connection is asked for its sessions when one was lost over the question. */
 const NEGOTIATIONS = 3;
@@ -24,8 +24,7 @@ const acknowledgements = new Acknowledgements(realClock);
 /** How a call is to be carried. */
 export interface Carriage {
   readonly addresses: Addresses;
-  /** Makes the request headers of an attempt. */
-  readonly headers: () => OutgoingHttpHeaders;
+  readonly headers: RequestHeaders;
   /** The request headers of a method that belongs to no call. */
   readonly ownHeaders: (path: string) => Record<string, string>;
   readonly readMaxBytes: number;

@@ -17,12 +17,7 @@ import { alone, type Frame } from "./framing.ts";
 import { INBOX_BYTES, type Limits } from "./limits.ts";
 import { MessageReader, MessageWriter } from "./message.ts";
 import { toHeaders } from "./metadata.ts";
-
-/** When a call must be over, whatever the number of its attempts. */
-export interface Deadline {
-  readonly timeoutMs: number;
-  readonly endsAt: number;
-}
+import type { Deadline } from "./timeout.ts";
 
 /** What a call is made of. */
 export interface ClientCallInit<I extends DescMessage, O extends DescMessage> extends Limits {

@@ -3,15 +3,16 @@ import {
   constants,
   type IncomingHttpHeaders,
   type IncomingHttpStatusHeader,
-  type OutgoingHttpHeaders,
 } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { asFailure, failure, markCutOff } from "../failure.ts";
+import { asFailure, failure, HEADERS_MAX_FIELDS, markCutOff, tooManyFields } from "../failure.ts";
 import type { Connection } from "./connection.ts";
 import { type Frame, FrameReader } from "./framing.ts";
+import { countFields, requestRefused } from "./header-limits.ts";
 import { toHeaders } from "./metadata.ts";
 import { Outbox, type Source } from "./outbox.ts";
 import { readOn, receive } from "./receive.ts";
+import type { RequestHead } from "./request-headers.ts";
 import { destroyReset, readReset, reset } from "./reset.ts";
 import { checkResponse } from "./response.ts";
 import { readStatus } from "./status.ts";
@@ -55,6 +56,8 @@ export class ClientStream {
   readonly #owner: ClientStreamOwner;
   readonly #reader: FrameReader;
   readonly #outbox: Outbox;
+  /** How many request headers left, where the application set some. */
+  readonly #fields: number;
   #head: IncomingHttpHeaders | undefined;
   #tail: IncomingHttpHeaders | undefined;
   #status: "ok" | ConnectError | undefined;
@@ -62,19 +65,20 @@ export class ClientStream {
   #over = false;
 
   /**
-   * Throws where node:http2 refuses the headers, or the connection went away.
+   * Throws as Connection.request() does.
    *
    * @param flags the flags that a frame of the server may have
    */
   constructor(
     connection: Connection,
-    headers: OutgoingHttpHeaders,
+    head: RequestHead,
     readMaxBytes: number,
     owner: ClientStreamOwner,
     flags?: number,
   ) {
-    const stream = connection.request(headers);
+    const stream = connection.request(head);
     this.#stream = stream;
+    this.#fields = head.hasMetadata ? countFields(head.fields) : 0;
     this.#connection = connection;
     this.#owner = owner;
     this.#reader = new FrameReader(readMaxBytes, this, flags);
@@ -148,18 +152,25 @@ export class ClientStream {
     this: ClientHttp2Stream,
     headers: IncomingHttpHeaders & IncomingHttpStatusHeader,
     flags: number,
+    rawHeaders: string[],
   ): void {
     const self = (this as Owned)[SELF];
-    if (!self.#over) self.#answered(headers, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
+    if (self.#over) return;
+    const refusal = self.#tooMany(rawHeaders, "response headers");
+    if (refusal !== undefined) self.#refuse(refusal);
+    else self.#answered(headers, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
   };
 
   static readonly #onTrailers = function (
     this: ClientHttp2Stream,
     trailers: IncomingHttpHeaders,
+    _flags: number,
+    // node:http2 gives them, and @types/node does not know.
+    rawTrailers: string[] = [],
   ): void {
     const self = (this as Owned)[SELF];
     self.#tail ??= trailers;
-    self.#status ??= self.#readStatus(trailers);
+    self.#status ??= self.#tooMany(rawTrailers, "trailers") ?? self.#readStatus(trailers);
   };
 
   static readonly #onDrain = function (this: ClientHttp2Stream): void {
@@ -177,6 +188,14 @@ export class ClientStream {
     catchUp();
     (this as Owned)[SELF].#closed();
   };
+
+  /** @param raw names and values in turn */
+  #tooMany(
+    raw: readonly string[],
+    what: "response headers" | "trailers",
+  ): ConnectError | undefined {
+    return tooManyFields(raw.length / 2, what, this.#connection.target.name);
+  }
 
   #answered(headers: IncomingHttpHeaders & IncomingHttpStatusHeader, ended: boolean): void {
     const refusal = checkResponse(headers, ended, this.#connection.target.name);
@@ -224,9 +243,19 @@ export class ClientStream {
       return;
     }
     const rstCode = this.#stream.rstCode ?? 0;
-    const cause = readReset(rstCode, this.#connection.target.name);
+    const { lost, target } = this.#connection;
+    if (
+      lost === undefined &&
+      rstCode === constants.NGHTTP2_ENHANCE_YOUR_CALM &&
+      this.#fields > HEADERS_MAX_FIELDS
+    ) {
+      // Another attempt would have as many.
+      this.#refuse(requestRefused(this.#fields, target.name));
+      return;
+    }
+    const cause = readReset(rstCode, target.name);
     this.#break({
-      error: this.#connection.lost ?? cause.error,
+      error: lost ?? cause.error,
       refused: false,
       unprocessed: this.#connection.neverProcessed(this.#stream) || cause.refused,
       rstCode,

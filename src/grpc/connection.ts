@@ -6,12 +6,14 @@ import { failure, systemReason } from "../failure.ts";
 import { after } from "../flow.ts";
 import type { ServerTerms } from "../session/terms.ts";
 import { serverNameOf, type Target } from "./address.ts";
+import { checkRequestHeaders, HEADERS_MAX_BYTES } from "./header-limits.ts";
 import type { Keepalive, Watch } from "./keepalive.ts";
 import {
   CLIENT_CONNECTION_WINDOW_BYTES,
   SESSION_MEMORY_MB,
   STREAM_WINDOW_BYTES,
 } from "./limits.ts";
+import type { RequestHead } from "./request-headers.ts";
 
 /** TLS for a client: PEM texts, as node:tls takes them. */
 export interface ClientTls {
@@ -25,6 +27,14 @@ export interface ClientTls {
   /** `false` accepts any certificate: for experiments only. Default: true. */
   rejectUnauthorized?: boolean;
 }
+
+/**
+ * node:http2 refuses more header fields than this with RST_STREAM, in a way
+ * that looks like the server's: ClientStream, which can say what happened,
+ * refuses those above HEADERS_MAX_FIELDS of failure.ts. Even empty fields are over
+ * HEADERS_MAX_BYTES when there are so many.
+ */
+const RECEIVED_MAX_FIELDS = HEADERS_MAX_BYTES / 32;
 
 /** No stream can be opened behind this one (RFC 9113, 5.1.1). */
 const LAST_STREAM_ID = 2 ** 31 - 1;
@@ -93,7 +103,7 @@ export class Connection {
     });
     session.on("localSettings", onChange);
     session.on("remoteSettings", onChange);
-    session.on("error", (error) => this.#lose(systemReason(error)));
+    session.on("error", (error) => this.#lose(reasonOf(error)));
     session.on("close", () => {
       this.#keepalive[Symbol.dispose]();
       this.#lose("the server closed it");
@@ -135,14 +145,20 @@ export class Connection {
   /** Why the connection is gone; `undefined` while it is not. */
   get lost(): ConnectError | undefined {
     // A connection that breaks the protocol is gone before node:http2 says why.
-    if (this.#session.destroyed) this.#lose("the server broke the HTTP/2 protocol");
+    if (this.#session.destroyed) this.#lose(BROKEN);
     return this.#lost;
   }
 
-  /** Opens a stream. Throws where node:http2 refuses the headers, or the connection went away meanwhile. */
-  request(headers: http2.OutgoingHttpHeaders): http2.ClientHttp2Stream {
-    headers[":authority"] = this.target.authority;
-    const stream = this.#session.request(headers, { endStream: false });
+  /**
+   * Opens a stream. Throws RESOURCE_EXHAUSTED where the headers are too large;
+   * another error where node:http2 refuses them, or the connection went away meanwhile.
+   */
+  request({ fields, hasMetadata, reserveBytes }: RequestHead): http2.ClientHttp2Stream {
+    fields[":authority"] = this.target.authority;
+    if (hasMetadata) {
+      checkRequestHeaders(fields, this.#session.remoteSettings.maxHeaderListSize, reserveBytes);
+    }
+    const stream = this.#session.request(fields, { endStream: false });
     forgetSent(stream);
     if (this.#active++ === 0) this.#socket.ref();
     stream.once("close", this.#onStreamClose);
@@ -174,6 +190,13 @@ export class Connection {
       `the connection to ${this.target.name} was lost (${reason})`,
     );
   }
+}
+
+/** node:http2 does not say which of them it was. */
+const BROKEN = `the server broke the HTTP/2 protocol, or sent headers that node:http2 does not take: a field over ${HEADERS_MAX_BYTES} B, or more than 9 frames`;
+
+function reasonOf(error: NodeJS.ErrnoException): string {
+  return error.code === "ERR_HTTP2_ERROR" ? BROKEN : systemReason(error);
 }
 
 /**
@@ -238,8 +261,13 @@ export async function connect(
       state = "the server's HTTP/2 SETTINGS";
       session = http2.connect(`${target.tls ? "https" : "http"}://${target.authority}`, {
         createConnection: () => socket,
-        settings: { initialWindowSize: STREAM_WINDOW_BYTES, enablePush: false },
+        settings: {
+          initialWindowSize: STREAM_WINDOW_BYTES,
+          enablePush: false,
+          maxHeaderListSize: HEADERS_MAX_BYTES,
+        },
         maxSessionMemory: SESSION_MEMORY_MB,
+        maxHeaderListPairs: RECEIVED_MAX_FIELDS,
       });
       session.on("error", onError);
       session.once("remoteSettings", () => {

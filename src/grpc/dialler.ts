@@ -1,5 +1,4 @@
-import type { OutgoingHttpHeaders } from "node:http2";
-import { Code } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { asFailure, failure } from "../failure.ts";
 import type { AttachmentWatcher, Dialler, Leaver } from "../session/attachment.ts";
 import { CONTROL } from "../session/control.ts";
@@ -8,15 +7,22 @@ import { ClientStream } from "./client-stream.ts";
 import type { Connection } from "./connection.ts";
 import type { Connections } from "./connections.ts";
 import { COMPRESSED, type Frame } from "./framing.ts";
+import type { RequestHeaders } from "./request-headers.ts";
+
+/**
+ * What the first attachment leaves of the room for its headers: the numbers in
+ * those of later ones may be longer, and a cancel has one more.
+ */
+const RESERVE_BYTES = 64;
 
 /** Opens the streams of a session on the connections of a transport. */
 export class StreamDialler implements Dialler<Frame> {
   readonly #connections: Connections;
-  readonly #headers: () => OutgoingHttpHeaders;
+  readonly #headers: RequestHeaders;
   readonly #readMaxBytes: number;
 
-  /** @param headers makes the request headers of an attachment, those of the session aside */
-  constructor(connections: Connections, headers: () => OutgoingHttpHeaders, readMaxBytes: number) {
+  /** @param headers those of an attachment, without those of the session */
+  constructor(connections: Connections, headers: RequestHeaders, readMaxBytes: number) {
     this.#connections = connections;
     this.#headers = headers;
     this.#readMaxBytes = readMaxBytes;
@@ -40,7 +46,7 @@ export class StreamDialler implements Dialler<Frame> {
   }
 
   tell(headers: () => Record<string, string>, forMs: number): void {
-    this.#connections.farewells.say(() => Object.assign(this.#headers(), headers()), forMs);
+    this.#connections.farewells.say(() => this.#headers.make(headers()), forMs);
   }
 
   begun(session: Leaver): void {
@@ -59,7 +65,7 @@ export class StreamDialler implements Dialler<Frame> {
     if (!watcher.wanted) return;
     let stream: ClientStream;
     try {
-      const request = Object.assign(this.#headers(), headers());
+      const request = this.#headers.make(headers(), RESERVE_BYTES);
       stream = new ClientStream(
         connection,
         request,
@@ -68,8 +74,9 @@ export class StreamDialler implements Dialler<Frame> {
         COMPRESSED | CONTROL,
       );
     } catch (error) {
-      // Either the connection went away between the look and the use, or the headers are no headers.
-      if (connection.usable) watcher.onBroken({ error: invalidHeaders(error), refused: true });
+      // The headers are too large or no headers, or the connection went away between the look and the use.
+      if (error instanceof ConnectError) watcher.onBroken({ error, refused: true });
+      else if (connection.usable) watcher.onBroken({ error: invalidHeaders(error), refused: true });
       else {
         const lost = connection.lost ?? failure(Code.Unavailable, "the connection was lost");
         watcher.onBroken({ error: lost, refused: false });

@@ -1,9 +1,10 @@
-import { constants, type OutgoingHttpHeaders } from "node:http2";
+import { constants } from "node:http2";
 import { Code } from "@connectrpc/connect";
 import { asFailure } from "../failure.ts";
 import { after } from "../flow.ts";
 import { ClientStream } from "./client-stream.ts";
 import type { Connection, ConnectionSource } from "./connection.ts";
+import type { RequestHead } from "./request-headers.ts";
 
 /**
  * How many are under way at once. A server counts streams that were reset a
@@ -22,7 +23,7 @@ const LAST_MS = 500;
 const ANSWER_MAX_BYTES = 4096;
 
 interface Farewell {
-  readonly headers: () => OutgoingHttpHeaders;
+  readonly headers: () => RequestHead;
   readonly endsAt: number;
 }
 
@@ -39,7 +40,7 @@ export class Farewells {
   }
 
   /** Opens a stream with these headers and nothing else, unless `forMs` go by without a connection. */
-  say(headers: () => OutgoingHttpHeaders, forMs: number): void {
+  say(headers: () => RequestHead, forMs: number): void {
     this.#waiting.add({ headers, endsAt: performance.now() + forMs });
     this.#next();
   }

@@ -1,6 +1,6 @@
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { Code, type ConnectError, type MethodImplSpec } from "@connectrpc/connect";
-import { failure } from "../failure.ts";
+import { failure, tooManyFields } from "../failure.ts";
 import { isGrpc } from "./metadata.ts";
 import { canMove, moveOn } from "./moving.ts";
 import { answer, refuse } from "./refuse.ts";
@@ -60,6 +60,11 @@ export function createGrpcHandler(
       }
       if (headers[":method"] !== "POST") {
         answer(stream, { ":status": 405, allow: "POST" });
+        return true;
+      }
+      const refusal = tooManyFields(rawHeaders.length / 2, "request headers", "the client");
+      if (refusal !== undefined) {
+        refuse(stream, refusal);
         return true;
       }
       const path = String(headers[":path"]);

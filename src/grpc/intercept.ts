@@ -1,7 +1,7 @@
 import type { Interceptor } from "@connectrpc/connect";
 import { deadlineExceeded, fromAbort, handled } from "../failure.ts";
 import { after, onAbort } from "../flow.ts";
-import type { Deadline } from "./client-call.ts";
+import type { Deadline } from "./timeout.ts";
 
 type Next = ReturnType<Interceptor>;
 

@@ -1,5 +1,7 @@
 /** Metadata between the Headers of Connect's API and the header objects of node:http2. */
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http2";
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { failure } from "../failure.ts";
 
 /** What came, without the pseudo-headers. */
 export function toHeaders(incoming: IncomingHttpHeaders): Headers {
@@ -38,9 +40,11 @@ export function isGrpc(contentType: string | string[] | undefined): boolean {
   return GRPC_WITH_PROTOBUF.test(String(contentType ?? ""));
 }
 
-/** Headers that belong to a connection, which HTTP/2 forbids (RFC 9113, 8.2.2), and those the protocol sets itself. */
+/** Names of HTTP/2 and gRPC that no application sets: those of a connection (RFC 9113, 8.2.2), and those of a message. */
 const RESERVED = new Set([
   "connection",
+  "content-length",
+  "content-type",
   "host",
   "http2-settings",
   "keep-alive",
@@ -48,15 +52,91 @@ const RESERVED = new Set([
   "te",
   "transfer-encoding",
   "upgrade",
-  "content-length",
 ]);
 
-/** Adds metadata to what leaves; names that gRPC, HTTP/2 or sessions keep for themselves are left out. */
-export function addHeaders(outgoing: OutgoingHttpHeaders, headers: Headers | undefined): void {
-  headers?.forEach((value, name) => {
-    if (RESERVED.has(name) || isOfSessions(name) || Object.hasOwn(outgoing, name)) return;
-    if (name === "set-cookie") outgoing[name] = headers.getSetCookie();
-    // Headers joins what was appended; peers such as grpc-go do not split binary values again.
-    else outgoing[name] = name.endsWith("-bin") ? value.split(/,\s*/) : value;
+/** Names that begin with "grpc-" are gRPC's own, but for what applications and tracing libraries set. */
+const FREE_OF_GRPC = new Set(["grpc-retry-pushback-ms", "grpc-tags-bin", "grpc-trace-bin"]);
+
+const isReserved = (name: string) =>
+  RESERVED.has(name) || isOfSessions(name) || (name.startsWith("grpc-") && !FREE_OF_GRPC.has(name));
+
+/** Header-Name and ASCII-Value of gRPC's PROTOCOL-HTTP2; an empty value is taken too. */
+const NAME = /^[0-9a-z_.-]+$/;
+const ASCII_VALUE = /^[\x20-\x7e]*$/;
+
+/** Headers joins what was appended; peers such as grpc-go do not split binary values again. */
+const splitBinary = (value: string) => value.split(/,\s*/);
+
+/** Whether a value is base64, padded or not. */
+function isBase64(value: string): boolean {
+  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(value)) return false;
+  return value.length % 4 === 0 || (!value.endsWith("=") && value.length % 4 !== 1);
+}
+
+/** Whether there is any metadata. */
+export function hasMetadata(metadata: Headers | undefined): metadata is Headers {
+  return metadata !== undefined && metadata.entries().next().done === false;
+}
+
+/**
+ * Adds metadata to what leaves. Returns what is wrong with it, by the name of
+ * the header and never by its value; `undefined` where gRPC allows it all.
+ * What a header is set to already stays.
+ */
+export function addMetadata(outgoing: OutgoingHttpHeaders, metadata: Headers): string | undefined {
+  let wrong: string | undefined;
+  const reserved: string[] = [];
+  metadata.forEach((value, name) => {
+    if (isReserved(name)) reserved.push(`"${name}"`);
+    else wrong ??= wrongWith(name, value);
+    if (Object.hasOwn(outgoing, name)) return;
+    if (name === "set-cookie") outgoing[name] = metadata.getSetCookie();
+    else outgoing[name] = name.endsWith("-bin") ? splitBinary(value) : value;
   });
+  if (reserved.length === 0) return wrong;
+  return `reserved for HTTP/2, gRPC or sessions: ${[...new Set(reserved)].join(", ")}; leave them out`;
+}
+
+function wrongWith(name: string, value: string): string | undefined {
+  if (!NAME.test(name)) {
+    return `"${name}": gRPC allows letters, digits, "_", "-" and "." in a name`;
+  }
+  if (name.endsWith("-bin")) {
+    if (splitBinary(value).every(isBase64)) return undefined;
+    return `"${name}": its value is not base64; encodeBinaryHeader makes it`;
+  }
+  if (ASCII_VALUE.test(value)) return undefined;
+  return `"${name}": its value is not printable ASCII; give it a name that ends in "-bin", and base64`;
+}
+
+/**
+ * A call's headers as the caller gave them. Throws INVALID_ARGUMENT that names
+ * the first one that is no header.
+ */
+export function asHeaders(given: HeadersInit): Headers {
+  try {
+    return new Headers(given);
+  } catch (error) {
+    // What the engine says of it has the value in it, which may be a secret.
+    throw notAllowed(nameOfInvalid(given), error);
+  }
+}
+
+/** The error of a call with metadata that gRPC does not allow. */
+export function notAllowed(what: string, cause?: unknown): ConnectError {
+  return failure(Code.InvalidArgument, `the call's headers cannot be sent: ${what}`, cause);
+}
+
+function nameOfInvalid(given: HeadersInit): string {
+  const entries: Iterable<readonly string[]> =
+    Symbol.iterator in given ? (given as Iterable<string[]>) : Object.entries(given);
+  for (const [name = "", value = ""] of entries) {
+    try {
+      new Headers([[name, value]]);
+    } catch {
+      const wrong = wrongWith(name.toLowerCase(), String(value));
+      return wrong ?? `"${name}": it is not a header of HTTP`;
+    }
+  }
+  return "they are not pairs of names and values";
 }

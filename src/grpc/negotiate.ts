@@ -68,7 +68,8 @@ async function ask(
     },
   };
   const path = `/${METHOD.parent.typeName}/${METHOD.name}`;
-  const stream = new ClientStream(connection, headers(path), ANSWER_MAX_BYTES, owner);
+  const head = { fields: headers(path), hasMetadata: false, reserveBytes: 0 };
+  const stream = new ClientStream(connection, head, ANSWER_MAX_BYTES, owner);
   stream.write(0, toBinary(NegotiateRequestSchema, create(NegotiateRequestSchema)));
   stream.halfClose();
   using _timer = after(ANSWER_MS, plain);

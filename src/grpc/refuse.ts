@@ -1,15 +1,22 @@
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import type { ConnectError } from "@connectrpc/connect";
+import {
+  announcedHeaderBytes,
+  DATE_BYTES,
+  headerListBytes,
+  trailersLimit,
+} from "./header-limits.ts";
 import { reset } from "./reset.ts";
 import { statusTrailers } from "./status.ts";
 
 /** Answers a gRPC call that no handler will have, and frees its stream. */
 export function refuse(stream: ServerHttp2Stream, error: ConnectError): void {
-  answer(stream, {
-    ":status": 200,
-    "content-type": "application/grpc",
-    ...statusTrailers(error, undefined),
-  });
+  const head = { ":status": 200, "content-type": "application/grpc" };
+  const room = {
+    limitBytes: trailersLimit(announcedHeaderBytes(stream)),
+    usedBytes: headerListBytes(head) + DATE_BYTES,
+  };
+  answer(stream, { ...head, ...statusTrailers(error, undefined, room) });
 }
 
 /** Answers a stream that nobody will read, and frees it. */

@@ -1,6 +1,7 @@
 import { constants, type Http2Stream, type ServerHttp2Stream } from "node:http2";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
+import { HEADERS_MAX_BYTES } from "./header-limits.ts";
 
 /** What each HTTP/2 error code means for a call (gRPC PROTOCOL-HTTP2, "Errors"); the rest is INTERNAL. */
 const MEANING: Record<number, [Code, string]> = {
@@ -9,7 +10,8 @@ const MEANING: Record<number, [Code, string]> = {
   [constants.NGHTTP2_CANCEL]: [Code.Canceled, "cancelled the call"],
   [constants.NGHTTP2_ENHANCE_YOUR_CALM]: [
     Code.ResourceExhausted,
-    "asks for calm: it gets more than it serves",
+    // node:http2 resets a call with the same code where the response is over our own limit, and does not say who did.
+    `reset the call with ENHANCE_YOUR_CALM: too many requests or resets, or response headers over the ${HEADERS_MAX_BYTES} B that this client takes`,
   ],
   [constants.NGHTTP2_INADEQUATE_SECURITY]: [
     Code.PermissionDenied,

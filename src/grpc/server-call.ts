@@ -6,12 +6,13 @@ import { after, Inbox, leave, type Pump, pump, type Source, type Writer } from "
 import { ENCODING, isSupported } from "./compression.ts";
 import { type CallContext, createContext } from "./context.ts";
 import { alone, type Frame } from "./framing.ts";
+import { headerListBytes, responseHeadersLimit, trailersLimit } from "./header-limits.ts";
 import { invoke } from "./invoke.ts";
 import { INBOX_BYTES, type Limits } from "./limits.ts";
 import { MessageReader, MessageWriter } from "./message.ts";
-import { addHeaders } from "./metadata.ts";
+import { addMetadata, hasMetadata } from "./metadata.ts";
 import type { ServerStream, StreamOwner } from "./server-stream.ts";
-import { statusTrailers } from "./status.ts";
+import { fitTrailers } from "./status.ts";
 import { parseTimeout } from "./timeout.ts";
 
 /** What all calls of a server share. */
@@ -37,6 +38,7 @@ export interface Incoming {
 export type ServerCarrier = Pick<ServerStream, CarrierMethod>;
 type CarrierMethod =
   | "headersSent"
+  | "announcedHeaderBytes"
   | "respond"
   | "write"
   | "end"
@@ -167,13 +169,47 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   onHeadersNeeded(): void {
     if (this.#carrier.headersSent) return;
+    const metadata = this.#context.setHeaders();
+    if (!hasMetadata(metadata)) {
+      this.#carrier.respond(this.base());
+      return;
+    }
     const headers = this.base();
-    addHeaders(headers, this.#context.setHeaders());
-    this.#carrier.respond(headers);
+    const fault = this.#addHeaders(headers, metadata);
+    this.#carrier.respond(fault === undefined ? headers : this.base());
+    if (fault === undefined) return;
+    this.onUnsendable(fault);
+    if (this.#over) this.#status = fault;
+    else {
+      // The messages that wait belong to a response that the client will not have.
+      this.#carrier.fail(fault);
+      this.#finish(fault);
+    }
   }
 
-  trailers(): OutgoingHttpHeaders {
-    return statusTrailers(this.#status, this.#context.setTrailers());
+  /** Returns why the response headers of the handler cannot be sent, where they cannot. */
+  #addHeaders(headers: OutgoingHttpHeaders, metadata: Headers): ConnectError | undefined {
+    const wrong = addMetadata(headers, metadata);
+    if (wrong !== undefined) {
+      const what = `the handler's response headers cannot be sent: ${wrong}`;
+      return failure(Code.Internal, what);
+    }
+    const bytes = headerListBytes(headers);
+    const limitBytes = responseHeadersLimit(this.#carrier.announcedHeaderBytes);
+    if (bytes <= limitBytes) return undefined;
+    return failure(
+      Code.ResourceExhausted,
+      `the response headers are ${bytes} B (32 B are counted for each), over the ${limitBytes} B that this client can be sent: set fewer, or send it in a message`,
+    );
+  }
+
+  trailers(usedBytes: number): OutgoingHttpHeaders {
+    const metadata = this.#context.setTrailers();
+    if (this.#status === undefined && !hasMetadata(metadata)) return { "grpc-status": "0" };
+    const limitBytes = trailersLimit(this.#carrier.announcedHeaderBytes);
+    const { fields, fault } = fitTrailers(this.#status, metadata, { limitBytes, usedBytes });
+    if (fault !== undefined) this.onUnsendable(fault);
+    return fields;
   }
 
   onUnsendable(error: unknown): void {
@@ -266,7 +302,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#over = true;
     this.#status = error;
     // Metadata of the two kinds would become one in a response of trailers only.
-    if (this.#context.setHeaders()?.entries().next().done === false) this.onHeadersNeeded();
+    if (hasMetadata(this.#context.setHeaders())) this.onHeadersNeeded();
     this.#carrier.end(() => {
       const { "grpc-encoding": _none, ...headers } = this.base();
       return headers;

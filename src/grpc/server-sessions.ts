@@ -19,6 +19,7 @@ import { type SessionLimits, SessionRegistry } from "../session/registry.ts";
 import type { Spool } from "../session/spool.ts";
 import type { Terms } from "../session/terms.ts";
 import { COMPRESSED, type Frame } from "./framing.ts";
+import { trailersLimit } from "./header-limits.ts";
 import { rawToHeaders, withoutSessions } from "./metadata.ts";
 import { refuse } from "./refuse.ts";
 import {
@@ -211,6 +212,10 @@ class Attachment implements ServerAttachment, StreamOwner {
     this.#stream = new ServerStream(stream, readMaxBytes, this, COMPRESSED | CONTROL, LINGER_MS);
   }
 
+  get announcedHeaderBytes(): number {
+    return this.#stream.announcedHeaderBytes;
+  }
+
   answer(headers: Fields): void {
     this.#stream.respond(headers as OutgoingHttpHeaders);
   }
@@ -234,7 +239,8 @@ class Attachment implements ServerAttachment, StreamOwner {
 
   refuse(error: ConnectError): void {
     this.#stream.release();
-    this.end(statusTrailers(error, undefined) as Fields);
+    const room = { limitBytes: trailersLimit(this.announcedHeaderBytes), usedBytes: 0 };
+    this.end(statusTrailers(error, undefined, room) as Fields);
     // A client that does not read would hold the stream for ever.
     this.#refused = after(LINGER_MS, () => this.drop());
   }

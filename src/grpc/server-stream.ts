@@ -3,6 +3,7 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure, toWire } from "../failure.ts";
 import { after } from "../flow.ts";
 import { type Frame, FrameReader } from "./framing.ts";
+import { announcedHeaderBytes, DATE_BYTES, headerListBytes } from "./header-limits.ts";
 import { Outbox, type Source } from "./outbox.ts";
 import { endedByPeer, readOn, receive } from "./receive.ts";
 import { destroyReset, free, reset } from "./reset.ts";
@@ -24,8 +25,12 @@ export interface StreamOwner {
   onClosed(): void;
   /** The headers of the response are about to be needed: respond() must be called. */
   onHeadersNeeded(): void;
-  /** What the stream is to be ended with: asked for when all messages are written. */
-  trailers(): OutgoingHttpHeaders;
+  /**
+   * What the stream is to be ended with: asked for when all messages are written.
+   *
+   * @param usedBytes what headers in the same block take, as HPACK counts them
+   */
+  trailers(usedBytes: number): OutgoingHttpHeaders;
   /** node:http2 refused what was to be sent: a bug of the one who made it. */
   onUnsendable(error: unknown): void;
 }
@@ -81,6 +86,10 @@ export class ServerStream {
     return this.#stream.headersSent;
   }
 
+  get announcedHeaderBytes(): number {
+    return announcedHeaderBytes(this.#stream);
+  }
+
   /** Sends the response headers. */
   respond(headers: OutgoingHttpHeaders): void {
     const stream = this.#stream;
@@ -116,9 +125,11 @@ export class ServerStream {
       stream.end();
       return;
     }
-    this.#guard(() =>
-      stream.respond({ ...headers(), ...this.#owner.trailers() }, { endStream: true }),
-    );
+    this.#guard(() => {
+      const head = headers();
+      const trailers = this.#owner.trailers(headerListBytes(head) + DATE_BYTES);
+      stream.respond({ ...head, ...trailers }, { endStream: true });
+    });
     free(stream);
   }
 
@@ -209,7 +220,7 @@ export class ServerStream {
 
   static readonly #onWantTrailers = function (this: ServerHttp2Stream): void {
     const self = (this as Owned)[SELF];
-    self.#guard(() => this.sendTrailers(self.#owner.trailers()));
+    self.#guard(() => this.sendTrailers(self.#owner.trailers(0)));
     if (self.#lingerMs === 0) free(this);
     else self.#lingering = after(self.#lingerMs, () => self.#stopLingering());
   };

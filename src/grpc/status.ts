@@ -6,44 +6,126 @@ import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http2";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { addHeaders, toHeaders } from "./metadata.ts";
+import { failure } from "../failure.ts";
+import { fieldBytes, headerListBytes, TRAILERS_BYTES } from "./header-limits.ts";
+import { addMetadata, toHeaders } from "./metadata.ts";
 
-/** Peers take 64 KiB of headers in all: what is longer would cost the call its status. */
-const MESSAGE_MAX_CHARS = 24 * 1024;
-const DETAILS_MAX_CHARS = 24 * 1024;
+/** A status keeps so much of its message beside the metadata of a handler: what leaves less does not fit. */
+const MESSAGE_KEPT_BYTES = 256;
 
-/** A message whose percent-encoded form fits; one that does not ends with its length. */
-function cut(message: string): string {
-  if (encodeMessage(message).length <= MESSAGE_MAX_CHARS) return message;
-  // Nine characters of percent-encoding for one of text are the most there can be.
-  const kept = message.slice(0, Math.floor(MESSAGE_MAX_CHARS / 9) - 64);
-  return `${kept} … (cut; ${message.length} characters)`;
+/** How large the trailers of a call may be. */
+export interface TrailersRoom {
+  /** What they stay below, as HPACK counts it. */
+  readonly limitBytes: number;
+  /** What of it is taken: by headers in the same block, or by trailers that are added later. */
+  readonly usedBytes: number;
 }
 
-/** The trailers that end a call: its status, then the metadata. */
+export interface FittedTrailers {
+  readonly fields: OutgoingHttpHeaders;
+  /** What was wrong with the metadata of the handler: the status that the call ends with instead. */
+  readonly fault: ConnectError | undefined;
+}
+
+/**
+ * The trailers that end a call: its status, then the metadata of the error and
+ * of the handler. Where they do not fit, the details of the error are left out
+ * first, then its message is shortened; both say so. Metadata that does not fit
+ * even then ends the call with RESOURCE_EXHAUSTED, and metadata that gRPC does
+ * not allow with INTERNAL, whatever its status was.
+ */
+export function fitTrailers(
+  error: ConnectError | undefined,
+  trailers: Headers | undefined,
+  room: TrailersRoom,
+): FittedTrailers {
+  const metadata: OutgoingHttpHeaders = {};
+  // An error that came from another server brings its details along, not that server's headers.
+  const ofError = error?.isWireError === false ? error.metadata : undefined;
+  const wrong =
+    (ofError && addMetadata(metadata, ofError)) ?? (trailers && addMetadata(metadata, trailers));
+  const had = error === undefined ? "" : `; the call had ended with ${error.message}`;
+  const ends = (fault: ConnectError) => ({ fields: fitStatus(fault, room).fields, fault });
+  if (wrong !== undefined) {
+    return ends(
+      failure(Code.Internal, `the handler's trailers cannot be sent: ${wrong}${had}`, error),
+    );
+  }
+  const bytes = headerListBytes(metadata);
+  const { fields, enough } = fitStatus(error, { ...room, usedBytes: room.usedBytes + bytes });
+  if (bytes > 0 && !enough) {
+    const what = `the handler's trailers are ${bytes} B (32 B are counted for each)`;
+    return ends(
+      failure(
+        Code.ResourceExhausted,
+        `${what}, and all trailers are limited to ${room.limitBytes} B: send less, or send it in a message${had}`,
+        error,
+      ),
+    );
+  }
+  return { fields: Object.assign(fields, metadata), fault: undefined };
+}
+
+/** The trailers of a call that no handler ended; a limit that is not given is that of a client that announced none. */
 export function statusTrailers(
   error: ConnectError | undefined,
   trailers: Headers | undefined,
+  room: TrailersRoom = { limitBytes: TRAILERS_BYTES, usedBytes: 0 },
 ): OutgoingHttpHeaders {
-  if (error === undefined) {
-    const outgoing: OutgoingHttpHeaders = { "grpc-status": "0" };
-    addHeaders(outgoing, trailers);
-    return outgoing;
+  return fitTrailers(error, trailers, room).fields;
+}
+
+/** The status alone, as much of it as there is room for, its code always; and whether that is enough. */
+function fitStatus(
+  error: ConnectError | undefined,
+  { limitBytes, usedBytes }: TrailersRoom,
+): { fields: OutgoingHttpHeaders; enough: boolean } {
+  const fields: OutgoingHttpHeaders = { "grpc-status": String(error?.code ?? 0) };
+  // They stay below the limit, hence the one.
+  const leftBytes = limitBytes - usedBytes - headerListBytes(fields) - 1;
+  if (error === undefined) return { fields, enough: leftBytes >= 0 };
+  const message = encodeMessage(error.rawMessage);
+  const details = error.details.length > 0 ? encodeDetails(error, error.rawMessage) : undefined;
+  const messageMaxBytes = leftBytes - fieldBytes("grpc-message", "");
+  const detailsBytes = details === undefined ? 0 : fieldBytes("grpc-status-details-bin", details);
+  if (message.length + detailsBytes <= messageMaxBytes) {
+    fields["grpc-message"] = message;
+    if (details !== undefined) fields["grpc-status-details-bin"] = details;
+    return { fields, enough: true };
   }
-  const message = cut(error.rawMessage);
-  const outgoing: OutgoingHttpHeaders = {
-    "grpc-status": String(error.code),
-    "grpc-message": encodeMessage(message),
-  };
-  if (error.details.length > 0) {
-    const details = encodeDetails(error, message);
-    // A status without details beats details that take the status with them.
-    if (details.length <= DETAILS_MAX_CHARS) outgoing["grpc-status-details-bin"] = details;
+  const note =
+    details === undefined
+      ? ""
+      : ` (details of ${details.length} B left out: trailers are limited to ${limitBytes} B)`;
+  const { text, whole } = shorten(error.rawMessage, note, messageMaxBytes);
+  fields["grpc-message"] = text;
+  return { fields, enough: whole || text.length >= MESSAGE_KEPT_BYTES };
+}
+
+/**
+ * A message and a note behind it, percent-encoded, in `maxBytes`: the message
+ * is cut where it must be, between two characters, and says how long it was.
+ */
+function shorten(
+  message: string,
+  note: string,
+  maxBytes: number,
+): { text: string; whole: boolean } {
+  const text = encodeMessage(message + note);
+  if (text.length <= maxBytes) return { text, whole: true };
+  const end = ` ... (cut; ${message.length} characters)${note}`;
+  let leftBytes = maxBytes - encodeMessage(end).length;
+  if (leftBytes < 0) return { text: "", whole: false };
+  let at = 0;
+  let leading = true;
+  for (const character of message) {
+    leading &&= character === " ";
+    // A space at the beginning is encoded, another one is not.
+    leftBytes -= leading ? 3 : encodedLength(character);
+    if (leftBytes < 0) break;
+    at += character.length;
   }
-  // An error that came from another server brings its details along, not that server's headers.
-  if (!error.isWireError) addHeaders(outgoing, error.metadata);
-  addHeaders(outgoing, trailers);
-  return outgoing;
+  return { text: encodeMessage(message.slice(0, at) + end), whole: false };
 }
 
 /**
@@ -88,6 +170,15 @@ export function codeFromHttp(status: number): Code {
     default:
       return Code.Unknown;
   }
+}
+
+/** How long a character is when encodeMessage() has encoded it, within a message. */
+function encodedLength(character: string): number {
+  const code = character.codePointAt(0) as number;
+  if (code >= 0x20 && code <= 0x7e && character !== "%") return 1;
+  if (code < 0x80) return 3;
+  if (code < 0x800) return 6;
+  return code < 0x10000 ? 9 : 12;
 }
 
 /** Percent-encodes all but printable ASCII, and the percent sign; spaces too where HTTP would strip them. */

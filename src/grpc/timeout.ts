@@ -2,6 +2,12 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 
+/** When a call must be over, whatever the number of its attempts. */
+export interface Deadline {
+  readonly timeoutMs: number;
+  readonly endsAt: number;
+}
+
 const UNIT_MS: Record<string, number> = {
   H: 3_600_000,
   M: 60_000,

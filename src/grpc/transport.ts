@@ -1,4 +1,3 @@
-import type { OutgoingHttpHeaders } from "node:http2";
 import {
   create,
   type DescMessage,
@@ -27,15 +26,16 @@ import { version } from "../version.ts";
 import { parseTargets } from "./address.ts";
 import { Addresses } from "./addresses.ts";
 import { carry } from "./carry.ts";
-import { ClientCall, type Deadline } from "./client-call.ts";
+import { ClientCall } from "./client-call.ts";
 import { ENCODING } from "./compression.ts";
 import type { ClientTls } from "./connection.ts";
 import { intercept, intercepted } from "./intercept.ts";
 import type { KeepaliveOptions } from "./keepalive.ts";
 import { checkPositive, limitsOf } from "./limits.ts";
-import { addHeaders } from "./metadata.ts";
+import { asHeaders } from "./metadata.ts";
+import { RequestHeaders } from "./request-headers.ts";
 import { isIdempotent, Retries } from "./retry.ts";
-import { formatTimeout } from "./timeout.ts";
+import type { Deadline } from "./timeout.ts";
 
 export interface TransportOptions {
   /**
@@ -141,11 +141,10 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     headers["grpc-accept-encoding"] = options.acceptCompression === false ? "identity" : ENCODING;
     if (gzip) headers["grpc-encoding"] = ENCODING;
     if (previousAttempts > 0) headers["grpc-previous-rpc-attempts"] = String(previousAttempts);
-    addHeaders(headers, header);
-    headers["user-agent"] ??= USER_AGENT;
+    headers["user-agent"] = header?.get("user-agent") ?? USER_AGENT;
     const carriage = {
       addresses,
-      headers: forAttempt(headers, deadline),
+      headers: new RequestHeaders(headers, header, deadline),
       ownHeaders,
       readMaxBytes: limits.readMaxBytes,
       window: wants ? window : undefined,
@@ -209,7 +208,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       service: method.parent,
       requestMethod: "POST",
       url: origin + pathOf(method),
-      header: new Headers(header),
+      header: asHeaders(header ?? {}),
       contextValues: contextValues ?? createContextValues(),
     };
   }
@@ -243,7 +242,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
         };
       };
       if (interceptors.length === 0) {
-        return await send(signal, header && new Headers(header), input, contextValues);
+        return await send(signal, header && asHeaders(header), input, contextValues);
       }
       const linked = intercepted(signal, deadline);
       const next = intercept(
@@ -302,7 +301,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
         };
       };
       if (interceptors.length === 0) {
-        return await send(signal, header && new Headers(header), input, contextValues);
+        return await send(signal, header && asHeaders(header), input, contextValues);
       }
       const linked = intercepted(signal, deadline);
       const next = intercept(
@@ -333,18 +332,6 @@ export function createTransport(options: TransportOptions): ClosableTransport {
 
     close: () => addresses.close(),
     [Symbol.asyncDispose]: () => addresses.close(),
-  };
-}
-
-/** Makes the request headers of an attempt: with what is left of the deadline. */
-function forAttempt(
-  headers: OutgoingHttpHeaders,
-  deadline: Deadline | undefined,
-): () => OutgoingHttpHeaders {
-  return () => {
-    if (deadline === undefined) return { ...headers };
-    const leftMs = Math.max(deadline.endsAt - performance.now(), 0.001);
-    return { ...headers, "grpc-timeout": formatTimeout(leftMs) };
   };
 }
 

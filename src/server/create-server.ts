@@ -1,12 +1,13 @@
 import * as http from "node:http";
 import * as http2 from "node:http2";
 import { Code } from "@connectrpc/connect";
-import { failure } from "../failure.ts";
+import { failure, HEADERS_MAX_FIELDS } from "../failure.ts";
 import { after } from "../flow.ts";
 import { createGrpcHandler, type GrpcHandler, type Route } from "../grpc/handler.ts";
 import { Keepalive, type Watch } from "../grpc/keepalive.ts";
 import { SESSION_MEMORY_MB, STREAM_WINDOW_BYTES } from "../grpc/limits.ts";
 import { moveOn } from "../grpc/moving.ts";
+import { answer } from "../grpc/refuse.ts";
 import { ServerSessions } from "../grpc/server-sessions.ts";
 import { listen } from "./listen.ts";
 import { createListener, type Listener } from "./listener.ts";
@@ -16,6 +17,12 @@ import { createStockHandler, type NodeHandler } from "./stock.ts";
 
 /** How long clients may take to read the end of their calls, once a closing server has ended them. */
 const LAST_WORDS_MS = 1000;
+
+/**
+ * node:http2 resets a call with more request headers than this; up to there a
+ * call that has more than HEADERS_MAX_FIELDS is refused in words.
+ */
+const RECEIVED_MAX_FIELDS = 2 * HEADERS_MAX_FIELDS;
 
 /**
  * A server that is safe to expose: gRPC on Hawser's own data path; Connect,
@@ -88,6 +95,7 @@ class HawserServer implements Server {
         enablePush: false,
       },
       maxSessionMemory: SESSION_MEMORY_MB,
+      maxHeaderListPairs: RECEIVED_MAX_FIELDS,
       // Streaming clients cancel often, and lawfully; a rapid reset is thousands a second.
       streamResetBurst: 10_000,
       streamResetRate: 1000,
@@ -220,6 +228,10 @@ class HawserServer implements Server {
     rawHeaders: string[],
   ): void {
     stream.on("error", () => {});
+    if (rawHeaders.length > 2 * HEADERS_MAX_FIELDS) {
+      answer(stream, { ":status": 431 });
+      return;
+    }
     const request = new http2.Http2ServerRequest(stream, headers, {}, rawHeaders);
     const response = new http2.Http2ServerResponse(stream);
     if (headers.expect === "100-continue") response.writeContinue();

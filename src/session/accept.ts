@@ -24,7 +24,8 @@ export interface ServedCall<Frame> {
   onLost(error: ConnectError): void;
   onClosed(): void;
   onHeadersNeeded(): void;
-  trailers(): Fields;
+  /** @param usedBytes what is added to the trailers, as HPACK counts it */
+  trailers(usedBytes: number): Fields;
   /** The response headers that every response has. */
   base(): Fields;
 }
@@ -58,6 +59,7 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
   #trailers: Fields | undefined;
   #halfClosed = false;
   #deaf = false;
+  #announcedHeaderBytes = 0;
   #room: PromiseWithResolvers<void> | undefined;
   #failure: ConnectError | undefined;
 
@@ -98,6 +100,7 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
     this.#leave()?.refuse(sessionLost(Reason.TAKEN_OVER, this.#ledger.received));
     const stream = open();
     this.#stream = stream;
+    this.#announcedHeaderBytes = stream.announcedHeaderBytes;
     const { received } = this.#ledger;
     const { terms } = this.#keeper;
     const metadata = this.#header !== undefined;
@@ -183,6 +186,11 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
     return this.#header !== undefined;
   }
 
+  /** That of the client of the last attachment. */
+  get announcedHeaderBytes(): number {
+    return this.#announcedHeaderBytes;
+  }
+
   /** The response headers of the handler, once. */
   respond(headers: Fields): void {
     if (this.#header !== undefined) return;
@@ -195,6 +203,8 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
   write(flags: number, payload: Uint8Array): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#header === undefined) this.#call.onHeadersNeeded();
+    // Headers that cannot be sent end the call.
+    if (this.#failure !== undefined) throw this.#failure;
     this.#ledger.push(flags, payload);
     const taken = this.#stream?.pull(this.#ledger.kept, payload.length + 1);
     this.#acknowledger.onSent();
@@ -206,7 +216,8 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
   /** The call has ended. The end is kept until the client confirms it. */
   end(): void {
     if (this.#trailers !== undefined || this.#link.is === "over") return;
-    this.#trailers = { ...this.#call.trailers(), "hawser-sent": String(this.#ledger.sent) };
+    const sent = String(this.#ledger.sent);
+    this.#trailers = { ...this.#call.trailers(SENT_BYTES), "hawser-sent": sent };
     this.#acknowledger.detach();
     this.#keeper.onFinished(this.#id);
     if (this.#stream !== undefined) this.#stream.end(this.#trailers);
@@ -286,6 +297,9 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
     this.#call.onClosed();
   }
 }
+
+/** What hawser-sent counts, with a number of 16 digits. */
+const SENT_BYTES = 64;
 
 const NOTHING: Fields = {};
 

@@ -27,6 +27,8 @@ export interface ClientAttachment extends SessionStream {
 
 /** The same, as the server sees it. */
 export interface ServerAttachment extends SessionStream {
+  /** The SETTINGS_MAX_HEADER_LIST_SIZE that the client announced, in bytes; 2^32 - 1 where it announced none. */
+  readonly announcedHeaderBytes: number;
   /** Sends the response headers; before anything else. */
   answer(headers: Fields): void;
   /** Has all that was written leave now. */

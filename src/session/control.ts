@@ -57,10 +57,15 @@ export function writeMetadata(headers: Fields): Metadata {
   return create(MetadataSchema, { entries });
 }
 
-/** Response headers that came in a Control. */
-export function readMetadata({ entries }: Metadata): Values {
+/** What HTTP/2 lets through in a HEADERS frame, pseudo-headers aside. */
+const NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
+const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+
+/** Response headers that came in a Control; `undefined` where one of them is no header. */
+export function readMetadata({ entries }: Metadata): Values | undefined {
   const headers: Values = {};
   for (const { name, value } of entries) {
+    if (!NAME.test(name) || !VALUE.test(value)) return undefined;
     const before = headers[name];
     headers[name] = before === undefined ? value : [before, value].flat();
   }

@@ -1,5 +1,6 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
-import { asFailure, failure, handled } from "../failure.ts";
+import type { Metadata } from "../../gen/hawser/v1/session_pb.js";
+import { asFailure, failure, handled, tooManyFields } from "../failure.ts";
 import { type Acknowledgements, Acknowledger } from "./acknowledgements.ts";
 import type { AttachmentWatcher, Broken, ClientAttachment, Dialler } from "./attachment.ts";
 import type { Clock } from "./clock.ts";
@@ -220,8 +221,18 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> implements
       if (this.#ledger.full) return;
       this.#room?.resolve();
       this.#room = undefined;
-    } else if (control?.case === "header") this.#head(readMetadata(control.value));
+    } else if (control?.case === "header") this.#onMetadata(control.value);
     else this.#violated("the server sent a control frame that makes no sense");
+  }
+
+  /** The response headers of the handler. */
+  #onMetadata(metadata: Metadata): void {
+    const set = readMetadata(metadata);
+    const count = Object.keys(this.#base).length + metadata.entries.length;
+    const refusal = tooManyFields(count, "response headers", "the server");
+    if (set === undefined) this.#violated("the server sent response headers that are none");
+    else if (refusal === undefined) this.#head(set);
+    else this.#fail(refusal);
   }
 
   onStatus(number: number, status: "ok" | ConnectError, trailers: Values): void {

@@ -127,6 +127,8 @@ export type Negotiator = Uint8Array | ((peer: Peer, stream: number) => void);
 
 export interface HostOptions extends Partial<TransportOptions> {
   negotiation?: Negotiator;
+  /** What the server announces in its SETTINGS; looked at for each connection. */
+  settings?: Readonly<Record<number, number>>;
 }
 
 /** Terms as a server may have them. */
@@ -149,7 +151,7 @@ export async function sessionHost(
   script: (attachment: Hosted, host: SessionHost) => unknown,
   options: HostOptions = {},
 ): Promise<SessionHost> {
-  const { negotiation = terms(), ...transportOptions } = options;
+  const { negotiation = terms(), settings: _perConnection, ...transportOptions } = options;
   const peers: Peer[] = [];
   const hosted: Hosted[] = [];
   const failed: unknown[] = [];
@@ -157,7 +159,7 @@ export async function sessionHost(
   let plain = 0;
 
   const listener = await listen((socket) => {
-    const peer = new Peer(socket, "server");
+    const peer = new Peer(socket, "server", { settings: options.settings });
     peers.push(peer);
     peer.onStream = (stream, incoming) => {
       const asks = incoming.headers ?? {};

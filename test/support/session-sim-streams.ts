@@ -202,6 +202,8 @@ export class SimServerStream implements ServerAttachment {
     this.outbox = new SimOutbox(down);
   }
 
+  readonly announcedHeaderBytes = 65_536;
+
   /** Whether it may still carry its session. */
   get carries(): boolean {
     return !this.#over && !this.#closed;

@@ -1,0 +1,372 @@
+import { expect, test } from "vitest";
+import { Greeter, MessageRequestSchema } from "../gen/example/greeter_pb.js";
+import { fieldBytes } from "../src/grpc/header-limits.ts";
+import { Code, ConnectError } from "../src/index.ts";
+import { createServer } from "../src/server.ts";
+import { fakeServer, outcomeOf, responseHeaders, scripted } from "./support/fake-server.ts";
+import { encodeHeaders, type Header } from "./support/hpack.ts";
+import { failureOf } from "./support/read.ts";
+import { sessionHost } from "./support/session-host.ts";
+import { control } from "./support/session-peer.ts";
+import { message, request, watchedServer } from "./support/watched-server.ts";
+import { data, dial, type Fields, Flag, frame, Http2Code, rst, Type } from "./support/wire.ts";
+
+// Headers and trailers at their limits, as the frames of a peer show them.
+
+const MAX_HEADER_LIST_SIZE = 6;
+
+/** A header list in as many frames as it takes. */
+function headerFrames(stream: number, list: readonly Header[], end = false): Buffer[] {
+  const block = encodeHeaders(list);
+  const frames: Buffer[] = [];
+  for (let at = 0; at < block.length; at += 16_384) {
+    const flags =
+      (at + 16_384 >= block.length ? Flag.END_HEADERS : 0) |
+      (at === 0 && end ? Flag.END_STREAM : 0);
+    const type = at === 0 ? Type.HEADERS : Type.CONTINUATION;
+    frames.push(frame(type, flags, stream, block.subarray(at, at + 16_384)));
+  }
+  return frames;
+}
+
+const many = (count: number, value = "1") =>
+  Array.from({ length: count }, (_, n): Header => [`x-${n}`, value]);
+
+const answer: readonly Header[] = [
+  [":status", "200"],
+  ["content-type", "application/grpc"],
+];
+
+const sizeOf = (fields: Fields = {}) =>
+  Object.entries(fields).reduce((sum, [name, value]) => sum + fieldBytes(name, value), 0);
+
+// ---- Our client.
+
+test("our client announces that it takes 64 KiB of headers", async () => {
+  await using world = await fakeServer(() => {});
+  await world.serves();
+  const { payload } = await world.peers[0]!.frame(Type.SETTINGS);
+  const announced = new Map<number, number>();
+  for (let at = 0; at < payload.length; at += 6) {
+    announced.set(payload.readUInt16BE(at), payload.readUInt32BE(at + 2));
+  }
+  expect(announced.get(MAX_HEADER_LIST_SIZE)).toBe(65_536);
+});
+
+test.each([
+  ["response headers", (s: number) => headerFrames(s, [...answer, ...many(127)])],
+  [
+    "response headers",
+    (s: number) => headerFrames(s, [...answer, ["grpc-status", "0"], ...many(126)], true),
+  ],
+  [
+    "trailers",
+    (s: number) => [
+      responseHeaders(s),
+      ...headerFrames(s, [["grpc-status", "0"], ...many(128)], true),
+    ],
+  ],
+])("129 %s end a call with this client's limit of 128, and no other call", async (what, frames) => {
+  await using world = await fakeServer(({ peer, stream }) => peer.write(...frames(stream)));
+  const { unharmed } = await world.bystander();
+  for (const kind of ["unary", "chat"] as const) {
+    const { error } = await outcomeOf[kind](world);
+    expect(error?.code).toBe(Code.ResourceExhausted);
+    expect(error?.rawMessage).toContain(`sent 129 ${what}: 128 are taken at most`);
+  }
+  expect(world.calls).toHaveLength(2);
+  await unharmed();
+  await world.idle();
+});
+
+test("128 response headers and 128 trailers are taken, and 40 KB of each", async () => {
+  for (const [count, value] of [
+    [120, "1"],
+    [10, "x".repeat(4000)],
+  ] as const) {
+    await using world = await fakeServer(({ peer, stream }) =>
+      peer.write(
+        ...headerFrames(stream, [...answer, ...many(count, value)]),
+        data(stream, message("hello")),
+        ...headerFrames(stream, [["grpc-status", "0"], ...many(count, value)], true),
+      ),
+    );
+    expect(await outcomeOf.unary(world)).toEqual({ replies: ["hello"], error: undefined });
+  }
+});
+
+test("a server that resets a call with 150 headers is not said to ask for calm", async () => {
+  await using world = await fakeServer(({ peer, stream }) =>
+    peer.write(rst(stream, Http2Code.ENHANCE_YOUR_CALM)),
+  );
+  const headers = Object.fromEntries([...many(150), ["x-case", "1"]]);
+  const error = await failureOf(world.client.sayHello({}, { headers }));
+  expect(error.code).toBe(Code.ResourceExhausted);
+  expect(error.rawMessage).toMatch(
+    /refused the call's 1[5-6]\d headers .*servers on Node take 128/,
+  );
+  const few = await failureOf(world.client.sayHello({}, scripted));
+  expect(few.rawMessage).toContain("too many requests or resets");
+  expect(world.calls).toHaveLength(2);
+});
+
+test("a session whose server resets calls with 150 headers fails at once", async () => {
+  await using host = await sessionHost((attachment) =>
+    attachment.reset(Http2Code.ENHANCE_YOUR_CALM),
+  );
+  const headers = Object.fromEntries([...many(150), ["x-case", "1"]]);
+  const error = await failureOf(host.client.chat({ headers }));
+  expect(error.code).toBe(Code.ResourceExhausted);
+  expect(error.rawMessage).toContain("servers on Node take 128");
+});
+
+test.each([
+  ["a header of 66 KB", [["x-large", "x".repeat(66_000)] as const], /a field over 65536 B/],
+  ["200 KB of headers", many(50, "x".repeat(4000)), /more than 9 frames/],
+])("a connection that is lost over %s says so", async (_, list, text) => {
+  await using world = await fakeServer(({ peer, stream }) =>
+    peer.write(...headerFrames(stream, [...answer, ...list])),
+  );
+  const { error } = await outcomeOf.chat(world);
+  expect(error?.code).toBe(Code.Unavailable);
+  expect(error?.rawMessage).toMatch(text);
+});
+
+test("request headers over what the server announces fail a call, which names the server's limit", async () => {
+  await using world = await fakeServer(() => {}, { settings: { [MAX_HEADER_LIST_SIZE]: 4096 } });
+  await world.serves();
+  const headers = { "x-case": "1", "x-large": "x".repeat(4000) };
+  for (const call of [
+    world.client.sayHello({}, { headers }),
+    world.client.chat({ headers }),
+    world.client.collect({ headers }).finish(),
+  ]) {
+    const error = await failureOf(call as PromiseLike<unknown>);
+    expect(error.code).toBe(Code.ResourceExhausted);
+    expect(error.rawMessage).toContain("over the server's SETTINGS_MAX_HEADER_LIST_SIZE 4096 B");
+  }
+  expect(world.calls).toEqual([]);
+});
+
+test("a session whose headers are over what the server announces fails at once, and opens no stream", async () => {
+  await using host = await sessionHost(() => {}, { settings: { [MAX_HEADER_LIST_SIZE]: 4096 } });
+  const headers = { "x-case": "1", "x-large": "x".repeat(3500) };
+  const error = await failureOf(host.client.chat({ headers }));
+  expect(error.code).toBe(Code.ResourceExhausted);
+  expect(error.rawMessage).toContain("over the server's SETTINGS_MAX_HEADER_LIST_SIZE 4096 B");
+  const witness = await host.witness();
+  await witness.unharmed();
+  expect(host.hosted).toEqual([]);
+});
+
+test("a session that is resumed at a server that takes less fails at once", async () => {
+  let accepted = 0;
+  await using host = await sessionHost(
+    async (attachment) => {
+      attachment.answer();
+      await attachment.hears(1);
+      accepted++;
+      attachment.peer.socket.destroy();
+    },
+    {
+      get settings() {
+        return { [MAX_HEADER_LIST_SIZE]: accepted === 0 ? 65_536 : 4096 };
+      },
+    },
+  );
+  const chat = host.client.chat({ headers: { "x-case": "1", "x-large": "x".repeat(4000) } });
+  await chat.send({ content: "one" });
+  const error = await failureOf(chat);
+  expect([error.code, accepted]).toEqual([Code.ResourceExhausted, 1]);
+});
+
+const metadata = (list: readonly Header[]) =>
+  control({
+    case: "header",
+    value: { entries: list.map(([name, value]) => ({ name, value })) } as never,
+  });
+
+test.each([
+  ["150 fields", many(150), Code.ResourceExhausted, /128 are taken at most/],
+  ["a line break", [["x-odd", "a\r\nb"] as const], Code.InvalidArgument, /none/],
+  ["a letter past Latin-1", [["x-odd", "語"] as const], Code.InvalidArgument, /none/],
+  ["a name with a space", [["x odd", "1"] as const], Code.InvalidArgument, /none/],
+  ["a pseudo-header", [[":status", "404"] as const], Code.InvalidArgument, /none/],
+])("response headers of a session with %s fail its call", async (_, list, code, text) => {
+  await using host = await sessionHost((attachment) => {
+    attachment.answer({ "hawser-metadata": "later" });
+    attachment.send(metadata(list), "one");
+    attachment.end({ "grpc-status": "0", "hawser-sent": "1" });
+  });
+  const error = await failureOf(host.client.chat(scripted));
+  expect(error.code).toBe(code);
+  expect(error.rawMessage).toMatch(text);
+});
+
+test("metadata of a server that is not what gRPC allows reaches the caller as it came", async () => {
+  const odd: Header[] = [
+    ["x-odd", "caf\u00e9"],
+    ["x-tab", "a\tb"],
+    ["x!odd", "1"],
+    ["x-odd-bin", "%%%"],
+  ];
+  await using world = await fakeServer(({ peer, stream }) =>
+    peer.write(
+      ...headerFrames(stream, [...answer, ...odd]),
+      data(stream, message("hello")),
+      ...headerFrames(stream, [["grpc-status", "0"], ...odd], true),
+    ),
+  );
+  const seen: [string, string][][] = [];
+  const note = (headers: Headers) => void seen.push([...headers]);
+  await world.client.sayHello({}, { ...scripted, onHeader: note, onTrailer: note });
+  for (const headers of seen) expect(headers).toEqual(expect.arrayContaining(odd));
+});
+
+// ---- Our server.
+
+const errors: [what: string, fail: () => ConnectError][] = [
+  [
+    "30 KB of details",
+    () =>
+      new ConnectError("no such room", Code.NotFound, { "x-room": "quay" }, [
+        { desc: MessageRequestSchema, value: { content: "d".repeat(30_000) } },
+      ]),
+  ],
+  ["a message of 60 KB", () => new ConnectError("é".repeat(10_000), Code.NotFound)],
+  [
+    "metadata of 70 KB",
+    () => new ConnectError("no such room", Code.NotFound, { "x-large": "x".repeat(70_000) }),
+  ],
+];
+
+const limits: [announced: number | undefined, limit: number][] = [
+  [undefined, 8000],
+  [4096, 4096],
+  [8192, 8000],
+  [16_384, 8000],
+  [32_768, 32_768],
+  [65_536, 65_536],
+  [2 ** 20, 65_536],
+];
+
+test.each(limits)(
+  "a client that announces %s gets trailers below %d B, alone and after a message",
+  async (announced, limit) => {
+    let fail: () => ConnectError = errors[0]![1];
+    const logged: unknown[] = [];
+    await using server = createServer({
+      logger: { error: (...words) => void logged.push(words), warn() {}, info() {} },
+      routes: (router) =>
+        router.service(Greeter, {
+          sayHello() {
+            throw fail();
+          },
+          async *chat() {
+            yield {};
+            throw fail();
+          },
+        }),
+    });
+    const { port } = await server.listen({ port: 0 });
+    const settings: Record<number, number> =
+      announced === undefined ? {} : { [MAX_HEADER_LIST_SIZE]: announced };
+    await using peer = await dial(port as number, { settings });
+    let stream = 1;
+    for (const [what, make] of errors) {
+      fail = make;
+      for (const method of ["SayHello", "Chat"]) {
+        peer.write(request(stream, method), data(stream, message("hello"), true));
+        const call = await peer.over(stream);
+        expect(sizeOf(call.trailers ?? call.headers)).toBeLessThan(limit);
+        const code = what.startsWith("metadata") ? Code.ResourceExhausted : Code.NotFound;
+        expect(call.status, `${method} with ${what}`).toBe(code);
+        expect(call.message).not.toBe("");
+        stream += 2;
+      }
+    }
+    expect(logged).toHaveLength(2);
+  },
+);
+
+test.each([
+  [undefined, 65_024, true],
+  [65_536, 60_000, true],
+  [8192, 8000, false],
+  [16_384, 8000, false],
+  [8192, 7000, true],
+])(
+  "a client that announces %s gets %d B of response headers, or RESOURCE_EXHAUSTED: %s",
+  async (announced, bytes, fits) => {
+    const base = sizeOf({
+      ":status": "200",
+      "content-type": "application/grpc",
+      "grpc-accept-encoding": "gzip",
+    });
+    const value = "x".repeat(bytes - base - fieldBytes("x-large", ""));
+    await using server = createServer({
+      logger: { error() {}, warn() {}, info() {} },
+      routes: (router) =>
+        router.service(Greeter, {
+          async *chat(_, { responseHeader }) {
+            responseHeader.set("x-large", value);
+            yield {};
+          },
+        }),
+    });
+    const { port } = await server.listen({ port: 0 });
+    const settings: Record<number, number> =
+      announced === undefined ? {} : { [MAX_HEADER_LIST_SIZE]: announced };
+    await using peer = await dial(port as number, { settings });
+    peer.write(request(1, "Chat"));
+    const call = await peer.over(1);
+    expect(call.status).toBe(fits ? 0 : Code.ResourceExhausted);
+    expect(call.headers?.["x-large"]).toBe(fits ? value : undefined);
+    if (!fits) expect(call.message).toMatch(/response headers are 8000 B .* over the 7488 B/);
+  },
+);
+
+test("a request with 129 headers is refused with the limit of 128, and one with 128 is served", async () => {
+  await using world = await watchedServer();
+  const peer = await world.dial();
+  const ask = (stream: number, count: number) => {
+    // Six are those of any request.
+    const more = Object.fromEntries(many(count - 6));
+    peer.write(request(stream, "SayHello", more), data(stream, message("hello"), true));
+  };
+  ask(1, 129);
+  const refused = await peer.over(1);
+  expect(refused.status).toBe(Code.ResourceExhausted);
+  expect(refused.message).toContain("129 request headers: 128 are taken at most");
+  ask(3, 128);
+  expect((await peer.over(3)).status).toBe(0);
+});
+
+test("a request for no gRPC with 129 headers is refused with HTTP 431", async () => {
+  await using world = await watchedServer();
+  const peer = await world.dial();
+  const more = Object.fromEntries([...many(123), ["content-type", "application/json"]]);
+  peer.write(request(1, "SayHello", more, true));
+  expect((await peer.over(1)).headers?.[":status"]).toBe("431");
+});
+
+test("a refusal of a path of 60 KB stays below the limit", async () => {
+  await using world = await watchedServer();
+  const peer = await world.dial();
+  peer.write(
+    ...headerFrames(
+      1,
+      Object.entries({
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": `/${"p".repeat(60_000)}`,
+        ":authority": "127.0.0.1",
+        "content-type": "application/grpc",
+      }),
+      true,
+    ),
+  );
+  const call = await peer.over(1);
+  expect(call.status).toBe(Code.Unimplemented);
+  expect(sizeOf(call.headers)).toBeLessThan(8000);
+});
