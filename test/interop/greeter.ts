@@ -112,6 +112,12 @@ function begin({ requestHeader, responseHeader, responseTrailer }: HandlerContex
 }
 
 function failIfAsked(asked: Headers): void {
+  const bytes = asked.get("x-fail-bytes");
+  if (bytes !== null) {
+    const error = new ConnectError("failed at length", Code.Aborted);
+    error.details = [{ type: "example.Large", value: new Uint8Array(Number(bytes)) }];
+    throw error;
+  }
   const code = asked.get("x-fail");
   if (code !== null) throw askedFailure(Number(code));
 }

@@ -7,7 +7,7 @@ import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { SessionService } from "../../gen/hawser/v1/session_pb.js";
 import { Code, createClient, type TransportOptions } from "../../src/index.ts";
 import { certFile, certs } from "../support/tls.ts";
-import { type GoServer, startServer } from "./programs.ts";
+import { go, type PeerServer, startServer } from "./programs.ts";
 import { check } from "./report.ts";
 import { scenarios } from "./scenarios.ts";
 import { echo, numbered, read, rejects, type World, worldOf } from "./world.ts";
@@ -32,18 +32,18 @@ async function basics(what: string, options: TransportOptions, names?: string[])
 async function special(
   name: string,
   flags: string[],
-  run: (world: World, server: GoServer) => Promise<void>,
+  run: (world: World, server: PeerServer) => Promise<void>,
   options?: Partial<TransportOptions>,
 ): Promise<void> {
   await check(`Go server: ${name}`, async () => {
-    await using server = await startServer(...flags);
+    await using server = await startServer(go, ...flags);
     await using world = worldOf({ baseUrl: `http://${server.address}`, ...options });
     await run(world, server);
   });
 }
 
 /** The server shuts down gracefully while a chat runs: the chat goes on to its end, new calls are refused. */
-async function drain({ greeter }: World, server: GoServer): Promise<void> {
+async function drain({ greeter }: World, server: PeerServer): Promise<void> {
   const chat = greeter.chat({ headers: { "x-drain": "yes" } });
   const calling = (async () => {
     for (;;) await greeter.sayHello({});
@@ -78,7 +78,7 @@ async function retiredConnections({ greeter }: World): Promise<void> {
   assert(peers.size >= 4, `only ${peers.size} connections in 2.5 s`);
 }
 
-async function killed({ greeter }: World, server: GoServer): Promise<void> {
+async function killed({ greeter }: World, server: PeerServer): Promise<void> {
   const chat = greeter.chat();
   await chat.send({ content: "one" });
   const replies = chat[Symbol.asyncIterator]();
@@ -145,17 +145,17 @@ async function secure(): Promise<void> {
   const { ca } = certs;
   const keyPair = ["-cert", certFile("server.pem"), "-key", certFile("server.key")];
   {
-    await using server = await startServer(...keyPair);
+    await using server = await startServer(go, ...keyPair);
     const baseUrl = `https://${server.address}`;
-    await basics("TLS", { baseUrl, tls: { ca } }, BASICS);
+    await basics("TLS", { baseUrl, tls: { ca } });
     await check("Go server, TLS: a certificate of a stranger is not trusted", async () => {
       await using world = worldOf({ baseUrl, tls: { ca: certs.otherCa } });
       await rejects(world.greeter.sayHello({}), Code.Unavailable);
     });
   }
-  await using server = await startServer(...keyPair, "-client-ca", certFile("ca.pem"));
+  await using server = await startServer(go, ...keyPair, "-client-ca", certFile("ca.pem"));
   const baseUrl = `https://${server.address}`;
-  await basics("mTLS", { baseUrl, tls: { ca, ...certs.client } }, BASICS);
+  await basics("mTLS", { baseUrl, tls: { ca, ...certs.client } });
   for (const [who, tls] of [
     ["without a client certificate", { ca }],
     ["with a certificate of a stranger", { ca, ...certs.otherClient }],
@@ -169,12 +169,12 @@ async function secure(): Promise<void> {
 
 export async function oursAgainstGoServer(directory: string): Promise<void> {
   {
-    await using server = await startServer();
+    await using server = await startServer(go);
     await basics("cleartext", { baseUrl: `http://${server.address}` });
   }
   {
     const path = join(directory, "go.sock");
-    await using _server = await startServer("-listen", `unix:${path}`);
+    await using _server = await startServer(go, "-listen", `unix:${path}`);
     await basics("Unix socket", { baseUrl: `unix:${path}` }, BASICS);
   }
   await secure();

@@ -1,11 +1,30 @@
-/** The Go programs, and how they are started and ended. None outlives this process: each ends with its standard input. */
+/** The peers' programs, and how they are started and ended. None outlives this process: each ends with its standard input. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const MODULE = fileURLToPath(new URL("./go", import.meta.url));
 const BIN = fileURLToPath(new URL("../../.cache/interop/", import.meta.url));
+
+const PYTHON = fileURLToPath(new URL("./python/", import.meta.url));
+const VENV = fileURLToPath(new URL("../../.cache/interop/venv/bin/python", import.meta.url));
+const PROTO = fileURLToPath(new URL("../../proto/example", import.meta.url));
+
+/** A gRPC that we did not write, and how its Greeter programs are started. */
+export interface Peer {
+  readonly name: string;
+  readonly client: readonly string[];
+  readonly server: readonly string[];
+}
+
+export const go: Peer = { name: "Go", client: [`${BIN}client`], server: [`${BIN}server`] };
+
+export const python: Peer = {
+  name: "Python",
+  client: [VENV, `${PYTHON}client.py`],
+  server: [VENV, `${PYTHON}server.py`],
+};
 
 const running = new Set<() => void>();
 
@@ -30,15 +49,29 @@ export function hasGo(): boolean {
   }
 }
 
-export async function build(): Promise<void> {
-  mkdirSync(BIN, { recursive: true });
-  const child = spawn("go", ["build", "-o", BIN, "./server", "./client"], {
-    cwd: MODULE,
-    stdio: ["ignore", "inherit", "inherit"],
-  });
+/** Whether grpcio is where README.md says how to put it. */
+export function hasPython(): boolean {
+  return existsSync(VENV);
+}
+
+async function make(program: string, args: string[], cwd: string): Promise<void> {
+  const child = spawn(program, args, { cwd, stdio: ["ignore", "inherit", "inherit"] });
   const exited = codeOf(child);
   endsWithUs(() => child.kill("SIGKILL"), exited);
-  if ((await exited) !== 0) throw new Error("go build failed");
+  const code = await exited;
+  if (code !== 0) throw new Error(`${program} ${args.join(" ")} exited with ${code}`);
+}
+
+export async function buildGo(): Promise<void> {
+  mkdirSync(BIN, { recursive: true });
+  await make("go", ["build", "-o", BIN, "./server", "./client"], MODULE);
+}
+
+/** Generates the messages and stubs that the Python programs import. */
+export async function buildPython(): Promise<void> {
+  mkdirSync(`${BIN}python`, { recursive: true });
+  const out = [`--python_out=${BIN}python`, `--grpc_python_out=${BIN}python`];
+  await make(VENV, ["-m", "grpc_tools.protoc", `-I${PROTO}`, ...out, "greeter.proto"], PROTO);
 }
 
 interface Program {
@@ -47,8 +80,12 @@ interface Program {
   readonly exited: Promise<number | null>;
 }
 
-function run(name: string, args: string[], onLine: (line: string) => void): Program {
-  const child = spawn(BIN + name, args, { stdio: ["pipe", "pipe", "inherit"] });
+function run(command: readonly string[], onLine: (line: string) => void): Program {
+  const [program = "", ...args] = command;
+  const child = spawn(program, args, {
+    stdio: ["pipe", "pipe", "inherit"],
+    env: { ...process.env, PYTHONPATH: `${BIN}python` },
+  });
   child.stdin.on("error", () => {});
   createInterface({ input: child.stdout }).on("line", onLine);
   const exited = codeOf(child);
@@ -63,16 +100,16 @@ function codeOf(child: ChildProcess): Promise<number | null> {
   });
 }
 
-/** Runs scenarios of the Go client, all that need no special server by default. */
+/** Runs scenarios of a peer's client, all that need no special server by default. */
 export function runClient(
-  flags: string[],
-  names: string[],
+  { client }: Peer,
+  args: readonly string[],
   onLine: (line: string) => void,
 ): Promise<number | null> {
-  return run("client", [...flags, ...names], onLine).exited;
+  return run([...client, ...args], onLine).exited;
 }
 
-export interface GoServer extends AsyncDisposable {
+export interface PeerServer extends AsyncDisposable {
   /** HOST:PORT, or the path of a Unix socket. */
   readonly address: string;
   /** Its exit code: 0 after a graceful shutdown, when its last call is over. */
@@ -80,13 +117,13 @@ export interface GoServer extends AsyncDisposable {
   kill(): void;
 }
 
-export async function startServer(...flags: string[]): Promise<GoServer> {
+export async function startServer(peer: Peer, ...flags: string[]): Promise<PeerServer> {
   const listening = Promise.withResolvers<string>();
-  const { child, exited } = run("server", flags, (line) => {
+  const { child, exited } = run([...peer.server, ...flags], (line) => {
     const address = /^listening (.+)$/.exec(line)?.[1];
     if (address !== undefined) listening.resolve(address);
   });
-  exited.then((code) => listening.reject(new Error(`the Go server exited with ${code}`)));
+  exited.then((code) => listening.reject(new Error(`the ${peer.name} server exited with ${code}`)));
   return {
     address: await listening.promise,
     exited,

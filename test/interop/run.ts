@@ -1,11 +1,12 @@
-/** `npm run interop`: grpc-go against Hawser, both ways round, and Hawser with nginx in the middle. Needs Go. */
+/** `npm run interop`: grpc-go and grpcio against Hawser, both ways round, and Hawser with nginx in the middle. Needs Go. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { goClientAgainstOurs } from "./go-client.ts";
 import { throughNginx } from "./nginx.ts";
 import { oursAgainstGoServer } from "./our-client.ts";
-import { build, endPrograms, hasGo } from "./programs.ts";
+import { buildGo, buildPython, endPrograms, hasGo, hasPython } from "./programs.ts";
+import { oursAgainstPython, pythonAgainstOurs } from "./python.ts";
 import { fail, summary } from "./report.ts";
 
 if (!hasGo()) {
@@ -25,9 +26,16 @@ process.on("SIGINT", () => void end(130));
 process.on("SIGTERM", () => void end(143));
 
 try {
-  await build();
+  await buildGo();
   await goClientAgainstOurs(directory);
   await oursAgainstGoServer(directory);
+  if (hasPython()) {
+    await buildPython();
+    await pythonAgainstOurs();
+    await oursAgainstPython();
+  } else if (process.env.HAWSER_REQUIRE_PYTHON === "1") {
+    fail("Python", "grpcio is not there: README.md in this folder says how to install it");
+  } else console.log("grpcio is not there: Python is left out (see README.md in this folder)");
   await throughNginx(directory);
 } catch (error) {
   fail("the run", error);

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { create } from "@bufbuild/protobuf";
 import { DurationSchema, timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "../../src/index.ts";
+import { crowd } from "./crowd.ts";
 import { endings } from "./endings.ts";
 import { sizes } from "./sizes.ts";
 import {
@@ -154,6 +155,7 @@ export function scenarios(): Scenario[] {
     scenario("server ends first", serverEndsFirst),
     scenario("server ends without reading", serverEndsAtOnce),
     scenario("200 chats at once", manyChats),
+    ...crowd,
     ...endings,
     ...sizes,
     scenario("one connection served all of this", async (world) => {

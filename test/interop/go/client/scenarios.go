@@ -36,6 +36,8 @@ var always = []scenario{
 	{"server ends first", serverEndsFirst},
 	{"server ends without reading", serverEndsAtOnce},
 	{"200 chats at once on one connection", manyChats},
+	{"calls of all kinds, 1 to 100 at a time", crowd},
+	{"headers are waited for before the first message", headersAwaited},
 	{"leading and trailing metadata, ascii and binary", metadataEcho},
 	{"leading metadata before the first message", headersFirst},
 	{"error with details, unary", failUnary},

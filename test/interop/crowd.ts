@@ -1,0 +1,50 @@
+/** What our client does with every peer's Greeter: many calls at a time. */
+import assert from "node:assert/strict";
+import { create } from "@bufbuild/protobuf";
+import { DurationSchema } from "@bufbuild/protobuf/wkt";
+import { echo, numbered, type Scenario, scenario, type World } from "./world.ts";
+
+const AT_ONCE = create(DurationSchema);
+
+/** How many calls are made in all, at each number of calls at a time. */
+const CALLS = 1000;
+
+type Call = (world: World) => Promise<void>;
+
+const kinds: Call[] = [
+  async ({ greeter }) => {
+    assert.equal((await greeter.sayHello({ content: "you" })).reply, "Hello, you");
+  },
+  async ({ greeter }) => {
+    let sequence = 0n;
+    for await (const one of greeter.subscribe({ count: 3, interval: AT_ONCE })) {
+      assert.equal(one.sequence, ++sequence);
+    }
+    assert.equal(sequence, 3n);
+  },
+  async ({ greeter }) => {
+    await using sink = greeter.collect();
+    for (const content of ["a", "b"]) await sink.send({ content });
+    assert.equal((await sink.finish()).count, 2);
+  },
+  async ({ greeter }) => {
+    await echo(greeter, numbered(3));
+  },
+];
+
+async function calls(world: World, atOnce: number, kind: (i: number) => Call): Promise<void> {
+  let made = 0;
+  const caller = async () => {
+    while (made < CALLS) await kind(made++)(world);
+  };
+  await Promise.all(Array.from({ length: atOnce }, caller));
+}
+
+export const crowd: Scenario[] = [1, 2, 10, 100].flatMap((atOnce) => [
+  scenario(`unary calls, ${atOnce} at a time`, (world) =>
+    calls(world, atOnce, () => kinds[0] as Call),
+  ),
+  scenario(`calls of all kinds, ${atOnce} at a time`, (world) =>
+    calls(world, atOnce, (i) => kinds[i % kinds.length] as Call),
+  ),
+]);
