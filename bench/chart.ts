@@ -10,6 +10,7 @@ const colors: Record<Peer, string> = {
   "connect-node": "#b4561f",
   "grpc-js": "#8a8f98",
   "grpc-go": "#1b8a5a",
+  before: "#7a5aa6",
 };
 
 const smallest = 15;

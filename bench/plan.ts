@@ -2,7 +2,8 @@
 import type { Job, Workload } from "./commands.ts";
 
 export const peers = ["hawser", "connect-node", "grpc-js", "grpc-go"] as const;
-export type Peer = (typeof peers)[number];
+/** What can be measured; "before" is Hawser of another checkout. */
+export type Peer = (typeof peers)[number] | "before";
 
 /** Which end of the call is under test. */
 export const roles = ["server", "client"] as const;

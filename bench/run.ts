@@ -3,8 +3,12 @@
  * npm run bench -- --quick     the floors alone, within a minute; exit 1 where one is missed
  * npm run bench -- --sessions  what sessions cost where nothing is lost, ~3 minutes; exit 1 past a bound
  *     --no-go                  as on a machine without Go
+ *     --quick --against DIR    CPU seconds, against Hawser of another checkout (with its node_modules);
+ *                              ~5 minutes; exit 1 where a row costs more than it may
  */
+import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { compareWith } from "./against.ts";
 import { full } from "./full.ts";
 import { quick } from "./quick.ts";
 import { measureSessions } from "./sessions.ts";
@@ -18,6 +22,7 @@ const { values } = parseArgs({
     quick: { type: "boolean" },
     sessions: { type: "boolean" },
     "no-go": { type: "boolean" },
+    against: { type: "string" },
   },
 });
 if (values.sessions) {
@@ -27,6 +32,14 @@ if (values.sessions) {
   process.exit(costs.ok ? 0 : 1);
 }
 const go = values["no-go"] ? undefined : buildGo();
+if (values.against !== undefined) {
+  if (!values.quick) throw new Error("--against is an option of --quick");
+  await using world = await World.start(go, resolve(values.against));
+  const costs = await compareWith(world);
+  for (const missed of costs.missed) console.log(`over its bound: ${missed}`);
+  console.log(JSON.stringify(costs));
+  process.exit(costs.ok ? 0 : 1);
+}
 await using world = await World.start(go);
 if (go === undefined) console.log("Go is not on the PATH: grpc-go is left out.");
 console.log(

@@ -1,6 +1,7 @@
 /** All the programs of a run, started and waiting. */
 import { spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Child, type Measured, type Program } from "./child.ts";
 import { type Cell, jobOf, type Peer, peers, type Role } from "./plan.ts";
@@ -30,18 +31,24 @@ export class World implements AsyncDisposable {
   /** What the load is, in words. */
   readonly loadName: string;
   readonly #go: string | undefined;
+  readonly #checkout: string | undefined;
   readonly #servers = new Map<Peer, Child>();
   readonly #clients = new Map<Peer, Child>();
   #load!: Child;
 
-  private constructor(go: string | undefined) {
+  private constructor(go: string | undefined, checkout: string | undefined) {
     this.#go = go;
-    this.peers = peers.filter((peer) => go !== undefined || peer !== "grpc-go");
+    this.#checkout = checkout;
+    this.peers =
+      checkout === undefined
+        ? peers.filter((peer) => go !== undefined || peer !== "grpc-go")
+        : ["hawser", "before"];
     this.loadName = go === undefined ? "raw node:http2 (bench/load.ts)" : "grpc-go (bench/go)";
   }
 
-  static async start(go: string | undefined): Promise<World> {
-    const world = new World(go);
+  /** @param checkout where another Hawser lies, with its node_modules: it is then the only other peer */
+  static async start(go: string | undefined, checkout?: string): Promise<World> {
+    const world = new World(go, checkout);
     world.#load = await world.startLoad();
     for (const peer of world.peers) {
       world.#servers.set(peer, await world.startServer(peer));
@@ -87,6 +94,8 @@ export class World implements AsyncDisposable {
 
   #program(peer: Peer, role: Role): Program {
     if (peer === "grpc-go") return [this.#go!, role];
+    // Its own program, which imports its own source.
+    if (peer === "before") return [join(this.#checkout!, "bench", `${role}s`, "hawser.ts")];
     return [here(`./${role}s/${peer}.ts`)];
   }
 }
