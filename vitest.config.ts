@@ -15,6 +15,7 @@ const behaviours = [
   "limits",
   "metadata",
   "metadata-limits",
+  "response-headers",
   "retry",
   "stalled-reader",
 ];

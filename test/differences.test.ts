@@ -294,8 +294,14 @@ test(rows.headers, async () => {
       yield* [];
     },
   };
-  const ours = await call(await hawser(silent), "Chat");
+  const server = await hawser(silent);
+  const ours = await call(server, "Chat");
   await ours.until(() => ours.stream(1).headers);
+  // Also to a client that sends no request before it has them.
+  const patient = await dial(server.port);
+  open.push(() => patient[Symbol.asyncDispose]());
+  patient.write(request(1, "Chat"));
+  await patient.until(() => patient.stream(1).headers);
 
   const connect = await call(await connectNode(silent), "Chat");
   await staysQuiet(connect);

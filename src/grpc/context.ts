@@ -1,22 +1,25 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { type ContextValues, createContextValues, type HandlerContext } from "@connectrpc/connect";
 import { rawToHeaders } from "./metadata.ts";
+import { type HeadersLeft, ResponseHeaders } from "./response-headers.ts";
 
 const sendNow = Symbol("sendHeaders");
 
 /**
  * Sends the response headers of a call now, for a client that waits for them
- * before it speaks. Without it they leave with the first response, or when a
- * bidirectional handler waits for a request after it has had one. Does nothing where they
- * are on their way, and for protocols other than gRPC.
+ * before it speaks. Without it they leave with the first response; in a
+ * bidirectional call also when the handler waits for a request after it has had
+ * one, or has waited 50 ms for its first. Does nothing where they are on their
+ * way, and for protocols other than gRPC. Over gRPC, a response header that is
+ * changed after they left throws FAILED_PRECONDITION.
  */
 export function sendHeaders(context: HandlerContext): void {
-  (context as Partial<CallContext>)[sendNow]?.onHeadersNeeded();
+  (context as Partial<CallContext>)[sendNow]?.sendHeaders("at sendHeaders()");
 }
 
 /** Who sends the response headers of a call. */
 interface HeadersSender {
-  onHeadersNeeded(): void;
+  sendHeaders(left: HeadersLeft): void;
 }
 
 /** What a handler sees of its call, and what the call needs of it. */
@@ -25,6 +28,8 @@ export interface CallContext extends HandlerContext {
   readonly [sendNow]: HeadersSender;
   /** The response headers that the handler set, if it did. */
   readonly setHeaders: () => Headers | undefined;
+  /** The response headers leave: no handler can change them any more. */
+  readonly closeHeaders: (left: HeadersLeft) => void;
   /** The trailers that the handler set, if it did. */
   readonly setTrailers: () => Headers | undefined;
   /** Aborts the signal. */
@@ -53,7 +58,8 @@ class Context implements CallContext {
   readonly method: DescMethod;
   readonly #rawHeaders: readonly string[];
   #requestHeader: Headers | undefined;
-  #responseHeader: Headers | undefined;
+  /** Before anyone looked at them: when they left, if they did. */
+  #responseHeader: ResponseHeaders | HeadersLeft | undefined;
   #responseTrailer: Headers | undefined;
   #values: ContextValues | undefined;
   #controller: AbortController | undefined;
@@ -98,7 +104,9 @@ class Context implements CallContext {
   }
 
   get responseHeader() {
-    this.#responseHeader ??= new Headers();
+    if (!(this.#responseHeader instanceof ResponseHeaders)) {
+      this.#responseHeader = new ResponseHeaders(this.#responseHeader);
+    }
     return this.#responseHeader;
   }
 
@@ -121,7 +129,12 @@ class Context implements CallContext {
   }
 
   setHeaders() {
-    return this.#responseHeader;
+    return this.#responseHeader instanceof ResponseHeaders ? this.#responseHeader : undefined;
+  }
+
+  closeHeaders(left: HeadersLeft) {
+    if (this.#responseHeader instanceof ResponseHeaders) this.#responseHeader.close(left);
+    else this.#responseHeader ??= left;
   }
 
   setTrailers() {

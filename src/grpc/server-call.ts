@@ -5,12 +5,14 @@ import { deadlineExceeded, failure, toWire } from "../failure.ts";
 import { after, Inbox, leave, type Pump, pump, type Source, type Writer } from "../flow.ts";
 import { ENCODING, isSupported } from "./compression.ts";
 import { type CallContext, createContext } from "./context.ts";
+import type { AwaitingCall, FirstRequestTimer } from "./first-request-timer.ts";
 import { alone, type Frame } from "./framing.ts";
 import { headerListBytes, responseHeadersLimit, trailersLimit } from "./header-limits.ts";
 import { invoke } from "./invoke.ts";
 import { INBOX_BYTES, type Limits } from "./limits.ts";
 import { MessageReader, MessageWriter } from "./message.ts";
 import { addMetadata, hasMetadata } from "./metadata.ts";
+import type { HeadersLeft } from "./response-headers.ts";
 import type { ServerStream, StreamOwner } from "./server-stream.ts";
 import { fitTrailers } from "./status.ts";
 import { parseTimeout } from "./timeout.ts";
@@ -24,6 +26,8 @@ export interface ServerCallOptions extends Limits {
   readonly compressMinBytes: number;
   /** A client may not ask for a longer deadline. */
   readonly maxTimeoutMs: number;
+  /** Of the server: tells bidirectional calls that no request came for a while. */
+  readonly firstRequests: FirstRequestTimer;
   /** Told of what a handler threw that is not a ConnectError: a bug. */
   readonly onHandlerError: (error: unknown, path: string) => void;
 }
@@ -70,7 +74,7 @@ const LAST_WORDS_MS = 1000;
  * of the connection, the server's shutdown.
  */
 export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessage = DescMessage>
-  implements CarriedCall, Source<Frame, MessageShape<I>>, Writer<MessageInitShape<O>>
+  implements CarriedCall, AwaitingCall, Source<Frame, MessageShape<I>>, Writer<MessageInitShape<O>>
 {
   readonly #carrier: ServerCarrier;
   readonly #spec: MethodImplSpec<I, O>;
@@ -86,7 +90,8 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   #pump: Pump | undefined;
   #refused: ConnectError | undefined;
   #status: ConnectError | undefined;
-  #received = false;
+  /** Whether a request came, or the half-close without one: no handler waits for its first any more. */
+  #begun = false;
   #over = false;
 
   /**
@@ -140,11 +145,12 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   onFrame(frame: Frame): boolean {
     this.#requests.check(frame);
-    this.#received = true;
+    this.#begun = true;
     return this.#inbox.put(frame, frame.end - frame.start);
   }
 
   onHalfClose(): void {
+    this.#begun = true;
     this.#inbox.close();
   }
 
@@ -168,7 +174,13 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   }
 
   onHeadersNeeded(): void {
+    this.sendHeaders("with the first response");
+  }
+
+  /** Sends the response headers, where they have not left yet. */
+  sendHeaders(left: HeadersLeft): void {
     if (this.#carrier.headersSent) return;
+    this.#context.closeHeaders(left);
     const metadata = this.#context.setHeaders();
     if (!hasMetadata(metadata)) {
       this.#carrier.respond(this.base());
@@ -203,6 +215,11 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     );
   }
 
+  onFirstRequestLate(): void {
+    if (this.#begun || this.#over) return;
+    this.sendHeaders("when no request had come for 50 ms");
+  }
+
   trailers(usedBytes: number): OutgoingHttpHeaders {
     const metadata = this.#context.setTrailers();
     if (this.#status === undefined && !hasMetadata(metadata)) return { "grpc-status": "0" };
@@ -228,8 +245,10 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   }
 
   onDry(): void {
-    // The handler waits for a request after it has had one: the client may wait for headers.
-    if (this.#received && this.#spec.kind === "bidi_streaming") this.onHeadersNeeded();
+    if (this.#spec.kind !== "bidi_streaming") return;
+    // The client may wait for headers: at once where it has sent something, else soon.
+    if (this.#begun) this.sendHeaders("when the handler waited for its second request");
+    else if (!this.#carrier.headersSent) this.#options.firstRequests.add(this);
   }
 
   onRoom(): void {
@@ -243,6 +262,8 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   // What the handler's responses are written to.
 
   write(response: MessageInitShape<O>): Promise<void> | undefined {
+    // They leave with the batch that the response is in, and so that a handler can rely on it: not later.
+    this.#context.closeHeaders("with the first response");
     return this.#responses.write(response);
   }
 
@@ -302,7 +323,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#over = true;
     this.#status = error;
     // Metadata of the two kinds would become one in a response of trailers only.
-    if (hasMetadata(this.#context.setHeaders())) this.onHeadersNeeded();
+    if (hasMetadata(this.#context.setHeaders())) this.sendHeaders("at the end of the call");
     this.#carrier.end(() => {
       const { "grpc-encoding": _none, ...headers } = this.base();
       return headers;

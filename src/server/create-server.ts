@@ -3,12 +3,14 @@ import * as http2 from "node:http2";
 import { Code } from "@connectrpc/connect";
 import { failure, HEADERS_MAX_FIELDS } from "../failure.ts";
 import { after } from "../flow.ts";
+import { FirstRequestTimer } from "../grpc/first-request-timer.ts";
 import { createGrpcHandler, type GrpcHandler, type Route } from "../grpc/handler.ts";
 import { Keepalive, type Watch } from "../grpc/keepalive.ts";
 import { SESSION_MEMORY_MB, STREAM_WINDOW_BYTES } from "../grpc/limits.ts";
 import { moveOn } from "../grpc/moving.ts";
 import { answer } from "../grpc/refuse.ts";
 import { ServerSessions } from "../grpc/server-sessions.ts";
+import { realClock } from "../session/clock.ts";
 import { listen } from "./listen.ts";
 import { createListener, type Listener } from "./listener.ts";
 import { type Address, type ListenOptions, type ServerOptions, withDefaults } from "./options.ts";
@@ -259,6 +261,7 @@ function grpcRoutes(
   set: ReturnType<typeof withDefaults>,
   onHandlerError: (error: unknown, path: string) => void,
 ): Map<string, Route> {
+  const firstRequests = new FirstRequestTimer(realClock);
   return new Map(
     methods.map(({ spec, options }) => [
       pathOf(spec),
@@ -271,6 +274,7 @@ function grpcRoutes(
           compressMinBytes: options?.compressMinBytes ?? set.compressMinBytes,
           maxTimeoutMs: options?.maxTimeoutMs ?? set.maxTimeoutMs,
           sendCompression: set.sendCompression,
+          firstRequests,
           onHandlerError,
         },
       },

@@ -1,0 +1,63 @@
+import type { Clock } from "../session/clock.ts";
+import { catchUp } from "./turns.ts";
+
+/** How long the response headers of a bidirectional call wait for its first request. */
+export const FIRST_REQUEST_MS = 50;
+
+/** A call whose handler waits for its first request. */
+export interface AwaitingCall {
+  /** FIRST_REQUEST_MS have passed. Also told where the request came, or the call ended, meanwhile. */
+  onFirstRequestLate(): void;
+}
+
+/**
+ * Tells calls, in the order in which they began to wait, that FIRST_REQUEST_MS
+ * have passed. All wait equally long, so one timer is enough for all calls of a
+ * server, and there is none while no call waits.
+ */
+export class FirstRequestTimer {
+  readonly #clock: Clock;
+  readonly #afterReads: (run: () => void) => void;
+  #calls: AwaitingCall[] = [];
+  /** When each call has waited long enough. */
+  #dueAt: number[] = [];
+
+  /** @param afterReads runs something once all that sockets have received is handed over */
+  constructor(clock: Clock, afterReads = realAfterReads) {
+    this.#clock = clock;
+    this.#afterReads = afterReads;
+  }
+
+  add(call: AwaitingCall): void {
+    this.#calls.push(call);
+    this.#dueAt.push(this.#clock.now() + FIRST_REQUEST_MS);
+    if (this.#calls.length === 1) this.#arm(FIRST_REQUEST_MS);
+  }
+
+  #arm(ms: number): void {
+    this.#clock.after(ms, () => this.#afterReads(this.#tell));
+  }
+
+  readonly #tell = (): void => {
+    const now = this.#clock.now();
+    let due = this.#dueAt.findIndex((at) => at > now);
+    if (due === -1) due = this.#dueAt.length;
+    const calls = this.#calls.slice(0, due);
+    this.#calls = this.#calls.slice(due);
+    this.#dueAt = this.#dueAt.slice(due);
+    const [next] = this.#dueAt;
+    if (next !== undefined) this.#arm(next - now);
+    for (const call of calls) call.onFirstRequestLate();
+  };
+}
+
+/**
+ * After the process was busy for a while, timers run before sockets are read:
+ * a request that has come by then is not late.
+ */
+function realAfterReads(run: () => void): void {
+  setImmediate(() => {
+    catchUp();
+    run();
+  });
+}

@@ -1,0 +1,53 @@
+import { Code } from "@connectrpc/connect";
+import { failure } from "../failure.ts";
+
+/** When the response headers of a call left, as the end of a sentence: "the headers left …". */
+export type HeadersLeft =
+  | "at sendHeaders()"
+  | "with the first response"
+  | "when the handler waited for its second request"
+  | "when no request had come for 50 ms"
+  | "at the end of the call";
+
+/**
+ * The response headers that a handler sets. Once they have left, a change
+ * would reach nobody: set(), append() and delete() throw FAILED_PRECONDITION.
+ */
+export class ResponseHeaders extends Headers {
+  #left: HeadersLeft | undefined;
+
+  /** @param left when they left, where they have */
+  constructor(left: HeadersLeft | undefined) {
+    super();
+    this.#left = left;
+  }
+
+  /** They leave now; the first call counts. */
+  close(left: HeadersLeft): void {
+    this.#left ??= left;
+  }
+
+  override set(name: string, value: string): void {
+    this.#checkOpen(name);
+    super.set(name, value);
+  }
+
+  override append(name: string, value: string): void {
+    this.#checkOpen(name);
+    super.append(name, value);
+  }
+
+  override delete(name: string): void {
+    this.#checkOpen(name);
+    super.delete(name);
+  }
+
+  #checkOpen(name: string): void {
+    if (this.#left === undefined) return;
+    throw failure(
+      Code.FailedPrecondition,
+      `the response header "${name}" changes too late: the headers left ${this.#left}; ` +
+        "change it before, or set a trailer (responseTrailer)",
+    );
+  }
+}
