@@ -37,7 +37,8 @@ export class Queue<T> implements AsyncIterable<T> {
   #reader: PromiseWithResolvers<IteratorResult<T, undefined>> | undefined;
   #onTake: (() => void) | undefined;
   #ended = false;
-  #failure: { error: unknown } | undefined;
+  /** `provisional`: only that nobody takes messages any more; why, fail() may still say. */
+  #failure: { error: unknown; provisional: boolean } | undefined;
 
   /**
    * @param limit how many messages wait inside before push() waits too
@@ -81,8 +82,15 @@ export class Queue<T> implements AsyncIterable<T> {
 
   /** Drops what is inside; every waiting and later push() rejects with `error`. */
   fail(error: unknown): void {
-    if (this.#failure !== undefined) return;
-    this.#failure = { error };
+    this.#fail(error, false);
+  }
+
+  #fail(error: unknown, provisional: boolean): void {
+    if (this.#failure !== undefined) {
+      if (this.#failure.provisional) this.#failure = { error, provisional };
+      return;
+    }
+    this.#failure = { error, provisional };
     const dropped = this.#entries.splice(0).slice(this.#first);
     this.#first = 0;
     for (const { waiting } of dropped) waiting?.reject(error);
@@ -103,7 +111,11 @@ export class Queue<T> implements AsyncIterable<T> {
     return {
       next: () => this.#next(),
       return: async () => {
-        this.fail(failure(Code.FailedPrecondition, "the call takes no more messages: it is over"));
+        const error = failure(
+          Code.FailedPrecondition,
+          "the call takes no more messages: it is over",
+        );
+        this.#fail(error, true);
         return END;
       },
       throw: async (error: unknown) => {

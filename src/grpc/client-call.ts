@@ -190,7 +190,9 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   /** A request that cannot be sent ends its call, and fails its send(). */
   readonly #refuse = (error: unknown): never => {
     const refusal =
-      error instanceof TypeError ? failure(Code.Internal, error.message, error) : asFailure(error);
+      error instanceof TypeError
+        ? failure(Code.InvalidArgument, error.message, error)
+        : asFailure(error);
     this.#finish(refusal, true);
     throw refusal;
   };

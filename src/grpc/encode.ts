@@ -7,7 +7,7 @@
  * it or says what is wrong. A test holds the two against each other.
  */
 import {
-  create,
+  type BinaryWriteOptions,
   type DescField,
   type DescMessage,
   type MessageInitShape,
@@ -15,15 +15,21 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { checkObject, complete } from "./complete.ts";
 
 type Fields = Record<string, unknown>;
 type Encode = (writer: BinaryWriter, message: Fields) => void;
 
-/** Encodes a message, or the fields of one. Throws what toBinary() throws. */
+/**
+ * Encodes a message, or the fields of one. Throws what toBinary() throws, and a NotThatMessage where it is none of this
+ * type.
+ */
 export function encode<Desc extends DescMessage>(
   desc: Desc,
   message: MessageInitShape<Desc>,
+  options?: Partial<BinaryWriteOptions>,
 ): Uint8Array {
+  checkObject(desc, message);
   const fast = encoderOf(desc);
   if (fast !== undefined) {
     try {
@@ -37,7 +43,7 @@ export function encode<Desc extends DescMessage>(
       writer = new BinaryWriter();
     }
   }
-  return toBinary(desc, create(desc, message));
+  return toBinary(desc, complete(desc, message), options);
 }
 
 const KEEP_BYTES = 1024 * 1024;
@@ -104,10 +110,18 @@ function compileField(field: DescField): Encode {
     };
   }
   const skip = skipped(field);
+  const inherited = inheritedAs(localName);
   return (writer, message) => {
     const value = message[localName];
-    if (value !== undefined && value !== null && !skip(value)) write(writer, value);
+    if (value !== inherited && value !== undefined && value !== null && !skip(value)) {
+      write(writer, value);
+    }
   };
+}
+
+/** What every object has of a name: not what a caller gave a field of that name. */
+function inheritedAs(localName: string): unknown {
+  return (Object.prototype as unknown as Fields)[localName];
 }
 
 /** Which values of a field are not on the wire: with implicit presence, the zero. */
@@ -158,14 +172,15 @@ function compileValue(field: DescField): Write {
 function compileList(field: DescField & { fieldKind: "list" }): Encode {
   const { localName, number } = field;
   const write = compileValue(field);
+  const inherited = inheritedAs(localName);
   if (!field.packed) {
     return (writer, message) => {
-      for (const value of itemsOf(message[localName])) write(writer, value);
+      for (const value of itemsOf(message[localName], inherited)) write(writer, value);
     };
   }
   const item = writeScalar(scalarOf(field));
   return (writer, message) => {
-    const items = itemsOf(message[localName]);
+    const items = itemsOf(message[localName], inherited);
     if (items.length === 0) return;
     writer.tag(number, WireType.LengthDelimited).fork();
     for (const value of items) item(writer, value);
@@ -175,8 +190,8 @@ function compileList(field: DescField & { fieldKind: "list" }): Encode {
 
 const NONE: readonly unknown[] = [];
 
-function itemsOf(value: unknown): readonly unknown[] {
-  if (value === undefined || value === null) return NONE;
+function itemsOf(value: unknown, inherited: unknown): readonly unknown[] {
+  if (value === undefined || value === null || value === inherited) return NONE;
   if (!Array.isArray(value)) throw new TypeError("for toBinary()");
   return value;
 }

@@ -1,9 +1,5 @@
-import {
-  create,
-  type DescMessage,
-  type MessageInitShape,
-  type MessageShape,
-} from "@bufbuild/protobuf";
+import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { giveMessage } from "./complete.ts";
 import { compress } from "./compression.ts";
 
 /** The bytes of one message that many calls send. */
@@ -22,12 +18,13 @@ type Marked = { readonly $typeName?: string; readonly [SHARED]?: SharedBytes };
  * bytes. Else it is a message like any other: interceptors, sessions, limits
  * and all protocols take it. It is frozen, and what is in it must not be
  * changed either; a copy of it, by `{...}` or clone(), is an ordinary message.
+ * Throws INVALID_ARGUMENT where `message` is none of this type.
  */
 export function encodedOnce<Desc extends DescMessage>(
   schema: Desc,
   message: MessageInitShape<Desc>,
 ): MessageShape<Desc> {
-  const complete = create(schema, message);
+  const complete = giveMessage(schema, message);
   if (sharedBytesOf(schema, complete) !== undefined) return complete;
   // The caller's own stays as it is.
   const copy = Object.assign(Object.create(Object.getPrototypeOf(complete)), complete);

@@ -2,6 +2,7 @@ import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/prot
 import { Code, type Interceptor, type MethodImplSpec } from "@connectrpc/connect";
 import { transformInvokeImplementation } from "@connectrpc/connect/protocol";
 import { failure } from "../failure.ts";
+import { checkResponses } from "./check-responses.ts";
 import { type CallContext, whole } from "./context.ts";
 
 type Requests<I extends DescMessage> = AsyncIterableIterator<MessageShape<I>, undefined>;
@@ -19,7 +20,8 @@ export async function invoke<I extends DescMessage, O extends DescMessage>(
   interceptors: Interceptor[],
 ): Promise<Outcome<O>> {
   if (interceptors.length > 0) {
-    return { many: transformInvokeImplementation(spec, whole(context), interceptors)(requests) };
+    const checked = checkResponses(spec);
+    return { many: transformInvokeImplementation(checked, whole(context), interceptors)(requests) };
   }
   switch (spec.kind) {
     case "unary":

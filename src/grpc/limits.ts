@@ -1,10 +1,18 @@
 /** The bounds that both ends of the data path share. */
+import type { BinaryReadOptions, BinaryWriteOptions } from "@bufbuild/protobuf";
 
-/** What a call holds its messages to, in bytes. */
+/** How messages are read and written: protobuf-es' own options. */
+export type BinaryOptions = Partial<BinaryReadOptions & BinaryWriteOptions>;
+
+/** What a call holds its messages to, in bytes; and how they are read and written. */
 export interface Limits {
   readonly readMaxBytes: number;
   readonly writeMaxBytes: number;
+  readonly binaryOptions?: BinaryOptions | undefined;
 }
+
+/** The same as a caller sets it. */
+type LimitOptions = { [Name in keyof Limits]?: Limits[Name] | undefined };
 
 const DEFAULT_MAX_BYTES = 4 * 1024 * 1024;
 
@@ -25,11 +33,23 @@ export const INBOX_BYTES = 64 * 1024;
 /** What node:http2 may hold for one connection beside the windows, in MB. */
 export const SESSION_MEMORY_MB = 256;
 
-/** The limits that a caller set, or 4 MiB each. Throws a RangeError that names the option where one is absurd. */
-export function limitsOf(options: Partial<Limits>): Limits {
-  const { readMaxBytes = DEFAULT_MAX_BYTES, writeMaxBytes = DEFAULT_MAX_BYTES } = options;
+/**
+ * The limits that a caller set, over `defaults`: 4 MiB each. Throws a RangeError that names the option where one is
+ * absurd.
+ */
+export function limitsOf(
+  options: LimitOptions,
+  defaults: Limits = { readMaxBytes: DEFAULT_MAX_BYTES, writeMaxBytes: DEFAULT_MAX_BYTES },
+): Limits {
+  const readMaxBytes = options.readMaxBytes ?? defaults.readMaxBytes;
+  const writeMaxBytes = options.writeMaxBytes ?? defaults.writeMaxBytes;
+  const binaryOptions = options.binaryOptions ?? defaults.binaryOptions;
   checkPositive({ readMaxBytes, writeMaxBytes });
-  return { readMaxBytes, writeMaxBytes };
+  const recursionLimit = binaryOptions?.recursionLimit;
+  if (recursionLimit !== undefined) {
+    checkPositive({ "binaryOptions.recursionLimit": recursionLimit });
+  }
+  return { readMaxBytes, writeMaxBytes, binaryOptions };
 }
 
 /** Throws a RangeError that names the first option that is no finite number above zero. */

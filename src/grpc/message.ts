@@ -2,12 +2,13 @@
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { failure, tooLarge } from "../failure.ts";
+import { NotThatMessage } from "./complete.ts";
 import { compress, decompress } from "./compression.ts";
 import { decode } from "./decode.ts";
 import { encode } from "./encode.ts";
-import { compressOnce, sharedBytesOf } from "./encoded-once.ts";
+import { compressOnce, type SharedBytes, sharedBytesOf } from "./encoded-once.ts";
 import { COMPRESSED, type Frame } from "./framing.ts";
-import type { Limits } from "./limits.ts";
+import type { BinaryOptions, Limits } from "./limits.ts";
 
 /** Takes the frames that a MessageWriter makes; a promise resolves when it takes more. */
 export interface FrameSink {
@@ -21,6 +22,7 @@ export interface FrameSink {
 export class MessageWriter<Desc extends DescMessage> {
   readonly #desc: Desc;
   readonly #writeMaxBytes: number;
+  readonly #binaryOptions: BinaryOptions | undefined;
   readonly #compressFromBytes: number;
   readonly #sink: FrameSink;
 
@@ -28,13 +30,14 @@ export class MessageWriter<Desc extends DescMessage> {
   constructor(desc: Desc, limits: Limits, compressFromBytes: number | undefined, sink: FrameSink) {
     this.#desc = desc;
     this.#writeMaxBytes = limits.writeMaxBytes;
+    this.#binaryOptions = limits.binaryOptions;
     this.#compressFromBytes = compressFromBytes ?? Number.POSITIVE_INFINITY;
     this.#sink = sink;
   }
 
   /** `undefined`: there is room for more. A promise: there will be when it resolves. */
   write(message: MessageInitShape<Desc>): Promise<void> | undefined {
-    const shared = sharedBytesOf(this.#desc, message);
+    const shared = this.#sharedBytesOf(message);
     const payload = shared?.payload ?? this.#encode(message);
     if (shared !== undefined) shared.payload = payload;
     if (payload.length > this.#writeMaxBytes) {
@@ -47,13 +50,17 @@ export class MessageWriter<Desc extends DescMessage> {
       : this.#sink.write(COMPRESSED, compressed);
   }
 
+  /** The shared bytes hold the unknown fields of their message. */
+  #sharedBytesOf(message: MessageInitShape<Desc>): SharedBytes | undefined {
+    if (this.#binaryOptions?.writeUnknownFields === false) return undefined;
+    return sharedBytesOf(this.#desc, message);
+  }
+
   #encode(message: MessageInitShape<Desc>): Uint8Array {
-    if (typeof message !== "object" || message === null) {
-      throw new TypeError(`${String(message)} is no ${this.#desc.typeName}`);
-    }
     try {
-      return encode(this.#desc, message);
+      return encode(this.#desc, message, this.#binaryOptions);
     } catch (error) {
+      if (error instanceof NotThatMessage) throw error;
       const reason = error instanceof Error ? error.message : error;
       throw new TypeError(`a ${this.#desc.typeName} could not be encoded: ${reason}`, {
         cause: error,
@@ -66,12 +73,14 @@ export class MessageWriter<Desc extends DescMessage> {
 export class MessageReader<Desc extends DescMessage> {
   readonly #desc: Desc;
   readonly #readMaxBytes: number;
+  readonly #binaryOptions: BinaryOptions | undefined;
   readonly #encoding: string | undefined;
 
   /** @param encoding the grpc-encoding of the stream; "identity" or none means that no message may be compressed */
   constructor(desc: Desc, limits: Limits, encoding: string | undefined) {
     this.#desc = desc;
     this.#readMaxBytes = limits.readMaxBytes;
+    this.#binaryOptions = limits.binaryOptions;
     this.#encoding = encoding === "identity" ? undefined : encoding;
   }
 
@@ -97,7 +106,7 @@ export class MessageReader<Desc extends DescMessage> {
 
   #decode(bytes: Uint8Array, start: number, end: number): MessageShape<Desc> {
     try {
-      return decode(this.#desc, bytes, start, end);
+      return decode(this.#desc, bytes, start, end, this.#binaryOptions);
     } catch (error) {
       throw failure(
         Code.Internal,

@@ -1,11 +1,12 @@
-import {
-  create,
-  type DescMessage,
-  type DescMethod,
-  type DescMethodStreaming,
-  type DescMethodUnary,
-  type MessageInitShape,
-  type MessageShape,
+import type {
+  BinaryReadOptions,
+  BinaryWriteOptions,
+  DescMessage,
+  DescMethod,
+  DescMethodStreaming,
+  DescMethodUnary,
+  MessageInitShape,
+  MessageShape,
 } from "@bufbuild/protobuf";
 import {
   Code,
@@ -27,6 +28,7 @@ import { parseTargets } from "./address.ts";
 import { Addresses } from "./addresses.ts";
 import { carry } from "./carry.ts";
 import { ClientCall } from "./client-call.ts";
+import { giveMessage } from "./complete.ts";
 import { ENCODING } from "./compression.ts";
 import type { ClientTls } from "./connection.ts";
 import { intercept, intercepted } from "./intercept.ts";
@@ -64,6 +66,12 @@ export interface TransportOptions {
   readMaxBytes?: number;
   /** A longer request is refused with RESOURCE_EXHAUSTED. Default: 4 MiB. */
   writeMaxBytes?: number;
+  /**
+   * How messages are read and written: protobuf-es' `readUnknownFields` and `writeUnknownFields` (default: both), and
+   * `recursionLimit`: how many messages may stand within each other, the outermost counted, and a map's entry as one.
+   * Default: 101, which is upb's; a response that is nested deeper ends its call with INTERNAL.
+   */
+  binaryOptions?: Partial<BinaryReadOptions & BinaryWriteOptions>;
   /** For `https://`. */
   tls?: ClientTls;
   /**
@@ -262,7 +270,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
             stream: false,
             method,
             signal: linked.signal,
-            message: create(method.input, input),
+            message: giveMessage(method.input, input),
           }),
         );
       } finally {
@@ -321,7 +329,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
             method,
             signal: linked.signal,
             // Complete, also where the caller gave a part of the fields.
-            message: map(input, (message) => create(method.input, message)),
+            message: map(input, (message) => giveMessage(method.input, message)),
           }),
         );
       } catch (error) {

@@ -6,7 +6,7 @@ import { after } from "../flow.ts";
 import { FirstRequestTimer } from "../grpc/first-request-timer.ts";
 import { createGrpcHandler, type GrpcHandler, type Route } from "../grpc/handler.ts";
 import { Keepalive, type Watch } from "../grpc/keepalive.ts";
-import { SESSION_MEMORY_MB, STREAM_WINDOW_BYTES } from "../grpc/limits.ts";
+import { limitsOf, SESSION_MEMORY_MB, STREAM_WINDOW_BYTES } from "../grpc/limits.ts";
 import { moveOn } from "../grpc/moving.ts";
 import { answer } from "../grpc/refuse.ts";
 import { ServerSessions } from "../grpc/server-sessions.ts";
@@ -269,8 +269,7 @@ function grpcRoutes(
         spec,
         options: {
           interceptors: options?.interceptors ?? set.interceptors,
-          readMaxBytes: options?.readMaxBytes ?? set.readMaxBytes,
-          writeMaxBytes: options?.writeMaxBytes ?? set.writeMaxBytes,
+          ...limitsOf(options ?? {}, set),
           compressMinBytes: options?.compressMinBytes ?? set.compressMinBytes,
           maxTimeoutMs: options?.maxTimeoutMs ?? set.maxTimeoutMs,
           sendCompression: set.sendCompression,

@@ -1,3 +1,4 @@
+import type { BinaryReadOptions, BinaryWriteOptions } from "@bufbuild/protobuf";
 import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
 import type { KeepaliveOptions } from "../grpc/keepalive.ts";
 import { checkPositive, limitsOf } from "../grpc/limits.ts";
@@ -35,6 +36,13 @@ export interface ServerOptions {
   readMaxBytes?: number;
   /** A longer response ends its call with RESOURCE_EXHAUSTED. Default: 4 MiB. */
   writeMaxBytes?: number;
+  /**
+   * How messages are read and written: protobuf-es' `readUnknownFields` and `writeUnknownFields` (default: both), and
+   * `recursionLimit`: how many messages may stand within each other, the outermost counted, and a map's entry as one.
+   * Default: 101, which is upb's; a request that is nested deeper ends its call with INTERNAL.
+   * Connect and gRPC-Web have protobuf-es' defaults. A route's own replace them.
+   */
+  binaryOptions?: Partial<BinaryReadOptions & BinaryWriteOptions>;
   /**
    * "gzip": responses are compressed for every client that accepts it;
    * "identity": for none. Default: over gRPC for clients that send gzip

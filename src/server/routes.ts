@@ -7,6 +7,7 @@ import {
   type Interceptor,
   type MethodImplSpec,
 } from "@connectrpc/connect";
+import { checkResponses } from "../grpc/check-responses.ts";
 
 /** Options that a route may set for itself, over the server's. */
 export type RouteOptions = Parameters<ConnectRouter["service"]>[2];
@@ -29,20 +30,18 @@ export function register(routes: (router: ConnectRouter) => void): Registered {
   const add = (spec: MethodImplSpec, options: RouteOptions) => {
     const { grpc } = (options ?? {}) as ConnectRouterOptions;
     if (grpc !== false) methods.push({ spec, options });
+    const { method, impl } = checkResponses(spec);
+    replays.push((router, around) => router.rpc(method, impl, within(around, options)));
   };
   const router: ConnectRouter = {
     handlers: createConnectRouter().handlers,
     service(service, implementation, options) {
       const { methods: specs } = createServiceImplSpec(service, implementation);
       for (const spec of Object.values(specs)) add(spec, options);
-      replays.push((router, around) =>
-        router.service(service, implementation, within(around, options)),
-      );
       return router;
     },
     rpc(method, implementation, options) {
       add(createMethodImplSpec(method, implementation), options);
-      replays.push((router, around) => router.rpc(method, implementation, within(around, options)));
       return router;
     },
   };

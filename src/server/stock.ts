@@ -28,6 +28,7 @@ export function createStockHandler(
     interceptors: [around, ...options.interceptors],
     readMaxBytes: options.readMaxBytes,
     writeMaxBytes: options.writeMaxBytes,
+    ...(options.binaryOptions === undefined ? {} : { binaryOptions: options.binaryOptions }),
     // The adapter has no switch for it; no response is so long.
     compressMinBytes:
       options.sendCompression === "identity" ? Number.MAX_SAFE_INTEGER : options.compressMinBytes,

@@ -1,0 +1,35 @@
+import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
+import type { MethodImplSpec } from "@connectrpc/connect";
+import { map } from "../flow.ts";
+import { complete } from "./complete.ts";
+
+/**
+ * A handler whose responses are whole messages. Connect would make an empty message of a response that is none, before
+ * interceptors and its own protocols see it; here that is an error of the handler's.
+ */
+export function checkResponses<I extends DescMessage, O extends DescMessage>(
+  spec: MethodImplSpec<I, O>,
+): MethodImplSpec<I, O> {
+  const whole = (response: MessageInitShape<O>) => complete(spec.method.output, response);
+  switch (spec.kind) {
+    case "unary": {
+      const impl: typeof spec.impl = async (request, context) =>
+        whole(await spec.impl(request, context));
+      return { ...spec, impl };
+    }
+    case "client_streaming": {
+      const impl: typeof spec.impl = async (requests, context) =>
+        whole(await spec.impl(requests, context));
+      return { ...spec, impl };
+    }
+    case "server_streaming": {
+      const impl: typeof spec.impl = (request, context) => map(spec.impl(request, context), whole);
+      return { ...spec, impl };
+    }
+    case "bidi_streaming": {
+      const impl: typeof spec.impl = (requests, context) =>
+        map(spec.impl(requests, context), whole);
+      return { ...spec, impl };
+    }
+  }
+}

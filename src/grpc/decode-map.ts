@@ -1,0 +1,102 @@
+/** Decoding of maps. */
+import { create, type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
+import { WireType } from "@bufbuild/protobuf/wire";
+import { readClosed, readInt32, type SetValue } from "./decode-enum.ts";
+import { Decoder, type Fields, keepUnknown, type Read, readDelimited, tagOf } from "./decoder.ts";
+import { ownFormOf, setOwn } from "./own-form.ts";
+import { own, readLenientString, scalars } from "./wire-cursor.ts";
+
+type MapField = DescField & { fieldKind: "map" };
+
+/** What a map's entry is while it is read. */
+interface Entry extends Fields {
+  key?: unknown;
+  value?: unknown;
+}
+
+/** An entry is a message with the fields key and value; one with other fields is unknown as a whole. */
+export function readEntry(field: MapField, decoderOf: (desc: DescMessage) => Decoder): Read {
+  const { localName, number } = field;
+  const entries = new Decoder();
+  const keyZero = String(zeroOf(field.mapKey));
+  const [keyType, readKey] = scalars[field.mapKey];
+  const lenient = field.mapKey === ScalarType.STRING && !field.utf8Validation;
+  entries.add(1, keyType, (cursor, entry) => {
+    entry.key = (lenient ? readLenientString : readKey)(cursor);
+  });
+  const zero = addEntryValue(entries, field, decoderOf);
+  const read = readDelimited(entries);
+  return (cursor, message) => {
+    const start = cursor.at;
+    const entry: Entry = {};
+    const keeps = cursor.readUnknownFields;
+    cursor.readUnknownFields = true;
+    read(cursor, entry);
+    cursor.readUnknownFields = keeps;
+    if (entry.$unknown !== undefined) {
+      const data = own(cursor.bytes, start, cursor.at);
+      keepUnknown(cursor, message, tagOf(number, WireType.LengthDelimited), data);
+      return;
+    }
+    const key = entry.key === undefined ? keyZero : String(entry.key);
+    setOwn(message[localName] as Fields, key, entry.value ?? zero());
+  };
+}
+
+/** Adds how the value of an entry is read; returns what makes the value of one that has none. */
+function addEntryValue(
+  entries: Decoder,
+  field: MapField,
+  decoderOf: (desc: DescMessage) => Decoder,
+): () => unknown {
+  if (field.mapKind === "message") {
+    const desc = field.message;
+    const form = ownFormOf(field);
+    const readInto = readDelimited(decoderOf(desc));
+    entries.add(2, WireType.LengthDelimited, (cursor, entry) => {
+      if (form === undefined) {
+        entry.value ??= create(desc);
+        readInto(cursor, entry.value as Fields);
+      } else {
+        const child = form.begin(entry.value);
+        readInto(cursor, child);
+        entry.value = form.end(child, entry.value);
+      }
+    });
+    return () => form?.end(form.begin(undefined), undefined) ?? create(desc);
+  }
+  if (field.mapKind === "enum") {
+    const first = field.enum.values[0]?.number;
+    const set: SetValue = (entry, value) => {
+      entry.value = value;
+    };
+    const read: Read = (cursor, entry) => set(entry, readInt32(cursor));
+    entries.add(2, WireType.Varint, field.enum.open ? read : readClosed(2, field.enum, set));
+    return () => first;
+  }
+  const [wireType, readValue] = scalars[field.scalar];
+  const lenient = field.scalar === ScalarType.STRING && !field.utf8Validation;
+  entries.add(2, wireType, (cursor, entry) => {
+    entry.value = (lenient ? readLenientString : readValue)(cursor);
+  });
+  return () => zeroOf(field.scalar);
+}
+
+function zeroOf(scalar: ScalarType): unknown {
+  switch (scalar) {
+    case ScalarType.STRING:
+      return "";
+    case ScalarType.BYTES:
+      return new Uint8Array();
+    case ScalarType.BOOL:
+      return false;
+    case ScalarType.INT64:
+    case ScalarType.UINT64:
+    case ScalarType.SINT64:
+    case ScalarType.FIXED64:
+    case ScalarType.SFIXED64:
+      return 0n;
+    default:
+      return 0;
+  }
+}

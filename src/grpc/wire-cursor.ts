@@ -1,0 +1,209 @@
+/**
+ * Reading protobuf's wire format where it stands, by the rules of upb, which Python, Ruby and PHP decode with and
+ * C++ agrees with: test/protobuf/vectors.json holds them. What upb refuses throws an Error that says what is wrong.
+ */
+import { ScalarType } from "@bufbuild/protobuf";
+import { WireType } from "@bufbuild/protobuf/wire";
+
+/** Where in the bytes we are, and what is allowed there. */
+export interface Cursor {
+  bytes: Uint8Array;
+  at: number;
+  /** The end of the message that is read. */
+  end: number;
+  /** How many more messages, map entries and groups may be entered, each within the last. */
+  depthLeft: number;
+  /** What `depthLeft` began with. */
+  recursionLimit: number;
+  readUnknownFields: boolean;
+}
+
+/** Reads one value. */
+export type ReadValue = (cursor: Cursor) => unknown;
+
+/** Enters a message, an entry or a group; `depthLeft` is raised again behind it. */
+export function enter(cursor: Cursor): void {
+  if (--cursor.depthLeft < 0) {
+    throw new Error(
+      `messages are nested deeper than recursionLimit ${cursor.recursionLimit}: ` +
+        "send flatter ones, or raise it in binaryOptions",
+    );
+  }
+}
+
+/** The end of what a length introduces. */
+export function endOf(cursor: Cursor): number {
+  const length = uint32(cursor, "a length");
+  const end = cursor.at + length;
+  if (end > cursor.end) {
+    throw new Error(`${length} B are announced where ${cursor.end - cursor.at} B are left`);
+  }
+  return end;
+}
+
+/** A number of at most 32 bits in at most five bytes, as tags and lengths are. */
+export function uint32(cursor: Cursor, what: "a tag" | "a length"): number {
+  const { bytes, end } = cursor;
+  let value = 0;
+  for (let at = cursor.at, shift = 0; at < end; at++, shift += 7) {
+    const byte = bytes[at] as number;
+    value |= (byte & 0x7f) << shift;
+    if (shift === 28 && byte > 0x0f) throw new Error(`${what} has more than 32 bits`);
+    if (byte >= 0x80) continue;
+    cursor.at = at + 1;
+    return value >>> 0;
+  }
+  throw new Error(`${what} is cut off`);
+}
+
+/** Skips the value of a field: one that is unknown, or has the wire type of another. */
+export function skip(cursor: Cursor, tag: number): void {
+  switch (tag & 7) {
+    case WireType.Varint:
+      varint(cursor);
+      return;
+    case WireType.Bit64:
+      skipFixed(cursor, 8);
+      return;
+    case WireType.LengthDelimited:
+      cursor.at = endOf(cursor);
+      return;
+    case WireType.StartGroup:
+      enter(cursor);
+      for (;;) {
+        const inner = uint32(cursor, "a tag");
+        if (inner === tag + 1) break;
+        skip(cursor, inner);
+      }
+      cursor.depthLeft++;
+      return;
+    case WireType.EndGroup:
+      throw new Error(`a group of number ${tag >>> 3} ends that did not begin`);
+    case WireType.Bit32:
+      skipFixed(cursor, 4);
+      return;
+    default:
+      throw new Error(`field number ${tag >>> 3} has wire type ${tag & 7}, which does not exist`);
+  }
+}
+
+function skipFixed(cursor: Cursor, size: 4 | 8): void {
+  cursor.at += size;
+  if (cursor.at > cursor.end) throw cutOff();
+}
+
+function cutOff(): Error {
+  return new Error("the last value is cut off");
+}
+
+/** The high 32 bits of the last varint. */
+let high = 0;
+
+/** The low 32 bits of a varint, as a signed number. Bits above the 64th are dropped. */
+function varint(cursor: Cursor): number {
+  const { bytes } = cursor;
+  const stop = Math.min(cursor.end, cursor.at + 10);
+  let low = 0;
+  high = 0;
+  for (let at = cursor.at, shift = 0; at < stop; at++, shift += 7) {
+    const byte = bytes[at] as number;
+    const bits = byte & 0x7f;
+    if (shift < 28) low |= bits << shift;
+    else if (shift === 28) {
+      low |= bits << 28;
+      high = bits >>> 4;
+    } else high |= bits << (shift - 32);
+    if (byte < 0x80) {
+      cursor.at = at + 1;
+      return low;
+    }
+  }
+  throw stop < cursor.end ? new Error("a varint has more than 10 bytes") : cutOff();
+}
+
+const wide = (low: number) => (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
+
+const scratch = new DataView(new ArrayBuffer(8));
+
+function fixed<T>(size: 4 | 8, get: (view: DataView) => T): ReadValue {
+  return (cursor) => {
+    const { bytes, at } = cursor;
+    skipFixed(cursor, size);
+    for (let i = 0; i < size; i++) scratch.setUint8(i, bytes[at + i] as number);
+    return get(scratch);
+  };
+}
+
+function varintOf<T>(make: (low: number) => T): ReadValue {
+  return (cursor) => make(varint(cursor));
+}
+
+function bytesOf(cursor: Cursor): Uint8Array {
+  const { bytes } = cursor;
+  const end = endOf(cursor);
+  const { at } = cursor;
+  cursor.at = end;
+  return own(bytes, at, end);
+}
+
+/** A part of the bytes, as a plain Uint8Array; a small part is copied, so that it does not hold on to the rest. */
+export function own(bytes: Uint8Array, start: number, end: number): Uint8Array {
+  const view = new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start);
+  return view.length * 4 < view.buffer.byteLength ? view.slice() : view;
+}
+
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** Up to here it is cheaper to look whether a string is ASCII than to have it decoded. */
+const SHORT_BYTES = 64;
+
+function stringBy(decoder: TextDecoder): (cursor: Cursor) => string {
+  return (cursor) => {
+    const { bytes } = cursor;
+    const end = endOf(cursor);
+    const { at } = cursor;
+    cursor.at = end;
+    if (end - at <= SHORT_BYTES && bytes instanceof Buffer && isAscii(bytes, at, end)) {
+      return bytes.toString("latin1", at, end);
+    }
+    try {
+      return decoder.decode(bytes.subarray(at, end));
+    } catch {
+      throw new Error(`a string of ${end - at} B is not valid UTF-8`);
+    }
+  };
+}
+
+function isAscii(bytes: Uint8Array, from: number, to: number): boolean {
+  for (let at = from; at < to; at++) if ((bytes[at] as number) >= 0x80) return false;
+  return true;
+}
+
+/** A proto2 string that is not valid UTF-8 has U+FFFD where it is not. */
+export const readLenientString: ReadValue = stringBy(lenient);
+
+/** How values of each scalar type are read, and the wire type that they have. */
+export const scalars: Record<ScalarType, readonly [WireType, ReadValue]> = {
+  [ScalarType.STRING]: [WireType.LengthDelimited, stringBy(strict)],
+  [ScalarType.BYTES]: [WireType.LengthDelimited, bytesOf],
+  [ScalarType.BOOL]: [WireType.Varint, varintOf((low) => low !== 0 || high !== 0)],
+  [ScalarType.INT32]: [WireType.Varint, varintOf((low) => low)],
+  [ScalarType.UINT32]: [WireType.Varint, varintOf((low) => low >>> 0)],
+  [ScalarType.SINT32]: [WireType.Varint, varintOf((low) => (low >>> 1) ^ -(low & 1))],
+  [ScalarType.INT64]: [WireType.Varint, varintOf((low) => BigInt.asIntN(64, wide(low)))],
+  [ScalarType.UINT64]: [WireType.Varint, varintOf((low) => BigInt.asUintN(64, wide(low)))],
+  [ScalarType.SINT64]: [
+    WireType.Varint,
+    varintOf((low) => {
+      const value = BigInt.asUintN(64, wide(low));
+      return (value >> 1n) ^ -(value & 1n);
+    }),
+  ],
+  [ScalarType.FIXED32]: [WireType.Bit32, fixed(4, (view) => view.getUint32(0, true))],
+  [ScalarType.SFIXED32]: [WireType.Bit32, fixed(4, (view) => view.getInt32(0, true))],
+  [ScalarType.FLOAT]: [WireType.Bit32, fixed(4, (view) => view.getFloat32(0, true))],
+  [ScalarType.FIXED64]: [WireType.Bit64, fixed(8, (view) => view.getBigUint64(0, true))],
+  [ScalarType.SFIXED64]: [WireType.Bit64, fixed(8, (view) => view.getBigInt64(0, true))],
+  [ScalarType.DOUBLE]: [WireType.Bit64, fixed(8, (view) => view.getFloat64(0, true))],
+};
