@@ -69,6 +69,11 @@ export function toWire(thrown: unknown): ConnectError {
   return thrown instanceof ConnectError ? thrown : failure(Code.Internal, "internal error", thrown);
 }
 
+/** A code as gRPC has it: what a handler, or a peer, made up is UNKNOWN. */
+export function knownCode(code: number): Code {
+  return Number.isInteger(code) && code in Code ? code : Code.Unknown;
+}
+
 /** The code of a Node system error (ECONNREFUSED …), or its message. */
 export function systemReason(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0) {

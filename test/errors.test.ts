@@ -9,6 +9,8 @@ import {
 import { type Client, Code, ConnectError, type Interceptor } from "../src/index.ts";
 import { gate } from "./support/gate.ts";
 import { all, failureOf, next } from "./support/read.ts";
+import { request } from "./support/watched-server.ts";
+import { data, dial, envelope } from "./support/wire.ts";
 import { start } from "./support/world.ts";
 
 type Outcome = PromiseLike<unknown> | AsyncIterable<object>;
@@ -87,6 +89,27 @@ test.each(Object.values(Code).filter((code): code is Code => typeof code === "nu
       const error = await failureOf(call(world.greeter));
       expect([error.code, error.rawMessage]).toEqual([code, "as it is"]);
     }
+  },
+);
+
+test.each([17, 0, -1, Number.NaN, 1.5, 99])(
+  "a handler's status code %d, which gRPC does not have, is UNKNOWN with its message and details",
+  async (code) => {
+    const detail = { desc: MessageRequestSchema, value: { content: "a detail" } };
+    await using world = await start({
+      greeter: throwing(() => new ConnectError("as it is", code, { "x-error": "1" }, [detail])),
+    });
+    for (const call of Object.values(kinds)) {
+      const error = await failureOf(call(world.greeter));
+      expect([error.code, error.rawMessage]).toEqual([Code.Unknown, "as it is"]);
+      expect(error.metadata.get("x-error")).toBe("1");
+      expect(error.findDetails(MessageRequestSchema)).toMatchObject([{ content: "a detail" }]);
+    }
+    await using peer = await dial(Number(new URL(world.url).port));
+    peer.write(request(1, "SayHello"), data(1, envelope(Buffer.alloc(0)), true));
+    const { headers, message } = await peer.over(1);
+    expect([headers?.["grpc-status"], message]).toEqual(["2", "as it is"]);
+    expect(world.logged).toEqual([]);
   },
 );
 

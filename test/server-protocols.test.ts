@@ -104,6 +104,49 @@ describe.each(Object.entries(protocols))("%s", (_, transportTo) => {
     await world.server.close();
   });
 
+  test("a status code that no protocol has is UNKNOWN, with its message", async () => {
+    await using world = await start({
+      greeter: {
+        sayHello() {
+          throw new ConnectError("as it is", 17 as Code);
+        },
+        async *subscribe() {
+          yield {};
+          throw new ConnectError("as it is", -1 as Code);
+        },
+      },
+    });
+    const stock = createStockClient(Greeter, transportTo(world.url));
+    const expected = { code: Code.Unknown, rawMessage: "as it is" };
+    expect(await stock.sayHello({}).catch(StockError.from)).toMatchObject(expected);
+    const pushed = all(stock.subscribe({})).catch(StockError.from);
+    expect(await pushed).toMatchObject(expected);
+    await world.server.close();
+  });
+
+  test("a response that is no message is INTERNAL, and logged with its cause", async () => {
+    const text = "text" as never;
+    await using world = await start({
+      greeter: {
+        sayHello: () => text,
+        async *subscribe() {
+          yield text;
+        },
+      },
+    });
+    const stock = createStockClient(Greeter, transportTo(world.url));
+    const expected = { code: Code.Internal, rawMessage: "internal error" };
+    expect(await stock.sayHello({}).catch(StockError.from)).toMatchObject(expected);
+    const pushed = all(stock.subscribe({})).catch(StockError.from);
+    expect(await pushed).toMatchObject(expected);
+    const causes = world.logged.map(([, cause]) => String(cause));
+    expect(causes).toEqual([
+      expect.stringContaining('the string "text" is not a example.MessageResponse'),
+      expect.stringContaining('the string "text" is not a example.Notification'),
+    ]);
+    await world.server.close();
+  });
+
   test("a method that is not there: UNIMPLEMENTED", async () => {
     await using world = await start({ server: { routes: () => {} } });
     const stock = createStockClient(Greeter, transportTo(world.url));

@@ -69,11 +69,26 @@ const badResponses: BadResponse[] = [
     (status) => ({
       what: `the grpc-status "${status}"`,
       answer: (s: number) => [responseHeaders(s), data(s, hello), trailers(s, status, "sad")],
-      code: internalOrUnknown,
+      code: Code.Unknown,
+      message: /^\d+$/.test(status) ? /^sad$/ : /^sad \(.*grpc-status ".*" is not a status code/,
       replies: ["hello"],
       ended: true,
     }),
   ),
+  {
+    what: "the grpc-status 17 without a message",
+    answer: (s) => [responseHeaders(s), trailers(s, 17)],
+    code: Code.Unknown,
+    message: /grpc-status "17" is not a status code of gRPC/,
+    ended: true,
+  },
+  {
+    what: "the grpc-status 17 of trailers only",
+    answer: (s) => [responseHeaders(s, { "grpc-status": "17", "grpc-message": "sad" }, true)],
+    code: Code.Unknown,
+    message: /^sad$/,
+    ended: true,
+  },
   {
     what: "two statuses",
     answer: (s) => [

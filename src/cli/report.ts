@@ -26,7 +26,7 @@ export function describe(error: unknown, { json, remedy }: ReportOptions): strin
 
 /** A code as gRPC and Connect write it: `deadline_exceeded`. */
 function codeName(code: Code): string {
-  return Code[code].replace(/(?<!^)[A-Z]/g, "_$&").toLowerCase();
+  return (Code[code] ?? Code[Code.Unknown]).replace(/(?<!^)[A-Z]/g, "_$&").toLowerCase();
 }
 
 /** The errno name (ECONNREFUSED, ENOENT …) at the bottom of an error, where there is one. */

@@ -6,7 +6,7 @@ import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http2";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { failure } from "../failure.ts";
+import { failure, knownCode } from "../failure.ts";
 import { fieldBytes, headerListBytes, TRAILERS_BYTES } from "./header-limits.ts";
 import { addMetadata, toHeaders } from "./metadata.ts";
 
@@ -80,7 +80,9 @@ function fitStatus(
   error: ConnectError | undefined,
   { limitBytes, usedBytes }: TrailersRoom,
 ): { fields: OutgoingHttpHeaders; enough: boolean } {
-  const fields: OutgoingHttpHeaders = { "grpc-status": String(error?.code ?? 0) };
+  const fields: OutgoingHttpHeaders = {
+    "grpc-status": error === undefined ? "0" : String(knownCode(error.code)),
+  };
   // They stay below the limit, hence the one.
   const leftBytes = limitBytes - usedBytes - headerListBytes(fields) - 1;
   if (error === undefined) return { fields, enough: leftBytes >= 0 };
@@ -136,19 +138,23 @@ export function readStatus(incoming: IncomingHttpHeaders): "ok" | ConnectError |
   const status = incoming["grpc-status"];
   if (status === undefined) return undefined;
   if (status === "0") return "ok";
-  const code = /^\d{1,2}$/.test(String(status)) ? Number(status) : Number.NaN;
-  const known = code in Code;
   const error = new ConnectError(
-    known
-      ? decodeMessage(String(incoming["grpc-message"] ?? ""))
-      : `protocol error: grpc-status "${status}" is not a status code of gRPC`,
-    known ? code : Code.Unknown,
+    messageOf(String(status), decodeMessage(String(incoming["grpc-message"] ?? ""))),
+    /^\d+$/.test(String(status)) ? knownCode(Number(status)) : Code.Unknown,
     toHeaders(incoming),
   );
   const details = incoming["grpc-status-details-bin"];
   if (typeof details === "string") error.details = decodeDetails(details);
   error.isWireError = true;
   return error;
+}
+
+/** What the server says; where its status is none of gRPC's and it says nothing, or not even a number, that. */
+function messageOf(status: string, message: string): string {
+  const isNumber = /^\d+$/.test(status);
+  if (isNumber && (message !== "" || knownCode(Number(status)) === Number(status))) return message;
+  const what = `protocol error: grpc-status "${status}" is not a status code of gRPC`;
+  return message === "" ? what : `${message} (${what})`;
 }
 
 /** The code that stands for an HTTP status without grpc-status (gRPC http-grpc-status-mapping). */
@@ -199,7 +205,7 @@ function decodeMessage(message: string): string {
 
 function encodeDetails(error: ConnectError, message: string): string {
   const status = new BinaryWriter();
-  status.tag(1, WireType.Varint).int32(error.code);
+  status.tag(1, WireType.Varint).int32(knownCode(error.code));
   status.tag(2, WireType.LengthDelimited).string(message.toWellFormed());
   for (const detail of error.details) {
     const [type, value] =

@@ -6,6 +6,7 @@ import type { ServerResponse } from "node:http";
 import type { ServerHttp2Stream } from "node:http2";
 import { ConnectError, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
 import { compressionGzip, connectNodeAdapter } from "@connectrpc/connect-node";
+import { knownCode } from "../failure.ts";
 import { untilAborted } from "../flow.ts";
 import { canMove } from "../grpc/moving.ts";
 import { free } from "../grpc/reset.ts";
@@ -72,7 +73,7 @@ function reportErrors(report: (error: unknown, path: string) => void): Intercept
   const seen = (error: unknown, { url, signal }: { url: string; signal: AbortSignal }): never => {
     // The adapter throws its own write errors into a handler whose client has gone.
     if (!(error instanceof ConnectError) && !signal.aborted) report(error, new URL(url).pathname);
-    throw error;
+    throw error instanceof ConnectError ? withKnownCode(error) : error;
   };
   return (next) => async (request) => {
     try {
@@ -84,6 +85,16 @@ function reportErrors(report: (error: unknown, path: string) => void): Intercept
       return seen(error, request);
     }
   };
+}
+
+/** The adapter would pass on a code that no protocol has. */
+function withKnownCode(error: ConnectError): ConnectError {
+  const { rawMessage, code, metadata, details, cause } = error;
+  if (knownCode(code) === code) return error;
+  const known = new ConnectError(rawMessage, knownCode(code), metadata, undefined, cause);
+  known.details = details;
+  known.isWireError = error.isWireError;
+  return known;
 }
 
 async function* observe<T>(messages: AsyncIterable<T>, onError: (error: unknown) => never) {
