@@ -75,7 +75,8 @@ export interface Duplex<Req, Res> extends Ongoing, AsyncIterable<Res> {
    * the backpressure. May be called from several places at once; messages leave
    * whole, in the order of the calls. Rejects, and never hangs, once the call is
    * over: with the call's error, or FAILED_PRECONDITION where it ended well or
-   * was half-closed.
+   * was half-closed. What is no message of the type ends the call with
+   * INVALID_ARGUMENT.
    */
   send(message: Req): Promise<void>;
   /** Half-close: no more messages from here; responses go on. */
