@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import { expect, test, vi } from "vitest";
 import { readCount, readDuration, readPort, readUrl } from "../src/cli/options.ts";
+import { describe } from "../src/cli/report.ts";
+import { type Code, ConnectError } from "../src/index.ts";
 import { hawser } from "./support/program.ts";
 
 // Each test starts programs, and a busy machine takes its time for that.
@@ -77,6 +79,12 @@ test.each([
   expect(await program.ended).toBe(1);
   expect(program.stderr).toMatch(/:\/\/…@127\.0\.0\.1:1' is invalid\. Write /);
   expect(program.stderr).not.toContain("secret");
+});
+
+test("a status code that gRPC does not have is told as unknown", () => {
+  const error = new ConnectError("as it is", 17 as Code);
+  expect(describe(error, {})).toBe("hawser: unknown: as it is\n");
+  expect(JSON.parse(describe(error, { json: true }))).toMatchObject({ code: "unknown" });
 });
 
 test("with --json bad arguments are told as JSON", async () => {
