@@ -1,4 +1,22 @@
-import { type CallOptions as ConnectCallOptions, createContextKey } from "@connectrpc/connect";
+import type { DescMethod } from "@bufbuild/protobuf";
+import {
+  type CallOptions as ConnectCallOptions,
+  type ConnectError,
+  createContextKey,
+} from "@connectrpc/connect";
+import { asFailure } from "./failure.ts";
+import {
+  abortSignal,
+  anything,
+  type Check,
+  type Checks,
+  callable,
+  timeout,
+  trueOrFalse,
+  unknownOption,
+  withFunctions,
+  wrong,
+} from "./options.ts";
 
 /** What can be said for one call: Connect's own options, and more. */
 export interface CallOptions extends ConnectCallOptions {
@@ -9,6 +27,58 @@ export interface CallOptions extends ConnectCallOptions {
    * method that continues by a cursor (hawser/v1/resume.proto) needs none, and has none.
    */
   session?: boolean;
+}
+
+const checks = new Map<string, Check>(
+  Object.entries({
+    timeoutMs: timeout,
+    // Whoever sends them checks them.
+    headers: anything,
+    signal: abortSignal,
+    onHeader: callable,
+    onTrailer: callable,
+    contextValues: withFunctions("get", "set", "delete"),
+    compress: trueOrFalse,
+    session: trueOrFalse,
+  } satisfies Checks<CallOptions>),
+);
+
+/** Why a call cannot have these options: INVALID_ARGUMENT; `undefined`, it can. */
+export function refusalOf(
+  options: CallOptions | undefined,
+  method: DescMethod,
+): ConnectError | undefined {
+  if (options === undefined) return undefined;
+  if (typeof options !== "object" || options === null) {
+    return wrong({ of: nameOf(method), option: "options" }, options, "an object");
+  }
+  for (const name in options) {
+    const value: unknown = options[name as keyof CallOptions];
+    if (isPlain(name, value)) continue;
+    try {
+      check(name, value, nameOf(method));
+    } catch (error) {
+      return asFailure(error);
+    }
+  }
+  return undefined;
+}
+
+function check(name: string, value: unknown, of: string): void {
+  const check = checks.get(name);
+  if (check === undefined) throw unknownOption({ of, option: "" }, name, [...checks.keys()]);
+  if (value !== undefined) check(value, { of, option: name });
+}
+
+/** What most calls have needs no look at the list: a call has a few nanoseconds for this. */
+function isPlain(name: string, value: unknown): boolean {
+  if (name === "timeoutMs") return typeof value === "number" && !Number.isNaN(value);
+  if (name === "signal") return value instanceof AbortSignal;
+  return name === "headers";
+}
+
+function nameOf({ parent, name }: DescMethod): string {
+  return `${parent.typeName}.${name}`;
 }
 
 /** Who wants to know how a call is carried. */

@@ -61,12 +61,20 @@ export function asFailure(reason: unknown): ConnectError {
   return reason instanceof ConnectError ? reason : ConnectError.from(reason);
 }
 
+const bugs = new WeakSet<object>();
+
+/** Marks an error that tells whoever wrote a handler, and not its client, of a mistake. */
+export function markBug(error: ConnectError): void {
+  bugs.add(error);
+}
+
 /**
  * What a handler threw, as the client may see it: a ConnectError goes out as
  * it is; anything else is a bug whose text stays here.
  */
 export function toWire(thrown: unknown): ConnectError {
-  return thrown instanceof ConnectError ? thrown : failure(Code.Internal, "internal error", thrown);
+  if (thrown instanceof ConnectError && !bugs.has(thrown)) return thrown;
+  return failure(Code.Internal, "internal error", thrown);
 }
 
 /** A code as gRPC has it: what a handler, or a peer, made up is UNKNOWN. */

@@ -8,6 +8,7 @@
  *     pump    carries an iterable to a writer, no faster than the writer takes
  */
 export { Inbox, type Source } from "./flow/inbox.ts";
+export { failing, iteratedBefore } from "./flow/iterated.ts";
 export { later } from "./flow/later.ts";
 export { leave, map, one, type Pump, pump, untilAborted } from "./flow/pump.ts";
 export { Queue, type Writer } from "./flow/queue.ts";

@@ -28,12 +28,13 @@ export {
   type UnaryCall,
 } from "./client/create-client.ts";
 export type { CallState, Duplex, ServerStream, Sink } from "./client/streaming-call.ts";
-export type { ClientTls } from "./grpc/connection.ts";
 export type { KeepaliveOptions } from "./grpc/keepalive.ts";
+export type { ClientTls } from "./grpc/tls.ts";
 export {
   type ClosableTransport,
   createTransport,
   type SessionWindow,
   type TransportOptions,
 } from "./grpc/transport.ts";
+export type { Logger } from "./logger.ts";
 export { Reason as SessionLostReason, readSessionLost } from "./session/lost.ts";

@@ -19,17 +19,18 @@ export { sendHeaders } from "./grpc/context.ts";
 export { encodedOnce } from "./grpc/encoded-once.ts";
 export type { KeepaliveOptions } from "./grpc/keepalive.ts";
 export type { SessionCaller, SessionOptions } from "./grpc/server-sessions.ts";
+export type { Logger } from "./logger.ts";
 export { createServer, type Server } from "./server/create-server.ts";
 export type {
   Address,
+  CloseOptions,
   ListenOptions,
-  Logger,
   ServerOptions,
   TlsOptions,
 } from "./server/options.ts";
 export { Reason as SessionLostReason, readSessionLost } from "./session/lost.ts";
 export type { HubEvent, SubscribeOptions, Subscription } from "./topics/hub/subscription.ts";
-export { createHub, type Hub, type HubOptions } from "./topics/hub.ts";
+export { type AnnounceOptions, createHub, type Hub, type HubOptions } from "./topics/hub.ts";
 export type {
   Appended,
   Entry,
@@ -41,4 +42,4 @@ export type {
   Retention,
   TopicLog,
 } from "./topics/log.ts";
-export { memoryLog } from "./topics/memory.ts";
+export { type MemoryLogOptions, memoryLog } from "./topics/memory.ts";

@@ -165,7 +165,11 @@ test("a session goes on at the address that has it, while new calls go to the ne
 
 test.each<[string, string[], RegExp]>([
   ["none", [], /empty list/],
-  ["one that is none", ["http://127.0.0.1:1", "127.0.0.1:2"], /"127.0.0.1:2" is none/],
+  [
+    "one that is none",
+    ["http://127.0.0.1:1", "127.0.0.1:2"],
+    /baseUrl is "127.0.0.1:2" \(a string\)/,
+  ],
   ["with TLS and without", ["http://127.0.0.1:1", "https://127.0.0.1:2"], /127.0.0.1:1 and 127/],
   ["of two paths", ["http://127.0.0.1:1/a", "http://127.0.0.1:2/b"], /one path/],
 ])("addresses: %s are refused", (_, baseUrl, message) => {

@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { RoomService } from "../gen/chat/v1/room_pb.js";
 import { createClient, createTransport } from "../src/index.ts";
@@ -132,7 +133,9 @@ test("over TLS, with certificates on both sides", async () => {
 
   await using stranger = hawser("hello", "--url", server.url, "--ca", ca);
   expect(await stranger.ended).toBe(1);
-  expect(stranger.stderr).toMatch(/^hawser: unavailable: .*\n$/);
+  expect(stranger.stderr).toMatch(
+    /^hawser: unavailable: .* show the server a certificate with --cert, and its key with --key\n$/,
+  );
 
   await using distrustful = hawser("hello", "--url", server.url, ...client);
   expect(await distrustful.ended).toBe(1);
@@ -143,7 +146,19 @@ test("TLS files that are none are one clear line", async () => {
   const key = certFile("client.key");
   await using server = hawser("serve", "--log", "memory", "--tls-cert", key, "--tls-key", key);
   expect(await server.ended).toBe(1);
-  expect(server.stderr).toMatch(/^hawser: invalid_argument: cannot serve TLS with .*PEM.*\n$/);
+  expect(server.stderr).toMatch(
+    /^hawser: invalid_argument: --tls-cert \S+client\.key has no certificate in it, but .*\n$/,
+  );
+  const [cert, other] = [certFile("server.pem"), certFile("client.key")];
+  await using pair = hawser("serve", "--log", "memory", "--tls-cert", cert, "--tls-key", other);
+  expect(await pair.ended).toBe(1);
+  expect(pair.stderr).toMatch(
+    /^hawser: invalid_argument: --tls-key \S+client\.key does not belong to --tls-cert \S+: .*\n$/,
+  );
+  const noPem = fileURLToPath(import.meta.url);
+  await using client = hawser("hello", "--url", "https://127.0.0.1:1", "--ca", noPem);
+  expect(await client.ended).toBe(1);
+  expect(client.stderr).toMatch(/^hawser: invalid_argument: --ca \S+ is not a PEM text\n$/);
 });
 
 test("on a unix socket", async () => {

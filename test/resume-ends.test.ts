@@ -77,7 +77,7 @@ describe("a watch ends", () => {
       expect(call.state).toBe("closed");
       expect((await failureOf(call.trailers)).code).toBe(code);
       await until("the server has seen it", () => world.room.open === 0);
-      expect(await next(call)).toBeUndefined();
+      expect((await failureOf(call)).code).toBe(Code.FailedPrecondition);
     }
   });
 

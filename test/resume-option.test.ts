@@ -81,7 +81,10 @@ function serviceWith(option: Option, streams: { client?: boolean; server?: boole
 }
 
 /** No call is made in these tests. */
-const transport = {} as Transport;
+const transport: Transport = {
+  unary: () => Promise.reject(),
+  stream: () => Promise.reject(),
+};
 const pushing = { server: true };
 
 test("the rooms' Watch is declared well", () => {

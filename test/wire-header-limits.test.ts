@@ -256,7 +256,7 @@ test.each(limits)(
     let fail: () => ConnectError = errors[0]![1];
     const logged: unknown[] = [];
     await using server = createServer({
-      logger: { error: (...words) => void logged.push(words), warn() {}, info() {} },
+      logger: { error: (...words) => void logged.push(words) },
       routes: (router) =>
         router.service(Greeter, {
           sayHello() {
@@ -305,7 +305,7 @@ test.each([
     });
     const value = "x".repeat(bytes - base - fieldBytes("x-large", ""));
     await using server = createServer({
-      logger: { error() {}, warn() {}, info() {} },
+      logger: { error() {} },
       routes: (router) =>
         router.service(Greeter, {
           async *chat(_, { responseHeader }) {

@@ -3,12 +3,14 @@ import { Command, Option } from "commander";
 import {
   type CallOptions,
   type Client,
+  type ClientTls,
+  type ClosableTransport,
   Code,
   ConnectError,
   createClient,
   createTransport,
 } from "../index.ts";
-import { readPem } from "./input.ts";
+import { aboutPem, readPem } from "./input.ts";
 import { Interruption } from "./interruption.ts";
 import { invocation } from "./invocation.ts";
 import { jsonOption, readDuration, urlOption } from "./options.ts";
@@ -62,10 +64,7 @@ export async function call<Service extends DescService>(
   const { url, timeout, json } = connection;
   const interruption = new Interruption();
   try {
-    await using transport = createTransport({
-      baseUrl: url,
-      tls: await readTls(connection),
-    });
+    await using transport = makeTransport(url, await readTls(connection), connection);
     const client = createClient(service, transport);
     const options = { signal: interruption.signal, timeoutMs: timeout };
     await work({ client, options, interruption });
@@ -79,6 +78,18 @@ export async function call<Service extends DescService>(
       report(error, { json, remedy: remedies.filter(Boolean).join("; ") || undefined });
     }
     if (exitCode !== undefined) process.exitCode = exitCode;
+  }
+}
+
+function makeTransport(
+  baseUrl: string[],
+  tls: ClientTls | undefined,
+  { ca, cert, key }: ConnectionOptions,
+): ClosableTransport {
+  try {
+    return createTransport({ baseUrl, tls });
+  } catch (error) {
+    throw aboutPem(error, { ca: `--ca ${ca}`, cert: `--cert ${cert}`, key: `--key ${key}` });
   }
 }
 
@@ -103,9 +114,10 @@ function remedy(error: unknown, service: DescService): string | undefined {
   if (!(error instanceof ConnectError)) return undefined;
   switch (error.code) {
     case Code.Unavailable:
-      if (/CERT|SIGNATURE/.test(error.rawMessage)) {
-        return "trust the server's certificate with --ca";
+      if (error.rawMessage.includes("tls.cert")) {
+        return "show the server a certificate with --cert, and its key with --key";
       }
+      if (error.rawMessage.includes("tls.ca")) return "trust the server's certificate with --ca";
       return error.rawMessage.endsWith("?")
         ? `Start one with "${invocation("serve")}"`
         : `is the server still running? Start one with "${invocation("serve")}"`;

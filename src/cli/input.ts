@@ -49,6 +49,14 @@ export async function readPem(path: string | undefined): Promise<string | undefi
   }
 }
 
+/** What is wrong with a PEM file, by the flag and the file instead of the option that it became. */
+export function aboutPem(error: unknown, flags: Record<string, string | undefined>): unknown {
+  if (!(error instanceof ConnectError) || !/^create\w+: tls\./.test(error.rawMessage)) return error;
+  const what = error.rawMessage.replace(/^\w+: /, "").replace("; is it a path?", "");
+  const told = what.replace(/tls\.(ca|cert|key)\b/g, (_, name: string) => flags[name] ?? name);
+  return new ConnectError(told, error.code, undefined, undefined, error);
+}
+
 /** Why a file cannot be read, with what to do about it. */
 function unreadable(path: string, error: unknown): ConnectError {
   switch (systemCode(error)) {

@@ -13,7 +13,7 @@ import {
 } from "../example/open-log.ts";
 import { type Rooms, rooms } from "../example/rooms.ts";
 import { Code, ConnectError, createServer, type Server } from "../server.ts";
-import { readPem } from "./input.ts";
+import { aboutPem, readPem } from "./input.ts";
 import { EXIT_CODE, type Interrupt } from "./interruption.ts";
 import { invocation } from "./invocation.ts";
 import { jsonOption, readDuration, readPort } from "./options.ts";
@@ -211,7 +211,7 @@ async function readTls({ tlsCert, tlsKey, tlsCa }: ServeOptions): Promise<Server
 }
 
 function makeServer(
-  { tlsCert, tlsKey }: ServeOptions,
+  { tlsCert, tlsKey, tlsCa }: ServeOptions,
   tls: ServerTls | undefined,
   { service }: Rooms,
 ): Server {
@@ -221,12 +221,11 @@ function makeServer(
       tls,
     });
   } catch (error) {
-    if (tls === undefined) throw error;
-    throw new ConnectError(
-      `cannot serve TLS with ${tlsCert} and ${tlsKey} (${systemCode(error) ?? error}): ` +
-        "both must be PEM and belong together",
-      Code.InvalidArgument,
-    );
+    throw aboutPem(error, {
+      ca: `--tls-ca ${tlsCa}`,
+      cert: `--tls-cert ${tlsCert}`,
+      key: `--tls-key ${tlsKey}`,
+    });
   }
 }
 

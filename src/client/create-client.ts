@@ -9,9 +9,11 @@ import type {
   MessageInitShape,
   MessageShape,
 } from "@bufbuild/protobuf";
-import { makeAnyClient, type Transport } from "@connectrpc/connect";
-import type { CallOptions } from "../call-options.ts";
+import { Code, makeAnyClient, type Transport } from "@connectrpc/connect";
+import { type CallOptions, refusalOf } from "../call-options.ts";
+import { failure } from "../failure.ts";
 import { one } from "../flow.ts";
+import { isWith, wrong } from "../options.ts";
 import { refuseResumption, resumptionOf } from "./resume.ts";
 import { ResumingCall } from "./resuming-call.ts";
 import {
@@ -65,12 +67,14 @@ export type Client<Desc extends DescService> = {
 /**
  * Makes a typed client of a service. It works on any Connect Transport; calls
  * start when they are made, and every failure is a ConnectError. Throws
- * INVALID_ARGUMENT where a method's option hawser.v1.resume makes no sense.
+ * INVALID_ARGUMENT where an argument is not what it must be, and where a
+ * method's option hawser.v1.resume makes no sense.
  */
 export function createClient<Desc extends DescService>(
   service: Desc,
   transport: Transport,
 ): Client<Desc> {
+  checkArguments(service, transport);
   return makeAnyClient(service, (method) => {
     if (method.methodKind !== "server_streaming") refuseResumption(method);
     switch (method.methodKind) {
@@ -84,6 +88,27 @@ export function createClient<Desc extends DescService>(
         return streaming(transport, method, (call) => call);
     }
   }) as Client<Desc>;
+}
+
+function checkArguments(service: unknown, transport: unknown): void {
+  if (isTransport(service) && isService(transport)) {
+    throw failure(
+      Code.InvalidArgument,
+      "createClient: the arguments are swapped: createClient(service, transport) is needed",
+    );
+  }
+  const place = { of: "createClient", option: "service" };
+  if (!isService(service)) throw wrong(place, service, "a service of the generated code");
+  if (isTransport(transport)) return;
+  throw wrong({ ...place, option: "transport" }, transport, "what createTransport() gave");
+}
+
+function isService(value: unknown): boolean {
+  return (value as Partial<DescService> | null | undefined)?.kind === "service";
+}
+
+function isTransport(value: unknown): boolean {
+  return isWith(value, ["unary", "stream"]);
 }
 
 function serverStreaming<I extends DescMessage, O extends DescMessage>(
@@ -102,6 +127,8 @@ function unary<I extends DescMessage, O extends DescMessage>(
   method: DescMethodUnary<I, O>,
 ): UnaryCall<I, O> {
   return async (request, options) => {
+    const refusal = refusalOf(options, method);
+    if (refusal !== undefined) throw refusal;
     const response = await transport.unary(
       method,
       options?.signal,
@@ -125,9 +152,13 @@ function streaming<I extends DescMessage, O extends DescMessage, Whole>(
   whole: (call: StreamingCall<I, O>) => Whole,
 ) {
   return (first?: Requests<I> | CallOptions, second?: CallOptions) => {
-    if (first === undefined || !(Symbol.asyncIterator in first)) {
+    if (first === undefined || !isAsyncIterable(first)) {
       return new StreamingCall(transport, method, undefined, first);
     }
     return whole(new StreamingCall(transport, method, first, second));
   };
+}
+
+function isAsyncIterable<T>(value: AsyncIterable<T> | CallOptions): value is AsyncIterable<T> {
+  return typeof value === "object" && value !== null && Symbol.asyncIterator in value;
 }

@@ -5,10 +5,12 @@ import type {
   MessageShape,
 } from "@bufbuild/protobuf";
 import { Code, type Transport } from "@connectrpc/connect";
-import { type CallOptions, comesBack } from "../call-options.ts";
+import { type CallOptions, comesBack, refusalOf } from "../call-options.ts";
 import { asFailure, deadlineExceeded, failure, fromAbort, handled } from "../failure.ts";
-import { after, onAbort, one, pause } from "../flow.ts";
+import { after, iteratedBefore, onAbort, one, pause } from "../flow.ts";
+import { type StallWarnings, warningsOf } from "../stalls.ts";
 import { gotOn, waitBeforeNext } from "./again.ts";
+import { Progress, type ProgressingCall } from "./progress.ts";
 import type { Resumption } from "./resume.ts";
 import { type CallState, over, type ServerStream, StreamingCall } from "./streaming-call.ts";
 
@@ -22,9 +24,13 @@ import { type CallState, over, type ServerStream, StreamingCall } from "./stream
  *                                          ^ ── headers ────┘
  */
 export class ResumingCall<I extends DescMessage, O extends DescMessage>
-  implements ServerStream<MessageShape<O>>
+  implements ServerStream<MessageShape<O>>, ProgressingCall
 {
   readonly resumable = true;
+  readonly isSink = false;
+  readonly canSend = false;
+  readonly taken = 0;
+  readonly name: string;
   readonly #transport: Transport;
   readonly #method: DescMethodServerStreaming<I, O>;
   readonly #resumption: Resumption;
@@ -36,7 +42,14 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   readonly #ended = Promise.withResolvers<Headers>();
   readonly #responses: AsyncGenerator<MessageShape<O>, undefined>;
   readonly #deadline: Disposable | undefined;
-  readonly #callerAbort: Disposable;
+  readonly #callerAbort: Disposable | undefined;
+  readonly #warnings: StallWarnings | undefined;
+  #progress: Progress | undefined;
+  /** The next() of the loop that reads the responses, and whether it was told the end or has left. */
+  #loop: unknown;
+  #isRead = false;
+  /** How many next() of the application wait. */
+  #awaited = 0;
   readonly #first: StreamingCall<I, O>;
   #attempt: StreamingCall<I, O>;
   #begunAt = 0;
@@ -58,9 +71,19 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
     this.#options = options;
     // The caller may use its request for other calls, and change it.
     this.#request = copyOf(request);
+    this.name = `${method.parent.typeName}.${method.name}`;
+    this.#warnings = warningsOf(transport);
     handled(this.#ended.promise);
+    const refusal = refusalOf(options, method);
+    if (refusal !== undefined) {
+      this.#attempt = new StreamingCall(transport, method, one(request), options);
+      this.#first = this.#attempt;
+      this.#responses = this.#run();
+      this.#abort(refusal);
+      return;
+    }
     const timeoutMs = options.timeoutMs ?? defaultTimeoutMs(transport);
-    if (timeoutMs !== undefined && timeoutMs > 0) {
+    if (timeoutMs !== undefined && timeoutMs > 0 && timeoutMs < Infinity) {
       this.#timeoutMs = timeoutMs;
       this.#endsAt = performance.now() + timeoutMs;
       this.#deadline = after(timeoutMs, () => this.#abort(deadlineExceeded(timeoutMs)));
@@ -82,6 +105,10 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   }
 
   get trailers(): Promise<Headers> {
+    if (this.#warnings !== undefined && !this.isOver) {
+      this.#progress ??= new Progress(this, this.#warnings);
+      this.#progress.onTrailersAsked();
+    }
     return this.#ended.promise;
   }
 
@@ -99,13 +126,40 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
     this.#abort(fromAbort(reason));
   }
 
+  get isOver(): boolean {
+    return this.#state === "closed";
+  }
+
+  get isAwaited(): boolean {
+    return this.#awaited > 0;
+  }
+
   [Symbol.asyncIterator](): AsyncIterator<MessageShape<O>, undefined> {
+    const next = async () => {
+      if (this.#loop !== next && this.#loop !== undefined && (this.#isRead || this.isAwaited)) {
+        throw iteratedBefore(`the responses of ${this.name}`);
+      }
+      this.#loop = next;
+      this.#progress?.onRead();
+      this.#awaited++;
+      try {
+        const result = await this.#responses.next();
+        if (result.done === true) this.#isRead = true;
+        return result;
+      } catch (error) {
+        this.#isRead = true;
+        throw error;
+      } finally {
+        this.#awaited--;
+      }
+    };
     const leave = async (): Promise<IteratorReturnResult<undefined>> => {
+      this.#isRead = true;
       this.#abort(failure(Code.Canceled, "the caller left the loop"));
       return { done: true, value: undefined };
     };
     return {
-      next: () => this.#responses.next(),
+      next,
       return: leave,
       throw: async (error) => {
         await leave();
@@ -211,6 +265,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   #close(): void {
     this.#callerAbort?.[Symbol.dispose]();
     this.#deadline?.[Symbol.dispose]();
+    this.#progress?.onEnd();
     this.#change("closed");
   }
 

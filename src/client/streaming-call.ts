@@ -17,10 +17,13 @@ import {
   type CallWatcher,
   callWatcher,
   compressRequests,
+  refusalOf,
   wantsSession,
 } from "../call-options.ts";
 import { asFailure, failure, fromAbort, handled } from "../failure.ts";
-import { Inbox, onAbort, Queue } from "../flow.ts";
+import { Inbox, iteratedBefore, onAbort, Queue } from "../flow.ts";
+import { type StallWarnings, warningsOf } from "../stalls.ts";
+import { Progress, type ProgressingCall } from "./progress.ts";
 
 /** How many messages send() takes before the transport does. */
 const QUEUE_MESSAGES = 16;
@@ -88,16 +91,22 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   implements
     Duplex<MessageInitShape<I>, MessageShape<O>>,
     Sink<MessageInitShape<I>, MessageShape<O>>,
-    CallWatcher
+    CallWatcher,
+    ProgressingCall
 {
-  readonly #name: string;
+  /** "example.Greeter.Chat" */
+  readonly name: string;
+  readonly isSink: boolean;
   readonly #controller = new AbortController();
   readonly #queue: Queue<MessageInitShape<I>> | undefined;
   readonly #response: Promise<StreamResponse<I, O>>;
   readonly #giveUp: (error: unknown) => void;
   readonly #ended = Promise.withResolvers<Headers>();
   readonly #options: CallOptions;
-  readonly #callerAbort: Disposable;
+  readonly #callerAbort: Disposable | undefined;
+  readonly #warnings: StallWarnings | undefined;
+  /** Made when there is something to say. */
+  #progress: Progress | undefined;
   #answer: StreamResponse<I, O> | undefined;
   #messages: AsyncIterator<MessageShape<O>> | undefined;
   #inbox: Inbox<unknown, MessageShape<O>> | undefined;
@@ -105,6 +114,13 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   #resumable = false;
   #listeners: ((state: CallState) => void)[] | undefined;
   #halfClosed = false;
+  /** The next() of the loop that reads the responses, and whether it was told the end or has left. */
+  #loop: unknown;
+  #isRead = false;
+  #finished: Promise<MessageShape<O>> | undefined;
+  /** How many next() of the application wait outside of an inbox. */
+  #awaited = 0;
+  #taken = 0;
 
   /** @param requests the requests, where the caller has them as an iterable */
   constructor(
@@ -113,13 +129,20 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     requests: AsyncIterable<MessageInitShape<I>> | undefined,
     options: CallOptions = {},
   ) {
-    this.#name = `${method.parent.typeName}.${method.name}`;
+    this.name = `${method.parent.typeName}.${method.name}`;
+    this.isSink = method.methodKind === "client_streaming";
     this.#options = options;
+    this.#warnings = warningsOf(transport);
     if (requests === undefined) this.#queue = new Queue(QUEUE_MESSAGES, () => this.#opened());
     const { promise, resolve, reject } = Promise.withResolvers<StreamResponse<I, O>>();
     this.#response = handled(promise);
     this.#giveUp = reject;
     handled(this.#ended.promise);
+    const refusal = refusalOf(options, method);
+    if (refusal !== undefined) {
+      this.#abort(refusal);
+      return;
+    }
     this.#callerAbort = onAbort(options.signal, (reason) => this.#abort(fromAbort(reason)));
     const answer = transport.stream(
       method,
@@ -162,14 +185,24 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   }
 
   get trailers(): Promise<Headers> {
+    if (this.#warnings !== undefined && !this.isOver) {
+      this.#progress ??= new Progress(this, this.#warnings);
+      this.#progress.onTrailersAsked();
+    }
     return this.#ended.promise;
   }
 
   send(message: MessageInitShape<I>): Promise<void> {
-    if (!this.#halfClosed && this.#queue !== undefined) return this.#queue.push(message);
+    if (!this.#halfClosed && this.#queue !== undefined) {
+      if (this.#warnings !== undefined && !this.isSink && !this.isOver) {
+        this.#progress ??= new Progress(this, this.#warnings);
+        this.#progress.onSend();
+      }
+      return this.#queue.push(message);
+    }
     return handled(
       Promise.reject(
-        failure(Code.FailedPrecondition, `${this.#name}: nothing can be sent after half-close`),
+        failure(Code.FailedPrecondition, `${this.name}: nothing can be sent after half-close`),
       ),
     );
   }
@@ -183,25 +216,32 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     if (this.#state !== "closed") this.#abort(fromAbort(reason));
   }
 
-  async finish(): Promise<MessageShape<O>> {
+  finish(): Promise<MessageShape<O>> {
+    this.#finished ??= this.#finish();
+    return this.#finished;
+  }
+
+  async #finish(): Promise<MessageShape<O>> {
     this.closeSend();
     const first = await this.#next();
     const second = first.done === true ? first : await this.#next();
     if (second.done !== true) this.cancel();
     if (first.done !== true && second.done === true) return first.value;
     const got = first.done === true ? "no response" : "more than one response";
-    throw failure(Code.Unimplemented, `protocol error: ${this.#name} got ${got}; it has just one`);
+    throw failure(Code.Unimplemented, `protocol error: ${this.name} got ${got}; it has just one`);
   }
 
   [Symbol.asyncIterator](): AsyncIterator<MessageShape<O>, undefined> {
+    const next = () => (this.#loop === next || this.#begins(next) ? this.#next() : this.#refused());
     const leave = async (): Promise<IteratorReturnResult<undefined>> => {
+      this.#isRead = true;
       if (this.#state !== "closed") {
         this.#abort(failure(Code.Canceled, "the caller left the loop"));
       }
       return { done: true, value: undefined };
     };
     return {
-      next: () => this.#next(),
+      next,
       return: leave,
       throw: async (error) => {
         await leave();
@@ -214,8 +254,37 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     this.cancel();
   }
 
+  /** Another loop may follow one that neither waits nor has ended. */
+  #begins(next: unknown): boolean {
+    if (this.#loop !== undefined && (this.#isRead || this.isAwaited)) return false;
+    this.#loop = next;
+    return true;
+  }
+
+  #refused(): Promise<never> {
+    return Promise.reject(iteratedBefore(`the responses of ${this.name}`));
+  }
+
   #opened(): void {
     if (this.#state === "connecting") this.#change("open");
+  }
+
+  // As ProgressingCall.
+
+  get isOver(): boolean {
+    return this.state === "closed";
+  }
+
+  get canSend(): boolean {
+    return !this.#halfClosed && this.#queue?.isEmpty === true;
+  }
+
+  get isAwaited(): boolean {
+    return this.#awaited > 0 || this.#inbox?.isAwaited === true;
+  }
+
+  get taken(): number {
+    return this.#inbox?.taken ?? this.#taken;
   }
 
   /** As CallWatcher: what carries the call tells. */
@@ -245,18 +314,27 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   readonly #onResult = (
     result: IteratorResult<MessageShape<O>, unknown>,
   ): IteratorResult<MessageShape<O>, undefined> => {
-    if (result.done !== true) return result;
+    this.#awaited--;
+    if (result.done !== true) {
+      this.#taken++;
+      return result;
+    }
+    this.#isRead = true;
     this.#end();
     return { done: true, value: undefined };
   };
 
   readonly #onError = (error: unknown): never => {
+    this.#awaited--;
+    this.#isRead = true;
     this.#fail(error);
     throw error;
   };
 
   #next(): Promise<IteratorResult<MessageShape<O>, undefined>> {
+    this.#progress?.onRead();
     if (this.#inbox !== undefined) return this.#inbox.next();
+    this.#awaited++;
     if (this.#messages !== undefined) {
       return this.#messages.next().then(this.#onResult, this.#onError);
     }
@@ -265,7 +343,12 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
       if (response.message instanceof Inbox) {
         // Ours: it tells of its end, and each message costs one promise less.
         this.#inbox = response.message as Inbox<unknown, MessageShape<O>>;
-        this.#inbox.onEnd = (error) => (error === undefined ? this.#end() : this.#fail(error));
+        this.#inbox.onEnd = (error) => {
+          this.#isRead = true;
+          if (error === undefined) this.#end();
+          else this.#fail(error);
+        };
+        this.#awaited--;
         return this.#inbox.next();
       }
       this.#messages ??= response.message[Symbol.asyncIterator]();
@@ -276,7 +359,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   /** The server ended the call well, and all is read. */
   #end(): void {
     if (this.#state === "closed") return;
-    this.#close(failure(Code.FailedPrecondition, `${this.#name}: the server has ended the call`));
+    this.#close(failure(Code.FailedPrecondition, `${this.name}: the server has ended the call`));
     const { trailer } = this.#answer as StreamResponse<I, O>;
     this.#ended.resolve(trailer);
     this.#options.onTrailer?.(trailer);
@@ -296,6 +379,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
 
   #close(sendError: unknown): void {
     this.#change("closed");
+    this.#progress?.onEnd();
     this.#callerAbort?.[Symbol.dispose]();
     this.#queue?.fail(sendError);
   }

@@ -1,3 +1,5 @@
+import { failing, iteratedBefore } from "./iterated.ts";
+
 const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
 /** What an Inbox asks of the side that fills it. */
@@ -28,6 +30,7 @@ type Reader<T> = (
 export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
   readonly #source: Source<Raw, T>;
   readonly #limitBytes: number;
+  readonly #what: string;
   readonly #items: Raw[] = [];
   readonly #sizes: number[] = [];
   #first = 0;
@@ -42,13 +45,19 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
     else this.#readers.push(resolve);
   };
   #opening: Promise<unknown> | undefined;
+  /** Whether the consumer was told the end, or has left. */
+  #isRead = false;
+  /** How many messages the consumer was given. */
+  taken = 0;
   #closed: { error: unknown } | undefined;
   /** Told when the consumer meets the end, with the error if it is one. */
   onEnd: ((error?: unknown) => void) | undefined;
 
-  constructor(limitBytes: number, source: Source<Raw, T>) {
+  /** @param what its messages are, in errors */
+  constructor(limitBytes: number, source: Source<Raw, T>, what = "the messages of this call") {
     this.#limitBytes = limitBytes;
     this.#source = source;
+    this.#what = what;
   }
 
   /** Takes in what came; `false` when there is enough inside. */
@@ -94,6 +103,7 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
     if (this.#size > 0) return Promise.resolve(this.#open(this.#shift()));
     if (this.#closed !== undefined) {
       const { error } = this.#closed;
+      this.#isRead = true;
       // The error is thrown once; after it the iteration is over, as a generator's is.
       this.#closed = { error: undefined };
       const thrown = this.#met(error);
@@ -115,8 +125,14 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
     throw error;
   }
 
-  [Symbol.asyncIterator](): this {
-    return this;
+  /** For one consumer at a time: while it waits, and behind its end, another one is told FAILED_PRECONDITION. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<T, undefined> {
+    return this.#isRead || this.isAwaited ? failing(iteratedBefore(this.#what)) : this;
+  }
+
+  /** Whether the consumer waits for a message. */
+  get isAwaited(): boolean {
+    return this.#reader !== undefined;
   }
 
   get #size(): number {
@@ -138,6 +154,7 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
 
   /** Ends the iteration here; `false` where it was over. */
   #leave(): boolean {
+    this.#isRead = true;
     const over = this.#closed !== undefined && this.#size === 0;
     this.#closed = { error: undefined };
     this.#clear();
@@ -194,6 +211,7 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
 
   /** Opens one message; while that takes a promise, later readers wait their turn. */
   #open(raw: Raw): IteratorResult<T, undefined> | Promise<IteratorResult<T, undefined>> {
+    this.taken++;
     let value: T | Promise<T>;
     try {
       value = this.#source.open(raw);

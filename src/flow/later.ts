@@ -1,3 +1,5 @@
+import { callable, checkArgument } from "../options.ts";
+
 /**
  * An iterable that is not there yet: `open` makes it, when it is first asked
  * for. A handler that must wait before it knows what to answer with returns
@@ -6,6 +8,7 @@
  * what the iteration throws.
  */
 export function later<T>(open: () => Promise<AsyncIterable<T>>): AsyncIterable<T> {
+  checkArgument("later", "open", open, callable);
   return new Later(open);
 }
 

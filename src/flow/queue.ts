@@ -130,6 +130,11 @@ export class Queue<T> implements AsyncIterable<T> {
     return this.#failure !== undefined;
   }
 
+  /** Whether the consumer has taken all that was pushed. */
+  get isEmpty(): boolean {
+    return this.#size === 0 && !this.#writing;
+  }
+
   get #size(): number {
     return this.#entries.length - this.#first;
   }

@@ -23,6 +23,7 @@ type Resolve<T> = (
 export class Tap<T> implements AsyncIterableIterator<T, undefined> {
   readonly #well: Well<T>;
   #claimed = false;
+  #isRead = false;
   #listener: (() => void) | undefined;
   #resolve: Resolve<T> | undefined;
   /** What the consumer waits for; of use only to one that asks again before it came. */
@@ -41,11 +42,13 @@ export class Tap<T> implements AsyncIterableIterator<T, undefined> {
     return this.#closed !== undefined;
   }
 
-  /** A consumer begins with ready(). Throws where one did before: the two would take each other's values. */
+  /** Whether a consumer begins with ready(), waits, was told the end or has left: another would take its values, or get none. */
+  get isTaken(): boolean {
+    return this.#claimed || this.#isRead || this.#resolve !== undefined;
+  }
+
+  /** A consumer begins with ready(). */
   claim(): void {
-    if (this.#claimed) {
-      throw new Error("somebody else iterates this already: make one for each who does");
-    }
     this.#claimed = true;
   }
 
@@ -95,11 +98,13 @@ export class Tap<T> implements AsyncIterableIterator<T, undefined> {
   }
 
   async return(): Promise<IteratorReturnResult<undefined>> {
+    this.#isRead = true;
     this.close();
     return END;
   }
 
   async throw(error: unknown): Promise<IteratorReturnResult<undefined>> {
+    this.#isRead = true;
     this.close();
     throw error;
   }
@@ -125,6 +130,7 @@ export class Tap<T> implements AsyncIterableIterator<T, undefined> {
     if (value !== undefined) return { done: false, value };
     if (this.#closed === undefined) return undefined;
     const { error } = this.#closed;
+    this.#isRead = true;
     // Thrown once; after it the iteration is over, as a generator's is.
     this.#closed = { error: undefined };
     return error === undefined ? END : Promise.reject(error);

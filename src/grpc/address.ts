@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
+import { wrong } from "../options.ts";
 
 /** Where a transport connects to. */
 export interface Target {
@@ -38,6 +39,7 @@ export function parseTargets(baseUrl: string | readonly string[]): [Target, ...T
 
 /** Reads a baseUrl; throws INVALID_ARGUMENT, with an example, where it is none. */
 export function parseTarget(baseUrl: string): Target {
+  if (typeof baseUrl !== "string") throw invalid(baseUrl);
   if (baseUrl.startsWith("unix:")) {
     const path = baseUrl.slice("unix:".length).replace(/^\/\/(?=\/)/, "");
     if (path === "") throw invalid(baseUrl);
@@ -76,9 +78,10 @@ export function serverNameOf(target: Target): string {
   return isIP(target.hostname) === 0 ? target.hostname : "";
 }
 
-function invalid(baseUrl: string) {
-  return failure(
-    Code.InvalidArgument,
-    `baseUrl "${baseUrl}" is none: use http://host:port, https://host:port or unix:/path`,
+function invalid(baseUrl: unknown) {
+  return wrong(
+    { of: "createTransport", option: "baseUrl" },
+    baseUrl,
+    "http://host:port, https://host:port or unix:/path",
   );
 }

@@ -61,7 +61,11 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   constructor(init: ClientCallInit<I, O>, carry: (call: Carried) => void) {
     this.#init = init;
     this.answered = handled(this.#answer.promise);
-    this.responses = new Inbox<Frame, MessageShape<O>>(INBOX_BYTES, this);
+    this.responses = new Inbox<Frame, MessageShape<O>>(
+      INBOX_BYTES,
+      this,
+      "the responses of a call",
+    );
     const { deadline, signal } = init;
     if (deadline !== undefined) {
       this.#deadline = after(deadline.endsAt - performance.now(), () =>

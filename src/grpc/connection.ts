@@ -14,19 +14,8 @@ import {
   STREAM_WINDOW_BYTES,
 } from "./limits.ts";
 import type { RequestHead } from "./request-headers.ts";
-
-/** TLS for a client: PEM texts, as node:tls takes them. */
-export interface ClientTls {
-  /** Who signed the server's certificate. Default: the CAs that Node trusts. */
-  ca?: string | Buffer | (string | Buffer)[];
-  /** The client's own certificate and key, where the server asks for one (mTLS). */
-  cert?: string | Buffer;
-  key?: string | Buffer;
-  /** The name that the server's certificate must have. Default: the host of baseUrl. */
-  serverName?: string;
-  /** `false` accepts any certificate: for experiments only. Default: true. */
-  rejectUnauthorized?: boolean;
-}
+import type { ClientTlsSettings } from "./tls.ts";
+import { type ConnectPhase, SERVER_CLOSED, unreachable } from "./unreachable.ts";
 
 /**
  * node:http2 refuses more header fields than this with RST_STREAM, in a way
@@ -218,24 +207,24 @@ let sentHeaders: symbol | undefined;
  */
 export async function connect(
   target: Target,
-  tlsOptions: ClientTls | undefined,
+  tlsSettings: ClientTlsSettings,
   timeoutMs: number,
   keepalive: Keepalive,
   signal: AbortSignal,
   owner: ConnectionOwner,
 ): Promise<Connection> {
-  const socket = target.tls ? tlsSocket(target, tlsOptions) : net.connect(target.connect);
+  const socket = target.tls ? tlsSocket(target, tlsSettings) : net.connect(target.connect);
   socket.setNoDelay(true);
   return await new Promise<Connection>((resolve, reject) => {
     let session: http2.ClientHttp2Session | undefined;
-    let state = target.tls ? "the TLS handshake" : "the connection";
-    const timer = after(timeoutMs, () => fail(`${state} took over ${timeoutMs} ms`));
+    let phase: ConnectPhase = target.tls ? "the TLS handshake" : "the connection";
+    const timer = after(timeoutMs, () => fail(`${phase} took over ${timeoutMs} ms`));
     const cancelled = () => {
       end();
       reject(signal.reason);
     };
     const onError = (error: Error) => fail(systemReason(error), error);
-    const onClose = () => fail("the server closed the connection");
+    const onClose = () => fail(SERVER_CLOSED);
     const settle = () => {
       timer[Symbol.dispose]();
       signal.removeEventListener("abort", cancelled);
@@ -251,14 +240,15 @@ export async function connect(
     };
     const fail = (reason: string, cause?: unknown) => {
       end();
-      reject(unreachable(target, reason, cause));
+      const { hasCertificate } = tlsSettings;
+      reject(unreachable({ target, phase, reason, cause, hasCertificate }));
     };
     const greet = () => {
       if (target.tls && (socket as tls.TLSSocket).alpnProtocol !== "h2") {
         fail("it does not offer HTTP/2 by ALPN");
         return;
       }
-      state = "the server's HTTP/2 SETTINGS";
+      phase = "the server's HTTP/2 SETTINGS";
       session = http2.connect(`${target.tls ? "https" : "http"}://${target.authority}`, {
         createConnection: () => socket,
         settings: {
@@ -284,21 +274,11 @@ export async function connect(
   });
 }
 
-function unreachable(target: Target, reason: string, cause: unknown): ConnectError {
-  let remedy = "is a gRPC server running there?";
-  if (/CERT|VERIFY|SIGNATURE/.test(reason)) {
-    remedy = "its certificate is not trusted; tls.ca and tls.serverName say what is";
-  } else if (reason.startsWith("ERR_SSL")) {
-    remedy = "does it speak TLS, and does it ask for a client certificate (tls.cert, tls.key)?";
-  }
-  return failure(Code.Unavailable, `cannot reach ${target.name} (${reason}): ${remedy}`, cause);
-}
-
-function tlsSocket(target: Target, options: ClientTls = {}): tls.TLSSocket {
-  const { serverName, rejectUnauthorized = true, ...pem } = options;
+function tlsSocket(target: Target, settings: ClientTlsSettings): tls.TLSSocket {
+  const { serverName, rejectUnauthorized, secureContext } = settings;
   return tls.connect({
     ...target.connect,
-    ...pem,
+    secureContext,
     rejectUnauthorized,
     servername: serverName ?? serverNameOf(target),
     ALPNProtocols: ["h2"],

@@ -3,12 +3,13 @@ import { failure } from "../failure.ts";
 import { after, pause } from "../flow.ts";
 import type { Leaver } from "../session/attachment.ts";
 import type { Target } from "./address.ts";
-import { type ClientTls, type Connection, connect } from "./connection.ts";
+import { type Connection, connect } from "./connection.ts";
 import { Farewells } from "./farewells.ts";
 import { Keepalive, type KeepaliveOptions } from "./keepalive.ts";
+import type { ClientTlsSettings } from "./tls.ts";
 
 export interface ConnectionsOptions {
-  tls?: ClientTls;
+  tls: ClientTlsSettings;
   connectTimeoutMs: number;
   keepalive?: KeepaliveOptions;
 }

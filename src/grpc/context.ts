@@ -1,5 +1,6 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { type ContextValues, createContextValues, type HandlerContext } from "@connectrpc/connect";
+import { anObject, checkArgument } from "../options.ts";
 import { rawToHeaders } from "./metadata.ts";
 import { type HeadersLeft, ResponseHeaders } from "./response-headers.ts";
 
@@ -14,6 +15,7 @@ const sendNow = Symbol("sendHeaders");
  * changed after they left throws FAILED_PRECONDITION.
  */
 export function sendHeaders(context: HandlerContext): void {
+  checkArgument("sendHeaders", "context", context, anObject);
   (context as Partial<CallContext>)[sendNow]?.sendHeaders("at sendHeaders()");
 }
 

@@ -1,4 +1,5 @@
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { wrong } from "../options.ts";
 import { giveMessage } from "./complete.ts";
 import { compress } from "./compression.ts";
 
@@ -24,6 +25,10 @@ export function encodedOnce<Desc extends DescMessage>(
   schema: Desc,
   message: MessageInitShape<Desc>,
 ): MessageShape<Desc> {
+  if ((schema as Partial<DescMessage> | null | undefined)?.kind !== "message") {
+    const place = { of: "encodedOnce", option: "schema" };
+    throw wrong(place, schema, "a schema of the generated code, such as MessageSchema,");
+  }
   const complete = giveMessage(schema, message);
   if (sharedBytesOf(schema, complete) !== undefined) return complete;
   // The caller's own stays as it is.

@@ -1,3 +1,5 @@
+import { type Checks, positiveOrInfinite } from "../options.ts";
+
 /**
  * Keepalive by HTTP/2 PING (gRPC keepalive): a connection with open calls on
  * which nothing came for an interval is asked for an answer, and given up
@@ -5,11 +7,17 @@
  */
 
 export interface KeepaliveOptions {
-  /** Pause without a sign of the other side before a ping, in milliseconds. */
+  /** Pause without a sign of the other side before a ping, in milliseconds; Infinity: no pings. */
   intervalMs?: number;
   /** How long the answer may take, in milliseconds. */
   timeoutMs?: number;
 }
+
+/** What the options of a keepalive may be. */
+export const keepaliveChecks = {
+  intervalMs: positiveOrInfinite,
+  timeoutMs: positiveOrInfinite,
+} satisfies Checks<KeepaliveOptions>;
 
 /** What a default grpc-go server permits. */
 const FOREIGN = { intervalMs: 300_000, timeoutMs: 20_000 };

@@ -1,5 +1,6 @@
 /** The bounds that both ends of the data path share. */
 import type { BinaryReadOptions, BinaryWriteOptions } from "@bufbuild/protobuf";
+import { type Checks, positive, trueOrFalse } from "../options.ts";
 
 /** How messages are read and written: protobuf-es' own options. */
 export type BinaryOptions = Partial<BinaryReadOptions & BinaryWriteOptions>;
@@ -33,10 +34,14 @@ export const INBOX_BYTES = 64 * 1024;
 /** What node:http2 may hold for one connection beside the windows, in MB. */
 export const SESSION_MEMORY_MB = 256;
 
-/**
- * The limits that a caller set, over `defaults`: 4 MiB each. Throws a RangeError that names the option where one is
- * absurd.
- */
+/** How the options of `binaryOptions` are checked. */
+export const binaryChecks = {
+  readUnknownFields: trueOrFalse,
+  writeUnknownFields: trueOrFalse,
+  recursionLimit: positive,
+} satisfies Checks<BinaryReadOptions & BinaryWriteOptions>;
+
+/** The limits that a caller set, over `defaults`: 4 MiB each. */
 export function limitsOf(
   options: LimitOptions,
   defaults: Limits = { readMaxBytes: DEFAULT_MAX_BYTES, writeMaxBytes: DEFAULT_MAX_BYTES },
@@ -44,18 +49,5 @@ export function limitsOf(
   const readMaxBytes = options.readMaxBytes ?? defaults.readMaxBytes;
   const writeMaxBytes = options.writeMaxBytes ?? defaults.writeMaxBytes;
   const binaryOptions = options.binaryOptions ?? defaults.binaryOptions;
-  checkPositive({ readMaxBytes, writeMaxBytes });
-  const recursionLimit = binaryOptions?.recursionLimit;
-  if (recursionLimit !== undefined) {
-    checkPositive({ "binaryOptions.recursionLimit": recursionLimit });
-  }
   return { readMaxBytes, writeMaxBytes, binaryOptions };
-}
-
-/** Throws a RangeError that names the first option that is no finite number above zero. */
-export function checkPositive(options: Record<string, number>): void {
-  for (const [name, value] of Object.entries(options)) {
-    if (Number.isFinite(value) && value > 0) continue;
-    throw new RangeError(`${name} is ${value}: it must be a number above zero`);
-  }
 }

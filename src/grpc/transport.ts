@@ -10,6 +10,7 @@ import type {
 } from "@bufbuild/protobuf";
 import {
   Code,
+  type ConnectError,
   type ContextValues,
   createContextValues,
   type Interceptor,
@@ -22,7 +23,27 @@ import {
 import { callWatcher, comesBack, compressRequests, wantsSession } from "../call-options.ts";
 import { asFailure, failure } from "../failure.ts";
 import { map, one, pause } from "../flow.ts";
+import type { Logger } from "../logger.ts";
+import {
+  type Checks,
+  callable,
+  checkArgument,
+  checkOptions,
+  either,
+  listOf,
+  needed,
+  notNegative,
+  oneOf,
+  optionsOf,
+  positive,
+  text,
+  timeout,
+  trueOrFalse,
+  whole,
+  withFunctions,
+} from "../options.ts";
 import { DEFAULT_WINDOW, type Window } from "../session/ledger.ts";
+import { StallWarnings, stallWarnings } from "../stalls.ts";
 import { version } from "../version.ts";
 import { parseTargets } from "./address.ts";
 import { Addresses } from "./addresses.ts";
@@ -30,14 +51,14 @@ import { carry } from "./carry.ts";
 import { ClientCall } from "./client-call.ts";
 import { giveMessage } from "./complete.ts";
 import { ENCODING } from "./compression.ts";
-import type { ClientTls } from "./connection.ts";
 import { intercept, intercepted } from "./intercept.ts";
-import type { KeepaliveOptions } from "./keepalive.ts";
-import { checkPositive, limitsOf } from "./limits.ts";
+import { type KeepaliveOptions, keepaliveChecks } from "./keepalive.ts";
+import { binaryChecks, limitsOf } from "./limits.ts";
 import { asHeaders } from "./metadata.ts";
 import { RequestHeaders } from "./request-headers.ts";
 import { isIdempotent, Retries } from "./retry.ts";
 import type { Deadline } from "./timeout.ts";
+import { type ClientTls, clientTls, clientTlsChecks } from "./tls.ts";
 
 export interface TransportOptions {
   /**
@@ -45,7 +66,7 @@ export interface TransportOptions {
    * other: where one cannot be reached, or drains, calls go to the next. All have TLS, or none.
    */
   baseUrl: string | readonly string[];
-  /** The deadline of calls that set none, in milliseconds. Default: none. */
+  /** The deadline of calls that set none, in milliseconds; 0, less, and Infinity mean none. Default: none. */
   timeoutMs?: number;
   /** For TCP, TLS and the server's first words together, at each address. Default: 10 000. */
   connectTimeoutMs?: number;
@@ -72,13 +93,18 @@ export interface TransportOptions {
    * Default: 101, which is upb's; a response that is nested deeper ends its call with INTERNAL.
    */
   binaryOptions?: Partial<BinaryReadOptions & BinaryWriteOptions>;
-  /** For `https://`. */
+  /** For `https://`; refused with INVALID_ARGUMENT where baseUrl has none. */
   tls?: ClientTls;
   /**
    * Whether streaming calls outlive their connections, where the server keeps
    * sessions. For one call: its option `session`. Default: true.
    */
   session?: boolean | SessionWindow;
+  /**
+   * Told, once a transport for each, of a call that has waited for 10 s for what does not come by itself: responses
+   * that may need `closeSend()`, trailers of a call that nobody reads. What it throws is ignored. Default: `console`.
+   */
+  logger?: Pick<Logger, "warn">;
 }
 
 /** What one session may hold, of what it sent and of what it received. */
@@ -89,6 +115,29 @@ export interface SessionWindow {
   windowMessages?: number;
 }
 
+/** What is counted in whole numbers, also on the wire. */
+const count = whole(1, Number.MAX_SAFE_INTEGER);
+
+const checks = {
+  baseUrl: needed(either(Array.isArray, text)),
+  timeoutMs: timeout,
+  connectTimeoutMs: positive,
+  keepalive: optionsOf(keepaliveChecks),
+  interceptors: listOf(callable),
+  sendCompression: oneOf("gzip", "identity"),
+  compressMinBytes: notNegative,
+  acceptCompression: trueOrFalse,
+  readMaxBytes: positive,
+  writeMaxBytes: positive,
+  binaryOptions: optionsOf(binaryChecks),
+  tls: optionsOf(clientTlsChecks),
+  session: either(
+    (value) => typeof value === "boolean",
+    optionsOf<SessionWindow>({ windowBytes: count, windowMessages: count }),
+  ),
+  logger: withFunctions("warn"),
+} satisfies Checks<TransportOptions>;
+
 /** A Connect Transport that can be closed. */
 export interface ClosableTransport extends Transport, AsyncDisposable {
   /** The deadline of calls that set none, in milliseconds, if there is one. */
@@ -97,18 +146,21 @@ export interface ClosableTransport extends Transport, AsyncDisposable {
   close(): Promise<void>;
 }
 
+const HERE = "createTransport";
 const USER_AGENT = `hawser/${version}`;
 
 /**
  * Makes a transport: the connections to one server, or to several that can
- * stand in for each other, and how calls are made there. Nothing happens before the first call. Throws INVALID_ARGUMENT where
- * baseUrl is none.
+ * stand in for each other, and how calls are made there. Nothing is connected before the first call. Throws
+ * INVALID_ARGUMENT, which names the option and its value, where an option is unknown or not what it must be.
  */
 export function createTransport(options: TransportOptions): ClosableTransport {
+  checkOptions(HERE, options, checks);
   const targets = parseTargets(options.baseUrl);
   const [target] = targets;
-  const { tls, keepalive, connectTimeoutMs = 10_000 } = options;
-  checkPositive({ connectTimeoutMs });
+  const { keepalive, connectTimeoutMs = 10_000, logger = console } = options;
+  if (options.tls !== undefined && !target.tls) throw tlsWithoutHttps(options.baseUrl);
+  const tls = clientTls(HERE, options.tls);
   const addresses = new Addresses(targets, { tls, connectTimeoutMs, keepalive });
   const limits = limitsOf(options);
   const interceptors = options.interceptors ?? [];
@@ -199,7 +251,9 @@ export function createTransport(options: TransportOptions): ClosableTransport {
 
   function deadlineOf(callMs: number | undefined): Deadline | undefined {
     const timeoutMs = callMs ?? options.timeoutMs;
-    if (timeoutMs === undefined || timeoutMs <= 0) return undefined;
+    if (timeoutMs === undefined) return undefined;
+    checkArgument("the call", "timeoutMs", timeoutMs, timeout);
+    if (timeoutMs <= 0 || timeoutMs === Infinity) return undefined;
     return { timeoutMs, endsAt: performance.now() + timeoutMs };
   }
 
@@ -221,8 +275,15 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     };
   }
 
-  return {
+  const stalls = new StallWarnings(logger);
+  const close = () => {
+    stalls[Symbol.dispose]();
+    return addresses.close();
+  };
+
+  const transport: ClosableTransport & { [stallWarnings]: StallWarnings } = {
     timeoutMs: options.timeoutMs,
+    [stallWarnings]: stalls,
 
     async unary<I extends DescMessage, O extends DescMessage>(
       method: DescMethodUnary<I, O>,
@@ -338,15 +399,24 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       }
     },
 
-    close: () => addresses.close(),
-    [Symbol.asyncDispose]: () => addresses.close(),
+    close,
+    [Symbol.asyncDispose]: close,
   };
+  return transport;
+}
+
+/** Cleartext where the caller asked for TLS must not go unnoticed. */
+function tlsWithoutHttps(baseUrl: TransportOptions["baseUrl"]): ConnectError {
+  const [first] = [baseUrl].flat();
+  return failure(
+    Code.InvalidArgument,
+    `${HERE}: tls is for https://, and baseUrl ${JSON.stringify(first)} has no TLS: use https://, or leave tls out`,
+  );
 }
 
 function windowOf(session: TransportOptions["session"]): Window {
   const set = typeof session === "object" ? session : {};
   const { windowBytes = DEFAULT_WINDOW.bytes, windowMessages = DEFAULT_WINDOW.messages } = set;
-  checkPositive({ windowBytes, windowMessages });
   return { bytes: windowBytes, messages: windowMessages };
 }
 

@@ -10,10 +10,19 @@ import { limitsOf, SESSION_MEMORY_MB, STREAM_WINDOW_BYTES } from "../grpc/limits
 import { moveOn } from "../grpc/moving.ts";
 import { answer } from "../grpc/refuse.ts";
 import { ServerSessions } from "../grpc/server-sessions.ts";
+import { log } from "../logger.ts";
 import { realClock } from "../session/clock.ts";
 import { listen } from "./listen.ts";
 import { createListener, type Listener } from "./listener.ts";
-import { type Address, type ListenOptions, type ServerOptions, withDefaults } from "./options.ts";
+import {
+  type Address,
+  type CloseOptions,
+  checkClose,
+  checkListen,
+  type ListenOptions,
+  type ServerOptions,
+  withDefaults,
+} from "./options.ts";
 import { pathOf, type Registered, register } from "./routes.ts";
 import { createStockHandler, type NodeHandler } from "./stock.ts";
 
@@ -38,7 +47,8 @@ const RECEIVED_MAX_FIELDS = 2 * HEADERS_MAX_FIELDS;
 export interface Server extends AsyncDisposable {
   /**
    * Starts to serve. Rejects with FAILED_PRECONDITION where the address is
-   * taken, and with INVALID_ARGUMENT where there is no such address.
+   * taken, and with INVALID_ARGUMENT where there is no such address, or an
+   * option is not what it must be.
    */
   listen(options?: ListenOptions): Promise<Address>;
   /**
@@ -46,13 +56,20 @@ export interface Server extends AsyncDisposable {
    * continue by a cursor elsewhere (hawser/v1/resume.proto) with UNAVAILABLE,
    * lets the other open ones finish for at most `graceMs` (default 10 000), and
    * ends the rest with UNAVAILABLE. May be called again with a shorter grace.
+   * Rejects with INVALID_ARGUMENT, and closes nothing, where `graceMs` is no
+   * number of 0 or more.
    */
-  close(options?: { graceMs?: number }): Promise<void>;
+  close(options?: CloseOptions): Promise<void>;
   /** How many calls are open. */
   readonly openCalls: number;
 }
 
-/** Makes a server; nothing happens before listen(). */
+/**
+ * Makes a server; nothing happens before listen(). Throws INVALID_ARGUMENT,
+ * which names the option and its value, where an option is unknown or not what
+ * it must be; where `routes` registers a method twice, or a handler that is
+ * none; and where the key of `tls` does not belong to its certificate.
+ */
 export function createServer(options: ServerOptions): Server {
   return new HawserServer(options);
 }
@@ -78,7 +95,7 @@ class HawserServer implements Server {
   constructor(options: ServerOptions) {
     const set = withDefaults(options);
     const onHandlerError = (error: unknown, path: string) =>
-      set.logger.error(`the handler of ${path} failed:`, error);
+      log(set.logger, "error", `the handler of ${path} failed:`, error);
     const registered = register(options.routes);
     const methods = [...registered.methods];
     if (set.sessions !== undefined) {
@@ -128,6 +145,7 @@ class HawserServer implements Server {
   }
 
   async listen(options: ListenOptions = {}): Promise<Address> {
+    checkListen(options);
     if (this.#closing !== undefined) {
       throw failure(Code.FailedPrecondition, "this server was closed: create another");
     }
@@ -143,10 +161,12 @@ class HawserServer implements Server {
     }
   }
 
-  close({ graceMs = 10_000 }: { graceMs?: number } = {}): Promise<void> {
+  async close(options: CloseOptions = {}): Promise<void> {
+    checkClose(options);
+    const { graceMs = 10_000 } = options;
     const grace = after(graceMs, () => this.#endGrace?.());
     this.#closing ??= this.#close();
-    return this.#closing.finally(() => grace[Symbol.dispose]());
+    await this.#closing.finally(() => grace[Symbol.dispose]());
   }
 
   [Symbol.asyncDispose](): Promise<void> {

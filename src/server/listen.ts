@@ -9,9 +9,6 @@ import { type Address, DEFAULT_PORT, type ListenOptions } from "./options.ts";
 export async function listen(server: net.Server, options: ListenOptions): Promise<Address> {
   if (options.path !== undefined) return await listenOnPath(server, options.path);
   const { host = "127.0.0.1", port = DEFAULT_PORT } = options;
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-    throw failure(Code.InvalidArgument, `port ${port} is not a whole number from 0 to 65535`);
-  }
   const shown = host.includes(":") ? `[${host}]` : host;
   await bind(server, { host, port }, `${shown}:${port}`);
   const bound = server.address() as net.AddressInfo;

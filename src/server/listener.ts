@@ -1,6 +1,7 @@
 import * as net from "node:net";
 import * as tls from "node:tls";
 import { after } from "../flow.ts";
+import { orExplain } from "../grpc/tls.ts";
 import type { TlsOptions } from "./options.ts";
 
 /** The first bytes of HTTP/2 (RFC 9113, 3.4). No method of HTTP/1 starts like it. */
@@ -33,19 +34,8 @@ export function createListener(
   const server =
     tlsOptions === undefined
       ? net.createServer({ noDelay: true }, greet)
-      : tls.createServer(
-          {
-            noDelay: true,
-            handshakeTimeout: prefaceTimeoutMs,
-            cert: tlsOptions.cert,
-            key: tlsOptions.key,
-            ...(tlsOptions.ca === undefined ? {} : { ca: tlsOptions.ca }),
-            requestCert: tlsOptions.requestClientCertificate ?? tlsOptions.ca !== undefined,
-            rejectUnauthorized: tlsOptions.ca !== undefined,
-            ALPNProtocols: ["h2", "http/1.1"],
-            minVersion: "TLSv1.2",
-          },
-          greet,
+      : orExplain("createServer", tlsOptions, () =>
+          createTlsServer(tlsOptions, prefaceTimeoutMs, greet),
         );
   // The raw connection, also of a TLS handshake that never ends.
   server.on("connection", (socket: net.Socket) => {
@@ -58,6 +48,25 @@ export function createListener(
       for (const socket of sockets) socket.destroy();
     },
   };
+}
+
+function createTlsServer(
+  { cert, key, ca, requestClientCertificate = ca !== undefined }: TlsOptions,
+  handshakeTimeout: number,
+  greet: (socket: net.Socket) => void,
+): tls.Server {
+  const options = {
+    noDelay: true,
+    handshakeTimeout,
+    cert,
+    key,
+    ...(ca === undefined ? {} : { ca }),
+    requestCert: requestClientCertificate,
+    rejectUnauthorized: ca !== undefined,
+    ALPNProtocols: ["h2", "http/1.1"],
+    minVersion: "TLSv1.2" as const,
+  };
+  return tls.createServer(options, greet);
 }
 
 function sniff(socket: net.Socket, timeoutMs: number, protocols: Protocols): void {

@@ -1,16 +1,29 @@
 import type { BinaryReadOptions, BinaryWriteOptions } from "@bufbuild/protobuf";
-import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
-import type { KeepaliveOptions } from "../grpc/keepalive.ts";
-import { checkPositive, limitsOf } from "../grpc/limits.ts";
+import { Code, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
+import { failure } from "../failure.ts";
+import { type KeepaliveOptions, keepaliveChecks } from "../grpc/keepalive.ts";
+import { binaryChecks, limitsOf } from "../grpc/limits.ts";
 import { identifyByCredentials, type SessionOptions } from "../grpc/server-sessions.ts";
+import { pemChecks } from "../grpc/tls.ts";
+import type { Logger } from "../logger.ts";
+import {
+  type Checks,
+  callable,
+  checkOptions,
+  either,
+  listOf,
+  needed,
+  notNegative,
+  notNegativeOrInfinite,
+  oneOf,
+  optionsOf,
+  positive,
+  someText,
+  trueOrFalse,
+  whole,
+  withFunctions,
+} from "../options.ts";
 import { DEFAULT_WINDOW } from "../session/ledger.ts";
-
-/** Where a server's own messages go. `console` is one. */
-export interface Logger {
-  error(message: string, ...details: unknown[]): void;
-  warn(message: string, ...details: unknown[]): void;
-  info(message: string, ...details: unknown[]): void;
-}
 
 /** TLS for a server: PEM texts, as node:tls takes them. */
 export interface TlsOptions {
@@ -28,8 +41,8 @@ export interface ServerOptions {
   routes: (router: ConnectRouter) => void;
   /** Around every call of every protocol; the first is the outermost. A route's own replace them, as with Connect. */
   interceptors?: Interceptor[];
-  /** Default: `console`. */
-  logger?: Logger;
+  /** Told of what a handler throws that is no ConnectError. What it throws itself is ignored. Default: `console`. */
+  logger?: Pick<Logger, "error">;
   /** Without it the server speaks cleartext. */
   tls?: TlsOptions;
   /** A longer request is refused with RESOURCE_EXHAUSTED before it is read. Default: 4 MiB. */
@@ -93,29 +106,94 @@ export interface Address {
 
 export const DEFAULT_PORT = 50051;
 
-/** The options with their defaults; throws a RangeError that names the option where one is absurd. */
+/** The largest value of a setting of HTTP/2 (RFC 9113, 6.5.1). */
+const MOST_STREAMS = 2 ** 32 - 1;
+
+/** What is counted in whole numbers, also on the wire. */
+const count = whole(1, Number.MAX_SAFE_INTEGER);
+
+const sessionChecks = {
+  graceMs: count,
+  windowBytes: count,
+  windowMessages: count,
+  maxSessions: positive,
+  maxBytes: positive,
+  maxPerConnection: positive,
+  resumesPerSecond: positive,
+  identify: callable,
+} satisfies Checks<SessionOptions>;
+
+const checks = {
+  routes: needed(callable),
+  interceptors: listOf(callable),
+  logger: withFunctions("error"),
+  tls: optionsOf<TlsOptions>({
+    cert: needed(pemChecks.cert),
+    key: needed(pemChecks.key),
+    ca: pemChecks.ca,
+    requestClientCertificate: trueOrFalse,
+  }),
+  readMaxBytes: positive,
+  writeMaxBytes: positive,
+  binaryOptions: optionsOf(binaryChecks),
+  sendCompression: oneOf("gzip", "identity"),
+  compressMinBytes: notNegative,
+  maxTimeoutMs: positive,
+  maxConcurrentStreams: whole(1, MOST_STREAMS),
+  sessions: either((value) => value === false, optionsOf(sessionChecks)),
+  keepalive: optionsOf(keepaliveChecks),
+  prefaceTimeoutMs: positive,
+} satisfies Checks<ServerOptions>;
+
+const listenChecks = {
+  host: someText,
+  port: whole(0, 65_535),
+  path: someText,
+} satisfies Checks<ListenOptions>;
+
+/** Throws INVALID_ARGUMENT where a server cannot listen with these options. */
+export function checkListen(options: ListenOptions): void {
+  checkOptions("listen", options, listenChecks);
+  if (options.path === undefined) return;
+  const other = (["host", "port"] as const).find((name) => options[name] !== undefined);
+  if (other === undefined) return;
+  const what = `path is for a Unix socket, and ${other} for TCP: give one of them`;
+  throw failure(Code.InvalidArgument, `listen: ${what}`);
+}
+
+/** How a server closes. */
+export interface CloseOptions {
+  /** How long open calls may finish, in milliseconds; Infinity: as long as they take. Default: 10 000. */
+  graceMs?: number;
+}
+
+const closeChecks = { graceMs: notNegativeOrInfinite } satisfies Checks<CloseOptions>;
+
+/** Throws INVALID_ARGUMENT where a server cannot close with these options. */
+export function checkClose(options: CloseOptions): void {
+  checkOptions("close", options, closeChecks);
+}
+
+/** The options with their defaults; throws INVALID_ARGUMENT that names the option where one is unknown or absurd. */
 export function withDefaults(options: ServerOptions) {
-  const checked = {
+  checkOptions("createServer", options, checks);
+  return {
     maxTimeoutMs: options.maxTimeoutMs ?? Number.MAX_SAFE_INTEGER,
     maxConcurrentStreams: options.maxConcurrentStreams ?? 1000,
     prefaceTimeoutMs: options.prefaceTimeoutMs ?? 10_000,
-  };
-  checkPositive(checked);
-  return {
-    ...checked,
     ...limitsOf(options),
     compressMinBytes: options.compressMinBytes ?? 1024,
     sendCompression: options.sendCompression,
     interceptors: options.interceptors ?? [],
-    logger: options.logger ?? (console as Logger),
+    logger: options.logger ?? console,
     sessions: options.sessions === false ? undefined : sessionDefaults(options.sessions ?? {}),
     keepalive: options.keepalive,
   };
 }
 
 function sessionDefaults(options: Partial<SessionOptions>): SessionOptions {
-  const { identify = identifyByCredentials, ...set } = options;
-  const numbers = {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return {
     graceMs: 30_000,
     windowBytes: DEFAULT_WINDOW.bytes,
     windowMessages: DEFAULT_WINDOW.messages,
@@ -123,8 +201,7 @@ function sessionDefaults(options: Partial<SessionOptions>): SessionOptions {
     maxBytes: 256 * 1024 * 1024,
     maxPerConnection: 5000,
     resumesPerSecond: 2000,
-    ...set,
+    identify: identifyByCredentials,
+    ...Object.fromEntries(given),
   };
-  checkPositive(numbers);
-  return { ...numbers, identify };
 }

@@ -8,9 +8,7 @@ import {
   type MethodImplSpec,
 } from "@connectrpc/connect";
 import { checkResponses } from "../grpc/check-responses.ts";
-
-/** Options that a route may set for itself, over the server's. */
-export type RouteOptions = Parameters<ConnectRouter["service"]>[2];
+import { RouteChecks, type RouteOptions } from "./check-routes.ts";
 
 /** What an application's `routes` registered. */
 export interface Registered {
@@ -33,14 +31,17 @@ export function register(routes: (router: ConnectRouter) => void): Registered {
     const { method, impl } = checkResponses(spec);
     replays.push((router, around) => router.rpc(method, impl, within(around, options)));
   };
+  const checks = new RouteChecks();
   const router: ConnectRouter = {
     handlers: createConnectRouter().handlers,
     service(service, implementation, options) {
+      checks.service(service, implementation, options);
       const { methods: specs } = createServiceImplSpec(service, implementation);
       for (const spec of Object.values(specs)) add(spec, options);
       return router;
     },
     rpc(method, implementation, options) {
+      checks.rpc(method, implementation, options);
       add(createMethodImplSpec(method, implementation), options);
       return router;
     },

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
+import { show } from "../options.ts";
 
 /**
  * A cursor, before base64url: one byte of version, 8 of the log's epoch, 4 that
@@ -45,6 +46,9 @@ export function cursorsOf(epoch: string, topic: string): Cursors {
       return cursor.toString("base64url");
     },
     read(text) {
+      if (typeof text !== "string") {
+        throw failure(Code.InvalidArgument, `the cursor is ${show(text)}: a string is needed`);
+      }
       const cursor = Buffer.from(text, "base64url");
       if (
         cursor.length !== BYTES ||

@@ -1,10 +1,28 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import { after } from "../flow.ts";
+import {
+  abortSignal,
+  type Checks,
+  callable,
+  checkArgument,
+  checkOptions,
+  isWith,
+  notNegativeOrInfinite,
+  positiveOrInfinite,
+  trueOrFalse,
+  wrong,
+} from "../options.ts";
 import { Pages } from "./hub/pages.ts";
-import { type HubEvent, type SubscribeOptions, Subscription } from "./hub/subscription.ts";
+import {
+  type HubEvent,
+  type SubscribeOptions,
+  Subscription,
+  subscribeChecks,
+} from "./hub/subscription.ts";
 import { Tail } from "./hub/tail.ts";
 import type { Entry, TopicLog } from "./log.ts";
+import { checkTopic } from "./topic.ts";
 
 /** What a hub holds, and how long it waits. */
 export interface HubOptions<T> {
@@ -30,6 +48,28 @@ export interface HubOptions<T> {
   readonly patienceMs?: number;
 }
 
+/** How a note is told. */
+export interface AnnounceOptions {
+  /** Whether those who miss it are told nothing instead. Default: false. */
+  readonly fleeting?: boolean;
+}
+
+/** The functions of a log that a hub uses. */
+const LOG = ["page", "read", "oldest", "end"] as const;
+
+const checks = {
+  make: callable,
+  records: positiveOrInfinite,
+  bytes: positiveOrInfinite,
+  totalBytes: positiveOrInfinite,
+  pageBytes: positiveOrInfinite,
+  pagesAtOnce: positiveOrInfinite,
+  lingerMs: notNegativeOrInfinite,
+  patienceMs: positiveOrInfinite,
+} satisfies Checks<HubOptions<unknown>>;
+
+const announceChecks = { fleeting: trueOrFalse } satisfies Checks<AnnounceOptions>;
+
 /**
  * What stands between a log and its subscribers in a process.
  *
@@ -43,7 +83,8 @@ export interface HubOptions<T> {
 export interface Hub<T = Entry, N = never> extends AsyncDisposable {
   /**
    * Begins now; ends with the reason of `signal`, or when its loop is left.
-   * Throws INVALID_ARGUMENT for a cursor that is none of this topic. The loop
+   * Throws INVALID_ARGUMENT for a cursor that is none of this topic, and for an
+   * option that is unknown or not what it must be. The loop
    * throws UNAVAILABLE when the log is away for too long or the hub is closed.
    */
   subscribe<U = HubEvent<T, N>>(
@@ -56,7 +97,7 @@ export interface Hub<T = Entry, N = never> extends AsyncDisposable {
    * Tells those who are live in a topic something that is not in the log. Who
    * is behind gets another opening instead, unless the note is fleeting.
    */
-  announce(topic: string, value: N, options?: { fleeting?: boolean }): void;
+  announce(topic: string, value: N, options?: AnnounceOptions): void;
 
   /** How many topics are followed, and how many bytes are held. */
   readonly size: { readonly topics: number; readonly bytes: number };
@@ -64,7 +105,7 @@ export interface Hub<T = Entry, N = never> extends AsyncDisposable {
 
 /**
  * Makes a hub of a log, which stays the caller's. Throws INVALID_ARGUMENT for
- * an option that is not above 0; `lingerMs` may be 0.
+ * an option that is unknown, or not above 0; `lingerMs` may be 0.
  */
 export function createHub<T = Entry, N = never>(
   log: TopicLog,
@@ -85,6 +126,9 @@ class LogHub<T, N> implements Hub<T, N> {
   #bytes = 0;
 
   constructor(log: TopicLog, options: HubOptions<T>) {
+    const place = { of: "createHub", option: "log" };
+    if (!isWith(log, LOG)) throw wrong(place, log, "a log, as memoryLog() gives one,");
+    checkOptions("createHub", options, checks);
     this.#log = log;
     this.#options = {
       make: (entry) => ({ ...entry, data: new Uint8Array(entry.data) }) as T,
@@ -95,9 +139,8 @@ class LogHub<T, N> implements Hub<T, N> {
       pagesAtOnce: 4,
       lingerMs: 5000,
       patienceMs: 30_000,
-      ...options,
+      ...withoutUndefined(options),
     };
-    checkOptions(this.#options);
     const { make, pagesAtOnce, pageBytes, patienceMs } = this.#options;
     const limits = { atOnce: pagesAtOnce, bytesMost: pageBytes, patienceMs };
     this.#pages = new Pages(log, make, limits, this.#closing.signal);
@@ -113,6 +156,9 @@ class LogHub<T, N> implements Hub<T, N> {
     signal: AbortSignal,
   ): Subscription<T, N, U> {
     this.#closing.signal.throwIfAborted();
+    checkTopic(topic);
+    checkOptions("subscribe", options, subscribeChecks);
+    checkArgument("subscribe", "signal", signal, abortSignal);
     const tail = this.#tails.get(topic) ?? this.#follow(topic);
     this.#lingering.get(tail)?.[Symbol.dispose]();
     this.#lingering.delete(tail);
@@ -125,7 +171,10 @@ class LogHub<T, N> implements Hub<T, N> {
     }
   }
 
-  announce(topic: string, value: N, { fleeting = false } = {}): void {
+  announce(topic: string, value: N, options: AnnounceOptions = {}): void {
+    checkTopic(topic);
+    checkOptions("announce", options, announceChecks);
+    const { fleeting = false } = options;
     this.#tails.get(topic)?.announce(value, fleeting);
   }
 
@@ -184,12 +233,7 @@ class LogHub<T, N> implements Hub<T, N> {
   }
 }
 
-function checkOptions({ make: _, lingerMs, ...limits }: Required<HubOptions<unknown>>): void {
-  for (const [name, limit] of Object.entries(limits)) {
-    if (!(limit > 0))
-      throw failure(Code.InvalidArgument, `${name} is ${limit}: it must be above 0`);
-  }
-  if (!(lingerMs >= 0)) {
-    throw failure(Code.InvalidArgument, `lingerMs is ${lingerMs}: it must be 0 or more`);
-  }
+function withoutUndefined<T extends object>(options: T): T {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given) as T;
 }

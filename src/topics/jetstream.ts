@@ -5,6 +5,21 @@ import type { StreamInfo } from "@nats-io/jetstream";
 import type { MsgHdrs, NodeConnectionOptions } from "@nats-io/transport-node";
 import { asFailure, failure } from "../failure.ts";
 import { pause } from "../flow.ts";
+import {
+  anObject,
+  type Checks,
+  checkArgument,
+  checkOptions,
+  either,
+  listOf,
+  needed,
+  optionsOf,
+  positive,
+  positiveOrInfinite,
+  someText,
+  text,
+  whole,
+} from "../options.ts";
 import { LiveTopics } from "./jetstream-live.ts";
 import { BETWEEN_TRIES_MS, given, type Place, Reader, WRITTEN } from "./jetstream-page.ts";
 import {
@@ -38,8 +53,9 @@ import {
   type Retention,
   type TopicLog,
 } from "./log.ts";
+import { pageLimitsOf } from "./page-limits.ts";
 import { checkRecords } from "./record.ts";
-import { keptOf } from "./retention.ts";
+import { keptOf, retentionChecks } from "./retention.ts";
 import { checkTopic, inOrder } from "./topic.ts";
 
 export interface JetStreamLogOptions {
@@ -77,6 +93,28 @@ export interface JetStreamLogOptions {
   readonly connection?: Omit<NodeConnectionOptions, "servers">;
 }
 
+const { ageMs, records } = retentionChecks;
+
+const checks = {
+  servers: needed(either((value) => typeof value === "string", listOf(someText))),
+  stream: text,
+  retention(value, place) {
+    if (Object.hasOwn(Object(value), "bytes")) {
+      throw failure(
+        Code.InvalidArgument,
+        "jetStreamLog: JetStream cannot limit the bytes of a topic: give retention.records, or maxBytes for all topics",
+      );
+    }
+    optionsOf({ ageMs, records })(value, place);
+  },
+  maxBytes: positiveOrInfinite,
+  replicas: whole(1, 5),
+  dedupeMs: positive,
+  timeoutMs: positive,
+  silenceMs: positive,
+  connection: anObject,
+} satisfies Checks<JetStreamLogOptions>;
+
 /**
  * A log in one stream of NATS JetStream (server 2.9.4 or newer), which several
  * processes share; @nats-io/transport-node and @nats-io/jetstream must be
@@ -98,19 +136,15 @@ export interface JetStreamLogOptions {
  *   Reader): a gap more, never one too few.
  *
  * Readers outlive a server that is away; appends are UNAVAILABLE meanwhile.
- * Rejects with FAILED_PRECONDITION where the packages are missing, the server
+ * Rejects with INVALID_ARGUMENT for an option that is unknown or not what it must
+ * be; with FAILED_PRECONDITION where the packages are missing, the server
  * is too old, or the stream cannot be as it must.
  */
 export async function jetStreamLog(options: JetStreamLogOptions): Promise<TopicLog> {
+  checkOptions("jetStreamLog", options, checks);
   const { servers, stream = "hawser", connection } = options;
   const { timeoutMs = 4_000, silenceMs = 15_000 } = options;
   checkName(stream);
-  if (options.retention !== undefined && "bytes" in options.retention) {
-    throw failure(
-      Code.InvalidArgument,
-      "JetStream cannot limit the bytes of a topic: give retention.records, or maxBytes for all topics",
-    );
-  }
   const settings: StreamOptions = {
     name: stream,
     kept: keptOf(options.retention),
@@ -191,7 +225,7 @@ class JetStreamLog implements TopicLog {
   }
 
   async page(topic: string, after: string | undefined, limits: PageLimits = {}): Promise<Item[]> {
-    return (await this.#reader.page(this.#place(topic), after, { ...PAGE, ...limits })).items;
+    return (await this.#reader.page(this.#place(topic), after, pageLimitsOf(limits))).items;
   }
 
   async *read(
@@ -230,6 +264,7 @@ class JetStreamLog implements TopicLog {
 
   async topics(prefix = ""): Promise<string[]> {
     this.#check();
+    checkArgument("topics", "prefix", prefix, text);
     const head = `${this.#stream}.${this.epoch}.log.`;
     const names: string[] = [];
     for (let offset = 0; ; ) {

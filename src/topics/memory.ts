@@ -1,32 +1,44 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
+import { type Checks, checkArgument, checkOptions, matching, optionsOf, text } from "../options.ts";
 import { type Cursors, cursorsOf, newEpoch } from "./cursor.ts";
-import {
-  type Appended,
-  type Entry,
-  type Item,
-  type Mark,
-  type NewRecord,
-  PAGE,
-  type PageLimits,
-  type Retention,
-  type TopicLog,
+import type {
+  Appended,
+  Entry,
+  Item,
+  Mark,
+  NewRecord,
+  PageLimits,
+  Retention,
+  TopicLog,
 } from "./log.ts";
+import { pageLimitsOf } from "./page-limits.ts";
 import { checkRecords } from "./record.ts";
-import { type Kept, keptOf } from "./retention.ts";
+import { type Kept, keptOf, retentionChecks } from "./retention.ts";
 import { Tails } from "./tail.ts";
 import { checkTopic, inOrder } from "./topic.ts";
+
+/** What a log in memory is made with. */
+export interface MemoryLogOptions {
+  /** What each topic keeps. Default: everything, for as long as there is memory. */
+  readonly retention?: Retention;
+  /** 16 hexadecimal digits, in lower case. Default: random. */
+  readonly epoch?: string;
+}
+
+const checks = {
+  retention: optionsOf(retentionChecks),
+  epoch: matching(/^[0-9a-f]{16}$/, "16 hexadecimal digits, in lower case,"),
+} satisfies Checks<MemoryLogOptions>;
 
 /**
  * A log in the memory of this process, for tests and demonstrations: it is as
  * durable as the process. A topic takes about 2 KB for as long, also when none
- * of its records is kept.
- *
- * @param options.retention what each topic keeps. Default: everything, for as
- *   long as there is memory
- * @param options.epoch 16 hexadecimal digits. Default: random
+ * of its records is kept. Throws INVALID_ARGUMENT for an option that is unknown
+ * or not what it must be.
  */
-export function memoryLog(options: { retention?: Retention; epoch?: string } = {}): TopicLog {
+export function memoryLog(options: MemoryLogOptions = {}): TopicLog {
+  checkOptions("memoryLog", options, checks);
   return new MemoryLog(keptOf(options.retention), options.epoch ?? newEpoch());
 }
 
@@ -45,8 +57,8 @@ class MemoryLog implements TopicLog {
 
   async append(name: string, records: readonly NewRecord[]): Promise<Appended[]> {
     this.#check(name);
-    if (records.length === 0) return [];
     checkRecords(records);
+    if (records.length === 0) return [];
     const topic = this.#topics.get(name) ?? new Topic(cursorsOf(this.epoch, name));
     this.#topics.set(name, topic);
     const appended = records.map((record) => topic.append(record));
@@ -56,7 +68,7 @@ class MemoryLog implements TopicLog {
   }
 
   async page(name: string, after: string | undefined, limits: PageLimits = {}): Promise<Item[]> {
-    return this.#at(name).page(after, { ...PAGE, ...limits });
+    return this.#at(name).page(after, pageLimitsOf(limits));
   }
 
   read(name: string, after: string | undefined, signal: AbortSignal): AsyncIterable<Item> {
@@ -77,6 +89,7 @@ class MemoryLog implements TopicLog {
 
   async topics(prefix = ""): Promise<string[]> {
     this.#checkOpen();
+    checkArgument("topics", "prefix", prefix, text);
     const names = [...this.#topics.keys()].filter((name) => name.startsWith(prefix));
     return inOrder(names.filter((name) => !this.#at(name).isEmpty));
   }

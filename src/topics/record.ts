@@ -1,5 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
+import { show, wrong } from "../options.ts";
 import type { NewRecord } from "./log.ts";
 
 /** What a sequence has to be less than. */
@@ -10,8 +11,17 @@ const SEQUENCES = 2n ** 64n;
  * before any is, for what is wrong with one must not be seen on another's way.
  */
 export function checkRecords(records: readonly NewRecord[]): void {
-  for (const [n, { data, id }] of records.entries()) {
-    if (!(data instanceof Uint8Array)) throw invalid(n, "data is no Uint8Array");
+  if (!Array.isArray(records)) {
+    throw wrong({ of: "append", option: "records" }, records, "an array");
+  }
+  for (const [n, record] of records.entries()) {
+    if (typeof record !== "object" || record === null) {
+      throw invalid(n, `it is ${show(record)}, and must be { data }`);
+    }
+    const { data, id } = record;
+    if (!(data instanceof Uint8Array)) {
+      throw invalid(n, `data is ${show(data)}, and must be a Uint8Array`);
+    }
     if (id === undefined) continue;
     const { producer, sequence } = id;
     if (typeof producer !== "string") throw invalid(n, "id.producer is no string");

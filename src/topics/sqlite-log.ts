@@ -1,17 +1,10 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
+import { checkArgument, text } from "../options.ts";
 import { type Cursors, cursorsOf, newEpoch } from "./cursor.ts";
-import {
-  type Appended,
-  type Entry,
-  type Item,
-  type Mark,
-  type NewRecord,
-  PAGE,
-  type PageLimits,
-  type TopicLog,
-} from "./log.ts";
+import type { Appended, Entry, Item, Mark, NewRecord, PageLimits, TopicLog } from "./log.ts";
+import { pageLimitsOf } from "./page-limits.ts";
 import { checkRecords } from "./record.ts";
 import type { Kept } from "./retention.ts";
 import {
@@ -113,8 +106,8 @@ class SqliteLog implements TopicLog {
 
   async append(topic: string, records: readonly NewRecord[]): Promise<Appended[]> {
     this.#check(topic);
-    if (records.length === 0) return [];
     checkRecords(records);
+    if (records.length === 0) return [];
     this.#checkWaiting();
     const outcome = Promise.withResolvers<Appended[]>();
     const bytes = sizeOf(records);
@@ -126,12 +119,9 @@ class SqliteLog implements TopicLog {
     return outcome.promise;
   }
 
-  async page(
-    topic: string,
-    after: string | undefined,
-    { records = PAGE.records, bytes = PAGE.bytes }: PageLimits = {},
-  ): Promise<Item[]> {
+  async page(topic: string, after: string | undefined, limits: PageLimits = {}): Promise<Item[]> {
     this.#check(topic);
+    const { records, bytes } = pageLimitsOf(limits);
     const cursors = this.#cursorsOf(topic);
     const position = after === undefined ? undefined : (cursors.read(after) ?? FOREIGN);
     const call = { do: "page", topic, after: position, bytes } as const;
@@ -160,6 +150,7 @@ class SqliteLog implements TopicLog {
 
   async topics(prefix = ""): Promise<string[]> {
     this.#checkOpen();
+    checkArgument("topics", "prefix", prefix, text);
     return await this.#reader.call<string[]>({ do: "topics", prefix });
   }
 

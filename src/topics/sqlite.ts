@@ -4,8 +4,9 @@ import { createRequire } from "node:module";
 import { dirname, resolve } from "node:path";
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
+import { type Checks, checkOptions, needed, optionsOf, text } from "../options.ts";
 import type { Retention, TopicLog } from "./log.ts";
-import { keptOf } from "./retention.ts";
+import { keptOf, retentionChecks } from "./retention.ts";
 import { openSqliteLog } from "./sqlite-log.ts";
 import { failureOf } from "./sqlite-message.ts";
 import { toError } from "./sqlite-thread.ts";
@@ -16,6 +17,11 @@ export interface SqliteLogOptions {
   /** What each topic keeps. Default: everything. */
   readonly retention?: Retention;
 }
+
+const checks = {
+  path: needed(text),
+  retention: optionsOf(retentionChecks),
+} satisfies Checks<SqliteLogOptions>;
 
 /**
  * Opens a log in a SQLite file. It needs the package better-sqlite3, version 13
@@ -40,12 +46,15 @@ export interface SqliteLogOptions {
  * file, also when none of its records is kept: names that are used once and
  * never again add up.
  *
- * Errors beside those of TopicLog: FAILED_PRECONDITION where better-sqlite3 is
+ * Errors beside those of TopicLog: INVALID_ARGUMENT for an option that is unknown
+ * or not what it must be; FAILED_PRECONDITION where better-sqlite3 is
  * missing, another process has the file, or the file is something else;
  * DATA_LOSS where it is damaged.
  */
 export async function sqliteLog(options: string | SqliteLogOptions): Promise<TopicLog> {
-  const { path, retention } = typeof options === "string" ? { path: options } : options;
+  const given = typeof options === "string" ? { path: options } : options;
+  checkOptions<SqliteLogOptions>("sqliteLog", given, checks);
+  const { path, retention } = given as SqliteLogOptions;
   const kept = keptOf(retention);
   checkDriver();
   return await openSqliteLog({ path: settle(path), kept });

@@ -1,10 +1,17 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
+import { show } from "../options.ts";
 
 const MOST_BYTES = 320;
 
 /** Throws INVALID_ARGUMENT where a topic cannot have this name: it has 1 to 320 bytes of UTF-8. */
 export function checkTopic(topic: string): void {
+  if (typeof topic !== "string") {
+    throw failure(
+      Code.InvalidArgument,
+      `the name of the topic is ${show(topic)}: a string is needed`,
+    );
+  }
   const bytes = Buffer.byteLength(topic);
   if (bytes < 1 || bytes > MOST_BYTES) {
     throw failure(

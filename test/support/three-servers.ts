@@ -37,7 +37,7 @@ export async function hawser(given: Handlers | Routes): Promise<Server> {
   const error = vi.fn();
   const server = createServer({
     routes: routesOf(given),
-    logger: { error, warn() {}, info() {} },
+    logger: { error },
   });
   const { port = 0 } = await server.listen({ port: 0 });
   open.push(() => server.close({ graceMs: 0 }));

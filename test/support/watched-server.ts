@@ -68,7 +68,7 @@ export async function watchedServer(
 
   const server = createServer({
     ...options,
-    logger: { error: log, warn: log, info: () => {} },
+    logger: { error: log },
     routes: (router) =>
       router.service(Greeter, {
         sayHello: ({ content }) => ({ reply: content }),

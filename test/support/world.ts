@@ -49,7 +49,7 @@ export async function start(setup: Setup = {}): Promise<World> {
   const logged: unknown[][] = [];
   const server = createServer({
     routes: (router) => router.service(Greeter, setup.greeter ?? example),
-    logger: { error: (...words: unknown[]) => void logged.push(words), warn() {}, info() {} },
+    logger: { error: (...words: unknown[]) => void logged.push(words) },
     ...setup.server,
   });
   const { url, port } = await server.listen(setup.listen ?? { port: 0 });

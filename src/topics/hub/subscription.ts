@@ -1,4 +1,5 @@
-import { onAbort, Tap, type Well } from "../../flow.ts";
+import { failing, iteratedBefore, onAbort, Tap, type Well } from "../../flow.ts";
+import { type Checks, callable, oneOf, text } from "../../options.ts";
 import type { Gap, Mark, TopicLog } from "../log.ts";
 import type { Page, PageItem, Pages } from "./pages.ts";
 import type { NoteSlot, RecordSlot } from "./ring.ts";
@@ -28,6 +29,14 @@ export interface SubscribeOptions<T, N, U> {
   /** Called once, when the subscription is over, however that came. */
   readonly onEnd?: () => void;
 }
+
+export const subscribeChecks = {
+  after: text,
+  start: oneOf("now", "oldest"),
+  ready: callable,
+  shape: callable,
+  onEnd: callable,
+} satisfies Checks<SubscribeOptions<unknown, unknown, unknown>>;
 
 /** What a subscription belongs to. */
 export interface Shared<T, N> {
@@ -90,8 +99,9 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
     this.#listening = onAbort(signal, (reason) => this.#tap.close(reason));
   }
 
-  /** For one consumer. Leaving the loop ends the subscription. */
+  /** For one consumer: another one is told FAILED_PRECONDITION. Leaving the loop ends the subscription. */
   [Symbol.asyncIterator](): AsyncIterator<U, undefined> {
+    if (this.#tap.isTaken) return failing(iteratedBefore("the events of a subscription"));
     return this.#tap;
   }
 

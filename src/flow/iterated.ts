@@ -1,0 +1,25 @@
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { failure, markBug } from "../failure.ts";
+
+/** The error of a second loop over what can be read once: it would silently get nothing, or a part. */
+export function iteratedBefore(what: string): ConnectError {
+  const error = failure(
+    Code.FailedPrecondition,
+    `${what} can be iterated once: another loop has ended, or waits for the next one; read all in one loop`,
+  );
+  markBug(error);
+  return error;
+}
+
+/** An iterator that throws `error`. */
+export function failing(error: unknown): AsyncIterableIterator<never, undefined> {
+  return {
+    next: async () => {
+      throw error;
+    },
+    return: async () => ({ done: true, value: undefined }),
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}

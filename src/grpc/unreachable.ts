@@ -1,0 +1,74 @@
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { failure } from "../failure.ts";
+import type { Target } from "./address.ts";
+
+/** How far a connection came before it failed. */
+export type ConnectPhase = "the connection" | "the TLS handshake" | "the server's HTTP/2 SETTINGS";
+
+/** An attempt to connect that failed. */
+export interface FailedConnect {
+  readonly target: Target;
+  readonly phase: ConnectPhase;
+  /** Node's code of the error, or what happened. */
+  readonly reason: string;
+  readonly cause: unknown;
+  /** Whether the client has a certificate to show. */
+  readonly hasCertificate: boolean;
+}
+
+/** What is said of a peer that ended the connection without a word. */
+export const SERVER_CLOSED = "the server closed the connection";
+
+const CLOSED = new RegExp(`^(?:ECONNRESET|EPIPE|ECONNABORTED|${SERVER_CLOSED})$`);
+
+const IS_SERVER = "is a gRPC server running there?";
+const SHOW_CERTIFICATE =
+  "does it ask for a client certificate? Give one with tls.cert and tls.key; or is it no gRPC server?";
+const OTHER_CERTIFICATE =
+  "does it trust who signed the client's certificate (tls.cert)? Or is it no gRPC server?";
+
+/** The error of calls whose server cannot be reached: UNAVAILABLE with the address, the reason and the remedy. */
+export function unreachable(failed: FailedConnect): ConnectError {
+  const { target, reason, cause } = failed;
+  const what = `cannot reach ${target.name} (${reason}): ${remedyOf(failed)}`;
+  return failure(Code.Unavailable, what, cause);
+}
+
+function remedyOf(failed: FailedConnect): string {
+  if (failed.target.tls) return tlsRemedyOf(failed);
+  const { target, phase, reason } = failed;
+  const greeted = phase === "the server's HTTP/2 SETTINGS";
+  // A server that expects TLS closes, or answers with what is no HTTP/2.
+  const mayExpectTls = "port" in target.connect && (CLOSED.test(reason) || /HTTP2/.test(reason));
+  return greeted && mayExpectTls
+    ? "does it speak TLS? Then use https://; or is it no gRPC server?"
+    : IS_SERVER;
+}
+
+function tlsRemedyOf({ phase, reason, hasCertificate }: FailedConnect): string {
+  // Alerts are what the server says of the client (RFC 8446, 6).
+  if (/ALERT_NO_APPLICATION_PROTOCOL/.test(reason)) return IS_SERVER;
+  if (/ALERT_.*(?:CERT|CA$)|ALERT_HANDSHAKE_FAILURE/.test(reason)) {
+    return hasCertificate ? OTHER_CERTIFICATE : SHOW_CERTIFICATE;
+  }
+  if (/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG/.test(reason)) {
+    return "does it speak cleartext? Then use http://; or is it no gRPC server?";
+  }
+  if (/ALTNAME/.test(reason)) {
+    return "its certificate is for another name; tls.serverName says which one is expected";
+  }
+  if (/CERT_HAS_EXPIRED|CERT_NOT_YET_VALID/.test(reason)) {
+    return "its certificate is not valid now: renew it, or set the clock";
+  }
+  if (/CERT|VERIFY|SIGNATURE/.test(reason)) {
+    return "its certificate is not trusted; tls.ca says who signed it";
+  }
+  if (phase === "the TLS handshake" && CLOSED.test(reason)) {
+    return "does it speak TLS? For cleartext use http://; or is it no gRPC server?";
+  }
+  // With TLS 1.3 a server refuses the client's certificate after the client's handshake.
+  if (phase === "the server's HTTP/2 SETTINGS" && CLOSED.test(reason)) {
+    return hasCertificate ? OTHER_CERTIFICATE : SHOW_CERTIFICATE;
+  }
+  return IS_SERVER;
+}

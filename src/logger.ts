@@ -1,0 +1,20 @@
+/** Where messages to the owner of a program go. `console` is one. */
+export interface Logger {
+  /** Something failed that nobody else is told of. */
+  error(message: string, ...details: unknown[]): void;
+  /** Something looks like a mistake. */
+  warn(message: string, ...details: unknown[]): void;
+}
+
+/** Logs, and never throws: what a logger throws is no failure of a call. */
+export function log(
+  logger: Partial<Logger>,
+  level: keyof Logger,
+  ...[message, ...details]: Parameters<Logger["error"]>
+): void {
+  try {
+    logger[level]?.(message, ...details);
+  } catch {
+    // There is nobody left to tell.
+  }
+}

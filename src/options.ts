@@ -1,0 +1,265 @@
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { failure } from "./failure.ts";
+
+/** Where a value was given: the function of the API, and the option's path within its options. */
+export interface Place {
+  readonly of: string;
+  readonly option: string;
+}
+
+/** Throws INVALID_ARGUMENT, naming the place, where `value` is not what the option takes. */
+export interface Check {
+  (value: unknown, place: Place): void;
+  /** Whether the option has to be given. */
+  readonly isNeeded?: boolean;
+}
+
+/** A check for each option of an interface. TypeScript holds the list against the interface: none is forgotten. */
+export type Checks<T> = { readonly [Name in keyof Required<T>]: Check };
+
+/**
+ * Checks the options that a caller gave to a function of the API: throws
+ * INVALID_ARGUMENT where one is unknown, or has a value that it does not take.
+ * An option that is `undefined` was not given.
+ */
+export function checkOptions<T>(of: string, options: T, checks: Checks<T>): void {
+  checkObject(options, { of, option: "" }, checks);
+}
+
+/** Throws INVALID_ARGUMENT where an argument of a function of the API is not what it takes. */
+export function checkArgument(of: string, name: string, value: unknown, check: Check): void {
+  check(value, { of, option: name });
+}
+
+function checkObject(value: unknown, place: Place, checks: Checks<unknown>): void {
+  if (!isObject(value)) {
+    throw wrong({ of: place.of, option: place.option || "options" }, value, "an object");
+  }
+  const given = value as Record<string, unknown>;
+  for (const name of Object.keys(given)) {
+    if (!Object.hasOwn(checks, name)) throw unknownOption(place, name, Object.keys(checks));
+  }
+  for (const [name, check] of Object.entries(checks as Record<string, Check>)) {
+    const option = place.option === "" ? name : `${place.option}.${name}`;
+    if (given[name] !== undefined || check.isNeeded) {
+      check(given[name], { of: place.of, option });
+    }
+  }
+}
+
+/** An option that has to be given. */
+export function needed(check: Check): Check {
+  return Object.assign((value: unknown, place: Place) => check(value, place), { isNeeded: true });
+}
+
+/** Whatever it is: somebody else checks it. */
+export const anything: Check = () => {};
+
+/** A finite number above 0. */
+export const positive = number("a number above 0", (value) => value > 0 && value < Infinity);
+
+/** A number above 0, or Infinity. */
+export const positiveOrInfinite = number("a number above 0, or Infinity,", (value) => value > 0);
+
+/** A finite number of 0 or more. */
+export const notNegative = number(
+  "a number of 0 or more",
+  (value) => value >= 0 && value < Infinity,
+);
+
+/** A number of 0 or more, or Infinity. */
+export const notNegativeOrInfinite = number(
+  "a number of 0 or more, or Infinity,",
+  (value) => value >= 0,
+);
+
+/** A number of milliseconds. 0, less, and Infinity mean that there is no deadline. */
+export const timeout = number("a number of milliseconds", (value) => !Number.isNaN(value));
+
+/** A whole number from `least` to `most`. */
+export function whole(least: number, most: number): Check {
+  return number(
+    `a whole number from ${least} to ${most}`,
+    (value) => Number.isInteger(value) && value >= least && value <= most,
+  );
+}
+
+function number(what: string, fits: (value: number) => boolean): Check {
+  return (value, place) => {
+    if (typeof value === "number" && fits(value)) return;
+    const isNumeric = typeof value === "string" && value.trim() !== "" && fits(Number(value));
+    throw wrong(place, value, what, isNumeric ? `use Number(${environment(place.option)})` : "");
+  };
+}
+
+export const trueOrFalse: Check = of("true or false", (value) => typeof value === "boolean");
+
+export const text: Check = of("a string", (value) => typeof value === "string");
+
+/** A string with something in it. */
+export const someText: Check = of(
+  "a string that is not empty",
+  (value) => typeof value === "string" && value !== "",
+);
+
+export const callable: Check = of("a function", (value) => typeof value === "function");
+
+export const anObject: Check = of("an object", isObject);
+
+/** A string of this form. */
+export function matching(form: RegExp, what: string): Check {
+  return of(what, (value) => typeof value === "string" && form.test(value));
+}
+
+/** One of these strings. */
+export function oneOf(...choices: string[]): Check {
+  const what = choices.map((choice) => JSON.stringify(choice)).join(" or ");
+  return of(what, (value) => choices.includes(value as string));
+}
+
+/** A list, each of whose items passes the check. */
+export function listOf(check: Check): Check {
+  return (value, place) => {
+    if (!Array.isArray(value)) throw wrong(place, value, "an array");
+    for (const [n, item] of value.entries()) {
+      check(item, { of: place.of, option: `${place.option}[${n}]` });
+    }
+  };
+}
+
+/** An object with these options, and no others. */
+export function optionsOf<T>(checks: Checks<T>): Check {
+  return (value, place) => checkObject(value, place, checks);
+}
+
+/** An object that has these functions. */
+export function withFunctions(...names: string[]): Check {
+  const what = `an object with the function${names.length > 1 ? "s" : ""} ${names.join(", ")}`;
+  return of(what, (value) => isWith(value, names));
+}
+
+/** Whether a value is an object, or a function, that has functions of these names. */
+export function isWith(value: unknown, names: readonly string[]): boolean {
+  if ((typeof value !== "object" || value === null) && typeof value !== "function") return false;
+  return names.every((name) => typeof (value as Record<string, unknown>)[name] === "function");
+}
+
+/** An AbortSignal, also one of another realm or of a polyfill. */
+export const abortSignal: Check = of("an AbortSignal", isSignal);
+
+export function isSignal(value: unknown): boolean {
+  return (
+    value instanceof AbortSignal ||
+    (isWith(value, ["addEventListener"]) && "aborted" in (value as object))
+  );
+}
+
+/** Where the value may be one that `isFine` says, whatever `check` says. */
+export function either(isFine: (value: unknown) => boolean, check: Check): Check {
+  return (value, place) => {
+    if (!isFine(value)) check(value, place);
+  };
+}
+
+function of(what: string, fits: (value: unknown) => boolean): Check {
+  return (value, place) => {
+    if (!fits(value)) throw wrong(place, value, what);
+  };
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The error of a value that an option does not take: shows it, and says what is needed. */
+export function wrong(
+  { of, option }: Place,
+  value: unknown,
+  what: string,
+  remedy = "",
+): ConnectError {
+  const is = value === undefined ? "missing" : show(value);
+  const advice = remedy === "" ? "" : `; ${remedy}`;
+  return failure(Code.InvalidArgument, `${of}: ${option} is ${is}: ${what} is needed${advice}`);
+}
+
+/** The error of an option that there is not. */
+export function unknownOption(
+  { of, option }: Place,
+  name: string,
+  known: readonly string[],
+): ConnectError {
+  const where = option === "" ? of : `${of}: ${option}`;
+  return failure(
+    Code.InvalidArgument,
+    `${where} has no option \`${name}\`: ${suggestion(name, known)}`,
+  );
+}
+
+/** "did you mean `baseUrl`?", or what there is to choose from. */
+export function suggestion(name: string, known: readonly string[]): string {
+  const near = nearest(name, known);
+  if (near !== undefined) return `did you mean \`${near}\`?`;
+  return known.length === 0 ? "there is none" : `there is ${known.join(", ")}`;
+}
+
+/** The known name that somebody who wrote `name` may have meant. */
+function nearest(name: string, known: readonly string[]): string | undefined {
+  const written = name.toLowerCase();
+  const ranked = known
+    .map((candidate) => {
+      const meant = candidate.toLowerCase();
+      const [short, long] = written.length < meant.length ? [written, meant] : [meant, written];
+      const isPart = short.length >= 3 && long.includes(short);
+      return { candidate, edits: isPart ? 1 : distance(written, meant) };
+    })
+    .sort((a, b) => a.edits - b.edits);
+  const [best] = ranked;
+  return best !== undefined && best.edits <= Math.max(written.length / 3, 1)
+    ? best.candidate
+    : undefined;
+}
+
+/** How many letters have to be added, left out or changed to make `b` of `a` (Levenshtein). */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, n) => n);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const changed = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(changed, (row[j] as number) + 1, (next[j - 1] as number) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] as number;
+}
+
+const LONGEST_SHOWN = 60;
+
+/** A value as an error shows it: `"0" (a string)`, `null`, `an array`. */
+export function show(value: unknown): string {
+  switch (typeof value) {
+    case "string":
+      return `${JSON.stringify(value.length > LONGEST_SHOWN ? `${value.slice(0, LONGEST_SHOWN)}…` : value)} (a string)`;
+    case "bigint":
+      return `${value}n (a bigint)`;
+    case "boolean":
+      return `${value} (a boolean)`;
+    case "number":
+    case "undefined":
+      return String(value);
+    case "function":
+      return "a function";
+    case "symbol":
+      return "a symbol";
+    default:
+      if (value === null) return "null";
+      return Array.isArray(value) ? "an array" : "an object";
+  }
+}
+
+/** The environment variable that an option like this one is often read from. */
+function environment(option: string): string {
+  const name = option.slice(option.lastIndexOf(".") + 1);
+  return `process.env.${name.replace(/(?=[A-Z])/g, "_").toUpperCase()}`;
+}

@@ -1,0 +1,255 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { RoomService } from "../gen/chat/v1/room_pb.js";
+import { createTransport } from "../src/index.ts";
+import { gate, until } from "./support/gate.ts";
+import { all, next } from "./support/read.ts";
+import { roomWorld } from "./support/toy-room.ts";
+import { type Setup, start } from "./support/world.ts";
+
+// It looks every two seconds: a call has stood still for ten at the sixth look.
+beforeEach(() => void vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] }));
+afterEach(() => void vi.useRealTimers());
+const pass = (seconds: number) => vi.advanceTimersByTime(seconds * 1000);
+
+/** A world that notes the warnings of its transport. */
+async function warnedWorld(setup: Setup = {}) {
+  const warnings: string[] = [];
+  const logger = { warn: (text: string) => void warnings.push(text) };
+  const world = await start({ ...setup, transport: { logger, ...setup.transport } });
+  return Object.assign(world, { warnings });
+}
+
+/** Answers when all requests have come. */
+const atTheEnd = {
+  async *chat(requests: AsyncIterable<object>) {
+    let count = 0;
+    for await (const _ of requests) count++;
+    yield { reply: `${count}` };
+  },
+};
+
+const interceptors = [(next: unknown) => next as never];
+
+describe("a call that waits for a response that needs closeSend()", () => {
+  test.each([
+    ["", {}],
+    [", through interceptors", { transport: { interceptors } }],
+  ])("says so after 10 s%s, once a transport", async (_, setup) => {
+    await using world = await warnedWorld({ greeter: atTheEnd, ...setup });
+    const chat = world.greeter.chat();
+    await chat.send({ content: "1" });
+    const reply = next(chat);
+    const other = world.greeter.chat();
+    await other.send({ content: "1" });
+    const otherReply = next(other);
+    await until("they are open", () => other.state === "open" && chat.state === "open");
+    pass(9);
+    expect(world.warnings).toEqual([]);
+    pass(3);
+    expect(world.warnings).toEqual([
+      "example.Greeter.Chat has waited 10 s for a response; nothing was sent meanwhile, and closeSend() was not called: a handler that answers when the requests end waits for that",
+    ]);
+    pass(60);
+    expect(world.warnings).toHaveLength(1);
+    for (const one of [chat, other]) one.closeSend();
+    expect(await reply).toMatchObject({ reply: "1" });
+    expect(await otherReply).toMatchObject({ reply: "1" });
+    expect([...(await all(chat)), ...(await all(other))]).toEqual([]);
+  });
+
+  test("says nothing while it sends", async () => {
+    await using world = await warnedWorld({ greeter: atTheEnd });
+    const chat = world.greeter.chat();
+    const reply = next(chat);
+    for (let n = 0; n < 10; n++) {
+      await chat.send({ content: `${n}` });
+      pass(8);
+    }
+    chat.closeSend();
+    pass(60);
+    expect(await reply).toMatchObject({ reply: "10" });
+    expect(await all(chat)).toEqual([]);
+    expect(world.warnings).toEqual([]);
+  });
+
+  test("says nothing where it is none: a chat that was answered and is silent now, one that only listens, one that has ended", async () => {
+    await using world = await warnedWorld();
+    const silent = world.greeter.chat();
+    await silent.send({ content: "1" });
+    await next(silent);
+    const listening = next(silent);
+    const push = world.greeter.subscribe({});
+    const pushed = next(push);
+    const over = world.greeter.chat();
+    await over.send({ content: "1" });
+    over.closeSend();
+    await all(over);
+    const sink = world.greeter.collect();
+    await sink.send({ content: "1" });
+    pass(120);
+    expect(world.warnings).toEqual([]);
+    for (const call of [silent, push, sink]) call.cancel();
+    await Promise.allSettled([listening, pushed]);
+  });
+
+  test("is watched anew where it sends again behind an answer", async () => {
+    const answers = gate();
+    let count = 0;
+    await using world = await warnedWorld({
+      greeter: {
+        async *chat(requests) {
+          for await (const { content } of requests) {
+            if (++count > 1) await answers.opened;
+            yield { reply: content };
+          }
+        },
+      },
+    });
+    const chat = world.greeter.chat();
+    await chat.send({ content: "1" });
+    await next(chat);
+    const second = next(chat);
+    pass(60);
+    expect(world.warnings).toEqual([]);
+    await chat.send({ content: "2" });
+    pass(12);
+    expect(world.warnings).toHaveLength(1);
+    answers.open();
+    expect(await second).toMatchObject({ reply: "2" });
+    chat.cancel();
+  });
+});
+
+describe("trailers that are awaited before the call was read", () => {
+  test("say so after 10 s, also where some responses were taken", async () => {
+    await using world = await warnedWorld({
+      greeter: {
+        async *subscribe() {
+          yield {};
+          yield {};
+        },
+      },
+    });
+    const push = world.greeter.subscribe({});
+    await next(push);
+    const { trailers } = push;
+    pass(9);
+    expect(world.warnings).toEqual([]);
+    pass(3);
+    expect(world.warnings).toEqual([
+      "example.Greeter.Subscribe has not been read for 10 s since its trailers were asked for: they come when all responses have been read; read the responses first, with for await",
+    ]);
+    await all(push);
+    await trailers;
+  });
+
+  test("of a client-streaming call: finish() is named", async () => {
+    await using world = await warnedWorld();
+    const sink = world.greeter.collect();
+    const { trailers } = sink;
+    pass(12);
+    expect(world.warnings).toEqual([
+      expect.stringMatching(/^example\.Greeter\.Collect .*; call finish\(\) first$/),
+    ]);
+    await sink.finish();
+    await trailers;
+  });
+
+  test("of a push that continues by a cursor", async () => {
+    const warnings: string[] = [];
+    await using world = await roomWorld({ logger: { warn: (text) => void warnings.push(text) } });
+    const watch = world.client(RoomService).watch({});
+    const trailers = watch.trailers.catch(() => {});
+    pass(12);
+    expect(warnings).toEqual([
+      expect.stringContaining("chat.v1.RoomService.Watch has not been read"),
+    ]);
+    watch.cancel();
+    await trailers;
+  });
+
+  test("say nothing where they are asked for early, and the call is read then", async () => {
+    await using world = await warnedWorld();
+    const push = world.greeter.subscribe({});
+    const trailers = push.trailers.catch(() => {});
+    const reading = next(push);
+    pass(120);
+    await reading;
+    push.cancel();
+    await trailers;
+    pass(120);
+    expect(world.warnings).toEqual([]);
+  });
+});
+
+test("both warnings have a turn of their own", async () => {
+  await using world = await warnedWorld({ greeter: atTheEnd });
+  const chat = world.greeter.chat();
+  const unread = world.greeter.chat();
+  await chat.send({});
+  const reply = next(chat);
+  unread.trailers.catch(() => {});
+  await until("it is open", () => chat.state === "open");
+  pass(14);
+  expect(world.warnings).toHaveLength(2);
+  chat.closeSend();
+  await reply;
+  await all(chat);
+  unread.cancel();
+});
+
+test("a logger that throws does no harm, and the default is the console", async () => {
+  const warn = vi.spyOn(console, "warn").mockImplementation(() => {
+    throw new Error("no console");
+  });
+  await using world = await start({ greeter: atTheEnd });
+  const chat = world.greeter.chat();
+  await chat.send({});
+  const reply = next(chat);
+  await until("it is open", () => chat.state === "open");
+  pass(12);
+  expect(warn).toHaveBeenCalledOnce();
+  warn.mockRestore();
+  chat.closeSend();
+  expect(await reply).toMatchObject({ reply: "1" });
+  await all(chat);
+});
+
+test("a server's logger that throws changes no call", async () => {
+  let told = 0;
+  await using world = await start({
+    server: {
+      logger: {
+        error() {
+          told++;
+          throw new Error("no log");
+        },
+      },
+    },
+    greeter: {
+      sayHello({ content }) {
+        if (content === "bug") throw new Error("a bug");
+        return { reply: content };
+      },
+    },
+  });
+  await expect(world.greeter.sayHello({ content: "bug" })).rejects.toThrow("internal error");
+  await until("it was told", () => told === 1);
+  expect((await world.greeter.sayHello({ content: "on" })).reply).toBe("on");
+});
+
+test("a timer runs only while a call is watched: not for an idle transport, nor for one that is closed", async () => {
+  await using world = await warnedWorld({ greeter: atTheEnd });
+  const before = vi.getTimerCount();
+  const chat = world.greeter.chat();
+  expect(vi.getTimerCount()).toBe(before);
+  await chat.send({});
+  expect(vi.getTimerCount()).toBe(before + 1);
+  chat.closeSend();
+  await all(chat);
+  expect(vi.getTimerCount()).toBe(before);
+
+  const transport = createTransport({ baseUrl: world.url });
+  await transport.close();
+  expect(vi.getTimerCount()).toBe(before);
+});

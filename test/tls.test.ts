@@ -1,0 +1,242 @@
+import { once } from "node:events";
+import { createServer as createTcpServer } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
+import { describe, expect, test } from "vitest";
+import { Greeter } from "../gen/example/greeter_pb.js";
+import {
+  type ClientTls,
+  Code,
+  createClient,
+  createTransport,
+  type TransportOptions,
+} from "../src/index.ts";
+import { createServer, type TlsOptions } from "../src/server.ts";
+import { failureOf } from "./support/read.ts";
+import { certFile, certs } from "./support/tls.ts";
+import { start } from "./support/world.ts";
+
+const url = "https://127.0.0.1:1";
+const begin = (tls: object) => createTransport({ baseUrl: url, tls: tls as ClientTls });
+const serve = (tls: object) => createServer({ routes() {}, tls: tls as TlsOptions });
+const { cert, key } = certs.server;
+
+/** What a call says that cannot be made with such a transport. */
+async function refusal(options: TransportOptions): Promise<string> {
+  await using transport = createTransport(options);
+  const error = await failureOf(createClient(Greeter, transport).sayHello({}));
+  expect(error.code).toBe(Code.Unavailable);
+  return error.rawMessage;
+}
+
+/** A listening server of node:net or node:tls, until disposed. */
+async function listening(server: ReturnType<typeof createTcpServer>) {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  return {
+    port,
+    async [Symbol.asyncDispose]() {
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
+
+test.each(["http://127.0.0.1:1", "unix:/tmp/x.sock"])(
+  "`tls` with a baseUrl of %s, which has none, is refused",
+  (baseUrl) => {
+    expect(() => createTransport({ baseUrl, tls: { ca: certs.ca } })).toThrow(
+      expect.objectContaining({
+        code: Code.InvalidArgument,
+        rawMessage: `createTransport: tls is for https://, and baseUrl "${baseUrl}" has no TLS: use https://, or leave tls out`,
+      }),
+    );
+  },
+);
+
+test.each<[string, () => unknown]>([
+  [
+    "createTransport: tls.ca is not a PEM text; is it a path?",
+    () => begin({ ca: certFile("ca.pem") }),
+  ],
+  [
+    "createTransport: tls.ca[1] is not a PEM text; is it a path?",
+    () => begin({ ca: [certs.ca, "other-ca.pem"] }),
+  ],
+  [
+    "createTransport: tls.cert is not a PEM text; is it a path?",
+    () => begin({ cert: "./client.pem", key }),
+  ],
+  [
+    "createTransport: tls.key is not a PEM text; is it a path?",
+    () => begin({ cert, key: Buffer.from([1, 2, 3]) }),
+  ],
+  ["createTransport: tls.key is not a PEM text; is it a path?", () => begin({ cert, key: "" })],
+  [
+    "createTransport: tls.ca is an object: a PEM text, as a string or Buffer, is needed",
+    () => begin({ ca: {} }),
+  ],
+  [
+    "createTransport: tls.cert has no certificate in it, but PRIVATE KEY: are two files mixed up?",
+    () => begin({ cert: key, key: cert }),
+  ],
+  [
+    "createTransport: tls.key is encrypted: give it decrypted",
+    () => begin({ cert, key: "-----BEGIN ENCRYPTED PRIVATE KEY-----\n" }),
+  ],
+  ["createTransport: tls.cert is given without tls.key: give both, or none", () => begin({ cert })],
+  ["createTransport: tls.key is given without tls.cert: give both, or none", () => begin({ key })],
+  [
+    "createTransport: tls.key does not belong to tls.cert",
+    () => begin({ cert, key: certs.client.key }),
+  ],
+  [
+    "createTransport: tls.ca is damaged: node:tls cannot read it (",
+    () => begin({ ca: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" }),
+  ],
+  [
+    "createTransport: tls.cert is damaged: node:tls cannot read it (",
+    () => begin({ cert: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", key }),
+  ],
+  ["createServer: tls.cert is missing: a PEM text", () => serve({ key })],
+  ["createServer: tls.key is missing: a PEM text", () => serve({ cert })],
+  [
+    "createServer: tls.cert is not a PEM text; is it a path?",
+    () => serve({ cert: certFile("server.pem"), key }),
+  ],
+  [
+    "createServer: tls.ca is not a PEM text; is it a path?",
+    () => serve({ cert, key, ca: certFile("ca.pem") }),
+  ],
+  [
+    "createServer: tls.key does not belong to tls.cert",
+    () => serve({ cert, key: certs.client.key }),
+  ],
+  [
+    "createServer: tls.requestClientCertificate is 1: true or false",
+    () => serve({ cert, key, requestClientCertificate: 1 }),
+  ],
+])("%s", (text, make) => {
+  expect(make).toThrow(
+    expect.objectContaining({
+      code: Code.InvalidArgument,
+      rawMessage: expect.stringContaining(text),
+    }),
+  );
+});
+
+test("PEM texts may be buffers, and several authorities a list", async () => {
+  const ca = [certs.otherCa, Buffer.from(certs.ca)];
+  await using world = await start({
+    server: { tls: { cert: Buffer.from(cert), key: Buffer.from(key) } },
+    transport: { tls: { ca } },
+  });
+  expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
+});
+
+describe("a server that asks for a client certificate", () => {
+  const mutual = { server: { tls: { cert, key, ca: certs.ca } } };
+
+  test.each(["TLSv1.2", "TLSv1.3"] as const)(
+    "by %s: a client without one is asked for tls.cert and tls.key",
+    async (version) => {
+      const server = createTlsServer({
+        ...{ cert, key, ca: certs.ca, requestCert: true, rejectUnauthorized: true },
+        ...{ ALPNProtocols: ["h2"], minVersion: version, maxVersion: version },
+      });
+      server.on("tlsClientError", () => {});
+      await using there = await listening(server);
+      const baseUrl = `https://127.0.0.1:${there.port}`;
+      const said = await refusal({ baseUrl, tls: { ca: certs.ca } });
+      expect(said).toContain(
+        "does it ask for a client certificate? Give one with tls.cert and tls.key",
+      );
+      expect(said).not.toContain("not trusted");
+    },
+  );
+
+  test("one of Hawser's, too; with one that it trusts calls are made", async () => {
+    await using world = await start({
+      ...mutual,
+      transport: { tls: { ca: certs.ca, ...certs.client } },
+    });
+    const said = await refusal({ baseUrl: world.url, tls: { ca: certs.ca } });
+    expect(said).toContain(
+      "does it ask for a client certificate? Give one with tls.cert and tls.key",
+    );
+    expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
+  });
+
+  test("and does not trust the one it gets: the client is asked whether it does", async () => {
+    await using world = await start({
+      ...mutual,
+      transport: { tls: { ca: certs.ca, ...certs.client } },
+    });
+    const said = await refusal({ baseUrl: world.url, tls: { ca: certs.ca, ...certs.otherClient } });
+    expect(said).toContain("does it trust who signed the client's certificate (tls.cert)?");
+    await world.greeter.sayHello({});
+  });
+});
+
+describe("a server whose certificate", () => {
+  const secure = { server: { tls: { cert, key } }, transport: { tls: { ca: certs.ca } } };
+
+  test("nobody trusts: tls.ca is named", async () => {
+    await using world = await start(secure);
+    const said = await refusal({ baseUrl: world.url, tls: { ca: certs.otherCa } });
+    expect(said).toMatch(/\(\w+\): its certificate is not trusted; tls\.ca says who signed it$/);
+    await world.greeter.sayHello({});
+  });
+
+  test("has another name: tls.serverName is named", async () => {
+    await using world = await start(secure);
+    const tls = { ca: certs.ca, serverName: "elsewhere.example" };
+    expect(await refusal({ baseUrl: world.url, tls })).toMatch(/tls\.serverName/);
+    await world.greeter.sayHello({});
+  });
+});
+
+describe("the wrong scheme", () => {
+  test("http:// to a port with TLS: the call hints at https://", async () => {
+    await using world = await start({
+      server: { tls: { cert, key } },
+      transport: { tls: { ca: certs.ca } },
+    });
+    const said = await refusal({ baseUrl: world.url.replace("https", "http") });
+    expect(said).toContain("does it speak TLS? Then use https://");
+    await world.greeter.sayHello({});
+  });
+
+  test("http:// to a server that answers with a TLS alert: the same", async () => {
+    const alert = Buffer.from([0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x46]);
+    const server = createTcpServer(
+      (socket) =>
+        void socket
+          .on("error", () => {})
+          .resume()
+          .end(alert),
+    );
+    await using there = await listening(server);
+    const said = await refusal({ baseUrl: `http://127.0.0.1:${there.port}` });
+    expect(said).toContain("does it speak TLS? Then use https://");
+  });
+
+  test("https:// to a cleartext port: the call hints at http://", async () => {
+    await using world = await start();
+    const baseUrl = world.url.replace("http", "https");
+    expect(await refusal({ baseUrl })).toContain("does it speak cleartext? Then use http://");
+    expect(await refusal({ baseUrl, tls: { ca: certs.ca } })).toContain("use http://");
+    await world.greeter.sayHello({});
+  });
+
+  test("https:// to a port that closes: http:// is mentioned", async () => {
+    await using there = await listening(createTcpServer((socket) => void socket.resume().end()));
+    const said = await refusal({ baseUrl: `https://127.0.0.1:${there.port}` });
+    expect(said).toContain("For cleartext use http://");
+  });
+
+  test("nobody there: neither is", async () => {
+    expect(await refusal({ baseUrl: "http://127.0.0.1:1" })).not.toMatch(/https?:\/\//);
+    expect(await refusal({ baseUrl: "https://127.0.0.1:1" })).not.toMatch(/https?:\/\//);
+  });
+});
