@@ -118,6 +118,7 @@ function remedy(error: unknown, service: DescService): string | undefined {
         return "show the server a certificate with --cert, and its key with --key";
       }
       if (error.rawMessage.includes("tls.ca")) return "trust the server's certificate with --ca";
+      if (error.rawMessage.includes("its certificate is")) return undefined;
       return error.rawMessage.endsWith("?")
         ? `Start one with "${invocation("serve")}"`
         : `is the server still running? Start one with "${invocation("serve")}"`;
