@@ -10,7 +10,7 @@ import { Http2Code } from "./support/wire.ts";
 
 test("a send() that waits for room on the wire rejects when the server ends the call", async () => {
   const handler = puppet();
-  await using world = await sessionWorld({ linked: true, greeter: handler });
+  await using world = await sessionWorld({ linked: true, greeter: { chat: handler.chat } });
   const chat = world.greeter.chat();
   handler.say("one");
   await next(chat);
@@ -77,7 +77,7 @@ test("a client that gives its connection up while the end is on its way gets the
   await using world = await sessionWorld({
     linked: true,
     transport: { keepalive: { intervalMs: 100, timeoutMs: 100 } },
-    greeter: handler,
+    greeter: { chat: handler.chat },
   });
   const chat = world.greeter.chat();
   handler.say("one");
