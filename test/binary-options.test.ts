@@ -150,7 +150,7 @@ test.each([0, -1, Number.NaN, Number.POSITIVE_INFINITY])(
   "a recursionLimit of %d is refused",
   (recursionLimit) => {
     const binaryOptions = { recursionLimit };
-    const said = /binaryOptions\.recursionLimit is .*: it must be a number above zero/;
+    const said = /binaryOptions\.recursionLimit is .*: a number above 0 is needed/;
     expect(() => createTransport({ baseUrl: "http://127.0.0.1:1", binaryOptions })).toThrow(said);
     expect(() => createServer({ routes: () => {}, binaryOptions })).toThrow(said);
     const routes = (router: Parameters<Parameters<typeof createServer>[0]["routes"]>[0]) =>

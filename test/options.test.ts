@@ -307,7 +307,7 @@ describe("a value that an option does not take is shown, with quotes and its typ
       () => encodedOnce(wrongly<typeof MessageRequestSchema>(undefined), {}),
     ],
     [
-      'encodedOnce: message is "x" (a string): an object',
+      'the string "x" is not a example.MessageRequest',
       () => encodedOnce(MessageRequestSchema, wrongly("x")),
     ],
     ["later: open is an object: a function", () => later(wrongly({}))],
