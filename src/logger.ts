@@ -2,7 +2,7 @@
 export interface Logger {
   /** Something failed that nobody else is told of. */
   error(message: string, ...details: unknown[]): void;
-  /** Something looks like a mistake. */
+  /** Something looks like a mistake; or what an error told of is over. */
   warn(message: string, ...details: unknown[]): void;
 }
 

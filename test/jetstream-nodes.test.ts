@@ -218,6 +218,24 @@ describe.skipIf(program === undefined)("the server", () => {
     await Promise.all([reader.over, late.over]);
   });
 
+  test("is away: the operator is told once where, and once that it is back; callers are not told where", async () => {
+    await using world = await start();
+    const told: string[] = [];
+    const tell = (text: string) => void told.push(text);
+    const log = await world.open({ logger: { error: tell, warn: tell } });
+    await world.nats.kill();
+    for (let n = 0; n < 10; n++) {
+      await expect(log.append("t", texts("lost"))).rejects.toMatchObject({
+        rawMessage: "the connection to NATS is lost; it is being made anew",
+      });
+    }
+    const at = `127.0.0.1:${world.nats.port}`;
+    expect(told).toEqual([`the connection to NATS at ${at} is lost; it is being made anew`]);
+    await world.nats.start();
+    await insist(log, "t", made("a", 1n));
+    expect(told.slice(1)).toEqual([`connected to NATS at ${at} again`]);
+  });
+
   test("is away when the log is closed: that does not wait", async () => {
     await using world = await start();
     const log = await world.open();
@@ -340,7 +358,7 @@ describe.skipIf(program === undefined)("the server", () => {
         // The second time nothing was stored that was not there.
         code: n === 0 ? Code.Unavailable : Code.ResourceExhausted,
         rawMessage: expect.stringMatching(
-          n === 0 ? /^2 of 3 records were stored; repeat/ : "no room",
+          n === 0 ? /^2 of 3 records were stored; repeat/ : "log has no room: nothing was stored",
         ),
       });
       expect(await stored()).toEqual(["a", "c"]);

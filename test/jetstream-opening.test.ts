@@ -64,6 +64,16 @@ describe("a server that does not do", () => {
     expect(code).toBe(Code.Unavailable);
     expect(text).toContain("127.0.0.1:1");
   });
+
+  test.each(["nats://ann:secret@127.0.0.1:1", "ann:secret@127.0.0.1:1"])(
+    "is not there: what is said of %s leaves the user and password out",
+    async (servers) => {
+      const { text } = await refusalOf(jetStreamLog({ servers }));
+      expect(text).toContain("no NATS at ");
+      expect(text).toContain("…@127.0.0.1:1");
+      expect(text).not.toMatch(/ann|secret/);
+    },
+  );
 });
 
 test("what cannot be asked for is INVALID_ARGUMENT", async () => {

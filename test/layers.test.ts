@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
+import { isBuiltin } from "node:module";
 import { dirname, join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -9,7 +10,7 @@ import { describe, expect, test } from "vitest";
  * it stands.
  */
 const layers: Record<string, readonly string[]> = {
-  cli: ["example", "index.ts", "server.ts", "gen"],
+  cli: ["example", "index.ts", "server.ts", "node-version.ts", "gen"],
   // The engines of logs are entries of their own, in topics: the example server opens them.
   example: ["index.ts", "server.ts", "topics", "gen"],
   "index.ts": ["client", "session", "topics", "grpc", "call-options.ts", "logger.ts"],
@@ -17,7 +18,7 @@ const layers: Record<string, readonly string[]> = {
   server: ["session", "topics", "grpc", "flow.ts", "failure.ts", "options.ts", "logger.ts"],
   client: ["session", "flow.ts", "failure.ts", "options.ts", "call-options.ts", "stalls.ts", "gen"],
   session: ["flow.ts", "failure.ts", "gen"],
-  topics: ["flow.ts", "failure.ts", "options.ts"],
+  topics: ["flow.ts", "failure.ts", "options.ts", "logger.ts", "node-version.ts"],
   grpc: [
     ...["session", "flow.ts", "failure.ts", "options.ts", "call-options.ts", "stalls.ts"],
     ...["logger.ts", "version.ts", "gen"],
@@ -30,6 +31,8 @@ const layers: Record<string, readonly string[]> = {
   "logger.ts": [],
   "failure.ts": [],
   "version.ts": [],
+  // Read by a Node that is too old for anything else.
+  "node-version.ts": [],
 };
 
 interface Import {
@@ -114,7 +117,7 @@ test("the table of layers itself has no circle", () => {
 
 /** The name of the package that is imported. */
 const packageOf = ({ to }: Pick<Import, "to">) => /^(?:@[^/]+\/)?[^/]+/.exec(to)?.[0] as string;
-const isPackage = (one: Import) => !isOurs(one) && !one.to.startsWith("node:");
+const isPackage = (one: Import) => !isOurs(one) && !isBuiltin(one.to);
 
 /** Engines of logs, which alone may need a package that is an optional peer; they have entries of their own. */
 const engines = /^src\/topics\/(sqlite|jetstream)[\w-]*\.ts$/;

@@ -49,8 +49,12 @@ test.skipIf(!canMount())(
     })().catch((error: unknown) => error);
     expect(full).toMatchObject({
       code: Code.ResourceExhausted,
-      rawMessage: expect.stringMatching(/no room on the disk for .*rooms\.sqlite: nothing was/),
+      rawMessage:
+        "the server's log has no room on its disk: nothing was stored; send it again later",
     });
+    // The operator has the path, and the remedy.
+    const [told] = await server.complains(/^hawser: no room on the disk for .*rooms\.sqlite: .*\n/);
+    expect(told).toContain("make room");
     expect(stored).toBeGreaterThan(50);
     await expect(post(stored + 1)).rejects.toMatchObject({ code: Code.ResourceExhausted });
     // What is there is served, to those who watch and to those who come.
@@ -68,6 +72,10 @@ test.skipIf(!canMount())(
     for (let n = stored + 1; n <= stored + 20; n++) {
       expect(await post(n)).toMatchObject({ repeated: false });
     }
+    const [, end] = await server.complains(/\n(.*) again\n$/);
+    expect(end).toMatch(/^hawser: records are stored in .*rooms\.sqlite$/);
+    // Twice in all, however many posts were refused.
+    expect(server.stderr.split("\n")).toHaveLength(3);
     const all = Array.from({ length: stored + 20 }, (_, n) => n + 1);
     for (const watcher of [watching, coming]) {
       await until("it has all", () => watcher.came.length > stored + 20);

@@ -29,7 +29,9 @@ test.each([
   ["100,000 records", Array.from({ length: 100 }, (_, n) => numbered(1_000, "", n * 1_000))],
 ])("while %s wait, appends are RESOURCE_EXHAUSTED at once and not stored", async (_, appends) => {
   await using file = await temporaryFile("log.db");
-  await using log = await sqliteLog(file.path);
+  const told: string[] = [];
+  const tell = (text: string) => void told.push(text);
+  await using log = await sqliteLog({ path: file.path, logger: { error: tell, warn: tell } });
   await log.append("t", texts("first"));
   using stalled = stall(file.path);
   const half = appends.length >> 1;
@@ -44,10 +46,13 @@ test.each([
     expect(outcome).toMatchObject({
       reason: {
         code: Code.ResourceExhausted,
-        rawMessage: expect.stringMatching(/^\d+ records of \d+ B wait for the disk of .*log\.db/),
+        rawMessage: expect.stringMatching(/^\d+ records of \d+ B wait for the disk of [^/]*$/),
       },
     });
   }
+  expect(told).toEqual([
+    `the disk of ${file.path} does not keep up: appends are refused while 100000 records or 67108864 B wait for it`,
+  ]);
   // Who reads is not kept waiting.
   expect(shown(await log.page("t", undefined))).toEqual(["first"]);
   stalled[Symbol.dispose]();
@@ -60,6 +65,7 @@ test.each([
     } else stored += outcome.value.filter(({ repeated }) => !repeated).length;
   }
   expect((await log.append("t", [made("p", 1n)]))[0]?.repeated).toBe(false);
+  expect(told).toContain(`the disk of ${file.path} keeps up again`);
   const items = await pages(log, "t");
   expect(items.length).toBe(stored + 1);
   expect(shown(items.slice(-1))).toEqual(["p1"]);

@@ -19,6 +19,7 @@ import { invocation } from "./invocation.ts";
 import { jsonOption, readDuration, readPort } from "./options.ts";
 import { printLine } from "./output.ts";
 import { report, systemCode } from "./report.ts";
+import { serverLog } from "./server-log.ts";
 
 const DEFAULT_HOST = "127.0.0.1";
 const DEFAULT_PORT = 50051;
@@ -131,7 +132,7 @@ function isAddress(url: string): boolean {
 /** The rooms on their log, which closes with them; `undefined` where it cannot be opened, which is reported. */
 async function openRooms(place: LogPlace, { json }: ServeOptions): Promise<Rooms | undefined> {
   try {
-    const log = await openLog(place);
+    const log = await openLog(place, serverLog({ json }));
     const chat = rooms(log);
     return {
       service: chat.service,

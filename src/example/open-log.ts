@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { memoryLog, type TopicLog } from "../server.ts";
+import { type Logger, memoryLog, type TopicLog } from "../server.ts";
 
 /** Where messages are kept. */
 export type LogPlace =
@@ -21,13 +21,13 @@ export function readLogPlace(text: string): LogPlace | undefined {
 }
 
 /** Opens a log. What only some logs need is loaded for them alone: it may not be installed. */
-export async function openLog(place: LogPlace): Promise<TopicLog> {
+export async function openLog(place: LogPlace, logger: Logger = console): Promise<TopicLog> {
   switch (place.kind) {
     case "memory":
       return memoryLog();
     case "sqlite": {
       const { sqliteLog } = await import("../topics/sqlite.ts");
-      return await sqliteLog(place.path);
+      return await sqliteLog({ path: place.path, logger });
     }
     case "nats": {
       const { jetStreamLog } = await import("../topics/jetstream.ts");
@@ -36,7 +36,7 @@ export async function openLog(place: LogPlace): Promise<TopicLog> {
         ...(username !== "" && { user: decodeURIComponent(username) }),
         ...(password !== "" && { pass: decodeURIComponent(password) }),
       };
-      return await jetStreamLog({ servers: host, connection });
+      return await jetStreamLog({ servers: host, connection, logger });
     }
   }
 }

@@ -9,6 +9,7 @@ import { epochOf, floorOf, tokenOf } from "./jetstream-stream.ts";
 import { Turns } from "./jetstream-turns.ts";
 import { REFUSED, type Refusal, refused, type Wire } from "./jetstream-wire.ts";
 import type { Entry, Gap, Item, Mark, PageLimits } from "./log.ts";
+import { logFailure } from "./log-failure.ts";
 
 /** Where a topic lies in the stream. */
 export interface Place {
@@ -136,10 +137,10 @@ export class Reader {
       }),
     );
     if (epochOf(info) !== this.#epoch) {
-      throw failure(
-        Code.FailedPrecondition,
-        `the stream ${this.#stream} was deleted and made anew: open the log again`,
-      );
+      throw logFailure(Code.FailedPrecondition, {
+        forClients: "the server's log has ended, for what it kept was deleted",
+        forOperator: `the stream ${this.#stream} was deleted and made anew: open the log again`,
+      });
     }
     return info;
   }
@@ -328,7 +329,10 @@ function statusOf({ headers, data }: Msg): number {
 
 function brokenOff({ headers }: Msg) {
   const { code, description } = headers as MsgHdrs;
-  return failure(Code.Unavailable, `JetStream broke off a page: ${description} (${code})`);
+  return logFailure(Code.Unavailable, {
+    forClients: "the server's log broke off: try again later",
+    forOperator: `JetStream broke off a page: ${description} (${code})`,
+  });
 }
 
 /**

@@ -1,8 +1,9 @@
-import { Code } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import type { JetStreamManager, StreamConfig, StreamInfo } from "@nats-io/jetstream";
 import { failure } from "../failure.ts";
 import { newEpoch } from "./cursor.ts";
 import { REFUSED } from "./jetstream-wire.ts";
+import { toOperator } from "./log-failure.ts";
 import type { Kept } from "./retention.ts";
 
 /**
@@ -180,4 +181,17 @@ function refuse(name: string) {
       error,
     );
   };
+}
+
+/** What went wrong while a log was opened, for its operator. */
+export function notOpened(error: unknown): unknown {
+  if (error instanceof ConnectError) return toOperator(error);
+  if ((error as Error).name === "JetStreamNotEnabled") {
+    return failure(
+      Code.FailedPrecondition,
+      "JetStream is not enabled on the NATS server: start it with -js",
+      error,
+    );
+  }
+  return failure(Code.Unavailable, `JetStream did not answer: ${(error as Error).message}`, error);
 }

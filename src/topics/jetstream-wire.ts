@@ -7,6 +7,8 @@ import type {
   Subscription,
 } from "@nats-io/transport-node";
 import { failure } from "../failure.ts";
+import type { Incidents } from "./incidents.ts";
+import { logFailure } from "./log-failure.ts";
 
 /** The packages of NATS, which are there only where somebody installed them. */
 export interface Packages {
@@ -50,23 +52,31 @@ export const REFUSED = {
 const NO_ROOM = [10002, 10023, 10028, 10047];
 const STORE_FAILED = 10077;
 
-/** A refusal as an error of the log. */
+/** A refusal as an error of the log. What the server says of it may name its files: that is for the operator. */
 export function refused({ err_code: code, description }: Refusal): ConnectError {
   const full =
     NO_ROOM.includes(code) ||
     (code === STORE_FAILED && /exceeded|no space|insufficient/.test(description));
   return full
-    ? failure(
-        Code.ResourceExhausted,
-        `JetStream has no room: ${description}: trim topics, or raise maxBytes or the server's limits`,
-      )
-    : failure(Code.Unavailable, `JetStream refused: ${description} (${code})`);
+    ? logFailure(Code.ResourceExhausted, {
+        forClients: "the server's log has no room: nothing was stored; send it again later",
+        forOperator: `JetStream has no room: ${description}: trim topics, or raise maxBytes or the server's limits`,
+      })
+    : logFailure(Code.Unavailable, {
+        forClients: "the server's log refused this: try again later",
+        forOperator: `JetStream refused: ${description} (${code})`,
+      });
 }
 
 interface Waiting {
   readonly resolve: (answer: Msg) => void;
   readonly reject: (error: ConnectError) => void;
   readonly sinceMs: number;
+}
+
+export interface WireOptions {
+  readonly timeoutMs: number;
+  readonly incidents: Incidents;
 }
 
 /**
@@ -77,6 +87,7 @@ interface Waiting {
 export class Wire {
   readonly connection: NatsConnection;
   readonly #timeoutMs: number;
+  readonly #incidents: Incidents;
   readonly #inbox: string;
   readonly #waiting = new Map<string, Waiting>();
   readonly #listeners = new Set<() => void>();
@@ -86,9 +97,10 @@ export class Wire {
   #connected = true;
   #closed = false;
 
-  private constructor(connection: NatsConnection, inbox: string, timeoutMs: number) {
+  private constructor(connection: NatsConnection, inbox: string, options: WireOptions) {
     this.connection = connection;
-    this.#timeoutMs = timeoutMs;
+    this.#timeoutMs = options.timeoutMs;
+    this.#incidents = options.incidents;
     this.#inbox = inbox;
     connection.subscribe(`${inbox}.*`, { callback: (_, answer) => this.#answered(answer) });
     void this.#follow();
@@ -97,13 +109,13 @@ export class Wire {
   static async open(
     { transport }: Packages,
     options: NodeConnectionOptions,
-    timeoutMs: number,
+    wireOptions: WireOptions,
   ): Promise<Wire> {
     const connection = await transport
       .connect({
         reconnectTimeWait: 200,
         reconnectJitter: 200,
-        timeout: timeoutMs,
+        timeout: wireOptions.timeoutMs,
         pingInterval: 10_000,
         ...options,
         reconnect: true,
@@ -113,9 +125,10 @@ export class Wire {
       })
       .catch((error: Error) => {
         const where = [options.servers].flat().join(", ");
-        throw failure(Code.Unavailable, `no NATS at ${where}: ${error.message}`, error);
+        const text = withoutCredentials(`no NATS at ${where}: ${error.message}`);
+        throw failure(Code.Unavailable, text, error);
       });
-    return new Wire(connection, transport.createInbox(), timeoutMs);
+    return new Wire(connection, transport.createInbox(), wireOptions);
   }
 
   /** Asks; rejects with UNAVAILABLE where it cannot tell what became of it. */
@@ -217,12 +230,21 @@ export class Wire {
   }
 
   async #follow(): Promise<void> {
-    for await (const { type } of this.connection.status()) {
-      if (type === "disconnect") {
+    for await (const status of this.connection.status()) {
+      if (status.type === "disconnect") {
         this.#connected = false;
+        const where = withoutCredentials(status.server);
+        this.#incidents.failed(
+          "connection",
+          `the connection to NATS at ${where} is lost; it is being made anew`,
+        );
         this.#lose(away());
-      } else if (type === "reconnect") {
+      } else if (status.type === "reconnect") {
         this.#connected = true;
+        this.#incidents.ended(
+          "connection",
+          `connected to NATS at ${withoutCredentials(status.server)} again`,
+        );
         for (const listener of this.#listeners) listener();
       }
     }
@@ -232,6 +254,7 @@ export class Wire {
     const token = answer.subject.slice(this.#inbox.length + 1);
     const waiting = this.#settle(token);
     if (waiting === undefined) return;
+    this.#incidents.ended("silence", "NATS answers again");
     if (answer.data.length === 0 && answer.headers?.code === 503) {
       waiting.reject(failure(Code.Unavailable, "JetStream is not there, or has not begun yet"));
     } else {
@@ -266,9 +289,9 @@ export class Wire {
         const left = sinceMs + this.#timeoutMs - now;
         if (left > 0) return this.#arm(left);
         this.#settle(token);
-        reject(
-          failure(Code.Unavailable, `NATS has not answered within timeoutMs ${this.#timeoutMs}`),
-        );
+        const text = `NATS has not answered within timeoutMs ${this.#timeoutMs}`;
+        this.#incidents.failed("silence", text);
+        reject(failure(Code.Unavailable, text));
       }
     }, ms);
   }
@@ -287,4 +310,9 @@ export function closed(): ConnectError {
 
 function away(): ConnectError {
   return failure(Code.Unavailable, "the connection to NATS is lost; it is being made anew");
+}
+
+/** Of an address: a user and a password before an @ stay out of all texts. */
+function withoutCredentials(text: string): string {
+  return text.replace(/[^\s/,'"]+@/g, "…@");
 }

@@ -1,10 +1,11 @@
 /** The JetStream entry of Hawser: `import { jetStreamLog } from "hawser/log/jetstream"`. */
 import { createHash } from "node:crypto";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, type ConnectError } from "@connectrpc/connect";
 import type { StreamInfo } from "@nats-io/jetstream";
 import type { MsgHdrs, NodeConnectionOptions } from "@nats-io/transport-node";
 import { asFailure, failure } from "../failure.ts";
 import { pause } from "../flow.ts";
+import type { Logger } from "../logger.ts";
 import {
   anObject,
   type Checks,
@@ -19,7 +20,9 @@ import {
   someText,
   text,
   whole,
+  withFunctions,
 } from "../options.ts";
+import { type IncidentKind, Incidents } from "./incidents.ts";
 import { LiveTopics } from "./jetstream-live.ts";
 import { BETWEEN_TRIES_MS, given, type Place, Reader, WRITTEN } from "./jetstream-page.ts";
 import {
@@ -28,6 +31,7 @@ import {
   describe,
   epochOf,
   floorOf,
+  notOpened,
   openStream,
   type StreamOptions,
   tellsTimes,
@@ -89,6 +93,12 @@ export interface JetStreamLogOptions {
    * nothing: what is published live may be lost within a cluster. Default: 15,000.
    */
   readonly silenceMs?: number;
+  /**
+   * Told what the clients of a server must not read: where NATS is away, has no
+   * room or refuses, and the remedy; once when it begins, at most once a minute
+   * while it lasts, once when it is over. Default: `console`.
+   */
+  readonly logger?: Logger;
   /** More of the connection: tls, user, pass, token, authenticator … */
   readonly connection?: Omit<NodeConnectionOptions, "servers">;
 }
@@ -113,6 +123,7 @@ const checks = {
   timeoutMs: positive,
   silenceMs: positive,
   connection: anObject,
+  logger: withFunctions("error", "warn"),
 } satisfies Checks<JetStreamLogOptions>;
 
 /**
@@ -142,8 +153,9 @@ const checks = {
  */
 export async function jetStreamLog(options: JetStreamLogOptions): Promise<TopicLog> {
   checkOptions("jetStreamLog", options, checks);
-  const { servers, stream = "hawser", connection } = options;
+  const { servers, stream = "hawser", connection, logger = console } = options;
   const { timeoutMs = 4_000, silenceMs = 15_000 } = options;
+  const incidents = new Incidents(logger);
   checkName(stream);
   const settings: StreamOptions = {
     name: stream,
@@ -153,12 +165,13 @@ export async function jetStreamLog(options: JetStreamLogOptions): Promise<TopicL
     dedupeMs: options.dedupeMs ?? 120_000,
   };
   const npm = await packages();
-  const wire = await Wire.open(npm, { ...connection, servers: [servers].flat() }, timeoutMs);
+  const addresses = { ...connection, servers: [servers].flat() };
+  const wire = await Wire.open(npm, addresses, { timeoutMs, incidents });
   try {
     checkVersion(wire.connection.info?.version ?? "0");
     const manager = await npm.jetstream.jetstreamManager(wire.connection, { timeout: timeoutMs });
     const info = await openStream(manager, settings);
-    return new JetStreamLog(npm, wire, info, { timeoutMs, silenceMs });
+    return new JetStreamLog(npm, wire, info, { timeoutMs, silenceMs, incidents });
   } catch (error) {
     await wire.close();
     throw notOpened(error);
@@ -174,6 +187,7 @@ class JetStreamLog implements TopicLog {
   readonly #stream: string;
   readonly #tellsTimes: boolean;
   readonly #timeoutMs: number;
+  readonly #incidents: Incidents;
   /** Aborts with why the log cannot be used any more. */
   readonly #over = new AbortController();
   readonly #following: Disposable;
@@ -183,7 +197,11 @@ class JetStreamLog implements TopicLog {
     npm: Packages,
     wire: Wire,
     info: StreamInfo,
-    { timeoutMs, silenceMs }: { timeoutMs: number; silenceMs: number },
+    {
+      timeoutMs,
+      silenceMs,
+      incidents,
+    }: { timeoutMs: number; silenceMs: number; incidents: Incidents },
   ) {
     this.#stream = info.config.name;
     this.epoch = epochOf(info) as string;
@@ -194,10 +212,11 @@ class JetStreamLog implements TopicLog {
     this.#source = {
       live: new LiveTopics(wire),
       silenceMs,
-      page: (place, after) => reader.page(place, after, PAGE),
-      end: (place) => reader.end(place),
+      page: (place, after) => this.#told("read", reader.page(place, after, PAGE)),
+      end: (place) => this.#told("read", reader.end(place)),
     };
     this.#timeoutMs = timeoutMs;
+    this.#incidents = incidents;
     this.#tellsTimes = tellsTimes(wire.connection.info?.version ?? "0");
     this.#following = wire.onAgain(() => this.#verify());
   }
@@ -210,10 +229,14 @@ class JetStreamLog implements TopicLog {
       records.map((record) => this.#store(place, topic, record)),
     );
     const errors = outcomes.flatMap((o) => (o.status === "rejected" ? asFailure(o.reason) : []));
+    for (const error of errors) this.#incidents.report("append", error);
     // Where one cannot tell, none of the others can say that nothing was stored.
     const unsure = errors.find(({ code }) => code === Code.Unavailable);
     const error = unsure ?? errors[0];
-    if (error === undefined) return outcomes.map((outcome) => settled(outcome));
+    if (error === undefined) {
+      this.#incidents.ended("append", `records are stored in the stream ${this.#stream} again`);
+      return outcomes.map((outcome) => settled(outcome));
+    }
     if (unsure !== undefined) this.#verify();
     const stored = outcomes.filter((o) => o.status === "fulfilled" && !o.value.repeated).length;
     if (stored === 0) throw error;
@@ -225,7 +248,8 @@ class JetStreamLog implements TopicLog {
   }
 
   async page(topic: string, after: string | undefined, limits: PageLimits = {}): Promise<Item[]> {
-    return (await this.#reader.page(this.#place(topic), after, pageLimitsOf(limits))).items;
+    const page = this.#reader.page(this.#place(topic), after, pageLimitsOf(limits));
+    return (await this.#told("read", page)).items;
   }
 
   async *read(
@@ -238,7 +262,10 @@ class JetStreamLog implements TopicLog {
   }
 
   async oldest(topic: string): Promise<Mark> {
-    const place = this.#place(topic);
+    return this.#told("read", this.#oldest(this.#place(topic)));
+  }
+
+  async #oldest(place: Place): Promise<Mark> {
     // In this order: what comes between the two is behind the end, and seen.
     const end = await this.#reader.end(place);
     const { items } = await this.#reader.page(place, undefined, { records: 1, bytes: 1 });
@@ -248,13 +275,16 @@ class JetStreamLog implements TopicLog {
   }
 
   async end(topic: string): Promise<Mark> {
-    return this.#reader.end(this.#place(topic));
+    return this.#told("read", this.#reader.end(this.#place(topic)));
   }
 
   async trim(topic: string, upTo: string): Promise<void> {
     const place = this.#place(topic);
     const position = place.cursors.read(upTo);
-    if (position === undefined) return;
+    if (position !== undefined) await this.#told("append", this.#trim(place, position));
+  }
+
+  async #trim(place: Place, position: number): Promise<void> {
     const last = Math.min(position, (await this.#reader.end(place)).position);
     // First it is written down, then done: nobody takes what is gone for what never was.
     await this.#mark(place, last);
@@ -265,6 +295,10 @@ class JetStreamLog implements TopicLog {
   async topics(prefix = ""): Promise<string[]> {
     this.#check();
     checkArgument("topics", "prefix", prefix, text);
+    return this.#told("read", this.#topics(prefix));
+  }
+
+  async #topics(prefix: string): Promise<string[]> {
     const head = `${this.#stream}.${this.epoch}.log.`;
     const names: string[] = [];
     for (let offset = 0; ; ) {
@@ -349,8 +383,18 @@ class JetStreamLog implements TopicLog {
   /** The log is over where its stream has become another. */
   #verify(): void {
     this.#reader.state().catch((error: ConnectError) => {
-      if (error.code === Code.FailedPrecondition) this.#over.abort(error);
+      if (error.code !== Code.FailedPrecondition) return;
+      this.#over.abort(this.#incidents.report("connection", error));
     });
+  }
+
+  /** Tells the operator why something failed. */
+  async #told<T>(kind: IncidentKind, doing: Promise<T>): Promise<T> {
+    try {
+      return await doing;
+    } catch (error) {
+      throw this.#incidents.report(kind, error);
+    }
   }
 
   #place(topic: string): Place {
@@ -391,16 +435,4 @@ function messageId(topic: string, producer: string, sequence: bigint, after: num
 function settled<T>(outcome: PromiseSettledResult<T>): T {
   if (outcome.status === "rejected") throw outcome.reason;
   return outcome.value;
-}
-
-function notOpened(error: unknown): unknown {
-  if (error instanceof ConnectError) return error;
-  if ((error as Error).name === "JetStreamNotEnabled") {
-    return failure(
-      Code.FailedPrecondition,
-      "JetStream is not enabled on the NATS server: start it with -js",
-      error,
-    );
-  }
-  return failure(Code.Unavailable, `JetStream did not answer: ${(error as Error).message}`, error);
 }

@@ -1,9 +1,12 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
+import type { Logger } from "../logger.ts";
 import { checkArgument, text } from "../options.ts";
 import { type Cursors, cursorsOf, newEpoch } from "./cursor.ts";
+import { type IncidentKind, Incidents } from "./incidents.ts";
 import type { Appended, Entry, Item, Mark, NewRecord, PageLimits, TopicLog } from "./log.ts";
+import { logFailure, toOperator } from "./log-failure.ts";
 import { pageLimitsOf } from "./page-limits.ts";
 import { checkRecords } from "./record.ts";
 import type { Kept } from "./retention.ts";
@@ -15,7 +18,6 @@ import {
   type PageColumns,
   type ReaderCall,
   type Stored,
-  type ThreadData,
   type WriterCall,
 } from "./sqlite-message.ts";
 import { Thread, toError } from "./sqlite-thread.ts";
@@ -27,6 +29,7 @@ export interface OpenOptions {
   readonly path: string;
   readonly kept: Kept;
   readonly maxPages?: number;
+  readonly logger?: Logger | undefined;
 }
 
 /** So many topics have their cursors at hand. */
@@ -52,8 +55,8 @@ interface Ring extends Fresh {
 }
 
 /** Opens a log: first the writer, which makes the file where there is none, then the reader. */
-export async function openSqliteLog({ path, kept, maxPages }: OpenOptions): Promise<TopicLog> {
-  const log = new SqliteLog({ path, kept, maxPages });
+export async function openSqliteLog(options: OpenOptions): Promise<TopicLog> {
+  const log = new SqliteLog(options);
   await log.open();
   return log;
 }
@@ -75,15 +78,19 @@ class SqliteLog implements TopicLog {
   readonly #waiting = { records: 0, bytes: 0 };
   readonly #path: string;
   readonly #ageMs: number;
+  readonly #incidents: Incidents;
+  #isOpened = false;
   #ticking: NodeJS.Timeout | undefined;
   #over: { error: ConnectError } | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(data: Omit<ThreadData, "role">) {
-    const fail = (error: unknown) => this.#fail(error as ConnectError);
+  constructor({ path, kept, maxPages, logger = console }: OpenOptions) {
+    const data = { path, kept, maxPages };
+    const fail = (error: ConnectError) => this.#fail(error);
     const received = ({ outcomes }: AppendedMessage) => this.#appended(outcomes);
-    this.#path = data.path;
-    this.#ageMs = data.kept.ageMs;
+    this.#path = path;
+    this.#ageMs = kept.ageMs;
+    this.#incidents = new Incidents(logger);
     this.#writer = new Thread({ ...data, role: "writer" }, received, fail);
     this.#reader = new Thread({ ...data, role: "reader" }, received, fail);
   }
@@ -95,8 +102,9 @@ class SqliteLog implements TopicLog {
       await this.#reader.call({ do: "open" });
     } catch (error) {
       await this[Symbol.asyncDispose]();
-      throw error;
+      throw toOperator(error as ConnectError);
     }
+    this.#isOpened = true;
     if (this.#ageMs === Infinity) return;
     const everyMs = Math.min(Math.max(this.#ageMs / 10, 50), 60_000);
     this.#ticking = setInterval(() => {
@@ -125,7 +133,7 @@ class SqliteLog implements TopicLog {
     const cursors = this.#cursorsOf(topic);
     const position = after === undefined ? undefined : (cursors.read(after) ?? FOREIGN);
     const call = { do: "page", topic, after: position, bytes } as const;
-    const page = this.#reader.call<PageColumns>({ ...call, records: Math.max(records, 1) });
+    const page = this.#read<PageColumns>({ ...call, records: Math.max(records, 1) });
     return itemsOf(await page, cursors);
   }
 
@@ -145,13 +153,14 @@ class SqliteLog implements TopicLog {
     this.#check(topic);
     const position = this.#cursorsOf(topic).read(upTo);
     if (position === undefined) return;
-    await this.#writer.call({ do: "trim", topic, upTo: position });
+    const trimmed = this.#writer.call({ do: "trim", topic, upTo: position });
+    await trimmed.catch((error) => this.#throw("append", error));
   }
 
   async topics(prefix = ""): Promise<string[]> {
     this.#checkOpen();
     checkArgument("topics", "prefix", prefix, text);
-    return await this.#reader.call<string[]>({ do: "topics", prefix });
+    return await this.#read<string[]>({ do: "topics", prefix });
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -191,9 +200,10 @@ class SqliteLog implements TopicLog {
     for (const [n, append] of appends.entries()) {
       const stored = outcomes[n] as Outcome;
       if ("code" in stored) {
-        append.outcome.reject(toError(stored));
+        append.outcome.reject(this.#incidents.report("append", toError(stored)));
         continue;
       }
+      this.#incidents.ended("append", `records are stored in ${this.#path} again`);
       const cursors = this.#cursorsOf(append.topic);
       const appended = stored.positions.map((position) => ({
         cursor: cursors.write(Math.abs(position)),
@@ -216,6 +226,8 @@ class SqliteLog implements TopicLog {
   #fail(error: ConnectError): void {
     if (this.#over !== undefined && this.#closing === undefined) return;
     this.#over ??= { error };
+    // Whoever opens the log gets all of it, with what open() throws.
+    if (this.#isOpened) this.#incidents.report("append", error);
     clearInterval(this.#ticking);
     const appends = [...this.#sent.splice(0), ...this.#next.splice(0)];
     this.#release(appends);
@@ -230,6 +242,9 @@ class SqliteLog implements TopicLog {
       this.#waiting.records -= records.length;
       this.#waiting.bytes -= bytes;
     }
+    const { records, bytes } = this.#waiting;
+    if (records > MOST_WAITING.records / 2 || bytes > MOST_WAITING.bytes / 2) return;
+    this.#incidents.ended("overload", `the disk of ${this.#path} keeps up again`);
   }
 
   #cursorsOf(topic: string): Cursors {
@@ -249,17 +264,25 @@ class SqliteLog implements TopicLog {
 
   async #mark(topic: string, which: "oldest" | "end"): Promise<Mark> {
     this.#check(topic);
-    const position = await this.#reader.call<number>({ do: which, topic });
+    const position = await this.#read<number>({ do: which, topic });
     return { position, cursor: this.#cursorsOf(topic).write(position) };
   }
 
   #checkWaiting(): void {
     const { records, bytes } = this.#waiting;
     if (records < MOST_WAITING.records && bytes < MOST_WAITING.bytes) return;
-    throw failure(
-      Code.ResourceExhausted,
-      `${records} records of ${bytes} B wait for the disk of ${this.#path}, which does not keep up: nothing more was stored; send it again later`,
-    );
+    const forClients = `${records} records of ${bytes} B wait for the disk of the server's log, which does not keep up: nothing more was stored; send it again later`;
+    const forOperator = `the disk of ${this.#path} does not keep up: appends are refused while ${MOST_WAITING.records} records or ${MOST_WAITING.bytes} B wait for it`;
+    const error = logFailure(Code.ResourceExhausted, { forClients, forOperator });
+    throw this.#incidents.report("overload", error);
+  }
+
+  #read<T>(call: ReaderCall): Promise<T> {
+    return this.#reader.call<T>(call).catch((error) => this.#throw("read", error));
+  }
+
+  #throw(kind: IncidentKind, error: unknown): never {
+    throw this.#incidents.report(kind, error);
   }
 
   #checkOpen(): void {

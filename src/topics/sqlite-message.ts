@@ -108,7 +108,10 @@ export interface PageColumns {
 /** A ConnectError on its way between threads. */
 export interface Failure {
   readonly code: Code;
+  /** What clients of the server may read: it has no path. */
   readonly message: string;
+  /** What the operator of the server is told: what happened, with the path, and the remedy. */
+  readonly detail?: string;
 }
 
 export type ToThread = AppendMessage | CallMessage | TickMessage;
@@ -130,29 +133,41 @@ export class Refused extends Error {
   }
 }
 
-export function precondition(message: string): Refused {
-  return new Refused({ code: FAILED_PRECONDITION, message });
+export function precondition(detail: string): Refused {
+  return new Refused({
+    code: FAILED_PRECONDITION,
+    message: "the server's log cannot be used",
+    detail,
+  });
 }
 
-export function exhausted(message: string): Refused {
-  return new Refused({ code: RESOURCE_EXHAUSTED, message });
+export function exhausted(message: string, detail: string): Refused {
+  return new Refused({ code: RESOURCE_EXHAUSTED, message, detail });
 }
 
 export function damaged(path: string, what: string): Refused {
   const remedy = "restore it, with its -wal, from a copy, or move both away to begin anew";
-  return new Refused({ code: DATA_LOSS, message: `${path} is damaged: ${what}; ${remedy}` });
+  return new Refused({
+    code: DATA_LOSS,
+    message: "the server's log is damaged here: the server has told its operator where",
+    detail: `${path} is damaged: ${what}; ${remedy}`,
+  });
 }
 
-/** What an error of SQLite's, or of the system's, means to who uses the log. */
+/** What an error of SQLite's, or of the system's, means to the user of the log. */
 export function failureOf(error: unknown, path: string): Failure {
   if (error instanceof Refused) return error.failure;
   const { code, message } = error as { code?: unknown; message: string };
   const [name, reason] = [`${code}`, `${message} (${code})`];
   if (/^(SQLITE_FULL|SQLITE_IOERR_SHM\w*|ENOSPC)$/.test(name)) {
-    const remedy = "nothing was stored; make room and send it again";
-    return exhausted(`no room on the disk for ${path}: ${remedy}`).failure;
+    return exhausted(
+      "the server's log has no room on its disk: nothing was stored; send it again later",
+      `no room on the disk for ${path}: nothing was stored; make room`,
+    ).failure;
   }
-  if (name === "SQLITE_TOOBIG") return exhausted(`a record is too large: ${reason}`).failure;
+  if (name === "SQLITE_TOOBIG") {
+    return { code: RESOURCE_EXHAUSTED, message: `a record is too large: ${reason}` };
+  }
   if (/^SQLITE_(CORRUPT|NOTADB)/.test(name)) return damaged(path, reason).failure;
   if (
     /^(SQLITE_(CANTOPEN|READONLY|PERM|AUTH)|E(ACCES|PERM|ROFS|EXIST|NOTDIR|NOENT|LOOP|NAMETOOLONG)$)/.test(
@@ -161,7 +176,11 @@ export function failureOf(error: unknown, path: string): Failure {
   ) {
     return precondition(`${path} cannot be opened and written: ${reason}`).failure;
   }
-  return { code: UNAVAILABLE, message: `the log in ${path} does not answer: ${reason}` };
+  return {
+    code: UNAVAILABLE,
+    message: "the server's log does not answer: try again later",
+    detail: `the log in ${path} does not answer: ${reason}`,
+  };
 }
 
 /** Whether another connection had the file for longer than this one waits. */

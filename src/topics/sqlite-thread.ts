@@ -1,6 +1,8 @@
-import { Worker } from "node:worker_threads";
 import { Code, type ConnectError } from "@connectrpc/connect";
+// biome-ignore lint/style/useNodejsImportProtocol: webpack 5 breaks `new Worker` where it comes from node:worker_threads
+import { Worker } from "worker_threads";
 import { failure } from "../failure.ts";
+import { logFailure } from "./log-failure.ts";
 import type {
   AnswerMessage,
   AppendedMessage,
@@ -12,42 +14,39 @@ import type {
   WriterCall,
 } from "./sqlite-message.ts";
 
-/** Beside this file there is the worker's: .ts as it is written, .js as it is built. */
-const FILE = new URL(
-  `./sqlite-worker${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`,
-  import.meta.url,
-);
-
 /**
  * A thread of a log, as the others see it. It keeps the process alive while
  * somebody waits for it, and no longer.
  */
 export class Thread<Call extends WriterCall | ReaderCall> {
+  readonly #path: string;
   readonly #worker: Worker;
   readonly #calls = new Map<number, PromiseWithResolvers<unknown>>();
   readonly #onMessage: (message: AppendedMessage) => void;
-  readonly #onFailed: (error: unknown) => void;
+  readonly #onFailed: (error: ConnectError) => void;
   #id = 0;
   #holds = 0;
-  #over: { error: unknown } | undefined;
+  #over: { error: ConnectError } | undefined;
 
   /**
    * @param onMessage told what is no answer to a call
    * @param onFailed told why it is of no more use
+   *
+   * Throws FAILED_PRECONDITION where a bundle has no place for the worker's file.
    */
   constructor(
     data: ThreadData,
     onMessage: (message: AppendedMessage) => void,
-    onFailed: (error: unknown) => void,
+    onFailed: (error: ConnectError) => void,
   ) {
+    this.#path = data.path;
     this.#onMessage = onMessage;
     this.#onFailed = onFailed;
-    // Without what this process was started with: `--input-type` or `--test` are not for it.
-    this.#worker = new Worker(FILE, { workerData: data, execArgv: [], name: "hawser-log" });
+    this.#worker = startWorker(data);
     this.#worker.unref();
     this.#worker.on("message", (message: FromThread) => this.#receive(message));
-    this.#worker.on("error", (error) => this.#fail(unexpected(error)));
-    this.#worker.on("exit", () => this.#fail(unexpected(undefined)));
+    this.#worker.on("error", (error) => this.#fail(this.#unexpected(error)));
+    this.#worker.on("exit", () => this.#fail(this.#unexpected(undefined)));
   }
 
   /** Rejects as what was asked for does. */
@@ -96,21 +95,64 @@ export class Thread<Call extends WriterCall | ReaderCall> {
     else call?.reject(toError(message.failure));
   }
 
-  #fail(error: unknown): void {
+  #fail(error: ConnectError): void {
     if (this.#over !== undefined) return;
     this.#over = { error };
     for (const call of this.#calls.values()) call.reject(error);
     this.#calls.clear();
     this.#onFailed(error);
   }
+
+  #unexpected(cause: unknown): ConnectError {
+    if (isWorkerMissing(cause)) return workerMissing(cause);
+    const why = cause instanceof Error ? ` (${cause.message})` : "";
+    const remedy = "close the log, and open it again";
+    const forOperator = `the thread of the log in ${this.#path} has ended${why}: ${remedy}`;
+    return logFailure(
+      Code.Unavailable,
+      { forClients: "the server's log has ended", forOperator },
+      cause,
+    );
+  }
 }
 
-export function toError({ code, message }: Failure): ConnectError {
-  return failure(code, message);
+/** Bundlers look for `new Worker(new URL(…, import.meta.url))` as it stands here, and build that file too. */
+function startWorker(workerData: ThreadData): Worker {
+  try {
+    // execArgv: what this process was started with, such as `--input-type` or `--test`, is not for it.
+    return new Worker(new URL("./sqlite-worker.js", import.meta.url), {
+      workerData,
+      execArgv: [],
+      name: "hawser-log",
+    });
+  } catch (error) {
+    // In a bundle of CommonJS there is no import.meta.url.
+    if ((error as NodeJS.ErrnoException).code !== "ERR_INVALID_URL") throw error;
+    throw workerMissing(error);
+  }
 }
 
-function unexpected(cause: unknown) {
-  const why = cause instanceof Error ? ` (${cause.message})` : "";
-  const message = `the thread of the log has ended${why}: close the log, and open it again`;
-  return failure(Code.Unavailable, message, cause);
+/** Whether it is the worker's own file that was not found, not a package that it imports. */
+function isWorkerMissing(error: unknown): boolean {
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: string };
+  return (
+    /^(ERR_)?MODULE_NOT_FOUND$/.test(`${code}`) && /'[^']*sqlite-worker\.js'$/m.test(`${message}`)
+  );
+}
+
+function workerMissing(cause: unknown): ConnectError {
+  const why = cause instanceof Error ? ` (${cause.message.split("\n", 1)})` : "";
+  return failure(
+    Code.FailedPrecondition,
+    `the log's worker, sqlite-worker.js, is not beside the file that starts it${why}: in a bundle, ` +
+      "mark hawser as external, or build hawser/dist/topics/sqlite-worker.js as a second entry into the same folder",
+    cause,
+  );
+}
+
+/** What a thread failed with, as an error of the log. */
+export function toError({ code, message, detail }: Failure): ConnectError {
+  return detail === undefined
+    ? failure(code, message)
+    : logFailure(code, { forClients: message, forOperator: detail });
 }

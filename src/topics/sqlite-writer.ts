@@ -243,7 +243,10 @@ export class Writer {
 
   #next(): number {
     if (this.#position >= Number.MAX_SAFE_INTEGER) {
-      throw exhausted(`${this.#path} has no positions left: begin a new file`);
+      throw exhausted(
+        "the server's log has no positions left: nothing was stored",
+        `${this.#path} has no positions left: begin a new file`,
+      );
     }
     return ++this.#position;
   }

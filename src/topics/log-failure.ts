@@ -1,0 +1,32 @@
+import { type Code, ConnectError } from "@connectrpc/connect";
+import { failure } from "../failure.ts";
+
+/**
+ * What the operator of a server is told of a failure of its log: paths, addresses,
+ * remedies. It is the `cause` of the error that goes to clients, which have no
+ * business with any of that.
+ */
+class OperatorDetail extends Error {}
+
+/** A failure of a log in two texts: handlers throw it, and clients get `forClients` alone. */
+export function logFailure(
+  code: Code,
+  { forClients, forOperator }: { forClients: string; forOperator: string },
+  cause?: unknown,
+): ConnectError {
+  return failure(code, forClients, new OperatorDetail(forOperator, { cause }));
+}
+
+/** What the operator is told of an error; `undefined` where clients are told all. */
+export function operatorDetail(error: unknown): string | undefined {
+  const cause = error instanceof ConnectError ? error.cause : undefined;
+  return cause instanceof OperatorDetail ? cause.message : undefined;
+}
+
+/** The same for whoever opens a log, who is its operator: the error says all. */
+export function toOperator(error: ConnectError): ConnectError {
+  const { cause } = error;
+  return cause instanceof OperatorDetail
+    ? failure(error.code, cause.message, cause.cause ?? undefined)
+    : error;
+}
