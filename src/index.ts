@@ -1,4 +1,5 @@
 /** The client entry of Hawser: `import { createClient, createTransport } from "hawser"`. */
+export type { MessageInitShape } from "@bufbuild/protobuf";
 export type {
   ContextValues,
   HandlerContext,

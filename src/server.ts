@@ -1,4 +1,5 @@
 /** The server entry of Hawser: `import { createServer } from "hawser/server"`. */
+export type { MessageInitShape } from "@bufbuild/protobuf";
 export type {
   ConnectRouter,
   HandlerContext,

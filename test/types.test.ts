@@ -1,6 +1,11 @@
-import type { DescService, MessageInitShape } from "@bufbuild/protobuf";
+import type { DescService, MessageInitShape as StockInitShape } from "@bufbuild/protobuf";
 import type { Client as StockClient, Transport as StockTransport } from "@connectrpc/connect";
 import { expectTypeOf, test } from "vitest";
+import type {
+  JoinResponseSchema,
+  RoomService,
+  WatchResponseSchema,
+} from "../gen/chat/v1/room_pb.js";
 import {
   type CollectResponse,
   Greeter,
@@ -16,6 +21,7 @@ import {
   createClient,
   createTransport,
   type Duplex,
+  type MessageInitShape,
   type ServerStream,
   type Sink,
   type Transport,
@@ -23,7 +29,10 @@ import {
 import {
   createServer,
   type HandlerContext,
+  type Hub,
+  type HubEvent,
   type Server,
+  type MessageInitShape as ServerInitShape,
   type ServiceImpl,
   sendHeaders,
 } from "../src/server.ts";
@@ -219,5 +228,55 @@ test("handlers are typed by the service", () => {
       routes: (router) => router.service(Greeter, { shout: () => ({}) }),
     });
     return incomplete;
+  };
+});
+
+test("what a handler may give of a message is named by both entries", () => {
+  type Watch = typeof WatchResponseSchema;
+  expectTypeOf<MessageInitShape<Watch>>().toEqualTypeOf<StockInitShape<Watch>>();
+  expectTypeOf<ServerInitShape<Watch>>().toEqualTypeOf<StockInitShape<Watch>>();
+});
+
+test("a hub's shape that says what it returns is held to the contract, each case of a oneof too", () => {
+  type Shape = MessageInitShape<typeof WatchResponseSchema>;
+  const handlers = (hub: Hub<string>): Pick<ServiceImpl<typeof RoomService>, "watch" | "join"> => ({
+    watch(_, { signal }) {
+      const shape = (event: HubEvent<string>): Shape => {
+        if (event.kind === "opening") {
+          const { cursor } = event.mark;
+          return { cursor, event: { case: "opened", value: { members: [{ name: "ada" }] } } };
+        }
+        if (event.kind === "gap") {
+          return { cursor: event.cursor, event: { case: "gap", value: {} } };
+        }
+        return { cursor: "", event: { case: "message", value: { text: event.value } } };
+      };
+      return hub.subscribe("lobby", { shape }, signal);
+    },
+    join(_, { signal }) {
+      const subscription = hub.subscribe(
+        "lobby",
+        {
+          shape: (event): MessageInitShape<typeof JoinResponseSchema> | undefined =>
+            event.kind === "record"
+              ? { event: { case: "message", value: { text: event.value } } }
+              : undefined,
+        },
+        signal,
+      );
+      expectTypeOf(subscription.tell)
+        .parameter(0)
+        .toEqualTypeOf<MessageInitShape<typeof JoinResponseSchema>>();
+      return subscription;
+    },
+  });
+  () => {
+    // @ts-expect-error no such case
+    const wrongCase: Shape = { event: { case: "opend", value: {} } };
+    // @ts-expect-error a member is no message
+    const wrongValue: Shape = { event: { case: "joined", value: { text: "" } } };
+    // @ts-expect-error no such field
+    const wrongField: Shape = { cursr: "" };
+    return [handlers, wrongCase, wrongValue, wrongField];
   };
 });

@@ -24,7 +24,13 @@ export interface SubscribeOptions<T, N, U> {
   readonly start?: "now" | "oldest" | undefined;
   /** The opening waits for it; the iteration throws what it rejects with. */
   readonly ready?: () => Promise<void>;
-  /** Makes what the iteration gives of each event, when its turn comes; `undefined`: nothing. Default: the event. */
+  /**
+   * Makes what the iteration gives of each event, when its turn comes;
+   * `undefined`: nothing. Default: the event. In a handler say what it returns, so
+   * that the compiler holds each field, and each case of a oneof, to the contract:
+   *
+   *     shape: (event): MessageInitShape<typeof WatchResponseSchema> => …
+   */
   readonly shape?: (event: HubEvent<T, N>) => U | undefined;
   /** Called once, when the subscription is over, however that came. */
   readonly onEnd?: () => void;
