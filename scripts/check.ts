@@ -119,6 +119,18 @@ async function exceptions(): Promise<undefined> {
     throw new Error([...excepted].map((one) => `not needed: ${one}`).join("\n"));
 }
 
+/** Each package in the lock has a hash, which npm holds what it downloads against, and no address: that is the user's to choose. */
+async function locked(): Promise<undefined> {
+  const { packages } = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")) as {
+    packages: Record<string, { integrity?: string; resolved?: string }>;
+  };
+  const wrong = Object.entries(packages).flatMap(([path, { integrity, resolved }]) => [
+    ...(path !== "" && !integrity?.startsWith("sha512-") ? [`no integrity: ${path}`] : []),
+    ...(resolved === undefined ? [] : [`an address: ${path}`]),
+  ]);
+  if (wrong.length > 0) throw new Error(wrong.join("\n"));
+}
+
 const { name, version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
   name: string;
   version: string;
@@ -135,6 +147,12 @@ const sources: Step[] = [
     title: "code style (biome)",
     remedy: "npm run format, then mend what is left",
     run: quiet("biome", "check"),
+  },
+  {
+    title: "package-lock.json: hashes, and no addresses",
+    remedy:
+      "give each package the integrity that npm view NAME@VERSION dist.integrity prints; remove resolved",
+    run: locked,
   },
   {
     title: "contract: rules (buf lint)",
@@ -170,7 +188,7 @@ const packaging: Step[] = [
     run: quiet("npm", "run", "--silent", "build"),
   },
   {
-    // Without scripts: `prepare` would build once more.
+    // Without scripts: `prepack` would build once more.
     title: "pack",
     remedy: "npm pack",
     run: quiet("npm", "pack", "--ignore-scripts", "--silent", "--pack-destination", temporary),

@@ -46,7 +46,7 @@ test("started by npm, it says what to try with npm", async () => {
   await server.prints(
     new RegExp(`  npm run chat -- --count 5 --url ${url} .*\n  npm run chat -- --url ${url} `),
   );
-  await server.prints(new RegExp(`  npx hawser room join lobby --name ada --url ${url} `));
+  await server.prints(new RegExp(`  npm run room -- join lobby --name ada --url ${url} `));
 });
 
 test("serve --json prints the URL as JSON", async () => {

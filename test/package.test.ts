@@ -27,19 +27,19 @@ async function filesIn(folder: string): Promise<string[]> {
     .sort();
 }
 
-test("the package holds what src/, gen/ and proto/ make of it, and nothing else", async () => {
+test("the package holds what src/ and gen/ make of it, the contracts of Hawser itself, and nothing else", async () => {
   const packed = (await workshop.run(".", "tar", "-tzf", tarball)).trim().split("\n").sort();
   const [sources, gen, proto] = await Promise.all(
-    ["src", "gen", "proto"].map((folder) => filesIn(join(repository, folder))),
+    ["src", "gen", "proto/hawser"].map((folder) => filesIn(join(repository, folder))),
   );
   const built = sources?.flatMap((file) =>
-    ["js", "d.ts"].map((ending) => `dist/${file.replace(/ts$/, ending)}`),
+    ["js", "d.ts"].map((ending) => `dist/${file.replace(/[jt]s$/, ending)}`),
   );
   const expected = [
-    ...["LICENSE", "README.md", "package.json"],
+    ...["CHANGELOG.md", "LICENSE", "README.md", "package.json"],
     ...(built ?? []),
     ...(gen ?? []).map((file) => `gen/${file}`),
-    ...(proto ?? []).map((file) => `proto/${file}`),
+    ...(proto ?? []).map((file) => `proto/hawser/${file}`),
   ];
   expect(packed).toEqual(expected.map((file) => `package/${file}`).sort());
 });
@@ -88,9 +88,9 @@ test("installed in an empty project, the first program of the README runs and ha
        const { sqliteLog } = await import("hawser/log/sqlite");
        await sqliteLog("log.db").catch(({ message }) => console.log(message));
        await import("hawser/dist/index.js").catch(({ code }) => console.log(code));
-       console.log(import.meta.resolve("hawser/proto/example/greeter.proto"));`,
+       console.log(import.meta.resolve("hawser/proto/hawser/v1/resume.proto"));`,
   );
-  const contract = join(project, "node_modules/hawser/proto/example/greeter.proto");
+  const contract = join(project, "node_modules/hawser/proto/hawser/v1/resume.proto");
   expect(resolved.trim().split("\n")).toEqual([
     ...["true", "true", "true", "true", "true"],
     "[failed_precondition] a log in SQLite needs the package better-sqlite3: npm install better-sqlite3",
@@ -98,7 +98,7 @@ test("installed in an empty project, the first program of the README runs and ha
     `file://${contract}`,
   ]);
   expect(await readFile(contract, "utf8")).toBe(
-    await readFile(join(repository, "proto/example/greeter.proto"), "utf8"),
+    await readFile(join(repository, "proto/hawser/v1/resume.proto"), "utf8"),
   );
 });
 
@@ -129,6 +129,15 @@ service FeedService {
 }
 message FollowRequest { string behind_place = 1; }
 message FollowResponse { string last_place = 1; }
+`,
+  // Contracts of the user's own under names that the repository of Hawser has, too.
+  "proto/chat/v1/room.proto": `syntax = "proto3";
+package chat.v1;
+message Seat { string row = 1; }
+`,
+  "proto/example/greeter.proto": `syntax = "proto3";
+package example;
+message Curtsey { string depth = 1; }
 `,
   "feed.ts": `import { Code, ConnectError, createClient, createTransport } from "hawser";
 import { createServer } from "hawser/server";
@@ -167,7 +176,9 @@ test("a user's own service continues by the cursor that its .proto declares with
   const generate = `PATH="${tools}${delimiter}$PATH" buf generate`;
   await workshop.run("feed", "sh", "-c", generate);
   expect(await filesIn(join(workshop.folder, "feed", "gen"))).toEqual(
-    ["feed/v1/feed_pb", "hawser/v1/resume_pb"].flatMap((name) => [`${name}.d.ts`, `${name}.js`]),
+    ["chat/v1/room_pb", "example/greeter_pb", "feed/v1/feed_pb", "hawser/v1/resume_pb"].flatMap(
+      (name) => [`${name}.d.ts`, `${name}.js`],
+    ),
   );
   expect(await workshop.run("feed", "node", "feed.ts")).toBe("1\n2\n3\n[aborted] again\n");
 

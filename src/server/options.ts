@@ -89,7 +89,7 @@ export type ListenOptions =
       path?: undefined;
     }
   | {
-      /** The path of a Unix socket. */
+      /** The path of a Unix socket. Who may connect is decided by the rights of its folder, and the process's umask. */
       path: string;
       host?: undefined;
       port?: undefined;

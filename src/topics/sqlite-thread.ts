@@ -145,7 +145,7 @@ function workerMissing(cause: unknown): ConnectError {
   return failure(
     Code.FailedPrecondition,
     `the log's worker, sqlite-worker.js, is not beside the file that starts it${why}: in a bundle, ` +
-      "mark hawser as external, or build hawser/dist/topics/sqlite-worker.js as a second entry into the same folder",
+      "mark hawser as external, or build node_modules/hawser/dist/topics/sqlite-worker.js as a second entry into the same folder",
     cause,
   );
 }

@@ -59,7 +59,11 @@ export declare const ResumeSchema: GenMessage<Resume>;
  * server MUST say so in a response, and go on from what there is. A server
  * that wants its clients elsewhere ends their calls with UNAVAILABLE.
  *
- * @generated from extension: hawser.v1.Resume resume = 50612;
+ * The number is provisional: it is random, and outside of 50000 to 99999, which
+ * are for use within one organisation. A number from protobuf's registry of
+ * extensions takes its place before the first publish.
+ *
+ * @generated from extension: hawser.v1.Resume resume = 27610468;
  */
 export declare const resume: GenExtension<MethodOptions, Resume>;
 

@@ -12,7 +12,7 @@ import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
  * Describes the file hawser/v1/resume.proto.
  */
 export const file_hawser_v1_resume = /*@__PURE__*/
-  fileDesc("ChZoYXdzZXIvdjEvcmVzdW1lLnByb3RvEgloYXdzZXIudjEiJwoGUmVzdW1lEg4KBmN1cnNvchgBIAEoCRINCgVhZnRlchgCIAEoCTpLCgZyZXN1bWUSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxi0iwMgASgLMhEuaGF3c2VyLnYxLlJlc3VtZVIGcmVzdW1lYgZwcm90bzM", [file_google_protobuf_descriptor]);
+  fileDesc("ChZoYXdzZXIvdjEvcmVzdW1lLnByb3RvEgloYXdzZXIudjEiJwoGUmVzdW1lEg4KBmN1cnNvchgBIAEoCRINCgVhZnRlchgCIAEoCTpMCgZyZXN1bWUSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxjkmpUNIAEoCzIRLmhhd3Nlci52MS5SZXN1bWVSBnJlc3VtZWIGcHJvdG8z", [file_google_protobuf_descriptor]);
 
 /**
  * Describes the message hawser.v1.Resume.
@@ -39,7 +39,11 @@ export const ResumeSchema = /*@__PURE__*/
  * server MUST say so in a response, and go on from what there is. A server
  * that wants its clients elsewhere ends their calls with UNAVAILABLE.
  *
- * @generated from extension: hawser.v1.Resume resume = 50612;
+ * The number is provisional: it is random, and outside of 50000 to 99999, which
+ * are for use within one organisation. A number from protobuf's registry of
+ * extensions takes its place before the first publish.
+ *
+ * @generated from extension: hawser.v1.Resume resume = 27610468;
  */
 export const resume = /*@__PURE__*/
   extDesc(file_hawser_v1_resume, 0);

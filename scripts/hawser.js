@@ -1,0 +1,15 @@
+/**
+ * The hawser command from its source, as npm scripts run it. JavaScript, and without imports:
+ * a Node that reads no TypeScript must get as far as the one line that says so.
+ */
+const [major, minor] = process.versions.node.split(".").map(Number);
+
+if (major > 22 || (major === 22 && minor >= 18)) {
+  await import("../src/cli/main.ts");
+} else {
+  process.stderr.write(
+    `hawser: failed_precondition: needs Node 22.18 or newer to run from source, this is ${process.versions.node}: ` +
+      "npm ci installs one for the scripts of this repository\n",
+  );
+  process.exitCode = 1;
+}
