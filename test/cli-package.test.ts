@@ -1,9 +1,10 @@
-import { execFile } from "node:child_process";
-import { cp, mkdir, rm, symlink } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { execFile, execFileSync } from "node:child_process";
+import { cp, mkdir, readFile, rename, rm, symlink } from "node:fs/promises";
+import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { nodeTooOld } from "../src/node-version.ts";
 import { temporary } from "./support/temporary.ts";
 
 // A build, and programs: a busy machine takes its time for that.
@@ -50,4 +51,70 @@ test.each([
       new RegExp(`^hawser: failed_precondition: .*: npm install ${packages}: .* --log memory\n$`),
     ),
   );
+});
+
+/** A Node on the machine that is too old; the one that tests run on is not. */
+const oldNode = (process.env.PATH ?? "")
+  .split(delimiter)
+  .filter((folder) => folder !== "" && !folder.includes("node_modules"))
+  .map((folder) => join(folder, "node"))
+  .find((node) => {
+    try {
+      const version = execFileSync(node, ["-p", "process.versions.node"], { encoding: "utf8" });
+      return nodeTooOld(version.trim()) !== undefined;
+    } catch {
+      return false;
+    }
+  });
+
+describe.skipIf(oldNode === undefined)("on a Node that is too old (needs one on the PATH)", () => {
+  test("the command says so in one line, and loads nothing that it cannot read", async () => {
+    const main = join(project, "node_modules", "hawser", "dist", "cli", "main.js");
+    const help = run(oldNode as string, [main, "--help"], { cwd: project });
+    await expect(help).rejects.toMatchObject({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringMatching(
+        /^hawser: failed_precondition: needs Node 22\.14 or newer, this is [\d.]+: .*\n$/,
+      ),
+    });
+  });
+
+  test("what npm scripts run says so in one line", async () => {
+    const script = join(repository, "scripts", "hawser.js");
+    await expect(run(oldNode as string, [script, "serve"])).rejects.toMatchObject({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringMatching(
+        /^hawser: failed_precondition: needs Node 22\.18 or newer to run from source, .*\n$/,
+      ),
+    });
+  });
+});
+
+test("bundlers find the worker of a log in SQLite by the one expression that they look for", async () => {
+  const thread = join(project, "node_modules", "hawser", "dist", "topics", "sqlite-thread.js");
+  const built = await readFile(thread, "utf8");
+  const starts = built
+    .match(/^.*new Worker\(.*$/gm)
+    ?.filter((line) => !/^\s*(\/\/|\/?\*)/.test(line));
+  expect(starts).toEqual([
+    expect.stringContaining('new Worker(new URL("./sqlite-worker.js", import.meta.url)'),
+  ]);
+});
+
+test("a worker that a bundle left behind is FAILED_PRECONDITION, with what to do", async () => {
+  const topics = join(project, "node_modules", "hawser", "dist", "topics");
+  const driver = join(project, "node_modules", "better-sqlite3");
+  await symlink(join(repository, "node_modules", "better-sqlite3"), driver);
+  await rename(join(topics, "sqlite-worker.js"), join(topics, "elsewhere.js"));
+  const program = `import { sqliteLog } from "hawser/log/sqlite";
+    await sqliteLog("log.db").catch(({ message }) => console.log(message));`;
+  const { stdout } = await run(process.execPath, ["--input-type=module", "--eval", program], {
+    cwd: project,
+  });
+  expect(stdout).toMatch(
+    /^\[failed_precondition\] the log's worker, sqlite-worker\.js, is not beside/,
+  );
+  expect(stdout).toContain("in a bundle, mark hawser as external, or build");
 });
