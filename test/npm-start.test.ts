@@ -5,7 +5,7 @@ import { rm } from "node:fs/promises";
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { temporary } from "./support/temporary.ts";
 
 // npm, a shell and a program start, which takes its time where others are at work.
@@ -19,23 +19,20 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-/** Starts an npm script in a group of its own, which ends with the test. */
+/** Starts an npm script in a group of its own. Whatever is left of the group ends with the test, also one that timed out. */
 function npm(...args: string[]) {
   const env = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !name.startsWith("npm_")),
   );
   const child = spawn("npm", args, { cwd: repository, env, detached: true });
-  return {
-    child,
-    stderr: text(child.stderr),
-    [Symbol.dispose]() {
-      try {
-        process.kill(-(child.pid as number), "SIGKILL");
-      } catch {
-        // All of the group are gone.
-      }
-    },
-  };
+  onTestFinished(() => {
+    try {
+      process.kill(-(child.pid as number), "SIGKILL");
+    } catch {
+      // All of the group are gone.
+    }
+  });
+  return { child, stderr: text(child.stderr) };
 }
 
 /** Whether somebody listens there. */
@@ -56,7 +53,7 @@ async function isOpen(url: string): Promise<boolean> {
 test.skipIf(process.platform === "win32")(
   "SIGTERM to npm start ends the server too, which closes as it should",
   async () => {
-    using start = npm("start", "--", "--port", "0", "--data", folder);
+    const start = npm("start", "--", "--port", "0", "--data", folder);
     const { child } = start;
     let printed = "";
     for await (const chunk of child.stdout
