@@ -7,7 +7,7 @@ import { after } from "../flow.ts";
 import type { ServerTerms } from "../session/terms.ts";
 import { serverNameOf, type Target } from "./address.ts";
 import { checkRequestHeaders, HEADERS_MAX_BYTES } from "./header-limits.ts";
-import type { Keepalive, Watch } from "./keepalive.ts";
+import { type Keepalive, TCP_KEEPALIVE_MS, type Watch } from "./keepalive.ts";
 import {
   CLIENT_CONNECTION_WINDOW_BYTES,
   SESSION_MEMORY_MB,
@@ -149,7 +149,10 @@ export class Connection {
     }
     const stream = this.#session.request(fields, { endStream: false });
     forgetSent(stream);
-    if (this.#active++ === 0) this.#socket.ref();
+    if (this.#active++ === 0) {
+      this.#socket.ref();
+      this.#keepalive.onBusy();
+    }
     stream.once("close", this.#onStreamClose);
     // It ends when its calls have; the next ones go elsewhere.
     if (stream.id === LAST_STREAM_ID) this.#session.close();
@@ -215,6 +218,7 @@ export async function connect(
 ): Promise<Connection> {
   const socket = target.tls ? tlsSocket(target, tlsSettings) : net.connect(target.connect);
   socket.setNoDelay(true);
+  socket.setKeepAlive(true, TCP_KEEPALIVE_MS);
   return await new Promise<Connection>((resolve, reject) => {
     let session: http2.ClientHttp2Session | undefined;
     let phase: ConnectPhase = target.tls ? "the TLS handshake" : "the connection";

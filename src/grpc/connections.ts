@@ -5,7 +5,7 @@ import type { Leaver } from "../session/attachment.ts";
 import type { Target } from "./address.ts";
 import { type Connection, connect } from "./connection.ts";
 import { Farewells } from "./farewells.ts";
-import { Keepalive, type KeepaliveOptions } from "./keepalive.ts";
+import { CLIENT_TIMES, Keepalive, type KeepaliveOptions } from "./keepalive.ts";
 import type { ClientTlsSettings } from "./tls.ts";
 
 export interface ConnectionsOptions {
@@ -69,7 +69,7 @@ export class Connections {
     this.target = target;
     this.#options = options;
     this.#onDrain = onDrain;
-    this.#keepalive = new Keepalive(options.keepalive);
+    this.#keepalive = new Keepalive(options.keepalive, CLIENT_TIMES);
   }
 
   /** Whether there is a connection on which calls can be opened, now or when others have ended. */

@@ -4,14 +4,29 @@ import { type Checks, positiveOrInfinite } from "../options.ts";
  * Keepalive by HTTP/2 PING (gRPC keepalive): a connection with open calls on
  * which nothing came for an interval is asked for an answer, and given up
  * without one. A server that calls it too many pings gets half as many.
+ *
+ * node:http2 consumes what a socket reads, and tells how many bytes that were,
+ * not when. So the count is looked at LOOKS times in an interval: a byte is
+ * noted late by at most a LOOKS-th of it, and a dead peer is given up within
+ * intervalMs + timeoutMs + intervalMs / LOOKS after its last byte.
  */
 
 export interface KeepaliveOptions {
-  /** Pause without a sign of the other side before a ping, in milliseconds; Infinity: no pings. */
+  /**
+   * Silence on a connection with open calls before a ping, in milliseconds; it
+   * counts from the last byte that came. Default: 30 000 between a client and
+   * a server of Hawser that have sessions; else 300 000 at a client, the least
+   * that a default grpc-go server permits, and 60 000 at a server. Infinity: no pings.
+   */
   intervalMs?: number;
-  /** How long the answer may take, in milliseconds. */
+  /**
+   * How long the answer may take, in milliseconds; any byte is one. Default:
+   * 10 000 between a client and a server of Hawser that have sessions, else 20 000.
+   */
   timeoutMs?: number;
 }
+
+type Times = Required<KeepaliveOptions>;
 
 /** What the options of a keepalive may be. */
 export const keepaliveChecks = {
@@ -19,11 +34,20 @@ export const keepaliveChecks = {
   timeoutMs: positiveOrInfinite,
 } satisfies Checks<KeepaliveOptions>;
 
-/** What a default grpc-go server permits. */
-const FOREIGN = { intervalMs: 300_000, timeoutMs: 20_000 };
+/** Of a client: what a default grpc-go server permits. */
+export const CLIENT_TIMES: Times = { intervalMs: 300_000, timeoutMs: 20_000 };
+
+/** Of a server: clients do not count its pings. */
+export const SERVER_TIMES: Times = { intervalMs: 60_000, timeoutMs: 20_000 };
 
 /** What Hawser's own peers do among themselves. */
-const HAWSER = { intervalMs: 30_000, timeoutMs: 10_000 };
+const HAWSER_TIMES: Times = { intervalMs: 30_000, timeoutMs: 10_000 };
+
+/** When TCP's own keepalive asks a silent peer that has no open calls, or speaks HTTP/1.1. */
+export const TCP_KEEPALIVE_MS = 60_000;
+
+const LOOKS = 20;
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** A connection as the keepalive sees it. */
 export interface Watched {
@@ -34,19 +58,16 @@ export interface Watched {
   dead(afterMs: number): void;
 }
 
-/** A connection that is watched over, until disposed. */
-export interface Watch extends Disposable {
-  /** The other side is Hawser's, and can be asked more often. */
-  knowHawser(): void;
-}
-
 /** The keepalive of one transport or server: what one connection learns counts for the next. */
 export class Keepalive {
   readonly #options: KeepaliveOptions;
+  readonly #defaults: Times;
   #slowness = 1;
 
-  constructor(options: KeepaliveOptions = {}) {
+  /** @param defaults of connections whose other side is not known to be Hawser's */
+  constructor(options: KeepaliveOptions = {}, defaults: Times) {
     this.#options = options;
+    this.#defaults = defaults;
   }
 
   /** The server answered "too_many_pings": doubles the interval (gRPC A8). */
@@ -54,42 +75,92 @@ export class Keepalive {
     this.#slowness *= 2;
   }
 
+  /** @param isHawser whether the other side is known to be Hawser's */
+  times(isHawser: boolean): Times {
+    const defaults = isHawser ? HAWSER_TIMES : this.#defaults;
+    const { intervalMs = defaults.intervalMs, timeoutMs = defaults.timeoutMs } = this.#options;
+    return { intervalMs: intervalMs * this.#slowness, timeoutMs };
+  }
+
   watch(connection: Watched): Watch {
-    let defaults = FOREIGN;
-    let timer: NodeJS.Timeout;
-    let seen = connection.bytesRead();
-    const later = (ms: number, run: () => void) => {
-      timer = setTimeout(run, Math.min(ms, 2 ** 31 - 1));
-      timer.unref();
-    };
-    const wait = () => {
-      later((this.#options.intervalMs ?? defaults.intervalMs) * this.#slowness, look);
-    };
-    const look = () => {
-      const bytes = connection.bytesRead();
-      const quiet = bytes === seen;
-      seen = bytes;
-      if (!quiet || !connection.busy()) {
-        wait();
-        return;
+    return new Watch(this, connection);
+  }
+}
+
+/** Watches over a connection, until disposed. Without open calls it has no timer. */
+export class Watch implements Disposable {
+  readonly #keepalive: Keepalive;
+  readonly #connection: Watched;
+  #isHawser = false;
+  #timer: NodeJS.Timeout | undefined;
+  #check: NodeJS.Immediate | undefined;
+  #bytesRead = 0;
+  /** When the last byte came, or the silence began to count. */
+  #heardAt = 0;
+  /** When the ping was sent that waits for its answer. */
+  #pingedAt: number | undefined;
+
+  constructor(keepalive: Keepalive, connection: Watched) {
+    this.#keepalive = keepalive;
+    this.#connection = connection;
+  }
+
+  /** The other side is Hawser's, and can be asked more often. */
+  knowHawser(): void {
+    if (this.#isHawser) return;
+    this.#isHawser = true;
+    if (this.#timer !== undefined) this.#schedule();
+  }
+
+  /** A call was opened where there was none: from now on silence counts. */
+  onBusy(): void {
+    this.#heard();
+    if (this.#timer === undefined && this.#check === undefined) this.#schedule();
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+    clearImmediate(this.#check);
+  }
+
+  #heard(): void {
+    this.#bytesRead = this.#connection.bytesRead();
+    this.#heardAt = performance.now();
+    this.#pingedAt = undefined;
+  }
+
+  #schedule(): void {
+    const { intervalMs, timeoutMs } = this.#keepalive.times(this.#isHawser);
+    const dueAt =
+      this.#pingedAt === undefined ? this.#heardAt + intervalMs : this.#pingedAt + timeoutMs;
+    const waitMs = Math.min(intervalMs / LOOKS, dueAt - performance.now(), LONGEST_TIMER_MS);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#look(), Math.max(Math.ceil(waitMs), 1)).unref();
+  }
+
+  #look(): void {
+    this.#timer = undefined;
+    if (!this.#connection.busy()) return;
+    const { intervalMs, timeoutMs } = this.#keepalive.times(this.#isHawser);
+    const now = performance.now();
+    if (this.#connection.bytesRead() !== this.#bytesRead) this.#heard();
+    else if (this.#pingedAt === undefined) {
+      if (now - this.#heardAt >= intervalMs) {
+        this.#pingedAt = now;
+        this.#connection.ping(() => this.#heard());
       }
-      const timeoutMs = this.#options.timeoutMs ?? defaults.timeoutMs;
-      later(timeoutMs, () => connection.dead(timeoutMs));
-      connection.ping(() => {
-        clearTimeout(timer);
-        seen = connection.bytesRead();
-        wait();
-      });
-    };
-    wait();
-    return {
-      knowHawser: () => {
-        if (defaults === HAWSER) return;
-        defaults = HAWSER;
-        clearTimeout(timer);
-        wait();
-      },
-      [Symbol.dispose]: () => clearTimeout(timer),
-    };
+    } else if (now - this.#pingedAt >= timeoutMs) {
+      // A process that was held up has not read what came meanwhile; it is read before setImmediate() calls back.
+      this.#check = setImmediate(() => this.#lastLook(timeoutMs));
+      return;
+    }
+    this.#schedule();
+  }
+
+  #lastLook(timeoutMs: number): void {
+    this.#check = undefined;
+    if (this.#connection.bytesRead() !== this.#bytesRead) this.#heard();
+    if (this.#pingedAt === undefined) this.#schedule();
+    else this.#connection.dead(timeoutMs);
   }
 }

@@ -1,4 +1,9 @@
-import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import {
+  constants,
+  type Http2Session,
+  type OutgoingHttpHeaders,
+  type ServerHttp2Stream,
+} from "node:http2";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure, toWire } from "../failure.ts";
 import { after } from "../flow.ts";
@@ -38,6 +43,13 @@ export interface StreamOwner {
 const SELF = Symbol("server stream");
 
 type Owned = ServerHttp2Stream & { [SELF]: ServerStream };
+
+const losses = new WeakMap<Http2Session, string>();
+
+/** Says why a connection is about to be destroyed: the calls on it are told. */
+export function noteLoss(connection: Http2Session, reason: string): void {
+  losses.set(connection, reason);
+}
 
 /**
  * The HTTP/2 stream of a gRPC call, seen from the server: frames in, frames
@@ -236,8 +248,9 @@ export class ServerStream {
     this.#deaf = true;
     const { session } = this.#stream;
     const gone = session === undefined || session.destroyed || session.socket.destroyed;
-    const what = gone ? "the connection to the client was lost" : "the client cancelled the call";
-    this.#owner.onLost(failure(Code.Canceled, what));
+    const reason = session && losses.get(session);
+    const lost = `the connection to the client was lost${reason === undefined ? "" : ` (${reason})`}`;
+    this.#owner.onLost(failure(Code.Canceled, gone ? lost : "the client cancelled the call"));
   }
 
   /** Metadata that node:http2 refuses must not end the process, and the client must not wait for ever. */

@@ -71,8 +71,10 @@ export interface TransportOptions {
   /** For TCP, TLS and the server's first words together, at each address. Default: 10 000. */
   connectTimeoutMs?: number;
   /**
-   * HTTP/2 pings on connections with open calls. Default: after 300 000 ms of
-   * silence, 20 000 ms for the answer; 30 000 and 10 000 to Hawser servers.
+   * HTTP/2 pings on connections with open calls: a server that vanished
+   * without a word is noticed, and its calls fail with UNAVAILABLE, or go on
+   * over another connection where they have sessions. Default: after 300 000 ms
+   * of silence, 20 000 ms for the answer; 30 000 and 10 000 to Hawser servers.
    */
   keepalive?: KeepaliveOptions;
   /** Around every call; the first is the outermost. */

@@ -5,13 +5,14 @@ import { failure, HEADERS_MAX_FIELDS } from "../failure.ts";
 import { after } from "../flow.ts";
 import { FirstRequestTimer } from "../grpc/first-request-timer.ts";
 import { createGrpcHandler, type GrpcHandler, type Route } from "../grpc/handler.ts";
-import { Keepalive, type Watch } from "../grpc/keepalive.ts";
+import { Keepalive, SERVER_TIMES } from "../grpc/keepalive.ts";
 import { limitsOf, SESSION_MEMORY_MB, STREAM_WINDOW_BYTES } from "../grpc/limits.ts";
 import { moveOn } from "../grpc/moving.ts";
 import { answer } from "../grpc/refuse.ts";
 import { ServerSessions } from "../grpc/server-sessions.ts";
 import { log } from "../logger.ts";
 import { realClock } from "../session/clock.ts";
+import { drain, ServerConnections } from "./connections.ts";
 import { listen } from "./listen.ts";
 import { createListener, type Listener } from "./listener.ts";
 import {
@@ -81,9 +82,7 @@ class HawserServer implements Server {
   readonly #http1: http.Server;
   readonly #http2: http2.Http2Server;
   readonly #sessions: ServerSessions | undefined;
-  readonly #keepalive: Keepalive;
-  /** Each connection, and what watches over it where its client has sessions. */
-  readonly #connections = new Map<http2.ServerHttp2Session, Watch | undefined>();
+  readonly #connections: ServerConnections;
   readonly #draining = new AbortController();
   readonly #shutdown = new AbortController();
   #listening = false;
@@ -98,13 +97,16 @@ class HawserServer implements Server {
       log(set.logger, "error", `the handler of ${path} failed:`, error);
     const registered = register(options.routes);
     const methods = [...registered.methods];
+    const keepalive = new Keepalive(set.keepalive, SERVER_TIMES);
+    this.#connections = new ServerConnections(keepalive, set.prefaceTimeoutMs);
     if (set.sessions !== undefined) {
-      this.#sessions = new ServerSessions(set.sessions, (connection) => this.#know(connection));
+      this.#sessions = new ServerSessions(set.sessions, (connection) =>
+        this.#connections.knowHawser(connection),
+      );
       methods.push({ spec: this.#sessions.negotiation, options: { interceptors: [] } });
     }
     const routes = grpcRoutes(methods, set, onHandlerError);
     this.#grpc = createGrpcHandler(routes, this.#sessions, () => this.#checkIdle());
-    this.#keepalive = new Keepalive(set.keepalive);
     const signals = { draining: this.#draining.signal, shutdown: this.#shutdown.signal };
     this.#stock = createStockHandler(registered.replay, set, signals, onHandlerError);
     this.#http2 = http2.createServer({
@@ -119,8 +121,9 @@ class HawserServer implements Server {
       streamResetBurst: 10_000,
       streamResetRate: 1000,
     });
-    this.#http2.on("session", (session) => this.#welcome(session, set.prefaceTimeoutMs));
+    this.#http2.on("session", (session) => this.#welcome(session));
     this.#http2.on("stream", (stream, headers, _flags, rawHeaders) => {
+      this.#connections.onStream(stream);
       if (this.#grpc.accept(stream, headers, rawHeaders)) return;
       this.#acceptStock(stream, headers, rawHeaders);
     });
@@ -176,7 +179,7 @@ class HawserServer implements Server {
   async #close(): Promise<void> {
     const closed = this.#stopListening();
     this.#grpc.refuse();
-    for (const connection of this.#connections.keys()) drain(connection);
+    this.#connections.drain();
     // Behind the word that no more calls are taken here.
     this.#grpc.move();
     this.#draining.abort(moveOn());
@@ -197,12 +200,12 @@ class HawserServer implements Server {
       });
     }
     this.#sessions?.close();
-    for (const connection of this.#connections.keys()) connection.close();
+    this.#connections.close();
     this.#http1.close();
     this.#http1.closeAllConnections();
     // What is written must reach the socket before the socket goes.
     await new Promise((resolve) => setImmediate(resolve));
-    for (const connection of this.#connections.keys()) connection.destroy();
+    this.#connections.destroy();
     this.#listener.destroyAll();
     await closed;
   }
@@ -211,37 +214,9 @@ class HawserServer implements Server {
     return new Promise((resolve) => this.#listener.server.close(() => resolve()));
   }
 
-  #welcome(connection: http2.ServerHttp2Session, prefaceTimeoutMs: number): void {
-    this.#connections.set(connection, undefined);
-    const silent = after(prefaceTimeoutMs, () => connection.destroy());
-    connection.once("remoteSettings", () => silent[Symbol.dispose]());
-    connection.on("close", () => {
-      silent[Symbol.dispose]();
-      this.#connections.get(connection)?.[Symbol.dispose]();
-      this.#connections.delete(connection);
-    });
-    connection.on("error", () => {});
+  #welcome(connection: http2.ServerHttp2Session): void {
+    this.#connections.add(connection);
     if (this.#closing !== undefined) drain(connection);
-  }
-
-  /** The client has sessions: a connection that is dead must be known to be, within a minute. */
-  #know(connection: http2.ServerHttp2Session): void {
-    if (!this.#connections.has(connection) || this.#connections.get(connection)) return;
-    const { socket } = connection;
-    const watch = this.#keepalive.watch({
-      // node:http2 takes the socket from a connection that is over.
-      bytesRead: () => (connection.destroyed ? 0 : socket.bytesRead),
-      busy: () => true,
-      ping: (answered) => {
-        if (!connection.destroyed) connection.ping((error) => error === null && answered());
-      },
-      dead: () => {
-        connection.destroy();
-        socket.destroy();
-      },
-    });
-    watch.knowHawser();
-    this.#connections.set(connection, watch);
   }
 
   #acceptStock(
@@ -299,17 +274,4 @@ function grpcRoutes(
       },
     ]),
   );
-}
-
-/** Tells a client to open no more calls here: GOAWAY for what may come, a round trip, then GOAWAY for good. */
-function drain(session: http2.ServerHttp2Session): void {
-  if (session.closed || session.destroyed) return;
-  session.goaway(http2.constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1);
-  try {
-    session.ping(() => {
-      if (!session.closed && !session.destroyed) session.close();
-    });
-  } catch {
-    session.close();
-  }
 }

@@ -1,8 +1,12 @@
 import * as net from "node:net";
 import * as tls from "node:tls";
 import { after } from "../flow.ts";
+import { TCP_KEEPALIVE_MS } from "../grpc/keepalive.ts";
 import { orExplain } from "../grpc/tls.ts";
 import type { TlsOptions } from "./options.ts";
+
+/** Of every connection. */
+const TCP = { noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEPALIVE_MS };
 
 /** The first bytes of HTTP/2 (RFC 9113, 3.4). No method of HTTP/1 starts like it. */
 const PREFACE_START = Buffer.from("PRI * ");
@@ -33,7 +37,7 @@ export function createListener(
   const greet = (socket: net.Socket) => sniff(socket, prefaceTimeoutMs, protocols);
   const server =
     tlsOptions === undefined
-      ? net.createServer({ noDelay: true }, greet)
+      ? net.createServer(TCP, greet)
       : orExplain("createServer", tlsOptions, () =>
           createTlsServer(tlsOptions, prefaceTimeoutMs, greet),
         );
@@ -56,7 +60,7 @@ function createTlsServer(
   greet: (socket: net.Socket) => void,
 ): tls.Server {
   const options = {
-    noDelay: true,
+    ...TCP,
     handshakeTimeout,
     cert,
     key,

@@ -73,7 +73,13 @@ export interface ServerOptions {
    * not. Default: they do, with the defaults of each option.
    */
   sessions?: false | Partial<SessionOptions>;
-  /** HTTP/2 pings to clients that have sessions. Default: after 30 000 ms of silence, 10 000 ms for the answer. */
+  /**
+   * HTTP/2 pings on connections with open calls: a client that vanished
+   * without a word is noticed, and its calls end with CANCELED, or wait for it
+   * where they have sessions. Default: after 60 000 ms of silence, 20 000 ms
+   * for the answer; 30 000 and 10 000 to clients that have sessions. Clients
+   * without open calls, and those of HTTP/1.1, are left to TCP's keepalive.
+   */
   keepalive?: KeepaliveOptions;
   /** A connection that has not begun to speak by then is closed. Default: 10 000. */
   prefaceTimeoutMs?: number;

@@ -1,0 +1,102 @@
+import { constants, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
+import { after } from "../flow.ts";
+import type { Keepalive, Watch } from "../grpc/keepalive.ts";
+import { noteLoss } from "../grpc/server-stream.ts";
+
+const OWNER = Symbol("connection");
+
+type Owned = ServerHttp2Stream & { [OWNER]: Connection };
+
+/** The HTTP/2 connections of a server: each is watched by keepalive while streams are open on it. */
+export class ServerConnections {
+  readonly #keepalive: Keepalive;
+  readonly #prefaceTimeoutMs: number;
+  readonly #all = new Map<ServerHttp2Session, Connection>();
+
+  /** @param prefaceTimeoutMs how long a client's first SETTINGS may take */
+  constructor(keepalive: Keepalive, prefaceTimeoutMs: number) {
+    this.#keepalive = keepalive;
+    this.#prefaceTimeoutMs = prefaceTimeoutMs;
+  }
+
+  add(session: ServerHttp2Session): void {
+    const connection = new Connection(session, this.#keepalive);
+    this.#all.set(session, connection);
+    const silent = after(this.#prefaceTimeoutMs, () => session.destroy());
+    session.once("remoteSettings", () => silent[Symbol.dispose]());
+    session.on("close", () => {
+      silent[Symbol.dispose]();
+      connection.watch[Symbol.dispose]();
+      this.#all.delete(session);
+    });
+    session.on("error", () => {});
+  }
+
+  /** A stream was opened: until it is closed, silence on its connection counts. */
+  onStream(stream: ServerHttp2Stream): void {
+    const connection = stream.session && this.#all.get(stream.session as ServerHttp2Session);
+    if (connection === undefined || stream.destroyed) return;
+    (stream as Owned)[OWNER] = connection;
+    stream.on("close", onClose);
+    if (connection.openStreams++ === 0) connection.watch.onBusy();
+  }
+
+  /** The client has sessions: it is asked for signs of life more often. */
+  knowHawser(session: ServerHttp2Session): void {
+    this.#all.get(session)?.watch.knowHawser();
+  }
+
+  /** Tells every client to open no more calls here. */
+  drain(): void {
+    for (const session of this.#all.keys()) drain(session);
+  }
+
+  /** Each ends when its streams have. */
+  close(): void {
+    for (const session of this.#all.keys()) session.close();
+  }
+
+  destroy(): void {
+    for (const session of this.#all.keys()) session.destroy();
+  }
+}
+
+/** One for all streams: closures of their own would be a tenth of what an idle one costs. */
+function onClose(this: ServerHttp2Stream): void {
+  (this as Owned)[OWNER].openStreams--;
+}
+
+class Connection {
+  readonly watch: Watch;
+  openStreams = 0;
+
+  constructor(session: ServerHttp2Session, keepalive: Keepalive) {
+    const { socket } = session;
+    this.watch = keepalive.watch({
+      // node:http2 takes the socket from a connection that is over.
+      bytesRead: () => (session.destroyed ? 0 : socket.bytesRead),
+      busy: () => this.openStreams > 0,
+      ping: (answered) => {
+        if (!session.destroyed) session.ping((error) => error === null && answered());
+      },
+      dead: (afterMs) => {
+        noteLoss(session, `no answer to a keepalive ping for ${afterMs} ms`);
+        session.destroy();
+        socket.destroy();
+      },
+    });
+  }
+}
+
+/** Tells a client to open no more calls here: GOAWAY for what may come, a round trip, then GOAWAY for good. */
+export function drain(session: ServerHttp2Session): void {
+  if (session.closed || session.destroyed) return;
+  session.goaway(constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1);
+  try {
+    session.ping(() => {
+      if (!session.closed && !session.destroyed) session.close();
+    });
+  } catch {
+    session.close();
+  }
+}

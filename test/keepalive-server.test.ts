@@ -1,0 +1,194 @@
+/** Clients that vanish without a word: a server notices, by HTTP/2 pings where calls are open and by TCP's keepalive. */
+import { readFileSync } from "node:fs";
+import { createClient as createStockClient } from "@connectrpc/connect";
+import { createGrpcWebTransport } from "@connectrpc/connect-node";
+import { expect, test } from "vitest";
+import { Greeter } from "../gen/example/greeter_pb.js";
+import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
+import { createServer, type HandlerContext } from "../src/server.ts";
+import { aborted, gate, until } from "./support/gate.ts";
+import { all, failureOf, next } from "./support/read.ts";
+import { certs } from "./support/tls.ts";
+import { start } from "./support/world.ts";
+
+const KEEPALIVE = { intervalMs: 400, timeoutMs: 100 };
+
+/** 400 ms, 5 percent of them, and 100 ms; what a busy machine adds, aside. */
+const NOTICED_MS = 520;
+const BUSY_MS = 150;
+
+/** A world whose only call is a Chat that says "ready", and notes how it ends. */
+async function abandoned(session: boolean) {
+  const ended = gate<{ at: number; signal: unknown; requests: ConnectError }>();
+  const world = await start({
+    linked: true,
+    transport: { session },
+    server: { keepalive: KEEPALIVE, sessions: { graceMs: 100 } },
+    greeter: {
+      async *chat(requests, { signal }: HandlerContext) {
+        yield { reply: "ready" };
+        try {
+          for await (const { content } of requests) yield { reply: content };
+        } catch (error) {
+          const requests = ConnectError.from(error);
+          ended.open({ at: performance.now(), signal: signal.reason, requests });
+          throw error;
+        }
+      },
+      async *subscribe(_, { signal }: HandlerContext) {
+        yield {};
+        await aborted(signal);
+        const at = performance.now();
+        ended.open({ at, signal: signal.reason, requests: ConnectError.from(signal.reason) });
+      },
+    },
+  });
+  return { world, ended: ended.opened };
+}
+
+test.each([3, 25, 130])(
+  "a plain client that vanishes %i ms after its call began: the handler knows in time, and why",
+  async (afterMs) => {
+    const { world: made, ended } = await abandoned(false);
+    await using world = made;
+    const chat = world.greeter.chat();
+    await next(chat);
+    await new Promise((resolve) => setTimeout(resolve, afterMs));
+    // The last byte: just behind one of the looks, or between two.
+    await chat.send({ content: "last" });
+    await next(chat);
+    const lastByteAt = performance.now();
+    world.link.stall("up");
+    const { at, signal, requests } = await ended;
+    expect(at - lastByteAt).toBeGreaterThan(KEEPALIVE.intervalMs);
+    expect(at - lastByteAt).toBeLessThan(NOTICED_MS + BUSY_MS);
+    expect(requests).toMatchObject({
+      code: Code.Canceled,
+      rawMessage:
+        "the connection to the client was lost (no answer to a keepalive ping for 100 ms)",
+    });
+    expect(signal).toBe(requests);
+    await until("the call is over", () => world.server.openCalls === 0);
+    world.link.resume("up");
+    world.link.cut();
+    await failureOf(chat);
+  },
+);
+
+test("a client that has sent all and only reads is noticed too", async () => {
+  const { world: made, ended } = await abandoned(false);
+  await using world = made;
+  const push = world.greeter.subscribe({});
+  await next(push);
+  const lastByteAt = performance.now();
+  world.link.stall("up");
+  const { at, requests } = await ended;
+  expect(at - lastByteAt).toBeLessThan(NOTICED_MS + BUSY_MS);
+  expect(requests.rawMessage).toContain("no answer to a keepalive ping for 100 ms");
+  world.link.resume("up");
+  world.link.cut();
+  await failureOf(push);
+});
+
+test("a client of gRPC-Web over HTTP/2 is noticed too", async () => {
+  const { world: made, ended } = await abandoned(false);
+  await using world = made;
+  const transport = createGrpcWebTransport({ baseUrl: world.link.url, httpVersion: "2" });
+  const push = createStockClient(Greeter, transport).subscribe({});
+  await next(push);
+  const lastByteAt = performance.now();
+  world.link.stall("up");
+  const { at } = await ended;
+  expect(at - lastByteAt).toBeLessThan(NOTICED_MS + BUSY_MS);
+  await until("the call is over", () => world.server.openCalls === 0);
+  world.link.resume("up");
+  world.link.cut();
+  await failureOf(push);
+});
+
+test("a client with sessions is noticed too: its session waits, and the grace runs from then on", async () => {
+  const { world: made, ended } = await abandoned(true);
+  await using world = made;
+  const chat = world.greeter.chat();
+  await next(chat);
+  await chat.send({ content: "last" });
+  await next(chat);
+  const lastByteAt = performance.now();
+  world.link.stall("up");
+  const { at, requests } = await ended;
+  expect(at - lastByteAt).toBeGreaterThan(KEEPALIVE.intervalMs + 100);
+  expect(at - lastByteAt).toBeLessThan(NOTICED_MS + 100 + BUSY_MS);
+  expect(requests.code).toBe(Code.Aborted);
+  world.link.resume("up");
+  world.link.cut();
+  await failureOf(chat);
+});
+
+test("a client that answers is lawful for as long as its call says nothing", async () => {
+  await using world = await start({
+    transport: { session: false },
+    server: { keepalive: { intervalMs: 20, timeoutMs: 20 } },
+  });
+  const chat = world.greeter.chat();
+  await chat.send({ content: "x" });
+  await next(chat);
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  await chat.send({ content: "y" });
+  expect(await next(chat)).toMatchObject({ reply: "Received: y" });
+  chat.closeSend();
+  await all(chat);
+});
+
+test("a server that vanishes is noticed by its client in time, whenever its last byte came", async () => {
+  for (const afterMs of [3, 25, 130]) {
+    await using world = await start({
+      linked: true,
+      transport: { session: false, keepalive: KEEPALIVE },
+    });
+    const chat = world.greeter.chat();
+    await chat.send({ content: "first" });
+    await next(chat);
+    await new Promise((resolve) => setTimeout(resolve, afterMs));
+    await chat.send({ content: "last" });
+    await next(chat);
+    const lastByteAt = performance.now();
+    world.link.stall("down");
+    const error = await failureOf(chat);
+    const silentMs = performance.now() - lastByteAt;
+    expect(silentMs).toBeGreaterThan(KEEPALIVE.intervalMs);
+    expect(silentMs).toBeLessThan(NOTICED_MS + BUSY_MS);
+    expect(error.message).toContain("no answer to a keepalive ping for 100 ms");
+    world.link.resume("down");
+    world.link.cut();
+  }
+});
+
+/** The lines of Linux's table of TCP connections whose timer is that of TCP's keepalive, by their two ports. */
+function keptAlive(port: number): string[] {
+  const hex = port.toString(16).toUpperCase().padStart(4, "0");
+  return readFileSync("/proc/net/tcp", "utf8")
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, from, to, state]) => state === "01" && `${from} ${to}`.includes(`:${hex}`))
+    .filter(([, , , , , timer = ""]) => {
+      const [kind, ticks = ""] = timer.split(":");
+      // Hundredths of a second.
+      const leftMs = Number.parseInt(ticks, 16) * 10;
+      return kind === "02" && leftMs > 50_000 && leftMs <= 60_000;
+    })
+    .map(([, from, to]) => `${from} ${to}`);
+}
+
+test.runIf(process.platform === "linux").each(["cleartext", "TLS"])(
+  "TCP's keepalive is on at both ends, over %s: after 60 s",
+  async (over) => {
+    await using server = createServer({
+      routes: (router) => router.service(Greeter, { sayHello: () => ({}) }),
+      ...(over === "TLS" ? { tls: certs.server } : {}),
+    });
+    const { url, port } = await server.listen({ port: 0 });
+    await using transport = createTransport({ baseUrl: url, tls: { ca: certs.ca } });
+    await createClient(Greeter, transport).sayHello({});
+    await until("both are idle", () => keptAlive(port as number).length === 2);
+  },
+);

@@ -1,0 +1,204 @@
+/** When a silent connection is noticed, to the millisecond: the keepalive on a clock of the test's own. */
+import { once } from "node:events";
+import { connect } from "node:net";
+import { Worker } from "node:worker_threads";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { CLIENT_TIMES, Keepalive, SERVER_TIMES } from "../src/grpc/keepalive.ts";
+import { until } from "./support/gate.ts";
+
+/** A connection that says what the test has it say, and when it was asked and given up. */
+function fakeConnection(keepalive: Keepalive) {
+  const fake = {
+    bytes: 0,
+    open: 0,
+    pings: [] as number[],
+    answer: undefined as (() => void) | undefined,
+    deadAt: undefined as number | undefined,
+    deadAfterMs: undefined as number | undefined,
+    byte: () => void fake.bytes++,
+    openCall: () => {
+      if (fake.open++ === 0) watch.onBusy();
+    },
+    closeCall: () => void fake.open--,
+    knowHawser: () => watch.knowHawser(),
+  };
+  const watch = keepalive.watch({
+    bytesRead: () => fake.bytes,
+    busy: () => fake.open > 0,
+    ping: (answered) => {
+      fake.pings.push(performance.now());
+      fake.answer = answered;
+    },
+    dead: (afterMs) => {
+      fake.deadAt = performance.now();
+      fake.deadAfterMs = afterMs;
+      watch[Symbol.dispose]();
+    },
+  });
+  return fake;
+}
+
+/** What whole milliseconds, of the ping and of its answer, may add. */
+const GRAIN_MS = 2;
+
+describe("on a clock of the test's own", () => {
+  beforeEach(() => {
+    vi.useFakeTimers({
+      toFake: ["setTimeout", "clearTimeout", "setImmediate", "clearImmediate", "performance"],
+    });
+  });
+  afterEach(() => {
+    expect(vi.getTimerCount()).toBe(0);
+    vi.useRealTimers();
+  });
+
+  const sides = [
+    ["a server, of a plain client", SERVER_TIMES, false, 60_000, 20_000],
+    ["a server, of a client with sessions", SERVER_TIMES, true, 30_000, 10_000],
+    ["a client, of a foreign server", CLIENT_TIMES, false, 300_000, 20_000],
+    ["a client, of a server of Hawser's", CLIENT_TIMES, true, 30_000, 10_000],
+  ] as const;
+
+  test.each(sides)(
+    "%s: a dead peer is known within interval, timeout and 5 percent of the interval, whenever its last byte came",
+    (_, defaults, isHawser, intervalMs, timeoutMs) => {
+      for (let at = 1; at <= intervalMs; at += intervalMs / 500 + 1) {
+        const fake = fakeConnection(new Keepalive({}, defaults));
+        if (isHawser) fake.knowHawser();
+        fake.openCall();
+        vi.advanceTimersByTime(at);
+        fake.byte();
+        const lastByteAt = performance.now();
+        vi.advanceTimersByTime(2 * (intervalMs + timeoutMs));
+        // Not sooner: a server counts pings that come too often.
+        expect(fake.pings[0]! - lastByteAt).toBeGreaterThanOrEqual(intervalMs);
+        expect(fake.deadAt! - lastByteAt).toBeLessThanOrEqual(
+          1.05 * intervalMs + timeoutMs + GRAIN_MS,
+        );
+        expect(fake.deadAfterMs).toBe(timeoutMs);
+      }
+    },
+  );
+
+  test("a byte just after a look, the worst case: 60 s and 20 s are kept to 83 s", () => {
+    const fake = fakeConnection(new Keepalive({}, SERVER_TIMES));
+    fake.openCall();
+    vi.advanceTimersByTime(57_001);
+    fake.byte();
+    const lastByteAt = performance.now();
+    vi.advanceTimersByTime(200_000);
+    expect(fake.deadAt! - lastByteAt).toBeGreaterThanOrEqual(80_000);
+    expect(fake.deadAt! - lastByteAt).toBeLessThanOrEqual(83_000 + GRAIN_MS);
+  });
+
+  test("a peer that answers is left alone for ever, however silent its call is", () => {
+    const fake = fakeConnection(new Keepalive({}, SERVER_TIMES));
+    fake.openCall();
+    for (let minute = 0; minute < 600; minute++) {
+      vi.advanceTimersByTime(60_000);
+      fake.byte();
+      fake.answer?.();
+    }
+    expect(fake.deadAt).toBeUndefined();
+    expect(fake.pings.length).toBeGreaterThan(500);
+    fake.closeCall();
+    vi.advanceTimersByTime(3_000);
+  });
+
+  test("any byte is an answer: a message that crawls in is no silence, though the answer waits behind it", () => {
+    const fake = fakeConnection(new Keepalive({ intervalMs: 1_000, timeoutMs: 500 }, SERVER_TIMES));
+    fake.openCall();
+    vi.advanceTimersByTime(1_000);
+    expect(fake.pings).toHaveLength(1);
+    for (let n = 0; n < 100; n++) {
+      vi.advanceTimersByTime(400);
+      fake.byte();
+    }
+    expect(fake.deadAt).toBeUndefined();
+    // The silence counts from that byte on, and not from the end of the wait for an answer.
+    const lastByteAt = performance.now();
+    vi.advanceTimersByTime(10_000);
+    expect(fake.deadAt! - lastByteAt).toBeLessThanOrEqual(1_550 + GRAIN_MS);
+  });
+
+  test("without open calls there is no timer; with the next call the silence begins to count", () => {
+    const fake = fakeConnection(new Keepalive({}, SERVER_TIMES));
+    expect(vi.getTimerCount()).toBe(0);
+    fake.openCall();
+    fake.closeCall();
+    vi.advanceTimersByTime(3_000);
+    expect(vi.getTimerCount()).toBe(0);
+    vi.advanceTimersByTime(1_000_000);
+    fake.openCall();
+    vi.advanceTimersByTime(59_999);
+    expect(fake.pings).toHaveLength(0);
+    vi.advanceTimersByTime(3_001);
+    expect(fake.pings).toHaveLength(1);
+    fake.closeCall();
+    vi.advanceTimersByTime(3_000);
+    expect(fake.deadAt).toBeUndefined();
+  });
+
+  test("calls that come and go do not put the ping off: what counts is the last byte", () => {
+    const fake = fakeConnection(new Keepalive({}, SERVER_TIMES));
+    fake.openCall();
+    for (let second = 0; second < 59; second++) {
+      fake.openCall();
+      vi.advanceTimersByTime(1_000);
+      fake.closeCall();
+    }
+    vi.advanceTimersByTime(4_000);
+    expect(fake.pings).toHaveLength(1);
+    fake.closeCall();
+    vi.advanceTimersByTime(3_000);
+  });
+
+  test("a client whose server calls it too many pings waits twice as long", () => {
+    const keepalive = new Keepalive({ intervalMs: 1_000, timeoutMs: 10 }, CLIENT_TIMES);
+    const fake = fakeConnection(keepalive);
+    keepalive.slowDown();
+    fake.openCall();
+    vi.advanceTimersByTime(1_999);
+    expect(fake.pings).toHaveLength(0);
+    vi.advanceTimersByTime(101);
+    expect(fake.pings).toHaveLength(1);
+    expect(fake.deadAt).toBeDefined();
+  });
+});
+
+test("a process that was held up past the timeout reads the answer that waits before it judges", async () => {
+  // A peer on a thread of its own: it answers while this one is held up.
+  const worker = new Worker(
+    `const { parentPort } = require("node:worker_threads");
+     const server = require("node:net").createServer((socket) => socket.pipe(socket));
+     server.listen(0, "127.0.0.1", () => parentPort.postMessage(server.address().port));`,
+    { eval: true },
+  );
+  const [port] = await once(worker, "message");
+  const socket = connect(port, "127.0.0.1");
+  await once(socket, "connect");
+  socket.resume();
+  let pings = 0;
+  let deadAt = 0;
+  const keepalive = new Keepalive({ intervalMs: 20, timeoutMs: 50 }, SERVER_TIMES);
+  using watch = keepalive.watch({
+    bytesRead: () => socket.bytesRead,
+    busy: () => true,
+    ping: () => {
+      socket.write("x");
+      pings++;
+      setImmediate(() => {
+        const until = performance.now() + 150;
+        while (performance.now() < until);
+      });
+    },
+    dead: () => {
+      deadAt = pings;
+    },
+  });
+  watch.onBusy();
+  await until("five pings were answered", () => pings >= 5 || deadAt > 0);
+  expect(deadAt).toBe(0);
+  socket.destroy();
+  await worker.terminate();
+});
