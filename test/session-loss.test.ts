@@ -1,6 +1,3 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { createInterface } from "node:readline";
 import { expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import {
@@ -11,7 +8,7 @@ import {
   readSessionLost,
   SessionLostReason,
 } from "../src/index.ts";
-import { run } from "./support/child.ts";
+import { run, runText } from "./support/child.ts";
 import { aborted, gate, stillAt, until } from "./support/gate.ts";
 import { failureOf, next } from "./support/read.ts";
 import { newId } from "./support/session-peer.ts";
@@ -285,10 +282,7 @@ test("a handler's own SessionLost, of a call that it made itself, is no loss of 
 
 test("a program that has nothing but a call that resumes stays until it knows", async () => {
   await using world = await sessionWorld({ linked: true, sessions: { graceMs: 600 } });
-  const at = (file: string) => JSON.stringify(new URL(`../${file}`, import.meta.url).href);
-  const program = `
-    import { Greeter } from ${at("gen/example/greeter_pb.js")};
-    import { createClient, createTransport } from ${at("src/index.ts")};
+  await using child = runText(`
     const transport = createTransport({ baseUrl: "${world.link.url}" });
     const chat = createClient(Greeter, transport).chat();
     await chat.send({ content: "one" });
@@ -297,13 +291,10 @@ test("a program that has nothing but a call that resumes stays until it knows", 
     } catch (error) {
       console.log(error.rawMessage);
     }
-  `;
-  const child = spawn(process.execPath, ["--input-type=module", "--eval", program]);
-  const exited = once(child, "exit");
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  expect(await lines.next()).toEqual({ done: false, value: "one" });
+  `);
+  expect(await child.line()).toBe("one");
   world.link.refusing = true;
   world.link.cut();
-  expect((await lines.next()).value).toMatch(/^the session was lost: .* could not be reached/);
-  expect(await exited).toEqual([0, null]);
+  expect(await child.line()).toMatch(/^the session was lost: .* could not be reached/);
+  expect(await child.exit).toMatchObject({ code: 0 });
 });

@@ -51,7 +51,8 @@ export class Farewells {
     // What is said in this turn counts.
     await Promise.resolve();
     if (this.#underWay === 0) return;
-    using _timer = after(LAST_MS, () => this.#said.resolve());
+    // The process stays for it: nothing else may keep it until transport.close() has resolved.
+    using _timer = after(LAST_MS, () => this.#said.resolve(), true);
     await this.#said.promise;
   }
 

@@ -32,7 +32,10 @@ export function intercepted(signal: AbortSignal | undefined, deadline: Deadline 
   return {
     signal: controller.signal,
     /** What the interceptors answer, or the end of the call before they do. */
-    race: <T>(answer: Promise<T>): Promise<T> => Promise.race([answer, cut.promise]),
+    async race<T>(answer: Promise<T>): Promise<T> {
+      using _process = timer && stay();
+      return await Promise.race([answer, cut.promise]);
+    },
     /** The call is over: nothing aborts it any more, and the signal says so. */
     over(error?: unknown): void {
       listening[Symbol.dispose]();
@@ -40,4 +43,9 @@ export function intercepted(signal: AbortSignal | undefined, deadline: Deadline 
       controller.abort(error);
     },
   };
+}
+
+/** Keeps the process alive: interceptors may wait for what does not, and the deadline must come all the same. */
+function stay(): Disposable {
+  return after(Number.MAX_SAFE_INTEGER, () => {}, true);
 }

@@ -21,9 +21,27 @@ export function run(
   ...args: string[]
 ): Child {
   const file = fileURLToPath(new URL(`./programs/${program}.ts`, import.meta.url));
-  const child: ChildProcess = spawn(process.execPath, [YOUNG, file, ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
-  });
+  return start(program, [YOUNG, file, ...args]);
+}
+
+const ROOT = new URL("../../", import.meta.url).href;
+
+/**
+ * The same for a program that stands in the test itself, to see what keeps a process alive: nothing else is in it. It
+ * has Greeter, the client's half (createClient, createTransport, …) and the server's (createServer).
+ */
+export function runText(program: string): Child {
+  const imports = `
+    import { Greeter } from "${ROOT}gen/example/greeter_pb.js";
+    import { RoomService } from "${ROOT}gen/chat/v1/room_pb.js";
+    import { Code, createClient, createTransport } from "${ROOT}src/index.ts";
+    import { createServer } from "${ROOT}src/server.ts";
+  `;
+  return start("the program", ["--input-type=module", "--eval", imports + program]);
+}
+
+function start(name: string, args: string[]): Child {
+  const child: ChildProcess = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
   let stderr = "";
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {
     stderr += text;
@@ -35,7 +53,7 @@ export function run(
     exit,
     async line() {
       const { done, value } = await lines.next();
-      if (done) throw new Error(`${program} ended: ${JSON.stringify(await exit)}`);
+      if (done) throw new Error(`${name} ended: ${JSON.stringify(await exit)}`);
       return value;
     },
     kill: (signal = "SIGKILL") => void child.kill(signal),
