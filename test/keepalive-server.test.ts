@@ -11,11 +11,11 @@ import { all, failureOf, next } from "./support/read.ts";
 import { certs } from "./support/tls.ts";
 import { start } from "./support/world.ts";
 
-const KEEPALIVE = { intervalMs: 400, timeoutMs: 100 };
+const KEEPALIVE = { intervalMs: 1_000, timeoutMs: 200 };
 
-/** 400 ms, 5 percent of them, and 100 ms; what a busy machine adds, aside. */
-const NOTICED_MS = 520;
-const BUSY_MS = 150;
+/** 1000 ms, 5 percent of them, and 200 ms; and what a busy machine may add: much less than another interval. */
+const NOTICED_MS = 1_250;
+const BUSY_MS = 500;
 
 /** A world whose only call is a Chat that says "ready", and notes how it ends. */
 async function abandoned(session: boolean) {
@@ -46,7 +46,7 @@ async function abandoned(session: boolean) {
   return { world, ended: ended.opened };
 }
 
-test.each([3, 25, 130])(
+test.each([3, 130])(
   "a plain client that vanishes %i ms after its call began: the handler knows in time, and why",
   async (afterMs) => {
     const { world: made, ended } = await abandoned(false);
@@ -65,7 +65,7 @@ test.each([3, 25, 130])(
     expect(requests).toMatchObject({
       code: Code.Canceled,
       rawMessage:
-        "the connection to the client was lost (no answer to a keepalive ping for 100 ms)",
+        "the connection to the client was lost (no answer to a keepalive ping for 200 ms)",
     });
     expect(signal).toBe(requests);
     await until("the call is over", () => world.server.openCalls === 0);
@@ -84,7 +84,7 @@ test("a client that has sent all and only reads is noticed too", async () => {
   world.link.stall("up");
   const { at, requests } = await ended;
   expect(at - lastByteAt).toBeLessThan(NOTICED_MS + BUSY_MS);
-  expect(requests.rawMessage).toContain("no answer to a keepalive ping for 100 ms");
+  expect(requests.rawMessage).toContain("no answer to a keepalive ping for 200 ms");
   world.link.resume("up");
   world.link.cut();
   await failureOf(push);
@@ -140,7 +140,7 @@ test("a client that answers is lawful for as long as its call says nothing", asy
 });
 
 test("a server that vanishes is noticed by its client in time, whenever its last byte came", async () => {
-  for (const afterMs of [3, 25, 130]) {
+  for (const afterMs of [3, 130]) {
     await using world = await start({
       linked: true,
       transport: { session: false, keepalive: KEEPALIVE },
@@ -157,7 +157,7 @@ test("a server that vanishes is noticed by its client in time, whenever its last
     const silentMs = performance.now() - lastByteAt;
     expect(silentMs).toBeGreaterThan(KEEPALIVE.intervalMs);
     expect(silentMs).toBeLessThan(NOTICED_MS + BUSY_MS);
-    expect(error.message).toContain("no answer to a keepalive ping for 100 ms");
+    expect(error.message).toContain("no answer to a keepalive ping for 200 ms");
     world.link.resume("down");
     world.link.cut();
   }

@@ -271,6 +271,7 @@ function client() {
     dialler: {
       dial: (headers, watcher) => void dials.push({ headers, watcher }),
       tell: (headers) => void told.push(headers()),
+      unbind() {},
       begun() {},
       over() {},
     },

@@ -12,6 +12,7 @@ import {
   judgeUnknown,
   type Link,
   lost,
+  refused,
   unattached,
 } from "../src/session/state.ts";
 
@@ -72,6 +73,12 @@ describe("a link", () => {
       expect(carries(link, link.number - 1)).toBe(false);
       expect(carries(link, link.number + 1)).toBe(false);
     }
+  });
+
+  test("begins anew where attachment 1 was not processed, and no later one", () => {
+    expect(refused({ is: "attaching", number: 1 })).toBe(unattached);
+    expect(refused({ is: "attached", number: 1 })).toEqual({ is: "attached", number: 1 });
+    for (const link of all) expect(refused(link)).toBe(link);
   });
 
   test("ends from anywhere, for good", () => {

@@ -76,7 +76,12 @@ Examples:
   $ hawser serve --host 0.0.0.0 --port 8080
   $ hawser serve --unix /tmp/greeter.sock
   $ hawser serve --log nats://127.0.0.1:4222    rooms that several servers share
-  $ hawser serve --tls-cert cert.pem --tls-key key.pem`,
+  $ hawser serve --tls-cert cert.pem --tls-key key.pem
+
+Ctrl-C or SIGTERM closes it: it takes no more calls, and lets running ones
+finish for at most --grace. While chats of Hawser clients run it keeps its
+port, so that they can come back over a new connection: start the next server
+there when this one has said "closed".`,
   )
   .action(async (options: ServeOptions) => {
     try {

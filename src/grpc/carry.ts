@@ -64,7 +64,7 @@ function carryPlainly({ addresses, headers, readMaxBytes }: Carriage, call: Carr
 }
 
 function carryBySession(
-  { headers, readMaxBytes, watcher }: Carriage,
+  { addresses, headers, readMaxBytes, watcher }: Carriage,
   connections: Connections,
   call: Carried,
   server: ServerTerms,
@@ -78,7 +78,7 @@ function carryBySession(
     window,
     clock: realClock,
     acknowledgements,
-    dialler: new StreamDialler(connections, headers, readMaxBytes),
+    dialler: new StreamDialler({ addresses, connections, headers, readMaxBytes }),
     call,
     watcher,
   });

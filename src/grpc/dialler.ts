@@ -2,6 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { asFailure, failure } from "../failure.ts";
 import type { AttachmentWatcher, Dialler, Leaver } from "../session/attachment.ts";
 import { CONTROL } from "../session/control.ts";
+import type { Addresses } from "./addresses.ts";
 import { invalidHeaders } from "./attempts.ts";
 import { ClientStream } from "./client-stream.ts";
 import type { Connection } from "./connection.ts";
@@ -15,26 +16,40 @@ import type { RequestHeaders } from "./request-headers.ts";
  */
 const RESERVE_BYTES = 64;
 
-/** Opens the streams of a session on the connections of a transport. */
+/** What the streams of a session have in common. */
+export interface StreamDiallerInit {
+  readonly addresses: Addresses;
+  /** The connections to the address where the session is. */
+  readonly connections: Connections;
+  /** Those of an attachment, without those of the session. */
+  readonly headers: RequestHeaders;
+  readonly readMaxBytes: number;
+}
+
+/** Opens the streams of a session on the connections of a transport: those to one address, once it has begun. */
 export class StreamDialler implements Dialler<Frame> {
-  readonly #connections: Connections;
+  readonly #addresses: Addresses;
   readonly #headers: RequestHeaders;
   readonly #readMaxBytes: number;
+  #connections: Connections;
+  #bound = true;
+  #session: Leaver | undefined;
 
-  /** @param headers those of an attachment, without those of the session */
-  constructor(connections: Connections, headers: RequestHeaders, readMaxBytes: number) {
+  constructor({ addresses, connections, headers, readMaxBytes }: StreamDiallerInit) {
+    this.#addresses = addresses;
     this.#connections = connections;
     this.#headers = headers;
     this.#readMaxBytes = readMaxBytes;
   }
 
   dial(headers: () => Record<string, string>, watcher: AttachmentWatcher<Frame>): void {
-    const ready = this.#connections.ready();
+    const source = this.#bound ? this.#connections : this.#addresses;
+    const ready = source.ready();
     if (ready !== undefined) {
       this.#open(ready, headers, watcher);
       return;
     }
-    this.#connections
+    source
       .acquire(
         (connection) => this.#open(connection, headers, watcher),
         () => watcher.wanted,
@@ -45,16 +60,32 @@ export class StreamDialler implements Dialler<Frame> {
       });
   }
 
+  unbind(): void {
+    this.#bound = false;
+  }
+
   tell(headers: () => Record<string, string>, forMs: number): void {
     this.#connections.farewells.say(() => this.#headers.make(headers()), forMs);
   }
 
   begun(session: Leaver): void {
+    this.#session = session;
     this.#connections.sessions.add(session);
   }
 
   over(session: Leaver): void {
+    this.#session = undefined;
     this.#connections.sessions.delete(session);
+  }
+
+  #bind(connections: Connections): void {
+    this.#bound = true;
+    if (this.#session !== undefined) {
+      this.#connections.sessions.delete(this.#session);
+      connections.sessions.add(this.#session);
+    }
+    this.#connections = connections;
+    connections.eager = true;
   }
 
   #open(
@@ -83,6 +114,7 @@ export class StreamDialler implements Dialler<Frame> {
       }
       return;
     }
+    if (!this.#bound) this.#bind(this.#addresses.homeOf(connection));
     connection.knowHawser();
     watcher.onOpen(stream);
   }

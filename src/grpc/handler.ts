@@ -1,4 +1,9 @@
-import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import {
+  constants,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
 import { Code, type ConnectError, type MethodImplSpec } from "@connectrpc/connect";
 import { failure, tooManyFields } from "../failure.ts";
 import { isGrpc } from "./metadata.ts";
@@ -25,7 +30,10 @@ export interface GrpcHandler {
   ): boolean;
   /** How many calls are open: their streams are not closed yet. */
   readonly open: number;
-  /** Refuses every new call in a way that lets its client try it elsewhere (REFUSED_STREAM). */
+  /**
+   * Refuses every new call in a way that lets its client try it elsewhere
+   * (REFUSED_STREAM). Streams that resume a session are taken.
+   */
   refuse(): void;
   /** Ends the open calls that go on elsewhere. */
   move(): void;
@@ -33,15 +41,19 @@ export interface GrpcHandler {
   abort(error: ConnectError): void;
 }
 
-/**
- * A handler of the methods in `routes`, by path: `/package.Service/Method`.
- *
- * @param onClosed called when a call is no longer open
- */
+/** Hears of the calls of a GrpcHandler. */
+export interface GrpcListener {
+  /** A call is no longer open. */
+  onClosed(): void;
+  /** A new call is about to be refused: its client should open no more on this connection. */
+  onRefused(connection: ServerHttp2Session): void;
+}
+
+/** A handler of the methods in `routes`, by path: `/package.Service/Method`. */
 export function createGrpcHandler(
   routes: ReadonlyMap<string, Route>,
   sessions: ServerSessions | undefined,
-  onClosed: () => void,
+  { onClosed, onRefused }: GrpcListener,
 ): GrpcHandler {
   const calls = new Set<OpenCall>();
   let refusing = false;
@@ -50,12 +62,21 @@ export function createGrpcHandler(
     calls.delete(call);
     onClosed();
   };
+  const turnAway = (stream: ServerHttp2Stream) => {
+    stream.on("error", () => {});
+    // A client that hears of the reset first could try the call on the same connection.
+    if (stream.session !== undefined) onRefused(stream.session as ServerHttp2Session);
+    reset(stream, constants.NGHTTP2_REFUSED_STREAM);
+  };
+  const listener = { opened, closed, turnAway };
   return {
     accept(stream, headers, rawHeaders) {
       if (!isGrpc(headers["content-type"])) return false;
-      if (refusing) {
-        stream.on("error", () => {});
-        reset(stream, constants.NGHTTP2_REFUSED_STREAM);
+      const path = String(headers[":path"]);
+      const route = routes.get(path);
+      const session = route && asksForSession(route.spec, headers) ? sessions : undefined;
+      if (refusing && session === undefined) {
+        turnAway(stream);
         return true;
       }
       if (headers[":method"] !== "POST") {
@@ -67,16 +88,14 @@ export function createGrpcHandler(
         refuse(stream, refusal);
         return true;
       }
-      const path = String(headers[":path"]);
-      const route = routes.get(path);
       if (route === undefined) {
         refuse(stream, failure(Code.Unimplemented, `${path} is not served here`));
         return true;
       }
       const { spec, options } = route;
       const incoming = { headers, rawHeaders };
-      if (sessions !== undefined && asksForSession(spec, headers)) {
-        sessions.accept(stream, incoming, spec, options, opened, closed);
+      if (session !== undefined) {
+        session.accept(stream, incoming, route, listener);
         return true;
       }
       const carry = (owner: StreamOwner) => new ServerStream(stream, options.readMaxBytes, owner);

@@ -15,7 +15,7 @@ import type { ServerAttachment } from "../session/attachment.ts";
 import { realClock } from "../session/clock.ts";
 import { CONTROL } from "../session/control.ts";
 import { type Ask, type Fields, readAsk } from "../session/headers.ts";
-import { type SessionLimits, SessionRegistry } from "../session/registry.ts";
+import { DRAINING, type SessionLimits, SessionRegistry } from "../session/registry.ts";
 import type { Spool } from "../session/spool.ts";
 import type { Terms } from "../session/terms.ts";
 import { COMPRESSED, type Frame } from "./framing.ts";
@@ -56,6 +56,20 @@ export interface SessionOptions extends SessionLimits {
   readonly identify: (caller: SessionCaller) => string | Promise<string>;
 }
 
+/** The method that a session calls, and how it is served. */
+interface SessionRoute {
+  readonly spec: MethodImplSpec;
+  readonly options: ServerCallOptions;
+}
+
+/** Told of what becomes of a stream that asks to carry a session. */
+export interface SessionListener {
+  opened(call: OpenCall): void;
+  closed(call: OpenCall): void;
+  /** Its session would be a new one, and none begins any more. */
+  turnAway(stream: ServerHttp2Stream): void;
+}
+
 /** How long a client may take to confirm the end of its session before the stream is freed. */
 const LINGER_MS = 1000;
 
@@ -90,14 +104,17 @@ export class ServerSessions {
     }));
   }
 
+  /** How many sessions there are, with a stream and without. */
+  get size(): number {
+    return this.#registry.size;
+  }
+
   /** Takes a stream that asks to carry a session. */
   accept(
     stream: ServerHttp2Stream,
     incoming: Incoming,
-    spec: MethodImplSpec,
-    options: ServerCallOptions,
-    opened: (call: OpenCall) => void,
-    closed: (call: OpenCall) => void,
+    { spec, options }: SessionRoute,
+    { opened, closed, turnAway }: SessionListener,
   ): void {
     try {
       const ask = readAsk(incoming.headers);
@@ -123,7 +140,8 @@ export class ServerSessions {
             call.start();
           },
         });
-        if (refusal !== undefined) refuse(stream, refusal);
+        if (refusal === DRAINING) turnAway(stream);
+        else if (refusal !== undefined) refuse(stream, refusal);
       };
       const caller = this.#options.identify(callerOf(stream, incoming));
       if (typeof caller === "string") {
@@ -139,6 +157,11 @@ export class ServerSessions {
     } catch (error) {
       refuse(stream, toWire(error));
     }
+  }
+
+  /** From now on no session begins; `onEmpty` is called when the last one is over. */
+  drain(onEmpty: () => void): void {
+    this.#registry.drain(onEmpty);
   }
 
   /** Ends the sessions that have no stream. */

@@ -47,8 +47,16 @@ export class ServerConnections {
   }
 
   /** Tells every client to open no more calls here. */
-  drain(): void {
-    for (const session of this.#all.keys()) drain(session);
+  drainAll(): void {
+    for (const session of this.#all.keys()) this.drain(session);
+  }
+
+  /** Tells a client, once, to open no more calls here. */
+  drain(session: ServerHttp2Session): void {
+    const connection = this.#all.get(session);
+    if (connection === undefined || connection.draining) return;
+    connection.draining = true;
+    goAway(session);
   }
 
   /** Each ends when its streams have. */
@@ -69,6 +77,7 @@ function onClose(this: ServerHttp2Stream): void {
 class Connection {
   readonly watch: Watch;
   openStreams = 0;
+  draining = false;
 
   constructor(session: ServerHttp2Session, keepalive: Keepalive) {
     const { socket } = session;
@@ -88,8 +97,8 @@ class Connection {
   }
 }
 
-/** Tells a client to open no more calls here: GOAWAY for what may come, a round trip, then GOAWAY for good. */
-export function drain(session: ServerHttp2Session): void {
+/** GOAWAY for what may come, a round trip, then GOAWAY for good. */
+function goAway(session: ServerHttp2Session): void {
   if (session.closed || session.destroyed) return;
   session.goaway(constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1);
   try {

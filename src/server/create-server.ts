@@ -12,7 +12,7 @@ import { answer } from "../grpc/refuse.ts";
 import { ServerSessions } from "../grpc/server-sessions.ts";
 import { log } from "../logger.ts";
 import { realClock } from "../session/clock.ts";
-import { drain, ServerConnections } from "./connections.ts";
+import { ServerConnections } from "./connections.ts";
 import { listen } from "./listen.ts";
 import { createListener, type Listener } from "./listener.ts";
 import {
@@ -55,10 +55,10 @@ export interface Server extends AsyncDisposable {
   /**
    * Drains and closes: refuses new calls, ends those that their clients
    * continue by a cursor elsewhere (hawser/v1/resume.proto) with UNAVAILABLE,
-   * lets the other open ones finish for at most `graceMs` (default 10 000), and
-   * ends the rest with UNAVAILABLE. May be called again with a shorter grace.
-   * Rejects with INVALID_ARGUMENT, and closes nothing, where `graceMs` is no
-   * number of 0 or more.
+   * lets the other open ones finish for at most `graceMs`, and ends the rest
+   * with UNAVAILABLE. May be called again, with a shorter grace, or to stop
+   * listening. Rejects with INVALID_ARGUMENT, and closes nothing, where an
+   * option is unknown or not what it must be.
    */
   close(options?: CloseOptions): Promise<void>;
   /** How many calls are open. */
@@ -89,6 +89,8 @@ class HawserServer implements Server {
   #stockCalls = 0;
   #idle: (() => void) | undefined;
   #closing: Promise<void> | undefined;
+  /** Resolves when the server no longer listens, and the last connection is gone. */
+  #unbound: Promise<void> | undefined;
   #endGrace: (() => void) | undefined;
 
   constructor(options: ServerOptions) {
@@ -106,7 +108,10 @@ class HawserServer implements Server {
       methods.push({ spec: this.#sessions.negotiation, options: { interceptors: [] } });
     }
     const routes = grpcRoutes(methods, set, onHandlerError);
-    this.#grpc = createGrpcHandler(routes, this.#sessions, () => this.#checkIdle());
+    this.#grpc = createGrpcHandler(routes, this.#sessions, {
+      onClosed: () => this.#checkIdle(),
+      onRefused: (connection) => this.#connections.drain(connection),
+    });
     const signals = { draining: this.#draining.signal, shutdown: this.#shutdown.signal };
     this.#stock = createStockHandler(registered.replay, set, signals, onHandlerError);
     this.#http2 = http2.createServer({
@@ -166,9 +171,11 @@ class HawserServer implements Server {
 
   async close(options: CloseOptions = {}): Promise<void> {
     checkClose(options);
-    const { graceMs = 10_000 } = options;
-    const grace = after(graceMs, () => this.#endGrace?.());
+    const { graceMs = 10_000, keepListening = true } = options;
+    // The process stays for it: sessions without a connection have no socket that would keep it.
+    const grace = after(graceMs, () => this.#endGrace?.(), true);
     this.#closing ??= this.#close();
+    if (!keepListening) this.#stopListening();
     await this.#closing.finally(() => grace[Symbol.dispose]());
   }
 
@@ -177,26 +184,31 @@ class HawserServer implements Server {
   }
 
   async #close(): Promise<void> {
-    const closed = this.#stopListening();
     this.#grpc.refuse();
-    this.#connections.drain();
+    this.#sessions?.drain(() => {
+      this.#stopListening();
+      this.#checkIdle();
+    });
+    this.#connections.drainAll();
     // Behind the word that no more calls are taken here.
     this.#grpc.move();
     this.#draining.abort(moveOn());
     this.#http1.closeIdleConnections();
-    if (this.openCalls > 0) {
+    if (this.#sessionCount === 0) this.#stopListening();
+    if (!this.#isIdle) {
       await new Promise<void>((resolve) => {
         this.#idle = resolve;
         this.#endGrace = resolve;
       });
     }
+    this.#stopListening();
     const error = failure(Code.Unavailable, "the server is shutting down");
     this.#shutdown.abort(error);
     this.#grpc.abort(error);
-    if (this.openCalls > 0) {
+    if (!this.#isIdle) {
       await new Promise<void>((resolve) => {
         this.#idle = resolve;
-        setTimeout(resolve, LAST_WORDS_MS).unref();
+        setTimeout(resolve, LAST_WORDS_MS);
       });
     }
     this.#sessions?.close();
@@ -207,16 +219,30 @@ class HawserServer implements Server {
     await new Promise((resolve) => setImmediate(resolve));
     this.#connections.destroy();
     this.#listener.destroyAll();
-    await closed;
+    await this.#unbound;
   }
 
-  #stopListening(): Promise<void> {
-    return new Promise((resolve) => this.#listener.server.close(() => resolve()));
+  /** From now on no connection comes; the clients of those that are there open no more calls here. */
+  #stopListening(): void {
+    this.#unbound ??= new Promise((resolve) => {
+      this.#listener.server.close(() => resolve());
+      this.#connections.drainAll();
+    });
+  }
+
+  get #sessionCount(): number {
+    return this.#sessions?.size ?? 0;
+  }
+
+  /** Whether nothing is to be waited for: sessions wait for their clients only until the grace is over. */
+  get #isIdle(): boolean {
+    return this.openCalls === 0 && (this.#sessionCount === 0 || this.#shutdown.signal.aborted);
   }
 
   #welcome(connection: http2.ServerHttp2Session): void {
     this.#connections.add(connection);
-    if (this.#closing !== undefined) drain(connection);
+    // While it still listens a session may come: GOAWAY waits until a new call does.
+    if (this.#unbound !== undefined) this.#connections.drain(connection);
   }
 
   #acceptStock(
@@ -242,12 +268,20 @@ class HawserServer implements Server {
       this.#stockCalls--;
       this.#checkIdle();
     });
-    if (this.#closing !== undefined) (response as http.ServerResponse).writeHead(503).end();
-    else this.#stock(request, response);
+    if (this.#closing === undefined) this.#stock(request, response);
+    else this.#turnAway(request, response as http.ServerResponse);
+  }
+
+  #turnAway(request: Parameters<NodeHandler>[0], response: http.ServerResponse): void {
+    if (!("stream" in request)) response.setHeader("connection", "close");
+    else if (request.stream.session) {
+      this.#connections.drain(request.stream.session as http2.ServerHttp2Session);
+    }
+    response.writeHead(503).end();
   }
 
   #checkIdle(): void {
-    if (this.openCalls === 0) this.#idle?.();
+    if (this.#isIdle) this.#idle?.();
   }
 }
 

@@ -167,13 +167,24 @@ export function checkListen(options: ListenOptions): void {
   throw failure(Code.InvalidArgument, `listen: ${what}`);
 }
 
-/** How a server closes. */
+/** How a server ends. */
 export interface CloseOptions {
-  /** How long open calls may finish, in milliseconds; Infinity: as long as they take. Default: 10 000. */
+  /** How long open calls may take to finish, in milliseconds. Default: 10 000. */
   graceMs?: number;
+  /**
+   * Whether the server still listens while sessions are open, and at most for
+   * `graceMs`: a session that loses its connection meanwhile can come back, and
+   * end well. New calls are refused all the same (REFUSED_STREAM). Until then
+   * no other process can have the port, or the path. `false` frees it at once.
+   * Default: true.
+   */
+  keepListening?: boolean;
 }
 
-const closeChecks = { graceMs: notNegativeOrInfinite } satisfies Checks<CloseOptions>;
+const closeChecks = {
+  graceMs: notNegativeOrInfinite,
+  keepListening: trueOrFalse,
+} satisfies Checks<CloseOptions>;
 
 /** Throws INVALID_ARGUMENT where a server cannot close with these options. */
 export function checkClose(options: CloseOptions): void {

@@ -46,6 +46,8 @@ export interface Broken {
   readonly error: ConnectError;
   /** Whether it was this side that refused what came. */
   readonly refused: boolean;
+  /** Whether the server certainly did nothing for the attachment (REFUSED_STREAM, or past its GOAWAY). */
+  readonly unprocessed?: boolean;
 }
 
 /** Who hears of an attachment of a client. */
@@ -69,6 +71,8 @@ export interface Leaver {
 export interface Dialler<Frame> {
   /** Opens a stream as soon as there is a connection; `headers` is called just before. */
   dial(headers: () => Record<string, string>, watcher: AttachmentWatcher<Frame>): void;
+  /** No server has begun the session: the next stream may be opened at any of them. */
+  unbind(): void;
   /** Sends these headers once, if there is a connection within `forMs`; nobody hears what becomes of it. */
   tell(headers: () => Record<string, string>, forMs: number): void;
   /** A session is there, until it is over: where no more connections are to be had, it must leave. */

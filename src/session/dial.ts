@@ -17,7 +17,16 @@ import {
 import { type Account, Ledger, type Violation, type Window } from "./ledger.ts";
 import { Reason, readSessionLost, sessionLost } from "./lost.ts";
 import { Redial, type Redialled } from "./redial.ts";
-import { answered, carries, dialled, ended, type Link, lost, unattached } from "./state.ts";
+import {
+  answered,
+  carries,
+  dialled,
+  ended,
+  type Link,
+  lost,
+  refused,
+  unattached,
+} from "./state.ts";
 import type { ServerTerms } from "./terms.ts";
 
 /** The call that a session carries, as the client sees it. */
@@ -47,6 +56,9 @@ export interface SessionWatcher {
   onCarried(state: "open" | "resuming"): void;
 }
 
+/** How often a session that no server has begun is tried again (gRPC A6, transparent retry). */
+const TRANSPARENT_RETRIES = 3;
+
 const NO_ACCOUNT: Account = { bytes: 0 };
 
 /**
@@ -67,6 +79,8 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> implements
   #openedMs: number | undefined;
   #opened = false;
   #answered = false;
+  /** How often a server did nothing for attachment 1. */
+  #refusals = 0;
   #epoch: string;
   #base: Values = {};
   #headed = false;
@@ -141,7 +155,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> implements
       return;
     }
     this.#stream = stream;
-    if (number === 1) this.#flow(stream);
+    if (number === 1 && this.#refusals === 0) this.#flow(stream);
     if (this.#opened) return;
     this.#opened = true;
     this.#init.call.onOpen();
@@ -268,8 +282,20 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> implements
     // No stream was opened where the number is not reached yet.
     if (number !== this.#link.number && this.#link.is !== "detached") return;
     if (this.#link.is === "over") return;
+    const begun = broken.unprocessed !== true || refused(this.#link) !== unattached;
     if (isFinal(broken) || this.#link.number === 0) this.#fail(broken.error);
-    else this.#onLost(this.#link.number);
+    else if (begun) this.#onLost(this.#link.number);
+    else if (this.#refusals++ < TRANSPARENT_RETRIES) this.#beginElsewhere();
+    else this.#fail(broken.error);
+  }
+
+  /** The server did nothing for attachment 1, as one that drains: no server knows the session. */
+  #beginElsewhere(): void {
+    this.#leave()?.release();
+    this.#link = refused(this.#link);
+    this.#openedMs = undefined;
+    this.#init.dialler.unbind();
+    this.#redial.lost();
   }
 
   /** The stream is gone: another one, soon. */

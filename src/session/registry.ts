@@ -39,6 +39,9 @@ export interface Arrival<Frame extends SessionFrame> {
   start(): void;
 }
 
+/** Why an attachment is not let in that would begin a session at a server that closes. */
+export const DRAINING = failure(Code.Unavailable, "the server is closing: no session begins here");
+
 interface Entry<Frame extends SessionFrame> {
   readonly session: ServerSession<Frame>;
   readonly method: object;
@@ -64,6 +67,8 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> implemen
   readonly #tombstones = new Map<string, number>();
   #resumes = 0;
   #resumesSinceMs = 0;
+  /** Told when the last session is over; `undefined` while sessions may begin. */
+  #onEmpty: (() => void) | undefined;
 
   constructor(terms: Terms, limits: SessionLimits, clock: Clock) {
     this.terms = terms;
@@ -86,6 +91,11 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> implemen
   admit(arrival: Arrival<Frame>): ConnectError | undefined {
     const entry = this.#entries.get(arrival.ask.session);
     return entry === undefined ? this.#begin(arrival) : this.#resume(entry, arrival);
+  }
+
+  /** From now on no session begins: DRAINING; those that are there can still be resumed. */
+  drain(onEmpty: () => void): void {
+    this.#onEmpty = onEmpty;
   }
 
   /** Ends the sessions that wait for an attachment or a confirmation: the server closes. */
@@ -136,6 +146,7 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> implemen
     }
     const verdict = judgeUnknown(ask, { ...this.terms, nowMs });
     if (verdict !== "start") return sessionLost(verdict, 0);
+    if (this.#onEmpty !== undefined) return DRAINING;
     if (ask.received > 0) {
       return sessionLost(Reason.PROTOCOL_ERROR, 0, "it received messages before it began");
     }
@@ -189,6 +200,7 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> implemen
     this.#finished.delete(id);
     this.#count(entry.connection, -1);
     if (entry.skipped || !settled) this.#bury(id, entry.openedMs);
+    if (this.size === 0) this.#onEmpty?.();
   }
 
   #bury(id: string, openedMs: number): void {

@@ -6,7 +6,7 @@
  *       ┌──────────┐──────▶┌───────────┐──────▶┌──────────┐
  *       │ detached │       │ attaching │       │ attached │◀┐ a higher attachment
  *       └──────────┘◀──────└───────────┘       └──────────┘─┘ (server)
- *        │   ▲ ▲       lost                 lost  │  │
+ *        │   ▲ ▲   lost, refused            lost  │  │
  *        │   │ └──────────────────────────────────┘  │
  *        │   └─ attach (server: straight to attached)│
  *        ▼                                           ▼
@@ -48,6 +48,11 @@ export function admit(link: Link, number: number): Link | Reason {
 /** Attachment `number` is gone. News of an earlier one is no news. */
 export function lost(link: Link, number: number): Link {
   return carries(link, number) ? { is: "detached", number } : link;
+}
+
+/** No server processed attachment 1: the next is the first. */
+export function refused(link: Link): Link {
+  return link.is === "attaching" && link.number === 1 ? unattached : link;
 }
 
 /** Whether attachment `number` is the one that carries the session; what another one delivers is dropped. */

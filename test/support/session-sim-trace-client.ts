@@ -148,6 +148,8 @@ export class ClientSide implements Side, Dialler<Frame>, DialledCall<Frame> {
     if (watcher === undefined) stream.halfClose();
   }
 
+  unbind(): void {}
+
   tell(headers: () => Fields): void {
     this.dial(headers, undefined);
   }

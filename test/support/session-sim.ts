@@ -103,6 +103,8 @@ export class SimClient implements Dialler<Frame>, SessionWatcher {
     else this.#open({ headers, watcher });
   }
 
+  unbind(): void {}
+
   tell(headers: () => Fields): void {
     this.tells++;
     this.dial(headers, undefined);

@@ -136,6 +136,11 @@
 //   backoff and jitter, for graceMs. A deadline is the call's, and goes on
 //   counting meanwhile.
 //
+//   A server that shuts down starts no session, and SHOULD accept attachments
+//   of those that it has until they are over. It refuses the streams of others
+//   (REFUSED_STREAM). An attachment 1 that the server did not process, by that
+//   or by its GOAWAY, counts as not sent: the client MAY send it to another.
+//
 // 9. Counts
 //
 //   Counts are at most 2^53 - 1.

@@ -1,0 +1,347 @@
+/** A server that closes still listens for its open sessions: one that is cut meanwhile comes back, and ends well. */
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { constants } from "node:http2";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createClient as createStockClient } from "@connectrpc/connect";
+import { createConnectTransport } from "@connectrpc/connect-node";
+import { expect, test } from "vitest";
+import { Greeter } from "../gen/example/greeter_pb.js";
+import { greeter as example } from "../src/example/greeter.ts";
+import { Code, createClient, createTransport, SessionLostReason } from "../src/index.ts";
+import { createServer } from "../src/server.ts";
+import { until } from "./support/gate.ts";
+import { openLink } from "./support/link.ts";
+import { all, failureOf, next } from "./support/read.ts";
+import { newId, SessionPeer } from "./support/session-peer.ts";
+import { puppet, type SessionWorld, sessionWorld } from "./support/session-world.ts";
+import { dial } from "./support/wire.ts";
+import { start } from "./support/world.ts";
+
+/** A chat that has had one exchange. */
+async function runningChat({ greeter }: Pick<SessionWorld, "greeter">) {
+  const chat = greeter.chat();
+  await chat.send({ content: "before" });
+  await next(chat);
+  return chat;
+}
+
+/** Whether something accepts connections there. */
+async function isTaken(at: { port: number } | { path: string }): Promise<boolean> {
+  const socket = connect({ host: "127.0.0.1", ...at });
+  try {
+    await once(socket, "connect");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
+
+const portOf = ({ url }: { url: string }) => ({ port: Number(new URL(url).port) });
+
+test("a session that is cut while its server drains comes back, and ends well; then the server is closed", async () => {
+  await using world = await sessionWorld({ linked: true });
+  const chat = await runningChat(world);
+  const closed = world.server.close({ graceMs: 60_000 });
+  for (let cut = 0; cut < 3; cut++) {
+    world.link.cut();
+    await chat.send({ content: `${cut}` });
+    expect(await next(chat)).toMatchObject({ reply: `${cut}` });
+  }
+  chat.closeSend();
+  expect(await all(chat)).toEqual([]);
+  await closed;
+  expect(world.runs).toMatchObject([{ requests: ["before", "0", "1", "2"], end: "half-closed" }]);
+  expect(await isTaken(portOf(world))).toBe(false);
+});
+
+test("many sessions come back together, on one new connection", async () => {
+  await using world = await sessionWorld({ linked: true });
+  const chats = await Promise.all(Array.from({ length: 50 }, () => runningChat(world)));
+  const closed = world.server.close({ graceMs: 60_000 });
+  const before = world.link.accepted;
+  world.link.cut();
+  for (const chat of chats) {
+    await chat.send({ content: "after" });
+    expect(await next(chat)).toMatchObject({ reply: "after" });
+  }
+  expect(world.link.accepted - before).toBe(1);
+  for (const chat of chats) chat.closeSend();
+  await Promise.all(chats.map((chat) => all(chat)));
+  await closed;
+});
+
+test("new calls go to the next address, also past the connection on which a session came back", async () => {
+  await using world = await sessionWorld({ linked: true });
+  await using other = await start();
+  await using transport = createTransport({ baseUrl: [world.link.url, other.url] });
+  const greeter = createClient(Greeter, transport);
+  const chat = await runningChat({ greeter });
+  const closed = world.server.close({ graceMs: 60_000 });
+  world.link.cut();
+  await chat.send({ content: "back" });
+  expect(await next(chat)).toMatchObject({ reply: "back" });
+  // A unary call, one without a session and one with: none waits, and none fails.
+  expect((await greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
+  const plain = greeter.chat({ session: false });
+  await plain.send({ content: "plain" });
+  expect(await next(plain)).toMatchObject({ reply: "Received: plain" });
+  const held = greeter.chat();
+  await held.send({ content: "held" });
+  expect(await next(held)).toMatchObject({ reply: "Received: held" });
+  expect(held.resumable).toBe(true);
+  expect(world.server.openCalls).toBe(1);
+  // And the session is cut once more: it stays with its server.
+  world.link.cut();
+  await chat.send({ content: "again" });
+  expect(await next(chat)).toMatchObject({ reply: "again" });
+  for (const call of [chat, plain, held]) {
+    call.closeSend();
+    await all(call);
+  }
+  await closed;
+});
+
+test("where there is no other address, new calls of every kind fail with UNAVAILABLE at once", async () => {
+  await using world = await sessionWorld({ linked: true });
+  const chat = await runningChat(world);
+  const closed = world.server.close({ graceMs: 60_000 });
+  world.link.cut();
+  await chat.send({ content: "back" });
+  expect(await next(chat)).toMatchObject({ reply: "back" });
+  const began = performance.now();
+  for (const call of [
+    () => world.greeter.sayHello({}),
+    () => world.greeter.subscribe({}),
+    () => world.greeter.subscribe({}, { session: false }),
+  ]) {
+    expect((await failureOf(call())).code).toBe(Code.Unavailable);
+  }
+  expect(performance.now() - began).toBeLessThan(2_000);
+  expect(world.runs).toHaveLength(1);
+  // The client's session is none the worse for it.
+  await chat.send({ content: "still" });
+  expect(await next(chat)).toMatchObject({ reply: "still" });
+  chat.closeSend();
+  await all(chat);
+  await closed;
+});
+
+test("with keepListening false the port is free at once, and a session that is cut is lost", async () => {
+  await using world = await sessionWorld({ linked: true, sessions: { graceMs: 300 } });
+  const chat = await runningChat(world);
+  const closed = world.server.close({ graceMs: 60_000, keepListening: false });
+  expect(await isTaken(portOf(world))).toBe(false);
+  await chat.send({ content: "on the old connection" });
+  await next(chat);
+  world.link.cut();
+  expect((await failureOf(chat)).message).toContain("could not be reached");
+  await closed;
+});
+
+test("close({ keepListening: false }) after close() frees the port", async () => {
+  await using world = await sessionWorld();
+  const chat = await runningChat(world);
+  const closed = world.server.close({ graceMs: 60_000 });
+  expect(await isTaken(portOf(world))).toBe(true);
+  const again = world.server.close({ graceMs: 60_000, keepListening: false });
+  expect(await isTaken(portOf(world))).toBe(false);
+  chat.closeSend();
+  await all(chat);
+  await Promise.all([closed, again]);
+});
+
+test("the port is free when the last session is over, though another call goes on", async () => {
+  await using world = await sessionWorld();
+  const chat = await runningChat(world);
+  const plain = world.greeter.chat({ session: false });
+  await plain.send({ content: "x" });
+  await next(plain);
+  const closed = world.server.close({ graceMs: 60_000 });
+  expect(await isTaken(portOf(world))).toBe(true);
+  chat.closeSend();
+  await all(chat);
+  await until("the session is over", () => world.server.openCalls === 1);
+  expect(await isTaken(portOf(world))).toBe(false);
+  await using successor = await start({ listen: portOf(world) });
+  expect((await successor.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
+  await plain.send({ content: "y" });
+  expect(await next(plain)).toMatchObject({ reply: "y" });
+  plain.closeSend();
+  await all(plain);
+  await closed;
+});
+
+test("a server without open sessions does not listen while its calls finish", async () => {
+  await using world = await sessionWorld();
+  const plain = world.greeter.chat({ session: false });
+  await plain.send({ content: "x" });
+  await next(plain);
+  const closed = world.server.close({ graceMs: 60_000 });
+  expect(await isTaken(portOf(world))).toBe(false);
+  plain.closeSend();
+  await all(plain);
+  await closed;
+});
+
+test("when the grace is over the port is free, and sessions end with UNAVAILABLE, attached and detached ones", async () => {
+  await using world = await sessionWorld({ linked: true, sessions: { graceMs: 400 } });
+  const cut = await runningChat(world);
+  world.link.refusing = true;
+  world.link.cut();
+  await until("it has noticed", () => cut.state === "resuming");
+  await using direct = createTransport({ baseUrl: world.url });
+  const attached = await runningChat({ greeter: createClient(Greeter, direct) });
+  await world.server.close({ graceMs: 100 });
+  expect(await isTaken(portOf(world))).toBe(false);
+  expect(await failureOf(attached)).toMatchObject({
+    code: Code.Unavailable,
+    rawMessage: "the server is shutting down",
+  });
+  expect(world.runs.map(({ end }) => end)).toMatchObject([
+    { code: Code.Unavailable },
+    { code: Code.Unavailable },
+  ]);
+  await failureOf(cut);
+});
+
+test("the end of a session that is cut on its way is fetched from the server that closes", async () => {
+  const handler = puppet();
+  await using world = await sessionWorld({ linked: true, greeter: handler });
+  const chat = world.greeter.chat();
+  handler.say("one");
+  await next(chat);
+  const closed = world.server.close({ graceMs: 60_000 });
+  world.link.stall("down");
+  handler.say("two");
+  handler.leave();
+  world.link.refusing = true;
+  world.link.cut();
+  // The call is over at the server: only its end is not with the client.
+  await until("the call is over there", () => world.server.openCalls === 0);
+  world.link.resume("down");
+  world.link.refusing = false;
+  expect((await all(chat)).map(({ reply }) => reply)).toEqual(["two"]);
+  await closed;
+});
+
+test("a detached session that its client cancels holds a closing server up no longer", async () => {
+  await using world = await sessionWorld({ linked: true });
+  const chat = await runningChat(world);
+  world.link.refusing = true;
+  world.link.cut();
+  await until("it has noticed", () => chat.state === "resuming");
+  const closed = world.server.close({ graceMs: 60_000 });
+  chat.cancel();
+  await failureOf(chat);
+  world.link.refusing = false;
+  await closed;
+  expect(world.runs[0]?.end).toMatchObject({ code: Code.Canceled });
+});
+
+test("an attachment of a session that is unknown is told so; one that would begin a session is refused", async () => {
+  await using world = await sessionWorld();
+  const chat = await runningChat(world);
+  const { terms } = await world.peer();
+  const closed = world.server.close({ graceMs: 60_000 });
+  await using peer = new SessionPeer(await dial(portOf(world).port), terms);
+  const unknown = await peer.attach(newId(), { attach: 2 }).over();
+  expect(unknown.lost?.reason).toBe(SessionLostReason.UNKNOWN);
+  const refused = peer.attach(newId());
+  await refused.over();
+  expect(peer.peer.stream(refused.stream).reset).toBe(constants.NGHTTP2_REFUSED_STREAM);
+  expect(await peer.peer.goaway()).toBe(0);
+  expect(world.runs).toHaveLength(1);
+  chat.closeSend();
+  await all(chat);
+  await closed;
+});
+
+test("clients of other protocols are refused on the port that is still open", async () => {
+  await using world = await sessionWorld();
+  const chat = await runningChat(world);
+  const closed = world.server.close({ graceMs: 60_000 });
+  for (const httpVersion of ["1.1", "2"] as const) {
+    const transport = createConnectTransport({ baseUrl: world.url, httpVersion });
+    const { code } = await failureOf(createStockClient(Greeter, transport).sayHello({}));
+    expect(code).toBe(Code.Unavailable);
+  }
+  chat.closeSend();
+  await all(chat);
+  await closed;
+});
+
+test("on a Unix socket too: the session comes back, and then the path is free", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "hawser-"));
+  const path = join(folder, "greeter.sock");
+  const server = createServer({ routes: (router) => router.service(Greeter, example) });
+  await server.listen({ path });
+  await using link = await openLink({ path });
+  await using transport = createTransport({ baseUrl: link.url });
+  try {
+    const chat = await runningChat({ greeter: createClient(Greeter, transport) });
+    const closed = server.close({ graceMs: 60_000 });
+    link.cut("fin");
+    await chat.send({ content: "back" });
+    expect(await next(chat)).toMatchObject({ reply: "Received: back" });
+    await using other = createServer({ routes: () => {} });
+    expect((await failureOf(other.listen({ path }))).code).toBe(Code.FailedPrecondition);
+    chat.closeSend();
+    await all(chat);
+    await closed;
+    expect(await other.listen({ path })).toMatchObject({ path });
+  } finally {
+    await server.close({ graceMs: 0 });
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+/** A world with one session open, and the first attachment of another on its way when the server begins to close. */
+async function crossing(baseUrl: (world: SessionWorld) => string[]) {
+  const world = await sessionWorld({ linked: true });
+  const transport = createTransport({ baseUrl: baseUrl(world) });
+  const greeter = createClient(Greeter, transport);
+  const first = await runningChat({ greeter });
+  world.link.stall("up");
+  const crossing = greeter.chat();
+  await crossing.send({ content: "one" });
+  await crossing.send({ content: "two" });
+  const closed = world.server.close({ graceMs: 60_000 });
+  world.link.resume("up");
+  return {
+    world,
+    crossing,
+    async [Symbol.asyncDispose]() {
+      first.closeSend();
+      await all(first);
+      await closed;
+      await transport.close();
+      await world[Symbol.asyncDispose]();
+    },
+  };
+}
+
+test("a session whose first attachment crosses the GOAWAY begins at the next address, with all that was sent", async () => {
+  await using other = await sessionWorld();
+  await using held = await crossing(({ link }) => [link.url, other.url]);
+  const { crossing: chat, world } = held;
+  expect(await next(chat)).toMatchObject({ reply: "one" });
+  expect(await next(chat)).toMatchObject({ reply: "two" });
+  expect(chat.resumable).toBe(true);
+  chat.closeSend();
+  expect(await all(chat)).toEqual([]);
+  expect(other.runs).toMatchObject([{ requests: ["one", "two"], end: "half-closed" }]);
+  expect(world.runs).toHaveLength(1);
+});
+
+test("where there is no other address it fails with UNAVAILABLE soon, and not after the session's grace", async () => {
+  await using held = await crossing(({ link }) => [link.url]);
+  const began = performance.now();
+  expect((await failureOf(held.crossing)).code).toBe(Code.Unavailable);
+  expect(performance.now() - began).toBeLessThan(3_000);
+  expect(held.world.runs).toHaveLength(1);
+});
