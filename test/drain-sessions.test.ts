@@ -132,7 +132,7 @@ test("where there is no other address, new calls of every kind fail with UNAVAIL
 });
 
 test("with keepListening false the port is free at once, and a session that is cut is lost", async () => {
-  await using world = await sessionWorld({ linked: true, sessions: { graceMs: 300 } });
+  await using world = await sessionWorld({ linked: true, sessions: { graceMs: 1_000 } });
   const chat = await runningChat(world);
   const closed = world.server.close({ graceMs: 60_000, keepListening: false });
   expect(await isTaken(portOf(world))).toBe(false);
@@ -189,7 +189,7 @@ test("a server without open sessions does not listen while its calls finish", as
 });
 
 test("when the grace is over the port is free, and sessions end with UNAVAILABLE, attached and detached ones", async () => {
-  await using world = await sessionWorld({ linked: true, sessions: { graceMs: 400 } });
+  await using world = await sessionWorld({ linked: true, sessions: { graceMs: 1_000 } });
   const cut = await runningChat(world);
   world.link.refusing = true;
   world.link.cut();

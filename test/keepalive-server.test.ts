@@ -17,13 +17,16 @@ const KEEPALIVE = { intervalMs: 1_000, timeoutMs: 200 };
 const NOTICED_MS = 1_250;
 const BUSY_MS = 500;
 
+/** How long a session waits, from the moment on when its connection is known to be dead. */
+const GRACE_MS = 1_000;
+
 /** A world whose only call is a Chat that says "ready", and notes how it ends. */
 async function abandoned(session: boolean) {
   const ended = gate<{ at: number; signal: unknown; requests: ConnectError }>();
   const world = await start({
     linked: true,
     transport: { session },
-    server: { keepalive: KEEPALIVE, sessions: { graceMs: 100 } },
+    server: { keepalive: KEEPALIVE, sessions: { graceMs: GRACE_MS } },
     greeter: {
       async *chat(requests, { signal }: HandlerContext) {
         yield { reply: "ready" };
@@ -116,8 +119,8 @@ test("a client with sessions is noticed too: its session waits, and the grace ru
   const lastByteAt = performance.now();
   world.link.stall("up");
   const { at, requests } = await ended;
-  expect(at - lastByteAt).toBeGreaterThan(KEEPALIVE.intervalMs + 100);
-  expect(at - lastByteAt).toBeLessThan(NOTICED_MS + 100 + BUSY_MS);
+  expect(at - lastByteAt).toBeGreaterThan(KEEPALIVE.intervalMs + GRACE_MS);
+  expect(at - lastByteAt).toBeLessThan(NOTICED_MS + GRACE_MS + BUSY_MS);
   expect(requests.code).toBe(Code.Aborted);
   world.link.resume("up");
   world.link.cut();
