@@ -11,7 +11,7 @@ import { sessionWorld } from "./support/session-world.ts";
 import { toyRoom } from "./support/toy-room.ts";
 import { start } from "./support/world.ts";
 
-describe("a server", () => {
+describe("a server", { timeout: 30_000 }, () => {
   test.each([true, false])(
     "that closes with nothing but a detached session ends in good order (keepListening: %s)",
     async (keepListening) => {
@@ -52,7 +52,7 @@ describe("a server", () => {
   );
 });
 
-describe("a client", () => {
+describe("a client", { timeout: 30_000 }, () => {
   test("that closes its transport while the cancel of a session cannot get through", async () => {
     await using world = await sessionWorld({ linked: true, sessions: { graceMs: 1_000 } });
     await using child = runText(`
