@@ -169,7 +169,7 @@ export function checkListen(options: ListenOptions): void {
 
 /** How a server ends. */
 export interface CloseOptions {
-  /** How long open calls may take to finish, in milliseconds. Default: 10 000. */
+  /** How long open calls may take to finish, in milliseconds; Infinity: as long as they need. Default: 10 000. */
   graceMs?: number;
   /**
    * Whether the server still listens while sessions are open, and at most for
