@@ -190,7 +190,10 @@ test.runIf(process.platform === "linux").each(["cleartext", "TLS"])(
       ...(over === "TLS" ? { tls: certs.server } : {}),
     });
     const { url, port } = await server.listen({ port: 0 });
-    await using transport = createTransport({ baseUrl: url, tls: { ca: certs.ca } });
+    await using transport = createTransport({
+      baseUrl: url,
+      ...(over === "TLS" ? { tls: { ca: certs.ca } } : {}),
+    });
     await createClient(Greeter, transport).sayHello({});
     await until("both are idle", () => keptAlive(port as number).length === 2);
   },
