@@ -9,6 +9,7 @@ import type { AttachmentWatcher, ServerAttachment } from "../src/session/attachm
 import { ClientSession } from "../src/session/dial.ts";
 import { Reason, readSessionLost } from "../src/session/lost.ts";
 import { type SessionLimits, SessionRegistry } from "../src/session/registry.ts";
+import { TOMBSTONES_PER_CONNECTION } from "../src/session/tombstones.ts";
 import { ClientApp, ServerApp } from "./support/session-sim-apps.ts";
 import { FakeTime } from "./support/session-sim-clock.ts";
 import { SimClientStream } from "./support/session-sim-streams.ts";
@@ -92,27 +93,51 @@ test.each([
   ["its own", "here"],
   ["another process", "there"],
 ])(
-  "cancels of sessions that nobody knows, opened at the end of time by the clock of %s, do not fill the server for good",
+  "cancels of sessions that nobody knows, opened at the end of time by the clock of %s, keep no session from beginning",
   (_, epoch) => {
     const house = new House({ maxSessions: 3 });
     for (const id of ["a", "b", "c", "d"]) {
       expect(house.ask(id, { attach: 2, opened: FAR, epoch, cancel: true })).toBe("Canceled");
     }
-    expect(house.ask("new")).toBe("ResourceExhausted");
-    house.time.pass(GRACE_MS + 1);
-    expect(house.ask("new")).toBe("in");
+    for (const id of ["e", "f", "g"]) expect(house.ask(id)).toBe("in");
+    expect(house.ask("h")).toBe("ResourceExhausted");
   },
 );
 
-test("sessions that were opened at the end of time leave nothing behind for longer than the grace", () => {
+test("sessions that ended with attachments skipped keep no other from beginning", () => {
   const house = new House({ maxSessions: 3 });
   for (const id of ["a", "b", "c"]) {
     expect(house.ask(id, { attach: 2, opened: FAR })).toBe("in");
     expect(house.ask(id, { attach: 3, cancel: true })).toBe("Canceled");
   }
-  expect(house.ask("new")).toBe("ResourceExhausted");
-  house.time.pass(GRACE_MS + 1);
-  expect(house.ask("new")).toBe("in");
+  for (const id of ["e", "f", "g"]) expect(house.ask(id)).toBe("in");
+});
+
+test("a tombstone refuses what it overtook for the grace, and not for longer", () => {
+  const house = new House();
+  expect(house.ask("a", { attach: 2, opened: FAR, cancel: true })).toBe("Canceled");
+  house.time.pass(GRACE_MS);
+  expect(house.ask("a", { opened: 5000 })).toBe("UNKNOWN");
+  house.time.pass(1);
+  expect(house.ask("b", { attach: 2, opened: FAR, cancel: true })).toBe("Canceled");
+  expect(house.ask("a")).toBe("in");
+});
+
+test.each([
+  ["cancels of sessions that never were", { attach: 2, cancel: true }],
+  ["sessions that end with an attachment skipped", { attach: 2 }],
+])("a connection's %s drop its own oldest tombstones, and not those of others", (_, asking) => {
+  const house = new House({ maxSessions: 5000 });
+  const [own, others] = [{}, {}];
+  const leave = (id: string, connection: object) => {
+    house.ask(id, { opened: 5000, connection, ...asking });
+    house.ask(id, { attach: 3, connection, cancel: true });
+  };
+  leave("theirs", others);
+  for (let n = 0; n <= TOMBSTONES_PER_CONNECTION; n++) leave(`${n}`, own);
+  expect(house.ask("1", { opened: 5000 })).toBe("UNKNOWN");
+  expect(house.ask("theirs", { opened: 5000 })).toBe("UNKNOWN");
+  expect(house.ask("0", { opened: 5000 })).toBe("in");
 });
 
 test("a cancel keeps what it overtook from starting, whatever the clock of the process that the client asked", () => {

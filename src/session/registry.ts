@@ -10,6 +10,7 @@ import type { Account } from "./ledger.ts";
 import { Reason, sessionLost } from "./lost.ts";
 import { judgeUnknown } from "./state.ts";
 import type { Terms } from "./terms.ts";
+import { Tombstones } from "./tombstones.ts";
 
 /** How much the sessions of one server may take. */
 export interface SessionLimits {
@@ -63,8 +64,7 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> implemen
   readonly #entries = new Map<string, Entry<Frame>>();
   readonly #finished = new Set<string>();
   readonly #perConnection = new Map<object, number>();
-  /** Sessions that are over, and whose earlier attachments may still arrive: until when. */
-  readonly #tombstones = new Map<string, number>();
+  readonly #tombstones: Tombstones;
   #resumes = 0;
   #resumesSinceMs = 0;
   /** Told when the last session is over; `undefined` while sessions may begin. */
@@ -74,6 +74,7 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> implemen
     this.terms = terms;
     this.#limits = limits;
     this.clock = clock;
+    this.#tombstones = new Tombstones(limits.maxSessions);
     this.acknowledgements = new Acknowledgements(clock);
   }
 
@@ -140,8 +141,7 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> implemen
     if (ask.cancel) {
       // What it overtook must start nothing.
       const mayStart = ask.openedMs !== undefined;
-      const hasRoom = this.#tombstones.size < this.#limits.maxSessions;
-      if (mayStart && hasRoom) this.#bury(ask.session, openedMs);
+      if (mayStart) this.#bury(ask.session, openedMs, arrival.connection);
       return failure(Code.Canceled, "the client cancelled the call");
     }
     const verdict = judgeUnknown(ask, { ...this.terms, nowMs });
@@ -171,13 +171,12 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> implemen
   /** Why no session can begin; ends that only wait to be confirmed make room first. */
   #full(connection: object): string | undefined {
     const { maxSessions, maxBytes, maxPerConnection } = this.#limits;
-    this.#dig();
     const isFull = () => this.#entries.size >= maxSessions || this.bytes >= maxBytes;
     for (const id of this.#finished) {
       if (!isFull()) break;
       this.#entries.get(id)?.session.expire();
     }
-    if (Math.max(this.#entries.size, this.#tombstones.size) >= maxSessions) {
+    if (this.#entries.size >= maxSessions) {
       return `the server keeps ${maxSessions} sessions (maxSessions): no more can begin now`;
     }
     if (this.bytes >= maxBytes) {
@@ -199,22 +198,16 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> implemen
     this.#entries.delete(id);
     this.#finished.delete(id);
     this.#count(entry.connection, -1);
-    if (entry.skipped || !settled) this.#bury(id, entry.openedMs);
+    if (entry.skipped || !settled) this.#bury(id, entry.openedMs, entry.connection);
     if (this.size === 0) this.#onEmpty?.();
   }
 
-  #bury(id: string, openedMs: number): void {
-    const untilMs = openedMs + this.terms.graceMs;
-    if (untilMs >= this.clock.now()) this.#tombstones.set(id, untilMs);
-  }
-
-  /** Forgets whom no attachment can wake any more. */
-  #dig(): void {
+  /** Remembers that a session is over for as long as an attachment could start it. */
+  #bury(id: string, openedMs: number, connection: object): void {
     const nowMs = this.clock.now();
-    for (const [id, untilMs] of this.#tombstones) {
-      if (untilMs >= nowMs) break;
-      this.#tombstones.delete(id);
-    }
+    const untilMs = openedMs + this.terms.graceMs;
+    this.#tombstones.expire(nowMs);
+    if (untilMs >= nowMs) this.#tombstones.add(id, untilMs, connection);
   }
 
   #count(connection: object, change: 1 | -1): void {

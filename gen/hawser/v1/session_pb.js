@@ -90,8 +90,15 @@
 //      who started the session is refused with NOT_YOURS.
 //   f. After hawser-cancel the handler is told that the call was cancelled, and
 //      the session is forgotten; the status is CANCELLED.
-//   g. A session that has ended is kept for hawser-opened for as long as an
-//      earlier attachment may still arrive.
+//   g. A server SHOULD remember the id of a session that has ended, or that
+//      hawser-cancel named before it began, for as long as an earlier attachment
+//      may still arrive and start it: graceMs from hawser-opened. Such a
+//      tombstone refuses the attachment with UNKNOWN. A server MAY bound its
+//      tombstones, for a connection and in all; they MUST NOT count against the
+//      sessions that it keeps. Where it drops one early and the attachment then
+//      arrives, the handler starts, a second time where the session had ended;
+//      its client does not read that stream, and the session ends as any that
+//      was abandoned, at most graceMs after the stream is lost.
 //
 // 5. Frames
 //
