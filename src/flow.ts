@@ -6,11 +6,13 @@
  *     Tap     a consumer's end on what many share: nothing waits inside
  *     later   an iterable that is not there yet
  *     pump    carries an iterable to a writer, no faster than the writer takes
+ *     slice   what all pumps may use of a turn of the event loop
  */
 export { Inbox, type Source } from "./flow/inbox.ts";
 export { failing, iteratedBefore } from "./flow/iterated.ts";
 export { later } from "./flow/later.ts";
 export { leave, map, one, type Pump, pump, untilAborted } from "./flow/pump.ts";
 export { Queue, type Writer } from "./flow/queue.ts";
+export { Share, slices } from "./flow/slice.ts";
 export { Tap, type Well } from "./flow/tap.ts";
 export { after, onAbort, pause } from "./flow/wait.ts";

@@ -1,6 +1,7 @@
 import { handled } from "../failure.ts";
 import { Later } from "./later.ts";
 import type { Writer } from "./queue.ts";
+import { QUANTUM_MESSAGES, Share, slices } from "./slice.ts";
 import { Tap } from "./tap.ts";
 import { onAbort } from "./wait.ts";
 
@@ -14,7 +15,8 @@ export interface Pump {
 
 /**
  * Carries every message of `messages` to `writer`, never faster than the
- * writer takes them, and ends the writer behind the last one.
+ * writer takes them, and ends the writer behind the last one. All pumps of the
+ * process together take about a millisecond of a turn of the event loop.
  *
  * @param onLate told what the iterable throws when it is left
  */
@@ -26,6 +28,7 @@ export function pump<T>(
   if (messages instanceof Later) return pumpLater(messages, writer, onLate);
   const iterator = messages[Symbol.asyncIterator]();
   if (iterator instanceof Tap) return new Drain(iterator, writer);
+  const share = new Share();
   let stopped = false;
   const stop = () => {
     if (stopped) return;
@@ -40,6 +43,7 @@ export function pump<T>(
       try {
         const full = writer.write(value);
         if (full !== undefined) await full;
+        if (share.isUsedUp()) await slices.next();
       } catch (error) {
         stop();
         throw error;
@@ -58,6 +62,8 @@ class Drain<T> implements Pump {
   readonly #tap: Tap<T>;
   readonly #writer: Writer<T>;
   readonly #done = Promise.withResolvers<void>();
+  /** What a tap has ready is bounded, and may not be there much longer. */
+  readonly #share = new Share(QUANTUM_MESSAGES);
   #stopped = false;
 
   constructor(tap: Tap<T>, writer: Writer<T>) {
@@ -88,7 +94,8 @@ class Drain<T> implements Pump {
   /** Writes what there is; `false` where more is to be written later, or never. */
   #writeReady(): boolean {
     for (let value = this.#tap.ready(); value !== undefined; value = this.#tap.ready()) {
-      const full = this.#writer.write(value);
+      const full =
+        this.#writer.write(value) ?? (this.#share.isUsedUp() ? slices.next() : undefined);
       if (full !== undefined) full.then(this.#step, (error) => this.#fail(error));
       if (full !== undefined || this.#stopped) return false;
     }

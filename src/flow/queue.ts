@@ -1,5 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { failure, handled } from "../failure.ts";
+import { Share, slices } from "./slice.ts";
 
 /** What takes messages off a Queue or a pump, one at a time and in order. */
 export interface Writer<T> {
@@ -36,6 +37,8 @@ export class Queue<T> implements AsyncIterable<T> {
   #writing = false;
   #reader: PromiseWithResolvers<IteratorResult<T, undefined>> | undefined;
   #onTake: (() => void) | undefined;
+  readonly #share = new Share();
+  #pause: Promise<void> | undefined;
   #ended = false;
   /** `provisional`: only that nobody takes messages any more; why, fail() may still say. */
   #failure: { error: unknown; provisional: boolean } | undefined;
@@ -50,8 +53,10 @@ export class Queue<T> implements AsyncIterable<T> {
   }
 
   /**
-   * Resolves when there is room for another message; rejects with the error of
-   * fail(). Not awaiting it loses no message, only the backpressure.
+   * Resolves when there is room for another message; where the writer takes one
+   * after the other without a pause, in a later turn of the event loop. Rejects
+   * with the error of fail(). Not awaiting it loses no message, only the
+   * backpressure.
    */
   push(value: T): Promise<void> {
     if (this.#failure !== undefined) return handled(Promise.reject(this.#failure.error));
@@ -62,7 +67,7 @@ export class Queue<T> implements AsyncIterable<T> {
       return DONE;
     }
     if (this.#writer !== undefined && !this.#writing && this.#size === 0) {
-      return this.#give(this.#writer, value) ?? DONE;
+      return this.#give(this.#writer, value) ?? this.#taken();
     }
     const waiting = this.#size >= this.#limit ? Promise.withResolvers<void>() : undefined;
     this.#entries.push({ value, waiting });
@@ -101,7 +106,7 @@ export class Queue<T> implements AsyncIterable<T> {
 
   /** Hands every message to `writer` from now on, those that wait inside first. */
   pipeTo(writer: Writer<T>): void {
-    this.#taken();
+    this.#begun();
     if (this.#failure !== undefined) return;
     this.#writer = writer;
     this.#drain();
@@ -139,13 +144,23 @@ export class Queue<T> implements AsyncIterable<T> {
     return this.#entries.length - this.#first;
   }
 
-  #taken(): void {
+  #begun(): void {
     this.#onTake?.();
     this.#onTake = undefined;
   }
 
+  /** What push() gives for a message that the writer has taken. */
+  #taken(): Promise<void> {
+    if (this.#pause !== undefined) return this.#pause;
+    if (!this.#share.isUsedUp()) return DONE;
+    this.#pause = slices.next().then(() => {
+      this.#pause = undefined;
+    });
+    return this.#pause;
+  }
+
   #next(): Promise<IteratorResult<T, undefined>> {
-    this.#taken();
+    this.#begun();
     if (this.#failure !== undefined) return Promise.reject(this.#failure.error);
     if (this.#size > 0) {
       const { value, waiting } = this.#shift();

@@ -1,5 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { failure, handled } from "../../failure.ts";
+import { Share, slices } from "../../flow.ts";
 import { type Cursors, cursorsOf } from "../cursor.ts";
 import type { Entry, Mark, TopicLog } from "../log.ts";
 import { Persistence } from "./persistence.ts";
@@ -44,10 +45,12 @@ export class Tail<T, N> {
   readonly #log: TopicLog;
   readonly #options: TailOptions<T>;
   readonly #stop = new AbortController();
+  readonly #share = new Share();
   readonly #run: Promise<void>;
   #waiting: Follower[] = [];
-  /** Empty: for those who wait next. */
-  #spare: Follower[] = [];
+  /** Those who are woken now, and those who are woken in the next slices. */
+  #woken: Follower[] = [];
+  #waking = false;
   /**
    * What the ring was given that followers were not woken for. They are woken
    * at the end of a turn of the event loop, so that each writes once what came
@@ -55,6 +58,8 @@ export class Tail<T, N> {
    */
   #news = { slots: 0, bytes: 0 };
   #telling = false;
+  /** Whether a quarter of the ring came since the tail paused last. */
+  #isQuarterNew = false;
   /** How many of those in #waiting have left. */
   #gone = 0;
 
@@ -105,6 +110,17 @@ export class Tail<T, N> {
     this.#options.onBytes(-bytes);
   }
 
+  /** Followers that go on in later slices must find in the ring what they were woken for: those come first. */
+  get #mustPause(): boolean {
+    return this.#waking || (this.#isQuarterNew && slices.isAwaited);
+  }
+
+  async #pause(): Promise<void> {
+    do await slices.next();
+    while (this.#waking);
+    this.#isQuarterNew = false;
+  }
+
   #standAt({ position }: Mark): void {
     this.position = position;
     this.clear();
@@ -123,6 +139,7 @@ export class Tail<T, N> {
             if (item.kind === "record") this.#record(item);
             else this.#gap(item.position);
             cursor = item.cursor;
+            if (this.#share.isUsedUp() || this.#mustPause) await this.#pause();
           }
         } catch (error) {
           if (signal.aborted) return;
@@ -159,8 +176,10 @@ export class Tail<T, N> {
     news.slots++;
     news.bytes += this.ring.push(slot, dataBytes);
     onBytes(this.ring.bytes - before);
-    if (news.slots * 4 >= records || news.bytes * 4 >= bytes) this.#wakeAll();
-    else if (!this.#telling) {
+    if (news.slots * 4 >= records || news.bytes * 4 >= bytes) {
+      this.#isQuarterNew = true;
+      this.#wakeAll();
+    } else if (!this.#telling) {
       this.#telling = true;
       setImmediate(() => this.#tell());
     }
@@ -171,19 +190,32 @@ export class Tail<T, N> {
     this.#wakeAll();
   }
 
-  /** Who is woken may end, and announce that, and so come here again: each time has a list of its own. */
+  /**
+   * Wakes all who wait, in as many slices of the event loop as that takes; who
+   * waits again meanwhile is woken with what comes next. A follower that is
+   * woken may end, which may announce something and so come here again.
+   */
   #wakeAll(): void {
     this.#news = { slots: 0, bytes: 0 };
-    const woken = this.#waiting;
-    this.#waiting = this.#spare;
-    this.#spare = [];
+    const waiting = this.#waiting;
+    this.#waiting = [];
     this.#gone = 0;
-    for (let at = 0; at < woken.length; at++) {
-      const follower = woken[at] as Follower;
+    if (this.#woken.length === 0) this.#woken = waiting;
+    else for (const follower of waiting) this.#woken.push(follower);
+    if (!this.#waking) this.#wake(0);
+  }
+
+  #wake(from: number): void {
+    this.#waking = true;
+    for (let at = from; at < this.#woken.length; at++) {
+      const follower = this.#woken[at] as Follower;
       follower.waiting = false;
       follower.wake();
+      if (at + 1 === this.#woken.length || !slices.isOver()) continue;
+      void slices.next().then(() => this.#wake(at + 1));
+      return;
     }
-    woken.length = 0;
-    this.#spare = woken;
+    this.#woken = [];
+    this.#waking = false;
   }
 }

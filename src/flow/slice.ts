@@ -1,0 +1,120 @@
+/**
+ * How long all pumps of a process may run in one turn of the event loop,
+ * together. A pump whose iterable always has a next message runs in
+ * microtasks, and Node handles no timer, no socket and no signal before the
+ * last microtask.
+ */
+const SLICE_MS = 1;
+
+/** At most so many messages of all pumps are counted between two looks at the clock, which cost tens of ns. */
+const STRIDE = 16;
+
+/** A pump writes so many messages in a turn even where the slice is over: one that writes now and then does not wait for those that never pause. */
+const FREE_MESSAGES = 4;
+
+/** Where others wait, a pump waits too after so many messages: fewer would leave in writes that are too small. */
+export const QUANTUM_MESSAGES = 256;
+
+/**
+ * The slices of a process. A slice begins with the first look at the clock in
+ * a turn of the event loop. Whoever must wait goes on in one of the next
+ * slices, in the order of the calls of next(), and one at a time: the next one
+ * when all that the one before set off in microtasks and ticks is done.
+ */
+class Slices {
+  /** Changes with each turn of the event loop that had a slice. */
+  turn = 0;
+  #beganMs: number | undefined;
+  #lookedMs = 0;
+  #isOver = false;
+  /** How many messages are counted before the next look, and between two looks. */
+  #left = STRIDE;
+  #stride = STRIDE;
+  #waiting: (() => void)[] = [];
+  #first = 0;
+  readonly #wait = (resume: () => void): void => {
+    this.#waiting.push(resume);
+  };
+
+  /** Whether somebody waits for a later slice. */
+  get isAwaited(): boolean {
+    return this.#waiting.length > 0;
+  }
+
+  /** Counts a message, or what costs about as much; whether the slice of this turn is over. */
+  isOver(): boolean {
+    return (--this.#left <= 0 && this.#look()) || this.#isOver;
+  }
+
+  /** Resolves in a later turn, in the order of the calls. */
+  next(): Promise<void> {
+    if (this.#beganMs === undefined) this.#begin(performance.now());
+    return new Promise(this.#wait);
+  }
+
+  #begin(nowMs: number): void {
+    this.#beganMs = this.#lookedMs = nowMs;
+    setImmediate(this.#nextTurn);
+  }
+
+  #look(): boolean {
+    const nowMs = performance.now();
+    if (this.#beganMs === undefined) this.#begin(nowMs);
+    else {
+      // Messages that take long are counted one by one.
+      const isSlow = (nowMs - this.#lookedMs) * 2 > SLICE_MS;
+      this.#stride = isSlow ? 1 : Math.min(this.#stride * 2, STRIDE);
+      this.#lookedMs = nowMs;
+      this.#isOver = nowMs - (this.#beganMs as number) >= SLICE_MS;
+    }
+    this.#left = this.#stride;
+    return this.#isOver;
+  }
+
+  readonly #nextTurn = (): void => {
+    this.turn++;
+    this.#beganMs = undefined;
+    this.#isOver = false;
+    this.#resume();
+  };
+
+  readonly #resume = (): void => {
+    const resume = this.#waiting[this.#first];
+    if (resume === undefined || this.#look()) return;
+    if (++this.#first * 2 >= this.#waiting.length) {
+      this.#waiting.splice(0, this.#first);
+      this.#first = 0;
+    }
+    resume();
+    // The microtasks of the one that was resumed come first.
+    queueMicrotask(this.#resumeLater);
+  };
+
+  readonly #resumeLater = (): void => process.nextTick(this.#resume);
+}
+
+/** Those of this process. */
+export const slices = new Slices();
+
+/** What one pump has of the slices. */
+export class Share {
+  readonly #freeMessages: number;
+  #turn = -1;
+  #messages = 0;
+
+  /** @param freeMessages how many it writes in a turn before it waits for a later slice */
+  constructor(freeMessages = FREE_MESSAGES) {
+    this.#freeMessages = freeMessages;
+  }
+
+  /** Counts a message of the pump; whether it must await slices.next() before its next one. */
+  isUsedUp(): boolean {
+    if (this.#turn !== slices.turn) {
+      this.#turn = slices.turn;
+      this.#messages = 0;
+    }
+    this.#messages++;
+    const isOver = slices.isOver() && this.#messages >= this.#freeMessages;
+    return isOver || (this.#messages >= QUANTUM_MESSAGES && slices.isAwaited);
+  }
+}

@@ -1,0 +1,154 @@
+/** What pumps leave to timers, sockets and signals: all that this process does beside them. */
+import { expect, test } from "vitest";
+import { pump, Queue, Tap } from "../src/flow.ts";
+import { settles, until } from "./support/gate.ts";
+
+/** Where a pump never lets go of the event loop, its messages end, so that the test can fail. */
+const ENOUGH_MS = 3000;
+
+async function* endless() {
+  const endsAt = performance.now() + ENOUGH_MS;
+  for (let n = 0; performance.now() < endsAt; n++) yield n;
+}
+
+/** A writer that always has room, and counts. */
+class Sink {
+  count = 0;
+  ended = false;
+  write(_: unknown): undefined {
+    this.count++;
+  }
+  end(): void {
+    this.ended = true;
+  }
+}
+
+function pumpEndless(count: number) {
+  const sinks = Array.from({ length: count }, () => new Sink());
+  const pumps = sinks.map((sink) => pump(endless(), sink));
+  return {
+    sinks,
+    [Symbol.dispose]() {
+      for (const one of pumps) one.stop();
+    },
+  };
+}
+
+/** How many turns the event loop takes until the condition holds. */
+async function turnsUntil(condition: () => boolean): Promise<number> {
+  let turns = 0;
+  for (; !condition(); turns++) await new Promise((turn) => setImmediate(turn));
+  return turns;
+}
+
+test.each([1, 300])(
+  "timers and immediates have their turn beside %i pumps whose messages never end",
+  async (count) => {
+    using pumps = pumpEndless(count);
+    const began = performance.now();
+    for (let n = 0; n < 20; n++) {
+      await new Promise((fired) => setTimeout(fired, 1));
+      await new Promise((turn) => setImmediate(turn));
+    }
+    expect(performance.now() - began).toBeLessThan(ENOUGH_MS);
+    expect(pumps.sinks.some(({ ended }) => ended)).toBe(false);
+  },
+);
+
+test("a turn beside 300 pumps whose messages never end is short", async () => {
+  using _pumps = pumpEndless(300);
+  const turns = { count: 0 };
+  const began = performance.now();
+  const used = process.cpuUsage();
+  while (performance.now() - began < 500) {
+    await new Promise((turn) => setImmediate(turn));
+    turns.count++;
+  }
+  const { user, system } = process.cpuUsage(used);
+  // Of the processor's time, not of the clock's: others may be at work on this machine.
+  expect((user + system) / 1000 / turns.count).toBeLessThan(10);
+});
+
+test("each of 300 pumps has its turn, again and again", async () => {
+  using pumps = pumpEndless(300);
+  const written = () => Math.min(...pumps.sinks.map(({ count }) => count));
+  for (let more = 0; more < 3; more++) {
+    const before = written();
+    await until("each has written more", () => written() > before);
+  }
+  expect(pumps.sinks.some(({ ended }) => ended)).toBe(false);
+});
+
+test("a pump that writes now and then does not wait for those that never pause", async () => {
+  using _pumps = pumpEndless(300);
+  const sink = new Sink();
+  const messages = new Queue<number>(16);
+  const calm = pump(messages, sink);
+  // A round of the others takes a hundred turns and more.
+  for (let n = 1; n <= 20; n++) {
+    await messages.push(n);
+    expect(await turnsUntil(() => sink.count === n)).toBeLessThan(10);
+    await new Promise((turn) => setImmediate(turn));
+  }
+  messages.end();
+  await calm.done;
+});
+
+test("what a pump has written is in order and whole, however often it waited", async () => {
+  const came: number[] = [];
+  const numbers = async function* () {
+    for (let n = 0; n < 50_000; n++) yield n;
+  };
+  using _pumps = pumpEndless(3);
+  await pump(numbers(), { write: (n: number) => void came.push(n), end: () => came.push(-1) }).done;
+  expect(came.length).toBe(50_001);
+  expect(came.every((n, at) => n === at || at === 50_000)).toBe(true);
+});
+
+test("a pump that is stopped while it waits writes nothing more, and its iterable returns", async () => {
+  using _pumps = pumpEndless(50);
+  let returned = false;
+  const messages = async function* () {
+    try {
+      yield* endless();
+    } finally {
+      returned = true;
+    }
+  };
+  const sink = new Sink();
+  const stopped = pump(messages(), sink);
+  await until("it has written", () => sink.count > 0);
+  stopped.stop();
+  const { count } = sink;
+  expect(await settles(() => returned)).toBe(true);
+  expect(sink).toMatchObject({ count, ended: false });
+});
+
+test("a loop that awaits each push leaves timers their turn where the writer always has room", async () => {
+  const queue = new Queue<number>(16);
+  const sink = new Sink();
+  queue.pipeTo(sink);
+  let over = false;
+  const pushing = (async () => {
+    const endsAt = performance.now() + ENOUGH_MS;
+    while (!over && performance.now() < endsAt) await queue.push(0);
+  })();
+  const began = performance.now();
+  for (let n = 0; n < 20; n++) await new Promise((fired) => setTimeout(fired, 1));
+  expect(performance.now() - began).toBeLessThan(ENOUGH_MS);
+  over = true;
+  await pushing;
+  expect(sink.count).toBeGreaterThan(1000);
+});
+
+test("a tap that always has a value leaves timers their turn", async () => {
+  const endsAt = performance.now() + ENOUGH_MS;
+  const take = () => (performance.now() < endsAt ? 1 : undefined);
+  const tap = new Tap<number>({ take, onDry() {}, onEnd() {} });
+  const sink = new Sink();
+  const pumping = pump(tap, sink);
+  for (let n = 0; n < 20; n++) await new Promise((fired) => setTimeout(fired, 1));
+  expect(performance.now()).toBeLessThan(endsAt);
+  pumping.stop();
+  expect(sink.count).toBeGreaterThan(1000);
+});
