@@ -208,8 +208,10 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#deadline?.[Symbol.dispose]();
     this.#abort?.[Symbol.dispose]();
     if (error !== undefined) this.#answer.reject(error);
-    if (drop) this.responses.fail(error);
-    else this.responses.close(error);
+    if (drop) {
+      this.#reader?.drop(error);
+      this.responses.fail(error);
+    } else this.responses.close(error);
     const stopped =
       error ??
       failure(Code.FailedPrecondition, "the server has ended the call: nothing is sent any more");

@@ -3,12 +3,13 @@ import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/prot
 import { Code } from "@connectrpc/connect";
 import { failure, tooLarge } from "../failure.ts";
 import { NotThatMessage } from "./complete.ts";
-import { compress, decompress } from "./compression.ts";
+import { compress, inflateInThread, inflateSmall } from "./compression.ts";
 import { decode } from "./decode.ts";
 import { encode } from "./encode.ts";
 import { compressOnce, type SharedBytes, sharedBytesOf } from "./encoded-once.ts";
 import { COMPRESSED, type Frame } from "./framing.ts";
 import type { BinaryOptions, Limits } from "./limits.ts";
+import type { Work } from "./work-pool.ts";
 
 /** Takes the frames that a MessageWriter makes; a promise resolves when it takes more. */
 export interface FrameSink {
@@ -75,6 +76,8 @@ export class MessageReader<Desc extends DescMessage> {
   readonly #readMaxBytes: number;
   readonly #binaryOptions: BinaryOptions | undefined;
   readonly #encoding: string | undefined;
+  /** The message that a thread inflates, or will. */
+  #inflating: Work<MessageShape<Desc>> | undefined;
 
   /** @param encoding the grpc-encoding of the stream; "identity" or none means that no message may be compressed */
   constructor(desc: Desc, limits: Limits, encoding: string | undefined) {
@@ -88,10 +91,20 @@ export class MessageReader<Desc extends DescMessage> {
     const { bytes, start, end } = frame;
     if ((frame.flags & COMPRESSED) === 0) return this.#decode(bytes, start, end);
     const payload = bytes.subarray(start, end);
-    const plain = decompress(payload, this.#readMaxBytes);
-    return plain instanceof Promise
-      ? plain.then((bytes) => this.#decode(bytes, 0, bytes.length))
-      : this.#decode(plain, 0, plain.length);
+    const plain = inflateSmall(payload, this.#readMaxBytes);
+    if (plain !== undefined) return this.#decode(plain, 0, plain.length);
+    this.#inflating = inflateInThread(payload, this.#readMaxBytes, (bytes) => {
+      // It would hold the message until the next one.
+      this.#inflating = undefined;
+      return this.#decode(bytes, 0, bytes.length);
+    });
+    return this.#inflating.done;
+  }
+
+  /** Nobody needs the messages any more: one that waits to be inflated fails with `error`. */
+  drop(error: unknown): void {
+    this.#inflating?.drop(error);
+    this.#inflating = undefined;
   }
 
   /** A compressed message in a stream that announced no compression is a protocol error, read or not. */

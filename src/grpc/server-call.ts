@@ -346,6 +346,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#carrier.stopReading();
     this.#context.abort(error);
     this.#carrier.fail(error);
+    this.#requests.drop(error);
     this.#inbox.fail(error);
     this.#pump?.stop();
   }

@@ -168,11 +168,43 @@ function stringBy(decoder: TextDecoder): (cursor: Cursor) => string {
       return bytes.toString("latin1", at, end);
     }
     try {
-      return decoder.decode(bytes.subarray(at, end));
+      return end - at <= PIECE_BYTES
+        ? decoder.decode(bytes.subarray(at, end))
+        : inPieces(decoder, bytes, { from: at, end });
     } catch {
       throw new Error(`a string of ${end - at} B is not valid UTF-8`);
     }
   };
+}
+
+/**
+ * Of more than 1,031,913 bytes Node makes a string outside of V8's heap, by
+ * malloc(): after many of those the system does not get their memory back.
+ */
+const PIECE_BYTES = 1_000_000;
+
+interface Range {
+  readonly from: number;
+  readonly end: number;
+}
+
+function inPieces(decoder: TextDecoder, bytes: Uint8Array, { from, end }: Range): string {
+  let text = "";
+  for (let at = from; at < end; ) {
+    const to = characterAt(bytes, Math.min(at + PIECE_BYTES, end), end);
+    text += decoder.decode(bytes.subarray(at, to));
+    at = to;
+  }
+  return text;
+}
+
+/** Where the character begins that the byte at `at` belongs to: it has at most three bytes behind its first. */
+function characterAt(bytes: Uint8Array, at: number, end: number): number {
+  if (at === end) return end;
+  for (let first = at; first >= at - 3; first--) {
+    if (((bytes[first] as number) & 0xc0) !== 0x80) return first;
+  }
+  return at;
 }
 
 function isAscii(bytes: Uint8Array, from: number, to: number): boolean {

@@ -9,7 +9,7 @@ import {
   type SessionLost,
   SessionLostSchema,
 } from "../../gen/hawser/v1/session_pb.js";
-import { message, request } from "./watched-server.ts";
+import { message, request } from "./request.ts";
 import {
   data,
   dial,

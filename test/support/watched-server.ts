@@ -3,8 +3,10 @@ import { Greeter } from "../../gen/example/greeter_pb.js";
 import { ConnectError, createServer, type HandlerContext } from "../../src/server.ts";
 import { census } from "./census.ts";
 import { aborted, until } from "./gate.ts";
-import type { Header } from "./hpack.ts";
-import { data, dial, envelope, headers, messages, type Peer, type PeerOptions } from "./wire.ts";
+import { message, request, requestHeaders, text } from "./request.ts";
+import { data, dial, messages, type Peer, type PeerOptions } from "./wire.ts";
+
+export { message, request, requestHeaders, text };
 
 /** What a handler saw of its call. */
 export interface Seen {
@@ -113,43 +115,6 @@ export async function watchedServer(
     },
   };
   return world;
-}
-
-/** The headers of a gRPC request, which must not be changed by accident: `but` replaces and adds. */
-export function requestHeaders(path: string, but: Readonly<Record<string, string>> = {}): Header[] {
-  return Object.entries({
-    ":method": "POST",
-    ":scheme": "http",
-    ":path": path.startsWith("/") ? path : `/example.Greeter/${path}`,
-    ":authority": "127.0.0.1",
-    te: "trailers",
-    "content-type": "application/grpc",
-    ...but,
-  });
-}
-
-/** Opens a stream with a gRPC request to a method of Greeter, or to a path. */
-export function request(
-  stream: number,
-  path: string,
-  but: Readonly<Record<string, string>> = {},
-  end = false,
-): Buffer {
-  return headers(stream, requestHeaders(path, but), end);
-}
-
-/** A MessageRequest or MessageResponse with this text, framed. */
-export function message(content: string): Buffer {
-  return envelope(text(content));
-}
-
-/** The bytes of a MessageRequest or MessageResponse: field 1 is the text. */
-export function text(content: string): Buffer {
-  const bytes = Buffer.from(content);
-  const length: number[] = [];
-  let rest = bytes.length;
-  for (; rest > 127; rest >>>= 7) length.push((rest & 127) | 128);
-  return Buffer.concat([Buffer.of(0x0a, ...length, rest), bytes]);
 }
 
 /** A Chat on stream 1 that is running, and goes on while other streams of its connection go wrong. */

@@ -1,0 +1,144 @@
+/** Compressed messages: what is inflated at once, what in threads, and in which order the handler gets them. */
+import { gzipSync } from "node:zlib";
+import { expect, test } from "vitest";
+import { MessageRequestSchema } from "../gen/example/greeter_pb.js";
+import { inflateInThread, inflateSmall } from "../src/grpc/compression.ts";
+import { decode } from "../src/grpc/decode.ts";
+import { WorkPool } from "../src/grpc/work-pool.ts";
+import { Code } from "../src/index.ts";
+import { gate, until } from "./support/gate.ts";
+import { bomb } from "./support/stranger.ts";
+import { message, request, text, watchedServer } from "./support/watched-server.ts";
+import { data, envelope, Http2Code, messages, rst } from "./support/wire.ts";
+
+const KIB = 1024;
+const MIB = 2 ** 20;
+
+/** gzip that says of itself that it inflates to so much. */
+function lying(gzip: Buffer, saidBytes: number): Buffer {
+  const copy = Buffer.from(gzip);
+  copy.writeUInt32LE(saidBytes, copy.length - 4);
+  return copy;
+}
+
+test.each([
+  ["nothing", Buffer.alloc(0), 0],
+  ["no bytes, compressed", gzipSync(Buffer.alloc(0)), 0],
+  ["a few bytes", gzipSync(Buffer.alloc(10)), 10],
+  ["16 KiB", gzipSync(Buffer.alloc(16 * KIB)), 16 * KIB],
+  [
+    "16 KiB in two members",
+    Buffer.concat([10, 16 * KIB - 10].map((n) => gzipSync(Buffer.alloc(n)))),
+    16 * KIB,
+  ],
+])("%s are inflated at once", (_, gzip, bytes) => {
+  expect(inflateSmall(gzip, 4 * MIB)?.length).toBe(bytes);
+});
+
+test.each([
+  ["a byte more than 16 KiB", gzipSync(Buffer.alloc(16 * KIB + 1)), 16 * KIB + 1],
+  [
+    "two members of 10 KiB",
+    Buffer.concat([1, 2].map(() => gzipSync(Buffer.alloc(10 * KIB)))),
+    20 * KIB,
+  ],
+  [
+    "a thousand members of nothing",
+    Buffer.concat(new Array(1000).fill(gzipSync(Buffer.alloc(0)))),
+    0,
+  ],
+  ["a megabyte", gzipSync(Buffer.alloc(MIB)), MIB],
+])("%s are inflated in a thread", async (_, gzip, bytes) => {
+  expect(inflateSmall(gzip, 4 * MIB)).toBeUndefined();
+  expect(await inflateInThread(gzip, 4 * MIB, ({ length }) => length).done).toBe(bytes);
+});
+
+test.each([0, 100, 2 ** 32 - 1])(
+  "a megabyte that says it is %i B takes neither the event loop nor more memory than it may",
+  async (said) => {
+    const gzip = lying(gzipSync(Buffer.alloc(MIB)), said);
+    expect(inflateSmall(gzip, 4 * MIB)).toBeUndefined();
+    // The length is a checksum, too.
+    await expect(inflateInThread(gzip, 4 * MIB, () => 0).done).rejects.toMatchObject({
+      code: Code.Internal,
+    });
+    await expect(inflateInThread(gzip, MIB / 2, () => 0).done).rejects.toMatchObject({
+      code: Code.ResourceExhausted,
+    });
+  },
+);
+
+test("a small message over readMaxBytes is refused at once", () => {
+  expect(() => inflateSmall(gzipSync(Buffer.alloc(101)), 100)).toThrow(
+    /message of \d+ B \(gzip\) inflates to over readMaxBytes 100 B/,
+  );
+});
+
+test("a pool runs so many at a time, the others in the order in which they came, and none that was dropped", async () => {
+  const pool = new WorkPool(2);
+  const began: number[] = [];
+  const gates = Array.from({ length: 6 }, () => gate());
+  const works = gates.map(({ opened }, n) =>
+    pool.run(async () => {
+      began.push(n);
+      await opened;
+      if (n === 1) throw new Error("it failed");
+      return n;
+    }),
+  );
+  expect(began).toEqual([0, 1]);
+  works[3]?.drop(new Error("dropped"));
+  // What runs comes to its end.
+  works[0]?.drop(new Error("too late"));
+  await expect(works[3]?.done).rejects.toThrow("dropped");
+  gates[1]?.open();
+  await expect(works[1]?.done).rejects.toThrow("it failed");
+  await until("the next one runs", () => began.length === 3);
+  for (const one of gates) one.open();
+  expect(await Promise.all([0, 2, 4, 5].map((n) => works[n]?.done))).toEqual([0, 2, 4, 5]);
+  expect(began).toEqual([0, 1, 2, 4, 5]);
+});
+
+test("messages that threads inflate and those that are small or plain come in their order", async () => {
+  await using world = await watchedServer();
+  const peer = await world.dial();
+  const sizes = Array.from({ length: 40 }, (_, n) => [10, 20_000, 200_000, 100][n % 4] as number);
+  const contents = sizes.map((size, n) => `${n} `.padEnd(size, "x"));
+  const frames = contents.map((content, n) =>
+    n % 4 === 3 ? message(content) : envelope(gzipSync(text(content)), 1),
+  );
+  peer.write(request(1, "Chat", { "grpc-encoding": "gzip" }));
+  await peer.flow(1, Buffer.concat(frames));
+  peer.write(data(1, undefined, true));
+  const reply = await peer.over(1);
+  expect(reply.status, reply.message).toBe(0);
+  expect(messages(reply.body)).toEqual(contents.map((content) => text(content)));
+});
+
+test("messages of calls that were cancelled while they waited for a thread keep nobody waiting", async () => {
+  await using world = await watchedServer();
+  const peer = await world.dial();
+  const large = bomb(4 * MIB);
+  const streams = Array.from({ length: 100 }, (_, n) => 1 + 2 * n);
+  for (const stream of streams) {
+    peer.write(request(stream, "Collect", { "grpc-encoding": "gzip" }));
+    await peer.flow(stream, large);
+  }
+  for (const stream of streams) peer.write(rst(stream, Http2Code.CANCEL));
+  peer.write(request(1001, "Collect", { "grpc-encoding": "gzip" }));
+  peer.write(data(1001, envelope(gzipSync(text("y".repeat(20_000))), 1), true));
+  expect((await peer.over(1001)).status).toBe(0);
+  const read = world.calls.reduce((sum, { requests }) => sum + requests.length, 0);
+  expect(read).toBeLessThan(90);
+});
+
+test("text of megabytes is the same text, wherever its characters begin, and refused where it is not UTF-8", () => {
+  for (const offset of [0, 1, 2, 3]) {
+    const content = `${"a".repeat(offset)}${"é€𝄞".repeat(300_000)}`;
+    const bytes = text(content);
+    expect(decode(MessageRequestSchema, bytes, 0, bytes.length).content === content).toBe(true);
+  }
+  const broken = text("a".repeat(3 * MIB));
+  broken.fill(0x80, 999_000, 1_001_000);
+  expect(() => decode(MessageRequestSchema, broken, 0, broken.length)).toThrow("utf-8");
+});
