@@ -1,0 +1,87 @@
+/** A server in a process of its own, a stranger that takes what it can of it, and an honest client beside it. */
+import { readFileSync } from "node:fs";
+import { expect, test, vi } from "vitest";
+import "./support/compile-cache.ts";
+import { honest } from "./support/honest.ts";
+import { hawserServe } from "./support/program.ts";
+import { bomb, cancelInventedSessions, flood, subscribe } from "./support/stranger.ts";
+
+vi.setConfig({ testTimeout: 60_000 });
+
+const MIB = 2 ** 20;
+/** Where others are at work on this machine, all takes several times as long: what is caught here takes longer still. */
+const SOON_MS = 5000;
+
+const portOf = (url: string) => Number(new URL(url).port);
+
+test("subscriptions that never pause take no call of others, neither while they last nor when they were left", async () => {
+  await using server = await hawserServe();
+  await using client = await honest(server.url);
+  {
+    await using _stranger = await subscribe(portOf(server.url), { calls: 900, connections: 1 });
+    expect(await client.calls(2000)).toMatchObject({ failed: 0 });
+  }
+  // Their sessions fill their windows now.
+  expect(await client.calls(2000)).toMatchObject({ failed: 0 });
+});
+
+test("a server is told to end beside subscriptions that never pause, and ends", async () => {
+  await using server = await hawserServe("--grace", "0s");
+  await using client = await honest(server.url);
+  await using _stranger = await subscribe(portOf(server.url), { calls: 900, connections: 1 });
+  await client.calls(500);
+  const toldAt = performance.now();
+  server.kill("SIGTERM");
+  expect(await server.ended).toBe(0);
+  expect(performance.now() - toldAt).toBeLessThan(SOON_MS);
+});
+
+test("cancels of sessions that never were keep no session of others from beginning", async () => {
+  await using server = await hawserServe();
+  await using client = await honest(server.url);
+  await cancelInventedSessions(portOf(server.url), 2000);
+  expect(await client.subscribes()).toBe(3);
+});
+
+test("gzip that inflates a thousandfold delays no call of others for long", async () => {
+  await using server = await hawserServe();
+  await using client = await honest(server.url);
+  const size = { bytes: 2e6, connections: 2, streams: 20 };
+  await using _stranger = await flood(portOf(server.url), bomb(900_000), size);
+  const felt = await client.calls(2000);
+  expect(felt.failed).toBe(0);
+  expect(felt.p50).toBeLessThan(1000);
+});
+
+test("of gzip that inflates a thousandfold the server holds a few messages, and gives their memory back", async () => {
+  await using server = await hawserServe();
+  await using client = await honest(server.url);
+  const before = rssOf(server.pid);
+  if (before === undefined) return;
+  let most = 0;
+  const watch = setInterval(() => {
+    most = Math.max(most, rssOf(server.pid) ?? 0);
+  }, 10);
+  try {
+    // 600 MiB on 20 streams, where it is inflated.
+    const size = { bytes: 600_000, connections: 2, streams: 10 };
+    await using stranger = await flood(portOf(server.url), bomb(4 * MIB), size);
+    await stranger.answered;
+  } finally {
+    clearInterval(watch);
+  }
+  // A handler has its last message until the next one: 80 MiB of them, as many in threads, and what is garbage.
+  expect(most - before).toBeLessThan(400 * MIB);
+  await client.calls(1000);
+  expect((rssOf(server.pid) as number) - before).toBeLessThan(300 * MIB);
+});
+
+/** What a process holds, in bytes; `undefined` where the system does not say. */
+function rssOf(pid: number): number | undefined {
+  try {
+    const [, kib] = readFileSync(`/proc/${pid}/status`, "utf8").match(/VmRSS:\s+(\d+) kB/) ?? [];
+    return Number(kib) * 1024;
+  } catch {
+    return undefined;
+  }
+}
