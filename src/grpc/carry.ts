@@ -1,4 +1,5 @@
 import { randomFillSync } from "node:crypto";
+import type { DescMethod } from "@bufbuild/protobuf";
 import type { ConnectError } from "@connectrpc/connect";
 import type { CallWatcher } from "../call-options.ts";
 import { asFailure } from "../failure.ts";
@@ -26,7 +27,7 @@ export interface Carriage {
   readonly addresses: Addresses;
   readonly headers: RequestHeaders;
   /** The request headers of a method that belongs to no call. */
-  readonly ownHeaders: (path: string) => Record<string, string>;
+  readonly ownHeaders: (method: DescMethod) => Record<string, string>;
   readonly readMaxBytes: number;
   /** What a session of the call may hold; `undefined`: it has none. */
   readonly window: Window | undefined;

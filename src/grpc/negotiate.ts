@@ -1,4 +1,4 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, type DescMethod, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import {
   NegotiateRequestSchema,
@@ -26,11 +26,11 @@ const ANSWER_MS = 5000;
  * (session.proto, 2), and notes its answer there. A server that does not, or
  * says anything else, gets plain calls. Rejects where the connection is lost.
  *
- * @param headers the request headers for a method's path
+ * @param headers makes the request headers of a method
  */
 export function negotiate(
   connection: Connection,
-  headers: (path: string) => Record<string, string>,
+  headers: (method: DescMethod) => Record<string, string>,
 ): Promise<void> {
   const asked = asking.get(connection);
   if (asked !== undefined) return asked;
@@ -43,7 +43,7 @@ const asking = new WeakMap<Connection, Promise<void>>();
 
 async function ask(
   connection: Connection,
-  headers: (path: string) => Record<string, string>,
+  headers: (method: DescMethod) => Record<string, string>,
 ): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const plain = () => {
@@ -67,8 +67,7 @@ async function ask(
       else reject(error);
     },
   };
-  const path = `/${METHOD.parent.typeName}/${METHOD.name}`;
-  const head = { fields: headers(path), hasMetadata: false, reserveBytes: 0 };
+  const head = { fields: headers(METHOD), hasMetadata: false, reserveBytes: 0 };
   const stream = new ClientStream(connection, head, ANSWER_MAX_BYTES, owner);
   stream.write(0, toBinary(NegotiateRequestSchema, create(NegotiateRequestSchema)));
   stream.halfClose();

@@ -63,7 +63,8 @@ import { type ClientTls, clientTls, clientTlsChecks } from "./tls.ts";
 export interface TransportOptions {
   /**
    * `http://host:port`, `https://host:port`, or `unix:/path`. Several, in order, are servers that can stand in for each
-   * other: where one cannot be reached, or drains, calls go to the next. All have TLS, or none.
+   * other: where one cannot be reached, or drains, calls go to the next. All have TLS, or none. A path, as in
+   * `http://host/api`, stands before the path of every request.
    */
   baseUrl: string | readonly string[];
   /** The deadline of calls that set none, in milliseconds; 0, less, and Infinity mean none. Default: none. */
@@ -171,12 +172,12 @@ export function createTransport(options: TransportOptions): ClosableTransport {
   const window = windowOf(options.session);
   const sendsGzip = options.sendCompression === ENCODING;
 
-  /** The request headers of a method at `path` that are no call's own. */
-  function ownHeaders(path: string): Record<string, string> {
+  /** The request headers of a method that are no call's own. */
+  function ownHeaders(method: DescMethod): Record<string, string> {
     return {
       ":method": "POST",
       ":scheme": target.tls ? "https" : "http",
-      ":path": path,
+      ":path": pathOf(method),
       ":authority": target.authority,
       te: "trailers",
       "content-type": "application/grpc+proto",
@@ -199,7 +200,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       (contextValues?.get(wantsSession) ?? options.session !== false);
     const returns = contextValues?.get(comesBack) ?? false;
     if (returns) addresses.hurry();
-    const headers = ownHeaders(pathOf(method));
+    const headers = ownHeaders(method);
     headers["grpc-accept-encoding"] = options.acceptCompression === false ? "identity" : ENCODING;
     if (gzip) headers["grpc-encoding"] = ENCODING;
     if (previousAttempts > 0) headers["grpc-previous-rpc-attempts"] = String(previousAttempts);
