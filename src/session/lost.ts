@@ -15,7 +15,8 @@ const MEANING: Record<Reason, string> = {
   [Reason.TAKEN_OVER]: "a later attachment took it over",
   [Reason.GAP]: "messages that the other side still needs are no longer kept",
   [Reason.NOT_YOURS]: "another caller started it",
-  [Reason.SERVER_RESTARTED]: "the server process that had it is gone",
+  [Reason.SERVER_RESTARTED]:
+    "another server process answered, which does not have it: the server was restarted, or a balancer chose another server; behind a balancer hash on the header hawser-session",
   [Reason.UNREACHABLE]: "the server could not be reached for as long as it keeps sessions",
   [Reason.PROTOCOL_ERROR]: "the other side broke the rules of the session protocol",
 };

@@ -71,7 +71,7 @@ export function judgeUnknown(
   server: { epoch: string; nowMs: number; graceMs: number },
 ): "start" | Reason {
   if (ask.epoch !== server.epoch) {
-    // Nobody can have seen attachment 1 of it before; what a later one resumes is gone.
+    // No server has seen attachment 1 before. What a later one resumes is in another process, which may be gone or not.
     return ask.attach === 1 ? "start" : Reason.SERVER_RESTARTED;
   }
   if (ask.openedMs === undefined) return Reason.UNKNOWN;

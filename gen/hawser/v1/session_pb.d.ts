@@ -367,7 +367,10 @@ export enum SessionLost_Reason {
   NOT_YOURS = 5,
 
   /**
-   * The server process that had the session is gone.
+   * Another server process than the one that has, or had, the session answered.
+   * It cannot know which of the two happened: the server was restarted, or a
+   * proxy that balances sent this attachment to another server. Such a proxy
+   * SHOULD choose the server by hawser-session alone.
    *
    * @generated from enum value: REASON_SERVER_RESTARTED = 6;
    */
