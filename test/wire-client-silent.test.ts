@@ -46,7 +46,6 @@ it.each<[string, (socket: Socket) => unknown]>([
     (socket) => socket.end(Buffer.concat([settings(), goaway(0, 0)])),
   ],
   ["says settings that are none", (socket) => socket.write(settings({ 4: 2 ** 31 }))],
-  ["allows no streams", (socket) => socket.write(settings({ 3: 0 }))],
 ])("a call to a server that %s is UNAVAILABLE, within the connect timeout", async (_, serve) => {
   await using server = await listen((socket) => {
     socket.resume();

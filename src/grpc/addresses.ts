@@ -5,7 +5,7 @@ import type { Target } from "./address.ts";
 import type { Connection } from "./connection.ts";
 import { Connections, type ConnectionsOptions } from "./connections.ts";
 
-/** How long an address that neither answers nor refuses is waited for before the next is tried beside it. */
+/** How long an address that neither answers nor refuses, or takes no calls for now, is waited for before the next is tried beside it. */
 const PATIENCE_MS = 500;
 
 /**
@@ -93,7 +93,7 @@ export class Addresses {
         if (attempts.length > 0 && connections.waitMs > 0) continue;
         const attempt = handled(connections.acquire(once(connections), waits));
         attempts.push(attempt);
-        await settled(attempt, connections.usable ? undefined : PATIENCE_MS);
+        await settled(attempt, connections.takesCalls ? undefined : PATIENCE_MS);
         if (used) return;
         if (!wanted()) break;
       }

@@ -11,7 +11,7 @@ import type { ServerTerms } from "../session/terms.ts";
 import type { Addresses } from "./addresses.ts";
 import { Attempts, type Carried } from "./attempts.ts";
 import type { Connection } from "./connection.ts";
-import type { Connections } from "./connections.ts";
+import { type Connections, NO_LONGER } from "./connections.ts";
 import { StreamDialler } from "./dialler.ts";
 import type { Frame } from "./framing.ts";
 import { negotiate } from "./negotiate.ts";
@@ -125,6 +125,11 @@ class Question {
   tell(how: (asker: Asker) => void): void {
     for (const asker of this.#askers) if (!asker.call.over) how(asker);
   }
+
+  /** Whether a call waits for the answer. */
+  get wanted(): boolean {
+    return this.#askers.some(({ call }) => !call.over);
+  }
 }
 
 const questions = new WeakMap<Addresses, Question>();
@@ -132,34 +137,40 @@ const questions = new WeakMap<Addresses, Question>();
 /** Asks, unless that is under way; `asker` hears of the answer. */
 function ask(carriage: Carriage, asker: Asker): void {
   const { addresses } = carriage;
-  let question = questions.get(addresses);
-  if (question === undefined) {
-    const asked = new Question();
-    question = asked;
-    questions.set(addresses, asked);
-    const over = () => questions.delete(addresses);
-    negotiated(carriage).then(
-      (connection) => {
-        over();
-        asked.tell(({ go }) => go(connection));
-      },
-      (error) => {
-        over();
-        asked.tell(({ failed }) => failed(asFailure(error)));
-      },
-    );
+  const underWay = questions.get(addresses);
+  if (underWay !== undefined) {
+    underWay.add(asker);
+    return;
   }
+  const question = new Question();
   question.add(asker);
+  questions.set(addresses, question);
+  const over = () => questions.delete(addresses);
+  negotiated(carriage, () => question.wanted).then(
+    (connection) => {
+      over();
+      question.tell(({ go }) => go(connection));
+    },
+    (error) => {
+      over();
+      // A call may have come when the wait for the others had just been given up.
+      if (error === NO_LONGER) question.tell((asker) => ask(carriage, asker));
+      else question.tell(({ failed }) => failed(asFailure(error)));
+    },
+  );
 }
 
 /** A connection whose server has answered. */
-async function negotiated({ addresses, ownHeaders }: Carriage): Promise<Connection> {
+async function negotiated(
+  { addresses, ownHeaders }: Carriage,
+  wanted: () => boolean,
+): Promise<Connection> {
   for (let attempt = 1; ; attempt++) {
     // acquire() has called back before it resolves.
     let asked!: Connection;
     await addresses.acquire((ready) => {
       asked = ready;
-    });
+    }, wanted);
     try {
       if (asked.sessions === undefined) await negotiate(asked, ownHeaders);
       return asked;

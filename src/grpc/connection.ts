@@ -40,6 +40,8 @@ export interface ConnectionOwner {
   onChange(): void;
   /** The server asks for new calls to go elsewhere. */
   onDrain(): void;
+  /** Whether calls wait until one can be opened here. */
+  isAwaited(): boolean;
 }
 
 /** One HTTP/2 connection of a client, from the server's SETTINGS on. */
@@ -103,7 +105,8 @@ export class Connection {
     socket.prependListener("close", () => this.#lose("the server closed it"));
     this.#keepalive = keepalive.watch({
       bytesRead: () => socket.bytesRead,
-      busy: () => this.#active > 0,
+      // Calls that wait for a server without calls must know when it is gone.
+      busy: () => this.#active > 0 || owner.isAwaited(),
       ping: (answered) => {
         // It calls back with an error when the connection ends meanwhile.
         if (!session.destroyed) session.ping((error) => error === null && answered());
@@ -119,7 +122,16 @@ export class Connection {
 
   /** Whether another call can be opened here now. */
   get hasRoom(): boolean {
-    return this.usable && this.#active < this.#session.remoteSettings.maxConcurrentStreams!;
+    return this.usable && this.#active < this.#maxStreams;
+  }
+
+  /** Whether the server takes no calls here for now: its SETTINGS_MAX_CONCURRENT_STREAMS is 0 (RFC 9113, 6.5.2). */
+  get isClosedForNow(): boolean {
+    return this.usable && this.#maxStreams === 0;
+  }
+
+  get #maxStreams(): number {
+    return this.#session.remoteSettings.maxConcurrentStreams as number;
   }
 
   /** Whether calls can be opened here, now or when others have ended. */

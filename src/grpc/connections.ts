@@ -27,8 +27,18 @@ interface Waiter {
 /** So many may wait before it is looked who is no longer in want; and again at twice those who were. */
 const SWEPT_FROM = 64;
 
+/**
+ * How many connections may be there on which the server takes no calls for now (SETTINGS_MAX_CONCURRENT_STREAMS is 0):
+ * the one where that was seen, and another, for it may lead to a server that does (gRPC A105). No further one is
+ * opened before one of the two takes calls, or is lost.
+ */
+const CLOSED_FOR_NOW_MAX = 2;
+
+/** How often it is looked whether the calls that wait for room are still wanted. */
+const LOOK_MS = 1000;
+
 /** Why they go: nobody hears it. */
-const NO_LONGER = failure(Code.Canceled, "the call was over before there was a connection");
+export const NO_LONGER = failure(Code.Canceled, "the call was over before there was a connection");
 
 /** The pause between attempts (gRPC connection-backoff). */
 const BACKOFF = { initialMs: 1000, factor: 1.6, jitter: 0.2, maxMs: 120_000 };
@@ -40,7 +50,8 @@ const EAGER_BACKOFF = { ...BACKOFF, initialMs: 100, maxMs: 5000 };
  * The connections of one transport to one address: made when a call needs one,
  * shared by as many calls as the server allows, one more past that. Attempts
  * that fail are spaced by an exponential backoff with jitter; calls wait for
- * the next attempt together.
+ * the next attempt together. A connection whose server takes no calls for now
+ * is kept, and calls wait until it does.
  */
 export class Connections {
   readonly target: Target;
@@ -59,6 +70,10 @@ export class Connections {
   #sweepAt = SWEPT_FROM;
   /** Whether those who wait do so for room, on connections that are there. */
   #forRoom = false;
+  /** Keeps the process while calls wait for room: a socket without open calls does not. */
+  #staying: Disposable | undefined;
+  /** Whether the last connection was made to a server that took no calls. */
+  #closedForNow = false;
   #attempt: Promise<void> | undefined;
   #failures = 0;
   #retryAt = 0;
@@ -75,6 +90,11 @@ export class Connections {
   /** Whether there is a connection on which calls can be opened, now or when others have ended. */
   get usable(): boolean {
     return this.#connections.some(({ usable }) => usable);
+  }
+
+  /** Whether calls can be opened on one of them, now or when others have ended, without the server changing its mind. */
+  get takesCalls(): boolean {
+    return this.#connections.some(({ usable, isClosedForNow }) => usable && !isClosedForNow);
   }
 
   /** How long no attempt is made, since the last ones failed. */
@@ -114,6 +134,7 @@ export class Connections {
       if (this.#waiting.size >= this.#sweepAt) this.#sweep();
       this.#waiting.add(waiter);
       if (!this.usable) this.#limit(waiter);
+      this.#stay();
       this.#seek();
     }
     return promise;
@@ -167,20 +188,46 @@ export class Connections {
 
   /** Serves who waits, for as long as there is room. */
   #admit(): void {
+    if (this.#closedForNow && this.ready() !== undefined) {
+      this.#closedForNow = false;
+      this.forgive();
+    }
     for (const waiter of this.#waiting) {
       if (this.ready() === undefined) break;
       this.#waiting.delete(waiter);
       this.#serve(waiter);
     }
     this.#limitAll();
+    this.#stay();
     this.#seek();
+  }
+
+  /** Keeps the process for as long as there is a call that waits, and is wanted. */
+  #stay(): void {
+    if (this.#waiting.size === 0) {
+      this.#staying?.[Symbol.dispose]();
+      this.#staying = undefined;
+      return;
+    }
+    this.#staying ??= after(
+      LOOK_MS,
+      () => {
+        this.#staying = undefined;
+        this.#sweep();
+        this.#stay();
+      },
+      true,
+    );
   }
 
   /** Tries to make one more connection, where somebody waits. */
   #seek(): void {
     if (this.#waiting.size === 0 || this.#attempt !== undefined) return;
     if (this.#closing.signal.aborted) return;
-    this.#attempt = this.#connect(this.#retryAt - performance.now()).then(
+    const closed = this.#connections.filter(({ isClosedForNow }) => isClosedForNow).length;
+    if (closed >= CLOSED_FOR_NOW_MAX) return;
+    const pauseMs = closed > 0 ? backoffMs(this.#backoff, 0) : 0;
+    this.#attempt = this.#connect(Math.max(this.#retryAt - performance.now(), pauseMs)).then(
       () => {
         this.#attempt = undefined;
         this.#admit();
@@ -209,6 +256,7 @@ export class Connections {
     const connections = this.#connections;
     this.#connections = [];
     for (const waiter of this.#waiting) this.#refuse(waiter, reason);
+    this.#stay();
     const last = this.farewells.last(connections);
     for (const session of [...this.sessions]) session.leave(reason);
     await last;
@@ -221,6 +269,11 @@ export class Connections {
     if (waitMs > 0) await pause(waitMs, this.#closing.signal);
     const { signal } = this.#closing;
     if (signal.aborted) throw signal.reason;
+    if (this.usable) {
+      // Calls may have got room, or have ended, during the pause.
+      this.#sweep();
+      if (this.#waiting.size === 0) return;
+    }
     const { tls, connectTimeoutMs } = this.#options;
     try {
       const connection = await connect(
@@ -232,27 +285,38 @@ export class Connections {
         {
           onChange: () => this.#onChange(),
           onDrain: this.#onDrain,
+          isAwaited: () => this.#isAwaited(),
         },
       );
-      if (!connection.hasRoom) {
-        const refusal = failure(Code.Unavailable, `${this.target.name} lets no call be opened`);
-        connection.destroy(refusal);
-        throw refusal;
-      }
       if (signal.aborted) {
         connection.destroy(signal.reason);
         throw signal.reason;
       }
-      this.#failures = 0;
-      this.#retryAt = 0;
       this.#lastError = undefined;
       this.#connections.push(connection);
+      this.#closedForNow = connection.isClosedForNow;
+      // A server that takes no calls, and then closes, must not be dialled without a pause.
+      if (this.#closedForNow) this.#postpone();
+      else this.forgive();
     } catch (error) {
       this.#lastError = error instanceof ConnectError ? error : undefined;
-      const backoff = this.eager ? EAGER_BACKOFF : BACKOFF;
-      this.#retryAt = performance.now() + backoffMs(backoff, this.#failures++);
+      this.#postpone();
       throw error;
     }
+  }
+
+  /** The next attempt comes after a pause, longer each time. */
+  #postpone(): void {
+    this.#retryAt = performance.now() + backoffMs(this.#backoff, this.#failures++);
+  }
+
+  get #backoff(): typeof BACKOFF {
+    return this.eager ? EAGER_BACKOFF : BACKOFF;
+  }
+
+  #isAwaited(): boolean {
+    for (const waiter of this.#waiting) if (waiter.wanted()) return true;
+    return false;
   }
 
   /** Lets go of connections on which no call can be opened any more; their open calls go on. */

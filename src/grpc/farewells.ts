@@ -96,7 +96,8 @@ export class Farewells {
         ? this.#connections.ready()
         : this.#last.find((connection) => connection.hasRoom);
     if (ready === undefined && this.#last === undefined) {
-      this.#connections.acquire(use).catch((error) => {
+      const wanted = () => performance.now() < farewell.endsAt;
+      this.#connections.acquire(use, wanted).catch((error) => {
         if (asFailure(error).code === Code.Unavailable) again();
         else over();
       });

@@ -52,7 +52,7 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** A connection as the keepalive sees it. */
 export interface Watched {
   bytesRead(): number;
-  /** Whether calls are open: servers count pings without any as abuse. */
+  /** Whether calls are open, or wait to be: servers count pings without any as abuse. */
   busy(): boolean;
   ping(answered: () => void): void;
   dead(afterMs: number): void;
