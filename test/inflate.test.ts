@@ -140,5 +140,7 @@ test("text of megabytes is the same text, wherever its characters begin, and ref
   }
   const broken = text("a".repeat(3 * MIB));
   broken.fill(0x80, 999_000, 1_001_000);
-  expect(() => decode(MessageRequestSchema, broken, 0, broken.length)).toThrow("is not valid UTF-8");
+  expect(() => decode(MessageRequestSchema, broken, 0, broken.length)).toThrow(
+    "is not valid UTF-8",
+  );
 });

@@ -18,6 +18,9 @@ import type { Fields } from "./support/session-sim-wire.ts";
 const GRACE_MS = 1000;
 const WINDOW = { bytes: 100, messages: 10 };
 const METHOD = {};
+/** The server's clock at the start. */
+const START_MS = 5000;
+
 const FAR = Number.MAX_SAFE_INTEGER;
 
 /** A stream that says nothing. */
@@ -53,13 +56,13 @@ class House {
   constructor(limits: Partial<SessionLimits> = {}) {
     const all = { maxSessions: 3, maxBytes: 1000, maxPerConnection: 100, resumesPerSecond: 100 };
     const terms = { epoch: "here", graceMs: GRACE_MS, window: WINDOW };
-    this.registry = new SessionRegistry(terms, { ...all, ...limits }, this.time.clock(5000));
+    this.registry = new SessionRegistry(terms, { ...all, ...limits }, this.time.clock(START_MS));
   }
 
   /** An attachment asks to be let in: "in", or why not. */
   ask(session: string, asking: Asking = {}): string {
     const { attach = 1, epoch = "here", cancel = false, received = 0, connection = this } = asking;
-    const openedMs = "opened" in asking ? asking.opened : 5000 + this.time.nowMs;
+    const openedMs = "opened" in asking ? asking.opened : START_MS + this.time.nowMs;
     const refusal = this.registry.admit({
       ask: { session, attach, received, window: WINDOW, epoch, openedMs, cancel },
       method: METHOD,
@@ -107,7 +110,7 @@ test.each([
 test("sessions that ended with attachments skipped keep no other from beginning", () => {
   const house = new House({ maxSessions: 3 });
   for (const id of ["a", "b", "c"]) {
-    expect(house.ask(id, { attach: 2, opened: FAR })).toBe("in");
+    expect(house.ask(id, { attach: 2, opened: START_MS + GRACE_MS })).toBe("in");
     expect(house.ask(id, { attach: 3, cancel: true })).toBe("Canceled");
   }
   for (const id of ["e", "f", "g"]) expect(house.ask(id)).toBe("in");
@@ -115,11 +118,11 @@ test("sessions that ended with attachments skipped keep no other from beginning"
 
 test("a tombstone refuses what it overtook for the grace, and not for longer", () => {
   const house = new House();
-  expect(house.ask("a", { attach: 2, opened: FAR, cancel: true })).toBe("Canceled");
+  expect(house.ask("a", { attach: 2, opened: START_MS, cancel: true })).toBe("Canceled");
   house.time.pass(GRACE_MS);
   expect(house.ask("a", { opened: 5000 })).toBe("UNKNOWN");
   house.time.pass(1);
-  expect(house.ask("b", { attach: 2, opened: FAR, cancel: true })).toBe("Canceled");
+  expect(house.ask("b", { attach: 2, opened: START_MS + GRACE_MS, cancel: true })).toBe("Canceled");
   expect(house.ask("a")).toBe("in");
 });
 
@@ -138,6 +141,30 @@ test.each([
   expect(house.ask("1", { opened: 5000 })).toBe("UNKNOWN");
   expect(house.ask("theirs", { opened: 5000 })).toBe("UNKNOWN");
   expect(house.ask("0", { opened: 5000 })).toBe("in");
+});
+
+test("a time that is ahead of the server's clock by more than the grace is EXPIRED: the client asks for the clock again", () => {
+  const house = new House();
+  expect(house.ask("a", { opened: START_MS + GRACE_MS + 1 })).toBe("EXPIRED");
+  expect(house.ask("a", { opened: FAR })).toBe("EXPIRED");
+  expect(house.runs).toEqual([]);
+});
+
+test("a session whose client thinks that the server's clock is ahead is never started twice", () => {
+  const house = new House({ maxSessions: 100 });
+  const opened = START_MS + GRACE_MS - 1;
+  expect(house.ask("a", { opened })).toBe("in");
+  house.app("a").session.onLost(1);
+  house.time.pass(GRACE_MS);
+  expect(house.app("a").outcome.is).toBe("lost");
+  // No answer had come: for as long as its time looks young, the session stays known as one that is over.
+  for (let n = 0; n < 20; n++) {
+    // A session that begins has the server forget those that need not be known any more.
+    expect(house.ask(`other ${n}`)).toBe("in");
+    expect(["UNKNOWN", "EXPIRED"]).toContain(house.ask("a", { attach: 2 + n, opened }));
+    house.time.pass(GRACE_MS / 10);
+  }
+  expect(house.runsOf("a")).toBe(1);
 });
 
 test("a cancel keeps what it overtook from starting, whatever the clock of the process that the client asked", () => {
@@ -288,13 +315,14 @@ function client() {
   const app = new ClientApp();
   const clock = time.clock();
   app.session = new ClientSession<Frame>({
-    id: "0".repeat(32),
+    newId: () => "0".repeat(32),
     server: { epoch: "f".repeat(32), graceMs: GRACE_MS, window: WINDOW, clockAheadMs: 5000 },
     window: WINDOW,
     clock,
     acknowledgements: new Acknowledgements(clock),
     dialler: {
       dial: (headers, watcher) => void dials.push({ headers, watcher }),
+      renegotiate: () => expect.unreachable("the server said nothing of EXPIRED"),
       tell: (headers) => void told.push(headers()),
       unbind() {},
       begun() {},

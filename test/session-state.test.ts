@@ -113,6 +113,13 @@ describe("an attachment of a session that the server does not know", () => {
     }
   });
 
+  test("is as wrong where it was opened ahead of the server's clock by more than the grace", () => {
+    for (const attach of [1, 2]) {
+      expect(ask(attach, "here", 130_000)).toBe("start");
+      expect(ask(attach, "here", 130_001)).toBe(Reason.EXPIRED);
+    }
+  });
+
   test("is unknown where it was answered before", () => {
     expect(ask(2, "here")).toBe(Reason.UNKNOWN);
     expect(ask(1, "here")).toBe(Reason.UNKNOWN);

@@ -1,5 +1,4 @@
 import { randomFillSync } from "node:crypto";
-import type { DescMethod } from "@bufbuild/protobuf";
 import type { ConnectError } from "@connectrpc/connect";
 import type { CallWatcher } from "../call-options.ts";
 import { asFailure } from "../failure.ts";
@@ -14,11 +13,8 @@ import type { Connection } from "./connection.ts";
 import { type Connections, NO_LONGER } from "./connections.ts";
 import { StreamDialler } from "./dialler.ts";
 import type { Frame } from "./framing.ts";
-import { negotiate } from "./negotiate.ts";
+import { type MethodHeaders, negotiated } from "./negotiate.ts";
 import type { RequestHeaders } from "./request-headers.ts";
-
-/** How often another connection is asked for its sessions when one was lost over the question. */
-const NEGOTIATIONS = 3;
 
 const acknowledgements = new Acknowledgements(realClock);
 
@@ -27,7 +23,7 @@ export interface Carriage {
   readonly addresses: Addresses;
   readonly headers: RequestHeaders;
   /** The request headers of a method that belongs to no call. */
-  readonly ownHeaders: (method: DescMethod) => Record<string, string>;
+  readonly ownHeaders: MethodHeaders;
   readonly readMaxBytes: number;
   /** What a session of the call may hold; `undefined`: it has none. */
   readonly window: Window | undefined;
@@ -47,10 +43,10 @@ export function carry(carriage: Carriage, call: Carried): void {
   if (window === undefined) {
     carryPlainly(carriage, call);
     // A server of Hawser's is asked for signs of life more often: a loss is known sooner.
-    if (carriage.comesBack && ready?.sessions === undefined) {
+    if (carriage.comesBack && ready?.mustNegotiate !== false) {
       ask(carriage, { call, go() {}, failed() {} });
     }
-  } else if (ready?.sessions !== undefined) by(ready, ready.sessions);
+  } else if (ready?.sessions !== undefined && !ready.mustNegotiate) by(ready, ready.sessions);
   else {
     ask(carriage, {
       call,
@@ -65,7 +61,7 @@ function carryPlainly({ addresses, headers, readMaxBytes }: Carriage, call: Carr
 }
 
 function carryBySession(
-  { addresses, headers, readMaxBytes, watcher }: Carriage,
+  { addresses, headers, ownHeaders, readMaxBytes, watcher }: Carriage,
   connections: Connections,
   call: Carried,
   server: ServerTerms,
@@ -74,12 +70,12 @@ function carryBySession(
   connections.eager = true;
   watcher?.onSession();
   const session = new ClientSession<Frame>({
-    id: newId(),
+    newId,
     server,
     window,
     clock: realClock,
     acknowledgements,
-    dialler: new StreamDialler({ addresses, connections, headers, readMaxBytes }),
+    dialler: new StreamDialler({ addresses, connections, headers, ownHeaders, readMaxBytes }),
     call,
     watcher,
   });
@@ -146,7 +142,7 @@ function ask(carriage: Carriage, asker: Asker): void {
   question.add(asker);
   questions.set(addresses, question);
   const over = () => questions.delete(addresses);
-  negotiated(carriage, () => question.wanted).then(
+  negotiated(addresses, carriage.ownHeaders, () => question.wanted).then(
     (connection) => {
       over();
       question.tell(({ go }) => go(connection));
@@ -158,24 +154,4 @@ function ask(carriage: Carriage, asker: Asker): void {
       else question.tell(({ failed }) => failed(asFailure(error)));
     },
   );
-}
-
-/** A connection whose server has answered. */
-async function negotiated(
-  { addresses, ownHeaders }: Carriage,
-  wanted: () => boolean,
-): Promise<Connection> {
-  for (let attempt = 1; ; attempt++) {
-    // acquire() has called back before it resolves.
-    let asked!: Connection;
-    await addresses.acquire((ready) => {
-      asked = ready;
-    }, wanted);
-    try {
-      if (asked.sessions === undefined) await negotiate(asked, ownHeaders);
-      return asked;
-    } catch (error) {
-      if (attempt === NEGOTIATIONS) throw error;
-    }
-  }
 }

@@ -4,6 +4,7 @@ import * as tls from "node:tls";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure, systemReason } from "../failure.ts";
 import { after } from "../flow.ts";
+import { realClock } from "../session/clock.ts";
 import type { ServerTerms } from "../session/terms.ts";
 import { serverNameOf, type Target } from "./address.ts";
 import { checkRequestHeaders, HEADERS_MAX_BYTES } from "./header-limits.ts";
@@ -47,8 +48,10 @@ export interface ConnectionOwner {
 /** One HTTP/2 connection of a client, from the server's SETTINGS on. */
 export class Connection {
   readonly target: Target;
-  /** What the server said of its sessions: `false`, it keeps none; `undefined`, it was not asked. */
-  sessions: ServerTerms | false | undefined;
+  #sessions: ServerTerms | false | undefined;
+  /** When `sessions` was set, by this process's clock. */
+  #sessionsKnownMs = 0;
+  #sessionsDoubtful = false;
   /** Resolves when the socket is closed. */
   readonly gone: Promise<void>;
   readonly #session: http2.ClientHttp2Session;
@@ -148,6 +151,28 @@ export class Connection {
     // A connection that breaks the protocol is gone before node:http2 says why.
     if (this.#session.destroyed) this.#lose(BROKEN);
     return this.#lost;
+  }
+
+  /** What the server said of its sessions: `false`, it keeps none; `undefined`, it was not asked. */
+  get sessions(): ServerTerms | false | undefined {
+    return this.#sessions;
+  }
+
+  /** Notes what the server said of its sessions. */
+  knowSessions(sessions: ServerTerms | false): void {
+    this.#sessions = sessions;
+    this.#sessionsKnownMs = realClock.now();
+    this.#sessionsDoubtful = false;
+  }
+
+  /** What the server said of its clock until `untilMs` is no longer true: it must be asked again. */
+  doubtSessions(untilMs: number): void {
+    if (this.#sessionsKnownMs <= untilMs && this.#sessions) this.#sessionsDoubtful = true;
+  }
+
+  /** Whether the server must be asked for its sessions, or again. */
+  get mustNegotiate(): boolean {
+    return this.#sessions === undefined || this.#sessionsDoubtful;
   }
 
   /**

@@ -118,6 +118,11 @@ export class Connections {
     return this.#connections.find((connection) => connection.hasRoom);
   }
 
+  /** What the server said of its clock until `untilMs`, on any connection, is no longer true. */
+  doubtSessions(untilMs: number): void {
+    for (const connection of this.#connections) connection.doubtSessions(untilMs);
+  }
+
   /**
    * Calls `use` with a connection that has room at that moment, when there is
    * one, in the order of the calls. Rejects with UNAVAILABLE where there is no

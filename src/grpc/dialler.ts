@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { asFailure, failure } from "../failure.ts";
-import type { AttachmentWatcher, Dialler, Leaver } from "../session/attachment.ts";
+import type { AttachmentWatcher, Dialler, Leaver, TermsWatcher } from "../session/attachment.ts";
 import { CONTROL } from "../session/control.ts";
 import type { Addresses } from "./addresses.ts";
 import { invalidHeaders } from "./attempts.ts";
@@ -8,6 +8,7 @@ import { ClientStream } from "./client-stream.ts";
 import type { Connection } from "./connection.ts";
 import type { Connections } from "./connections.ts";
 import { COMPRESSED, type Frame } from "./framing.ts";
+import { type MethodHeaders, negotiated } from "./negotiate.ts";
 import type { RequestHeaders } from "./request-headers.ts";
 
 /**
@@ -23,6 +24,8 @@ export interface StreamDiallerInit {
   readonly connections: Connections;
   /** Those of an attachment, without those of the session. */
   readonly headers: RequestHeaders;
+  /** Makes the request headers of a method that belongs to no call. */
+  readonly ownHeaders: MethodHeaders;
   readonly readMaxBytes: number;
 }
 
@@ -30,15 +33,18 @@ export interface StreamDiallerInit {
 export class StreamDialler implements Dialler<Frame> {
   readonly #addresses: Addresses;
   readonly #headers: RequestHeaders;
+  readonly #ownHeaders: MethodHeaders;
   readonly #readMaxBytes: number;
   #connections: Connections;
   #bound = true;
   #session: Leaver | undefined;
 
-  constructor({ addresses, connections, headers, readMaxBytes }: StreamDiallerInit) {
+  constructor(init: StreamDiallerInit) {
+    const { addresses, connections, headers, ownHeaders, readMaxBytes } = init;
     this.#addresses = addresses;
     this.#connections = connections;
     this.#headers = headers;
+    this.#ownHeaders = ownHeaders;
     this.#readMaxBytes = readMaxBytes;
   }
 
@@ -62,6 +68,17 @@ export class StreamDialler implements Dialler<Frame> {
 
   unbind(): void {
     this.#bound = false;
+  }
+
+  renegotiate(sinceMs: number, watcher: TermsWatcher): void {
+    this.#connections.doubtSessions(sinceMs);
+    negotiated(this.#connections, this.#ownHeaders, () => watcher.wanted).then(
+      ({ sessions, mustNegotiate }) => {
+        if (sessions && !mustNegotiate) watcher.onTerms(sessions);
+        else watcher.onNoTerms();
+      },
+      (reason) => watcher.onNoTerms(asFailure(reason)),
+    );
   }
 
   tell(headers: () => Record<string, string>, forMs: number): void {

@@ -10,7 +10,7 @@ import { after } from "../flow.ts";
 import { realClock } from "../session/clock.ts";
 import type { ServerTerms } from "../session/terms.ts";
 import { type Broken, ClientStream, type ClientStreamOwner } from "./client-stream.ts";
-import type { Connection } from "./connection.ts";
+import type { Connection, ConnectionSource } from "./connection.ts";
 import type { Frame } from "./framing.ts";
 
 const METHOD = SessionService.method.negotiate;
@@ -21,17 +21,45 @@ const ANSWER_MAX_BYTES = 4096;
 /** A server that does not answer by then has no sessions. */
 const ANSWER_MS = 5000;
 
+/** How often another connection is asked for its sessions when one was lost over the question. */
+const NEGOTIATIONS = 3;
+
+/** Makes the request headers of a method. */
+export type MethodHeaders = (method: DescMethod) => Record<string, string>;
+
 /**
- * Asks the server of a connection whether it keeps sessions, once
- * (session.proto, 2), and notes its answer there. A server that does not, or
- * says anything else, gets plain calls. Rejects where the connection is lost.
+ * A connection whose server has said whether it keeps sessions. Rejects where
+ * there is no connection, or one after the other is lost over the question.
  *
- * @param headers makes the request headers of a method
+ * @param wanted whether anybody waits for it
  */
-export function negotiate(
-  connection: Connection,
-  headers: (method: DescMethod) => Record<string, string>,
-): Promise<void> {
+export async function negotiated(
+  source: ConnectionSource,
+  headers: MethodHeaders,
+  wanted: () => boolean,
+): Promise<Connection> {
+  for (let attempt = 1; ; attempt++) {
+    // acquire() has called back before it resolves.
+    let asked!: Connection;
+    await source.acquire((ready) => {
+      asked = ready;
+    }, wanted);
+    try {
+      if (asked.mustNegotiate) await negotiate(asked, headers);
+      return asked;
+    } catch (error) {
+      if (attempt === NEGOTIATIONS) throw error;
+    }
+  }
+}
+
+/**
+ * Asks the server of a connection whether it keeps sessions (session.proto, 2),
+ * and notes its answer there. A server that does not, or says anything else,
+ * gets plain calls. Where it has said before that it does, and now says nothing
+ * of use, that stays. Rejects where the connection is lost.
+ */
+function negotiate(connection: Connection, headers: MethodHeaders): Promise<void> {
   const asked = asking.get(connection);
   if (asked !== undefined) return asked;
   const answer = ask(connection, headers).finally(() => asking.delete(connection));
@@ -41,20 +69,17 @@ export function negotiate(
 
 const asking = new WeakMap<Connection, Promise<void>>();
 
-async function ask(
-  connection: Connection,
-  headers: (method: DescMethod) => Record<string, string>,
-): Promise<void> {
+async function ask(connection: Connection, headers: MethodHeaders): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const plain = () => {
-    connection.sessions ??= false;
+    if (connection.sessions === undefined) connection.knowSessions(false);
     resolve();
   };
   const owner: ClientStreamOwner = {
     onHead() {},
     onFrame(frame) {
       try {
-        connection.sessions = readTerms(frame);
+        connection.knowSessions(readTerms(frame));
         connection.knowHawser();
       } catch {
         plain();

@@ -6,6 +6,7 @@
 import type { ConnectError } from "@connectrpc/connect";
 import type { Fields, Values } from "./headers.ts";
 import type { Spool } from "./spool.ts";
+import type { ServerTerms } from "./terms.ts";
 
 /** One HTTP/2 stream that carries a session. */
 export interface SessionStream {
@@ -62,6 +63,15 @@ export interface AttachmentWatcher<Frame> {
   onBroken(broken: Broken): void;
 }
 
+/** Who waits for the server's terms. */
+export interface TermsWatcher {
+  /** Whether they are still needed. */
+  readonly wanted: boolean;
+  onTerms(terms: ServerTerms): void;
+  /** The server said nothing of use; or, with an error, could not be asked. */
+  onNoTerms(error?: ConnectError): void;
+}
+
 /** Who can be asked to go. */
 export interface Leaver {
   leave(reason: ConnectError): void;
@@ -73,6 +83,11 @@ export interface Dialler<Frame> {
   dial(headers: () => Record<string, string>, watcher: AttachmentWatcher<Frame>): void;
   /** No server has begun the session: the next stream may be opened at any of them. */
   unbind(): void;
+  /**
+   * Asks the server for its terms again, unless that was done since `sinceMs` by this process's clock: what it said
+   * before then of its own clock is no longer true. One question serves all sessions that have it at the same time.
+   */
+  renegotiate(sinceMs: number, watcher: TermsWatcher): void;
   /** Sends these headers once, if there is a connection within `forMs`; nobody hears what becomes of it. */
   tell(headers: () => Record<string, string>, forMs: number): void;
   /** A session is there, until it is over: where no more connections are to be had, it must leave. */

@@ -2,20 +2,14 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import type { Metadata } from "../../gen/hawser/v1/session_pb.js";
 import { asFailure, failure, handled, tooManyFields } from "../failure.ts";
 import { type Acknowledgements, Acknowledger } from "./acknowledgements.ts";
-import type { AttachmentWatcher, Broken, ClientAttachment, Dialler } from "./attachment.ts";
+import type { Broken, ClientAttachment, Dialler } from "./attachment.ts";
 import type { Clock } from "./clock.ts";
 import { CONTROL, endControl, readControl, readMetadata, type SessionFrame } from "./control.ts";
-import {
-  type Answer,
-  dropOwn,
-  readAnswer,
-  readSent,
-  type Values,
-  withoutOwn,
-  writeAsk,
-} from "./headers.ts";
+import { type Answer, dropOwn, readAnswer, readSent, type Values, withoutOwn } from "./headers.ts";
+import { SessionIdentity } from "./identity.ts";
 import { type Account, Ledger, type Violation, type Window } from "./ledger.ts";
 import { Reason, readSessionLost, sessionLost } from "./lost.ts";
+import { NumberedAttachment } from "./numbered-attachment.ts";
 import { Redial, type Redialled } from "./redial.ts";
 import {
   answered,
@@ -39,8 +33,8 @@ export interface DialledCall<Frame> {
 }
 
 export interface ClientSessionInit<Frame> {
-  /** 128 random bits in hexadecimal digits. */
-  readonly id: string;
+  /** Makes an id of a session: 128 random bits in hexadecimal digits. */
+  readonly newId: () => string;
   readonly server: ServerTerms;
   readonly window: Window;
   readonly clock: Clock;
@@ -61,6 +55,9 @@ const TRANSPARENT_RETRIES = 3;
 
 const NO_ACCOUNT: Account = { bytes: 0 };
 
+/** How often a call is begun anew because the server took its session for too old: see #onExpired(). */
+const NEW_SESSIONS_MAX = 2;
+
 /**
  * The client's half of a session: for the call it is a stream that is never
  * lost until the server's grace has run out; it opens one attachment after the
@@ -70,18 +67,16 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> implements
   readonly #init: ClientSessionInit<Frame>;
   readonly #ledger: Ledger;
   readonly #acknowledger: Acknowledger;
-  readonly #redial: Redial;
+  readonly #identity: SessionIdentity;
+  #redial: Redial;
+  #newSessions = 0;
   #link: Link = unattached;
   #stream: ClientAttachment | undefined;
   /** Whether messages may leave on the stream: at once on attachment 1, with the answer on a later one. */
   #flowing = false;
-  /** The server's clock when the session was opened, until the server has answered. */
-  #openedMs: number | undefined;
   #opened = false;
-  #answered = false;
   /** How often a server did nothing for attachment 1. */
   #refusals = 0;
-  #epoch: string;
   #base: Values = {};
   #headed = false;
   #room: PromiseWithResolvers<void> | undefined;
@@ -90,7 +85,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> implements
 
   constructor(init: ClientSessionInit<Frame>) {
     this.#init = init;
-    this.#epoch = init.server.epoch;
+    this.#identity = new SessionIdentity(init.newId, init.server, init.clock);
     this.#ledger = new Ledger(init.window, NO_ACCOUNT);
     this.#ledger.agree(init.server.window);
     this.#acknowledger = new Acknowledger(this.#ledger, init.acknowledgements);
@@ -155,7 +150,11 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> implements
       return;
     }
     this.#stream = stream;
-    if (number === 1 && this.#refusals === 0) this.#flow(stream);
+    if (number === 1 && this.#refusals === 0) {
+      this.#flow(stream);
+      // A session that takes the place of one that never began has all of the call to send.
+      if (this.#opened) this.#sendAgain(stream, 0);
+    }
     if (this.#opened) return;
     this.#opened = true;
     this.#init.call.onOpen();
@@ -176,8 +175,8 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> implements
       );
       return;
     }
-    const another = this.#answered
-      ? !answer.resumed || answer.epoch !== this.#epoch
+    const another = this.#identity.isAnswered
+      ? !answer.resumed || answer.epoch !== this.#identity.epoch
       : !answer.resumed && answer.received > 0;
     if (another) {
       this.#violated("the server answered with another session");
@@ -189,8 +188,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> implements
 
   #resume(number: number, answer: Answer, headers: Values): void {
     this.#link = answered(this.#link, number);
-    this.#answered = true;
-    this.#epoch = answer.epoch;
+    this.#identity.answered(answer.epoch);
     // Another process than Negotiate asked may have another window.
     this.#ledger.agree(answer.window);
     this.#redial.answered(answer.received > this.#arrived);
@@ -200,9 +198,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> implements
     const stream = this.#stream as ClientAttachment;
     if (!this.#flowing) {
       this.#flow(stream);
-      this.#ledger.rewind(answer.received);
-      stream.pull(this.#ledger.kept, this.#ledger.kept.bytes + 1);
-      if (this.#ledger.ended) stream.write(CONTROL, endControl(this.#ledger.sent));
+      this.#sendAgain(stream, answer.received);
     }
     this.#init.watcher?.onCarried("open");
   }
@@ -211,6 +207,13 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> implements
   #flow(stream: ClientAttachment): void {
     this.#flowing = true;
     this.#acknowledger.attach(stream);
+  }
+
+  /** Sends all that follows the first `received` messages. */
+  #sendAgain(stream: ClientAttachment, received: number): void {
+    this.#ledger.rewind(received);
+    stream.pull(this.#ledger.kept, this.#ledger.kept.bytes + 1);
+    if (this.#ledger.ended) stream.write(CONTROL, endControl(this.#ledger.sent));
   }
 
   onFrame(number: number, frame: Frame): boolean {
@@ -232,9 +235,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> implements
       const count = Number(control.value);
       if (this.#checked(this.#ledger.acknowledge(count), count)) return;
       this.#arrived = Math.max(this.#arrived, count);
-      if (this.#ledger.full) return;
-      this.#room?.resolve();
-      this.#room = undefined;
+      this.#makeRoom();
     } else if (control?.case === "header") this.#onMetadata(control.value);
     else this.#violated("the server sent a control frame that makes no sense");
   }
@@ -247,6 +248,13 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> implements
     if (set === undefined) this.#violated("the server sent response headers that are none");
     else if (refusal === undefined) this.#head(set);
     else this.#fail(refusal);
+  }
+
+  /** Wakes who waits to send, where the window holds more. */
+  #makeRoom(): void {
+    if (this.#ledger.full) return;
+    this.#room?.resolve();
+    this.#room = undefined;
   }
 
   onStatus(number: number, status: "ok" | ConnectError, trailers: Values): void {
@@ -267,7 +275,8 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> implements
   /** The status is not that of the call: a proxy's, or of a server that takes no attachment now. */
   #onForeignStatus(number: number, status: "ok" | ConnectError, trailers: Values): void {
     const why = readSessionLost(status);
-    if (why !== undefined) {
+    if (why?.reason === Reason.EXPIRED && !this.#identity.isAnswered) this.#onExpired(number);
+    else if (why !== undefined) {
       const said = Math.min(Number(why.arrived), this.#ledger.sent);
       this.#fail(sessionLost(why.reason, Math.max(this.#arrived, said)), false);
     } else if (status !== "ok" && status.code === Code.Unavailable) {
@@ -276,6 +285,44 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> implements
     } else if (status === "ok") {
       this.#violated("the server ended the call without saying how many messages it sent");
     } else this.#fail(status, false);
+  }
+
+  /**
+   * To the server the session looks older than its grace, and it does not know it. Where that is said of attachment 1 no
+   * handler has run (session.proto, 4h): most likely this machine slept since Negotiate, and its clock stood still. The
+   * server is asked for its terms again, and another session takes the place of this one, with all that was sent.
+   */
+  #onExpired(number: number): void {
+    if (number > 1 || this.#newSessions === NEW_SESSIONS_MAX) {
+      this.#failExpired();
+      return;
+    }
+    this.#newSessions++;
+    const session = this;
+    this.#link = unattached;
+    this.#leave()?.release();
+    this.#init.dialler.renegotiate(this.#identity.openedMs as number, {
+      get wanted() {
+        return session.state !== "over";
+      },
+      onTerms: (terms) => this.#onTerms(terms),
+      onNoTerms: (error) => (error === undefined ? this.#failExpired() : this.#fail(error)),
+    });
+  }
+
+  #onTerms(terms: ServerTerms): void {
+    if (this.#link.is === "over") return;
+    this.#identity.replace(terms);
+    this.#ledger.agree(terms.window);
+    this.#makeRoom();
+    this.#redial = new Redial(this.#init.clock, terms.graceMs, this);
+    this.onDue();
+  }
+
+  #failExpired(): void {
+    const what =
+      "to the server it looked older than its grace when it began: was this machine asleep, or does a clock drift? Make the call again";
+    this.#fail(sessionLost(Reason.EXPIRED, 0, what), false);
   }
 
   onBroken(number: number, broken: Broken): void {
@@ -293,7 +340,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> implements
   #beginElsewhere(): void {
     this.#leave()?.release();
     this.#link = refused(this.#link);
-    this.#openedMs = undefined;
+    this.#identity.reopen();
     this.#init.dialler.unbind();
     this.#redial.lost();
   }
@@ -324,19 +371,14 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> implements
     this.#init.dialler.dial(() => {
       this.#link = dialled(this.#link);
       return this.#ask(false);
-    }, new Attachment(this, next));
+    }, new NumberedAttachment(this, next));
   }
 
   #ask(cancel: boolean): Record<string, string> {
-    const { id, clock, server, window } = this.#init;
-    this.#openedMs ??= clock.now() + server.clockAheadMs;
-    return writeAsk({
-      session: id,
+    return this.#identity.headers({
       attach: this.#link.number + (cancel ? 1 : 0),
       received: this.#ledger.received,
-      window,
-      epoch: this.#epoch,
-      openedMs: this.#answered ? undefined : this.#openedMs,
+      window: this.#init.window,
       cancel,
     });
   }
@@ -386,7 +428,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> implements
   /** Tells the server not to wait for another attachment. */
   #cancel(): void {
     if (this.#link.number > 0)
-      this.#init.dialler.tell(() => this.#ask(true), this.#init.server.graceMs);
+      this.#init.dialler.tell(() => this.#ask(true), this.#identity.graceMs);
   }
 
   /** Lets go of the stream that carries the session, and gives it to be ended. */
@@ -409,41 +451,6 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> implements
     this.#room?.reject(this.#failure);
     this.#ledger.close();
     return stream;
-  }
-}
-
-/** One stream of a session, by its number: what an earlier one says is told from what the current one says. */
-class Attachment<Frame extends SessionFrame> implements AttachmentWatcher<Frame> {
-  readonly #session: ClientSession<Frame>;
-  readonly #number: number;
-
-  constructor(session: ClientSession<Frame>, number: number) {
-    this.#session = session;
-    this.#number = number;
-  }
-
-  get wanted(): boolean {
-    return this.#session.state !== "over";
-  }
-
-  onOpen(stream: ClientAttachment): void {
-    this.#session.onOpen(this.#number, stream);
-  }
-
-  onHead(headers: Values): void {
-    this.#session.onHead(this.#number, headers);
-  }
-
-  onFrame(frame: Frame): boolean {
-    return this.#session.onFrame(this.#number, frame);
-  }
-
-  onStatus(status: "ok" | ConnectError, trailers: Values): void {
-    this.#session.onStatus(this.#number, status, trailers);
-  }
-
-  onBroken(broken: Broken): void {
-    this.#session.onBroken(this.#number, broken);
   }
 }
 

@@ -43,6 +43,9 @@ export interface Arrival<Frame extends SessionFrame> {
 /** Why an attachment is not let in that would begin a session at a server that closes. */
 export const DRAINING = failure(Code.Unavailable, "the server is closing: no session begins here");
 
+const LOOKS_OLD =
+  "by hawser-opened and the server's clock it began longer ago than the server's grace; Negotiate says what that clock is";
+
 interface Entry<Frame extends SessionFrame> {
   readonly session: ServerSession<Frame>;
   readonly method: object;
@@ -137,7 +140,7 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> implemen
     if (this.#tombstones.has(ask.session)) return sessionLost(Reason.UNKNOWN, 0);
     // Of another process's clock nothing can be said.
     const own = ask.epoch === this.terms.epoch;
-    const openedMs = own ? Math.min(ask.openedMs ?? nowMs, nowMs) : nowMs;
+    const openedMs = own ? Math.min(ask.openedMs ?? nowMs, nowMs + this.terms.graceMs) : nowMs;
     if (ask.cancel) {
       // What it overtook must start nothing.
       const mayStart = ask.openedMs !== undefined;
@@ -145,6 +148,7 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> implemen
       return failure(Code.Canceled, "the client cancelled the call");
     }
     const verdict = judgeUnknown(ask, { ...this.terms, nowMs });
+    if (verdict === Reason.EXPIRED) return sessionLost(verdict, 0, LOOKS_OLD);
     if (verdict !== "start") return sessionLost(verdict, 0);
     if (this.#onEmpty !== undefined) return DRAINING;
     if (ask.received > 0) {

@@ -75,6 +75,7 @@ export function judgeUnknown(
     return ask.attach === 1 ? "start" : Reason.SERVER_RESTARTED;
   }
   if (ask.openedMs === undefined) return Reason.UNKNOWN;
-  const age = server.nowMs - ask.openedMs;
-  return age <= server.graceMs ? "start" : Reason.EXPIRED;
+  // A time ahead of this clock is as wrong: when the session is forgotten, a late attachment could start it once more.
+  const apartMs = Math.abs(server.nowMs - ask.openedMs);
+  return apartMs <= server.graceMs ? "start" : Reason.EXPIRED;
 }

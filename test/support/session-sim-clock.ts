@@ -61,7 +61,7 @@ export class FakeClock implements Clock {
   readonly #time: FakeTime;
   readonly #all: Set<Timer>;
   readonly #own = new Set<Timer>();
-  readonly #aheadMs: number;
+  #aheadMs: number;
   readonly random: () => number;
 
   constructor(time: FakeTime, all: Set<Timer>, aheadMs: number, random: () => number) {
@@ -91,6 +91,11 @@ export class FakeClock implements Clock {
         this.#own.delete(timer);
       },
     };
+  }
+
+  /** The clock stood still for so long: the machine slept. */
+  fallBehind(ms: number): void {
+    this.#aheadMs -= ms;
   }
 
   /** How many timers of this process are armed. */

@@ -173,7 +173,7 @@ function checkClientOutcome(
   const sinceMs = (fromMs: number | undefined) => world.time.nowMs - (fromMs ?? 0);
   const just: Partial<Record<Reason, boolean>> = {
     [Reason.UNREACHABLE]: client.resumingMs !== undefined && sinceMs(client.resumingMs) >= graceMs,
-    [Reason.EXPIRED]: gone && sinceMs(client.openedMs) + negotiatedInMs >= graceMs,
+    [Reason.EXPIRED]: gone && sinceMs(client.openedMs) + negotiatedInMs + client.sleptMs >= graceMs,
     [Reason.UNKNOWN]: gone,
     [Reason.SERVER_RESTARTED]: world.servers.length > 1,
   };

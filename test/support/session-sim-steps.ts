@@ -32,6 +32,8 @@ export type Step =
   /** The client's transport is closed. */
   | { do: "leave"; who: number }
   | { do: "time"; ms: number }
+  /** The client's machine sleeps. */
+  | { do: "sleep"; who: number; ms: number }
   | { do: "connecting"; who: number; how: Connecting }
   | { do: "connect"; who: number; how: "well" | "fails" | "is lost" }
   /** Somebody between the two answers that there is no server. */
@@ -77,6 +79,7 @@ function talliedOf(world: SimWorld, { unreached }: Excuses): Tally {
     }
     if (resumes > 0) count("resumed");
     count("resumes", resumes);
+    if (client.renegotiations > 0) count("renegotiated");
     count("responses", app.got.length);
     count("requests", servedBy(world, client)?.got.length ?? 0);
   }
@@ -114,6 +117,7 @@ function act(
   else if (step.do === "end") endHandler(handler, step.how);
   else if (step.do === "connecting") client.connecting = step.how;
   else if (step.do === "connect") connect(client, step.how, excuses);
+  else if (step.do === "sleep") client.sleep(step.ms);
   else {
     if (app.running) excuses.cancelled.add(client);
     if (step.do === "cancel") app.cancel();

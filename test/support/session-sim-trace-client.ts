@@ -2,7 +2,7 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure } from "../../src/failure.ts";
 import { COMPRESSED, type Frame } from "../../src/grpc/framing.ts";
 import { Acknowledgements } from "../../src/session/acknowledgements.ts";
-import type { AttachmentWatcher, Dialler } from "../../src/session/attachment.ts";
+import type { AttachmentWatcher, Dialler, TermsWatcher } from "../../src/session/attachment.ts";
 import { ClientSession, type DialledCall } from "../../src/session/dial.ts";
 import { FakeTime } from "./session-sim-clock.ts";
 import { SimClientStream } from "./session-sim-streams.ts";
@@ -32,16 +32,19 @@ export class ClientSide implements Side, Dialler<Frame>, DialledCall<Frame> {
   readonly #session: ClientSession<Frame>;
   readonly #streams: SimClientStream[] = [];
   readonly #got: Frame[] = [];
+  #asks: TermsWatcher | undefined;
+  #negotiates = false;
   #reachable = true;
   #full = false;
   #sent = 0;
   #received = 0;
   #acknowledged = 0;
 
-  constructor({ id, window, server }: NonNullable<Trace["client"]>) {
+  constructor({ id, nextId, window, server }: NonNullable<Trace["client"]>) {
     const clock = this.#time.clock();
+    const ids = [id, nextId];
     this.#session = new ClientSession<Frame>({
-      id,
+      newId: () => ids.shift() ?? "",
       server,
       window,
       clock,
@@ -65,6 +68,7 @@ export class ClientSide implements Side, Dialler<Frame>, DialledCall<Frame> {
   async happen(event: Step["in"]): Promise<void> {
     if ("app" in event) this.#act(event);
     else if ("time" in event) this.#time.pass(event.time);
+    else if ("negotiated" in event) this.#asks?.onTerms(event.negotiated);
     else if ("reachable" in event) this.#reachable = event.reachable;
     else this.#receive(event);
     for (let n = 0; n < 4; n++) await null;
@@ -149,6 +153,17 @@ export class ClientSide implements Side, Dialler<Frame>, DialledCall<Frame> {
   }
 
   unbind(): void {}
+
+  renegotiate(_sinceMs: number, watcher: TermsWatcher): void {
+    this.#asks = watcher;
+    this.#negotiates = true;
+  }
+
+  takeNegotiates(): boolean {
+    const negotiates = this.#negotiates;
+    this.#negotiates = false;
+    return negotiates;
+  }
 
   tell(headers: () => Fields): void {
     this.dial(headers, undefined);

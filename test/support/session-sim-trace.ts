@@ -46,6 +46,8 @@ export type Event =
   | { readonly app: "start" | "take" | "half-close" | "cancel" | "end" }
   | { readonly app: "respond"; readonly headers: Headers }
   | { readonly app: "fail"; readonly code: string; readonly lost?: Loss }
+  /** What Negotiate answers when the client has called it again. */
+  | { readonly negotiated: ClientTerms }
   /** Whether the client gets a connection when it asks for one. */
   | { readonly reachable: boolean }
   | { readonly time: number };
@@ -77,6 +79,8 @@ export interface Step {
   readonly in: Event & { readonly caller?: string; readonly method?: string };
   readonly wire?: readonly Wire[];
   readonly app?: readonly Heard[];
+  /** The client calls Negotiate again. */
+  readonly negotiates?: true;
   readonly state?: State;
 }
 
@@ -86,11 +90,15 @@ export interface Terms {
   readonly window: Window;
 }
 
+export type ClientTerms = Terms & { readonly clockAheadMs: number };
+
 export interface Trace {
   readonly client?: {
     readonly id: string;
+    /** The id of the session that takes the place of the first one, where there is one. */
+    readonly nextId?: string;
     readonly window: Window;
-    readonly server: Terms & { readonly clockAheadMs: number };
+    readonly server: ClientTerms;
     readonly steps: readonly Step[];
   };
   readonly server?: Terms & {
@@ -108,6 +116,8 @@ export interface Side {
   readonly wire: Wire[];
   readonly app: Heard[];
   readonly state: State;
+  /** Whether it called Negotiate again since the last time. */
+  takeNegotiates?(): boolean;
 }
 
 /** What a step came to, in the form of a step. */
@@ -120,6 +130,7 @@ export async function play(side: Side, { why, in: event }: Step): Promise<Step> 
     in: event,
     ...(wire.length === 0 ? {} : { wire }),
     ...(app.length === 0 ? {} : { app }),
+    ...(side.takeNegotiates?.() ? { negotiates: true } : {}),
     state: side.state,
   };
 }

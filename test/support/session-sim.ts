@@ -11,7 +11,12 @@ import { Code } from "@connectrpc/connect";
 import { failure } from "../../src/failure.ts";
 import type { Frame } from "../../src/grpc/framing.ts";
 import { Acknowledgements } from "../../src/session/acknowledgements.ts";
-import type { AttachmentWatcher, Dialler, Leaver } from "../../src/session/attachment.ts";
+import type {
+  AttachmentWatcher,
+  Dialler,
+  Leaver,
+  TermsWatcher,
+} from "../../src/session/attachment.ts";
 import { ClientSession, type SessionWatcher } from "../../src/session/dial.ts";
 import type { Window } from "../../src/session/ledger.ts";
 import { ClientApp } from "./session-sim-apps.ts";
@@ -70,8 +75,12 @@ export class SimClient implements Dialler<Frame>, SessionWatcher {
   resumes = 0;
   /** Since when it looks for a stream. */
   resumingMs: number | undefined;
-  /** When it first sent anything. */
+  /** When it first sent anything of the session. */
   openedMs: number | undefined;
+  /** How often it asked the server for its terms again. */
+  renegotiations = 0;
+  /** How long its clock has stood still, in all. */
+  sleptMs = 0;
 
   constructor(world: SimWorld, id: string) {
     const { clientWindow, graceMs, aheadMs = 0, negotiatedInMs = 0, random } = world.setup;
@@ -82,7 +91,8 @@ export class SimClient implements Dialler<Frame>, SessionWatcher {
     this.clock = clock;
     const { epoch, window } = world.server.terms;
     this.session = new ClientSession<Frame>({
-      id,
+      // One that takes the place of another has its id, so that the rules see whether the handler runs for both.
+      newId: () => id,
       server: { epoch, graceMs, window, clockAheadMs: aheadMs - negotiatedInMs },
       window: clientWindow,
       clock,
@@ -104,6 +114,23 @@ export class SimClient implements Dialler<Frame>, SessionWatcher {
   }
 
   unbind(): void {}
+
+  renegotiate(sinceMs: number, watcher: TermsWatcher): void {
+    const { terms, clock } = this.#world.server;
+    const { negotiatedInMs = 0 } = this.#world.setup;
+    this.#world.log(`client ${this.id} asks again, for what it sent at its ${sinceMs} ms`);
+    this.renegotiations++;
+    this.openedMs = undefined;
+    const clockAheadMs = clock.now() - this.clock.now() - negotiatedInMs;
+    watcher.onTerms({ ...terms, clockAheadMs });
+  }
+
+  /** The machine sleeps: time passes, and its clock stands still. */
+  sleep(ms: number): void {
+    this.#world.time.pass(ms);
+    this.clock.fallBehind(ms);
+    this.sleptMs += ms;
+  }
 
   tell(headers: () => Fields): void {
     this.tells++;

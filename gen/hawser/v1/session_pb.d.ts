@@ -44,7 +44,8 @@
 //
 //   Streaming calls: bidirectional, client-streaming, server-streaming. A
 //   client calls SessionService.Negotiate once on each connection, before its
-//   first streaming call there. Where that fails, its calls are plain.
+//   first streaming call there; 4h says when again. Where that fails, its calls
+//   are plain.
 //
 // 3. Request headers of an attachment
 //
@@ -82,10 +83,11 @@
 //      nothing any more; what it still delivers is dropped. Then, and only
 //      then, the server reads its count for hawser-received.
 //   c. Attachment 1 starts a session, unless its epoch is the server's and
-//      hawser-opened lies more than graceMs back (EXPIRED).
+//      hawser-opened is more than graceMs apart from the server's clock, back or
+//      ahead (EXPIRED).
 //   d. Attachment 2 and later of an unknown session: SERVER_RESTARTED where
-//      the epoch is another; where there is hawser-opened and it lies at most
-//      graceMs back the session starts; else UNKNOWN.
+//      the epoch is another; where there is hawser-opened the session starts, or
+//      is EXPIRED, as in c; else UNKNOWN.
 //   e. The caller is authenticated at each attachment. Another than the one
 //      who started the session is refused with NOT_YOURS.
 //   f. After hawser-cancel the handler is told that the call was cancelled, and
@@ -99,6 +101,13 @@
 //      arrives, the handler starts, a second time where the session had ended;
 //      its client does not read that stream, and the session ends as any that
 //      was abandoned, at most graceMs after the stream is lost.
+//   h. EXPIRED for attachment 1 says that no handler has run. Most likely the two
+//      clocks have come apart since Negotiate: a machine slept, and its clock
+//      stood still. The client SHOULD call Negotiate again, for all later calls
+//      of that connection too, and MAY then send all of the call in another
+//      session, whose id MUST be new. It MUST NOT do so for a session that was
+//      answered, or after EXPIRED for a later attachment, and SHOULD NOT do so
+//      more than twice for a call.
 //
 // 5. Frames
 //

@@ -1,0 +1,223 @@
+/** Clocks that come apart: the client's machine sleeps, and its clock stands still while the server's goes on. */
+import { afterEach, expect, test, vi } from "vitest";
+import { Greeter } from "../gen/example/greeter_pb.js";
+import { statusTrailers } from "../src/grpc/status.ts";
+import {
+  Code,
+  createClient,
+  createTransport,
+  readSessionLost,
+  SessionLostReason,
+} from "../src/index.ts";
+import { realClock } from "../src/session/clock.ts";
+import { sessionLost } from "../src/session/lost.ts";
+import { run } from "./support/child.ts";
+import { responseHeaders } from "./support/fake-server.ts";
+import { gate, until } from "./support/gate.ts";
+import { openPrefixProxy } from "./support/prefix-proxy.ts";
+import { all, failureOf, next } from "./support/read.ts";
+import { type Hosted, refusal, scripted, sessionHost, terms } from "./support/session-host.ts";
+import { data, envelope, headers, type Peer } from "./support/wire.ts";
+
+const NEGOTIATE = "/hawser.v1.SessionService/Negotiate";
+
+afterEach(() => vi.restoreAllMocks());
+
+/** Has the clock of this process stand still for so long. */
+async function sleep(ms: number): Promise<void> {
+  const stoodAt = performance.now();
+  const now = vi.spyOn(realClock, "now").mockReturnValue(stoodAt);
+  await new Promise((resolve) => setTimeout(resolve, ms));
+  const behindMs = performance.now() - stoodAt;
+  now.mockImplementation(() => performance.now() - behindMs);
+}
+
+/** A server in a process with a clock of its own, by way of a proxy that notes the paths. */
+async function otherMachine(graceMs: number) {
+  const server = run("greeter-server", "0", `${graceMs}`);
+  const proxy = await openPrefixProxy(await server.line(), "");
+  const transport = createTransport({ baseUrl: proxy.origin });
+  const count = (path: string) => proxy.paths.filter((one) => one === path).length;
+  return {
+    greeter: createClient(Greeter, transport),
+    count,
+    async [Symbol.asyncDispose]() {
+      await transport.close();
+      await proxy[Symbol.asyncDispose]();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+test("after a sleep that is longer than the grace, streaming calls go on as before, and one question serves all", async () => {
+  await using machine = await otherMachine(500);
+  const { greeter, count } = machine;
+  const before = greeter.chat();
+  await before.send({ content: "before" });
+  expect(await next(before)).toMatchObject({ reply: "Received: before" });
+  await sleep(700);
+
+  let begun = 0;
+  async function* requests(name: string) {
+    begun++;
+    for (const n of [1, 2, 3]) yield { content: `${name} ${n}` };
+  }
+  const calls = Array.from({ length: 25 }, (_, n) => {
+    const name = `call ${n}`;
+    return all(greeter.chat(requests(name))).then((replies) => {
+      const said = [1, 2, 3].map((m) => `Received: ${name} ${m}`);
+      expect(replies.map(({ reply }) => reply)).toEqual(said);
+    });
+  });
+  const collected = greeter.collect(requests("collected"));
+  const pushed = all(greeter.subscribe({ count: 3, interval: { nanos: 0 } }));
+  await Promise.all(calls);
+  expect(await collected).toMatchObject({ count: 3 });
+  expect(await pushed).toHaveLength(3);
+  expect(begun).toBe(26);
+  expect(count(NEGOTIATE)).toBe(2);
+  // Each of the first was sent twice; a later one is not.
+  expect(count("/example.Greeter/Collect")).toBe(2);
+  expect(await all(greeter.chat(requests("later")))).toHaveLength(3);
+  expect(count("/example.Greeter/Chat")).toBe(1 + 25 * 2 + 1);
+  // The session that was there before does not care.
+  await before.send({ content: "after" });
+  expect(await next(before)).toMatchObject({ reply: "Received: after" });
+  before.closeSend();
+  expect(await next(before)).toBeUndefined();
+});
+
+test("a window full, and more, is sent again whole and in order", async () => {
+  await using machine = await otherMachine(400);
+  const { greeter } = machine;
+  await greeter.collect().finish();
+  await sleep(600);
+  const chat = greeter.chat();
+  const content = "x".repeat(50_000);
+  const sending = (async () => {
+    for (let n = 0; n < 60; n++) await chat.send({ content: `${n} ${content}` });
+    chat.closeSend();
+  })();
+  const replies = await all(chat);
+  await sending;
+  expect(replies.map(({ reply }) => Number(reply.split(" ")[1]))).toEqual([...Array(60).keys()]);
+});
+
+/** Ends an attachment as one that is too old. */
+function expired(attachment: Hosted): void {
+  const error = sessionLost(SessionLostReason.EXPIRED, 0);
+  attachment.end(refusal(Code.Aborted, statusTrailers(error, undefined) as Record<string, string>));
+}
+
+/** Answers each Negotiate with its own count as the clock, or as `how` says. */
+function negotiations(how: (count: number, peer: Peer, stream: number) => boolean = () => true) {
+  const answers = { count: 0, negotiation: (_peer: Peer, _stream: number) => {} };
+  answers.negotiation = (peer, stream) => {
+    if (!how(++answers.count, peer, stream)) return;
+    peer.write(
+      responseHeaders(stream),
+      data(stream, envelope(terms())),
+      headers(stream, [["grpc-status", "0"]], true),
+    );
+  };
+  return answers;
+}
+
+test("a server that says EXPIRED whatever the client does is believed after two more sessions", async () => {
+  const asked = negotiations();
+  await using host = await sessionHost(expired, asked);
+  const chat = host.client.chat(scripted);
+  chat.send({ content: "one" }).catch(() => {});
+  const error = await failureOf(chat);
+  expect(error.code).toBe(Code.Aborted);
+  expect(readSessionLost(error)).toMatchObject({ reason: SessionLostReason.EXPIRED, arrived: 0n });
+  expect(error.rawMessage).toContain("looked older than its grace");
+  expect(host.hosted.map(({ number }) => number)).toEqual([1, 1, 1]);
+  expect(new Set(host.hosted.map(({ asks }) => asks["hawser-session"])).size).toBe(3);
+  expect(asked.count).toBe(3);
+});
+
+test("a session that was answered is not begun anew", async () => {
+  const asked = negotiations();
+  await using host = await sessionHost((attachment) => {
+    if (attachment.number === 1) {
+      attachment.answer();
+      attachment.reset(8);
+    } else expired(attachment);
+  }, asked);
+  const chat = host.client.chat(scripted);
+  expect(readSessionLost(await failureOf(chat))?.reason).toBe(SessionLostReason.EXPIRED);
+  expect(host.hosted.map(({ number }) => number)).toEqual([1, 2]);
+  expect(asked.count).toBe(1);
+});
+
+test("a session whose first attachment was lost without an answer may have begun: it is not begun anew", async () => {
+  const asked = negotiations();
+  await using host = await sessionHost((attachment) => {
+    if (attachment.number === 1) attachment.reset(8);
+    else expired(attachment);
+  }, asked);
+  const chat = host.client.chat(scripted);
+  expect(readSessionLost(await failureOf(chat))?.reason).toBe(SessionLostReason.EXPIRED);
+  expect(host.hosted.map(({ number }) => number)).toEqual([1, 2]);
+});
+
+test("where the server says nothing of use when it is asked again, the call ends with EXPIRED, and the next one asks again", async () => {
+  const asked = negotiations((count, peer, stream) => {
+    if (count === 2) peer.write(headers(stream, Object.entries(refusal(14)), true));
+    return count !== 2;
+  });
+  let isAwake = false;
+  await using host = await sessionHost((attachment) => {
+    if (isAwake) attachment.answer();
+    else expired(attachment);
+  }, asked);
+  const error = await failureOf(host.client.chat(scripted));
+  expect(readSessionLost(error)?.reason).toBe(SessionLostReason.EXPIRED);
+  expect(asked.count).toBe(2);
+  isAwake = true;
+  const chat = host.client.chat(scripted);
+  await chat.headers;
+  expect(chat.resumable).toBe(true);
+  expect(asked.count).toBe(3);
+  chat.cancel();
+});
+
+test("where the connection is lost over the question, another one is asked", async () => {
+  const asked = negotiations((count, peer) => {
+    if (count === 2) peer.socket.destroy();
+    return count !== 2;
+  });
+  await using host = await sessionHost((attachment) => {
+    if (asked.count < 3) expired(attachment);
+    else attachment.answer();
+  }, asked);
+  const chat = host.client.chat(scripted);
+  await chat.send({ content: "one" });
+  await chat.headers;
+  await host.hosted.at(-1)?.hears(1);
+  expect(asked.count).toBe(3);
+  chat.cancel();
+});
+
+test.each(["a deadline", "a cancel", "the transport's end"])(
+  "%s ends a call that waits for the server's clock",
+  async (what) => {
+    const asking = gate();
+    const asked = negotiations((count) => {
+      if (count > 1) asking.open();
+      return count === 1;
+    });
+    await using host = await sessionHost(expired, asked);
+    const timeoutMs = what === "a deadline" ? 300 : undefined;
+    const chat = host.client.chat({ ...scripted, timeoutMs });
+    const ending = failureOf(chat);
+    await asking.opened;
+    if (what === "a cancel") chat.cancel();
+    if (what === "the transport's end") await host.transport.close();
+    const { code } = await ending;
+    expect(code).toBe(what === "a deadline" ? Code.DeadlineExceeded : Code.Canceled);
+    await until("the call is closed", () => chat.state === "closed");
+    expect(host.hosted).toHaveLength(1);
+  },
+);
