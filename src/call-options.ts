@@ -4,6 +4,7 @@ import {
   type ConnectError,
   createContextKey,
 } from "@connectrpc/connect";
+import type { CallHeaders } from "./call-headers.ts";
 import { asFailure } from "./failure.ts";
 import {
   abortSignal,
@@ -19,7 +20,12 @@ import {
 } from "./options.ts";
 
 /** What can be said for one call: Connect's own options, and more. */
-export interface CallOptions extends ConnectCallOptions {
+export interface CallOptions extends Omit<ConnectCallOptions, "headers"> {
+  /**
+   * Request headers of this call, over those of the transport; or a function that says them, for each attempt and
+   * for each connection that the call goes on over. On a transport that is not Hawser's the function runs once.
+   */
+  headers?: CallHeaders;
   /** Whether the requests of this call are compressed (gzip). Default: as the transport does. */
   compress?: boolean;
   /**

@@ -15,4 +15,4 @@ export { leave, map, one, type Pump, pump, untilAborted } from "./flow/pump.ts";
 export { Queue, type Writer } from "./flow/queue.ts";
 export { Share, slices } from "./flow/slice.ts";
 export { Tap, type Well } from "./flow/tap.ts";
-export { after, onAbort, pause } from "./flow/wait.ts";
+export { after, onAbort, pause, settled } from "./flow/wait.ts";

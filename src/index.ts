@@ -19,6 +19,7 @@ export {
   decodeBinaryHeader,
   encodeBinaryHeader,
 } from "@connectrpc/connect";
+export type { CallHeaders } from "./call-headers.ts";
 export type { CallOptions } from "./call-options.ts";
 export {
   type BidirectionalCall,
@@ -31,11 +32,11 @@ export {
 export type { CallState, Duplex, ServerStream, Sink } from "./client/streaming-call.ts";
 export type { KeepaliveOptions } from "./grpc/keepalive.ts";
 export type { ClientTls } from "./grpc/tls.ts";
-export {
-  type ClosableTransport,
-  createTransport,
-  type SessionWindow,
-  type TransportOptions,
-} from "./grpc/transport.ts";
+export { createTransport } from "./grpc/transport.ts";
+export type {
+  ClosableTransport,
+  SessionWindow,
+  TransportOptions,
+} from "./grpc/transport-options.ts";
 export type { Logger } from "./logger.ts";
 export { Reason as SessionLostReason, readSessionLost } from "./session/lost.ts";

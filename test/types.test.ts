@@ -15,6 +15,7 @@ import {
   type Notification,
 } from "../gen/example/greeter_pb.js";
 import {
+  type CallHeaders,
   type CallOptions,
   type Client,
   type ClosableTransport,
@@ -160,6 +161,12 @@ test("options are checked", () => {
     // @ts-expect-error a port or a path
     createServer({ routes: () => {} }).listen({ path: "/x", port: 1 });
     expectTypeOf<CallOptions>().toHaveProperty("compress").toEqualTypeOf<boolean | undefined>();
+    expectTypeOf<CallOptions["headers"]>().toEqualTypeOf<CallHeaders | undefined>();
+    expectTypeOf<() => Promise<{ "x-name": string }>>().toExtend<CallHeaders>();
+    // @ts-expect-error the function has no arguments
+    createTransport({ baseUrl: "", headers: (name: string) => ({ name }) });
+    // @ts-expect-error it says headers
+    createTransport({ baseUrl: "", headers: async () => 1 });
   };
 });
 

@@ -14,15 +14,10 @@ import { type CallOptions, refusalOf } from "../call-options.ts";
 import { failure } from "../failure.ts";
 import { one } from "../flow.ts";
 import { isWith, wrong } from "../options.ts";
+import { prepared } from "./prepared.ts";
 import { refuseResumption, resumptionOf } from "./resume.ts";
 import { ResumingCall } from "./resuming-call.ts";
-import {
-  contextValuesOf,
-  type Duplex,
-  type ServerStream,
-  type Sink,
-  StreamingCall,
-} from "./streaming-call.ts";
+import { type Duplex, type ServerStream, type Sink, StreamingCall } from "./streaming-call.ts";
 
 type Req<I extends DescMessage> = MessageInitShape<I>;
 type Res<O extends DescMessage> = MessageShape<O>;
@@ -129,13 +124,14 @@ function unary<I extends DescMessage, O extends DescMessage>(
   return async (request, options) => {
     const refusal = refusalOf(options, method);
     if (refusal !== undefined) throw refusal;
-    const response = await transport.unary(
+    const { transport: prepares, header, values } = prepared(transport, options);
+    const response = await prepares.unary(
       method,
       options?.signal,
       options?.timeoutMs,
-      options?.headers,
+      header,
       request,
-      contextValuesOf(options),
+      values,
     );
     options?.onHeader?.(response.header);
     options?.onTrailer?.(response.trailer);

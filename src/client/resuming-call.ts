@@ -10,9 +10,10 @@ import { asFailure, deadlineExceeded, failure, fromAbort, handled } from "../fai
 import { after, iteratedBefore, onAbort, one, pause } from "../flow.ts";
 import { type StallWarnings, warningsOf } from "../stalls.ts";
 import { gotOn, waitBeforeNext } from "./again.ts";
+import { over } from "./context-values.ts";
 import { Progress, type ProgressingCall } from "./progress.ts";
 import type { Resumption } from "./resume.ts";
-import { type CallState, over, type ServerStream, StreamingCall } from "./streaming-call.ts";
+import { type CallState, type ServerStream, StreamingCall } from "./streaming-call.ts";
 
 /**
  * A server-streaming call that continues by a cursor (resume.proto): one

@@ -4,25 +4,13 @@ import type {
   MessageInitShape,
   MessageShape,
 } from "@bufbuild/protobuf";
-import {
-  Code,
-  type ContextKey,
-  type ContextValues,
-  createContextValues,
-  type StreamResponse,
-  type Transport,
-} from "@connectrpc/connect";
-import {
-  type CallOptions,
-  type CallWatcher,
-  callWatcher,
-  compressRequests,
-  refusalOf,
-  wantsSession,
-} from "../call-options.ts";
+import { Code, type StreamResponse, type Transport } from "@connectrpc/connect";
+import { type CallOptions, type CallWatcher, callWatcher, refusalOf } from "../call-options.ts";
 import { asFailure, failure, fromAbort, handled } from "../failure.ts";
 import { Inbox, iteratedBefore, onAbort, Queue } from "../flow.ts";
 import { type StallWarnings, warningsOf } from "../stalls.ts";
+import { over } from "./context-values.ts";
+import { prepared } from "./prepared.ts";
 import { Progress, type ProgressingCall } from "./progress.ts";
 
 /** How many messages send() takes before the transport does. */
@@ -144,13 +132,14 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
       return;
     }
     this.#callerAbort = onAbort(options.signal, (reason) => this.#abort(fromAbort(reason)));
-    const answer = transport.stream(
+    const { transport: prepares, header, values } = prepared(transport, options);
+    const answer = prepares.stream(
       method,
       this.#controller.signal,
       options.timeoutMs,
-      options.headers,
+      header,
       requests ?? (this.#queue as Queue<MessageInitShape<I>>),
-      watchedBy(contextValuesOf(options), this),
+      over<CallWatcher | undefined>(values, callWatcher, this),
     );
     answer
       .then((response) => {
@@ -383,38 +372,4 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     this.#callerAbort?.[Symbol.dispose]();
     this.#queue?.fail(sendError);
   }
-}
-
-/** The context values of a call: the caller's, and over them what Hawser adds. */
-export function contextValuesOf(options: CallOptions | undefined): ContextValues | undefined {
-  let values = options?.contextValues;
-  if (options?.compress !== undefined) values = over(values, compressRequests, options.compress);
-  if (options?.session !== undefined) values = over(values, wantsSession, options.session);
-  return values;
-}
-
-function watchedBy(values: ContextValues | undefined, watcher: CallWatcher): ContextValues {
-  return over(values, callWatcher, watcher);
-}
-
-/** Values with one more, which the caller's own do not get to see. */
-export function over<T>(
-  values: ContextValues | undefined,
-  key: ContextKey<T>,
-  value: T,
-): ContextValues {
-  const added = createContextValues().set(key, value);
-  if (values === undefined) return added;
-  const of = (id: symbol) => (id === key.id ? added : values);
-  return {
-    get: (key) => of(key.id).get(key),
-    set(key, value) {
-      of(key.id).set(key, value);
-      return this;
-    },
-    delete(key) {
-      of(key.id).delete(key);
-      return this;
-    },
-  };
 }

@@ -58,3 +58,15 @@ export function pause(ms: number, signal: AbortSignal | undefined): Promise<void
     });
   });
 }
+
+/** Resolves when the promise has settled, or after `ms`. */
+export function settled(promise: Promise<unknown>, ms?: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = ms === undefined ? undefined : after(ms, resolve, true);
+    const over = () => {
+      timer?.[Symbol.dispose]();
+      resolve();
+    };
+    promise.then(over, over);
+  });
+}

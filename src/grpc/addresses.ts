@@ -1,6 +1,6 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { asFailure, failure, handled } from "../failure.ts";
-import { after } from "../flow.ts";
+import { settled } from "../flow.ts";
 import type { Target } from "./address.ts";
 import type { Connection } from "./connection.ts";
 import { Connections, type ConnectionsOptions } from "./connections.ts";
@@ -59,12 +59,8 @@ export class Addresses {
     return this.#all.find((connections) => connections.target === target) as Connections;
   }
 
-  /** Closes every connection; open calls, and new ones, fail with CANCELED. */
-  async close(): Promise<void> {
-    const reason = failure(
-      Code.Canceled,
-      `the transport to ${this.name} was closed: create another to make calls`,
-    );
+  /** Closes every connection; open calls, and new ones, fail with `reason`. */
+  async close(reason: ConnectError): Promise<void> {
     await Promise.all(this.#all.map((connections) => connections.close(reason)));
   }
 
@@ -127,16 +123,4 @@ export class Addresses {
   #drains(at: number): void {
     if (at === this.#at) this.#at = (at + 1) % this.#all.length;
   }
-}
-
-/** Resolves when the promise has settled, or after `ms`. */
-function settled(promise: Promise<unknown>, ms?: number): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = ms === undefined ? undefined : after(ms, resolve, true);
-    const over = () => {
-      timer?.[Symbol.dispose]();
-      resolve();
-    };
-    promise.then(over, over);
-  });
 }

@@ -147,16 +147,32 @@ export class Attempts implements Carrier, ClientStreamOwner {
 
   #attempt(): void {
     this.#attempts++;
+    this.#dial();
+  }
+
+  #dial(): void {
     const connection = this.#connections.ready();
     if (connection !== undefined) {
-      this.#open(connection);
+      this.#use(connection);
       return;
     }
     const use = (connection: Connection) => {
-      if (!this.#over) this.#open(connection);
+      if (!this.#over) this.#use(connection);
     };
     const wanted = () => !this.#over;
     this.#connections.acquire(use, wanted).catch((error) => this.#fail(asFailure(error)));
+  }
+
+  /** Opens the stream, when the headers are there: by then it may have to be another connection. */
+  #use(connection: Connection): void {
+    const renewal = this.#headers.renew();
+    if (renewal === undefined) this.#open(connection);
+    else {
+      renewal.then(
+        () => this.#over || this.#dial(),
+        (error) => this.#fail(asFailure(error)),
+      );
+    }
   }
 
   #open(connection: Connection): void {

@@ -49,21 +49,21 @@ export class StreamDialler implements Dialler<Frame> {
   }
 
   dial(headers: () => Record<string, string>, watcher: AttachmentWatcher<Frame>): void {
+    const failed = (reason: unknown) => {
+      const error = asFailure(reason);
+      watcher.onBroken({ error, refused: error.code !== Code.Unavailable });
+    };
+    const use = (connection: Connection) => {
+      if (!watcher.wanted) return;
+      const renewal = this.#headers.renew();
+      if (renewal === undefined) this.#open(connection, headers, watcher);
+      // By then it may have to be another connection.
+      else renewal.then(() => watcher.wanted && this.dial(headers, watcher), failed);
+    };
     const source = this.#bound ? this.#connections : this.#addresses;
     const ready = source.ready();
-    if (ready !== undefined) {
-      this.#open(ready, headers, watcher);
-      return;
-    }
-    source
-      .acquire(
-        (connection) => this.#open(connection, headers, watcher),
-        () => watcher.wanted,
-      )
-      .catch((reason) => {
-        const error = asFailure(reason);
-        watcher.onBroken({ error, refused: error.code !== Code.Unavailable });
-      });
+    if (ready !== undefined) use(ready);
+    else source.acquire(use, () => watcher.wanted).catch(failed);
   }
 
   unbind(): void {
@@ -82,7 +82,11 @@ export class StreamDialler implements Dialler<Frame> {
   }
 
   tell(headers: () => Record<string, string>, forMs: number): void {
-    this.#connections.farewells.say(() => this.#headers.make(headers()), forMs);
+    const own = this.#headers;
+    this.#connections.farewells.say(
+      { renew: () => own.renew(), make: () => own.make(headers()) },
+      forMs,
+    );
   }
 
   begun(session: Leaver): void {
@@ -110,7 +114,6 @@ export class StreamDialler implements Dialler<Frame> {
     headers: () => Record<string, string>,
     watcher: AttachmentWatcher<Frame>,
   ): void {
-    if (!watcher.wanted) return;
     let stream: ClientStream;
     try {
       const request = this.#headers.make(headers(), RESERVE_BYTES);

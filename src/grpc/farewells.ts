@@ -1,10 +1,10 @@
 import { constants } from "node:http2";
 import { Code } from "@connectrpc/connect";
 import { asFailure } from "../failure.ts";
-import { after } from "../flow.ts";
+import { after, settled } from "../flow.ts";
 import { ClientStream } from "./client-stream.ts";
 import type { Connection, ConnectionSource } from "./connection.ts";
-import type { RequestHead } from "./request-headers.ts";
+import type { StreamHeaders } from "./request-headers.ts";
 
 /**
  * How many are under way at once. A server counts streams that were reset a
@@ -19,11 +19,17 @@ const AGAIN_MS = 100;
 /** How long they may take when the transport is closed. */
 const LAST_MS = 500;
 
+/**
+ * How long the functions of the option `headers` may take for one. After that, and where they fail, it leaves with what
+ * they said last.
+ */
+const HEADERS_MS = 1000;
+
 /** The answer is of no interest. */
 const ANSWER_MAX_BYTES = 4096;
 
 interface Farewell {
-  readonly headers: () => RequestHead;
+  readonly headers: StreamHeaders;
   readonly endsAt: number;
 }
 
@@ -40,7 +46,7 @@ export class Farewells {
   }
 
   /** Opens a stream with these headers and nothing else, unless `forMs` go by without a connection. */
-  say(headers: () => RequestHead, forMs: number): void {
+  say(headers: StreamHeaders, forMs: number): void {
     this.#waiting.add({ headers, endsAt: performance.now() + forMs });
     this.#next();
   }
@@ -61,7 +67,9 @@ export class Farewells {
       if (this.#underWay === AT_ONCE) return;
       this.#waiting.delete(farewell);
       this.#underWay++;
-      this.#send(farewell);
+      const renewal = farewell.headers.renew();
+      if (renewal === undefined) this.#send(farewell);
+      else settled(renewal, HEADERS_MS).then(() => this.#send(farewell));
     }
     if (this.#underWay > 0) return;
     this.#said.resolve();
@@ -79,7 +87,7 @@ export class Farewells {
       } else over();
     };
     const use = (connection: Connection) => {
-      const stream = new ClientStream(connection, farewell.headers(), ANSWER_MAX_BYTES, {
+      const stream = new ClientStream(connection, farewell.headers.make(), ANSWER_MAX_BYTES, {
         onHead() {},
         onFrame: () => true,
         onStatus: over,

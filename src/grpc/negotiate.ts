@@ -12,6 +12,7 @@ import type { ServerTerms } from "../session/terms.ts";
 import { type Broken, ClientStream, type ClientStreamOwner } from "./client-stream.ts";
 import type { Connection, ConnectionSource } from "./connection.ts";
 import type { Frame } from "./framing.ts";
+import type { RequestHead } from "./request-headers.ts";
 
 const METHOD = SessionService.method.negotiate;
 
@@ -25,7 +26,7 @@ const ANSWER_MS = 5000;
 const NEGOTIATIONS = 3;
 
 /** Makes the request headers of a method. */
-export type MethodHeaders = (method: DescMethod) => Record<string, string>;
+export type MethodHeaders = (method: DescMethod) => RequestHead;
 
 /**
  * A connection whose server has said whether it keeps sessions. Rejects where
@@ -92,8 +93,7 @@ async function ask(connection: Connection, headers: MethodHeaders): Promise<void
       else reject(error);
     },
   };
-  const head = { fields: headers(METHOD), hasMetadata: false, reserveBytes: 0 };
-  const stream = new ClientStream(connection, head, ANSWER_MAX_BYTES, owner);
+  const stream = new ClientStream(connection, headers(METHOD), ANSWER_MAX_BYTES, owner);
   stream.write(0, toBinary(NegotiateRequestSchema, create(NegotiateRequestSchema)));
   stream.halfClose();
   using _timer = after(ANSWER_MS, plain);

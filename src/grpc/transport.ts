@@ -1,6 +1,4 @@
 import type {
-  BinaryReadOptions,
-  BinaryWriteOptions,
   DescMessage,
   DescMethod,
   DescMethodStreaming,
@@ -13,141 +11,38 @@ import {
   type ConnectError,
   type ContextValues,
   createContextValues,
-  type Interceptor,
   type StreamRequest,
   type StreamResponse,
-  type Transport,
   type UnaryRequest,
   type UnaryResponse,
 } from "@connectrpc/connect";
+import { callHeaders, runsCallHeaders } from "../call-headers.ts";
 import { callWatcher, comesBack, compressRequests, wantsSession } from "../call-options.ts";
 import { asFailure, failure } from "../failure.ts";
-import { map, one, pause } from "../flow.ts";
-import type { Logger } from "../logger.ts";
-import {
-  type Checks,
-  callable,
-  checkArgument,
-  checkOptions,
-  either,
-  listOf,
-  needed,
-  notNegative,
-  oneOf,
-  optionsOf,
-  positive,
-  text,
-  timeout,
-  trueOrFalse,
-  whole,
-  withFunctions,
-} from "../options.ts";
+import { map, onAbort, one, pause } from "../flow.ts";
+import { checkArgument, checkOptions, timeout } from "../options.ts";
 import { DEFAULT_WINDOW, type Window } from "../session/ledger.ts";
 import { StallWarnings, stallWarnings } from "../stalls.ts";
 import { version } from "../version.ts";
 import { parseTargets } from "./address.ts";
 import { Addresses } from "./addresses.ts";
+import { CallMetadata, HeaderOptions, type SaidHeaders } from "./call-metadata.ts";
 import { carry } from "./carry.ts";
 import { ClientCall } from "./client-call.ts";
 import { giveMessage } from "./complete.ts";
 import { ENCODING } from "./compression.ts";
 import { intercept, intercepted } from "./intercept.ts";
-import { type KeepaliveOptions, keepaliveChecks } from "./keepalive.ts";
-import { binaryChecks, limitsOf } from "./limits.ts";
+import { limitsOf } from "./limits.ts";
 import { asHeaders } from "./metadata.ts";
 import { RequestHeaders } from "./request-headers.ts";
 import { isIdempotent, Retries } from "./retry.ts";
 import type { Deadline } from "./timeout.ts";
-import { type ClientTls, clientTls, clientTlsChecks } from "./tls.ts";
-
-export interface TransportOptions {
-  /**
-   * `http://host:port`, `https://host:port`, or `unix:/path`. Several, in order, are servers that can stand in for each
-   * other: where one cannot be reached, or drains, calls go to the next. All have TLS, or none. A path, as in
-   * `http://host/api`, stands before the path of every request.
-   */
-  baseUrl: string | readonly string[];
-  /** The deadline of calls that set none, in milliseconds; 0, less, and Infinity mean none. Default: none. */
-  timeoutMs?: number;
-  /** For TCP, TLS and the server's first words together, at each address. Default: 10 000. */
-  connectTimeoutMs?: number;
-  /**
-   * HTTP/2 pings on connections with open calls: a server that vanished
-   * without a word is noticed, and its calls fail with UNAVAILABLE, or go on
-   * over another connection where they have sessions. Default: after 300 000 ms
-   * of silence, 20 000 ms for the answer; 30 000 and 10 000 to Hawser servers.
-   */
-  keepalive?: KeepaliveOptions;
-  /** Around every call; the first is the outermost. */
-  interceptors?: Interceptor[];
-  /** "gzip" compresses requests. Default: "identity". For one call: its option `compress`. */
-  sendCompression?: "gzip" | "identity";
-  /** Smaller requests are not compressed. Default: 1024. */
-  compressMinBytes?: number;
-  /** Whether the server may compress responses (gzip). Default: true. */
-  acceptCompression?: boolean;
-  /** A longer response ends its call with RESOURCE_EXHAUSTED before it is read. Default: 4 MiB. */
-  readMaxBytes?: number;
-  /** A longer request is refused with RESOURCE_EXHAUSTED. Default: 4 MiB. */
-  writeMaxBytes?: number;
-  /**
-   * How messages are read and written: protobuf-es' `readUnknownFields` and `writeUnknownFields` (default: both), and
-   * `recursionLimit`: how many messages may stand within each other, the outermost counted, and a map's entry as one.
-   * Default: 101, which is upb's; a response that is nested deeper ends its call with INTERNAL.
-   */
-  binaryOptions?: Partial<BinaryReadOptions & BinaryWriteOptions>;
-  /** For `https://`; refused with INVALID_ARGUMENT where baseUrl has none. */
-  tls?: ClientTls;
-  /**
-   * Whether streaming calls outlive their connections, where the server keeps
-   * sessions. For one call: its option `session`. Default: true.
-   */
-  session?: boolean | SessionWindow;
-  /**
-   * Told, once a transport for each, of a call that has waited for 10 s for what does not come by itself: responses
-   * that may need `closeSend()`, trailers of a call that nobody reads. What it throws is ignored. Default: `console`.
-   */
-  logger?: Pick<Logger, "warn">;
-}
-
-/** What one session may hold, of what it sent and of what it received. */
-export interface SessionWindow {
-  /** Default: 1 MiB. */
-  windowBytes?: number;
-  /** Default: 16 384. */
-  windowMessages?: number;
-}
-
-/** What is counted in whole numbers, also on the wire. */
-const count = whole(1, Number.MAX_SAFE_INTEGER);
-
-const checks = {
-  baseUrl: needed(either(Array.isArray, text)),
-  timeoutMs: timeout,
-  connectTimeoutMs: positive,
-  keepalive: optionsOf(keepaliveChecks),
-  interceptors: listOf(callable),
-  sendCompression: oneOf("gzip", "identity"),
-  compressMinBytes: notNegative,
-  acceptCompression: trueOrFalse,
-  readMaxBytes: positive,
-  writeMaxBytes: positive,
-  binaryOptions: optionsOf(binaryChecks),
-  tls: optionsOf(clientTlsChecks),
-  session: either(
-    (value) => typeof value === "boolean",
-    optionsOf<SessionWindow>({ windowBytes: count, windowMessages: count }),
-  ),
-  logger: withFunctions("warn"),
-} satisfies Checks<TransportOptions>;
-
-/** A Connect Transport that can be closed. */
-export interface ClosableTransport extends Transport, AsyncDisposable {
-  /** The deadline of calls that set none, in milliseconds, if there is one. */
-  readonly timeoutMs: number | undefined;
-  /** Closes its connections; open calls, and new ones, fail with CANCELED. */
-  close(): Promise<void>;
-}
+import { clientTls } from "./tls.ts";
+import {
+  type ClosableTransport,
+  type TransportOptions,
+  transportChecks,
+} from "./transport-options.ts";
 
 const HERE = "createTransport";
 const USER_AGENT = `hawser/${version}`;
@@ -158,12 +53,17 @@ const USER_AGENT = `hawser/${version}`;
  * INVALID_ARGUMENT, which names the option and its value, where an option is unknown or not what it must be.
  */
 export function createTransport(options: TransportOptions): ClosableTransport {
-  checkOptions(HERE, options, checks);
+  checkOptions(HERE, options, transportChecks);
   const targets = parseTargets(options.baseUrl);
   const [target] = targets;
   const { keepalive, connectTimeoutMs = 10_000, logger = console } = options;
   if (options.tls !== undefined && !target.tls) throw tlsWithoutHttps(options.baseUrl);
   const tls = clientTls(HERE, options.tls);
+  const transportHeaders =
+    typeof options.headers === "function" || options.headers === undefined
+      ? options.headers
+      : asHeaders(options.headers);
+  const closing = new AbortController();
   const addresses = new Addresses(targets, { tls, connectTimeoutMs, keepalive });
   const limits = limitsOf(options);
   const interceptors = options.interceptors ?? [];
@@ -172,8 +72,8 @@ export function createTransport(options: TransportOptions): ClosableTransport {
   const window = windowOf(options.session);
   const sendsGzip = options.sendCompression === ENCODING;
 
-  /** The request headers of a method that are no call's own. */
-  function ownHeaders(method: DescMethod): Record<string, string> {
+  /** The request headers of a method that are not the application's. */
+  function ownHeaders(method: DescMethod, metadata: Headers | undefined): Record<string, string> {
     return {
       ":method": "POST",
       ":scheme": target.tls ? "https" : "http",
@@ -181,6 +81,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       ":authority": target.authority,
       te: "trailers",
       "content-type": "application/grpc+proto",
+      "user-agent": metadata?.get("user-agent") ?? USER_AGENT,
     };
   }
 
@@ -189,7 +90,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     method: DescMethodUnary<I, O> | DescMethodStreaming<I, O>,
     signal: AbortSignal | undefined,
     deadline: Deadline | undefined,
-    header: Headers | undefined,
+    metadata: CallMetadata,
     requests: AsyncIterable<MessageInitShape<I>>,
     contextValues: ContextValues | undefined,
     previousAttempts = 0,
@@ -200,15 +101,30 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       (contextValues?.get(wantsSession) ?? options.session !== false);
     const returns = contextValues?.get(comesBack) ?? false;
     if (returns) addresses.hurry();
-    const headers = ownHeaders(method);
-    headers["grpc-accept-encoding"] = options.acceptCompression === false ? "identity" : ENCODING;
-    if (gzip) headers["grpc-encoding"] = ENCODING;
-    if (previousAttempts > 0) headers["grpc-previous-rpc-attempts"] = String(previousAttempts);
-    headers["user-agent"] = header?.get("user-agent") ?? USER_AGENT;
+    const own = (header: Headers | undefined) => {
+      const headers = ownHeaders(method, header);
+      headers["grpc-accept-encoding"] = options.acceptCompression === false ? "identity" : ENCODING;
+      if (gzip) headers["grpc-encoding"] = ENCODING;
+      if (previousAttempts > 0) headers["grpc-previous-rpc-attempts"] = String(previousAttempts);
+      return headers;
+    };
     const carriage = {
       addresses,
-      headers: new RequestHeaders(headers, header, deadline),
-      ownHeaders,
+      headers: new RequestHeaders({
+        own,
+        metadata: metadata.sent,
+        isFresh: previousAttempts === 0,
+        again: metadata.again,
+        deadline,
+      }),
+      ownHeaders: (method: DescMethod) =>
+        new RequestHeaders({
+          own: (header) => ownHeaders(method, header),
+          metadata: metadata.transport,
+          isFresh: true,
+          again: undefined,
+          deadline: undefined,
+        }).make(),
       readMaxBytes: limits.readMaxBytes,
       window: wants ? window : undefined,
       comesBack: returns,
@@ -230,14 +146,14 @@ export function createTransport(options: TransportOptions): ClosableTransport {
   async function single<I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O>,
     signal: AbortSignal | undefined,
-    header: Headers | undefined,
+    metadata: CallMetadata,
     message: MessageInitShape<I>,
     values: ContextValues | undefined,
     deadline: Deadline | undefined,
   ): Promise<{ call: ClientCall<I, O>; response: MessageShape<O> }> {
     const endsAt = deadline?.endsAt ?? Number.POSITIVE_INFINITY;
     for (let attempts = 1; ; attempts++) {
-      const call = start(method, signal, deadline, header, one(message), values, attempts - 1);
+      const call = start(method, signal, deadline, metadata, one(message), values, attempts - 1);
       try {
         const response = await only(call);
         retries.succeeded();
@@ -249,6 +165,22 @@ export function createTransport(options: TransportOptions): ClosableTransport {
         await pause(waitMs, signal);
         if (signal?.aborted) throw error;
       }
+    }
+  }
+
+  /** What the options `headers` say of a call. The deadline, the caller and the transport's end end the wait for it. */
+  async function answered(
+    said: Promise<SaidHeaders>,
+    signal: AbortSignal | undefined,
+    deadline: Deadline | undefined,
+  ): Promise<SaidHeaders> {
+    const linked = intercepted(signal, deadline);
+    const closed = Promise.withResolvers<never>();
+    using _closing = onAbort(closing.signal, closed.reject);
+    try {
+      return await Promise.race([linked.race(said), closed.promise]);
+    } finally {
+      linked.over();
     }
   }
 
@@ -266,23 +198,26 @@ export function createTransport(options: TransportOptions): ClosableTransport {
 
   function requestCommon(
     method: DescMethod,
-    header: HeadersInit | undefined,
+    header: Headers | undefined,
     contextValues: ContextValues | undefined,
   ) {
     return {
       service: method.parent,
       requestMethod: "POST",
       url: origin + pathOf(method),
-      header: asHeaders(header ?? {}),
+      header: new Headers(header),
       contextValues: contextValues ?? createContextValues(),
     };
   }
 
   const stalls = new StallWarnings(logger);
-  const close = () => {
+  async function close(): Promise<void> {
     stalls[Symbol.dispose]();
-    return addresses.close();
-  };
+    const { name } = addresses;
+    const what = `the transport to ${name} was closed: create another to make calls`;
+    closing.abort(failure(Code.Canceled, what));
+    await addresses.close(closing.signal.reason);
+  }
 
   const transport: ClosableTransport & { [stallWarnings]: StallWarnings } = {
     timeoutMs: options.timeoutMs,
@@ -297,13 +232,24 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       contextValues?: ContextValues,
     ): Promise<UnaryResponse<I, O>> {
       const deadline = deadlineOf(timeoutMs);
+      const said = new HeaderOptions(transportHeaders, contextValues?.get(callHeaders) ?? header);
+      const asked = said.ask?.();
+      const given = asked === undefined ? said.said() : await answered(asked, signal, deadline);
       const send = async (
         signal: AbortSignal | undefined,
         header: Headers | undefined,
         message: MessageInitShape<I>,
         values: ContextValues | undefined,
       ): Promise<UnaryResponse<I, O>> => {
-        const { call, response } = await single(method, signal, header, message, values, deadline);
+        const metadata = new CallMetadata(said, given, header);
+        const { call, response } = await single(
+          method,
+          signal,
+          metadata,
+          message,
+          values,
+          deadline,
+        );
         return {
           stream: false,
           service: method.parent,
@@ -314,7 +260,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
         };
       };
       if (interceptors.length === 0) {
-        return await send(signal, header && asHeaders(header), input, contextValues);
+        return await send(signal, given.call, input, contextValues);
       }
       const linked = intercepted(signal, deadline);
       const next = intercept(
@@ -330,7 +276,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       try {
         return await linked.race(
           next({
-            ...requestCommon(method, header, contextValues),
+            ...requestCommon(method, given.call, contextValues),
             stream: false,
             method,
             signal: linked.signal,
@@ -351,13 +297,17 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       contextValues?: ContextValues,
     ): Promise<StreamResponse<I, O>> {
       const deadline = deadlineOf(timeoutMs);
+      const said = new HeaderOptions(transportHeaders, contextValues?.get(callHeaders) ?? header);
+      const asked = said.ask?.();
+      const given = asked === undefined ? said.said() : await answered(asked, signal, deadline);
       const send = async (
         signal: AbortSignal | undefined,
         header: Headers | undefined,
         messages: AsyncIterable<MessageInitShape<I>>,
         values: ContextValues | undefined,
       ): Promise<StreamResponse<I, O>> => {
-        const call = start(method, signal, deadline, header, messages, values);
+        const metadata = new CallMetadata(said, given, header);
+        const call = start(method, signal, deadline, metadata, messages, values);
         await call.answered;
         return {
           stream: true,
@@ -373,7 +323,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
         };
       };
       if (interceptors.length === 0) {
-        return await send(signal, header && asHeaders(header), input, contextValues);
+        return await send(signal, given.call, input, contextValues);
       }
       const linked = intercepted(signal, deadline);
       const next = intercept(
@@ -388,7 +338,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       try {
         return await linked.race(
           next({
-            ...requestCommon(method, header, contextValues),
+            ...requestCommon(method, given.call, contextValues),
             stream: true,
             method,
             signal: linked.signal,
@@ -405,7 +355,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     close,
     [Symbol.asyncDispose]: close,
   };
-  return transport;
+  return Object.assign(transport, { [runsCallHeaders]: true });
 }
 
 /** Cleartext where the caller asked for TLS must not go unnoticed. */

@@ -9,7 +9,7 @@ import { type Answer, dropOwn, readAnswer, readSent, type Values, withoutOwn } f
 import { SessionIdentity } from "./identity.ts";
 import { type Account, Ledger, type Violation, type Window } from "./ledger.ts";
 import { Reason, readSessionLost, sessionLost } from "./lost.ts";
-import { NumberedAttachment } from "./numbered-attachment.ts";
+import { type AttachedSession, NumberedAttachment } from "./numbered-attachment.ts";
 import { Redial, type Redialled } from "./redial.ts";
 import {
   answered,
@@ -63,7 +63,9 @@ const NEW_SESSIONS_MAX = 2;
  * lost until the server's grace has run out; it opens one attachment after the
  * other.
  */
-export class ClientSession<Frame extends SessionFrame = SessionFrame> implements Redialled {
+export class ClientSession<Frame extends SessionFrame = SessionFrame>
+  implements Redialled, AttachedSession<Frame>
+{
   readonly #init: ClientSessionInit<Frame>;
   readonly #ledger: Ledger;
   readonly #acknowledger: Acknowledger;
@@ -94,6 +96,10 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> implements
 
   get state(): Link["is"] {
     return this.#link.is;
+  }
+
+  get isOver(): boolean {
+    return this.#link.is === "over";
   }
 
   start(): void {
@@ -303,7 +309,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame> implements
     this.#leave()?.release();
     this.#init.dialler.renegotiate(this.#identity.openedMs as number, {
       get wanted() {
-        return session.state !== "over";
+        return !session.isOver;
       },
       onTerms: (terms) => this.#onTerms(terms),
       onNoTerms: (error) => (error === undefined ? this.#failExpired() : this.#fail(error)),

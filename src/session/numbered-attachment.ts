@@ -1,21 +1,30 @@
 import type { ConnectError } from "@connectrpc/connect";
 import type { AttachmentWatcher, Broken, ClientAttachment } from "./attachment.ts";
-import type { SessionFrame } from "./control.ts";
-import type { ClientSession } from "./dial.ts";
 import type { Values } from "./headers.ts";
 
+/** The session of the client, as it hears of its attachments. */
+export interface AttachedSession<Frame> {
+  /** Whether nothing happens any more. */
+  readonly isOver: boolean;
+  onOpen(number: number, stream: ClientAttachment): void;
+  onHead(number: number, headers: Values): void;
+  onFrame(number: number, frame: Frame): boolean;
+  onStatus(number: number, status: "ok" | ConnectError, trailers: Values): void;
+  onBroken(number: number, broken: Broken): void;
+}
+
 /** One stream of a session, by its number: what an earlier one says is told from what the current one says. */
-export class NumberedAttachment<Frame extends SessionFrame> implements AttachmentWatcher<Frame> {
-  readonly #session: ClientSession<Frame>;
+export class NumberedAttachment<Frame> implements AttachmentWatcher<Frame> {
+  readonly #session: AttachedSession<Frame>;
   readonly #number: number;
 
-  constructor(session: ClientSession<Frame>, number: number) {
+  constructor(session: AttachedSession<Frame>, number: number) {
     this.#session = session;
     this.#number = number;
   }
 
   get wanted(): boolean {
-    return this.#session.state !== "over";
+    return !this.#session.isOver;
   }
 
   onOpen(stream: ClientAttachment): void {

@@ -1,0 +1,108 @@
+/** The metadata of a call, attempt by attempt: what the options `headers` say, and what interceptors made of it. */
+import { AsyncResource } from "node:async_hooks";
+import { type CallHeaders, type HeadersFunction, runHeaders } from "../call-headers.ts";
+import { asHeaders } from "./metadata.ts";
+
+/** What the options `headers` say of a call at one time. */
+export interface SaidHeaders {
+  /** The transport's alone: for requests that are no call's own. */
+  readonly transport: Headers | undefined;
+  /** The transport's, and over them the call's own, by name. */
+  readonly call: Headers | undefined;
+}
+
+/** The options `headers` of a transport and of one call. */
+export class HeaderOptions {
+  readonly #transport: Headers | HeadersFunction | undefined;
+  readonly #call: Headers | HeadersFunction | undefined;
+  /**
+   * Has the functions run, where there are any: in the async context of the call, whatever makes another attempt
+   * necessary.
+   */
+  readonly ask: (() => Promise<SaidHeaders>) | undefined;
+
+  /** @param transport where it is a Headers, nobody changes it */
+  constructor(transport: Headers | HeadersFunction | undefined, call: CallHeaders | undefined) {
+    this.#transport = transport;
+    this.#call = typeof call === "function" || call === undefined ? call : asHeaders(call);
+    if (typeof transport === "function" || typeof call === "function") {
+      this.ask = AsyncResource.bind(() => this.#read());
+    }
+  }
+
+  /** What they say where none is a function. */
+  said(): SaidHeaders {
+    const [transport, call] = [this.#transport, this.#call] as (Headers | undefined)[];
+    return { transport, call: over(transport, call) };
+  }
+
+  async #read(): Promise<SaidHeaders> {
+    const [transport, call] = await Promise.all([read(this.#transport), read(this.#call)]);
+    return { transport, call: over(transport, call) };
+  }
+}
+
+/**
+ * The metadata of a call that was sent with what the options said, as its interceptors left it. In a later attempt the
+ * names that they changed stay as they are; all others are as the options say then.
+ */
+export class CallMetadata {
+  readonly #options: HeaderOptions;
+  readonly #given: Headers | undefined;
+  readonly #sent: Headers | undefined;
+  #transport: Headers | undefined;
+
+  constructor(options: HeaderOptions, given: SaidHeaders, sent: Headers | undefined) {
+    this.#options = options;
+    this.#given = given.call;
+    this.#transport = given.transport;
+    // What an interceptor does with it later is of no account.
+    this.#sent = options.ask === undefined ? sent : new Headers(sent);
+  }
+
+  /** That of the first attempt. */
+  get sent(): Headers | undefined {
+    return this.#sent;
+  }
+
+  /** What the transport's option said last. */
+  get transport(): Headers | undefined {
+    return this.#transport;
+  }
+
+  /** Has the functions say that of another attempt; `undefined` where there are none. */
+  get again(): (() => Promise<Headers>) | undefined {
+    const { ask } = this.#options;
+    if (ask === undefined) return undefined;
+    return async () => {
+      const { transport, call } = await ask();
+      this.#transport = transport;
+      return this.#changed(new Headers(call));
+    };
+  }
+
+  /** With what the interceptors changed. */
+  #changed(metadata: Headers): Headers {
+    const names = [...(this.#given?.keys() ?? []), ...(this.#sent?.keys() ?? [])];
+    for (const name of new Set(names)) {
+      const value = this.#sent?.get(name) ?? null;
+      if (value === (this.#given?.get(name) ?? null)) continue;
+      if (value === null) metadata.delete(name);
+      else metadata.set(name, value);
+    }
+    return metadata;
+  }
+}
+
+/** The first headers, but the second by name where they have it; one of the two itself where the other has none. */
+function over(first: Headers | undefined, second: Headers | undefined): Headers | undefined {
+  if (first === undefined || second === undefined) return first ?? second;
+  const headers = new Headers(first);
+  for (const name of new Set(second.keys())) headers.delete(name);
+  for (const [name, value] of second) headers.append(name, value);
+  return headers;
+}
+
+async function read(headers: Headers | HeadersFunction | undefined): Promise<Headers | undefined> {
+  return typeof headers === "function" ? asHeaders(await runHeaders(headers)) : headers;
+}
