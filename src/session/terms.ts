@@ -11,6 +11,6 @@ export interface Terms {
 
 /** The same as a client was told, and when. */
 export interface ServerTerms extends Terms {
-  /** The server's clock less this one's: never more than it really is. */
+  /** The server's clock less this one's, when it was told: never more than it was. */
   readonly clockAheadMs: number;
 }

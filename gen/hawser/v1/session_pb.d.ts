@@ -348,7 +348,8 @@ export enum SessionLost_Reason {
   UNKNOWN = 1,
 
   /**
-   * The session was without an attachment for longer than the server's grace.
+   * The session was without an attachment for longer than the server's grace;
+   * or it had not begun, and its time was that far from the server's clock: 4h.
    *
    * @generated from enum value: REASON_EXPIRED = 2;
    */
