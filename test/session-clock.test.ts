@@ -21,6 +21,9 @@ import { data, envelope, headers, type Peer } from "./support/wire.ts";
 
 const NEGOTIATE = "/hawser.v1.SessionService/Negotiate";
 
+/** A process starts within this time, also on a busy machine. */
+const PROCESS = { timeout: 30_000 };
+
 afterEach(() => vi.restoreAllMocks());
 
 /** Has the clock of this process stand still for so long. */
@@ -49,45 +52,49 @@ async function otherMachine(graceMs: number) {
   };
 }
 
-test("after a sleep that is longer than the grace, streaming calls go on as before, and one question serves all", async () => {
-  await using machine = await otherMachine(500);
-  const { greeter, count } = machine;
-  const before = greeter.chat();
-  await before.send({ content: "before" });
-  expect(await next(before)).toMatchObject({ reply: "Received: before" });
-  await sleep(700);
+test(
+  "after a sleep that is longer than the grace, streaming calls go on as before, and one question serves all",
+  PROCESS,
+  async () => {
+    await using machine = await otherMachine(500);
+    const { greeter, count } = machine;
+    const before = greeter.chat();
+    await before.send({ content: "before" });
+    expect(await next(before)).toMatchObject({ reply: "Received: before" });
+    await sleep(700);
 
-  let begun = 0;
-  async function* requests(name: string) {
-    begun++;
-    for (const n of [1, 2, 3]) yield { content: `${name} ${n}` };
-  }
-  const calls = Array.from({ length: 25 }, (_, n) => {
-    const name = `call ${n}`;
-    return all(greeter.chat(requests(name))).then((replies) => {
-      const said = [1, 2, 3].map((m) => `Received: ${name} ${m}`);
-      expect(replies.map(({ reply }) => reply)).toEqual(said);
+    let begun = 0;
+    async function* requests(name: string) {
+      begun++;
+      for (const n of [1, 2, 3]) yield { content: `${name} ${n}` };
+    }
+    const calls = Array.from({ length: 25 }, (_, n) => {
+      const name = `call ${n}`;
+      return all(greeter.chat(requests(name))).then((replies) => {
+        const said = [1, 2, 3].map((m) => `Received: ${name} ${m}`);
+        expect(replies.map(({ reply }) => reply)).toEqual(said);
+      });
     });
-  });
-  const collected = greeter.collect(requests("collected"));
-  const pushed = all(greeter.subscribe({ count: 3, interval: { nanos: 0 } }));
-  await Promise.all(calls);
-  expect(await collected).toMatchObject({ count: 3 });
-  expect(await pushed).toHaveLength(3);
-  expect(begun).toBe(26);
-  expect(count(NEGOTIATE)).toBe(2);
-  // Each of the first was sent twice; a later one is not.
-  expect(count("/example.Greeter/Collect")).toBe(2);
-  expect(await all(greeter.chat(requests("later")))).toHaveLength(3);
-  expect(count("/example.Greeter/Chat")).toBe(1 + 25 * 2 + 1);
-  // The session that was there before does not care.
-  await before.send({ content: "after" });
-  expect(await next(before)).toMatchObject({ reply: "Received: after" });
-  before.closeSend();
-  expect(await next(before)).toBeUndefined();
-});
+    const collected = greeter.collect(requests("collected"));
+    const pushed = all(greeter.subscribe({ count: 3, interval: { nanos: 0 } }));
+    await Promise.all(calls);
+    expect(await collected).toMatchObject({ count: 3 });
+    expect(await pushed).toHaveLength(3);
+    expect(begun).toBe(26);
+    expect(count(NEGOTIATE)).toBe(2);
+    // Each of the first was sent twice; a later one is not.
+    expect(count("/example.Greeter/Collect")).toBe(2);
+    expect(await all(greeter.chat(requests("later")))).toHaveLength(3);
+    expect(count("/example.Greeter/Chat")).toBe(1 + 25 * 2 + 1);
+    // The session that was there before does not care.
+    await before.send({ content: "after" });
+    expect(await next(before)).toMatchObject({ reply: "Received: after" });
+    before.closeSend();
+    expect(await next(before)).toBeUndefined();
+  },
+);
 
-test("a window full, and more, is sent again whole and in order", async () => {
+test("a window full, and more, is sent again whole and in order", PROCESS, async () => {
   await using machine = await otherMachine(400);
   const { greeter } = machine;
   await greeter.collect().finish();

@@ -82,18 +82,35 @@ test.each([
   },
 );
 
-test("a clock ahead of the server's is no reason to refuse a session, and leaves nothing for long", async () => {
-  await using stage = await scene({ sessions: { graceMs: 300, maxSessions: 3 } });
+test("a clock ahead of the server's by no more than the grace is no reason to refuse a session, and leaves nothing for long", async () => {
+  await using stage = await scene({ sessions: { graceMs: 300, maxSessions: 2 } });
   const { peer } = stage;
-  for (const aheadMs of [5, 5_000, 2 ** 50]) {
+  for (const aheadMs of [5, 100, 250]) {
     const opened = { "hawser-opened": `${peer.serverNowMs + aheadMs}` };
     const ahead = peer.attach(newId(), { attach: 2, opened: true, headers: opened });
     expect(await ahead.answer()).toMatchObject({ "hawser-session": "new" });
     ahead.send(end(0));
     expect(await ahead.over()).toMatchObject({ status: 0 });
     ahead.halfClose();
-    await new Promise((resolve) => setTimeout(resolve, 310));
+    await new Promise((resolve) => setTimeout(resolve, aheadMs + 310));
   }
+});
+
+test("a clock ahead of the server's by more than the grace is EXPIRED, and leaves nothing", async () => {
+  await using stage = await scene({ sessions: { graceMs: 300, maxSessions: 2 } });
+  const { peer } = stage;
+  for (const aheadMs of [5_000, 2 ** 50]) {
+    for (const attach of [1, 2]) {
+      const opened = { "hawser-opened": `${peer.serverNowMs + aheadMs}` };
+      const { lost } = await peer.attach(newId(), { attach, headers: opened }).over();
+      expect(lost).toMatchObject({ reason: Reason.EXPIRED });
+    }
+  }
+  const usual = peer.attach(newId());
+  expect(await usual.answer()).toMatchObject({ "hawser-session": "new" });
+  usual.send(end(0));
+  await usual.over();
+  usual.halfClose();
 });
 
 test("sessions are of streaming calls: a unary one takes no notice of the headers", async () => {
