@@ -132,7 +132,7 @@ function negotiations(how: (count: number, peer: Peer, stream: number) => boolea
 
 test("a server that says EXPIRED whatever the client does is believed after two more sessions", async () => {
   const asked = negotiations();
-  await using host = await sessionHost(expired, asked);
+  await using host = await sessionHost(expired, { negotiation: asked.negotiation });
   const chat = host.client.chat(scripted);
   chat.send({ content: "one" }).catch(() => {});
   const error = await failureOf(chat);
@@ -146,12 +146,15 @@ test("a server that says EXPIRED whatever the client does is believed after two 
 
 test("a session that was answered is not begun anew", async () => {
   const asked = negotiations();
-  await using host = await sessionHost((attachment) => {
-    if (attachment.number === 1) {
-      attachment.answer();
-      attachment.reset(8);
-    } else expired(attachment);
-  }, asked);
+  await using host = await sessionHost(
+    (attachment) => {
+      if (attachment.number === 1) {
+        attachment.answer();
+        attachment.reset(8);
+      } else expired(attachment);
+    },
+    { negotiation: asked.negotiation },
+  );
   const chat = host.client.chat(scripted);
   expect(readSessionLost(await failureOf(chat))?.reason).toBe(SessionLostReason.EXPIRED);
   expect(host.hosted.map(({ number }) => number)).toEqual([1, 2]);
@@ -160,10 +163,13 @@ test("a session that was answered is not begun anew", async () => {
 
 test("a session whose first attachment was lost without an answer may have begun: it is not begun anew", async () => {
   const asked = negotiations();
-  await using host = await sessionHost((attachment) => {
-    if (attachment.number === 1) attachment.reset(8);
-    else expired(attachment);
-  }, asked);
+  await using host = await sessionHost(
+    (attachment) => {
+      if (attachment.number === 1) attachment.reset(8);
+      else expired(attachment);
+    },
+    { negotiation: asked.negotiation },
+  );
   const chat = host.client.chat(scripted);
   expect(readSessionLost(await failureOf(chat))?.reason).toBe(SessionLostReason.EXPIRED);
   expect(host.hosted.map(({ number }) => number)).toEqual([1, 2]);
@@ -175,10 +181,13 @@ test("where the server says nothing of use when it is asked again, the call ends
     return count !== 2;
   });
   let isAwake = false;
-  await using host = await sessionHost((attachment) => {
-    if (isAwake) attachment.answer();
-    else expired(attachment);
-  }, asked);
+  await using host = await sessionHost(
+    (attachment) => {
+      if (isAwake) attachment.answer();
+      else expired(attachment);
+    },
+    { negotiation: asked.negotiation },
+  );
   const error = await failureOf(host.client.chat(scripted));
   expect(readSessionLost(error)?.reason).toBe(SessionLostReason.EXPIRED);
   expect(asked.count).toBe(2);
@@ -195,10 +204,13 @@ test("where the connection is lost over the question, another one is asked", asy
     if (count === 2) peer.socket.destroy();
     return count !== 2;
   });
-  await using host = await sessionHost((attachment) => {
-    if (asked.count < 3) expired(attachment);
-    else attachment.answer();
-  }, asked);
+  await using host = await sessionHost(
+    (attachment) => {
+      if (asked.count < 3) expired(attachment);
+      else attachment.answer();
+    },
+    { negotiation: asked.negotiation },
+  );
   const chat = host.client.chat(scripted);
   await chat.send({ content: "one" });
   await chat.headers;
@@ -215,7 +227,7 @@ test.each(["a deadline", "a cancel", "the transport's end"])(
       if (count > 1) asking.open();
       return count === 1;
     });
-    await using host = await sessionHost(expired, asked);
+    await using host = await sessionHost(expired, { negotiation: asked.negotiation });
     const timeoutMs = what === "a deadline" ? 300 : undefined;
     const chat = host.client.chat({ ...scripted, timeoutMs });
     const ending = failureOf(chat);
