@@ -170,7 +170,7 @@ test("a process that was held up past the timeout reads the answer that waits be
   // A peer on a thread of its own: it answers while this one is held up.
   const worker = new Worker(
     `const { parentPort } = require("node:worker_threads");
-     const server = require("node:net").createServer((socket) => socket.pipe(socket));
+     const server = require("node:net").createServer((socket) => socket.on("error", () => {}).pipe(socket));
      server.listen(0, "127.0.0.1", () => parentPort.postMessage(server.address().port));`,
     { eval: true },
   );
