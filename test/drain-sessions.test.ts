@@ -211,7 +211,7 @@ test("when the grace is over the port is free, and sessions end with UNAVAILABLE
 
 test("the end of a session that is cut on its way is fetched from the server that closes", async () => {
   const handler = puppet();
-  await using world = await sessionWorld({ linked: true, greeter: handler });
+  await using world = await sessionWorld({ linked: true, greeter: { chat: handler.chat } });
   const chat = world.greeter.chat();
   handler.say("one");
   await next(chat);

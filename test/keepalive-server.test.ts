@@ -130,12 +130,12 @@ test("a client with sessions is noticed too: its session waits, and the grace ru
 test("a client that answers is lawful for as long as its call says nothing", async () => {
   await using world = await start({
     transport: { session: false },
-    server: { keepalive: { intervalMs: 20, timeoutMs: 20 } },
+    server: { keepalive: { intervalMs: 20, timeoutMs: 400 } },
   });
   const chat = world.greeter.chat();
   await chat.send({ content: "x" });
   await next(chat);
-  await new Promise((resolve) => setTimeout(resolve, 600));
+  await new Promise((resolve) => setTimeout(resolve, 1_500));
   await chat.send({ content: "y" });
   expect(await next(chat)).toMatchObject({ reply: "Received: y" });
   chat.closeSend();
