@@ -49,6 +49,14 @@ type Owned = ClientHttp2Stream & { [SELF]: ClientStream };
  * The HTTP/2 stream of a gRPC call, seen from the client: frames out, frames
  * in, and at the end what it means. Its listeners are shared by all streams,
  * as a ServerStream's are.
+ *
+ * Response headers, messages and the end reach the owner in the order in which
+ * the server sent them. node:http2 does not keep it: it emits 'response' in a
+ * tick of its own but hands over DATA at once, so DATA comes first wherever it
+ * reads several frames without a tick in between (over TLS while a write is
+ * under way; always on Deno). What comes early is held until the headers are
+ * here. The stream's window bounds it, since no more of the window is given
+ * back meanwhile.
  */
 export class ClientStream {
   readonly #stream: ClientHttp2Stream;
@@ -63,6 +71,12 @@ export class ClientStream {
   #status: "ok" | ConnectError | undefined;
   #room = true;
   #over = false;
+  /** Whether 'response' was emitted. */
+  #responded = false;
+  /** The DATA that came before 'response'. */
+  #early: Uint8Array[] | undefined;
+  /** Whether 'end' came before 'response'. */
+  #endedEarly = false;
 
   /**
    * Throws as Connection.request() does.
@@ -132,11 +146,16 @@ export class ClientStream {
 
   /** Whether the peer may go on sending; where nothing is read any more, it may. */
   get hasRoom(): boolean {
-    return this.#room || this.#over;
+    return (this.#room && this.#early === undefined) || this.#over;
   }
 
   onData(chunk: Uint8Array): void {
     if (this.#over) return;
+    if (!this.#responded) {
+      this.#early ??= [];
+      this.#early.push(chunk);
+      return;
+    }
     try {
       this.#reader.push(chunk);
     } catch (error) {
@@ -155,10 +174,15 @@ export class ClientStream {
     rawHeaders: string[],
   ): void {
     const self = (this as Owned)[SELF];
-    if (self.#over) return;
-    const refusal = self.#tooMany(rawHeaders, "response headers");
-    if (refusal !== undefined) self.#refuse(refusal);
-    else self.#answered(headers, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
+    self.#responded = true;
+    if (!self.#over) {
+      const refusal = self.#tooMany(rawHeaders, "response headers");
+      if (refusal !== undefined) self.#refuse(refusal);
+      else self.#answered(headers, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
+    }
+    if (self.#early !== undefined) self.#takeEarly();
+    if (self.#tail !== undefined) self.#status ??= self.#readStatus(self.#tail);
+    if (self.#endedEarly) self.#ended();
   };
 
   static readonly #onTrailers = function (
@@ -170,7 +194,8 @@ export class ClientStream {
   ): void {
     const self = (this as Owned)[SELF];
     self.#tail ??= trailers;
-    self.#status ??= self.#tooMany(rawTrailers, "trailers") ?? self.#readStatus(trailers);
+    self.#status ??= self.#tooMany(rawTrailers, "trailers");
+    if (self.#responded) self.#status ??= self.#readStatus(self.#tail);
   };
 
   static readonly #onDrain = function (this: ClientHttp2Stream): void {
@@ -180,7 +205,8 @@ export class ClientStream {
   static readonly #onEnd = function (this: ClientHttp2Stream): void {
     // 'end' also comes after a reset: then 'close' knows more.
     const self = (this as Owned)[SELF];
-    if (self.#status !== undefined || !this.closed) self.#ended();
+    if (!self.#responded) self.#endedEarly = !this.closed;
+    else if (self.#status !== undefined || !this.closed) self.#ended();
     destroyReset(this);
   };
 
@@ -210,6 +236,14 @@ export class ClientStream {
     if (!ended) return;
     this.#tail = headers;
     this.#ended();
+  }
+
+  /** Takes what came before the headers, and lets the server send on. */
+  #takeEarly(): void {
+    const early = this.#early ?? [];
+    this.#early = undefined;
+    for (const chunk of early) this.onData(chunk);
+    if (this.hasRoom && !this.#stream.destroyed) readOn(this.#stream);
   }
 
   /** The status of the trailers; an error brings the response headers along, as Connect's errors do. */

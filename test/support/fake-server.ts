@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
+import * as tls from "node:tls";
 import { expect } from "vitest";
 import { Greeter } from "../../gen/example/greeter_pb.js";
 import {
@@ -12,6 +13,7 @@ import {
 import { census } from "./census.ts";
 import { until } from "./gate.ts";
 import type { Header } from "./hpack.ts";
+import { certs } from "./tls.ts";
 import { data, headers, type Incoming, Peer, type PeerOptions } from "./wire.ts";
 
 /** A call as the fake server sees it: the bytes of its answer are the test's. */
@@ -44,22 +46,29 @@ export interface FakeServer extends AsyncDisposable {
 /** The call options that ask for the script. */
 export const scripted = { headers: { "x-case": "1" } };
 
+export interface FakeOptions {
+  /** The connections are over TLS. */
+  readonly secure?: boolean;
+  /** The script answers every call, Negotiate included. */
+  readonly every?: boolean;
+}
+
 export async function fakeServer(
   script: (call: FakeCall) => unknown,
-  options: Partial<TransportOptions> & PeerOptions = {},
+  options: Partial<TransportOptions> & PeerOptions & FakeOptions = {},
 ): Promise<FakeServer> {
-  const { settings, mute, ...transportOptions } = options;
+  const { settings, mute, secure = false, every = false, ...transportOptions } = options;
   const peers: Peer[] = [];
   const calls: FakeCall[] = [];
   const failed: unknown[] = [];
   const openBefore = census.clientStreams;
 
-  const listener = await listen((socket) => {
+  const listener = await (secure ? listenSecurely : listen)((socket) => {
     const peer = new Peer(socket, "server", { settings, mute });
     peers.push(peer);
     peer.onStream = (stream, request) => {
       const call: FakeCall = { peer, stream, request };
-      const asked = request.headers?.["x-case"] !== undefined;
+      const asked = every || request.headers?.["x-case"] !== undefined;
       if (asked) calls.push(call);
       void (async () => {
         try {
@@ -71,7 +80,12 @@ export async function fakeServer(
       })();
     };
   });
-  const transport = createTransport({ baseUrl: listener.url, session: false, ...transportOptions });
+  const transport = createTransport({
+    baseUrl: listener.url,
+    session: false,
+    tls: secure ? { ca: certs.ca } : undefined,
+    ...transportOptions,
+  });
 
   const world: FakeServer = {
     url: listener.url,
@@ -115,12 +129,26 @@ export async function fakeServer(
   return world;
 }
 
+type Listening = { url: string; port: number } & AsyncDisposable;
+
 /** Listens on a free port of 127.0.0.1; `serve` gets every socket. */
-export async function listen(
+export async function listen(serve: (socket: Socket) => void): Promise<Listening> {
+  return await listening("http", createServer, serve);
+}
+
+/** The same over TLS, with the certificate of the tests. */
+export async function listenSecurely(serve: (socket: Socket) => void): Promise<Listening> {
+  const options = { ...certs.server, ALPNProtocols: ["h2"] };
+  return await listening("https", (onSocket) => tls.createServer(options, onSocket), serve);
+}
+
+async function listening(
+  scheme: string,
+  create: (onSocket: (socket: Socket) => void) => ReturnType<typeof createServer>,
   serve: (socket: Socket) => void,
-): Promise<{ url: string; port: number } & AsyncDisposable> {
+): Promise<Listening> {
   const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
+  const server = create((socket) => {
     sockets.add(socket);
     socket.on("error", () => {});
     socket.on("close", () => sockets.delete(socket));
@@ -130,7 +158,7 @@ export async function listen(
   await once(server, "listening");
   const { port } = server.address() as { port: number };
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: `${scheme}://127.0.0.1:${port}`,
     port,
     async [Symbol.asyncDispose]() {
       server.close();

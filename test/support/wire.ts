@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import * as tls from "node:tls";
 import { encodeHeaders, type Header, HeaderDecoder } from "./hpack.ts";
 
 /** Frame types of RFC 9113. */
@@ -384,4 +385,11 @@ export async function dial(port: number, options?: PeerOptions): Promise<Peer> {
   const socket = connect({ port, host: "127.0.0.1" });
   await once(socket, "connect");
   return new Peer(socket, "client", options);
+}
+
+/** The same over TLS, to a server whose certificate `ca` signed. */
+export async function dialSecurely(port: number, ca: string): Promise<Peer> {
+  const socket = tls.connect({ port, host: "127.0.0.1", ca, ALPNProtocols: ["h2"] });
+  await once(socket, "secureConnect");
+  return new Peer(socket, "client");
 }
