@@ -7,7 +7,9 @@
  *     later   an iterable that is not there yet
  *     pump    carries an iterable to a writer, no faster than the writer takes
  *     slice   what all pumps may use of a turn of the event loop
+ *     context what AsyncLocalStorage looks at, kept for later
  */
+export { type Context, currentContext, iterateIn } from "./flow/context.ts";
 export { Inbox, type Source } from "./flow/inbox.ts";
 export { failing, iteratedBefore } from "./flow/iterated.ts";
 export { later } from "./flow/later.ts";

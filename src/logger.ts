@@ -6,14 +6,15 @@ export interface Logger {
   warn(message: string, ...details: unknown[]): void;
 }
 
-/** Logs, and never throws: what a logger throws is no failure of a call. */
+/** Logs, and never throws: what a logger throws, or rejects with where it is asynchronous, is no failure of a call. */
 export function log(
   logger: Partial<Logger>,
   level: keyof Logger,
   ...[message, ...details]: Parameters<Logger["error"]>
 ): void {
   try {
-    logger[level]?.(message, ...details);
+    const logged: unknown = logger[level]?.(message, ...details);
+    if (logged instanceof Promise) logged.catch(() => {});
   } catch {
     // There is nobody left to tell.
   }

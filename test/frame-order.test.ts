@@ -271,7 +271,8 @@ describe("events of a stream, in whatever order node:http2 emits them", () => {
     // What a ClientStream asks of its connection.
     const target = { name: "the server" };
     const connection = { request: () => stream, target, neverProcessed: () => false };
-    const made = new ClientStream(connection as unknown as Connection, {}, 1024, owner);
+    const request = { fields: {}, hasMetadata: false, reserveBytes: 0 };
+    const made = new ClientStream(connection as unknown as Connection, request, 1024, owner);
     const does: Record<Step, () => unknown> = {
       response: () => stream.emit("response", head, 0),
       data: () => stream.push(envelope(Buffer.from("a message"))),

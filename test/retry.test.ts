@@ -8,6 +8,7 @@ import { expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
 import { gate, until } from "./support/gate.ts";
+import { idempotent } from "./support/idempotent.ts";
 import { sessions } from "./support/mode.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { start } from "./support/world.ts";
@@ -86,18 +87,6 @@ test("a refused call whose sender waits for room is tried again, whole", async (
   chat.closeSend();
   expect((await replies).map(({ reply }) => reply)).toEqual(sends.map((_, n) => `Received: ${n}`));
 });
-
-/** SayHello as a method that says of itself that calling it twice does no harm. */
-function idempotent() {
-  const method = Object.create(Greeter.method.sayHello, {
-    idempotency: { value: 2, enumerable: true },
-  }) as typeof Greeter.method.sayHello;
-  const service = Object.create(Greeter, {
-    methods: { value: [method] },
-    method: { value: { sayHello: method } },
-  }) as typeof Greeter;
-  return { method, service };
-}
 
 test("a unary call of an idempotent method is made again on UNAVAILABLE, up to three times, and says so", async () => {
   const { method, service } = idempotent();

@@ -11,7 +11,7 @@ import type {
 } from "@bufbuild/protobuf";
 import { Code, makeAnyClient, type Transport } from "@connectrpc/connect";
 import { type CallOptions, refusalOf } from "../call-options.ts";
-import { failure } from "../failure.ts";
+import { asFailure, failure } from "../failure.ts";
 import { one } from "../flow.ts";
 import { isWith, wrong } from "../options.ts";
 import { prepared } from "./prepared.ts";
@@ -124,18 +124,23 @@ function unary<I extends DescMessage, O extends DescMessage>(
   return async (request, options) => {
     const refusal = refusalOf(options, method);
     if (refusal !== undefined) throw refusal;
-    const { transport: prepares, header, values } = prepared(transport, options);
-    const response = await prepares.unary(
-      method,
-      options?.signal,
-      options?.timeoutMs,
-      header,
-      request,
-      values,
-    );
-    options?.onHeader?.(response.header);
-    options?.onTrailer?.(response.trailer);
-    return response.message;
+    try {
+      const { transport: prepares, header, values } = prepared(transport, options);
+      const response = await prepares.unary(
+        method,
+        options?.signal,
+        options?.timeoutMs,
+        header,
+        request,
+        values,
+      );
+      options?.onHeader?.(response.header);
+      options?.onTrailer?.(response.trailer);
+      return response.message;
+    } catch (error) {
+      // What an interceptor threw, or a listener of the caller's.
+      throw asFailure(error);
+    }
   };
 }
 

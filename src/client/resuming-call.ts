@@ -4,7 +4,7 @@ import type {
   MessageInitShape,
   MessageShape,
 } from "@bufbuild/protobuf";
-import { Code, type Transport } from "@connectrpc/connect";
+import { Code, type ConnectError, type Transport } from "@connectrpc/connect";
 import { type CallOptions, comesBack, refusalOf } from "../call-options.ts";
 import { asFailure, deadlineExceeded, failure, fromAbort, handled } from "../failure.ts";
 import { after, iteratedBefore, onAbort, one, pause } from "../flow.ts";
@@ -13,6 +13,7 @@ import { gotOn, waitBeforeNext } from "./again.ts";
 import { over } from "./context-values.ts";
 import { Progress, type ProgressingCall } from "./progress.ts";
 import type { Resumption } from "./resume.ts";
+import { StateListeners } from "./state-listeners.ts";
 import { type CallState, type ServerStream, StreamingCall } from "./streaming-call.ts";
 
 /**
@@ -57,7 +58,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   /** The last one that the caller was handed, if there was one. */
   #cursor: string | undefined;
   #state: CallState = "connecting";
-  #listeners: ((state: CallState) => void)[] = [];
+  readonly #listeners: StateListeners<CallState>;
 
   constructor(
     transport: Transport,
@@ -70,6 +71,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
     this.#method = method;
     this.#resumption = resumption;
     this.#options = options;
+    this.#listeners = new StateListeners(`${method.parent.typeName}.${method.name}`);
     // The caller may use its request for other calls, and change it.
     this.#request = copyOf(request);
     this.name = `${method.parent.typeName}.${method.name}`;
@@ -114,13 +116,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   }
 
   onState(listener: (state: CallState) => void): Disposable {
-    const heard = (state: CallState) => listener(state);
-    this.#listeners = [...this.#listeners, heard];
-    return {
-      [Symbol.dispose]: () => {
-        this.#listeners = this.#listeners.filter((one) => one !== heard);
-      },
-    };
+    return this.#listeners.add(listener);
   }
 
   cancel(reason?: unknown): void {
@@ -181,6 +177,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
     for (;;) {
       const from = this.#cursor;
       let answered = false;
+      let ended: Headers | undefined;
       try {
         for await (const response of this.#attempt) {
           worked = true;
@@ -188,16 +185,13 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
           this.#note(response);
           yield response;
         }
-        const trailers = await this.#attempt.trailers;
-        this.#close();
-        this.#ended.resolve(trailers);
-        return undefined;
+        ended = await this.#attempt.trailers;
       } catch (thrown) {
         const error = this.#meaningOf(thrown);
         const lastedMs = performance.now() - this.#begunAt;
         if (gotOn({ moved: this.#cursor !== from, answered, lastedMs })) idle = 0;
         const waitMs =
-          worked && !signal.aborted ? waitBeforeNext(asFailure(error), idle, lastedMs) : undefined;
+          worked && !signal.aborted ? waitBeforeNext(error, idle, lastedMs) : undefined;
         if (waitMs === undefined) {
           this.#fail(error);
           throw error;
@@ -205,9 +199,16 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
         this.#change("resuming");
         await pause(waitMs, signal);
       }
+      if (ended !== undefined) {
+        this.#end(ended);
+        return undefined;
+      }
       if (signal.aborted) throw signal.reason;
       idle++;
-      this.#attempt = this.#begin({ ...this.#options, onHeader: undefined });
+      // Interceptors of each attempt run in the context of the call, whoever reads.
+      this.#attempt = this.#listeners.run(() =>
+        this.#begin({ ...this.#options, onHeader: undefined }),
+      );
     }
   }
 
@@ -227,6 +228,8 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
       contextValues: over(options.contextValues, comesBack, true),
       // The cursor does it, on any server.
       session: false,
+      // The attempt's end is the call's only where no other attempt follows.
+      onTrailer: undefined,
     });
     attempt.onState((state) => {
       if (state === "open" && this.#state !== "closed") this.#change("open");
@@ -242,22 +245,37 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   }
 
   /** An attempt has what is left of the deadline; its error tells of the whole. */
-  #meaningOf(thrown: unknown): unknown {
-    if (this.#controller.signal.aborted) return this.#controller.signal.reason;
-    if (this.#timeoutMs === undefined || this.#endsAt === undefined) return thrown;
+  #meaningOf(thrown: unknown): ConnectError {
+    if (this.#controller.signal.aborted) return asFailure(this.#controller.signal.reason);
+    const error = asFailure(thrown);
+    if (this.#timeoutMs === undefined || this.#endsAt === undefined) return error;
     // The server keeps it too, and its timer may be faster.
     const late = performance.now() >= this.#endsAt - 50;
-    const expired = asFailure(thrown).code === Code.DeadlineExceeded;
-    return late && expired ? deadlineExceeded(this.#timeoutMs) : thrown;
+    const expired = error.code === Code.DeadlineExceeded;
+    return late && expired ? deadlineExceeded(this.#timeoutMs) : error;
   }
 
-  #abort(error: unknown): void {
+  /** The server ended the call well, and all is read. */
+  #end(trailers: Headers): void {
+    if (this.#state === "closed") return;
+    this.#close();
+    try {
+      this.#listeners.run(() => this.#options.onTrailer?.(trailers));
+    } catch (error) {
+      const failed = asFailure(error);
+      this.#ended.reject(failed);
+      throw failed;
+    }
+    this.#ended.resolve(trailers);
+  }
+
+  #abort(error: ConnectError): void {
     if (this.#state === "closed") return;
     this.#fail(error);
     this.#controller.abort(error);
   }
 
-  #fail(error: unknown): void {
+  #fail(error: ConnectError): void {
     if (this.#state === "closed") return;
     this.#close();
     this.#ended.reject(error);
@@ -273,16 +291,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   #change(state: CallState): void {
     if (this.#state === state) return;
     this.#state = state;
-    for (const listener of this.#listeners) {
-      try {
-        listener(state);
-      } catch (error) {
-        // A listener's bug is none of the call.
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
-    }
+    this.#listeners.tell(state);
   }
 }
 

@@ -4,7 +4,7 @@ import type {
   MessageInitShape,
   MessageShape,
 } from "@bufbuild/protobuf";
-import { Code, type StreamResponse, type Transport } from "@connectrpc/connect";
+import { Code, type ConnectError, type StreamResponse, type Transport } from "@connectrpc/connect";
 import { type CallOptions, type CallWatcher, callWatcher, refusalOf } from "../call-options.ts";
 import { asFailure, failure, fromAbort, handled } from "../failure.ts";
 import { Inbox, iteratedBefore, onAbort, Queue } from "../flow.ts";
@@ -12,9 +12,13 @@ import { type StallWarnings, warningsOf } from "../stalls.ts";
 import { over } from "./context-values.ts";
 import { prepared } from "./prepared.ts";
 import { Progress, type ProgressingCall } from "./progress.ts";
+import { StateListeners } from "./state-listeners.ts";
 
 /** How many messages send() takes before the transport does. */
 const QUEUE_MESSAGES = 16;
+
+/** Why the signal of a call aborts that ended well. */
+const OVER = failure(Code.Canceled, "the call is over");
 
 /**
  * Where a call stands: "connecting" until its stream is open, "resuming" while
@@ -35,7 +39,10 @@ interface Ongoing extends AsyncDisposable {
    * (hawser/v1/resume.proto). Known when it is no longer "connecting".
    */
   readonly resumable: boolean;
-  /** Calls `listener` at each change of the state, until disposed. */
+  /**
+   * Calls `listener` at each change of the state, until disposed, in the context (AsyncLocalStorage) in which the call
+   * was made. What it throws is reported with console.error; the call goes on.
+   */
   onState(listener: (state: CallState) => void): Disposable;
   /** Ends the call now: both sides see CANCELED. Does nothing where it is over. */
   cancel(reason?: unknown): void;
@@ -100,7 +107,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   #inbox: Inbox<unknown, MessageShape<O>> | undefined;
   #state: CallState = "connecting";
   #resumable = false;
-  #listeners: ((state: CallState) => void)[] | undefined;
+  readonly #listeners: StateListeners<CallState>;
   #halfClosed = false;
   /** The next() of the loop that reads the responses, and whether it was told the end or has left. */
   #loop: unknown;
@@ -121,6 +128,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     this.isSink = method.methodKind === "client_streaming";
     this.#options = options;
     this.#warnings = warningsOf(transport);
+    this.#listeners = new StateListeners(this.name);
     if (requests === undefined) this.#queue = new Queue(QUEUE_MESSAGES, () => this.#opened());
     const { promise, resolve, reject } = Promise.withResolvers<StreamResponse<I, O>>();
     this.#response = handled(promise);
@@ -148,7 +156,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
         resolve(response);
       })
       // Also where onHeader threw, and the call itself goes on.
-      .catch((error) => this.#abort(error));
+      .catch((error) => this.#abort(asFailure(error)));
   }
 
   get state(): CallState {
@@ -160,13 +168,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   }
 
   onState(listener: (state: CallState) => void): Disposable {
-    const heard = (state: CallState) => listener(state);
-    this.#listeners = [...(this.#listeners ?? []), heard];
-    return {
-      [Symbol.dispose]: () => {
-        this.#listeners = this.#listeners?.filter((one) => one !== heard);
-      },
-    };
+    return this.#listeners.add(listener);
   }
 
   get headers(): Promise<Headers> {
@@ -288,16 +290,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   #change(state: CallState): void {
     if (this.#state === state) return;
     this.#state = state;
-    for (const listener of this.#listeners ?? []) {
-      try {
-        listener(state);
-      } catch (error) {
-        // A listener's bug is none of the call.
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
-    }
+    this.#listeners.tell(state);
   }
 
   readonly #onResult = (
@@ -310,14 +303,18 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     }
     this.#isRead = true;
     this.#end();
+    this.#controller.abort(OVER);
     return { done: true, value: undefined };
   };
 
   readonly #onError = (error: unknown): never => {
     this.#awaited--;
     this.#isRead = true;
-    this.#fail(error);
-    throw error;
+    const failed = asFailure(error);
+    this.#fail(failed);
+    // An interceptor may end the responses without leaving those that it was given.
+    this.#controller.abort(failed);
+    throw failed;
   };
 
   #next(): Promise<IteratorResult<MessageShape<O>, undefined>> {
@@ -335,7 +332,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
         this.#inbox.onEnd = (error) => {
           this.#isRead = true;
           if (error === undefined) this.#end();
-          else this.#fail(error);
+          else this.#fail(asFailure(error));
         };
         this.#awaited--;
         return this.#inbox.next();
@@ -350,20 +347,26 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     if (this.#state === "closed") return;
     this.#close(failure(Code.FailedPrecondition, `${this.name}: the server has ended the call`));
     const { trailer } = this.#answer as StreamResponse<I, O>;
+    try {
+      this.#listeners.run(() => this.#options.onTrailer?.(trailer));
+    } catch (error) {
+      const failed = asFailure(error);
+      this.#ended.reject(failed);
+      throw failed;
+    }
     this.#ended.resolve(trailer);
-    this.#options.onTrailer?.(trailer);
   }
 
-  #fail(error: unknown): void {
+  #fail(error: ConnectError): void {
     if (this.#state === "closed") return;
     this.#close(error);
     this.#ended.reject(error);
   }
 
-  #abort(error: unknown): void {
+  #abort(error: ConnectError): void {
     this.#giveUp(error);
     this.#controller.abort(error);
-    this.#fail(asFailure(error));
+    this.#fail(error);
   }
 
   #close(sendError: unknown): void {

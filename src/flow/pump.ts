@@ -1,4 +1,5 @@
 import { handled } from "../failure.ts";
+import { currentContext } from "./context.ts";
 import { Later } from "./later.ts";
 import type { Writer } from "./queue.ts";
 import { QUANTUM_MESSAGES, Share, slices } from "./slice.ts";
@@ -15,8 +16,11 @@ export interface Pump {
 
 /**
  * Carries every message of `messages` to `writer`, never faster than the
- * writer takes them, and ends the writer behind the last one. All pumps of the
- * process together take about a millisecond of a turn of the event loop.
+ * writer takes them, and ends the writer behind the last one. The iterable runs
+ * in the context of who calls this, also where somebody else stops the pump.
+ * All pumps of the process together take about a millisecond of a turn of the
+ * event loop. Never throws: what the iterable throws at its beginning rejects
+ * `done`, too.
  *
  * @param onLate told what the iterable throws when it is left
  */
@@ -26,14 +30,20 @@ export function pump<T>(
   onLate?: (error: unknown) => void,
 ): Pump {
   if (messages instanceof Later) return pumpLater(messages, writer, onLate);
-  const iterator = messages[Symbol.asyncIterator]();
-  if (iterator instanceof Tap) return new Drain(iterator, writer);
+  let iterator: AsyncIterator<T>;
+  try {
+    iterator = messages[Symbol.asyncIterator]();
+    if (iterator instanceof Tap) return new Drain(iterator, writer);
+  } catch (error) {
+    return { done: handled(Promise.reject(error)), stop() {} };
+  }
+  const context = currentContext();
   const share = new Share();
   let stopped = false;
   const stop = () => {
     if (stopped) return;
     stopped = true;
-    leave(iterator, onLate);
+    context.runInAsyncScope(() => leave(iterator, onLate));
   };
   const run = async () => {
     for (;;) {

@@ -4,6 +4,8 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import { asFailure, deadlineExceeded, failure, fromAbort, handled } from "../failure.ts";
 import {
   after,
+  type Context,
+  currentContext,
   Inbox,
   onAbort,
   type Pump,
@@ -56,6 +58,8 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   #header: Headers | undefined;
   #trailer: Headers | undefined;
   #over = false;
+  /** Where the call had to wait for its stream: the context in which it was made. */
+  #context: Context | undefined;
 
   /** @param carry begins to carry the call; tells it first what does */
   constructor(init: ClientCallInit<I, O>, carry: (call: Carried) => void) {
@@ -74,6 +78,8 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     }
     this.#abort = onAbort(signal, (reason) => this.#finish(fromAbort(reason), true));
     if (!this.#over) carry(this);
+    const waits = this.#writer === undefined && !this.#over;
+    if (waits && !(init.requests instanceof Queue)) this.#context = currentContext();
   }
 
   /** Whether a stream was opened: what failed before that never left here. */
@@ -117,7 +123,9 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
       requests.pipeTo(this);
       return;
     }
-    this.#pump = pump(requests, this);
+    const start = () => pump(requests, this);
+    this.#pump = this.#context === undefined ? start() : this.#context.runInAsyncScope(start);
+    this.#context = undefined;
     this.#pump.done.catch((error) => this.#finish(asFailure(error), true));
   }
 

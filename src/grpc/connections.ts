@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
-import { after, pause } from "../flow.ts";
+import { after, currentContext, pause } from "../flow.ts";
 import type { Leaver } from "../session/attachment.ts";
 import type { Target } from "./address.ts";
 import { type Connection, connect } from "./connection.ts";
@@ -63,6 +63,8 @@ export class Connections {
   readonly #options: ConnectionsOptions;
   readonly #onDrain: () => void;
   readonly #keepalive: Keepalive;
+  /** A connection is of no call: it is made in the context of its transport. */
+  readonly #context = currentContext();
   readonly #closing = new AbortController();
   #connections: Connection[] = [];
   /** Who waits for a connection with room, in order. */
@@ -232,20 +234,21 @@ export class Connections {
     const closed = this.#connections.filter(({ isClosedForNow }) => isClosedForNow).length;
     if (closed >= CLOSED_FOR_NOW_MAX) return;
     const pauseMs = closed > 0 ? backoffMs(this.#backoff, 0) : 0;
-    this.#attempt = this.#connect(Math.max(this.#retryAt - performance.now(), pauseMs)).then(
-      () => {
-        this.#attempt = undefined;
-        this.#admit();
-      },
-      (error) => {
-        this.#attempt = undefined;
-        // Where the open connections are full, their calls may end before the next attempt.
-        if (!this.usable) {
-          for (const waiter of this.#waiting) this.#refuse(waiter, error);
-        }
-        this.#admit();
-      },
-    );
+    const waitMs = Math.max(this.#retryAt - performance.now(), pauseMs);
+    this.#attempt = this.#context.runInAsyncScope(() => this.#tryToConnect(waitMs));
+  }
+
+  async #tryToConnect(waitMs: number): Promise<void> {
+    try {
+      await this.#connect(waitMs);
+    } catch (error) {
+      // Where the open connections are full, their calls may end before the next attempt.
+      if (!this.usable) {
+        for (const waiter of this.#waiting) this.#refuse(waiter, error);
+      }
+    }
+    this.#attempt = undefined;
+    this.#admit();
   }
 
   #tooLate(waitMs: number): ConnectError {

@@ -1,6 +1,6 @@
 import type { Interceptor } from "@connectrpc/connect";
 import { deadlineExceeded, fromAbort, handled } from "../failure.ts";
-import { after, onAbort } from "../flow.ts";
+import { after, currentContext, iterateIn, onAbort } from "../flow.ts";
 import type { Deadline } from "./timeout.ts";
 
 type Next = ReturnType<Interceptor>;
@@ -11,6 +11,31 @@ export function intercept<Fn>(next: Fn, interceptors: readonly Interceptor[]): F
 }
 
 /**
+ * Has the messages of both directions iterated in the context (AsyncLocalStorage)
+ * in which they were handed on. A generator begins at the first next(), and
+ * that comes from whoever reads it, outside of any `als.run()`: so it stands
+ * between two who may make generators, interceptors and handlers.
+ */
+export const keepContext: Interceptor = (next) => async (request) => {
+  if (!request.stream) return await next(request);
+  const context = currentContext();
+  const message = iterateIn(context, request.message);
+  const response = await next({ ...request, message });
+  if (!response.stream) return response;
+  return { ...response, message: iterateIn(context, response.message) };
+};
+
+/** The interceptors of a server; the last of them hands on to the handler. */
+export function aroundHandler(interceptors: readonly Interceptor[]): Interceptor[] {
+  return interceptors.flatMap((interceptor) => [interceptor, keepContext]);
+}
+
+/** The interceptors of a client; the first of them is handed the caller's own requests. */
+export function aroundCall(interceptors: readonly Interceptor[]): Interceptor[] {
+  return interceptors.flatMap((interceptor) => [keepContext, interceptor]);
+}
+
+/**
  * A call as its interceptors see it: they always get a signal, and they count
  * towards the deadline, whatever they wait for.
  */
@@ -18,17 +43,24 @@ export function intercepted(signal: AbortSignal | undefined, deadline: Deadline 
   const controller = new AbortController();
   const cut = Promise.withResolvers<never>();
   handled(cut.promise);
-  const abort = (error: unknown) => {
-    cut.reject(error);
+  let listening: Disposable | undefined;
+  let timer: Disposable | undefined;
+  /** The call is over: nothing aborts it any more, and the signal says so. */
+  const over = (error?: unknown): void => {
+    listening?.[Symbol.dispose]();
+    timer?.[Symbol.dispose]();
     controller.abort(error);
   };
-  const listening = onAbort(signal, (reason) => abort(fromAbort(reason)));
-  const timer =
-    deadline === undefined
-      ? undefined
-      : after(deadline.endsAt - performance.now(), () =>
-          abort(deadlineExceeded(deadline.timeoutMs)),
-        );
+  const abort = (error: unknown) => {
+    cut.reject(error);
+    over(error);
+  };
+  listening = onAbort(signal, (reason) => abort(fromAbort(reason)));
+  if (deadline !== undefined && !controller.signal.aborted) {
+    timer = after(deadline.endsAt - performance.now(), () =>
+      abort(deadlineExceeded(deadline.timeoutMs)),
+    );
+  }
   return {
     signal: controller.signal,
     /** What the interceptors answer, or the end of the call before they do. */
@@ -36,12 +68,7 @@ export function intercepted(signal: AbortSignal | undefined, deadline: Deadline 
       using _process = timer && stay();
       return await Promise.race([answer, cut.promise]);
     },
-    /** The call is over: nothing aborts it any more, and the signal says so. */
-    over(error?: unknown): void {
-      listening[Symbol.dispose]();
-      timer?.[Symbol.dispose]();
-      controller.abort(error);
-    },
+    over,
   };
 }
 

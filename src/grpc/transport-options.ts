@@ -47,7 +47,10 @@ export interface TransportOptions {
    * attempt, and for each connection that a call goes on over.
    */
   headers?: CallHeaders;
-  /** Around every call; the first is the outermost. They see the headers of the first attempt. */
+  /**
+   * Around every call; the first is the outermost. They see the headers of the first attempt. What one throws is the
+   * call's error: a ConnectError as it is, anything else as UNKNOWN with the cause.
+   */
   interceptors?: Interceptor[];
   /** "gzip" compresses requests. Default: "identity". For one call: its option `compress`. */
   sendCompression?: "gzip" | "identity";

@@ -31,7 +31,7 @@ import { carry } from "./carry.ts";
 import { ClientCall } from "./client-call.ts";
 import { giveMessage } from "./complete.ts";
 import { ENCODING } from "./compression.ts";
-import { intercept, intercepted } from "./intercept.ts";
+import { aroundCall, intercept, intercepted } from "./intercept.ts";
 import { limitsOf } from "./limits.ts";
 import { asHeaders } from "./metadata.ts";
 import { RequestHeaders } from "./request-headers.ts";
@@ -66,7 +66,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
   const closing = new AbortController();
   const addresses = new Addresses(targets, { tls, connectTimeoutMs, keepalive });
   const limits = limitsOf(options);
-  const interceptors = options.interceptors ?? [];
+  const interceptors = aroundCall(options.interceptors ?? []);
   const origin = `${target.tls ? "https" : "http"}://${target.authority}`;
   const retries = new Retries();
   const window = windowOf(options.session);
@@ -263,17 +263,17 @@ export function createTransport(options: TransportOptions): ClosableTransport {
         return await send(signal, given.call, input, contextValues);
       }
       const linked = intercepted(signal, deadline);
-      const next = intercept(
-        (request: UnaryRequest<I, O>) =>
-          send(
-            request.signal,
-            request.header,
-            request.message as MessageInitShape<I>,
-            request.contextValues,
-          ),
-        interceptors,
-      );
       try {
+        const next = intercept(
+          (request: UnaryRequest<I, O>) =>
+            send(
+              request.signal,
+              request.header,
+              request.message as MessageInitShape<I>,
+              request.contextValues,
+            ),
+          interceptors,
+        );
         return await linked.race(
           next({
             ...requestCommon(method, given.call, contextValues),
@@ -283,6 +283,8 @@ export function createTransport(options: TransportOptions): ClosableTransport {
             message: giveMessage(method.input, input),
           }),
         );
+      } catch (error) {
+        throw asFailure(error);
       } finally {
         linked.over();
       }
@@ -326,16 +328,16 @@ export function createTransport(options: TransportOptions): ClosableTransport {
         return await send(signal, given.call, input, contextValues);
       }
       const linked = intercepted(signal, deadline);
-      const next = intercept(
-        async (request: StreamRequest<I, O>): Promise<StreamResponse<I, O>> => {
-          const { header, contextValues } = request;
-          const messages = request.message as AsyncIterable<MessageInitShape<I>>;
-          const response = await send(request.signal, header, messages, contextValues);
-          return { ...response, message: withEnd(response.message, linked.over) };
-        },
-        interceptors,
-      );
       try {
+        const next = intercept(
+          async (request: StreamRequest<I, O>): Promise<StreamResponse<I, O>> => {
+            const { header, contextValues } = request;
+            const messages = request.message as AsyncIterable<MessageInitShape<I>>;
+            const response = await send(request.signal, header, messages, contextValues);
+            return { ...response, message: withEnd(response.message, linked.over) };
+          },
+          interceptors,
+        );
         return await linked.race(
           next({
             ...requestCommon(method, given.call, contextValues),
@@ -347,8 +349,9 @@ export function createTransport(options: TransportOptions): ClosableTransport {
           }),
         );
       } catch (error) {
-        linked.over(error);
-        throw error;
+        const failed = asFailure(error);
+        linked.over(failed);
+        throw failed;
       }
     },
 

@@ -5,6 +5,7 @@ import { failure, HEADERS_MAX_FIELDS } from "../failure.ts";
 import { after } from "../flow.ts";
 import { FirstRequestTimer } from "../grpc/first-request-timer.ts";
 import { createGrpcHandler, type GrpcHandler, type Route } from "../grpc/handler.ts";
+import { aroundHandler } from "../grpc/intercept.ts";
 import { Keepalive, SERVER_TIMES } from "../grpc/keepalive.ts";
 import { limitsOf, SESSION_MEMORY_MB, STREAM_WINDOW_BYTES } from "../grpc/limits.ts";
 import { moveOn } from "../grpc/moving.ts";
@@ -297,7 +298,7 @@ function grpcRoutes(
       {
         spec,
         options: {
-          interceptors: options?.interceptors ?? set.interceptors,
+          interceptors: aroundHandler(options?.interceptors ?? set.interceptors),
           ...limitsOf(options ?? {}, set),
           compressMinBytes: options?.compressMinBytes ?? set.compressMinBytes,
           maxTimeoutMs: options?.maxTimeoutMs ?? set.maxTimeoutMs,

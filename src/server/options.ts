@@ -39,9 +39,16 @@ export interface TlsOptions {
 export interface ServerOptions {
   /** Registers services, as with Connect: `(router) => router.service(Greeter, { … })`. Runs once. */
   routes: (router: ConnectRouter) => void;
-  /** Around every call of every protocol; the first is the outermost. A route's own replace them, as with Connect. */
+  /**
+   * Around every call of every protocol; the first is the outermost. A route's own replace them, as with Connect. A
+   * context that one sets (`als.run(store, () => next(request))`) is that of the handler to its end, and of the
+   * interceptors inside.
+   */
   interceptors?: Interceptor[];
-  /** Told of what a handler throws that is no ConnectError. What it throws itself is ignored. Default: `console`. */
+  /**
+   * Told of what a handler throws that is no ConnectError. What it throws itself, or rejects with, is ignored. Default:
+   * `console`.
+   */
   logger?: Pick<Logger, "error">;
   /** Without it the server speaks cleartext. */
   tls?: TlsOptions;

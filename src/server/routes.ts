@@ -8,6 +8,7 @@ import {
   type MethodImplSpec,
 } from "@connectrpc/connect";
 import { checkResponses } from "../grpc/check-responses.ts";
+import { aroundHandler } from "../grpc/intercept.ts";
 import { RouteChecks, type RouteOptions } from "./check-routes.ts";
 
 /** What an application's `routes` registered. */
@@ -57,7 +58,7 @@ export function register(routes: (router: ConnectRouter) => void): Registered {
 
 function within(around: Interceptor, options: RouteOptions): RouteOptions {
   if (options?.interceptors === undefined) return options;
-  return { ...options, interceptors: [around, ...options.interceptors] };
+  return { ...options, interceptors: [around, ...aroundHandler(options.interceptors)] };
 }
 
 /** The path of a method on the wire. */

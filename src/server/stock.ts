@@ -8,6 +8,7 @@ import { ConnectError, type ConnectRouter, type Interceptor } from "@connectrpc/
 import { compressionGzip, connectNodeAdapter } from "@connectrpc/connect-node";
 import { knownCode } from "../failure.ts";
 import { untilAborted } from "../flow.ts";
+import { aroundHandler } from "../grpc/intercept.ts";
 import { canMove } from "../grpc/moving.ts";
 import { free } from "../grpc/reset.ts";
 import type { withDefaults } from "./options.ts";
@@ -26,7 +27,7 @@ export function createStockHandler(
   const around: Interceptor = (next) => move(report(next));
   const handle = connectNodeAdapter({
     routes: (router) => routes(router, around),
-    interceptors: [around, ...options.interceptors],
+    interceptors: [around, ...aroundHandler(options.interceptors)],
     readMaxBytes: options.readMaxBytes,
     writeMaxBytes: options.writeMaxBytes,
     ...(options.binaryOptions === undefined ? {} : { binaryOptions: options.binaryOptions }),

@@ -1,0 +1,47 @@
+import { currentContext } from "../flow.ts";
+
+/** The listeners of onState of one call. They run in the context in which the call was made. */
+export class StateListeners<State> {
+  readonly #method: string;
+  readonly #context = currentContext();
+  #listeners: readonly ((state: State) => void)[] = [];
+
+  /** @param method the method that is called, as errors name it */
+  constructor(method: string) {
+    this.#method = method;
+  }
+
+  /** Calls `listener` at each change of the state, until disposed. */
+  add(listener: (state: State) => void): Disposable {
+    const added = (state: State) => listener(state);
+    this.#listeners = [...this.#listeners, added];
+    return {
+      [Symbol.dispose]: () => {
+        this.#listeners = this.#listeners.filter((one) => one !== added);
+      },
+    };
+  }
+
+  /** Calls every listener. What one throws is reported; the call and the other listeners go on. */
+  tell(state: State): void {
+    for (const listener of this.#listeners) {
+      try {
+        this.run(() => listener(state));
+      } catch (error) {
+        this.#report(error);
+      }
+    }
+  }
+
+  /** Runs a function in the context in which the call was made. */
+  run<T>(run: () => T): T {
+    return this.#context.runInAsyncScope(run);
+  }
+
+  #report(error: unknown): void {
+    console.error(
+      `an onState listener of a call of ${this.#method} threw; the call goes on:`,
+      error,
+    );
+  }
+}
