@@ -293,37 +293,21 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     this.#listeners.tell(state);
   }
 
-  readonly #onResult = (
-    result: IteratorResult<MessageShape<O>, unknown>,
-  ): IteratorResult<MessageShape<O>, undefined> => {
-    this.#awaited--;
-    if (result.done !== true) {
-      this.#taken++;
-      return result;
-    }
-    this.#isRead = true;
-    this.#end();
-    this.#controller.abort(OVER);
-    return { done: true, value: undefined };
-  };
-
-  readonly #onError = (error: unknown): never => {
+  /** Ends the call, also where an interceptor did not leave the responses that it was given. */
+  #onError(error: unknown): never {
     this.#awaited--;
     this.#isRead = true;
     const failed = asFailure(error);
     this.#fail(failed);
-    // An interceptor may end the responses without leaving those that it was given.
     this.#controller.abort(failed);
     throw failed;
-  };
+  }
 
   #next(): Promise<IteratorResult<MessageShape<O>, undefined>> {
     this.#progress?.onRead();
     if (this.#inbox !== undefined) return this.#inbox.next();
     this.#awaited++;
-    if (this.#messages !== undefined) {
-      return this.#messages.next().then(this.#onResult, this.#onError);
-    }
+    if (this.#messages !== undefined) return this.#read(this.#messages);
     return this.#response.then((response) => {
       this.#answer = response;
       if (response.message instanceof Inbox) {
@@ -337,9 +321,38 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
         this.#awaited--;
         return this.#inbox.next();
       }
-      this.#messages ??= response.message[Symbol.asyncIterator]();
-      return this.#messages.next().then(this.#onResult, this.#onError);
+      try {
+        this.#messages ??= response.message[Symbol.asyncIterator]();
+      } catch (error) {
+        return this.#onError(error);
+      }
+      return this.#read(this.#messages);
     });
+  }
+
+  /** As #next(), of an iterable that is not ours: it may throw at once. */
+  async #read(
+    messages: AsyncIterator<MessageShape<O>>,
+  ): Promise<IteratorResult<MessageShape<O>, undefined>> {
+    let result: IteratorResult<MessageShape<O>, unknown>;
+    try {
+      result = await messages.next();
+    } catch (error) {
+      return this.#onError(error);
+    }
+    this.#awaited--;
+    if (result.done !== true) {
+      this.#taken++;
+      return result;
+    }
+    this.#isRead = true;
+    try {
+      this.#end();
+    } finally {
+      // An interceptor may end the responses before those that it was given end.
+      this.#controller.abort(OVER);
+    }
+    return { done: true, value: undefined };
   }
 
   /** The server ended the call well, and all is read. */

@@ -6,7 +6,7 @@ import type { ServerResponse } from "node:http";
 import type { ServerHttp2Stream } from "node:http2";
 import { ConnectError, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
 import { compressionGzip, connectNodeAdapter } from "@connectrpc/connect-node";
-import { knownCode } from "../failure.ts";
+import { knownCode, toWire } from "../failure.ts";
 import { untilAborted } from "../flow.ts";
 import { aroundHandler } from "../grpc/intercept.ts";
 import { canMove } from "../grpc/moving.ts";
@@ -74,7 +74,9 @@ function reportErrors(report: (error: unknown, path: string) => void): Intercept
   const seen = (error: unknown, { url, signal }: { url: string; signal: AbortSignal }): never => {
     // The adapter throws its own write errors into a handler whose client has gone.
     if (!(error instanceof ConnectError) && !signal.aborted) report(error, new URL(url).pathname);
-    throw error instanceof ConnectError ? withKnownCode(error) : error;
+    if (error instanceof ConnectError) throw withKnownCode(error);
+    // The adapter takes what is no Error, `undefined` say, for none.
+    throw error instanceof Error ? error : toWire(error);
   };
   return (next) => async (request) => {
     try {
