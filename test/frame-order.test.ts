@@ -274,7 +274,7 @@ describe("events of a stream, in whatever order node:http2 emits them", () => {
     const request = { fields: {}, hasMetadata: false, reserveBytes: 0 };
     const made = new ClientStream(connection as unknown as Connection, request, 1024, owner);
     const does: Record<Step, () => unknown> = {
-      response: () => stream.emit("response", head, 0),
+      response: () => stream.emit("response", head, 0, []),
       data: () => stream.push(envelope(Buffer.from("a message"))),
       trailers: () => stream.emit("trailers", { "grpc-status": "0" }),
       end: () => stream.push(null),
