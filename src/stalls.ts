@@ -46,14 +46,15 @@ interface Seen {
  * for each kind of stall. One timer for all calls runs while some are watched.
  */
 export class StallWarnings implements Disposable {
-  readonly #logger: Pick<Logger, "warn">;
+  /** Where what concerns a call of the transport is told. */
+  readonly logger: Pick<Logger, "warn">;
   readonly #watched = new Map<Stalling, Seen>();
   readonly #warned = new Set<Stall>();
   #timer: ReturnType<typeof setInterval> | undefined;
   #closed = false;
 
   constructor(logger: Pick<Logger, "warn">) {
-    this.#logger = logger;
+    this.logger = logger;
   }
 
   /** Watches a call, unless enough are watched, or it would be the second warning of its kind. */
@@ -98,7 +99,7 @@ export class StallWarnings implements Disposable {
     this.forget(call);
     if (this.#warned.has(stall)) return;
     this.#warned.add(stall);
-    log(this.#logger, "warn", call.describe(stall, AFTER_MS / 1000));
+    log(this.logger, "warn", call.describe(stall, AFTER_MS / 1000));
   }
 
   #stop(): void {

@@ -70,6 +70,23 @@ describe.each(["with its first SETTINGS", "later"])("a server that takes no call
     await server.serves();
   });
 
+  test("is asked for signs of life while a call waits, although none is open", async () => {
+    const keepalive = { intervalMs: 60 };
+    const options = when === "later" ? { keepalive } : { ...NONE, keepalive };
+    await using server = await fakeServer(() => {}, options);
+    if (when === "later") {
+      await server.serves();
+      await close(server);
+    }
+    const waiting = hello(server);
+    await until("a connection is there", () => server.peers.length > 0);
+    const [peer] = server.peers as [Peer];
+    const asked = () => peer.frames.some(({ type, flags }) => type === Type.PING && flags === 0);
+    await until("a ping comes", asked);
+    allow(peer, 1);
+    await waiting;
+  });
+
   test("gets one more connection, after a pause; and no third", async () => {
     await using server = await started();
     const began = performance.now();

@@ -20,7 +20,7 @@ const layers: Record<string, readonly string[]> = {
   server: ["session", "topics", "grpc", "flow.ts", "failure.ts", "options.ts", "logger.ts"],
   client: [
     ...["session", "flow.ts", "failure.ts", "options.ts", "call-headers.ts", "call-options.ts"],
-    ...["stalls.ts", "gen"],
+    ...["stalls.ts", "logger.ts", "gen"],
   ],
   session: ["flow.ts", "failure.ts", "gen"],
   topics: ["flow.ts", "failure.ts", "options.ts", "logger.ts", "node-version.ts"],

@@ -49,7 +49,7 @@ let reports: unknown[][];
 
 beforeEach(() => {
   reports = [];
-  vi.spyOn(console, "error").mockImplementation((...words) => void reports.push(words));
+  vi.spyOn(console, "warn").mockImplementation((...words) => void reports.push(words));
 });
 
 afterEach(() => {

@@ -71,11 +71,11 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
     this.#method = method;
     this.#resumption = resumption;
     this.#options = options;
-    this.#listeners = new StateListeners(`${method.parent.typeName}.${method.name}`);
     // The caller may use its request for other calls, and change it.
     this.#request = copyOf(request);
     this.name = `${method.parent.typeName}.${method.name}`;
     this.#warnings = warningsOf(transport);
+    this.#listeners = new StateListeners(this.name, this.#warnings?.logger);
     handled(this.#ended.promise);
     const refusal = refusalOf(options, method);
     if (refusal !== undefined) {

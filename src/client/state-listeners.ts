@@ -1,14 +1,20 @@
 import { currentContext } from "../flow.ts";
+import { type Logger, log } from "../logger.ts";
 
 /** The listeners of onState of one call. They run in the context in which the call was made. */
 export class StateListeners<State> {
   readonly #method: string;
+  readonly #logger: Pick<Logger, "warn">;
   readonly #context = currentContext();
   #listeners: readonly ((state: State) => void)[] = [];
 
-  /** @param method the method that is called, as errors name it */
-  constructor(method: string) {
+  /**
+   * @param method the method that is called, as errors name it
+   * @param logger told of what a listener throws. Default: `console`
+   */
+  constructor(method: string, logger: Pick<Logger, "warn"> = console) {
     this.#method = method;
+    this.#logger = logger;
   }
 
   /** Calls `listener` at each change of the state, until disposed. */
@@ -39,9 +45,7 @@ export class StateListeners<State> {
   }
 
   #report(error: unknown): void {
-    console.error(
-      `an onState listener of a call of ${this.#method} threw; the call goes on:`,
-      error,
-    );
+    const what = `an onState listener of a call of ${this.#method} threw; the call goes on:`;
+    log(this.#logger, "warn", what, error);
   }
 }

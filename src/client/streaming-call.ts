@@ -41,7 +41,7 @@ interface Ongoing extends AsyncDisposable {
   readonly resumable: boolean;
   /**
    * Calls `listener` at each change of the state, until disposed, in the context (AsyncLocalStorage) in which the call
-   * was made. What it throws is reported with console.error; the call goes on.
+   * was made. What it throws is told to the transport's logger; the call goes on.
    */
   onState(listener: (state: CallState) => void): Disposable;
   /** Ends the call now: both sides see CANCELED. Does nothing where it is over. */
@@ -128,7 +128,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     this.isSink = method.methodKind === "client_streaming";
     this.#options = options;
     this.#warnings = warningsOf(transport);
-    this.#listeners = new StateListeners(this.name);
+    this.#listeners = new StateListeners(this.name, this.#warnings?.logger);
     if (requests === undefined) this.#queue = new Queue(QUEUE_MESSAGES, () => this.#opened());
     const { promise, resolve, reject } = Promise.withResolvers<StreamResponse<I, O>>();
     this.#response = handled(promise);

@@ -196,6 +196,11 @@ export class Connection {
     return stream;
   }
 
+  /** Calls begin to wait for this connection to take them: silence on it counts, although none is open. */
+  onAwaited(): void {
+    if (this.#active === 0) this.#keepalive.onBusy();
+  }
+
   /** The server is Hawser's: it can be asked for signs of life more often. */
   knowHawser(): void {
     this.#keepalive.knowHawser();

@@ -140,6 +140,7 @@ export class Connections {
     else {
       if (this.#waiting.size >= this.#sweepAt) this.#sweep();
       this.#waiting.add(waiter);
+      if (this.#waiting.size === 1) for (const open of this.#connections) open.onAwaited();
       if (!this.usable) this.#limit(waiter);
       this.#stay();
       this.#seek();
@@ -302,6 +303,7 @@ export class Connections {
       }
       this.#lastError = undefined;
       this.#connections.push(connection);
+      if (this.#waiting.size > 0) connection.onAwaited();
       this.#closedForNow = connection.isClosedForNow;
       // A server that takes no calls, and then closes, must not be dialled without a pause.
       if (this.#closedForNow) this.#postpone();

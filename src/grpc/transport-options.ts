@@ -77,7 +77,8 @@ export interface TransportOptions {
   session?: boolean | SessionWindow;
   /**
    * Told, once a transport for each, of a call that has waited for 10 s for what does not come by itself: responses
-   * that may need `closeSend()`, trailers of a call that nobody reads. What it throws is ignored. Default: `console`.
+   * that may need `closeSend()`, trailers of a call that nobody reads; and of each onState listener that throws. What
+   * the logger throws is ignored. Default: `console`.
    */
   logger?: Pick<Logger, "warn">;
 }
