@@ -116,14 +116,17 @@ function expired(attachment: Hosted): void {
   attachment.end(refusal(Code.Aborted, statusTrailers(error, undefined) as Record<string, string>));
 }
 
-/** Answers each Negotiate with its own count as the clock, or as `how` says. */
-function negotiations(how: (count: number, peer: Peer, stream: number) => boolean = () => true) {
+/** Answers each Negotiate with `said`, or as `how` does where that returns false. */
+function negotiations(
+  how: (count: number, peer: Peer, stream: number) => boolean = () => true,
+  said = terms(),
+) {
   const answers = { count: 0, negotiation: (_peer: Peer, _stream: number) => {} };
   answers.negotiation = (peer, stream) => {
     if (!how(++answers.count, peer, stream)) return;
     peer.write(
       responseHeaders(stream),
-      data(stream, envelope(terms())),
+      data(stream, envelope(said)),
       headers(stream, [["grpc-status", "0"]], true),
     );
   };
@@ -142,6 +145,25 @@ test("a server that says EXPIRED whatever the client does is believed after two 
   expect(host.hosted.map(({ number }) => number)).toEqual([1, 1, 1]);
   expect(new Set(host.hosted.map(({ asks }) => asks["hawser-session"])).size).toBe(3);
   expect(asked.count).toBe(3);
+});
+
+test("a session that was begun elsewhere, and then anew, outlives the grace of the one that never began", async () => {
+  const asked = negotiations(undefined, terms({ graceMs: 700n }));
+  await using host = await sessionHost(
+    (attachment) => {
+      // REFUSED_STREAM, then EXPIRED, then an answer.
+      if (host.hosted.length === 1) attachment.reset(7);
+      else if (host.hosted.length === 2) expired(attachment);
+      else attachment.answer();
+    },
+    { negotiation: asked.negotiation },
+  );
+  const chat = host.client.chat(scripted);
+  await chat.headers;
+  expect(host.hosted.map(({ number }) => number)).toEqual([1, 1, 1]);
+  await new Promise((resolve) => setTimeout(resolve, 1_000));
+  expect(chat.state).toBe("open");
+  chat.cancel();
 });
 
 test("a session that was answered is not begun anew", async () => {

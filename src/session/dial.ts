@@ -306,6 +306,8 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame>
     this.#newSessions++;
     const session = this;
     this.#link = unattached;
+    // Its grace may run, where the session had been begun elsewhere; what comes has a grace of its own.
+    this.#redial.stop();
     this.#leave()?.release();
     this.#init.dialler.renegotiate(this.#identity.openedMs as number, {
       get wanted() {
