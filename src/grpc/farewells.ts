@@ -20,10 +20,11 @@ const AGAIN_MS = 100;
 const LAST_MS = 500;
 
 /**
- * How long the functions of the option `headers` may take for one. After that, and where they fail, it leaves with what
- * they said last.
+ * How long the functions of the option `headers` may take for one, and how long when the transport is closed. After
+ * that, and where they fail, it leaves with what they said last.
  */
 const HEADERS_MS = 1000;
+const LAST_HEADERS_MS = LAST_MS / 2;
 
 /** The answer is of no interest. */
 const ANSWER_MAX_BYTES = 4096;
@@ -37,6 +38,8 @@ interface Farewell {
 export class Farewells {
   readonly #connections: ConnectionSource;
   readonly #waiting = new Set<Farewell>();
+  /** Ends the wait for headers, of each that waits for them. */
+  readonly #renewing = new Set<() => void>();
   #last: readonly Connection[] | undefined;
   #underWay = 0;
   #said = Promise.withResolvers<void>();
@@ -59,6 +62,9 @@ export class Farewells {
     if (this.#underWay === 0) return;
     // The process stays for it: nothing else may keep it until transport.close() has resolved.
     using _timer = after(LAST_MS, () => this.#said.resolve(), true);
+    using _headers = after(LAST_HEADERS_MS, () => {
+      for (const endWait of this.#renewing) endWait();
+    });
     await this.#said.promise;
   }
 
@@ -69,11 +75,20 @@ export class Farewells {
       this.#underWay++;
       const renewal = farewell.headers.renew();
       if (renewal === undefined) this.#send(farewell);
-      else settled(renewal, HEADERS_MS).then(() => this.#send(farewell));
+      else this.#renewed(renewal).then(() => this.#send(farewell));
     }
     if (this.#underWay > 0) return;
     this.#said.resolve();
     this.#said = Promise.withResolvers();
+  }
+
+  /** Resolves when new headers are there, or are waited for no longer. */
+  async #renewed(renewal: Promise<void>): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#renewing.add(resolve);
+    settled(renewal, HEADERS_MS).then(resolve);
+    await promise;
+    this.#renewing.delete(resolve);
   }
 
   #send(farewell: Farewell): void {
