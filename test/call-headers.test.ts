@@ -417,6 +417,31 @@ test("each attempt of a unary call that is made again has what the function says
   expect(seen).toEqual(["token 1", "token 2", "token 3"]);
 });
 
+test("the transport's end ends the wait for a function before a unary call is made again", async () => {
+  const asked = gate();
+  let runs = 0;
+  const headers = () => {
+    if (++runs === 1) return {};
+    asked.open();
+    return new Promise<never>(() => {});
+  };
+  await using world = await start({
+    server: {
+      routes: (router) =>
+        router.service(RoomService, {
+          post() {
+            throw new ConnectError("busy", Code.Unavailable);
+          },
+        }),
+    },
+    transport: { headers },
+  });
+  const post = failureOf(world.client(RoomService).post({}));
+  await asked.opened;
+  await world.transport.close();
+  expect(await post).toMatchObject({ code: Code.Canceled });
+});
+
 test("each attempt of a call that continues by a cursor has what the function says then", async () => {
   const seen: (string | null)[] = [];
   await using world = await start({

@@ -19,12 +19,17 @@ const PATIENCE_MS = 500;
  */
 export class Addresses {
   readonly #all: readonly Connections[];
+  readonly #closing = new AbortController();
   #at = 0;
 
   constructor(targets: readonly Target[], options: ConnectionsOptions) {
     this.#all = targets.map((target, at) => {
       return new Connections(target, options, () => this.#drains(at));
     });
+  }
+
+  get closing(): AbortSignal {
+    return this.#closing.signal;
   }
 
   /** "127.0.0.1:50051", or several, as errors name them. */
@@ -61,6 +66,7 @@ export class Addresses {
 
   /** Closes every connection; open calls, and new ones, fail with `reason`. */
   async close(reason: ConnectError): Promise<void> {
+    this.#closing.abort(reason);
     await Promise.all(this.#all.map((connections) => connections.close(reason)));
   }
 

@@ -1,6 +1,7 @@
 import { constants, type IncomingHttpHeaders } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { asFailure } from "../failure.ts";
+import { onAbort } from "../flow.ts";
 import { type Broken, ClientStream, type ClientStreamOwner } from "./client-stream.ts";
 import type { Connection, ConnectionSource } from "./connection.ts";
 import type { Frame } from "./framing.ts";
@@ -168,10 +169,13 @@ export class Attempts implements Carrier, ClientStreamOwner {
     const renewal = this.#headers.renew();
     if (renewal === undefined) this.#open(connection);
     else {
-      renewal.then(
-        () => this.#over || this.#dial(),
-        (error) => this.#fail(asFailure(error)),
-      );
+      const closing = onAbort(this.#connections.closing, (reason) => this.#fail(asFailure(reason)));
+      renewal
+        .finally(() => closing[Symbol.dispose]())
+        .then(
+          () => this.#over || this.#dial(),
+          (error) => this.#fail(asFailure(error)),
+        );
     }
   }
 

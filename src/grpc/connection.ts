@@ -31,6 +31,8 @@ const LAST_STREAM_ID = 2 ** 31 - 1;
 
 /** Where connections are to be had. */
 export interface ConnectionSource {
+  /** Aborts when the transport is closed. */
+  readonly closing: AbortSignal;
   ready(): Connection | undefined;
   acquire(use: (connection: Connection) => void, wanted?: () => boolean): Promise<void>;
 }

@@ -89,6 +89,10 @@ export class Connections {
     this.#keepalive = new Keepalive(options.keepalive, CLIENT_TIMES);
   }
 
+  get closing(): AbortSignal {
+    return this.#closing.signal;
+  }
+
   /** Whether there is a connection on which calls can be opened, now or when others have ended. */
   get usable(): boolean {
     return this.#connections.some(({ usable }) => usable);
