@@ -4,10 +4,10 @@ import { failure } from "./failure.ts";
 
 /**
  * Headers, or a function without arguments that returns them, or promises them. The function runs for each call and,
- * where a call is attempted again or goes on over another connection, for each of these attempts: so that a token that
- * was renewed meanwhile is sent. A call whose function throws or rejects fails with its ConnectError, or with UNKNOWN
- * and the error as its cause. Where the call has begun and another attempt was to follow, an error with UNAVAILABLE is
- * that of an attempt that failed, which another one follows; all else ends the call.
+ * where a call is attempted again or continues over another connection, for each of these attempts: so that a token
+ * that was renewed meanwhile is sent. A call whose function throws or rejects fails with its ConnectError, or with
+ * UNKNOWN and the error as its cause. Where the call has begun and another attempt was to follow, UNAVAILABLE counts as
+ * a failed attempt, and another one follows; every other error ends the call.
  */
 export type CallHeaders = HeadersInit | HeadersFunction;
 

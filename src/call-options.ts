@@ -23,7 +23,7 @@ import {
 export interface CallOptions extends Omit<ConnectCallOptions, "headers"> {
   /**
    * Request headers of this call, over those of the transport; or a function that says them, for each attempt and
-   * for each connection that the call goes on over. On a transport that is not Hawser's the function runs once.
+   * for each connection that the call continues over. On a transport that is not Hawser's the function runs once.
    */
   headers?: CallHeaders;
   /** Whether the requests of this call are compressed (gzip). Default: as the transport does. */
@@ -38,7 +38,7 @@ export interface CallOptions extends Omit<ConnectCallOptions, "headers"> {
 const checks = new Map<string, Check>(
   Object.entries({
     timeoutMs: timeout,
-    // Whoever sends them checks them.
+    // The transport checks them when it sends them.
     headers: anything,
     signal: abortSignal,
     onHeader: callable,
@@ -49,7 +49,7 @@ const checks = new Map<string, Check>(
   } satisfies Checks<CallOptions>),
 );
 
-/** Why a call cannot have these options: INVALID_ARGUMENT; `undefined`, it can. */
+/** INVALID_ARGUMENT that says why a call cannot have these options; `undefined` where it can. */
 export function refusalOf(
   options: CallOptions | undefined,
   method: DescMethod,

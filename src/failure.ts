@@ -28,7 +28,7 @@ export const HEADERS_MAX_FIELDS = 128;
  * nothing is.
  *
  * @param what "response headers", "trailers" or "request headers"
- * @param from who sent them
+ * @param from the peer that sent them
  */
 export function tooManyFields(count: number, what: string, from: string): ConnectError | undefined {
   if (count <= HEADERS_MAX_FIELDS) return undefined;
@@ -63,7 +63,7 @@ export function asFailure(reason: unknown): ConnectError {
 
 const bugs = new WeakSet<object>();
 
-/** Marks an error that tells whoever wrote a handler, and not its client, of a mistake. */
+/** Marks an error that tells the author of a handler, and not its client, of a mistake. */
 export function markBug(error: ConnectError): void {
   bugs.add(error);
 }

@@ -183,7 +183,7 @@ export function wrong(
   return failure(Code.InvalidArgument, `${of}: ${option} is ${is}: ${what} is needed${advice}`);
 }
 
-/** The error of an option that there is not. */
+/** The error of an unknown option. */
 export function unknownOption(
   { of, option }: Place,
   name: string,
@@ -203,7 +203,7 @@ export function suggestion(name: string, known: readonly string[]): string {
   return known.length === 0 ? "there is none" : `there is ${known.join(", ")}`;
 }
 
-/** The known name that somebody who wrote `name` may have meant. */
+/** The known name that `name` may stand for. */
 function nearest(name: string, known: readonly string[]): string | undefined {
   const written = name.toLowerCase();
   const ranked = known

@@ -1,9 +1,9 @@
 import { type Logger, log } from "./logger.ts";
 
-/** Where a transport of Hawser's has its StallWarnings, for those who make calls with it. */
+/** Where a transport of Hawser's has its StallWarnings, for the clients that make calls with it. */
 export const stallWarnings: unique symbol = Symbol("hawser: stall warnings");
 
-/** The warnings of a transport; `undefined`, it is none of Hawser's. */
+/** The warnings of a transport; `undefined` where it is not Hawser's. */
 export function warningsOf(transport: object): StallWarnings | undefined {
   return (transport as { [stallWarnings]?: StallWarnings })[stallWarnings];
 }

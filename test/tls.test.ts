@@ -173,7 +173,7 @@ describe("a server that asks for a client certificate", () => {
       transport: { tls: { ca: certs.ca, ...certs.client } },
     });
     const said = await refusal({ baseUrl: world.url, tls: { ca: certs.ca, ...certs.otherClient } });
-    expect(said).toContain("does it trust who signed the client's certificate (tls.cert)?");
+    expect(said).toContain("does it trust the CA of the client's certificate (tls.cert)?");
     await world.greeter.sayHello({});
   });
 });
@@ -184,7 +184,9 @@ describe("a server whose certificate", () => {
   test("nobody trusts: tls.ca is named", async () => {
     await using world = await start(secure);
     const said = await refusal({ baseUrl: world.url, tls: { ca: certs.otherCa } });
-    expect(said).toMatch(/\(\w+\): its certificate is not trusted; tls\.ca says who signed it$/);
+    expect(said).toMatch(
+      /\(\w+\): its certificate is not trusted; give the CA that signed it as tls\.ca$/,
+    );
     await world.greeter.sayHello({});
   });
 

@@ -16,7 +16,7 @@ export interface ProgressingCall {
   readonly taken: number;
 }
 
-/** What the application did with a streaming call, for those who warn of calls that stand still. */
+/** What the application did with a streaming call, for StallWarnings. */
 export class Progress implements Stalling {
   isWatched = false;
   readonly #call: ProgressingCall;

@@ -205,7 +205,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
       }
       if (signal.aborted) throw signal.reason;
       idle++;
-      // Interceptors of each attempt run in the context of the call, whoever reads.
+      // Interceptors of each attempt run in the context of the call, also where another context reads.
       this.#attempt = this.#listeners.run(() =>
         this.#begin({ ...this.#options, onHeader: undefined }),
       );

@@ -28,7 +28,7 @@ export class StateListeners<State> {
     };
   }
 
-  /** Calls every listener. What one throws is reported; the call and the other listeners go on. */
+  /** Calls every listener. What one throws is reported; the call and the other listeners continue. */
   tell(state: State): void {
     for (const listener of this.#listeners) {
       try {
@@ -45,7 +45,7 @@ export class StateListeners<State> {
   }
 
   #report(error: unknown): void {
-    const what = `an onState listener of a call of ${this.#method} threw; the call goes on:`;
+    const what = `an onState listener of a call of ${this.#method} threw; the call continues:`;
     log(this.#logger, "warn", what, error);
   }
 }

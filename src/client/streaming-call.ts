@@ -41,7 +41,7 @@ interface Ongoing extends AsyncDisposable {
   readonly resumable: boolean;
   /**
    * Calls `listener` at each change of the state, until disposed, in the context (AsyncLocalStorage) in which the call
-   * was made. What it throws is told to the transport's logger; the call goes on.
+   * was made. What it throws is told to the transport's logger; the call continues.
    */
   onState(listener: (state: CallState) => void): Disposable;
   /** Ends the call now: both sides see CANCELED. Does nothing where it is over. */

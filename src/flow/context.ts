@@ -18,12 +18,12 @@ const asyncHooks = (
 /** Where there are no contexts. */
 const none: Context = { runInAsyncScope: (run) => run() };
 
-/** The context of who calls this. AsyncLocalStorage.snapshot() does the same for thirty times the memory. */
+/** The caller's context. AsyncLocalStorage.snapshot() does the same for thirty times the memory. */
 export function currentContext(): Context {
   return asyncHooks === undefined ? none : new asyncHooks.AsyncResource("HawserCall");
 }
 
-/** `values`, iterated in `context`, whoever asks for the next one or leaves. */
+/** `values`, iterated in `context`, from whichever context next() and return() are called. */
 export function iterateIn<T>(context: Context, values: AsyncIterable<T>): AsyncIterable<T> {
   return {
     [Symbol.asyncIterator]() {

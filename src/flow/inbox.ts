@@ -125,7 +125,7 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
     throw error;
   }
 
-  /** For one consumer at a time: while it waits, and behind its end, another one is told FAILED_PRECONDITION. */
+  /** For one consumer at a time: while it waits, and after its end, another one is told FAILED_PRECONDITION. */
   [Symbol.asyncIterator](): AsyncIterableIterator<T, undefined> {
     return this.#isRead || this.isAwaited ? failing(iteratedBefore(this.#what)) : this;
   }

@@ -16,8 +16,8 @@ export interface Pump {
 
 /**
  * Carries every message of `messages` to `writer`, never faster than the
- * writer takes them, and ends the writer behind the last one. The iterable runs
- * in the context of who calls this, also where somebody else stops the pump.
+ * writer takes them, and ends the writer after the last one. The iterable runs
+ * in the caller's context, also where somebody else stops the pump.
  * All pumps of the process together take about a millisecond of a turn of the
  * event loop. Never throws: what the iterable throws at its beginning rejects
  * `done`, too.

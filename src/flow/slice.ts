@@ -6,18 +6,21 @@
  */
 const SLICE_MS = 1;
 
-/** At most so many messages of all pumps are counted between two looks at the clock, which cost tens of ns. */
+/** How many messages of all pumps are counted at most between two looks at the clock, which cost tens of ns. */
 const STRIDE = 16;
 
-/** A pump writes so many messages in a turn even where the slice is over: one that writes now and then does not wait for those that never pause. */
+/**
+ * How many messages a pump writes in a turn even where the slice is over: a pump that writes now and then does not wait
+ * for those that never pause.
+ */
 const FREE_MESSAGES = 4;
 
-/** Where others wait, a pump waits too after so many messages: fewer would leave in writes that are too small. */
+/** How many messages a pump writes in a turn while others wait: with fewer the writes would be too small. */
 export const QUANTUM_MESSAGES = 256;
 
 /**
  * The slices of a process. A slice begins with the first look at the clock in
- * a turn of the event loop. Whoever must wait goes on in one of the next
+ * a turn of the event loop. A pump that must wait continues in one of the next
  * slices, in the order of the calls of next(), and one at a time: the next one
  * when all that the one before set off in microtasks and ticks is done.
  */

@@ -209,7 +209,7 @@ export class Attempts implements Carrier, ClientStreamOwner {
   }
 }
 
-/** What node:http2 says to headers that are none, as an error of the call. */
+/** What node:http2 says of headers that it refuses, as an error of the call. */
 export function invalidHeaders(error: unknown): ConnectError {
   return notAllowed(error instanceof Error ? error.message : String(error), error);
 }

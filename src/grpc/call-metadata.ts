@@ -56,7 +56,7 @@ export class CallMetadata {
     this.#options = options;
     this.#given = given.call;
     this.#transport = given.transport;
-    // What an interceptor does with it later is of no account.
+    // A copy: an interceptor may change its own later.
     this.#sent = options.ask === undefined ? sent : new Headers(sent);
   }
 
@@ -70,7 +70,7 @@ export class CallMetadata {
     return this.#transport;
   }
 
-  /** Has the functions say that of another attempt; `undefined` where there are none. */
+  /** Runs the functions for the metadata of another attempt; `undefined` where there are no functions. */
   get again(): (() => Promise<Headers>) | undefined {
     const { ask } = this.#options;
     if (ask === undefined) return undefined;

@@ -4,8 +4,8 @@ import { map } from "../flow.ts";
 import { complete } from "./complete.ts";
 
 /**
- * A handler whose responses are whole messages. Connect would make an empty message of a response that is none, before
- * interceptors and its own protocols see it; here that is an error of the handler's.
+ * A handler whose responses are whole messages. Connect would make an empty message of a response that is not a
+ * message, before interceptors and its own protocols see it; here that is an error of the handler.
  */
 export function checkResponses<I extends DescMessage, O extends DescMessage>(
   spec: MethodImplSpec<I, O>,

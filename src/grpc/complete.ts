@@ -27,7 +27,7 @@ export function complete<Desc extends DescMessage>(
   return hasInherited(desc) ? rebuild(desc, given as Fields) : create(desc, given);
 }
 
-/** The same for those who call an API: the error is INVALID_ARGUMENT. */
+/** The same for the functions of the API: the error is INVALID_ARGUMENT. */
 export function giveMessage<Desc extends DescMessage>(
   desc: Desc,
   given: MessageInitShape<Desc>,

@@ -18,7 +18,7 @@ export function isSupported(encoding: string | string[] | undefined): boolean {
   return encoding === undefined || encoding === ENCODING || encoding === "identity";
 }
 
-/** Messages of up to so many bytes are compressed at once; a thread compresses larger ones, so that the event loop goes on. */
+/** The largest message that is compressed at once; a thread compresses larger ones, beside the event loop. */
 const COMPRESS_AT_ONCE_BYTES = 16 * 1024;
 
 /**

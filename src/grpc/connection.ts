@@ -22,7 +22,7 @@ import { type ConnectPhase, SERVER_CLOSED, unreachable } from "./unreachable.ts"
  * node:http2 refuses more header fields than this with RST_STREAM, in a way
  * that looks like the server's: ClientStream, which can say what happened,
  * refuses those above HEADERS_MAX_FIELDS of failure.ts. Even empty fields are over
- * HEADERS_MAX_BYTES when there are so many.
+ * HEADERS_MAX_BYTES when there are more than this.
  */
 const RECEIVED_MAX_FIELDS = HEADERS_MAX_BYTES / 32;
 

@@ -21,7 +21,7 @@ type Fields = Record<string, unknown>;
 type Encode = (writer: BinaryWriter, message: Fields) => void;
 
 /**
- * Encodes a message, or the fields of one. Throws what toBinary() throws, and a NotThatMessage where it is none of this
+ * Encodes a message, or the fields of one. Throws what toBinary() throws, and a NotThatMessage where it is not of this
  * type.
  */
 export function encode<Desc extends DescMessage>(

@@ -19,7 +19,7 @@ type Marked = { readonly $typeName?: string; readonly [SHARED]?: SharedBytes };
  * bytes. Else it is a message like any other: interceptors, sessions, limits
  * and all protocols take it. It is frozen, and what is in it must not be
  * changed either; a copy of it, by `{...}` or clone(), is an ordinary message.
- * Throws INVALID_ARGUMENT where `message` is none of this type.
+ * Throws INVALID_ARGUMENT where `message` is not of this type.
  */
 export function encodedOnce<Desc extends DescMessage>(
   schema: Desc,

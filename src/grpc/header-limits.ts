@@ -19,7 +19,7 @@ export const HEADERS_MAX_BYTES = 64 * 1024;
  */
 export const TRAILERS_BYTES = 8000;
 
-/** A peer that announces so much, or more, reads trailers up to what it announces. */
+/** A peer that announces this much, or more, reads trailers up to what it announces. */
 const LARGE_PEER_BYTES = 32 * 1024;
 
 /** What node:http2 gives for a peer that announced no SETTINGS_MAX_HEADER_LIST_SIZE. */

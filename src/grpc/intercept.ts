@@ -13,8 +13,8 @@ export function intercept<Fn>(next: Fn, interceptors: readonly Interceptor[]): F
 /**
  * Has the messages of both directions iterated in the context (AsyncLocalStorage)
  * in which they were handed on. A generator begins at the first next(), and
- * that comes from whoever reads it, outside of any `als.run()`: so it stands
- * between two who may make generators, interceptors and handlers.
+ * that comes from its reader, outside of any `als.run()`: so this stands between
+ * any two that may make generators: interceptors, and handlers.
  */
 export const keepContext: Interceptor = (next) => async (request) => {
   if (!request.stream) return await next(request);

@@ -10,7 +10,7 @@ const MEANING: Record<number, [Code, string]> = {
   [constants.NGHTTP2_CANCEL]: [Code.Canceled, "cancelled the call"],
   [constants.NGHTTP2_ENHANCE_YOUR_CALM]: [
     Code.ResourceExhausted,
-    // node:http2 resets a call with the same code where the response is over our own limit, and does not say who did.
+    // node:http2 resets a call with the same code where the response is over our own limit: the two cannot be told apart.
     `reset the call with ENHANCE_YOUR_CALM: too many requests or resets, or response headers over the ${HEADERS_MAX_BYTES} B that this client takes`,
   ],
   [constants.NGHTTP2_INADEQUATE_SECURITY]: [

@@ -52,7 +52,7 @@ export interface SessionOptions extends SessionLimits {
    * Says who calls, at each attachment; only the one who opened a session may
    * resume it. Throws, or rejects, where the caller may not. Default: the
    * authorization header and the certificate, which must both stay the same.
-   * Where tokens are renewed while calls go on: verify the token, and return
+   * Where tokens are renewed while calls run: verify the token, and return
    * its subject. Hawser's clients send a new one with each attachment where
    * their option `headers` is a function.
    */

@@ -10,7 +10,7 @@ import { failure, knownCode } from "../failure.ts";
 import { fieldBytes, headerListBytes, TRAILERS_BYTES } from "./header-limits.ts";
 import { addMetadata, toHeaders } from "./metadata.ts";
 
-/** A status keeps so much of its message beside the metadata of a handler: what leaves less does not fit. */
+/** What a status keeps of its message beside the metadata of a handler: metadata that leaves less does not fit. */
 const MESSAGE_KEPT_BYTES = 256;
 
 /** How large the trailers of a call may be. */
@@ -105,7 +105,7 @@ function fitStatus(
 }
 
 /**
- * A message and a note behind it, percent-encoded, in `maxBytes`: the message
+ * A message and a note after it, percent-encoded, in `maxBytes`: the message
  * is cut where it must be, between two characters, and says how long it was.
  */
 function shorten(
@@ -149,7 +149,7 @@ export function readStatus(incoming: IncomingHttpHeaders): "ok" | ConnectError |
   return error;
 }
 
-/** What the server says; where its status is none of gRPC's and it says nothing, or not even a number, that. */
+/** The server's message; where it has none, or its status is not a number, that its status is not one of gRPC's. */
 function messageOf(status: string, message: string): string {
   const isNumber = /^\d+$/.test(status);
   if (isNumber && (message !== "" || knownCode(Number(status)) === Number(status))) return message;

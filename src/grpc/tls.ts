@@ -14,7 +14,7 @@ import {
 
 /** TLS for a client: PEM texts, as node:tls takes them. */
 export interface ClientTls {
-  /** Who signed the server's certificate. Default: the CAs that Node trusts. */
+  /** The CAs that may have signed the server's certificate. Default: those that Node trusts. */
   ca?: string | Buffer | (string | Buffer)[];
   /** The client's own certificate and key, where the server asks for one (mTLS). */
   cert?: string | Buffer;

@@ -32,11 +32,11 @@ export interface TransportOptions {
   baseUrl: string | readonly string[];
   /** The deadline of calls that set none, in milliseconds; 0, less, and Infinity mean none. Default: none. */
   timeoutMs?: number;
-  /** For TCP, TLS and the server's first words together, at each address. Default: 10 000. */
+  /** How long TCP, TLS and the server's SETTINGS may take together at each address, in milliseconds. Default: 10 000. */
   connectTimeoutMs?: number;
   /**
    * HTTP/2 pings on connections with open calls: a server that vanished
-   * without a word is noticed, and its calls fail with UNAVAILABLE, or go on
+   * without FIN is noticed, and its calls fail with UNAVAILABLE, or continue
    * over another connection where they have sessions. Default: after 300 000 ms
    * of silence, 20 000 ms for the answer; 30 000 and 10 000 to Hawser servers.
    */
@@ -44,7 +44,7 @@ export interface TransportOptions {
   /**
    * Request headers of every call; those of the call itself go over them, by name. They are sent with what Hawser asks
    * of the server itself, too (`hawser.v1.SessionService/Negotiate`). A function says them for each call, for each
-   * attempt, and for each connection that a call goes on over.
+   * attempt, and for each connection that a call continues over.
    */
   headers?: CallHeaders;
   /**

@@ -16,16 +16,16 @@ export interface FailedConnect {
   readonly hasCertificate: boolean;
 }
 
-/** What is said of a peer that ended the connection without a word. */
+/** What is said of a peer that ended the connection without a reason. */
 export const SERVER_CLOSED = "the server closed the connection";
 
 const CLOSED = new RegExp(`^(?:ECONNRESET|EPIPE|ECONNABORTED|${SERVER_CLOSED})$`);
 
 const IS_SERVER = "is a gRPC server running there?";
 const SHOW_CERTIFICATE =
-  "does it ask for a client certificate? Give one with tls.cert and tls.key; or is it no gRPC server?";
+  "does it ask for a client certificate? Give one with tls.cert and tls.key; or is it not a gRPC server?";
 const OTHER_CERTIFICATE =
-  "does it trust who signed the client's certificate (tls.cert)? Or is it no gRPC server?";
+  "does it trust the CA of the client's certificate (tls.cert)? Or is it not a gRPC server?";
 
 /** The error of calls whose server cannot be reached: UNAVAILABLE with the address, the reason and the remedy. */
 export function unreachable(failed: FailedConnect): ConnectError {
@@ -41,7 +41,7 @@ function remedyOf(failed: FailedConnect): string {
   // A server that expects TLS closes, or answers with what is no HTTP/2.
   const mayExpectTls = "port" in target.connect && (CLOSED.test(reason) || /HTTP2/.test(reason));
   return greeted && mayExpectTls
-    ? "does it speak TLS? Then use https://; or is it no gRPC server?"
+    ? "does it speak TLS? Then use https://; or is it not a gRPC server?"
     : IS_SERVER;
 }
 
@@ -52,7 +52,7 @@ function tlsRemedyOf({ phase, reason, hasCertificate }: FailedConnect): string {
     return hasCertificate ? OTHER_CERTIFICATE : SHOW_CERTIFICATE;
   }
   if (/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG/.test(reason)) {
-    return "does it speak cleartext? Then use http://; or is it no gRPC server?";
+    return "does it speak cleartext? Then use http://; or is it not a gRPC server?";
   }
   if (/ALTNAME/.test(reason)) {
     return "its certificate is for another name; tls.serverName says which one is expected";
@@ -61,10 +61,10 @@ function tlsRemedyOf({ phase, reason, hasCertificate }: FailedConnect): string {
     return "its certificate is not valid now: renew it, or set the clock";
   }
   if (/CERT|VERIFY|SIGNATURE/.test(reason)) {
-    return "its certificate is not trusted; tls.ca says who signed it";
+    return "its certificate is not trusted; give the CA that signed it as tls.ca";
   }
   if (phase === "the TLS handshake" && CLOSED.test(reason)) {
-    return "does it speak TLS? For cleartext use http://; or is it no gRPC server?";
+    return "does it speak TLS? For cleartext use http://; or is it not a gRPC server?";
   }
   // With TLS 1.3 a server refuses the client's certificate after the client's handshake.
   if (phase === "the server's HTTP/2 SETTINGS" && CLOSED.test(reason)) {

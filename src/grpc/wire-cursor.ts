@@ -21,7 +21,7 @@ export interface Cursor {
 /** Reads one value. */
 export type ReadValue = (cursor: Cursor) => unknown;
 
-/** Enters a message, an entry or a group; `depthLeft` is raised again behind it. */
+/** Enters a message, an entry or a group; `depthLeft` is raised again after it. */
 export function enter(cursor: Cursor): void {
   if (--cursor.depthLeft < 0) {
     throw new Error(
@@ -198,7 +198,7 @@ function inPieces(decoder: TextDecoder, bytes: Uint8Array, { from, end }: Range)
   return text;
 }
 
-/** Where the character begins that the byte at `at` belongs to: it has at most three bytes behind its first. */
+/** Where the character begins that the byte at `at` belongs to: it has at most three bytes after its first. */
 function characterAt(bytes: Uint8Array, at: number, end: number): number {
   if (at === end) return end;
   for (let first = at; first >= at - 3; first--) {

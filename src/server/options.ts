@@ -82,13 +82,13 @@ export interface ServerOptions {
   sessions?: false | Partial<SessionOptions>;
   /**
    * HTTP/2 pings on connections with open calls: a client that vanished
-   * without a word is noticed, and its calls end with CANCELED, or wait for it
+   * without FIN is noticed, and its calls end with CANCELED, or wait for it
    * where they have sessions. Default: after 60 000 ms of silence, 20 000 ms
    * for the answer; 30 000 and 10 000 to clients that have sessions. Clients
    * without open calls, and those of HTTP/1.1, are left to TCP's keepalive.
    */
   keepalive?: KeepaliveOptions;
-  /** A connection that has not begun to speak by then is closed. Default: 10 000. */
+  /** How long a connection may take to send its first bytes, in milliseconds; then it is closed. Default: 10 000. */
   prefaceTimeoutMs?: number;
 }
 
@@ -102,7 +102,7 @@ export type ListenOptions =
       path?: undefined;
     }
   | {
-      /** The path of a Unix socket. Who may connect is decided by the rights of its folder, and the process's umask. */
+      /** The path of a Unix socket. The rights of its folder and the process's umask decide which users may connect. */
       path: string;
       host?: undefined;
       port?: undefined;

@@ -63,7 +63,7 @@ export interface AttachmentWatcher<Frame> {
   onBroken(broken: Broken): void;
 }
 
-/** Who waits for the server's terms. */
+/** A session that waits for the server's terms. */
 export interface TermsWatcher {
   /** Whether they are still needed. */
   readonly wanted: boolean;

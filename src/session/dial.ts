@@ -251,12 +251,12 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame>
     const set = readMetadata(metadata);
     const count = Object.keys(this.#base).length + metadata.entries.length;
     const refusal = tooManyFields(count, "response headers", "the server");
-    if (set === undefined) this.#violated("the server sent response headers that are none");
+    if (set === undefined) this.#violated("the server sent response headers that are not valid");
     else if (refusal === undefined) this.#head(set);
     else this.#fail(refusal);
   }
 
-  /** Wakes who waits to send, where the window holds more. */
+  /** Wakes the sender that waits, where the window holds more. */
   #makeRoom(): void {
     if (this.#ledger.full) return;
     this.#room?.resolve();

@@ -50,7 +50,7 @@ export interface HubOptions<T> {
 
 /** How a note is told. */
 export interface AnnounceOptions {
-  /** Whether those who miss it are told nothing instead. Default: false. */
+  /** Whether subscribers that miss it are told nothing instead. Default: false. */
   readonly fleeting?: boolean;
 }
 
@@ -83,7 +83,7 @@ const announceChecks = { fleeting: trueOrFalse } satisfies Checks<AnnounceOption
 export interface Hub<T = Entry, N = never> extends AsyncDisposable {
   /**
    * Begins now; ends with the reason of `signal`, or when its loop is left.
-   * Throws INVALID_ARGUMENT for a cursor that is none of this topic, and for an
+   * Throws INVALID_ARGUMENT for a cursor that is not of this topic, and for an
    * option that is unknown or not what it must be. The loop
    * throws UNAVAILABLE when the log is away for too long or the hub is closed.
    */

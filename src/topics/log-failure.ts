@@ -23,7 +23,7 @@ export function operatorDetail(error: unknown): string | undefined {
   return cause instanceof OperatorDetail ? cause.message : undefined;
 }
 
-/** The same for whoever opens a log, who is its operator: the error says all. */
+/** The same for the caller that opens a log, who is its operator: the error says all. */
 export function toOperator(error: ConnectError): ConnectError {
   const { cause } = error;
   return cause instanceof OperatorDetail

@@ -226,7 +226,7 @@ class SqliteLog implements TopicLog {
   #fail(error: ConnectError): void {
     if (this.#over !== undefined && this.#closing === undefined) return;
     this.#over ??= { error };
-    // Whoever opens the log gets all of it, with what open() throws.
+    // The caller that opens the log gets all of it, with what open() throws.
     if (this.#isOpened) this.#incidents.report("append", error);
     clearInterval(this.#ticking);
     const appends = [...this.#sent.splice(0), ...this.#next.splice(0)];

@@ -77,7 +77,7 @@ export async function sqliteLog(options: string | SqliteLogOptions): Promise<Top
   return await openSqliteLog({ path: settle(path), kept, logger });
 }
 
-/** Before better-sqlite3 is loaded: on an older Node the process would be gone without a word. */
+/** Before better-sqlite3 is loaded: on an older Node it would end the process with SIGSEGV. */
 function checkNode(): void {
   const tooOld = nodeTooOld(process.versions.node);
   if (tooOld !== undefined) throw failure(Code.FailedPrecondition, `a log in SQLite ${tooOld}`);

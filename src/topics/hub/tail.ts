@@ -48,7 +48,7 @@ export class Tail<T, N> {
   readonly #share = new Share();
   readonly #run: Promise<void>;
   #waiting: Follower[] = [];
-  /** Those who are woken now, and those who are woken in the next slices. */
+  /** The followers that are woken now, and those that are woken in the next slices. */
   #woken: Follower[] = [];
   #waking = false;
   /**
@@ -110,7 +110,7 @@ export class Tail<T, N> {
     this.#options.onBytes(-bytes);
   }
 
-  /** Followers that go on in later slices must find in the ring what they were woken for: those come first. */
+  /** Followers that continue in later slices must find in the ring what they were woken for: they come first. */
   get #mustPause(): boolean {
     return this.#waking || (this.#isQuarterNew && slices.isAwaited);
   }
@@ -191,8 +191,8 @@ export class Tail<T, N> {
   }
 
   /**
-   * Wakes all who wait, in as many slices of the event loop as that takes; who
-   * waits again meanwhile is woken with what comes next. A follower that is
+   * Wakes all followers that wait, in as many slices of the event loop as that
+   * takes; one that waits again meanwhile is woken with what comes next. A follower that is
    * woken may end, which may announce something and so come here again.
    */
   #wakeAll(): void {
