@@ -9,7 +9,13 @@ import {
 import { describe, expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import { createTransport, type Interceptor } from "../src/index.ts";
-import { type HandlerContext, later, type ServiceImpl } from "../src/server.ts";
+import {
+  createHub,
+  type HandlerContext,
+  later,
+  memoryLog,
+  type ServiceImpl,
+} from "../src/server.ts";
 import { until } from "./support/gate.ts";
 import { start } from "./support/world.ts";
 
@@ -239,6 +245,49 @@ describe.each(Object.entries(transports))("over %s", (_, transportTo) => {
     );
     await transport.close?.();
   });
+});
+
+test("what a handler gives its subscription runs in the context of its own call, and what makes records in that of the hub", async () => {
+  const log = memoryLog();
+  const made: unknown[] = [];
+  await using hub = als.run("hub", () =>
+    createHub(log, {
+      make: ({ data }) => {
+        made.push(als.getStore());
+        return data.length;
+      },
+    }),
+  );
+  const notes = new Notes();
+  let ended = 0;
+  await using world = await start({
+    greeter: {
+      subscribe(_request, context) {
+        const shape = () => {
+          notes.add(context);
+          return { sequence: 1n };
+        };
+        const onEnd = () => {
+          notes.add(context);
+          ended++;
+        };
+        return hub.subscribe("room", { shape, onEnd }, context.signal);
+      },
+    },
+    server: { interceptors: [tenancy] },
+  });
+  const calls = tenants.map((tenant) =>
+    world.greeter.subscribe({}, { headers: { "x-tenant": tenant } })[Symbol.asyncIterator](),
+  );
+  for (const call of calls) await call.next();
+  for (let n = 0; n < 2; n++) {
+    await als.run("poster", () => log.append("room", [{ data: new Uint8Array(1) }]));
+    for (const call of calls) await call.next();
+  }
+  for (const call of calls) await call.return?.();
+  await until("all have ended", () => ended === tenants.length);
+  for (const tenant of tenants) expect(notes.of(tenant)).toEqual(new Array(4).fill(tenant));
+  expect(made).toEqual(["hub", "hub"]);
 });
 
 test("a session that is resumed finds its handler in its context", async () => {

@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
-import { after } from "../flow.ts";
+import { after, currentContext } from "../flow.ts";
 import {
   abortSignal,
   type Checks,
@@ -119,6 +119,8 @@ class LogHub<T, N> implements Hub<T, N> {
   readonly #options: Required<HubOptions<T>>;
   readonly #pages: Pages<T>;
   readonly #closing = new AbortController();
+  /** A topic is of no subscriber: it is followed in the context of its hub. */
+  readonly #context = currentContext();
   /** By name; those where something came last at the end. */
   readonly #tails = new Map<string, Tail<T, N>>();
   readonly #lingering = new Map<Tail<T, N>, Disposable>();
@@ -159,7 +161,7 @@ class LogHub<T, N> implements Hub<T, N> {
     checkTopic(topic);
     checkOptions("subscribe", options, subscribeChecks);
     checkArgument("subscribe", "signal", signal, abortSignal);
-    const tail = this.#tails.get(topic) ?? this.#follow(topic);
+    const tail = this.#tails.get(topic) ?? this.#context.runInAsyncScope(() => this.#follow(topic));
     this.#lingering.get(tail)?.[Symbol.dispose]();
     this.#lingering.delete(tail);
     const onEnd = () => this.#left(tail);

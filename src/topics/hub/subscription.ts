@@ -1,4 +1,12 @@
-import { failing, iteratedBefore, onAbort, Tap, type Well } from "../../flow.ts";
+import {
+  type Context,
+  currentContext,
+  failing,
+  iteratedBefore,
+  onAbort,
+  Tap,
+  type Well,
+} from "../../flow.ts";
 import { type Checks, callable, oneOf, text } from "../../options.ts";
 import type { Gap, Mark, TopicLog } from "../log.ts";
 import type { Page, PageItem, Pages } from "./pages.ts";
@@ -71,6 +79,8 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
   readonly #shared: Shared<T, N>;
   readonly #shape: (event: HubEvent<T, N>) => U | undefined;
   readonly #onEnd: (() => void) | undefined;
+  /** That of the subscriber, where it gave a function; others wake and end the subscription. */
+  readonly #context: Context | undefined;
   readonly #tap: Tap<U>;
   readonly #listening: Disposable;
   /** What it is told besides; `undefined`: it is over. */
@@ -93,12 +103,13 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
 
   /** Throws INVALID_ARGUMENT for a cursor that is none of this topic. */
   constructor(shared: Shared<T, N>, options: SubscribeOptions<T, N, U>, signal: AbortSignal) {
-    const { after } = options;
+    const { after, shape, onEnd } = options;
     if (after !== undefined) this.#moveTo(shared.tail.cursors.read(after) ?? -1, after);
     this.placed = this.#placed.promise;
     this.#shared = shared;
-    this.#onEnd = options.onEnd;
-    this.#shape = options.shape ?? ((event) => event as U);
+    this.#onEnd = onEnd;
+    this.#context = shape === undefined && onEnd === undefined ? undefined : currentContext();
+    this.#shape = shape ?? ((event) => event as U);
     this.#tap = new Tap<U>(this);
     shared.tail.followers.add(this);
     this.#start(options).catch((error) => this.#tap.close(error));
@@ -119,7 +130,7 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
     return new Promise((taken) => {
       if (this.#told === undefined) return taken();
       this.#told.push({ value, taken });
-      this.#tap.wake();
+      this.wake();
     });
   }
 
@@ -130,7 +141,7 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
 
   /** The hub's: there may be something to take. */
   wake(): void {
-    this.#tap.wake();
+    this.#run(() => this.#tap.wake());
   }
 
   /** The tap's, and so are those below. */
@@ -163,13 +174,18 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
     this.#shared.tail.leave(this);
     this.#shared.onEnd();
     try {
-      this.#onEnd?.();
+      this.#run(() => this.#onEnd?.());
     } catch (error) {
       // A bug of whoever listens is none of the other subscribers', who may be woken behind this one.
       queueMicrotask(() => {
         throw error;
       });
     }
+  }
+
+  #run(run: () => void): void {
+    if (this.#context === undefined) run();
+    else this.#context.runInAsyncScope(run);
   }
 
   async #start({ after, start = "now", ready }: SubscribeOptions<T, N, U>): Promise<void> {
