@@ -7,7 +7,7 @@ import {
   MessageRequestSchema,
 } from "../gen/example/greeter_pb.js";
 import { type Client, Code, ConnectError, type Interceptor } from "../src/index.ts";
-import { gate } from "./support/gate.ts";
+import { gate, until } from "./support/gate.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { request } from "./support/watched-server.ts";
 import { data, dial, envelope } from "./support/wire.ts";
@@ -352,6 +352,29 @@ describe.each(Object.entries(ways))("%s", (_, interceptors) => {
       }
     },
   );
+
+  test("generators that yield what is no message are left: their finally runs", async () => {
+    const ended: string[] = [];
+    async function* bad(where: string) {
+      try {
+        yield "text" as never;
+      } finally {
+        ended.push(where);
+      }
+    }
+    await using world = await start({
+      server: { interceptors },
+      transport: { interceptors },
+      greeter: { chat: () => bad("responses"), subscribe: () => bad("responses") },
+    });
+    const { greeter } = world;
+    expect((await failureOf(greeter.collect(bad("requests")))).code).toBe(Code.InvalidArgument);
+    await until("the requests are left", () => ended.includes("requests"));
+    ended.length = 0;
+    expect((await failureOf(greeter.subscribe({}))).code).toBe(Code.Internal);
+    expect((await failureOf(greeter.chat())).code).toBe(Code.Internal);
+    await until("both handlers are left", () => ended.length === 2);
+  });
 });
 
 test.each([

@@ -161,13 +161,21 @@ export function leave(
   }
 }
 
-/** An iterable of what `change` makes of each value; leaving it leaves the first at once. */
+/** An iterable of what `change` makes of each value; leaving it, or a throw of `change`, leaves the first at once. */
 export function map<T, U>(values: AsyncIterable<T>, change: (value: T) => U): AsyncIterable<U> {
   return {
     [Symbol.asyncIterator]() {
       const iterator = values[Symbol.asyncIterator]();
-      const changed = (result: IteratorResult<T, unknown>): IteratorResult<U, unknown> =>
-        result.done === true ? result : { done: false, value: change(result.value) };
+      const changed = (result: IteratorResult<T, unknown>): IteratorResult<U, unknown> => {
+        if (result.done === true) return result;
+        try {
+          return { done: false, value: change(result.value) };
+        } catch (error) {
+          // A reader takes a next() that rejects for the end, and calls no return().
+          leave(iterator);
+          throw error;
+        }
+      };
       return {
         next: () => iterator.next().then(changed),
         return: async (value) => {
