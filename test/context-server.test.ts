@@ -249,6 +249,7 @@ describe.each(Object.entries(transports))("over %s", (_, transportTo) => {
 
 test("what a handler gives its subscription runs in the context of its own call, and what makes records in that of the hub", async () => {
   const log = memoryLog();
+  await log.append("room", [{ data: new Uint8Array(1) }]);
   const made: unknown[] = [];
   await using hub = als.run("hub", () =>
     createHub(log, {
@@ -288,6 +289,15 @@ test("what a handler gives its subscription runs in the context of its own call,
   await until("all have ended", () => ended === tenants.length);
   for (const tenant of tenants) expect(notes.of(tenant)).toEqual(new Array(4).fill(tenant));
   expect(made).toEqual(["hub", "hub"]);
+  const { signal } = new AbortController();
+  const late = als.run("tenant-d", () => hub.subscribe("other", { start: "oldest" }, signal));
+  await als.run("poster", () => log.append("other", [{ data: new Uint8Array(1) }]));
+  const early = als.run("tenant-d", () => hub.subscribe("room", { start: "oldest" }, signal));
+  for (const subscription of [late, early]) {
+    for await (const { kind } of subscription) if (kind === "record") break;
+  }
+  expect(new Set(made)).toEqual(new Set(["hub"]));
+  expect(made.length).toBeGreaterThan(2);
 });
 
 test("a session that is resumed finds its handler in its context", async () => {

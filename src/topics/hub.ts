@@ -119,7 +119,7 @@ class LogHub<T, N> implements Hub<T, N> {
   readonly #options: Required<HubOptions<T>>;
   readonly #pages: Pages<T>;
   readonly #closing = new AbortController();
-  /** A topic is of no subscriber: it is followed in the context of its hub. */
+  /** A record is of no subscriber: topics are followed, and pages made, in the context of the hub. */
   readonly #context = currentContext();
   /** By name; those where something came last at the end. */
   readonly #tails = new Map<string, Tail<T, N>>();
@@ -145,7 +145,8 @@ class LogHub<T, N> implements Hub<T, N> {
     };
     const { make, pagesAtOnce, pageBytes, patienceMs } = this.#options;
     const limits = { atOnce: pagesAtOnce, bytesMost: pageBytes, patienceMs };
-    this.#pages = new Pages(log, make, limits, this.#closing.signal);
+    const makeHere = (entry: Entry) => this.#context.runInAsyncScope(() => make(entry));
+    this.#pages = new Pages(log, makeHere, limits, this.#closing.signal);
   }
 
   get size(): { topics: number; bytes: number } {
