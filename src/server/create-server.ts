@@ -207,10 +207,10 @@ class HawserServer implements Server {
     this.#shutdown.abort(error);
     this.#grpc.abort(error);
     if (!this.#isIdle) {
-      await new Promise<void>((resolve) => {
-        this.#idle = resolve;
-        setTimeout(resolve, LAST_WORDS_MS);
-      });
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#idle = resolve;
+      using _timer = after(LAST_WORDS_MS, resolve, true);
+      await promise;
     }
     this.#sessions?.close();
     this.#connections.close();
