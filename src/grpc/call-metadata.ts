@@ -33,12 +33,12 @@ export class HeaderOptions {
   /** What they say where none is a function. */
   said(): SaidHeaders {
     const [transport, call] = [this.#transport, this.#call] as (Headers | undefined)[];
-    return { transport, call: over(transport, call) };
+    return { transport, call: merged(transport, call) };
   }
 
   async #read(): Promise<SaidHeaders> {
     const [transport, call] = await Promise.all([read(this.#transport), read(this.#call)]);
-    return { transport, call: over(transport, call) };
+    return { transport, call: merged(transport, call) };
   }
 }
 
@@ -95,7 +95,7 @@ export class CallMetadata {
 }
 
 /** The first headers, but the second by name where they have it; one of the two itself where the other has none. */
-function over(first: Headers | undefined, second: Headers | undefined): Headers | undefined {
+function merged(first: Headers | undefined, second: Headers | undefined): Headers | undefined {
   if (first === undefined || second === undefined) return first ?? second;
   const headers = new Headers(first);
   for (const name of new Set(second.keys())) headers.delete(name);

@@ -22,7 +22,7 @@ export function complete<Desc extends DescMessage>(
   desc: Desc,
   given: MessageInitShape<Desc>,
 ): MessageShape<Desc> {
-  checkObject(desc, given);
+  checkIsObject(desc, given);
   checkTypes(desc, given as Fields);
   return hasInherited(desc) ? rebuild(desc, given as Fields) : create(desc, given);
 }
@@ -41,7 +41,7 @@ export function giveMessage<Desc extends DescMessage>(
 }
 
 /** Throws a NotThatMessage where a value is not an object. */
-export function checkObject(desc: DescMessage, value: unknown): void {
+export function checkIsObject(desc: DescMessage, value: unknown): void {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return;
   throw new NotThatMessage(
     `${describe(value)} is not a ${desc.typeName}: give an object with its fields`,

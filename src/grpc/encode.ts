@@ -15,7 +15,7 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { checkObject, complete } from "./complete.ts";
+import { checkIsObject, complete } from "./complete.ts";
 
 type Fields = Record<string, unknown>;
 type Encode = (writer: BinaryWriter, message: Fields) => void;
@@ -29,7 +29,7 @@ export function encode<Desc extends DescMessage>(
   message: MessageInitShape<Desc>,
   options?: Partial<BinaryWriteOptions>,
 ): Uint8Array {
-  checkObject(desc, message);
+  checkIsObject(desc, message);
   const fast = encoderOf(desc);
   if (fast !== undefined) {
     try {

@@ -5,13 +5,13 @@ import { noteLoss } from "../grpc/server-stream.ts";
 
 const OWNER = Symbol("connection");
 
-type Owned = ServerHttp2Stream & { [OWNER]: Connection };
+type Owned = ServerHttp2Stream & { [OWNER]: ClientConnection };
 
 /** The HTTP/2 connections of a server: each is watched by keepalive while streams are open on it. */
 export class ServerConnections {
   readonly #keepalive: Keepalive;
   readonly #prefaceTimeoutMs: number;
-  readonly #all = new Map<ServerHttp2Session, Connection>();
+  readonly #all = new Map<ServerHttp2Session, ClientConnection>();
 
   /** @param prefaceTimeoutMs how long a client's first SETTINGS may take */
   constructor(keepalive: Keepalive, prefaceTimeoutMs: number) {
@@ -20,7 +20,7 @@ export class ServerConnections {
   }
 
   add(session: ServerHttp2Session): void {
-    const connection = new Connection(session, this.#keepalive);
+    const connection = new ClientConnection(session, this.#keepalive);
     this.#all.set(session, connection);
     const silent = after(this.#prefaceTimeoutMs, () => session.destroy());
     session.once("remoteSettings", () => silent[Symbol.dispose]());
@@ -74,7 +74,8 @@ function onClose(this: ServerHttp2Stream): void {
   (this as Owned)[OWNER].openStreams--;
 }
 
-class Connection {
+/** A connection of a client, and how many streams are open on it. */
+class ClientConnection {
   readonly watch: Watch;
   openStreams = 0;
   draining = false;
