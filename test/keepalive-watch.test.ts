@@ -125,6 +125,7 @@ describe("on a clock of the test's own", () => {
     const fake = fakeConnection(new Keepalive({}, SERVER_TIMES));
     expect(vi.getTimerCount()).toBe(0);
     fake.openCall();
+    fake.byte();
     fake.closeCall();
     vi.advanceTimersByTime(3_000);
     expect(vi.getTimerCount()).toBe(0);
@@ -151,6 +152,18 @@ describe("on a clock of the test's own", () => {
     expect(fake.pings).toHaveLength(1);
     fake.closeCall();
     vi.advanceTimersByTime(3_000);
+  });
+
+  test("calls that end by their deadlines, one after the other, do not hide a dead peer", () => {
+    const fake = fakeConnection(new Keepalive({}, SERVER_TIMES));
+    for (let second = 0; second < 83 && fake.deadAt === undefined; second++) {
+      fake.openCall();
+      vi.advanceTimersByTime(500);
+      fake.closeCall();
+      vi.advanceTimersByTime(500);
+    }
+    expect(fake.pings).toHaveLength(1);
+    expect(fake.deadAfterMs).toBe(20_000);
   });
 
   test("a client whose server calls it too many pings waits twice as long", () => {

@@ -103,6 +103,7 @@ export class Watch implements Disposable {
   constructor(keepalive: Keepalive, connection: Watched) {
     this.#keepalive = keepalive;
     this.#connection = connection;
+    this.#heard();
   }
 
   /** The other side is Hawser's, and can be asked more often. */
@@ -112,9 +113,12 @@ export class Watch implements Disposable {
     if (this.#timer !== undefined) this.#schedule();
   }
 
-  /** A call was opened where there was none: from now on silence counts. */
+  /**
+   * A call was opened where there was none: from now on silence counts. Silence since an earlier call, which ended
+   * without a byte of the other side, counts too: calls with short deadlines must not hide a dead peer.
+   */
   onBusy(): void {
-    this.#heard();
+    if (this.#connection.bytesRead() !== this.#bytesRead) this.#heard();
     if (this.#timer === undefined && this.#check === undefined) this.#schedule();
   }
 
