@@ -21,7 +21,7 @@ import {
 } from "../src/server.ts";
 import { jetStreamLog } from "../src/topics/jetstream.ts";
 import { sqliteLog } from "../src/topics/sqlite.ts";
-import { failureOf } from "./support/read.ts";
+import { failureOf, next } from "./support/read.ts";
 import { start } from "./support/world.ts";
 
 /** What a program without types may give: any value, where the types want another. */
@@ -474,6 +474,17 @@ describe("options of one call", () => {
     );
     expect((await failureOf(world.greeter.chat(wrongly([{}])))).code).toBe(Code.InvalidArgument);
     expect((await failureOf(world.greeter.chat(wrongly(null)))).code).toBe(Code.InvalidArgument);
+  });
+
+  test("a listener that is no function is refused where it is given, and the call continues", async () => {
+    await using world = await start();
+    const chat = world.greeter.chat();
+    expect(() => chat.onState(wrongly(undefined))).toThrow(
+      "onState: listener is missing: a function is needed",
+    );
+    await chat.send({ content: "x" });
+    expect(await next(chat)).toMatchObject({ reply: "Received: x" });
+    chat.cancel();
   });
 
   test.each([0, -1, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY])(

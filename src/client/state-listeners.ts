@@ -1,5 +1,6 @@
 import { currentContext } from "../flow.ts";
 import { type Logger, log } from "../logger.ts";
+import { callable, checkArgument } from "../options.ts";
 
 /** The listeners of onState of one call. They run in the context in which the call was made. */
 export class StateListeners<State> {
@@ -17,8 +18,9 @@ export class StateListeners<State> {
     this.#logger = logger;
   }
 
-  /** Calls `listener` at each change of the state, until disposed. */
+  /** Calls `listener` at each change of the state, until disposed. Throws INVALID_ARGUMENT where it is not a function. */
   add(listener: (state: State) => void): Disposable {
+    checkArgument("onState", "listener", listener, callable);
     const added = (state: State) => listener(state);
     this.#listeners = [...this.#listeners, added];
     return {

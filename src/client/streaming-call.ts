@@ -42,6 +42,7 @@ interface Ongoing extends AsyncDisposable {
   /**
    * Calls `listener` at each change of the state, until disposed, in the context (AsyncLocalStorage) in which the call
    * was made. What it throws is told to the transport's logger; the call continues.
+   * Throws INVALID_ARGUMENT where it is not a function.
    */
   onState(listener: (state: CallState) => void): Disposable;
   /** Ends the call now: both sides see CANCELED. Does nothing where it is over. */
