@@ -510,6 +510,14 @@ describe("options of one call", () => {
     };
     await world.greeter.sayHello({}, { signal: wrongly(like) });
   });
+
+  test("a signal whose listeners cannot be removed is refused", async () => {
+    await using world = await start();
+    const signal = wrongly<AbortSignal>({ aborted: false, addEventListener() {} });
+    expect((await failureOf(world.greeter.sayHello({}, { signal }))).rawMessage).toContain(
+      "signal is an object: an AbortSignal is needed",
+    );
+  });
 });
 
 test("an option that is `undefined` was not given", async () => {
