@@ -346,6 +346,19 @@ test("a function that never answers for a later attachment holds neither a cance
   expect(world.runs[0]?.end).toMatchObject({ code: Code.Canceled });
 });
 
+test("a function that never answers does not hold the cancel that transport.close() sends", async () => {
+  let runs = 0;
+  const headers = () => (++runs === 1 ? {} : new Promise<never>(() => {}));
+  await using world = await resumable({}, headers);
+  const chat = world.greeter.chat();
+  await chat.send({ content: "one" });
+  await next(chat);
+  await world.transport.close();
+  expect(await failureOf(chat)).toMatchObject({ code: Code.Canceled });
+  await until("the handler has ended", () => world.runs[0]?.end !== "running");
+  expect(world.runs[0]?.end).toMatchObject({ code: Code.Canceled });
+});
+
 test("what an interceptor changed stays in later attachments; what the function says, and it did not touch, is fresh", async () => {
   const seen: Record<string, string | null>[] = [];
   const names = ["x-fresh", "x-changed", "x-removed", "x-added", "x-static"];

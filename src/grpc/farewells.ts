@@ -25,6 +25,9 @@ const LAST_MS = 500;
  */
 const HEADERS_MS = 1000;
 
+/** The same once the transport is closed: what is left of LAST_MS is for the answer. */
+const LAST_HEADERS_MS = LAST_MS / 2;
+
 /** The answer is of no interest. */
 const ANSWER_MAX_BYTES = 4096;
 
@@ -38,6 +41,10 @@ export class Farewells {
   readonly #connections: ConnectionSource;
   readonly #waiting = new Set<Farewell>();
   #last: readonly Connection[] | undefined;
+  /** Each ends a wait for the functions of the option `headers`. */
+  readonly #renewing = new Set<() => void>();
+  /** Whether the functions have no more time. */
+  #isLate = false;
   #underWay = 0;
   #said = Promise.withResolvers<void>();
 
@@ -58,6 +65,7 @@ export class Farewells {
     await Promise.resolve();
     if (this.#underWay === 0) return;
     // The process stays for it: nothing else may keep it until transport.close() has resolved.
+    using _headers = after(LAST_HEADERS_MS, () => this.#stopRenewing(), true);
     using _timer = after(LAST_MS, () => this.#said.resolve(), true);
     await this.#said.promise;
   }
@@ -69,11 +77,25 @@ export class Farewells {
       this.#underWay++;
       const renewal = farewell.headers.renew();
       if (renewal === undefined) this.#send(farewell);
-      else settled(renewal, HEADERS_MS).then(() => this.#send(farewell));
+      else this.#renewed(renewal).then(() => this.#send(farewell));
     }
     if (this.#underWay > 0) return;
     this.#said.resolve();
     this.#said = Promise.withResolvers();
+  }
+
+  /** Resolves when the functions have answered, or have no more time. */
+  async #renewed(renewal: Promise<void>): Promise<void> {
+    const { promise: stopped, resolve: stop } = Promise.withResolvers<void>();
+    this.#renewing.add(stop);
+    if (this.#isLate) stop();
+    await settled(Promise.race([renewal, stopped]), HEADERS_MS);
+    this.#renewing.delete(stop);
+  }
+
+  #stopRenewing(): void {
+    this.#isLate = true;
+    for (const stop of this.#renewing) stop();
   }
 
   #send(farewell: Farewell): void {
