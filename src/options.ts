@@ -150,7 +150,7 @@ export const abortSignal: Check = of("an AbortSignal", isSignal);
 export function isSignal(value: unknown): boolean {
   return (
     value instanceof AbortSignal ||
-    (isWith(value, ["addEventListener"]) && "aborted" in (value as object))
+    (isWith(value, ["addEventListener", "removeEventListener"]) && "aborted" in (value as object))
   );
 }
 

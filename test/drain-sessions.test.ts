@@ -43,6 +43,29 @@ async function isTaken(at: { port: number } | { path: string }): Promise<boolean
 
 const portOf = ({ url }: { url: string }) => ({ port: Number(new URL(url).port) });
 
+test("a session that is cancelled in the turn in which its server begins to close ends at once", async () => {
+  await using world = await sessionWorld({ linked: true });
+  const chat = await runningChat(world);
+  const closed = world.server.close({ graceMs: 60_000 });
+  // The reset empties the connection, and the cancel crosses the first GOAWAY.
+  chat.cancel();
+  await closed;
+  expect(world.runs).toMatchObject([{ end: { code: Code.Canceled } }]);
+});
+
+test("a connection without calls is closed when its server begins to close, while sessions are open", async () => {
+  await using world = await sessionWorld({ linked: true });
+  const chat = await runningChat(world);
+  await using idle = await dial(portOf(world).port);
+  await idle.ping();
+  const closed = world.server.close({ graceMs: 60_000 });
+  expect(await idle.goaway()).toBe(constants.NGHTTP2_NO_ERROR);
+  await idle.closed;
+  chat.closeSend();
+  expect(await all(chat)).toEqual([]);
+  await closed;
+});
+
 test("a session that is cut while its server drains comes back, and ends well; then the server is closed", async () => {
   await using world = await sessionWorld({ linked: true });
   const chat = await runningChat(world);

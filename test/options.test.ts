@@ -10,6 +10,7 @@ import {
   type TransportOptions,
 } from "../src/index.ts";
 import { type Checks, suggestion, trueOrFalse } from "../src/options.ts";
+import { withDefaults } from "../src/server/options.ts";
 import {
   type ConnectRouter,
   createHub,
@@ -521,6 +522,14 @@ describe("options of one call", () => {
     };
     await world.greeter.sayHello({}, { signal: wrongly(like) });
   });
+
+  test("a signal whose listeners cannot be removed is refused", async () => {
+    await using world = await start();
+    const signal = wrongly<AbortSignal>({ aborted: false, addEventListener() {} });
+    expect((await failureOf(world.greeter.sayHello({}, { signal }))).rawMessage).toContain(
+      "signal is an object: an AbortSignal is needed",
+    );
+  });
 });
 
 test("an option that is `undefined` was not given", async () => {
@@ -535,6 +544,11 @@ test("an option that is `undefined` was not given", async () => {
   await using hub = hubWith({ records: undefined, lingerMs: undefined });
   await hub[Symbol.asyncDispose]();
   expect([transport, server]).toHaveLength(2);
+});
+
+test("options of sessions that are inherited count as those that are given", () => {
+  const sessions = Object.create({ graceMs: 200 });
+  expect(withDefaults({ routes() {}, sessions }).sessions).toMatchObject({ graceMs: 200 });
 });
 
 test("a list of checks names every option of its interface, and no other", () => {

@@ -56,7 +56,8 @@ export class ServerConnections {
     const connection = this.#all.get(session);
     if (connection === undefined || connection.draining) return;
     connection.draining = true;
-    goAway(session);
+    if (connection.openStreams === 0) connection.close();
+    else goAway(session);
   }
 
   /** Each ends when its streams have. */
@@ -71,17 +72,20 @@ export class ServerConnections {
 
 /** One for all streams: closures of their own would be a tenth of what an idle one costs. */
 function onClose(this: ServerHttp2Stream): void {
-  (this as Owned)[OWNER].openStreams--;
+  const connection = (this as Owned)[OWNER];
+  if (--connection.openStreams === 0 && connection.draining) connection.close();
 }
 
 /** A connection of a client, and how many streams are open on it. */
 class ClientConnection {
   readonly watch: Watch;
+  readonly #session: ServerHttp2Session;
   openStreams = 0;
   draining = false;
 
   constructor(session: ServerHttp2Session, keepalive: Keepalive) {
     const { socket } = session;
+    this.#session = session;
     this.watch = keepalive.watch({
       // node:http2 takes the socket from a connection that is over.
       bytesRead: () => (session.destroyed ? 0 : socket.bytesRead),
@@ -95,6 +99,15 @@ class ClientConnection {
         socket.destroy();
       },
     });
+  }
+
+  /**
+   * Sends the last GOAWAY and ends the connection when its streams have. Once any GOAWAY was sent and no stream is
+   * open, nghttp2 reads no more: an answer to a ping would never be seen, and a stream that the client has opened
+   * meanwhile would wait for ever. The last GOAWAY tells the client that it was not processed.
+   */
+  close(): void {
+    if (!this.#session.closed && !this.#session.destroyed) this.#session.close();
   }
 }
 

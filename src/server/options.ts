@@ -216,8 +216,7 @@ export function withDefaults(options: ServerOptions) {
 }
 
 function sessionDefaults(options: Partial<SessionOptions>): SessionOptions {
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  return {
+  const defaults = {
     graceMs: 30_000,
     windowBytes: DEFAULT_WINDOW.bytes,
     windowMessages: DEFAULT_WINDOW.messages,
@@ -226,6 +225,10 @@ function sessionDefaults(options: Partial<SessionOptions>): SessionOptions {
     maxPerConnection: 5000,
     resumesPerSecond: 2000,
     identify: identifyByCredentials,
-    ...Object.fromEntries(given),
   };
+  // Also what they inherit: the checks have looked at it.
+  const given = Object.keys(defaults)
+    .map((name) => [name, options[name as keyof SessionOptions]])
+    .filter(([, value]) => value !== undefined);
+  return { ...defaults, ...Object.fromEntries(given) };
 }
