@@ -1,6 +1,7 @@
 /** The option `headers`, of a transport and of a call: values, or a function that says what they are now. */
 import { Code, ConnectError, createContextKey } from "@connectrpc/connect";
 import { failure } from "./failure.ts";
+import { show } from "./options.ts";
 
 /**
  * Headers, or a function without arguments that returns them, or promises them. The function runs for each call and,
@@ -27,7 +28,7 @@ export async function runHeaders(headers: HeadersFunction): Promise<HeadersInit>
     return await headers();
   } catch (error) {
     if (error instanceof ConnectError) throw error;
-    const what = error instanceof Error ? error.message : error;
+    const what = error instanceof Error ? error.message : show(error);
     throw failure(Code.Unknown, `the function of the option headers failed: ${what}`, error);
   }
 }

@@ -493,3 +493,30 @@ test("Negotiate has the headers of the transport, and none of a call", async () 
     expect(one["x-call"]).toBeUndefined();
   }
 });
+
+test.each<[string, unknown]>([
+  ["5", 5],
+  ["null", null],
+  ["a function that says 5", () => 5],
+  ["a function that says null", () => null],
+])("headers that are none, %s, are INVALID_ARGUMENT, and named", async (_, headers) => {
+  await using world = await start();
+  const call = world.greeter.sayHello({}, { headers: headers as CallHeaders });
+  expect(await failureOf(call)).toMatchObject({
+    code: Code.InvalidArgument,
+    rawMessage: expect.stringContaining("headers"),
+  });
+});
+
+test("a function that throws what has no text fails its call with a ConnectError", async () => {
+  await using world = await start();
+  for (const thrown of [Symbol("odd"), Object.create(null), undefined]) {
+    const headers = () => {
+      throw thrown;
+    };
+    expect(await failureOf(world.greeter.sayHello({}, { headers }))).toMatchObject({
+      code: Code.Unknown,
+      rawMessage: expect.stringContaining("the function of the option headers failed"),
+    });
+  }
+});

@@ -35,7 +35,7 @@ const layers: Record<string, readonly string[]> = {
   "stalls.ts": ["logger.ts"],
   "logger.ts": [],
   "failure.ts": [],
-  "call-headers.ts": ["failure.ts"],
+  "call-headers.ts": ["failure.ts", "options.ts"],
   "version.ts": [],
   // Read by a Node that is too old for anything else.
   "node-version.ts": [],

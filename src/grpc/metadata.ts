@@ -2,6 +2,7 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http2";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
+import { show } from "../options.ts";
 
 /** What came, without the pseudo-headers. */
 export function toHeaders(incoming: IncomingHttpHeaders): Headers {
@@ -114,6 +115,9 @@ function wrongWith(name: string, value: string): string | undefined {
  * the first one that is no header.
  */
 export function asHeaders(given: HeadersInit): Headers {
+  if (typeof given !== "object" || given === null) {
+    throw notAllowed(`they are ${show(given)}, and not Headers, an object, or an array of pairs`);
+  }
   try {
     return new Headers(given);
   } catch (error) {
