@@ -17,6 +17,7 @@ import { openLink } from "./support/link.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { newId, SessionPeer } from "./support/session-peer.ts";
 import { puppet, type SessionWorld, sessionWorld } from "./support/session-world.ts";
+import { certs } from "./support/tls.ts";
 import { dial } from "./support/wire.ts";
 import { start } from "./support/world.ts";
 
@@ -52,6 +53,27 @@ test("a session that is cancelled in the turn in which its server begins to clos
   await closed;
   expect(world.runs).toMatchObject([{ end: { code: Code.Canceled } }]);
 });
+
+test.each(["cleartext", "TLS"])(
+  "a client that closes its transport as soon as its call has ended keeps no closing server, over %s",
+  async (over) => {
+    await using server = createServer({
+      routes: (router) => router.service(Greeter, example),
+      ...(over === "TLS" ? { tls: certs.server } : {}),
+    });
+    const { url } = await server.listen({ port: 0 });
+    await using transport = createTransport({
+      baseUrl: url,
+      ...(over === "TLS" ? { tls: { ca: certs.ca } } : {}),
+    });
+    const chat = await runningChat({ greeter: createClient(Greeter, transport) });
+    const closed = server.close({ graceMs: 60_000 });
+    chat.closeSend();
+    expect(await next(chat)).toBeUndefined();
+    await transport.close();
+    await closed;
+  },
+);
 
 test("a connection without calls is closed when its server begins to close, while sessions are open", async () => {
   await using world = await sessionWorld({ linked: true });

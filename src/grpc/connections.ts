@@ -273,6 +273,9 @@ export class Connections {
     const last = this.farewells.last(connections);
     for (const session of [...this.sessions]) session.leave(reason);
     await last;
+    // What was written just now must reach the socket before the socket goes: where the end of a session was
+    // confirmed, its server waits for no other attachment.
+    await new Promise((resolve) => setImmediate(resolve));
     for (const connection of connections) connection.destroy(reason);
     await this.#attempt;
     await Promise.all(connections.map((connection) => connection.gone));

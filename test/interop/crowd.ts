@@ -7,7 +7,7 @@ import { echo, numbered, type Scenario, scenario, type World } from "./world.ts"
 const AT_ONCE = create(DurationSchema);
 
 /** How many calls are made in all, at each number of calls at a time. */
-const CALLS = 1000;
+const CALLS = 400;
 
 type Call = (world: World) => Promise<void>;
 
