@@ -90,7 +90,13 @@ function givenTo({ localName, oneof }: DescField, message: Fields): unknown {
 
 function ownOf(message: Fields, name: string): unknown {
   const value = message[name];
-  return value === (Object.prototype as unknown as Fields)[name] ? undefined : value;
+  return value === inheritedAs(name) ? undefined : value;
+}
+
+/** What every object has of a name: not what a caller gave a field of that name. */
+export function inheritedAs(name: string): unknown {
+  // TypeScript's Object has no index by any name; only a few names have something there.
+  return (Object.prototype as unknown as Fields)[name];
 }
 
 /** The messages in a field, of whatever kind it is. */

@@ -15,7 +15,7 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { checkIsObject, complete } from "./complete.ts";
+import { checkIsObject, complete, inheritedAs } from "./complete.ts";
 
 type Fields = Record<string, unknown>;
 type Encode = (writer: BinaryWriter, message: Fields) => void;
@@ -117,11 +117,6 @@ function compileField(field: DescField): Encode {
       write(writer, value);
     }
   };
-}
-
-/** What every object has of a name: not what a caller gave a field of that name. */
-function inheritedAs(localName: string): unknown {
-  return (Object.prototype as unknown as Fields)[localName];
 }
 
 /** Which values of a field are not on the wire: with implicit presence, the zero. */

@@ -23,6 +23,7 @@ export function ownFormOf(field: DescField): OwnForm | undefined {
     if (parent.typeName === "google.protobuf.Value") return undefined;
     return {
       begin: () => create(desc) as Fields,
+      // Fields has no type of its own: the type name above says that it is a Struct.
       end: (message, present) => structToJson(message as unknown as Struct, present as JsonObject),
     };
   }
