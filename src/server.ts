@@ -16,7 +16,7 @@ export {
   encodeBinaryHeader,
 } from "@connectrpc/connect";
 export { later } from "./flow.ts";
-export { sendHeaders } from "./grpc/context.ts";
+export { holdHeaders, sendHeaders } from "./grpc/context.ts";
 export { encodedOnce } from "./grpc/encoded-once.ts";
 export type { KeepaliveOptions } from "./grpc/keepalive.ts";
 export type { SessionCaller, SessionOptions } from "./grpc/server-sessions.ts";

@@ -16,6 +16,7 @@ import {
   createHub,
   createServer,
   encodedOnce,
+  holdHeaders,
   later,
   memoryLog,
   sendHeaders,
@@ -313,6 +314,7 @@ describe("a value that an option does not take is shown, with quotes and its typ
     ],
     ["later: open is an object: a function", () => later(wrongly({}))],
     ["sendHeaders: context is missing: an object", () => sendHeaders(wrongly(undefined))],
+    ["holdHeaders: context is missing: an object", () => holdHeaders(wrongly(undefined))],
   ])("%s", async (text, run) => {
     expect(await refusalOf(run)).toContain(text);
   });

@@ -5,7 +5,13 @@ import type * as grpc from "@grpc/grpc-js";
 import { describe, expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import type { Interceptor } from "../src/index.ts";
-import { Code, type HandlerContext, type ServiceImpl, sendHeaders } from "../src/server.ts";
+import {
+  Code,
+  type HandlerContext,
+  holdHeaders,
+  type ServiceImpl,
+  sendHeaders,
+} from "../src/server.ts";
 import { gate, settles } from "./support/gate.ts";
 import { grpcJsClient } from "./support/grpc-js.ts";
 import { all, failureOf } from "./support/read.ts";
@@ -52,6 +58,31 @@ describe.each(Object.entries(servers))("%s, response headers", (_, server) => {
     chat.closeSend();
     expect(await all(chat)).toMatchObject([{ reply: "now" }]);
   });
+
+  test.each(["before it reads", "while it reads"])(
+    "wait for the first request of a handler that holds them %s, however long it takes",
+    async (when) => {
+      await using world = await start({
+        server,
+        greeter: {
+          async *chat(requests, context) {
+            if (when === "before it reads") holdHeaders(context);
+            const first = requests[Symbol.asyncIterator]().next();
+            if (when === "while it reads") holdHeaders(context);
+            const { value } = await first;
+            context.responseHeader.set("x-first", value?.content ?? "");
+            yield {};
+          },
+        },
+      });
+      const chat = world.greeter.chat();
+      expect(await areHere(chat.headers)).toBe(false);
+      await chat.send({ content: "here" });
+      chat.closeSend();
+      expect(await all(chat)).toHaveLength(1);
+      expect((await chat.headers).get("x-first")).toBe("here");
+    },
+  );
 
   test("wait for a handler that has its first request", async () => {
     const [received, end] = [gate(), gate()];
@@ -236,6 +267,7 @@ describe.each(leavings)("response headers that left $left", ({ left, chat: leave
       expect(error).toMatchObject({ code: Code.FailedPrecondition });
       expect(String(error)).toContain(`changes too late: the headers left ${left}`);
       expect(String(error)).toContain("set a trailer");
+      expect(String(error).includes("holdHeaders")).toBe(left.includes("50 ms"));
     }
     await ours;
     const headers = await chat.headers;

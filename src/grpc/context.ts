@@ -4,7 +4,7 @@ import { anObject, checkArgument } from "../options.ts";
 import { rawToHeaders } from "./metadata.ts";
 import { type HeadersLeft, ResponseHeaders } from "./response-headers.ts";
 
-const sendNow = Symbol("sendHeaders");
+const sender = Symbol("headers");
 
 /**
  * Sends the response headers of a call now, for a client that waits for them
@@ -16,18 +16,31 @@ const sendNow = Symbol("sendHeaders");
  */
 export function sendHeaders(context: HandlerContext): void {
   checkArgument("sendHeaders", "context", context, anObject);
-  (context as Partial<CallContext>)[sendNow]?.sendHeaders("at sendHeaders()");
+  (context as Partial<CallContext>)[sender]?.sendHeaders("at sendHeaders()");
+}
+
+/**
+ * Has the response headers of a bidirectional call wait for its first request,
+ * however long that takes, not for 50 ms: for a handler that reads in it which
+ * headers to set. A client that waits for headers before it sends waits for
+ * ever, so call it where no such client comes. Does nothing where they are on
+ * their way, in the other kinds of calls, and for protocols other than gRPC.
+ */
+export function holdHeaders(context: HandlerContext): void {
+  checkArgument("holdHeaders", "context", context, anObject);
+  (context as Partial<CallContext>)[sender]?.holdHeaders();
 }
 
 /** Who sends the response headers of a call. */
 interface HeadersSender {
   sendHeaders(left: HeadersLeft): void;
+  holdHeaders(): void;
 }
 
 /** What a handler sees of its call, and what the call needs of it. */
 export interface CallContext extends HandlerContext {
   /** A property, so that a copy of the context has it too: interceptors get one. */
-  readonly [sendNow]: HeadersSender;
+  readonly [sender]: HeadersSender;
   /** The response headers that the handler set, if it did. */
   readonly setHeaders: () => Headers | undefined;
   /** The response headers leave: no handler can change them any more. */
@@ -48,9 +61,9 @@ export function createContext(
   method: DescMethod,
   rawHeaders: readonly string[],
   timeoutMs: number | undefined,
-  sender: HeadersSender,
+  headers: HeadersSender,
 ): CallContext {
-  return new Context(method, rawHeaders, timeoutMs, sender);
+  return new Context(method, rawHeaders, timeoutMs, headers);
 }
 
 const noTimeout = () => undefined;
@@ -66,7 +79,7 @@ class Context implements CallContext {
   #values: ContextValues | undefined;
   #controller: AbortController | undefined;
   #aborted: { reason: unknown } | undefined;
-  readonly [sendNow]: HeadersSender;
+  readonly [sender]: HeadersSender;
   /** A function without `this`, since handlers take it out of the context. */
   readonly timeoutMs: () => number | undefined;
 
@@ -74,11 +87,11 @@ class Context implements CallContext {
     method: DescMethod,
     rawHeaders: readonly string[],
     timeoutMs: number | undefined,
-    sender: HeadersSender,
+    headers: HeadersSender,
   ) {
     this.method = method;
     this.#rawHeaders = rawHeaders;
-    this[sendNow] = sender;
+    this[sender] = headers;
     this.timeoutMs = timeoutMs === undefined ? noTimeout : countdown(timeoutMs);
   }
 
@@ -168,7 +181,7 @@ export function whole(context: CallContext): HandlerContext {
     ...{ method, service, protocolName, requestMethod, url, values, signal },
     ...{ requestHeader, responseHeader, responseTrailer },
     timeoutMs: context.timeoutMs,
-    [sendNow]: context[sendNow],
+    [sender]: context[sender],
   };
   return own;
 }

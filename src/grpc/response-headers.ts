@@ -1,12 +1,14 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 
+const LATE = "when no request had come for 50 ms";
+
 /** When the response headers of a call left, as the end of a sentence: "the headers left …". */
 export type HeadersLeft =
   | "at sendHeaders()"
   | "with the first response"
   | "when the handler waited for its second request"
-  | "when no request had come for 50 ms"
+  | typeof LATE
   | "at the end of the call";
 
 /**
@@ -44,10 +46,11 @@ export class ResponseHeaders extends Headers {
 
   #checkOpen(name: string): void {
     if (this.#left === undefined) return;
+    const hold = this.#left === LATE ? "have them wait for it (holdHeaders), " : "";
     throw failure(
       Code.FailedPrecondition,
       `the response header "${name}" changes too late: the headers left ${this.#left}; ` +
-        "change it before, or set a trailer (responseTrailer)",
+        `change it before, ${hold}or set a trailer (responseTrailer)`,
     );
   }
 }

@@ -92,6 +92,8 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   #status: ConnectError | undefined;
   /** Whether a request came, or the half-close without one: no handler waits for its first any more. */
   #begun = false;
+  /** Whether the response headers wait for the first request, however long it takes. */
+  #holds = false;
   #over = false;
 
   /**
@@ -215,8 +217,13 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     );
   }
 
+  /** They do not leave before the first request comes. */
+  holdHeaders(): void {
+    this.#holds = true;
+  }
+
   onFirstRequestLate(): void {
-    if (this.#begun || this.#over) return;
+    if (this.#begun || this.#over || this.#holds) return;
     this.sendHeaders("when no request had come for 50 ms");
   }
 

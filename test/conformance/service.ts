@@ -6,7 +6,12 @@ import {
   type MessageShape,
 } from "@bufbuild/protobuf";
 import { type Any, anyPack } from "@bufbuild/protobuf/wkt";
-import { type HandlerContext, type ServiceImpl, sendHeaders } from "../../src/server.ts";
+import {
+  type HandlerContext,
+  holdHeaders,
+  type ServiceImpl,
+  sendHeaders,
+} from "../../src/server.ts";
 import { appendHeaders, toConnectError, toHeaderList } from "./metadata.ts";
 import {
   ConformanceService,
@@ -59,6 +64,8 @@ export const service: Partial<ServiceImpl<typeof ConformanceService>> = {
     let first = true;
     let fullDuplex = false;
     let sent = 0;
+    // They are in the first request.
+    holdHeaders(context);
     for await (const request of incoming) {
       if (first) {
         first = false;
