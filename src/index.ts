@@ -19,8 +19,7 @@ export {
   decodeBinaryHeader,
   encodeBinaryHeader,
 } from "@connectrpc/connect";
-export type { CallHeaders } from "./call-headers.ts";
-export type { CallOptions } from "./call-options.ts";
+export type { CallOptions } from "./client/call-options.ts";
 export {
   type BidirectionalCall,
   type Client,
@@ -30,13 +29,14 @@ export {
   type UnaryCall,
 } from "./client/create-client.ts";
 export type { CallState, Duplex, ServerStream, Sink } from "./client/streaming-call.ts";
-export type { KeepaliveOptions } from "./grpc/keepalive.ts";
-export type { ClientTls } from "./grpc/tls.ts";
-export { createTransport } from "./grpc/transport.ts";
+export type { KeepaliveOptions } from "./connection/keepalive.ts";
+export type { CallHeaders } from "./grpc/call-headers.ts";
+export type { ClientTls } from "./node/tls.ts";
+export { createTransport } from "./node/transport.ts";
 export type {
   ClosableTransport,
   SessionWindow,
   TransportOptions,
-} from "./grpc/transport-options.ts";
-export type { Logger } from "./logger.ts";
+} from "./node/transport-options.ts";
+export type { Logger } from "./observe/logger.ts";
 export { Reason as SessionLostReason, readSessionLost } from "./session/lost.ts";

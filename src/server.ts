@@ -15,23 +15,23 @@ export {
   decodeBinaryHeader,
   encodeBinaryHeader,
 } from "@connectrpc/connect";
-export { later } from "./flow.ts";
+export { encodedOnce } from "./codec/encoded-once.ts";
+export type { KeepaliveOptions } from "./connection/keepalive.ts";
+export { later } from "./flow/later.ts";
 export { holdHeaders, sendHeaders } from "./grpc/context.ts";
-export { encodedOnce } from "./grpc/encoded-once.ts";
-export type { KeepaliveOptions } from "./grpc/keepalive.ts";
-export type { SessionCaller, SessionOptions } from "./grpc/server-sessions.ts";
-export type { Logger } from "./logger.ts";
-export { createServer, type Server } from "./server/create-server.ts";
+export { createServer, type Server } from "./node/create-server.ts";
+export type { SessionCaller, SessionOptions } from "./node/http2/server-sessions.ts";
 export type {
   Address,
   CloseOptions,
   ListenOptions,
   ServerOptions,
   TlsOptions,
-} from "./server/options.ts";
+} from "./node/server-options.ts";
+export type { Logger } from "./observe/logger.ts";
 export { Reason as SessionLostReason, readSessionLost } from "./session/lost.ts";
+export { type AnnounceOptions, createHub, type Hub, type HubOptions } from "./topics/hub/hub.ts";
 export type { HubEvent, SubscribeOptions, Subscription } from "./topics/hub/subscription.ts";
-export { type AnnounceOptions, createHub, type Hub, type HubOptions } from "./topics/hub.ts";
 export type {
   Appended,
   Entry,

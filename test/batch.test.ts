@@ -1,6 +1,6 @@
 /** The bytes of several messages: the same ones for calls that send the same, and for no others. */
 import { expect, test } from "vitest";
-import { batchOf } from "../src/grpc/batch.ts";
+import { batchOf } from "../src/node/http2/batch.ts";
 
 const PREFIX_BYTES = 5;
 const [a, b, c] = ["a", "bb", "ccc"].map((text) => Buffer.from(text)) as [Buffer, Buffer, Buffer];

@@ -93,7 +93,7 @@ describe.skipIf(oldNode === undefined)("on a Node that is too old (needs one on 
 });
 
 test("bundlers find the worker of a log in SQLite by the one expression that they look for", async () => {
-  const thread = join(project, "node_modules", "hawser", "dist", "topics", "sqlite-thread.js");
+  const thread = join(project, "node_modules", "hawser", "dist", "topics", "sqlite", "thread.js");
   const built = await readFile(thread, "utf8");
   const starts = built
     .match(/^.*new Worker\(.*$/gm)
@@ -104,7 +104,7 @@ test("bundlers find the worker of a log in SQLite by the one expression that the
 });
 
 test("a worker that a bundle left behind is FAILED_PRECONDITION, with what to do", async () => {
-  const topics = join(project, "node_modules", "hawser", "dist", "topics");
+  const topics = join(project, "node_modules", "hawser", "dist", "topics", "sqlite");
   const driver = join(project, "node_modules", "better-sqlite3");
   await symlink(join(repository, "node_modules", "better-sqlite3"), driver);
   await rename(join(topics, "sqlite-worker.js"), join(topics, "elsewhere.js"));

@@ -25,8 +25,8 @@ import {
   FieldDescriptorProto_Type as Type,
 } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
-import { decode } from "../src/grpc/decode.ts";
-import { encode } from "../src/grpc/encode.ts";
+import { decode } from "../src/codec/decode.ts";
+import { encode } from "../src/codec/encode.ts";
 
 const SCALARS = {
   double: Type.DOUBLE,

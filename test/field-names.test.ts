@@ -13,8 +13,8 @@ import {
   FieldDescriptorProto_Type as Type,
 } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
-import { decode } from "../src/grpc/decode.ts";
-import { encode } from "../src/grpc/encode.ts";
+import { decode } from "../src/codec/decode.ts";
+import { encode } from "../src/codec/encode.ts";
 import { encodedOnce } from "../src/server.ts";
 
 /** Names of fields, as they stand in a .proto. */

@@ -1,9 +1,9 @@
 import { Duplex } from "node:stream";
 import { describe, expect, test } from "vitest";
 import { failure } from "../src/failure.ts";
-import { ClientStream, type ClientStreamOwner } from "../src/grpc/client-stream.ts";
-import type { Connection } from "../src/grpc/connection.ts";
 import { Code, ConnectError } from "../src/index.ts";
+import { ClientStream, type ClientStreamOwner } from "../src/node/http2/client-stream.ts";
+import type { Connection } from "../src/node/http2/connection.ts";
 import {
   type FakeCall,
   type FakeServer,

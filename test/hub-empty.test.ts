@@ -1,7 +1,7 @@
 /** Topics without records in a log whose positions go on all the same, as those of JetStream do. */
 import { expect, test } from "vitest";
 import { cursorsOf } from "../src/topics/cursor.ts";
-import { createHub } from "../src/topics/hub.ts";
+import { createHub } from "../src/topics/hub/hub.ts";
 import type { Item } from "../src/topics/log.ts";
 import { memoryLog } from "../src/topics/memory.ts";
 import { stillAt, until } from "./support/gate.ts";

@@ -1,9 +1,9 @@
 /** What the log does to subscribers: cursors that lead nowhere, a trim, a log that is away or damaged. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
-import { createHub } from "../src/topics/hub.ts";
+import { createHub } from "../src/topics/hub/hub.ts";
 import { memoryLog } from "../src/topics/memory.ts";
-import { sqliteLog } from "../src/topics/sqlite.ts";
+import { sqliteLog } from "../src/topics/sqlite/sqlite.ts";
 import { stillAt, until } from "./support/gate.ts";
 import "./support/compile-cache.ts";
 import { drain, numbers, short, TOPIC, type Watched, world } from "./support/hub-world.ts";

@@ -1,6 +1,6 @@
 /** Subscribers that end, announce or tell something in the middle of being given an event. */
 import { expect, test, vi } from "vitest";
-import { pump } from "../src/flow.ts";
+import { pump } from "../src/flow/pump.ts";
 import type { SubscribeOptions, Subscription } from "../src/topics/hub/subscription.ts";
 import { until } from "./support/gate.ts";
 import { drain, type HubWorld, short, TOPIC, world } from "./support/hub-world.ts";

@@ -1,7 +1,7 @@
 /** Many subscribers of one log: each gets every record once and in order, whatever it and the others do. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
-import { pump } from "../src/flow.ts";
+import { pump } from "../src/flow/pump.ts";
 import type { HubEvent } from "../src/topics/hub/subscription.ts";
 import type { Item } from "../src/topics/log.ts";
 import { gate, settles, until } from "./support/gate.ts";

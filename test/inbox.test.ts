@@ -1,6 +1,6 @@
 /** The receiver's end of a stream, with several readers at once and messages that take time to open. */
 import { expect, test } from "vitest";
-import { Inbox } from "../src/flow.ts";
+import { Inbox } from "../src/flow/inbox.ts";
 
 /** Opens even numbers at once and odd ones later, as large gzip messages are. */
 function slowly() {

@@ -2,9 +2,9 @@
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { MessageRequestSchema } from "../gen/example/greeter_pb.js";
-import { inflateInThread, inflateSmall } from "../src/grpc/compression.ts";
-import { decode } from "../src/grpc/decode.ts";
-import { WorkPool } from "../src/grpc/work-pool.ts";
+import { inflateInThread, inflateSmall } from "../src/codec/compression.ts";
+import { decode } from "../src/codec/decode.ts";
+import { WorkPool } from "../src/flow/work-pool.ts";
 import { Code } from "../src/index.ts";
 import { gate, until } from "./support/gate.ts";
 import { bomb } from "./support/stranger.ts";

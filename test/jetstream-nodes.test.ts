@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
-import { type JetStreamLogOptions, jetStreamLog } from "../src/topics/jetstream.ts";
+import { type JetStreamLogOptions, jetStreamLog } from "../src/topics/jetstream/jetstream.ts";
 import type { Item, NewRecord, TopicLog } from "../src/topics/log.ts";
 import { bytes, made, numbered, pages, shown, take, texts } from "./contract/engine.ts";
 import { stillAt, until } from "./support/gate.ts";

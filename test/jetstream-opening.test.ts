@@ -5,7 +5,7 @@ import { Code } from "@connectrpc/connect";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { jetStreamLog } from "../src/topics/jetstream.ts";
+import { jetStreamLog } from "../src/topics/jetstream/jetstream.ts";
 import { made, numbered, pages, shown, take, texts } from "./contract/engine.ts";
 import { type Api, startFakeNats } from "./support/fake-nats.ts";
 import { findNats, type Nats, startNats } from "./support/nats.ts";
@@ -91,7 +91,7 @@ test("what cannot be asked for is INVALID_ARGUMENT", async () => {
 });
 
 test("without the packages of NATS it says what to install", () => {
-  const engine = new URL("../src/topics/jetstream.ts", import.meta.url).href;
+  const engine = new URL("../src/topics/jetstream/jetstream.ts", import.meta.url).href;
   const program = `
     import { registerHooks } from "node:module";
     registerHooks({

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { Worker } from "node:worker_threads";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { CLIENT_TIMES, Keepalive, SERVER_TIMES } from "../src/grpc/keepalive.ts";
+import { CLIENT_TIMES, Keepalive, SERVER_TIMES } from "../src/connection/keepalive.ts";
 import { until } from "./support/gate.ts";
 
 /** A connection that says what the test has it say, and when it was asked and given up. */

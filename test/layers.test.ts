@@ -2,44 +2,61 @@ import { readdirSync, readFileSync } from "node:fs";
 import { isBuiltin } from "node:module";
 import { dirname, join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describe, expect, test } from "vitest";
+import { expect, test } from "vitest";
 
 /**
  * The layers of src/ and what each may import, itself aside. A layer is a
  * folder, or a file that lies beside the folders. Who adds one says here where
  * it stands.
  */
+const everywhere = ["flow", "failure.ts", "options.ts", "observe"];
 const layers: Record<string, readonly string[]> = {
   cli: ["example", "index.ts", "server.ts", "node-version.ts", "gen"],
   // The engines of logs are entries of their own, in topics: the example server opens them.
   example: ["index.ts", "server.ts", "topics", "gen"],
-  "index.ts": [
-    ...["client", "session", "topics", "grpc", "call-headers.ts", "call-options.ts", "logger.ts"],
+  "index.ts": ["client", "session", "connection", "node", "grpc", "observe"],
+  "server.ts": [
+    ...["node", "server", "connection", "session", "topics", "grpc", "codec", "flow", "observe"],
   ],
-  "server.ts": ["server", "session", "topics", "grpc", "flow.ts", "logger.ts"],
-  server: ["session", "topics", "grpc", "flow.ts", "failure.ts", "options.ts", "logger.ts"],
-  client: [
-    ...["session", "flow.ts", "failure.ts", "options.ts", "call-headers.ts", "call-options.ts"],
-    ...["stalls.ts", "logger.ts", "gen"],
+  node: [
+    ...["server", "client", "connection", "session", "grpc", "codec", "gen", "version.ts"],
+    ...everywhere,
   ],
-  session: ["flow.ts", "failure.ts", "gen"],
-  topics: ["flow.ts", "failure.ts", "options.ts", "logger.ts", "node-version.ts"],
-  grpc: [
-    ...["session", "flow.ts", "failure.ts", "options.ts", "call-headers.ts", "call-options.ts"],
-    ...["stalls.ts", "logger.ts", "version.ts", "gen"],
-  ],
-  "flow.ts": ["flow"],
+  server: ["connection", "grpc", "session", "gen", ...everywhere],
+  connection: ["grpc", "session", "gen", ...everywhere],
+  client: ["grpc", "session", "gen", ...everywhere],
+  grpc: ["codec", ...everywhere],
+  codec: everywhere,
+  session: ["gen", ...everywhere],
+  topics: ["node-version.ts", ...everywhere],
   flow: ["failure.ts", "options.ts"],
-  "call-options.ts": ["call-headers.ts", "options.ts", "failure.ts"],
+  observe: ["failure.ts"],
   "options.ts": ["failure.ts"],
-  "stalls.ts": ["logger.ts"],
-  "logger.ts": [],
   "failure.ts": [],
-  "call-headers.ts": ["failure.ts", "options.ts"],
   "version.ts": [],
   // Read by a Node that is too old for anything else.
   "node-version.ts": [],
 };
+
+/** Arrows that still point the wrong way. None is added here; each goes with the file that it starts from. */
+const notYet = [
+  "src/connection/addresses.ts -> src/node/http2/connection.ts",
+  "src/connection/attempts.ts -> src/node/http2/client-stream.ts",
+  "src/connection/attempts.ts -> src/node/http2/connection.ts",
+  "src/connection/carry.ts -> src/client/call-options.ts",
+  "src/connection/carry.ts -> src/node/http2/connection.ts",
+  "src/connection/connections.ts -> src/node/http2/connection.ts",
+  "src/connection/connections.ts -> src/node/http2/farewells.ts",
+  "src/connection/connections.ts -> src/node/tls.ts",
+  "src/connection/dialler.ts -> src/node/http2/client-stream.ts",
+  "src/connection/dialler.ts -> src/node/http2/connection.ts",
+  "src/connection/negotiate.ts -> src/node/http2/client-stream.ts",
+  "src/connection/negotiate.ts -> src/node/http2/connection.ts",
+  "src/grpc/client-call.ts -> src/connection/attempts.ts",
+  "src/grpc/first-request-timer.ts -> src/node/http2/turns.ts",
+  "src/grpc/framing.ts -> src/session/control.ts",
+  "src/grpc/server-call.ts -> src/node/http2/server-stream.ts",
+];
 
 interface Import {
   /** The file that imports, from the root of the repository. */
@@ -74,7 +91,7 @@ function fileOf(from: string, to: string): string {
   return join(dirname(from), to).replaceAll(sep, "/");
 }
 
-/** "src/grpc/framing.ts" is in "grpc", "src/flow.ts" is "flow.ts", "gen/example/greeter_pb.js" is in "gen". */
+/** "src/grpc/framing.ts" is in "grpc", "src/failure.ts" is "failure.ts", "gen/example/greeter_pb.js" is in "gen". */
 function layerOf(file: string): string {
   const [top, layer] = file.split("/");
   return (top === "src" ? layer : top) as string;
@@ -97,7 +114,7 @@ test("the walk sees imports at all", () => {
   expect(imports.map(arrow)).toContain("src/index.ts -> src/client/create-client.ts");
   expect(imports.map(arrow)).toContain("src/cli/main.ts -> src/cli/program.ts");
   expect(imports.map(arrow)).toContain("src/cli/serve.ts -> gen/example/greeter_pb.js");
-  expect(imports.map(arrow)).toContain("src/grpc/transport.ts -> @connectrpc/connect");
+  expect(imports.map(arrow)).toContain("src/node/transport.ts -> @connectrpc/connect");
   expect(imports.map(arrow)).not.toContain("src/index.ts -> hawser");
 });
 
@@ -112,7 +129,7 @@ test("arrows between layers point one way", () => {
     const [layer, below] = [layerOf(from), layerOf(to)];
     return layer !== below && layers[layer]?.includes(below) !== true;
   });
-  expect(wrong.map(arrow)).toEqual([]);
+  expect(wrong.map(arrow).sort()).toEqual(notYet);
 });
 
 test("the table of layers itself has no circle", () => {
@@ -126,7 +143,7 @@ const packageOf = ({ to }: Pick<Import, "to">) => /^(?:@[^/]+\/)?[^/]+/.exec(to)
 const isPackage = (one: Import) => !isOurs(one) && !isBuiltin(one.to);
 
 /** Engines of logs, which alone may need a package that is an optional peer; they have entries of their own. */
-const engines = /^src\/topics\/(sqlite|jetstream)[\w-]*\.ts$/;
+const engines = /^src\/topics\/(sqlite|jetstream)\//;
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 const optional = Object.keys(manifest.peerDependenciesMeta);
 
@@ -150,15 +167,55 @@ test.each(files)("%s is in no circle of imports", (file) => {
   expect(reachOf(file)).not.toContain(file);
 });
 
-describe("what runs in a browser one day", () => {
-  const browser = files.filter((file) => layerOf(file) === "client");
+/** Where Node may be reached: sockets, threads, files, programs. */
+const onNode =
+  /^src\/(node\/|topics\/(sqlite|jetstream)\/|cli\/|example\/|(index|server|node-version)\.ts$)/;
+const nodeGlobals = /\b(Buffer|process|setImmediate|clearImmediate|NodeJS)\b/;
 
-  test.each(browser)("%s reaches neither Node nor the data path nor the server", (file) => {
-    const unfit = [...reachOf(file)].filter(
-      (to) => to.startsWith("node:") || /^src\/(grpc|server|topics)\b/.test(to),
-    );
-    expect(unfit).toEqual([]);
-  });
+/** Files that still reach a module or a global of Node. None is added here. */
+const notYetAnywhere = [
+  "src/codec/compression.ts",
+  "src/codec/wire-cursor.ts",
+  "src/connection/address.ts",
+  "src/connection/attempts.ts",
+  "src/connection/carry.ts",
+  "src/connection/connections.ts",
+  "src/connection/keepalive.ts",
+  "src/failure.ts",
+  "src/flow/context.ts",
+  "src/flow/slice.ts",
+  "src/flow/wait.ts",
+  "src/grpc/call-metadata.ts",
+  "src/grpc/client-call.ts",
+  "src/grpc/first-request-timer.ts",
+  "src/grpc/framing.ts",
+  "src/grpc/header-limits.ts",
+  "src/grpc/metadata.ts",
+  "src/grpc/request-headers.ts",
+  "src/grpc/response.ts",
+  "src/grpc/server-call.ts",
+  "src/grpc/status.ts",
+  "src/observe/stalls.ts",
+  "src/options.ts",
+  "src/session/spool.ts",
+  "src/topics/cursor.ts",
+  "src/topics/hub/tail.ts",
+  "src/topics/topic.ts",
+];
+
+function reachesNode(file: string): boolean {
+  const code = (sources.get(file) as string)
+    .replace(/\/\*[\s\S]*?\*\/|(?<![:"'`])\/\/.*$/gm, "")
+    .replace(/"(?:[^"\\\n]|\\.)*"/g, '""');
+  return (
+    nodeGlobals.test(code) ||
+    imports.some(({ from, to }) => from === file && (isBuiltin(to) || to.startsWith("node:")))
+  );
+}
+
+test("what is not for Node alone reaches no module and no global of Node", () => {
+  const reaching = files.filter((file) => !onNode.test(file) && reachesNode(file));
+  expect(reaching.sort()).toEqual(notYetAnywhere);
 });
 
 test.each(["src/index.ts", "src/server.ts"])("%s holds re-exports only", (file) => {

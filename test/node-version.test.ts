@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { nodeTooOld } from "../src/node-version.ts";
 import { Code } from "../src/server.ts";
-import { sqliteLog } from "../src/topics/sqlite.ts";
+import { sqliteLog } from "../src/topics/sqlite/sqlite.ts";
 import { readme } from "./support/readme.ts";
 import { temporaryFile } from "./support/temporary.ts";
 

@@ -9,8 +9,8 @@ import {
   type Transport,
   type TransportOptions,
 } from "../src/index.ts";
+import { withDefaults } from "../src/node/server-options.ts";
 import { type Checks, suggestion, trueOrFalse } from "../src/options.ts";
-import { withDefaults } from "../src/server/options.ts";
 import {
   type ConnectRouter,
   createHub,
@@ -21,8 +21,8 @@ import {
   memoryLog,
   sendHeaders,
 } from "../src/server.ts";
-import { jetStreamLog } from "../src/topics/jetstream.ts";
-import { sqliteLog } from "../src/topics/sqlite.ts";
+import { jetStreamLog } from "../src/topics/jetstream/jetstream.ts";
+import { sqliteLog } from "../src/topics/sqlite/sqlite.ts";
 import { failureOf, next } from "./support/read.ts";
 import { start } from "./support/world.ts";
 

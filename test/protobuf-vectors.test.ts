@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { fromBinary } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
-import { decode } from "../src/grpc/decode.ts";
+import { decode } from "../src/codec/decode.ts";
 import { typesOf, type Vectors, written } from "./support/protobuf-vectors.ts";
 
 const file = new URL("./protobuf/vectors.json", import.meta.url);

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { RoomService, Start } from "../gen/chat/v1/room_pb.js";
 import { recordOf, topicOf } from "../src/example/room-record.ts";
 import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
-import { sqliteLog } from "../src/topics/sqlite.ts";
+import { sqliteLog } from "../src/topics/sqlite/sqlite.ts";
 import "./support/compile-cache.ts";
 import { hawserServe } from "./support/program.ts";
 import { drain } from "./support/rooms-world.ts";

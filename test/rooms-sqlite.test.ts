@@ -3,7 +3,7 @@ import { rm } from "node:fs/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { RoomService, Start } from "../gen/chat/v1/room_pb.js";
 import { type Client, createClient, createTransport } from "../src/index.ts";
-import { sqliteLog } from "../src/topics/sqlite.ts";
+import { sqliteLog } from "../src/topics/sqlite/sqlite.ts";
 import "./support/compile-cache.ts";
 import { until } from "./support/gate.ts";
 import { next } from "./support/read.ts";

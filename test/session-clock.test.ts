@@ -1,6 +1,7 @@
 /** Clocks that come apart: the client's machine sleeps, and its clock stands still while the server's goes on. */
 import { afterEach, expect, test, vi } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
+import { realClock } from "../src/flow/clock.ts";
 import { statusTrailers } from "../src/grpc/status.ts";
 import {
   Code,
@@ -9,7 +10,6 @@ import {
   readSessionLost,
   SessionLostReason,
 } from "../src/index.ts";
-import { realClock } from "../src/session/clock.ts";
 import { sessionLost } from "../src/session/lost.ts";
 import { run } from "./support/child.ts";
 import { responseHeaders } from "./support/fake-server.ts";

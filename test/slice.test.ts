@@ -1,6 +1,8 @@
 /** What pumps leave to timers, sockets and signals: all that this process does beside them. */
 import { expect, test } from "vitest";
-import { pump, Queue, Tap } from "../src/flow.ts";
+import { pump } from "../src/flow/pump.ts";
+import { Queue } from "../src/flow/queue.ts";
+import { Tap } from "../src/flow/tap.ts";
 import { settles, until } from "./support/gate.ts";
 
 /** Where a pump never lets go of the event loop, its messages end, so that the test can fail. */

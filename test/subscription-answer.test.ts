@@ -3,7 +3,7 @@ import { createClient as createStockClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
-import { pump } from "../src/flow.ts";
+import { pump } from "../src/flow/pump.ts";
 import { Code, ConnectError, type Interceptor } from "../src/index.ts";
 import { later, type ServiceImpl } from "../src/server.ts";
 import type { SubscribeOptions } from "../src/topics/hub/subscription.ts";

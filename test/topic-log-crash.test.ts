@@ -3,7 +3,7 @@ import { rm } from "node:fs/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Code } from "../src/server.ts";
 import type { TopicLog } from "../src/topics/log.ts";
-import { sqliteLog } from "../src/topics/sqlite.ts";
+import { sqliteLog } from "../src/topics/sqlite/sqlite.ts";
 import { bytes, pages, shown } from "./contract/engine.ts";
 import { type Child, run } from "./support/child.ts";
 import "./support/compile-cache.ts";

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe } from "vitest";
-import { jetStreamLog } from "../src/topics/jetstream.ts";
+import { jetStreamLog } from "../src/topics/jetstream/jetstream.ts";
 import { describeTopicLog } from "./contract/topic-log.ts";
 import { findNats, type Nats, startNats } from "./support/nats.ts";
 

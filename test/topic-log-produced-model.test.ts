@@ -4,7 +4,7 @@ import { rm } from "node:fs/promises";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { keptOf } from "../src/topics/retention.ts";
-import { type Append, Writer } from "../src/topics/sqlite-writer.ts";
+import { type Append, Writer } from "../src/topics/sqlite/writer.ts";
 import { temporary } from "./support/temporary.ts";
 
 const TOPICS = ["a", "b", "c"];

@@ -1,7 +1,7 @@
 /** Who may read the files of a log. */
 import { chmodSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { sqliteLog } from "../src/topics/sqlite.ts";
+import { sqliteLog } from "../src/topics/sqlite/sqlite.ts";
 import { texts } from "./contract/engine.ts";
 import "./support/compile-cache.ts";
 import { temporaryFile } from "./support/temporary.ts";

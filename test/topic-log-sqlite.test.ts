@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { sqliteLog } from "../src/topics/sqlite.ts";
+import { sqliteLog } from "../src/topics/sqlite/sqlite.ts";
 import { describeTopicLog } from "./contract/topic-log.ts";
 import "./support/compile-cache.ts";
 

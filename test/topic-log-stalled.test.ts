@@ -3,7 +3,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import Database from "better-sqlite3";
 import { expect, test, vi } from "vitest";
 import { Code } from "../src/server.ts";
-import { sqliteLog } from "../src/topics/sqlite.ts";
+import { sqliteLog } from "../src/topics/sqlite/sqlite.ts";
 import { made, numbered, pages, shown, texts } from "./contract/engine.ts";
 import "./support/compile-cache.ts";
 import { temporaryFile } from "./support/temporary.ts";

@@ -344,7 +344,7 @@ for (const kind of ["unary", "chat"] as const) {
 // Of every type the empty message is one.
 const empty = envelope(Buffer.alloc(0));
 
-/** More than are handed over at once (src/grpc/turns.ts). */
+/** More than are handed over at once (src/node/http2/turns.ts). */
 const hundreds: string[] = new Array(300).fill("hello");
 
 it.each<[string, (stream: number) => Buffer[]]>([

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
-import { pause } from "../../src/flow.ts";
+import { pause } from "../../src/flow/wait.ts";
 import { cpuMsOf, type UnderTest } from "../child.ts";
 
 export const CENTRIFUGO = "v6.9.1";

@@ -1,5 +1,5 @@
 import { type ContextKey, type ContextValues, createContextValues } from "@connectrpc/connect";
-import { type CallOptions, compressRequests, wantsSession } from "../call-options.ts";
+import { type CallOptions, compressRequests, wantsSession } from "./call-options.ts";
 
 /** The context values of a call: the caller's, and over them what Hawser adds. */
 export function contextValuesOf(options: CallOptions | undefined): ContextValues | undefined {

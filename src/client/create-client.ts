@@ -10,10 +10,10 @@ import type {
   MessageShape,
 } from "@bufbuild/protobuf";
 import { Code, makeAnyClient, type Transport } from "@connectrpc/connect";
-import { type CallOptions, refusalOf } from "../call-options.ts";
 import { asFailure, failure } from "../failure.ts";
-import { one } from "../flow.ts";
+import { one } from "../flow/pump.ts";
 import { isWith, wrong } from "../options.ts";
+import { type CallOptions, refusalOf } from "./call-options.ts";
 import { prepared } from "./prepared.ts";
 import { refuseResumption, resumptionOf } from "./resume.ts";
 import { ResumingCall } from "./resuming-call.ts";

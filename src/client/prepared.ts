@@ -1,8 +1,13 @@
 import type { ContextValues, StreamResponse, Transport, UnaryResponse } from "@connectrpc/connect";
-import { callHeaders, type HeadersFunction, runHeaders, runsCallHeaders } from "../call-headers.ts";
-import type { CallOptions } from "../call-options.ts";
 import { deadlineExceeded, fromAbort, handled } from "../failure.ts";
-import { after, onAbort } from "../flow.ts";
+import { after, onAbort } from "../flow/wait.ts";
+import {
+  callHeaders,
+  type HeadersFunction,
+  runHeaders,
+  runsCallHeaders,
+} from "../grpc/call-headers.ts";
+import type { CallOptions } from "./call-options.ts";
 import { contextValuesOf, over } from "./context-values.ts";
 
 /** What a transport is given for a call. */

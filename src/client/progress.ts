@@ -1,4 +1,4 @@
-import type { Stall, Stalling, StallWarnings } from "../stalls.ts";
+import type { Stall, Stalling, StallWarnings } from "../observe/stalls.ts";
 
 /** What there is to know of a streaming call besides what its application did. */
 export interface ProgressingCall {

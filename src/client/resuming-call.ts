@@ -5,11 +5,13 @@ import type {
   MessageShape,
 } from "@bufbuild/protobuf";
 import { Code, type ConnectError, type Transport } from "@connectrpc/connect";
-import { type CallOptions, comesBack, refusalOf } from "../call-options.ts";
 import { asFailure, deadlineExceeded, failure, fromAbort, handled } from "../failure.ts";
-import { after, iteratedBefore, onAbort, one, pause } from "../flow.ts";
-import { type StallWarnings, warningsOf } from "../stalls.ts";
+import { iteratedBefore } from "../flow/iterated.ts";
+import { one } from "../flow/pump.ts";
+import { after, onAbort, pause } from "../flow/wait.ts";
+import { type StallWarnings, warningsOf } from "../observe/stalls.ts";
 import { gotOn, waitBeforeNext } from "./again.ts";
+import { type CallOptions, comesBack, refusalOf } from "./call-options.ts";
 import { over } from "./context-values.ts";
 import { Progress, type ProgressingCall } from "./progress.ts";
 import type { Resumption } from "./resume.ts";

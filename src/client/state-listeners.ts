@@ -1,5 +1,5 @@
-import { currentContext } from "../flow.ts";
-import { type Logger, log } from "../logger.ts";
+import { currentContext } from "../flow/context.ts";
+import { type Logger, log } from "../observe/logger.ts";
 import { callable, checkArgument } from "../options.ts";
 
 /** The listeners of onState of one call. They run in the context in which the call was made. */

@@ -5,10 +5,13 @@ import type {
   MessageShape,
 } from "@bufbuild/protobuf";
 import { Code, type ConnectError, type StreamResponse, type Transport } from "@connectrpc/connect";
-import { type CallOptions, type CallWatcher, callWatcher, refusalOf } from "../call-options.ts";
 import { asFailure, failure, fromAbort, handled } from "../failure.ts";
-import { Inbox, iteratedBefore, onAbort, Queue } from "../flow.ts";
-import { type StallWarnings, warningsOf } from "../stalls.ts";
+import { Inbox } from "../flow/inbox.ts";
+import { iteratedBefore } from "../flow/iterated.ts";
+import { Queue } from "../flow/queue.ts";
+import { onAbort } from "../flow/wait.ts";
+import { type StallWarnings, warningsOf } from "../observe/stalls.ts";
+import { type CallOptions, type CallWatcher, callWatcher, refusalOf } from "./call-options.ts";
 import { over } from "./context-values.ts";
 import { prepared } from "./prepared.ts";
 import { Progress, type ProgressingCall } from "./progress.ts";

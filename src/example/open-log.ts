@@ -26,11 +26,11 @@ export async function openLog(place: LogPlace, logger: Logger = console): Promis
     case "memory":
       return memoryLog();
     case "sqlite": {
-      const { sqliteLog } = await import("../topics/sqlite.ts");
+      const { sqliteLog } = await import("../topics/sqlite/sqlite.ts");
       return await sqliteLog({ path: place.path, logger });
     }
     case "nats": {
-      const { jetStreamLog } = await import("../topics/jetstream.ts");
+      const { jetStreamLog } = await import("../topics/jetstream/jetstream.ts");
       const { username, password, host } = new URL(place.servers);
       const connection = {
         ...(username !== "" && { user: decodeURIComponent(username) }),

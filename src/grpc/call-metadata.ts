@@ -1,6 +1,6 @@
 /** The metadata of a call, attempt by attempt: what the options `headers` say, and what interceptors made of it. */
 import { AsyncResource } from "node:async_hooks";
-import { type CallHeaders, type HeadersFunction, runHeaders } from "../call-headers.ts";
+import { type CallHeaders, type HeadersFunction, runHeaders } from "./call-headers.ts";
 import { asHeaders } from "./metadata.ts";
 
 /** What the options `headers` say of a call at one time. */

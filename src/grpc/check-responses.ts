@@ -1,7 +1,7 @@
 import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
 import type { MethodImplSpec } from "@connectrpc/connect";
-import { map } from "../flow.ts";
-import { complete } from "./complete.ts";
+import { complete } from "../codec/complete.ts";
+import { map } from "../flow/pump.ts";
 
 /**
  * A handler whose responses are whole messages. Connect would make an empty message of a response that is not a

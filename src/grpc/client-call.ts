@@ -1,20 +1,13 @@
 import type { IncomingHttpHeaders } from "node:http2";
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code, type ConnectError } from "@connectrpc/connect";
+import type { Carried, Carrier } from "../connection/attempts.ts";
 import { asFailure, deadlineExceeded, failure, fromAbort, handled } from "../failure.ts";
-import {
-  after,
-  type Context,
-  currentContext,
-  Inbox,
-  onAbort,
-  type Pump,
-  pump,
-  Queue,
-  type Source,
-  type Writer,
-} from "../flow.ts";
-import type { Carried, Carrier } from "./attempts.ts";
+import { type Context, currentContext } from "../flow/context.ts";
+import { Inbox, type Source } from "../flow/inbox.ts";
+import { type Pump, pump } from "../flow/pump.ts";
+import { Queue, type Writer } from "../flow/queue.ts";
+import { after, onAbort } from "../flow/wait.ts";
 import { alone, type Frame } from "./framing.ts";
 import { INBOX_BYTES, type Limits } from "./limits.ts";
 import { MessageReader, MessageWriter } from "./message.ts";

@@ -1,5 +1,5 @@
-import type { Clock } from "../session/clock.ts";
-import { catchUp } from "./turns.ts";
+import type { Clock } from "../flow/clock.ts";
+import { catchUp } from "../node/http2/turns.ts";
 
 /** How long the response headers of a bidirectional call wait for its first request. */
 export const FIRST_REQUEST_MS = 50;

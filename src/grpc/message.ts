@@ -1,15 +1,15 @@
 /** Messages between their typed form and the bytes of a frame. */
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
+import { NotThatMessage } from "../codec/complete.ts";
+import { compress, inflateInThread, inflateSmall } from "../codec/compression.ts";
+import { decode } from "../codec/decode.ts";
+import { encode } from "../codec/encode.ts";
+import { compressOnce, type SharedBytes, sharedBytesOf } from "../codec/encoded-once.ts";
 import { failure, tooLarge } from "../failure.ts";
-import { NotThatMessage } from "./complete.ts";
-import { compress, inflateInThread, inflateSmall } from "./compression.ts";
-import { decode } from "./decode.ts";
-import { encode } from "./encode.ts";
-import { compressOnce, type SharedBytes, sharedBytesOf } from "./encoded-once.ts";
+import type { Work } from "../flow/work-pool.ts";
 import { COMPRESSED, type Frame } from "./framing.ts";
 import type { BinaryOptions, Limits } from "./limits.ts";
-import type { Work } from "./work-pool.ts";
 
 /** Takes the frames that a MessageWriter makes; a promise resolves when it takes more. */
 export interface FrameSink {

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, IncomingHttpStatusHeader } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { isSupported } from "../codec/compression.ts";
 import { failure } from "../failure.ts";
-import { isSupported } from "./compression.ts";
 import { isGrpc } from "./metadata.ts";
 import { codeFromHttp, readStatus } from "./status.ts";
 

@@ -1,9 +1,13 @@
 import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders } from "node:http2";
 import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor, type MethodImplSpec } from "@connectrpc/connect";
+import { ENCODING, isSupported } from "../codec/compression.ts";
 import { deadlineExceeded, failure, toWire } from "../failure.ts";
-import { after, Inbox, leave, type Pump, pump, type Source, type Writer } from "../flow.ts";
-import { ENCODING, isSupported } from "./compression.ts";
+import { Inbox, type Source } from "../flow/inbox.ts";
+import { leave, type Pump, pump } from "../flow/pump.ts";
+import type { Writer } from "../flow/queue.ts";
+import { after } from "../flow/wait.ts";
+import type { ServerStream, StreamOwner } from "../node/http2/server-stream.ts";
 import { type CallContext, createContext } from "./context.ts";
 import type { AwaitingCall, FirstRequestTimer } from "./first-request-timer.ts";
 import { alone, type Frame } from "./framing.ts";
@@ -13,7 +17,6 @@ import { INBOX_BYTES, type Limits } from "./limits.ts";
 import { MessageReader, MessageWriter } from "./message.ts";
 import { addMetadata, hasMetadata } from "./metadata.ts";
 import type { HeadersLeft } from "./response-headers.ts";
-import type { ServerStream, StreamOwner } from "./server-stream.ts";
 import { fitTrailers } from "./status.ts";
 import { parseTimeout } from "./timeout.ts";
 

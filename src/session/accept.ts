@@ -1,8 +1,8 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure, handled } from "../failure.ts";
+import type { Clock } from "../flow/clock.ts";
 import { type Acknowledgements, Acknowledger } from "./acknowledgements.ts";
 import type { ServerAttachment } from "./attachment.ts";
-import type { Clock } from "./clock.ts";
 import {
   CONTROL,
   headerControl,

@@ -1,6 +1,7 @@
 /** When a side of a session acknowledges what its application took (session.proto, 6). */
+
+import type { Clock } from "../flow/clock.ts";
 import type { SessionStream } from "./attachment.ts";
-import type { Clock } from "./clock.ts";
 import { CONTROL, receivedControl } from "./control.ts";
 import type { Ledger } from "./ledger.ts";
 

@@ -1,9 +1,9 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type { Metadata } from "../../gen/hawser/v1/session_pb.js";
 import { asFailure, failure, handled, tooManyFields } from "../failure.ts";
+import type { Clock } from "../flow/clock.ts";
 import { type Acknowledgements, Acknowledger } from "./acknowledgements.ts";
 import type { Broken, ClientAttachment, Dialler } from "./attachment.ts";
-import type { Clock } from "./clock.ts";
 import { CONTROL, endControl, readControl, readMetadata, type SessionFrame } from "./control.ts";
 import { type Answer, dropOwn, readAnswer, readSent, type Values, withoutOwn } from "./headers.ts";
 import { SessionIdentity } from "./identity.ts";

@@ -1,4 +1,4 @@
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../flow/clock.ts";
 import { writeAsk } from "./headers.ts";
 import type { Window } from "./ledger.ts";
 import type { ServerTerms } from "./terms.ts";

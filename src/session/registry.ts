@@ -1,9 +1,9 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
+import type { Clock } from "../flow/clock.ts";
 import type { Keeper, ServerSession } from "./accept.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
 import type { ServerAttachment } from "./attachment.ts";
-import type { Clock } from "./clock.ts";
 import type { SessionFrame } from "./control.ts";
 import type { Ask } from "./headers.ts";
 import type { Account } from "./ledger.ts";

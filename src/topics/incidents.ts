@@ -1,4 +1,4 @@
-import { type Logger, log } from "../logger.ts";
+import { type Logger, log } from "../observe/logger.ts";
 import { operatorDetail } from "./log-failure.ts";
 
 /** What is failing. */

@@ -1,4 +1,4 @@
-import { onAbort } from "../flow.ts";
+import { onAbort } from "../flow/wait.ts";
 import type { Entry, Item, TopicLog } from "./log.ts";
 
 /** Records that were just appended. */

@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from "vitest";
-import { pause } from "../../src/flow.ts";
+import { pause } from "../../src/flow/wait.ts";
 import type { TopicLog } from "../../src/topics/log.ts";
 import {
   type Engine,

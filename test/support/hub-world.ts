@@ -1,12 +1,12 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { expect } from "vitest";
+import { createHub, type Hub, type HubOptions } from "../../src/topics/hub/hub.ts";
 import type {
   HubEvent,
   SubscribeOptions,
   Subscription,
 } from "../../src/topics/hub/subscription.ts";
-import { createHub, type Hub, type HubOptions } from "../../src/topics/hub.ts";
 import type { Entry, Retention, TopicLog } from "../../src/topics/log.ts";
 import { memoryLog } from "../../src/topics/memory.ts";
 import { logWith } from "./log-with.ts";

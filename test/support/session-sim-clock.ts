@@ -1,4 +1,4 @@
-import type { Clock } from "../../src/session/clock.ts";
+import type { Clock } from "../../src/flow/clock.ts";
 
 interface Timer {
   readonly atMs: number;

@@ -2,8 +2,8 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { failure, toWire } from "../../src/failure.ts";
 import { COMPRESSED, type Frame, FrameReader } from "../../src/grpc/framing.ts";
-import type { Source } from "../../src/grpc/outbox.ts";
 import { readStatus, statusTrailers } from "../../src/grpc/status.ts";
+import type { Source } from "../../src/node/http2/outbox.ts";
 import type { ServerSession } from "../../src/session/accept.ts";
 import type {
   AttachmentWatcher,

@@ -1,7 +1,7 @@
 /** The wire of the simulated network: what two ends of one HTTP/2 stream say to each other, byte by byte. */
 
 import { PREFIX_BYTES, writePrefix } from "../../src/grpc/framing.ts";
-import type { Source } from "../../src/grpc/outbox.ts";
+import type { Source } from "../../src/node/http2/outbox.ts";
 
 /** Headers or trailers. */
 export type Fields = Record<string, number | string | string[] | undefined>;
@@ -69,7 +69,7 @@ export class Pipe {
 }
 
 /**
- * Does as src/grpc/outbox.ts does: the pieces of a source leave when it is
+ * Does as src/node/http2/outbox.ts does: the pieces of a source leave when it is
  * flushed, and before the control frames; a writer is held back while much
  * waits. What there waits for a tick waits here for flush().
  */

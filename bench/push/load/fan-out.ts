@@ -1,6 +1,6 @@
 /** One room and all who watch it: posts come as fast as all of them get them. */
 
-import { pause } from "../../../src/flow.ts";
+import { pause } from "../../../src/flow/wait.ts";
 import { emit } from "../../commands.ts";
 import type { FanOutJob, WatchersJob } from "../job.ts";
 import { type Crowd, gather } from "./crowd.ts";

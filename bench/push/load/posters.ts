@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { JoinRequestSchema, PostRequestSchema } from "../../../gen/chat/v1/room_pb.js";
-import { pause } from "../../../src/flow.ts";
+import { pause } from "../../../src/flow/wait.ts";
 import { emit } from "../../commands.ts";
 import { type PostJob, ROOM, TEXT } from "../job.ts";
 import { each } from "./crowd.ts";

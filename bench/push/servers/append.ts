@@ -1,6 +1,6 @@
 /** TopicLog.append() of a SQLite log, in its own process. Argument: the file. */
 import { randomUUID } from "node:crypto";
-import { sqliteLog } from "../../../src/topics/sqlite.ts";
+import { sqliteLog } from "../../../src/topics/sqlite/sqlite.ts";
 import { emit, onCommand } from "../../commands.ts";
 import { type AppendJob, ROOM, TEXT } from "../job.ts";
 import { run } from "../load/posters.ts";

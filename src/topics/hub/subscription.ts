@@ -1,12 +1,7 @@
-import {
-  type Context,
-  currentContext,
-  failing,
-  iteratedBefore,
-  onAbort,
-  Tap,
-  type Well,
-} from "../../flow.ts";
+import { type Context, currentContext } from "../../flow/context.ts";
+import { failing, iteratedBefore } from "../../flow/iterated.ts";
+import { Tap, type Well } from "../../flow/tap.ts";
+import { onAbort } from "../../flow/wait.ts";
 import { type Checks, callable, oneOf, text } from "../../options.ts";
 import type { Gap, Mark, TopicLog } from "../log.ts";
 import type { Page, PageItem, Pages } from "./pages.ts";

@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { failure, handled } from "../../failure.ts";
-import { Share, slices } from "../../flow.ts";
+import { Share, slices } from "../../flow/slice.ts";
 import { type Cursors, cursorsOf } from "../cursor.ts";
 import type { Entry, Mark, TopicLog } from "../log.ts";
 import { Persistence } from "./persistence.ts";

@@ -2,7 +2,7 @@
 // Records carry their number, which goes on from the last that is stored; it prints the numbers that are acknowledged.
 // Eight appends wait at a time, each of one to three records of producer "p".
 import { once } from "node:events";
-import { sqliteLog } from "../../../src/topics/sqlite.ts";
+import { sqliteLog } from "../../../src/topics/sqlite/sqlite.ts";
 
 const go = once(process, "SIGUSR2");
 const awake = setInterval(() => {}, 1_000);

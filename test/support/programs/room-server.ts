@@ -16,7 +16,7 @@ const { values } = parseArgs({
   },
 });
 if (values.standby) {
-  await import("../../../src/topics/sqlite.ts");
+  await import("../../../src/topics/sqlite/sqlite.ts");
   const go = once(process, "SIGUSR2");
   const awake = setInterval(() => {}, 1_000);
   process.stdout.write("loaded\n");

@@ -1,0 +1,116 @@
+import type { DescMethod } from "@bufbuild/protobuf";
+import {
+  type CallOptions as ConnectCallOptions,
+  type ConnectError,
+  createContextKey,
+} from "@connectrpc/connect";
+import { asFailure } from "../failure.ts";
+import type { CallHeaders } from "../grpc/call-headers.ts";
+import {
+  abortSignal,
+  anything,
+  type Check,
+  type Checks,
+  callable,
+  timeout,
+  trueOrFalse,
+  unknownOption,
+  withFunctions,
+  wrong,
+} from "../options.ts";
+
+/** What can be said for one call: Connect's own options, and more. */
+export interface CallOptions extends Omit<ConnectCallOptions, "headers"> {
+  /**
+   * Request headers of this call, over those of the transport; or a function that says them, for each attempt and
+   * for each connection that the call continues over. On a transport that is not Hawser's the function runs once.
+   */
+  headers?: CallHeaders;
+  /** Whether the requests of this call are compressed (gzip). Default: as the transport does. */
+  compress?: boolean;
+  /**
+   * Whether this call outlives its connections, where the server keeps sessions. Default: as the transport says. A
+   * method that continues by a cursor (hawser/v1/resume.proto) needs none, and has none.
+   */
+  session?: boolean;
+}
+
+const checks = new Map<string, Check>(
+  Object.entries({
+    timeoutMs: timeout,
+    // The transport checks them when it sends them.
+    headers: anything,
+    signal: abortSignal,
+    onHeader: callable,
+    onTrailer: callable,
+    contextValues: withFunctions("get", "set", "delete"),
+    compress: trueOrFalse,
+    session: trueOrFalse,
+  } satisfies Checks<CallOptions>),
+);
+
+/** INVALID_ARGUMENT that says why a call cannot have these options; `undefined` where it can. */
+export function refusalOf(
+  options: CallOptions | undefined,
+  method: DescMethod,
+): ConnectError | undefined {
+  if (options === undefined) return undefined;
+  if (typeof options !== "object" || options === null) {
+    return wrong({ of: nameOf(method), option: "options" }, options, "an object");
+  }
+  for (const name in options) {
+    const value: unknown = options[name as keyof CallOptions];
+    if (isPlain(name, value)) continue;
+    try {
+      check(name, value, nameOf(method));
+    } catch (error) {
+      return asFailure(error);
+    }
+  }
+  return undefined;
+}
+
+function check(name: string, value: unknown, of: string): void {
+  const check = checks.get(name);
+  if (check === undefined) throw unknownOption({ of, option: "" }, name, [...checks.keys()]);
+  if (value !== undefined) check(value, { of, option: name });
+}
+
+/** What most calls have needs no look at the list: a call has a few nanoseconds for this. */
+function isPlain(name: string, value: unknown): boolean {
+  if (name === "timeoutMs") return typeof value === "number" && !Number.isNaN(value);
+  if (name === "signal") return value instanceof AbortSignal;
+  return name === "headers";
+}
+
+function nameOf({ parent, name }: DescMethod): string {
+  return `${parent.typeName}.${name}`;
+}
+
+/** Who wants to know how a call is carried. */
+export interface CallWatcher {
+  /** The call has a session: it outlives its connections. */
+  onSession(): void;
+  /** Its session goes on over a connection, or looks for one. */
+  onCarried(state: "open" | "resuming"): void;
+}
+
+/** How `compress` travels through a Connect Transport, whose signature is fixed. */
+export const compressRequests = createContextKey<boolean | undefined>(undefined, {
+  description: "hawser: compress the requests of this call",
+});
+
+/** How `session` travels, in the same way. */
+export const wantsSession = createContextKey<boolean | undefined>(undefined, {
+  description: "hawser: whether this call has a session",
+});
+
+/** How the one who makes a call hears how it is carried, in the same way. */
+export const callWatcher = createContextKey<CallWatcher | undefined>(undefined, {
+  description: "hawser: who watches this call",
+});
+
+/** How a call says, in the same way, that its caller makes it again until it is there: connections are tried more often. */
+export const comesBack = createContextKey<boolean>(false, {
+  description: "hawser: this call is made again by itself",
+});

@@ -1,0 +1,132 @@
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { asFailure, failure, handled } from "../failure.ts";
+import { settled } from "../flow/wait.ts";
+import type { Connection } from "../node/http2/connection.ts";
+import type { Target } from "./address.ts";
+import { Connections, type ConnectionsOptions } from "./connections.ts";
+
+/** How long an address that neither answers nor refuses, or takes no calls for now, is waited for before the next is tried beside it. */
+const PATIENCE_MS = 500;
+
+/**
+ * The addresses of one transport, each with its connections. Calls go to the
+ * one that was reached last, first of all to the first; where it cannot be
+ * reached, or drains, to the next in order, and behind the last to the first
+ * again. Where all of them failed, each is left out while its backoff lasts,
+ * and the soonest is waited for.
+ *
+ * A session lives in one server: it stays with the connections of its address.
+ */
+export class Addresses {
+  readonly #all: readonly Connections[];
+  readonly #closing = new AbortController();
+  #at = 0;
+
+  constructor(targets: readonly Target[], options: ConnectionsOptions) {
+    this.#all = targets.map((target, at) => {
+      return new Connections(target, options, () => this.#drains(at));
+    });
+  }
+
+  get closing(): AbortSignal {
+    return this.#closing.signal;
+  }
+
+  /** "127.0.0.1:50051", or several, as errors name them. */
+  get name(): string {
+    return this.#all.map(({ target }) => target.name).join(", ");
+  }
+
+  /** Has connections tried more often: there are calls that come back by themselves. */
+  hurry(): void {
+    for (const connections of this.#all) connections.eager = true;
+  }
+
+  /** A connection with room for a call, if there is one now. */
+  ready(): Connection | undefined {
+    const current = (this.#all[this.#at] as Connections).ready();
+    if (current !== undefined || this.#all.length === 1) return current;
+    for (const connections of this.#inOrder()) {
+      const ready = connections.ready();
+      if (ready !== undefined) return ready;
+    }
+    return undefined;
+  }
+
+  /** As Connections.acquire(), at any address. */
+  acquire(use: (connection: Connection) => void, wanted = () => true): Promise<void> {
+    const [only] = this.#all as [Connections];
+    return this.#all.length === 1 ? only.acquire(use, wanted) : this.#acquire(use, wanted);
+  }
+
+  /** All connections to the address of this one. */
+  homeOf({ target }: Connection): Connections {
+    return this.#all.find((connections) => connections.target === target) as Connections;
+  }
+
+  /** Closes every connection; open calls, and new ones, fail with `reason`. */
+  async close(reason: ConnectError): Promise<void> {
+    this.#closing.abort(reason);
+    await Promise.all(this.#all.map((connections) => connections.close(reason)));
+  }
+
+  #acquire(use: (connection: Connection) => void, wanted: () => boolean): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    let used = false;
+    const once = (connections: Connections) => (connection: Connection) => {
+      // An address that was too slow: its connection is for others.
+      if (used) return;
+      used = true;
+      this.#at = this.#all.indexOf(connections);
+      // They are tried at once when this one is lost.
+      for (const other of this.#all) if (other !== connections) other.forgive();
+      try {
+        use(connection);
+        resolve();
+      } catch (error) {
+        reject(error);
+      }
+    };
+    const waits = () => !used && wanted();
+    const tryAll = async () => {
+      const attempts: Promise<void>[] = [];
+      // Where all are in their backoff the first of these is waited for.
+      for (const connections of this.#inOrder().sort((a, b) => a.waitMs - b.waitMs)) {
+        if (attempts.length > 0 && connections.waitMs > 0) continue;
+        const attempt = handled(connections.acquire(once(connections), waits));
+        attempts.push(attempt);
+        await settled(attempt, connections.takesCalls ? undefined : PATIENCE_MS);
+        if (used) return;
+        if (!wanted()) break;
+      }
+      const ends = await Promise.allSettled(attempts);
+      const reasons = ends.filter((end) => end.status === "rejected").map(({ reason }) => reason);
+      if (!used) reject(this.#unreachable(reasons));
+    };
+    tryAll();
+    return promise;
+  }
+
+  #unreachable(reasons: readonly unknown[]): unknown {
+    const errors = reasons.map(asFailure);
+    // The transport was closed meanwhile.
+    const other = errors.find(({ code }) => code !== Code.Unavailable);
+    if (other !== undefined) return other;
+    // Those in their backoff failed a moment ago, for the same reason.
+    const known = this.#all
+      .map(({ lastError }) => lastError)
+      .filter((error) => error !== undefined);
+    const texts = [...errors, ...known].map(({ rawMessage }: ConnectError) => rawMessage);
+    const said = [...new Set(texts)].join("; ");
+    const count = this.#all.length;
+    return failure(Code.Unavailable, `none of ${count} addresses can be reached: ${said}`);
+  }
+
+  #inOrder(): Connections[] {
+    return [...this.#all.slice(this.#at), ...this.#all.slice(0, this.#at)];
+  }
+
+  #drains(at: number): void {
+    if (at === this.#at) this.#at = (at + 1) % this.#all.length;
+  }
+}

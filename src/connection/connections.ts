@@ -1,0 +1,357 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { failure } from "../failure.ts";
+import { currentContext } from "../flow/context.ts";
+import { after, pause } from "../flow/wait.ts";
+import { type Connection, connect } from "../node/http2/connection.ts";
+import { Farewells } from "../node/http2/farewells.ts";
+import type { ClientTlsSettings } from "../node/tls.ts";
+import type { Leaver } from "../session/attachment.ts";
+import type { Target } from "./address.ts";
+import { CLIENT_TIMES, Keepalive, type KeepaliveOptions } from "./keepalive.ts";
+
+export interface ConnectionsOptions {
+  tls: ClientTlsSettings;
+  connectTimeoutMs: number;
+  keepalive?: KeepaliveOptions;
+}
+
+/** Who waits for a connection. */
+interface Waiter {
+  readonly use: (connection: Connection) => void;
+  readonly wanted: () => boolean;
+  readonly resolve: () => void;
+  readonly reject: (reason: unknown) => void;
+  /** Ends the wait where there is no connection at all. */
+  patience: Disposable | undefined;
+}
+
+/** So many may wait before it is looked who is no longer in want; and again at twice those who were. */
+const SWEPT_FROM = 64;
+
+/**
+ * How many connections may be there on which the server takes no calls for now (SETTINGS_MAX_CONCURRENT_STREAMS is 0):
+ * the one where that was seen, and another, for it may lead to a server that does (gRPC A105). No further one is
+ * opened before one of the two takes calls, or is lost.
+ */
+const CLOSED_FOR_NOW_MAX = 2;
+
+/** How often it is looked whether the calls that wait for room are still wanted. */
+const LOOK_MS = 1000;
+
+/** Why they go: nobody hears it. */
+export const NO_LONGER = failure(Code.Canceled, "the call was over before there was a connection");
+
+/** The pause between attempts (gRPC connection-backoff). */
+const BACKOFF = { initialMs: 1000, factor: 1.6, jitter: 0.2, maxMs: 120_000 };
+
+/** The same where calls come back by themselves; sessions have to, before the server's grace is over. */
+const EAGER_BACKOFF = { ...BACKOFF, initialMs: 100, maxMs: 5000 };
+
+/**
+ * The connections of one transport to one address: made when a call needs one,
+ * shared by as many calls as the server allows, one more past that. Attempts
+ * that fail are spaced by an exponential backoff with jitter; calls wait for
+ * the next attempt together. A connection whose server takes no calls for now
+ * is kept, and calls wait until it does.
+ */
+export class Connections {
+  readonly target: Target;
+  /** Calls whose servers wait for them to come again, unless told. */
+  readonly sessions = new Set<Leaver>();
+  readonly farewells = new Farewells(this);
+  /** Whether there are calls that come back by themselves. */
+  eager = false;
+  readonly #options: ConnectionsOptions;
+  readonly #onDrain: () => void;
+  readonly #keepalive: Keepalive;
+  /** A connection is of no call: it is made in the context of its transport. */
+  readonly #context = currentContext();
+  readonly #closing = new AbortController();
+  #connections: Connection[] = [];
+  /** Who waits for a connection with room, in order. */
+  readonly #waiting = new Set<Waiter>();
+  #sweepAt = SWEPT_FROM;
+  /** Whether those who wait do so for room, on connections that are there. */
+  #forRoom = false;
+  /** Keeps the process while calls wait for room: a socket without open calls does not. */
+  #staying: Disposable | undefined;
+  /** Whether the last connection was made to a server that took no calls. */
+  #closedForNow = false;
+  #attempt: Promise<void> | undefined;
+  #failures = 0;
+  #retryAt = 0;
+  #lastError: ConnectError | undefined;
+
+  /** @param onDrain called when the server asks for new calls to go elsewhere */
+  constructor(target: Target, options: ConnectionsOptions, onDrain: () => void) {
+    this.target = target;
+    this.#options = options;
+    this.#onDrain = onDrain;
+    this.#keepalive = new Keepalive(options.keepalive, CLIENT_TIMES);
+  }
+
+  get closing(): AbortSignal {
+    return this.#closing.signal;
+  }
+
+  /** Whether there is a connection on which calls can be opened, now or when others have ended. */
+  get usable(): boolean {
+    return this.#connections.some(({ usable }) => usable);
+  }
+
+  /** Whether calls can be opened on one of them, now or when others have ended, without the server changing its mind. */
+  get takesCalls(): boolean {
+    return this.#connections.some(({ usable, isClosedForNow }) => usable && !isClosedForNow);
+  }
+
+  /** How long no attempt is made, since the last ones failed. */
+  get waitMs(): number {
+    return this.usable ? 0 : Math.max(this.#retryAt - performance.now(), 0);
+  }
+
+  /** The next attempt may come at once, whatever the last ones did. */
+  forgive(): void {
+    this.#failures = 0;
+    this.#retryAt = 0;
+  }
+
+  /** Why the last attempt failed, where none has succeeded since. */
+  get lastError(): ConnectError | undefined {
+    return this.#lastError;
+  }
+
+  /** A connection with room for a call, if there is one now. */
+  ready(): Connection | undefined {
+    return this.#connections.find((connection) => connection.hasRoom);
+  }
+
+  /** What the server said of its clock until `untilMs`, on any connection, is no longer true. */
+  doubtSessions(untilMs: number): void {
+    for (const connection of this.#connections) connection.doubtSessions(untilMs);
+  }
+
+  /**
+   * Calls `use` with a connection that has room at that moment, when there is
+   * one, in the order of the calls. Rejects with UNAVAILABLE where there is no
+   * connection and the next attempt fails, or does not come to an end within
+   * the connect timeout; and with what `use` throws. Who is no longer `wanted`
+   * may be let go.
+   */
+  acquire(use: (connection: Connection) => void, wanted = always): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const waiter: Waiter = { use, wanted, resolve, reject, patience: undefined };
+    if (this.#closing.signal.aborted) reject(this.#closing.signal.reason);
+    else if (this.#waiting.size === 0 && this.ready() !== undefined) this.#serve(waiter);
+    else {
+      if (this.#waiting.size >= this.#sweepAt) this.#sweep();
+      this.#waiting.add(waiter);
+      if (this.#waiting.size === 1) for (const open of this.#connections) open.onAwaited();
+      if (!this.usable) this.#limit(waiter);
+      this.#stay();
+      this.#seek();
+    }
+    return promise;
+  }
+
+  /** Where no connection is there, a call waits for one no longer than it takes to connect. */
+  #limit(waiter: Waiter): void {
+    const { connectTimeoutMs } = this.#options;
+    const waitMs = this.#retryAt - performance.now();
+    if (waitMs > connectTimeoutMs) this.#refuse(waiter, this.#tooLate(waitMs));
+    else {
+      // A first attempt has a timeout of its own; it says more.
+      const tooLate = () => this.#refuse(waiter, this.#tooLate(0));
+      waiter.patience = after(connectTimeoutMs + 50, tooLate);
+    }
+  }
+
+  /** Who waited when a connection came waits for room, as long as it takes; when it is lost, all wait for one. */
+  #limitAll(): void {
+    const { usable } = this;
+    if (usable === this.#forRoom) return;
+    this.#forRoom = usable;
+    for (const waiter of this.#waiting) {
+      waiter.patience?.[Symbol.dispose]();
+      waiter.patience = undefined;
+      if (!usable) this.#limit(waiter);
+    }
+  }
+
+  /** Lets go of those whose calls are over. */
+  #sweep(): void {
+    for (const waiter of this.#waiting) if (!waiter.wanted()) this.#refuse(waiter, NO_LONGER);
+    this.#sweepAt = Math.max(SWEPT_FROM, 2 * this.#waiting.size);
+  }
+
+  #serve({ use, resolve, reject, patience }: Waiter): void {
+    patience?.[Symbol.dispose]();
+    try {
+      use(this.ready() as Connection);
+      resolve();
+    } catch (error) {
+      reject(error);
+    }
+  }
+
+  #refuse(waiter: Waiter, reason: unknown): void {
+    waiter.patience?.[Symbol.dispose]();
+    this.#waiting.delete(waiter);
+    waiter.reject(reason);
+  }
+
+  /** Serves who waits, for as long as there is room. */
+  #admit(): void {
+    if (this.#closedForNow && this.ready() !== undefined) {
+      this.#closedForNow = false;
+      this.forgive();
+    }
+    for (const waiter of this.#waiting) {
+      if (this.ready() === undefined) break;
+      this.#waiting.delete(waiter);
+      this.#serve(waiter);
+    }
+    this.#limitAll();
+    this.#stay();
+    this.#seek();
+  }
+
+  /** Keeps the process for as long as there is a call that waits, and is wanted. */
+  #stay(): void {
+    if (this.#waiting.size === 0) {
+      this.#staying?.[Symbol.dispose]();
+      this.#staying = undefined;
+      return;
+    }
+    this.#staying ??= after(
+      LOOK_MS,
+      () => {
+        this.#staying = undefined;
+        this.#sweep();
+        this.#stay();
+      },
+      true,
+    );
+  }
+
+  /** Tries to make one more connection, where somebody waits. */
+  #seek(): void {
+    if (this.#waiting.size === 0 || this.#attempt !== undefined) return;
+    if (this.#closing.signal.aborted) return;
+    const closed = this.#connections.filter(({ isClosedForNow }) => isClosedForNow).length;
+    if (closed >= CLOSED_FOR_NOW_MAX) return;
+    const pauseMs = closed > 0 ? backoffMs(this.#backoff, 0) : 0;
+    const waitMs = Math.max(this.#retryAt - performance.now(), pauseMs);
+    this.#attempt = this.#context.runInAsyncScope(() => this.#tryToConnect(waitMs));
+  }
+
+  async #tryToConnect(waitMs: number): Promise<void> {
+    try {
+      await this.#connect(waitMs);
+    } catch (error) {
+      // Where the open connections are full, their calls may end before the next attempt.
+      if (!this.usable) {
+        for (const waiter of this.#waiting) this.#refuse(waiter, error);
+      }
+    }
+    this.#attempt = undefined;
+    this.#admit();
+  }
+
+  #tooLate(waitMs: number): ConnectError {
+    const { name } = this.target;
+    const reason = this.#lastError?.rawMessage ?? `cannot reach ${name}`;
+    const next = waitMs > 0 ? `; the next attempt is in ${Math.ceil(waitMs)} ms` : "";
+    return failure(Code.Unavailable, reason + next, this.#lastError);
+  }
+
+  /** Closes every connection; open calls, and new ones, fail with `reason`. */
+  async close(reason: ConnectError): Promise<void> {
+    this.#closing.abort(reason);
+    const connections = this.#connections;
+    this.#connections = [];
+    for (const waiter of this.#waiting) this.#refuse(waiter, reason);
+    this.#stay();
+    const last = this.farewells.last(connections);
+    for (const session of [...this.sessions]) session.leave(reason);
+    await last;
+    // What was written just now must reach the socket before the socket goes: where the end of a session was
+    // confirmed, its server waits for no other attachment.
+    await new Promise((resolve) => setImmediate(resolve));
+    for (const connection of connections) connection.destroy(reason);
+    await this.#attempt;
+    await Promise.all(connections.map((connection) => connection.gone));
+  }
+
+  async #connect(waitMs: number): Promise<void> {
+    if (waitMs > 0) await pause(waitMs, this.#closing.signal);
+    const { signal } = this.#closing;
+    if (signal.aborted) throw signal.reason;
+    if (this.usable) {
+      // Calls may have got room, or have ended, during the pause.
+      this.#sweep();
+      if (this.#waiting.size === 0) return;
+    }
+    const { tls, connectTimeoutMs } = this.#options;
+    try {
+      const connection = await connect(
+        this.target,
+        tls,
+        connectTimeoutMs,
+        this.#keepalive,
+        signal,
+        {
+          onChange: () => this.#onChange(),
+          onDrain: this.#onDrain,
+          isAwaited: () => this.#isAwaited(),
+        },
+      );
+      if (signal.aborted) {
+        connection.destroy(signal.reason);
+        throw signal.reason;
+      }
+      this.#lastError = undefined;
+      this.#connections.push(connection);
+      if (this.#waiting.size > 0) connection.onAwaited();
+      this.#closedForNow = connection.isClosedForNow;
+      // A server that takes no calls, and then closes, must not be dialled without a pause.
+      if (this.#closedForNow) this.#postpone();
+      else this.forgive();
+    } catch (error) {
+      this.#lastError = error instanceof ConnectError ? error : undefined;
+      this.#postpone();
+      throw error;
+    }
+  }
+
+  /** The next attempt comes after a pause, longer each time. */
+  #postpone(): void {
+    this.#retryAt = performance.now() + backoffMs(this.#backoff, this.#failures++);
+  }
+
+  get #backoff(): typeof BACKOFF {
+    return this.eager ? EAGER_BACKOFF : BACKOFF;
+  }
+
+  #isAwaited(): boolean {
+    for (const waiter of this.#waiting) if (waiter.wanted()) return true;
+    return false;
+  }
+
+  /** Lets go of connections on which no call can be opened any more; their open calls go on. */
+  #onChange(): void {
+    this.#connections = this.#connections.filter(
+      (connection) => connection.usable || connection.active > 0,
+    );
+    this.#admit();
+  }
+}
+
+function always(): boolean {
+  return true;
+}
+
+function backoffMs(backoff: typeof BACKOFF, failures: number): number {
+  const { initialMs, factor, jitter, maxMs } = backoff;
+  const base = Math.min(initialMs * factor ** failures, maxMs);
+  return base * (1 + jitter * (2 * Math.random() - 1));
+}

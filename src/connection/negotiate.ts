@@ -1,0 +1,116 @@
+import { create, type DescMethod, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
+import {
+  NegotiateRequestSchema,
+  NegotiateResponseSchema,
+  SessionService,
+} from "../../gen/hawser/v1/session_pb.js";
+import { failure } from "../failure.ts";
+import { realClock } from "../flow/clock.ts";
+import { after } from "../flow/wait.ts";
+import type { Frame } from "../grpc/framing.ts";
+import type { RequestHead } from "../grpc/request-headers.ts";
+import { type Broken, ClientStream, type ClientStreamOwner } from "../node/http2/client-stream.ts";
+import type { Connection, ConnectionSource } from "../node/http2/connection.ts";
+import type { ServerTerms } from "../session/terms.ts";
+
+const METHOD = SessionService.method.negotiate;
+
+/** A longer answer is none. */
+const ANSWER_MAX_BYTES = 4096;
+
+/** A server that does not answer by then has no sessions. */
+const ANSWER_MS = 5000;
+
+/** How often another connection is asked for its sessions when one was lost over the question. */
+const NEGOTIATIONS = 3;
+
+/** Makes the request headers of a method. */
+export type MethodHeaders = (method: DescMethod) => RequestHead;
+
+/**
+ * A connection whose server has said whether it keeps sessions. Rejects where
+ * there is no connection, or one after the other is lost over the question.
+ *
+ * @param wanted whether anybody waits for it
+ */
+export async function negotiated(
+  source: ConnectionSource,
+  headers: MethodHeaders,
+  wanted: () => boolean,
+): Promise<Connection> {
+  for (let attempt = 1; ; attempt++) {
+    // acquire() has called back before it resolves.
+    let asked!: Connection;
+    await source.acquire((ready) => {
+      asked = ready;
+    }, wanted);
+    try {
+      if (asked.mustNegotiate) await negotiate(asked, headers);
+      return asked;
+    } catch (error) {
+      if (attempt === NEGOTIATIONS) throw error;
+    }
+  }
+}
+
+/**
+ * Asks the server of a connection whether it keeps sessions (session.proto, 2),
+ * and notes its answer there. A server that does not, or says anything else,
+ * gets plain calls. Where it has said before that it does, and now says nothing
+ * of use, that stays. Rejects where the connection is lost.
+ */
+function negotiate(connection: Connection, headers: MethodHeaders): Promise<void> {
+  const asked = asking.get(connection);
+  if (asked !== undefined) return asked;
+  const answer = ask(connection, headers).finally(() => asking.delete(connection));
+  asking.set(connection, answer);
+  return answer;
+}
+
+const asking = new WeakMap<Connection, Promise<void>>();
+
+async function ask(connection: Connection, headers: MethodHeaders): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const plain = () => {
+    if (connection.sessions === undefined) connection.knowSessions(false);
+    resolve();
+  };
+  const owner: ClientStreamOwner = {
+    onHead() {},
+    onFrame(frame) {
+      try {
+        connection.knowSessions(readTerms(frame));
+        connection.knowHawser();
+      } catch {
+        plain();
+      }
+      return true;
+    },
+    onStatus: plain,
+    onBroken({ error }: Broken) {
+      if (connection.usable) plain();
+      else reject(error);
+    },
+  };
+  const stream = new ClientStream(connection, headers(METHOD), ANSWER_MAX_BYTES, owner);
+  stream.write(0, toBinary(NegotiateRequestSchema, create(NegotiateRequestSchema)));
+  stream.halfClose();
+  using _timer = after(ANSWER_MS, plain);
+  await promise;
+  stream.stop(failure(Code.Canceled, "the server's answer came too late"));
+}
+
+function readTerms({ bytes, start, end }: Frame): ServerTerms {
+  const said = fromBinary(NegotiateResponseSchema, bytes.subarray(start, end));
+  const terms = {
+    epoch: said.epoch,
+    graceMs: Number(said.graceMs),
+    window: { bytes: Number(said.windowBytes), messages: Number(said.windowMessages) },
+    clockAheadMs: Number(said.nowMs) - realClock.now(),
+  };
+  const { bytes: windowBytes, messages } = terms.window;
+  if (!/^[0-9a-f]{32}$/.test(terms.epoch)) throw new RangeError("no epoch");
+  if (!(terms.graceMs > 0 && windowBytes > 0 && messages > 0)) throw new RangeError("no window");
+  return terms;
+}

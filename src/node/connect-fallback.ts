@@ -1,0 +1,109 @@
+/**
+ * The protocols that Connect's stock adapter serves: Connect, gRPC-Web, and
+ * gRPC with JSON; over HTTP/1.1 and HTTP/2.
+ */
+import type { ServerResponse } from "node:http";
+import type { ServerHttp2Stream } from "node:http2";
+import { ConnectError, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
+import { compressionGzip, connectNodeAdapter } from "@connectrpc/connect-node";
+import { knownCode, toWire } from "../failure.ts";
+import { untilAborted } from "../flow/pump.ts";
+import { aroundHandler } from "../grpc/intercept.ts";
+import { canMove } from "../server/move-elsewhere.ts";
+import { free } from "./http2/reset.ts";
+import type { withDefaults } from "./server-options.ts";
+
+/** As node:http and node:http2's compatibility API hand over a request. */
+export type NodeHandler = ReturnType<typeof connectNodeAdapter>;
+
+export function createStockHandler(
+  routes: (router: ConnectRouter, around: Interceptor) => void,
+  options: ReturnType<typeof withDefaults>,
+  signals: { readonly draining: AbortSignal; readonly shutdown: AbortSignal },
+  onHandlerError: (error: unknown, path: string) => void,
+): NodeHandler {
+  const report = reportErrors(onHandlerError);
+  const move = moveCalls(signals.draining);
+  const around: Interceptor = (next) => move(report(next));
+  const handle = connectNodeAdapter({
+    routes: (router) => routes(router, around),
+    interceptors: [around, ...aroundHandler(options.interceptors)],
+    readMaxBytes: options.readMaxBytes,
+    writeMaxBytes: options.writeMaxBytes,
+    ...(options.binaryOptions === undefined ? {} : { binaryOptions: options.binaryOptions }),
+    // The adapter has no switch for it; no response is so long.
+    compressMinBytes:
+      options.sendCompression === "identity" ? Number.MAX_SAFE_INTEGER : options.compressMinBytes,
+    acceptCompression: [compressionGzip],
+    maxTimeoutMs: options.maxTimeoutMs,
+    shutdownSignal: signals.shutdown,
+  });
+  return (request, response) => {
+    answerUnread(request, response as ServerResponse);
+    handle(request, response);
+  };
+}
+
+/**
+ * Lets a call that ends before its client has sent all be answered: the
+ * adapter stops reading, which must not take the connection or the answer with it.
+ */
+function answerUnread(request: Parameters<NodeHandler>[0], response: ServerResponse): void {
+  Object.defineProperty(request, Symbol.asyncIterator, {
+    value: () => request.iterator({ destroyOnReturn: false }),
+  });
+  if ("stream" in request) {
+    const stream = request.stream as ServerHttp2Stream;
+    stream.once("finish", () => free(stream));
+  } else {
+    response.once("finish", () => request.resume());
+  }
+}
+
+/** Ends the calls that go on elsewhere when the server begins to drain. */
+function moveCalls(draining: AbortSignal): Interceptor {
+  return (next) => async (request) => {
+    const response = await next(request);
+    if (!response.stream || !canMove(response.method)) return response;
+    return { ...response, message: untilAborted(response.message, draining) };
+  };
+}
+
+/** Reports what a handler throws beside a ConnectError: the stock adapter hides it from the client, and from us. */
+function reportErrors(report: (error: unknown, path: string) => void): Interceptor {
+  const seen = (error: unknown, { url, signal }: { url: string; signal: AbortSignal }): never => {
+    // The adapter throws its own write errors into a handler whose client has gone.
+    if (!(error instanceof ConnectError) && !signal.aborted) report(error, new URL(url).pathname);
+    if (error instanceof ConnectError) throw withKnownCode(error);
+    // The adapter takes what is no Error, `undefined` say, for none.
+    throw error instanceof Error ? error : toWire(error);
+  };
+  return (next) => async (request) => {
+    try {
+      const response = await next(request);
+      if (!response.stream) return response;
+      const message = observe(response.message, (error) => seen(error, request));
+      return { ...response, message };
+    } catch (error) {
+      return seen(error, request);
+    }
+  };
+}
+
+/** The adapter would pass on a code that no protocol has. */
+function withKnownCode(error: ConnectError): ConnectError {
+  const { rawMessage, code, metadata, details, cause } = error;
+  if (knownCode(code) === code) return error;
+  const known = new ConnectError(rawMessage, knownCode(code), metadata, undefined, cause);
+  known.details = details;
+  known.isWireError = error.isWireError;
+  return known;
+}
+
+async function* observe<T>(messages: AsyncIterable<T>, onError: (error: unknown) => never) {
+  try {
+    yield* messages;
+  } catch (error) {
+    onError(error);
+  }
+}

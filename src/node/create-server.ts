@@ -1,0 +1,312 @@
+import * as http from "node:http";
+import * as http2 from "node:http2";
+import { Code } from "@connectrpc/connect";
+import { Keepalive, SERVER_TIMES } from "../connection/keepalive.ts";
+import { failure, HEADERS_MAX_FIELDS } from "../failure.ts";
+import { realClock } from "../flow/clock.ts";
+import { after } from "../flow/wait.ts";
+import { FirstRequestTimer } from "../grpc/first-request-timer.ts";
+import { aroundHandler } from "../grpc/intercept.ts";
+import { limitsOf, SESSION_MEMORY_MB, STREAM_WINDOW_BYTES } from "../grpc/limits.ts";
+import { log } from "../observe/logger.ts";
+import { moveOn } from "../server/move-elsewhere.ts";
+import { pathOf, type Registered, register } from "../server/routes.ts";
+import { createStockHandler, type NodeHandler } from "./connect-fallback.ts";
+import { createGrpcHandler, type GrpcHandler, type Route } from "./http2/handler.ts";
+import { answer } from "./http2/refuse.ts";
+import { ServerSessions } from "./http2/server-sessions.ts";
+import { listen } from "./listen.ts";
+import { createListener, type Listener } from "./listener.ts";
+import { ServerConnections } from "./server-connections.ts";
+import {
+  type Address,
+  type CloseOptions,
+  checkClose,
+  checkListen,
+  type ListenOptions,
+  type ServerOptions,
+  withDefaults,
+} from "./server-options.ts";
+
+/** How long clients may take to read the end of their calls, once a closing server has ended them. */
+const LAST_WORDS_MS = 1000;
+
+/**
+ * node:http2 resets a call with more request headers than this; up to there a
+ * call that has more than HEADERS_MAX_FIELDS is refused in words.
+ */
+const RECEIVED_MAX_FIELDS = 2 * HEADERS_MAX_FIELDS;
+
+/**
+ * A server that is safe to expose: gRPC on Hawser's own data path; Connect,
+ * gRPC-Web and HTTP/1.1 on Connect's, all on one port.
+ *
+ *     createListener   bytes: TLS, HTTP/2 or HTTP/1.1
+ *       http2          streams ── gRPC ──> createGrpcHandler ──> ServerCall ──> handler
+ *                              └─ else ──> createStockHandler ────────────────> handler
+ *       http           requests ─────────> createStockHandler ────────────────> handler
+ */
+export interface Server extends AsyncDisposable {
+  /**
+   * Starts to serve. Rejects with FAILED_PRECONDITION where the address is
+   * taken, and with INVALID_ARGUMENT where there is no such address, or an
+   * option is not what it must be.
+   */
+  listen(options?: ListenOptions): Promise<Address>;
+  /**
+   * Drains and closes: refuses new calls, ends those that their clients
+   * continue by a cursor elsewhere (hawser/v1/resume.proto) with UNAVAILABLE,
+   * lets the other open ones finish for at most `graceMs`, and ends the rest
+   * with UNAVAILABLE. May be called again, with a shorter grace, or to stop
+   * listening. Rejects with INVALID_ARGUMENT, and closes nothing, where an
+   * option is unknown or not what it must be.
+   */
+  close(options?: CloseOptions): Promise<void>;
+  /** How many calls are open. */
+  readonly openCalls: number;
+}
+
+/**
+ * Makes a server; nothing happens before listen(). Throws INVALID_ARGUMENT,
+ * which names the option and its value, where an option is unknown or not what
+ * it must be; where `routes` registers a method twice, or a handler that is
+ * none; and where the key of `tls` does not belong to its certificate.
+ */
+export function createServer(options: ServerOptions): Server {
+  return new HawserServer(options);
+}
+
+class HawserServer implements Server {
+  readonly #grpc: GrpcHandler;
+  readonly #stock: NodeHandler;
+  readonly #listener: Listener;
+  readonly #http1: http.Server;
+  readonly #http2: http2.Http2Server;
+  readonly #sessions: ServerSessions | undefined;
+  readonly #connections: ServerConnections;
+  readonly #draining = new AbortController();
+  readonly #shutdown = new AbortController();
+  #listening = false;
+  #stockCalls = 0;
+  #idle: (() => void) | undefined;
+  #closing: Promise<void> | undefined;
+  /** Resolves when the server no longer listens, and the last connection is gone. */
+  #unbound: Promise<void> | undefined;
+  #endGrace: (() => void) | undefined;
+
+  constructor(options: ServerOptions) {
+    const set = withDefaults(options);
+    const onHandlerError = (error: unknown, path: string) =>
+      log(set.logger, "error", `the handler of ${path} failed:`, error);
+    const registered = register(options.routes);
+    const methods = [...registered.methods];
+    const keepalive = new Keepalive(set.keepalive, SERVER_TIMES);
+    this.#connections = new ServerConnections(keepalive, set.prefaceTimeoutMs);
+    if (set.sessions !== undefined) {
+      this.#sessions = new ServerSessions(set.sessions, (connection) =>
+        this.#connections.knowHawser(connection),
+      );
+      methods.push({ spec: this.#sessions.negotiation, options: { interceptors: [] } });
+    }
+    const routes = grpcRoutes(methods, set, onHandlerError);
+    this.#grpc = createGrpcHandler(routes, this.#sessions, {
+      onClosed: () => this.#checkIdle(),
+      onRefused: (connection) => this.#connections.drain(connection),
+    });
+    const signals = { draining: this.#draining.signal, shutdown: this.#shutdown.signal };
+    this.#stock = createStockHandler(registered.replay, set, signals, onHandlerError);
+    this.#http2 = http2.createServer({
+      settings: {
+        initialWindowSize: STREAM_WINDOW_BYTES,
+        maxConcurrentStreams: set.maxConcurrentStreams,
+        enablePush: false,
+      },
+      maxSessionMemory: SESSION_MEMORY_MB,
+      maxHeaderListPairs: RECEIVED_MAX_FIELDS,
+      // Streaming clients cancel often, and lawfully; a rapid reset is thousands a second.
+      streamResetBurst: 10_000,
+      streamResetRate: 1000,
+    });
+    this.#http2.on("session", (session) => this.#welcome(session));
+    this.#http2.on("stream", (stream, headers, _flags, rawHeaders) => {
+      this.#connections.onStream(stream);
+      if (this.#grpc.accept(stream, headers, rawHeaders)) return;
+      this.#acceptStock(stream, headers, rawHeaders);
+    });
+    // A connection that breaks the protocol has been told so by node:http2, and is gone.
+    this.#http2.on("sessionError", () => {});
+    this.#http1 = http.createServer((request, response) => this.#serveStock(request, response));
+    // Without a port of its own, node:http starts its watch over slow requests only so.
+    this.#http1.emit("listening");
+    this.#listener = createListener(options.tls, set.prefaceTimeoutMs, {
+      http2: (socket) => this.#http2.emit("connection", socket),
+      http1: (socket) => {
+        this.#http1.emit("connection", socket);
+        socket.resume();
+      },
+    });
+    // A handshake that fails or never ends leaves its socket to us.
+    this.#listener.server.on("tlsClientError", (_error, socket) => socket.destroy());
+  }
+
+  get openCalls(): number {
+    return this.#grpc.open + this.#stockCalls;
+  }
+
+  async listen(options: ListenOptions = {}): Promise<Address> {
+    checkListen(options);
+    if (this.#closing !== undefined) {
+      throw failure(Code.FailedPrecondition, "this server was closed: create another");
+    }
+    if (this.#listening) {
+      throw failure(Code.FailedPrecondition, "this server listens already: close it first");
+    }
+    this.#listening = true;
+    try {
+      return await listen(this.#listener.server, options);
+    } catch (error) {
+      this.#listening = false;
+      throw error;
+    }
+  }
+
+  async close(options: CloseOptions = {}): Promise<void> {
+    checkClose(options);
+    const { graceMs = 10_000, keepListening = true } = options;
+    // The process stays for it: sessions without a connection have no socket that would keep it.
+    const grace = after(graceMs, () => this.#endGrace?.(), true);
+    this.#closing ??= this.#close();
+    if (!keepListening) this.#stopListening();
+    await this.#closing.finally(() => grace[Symbol.dispose]());
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close({ graceMs: 0 });
+  }
+
+  async #close(): Promise<void> {
+    this.#grpc.refuse();
+    this.#sessions?.drain(() => {
+      this.#stopListening();
+      this.#checkIdle();
+    });
+    this.#connections.drainAll();
+    // Behind the word that no more calls are taken here.
+    this.#grpc.move();
+    this.#draining.abort(moveOn());
+    this.#http1.closeIdleConnections();
+    if (this.#sessionCount === 0) this.#stopListening();
+    if (!this.#isIdle) {
+      await new Promise<void>((resolve) => {
+        this.#idle = resolve;
+        this.#endGrace = resolve;
+      });
+    }
+    this.#stopListening();
+    const error = failure(Code.Unavailable, "the server is shutting down");
+    this.#shutdown.abort(error);
+    this.#grpc.abort(error);
+    if (!this.#isIdle) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#idle = resolve;
+      using _timer = after(LAST_WORDS_MS, resolve, true);
+      await promise;
+    }
+    this.#sessions?.close();
+    this.#connections.close();
+    this.#http1.close();
+    this.#http1.closeAllConnections();
+    // What is written must reach the socket before the socket goes.
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#connections.destroy();
+    this.#listener.destroyAll();
+    await this.#unbound;
+  }
+
+  /** From now on no connection comes; the clients of those that are there open no more calls here. */
+  #stopListening(): void {
+    this.#unbound ??= new Promise((resolve) => {
+      this.#listener.server.close(() => resolve());
+      this.#connections.drainAll();
+    });
+  }
+
+  get #sessionCount(): number {
+    return this.#sessions?.size ?? 0;
+  }
+
+  /** Whether nothing is to be waited for: sessions wait for their clients only until the grace is over. */
+  get #isIdle(): boolean {
+    return this.openCalls === 0 && (this.#sessionCount === 0 || this.#shutdown.signal.aborted);
+  }
+
+  #welcome(connection: http2.ServerHttp2Session): void {
+    this.#connections.add(connection);
+    // While it still listens a session may come: GOAWAY waits until a new call does.
+    if (this.#unbound !== undefined) this.#connections.drain(connection);
+  }
+
+  #acceptStock(
+    stream: http2.ServerHttp2Stream,
+    headers: http2.IncomingHttpHeaders,
+    rawHeaders: string[],
+  ): void {
+    stream.on("error", () => {});
+    if (rawHeaders.length > 2 * HEADERS_MAX_FIELDS) {
+      answer(stream, { ":status": 431 });
+      return;
+    }
+    const request = new http2.Http2ServerRequest(stream, headers, {}, rawHeaders);
+    const response = new http2.Http2ServerResponse(stream);
+    if (headers.expect === "100-continue") response.writeContinue();
+    this.#serveStock(request, response);
+  }
+
+  #serveStock(...[request, response]: Parameters<NodeHandler>): void {
+    this.#stockCalls++;
+    request.once("error", () => {});
+    (response as http.ServerResponse).once("close", () => {
+      this.#stockCalls--;
+      this.#checkIdle();
+    });
+    if (this.#closing === undefined) this.#stock(request, response);
+    else this.#turnAway(request, response as http.ServerResponse);
+  }
+
+  #turnAway(request: Parameters<NodeHandler>[0], response: http.ServerResponse): void {
+    if (!("stream" in request)) response.setHeader("connection", "close");
+    else if (request.stream.session) {
+      this.#connections.drain(request.stream.session as http2.ServerHttp2Session);
+    }
+    response.writeHead(503).end();
+  }
+
+  #checkIdle(): void {
+    if (this.#isIdle) this.#idle?.();
+  }
+}
+
+function grpcRoutes(
+  methods: Registered["methods"],
+  set: ReturnType<typeof withDefaults>,
+  onHandlerError: (error: unknown, path: string) => void,
+): Map<string, Route> {
+  const firstRequests = new FirstRequestTimer(realClock);
+  return new Map(
+    methods.map(({ spec, options }) => [
+      pathOf(spec),
+      {
+        spec,
+        options: {
+          interceptors: aroundHandler(options?.interceptors ?? set.interceptors),
+          ...limitsOf(options ?? {}, set),
+          compressMinBytes: options?.compressMinBytes ?? set.compressMinBytes,
+          maxTimeoutMs: options?.maxTimeoutMs ?? set.maxTimeoutMs,
+          sendCompression: set.sendCompression,
+          firstRequests,
+          onHandlerError,
+        },
+      },
+    ]),
+  );
+}

@@ -1,0 +1,334 @@
+import * as http2 from "node:http2";
+import * as net from "node:net";
+import * as tls from "node:tls";
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { serverNameOf, type Target } from "../../connection/address.ts";
+import { type Keepalive, TCP_KEEPALIVE_MS, type Watch } from "../../connection/keepalive.ts";
+import { type ConnectPhase, SERVER_CLOSED, unreachable } from "../../connection/unreachable.ts";
+import { failure, systemReason } from "../../failure.ts";
+import { realClock } from "../../flow/clock.ts";
+import { after } from "../../flow/wait.ts";
+import { checkRequestHeaders, HEADERS_MAX_BYTES } from "../../grpc/header-limits.ts";
+import {
+  CLIENT_CONNECTION_WINDOW_BYTES,
+  SESSION_MEMORY_MB,
+  STREAM_WINDOW_BYTES,
+} from "../../grpc/limits.ts";
+import type { RequestHead } from "../../grpc/request-headers.ts";
+import type { ServerTerms } from "../../session/terms.ts";
+import type { ClientTlsSettings } from "../tls.ts";
+
+/**
+ * node:http2 refuses more header fields than this with RST_STREAM, in a way
+ * that looks like the server's: ClientStream, which can say what happened,
+ * refuses those above HEADERS_MAX_FIELDS of failure.ts. Even empty fields are over
+ * HEADERS_MAX_BYTES when there are more than this.
+ */
+const RECEIVED_MAX_FIELDS = HEADERS_MAX_BYTES / 32;
+
+/** No stream can be opened behind this one (RFC 9113, 5.1.1). */
+const LAST_STREAM_ID = 2 ** 31 - 1;
+
+/** Where connections are to be had. */
+export interface ConnectionSource {
+  /** Aborts when the transport is closed. */
+  readonly closing: AbortSignal;
+  ready(): Connection | undefined;
+  acquire(use: (connection: Connection) => void, wanted?: () => boolean): Promise<void>;
+}
+
+/** Who has a connection. */
+export interface ConnectionOwner {
+  /** A call may find room here again, or never more. */
+  onChange(): void;
+  /** The server asks for new calls to go elsewhere. */
+  onDrain(): void;
+  /** Whether calls wait until one can be opened here. */
+  isAwaited(): boolean;
+}
+
+/** One HTTP/2 connection of a client, from the server's SETTINGS on. */
+export class Connection {
+  readonly target: Target;
+  #sessions: ServerTerms | false | undefined;
+  /** When `sessions` was set, by this process's clock. */
+  #sessionsKnownMs = 0;
+  #sessionsDoubtful = false;
+  /** Resolves when the socket is closed. */
+  readonly gone: Promise<void>;
+  readonly #session: http2.ClientHttp2Session;
+  readonly #socket: net.Socket;
+  readonly #keepalive: Watch;
+  readonly #owner: ConnectionOwner;
+  readonly #onStreamClose = (): void => {
+    if (--this.#active === 0) this.#socket.unref();
+    this.#owner.onChange();
+  };
+  #active = 0;
+  #lost: ConnectError | undefined;
+  #draining = false;
+  #lastStreamId = Number.POSITIVE_INFINITY;
+
+  constructor(
+    target: Target,
+    session: http2.ClientHttp2Session,
+    socket: net.Socket,
+    keepalive: Keepalive,
+    owner: ConnectionOwner,
+  ) {
+    this.target = target;
+    this.#session = session;
+    this.#socket = socket;
+    this.#owner = owner;
+    const onChange = () => owner.onChange();
+    this.gone = new Promise((resolve) => socket.once("close", () => resolve()));
+    session.on("goaway", (code, lastStreamId, data) => {
+      if (!this.#draining) owner.onDrain();
+      this.#draining = true;
+      this.#lastStreamId = Math.min(this.#lastStreamId, lastStreamId);
+      const reason = data === undefined ? "" : Buffer.from(data).toString("latin1");
+      if (code === http2.constants.NGHTTP2_ENHANCE_YOUR_CALM && reason === "too_many_pings") {
+        keepalive.slowDown();
+      }
+      if (code !== http2.constants.NGHTTP2_NO_ERROR) {
+        this.#lose(
+          `it sent GOAWAY with HTTP/2 error ${code}${reason === "" ? "" : ` "${reason}"`}`,
+        );
+      }
+      onChange();
+    });
+    session.on("localSettings", onChange);
+    session.on("remoteSettings", onChange);
+    session.on("error", (error) => this.#lose(reasonOf(error)));
+    session.on("close", () => {
+      this.#keepalive[Symbol.dispose]();
+      this.#lose("the server closed it");
+      onChange();
+    });
+    // Before the streams hear of it, so that they know why they end.
+    socket.prependListener("error", (error) => this.#lose(systemReason(error)));
+    socket.prependListener("close", () => this.#lose("the server closed it"));
+    this.#keepalive = keepalive.watch({
+      bytesRead: () => socket.bytesRead,
+      // Calls that wait for a server without calls must know when it is gone.
+      busy: () => this.#active > 0 || owner.isAwaited(),
+      ping: (answered) => {
+        // It calls back with an error when the connection ends meanwhile.
+        if (!session.destroyed) session.ping((error) => error === null && answered());
+      },
+      dead: (afterMs) => {
+        this.#lose(`no answer to a keepalive ping for ${afterMs} ms`);
+        session.destroy();
+        socket.destroy();
+      },
+    });
+    socket.unref();
+  }
+
+  /** Whether another call can be opened here now. */
+  get hasRoom(): boolean {
+    return this.usable && this.#active < this.#maxStreams;
+  }
+
+  /** Whether the server takes no calls here for now: its SETTINGS_MAX_CONCURRENT_STREAMS is 0 (RFC 9113, 6.5.2). */
+  get isClosedForNow(): boolean {
+    return this.usable && this.#maxStreams === 0;
+  }
+
+  get #maxStreams(): number {
+    return this.#session.remoteSettings.maxConcurrentStreams as number;
+  }
+
+  /** Whether calls can be opened here, now or when others have ended. */
+  get usable(): boolean {
+    return !this.#draining && this.lost === undefined && !this.#session.closed;
+  }
+
+  get active(): number {
+    return this.#active;
+  }
+
+  /** Why the connection is gone; `undefined` while it is not. */
+  get lost(): ConnectError | undefined {
+    // A connection that breaks the protocol is gone before node:http2 says why.
+    if (this.#session.destroyed) this.#lose(BROKEN);
+    return this.#lost;
+  }
+
+  /** What the server said of its sessions: `false`, it keeps none; `undefined`, it was not asked. */
+  get sessions(): ServerTerms | false | undefined {
+    return this.#sessions;
+  }
+
+  /** Notes what the server said of its sessions. */
+  knowSessions(sessions: ServerTerms | false): void {
+    this.#sessions = sessions;
+    this.#sessionsKnownMs = realClock.now();
+    this.#sessionsDoubtful = false;
+  }
+
+  /** What the server said of its clock until `untilMs` is no longer true: it must be asked again. */
+  doubtSessions(untilMs: number): void {
+    if (this.#sessionsKnownMs <= untilMs && this.#sessions) this.#sessionsDoubtful = true;
+  }
+
+  /** Whether the server must be asked for its sessions, or again. */
+  get mustNegotiate(): boolean {
+    return this.#sessions === undefined || this.#sessionsDoubtful;
+  }
+
+  /**
+   * Opens a stream. Throws RESOURCE_EXHAUSTED where the headers are too large;
+   * another error where node:http2 refuses them, or the connection went away meanwhile.
+   */
+  request({ fields, hasMetadata, reserveBytes }: RequestHead): http2.ClientHttp2Stream {
+    fields[":authority"] = this.target.authority;
+    if (hasMetadata) {
+      checkRequestHeaders(fields, this.#session.remoteSettings.maxHeaderListSize, reserveBytes);
+    }
+    const stream = this.#session.request(fields, { endStream: false });
+    forgetSent(stream);
+    if (this.#active++ === 0) {
+      this.#socket.ref();
+      this.#keepalive.onBusy();
+    }
+    stream.once("close", this.#onStreamClose);
+    // It ends when its calls have; the next ones go elsewhere.
+    if (stream.id === LAST_STREAM_ID) this.#session.close();
+    return stream;
+  }
+
+  /** Calls begin to wait for this connection to take them: silence on it counts, although none is open. */
+  onAwaited(): void {
+    if (this.#active === 0) this.#keepalive.onBusy();
+  }
+
+  /** The server is Hawser's: it can be asked for signs of life more often. */
+  knowHawser(): void {
+    this.#keepalive.knowHawser();
+  }
+
+  /** Whether the server certainly did nothing for `stream`: its GOAWAY named an earlier one as its last. */
+  neverProcessed(stream: http2.ClientHttp2Stream): boolean {
+    return stream.id === undefined || stream.id > this.#lastStreamId;
+  }
+
+  /** Closes now; open calls fail with `reason`. */
+  destroy(reason: ConnectError): void {
+    this.#lost ??= reason;
+    this.#session.destroy();
+    this.#socket.destroy();
+  }
+
+  #lose(reason: string): void {
+    this.#lost ??= failure(
+      Code.Unavailable,
+      `the connection to ${this.target.name} was lost (${reason})`,
+    );
+  }
+}
+
+/** node:http2 does not say which of them it was. */
+const BROKEN = `the server broke the HTTP/2 protocol, or sent headers that node:http2 does not take: a field over ${HEADERS_MAX_BYTES} B, or more than 9 frames`;
+
+function reasonOf(error: NodeJS.ErrnoException): string {
+  return error.code === "ERR_HTTP2_ERROR" ? BROKEN : systemReason(error);
+}
+
+/**
+ * node:http2 keeps the headers that it sent for as long as the stream, to be
+ * asked for. Nobody here does, and they are a tenth of what an idle stream costs.
+ */
+function forgetSent(stream: http2.ClientHttp2Stream): void {
+  sentHeaders ??= Object.getOwnPropertySymbols(stream).find(
+    ({ description }) => description === "sent-headers",
+  );
+  if (sentHeaders !== undefined) Reflect.set(stream, sentHeaders, undefined);
+}
+
+let sentHeaders: symbol | undefined;
+
+/**
+ * Connects: TCP, TLS and the server's SETTINGS within `timeoutMs`. Rejects
+ * with UNAVAILABLE that names the address and the reason.
+ */
+export async function connect(
+  target: Target,
+  tlsSettings: ClientTlsSettings,
+  timeoutMs: number,
+  keepalive: Keepalive,
+  signal: AbortSignal,
+  owner: ConnectionOwner,
+): Promise<Connection> {
+  const socket = target.tls ? tlsSocket(target, tlsSettings) : net.connect(target.connect);
+  socket.setNoDelay(true);
+  socket.setKeepAlive(true, TCP_KEEPALIVE_MS);
+  return await new Promise<Connection>((resolve, reject) => {
+    let session: http2.ClientHttp2Session | undefined;
+    let phase: ConnectPhase = target.tls ? "the TLS handshake" : "the connection";
+    const timer = after(timeoutMs, () => fail(`${phase} took over ${timeoutMs} ms`));
+    const cancelled = () => {
+      end();
+      reject(signal.reason);
+    };
+    const onError = (error: Error) => fail(systemReason(error), error);
+    const onClose = () => fail(SERVER_CLOSED);
+    const settle = () => {
+      timer[Symbol.dispose]();
+      signal.removeEventListener("abort", cancelled);
+      socket.off("close", onClose);
+      session?.off("error", onError);
+    };
+    const end = () => {
+      settle();
+      // Whatever the socket says from now on was said before.
+      session?.on("error", () => {});
+      session?.destroy();
+      socket.destroy();
+    };
+    const fail = (reason: string, cause?: unknown) => {
+      end();
+      const { hasCertificate } = tlsSettings;
+      reject(unreachable({ target, phase, reason, cause, hasCertificate }));
+    };
+    const greet = () => {
+      if (target.tls && (socket as tls.TLSSocket).alpnProtocol !== "h2") {
+        fail("it does not offer HTTP/2 by ALPN");
+        return;
+      }
+      phase = "the server's HTTP/2 SETTINGS";
+      session = http2.connect(`${target.tls ? "https" : "http"}://${target.authority}`, {
+        createConnection: () => socket,
+        settings: {
+          initialWindowSize: STREAM_WINDOW_BYTES,
+          enablePush: false,
+          maxHeaderListSize: HEADERS_MAX_BYTES,
+        },
+        maxSessionMemory: SESSION_MEMORY_MB,
+        maxHeaderListPairs: RECEIVED_MAX_FIELDS,
+      });
+      session.on("error", onError);
+      session.once("remoteSettings", () => {
+        settle();
+        (session as http2.ClientHttp2Session).setLocalWindowSize(CLIENT_CONNECTION_WINDOW_BYTES);
+        resolve(new Connection(target, session!, socket, keepalive, owner));
+      });
+    };
+    signal.addEventListener("abort", cancelled);
+    socket.on("error", onError);
+    socket.on("close", onClose);
+    socket.once(target.tls ? "secureConnect" : "connect", greet);
+    if (signal.aborted) cancelled();
+  });
+}
+
+function tlsSocket(target: Target, settings: ClientTlsSettings): tls.TLSSocket {
+  const { serverName, rejectUnauthorized, secureContext } = settings;
+  return tls.connect({
+    ...target.connect,
+    secureContext,
+    rejectUnauthorized,
+    servername: serverName ?? serverNameOf(target),
+    ALPNProtocols: ["h2"],
+  });
+}

@@ -1,0 +1,126 @@
+import {
+  constants,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
+import { Code, type ConnectError, type MethodImplSpec } from "@connectrpc/connect";
+import { failure, tooManyFields } from "../../failure.ts";
+import { isGrpc } from "../../grpc/metadata.ts";
+import { type OpenCall, ServerCall, type ServerCallOptions } from "../../grpc/server-call.ts";
+import { canMove, moveOn } from "../../server/move-elsewhere.ts";
+import { answer, refuse } from "./refuse.ts";
+import { reset } from "./reset.ts";
+import type { ServerSessions } from "./server-sessions.ts";
+import { ServerStream, type StreamOwner } from "./server-stream.ts";
+
+/** One method that is served, and how. */
+export interface Route {
+  readonly spec: MethodImplSpec;
+  readonly options: ServerCallOptions;
+}
+
+/** Serves gRPC calls, one HTTP/2 stream each. */
+export interface GrpcHandler {
+  /** Takes the stream of a gRPC call; `false` where it is none: another protocol may have it. */
+  accept(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    rawHeaders: readonly string[],
+  ): boolean;
+  /** How many calls are open: their streams are not closed yet. */
+  readonly open: number;
+  /**
+   * Refuses every new call in a way that lets its client try it elsewhere
+   * (REFUSED_STREAM). Streams that resume a session are taken.
+   */
+  refuse(): void;
+  /** Ends the open calls that go on elsewhere. */
+  move(): void;
+  /** Ends every open call with `error`. */
+  abort(error: ConnectError): void;
+}
+
+/** Hears of the calls of a GrpcHandler. */
+export interface GrpcListener {
+  /** A call is no longer open. */
+  onClosed(): void;
+  /** A new call is about to be refused: its client should open no more on this connection. */
+  onRefused(connection: ServerHttp2Session): void;
+}
+
+/** A handler of the methods in `routes`, by path: `/package.Service/Method`. */
+export function createGrpcHandler(
+  routes: ReadonlyMap<string, Route>,
+  sessions: ServerSessions | undefined,
+  { onClosed, onRefused }: GrpcListener,
+): GrpcHandler {
+  const calls = new Set<OpenCall>();
+  let refusing = false;
+  const opened = (call: OpenCall) => calls.add(call);
+  const closed = (call: OpenCall) => {
+    calls.delete(call);
+    onClosed();
+  };
+  const turnAway = (stream: ServerHttp2Stream) => {
+    stream.on("error", () => {});
+    // A client that hears of the reset first could try the call on the same connection.
+    if (stream.session !== undefined) onRefused(stream.session as ServerHttp2Session);
+    reset(stream, constants.NGHTTP2_REFUSED_STREAM);
+  };
+  const listener = { opened, closed, turnAway };
+  return {
+    accept(stream, headers, rawHeaders) {
+      if (!isGrpc(headers["content-type"])) return false;
+      const path = String(headers[":path"]);
+      const route = routes.get(path);
+      const session = route && asksForSession(route.spec, headers) ? sessions : undefined;
+      if (refusing && session === undefined) {
+        turnAway(stream);
+        return true;
+      }
+      if (headers[":method"] !== "POST") {
+        answer(stream, { ":status": 405, allow: "POST" });
+        return true;
+      }
+      const refusal = tooManyFields(rawHeaders.length / 2, "request headers", "the client");
+      if (refusal !== undefined) {
+        refuse(stream, refusal);
+        return true;
+      }
+      if (route === undefined) {
+        refuse(stream, failure(Code.Unimplemented, `${path} is not served here`));
+        return true;
+      }
+      const { spec, options } = route;
+      const incoming = { headers, rawHeaders };
+      if (session !== undefined) {
+        session.accept(stream, incoming, route, listener);
+        return true;
+      }
+      const carry = (owner: StreamOwner) => new ServerStream(stream, options.readMaxBytes, owner);
+      const call = new ServerCall(incoming, spec, options, carry, closed);
+      opened(call);
+      call.start();
+      return true;
+    },
+    get open() {
+      return calls.size;
+    },
+    refuse() {
+      refusing = true;
+    },
+    move() {
+      const error = moveOn();
+      for (const call of calls) if (canMove(call.method)) call.abort(error);
+    },
+    abort(error) {
+      for (const call of calls) call.abort(error);
+    },
+  };
+}
+
+/** Sessions are of streaming calls; a unary one is plain whatever its headers say. */
+function asksForSession(spec: MethodImplSpec, headers: IncomingHttpHeaders): boolean {
+  return headers["hawser-session"] !== undefined && spec.kind !== "unary";
+}

@@ -1,0 +1,69 @@
+import { constants, type Http2Stream, type ServerHttp2Stream } from "node:http2";
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { failure } from "../../failure.ts";
+import { HEADERS_MAX_BYTES } from "../../grpc/header-limits.ts";
+
+/** What each HTTP/2 error code means for a call (gRPC PROTOCOL-HTTP2, "Errors"); the rest is INTERNAL. */
+const MEANING: Record<number, [Code, string]> = {
+  [constants.NGHTTP2_NO_ERROR]: [Code.Internal, "ended the call without a gRPC status"],
+  [constants.NGHTTP2_REFUSED_STREAM]: [Code.Unavailable, "refused the call"],
+  [constants.NGHTTP2_CANCEL]: [Code.Canceled, "cancelled the call"],
+  [constants.NGHTTP2_ENHANCE_YOUR_CALM]: [
+    Code.ResourceExhausted,
+    // node:http2 resets a call with the same code where the response is over our own limit: the two cannot be told apart.
+    `reset the call with ENHANCE_YOUR_CALM: too many requests or resets, or response headers over the ${HEADERS_MAX_BYTES} B that this client takes`,
+  ],
+  [constants.NGHTTP2_INADEQUATE_SECURITY]: [
+    Code.PermissionDenied,
+    "asks for a more secure connection",
+  ],
+};
+
+export interface Reset {
+  readonly error: ConnectError;
+  /** Whether the server says that it did nothing for the call. */
+  readonly refused: boolean;
+}
+
+/** What it means that `peer` reset the stream of a call with an HTTP/2 error code. */
+export function readReset(rstCode: number, peer: string): Reset {
+  const [code, what] = MEANING[rstCode] ?? [Code.Internal, "broke off the call"];
+  return {
+    error: failure(code, `${peer} ${what} (RST_STREAM with HTTP/2 error ${rstCode})`),
+    refused: rstCode === constants.NGHTTP2_REFUSED_STREAM,
+  };
+}
+
+/**
+ * Resets a stream, and does nothing else: close() of node:http2 ends the
+ * writable side first, which the peer sees as END_STREAM: a cancelled call
+ * would look like a half-closed one.
+ */
+export function reset(stream: Http2Stream, rstCode: number): void {
+  if (stream.closed || stream.destroyed) return;
+  if (!stream.writableEnded) stream._final = (done) => done();
+  stream.close(rstCode);
+}
+
+/**
+ * Lets go of a stream that the peer reset with NO_ERROR: node:http2 keeps it,
+ * and never says 'close', for as long as something waits to be written there.
+ */
+export function destroyReset(stream: Http2Stream): void {
+  if (stream.closed && !stream.destroyed && !stream.writableFinished) stream.destroy();
+}
+
+/**
+ * Frees a stream on which the server has said all, also where the client has
+ * not: RST_STREAM(NO_ERROR) tells it not to go on (RFC 9113, 8.1). A reset
+ * overtakes what still waits for the socket, so the end must be sent first;
+ * node:http2 has no event for that.
+ */
+export function free(stream: ServerHttp2Stream, waitMs = 0): void {
+  if (stream.closed || stream.destroyed) return;
+  const { localClose, remoteClose } = stream.state;
+  if (remoteClose === 1) return;
+  if (localClose === 1) reset(stream, constants.NGHTTP2_NO_ERROR);
+  else if (waitMs === 0) setImmediate(free, stream, 1);
+  else setTimeout(free, waitMs, stream, Math.min(waitMs * 2, 1000)).unref();
+}

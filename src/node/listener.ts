@@ -1,0 +1,100 @@
+import * as net from "node:net";
+import * as tls from "node:tls";
+import { TCP_KEEPALIVE_MS } from "../connection/keepalive.ts";
+import { after } from "../flow/wait.ts";
+import type { TlsOptions } from "./server-options.ts";
+import { orExplain } from "./tls.ts";
+
+/** Of every connection. */
+const TCP = { noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEPALIVE_MS };
+
+/** The first bytes of HTTP/2 (RFC 9113, 3.4). No method of HTTP/1 starts like it. */
+const PREFACE_START = Buffer.from("PRI * ");
+
+/** Who goes on with a connection once its protocol is known. */
+export interface Protocols {
+  http2(socket: net.Socket): void;
+  http1(socket: net.Socket): void;
+}
+
+/** A port, or a Unix socket, on which HTTP/1.1 and HTTP/2 are spoken, with TLS or without. */
+export interface Listener {
+  readonly server: net.Server;
+  /** Ends every connection now. */
+  destroyAll(): void;
+}
+
+/**
+ * Tells HTTP/2 from HTTP/1.1 by the first bytes that a client sends, behind TLS
+ * or not. A client that says nothing for `prefaceTimeoutMs` is disconnected.
+ */
+export function createListener(
+  tlsOptions: TlsOptions | undefined,
+  prefaceTimeoutMs: number,
+  protocols: Protocols,
+): Listener {
+  const sockets = new Set<net.Socket>();
+  const greet = (socket: net.Socket) => sniff(socket, prefaceTimeoutMs, protocols);
+  const server =
+    tlsOptions === undefined
+      ? net.createServer(TCP, greet)
+      : orExplain("createServer", tlsOptions, () =>
+          createTlsServer(tlsOptions, prefaceTimeoutMs, greet),
+        );
+  // The raw connection, also of a TLS handshake that never ends.
+  server.on("connection", (socket: net.Socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+  });
+  return {
+    server,
+    destroyAll() {
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+function createTlsServer(
+  { cert, key, ca, requestClientCertificate = ca !== undefined }: TlsOptions,
+  handshakeTimeout: number,
+  greet: (socket: net.Socket) => void,
+): tls.Server {
+  const options = {
+    ...TCP,
+    handshakeTimeout,
+    cert,
+    key,
+    ...(ca === undefined ? {} : { ca }),
+    requestCert: requestClientCertificate,
+    rejectUnauthorized: ca !== undefined,
+    ALPNProtocols: ["h2", "http/1.1"],
+    minVersion: "TLSv1.2" as const,
+  };
+  return tls.createServer(options, greet);
+}
+
+function sniff(socket: net.Socket, timeoutMs: number, protocols: Protocols): void {
+  let seen: Buffer = Buffer.alloc(0);
+  const timer = after(timeoutMs, () => socket.destroy());
+  const stop = () => {
+    timer[Symbol.dispose]();
+    socket.off("readable", read);
+    socket.off("error", stop);
+    socket.off("close", stop);
+  };
+  const read = () => {
+    const chunk: Buffer | null = socket.read();
+    if (chunk === null) return;
+    seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
+    const known = Math.min(seen.length, PREFACE_START.length);
+    const isHttp2 = seen.subarray(0, known).equals(PREFACE_START.subarray(0, known));
+    if (isHttp2 && known < PREFACE_START.length) return;
+    stop();
+    socket.unshift(seen);
+    if (isHttp2) protocols.http2(socket);
+    else protocols.http1(socket);
+  };
+  socket.on("readable", read);
+  socket.on("error", stop);
+  socket.on("close", stop);
+}

@@ -1,0 +1,125 @@
+import { constants, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
+import type { Keepalive, Watch } from "../connection/keepalive.ts";
+import { after } from "../flow/wait.ts";
+import { noteLoss } from "./http2/server-stream.ts";
+
+const OWNER = Symbol("connection");
+
+type Owned = ServerHttp2Stream & { [OWNER]: ClientConnection };
+
+/** The HTTP/2 connections of a server: each is watched by keepalive while streams are open on it. */
+export class ServerConnections {
+  readonly #keepalive: Keepalive;
+  readonly #prefaceTimeoutMs: number;
+  readonly #all = new Map<ServerHttp2Session, ClientConnection>();
+
+  /** @param prefaceTimeoutMs how long a client's first SETTINGS may take */
+  constructor(keepalive: Keepalive, prefaceTimeoutMs: number) {
+    this.#keepalive = keepalive;
+    this.#prefaceTimeoutMs = prefaceTimeoutMs;
+  }
+
+  add(session: ServerHttp2Session): void {
+    const connection = new ClientConnection(session, this.#keepalive);
+    this.#all.set(session, connection);
+    const silent = after(this.#prefaceTimeoutMs, () => session.destroy());
+    session.once("remoteSettings", () => silent[Symbol.dispose]());
+    session.on("close", () => {
+      silent[Symbol.dispose]();
+      connection.watch[Symbol.dispose]();
+      this.#all.delete(session);
+    });
+    session.on("error", () => {});
+  }
+
+  /** A stream was opened: until it is closed, silence on its connection counts. */
+  onStream(stream: ServerHttp2Stream): void {
+    const connection = stream.session && this.#all.get(stream.session as ServerHttp2Session);
+    if (connection === undefined || stream.destroyed) return;
+    (stream as Owned)[OWNER] = connection;
+    stream.on("close", onClose);
+    if (connection.openStreams++ === 0) connection.watch.onBusy();
+  }
+
+  /** The client has sessions: it is asked for signs of life more often. */
+  knowHawser(session: ServerHttp2Session): void {
+    this.#all.get(session)?.watch.knowHawser();
+  }
+
+  /** Tells every client to open no more calls here. */
+  drainAll(): void {
+    for (const session of this.#all.keys()) this.drain(session);
+  }
+
+  /** Tells a client, once, to open no more calls here. */
+  drain(session: ServerHttp2Session): void {
+    const connection = this.#all.get(session);
+    if (connection === undefined || connection.draining) return;
+    connection.draining = true;
+    if (connection.openStreams === 0) connection.close();
+    else goAway(session);
+  }
+
+  /** Each ends when its streams have. */
+  close(): void {
+    for (const session of this.#all.keys()) session.close();
+  }
+
+  destroy(): void {
+    for (const session of this.#all.keys()) session.destroy();
+  }
+}
+
+/** One for all streams: closures of their own would be a tenth of what an idle one costs. */
+function onClose(this: ServerHttp2Stream): void {
+  const connection = (this as Owned)[OWNER];
+  if (--connection.openStreams === 0 && connection.draining) connection.close();
+}
+
+/** A connection of a client, and how many streams are open on it. */
+class ClientConnection {
+  readonly watch: Watch;
+  readonly #session: ServerHttp2Session;
+  openStreams = 0;
+  draining = false;
+
+  constructor(session: ServerHttp2Session, keepalive: Keepalive) {
+    const { socket } = session;
+    this.#session = session;
+    this.watch = keepalive.watch({
+      // node:http2 takes the socket from a connection that is over.
+      bytesRead: () => (session.destroyed ? 0 : socket.bytesRead),
+      busy: () => this.openStreams > 0,
+      ping: (answered) => {
+        if (!session.destroyed) session.ping((error) => error === null && answered());
+      },
+      dead: (afterMs) => {
+        noteLoss(session, `no answer to a keepalive ping for ${afterMs} ms`);
+        session.destroy();
+        socket.destroy();
+      },
+    });
+  }
+
+  /**
+   * Sends the last GOAWAY and ends the connection when its streams have. Once any GOAWAY was sent and no stream is
+   * open, nghttp2 reads no more: an answer to a ping would never be seen, and a stream that the client has opened
+   * meanwhile would wait for ever. The last GOAWAY tells the client that it was not processed.
+   */
+  close(): void {
+    if (!this.#session.closed && !this.#session.destroyed) this.#session.close();
+  }
+}
+
+/** GOAWAY for what may come, a round trip, then GOAWAY for good. */
+function goAway(session: ServerHttp2Session): void {
+  if (session.closed || session.destroyed) return;
+  session.goaway(constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1);
+  try {
+    session.ping(() => {
+      if (!session.closed && !session.destroyed) session.close();
+    });
+  } catch {
+    session.close();
+  }
+}

@@ -1,0 +1,234 @@
+import type { BinaryReadOptions, BinaryWriteOptions } from "@bufbuild/protobuf";
+import { Code, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
+import { type KeepaliveOptions, keepaliveChecks } from "../connection/keepalive.ts";
+import { failure } from "../failure.ts";
+import { binaryChecks, limitsOf } from "../grpc/limits.ts";
+import type { Logger } from "../observe/logger.ts";
+import {
+  type Checks,
+  callable,
+  checkOptions,
+  either,
+  listOf,
+  needed,
+  notNegative,
+  notNegativeOrInfinite,
+  oneOf,
+  optionsOf,
+  positive,
+  someText,
+  trueOrFalse,
+  whole,
+  withFunctions,
+} from "../options.ts";
+import { DEFAULT_WINDOW } from "../session/ledger.ts";
+import { identifyByCredentials, type SessionOptions } from "./http2/server-sessions.ts";
+import { pemChecks } from "./tls.ts";
+
+/** TLS for a server: PEM texts, as node:tls takes them. */
+export interface TlsOptions {
+  /** The server's certificate, and the chain behind it. */
+  cert: string | Buffer;
+  key: string | Buffer;
+  /** With a CA, only clients with a certificate of its are served (mTLS). */
+  ca?: string | Buffer | (string | Buffer)[];
+  /** Asks clients for a certificate. Default: where `ca` is given. */
+  requestClientCertificate?: boolean;
+}
+
+export interface ServerOptions {
+  /** Registers services, as with Connect: `(router) => router.service(Greeter, { … })`. Runs once. */
+  routes: (router: ConnectRouter) => void;
+  /**
+   * Around every call of every protocol; the first is the outermost. A route's own replace them, as with Connect. A
+   * context that one sets (`als.run(store, () => next(request))`) is that of the handler to its end, and of the
+   * interceptors inside.
+   */
+  interceptors?: Interceptor[];
+  /**
+   * Told of what a handler throws that is no ConnectError. What it throws itself, or rejects with, is ignored. Default:
+   * `console`.
+   */
+  logger?: Pick<Logger, "error">;
+  /** Without it the server speaks cleartext. */
+  tls?: TlsOptions;
+  /** A longer request is refused with RESOURCE_EXHAUSTED before it is read. Default: 4 MiB. */
+  readMaxBytes?: number;
+  /** A longer response ends its call with RESOURCE_EXHAUSTED. Default: 4 MiB. */
+  writeMaxBytes?: number;
+  /**
+   * How messages are read and written: protobuf-es' `readUnknownFields` and `writeUnknownFields` (default: both), and
+   * `recursionLimit`: how many messages may stand within each other, the outermost counted, and a map's entry as one.
+   * Default: 101, which is upb's; a request that is nested deeper ends its call with INTERNAL.
+   * Connect and gRPC-Web have protobuf-es' defaults. A route's own replace them.
+   */
+  binaryOptions?: Partial<BinaryReadOptions & BinaryWriteOptions>;
+  /**
+   * "gzip": responses are compressed for every client that accepts it;
+   * "identity": for none. Default: over gRPC for clients that send gzip
+   * themselves, over Connect and gRPC-Web for all that accept it.
+   */
+  sendCompression?: "gzip" | "identity";
+  /** Smaller responses are not compressed. Default: 1024. */
+  compressMinBytes?: number;
+  /** A client that asks for a longer deadline gets INVALID_ARGUMENT. Default: no bound. */
+  maxTimeoutMs?: number;
+  /** How many calls one connection may have open at a time. Default: 1000. */
+  maxConcurrentStreams?: number;
+  /**
+   * How calls of Hawser clients outlive their connections; `false`: they do
+   * not. Default: they do, with the defaults of each option.
+   */
+  sessions?: false | Partial<SessionOptions>;
+  /**
+   * HTTP/2 pings on connections with open calls: a client that vanished
+   * without FIN is noticed, and its calls end with CANCELED, or wait for it
+   * where they have sessions. Default: after 60 000 ms of silence, 20 000 ms
+   * for the answer; 30 000 and 10 000 to clients that have sessions. Clients
+   * without open calls, and those of HTTP/1.1, are left to TCP's keepalive.
+   */
+  keepalive?: KeepaliveOptions;
+  /** How long a connection may take to send its first bytes, in milliseconds; then it is closed. Default: 10 000. */
+  prefaceTimeoutMs?: number;
+}
+
+/** Where a server listens. */
+export type ListenOptions =
+  | {
+      /** Default: 127.0.0.1. */
+      host?: string;
+      /** Default: 50051; 0 picks a free one. */
+      port?: number;
+      path?: undefined;
+    }
+  | {
+      /** The path of a Unix socket. The rights of its folder and the process's umask decide which users may connect. */
+      path: string;
+      host?: undefined;
+      port?: undefined;
+    };
+
+/** Where a server can be reached now. */
+export interface Address {
+  /** As `createTransport({ baseUrl })` takes it. */
+  url: string;
+  host?: string;
+  port?: number;
+  path?: string;
+}
+
+export const DEFAULT_PORT = 50051;
+
+/** The largest value of a setting of HTTP/2 (RFC 9113, 6.5.1). */
+const MOST_STREAMS = 2 ** 32 - 1;
+
+/** What is counted in whole numbers, also on the wire. */
+const count = whole(1, Number.MAX_SAFE_INTEGER);
+
+const sessionChecks = {
+  graceMs: count,
+  windowBytes: count,
+  windowMessages: count,
+  maxSessions: positive,
+  maxBytes: positive,
+  maxPerConnection: positive,
+  resumesPerSecond: positive,
+  identify: callable,
+} satisfies Checks<SessionOptions>;
+
+const checks = {
+  routes: needed(callable),
+  interceptors: listOf(callable),
+  logger: withFunctions("error"),
+  tls: optionsOf<TlsOptions>({
+    cert: needed(pemChecks.cert),
+    key: needed(pemChecks.key),
+    ca: pemChecks.ca,
+    requestClientCertificate: trueOrFalse,
+  }),
+  readMaxBytes: positive,
+  writeMaxBytes: positive,
+  binaryOptions: optionsOf(binaryChecks),
+  sendCompression: oneOf("gzip", "identity"),
+  compressMinBytes: notNegative,
+  maxTimeoutMs: positive,
+  maxConcurrentStreams: whole(1, MOST_STREAMS),
+  sessions: either((value) => value === false, optionsOf(sessionChecks)),
+  keepalive: optionsOf(keepaliveChecks),
+  prefaceTimeoutMs: positive,
+} satisfies Checks<ServerOptions>;
+
+const listenChecks = {
+  host: someText,
+  port: whole(0, 65_535),
+  path: someText,
+} satisfies Checks<ListenOptions>;
+
+/** Throws INVALID_ARGUMENT where a server cannot listen with these options. */
+export function checkListen(options: ListenOptions): void {
+  checkOptions("listen", options, listenChecks);
+  if (options.path === undefined) return;
+  const other = (["host", "port"] as const).find((name) => options[name] !== undefined);
+  if (other === undefined) return;
+  const what = `path is for a Unix socket, and ${other} for TCP: give one of them`;
+  throw failure(Code.InvalidArgument, `listen: ${what}`);
+}
+
+/** How a server ends. */
+export interface CloseOptions {
+  /** How long open calls may take to finish, in milliseconds; Infinity: as long as they need. Default: 10 000. */
+  graceMs?: number;
+  /**
+   * Whether the server still listens while sessions are open, and at most for
+   * `graceMs`: a session that loses its connection meanwhile can come back, and
+   * end well. New calls are refused all the same (REFUSED_STREAM). Until then
+   * no other process can have the port, or the path. `false` frees it at once.
+   * Default: true.
+   */
+  keepListening?: boolean;
+}
+
+const closeChecks = {
+  graceMs: notNegativeOrInfinite,
+  keepListening: trueOrFalse,
+} satisfies Checks<CloseOptions>;
+
+/** Throws INVALID_ARGUMENT where a server cannot close with these options. */
+export function checkClose(options: CloseOptions): void {
+  checkOptions("close", options, closeChecks);
+}
+
+/** The options with their defaults; throws INVALID_ARGUMENT that names the option where one is unknown or absurd. */
+export function withDefaults(options: ServerOptions) {
+  checkOptions("createServer", options, checks);
+  return {
+    maxTimeoutMs: options.maxTimeoutMs ?? Number.MAX_SAFE_INTEGER,
+    maxConcurrentStreams: options.maxConcurrentStreams ?? 1000,
+    prefaceTimeoutMs: options.prefaceTimeoutMs ?? 10_000,
+    ...limitsOf(options),
+    compressMinBytes: options.compressMinBytes ?? 1024,
+    sendCompression: options.sendCompression,
+    interceptors: options.interceptors ?? [],
+    logger: options.logger ?? console,
+    sessions: options.sessions === false ? undefined : sessionDefaults(options.sessions ?? {}),
+    keepalive: options.keepalive,
+  };
+}
+
+function sessionDefaults(options: Partial<SessionOptions>): SessionOptions {
+  const defaults = {
+    graceMs: 30_000,
+    windowBytes: DEFAULT_WINDOW.bytes,
+    windowMessages: DEFAULT_WINDOW.messages,
+    maxSessions: 100_000,
+    maxBytes: 256 * 1024 * 1024,
+    maxPerConnection: 5000,
+    resumesPerSecond: 2000,
+    identify: identifyByCredentials,
+  };
+  // Also what they inherit: the checks have looked at it.
+  const given = Object.keys(defaults)
+    .map((name) => [name, options[name as keyof SessionOptions]])
+    .filter(([, value]) => value !== undefined);
+  return { ...defaults, ...Object.fromEntries(given) };
+}

@@ -1,0 +1,125 @@
+import type { BinaryReadOptions, BinaryWriteOptions } from "@bufbuild/protobuf";
+import type { Interceptor, Transport } from "@connectrpc/connect";
+import { type KeepaliveOptions, keepaliveChecks } from "../connection/keepalive.ts";
+import type { CallHeaders } from "../grpc/call-headers.ts";
+import { binaryChecks } from "../grpc/limits.ts";
+import type { Logger } from "../observe/logger.ts";
+import {
+  anObject,
+  type Checks,
+  callable,
+  either,
+  listOf,
+  needed,
+  notNegative,
+  oneOf,
+  optionsOf,
+  positive,
+  text,
+  timeout,
+  trueOrFalse,
+  whole,
+  withFunctions,
+} from "../options.ts";
+import { type ClientTls, clientTlsChecks } from "./tls.ts";
+
+export interface TransportOptions {
+  /**
+   * `http://host:port`, `https://host:port`, or `unix:/path`. Several, in order, are servers that can stand in for each
+   * other: where one cannot be reached, or drains, calls go to the next. All have TLS, or none. A path, as in
+   * `http://host/api`, stands before the path of every request.
+   */
+  baseUrl: string | readonly string[];
+  /** The deadline of calls that set none, in milliseconds; 0, less, and Infinity mean none. Default: none. */
+  timeoutMs?: number;
+  /** How long TCP, TLS and the server's SETTINGS may take together at each address, in milliseconds. Default: 10 000. */
+  connectTimeoutMs?: number;
+  /**
+   * HTTP/2 pings on connections with open calls: a server that vanished
+   * without FIN is noticed, and its calls fail with UNAVAILABLE, or continue
+   * over another connection where they have sessions. Default: after 300 000 ms
+   * of silence, 20 000 ms for the answer; 30 000 and 10 000 to Hawser servers.
+   */
+  keepalive?: KeepaliveOptions;
+  /**
+   * Request headers of every call; those of the call itself go over them, by name. They are sent with what Hawser asks
+   * of the server itself, too (`hawser.v1.SessionService/Negotiate`). A function says them for each call, for each
+   * attempt, and for each connection that a call continues over.
+   */
+  headers?: CallHeaders;
+  /**
+   * Around every call; the first is the outermost. They see the headers of the first attempt. What one throws is the
+   * call's error: a ConnectError as it is, anything else as UNKNOWN with the cause.
+   */
+  interceptors?: Interceptor[];
+  /** "gzip" compresses requests. Default: "identity". For one call: its option `compress`. */
+  sendCompression?: "gzip" | "identity";
+  /** Smaller requests are not compressed. Default: 1024. */
+  compressMinBytes?: number;
+  /** Whether the server may compress responses (gzip). Default: true. */
+  acceptCompression?: boolean;
+  /** A longer response ends its call with RESOURCE_EXHAUSTED before it is read. Default: 4 MiB. */
+  readMaxBytes?: number;
+  /** A longer request is refused with RESOURCE_EXHAUSTED. Default: 4 MiB. */
+  writeMaxBytes?: number;
+  /**
+   * How messages are read and written: protobuf-es' `readUnknownFields` and `writeUnknownFields` (default: both), and
+   * `recursionLimit`: how many messages may stand within each other, the outermost counted, and a map's entry as one.
+   * Default: 101, which is upb's; a response that is nested deeper ends its call with INTERNAL.
+   */
+  binaryOptions?: Partial<BinaryReadOptions & BinaryWriteOptions>;
+  /** For `https://`; refused with INVALID_ARGUMENT where baseUrl has none. */
+  tls?: ClientTls;
+  /**
+   * Whether streaming calls outlive their connections, where the server keeps
+   * sessions. For one call: its option `session`. Default: true.
+   */
+  session?: boolean | SessionWindow;
+  /**
+   * Told, once a transport for each, of a call that has waited for 10 s for what does not come by itself: responses
+   * that may need `closeSend()`, trailers of a call that nobody reads; and of each onState listener that throws. What
+   * the logger throws is ignored. Default: `console`.
+   */
+  logger?: Pick<Logger, "warn">;
+}
+
+/** What one session may hold, of what it sent and of what it received. */
+export interface SessionWindow {
+  /** Default: 1 MiB. */
+  windowBytes?: number;
+  /** Default: 16 384. */
+  windowMessages?: number;
+}
+
+/** What is counted in whole numbers, also on the wire. */
+const count = whole(1, Number.MAX_SAFE_INTEGER);
+
+/** The checks of createTransport(). */
+export const transportChecks = {
+  baseUrl: needed(either(Array.isArray, text)),
+  timeoutMs: timeout,
+  connectTimeoutMs: positive,
+  keepalive: optionsOf(keepaliveChecks),
+  headers: either((value) => typeof value === "function" || Array.isArray(value), anObject),
+  interceptors: listOf(callable),
+  sendCompression: oneOf("gzip", "identity"),
+  compressMinBytes: notNegative,
+  acceptCompression: trueOrFalse,
+  readMaxBytes: positive,
+  writeMaxBytes: positive,
+  binaryOptions: optionsOf(binaryChecks),
+  tls: optionsOf(clientTlsChecks),
+  session: either(
+    (value) => typeof value === "boolean",
+    optionsOf<SessionWindow>({ windowBytes: count, windowMessages: count }),
+  ),
+  logger: withFunctions("warn"),
+} satisfies Checks<TransportOptions>;
+
+/** A Connect Transport that can be closed. */
+export interface ClosableTransport extends Transport, AsyncDisposable {
+  /** The deadline of calls that set none, in milliseconds, if there is one. */
+  readonly timeoutMs: number | undefined;
+  /** Closes its connections; open calls, and new ones, fail with CANCELED. */
+  close(): Promise<void>;
+}

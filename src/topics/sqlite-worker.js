@@ -1,2 +1,0 @@
-// What sqlite-thread.ts starts. JavaScript, so that its name is the same in src/ as in what is published.
-import "./sqlite-worker-main.ts";

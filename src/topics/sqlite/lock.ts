@@ -1,0 +1,22 @@
+import Database from "better-sqlite3";
+import { isBusy, precondition } from "./message.ts";
+
+/**
+ * Takes the file for this process, until it is disposed or the process is gone,
+ * however that comes. What is locked is a file beside it, by SQLite's own locks:
+ * the log itself has a writer and a reader.
+ */
+export function lock(path: string): Disposable {
+  const connection = new Database(`${path}-lock`, { timeout: 0 });
+  try {
+    connection.pragma("locking_mode = EXCLUSIVE");
+    connection.exec("BEGIN EXCLUSIVE");
+  } catch (error) {
+    connection.close();
+    if (!isBusy(error)) throw error;
+    throw precondition(
+      `${path} is open in another server: a file belongs to one at a time; end that one, or give each its own`,
+    );
+  }
+  return { [Symbol.dispose]: () => void connection.close() };
+}

@@ -1,0 +1,156 @@
+import { damaged, FOREIGN, type PageColumns } from "./message.ts";
+import {
+  type Connection,
+  connectReader,
+  type RawTopic,
+  recordCrc,
+  TOPIC_COLUMNS,
+  type TopicRow,
+  topicOf,
+} from "./schema.ts";
+
+type RawRecord = [position: number, previous: number, time: number, crc: number, data: Buffer];
+
+const NONE: TopicRow = { id: 0, trimmed: 0, last: 0, count: 0, bytes: 0 };
+
+/** Reads a log's file beside its writer, whom it never keeps waiting. */
+export class Reader {
+  readonly #path: string;
+  readonly #connection: Connection;
+  readonly #statements: ReturnType<typeof prepare>;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#connection = connectReader(path);
+    this.#statements = prepare(this.#connection);
+  }
+
+  page(name: string, after: number | undefined, records: number, bytes: number): PageColumns {
+    // One view of the file for all statements.
+    return this.#connection.transaction(() => this.#page(name, after, records, bytes))();
+  }
+
+  /** The place before the oldest record: there may be none of this topic at the position before it. */
+  oldest(name: string): number {
+    return this.#topic(name).trimmed;
+  }
+
+  end(name: string): number {
+    return this.#topic(name).last;
+  }
+
+  topics(prefix: string): string[] {
+    const names: string[] = [];
+    for (const name of this.#statements.names.iterate(prefix) as Iterable<string>) {
+      if (!name.startsWith(prefix)) break;
+      names.push(name);
+    }
+    return names;
+  }
+
+  close(): void {
+    this.#connection.close();
+  }
+
+  #page(name: string, after: number | undefined, records: number, bytes: number): PageColumns {
+    const topic = this.#topic(name);
+    let [from, gap] = begin(topic, after);
+    const page = new Page();
+    const rows = this.#statements.records.iterate(topic.id, from, records);
+    for (const row of rows as Iterable<RawRecord>) {
+      const [position, previous, timeMs, crc, data] = row;
+      if (previous !== from && page.isEmpty) {
+        // The record that the cursor stands for has vanished: it is as if the rest were gone.
+        from = this.#before(topic, from);
+        gap = from;
+      }
+      const isWell =
+        previous === from && recordCrc(topic.id, position, previous, timeMs, data) === crc;
+      if (!isWell) {
+        if (!page.isEmpty) return page.columns(gap);
+        throw damaged(this.#path, `the record ${position} of topic ${name}, or one before`);
+      }
+      page.add(position, timeMs, data);
+      from = position;
+      if (page.bytes >= bytes) return page.columns(gap);
+    }
+    if (page.isEmpty && from !== topic.last) {
+      throw damaged(this.#path, `records of topic ${name} behind ${from} are missing`);
+    }
+    return page.columns(gap);
+  }
+
+  /** A topic's last record before a position where there is none; the position itself where there is one. */
+  #before(topic: TopicRow, position: number): number {
+    const found = this.#statements.before.get(topic.id, position) as number | null;
+    return Math.max(found ?? 0, topic.trimmed);
+  }
+
+  #topic(name: string): TopicRow {
+    const raw = this.#statements.topic.get(name) as RawTopic | undefined;
+    return raw === undefined ? NONE : topicOf(raw, this.#path);
+  }
+}
+
+/** Where a page begins, and the gap that comes first. */
+function begin(
+  topic: TopicRow,
+  after: number | undefined,
+): [from: number, gap: number | undefined] {
+  const { trimmed, last } = topic;
+  if (after === undefined) return [trimmed, undefined];
+  if (after === FOREIGN || after < trimmed) return [trimmed, trimmed];
+  return after > last ? [last, last] : [after, undefined];
+}
+
+/** A page while it is filled. */
+class Page {
+  readonly #positions: number[] = [];
+  readonly #times: number[] = [];
+  readonly #data: Buffer[] = [];
+  bytes = 0;
+
+  get size(): number {
+    return this.#positions.length;
+  }
+
+  get isEmpty(): boolean {
+    return this.size === 0;
+  }
+
+  add(position: number, timeMs: number, data: Buffer): void {
+    this.#positions.push(position);
+    this.#times.push(timeMs);
+    this.#data.push(data);
+    this.bytes += data.length;
+  }
+
+  columns(gap: number | undefined): PageColumns {
+    const data = new Uint8Array(this.bytes);
+    let at = 0;
+    for (const one of this.#data) {
+      data.set(one, at);
+      at += one.length;
+    }
+    const sizes = this.#data.map(({ length }) => length);
+    return { gap, positions: this.#positions, times: this.#times, sizes, data };
+  }
+}
+
+function prepare(connection: Connection) {
+  return {
+    topic: connection.prepare(`SELECT ${TOPIC_COLUMNS} FROM topics WHERE name = ?`).raw(),
+    names: connection
+      .prepare("SELECT name FROM topics WHERE name >= ? AND trimmed < last ORDER BY name")
+      .pluck(),
+    before: connection
+      .prepare("SELECT max(position) FROM records WHERE topic = ? AND position <= ?")
+      .pluck(),
+    records: connection
+      .prepare(
+        `SELECT position, previous, time, crc, data FROM records
+         WHERE topic = ? AND position > ? ORDER BY position LIMIT ?`,
+      )
+      .raw(),
+  };
+}

@@ -1,0 +1,161 @@
+import { statSync } from "node:fs";
+import { crc32 } from "node:zlib";
+import Database from "better-sqlite3";
+import { damaged, precondition } from "./message.ts";
+
+/**
+ *     meta      the epoch, where the positions of this opening begin, and up
+ *               to which of them `produced` is complete (`indexed`)
+ *     topics    a row a topic: how much it has, what is gone, what is the last
+ *     records   in the order of their positions, which all topics share
+ *     produced  which record is a producer's with some sequence (sqlite-produced.ts)
+ *
+ * The bytes of a record are its last column: SQLite reads all that stands before
+ * a column, and who looks for producers shall not read those bytes.
+ *
+ * A record names the one before it in its topic (`previous`; for the first that
+ * is 0), so that one that is missing is noticed. `crc` is of all that a reader
+ * gets.
+ *
+ * The row of a topic stays when its last record is gone. It alone tells the
+ * cursor of that record, behind which nothing is missing, from those before it:
+ * without it, whoever waits at the end would be told of a gap that is none.
+ */
+const SCHEMA = `
+  CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+  CREATE TABLE topics (
+    name TEXT PRIMARY KEY, id INTEGER NOT NULL,
+    trimmed INTEGER NOT NULL, last INTEGER NOT NULL,
+    count INTEGER NOT NULL, bytes INTEGER NOT NULL, crc INTEGER NOT NULL
+  ) WITHOUT ROWID;
+  CREATE TABLE records (
+    position INTEGER PRIMARY KEY, topic INTEGER NOT NULL, previous INTEGER NOT NULL,
+    time INTEGER NOT NULL, crc INTEGER NOT NULL,
+    producer TEXT, sequence INTEGER, data BLOB NOT NULL
+  );
+  CREATE INDEX by_topic ON records (topic, position);
+  CREATE TABLE produced (
+    topic INTEGER, producer TEXT, sequence INTEGER, position INTEGER NOT NULL,
+    PRIMARY KEY (topic, producer, sequence)
+  ) WITHOUT ROWID;
+`;
+
+/** In the header of the file: no other program's database is taken for a log. */
+const APPLICATION_ID = 0x68777372;
+const FORMAT = 2;
+
+/** Up to this size the whole file is looked through when it is opened; it takes some tenths of a second. */
+const QUICK_CHECK_BYTES = 64 * 2 ** 20;
+
+export type Connection = Database.Database;
+
+/** A row of `topics`. */
+export interface TopicRow {
+  readonly id: number;
+  /** The last position that is gone; 0 where none is. */
+  trimmed: number;
+  last: number;
+  /** Records in the table, those that are gone and not yet deleted among them. */
+  count: number;
+  bytes: number;
+}
+
+export type RawTopic = [
+  name: string,
+  id: number,
+  ...numbers: [number, number, number, number, number],
+];
+
+export const TOPIC_COLUMNS = "name, id, trimmed, last, count, bytes, crc";
+
+/** Opens the file to write, and makes it a log where it is new. */
+export function connectWriter(
+  path: string,
+  newEpoch: string,
+  maxPages: number | undefined,
+): { connection: Connection; epoch: string } {
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  const connection = new Database(path, { timeout: 1_000 });
+  try {
+    if (size > 0 && !isOurs(connection)) {
+      throw precondition(`${path} is a database of something else: give the log a file of its own`);
+    }
+    connection.pragma("journal_mode = WAL");
+    connection.pragma("synchronous = FULL");
+    connection.pragma("journal_size_limit = 67108864");
+    if (maxPages !== undefined) connection.pragma(`max_page_count = ${maxPages}`);
+    if (size > 0 && size <= QUICK_CHECK_BYTES) {
+      const [found] = connection.pragma("quick_check(1)") as { quick_check: string }[];
+      if (found?.quick_check !== "ok") throw damaged(path, `${found?.quick_check}`);
+    }
+    return { connection, epoch: prepare(connection, path, newEpoch) };
+  } catch (error) {
+    connection.close();
+    throw error;
+  }
+}
+
+/** A log, or a file in which there is nothing yet: who made it came no further. */
+function isOurs(connection: Connection): boolean {
+  const id = connection.pragma("application_id", { simple: true });
+  if (id !== 0) return id === APPLICATION_ID;
+  return connection.prepare("SELECT count(*) FROM sqlite_schema").pluck().get() === 0;
+}
+
+/** Opens the file beside the writer, which has prepared it. */
+export function connectReader(path: string): Connection {
+  return new Database(path, { readonly: true, fileMustExist: true, timeout: 1_000 });
+}
+
+function prepare(connection: Connection, path: string, newEpoch: string): string {
+  const make = connection.transaction(() => {
+    const format = connection.pragma("user_version", { simple: true });
+    if (format === 0) {
+      connection.exec(SCHEMA);
+      connection.prepare("INSERT INTO meta VALUES ('epoch', ?)").run(newEpoch);
+      connection.pragma(`application_id = ${APPLICATION_ID}`);
+      connection.pragma(`user_version = ${FORMAT}`);
+    } else if (format !== FORMAT) {
+      throw precondition(
+        `${path} has format ${format}, this version of Hawser writes ${FORMAT}: use the one that made it`,
+      );
+    }
+    return connection.prepare("SELECT value FROM meta WHERE key = 'epoch'").pluck().get();
+  });
+  const epoch = make.immediate();
+  if (typeof epoch !== "string" || !/^[0-9a-f]{16}$/.test(epoch)) {
+    throw damaged(path, "it has no epoch");
+  }
+  return epoch;
+}
+
+const head = new DataView(new ArrayBuffer(32));
+const headBytes = new Uint8Array(head.buffer);
+
+/** The checksum of a record. */
+export function recordCrc(
+  topic: number,
+  position: number,
+  previous: number,
+  timeMs: number,
+  data: Uint8Array,
+): number {
+  head.setFloat64(0, topic);
+  head.setFloat64(8, position);
+  head.setFloat64(16, previous);
+  head.setFloat64(24, timeMs);
+  return crc32(data, crc32(headBytes));
+}
+
+/** The checksum of a row of `topics`. */
+export function topicCrc(name: string, { id, trimmed, last, count, bytes }: TopicRow): number {
+  return crc32(JSON.stringify([name, id, trimmed, last, count, bytes]));
+}
+
+/** A row of `topics` as it was written; throws DATA_LOSS where it is another. */
+export function topicOf(raw: RawTopic, path: string): TopicRow {
+  const [name, id, trimmed, last, count, bytes, crc] = raw;
+  const row = { id, trimmed, last, count, bytes };
+  if (topicCrc(name, row) !== crc) throw damaged(path, `the entry of topic ${name}`);
+  return row;
+}

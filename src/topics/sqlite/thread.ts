@@ -1,0 +1,158 @@
+import { Code, type ConnectError } from "@connectrpc/connect";
+// biome-ignore lint/style/useNodejsImportProtocol: webpack 5 breaks `new Worker` where it comes from node:worker_threads
+import { Worker } from "worker_threads";
+import { failure } from "../../failure.ts";
+import { logFailure } from "../log-failure.ts";
+import type {
+  AnswerMessage,
+  AppendedMessage,
+  Failure,
+  FromThread,
+  ReaderCall,
+  ThreadData,
+  ToThread,
+  WriterCall,
+} from "./message.ts";
+
+/**
+ * A thread of a log, as the others see it. It keeps the process alive while
+ * somebody waits for it, and no longer.
+ */
+export class Thread<Call extends WriterCall | ReaderCall> {
+  readonly #path: string;
+  readonly #worker: Worker;
+  readonly #calls = new Map<number, PromiseWithResolvers<unknown>>();
+  readonly #onMessage: (message: AppendedMessage) => void;
+  readonly #onFailed: (error: ConnectError) => void;
+  #id = 0;
+  #holds = 0;
+  #over: { error: ConnectError } | undefined;
+
+  /**
+   * @param onMessage told what is no answer to a call
+   * @param onFailed told why it is of no more use
+   *
+   * Throws FAILED_PRECONDITION where a bundle has no place for the worker's file.
+   */
+  constructor(
+    data: ThreadData,
+    onMessage: (message: AppendedMessage) => void,
+    onFailed: (error: ConnectError) => void,
+  ) {
+    this.#path = data.path;
+    this.#onMessage = onMessage;
+    this.#onFailed = onFailed;
+    this.#worker = startWorker(data);
+    this.#worker.unref();
+    this.#worker.on("message", (message: FromThread) => this.#receive(message));
+    this.#worker.on("error", (error) => this.#fail(this.#unexpected(error)));
+    this.#worker.on("exit", () => this.#fail(this.#unexpected(undefined)));
+  }
+
+  /** Rejects as what was asked for does. */
+  call<T>(call: Call): Promise<T> {
+    if (this.#over !== undefined) return Promise.reject(this.#over.error);
+    const answer = Promise.withResolvers<unknown>();
+    this.#calls.set(++this.#id, answer);
+    this.hold(1);
+    this.post({ kind: "call", id: this.#id, call });
+    return answer.promise as Promise<T>;
+  }
+
+  post(message: ToThread, transfer: ArrayBuffer[] = []): void {
+    this.#worker.postMessage(message, transfer);
+  }
+
+  /** So many more wait for this thread, or so many less. */
+  hold(count: number): void {
+    const before = this.#holds;
+    this.#holds += count;
+    if (before === 0 && this.#holds > 0) this.#worker.ref();
+    else if (before > 0 && this.#holds === 0) this.#worker.unref();
+  }
+
+  /** Lets it close what it has, then ends it. */
+  async close(): Promise<void> {
+    try {
+      if (this.#over === undefined) await this.call({ do: "close" } as Call);
+    } finally {
+      this.#over ??= { error: failure(Code.Unavailable, "the log is closed") };
+      await this.#worker.terminate();
+    }
+  }
+
+  #receive(message: FromThread): void {
+    if (message.kind === "failed") this.#fail(toError(message.failure));
+    else if (message.kind === "answer") this.#answer(message);
+    else this.#onMessage(message);
+  }
+
+  #answer(message: AnswerMessage): void {
+    const call = this.#calls.get(message.id);
+    this.#calls.delete(message.id);
+    this.hold(-1);
+    if (message.failure === undefined) call?.resolve(message.value);
+    else call?.reject(toError(message.failure));
+  }
+
+  #fail(error: ConnectError): void {
+    if (this.#over !== undefined) return;
+    this.#over = { error };
+    for (const call of this.#calls.values()) call.reject(error);
+    this.#calls.clear();
+    this.#onFailed(error);
+  }
+
+  #unexpected(cause: unknown): ConnectError {
+    if (isWorkerMissing(cause)) return workerMissing(cause);
+    const why = cause instanceof Error ? ` (${cause.message})` : "";
+    const remedy = "close the log, and open it again";
+    const forOperator = `the thread of the log in ${this.#path} has ended${why}: ${remedy}`;
+    return logFailure(
+      Code.Unavailable,
+      { forClients: "the server's log has ended", forOperator },
+      cause,
+    );
+  }
+}
+
+/** Bundlers look for `new Worker(new URL(…, import.meta.url))` as it stands here, and build that file too. */
+function startWorker(workerData: ThreadData): Worker {
+  try {
+    // execArgv: what this process was started with, such as `--input-type` or `--test`, is not for it.
+    return new Worker(new URL("./sqlite-worker.js", import.meta.url), {
+      workerData,
+      execArgv: [],
+      name: "hawser-log",
+    });
+  } catch (error) {
+    // In a bundle of CommonJS there is no import.meta.url.
+    if ((error as NodeJS.ErrnoException).code !== "ERR_INVALID_URL") throw error;
+    throw workerMissing(error);
+  }
+}
+
+/** Whether it is the worker's own file that was not found, not a package that it imports. */
+function isWorkerMissing(error: unknown): boolean {
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: string };
+  return (
+    /^(ERR_)?MODULE_NOT_FOUND$/.test(`${code}`) && /'[^']*sqlite-worker\.js'$/m.test(`${message}`)
+  );
+}
+
+function workerMissing(cause: unknown): ConnectError {
+  const why = cause instanceof Error ? ` (${cause.message.split("\n", 1)})` : "";
+  return failure(
+    Code.FailedPrecondition,
+    `the log's worker, sqlite-worker.js, is not beside the file that starts it${why}: in a bundle, ` +
+      "mark hawser as external, or build node_modules/hawser/dist/topics/sqlite/sqlite-worker.js as a second entry into the same folder",
+    cause,
+  );
+}
+
+/** What a thread failed with, as an error of the log. */
+export function toError({ code, message, detail }: Failure): ConnectError {
+  return detail === undefined
+    ? failure(code, message)
+    : logFailure(code, { forClients: message, forOperator: detail });
+}

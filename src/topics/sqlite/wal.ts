@@ -1,0 +1,92 @@
+import { closeSync, openSync, readSync, statSync } from "node:fs";
+import { damaged } from "./message.ts";
+
+/**
+ * The layout of a write-ahead log: "The SQLite Database File Format", section 4.
+ * All numbers are big-endian; the checksums take words in the order that the
+ * last bit of the magic number says.
+ */
+const HEADER = { bytes: 32, magic: 0, pageSize: 8, salts: 16, check: 24 };
+const FRAME = { bytes: 24, commit: 4, salts: 8, check: 16 };
+const MAGIC = 0x377f0682;
+
+/**
+ * Looks through the write-ahead log that a process left, before SQLite does.
+ *
+ * SQLite ends at the first frame whose checksum is wrong, and forgets what is
+ * behind it: right where a crash cut off the last transaction, wrong where an
+ * older one was damaged since. They can be told apart: a transaction begins only
+ * after the one before it is on the disk. So a frame of this log behind the end
+ * of a transaction that is broken means damage: DATA_LOSS. Damage to the very
+ * last transaction looks like a write that was cut off.
+ */
+export function checkWal(path: string): void {
+  const file = `${path}-wal`;
+  const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+  if (size < HEADER.bytes + FRAME.bytes) return;
+  if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0) {
+    throw damaged(path, "it is empty, and its -wal is not");
+  }
+  const descriptor = openSync(file, "r");
+  try {
+    checkFrames(descriptor, size, path);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function checkFrames(descriptor: number, size: number, path: string): void {
+  const header = Buffer.alloc(HEADER.bytes);
+  readSync(descriptor, header, 0, HEADER.bytes, 0);
+  const magic = header.readUInt32BE(HEADER.magic);
+  const bigEndian = (magic & 1) === 1;
+  const sum = new Checksum(bigEndian);
+  sum.add(header, 0, HEADER.check);
+  if ((magic & ~1) >>> 0 !== MAGIC || !sum.is(header, HEADER.check)) {
+    throw damaged(path, "the header of its -wal");
+  }
+  const pageSize = header.readUInt32BE(HEADER.pageSize);
+  const frame = Buffer.alloc(FRAME.bytes + pageSize);
+  // First all is well; then a transaction is broken; then it has ended.
+  let state: "well" | "broken" | "ended" = "well";
+  for (let at: number = HEADER.bytes; at + frame.length <= size; at += frame.length) {
+    readSync(descriptor, frame, 0, frame.length, at);
+    const isOurs =
+      frame.compare(header, HEADER.salts, HEADER.check, FRAME.salts, FRAME.check) === 0;
+    if (state === "well") {
+      sum.add(frame, 0, FRAME.salts);
+      sum.add(frame, FRAME.bytes, frame.length);
+      if (!isOurs || !sum.is(frame, FRAME.check)) state = "broken";
+    }
+    if (state === "ended" && isOurs) {
+      throw damaged(path, `a frame of its -wal before byte ${at}`);
+    }
+    if (state === "broken" && isOurs && frame.readUInt32BE(FRAME.commit) !== 0) state = "ended";
+  }
+}
+
+/** The checksum of a write-ahead log, over 8 bytes at a time. */
+class Checksum {
+  readonly #bigEndian: boolean;
+  #a = 0;
+  #b = 0;
+
+  constructor(bigEndian: boolean) {
+    this.#bigEndian = bigEndian;
+  }
+
+  add(bytes: Buffer, from: number, to: number): void {
+    let [a, b] = [this.#a, this.#b];
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const little = !this.#bigEndian;
+    for (let at = from; at < to; at += 8) {
+      a = (a + view.getUint32(at, little) + b) | 0;
+      b = (b + view.getUint32(at + 4, little) + a) | 0;
+    }
+    [this.#a, this.#b] = [a, b];
+  }
+
+  is(bytes: Buffer, at: number): boolean {
+    return this.#a >>> 0 === bytes.readUInt32BE(at) && this.#b >>> 0 === bytes.readUInt32BE(at + 4);
+  }
+}

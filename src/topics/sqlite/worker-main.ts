@@ -1,0 +1,186 @@
+/**
+ * The threads of a SQLite log: one writes, one reads, each with a connection of
+ * its own. What waits for the writer goes into one transaction, so that many
+ * appends share one fsync.
+ */
+import {
+  type MessagePort,
+  parentPort,
+  receiveMessageOnPort,
+  workerData,
+} from "node:worker_threads";
+import {
+  type AppendMessage,
+  type CallMessage,
+  type FromThread,
+  failureOf,
+  type PageColumns,
+  type ReaderCall,
+  type ThreadData,
+  type ToThread,
+  type WriterCall,
+} from "./message.ts";
+import { Reader } from "./reader.ts";
+import { type Append, isFatal, Writer } from "./writer.ts";
+
+/** What one transaction takes at most, so that who comes next does not wait long. */
+const GROUP = { records: 4_096, bytes: 8 * 2 ** 20 };
+
+/** How often records are deleted while appends wait too. */
+const SWEEP_EVERY_MS = 5;
+
+/** How long nothing is deleted after there was no room for it. */
+const SWEEP_AGAIN_MS = 1_000;
+
+const data = workerData as ThreadData;
+const port = parentPort as MessagePort;
+
+function post(message: FromThread, transfer: ArrayBuffer[] = []): void {
+  port.postMessage(message, transfer);
+}
+
+/** Answers a call with what `answer` gives or throws, which comes back. */
+function answer(id: number, answer: () => unknown): unknown {
+  let value: unknown;
+  try {
+    value = answer();
+  } catch (error) {
+    post({ kind: "answer", id, failure: failureOf(error, data.path) });
+    return error;
+  }
+  const columns = value as PageColumns | undefined;
+  const transfer = columns?.data instanceof Uint8Array ? [columns.data.buffer as ArrayBuffer] : [];
+  post({ kind: "answer", id, value }, transfer);
+  return undefined;
+}
+
+function read(): void {
+  let reader: Reader;
+  port.on("message", ({ id, call }: CallMessage<ReaderCall>) =>
+    answer(id, () => {
+      if (call.do === "open") reader = new Reader(data.path);
+      else if (call.do === "page") {
+        return reader.page(call.topic, call.after, call.records, call.bytes);
+      } else if (call.do === "oldest") return reader.oldest(call.topic);
+      else if (call.do === "end") return reader.end(call.topic);
+      else if (call.do === "topics") return reader.topics(call.prefix);
+      else if (call.do === "close") reader?.close();
+      return undefined;
+    }),
+  );
+}
+
+function write(): void {
+  let writer: Writer;
+  const waiting: ToThread[] = [];
+  let nowMs = 0;
+  let sweptAt = 0;
+  let isDue = false;
+
+  port.on("message", (message: ToThread) => {
+    waiting.push(message);
+    try {
+      work();
+    } catch (error) {
+      post({ kind: "failed", failure: failureOf(error, data.path) });
+      port.close();
+    }
+  });
+
+  /** Until nothing waits, and nothing is due. */
+  function work(): void {
+    for (;;) {
+      receive();
+      const message = waiting[0];
+      if (message?.kind === "append") append();
+      else if (message?.kind === "call") call(waiting.shift() as CallMessage<WriterCall>);
+      else if (message?.kind === "tick") {
+        nowMs = message.nowMs;
+        waiting.shift();
+        writer.tick(nowMs);
+        isDue = true;
+      } else if (!isDue) return;
+      if (isDue && (waiting.length === 0 || performance.now() - sweptAt >= SWEEP_EVERY_MS)) sweep();
+    }
+  }
+
+  /** Takes in all that has come. */
+  function receive(): void {
+    for (
+      let next = receiveMessageOnPort(port);
+      next !== undefined;
+      next = receiveMessageOnPort(port)
+    ) {
+      waiting.push(next.message as ToThread);
+    }
+  }
+
+  /** The appends that wait before anything else does, in one transaction. */
+  function append(): void {
+    const group: Append[] = [];
+    let [records, bytes] = [0, 0];
+    while (waiting[0]?.kind === "append" && records < GROUP.records && bytes < GROUP.bytes) {
+      const message = waiting.shift() as AppendMessage;
+      unpack(message, group);
+      records += message.sizes.length;
+      bytes += message.data.length;
+      nowMs = message.nowMs;
+    }
+    post({ kind: "appended", outcomes: writer.append(group) });
+    isDue ||= writer.isDue;
+  }
+
+  function call({ id, call }: CallMessage<WriterCall>): void {
+    const error = answer(id, () => {
+      if (call.do === "open") {
+        writer = new Writer(data, call.newEpoch, call.nowMs);
+        nowMs = call.nowMs;
+        isDue = true;
+        return writer.epoch;
+      }
+      if (call.do === "trim") {
+        writer.trim(call.topic, call.upTo);
+        isDue = true;
+      } else if (call.do === "close") {
+        isDue = false;
+        writer?.close();
+      }
+      return undefined;
+    });
+    if (error !== undefined && isFatal(error)) throw error;
+  }
+
+  function sweep(): void {
+    try {
+      isDue = writer.sweep(nowMs);
+      sweptAt = performance.now();
+    } catch (error) {
+      if (isFatal(error)) throw error;
+      // No room to delete in: what is due stays so, and the next append or tick looks again.
+      isDue = false;
+      sweptAt = performance.now() + SWEEP_AGAIN_MS;
+    }
+  }
+}
+
+/** The appends of a message, in the order of the calls; their bytes stay where they are. */
+function unpack(message: AppendMessage, group: Append[]): void {
+  const { topics, counts, sizes, producers, sequences, data, nowMs } = message;
+  let [record, at] = [0, 0];
+  for (const [n, topic] of topics.entries()) {
+    const records: Append["records"][number][] = [];
+    for (const end = record + (counts[n] as number); record < end; record++) {
+      const size = sizes[record] as number;
+      records.push({
+        data: data.subarray(at, at + size),
+        producer: producers?.[record] ?? null,
+        sequence: sequences?.[record] ?? null,
+      });
+      at += size;
+    }
+    group.push({ topic, nowMs, records });
+  }
+}
+
+if (data.role === "writer") write();
+else read();

@@ -1,0 +1,304 @@
+import type { Kept } from "../retention.ts";
+import { lock } from "./lock.ts";
+import {
+  exhausted,
+  failureOf,
+  isBusy,
+  type Outcome,
+  type Stored,
+  type ThreadData,
+} from "./message.ts";
+import { Produced } from "./produced.ts";
+import {
+  type Connection,
+  connectWriter,
+  type RawTopic,
+  recordCrc,
+  TOPIC_COLUMNS,
+  type TopicRow,
+  topicCrc,
+  topicOf,
+} from "./schema.ts";
+import { checkWal } from "./wal.ts";
+
+/** Positions of this opening begin so far behind the last one's: none is given twice, also where records were lost. */
+const STRIDE = 2 ** 24;
+
+/** What one sweep deletes at most. */
+const SWEEP = { records: 256, bytes: 2 ** 20 };
+
+/** One append, as it waits for its turn. */
+export interface Append {
+  readonly topic: string;
+  readonly nowMs: number;
+  readonly records: readonly WrittenRecord[];
+}
+
+export interface WrittenRecord {
+  readonly data: Uint8Array;
+  readonly producer: string | null;
+  readonly sequence: bigint | null;
+}
+
+/** The writer of a log's file: the only one, in a thread of its own. */
+export class Writer {
+  readonly epoch: string;
+  readonly #path: string;
+  readonly #kept: Kept;
+  readonly #lock: Disposable;
+  readonly #connection: Connection;
+  readonly #statements: ReturnType<typeof prepare>;
+  readonly #produced: Produced;
+  readonly #topics = new Map<string, TopicRow>();
+  /** Topics as they were before this transaction; `undefined`: there was none. */
+  readonly #touched = new Map<string, TopicRow | undefined>();
+  /** Topics that may have something to delete. */
+  readonly #due = new Set<string>();
+  #position = 0;
+  #nextId = 1;
+  #timeMs = 0;
+
+  constructor({ path, kept, maxPages }: ThreadData, newEpoch: string, nowMs: number) {
+    this.#path = path;
+    this.#kept = kept;
+    this.#lock = lock(path);
+    try {
+      checkWal(path);
+      const { connection, epoch } = connectWriter(path, newEpoch, maxPages);
+      this.#connection = connection;
+      this.epoch = epoch;
+    } catch (error) {
+      this.#lock[Symbol.dispose]();
+      throw error;
+    }
+    try {
+      this.#statements = prepare(this.#connection);
+      this.#produced = new Produced(this.#connection);
+      this.#load(nowMs);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Stores appends in one transaction. Where that fails each is tried for
+   * itself: one that is too large does not take the others with it.
+   */
+  append(appends: readonly Append[]): Outcome[] {
+    try {
+      return this.#transaction(() => appends.map((append) => this.#append(append)));
+    } catch (error) {
+      if (isFatal(error)) throw error;
+      // What is locked for all of them is so for each, which would wait as long again.
+      if (appends.length === 1 || isBusy(error)) {
+        const failed = failureOf(error, this.#path);
+        return appends.map(() => failed);
+      }
+    }
+    return appends.map((append) => {
+      try {
+        return this.#transaction(() => this.#append(append));
+      } catch (error) {
+        if (isFatal(error)) throw error;
+        return failureOf(error, this.#path);
+      }
+    });
+  }
+
+  /** Records up to a position are gone from now on; sweep() deletes them. */
+  trim(name: string, upTo: number): void {
+    const before = this.#topics.get(name);
+    if (before === undefined) return;
+    const last = this.#statements.last.get(before.id, upTo) as number | null;
+    if (last === null || last <= before.trimmed) return;
+    this.#transaction(() => {
+      this.#touch(name).trimmed = last;
+    });
+    this.#due.add(name);
+  }
+
+  /** Looks which topics have records that are too old. */
+  tick(nowMs: number): void {
+    const oldest = this.#statements.oldest.get() as number | undefined;
+    if (oldest === undefined || oldest >= nowMs - this.#kept.ageMs) return;
+    for (const [name, { count }] of this.#topics) if (count > 0) this.#due.add(name);
+  }
+
+  /** Whether sweep() has something to do. */
+  get isDue(): boolean {
+    return this.#due.size > 0;
+  }
+
+  /** Deletes a few of the records that are gone, or past the retention; `false` where there is nothing to do. */
+  sweep(nowMs: number): boolean {
+    const [name] = this.#due;
+    if (name === undefined) return false;
+    if (!this.#sweep(name, nowMs)) this.#due.delete(name);
+    return this.#due.size > 0;
+  }
+
+  close(): void {
+    this.#connection.close();
+    this.#lock[Symbol.dispose]();
+  }
+
+  #append({ topic: name, records, nowMs }: Append): Stored {
+    const topic = this.#touch(name);
+    this.#timeMs = Math.max(this.#timeMs, nowMs);
+    const { last: previous } = topic;
+    const positions = records.map(({ data, producer, sequence }) => {
+      if (producer !== null && sequence !== null) {
+        const before = this.#produced.find(topic.id, producer, sequence) ?? 0;
+        if (before > topic.trimmed) return -before;
+      }
+      const { last: previous } = topic;
+      const position = this.#next();
+      const crc = recordCrc(topic.id, position, previous, this.#timeMs, data);
+      this.#statements.insert.run(
+        ...([position, topic.id, previous, this.#timeMs, crc] as const),
+        ...([producer, sequence, data] as const),
+      );
+      this.#produced.stored(topic.id, position, producer, sequence);
+      topic.last = position;
+      topic.count++;
+      topic.bytes += data.length;
+      if (topic.count > this.#kept.records || topic.bytes > this.#kept.bytes) this.#due.add(name);
+      return position;
+    });
+    return { previous, timeMs: this.#timeMs, positions };
+  }
+
+  #sweep(name: string, nowMs: number): boolean {
+    const topic = this.#topics.get(name);
+    // Its first append was due something, and then was rolled back.
+    if (topic === undefined) return false;
+    const { records, bytes, ageMs } = this.#kept;
+    const oldest = this.#statements.sizes.all(topic.id, SWEEP.records) as [
+      number,
+      number,
+      number,
+    ][];
+    let upTo = 0;
+    let [gone, goneBytes] = [0, 0];
+    for (const [position, timeMs, size] of oldest) {
+      const left = topic.count - gone;
+      const isGone =
+        position <= topic.trimmed ||
+        left > records ||
+        (topic.bytes - goneBytes > bytes && left > 1) ||
+        timeMs < nowMs - ageMs;
+      if (!isGone || goneBytes > SWEEP.bytes) break;
+      upTo = position;
+      gone++;
+      goneBytes += size;
+    }
+    if (gone === 0) return false;
+    this.#transaction(() => {
+      this.#produced.remove(topic.id, upTo);
+      this.#statements.delete.run(topic.id, upTo);
+      const changed = this.#touch(name);
+      changed.trimmed = Math.max(changed.trimmed, upTo);
+      changed.count -= gone;
+      changed.bytes -= goneBytes;
+    });
+    return gone === oldest.length || goneBytes > SWEEP.bytes;
+  }
+
+  /** A topic that this transaction changes. */
+  #touch(name: string): TopicRow {
+    const before = this.#topics.get(name);
+    if (this.#touched.has(name)) return before as TopicRow;
+    this.#touched.set(name, before && { ...before });
+    const topic = before ?? { id: this.#nextId++, trimmed: 0, last: 0, count: 0, bytes: 0 };
+    this.#topics.set(name, topic);
+    return topic;
+  }
+
+  /** All of `change`, and the rows of the topics it touches, or nothing. */
+  #transaction<T>(change: () => T): T {
+    this.#statements.begin.run();
+    try {
+      const result = change();
+      for (const name of this.#touched.keys()) {
+        const topic = this.#topics.get(name) as TopicRow;
+        const { id, trimmed, last, count, bytes } = topic;
+        this.#statements.topic.run(name, id, trimmed, last, count, bytes, topicCrc(name, topic));
+      }
+      this.#statements.commit.run();
+      this.#touched.clear();
+      this.#produced.settle();
+      return result;
+    } catch (error) {
+      this.#produced.undo();
+      if (this.#connection.inTransaction) this.#statements.rollback.run();
+      for (const [name, before] of this.#touched) {
+        if (before === undefined) this.#topics.delete(name);
+        else this.#topics.set(name, before);
+      }
+      this.#touched.clear();
+      throw error;
+    }
+  }
+
+  #next(): number {
+    if (this.#position >= Number.MAX_SAFE_INTEGER) {
+      throw exhausted(
+        "the server's log has no positions left: nothing was stored",
+        `${this.#path} has no positions left: begin a new file`,
+      );
+    }
+    return ++this.#position;
+  }
+
+  /** Reads what there is of topics, and begins this opening's positions, on the disk before the first is given. */
+  #load(nowMs: number): void {
+    const rows = this.#connection.prepare(`SELECT ${TOPIC_COLUMNS} FROM topics`).raw().all();
+    for (const raw of rows as RawTopic[]) {
+      const topic = topicOf(raw, this.#path);
+      this.#topics.set(raw[0], topic);
+      this.#due.add(raw[0]);
+      this.#position = Math.max(this.#position, topic.last);
+      this.#nextId = Math.max(this.#nextId, topic.id + 1);
+    }
+    this.#timeMs = (this.#statements.newest.get() as number | undefined) ?? 0;
+    const floor = this.#statements.floor.get() as number | undefined;
+    if (floor !== undefined) this.#position = Math.max(this.#position, floor) + STRIDE;
+    this.#transaction(() => this.#statements.begins.run(this.#position));
+    this.#connection.pragma("wal_checkpoint(TRUNCATE)");
+    this.tick(nowMs);
+  }
+}
+
+/** After a write that may or may not be on the disk nothing that the file says can be trusted. */
+export function isFatal(error: unknown): boolean {
+  return /^SQLITE_(IOERR_(DIR_)?FSYNC|CORRUPT|NOTADB|MISUSE|INTERNAL)/.test(
+    `${(error as { code?: unknown }).code}`,
+  );
+}
+
+function prepare(connection: Connection) {
+  const get = (sql: string) => connection.prepare(sql).pluck();
+  return {
+    begin: connection.prepare("BEGIN IMMEDIATE"),
+    commit: connection.prepare("COMMIT"),
+    rollback: connection.prepare("ROLLBACK"),
+    insert: connection.prepare(
+      `INSERT INTO records (position, topic, previous, time, crc, producer, sequence, data)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
+    topic: connection.prepare("INSERT OR REPLACE INTO topics VALUES (?, ?, ?, ?, ?, ?, ?)"),
+    last: get("SELECT max(position) FROM records WHERE topic = ? AND position <= ?"),
+    oldest: get("SELECT time FROM records ORDER BY position LIMIT 1"),
+    newest: get("SELECT time FROM records ORDER BY position DESC LIMIT 1"),
+    sizes: connection
+      .prepare(
+        `SELECT position, time, length(data) FROM records
+         WHERE topic = ? ORDER BY position LIMIT ?`,
+      )
+      .raw(),
+    delete: connection.prepare("DELETE FROM records WHERE topic = ? AND position <= ?"),
+    floor: get("SELECT value FROM meta WHERE key = 'floor'"),
+    begins: connection.prepare("INSERT OR REPLACE INTO meta VALUES ('floor', ?)"),
+  };
+}
