@@ -30,6 +30,8 @@ export default defineConfig({
     execArgv: ["--expose-gc"],
     testTimeout: 10_000,
     hookTimeout: 10_000,
+    // What the entries set; units are tested without them.
+    setupFiles: ["./src/node/runtime.ts"],
     // Each behaviour must hold at the first attempt.
     retry: 0,
     projects: [

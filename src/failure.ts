@@ -88,7 +88,7 @@ export function systemReason(error: unknown): string {
     return systemReason(error.errors[0]);
   }
   if (error instanceof Error) {
-    const code = (error as NodeJS.ErrnoException).code;
+    const code = (error as { code?: unknown }).code;
     return typeof code === "string" ? code : error.message;
   }
   return String(error);

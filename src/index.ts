@@ -1,4 +1,6 @@
 /** The client entry of Hawser: `import { createClient, createTransport } from "hawser"`. */
+import "./node/runtime.ts";
+
 export type { MessageInitShape } from "@bufbuild/protobuf";
 export type {
   ContextValues,

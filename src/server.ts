@@ -1,4 +1,6 @@
 /** The server entry of Hawser: `import { createServer } from "hawser/server"`. */
+import "./node/runtime.ts";
+
 export type { MessageInitShape } from "@bufbuild/protobuf";
 export type {
   ConnectRouter,

@@ -9,6 +9,7 @@ import { expect, test } from "vitest";
 import { Greeter, NotificationSchema } from "../gen/example/greeter_pb.js";
 import { MessageWriter } from "../src/grpc/message.ts";
 import { Code, type Interceptor } from "../src/index.ts";
+import { nodeGzip } from "../src/node/gzip.ts";
 import { encodedOnce } from "../src/server.ts";
 import { gate } from "./support/gate.ts";
 import { all, failureOf } from "./support/read.ts";
@@ -28,8 +29,8 @@ function writerOf(desc: DescMessage, compressFromBytes?: number, writeMaxBytes =
       return undefined;
     },
   };
-  const limits = { readMaxBytes: 1 << 20, writeMaxBytes };
-  return { sent, writer: new MessageWriter(desc, limits, compressFromBytes, sink) };
+  const options = { readMaxBytes: 1 << 20, writeMaxBytes, compression: nodeGzip };
+  return { sent, writer: new MessageWriter(desc, options, compressFromBytes, sink) };
 }
 
 test("every call sends the same bytes", () => {

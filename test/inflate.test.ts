@@ -2,10 +2,10 @@
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { MessageRequestSchema } from "../gen/example/greeter_pb.js";
-import { inflateInThread, inflateSmall } from "../src/codec/compression.ts";
 import { decode } from "../src/codec/decode.ts";
 import { WorkPool } from "../src/flow/work-pool.ts";
 import { Code } from "../src/index.ts";
+import { nodeGzip } from "../src/node/gzip.ts";
 import { gate, until } from "./support/gate.ts";
 import { bomb } from "./support/stranger.ts";
 import { message, request, text, watchedServer } from "./support/watched-server.ts";
@@ -32,7 +32,7 @@ test.each([
     16 * KIB,
   ],
 ])("%s are inflated at once", (_, gzip, bytes) => {
-  expect(inflateSmall(gzip, 4 * MIB)?.length).toBe(bytes);
+  expect(nodeGzip.inflateSmall(gzip, 4 * MIB)?.length).toBe(bytes);
 });
 
 test.each([
@@ -49,27 +49,27 @@ test.each([
   ],
   ["a megabyte", gzipSync(Buffer.alloc(MIB)), MIB],
 ])("%s are inflated in a thread", async (_, gzip, bytes) => {
-  expect(inflateSmall(gzip, 4 * MIB)).toBeUndefined();
-  expect(await inflateInThread(gzip, 4 * MIB, ({ length }) => length).done).toBe(bytes);
+  expect(nodeGzip.inflateSmall(gzip, 4 * MIB)).toBeUndefined();
+  expect(await nodeGzip.inflate(gzip, 4 * MIB, ({ length }) => length).done).toBe(bytes);
 });
 
 test.each([0, 100, 2 ** 32 - 1])(
   "a megabyte that says it is %i B takes neither the event loop nor more memory than it may",
   async (said) => {
     const gzip = lying(gzipSync(Buffer.alloc(MIB)), said);
-    expect(inflateSmall(gzip, 4 * MIB)).toBeUndefined();
+    expect(nodeGzip.inflateSmall(gzip, 4 * MIB)).toBeUndefined();
     // The length is a checksum, too.
-    await expect(inflateInThread(gzip, 4 * MIB, () => 0).done).rejects.toMatchObject({
+    await expect(nodeGzip.inflate(gzip, 4 * MIB, () => 0).done).rejects.toMatchObject({
       code: Code.Internal,
     });
-    await expect(inflateInThread(gzip, MIB / 2, () => 0).done).rejects.toMatchObject({
+    await expect(nodeGzip.inflate(gzip, MIB / 2, () => 0).done).rejects.toMatchObject({
       code: Code.ResourceExhausted,
     });
   },
 );
 
 test("a small message over readMaxBytes is refused at once", () => {
-  expect(() => inflateSmall(gzipSync(Buffer.alloc(101)), 100)).toThrow(
+  expect(() => nodeGzip.inflateSmall(gzipSync(Buffer.alloc(101)), 100)).toThrow(
     /message of \d+ B \(gzip\) inflates to over readMaxBytes 100 B/,
   );
 });

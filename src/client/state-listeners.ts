@@ -1,4 +1,4 @@
-import { currentContext } from "../flow/context.ts";
+import { currentContext } from "../flow/runtime.ts";
 import { type Logger, log } from "../observe/logger.ts";
 import { callable, checkArgument } from "../options.ts";
 

@@ -1,7 +1,7 @@
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { wrong } from "../options.ts";
 import { giveMessage } from "./complete.ts";
-import { compress } from "./compression.ts";
+import type { Compression } from "./compression.ts";
 
 /** The bytes of one message that many calls send. */
 export interface SharedBytes {
@@ -45,13 +45,14 @@ export function sharedBytesOf(desc: DescMessage, message: unknown): SharedBytes 
   return shared !== undefined && marked?.$typeName === desc.typeName ? shared : undefined;
 }
 
-/** As compress(), once. */
+/** Compresses it when that is first asked for. */
 export function compressOnce(
   shared: SharedBytes,
   payload: Uint8Array,
+  compression: Compression,
 ): Uint8Array | Promise<Uint8Array> {
   if (shared.gzip === undefined) {
-    const compressed = compress(payload);
+    const compressed = compression.compress(payload);
     if (!(compressed instanceof Promise)) shared.gzip = trimmed(compressed);
     else {
       const keep = (bytes: Uint8Array | undefined) => {

@@ -4,6 +4,7 @@
  */
 import { ScalarType } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
+import { asciiText } from "../flow/runtime.ts";
 
 /** Where in the bytes we are, and what is allowed there. */
 export interface Cursor {
@@ -164,8 +165,8 @@ function stringBy(decoder: TextDecoder): (cursor: Cursor) => string {
     const end = endOf(cursor);
     const { at } = cursor;
     cursor.at = end;
-    if (end - at <= SHORT_BYTES && bytes instanceof Buffer && isAscii(bytes, at, end)) {
-      return bytes.toString("latin1", at, end);
+    if (end - at <= SHORT_BYTES && isAscii(bytes, at, end)) {
+      return asciiText(bytes, at, end);
     }
     try {
       return end - at <= PIECE_BYTES

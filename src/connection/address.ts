@@ -1,4 +1,3 @@
-import { isIP } from "node:net";
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import { wrong } from "../options.ts";
@@ -71,11 +70,6 @@ export function parseTarget(baseUrl: string): Target {
     hostname,
     pathPrefix: url.pathname.replace(/\/+$/, ""),
   };
-}
-
-/** The name for SNI: an IP address has none (RFC 6066). */
-export function serverNameOf(target: Target): string {
-  return isIP(target.hostname) === 0 ? target.hostname : "";
 }
 
 function invalid(baseUrl: unknown) {

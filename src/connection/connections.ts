@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
-import { currentContext } from "../flow/context.ts";
+import { currentContext, inLaterTurn } from "../flow/runtime.ts";
 import { after, pause } from "../flow/wait.ts";
 import { type Connection, connect } from "../node/http2/connection.ts";
 import { Farewells } from "../node/http2/farewells.ts";
@@ -276,7 +276,7 @@ export class Connections {
     await last;
     // What was written just now must reach the socket before the socket goes: where the end of a session was
     // confirmed, its server waits for no other attachment.
-    await new Promise((resolve) => setImmediate(resolve));
+    await new Promise<void>((resolve) => inLaterTurn(resolve));
     for (const connection of connections) connection.destroy(reason);
     await this.#attempt;
     await Promise.all(connections.map((connection) => connection.gone));

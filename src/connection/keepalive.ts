@@ -1,3 +1,4 @@
+import { inLaterTurn, unref } from "../flow/runtime.ts";
 import { type Checks, positiveOrInfinite } from "../options.ts";
 
 /**
@@ -92,8 +93,10 @@ export class Watch implements Disposable {
   readonly #keepalive: Keepalive;
   readonly #connection: Watched;
   #isHawser = false;
-  #timer: NodeJS.Timeout | undefined;
-  #check: NodeJS.Immediate | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Whether it is about to look for the last time before it gives the connection up. */
+  #isChecking = false;
+  #isDisposed = false;
   #bytesRead = 0;
   /** When the last byte came, or the silence began to count. */
   #heardAt = 0;
@@ -119,12 +122,12 @@ export class Watch implements Disposable {
    */
   onBusy(): void {
     if (this.#connection.bytesRead() !== this.#bytesRead) this.#heard();
-    if (this.#timer === undefined && this.#check === undefined) this.#schedule();
+    if (this.#timer === undefined && !this.#isChecking) this.#schedule();
   }
 
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
-    clearImmediate(this.#check);
+    this.#isDisposed = true;
   }
 
   #heard(): void {
@@ -139,7 +142,8 @@ export class Watch implements Disposable {
       this.#pingedAt === undefined ? this.#heardAt + intervalMs : this.#pingedAt + timeoutMs;
     const waitMs = Math.min(intervalMs / LOOKS, dueAt - performance.now(), LONGEST_TIMER_MS);
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#look(), Math.max(Math.ceil(waitMs), 1)).unref();
+    this.#timer = setTimeout(() => this.#look(), Math.max(Math.ceil(waitMs), 1));
+    unref(this.#timer);
   }
 
   #look(): void {
@@ -154,15 +158,17 @@ export class Watch implements Disposable {
         this.#connection.ping(() => this.#heard());
       }
     } else if (now - this.#pingedAt >= timeoutMs) {
-      // A process that was held up has not read what came meanwhile; it is read before setImmediate() calls back.
-      this.#check = setImmediate(() => this.#lastLook(timeoutMs));
+      // A process that was held up has not read what came meanwhile; it is read before a later turn begins.
+      this.#isChecking = true;
+      inLaterTurn(() => this.#lastLook(timeoutMs));
       return;
     }
     this.#schedule();
   }
 
   #lastLook(timeoutMs: number): void {
-    this.#check = undefined;
+    this.#isChecking = false;
+    if (this.#isDisposed) return;
     if (this.#connection.bytesRead() !== this.#bytesRead) this.#heard();
     if (this.#pingedAt === undefined) this.#schedule();
     else this.#connection.dead(timeoutMs);

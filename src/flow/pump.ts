@@ -1,7 +1,7 @@
 import { handled } from "../failure.ts";
-import { currentContext } from "./context.ts";
 import { Later } from "./later.ts";
 import type { Writer } from "./queue.ts";
+import { currentContext } from "./runtime.ts";
 import { QUANTUM_MESSAGES, Share, slices } from "./slice.ts";
 import { Tap } from "./tap.ts";
 import { onAbort } from "./wait.ts";

@@ -1,3 +1,5 @@
+import { afterMicrotasks, inLaterTurn } from "./runtime.ts";
+
 /**
  * How long all pumps of a process may run in one turn of the event loop,
  * together. A pump whose iterable always has a next message runs in
@@ -57,7 +59,7 @@ class Slices {
 
   #begin(nowMs: number): void {
     this.#beganMs = this.#lookedMs = nowMs;
-    setImmediate(this.#nextTurn);
+    inLaterTurn(this.#nextTurn);
   }
 
   #look(): boolean {
@@ -93,7 +95,7 @@ class Slices {
     queueMicrotask(this.#resumeLater);
   };
 
-  readonly #resumeLater = (): void => process.nextTick(this.#resume);
+  readonly #resumeLater = (): void => afterMicrotasks(this.#resume);
 }
 
 /** Those of this process. */

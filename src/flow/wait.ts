@@ -1,3 +1,5 @@
+import { unref } from "./runtime.ts";
+
 /**
  * Runs `listener` once when `signal` aborts, at once if it already has.
  * Dispose what comes back to stop listening.
@@ -24,7 +26,7 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
  * @param keepsAlive whether the process stays for it. Default: it does not
  */
 export function after(ms: number, run: () => void, keepsAlive = false): Disposable {
-  let timer: NodeJS.Timeout;
+  let timer: ReturnType<typeof setTimeout>;
   const endsAt = performance.now() + ms;
   const arm = (rest: number) => {
     timer = setTimeout(
@@ -35,8 +37,7 @@ export function after(ms: number, run: () => void, keepsAlive = false): Disposab
       },
       Math.min(Math.max(rest, 0), LONGEST_TIMER_MS),
     );
-    // Where timers are numbers (browsers) there is nothing to unref.
-    if (!keepsAlive) (timer as Partial<NodeJS.Timeout>).unref?.();
+    if (!keepsAlive) unref(timer);
   };
   arm(ms);
   return { [Symbol.dispose]: () => clearTimeout(timer) };

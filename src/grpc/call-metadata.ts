@@ -1,5 +1,5 @@
 /** The metadata of a call, attempt by attempt: what the options `headers` say, and what interceptors made of it. */
-import { AsyncResource } from "node:async_hooks";
+import { currentContext } from "../flow/runtime.ts";
 import { type CallHeaders, type HeadersFunction, runHeaders } from "./call-headers.ts";
 import { asHeaders } from "./metadata.ts";
 
@@ -26,7 +26,8 @@ export class HeaderOptions {
     this.#transport = transport;
     this.#call = typeof call === "function" || call === undefined ? call : asHeaders(call);
     if (typeof transport === "function" || typeof call === "function") {
-      this.ask = AsyncResource.bind(() => this.#read());
+      const context = currentContext();
+      this.ask = () => context.runInAsyncScope(() => this.#read());
     }
   }
 

@@ -3,19 +3,20 @@ import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/prot
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type { Carried, Carrier } from "../connection/attempts.ts";
 import { asFailure, deadlineExceeded, failure, fromAbort, handled } from "../failure.ts";
-import { type Context, currentContext } from "../flow/context.ts";
 import { Inbox, type Source } from "../flow/inbox.ts";
 import { type Pump, pump } from "../flow/pump.ts";
 import { Queue, type Writer } from "../flow/queue.ts";
+import { type Context, currentContext } from "../flow/runtime.ts";
 import { after, onAbort } from "../flow/wait.ts";
 import { alone, type Frame } from "./framing.ts";
-import { INBOX_BYTES, type Limits } from "./limits.ts";
+import { INBOX_BYTES, type MessageOptions } from "./limits.ts";
 import { MessageReader, MessageWriter } from "./message.ts";
 import { toHeaders } from "./metadata.ts";
 import type { Deadline } from "./timeout.ts";
 
 /** What a call is made of. */
-export interface ClientCallInit<I extends DescMessage, O extends DescMessage> extends Limits {
+export interface ClientCallInit<I extends DescMessage, O extends DescMessage>
+  extends MessageOptions {
   readonly input: I;
   readonly output: O;
   /** `timeoutMs` as the caller asked for it, and the end of it by performance.now(). */

@@ -1,5 +1,4 @@
 import type { Clock } from "../flow/clock.ts";
-import { catchUp } from "../node/http2/turns.ts";
 
 /** How long the response headers of a bidirectional call wait for its first request. */
 export const FIRST_REQUEST_MS = 50;
@@ -23,7 +22,7 @@ export class FirstRequestTimer {
   #dueAt: number[] = [];
 
   /** @param afterReads runs something once all that sockets have received is handed over */
-  constructor(clock: Clock, afterReads = realAfterReads) {
+  constructor(clock: Clock, afterReads: (run: () => void) => void) {
     this.#clock = clock;
     this.#afterReads = afterReads;
   }
@@ -49,15 +48,4 @@ export class FirstRequestTimer {
     if (next !== undefined) this.#arm(next - now);
     for (const call of calls) call.onFirstRequestLate();
   };
-}
-
-/**
- * After the process was busy for a while, timers run before sockets are read:
- * a request that has come by then is not late.
- */
-function realAfterReads(run: () => void): void {
-  setImmediate(() => {
-    catchUp();
-    run();
-  });
 }

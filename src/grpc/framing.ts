@@ -4,6 +4,7 @@
  */
 import { Code } from "@connectrpc/connect";
 import { failure, tooLarge } from "../failure.ts";
+import { allocate } from "../flow/runtime.ts";
 import { CONTROL_MAX_BYTES } from "../session/control.ts";
 
 /** The message is compressed with the call's grpc-encoding. */
@@ -105,7 +106,7 @@ export class FrameReader {
     this.#prefixBytes = 0;
     this.#bodyLength = size;
     this.#bodyBytes = 0;
-    this.#body = Buffer.allocUnsafe(Math.min(size, FIRST_ALLOCATION_BYTES));
+    this.#body = allocate(Math.min(size, FIRST_ALLOCATION_BYTES));
   }
 
   #append(chunk: Uint8Array, from: number): number {
@@ -113,9 +114,7 @@ export class FrameReader {
     let body = this.#body as Uint8Array;
     const needed = this.#bodyBytes + take;
     if (needed > body.length) {
-      const larger = Buffer.allocUnsafe(
-        Math.min(this.#bodyLength, Math.max(needed, body.length * GROWTH)),
-      );
+      const larger = allocate(Math.min(this.#bodyLength, Math.max(needed, body.length * GROWTH)));
       larger.set(body.subarray(0, this.#bodyBytes));
       this.#body = body = larger;
     }
@@ -162,7 +161,9 @@ function readLength(bytes: ArrayLike<number>, at: number): number {
 export function alone(frame: Frame): Frame {
   const { flags, bytes, start, end } = frame;
   if (bytes.length * 4 >= bytes.buffer.byteLength) return frame;
-  return { flags, bytes: Buffer.from(bytes.subarray(start, end)), start: 0, end: end - start };
+  const own = allocate(end - start);
+  own.set(bytes.subarray(start, end));
+  return { flags, bytes: own, start: 0, end: end - start };
 }
 
 /** Writes the five bytes before a message of `size` bytes. */

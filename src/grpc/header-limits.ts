@@ -3,9 +3,9 @@
  * bytes of a name and of its value, and 32 for each field), and how large they
  * may be. What is counted here is ASCII: metadata is checked before.
  */
-import type { OutgoingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure, HEADERS_MAX_FIELDS } from "../failure.ts";
+import type { HeaderFields } from "./header-fields.ts";
 
 /** What HPACK adds for each field. */
 const FIELD_BYTES = 32;
@@ -31,18 +31,13 @@ export const DATE_BYTES = 65;
 /** Response headers leave this for what is added to them: the date, and the answer of a session. */
 const RESPONSE_RESERVE_BYTES = 512;
 
-/** The SETTINGS_MAX_HEADER_LIST_SIZE that the client of a stream announced. */
-export function announcedHeaderBytes(stream: ServerHttp2Stream): number {
-  return stream.session?.remoteSettings.maxHeaderListSize ?? NOT_ANNOUNCED;
-}
-
 /** What one field counts. */
 export function fieldBytes(name: string, value: string): number {
   return name.length + value.length + FIELD_BYTES;
 }
 
 /** What a header list counts, pseudo-headers included. */
-export function headerListBytes(headers: OutgoingHttpHeaders): number {
+export function headerListBytes(headers: HeaderFields): number {
   let bytes = 0;
   forEachField(headers, (name, value) => {
     bytes += fieldBytes(name, value);
@@ -51,7 +46,7 @@ export function headerListBytes(headers: OutgoingHttpHeaders): number {
 }
 
 /** How many fields a header list has, pseudo-headers included. */
-export function countFields(headers: OutgoingHttpHeaders): number {
+export function countFields(headers: HeaderFields): number {
   let count = 0;
   forEachField(headers, () => {
     count++;
@@ -59,10 +54,7 @@ export function countFields(headers: OutgoingHttpHeaders): number {
   return count;
 }
 
-function forEachField(
-  headers: OutgoingHttpHeaders,
-  visit: (name: string, value: string) => void,
-): void {
+function forEachField(headers: HeaderFields, visit: (name: string, value: string) => void): void {
   for (const name in headers) {
     const value = headers[name];
     if (Array.isArray(value)) for (const one of value) visit(name, one);
@@ -95,7 +87,7 @@ export function responseHeadersLimit(announced: number): number {
  * @param moreBytes what is still added to them
  */
 export function checkRequestHeaders(
-  headers: OutgoingHttpHeaders,
+  headers: HeaderFields,
   announced = NOT_ANNOUNCED,
   moreBytes = 0,
 ): void {

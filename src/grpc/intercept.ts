@@ -1,6 +1,7 @@
 import type { Interceptor } from "@connectrpc/connect";
 import { deadlineExceeded, fromAbort, handled } from "../failure.ts";
-import { currentContext, iterateIn } from "../flow/context.ts";
+import { iterateIn } from "../flow/context.ts";
+import { currentContext } from "../flow/runtime.ts";
 import { after, onAbort } from "../flow/wait.ts";
 import type { Deadline } from "./timeout.ts";
 

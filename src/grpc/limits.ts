@@ -1,5 +1,6 @@
 /** The bounds that both ends of the data path share. */
 import type { BinaryReadOptions, BinaryWriteOptions } from "@bufbuild/protobuf";
+import type { Compression } from "../codec/compression.ts";
 import { type Checks, positive, trueOrFalse } from "../options.ts";
 
 /** How messages are read and written: protobuf-es' own options. */
@@ -14,6 +15,11 @@ export interface Limits {
 
 /** The same as a caller sets it. */
 type LimitOptions = { [Name in keyof Limits]?: Limits[Name] | undefined };
+
+/** How the messages of a call are made and opened. */
+export interface MessageOptions extends Limits {
+  readonly compression: Compression;
+}
 
 const DEFAULT_MAX_BYTES = 4 * 1024 * 1024;
 

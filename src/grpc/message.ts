@@ -2,14 +2,14 @@
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { NotThatMessage } from "../codec/complete.ts";
-import { compress, inflateInThread, inflateSmall } from "../codec/compression.ts";
+import type { Compression } from "../codec/compression.ts";
 import { decode } from "../codec/decode.ts";
 import { encode } from "../codec/encode.ts";
 import { compressOnce, type SharedBytes, sharedBytesOf } from "../codec/encoded-once.ts";
 import { failure, tooLarge } from "../failure.ts";
 import type { Work } from "../flow/work-pool.ts";
 import { COMPRESSED, type Frame } from "./framing.ts";
-import type { BinaryOptions, Limits } from "./limits.ts";
+import type { BinaryOptions, MessageOptions } from "./limits.ts";
 
 /** Takes the frames that a MessageWriter makes; a promise resolves when it takes more. */
 export interface FrameSink {
@@ -24,14 +24,21 @@ export class MessageWriter<Desc extends DescMessage> {
   readonly #desc: Desc;
   readonly #writeMaxBytes: number;
   readonly #binaryOptions: BinaryOptions | undefined;
+  readonly #compression: Compression;
   readonly #compressFromBytes: number;
   readonly #sink: FrameSink;
 
   /** @param compressFromBytes messages from this size on are compressed; `undefined`: none */
-  constructor(desc: Desc, limits: Limits, compressFromBytes: number | undefined, sink: FrameSink) {
+  constructor(
+    desc: Desc,
+    options: MessageOptions,
+    compressFromBytes: number | undefined,
+    sink: FrameSink,
+  ) {
     this.#desc = desc;
-    this.#writeMaxBytes = limits.writeMaxBytes;
-    this.#binaryOptions = limits.binaryOptions;
+    this.#writeMaxBytes = options.writeMaxBytes;
+    this.#binaryOptions = options.binaryOptions;
+    this.#compression = options.compression;
     this.#compressFromBytes = compressFromBytes ?? Number.POSITIVE_INFINITY;
     this.#sink = sink;
   }
@@ -45,7 +52,10 @@ export class MessageWriter<Desc extends DescMessage> {
       throw tooLarge(payload.length, "writeMaxBytes", this.#writeMaxBytes);
     }
     if (payload.length < this.#compressFromBytes) return this.#sink.write(0, payload);
-    const compressed = shared === undefined ? compress(payload) : compressOnce(shared, payload);
+    const compressed =
+      shared === undefined
+        ? this.#compression.compress(payload)
+        : compressOnce(shared, payload, this.#compression);
     return compressed instanceof Promise
       ? compressed.then((bytes) => this.#sink.write(COMPRESSED, bytes))
       : this.#sink.write(COMPRESSED, compressed);
@@ -75,15 +85,17 @@ export class MessageReader<Desc extends DescMessage> {
   readonly #desc: Desc;
   readonly #readMaxBytes: number;
   readonly #binaryOptions: BinaryOptions | undefined;
+  readonly #compression: Compression;
   readonly #encoding: string | undefined;
   /** The message that a thread inflates, or will. */
   #inflating: Work<MessageShape<Desc>> | undefined;
 
   /** @param encoding the grpc-encoding of the stream; "identity" or none means that no message may be compressed */
-  constructor(desc: Desc, limits: Limits, encoding: string | undefined) {
+  constructor(desc: Desc, options: MessageOptions, encoding: string | undefined) {
     this.#desc = desc;
-    this.#readMaxBytes = limits.readMaxBytes;
-    this.#binaryOptions = limits.binaryOptions;
+    this.#readMaxBytes = options.readMaxBytes;
+    this.#binaryOptions = options.binaryOptions;
+    this.#compression = options.compression;
     this.#encoding = encoding === "identity" ? undefined : encoding;
   }
 
@@ -91,9 +103,9 @@ export class MessageReader<Desc extends DescMessage> {
     const { bytes, start, end } = frame;
     if ((frame.flags & COMPRESSED) === 0) return this.#decode(bytes, start, end);
     const payload = bytes.subarray(start, end);
-    const plain = inflateSmall(payload, this.#readMaxBytes);
+    const plain = this.#compression.inflateSmall(payload, this.#readMaxBytes);
     if (plain !== undefined) return this.#decode(plain, 0, plain.length);
-    this.#inflating = inflateInThread(payload, this.#readMaxBytes, (bytes) => {
+    this.#inflating = this.#compression.inflate(payload, this.#readMaxBytes, (bytes) => {
       // It would hold the message until the next one.
       this.#inflating = undefined;
       return this.#decode(bytes, 0, bytes.length);

@@ -1,11 +1,11 @@
 /** Metadata between the Headers of Connect's API and the header objects of node:http2. */
-import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http2";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import { show } from "../options.ts";
+import type { HeaderFields, ReceivedFields } from "./header-fields.ts";
 
 /** What came, without the pseudo-headers. */
-export function toHeaders(incoming: IncomingHttpHeaders): Headers {
+export function toHeaders(incoming: ReceivedFields): Headers {
   const headers = new Headers();
   for (const name in incoming) {
     if (name.startsWith(":")) continue;
@@ -84,7 +84,7 @@ export function hasMetadata(metadata: Headers | undefined): metadata is Headers 
  * the header and never by its value; `undefined` where gRPC allows it all.
  * What a header is set to already stays.
  */
-export function addMetadata(outgoing: OutgoingHttpHeaders, metadata: Headers): string | undefined {
+export function addMetadata(outgoing: HeaderFields, metadata: Headers): string | undefined {
   let wrong: string | undefined;
   const reserved: string[] = [];
   metadata.forEach((value, name) => {

@@ -1,7 +1,7 @@
-import type { IncomingHttpHeaders, IncomingHttpStatusHeader } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { isSupported } from "../codec/compression.ts";
 import { failure } from "../failure.ts";
+import type { ReceivedFields } from "./header-fields.ts";
 import { isGrpc } from "./metadata.ts";
 import { codeFromHttp, readStatus } from "./status.ts";
 
@@ -12,7 +12,7 @@ import { codeFromHttp, readStatus } from "./status.ts";
  * @param from who sent them
  */
 export function checkResponse(
-  headers: IncomingHttpHeaders & IncomingHttpStatusHeader,
+  headers: ReceivedFields & { readonly ":status"?: number | undefined },
   ended: boolean,
   from: string,
 ): ConnectError | undefined {

@@ -13,7 +13,7 @@ import type { AwaitingCall, FirstRequestTimer } from "./first-request-timer.ts";
 import { alone, type Frame } from "./framing.ts";
 import { headerListBytes, responseHeadersLimit, trailersLimit } from "./header-limits.ts";
 import { invoke } from "./invoke.ts";
-import { INBOX_BYTES, type Limits } from "./limits.ts";
+import { INBOX_BYTES, type MessageOptions } from "./limits.ts";
 import { MessageReader, MessageWriter } from "./message.ts";
 import { addMetadata, hasMetadata } from "./metadata.ts";
 import type { HeadersLeft } from "./response-headers.ts";
@@ -21,7 +21,7 @@ import { fitTrailers } from "./status.ts";
 import { parseTimeout } from "./timeout.ts";
 
 /** What all calls of a server share. */
-export interface ServerCallOptions extends Limits {
+export interface ServerCallOptions extends MessageOptions {
   readonly interceptors: Interceptor[];
   /** "gzip" for all clients that accept it, "identity" for none, `undefined`: for those that send gzip. */
   readonly sendCompression: "gzip" | "identity" | undefined;

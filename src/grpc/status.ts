@@ -2,11 +2,17 @@
  * The status of a gRPC call as it stands in trailers: grpc-status,
  * grpc-message, grpc-status-details-bin (gRPC PROTOCOL-HTTP2, "Responses").
  */
-import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http2";
 import { create, toBinary } from "@bufbuild/protobuf";
-import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import {
+  BinaryReader,
+  BinaryWriter,
+  base64Decode,
+  base64Encode,
+  WireType,
+} from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { failure, knownCode } from "../failure.ts";
+import type { HeaderFields, ReceivedFields } from "./header-fields.ts";
 import { fieldBytes, headerListBytes, TRAILERS_BYTES } from "./header-limits.ts";
 import { addMetadata, toHeaders } from "./metadata.ts";
 
@@ -22,7 +28,7 @@ export interface TrailersRoom {
 }
 
 export interface FittedTrailers {
-  readonly fields: OutgoingHttpHeaders;
+  readonly fields: HeaderFields;
   /** What was wrong with the metadata of the handler: the status that the call ends with instead. */
   readonly fault: ConnectError | undefined;
 }
@@ -39,7 +45,7 @@ export function fitTrailers(
   trailers: Headers | undefined,
   room: TrailersRoom,
 ): FittedTrailers {
-  const metadata: OutgoingHttpHeaders = {};
+  const metadata: HeaderFields = {};
   // An error that came from another server brings its details along, not that server's headers.
   const ofError = error?.isWireError === false ? error.metadata : undefined;
   const wrong =
@@ -71,7 +77,7 @@ export function statusTrailers(
   error: ConnectError | undefined,
   trailers: Headers | undefined,
   room: TrailersRoom = { limitBytes: TRAILERS_BYTES, usedBytes: 0 },
-): OutgoingHttpHeaders {
+): HeaderFields {
   return fitTrailers(error, trailers, room).fields;
 }
 
@@ -79,8 +85,8 @@ export function statusTrailers(
 function fitStatus(
   error: ConnectError | undefined,
   { limitBytes, usedBytes }: TrailersRoom,
-): { fields: OutgoingHttpHeaders; enough: boolean } {
-  const fields: OutgoingHttpHeaders = {
+): { fields: HeaderFields; enough: boolean } {
+  const fields: HeaderFields = {
     "grpc-status": error === undefined ? "0" : String(knownCode(error.code)),
   };
   // They stay below the limit, hence the one.
@@ -134,7 +140,7 @@ function shorten(
  * What trailers, or the headers of a trailers-only response, say of a call:
  * `undefined` where they hold no status, `"ok"`, or the error.
  */
-export function readStatus(incoming: IncomingHttpHeaders): "ok" | ConnectError | undefined {
+export function readStatus(incoming: ReceivedFields): "ok" | ConnectError | undefined {
   const status = incoming["grpc-status"];
   if (status === undefined) return undefined;
   if (status === "0") return "ok";
@@ -217,14 +223,14 @@ function encodeDetails(error: ConnectError, message: string): string {
     status.tag(2, WireType.LengthDelimited).bytes(value);
     status.join();
   }
-  return Buffer.from(status.finish()).toString("base64").replace(/=+$/, "");
+  return base64Encode(status.finish(), "std_raw");
 }
 
 /** The details that can be read; a malformed header has none. */
 function decodeDetails(header: string): ConnectError["details"] {
   const details: ConnectError["details"] = [];
   try {
-    const status = new BinaryReader(Buffer.from(header, "base64"));
+    const status = new BinaryReader(base64Decode(header));
     while (status.pos < status.len) {
       const [field, wireType] = status.tag();
       if (field !== 3 || wireType !== WireType.LengthDelimited) {

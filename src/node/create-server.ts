@@ -12,9 +12,11 @@ import { log } from "../observe/logger.ts";
 import { moveOn } from "../server/move-elsewhere.ts";
 import { pathOf, type Registered, register } from "../server/routes.ts";
 import { createStockHandler, type NodeHandler } from "./connect-fallback.ts";
+import { nodeGzip } from "./gzip.ts";
 import { createGrpcHandler, type GrpcHandler, type Route } from "./http2/handler.ts";
 import { answer } from "./http2/refuse.ts";
 import { ServerSessions } from "./http2/server-sessions.ts";
+import { catchUp } from "./http2/turns.ts";
 import { listen } from "./listen.ts";
 import { createListener, type Listener } from "./listener.ts";
 import { ServerConnections } from "./server-connections.ts";
@@ -286,12 +288,23 @@ class HawserServer implements Server {
   }
 }
 
+/**
+ * After the process was busy for a while, timers run before sockets are read:
+ * a request that has come by then is not late.
+ */
+function afterReads(run: () => void): void {
+  setImmediate(() => {
+    catchUp();
+    run();
+  });
+}
+
 function grpcRoutes(
   methods: Registered["methods"],
   set: ReturnType<typeof withDefaults>,
   onHandlerError: (error: unknown, path: string) => void,
 ): Map<string, Route> {
-  const firstRequests = new FirstRequestTimer(realClock);
+  const firstRequests = new FirstRequestTimer(realClock, afterReads);
   return new Map(
     methods.map(({ spec, options }) => [
       pathOf(spec),
@@ -300,6 +313,7 @@ function grpcRoutes(
         options: {
           interceptors: aroundHandler(options?.interceptors ?? set.interceptors),
           ...limitsOf(options ?? {}, set),
+          compression: nodeGzip,
           compressMinBytes: options?.compressMinBytes ?? set.compressMinBytes,
           maxTimeoutMs: options?.maxTimeoutMs ?? set.maxTimeoutMs,
           sendCompression: set.sendCompression,

@@ -38,6 +38,7 @@ import { StallWarnings, stallWarnings } from "../observe/stalls.ts";
 import { checkArgument, checkOptions, timeout } from "../options.ts";
 import { DEFAULT_WINDOW, type Window } from "../session/ledger.ts";
 import { version } from "../version.ts";
+import { nodeGzip } from "./gzip.ts";
 import { clientTls } from "./tls.ts";
 import {
   type ClosableTransport,
@@ -133,6 +134,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     };
     const init = {
       ...limits,
+      compression: nodeGzip,
       input: method.input,
       output: method.output,
       deadline,

@@ -1,3 +1,4 @@
+import { unref } from "../flow/runtime.ts";
 import { type Logger, log } from "./logger.ts";
 
 /** Where a transport of Hawser's has its StallWarnings, for the clients that make calls with it. */
@@ -68,8 +69,7 @@ export class StallWarnings implements Disposable {
     this.#watched.set(call, { activity: -1, stall: undefined, looks: 0 });
     if (this.#timer !== undefined) return;
     this.#timer = setInterval(() => this.#look(), AFTER_MS / LOOKS);
-    // Where timers are numbers (browsers) there is nothing to unref.
-    (this.#timer as Partial<NodeJS.Timeout>).unref?.();
+    unref(this.#timer);
   }
 
   /** The call is over. */

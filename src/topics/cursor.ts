@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from "node:crypto";
+import { base64Decode, base64Encode } from "@bufbuild/protobuf/wire";
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import { show } from "../options.ts";
@@ -8,7 +8,7 @@ import { show } from "../options.ts";
  * stand for the topic, 8 of the position, 3 of a checksum. To clients it is
  * opaque.
  */
-const VERSION = 1;
+const VERSION = 2;
 const BYTES = 24;
 const AT = { epoch: 1, topic: 9, position: 13, check: 21 };
 
@@ -17,7 +17,8 @@ export const EPOCH_DIGITS = 16;
 
 /** A random epoch. */
 export function newEpoch(): string {
-  return randomBytes(EPOCH_DIGITS / 2).toString("hex");
+  const bytes = crypto.getRandomValues(new Uint8Array(EPOCH_DIGITS / 2));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** Makes and reads the cursors of one topic. */
@@ -30,53 +31,86 @@ export interface Cursors {
   read(cursor: string): number | undefined;
 }
 
+const utf8 = new TextEncoder();
+
 /** @param epoch 16 hexadecimal digits, in lower case */
 export function cursorsOf(epoch: string, topic: string): Cursors {
-  const head = Buffer.alloc(AT.position);
+  const head = new Uint8Array(BYTES);
+  const view = new DataView(head.buffer);
   head[0] = VERSION;
-  head.write(epoch, AT.epoch, "hex");
-  createHash("sha256").update(topic).digest().copy(head, AT.topic, 0, 4);
+  view.setBigUint64(AT.epoch, BigInt(`0x${epoch}`));
+  view.setUint32(AT.topic, fnv1a(utf8.encode(topic)));
   return {
     write(position) {
-      const cursor = Buffer.alloc(BYTES);
-      cursor.set(head);
-      cursor.writeUIntBE(position % 2 ** 48, AT.position + 2, 6);
-      cursor.writeUInt16BE(Math.floor(position / 2 ** 48), AT.position);
-      cursor.writeUIntBE(checksum(cursor), AT.check, 3);
-      return cursor.toString("base64url");
+      const cursor = head.slice();
+      const view = new DataView(cursor.buffer);
+      view.setBigUint64(AT.position, BigInt(position));
+      writeCheck(view, checksum(cursor));
+      return base64Encode(cursor, "url");
     },
     read(text) {
       if (typeof text !== "string") {
         throw failure(Code.InvalidArgument, `the cursor is ${show(text)}: a string is needed`);
       }
-      const cursor = Buffer.from(text, "base64url");
-      if (
-        cursor.length !== BYTES ||
-        positionOf(cursor) > Number.MAX_SAFE_INTEGER ||
-        cursor[0] !== VERSION ||
-        cursor.toString("base64url") !== text ||
-        cursor.readUIntBE(AT.check, 3) !== checksum(cursor)
-      ) {
+      const cursor = bytesOf(text);
+      if (cursor === undefined) {
         throw failure(Code.InvalidArgument, "the cursor is malformed: use one as it was given");
       }
-      if (cursor.compare(head, AT.topic, AT.position, AT.topic, AT.position) !== 0) {
+      if (!isSame(cursor, head, [AT.topic, AT.position])) {
         throw failure(Code.InvalidArgument, "the cursor belongs to something else than this");
       }
-      if (cursor.compare(head, AT.epoch, AT.topic, AT.epoch, AT.topic) !== 0) return undefined;
+      if (!isSame(cursor, head, [AT.epoch, AT.topic])) return undefined;
       return positionOf(cursor);
     },
   };
 }
 
-function positionOf(cursor: Buffer): number {
-  return cursor.readUInt16BE(AT.position) * 2 ** 48 + cursor.readUIntBE(AT.position + 2, 6);
+/** The bytes of a cursor; `undefined` where it is none of ours. */
+function bytesOf(text: string): Uint8Array<ArrayBuffer> | undefined {
+  let cursor: Uint8Array<ArrayBuffer>;
+  try {
+    cursor = base64Decode(text);
+  } catch {
+    return undefined;
+  }
+  const isOurs =
+    cursor.length === BYTES &&
+    cursor[0] === VERSION &&
+    positionOf(cursor) <= Number.MAX_SAFE_INTEGER &&
+    base64Encode(cursor, "url") === text &&
+    readCheck(new DataView(cursor.buffer, cursor.byteOffset)) === checksum(cursor);
+  return isOurs ? cursor : undefined;
 }
 
-/** FNV-1a, folded to 24 bits: a slip of the pen is told from a cursor; a forger is not. */
-function checksum(cursor: Buffer): number {
-  let hash = 0x811c9dc5;
-  for (let at = 0; at < AT.check; at++) {
-    hash = Math.imul(hash ^ (cursor[at] as number), 0x01000193) >>> 0;
-  }
+function positionOf(cursor: Uint8Array): number {
+  const view = new DataView(cursor.buffer, cursor.byteOffset);
+  return Number(view.getBigUint64(AT.position));
+}
+
+function writeCheck(view: DataView, check: number): void {
+  view.setUint16(AT.check, check >>> 8);
+  view.setUint8(AT.check + 2, check & 0xff);
+}
+
+function readCheck(view: DataView): number {
+  return (view.getUint16(AT.check) << 8) | view.getUint8(AT.check + 2);
+}
+
+/** @param part the first byte that counts, and the one after the last */
+function isSame(cursor: Uint8Array, head: Uint8Array, [from, to]: [number, number]): boolean {
+  for (let at = from; at < to; at++) if (cursor[at] !== head[at]) return false;
+  return true;
+}
+
+/** FNV-1a folded to 24 bits tells a slip of the pen from a cursor; it does not keep a forger out. */
+function checksum(cursor: Uint8Array): number {
+  const hash = fnv1a(cursor.subarray(0, AT.check));
   return (hash >>> 8) ^ (hash & 0xff);
+}
+
+/** FNV-1a of 32 bits. */
+function fnv1a(bytes: Uint8Array): number {
+  let hash = 0x811c9dc5;
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return hash;
 }

@@ -3,6 +3,7 @@ import { failure } from "../failure.ts";
 import { show } from "../options.ts";
 
 const MOST_BYTES = 320;
+const utf8 = new TextEncoder();
 
 /** Throws INVALID_ARGUMENT where a topic cannot have this name: it has 1 to 320 bytes of UTF-8. */
 export function checkTopic(topic: string): void {
@@ -12,7 +13,7 @@ export function checkTopic(topic: string): void {
       `the name of the topic is ${show(topic)}: a string is needed`,
     );
   }
-  const bytes = Buffer.byteLength(topic);
+  const bytes = utf8.encode(topic).length;
   if (bytes < 1 || bytes > MOST_BYTES) {
     throw failure(
       Code.InvalidArgument,

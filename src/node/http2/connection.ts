@@ -2,7 +2,7 @@ import * as http2 from "node:http2";
 import * as net from "node:net";
 import * as tls from "node:tls";
 import { Code, type ConnectError } from "@connectrpc/connect";
-import { serverNameOf, type Target } from "../../connection/address.ts";
+import type { Target } from "../../connection/address.ts";
 import { type Keepalive, TCP_KEEPALIVE_MS, type Watch } from "../../connection/keepalive.ts";
 import { type ConnectPhase, SERVER_CLOSED, unreachable } from "../../connection/unreachable.ts";
 import { failure, systemReason } from "../../failure.ts";
@@ -331,4 +331,9 @@ function tlsSocket(target: Target, settings: ClientTlsSettings): tls.TLSSocket {
     servername: serverName ?? serverNameOf(target),
     ALPNProtocols: ["h2"],
   });
+}
+
+/** The name for SNI: an IP address has none (RFC 6066). */
+function serverNameOf(target: Target): string {
+  return net.isIP(target.hostname) === 0 ? target.hostname : "";
 }

@@ -1,12 +1,8 @@
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import type { ConnectError } from "@connectrpc/connect";
-import {
-  announcedHeaderBytes,
-  DATE_BYTES,
-  headerListBytes,
-  trailersLimit,
-} from "../../grpc/header-limits.ts";
+import { DATE_BYTES, headerListBytes, trailersLimit } from "../../grpc/header-limits.ts";
 import { statusTrailers } from "../../grpc/status.ts";
+import { announcedHeaderBytes } from "./announced.ts";
 import { reset } from "./reset.ts";
 
 /** Answers a gRPC call that no handler will have, and frees its stream. */

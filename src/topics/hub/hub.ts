@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../../failure.ts";
-import { currentContext } from "../../flow/context.ts";
+import { currentContext } from "../../flow/runtime.ts";
 import { after } from "../../flow/wait.ts";
 import {
   abortSignal,

@@ -1,5 +1,5 @@
-import { type Context, currentContext } from "../../flow/context.ts";
 import { failing, iteratedBefore } from "../../flow/iterated.ts";
+import { type Context, currentContext } from "../../flow/runtime.ts";
 import { Tap, type Well } from "../../flow/tap.ts";
 import { onAbort } from "../../flow/wait.ts";
 import { type Checks, callable, oneOf, text } from "../../options.ts";

@@ -1,5 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { failure, handled } from "../../failure.ts";
+import { inLaterTurn } from "../../flow/runtime.ts";
 import { Share, slices } from "../../flow/slice.ts";
 import { type Cursors, cursorsOf } from "../cursor.ts";
 import type { Entry, Mark, TopicLog } from "../log.ts";
@@ -181,7 +182,7 @@ export class Tail<T, N> {
       this.#wakeAll();
     } else if (!this.#telling) {
       this.#telling = true;
-      setImmediate(() => this.#tell());
+      inLaterTurn(() => this.#tell());
     }
   }
 

@@ -1,0 +1,54 @@
+/**
+ * What depends on the program that Hawser runs in: the event loop, the context
+ * that AsyncLocalStorage looks at, and how memory is had. The entries that run on Node set it
+ * once (src/node/runtime.ts); what stands here until then works anywhere.
+ *
+ * It is the one thing of the process that the layers above I/O share: all that
+ * concerns a call, a connection or a server is given to who needs it.
+ */
+
+/** A context that was current once. */
+export interface Context {
+  /** Runs a function in it. */
+  runInAsyncScope<T>(run: () => T): T;
+}
+
+export interface Runtime {
+  /** Runs `run` in a later turn of the event loop, when what sockets brought by then has been handed over. */
+  inLaterTurn(run: () => void): void;
+  /** Runs `run` in this turn, after the microtasks that are queued now and what they queue. */
+  afterMicrotasks(run: () => void): void;
+  /** The caller's context, kept for later. */
+  currentContext(): Context;
+  /** New memory; what stands in it is not said. */
+  allocate(bytes: number): Uint8Array<ArrayBuffer>;
+  /** The text of ASCII bytes, from `start` up to `end`. */
+  asciiText(bytes: Uint8Array, start: number, end: number): string;
+}
+
+const ascii = new TextDecoder();
+const noContext: Context = { runInAsyncScope: (run) => run() };
+
+let runtime: Runtime = {
+  inLaterTurn: (run) => void setTimeout(run, 0),
+  afterMicrotasks: (run) => queueMicrotask(() => queueMicrotask(run)),
+  currentContext: () => noContext,
+  allocate: (bytes) => new Uint8Array(bytes),
+  asciiText: (bytes, start, end) => ascii.decode(bytes.subarray(start, end)),
+};
+
+export function setRuntime(ofThisProgram: Runtime): void {
+  runtime = ofThisProgram;
+}
+
+export const inLaterTurn: Runtime["inLaterTurn"] = (run) => runtime.inLaterTurn(run);
+export const afterMicrotasks: Runtime["afterMicrotasks"] = (run) => runtime.afterMicrotasks(run);
+export const currentContext: Runtime["currentContext"] = () => runtime.currentContext();
+export const allocate: Runtime["allocate"] = (bytes) => runtime.allocate(bytes);
+export const asciiText: Runtime["asciiText"] = (bytes, start, end) =>
+  runtime.asciiText(bytes, start, end);
+
+/** The program does not stay for this timer. Where timers are numbers (browsers) it never does. */
+export function unref(timer: ReturnType<typeof setTimeout>): void {
+  (timer as { unref?: () => void }).unref?.();
+}
