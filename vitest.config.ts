@@ -20,7 +20,11 @@ const behaviours = [
   "stalled-reader",
 ];
 
+/** Where the entries of the package (`hawser`, `hawser/server` …) are src/ itself. */
+const conditions = ["hawser-source", "node"];
+
 export default defineConfig({
+  ssr: { resolve: { conditions } },
   test: {
     environment: "node",
     // A process a file: what one file leaves behind cannot hide in another.

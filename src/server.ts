@@ -32,17 +32,3 @@ export type {
 } from "./node/server-options.ts";
 export type { Logger } from "./observe/logger.ts";
 export { Reason as SessionLostReason, readSessionLost } from "./session/lost.ts";
-export { type AnnounceOptions, createHub, type Hub, type HubOptions } from "./topics/hub/hub.ts";
-export type { HubEvent, SubscribeOptions, Subscription } from "./topics/hub/subscription.ts";
-export type {
-  Appended,
-  Entry,
-  Gap,
-  Item,
-  Mark,
-  NewRecord,
-  PageLimits,
-  Retention,
-  TopicLog,
-} from "./topics/log.ts";
-export { type MemoryLogOptions, memoryLog } from "./topics/memory.ts";

@@ -108,7 +108,7 @@ test("a worker that a bundle left behind is FAILED_PRECONDITION, with what to do
   const driver = join(project, "node_modules", "better-sqlite3");
   await symlink(join(repository, "node_modules", "better-sqlite3"), driver);
   await rename(join(topics, "sqlite-worker.js"), join(topics, "elsewhere.js"));
-  const program = `import { sqliteLog } from "hawser/log/sqlite";
+  const program = `import { sqliteLog } from "hawser/topics/sqlite";
     await sqliteLog("log.db").catch(({ message }) => console.log(message));`;
   const { stdout } = await run(process.execPath, ["--input-type=module", "--eval", program], {
     cwd: project,

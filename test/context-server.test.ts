@@ -9,13 +9,8 @@ import {
 import { describe, expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import { createTransport, type Interceptor } from "../src/index.ts";
-import {
-  createHub,
-  type HandlerContext,
-  later,
-  memoryLog,
-  type ServiceImpl,
-} from "../src/server.ts";
+import { type HandlerContext, later, type ServiceImpl } from "../src/server.ts";
+import { createHub, memoryLog } from "../src/topics.ts";
 import { until } from "./support/gate.ts";
 import { start } from "./support/world.ts";
 

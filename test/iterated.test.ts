@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { RoomService } from "../gen/chat/v1/room_pb.js";
 import { Code, type ServerStream } from "../src/index.ts";
-import { createHub, memoryLog } from "../src/server.ts";
+import { createHub, memoryLog } from "../src/topics.ts";
 import { gate, until } from "./support/gate.ts";
 import { failureOf } from "./support/read.ts";
 import { roomWorld } from "./support/toy-room.ts";

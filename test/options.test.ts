@@ -13,16 +13,15 @@ import { withDefaults } from "../src/node/server-options.ts";
 import { type Checks, suggestion, trueOrFalse } from "../src/options.ts";
 import {
   type ConnectRouter,
-  createHub,
   createServer,
   encodedOnce,
   holdHeaders,
   later,
-  memoryLog,
   sendHeaders,
 } from "../src/server.ts";
 import { jetStreamLog } from "../src/topics/jetstream/jetstream.ts";
 import { sqliteLog } from "../src/topics/sqlite/sqlite.ts";
+import { createHub, memoryLog } from "../src/topics.ts";
 import { failureOf, next } from "./support/read.ts";
 import { start } from "./support/world.ts";
 

@@ -6,7 +6,7 @@ import { type Opened, OpenedSchema } from "../gen/chat/v1/room_pb.js";
 import { appearanceOn, lineOf } from "../src/cli/room/appearance.ts";
 import { Roster } from "../src/cli/room/roster.ts";
 import { Code } from "../src/index.ts";
-import { memoryLog, type TopicLog } from "../src/server.ts";
+import { memoryLog, type TopicLog } from "../src/topics.ts";
 import { until } from "./support/gate.ts";
 import { drain, type RoomsWorld, startRooms } from "./support/rooms-world.ts";
 

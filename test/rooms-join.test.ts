@@ -6,7 +6,7 @@ import { type JoinRequest_Open, JoinRequestSchema, Start } from "../gen/chat/v1/
 import { takePart } from "../src/example/room-join.ts";
 import { Presence } from "../src/example/room-presence.ts";
 import { Code, ConnectError } from "../src/index.ts";
-import { memoryLog, type TopicLog } from "../src/server.ts";
+import { memoryLog, type TopicLog } from "../src/topics.ts";
 import { gate, stillAt, until } from "./support/gate.ts";
 import { logWith } from "./support/log-with.ts";
 import { drain, type RoomsWorld, short, startRooms } from "./support/rooms-world.ts";

@@ -4,7 +4,7 @@ import { expect, test, vi } from "vitest";
 import { PresenceRecordSchema } from "../gen/chat/v1/presence_pb.js";
 import { Presence } from "../src/example/room-presence.ts";
 import { Code, ConnectError } from "../src/index.ts";
-import { memoryLog, type NewRecord, type TopicLog } from "../src/server.ts";
+import { memoryLog, type NewRecord, type TopicLog } from "../src/topics.ts";
 import { stillAt, until } from "./support/gate.ts";
 import { logWith } from "./support/log-with.ts";
 import { startRooms } from "./support/rooms-world.ts";

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { RoomService, Start } from "../gen/chat/v1/room_pb.js";
 import { Code, createClient, createTransport } from "../src/index.ts";
-import { memoryLog } from "../src/server.ts";
+import { memoryLog } from "../src/topics.ts";
 import { until } from "./support/gate.ts";
 import { drain, type RoomsWorld, short, startRooms } from "./support/rooms-world.ts";
 

@@ -30,13 +30,12 @@ import {
 import {
   createServer,
   type HandlerContext,
-  type Hub,
-  type HubEvent,
   type Server,
   type MessageInitShape as ServerInitShape,
   type ServiceImpl,
   sendHeaders,
 } from "../src/server.ts";
+import type { Hub, HubEvent } from "../src/topics.ts";
 
 // What stands in these functions is compiled (`npm run types`) and never run.
 

@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import { type Logger, memoryLog, type TopicLog } from "../server.ts";
+import type { Logger } from "../server.ts";
+import { memoryLog, type TopicLog } from "../topics.ts";
 
 /** Where messages are kept. */
 export type LogPlace =

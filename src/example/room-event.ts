@@ -5,7 +5,8 @@ import {
   type WatchResponse,
   WatchResponseSchema,
 } from "../../gen/chat/v1/room_pb.js";
-import { encodedOnce, type HubEvent } from "../server.ts";
+import { encodedOnce } from "../server.ts";
+import type { HubEvent } from "../topics.ts";
 
 type WatchEvent = NonNullable<MessageInitShape<typeof WatchResponseSchema>["event"]>;
 type JoinEvent = NonNullable<MessageInitShape<typeof JoinResponseSchema>["event"]>;

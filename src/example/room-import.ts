@@ -1,5 +1,6 @@
 import type { ImportRequest } from "../../gen/chat/v1/room_pb.js";
-import { ConnectError, type NewRecord, type TopicLog } from "../server.ts";
+import { ConnectError } from "../server.ts";
+import type { NewRecord, TopicLog } from "../topics.ts";
 import { checkName, checkSequence, checkText, invalid } from "./room-checks.ts";
 import { recordOf, topicOf } from "./room-record.ts";
 

@@ -1,5 +1,5 @@
 import type { JoinRequest, JoinRequest_Say } from "../../gen/chat/v1/room_pb.js";
-import type { Subscription } from "../server.ts";
+import type { Subscription } from "../topics.ts";
 import { checkSequence, checkText, invalid } from "./room-checks.ts";
 
 /** How many messages of a call are on their way at once; the client waits with more. */

@@ -6,15 +6,8 @@ import {
   type Present,
   type Roster,
 } from "../../gen/chat/v1/presence_pb.js";
-import {
-  Code,
-  ConnectError,
-  createHub,
-  type Entry,
-  type Hub,
-  type Logger,
-  type TopicLog,
-} from "../server.ts";
+import { Code, ConnectError, type Logger } from "../server.ts";
+import { createHub, type Entry, type Hub, type TopicLog } from "../topics.ts";
 import { pause } from "./pause.ts";
 import { placeIn } from "./utf8-order.ts";
 

@@ -1,7 +1,8 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type Message, MessageSchema } from "../../gen/chat/v1/room_pb.js";
-import { Code, ConnectError, type Entry, type NewRecord } from "../server.ts";
+import { Code, ConnectError } from "../server.ts";
+import type { Entry, NewRecord } from "../topics.ts";
 
 /** The topics of rooms begin with this, and no others. */
 export const ROOM_TOPICS = "room/";

@@ -5,14 +5,8 @@ import {
   type RoomService,
   Start,
 } from "../../gen/chat/v1/room_pb.js";
-import {
-  createHub,
-  type Hub,
-  type Logger,
-  later,
-  type ServiceImpl,
-  type TopicLog,
-} from "../server.ts";
+import { type Logger, later, type ServiceImpl } from "../server.ts";
+import { createHub, type Hub, type TopicLog } from "../topics.ts";
 import { checkName, checkSequence, checkText, invalid } from "./room-checks.ts";
 import { RoomEvent, roomEventOf } from "./room-event.ts";
 import { importMessages } from "./room-import.ts";

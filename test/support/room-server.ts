@@ -2,7 +2,8 @@ import { randomUUID } from "node:crypto";
 import { RoomService } from "../../gen/chat/v1/room_pb.js";
 import { messageOf, recordOf, topicOf } from "../../src/example/room-record.ts";
 import { rooms } from "../../src/example/rooms.ts";
-import { createServer, memoryLog, type ServiceImpl, type TopicLog } from "../../src/server.ts";
+import { createServer, type ServiceImpl } from "../../src/server.ts";
+import { memoryLog, type TopicLog } from "../../src/topics.ts";
 
 type Service = ServiceImpl<typeof RoomService>;
 

@@ -1,4 +1,4 @@
-/** The JetStream entry of Hawser: `import { jetStreamLog } from "hawser/log/jetstream"`. */
+/** The JetStream entry of Hawser: `import { jetStreamLog } from "hawser/topics/jetstream"`. */
 import { createHash } from "node:crypto";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type { StreamInfo } from "@nats-io/jetstream";

@@ -1,4 +1,4 @@
-/** The SQLite entry of Hawser: `import { sqliteLog } from "hawser/log/sqlite"`. */
+/** The SQLite entry of Hawser: `import { sqliteLog } from "hawser/topics/sqlite"`. */
 import { closeSync, existsSync, mkdirSync, openSync, realpathSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, resolve } from "node:path";

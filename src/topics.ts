@@ -1,0 +1,17 @@
+/** The entry of topics: `import { createHub, memoryLog } from "hawser/topics"`. */
+import "./node/runtime.ts";
+export type { Logger } from "./observe/logger.ts";
+export { type AnnounceOptions, createHub, type Hub, type HubOptions } from "./topics/hub/hub.ts";
+export type { HubEvent, SubscribeOptions, Subscription } from "./topics/hub/subscription.ts";
+export type {
+  Appended,
+  Entry,
+  Gap,
+  Item,
+  Mark,
+  NewRecord,
+  PageLimits,
+  Retention,
+  TopicLog,
+} from "./topics/log.ts";
+export { type MemoryLogOptions, memoryLog } from "./topics/memory.ts";
