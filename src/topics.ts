@@ -1,11 +1,11 @@
 /** The entry of topics: `import { createHub, memoryLog } from "hawser/topics"`. */
 import "./node/runtime.ts";
+
 export type { Logger } from "./observe/logger.ts";
 export { type AnnounceOptions, createHub, type Hub, type HubOptions } from "./topics/hub/hub.ts";
 export type { HubEvent, SubscribeOptions, Subscription } from "./topics/hub/subscription.ts";
 export type {
   Appended,
-  Entry,
   Gap,
   Item,
   Mark,
@@ -13,5 +13,6 @@ export type {
   PageLimits,
   Retention,
   TopicLog,
+  TopicRecord,
 } from "./topics/log.ts";
 export { type MemoryLogOptions, memoryLog } from "./topics/memory.ts";

@@ -7,7 +7,7 @@ import {
   type Roster,
 } from "../../gen/chat/v1/presence_pb.js";
 import { Code, ConnectError, type Logger } from "../server.ts";
-import { createHub, type Entry, type Hub, type TopicLog } from "../topics.ts";
+import { createHub, type Hub, type TopicLog, type TopicRecord } from "../topics.ts";
 import { pause } from "./pause.ts";
 import { placeIn } from "./utf8-order.ts";
 
@@ -242,7 +242,7 @@ export class Presence implements AsyncDisposable {
     this.#loaded?.reject(signal.reason);
   }
 
-  #take({ data, timeMs }: Entry, isHistory: boolean): void {
+  #take({ data, timeMs }: TopicRecord, isHistory: boolean): void {
     const record = this.#decode(data);
     if (record === undefined || record.node === this.#node) return;
     // Clocks differ, and go back: they count only for what nobody saw come, and never lengthen a lease.

@@ -2,7 +2,7 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type Message, MessageSchema } from "../../gen/chat/v1/room_pb.js";
 import { Code, ConnectError } from "../server.ts";
-import type { Entry, NewRecord } from "../topics.ts";
+import type { NewRecord, TopicRecord } from "../topics.ts";
 
 /** The topics of rooms begin with this, and no others. */
 export const ROOM_TOPICS = "room/";
@@ -26,7 +26,7 @@ export function recordOf({ name, text, producer, sequence }: NewMessage): NewRec
 }
 
 /** The message that a record is. */
-export function messageOf({ data, timeMs }: Entry): Message {
+export function messageOf({ data, timeMs }: TopicRecord): Message {
   let message: Message;
   try {
     message = fromBinary(MessageSchema, data);

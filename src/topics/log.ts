@@ -93,7 +93,7 @@ export interface Mark {
 }
 
 /** A record that is stored. */
-export interface Entry extends Mark {
+export interface TopicRecord extends Mark {
   readonly kind: "record";
   readonly data: Uint8Array;
   /** When it was stored, in milliseconds since 1970; never less than that of the record before. */
@@ -105,7 +105,7 @@ export interface Gap extends Mark {
   readonly kind: "gap";
 }
 
-export type Item = Entry | Gap;
+export type Item = TopicRecord | Gap;
 
 /** A page ends with the first of these that is reached; it has one record at least. */
 export interface PageLimits {

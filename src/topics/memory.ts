@@ -4,13 +4,13 @@ import { type Checks, checkArgument, checkOptions, matching, optionsOf, text } f
 import { type Cursors, cursorsOf, newEpoch } from "./cursor.ts";
 import type {
   Appended,
-  Entry,
   Item,
   Mark,
   NewRecord,
   PageLimits,
   Retention,
   TopicLog,
+  TopicRecord,
 } from "./log.ts";
 import { pageLimitsOf } from "./page-limits.ts";
 import { checkRecords } from "./record.ts";
@@ -121,7 +121,7 @@ function closed() {
   return failure(Code.Unavailable, "the log is closed");
 }
 
-interface Stored extends Entry {
+interface Stored extends TopicRecord {
   readonly key: string | undefined;
 }
 

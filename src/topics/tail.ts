@@ -1,11 +1,11 @@
 import { onAbort } from "../flow/wait.ts";
-import type { Entry, Item, TopicLog } from "./log.ts";
+import type { Item, TopicLog, TopicRecord } from "./log.ts";
 
 /** Records that were just appended. */
 export interface Fresh {
   /** The position that they follow. */
   readonly after: number;
-  readonly entries: readonly Entry[];
+  readonly entries: readonly TopicRecord[];
 }
 
 /** Those who read topics live, to be told that there is more. */
@@ -68,7 +68,7 @@ export class Tails {
   }
 }
 
-interface Waiting extends PromiseWithResolvers<readonly Entry[] | undefined> {
+interface Waiting extends PromiseWithResolvers<readonly TopicRecord[] | undefined> {
   readonly position: number | undefined;
 }
 
@@ -109,10 +109,10 @@ class Ear implements Disposable {
   }
 
   /** Waits, with all up to a position read, for a ring; gives what is fresh, where that follows. */
-  async heard(position: number | undefined): Promise<readonly Entry[] | undefined> {
+  async heard(position: number | undefined): Promise<readonly TopicRecord[] | undefined> {
     if (this.#over !== undefined) throw this.#over.error;
     if (this.#rung) return undefined;
-    const waiting = Promise.withResolvers<readonly Entry[] | undefined>();
+    const waiting = Promise.withResolvers<readonly TopicRecord[] | undefined>();
     this.#waiting = { ...waiting, position };
     return await waiting.promise;
   }

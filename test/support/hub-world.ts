@@ -7,7 +7,7 @@ import type {
   SubscribeOptions,
   Subscription,
 } from "../../src/topics/hub/subscription.ts";
-import type { Entry, Retention, TopicLog } from "../../src/topics/log.ts";
+import type { Retention, TopicLog, TopicRecord } from "../../src/topics/log.ts";
 import { memoryLog } from "../../src/topics/memory.ts";
 import { logWith } from "./log-with.ts";
 
@@ -91,7 +91,7 @@ export function world(options: HubOptions<string> & { retention?: Retention } = 
   let made = 0;
   let posted = 0;
   const hub = createHub<string, string>(log, {
-    make({ data }: Entry) {
+    make({ data }: TopicRecord) {
       made++;
       return Buffer.from(data).toString();
     },

@@ -14,7 +14,7 @@ import {
   trueOrFalse,
   wrong,
 } from "../../options.ts";
-import type { Entry, TopicLog } from "../log.ts";
+import type { TopicLog, TopicRecord } from "../log.ts";
 import { checkTopic } from "../topic.ts";
 import { Pages } from "./pages.ts";
 import {
@@ -32,7 +32,7 @@ export interface HubOptions<T> {
    * The record's bytes may lie in a buffer with many others: copy what is kept
    * of them. Default: the record, with bytes of its own.
    */
-  readonly make?: (entry: Entry) => T;
+  readonly make?: (entry: TopicRecord) => T;
   /** The newest records of each topic that are held, with the notes between them. Default: 1024. */
   readonly records?: number;
   /** How many bytes they may have. Default: 1 MiB a topic. */
@@ -81,7 +81,7 @@ const announceChecks = { fleeting: trueOrFalse } satisfies Checks<AnnounceOption
  * slow one, which loses the ring and reads the log instead: it gets every
  * record once and in order, or a gap where the log no longer has them.
  */
-export interface Hub<T = Entry, N = never> extends AsyncDisposable {
+export interface Hub<T = TopicRecord, N = never> extends AsyncDisposable {
   /**
    * Begins now; ends with the reason of `signal`, or when its loop is left.
    * Throws INVALID_ARGUMENT for a cursor that is not of this topic, and for an
@@ -108,7 +108,7 @@ export interface Hub<T = Entry, N = never> extends AsyncDisposable {
  * Makes a hub of a log, which stays the caller's. Throws INVALID_ARGUMENT for
  * an option that is unknown, or not above 0; `lingerMs` may be 0.
  */
-export function createHub<T = Entry, N = never>(
+export function createHub<T = TopicRecord, N = never>(
   log: TopicLog,
   options: HubOptions<T> = {},
 ): Hub<T, N> {
@@ -146,7 +146,7 @@ class LogHub<T, N> implements Hub<T, N> {
     };
     const { make, pagesAtOnce, pageBytes, patienceMs } = this.#options;
     const limits = { atOnce: pagesAtOnce, bytesMost: pageBytes, patienceMs };
-    const makeHere = (entry: Entry) => this.#context.runInAsyncScope(() => make(entry));
+    const makeHere = (entry: TopicRecord) => this.#context.runInAsyncScope(() => make(entry));
     this.#pages = new Pages(log, makeHere, limits, this.#closing.signal);
   }
 

@@ -1,4 +1,4 @@
-import type { Entry, Item, TopicLog } from "../log.ts";
+import type { Item, TopicLog, TopicRecord } from "../log.ts";
 import { Persistence } from "./persistence.ts";
 
 /** What stands in a page: a record as it goes to subscribers, or a gap. */
@@ -42,7 +42,7 @@ interface Reading<T> {
  */
 export class Pages<T> {
   readonly #log: TopicLog;
-  readonly #make: (entry: Entry) => T;
+  readonly #make: (entry: TopicRecord) => T;
   readonly #bytesMost: number;
   readonly #patienceMs: number;
   readonly #signal: AbortSignal;
@@ -61,7 +61,7 @@ export class Pages<T> {
    */
   constructor(
     log: TopicLog,
-    make: (entry: Entry) => T,
+    make: (entry: TopicRecord) => T,
     { atOnce, bytesMost, patienceMs }: { atOnce: number; bytesMost: number; patienceMs: number },
     signal: AbortSignal,
   ) {

@@ -3,7 +3,7 @@ import { failure, handled } from "../../failure.ts";
 import { inLaterTurn } from "../../flow/runtime.ts";
 import { Share, slices } from "../../flow/slice.ts";
 import { type Cursors, cursorsOf } from "../cursor.ts";
-import type { Entry, Mark, TopicLog } from "../log.ts";
+import type { Mark, TopicLog, TopicRecord } from "../log.ts";
 import { Persistence } from "./persistence.ts";
 import { Ring, type Slot } from "./ring.ts";
 
@@ -16,7 +16,7 @@ export interface Follower {
 }
 
 export interface TailOptions<T> {
-  readonly make: (entry: Entry) => T;
+  readonly make: (entry: TopicRecord) => T;
   readonly records: number;
   readonly bytes: number;
   /** How long the log may be away. */
@@ -155,7 +155,7 @@ export class Tail<T, N> {
     }
   }
 
-  #record(entry: Entry): void {
+  #record(entry: TopicRecord): void {
     const { kind, position, cursor } = entry;
     const slot = { kind, position, cursor, value: this.#options.make(entry) };
     this.position = position;

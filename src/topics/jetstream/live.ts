@@ -1,11 +1,11 @@
 import type { Msg } from "@nats-io/transport-node";
-import type { Entry } from "../log.ts";
+import type { TopicRecord } from "../log.ts";
 import { entryOf, type Place, writtenMs } from "./page.ts";
 import type { Wire } from "./wire.ts";
 
 /** A record as the server published it again when it was stored. */
 export interface Live {
-  readonly entry: Entry;
+  readonly entry: TopicRecord;
   /** The position of the last record of the topic before it; 0 where none was kept. */
   readonly before: number;
 }

@@ -5,7 +5,7 @@ import type { Msg, MsgHdrs } from "@nats-io/transport-node";
 import { failure } from "../../failure.ts";
 import { pause } from "../../flow/wait.ts";
 import { type Cursors, cursorsOf } from "../cursor.ts";
-import type { Entry, Gap, Item, Mark, PageLimits } from "../log.ts";
+import type { Gap, Item, Mark, PageLimits, TopicRecord } from "../log.ts";
 import { logFailure } from "../log-failure.ts";
 import { epochOf, floorOf, tokenOf } from "./stream.ts";
 import { Turns } from "./turns.ts";
@@ -28,7 +28,7 @@ export interface Page {
 interface Fetched {
   /** The record at the position itself was there. */
   readonly held: boolean;
-  readonly entries: Entry[];
+  readonly entries: TopicRecord[];
   readonly complete: boolean;
 }
 
@@ -245,7 +245,7 @@ export class Reader {
     position: number,
     { records, bytes }: Required<PageLimits>,
   ): Promise<Pulled> {
-    const entries: Entry[] = [];
+    const entries: TopicRecord[] = [];
     let held = false;
     let size = 0;
     let timeMs = 0;
@@ -298,7 +298,12 @@ export class Reader {
   }
 }
 
-export function entryOf(place: Place, position: number, data: Uint8Array, timeMs: number): Entry {
+export function entryOf(
+  place: Place,
+  position: number,
+  data: Uint8Array,
+  timeMs: number,
+): TopicRecord {
   // What the client of NATS gives is a Buffer or none, as the pieces came.
   const plain = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   const cursor = place.cursors.write(position);

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { onAbort } from "../../flow/wait.ts";
-import type { Entry, Item, Mark } from "../log.ts";
+import type { Item, Mark, TopicRecord } from "../log.ts";
 import type { Live, LiveTopics } from "./live.ts";
 import type { Page, Place } from "./page.ts";
 import type { Wire } from "./wire.ts";
@@ -39,7 +39,7 @@ export async function* readTail(
   using _signal = onAbort(signal, (reason) => tail.fail(reason));
   using _over = onAbort(over, (reason) => tail.fail(reason));
   let newestMs = 0;
-  const inTime = (entry: Entry): Entry => {
+  const inTime = (entry: TopicRecord): TopicRecord => {
     if (entry.timeMs < newestMs) return { ...entry, timeMs: newestMs };
     newestMs = entry.timeMs;
     return entry;

@@ -5,7 +5,7 @@ import type { Logger } from "../../observe/logger.ts";
 import { checkArgument, text } from "../../options.ts";
 import { type Cursors, cursorsOf, newEpoch } from "../cursor.ts";
 import { type IncidentKind, Incidents } from "../incidents.ts";
-import type { Appended, Entry, Item, Mark, NewRecord, PageLimits, TopicLog } from "../log.ts";
+import type { Appended, Item, Mark, NewRecord, PageLimits, TopicLog, TopicRecord } from "../log.ts";
 import { logFailure, toOperator } from "../log-failure.ts";
 import { pageLimitsOf } from "../page-limits.ts";
 import { checkRecords } from "../record.ts";
@@ -49,7 +49,7 @@ interface Waiting {
 
 /** What one message of the writer brings to those who read a topic. */
 interface Ring extends Fresh {
-  readonly entries: Entry[];
+  readonly entries: TopicRecord[];
   /** Whether the bytes of all of it were kept. */
   isWhole: boolean;
 }
