@@ -7,11 +7,11 @@ export type { HubEvent, SubscribeOptions, Subscription } from "./topics/hub/subs
 export type {
   Appended,
   Gap,
-  Item,
   Mark,
   NewRecord,
   PageLimits,
   Retention,
+  TopicItem,
   TopicLog,
   TopicRecord,
 } from "./topics/log.ts";

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { cursorsOf } from "../src/topics/cursor.ts";
 import { createHub } from "../src/topics/hub/hub.ts";
-import type { Item } from "../src/topics/log.ts";
+import type { TopicItem } from "../src/topics/log.ts";
 import { memoryLog } from "../src/topics/memory.ts";
 import { stillAt, until } from "./support/gate.ts";
 import { drain, TOPIC } from "./support/hub-world.ts";
@@ -13,7 +13,7 @@ test("a cursor before the end of a topic without records is waited behind, not a
   const at = (position: number) => ({ position, cursor: cursors.write(position) });
   await using inner = memoryLog({ epoch: "0".repeat(16) });
   let [pages, last] = [0, 500];
-  const more: Item[] = [];
+  const more: TopicItem[] = [];
   const log = logWith(inner, {
     async page(_, after) {
       pages++;

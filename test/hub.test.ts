@@ -3,7 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { pump } from "../src/flow/pump.ts";
 import type { HubEvent } from "../src/topics/hub/subscription.ts";
-import type { Item } from "../src/topics/log.ts";
+import type { TopicItem } from "../src/topics/log.ts";
 import { gate, settles, until } from "./support/gate.ts";
 import { drain, numbers, short, TOPIC, world } from "./support/hub-world.ts";
 import { failureOf } from "./support/read.ts";
@@ -81,7 +81,7 @@ test("from the oldest, and from a cursor", async () => {
     [300, 301],
   ] as const) {
     const event = oldest.events[at] as HubEvent<string, string>;
-    const cursor = event.kind === "opening" ? event.mark.cursor : (event as Item).cursor;
+    const cursor = event.kind === "opening" ? event.mark.cursor : (event as TopicItem).cursor;
     const later = drain(it.subscribe({ after: cursor }));
     await until("it has the rest", () => later.events.length === 602 - from);
     expect(later.events.map(short)).toEqual(["opening", ...numbers(from, 600)]);

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { type JetStreamLogOptions, jetStreamLog } from "../src/topics/jetstream/jetstream.ts";
-import type { Item, NewRecord, TopicLog } from "../src/topics/log.ts";
+import type { NewRecord, TopicItem, TopicLog } from "../src/topics/log.ts";
 import { bytes, made, numbered, pages, shown, take, texts } from "./contract/engine.ts";
 import { stillAt, until } from "./support/gate.ts";
 import { openLink } from "./support/link.ts";
@@ -31,7 +31,7 @@ async function start() {
 
 /** Reads into an array until it throws. */
 function follow(log: TopicLog, topic: string, signal: AbortSignal, after?: string) {
-  const items: Item[] = [];
+  const items: TopicItem[] = [];
   const over = (async () => {
     for await (const item of log.read(topic, after, signal)) items.push(item);
   })().catch((error: unknown) => error);

@@ -46,10 +46,10 @@ export interface TopicLog extends AsyncDisposable {
    * What there is behind a cursor now, at most so much; an empty page is the
    * end. Without a cursor it begins with the oldest that is kept.
    */
-  page(topic: string, after: string | undefined, limits?: PageLimits): Promise<Item[]>;
+  page(topic: string, after: string | undefined, limits?: PageLimits): Promise<TopicItem[]>;
 
   /** History, then live, without a gap or a repetition between. */
-  read(topic: string, after: string | undefined, signal: AbortSignal): AsyncIterable<Item>;
+  read(topic: string, after: string | undefined, signal: AbortSignal): AsyncIterable<TopicItem>;
 
   /** The place before the oldest record that is kept: behind its cursor is all there is, without a Gap. Where there is none, the end. */
   oldest(topic: string): Promise<Mark>;
@@ -105,7 +105,7 @@ export interface Gap extends Mark {
   readonly kind: "gap";
 }
 
-export type Item = TopicRecord | Gap;
+export type TopicItem = TopicRecord | Gap;
 
 /** A page ends with the first of these that is reached; it has one record at least. */
 export interface PageLimits {

@@ -4,11 +4,11 @@ import { type Checks, checkArgument, checkOptions, matching, optionsOf, text } f
 import { type Cursors, cursorsOf, newEpoch } from "./cursor.ts";
 import type {
   Appended,
-  Item,
   Mark,
   NewRecord,
   PageLimits,
   Retention,
+  TopicItem,
   TopicLog,
   TopicRecord,
 } from "./log.ts";
@@ -67,11 +67,15 @@ class MemoryLog implements TopicLog {
     return appended;
   }
 
-  async page(name: string, after: string | undefined, limits: PageLimits = {}): Promise<Item[]> {
+  async page(
+    name: string,
+    after: string | undefined,
+    limits: PageLimits = {},
+  ): Promise<TopicItem[]> {
     return this.#at(name).page(after, pageLimitsOf(limits));
   }
 
-  read(name: string, after: string | undefined, signal: AbortSignal): AsyncIterable<Item> {
+  read(name: string, after: string | undefined, signal: AbortSignal): AsyncIterable<TopicItem> {
     return this.#tails.read((topic, from) => this.page(topic, from), name, after, signal);
   }
 
@@ -156,8 +160,8 @@ class Topic {
     return { cursor, repeated: false };
   }
 
-  page(after: string | undefined, limits: Required<PageLimits>): Item[] {
-    const items: Item[] = [];
+  page(after: string | undefined, limits: Required<PageLimits>): TopicItem[] {
+    const items: TopicItem[] = [];
     let from = this.#trimmed;
     if (after !== undefined) {
       const position = this.#cursors.read(after);
@@ -220,7 +224,7 @@ class Topic {
     }
   }
 
-  #gap(position: number): Item {
+  #gap(position: number): TopicItem {
     return { kind: "gap", position, cursor: this.#cursors.write(position) };
   }
 }

@@ -1,5 +1,5 @@
 import { onAbort } from "../flow/wait.ts";
-import type { Item, TopicLog, TopicRecord } from "./log.ts";
+import type { TopicItem, TopicLog, TopicRecord } from "./log.ts";
 
 /** Records that were just appended. */
 export interface Fresh {
@@ -19,16 +19,16 @@ export class Tails {
     topic: string,
     after: string | undefined,
     signal: AbortSignal,
-  ): AsyncGenerator<Item, never> {
+  ): AsyncGenerator<TopicItem, never> {
     signal.throwIfAborted();
     using ear = this.#listen(topic);
     using _ = onAbort(signal, (reason) => ear.fail(reason));
     let position: number | undefined;
-    let fresh: readonly Item[] | undefined;
+    let fresh: readonly TopicItem[] | undefined;
     for (;;) {
       // First the ear, then the page: what comes between is heard.
       if (fresh === undefined) ear.forget();
-      const items: readonly Item[] = fresh ?? (await page(topic, after));
+      const items: readonly TopicItem[] = fresh ?? (await page(topic, after));
       for (const item of items) {
         signal.throwIfAborted();
         after = item.cursor;

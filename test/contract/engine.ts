@@ -1,4 +1,4 @@
-import type { Item, NewRecord, Retention, TopicLog } from "../../src/topics/log.ts";
+import type { NewRecord, Retention, TopicItem, TopicLog } from "../../src/topics/log.ts";
 
 /** What an engine can; what it cannot is not tested with it. */
 export interface Capabilities {
@@ -86,7 +86,7 @@ export function made(producer: string, sequence: bigint): NewRecord {
 }
 
 /** Items as short as can be compared: a record by its text, a gap as "(gap)". */
-export function shown(items: readonly Item[]): string[] {
+export function shown(items: readonly TopicItem[]): string[] {
   return items.map((item) => (item.kind === "gap" ? "(gap)" : new TextDecoder().decode(item.data)));
 }
 
@@ -96,8 +96,8 @@ export async function pages(
   topic: string,
   after?: string,
   limits?: { records?: number; bytes?: number },
-): Promise<Item[]> {
-  const items: Item[] = [];
+): Promise<TopicItem[]> {
+  const items: TopicItem[] = [];
   for (;;) {
     const page = await log.page(topic, after, limits);
     if (page.length === 0) return items;
@@ -108,10 +108,10 @@ export async function pages(
 
 /** Reads until so many items have come, or until one is the last. */
 export async function take(
-  items: AsyncIterable<Item>,
-  until: number | ((item: Item) => boolean),
-): Promise<Item[]> {
-  const taken: Item[] = [];
+  items: AsyncIterable<TopicItem>,
+  until: number | ((item: TopicItem) => boolean),
+): Promise<TopicItem[]> {
+  const taken: TopicItem[] = [];
   for await (const item of items) {
     taken.push(item);
     if (typeof until === "number" ? taken.length >= until : until(item)) break;

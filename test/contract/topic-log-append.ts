@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { afterEach, expect, test, vi } from "vitest";
-import type { Item, NewRecord } from "../../src/topics/log.ts";
+import type { NewRecord, TopicItem } from "../../src/topics/log.ts";
 import {
   bytes,
   type Engine,
@@ -233,7 +233,7 @@ export function describeDedupe(engine: Engine, shared: Shared): void {
   });
 }
 
-function timesOf(items: readonly Item[]): number[] {
+function timesOf(items: readonly TopicItem[]): number[] {
   return items.flatMap((item) => (item.kind === "record" ? [item.timeMs] : []));
 }
 

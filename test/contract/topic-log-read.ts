@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { expect, test } from "vitest";
-import type { Item } from "../../src/topics/log.ts";
+import type { TopicItem } from "../../src/topics/log.ts";
 import { gate, until } from "../support/gate.ts";
 import { memoryInUse } from "../support/memory.ts";
 import {
@@ -20,7 +20,7 @@ export function describeReading(engine: Engine, shared: Shared): void {
     const { log, t } = await shared.borrow();
     await log.append(t, texts("a", "b"));
     const leave = new AbortController();
-    const items: Item[] = [];
+    const items: TopicItem[] = [];
     const reading = (async () => {
       for await (const item of log.read(t, undefined, leave.signal)) items.push(item);
     })();
@@ -61,7 +61,7 @@ export function describeReading(engine: Engine, shared: Shared): void {
     const cursors: string[] = [];
     const done = gate();
     const readings: Promise<void>[] = [];
-    const isLast = (item: Item) => shown([item])[0] === `${records - 1}`;
+    const isLast = (item: TopicItem) => shown([item])[0] === `${records - 1}`;
     const follow = async (begin: number) => {
       const after = begin === 0 ? undefined : cursors[begin - 1];
       const items = await take(log.read(t, after, signal), isLast);
@@ -122,7 +122,7 @@ export function describeReading(engine: Engine, shared: Shared): void {
     expect(seen).toBe(2);
 
     const waits = new AbortController();
-    const items: Item[] = [];
+    const items: TopicItem[] = [];
     const waiting = (async () => {
       for await (const item of log.read(t, undefined, waits.signal)) items.push(item);
     })();
@@ -143,7 +143,7 @@ export function describeReading(engine: Engine, shared: Shared): void {
     await using opened = await openLog(engine);
     const { log } = opened;
     await log.append("t", texts("a"));
-    const items: Item[] = [];
+    const items: TopicItem[] = [];
     const reading = (async () => {
       const signal = AbortSignal.timeout(20_000);
       for await (const item of log.read("t", undefined, signal)) items.push(item);

@@ -1,4 +1,4 @@
-import type { Item, TopicLog, TopicRecord } from "../log.ts";
+import type { TopicItem, TopicLog, TopicRecord } from "../log.ts";
 import { Persistence } from "./persistence.ts";
 
 /** What stands in a page: a record as it goes to subscribers, or a gap. */
@@ -137,7 +137,7 @@ export class Pages<T> {
   }
 
   /** Who waits for the log to come back waits without a turn. */
-  async #ask(topic: string, cursor: string): Promise<Item[]> {
+  async #ask(topic: string, cursor: string): Promise<TopicItem[]> {
     const persistence = new Persistence(this.#patienceMs, this.#signal);
     for (;;) {
       this.#signal.throwIfAborted();
@@ -164,7 +164,7 @@ export class Pages<T> {
     }
   }
 
-  #page(from: number, known: number, found: readonly Item[]): Page<T> {
+  #page(from: number, known: number, found: readonly TopicItem[]): Page<T> {
     let bytes = 0;
     const items = found.map((item): PageItem<T> => {
       bytes += RECORD_BYTES;

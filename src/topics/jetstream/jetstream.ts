@@ -25,12 +25,12 @@ import {
 import { type IncidentKind, Incidents } from "../incidents.ts";
 import {
   type Appended,
-  type Item,
   type Mark,
   type NewRecord,
   PAGE,
   type PageLimits,
   type Retention,
+  type TopicItem,
   type TopicLog,
 } from "../log.ts";
 import { pageLimitsOf } from "../page-limits.ts";
@@ -239,7 +239,11 @@ class JetStreamLog implements TopicLog {
     );
   }
 
-  async page(topic: string, after: string | undefined, limits: PageLimits = {}): Promise<Item[]> {
+  async page(
+    topic: string,
+    after: string | undefined,
+    limits: PageLimits = {},
+  ): Promise<TopicItem[]> {
     const page = this.#reader.page(this.#place(topic), after, pageLimitsOf(limits));
     return (await this.#told("read", page)).items;
   }
@@ -248,7 +252,7 @@ class JetStreamLog implements TopicLog {
     topic: string,
     after: string | undefined,
     signal: AbortSignal,
-  ): AsyncGenerator<Item, never> {
+  ): AsyncGenerator<TopicItem, never> {
     const place = this.#place(topic);
     return yield* readTail(this.#wire, this.#source, place, after, signal, this.#over.signal);
   }

@@ -5,7 +5,7 @@ import type { Msg, MsgHdrs } from "@nats-io/transport-node";
 import { failure } from "../../failure.ts";
 import { pause } from "../../flow/wait.ts";
 import { type Cursors, cursorsOf } from "../cursor.ts";
-import type { Gap, Item, Mark, PageLimits, TopicRecord } from "../log.ts";
+import type { Gap, Mark, PageLimits, TopicItem, TopicRecord } from "../log.ts";
 import { logFailure } from "../log-failure.ts";
 import { epochOf, floorOf, tokenOf } from "./stream.ts";
 import { Turns } from "./turns.ts";
@@ -20,7 +20,7 @@ export interface Place {
 }
 
 export interface Page {
-  readonly items: Item[];
+  readonly items: TopicItem[];
   /** There was nothing behind them. */
   readonly complete: boolean;
 }

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { onAbort } from "../../flow/wait.ts";
-import type { Item, Mark, TopicRecord } from "../log.ts";
+import type { Mark, TopicItem, TopicRecord } from "../log.ts";
 import type { Live, LiveTopics } from "./live.ts";
 import type { Page, Place } from "./page.ts";
 import type { Wire } from "./wire.ts";
@@ -33,7 +33,7 @@ export async function* readTail(
   after: string | undefined,
   signal: AbortSignal,
   over: AbortSignal,
-): AsyncGenerator<Item, never> {
+): AsyncGenerator<TopicItem, never> {
   signal.throwIfAborted();
   using tail = new Tail(wire, source.live, place);
   using _signal = onAbort(signal, (reason) => tail.fail(reason));

@@ -5,7 +5,15 @@ import type { Logger } from "../../observe/logger.ts";
 import { checkArgument, text } from "../../options.ts";
 import { type Cursors, cursorsOf, newEpoch } from "../cursor.ts";
 import { type IncidentKind, Incidents } from "../incidents.ts";
-import type { Appended, Item, Mark, NewRecord, PageLimits, TopicLog, TopicRecord } from "../log.ts";
+import type {
+  Appended,
+  Mark,
+  NewRecord,
+  PageLimits,
+  TopicItem,
+  TopicLog,
+  TopicRecord,
+} from "../log.ts";
 import { logFailure, toOperator } from "../log-failure.ts";
 import { pageLimitsOf } from "../page-limits.ts";
 import { checkRecords } from "../record.ts";
@@ -127,7 +135,11 @@ class SqliteLog implements TopicLog {
     return outcome.promise;
   }
 
-  async page(topic: string, after: string | undefined, limits: PageLimits = {}): Promise<Item[]> {
+  async page(
+    topic: string,
+    after: string | undefined,
+    limits: PageLimits = {},
+  ): Promise<TopicItem[]> {
     this.#check(topic);
     const { records, bytes } = pageLimitsOf(limits);
     const cursors = this.#cursorsOf(topic);
@@ -137,7 +149,7 @@ class SqliteLog implements TopicLog {
     return itemsOf(await page, cursors);
   }
 
-  read(topic: string, after: string | undefined, signal: AbortSignal): AsyncIterable<Item> {
+  read(topic: string, after: string | undefined, signal: AbortSignal): AsyncIterable<TopicItem> {
     return this.#tails.read((topic, from) => this.page(topic, from), topic, after, signal);
   }
 
@@ -342,8 +354,11 @@ function add(ring: Ring, { kept }: Waiting, stored: Stored, appended: readonly A
   }
 }
 
-function itemsOf({ gap, positions, times, sizes, data }: PageColumns, cursors: Cursors): Item[] {
-  const items: Item[] = [];
+function itemsOf(
+  { gap, positions, times, sizes, data }: PageColumns,
+  cursors: Cursors,
+): TopicItem[] {
+  const items: TopicItem[] = [];
   if (gap !== undefined) items.push({ kind: "gap", position: gap, cursor: cursors.write(gap) });
   let at = 0;
   for (const [n, position] of positions.entries()) {
