@@ -7,12 +7,12 @@ export type { HubEvent, SubscribeOptions, Subscription } from "./topics/hub/subs
 export type {
   Appended,
   Gap,
-  Mark,
   NewRecord,
   PageLimits,
   Retention,
   TopicItem,
   TopicLog,
+  TopicPosition,
   TopicRecord,
 } from "./topics/log.ts";
 export { type MemoryLogOptions, memoryLog } from "./topics/memory.ts";

@@ -52,10 +52,10 @@ export interface TopicLog extends AsyncDisposable {
   read(topic: string, after: string | undefined, signal: AbortSignal): AsyncIterable<TopicItem>;
 
   /** The place before the oldest record that is kept: behind its cursor is all there is, without a Gap. Where there is none, the end. */
-  oldest(topic: string): Promise<Mark>;
+  oldest(topic: string): Promise<TopicPosition>;
 
   /** The position of the last record; where there is none, the one before the first. */
-  end(topic: string): Promise<Mark>;
+  end(topic: string): Promise<TopicPosition>;
 
   /** Forgets records up to and with a cursor, and the dedupe entries of them; of another epoch: none. */
   trim(topic: string, upTo: string): Promise<void>;
@@ -86,14 +86,14 @@ export interface Appended {
 }
 
 /** A place in a topic. */
-export interface Mark {
+export interface TopicPosition {
   /** Grows along the topic; comparable within one epoch. At most 2^53 - 1. */
   readonly position: number;
   readonly cursor: string;
 }
 
 /** A record that is stored. */
-export interface TopicRecord extends Mark {
+export interface TopicRecord extends TopicPosition {
   readonly kind: "record";
   readonly data: Uint8Array;
   /** When it was stored, in milliseconds since 1970; never less than that of the record before. */
@@ -101,7 +101,7 @@ export interface TopicRecord extends Mark {
 }
 
 /** Records up to here are gone, or were never of this log. */
-export interface Gap extends Mark {
+export interface Gap extends TopicPosition {
   readonly kind: "gap";
 }
 

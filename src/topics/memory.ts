@@ -4,12 +4,12 @@ import { type Checks, checkArgument, checkOptions, matching, optionsOf, text } f
 import { type Cursors, cursorsOf, newEpoch } from "./cursor.ts";
 import type {
   Appended,
-  Mark,
   NewRecord,
   PageLimits,
   Retention,
   TopicItem,
   TopicLog,
+  TopicPosition,
   TopicRecord,
 } from "./log.ts";
 import { pageLimitsOf } from "./page-limits.ts";
@@ -79,11 +79,11 @@ class MemoryLog implements TopicLog {
     return this.#tails.read((topic, from) => this.page(topic, from), name, after, signal);
   }
 
-  async oldest(name: string): Promise<Mark> {
+  async oldest(name: string): Promise<TopicPosition> {
     return this.#at(name).oldest();
   }
 
-  async end(name: string): Promise<Mark> {
+  async end(name: string): Promise<TopicPosition> {
     return this.#at(name).end();
   }
 
@@ -179,11 +179,11 @@ class Topic {
     return items;
   }
 
-  oldest(): Mark {
+  oldest(): TopicPosition {
     return { position: this.#trimmed, cursor: this.#cursors.write(this.#trimmed) };
   }
 
-  end(): Mark {
+  end(): TopicPosition {
     return { position: this.#last, cursor: this.#cursors.write(this.#last) };
   }
 

@@ -3,7 +3,7 @@ import { type Context, currentContext } from "../../flow/runtime.ts";
 import { Tap, type Well } from "../../flow/tap.ts";
 import { onAbort } from "../../flow/wait.ts";
 import { type Checks, callable, oneOf, text } from "../../options.ts";
-import type { Gap, Mark, TopicLog } from "../log.ts";
+import type { Gap, TopicLog, TopicPosition } from "../log.ts";
 import type { Page, PageItem, Pages } from "./pages.ts";
 import type { NoteSlot, RecordSlot } from "./ring.ts";
 import type { Follower, Tail } from "./tail.ts";
@@ -14,7 +14,7 @@ import type { Follower, Tail } from "./tail.ts";
  * are the log's. Notes are for those who are there.
  */
 export type HubEvent<T, N = never> =
-  | { readonly kind: "opening"; readonly mark: Mark }
+  | { readonly kind: "opening"; readonly mark: TopicPosition }
   | RecordSlot<T>
   | Gap
   | NoteSlot<N>;

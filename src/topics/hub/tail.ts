@@ -3,7 +3,7 @@ import { failure, handled } from "../../failure.ts";
 import { inLaterTurn } from "../../flow/runtime.ts";
 import { Share, slices } from "../../flow/slice.ts";
 import { type Cursors, cursorsOf } from "../cursor.ts";
-import type { Mark, TopicLog, TopicRecord } from "../log.ts";
+import type { TopicLog, TopicPosition, TopicRecord } from "../log.ts";
 import { Persistence } from "./persistence.ts";
 import { Ring, type Slot } from "./ring.ts";
 
@@ -122,12 +122,12 @@ export class Tail<T, N> {
     this.#isQuarterNew = false;
   }
 
-  #standAt({ position }: Mark): void {
+  #standAt({ position }: TopicPosition): void {
     this.position = position;
     this.clear();
   }
 
-  async #follow(end: Promise<Mark>): Promise<void> {
+  async #follow(end: Promise<TopicPosition>): Promise<void> {
     const { signal } = this.#stop;
     const persistence = new Persistence(this.#options.patienceMs, signal);
     try {

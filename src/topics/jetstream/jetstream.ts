@@ -25,13 +25,13 @@ import {
 import { type IncidentKind, Incidents } from "../incidents.ts";
 import {
   type Appended,
-  type Mark,
   type NewRecord,
   PAGE,
   type PageLimits,
   type Retention,
   type TopicItem,
   type TopicLog,
+  type TopicPosition,
 } from "../log.ts";
 import { pageLimitsOf } from "../page-limits.ts";
 import { checkRecords } from "../record.ts";
@@ -257,11 +257,11 @@ class JetStreamLog implements TopicLog {
     return yield* readTail(this.#wire, this.#source, place, after, signal, this.#over.signal);
   }
 
-  async oldest(topic: string): Promise<Mark> {
+  async oldest(topic: string): Promise<TopicPosition> {
     return this.#told("read", this.#oldest(this.#place(topic)));
   }
 
-  async #oldest(place: Place): Promise<Mark> {
+  async #oldest(place: Place): Promise<TopicPosition> {
     // In this order: what comes between the two is behind the end, and seen.
     const end = await this.#reader.end(place);
     const { items } = await this.#reader.page(place, undefined, { records: 1, bytes: 1 });
@@ -270,7 +270,7 @@ class JetStreamLog implements TopicLog {
     return { position, cursor: place.cursors.write(position) };
   }
 
-  async end(topic: string): Promise<Mark> {
+  async end(topic: string): Promise<TopicPosition> {
     return this.#told("read", this.#reader.end(this.#place(topic)));
   }
 

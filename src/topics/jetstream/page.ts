@@ -5,7 +5,7 @@ import type { Msg, MsgHdrs } from "@nats-io/transport-node";
 import { failure } from "../../failure.ts";
 import { pause } from "../../flow/wait.ts";
 import { type Cursors, cursorsOf } from "../cursor.ts";
-import type { Gap, Mark, PageLimits, TopicItem, TopicRecord } from "../log.ts";
+import type { Gap, PageLimits, TopicItem, TopicPosition, TopicRecord } from "../log.ts";
 import { logFailure } from "../log-failure.ts";
 import { epochOf, floorOf, tokenOf } from "./stream.ts";
 import { Turns } from "./turns.ts";
@@ -110,7 +110,7 @@ export class Reader {
   }
 
   /** The last record; where there is none, the last message of the stream: what follows is behind it. */
-  async end(place: Place): Promise<Mark> {
+  async end(place: Place): Promise<TopicPosition> {
     const position =
       (await this.#last(place.subject))?.seq ?? (await this.state(place)).state.last_seq;
     return { position, cursor: place.cursors.write(position) };

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { onAbort } from "../../flow/wait.ts";
-import type { Mark, TopicItem, TopicRecord } from "../log.ts";
+import type { TopicItem, TopicPosition, TopicRecord } from "../log.ts";
 import type { Live, LiveTopics } from "./live.ts";
 import type { Page, Place } from "./page.ts";
 import type { Wire } from "./wire.ts";
@@ -15,7 +15,7 @@ export interface Source {
   /** Where nothing comes for so long, whether that is true is asked. */
   readonly silenceMs: number;
   page(place: Place, after: string | undefined): Promise<Page>;
-  end(place: Place): Promise<Mark>;
+  end(place: Place): Promise<TopicPosition>;
 }
 
 /**

@@ -7,11 +7,11 @@ import { type Cursors, cursorsOf, newEpoch } from "../cursor.ts";
 import { type IncidentKind, Incidents } from "../incidents.ts";
 import type {
   Appended,
-  Mark,
   NewRecord,
   PageLimits,
   TopicItem,
   TopicLog,
+  TopicPosition,
   TopicRecord,
 } from "../log.ts";
 import { logFailure, toOperator } from "../log-failure.ts";
@@ -153,11 +153,11 @@ class SqliteLog implements TopicLog {
     return this.#tails.read((topic, from) => this.page(topic, from), topic, after, signal);
   }
 
-  oldest(topic: string): Promise<Mark> {
+  oldest(topic: string): Promise<TopicPosition> {
     return this.#mark(topic, "oldest");
   }
 
-  end(topic: string): Promise<Mark> {
+  end(topic: string): Promise<TopicPosition> {
     return this.#mark(topic, "end");
   }
 
@@ -274,7 +274,7 @@ class SqliteLog implements TopicLog {
     checkTopic(topic);
   }
 
-  async #mark(topic: string, which: "oldest" | "end"): Promise<Mark> {
+  async #mark(topic: string, which: "oldest" | "end"): Promise<TopicPosition> {
     this.#check(topic);
     const position = await this.#read<number>({ do: which, topic });
     return { position, cursor: this.#cursorsOf(topic).write(position) };
