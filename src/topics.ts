@@ -6,10 +6,10 @@ export { type AnnounceOptions, createHub, type Hub, type HubOptions } from "./to
 export type { HubEvent, SubscribeOptions, Subscription } from "./topics/hub/subscription.ts";
 export type {
   Appended,
-  Gap,
   NewRecord,
   PageLimits,
   Retention,
+  TopicGap,
   TopicItem,
   TopicLog,
   TopicPosition,

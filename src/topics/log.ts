@@ -20,7 +20,7 @@
  * 3. page() and read() give each record behind the cursor once, in order. What
  *    was appended before the call is there, also where it came from elsewhere.
  * 4. Where records behind the cursor are gone, or the cursor is of another
- *    epoch, or behind the end, a Gap comes in their place, before what follows.
+ *    epoch, or behind the end, a TopicGap comes in their place, before what follows.
  * 5. read() never ends by itself: it throws the signal's reason when that
  *    aborts, UNAVAILABLE when the log is closed or cannot be reached.
  * 6. Data that comes from a log may be shared: nobody writes into it.
@@ -51,7 +51,7 @@ export interface TopicLog extends AsyncDisposable {
   /** History, then live, without a gap or a repetition between. */
   read(topic: string, after: string | undefined, signal: AbortSignal): AsyncIterable<TopicItem>;
 
-  /** The place before the oldest record that is kept: behind its cursor is all there is, without a Gap. Where there is none, the end. */
+  /** The place before the oldest record that is kept: behind its cursor is all there is, without a TopicGap. Where there is none, the end. */
   oldest(topic: string): Promise<TopicPosition>;
 
   /** The position of the last record; where there is none, the one before the first. */
@@ -101,11 +101,11 @@ export interface TopicRecord extends TopicPosition {
 }
 
 /** Records up to here are gone, or were never of this log. */
-export interface Gap extends TopicPosition {
+export interface TopicGap extends TopicPosition {
   readonly kind: "gap";
 }
 
-export type TopicItem = TopicRecord | Gap;
+export type TopicItem = TopicRecord | TopicGap;
 
 /** A page ends with the first of these that is reached; it has one record at least. */
 export interface PageLimits {

@@ -3,7 +3,7 @@ import { type Context, currentContext } from "../../flow/runtime.ts";
 import { Tap, type Well } from "../../flow/tap.ts";
 import { onAbort } from "../../flow/wait.ts";
 import { type Checks, callable, oneOf, text } from "../../options.ts";
-import type { Gap, TopicLog, TopicPosition } from "../log.ts";
+import type { TopicGap, TopicLog, TopicPosition } from "../log.ts";
 import type { Page, PageItem, Pages } from "./pages.ts";
 import type { NoteSlot, RecordSlot } from "./ring.ts";
 import type { Follower, Tail } from "./tail.ts";
@@ -16,7 +16,7 @@ import type { Follower, Tail } from "./tail.ts";
 export type HubEvent<T, N = never> =
   | { readonly kind: "opening"; readonly mark: TopicPosition }
   | RecordSlot<T>
-  | Gap
+  | TopicGap
   | NoteSlot<N>;
 
 /** Where a subscription begins, and what becomes of its events. */

@@ -5,7 +5,7 @@ import type { Msg, MsgHdrs } from "@nats-io/transport-node";
 import { failure } from "../../failure.ts";
 import { pause } from "../../flow/wait.ts";
 import { type Cursors, cursorsOf } from "../cursor.ts";
-import type { Gap, PageLimits, TopicItem, TopicPosition, TopicRecord } from "../log.ts";
+import type { PageLimits, TopicGap, TopicItem, TopicPosition, TopicRecord } from "../log.ts";
 import { logFailure } from "../log-failure.ts";
 import { epochOf, floorOf, tokenOf } from "./stream.ts";
 import { Turns } from "./turns.ts";
@@ -317,7 +317,7 @@ export function writtenMs(headers: MsgHdrs | undefined): number | undefined {
   return Number(headers?.get(WRITTEN)) || undefined;
 }
 
-function gapAt(place: Place, position: number): Gap {
+function gapAt(place: Place, position: number): TopicGap {
   return { kind: "gap", position, cursor: place.cursors.write(position) };
 }
 

@@ -59,7 +59,7 @@ const checks = {
  * is also looked through when it is opened. What cannot be noticed: a last
  * transaction in the -wal that was damaged while no process had the file, or a
  * -wal that was cut off, looks as if the process had died before it was
- * written. Then a cursor of a record that vanished gives a Gap, for positions
+ * written. Then a cursor of a record that vanished gives a TopicGap, for positions
  * are never given twice; the same holds for a file restored from a copy, as
  * long as no process had opened it since the copy was made.
  *
