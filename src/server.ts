@@ -24,9 +24,9 @@ export { holdHeaders, sendHeaders } from "./grpc/context.ts";
 export { createServer, type Server } from "./node/create-server.ts";
 export type { SessionCaller, SessionOptions } from "./node/http2/server-sessions.ts";
 export type {
-  Address,
   CloseOptions,
   ListenOptions,
+  ServerAddress,
   ServerOptions,
   TlsOptions,
 } from "./node/server-options.ts";

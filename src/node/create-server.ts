@@ -21,11 +21,11 @@ import { listen } from "./listen.ts";
 import { createListener, type Listener } from "./listener.ts";
 import { ServerConnections } from "./server-connections.ts";
 import {
-  type Address,
   type CloseOptions,
   checkClose,
   checkListen,
   type ListenOptions,
+  type ServerAddress,
   type ServerOptions,
   withDefaults,
 } from "./server-options.ts";
@@ -54,7 +54,7 @@ export interface Server extends AsyncDisposable {
    * taken, and with INVALID_ARGUMENT where there is no such address, or an
    * option is not what it must be.
    */
-  listen(options?: ListenOptions): Promise<Address>;
+  listen(options?: ListenOptions): Promise<ServerAddress>;
   /**
    * Drains and closes: refuses new calls, ends those that their clients
    * continue by a cursor elsewhere (hawser/v1/resume.proto) with UNAVAILABLE,
@@ -155,7 +155,7 @@ class HawserServer implements Server {
     return this.#grpc.open + this.#stockCalls;
   }
 
-  async listen(options: ListenOptions = {}): Promise<Address> {
+  async listen(options: ListenOptions = {}): Promise<ServerAddress> {
     checkListen(options);
     if (this.#closing !== undefined) {
       throw failure(Code.FailedPrecondition, "this server was closed: create another");

@@ -3,10 +3,10 @@ import { unlink } from "node:fs/promises";
 import * as net from "node:net";
 import { Code } from "@connectrpc/connect";
 import { failure, systemReason } from "../failure.ts";
-import { type Address, DEFAULT_PORT, type ListenOptions } from "./server-options.ts";
+import { DEFAULT_PORT, type ListenOptions, type ServerAddress } from "./server-options.ts";
 
 /** Makes `server` listen; the errors name the address and the remedy. */
-export async function listen(server: net.Server, options: ListenOptions): Promise<Address> {
+export async function listen(server: net.Server, options: ListenOptions): Promise<ServerAddress> {
   if (options.path !== undefined) return await listenOnPath(server, options.path);
   const { host = "127.0.0.1", port = DEFAULT_PORT } = options;
   const shown = host.includes(":") ? `[${host}]` : host;
@@ -16,7 +16,7 @@ export async function listen(server: net.Server, options: ListenOptions): Promis
   return { url: `${scheme}://${shown}:${bound.port}`, host, port: bound.port };
 }
 
-async function listenOnPath(server: net.Server, path: string): Promise<Address> {
+async function listenOnPath(server: net.Server, path: string): Promise<ServerAddress> {
   try {
     await bind(server, { path }, path);
   } catch (error) {

@@ -109,7 +109,7 @@ export type ListenOptions =
     };
 
 /** Where a server can be reached now. */
-export interface Address {
+export interface ServerAddress {
   /** As `createTransport({ baseUrl })` takes it. */
   url: string;
   host?: string;
