@@ -30,6 +30,7 @@ export {
   type ServerStreamingCall,
   type UnaryCall,
 } from "./client/create-client.ts";
+export type { SessionWindowOptions } from "./client/session-option.ts";
 export type { CallState, Duplex, ServerStream, Sink } from "./client/streaming-call.ts";
 export type { KeepaliveOptions } from "./connection/keepalive.ts";
 export type { CallHeaders } from "./grpc/call-headers.ts";
@@ -37,7 +38,6 @@ export type { ClientTls } from "./node/tls.ts";
 export { createTransport } from "./node/transport.ts";
 export type {
   ClosableTransport,
-  SessionWindow,
   TransportOptions,
 } from "./node/transport-options.ts";
 export type { Logger } from "./observe/logger.ts";

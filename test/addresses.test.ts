@@ -32,7 +32,7 @@ async function servers(names: string[], session: boolean) {
     }),
   );
   const links = all.map(({ link }) => link);
-  const transport = createTransport({ baseUrl: links.map(({ url }) => url), session });
+  const transport = createTransport({ baseUrl: links.map(({ url }) => url), sessions: session });
   const greeter = createClient(Greeter, transport);
   return {
     servers: all.map(({ server }) => server),
@@ -89,7 +89,7 @@ describe.each([
     await using deaf = await listen(() => {});
     await using world = await servers(["b"], session);
     const baseUrl = [deaf.url, world.links[0]!.url];
-    await using transport = createTransport({ baseUrl, session });
+    await using transport = createTransport({ baseUrl, sessions: session });
     const greeter = createClient(Greeter, transport);
     const chat = greeter.chat();
     const ms = await elapsedMs(chat.send({ content: "1" }).then(() => next(chat)));

@@ -311,7 +311,7 @@ test("calls that fill a connection and are cancelled at once: every handler hear
     },
   });
   // Without a session: what happens to the connection happens to it.
-  const bystander = world.greeter.chat({ session: false });
+  const bystander = world.greeter.chat({ sessions: false });
   await bystander.send({ content: "before" });
   expect(await next(bystander)).toMatchObject({ reply: "before" });
   const controller = new AbortController();

@@ -119,7 +119,7 @@ test("calls that run on a connection go on when its server takes no more", async
 });
 
 test("a streaming call asks for a session when the server takes calls again, and has it", async () => {
-  await using server = await fakeServer(() => {}, { ...NONE, session: true });
+  await using server = await fakeServer(() => {}, { ...NONE, sessions: true });
   const chat = server.client.chat();
   const sending = chat.send({ content: "one" });
   await until("a connection is there", () => server.peers.length > 0);
@@ -140,7 +140,7 @@ test("a server that takes no calls and closes each connection is called after pa
     const peer = new Peer(socket, "server", NONE);
     void peer.frame(Type.SETTINGS).then(() => socket.destroy());
   });
-  await using transport = createTransport({ baseUrl: listener.url, session: false });
+  await using transport = createTransport({ baseUrl: listener.url, sessions: false });
   const call = createClient(Greeter, transport).sayHello({}, { timeoutMs: 2_000 });
   const { code } = await failureOf(call);
   // The first at once, the second about 1 s later, the third 1.6 s after that.
@@ -152,7 +152,7 @@ test("a server that takes no calls and closes each connection is called after pa
 test("where the first of two addresses takes no calls, the second is called", async () => {
   await using first = await fakeServer(() => {}, NONE);
   await using second = await fakeServer(() => {});
-  await using transport = createTransport({ baseUrl: [first.url, second.url], session: false });
+  await using transport = createTransport({ baseUrl: [first.url, second.url], sessions: false });
   const client = createClient(Greeter, transport);
   expect(await client.sayHello({ content: "hi" })).toMatchObject({ reply: "hi" });
   expect(await client.sayHello({ content: "again" })).toMatchObject({ reply: "again" });
@@ -168,7 +168,7 @@ function callFromProcess(url: string, options: string) {
   const program = `
     import { Greeter } from ${at("gen/example/greeter_pb.js")};
     import { createClient, createTransport } from ${at("src/index.ts")};
-    const transport = createTransport({ baseUrl: "${url}", session: false });
+    const transport = createTransport({ baseUrl: "${url}", sessions: false });
     const call = createClient(Greeter, transport).sayHello({ content: "hi" }, ${options});
     console.log(await call.then(({ reply }) => reply, (error) => error.rawMessage));
   `;

@@ -43,7 +43,7 @@ async function unusedPort(): Promise<number> {
 function clientOf(port: number, options?: Partial<TransportOptions>) {
   const transport = createTransport({
     baseUrl: `http://127.0.0.1:${port}`,
-    session: sessions,
+    sessions,
     ...options,
   });
   return Object.assign(transport, { greeter: createClient(Greeter, transport) });
@@ -141,7 +141,7 @@ describe("a peer that is no gRPC server: UNAVAILABLE within the connect timeout,
 
 // A call with a session goes on; these are what it is without.
 describe("a server that is lost mid-stream: the loop of a plain call throws UNAVAILABLE at once", () => {
-  const plain = { session: false };
+  const plain = { sessions: false };
 
   test("killed (SIGKILL)", async () => {
     await using server = run("greeter-server");

@@ -86,7 +86,7 @@ function noting(notes: Notes): ServiceImpl<typeof Greeter> {
 
 const transports: Record<string, (baseUrl: string) => Transport & { close?(): Promise<void> }> = {
   "Hawser, with sessions": (baseUrl) => createTransport({ baseUrl }),
-  "Hawser, without": (baseUrl) => createTransport({ baseUrl, session: false }),
+  "Hawser, without": (baseUrl) => createTransport({ baseUrl, sessions: false }),
   "stock gRPC": (baseUrl) => createGrpcTransport({ baseUrl }),
   "stock gRPC-Web": (baseUrl) => createGrpcWebTransport({ baseUrl, httpVersion: "2" }),
   "stock Connect": (baseUrl) => createConnectTransport({ baseUrl, httpVersion: "2" }),
@@ -300,7 +300,7 @@ test("a session that is resumed finds its handler in its context", async () => {
   await using world = await start({
     greeter: noting(notes),
     server: { interceptors: [tenancy] },
-    transport: { session: true },
+    transport: { sessions: true },
     linked: true,
   });
   const chat = world.greeter.chat({ headers: { "x-tenant": "tenant-a" } });

@@ -63,20 +63,20 @@ async function chats({ greeter }: World, notes: Notes): Promise<void> {
 
 describe.each([true, false])("with sessions: %s, calls that wait", (session) => {
   test("for the first connection run in their own contexts", async () => {
-    await using world = await start({ transport: { session } });
+    await using world = await start({ transport: { sessions: session } });
     await chats(world, new Map());
   });
 
   test("behind the server's limit of streams run in their own contexts", async () => {
     await using world = await start({
-      transport: { session },
+      transport: { sessions: session },
       server: { maxConcurrentStreams: 1 },
     });
     await chats(world, new Map());
   });
 
   test("for the server's answer on a slow link run in their own contexts", async () => {
-    await using world = await start({ transport: { session }, linked: true });
+    await using world = await start({ transport: { sessions: session }, linked: true });
     await world.greeter.sayHello({});
     world.link.stall("down");
     const running = chats(world, new Map());
@@ -88,7 +88,7 @@ describe.each([true, false])("with sessions: %s, calls that wait", (session) => 
   test("for an address that can be reached run in their own contexts", async () => {
     await using live = await start();
     await using world = await start({
-      transport: { session, baseUrl: ["http://127.0.0.1:1", live.url] },
+      transport: { sessions: session, baseUrl: ["http://127.0.0.1:1", live.url] },
     });
     await chats(world, new Map());
   });
@@ -118,7 +118,7 @@ test("a connection is made in the context of its transport, and not of the first
 
 test("a session that is resumed goes on in the context of its call", async () => {
   const notes: Notes = new Map();
-  await using world = await start({ linked: true, transport: { session: true } });
+  await using world = await start({ linked: true, transport: { sessions: true } });
   const rest = gate();
   const call = als.run("tenant-a", () => {
     const call = world.greeter.chat(requests(notes, "tenant-a", rest.opened));

@@ -117,7 +117,7 @@ describe.each(Object.entries(kinds))("a deadline, %s", (_, call) => {
     const { port } = server.address() as { port: number };
     await using transport = createTransport({
       baseUrl: `http://127.0.0.1:${port}`,
-      session: sessions,
+      sessions,
     });
     const greeter = createClient(Greeter, transport);
     await failureOf(call(greeter, { timeoutMs: 200 }));

@@ -132,7 +132,7 @@ test("new calls go to the next address, also past the connection on which a sess
   expect(await next(chat)).toMatchObject({ reply: "back" });
   // A unary call, one without a session and one with: none waits, and none fails.
   expect((await greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
-  const plain = greeter.chat({ session: false });
+  const plain = greeter.chat({ sessions: false });
   await plain.send({ content: "plain" });
   expect(await next(plain)).toMatchObject({ reply: "Received: plain" });
   const held = greeter.chat();
@@ -162,7 +162,7 @@ test("where there is no other address, new calls of every kind fail with UNAVAIL
   for (const call of [
     () => world.greeter.sayHello({}),
     () => world.greeter.subscribe({}),
-    () => world.greeter.subscribe({}, { session: false }),
+    () => world.greeter.subscribe({}, { sessions: false }),
   ]) {
     expect((await failureOf(call())).code).toBe(Code.Unavailable);
   }
@@ -203,7 +203,7 @@ test("close({ keepListening: false }) after close() frees the port", async () =>
 test("the port is free when the last session is over, though another call goes on", async () => {
   await using world = await sessionWorld();
   const chat = await runningChat(world);
-  const plain = world.greeter.chat({ session: false });
+  const plain = world.greeter.chat({ sessions: false });
   await plain.send({ content: "x" });
   await next(plain);
   const closed = world.server.close({ graceMs: 60_000 });
@@ -223,7 +223,7 @@ test("the port is free when the last session is over, though another call goes o
 
 test("a server without open sessions does not listen while its calls finish", async () => {
   await using world = await sessionWorld();
-  const plain = world.greeter.chat({ session: false });
+  const plain = world.greeter.chat({ sessions: false });
   await plain.send({ content: "x" });
   await next(plain);
   const closed = world.server.close({ graceMs: 60_000 });

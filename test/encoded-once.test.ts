@@ -125,7 +125,7 @@ test("clients of every protocol get it, through interceptors, compressed, and wi
   });
   const clients = Object.values(stock).map((to) => createStockClient(Greeter, to(world.url)));
   for (const client of [world.greeter, ...clients]) {
-    for (const options of [{}, { session: false }, { compress: true }]) {
+    for (const options of [{}, { sessions: false }, { compress: true }]) {
       const got = await all(client.subscribe({}, options));
       expect(got).toMatchObject([{ content }, { content }]);
       expect(passed).toBe(message);
@@ -150,7 +150,7 @@ test("calls that send the same messages in one go, and calls that differ in one,
       },
     },
     // In a session what is written goes by a spool of its own.
-    transport: { session: false },
+    transport: { sessions: false },
   });
   const calls = Array.from({ length: 24 }, (_, count) =>
     all(world.greeter.subscribe({ count }, { compress: count % 5 === 0 })),

@@ -40,7 +40,7 @@ const RECORD_BYTES = 16 * 1024;
 /** Has the client read frames while one of its writes is under way: they stand behind what it answers at once. */
 async function readWhileWriting(server: FakeServer, ...frames: Buffer[]): Promise<void> {
   const before = server.calls.length;
-  const chat = server.client.chat({ session: false });
+  const chat = server.client.chat({ sessions: false });
   await until("the chat is there", () => server.calls.length > before);
   const { peer, stream, request } = server.calls[before] as FakeCall;
   void next(chat).then(() => chat.send({ content: "an answer" }));
@@ -58,7 +58,7 @@ async function readWhileWriting(server: FakeServer, ...frames: Buffer[]): Promis
 
 /** A server whose calls the test answers, and the connection to it. */
 async function start(secure: boolean, session = false): Promise<FakeServer> {
-  return await fakeServer(() => {}, { secure, session, every: true });
+  return await fakeServer(() => {}, { secure, sessions: session, every: true });
 }
 
 /** Resolves with the calls, when so many were made. */

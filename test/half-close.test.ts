@@ -119,7 +119,7 @@ test.each(["fin", "rst"] as const)(
     await using world = await start({
       greeter: { chat },
       linked: true,
-      transport: { session: false },
+      transport: { sessions: false },
     });
     const call = world.greeter.chat();
     await call.send({});
@@ -139,7 +139,7 @@ test.each(["fin", "rst"] as const)(
     await using world = await start({
       greeter: { chat },
       linked: true,
-      transport: { session: true },
+      transport: { sessions: true },
       server: { sessions: { graceMs: 300 } },
     });
     const call = world.greeter.chat();
@@ -235,7 +235,7 @@ test("a server that ends the call and keeps its stream: the client frees it", as
   const { port } = server.address() as { port: number };
   await using transport = createTransport({
     baseUrl: `http://127.0.0.1:${port}`,
-    session: sessions,
+    sessions,
   });
   for (let n = 0; n < 5; n++) {
     const chat = createClient(Greeter, transport).chat();

@@ -28,7 +28,7 @@ async function abandoned(session: boolean) {
   const ended = gate<{ at: number; signal: unknown; requests: ConnectError }>();
   const world = await start({
     linked: true,
-    transport: { session },
+    transport: { sessions: session },
     server: { keepalive: KEEPALIVE, sessions: { graceMs: GRACE_MS } },
     greeter: {
       async *chat(requests, { signal }: HandlerContext) {
@@ -136,7 +136,7 @@ test("a client with sessions is noticed too: its session waits, and the grace ru
 
 test("a client that answers is lawful for as long as its call says nothing", async () => {
   await using world = await start({
-    transport: { session: false },
+    transport: { sessions: false },
     server: { keepalive: { intervalMs: 20, timeoutMs: 400 } },
   });
   const chat = world.greeter.chat();
@@ -153,7 +153,7 @@ test("a server that vanishes is noticed by its client in time, whenever its last
   for (const afterMs of [3, 130]) {
     await using world = await start({
       linked: true,
-      transport: { session: false, keepalive: KEEPALIVE },
+      transport: { sessions: false, keepalive: KEEPALIVE },
     });
     const chat = world.greeter.chat();
     await chat.send({ content: "first" });

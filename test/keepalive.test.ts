@@ -23,7 +23,7 @@ async function watchedChat({ greeter }: World) {
 test("a peer that falls silent is found: a plain call is UNAVAILABLE, naming the address", async () => {
   await using world = await start({
     linked: true,
-    transport: { session: false, keepalive: { intervalMs: 100, timeoutMs: 100 } },
+    transport: { sessions: false, keepalive: { intervalMs: 100, timeoutMs: 100 } },
   });
   const chat = world.greeter.chat();
   await chat.send({ content: "x" });
@@ -94,7 +94,7 @@ test("a server that calls it too many pings gets half as many", async () => {
   await using transport = createTransport({
     baseUrl: `http://127.0.0.1:${port}`,
     // It answers nothing, and so would not say that it has no sessions.
-    session: false,
+    sessions: false,
     keepalive: { intervalMs: 60, timeoutMs: 5_000 },
   });
   const { chat } = createClient(Greeter, transport);

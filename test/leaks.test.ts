@@ -202,7 +202,7 @@ test("500 calls that fail in the handler leave no stream, timer or listener on e
 });
 
 test("50 connections lost amid plain calls leave no session, socket or timer on either side", async () => {
-  await using world = await start({ linked: true, transport: { session: false } });
+  await using world = await start({ linked: true, transport: { sessions: false } });
   using timers = new LiveTimers();
   const lose = async (n: number) => {
     const chat = world.greeter.chat({ timeoutMs: 60_000 });
@@ -220,7 +220,7 @@ test("50 connections lost amid plain calls leave no session, socket or timer on 
 });
 
 test("50 connections lost amid calls that go on leave no connection, stream or timer on either side", async () => {
-  await using world = await start({ linked: true, transport: { session: true } });
+  await using world = await start({ linked: true, transport: { sessions: true } });
   using timers = new LiveTimers();
   const lose = async (n: number) => {
     const chat = world.greeter.chat({ timeoutMs: 60_000 });
@@ -257,7 +257,7 @@ test.each([
     using timers = new LiveTimers();
     await using world = await start({
       linked: true,
-      transport: { session: true, keepalive },
+      transport: { sessions: true, keepalive },
       server: { keepalive },
     });
     const chat = world.greeter.chat();

@@ -59,8 +59,8 @@ describe("an option that is unknown is refused by name, with the nearest one", (
       () => transportWith({ keepalive: { interval: 1 } }),
     ],
     [
-      "createTransport: session has no option `windowByte`: did you mean `windowBytes`?",
-      () => transportWith({ session: { windowByte: 1 } }),
+      "createTransport: sessions has no option `windowByte`: did you mean `windowBytes`?",
+      () => transportWith({ sessions: { windowByte: 1 } }),
     ],
     [
       "createTransport: tls has no option `servername`: did you mean `serverName`?",
@@ -215,8 +215,8 @@ describe("a value that an option does not take is shown, with quotes and its typ
       () => transportWith({ keepalive: { timeoutMs: 0 } }),
     ],
     [
-      "createTransport: session.windowMessages is 0.5: a whole number from 1",
-      () => transportWith({ session: { windowMessages: 0.5 } }),
+      "createTransport: sessions.windowMessages is 0.5: a whole number from 1",
+      () => transportWith({ sessions: { windowMessages: 0.5 } }),
     ],
     [
       "createTransport: logger is an object: an object with the function warn",
@@ -433,7 +433,8 @@ describe("options of one call", () => {
     ["onHeader is an object: a function is needed", { onHeader: {} }],
     ["onTrailer is null: a function is needed", { onTrailer: null }],
     ['compress is "gzip" (a string): true or false is needed', { compress: "gzip" }],
-    ["session is an object: true or false is needed", { session: {} }],
+    ["sessions is 1: an object is needed", { sessions: 1 }],
+    ["sessions.windowBytes is 0: a whole number from 1", { sessions: { windowBytes: 0 } }],
     [
       "contextValues is an object: an object with the functions get, set, delete",
       { contextValues: {} },
@@ -538,7 +539,7 @@ test("an option that is `undefined` was not given", async () => {
     timeoutMs: undefined,
     tls: undefined,
     keepalive: undefined,
-    session: undefined,
+    sessions: undefined,
   };
   await using transport = transportWith(nothing);
   await using server = serverWith({ tls: undefined, sessions: undefined, logger: undefined });

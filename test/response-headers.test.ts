@@ -302,7 +302,7 @@ test("a handler whose call was lost before headers left may set them: it does no
       },
     },
   });
-  const chat = world.greeter.chat({ session: false });
+  const chat = world.greeter.chat({ sessions: false });
   await settles(() => world.server.openCalls === 1);
   chat.cancel();
   expect(await set.opened).toEqual([undefined, undefined, undefined]);

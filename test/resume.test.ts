@@ -164,7 +164,7 @@ describe("a watch goes on", () => {
       request.header.set("x-token", `${requests.length}`);
       return await next(request);
     };
-    await using world = await roomWorld({ interceptors: [noting], session: true });
+    await using world = await roomWorld({ interceptors: [noting], sessions: true });
     const call = await begin(world.client(RoomService), { headers: { "x-token": "first" } });
     world.link.cut();
     await next(call);

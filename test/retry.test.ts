@@ -62,7 +62,7 @@ test.each([
   await using world = await start();
   const ready = gate();
   await using front = await refusingFront(Number(new URL(world.url).port), ready.opened);
-  await using transport = createTransport({ baseUrl: front.url, session: sessions });
+  await using transport = createTransport({ baseUrl: front.url, sessions });
   const chat = createClient(Greeter, transport).chat();
   await chat.send({ content: "a".repeat(a) });
   await front.again;
@@ -78,7 +78,7 @@ test("a refused call whose sender waits for room is tried again, whole", async (
   await using world = await start();
   const ready = gate();
   await using front = await refusingFront(Number(new URL(world.url).port), ready.opened);
-  await using transport = createTransport({ baseUrl: front.url, session: sessions });
+  await using transport = createTransport({ baseUrl: front.url, sessions });
   const chat = createClient(Greeter, transport).chat();
   const sends = Array.from({ length: 500 }, (_, n) => chat.send({ content: `${n}` }));
   ready.open();

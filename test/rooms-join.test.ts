@@ -15,7 +15,7 @@ type Open = Partial<Omit<JoinRequest_Open, "$typeName" | "$unknown">>;
 
 /** Somebody who joins a room and takes what comes. */
 async function join({ rooms }: RoomsWorld, name: string, open: Open = {}, session?: boolean) {
-  const call = rooms.join(session === undefined ? {} : { session });
+  const call = rooms.join(session === undefined ? {} : { sessions: session });
   const { came, over } = drain(call);
   const member = {
     call,

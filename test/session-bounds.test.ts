@@ -41,7 +41,7 @@ test("maxSessions: one more is refused, live ones go on, and where one ends anot
     expect(await refused(peer)).toMatch(/keeps 3 sessions \(maxSessions\)/);
   // What is no session is served.
   expect(await world.greeter.sayHello({ content: "hello" })).toMatchObject({ reply: "hello" });
-  const plain = world.greeter.chat({ session: false });
+  const plain = world.greeter.chat({ sessions: false });
   await plain.send({ content: "plain" });
   expect(await next(plain)).toMatchObject({ reply: "plain" });
   plain.closeSend();

@@ -150,7 +150,7 @@ test.each(badFrames)("a server that %s: INVALID_ARGUMENT, and it is told", async
       await attachment.hears(1);
       attachment.send(...frames);
     },
-    { session: { windowMessages: 4 } },
+    { sessions: { windowMessages: 4 } },
   );
   const witness = await host.witness();
   const chat = host.client.chat(scripted);

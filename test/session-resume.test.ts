@@ -47,8 +47,8 @@ test("a chat tells where it stands: connecting, open, resuming, open, closed", a
 
 test.each([
   ["the server", { sessions: false as const }],
-  ["the transport", { transport: { session: false } }],
-  ["the call", { call: { session: false } }],
+  ["the transport", { transport: { sessions: false } }],
+  ["the call", { call: { sessions: false } }],
 ] as [string, SessionSetup & { call?: CallOptions }][])(
   "where %s wants no sessions, a cut ends the call",
   async (_, setup) => {
@@ -62,6 +62,34 @@ test.each([
     expect(world.asked).toEqual([]);
   },
 );
+
+test("a session has the window that its call asks for, else the transport's, and the transport's in what the call leaves open", async () => {
+  await using world = await sessionWorld({
+    transport: { sessions: { windowBytes: 50_000, windowMessages: 50 } },
+  });
+  const options = [undefined, true, { windowBytes: 7000 }, { windowMessages: 7 }];
+  for (const sessions of options) {
+    const chat = world.greeter.chat({ sessions });
+    await chat.send({ content: "one" });
+    await next(chat);
+    expect(chat.resumable).toBe(true);
+    chat.cancel();
+  }
+  const windows = world.asked.filter(({ cancel }) => !cancel).map(({ window }) => window);
+  expect(windows).toEqual(["50000,50", "50000,50", "7000,50", "50000,7"]);
+});
+
+test("a call may ask for a session, and for its window, where its transport asks for none", async () => {
+  await using world = await sessionWorld({ transport: { sessions: false } });
+  for (const sessions of [true, { windowMessages: 7 }, false, undefined]) {
+    const chat = world.greeter.chat({ sessions });
+    await chat.send({ content: "one" });
+    await next(chat);
+    chat.cancel();
+  }
+  const windows = world.asked.filter(({ cancel }) => !cancel).map(({ window }) => window);
+  expect(windows).toEqual([`${1024 * 1024},16384`, `${1024 * 1024},7`]);
+});
 
 /** Metadata of every sort, and gates before each part of it leaves. */
 function corresponding(fails: boolean) {
@@ -100,7 +128,7 @@ async function metadataOf(
   await using world = await sessionWorld({ linked: true, greeter: { chat: handler.chat } });
   const heard: [string, ...unknown[]][] = [];
   const chat = world.greeter.chat({
-    session,
+    sessions: session,
     onHeader: (headers) => heard.push(["headers", ...sorted(headers)]),
     onTrailer: (headers) => heard.push(["trailers", ...sorted(headers)]),
   });
@@ -151,7 +179,7 @@ test.each(["identity", "gzip"] as const)(
   async (encoding) => {
     await using world = await sessionWorld({
       linked: true,
-      transport: { sendCompression: encoding, session: { windowBytes: 60_000 } },
+      transport: { sendCompression: encoding, sessions: { windowBytes: 60_000 } },
       server: { sendCompression: encoding },
     });
     const chat = world.greeter.chat();

@@ -290,7 +290,7 @@ test("rule 12: a handler whose client acknowledges nothing waits at the window",
 test("rule 12: a client that is cut off sends no more than the window holds", async () => {
   await using world = await sessionWorld({
     linked: true,
-    transport: { session: { windowMessages: 10 } },
+    transport: { sessions: { windowMessages: 10 } },
   });
   const chat = world.greeter.chat();
   await chat.send({ content: "first" });
@@ -378,7 +378,7 @@ test("rule 14: one-way traffic is acknowledged within 50 ms, and so goes past th
 test("rule 14: the same with our client, in both directions, across cuts", async () => {
   await using world = await sessionWorld({
     linked: true,
-    transport: { session: { windowMessages: 4 } },
+    transport: { sessions: { windowMessages: 4 } },
   });
   const sink = world.greeter.collect();
   for (let n = 0; n < 200; n++) {

@@ -310,7 +310,7 @@ describe("a listener of onState that throws", () => {
   );
 
   test("when its session is cut, and resumed, is reported each time", async () => {
-    await using world = await start({ linked: true, transport: { session: true } });
+    await using world = await start({ linked: true, transport: { sessions: true } });
     const chat = world.greeter.chat();
     chat.onState(() => {
       throw bug;

@@ -18,7 +18,7 @@ const thrown: [what: string, value: unknown, code: Code, text: string][] = [
 
 const transports: [name: string, (baseUrl: string) => Transport & { close?(): Promise<void> }][] = [
   ["Hawser, with sessions", (baseUrl) => createTransport({ baseUrl })],
-  ["Hawser, without", (baseUrl) => createTransport({ baseUrl, session: false })],
+  ["Hawser, without", (baseUrl) => createTransport({ baseUrl, sessions: false })],
   ["stock gRPC-Web", (baseUrl) => createGrpcWebTransport({ baseUrl, httpVersion: "2" })],
   ["stock Connect", (baseUrl) => createConnectTransport({ baseUrl, httpVersion: "2" })],
 ];

@@ -7,11 +7,11 @@ import { start } from "./support/world.ts";
 
 // Calls that wait where the only connection is full, and there is no second one to be had.
 
-async function full(options: { session?: boolean; connectTimeoutMs?: number } = {}) {
+async function full(options: { sessions?: boolean; connectTimeoutMs?: number } = {}) {
   const world = await start({
     linked: true,
     server: { maxConcurrentStreams: 1 },
-    transport: { session: false, ...options },
+    transport: { sessions: false, ...options },
   });
   let connections = 0;
   Object.defineProperty(world.link, "refusing", { get: () => connections++ > 0 });
@@ -54,17 +54,20 @@ test("are refused at once when that connection is lost and the next attempt is f
   await failureOf(chat);
 });
 
-test.each([false, true])("leave nothing when they are cancelled (session: %s)", async (session) => {
-  const { world, chat, second } = await full({ session });
-  await using _world = world;
-  const used = await memoryInUse();
-  for (let n = 0; n < 2_000; n++) {
-    const call = world.greeter.chat();
-    call.send({ content: `${n}`.repeat(2_000) }).catch(() => {});
-    call.cancel();
-  }
-  expect((await memoryInUse()) - used).toBeLessThan(4_000_000);
-  chat.closeSend();
-  await second;
-  expect(await next(chat)).toBeUndefined();
-});
+test.each([false, true])(
+  "leave nothing when they are cancelled (sessions: %s)",
+  async (sessions) => {
+    const { world, chat, second } = await full({ sessions });
+    await using _world = world;
+    const used = await memoryInUse();
+    for (let n = 0; n < 2_000; n++) {
+      const call = world.greeter.chat();
+      call.send({ content: `${n}`.repeat(2_000) }).catch(() => {});
+      call.cancel();
+    }
+    expect((await memoryInUse()) - used).toBeLessThan(4_000_000);
+    chat.closeSend();
+    await second;
+    expect(await next(chat)).toBeUndefined();
+  },
+);

@@ -4,7 +4,7 @@ import { type Caller, type Gauge, Window } from "./drive.ts";
 
 /** Hawser's client, with its defaults but for sessions. */
 export function caller(address: string, session: boolean): Caller {
-  const transport = createTransport({ baseUrl: `http://${address}`, session });
+  const transport = createTransport({ baseUrl: `http://${address}`, sessions: session });
   const greeter = createClient(Greeter, transport);
   return {
     async pingPong(content: string, gauge: Gauge) {

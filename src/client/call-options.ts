@@ -18,6 +18,7 @@ import {
   withFunctions,
   wrong,
 } from "../options.ts";
+import { type SessionWindowOptions, sessionsCheck } from "./session-option.ts";
 
 /** What can be said for one call: Connect's own options, and more. */
 export interface CallOptions extends Omit<ConnectCallOptions, "headers"> {
@@ -29,10 +30,11 @@ export interface CallOptions extends Omit<ConnectCallOptions, "headers"> {
   /** Whether the requests of this call are compressed (gzip). Default: as the transport does. */
   compress?: boolean;
   /**
-   * Whether this call outlives its connections, where the server keeps sessions. Default: as the transport says. A
-   * method that continues by a cursor (hawser/v1/resume.proto) needs none, and has none.
+   * Whether this call outlives its connections, where the server keeps sessions; an object: it does, with this window,
+   * whose missing fields are the transport's. Default: as the transport says. A method that continues by a cursor
+   * (hawser/v1/resume.proto) needs no session, and has none.
    */
-  session?: boolean;
+  sessions?: boolean | SessionWindowOptions;
 }
 
 const checks = new Map<string, Check>(
@@ -45,7 +47,7 @@ const checks = new Map<string, Check>(
     onTrailer: callable,
     contextValues: withFunctions("get", "set", "delete"),
     compress: trueOrFalse,
-    session: trueOrFalse,
+    sessions: sessionsCheck,
   } satisfies Checks<CallOptions>),
 );
 
@@ -100,8 +102,8 @@ export const compressRequests = createContextKey<boolean | undefined>(undefined,
   description: "hawser: compress the requests of this call",
 });
 
-/** How `session` travels, in the same way. */
-export const wantsSession = createContextKey<boolean | undefined>(undefined, {
+/** How `sessions` travels, in the same way. */
+export const sessionsOption = createContextKey<CallOptions["sessions"]>(undefined, {
   description: "hawser: whether this call has a session",
 });
 

@@ -1,11 +1,11 @@
 import { type ContextKey, type ContextValues, createContextValues } from "@connectrpc/connect";
-import { type CallOptions, compressRequests, wantsSession } from "./call-options.ts";
+import { type CallOptions, compressRequests, sessionsOption } from "./call-options.ts";
 
 /** The context values of a call: the caller's, and over them what Hawser adds. */
 export function contextValuesOf(options: CallOptions | undefined): ContextValues | undefined {
   let values = options?.contextValues;
   if (options?.compress !== undefined) values = over(values, compressRequests, options.compress);
-  if (options?.session !== undefined) values = over(values, wantsSession, options.session);
+  if (options?.sessions !== undefined) values = over(values, sessionsOption, options.sessions);
   return values;
 }
 

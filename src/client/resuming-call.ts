@@ -229,7 +229,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
           : Math.ceil(Math.max(this.#endsAt - this.#begunAt, 1)),
       contextValues: over(options.contextValues, comesBack, true),
       // The cursor does it, on any server.
-      session: false,
+      sessions: false,
       // The attempt's end is the call's only where no other attempt follows.
       onTrailer: undefined,
     });

@@ -79,7 +79,7 @@ export interface ServerOptions {
    * How calls of Hawser clients outlive their connections; `false`: they do
    * not. Default: they do, with the defaults of each option.
    */
-  sessions?: false | Partial<SessionOptions>;
+  sessions?: false | SessionOptions;
   /**
    * HTTP/2 pings on connections with open calls: a client that vanished
    * without FIN is noticed, and its calls end with CANCELED, or wait for it
@@ -215,7 +215,7 @@ export function withDefaults(options: ServerOptions) {
   };
 }
 
-function sessionDefaults(options: Partial<SessionOptions>): SessionOptions {
+function sessionDefaults(options: SessionOptions): Required<SessionOptions> {
   const defaults = {
     graceMs: 30_000,
     windowBytes: DEFAULT_WINDOW.bytes,

@@ -1,5 +1,6 @@
 import type { BinaryReadOptions, BinaryWriteOptions } from "@bufbuild/protobuf";
 import type { Interceptor, Transport } from "@connectrpc/connect";
+import { type SessionWindowOptions, sessionsCheck } from "../client/session-option.ts";
 import { type KeepaliveOptions, keepaliveChecks } from "../connection/keepalive.ts";
 import type { CallHeaders } from "../grpc/call-headers.ts";
 import { binaryChecks } from "../grpc/limits.ts";
@@ -18,7 +19,6 @@ import {
   text,
   timeout,
   trueOrFalse,
-  whole,
   withFunctions,
 } from "../options.ts";
 import { type ClientTls, clientTlsChecks } from "./tls.ts";
@@ -72,9 +72,9 @@ export interface TransportOptions {
   tls?: ClientTls;
   /**
    * Whether streaming calls outlive their connections, where the server keeps
-   * sessions. For one call: its option `session`. Default: true.
+   * sessions; an object: they do, with this window. For one call: its option of the same name. Default: true.
    */
-  session?: boolean | SessionWindow;
+  sessions?: boolean | SessionWindowOptions;
   /**
    * Told, once a transport for each, of a call that has waited for 10 s for what does not come by itself: responses
    * that may need `closeSend()`, trailers of a call that nobody reads; and of each onState listener that throws. What
@@ -82,17 +82,6 @@ export interface TransportOptions {
    */
   logger?: Pick<Logger, "warn">;
 }
-
-/** What one session may hold, of what it sent and of what it received. */
-export interface SessionWindow {
-  /** Default: 1 MiB. */
-  windowBytes?: number;
-  /** Default: 16 384. */
-  windowMessages?: number;
-}
-
-/** What is counted in whole numbers, also on the wire. */
-const count = whole(1, Number.MAX_SAFE_INTEGER);
 
 /** The checks of createTransport(). */
 export const transportChecks = {
@@ -109,10 +98,7 @@ export const transportChecks = {
   writeMaxBytes: positive,
   binaryOptions: optionsOf(binaryChecks),
   tls: optionsOf(clientTlsChecks),
-  session: either(
-    (value) => typeof value === "boolean",
-    optionsOf<SessionWindow>({ windowBytes: count, windowMessages: count }),
-  ),
+  sessions: sessionsCheck,
   logger: withFunctions("warn"),
 } satisfies Checks<TransportOptions>;
 

@@ -16,8 +16,14 @@ import {
   type UnaryRequest,
   type UnaryResponse,
 } from "@connectrpc/connect";
-import { callWatcher, comesBack, compressRequests, wantsSession } from "../client/call-options.ts";
+import {
+  callWatcher,
+  comesBack,
+  compressRequests,
+  sessionsOption,
+} from "../client/call-options.ts";
 import { isIdempotent, Retries } from "../client/retry.ts";
+import { windowOf } from "../client/session-option.ts";
 import { giveMessage } from "../codec/complete.ts";
 import { ENCODING } from "../codec/compression.ts";
 import { parseTargets } from "../connection/address.ts";
@@ -36,7 +42,6 @@ import { RequestHeaders } from "../grpc/request-headers.ts";
 import type { Deadline } from "../grpc/timeout.ts";
 import { StallWarnings, stallWarnings } from "../observe/stalls.ts";
 import { checkArgument, checkOptions, timeout } from "../options.ts";
-import { DEFAULT_WINDOW, type Window } from "../session/ledger.ts";
 import { version } from "../version.ts";
 import { nodeGzip } from "./gzip.ts";
 import { clientTls } from "./tls.ts";
@@ -71,7 +76,8 @@ export function createTransport(options: TransportOptions): ClosableTransport {
   const interceptors = aroundCall(options.interceptors ?? []);
   const origin = `${target.tls ? "https" : "http"}://${target.authority}`;
   const retries = new Retries();
-  const window = windowOf(options.session);
+  // A call may ask for a session although the transport asks for none.
+  const window = windowOf(options.sessions || true);
   const sendsGzip = options.sendCompression === ENCODING;
 
   /** The request headers of a method that are not the application's. */
@@ -98,9 +104,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     previousAttempts = 0,
   ): ClientCall<I, O> {
     const gzip = contextValues?.get(compressRequests) ?? sendsGzip;
-    const wants =
-      method.methodKind !== "unary" &&
-      (contextValues?.get(wantsSession) ?? options.session !== false);
+    const sessions = contextValues?.get(sessionsOption) ?? options.sessions ?? true;
     const returns = contextValues?.get(comesBack) ?? false;
     if (returns) addresses.hurry();
     const own = (header: Headers | undefined) => {
@@ -128,7 +132,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
           deadline: undefined,
         }).make(),
       readMaxBytes: limits.readMaxBytes,
-      window: wants ? window : undefined,
+      window: method.methodKind === "unary" ? undefined : windowOf(sessions, window),
       comesBack: returns,
       watcher: contextValues?.get(callWatcher),
     };
@@ -371,12 +375,6 @@ function tlsWithoutHttps(baseUrl: TransportOptions["baseUrl"]): ConnectError {
     Code.InvalidArgument,
     `${HERE}: tls is for https://, and baseUrl ${JSON.stringify(first)} has no TLS: use https://, or leave tls out`,
   );
-}
-
-function windowOf(session: TransportOptions["session"]): Window {
-  const set = typeof session === "object" ? session : {};
-  const { windowBytes = DEFAULT_WINDOW.bytes, windowMessages = DEFAULT_WINDOW.messages } = set;
-  return { bytes: windowBytes, messages: windowMessages };
 }
 
 /** The one response of a unary call. */

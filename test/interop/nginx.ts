@@ -173,7 +173,7 @@ async function everyScenario(directory: string, session: boolean): Promise<void>
   const { port } = await server.listen({ port: 0 });
   {
     await using nginx = await startNginx(directory, [port as number, port as number]);
-    await using world = worldOf({ baseUrl: `http://127.0.0.1:${nginx.port}`, session });
+    await using world = worldOf({ baseUrl: `http://127.0.0.1:${nginx.port}`, sessions: session });
     const what = session ? "sessions" : "plain calls";
     for (const { name, run, needs } of scenarios()) {
       if (needs !== undefined && needs !== "longDeadlines") continue;

@@ -82,7 +82,7 @@ export async function fakeServer(
   });
   const transport = createTransport({
     baseUrl: listener.url,
-    session: false,
+    sessions: false,
     tls: secure ? { ca: certs.ca } : undefined,
     ...transportOptions,
   });

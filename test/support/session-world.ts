@@ -22,6 +22,8 @@ export interface Asked {
   readonly session: string;
   readonly attach: number;
   readonly cancel: boolean;
+  /** The window of the client, as it is on the wire. */
+  readonly window: string;
 }
 
 /** A world whose server notes what its handlers saw, and which attachments came. */
@@ -34,7 +36,7 @@ export interface SessionWorld extends World {
 }
 
 export interface SessionSetup extends Omit<Setup, "server"> {
-  sessions?: false | Partial<SessionOptions>;
+  sessions?: false | SessionOptions;
   server?: Omit<NonNullable<Setup["server"]>, "sessions">;
 }
 
@@ -85,6 +87,7 @@ export async function sessionWorld(setup: SessionSetup = {}): Promise<SessionWor
       session: String(headers["hawser-session"]),
       attach: Number(headers["hawser-attach"]),
       cancel: headers["hawser-cancel"] !== undefined,
+      window: String(headers["hawser-window"]),
     });
   };
   subscribe(STREAM_OPENED, note);

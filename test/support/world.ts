@@ -56,7 +56,7 @@ export async function start(setup: Setup = {}): Promise<World> {
   const link = setup.linked ? await openLink({ host: "127.0.0.1", port: port ?? 0 }) : undefined;
   const transport = createTransport({
     baseUrl: link?.url ?? url,
-    session: sessions,
+    sessions,
     ...setup.transport,
   });
 

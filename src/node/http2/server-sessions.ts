@@ -41,13 +41,13 @@ export interface SessionCaller {
 }
 
 /** Sessions of a server: how long, how much, and whose. */
-export interface SessionOptions extends SessionLimits {
+export interface SessionOptions extends Partial<SessionLimits> {
   /** How long a session is kept without a connection, in milliseconds. Default: 30 000. */
-  readonly graceMs: number;
+  readonly graceMs?: number;
   /** What one session may hold of what it sent, and of what it received, in bytes. Default: 1 MiB. */
-  readonly windowBytes: number;
+  readonly windowBytes?: number;
   /** The same in messages. Default: 16 384. */
-  readonly windowMessages: number;
+  readonly windowMessages?: number;
   /**
    * Says who calls, at each attachment; only the one who opened a session may
    * resume it. Throws, or rejects, where the caller may not. Default: the
@@ -56,7 +56,7 @@ export interface SessionOptions extends SessionLimits {
    * its subject. Hawser's clients send a new one with each attachment where
    * their option `headers` is a function.
    */
-  readonly identify: (caller: SessionCaller) => string | Promise<string>;
+  readonly identify?: (caller: SessionCaller) => string | Promise<string>;
 }
 
 /** The method that a session calls, and how it is served. */
@@ -78,13 +78,13 @@ const LINGER_MS = 1000;
 
 /** The sessions of a server, on the streams of its data path. */
 export class ServerSessions {
-  readonly #options: SessionOptions;
+  readonly #options: Required<SessionOptions>;
   readonly #terms: Terms;
   readonly #registry: SessionRegistry<Frame>;
   readonly #onPeer: (connection: ServerHttp2Session) => void;
 
   /** @param onPeer told of connections whose clients have sessions */
-  constructor(options: SessionOptions, onPeer: (connection: ServerHttp2Session) => void) {
+  constructor(options: Required<SessionOptions>, onPeer: (connection: ServerHttp2Session) => void) {
     this.#options = options;
     this.#onPeer = onPeer;
     this.#terms = {

@@ -11,11 +11,11 @@ const endings: Record<string, number> = {};
 
 for (let round = 0; round < Number(rounds); round++) {
   const session = round % 4 < 2;
-  const chat = greeter.chat({ session });
+  const chat = greeter.chat({ sessions: session });
   void chat.send({ content: "x".repeat(100_000) });
   void chat.send({ content: "y" });
-  const push = greeter.subscribe({ count: 0 }, { session });
-  const sink = greeter.collect({ session });
+  const push = greeter.subscribe({ count: 0 }, { sessions: session });
+  const sink = greeter.collect({ sessions: session });
   void sink.send({ content: "z" });
   let ending = "OK";
   try {

@@ -1,0 +1,29 @@
+import { either, optionsOf, whole } from "../options.ts";
+import { DEFAULT_WINDOW, type Window } from "../session/ledger.ts";
+
+/** What one session may hold, of what it sent and of what it received. */
+export interface SessionWindowOptions {
+  /** In bytes, a whole number. Default: 1 MiB (1,048,576). */
+  windowBytes?: number;
+  /** In messages, a whole number. Default: 16,384. */
+  windowMessages?: number;
+}
+
+/** What is counted in whole numbers, also on the wire. */
+const count = whole(1, Number.MAX_SAFE_INTEGER);
+
+/** The check of the option `sessions`, of a transport and of a call. */
+export const sessionsCheck = either(
+  (value) => typeof value === "boolean",
+  optionsOf<SessionWindowOptions>({ windowBytes: count, windowMessages: count }),
+);
+
+/** The window that `sessions` asks for, `undefined` where it asks for no session; what it leaves open is as in `fallback`. */
+export function windowOf(
+  sessions: boolean | SessionWindowOptions,
+  fallback: Window = DEFAULT_WINDOW,
+): Window | undefined {
+  if (typeof sessions === "boolean") return sessions ? fallback : undefined;
+  const { windowBytes = fallback.bytes, windowMessages = fallback.messages } = sessions;
+  return { bytes: windowBytes, messages: windowMessages };
+}
