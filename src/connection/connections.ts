@@ -1,16 +1,15 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
-import { currentContext, inLaterTurn } from "../flow/runtime.ts";
+import { currentContext } from "../flow/runtime.ts";
 import { after, pause } from "../flow/wait.ts";
-import { type Connection, connect } from "../node/http2/connection.ts";
-import { Farewells } from "../node/http2/farewells.ts";
-import type { ClientTlsSettings } from "../node/tls.ts";
 import type { Leaver } from "../session/attachment.ts";
 import type { Target } from "./address.ts";
+import type { Connect, Connection } from "./connection.ts";
 import { CLIENT_TIMES, Keepalive, type KeepaliveOptions } from "./keepalive.ts";
+import { SessionCancels } from "./session-cancels.ts";
 
 export interface ConnectionsOptions {
-  tls: ClientTlsSettings;
+  connect: Connect;
   connectTimeoutMs: number;
   keepalive?: KeepaliveOptions;
 }
@@ -44,8 +43,8 @@ export const NO_LONGER = failure(Code.Canceled, "the call was over before there 
 /** The pause between attempts (gRPC connection-backoff). */
 const BACKOFF = { initialMs: 1000, factor: 1.6, jitter: 0.2, maxMs: 120_000 };
 
-/** The same where calls come back by themselves; sessions have to, before the server's grace is over. */
-const EAGER_BACKOFF = { ...BACKOFF, initialMs: 100, maxMs: 5000 };
+/** The same where calls are made again by themselves; sessions have to, before the server's grace is over. */
+const FAST_BACKOFF = { ...BACKOFF, initialMs: 100, maxMs: 5000 };
 
 /**
  * The connections of one transport to one address: made when a call needs one,
@@ -58,9 +57,9 @@ export class Connections {
   readonly target: Target;
   /** Calls whose servers wait for them to come again, unless told. */
   readonly sessions = new Set<Leaver>();
-  readonly farewells = new Farewells(this);
-  /** Whether there are calls that come back by themselves. */
-  eager = false;
+  readonly cancels = new SessionCancels(this);
+  /** Whether connections are tried more often: there are calls that are made again by themselves. */
+  fastReconnect = false;
   readonly #options: ConnectionsOptions;
   readonly #onDrain: () => void;
   readonly #keepalive: Keepalive;
@@ -110,7 +109,7 @@ export class Connections {
   }
 
   /** The next attempt may come at once, whatever the last ones did. */
-  forgive(): void {
+  resetBackoff(): void {
     this.#failures = 0;
     this.#retryAt = 0;
   }
@@ -203,7 +202,7 @@ export class Connections {
   #admit(): void {
     if (this.#closedForNow && this.ready() !== undefined) {
       this.#closedForNow = false;
-      this.forgive();
+      this.resetBackoff();
     }
     for (const waiter of this.#waiting) {
       if (this.ready() === undefined) break;
@@ -271,15 +270,12 @@ export class Connections {
     this.#connections = [];
     for (const waiter of this.#waiting) this.#refuse(waiter, reason);
     this.#stay();
-    const last = this.farewells.last(connections);
+    const flushed = this.cancels.flush(connections);
     for (const session of [...this.sessions]) session.leave(reason);
-    await last;
-    // What was written just now must reach the socket before the socket goes: where the end of a session was
-    // confirmed, its server waits for no other attachment.
-    await new Promise<void>((resolve) => inLaterTurn(resolve));
-    for (const connection of connections) connection.destroy(reason);
+    await flushed;
+    const closed = Promise.all(connections.map((connection) => connection.close(reason)));
     await this.#attempt;
-    await Promise.all(connections.map((connection) => connection.gone));
+    await closed;
   }
 
   async #connect(waitMs: number): Promise<void> {
@@ -291,22 +287,16 @@ export class Connections {
       this.#sweep();
       if (this.#waiting.size === 0) return;
     }
-    const { tls, connectTimeoutMs } = this.#options;
     try {
-      const connection = await connect(
-        this.target,
-        tls,
-        connectTimeoutMs,
-        this.#keepalive,
+      const connection = await this.#options.connect(this.target, {
+        keepalive: this.#keepalive,
         signal,
-        {
-          onChange: () => this.#onChange(),
-          onDrain: this.#onDrain,
-          isAwaited: () => this.#isAwaited(),
-        },
-      );
+        onChange: () => this.#onChange(),
+        onDrain: this.#onDrain,
+        isAwaited: () => this.#isAwaited(),
+      });
       if (signal.aborted) {
-        connection.destroy(signal.reason);
+        await connection.close(signal.reason);
         throw signal.reason;
       }
       this.#lastError = undefined;
@@ -315,7 +305,7 @@ export class Connections {
       this.#closedForNow = connection.isClosedForNow;
       // A server that takes no calls, and then closes, must not be dialled without a pause.
       if (this.#closedForNow) this.#postpone();
-      else this.forgive();
+      else this.resetBackoff();
     } catch (error) {
       this.#lastError = error instanceof ConnectError ? error : undefined;
       this.#postpone();
@@ -329,7 +319,7 @@ export class Connections {
   }
 
   get #backoff(): typeof BACKOFF {
-    return this.eager ? EAGER_BACKOFF : BACKOFF;
+    return this.fastReconnect ? FAST_BACKOFF : BACKOFF;
   }
 
   #isAwaited(): boolean {

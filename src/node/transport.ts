@@ -28,7 +28,7 @@ import { giveMessage } from "../codec/complete.ts";
 import { ENCODING } from "../codec/compression.ts";
 import { parseTargets } from "../connection/address.ts";
 import { Addresses } from "../connection/addresses.ts";
-import { carry } from "../connection/carry.ts";
+import { openCallStream } from "../connection/open-call-stream.ts";
 import { asFailure, failure } from "../failure.ts";
 import { map, one } from "../flow/pump.ts";
 import { onAbort, pause } from "../flow/wait.ts";
@@ -44,6 +44,7 @@ import { StallWarnings, stallWarnings } from "../observe/stalls.ts";
 import { checkArgument, checkOptions, timeout } from "../options.ts";
 import { version } from "../version.ts";
 import { nodeGzip } from "./gzip.ts";
+import { connectBy } from "./http2/connection.ts";
 import { clientTls } from "./tls.ts";
 import {
   type ClosableTransport,
@@ -71,7 +72,11 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       ? options.headers
       : asHeaders(options.headers);
   const closing = new AbortController();
-  const addresses = new Addresses(targets, { tls, connectTimeoutMs, keepalive });
+  const addresses = new Addresses(targets, {
+    connect: connectBy({ tls, timeoutMs: connectTimeoutMs }),
+    connectTimeoutMs,
+    keepalive,
+  });
   const limits = limitsOf(options);
   const interceptors = aroundCall(options.interceptors ?? []);
   const origin = `${target.tls ? "https" : "http"}://${target.authority}`;
@@ -106,7 +111,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     const gzip = contextValues?.get(compressRequests) ?? sendsGzip;
     const sessions = contextValues?.get(sessionsOption) ?? options.sessions ?? true;
     const returns = contextValues?.get(comesBack) ?? false;
-    if (returns) addresses.hurry();
+    if (returns) addresses.useFastReconnect();
     const own = (header: Headers | undefined) => {
       const headers = ownHeaders(method, header);
       headers["grpc-accept-encoding"] = options.acceptCompression === false ? "identity" : ENCODING;
@@ -114,7 +119,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       if (previousAttempts > 0) headers["grpc-previous-rpc-attempts"] = String(previousAttempts);
       return headers;
     };
-    const carriage = {
+    const streamOptions = {
       addresses,
       headers: new RequestHeaders({
         own,
@@ -133,7 +138,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
         }).make(),
       readMaxBytes: limits.readMaxBytes,
       window: method.methodKind === "unary" ? undefined : windowOf(sessions, window),
-      comesBack: returns,
+      fastReconnect: returns,
       watcher: contextValues?.get(callWatcher),
     };
     const init = {
@@ -146,7 +151,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       compressFromBytes: gzip ? (options.compressMinBytes ?? 1024) : undefined,
       requests,
     };
-    return new ClientCall(init, (call) => carry(carriage, call));
+    return new ClientCall(init, (call) => openCallStream(streamOptions, call));
   }
 
   /** A unary call, made again where that is safe and may help. */

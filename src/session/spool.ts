@@ -1,5 +1,13 @@
+import { allocate } from "../flow/runtime.ts";
+
 /** A frame's flag byte and four bytes of length (gRPC PROTOCOL-HTTP2, "Length-Prefixed-Message"). */
-const PREFIX_BYTES = 5;
+export const PREFIX_BYTES = 5;
+
+/** Keeps messages in pieces that are framed already. */
+export interface FramedSource {
+  /** The next piece, if there is one. */
+  next(): Uint8Array | undefined;
+}
 
 /** A larger message is kept as it is, not copied. */
 const COPY_MAX_BYTES = 16 * 1024;
@@ -24,7 +32,7 @@ interface Chunk {
  * lives until its acknowledgement would cost more than all else that a session
  * does.
  */
-export class Spool {
+export class Spool implements FramedSource {
   #chunks: Chunk[] = [];
   #nextBytes = CHUNK_BYTES.first;
   #messages = 0;
@@ -41,6 +49,11 @@ export class Spool {
   /** Their bytes, prefixes aside. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** The same with them. */
+  get framedBytes(): number {
+    return this.#bytes + this.#messages * PREFIX_BYTES;
   }
 
   /** Keeps a message. */
@@ -146,7 +159,7 @@ export class Spool {
     const size = framed ? Math.max(bytes, this.#nextBytes) : bytes;
     if (framed) this.#nextBytes = Math.min(this.#nextBytes * 2, CHUNK_BYTES.last);
     const chunk = {
-      bytes: Buffer.allocUnsafe(size),
+      bytes: allocate(size),
       used: 0,
       from: 0,
       messages: 0,
