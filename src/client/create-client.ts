@@ -14,7 +14,7 @@ import { asFailure, failure } from "../failure.ts";
 import { one } from "../flow/pump.ts";
 import { isWith, wrong } from "../options.ts";
 import { type CallOptions, refusalOf } from "./call-options.ts";
-import { prepared } from "./prepared.ts";
+import { openUnaryCall } from "./open-call.ts";
 import { refuseResumption, resumptionOf } from "./resume.ts";
 import { ResumingCall } from "./resuming-call.ts";
 import { type Duplex, type ServerStream, type Sink, StreamingCall } from "./streaming-call.ts";
@@ -112,7 +112,8 @@ function serverStreaming<I extends DescMessage, O extends DescMessage>(
 ): ServerStreamingCall<I, O> {
   const resumption = resumptionOf(method);
   if (resumption === undefined) {
-    return (request, options) => new StreamingCall(transport, method, one(request), options);
+    return (request, options) =>
+      new StreamingCall(transport, method, { requests: one(request), options });
   }
   return (request, options) => new ResumingCall(transport, method, resumption, request, options);
 }
@@ -125,15 +126,12 @@ function unary<I extends DescMessage, O extends DescMessage>(
     const refusal = refusalOf(options, method);
     if (refusal !== undefined) throw refusal;
     try {
-      const { transport: prepares, header, values } = prepared(transport, options);
-      const response = await prepares.unary(
-        method,
-        options?.signal,
-        options?.timeoutMs,
-        header,
+      const response = await openUnaryCall(transport, method, {
+        ...options,
+        signal: options?.signal,
+        timeoutMs: options?.timeoutMs,
         request,
-        values,
-      );
+      });
       options?.onHeader?.(response.header);
       options?.onTrailer?.(response.trailer);
       return response.message;
@@ -154,9 +152,9 @@ function streaming<I extends DescMessage, O extends DescMessage, Whole>(
 ) {
   return (first?: Requests<I> | CallOptions, second?: CallOptions) => {
     if (first === undefined || !isAsyncIterable(first)) {
-      return new StreamingCall(transport, method, undefined, first);
+      return new StreamingCall(transport, method, { options: first });
     }
-    return whole(new StreamingCall(transport, method, first, second));
+    return whole(new StreamingCall(transport, method, { requests: first, options: second }));
   };
 }
 

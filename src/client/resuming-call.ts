@@ -11,8 +11,7 @@ import { one } from "../flow/pump.ts";
 import { after, onAbort, pause } from "../flow/wait.ts";
 import { type StallWarnings, warningsOf } from "../observe/stalls.ts";
 import { gotOn, waitBeforeNext } from "./again.ts";
-import { type CallOptions, comesBack, refusalOf } from "./call-options.ts";
-import { over } from "./context-values.ts";
+import { type CallOptions, refusalOf } from "./call-options.ts";
 import { Progress, type ProgressingCall } from "./progress.ts";
 import type { Resumption } from "./resume.ts";
 import { StateListeners } from "./state-listeners.ts";
@@ -81,7 +80,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
     handled(this.#ended.promise);
     const refusal = refusalOf(options, method);
     if (refusal !== undefined) {
-      this.#attempt = new StreamingCall(transport, method, one(request), options);
+      this.#attempt = new StreamingCall(transport, method, { requests: one(request), options });
       this.#first = this.#attempt;
       this.#responses = this.#run();
       this.#abort(refusal);
@@ -220,18 +219,21 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
       this.#cursor === undefined
         ? this.#request
         : Object.assign(copyOf(this.#request), { [this.#resumption.after]: this.#cursor });
-    const attempt = new StreamingCall(this.#transport, this.#method, one(request), {
-      ...options,
-      signal: this.#controller.signal,
-      timeoutMs:
-        this.#endsAt === undefined
-          ? options.timeoutMs
-          : Math.ceil(Math.max(this.#endsAt - this.#begunAt, 1)),
-      contextValues: over(options.contextValues, comesBack, true),
-      // The cursor does it, on any server.
-      sessions: false,
-      // The attempt's end is the call's only where no other attempt follows.
-      onTrailer: undefined,
+    const attempt = new StreamingCall(this.#transport, this.#method, {
+      requests: one(request),
+      options: {
+        ...options,
+        signal: this.#controller.signal,
+        timeoutMs:
+          this.#endsAt === undefined
+            ? options.timeoutMs
+            : Math.ceil(Math.max(this.#endsAt - this.#begunAt, 1)),
+        // The cursor does it, on any server.
+        sessions: false,
+        // The attempt's end is the call's only where no other attempt follows.
+        onTrailer: undefined,
+      },
+      fastReconnect: true,
     });
     attempt.onState((state) => {
       if (state === "open" && this.#state !== "closed") this.#change("open");

@@ -11,9 +11,8 @@ import { iteratedBefore } from "../flow/iterated.ts";
 import { Queue } from "../flow/queue.ts";
 import { onAbort } from "../flow/wait.ts";
 import { type StallWarnings, warningsOf } from "../observe/stalls.ts";
-import { type CallOptions, type CallWatcher, callWatcher, refusalOf } from "./call-options.ts";
-import { over } from "./context-values.ts";
-import { prepared } from "./prepared.ts";
+import { type CallOptions, refusalOf } from "./call-options.ts";
+import { type CallWatcher, openCall, type StreamingCallInit } from "./open-call.ts";
 import { Progress, type ProgressingCall } from "./progress.ts";
 import { StateListeners } from "./state-listeners.ts";
 
@@ -85,6 +84,12 @@ export interface Duplex<Req, Res> extends Ongoing, AsyncIterable<Res> {
   closeSend(): void;
 }
 
+/** What the caller gives a streaming call. */
+interface StreamingCallSetup<I extends DescMessage>
+  extends Partial<Pick<StreamingCallInit<I>, "requests" | "fastReconnect">> {
+  readonly options?: CallOptions | undefined;
+}
+
 /** Every streaming call is this one; the method kinds differ in the interface that they show. */
 export class StreamingCall<I extends DescMessage, O extends DescMessage>
   implements
@@ -121,12 +126,10 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   #awaited = 0;
   #taken = 0;
 
-  /** @param requests the requests, where the caller has them as an iterable */
   constructor(
     transport: Transport,
     method: DescMethodStreaming<I, O>,
-    requests: AsyncIterable<MessageInitShape<I>> | undefined,
-    options: CallOptions = {},
+    { requests, options = {}, fastReconnect }: StreamingCallSetup<I>,
   ) {
     this.name = `${method.parent.typeName}.${method.name}`;
     this.isSink = method.methodKind === "client_streaming";
@@ -144,15 +147,14 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
       return;
     }
     this.#callerAbort = onAbort(options.signal, (reason) => this.#abort(fromAbort(reason)));
-    const { transport: prepares, header, values } = prepared(transport, options);
-    const answer = prepares.stream(
-      method,
-      this.#controller.signal,
-      options.timeoutMs,
-      header,
-      requests ?? (this.#queue as Queue<MessageInitShape<I>>),
-      over<CallWatcher | undefined>(values, callWatcher, this),
-    );
+    const answer = openCall(transport, method, {
+      ...options,
+      signal: this.#controller.signal,
+      timeoutMs: options.timeoutMs,
+      requests: requests ?? (this.#queue as Queue<MessageInitShape<I>>),
+      watcher: this,
+      fastReconnect,
+    });
     answer
       .then((response) => {
         this.#opened();
@@ -289,6 +291,10 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
 
   onCarried(state: "open" | "resuming"): void {
     if (this.#state !== "closed") this.#change(state);
+  }
+
+  onSendEnded(error: unknown): void {
+    this.#queue?.fail(error);
   }
 
   #change(state: CallState): void {

@@ -31,6 +31,13 @@ export interface ClientCallInit<I extends DescMessage, O extends DescMessage>
   /** Requests from this size on are compressed; `undefined`: none. */
   readonly compressFromBytes: number | undefined;
   readonly requests: AsyncIterable<MessageInitShape<I>>;
+  readonly watcher: SendWatcher | undefined;
+}
+
+/** Whoever has the requests wait. */
+export interface SendWatcher {
+  /** The call takes no more requests: those that wait, and later ones, fail with `error`. */
+  onSendEnded(error: unknown): void;
 }
 
 /**
@@ -237,6 +244,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
       error ??
       failure(Code.FailedPrecondition, "the server has ended the call: nothing is sent any more");
     this.#stream?.reset(stopped);
+    this.#init.watcher?.onSendEnded(stopped);
     this.#pump?.stop();
     if (this.#init.requests instanceof Queue) this.#init.requests.fail(stopped);
   }
