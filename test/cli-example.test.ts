@@ -1,6 +1,6 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
-import { pause } from "../src/example/pause.ts";
+import { pause } from "../examples/pause.ts";
 import { Code } from "../src/index.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { start } from "./support/world.ts";

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test, vi } from "vitest";
-import { readCount, readDuration, readPort, readUrl } from "../src/cli/options.ts";
-import { describe } from "../src/cli/report.ts";
+import { describe } from "../examples/terminal/report.ts";
+import { readCount, readDuration, readPort, readUrl } from "../examples/terminal/values.ts";
 import { type Code, ConnectError } from "../src/index.ts";
 import { hawser } from "./support/program.ts";
 

@@ -1,10 +1,10 @@
 import { create } from "@bufbuild/protobuf";
 import { expect, test, vi } from "vitest";
+import { appearanceOn, lineOf } from "../examples/rooms/client/appearance.ts";
+import { readName, unfit } from "../examples/rooms/client/options.ts";
+import { countdown } from "../examples/rooms/client/rejoin.ts";
+import { readUrls } from "../examples/terminal/values.ts";
 import { GapSchema } from "../gen/chat/v1/room_pb.js";
-import { readUrls } from "../src/cli/options.ts";
-import { appearanceOn, lineOf } from "../src/cli/room/appearance.ts";
-import { countdown } from "../src/cli/room/comeback.ts";
-import { readName, unfit } from "../src/cli/room/options.ts";
 import { hawser } from "./support/program.ts";
 
 // Each test starts programs, and a busy machine takes its time for that.

@@ -11,9 +11,6 @@ import { expect, test } from "vitest";
  */
 const everywhere = ["call-stream.ts", "flow", "failure.ts", "options.ts", "observe"];
 const layers: Record<string, readonly string[]> = {
-  cli: ["example", "index.ts", "server.ts", "node-version.ts", "gen"],
-  // The engines of logs are entries of their own, in topics: the example server opens them.
-  example: ["index.ts", "server.ts", "topics.ts", "topics", "gen"],
   "index.ts": ["client", "session", "connection", "node", "grpc", "observe"],
   "server.ts": [...["node", "server", "connection", "session", "grpc", "codec", "flow", "observe"]],
   "topics.ts": ["topics", "node", "observe"],
@@ -95,8 +92,6 @@ function reachOf(file: string, atOnce = false, reached = new Set<string>()): Set
 
 test("the walk sees imports at all", () => {
   expect(imports.map(arrow)).toContain("src/index.ts -> src/client/create-client.ts");
-  expect(imports.map(arrow)).toContain("src/cli/main.ts -> src/cli/program.ts");
-  expect(imports.map(arrow)).toContain("src/cli/serve.ts -> gen/example/greeter_pb.js");
   expect(imports.map(arrow)).toContain("src/node/transport.ts -> @connectrpc/connect");
   expect(imports.map(arrow)).not.toContain("src/index.ts -> hawser");
 });
@@ -138,7 +133,7 @@ test("src/ imports itself, gen/, Node, and the dependencies of the package, each
   expect([...packages].sort()).toEqual(Object.keys(manifest.dependencies).sort());
 });
 
-test.each(["src/index.ts", "src/server.ts", "src/topics.ts", "src/cli/main.ts"])(
+test.each(["src/index.ts", "src/server.ts", "src/topics.ts"])(
   "%s reaches no package that is optional, or only when it is asked to",
   (file) => {
     const reached = [...reachOf(file, true)];
@@ -152,7 +147,7 @@ test.each(files)("%s is in no circle of imports", (file) => {
 
 /** Where Node may be reached: sockets, threads, files, programs. */
 const onNode =
-  /^src\/(node\/|topics\/(sqlite|jetstream)\/|cli\/|example\/|(index|server|topics|node-version)\.ts$)/;
+  /^src\/(node\/|topics\/(sqlite|jetstream)\/|(index|server|topics|node-version)\.ts$)/;
 const nodeGlobals = /\b(Buffer|process|setImmediate|clearImmediate|NodeJS)\b/;
 
 /** Files that still reach a module or a global of Node. None is added here. */

@@ -2,8 +2,8 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { recordOf, topicOf } from "../examples/rooms/record.ts";
 import { RoomService, Start } from "../gen/chat/v1/room_pb.js";
-import { recordOf, topicOf } from "../src/example/room-record.ts";
 import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
 import { sqliteLog } from "../src/topics/sqlite/sqlite.ts";
 import "./support/compile-cache.ts";

@@ -3,8 +3,10 @@ import { once } from "node:events";
 import { tmpdir } from "node:os";
 import type { Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
+import { FROM_SOURCE } from "./child.ts";
+import "./compile-cache.ts";
 
-const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../examples/main.ts", import.meta.url));
 
 /** A run of the real `hawser` program, in a process of its own. */
 export interface Program extends AsyncDisposable {
@@ -26,17 +28,17 @@ export interface Program extends AsyncDisposable {
 
 /** Starts `hawser` with these arguments, as if no npm were around it. */
 export function hawser(...args: string[]): Program {
-  return start(process.execPath, [MAIN, ...args], {});
+  return start(process.execPath, [FROM_SOURCE, MAIN, ...args], {});
 }
 
 /** The same, started by `npm run <script>`. */
 export function hawserByNpm(script: string, ...args: string[]): Program {
-  return start(process.execPath, [MAIN, ...args], { npm_lifecycle_event: script });
+  return start(process.execPath, [FROM_SOURCE, MAIN, ...args], { npm_lifecycle_event: script });
 }
 
 /** The same, on a terminal of its own that script(1) makes: what it shows is its stdout. */
 export function hawserOnTerminal(...args: string[]): Program {
-  const words = [process.execPath, MAIN, ...args].map((word) => `'${word}'`);
+  const words = [process.execPath, FROM_SOURCE, MAIN, ...args].map((word) => `'${word}'`);
   // Where CI is set, Node takes no terminal for one that has colours.
   return start("script", ["-qec", words.join(" "), "/dev/null"], { TERM: "xterm", CI: undefined });
 }
@@ -47,7 +49,17 @@ export function hawserOnTerminal(...args: string[]): Program {
  * where canMount() holds.
  */
 export function hawserOnDisk(folder: string, bytes: number, ...args: string[]): Program {
-  const mounted = [...UNSHARE, "sh", "-c", MOUNT, `${bytes}`, folder, process.execPath, MAIN];
+  const mounted = [
+    ...UNSHARE,
+    "sh",
+    "-c",
+    MOUNT,
+    `${bytes}`,
+    folder,
+    process.execPath,
+    FROM_SOURCE,
+    MAIN,
+  ];
   return start("unshare", [...mounted, ...args], {});
 }
 

@@ -3,9 +3,9 @@
 // and waits for SIGUSR2. SIGTERM closes it.
 import { once } from "node:events";
 import { parseArgs } from "node:util";
+import { rooms } from "../../../examples/rooms/handlers.ts";
+import { type LogPlace, openLog, readLogPlace } from "../../../examples/server/open-log.ts";
 import { RoomService } from "../../../gen/chat/v1/room_pb.js";
-import { type LogPlace, openLog, readLogPlace } from "../../../src/example/open-log.ts";
-import { rooms } from "../../../src/example/rooms.ts";
 import { createServer } from "../../../src/server.ts";
 
 const { values } = parseArgs({

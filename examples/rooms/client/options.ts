@@ -1,0 +1,59 @@
+import { InvalidArgumentError, Option } from "commander";
+import { Start } from "hawser/gen/chat/v1/room_pb.js";
+
+/** As proto/chat/v1/room.proto limits them, in characters. */
+const LONGEST_NAME = 64;
+const LONGEST_TEXT = 4096;
+
+/** --name, the same for every command that speaks. */
+export function nameOption(): Option {
+  const { USER, USERNAME } = process.env;
+  return new Option("--name <name>", "who speaks")
+    .argParser(readName)
+    .default(USER || USERNAME || "anonymous");
+}
+
+/** Reads the name of a room, of somebody who speaks, or of a producer. */
+export function readName(text: string): string {
+  const length = [...text].length;
+  if (length >= 1 && length <= LONGEST_NAME && !/\p{Cc}/u.test(text)) return text;
+  throw new InvalidArgumentError(
+    `It must be 1 to ${LONGEST_NAME} characters without control characters.`,
+  );
+}
+
+/** What keeps a text from being a message; `undefined` where it may be one. */
+export function unfit(text: string): string | undefined {
+  const length = text.length <= LONGEST_TEXT ? text.length : [...text].length;
+  if (length > LONGEST_TEXT) {
+    return `a message has ${LONGEST_TEXT} characters at most, this one has ${length}`;
+  }
+  // Line breaks and tabs are text.
+  const [control] = text.match(/[^\P{Cc}\n\r\t]/u) ?? [];
+  if (control === undefined) return undefined;
+  const code = control.charCodeAt(0).toString(16).padStart(4, "0");
+  return `a message holds no control characters, this one has \\u${code}`;
+}
+
+/** Where to begin, the same for every command that listens. */
+export interface BeginOptions {
+  oldest?: boolean;
+  after?: string;
+}
+
+export function oldestOption(): Option {
+  return new Option(
+    "--oldest",
+    "begin with the oldest message that is kept (default: with the next)",
+  );
+}
+
+export function afterOption(): Option {
+  const description = "begin behind this cursor, as --json gave it";
+  return new Option("--after <cursor>", description).conflicts("oldest");
+}
+
+/** The options as fields of a request. */
+export function beginOf({ oldest, after = "" }: BeginOptions): { after: string; start: Start } {
+  return { after, start: oldest === true ? Start.OLDEST : Start.NOW };
+}
