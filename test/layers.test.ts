@@ -31,7 +31,6 @@ const layers: Record<string, readonly string[]> = {
   "call-stream.ts": [],
   "failure.ts": [],
   "version.ts": [],
-  // Read by a Node that is too old for anything else.
   "node-version.ts": [],
 };
 
@@ -52,13 +51,13 @@ const files = readdirSync(join(root, "src"), { recursive: true, withFileTypes: t
   .filter((entry) => entry.isFile())
   .map((entry) => relative(root, join(entry.parentPath, entry.name)).replaceAll(sep, "/"));
 const sources = new Map(files.map((file) => [file, readFileSync(join(root, file), "utf8")]));
-const imports = files.flatMap(importsOf);
+const imports = files.flatMap((file) => importsOf(file));
 
 /** All imports of a file: of values and of types, at its top and later. */
-function importsOf(from: string): Import[] {
+function importsOf(from: string, source = sources.get(from) as string): Import[] {
   const statement =
-    /^(?:import|export)\b[^;"]*\bfrom\s+"([^"]+)"|(?<!")\bimport\s*\(?\s*"([^"]+)"/gm;
-  const found = [...(sources.get(from) as string).matchAll(statement)];
+    /^(?:import|export)\b[^;"]*\bfrom\s+"([^"]+)"|(?<!")\bimport\s*\(?\s*"([^"\n]+)"/gm;
+  const found = [...source.matchAll(statement)];
   return found
     .map(([whole, above, inside]) => ({
       to: (above ?? inside) as string,
@@ -94,6 +93,24 @@ test("the walk sees imports at all", () => {
   expect(imports.map(arrow)).toContain("src/index.ts -> src/client/create-client.ts");
   expect(imports.map(arrow)).toContain("src/node/transport.ts -> @connectrpc/connect");
   expect(imports.map(arrow)).not.toContain("src/index.ts -> hawser");
+});
+
+test("the examples import each other, entries and gen/ by their public names, Node, and what gen/ itself needs", () => {
+  const ofExamples = readdirSync(join(root, "examples"), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)).replaceAll(sep, "/"));
+  const found = ofExamples.flatMap((file) =>
+    importsOf(file, readFileSync(join(root, file), "utf8")),
+  );
+  expect(found.map(arrow)).toContain("examples/server/serve.ts -> hawser/server");
+  const entries = Object.keys(manifest.exports).map((path) => `hawser${path.slice(1)}`);
+  const isFine = ({ to }: Import) =>
+    ofExamples.includes(to) ||
+    isBuiltin(to) ||
+    entries.includes(to) ||
+    to.startsWith("hawser/gen/") ||
+    packageOf({ to }) === "@bufbuild/protobuf";
+  expect(found.filter((one) => !isFine(one)).map(arrow)).toEqual([]);
 });
 
 test("every file of ours that is imported exists, and lies in a layer", () => {

@@ -7,7 +7,7 @@ import { RoomService, Start } from "../gen/chat/v1/room_pb.js";
 import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
 import { sqliteLog } from "../src/topics/sqlite/sqlite.ts";
 import "./support/compile-cache.ts";
-import { hawserServe } from "./support/program.ts";
+import { startExampleServer } from "./support/program.ts";
 import { drain } from "./support/rooms-world.ts";
 import { temporary } from "./support/temporary.ts";
 
@@ -32,7 +32,7 @@ test("a watcher is told of DATA_LOSS without a path, the operator once, with the
   content[at] = (content[at] as number) ^ 1;
   writeFileSync(file, content);
 
-  await using server = await hawserServe("--data", folder);
+  await using server = await startExampleServer("--data", folder);
   await using transport = createTransport({ baseUrl: server.url });
   const rooms = createClient(RoomService, transport);
   for (let n = 0; n < 3; n++) {

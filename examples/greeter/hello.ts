@@ -1,18 +1,19 @@
 import { Greeter, MessageResponseSchema } from "hawser/gen/example/greeter_pb.js";
-import { type ConnectionOptions, call, callingCommand } from "../terminal/call.ts";
+import { call, connectionOptions } from "../terminal/call.ts";
+import { command } from "../terminal/command.ts";
 import { oneLine, printLine, toJsonLine } from "../terminal/output.ts";
+import { optionalArgument } from "../terminal/parameter.ts";
 
-export const hello = callingCommand("hello")
-  .description("Says hello once: a unary call.")
-  .argument("[name]", "who says it", "world")
-  .addHelpText(
-    "after",
-    `
+export const hello = command({
+  usage: "npm run greeter -- hello",
+  about: "Says hello once: a unary call.",
+  arguments: { name: optionalArgument("[name]", "who says it", { otherwise: "world" }) },
+  options: connectionOptions,
+  more: `
 Examples:
-  $ hawser hello
-  $ hawser hello Ada --timeout 2s`,
-  )
-  .action((name: string, connection: ConnectionOptions) =>
+  $ npm run greeter -- hello
+  $ npm run greeter -- hello Ada --timeout 2s`,
+  run: ({ name, ...connection }) =>
     call(Greeter, connection, async ({ client, options }) => {
       const response = await client.sayHello({ content: name }, options);
       await printLine(
@@ -21,4 +22,4 @@ Examples:
           : `Server says: ${oneLine(response.reply)}`,
       );
     }),
-  );
+});

@@ -1,40 +1,35 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { Option } from "commander";
 import { Greeter, NotificationSchema } from "hawser/gen/example/greeter_pb.js";
-import { type ConnectionOptions, call, callingCommand } from "../terminal/call.ts";
+import { call, connectionOptions } from "../terminal/call.ts";
+import { command } from "../terminal/command.ts";
 import { oneLine, printLine, toJsonLine } from "../terminal/output.ts";
+import { option } from "../terminal/parameter.ts";
 import { announceResuming } from "../terminal/resuming.ts";
 import { readCount, readDuration } from "../terminal/values.ts";
 
-interface SubscribeOptions extends ConnectionOptions {
-  count: number;
-  interval?: number;
-}
-
-export const subscribe = callingCommand("subscribe")
-  .description("Prints what the server pushes, as it comes: a server-streaming call.")
-  .addOption(
-    new Option("--count <number>", "end after so many notifications; 0 means at Ctrl-C")
-      .argParser(readCount)
-      .default(0),
-  )
-  .addOption(
-    new Option(
-      "--interval <duration>",
+export const subscribe = command({
+  usage: "npm run greeter -- subscribe",
+  about: "Prints what the server pushes, as it comes: a server-streaming call.",
+  options: {
+    count: option("<number>", "end after so many notifications; 0 means at Ctrl-C", {
+      read: readCount,
+      otherwise: 0,
+    }),
+    interval: option(
+      "<duration>",
       "the pause between two notifications (default: the server's, 1s)",
-    ).argParser(readDuration),
-  )
-  .addHelpText(
-    "after",
-    `
+      { read: readDuration },
+    ),
+    ...connectionOptions,
+  },
+  more: `
 Examples:
-  $ hawser subscribe
-  $ hawser subscribe --count 10 --interval 250ms
-  $ hawser subscribe --json | jq .time`,
-  )
-  .action((subscription: SubscribeOptions) =>
-    call(Greeter, subscription, async ({ client, options }) => {
-      const { count, interval: intervalMs, json } = subscription;
+  $ npm run greeter -- subscribe
+  $ npm run greeter -- subscribe --count 10 --interval 250ms
+  $ npm run --silent greeter -- subscribe --json | jq .time`,
+  run: ({ count, interval: intervalMs, ...connection }) =>
+    call(Greeter, connection, async ({ client, options }) => {
+      const { json } = connection;
       const interval = intervalMs === undefined ? undefined : durationFromMs(intervalMs);
       const notifications = client.subscribe({ count, interval }, options);
       announceResuming(notifications, json);
@@ -46,4 +41,4 @@ Examples:
         );
       }
     }),
-  );
+});

@@ -1,21 +1,24 @@
-import { Command } from "commander";
-import { importCommand } from "./client/import.ts";
-import { join } from "./client/join.ts";
-import { list } from "./client/list.ts";
-import { post } from "./client/post.ts";
-import { watch } from "./client/watch.ts";
+/** The terminal client of the chat rooms: `npm run room -- --help`. */
+import { group, main } from "../terminal/command.ts";
 
-export const room = new Command("room")
-  .description("Chat rooms whose messages are kept: join, watch, post, import, list.")
-  .addHelpText(
-    "after",
-    `
+const room = group({
+  usage: "npm run room --",
+  about: "Chat rooms whose messages are kept: join, watch, post, import, list.",
+  commands: {
+    join: async () => (await import("./client/join.ts")).join,
+    watch: async () => (await import("./client/watch.ts")).watch,
+    post: async () => (await import("./client/post.ts")).post,
+    import: async () => (await import("./client/import.ts")).importCommand,
+    list: async () => (await import("./client/list.ts")).list,
+  },
+  more: `
 Examples:
-  $ hawser room join lobby --name ada     talk: a line a message
-  $ hawser room watch lobby --oldest      everything that was said, and what follows
-  $ hawser room post lobby "dinner at 7"  say one thing
-  $ hawser room import lobby log.txt      a line a message, many of them
-  $ hawser room list                      the rooms, and how many are in them`,
-  );
+  $ npm start                                   the server
+  $ npm run room -- join lobby --name ada       talk: a line a message
+  $ npm run room -- watch lobby --oldest        everything that was said, and what follows
+  $ npm run room -- post lobby "dinner at 7"    say one thing
+  $ npm run room -- import lobby notes.txt      a line a message, many of them
+  $ npm run room -- list                        the rooms, and how many are in them`,
+});
 
-for (const command of [join, watch, post, importCommand, list]) room.addCommand(command);
+await main(room);

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { Logger } from "hawser/server";
 import { memoryLog, type TopicLog } from "hawser/topics";
+import { Unreadable } from "../terminal/parameter.ts";
 
 /** Where messages are kept. */
 export type LogPlace =
@@ -11,6 +12,35 @@ export type LogPlace =
 /** The file of the rooms in a directory of data. */
 export function inDirectory(directory: string): LogPlace {
   return { kind: "sqlite", path: join(directory, "rooms.sqlite") };
+}
+
+/** Reads the path of a directory, for --data. */
+export function readDirectory(text: string): string {
+  if (text !== "") return text;
+  throw new Unreadable("write the path of a directory, such as ./data");
+}
+
+/** Reads the place of a log, for --log. */
+export function readLog(text: string): LogPlace {
+  const place = readLogPlace(text);
+  if (place !== undefined && (place.kind !== "nats" || isAddress(place.servers))) return place;
+  throw new Unreadable(
+    text.startsWith("nats:")
+      ? "write nats://HOST:PORT, or nats://USER:PASSWORD@HOST:PORT with % as %25, @ as %40 and / as %2F"
+      : "write memory, sqlite:PATH or nats://HOST:PORT, such as sqlite:rooms.sqlite",
+  );
+}
+
+/** Whether it names a server, and who logs in there; a path would be left out in silence. */
+function isAddress(url: string): boolean {
+  const { username, password, pathname, search, hash } = new URL(url);
+  try {
+    decodeURIComponent(username);
+    decodeURIComponent(password);
+  } catch {
+    return false;
+  }
+  return /^\/?$/.test(pathname) && search === "" && hash === "";
 }
 
 /** Reads `memory`, `sqlite:PATH` or `nats://HOST:PORT`; `undefined` where it is none of them. */

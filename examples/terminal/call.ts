@@ -1,5 +1,4 @@
 import type { DescService } from "@bufbuild/protobuf";
-import { Command, Option } from "commander";
 import {
   type CallOptions,
   type Client,
@@ -12,35 +11,28 @@ import {
 } from "hawser";
 import { aboutPem, readPem } from "./input.ts";
 import { Interruption } from "./interruption.ts";
-import { invocation } from "./invocation.ts";
+import { jsonFlag, option, repeatedOption, type Values } from "./parameter.ts";
 import { report, systemCode } from "./report.ts";
 import { Unfinished } from "./unfinished.ts";
-import { jsonOption, readDuration, urlOption } from "./values.ts";
+import { readDuration, readUrls } from "./values.ts";
+
+const DEFAULT_URLS = ["http://127.0.0.1:50051"];
 
 /** The options that every command has that calls the server. */
-export interface ConnectionOptions {
-  url: string[];
-  timeout?: number;
-  ca?: string;
-  cert?: string;
-  key?: string;
-  json?: boolean;
-}
+export const connectionOptions = {
+  url: repeatedOption(
+    "<url>",
+    "the server: http://, https:// or unix:; several, by commas or repeated, where any will do",
+    { read: readUrls, otherwise: DEFAULT_URLS },
+  ),
+  timeout: option("<duration>", "the deadline of the call (default: none)", { read: readDuration }),
+  ca: option("<file>", "https: the certificate authority to trust, PEM"),
+  cert: option("<file>", "https: the certificate to show to the server, PEM"),
+  key: option("<file>", "https: the key of --cert, PEM"),
+  json: jsonFlag,
+};
 
-/** A command that calls the server, with the options for that. */
-export function callingCommand(name: string): Command {
-  return new Command(name)
-    .addOption(urlOption())
-    .addOption(
-      new Option("--timeout <duration>", "the deadline of the call (default: none)").argParser(
-        readDuration,
-      ),
-    )
-    .option("--ca <file>", "https: the certificate authority to trust, PEM")
-    .option("--cert <file>", "https: the certificate to show to the server, PEM")
-    .option("--key <file>", "https: the key of --cert, PEM")
-    .addOption(jsonOption());
-}
+export type ConnectionOptions = Values<typeof connectionOptions>;
 
 /** What a command works with. */
 export interface Call<Service extends DescService> {
@@ -82,7 +74,7 @@ export async function call<Service extends DescService>(
 }
 
 function makeTransport(
-  baseUrl: string[],
+  baseUrl: readonly string[],
   tls: ClientTls | undefined,
   { ca, cert, key }: ConnectionOptions,
 ): ClosableTransport {
@@ -120,8 +112,8 @@ function remedy(error: unknown, service: DescService): string | undefined {
       if (error.rawMessage.includes("tls.ca")) return "trust the server's certificate with --ca";
       if (error.rawMessage.includes("its certificate is")) return undefined;
       return error.rawMessage.endsWith("?")
-        ? `Start one with "${invocation("serve")}"`
-        : `is the server still running? Start one with "${invocation("serve")}"`;
+        ? 'Start one with "npm start"'
+        : 'is the server still running? Start one with "npm start"';
     case Code.DeadlineExceeded:
       return "give the call longer with --timeout";
     case Code.Unimplemented:

@@ -1,4 +1,5 @@
-import { InvalidArgumentError, Option } from "commander";
+/** Reads what is typed for an option. */
+import { Unreadable } from "./parameter.ts";
 
 const UNIT_MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 const DURATION = /^(?:\d+(?:\.\d+)?(?:ms|s|m|h))+$/;
@@ -9,13 +10,20 @@ const LONGEST_MS = 10 * 365 * 24 * 3_600_000;
 /** Reads `250ms`, `1s`, `1m30s`, `0s`; gives milliseconds. */
 export function readDuration(text: string): number {
   if (!DURATION.test(text)) {
-    throw new InvalidArgumentError("Write a duration with its unit, such as 250ms, 1s or 1m30s.");
+    throw new Unreadable("write a duration with its unit, such as 250ms, 1s or 1m30s");
   }
   let ms = 0;
   for (const [, amount, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)) {
     ms += Number(amount) * (UNIT_MS[unit as string] as number);
   }
-  if (ms > LONGEST_MS) throw new InvalidArgumentError("It must be ten years (87600h) at most.");
+  if (ms > LONGEST_MS) throw new Unreadable("write ten years (87600h) at most");
+  return ms;
+}
+
+/** The same, for a pause between repetitions: above 0. */
+export function readInterval(text: string): number {
+  const ms = readDuration(text);
+  if (ms === 0) throw new Unreadable("write a duration above 0, such as 2s");
   return ms;
 }
 
@@ -31,7 +39,7 @@ export function readPort(text: string): number {
 
 function readWhole(text: string, largest: number): number {
   if (!/^\d+$/.test(text) || Number(text) > largest) {
-    throw new InvalidArgumentError(`It must be a whole number from 0 to ${largest}.`);
+    throw new Unreadable(`write a whole number from 0 to ${largest}`);
   }
   return Number(text);
 }
@@ -40,32 +48,12 @@ function readWhole(text: string, largest: number): number {
 export function readUrl(text: string): string {
   const network = /^https?:\/\//i.test(text) && URL.canParse(text);
   if (network || /^unix:./.test(text)) return text;
-  throw new InvalidArgumentError(
-    "Write http://HOST:PORT, https://HOST:PORT or unix:PATH, such as http://127.0.0.1:50051.",
+  throw new Unreadable(
+    "write http://HOST:PORT, https://HOST:PORT or unix:PATH, such as http://127.0.0.1:50051",
   );
-}
-
-const DEFAULT_URLS = ["http://127.0.0.1:50051"];
-
-/** --url, the same for every command that calls: the addresses of one server, or of several alike. */
-export function urlOption(): Option {
-  return new Option(
-    "--url <url>",
-    "the server: http://, https:// or unix:; several, by commas or repeated, where any will do",
-  )
-    .argParser((text, before: string[]) => [
-      ...(before === DEFAULT_URLS ? [] : before),
-      ...readUrls(text),
-    ])
-    .default(DEFAULT_URLS, DEFAULT_URLS.join());
 }
 
 /** Reads one address or several; a path of a unix socket may have commas of its own. */
 export function readUrls(text: string): string[] {
   return text.split(/,(?=https?:|unix:|$)/i).map(readUrl);
-}
-
-/** --json, the same for every command. */
-export function jsonOption(): Option {
-  return new Option("--json", "print one JSON object a line, errors on stderr included");
 }

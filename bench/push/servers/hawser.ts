@@ -1,4 +1,4 @@
-/** The rooms as `hawser serve` has them. Argument: the place of the log, as for --log. */
+/** The rooms as the example server has them. Argument: the place of the log, as for --log. */
 
 import { rooms } from "../../../examples/rooms/handlers.ts";
 import { openLog, readLogPlace } from "../../../examples/server/open-log.ts";

@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { Option } from "commander";
 import { Code, ConnectError, type Sink } from "hawser";
 import {
   type ImportRequestSchema,
@@ -9,9 +8,11 @@ import {
   RoomService,
 } from "hawser/gen/chat/v1/room_pb.js";
 import { pause } from "../../pause.ts";
-import { type Call, type ConnectionOptions, call, callingCommand } from "../../terminal/call.ts";
+import { type Call, call, connectionOptions } from "../../terminal/call.ts";
+import { command } from "../../terminal/command.ts";
 import { type Input, lines, openInput } from "../../terminal/input.ts";
 import { printLine, toJsonLine } from "../../terminal/output.ts";
+import { argument, flag, option } from "../../terminal/parameter.ts";
 import { resumingNotes } from "../../terminal/resuming.ts";
 import { Unfinished } from "../../terminal/unfinished.ts";
 import { nameOption, readName, unfit } from "./options.ts";
@@ -20,39 +21,36 @@ import { backoffMs, countdown, goesOn } from "./rejoin.ts";
 
 type ImportRequest = MessageInitShape<typeof ImportRequestSchema>;
 
-interface ImportOptions extends ConnectionOptions {
-  name: string;
-  producer?: string;
-  jsonLines?: boolean;
-}
-
-export const importCommand = callingCommand("import")
-  .description("Adds many messages to a room, a line a message: a client-streaming call.")
-  .argument("<room>", "the room", readName)
-  .argument("<file>", "the messages, in UTF-8; - is standard input")
-  .addOption(nameOption())
-  .option("--json-lines", 'each line is a JSON object: {"name": "ada", "text": "hello"}')
-  .addOption(
-    new Option(
-      "--producer <id>",
+export const importCommand = command({
+  usage: "npm run room -- import",
+  about: "Adds many messages to a room, a line a message: a client-streaming call.",
+  arguments: {
+    room: argument("<room>", "the room", readName),
+    file: argument("<file>", "the messages, in UTF-8; - is standard input"),
+  },
+  options: {
+    name: nameOption,
+    jsonLines: flag('each line is a JSON object: {"name": "ada", "text": "hello"}'),
+    producer: option(
+      "<id>",
       "import again with the same id to add only what is missing (default: a random id)",
-    ).argParser(readName),
-  )
-  .addHelpText(
-    "after",
-    `
+      { read: readName },
+    ),
+    ...connectionOptions,
+  },
+  more: `
 Empty lines are left out. A connection that is lost does not matter. When the
 server starts again in the middle, a file is imported again from its beginning,
 and what is there already is not added twice.
 
 Examples:
-  $ hawser room import lobby notes.txt --name ada
-  $ hawser room import lobby history.jsonl --json-lines --producer history-2026
-  $ seq 10000 | hawser room import numbers -`,
-  )
-  .action((room: string, path: string, { json, ...options }: ImportOptions) =>
-    call(RoomService, { json, ...options }, async (rooms) => {
-      const { name, jsonLines = false, producer = randomUUID() } = options;
+  $ npm run room -- import lobby notes.txt --name ada
+  $ npm run room -- import lobby history.jsonl --json-lines --producer history-2026
+  $ seq 10000 | npm run room -- import numbers -`,
+  run: ({ room, file: path, ...options }) =>
+    call(RoomService, options, async (rooms) => {
+      const { json } = options;
+      const { name, jsonLines, producer = randomUUID() } = options;
       const startedAt = performance.now();
       const source = { path, jsonLines };
       const opening = { room, name, producer };
@@ -67,7 +65,7 @@ Examples:
               `(${grouped(rate)} a second), ${before} there before`,
       );
     }),
-  );
+});
 
 /** What the messages come from. */
 interface Source {

@@ -1,37 +1,24 @@
 import { Code, ConnectError } from "hawser";
 import { JoinResponseSchema, RoomService } from "hawser/gen/chat/v1/room_pb.js";
-import { type ConnectionOptions, call, callingCommand } from "../../terminal/call.ts";
+import { call, connectionOptions } from "../../terminal/call.ts";
+import { command } from "../../terminal/command.ts";
 import { lines, openInput } from "../../terminal/input.ts";
 import { toJsonLine } from "../../terminal/output.ts";
+import { argument } from "../../terminal/parameter.ts";
 import { openPrompt, type Speaker, speakerOf } from "../../terminal/prompt.ts";
 import { resumingNotes } from "../../terminal/resuming.ts";
 import { appearanceOn, lineOf } from "./appearance.ts";
 import { Attendance } from "./attendance.ts";
-import {
-  afterOption,
-  type BeginOptions,
-  beginOf,
-  nameOption,
-  oldestOption,
-  readName,
-  unfit,
-} from "./options.ts";
+import { beginOf, beginOptions, nameOption, readName, unfit } from "./options.ts";
 import { Roster } from "./roster.ts";
 import { TYPING_MS, Typists } from "./typists.ts";
 
-interface JoinOptions extends ConnectionOptions, BeginOptions {
-  name: string;
-}
-
-export const join = callingCommand("join")
-  .description("Takes part in a room: a bidirectional call that outlives the server.")
-  .argument("<room>", "the room", readName)
-  .addOption(nameOption())
-  .addOption(oldestOption())
-  .addOption(afterOption())
-  .addHelpText(
-    "after",
-    `
+export const join = command({
+  usage: "npm run room -- join",
+  about: "Takes part in a room: a bidirectional call that outlives the server.",
+  arguments: { room: argument("<room>", "the room", readName) },
+  options: { name: nameOption, ...beginOptions, ...connectionOptions },
+  more: `
 On a terminal, type a line a message: Ctrl-D leaves, Ctrl-C cancels. From a
 pipe, each line is a message, and the command ends when all of them are stored.
 Empty lines are left out.
@@ -41,11 +28,10 @@ itself, for as long as --timeout allows: no message is left out, none comes
 twice, and what you said is stored once.
 
 Examples:
-  $ hawser room join lobby --name ada
-  $ hawser room join lobby --oldest
-  $ tail -f app.log | hawser room join logs --name app1`,
-  )
-  .action((room: string, joining: JoinOptions) =>
+  $ npm run room -- join lobby --name ada
+  $ npm run room -- join lobby --oldest
+  $ tail -f app.log | npm run room -- join logs --name app1`,
+  run: ({ room, ...joining }) =>
     call(RoomService, joining, async ({ client, options, interruption }) => {
       let onTyping = () => {};
       using speaker = process.stdin.isTTY
@@ -60,7 +46,7 @@ Examples:
       onTyping = atMostEvery(TYPING_MS, () => attendance.type());
       await attend(attendance, speaker, joining);
     }),
-  );
+});
 
 async function pipedSpeaker(): Promise<Speaker> {
   const input = await openInput("-");
@@ -80,7 +66,7 @@ function atMostEvery(ms: number, act: () => void): () => void {
 async function attend(
   attendance: Attendance,
   speaker: Speaker,
-  { json, name }: JoinOptions,
+  { json, name }: { json: boolean; name: string },
 ): Promise<void> {
   const over = new AbortController();
   const onTerminal = process.stdin.isTTY;

@@ -6,25 +6,32 @@ import {
   RoomSchema,
   RoomService,
 } from "hawser/gen/chat/v1/room_pb.js";
-import { type ConnectionOptions, call, callingCommand } from "../../terminal/call.ts";
+import { call, connectionOptions } from "../../terminal/call.ts";
+import { command } from "../../terminal/command.ts";
 import { oneLine, printLine, printNote, toJsonLine } from "../../terminal/output.ts";
+import { optionalArgument } from "../../terminal/parameter.ts";
 import { appearanceOn } from "./appearance.ts";
 import { readName } from "./options.ts";
 
 type Rooms = Client<typeof RoomService>;
 
-export const list = callingCommand("list")
-  .description("Prints the rooms, or who is in one of them.")
-  .argument("[room]", "the room whose members to print (default: print the rooms)", readName)
-  .addHelpText(
-    "after",
-    `
+export const list = command({
+  usage: "npm run room -- list",
+  about: "Prints the rooms, or who is in one of them.",
+  arguments: {
+    room: optionalArgument(
+      "[room]",
+      "the room whose members to print; without it, the rooms are printed",
+      { read: readName },
+    ),
+  },
+  options: connectionOptions,
+  more: `
 Examples:
-  $ hawser room list
-  $ hawser room list lobby
-  $ hawser room list --json`,
-  )
-  .action((room: string | undefined, connection: ConnectionOptions) =>
+  $ npm run room -- list
+  $ npm run room -- list lobby
+  $ npm run room -- list --json`,
+  run: ({ room, ...connection }) =>
     call(RoomService, connection, async ({ client, options }) => {
       const { json } = connection;
       const { name } = appearanceOn(process.stdout);
@@ -45,11 +52,11 @@ Examples:
       if (!isEmpty || json) return;
       printNote(
         room === undefined
-          ? "hawser: no rooms yet: who joins one, or posts, makes it"
+          ? "hawser: no rooms yet: a join, or a post, makes one"
           : `hawser: nobody is in ${oneLine(room)}`,
       );
     }),
-  );
+});
 
 /** All rooms, a page at a time. */
 async function* roomsOf(client: Rooms, options: CallOptions): AsyncGenerator<Room> {

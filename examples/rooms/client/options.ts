@@ -1,25 +1,23 @@
-import { InvalidArgumentError, Option } from "commander";
 import { Start } from "hawser/gen/chat/v1/room_pb.js";
+import { flag, option, Unreadable, type Values } from "../../terminal/parameter.ts";
 
 /** As proto/chat/v1/room.proto limits them, in characters. */
 const LONGEST_NAME = 64;
 const LONGEST_TEXT = 4096;
 
+const { USER, USERNAME } = process.env;
+
 /** --name, the same for every command that speaks. */
-export function nameOption(): Option {
-  const { USER, USERNAME } = process.env;
-  return new Option("--name <name>", "who speaks")
-    .argParser(readName)
-    .default(USER || USERNAME || "anonymous");
-}
+export const nameOption = option("<name>", "who speaks", {
+  read: readName,
+  otherwise: USER || USERNAME || "anonymous",
+});
 
 /** Reads the name of a room, of somebody who speaks, or of a producer. */
 export function readName(text: string): string {
   const length = [...text].length;
   if (length >= 1 && length <= LONGEST_NAME && !/\p{Cc}/u.test(text)) return text;
-  throw new InvalidArgumentError(
-    `It must be 1 to ${LONGEST_NAME} characters without control characters.`,
-  );
+  throw new Unreadable(`write 1 to ${LONGEST_NAME} characters without control characters`);
 }
 
 /** What keeps a text from being a message; `undefined` where it may be one. */
@@ -36,24 +34,16 @@ export function unfit(text: string): string | undefined {
 }
 
 /** Where to begin, the same for every command that listens. */
-export interface BeginOptions {
-  oldest?: boolean;
-  after?: string;
-}
-
-export function oldestOption(): Option {
-  return new Option(
-    "--oldest",
-    "begin with the oldest message that is kept (default: with the next)",
-  );
-}
-
-export function afterOption(): Option {
-  const description = "begin behind this cursor, as --json gave it";
-  return new Option("--after <cursor>", description).conflicts("oldest");
-}
+export const beginOptions = {
+  oldest: flag("begin with the oldest message that is kept (default: with the next)"),
+  after: option("<cursor>", "begin after this cursor, as --json gave it", {
+    otherwise: "",
+    shown: "none",
+    excludes: ["oldest"],
+  }),
+};
 
 /** The options as fields of a request. */
-export function beginOf({ oldest, after = "" }: BeginOptions): { after: string; start: Start } {
-  return { after, start: oldest === true ? Start.OLDEST : Start.NOW };
+export function beginOf({ oldest, after }: Values<typeof beginOptions>) {
+  return { after, start: oldest ? Start.OLDEST : Start.NOW };
 }

@@ -1,19 +1,14 @@
 import { randomUUID } from "node:crypto";
-import { InvalidArgumentError, Option } from "commander";
 import { Code, ConnectError } from "hawser";
 import { PostResponseSchema, RoomService } from "hawser/gen/chat/v1/room_pb.js";
-import { type ConnectionOptions, call, callingCommand } from "../../terminal/call.ts";
+import { call, connectionOptions } from "../../terminal/call.ts";
+import { command } from "../../terminal/command.ts";
 import { type Input, lines, openInput } from "../../terminal/input.ts";
 import { printLine, toJsonLine } from "../../terminal/output.ts";
+import { argument, option, restArguments, Unreadable } from "../../terminal/parameter.ts";
 import { Unfinished } from "../../terminal/unfinished.ts";
 import { nameOption, readName, unfit } from "./options.ts";
 import { counted } from "./progress.ts";
-
-interface PostOptions extends ConnectionOptions {
-  name: string;
-  producer?: string;
-  sequence?: bigint;
-}
 
 /** How far a post is, of one message or of many. */
 interface Progress {
@@ -37,35 +32,33 @@ const UNSURE: ReadonlySet<Code> = new Set([
   Code.DataLoss,
 ]);
 
-export const post = callingCommand("post")
-  .description("Adds a message to a room: a unary call that is safe to repeat.")
-  .argument("<room>", "the room", readName)
-  .argument("[text...]", "the message; - or none: each line of stdin is one")
-  .addOption(nameOption())
-  .addOption(
-    new Option("--producer <id>", "who numbers the messages (default: a random id)").argParser(
-      readName,
-    ),
-  )
-  .addOption(
-    new Option("--sequence <number>", "with --producer: the number of the first message").argParser(
-      readSequence,
-    ),
-  )
-  .addHelpText(
-    "after",
-    `
+export const post = command({
+  usage: "npm run room -- post",
+  about: "Adds a message to a room: a unary call that is safe to repeat.",
+  arguments: {
+    room: argument("<room>", "the room", readName),
+    text: restArguments("[text...]", "the message; - or none: each line of stdin is one"),
+  },
+  options: {
+    name: nameOption,
+    producer: option("<id>", "who numbers the messages (default: a random id)", { read: readName }),
+    sequence: option("<number>", "with --producer: the number of the first message", {
+      read: readSequence,
+    }),
+    ...connectionOptions,
+  },
+  more: `
 A message that is posted again by the same --producer with the same --sequence
 is not added again. Empty lines of stdin are left out. A post that stops in the
-middle says how to go on without adding a message twice.
+middle says how to continue without adding a message twice.
 
 Examples:
-  $ hawser room post lobby hello everybody --name ada
-  $ uptime | hawser room post status
-  $ hawser room post lobby "release 1.2" --producer ci --sequence 12 --json`,
-  )
-  .action((room: string, text: string[], { json, ...options }: PostOptions) =>
-    call(RoomService, { json, ...options }, async ({ client, options: callOptions }) => {
+  $ npm run room -- post lobby hello everybody --name ada
+  $ uptime | npm run room -- post status
+  $ npm run room -- post lobby "release 1.2" --producer ci --sequence 12 --json`,
+  run: ({ room, text, ...options }) =>
+    call(RoomService, options, async ({ client, options: callOptions }) => {
+      const { json } = options;
       const { name, producer = randomUUID(), sequence: first = 1n } = options;
       if ((options.producer === undefined) !== (options.sequence === undefined)) {
         throw new ConnectError(
@@ -95,7 +88,7 @@ Examples:
       }
       if (!json) await printLine(summary(progress.sequence - first, repeats));
     }),
-  );
+});
 
 /** The lines of an input that can be messages; fails at one that cannot. */
 async function* linesToPost(input: Input, signal: AbortSignal) {
@@ -141,5 +134,5 @@ function summary(messages: bigint, repeats: bigint): string {
 
 function readSequence(text: string): bigint {
   if (/^[1-9]\d{0,15}$/.test(text)) return BigInt(text);
-  throw new InvalidArgumentError("It must be a whole number from 1 on, of 16 digits at most.");
+  throw new Unreadable("write a whole number from 1 on, of 16 digits at most");
 }

@@ -1,40 +1,37 @@
-import { Option } from "commander";
 import { RoomService, WatchResponseSchema } from "hawser/gen/chat/v1/room_pb.js";
-import { type ConnectionOptions, call, callingCommand } from "../../terminal/call.ts";
+import { call, connectionOptions } from "../../terminal/call.ts";
+import { command } from "../../terminal/command.ts";
 import { printLine, toJsonLine } from "../../terminal/output.ts";
+import { argument, option } from "../../terminal/parameter.ts";
 import { announceResuming } from "../../terminal/resuming.ts";
 import { readCount } from "../../terminal/values.ts";
 import { appearanceOn, lineOf } from "./appearance.ts";
-import { afterOption, type BeginOptions, beginOf, oldestOption, readName } from "./options.ts";
+import { beginOf, beginOptions, readName } from "./options.ts";
 import { Roster } from "./roster.ts";
 
-interface WatchOptions extends ConnectionOptions, BeginOptions {
-  count: number;
-}
-
-export const watch = callingCommand("watch")
-  .description("Prints what happens in a room, as it comes: a push that continues.")
-  .argument("<room>", "the room", readName)
-  .addOption(oldestOption())
-  .addOption(afterOption())
-  .addOption(
-    new Option("--count <number>", "end after so many messages; 0 means at Ctrl-C")
-      .argParser(readCount)
-      .default(0),
-  )
-  .addHelpText(
-    "after",
-    `
-When the connection is lost, or the server starts again, it goes on behind the
+export const watch = command({
+  usage: "npm run room -- watch",
+  about: "Prints what happens in a room, as it comes: a push that continues.",
+  arguments: { room: argument("<room>", "the room", readName) },
+  options: {
+    ...beginOptions,
+    count: option("<number>", "end after so many messages; 0 means at Ctrl-C", {
+      read: readCount,
+      otherwise: 0,
+    }),
+    ...connectionOptions,
+  },
+  more: `
+When the connection is lost, or the server starts again, it continues after the
 last message that it printed: none is left out, none comes twice.
 
 Examples:
-  $ hawser room watch lobby
-  $ hawser room watch lobby --oldest --count 10
-  $ hawser room watch lobby --json | jq -r .cursor`,
-  )
-  .action((room: string, { count, json, ...options }: WatchOptions) =>
-    call(RoomService, { json, ...options }, async ({ client, options: callOptions }) => {
+  $ npm run room -- watch lobby
+  $ npm run room -- watch lobby --oldest --count 10
+  $ npm run --silent room -- watch lobby --json | jq -r .cursor`,
+  run: ({ room, count, ...options }) =>
+    call(RoomService, options, async ({ client, options: callOptions }) => {
+      const { json } = options;
       const events = client.watch({ room, ...beginOf(options) }, callOptions);
       announceResuming(events, json);
       const look = appearanceOn(process.stdout);
@@ -49,4 +46,4 @@ Examples:
         if (response.event.case === "message" && ++messages === count) break;
       }
     }),
-  );
+});

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { RoomService } from "../gen/chat/v1/room_pb.js";
 import { createClient, createTransport } from "../src/index.ts";
-import { hawser, hawserByNpm, hawserServe } from "./support/program.ts";
+import { example, startExampleServer } from "./support/program.ts";
 import { certFile } from "./support/tls.ts";
 
 // Each test starts programs, and a busy machine takes its time for that.
@@ -30,37 +30,33 @@ async function natsThatKnowsNobody() {
   };
 }
 
-test("serve prints where it listens and what to try next", async () => {
-  await using server = await hawserServe();
+test("the server prints three lines: where it listens, what chats, and what cuts a chat's connection", async () => {
+  await using server = await startExampleServer();
   const { port } = new URL(server.url);
   expect(server.url).toBe(`http://127.0.0.1:${port}`);
-  expect(server.stdout).toContain(`  hawser chat --count 5 --url ${server.url} `);
-  const join = `  hawser room join lobby --name ada --url ${server.url} `;
-  await server.prints(new RegExp(`${join}.*\n$`));
+  const [where, chat, cut, ...rest] = server.stdout.split("\n");
+  expect(where).toBe(
+    `listening on ${server.url} (rooms are kept in memory, and gone with this process)`,
+  );
+  expect(chat).toMatch(/ # in another terminal: chat/);
+  expect(chat).toContain(`npm run chat -- --url ${server.url} `);
+  expect(cut).toContain(`npm run chat -- --count 20 --cut-every 2s --url ${server.url} `);
+  expect(rest).toEqual([""]);
   expect(server.stderr).toBe("");
 });
 
-test("started by npm, it says what to try with npm", async () => {
-  await using server = hawserByNpm("start", "serve", "--port", "0", "--log", "memory");
-  const [, url] = await server.prints(/^listening on (\S+)\n/);
-  await server.prints(
-    new RegExp(`  npm run chat -- --count 5 --url ${url} .*\n  npm run chat -- --url ${url} `),
-  );
-  await server.prints(new RegExp(`  npm run room -- join lobby --name ada --url ${url} `));
-});
-
 test("serve --json prints the URL as JSON", async () => {
-  await using server = hawser("serve", "--port", "0", "--log", "memory", "--json");
+  await using server = example("server", "--port", "0", "--log", "memory", "--json");
   const [line] = await server.prints(/^.*\n/);
   const { url } = JSON.parse(line);
-  await using hello = hawser("hello", "--url", url);
+  await using hello = example("greeter", "hello", "--url", url);
   expect(await hello.ended).toBe(0);
 });
 
 test("a taken port is one clear line and exit code 1", async () => {
-  await using first = await hawserServe();
+  await using first = await startExampleServer();
   const { port, host } = new URL(first.url);
-  await using second = hawser("serve", "--port", port, "--log", "memory");
+  await using second = example("server", "--port", port, "--log", "memory");
   expect(await second.ended).toBe(1);
   expect(second.stdout).toBe("");
   expect(second.stderr).toMatch(/^hawser: failed_precondition: .* in use .*: .*another port\n$/);
@@ -68,7 +64,7 @@ test("a taken port is one clear line and exit code 1", async () => {
 });
 
 test("an address that is not this machine's is one clear line and exit code 1", async () => {
-  await using server = hawser("serve", "--host", "192.0.2.1", "--port", "0", "--log", "memory");
+  await using server = example("server", "--host", "192.0.2.1", "--port", "0", "--log", "memory");
   expect(await server.ended).toBe(1);
   expect(server.stderr).toMatch(
     /^hawser: invalid_argument: .*192\.0\.2\.1.*: choose an address of this machine with --host\n$/,
@@ -76,8 +72,8 @@ test("an address that is not this machine's is one clear line and exit code 1", 
 });
 
 test("Ctrl-C lets a running chat finish, says so, and exits 0", async () => {
-  await using server = await hawserServe();
-  await using chat = hawser("chat", "--url", server.url);
+  await using server = await startExampleServer();
+  await using chat = example("chat", "--url", server.url);
   chat.stdin.write("before\n");
   await chat.prints(/before\n/);
 
@@ -93,8 +89,8 @@ test("Ctrl-C lets a running chat finish, says so, and exits 0", async () => {
 });
 
 test("SIGTERM with --grace 0s ends a running chat with unavailable", async () => {
-  await using server = await hawserServe("--grace", "0s");
-  await using chat = hawser("chat", "--url", server.url);
+  await using server = await startExampleServer("--grace", "0s");
+  await using chat = example("chat", "--url", server.url);
   chat.stdin.write("before\n");
   await chat.prints(/before\n/);
   server.kill("SIGTERM");
@@ -104,8 +100,8 @@ test("SIGTERM with --grace 0s ends a running chat with unavailable", async () =>
 });
 
 test("the same Ctrl-C passed on by npm is not taken for a second one", async () => {
-  await using server = await hawserServe();
-  await using chat = hawser("chat", "--url", server.url);
+  await using server = await startExampleServer();
+  await using chat = example("chat", "--url", server.url);
   chat.stdin.write("before\n");
   await chat.prints(/before\n/);
   server.kill("SIGINT");
@@ -123,40 +119,40 @@ test("over TLS, with certificates on both sides", async () => {
     string,
   ];
   const tls = ["--tls-cert", cert, "--tls-key", key, "--tls-ca", ca];
-  await using server = await hawserServe(...tls);
+  await using server = await startExampleServer(...tls);
   expect(server.url).toMatch(/^https:/);
 
   const client = ["--cert", certFile("client.pem"), "--key", certFile("client.key")];
-  await using known = hawser("hello", "--url", server.url, "--ca", ca, ...client);
+  await using known = example("greeter", "hello", "--url", server.url, "--ca", ca, ...client);
   expect(await known.ended).toBe(0);
   expect(known.stdout).toBe("Server says: Hello, world\n");
 
-  await using stranger = hawser("hello", "--url", server.url, "--ca", ca);
+  await using stranger = example("greeter", "hello", "--url", server.url, "--ca", ca);
   expect(await stranger.ended).toBe(1);
   expect(stranger.stderr).toMatch(
     /^hawser: unavailable: .* show the server a certificate with --cert, and its key with --key\n$/,
   );
 
-  await using distrustful = hawser("hello", "--url", server.url, ...client);
+  await using distrustful = example("greeter", "hello", "--url", server.url, ...client);
   expect(await distrustful.ended).toBe(1);
   expect(distrustful.stderr).toMatch(/trust the server's certificate with --ca\n$/);
 });
 
 test("TLS files that are none are one clear line", async () => {
   const key = certFile("client.key");
-  await using server = hawser("serve", "--log", "memory", "--tls-cert", key, "--tls-key", key);
+  await using server = example("server", "--log", "memory", "--tls-cert", key, "--tls-key", key);
   expect(await server.ended).toBe(1);
   expect(server.stderr).toMatch(
     /^hawser: invalid_argument: --tls-cert \S+client\.key has no certificate in it, but .*\n$/,
   );
   const [cert, other] = [certFile("server.pem"), certFile("client.key")];
-  await using pair = hawser("serve", "--log", "memory", "--tls-cert", cert, "--tls-key", other);
+  await using pair = example("server", "--log", "memory", "--tls-cert", cert, "--tls-key", other);
   expect(await pair.ended).toBe(1);
   expect(pair.stderr).toMatch(
     /^hawser: invalid_argument: --tls-key \S+client\.key does not belong to --tls-cert \S+: .*\n$/,
   );
   const noPem = fileURLToPath(import.meta.url);
-  await using client = hawser("hello", "--url", "https://127.0.0.1:1", "--ca", noPem);
+  await using client = example("greeter", "hello", "--url", "https://127.0.0.1:1", "--ca", noPem);
   expect(await client.ended).toBe(1);
   expect(client.stderr).toMatch(/^hawser: invalid_argument: --ca \S+ is not a PEM text\n$/);
 });
@@ -165,12 +161,12 @@ test("on a unix socket", async () => {
   const folder = await mkdtemp(join(tmpdir(), "hawser-"));
   try {
     const path = join(folder, "greeter.sock");
-    await using server = await hawserServe("--unix", path);
+    await using server = await startExampleServer("--unix", path);
     expect(server.url).toBe(`unix:${path}`);
-    await using hello = hawser("hello", "--url", server.url);
+    await using hello = example("greeter", "hello", "--url", server.url);
     expect(await hello.ended).toBe(0);
 
-    await using second = hawser("serve", "--unix", path, "--log", "memory");
+    await using second = example("server", "--unix", path, "--log", "memory");
     expect(await second.ended).toBe(1);
     expect(second.stderr).toMatch(/^hawser: failed_precondition: .*greeter\.sock is in use.*\n$/);
   } finally {
@@ -190,8 +186,8 @@ describe("rooms", () => {
     const message = { room: "lobby", name: "ann", text: "hi", producer: "p", sequence: 1n };
     const cursors: string[] = [];
     for (const signal of ["SIGKILL", "SIGTERM"] as const) {
-      await using server = await hawserServe("--data", data);
-      expect(server.stdout).toContain(`rooms are kept in ${join(data, "rooms.sqlite")}\n`);
+      await using server = await startExampleServer("--data", data);
+      expect(server.stdout).toContain(`(rooms are kept in ${join(data, "rooms.sqlite")})\n`);
       await using transport = createTransport({ baseUrl: server.url });
       const rooms = createClient(RoomService, transport);
       cursors.push((await rooms.post(message)).cursor);
@@ -204,8 +200,8 @@ describe("rooms", () => {
 
   test("in one file belong to one server: the second is told in one clear line", async () => {
     const data = join(folder, "shared");
-    await using server = await hawserServe("--data", data);
-    await using second = hawser("serve", "--port", "0", "--data", data);
+    await using server = await startExampleServer("--data", data);
+    await using second = example("server", "--port", "0", "--data", data);
     expect(await second.ended).toBe(1);
     expect(second.stdout).toBe("");
     expect(second.stderr).toMatch(
@@ -217,7 +213,7 @@ describe("rooms", () => {
   test("cannot be kept under a file: one clear line, with what to do", async () => {
     const file = join(folder, "file");
     await writeFile(file, "");
-    await using server = hawser("serve", "--port", "0", "--data", join(file, "data"));
+    await using server = example("server", "--port", "0", "--data", join(file, "data"));
     expect(await server.ended).toBe(1);
     expect(server.stderr).toMatch(
       /^hawser: failed_precondition: .*ENOTDIR.*: keep rooms elsewhere with --data .*\n$/,
@@ -225,7 +221,7 @@ describe("rooms", () => {
   });
 
   test("cannot be kept where no folder can be made: the same", async () => {
-    await using server = hawser("serve", "--port", "0", "--data", "/proc/x/y");
+    await using server = example("server", "--port", "0", "--data", "/proc/x/y");
     expect(await server.ended).toBe(1);
     expect(server.stderr).toMatch(
       /^hawser: failed_precondition: .*\/proc\/x\/y.*: keep rooms elsewhere with --data .*\n$/,
@@ -235,7 +231,7 @@ describe("rooms", () => {
   test("cannot be kept in a file that is a directory: the same, with what may be meant", async () => {
     const data = join(folder, "a directory");
     await mkdir(data);
-    await using server = hawser("serve", "--port", "0", "--log", `sqlite:${data}`);
+    await using server = example("server", "--port", "0", "--log", `sqlite:${data}`);
     expect(await server.ended).toBe(1);
     expect(server.stderr).toMatch(/^hawser: failed_precondition: .* it is a directory: .*\n$/);
     expect(server.stderr).toContain(`--data '${data}'\n`);
@@ -245,7 +241,7 @@ describe("rooms", () => {
     const file = join(folder, "notes.txt");
     const notes = "no database, but longer than the header of one. ".repeat(10);
     await writeFile(file, notes);
-    await using server = hawser("serve", "--port", "0", "--log", `sqlite:${file}`);
+    await using server = example("server", "--port", "0", "--log", `sqlite:${file}`);
     expect(await server.ended).toBe(1);
     expect(server.stderr).toMatch(/^hawser: data_loss: .*notes\.txt .* move .*\n$/);
     expect(await readFile(file, "utf8")).toBe(notes);
@@ -253,7 +249,7 @@ describe("rooms", () => {
 
   test("in a NATS that does not know the user: one clear line, with how to give one", async () => {
     await using nats = await natsThatKnowsNobody();
-    await using server = hawser("serve", "--port", "0", "--log", nats.place);
+    await using server = example("server", "--port", "0", "--log", nats.place);
     expect(await server.ended).toBe(1);
     expect(server.stderr).toMatch(
       /^hawser: unavailable: .*Authorization Violation: .* nats:\/\/USER:PASSWORD@HOST:PORT\n$/,
@@ -263,7 +259,7 @@ describe("rooms", () => {
 
   test("in a NATS that does not answer: one clear line, without its password", async () => {
     const place = "nats://ann:secret@127.0.0.1:1";
-    await using server = hawser("serve", "--port", "0", "--log", place);
+    await using server = example("server", "--port", "0", "--log", place);
     expect(await server.ended).toBe(1);
     expect(server.stderr).toMatch(
       /^hawser: unavailable: no NATS at 127\.0\.0\.1:1\b.*: start it with JetStream .*\n$/,

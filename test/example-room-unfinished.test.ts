@@ -5,7 +5,7 @@ import { expect, test, vi } from "vitest";
 import type { RoomService } from "../gen/chat/v1/room_pb.js";
 import { Code, ConnectError, type ServiceImpl } from "../src/server.ts";
 import { aborted, gate } from "./support/gate.ts";
-import { hawser, type Program } from "./support/program.ts";
+import { example, type Program } from "./support/program.ts";
 import { serveRooms } from "./support/room-server.ts";
 
 // Each test starts programs, and a busy machine takes its time for that.
@@ -35,7 +35,7 @@ function advised({ stderr }: Program) {
 test("a post of many lines that fails says where to go on, and that doubles nothing", async () => {
   const lines = ["one", "two", "", "three", "four"];
   await using first = await serveRooms({ change: losesTheAnswerTo("three") });
-  await using post = hawser("room", "post", "lobby", "--url", first.url, "--name", "ada");
+  await using post = example("room", "post", "lobby", "--url", first.url, "--name", "ada");
   post.stdin.end(lines.join("\n"));
   expect(await post.ended).toBe(1);
   expect(post.stdout).toBe("");
@@ -46,7 +46,7 @@ test("a post of many lines that fails says where to go on, and that doubles noth
   await using second = await serveRooms({ log: first.log });
   const goingOn = ["--producer", producer, "--sequence", sequence];
   const url = ["--url", second.url, "--name", "ada"];
-  await using rest = hawser("room", "post", "lobby", ...url, ...goingOn);
+  await using rest = example("room", "post", "lobby", ...url, ...goingOn);
   rest.stdin.end(lines.slice(line - 1).join("\n"));
   expect(await rest.ended).toBe(0);
   expect(rest.stdout).toBe("posted 2 messages, 1 was there before\n");
@@ -55,8 +55,8 @@ test("a post of many lines that fails says where to go on, and that doubles noth
 
 test("a post whose answer was lost says how to repeat it", async () => {
   await using server = await serveRooms({ change: losesTheAnswerTo("hello") });
-  const posting = ["room", "post", "lobby", "hello", "--url", server.url, "--name", "ada"];
-  await using post = hawser(...posting, "--json");
+  const posting = ["post", "lobby", "hello", "--url", server.url, "--name", "ada"];
+  await using post = example("room", ...posting, "--json");
   expect(await post.ended).toBe(1);
   expect(JSON.parse(post.stderr)).toMatchObject({
     code: "unavailable",
@@ -75,20 +75,20 @@ test.each([
       },
     }),
   });
-  await using post = hawser("room", "post", "lobby", "hello", "--url", server.url);
+  await using post = example("room", "post", "lobby", "hello", "--url", server.url);
   expect(await post.ended).toBe(1);
   expect(post.stderr).toMatch(/: no\n$/);
 });
 
 test("a post that no server takes is not said to be stored", async () => {
-  await using post = hawser("room", "post", "lobby", "hello", "--url", "http://127.0.0.1:1");
+  await using post = example("room", "post", "lobby", "hello", "--url", "http://127.0.0.1:1");
   expect(await post.ended).toBe(1);
-  expect(post.stderr).toMatch(/Start one with "hawser serve"\n$/);
+  expect(post.stderr).toMatch(/Start one with "npm start"\n$/);
 });
 
 test("a line that can be no message is told with its number, and how to go on", async () => {
   await using server = await serveRooms();
-  await using post = hawser("room", "post", "lobby", "--url", server.url, "--name", "ada");
+  await using post = example("room", "post", "lobby", "--url", server.url, "--name", "ada");
   post.stdin.end(`one\n\n${"x".repeat(4097)}\nthree\n`);
   expect(await post.ended).toBe(1);
   expect(post.stderr).toMatch(
@@ -100,7 +100,7 @@ test("a line that can be no message is told with its number, and how to go on", 
 
 test("Ctrl-C in a post of many lines says where to go on", async () => {
   await using server = await serveRooms();
-  await using post = hawser("room", "post", "lobby", "--url", server.url, "--json");
+  await using post = example("room", "post", "lobby", "--url", server.url, "--json");
   post.stdin.write("one\ntwo\n");
   await post.prints(/(?:.*\n){2}/);
   post.kill("SIGINT");
@@ -120,7 +120,7 @@ test("Ctrl-C in an import of nothing yet is quiet", async () => {
       },
     }),
   });
-  await using program = hawser("room", "import", "lobby", "-", "--url", server.url);
+  await using program = example("room", "import", "lobby", "-", "--url", server.url);
   await begun.opened;
   program.kill("SIGINT");
   expect(await program.ended).toBe(130);
@@ -129,7 +129,7 @@ test("Ctrl-C in an import of nothing yet is quiet", async () => {
 
 test("a post of many lines whose output nobody reads says where to go on", async () => {
   await using server = await serveRooms();
-  await using post = hawser("room", "post", "lobby", "--url", server.url, "--json");
+  await using post = example("room", "post", "lobby", "--url", server.url, "--json");
   post.stdin.write("one\n");
   await post.prints(/\n/);
   post.closeStdout();
@@ -141,14 +141,14 @@ test("a post of many lines whose output nobody reads says where to go on", async
 
 test("Ctrl-C in an import says how to import the rest, and that doubles nothing", async () => {
   await using server = await serveRooms();
-  const importing = ["room", "import", "lobby", "-", "--url", server.url, "--name", "ada"];
-  await using first = hawser(...importing);
+  const importing = ["import", "lobby", "-", "--url", server.url, "--name", "ada"];
+  await using first = example("room", ...importing);
   first.stdin.write("one\ntwo\n");
   await server.holds("lobby", 2);
   first.kill("SIGINT");
   expect(await first.ended).toBe(130);
   expect(first.stderr).toMatch(/^hawser: canceled: interrupted: .* with --producer \S+, .*\n$/);
-  await using second = hawser(...importing, "--producer", advised(first).producer);
+  await using second = example("room", ...importing, "--producer", advised(first).producer);
   second.stdin.end("one\ntwo\nthree\n");
   expect(await second.ended).toBe(0);
   expect(second.stdout).toContain("imported 3 messages");
@@ -161,7 +161,7 @@ test("an import that stops at a line says that what came before may be stored", 
   try {
     const file = join(folder, "text.txt");
     await writeFile(file, `one\n${"x".repeat(4097)}\n`);
-    await using program = hawser("room", "import", "lobby", file, "--url", server.url);
+    await using program = example("room", "import", "lobby", file, "--url", server.url);
     expect(await program.ended).toBe(1);
     expect(program.stderr).toMatch(
       /^hawser: invalid_argument: line 2 of \S+text\.txt: .* with --producer [\da-f-]{36}, .*\n$/,

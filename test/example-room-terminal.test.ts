@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { gate } from "./support/gate.ts";
-import { hawserOnTerminal } from "./support/program.ts";
+import { exampleOnTerminal } from "./support/program.ts";
 import { serveRooms } from "./support/room-server.ts";
 
 // Each test starts programs, and a busy machine takes its time for that.
@@ -22,10 +22,10 @@ async function tempFolder() {
 
 test.skipIf(!canMakeTerminals)("two terminals talk, with names in colour", async () => {
   await using server = await serveRooms();
-  const joining = ["room", "join", "lobby", "--url", server.url, "--name"];
-  await using ada = hawserOnTerminal(...joining, "ada");
+  const joining = ["join", "lobby", "--url", server.url, "--name"];
+  await using ada = exampleOnTerminal("room", ...joining, "ada");
   await ada.prints(/here:.*ada(?:.|\s)*> /);
-  await using bob = hawserOnTerminal(...joining, "bob");
+  await using bob = exampleOnTerminal("room", ...joining, "bob");
   await ada.prints(/bob\S* .*joined/);
   // He is in the room before he can type.
   await bob.prints(/here:.*bob(?:.|\s)*> /);
@@ -47,8 +47,8 @@ test.skipIf(!canMakeTerminals)("two terminals talk, with names in colour", async
 
 test.skipIf(!canMakeTerminals)("a line that can be no message is told, and not sent", async () => {
   await using server = await serveRooms();
-  const joining = ["room", "join", "lobby", "--url", server.url, "--name"];
-  await using ada = hawserOnTerminal(...joining, "ada");
+  const joining = ["join", "lobby", "--url", server.url, "--name"];
+  await using ada = exampleOnTerminal("room", ...joining, "ada");
   await ada.prints(/here/);
   ada.stdin.write(`${"x".repeat(3000)}`);
   ada.stdin.write(`${"y".repeat(3000)}\r`);
@@ -71,8 +71,8 @@ test.skipIf(!canMakeTerminals)("an import shows how far it is", async () => {
   await using folder = await tempFolder();
   const file = join(folder.path, "text.txt");
   await writeFile(file, "hello\n".repeat(100_000));
-  const importing = ["room", "import", "lobby", file, "--url", server.url];
-  await using program = hawserOnTerminal(...importing);
+  const importing = ["import", "lobby", file, "--url", server.url];
+  await using program = exampleOnTerminal("room", ...importing);
   await program.prints(/█*░+ +\d+ % {2}[\d,]+ messages, [\d,]+ a second/);
   shown.open();
   expect(await program.ended).toBe(0);

@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { expect, test, vi } from "vitest";
-import { hawserOnTerminal, hawserServe } from "./support/program.ts";
+import { exampleOnTerminal, startExampleServer } from "./support/program.ts";
 
 // Each test starts programs, and a busy machine takes its time for that.
 vi.setConfig({ testTimeout: 60_000 });
@@ -14,8 +14,8 @@ const CTRL_D = "\u0004";
 test.skipIf(!canMakeTerminals)(
   "on a terminal chat takes a line a message, and Ctrl-D ends it",
   async () => {
-    await using server = await hawserServe();
-    await using chat = hawserOnTerminal("chat", "--url", server.url);
+    await using server = await startExampleServer();
+    await using chat = exampleOnTerminal("chat", "--url", server.url);
     await chat.prints(/Ctrl-D ends the conversation, Ctrl-C cancels it\.\r?\n(?:.|\s)*> /);
     chat.stdin.write("hello there\r");
     await chat.prints(/Server says: Received: hello there\r?\n(?:.|\s)*> /);
@@ -27,8 +27,8 @@ test.skipIf(!canMakeTerminals)(
 );
 
 test.skipIf(!canMakeTerminals)("on a terminal Ctrl-C cancels a chat, exit code 130", async () => {
-  await using server = await hawserServe();
-  await using chat = hawserOnTerminal("chat", "--url", server.url);
+  await using server = await startExampleServer();
+  await using chat = exampleOnTerminal("chat", "--url", server.url);
   await chat.prints(/> /);
   chat.stdin.write("hello\r");
   await chat.prints(/Server says: Received: hello\r?\n(?:.|\s)*> /);
@@ -38,8 +38,8 @@ test.skipIf(!canMakeTerminals)("on a terminal Ctrl-C cancels a chat, exit code 1
 });
 
 test.skipIf(!canMakeTerminals)("a reply appears above what is being typed", async () => {
-  await using server = await hawserServe();
-  await using chat = hawserOnTerminal("chat", "--url", server.url);
+  await using server = await startExampleServer();
+  await using chat = exampleOnTerminal("chat", "--url", server.url);
   await chat.prints(/> /);
   chat.stdin.write("one\rtwo");
   await chat.prints(/Server says: Received: one\r?\n(?:.|\s)*> two/);

@@ -1,10 +1,11 @@
-import { execFile, execFileSync } from "node:child_process";
+import { execFile, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { cp, mkdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
+import { createInterface } from "node:readline";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { nodeTooOld } from "../src/node-version.ts";
 import { temporary } from "./support/temporary.ts";
 
 // A build, and programs: a busy machine takes its time for that.
@@ -25,12 +26,12 @@ beforeAll(async () => {
   await run(tsc, ["-p", "tsconfig.build.json", "--outDir", join(installed, "dist")], {
     cwd: repository,
   });
-  await writeFile(join(project, "package.json"), '{ "version": "1.0.0", "type": "module" }');
+  await writeFile(join(project, "package.json"), '{ "type": "module" }');
   await cp(join(repository, "examples"), join(project, "examples"), { recursive: true });
   for (const part of ["gen", "package.json"]) {
     await cp(join(repository, part), join(installed, part), { recursive: true });
   }
-  for (const name of [...Object.keys(dependencies), "commander"]) {
+  for (const name of Object.keys(dependencies)) {
     const place = join(project, "node_modules", name);
     await mkdir(dirname(place), { recursive: true });
     await symlink(join(repository, "node_modules", name), place);
@@ -44,11 +45,10 @@ test.each([
   [["--log", "sqlite:rooms.sqlite"], "better-sqlite3"],
   [["--log", "nats://127.0.0.1:1"], "@nats-io/transport-node @nats-io/jetstream"],
 ])(
-  "serve %j without the package for it, in a project of its own, says what to install",
+  "the server with %j says what to install where the package for that is not there",
   async (args, packages) => {
-    const main = join(project, "examples", "main.ts");
-    const serve = run(process.execPath, [main, "serve", "--port", "0", ...args], { cwd: project });
-    await expect(serve).rejects.toMatchObject({ code: 1, stdout: "" });
+    const main = join(project, "examples", "server.ts");
+    const serve = run(process.execPath, [main, "--port", "0", ...args], { cwd: project });
     await expect(serve).rejects.toMatchObject({ code: 1, stdout: "" });
     await expect(serve).rejects.toHaveProperty(
       "stderr",
@@ -59,7 +59,7 @@ test.each([
   },
 );
 
-/** A Node on the machine that is too old; the one that tests run on is not. */
+/** A Node on the machine that does not run the source: it has no `using`. */
 const oldNode = (process.env.PATH ?? "")
   .split(delimiter)
   .filter((folder) => folder !== "" && !folder.includes("node_modules"))
@@ -67,7 +67,7 @@ const oldNode = (process.env.PATH ?? "")
   .find((node) => {
     try {
       const version = execFileSync(node, ["-p", "process.versions.node"], { encoding: "utf8" });
-      return nodeTooOld(version.trim()) !== undefined;
+      return Number(version.split(".")[0]) < 24;
     } catch {
       return false;
     }
@@ -76,15 +76,38 @@ const oldNode = (process.env.PATH ?? "")
 describe.skipIf(oldNode === undefined)("on a Node that is too old (needs one on the PATH)", () => {
   test("what npm scripts run says so in one line", async () => {
     const check = pathToFileURL(join(repository, "scripts", "require-node.js")).href;
-    const server = join(repository, "examples", "main.ts");
+    const server = join(repository, "examples", "server.ts");
     await expect(run(oldNode as string, ["--import", check, server])).rejects.toMatchObject({
       code: 1,
       stdout: "",
       stderr: expect.stringMatching(
-        /^hawser: failed_precondition: needs Node 22\.18 or newer to run from source, .*\n$/,
+        /^hawser: failed_precondition: needs Node 24 or newer to run from source, .*\n$/,
       ),
     });
   });
+});
+
+test("the examples, copied into a project that has hawser installed, run there", async () => {
+  const server = spawn(
+    process.execPath,
+    [join(project, "examples", "server.ts"), "--port", "0", "--log", "memory"],
+    { cwd: project, stdio: ["ignore", "pipe", "inherit"] },
+  );
+  try {
+    const [line] = await once(createInterface({ input: server.stdout }), "line");
+    const [, url] = /^listening on (\S+) /.exec(line) ?? [];
+    const call = (...words: string[]) =>
+      run(process.execPath, [...words, "--url", `${url}`], { cwd: join(project, "examples") });
+    await expect(call("greeter/client.ts", "hello", "Ada")).resolves.toMatchObject({
+      stdout: "Server says: Hello, Ada\n",
+    });
+    await expect(call("rooms/client.ts", "post", "lobby", "hello")).resolves.toMatchObject({
+      stdout: "posted 1 message\n",
+    });
+  } finally {
+    server.kill("SIGKILL");
+    await once(server, "close");
+  }
 });
 
 test("bundlers find the worker of a log in SQLite by the one expression that they look for", async () => {

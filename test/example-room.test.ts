@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { aborted, gate } from "./support/gate.ts";
 import { openLink } from "./support/link.ts";
-import { hawser, hawserServe } from "./support/program.ts";
+import { example, startExampleServer } from "./support/program.ts";
 import { serveRooms } from "./support/room-server.ts";
 
 // Each test starts programs, and a busy machine takes its time for that.
@@ -37,7 +37,7 @@ const jsonLines = (text: string) =>
 
 test("join from a pipe posts each line, prints what comes, and ends when all is stored", async () => {
   await using server = await serveRooms();
-  await using ada = hawser("room", "join", "lobby", "--url", server.url, "--name", "ada");
+  await using ada = example("room", "join", "lobby", "--url", server.url, "--name", "ada");
   ada.stdin.end("hello\n\nis anybody here?\n");
   expect(await ada.ended).toBe(0);
   expect(ada.stdout).toBe("* here: ada\nada: hello\nada: is anybody here?\n");
@@ -48,13 +48,13 @@ test("join from a pipe posts each line, prints what comes, and ends when all is 
 test("what others say is printed as it comes, with who comes and goes", async () => {
   await using server = await serveRooms();
   const url = ["--url", server.url];
-  await using watch = hawser("room", "watch", "lobby", ...url);
+  await using watch = example("room", "watch", "lobby", ...url);
   await watch.prints(/^\* here: nobody\n$/);
-  await using ada = hawser("room", "join", "lobby", ...url, "--name", "ada");
+  await using ada = example("room", "join", "lobby", ...url, "--name", "ada");
   await watch.prints(/\n\* ada joined\n$/);
   ada.stdin.write("hello\n");
   await watch.prints(/\nada: hello\n$/);
-  await using bob = hawser("room", "join", "lobby", ...url, "--name", "bob", "--oldest");
+  await using bob = example("room", "join", "lobby", ...url, "--name", "bob", "--oldest");
   await bob.prints(/^\* here: ada, bob\nada: hello\n$/);
   bob.stdin.end("hello ada\n");
   expect(await bob.ended).toBe(0);
@@ -70,18 +70,18 @@ test("what others say is printed as it comes, with who comes and goes", async ()
 test("watch --json gives cursors, and --after goes on behind one", async () => {
   await using server = await serveRooms();
   const url = ["--url", server.url];
-  await using post = hawser("room", "post", "lobby", ...url, "--name", "ada");
+  await using post = example("room", "post", "lobby", ...url, "--name", "ada");
   post.stdin.end("one\ntwo\nthree\n");
   expect(await post.ended).toBe(0);
   expect(post.stdout).toBe("posted 3 messages\n");
 
-  const watching = ["room", "watch", "lobby", ...url];
-  await using all = hawser(...watching, "--oldest", "--count", "2", "--json");
+  const watching = ["watch", "lobby", ...url];
+  await using all = example("room", ...watching, "--oldest", "--count", "2", "--json");
   expect(await all.ended).toBe(0);
   const [opened, one, two] = jsonLines(all.stdout);
   expect(opened).toEqual({ cursor: expect.any(String), opened: { members: [], count: 0 } });
   expect(one).toMatchObject({ message: { name: "ada", text: "one" } });
-  await using rest = hawser(...watching, "--after", two.cursor, "--count", "1");
+  await using rest = example("room", ...watching, "--after", two.cursor, "--count", "1");
   expect(await rest.ended).toBe(0);
   expect(rest.stdout).toBe("* here: nobody\nada: three\n");
 });
@@ -89,7 +89,7 @@ test("watch --json gives cursors, and --after goes on behind one", async () => {
 test("watch goes on when its connection is lost", async () => {
   await using server = await serveRooms();
   await using link = await openLink({ host: "127.0.0.1", port: server.port });
-  await using watch = hawser("room", "watch", "lobby", "--url", link.url);
+  await using watch = example("room", "watch", "lobby", "--url", link.url);
   await watch.prints(/here/);
   await server.post("lobby", "ada", "before");
   await watch.prints(/before\n$/);
@@ -103,9 +103,9 @@ test("where two servers have the same rooms, watch and join go on at the other o
   await using first = await serveRooms();
   await using second = await serveRooms({ log: first.log });
   const urls = ["--url", `${first.url},${second.url}`];
-  await using watch = hawser("room", "watch", "lobby", ...urls);
+  await using watch = example("room", "watch", "lobby", ...urls);
   await watch.prints(/here/);
-  await using ada = hawser("room", "join", "lobby", ...urls, "--name", "ada");
+  await using ada = example("room", "join", "lobby", ...urls, "--name", "ada");
   ada.stdin.write("one\n");
   await watch.prints(/\nada: one\n$/);
   await first.close();
@@ -119,7 +119,7 @@ test("where two servers have the same rooms, watch and join go on at the other o
 
 test("watch goes on when the server was started again", async () => {
   await using first = await serveRooms();
-  await using watch = hawser("room", "watch", "lobby", "--url", first.url);
+  await using watch = example("room", "watch", "lobby", "--url", first.url);
   await watch.prints(/here/);
   await first.post("lobby", "ada", "before");
   await watch.prints(/before\n$/);
@@ -136,7 +136,7 @@ test("watch goes on when the server was started again", async () => {
 test("join joins again when the server was started again: nothing is lost, nothing comes twice", async () => {
   await using first = await serveRooms();
   const { url, port, log } = first;
-  await using ada = hawser("room", "join", "lobby", "--url", url, "--name", "ada");
+  await using ada = example("room", "join", "lobby", "--url", url, "--name", "ada");
   ada.stdin.write("one\n");
   await ada.prints(/ada: one\n$/);
   await first.close();
@@ -155,18 +155,18 @@ test("join joins again when the server was started again: nothing is lost, nothi
 test("kill -9 of the server, and another on its data: join and watch go on, none lost, none twice", async () => {
   await using data = await tempFolder();
   const serving = ["--data", data.path];
-  await using first = await hawserServe(...serving);
+  await using first = await startExampleServer(...serving);
   const url = ["--url", first.url];
-  await using watch = hawser("room", "watch", "lobby", ...url);
+  await using watch = example("room", "watch", "lobby", ...url);
   await watch.prints(/here/);
-  await using ada = hawser("room", "join", "lobby", ...url, "--name", "ada");
+  await using ada = example("room", "join", "lobby", ...url, "--name", "ada");
   ada.stdin.write("one\n");
   await watch.prints(/\nada: one\n$/);
   first.kill("SIGKILL");
   await first.ended;
   ada.stdin.write("two\n");
   await ada.complains(/^hawser: reconnecting…\n$/);
-  await using _second = await hawserServe(...serving, "--port", new URL(first.url).port);
+  await using _second = await startExampleServer(...serving, "--port", new URL(first.url).port);
   ada.stdin.end("three\n");
   expect(await ada.ended).toBe(0);
   await watch.prints(/\nada: three\n/);
@@ -187,7 +187,7 @@ test("what was stored, but not acknowledged before the server ended, is not said
       },
     }),
   });
-  await using ada = hawser("room", "join", "lobby", "--url", first.url, "--name", "ada");
+  await using ada = example("room", "join", "lobby", "--url", first.url, "--name", "ada");
   ada.stdin.write("one\ntwo\n");
   await first.holds("lobby", 2);
   await first.close();
@@ -200,15 +200,15 @@ test("what was stored, but not acknowledged before the server ended, is not said
 
 test("post with the same producer and sequence posts once", async () => {
   await using server = await serveRooms();
-  const posting = ["room", "post", "lobby", "release", "1.2", "--url", server.url, "--name", "ci"];
+  const posting = ["post", "lobby", "release", "1.2", "--url", server.url, "--name", "ci"];
   const numbered = [...posting, "--producer", "ci", "--sequence", "12"];
-  await using first = hawser(...numbered);
+  await using first = example("room", ...numbered);
   expect(await first.ended).toBe(0);
   expect(first.stdout).toBe("posted 1 message\n");
-  await using second = hawser(...numbered);
+  await using second = example("room", ...numbered);
   expect(await second.ended).toBe(0);
   expect(second.stdout).toBe("posted 1 message, 1 was there before\n");
-  await using third = hawser(...numbered, "--json");
+  await using third = example("room", ...numbered, "--json");
   expect(await third.ended).toBe(0);
   expect(JSON.parse(third.stdout)).toMatchObject({ repeated: true });
   expect(await server.said("lobby")).toEqual(["ci: release 1.2"]);
@@ -219,14 +219,14 @@ test("import adds each line once, however often it is repeated", async () => {
   const texts = Array.from({ length: 10_000 }, (_, i) => `line ${i}`);
   await using file = await fileWith(`${texts.join("\n\n")}\n`);
   const url = ["--url", server.url, "--name", "ada"];
-  const importing = ["room", "import", "lobby", file.path, ...url, "--producer", "p"];
-  await using first = hawser(...importing);
+  const importing = ["import", "lobby", file.path, ...url, "--producer", "p"];
+  await using first = example("room", ...importing);
   expect(await first.ended).toBe(0);
   expect(first.stdout).toMatch(
     /^imported 10,000 messages in \d+\.\d s \([\d,]+ a second\), 0 were there before\n$/,
   );
   expect(first.stderr).toBe("");
-  await using second = hawser(...importing, "--json");
+  await using second = example("room", ...importing, "--json");
   expect(await second.ended).toBe(0);
   expect(JSON.parse(second.stdout)).toEqual({
     messages: "10000",
@@ -238,13 +238,13 @@ test("import adds each line once, however often it is repeated", async () => {
 
 test("import --json-lines takes names and texts, and tells the line that is none", async () => {
   await using server = await serveRooms();
-  const importing = ["room", "import", "lobby", "-", "--json-lines", "--url", server.url];
-  await using good = hawser(...importing, "--name", "carol");
+  const importing = ["import", "lobby", "-", "--json-lines", "--url", server.url];
+  await using good = example("room", ...importing, "--name", "carol");
   good.stdin.end('{"name":"ada","text":"a\\nb"}\n{"name":"ada","text":"c"}\n{"text":"d"}\n');
   expect(await good.ended).toBe(0);
   expect(await server.said("lobby")).toEqual(["ada: a\nb", "ada: c", "carol: d"]);
 
-  await using bad = hawser(...importing, "--producer", "p");
+  await using bad = example("room", ...importing, "--producer", "p");
   bad.stdin.write('{"text":"e"}\n');
   await server.holds("lobby", 4);
   bad.stdin.write('{"text":5}\n');
@@ -270,7 +270,7 @@ test("a file is imported again from its beginning when the server is started aga
   const texts = Array.from({ length: 1000 }, (_, i) => `line ${i}`);
   await using file = await fileWith(texts.join("\n"));
   const url = ["--url", first.url, "--name", "ada"];
-  await using importing = hawser("room", "import", "lobby", file.path, ...url, "--json");
+  await using importing = example("room", "import", "lobby", file.path, ...url, "--json");
   await taken.opened;
   await first.close();
   await using second = await serveRooms(first);
@@ -282,7 +282,7 @@ test("a file is imported again from its beginning when the server is started aga
 
 test("an import from stdin that the server ends is told with how to go on, while its input waits", async () => {
   await using server = await serveRooms();
-  await using importing = hawser("room", "import", "lobby", "-", "--url", server.url);
+  await using importing = example("room", "import", "lobby", "-", "--url", server.url);
   importing.stdin.write("one\n");
   await server.holds("lobby", 1);
   await server.close();
@@ -293,13 +293,13 @@ test("an import from stdin that the server ends is told with how to go on, while
 test("list says so when there are no rooms, or nobody is in one", async () => {
   await using server = await serveRooms();
   const url = ["--url", server.url];
-  await using none = hawser("room", "list", ...url);
+  await using none = example("room", "list", ...url);
   expect(await none.ended).toBe(0);
   expect([none.stdout, none.stderr]).toEqual(["", expect.stringMatching(/^hawser: no rooms yet/)]);
-  await using nobody = hawser("room", "list", "lobby", ...url);
+  await using nobody = example("room", "list", "lobby", ...url);
   expect(await nobody.ended).toBe(0);
   expect([nobody.stdout, nobody.stderr]).toEqual(["", "hawser: nobody is in lobby\n"]);
-  await using asJson = hawser("room", "list", ...url, "--json");
+  await using asJson = example("room", "list", ...url, "--json");
   expect(await asJson.ended).toBe(0);
   expect([asJson.stdout, asJson.stderr]).toEqual(["", ""]);
 });
@@ -308,17 +308,17 @@ test("list prints the rooms, or the members of one", async () => {
   await using server = await serveRooms();
   for (let i = 0; i < 120; i++) await server.post(`room ${i}`, "ada", "hello");
   const url = ["--url", server.url];
-  await using ada = hawser("room", "join", "lobby", ...url, "--name", "ada");
+  await using ada = example("room", "join", "lobby", ...url, "--name", "ada");
   await ada.prints(/here/);
 
-  await using all = hawser("room", "list", ...url);
+  await using all = example("room", "list", ...url);
   expect(await all.ended).toBe(0);
   expect(all.stdout).toMatch(/^lobby {17}1 member\nroom 0 {16}nobody\n/);
   expect(all.stdout.match(/\n/g)).toHaveLength(121);
-  await using asJson = hawser("room", "list", ...url, "--json");
+  await using asJson = example("room", "list", ...url, "--json");
   expect(await asJson.ended).toBe(0);
   expect(jsonLines(asJson.stdout)[0]).toEqual({ name: "lobby", members: 1 });
-  await using members = hawser("room", "list", "lobby", ...url);
+  await using members = example("room", "list", "lobby", ...url);
   expect(await members.ended).toBe(0);
   expect(members.stdout).toBe("ada\n");
 });
@@ -326,11 +326,11 @@ test("list prints the rooms, or the members of one", async () => {
 test("what others say and are called cannot drive the terminal", async () => {
   await using server = await serveRooms();
   await server.post("lobby", "a\u001b[2Jda", "x\u009b31m\u202ey\nz");
-  const watching = ["room", "watch", "lobby", "--oldest", "--count", "1", "--url", server.url];
-  await using watch = hawser(...watching);
+  const watching = ["watch", "lobby", "--oldest", "--count", "1", "--url", server.url];
+  await using watch = example("room", ...watching);
   expect(await watch.ended).toBe(0);
   expect(watch.stdout).toBe("* here: nobody\na\\u001b[2Jda: x\\u009b31m\\u202ey\\nz\n");
-  await using asJson = hawser(...watching, "--json");
+  await using asJson = example("room", ...watching, "--json");
   expect(await asJson.ended).toBe(0);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: that is the point.
   expect(asJson.stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
@@ -339,7 +339,7 @@ test("what others say and are called cannot drive the terminal", async () => {
 
 test("a line that can be no message ends a join from a pipe, with what came before stored", async () => {
   await using server = await serveRooms();
-  await using ada = hawser("room", "join", "lobby", "--url", server.url, "--name", "ada");
+  await using ada = example("room", "join", "lobby", "--url", server.url, "--name", "ada");
   ada.stdin.write(`one\n${"x".repeat(4097)}\n`);
   expect(await ada.ended).toBe(1);
   expect(await server.said("lobby")).toEqual(["ada: one"]);
