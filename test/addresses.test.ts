@@ -3,10 +3,10 @@ import { describe, expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
 import { createServer } from "../src/server.ts";
+import { openLink, type TcpLink } from "../src/testing/link.ts";
 import { census } from "./support/census.ts";
 import { listen } from "./support/fake-server.ts";
 import { until } from "./support/gate.ts";
-import { type Link, openLink } from "./support/link.ts";
 import { failureOf, next } from "./support/read.ts";
 
 /** Servers whose replies say which one answered; with a link before each, and a client of all of them. */
@@ -63,7 +63,7 @@ describe.each([
   test("calls go to the first address, each request naming its own", async () => {
     await using world = await servers(["a", "b"], session);
     expect([await world.answer(), await world.answer()]).toEqual(["a", "a"]);
-    world.links[0]!.refusing = true;
+    world.links[0]!.refuse();
     world.links[0]!.cut();
     await until("the connection is gone", () => census.clientSockets === 0);
     expect(await world.answer()).toBe("b");
@@ -74,12 +74,14 @@ describe.each([
 
   test("where one cannot be reached the next is tried at once, and stays; behind the last comes the first", async () => {
     await using world = await servers(["a", "b", "c"], session);
-    const [a, b, c] = world.links as [Link, Link, Link];
-    a.refusing = b.refusing = true;
+    const [a, b, c] = world.links as [TcpLink, TcpLink, TcpLink];
+    a.refuse();
+    b.refuse();
     expect(await elapsedMs(world.answer())).toBeLessThan(500);
-    a.refusing = b.refusing = false;
+    a.accept();
+    b.accept();
     expect(await world.answer()).toBe("c");
-    c.refusing = true;
+    c.refuse();
     c.cut();
     await until("the connection is gone", () => census.clientSockets === 0);
     expect(await world.answer()).toBe("a");
@@ -101,13 +103,13 @@ describe.each([
 
   test("where none can be reached the error names each; a moment later there is no hurry", async () => {
     await using world = await servers(["a", "b"], session);
-    for (const link of world.links) link.refusing = true;
+    for (const link of world.links) link.refuse();
     const chat = world.greeter.chat();
     const error = await failureOf(chat);
     expect(error.code).toBe(Code.Unavailable);
     expect(error.rawMessage).toContain("none of 2 addresses can be reached");
     for (const { url } of world.links) expect(error.rawMessage).toContain(new URL(url).host);
-    for (const link of world.links) link.refusing = false;
+    for (const link of world.links) link.accept();
     // The backoff of the first failure: 1 s, or less by its jitter.
     expect(await elapsedMs(world.answer())).toBeGreaterThan(500);
   });
@@ -133,7 +135,7 @@ describe.each([
 
   test("closing the transport ends what waits", async () => {
     await using world = await servers(["a", "b"], session);
-    for (const link of world.links) link.refusing = true;
+    for (const link of world.links) link.refuse();
     await failureOf(world.greeter.sayHello({}));
     const waiting = failureOf(world.greeter.sayHello({}));
     await world.transport.close();
@@ -145,11 +147,11 @@ describe.each([
 
 test("a session goes on at the address that has it, while new calls go to the next", async () => {
   await using world = await servers(["a", "b"], true);
-  const [a] = world.links as [Link];
+  const [a] = world.links as [TcpLink];
   const chat = world.greeter.chat();
   await chat.send({ content: "1" });
   expect(await next(chat)).toMatchObject({ reply: "a: 1" });
-  a.refusing = true;
+  a.refuse();
   a.cut();
   await until("the session looks for its server", () => chat.state === "resuming");
   await chat.send({ content: "2" });
@@ -157,7 +159,7 @@ test("a session goes on at the address that has it, while new calls go to the ne
   const other = world.greeter.chat();
   await other.send({ content: "1" });
   expect(await next(other)).toMatchObject({ reply: "b: 1" });
-  a.refusing = false;
+  a.accept();
   expect(await next(chat)).toMatchObject({ reply: "a: 2" });
   chat.cancel();
   other.cancel();

@@ -228,7 +228,7 @@ describe("transport.close()", () => {
 
   test("ends calls that wait for the next attempt", async () => {
     await using world = await start({ linked: true });
-    world.link.refusing = true;
+    world.link.refuse();
     await failureOf(world.greeter.sayHello({}));
     const failed = failureOf(world.greeter.sayHello({}));
     await world.transport.close();

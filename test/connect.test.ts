@@ -281,8 +281,8 @@ describe("connections", () => {
 
   test("a slow line delivers everything, in order", async () => {
     await using world = await start({ linked: true });
-    world.link.up.delayMs = 20;
-    world.link.down.delayMs = 20;
+    world.link.delay(20, "up");
+    world.link.delay(20, "down");
     world.link.down.bytesPerSecond = 2_000_000;
     const chat = world.greeter.chat();
     const texts = Array.from({ length: 500 }, (_, n) => `${n} ${"=".repeat(n)}`);

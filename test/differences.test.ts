@@ -10,8 +10,8 @@ import { MessageSchema, RoomService, WatchResponseSchema } from "../gen/chat/v1/
 import { Greeter } from "../gen/example/greeter_pb.js";
 import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
 import { createServer, encodedOnce } from "../src/server.ts";
+import { openLink } from "../src/testing/link.ts";
 import { aborted, gate, stillAt } from "./support/gate.ts";
-import { openLink } from "./support/link.ts";
 import { next } from "./support/read.ts";
 import { tableOf } from "./support/readme.ts";
 import { ofConnect, ofGrpcJs, ofHawser } from "./support/three-clients.ts";

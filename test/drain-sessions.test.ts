@@ -12,8 +12,8 @@ import { greeter as example } from "../examples/greeter/handlers.ts";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import { Code, createClient, createTransport, SessionLostReason } from "../src/index.ts";
 import { createServer } from "../src/server.ts";
+import { openLink } from "../src/testing/link.ts";
 import { until } from "./support/gate.ts";
-import { openLink } from "./support/link.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { newId, SessionPeer } from "./support/session-peer.ts";
 import { puppet, type SessionWorld, sessionWorld } from "./support/session-world.ts";
@@ -236,7 +236,7 @@ test("a server without open sessions does not listen while its calls finish", as
 test("when the grace is over the port is free, and sessions end with UNAVAILABLE, attached and detached ones", async () => {
   await using world = await sessionWorld({ linked: true, sessions: { graceMs: 1_000 } });
   const cut = await runningChat(world);
-  world.link.refusing = true;
+  world.link.refuse();
   world.link.cut();
   await until("it has noticed", () => cut.state === "resuming");
   await using direct = createTransport({ baseUrl: world.url });
@@ -264,12 +264,12 @@ test("the end of a session that is cut on its way is fetched from the server tha
   world.link.stall("down");
   handler.say("two");
   handler.leave();
-  world.link.refusing = true;
+  world.link.refuse();
   world.link.cut();
   // The call is over at the server: only its end is not with the client.
   await until("the call is over there", () => world.server.openCalls === 0);
   world.link.resume("down");
-  world.link.refusing = false;
+  world.link.accept();
   expect((await all(chat)).map(({ reply }) => reply)).toEqual(["two"]);
   await closed;
 });
@@ -277,13 +277,13 @@ test("the end of a session that is cut on its way is fetched from the server tha
 test("a detached session that its client cancels holds a closing server up no longer", async () => {
   await using world = await sessionWorld({ linked: true });
   const chat = await runningChat(world);
-  world.link.refusing = true;
+  world.link.refuse();
   world.link.cut();
   await until("it has noticed", () => chat.state === "resuming");
   const closed = world.server.close({ graceMs: 60_000 });
   chat.cancel();
   await failureOf(chat);
-  world.link.refusing = false;
+  world.link.accept();
   await closed;
   expect(world.runs[0]?.end).toMatchObject({ code: Code.Canceled });
 });

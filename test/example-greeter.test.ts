@@ -10,8 +10,8 @@ import {
   type ServerOptions,
   type ServiceImpl,
 } from "../src/server.ts";
+import { openLink } from "../src/testing/link.ts";
 import { aborted, gate } from "./support/gate.ts";
-import { openLink } from "./support/link.ts";
 import { example, startExampleServer } from "./support/program.ts";
 
 // Each test starts programs, and a busy machine takes its time for that.

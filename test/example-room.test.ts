@@ -2,8 +2,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
+import { openLink } from "../src/testing/link.ts";
 import { aborted, gate } from "./support/gate.ts";
-import { openLink } from "./support/link.ts";
 import { example, startExampleServer } from "./support/program.ts";
 import { serveRooms } from "./support/room-server.ts";
 

@@ -145,7 +145,7 @@ test.each(["fin", "rst"] as const)(
     const call = world.greeter.chat();
     await call.send({});
     await heard.opened;
-    world.link.refusing = true;
+    world.link.refuse();
     world.link.cut(kind);
     const cutAt = performance.now();
     const { error, abortedThen } = await ended.opened;

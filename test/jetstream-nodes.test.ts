@@ -2,11 +2,11 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
+import { openLink } from "../src/testing/link.ts";
 import { type JetStreamLogOptions, jetStreamLog } from "../src/topics/jetstream/jetstream.ts";
 import type { NewRecord, TopicItem, TopicLog } from "../src/topics/log.ts";
 import { bytes, made, numbered, pages, shown, take, texts } from "./contract/engine.ts";
 import { stillAt, until } from "./support/gate.ts";
-import { openLink } from "./support/link.ts";
 import { findNats, startNats } from "./support/nats.ts";
 
 const program = findNats();
@@ -277,10 +277,10 @@ describe.skipIf(program === undefined)("the server", () => {
     await other.append("t", texts("a"));
     await until("it is read", () => counts().every((count) => count === 1));
 
-    link.down.swallowing = true;
+    link.down.dropping = true;
     await other.append("t", texts("b"));
     await stillAt(() => Math.max(...counts()), 50);
-    link.down.swallowing = false;
+    link.down.dropping = false;
     await until("one asks after silence", () => counts()[0] === 2);
     expect(counts()).toEqual([2, 1]);
     await other.append("t", texts("c"));

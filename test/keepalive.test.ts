@@ -28,8 +28,8 @@ test("a peer that falls silent is found: a plain call is UNAVAILABLE, naming the
   const chat = world.greeter.chat();
   await chat.send({ content: "x" });
   await next(chat);
-  world.link.up.swallowing = true;
-  world.link.down.swallowing = true;
+  world.link.up.dropping = true;
+  world.link.down.dropping = true;
   const began = performance.now();
   const error = await failureOf(chat);
   expect(performance.now() - began).toBeLessThan(1_000);

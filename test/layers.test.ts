@@ -14,6 +14,9 @@ const layers: Record<string, readonly string[]> = {
   "index.ts": ["client", "session", "connection", "node", "grpc", "observe"],
   "server.ts": [...["node", "server", "connection", "session", "grpc", "codec", "flow", "observe"]],
   "topics.ts": ["topics", "node", "observe"],
+  "testing.ts": ["testing", "node"],
+  // Users test with it: nothing of ours imports it but its entry.
+  testing: ["node", "client", ...everywhere],
   node: [
     ...["server", "client", "connection", "session", "grpc", "codec", "gen", "version.ts"],
     ...everywhere,
@@ -150,7 +153,7 @@ test("src/ imports itself, gen/, Node, and the dependencies of the package, each
   expect([...packages].sort()).toEqual(Object.keys(manifest.dependencies).sort());
 });
 
-test.each(["src/index.ts", "src/server.ts", "src/topics.ts"])(
+test.each(["src/index.ts", "src/server.ts", "src/topics.ts", "src/testing.ts"])(
   "%s reaches no package that is optional, or only when it is asked to",
   (file) => {
     const reached = [...reachOf(file, true)];
@@ -164,7 +167,7 @@ test.each(files)("%s is in no circle of imports", (file) => {
 
 /** Where Node may be reached: sockets, threads, files, programs. */
 const onNode =
-  /^src\/(node\/|topics\/(sqlite|jetstream)\/|(index|server|topics|node-version)\.ts$)/;
+  /^src\/(node\/|testing\/|topics\/(sqlite|jetstream)\/|(index|server|topics|testing|node-version)\.ts$)/;
 const nodeGlobals = /\b(Buffer|process|setImmediate|clearImmediate|NodeJS)\b/;
 
 /** Files that still reach a module or a global of Node. None is added here. */
@@ -185,7 +188,7 @@ test("what is not for Node alone reaches no module and no global of Node", () =>
   expect(reaching.sort()).toEqual(notYetAnywhere);
 });
 
-test.each(["src/index.ts", "src/server.ts", "src/topics.ts"])(
+test.each(["src/index.ts", "src/server.ts", "src/topics.ts", "src/testing.ts"])(
   "%s holds re-exports only, beside what it runs on",
   (file) => {
     const rest = (sources.get(file) as string)

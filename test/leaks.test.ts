@@ -265,7 +265,7 @@ test.each([
     await next(chat);
     world.link.stall(direction);
     await once(census.sessions.find(({ type }) => type === asked) as Http2Session, "ping");
-    world.link.refusing = true;
+    world.link.refuse();
     world.link.cut();
     await until("both sides let go", () => census.sessions.length === 0);
     chat.cancel();

@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { expect, test } from "vitest";
+import { openLink } from "../src/testing/link.ts";
 import { settles, stillAt, until } from "./support/gate.ts";
-import { openLink } from "./support/link.ts";
 
 /** A link to a server that keeps what it gets, and one connection through it, of which both ends are seen. */
 async function through() {
@@ -77,11 +77,11 @@ test("cut ends every connection, refusing resets new ones, a new target gets the
   await using line = await through();
   line.link.cut("rst");
   await until("both ends noticed", () => line.here.error !== "" && line.there.error !== "");
-  line.link.refusing = true;
+  line.link.refuse();
   const refused = watch(connect({ host: "127.0.0.1", port: line.link.port }));
   await until("it is refused", () => refused.socket.closed);
   expect(refused.got).toBe("");
-  line.link.refusing = false;
+  line.link.accept();
   await using other = await through();
   line.link.target = { host: "127.0.0.1", port: other.link.port };
   const moved = connect({ host: "127.0.0.1", port: line.link.port });
@@ -107,9 +107,9 @@ test("a stalled direction fills the sender's socket, and is not read without bou
   expect(await settles(() => line.here.socket.writableLength === 0, 300)).toBe(false);
 });
 
-test("a swallowing direction takes everything and delivers nothing", async () => {
+test("a dropping direction takes everything and delivers nothing", async () => {
   await using line = await through();
-  line.link.up.swallowing = true;
+  line.link.up.dropping = true;
   await new Promise((resolve) => line.here.socket.write(Buffer.alloc(8 << 20), resolve));
   expect(line.there.got).toBe("");
   expect(line.link.up.delivered).toBe(0);
@@ -117,7 +117,7 @@ test("a swallowing direction takes everything and delivers nothing", async () =>
 
 test("delay is latency, not width: many bytes take as long as one", async () => {
   await using line = await through();
-  line.link.up.delayMs = 60;
+  line.link.delay(60, "up");
   const began = performance.now();
   for (let n = 0; n < 50; n++) line.here.socket.write("0123456789");
   await until("all came", () => line.there.got.length === 500);

@@ -3,9 +3,9 @@ import { describe, expect, test } from "vitest";
 import { RoomService } from "../gen/chat/v1/room_pb.js";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
+import { openLink } from "../src/testing/link.ts";
 import { runText } from "./support/child.ts";
 import { until } from "./support/gate.ts";
-import { openLink } from "./support/link.ts";
 import { failureOf, next } from "./support/read.ts";
 import { sessionWorld } from "./support/session-world.ts";
 import { toyRoom } from "./support/toy-room.ts";
@@ -39,7 +39,7 @@ describe("a server", { timeout: 30_000 }, () => {
       const chat = createClient(Greeter, transport).chat();
       await chat.send({ content: "x" });
       await next(chat);
-      link.refusing = true;
+      link.refuse();
       link.cut();
       await until("the client has noticed", () => chat.state === "resuming");
       child.kill("SIGTERM");
@@ -73,7 +73,7 @@ describe("a client", { timeout: 30_000 }, () => {
       console.log("closed");
     `);
     expect(await child.line()).toBe("one");
-    world.link.refusing = true;
+    world.link.refuse();
     world.link.cut();
     expect(await child.line()).toBe("closed");
     expect(await child.exit).toMatchObject({ code: 0 });
@@ -101,7 +101,7 @@ describe("a client", { timeout: 30_000 }, () => {
 
   test("whose call waits for the next attempt to connect", async () => {
     await using world = await start({ linked: true });
-    world.link.refusing = true;
+    world.link.refuse();
     await using child = runText(`
       const transport = createTransport({ baseUrl: "${world.link.url}" });
       const { sayHello } = createClient(Greeter, transport);
@@ -109,7 +109,7 @@ describe("a client", { timeout: 30_000 }, () => {
       console.log((await sayHello({ content: "you" })).reply);
     `);
     expect(await child.line()).toBe("Unavailable");
-    world.link.refusing = false;
+    world.link.accept();
     expect(await child.line()).toBe("Hello, you");
     expect(await child.exit).toMatchObject({ code: 0 });
   });
@@ -152,12 +152,12 @@ describe("a client", { timeout: 30_000 }, () => {
       }
     `);
     expect(await child.line()).toBe("opened");
-    world.link.refusing = true;
+    world.link.refuse();
     world.link.cut();
     const before = world.link.accepted;
     await until("it has tried a few times", () => world.link.accepted >= before + 3);
     room.post(1);
-    world.link.refusing = false;
+    world.link.accept();
     expect(await child.line()).toBe("opened");
     expect(await child.line()).toBe("message");
     expect(await child.exit).toMatchObject({ code: 0 });

@@ -49,7 +49,7 @@ describe("a watch ends", () => {
 
   test("where nothing is there at first; its state says so without a reader", async () => {
     await using world = await roomWorld();
-    world.link.refusing = true;
+    world.link.refuse();
     const call = world.watch({});
     expect((await failureOf(call.headers)).code).toBe(Code.Unavailable);
     expect(call.state).toBe("closed");
@@ -68,7 +68,7 @@ describe("a watch ends", () => {
       const call = await begin(world.client(RoomService), { signal: caller.signal });
       const failed = failureOf({ [Symbol.asyncIterator]: () => call[Symbol.asyncIterator]() });
       if (lost) {
-        world.link.refusing = true;
+        world.link.refuse();
         world.link.cut();
         await until("it looks for a server", () => call.state === "resuming");
       }
@@ -94,7 +94,7 @@ describe("a watch ends", () => {
     world.link.cut();
     await until("the next attempt", () => world.room.watchings.length === 2);
     expect(left()).toBeLessThan(350);
-    world.link.refusing = true;
+    world.link.refuse();
     world.link.cut();
     expect(await failed).toMatchObject({
       code: Code.DeadlineExceeded,

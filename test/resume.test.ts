@@ -23,7 +23,6 @@ import {
   createTransport,
   type Interceptor,
 } from "../src/index.ts";
-import { createServer } from "../src/server.ts";
 import { until } from "./support/gate.ts";
 import { all, next } from "./support/read.ts";
 import { begin, type Event, roomWorld, textOf, texts, toyRoom } from "./support/toy-room.ts";
@@ -84,18 +83,13 @@ describe("a watch goes on", () => {
     await world.server.close({ graceMs: 0 });
     await until("it looks for a server", () => states.length === 1);
     world.room.post(2);
-    const again = createServer({
-      routes: (router) => router.service(RoomService, world.room.service),
-    });
-    const { port } = await again.listen({ port: 0 });
-    world.link.target = { host: "127.0.0.1", port: port as number };
+    await world.server.restart();
     expect(await reading).toEqual(["3", "4"]);
     expect(states).toEqual(["resuming", "open"]);
     expect(world.room.watchings.map(({ after }) => after)).toEqual(["", "2"]);
     call.cancel();
     expect(call.state).toBe("closed");
     expect(states).toEqual(["resuming", "open", "closed"]);
-    await again.close();
   });
 
   test("without moving by control events, whose cursor is empty", async () => {

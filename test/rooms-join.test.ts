@@ -78,10 +78,10 @@ describe.each([true, false])("with a session: %s", (session) => {
     const watching = drain(watch);
     const ann = await joined(world, "ann", {}, session);
     await until("all know", () => watching.came.map(short).includes("joined ann"));
-    world.link.refusing = true;
+    world.link.refuse();
     world.link.cut();
     await until("nobody is here", () => world.server.openCalls === 0);
-    world.link.refusing = false;
+    world.link.accept();
     await until("she left", () => watching.came.map(short).at(-1) === "here");
     expect(await who(world)).toBe("");
     ann.call.cancel();

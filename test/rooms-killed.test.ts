@@ -4,7 +4,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { RoomService, Start } from "../gen/chat/v1/room_pb.js";
 import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
-import { openBalancer } from "./support/balancer.ts";
+import { openLink } from "../src/testing/link.ts";
 import { type Child, run } from "./support/child.ts";
 import "./support/compile-cache.ts";
 import { until } from "./support/gate.ts";
@@ -38,12 +38,13 @@ async function take(server: Child): Promise<number> {
 }
 
 test("kill -9, 20 times under load: each acknowledged post is there, once, in order; each watcher has all", async () => {
-  await using balancer = await openBalancer();
-  await using transport = createTransport({ baseUrl: balancer.url });
+  // New connections wait while there is no server.
+  await using link = await openLink(undefined);
+  await using transport = createTransport({ baseUrl: link.url });
   const rooms = createClient(RoomService, transport);
   const watching = Array.from({ length: WATCHERS }, (_, n) => {
     // Half of them on connections of their own.
-    const own = n % 2 === 0 ? createTransport({ baseUrl: balancer.url }) : undefined;
+    const own = n % 2 === 0 ? createTransport({ baseUrl: link.url }) : undefined;
     const client = own === undefined ? rooms : createClient(RoomService, own);
     const call = client.watch({ room: "lobby", start: Start.OLDEST });
     return { call, own, ...drain(call) };
@@ -84,7 +85,7 @@ test("kill -9, 20 times under load: each acknowledged post is there, once, in or
     const before = acknowledged;
     const port = await take(server);
     if (kill < KILLS) next = standby();
-    balancer.lead(port);
+    link.target = { host: "127.0.0.1", port };
     await until("posts flow", () => acknowledged >= before + 40 + kill * 3, 20_000);
     if (kill === KILLS) {
       going = false;
@@ -97,7 +98,7 @@ test("kill -9, 20 times under load: each acknowledged post is there, once, in or
       for (const { own } of watching) await own?.close();
       break;
     }
-    balancer.hold();
+    link.target = undefined;
     server.kill("SIGKILL");
     expect((await server.exit).signal).toBe("SIGKILL");
   }

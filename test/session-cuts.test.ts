@@ -3,8 +3,8 @@ import type { Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import { createClient, createTransport } from "../src/index.ts";
+import { type CutKind, type Direction, openLink, type TcpLink } from "../src/testing/link.ts";
 import { until } from "./support/gate.ts";
-import { type CutKind, type Direction, type Link, openLink } from "./support/link.ts";
 import { all, next } from "./support/read.ts";
 import { type Run, type SessionWorld, sessionWorld } from "./support/session-world.ts";
 
@@ -43,7 +43,7 @@ afterAll(async () => {
 });
 
 /** Holds a Chat through a link that cuts as told, on a transport of its own; gives how often the link cut. */
-async function chatThrough(link: Link, cut: Cut | undefined): Promise<number> {
+async function chatThrough(link: TcpLink, cut: Cut | undefined): Promise<number> {
   await using transport = createTransport({ baseUrl: link.url });
   const greeter = createClient(Greeter, transport);
   await greeter.sayHello({});
@@ -85,7 +85,7 @@ function runsOf(name: string): Run[] {
 }
 
 /** How many bytes a Chat takes that nobody cuts, in each direction: by its end, and until nothing moves any more. */
-async function measure(link: Link): Promise<Record<Direction, number>> {
+async function measure(link: TcpLink): Promise<Record<Direction, number>> {
   await using transport = createTransport({ baseUrl: link.url });
   const greeter = createClient(Greeter, transport);
   await greeter.sayHello({});

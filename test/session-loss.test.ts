@@ -77,7 +77,7 @@ test("a server that is killed and comes back on its port: the client knows with 
 test("a server that does not come back: UNREACHABLE after the grace", async () => {
   await using world = await sessionWorld({ linked: true, sessions: { graceMs: 400 } });
   const chat = await settledChat(world, 2);
-  world.link.refusing = true;
+  world.link.refuse();
   const began = performance.now();
   world.link.cut();
   const lost = await lossOf(chat);
@@ -117,7 +117,7 @@ test.each(["stalled", "refused once", "refused twice"])(
       return until("it was refused", () => link.accepted >= before + times);
     };
     if (how === "stalled") link.stall();
-    else link.refusing = true;
+    else link.refuse();
     link.cut();
     await until("it has noticed", () => chat.state === "resuming");
     if (how !== "stalled") await refused(1);
@@ -126,7 +126,7 @@ test.each(["stalled", "refused once", "refused twice"])(
     const [{ context }] = world.runs as [Run];
     expect(context.signal.aborted).toBe(false);
     if (how === "refused twice") await refused(1);
-    link.refusing = false;
+    link.accept();
     link.resume();
     await until("the handler is told", () => context.signal.aborted);
     expect(context.signal.reason).toMatchObject({ code: Code.Canceled });
@@ -211,7 +211,7 @@ test("the transport is closed while a chat is open: the handler hears of it with
 test("a server that closes ends detached sessions with its grace", async () => {
   await using world = await sessionWorld({ linked: true, sessions: { graceMs: 700 } });
   const chat = await settledChat(world, 1);
-  world.link.refusing = true;
+  world.link.refuse();
   world.link.cut();
   await until("it has noticed", () => chat.state === "resuming");
   expect(world.server.openCalls).toBe(1);
@@ -296,7 +296,7 @@ test("a program that has nothing but a call that resumes stays until it knows", 
     }
   `);
   expect(await child.line()).toBe("one");
-  world.link.refusing = true;
+  world.link.refuse();
   world.link.cut();
   expect(await child.line()).toMatch(/^the session was lost: .* could not be reached/);
   expect(await child.exit).toMatchObject({ code: 0 });

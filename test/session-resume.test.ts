@@ -245,14 +245,14 @@ test("a dead peer is found by the client within its keepalive, and the chat goes
   const chat = world.greeter.chat();
   await chat.send({ content: "one" });
   await next(chat);
-  world.link.up.swallowing = true;
-  world.link.down.swallowing = true;
+  world.link.up.dropping = true;
+  world.link.down.dropping = true;
   const began = performance.now();
   await chat.send({ content: "two" });
   await until("it has noticed", () => chat.state === "resuming");
   expect(performance.now() - began).toBeLessThan(1_000);
-  world.link.up.swallowing = false;
-  world.link.down.swallowing = false;
+  world.link.up.dropping = false;
+  world.link.down.dropping = false;
   // What was on its way to a new connection is lost too.
   world.link.cut();
   expect(await next(chat)).toMatchObject({ reply: "two" });
@@ -306,22 +306,22 @@ test("what an old connection delivers late is dropped, whichever comes first", a
 
 test("after a cut, what the server sends again is its answer to the resume: it waits for nothing more", async () => {
   await using world = await sessionWorld({ linked: true });
-  const { up, down } = world.link;
+  const { link } = world;
   const chat = world.greeter.chat();
   await chat.send({ content: "one" });
   await next(chat);
-  down.stalled = true;
+  link.stall("down");
   await chat.send({ content: "two" });
   await until("the handler has it", () => world.runs[0]?.requests.length === 2);
-  down.delayMs = 100;
-  world.link.cut();
-  down.stalled = false;
+  link.delay(100, "down");
+  link.cut();
+  link.resume("down");
   // The preface and SETTINGS are under 100 B, the headers of an attachment over 200 B.
-  const before = up.delivered;
-  await until("the server has the resume", () => up.delivered > before + 150);
-  up.stalled = true;
+  const before = link.up.delivered;
+  await until("the server has the resume", () => link.up.delivered > before + 150);
+  link.stall("up");
   expect(await next(chat)).toMatchObject({ reply: "two" });
-  up.stalled = false;
+  link.resume("up");
   chat.closeSend();
   await all(chat);
 });

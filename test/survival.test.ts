@@ -1,9 +1,9 @@
 import { once } from "node:events";
 import { createServer, type ServerHttp2Stream } from "node:http2";
 import { expect, test, vi } from "vitest";
+import { openLink } from "../src/testing/link.ts";
 import { run } from "./support/child.ts";
 import { settles, until } from "./support/gate.ts";
-import { openLink } from "./support/link.ts";
 import { start } from "./support/world.ts";
 
 // Each test starts a process, which takes its time where others are at work.

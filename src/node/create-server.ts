@@ -78,7 +78,8 @@ export function createServer(options: ServerOptions): Server {
   return new HawserServer(options);
 }
 
-class HawserServer implements Server {
+/** The server itself: what tests of a user need of it beyond Server is for hawser/testing alone. */
+export class HawserServer implements Server {
   readonly #grpc: GrpcHandler;
   readonly #stock: NodeHandler;
   readonly #listener: Listener;
@@ -184,6 +185,18 @@ class HawserServer implements Server {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close({ graceMs: 0 });
+  }
+
+  /**
+   * Ends as a crash of the process does: connections are reset, sessions are forgotten, and no client hears why. The
+   * signals of its handlers abort, which a crash would not do: nothing of the server is left in this process.
+   */
+  kill(): Promise<void> {
+    // First, so that nothing more leaves.
+    this.#listener.resetAll();
+    this.#connections.destroy();
+    this.#sessions?.close();
+    return this.close({ graceMs: 0, keepListening: false });
   }
 
   async #close(): Promise<void> {

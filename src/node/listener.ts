@@ -2,6 +2,7 @@ import * as net from "node:net";
 import * as tls from "node:tls";
 import { TCP_KEEPALIVE_MS } from "../connection/keepalive.ts";
 import { after } from "../flow/wait.ts";
+import { resetSocket } from "./reset-socket.ts";
 import type { TlsOptions } from "./server-options.ts";
 import { orExplain } from "./tls.ts";
 
@@ -22,6 +23,8 @@ export interface Listener {
   readonly server: net.Server;
   /** Ends every connection now. */
   destroyAll(): void;
+  /** Ends every connection now, as a crash of the process does. */
+  resetAll(): void;
 }
 
 /**
@@ -50,6 +53,9 @@ export function createListener(
     server,
     destroyAll() {
       for (const socket of sockets) socket.destroy();
+    },
+    resetAll() {
+      for (const socket of sockets) resetSocket(socket);
     },
   };
 }

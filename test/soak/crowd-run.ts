@@ -15,7 +15,7 @@ import {
   type MessageResponse,
 } from "../../gen/example/greeter_pb.js";
 import { createClient, createTransport, type Duplex } from "../../src/index.ts";
-import { openLink } from "../support/link.ts";
+import { openLink } from "../../src/testing/link.ts";
 import { next } from "../support/read.ts";
 import type { Probes } from "./crowd-prober.ts";
 import type { CrowdReport } from "./crowd-server.ts";

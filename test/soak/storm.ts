@@ -1,6 +1,6 @@
 /** What befalls the connections of the sessions' soak. */
 import { setTimeout as pause } from "node:timers/promises";
-import type { CutKind, Direction, Link } from "../support/link.ts";
+import type { CutKind, Direction, TcpLink } from "../../src/testing/link.ts";
 import type { Dice } from "./dice.ts";
 
 /** Between two misfortunes of one connection, in milliseconds. */
@@ -25,7 +25,7 @@ export interface Damage {
 
 /** Cuts and stalls one link until `over` aborts, and leaves it calm. */
 export async function storm(
-  link: Link,
+  link: TcpLink,
   dice: Dice,
   damage: Damage,
   over: AbortSignal,
@@ -50,24 +50,24 @@ export async function storm(
       link.resume();
     } else if (misfortune < 0.985) {
       damage.delays++;
-      link[direction].delayMs = dice.between(800, 1600);
+      link.delay(dice.between(800, 1600), direction);
       await pause(dice.between(20, 150));
-      link[direction].delayMs = 0;
+      link.delay(0, direction);
       // An impatient client looks for another connection, or this one goes on.
       await pause(dice.between(600, 1600));
     } else {
       if (dice.chance(0.5)) continue;
       damage.refusals++;
-      link.refusing = true;
+      link.refuse();
       cut(link, kind, damage);
       await pause(dice.between(1, 20));
-      link.refusing = false;
+      link.accept();
     }
   }
 }
 
 /** The time between two misfortunes. */
-async function calm(link: Link, dice: Dice, over: AbortSignal): Promise<void> {
+async function calm(link: TcpLink, dice: Dice, over: AbortSignal): Promise<void> {
   const { least, most, chanceOfNone, limitMs } = CALM_BYTES;
   const bytes = link.down.delivered + (dice.chance(chanceOfNone) ? 0 : dice.between(least, most));
   const giveUp = performance.now() + limitMs;
@@ -77,7 +77,7 @@ async function calm(link: Link, dice: Dice, over: AbortSignal): Promise<void> {
   }
 }
 
-function cut(link: Link, kind: CutKind, damage: Damage): void {
+function cut(link: TcpLink, kind: CutKind, damage: Damage): void {
   damage.cuts += link.open;
   link.cut(kind);
 }

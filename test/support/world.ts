@@ -1,16 +1,18 @@
-import type { DescService } from "@bufbuild/protobuf";
 import { expect } from "vitest";
 import { greeter as example } from "../../examples/greeter/handlers.ts";
 import { Greeter } from "../../gen/example/greeter_pb.js";
-import { type Client, createClient, createTransport } from "../../src/index.ts";
-import { createServer, type ServiceImpl } from "../../src/server.ts";
+import {
+  type Client,
+  createClient,
+  createTransport,
+  type TransportOptions,
+} from "../../src/index.ts";
+import type { ConnectRouter, ListenOptions, ServerOptions, ServiceImpl } from "../../src/server.ts";
+import type { TcpLink } from "../../src/testing/link.ts";
+import { startWorld, type World as TestedWorld } from "../../src/testing.ts";
 import { census } from "./census.ts";
 import { settles } from "./gate.ts";
-import { type Link, openLink } from "./link.ts";
 import { sessions } from "./mode.ts";
-
-type Server = ReturnType<typeof createServer>;
-type Transport = ReturnType<typeof createTransport>;
 
 export interface Setup {
   /** Handlers of the Greeter; one that is left out is UNIMPLEMENTED. The example's by default. */
@@ -19,23 +21,20 @@ export interface Setup {
    * Further options of the server, of where it listens, and of the client's transport. Calls have sessions or not as
    * the run says (mode.ts), unless `session` is set here.
    */
-  server?: Partial<Parameters<typeof createServer>[0]>;
-  listen?: Parameters<Server["listen"]>[0];
-  transport?: Partial<Parameters<typeof createTransport>[0]>;
+  server?: Partial<ServerOptions>;
+  listen?: ListenOptions;
+  transport?: Partial<TransportOptions>;
   /** The client reaches the server through a link. */
   linked?: boolean;
 }
 
-/** A server and a client of it, on real sockets, in one process. */
-export interface World extends AsyncDisposable {
-  readonly server: Server;
-  /** Where the server listens. */
+/** The world of hawser/testing with the Greeter in it, whose client may reach the server without the link. */
+export interface World extends Omit<TestedWorld, "link"> {
+  /** Where the server listens itself, past the link. */
   readonly url: string;
-  readonly transport: Transport;
   readonly greeter: Client<typeof Greeter>;
-  client<S extends DescService>(service: S): Client<S>;
-  /** The wire between the two, in a world that is linked. */
-  readonly link: Link;
+  /** The network between the two, in a world that is linked. */
+  readonly link: TcpLink;
   /** What the server's logger was told as an error. */
   readonly logged: readonly unknown[][];
 }
@@ -47,28 +46,32 @@ export interface World extends AsyncDisposable {
 export async function start(setup: Setup = {}): Promise<World> {
   const before = resources();
   const logged: unknown[][] = [];
-  const server = createServer({
-    routes: (router) => router.service(Greeter, setup.greeter ?? example),
-    logger: { error: (...words: unknown[]) => void logged.push(words) },
-    ...setup.server,
+  const { greeter = example } = setup;
+  const { routes = (router: ConnectRouter) => router.service(Greeter, greeter), ...server } =
+    setup.server ?? {};
+  const transportOptions = { sessions, ...setup.transport };
+  const world = await startWorld({
+    routes,
+    server: { logger: { error: (...words: unknown[]) => void logged.push(words) }, ...server },
+    transport: transportOptions,
+    listen: setup.listen,
   });
-  const { url, port } = await server.listen(setup.listen ?? { port: 0 });
-  const link = setup.linked ? await openLink({ host: "127.0.0.1", port: port ?? 0 }) : undefined;
-  const transport = createTransport({
-    baseUrl: link?.url ?? url,
-    sessions,
-    ...setup.transport,
-  });
+  const { url } = world.server;
+  // Most tests count sockets, or bytes, of one connection: they do without the link.
+  const transport = setup.linked
+    ? world.transport
+    : createTransport({ baseUrl: url, ...transportOptions });
 
   return {
-    server,
+    server: world.server,
     url,
     transport,
     greeter: createClient(Greeter, transport),
     client: (service) => createClient(service, transport),
     get link() {
-      if (link === undefined) throw new Error("this world was not started with `linked: true`");
-      return link;
+      if (!setup.linked) throw new Error("this world was not started with `linked: true`");
+      // Every world has a TcpLink, of which users see less.
+      return world.link as TcpLink;
     },
     logged,
     async [Symbol.asyncDispose]() {
@@ -76,8 +79,9 @@ export async function start(setup: Setup = {}): Promise<World> {
       await settles(() => surplus(before, streams()).length === 0);
       const calls = surplus(before, streams());
       await transport.close();
-      await server.close({ graceMs: 0 });
-      await link?.[Symbol.asyncDispose]();
+      // In order, and not as the world itself does, so that each test sees whether close() leaves something.
+      await world.server.close({ graceMs: 0 });
+      await world[Symbol.asyncDispose]();
       await settles(() => surplus(before, resources()).length === 0);
       const rest = surplus(before, resources());
       // Soft: it stands beside a failure of the test itself, and does not hide it.

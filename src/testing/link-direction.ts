@@ -1,0 +1,168 @@
+import type { Socket } from "node:net";
+import { pause } from "../flow/wait.ts";
+import { resetSocket } from "../node/reset-socket.ts";
+
+/** One direction stops reading when it holds this many bytes, so that the sender's socket fills up. */
+const HELD_BYTES = 64 << 10;
+
+/** The same while bytes are delayed: a byte on its way must not hold back those after it. */
+const DELAYED_BYTES = 16 << 20;
+
+const NOTHING = Buffer.alloc(0);
+const NO_DELAY = { ms: 0 };
+
+/** What one socket sent and the other does not have yet. */
+interface Item {
+  /** When it may be delivered, on the clock of performance.now(). */
+  readonly dueMs: number;
+  readonly what: Buffer | "fin" | "rst";
+}
+
+/** The two sockets of a connection through the link: one gets what the other sends. */
+export interface Route {
+  readonly from: Socket;
+  readonly to: Socket;
+}
+
+/** One direction of a link: takes bytes from one socket of each connection and delivers them to the other. */
+export class LinkDirection {
+  /** Reads everything and delivers nothing: a cable pulled behind a switch that still answers. */
+  dropping = false;
+  /** Delivers at most this many bytes a second. Default: no limit. */
+  bytesPerSecond = Number.POSITIVE_INFINITY;
+  #delivered = 0;
+  #delay = NO_DELAY;
+  #bytesUntilCut = Number.POSITIVE_INFINITY;
+  #onCut: (route: Route) => void = () => {};
+  readonly #stalls = new Set<symbol>();
+  readonly #closing: AbortSignal;
+  readonly #waiting = new Set<() => void>();
+
+  /** @param closing the link's end: nothing is delivered any more */
+  constructor(closing: AbortSignal) {
+    this.#closing = closing;
+    closing.addEventListener("abort", () => this.#wake(), { once: true });
+  }
+
+  /** How many bytes were delivered, over all connections. */
+  get delivered(): number {
+    return this.#delivered;
+  }
+
+  get isStalled(): boolean {
+    return this.#stalls.size > 0;
+  }
+
+  /** Delivers nothing, until what comes back is disposed, or resume() is called. */
+  stall(): Disposable {
+    const stall = Symbol();
+    this.#stalls.add(stall);
+    return {
+      [Symbol.dispose]: () => {
+        if (this.#stalls.delete(stall)) this.#wake();
+      },
+    };
+  }
+
+  resume(): void {
+    this.#stalls.clear();
+    this.#wake();
+  }
+
+  /** Delivers what comes from now on this much later, until the next delay(), or what comes back is disposed. */
+  delay(ms: number): Disposable {
+    const delay = { ms };
+    this.#delay = delay;
+    return {
+      [Symbol.dispose]: () => {
+        if (this.#delay === delay) this.#delay = NO_DELAY;
+      },
+    };
+  }
+
+  /** Delivers this many bytes more, then calls `onCut` with the connection that the last of them was for. */
+  cutAfter(bytes: number, onCut: (route: Route) => void): void {
+    this.#bytesUntilCut = bytes;
+    this.#onCut = onCut;
+  }
+
+  forward(route: Route): void {
+    const { from, to } = route;
+    const items: Item[] = [];
+    let heldBytes = 0;
+    const add = (what: Item["what"]) => {
+      items.push({ dueMs: performance.now() + this.#delay.ms, what });
+      this.#wake();
+    };
+    from.on("data", (bytes: Buffer) => {
+      heldBytes += bytes.length;
+      if (heldBytes > (this.#delay.ms > 0 ? DELAYED_BYTES : HELD_BYTES)) from.pause();
+      add(bytes);
+    });
+    from.on("end", () => add("fin"));
+    from.on("error", () => {
+      // RST passes what waits to be read, but neither a stall nor a delay.
+      if (this.isStalled || this.#delay.ms > 0) add("rst");
+      else resetSocket(to);
+    });
+    from.on("close", () => this.#wake());
+
+    const deliver = async () => {
+      while (!to.destroyed && !this.#closing.aborted) {
+        const item = items[0];
+        const waitMs = item === undefined ? 0 : item.dueMs - performance.now();
+        if (item === undefined || this.isStalled) await this.#change(to);
+        else if (waitMs > 0) await pause(Math.ceil(waitMs), this.#closing);
+        else if (item.what === "rst") resetSocket(to);
+        else if (item.what === "fin") {
+          items.shift();
+          to.end();
+        } else {
+          // After a cut with FIN nothing follows.
+          const rest = to.writable ? await this.#write(item.what, route) : NOTHING;
+          if (rest.length > 0) items[0] = { dueMs: 0, what: rest };
+          else items.shift();
+          heldBytes -= item.what.length - rest.length;
+          if (heldBytes === 0 && from.isPaused()) from.resume();
+        }
+      }
+    };
+    void deliver();
+  }
+
+  /** Writes as much as may leave at once; resolves with the rest. */
+  async #write(bytes: Buffer, route: Route): Promise<Buffer> {
+    if (this.dropping) return bytes.subarray(bytes.length);
+    const share = Math.max(1, Math.ceil(this.bytesPerSecond / 100));
+    const now = bytes.subarray(0, Math.min(bytes.length, share, this.#bytesUntilCut));
+    if (now.length > 0) {
+      await new Promise<void>((resolve) => route.to.write(now, () => resolve()));
+      this.#delivered += now.length;
+      this.#bytesUntilCut -= now.length;
+    }
+    if (this.#bytesUntilCut === 0) {
+      this.#bytesUntilCut = Number.POSITIVE_INFINITY;
+      this.#onCut(route);
+    } else if (Number.isFinite(this.bytesPerSecond)) {
+      await pause((now.length / this.bytesPerSecond) * 1000, this.#closing);
+    }
+    return bytes.subarray(now.length);
+  }
+
+  /** Resolves when something comes, or changes, or the connection ends. */
+  #change(to: Socket): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        this.#waiting.delete(wake);
+        to.off("close", wake);
+        resolve();
+      };
+      this.#waiting.add(wake);
+      to.once("close", wake);
+    });
+  }
+
+  #wake(): void {
+    for (const wake of [...this.#waiting]) wake();
+  }
+}

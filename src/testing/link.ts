@@ -1,0 +1,263 @@
+import { once } from "node:events";
+import { connect, createServer, type Socket, type SocketConnectOpts } from "node:net";
+import { listen } from "../node/listen.ts";
+import { resetSocket } from "../node/reset-socket.ts";
+import { checkArgument, either, notNegative, notNegativeOrInfinite, oneOf } from "../options.ts";
+import { LinkDirection } from "./link-direction.ts";
+
+/** `"up"` is from the client to the server, `"down"` from the server to the client. */
+export type Direction = "up" | "down";
+
+/** How a connection ends: `"rst"` as when a process or a machine is gone, `"fin"` in order. */
+export type CutKind = "rst" | "fin";
+
+/**
+ * The network between the transport of a world and its server: a TCP proxy on a loopback address that passes all bytes
+ * on until it is told otherwise. What it is told holds for the connections that there are, and for those that come.
+ * Every function throws INVALID_ARGUMENT where an argument is not what it must be.
+ */
+export interface Link {
+  /** Where it listens. */
+  readonly url: string;
+  /** How many connections were accepted so far, refused ones included. */
+  readonly accepted: number;
+  /** How many connections there are now. */
+  readonly open: number;
+  /**
+   * Ends every connection now, at both ends; clients may connect again at once. What is not delivered yet is lost.
+   * Returns how many there were: 0 before the first call.
+   *
+   * @param kind default: `"rst"`
+   */
+  cut(kind?: CutKind): number;
+  /**
+   * Delivers this many bytes more in one direction, counted over all connections, then cuts the connection that the
+   * last of them was for: the way to end one in the middle of a message. Resolves when it has. A later call for the
+   * same direction replaces it.
+   *
+   * @param kind default: `"rst"`
+   */
+  cutAfter(direction: Direction, bytes: number, kind?: CutKind): Promise<void>;
+  /**
+   * Delivers nothing, neither bytes nor the end of a connection: neither side sees that the other is gone. Nothing is
+   * lost. It ends with resume(), or when what it returns is disposed: `using _stall = link.stall()`.
+   *
+   * @param direction default: both
+   */
+  stall(direction?: Direction): Disposable;
+  /**
+   * Ends every stall().
+   *
+   * @param direction default: both
+   */
+  resume(direction?: Direction): void;
+  /**
+   * Resets new connections as soon as they come; those that there are stay. It ends with accept(), or when what it
+   * returns is disposed.
+   */
+  refuse(): Disposable;
+  /** Ends every refuse(). */
+  accept(): void;
+  /**
+   * Delivers each byte that comes from now on this much later. A later delay() of the same direction replaces it; 0, or
+   * to dispose of what it returns, ends it.
+   *
+   * @param ms in milliseconds, each way
+   * @param direction default: both
+   */
+  delay(ms: number, direction?: Direction): Disposable;
+}
+
+const aDirection = oneOf("up", "down");
+const aDirectionOrNone = either((value) => value === undefined, aDirection);
+const aKind = oneOf("rst", "fin");
+
+export interface LinkOptions {
+  /** The loopback address where it listens. Default: 127.0.0.1. */
+  host?: string;
+  /** Whether the bytes that it passes on are TLS: its URL says so. Default: false. */
+  tls?: boolean;
+}
+
+/** One connection through the link: a socket to the client, and one to the server. */
+type Connection = readonly [client: Socket, server: Socket];
+
+/** A link that can be led to another server, and whose directions can be changed each on its own. */
+export class TcpLink implements Link, AsyncDisposable {
+  readonly up: LinkDirection;
+  readonly down: LinkDirection;
+  readonly #closing = new AbortController();
+  readonly #connections = new Set<Connection>();
+  readonly #refusals = new Set<symbol>();
+  // The delay is the only time that a byte needs: no waiting for acknowledgements (Nagle).
+  readonly #server = createServer({ allowHalfOpen: true, noDelay: true }, (client) =>
+    this.#onConnection(client),
+  );
+  readonly #waiting = new Set<Socket>();
+  #target: SocketConnectOpts | undefined;
+  #closed: Promise<void> | undefined;
+  #accepted = 0;
+  #url = "";
+  #port = 0;
+
+  constructor(target: SocketConnectOpts | undefined) {
+    this.#target = target;
+    this.up = new LinkDirection(this.#closing.signal);
+    this.down = new LinkDirection(this.#closing.signal);
+  }
+
+  /** Listens on a free port. */
+  async listen({ host = "127.0.0.1", tls = false }: LinkOptions): Promise<void> {
+    const { url, port } = await listen(this.#server, { host, port: 0 });
+    this.#url = tls ? url.replace("http", "https") : url;
+    this.#port = port as number;
+  }
+
+  /** Where new connections lead; while it is `undefined`, they wait. */
+  get target(): SocketConnectOpts | undefined {
+    return this.#target;
+  }
+
+  set target(target: SocketConnectOpts | undefined) {
+    this.#target = target;
+    if (target === undefined) return;
+    for (const client of this.#waiting) this.#connect(client, target);
+    this.#waiting.clear();
+  }
+
+  get url(): string {
+    return this.#url;
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  get accepted(): number {
+    return this.#accepted;
+  }
+
+  get open(): number {
+    return this.#connections.size;
+  }
+
+  cut(kind: CutKind = "rst"): number {
+    checkArgument("link.cut", "kind", kind, aKind);
+    const { size } = this.#connections;
+    for (const connection of this.#connections) end(connection, kind);
+    return size;
+  }
+
+  cutAfter(direction: Direction, bytes: number, kind: CutKind = "rst"): Promise<void> {
+    checkArgument("link.cutAfter", "direction", direction, aDirection);
+    checkArgument("link.cutAfter", "bytes", bytes, notNegativeOrInfinite);
+    checkArgument("link.cutAfter", "kind", kind, aKind);
+    return new Promise((resolve) => {
+      this[direction].cutAfter(bytes, ({ from, to }) => {
+        end([from, to], kind);
+        resolve();
+      });
+    });
+  }
+
+  stall(direction?: Direction): Disposable {
+    return allOf(this.#directions("stall", direction).map((one) => one.stall()));
+  }
+
+  resume(direction?: Direction): void {
+    for (const one of this.#directions("resume", direction)) one.resume();
+  }
+
+  refuse(): Disposable {
+    const refusal = Symbol();
+    this.#refusals.add(refusal);
+    return { [Symbol.dispose]: () => void this.#refusals.delete(refusal) };
+  }
+
+  accept(): void {
+    this.#refusals.clear();
+  }
+
+  delay(ms: number, direction?: Direction): Disposable {
+    checkArgument("link.delay", "ms", ms, notNegative);
+    return allOf(this.#directions("delay", direction).map((one) => one.delay(ms)));
+  }
+
+  /** Ends every connection, and listens no more. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    this.#closing.abort();
+    for (const socket of [...this.#waiting, ...[...this.#connections].flat()]) socket.destroy();
+    // 'close' comes when the last of its connections is gone.
+    this.#server.close();
+    await once(this.#server, "close");
+  }
+
+  #directions(of: string, direction: Direction | undefined): LinkDirection[] {
+    checkArgument(`link.${of}`, "direction", direction, aDirectionOrNone);
+    return direction === undefined ? [this.up, this.down] : [this[direction]];
+  }
+
+  #onConnection(client: Socket): void {
+    this.#accepted++;
+    client.on("error", () => {});
+    if (this.#refusals.size > 0) {
+      resetSocket(client);
+      return;
+    }
+    if (this.#target !== undefined) {
+      this.#connect(client, this.#target);
+      return;
+    }
+    this.#waiting.add(client);
+    client.on("close", () => this.#waiting.delete(client));
+  }
+
+  #connect(client: Socket, target: SocketConnectOpts): void {
+    const server = connect({ ...target, allowHalfOpen: true, noDelay: true });
+    server.on("error", () => {});
+    const connection: Connection = [client, server];
+    this.#connections.add(connection);
+    for (const socket of connection) {
+      socket.on("close", () => {
+        if (client.closed && server.closed) this.#connections.delete(connection);
+      });
+    }
+    this.up.forward({ from: client, to: server });
+    this.down.forward({ from: server, to: client });
+  }
+}
+
+/** Opens a link on a free port of a loopback address. */
+export async function openLink(
+  target: SocketConnectOpts | undefined,
+  options: LinkOptions = {},
+): Promise<TcpLink> {
+  const link = new TcpLink(target);
+  await link.listen(options);
+  return link;
+}
+
+function end(connection: readonly Socket[], kind: CutKind): void {
+  for (const socket of connection) {
+    if (kind === "rst") resetSocket(socket);
+    else {
+      // Our FIN leaves now. What still comes is dropped, until the peer's FIN.
+      socket.removeAllListeners("data").removeAllListeners("end");
+      socket.on("data", () => {}).on("end", () => socket.destroy());
+      socket.end();
+    }
+  }
+}
+
+function allOf(resources: Disposable[]): Disposable {
+  return {
+    [Symbol.dispose]() {
+      for (const resource of resources) resource[Symbol.dispose]();
+    },
+  };
+}

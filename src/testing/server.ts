@@ -1,0 +1,70 @@
+import { HawserServer, type Server } from "../node/create-server.ts";
+import type { ServerAddress, ListenOptions, ServerOptions } from "../node/server-options.ts";
+
+/** The server of a world: it can crash, and come back. */
+export interface WorldServer extends Pick<Server, "close" | "openCalls"> {
+  /** Where it listens itself, past the link. It stays the same. */
+  readonly url: string;
+  /**
+   * Ends the server at once, as a crash of its process does: connections are reset, sessions are forgotten, and no
+   * client hears why. The signals of its handlers abort, so that a test leaves nothing running. Resolves when the port
+   * is free. Nothing happens where the server is closed or killed already.
+   */
+  kill(): Promise<void>;
+  /**
+   * Starts the server again at the same port, as a new process would: it runs `routes` again and knows none of the old
+   * sessions. A server that is not closed is killed first. Calls while one is under way resolve with it. Rejects with
+   * FAILED_PRECONDITION where another process took the port meanwhile, and may then be called again.
+   */
+  restart(): Promise<void>;
+}
+
+/** A server that starts again with the same options. */
+export class RestartableServer implements WorldServer {
+  readonly #options: ServerOptions;
+  #server: HawserServer;
+  #address: ServerAddress | undefined;
+  #restarting: Promise<void> | undefined;
+
+  constructor(options: ServerOptions) {
+    this.#options = options;
+    this.#server = new HawserServer(options);
+  }
+
+  async listen(options: ListenOptions): Promise<ServerAddress> {
+    this.#address = await this.#server.listen(options);
+    return this.#address;
+  }
+
+  get url(): string {
+    return this.#address?.url ?? "";
+  }
+
+  get openCalls(): number {
+    return this.#server.openCalls;
+  }
+
+  close(options?: Parameters<Server["close"]>[0]): Promise<void> {
+    return this.#server.close(options);
+  }
+
+  async kill(): Promise<void> {
+    // What a restart starts is killed too, whether it succeeds or not.
+    if (this.#restarting !== undefined) await this.#restarting.catch(() => {});
+    await this.#server.kill();
+  }
+
+  restart(): Promise<void> {
+    this.#restarting ??= this.#restart().finally(() => {
+      this.#restarting = undefined;
+    });
+    return this.#restarting;
+  }
+
+  async #restart(): Promise<void> {
+    await this.#server.kill();
+    this.#server = new HawserServer(this.#options);
+    const { host, port, path } = this.#address ?? {};
+    await this.#server.listen(path === undefined ? { host, port } : { path });
+  }
+}
