@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { Code, type ConnectError } from "../src/index.ts";
-import { stillAt, until } from "./support/gate.ts";
+import { stillAt } from "./support/gate.ts";
 import { memoryInUse } from "./support/memory.ts";
 import { failureOf, next } from "./support/read.ts";
 import { start } from "./support/world.ts";
@@ -13,14 +13,10 @@ async function full(options: { sessions?: boolean; connectTimeoutMs?: number } =
     server: { maxConcurrentStreams: 1 },
     transport: { sessions: false, ...options },
   });
-  // The client learns how many calls the first connection takes when no second one is to be had.
-  const stall = world.link.stall("down");
+  world.link.onAccepted = () => world.link.refuse();
   const chat = world.greeter.chat();
   // Waits already when the connection comes.
   const second = world.greeter.sayHello({ content: "second" });
-  await until("the first connection comes", () => world.link.accepted === 1);
-  world.link.refuse();
-  stall[Symbol.dispose]();
   await chat.send({});
   await next(chat);
   return { world, chat, second };

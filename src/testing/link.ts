@@ -84,6 +84,8 @@ type Connection = readonly [client: Socket, server: Socket];
 
 /** A link that can be led to another server, and whose directions can be changed each on its own. */
 export class TcpLink implements Link, AsyncDisposable {
+  /** Called after each connection that was accepted and not refused. */
+  onAccepted: () => void = () => {};
   readonly up: LinkDirection;
   readonly down: LinkDirection;
   readonly #closing = new AbortController();
@@ -209,12 +211,12 @@ export class TcpLink implements Link, AsyncDisposable {
       resetSocket(client);
       return;
     }
-    if (this.#target !== undefined) {
-      this.#connect(client, this.#target);
-      return;
+    if (this.#target !== undefined) this.#connect(client, this.#target);
+    else {
+      this.#waiting.add(client);
+      client.on("close", () => this.#waiting.delete(client));
     }
-    this.#waiting.add(client);
-    client.on("close", () => this.#waiting.delete(client));
+    this.onAccepted();
   }
 
   #connect(client: Socket, target: SocketConnectOpts): void {
