@@ -63,13 +63,14 @@ test.each(["fin", "rst"] as const)(
     const cut = line.link.cutAfter("up", 1_003, kind);
     line.here.socket.write("x".repeat(700));
     line.here.socket.write("x".repeat(700));
-    await cut;
     await until("both ends noticed", () =>
       [line.here, line.there].every(({ sawFin, error }) =>
         kind === "fin" ? sawFin : error !== "",
       ),
     );
     expect(line.there.got).toHaveLength(1_003);
+    for (const { socket } of [line.here, line.there]) if (kind === "fin") socket.end();
+    await cut;
   },
 );
 

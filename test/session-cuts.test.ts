@@ -49,10 +49,11 @@ async function chatThrough(link: TcpLink, cut: Cut | undefined): Promise<number>
   await greeter.sayHello({});
   let cuts = 0;
   if (cut !== undefined) {
-    void link.cutAfter(cut.direction, cut.after, cut.kind).then(() => {
+    const { direction, after, again, kind } = cut;
+    link.armCut({ direction, bytes: after, kind }, () => {
       cuts++;
-      if (cut.again === undefined) return;
-      void link.cutAfter("down", cut.again, cut.kind).then(() => cuts++);
+      if (again === undefined) return;
+      link.armCut({ direction: "down", bytes: again, kind }, () => cuts++);
     });
   }
   const name = `${++chats}`;

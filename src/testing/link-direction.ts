@@ -49,8 +49,9 @@ export class LinkDirection {
     return this.#delivered;
   }
 
-  get isStalled(): boolean {
-    return this.#stalls.size > 0;
+  /** Whether what comes now, the end of a connection too, is delivered later. */
+  get holdsBack(): boolean {
+    return this.#stalls.size > 0 || this.#delay.ms > 0;
   }
 
   /** Delivers nothing, until what comes back is disposed, or resume() is called. */
@@ -102,7 +103,7 @@ export class LinkDirection {
     from.on("end", () => add("fin"));
     from.on("error", () => {
       // RST passes what waits to be read, but neither a stall nor a delay.
-      if (this.isStalled || this.#delay.ms > 0) add("rst");
+      if (this.holdsBack) add("rst");
       else resetSocket(to);
     });
     from.on("close", () => this.#wake());
@@ -111,7 +112,7 @@ export class LinkDirection {
       while (!to.destroyed && !this.#closing.aborted) {
         const item = items[0];
         const waitMs = item === undefined ? 0 : item.dueMs - performance.now();
-        if (item === undefined || this.isStalled) await this.#change(to);
+        if (item === undefined || this.#stalls.size > 0) await this.#change(to);
         else if (waitMs > 0) await pause(Math.ceil(waitMs), this.#closing);
         else if (item.what === "rst") resetSocket(to);
         else if (item.what === "fin") {

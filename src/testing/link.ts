@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket, type SocketConnectOpts } from "node:net";
+import { setImmediate } from "node:timers/promises";
 import { listen } from "../node/listen.ts";
 import { resetSocket } from "../node/reset-socket.ts";
 import { checkArgument, either, notNegative, notNegativeOrInfinite, oneOf } from "../options.ts";
@@ -25,15 +26,16 @@ export interface Link {
   readonly open: number;
   /**
    * Ends every connection now, at both ends; clients may connect again at once. What is not delivered yet is lost.
-   * Returns how many there were: 0 before the first call.
+   * Resolves, when both ends in this process have seen it, with how many there were: 0 before the first call. A call
+   * that begins before that may be lost with its connection.
    *
    * @param kind default: `"rst"`
    */
-  cut(kind?: CutKind): number;
+  cut(kind?: CutKind): Promise<number>;
   /**
    * Delivers this many bytes more in one direction, counted over all connections, then cuts the connection that the
-   * last of them was for: the way to end one in the middle of a message. Resolves when it has. A later call for the
-   * same direction replaces it.
+   * last of them was for: the way to end one in the middle of a message. Resolves when both ends in this process have
+   * seen it. A later call for the same direction replaces it.
    *
    * @param kind default: `"rst"`
    */
@@ -77,6 +79,13 @@ export interface LinkOptions {
   host?: string;
   /** Whether the bytes that it passes on are TLS: its URL says so. Default: false. */
   tls?: boolean;
+}
+
+/** How a connection is cut: after so many bytes in one direction. */
+export interface Cut {
+  readonly direction: Direction;
+  readonly bytes: number;
+  readonly kind: CutKind;
 }
 
 /** One connection through the link: a socket to the client, and one to the server. */
@@ -143,23 +152,27 @@ export class TcpLink implements Link, AsyncDisposable {
     return this.#connections.size;
   }
 
-  cut(kind: CutKind = "rst"): number {
+  cut(kind: CutKind = "rst"): Promise<number> {
     checkArgument("link.cut", "kind", kind, aKind);
     const { size } = this.#connections;
-    for (const connection of this.#connections) end(connection, kind);
-    return size;
+    return end([...this.#connections].flat(), kind).then(() => size);
+  }
+
+  /** The server is gone. Its clients see it at once, unless the link holds that back. */
+  async passServerLoss(): Promise<void> {
+    if (!this.down.holdsBack) await this.cut();
   }
 
   cutAfter(direction: Direction, bytes: number, kind: CutKind = "rst"): Promise<void> {
     checkArgument("link.cutAfter", "direction", direction, aDirection);
     checkArgument("link.cutAfter", "bytes", bytes, notNegativeOrInfinite);
     checkArgument("link.cutAfter", "kind", kind, aKind);
-    return new Promise((resolve) => {
-      this[direction].cutAfter(bytes, ({ from, to }) => {
-        end([from, to], kind);
-        resolve();
-      });
-    });
+    return new Promise((resolve) => this.armCut({ direction, bytes, kind }, resolve));
+  }
+
+  /** As cutAfter(); calls `onCut` at once, with what resolves when both ends have seen it. */
+  armCut({ direction, bytes, kind }: Cut, onCut: (seen: Promise<void>) => void): void {
+    this[direction].cutAfter(bytes, ({ from, to }) => onCut(end([from, to], kind)));
   }
 
   stall(direction?: Direction): Disposable {
@@ -244,16 +257,24 @@ export async function openLink(
   return link;
 }
 
-function end(connection: readonly Socket[], kind: CutKind): void {
-  for (const socket of connection) {
-    if (kind === "rst") resetSocket(socket);
-    else {
-      // Our FIN leaves now. What still comes is dropped, until the peer's FIN.
-      socket.removeAllListeners("data").removeAllListeners("end");
-      socket.on("data", () => {}).on("end", () => socket.destroy());
-      socket.end();
-    }
-  }
+/** Ends connections, and resolves when their other ends have been told. */
+async function end(sockets: readonly Socket[], kind: CutKind): Promise<void> {
+  if (kind === "rst") {
+    for (const socket of sockets) resetSocket(socket);
+  } else await Promise.all(sockets.map(endInOrder));
+  // The turn that runs may have asked the kernel for news before; the next one asks it after.
+  await setImmediate();
+  await setImmediate();
+}
+
+/** Sends FIN now, drops what still comes, and resolves when the peer has sent its own. */
+async function endInOrder(socket: Socket): Promise<void> {
+  if (socket.closed) return;
+  const closed = new Promise((resolve) => socket.once("close", resolve));
+  socket.removeAllListeners("data").removeAllListeners("end");
+  socket.on("data", () => {}).on("end", () => socket.destroy());
+  socket.end();
+  await closed;
 }
 
 function allOf(resources: Disposable[]): Disposable {

@@ -1,5 +1,6 @@
 import { HawserServer, type Server } from "../node/create-server.ts";
-import type { ServerAddress, ListenOptions, ServerOptions } from "../node/server-options.ts";
+import type { ListenOptions, ServerAddress, ServerOptions } from "../node/server-options.ts";
+import type { TcpLink } from "./link.ts";
 
 /** The server of a world: it can crash, and come back. */
 export interface WorldServer extends Pick<Server, "close" | "openCalls"> {
@@ -8,7 +9,8 @@ export interface WorldServer extends Pick<Server, "close" | "openCalls"> {
   /**
    * Ends the server at once, as a crash of its process does: connections are reset, sessions are forgotten, and no
    * client hears why. The signals of its handlers abort, so that a test leaves nothing running. Resolves when the port
-   * is free. Nothing happens where the server is closed or killed already.
+   * is free, and when clients in this process have seen it, unless the link is stalled or delays it. Nothing happens
+   * where the server is closed or killed already.
    */
   kill(): Promise<void>;
   /**
@@ -22,12 +24,14 @@ export interface WorldServer extends Pick<Server, "close" | "openCalls"> {
 /** A server that starts again with the same options. */
 export class RestartableServer implements WorldServer {
   readonly #options: ServerOptions;
+  readonly #link: TcpLink;
   #server: HawserServer;
   #address: ServerAddress | undefined;
   #restarting: Promise<void> | undefined;
 
-  constructor(options: ServerOptions) {
+  constructor(options: ServerOptions, link: TcpLink) {
     this.#options = options;
+    this.#link = link;
     this.#server = new HawserServer(options);
   }
 
@@ -51,7 +55,7 @@ export class RestartableServer implements WorldServer {
   async kill(): Promise<void> {
     // What a restart starts is killed too, whether it succeeds or not.
     if (this.#restarting !== undefined) await this.#restarting.catch(() => {});
-    await this.#server.kill();
+    await this.#kill();
   }
 
   restart(): Promise<void> {
@@ -61,8 +65,13 @@ export class RestartableServer implements WorldServer {
     return this.#restarting;
   }
 
-  async #restart(): Promise<void> {
+  async #kill(): Promise<void> {
     await this.#server.kill();
+    await this.#link.passServerLoss();
+  }
+
+  async #restart(): Promise<void> {
+    await this.#kill();
     this.#server = new HawserServer(this.#options);
     const { host, port, path } = this.#address ?? {};
     await this.#server.listen(path === undefined ? { host, port } : { path });

@@ -1,10 +1,12 @@
 import type { DescService } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
 import { type Client, createClient } from "../client/create-client.ts";
-import type { ServerAddress, ListenOptions, ServerOptions, TlsOptions } from "../node/server-options.ts";
+import { failure } from "../failure.ts";
+import type { ListenOptions, ServerOptions, TlsOptions } from "../node/server-options.ts";
 import { createTransport } from "../node/transport.ts";
 import type { ClosableTransport, TransportOptions } from "../node/transport-options.ts";
-import { anObject, type Checks, callable, checkOptions, needed } from "../options.ts";
-import { type Link, openLink, type TcpLink } from "./link.ts";
+import { anObject, type Check, type Checks, callable, checkOptions, needed } from "../options.ts";
+import { type Link, TcpLink } from "./link.ts";
 import { RestartableServer, type WorldServer } from "./server.ts";
 
 /** What startWorld() starts. */
@@ -41,8 +43,8 @@ const HERE = "startWorld";
 
 const checks = {
   routes: needed(callable),
-  server: anObject,
-  transport: anObject,
+  server: without("routes", "give routes beside server"),
+  transport: without("baseUrl", "the world's transport leads to its link"),
   tls: anObject,
   listen: anObject,
 } satisfies Checks<WorldOptions>;
@@ -55,32 +57,44 @@ const checks = {
 export async function startWorld(given: ServerOptions["routes"] | WorldOptions): Promise<World> {
   const options = typeof given === "function" ? { routes: given } : given;
   checkOptions(HERE, options, checks);
-  const server = new RestartableServer({
-    ...options.server,
-    ...(options.tls && { tls: { ...options.tls, ...options.server?.tls } }),
-    routes: options.routes,
-  });
-  const address = await server.listen(options.listen ?? { port: 0 });
-  let link: TcpLink | undefined;
+  const { tls } = options;
+  const link = new TcpLink(undefined);
+  const server = new RestartableServer(
+    {
+      ...options.server,
+      ...(tls && { tls: { ...tls, ...options.server?.tls } }),
+      routes: options.routes,
+    },
+    link,
+  );
+  const { host = "", port = 0, path } = await server.listen(options.listen ?? { port: 0 });
   try {
-    link = await linkTo(address, (options.tls ?? options.server?.tls) !== undefined);
+    link.target = path === undefined ? { host: reachable(host), port } : { path };
+    await link.listen({
+      host: host.includes(":") ? "::1" : "127.0.0.1",
+      tls: (tls ?? options.server?.tls) !== undefined,
+    });
     const transport = createTransport({
       ...options.transport,
-      ...(options.tls && { tls: { ca: options.tls.cert, ...options.transport?.tls } }),
+      ...(tls && { tls: { ca: tls.cert, ...options.transport?.tls } }),
       baseUrl: link.url,
     });
     return new TestWorld(server, link, transport);
   } catch (error) {
     await server.kill();
-    await link?.[Symbol.asyncDispose]();
+    await link[Symbol.asyncDispose]();
     throw error;
   }
 }
 
-/** A link on a loopback address of the same family as that of the server. */
-function linkTo({ host = "", port = 0, path }: ServerAddress, tls: boolean): Promise<TcpLink> {
-  const target = path === undefined ? { host: reachable(host), port } : { path };
-  return openLink(target, { host: host.includes(":") ? "::1" : "127.0.0.1", tls });
+/** An object of further options, of which the world gives one itself. */
+function without(name: string, why: string): Check {
+  return (value, place) => {
+    anObject(value, place);
+    if ((value as Record<string, unknown>)[name] === undefined) return;
+    const what = `${place.of}: ${place.option}.${name} cannot be set: ${why}`;
+    throw failure(Code.InvalidArgument, what);
+  };
 }
 
 /** The address of this machine where a server listens on all. */
@@ -93,6 +107,7 @@ class TestWorld implements World {
   readonly server: RestartableServer;
   readonly link: TcpLink;
   readonly transport: ClosableTransport;
+  #closed: Promise<void> | undefined;
 
   constructor(server: RestartableServer, link: TcpLink, transport: ClosableTransport) {
     this.server = server;
@@ -108,7 +123,12 @@ class TestWorld implements World {
     return createClient(service, this.transport);
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
     await this.transport.close();
     await this.server.kill();
     await this.link[Symbol.asyncDispose]();

@@ -82,11 +82,11 @@ export async function start(setup: Setup = {}): Promise<World> {
       // In order, and not as the world itself does, so that each test sees whether close() leaves something.
       await world.server.close({ graceMs: 0 });
       await world[Symbol.asyncDispose]();
-      await settles(() => surplus(before, resources()).length === 0);
-      const rest = surplus(before, resources());
+      await settles(() => leftSince(before).length === 0);
+      const rest = leftSince(before);
       // Soft: it stands beside a failure of the test itself, and does not hide it.
       expect
-        .soft({ calls, rest, strays: strays.splice(0) }, "left behind")
+        .soft({ calls, rest, strays: takeStrays() }, "left behind")
         .toEqual({ calls: [], rest: [], strays: [] });
     },
   };
@@ -96,6 +96,11 @@ export async function start(setup: Setup = {}): Promise<World> {
 const strays: unknown[] = [];
 process.on("unhandledRejection", (reason) => strays.push(reason));
 process.on("warning", (warning) => strays.push(warning));
+
+/** Those since it was last asked. */
+export function takeStrays(): unknown[] {
+  return strays.splice(0);
+}
 
 type Counts = Map<string, number>;
 
@@ -108,7 +113,7 @@ function streams(): Counts {
 }
 
 /** All that is open: streams, sockets, and what else keeps this process alive. */
-function resources(): Counts {
+export function resources(): Counts {
   const counts = streams()
     .set("sockets of the client", census.clientSockets)
     .set("sockets of the server", census.serverSockets);
@@ -116,6 +121,11 @@ function resources(): Counts {
     if (/TCP|TLS|Pipe|Timeout/.test(kind)) counts.set(kind, (counts.get(kind) ?? 0) + 1);
   }
   return counts;
+}
+
+/** All that is open now and was not when its resources() were counted. */
+export function leftSince(before: Counts): string[] {
+  return surplus(before, resources());
 }
 
 /** What there is now and was not before. */
