@@ -75,7 +75,7 @@ test("installed in an empty project, the first program of the README runs and ha
 
   const resolved = await workshop.run(
     ...(["greeter", "node", "--input-type=module", "--eval"] as const),
-    `for (const name of ["", "/server", "/topics", "/topics/sqlite", "/gen/example/greeter_pb.js", "/package.json"]) {
+    `for (const name of ["", "/server", "/topics", "/topics/sqlite", "/testing", "/gen/example/greeter_pb.js", "/package.json"]) {
          const type = name.endsWith("json") ? { with: { type: "json" } } : undefined;
          console.log(Object.keys(await import("hawser" + name, type)).length > 0);
        }
@@ -86,7 +86,7 @@ test("installed in an empty project, the first program of the README runs and ha
   );
   const contract = join(project, "node_modules/hawser/proto/hawser/v1/resume.proto");
   expect(resolved.trim().split("\n")).toEqual([
-    ...["true", "true", "true", "true", "true", "true"],
+    ...["true", "true", "true", "true", "true", "true", "true"],
     "[failed_precondition] a log in SQLite needs the package better-sqlite3: npm install better-sqlite3",
     "ERR_PACKAGE_PATH_NOT_EXPORTED",
     `file://${contract}`,

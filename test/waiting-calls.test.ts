@@ -23,14 +23,14 @@ async function full(options: { sessions?: boolean; connectTimeoutMs?: number } =
 }
 
 test("are served in their order when there is room, however long ago they began to wait", async () => {
-  const { world, chat, second } = await full({ connectTimeoutMs: 100 });
+  const { world, chat, second } = await full({ connectTimeoutMs: 300 });
   await using _world = world;
   const order: string[] = [];
   const calls = ["second", "third", "fourth"].map(async (content) => {
     await (content === "second" ? second : world.greeter.sayHello({ content }));
     order.push(content);
   });
-  await stillAt(() => order.length, 300);
+  await stillAt(() => order.length, 450);
   chat.closeSend();
   await Promise.all(calls);
   expect(order).toEqual(["second", "third", "fourth"]);
@@ -38,10 +38,10 @@ test("are served in their order when there is room, however long ago they began 
 });
 
 test("are refused at once when that connection is lost and the next attempt is far", async () => {
-  const { world, chat, second } = await full({ connectTimeoutMs: 100 });
+  const { world, chat, second } = await full({ connectTimeoutMs: 300 });
   await using _world = world;
   const third = world.greeter.sayHello({});
-  await stillAt(() => 0, 200);
+  await stillAt(() => 0, 450);
   const lostAt = performance.now();
   world.link.cut();
   for (const call of [second, third]) {

@@ -195,7 +195,6 @@ export class HawserServer implements Server {
     // First, so that nothing more leaves.
     this.#listener.resetAll();
     this.#connections.destroy();
-    this.#sessions?.close();
     return this.close({ graceMs: 0, keepListening: false });
   }
 
