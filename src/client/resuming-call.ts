@@ -6,11 +6,12 @@ import type {
 } from "@bufbuild/protobuf";
 import { Code, type ConnectError, type Transport } from "@connectrpc/connect";
 import { asFailure, deadlineExceeded, failure, fromAbort, handled } from "../failure.ts";
+import { Backoff } from "../flow/backoff.ts";
 import { iteratedBefore } from "../flow/iterated.ts";
 import { one } from "../flow/pump.ts";
 import { after, onAbort, pause } from "../flow/wait.ts";
 import { type StallWarnings, warningsOf } from "../observe/stalls.ts";
-import { gotOn, waitBeforeNext } from "./again.ts";
+import { BACKOFF, gotOn, waitBeforeNext } from "./again.ts";
 import { type CallOptions, comesBack, refusalOf } from "./call-options.ts";
 import { over } from "./context-values.ts";
 import { Progress, type ProgressingCall } from "./progress.ts";
@@ -56,7 +57,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   #awaited = 0;
   readonly #first: StreamingCall<I, O>;
   #attempt: StreamingCall<I, O>;
-  #begunAt = 0;
+  readonly #backoff = new Backoff(BACKOFF);
   /** The last one that the caller was handed, if there was one. */
   #cursor: string | undefined;
   #state: CallState = "connecting";
@@ -174,8 +175,6 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   async *#run(): AsyncGenerator<MessageShape<O>, undefined> {
     const { signal } = this.#controller;
     let worked = false;
-    /** How many attempts in a row did not get on. */
-    let idle = 0;
     for (;;) {
       const from = this.#cursor;
       let answered = false;
@@ -190,10 +189,9 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
         ended = await this.#attempt.trailers;
       } catch (thrown) {
         const error = this.#meaningOf(thrown);
-        const lastedMs = performance.now() - this.#begunAt;
-        if (gotOn({ moved: this.#cursor !== from, answered, lastedMs })) idle = 0;
-        const waitMs =
-          worked && !signal.aborted ? waitBeforeNext(error, idle, lastedMs) : undefined;
+        const { lastedMs } = this.#backoff;
+        if (gotOn({ moved: this.#cursor !== from, answered, lastedMs })) this.#backoff.reset();
+        const waitMs = worked && !signal.aborted ? waitBeforeNext(error, this.#backoff) : undefined;
         if (waitMs === undefined) {
           this.#fail(error);
           throw error;
@@ -206,7 +204,6 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
         return undefined;
       }
       if (signal.aborted) throw signal.reason;
-      idle++;
       // Interceptors of each attempt run in the context of the call, also where another context reads.
       this.#attempt = this.#listeners.run(() =>
         this.#begin({ ...this.#options, onHeader: undefined }),
@@ -215,7 +212,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   }
 
   #begin(options: CallOptions): StreamingCall<I, O> {
-    this.#begunAt = performance.now();
+    this.#backoff.begin();
     const request =
       this.#cursor === undefined
         ? this.#request
@@ -226,7 +223,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
       timeoutMs:
         this.#endsAt === undefined
           ? options.timeoutMs
-          : Math.ceil(Math.max(this.#endsAt - this.#begunAt, 1)),
+          : Math.ceil(Math.max(this.#endsAt - performance.now(), 1)),
       contextValues: over(options.contextValues, comesBack, true),
       // The cursor does it, on any server.
       sessions: false,

@@ -39,7 +39,7 @@ export class Addresses {
 
   /** Has connections tried more often: there are calls that come back by themselves. */
   hurry(): void {
-    for (const connections of this.#all) connections.eager = true;
+    for (const connections of this.#all) connections.hurry();
   }
 
   /** A connection with room for a call, if there is one now. */

@@ -67,7 +67,7 @@ function carryBySession(
   server: ServerTerms,
   window: Window,
 ): void {
-  connections.eager = true;
+  connections.hurry();
   watcher?.onSession();
   const session = new ClientSession<Frame>({
     newId,

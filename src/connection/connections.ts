@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
+import { A_FIFTH, Backoff, type BackoffOptions } from "../flow/backoff.ts";
 import { currentContext, inLaterTurn } from "../flow/runtime.ts";
 import { after, pause } from "../flow/wait.ts";
 import { type Connection, connect } from "../node/http2/connection.ts";
@@ -42,10 +43,15 @@ const LOOK_MS = 1000;
 export const NO_LONGER = failure(Code.Canceled, "the call was over before there was a connection");
 
 /** The pause between attempts (gRPC connection-backoff). */
-const BACKOFF = { initialMs: 1000, factor: 1.6, jitter: 0.2, maxMs: 120_000 };
+const BACKOFF: BackoffOptions = {
+  initialMs: 1000,
+  factor: 1.6,
+  maxMs: 120_000,
+  jitter: A_FIFTH,
+};
 
 /** The same where calls come back by themselves; sessions have to, before the server's grace is over. */
-const EAGER_BACKOFF = { ...BACKOFF, initialMs: 100, maxMs: 5000 };
+const EAGER_BACKOFF: BackoffOptions = { ...BACKOFF, initialMs: 100, maxMs: 5000 };
 
 /**
  * The connections of one transport to one address: made when a call needs one,
@@ -59,8 +65,6 @@ export class Connections {
   /** Calls whose servers wait for them to come again, unless told. */
   readonly sessions = new Set<Leaver>();
   readonly farewells = new Farewells(this);
-  /** Whether there are calls that come back by themselves. */
-  eager = false;
   readonly #options: ConnectionsOptions;
   readonly #onDrain: () => void;
   readonly #keepalive: Keepalive;
@@ -78,7 +82,7 @@ export class Connections {
   /** Whether the last connection was made to a server that took no calls. */
   #closedForNow = false;
   #attempt: Promise<void> | undefined;
-  #failures = 0;
+  readonly #backoff = new Backoff(BACKOFF);
   #retryAt = 0;
   #lastError: ConnectError | undefined;
 
@@ -88,6 +92,11 @@ export class Connections {
     this.#options = options;
     this.#onDrain = onDrain;
     this.#keepalive = new Keepalive(options.keepalive, CLIENT_TIMES);
+  }
+
+  /** There are calls that come back by themselves: attempts are made more often. */
+  hurry(): void {
+    this.#backoff.options = EAGER_BACKOFF;
   }
 
   get closing(): AbortSignal {
@@ -111,7 +120,7 @@ export class Connections {
 
   /** The next attempt may come at once, whatever the last ones did. */
   forgive(): void {
-    this.#failures = 0;
+    this.#backoff.reset();
     this.#retryAt = 0;
   }
 
@@ -239,7 +248,7 @@ export class Connections {
     if (this.#closing.signal.aborted) return;
     const closed = this.#connections.filter(({ isClosedForNow }) => isClosedForNow).length;
     if (closed >= CLOSED_FOR_NOW_MAX) return;
-    const pauseMs = closed > 0 ? backoffMs(this.#backoff, 0) : 0;
+    const pauseMs = closed > 0 ? this.#backoff.pauseMs(0) : 0;
     const waitMs = Math.max(this.#retryAt - performance.now(), pauseMs);
     this.#attempt = this.#context.runInAsyncScope(() => this.#tryToConnect(waitMs));
   }
@@ -325,11 +334,7 @@ export class Connections {
 
   /** The next attempt comes after a pause, longer each time. */
   #postpone(): void {
-    this.#retryAt = performance.now() + backoffMs(this.#backoff, this.#failures++);
-  }
-
-  get #backoff(): typeof BACKOFF {
-    return this.eager ? EAGER_BACKOFF : BACKOFF;
+    this.#retryAt = performance.now() + this.#backoff.failed();
   }
 
   #isAwaited(): boolean {
@@ -348,10 +353,4 @@ export class Connections {
 
 function always(): boolean {
   return true;
-}
-
-function backoffMs(backoff: typeof BACKOFF, failures: number): number {
-  const { initialMs, factor, jitter, maxMs } = backoff;
-  const base = Math.min(initialMs * factor ** failures, maxMs);
-  return base * (1 + jitter * (2 * Math.random() - 1));
 }

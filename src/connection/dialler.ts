@@ -106,7 +106,7 @@ export class StreamDialler implements Dialler<Frame> {
       connections.sessions.add(this.#session);
     }
     this.#connections = connections;
-    connections.eager = true;
+    connections.hurry();
   }
 
   #open(

@@ -7,7 +7,7 @@ import { decode } from "../codec/decode.ts";
 import { encode } from "../codec/encode.ts";
 import { compressOnce, type SharedBytes, sharedBytesOf } from "../codec/encoded-once.ts";
 import { failure, tooLarge } from "../failure.ts";
-import type { Work } from "../flow/work-pool.ts";
+import type { Work } from "../flow/semaphore.ts";
 import { COMPRESSED, type Frame } from "./framing.ts";
 import type { BinaryOptions, MessageOptions } from "./limits.ts";
 

@@ -1,5 +1,6 @@
+import { Semaphore } from "../../flow/semaphore.ts";
 import type { TopicItem, TopicLog, TopicRecord } from "../log.ts";
-import { Persistence } from "./persistence.ts";
+import { LogRetries } from "./log-retries.ts";
 
 /** What stands in a page: a record as it goes to subscribers, or a gap. */
 export type PageItem<T> =
@@ -50,8 +51,7 @@ export class Pages<T> {
   readonly #topics = new Map<string, Set<Page<T>>>();
   readonly #pages = new Map<Page<T>, string>();
   readonly #readings = new Map<string, Set<Reading<T>>>();
-  readonly #queue: (() => void)[] = [];
-  #free: number;
+  readonly #atOnce: Semaphore;
   #bytes = 0;
 
   /**
@@ -67,7 +67,7 @@ export class Pages<T> {
   ) {
     this.#log = log;
     this.#make = make;
-    this.#free = atOnce;
+    this.#atOnce = new Semaphore(atOnce);
     this.#bytesMost = bytesMost;
     this.#patienceMs = patienceMs;
     this.#signal = signal;
@@ -138,29 +138,17 @@ export class Pages<T> {
 
   /** Who waits for the log to come back waits without a turn. */
   async #ask(topic: string, cursor: string): Promise<TopicItem[]> {
-    const persistence = new Persistence(this.#patienceMs, this.#signal);
+    const retries = new LogRetries(this.#patienceMs, this.#signal);
     for (;;) {
       this.#signal.throwIfAborted();
       try {
-        return await this.#inTurn(() => {
-          persistence.begin();
+        return await this.#atOnce.run(() => {
+          retries.begin();
           return this.#log.page(topic, cursor, READ);
         });
       } catch (error) {
-        await persistence.retry(error);
+        await retries.failed(error);
       }
-    }
-  }
-
-  async #inTurn<R>(work: () => Promise<R>): Promise<R> {
-    if (this.#free > 0) this.#free--;
-    else await new Promise<void>((turn) => this.#queue.push(turn));
-    try {
-      return await work();
-    } finally {
-      const next = this.#queue.shift();
-      if (next === undefined) this.#free++;
-      else next();
     }
   }
 

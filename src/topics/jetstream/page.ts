@@ -3,12 +3,12 @@ import { Code } from "@connectrpc/connect";
 import type { ConsumerInfo, StreamInfo } from "@nats-io/jetstream";
 import type { Msg, MsgHdrs } from "@nats-io/transport-node";
 import { failure } from "../../failure.ts";
+import { Semaphore } from "../../flow/semaphore.ts";
 import { pause } from "../../flow/wait.ts";
 import { type Cursors, cursorsOf } from "../cursor.ts";
 import type { PageLimits, TopicGap, TopicItem, TopicPosition, TopicRecord } from "../log.ts";
 import { logFailure } from "../log-failure.ts";
 import { epochOf, floorOf, tokenOf } from "./stream.ts";
-import { Turns } from "./turns.ts";
 import { REFUSED, type Refusal, refused, type Wire } from "./wire.ts";
 
 /** Where a topic lies in the stream. */
@@ -72,7 +72,7 @@ export class Reader {
   readonly #timeoutMs: number;
   /** A copy that is behind may answer. */
   readonly #copies: boolean;
-  readonly #turns: Turns;
+  readonly #atOnce = new Semaphore(PAGES_AT_ONCE);
 
   constructor(wire: Wire, info: StreamInfo, epoch: string, timeoutMs: number) {
     this.#wire = wire;
@@ -80,7 +80,6 @@ export class Reader {
     this.#epoch = epoch;
     this.#timeoutMs = timeoutMs;
     this.#copies = info.config.num_replicas > 1;
-    this.#turns = new Turns(PAGES_AT_ONCE, timeoutMs);
   }
 
   place(topic: string): Place {
@@ -183,7 +182,7 @@ export class Reader {
   async #fetch(place: Place, position: number, limits: Required<PageLimits>): Promise<Fetched> {
     const giveUp = performance.now() + this.#timeoutMs;
     for (;;) {
-      const got = await this.#turns.run(() => this.#fetchOnce(place, position, limits));
+      const got = await this.#inTurn(() => this.#fetchOnce(place, position, limits));
       if (await this.#passedOver(got)) {
         return { ...got, entries: got.entries.slice(0, 1), complete: false };
       }
@@ -199,6 +198,21 @@ export class Reader {
       }
       await pause(BETWEEN_TRIES_MS, undefined);
     }
+  }
+
+  /**
+   * Runs the work when there is a place for it. Where it fails, the work fails with it that has waited for half of
+   * timeoutMs or longer: where nothing is answered it would wait as long again for the same.
+   */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    return this.#atOnce.run(async () => {
+      try {
+        return await work();
+      } catch (error) {
+        this.#atOnce.dropWaiting(this.#timeoutMs / 2, error);
+        throw error;
+      }
+    });
   }
 
   /** Whether some may have been removed while they were read: the oldest go first, so not while the first is there. */
