@@ -10,6 +10,7 @@ import { Inbox } from "../flow/inbox.ts";
 import { iteratedBefore } from "../flow/iterated.ts";
 import { Queue } from "../flow/queue.ts";
 import { onAbort } from "../flow/wait.ts";
+import { exactlyOne } from "../grpc/exactly-one.ts";
 import { type StallWarnings, warningsOf } from "../observe/stalls.ts";
 import { type CallOptions, type CallWatcher, callWatcher, refusalOf } from "./call-options.ts";
 import { over } from "./context-values.ts";
@@ -218,12 +219,12 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
 
   async #finish(): Promise<MessageShape<O>> {
     this.closeSend();
-    const first = await this.#next();
-    const second = first.done === true ? first : await this.#next();
-    if (second.done !== true) this.cancel();
-    if (first.done !== true && second.done === true) return first.value;
-    const got = first.done === true ? "no response" : "more than one response";
-    throw failure(Code.Unimplemented, `protocol error: ${this.name} got ${got}; it has just one`);
+    try {
+      return await exactlyOne(() => this.#next(), "response", this.name);
+    } finally {
+      // Where there was more than one.
+      this.cancel();
+    }
   }
 
   [Symbol.asyncIterator](): AsyncIterator<MessageShape<O>, undefined> {

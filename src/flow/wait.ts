@@ -18,6 +18,7 @@ export function onAbort(
   return { [Symbol.dispose]: () => signal.removeEventListener("abort", heard) };
 }
 
+/** The longest that one timer can wait: 31 bits of milliseconds, 24.8 days. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
@@ -46,15 +47,16 @@ export function after(ms: number, run: () => void, keepsAlive = false): Disposab
 /** Waits, or less where `signal` aborts. Unlike after(), it keeps the process alive. */
 export function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(
+    const timer = after(
+      ms,
       () => {
         listening[Symbol.dispose]();
         resolve();
       },
-      Math.min(ms, LONGEST_TIMER_MS),
+      true,
     );
     const listening = onAbort(signal, () => {
-      clearTimeout(timer);
+      timer[Symbol.dispose]();
       resolve();
     });
   });

@@ -35,6 +35,7 @@ import { onAbort, pause } from "../flow/wait.ts";
 import { callHeaders, runsCallHeaders } from "../grpc/call-headers.ts";
 import { CallMetadata, HeaderOptions, type SaidHeaders } from "../grpc/call-metadata.ts";
 import { ClientCall } from "../grpc/client-call.ts";
+import { exactlyOne } from "../grpc/exactly-one.ts";
 import { aroundCall, intercept, intercepted } from "../grpc/intercept.ts";
 import { limitsOf } from "../grpc/limits.ts";
 import { asHeaders } from "../grpc/metadata.ts";
@@ -378,15 +379,15 @@ function tlsWithoutHttps(baseUrl: TransportOptions["baseUrl"]): ConnectError {
 }
 
 /** The one response of a unary call. */
-async function only<I extends DescMessage, O extends DescMessage>(
-  call: ClientCall<I, O>,
-): Promise<MessageShape<O>> {
-  const first = await call.responses.next();
-  const second = first.done === true ? first : await call.responses.next();
-  if (first.done !== true && second.done === true) return first.value;
-  await call.responses.return();
-  const got = first.done === true ? "no response" : "more than one response";
-  throw failure(Code.Unimplemented, `protocol error: a unary call got ${got}; it has just one`);
+async function only<I extends DescMessage, O extends DescMessage>({
+  responses,
+}: ClientCall<I, O>): Promise<MessageShape<O>> {
+  try {
+    return await exactlyOne(() => responses.next(), "response", "a unary call");
+  } catch (error) {
+    await responses.return();
+    throw error;
+  }
 }
 
 async function* withEnd<T>(messages: AsyncIterable<T>, over: () => void): AsyncGenerator<T> {

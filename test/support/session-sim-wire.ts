@@ -1,6 +1,6 @@
 /** The wire of the simulated network: what two ends of one HTTP/2 stream say to each other, byte by byte. */
 
-import { PREFIX_BYTES, writePrefix } from "../../src/grpc/framing.ts";
+import { PREFIX_BYTES, writePrefix } from "../../src/flow/length-prefix.ts";
 import type { Source } from "../../src/node/http2/outbox.ts";
 
 /** Headers or trailers. */

@@ -3,7 +3,7 @@
  * the same messages (see encoded-once.ts), one right after the other, they
  * send the same batch too: to each of them it costs a comparison.
  */
-import { PREFIX_BYTES, writePrefix } from "../../grpc/framing.ts";
+import { PREFIX_BYTES, writePrefix } from "../../flow/length-prefix.ts";
 
 interface Batch {
   readonly payloads: readonly Uint8Array[];

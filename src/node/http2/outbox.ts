@@ -1,5 +1,5 @@
 import type { Http2Stream } from "node:http2";
-import { PREFIX_BYTES, writePrefix } from "../../grpc/framing.ts";
+import { PREFIX_BYTES, writePrefix } from "../../flow/length-prefix.ts";
 import { batchOf, writeFrames } from "./batch.ts";
 
 /** A larger message is written by itself, so that it is not copied once more. */
