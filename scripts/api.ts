@@ -157,6 +157,8 @@ function readModule(files: Declarations, file: string): Module {
   const scope = new Map<string, Meaning>();
   const exported = new Map<string, Meaning>();
   for (const statement of text.trim().split(/\n(?=[a-z@])/)) {
+    // For its effect alone.
+    if (/^import "[^"]+";$/.test(statement)) continue;
     const clause =
       /^(import|export) (type )?(?:(\* as )?(\w+),? ?)?(?:\{([^}]*)\})?(?: from "([^"]+)")?;$/.exec(
         statement,

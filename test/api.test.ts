@@ -4,6 +4,7 @@ import { changes, type Declarations, surfaceOf } from "../scripts/api.ts";
 
 const files = {
   "dist/index.d.ts": `/** The entry. */
+import "./runtime.ts";
 export { Code } from "@connectrpc/connect";
 export { open, type Opened as OpenFile } from "./files/open.ts";
 export type { Reader } from "./reader.ts";
