@@ -5,19 +5,17 @@ import type {
   MessageShape,
 } from "@bufbuild/protobuf";
 import { Code, type ConnectError, type Transport } from "@connectrpc/connect";
-import { asFailure, deadlineExceeded, failure, fromAbort, handled } from "../failure.ts";
+import { asFailure, deadlineExceeded, fromAbort } from "../failure.ts";
 import { Backoff } from "../flow/backoff.ts";
-import { iteratedBefore } from "../flow/iterated.ts";
 import { one } from "../flow/pump.ts";
 import { after, onAbort, pause } from "../flow/wait.ts";
-import { type StallWarnings, warningsOf } from "../observe/stalls.ts";
+import { warningsOf } from "../observe/stalls.ts";
 import { BACKOFF, gotOn, waitBeforeNext } from "./again.ts";
+import { CallLifecycle, type CallState, type LivingCall } from "./call-lifecycle.ts";
 import { type CallOptions, comesBack, refusalOf } from "./call-options.ts";
 import { over } from "./context-values.ts";
-import { Progress, type ProgressingCall } from "./progress.ts";
 import type { Resumption } from "./resume.ts";
-import { StateListeners } from "./state-listeners.ts";
-import { type CallState, type ServerStream, StreamingCall } from "./streaming-call.ts";
+import { type ServerStream, StreamingCall } from "./streaming-call.ts";
 
 /**
  * A server-streaming call that continues by a cursor (resume.proto): one
@@ -29,7 +27,7 @@ import { type CallState, type ServerStream, StreamingCall } from "./streaming-ca
  *                                          ^ ── headers ────┘
  */
 export class ResumingCall<I extends DescMessage, O extends DescMessage>
-  implements ServerStream<MessageShape<O>>, ProgressingCall
+  implements ServerStream<MessageShape<O>>, LivingCall
 {
   readonly resumable = true;
   readonly isSink = false;
@@ -44,15 +42,10 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   readonly #timeoutMs: number | undefined;
   readonly #endsAt: number | undefined;
   readonly #controller = new AbortController();
-  readonly #ended = Promise.withResolvers<Headers>();
   readonly #responses: AsyncGenerator<MessageShape<O>, undefined>;
   readonly #deadline: Disposable | undefined;
   readonly #callerAbort: Disposable | undefined;
-  readonly #warnings: StallWarnings | undefined;
-  #progress: Progress | undefined;
-  /** The next() of the loop that reads the responses, and whether it was told the end or has left. */
-  #loop: unknown;
-  #isRead = false;
+  readonly #lifecycle: CallLifecycle;
   /** How many next() of the application wait. */
   #awaited = 0;
   readonly #first: StreamingCall<I, O>;
@@ -60,8 +53,6 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   readonly #backoff = new Backoff(BACKOFF);
   /** The last one that the caller was handed, if there was one. */
   #cursor: string | undefined;
-  #state: CallState = "connecting";
-  readonly #listeners: StateListeners<CallState>;
 
   constructor(
     transport: Transport,
@@ -77,9 +68,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
     // The caller may use its request for other calls, and change it.
     this.#request = copyOf(request);
     this.name = `${method.parent.typeName}.${method.name}`;
-    this.#warnings = warningsOf(transport);
-    this.#listeners = new StateListeners(this.name, this.#warnings?.logger);
-    handled(this.#ended.promise);
+    this.#lifecycle = new CallLifecycle(this, options, warningsOf(transport));
     const refusal = refusalOf(options, method);
     if (refusal !== undefined) {
       this.#attempt = new StreamingCall(transport, method, one(request), options);
@@ -98,12 +87,12 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
     this.#attempt = this.#begin(options);
     this.#first = this.#attempt;
     // Nothing comes after it, whether or not anybody iterates.
-    this.#first.headers.catch((error) => this.#fail(this.#meaningOf(error)));
+    this.#first.headers.catch((error) => this.#lifecycle.fail(this.#meaningOf(error)));
     this.#responses = this.#run();
   }
 
   get state(): CallState {
-    return this.#state;
+    return this.#lifecycle.state;
   }
 
   get headers(): Promise<Headers> {
@@ -111,23 +100,30 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   }
 
   get trailers(): Promise<Headers> {
-    if (this.#warnings !== undefined && !this.isOver) {
-      this.#progress ??= new Progress(this, this.#warnings);
-      this.#progress.onTrailersAsked();
-    }
-    return this.#ended.promise;
+    return this.#lifecycle.trailers;
   }
 
   onState(listener: (state: CallState) => void): Disposable {
-    return this.#listeners.add(listener);
+    return this.#lifecycle.onState(listener);
   }
 
   cancel(reason?: unknown): void {
     this.#abort(fromAbort(reason));
   }
 
+  // As LivingCall.
+
   get isOver(): boolean {
-    return this.#state === "closed";
+    return this.#lifecycle.isClosed;
+  }
+
+  onLeft(error: ConnectError): void {
+    this.#abort(error);
+  }
+
+  onClosed(): void {
+    this.#callerAbort?.[Symbol.dispose]();
+    this.#deadline?.[Symbol.dispose]();
   }
 
   get isAwaited(): boolean {
@@ -135,37 +131,22 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   }
 
   [Symbol.asyncIterator](): AsyncIterator<MessageShape<O>, undefined> {
-    const next = async () => {
-      if (this.#loop !== next && this.#loop !== undefined && (this.#isRead || this.isAwaited)) {
-        throw iteratedBefore(`the responses of ${this.name}`);
-      }
-      this.#loop = next;
-      this.#progress?.onRead();
-      this.#awaited++;
-      try {
-        const result = await this.#responses.next();
-        if (result.done === true) this.#isRead = true;
-        return result;
-      } catch (error) {
-        this.#isRead = true;
-        throw error;
-      } finally {
-        this.#awaited--;
-      }
-    };
-    const leave = async (): Promise<IteratorReturnResult<undefined>> => {
-      this.#isRead = true;
-      this.#abort(failure(Code.Canceled, "the caller left the loop"));
-      return { done: true, value: undefined };
-    };
-    return {
-      next,
-      return: leave,
-      throw: async (error) => {
-        await leave();
-        throw error;
-      },
-    };
+    return this.#lifecycle.iterator(() => this.#next());
+  }
+
+  async #next(): Promise<IteratorResult<MessageShape<O>, undefined>> {
+    this.#lifecycle.onRead();
+    this.#awaited++;
+    try {
+      const result = await this.#responses.next();
+      if (result.done === true) this.#lifecycle.onReadToEnd();
+      return result;
+    } catch (error) {
+      this.#lifecycle.onReadToEnd();
+      throw error;
+    } finally {
+      this.#awaited--;
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -193,19 +174,19 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
         if (gotOn({ moved: this.#cursor !== from, answered, lastedMs })) this.#backoff.reset();
         const waitMs = worked && !signal.aborted ? waitBeforeNext(error, this.#backoff) : undefined;
         if (waitMs === undefined) {
-          this.#fail(error);
+          this.#lifecycle.fail(error);
           throw error;
         }
-        this.#change("resuming");
+        this.#lifecycle.change("resuming");
         await pause(waitMs, signal);
       }
       if (ended !== undefined) {
-        this.#end(ended);
+        this.#lifecycle.end(ended);
         return undefined;
       }
       if (signal.aborted) throw signal.reason;
       // Interceptors of each attempt run in the context of the call, also where another context reads.
-      this.#attempt = this.#listeners.run(() =>
+      this.#attempt = this.#lifecycle.run(() =>
         this.#begin({ ...this.#options, onHeader: undefined }),
       );
     }
@@ -231,7 +212,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
       onTrailer: undefined,
     });
     attempt.onState((state) => {
-      if (state === "open" && this.#state !== "closed") this.#change("open");
+      if (state === "open") this.#lifecycle.change("open");
     });
     return attempt;
   }
@@ -254,43 +235,10 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
     return late && expired ? deadlineExceeded(this.#timeoutMs) : error;
   }
 
-  /** The server ended the call well, and all is read. */
-  #end(trailers: Headers): void {
-    if (this.#state === "closed") return;
-    this.#close();
-    try {
-      this.#listeners.run(() => this.#options.onTrailer?.(trailers));
-    } catch (error) {
-      const failed = asFailure(error);
-      this.#ended.reject(failed);
-      throw failed;
-    }
-    this.#ended.resolve(trailers);
-  }
-
   #abort(error: ConnectError): void {
-    if (this.#state === "closed") return;
-    this.#fail(error);
+    if (this.#lifecycle.isClosed) return;
+    this.#lifecycle.fail(error);
     this.#controller.abort(error);
-  }
-
-  #fail(error: ConnectError): void {
-    if (this.#state === "closed") return;
-    this.#close();
-    this.#ended.reject(error);
-  }
-
-  #close(): void {
-    this.#callerAbort?.[Symbol.dispose]();
-    this.#deadline?.[Symbol.dispose]();
-    this.#progress?.onEnd();
-    this.#change("closed");
-  }
-
-  #change(state: CallState): void {
-    if (this.#state === state) return;
-    this.#state = state;
-    this.#listeners.tell(state);
   }
 }
 
