@@ -2,14 +2,14 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure } from "./failure.ts";
 
 /** Where a value was given: the function of the API, and the option's path within its options. */
-export interface Place {
+export interface OptionPlace {
   readonly of: string;
   readonly option: string;
 }
 
 /** Throws INVALID_ARGUMENT, naming the place, where `value` is not what the option takes. */
 export interface Check {
-  (value: unknown, place: Place): void;
+  (value: unknown, place: OptionPlace): void;
   /** Whether the option has to be given. */
   readonly isNeeded?: boolean;
 }
@@ -31,7 +31,7 @@ export function checkArgument(of: string, name: string, value: unknown, check: C
   check(value, { of, option: name });
 }
 
-function checkObject(value: unknown, place: Place, checks: Checks<unknown>): void {
+function checkObject(value: unknown, place: OptionPlace, checks: Checks<unknown>): void {
   if (!isObject(value)) {
     throw wrong({ of: place.of, option: place.option || "options" }, value, "an object");
   }
@@ -49,7 +49,9 @@ function checkObject(value: unknown, place: Place, checks: Checks<unknown>): voi
 
 /** An option that has to be given. */
 export function needed(check: Check): Check {
-  return Object.assign((value: unknown, place: Place) => check(value, place), { isNeeded: true });
+  return Object.assign((value: unknown, place: OptionPlace) => check(value, place), {
+    isNeeded: true,
+  });
 }
 
 /** Whatever it is: somebody else checks it. */
@@ -173,7 +175,7 @@ function isObject(value: unknown): boolean {
 
 /** The error of a value that an option does not take: shows it, and says what is needed. */
 export function wrong(
-  { of, option }: Place,
+  { of, option }: OptionPlace,
   value: unknown,
   what: string,
   remedy = "",
@@ -185,7 +187,7 @@ export function wrong(
 
 /** The error of an unknown option. */
 export function unknownOption(
-  { of, option }: Place,
+  { of, option }: OptionPlace,
   name: string,
   known: readonly string[],
 ): ConnectError {

@@ -9,7 +9,7 @@ import { own, readLenientString, scalars } from "./wire-cursor.ts";
 type MapField = DescField & { fieldKind: "map" };
 
 /** What a map's entry is while it is read. */
-interface Entry extends Fields {
+interface MapEntry extends Fields {
   key?: unknown;
   value?: unknown;
 }
@@ -28,7 +28,7 @@ export function readEntry(field: MapField, decoderOf: (desc: DescMessage) => Dec
   const read = readDelimited(entries);
   return (cursor, message) => {
     const start = cursor.at;
-    const entry: Entry = {};
+    const entry: MapEntry = {};
     const keeps = cursor.readUnknownFields;
     cursor.readUnknownFields = true;
     read(cursor, entry);

@@ -18,7 +18,7 @@ export interface Page<T> {
 }
 
 /** The place of a reader that catches up; a position below 0: the cursor has none here. */
-export interface Place {
+export interface PagePlace {
   readonly position: number;
   readonly cursor: string;
   /** How far the topic is known to reach, with what its reader has not seen. */
@@ -90,7 +90,7 @@ export class Pages<T> {
   }
 
   /** What follows a place. */
-  async read(topic: string, place: Place): Promise<Page<T>> {
+  async read(topic: string, place: PagePlace): Promise<Page<T>> {
     const near = this.#nearest(topic, place.position);
     if (near !== undefined) {
       // It may end before this place: one wait is worth that, a second is not.
@@ -117,7 +117,7 @@ export class Pages<T> {
     return nearest;
   }
 
-  #start(topic: string, place: Place): Promise<Page<T>> {
+  #start(topic: string, place: PagePlace): Promise<Page<T>> {
     const readings = this.#readings.get(topic) ?? new Set();
     this.#readings.set(topic, readings);
     const reading: Reading<T> = { from: place.position, page: this.#load(topic, place) };
@@ -130,7 +130,7 @@ export class Pages<T> {
     return reading.page;
   }
 
-  async #load(topic: string, { position, cursor, known }: Place): Promise<Page<T>> {
+  async #load(topic: string, { position, cursor, known }: PagePlace): Promise<Page<T>> {
     const page = this.#page(position, known, await this.#ask(topic, cursor));
     if (position >= 0 && !page.isEnd && page.to > position) this.#keep(topic, page);
     return page;

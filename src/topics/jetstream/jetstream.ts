@@ -38,7 +38,7 @@ import { checkRecords } from "../record.ts";
 import { keptOf, retentionChecks } from "../retention.ts";
 import { checkTopic, inOrder } from "../topic.ts";
 import { LiveTopics } from "./live.ts";
-import { BETWEEN_TRIES_MS, given, type Place, Reader, WRITTEN } from "./page.ts";
+import { BETWEEN_TRIES_MS, given, StreamReader, type TopicSubjects, WRITTEN } from "./page.ts";
 import {
   checkName,
   checkVersion,
@@ -51,7 +51,7 @@ import {
   tellsTimes,
   topicOf,
 } from "./stream.ts";
-import { readTail, type Source } from "./tail.ts";
+import { type PageSource, readTail } from "./tail.ts";
 import { closed, type Packages, packages, REFUSED, type Refusal, refused, Wire } from "./wire.ts";
 
 export interface JetStreamLogOptions {
@@ -136,7 +136,7 @@ const checks = {
  * - With a server before 2.10 the times of records are those of the process
  *   that appended them.
  * - A cursor whose record is gone may give a gap where nothing was lost (see
- *   Reader): a gap more, never one too few.
+ *   StreamReader): a gap more, never one too few.
  *
  * Readers outlive a server that is away; appends are UNAVAILABLE meanwhile.
  * Rejects with INVALID_ARGUMENT for an option that is unknown or not what it must
@@ -174,8 +174,8 @@ class JetStreamLog implements TopicLog {
   readonly epoch: string;
   readonly #npm: Packages;
   readonly #wire: Wire;
-  readonly #reader: Reader;
-  readonly #source: Source;
+  readonly #reader: StreamReader;
+  readonly #source: PageSource;
   readonly #stream: string;
   readonly #tellsTimes: boolean;
   readonly #timeoutMs: number;
@@ -197,7 +197,7 @@ class JetStreamLog implements TopicLog {
   ) {
     this.#stream = info.config.name;
     this.epoch = epochOf(info) as string;
-    const reader = new Reader(wire, info, this.epoch, timeoutMs);
+    const reader = new StreamReader(wire, info, this.epoch, timeoutMs);
     this.#npm = npm;
     this.#wire = wire;
     this.#reader = reader;
@@ -261,7 +261,7 @@ class JetStreamLog implements TopicLog {
     return this.#told("read", this.#oldest(this.#place(topic)));
   }
 
-  async #oldest(place: Place): Promise<TopicPosition> {
+  async #oldest(place: TopicSubjects): Promise<TopicPosition> {
     // In this order: what comes between the two is behind the end, and seen.
     const end = await this.#reader.end(place);
     const { items } = await this.#reader.page(place, undefined, { records: 1, bytes: 1 });
@@ -280,7 +280,7 @@ class JetStreamLog implements TopicLog {
     if (position !== undefined) await this.#told("append", this.#trim(place, position));
   }
 
-  async #trim(place: Place, position: number): Promise<void> {
+  async #trim(place: TopicSubjects, position: number): Promise<void> {
     const last = Math.min(position, (await this.#reader.end(place)).position);
     // First it is written down, then done: nobody takes what is gone for what never was.
     await this.#mark(place, last);
@@ -319,7 +319,12 @@ class JetStreamLog implements TopicLog {
   }
 
   /** Stores a record, unless it is there: then it is asked for whether it still is. */
-  async #store(place: Place, topic: string, { data, id }: NewRecord, after = 0): Promise<Appended> {
+  async #store(
+    place: TopicSubjects,
+    topic: string,
+    { data, id }: NewRecord,
+    after = 0,
+  ): Promise<Appended> {
     let headers: MsgHdrs | undefined;
     if (!this.#tellsTimes) {
       headers = this.#npm.transport.headers();
@@ -337,11 +342,11 @@ class JetStreamLog implements TopicLog {
     return { cursor: place.cursors.write(seq), repeated: duplicate === true };
   }
 
-  async #publish(subject: string, data: Uint8Array, headers?: MsgHdrs): Promise<Stored> {
+  async #publish(subject: string, data: Uint8Array, headers?: MsgHdrs): Promise<PublishAnswer> {
     const giveUp = performance.now() + this.#timeoutMs;
     for (;;) {
       const answer = await this.#wire.request(subject, data, headers);
-      const stored = answer.json<Stored & { error?: Refusal }>();
+      const stored = answer.json<PublishAnswer & { error?: Refusal }>();
       const isInProcess = stored.error?.err_code === REFUSED.inProcess;
       if (!isInProcess || performance.now() > giveUp) return given(stored);
       // The same record is under way to the copies of the stream: soon it will be there.
@@ -350,7 +355,7 @@ class JetStreamLog implements TopicLog {
   }
 
   /** Writes down that a topic is trimmed, unless it was trimmed further. */
-  async #mark(place: Place, upTo: number): Promise<void> {
+  async #mark(place: TopicSubjects, upTo: number): Promise<void> {
     for (;;) {
       const before = await this.#reader.trimmed(place);
       if (before.upTo >= upTo) return;
@@ -393,7 +398,7 @@ class JetStreamLog implements TopicLog {
     }
   }
 
-  #place(topic: string): Place {
+  #place(topic: string): TopicSubjects {
     this.#check();
     checkTopic(topic);
     return this.#reader.place(topic);
@@ -414,7 +419,7 @@ class JetStreamLog implements TopicLog {
 }
 
 /** How JetStream acknowledges a record. */
-interface Stored {
+interface PublishAnswer {
   readonly seq: number;
   readonly duplicate?: boolean;
 }

@@ -12,14 +12,14 @@ import { epochOf, floorOf, tokenOf } from "./stream.ts";
 import { REFUSED, type Refusal, refused, type Wire } from "./wire.ts";
 
 /** Where a topic lies in the stream. */
-export interface Place {
+export interface TopicSubjects {
   readonly subject: string;
   readonly live: string;
   readonly trim: string;
   readonly cursors: Cursors;
 }
 
-export interface Page {
+export interface JetStreamPage {
   readonly items: TopicItem[];
   /** There was nothing behind them. */
   readonly complete: boolean;
@@ -65,7 +65,7 @@ export const BETWEEN_TRIES_MS = 20;
  *
  * Where they do not hold there may have been none, and a gap is told all the same.
  */
-export class Reader {
+export class StreamReader {
   readonly #wire: Wire;
   readonly #stream: string;
   readonly #epoch: string;
@@ -82,7 +82,7 @@ export class Reader {
     this.#copies = info.config.num_replicas > 1;
   }
 
-  place(topic: string): Place {
+  place(topic: string): TopicSubjects {
     const [head, token] = [`${this.#stream}.${this.#epoch}`, tokenOf(topic)];
     return {
       subject: `${head}.log.${token}`,
@@ -92,7 +92,11 @@ export class Reader {
     };
   }
 
-  async page(place: Place, after: string | undefined, limits: Required<PageLimits>): Promise<Page> {
+  async page(
+    place: TopicSubjects,
+    after: string | undefined,
+    limits: Required<PageLimits>,
+  ): Promise<JetStreamPage> {
     const position = after === undefined ? undefined : place.cursors.read(after);
     let got = await this.#fetch(place, position ?? 0, limits);
     if (after === undefined || (await this.#follows(place, position, got))) {
@@ -109,14 +113,14 @@ export class Reader {
   }
 
   /** The last record; where there is none, the last message of the stream: what follows is behind it. */
-  async end(place: Place): Promise<TopicPosition> {
+  async end(place: TopicSubjects): Promise<TopicPosition> {
     const position =
       (await this.#last(place.subject))?.seq ?? (await this.state(place)).state.last_seq;
     return { position, cursor: place.cursors.write(position) };
   }
 
   /** Up to where a topic was trimmed, and which message says so. */
-  async trimmed(place: Place): Promise<{ upTo: number; seq: number }> {
+  async trimmed(place: TopicSubjects): Promise<{ upTo: number; seq: number }> {
     const marker = await this.#last(place.trim);
     if (marker === undefined) return { upTo: 0, seq: 0 };
     return { upTo: Number(Buffer.from(marker.data ?? "", "base64").toString()), seq: marker.seq };
@@ -128,7 +132,7 @@ export class Reader {
   }
 
   /** How the stream is, with the number of the topic's records. Throws where it is another stream. */
-  async state(place?: Place, offset = 0): Promise<StreamInfo> {
+  async state(place?: TopicSubjects, offset = 0): Promise<StreamInfo> {
     const info = given(
       await this.#wire.api<StreamInfo>(`STREAM.INFO.${this.#stream}`, {
         subjects_filter: place?.subject ?? `${this.#stream}.${this.#epoch}.log.*`,
@@ -144,7 +148,11 @@ export class Reader {
     return info;
   }
 
-  async #follows(place: Place, position: number | undefined, got: Fetched): Promise<boolean> {
+  async #follows(
+    place: TopicSubjects,
+    position: number | undefined,
+    got: Fetched,
+  ): Promise<boolean> {
     if (position === undefined) return false;
     if (got.held || got.entries[0]?.position === position + 1) return true;
     const { state, config } = await this.state(place);
@@ -179,7 +187,11 @@ export class Reader {
    * again: what was removed meanwhile is not passed over. Where it gave some
    * those are the page.
    */
-  async #fetch(place: Place, position: number, limits: Required<PageLimits>): Promise<Fetched> {
+  async #fetch(
+    place: TopicSubjects,
+    position: number,
+    limits: Required<PageLimits>,
+  ): Promise<Fetched> {
     const giveUp = performance.now() + this.#timeoutMs;
     for (;;) {
       const got = await this.#inTurn(() => this.#fetchOnce(place, position, limits));
@@ -224,7 +236,11 @@ export class Reader {
   }
 
   /** By a consumer of its own, which lives for one page. */
-  async #fetchOnce(place: Place, position: number, limits: Required<PageLimits>): Promise<Pulled> {
+  async #fetchOnce(
+    place: TopicSubjects,
+    position: number,
+    limits: Required<PageLimits>,
+  ): Promise<Pulled> {
     const name = randomBytes(9).toString("hex");
     const consumer = given(
       await this.#wire.api<ConsumerInfo>(
@@ -255,7 +271,7 @@ export class Reader {
   async #pull(
     consumer: string,
     pending: number,
-    place: Place,
+    place: TopicSubjects,
     position: number,
     { records, bytes }: Required<PageLimits>,
   ): Promise<Pulled> {
@@ -313,7 +329,7 @@ export class Reader {
 }
 
 export function entryOf(
-  place: Place,
+  place: TopicSubjects,
   position: number,
   data: Uint8Array,
   timeMs: number,
@@ -331,7 +347,7 @@ export function writtenMs(headers: MsgHdrs | undefined): number | undefined {
   return Number(headers?.get(WRITTEN)) || undefined;
 }
 
-function gapAt(place: Place, position: number): TopicGap {
+function gapAt(place: TopicSubjects, position: number): TopicGap {
   return { kind: "gap", position, cursor: place.cursors.write(position) };
 }
 

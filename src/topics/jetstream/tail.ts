@@ -2,7 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { onAbort } from "../../flow/wait.ts";
 import type { TopicItem, TopicPosition, TopicRecord } from "../log.ts";
 import type { Live, LiveTopics } from "./live.ts";
-import type { Page, Place } from "./page.ts";
+import type { JetStreamPage, TopicSubjects } from "./page.ts";
 import type { Wire } from "./wire.ts";
 
 /** What a reader that is slow holds of what came live, at most; past it, it reads pages again. */
@@ -10,12 +10,12 @@ const HELD = { records: 256, bytes: 256 * 1024 };
 const BETWEEN_TRIES_MS = 200;
 
 /** What a tail asks of the log. */
-export interface Source {
+export interface PageSource {
   readonly live: LiveTopics;
   /** Where nothing comes for so long, whether that is true is asked. */
   readonly silenceMs: number;
-  page(place: Place, after: string | undefined): Promise<Page>;
-  end(place: Place): Promise<TopicPosition>;
+  page(place: TopicSubjects, after: string | undefined): Promise<JetStreamPage>;
+  end(place: TopicSubjects): Promise<TopicPosition>;
 }
 
 /**
@@ -28,14 +28,14 @@ export interface Source {
  */
 export async function* readTail(
   wire: Wire,
-  source: Source,
-  place: Place,
+  source: PageSource,
+  place: TopicSubjects,
   after: string | undefined,
   signal: AbortSignal,
   over: AbortSignal,
 ): AsyncGenerator<TopicItem, never> {
   signal.throwIfAborted();
-  using tail = new Tail(wire, source.live, place);
+  using tail = new LiveTail(wire, source.live, place);
   using _signal = onAbort(signal, (reason) => tail.fail(reason));
   using _over = onAbort(over, (reason) => tail.fail(reason));
   let newestMs = 0;
@@ -83,7 +83,7 @@ export async function* readTail(
 }
 
 /** What comes live in a topic, and when it cannot be relied on. */
-class Tail implements Disposable {
+class LiveTail implements Disposable {
   /** Pages must tell what is there: at first, and after something was missed. */
   isBehind = true;
   #held: Live[] = [];
@@ -94,7 +94,7 @@ class Tail implements Disposable {
   readonly #listening: Disposable;
   readonly #again: Disposable;
 
-  constructor(wire: Wire, topics: LiveTopics, place: Place) {
+  constructor(wire: Wire, topics: LiveTopics, place: TopicSubjects) {
     this.#listening = topics.listen(place, (live) => this.#heard(live));
     this.#again = wire.onAgain(() => this.#miss());
   }

@@ -1,7 +1,7 @@
 import { damaged, FOREIGN, type PageColumns } from "./message.ts";
 import {
-  type Connection,
   connectReader,
+  type FileConnection,
   type RawTopic,
   recordCrc,
   TOPIC_COLUMNS,
@@ -14,9 +14,9 @@ type RawRecord = [position: number, previous: number, time: number, crc: number,
 const NONE: TopicRow = { id: 0, trimmed: 0, last: 0, count: 0, bytes: 0 };
 
 /** Reads a log's file beside its writer, whom it never keeps waiting. */
-export class Reader {
+export class FileReader {
   readonly #path: string;
-  readonly #connection: Connection;
+  readonly #connection: FileConnection;
   readonly #statements: ReturnType<typeof prepare>;
 
   constructor(path: string) {
@@ -55,7 +55,7 @@ export class Reader {
   #page(name: string, after: number | undefined, records: number, bytes: number): PageColumns {
     const topic = this.#topic(name);
     let [from, gap] = begin(topic, after);
-    const page = new Page();
+    const page = new PageBuilder();
     const rows = this.#statements.records.iterate(topic.id, from, records);
     for (const row of rows as Iterable<RawRecord>) {
       const [position, previous, timeMs, crc, data] = row;
@@ -104,7 +104,7 @@ function begin(
 }
 
 /** A page while it is filled. */
-class Page {
+class PageBuilder {
   readonly #positions: number[] = [];
   readonly #times: number[] = [];
   readonly #data: Buffer[] = [];
@@ -137,7 +137,7 @@ class Page {
   }
 }
 
-function prepare(connection: Connection) {
+function prepare(connection: FileConnection) {
   return {
     topic: connection.prepare(`SELECT ${TOPIC_COLUMNS} FROM topics WHERE name = ?`).raw(),
     names: connection

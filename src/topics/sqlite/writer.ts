@@ -1,17 +1,17 @@
 import type { Kept } from "../retention.ts";
 import { lock } from "./lock.ts";
 import {
+  type AppendOutcome,
   exhausted,
   failureOf,
   isBusy,
-  type Outcome,
   type Stored,
   type ThreadData,
 } from "./message.ts";
 import { Produced } from "./produced.ts";
 import {
-  type Connection,
   connectWriter,
+  type FileConnection,
   type RawTopic,
   recordCrc,
   TOPIC_COLUMNS,
@@ -41,12 +41,12 @@ export interface WrittenRecord {
 }
 
 /** The writer of a log's file: the only one, in a thread of its own. */
-export class Writer {
+export class FileWriter {
   readonly epoch: string;
   readonly #path: string;
   readonly #kept: Kept;
   readonly #lock: Disposable;
-  readonly #connection: Connection;
+  readonly #connection: FileConnection;
   readonly #statements: ReturnType<typeof prepare>;
   readonly #produced: Produced;
   readonly #topics = new Map<string, TopicRow>();
@@ -85,7 +85,7 @@ export class Writer {
    * Stores appends in one transaction. Where that fails each is tried for
    * itself: one that is too large does not take the others with it.
    */
-  append(appends: readonly Append[]): Outcome[] {
+  append(appends: readonly Append[]): AppendOutcome[] {
     try {
       return this.#transaction(() => appends.map((append) => this.#append(append)));
     } catch (error) {
@@ -277,7 +277,7 @@ export function isFatal(error: unknown): boolean {
   );
 }
 
-function prepare(connection: Connection) {
+function prepare(connection: FileConnection) {
   const get = (sql: string) => connection.prepare(sql).pluck();
   return {
     begin: connection.prepare("BEGIN IMMEDIATE"),
