@@ -90,7 +90,8 @@ function number(what: string, fits: (value: number) => boolean): Check {
   return (value, place) => {
     if (typeof value === "number" && fits(value)) return;
     const isNumeric = typeof value === "string" && value.trim() !== "" && fits(Number(value));
-    throw wrong(place, value, what, isNumeric ? `use Number(${environment(place.option)})` : "");
+    const remedy = isNumeric ? `; use Number(${environment(place.option)})` : "";
+    throw refusal(place, value, `${what} is needed${remedy}`);
   };
 }
 
@@ -174,15 +175,13 @@ function isObject(value: unknown): boolean {
 }
 
 /** The error of a value that an option does not take: shows it, and says what is needed. */
-export function wrong(
-  { of, option }: OptionPlace,
-  value: unknown,
-  what: string,
-  remedy = "",
-): ConnectError {
+export function wrong(place: OptionPlace, value: unknown, what: string): ConnectError {
+  return refusal(place, value, `${what} is needed`);
+}
+
+function refusal({ of, option }: OptionPlace, value: unknown, advice: string): ConnectError {
   const is = value === undefined ? "missing" : show(value);
-  const advice = remedy === "" ? "" : `; ${remedy}`;
-  return failure(Code.InvalidArgument, `${of}: ${option} is ${is}: ${what} is needed${advice}`);
+  return failure(Code.InvalidArgument, `${of}: ${option} is ${is}: ${advice}`);
 }
 
 /** The error of an unknown option. */

@@ -112,9 +112,11 @@ function serverStreaming<I extends DescMessage, O extends DescMessage>(
 ): ServerStreamingCall<I, O> {
   const resumption = resumptionOf(method);
   if (resumption === undefined) {
-    return (request, options) => new StreamingCall(transport, method, one(request), options);
+    return (request, options) =>
+      new StreamingCall(transport, method, { requests: one(request), options });
   }
-  return (request, options) => new ResumingCall(transport, method, resumption, request, options);
+  return (request, options) =>
+    new ResumingCall(transport, { method, resumption }, { request, options });
 }
 
 function unary<I extends DescMessage, O extends DescMessage>(
@@ -154,9 +156,9 @@ function streaming<I extends DescMessage, O extends DescMessage, Whole>(
 ) {
   return (first?: RequestIterable<I> | CallOptions, second?: CallOptions) => {
     if (first === undefined || !isAsyncIterable(first)) {
-      return new StreamingCall(transport, method, undefined, first);
+      return new StreamingCall(transport, method, { options: first });
     }
-    return whole(new StreamingCall(transport, method, first, second));
+    return whole(new StreamingCall(transport, method, { requests: first, options: second }));
   };
 }
 

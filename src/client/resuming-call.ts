@@ -17,6 +17,12 @@ import { over } from "./context-values.ts";
 import type { Resumption } from "./resume.ts";
 import { type ServerStream, StreamingCall } from "./streaming-call.ts";
 
+/** A method that declares how its calls continue. */
+interface ResumableMethod<I extends DescMessage, O extends DescMessage> {
+  readonly method: DescMethodServerStreaming<I, O>;
+  readonly resumption: Resumption;
+}
+
 /**
  * A server-streaming call that continues by a cursor (resume.proto): one
  * attempt after the other, each behind the last cursor that the caller was
@@ -56,10 +62,8 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
 
   constructor(
     transport: Transport,
-    method: DescMethodServerStreaming<I, O>,
-    resumption: Resumption,
-    request: MessageInitShape<I>,
-    options: CallOptions = {},
+    { method, resumption }: ResumableMethod<I, O>,
+    { request, options = {} }: { request: MessageInitShape<I>; options: CallOptions | undefined },
   ) {
     this.#transport = transport;
     this.#method = method;
@@ -71,7 +75,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
     this.#lifecycle = new CallLifecycle(this, options, warningsOf(transport));
     const refusal = refusalOf(options, method);
     if (refusal !== undefined) {
-      this.#attempt = new StreamingCall(transport, method, one(request), options);
+      this.#attempt = new StreamingCall(transport, method, { requests: one(request), options });
       this.#first = this.#attempt;
       this.#responses = this.#run();
       this.#abort(refusal);
@@ -198,7 +202,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
       this.#cursor === undefined
         ? this.#request
         : Object.assign(copyOf(this.#request), { [this.#resumption.after]: this.#cursor });
-    const attempt = new StreamingCall(this.#transport, this.#method, one(request), {
+    const ofAttempt: CallOptions = {
       ...options,
       signal: this.#controller.signal,
       timeoutMs:
@@ -210,7 +214,9 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
       sessions: false,
       // The attempt's end is the call's only where no other attempt follows.
       onTrailer: undefined,
-    });
+    };
+    const init = { requests: one(request), options: ofAttempt };
+    const attempt = new StreamingCall(this.#transport, this.#method, init);
     attempt.onState((state) => {
       if (state === "open") this.#lifecycle.change("open");
     });

@@ -78,6 +78,12 @@ export interface Duplex<Req, Res> extends Ongoing, AsyncIterable<Res> {
   closeSend(): void;
 }
 
+interface StreamingInit<I extends DescMessage> {
+  /** The requests, where the caller has them as an iterable. */
+  readonly requests?: AsyncIterable<MessageInitShape<I>> | undefined;
+  readonly options: CallOptions | undefined;
+}
+
 /** Every streaming call is this one; the method kinds differ in the interface that they show. */
 export class StreamingCall<I extends DescMessage, O extends DescMessage>
   implements
@@ -105,12 +111,10 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   #awaited = 0;
   #taken = 0;
 
-  /** @param requests the requests, where the caller has them as an iterable */
   constructor(
     transport: Transport,
     method: DescMethodStreaming<I, O>,
-    requests: AsyncIterable<MessageInitShape<I>> | undefined,
-    options: CallOptions = {},
+    { requests, options = {} }: StreamingInit<I>,
   ) {
     this.name = `${method.parent.typeName}.${method.name}`;
     this.isSink = method.methodKind === "client_streaming";

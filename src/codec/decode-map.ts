@@ -35,7 +35,8 @@ export function readEntry(field: MapField, decoderOf: (desc: DescMessage) => Dec
     cursor.readUnknownFields = keeps;
     if (entry.$unknown !== undefined) {
       const data = own(cursor.bytes, start, cursor.at);
-      keepUnknown(cursor, message, tagOf(number, WireType.LengthDelimited), data);
+      if (cursor.readUnknownFields)
+        keepUnknown(message, tagOf(number, WireType.LengthDelimited), data);
       return;
     }
     const key = entry.key === undefined ? keyZero : String(entry.key);

@@ -76,7 +76,8 @@ class MemoryLog implements TopicLog {
   }
 
   read(name: string, after: string | undefined, signal: AbortSignal): AsyncIterable<TopicItem> {
-    return this.#tails.read((topic, from) => this.page(topic, from), name, after, signal);
+    const page: TopicLog["page"] = (topic, from) => this.page(topic, from);
+    return this.#tails.read(page, { topic: name, after }, signal);
   }
 
   async oldest(name: string): Promise<TopicPosition> {

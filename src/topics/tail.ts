@@ -16,8 +16,7 @@ export class Tails {
   /** History by pages, then what comes: TopicLog.read() of a log whose page() this process can follow. */
   async *read(
     page: TopicLog["page"],
-    topic: string,
-    after: string | undefined,
+    { topic, after }: { topic: string; after: string | undefined },
     signal: AbortSignal,
   ): AsyncGenerator<TopicItem, never> {
     signal.throwIfAborted();

@@ -145,9 +145,10 @@ class LogHub<T, N> implements Hub<T, N> {
       ...withoutUndefined(options),
     };
     const { make, pagesAtOnce, pageBytes, patienceMs } = this.#options;
-    const limits = { atOnce: pagesAtOnce, bytesMost: pageBytes, patienceMs };
+    const { signal } = this.#closing;
+    const limits = { atOnce: pagesAtOnce, bytesMost: pageBytes, patienceMs, signal };
     const makeHere = (entry: TopicRecord) => this.#context.runInAsyncScope(() => make(entry));
-    this.#pages = new Pages(log, makeHere, limits, this.#closing.signal);
+    this.#pages = new Pages(log, makeHere, limits);
   }
 
   get size(): { topics: number; bytes: number } {

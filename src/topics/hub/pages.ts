@@ -36,6 +36,17 @@ interface Reading<T> {
   readonly page: Promise<Page<T>>;
 }
 
+interface PagesOptions {
+  /** How many pages are read at a time. */
+  readonly atOnce: number;
+  /** How much is kept. */
+  readonly bytesMost: number;
+  /** How long the log may be away. */
+  readonly patienceMs: number;
+  /** Ends all reading. */
+  readonly signal: AbortSignal;
+}
+
 /**
  * How those who fell behind read the log: page by page, few pages at a time and
  * in the order of asking. Those who are at about the same place get the same
@@ -54,16 +65,10 @@ export class Pages<T> {
   readonly #atOnce: Semaphore;
   #bytes = 0;
 
-  /**
-   * @param atOnce how many pages are read at a time
-   * @param bytesMost how much is kept
-   * @param patienceMs how long the log may be away
-   */
   constructor(
     log: TopicLog,
     make: (entry: TopicRecord) => T,
-    { atOnce, bytesMost, patienceMs }: { atOnce: number; bytesMost: number; patienceMs: number },
-    signal: AbortSignal,
+    { atOnce, bytesMost, patienceMs, signal }: PagesOptions,
   ) {
     this.#log = log;
     this.#make = make;

@@ -163,7 +163,7 @@ export async function jetStreamLog(options: JetStreamLogOptions): Promise<TopicL
     checkVersion(wire.connection.info?.version ?? "0");
     const manager = await npm.jetstream.jetstreamManager(wire.connection, { timeout: timeoutMs });
     const info = await openStream(manager, settings);
-    return new JetStreamLog(npm, wire, info, { timeoutMs, silenceMs, incidents });
+    return new JetStreamLog({ npm, wire }, info, { timeoutMs, silenceMs, incidents });
   } catch (error) {
     await wire.close();
     throw notOpened(error);
@@ -186,8 +186,7 @@ class JetStreamLog implements TopicLog {
   #closing: Promise<void> | undefined;
 
   constructor(
-    npm: Packages,
-    wire: Wire,
+    { npm, wire }: { npm: Packages; wire: Wire },
     info: StreamInfo,
     {
       timeoutMs,
@@ -197,12 +196,14 @@ class JetStreamLog implements TopicLog {
   ) {
     this.#stream = info.config.name;
     this.epoch = epochOf(info) as string;
-    const reader = new StreamReader(wire, info, this.epoch, timeoutMs);
+    const reader = new StreamReader(wire, info, { epoch: this.epoch, timeoutMs });
     this.#npm = npm;
     this.#wire = wire;
     this.#reader = reader;
     this.#source = {
+      wire,
       live: new LiveTopics(wire),
+      over: this.#over.signal,
       silenceMs,
       page: (place, after) => this.#told("read", reader.page(place, after, PAGE)),
       end: (place) => this.#told("read", reader.end(place)),
@@ -218,7 +219,7 @@ class JetStreamLog implements TopicLog {
     checkRecords(records);
     for (const { data } of records) this.#checkSize(data);
     const outcomes = await Promise.allSettled(
-      records.map((record) => this.#store(place, topic, record)),
+      records.map((record) => this.#store({ place, topic }, record)),
     );
     const errors = outcomes.flatMap((o) => (o.status === "rejected" ? asFailure(o.reason) : []));
     for (const error of errors) this.#incidents.report("append", error);
@@ -254,7 +255,7 @@ class JetStreamLog implements TopicLog {
     signal: AbortSignal,
   ): AsyncGenerator<TopicItem, never> {
     const place = this.#place(topic);
-    return yield* readTail(this.#wire, this.#source, place, after, signal, this.#over.signal);
+    return yield* readTail(this.#source, { place, after }, signal);
   }
 
   async oldest(topic: string): Promise<TopicPosition> {
@@ -320,8 +321,7 @@ class JetStreamLog implements TopicLog {
 
   /** Stores a record, unless it is there: then it is asked for whether it still is. */
   async #store(
-    place: TopicSubjects,
-    topic: string,
+    at: { place: TopicSubjects; topic: string },
     { data, id }: NewRecord,
     after = 0,
   ): Promise<Appended> {
@@ -332,14 +332,14 @@ class JetStreamLog implements TopicLog {
     }
     if (id !== undefined) {
       headers ??= this.#npm.transport.headers();
-      headers.set("Nats-Msg-Id", messageId(topic, id.producer, id.sequence, after));
+      headers.set("Nats-Msg-Id", messageId(at.topic, id, after));
     }
-    const { seq, duplicate } = await this.#publish(place.subject, data, headers);
+    const { seq, duplicate } = await this.#publish(at.place.subject, data, headers);
     // Its id outlives a record that was trimmed or is past the retention: the next has an id of its own.
     if (duplicate && !(await this.#reader.has(seq))) {
-      return this.#store(place, topic, { data, id }, seq);
+      return this.#store(at, { data, id }, seq);
     }
-    return { cursor: place.cursors.write(seq), repeated: duplicate === true };
+    return { cursor: at.place.cursors.write(seq), repeated: duplicate === true };
   }
 
   async #publish(subject: string, data: Uint8Array, headers?: MsgHdrs): Promise<PublishAnswer> {
@@ -428,7 +428,11 @@ interface PublishAnswer {
 const HEADERS_BYTES = 128;
 
 /** @param after the sequence of a record with the same producer and sequence that is gone, or 0 */
-function messageId(topic: string, producer: string, sequence: bigint, after: number): string {
+function messageId(
+  topic: string,
+  { producer, sequence }: NonNullable<NewRecord["id"]>,
+  after: number,
+): string {
   const whole = JSON.stringify([topic, producer, String(sequence), after]);
   return createHash("sha256").update(whole).digest("base64url");
 }

@@ -49,7 +49,7 @@ function liveOf(place: TopicSubjects, { headers, data }: Msg): Live {
   const header = (name: string) => headers?.get(name) ?? "";
   const timeMs = writtenMs(headers) ?? (Date.parse(header("Nats-Time-Stamp")) || Date.now());
   return {
-    entry: entryOf(place, Number(header("Nats-Sequence")), data, timeMs),
+    entry: entryOf(place, Number(header("Nats-Sequence")), { data, timeMs }),
     before: Number(header("Nats-Last-Sequence")),
   };
 }

@@ -74,7 +74,11 @@ export class StreamReader {
   readonly #copies: boolean;
   readonly #atOnce = new Semaphore(PAGES_AT_ONCE);
 
-  constructor(wire: Wire, info: StreamInfo, epoch: string, timeoutMs: number) {
+  constructor(
+    wire: Wire,
+    info: StreamInfo,
+    { epoch, timeoutMs }: { epoch: string; timeoutMs: number },
+  ) {
     this.#wire = wire;
     this.#stream = info.config.name;
     this.#epoch = epoch;
@@ -262,19 +266,18 @@ export class StreamReader {
       ),
     );
     try {
-      return await this.#pull(name, consumer.num_pending, place, position, limits);
+      return await this.#pull({ name, pending: consumer.num_pending }, { place, position }, limits);
     } finally {
       this.#wire.tell(`CONSUMER.DELETE.${this.#stream}.${name}`);
     }
   }
 
   async #pull(
-    consumer: string,
-    pending: number,
-    place: TopicSubjects,
-    position: number,
+    consumer: { name: string; pending: number },
+    { place, position }: { place: TopicSubjects; position: number },
     { records, bytes }: Required<PageLimits>,
   ): Promise<Pulled> {
+    let { pending } = consumer;
     const entries: TopicRecord[] = [];
     let held = false;
     let size = 0;
@@ -284,7 +287,7 @@ export class StreamReader {
     const quietMs = this.#timeoutMs / TRIES;
     // A server of 2.9 lets go of a pull in silence when it expires between two records: never before the client does.
     const expires = Math.ceil(this.#timeoutMs * NANOS);
-    const next = `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${consumer}`;
+    const next = `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${consumer.name}`;
     while (pending > 0 && !unsure && entries.length < records && size < bytes) {
       const fits = size === 0 ? FIRST_BATCH : Math.ceil(((bytes - size) * entries.length) / size);
       // One more for the record at the position, which does not count.
@@ -294,33 +297,37 @@ export class StreamReader {
       let isNew = false;
       // It is told at once where what was counted is gone, unless that is all there was.
       const pull = JSON.stringify({ batch, expires, no_wait: true });
-      const answered = await this.#wire.collect(next, pull, quietMs, (message) => {
-        const status = statusOf(message);
-        if (status !== 0) {
-          if (status === 503 && performance.now() < giveUp) {
-            // In a cluster the word of a new consumer may come later than the answer.
-            isNew = true;
+      const answered = await this.#wire.collect(
+        { subject: next, data: pull },
+        quietMs,
+        (message) => {
+          const status = statusOf(message);
+          if (status !== 0) {
+            if (status === 503 && performance.now() < giveUp) {
+              // In a cluster the word of a new consumer may come later than the answer.
+              isNew = true;
+              return true;
+            }
+            if (status !== 404 && status !== 408) throw brokenOff(message);
+            // What it counted is gone by now, or it is slow.
+            unsure = true;
             return true;
           }
-          if (status !== 404 && status !== 408) throw brokenOff(message);
-          // What it counted is gone by now, or it is slow.
-          unsure = true;
-          return true;
-        }
-        const delivered = deliveredOf(message.reply as string);
-        pending = delivered.pending;
-        timeMs = Math.max(timeMs, writtenMs(message.headers) ?? delivered.timeMs);
-        if (delivered.seq === position) held = true;
-        else if (entries.length < records && size < bytes) {
-          entries.push(entryOf(place, delivered.seq, message.data, timeMs));
-          size += message.data.length;
-        } else {
-          // It did not fit: there is more.
-          pending = Math.max(pending, 1);
-          return ++came >= batch;
-        }
-        return ++came >= batch || pending === 0;
-      });
+          const delivered = deliveredOf(message.reply as string);
+          pending = delivered.pending;
+          timeMs = Math.max(timeMs, writtenMs(message.headers) ?? delivered.timeMs);
+          if (delivered.seq === position) held = true;
+          else if (entries.length < records && size < bytes) {
+            entries.push(entryOf(place, delivered.seq, { data: message.data, timeMs }));
+            size += message.data.length;
+          } else {
+            // It did not fit: there is more.
+            pending = Math.max(pending, 1);
+            return ++came >= batch;
+          }
+          return ++came >= batch || pending === 0;
+        },
+      );
       unsure ||= !answered;
       if (isNew) await pause(BETWEEN_TRIES_MS, undefined);
     }
@@ -331,8 +338,7 @@ export class StreamReader {
 export function entryOf(
   place: TopicSubjects,
   position: number,
-  data: Uint8Array,
-  timeMs: number,
+  { data, timeMs }: Pick<TopicRecord, "data" | "timeMs">,
 ): TopicRecord {
   // What the client of NATS gives is a Buffer or none, as the pieces came.
   const plain = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);

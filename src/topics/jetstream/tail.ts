@@ -11,7 +11,10 @@ const BETWEEN_TRIES_MS = 200;
 
 /** What a tail asks of the log. */
 export interface PageSource {
+  readonly wire: Wire;
   readonly live: LiveTopics;
+  /** Aborts when the log is closed. */
+  readonly over: AbortSignal;
   /** Where nothing comes for so long, whether that is true is asked. */
   readonly silenceMs: number;
   page(place: TopicSubjects, after: string | undefined): Promise<JetStreamPage>;
@@ -23,21 +26,16 @@ export interface PageSource {
  * long as each says that the one before it was the last that is known here. One
  * that does not, a connection that was lost, and a reader that was slow: pages
  * again. It ends with the signal and with the log alone.
- *
- * @param over aborts when the log is closed
  */
 export async function* readTail(
-  wire: Wire,
   source: PageSource,
-  place: TopicSubjects,
-  after: string | undefined,
+  { place, after }: { place: TopicSubjects; after: string | undefined },
   signal: AbortSignal,
-  over: AbortSignal,
 ): AsyncGenerator<TopicItem, never> {
   signal.throwIfAborted();
-  using tail = new LiveTail(wire, source.live, place);
+  using tail = new LiveTail(source.wire, source.live, place);
   using _signal = onAbort(signal, (reason) => tail.fail(reason));
-  using _over = onAbort(over, (reason) => tail.fail(reason));
+  using _over = onAbort(source.over, (reason) => tail.fail(reason));
   let newestMs = 0;
   const inTime = (entry: TopicRecord): TopicRecord => {
     if (entry.timeMs < newestMs) return { ...entry, timeMs: newestMs };

@@ -160,8 +160,7 @@ export class Wire {
    * be less than timeoutMs: the server may let go of a request without a word.
    */
   async collect(
-    subject: string,
-    data: string,
+    { subject, data }: { subject: string; data: string },
     quietMs: number,
     isLast: (message: Msg) => boolean,
   ): Promise<boolean> {

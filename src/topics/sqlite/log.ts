@@ -150,7 +150,8 @@ class SqliteLog implements TopicLog {
   }
 
   read(topic: string, after: string | undefined, signal: AbortSignal): AsyncIterable<TopicItem> {
-    return this.#tails.read((topic, from) => this.page(topic, from), topic, after, signal);
+    const page: TopicLog["page"] = (topic, from) => this.page(topic, from);
+    return this.#tails.read(page, { topic, after }, signal);
   }
 
   oldest(topic: string): Promise<TopicPosition> {
@@ -229,7 +230,7 @@ class SqliteLog implements TopicLog {
         isWhole: true,
       };
       rings.set(append.topic, ring);
-      add(ring, append, stored, appended);
+      add(ring, append, { stored, appended });
     }
     for (const [topic, ring] of rings) this.#tails.ring(topic, ring.isWhole ? ring : undefined);
   }
@@ -347,8 +348,7 @@ function keep(appends: readonly PendingAppend[], { sizes, data }: AppendMessage)
 function add(
   ring: RecentRecords,
   { kept }: PendingAppend,
-  stored: Stored,
-  appended: readonly Appended[],
+  { stored, appended }: { stored: Stored; appended: readonly Appended[] },
 ): void {
   if (kept === undefined) ring.isWhole = false;
   for (const [n, { cursor, repeated }] of appended.entries()) {

@@ -62,7 +62,7 @@ export class Produced {
       records++;
       last = Number(position);
       if (producer === null || sequence === null) continue;
-      const entry = entryOf(Number(topic), producer, sequence, last);
+      const entry = recordOf({ topic: Number(topic), producer, sequence, position: last });
       this.#fresh.set(entry.key, entry);
     }
     this.#now = { ...this.#settled, records, last };
@@ -78,11 +78,15 @@ export class Produced {
   }
 
   /** A record was stored; `producer` and `sequence`: where it has an id. */
-  stored(topic: number, position: number, producer: string | null, sequence: bigint | null): void {
+  stored(
+    topic: number,
+    position: number,
+    { producer, sequence }: { producer: string | null; sequence: bigint | null },
+  ): void {
     this.#now.records++;
     this.#now.last = position;
     if (producer !== null && sequence !== null) {
-      const entry = entryOf(topic, producer, sequence, position);
+      const entry = recordOf({ topic, producer, sequence, position });
       this.#fresh.set(entry.key, entry);
       this.#added.push(entry.key);
     }
@@ -149,13 +153,8 @@ export class Produced {
   }
 }
 
-function entryOf(
-  topic: number,
-  producer: string,
-  sequence: bigint,
-  position: number,
-): ProducedRecord {
-  return { key: keyOf(topic, producer, sequence), topic, producer, sequence, position };
+function recordOf(record: Omit<ProducedRecord, "key">): ProducedRecord {
+  return { key: keyOf(record.topic, record.producer, record.sequence), ...record };
 }
 
 function keyOf(topic: number, producer: string, sequence: bigint): string {

@@ -1,3 +1,4 @@
+import type { PageLimits } from "../log.ts";
 import { damaged, FOREIGN, type PageColumns } from "./message.ts";
 import {
   connectReader,
@@ -25,9 +26,9 @@ export class FileReader {
     this.#statements = prepare(this.#connection);
   }
 
-  page(name: string, after: number | undefined, records: number, bytes: number): PageColumns {
+  page(name: string, after: number | undefined, limits: Required<PageLimits>): PageColumns {
     // One view of the file for all statements.
-    return this.#connection.transaction(() => this.#page(name, after, records, bytes))();
+    return this.#connection.transaction(() => this.#page(name, after, limits))();
   }
 
   /** The place before the oldest record: there may be none of this topic at the position before it. */
@@ -52,7 +53,11 @@ export class FileReader {
     this.#connection.close();
   }
 
-  #page(name: string, after: number | undefined, records: number, bytes: number): PageColumns {
+  #page(
+    name: string,
+    after: number | undefined,
+    { records, bytes }: Required<PageLimits>,
+  ): PageColumns {
     const topic = this.#topic(name);
     let [from, gap] = begin(topic, after);
     const page = new PageBuilder();
@@ -65,7 +70,7 @@ export class FileReader {
         gap = from;
       }
       const isWell =
-        previous === from && recordCrc(topic.id, position, previous, timeMs, data) === crc;
+        previous === from && recordCrc(topic.id, { position, previous, timeMs }, data) === crc;
       if (!isWell) {
         if (!page.isEmpty) return page.columns(gap);
         throw damaged(this.#path, `the record ${position} of topic ${name}, or one before`);

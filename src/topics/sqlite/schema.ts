@@ -135,9 +135,7 @@ const headBytes = new Uint8Array(head.buffer);
 /** The checksum of a record. */
 export function recordCrc(
   topic: number,
-  position: number,
-  previous: number,
-  timeMs: number,
+  { position, previous, timeMs }: { position: number; previous: number; timeMs: number },
   data: Uint8Array,
 ): number {
   head.setFloat64(0, topic);

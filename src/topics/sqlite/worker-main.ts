@@ -60,7 +60,7 @@ function read(): void {
     answer(id, () => {
       if (call.do === "open") reader = new FileReader(data.path);
       else if (call.do === "page") {
-        return reader.page(call.topic, call.after, call.records, call.bytes);
+        return reader.page(call.topic, call.after, call);
       } else if (call.do === "oldest") return reader.oldest(call.topic);
       else if (call.do === "end") return reader.end(call.topic);
       else if (call.do === "topics") return reader.topics(call.prefix);

@@ -147,19 +147,20 @@ export class FileWriter {
     const topic = this.#touch(name);
     this.#timeMs = Math.max(this.#timeMs, nowMs);
     const { last: previous } = topic;
-    const positions = records.map(({ data, producer, sequence }) => {
+    const positions = records.map((record) => {
+      const { data, producer, sequence } = record;
       if (producer !== null && sequence !== null) {
         const before = this.#produced.find(topic.id, producer, sequence) ?? 0;
         if (before > topic.trimmed) return -before;
       }
       const { last: previous } = topic;
       const position = this.#next();
-      const crc = recordCrc(topic.id, position, previous, this.#timeMs, data);
+      const crc = recordCrc(topic.id, { position, previous, timeMs: this.#timeMs }, data);
       this.#statements.insert.run(
         ...([position, topic.id, previous, this.#timeMs, crc] as const),
         ...([producer, sequence, data] as const),
       );
-      this.#produced.stored(topic.id, position, producer, sequence);
+      this.#produced.stored(topic.id, position, record);
       topic.last = position;
       topic.count++;
       topic.bytes += data.length;
