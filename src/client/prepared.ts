@@ -1,6 +1,6 @@
 import type { ContextValues, StreamResponse, Transport, UnaryResponse } from "@connectrpc/connect";
 import { deadlineExceeded, fromAbort, handled } from "../failure.ts";
-import { after, onAbort } from "../flow/wait.ts";
+import { onAbort, startTimer } from "../flow/wait.ts";
 import {
   callHeaders,
   type HeadersFunction,
@@ -56,7 +56,7 @@ async function read(
   using _timer =
     limitMs === undefined
       ? undefined
-      : after(limitMs, () => ended.reject(deadlineExceeded(limitMs)));
+      : startTimer(limitMs, () => ended.reject(deadlineExceeded(limitMs)));
   const header = await Promise.race([runHeaders(headers), ended.promise]);
   const tookMs = performance.now() - began;
   return { header, leftMs: limitMs === undefined ? timeoutMs : Math.max(limitMs - tookMs, 1) };

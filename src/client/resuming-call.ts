@@ -8,7 +8,7 @@ import { Code, type ConnectError, type Transport } from "@connectrpc/connect";
 import { asFailure, deadlineExceeded, fromAbort } from "../failure.ts";
 import { Backoff } from "../flow/backoff.ts";
 import { one } from "../flow/pump.ts";
-import { after, onAbort, pause } from "../flow/wait.ts";
+import { onAbort, sleep, startTimer } from "../flow/wait.ts";
 import { warningsOf } from "../observe/stalls.ts";
 import { BACKOFF, gotOn, waitBeforeNext } from "./again.ts";
 import { CallLifecycle, type CallState, type LivingCall } from "./call-lifecycle.ts";
@@ -85,7 +85,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
     if (timeoutMs !== undefined && timeoutMs > 0 && timeoutMs < Infinity) {
       this.#timeoutMs = timeoutMs;
       this.#endsAt = performance.now() + timeoutMs;
-      this.#deadline = after(timeoutMs, () => this.#abort(deadlineExceeded(timeoutMs)));
+      this.#deadline = startTimer(timeoutMs, () => this.#abort(deadlineExceeded(timeoutMs)));
     }
     this.#callerAbort = onAbort(options.signal, (reason) => this.#abort(fromAbort(reason)));
     this.#attempt = this.#begin(options);
@@ -182,7 +182,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
           throw error;
         }
         this.#lifecycle.change("resuming");
-        await pause(waitMs, signal);
+        await sleep(waitMs, signal);
       }
       if (ended !== undefined) {
         this.#lifecycle.end(ended);

@@ -2,7 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import { A_FIFTH, Backoff, type BackoffOptions } from "../flow/backoff.ts";
 import { currentContext, inLaterTurn } from "../flow/runtime.ts";
-import { after, pause } from "../flow/wait.ts";
+import { sleep, startTimer } from "../flow/wait.ts";
 import { type Connection, connect } from "../node/http2/connection.ts";
 import { Farewells } from "../node/http2/farewells.ts";
 import type { ClientTlsSettings } from "../node/tls.ts";
@@ -170,7 +170,7 @@ export class Connections {
     else {
       // A first attempt has a timeout of its own; it says more.
       const tooLate = () => this.#refuse(waiter, this.#tooLate(0));
-      waiter.patience = after(connectTimeoutMs + 50, tooLate);
+      waiter.patience = startTimer(connectTimeoutMs + 50, tooLate);
     }
   }
 
@@ -231,7 +231,7 @@ export class Connections {
       this.#staying = undefined;
       return;
     }
-    this.#staying ??= after(
+    this.#staying ??= startTimer(
       LOOK_MS,
       () => {
         this.#staying = undefined;
@@ -292,7 +292,7 @@ export class Connections {
   }
 
   async #connect(waitMs: number): Promise<void> {
-    if (waitMs > 0) await pause(waitMs, this.#closing.signal);
+    if (waitMs > 0) await sleep(waitMs, this.#closing.signal);
     const { signal } = this.#closing;
     if (signal.aborted) throw signal.reason;
     if (this.usable) {

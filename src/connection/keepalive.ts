@@ -1,5 +1,5 @@
 import { inLaterTurn } from "../flow/runtime.ts";
-import { after } from "../flow/wait.ts";
+import { startTimer } from "../flow/wait.ts";
 import { type Checks, positiveOrInfinite } from "../options.ts";
 
 /**
@@ -142,7 +142,7 @@ export class Watch implements Disposable {
       this.#pingedAt === undefined ? this.#heardAt + intervalMs : this.#pingedAt + timeoutMs;
     const waitMs = Math.min(intervalMs / LOOKS, dueAt - performance.now());
     this.#timer?.[Symbol.dispose]();
-    this.#timer = after(Math.max(Math.ceil(waitMs), 1), () => this.#look());
+    this.#timer = startTimer(Math.max(Math.ceil(waitMs), 1), () => this.#look());
   }
 
   #look(): void {

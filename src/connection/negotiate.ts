@@ -7,7 +7,7 @@ import {
 } from "../../gen/hawser/v1/session_pb.js";
 import { failure } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
-import { after } from "../flow/wait.ts";
+import { startTimer } from "../flow/wait.ts";
 import type { Frame } from "../grpc/framing.ts";
 import type { RequestHead } from "../grpc/request-headers.ts";
 import { type Broken, ClientStream, type ClientStreamOwner } from "../node/http2/client-stream.ts";
@@ -96,7 +96,7 @@ async function ask(connection: Connection, headers: MethodHeaders): Promise<void
   const stream = new ClientStream(connection, headers(METHOD), ANSWER_MAX_BYTES, owner);
   stream.write(0, toBinary(NegotiateRequestSchema, create(NegotiateRequestSchema)));
   stream.halfClose();
-  using _timer = after(ANSWER_MS, plain);
+  using _timer = startTimer(ANSWER_MS, plain);
   await promise;
   stream.stop(failure(Code.Canceled, "the server's answer came too late"));
 }

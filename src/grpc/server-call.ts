@@ -6,7 +6,7 @@ import { deadlineExceeded, failure, toWire } from "../failure.ts";
 import { Inbox, type Source } from "../flow/inbox.ts";
 import { leave, type Pump, pump } from "../flow/pump.ts";
 import type { Writer } from "../flow/queue.ts";
-import { after } from "../flow/wait.ts";
+import { startTimer } from "../flow/wait.ts";
 import type { ServerStream, StreamOwner } from "../node/http2/server-stream.ts";
 import { type CallContext, createContext } from "./context.ts";
 import type { AwaitingCall, FirstRequestTimer } from "./first-request-timer.ts";
@@ -125,7 +125,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     const fromBytes = this.#gzip ? options.compressMinBytes : undefined;
     this.#responses = new MessageWriter(spec.method.output, options, fromBytes, this.#carrier);
     if (timeoutMs !== undefined) {
-      this.#deadline = after(timeoutMs, () => this.#expire(timeoutMs));
+      this.#deadline = startTimer(timeoutMs, () => this.#expire(timeoutMs));
     }
     if (timeout instanceof ConnectError) this.#refused = timeout;
     else if (!isSupported(encoding)) this.#refused = unknownEncoding(String(encoding));
@@ -325,7 +325,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
       return;
     }
     this.#finish(deadlineExceeded(timeoutMs));
-    this.#deadline = after(LAST_WORDS_MS, resetLater);
+    this.#deadline = startTimer(LAST_WORDS_MS, resetLater);
   }
 
   #finish(error: ConnectError | undefined): void {

@@ -31,7 +31,7 @@ import { Addresses } from "../connection/addresses.ts";
 import { carry } from "../connection/carry.ts";
 import { asFailure, failure } from "../failure.ts";
 import { map, one } from "../flow/pump.ts";
-import { onAbort, pause } from "../flow/wait.ts";
+import { onAbort, sleep } from "../flow/wait.ts";
 import { callHeaders, runsCallHeaders } from "../grpc/call-headers.ts";
 import { CallMetadata, HeaderOptions, type SaidHeaders } from "../grpc/call-metadata.ts";
 import { ClientCall } from "../grpc/client-call.ts";
@@ -170,7 +170,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
         const waitMs = retries.failed(asFailure(error), attempts);
         if (!isIdempotent(method) || !call.reached || call.committed) throw error;
         if (waitMs === undefined || performance.now() + waitMs >= endsAt) throw error;
-        await pause(waitMs, signal);
+        await sleep(waitMs, signal);
         if (signal?.aborted) throw error;
       }
     }

@@ -172,7 +172,7 @@ export class ServerSession<Frame extends SessionFrame = SessionFrame> {
   #wait(moreMs: number): void {
     const { clock, terms } = this.#keeper;
     this.#grace?.[Symbol.dispose]();
-    this.#grace = clock.after(terms.graceMs + moreMs, () => this.expire());
+    this.#grace = clock.startTimer(terms.graceMs + moreMs, () => this.expire());
   }
 
   /** Nobody came back in time; or nobody must, because memory is needed. */

@@ -73,7 +73,7 @@ export class Redial {
       this.#session.onResuming();
       this.#grace?.[Symbol.dispose]();
       // The process stays for it: there may be no socket that keeps it.
-      this.#grace = this.#clock.after(
+      this.#grace = this.#clock.startTimer(
         this.#graceMs + (waitMs ?? 0),
         () => this.#session.onGivenUp(),
         true,
@@ -81,7 +81,7 @@ export class Redial {
     }
     const pauseMs = this.#backoff.failed(waitMs);
     if (pauseMs === 0) this.#session.onDue();
-    else this.#pause = this.#clock.after(pauseMs, () => this.#session.onDue());
+    else this.#pause = this.#clock.startTimer(pauseMs, () => this.#session.onDue());
   }
 
   /** The session is over. */

@@ -244,7 +244,7 @@ export class SimServerStream implements ServerAttachment {
     this.#ended = true;
     this.#down.put({ is: "end", fields: trailers });
     if (this.#headersSent && !this.#clientEnded) {
-      this.#lingering = this.#clock.after(LINGER_MS, () => {
+      this.#lingering = this.#clock.startTimer(LINGER_MS, () => {
         this.#deaf = true;
         this.#close();
       });

@@ -7,7 +7,7 @@ import { type Keepalive, TCP_KEEPALIVE_MS, type Watch } from "../../connection/k
 import { type ConnectPhase, SERVER_CLOSED, unreachable } from "../../connection/unreachable.ts";
 import { failure, systemReason } from "../../failure.ts";
 import { realClock } from "../../flow/clock.ts";
-import { after } from "../../flow/wait.ts";
+import { startTimer } from "../../flow/wait.ts";
 import { checkRequestHeaders, HEADERS_MAX_BYTES } from "../../grpc/header-limits.ts";
 import {
   CLIENT_CONNECTION_WINDOW_BYTES,
@@ -266,7 +266,7 @@ export async function connect(
   return await new Promise<Connection>((resolve, reject) => {
     let session: http2.ClientHttp2Session | undefined;
     let phase: ConnectPhase = target.tls ? "the TLS handshake" : "the connection";
-    const timer = after(timeoutMs, () => fail(`${phase} took over ${timeoutMs} ms`));
+    const timer = startTimer(timeoutMs, () => fail(`${phase} took over ${timeoutMs} ms`));
     const cancelled = () => {
       end();
       reject(signal.reason);

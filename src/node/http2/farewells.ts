@@ -1,7 +1,7 @@
 import { constants } from "node:http2";
 import { Code } from "@connectrpc/connect";
 import { asFailure } from "../../failure.ts";
-import { after, settled } from "../../flow/wait.ts";
+import { settled, startTimer } from "../../flow/wait.ts";
 import type { StreamHeaders } from "../../grpc/request-headers.ts";
 import { ClientStream } from "./client-stream.ts";
 import type { Connection, ConnectionSource } from "./connection.ts";
@@ -61,8 +61,8 @@ export class Farewells {
     await Promise.resolve();
     if (this.#underWay === 0) return;
     // The process stays for it: nothing else may keep it until transport.close() has resolved.
-    using _timer = after(LAST_MS, () => this.#said.resolve(), true);
-    using _headers = after(LAST_HEADERS_MS, () => {
+    using _timer = startTimer(LAST_MS, () => this.#said.resolve(), true);
+    using _headers = startTimer(LAST_HEADERS_MS, () => {
       for (const endWait of this.#renewing) endWait();
     });
     await this.#said.promise;
@@ -98,7 +98,7 @@ export class Farewells {
     };
     const again = () => {
       if (performance.now() + AGAIN_MS < farewell.endsAt) {
-        after(AGAIN_MS, () => this.#send(farewell));
+        startTimer(AGAIN_MS, () => this.#send(farewell));
       } else over();
     };
     const use = (connection: Connection) => {

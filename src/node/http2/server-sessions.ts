@@ -10,7 +10,7 @@ import { type ConnectError, createMethodImplSpec, type MethodImplSpec } from "@c
 import { SessionService } from "../../../gen/hawser/v1/session_pb.js";
 import { toWire } from "../../failure.ts";
 import { realClock } from "../../flow/clock.ts";
-import { after } from "../../flow/wait.ts";
+import { startTimer } from "../../flow/wait.ts";
 import { COMPRESSED, type Frame } from "../../grpc/framing.ts";
 import { trailersLimit } from "../../grpc/header-limits.ts";
 import { rawToHeaders, withoutSessions } from "../../grpc/metadata.ts";
@@ -268,7 +268,7 @@ class Attachment implements ServerAttachment, StreamOwner {
     const room = { limitBytes: trailersLimit(this.announcedHeaderBytes), usedBytes: 0 };
     this.end(statusTrailers(error, undefined, room) as Fields);
     // A client that does not read would hold the stream for ever.
-    this.#refused = after(LINGER_MS, () => this.drop());
+    this.#refused = startTimer(LINGER_MS, () => this.drop());
   }
 
   drop(): void {

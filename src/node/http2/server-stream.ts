@@ -6,7 +6,7 @@ import {
 } from "node:http2";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure, toWire } from "../../failure.ts";
-import { after } from "../../flow/wait.ts";
+import { startTimer } from "../../flow/wait.ts";
 import { type Frame, FrameReader } from "../../grpc/framing.ts";
 import { DATE_BYTES, headerListBytes } from "../../grpc/header-limits.ts";
 import { announcedHeaderBytes } from "./announced.ts";
@@ -235,7 +235,7 @@ export class ServerStream {
     const self = (this as Owned)[SELF];
     self.#guard(() => this.sendTrailers(self.#owner.trailers(0)));
     if (self.#lingerMs === 0) free(this);
-    else self.#lingering = after(self.#lingerMs, () => self.#stopLingering());
+    else self.#lingering = startTimer(self.#lingerMs, () => self.#stopLingering());
   };
 
   #stopLingering(): void {

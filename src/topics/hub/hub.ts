@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../../failure.ts";
 import { currentContext } from "../../flow/runtime.ts";
-import { after } from "../../flow/wait.ts";
+import { startTimer } from "../../flow/wait.ts";
 import {
   abortSignal,
   type Checks,
@@ -208,7 +208,7 @@ class LogHub<T, N> implements Hub<T, N> {
 
   #left(tail: Tail<T, N>): void {
     if (tail.followers.size > 0 || this.#tails.get(tail.topic) !== tail) return;
-    const linger = after(this.#options.lingerMs, () => this.#stop(tail));
+    const linger = startTimer(this.#options.lingerMs, () => this.#stop(tail));
     this.#lingering.set(tail, linger);
   }
 

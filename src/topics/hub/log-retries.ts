@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Backoff } from "../../flow/backoff.ts";
-import { pause } from "../../flow/wait.ts";
+import { sleep } from "../../flow/wait.ts";
 
 /** Half of each pause is chance, so that many do not come at once. */
 const BACKOFF = { initialMs: 50, factor: 2, maxMs: 2000, jitter: [0.5, 1] } as const;
@@ -38,6 +38,6 @@ export class LogRetries {
     this.#failedAt ??= now;
     const passing = error instanceof ConnectError && error.code === Code.Unavailable;
     if (!passing || now - this.#failedAt >= this.#forMs) throw error;
-    await pause(this.#backoff.failed(), this.#signal);
+    await sleep(this.#backoff.failed(), this.#signal);
   }
 }

@@ -4,7 +4,7 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import type { StreamInfo } from "@nats-io/jetstream";
 import type { MsgHdrs, NodeConnectionOptions } from "@nats-io/transport-node";
 import { asFailure, failure } from "../../failure.ts";
-import { pause } from "../../flow/wait.ts";
+import { sleep } from "../../flow/wait.ts";
 import type { Logger } from "../../observe/logger.ts";
 import {
   anObject,
@@ -350,7 +350,7 @@ class JetStreamLog implements TopicLog {
       const isInProcess = stored.error?.err_code === REFUSED.inProcess;
       if (!isInProcess || performance.now() > giveUp) return given(stored);
       // The same record is under way to the copies of the stream: soon it will be there.
-      await pause(BETWEEN_TRIES_MS, undefined);
+      await sleep(BETWEEN_TRIES_MS, undefined);
     }
   }
 

@@ -4,7 +4,7 @@ import type { ConsumerInfo, StreamInfo } from "@nats-io/jetstream";
 import type { Msg, MsgHdrs } from "@nats-io/transport-node";
 import { failure } from "../../failure.ts";
 import { Semaphore } from "../../flow/semaphore.ts";
-import { pause } from "../../flow/wait.ts";
+import { sleep } from "../../flow/wait.ts";
 import { type Cursors, cursorsOf } from "../cursor.ts";
 import type { PageLimits, TopicGap, TopicItem, TopicPosition, TopicRecord } from "../log.ts";
 import { logFailure } from "../log-failure.ts";
@@ -212,7 +212,7 @@ export class StreamReader {
           `JetStream has not given a record that it has within timeoutMs ${this.#timeoutMs}`,
         );
       }
-      await pause(BETWEEN_TRIES_MS, undefined);
+      await sleep(BETWEEN_TRIES_MS, undefined);
     }
   }
 
@@ -329,7 +329,7 @@ export class StreamReader {
         },
       );
       unsure ||= !answered;
-      if (isNew) await pause(BETWEEN_TRIES_MS, undefined);
+      if (isNew) await sleep(BETWEEN_TRIES_MS, undefined);
     }
     return { held, entries, complete: pending === 0, unsure };
   }
