@@ -7,7 +7,7 @@ export interface OptionPlace {
   readonly option: string;
 }
 
-/** Throws INVALID_ARGUMENT, naming the place, where `value` is not what the option takes. */
+/** Throws INVALID_ARGUMENT, naming the place, where `value` is not what the option, or the argument, takes. */
 export interface Check {
   (value: unknown, place: OptionPlace): void;
   /** Whether the option has to be given. */
@@ -24,11 +24,6 @@ export type Checks<T> = { readonly [Name in keyof Required<T>]: Check };
  */
 export function checkOptions<T>(of: string, options: T, checks: Checks<T>): void {
   checkObject(options, { of, option: "" }, checks);
-}
-
-/** Throws INVALID_ARGUMENT where an argument of a function of the API is not what it takes. */
-export function checkArgument(of: string, name: string, value: unknown, check: Check): void {
-  check(value, { of, option: name });
 }
 
 function checkObject(value: unknown, place: OptionPlace, checks: Checks<unknown>): void {

@@ -109,11 +109,14 @@ test("text of megabytes is the same text, wherever its characters begin, and ref
   for (const offset of [0, 1, 2, 3]) {
     const content = `${"a".repeat(offset)}${"é€𝄞".repeat(300_000)}`;
     const bytes = text(content);
-    expect(decode(MessageRequestSchema, bytes, 0, bytes.length).content === content).toBe(true);
+    expect(
+      decode(MessageRequestSchema, { bytes: bytes, start: 0, end: bytes.length }).content ===
+        content,
+    ).toBe(true);
   }
   const broken = text("a".repeat(3 * MIB));
   broken.fill(0x80, 999_000, 1_001_000);
-  expect(() => decode(MessageRequestSchema, broken, 0, broken.length)).toThrow(
-    "is not valid UTF-8",
-  );
+  expect(() =>
+    decode(MessageRequestSchema, { bytes: broken, start: 0, end: broken.length }),
+  ).toThrow("is not valid UTF-8");
 });

@@ -4,7 +4,7 @@ import { iteratedBefore } from "../flow/iterated.ts";
 import { currentContext } from "../flow/runtime.ts";
 import { log } from "../observe/logger.ts";
 import type { StallWarnings } from "../observe/stalls.ts";
-import { callable, checkArgument } from "../options.ts";
+import { callable } from "../options.ts";
 import type { CallOptions } from "./call-options.ts";
 import { StallWatch, type WatchedCall } from "./stall-watch.ts";
 
@@ -62,7 +62,7 @@ export class CallLifecycle {
 
   /** Calls `listener` at each change of the state, until disposed. Throws INVALID_ARGUMENT where it is not a function. */
   onState(listener: (state: CallState) => void): Disposable {
-    checkArgument("onState", "listener", listener, callable);
+    callable(listener, { of: "onState", option: "listener" });
     const added = (state: CallState) => listener(state);
     this.#listeners = [...this.#listeners, added];
     return {

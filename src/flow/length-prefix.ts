@@ -5,7 +5,11 @@
 export const PREFIX_BYTES = 5;
 
 /** Writes the five bytes before a message of `size` bytes. */
-export function writePrefix(into: Uint8Array, at: number, flags: number, size: number): void {
+export function writePrefix(
+  into: Uint8Array,
+  at: number,
+  { flags, size }: { flags: number; size: number },
+): void {
   into[at] = flags;
   into[at + 1] = size >>> 24;
   into[at + 2] = size >>> 16;

@@ -3,7 +3,7 @@ import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/prot
 import { Code } from "@connectrpc/connect";
 import { NotThatMessage } from "../codec/complete.ts";
 import type { Compression } from "../codec/compression.ts";
-import { decode } from "../codec/decode.ts";
+import { decode, type MessageBytes } from "../codec/decode.ts";
 import { encode } from "../codec/encode.ts";
 import { compressOnce, type SharedBytes, sharedBytesOf } from "../codec/encoded-once.ts";
 import { failure, tooLarge } from "../failure.ts";
@@ -101,14 +101,14 @@ export class MessageReader<Desc extends DescMessage> {
 
   open(frame: Frame): MessageShape<Desc> | Promise<MessageShape<Desc>> {
     const { bytes, start, end } = frame;
-    if ((frame.flags & COMPRESSED) === 0) return this.#decode(bytes, start, end);
+    if ((frame.flags & COMPRESSED) === 0) return this.#decode(frame);
     const payload = bytes.subarray(start, end);
     const plain = this.#compression.inflateSmall(payload, this.#readMaxBytes);
-    if (plain !== undefined) return this.#decode(plain, 0, plain.length);
+    if (plain !== undefined) return this.#decode(whole(plain));
     this.#inflating = this.#compression.inflate(payload, this.#readMaxBytes, (bytes) => {
       // It would hold the message until the next one.
       this.#inflating = undefined;
-      return this.#decode(bytes, 0, bytes.length);
+      return this.#decode(whole(bytes));
     });
     return this.#inflating.done;
   }
@@ -129,9 +129,9 @@ export class MessageReader<Desc extends DescMessage> {
     }
   }
 
-  #decode(bytes: Uint8Array, start: number, end: number): MessageShape<Desc> {
+  #decode(message: MessageBytes): MessageShape<Desc> {
     try {
-      return decode(this.#desc, bytes, start, end, this.#binaryOptions);
+      return decode(this.#desc, message, this.#binaryOptions);
     } catch (error) {
       throw failure(
         Code.Internal,
@@ -140,4 +140,8 @@ export class MessageReader<Desc extends DescMessage> {
       );
     }
   }
+}
+
+function whole(bytes: Uint8Array): MessageBytes {
+  return { bytes, start: 0, end: bytes.length };
 }

@@ -42,7 +42,7 @@ import { asHeaders } from "../grpc/metadata.ts";
 import { RequestHeaders } from "../grpc/request-headers.ts";
 import type { Deadline } from "../grpc/timeout.ts";
 import { StallWarnings, stallWarnings } from "../observe/stalls.ts";
-import { checkArgument, checkOptions, timeout } from "../options.ts";
+import { checkOptions, timeout } from "../options.ts";
 import { version } from "../version.ts";
 import { nodeGzip } from "./gzip.ts";
 import { clientTls } from "./tls.ts";
@@ -195,7 +195,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
   function deadlineOf(callMs: number | undefined): Deadline | undefined {
     const timeoutMs = callMs ?? options.timeoutMs;
     if (timeoutMs === undefined) return undefined;
-    checkArgument("the call", "timeoutMs", timeoutMs, timeout);
+    timeout(timeoutMs, { of: "the call", option: "timeoutMs" });
     if (timeoutMs <= 0 || timeoutMs === Infinity) return undefined;
     return { timeoutMs, endsAt: performance.now() + timeoutMs };
   }

@@ -50,7 +50,7 @@ export class Spool {
     const copied = size <= COPY_MAX_BYTES;
     const chunk = this.#room(copied ? size + PREFIX_BYTES : PREFIX_BYTES, copied);
     const { bytes, used } = chunk;
-    writePrefix(bytes, used, flags, size);
+    writePrefix(bytes, used, { flags, size });
     if (copied) {
       copy(payload, bytes, used + PREFIX_BYTES);
       chunk.used += size + PREFIX_BYTES;

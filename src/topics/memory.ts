@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
-import { type Checks, checkArgument, checkOptions, matching, optionsOf, text } from "../options.ts";
+import { type Checks, checkOptions, matching, optionsOf, text } from "../options.ts";
 import { type Cursors, cursorsOf, newEpoch } from "./cursor.ts";
 import type {
   Appended,
@@ -94,7 +94,7 @@ class MemoryLog implements TopicLog {
 
   async topics(prefix = ""): Promise<string[]> {
     this.#checkOpen();
-    checkArgument("topics", "prefix", prefix, text);
+    text(prefix, { of: "topics", option: "prefix" });
     const names = [...this.#topics.keys()].filter((name) => name.startsWith(prefix));
     return inOrder(names.filter((name) => !this.#at(name).isEmpty));
   }

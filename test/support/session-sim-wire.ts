@@ -89,7 +89,7 @@ export class SimOutbox {
   write(flags: number, payload: Uint8Array): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure.error;
     const frame = new Uint8Array(PREFIX_BYTES + payload.length);
-    writePrefix(frame, 0, flags, payload.length);
+    writePrefix(frame, 0, { flags, size: payload.length });
     frame.set(payload, PREFIX_BYTES);
     this.#frames.push(frame);
     return this.#add(frame.length);

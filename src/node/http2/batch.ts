@@ -43,7 +43,7 @@ export function writeFrames(
   let at = offset;
   for (let i = from; i < to; i++) {
     const payload = payloads[i] as Uint8Array;
-    writePrefix(bytes, at, flags[i] as number, payload.length);
+    writePrefix(bytes, at, { flags: flags[i] as number, size: payload.length });
     bytes.set(payload, at + PREFIX_BYTES);
     at += PREFIX_BYTES + payload.length;
   }

@@ -125,7 +125,7 @@ export class Outbox {
       this.#writeBatch(before, payloads, flags, from, at, batch);
       before = undefined;
       const prefix = Buffer.allocUnsafe(PREFIX_BYTES);
-      writePrefix(prefix, 0, flags[at] as number, size);
+      writePrefix(prefix, 0, { flags: flags[at] as number, size });
       this.#stream.cork();
       this.#stream.write(prefix);
       this.#inFlight++;

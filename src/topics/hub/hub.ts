@@ -6,7 +6,6 @@ import {
   abortSignal,
   type Checks,
   callable,
-  checkArgument,
   checkOptions,
   isWith,
   notNegativeOrInfinite,
@@ -163,7 +162,7 @@ class LogHub<T, N> implements Hub<T, N> {
     this.#closing.signal.throwIfAborted();
     checkTopic(topic);
     checkOptions("subscribe", options, subscribeChecks);
-    checkArgument("subscribe", "signal", signal, abortSignal);
+    abortSignal(signal, { of: "subscribe", option: "signal" });
     const tail = this.#tails.get(topic) ?? this.#context.runInAsyncScope(() => this.#follow(topic));
     this.#lingering.get(tail)?.[Symbol.dispose]();
     this.#lingering.delete(tail);

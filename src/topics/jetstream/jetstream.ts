@@ -9,7 +9,6 @@ import type { Logger } from "../../observe/logger.ts";
 import {
   anObject,
   type Checks,
-  checkArgument,
   checkOptions,
   either,
   listOf,
@@ -291,7 +290,7 @@ class JetStreamLog implements TopicLog {
 
   async topics(prefix = ""): Promise<string[]> {
     this.#check();
-    checkArgument("topics", "prefix", prefix, text);
+    text(prefix, { of: "topics", option: "prefix" });
     return this.#told("read", this.#topics(prefix));
   }
 

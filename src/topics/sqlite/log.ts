@@ -2,7 +2,7 @@ import type { ConnectError } from "@connectrpc/connect";
 import { Code } from "@connectrpc/connect";
 import { failure } from "../../failure.ts";
 import type { Logger } from "../../observe/logger.ts";
-import { checkArgument, text } from "../../options.ts";
+import { text } from "../../options.ts";
 import { type Cursors, cursorsOf, newEpoch } from "../cursor.ts";
 import { type IncidentKind, Incidents } from "../incidents.ts";
 import type {
@@ -172,7 +172,7 @@ class SqliteLog implements TopicLog {
 
   async topics(prefix = ""): Promise<string[]> {
     this.#checkOpen();
-    checkArgument("topics", "prefix", prefix, text);
+    text(prefix, { of: "topics", option: "prefix" });
     return await this.#read<string[]>({ do: "topics", prefix });
   }
 
