@@ -7,7 +7,7 @@ const [a, b, c] = ["a", "bb", "ccc"].map((text) => Buffer.from(text)) as [Buffer
 
 function batch(payloads: Buffer[], flags = payloads.map(() => 0)): Buffer {
   const size = payloads.reduce((sum, { length }) => sum + length + PREFIX_BYTES, 0);
-  return batchOf(payloads, flags, size);
+  return batchOf({ payloads, flags }, size);
 }
 
 test("is the frames of its messages, in order and with their flags", () => {

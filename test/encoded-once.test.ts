@@ -29,8 +29,8 @@ function writerOf(desc: DescMessage, compressFromBytes?: number, writeMaxBytes =
       return undefined;
     },
   };
-  const options = { readMaxBytes: 1 << 20, writeMaxBytes, compression: nodeGzip };
-  return { sent, writer: new MessageWriter(desc, options, compressFromBytes, sink) };
+  const options = { writeMaxBytes, compressFromBytes, compression: nodeGzip };
+  return { sent, writer: new MessageWriter(desc, options, { outgoing: () => sink }) };
 }
 
 test("every call sends the same bytes", () => {

@@ -1,9 +1,10 @@
+import type { ClientHttp2Stream } from "node:http2";
 import { Duplex } from "node:stream";
 import { describe, expect, test } from "vitest";
+import type { ClientStreamListener } from "../src/call-stream.ts";
 import { failure } from "../src/failure.ts";
 import { Code, ConnectError } from "../src/index.ts";
-import { ClientStream, type ClientStreamOwner } from "../src/node/http2/client-stream.ts";
-import type { Connection } from "../src/node/http2/connection.ts";
+import { ClientStream } from "../src/node/http2/client-stream.ts";
 import {
   type FakeCall,
   type FakeServer,
@@ -254,25 +255,29 @@ describe.each([
 describe("events of a stream, in whatever order node:http2 emits them", () => {
   type Step = "response" | "data" | "trailers" | "end";
 
-  /** What the owner of a ClientStream hears when the events come in this order. */
+  /** What the listener of a ClientStream hears when the events come in this order. */
   async function heard(...steps: Step[]): Promise<unknown[]> {
     const duplex = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() });
     const stream = Object.assign(duplex, { close: () => duplex.destroy() });
     const notes: unknown[] = [];
-    const owner: ClientStreamOwner = {
-      onHead: ({ "x-mark": mark }) => void notes.push(mark),
-      onFrame: ({ bytes, start, end }) => {
+    const listener: ClientStreamListener = {
+      onHeaders: ({ "x-mark": mark }) => void notes.push(mark),
+      onMessage: ({ bytes, start, end }) => {
         notes.push(Buffer.from(bytes.subarray(start, end)).toString());
-        return true;
       },
-      onStatus: (status) => void notes.push(status),
-      onBroken: ({ error }) => void notes.push(error),
+      onInvalid: (error) => void notes.push(error),
+      onClosed: (outcome) => {
+        notes.push(outcome.is === "ended" ? outcome.status : outcome.error);
+      },
     };
     // What a ClientStream asks of its connection.
-    const target = { name: "the server" };
-    const connection = { request: () => stream, target, neverProcessed: () => false };
-    const request = { fields: {}, hasMetadata: false, reserveBytes: 0 };
-    const made = new ClientStream(connection as unknown as Connection, request, 1024, owner);
+    const connection = { name: "the server", lost: undefined, neverProcessed: () => false };
+    const requestHead = { fields: {}, hasMetadata: false, reserveBytes: 0 };
+    const made = new ClientStream(stream as unknown as ClientHttp2Stream, connection, {
+      head: requestHead,
+      readMaxBytes: 1024,
+      listener,
+    });
     const does: Record<Step, () => unknown> = {
       response: () => stream.emit("response", head, 0, []),
       data: () => stream.push(envelope(Buffer.from("a message"))),
@@ -284,7 +289,7 @@ describe("events of a stream, in whatever order node:http2 emits them", () => {
       if (step === "end") await new Promise((resolve) => setImmediate(resolve));
     }
     await new Promise((resolve) => setImmediate(resolve));
-    made.stop(failure(Code.Canceled, "the test is over"));
+    made.reset(failure(Code.Canceled, "the test is over"));
     stream.destroy();
     return notes;
   }

@@ -5,7 +5,7 @@ import { Inbox } from "../src/flow/inbox.ts";
 /** Opens even numbers at once and odd ones later, as large gzip messages are. */
 function slowly() {
   const opened: (() => void)[] = [];
-  const inbox = new Inbox<number, number>(1024, {
+  const inbox = new Inbox<number, number>({
     open: (n) => (n % 2 === 0 ? n : new Promise((open) => opened.push(() => open(n)))),
   });
   return { inbox, open: () => opened.shift()?.() };
@@ -18,10 +18,10 @@ const turns = async () => {
 test("each of several readers gets its message, in the order of their calls", async () => {
   const { inbox, open } = slowly();
   const readers = Array.from({ length: 6 }, () => inbox.next());
-  for (const n of [1, 2, 3, 4]) inbox.put(n, 1);
+  for (const n of [1, 2, 3, 4]) inbox.put(n);
   open();
   await turns();
-  for (const n of [6, 8]) inbox.put(n, 1);
+  for (const n of [6, 8]) inbox.put(n);
   open();
   const values = (await Promise.all(readers)).map(({ value }) => value);
   expect(values).toEqual([1, 2, 3, 4, 6, 8]);
@@ -30,7 +30,7 @@ test("each of several readers gets its message, in the order of their calls", as
 test("a close behind a message that is being opened ends every reader", async () => {
   const { inbox, open } = slowly();
   const readers = Array.from({ length: 4 }, () => inbox.next());
-  inbox.put(1, 1);
+  inbox.put(1);
   inbox.close();
   open();
   expect(await Promise.all(readers)).toEqual([
@@ -41,20 +41,23 @@ test("a close behind a message that is being opened ends every reader", async ()
 
 test("a failure is thrown once, then the iteration is over", async () => {
   const { inbox } = slowly();
-  inbox.put(2, 1);
+  inbox.put(2);
   inbox.close(new Error("cut"));
   expect(await inbox.next()).toEqual({ done: false, value: 2 });
   await expect(inbox.next()).rejects.toThrow("cut");
   expect(await inbox.next()).toEqual({ done: true, value: undefined });
 });
 
-test("it says when there is enough inside, and when there is room again", async () => {
-  let room = 0;
-  const inbox = new Inbox<number, number>(1000, { open: (n) => n, onRoom: () => room++ });
-  const put = Array.from({ length: 10 }, (_, n) => inbox.put(n, 100));
-  expect(put.indexOf(false)).toBe(6);
-  for (let n = 0; n < 4; n++) await inbox.next();
-  expect(room).toBe(0);
-  for (let n = 4; n < 9; n++) await inbox.next();
-  expect(room).toBe(1);
+test("each message is opened or dropped, so that its sender can be told of it", async () => {
+  const opened: number[] = [];
+  const dropped: number[] = [];
+  const inbox = new Inbox<number, number>({
+    open: (n) => opened.push(n),
+    drop: (n) => void dropped.push(n),
+  });
+  for (let n = 0; n < 4; n++) inbox.put(n);
+  await inbox.next();
+  await inbox.return();
+  inbox.put(4);
+  expect({ opened, dropped }).toEqual({ opened: [0], dropped: [1, 2, 3, 4] });
 });

@@ -1,16 +1,16 @@
 /** Which sessions a server has, what it forgets of them, and what must never begin twice. */
 import { Code } from "@connectrpc/connect";
 import { expect, test } from "vitest";
+import type { Received } from "../src/call-stream.ts";
 import { failure } from "../src/failure.ts";
-import type { Frame } from "../src/grpc/framing.ts";
-import { ServerSession } from "../src/session/accept.ts";
 import { Acknowledgements } from "../src/session/acknowledgements.ts";
-import type { AttachmentWatcher, ServerAttachment } from "../src/session/attachment.ts";
-import { ClientSession } from "../src/session/dial.ts";
+import type { Dialling, ServerAttachment } from "../src/session/attachment.ts";
+import { ClientSession } from "../src/session/client-session.ts";
 import { Reason, readSessionLost } from "../src/session/lost.ts";
 import { type SessionLimits, SessionRegistry } from "../src/session/registry.ts";
+import { ServerSession } from "../src/session/server-session.ts";
 import { TOMBSTONES_PER_CONNECTION } from "../src/session/tombstones.ts";
-import { ClientApp, ServerApp } from "./support/session-sim-apps.ts";
+import { BASE, ClientApp, ServerApp } from "./support/session-sim-apps.ts";
 import { FakeTime } from "./support/session-sim-clock.ts";
 import { SimClientStream } from "./support/session-sim-streams.ts";
 import type { Fields } from "./support/session-sim-wire.ts";
@@ -27,16 +27,18 @@ const FAR = Number.MAX_SAFE_INTEGER;
 class Mute implements ServerAttachment {
   refused = false;
   readonly announcedHeaderBytes = 65_536;
-  answer(): void {}
+  readonly ownTrailerBytes = 0;
+  sendHeaders(): void {}
   pull(): undefined {}
-  write(): void {}
+  write(): undefined {}
+  taken(): void {}
   flush(): void {}
-  end(): void {}
+  endSend(): void {}
   refuse(): void {
     this.refused = true;
   }
   release(): void {}
-  drop(): void {}
+  reset(): void {}
 }
 
 interface Asking {
@@ -50,8 +52,9 @@ interface Asking {
 
 class House {
   readonly time = new FakeTime();
-  readonly registry: SessionRegistry<Frame>;
+  readonly registry: SessionRegistry;
   readonly runs: { id: string; app: ServerApp }[] = [];
+  readonly #streams = new Map<string, Mute>();
 
   constructor(limits: Partial<SessionLimits> = {}) {
     const all = { maxSessions: 3, maxBytes: 1000, maxPerConnection: 100, resumesPerSecond: 100 };
@@ -68,11 +71,15 @@ class House {
       method: METHOD,
       caller: "me",
       connection,
-      open: () => new Mute(),
+      open: () => {
+        const stream = new Mute();
+        this.#streams.set(session, stream);
+        return stream;
+      },
       create: (keeper) => {
         const app = new ServerApp();
         const ask = { session, attach, received, window: WINDOW, epoch, openedMs, cancel };
-        app.session = new ServerSession<Frame>(keeper, ask, app);
+        app.session = new ServerSession({ keeper, ask, head: BASE }, app);
         this.runs.push({ id: session, app });
         return app.session;
       },
@@ -81,6 +88,18 @@ class House {
     if (refusal === undefined) return "in";
     const lost = readSessionLost(refusal);
     return lost === undefined ? (Code[refusal.code] ?? "?") : (Reason[lost.reason] ?? "?");
+  }
+
+  /** The last stream of a session. */
+  stream(id: string): Mute {
+    return this.#streams.get(id) as Mute;
+  }
+
+  /** That is gone. */
+  lose(id: string): void {
+    const error = failure(Code.Canceled, "the connection to the client was lost");
+    const outcome = { is: "lost", error, unprocessed: false } as const;
+    this.app(id).session.onClosed(outcome, this.stream(id));
   }
 
   app(id: string): ServerApp {
@@ -154,7 +173,7 @@ test("a session whose client thinks that the server's clock is ahead is never st
   const house = new House({ maxSessions: 100 });
   const opened = START_MS + GRACE_MS - 1;
   expect(house.ask("a", { opened })).toBe("in");
-  house.app("a").session.onLost(1);
+  house.lose("a");
   house.time.pass(GRACE_MS);
   expect(house.app("a").outcome.is).toBe("lost");
   // No answer had come: for as long as its time looks young, the session stays known as one that is over.
@@ -181,7 +200,7 @@ test("messages behind the end of a call cost nothing", () => {
   expect(house.ask("a")).toBe("in");
   const { session } = house.app("a");
   house.app("a").close();
-  for (const text of ["a", "bc"]) session.onFrame(1, frame(text));
+  for (const text of ["a", "bc"]) session.onMessage(frame(text), house.stream("a"));
   expect(house.registry.bytes).toBe(0);
 });
 
@@ -206,7 +225,7 @@ test.each([
     } else {
       const app = house.app("a");
       app.close();
-      app.session.onHalfClose(last);
+      app.session.onHalfClose(true, house.stream("a"));
     }
     expect(house.registry.size).toBe(0);
     expect(house.ask("a", { attach: late, opened: 5000 })).toBe("UNKNOWN");
@@ -228,7 +247,7 @@ test("an end that made room for others is no session that never was", () => {
   expect(house.ask("b")).toBe("in");
   house.app("a").close();
   // The client never heard of the end, nor of the answer.
-  house.app("a").session.onLost(1);
+  house.lose("a");
   expect(house.ask("c")).toBe("in");
   expect(house.ask("a", { attach: 2, opened: 5000 })).toBe("UNKNOWN");
   expect(house.runsOf("a")).toBe(1);
@@ -283,7 +302,7 @@ test("paces resumes: each is told to come again in one of the next seconds, and 
   const house = new House({ resumesPerSecond: 2 });
   for (const id of ["a", "b", "c"]) {
     house.ask(id);
-    house.app(id).session.onLost(1);
+    house.lose(id);
   }
   expect(["a", "b", "c"].map((id) => house.ask(id, { attach: 2 }))).toEqual([
     "in",
@@ -298,7 +317,7 @@ test("paces resumes: each is told to come again in one of the next seconds, and 
 test("ends all that wait when the server closes", () => {
   const house = new House();
   for (const id of ["a", "b"]) house.ask(id);
-  house.app("a").session.onLost(1);
+  house.lose("a");
   house.app("b").close();
   house.registry.close();
   expect(house.registry.size).toBe(0);
@@ -310,20 +329,20 @@ test("ends all that wait when the server closes", () => {
 /** A client whose dials the test answers. */
 function client() {
   const time = new FakeTime();
-  const dials: { headers: () => Fields; watcher: AttachmentWatcher<Frame> }[] = [];
+  const dials: Dialling[] = [];
   const told: Fields[] = [];
   const app = new ClientApp();
   const clock = time.clock();
-  app.session = new ClientSession<Frame>({
+  app.session = new ClientSession({
     newId: () => "0".repeat(32),
     server: { epoch: "f".repeat(32), graceMs: GRACE_MS, window: WINDOW, clockAheadMs: 5000 },
     window: WINDOW,
     clock,
     acknowledgements: new Acknowledgements(clock),
     dialler: {
-      dial: (headers, watcher) => void dials.push({ headers, watcher }),
+      dial: (session) => void dials.push(session),
       renegotiate: () => expect.unreachable("the server said nothing of EXPIRED"),
-      tell: (headers) => void told.push(headers()),
+      tell: (headers) => void told.push(headers),
       unbind() {},
       begun() {},
       over() {},
@@ -333,15 +352,17 @@ function client() {
   });
   app.session.start();
   const open = (at: number) => {
-    const { headers, watcher } = dials[at] as (typeof dials)[number];
-    const stream = new SimClientStream(headers(), watcher, app);
-    watcher.onOpen(stream);
-    return { watcher, stream };
+    let stream!: SimClientStream;
+    dials[at]?.onConnection((headers, listener) => {
+      stream = new SimClientStream(headers, listener, app);
+      return stream;
+    });
+    return stream;
   };
   return { time, app, dials, told, open };
 }
 
-const frame = (text: string): Frame => {
+const frame = (text: string): Received => {
   const bytes = Buffer.from(text);
   return { flags: 0, bytes, start: 0, end: bytes.length };
 };
@@ -352,51 +373,70 @@ const ANSWER = {
   "hawser-received": "0",
   "hawser-window": "100,10",
 };
-const LOST = { error: failure(Code.Unavailable, "lost"), refused: false };
-
 test("what an earlier attachment brings is nothing to the client, whatever it is", () => {
   const { app, open } = client();
+  const { session } = app;
   const first = open(0);
-  first.watcher.onHead({ ...ANSWER, "hawser-session": "new" });
-  first.watcher.onFrame(frame("a"));
-  first.watcher.onBroken(LOST);
-  for (const late of [() => {}, () => open(1).watcher.onHead(ANSWER)]) {
+  session.onHeaders({ ...ANSWER, "hawser-session": "new" }, first);
+  session.onMessage(frame("a"), first);
+  first.lost();
+  for (const late of [() => {}, () => session.onHeaders(ANSWER, open(1))]) {
     late();
-    first.watcher.onFrame(frame("b"));
-    first.watcher.onHead({ ...ANSWER, "hawser-received": "7" });
-    first.watcher.onStatus("ok", { "hawser-sent": "1" });
+    session.onMessage(frame("b"), first);
+    session.onHeaders({ ...ANSWER, "hawser-received": "7" }, first);
+    session.onClosed({ is: "ended", status: "ok", trailers: { "hawser-sent": "1" } }, first);
+    session.onInvalid(failure(Code.Internal, "no gRPC"), first);
     expect(app.got.map((bytes) => Buffer.from(bytes).toString())).toEqual(["a"]);
     expect(app.running).toBe(true);
   }
 });
 
-test("a call whose first stream was never opened begins on the second", () => {
-  const { time, app, dials, open } = client();
+test("what an earlier attachment brings is nothing to the server, whatever it is", () => {
+  const house = new House();
+  expect(house.ask("a")).toBe("in");
+  const first = house.stream("a");
+  const app = house.app("a");
+  const { session } = app;
+  session.onMessage(frame("a"), first);
+  for (const late of [() => house.lose("a"), () => house.ask("a", { attach: 2 })]) {
+    late();
+    session.onMessage(frame("b"), first);
+    session.onHalfClose(true, first);
+    session.onHalfClose(false, first);
+    session.onInvalid(failure(Code.Internal, "no gRPC"), first);
+    session.onClosed({ is: "unsendable", error: new Error("no headers") }, first);
+    expect(app.got.map((bytes) => Buffer.from(bytes).toString())).toEqual(["a"]);
+    expect(app.running && !app.halfClosed).toBe(true);
+  }
+  session.onMessage(frame("c"), house.stream("a"));
+  expect(app.got).toHaveLength(2);
+});
+
+test("a call whose first connection goes away before its stream is opened begins on the second", () => {
+  const { app, dials, open } = client();
   app.send(1, 3);
-  // The connection went away between the headers and the stream.
-  dials[0]?.headers();
-  dials[0]?.watcher.onBroken(LOST);
-  time.pass(200);
-  const { watcher, stream } = open(1);
+  expect(dials[0]?.onConnection(() => undefined)).toBe(false);
+  expect(app.written).toHaveLength(0);
+  const stream = open(0);
   expect(app.written).toHaveLength(1);
-  watcher.onHead({ ...ANSWER, "hawser-session": "new" });
+  app.session.onHeaders({ ...ANSWER, "hawser-session": "new" }, stream);
   stream.outbox.flush();
   expect(stream.up.waiting).toBeGreaterThan(0);
 });
 
 test("a call that ends before its connection is there opens no stream, and tells nobody", () => {
   const { app, dials, told } = client();
-  expect(dials[0]?.watcher.wanted).toBe(true);
+  expect(dials[0]?.isWanted).toBe(true);
   app.cancel();
-  expect(dials[0]?.watcher.wanted).toBe(false);
+  expect(dials[0]?.isWanted).toBe(false);
   expect(told).toEqual([]);
 });
 
 test("a call that ends while it looks for a connection opens no stream, and tells the server by the next number", () => {
   const { app, dials, told, open } = client();
-  open(0).watcher.onBroken(LOST);
-  expect(dials[1]?.watcher.wanted).toBe(true);
+  open(0).lost();
+  expect(dials[1]?.isWanted).toBe(true);
   app.cancel();
-  expect(dials[1]?.watcher.wanted).toBe(false);
+  expect(dials[1]?.isWanted).toBe(false);
   expect(told).toMatchObject([{ "hawser-attach": "2", "hawser-cancel": "1" }]);
 });

@@ -1,7 +1,8 @@
 /** What a session keeps of what it sent, against a list of messages that does the same by hand. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Frame, FrameReader } from "../src/grpc/framing.ts";
+import type { Received } from "../src/call-stream.ts";
+import { FrameReader } from "../src/grpc/framing.ts";
 import { Spool } from "../src/session/spool.ts";
 
 /** From so many bytes on a message is not copied. */
@@ -79,7 +80,7 @@ function read(spool: Spool): Kept[] {
   const reader = new FrameReader(
     1_000_000,
     {
-      onFrame({ flags, bytes, start, end }: Frame) {
+      onFrame({ flags, bytes, start, end }: Received) {
         came.push({ flags, payload: bytes.slice(start, end) });
       },
     },

@@ -4,90 +4,92 @@ import { ConnectError } from "../src/index.ts";
 import { Ledger } from "../src/session/ledger.ts";
 import { Reason } from "../src/session/lost.ts";
 import {
-  admit,
   answered,
-  carries,
-  dialled,
   ended,
+  flowOf,
   judgeUnknown,
   type Link,
-  lost,
-  refused,
+  detached as leave,
+  mayBeginAgain,
+  opened,
+  refusalOf,
+  streamOf,
   unattached,
 } from "../src/session/state.ts";
 
 const MOST = Number.MAX_SAFE_INTEGER;
 
 describe("a link", () => {
-  const detached: Link = { is: "detached", number: 3 };
-  const attaching: Link = { is: "attaching", number: 3 };
-  const attached: Link = { is: "attached", number: 3 };
-  const over: Link = { is: "over", number: 3 };
-  const all = [unattached, detached, attaching, attached, over];
+  const stream = { is: "the third" };
+  const detached: Link<object> = { is: "detached", number: 3 };
+  const attaching: Link<object> = { is: "attaching", number: 3, stream, flows: false };
+  const flowing: Link<object> = { is: "attaching", number: 3, stream, flows: true };
+  const attached: Link<object> = { is: "attached", number: 3, stream };
+  const over: Link<object> = { is: "over", number: 3 };
+  const all = [unattached, detached, attaching, flowing, attached, over];
 
   test("begins without an attachment", () => {
     expect(unattached).toEqual({ is: "detached", number: 0 });
   });
 
-  test("is dialled with the next number, unless it is over", () => {
-    expect(dialled(unattached)).toEqual({ is: "attaching", number: 1 });
-    expect(dialled(detached)).toEqual({ is: "attaching", number: 4 });
-    expect(dialled(attaching)).toEqual({ is: "attaching", number: 4 });
-    expect(dialled(attached)).toEqual({ is: "attaching", number: 4 });
-    expect(dialled(over)).toBe(over);
+  test("takes the stream of the next number, unless it is over", () => {
+    const next = {};
+    for (const link of all.filter(({ is }) => is !== "over")) {
+      const is = { is: "attaching", number: link.number + 1, stream: next };
+      expect(opened(link, next, true)).toEqual({ ...is, flows: true });
+      expect(opened(link, next, false)).toEqual({ ...is, flows: false });
+      expect(streamOf(opened(link, next, false))).toBe(next);
+    }
+    expect(opened(over, next, true)).toBe(over);
   });
 
-  test("is attached by the answer to the attachment that waits for it, and by no other", () => {
-    expect(answered(attaching, 3)).toEqual(attached);
-    for (const number of [0, 2, 4]) expect(answered(attaching, number)).toBe(attaching);
-    for (const link of [unattached, detached, attached, over]) {
-      expect(answered(link, link.number)).toBe(link);
-    }
+  test("is attached by the answer that it waits for, and by no other", () => {
+    expect(answered(attaching)).toEqual(attached);
+    expect(answered(flowing)).toEqual(attached);
+    for (const link of [unattached, detached, attached, over]) expect(answered(link)).toBe(link);
   });
 
   test("admits a higher attachment, whatever carried it before", () => {
-    for (const link of [unattached, detached, attaching, attached]) {
-      expect(admit(link, link.number + 1)).toEqual({ is: "attached", number: link.number + 1 });
-      expect(admit(link, MOST)).toEqual({ is: "attached", number: MOST });
-      expect(admit(link, link.number)).toBe(Reason.TAKEN_OVER);
-      expect(admit(link, link.number - 1)).toBe(Reason.TAKEN_OVER);
+    for (const link of all.filter(({ is }) => is !== "over")) {
+      expect(refusalOf(link, link.number + 1)).toBeUndefined();
+      expect(refusalOf(link, MOST)).toBeUndefined();
+      expect(refusalOf(link, link.number)).toBe(Reason.TAKEN_OVER);
+      expect(refusalOf(link, link.number - 1)).toBe(Reason.TAKEN_OVER);
     }
-    for (const number of [2, 3, 4]) expect(admit(over, number)).toBe(Reason.UNKNOWN);
+    for (const number of [2, 3, 4]) expect(refusalOf(over, number)).toBe(Reason.UNKNOWN);
   });
 
-  test("is lost with the attachment that carries it, and with no other", () => {
-    expect(lost(attached, 3)).toEqual(detached);
-    expect(lost(attaching, 3)).toEqual(detached);
-    for (const link of all) {
-      for (const number of [link.number - 1, link.number + 1]) {
-        expect(lost(link, number)).toBe(link);
-      }
+  test("is carried by its stream, once that is open and until it is left", () => {
+    for (const link of [attaching, flowing, attached]) {
+      expect(streamOf(link)).toBe(stream);
+      expect(leave(link)).toEqual(detached);
     }
-    for (const link of [unattached, detached, over]) expect(lost(link, link.number)).toBe(link);
-  });
-
-  test("is carried by its attachment alone, once that is open and until it is lost", () => {
-    for (const link of all) {
-      const open = link.is === "attaching" || link.is === "attached";
-      expect(carries(link, link.number)).toBe(open);
-      expect(carries(link, link.number - 1)).toBe(false);
-      expect(carries(link, link.number + 1)).toBe(false);
+    for (const link of [unattached, detached, over]) {
+      expect(streamOf(link)).toBeUndefined();
+      expect(leave(link)).toEqual(link);
     }
   });
 
-  test("begins anew where attachment 1 was not processed, and no later one", () => {
-    expect(refused({ is: "attaching", number: 1 })).toBe(unattached);
-    expect(refused({ is: "attached", number: 1 })).toEqual({ is: "attached", number: 1 });
-    for (const link of all) expect(refused(link)).toBe(link);
+  test("has messages leave when the server has answered, or where they need not wait for that", () => {
+    expect([flowing, attached].map(flowOf)).toEqual([stream, stream]);
+    for (const link of [unattached, detached, attaching, over]) {
+      expect(flowOf(link)).toBeUndefined();
+    }
+  });
+
+  test("may begin anew where attachment 1 was not processed, and no later one", () => {
+    expect(mayBeginAgain({ ...attaching, number: 1 })).toBe(true);
+    expect(mayBeginAgain({ ...attached, number: 1 })).toBe(false);
+    for (const link of all) expect(mayBeginAgain(link)).toBe(false);
   });
 
   test("ends from anywhere, for good", () => {
     for (const link of all) {
       const end = ended(link);
       expect(end).toEqual({ is: "over", number: link.number });
-      expect(dialled(end)).toBe(end);
-      expect(answered(end, end.number)).toBe(end);
-      expect(lost(end, end.number)).toBe(end);
+      expect(opened(end, stream, true)).toBe(end);
+      expect(answered(end)).toBe(end);
+      expect(leave(end)).toBe(end);
       expect(ended(end)).toEqual(end);
     }
   });

@@ -8,7 +8,7 @@ const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 function listener(then: (byte: number) => void = () => {}) {
   const heard: number[] = [];
   const receiver: Receiver = {
-    hasRoom: true,
+    mayReceive: true,
     onData([byte]) {
       heard.push(byte as number);
       then(byte as number);
@@ -33,8 +33,8 @@ test("the first frames of a turn are heard of at once, the rest in the next turn
   expect(heard).toEqual(numbers(200));
 });
 
-test("who has no room says so, whether it is handed over to now or later", async () => {
-  const full = { hasRoom: false, onData() {} };
+test("who may receive no more says so, whether it is handed over to now or later", async () => {
+  const full = { mayReceive: false, onData() {} };
   const { receiver } = listener();
   expect(handOver(full, Uint8Array.of(1))).toBe(false);
   handOverAll(receiver, 100);
@@ -61,7 +61,7 @@ test("one who throws keeps nothing from the others", async () => {
 });
 
 test("a load that never lets up holds on to nothing that was handed over", async () => {
-  const quiet = { hasRoom: true, onData() {} };
+  const quiet = { mayReceive: true, onData() {} };
   const used = await memoryInUse();
   for (let n = 0; n < 500; n++) {
     for (let m = 0; m < 200; m++) handOver(quiet, new Uint8Array(100));

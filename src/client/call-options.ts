@@ -1,9 +1,5 @@
 import type { DescMethod } from "@bufbuild/protobuf";
-import {
-  type CallOptions as ConnectCallOptions,
-  type ConnectError,
-  createContextKey,
-} from "@connectrpc/connect";
+import type { CallOptions as ConnectCallOptions, ConnectError } from "@connectrpc/connect";
 import { asFailure } from "../failure.ts";
 import type { CallHeaders } from "../grpc/call-headers.ts";
 import {
@@ -88,31 +84,3 @@ function isPlain(name: string, value: unknown): boolean {
 function nameOf({ parent, name }: DescMethod): string {
   return `${parent.typeName}.${name}`;
 }
-
-/** Who wants to know how a call is carried. */
-export interface CallWatcher {
-  /** The call has a session: it outlives its connections. */
-  onSession(): void;
-  /** Its session goes on over a connection, or looks for one. */
-  onCarried(state: "open" | "resuming"): void;
-}
-
-/** How `compress` travels through a Connect Transport, whose signature is fixed. */
-export const compressRequests = createContextKey<boolean | undefined>(undefined, {
-  description: "hawser: compress the requests of this call",
-});
-
-/** How `sessions` travels, in the same way. */
-export const sessionsOption = createContextKey<CallOptions["sessions"]>(undefined, {
-  description: "hawser: whether this call has a session",
-});
-
-/** How the one who makes a call hears how it is carried, in the same way. */
-export const callWatcher = createContextKey<CallWatcher | undefined>(undefined, {
-  description: "hawser: who watches this call",
-});
-
-/** How a call says, in the same way, that its caller makes it again until it is there: connections are tried more often. */
-export const comesBack = createContextKey<boolean>(false, {
-  description: "hawser: this call is made again by itself",
-});

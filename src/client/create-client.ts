@@ -14,7 +14,7 @@ import { asFailure, failure } from "../failure.ts";
 import { one } from "../flow/pump.ts";
 import { isWith, wrong } from "../options.ts";
 import { type CallOptions, refusalOf } from "./call-options.ts";
-import { prepared } from "./prepared.ts";
+import { openUnaryCall } from "./open-call.ts";
 import { refuseResumption, resumptionOf } from "./resume.ts";
 import { ResumingCall } from "./resuming-call.ts";
 import { type Duplex, type ServerStream, type Sink, StreamingCall } from "./streaming-call.ts";
@@ -127,15 +127,12 @@ function unary<I extends DescMessage, O extends DescMessage>(
     const refusal = refusalOf(options, method);
     if (refusal !== undefined) throw refusal;
     try {
-      const { transport: prepares, header, values } = prepared(transport, options);
-      const response = await prepares.unary(
-        method,
-        options?.signal,
-        options?.timeoutMs,
-        header,
+      const response = await openUnaryCall(transport, method, {
+        ...options,
+        signal: options?.signal,
+        timeoutMs: options?.timeoutMs,
         request,
-        values,
-      );
+      });
       options?.onHeader?.(response.header);
       options?.onTrailer?.(response.trailer);
       return response.message;

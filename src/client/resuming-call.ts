@@ -12,8 +12,7 @@ import { onAbort, sleep, startTimer } from "../flow/wait.ts";
 import { warningsOf } from "../observe/stalls.ts";
 import { BACKOFF, gotOn, waitBeforeNext } from "./again.ts";
 import { CallLifecycle, type CallState, type LivingCall } from "./call-lifecycle.ts";
-import { type CallOptions, comesBack, refusalOf } from "./call-options.ts";
-import { over } from "./context-values.ts";
+import { type CallOptions, refusalOf } from "./call-options.ts";
 import type { Resumption } from "./resume.ts";
 import { type ServerStream, StreamingCall } from "./streaming-call.ts";
 
@@ -202,21 +201,22 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
       this.#cursor === undefined
         ? this.#request
         : Object.assign(copyOf(this.#request), { [this.#resumption.after]: this.#cursor });
-    const ofAttempt: CallOptions = {
-      ...options,
-      signal: this.#controller.signal,
-      timeoutMs:
-        this.#endsAt === undefined
-          ? options.timeoutMs
-          : Math.ceil(Math.max(this.#endsAt - performance.now(), 1)),
-      contextValues: over(options.contextValues, comesBack, true),
-      // The cursor does it, on any server.
-      sessions: false,
-      // The attempt's end is the call's only where no other attempt follows.
-      onTrailer: undefined,
-    };
-    const init = { requests: one(request), options: ofAttempt };
-    const attempt = new StreamingCall(this.#transport, this.#method, init);
+    const attempt = new StreamingCall(this.#transport, this.#method, {
+      requests: one(request),
+      options: {
+        ...options,
+        signal: this.#controller.signal,
+        timeoutMs:
+          this.#endsAt === undefined
+            ? options.timeoutMs
+            : Math.ceil(Math.max(this.#endsAt - performance.now(), 1)),
+        // The cursor does it, on any server.
+        sessions: false,
+        // The attempt's end is the call's only where no other attempt follows.
+        onTrailer: undefined,
+      },
+      fastReconnect: true,
+    });
     attempt.onState((state) => {
       if (state === "open") this.#lifecycle.change("open");
     });

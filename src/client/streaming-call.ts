@@ -12,9 +12,8 @@ import { onAbort } from "../flow/wait.ts";
 import { exactlyOne } from "../grpc/exactly-one.ts";
 import { warningsOf } from "../observe/stalls.ts";
 import { CallLifecycle, type CallState, type LivingCall } from "./call-lifecycle.ts";
-import { type CallOptions, type CallWatcher, callWatcher, refusalOf } from "./call-options.ts";
-import { over } from "./context-values.ts";
-import { prepared } from "./prepared.ts";
+import { type CallOptions, refusalOf } from "./call-options.ts";
+import { type CallWatcher, openCall, type StreamingCallInit } from "./open-call.ts";
 
 /** How many messages send() takes before the transport does. */
 const QUEUE_MESSAGES = 16;
@@ -78,10 +77,10 @@ export interface Duplex<Req, Res> extends Ongoing, AsyncIterable<Res> {
   closeSend(): void;
 }
 
-interface StreamingInit<I extends DescMessage> {
-  /** The requests, where the caller has them as an iterable. */
-  readonly requests?: AsyncIterable<MessageInitShape<I>> | undefined;
-  readonly options: CallOptions | undefined;
+/** What the caller gives a streaming call. */
+interface StreamingCallSetup<I extends DescMessage>
+  extends Partial<Pick<StreamingCallInit<I>, "requests" | "fastReconnect">> {
+  readonly options?: CallOptions | undefined;
 }
 
 /** Every streaming call is this one; the method kinds differ in the interface that they show. */
@@ -114,7 +113,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   constructor(
     transport: Transport,
     method: DescMethodStreaming<I, O>,
-    { requests, options = {} }: StreamingInit<I>,
+    { requests, options = {}, fastReconnect }: StreamingCallSetup<I>,
   ) {
     this.name = `${method.parent.typeName}.${method.name}`;
     this.isSink = method.methodKind === "client_streaming";
@@ -129,15 +128,14 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
       return;
     }
     this.#callerAbort = onAbort(options.signal, (reason) => this.#abort(fromAbort(reason)));
-    const { transport: prepares, header, values } = prepared(transport, options);
-    const answer = prepares.stream(
-      method,
-      this.#controller.signal,
-      options.timeoutMs,
-      header,
-      requests ?? (this.#queue as Queue<MessageInitShape<I>>),
-      over<CallWatcher | undefined>(values, callWatcher, this),
-    );
+    const answer = openCall(transport, method, {
+      ...options,
+      signal: this.#controller.signal,
+      timeoutMs: options.timeoutMs,
+      requests: requests ?? (this.#queue as Queue<MessageInitShape<I>>),
+      watcher: this,
+      fastReconnect,
+    });
     answer
       .then((response) => {
         this.#opened();
@@ -251,6 +249,10 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
 
   onCarried(state: "open" | "resuming"): void {
     this.#lifecycle.change(state);
+  }
+
+  onSendEnded(error: unknown): void {
+    this.#queue?.fail(error);
   }
 
   /** Ends the call, also where an interceptor did not leave the responses that it was given. */

@@ -7,7 +7,7 @@ import type { Work } from "../flow/semaphore.ts";
 export const ENCODING = "gzip";
 
 /** Whether messages in an encoding can be read. */
-export function isSupported(encoding: string | string[] | undefined): boolean {
+export function isSupported(encoding: unknown): boolean {
   return encoding === undefined || encoding === ENCODING || encoding === "identity";
 }
 

@@ -1,9 +1,12 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { asFailure, failure, handled } from "../failure.ts";
+import { realClock } from "../flow/clock.ts";
 import { settled } from "../flow/wait.ts";
-import type { Connection } from "../node/http2/connection.ts";
+import { Acknowledgements } from "../session/acknowledgements.ts";
 import type { Target } from "./address.ts";
+import type { Connection } from "./connection.ts";
 import { Connections, type ConnectionsOptions } from "./connections.ts";
+import { SessionQuestion } from "./session-question.ts";
 
 /** How long an address that neither answers nor refuses, or takes no calls for now, is waited for before the next is tried beside it. */
 const PATIENCE_MS = 500;
@@ -19,6 +22,10 @@ const PATIENCE_MS = 500;
  */
 export class Addresses {
   readonly #all: readonly Connections[];
+  /** Whether the servers keep sessions. */
+  readonly question = new SessionQuestion(this);
+  /** Of the sessions there. */
+  readonly acknowledgements = new Acknowledgements(realClock);
   readonly #closing = new AbortController();
   #at = 0;
 
@@ -37,9 +44,9 @@ export class Addresses {
     return this.#all.map(({ target }) => target.name).join(", ");
   }
 
-  /** Has connections tried more often: there are calls that come back by themselves. */
-  hurry(): void {
-    for (const connections of this.#all) connections.hurry();
+  /** Has connections tried more often: there are calls that are made again by themselves. */
+  useFastReconnect(): void {
+    for (const connections of this.#all) connections.useFastReconnect();
   }
 
   /** A connection with room for a call, if there is one now. */
@@ -79,7 +86,7 @@ export class Addresses {
       used = true;
       this.#at = this.#all.indexOf(connections);
       // They are tried at once when this one is lost.
-      for (const other of this.#all) if (other !== connections) other.forgive();
+      for (const other of this.#all) if (other !== connections) other.resetBackoff();
       try {
         use(connection);
         resolve();

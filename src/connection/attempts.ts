@@ -1,46 +1,17 @@
-import { constants, type IncomingHttpHeaders } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
+import type {
+  ClientCallListener,
+  ClientCallStream,
+  ClientStreamListener,
+  HeaderList,
+  Outcome,
+  Received,
+} from "../call-stream.ts";
 import { asFailure } from "../failure.ts";
 import { onAbort } from "../flow/wait.ts";
-import type { Frame } from "../grpc/framing.ts";
 import { notAllowed } from "../grpc/metadata.ts";
 import type { RequestHeaders } from "../grpc/request-headers.ts";
-import { type Broken, ClientStream, type ClientStreamOwner } from "../node/http2/client-stream.ts";
-import type { Connection, ConnectionSource } from "../node/http2/connection.ts";
-
-/** What carries a call: one stream after another. */
-export interface Carrier {
-  /** Takes a message. `undefined`: there is room for the next. A promise: there will be when it resolves. */
-  write(flags: number, payload: Uint8Array): Promise<void> | undefined;
-  /** No more messages follow. */
-  halfClose(): void;
-  /** Reads on after onFrame() said `false`. */
-  readOn(): void;
-  /** The caller took a message. */
-  taken(bytes: number): void;
-  /** The call is over; where the server has not ended it, it is told. Waiting and later writes fail with `error`. */
-  stop(error: ConnectError): void;
-}
-
-/** The call that is carried. */
-export interface Carried {
-  /** Whether the call has ended: nothing needs to carry it any more. */
-  readonly over: boolean;
-  /** What carries the call from now on. */
-  onCarrier(carrier: Carrier): void;
-  /** The first stream is open: requests may leave. */
-  onOpen(): void;
-  /** The response headers came, and more will. */
-  onHead(headers: IncomingHttpHeaders): void;
-  /** As in ClientStreamOwner. */
-  onFrame(frame: Frame): boolean;
-  /** The server ended the call, and all before it was read. */
-  onStatus(status: "ok" | ConnectError, trailers: IncomingHttpHeaders): void;
-  /** The call cannot be carried on. */
-  onFailed(error: ConnectError): void;
-  /** The server reset the stream as one whose call was cancelled. */
-  onCancelled(error: ConnectError): void;
-}
+import type { Connection, ConnectionSource, OpenedStream } from "./connection.ts";
 
 /** How much of what was sent is kept for another attempt, until the server answers. */
 const REPLAY_BYTES = 64 * 1024;
@@ -53,17 +24,22 @@ interface Sent {
   payload: Uint8Array;
 }
 
+export interface AttemptsInit {
+  readonly addresses: ConnectionSource;
+  readonly headers: RequestHeaders;
+  readonly readMaxBytes: number;
+}
+
 /**
- * Carries a call over one stream. Until the server has answered, a call that
- * it never processed is tried again on another connection, with all that was
- * sent.
+ * The stream of a call without a session. Until the server has answered, a call
+ * that it never processed is tried again on another connection, with all that
+ * was sent. With the response headers the call takes over the HTTP/2 stream,
+ * and this is on no message's way any more.
  */
-export class Attempts implements Carrier, ClientStreamOwner {
-  readonly #connections: ConnectionSource;
-  readonly #headers: RequestHeaders;
-  readonly #readMaxBytes: number;
-  readonly #call: Carried;
-  #stream: ClientStream | undefined;
+export class Attempts implements ClientCallStream, ClientStreamListener {
+  readonly #init: AttemptsInit;
+  readonly #call: ClientCallListener;
+  #stream: OpenedStream | undefined;
   #reattached: PromiseWithResolvers<void> | undefined;
   #halfClosed = false;
   #sent: Sent[] | undefined = [];
@@ -72,21 +48,13 @@ export class Attempts implements Carrier, ClientStreamOwner {
   #opened = false;
   #over = false;
 
-  constructor(
-    connections: ConnectionSource,
-    headers: RequestHeaders,
-    readMaxBytes: number,
-    call: Carried,
-  ) {
-    this.#connections = connections;
-    this.#headers = headers;
-    this.#readMaxBytes = readMaxBytes;
+  constructor(init: AttemptsInit, call: ClientCallListener) {
+    this.#init = init;
     this.#call = call;
   }
 
   /** Makes the first attempt, on a connection that is ready or as soon as there is one. */
   start(): void {
-    this.#call.onCarrier(this);
     this.#attempt();
   }
 
@@ -102,48 +70,47 @@ export class Attempts implements Carrier, ClientStreamOwner {
     return this.#reattached.promise;
   }
 
-  halfClose(): void {
+  endSend(): void {
     this.#halfClosed = true;
-    this.#stream?.halfClose();
+    this.#stream?.endSend();
   }
 
-  readOn(): void {
-    this.#stream?.readOn();
+  taken(bytes: number): void {
+    this.#stream?.taken(bytes);
   }
 
-  taken(): void {}
-
-  stop(error: ConnectError): void {
+  reset(reason: ConnectError): void {
     this.#over = true;
-    this.#stream?.stop(error);
-    this.#reattached?.reject(error);
+    this.#stream?.reset(reason);
+    this.#reattached?.reject(reason);
   }
 
-  onHead(headers: IncomingHttpHeaders): void {
+  onHeaders(headers: HeaderList, from: OpenedStream): void {
     this.#sent = undefined;
-    this.#call.onHead(headers);
+    from.listener = this.#call;
+    this.#call.onHeaders(headers, from);
   }
 
-  onFrame(frame: Frame): boolean {
-    return this.#call.onFrame(frame);
+  onMessage(message: Received, from: ClientCallStream): void {
+    this.#call.onMessage(message, from);
   }
 
-  onStatus(status: "ok" | ConnectError, trailers: IncomingHttpHeaders): void {
-    this.#call.onStatus(status, trailers);
+  onInvalid(error: ConnectError): void {
+    if (!this.#over) this.#call.onInvalid(error, this);
   }
 
-  onBroken({ error, unprocessed, rstCode }: Broken): void {
+  onClosed(outcome: Outcome): void {
     if (
-      unprocessed &&
+      outcome.is === "lost" &&
+      outcome.unprocessed &&
       this.#sent !== undefined &&
       this.#attempts <= TRANSPARENT_RETRIES &&
-      error.code !== Code.Canceled
+      outcome.error.code !== Code.Canceled
     ) {
       this.#stream?.release();
       this.#stream = undefined;
       this.#attempt();
-    } else if (rstCode === constants.NGHTTP2_CANCEL) this.#call.onCancelled(error);
-    else this.#fail(error);
+    } else if (!this.#over) this.#call.onClosed(outcome, this);
   }
 
   #attempt(): void {
@@ -152,7 +119,8 @@ export class Attempts implements Carrier, ClientStreamOwner {
   }
 
   #dial(): void {
-    const connection = this.#connections.ready();
+    const { addresses } = this.#init;
+    const connection = addresses.ready();
     if (connection !== undefined) {
       this.#use(connection);
       return;
@@ -161,15 +129,16 @@ export class Attempts implements Carrier, ClientStreamOwner {
       if (!this.#over) this.#use(connection);
     };
     const wanted = () => !this.#over;
-    this.#connections.acquire(use, wanted).catch((error) => this.#fail(asFailure(error)));
+    addresses.acquire(use, wanted).catch((error) => this.#fail(asFailure(error)));
   }
 
   /** Opens the stream, when the headers are there: by then it may have to be another connection. */
   #use(connection: Connection): void {
-    const renewal = this.#headers.renew();
+    const { addresses, headers } = this.#init;
+    const renewal = headers.renew();
     if (renewal === undefined) this.#open(connection);
     else {
-      const closing = onAbort(this.#connections.closing, (reason) => this.#fail(asFailure(reason)));
+      const closing = onAbort(addresses.closing, (reason) => this.#fail(asFailure(reason)));
       renewal
         .finally(() => closing[Symbol.dispose]())
         .then(
@@ -180,8 +149,9 @@ export class Attempts implements Carrier, ClientStreamOwner {
   }
 
   #open(connection: Connection): void {
+    const { headers, readMaxBytes } = this.#init;
     try {
-      this.#stream = new ClientStream(connection, this.#headers.make(), this.#readMaxBytes, this);
+      this.#stream = connection.open({ head: headers.make(), readMaxBytes, listener: this });
     } catch (error) {
       // The headers are too large or no headers, or the connection went away between the look and the use.
       if (error instanceof ConnectError) this.#fail(error);
@@ -191,7 +161,7 @@ export class Attempts implements Carrier, ClientStreamOwner {
     }
     for (const { flags, payload } of this.#sent ?? []) this.#stream.write(flags, payload);
     this.#forget();
-    if (this.#halfClosed) this.#stream.halfClose();
+    if (this.#halfClosed) this.#stream.endSend();
     this.#reattached?.resolve();
     this.#reattached = undefined;
     if (this.#opened) return;
@@ -209,7 +179,7 @@ export class Attempts implements Carrier, ClientStreamOwner {
   }
 }
 
-/** What node:http2 says of headers that it refuses, as an error of the call. */
+/** What HTTP/2 says of headers that it refuses, as an error of the call. */
 export function invalidHeaders(error: unknown): ConnectError {
   return notAllowed(error instanceof Error ? error.message : String(error), error);
 }

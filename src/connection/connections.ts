@@ -1,17 +1,16 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import { A_FIFTH, Backoff, type BackoffOptions } from "../flow/backoff.ts";
-import { currentContext, inLaterTurn } from "../flow/runtime.ts";
+import { currentContext } from "../flow/runtime.ts";
 import { sleep, startTimer } from "../flow/wait.ts";
-import { type Connection, connect } from "../node/http2/connection.ts";
-import { Farewells } from "../node/http2/farewells.ts";
-import type { ClientTlsSettings } from "../node/tls.ts";
 import type { Leaver } from "../session/attachment.ts";
 import type { Target } from "./address.ts";
+import type { Connect, Connection } from "./connection.ts";
 import { CLIENT_TIMES, Keepalive, type KeepaliveOptions } from "./keepalive.ts";
+import { SessionCancels } from "./session-cancels.ts";
 
 export interface ConnectionsOptions {
-  tls: ClientTlsSettings;
+  connect: Connect;
   connectTimeoutMs: number;
   keepalive?: KeepaliveOptions;
 }
@@ -50,8 +49,8 @@ const BACKOFF: BackoffOptions = {
   jitter: A_FIFTH,
 };
 
-/** The same where calls come back by themselves; sessions have to, before the server's grace is over. */
-const EAGER_BACKOFF: BackoffOptions = { ...BACKOFF, initialMs: 100, maxMs: 5000 };
+/** The same where calls are made again by themselves; sessions have to, before the server's grace is over. */
+const FAST_BACKOFF: BackoffOptions = { ...BACKOFF, initialMs: 100, maxMs: 5000 };
 
 /**
  * The connections of one transport to one address: made when a call needs one,
@@ -64,7 +63,7 @@ export class Connections {
   readonly target: Target;
   /** Calls whose servers wait for them to come again, unless told. */
   readonly sessions = new Set<Leaver>();
-  readonly farewells = new Farewells(this);
+  readonly cancels = new SessionCancels(this);
   readonly #options: ConnectionsOptions;
   readonly #onDrain: () => void;
   readonly #keepalive: Keepalive;
@@ -94,11 +93,6 @@ export class Connections {
     this.#keepalive = new Keepalive(options.keepalive, CLIENT_TIMES);
   }
 
-  /** There are calls that come back by themselves: attempts are made more often. */
-  hurry(): void {
-    this.#backoff.options = EAGER_BACKOFF;
-  }
-
   get closing(): AbortSignal {
     return this.#closing.signal;
   }
@@ -118,8 +112,13 @@ export class Connections {
     return this.usable ? 0 : Math.max(this.#retryAt - performance.now(), 0);
   }
 
+  /** Connections are tried more often from now on: there are calls that are made again by themselves. */
+  useFastReconnect(): void {
+    this.#backoff.options = FAST_BACKOFF;
+  }
+
   /** The next attempt may come at once, whatever the last ones did. */
-  forgive(): void {
+  resetBackoff(): void {
     this.#backoff.reset();
     this.#retryAt = 0;
   }
@@ -212,7 +211,7 @@ export class Connections {
   #admit(): void {
     if (this.#closedForNow && this.ready() !== undefined) {
       this.#closedForNow = false;
-      this.forgive();
+      this.resetBackoff();
     }
     for (const waiter of this.#waiting) {
       if (this.ready() === undefined) break;
@@ -280,15 +279,12 @@ export class Connections {
     this.#connections = [];
     for (const waiter of this.#waiting) this.#refuse(waiter, reason);
     this.#stay();
-    const last = this.farewells.last(connections);
+    const flushed = this.cancels.flush(connections);
     for (const session of [...this.sessions]) session.leave(reason);
-    await last;
-    // What was written just now must reach the socket before the socket goes: where the end of a session was
-    // confirmed, its server waits for no other attachment.
-    await new Promise<void>((resolve) => inLaterTurn(resolve));
-    for (const connection of connections) connection.destroy(reason);
+    await flushed;
+    const closed = Promise.all(connections.map((connection) => connection.close(reason)));
     await this.#attempt;
-    await Promise.all(connections.map((connection) => connection.gone));
+    await closed;
   }
 
   async #connect(waitMs: number): Promise<void> {
@@ -300,22 +296,16 @@ export class Connections {
       this.#sweep();
       if (this.#waiting.size === 0) return;
     }
-    const { tls, connectTimeoutMs } = this.#options;
     try {
-      const connection = await connect(
-        this.target,
-        tls,
-        connectTimeoutMs,
-        this.#keepalive,
+      const connection = await this.#options.connect(this.target, {
+        keepalive: this.#keepalive,
         signal,
-        {
-          onChange: () => this.#onChange(),
-          onDrain: this.#onDrain,
-          isAwaited: () => this.#isAwaited(),
-        },
-      );
+        onChange: () => this.#onChange(),
+        onDrain: this.#onDrain,
+        isAwaited: () => this.#isAwaited(),
+      });
       if (signal.aborted) {
-        connection.destroy(signal.reason);
+        await connection.close(signal.reason);
         throw signal.reason;
       }
       this.#lastError = undefined;
@@ -324,7 +314,7 @@ export class Connections {
       this.#closedForNow = connection.isClosedForNow;
       // A server that takes no calls, and then closes, must not be dialled without a pause.
       if (this.#closedForNow) this.#postpone();
-      else this.forgive();
+      else this.resetBackoff();
     } catch (error) {
       this.#lastError = error instanceof ConnectError ? error : undefined;
       this.#postpone();

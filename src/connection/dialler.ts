@@ -1,13 +1,19 @@
-import { Code, ConnectError } from "@connectrpc/connect";
-import { asFailure, failure } from "../failure.ts";
-import { COMPRESSED, type Frame } from "../grpc/framing.ts";
+import { ConnectError } from "@connectrpc/connect";
+import type { ClientStreamListener } from "../call-stream.ts";
+import { asFailure } from "../failure.ts";
+import { COMPRESSED } from "../grpc/framing.ts";
 import type { RequestHeaders } from "../grpc/request-headers.ts";
-import { ClientStream } from "../node/http2/client-stream.ts";
-import type { Connection } from "../node/http2/connection.ts";
-import type { AttachmentWatcher, Dialler, Leaver, TermsWatcher } from "../session/attachment.ts";
+import type {
+  ClientAttachment,
+  Dialler,
+  Dialling,
+  Leaver,
+  TermsWatcher,
+} from "../session/attachment.ts";
 import { CONTROL } from "../session/control.ts";
 import type { Addresses } from "./addresses.ts";
 import { invalidHeaders } from "./attempts.ts";
+import type { Connection } from "./connection.ts";
 import type { Connections } from "./connections.ts";
 import { type MethodHeaders, negotiated } from "./negotiate.ts";
 
@@ -30,7 +36,7 @@ export interface StreamDiallerInit {
 }
 
 /** Opens the streams of a session on the connections of a transport: those to one address, once it has begun. */
-export class StreamDialler implements Dialler<Frame> {
+export class StreamDialler implements Dialler {
   readonly #addresses: Addresses;
   readonly #headers: RequestHeaders;
   readonly #ownHeaders: MethodHeaders;
@@ -48,22 +54,33 @@ export class StreamDialler implements Dialler<Frame> {
     this.#readMaxBytes = readMaxBytes;
   }
 
-  dial(headers: () => Record<string, string>, watcher: AttachmentWatcher<Frame>): void {
-    const failed = (reason: unknown) => {
-      const error = asFailure(reason);
-      watcher.onBroken({ error, refused: error.code !== Code.Unavailable });
-    };
+  dial(session: Dialling): void {
+    const failed = (reason: unknown) => session.onUnreachable(asFailure(reason));
     const use = (connection: Connection) => {
-      if (!watcher.wanted) return;
+      if (!session.isWanted) return;
       const renewal = this.#headers.renew();
-      if (renewal === undefined) this.#open(connection, headers, watcher);
+      if (renewal === undefined) this.#connect(connection, session);
       // By then it may have to be another connection.
-      else renewal.then(() => watcher.wanted && this.dial(headers, watcher), failed);
+      else renewal.then(() => session.isWanted && this.dial(session), failed);
     };
     const source = this.#bound ? this.#connections : this.#addresses;
     const ready = source.ready();
     if (ready !== undefined) use(ready);
-    else source.acquire(use, () => watcher.wanted).catch(failed);
+    else source.acquire(use, () => session.isWanted).catch(failed);
+  }
+
+  /** Has the session open its stream on this connection; where that has just gone, another is looked for. */
+  #connect(connection: Connection, session: Dialling): void {
+    let isOpened: boolean;
+    try {
+      isOpened = session.onConnection((headers, listener) => {
+        return this.#open(connection, headers, listener);
+      });
+    } catch (error) {
+      session.onUnreachable(asFailure(error));
+      return;
+    }
+    if (!isOpened) this.dial(session);
   }
 
   unbind(): void {
@@ -72,7 +89,7 @@ export class StreamDialler implements Dialler<Frame> {
 
   renegotiate(sinceMs: number, watcher: TermsWatcher): void {
     this.#connections.doubtSessions(sinceMs);
-    negotiated(this.#connections, this.#ownHeaders, () => watcher.wanted).then(
+    negotiated(this.#connections, this.#ownHeaders, () => watcher.isWanted).then(
       ({ sessions, mustNegotiate }) => {
         if (sessions && !mustNegotiate) watcher.onTerms(sessions);
         else watcher.onNoTerms();
@@ -81,10 +98,10 @@ export class StreamDialler implements Dialler<Frame> {
     );
   }
 
-  tell(headers: () => Record<string, string>, forMs: number): void {
+  tell(headers: Record<string, string>, forMs: number): void {
     const own = this.#headers;
-    this.#connections.farewells.say(
-      { renew: () => own.renew(), make: () => own.make(headers()) },
+    this.#connections.cancels.send(
+      { renew: () => own.renew(), make: () => own.make(headers) },
       forMs,
     );
   }
@@ -106,36 +123,30 @@ export class StreamDialler implements Dialler<Frame> {
       connections.sessions.add(this.#session);
     }
     this.#connections = connections;
-    connections.hurry();
+    connections.useFastReconnect();
   }
 
   #open(
     connection: Connection,
-    headers: () => Record<string, string>,
-    watcher: AttachmentWatcher<Frame>,
-  ): void {
-    let stream: ClientStream;
+    headers: Record<string, string>,
+    listener: ClientStreamListener,
+  ): ClientAttachment | undefined {
+    let stream: ClientAttachment;
     try {
-      const request = this.#headers.make(headers(), RESERVE_BYTES);
-      stream = new ClientStream(
-        connection,
-        request,
-        this.#readMaxBytes,
-        watcher,
-        COMPRESSED | CONTROL,
-      );
+      stream = connection.open({
+        head: this.#headers.make(headers, RESERVE_BYTES),
+        readMaxBytes: this.#readMaxBytes,
+        flags: COMPRESSED | CONTROL,
+        listener,
+      });
     } catch (error) {
       // The headers are too large or no headers, or the connection went away between the look and the use.
-      if (error instanceof ConnectError) watcher.onBroken({ error, refused: true });
-      else if (connection.usable) watcher.onBroken({ error: invalidHeaders(error), refused: true });
-      else {
-        const lost = connection.lost ?? failure(Code.Unavailable, "the connection was lost");
-        watcher.onBroken({ error: lost, refused: false });
-      }
-      return;
+      if (error instanceof ConnectError) throw error;
+      if (connection.usable) throw invalidHeaders(error);
+      return undefined;
     }
     if (!this.#bound) this.#bind(this.#addresses.homeOf(connection));
-    connection.knowHawser();
-    watcher.onOpen(stream);
+    connection.useHawserKeepalive();
+    return stream;
   }
 }

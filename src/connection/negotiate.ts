@@ -5,14 +5,13 @@ import {
   NegotiateResponseSchema,
   SessionService,
 } from "../../gen/hawser/v1/session_pb.js";
+import type { ClientStreamListener, Received } from "../call-stream.ts";
 import { failure } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
 import { startTimer } from "../flow/wait.ts";
-import type { Frame } from "../grpc/framing.ts";
 import type { RequestHead } from "../grpc/request-headers.ts";
-import { type Broken, ClientStream, type ClientStreamOwner } from "../node/http2/client-stream.ts";
-import type { Connection, ConnectionSource } from "../node/http2/connection.ts";
 import type { ServerTerms } from "../session/terms.ts";
+import type { Connection, ConnectionSource } from "./connection.ts";
 
 const METHOD = SessionService.method.negotiate;
 
@@ -76,32 +75,35 @@ async function ask(connection: Connection, headers: MethodHeaders): Promise<void
     if (connection.sessions === undefined) connection.knowSessions(false);
     resolve();
   };
-  const owner: ClientStreamOwner = {
-    onHead() {},
-    onFrame(frame) {
+  const listener: ClientStreamListener = {
+    onHeaders() {},
+    onMessage(message) {
       try {
-        connection.knowSessions(readTerms(frame));
-        connection.knowHawser();
+        connection.knowSessions(readTerms(message));
+        connection.useHawserKeepalive();
       } catch {
         plain();
       }
-      return true;
     },
-    onStatus: plain,
-    onBroken({ error }: Broken) {
-      if (connection.usable) plain();
-      else reject(error);
+    onInvalid: plain,
+    onClosed(outcome) {
+      if (outcome.is !== "lost" || connection.usable) plain();
+      else reject(outcome.error);
     },
   };
-  const stream = new ClientStream(connection, headers(METHOD), ANSWER_MAX_BYTES, owner);
+  const stream = connection.open({
+    head: headers(METHOD),
+    readMaxBytes: ANSWER_MAX_BYTES,
+    listener,
+  });
   stream.write(0, toBinary(NegotiateRequestSchema, create(NegotiateRequestSchema)));
-  stream.halfClose();
+  stream.endSend();
   using _timer = startTimer(ANSWER_MS, plain);
   await promise;
-  stream.stop(failure(Code.Canceled, "the server's answer came too late"));
+  stream.reset(failure(Code.Canceled, "the server's answer came too late"));
 }
 
-function readTerms({ bytes, start, end }: Frame): ServerTerms {
+function readTerms({ bytes, start, end }: Received): ServerTerms {
   const said = fromBinary(NegotiateResponseSchema, bytes.subarray(start, end));
   const terms = {
     epoch: said.epoch,

@@ -10,8 +10,8 @@ export interface Source<Raw, T> {
   onDry?(): void;
   /** What has to wait, independent of what came with it. */
   keep?(raw: Raw): Raw;
-  /** There is room again after put() said that there is none. */
-  onRoom?(): void;
+  /** A message is dropped unopened: nobody takes it. */
+  drop?(raw: Raw): void;
   /** The consumer left the loop before its end. */
   onLeave?(): void;
   /** A message could not be opened; the iteration has thrown this. */
@@ -24,18 +24,15 @@ type Reader<T> = (
 
 /**
  * The receiver's end of a stream: what the wire delivers waits here until the
- * consumer takes it. put() never waits; it says when there is enough inside,
- * and onRoom() says when to go on. Iterated once, by one consumer.
+ * consumer takes it. How much that is, is the other side's business: the source
+ * is told of each message that is taken, by open(), or dropped, by drop().
+ * Iterated once, by one consumer.
  */
 export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
   readonly #source: Source<Raw, T>;
-  readonly #limitBytes: number;
   readonly #what: string;
   readonly #items: Raw[] = [];
-  readonly #sizes: number[] = [];
   #first = 0;
-  #bytes = 0;
-  #full = false;
   /** Who waits for a message; most often one. */
   #reader: Reader<T> | undefined;
   /** Who waits behind. */
@@ -54,27 +51,24 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
   onEnd: ((error?: unknown) => void) | undefined;
 
   /** @param what its messages are, in errors */
-  constructor(limitBytes: number, source: Source<Raw, T>, what = "the messages of this call") {
-    this.#limitBytes = limitBytes;
+  constructor(source: Source<Raw, T>, what = "the messages of this call") {
     this.#source = source;
     this.#what = what;
   }
 
-  /** Takes in what came; `false` when there is enough inside. */
-  put(raw: Raw, sizeBytes: number): boolean {
-    if (this.#closed !== undefined) return true;
+  /** Takes in what came. */
+  put(raw: Raw): void {
+    if (this.#closed !== undefined) {
+      this.#source.drop?.(raw);
+      return;
+    }
     if (this.#reader !== undefined && this.#opening === undefined && this.#size === 0) {
       const resolve = this.#reader;
       this.#reader = this.#readers.shift();
       resolve(this.#open(raw));
-      return true;
+      return;
     }
     this.#items.push(this.#source.keep?.(raw) ?? raw);
-    this.#sizes.push(sizeBytes);
-    // 64 B stand for what a message costs beside its bytes.
-    this.#bytes += sizeBytes + 64;
-    if (this.#bytes >= this.#limitBytes) this.#full = true;
-    return !this.#full;
   }
 
   /** Nothing more comes: the iteration ends, or throws, behind what is inside. */
@@ -163,17 +157,9 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
   }
 
   #clear(): void {
-    this.#items.length = 0;
-    this.#sizes.length = 0;
+    const dropped = this.#items.splice(0).slice(this.#first);
     this.#first = 0;
-    this.#bytes = 0;
-    this.#room();
-  }
-
-  #room(): void {
-    if (!this.#full) return;
-    this.#full = false;
-    this.#source.onRoom?.();
+    if (this.#source.drop !== undefined) for (const raw of dropped) this.#source.drop(raw);
   }
 
   #settle(resolve: Reader<T>): void {
@@ -193,19 +179,15 @@ export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
   #shift(): Raw {
     const at = this.#first++;
     const raw = this.#items[at] as Raw;
-    this.#bytes -= (this.#sizes[at] as number) + 64;
     if (this.#first === this.#items.length) {
       this.#items.length = 0;
-      this.#sizes.length = 0;
       this.#first = 0;
     } else if (this.#first >= 1024) {
       this.#items.splice(0, this.#first);
-      this.#sizes.splice(0, this.#first);
       this.#first = 0;
     } else {
       this.#items[at] = undefined as Raw;
     }
-    if (this.#full && this.#bytes * 2 <= this.#limitBytes) this.#room();
     return raw;
   }
 

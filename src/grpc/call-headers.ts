@@ -1,5 +1,5 @@
 /** The option `headers`, of a transport and of a call: values, or a function that says what they are now. */
-import { Code, ConnectError, createContextKey } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import { show } from "../options.ts";
 
@@ -13,14 +13,6 @@ import { show } from "../options.ts";
 export type CallHeaders = HeadersInit | HeadersFunction;
 
 export type HeadersFunction = () => HeadersInit | Promise<HeadersInit>;
-
-/** How the function of one call travels through a Connect Transport, whose signature is fixed. */
-export const callHeaders = createContextKey<CallHeaders | undefined>(undefined, {
-  description: "hawser: the headers of this call, for each of its attempts",
-});
-
-/** What a transport has that runs the function of a call itself, which `callHeaders` brings. */
-export const runsCallHeaders: unique symbol = Symbol("hawser: runs the functions of headers");
 
 /** Runs a function; where it fails, rejects with a ConnectError. */
 export async function runHeaders(headers: HeadersFunction): Promise<HeadersInit> {

@@ -1,16 +1,22 @@
-import type { IncomingHttpHeaders } from "node:http2";
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code, type ConnectError } from "@connectrpc/connect";
-import type { Carried, Carrier } from "../connection/attempts.ts";
+import type {
+  ClientCallListener,
+  ClientCallStream,
+  HeaderList,
+  Outcome,
+  Received,
+  Status,
+} from "../call-stream.ts";
 import { asFailure, deadlineExceeded, failure, fromAbort, handled } from "../failure.ts";
 import { Inbox, type Source } from "../flow/inbox.ts";
 import { type Pump, pump } from "../flow/pump.ts";
 import { Queue, type Writer } from "../flow/queue.ts";
 import { type Context, currentContext } from "../flow/runtime.ts";
 import { onAbort, startTimer } from "../flow/wait.ts";
-import { alone, type Frame } from "./framing.ts";
-import { INBOX_BYTES, type MessageOptions } from "./limits.ts";
-import { MessageReader, MessageWriter } from "./message.ts";
+import { alone } from "./framing.ts";
+import type { MessageOptions } from "./limits.ts";
+import { MessageReader, type MessageSender, MessageWriter } from "./message.ts";
 import { toHeaders } from "./metadata.ts";
 import type { Deadline } from "./timeout.ts";
 
@@ -25,6 +31,13 @@ export interface ClientCallInit<I extends DescMessage, O extends DescMessage>
   /** Requests from this size on are compressed; `undefined`: none. */
   readonly compressFromBytes: number | undefined;
   readonly requests: AsyncIterable<MessageInitShape<I>>;
+  readonly watcher: SendWatcher | undefined;
+}
+
+/** Whoever has the requests wait. */
+export interface SendWatcher {
+  /** The call takes no more requests: those that wait, and later ones, fail with `error`. */
+  onSendEnded(error: unknown): void;
 }
 
 /**
@@ -33,37 +46,37 @@ export interface ClientCallInit<I extends DescMessage, O extends DescMessage>
  * caller's cancel, the deadline, a protocol error, the loss of what carried it.
  */
 export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessage = DescMessage>
-  implements Carried, Source<Frame, MessageShape<O>>, Writer<MessageInitShape<I>>
+  implements
+    ClientCallListener,
+    MessageSender,
+    Source<Received, MessageShape<O>>,
+    Writer<MessageInitShape<I>>
 {
   /** Resolves when the response headers are here; rejects where the call ends without. */
   readonly answered: Promise<void>;
   /** The responses: ends at the status OK, throws at any other end. */
-  readonly responses: Inbox<Frame, MessageShape<O>>;
+  readonly responses: Inbox<Received, MessageShape<O>>;
   readonly #init: ClientCallInit<I, O>;
   readonly #answer = Promise.withResolvers<void>();
-  #carrier: Carrier | undefined;
+  #stream: ClientCallStream | undefined;
   #writer: MessageWriter<I> | undefined;
   #reader: MessageReader<O> | undefined;
   #pump: Pump | undefined;
   #deadline: Disposable | undefined;
   #abort: Disposable | undefined;
-  #head: IncomingHttpHeaders | undefined;
-  #tail: IncomingHttpHeaders | undefined;
+  #head: HeaderList | undefined;
+  #tail: HeaderList | undefined;
   #header: Headers | undefined;
   #trailer: Headers | undefined;
-  #over = false;
+  #isOver = false;
   /** Where the call had to wait for its stream: the context in which it was made. */
   #context: Context | undefined;
 
-  /** @param carry begins to carry the call; tells it first what does */
-  constructor(init: ClientCallInit<I, O>, carry: (call: Carried) => void) {
+  /** @param open has the call given its stream, as soon as it is known what that is */
+  constructor(init: ClientCallInit<I, O>, open: (call: ClientCallListener) => void) {
     this.#init = init;
     this.answered = handled(this.#answer.promise);
-    this.responses = new Inbox<Frame, MessageShape<O>>(
-      INBOX_BYTES,
-      this,
-      "the responses of a call",
-    );
+    this.responses = new Inbox<Received, MessageShape<O>>(this, "the responses of a call");
     const { deadline, signal } = init;
     if (deadline !== undefined) {
       this.#deadline = startTimer(deadline.endsAt - performance.now(), () =>
@@ -71,8 +84,8 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
       );
     }
     this.#abort = onAbort(signal, (reason) => this.#finish(fromAbort(reason), true));
-    if (!this.#over) carry(this);
-    const waits = this.#writer === undefined && !this.#over;
+    if (!this.#isOver) open(this);
+    const waits = this.#writer === undefined && !this.#isOver;
     if (waits && !(init.requests instanceof Queue)) this.#context = currentContext();
   }
 
@@ -98,21 +111,19 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     return this.#trailer;
   }
 
-  // What the carrier tells.
+  // What the stream tells.
 
-  /** Whether the call ended before anything carried it. */
-  get over(): boolean {
-    return this.#over;
+  get isOver(): boolean {
+    return this.#isOver;
   }
 
-  onCarrier(carrier: Carrier): void {
-    this.#carrier = carrier;
+  onStream(stream: ClientCallStream): void {
+    this.#stream = stream;
   }
 
   onOpen(): void {
-    const { input, requests, compressFromBytes } = this.#init;
-    const carrier = this.#carrier as Carrier;
-    this.#writer = new MessageWriter(input, this.#init, compressFromBytes, carrier);
+    const { input, requests } = this.#init;
+    this.#writer = new MessageWriter(input, this.#init, this);
     if (requests instanceof Queue) {
       requests.pipeTo(this);
       return;
@@ -123,19 +134,33 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#pump.done.catch((error) => this.#finish(asFailure(error), true));
   }
 
-  onHead(headers: IncomingHttpHeaders): void {
+  onHeaders(headers: HeaderList, from: ClientCallStream): void {
+    this.#stream = from;
     this.#head = headers;
     const encoding = headers["grpc-encoding"] as string | undefined;
     this.#reader = new MessageReader(this.#init.output, this.#init, encoding);
     this.#answer.resolve();
   }
 
-  onFrame(frame: Frame): boolean {
-    this.#reader?.check(frame);
-    return this.responses.put(frame, frame.end - frame.start);
+  onMessage(message: Received): void {
+    this.#reader?.check(message);
+    this.responses.put(message);
   }
 
-  onStatus(status: "ok" | ConnectError, trailers: IncomingHttpHeaders): void {
+  onInvalid(error: ConnectError): void {
+    this.#finish(error, false);
+  }
+
+  onFailed(error: ConnectError): void {
+    this.#finish(error, true);
+  }
+
+  onClosed(outcome: Outcome): void {
+    if (outcome.is === "ended") this.#onEnd(outcome.status, outcome.trailers);
+    else this.#finish(this.#meaningOf(asFailure(outcome.error)), false);
+  }
+
+  #onEnd(status: Status, trailers: HeaderList): void {
     this.#head ??= trailers;
     this.#tail = trailers;
     if (this.#trailer !== undefined) {
@@ -145,30 +170,27 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#finish(status === "ok" ? undefined : status, false);
   }
 
-  onFailed(error: ConnectError): void {
-    this.#finish(error, this.#writer === undefined);
-  }
-
-  onCancelled(error: ConnectError): void {
+  /** The server keeps the deadline too, and its timer may be faster: what it cancels then is late. */
+  #meaningOf(error: ConnectError): ConnectError {
     const { deadline } = this.#init;
-    // The server keeps the deadline too, and its timer may be faster.
-    const late = deadline !== undefined && performance.now() >= deadline.endsAt;
-    this.#finish(late ? deadlineExceeded(deadline.timeoutMs) : error, false);
+    const isCanceled = error.code === Code.Canceled;
+    if (!isCanceled || deadline === undefined || performance.now() < deadline.endsAt) return error;
+    return deadlineExceeded(deadline.timeoutMs);
   }
 
   // What the inbox asks for.
 
-  open(frame: Frame): MessageShape<O> | Promise<MessageShape<O>> {
-    this.#carrier?.taken(frame.end - frame.start);
-    return (this.#reader as MessageReader<O>).open(frame);
+  open(message: Received): MessageShape<O> | Promise<MessageShape<O>> {
+    this.#stream?.taken(message.end - message.start);
+    return (this.#reader as MessageReader<O>).open(message);
   }
 
-  keep(frame: Frame): Frame {
-    return alone(frame);
+  drop(message: Received): void {
+    if (!this.#isOver) this.#stream?.taken(message.end - message.start);
   }
 
-  onRoom(): void {
-    this.#carrier?.readOn();
+  keep(message: Received): Received {
+    return alone(message);
   }
 
   onLeave(): void {
@@ -190,7 +212,11 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   }
 
   end(): void {
-    this.#carrier?.halfClose();
+    this.#stream?.endSend();
+  }
+
+  outgoing(): ClientCallStream {
+    return this.#stream as ClientCallStream;
   }
 
   /** A request that cannot be sent ends its call, and fails its send(). */
@@ -205,8 +231,8 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   /** @param drop whether responses that wait for the caller are dropped */
   #finish(error: ConnectError | undefined, drop: boolean): void {
-    if (this.#over) return;
-    this.#over = true;
+    if (this.#isOver) return;
+    this.#isOver = true;
     this.#deadline?.[Symbol.dispose]();
     this.#abort?.[Symbol.dispose]();
     if (error !== undefined) this.#answer.reject(error);
@@ -217,7 +243,8 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     const stopped =
       error ??
       failure(Code.FailedPrecondition, "the server has ended the call: nothing is sent any more");
-    this.#carrier?.stop(stopped);
+    this.#stream?.reset(stopped);
+    this.#init.watcher?.onSendEnded(stopped);
     this.#pump?.stop();
     if (this.#init.requests instanceof Queue) this.#init.requests.fail(stopped);
   }

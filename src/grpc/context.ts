@@ -51,19 +51,23 @@ export interface CallContext extends HandlerContext {
   readonly abort: (reason: unknown) => void;
 }
 
+/** What the client says with a call. */
+export interface RequestInfo {
+  /** Names and values in turn, as node:http2 gives them. */
+  readonly rawHeaders: readonly string[];
+  readonly timeoutMs: number | undefined;
+}
+
 /**
  * The handler's view of a call. What few handlers look at (headers, signal,
  * values) is made when it is first looked at: an idle stream stays small.
- *
- * @param rawHeaders names and values in turn, as node:http2 gives them
  */
 export function createContext(
   method: DescMethod,
-  rawHeaders: readonly string[],
-  timeoutMs: number | undefined,
+  request: RequestInfo,
   headers: HeadersSender,
 ): CallContext {
-  return new Context(method, rawHeaders, timeoutMs, headers);
+  return new Context(method, request, headers);
 }
 
 const noTimeout = () => undefined;
@@ -83,12 +87,7 @@ class Context implements CallContext {
   /** A function without `this`, since handlers take it out of the context. */
   readonly timeoutMs: () => number | undefined;
 
-  constructor(
-    method: DescMethod,
-    rawHeaders: readonly string[],
-    timeoutMs: number | undefined,
-    headers: HeadersSender,
-  ) {
+  constructor(method: DescMethod, { rawHeaders, timeoutMs }: RequestInfo, headers: HeadersSender) {
     this.method = method;
     this.#rawHeaders = rawHeaders;
     this[sender] = headers;

@@ -3,6 +3,7 @@
  * "Length-Prefixed-Message"): a flag byte, four bytes of length, the message.
  */
 import { Code } from "@connectrpc/connect";
+import type { Received } from "../call-stream.ts";
 import { failure, tooLarge } from "../failure.ts";
 import { PREFIX_BYTES, readLength } from "../flow/length-prefix.ts";
 import { allocate } from "../flow/runtime.ts";
@@ -17,17 +18,9 @@ const FIRST_ALLOCATION_BYTES = 16 * 1024;
 /** Few steps to a large message, and never more room than so many times what came. */
 const GROWTH = 8;
 
-/** One message as it stood on the wire: `bytes` from `start` up to `end`. Nothing is copied. */
-export interface Frame {
-  readonly flags: number;
-  readonly bytes: Uint8Array;
-  readonly start: number;
-  readonly end: number;
-}
-
 /** Takes the frames that a FrameReader cuts. */
 export interface FrameReceiver {
-  onFrame(frame: Frame): void;
+  onFrame(frame: Received): void;
 }
 
 /** Cuts the chunks of an HTTP/2 stream into frames, wherever the chunks were split. */
@@ -148,7 +141,7 @@ export class FrameReader {
  * socket brought, for any stream; where they came in a small part of that, they
  * are copied, so as not to hold on to the rest.
  */
-export function alone(frame: Frame): Frame {
+export function alone(frame: Received): Received {
   const { flags, bytes, start, end } = frame;
   if (bytes.length * 4 >= bytes.buffer.byteLength) return frame;
   const own = allocate(end - start);

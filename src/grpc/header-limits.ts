@@ -3,9 +3,10 @@
  * bytes of a name and of its value, and 32 for each field), and how large they
  * may be. What is counted here is ASCII: metadata is checked before.
  */
+
 import { Code, type ConnectError } from "@connectrpc/connect";
+import type { HeaderList } from "../call-stream.ts";
 import { failure, HEADERS_MAX_FIELDS } from "../failure.ts";
-import type { HeaderFields } from "./header-fields.ts";
 
 /** What HPACK adds for each field. */
 const FIELD_BYTES = 32;
@@ -37,7 +38,7 @@ export function fieldBytes(name: string, value: string): number {
 }
 
 /** What a header list counts, pseudo-headers included. */
-export function headerListBytes(headers: HeaderFields): number {
+export function headerListBytes(headers: HeaderList): number {
   let bytes = 0;
   forEachField(headers, (name, value) => {
     bytes += fieldBytes(name, value);
@@ -46,7 +47,7 @@ export function headerListBytes(headers: HeaderFields): number {
 }
 
 /** How many fields a header list has, pseudo-headers included. */
-export function countFields(headers: HeaderFields): number {
+export function countFields(headers: HeaderList): number {
   let count = 0;
   forEachField(headers, () => {
     count++;
@@ -54,7 +55,7 @@ export function countFields(headers: HeaderFields): number {
   return count;
 }
 
-function forEachField(headers: HeaderFields, visit: (name: string, value: string) => void): void {
+function forEachField(headers: HeaderList, visit: (name: string, value: string) => void): void {
   for (const name in headers) {
     const value = headers[name];
     if (Array.isArray(value)) for (const one of value) visit(name, one);
@@ -87,7 +88,7 @@ export function responseHeadersLimit(announced: number): number {
  * @param moreBytes what is still added to them
  */
 export function checkRequestHeaders(
-  headers: HeaderFields,
+  headers: HeaderList,
   announced = NOT_ANNOUNCED,
   moreBytes = 0,
 ): void {

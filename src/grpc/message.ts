@@ -1,6 +1,7 @@
 /** Messages between their typed form and the bytes of a frame. */
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
+import type { CallStream, Received } from "../call-stream.ts";
 import { NotThatMessage } from "../codec/complete.ts";
 import type { Compression } from "../codec/compression.ts";
 import { decode, type MessageBytes } from "../codec/decode.ts";
@@ -8,12 +9,19 @@ import { encode } from "../codec/encode.ts";
 import { compressOnce, type SharedBytes, sharedBytesOf } from "../codec/encoded-once.ts";
 import { failure, tooLarge } from "../failure.ts";
 import type { Work } from "../flow/semaphore.ts";
-import { COMPRESSED, type Frame } from "./framing.ts";
+import { COMPRESSED } from "./framing.ts";
 import type { BinaryOptions, MessageOptions } from "./limits.ts";
 
-/** Takes the frames that a MessageWriter makes; a promise resolves when it takes more. */
-export interface FrameSink {
-  write(flags: number, payload: Uint8Array): Promise<void> | undefined;
+/** The call whose messages a MessageWriter writes. */
+export interface MessageSender {
+  /** What a message that is encoded is written to. */
+  outgoing(): Pick<CallStream, "write">;
+}
+
+/** What a MessageWriter holds messages to. */
+export interface SendOptions extends Omit<MessageOptions, "readMaxBytes"> {
+  /** Messages from this size on are compressed; `undefined`: none. */
+  readonly compressFromBytes: number | undefined;
 }
 
 /**
@@ -26,21 +34,15 @@ export class MessageWriter<Desc extends DescMessage> {
   readonly #binaryOptions: BinaryOptions | undefined;
   readonly #compression: Compression;
   readonly #compressFromBytes: number;
-  readonly #sink: FrameSink;
+  readonly #sender: MessageSender;
 
-  /** @param compressFromBytes messages from this size on are compressed; `undefined`: none */
-  constructor(
-    desc: Desc,
-    options: MessageOptions,
-    compressFromBytes: number | undefined,
-    sink: FrameSink,
-  ) {
+  constructor(desc: Desc, options: SendOptions, sender: MessageSender) {
     this.#desc = desc;
     this.#writeMaxBytes = options.writeMaxBytes;
     this.#binaryOptions = options.binaryOptions;
+    this.#compressFromBytes = options.compressFromBytes ?? Number.POSITIVE_INFINITY;
     this.#compression = options.compression;
-    this.#compressFromBytes = compressFromBytes ?? Number.POSITIVE_INFINITY;
-    this.#sink = sink;
+    this.#sender = sender;
   }
 
   /** `undefined`: there is room for more. A promise: there will be when it resolves. */
@@ -51,14 +53,14 @@ export class MessageWriter<Desc extends DescMessage> {
     if (payload.length > this.#writeMaxBytes) {
       throw tooLarge(payload.length, "writeMaxBytes", this.#writeMaxBytes);
     }
-    if (payload.length < this.#compressFromBytes) return this.#sink.write(0, payload);
+    if (payload.length < this.#compressFromBytes) return this.#sender.outgoing().write(0, payload);
     const compressed =
       shared === undefined
         ? this.#compression.compress(payload)
         : compressOnce(shared, payload, this.#compression);
     return compressed instanceof Promise
-      ? compressed.then((bytes) => this.#sink.write(COMPRESSED, bytes))
-      : this.#sink.write(COMPRESSED, compressed);
+      ? compressed.then((bytes) => this.#sender.outgoing().write(COMPRESSED, bytes))
+      : this.#sender.outgoing().write(COMPRESSED, compressed);
   }
 
   /** The shared bytes hold the unknown fields of their message. */
@@ -99,7 +101,7 @@ export class MessageReader<Desc extends DescMessage> {
     this.#encoding = encoding === "identity" ? undefined : encoding;
   }
 
-  open(frame: Frame): MessageShape<Desc> | Promise<MessageShape<Desc>> {
+  open(frame: Received): MessageShape<Desc> | Promise<MessageShape<Desc>> {
     const { bytes, start, end } = frame;
     if ((frame.flags & COMPRESSED) === 0) return this.#decode(frame);
     const payload = bytes.subarray(start, end);
@@ -120,7 +122,7 @@ export class MessageReader<Desc extends DescMessage> {
   }
 
   /** A compressed message in a stream that announced no compression is a protocol error, read or not. */
-  check(frame: Frame): void {
+  check(frame: Received): void {
     if ((frame.flags & COMPRESSED) !== 0 && this.#encoding === undefined) {
       throw failure(
         Code.Internal,

@@ -1,11 +1,11 @@
 /** Metadata between the Headers of Connect's API and the header objects of node:http2. */
 import { Code, type ConnectError } from "@connectrpc/connect";
+import type { HeaderList } from "../call-stream.ts";
 import { failure } from "../failure.ts";
 import { show } from "../options.ts";
-import type { HeaderFields, ReceivedFields } from "./header-fields.ts";
 
 /** What came, without the pseudo-headers. */
-export function toHeaders(incoming: ReceivedFields): Headers {
+export function toHeaders(incoming: HeaderList): Headers {
   const headers = new Headers();
   for (const name in incoming) {
     if (name.startsWith(":")) continue;
@@ -37,7 +37,7 @@ export function rawToHeaders(raw: readonly string[]): Headers {
 const GRPC_WITH_PROTOBUF = /^application\/grpc(?:\+proto)?(?:;|$)/i;
 
 /** Whether a content-type is that of gRPC with protobuf messages. */
-export function isGrpc(contentType: string | string[] | undefined): boolean {
+export function isGrpc(contentType: HeaderList[string]): boolean {
   return GRPC_WITH_PROTOBUF.test(String(contentType ?? ""));
 }
 
@@ -84,7 +84,7 @@ export function hasMetadata(metadata: Headers | undefined): metadata is Headers 
  * the header and never by its value; `undefined` where gRPC allows it all.
  * What a header is set to already stays.
  */
-export function addMetadata(outgoing: HeaderFields, metadata: Headers): string | undefined {
+export function addMetadata(outgoing: HeaderList, metadata: Headers): string | undefined {
   let wrong: string | undefined;
   const reserved: string[] = [];
   metadata.forEach((value, name) => {

@@ -1,11 +1,11 @@
-import type { HeaderFields } from "./header-fields.ts";
+import type { HeaderList } from "../call-stream.ts";
 import { checkRequestHeaders } from "./header-limits.ts";
 import { addMetadata, hasMetadata, notAllowed } from "./metadata.ts";
 import { type Deadline, formatTimeout } from "./timeout.ts";
 
 /** The request headers of one stream. */
 export interface RequestHead {
-  readonly fields: HeaderFields;
+  readonly fields: HeaderList;
   /** Whether the application set some of them. Only then are they counted: those of ours always fit. */
   readonly hasMetadata: boolean;
   /** What later streams of the same call may need beyond these. */
@@ -25,7 +25,7 @@ export interface StreamHeaders {
 
 export interface RequestHeadersInit {
   /** Makes the headers that are not the application's. */
-  readonly own: (metadata: Headers | undefined) => HeaderFields;
+  readonly own: (metadata: Headers | undefined) => HeaderList;
   /** The metadata of the first stream. */
   readonly metadata: Headers | undefined;
   /** Whether no stream has had it. */
@@ -40,7 +40,7 @@ export class RequestHeaders implements StreamHeaders {
   /** Where there are functions. */
   readonly #renewable: RequestHeadersInit | undefined;
   readonly #deadline: Deadline | undefined;
-  #fields!: HeaderFields;
+  #fields!: HeaderList;
   #hasMetadata = false;
   #isFresh: boolean;
   #renewal: Promise<void> | undefined;

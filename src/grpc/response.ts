@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { HeaderList } from "../call-stream.ts";
 import { isSupported } from "../codec/compression.ts";
 import { failure } from "../failure.ts";
-import type { ReceivedFields } from "./header-fields.ts";
 import { isGrpc } from "./metadata.ts";
 import { codeFromHttp, readStatus } from "./status.ts";
 
@@ -12,7 +12,7 @@ import { codeFromHttp, readStatus } from "./status.ts";
  * @param from who sent them
  */
 export function checkResponse(
-  headers: ReceivedFields & { readonly ":status"?: number | undefined },
+  headers: HeaderList & { readonly ":status"?: number | undefined },
   ended: boolean,
   from: string,
 ): ConnectError | undefined {

@@ -1,30 +1,47 @@
-import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders } from "node:http2";
 import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor, type MethodImplSpec } from "@connectrpc/connect";
-import { ENCODING, isSupported } from "../codec/compression.ts";
+import type {
+  End,
+  HeaderList,
+  Outcome,
+  Received,
+  ServerCallStream,
+  ServerStreamListener,
+} from "../call-stream.ts";
 import { deadlineExceeded, failure, toWire } from "../failure.ts";
 import { Inbox, type Source } from "../flow/inbox.ts";
 import { leave, type Pump, pump } from "../flow/pump.ts";
 import type { Writer } from "../flow/queue.ts";
 import { startTimer } from "../flow/wait.ts";
-import type { ServerStream, StreamOwner } from "../node/http2/server-stream.ts";
 import { type CallContext, createContext } from "./context.ts";
 import type { AwaitingCall, FirstRequestTimer } from "./first-request-timer.ts";
-import { alone, type Frame } from "./framing.ts";
-import { headerListBytes, responseHeadersLimit, trailersLimit } from "./header-limits.ts";
+import { alone } from "./framing.ts";
+import {
+  DATE_BYTES,
+  headerListBytes,
+  responseHeadersLimit,
+  trailersLimit,
+} from "./header-limits.ts";
+import {
+  acceptsGzip,
+  type Incoming,
+  readEncoding,
+  readTimeout,
+  refusalOf,
+  responseHead,
+  type SendCompression,
+} from "./incoming.ts";
 import { invoke } from "./invoke.ts";
-import { INBOX_BYTES, type MessageOptions } from "./limits.ts";
-import { MessageReader, MessageWriter } from "./message.ts";
+import type { MessageOptions } from "./limits.ts";
+import { MessageReader, type MessageSender, MessageWriter } from "./message.ts";
 import { addMetadata, hasMetadata } from "./metadata.ts";
 import type { HeadersLeft } from "./response-headers.ts";
 import { fitTrailers } from "./status.ts";
-import { parseTimeout } from "./timeout.ts";
 
 /** What all calls of a server share. */
 export interface ServerCallOptions extends MessageOptions {
   readonly interceptors: Interceptor[];
-  /** "gzip" for all clients that accept it, "identity" for none, `undefined`: for those that send gzip. */
-  readonly sendCompression: "gzip" | "identity" | undefined;
+  readonly sendCompression: SendCompression;
   /** Smaller responses are never compressed. */
   readonly compressMinBytes: number;
   /** A client may not ask for a longer deadline. */
@@ -35,40 +52,24 @@ export interface ServerCallOptions extends MessageOptions {
   readonly onHandlerError: (error: unknown, path: string) => void;
 }
 
-/** The headers that open a call, in both forms that node:http2 gives. */
-export interface Incoming {
-  readonly headers: IncomingHttpHeaders;
-  readonly rawHeaders: readonly string[];
-}
-
-/** What carries a call: a ServerStream, or what looks like one that is never lost. */
-export type ServerCarrier = Pick<ServerStream, CarrierMethod>;
-type CarrierMethod =
-  | "headersSent"
-  | "announcedHeaderBytes"
-  | "respond"
-  | "write"
-  | "end"
-  | "fail"
-  | "taken"
-  | "stopReading"
-  | "readOn"
-  | "reset";
-
-/** A call as what carries it sees it. */
-export interface CarriedCall extends StreamOwner {
-  /** The headers that every response has. */
-  base(): OutgoingHttpHeaders;
-}
-
 /** A call as those see it who keep the open ones, of whatever messages. */
 export type OpenCall = Pick<ServerCall, "method" | "abort">;
 
 /** Why a handler's signal aborts when its call is over. */
 const OVER = failure(Code.Canceled, "the call is over");
 
+/** Why it aborts where HTTP/2 does not carry the headers that the handler set. */
+const UNSENDABLE = failure(Code.Internal, "the response headers or trailers could not be sent");
+
 /** How long the status of an expired call may take to leave. */
-const LAST_WORDS_MS = 1000;
+const END_MS = 1000;
+
+/** What a call is made of. */
+export interface ServerCallInit<I extends DescMessage, O extends DescMessage> {
+  readonly incoming: Incoming;
+  readonly spec: MethodImplSpec<I, O>;
+  readonly options: ServerCallOptions;
+}
 
 /**
  * One gRPC call on the server: a stream on one side, a handler on the other.
@@ -77,22 +78,27 @@ const LAST_WORDS_MS = 1000;
  * of the connection, the server's shutdown.
  */
 export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessage = DescMessage>
-  implements CarriedCall, AwaitingCall, Source<Frame, MessageShape<I>>, Writer<MessageInitShape<O>>
+  implements
+    ServerStreamListener,
+    AwaitingCall,
+    MessageSender,
+    Source<Received, MessageShape<I>>,
+    Writer<MessageInitShape<O>>
 {
-  readonly #carrier: ServerCarrier;
+  readonly #stream: ServerCallStream;
   readonly #spec: MethodImplSpec<I, O>;
   readonly #options: ServerCallOptions;
   readonly #contentType: string;
   readonly #context: CallContext;
   readonly #requests: MessageReader<I>;
   readonly #responses: MessageWriter<O>;
-  readonly #inbox: Inbox<Frame, MessageShape<I>>;
+  readonly #inbox: Inbox<Received, MessageShape<I>>;
   readonly #gzip: boolean;
   #closed: ((call: OpenCall) => void) | undefined;
   #deadline: Disposable | undefined;
   #pump: Pump | undefined;
-  #refused: ConnectError | undefined;
-  #status: ConnectError | undefined;
+  readonly #refused: ConnectError | undefined;
+  #headersSent = false;
   /** Whether a request came, or the half-close without one: no handler waits for its first any more. */
   #begun = false;
   /** Whether the response headers wait for the first request, however long it takes. */
@@ -100,35 +106,34 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   #over = false;
 
   /**
-   * @param carry makes what carries the call
+   * @param open makes what carries the call
    * @param onClosed called when nothing carries the call any more, however it ended
    */
   constructor(
-    { headers: incoming, rawHeaders }: Incoming,
-    spec: MethodImplSpec<I, O>,
-    options: ServerCallOptions,
-    carry: (call: CarriedCall) => ServerCarrier,
+    { incoming, spec, options }: ServerCallInit<I, O>,
+    open: (call: ServerStreamListener) => ServerCallStream,
     onClosed: (call: OpenCall) => void,
   ) {
+    const { headers, rawHeaders } = incoming;
     this.#spec = spec;
     this.#options = options;
     this.#closed = onClosed;
-    this.#contentType = incoming["content-type"] as string;
-    const timeout = readTimeout(incoming, options.maxTimeoutMs);
+    this.#contentType = headers["content-type"] as string;
+    const timeout = readTimeout(headers, options.maxTimeoutMs);
     const timeoutMs = timeout instanceof ConnectError ? undefined : timeout;
-    this.#context = createContext(spec.method, rawHeaders, timeoutMs, this);
-    this.#gzip = compresses(incoming, options.sendCompression);
-    const encoding = incoming["grpc-encoding"] as string | undefined;
-    this.#requests = new MessageReader(spec.method.input, options, encoding);
-    this.#inbox = new Inbox<Frame, MessageShape<I>>(INBOX_BYTES, this, "the requests of a call");
-    this.#carrier = carry(this);
-    const fromBytes = this.#gzip ? options.compressMinBytes : undefined;
-    this.#responses = new MessageWriter(spec.method.output, options, fromBytes, this.#carrier);
+    this.#refused = refusalOf(headers, timeout);
+    this.#context = createContext(spec.method, { rawHeaders, timeoutMs }, this);
+    this.#gzip = acceptsGzip(headers, options.sendCompression);
+    this.#requests = new MessageReader(spec.method.input, options, readEncoding(headers));
+    this.#inbox = new Inbox<Received, MessageShape<I>>(this, "the requests of a call");
+    this.#stream = open(this);
+    const compressFromBytes = this.#gzip ? options.compressMinBytes : undefined;
+    const { writeMaxBytes, binaryOptions, compression } = options;
+    const limits = { writeMaxBytes, binaryOptions, compression, compressFromBytes };
+    this.#responses = new MessageWriter(spec.method.output, limits, this);
     if (timeoutMs !== undefined) {
       this.#deadline = startTimer(timeoutMs, () => this.#expire(timeoutMs));
     }
-    if (timeout instanceof ConnectError) this.#refused = timeout;
-    else if (!isSupported(encoding)) this.#refused = unknownEncoding(String(encoding));
   }
 
   get method(): DescMethod {
@@ -148,71 +153,67 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   // What the stream tells.
 
-  onFrame(frame: Frame): boolean {
-    this.#requests.check(frame);
+  onMessage(message: Received): void {
+    this.#requests.check(message);
     this.#begun = true;
-    return this.#inbox.put(frame, frame.end - frame.start);
+    this.#inbox.put(message);
   }
 
-  onHalfClose(): void {
+  onHalfClose(isWhole: boolean): void {
     this.#begun = true;
-    this.#inbox.close();
+    if (isWhole) this.#inbox.close();
+    else this.#finish(failure(Code.Internal, "protocol error: the last message was cut off"));
   }
 
-  onCutOff(): void {
-    this.#finish(failure(Code.Internal, "protocol error: the last message was cut off"));
-  }
-
-  onProtocolError(error: ConnectError): void {
+  onInvalid(error: ConnectError): void {
     this.#finish(error);
   }
 
-  onLost(error: ConnectError): void {
-    this.#over = true;
-    this.#release(error);
-  }
-
-  onClosed(): void {
+  onClosed(outcome: Outcome): void {
+    if (outcome.is === "unsendable") this.#report(outcome.error);
+    if (!this.#over) {
+      this.#over = true;
+      this.#release(outcome.is === "lost" ? outcome.error : UNSENDABLE);
+    }
     this.#deadline?.[Symbol.dispose]();
     this.#closed?.(this);
     this.#closed = undefined;
   }
 
-  onHeadersNeeded(): void {
-    this.sendHeaders("with the first response");
-  }
-
   /** Sends the response headers, where they have not left yet. */
   sendHeaders(left: HeadersLeft): void {
-    if (this.#carrier.headersSent) return;
+    const fault = this.#sendHeaders(left);
+    if (fault !== undefined) this.#finish(fault);
+  }
+
+  /** A response is encoded: the headers leave before it. */
+  outgoing(): ServerCallStream {
+    if (!this.#headersSent) this.sendHeaders("with the first response");
+    return this.#stream;
+  }
+
+  /** Returns why those of the handler cannot be sent, where they cannot: the call then ends with that. */
+  #sendHeaders(left: HeadersLeft): ConnectError | undefined {
+    if (this.#headersSent) return undefined;
+    this.#headersSent = true;
     this.#context.closeHeaders(left);
     const metadata = this.#context.setHeaders();
-    if (!hasMetadata(metadata)) {
-      this.#carrier.respond(this.base());
-      return;
-    }
-    const headers = this.base();
-    const fault = this.#addHeaders(headers, metadata);
-    this.#carrier.respond(fault === undefined ? headers : this.base());
-    if (fault === undefined) return;
-    this.onUnsendable(fault);
-    if (this.#over) this.#status = fault;
-    else {
-      // The messages that wait belong to a response that the client will not have.
-      this.#carrier.fail(fault);
-      this.#finish(fault);
-    }
+    const headers = this.#head();
+    const fault = hasMetadata(metadata) ? this.#addHeaders(headers, metadata) : undefined;
+    if (fault !== undefined) this.#report(fault);
+    this.#stream.sendHeaders(fault === undefined ? headers : this.#head());
+    return fault;
   }
 
   /** Returns why the response headers of the handler cannot be sent, where they cannot. */
-  #addHeaders(headers: OutgoingHttpHeaders, metadata: Headers): ConnectError | undefined {
+  #addHeaders(headers: HeaderList, metadata: Headers): ConnectError | undefined {
     const wrong = addMetadata(headers, metadata);
     if (wrong !== undefined) {
       const what = `the handler's response headers cannot be sent: ${wrong}`;
       return failure(Code.Internal, what);
     }
     const bytes = headerListBytes(headers);
-    const limitBytes = responseHeadersLimit(this.#carrier.announcedHeaderBytes);
+    const limitBytes = responseHeadersLimit(this.#stream.announcedHeaderBytes);
     if (bytes <= limitBytes) return undefined;
     return failure(
       Code.ResourceExhausted,
@@ -230,39 +231,26 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.sendHeaders("when no request had come for 50 ms");
   }
 
-  trailers(usedBytes: number): OutgoingHttpHeaders {
-    const metadata = this.#context.setTrailers();
-    if (this.#status === undefined && !hasMetadata(metadata)) return { "grpc-status": "0" };
-    const limitBytes = trailersLimit(this.#carrier.announcedHeaderBytes);
-    const { fields, fault } = fitTrailers(this.#status, metadata, { limitBytes, usedBytes });
-    if (fault !== undefined) this.onUnsendable(fault);
-    return fields;
-  }
-
-  onUnsendable(error: unknown): void {
-    this.#options.onHandlerError(error, this.#path);
-  }
-
   // What the inbox asks for.
 
-  open(frame: Frame): MessageShape<I> | Promise<MessageShape<I>> {
-    this.#carrier.taken(frame.end - frame.start);
-    return this.#requests.open(frame);
+  open(message: Received): MessageShape<I> | Promise<MessageShape<I>> {
+    this.#stream.taken(message.end - message.start);
+    return this.#requests.open(message);
   }
 
-  keep(frame: Frame): Frame {
-    return alone(frame);
+  drop(message: Received): void {
+    if (!this.#over) this.#stream.taken(message.end - message.start);
+  }
+
+  keep(message: Received): Received {
+    return alone(message);
   }
 
   onDry(): void {
     if (this.#spec.kind !== "bidi_streaming") return;
     // The client may wait for headers: at once where it has sent something, else soon.
     if (this.#begun) this.sendHeaders("when the handler waited for its second request");
-    else if (!this.#carrier.headersSent) this.#options.firstRequests.add(this);
-  }
-
-  onRoom(): void {
-    this.#carrier.readOn();
+    else if (!this.#headersSent) this.#options.firstRequests.add(this);
   }
 
   onRefuse(error: unknown): void {
@@ -272,7 +260,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   // What the handler's responses are written to.
 
   write(response: MessageInitShape<O>): Promise<void> | undefined {
-    // They leave with the batch that the response is in, and so that a handler can rely on it: not later.
+    // They leave when the response is encoded; but so that a handler can rely on it, they cannot be changed from here on.
     this.#context.closeHeaders("with the first response");
     return this.#responses.write(response);
   }
@@ -300,7 +288,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
         return;
       }
       const sent = toWire(error);
-      if (sent !== error) this.#options.onHandlerError(error, this.#path);
+      if (sent !== error) this.#report(error);
       this.#finish(sent);
     }
   }
@@ -309,7 +297,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   readonly #onLate = (error: unknown): void => {
     if (error instanceof ConnectError || error === this.#context.signal.reason) return;
     if (error instanceof Error && error.name === "AbortError") return;
-    this.#options.onHandlerError(error, this.#path);
+    this.#report(error);
   };
 
   get #path(): string {
@@ -317,83 +305,61 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     return `/${parent.typeName}/${name}`;
   }
 
+  /** Tells the server's logger of a bug of the handler. */
+  #report(error: unknown): void {
+    this.#options.onHandlerError(error, this.#path);
+  }
+
   /** A client that does not read would hold the stream for ever; it knows its deadline. */
   #expire(timeoutMs: number): void {
-    const resetLater = () => this.#carrier.reset(constants.NGHTTP2_CANCEL);
+    const expired = deadlineExceeded(timeoutMs);
+    const resetLater = () => this.#stream.reset(expired);
     if (this.#over) {
       resetLater();
       return;
     }
-    this.#finish(deadlineExceeded(timeoutMs));
-    this.#deadline = startTimer(LAST_WORDS_MS, resetLater);
+    this.#finish(expired);
+    this.#deadline = startTimer(END_MS, resetLater);
   }
 
   #finish(error: ConnectError | undefined): void {
     if (this.#over) return;
     this.#over = true;
-    this.#status = error;
     // Metadata of the two kinds would become one in a response of trailers only.
-    if (hasMetadata(this.#context.setHeaders())) this.sendHeaders("at the end of the call");
-    this.#carrier.end(() => {
-      const { "grpc-encoding": _none, ...headers } = this.base();
-      return headers;
-    });
+    const fault = hasMetadata(this.#context.setHeaders())
+      ? this.#sendHeaders("at the end of the call")
+      : undefined;
+    this.#stream.endSend(this.#end(fault ?? error));
     this.#release(error ?? OVER);
   }
 
-  base(): OutgoingHttpHeaders {
-    const headers: OutgoingHttpHeaders = {
-      ":status": 200,
-      "content-type": this.#contentType,
-      "grpc-accept-encoding": ENCODING,
-    };
-    if (this.#gzip) headers["grpc-encoding"] = ENCODING;
-    return headers;
+  /** What the call ends with; where no headers were sent, they are among it. */
+  #end(error: ConnectError | undefined): End {
+    const status = error ?? "ok";
+    const metadata = this.#context.setTrailers();
+    const head = this.#headersSent ? undefined : this.#head();
+    delete head?.["grpc-encoding"];
+    if (error === undefined && !hasMetadata(metadata)) {
+      return { status, trailers: { ...head, "grpc-status": "0" } };
+    }
+    const headBytes = head === undefined ? 0 : headerListBytes(head) + DATE_BYTES;
+    const usedBytes = this.#stream.ownTrailerBytes + headBytes;
+    const limitBytes = trailersLimit(this.#stream.announcedHeaderBytes);
+    const { fields, fault } = fitTrailers(error, metadata, { limitBytes, usedBytes });
+    if (fault !== undefined) this.#report(fault);
+    return { status, trailers: { ...head, ...fields } };
+  }
+
+  /** The headers that every response has. */
+  #head(): HeaderList {
+    return responseHead(this.#contentType, this.#gzip);
   }
 
   /** Lets go of the handler: its signal aborts, its requests and responses end. */
   #release(error: ConnectError): void {
-    this.#carrier.stopReading();
     this.#context.abort(error);
-    this.#carrier.fail(error);
     this.#requests.drop(error);
     this.#inbox.fail(error);
     this.#pump?.stop();
   }
-}
-
-function readTimeout(
-  incoming: IncomingHttpHeaders,
-  maxTimeoutMs: number,
-): number | undefined | ConnectError {
-  const header = incoming["grpc-timeout"];
-  if (header === undefined) return undefined;
-  try {
-    const timeoutMs = parseTimeout(String(header));
-    if (timeoutMs <= maxTimeoutMs) return timeoutMs;
-    return failure(
-      Code.InvalidArgument,
-      `a timeout of ${timeoutMs} ms is over maxTimeoutMs ${maxTimeoutMs}: ask for less`,
-    );
-  } catch (error) {
-    return toWire(error);
-  }
-}
-
-function compresses(
-  incoming: IncomingHttpHeaders,
-  sendCompression: ServerCallOptions["sendCompression"],
-): boolean {
-  if (sendCompression === "identity") return false;
-  if (sendCompression === undefined && incoming["grpc-encoding"] !== ENCODING) return false;
-  return String(incoming["grpc-accept-encoding"] ?? "")
-    .split(",")
-    .some((encoding) => encoding.trim() === ENCODING);
-}
-
-function unknownEncoding(encoding: string): ConnectError {
-  return failure(
-    Code.Unimplemented,
-    `grpc-encoding "${encoding}" is not supported: use ${ENCODING} or identity`,
-  );
 }

@@ -2,6 +2,7 @@
  * The status of a gRPC call as it stands in trailers: grpc-status,
  * grpc-message, grpc-status-details-bin (gRPC PROTOCOL-HTTP2, "Responses").
  */
+
 import { create, toBinary } from "@bufbuild/protobuf";
 import {
   BinaryReader,
@@ -11,8 +12,8 @@ import {
   WireType,
 } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { HeaderList } from "../call-stream.ts";
 import { failure, knownCode } from "../failure.ts";
-import type { HeaderFields, ReceivedFields } from "./header-fields.ts";
 import { fieldBytes, headerListBytes, TRAILERS_BYTES } from "./header-limits.ts";
 import { addMetadata, toHeaders } from "./metadata.ts";
 
@@ -28,7 +29,7 @@ export interface TrailersRoom {
 }
 
 export interface FittedTrailers {
-  readonly fields: HeaderFields;
+  readonly fields: HeaderList;
   /** What was wrong with the metadata of the handler: the status that the call ends with instead. */
   readonly fault: ConnectError | undefined;
 }
@@ -45,7 +46,7 @@ export function fitTrailers(
   trailers: Headers | undefined,
   room: TrailersRoom,
 ): FittedTrailers {
-  const metadata: HeaderFields = {};
+  const metadata: HeaderList = {};
   // An error that came from another server brings its details along, not that server's headers.
   const ofError = error?.isWireError === false ? error.metadata : undefined;
   const wrong =
@@ -77,7 +78,7 @@ export function statusTrailers(
   error: ConnectError | undefined,
   trailers: Headers | undefined,
   room: TrailersRoom = { limitBytes: TRAILERS_BYTES, usedBytes: 0 },
-): HeaderFields {
+): HeaderList {
   return fitTrailers(error, trailers, room).fields;
 }
 
@@ -85,8 +86,8 @@ export function statusTrailers(
 function fitStatus(
   error: ConnectError | undefined,
   { limitBytes, usedBytes }: TrailersRoom,
-): { fields: HeaderFields; enough: boolean } {
-  const fields: HeaderFields = {
+): { fields: HeaderList; enough: boolean } {
+  const fields: HeaderList = {
     "grpc-status": error === undefined ? "0" : String(knownCode(error.code)),
   };
   // They stay below the limit, hence the one.
@@ -140,7 +141,7 @@ function shorten(
  * What trailers, or the headers of a trailers-only response, say of a call:
  * `undefined` where they hold no status, `"ok"`, or the error.
  */
-export function readStatus(incoming: ReceivedFields): "ok" | ConnectError | undefined {
+export function readStatus(incoming: HeaderList): "ok" | ConnectError | undefined {
   const status = incoming["grpc-status"];
   if (status === undefined) return undefined;
   if (status === "0") return "ok";

@@ -63,15 +63,22 @@ export class Acknowledger {
     this.#stream = undefined;
   }
 
-  /** The application took a message. */
-  taken(bytes: number): void {
-    if (this.#ledger.take(bytes)) this.#acknowledge();
-    else this.#owe();
+  /** Half a window was taken: as soon as there is a stream. */
+  now(): void {
+    this.#reminded = false;
+    if (this.#stream !== undefined && this.#ledger.owes) this.#write(this.#stream);
+  }
+
+  /** A message was taken: within 50 ms. */
+  soon(): void {
+    if (this.#owing) return;
+    this.#owing = true;
+    this.#timer.owe(this);
   }
 
   /** A message leaves: what is due can go with it. */
   onSent(): void {
-    if (this.#reminded) this.#acknowledge();
+    if (this.#reminded) this.now();
   }
 
   /** From now on the acknowledgement should go along with what is sent anyway. */
@@ -81,20 +88,9 @@ export class Acknowledger {
 
   /** It must leave, if it has not since. */
   settle(): void {
-    if (this.#reminded) this.#acknowledge();
+    if (this.#reminded) this.now();
     this.#owing = false;
-    if (this.#stream !== undefined && this.#ledger.owes) this.#owe();
-  }
-
-  #owe(): void {
-    if (this.#owing) return;
-    this.#owing = true;
-    this.#timer.owe(this);
-  }
-
-  #acknowledge(): void {
-    this.#reminded = false;
-    if (this.#stream !== undefined && this.#ledger.owes) this.#write(this.#stream);
+    if (this.#stream !== undefined && this.#ledger.owes) this.soon();
   }
 
   #write(stream: SessionStream): void {

@@ -1,72 +1,63 @@
 /**
- * The attachments of a session, as its two halves see them: what they ask of
- * the stream, what the client hears of it, and how the client comes by the next.
- * Sockets are on the other side of these interfaces, in src/grpc/.
+ * The attachments of a session, as its two halves see them: the CallStreams
+ * that carry it, and how the client comes by the next. Sockets are on the other
+ * side of these interfaces.
  */
 import type { ConnectError } from "@connectrpc/connect";
-import type { Fields, Values } from "./headers.ts";
-import type { Spool } from "./spool.ts";
+import type {
+  CallStream,
+  ClientCallStream,
+  ClientStreamListener,
+  ServerCallStream,
+} from "../call-stream.ts";
+import type { FramedSource } from "./spool.ts";
 import type { ServerTerms } from "./terms.ts";
 
-/** One HTTP/2 stream that carries a session. */
-export interface SessionStream {
-  /** Sends `bytes` more that the spool has. `undefined`: there is room for more. A promise: there will be when it resolves. */
-  pull(kept: Spool, bytes: number): Promise<void> | undefined;
-  /** Sends a control frame, behind what pull() was told of. */
-  write(flags: number, payload: Uint8Array): unknown;
-  /** Lets go of who waits for room. */
+/** A CallStream that carries a session. It is read without pause: the session's window holds the other side back. */
+export interface SessionStream extends CallStream {
+  /**
+   * Sends what `source` has, when it has to write: `bytes` more than was said before, prefixes included. That leaves
+   * before what write() was given. Returns as write() does.
+   */
+  pull(source: FramedSource, bytes: number): Promise<void> | undefined;
+  /** Drops what waits to be written, and lets go who waits for capacity: another stream carries on. */
   release(): void;
 }
 
-/** The same, as the client sees it. */
-export interface ClientAttachment extends SessionStream {
-  /** Ends this side: the client has all. */
-  halfClose(): void;
-  /** Resets the stream; waiting and later writes fail with `error`. */
-  stop(error: ConnectError): void;
-}
+/** The same, at the client. */
+export interface ClientAttachment extends SessionStream, ClientCallStream {}
 
-/** The same, as the server sees it. */
-export interface ServerAttachment extends SessionStream {
-  /** The SETTINGS_MAX_HEADER_LIST_SIZE that the client announced, in bytes; 2^32 - 1 where it announced none. */
-  readonly announcedHeaderBytes: number;
-  /** Sends the response headers; before anything else. */
-  answer(headers: Fields): void;
+/** The same, at the server. After endSend() it listens until the client has ended its side, or for a second. */
+export interface ServerAttachment extends SessionStream, ServerCallStream {
   /** Has all that was written leave now. */
   flush(): void;
-  /** Ends the stream with these trailers, behind all that was written; the client may still end its side. */
-  end(trailers: Fields): void;
-  /** Ends the stream because the session goes on elsewhere, or nowhere. */
+  /** Ends the stream with an error alone: the session goes on elsewhere, or nowhere. Drops what waits to be written. */
   refuse(error: ConnectError): void;
-  /** Resets the stream: what waits to be sent is lost. */
-  drop(): void;
 }
 
-/** How a stream ended without a status of the server. */
-export interface Broken {
-  readonly error: ConnectError;
-  /** Whether it was this side that refused what came. */
-  readonly refused: boolean;
-  /** Whether the server certainly did nothing for the attachment (REFUSED_STREAM, or past its GOAWAY). */
-  readonly unprocessed?: boolean;
-}
+/**
+ * Opens a stream on a connection that is there; `undefined` where that has just gone. Throws a ConnectError where no
+ * connection would take these headers.
+ */
+export type OpenAttachment = (
+  headers: Record<string, string>,
+  listener: ClientStreamListener,
+) => ClientAttachment | undefined;
 
-/** Who hears of an attachment of a client. */
-export interface AttachmentWatcher<Frame> {
-  /** Whether the attachment is still needed: else no stream is opened. */
-  readonly wanted: boolean;
-  onOpen(stream: ClientAttachment): void;
-  onHead(headers: Values): void;
-  onFrame(frame: Frame): boolean;
-  onStatus(status: "ok" | ConnectError, trailers: Values): void;
-  /** Also where no stream could be opened. */
-  onBroken(broken: Broken): void;
+/** A session that waits for its next stream. */
+export interface Dialling {
+  /** Whether it still does. */
+  readonly isWanted: boolean;
+  /** There is a connection: this is the moment to open the stream. Returns whether it was opened, or must not be. */
+  onConnection(open: OpenAttachment): boolean;
+  /** There is no stream; where `error` is not UNAVAILABLE another attempt would end the same way. */
+  onUnreachable(error: ConnectError): void;
 }
 
 /** A session that waits for the server's terms. */
 export interface TermsWatcher {
   /** Whether they are still needed. */
-  readonly wanted: boolean;
+  readonly isWanted: boolean;
   onTerms(terms: ServerTerms): void;
   /** The server said nothing of use; or, with an error, could not be asked. */
   onNoTerms(error?: ConnectError): void;
@@ -78,9 +69,9 @@ export interface Leaver {
 }
 
 /** How a client's session gets its streams. */
-export interface Dialler<Frame> {
-  /** Opens a stream as soon as there is a connection; `headers` is called just before. */
-  dial(headers: () => Record<string, string>, watcher: AttachmentWatcher<Frame>): void;
+export interface Dialler {
+  /** Tells `session` of a connection as soon as there is one; and of another where that had gone. */
+  dial(session: Dialling): void;
   /** No server has begun the session: the next stream may be opened at any of them. */
   unbind(): void;
   /**
@@ -89,7 +80,7 @@ export interface Dialler<Frame> {
    */
   renegotiate(sinceMs: number, watcher: TermsWatcher): void;
   /** Sends these headers once, if there is a connection within `forMs`; nobody hears what becomes of it. */
-  tell(headers: () => Record<string, string>, forMs: number): void;
+  tell(headers: Record<string, string>, forMs: number): void;
   /** A session is there, until it is over: where no more connections are to be had, it must leave. */
   begun(session: Leaver): void;
   over(session: Leaver): void;

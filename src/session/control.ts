@@ -6,7 +6,7 @@ import {
   type Metadata,
   MetadataSchema,
 } from "../../gen/hawser/v1/session_pb.js";
-import type { Fields, Values } from "./headers.ts";
+import type { HeaderList, Received } from "../call-stream.ts";
 
 /** The flag of a frame that carries a Control. */
 export const CONTROL = 0x40;
@@ -16,14 +16,6 @@ export const CONTROL_MAX_BYTES = 65_536;
 
 /** Field 1 of Control, a varint. */
 const RECEIVED_TAG = 0x08;
-
-/** One frame as it stood on the wire: `bytes` from `start` up to `end`. */
-export interface SessionFrame {
-  readonly flags: number;
-  readonly bytes: Uint8Array;
-  readonly start: number;
-  readonly end: number;
-}
 
 /** The commonest by far, hence by hand. */
 export function receivedControl(count: number): Uint8Array {
@@ -50,7 +42,7 @@ export const headerControl = (header: Metadata): Uint8Array =>
   header.entries.length === 0 ? NO_HEADER : encode({ case: "header", value: header });
 
 /** Response headers as a Control has them. */
-export function writeMetadata(headers: Fields): Metadata {
+export function writeMetadata(headers: HeaderList): Metadata {
   const entries = Object.entries(headers).flatMap(([name, value]) =>
     (Array.isArray(value) ? value : [value]).map((one) => ({ name, value: String(one) })),
   );
@@ -62,8 +54,8 @@ const NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 /** Response headers that came in a Control; `undefined` where one of them is no header. */
-export function readMetadata({ entries }: Metadata): Values | undefined {
-  const headers: Values = {};
+export function readMetadata({ entries }: Metadata): HeaderList | undefined {
+  const headers: Record<string, string | string[]> = {};
   for (const { name, value } of entries) {
     if (!NAME.test(name) || !VALUE.test(value)) return undefined;
     const before = headers[name];
@@ -73,7 +65,7 @@ export function readMetadata({ entries }: Metadata): Values | undefined {
 }
 
 /** What a frame says; `undefined` where it is no Control of this protocol, or has a count past 2^53 - 1. */
-export function readControl(frame: SessionFrame): Control["kind"] | undefined {
+export function readControl(frame: Received): Control["kind"] | undefined {
   if ((frame.flags & ~CONTROL) !== 0 || frame.end - frame.start > CONTROL_MAX_BYTES) {
     return undefined;
   }
@@ -91,7 +83,7 @@ export function readControl(frame: SessionFrame): Control["kind"] | undefined {
 }
 
 /** What receivedControl() makes; anything else is for the general way. */
-function readReceived({ bytes, start, end }: SessionFrame): Control["kind"] | undefined {
+function readReceived({ bytes, start, end }: Received): Control["kind"] | undefined {
   if (bytes[start] !== RECEIVED_TAG || end - start > 8) return undefined;
   let count = 0;
   let scale = 1;

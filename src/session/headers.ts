@@ -1,19 +1,14 @@
 /** The headers of an attachment (session.proto, 3 and 4). */
 import { Code, type ConnectError } from "@connectrpc/connect";
+import type { HeaderList } from "../call-stream.ts";
 import { failure } from "../failure.ts";
 import type { Window } from "./ledger.ts";
-
-/** Headers or trailers as HTTP gives them. */
-export type Values = Record<string, string | string[] | undefined>;
-
-/** Headers or trailers as HTTP takes them. */
-export type Fields = Record<string, number | string | string[] | undefined>;
 
 /** The names that are the protocol's own; applications do not see them. */
 const isOwn = (name: string): boolean => name.startsWith("hawser-");
 
 /** Takes what is the protocol's own from headers that nobody else has. */
-export function withoutOwn(values: Values): Values {
+export function withoutOwn(values: HeaderList): HeaderList {
   for (const name in values) if (isOwn(name)) delete values[name];
   return values;
 }
@@ -59,7 +54,7 @@ export function writeAsk(ask: Ask): Record<string, string> {
 }
 
 /** Throws INVALID_ARGUMENT that names the header. */
-export function readAsk(headers: Values): Ask {
+export function readAsk(headers: HeaderList): Ask {
   const opened = headers["hawser-opened"];
   return {
     session: readId(headers, "hawser-session"),
@@ -83,7 +78,7 @@ export function writeAnswer(answer: Answer): Record<string, string> {
 }
 
 /** `undefined` where a server that keeps no sessions answered. Throws INVALID_ARGUMENT that names the header. */
-export function readAnswer(headers: Values): Answer | undefined {
+export function readAnswer(headers: HeaderList): Answer | undefined {
   const session = headers["hawser-session"];
   if (session === undefined) return undefined;
   if (session !== "new" && session !== "resumed") throw broken("hawser-session", session);
@@ -97,30 +92,30 @@ export function readAnswer(headers: Values): Answer | undefined {
 }
 
 /** How many messages the server has sent, as its trailers say; `undefined` where they are not a session's. */
-export function readSent(trailers: Values): number | undefined {
+export function readSent(trailers: HeaderList): number | undefined {
   return trailers["hawser-sent"] === undefined ? undefined : readCount(trailers, "hawser-sent");
 }
 
-function readId(headers: Values, name: string): string {
+function readId(headers: HeaderList, name: string): string {
   const value = headers[name];
   if (typeof value !== "string" || !/^[0-9a-f]{32}$/.test(value)) throw broken(name, value);
   return value;
 }
 
-function readCount(headers: Values, name: string, atLeast = 0): number {
+function readCount(headers: HeaderList, name: string, atLeast = 0): number {
   const value = headers[name];
   const count = typeof value === "string" && /^\d{1,16}$/.test(value) ? Number(value) : -1;
   if (count < atLeast || !Number.isSafeInteger(count)) throw broken(name, value);
   return count;
 }
 
-function readCancel(headers: Values): boolean {
+function readCancel(headers: HeaderList): boolean {
   const value = headers["hawser-cancel"];
   if (value !== undefined && value !== "1") throw broken("hawser-cancel", value);
   return value === "1";
 }
 
-function readWindow(headers: Values): Window {
+function readWindow(headers: HeaderList): Window {
   const value = headers["hawser-window"];
   const parts = typeof value === "string" ? /^(\d{1,15}),(\d{1,15})$/.exec(value) : null;
   const window = { bytes: Number(parts?.[1]), messages: Number(parts?.[2]) };
@@ -128,7 +123,7 @@ function readWindow(headers: Values): Window {
   return window;
 }
 
-function broken(name: string, value: string | string[] | undefined): ConnectError {
+function broken(name: string, value: HeaderList[string]): ConnectError {
   const what =
     value === undefined ? "is missing" : `"${String(value).slice(0, 80)}" makes no sense`;
   return failure(Code.InvalidArgument, `protocol error: the session header ${name} ${what}`);

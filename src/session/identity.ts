@@ -72,8 +72,8 @@ export class SessionIdentity {
     this.#openedMs = undefined;
   }
 
-  /** The headers of an attachment that is sent now. */
-  headers(counts: AttachmentCounts): Record<string, string> {
+  /** The headers of an attachment that is sent now; what was the first remains so. */
+  ask(counts: AttachmentCounts): Record<string, string> {
     this.#openedMs ??= this.#clock.now();
     const openedMs = this.#openedMs + this.#server.clockAheadMs;
     return writeAsk({

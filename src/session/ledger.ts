@@ -48,6 +48,7 @@ export class Ledger {
   #taken = 0;
   #told = 0;
   #untoldBytes = 0;
+  #receivedEnd = false;
   #closed = false;
 
   /** @param start the count that both directions begin with: for tests of their end */
@@ -143,6 +144,15 @@ export class Ledger {
     this.#heldBytes += bytes;
     this.#account.bytes += bytes + ENTRY_BYTES;
     return true;
+  }
+
+  /** Whether the other side has said that it sends no more. */
+  get hasReceivedEnd(): boolean {
+    return this.#receivedEnd;
+  }
+
+  receiveEnd(): void {
+    this.#receivedEnd = true;
   }
 
   /** The application took a message; whether it is time to acknowledge. */

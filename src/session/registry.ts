@@ -1,13 +1,12 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
-import type { Keeper, ServerSession } from "./accept.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
 import type { ServerAttachment } from "./attachment.ts";
-import type { SessionFrame } from "./control.ts";
 import type { Ask } from "./headers.ts";
 import type { Account } from "./ledger.ts";
 import { Reason, sessionLost } from "./lost.ts";
+import type { Keeper, ServerSession } from "./server-session.ts";
 import { judgeUnknown } from "./state.ts";
 import type { Terms } from "./terms.ts";
 import { Tombstones } from "./tombstones.ts";
@@ -25,7 +24,7 @@ export interface SessionLimits {
 }
 
 /** An attachment that asks to be let in. */
-export interface Arrival<Frame extends SessionFrame> {
+export interface Arrival {
   readonly ask: Ask;
   /** The method, and who calls it, as authenticated: both must be those of the session. */
   readonly method: object;
@@ -33,9 +32,9 @@ export interface Arrival<Frame extends SessionFrame> {
   /** The connection that it came on. */
   readonly connection: object;
   /** Opens the stream of the attachment. */
-  open(session: ServerSession<Frame>): ServerAttachment;
+  open(session: ServerSession): ServerAttachment;
   /** Makes a session and the call that it carries. */
-  create(keeper: Keeper): ServerSession<Frame>;
+  create(keeper: Keeper): ServerSession;
   /** Runs the handler, behind the first attach. */
   start(): void;
 }
@@ -46,8 +45,8 @@ export const DRAINING = failure(Code.Unavailable, "the server is closing: no ses
 const LOOKS_OLD =
   "by hawser-opened and the server's clock it began longer ago than the server's grace; Negotiate says what that clock is";
 
-interface Entry<Frame extends SessionFrame> {
-  readonly session: ServerSession<Frame>;
+interface Entry {
+  readonly session: ServerSession;
   readonly method: object;
   readonly caller: string;
   readonly openedMs: number;
@@ -58,13 +57,13 @@ interface Entry<Frame extends SessionFrame> {
 }
 
 /** The sessions of a server: which there are, who may have them, and how many fit. */
-export class SessionRegistry<Frame extends SessionFrame = SessionFrame> implements Keeper {
+export class SessionRegistry implements Keeper {
   readonly terms: Terms;
   readonly clock: Clock;
   readonly acknowledgements: Acknowledgements;
   readonly account: Account = { bytes: 0 };
   readonly #limits: SessionLimits;
-  readonly #entries = new Map<string, Entry<Frame>>();
+  readonly #entries = new Map<string, Entry>();
   readonly #finished = new Set<string>();
   readonly #perConnection = new Map<object, number>();
   readonly #tombstones: Tombstones;
@@ -92,7 +91,7 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> implemen
   }
 
   /** Lets an attachment in, or says why not. */
-  admit(arrival: Arrival<Frame>): ConnectError | undefined {
+  admit(arrival: Arrival): ConnectError | undefined {
     const entry = this.#entries.get(arrival.ask.session);
     return entry === undefined ? this.#begin(arrival) : this.#resume(entry, arrival);
   }
@@ -107,7 +106,7 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> implemen
     for (const { session } of [...this.#entries.values()]) session.expire();
   }
 
-  #resume(entry: Entry<Frame>, arrival: Arrival<Frame>): ConnectError | undefined {
+  #resume(entry: Entry, arrival: Arrival): ConnectError | undefined {
     const { ask } = arrival;
     if (entry.caller !== arrival.caller) return sessionLost(Reason.NOT_YOURS, 0);
     if (entry.method !== arrival.method) {
@@ -134,7 +133,7 @@ export class SessionRegistry<Frame extends SessionFrame = SessionFrame> implemen
     return undefined;
   }
 
-  #begin(arrival: Arrival<Frame>): ConnectError | undefined {
+  #begin(arrival: Arrival): ConnectError | undefined {
     const { ask } = arrival;
     const nowMs = this.clock.now();
     if (this.#tombstones.has(ask.session)) return sessionLost(Reason.UNKNOWN, 0);

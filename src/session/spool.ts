@@ -1,4 +1,11 @@
 import { PREFIX_BYTES, readLength, writePrefix } from "../flow/length-prefix.ts";
+import { allocate } from "../flow/runtime.ts";
+
+/** Keeps messages in pieces that are framed already. */
+export interface FramedSource {
+  /** The next piece, if there is one. */
+  next(): Uint8Array | undefined;
+}
 
 /** A larger message is kept as it is, not copied. */
 const COPY_MAX_BYTES = 16 * 1024;
@@ -23,7 +30,7 @@ interface Chunk {
  * lives until its acknowledgement would cost more than all else that a session
  * does.
  */
-export class Spool {
+export class Spool implements FramedSource {
   #chunks: Chunk[] = [];
   #nextBytes = CHUNK_BYTES.first;
   #messages = 0;
@@ -40,6 +47,11 @@ export class Spool {
   /** Their bytes, prefixes aside. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** The same with them. */
+  get framedBytes(): number {
+    return this.#bytes + this.#messages * PREFIX_BYTES;
   }
 
   /** Keeps a message. */
@@ -141,7 +153,7 @@ export class Spool {
     const size = framed ? Math.max(bytes, this.#nextBytes) : bytes;
     if (framed) this.#nextBytes = Math.min(this.#nextBytes * 2, CHUNK_BYTES.last);
     const chunk = {
-      bytes: Buffer.allocUnsafe(size),
+      bytes: allocate(size),
       used: 0,
       from: 0,
       messages: 0,

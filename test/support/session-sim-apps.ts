@@ -1,13 +1,18 @@
 /** Both ends of a simulated call: as client-call.ts and server-call.ts, with applications that do as they are told. */
 import { Code, ConnectError } from "@connectrpc/connect";
+import type {
+  ClientCallListener,
+  ClientCallStream,
+  HeaderList,
+  Outcome,
+  Received,
+  ServerStreamListener,
+} from "../../src/call-stream.ts";
 import { failure } from "../../src/failure.ts";
-import type { Frame } from "../../src/grpc/framing.ts";
 import { statusTrailers } from "../../src/grpc/status.ts";
-import type { ServedCall, ServerSession } from "../../src/session/accept.ts";
-import type { ClientSession, DialledCall } from "../../src/session/dial.ts";
+import type { ClientSession } from "../../src/session/client-session.ts";
+import type { ServerSession } from "../../src/session/server-session.ts";
 import type { Fields } from "./session-sim-wire.ts";
-
-type Values = Record<string, string | string[] | undefined>;
 
 /** What the headers of every response are. */
 export const BASE: Fields = { ":status": 200, "content-type": "application/grpc" };
@@ -116,6 +121,7 @@ export abstract class SimApp {
         break;
       }
       const payload = message(this.written.length, size);
+      this.beforeWrite();
       this.onWrite?.();
       this.written.push(payload);
       const room = this.carrier.write(0, payload);
@@ -135,8 +141,10 @@ export abstract class SimApp {
   /** Whether it may send already. */
   protected abstract get ready(): boolean;
   protected abstract closeSide(): void;
+  /** The handler's headers leave before its first message. */
+  protected beforeWrite(): void {}
 
-  protected keep({ bytes, start, end }: Frame): void {
+  protected keep({ bytes, start, end }: Received): void {
     this.got.push(bytes.slice(start, end));
   }
 
@@ -160,11 +168,11 @@ export type ClientOutcome =
   | { readonly is: "cancelled" };
 
 /** The client's side of a call. */
-export class ClientApp extends SimApp implements DialledCall<Frame> {
-  session!: ClientSession<Frame>;
+export class ClientApp extends SimApp implements ClientCallListener {
+  session!: ClientSession;
   outcome: ClientOutcome = { is: "running" };
-  head: Values | undefined;
-  trailer: Values = {};
+  head: HeaderList | undefined;
+  trailer: HeaderList = {};
   #open = false;
 
   get running(): boolean {
@@ -176,36 +184,50 @@ export class ClientApp extends SimApp implements DialledCall<Frame> {
     this.#finish({ is: "cancelled" }, failure(Code.Canceled, "the caller cancelled"));
   }
 
+  get isOver(): boolean {
+    return !this.running;
+  }
+
+  onStream(_stream: ClientCallStream): void {}
+
   onOpen(): void {
     if (this.#open) this.bugs.push("onOpen() came twice");
     this.#open = true;
     this.go();
   }
 
-  onHead(headers: Values): void {
+  onHeaders(headers: HeaderList): void {
     if (!this.running) this.bugs.push("headers came behind the end");
-    if (this.head !== undefined) this.bugs.push("onHead() came twice");
+    if (this.head !== undefined) this.bugs.push("onHeaders() came twice");
     if (this.got.length > 0) this.bugs.push("a message came before the headers");
     this.head = headers;
   }
 
-  onFrame(frame: Frame): boolean {
+  onMessage(message: Received): void {
     if (!this.running) this.bugs.push("a message came behind the end");
     if (this.head === undefined) this.bugs.push("a message came before the headers");
-    this.keep(frame);
-    return true;
+    this.keep(message);
   }
 
-  onStatus(status: "ok" | ConnectError, trailers: Values): void {
-    if (!this.running) this.bugs.push("the call ended twice");
-    this.trailer = trailers;
-    const stopped = failure(Code.FailedPrecondition, "the server has ended the call");
-    this.#finish({ is: "status", status }, status === "ok" ? stopped : status);
+  onInvalid(error: ConnectError): void {
+    this.onFailed(error);
   }
 
   onFailed(error: ConnectError): void {
     if (!this.running) this.bugs.push("the call ended twice");
     this.#finish({ is: "failed", error }, error);
+  }
+
+  onClosed(outcome: Outcome): void {
+    if (outcome.is !== "ended") {
+      this.onFailed(outcome.error as ConnectError);
+      return;
+    }
+    if (!this.running) this.bugs.push("the call ended twice");
+    const { status, trailers } = outcome;
+    this.trailer = trailers;
+    const stopped = failure(Code.FailedPrecondition, "the server has ended the call");
+    this.#finish({ is: "status", status }, status === "ok" ? stopped : status);
   }
 
   protected get carrier() {
@@ -221,13 +243,13 @@ export class ClientApp extends SimApp implements DialledCall<Frame> {
   }
 
   protected closeSide(): void {
-    this.session.halfClose();
+    this.session.endSend();
   }
 
   #finish(outcome: ClientOutcome, stopped: ConnectError): void {
     this.outcome = outcome;
     this.drop();
-    this.session.stop(stopped);
+    this.session.reset(stopped);
   }
 }
 
@@ -239,8 +261,9 @@ export type ServerOutcome =
   | { readonly is: "lost"; readonly error: ConnectError };
 
 /** The server's side of a call, and its handler. */
-export class ServerApp extends SimApp implements ServedCall<Frame> {
-  session!: ServerSession<Frame>;
+export class ServerApp extends SimApp implements ServerStreamListener {
+  session!: ServerSession;
+  #headersSent = false;
   outcome: ServerOutcome = { is: "running" };
   halfClosed = false;
   /** Whether nothing carries the call any more. */
@@ -256,7 +279,7 @@ export class ServerApp extends SimApp implements ServedCall<Frame> {
 
   /** Has the handler set its headers, now. */
   respond(): void {
-    if (this.running) this.onHeadersNeeded();
+    if (this.running) this.#sendHeaders();
   }
 
   /** What it sent could not be sent: as where node:http2 refuses its headers. */
@@ -270,11 +293,10 @@ export class ServerApp extends SimApp implements ServedCall<Frame> {
     this.#finish(error);
   }
 
-  onFrame(frame: Frame): boolean {
+  onMessage(message: Received): void {
     if (this.halfClosed) this.bugs.push("a message came behind the half-close");
     if (!this.running) this.bugs.push("a message came behind the end");
-    this.keep(frame);
-    return true;
+    this.keep(message);
   }
 
   onHalfClose(): void {
@@ -282,32 +304,24 @@ export class ServerApp extends SimApp implements ServedCall<Frame> {
     this.halfClosed = true;
   }
 
-  onProtocolError(error: ConnectError): void {
+  onInvalid(error: ConnectError): void {
     this.#finish(error);
   }
 
-  onLost(error: ConnectError): void {
+  onClosed(outcome: Outcome): void {
+    if (this.closed) this.bugs.push("the call was closed twice");
+    this.closed = true;
+    if (outcome.is === "ended") return;
+    const error = outcome.error as ConnectError;
     if (!this.running) this.bugs.push("the call was lost behind its end");
     this.outcome = { is: "lost", error };
-    this.#release(error);
+    this.drop();
   }
 
-  onClosed(): void {
-    this.closed = true;
-  }
-
-  onHeadersNeeded(): void {
-    if (this.session.headersSent) return;
-    this.session.respond({ ...BASE, [CUSTOM.name]: CUSTOM.value });
-  }
-
-  base(): Fields {
-    return BASE;
-  }
-
-  trailers(): Fields {
-    const error = this.outcome.is === "ended" ? this.outcome.error : undefined;
-    return statusTrailers(error, undefined) as Fields;
+  #sendHeaders(): void {
+    if (this.#headersSent) return;
+    this.#headersSent = true;
+    this.session.sendHeaders({ ...BASE, [CUSTOM.name]: CUSTOM.value });
   }
 
   protected get carrier() {
@@ -322,6 +336,10 @@ export class ServerApp extends SimApp implements ServedCall<Frame> {
     return this.running;
   }
 
+  protected override beforeWrite(): void {
+    this.#sendHeaders();
+  }
+
   protected closeSide(): void {
     this.#finish(undefined);
   }
@@ -329,15 +347,10 @@ export class ServerApp extends SimApp implements ServedCall<Frame> {
   #finish(error: ConnectError | undefined): void {
     if (!this.running) return;
     this.outcome = { is: "ended", error };
-    this.onHeadersNeeded();
-    this.session.end();
-    this.#release(error ?? failure(Code.Canceled, "the call is over"));
-  }
-
-  #release(error: ConnectError): void {
+    this.#sendHeaders();
+    const trailers = statusTrailers(error, undefined) as HeaderList;
+    this.session.endSend({ status: error ?? "ok", trailers });
     this.drop();
-    this.session.stopReading();
-    this.session.fail(error);
   }
 }
 

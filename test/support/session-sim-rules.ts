@@ -181,8 +181,8 @@ function checkClientOutcome(
 }
 
 /** The server is told of the end, where it may know of the call. */
-function mustTell({ id, openedMs, tells }: SimClient): void {
-  must(openedMs === undefined || tells === 1, `${id}: the server is not told`);
+function mustTell({ id, hasSent, tells }: SimClient): void {
+  must(!hasSent || tells === 1, `${id}: the server is not told`);
 }
 
 function checkServerOutcome(

@@ -1,13 +1,12 @@
 /** A server process between simulated streams and its applications: as server-sessions.ts, without sockets. */
 import type { ConnectError } from "@connectrpc/connect";
 import { toWire } from "../../src/failure.ts";
-import type { Frame } from "../../src/grpc/framing.ts";
 import { statusTrailers } from "../../src/grpc/status.ts";
-import { type Keeper, ServerSession } from "../../src/session/accept.ts";
 import { type Ask, readAsk } from "../../src/session/headers.ts";
 import { type SessionLimits, SessionRegistry } from "../../src/session/registry.ts";
+import { type Keeper, ServerSession } from "../../src/session/server-session.ts";
 import type { Terms } from "../../src/session/terms.ts";
-import { brief, ServerApp } from "./session-sim-apps.ts";
+import { BASE, brief, ServerApp } from "./session-sim-apps.ts";
 import type { FakeClock, FakeTime } from "./session-sim-clock.ts";
 import { asValues, type Counts, SimServerStream } from "./session-sim-streams.ts";
 import type { Fields, Pipe } from "./session-sim-wire.ts";
@@ -54,7 +53,7 @@ export interface SimServed {
 export class SimServer {
   readonly terms: Terms;
   readonly clock: FakeClock;
-  readonly registry: SessionRegistry<Frame>;
+  readonly registry: SessionRegistry;
   /** All sessions that it ever had: an id twice would be a second run of the handler. */
   readonly served: SimServed[] = [];
   readonly #world: ServerWorld;
@@ -117,7 +116,7 @@ export class SimServer {
     down.put({ is: "end", fields: statusTrailers(refusal, undefined) as Fields });
   }
 
-  #create(keeper: Keeper, ask: Ask): ServerSession<Frame> {
+  #create(keeper: Keeper, ask: Ask): ServerSession {
     const app = new ServerApp();
     const served: SimServed = {
       id: ask.session,
@@ -141,17 +140,12 @@ export class SimServer {
         keeper.onOver(id, settled);
       },
     };
-    app.session = new ServerSession<Frame>(listening, ask, app);
+    app.session = new ServerSession({ keeper: listening, ask, head: BASE }, app);
     this.#world.log(`server starts ${ask.session}`);
     return app.session;
   }
 
-  #open(
-    request: SimRequest,
-    session: ServerSession<Frame>,
-    id: string,
-    number: number,
-  ): SimServerStream {
+  #open(request: SimRequest, session: ServerSession, id: string, number: number): SimServerStream {
     const served = this.of(id) as SimServed;
     served.number = number;
     served.detachedMs = undefined;
@@ -162,7 +156,7 @@ export class SimServer {
         if (served.number === number && !served.over) app.onAcknowledged(count);
       },
     };
-    const far = new SimServerStream(request.down, session, number, this.clock, counts);
+    const far = new SimServerStream(request.down, session, this.clock, counts);
     far.onLost = () => {
       if (served.number === number) served.detachedMs ??= this.#world.time.nowMs;
     };

@@ -1,16 +1,19 @@
 /** The two ends of a simulated stream: as client-stream.ts, server-stream.ts and server-sessions.ts, without sockets. */
 import { Code, ConnectError } from "@connectrpc/connect";
-import { failure, toWire } from "../../src/failure.ts";
-import { COMPRESSED, type Frame, FrameReader } from "../../src/grpc/framing.ts";
-import { readStatus, statusTrailers } from "../../src/grpc/status.ts";
-import type { Source } from "../../src/node/http2/outbox.ts";
-import type { ServerSession } from "../../src/session/accept.ts";
 import type {
-  AttachmentWatcher,
-  ClientAttachment,
-  ServerAttachment,
-} from "../../src/session/attachment.ts";
+  ClientStreamListener,
+  End,
+  Outcome,
+  Received,
+  ServerStreamListener,
+  Status,
+} from "../../src/call-stream.ts";
+import { failure, toWire } from "../../src/failure.ts";
+import { COMPRESSED, FrameReader } from "../../src/grpc/framing.ts";
+import { readStatus, statusTrailers } from "../../src/grpc/status.ts";
+import type { ClientAttachment, ServerAttachment } from "../../src/session/attachment.ts";
 import { CONTROL, readControl } from "../../src/session/control.ts";
+import type { FramedSource } from "../../src/session/spool.ts";
 import type { FakeClock } from "./session-sim-clock.ts";
 import { type Fields, type Item, Pipe, SimOutbox } from "./session-sim-wire.ts";
 
@@ -49,17 +52,17 @@ export function asValues(fields: Fields): Values {
 export class SimClientStream implements ClientAttachment {
   readonly up = new Pipe();
   readonly outbox: SimOutbox;
-  readonly #watcher: AttachmentWatcher<Frame> | undefined;
+  readonly #watcher: ClientStreamListener | undefined;
   readonly #counts: Counts;
   readonly #reader: FrameReader;
   #head: Fields | undefined;
-  #status: "ok" | ConnectError | undefined;
+  #status: Status | undefined;
   #tail: Fields = {};
   #ended = false;
   #over = false;
 
   /** @param watcher nobody, where the client only tells something */
-  constructor(headers: Fields, watcher: AttachmentWatcher<Frame> | undefined, counts: Counts) {
+  constructor(headers: Fields, watcher: ClientStreamListener | undefined, counts: Counts) {
     this.#watcher = watcher;
     this.#counts = counts;
     this.#reader = new FrameReader(READ_MAX_BYTES, this, COMPRESSED | CONTROL);
@@ -77,7 +80,7 @@ export class SimClientStream implements ClientAttachment {
     return this.#ended;
   }
 
-  pull(kept: Source, bytes: number): Promise<void> | undefined {
+  pull(kept: FramedSource, bytes: number): Promise<void> | undefined {
     return this.outbox.pull(kept, bytes);
   }
 
@@ -86,7 +89,10 @@ export class SimClientStream implements ClientAttachment {
     return this.outbox.write(flags, payload);
   }
 
-  halfClose(): void {
+  /** A session is read without pause. */
+  taken(): void {}
+
+  endSend(): void {
     this.outbox.flush();
     this.#end({ is: "end", fields: {} });
   }
@@ -95,7 +101,7 @@ export class SimClientStream implements ClientAttachment {
     this.outbox.release();
   }
 
-  stop(error: ConnectError): void {
+  reset(error: ConnectError): void {
     this.#over = true;
     this.outbox.fail(error);
     this.#end({ is: "reset" });
@@ -108,7 +114,7 @@ export class SimClientStream implements ClientAttachment {
     } else if (item.is === "headers") {
       if (this.#over) return;
       this.#head = item.fields;
-      this.#watcher?.onHead(asValues(item.fields));
+      this.#watcher?.onHeaders(asValues(item.fields), this);
     } else if (item.is === "end") {
       this.#tail = item.fields;
       this.#status = this.#readStatus(item.fields);
@@ -119,26 +125,31 @@ export class SimClientStream implements ClientAttachment {
   /** The connection is gone, or the server reset the stream: the client hears of it now. */
   lost(): void {
     if (this.#status !== undefined) this.#finish();
-    else this.#break(failure(Code.Unavailable, "the connection was lost"), false);
+    else {
+      const error = failure(Code.Unavailable, "the connection was lost");
+      this.#close({ is: "lost", error, unprocessed: false });
+    }
   }
 
-  onFrame(frame: Frame): void {
+  onFrame(frame: Received): void {
     if (this.#over) return;
     const control = (frame.flags & CONTROL) === 0 ? undefined : readControl(frame);
     if (control?.case === "received") this.#counts.onAcknowledged(Number(control.value));
-    this.#watcher?.onFrame(frame);
+    this.#watcher?.onMessage(frame, this);
   }
 
   #read(bytes: Uint8Array): void {
     try {
       this.#reader.push(bytes);
     } catch (error) {
-      this.#break(toWire(error), true);
+      if (this.#over) return;
+      this.#over = true;
+      this.#watcher?.onInvalid(toWire(error), this);
     }
   }
 
   /** An error brings the response headers along, as Connect's errors do. */
-  #readStatus(trailers: Fields): "ok" | ConnectError {
+  #readStatus(trailers: Fields): Status {
     const status = readStatus(asValues(trailers)) ?? failure(Code.Internal, "no status");
     if (status instanceof ConnectError) {
       for (const [name, value] of Object.entries(this.#head ?? {})) {
@@ -149,15 +160,13 @@ export class SimClientStream implements ClientAttachment {
   }
 
   #finish(): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#watcher?.onStatus(this.#status ?? "ok", asValues(this.#tail));
+    this.#close({ is: "ended", status: this.#status ?? "ok", trailers: asValues(this.#tail) });
   }
 
-  #break(error: ConnectError, refused: boolean): void {
+  #close(outcome: Outcome): void {
     if (this.#over) return;
     this.#over = true;
-    this.#watcher?.onBroken({ error, refused });
+    this.#watcher?.onClosed(outcome, this);
   }
 
   #end(item: Item): void {
@@ -171,8 +180,7 @@ export class SimClientStream implements ClientAttachment {
 export class SimServerStream implements ServerAttachment {
   readonly outbox: SimOutbox;
   readonly #down: Pipe;
-  readonly #session: ServerSession<Frame>;
-  readonly #number: number;
+  readonly #session: ServerStreamListener;
   readonly #clock: FakeClock;
   readonly #reader: FrameReader;
   readonly #counts: Counts;
@@ -183,19 +191,14 @@ export class SimServerStream implements ServerAttachment {
   #ended = false;
   #clientEnded = false;
   #closed = false;
+  #told = false;
+  #callEnd: End | undefined;
   /** Told when it carries its session no more. */
   onLost: (() => void) | undefined;
 
-  constructor(
-    down: Pipe,
-    session: ServerSession<Frame>,
-    number: number,
-    clock: FakeClock,
-    counts: Counts,
-  ) {
+  constructor(down: Pipe, session: ServerStreamListener, clock: FakeClock, counts: Counts) {
     this.#down = down;
     this.#session = session;
-    this.#number = number;
     this.#clock = clock;
     this.#counts = counts;
     this.#reader = new FrameReader(READ_MAX_BYTES, this, COMPRESSED | CONTROL);
@@ -203,6 +206,7 @@ export class SimServerStream implements ServerAttachment {
   }
 
   readonly announcedHeaderBytes = 65_536;
+  readonly ownTrailerBytes = 0;
 
   /** Whether it may still carry its session. */
   get carries(): boolean {
@@ -218,13 +222,13 @@ export class SimServerStream implements ServerAttachment {
     return this.#lingering !== undefined && !this.#closed;
   }
 
-  answer(headers: Fields): void {
+  sendHeaders(headers: Fields): void {
     if (this.#headersSent || this.#closed) return;
     this.#headersSent = true;
     this.#down.put({ is: "headers", fields: headers });
   }
 
-  pull(kept: Source, bytes: number): Promise<void> | undefined {
+  pull(kept: FramedSource, bytes: number): Promise<void> | undefined {
     return this.outbox.pull(kept, bytes);
   }
 
@@ -237,12 +241,16 @@ export class SimServerStream implements ServerAttachment {
     this.outbox.flush();
   }
 
-  end(trailers: Fields): void {
+  /** A session is read without pause. */
+  taken(): void {}
+
+  endSend(end: End): void {
+    this.#callEnd = end;
     this.#over = true;
     if (this.#closed || this.#ended) return;
     this.outbox.flush();
     this.#ended = true;
-    this.#down.put({ is: "end", fields: trailers });
+    this.#down.put({ is: "end", fields: end.trailers });
     if (this.#headersSent && !this.#clientEnded) {
       this.#lingering = this.#clock.startTimer(LINGER_MS, () => {
         this.#deaf = true;
@@ -253,14 +261,14 @@ export class SimServerStream implements ServerAttachment {
 
   refuse(error: ConnectError): void {
     this.outbox.release();
-    this.end(statusTrailers(error, undefined) as Fields);
+    this.endSend({ status: error, trailers: statusTrailers(error, undefined) as Fields });
   }
 
   release(): void {
     this.outbox.release();
   }
 
-  drop(): void {
+  reset(): void {
     this.#over = true;
     if (this.#closed) return;
     this.#down.lose();
@@ -287,15 +295,15 @@ export class SimServerStream implements ServerAttachment {
       this.#over = true;
       this.#deaf = true;
       this.onLost?.();
-      this.#session.onLost(this.#number);
+      this.#tell();
     }
     this.#close();
   }
 
-  onFrame(frame: Frame): void {
+  onFrame(frame: Received): void {
     const control = (frame.flags & CONTROL) === 0 ? undefined : readControl(frame);
     if (control?.case === "received") this.#counts.onAcknowledged(Number(control.value));
-    this.#session.onFrame(this.#number, frame);
+    this.#session.onMessage(frame, this);
   }
 
   /** The server process is gone. */
@@ -310,13 +318,12 @@ export class SimServerStream implements ServerAttachment {
       this.#reader.push(bytes);
     } catch (error) {
       this.#deaf = true;
-      this.#session.onProtocolError(this.#number, toWire(error));
+      this.#session.onInvalid(toWire(error), this);
     }
   }
 
   #onHalfClose(): void {
-    if (this.#reader.partial) this.#session.onCutOff(this.#number);
-    else this.#session.onHalfClose(this.#number);
+    this.#session.onHalfClose(!this.#reader.partial, this);
   }
 
   #close(): void {
@@ -324,6 +331,15 @@ export class SimServerStream implements ServerAttachment {
     this.#closed = true;
     this.#lingering?.[Symbol.dispose]();
     this.onLost?.();
-    this.#session.onLost(this.#number);
+    this.#tell();
+  }
+
+  /** Tells the session that the stream is closed, once. */
+  #tell(): void {
+    if (this.#told) return;
+    this.#told = true;
+    const error = failure(Code.Canceled, "the client cancelled the call");
+    const lost = { is: "lost", error, unprocessed: false } as const;
+    this.#session.onClosed(this.#callEnd ? { is: "ended", ...this.#callEnd } : lost, this);
   }
 }

@@ -1,9 +1,17 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
+import type {
+  ClientCallListener,
+  ClientCallStream,
+  ClientStreamListener,
+  HeaderList,
+  Outcome,
+  Received,
+} from "../../src/call-stream.ts";
 import { failure } from "../../src/failure.ts";
-import { COMPRESSED, type Frame } from "../../src/grpc/framing.ts";
+import { COMPRESSED } from "../../src/grpc/framing.ts";
 import { Acknowledgements } from "../../src/session/acknowledgements.ts";
-import type { AttachmentWatcher, Dialler, TermsWatcher } from "../../src/session/attachment.ts";
-import { ClientSession, type DialledCall } from "../../src/session/dial.ts";
+import type { Dialler, Dialling, TermsWatcher } from "../../src/session/attachment.ts";
+import { ClientSession } from "../../src/session/client-session.ts";
 import { FakeTime } from "./session-sim-clock.ts";
 import { SimClientStream } from "./session-sim-streams.ts";
 import {
@@ -22,16 +30,14 @@ import {
 } from "./session-sim-trace.ts";
 import type { Fields } from "./session-sim-wire.ts";
 
-type Values = Record<string, string | string[] | undefined>;
-
 /** The client's side of a trace: a session, with a test in place of the application and of the network. */
-export class ClientSide implements Side, Dialler<Frame>, DialledCall<Frame> {
+export class ClientSide implements Side, Dialler, ClientCallListener {
   readonly wire: Wire[] = [];
   readonly app: Heard[] = [];
   readonly #time = new FakeTime();
-  readonly #session: ClientSession<Frame>;
+  readonly #session: ClientSession;
   readonly #streams: SimClientStream[] = [];
-  readonly #got: Frame[] = [];
+  readonly #got: Received[] = [];
   #asks: TermsWatcher | undefined;
   #negotiates = false;
   #reachable = true;
@@ -43,7 +49,7 @@ export class ClientSide implements Side, Dialler<Frame>, DialledCall<Frame> {
   constructor({ id, nextId, window, server }: NonNullable<Trace["client"]>) {
     const clock = this.#time.clock();
     const ids = [id, nextId];
-    this.#session = new ClientSession<Frame>({
+    this.#session = new ClientSession({
       newId: () => ids.shift() ?? "",
       server,
       window,
@@ -100,15 +106,15 @@ export class ClientSide implements Side, Dialler<Frame>, DialledCall<Frame> {
         break;
       }
       case "take": {
-        const frame = this.#got.shift() as Frame;
+        const frame = this.#got.shift() as Received;
         session.taken(frame.end - frame.start);
         break;
       }
       case "half-close":
-        session.halfClose();
+        session.endSend();
         break;
       case "cancel":
-        session.stop(failure(Code.Canceled, "the caller cancelled"));
+        session.reset(failure(Code.Canceled, "the caller cancelled"));
         break;
       default:
         throw new Error(`a client does not ${event.app}`);
@@ -135,21 +141,23 @@ export class ClientSide implements Side, Dialler<Frame>, DialledCall<Frame> {
 
   // What the session asks for.
 
-  dial(headers: () => Fields, watcher: AttachmentWatcher<Frame> | undefined): void {
+  dial(session: Dialling): void {
     if (!this.#reachable) {
-      const error = failure(Code.Unavailable, "there is no connection");
-      watcher?.onBroken({ error, refused: false });
+      session.onUnreachable(failure(Code.Unavailable, "there is no connection"));
       return;
     }
-    const stream = new SimClientStream(headers(), watcher, {
+    session.onConnection((headers, listener) => this.#open(headers, listener));
+  }
+
+  #open(headers: Fields, listener: ClientStreamListener | undefined): SimClientStream {
+    const stream = new SimClientStream(headers, listener, {
       onTold() {},
       onAcknowledged: (count) => {
         this.#acknowledged = Math.max(this.#acknowledged, count);
       },
     });
     this.#streams.push(stream);
-    watcher?.onOpen(stream);
-    if (watcher === undefined) stream.halfClose();
+    return stream;
   }
 
   unbind(): void {}
@@ -165,8 +173,8 @@ export class ClientSide implements Side, Dialler<Frame>, DialledCall<Frame> {
     return negotiates;
   }
 
-  tell(headers: () => Fields): void {
-    this.dial(headers, undefined);
+  tell(headers: Fields): void {
+    if (this.#reachable) this.#open(headers, undefined).endSend();
   }
 
   begun(): void {}
@@ -179,23 +187,37 @@ export class ClientSide implements Side, Dialler<Frame>, DialledCall<Frame> {
     this.app.push({ started: true });
   }
 
-  onHead(headers: Values): void {
+  readonly isOver = false;
+
+  onStream(_stream: ClientCallStream): void {}
+
+  onHeaders(headers: HeaderList): void {
     this.app.push({ headers: shownHeaders(headers) });
   }
 
-  onFrame(frame: Frame): boolean {
+  onMessage(message: Received): void {
     this.#received++;
-    this.#got.push({ ...frame, bytes: frame.bytes.slice() });
-    const message = toHex(frame.bytes.subarray(frame.start, frame.end));
-    this.app.push({ message, ...(frame.flags === COMPRESSED ? { compressed: true } : {}) });
-    return true;
+    this.#got.push({ ...message, bytes: message.bytes.slice() });
+    const text = toHex(message.bytes.subarray(message.start, message.end));
+    this.app.push({
+      message: text,
+      ...(message.flags === COMPRESSED ? { compressed: true } : {}),
+    });
   }
 
-  onStatus(status: "ok" | ConnectError): void {
-    this.app.push({ status: status === "ok" ? "OK" : toFailure(status) });
+  onInvalid(error: ConnectError): void {
+    this.app.push({ failed: toFailure(error) });
   }
 
   onFailed(error: ConnectError): void {
     this.app.push({ failed: toFailure(error) });
+  }
+
+  onClosed(outcome: Outcome): void {
+    if (outcome.is !== "ended") this.onFailed(outcome.error as ConnectError);
+    else {
+      const { status } = outcome;
+      this.app.push({ status: status === "ok" ? "OK" : toFailure(status) });
+    }
   }
 }

@@ -1,10 +1,12 @@
 import type { ConnectError } from "@connectrpc/connect";
+import type { HeaderList, Outcome, Received, ServerStreamListener } from "../../src/call-stream.ts";
 import { toWire } from "../../src/failure.ts";
-import { COMPRESSED, type Frame } from "../../src/grpc/framing.ts";
+import { COMPRESSED } from "../../src/grpc/framing.ts";
 import { statusTrailers } from "../../src/grpc/status.ts";
-import { type Keeper, type ServedCall, ServerSession } from "../../src/session/accept.ts";
+
 import { type Ask, readAsk } from "../../src/session/headers.ts";
 import { SessionRegistry } from "../../src/session/registry.ts";
+import { type Keeper, ServerSession } from "../../src/session/server-session.ts";
 import { BASE } from "./session-sim-apps.ts";
 import { type FakeClock, FakeTime } from "./session-sim-clock.ts";
 import { asValues, SimServerStream } from "./session-sim-streams.ts";
@@ -39,18 +41,18 @@ function methodOf(name: string): object {
 }
 
 /** The server's side of a trace: all of its sessions are of one id, and of one handler. */
-export class ServerSide implements Side, ServedCall<Frame> {
+export class ServerSide implements Side, ServerStreamListener {
   readonly wire: Wire[] = [];
   readonly app: Heard[] = [];
   readonly #time = new FakeTime();
   readonly #clock: FakeClock;
-  readonly #registry: SessionRegistry<Frame>;
+  readonly #registry: SessionRegistry;
   readonly #streams: Stream[] = [];
-  readonly #got: Frame[] = [];
-  #session: ServerSession<Frame> | undefined;
+  readonly #got: Received[] = [];
+  #session: ServerSession | undefined;
   #carrier: SimServerStream | undefined;
   #over = false;
-  #outcome: ConnectError | undefined;
+  #headersSent = false;
   #full = false;
   #sent = 0;
   #received = 0;
@@ -92,10 +94,11 @@ export class ServerSide implements Side, ServedCall<Frame> {
   }
 
   #act(event: Extract<Step["in"], { app: string }>): void {
-    const session = this.#session as ServerSession<Frame>;
+    const session = this.#session as ServerSession;
     switch (event.app) {
       case "send": {
         this.#sent++;
+        this.#sendHeaders({ ...BASE, "x-handler": "here" });
         const room = session.write(event.compressed ? COMPRESSED : 0, fromHex(event.message));
         if (room === undefined) break;
         this.#full = true;
@@ -109,12 +112,12 @@ export class ServerSide implements Side, ServedCall<Frame> {
         break;
       }
       case "take": {
-        const frame = this.#got.shift() as Frame;
+        const frame = this.#got.shift() as Received;
         session.taken(frame.end - frame.start);
         break;
       }
       case "respond":
-        session.respond({ ...BASE, ...event.headers });
+        this.#sendHeaders({ ...BASE, ...event.headers });
         break;
       case "end":
         this.#finish(undefined);
@@ -127,13 +130,17 @@ export class ServerSide implements Side, ServedCall<Frame> {
     }
   }
 
+  /** The handler's headers leave once, at the latest before its first message. */
+  #sendHeaders(headers: HeaderList): void {
+    if (this.#headersSent) return;
+    this.#headersSent = true;
+    this.#session?.sendHeaders(headers);
+  }
+
   /** As server-call.ts ends a call. */
   #finish(error: ConnectError | undefined): void {
-    this.#outcome = error;
-    const session = this.#session as ServerSession<Frame>;
-    session.end();
-    session.stopReading();
-    session.fail(error ?? fromFailure({ code: "Canceled" }));
+    const trailers = statusTrailers(error, undefined) as HeaderList;
+    this.#session?.endSend({ status: error ?? "ok", trailers });
   }
 
   #receive(event: Extract<Step["in"], { stream: number }>): void {
@@ -161,7 +168,7 @@ export class ServerSide implements Side, ServedCall<Frame> {
         caller,
         method: methodOf(method),
         connection: this,
-        open: (session) => this.#open(stream, session, ask.attach),
+        open: (session) => this.#open(stream, session),
         create: (keeper) => this.#create(keeper, ask),
         start: () => this.app.push({ started: true }),
       });
@@ -171,8 +178,8 @@ export class ServerSide implements Side, ServedCall<Frame> {
     }
   }
 
-  #open(stream: Stream, session: ServerSession<Frame>, number: number): SimServerStream {
-    stream.far = new SimServerStream(stream.down, session, number, this.#clock, {
+  #open(stream: Stream, session: ServerSession): SimServerStream {
+    stream.far = new SimServerStream(stream.down, session, this.#clock, {
       onTold() {},
       onAcknowledged: (count) => {
         if (this.#carrier === stream.far) {
@@ -184,7 +191,7 @@ export class ServerSide implements Side, ServedCall<Frame> {
     return stream.far;
   }
 
-  #create(keeper: Keeper, ask: Ask): ServerSession<Frame> {
+  #create(keeper: Keeper, ask: Ask): ServerSession {
     const { terms, clock, acknowledgements, account } = keeper;
     const listening: Keeper = {
       terms,
@@ -197,47 +204,34 @@ export class ServerSide implements Side, ServedCall<Frame> {
         keeper.onOver(id, settled);
       },
     };
-    this.#session = new ServerSession<Frame>(listening, ask, this);
+    this.#session = new ServerSession({ keeper: listening, ask, head: BASE }, this);
     return this.#session;
   }
 
   // What the handler hears.
 
-  onFrame(frame: Frame): boolean {
+  onMessage(message: Received): void {
     this.#received++;
-    this.#got.push({ ...frame, bytes: frame.bytes.slice() });
-    const message = toHex(frame.bytes.subarray(frame.start, frame.end));
-    this.app.push({ message, ...(frame.flags === COMPRESSED ? { compressed: true } : {}) });
-    return true;
+    this.#got.push({ ...message, bytes: message.bytes.slice() });
+    const text = toHex(message.bytes.subarray(message.start, message.end));
+    this.app.push({
+      message: text,
+      ...(message.flags === COMPRESSED ? { compressed: true } : {}),
+    });
   }
 
   onHalfClose(): void {
     this.app.push({ halfClosed: true });
   }
 
-  onProtocolError(error: ConnectError): void {
+  onInvalid(error: ConnectError): void {
     this.app.push({ failed: toFailure(error) });
     this.#finish(error);
   }
 
-  onLost(error: ConnectError): void {
-    this.app.push({ failed: toFailure(error) });
-    this.#session?.stopReading();
-    this.#session?.fail(error);
-  }
-
-  onClosed(): void {}
-
-  onHeadersNeeded(): void {
-    this.#session?.respond({ ...BASE, "x-handler": "here" });
-  }
-
-  trailers(): Fields {
-    return statusTrailers(this.#outcome, undefined) as Fields;
-  }
-
-  base(): Fields {
-    return BASE;
+  onClosed(outcome: Outcome): void {
+    if (outcome.is === "ended") return;
+    this.app.push({ failed: toFailure(outcome.error as ConnectError) });
   }
 }
 

@@ -1,7 +1,7 @@
 /** The wire of the simulated network: what two ends of one HTTP/2 stream say to each other, byte by byte. */
 
 import { PREFIX_BYTES, writePrefix } from "../../src/flow/length-prefix.ts";
-import type { Source } from "../../src/node/http2/outbox.ts";
+import type { FramedSource } from "../../src/session/spool.ts";
 
 /** Headers or trailers. */
 export type Fields = Record<string, number | string | string[] | undefined>;
@@ -69,13 +69,13 @@ export class Pipe {
 }
 
 /**
- * Does as src/node/http2/outbox.ts does: the pieces of a source leave when it is
+ * Does as src/node/http2/message-stream.ts does: the pieces of a source leave when it is
  * flushed, and before the control frames; a writer is held back while much
  * waits. What there waits for a tick waits here for flush().
  */
 export class SimOutbox {
   readonly #pipe: Pipe;
-  #source: Source | undefined;
+  #source: FramedSource | undefined;
   #frames: Uint8Array[] = [];
   #bytes = 0;
   #drained: PromiseWithResolvers<void> | undefined;
@@ -95,7 +95,7 @@ export class SimOutbox {
     return this.#add(frame.length);
   }
 
-  pull(source: Source, bytes: number): Promise<void> | undefined {
+  pull(source: FramedSource, bytes: number): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure.error;
     this.#source = source;
     return this.#add(bytes);

@@ -8,16 +8,11 @@
  *                   SimClient (dials)                       SimServer (registry)
  */
 import { Code } from "@connectrpc/connect";
+import type { ClientStreamListener } from "../../src/call-stream.ts";
 import { failure } from "../../src/failure.ts";
-import type { Frame } from "../../src/grpc/framing.ts";
 import { Acknowledgements } from "../../src/session/acknowledgements.ts";
-import type {
-  AttachmentWatcher,
-  Dialler,
-  Leaver,
-  TermsWatcher,
-} from "../../src/session/attachment.ts";
-import { ClientSession, type SessionWatcher } from "../../src/session/dial.ts";
+import type { Dialler, Dialling, Leaver, TermsWatcher } from "../../src/session/attachment.ts";
+import { ClientSession, type SessionWatcher } from "../../src/session/client-session.ts";
 import type { Window } from "../../src/session/ledger.ts";
 import { ClientApp } from "./session-sim-apps.ts";
 import { type FakeClock, FakeTime } from "./session-sim-clock.ts";
@@ -51,17 +46,16 @@ export interface SimAttachment extends SimRequest {
   lostFar: boolean;
 }
 
-/** A dial that waits for a connection. */
-interface Dialling {
-  readonly headers: () => Fields;
-  readonly watcher: AttachmentWatcher<Frame> | undefined;
-}
+/** What waits for a connection: a session, or headers that are sent once. */
+type Waiting = Dialling | Fields;
+
+const isSession = (waiting: Waiting): waiting is Dialling => "onConnection" in waiting;
 
 /** A client: one session, and how it gets its streams. */
-export class SimClient implements Dialler<Frame>, SessionWatcher {
+export class SimClient implements Dialler, SessionWatcher {
   readonly id: string;
   readonly app = new ClientApp();
-  readonly session: ClientSession<Frame>;
+  readonly session: ClientSession;
   readonly clock: FakeClock;
   readonly #world: SimWorld;
   /** The session, while it may be asked to go. */
@@ -69,14 +63,16 @@ export class SimClient implements Dialler<Frame>, SessionWatcher {
   /** How often it said that the call is over. */
   tells = 0;
   /** What waits for a connection. */
-  readonly dialling: Dialling[] = [];
+  readonly dialling: Waiting[] = [];
   connecting: Connecting;
   /** How often the session went on after a loss. */
   resumes = 0;
   /** Since when it looks for a stream. */
   resumingMs: number | undefined;
-  /** When it first sent anything of the session. */
+  /** When it first meant to send anything of the session. */
   openedMs: number | undefined;
+  /** Whether it did. */
+  hasSent = false;
   /** How often it asked the server for its terms again. */
   renegotiations = 0;
   /** How long its clock has stood still, in all. */
@@ -90,7 +86,7 @@ export class SimClient implements Dialler<Frame>, SessionWatcher {
     const clock = world.time.clock(0, random);
     this.clock = clock;
     const { epoch, window } = world.server.terms;
-    this.session = new ClientSession<Frame>({
+    this.session = new ClientSession({
       // One that takes the place of another has its id, so that the rules see whether the handler runs for both.
       newId: () => id,
       server: { epoch, graceMs, window, clockAheadMs: aheadMs - negotiatedInMs },
@@ -108,9 +104,9 @@ export class SimClient implements Dialler<Frame>, SessionWatcher {
     this.session.start();
   }
 
-  dial(headers: () => Fields, watcher: AttachmentWatcher<Frame> | undefined): void {
-    if (this.connecting === "later") this.dialling.push({ headers, watcher });
-    else this.#open({ headers, watcher });
+  dial(waiting: Waiting): void {
+    if (this.connecting === "later") this.dialling.push(waiting);
+    else this.#open(waiting);
   }
 
   unbind(): void {}
@@ -121,6 +117,7 @@ export class SimClient implements Dialler<Frame>, SessionWatcher {
     this.#world.log(`client ${this.id} asks again, for what it sent at its ${sinceMs} ms`);
     this.renegotiations++;
     this.openedMs = undefined;
+    this.hasSent = false;
     const clockAheadMs = clock.now() - this.clock.now() - negotiatedInMs;
     watcher.onTerms({ ...terms, clockAheadMs });
   }
@@ -132,9 +129,9 @@ export class SimClient implements Dialler<Frame>, SessionWatcher {
     this.sleptMs += ms;
   }
 
-  tell(headers: () => Fields): void {
+  tell(headers: Fields): void {
     this.tells++;
-    this.dial(headers, undefined);
+    this.dial(headers);
   }
 
   begun(session: Leaver): void {
@@ -149,31 +146,37 @@ export class SimClient implements Dialler<Frame>, SessionWatcher {
   connect(how: "well" | "fails" | "is lost"): void {
     const dialling = this.dialling.shift();
     if (dialling === undefined) return;
+    if (how === "well") {
+      this.#open(dialling);
+      return;
+    }
+    this.#world.log(`dial of ${this.id} ${how}`);
+    if (!isSession(dialling)) return;
     const error = failure(Code.Unavailable, "the connection was lost");
-    if (how === "well") this.#open(dialling);
-    else {
-      this.#world.log(`dial of ${this.id} ${how}`);
-      if (how === "is lost") {
-        if (dialling.watcher?.wanted === false) return;
-        this.#ask(dialling);
-      }
-      dialling.watcher?.onBroken({ error, refused: false });
+    if (how === "fails") dialling.onUnreachable(error);
+    else if (dialling.isWanted) {
+      dialling.onConnection(() => {
+        this.openedMs ??= this.#world.time.nowMs;
+        return undefined;
+      });
+      this.dial(dialling);
     }
   }
 
-  #ask({ headers }: Dialling): Fields {
-    this.openedMs ??= this.#world.time.nowMs;
-    return headers();
+  #open(waiting: Waiting): void {
+    if (!isSession(waiting)) this.#stream(waiting, undefined).endSend();
+    else if (waiting.isWanted) {
+      waiting.onConnection((headers, listener) => this.#stream(headers, listener));
+    }
   }
 
-  #open(dialling: Dialling): void {
-    const { watcher } = dialling;
-    if (watcher?.wanted === false) return;
-    const fields = this.#ask(dialling);
-    const late = watcher !== undefined && !this.app.running;
+  #stream(fields: Fields, listener: ClientStreamListener | undefined): SimClientStream {
+    this.openedMs ??= this.#world.time.nowMs;
+    this.hasSent = true;
+    const late = listener !== undefined && !this.app.running;
     if (late) this.app.bugs.push("a stream was opened behind the end");
     const number = Number(fields["hawser-attach"]);
-    const near = new SimClientStream(fields, watcher, this.app);
+    const near = new SimClientStream(fields, listener, this.app);
     const attachment: SimAttachment = {
       client: this,
       headers: fields,
@@ -187,8 +190,7 @@ export class SimClient implements Dialler<Frame>, SessionWatcher {
     this.#world.attachments.push(attachment);
     const cancels = fields["hawser-cancel"] === undefined ? "" : " to cancel";
     this.#world.log(`client opens ${number} of ${this.id}${cancels}`);
-    watcher?.onOpen(near);
-    if (watcher === undefined) near.halfClose();
+    return near;
   }
 
   onCarried(state: "open" | "resuming"): void {

@@ -5,9 +5,13 @@
  */
 import { PREFIX_BYTES, writePrefix } from "../../flow/length-prefix.ts";
 
-interface Batch {
+/** Messages to be written: the flags of each, and its bytes. */
+export interface Messages {
   readonly payloads: readonly Uint8Array[];
   readonly flags: readonly number[];
+}
+
+interface Batch extends Messages {
   readonly bytes: Buffer;
 }
 
@@ -19,28 +23,21 @@ let last: Batch = { payloads: [], flags: [], bytes: Buffer.alloc(0) };
  *
  * @param size how many bytes they have, prefixes included
  */
-export function batchOf(
-  payloads: readonly Uint8Array[],
-  flags: readonly number[],
-  size: number,
-): Buffer {
-  if (isLast(payloads, flags)) return last.bytes;
+export function batchOf(messages: Messages, size: number): Buffer {
+  if (isLast(messages)) return last.bytes;
   const bytes = Buffer.allocUnsafe(size);
-  writeFrames(bytes, 0, payloads, flags, 0, payloads.length);
-  last = { payloads, flags, bytes };
+  writeFrames(bytes, messages, { from: 0, to: messages.payloads.length });
+  last = { ...messages, bytes };
   return bytes;
 }
 
 /** Writes the frames of some of the messages into `bytes`. */
 export function writeFrames(
   bytes: Buffer,
-  offset: number,
-  payloads: readonly Uint8Array[],
-  flags: readonly number[],
-  from: number,
-  to: number,
+  { payloads, flags }: Messages,
+  { from, to }: { readonly from: number; readonly to: number },
 ): void {
-  let at = offset;
+  let at = 0;
   for (let i = from; i < to; i++) {
     const payload = payloads[i] as Uint8Array;
     writePrefix(bytes, at, { flags: flags[i] as number, size: payload.length });
@@ -50,7 +47,7 @@ export function writeFrames(
 }
 
 /** Messages of one call alone differ in the first. */
-function isLast(payloads: readonly Uint8Array[], flags: readonly number[]): boolean {
+function isLast({ payloads, flags }: Messages): boolean {
   if (payloads.length !== last.payloads.length) return false;
   for (let at = 0; at < payloads.length; at++) {
     if (payloads[at] !== last.payloads[at] || flags[at] !== last.flags[at]) return false;

@@ -5,6 +5,8 @@ import {
   type IncomingHttpStatusHeader,
 } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { ClientStreamListener, Outcome, Received, Status } from "../../call-stream.ts";
+import type { OpenStream } from "../../connection/connection.ts";
 import {
   asFailure,
   failure,
@@ -12,51 +14,33 @@ import {
   markCutOff,
   tooManyFields,
 } from "../../failure.ts";
-import { type Frame, FrameReader } from "../../grpc/framing.ts";
 import { countFields, requestRefused } from "../../grpc/header-limits.ts";
 import { toHeaders } from "../../grpc/metadata.ts";
-import type { RequestHead } from "../../grpc/request-headers.ts";
 import { checkResponse } from "../../grpc/response.ts";
 import { readStatus } from "../../grpc/status.ts";
-import type { Connection } from "./connection.ts";
-import { Outbox, type Source } from "./outbox.ts";
-import { readOn, receive } from "./receive.ts";
+import type { ClientAttachment } from "../../session/attachment.ts";
+import { MESSAGES, MessageStream } from "./message-stream.ts";
 import { destroyReset, readReset, reset } from "./reset.ts";
 import { catchUp } from "./turns.ts";
 
-/** How a stream ended without a status from the server. */
-export interface Broken {
-  readonly error: ConnectError;
-  /** Whether it was this side that refused what came. */
-  readonly refused: boolean;
-  /** Whether the server certainly did nothing for the call: it may be made again. */
-  readonly unprocessed: boolean;
-  /** The HTTP/2 error code, where the stream was reset. */
-  readonly rstCode: number;
+/** The connection of a stream, as the stream sees it. */
+export interface StreamConnection {
+  /** As errors name it. */
+  readonly name: string;
+  /** Why it is gone, if it is. */
+  readonly lost: ConnectError | undefined;
+  /** Whether the server certainly did nothing for the stream. */
+  neverProcessed(stream: ClientHttp2Stream): boolean;
 }
 
-/** Who has a ClientStream, and hears of it: of one of the last two, once. */
-export interface ClientStreamOwner {
-  /** The response headers came, and more will. */
-  onHead(headers: IncomingHttpHeaders): void;
-  /** A message came whole. `false` holds the server back until readOn(); a throw is a protocol error. */
-  onFrame(frame: Frame): boolean;
-  /** The server ended the call with this status, and all before it was read. */
-  onStatus(status: "ok" | ConnectError, trailers: IncomingHttpHeaders): void;
-  /** The stream ended in any other way. */
-  onBroken(broken: Broken): void;
-}
-
-const SELF = Symbol("client stream");
-
-type Owned = ClientHttp2Stream & { [SELF]: ClientStream };
+type Owned = ClientHttp2Stream & { [MESSAGES]: ClientStream };
 
 /**
- * The HTTP/2 stream of a gRPC call, seen from the client: frames out, frames
- * in, and at the end what it means. Its listeners are shared by all streams,
- * as a ServerStream's are.
+ * The HTTP/2 stream of a gRPC call, seen from the client: messages, and at the
+ * end what it means. Its listeners are shared by all streams, as a
+ * ServerStream's are.
  *
- * Response headers, messages and the end reach the owner in the order in which
+ * Response headers, messages and the end reach the listener in the order in which
  * the server sent them. node:http2 does not keep it: it emits 'response' in a
  * tick of its own but hands over DATA at once, so DATA comes first wherever it
  * reads several frames without a tick in between (over TLS while a write is
@@ -64,19 +48,15 @@ type Owned = ClientHttp2Stream & { [SELF]: ClientStream };
  * here. The stream's window bounds it, since no more of the window is given
  * back meanwhile.
  */
-export class ClientStream {
-  readonly #stream: ClientHttp2Stream;
-  readonly #connection: Connection;
-  readonly #owner: ClientStreamOwner;
-  readonly #reader: FrameReader;
-  readonly #outbox: Outbox;
+export class ClientStream extends MessageStream<ClientHttp2Stream> implements ClientAttachment {
+  /** Who hears of the stream; another may take over in the middle. */
+  listener: ClientStreamListener;
+  readonly #connection: StreamConnection;
   /** How many request headers left, where the application set some. */
   readonly #fields: number;
   #head: IncomingHttpHeaders | undefined;
   #tail: IncomingHttpHeaders | undefined;
-  #status: "ok" | ConnectError | undefined;
-  #room = true;
-  #over = false;
+  #status: Status | undefined;
   /** Whether 'response' was emitted. */
   #responded = false;
   /** The DATA that came before 'response'. */
@@ -84,93 +64,55 @@ export class ClientStream {
   /** Whether 'end' came before 'response'. */
   #endedEarly = false;
 
-  /**
-   * Throws as Connection.request() does.
-   *
-   * @param flags the flags that a frame of the server may have
-   */
   constructor(
-    connection: Connection,
-    head: RequestHead,
-    readMaxBytes: number,
-    owner: ClientStreamOwner,
-    flags?: number,
+    stream: ClientHttp2Stream,
+    connection: StreamConnection,
+    { head, readMaxBytes, flags, listener }: OpenStream,
   ) {
-    const stream = connection.request(head);
-    this.#stream = stream;
+    super(stream, readMaxBytes, flags);
+    this.listener = listener;
     this.#fields = head.hasMetadata ? countFields(head.fields) : 0;
     this.#connection = connection;
-    this.#owner = owner;
-    this.#reader = new FrameReader(readMaxBytes, this, flags);
-    this.#outbox = new Outbox(stream);
-    (stream as Owned)[SELF] = this;
-    receive(stream, this);
     stream.on("response", ClientStream.#onResponse);
     stream.on("trailers", ClientStream.#onTrailers);
-    stream.on("drain", ClientStream.#onDrain);
     stream.on("end", ClientStream.#onEnd);
     stream.on("error", ignore);
     stream.on("close", ClientStream.#onClose);
   }
 
-  /** `undefined`: there is room for more. A promise: there will be when it resolves. */
-  write(flags: number, payload: Uint8Array): Promise<void> | undefined {
-    return this.#outbox.write(flags, payload);
+  endSend(): void {
+    this.flush();
+    this.native.end();
   }
 
-  /** As write(), of `bytes` more that `source` has; they leave before what write() was given. */
-  pull(source: Source, bytes: number): Promise<void> | undefined {
-    return this.#outbox.pull(source, bytes);
-  }
-
-  /** Half-close, behind all that was written. */
-  halfClose(): void {
-    this.#outbox.end();
-  }
-
-  /** Reads on after onFrame() said `false`. */
-  readOn(): void {
-    this.#room = true;
-    readOn(this.#stream);
-  }
-
-  /** Lets go of who waits for room, and of what waits to be written: another stream goes on. */
-  release(): void {
-    this.#outbox.release();
-  }
-
-  /** Ends the stream, unless it has ended: its owner hears no more of it. Waiting and later writes fail with `error`. */
-  stop(error: ConnectError): void {
-    this.#over = true;
-    this.#outbox.fail(error);
-    const stream = this.#stream;
+  reset(reason: ConnectError): void {
+    this.isDeaf = true;
+    this.failWrites(reason);
+    const stream = this.native;
     if (stream.closed) return;
     // The server's status may have come before the client's half-close; the stream is freed all the same.
     if (this.#status === undefined) reset(stream, constants.NGHTTP2_CANCEL);
     else if (!stream.writableEnded) reset(stream, constants.NGHTTP2_NO_ERROR);
   }
 
-  /** Whether the peer may go on sending; where nothing is read any more, it may. */
-  get hasRoom(): boolean {
-    return (this.#room && this.#early === undefined) || this.#over;
+  override get mayReceive(): boolean {
+    return super.mayReceive && (this.#early === undefined || this.isDeaf);
   }
 
-  onData(chunk: Uint8Array): void {
-    if (this.#over) return;
-    if (!this.#responded) {
+  override onData(chunk: Uint8Array): void {
+    if (this.#responded || this.isDeaf) super.onData(chunk);
+    else {
       this.#early ??= [];
       this.#early.push(chunk);
-      return;
-    }
-    try {
-      this.#reader.push(chunk);
-    } catch (error) {
-      this.#refuse(asFailure(error));
     }
   }
 
-  onFrame(frame: Frame): void {
-    if (!this.#over) this.#room = this.#owner.onFrame(frame);
+  protected deliver(message: Received): void {
+    this.listener.onMessage(message, this);
+  }
+
+  protected refuseInput(error: unknown): void {
+    this.#refuse(asFailure(error));
   }
 
   static readonly #onResponse = function (
@@ -179,9 +121,9 @@ export class ClientStream {
     flags: number,
     rawHeaders: string[],
   ): void {
-    const self = (this as Owned)[SELF];
+    const self = (this as Owned)[MESSAGES];
     self.#responded = true;
-    if (!self.#over) {
+    if (!self.isDeaf) {
       const refusal = self.#tooMany(rawHeaders, "response headers");
       if (refusal !== undefined) self.#refuse(refusal);
       else self.#answered(headers, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
@@ -198,19 +140,15 @@ export class ClientStream {
     // node:http2 gives them, and @types/node does not know.
     rawTrailers: string[] = [],
   ): void {
-    const self = (this as Owned)[SELF];
+    const self = (this as Owned)[MESSAGES];
     self.#tail ??= trailers;
     self.#status ??= self.#tooMany(rawTrailers, "trailers");
     if (self.#responded) self.#status ??= self.#readStatus(self.#tail);
   };
 
-  static readonly #onDrain = function (this: ClientHttp2Stream): void {
-    (this as Owned)[SELF].#outbox.drained();
-  };
-
   static readonly #onEnd = function (this: ClientHttp2Stream): void {
     // 'end' also comes after a reset: then 'close' knows more.
-    const self = (this as Owned)[SELF];
+    const self = (this as Owned)[MESSAGES];
     if (!self.#responded) self.#endedEarly = !this.closed;
     else if (self.#status !== undefined || !this.closed) self.#ended();
     destroyReset(this);
@@ -218,7 +156,7 @@ export class ClientStream {
 
   static readonly #onClose = function (this: ClientHttp2Stream): void {
     catchUp();
-    (this as Owned)[SELF].#closed();
+    (this as Owned)[MESSAGES].#gone();
   };
 
   /** @param raw names and values in turn */
@@ -226,18 +164,18 @@ export class ClientStream {
     raw: readonly string[],
     what: "response headers" | "trailers",
   ): ConnectError | undefined {
-    return tooManyFields(raw.length / 2, what, this.#connection.target.name);
+    return tooManyFields(raw.length / 2, what, this.#connection.name);
   }
 
   #answered(headers: IncomingHttpHeaders & IncomingHttpStatusHeader, ended: boolean): void {
-    const refusal = checkResponse(headers, ended, this.#connection.target.name);
+    const refusal = checkResponse(headers, ended, this.#connection.name);
     if (refusal !== undefined) {
       if (refusal.isWireError) this.#status = refusal;
       else this.#refuse(refusal);
     } else if (ended) this.#status = "ok";
     else {
       this.#head = headers;
-      this.#owner.onHead(headers);
+      this.listener.onHeaders(headers, this);
     }
     if (!ended) return;
     this.#tail = headers;
@@ -249,11 +187,11 @@ export class ClientStream {
     const early = this.#early ?? [];
     this.#early = undefined;
     for (const chunk of early) this.onData(chunk);
-    if (this.hasRoom && !this.#stream.destroyed) readOn(this.#stream);
+    this.readOn();
   }
 
   /** The status of the trailers; an error brings the response headers along, as Connect's errors do. */
-  #readStatus(trailers: IncomingHttpHeaders): "ok" | ConnectError | undefined {
+  #readStatus(trailers: IncomingHttpHeaders): Status | undefined {
     const status = readStatus(trailers);
     if (status instanceof ConnectError && this.#head !== undefined) {
       for (const [name, value] of toHeaders(this.#head)) status.metadata.append(name, value);
@@ -263,54 +201,53 @@ export class ClientStream {
 
   /** The server has said all, and all is read. */
   #ended(): void {
-    if (this.#over) return;
+    if (this.isDeaf) return;
     if (this.#status === undefined) {
-      const what = `${this.#connection.target.name} ended the call without a gRPC status`;
-      const error = failure(Code.Internal, what);
-      this.#break({ error, refused: false, unprocessed: false, rstCode: 0 });
-    } else if (this.#status === "ok" && this.#reader.partial) {
+      const what = `${this.#connection.name} ended the call without a gRPC status`;
+      this.#lost(failure(Code.Internal, what), false);
+    } else if (this.#status === "ok" && this.reader.partial) {
       this.#refuse(failure(Code.Internal, "protocol error: the last message was cut off"));
-    } else {
-      this.#over = true;
-      this.#owner.onStatus(this.#status, this.#tail ?? {});
-    }
+    } else this.#close({ is: "ended", status: this.#status, trailers: this.#tail ?? {} });
   }
 
   /** The stream is gone, before its end was read or without one. */
-  #closed(): void {
+  #gone(): void {
+    if (this.isDeaf) return;
     if (this.#status !== undefined) {
       this.#ended();
       return;
     }
-    const rstCode = this.#stream.rstCode ?? 0;
-    const { lost, target } = this.#connection;
+    const rstCode = this.native.rstCode ?? 0;
+    const { lost, name } = this.#connection;
     if (
       lost === undefined &&
       rstCode === constants.NGHTTP2_ENHANCE_YOUR_CALM &&
       this.#fields > HEADERS_MAX_FIELDS
     ) {
       // Another attempt would have as many.
-      this.#refuse(requestRefused(this.#fields, target.name));
+      this.#refuse(requestRefused(this.#fields, name));
       return;
     }
-    const cause = readReset(rstCode, target.name);
-    this.#break({
-      error: lost ?? cause.error,
-      refused: false,
-      unprocessed: this.#connection.neverProcessed(this.#stream) || cause.refused,
-      rstCode,
-    });
+    const cause = readReset(rstCode, name);
+    const unprocessed = this.#connection.neverProcessed(this.native) || cause.refused;
+    this.#lost(lost ?? cause.error, unprocessed);
+  }
+
+  #lost(error: ConnectError, unprocessed: boolean): void {
+    markCutOff(error);
+    this.#close({ is: "lost", error, unprocessed });
+  }
+
+  #close(outcome: Outcome): void {
+    if (this.isDeaf) return;
+    this.isDeaf = true;
+    this.listener.onClosed(outcome, this);
   }
 
   #refuse(error: ConnectError): void {
-    this.#break({ error, refused: true, unprocessed: false, rstCode: 0 });
-  }
-
-  #break(broken: Broken): void {
-    if (this.#over) return;
-    this.#over = true;
-    if (!broken.refused) markCutOff(broken.error);
-    this.#owner.onBroken(broken);
+    if (this.isDeaf) return;
+    this.isDeaf = true;
+    this.listener.onInvalid(error, this);
   }
 }
 

@@ -3,7 +3,13 @@ import * as net from "node:net";
 import * as tls from "node:tls";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type { Target } from "../../connection/address.ts";
-import { type Keepalive, TCP_KEEPALIVE_MS, type Watch } from "../../connection/keepalive.ts";
+import type {
+  Connect,
+  Connection,
+  ConnectionOwner,
+  OpenStream,
+} from "../../connection/connection.ts";
+import { TCP_KEEPALIVE_MS, type Watch } from "../../connection/keepalive.ts";
 import { type ConnectPhase, SERVER_CLOSED, unreachable } from "../../connection/unreachable.ts";
 import { failure, systemReason } from "../../failure.ts";
 import { realClock } from "../../flow/clock.ts";
@@ -14,9 +20,9 @@ import {
   SESSION_MEMORY_MB,
   STREAM_WINDOW_BYTES,
 } from "../../grpc/limits.ts";
-import type { RequestHead } from "../../grpc/request-headers.ts";
 import type { ServerTerms } from "../../session/terms.ts";
 import type { ClientTlsSettings } from "../tls.ts";
+import { ClientStream, type StreamConnection } from "./client-stream.ts";
 
 /**
  * node:http2 refuses more header fields than this with RST_STREAM, in a way
@@ -29,33 +35,22 @@ const RECEIVED_MAX_FIELDS = HEADERS_MAX_BYTES / 32;
 /** No stream can be opened behind this one (RFC 9113, 5.1.1). */
 const LAST_STREAM_ID = 2 ** 31 - 1;
 
-/** Where connections are to be had. */
-export interface ConnectionSource {
-  /** Aborts when the transport is closed. */
-  readonly closing: AbortSignal;
-  ready(): Connection | undefined;
-  acquire(use: (connection: Connection) => void, wanted?: () => boolean): Promise<void>;
-}
-
-/** Who has a connection. */
-export interface ConnectionOwner {
-  /** A call may find room here again, or never more. */
-  onChange(): void;
-  /** The server asks for new calls to go elsewhere. */
-  onDrain(): void;
-  /** Whether calls wait until one can be opened here. */
-  isAwaited(): boolean;
+interface Connected {
+  readonly session: http2.ClientHttp2Session;
+  readonly socket: net.Socket;
 }
 
 /** One HTTP/2 connection of a client, from the server's SETTINGS on. */
-export class Connection {
+class NodeConnection implements Connection, StreamConnection {
   readonly target: Target;
+  /** As errors name it. */
+  readonly name: string;
   #sessions: ServerTerms | false | undefined;
   /** When `sessions` was set, by this process's clock. */
   #sessionsKnownMs = 0;
   #sessionsDoubtful = false;
   /** Resolves when the socket is closed. */
-  readonly gone: Promise<void>;
+  readonly #gone: Promise<void>;
   readonly #session: http2.ClientHttp2Session;
   readonly #socket: net.Socket;
   readonly #keepalive: Watch;
@@ -69,19 +64,15 @@ export class Connection {
   #draining = false;
   #lastStreamId = Number.POSITIVE_INFINITY;
 
-  constructor(
-    target: Target,
-    session: http2.ClientHttp2Session,
-    socket: net.Socket,
-    keepalive: Keepalive,
-    owner: ConnectionOwner,
-  ) {
+  constructor(target: Target, { session, socket }: Connected, owner: ConnectionOwner) {
+    const { keepalive } = owner;
     this.target = target;
+    this.name = target.name;
     this.#session = session;
     this.#socket = socket;
     this.#owner = owner;
     const onChange = () => owner.onChange();
-    this.gone = new Promise((resolve) => socket.once("close", () => resolve()));
+    this.#gone = new Promise((resolve) => socket.once("close", () => resolve()));
     session.on("goaway", (code, lastStreamId, data) => {
       if (!this.#draining) owner.onDrain();
       this.#draining = true;
@@ -125,12 +116,10 @@ export class Connection {
     socket.unref();
   }
 
-  /** Whether another call can be opened here now. */
   get hasRoom(): boolean {
     return this.usable && this.#active < this.#maxStreams;
   }
 
-  /** Whether the server takes no calls here for now: its SETTINGS_MAX_CONCURRENT_STREAMS is 0 (RFC 9113, 6.5.2). */
   get isClosedForNow(): boolean {
     return this.usable && this.#maxStreams === 0;
   }
@@ -139,7 +128,6 @@ export class Connection {
     return this.#session.remoteSettings.maxConcurrentStreams as number;
   }
 
-  /** Whether calls can be opened here, now or when others have ended. */
   get usable(): boolean {
     return !this.#draining && this.lost === undefined && !this.#session.closed;
   }
@@ -148,40 +136,32 @@ export class Connection {
     return this.#active;
   }
 
-  /** Why the connection is gone; `undefined` while it is not. */
   get lost(): ConnectError | undefined {
     // A connection that breaks the protocol is gone before node:http2 says why.
     if (this.#session.destroyed) this.#lose(BROKEN);
     return this.#lost;
   }
 
-  /** What the server said of its sessions: `false`, it keeps none; `undefined`, it was not asked. */
   get sessions(): ServerTerms | false | undefined {
     return this.#sessions;
   }
 
-  /** Notes what the server said of its sessions. */
   knowSessions(sessions: ServerTerms | false): void {
     this.#sessions = sessions;
     this.#sessionsKnownMs = realClock.now();
     this.#sessionsDoubtful = false;
   }
 
-  /** What the server said of its clock until `untilMs` is no longer true: it must be asked again. */
   doubtSessions(untilMs: number): void {
     if (this.#sessionsKnownMs <= untilMs && this.#sessions) this.#sessionsDoubtful = true;
   }
 
-  /** Whether the server must be asked for its sessions, or again. */
   get mustNegotiate(): boolean {
     return this.#sessions === undefined || this.#sessionsDoubtful;
   }
 
-  /**
-   * Opens a stream. Throws RESOURCE_EXHAUSTED where the headers are too large;
-   * another error where node:http2 refuses them, or the connection went away meanwhile.
-   */
-  request({ fields, hasMetadata, reserveBytes }: RequestHead): http2.ClientHttp2Stream {
+  open(init: OpenStream): ClientStream {
+    const { fields, hasMetadata, reserveBytes } = init.head;
     fields[":authority"] = this.target.authority;
     if (hasMetadata) {
       checkRequestHeaders(fields, this.#session.remoteSettings.maxHeaderListSize, reserveBytes);
@@ -195,16 +175,14 @@ export class Connection {
     stream.once("close", this.#onStreamClose);
     // It ends when its calls have; the next ones go elsewhere.
     if (stream.id === LAST_STREAM_ID) this.#session.close();
-    return stream;
+    return new ClientStream(stream, this, init);
   }
 
-  /** Calls begin to wait for this connection to take them: silence on it counts, although none is open. */
   onAwaited(): void {
     if (this.#active === 0) this.#keepalive.onBusy();
   }
 
-  /** The server is Hawser's: it can be asked for signs of life more often. */
-  knowHawser(): void {
+  useHawserKeepalive(): void {
     this.#keepalive.knowHawser();
   }
 
@@ -213,11 +191,14 @@ export class Connection {
     return stream.id === undefined || stream.id > this.#lastStreamId;
   }
 
-  /** Closes now; open calls fail with `reason`. */
-  destroy(reason: ConnectError): void {
+  async close(reason: ConnectError): Promise<void> {
+    // What was written just now must reach the socket before the socket goes: where the end of a session was
+    // confirmed, its server waits for no other attachment.
+    await new Promise((resolve) => setImmediate(resolve));
     this.#lost ??= reason;
     this.#session.destroy();
     this.#socket.destroy();
+    await this.#gone;
   }
 
   #lose(reason: string): void {
@@ -248,18 +229,23 @@ function forgetSent(stream: http2.ClientHttp2Stream): void {
 
 let sentHeaders: symbol | undefined;
 
-/**
- * Connects: TCP, TLS and the server's SETTINGS within `timeoutMs`. Rejects
- * with UNAVAILABLE that names the address and the reason.
- */
-export async function connect(
+/** How connections are made. */
+export interface ConnectOptions {
+  readonly tls: ClientTlsSettings;
+  readonly timeoutMs: number;
+}
+
+/** Makes connections: TCP, TLS and the server's SETTINGS within `timeoutMs`. */
+export function connectBy(options: ConnectOptions): Connect {
+  return (target, owner) => connect(target, options, owner);
+}
+
+async function connect(
   target: Target,
-  tlsSettings: ClientTlsSettings,
-  timeoutMs: number,
-  keepalive: Keepalive,
-  signal: AbortSignal,
+  { tls: tlsSettings, timeoutMs }: ConnectOptions,
   owner: ConnectionOwner,
 ): Promise<Connection> {
+  const { signal } = owner;
   const socket = target.tls ? tlsSocket(target, tlsSettings) : net.connect(target.connect);
   socket.setNoDelay(true);
   socket.setKeepAlive(true, TCP_KEEPALIVE_MS);
@@ -311,7 +297,7 @@ export async function connect(
       session.once("remoteSettings", () => {
         settle();
         (session as http2.ClientHttp2Session).setLocalWindowSize(CLIENT_CONNECTION_WINDOW_BYTES);
-        resolve(new Connection(target, session!, socket, keepalive, owner));
+        resolve(new NodeConnection(target, { session: session!, socket }, owner));
       });
     };
     signal.addEventListener("abort", cancelled);

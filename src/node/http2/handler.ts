@@ -12,7 +12,7 @@ import { canMove, moveOn } from "../../server/move-elsewhere.ts";
 import { answer, refuse } from "./refuse.ts";
 import { reset } from "./reset.ts";
 import type { ServerSessions } from "./server-sessions.ts";
-import { ServerStream, type StreamOwner } from "./server-stream.ts";
+import { ServerStream } from "./server-stream.ts";
 
 /** One method that is served, and how. */
 export interface Route {
@@ -95,11 +95,15 @@ export function createGrpcHandler(
       const { spec, options } = route;
       const incoming = { headers, rawHeaders };
       if (session !== undefined) {
-        session.accept(stream, incoming, route, listener);
+        session.accept(stream, incoming, { route, listener });
         return true;
       }
-      const carry = (owner: StreamOwner) => new ServerStream(stream, options.readMaxBytes, owner);
-      const call = new ServerCall(incoming, spec, options, carry, closed);
+      const { readMaxBytes } = options;
+      const call = new ServerCall(
+        { incoming, spec, options },
+        (call) => new ServerStream(stream, { readMaxBytes }, call),
+        closed,
+      );
       opened(call);
       call.start();
       return true;

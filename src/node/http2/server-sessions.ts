@@ -1,36 +1,21 @@
 import { hash, randomBytes } from "node:crypto";
-import {
-  constants,
-  type OutgoingHttpHeaders,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-} from "node:http2";
+import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import type { TLSSocket } from "node:tls";
-import { type ConnectError, createMethodImplSpec, type MethodImplSpec } from "@connectrpc/connect";
+import { createMethodImplSpec, type MethodImplSpec } from "@connectrpc/connect";
 import { SessionService } from "../../../gen/hawser/v1/session_pb.js";
 import { toWire } from "../../failure.ts";
 import { realClock } from "../../flow/clock.ts";
-import { startTimer } from "../../flow/wait.ts";
-import { COMPRESSED, type Frame } from "../../grpc/framing.ts";
-import { trailersLimit } from "../../grpc/header-limits.ts";
+import { COMPRESSED } from "../../grpc/framing.ts";
+import { acceptsGzip, type Incoming, responseHead } from "../../grpc/incoming.ts";
 import { rawToHeaders, withoutSessions } from "../../grpc/metadata.ts";
-import {
-  type CarriedCall,
-  type Incoming,
-  type OpenCall,
-  ServerCall,
-  type ServerCallOptions,
-} from "../../grpc/server-call.ts";
-import { statusTrailers } from "../../grpc/status.ts";
-import { type Keeper, ServerSession } from "../../session/accept.ts";
-import type { ServerAttachment } from "../../session/attachment.ts";
+import { type OpenCall, ServerCall, type ServerCallOptions } from "../../grpc/server-call.ts";
 import { CONTROL } from "../../session/control.ts";
-import { type Ask, type Fields, readAsk } from "../../session/headers.ts";
+import { type Ask, readAsk } from "../../session/headers.ts";
 import { DRAINING, type SessionLimits, SessionRegistry } from "../../session/registry.ts";
-import type { Spool } from "../../session/spool.ts";
+import { type Keeper, ServerSession } from "../../session/server-session.ts";
 import type { Terms } from "../../session/terms.ts";
 import { refuse } from "./refuse.ts";
-import { ServerStream, type StreamOwner } from "./server-stream.ts";
+import { ServerStream } from "./server-stream.ts";
 
 /** Who asks to open or to resume a session. */
 export interface SessionCaller {
@@ -73,6 +58,11 @@ export interface SessionListener {
   turnAway(stream: ServerHttp2Stream): void;
 }
 
+interface SessionRequest {
+  readonly route: SessionRoute;
+  readonly listener: SessionListener;
+}
+
 /** How long a client may take to confirm the end of its session before the stream is freed. */
 const LINGER_MS = 1000;
 
@@ -80,8 +70,9 @@ const LINGER_MS = 1000;
 export class ServerSessions {
   readonly #options: Required<SessionOptions>;
   readonly #terms: Terms;
-  readonly #registry: SessionRegistry<Frame>;
+  readonly #registry: SessionRegistry;
   readonly #onPeer: (connection: ServerHttp2Session) => void;
+  #lastCaller = { caller: "", print: "" };
 
   /** @param onPeer told of connections whose clients have sessions */
   constructor(options: Required<SessionOptions>, onPeer: (connection: ServerHttp2Session) => void) {
@@ -116,9 +107,9 @@ export class ServerSessions {
   accept(
     stream: ServerHttp2Stream,
     incoming: Incoming,
-    { spec, options }: SessionRoute,
-    { opened, closed, turnAway }: SessionListener,
+    { route, listener: { opened, closed, turnAway } }: SessionRequest,
   ): void {
+    const { spec, options } = route;
     try {
       const ask = readAsk(incoming.headers);
       const connection = stream.session as ServerHttp2Session | undefined;
@@ -128,12 +119,16 @@ export class ServerSessions {
         let call: ServerCall | undefined;
         const refusal = this.#registry.admit({
           ask,
-          caller: fingerprint(caller),
+          caller: this.#fingerprint(caller),
           method: spec.method,
           connection,
-          open: (session) => new Attachment(stream, session, ask.attach, options.readMaxBytes),
+          open: (session) => {
+            const { readMaxBytes } = options;
+            const flags = COMPRESSED | CONTROL;
+            return new ServerStream(stream, { readMaxBytes, flags, lingerMs: LINGER_MS }, session);
+          },
           create: (keeper) => {
-            const made = create(keeper, ask, incoming, spec, options, closed);
+            const made = create({ keeper, ask, incoming }, route, closed);
             call = made.call;
             return made.session;
           },
@@ -162,6 +157,14 @@ export class ServerSessions {
     }
   }
 
+  /** Credentials are not kept; and many sessions of one caller keep one string. */
+  #fingerprint(caller: string): string {
+    if (caller !== this.#lastCaller.caller || this.#lastCaller.print === "") {
+      this.#lastCaller = { caller, print: hash("sha256", caller, "base64") };
+    }
+    return this.#lastCaller.print;
+  }
+
   /** From now on no session begins; `onEmpty` is called when the last one is over. */
   drain(onEmpty: () => void): void {
     this.#registry.drain(onEmpty);
@@ -173,33 +176,33 @@ export class ServerSessions {
   }
 }
 
-function create(
-  keeper: Keeper,
-  ask: Ask,
-  incoming: Incoming,
-  spec: MethodImplSpec,
-  options: ServerCallOptions,
-  closed: (call: OpenCall) => void,
-): { session: ServerSession<Frame>; call: ServerCall } {
-  // The call has itself carried while it is made.
-  let session!: ServerSession<Frame>;
-  const carry = (call: CarriedCall) => {
-    session = new ServerSession<Frame>(keeper, ask, call);
-    return session;
-  };
-  const rawHeaders = withoutSessions(incoming.rawHeaders);
-  const call = new ServerCall({ ...incoming, rawHeaders }, spec, options, carry, closed);
-  return { session, call };
+interface Begun {
+  readonly keeper: Keeper;
+  readonly ask: Ask;
+  readonly incoming: Incoming;
 }
 
-let last = { caller: "", print: "" };
-
-/** Credentials are not kept; and many sessions of one caller keep one string. */
-function fingerprint(caller: string): string {
-  if (caller !== last.caller || last.print === "") {
-    last = { caller, print: hash("sha256", caller, "base64") };
-  }
-  return last.print;
+function create(
+  { keeper, ask, incoming }: Begun,
+  { spec, options }: SessionRoute,
+  closed: (call: OpenCall) => void,
+): { session: ServerSession; call: ServerCall } {
+  const { headers } = incoming;
+  const gzip = acceptsGzip(headers, options.sendCompression);
+  const head = responseHead(String(headers["content-type"]), gzip);
+  const rawHeaders = withoutSessions(incoming.rawHeaders);
+  const init = { incoming: { headers, rawHeaders }, spec, options };
+  // The call has its stream made while it is made itself.
+  let session!: ServerSession;
+  const call = new ServerCall(
+    init,
+    (call) => {
+      session = new ServerSession({ keeper, ask, head }, call);
+      return session;
+    },
+    closed,
+  );
+  return { session, call };
 }
 
 /** By default the same credentials are the same caller. */
@@ -215,102 +218,4 @@ function callerOf(stream: ServerHttp2Stream, { rawHeaders }: Incoming): SessionC
     },
     certificate: socket?.getPeerCertificate?.()?.fingerprint256,
   };
-}
-
-const NOTHING: Fields = {};
-
-/** One stream under a session. */
-class Attachment implements ServerAttachment, StreamOwner {
-  readonly #session: ServerSession<Frame>;
-  readonly #number: number;
-  readonly #stream: ServerStream;
-  #trailers: Fields = NOTHING;
-  #refused: Disposable | undefined;
-
-  constructor(
-    stream: ServerHttp2Stream,
-    session: ServerSession<Frame>,
-    number: number,
-    readMaxBytes: number,
-  ) {
-    this.#session = session;
-    this.#number = number;
-    this.#stream = new ServerStream(stream, readMaxBytes, this, COMPRESSED | CONTROL, LINGER_MS);
-  }
-
-  get announcedHeaderBytes(): number {
-    return this.#stream.announcedHeaderBytes;
-  }
-
-  answer(headers: Fields): void {
-    this.#stream.respond(headers as OutgoingHttpHeaders);
-  }
-
-  write(flags: number, payload: Uint8Array): Promise<void> | undefined {
-    return this.#stream.write(flags, payload);
-  }
-
-  pull(source: Spool, bytes: number): Promise<void> | undefined {
-    return this.#stream.pull(source, bytes);
-  }
-
-  flush(): void {
-    this.#stream.flush();
-  }
-
-  end(trailers: Fields): void {
-    this.#trailers = trailers;
-    this.#stream.end(() => ({}));
-  }
-
-  refuse(error: ConnectError): void {
-    this.#stream.release();
-    const room = { limitBytes: trailersLimit(this.announcedHeaderBytes), usedBytes: 0 };
-    this.end(statusTrailers(error, undefined, room) as Fields);
-    // A client that does not read would hold the stream for ever.
-    this.#refused = startTimer(LINGER_MS, () => this.drop());
-  }
-
-  drop(): void {
-    this.#stream.reset(constants.NGHTTP2_CANCEL);
-  }
-
-  release(): void {
-    this.#stream.release();
-  }
-
-  onFrame(frame: Frame): boolean {
-    return this.#session.onFrame(this.#number, frame);
-  }
-
-  onHalfClose(): void {
-    this.#session.onHalfClose(this.#number);
-  }
-
-  onCutOff(): void {
-    this.#session.onCutOff(this.#number);
-  }
-
-  onProtocolError(error: ConnectError): void {
-    this.#session.onProtocolError(this.#number, error);
-  }
-
-  onLost(): void {
-    this.#session.onLost(this.#number);
-  }
-
-  onClosed(): void {
-    this.#refused?.[Symbol.dispose]();
-    this.#session.onLost(this.#number);
-  }
-
-  onHeadersNeeded(): void {}
-
-  trailers(): OutgoingHttpHeaders {
-    return this.#trailers as OutgoingHttpHeaders;
-  }
-
-  onUnsendable(): void {
-    this.#session.reset();
-  }
 }

@@ -5,45 +5,25 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import { Code, type ConnectError } from "@connectrpc/connect";
+import type {
+  End,
+  HeaderList,
+  Outcome,
+  Received,
+  ServerStreamListener,
+} from "../../call-stream.ts";
 import { failure, toWire } from "../../failure.ts";
 import { startTimer } from "../../flow/wait.ts";
-import { type Frame, FrameReader } from "../../grpc/framing.ts";
-import { DATE_BYTES, headerListBytes } from "../../grpc/header-limits.ts";
+import { trailersLimit } from "../../grpc/header-limits.ts";
+import { statusTrailers } from "../../grpc/status.ts";
+import type { ServerAttachment } from "../../session/attachment.ts";
 import { announcedHeaderBytes } from "./announced.ts";
-import { Outbox, type Source } from "./outbox.ts";
-import { endedByPeer, readOn, receive } from "./receive.ts";
+import { MESSAGES, MessageStream } from "./message-stream.ts";
+import { endedByPeer } from "./receive.ts";
 import { destroyReset, free, reset } from "./reset.ts";
 import { catchUp } from "./turns.ts";
 
-/** Who has a ServerStream, and hears of it. */
-export interface StreamOwner {
-  /** A message came whole. `false` holds the client back until readOn(); a throw is a protocol error. */
-  onFrame(frame: Frame): boolean;
-  /** The client says that no more messages come. */
-  onHalfClose(): void;
-  /** The same, in the middle of a message. */
-  onCutOff(): void;
-  /** What came is no gRPC, or over a limit; nothing more is read. */
-  onProtocolError(error: ConnectError): void;
-  /** The client reset the stream, or its connection is gone. Not told once end() was called. */
-  onLost(error: ConnectError): void;
-  /** The stream is closed, however it ended. */
-  onClosed(): void;
-  /** The headers of the response are about to be needed: respond() must be called. */
-  onHeadersNeeded(): void;
-  /**
-   * What the stream is to be ended with: asked for when all messages are written.
-   *
-   * @param usedBytes what headers in the same block take, as HPACK counts them
-   */
-  trailers(usedBytes: number): OutgoingHttpHeaders;
-  /** node:http2 refused what was to be sent: a bug of the one who made it. */
-  onUnsendable(error: unknown): void;
-}
-
-const SELF = Symbol("server stream");
-
-type Owned = ServerHttp2Stream & { [SELF]: ServerStream };
+type Owned = ServerHttp2Stream & { [MESSAGES]: ServerStream };
 
 const losses = new WeakMap<Http2Session, string>();
 
@@ -52,41 +32,39 @@ export function noteLoss(connection: Http2Session, reason: string): void {
   losses.set(connection, reason);
 }
 
-/**
- * The HTTP/2 stream of a gRPC call, seen from the server: frames in, frames
- * out, headers first and trailers last. Its listeners are shared by all
- * streams: closures of their own would be a tenth of what an idle one costs.
- */
-export class ServerStream {
-  readonly #stream: ServerHttp2Stream;
-  readonly #owner: StreamOwner;
-  readonly #reader: FrameReader;
-  readonly #outbox: Outbox;
-  readonly #lingerMs: number;
-  #lingering: Disposable | undefined;
-  #room = true;
-  #deaf = false;
-  #over = false;
+/** Why nothing can be written any more to a stream whose call ended well. */
+const ENDED = failure(Code.Canceled, "the call is over");
 
-  /**
-   * @param flags the flags that a frame of the client may have
-   * @param lingerMs how long the client may still send when the server has said all
-   */
+export interface ServerStreamInit {
+  readonly readMaxBytes: number;
+  /** The flags that a message of the client may have; by default those of gRPC. */
+  readonly flags?: number;
+  /** How long the client may still send, and is listened to, when the server has said all. Default: not at all. */
+  readonly lingerMs?: number;
+}
+
+/**
+ * The HTTP/2 stream of a gRPC call, seen from the server: headers first and
+ * trailers last. Its listeners are shared by all streams: closures of their own
+ * would be a tenth of what an idle one costs.
+ */
+export class ServerStream extends MessageStream<ServerHttp2Stream> implements ServerAttachment {
+  readonly ownTrailerBytes = 0;
+  readonly #listener: ServerStreamListener;
+  readonly #lingerMs: number;
+  #timer: Disposable | undefined;
+  #end: End | undefined;
+  /** Whether the listener was told the end, or has reset the stream. */
+  #isClosed = false;
+
   constructor(
     stream: ServerHttp2Stream,
-    readMaxBytes: number,
-    owner: StreamOwner,
-    flags?: number,
-    lingerMs = 0,
+    { readMaxBytes, flags, lingerMs = 0 }: ServerStreamInit,
+    listener: ServerStreamListener,
   ) {
-    this.#stream = stream;
-    this.#owner = owner;
+    super(stream, readMaxBytes, flags);
+    this.#listener = listener;
     this.#lingerMs = lingerMs;
-    this.#reader = new FrameReader(readMaxBytes, this, flags);
-    this.#outbox = new Outbox(stream, owner);
-    (stream as Owned)[SELF] = this;
-    receive(stream, this);
-    stream.on("drain", ServerStream.#onDrain);
     stream.on("end", ServerStream.#onEnd);
     stream.on("aborted", ServerStream.#onLost);
     stream.on("error", ServerStream.#onLost);
@@ -95,130 +73,74 @@ export class ServerStream {
     stream.on("wantTrailers", ServerStream.#onWantTrailers);
   }
 
-  get headersSent(): boolean {
-    return this.#stream.headersSent;
-  }
-
   get announcedHeaderBytes(): number {
-    return announcedHeaderBytes(this.#stream);
+    return announcedHeaderBytes(this.native);
   }
 
-  /** Sends the response headers. */
-  respond(headers: OutgoingHttpHeaders): void {
-    const stream = this.#stream;
+  sendHeaders(headers: HeaderList): void {
+    const stream = this.native;
     if (stream.headersSent || stream.destroyed || stream.closed) return;
-    this.#guard(() => stream.respond(headers, { waitForTrailers: true }));
+    this.#guard(() => stream.respond(headers as OutgoingHttpHeaders, { waitForTrailers: true }));
   }
 
-  /** `undefined`: there is room for more. A promise: there will be when it resolves. */
-  write(flags: number, payload: Uint8Array): Promise<void> | undefined {
-    return this.#outbox.write(flags, payload);
-  }
-
-  /** As write(), of `bytes` more that `source` has; they leave before what write() was given. */
-  pull(source: Source, bytes: number): Promise<void> | undefined {
-    return this.#outbox.pull(source, bytes);
-  }
-
-  /** Writes what waits, now. */
-  flush(): void {
-    this.#outbox.flush();
-  }
-
-  /**
-   * Ends the stream behind all that was written: with the owner's trailers,
-   * or, where no headers were sent, with `headers` and the trailers in one.
-   */
-  end(headers: () => OutgoingHttpHeaders): void {
-    const stream = this.#stream;
-    this.#over = true;
-    if (stream.destroyed || stream.closed) return;
-    this.#outbox.flush();
-    if (stream.headersSent) {
-      stream.end();
-      return;
+  endSend(end: End): void {
+    const stream = this.native;
+    this.#end = end;
+    if (this.#lingerMs === 0) this.isDeaf = true;
+    if (!stream.destroyed && !stream.closed) {
+      this.flush();
+      if (stream.headersSent) stream.end();
+      else {
+        this.#guard(() => stream.respond(end.trailers as OutgoingHttpHeaders, { endStream: true }));
+        free(stream);
+      }
     }
-    this.#guard(() => {
-      const head = headers();
-      const trailers = this.#owner.trailers(headerListBytes(head) + DATE_BYTES);
-      stream.respond({ ...head, ...trailers }, { endStream: true });
-    });
-    free(stream);
+    this.failWrites(end.status === "ok" ? ENDED : end.status);
   }
 
-  /** Every waiting and later write() fails with `error`. */
-  fail(error: ConnectError): void {
-    this.#outbox.fail(error);
+  protected refuseInput(error: unknown): void {
+    this.isDeaf = true;
+    if (!this.#isClosed) this.#listener.onInvalid(toWire(error), this);
   }
 
-  /** Lets go of who waits for room; what waits to be written is dropped. */
-  release(): void {
-    this.#outbox.release();
+  refuse(error: ConnectError): void {
+    this.release();
+    const room = { limitBytes: trailersLimit(this.announcedHeaderBytes), usedBytes: 0 };
+    this.endSend({ status: error, trailers: statusTrailers(error, undefined, room) });
+    // A client that does not read would hold the stream for ever.
+    this.#timer = startTimer(this.#lingerMs, () => this.reset(error));
   }
 
-  /** The owner took a message: of no interest to a stream of its own. */
-  taken(_bytes: number): void {}
-
-  /** Takes no more of what comes; the client may go on sending. */
-  stopReading(): void {
-    this.#deaf = true;
+  reset(reason: ConnectError): void {
+    this.#isClosed ||= this.#end === undefined;
+    this.isDeaf = true;
+    this.failWrites(reason);
+    reset(this.native, constants.NGHTTP2_CANCEL);
   }
 
-  /** Reads on after onFrame() said `false`. */
-  readOn(): void {
-    this.#room = true;
-    readOn(this.#stream);
+  protected deliver(message: Received): void {
+    this.#listener.onMessage(message, this);
   }
-
-  /** Resets the stream, and drops what waits to be sent. */
-  reset(rstCode: number): void {
-    this.#over = true;
-    reset(this.#stream, rstCode);
-  }
-
-  /** Whether the peer may go on sending; where nothing is read any more, it may. */
-  get hasRoom(): boolean {
-    return this.#room || this.#deaf;
-  }
-
-  onData(chunk: Uint8Array): void {
-    if (this.#deaf) return;
-    try {
-      this.#reader.push(chunk);
-    } catch (error) {
-      this.#deaf = true;
-      this.#owner.onProtocolError(toWire(error));
-    }
-  }
-
-  onFrame(frame: Frame): void {
-    this.#room = this.#owner.onFrame(frame);
-  }
-
-  static readonly #onDrain = function (this: ServerHttp2Stream): void {
-    (this as Owned)[SELF].#outbox.drained();
-  };
 
   static readonly #onEnd = function (this: ServerHttp2Stream): void {
     // 'end' also comes after a reset; only without one is it the client's half-close.
-    const self = (this as Owned)[SELF];
+    const self = (this as Owned)[MESSAGES];
     if (!endedByPeer(this)) destroyReset(this);
-    if (self.#deaf || this.aborted || !endedByPeer(this)) return;
-    if (self.#reader.partial) self.#owner.onCutOff();
-    else self.#owner.onHalfClose();
+    if (self.isDeaf || this.aborted || !endedByPeer(this)) return;
+    self.#listener.onHalfClose(!self.reader.partial, self);
   };
 
   static readonly #onLost = function (this: ServerHttp2Stream): void {
     catchUp();
-    (this as Owned)[SELF].#lost();
+    (this as Owned)[MESSAGES].#lost();
   };
 
   static readonly #onClose = function (this: ServerHttp2Stream): void {
-    const self = (this as Owned)[SELF];
-    self.#lingering?.[Symbol.dispose]();
+    const self = (this as Owned)[MESSAGES];
+    self.#timer?.[Symbol.dispose]();
     catchUp();
-    self.#lost();
-    self.#owner.onClosed();
+    if (self.#end === undefined) self.#lost();
+    else self.#close({ is: "ended", ...self.#end });
   };
 
   static readonly #onFrameError = function (
@@ -226,32 +148,42 @@ export class ServerStream {
     _type: number,
     code: number,
   ): void {
-    (this as Owned)[SELF].#owner.onUnsendable(
-      new Error(`its headers or trailers are more than HTTP/2 carries (error ${code})`),
-    );
+    const what = `its headers or trailers are more than HTTP/2 carries (error ${code})`;
+    (this as Owned)[MESSAGES].#close({ is: "unsendable", error: new Error(what) });
   };
 
   static readonly #onWantTrailers = function (this: ServerHttp2Stream): void {
-    const self = (this as Owned)[SELF];
-    self.#guard(() => this.sendTrailers(self.#owner.trailers(0)));
+    const self = (this as Owned)[MESSAGES];
+    self.#guard(() => this.sendTrailers(self.#end?.trailers as OutgoingHttpHeaders));
     if (self.#lingerMs === 0) free(this);
-    else self.#lingering = startTimer(self.#lingerMs, () => self.#stopLingering());
+    else {
+      self.#timer?.[Symbol.dispose]();
+      self.#timer = startTimer(self.#lingerMs, () => self.#stopLingering());
+    }
   };
 
   #stopLingering(): void {
-    this.#deaf = true;
-    free(this.#stream);
+    this.isDeaf = true;
+    free(this.native);
   }
 
+  /** The client reset the stream, or its connection is gone; of no interest once all was said. */
   #lost(): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#deaf = true;
-    const { session } = this.#stream;
+    if (this.#end !== undefined || this.#isClosed) return;
+    const { session } = this.native;
     const gone = session === undefined || session.destroyed || session.socket.destroyed;
     const reason = session && losses.get(session);
     const lost = `the connection to the client was lost${reason === undefined ? "" : ` (${reason})`}`;
-    this.#owner.onLost(failure(Code.Canceled, gone ? lost : "the client cancelled the call"));
+    const error = failure(Code.Canceled, gone ? lost : "the client cancelled the call");
+    this.#close({ is: "lost", error, unprocessed: false });
+  }
+
+  #close(outcome: Outcome): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.isDeaf = true;
+    if (outcome.is !== "ended") this.failWrites(outcome.error);
+    this.#listener.onClosed(outcome, this);
   }
 
   /** Metadata that node:http2 refuses must not end the process, and the client must not wait for ever. */
@@ -259,8 +191,8 @@ export class ServerStream {
     try {
       send();
     } catch (error) {
-      this.#owner.onUnsendable(error);
-      reset(this.#stream, constants.NGHTTP2_INTERNAL_ERROR);
+      this.#close({ is: "unsendable", error });
+      reset(this.native, constants.NGHTTP2_INTERNAL_ERROR);
     }
   }
 }

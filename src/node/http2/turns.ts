@@ -12,7 +12,7 @@ export interface Receiver {
   /** Takes bytes. */
   onData(chunk: Uint8Array): void;
   /** `false` holds the peer back: at most what waits here and a stream's window still comes then. */
-  readonly hasRoom: boolean;
+  readonly mayReceive: boolean;
 }
 
 /** So many frames are handed over at once, and again in each later turn. */
@@ -42,14 +42,14 @@ export function handOver(receiver: Receiver, chunk: Uint8Array): boolean {
   if (waiting.length === 0 && handedOver < AT_ONCE) {
     if (++handedOver === COUNTED_FROM) schedule();
     receiver.onData(chunk);
-    return receiver.hasRoom;
+    return receiver.mayReceive;
   }
   waiting.push({ receiver, chunk });
   waitingBytes += chunk.length;
   if (waiting.length - first >= MOST_WAITING.frames || waitingBytes >= MOST_WAITING.bytes) {
     catchUp();
   }
-  return receiver.hasRoom;
+  return receiver.mayReceive;
 }
 
 /** Hands over all that waits: before a stream hears of anything that came behind its data. */

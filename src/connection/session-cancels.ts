@@ -1,9 +1,7 @@
-import { constants } from "node:http2";
-import { Code } from "@connectrpc/connect";
-import { asFailure } from "../../failure.ts";
-import { settled, startTimer } from "../../flow/wait.ts";
-import type { StreamHeaders } from "../../grpc/request-headers.ts";
-import { ClientStream } from "./client-stream.ts";
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { asFailure, failure } from "../failure.ts";
+import { settled, startTimer } from "../flow/wait.ts";
+import type { StreamHeaders } from "../grpc/request-headers.ts";
 import type { Connection, ConnectionSource } from "./connection.ts";
 
 /**
@@ -17,69 +15,69 @@ const AT_ONCE = 32;
 const AGAIN_MS = 100;
 
 /** How long they may take when the transport is closed. */
-const LAST_MS = 500;
+const CLOSING_MS = 500;
 
 /**
  * How long the functions of the option `headers` may take for one, and how long when the transport is closed. After
  * that, and where they fail, it leaves with what they said last.
  */
 const HEADERS_MS = 1000;
-const LAST_HEADERS_MS = LAST_MS / 2;
+const CLOSING_HEADERS_MS = CLOSING_MS / 2;
 
 /** The answer is of no interest. */
 const ANSWER_MAX_BYTES = 4096;
 
-interface Farewell {
+interface Cancel {
   readonly headers: StreamHeaders;
   readonly endsAt: number;
 }
 
 /** Tells a server of sessions that are given up, a few at a time. */
-export class Farewells {
+export class SessionCancels {
   readonly #connections: ConnectionSource;
-  readonly #waiting = new Set<Farewell>();
+  readonly #waiting = new Set<Cancel>();
   /** Ends the wait for headers, of each that waits for them. */
   readonly #renewing = new Set<() => void>();
-  #last: readonly Connection[] | undefined;
+  #remaining: readonly Connection[] | undefined;
   #underWay = 0;
-  #said = Promise.withResolvers<void>();
+  #allSent = Promise.withResolvers<void>();
 
   constructor(connections: ConnectionSource) {
     this.#connections = connections;
   }
 
   /** Opens a stream with these headers and nothing else, unless `forMs` go by without a connection. */
-  say(headers: StreamHeaders, forMs: number): void {
+  send(headers: StreamHeaders, forMs: number): void {
     this.#waiting.add({ headers, endsAt: performance.now() + forMs });
     this.#next();
   }
 
   /** From now on there are these connections and no others; resolves when they are no longer needed. */
-  async last(connections: readonly Connection[]): Promise<void> {
-    this.#last = connections;
-    // What is said in this turn counts.
+  async flush(connections: readonly Connection[]): Promise<void> {
+    this.#remaining = connections;
+    // What is sent in this turn counts.
     await Promise.resolve();
     if (this.#underWay === 0) return;
     // The process stays for it: nothing else may keep it until transport.close() has resolved.
-    using _timer = startTimer(LAST_MS, () => this.#said.resolve(), true);
-    using _headers = startTimer(LAST_HEADERS_MS, () => {
+    using _timer = startTimer(CLOSING_MS, () => this.#allSent.resolve(), true);
+    using _headers = startTimer(CLOSING_HEADERS_MS, () => {
       for (const endWait of this.#renewing) endWait();
     });
-    await this.#said.promise;
+    await this.#allSent.promise;
   }
 
   #next(): void {
-    for (const farewell of this.#waiting) {
+    for (const cancel of this.#waiting) {
       if (this.#underWay === AT_ONCE) return;
-      this.#waiting.delete(farewell);
+      this.#waiting.delete(cancel);
       this.#underWay++;
-      const renewal = farewell.headers.renew();
-      if (renewal === undefined) this.#send(farewell);
-      else this.#renewed(renewal).then(() => this.#send(farewell));
+      const renewal = cancel.headers.renew();
+      if (renewal === undefined) this.#send(cancel);
+      else this.#renewed(renewal).then(() => this.#send(cancel));
     }
     if (this.#underWay > 0) return;
-    this.#said.resolve();
-    this.#said = Promise.withResolvers();
+    this.#allSent.resolve();
+    this.#allSent = Promise.withResolvers();
   }
 
   /** Resolves when new headers are there, or are waited for no longer. */
@@ -91,35 +89,41 @@ export class Farewells {
     this.#renewing.delete(resolve);
   }
 
-  #send(farewell: Farewell): void {
+  #send(cancel: Cancel): void {
     const over = () => {
       this.#underWay--;
       this.#next();
     };
     const again = () => {
-      if (performance.now() + AGAIN_MS < farewell.endsAt) {
-        startTimer(AGAIN_MS, () => this.#send(farewell));
+      if (performance.now() + AGAIN_MS < cancel.endsAt) {
+        startTimer(AGAIN_MS, () => this.#send(cancel));
       } else over();
     };
     const use = (connection: Connection) => {
-      const stream = new ClientStream(connection, farewell.headers.make(), ANSWER_MAX_BYTES, {
-        onHead() {},
-        onFrame: () => true,
-        onStatus: over,
-        onBroken: ({ error, unprocessed, rstCode }) => {
-          const busy = unprocessed || rstCode === constants.NGHTTP2_ENHANCE_YOUR_CALM;
-          if (busy || error.code === Code.Unavailable) again();
-          else over();
+      const stream = connection.open({
+        head: cancel.headers.make(),
+        readMaxBytes: ANSWER_MAX_BYTES,
+        listener: {
+          onHeaders() {},
+          onMessage() {},
+          onInvalid: (_error, from) => {
+            from.reset(IGNORED);
+            over();
+          },
+          onClosed: (outcome) => {
+            if (outcome.is === "lost" && mayHelp(outcome)) again();
+            else over();
+          },
         },
       });
-      stream.halfClose();
+      stream.endSend();
     };
     const ready =
-      this.#last === undefined
+      this.#remaining === undefined
         ? this.#connections.ready()
-        : this.#last.find((connection) => connection.hasRoom);
-    if (ready === undefined && this.#last === undefined) {
-      const wanted = () => performance.now() < farewell.endsAt;
+        : this.#remaining.find((connection) => connection.hasRoom);
+    if (ready === undefined && this.#remaining === undefined) {
+      const wanted = () => performance.now() < cancel.endsAt;
       this.#connections.acquire(use, wanted).catch((error) => {
         if (asFailure(error).code === Code.Unavailable) again();
         else over();
@@ -133,4 +137,12 @@ export class Farewells {
       over();
     }
   }
+}
+
+/** Why an answer that is no gRPC is not read on: nobody hears it. */
+const IGNORED = failure(Code.Canceled, "the answer to a cancel is of no interest");
+
+/** Whether the cancel should be sent again: the server did not take it, because it is busy or not there. */
+function mayHelp({ unprocessed, error }: { unprocessed: boolean; error: ConnectError }): boolean {
+  return unprocessed || error.code === Code.ResourceExhausted || error.code === Code.Unavailable;
 }

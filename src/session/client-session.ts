@@ -1,46 +1,49 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type { Metadata } from "../../gen/hawser/v1/session_pb.js";
+import type {
+  CallStream,
+  ClientCallListener,
+  ClientCallStream,
+  ClientStreamListener,
+  HeaderList,
+  Outcome,
+  Received,
+  Status,
+} from "../call-stream.ts";
 import { asFailure, failure, handled, tooManyFields } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
+import { PREFIX_BYTES } from "../flow/length-prefix.ts";
 import { type Acknowledgements, Acknowledger } from "./acknowledgements.ts";
-import type { Broken, ClientAttachment, Dialler } from "./attachment.ts";
-import { CONTROL, endControl, readControl, readMetadata, type SessionFrame } from "./control.ts";
-import { type Answer, dropOwn, readAnswer, readSent, type Values, withoutOwn } from "./headers.ts";
+import type { ClientAttachment, Dialler, Dialling, Leaver, OpenAttachment } from "./attachment.ts";
+import { CONTROL, endControl, readControl, readMetadata } from "./control.ts";
+import { type Answer, dropOwn, readAnswer, readSent, withoutOwn } from "./headers.ts";
 import { SessionIdentity } from "./identity.ts";
 import { type Account, Ledger, type Violation, type Window } from "./ledger.ts";
 import { Reason, readSessionLost, sessionLost } from "./lost.ts";
-import { type AttachedSession, NumberedAttachment } from "./numbered-attachment.ts";
 import { Redial, type Redialled } from "./redial.ts";
 import {
   answered,
-  carries,
-  dialled,
+  type ClientPhase,
+  detached,
   ended,
+  flowOf,
   type Link,
-  lost,
-  refused,
+  mayBeginAgain,
+  opened,
+  streamOf,
   unattached,
 } from "./state.ts";
 import type { ServerTerms } from "./terms.ts";
 
-/** The call that a session carries, as the client sees it. */
-export interface DialledCall<Frame> {
-  onOpen(): void;
-  onHead(headers: Values): void;
-  onFrame(frame: Frame): boolean;
-  onStatus(status: "ok" | ConnectError, trailers: Values): void;
-  onFailed(error: ConnectError): void;
-}
-
-export interface ClientSessionInit<Frame> {
+export interface ClientSessionInit {
   /** Makes an id of a session: 128 random bits in hexadecimal digits. */
   readonly newId: () => string;
   readonly server: ServerTerms;
   readonly window: Window;
   readonly clock: Clock;
   readonly acknowledgements: Acknowledgements;
-  readonly dialler: Dialler<Frame>;
-  readonly call: DialledCall<Frame>;
+  readonly dialler: Dialler;
+  readonly call: ClientCallListener;
   readonly watcher: SessionWatcher | undefined;
 }
 
@@ -63,29 +66,28 @@ const NEW_SESSIONS_MAX = 2;
  * lost until the server's grace has run out; it opens one attachment after the
  * other.
  */
-export class ClientSession<Frame extends SessionFrame = SessionFrame>
-  implements Redialled, AttachedSession<Frame>
+export class ClientSession
+  implements ClientCallStream, ClientStreamListener, Dialling, Leaver, Redialled
 {
-  readonly #init: ClientSessionInit<Frame>;
+  readonly #init: ClientSessionInit;
   readonly #ledger: Ledger;
   readonly #acknowledger: Acknowledger;
   readonly #identity: SessionIdentity;
   #redial: Redial;
   #newSessions = 0;
-  #link: Link = unattached;
-  #stream: ClientAttachment | undefined;
-  /** Whether messages may leave on the stream: at once on attachment 1, with the answer on a later one. */
-  #flowing = false;
-  #opened = false;
+  #link: Link<ClientAttachment> = unattached;
+  #phase: ClientPhase = "waiting";
   /** How often a server did nothing for attachment 1. */
   #refusals = 0;
-  #base: Values = {};
-  #headed = false;
-  #room: PromiseWithResolvers<void> | undefined;
+  /** The response headers that every response has, until the call is told them. */
+  #base: HeaderList = {};
+  #capacity: PromiseWithResolvers<void> | undefined;
+  /** With what every write fails. */
   #failure: ConnectError | undefined;
+  /** How many messages the server is known to have. */
   #arrived = 0;
 
-  constructor(init: ClientSessionInit<Frame>) {
+  constructor(init: ClientSessionInit) {
     this.#init = init;
     this.#identity = new SessionIdentity(init.newId, init.server, init.clock);
     this.#ledger = new Ledger(init.window, NO_ACCOUNT);
@@ -94,12 +96,12 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame>
     this.#redial = new Redial(init.clock, init.server.graceMs, this);
   }
 
-  get state(): Link["is"] {
+  get state(): Link<unknown>["is"] {
     return this.#link.is;
   }
 
-  get isOver(): boolean {
-    return this.#link.is === "over";
+  get isWanted(): boolean {
+    return this.#link.is !== "over";
   }
 
   start(): void {
@@ -112,33 +114,29 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame>
   write(flags: number, payload: Uint8Array): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure;
     this.#ledger.push(flags, payload);
-    const taken = this.#flowing
-      ? this.#stream?.pull(this.#ledger.kept, payload.length + 1)
-      : undefined;
+    const stream = flowOf(this.#link);
+    const written = stream?.pull(this.#ledger.kept, payload.length + PREFIX_BYTES);
     this.#acknowledger.onSent();
-    if (!this.#ledger.full) return taken;
-    this.#room ??= Promise.withResolvers();
-    return this.#room.promise;
+    if (!this.#ledger.full) return written;
+    this.#capacity ??= Promise.withResolvers();
+    return this.#capacity.promise;
   }
 
-  halfClose(): void {
+  endSend(): void {
     this.#ledger.end();
-    if (this.#flowing) this.#stream?.write(CONTROL, endControl(this.#ledger.sent));
+    flowOf(this.#link)?.write(CONTROL, endControl(this.#ledger.sent));
   }
 
-  /** Streams of a session are read without pause: the window holds the server back. */
-  readOn(): void {}
-
-  /** The caller took a message. */
   taken(bytes: number): void {
-    this.#acknowledger.taken(bytes);
+    if (this.#ledger.take(bytes)) this.#acknowledger.now();
+    else this.#acknowledger.soon();
   }
 
   /** The call is over; where the server did not end it, it is told. */
-  stop(error: ConnectError): void {
-    this.#failure ??= error;
+  reset(reason: ConnectError): void {
+    this.#failure ??= reason;
     if (this.#link.is === "over") return;
-    this.#close(error)?.stop(error);
+    this.#close(reason)?.reset(reason);
     this.#cancel();
   }
 
@@ -149,25 +147,32 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame>
 
   // What the attachments bring.
 
-  /** The stream of the next attachment is open. */
-  onOpen(number: number, stream: ClientAttachment): void {
-    if (!carries(this.#link, number)) {
-      stream.stop(failure(Code.Canceled, "the call is over"));
-      return;
-    }
-    this.#stream = stream;
-    if (number === 1 && this.#refusals === 0) {
-      this.#flow(stream);
+  onConnection(open: OpenAttachment): boolean {
+    if (this.#link.is !== "detached") return true;
+    const stream = open(this.#ask(false), this);
+    if (stream === undefined) return false;
+    const isFirst = this.#link.number === 0 && this.#refusals === 0;
+    this.#link = opened(this.#link, stream, isFirst);
+    if (isFirst) {
+      this.#acknowledger.attach(stream);
       // A session that takes the place of one that never began has all of the call to send.
-      if (this.#opened) this.#sendAgain(stream, 0);
+      if (this.#phase !== "waiting") this.#sendAgain(stream, 0);
     }
-    if (this.#opened) return;
-    this.#opened = true;
+    if (this.#phase !== "waiting") return true;
+    this.#phase = "open";
     this.#init.call.onOpen();
+    return true;
   }
 
-  onHead(number: number, headers: Values): void {
-    if (!carries(this.#link, number)) return;
+  onUnreachable(error: ConnectError): void {
+    if (this.#link.is === "over") return;
+    if (error.code !== Code.Unavailable || this.#link.number === 0) this.#fail(error);
+    else this.#lost();
+  }
+
+  onHeaders(headers: HeaderList, from: CallStream): void {
+    const stream = streamOf(this.#link);
+    if (stream === undefined || from !== stream) return;
     let answer: Answer | undefined;
     try {
       answer = readAnswer(headers);
@@ -189,59 +194,55 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame>
       return;
     }
     if (this.#checked(this.#ledger.checkResume(answer.received), answer.received)) return;
-    this.#resume(number, answer, headers);
+    this.#resume(stream, answer, headers);
   }
 
-  #resume(number: number, answer: Answer, headers: Values): void {
-    this.#link = answered(this.#link, number);
+  #resume(stream: ClientAttachment, answer: Answer, headers: HeaderList): void {
+    const flows = flowOf(this.#link) !== undefined;
+    this.#link = answered(this.#link);
     this.#identity.answered(answer.epoch);
     // Another process than Negotiate asked may have another window.
     this.#ledger.agree(answer.window);
     this.#redial.answered(answer.received > this.#arrived);
-    if (!this.#headed) this.#base = headers;
+    if (this.#phase !== "answered") this.#base = headers;
     this.#arrived = Math.max(this.#arrived, answer.received);
-    if (answer.metadata) this.#head();
-    const stream = this.#stream as ClientAttachment;
-    if (!this.#flowing) {
-      this.#flow(stream);
+    if (answer.metadata) this.#tellHeaders();
+    if (!flows) {
+      this.#acknowledger.attach(stream);
       this.#sendAgain(stream, answer.received);
     }
     this.#init.watcher?.onCarried("open");
   }
 
-  /** From now on messages leave, and acknowledgements. */
-  #flow(stream: ClientAttachment): void {
-    this.#flowing = true;
-    this.#acknowledger.attach(stream);
-  }
-
   /** Sends all that follows the first `received` messages. */
   #sendAgain(stream: ClientAttachment, received: number): void {
+    const { kept, ended, sent } = this.#ledger;
     this.#ledger.rewind(received);
-    stream.pull(this.#ledger.kept, this.#ledger.kept.bytes + 1);
-    if (this.#ledger.ended) stream.write(CONTROL, endControl(this.#ledger.sent));
+    stream.pull(kept, kept.framedBytes);
+    if (ended) stream.write(CONTROL, endControl(sent));
   }
 
-  onFrame(number: number, frame: Frame): boolean {
-    if (!carries(this.#link, number)) return true;
+  onMessage(message: Received, from: CallStream): void {
+    if (from !== streamOf(this.#link)) return;
+    const bytes = message.end - message.start;
+    from.taken(bytes);
     this.#redial.delivered();
-    if ((frame.flags & CONTROL) !== 0) {
-      this.#onControl(frame);
-      return true;
+    if ((message.flags & CONTROL) !== 0) {
+      this.#onControl(message);
+      return;
     }
-    if (!this.#headed) this.#head();
-    if (this.#ledger.receive(frame.end - frame.start)) this.#init.call.onFrame(frame);
+    if (this.#phase !== "answered") this.#tellHeaders();
+    if (this.#ledger.receive(bytes)) this.#init.call.onMessage(message, this);
     else this.#violated("the server sends more than the window holds");
-    return true;
   }
 
-  #onControl(frame: Frame): void {
-    const control = readControl(frame);
+  #onControl(message: Received): void {
+    const control = readControl(message);
     if (control?.case === "received") {
       const count = Number(control.value);
       if (this.#checked(this.#ledger.acknowledge(count), count)) return;
       this.#arrived = Math.max(this.#arrived, count);
-      this.#makeRoom();
+      this.#wakeWriter();
     } else if (control?.case === "header") this.#onMetadata(control.value);
     else this.#violated("the server sent a control frame that makes no sense");
   }
@@ -252,19 +253,35 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame>
     const count = Object.keys(this.#base).length + metadata.entries.length;
     const refusal = tooManyFields(count, "response headers", "the server");
     if (set === undefined) this.#violated("the server sent response headers that are not valid");
-    else if (refusal === undefined) this.#head(set);
+    else if (refusal === undefined) this.#tellHeaders(set);
     else this.#fail(refusal);
   }
 
   /** Wakes the sender that waits, where the window holds more. */
-  #makeRoom(): void {
+  #wakeWriter(): void {
     if (this.#ledger.full) return;
-    this.#room?.resolve();
-    this.#room = undefined;
+    this.#capacity?.resolve();
+    this.#capacity = undefined;
   }
 
-  onStatus(number: number, status: "ok" | ConnectError, trailers: Values): void {
-    if (!carries(this.#link, number)) return;
+  onInvalid(error: ConnectError, from: CallStream): void {
+    if (from !== streamOf(this.#link)) return;
+    if (error.code === Code.Unavailable) {
+      this.#lost();
+      from.reset(error);
+    } else this.#fail(error);
+  }
+
+  onClosed(outcome: Outcome, from: CallStream): void {
+    if (from !== streamOf(this.#link)) return;
+    if (outcome.is === "ended") this.#onEnd(outcome.status, outcome.trailers);
+    else if (outcome.is === "unsendable") this.#fail(asFailure(outcome.error));
+    else if (!outcome.unprocessed || !mayBeginAgain(this.#link)) this.#lost();
+    else if (this.#refusals++ < TRANSPARENT_RETRIES) this.#beginElsewhere();
+    else this.#fail(outcome.error);
+  }
+
+  #onEnd(status: Status, trailers: HeaderList): void {
     let sent: number | undefined;
     try {
       sent = readSent(trailers);
@@ -272,22 +289,22 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame>
       this.#fail(asFailure(error));
       return;
     }
-    if (sent === undefined) this.#onForeignStatus(number, status, trailers);
+    if (sent === undefined) this.#onForeignStatus(status, trailers);
     else if (sent === this.#ledger.received) this.#finish(status, trailers);
-    else if (sent > this.#ledger.received) this.#onLost(number);
+    else if (sent > this.#ledger.received) this.#lost();
     else this.#violated(`the server sent ${sent} messages; ${this.#ledger.received} came`);
   }
 
   /** The status is not that of the call: a proxy's, or of a server that takes no attachment now. */
-  #onForeignStatus(number: number, status: "ok" | ConnectError, trailers: Values): void {
+  #onForeignStatus(status: Status, trailers: HeaderList): void {
     const why = readSessionLost(status);
-    if (why?.reason === Reason.EXPIRED && !this.#identity.isAnswered) this.#onExpired(number);
+    if (why?.reason === Reason.EXPIRED && !this.#identity.isAnswered) this.#onExpired();
     else if (why !== undefined) {
       const said = Math.min(Number(why.arrived), this.#ledger.sent);
       this.#fail(sessionLost(why.reason, Math.max(this.#arrived, said)), false);
     } else if (status !== "ok" && status.code === Code.Unavailable) {
       const pushback = String(trailers["grpc-retry-pushback-ms"]);
-      this.#onLost(number, /^\d{1,6}$/.test(pushback) ? Number(pushback) : undefined);
+      this.#lost(/^\d{1,6}$/.test(pushback) ? Number(pushback) : undefined);
     } else if (status === "ok") {
       this.#violated("the server ended the call without saying how many messages it sent");
     } else this.#fail(status, false);
@@ -298,20 +315,20 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame>
    * handler has run (session.proto, 4h): most likely this machine slept since Negotiate, and its clock stood still. The
    * server is asked for its terms again, and another session takes the place of this one, with all that was sent.
    */
-  #onExpired(number: number): void {
-    if (number > 1 || this.#newSessions === NEW_SESSIONS_MAX) {
+  #onExpired(): void {
+    if (this.#link.number > 1 || this.#newSessions === NEW_SESSIONS_MAX) {
       this.#failExpired();
       return;
     }
     this.#newSessions++;
     const session = this;
-    this.#link = unattached;
     // Its grace may run, where the session had been begun elsewhere; what comes has a grace of its own.
     this.#redial.stop();
     this.#leave()?.release();
+    this.#link = unattached;
     this.#init.dialler.renegotiate(this.#identity.openedMs as number, {
-      get wanted() {
-        return !session.isOver;
+      get isWanted() {
+        return session.isWanted;
       },
       onTerms: (terms) => this.#onTerms(terms),
       onNoTerms: (error) => (error === undefined ? this.#failExpired() : this.#fail(error)),
@@ -322,7 +339,7 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame>
     if (this.#link.is === "over") return;
     this.#identity.replace(terms);
     this.#ledger.agree(terms.window);
-    this.#makeRoom();
+    this.#wakeWriter();
     this.#redial = new Redial(this.#init.clock, terms.graceMs, this);
     this.onDue();
   }
@@ -333,30 +350,17 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame>
     this.#fail(sessionLost(Reason.EXPIRED, 0, what), false);
   }
 
-  onBroken(number: number, broken: Broken): void {
-    // No stream was opened where the number is not reached yet.
-    if (number !== this.#link.number && this.#link.is !== "detached") return;
-    if (this.#link.is === "over") return;
-    const begun = broken.unprocessed !== true || refused(this.#link) !== unattached;
-    if (isFinal(broken) || this.#link.number === 0) this.#fail(broken.error);
-    else if (begun) this.#onLost(this.#link.number);
-    else if (this.#refusals++ < TRANSPARENT_RETRIES) this.#beginElsewhere();
-    else this.#fail(broken.error);
-  }
-
   /** The server did nothing for attachment 1, as one that drains: no server knows the session. */
   #beginElsewhere(): void {
     this.#leave()?.release();
-    this.#link = refused(this.#link);
+    this.#link = unattached;
     this.#identity.reopen();
     this.#init.dialler.unbind();
     this.#redial.lost();
   }
 
   /** The stream is gone: another one, soon. */
-  #onLost(number: number, waitMs?: number): void {
-    if (this.#link.is === "over") return;
-    this.#link = lost(this.#link, number);
+  #lost(waitMs?: number): void {
     this.#leave()?.release();
     this.#redial.lost(waitMs);
   }
@@ -375,16 +379,12 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame>
   onDue(): void {
     if (this.#link.is !== "detached") return;
     this.#redial.dialled();
-    const next = this.#link.number + 1;
-    this.#init.dialler.dial(() => {
-      this.#link = dialled(this.#link);
-      return this.#ask(false);
-    }, new NumberedAttachment(this, next));
+    this.#init.dialler.dial(this);
   }
 
   #ask(cancel: boolean): Record<string, string> {
-    return this.#identity.headers({
-      attach: this.#link.number + (cancel ? 1 : 0),
+    return this.#identity.ask({
+      attach: this.#link.number + 1,
       received: this.#ledger.received,
       window: this.#init.window,
       cancel,
@@ -392,24 +392,24 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame>
   }
 
   /** Tells the call its response headers, once. */
-  #head(set?: Values): void {
-    if (this.#headed) return;
-    this.#headed = true;
+  #tellHeaders(set?: HeaderList): void {
+    if (this.#phase === "answered") return;
+    this.#phase = "answered";
     const base = withoutOwn(this.#base);
     this.#base = {};
-    this.#init.call.onHead(set === undefined ? base : Object.assign(base, set));
+    this.#init.call.onHeaders(set === undefined ? base : Object.assign(base, set), this);
   }
 
-  #finish(status: "ok" | ConnectError, trailers: Values): void {
-    if (status === "ok") this.#head();
+  #finish(status: Status, trailers: HeaderList): void {
+    if (status === "ok") this.#tellHeaders();
     else dropOwn(status.metadata);
     const stopped = failure(Code.FailedPrecondition, "the server has ended the call");
     const error = status === "ok" ? stopped : status;
     const stream = this.#close(error);
-    stream?.halfClose();
-    // Who waits for room on the stream waits in vain from now on.
-    stream?.stop(error);
-    this.#init.call.onStatus(status, withoutOwn(trailers));
+    // The server frees the session when this side has ended, too.
+    stream?.endSend();
+    stream?.reset(error);
+    this.#init.call.onClosed({ is: "ended", status, trailers: withoutOwn(trailers) }, this);
   }
 
   /** What a count of the server breaks, if anything; the call then has failed. */
@@ -428,41 +428,35 @@ export class ClientSession<Frame extends SessionFrame = SessionFrame>
   /** @param tell whether the server does not know yet */
   #fail(error: ConnectError, tell = true): void {
     if (this.#link.is === "over") return;
-    this.#close(error)?.stop(error);
+    this.#close(error)?.reset(error);
     if (tell) this.#cancel();
-    this.#init.call.onFailed(error);
+    this.#init.call.onClosed({ is: "lost", error, unprocessed: false }, this);
   }
 
   /** Tells the server not to wait for another attachment. */
   #cancel(): void {
-    if (this.#link.number > 0)
-      this.#init.dialler.tell(() => this.#ask(true), this.#identity.graceMs);
+    if (this.#link.number === 0) return;
+    this.#init.dialler.tell(this.#ask(true), this.#identity.graceMs);
   }
 
   /** Lets go of the stream that carries the session, and gives it to be ended. */
   #leave(): ClientAttachment | undefined {
-    const stream = this.#stream;
-    this.#stream = undefined;
-    this.#flowing = false;
+    const stream = streamOf(this.#link);
+    this.#link = detached(this.#link);
     this.#acknowledger.detach();
     return stream;
   }
 
   /** Ends the session here, and gives its stream to be ended. */
   #close(error: ConnectError): ClientAttachment | undefined {
+    const stream = this.#leave();
     this.#link = ended(this.#link);
     this.#init.dialler.over(this);
     this.#redial.stop();
-    const stream = this.#leave();
     this.#failure ??= error;
-    if (this.#room !== undefined) handled(this.#room.promise);
-    this.#room?.reject(this.#failure);
+    if (this.#capacity !== undefined) handled(this.#capacity.promise);
+    this.#capacity?.reject(this.#failure);
     this.#ledger.close();
     return stream;
   }
-}
-
-/** Whether another stream would end the same way: what came was no gRPC, or over a limit, or the transport is closed. */
-function isFinal({ error, refused }: Broken): boolean {
-  return refused && error.code !== Code.Unavailable;
 }

@@ -1,0 +1,99 @@
+import type { ClientCallListener } from "../call-stream.ts";
+import { realClock } from "../flow/clock.ts";
+import type { RequestHeaders } from "../grpc/request-headers.ts";
+import { ClientSession, type SessionWatcher } from "../session/client-session.ts";
+import type { Window } from "../session/ledger.ts";
+import type { ServerTerms } from "../session/terms.ts";
+import type { Addresses } from "./addresses.ts";
+import { Attempts } from "./attempts.ts";
+import type { Connection } from "./connection.ts";
+import type { Connections } from "./connections.ts";
+import { StreamDialler } from "./dialler.ts";
+import type { MethodHeaders } from "./negotiate.ts";
+
+/** Who wants to know what carries a call. */
+export interface CallStreamWatcher extends SessionWatcher {
+  /** The call has a session: it outlives its connections. */
+  onSession(): void;
+}
+
+/** What the stream of a call is opened with. */
+export interface CallStreamOptions {
+  readonly addresses: Addresses;
+  readonly headers: RequestHeaders;
+  /** The request headers of a method that belongs to no call. */
+  readonly ownHeaders: MethodHeaders;
+  readonly readMaxBytes: number;
+  /** What a session of the call may hold; `undefined`: it has none. */
+  readonly window: Window | undefined;
+  /** Whether the call is made again where it is lost, so that connections are tried more often. */
+  readonly fastReconnect: boolean;
+  readonly watcher: CallStreamWatcher | undefined;
+}
+
+/** Gives a call its stream: a session where both sides have them, else plain HTTP/2 streams. */
+export function openCallStream(options: CallStreamOptions, call: ClientCallListener): void {
+  const { addresses, ownHeaders, window } = options;
+  const ready = addresses.ready();
+  const by = (connection: Connection, terms: ServerTerms | false) => {
+    if (terms === false || window === undefined) openPlain(options, call);
+    else openSession(options, call, { connections: addresses.homeOf(connection), terms, window });
+  };
+  if (window === undefined) {
+    openPlain(options, call);
+    // A server of Hawser's is asked for signs of life more often: a loss is known sooner.
+    if (options.fastReconnect && ready?.mustNegotiate !== false) {
+      addresses.question.ask(ownHeaders, { call, onAnswer() {}, onFailed() {} });
+    }
+  } else if (ready?.sessions !== undefined && !ready.mustNegotiate) by(ready, ready.sessions);
+  else {
+    addresses.question.ask(ownHeaders, {
+      call,
+      onAnswer: (asked) => by(asked, asked.sessions ?? false),
+      onFailed: (error) => call.onFailed(error),
+    });
+  }
+}
+
+function openPlain(options: CallStreamOptions, call: ClientCallListener): void {
+  const stream = new Attempts(options, call);
+  call.onStream(stream);
+  stream.start();
+}
+
+/** The server that a session begins at. */
+interface SessionServer {
+  readonly connections: Connections;
+  readonly terms: ServerTerms;
+  readonly window: Window;
+}
+
+function openSession(
+  { addresses, headers, ownHeaders, readMaxBytes, watcher }: CallStreamOptions,
+  call: ClientCallListener,
+  { connections, terms, window }: SessionServer,
+): void {
+  connections.useFastReconnect();
+  watcher?.onSession();
+  const session = new ClientSession({
+    newId,
+    server: terms,
+    window,
+    clock: realClock,
+    acknowledgements: addresses.acknowledgements,
+    dialler: new StreamDialler({ addresses, connections, headers, ownHeaders, readMaxBytes }),
+    call,
+    watcher,
+  });
+  call.onStream(session);
+  session.start();
+}
+
+/** 128 random bits in hexadecimal digits. */
+function newId(): string {
+  let id = "";
+  for (const word of crypto.getRandomValues(new Uint32Array(4))) {
+    id += word.toString(16).padStart(8, "0");
+  }
+  return id;
+}

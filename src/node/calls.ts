@@ -1,0 +1,365 @@
+import type {
+  DescMessage,
+  DescMethod,
+  DescMethodStreaming,
+  DescMethodUnary,
+  MessageInitShape,
+  MessageShape,
+} from "@bufbuild/protobuf";
+import {
+  type ContextValues,
+  createContextValues,
+  type Interceptor,
+  type StreamRequest,
+  type StreamResponse,
+  type UnaryRequest,
+  type UnaryResponse,
+} from "@connectrpc/connect";
+import type { CallDoor, CallInit, StreamingCallInit, UnaryCallInit } from "../client/open-call.ts";
+import { isIdempotent, Retries } from "../client/retry.ts";
+import { windowOf } from "../client/session-option.ts";
+import { giveMessage } from "../codec/complete.ts";
+import { ENCODING } from "../codec/compression.ts";
+import type { Target } from "../connection/address.ts";
+import type { Addresses } from "../connection/addresses.ts";
+import { openCallStream } from "../connection/open-call-stream.ts";
+import { asFailure } from "../failure.ts";
+import { map, one } from "../flow/pump.ts";
+import { onAbort, sleep } from "../flow/wait.ts";
+import { CallMetadata, HeaderOptions, type SaidHeaders } from "../grpc/call-metadata.ts";
+import { ClientCall } from "../grpc/client-call.ts";
+import { exactlyOne } from "../grpc/exactly-one.ts";
+import { aroundCall, intercept, intercepted } from "../grpc/intercept.ts";
+import { limitsOf, type MessageOptions } from "../grpc/limits.ts";
+import { asHeaders } from "../grpc/metadata.ts";
+import { RequestHeaders } from "../grpc/request-headers.ts";
+import type { Deadline } from "../grpc/timeout.ts";
+import { timeout } from "../options.ts";
+import type { Window } from "../session/ledger.ts";
+import { version } from "../version.ts";
+import { nodeGzip } from "./gzip.ts";
+import type { TransportOptions } from "./transport-options.ts";
+
+const USER_AGENT = `hawser/${version}`;
+
+/** Where calls are made. */
+export interface CallsInit {
+  readonly target: Target;
+  readonly addresses: Addresses;
+  /** Aborts when the transport is closed. */
+  readonly closing: AbortSignal;
+}
+
+/** A call when its headers are known. */
+interface ReadyCall {
+  readonly deadline: Deadline | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly metadata: CallMetadata;
+}
+
+interface ReadyUnaryCall<I extends DescMessage> extends ReadyCall {
+  readonly request: MessageInitShape<I>;
+}
+
+/** One attempt at a call. */
+interface Attempt<I extends DescMessage> {
+  readonly ready: ReadyCall;
+  readonly requests: AsyncIterable<MessageInitShape<I>>;
+  readonly previousAttempts: number;
+}
+
+/** What an interceptor may change of a call. */
+type Passed = Pick<CallInit, "signal"> & { readonly header: Headers | undefined };
+
+/** The calls of one transport: options and headers, interceptors, retries. */
+export class Calls implements CallDoor {
+  readonly #options: TransportOptions;
+  readonly #init: CallsInit;
+  readonly #headers: Headers | (() => HeadersInit | Promise<HeadersInit>) | undefined;
+  readonly #messages: MessageOptions;
+  readonly #interceptors: Interceptor[];
+  readonly #retries = new Retries();
+  /** A call may ask for a session although the transport asks for none. */
+  readonly #window: Window | undefined;
+
+  constructor(options: TransportOptions, init: CallsInit) {
+    this.#options = options;
+    this.#init = init;
+    const { headers } = options;
+    this.#headers =
+      typeof headers === "function" || headers === undefined ? headers : asHeaders(headers);
+    this.#messages = { ...limitsOf(options), compression: nodeGzip };
+    this.#interceptors = aroundCall(options.interceptors ?? []);
+    this.#window = windowOf(options.sessions || true);
+  }
+
+  async openUnaryCall<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    init: UnaryCallInit<I>,
+  ): Promise<UnaryResponse<I, O>> {
+    const { said, asked, deadline } = this.#begin(init);
+    const given =
+      asked === undefined ? said.said() : await this.#answered(asked, init.signal, deadline);
+    const send = async (
+      { signal, header }: Passed,
+      request: MessageInitShape<I>,
+    ): Promise<UnaryResponse<I, O>> => {
+      const metadata = new CallMetadata(said, given, header);
+      const ready = { deadline, signal, metadata, request };
+      const { call, response } = await this.#single(method, ready, init);
+      return {
+        stream: false,
+        service: method.parent,
+        method,
+        header: call.header,
+        message: response,
+        trailer: call.trailer,
+      };
+    };
+    const { signal, request } = init;
+    if (this.#interceptors.length === 0) return await send({ signal, header: given.call }, request);
+    const linked = intercepted(signal, deadline);
+    try {
+      const next = intercept(
+        (request: UnaryRequest<I, O>) => send(request, request.message as MessageInitShape<I>),
+        this.#interceptors,
+      );
+      return await linked.race(
+        next({
+          ...this.#requestCommon(method, given.call, init.contextValues),
+          stream: false,
+          method,
+          signal: linked.signal,
+          message: giveMessage(method.input, request),
+        }),
+      );
+    } catch (error) {
+      throw asFailure(error);
+    } finally {
+      linked.over();
+    }
+  }
+
+  async openCall<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodStreaming<I, O>,
+    init: StreamingCallInit<I>,
+  ): Promise<StreamResponse<I, O>> {
+    const { said, asked, deadline } = this.#begin(init);
+    const given =
+      asked === undefined ? said.said() : await this.#answered(asked, init.signal, deadline);
+    const send = async (
+      { signal, header }: Passed,
+      requests: AsyncIterable<MessageInitShape<I>>,
+    ): Promise<StreamResponse<I, O>> => {
+      const metadata = new CallMetadata(said, given, header);
+      const ready = { deadline, signal, metadata };
+      const call = this.#start(method, { ready, requests, previousAttempts: 0 }, init);
+      await call.answered;
+      return {
+        stream: true,
+        service: method.parent,
+        method,
+        message: call.responses,
+        get header() {
+          return call.header;
+        },
+        get trailer() {
+          return call.trailer;
+        },
+      };
+    };
+    const { signal, requests } = init;
+    if (this.#interceptors.length === 0) {
+      return await send({ signal, header: given.call }, requests);
+    }
+    const linked = intercepted(signal, deadline);
+    try {
+      const next = intercept(
+        async (request: StreamRequest<I, O>): Promise<StreamResponse<I, O>> => {
+          const messages = request.message as AsyncIterable<MessageInitShape<I>>;
+          const response = await send(request, messages);
+          return { ...response, message: withEnd(response.message, linked.over) };
+        },
+        this.#interceptors,
+      );
+      return await linked.race(
+        next({
+          ...this.#requestCommon(method, given.call, init.contextValues),
+          stream: true,
+          method,
+          signal: linked.signal,
+          // Complete, also where the caller gave a part of the fields.
+          message: map(requests, (message) => giveMessage(method.input, message)),
+        }),
+      );
+    } catch (error) {
+      const failed = asFailure(error);
+      linked.over(failed);
+      throw failed;
+    }
+  }
+
+  /** What the options say of a call. */
+  #begin({ headers, timeoutMs }: CallInit) {
+    const deadline = this.#deadlineOf(timeoutMs);
+    const said = new HeaderOptions(this.#headers, headers);
+    return { said, asked: said.ask?.(), deadline };
+  }
+
+  /** What the options `headers` say of a call. The deadline, the caller and the transport's end end the wait for it. */
+  async #answered(
+    said: Promise<SaidHeaders>,
+    signal: AbortSignal | undefined,
+    deadline: Deadline | undefined,
+  ): Promise<SaidHeaders> {
+    const linked = intercepted(signal, deadline);
+    const closed = Promise.withResolvers<never>();
+    using _closing = onAbort(this.#init.closing, closed.reject);
+    try {
+      return await Promise.race([linked.race(said), closed.promise]);
+    } finally {
+      linked.over();
+    }
+  }
+
+  /** A unary call, made again where that is safe and may help. */
+  async #single<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    ready: ReadyUnaryCall<I>,
+    init: CallInit,
+  ): Promise<{ call: ClientCall<I, O>; response: MessageShape<O> }> {
+    const { deadline, signal, request } = ready;
+    const endsAt = deadline?.endsAt ?? Number.POSITIVE_INFINITY;
+    for (let attempts = 1; ; attempts++) {
+      const attempt = { ready, requests: one(request), previousAttempts: attempts - 1 };
+      const call = this.#start(method, attempt, init);
+      try {
+        const response = await only(call);
+        this.#retries.succeeded();
+        return { call, response };
+      } catch (error) {
+        const waitMs = this.#retries.failed(asFailure(error), attempts);
+        if (!isIdempotent(method) || !call.reached || call.committed) throw error;
+        if (waitMs === undefined || performance.now() + waitMs >= endsAt) throw error;
+        await sleep(waitMs, signal);
+        if (signal?.aborted) throw error;
+      }
+    }
+  }
+
+  /** A call as it is when the interceptors, if any, have had their say. */
+  #start<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O> | DescMethodStreaming<I, O>,
+    { ready, requests, previousAttempts }: Attempt<I>,
+    init: CallInit & Partial<Pick<StreamingCallInit<I>, "watcher" | "fastReconnect">>,
+  ): ClientCall<I, O> {
+    const { deadline, signal, metadata } = ready;
+    const { watcher, fastReconnect = false } = init;
+    const { acceptCompression, compressMinBytes = 1024, sendCompression } = this.#options;
+    const { addresses } = this.#init;
+    const gzip = init.compress ?? sendCompression === ENCODING;
+    const sessions = init.sessions ?? this.#options.sessions ?? true;
+    if (fastReconnect) addresses.useFastReconnect();
+    const own = (header: Headers | undefined) => {
+      const headers = this.#ownHeaders(method, header);
+      headers["grpc-accept-encoding"] = acceptCompression === false ? "identity" : ENCODING;
+      if (gzip) headers["grpc-encoding"] = ENCODING;
+      if (previousAttempts > 0) headers["grpc-previous-rpc-attempts"] = String(previousAttempts);
+      return headers;
+    };
+    const streamOptions = {
+      addresses,
+      headers: new RequestHeaders({
+        own,
+        metadata: metadata.sent,
+        isFresh: previousAttempts === 0,
+        again: metadata.again,
+        deadline,
+      }),
+      ownHeaders: (method: DescMethod) =>
+        new RequestHeaders({
+          own: (header) => this.#ownHeaders(method, header),
+          metadata: metadata.transport,
+          isFresh: true,
+          again: undefined,
+          deadline: undefined,
+        }).make(),
+      readMaxBytes: this.#messages.readMaxBytes,
+      window: method.methodKind === "unary" ? undefined : windowOf(sessions, this.#window),
+      fastReconnect,
+      watcher,
+    };
+    const callInit = {
+      ...this.#messages,
+      input: method.input,
+      output: method.output,
+      deadline,
+      signal,
+      compressFromBytes: gzip ? compressMinBytes : undefined,
+      requests,
+      watcher,
+    };
+    return new ClientCall(callInit, (call) => openCallStream(streamOptions, call));
+  }
+
+  #deadlineOf(callMs: number | undefined): Deadline | undefined {
+    const timeoutMs = callMs ?? this.#options.timeoutMs;
+    if (timeoutMs === undefined) return undefined;
+    timeout(timeoutMs, { of: "the call", option: "timeoutMs" });
+    if (timeoutMs <= 0 || timeoutMs === Infinity) return undefined;
+    return { timeoutMs, endsAt: performance.now() + timeoutMs };
+  }
+
+  /** The request headers of a method that are not the application's. */
+  #ownHeaders(method: DescMethod, metadata: Headers | undefined): Record<string, string> {
+    const { tls, authority } = this.#init.target;
+    return {
+      ":method": "POST",
+      ":scheme": tls ? "https" : "http",
+      ":path": this.#pathOf(method),
+      ":authority": authority,
+      te: "trailers",
+      "content-type": "application/grpc+proto",
+      "user-agent": metadata?.get("user-agent") ?? USER_AGENT,
+    };
+  }
+
+  #pathOf(method: DescMethod): string {
+    return `${this.#init.target.pathPrefix}/${method.parent.typeName}/${method.name}`;
+  }
+
+  #requestCommon(
+    method: DescMethod,
+    header: Headers | undefined,
+    contextValues: ContextValues | undefined,
+  ) {
+    const { tls, authority } = this.#init.target;
+    return {
+      service: method.parent,
+      requestMethod: "POST",
+      url: `${tls ? "https" : "http"}://${authority}${this.#pathOf(method)}`,
+      header: new Headers(header),
+      contextValues: contextValues ?? createContextValues(),
+    };
+  }
+}
+
+/** The one response of a unary call. */
+async function only<I extends DescMessage, O extends DescMessage>({
+  responses,
+}: ClientCall<I, O>): Promise<MessageShape<O>> {
+  try {
+    return await exactlyOne(() => responses.next(), "response", "a unary call");
+  } catch (error) {
+    await responses.return();
+    throw error;
+  }
+}
+
+async function* withEnd<T>(messages: AsyncIterable<T>, over: () => void): AsyncGenerator<T> {
+  try {
+    yield* messages;
+  } finally {
+    over();
+  }
+}

@@ -1,0 +1,243 @@
+import type { Http2Stream } from "node:http2";
+import type { Received } from "../../call-stream.ts";
+import { PREFIX_BYTES, writePrefix } from "../../flow/length-prefix.ts";
+import { FrameReader } from "../../grpc/framing.ts";
+import { INBOX_BYTES } from "../../grpc/limits.ts";
+import type { FramedSource } from "../../session/spool.ts";
+import { batchOf, writeFrames } from "./batch.ts";
+import { readOn, receive } from "./receive.ts";
+
+/** A larger message is written by itself, so that it is not copied once more. */
+const COPY_MAX_BYTES = 16 * 1024;
+
+/** A batch of this size leaves at once. */
+const BATCH_BYTES = 32 * 1024;
+
+/** What a message that waits for the application costs beside its bytes, about. */
+const ENTRY_BYTES = 64;
+
+/** Where a stream of node:http2 has its MessageStream: for listeners that all streams share. */
+export const MESSAGES: unique symbol = Symbol("message stream");
+
+type Owned = Http2Stream & { [MESSAGES]: MessageStream<Http2Stream> };
+
+/**
+ * The messages of an HTTP/2 stream, both ways: what its two ends have in common.
+ *
+ * The first message that is written leaves with the next tick; what follows
+ * while it is on its way to the socket leaves in one write after it: node:http2
+ * runs the next ticks after each DATA frame that comes, and what many of them
+ * set off must not become as many writes. write() says when the peer takes no
+ * more for now.
+ *
+ * The peer may send until INBOX_BYTES of messages were told and not taken;
+ * then nothing is read until half of that was taken.
+ */
+export abstract class MessageStream<Native extends Http2Stream> {
+  protected readonly native: Native;
+  protected readonly reader: FrameReader;
+  #source: FramedSource | undefined;
+  #payloads: Uint8Array[] = [];
+  #flags: number[] = [];
+  #bytes = 0;
+  #scheduled = false;
+  /** Writes that node:http2 has not handed to the socket yet. */
+  #inFlight = 0;
+  readonly #onWritten = () => {
+    if (--this.#inFlight === 0) this.flush();
+  };
+  #drained: PromiseWithResolvers<void> | undefined;
+  #failure: { error: unknown } | undefined;
+  /** Whether what comes is dropped: the peer may continue to send it. */
+  protected isDeaf = false;
+  /** What was told and not taken. */
+  #waitingBytes = 0;
+  #isFull = false;
+
+  /** @param flags the flags that a message of the peer may have */
+  constructor(native: Native, readMaxBytes: number, flags: number | undefined) {
+    this.native = native;
+    this.reader = new FrameReader(readMaxBytes, this, flags);
+    (native as Http2Stream as Owned)[MESSAGES] = this;
+    receive(native, this);
+    native.on("drain", MessageStream.#onDrain);
+  }
+
+  write(flags: number, payload: Uint8Array): Promise<void> | undefined {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    this.#payloads.push(payload);
+    this.#flags.push(flags);
+    return this.#add(payload.length + PREFIX_BYTES);
+  }
+
+  pull(source: FramedSource, bytes: number): Promise<void> | undefined {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    this.#source = source;
+    return this.#add(bytes);
+  }
+
+  #add(bytes: number): Promise<void> | undefined {
+    this.#bytes += bytes;
+    if (this.#bytes >= BATCH_BYTES) this.flush();
+    else if (!this.#scheduled && this.#inFlight === 0) {
+      this.#scheduled = true;
+      process.nextTick(flushLater, this);
+    }
+    if (!this.native.writableNeedDrain) return undefined;
+    this.#drained ??= Promise.withResolvers();
+    return this.#drained.promise;
+  }
+
+  /** Writes what waits, now. */
+  flush(): void {
+    this.#scheduled = false;
+    if (this.#bytes === 0 || this.#failure !== undefined) return;
+    this.#bytes = 0;
+    const last = this.#source === undefined ? undefined : this.#empty(this.#source);
+    if (this.#payloads.length > 0) this.#writePayloads(last);
+    else if (last !== undefined) this.#send(last);
+    if (this.native.writableCorked > 0) this.native.uncork();
+  }
+
+  /** Writes the pieces of a source but for the last, which it returns. Several leave as one write. */
+  #empty(source: FramedSource): Uint8Array | undefined {
+    let last = source.next();
+    for (let piece = last && source.next(); piece !== undefined; piece = source.next()) {
+      if (this.native.writableCorked === 0) this.native.cork();
+      this.#send(last as Uint8Array);
+      last = piece;
+    }
+    return last;
+  }
+
+  /** Writes the messages that wait, as few pieces, after `head`. */
+  #writePayloads(head: Uint8Array | undefined): void {
+    const payloads = this.#payloads;
+    const flags = this.#flags;
+    let from = 0;
+    let batch = 0;
+    let before = head;
+    if (head !== undefined && head.length > COPY_MAX_BYTES) {
+      this.#send(head);
+      before = undefined;
+    }
+    for (let at = 0; at < payloads.length; at++) {
+      const size = (payloads[at] as Uint8Array).length;
+      if (size <= COPY_MAX_BYTES) {
+        batch += size + PREFIX_BYTES;
+        continue;
+      }
+      this.#writeBatch(before, { from, to: at }, batch);
+      before = undefined;
+      const prefix = Buffer.allocUnsafe(PREFIX_BYTES);
+      writePrefix(prefix, 0, { flags: flags[at] as number, size });
+      this.native.cork();
+      this.native.write(prefix);
+      this.#inFlight++;
+      this.native.write(payloads[at] as Uint8Array, this.#onWritten);
+      this.native.uncork();
+      from = at + 1;
+      batch = 0;
+    }
+    this.#writeBatch(before, { from, to: payloads.length }, batch);
+    this.#payloads = [];
+    this.#flags = [];
+  }
+
+  /** @param bytes what these messages have, prefixes included */
+  #writeBatch(
+    head: Uint8Array | undefined,
+    { from, to }: { from: number; to: number },
+    bytes: number,
+  ): void {
+    const headBytes = head?.length ?? 0;
+    if (headBytes + bytes === 0) return;
+    const messages = { payloads: this.#payloads, flags: this.#flags };
+    if (headBytes === 0 && to - from === messages.payloads.length) {
+      this.#send(batchOf(messages, bytes));
+      return;
+    }
+    const batch = Buffer.allocUnsafe(headBytes + bytes);
+    if (head !== undefined) batch.set(head);
+    writeFrames(batch.subarray(headBytes), messages, { from, to });
+    this.#send(batch);
+  }
+
+  #send(piece: Uint8Array): void {
+    this.#inFlight++;
+    this.native.write(piece, this.#onWritten);
+  }
+
+  /** Drops what waits to be written, and lets go who waits for capacity: another stream carries on. */
+  release(): void {
+    this.#failure ??= { error: new Error("this stream was released") };
+    this.#forget();
+    this.#drain();
+  }
+
+  /** Drops what waits to be written; every waiting and later write fails with `error`. */
+  protected failWrites(error: unknown): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = { error };
+    this.#forget();
+    this.#drained?.reject(error);
+    this.#drained?.promise.catch(() => {});
+  }
+
+  #forget(): void {
+    this.#source = undefined;
+    this.#payloads = [];
+    this.#flags = [];
+    this.#bytes = 0;
+  }
+
+  #drain(): void {
+    this.#drained?.resolve();
+    this.#drained = undefined;
+  }
+
+  static readonly #onDrain = function (this: Http2Stream): void {
+    (this as Owned)[MESSAGES].#drain();
+  };
+
+  protected abstract deliver(message: Received): void;
+  /** What came is no gRPC, or over a limit: this was thrown. */
+  protected abstract refuseInput(error: unknown): void;
+
+  get mayReceive(): boolean {
+    return !this.#isFull || this.isDeaf;
+  }
+
+  onData(chunk: Uint8Array): void {
+    if (this.isDeaf) return;
+    try {
+      this.reader.push(chunk);
+    } catch (error) {
+      this.refuseInput(error);
+    }
+  }
+
+  onFrame(message: Received): void {
+    if (this.isDeaf) return;
+    this.#waitingBytes += message.end - message.start + ENTRY_BYTES;
+    this.deliver(message);
+    if (this.#waitingBytes >= INBOX_BYTES) this.#isFull = true;
+  }
+
+  taken(bytes: number): void {
+    this.#waitingBytes -= bytes + ENTRY_BYTES;
+    if (this.#isFull && this.#waitingBytes * 2 <= INBOX_BYTES) {
+      this.#isFull = false;
+      this.readOn();
+    }
+  }
+
+  /** Reads what waits, where it may. */
+  protected readOn(): void {
+    if (this.mayReceive && !this.native.destroyed) readOn(this.native);
+  }
+}
+
+function flushLater(stream: MessageStream<Http2Stream>): void {
+  stream.flush();
+}
