@@ -149,6 +149,11 @@ const sources: Step[] = [
     run: quiet("biome", "check"),
   },
   {
+    title: "public surface (test/api/)",
+    remedy: "npm run api, and commit test/api/, where the change is meant",
+    run: quiet("node", "scripts/api.ts", "--check"),
+  },
+  {
     title: "package-lock.json: hashes, and no addresses",
     remedy:
       "give each package the integrity that npm view NAME@VERSION dist.integrity prints; remove resolved",

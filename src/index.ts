@@ -21,6 +21,7 @@ export {
   decodeBinaryHeader,
   encodeBinaryHeader,
 } from "@connectrpc/connect";
+export type { CallState } from "./client/call-lifecycle.ts";
 export type { CallOptions } from "./client/call-options.ts";
 export {
   type BidirectionalCall,
@@ -31,7 +32,7 @@ export {
   type UnaryCall,
 } from "./client/create-client.ts";
 export type { SessionWindowOptions } from "./client/session-option.ts";
-export type { CallState, Duplex, ServerStream, Sink } from "./client/streaming-call.ts";
+export type { Duplex, ServerStream, Sink } from "./client/streaming-call.ts";
 export type { KeepaliveOptions } from "./connection/keepalive.ts";
 export type { CallHeaders } from "./grpc/call-headers.ts";
 export type { ClientTls } from "./node/tls.ts";

@@ -2,14 +2,14 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure } from "./failure.ts";
 
 /** Where a value was given: the function of the API, and the option's path within its options. */
-export interface Place {
+export interface OptionPlace {
   readonly of: string;
   readonly option: string;
 }
 
-/** Throws INVALID_ARGUMENT, naming the place, where `value` is not what the option takes. */
+/** Throws INVALID_ARGUMENT, naming the place, where `value` is not what the option, or the argument, takes. */
 export interface Check {
-  (value: unknown, place: Place): void;
+  (value: unknown, place: OptionPlace): void;
   /** Whether the option has to be given. */
   readonly isNeeded?: boolean;
 }
@@ -26,12 +26,7 @@ export function checkOptions<T>(of: string, options: T, checks: Checks<T>): void
   checkObject(options, { of, option: "" }, checks);
 }
 
-/** Throws INVALID_ARGUMENT where an argument of a function of the API is not what it takes. */
-export function checkArgument(of: string, name: string, value: unknown, check: Check): void {
-  check(value, { of, option: name });
-}
-
-function checkObject(value: unknown, place: Place, checks: Checks<unknown>): void {
+function checkObject(value: unknown, place: OptionPlace, checks: Checks<unknown>): void {
   if (!isObject(value)) {
     throw wrong({ of: place.of, option: place.option || "options" }, value, "an object");
   }
@@ -49,7 +44,9 @@ function checkObject(value: unknown, place: Place, checks: Checks<unknown>): voi
 
 /** An option that has to be given. */
 export function needed(check: Check): Check {
-  return Object.assign((value: unknown, place: Place) => check(value, place), { isNeeded: true });
+  return Object.assign((value: unknown, place: OptionPlace) => check(value, place), {
+    isNeeded: true,
+  });
 }
 
 /** Whatever it is: somebody else checks it. */
@@ -88,7 +85,8 @@ function number(what: string, fits: (value: number) => boolean): Check {
   return (value, place) => {
     if (typeof value === "number" && fits(value)) return;
     const isNumeric = typeof value === "string" && value.trim() !== "" && fits(Number(value));
-    throw wrong(place, value, what, isNumeric ? `use Number(${environment(place.option)})` : "");
+    const remedy = isNumeric ? `; use Number(${environment(place.option)})` : "";
+    throw refusal(place, value, `${what} is needed${remedy}`);
   };
 }
 
@@ -172,20 +170,18 @@ function isObject(value: unknown): boolean {
 }
 
 /** The error of a value that an option does not take: shows it, and says what is needed. */
-export function wrong(
-  { of, option }: Place,
-  value: unknown,
-  what: string,
-  remedy = "",
-): ConnectError {
+export function wrong(place: OptionPlace, value: unknown, what: string): ConnectError {
+  return refusal(place, value, `${what} is needed`);
+}
+
+function refusal({ of, option }: OptionPlace, value: unknown, advice: string): ConnectError {
   const is = value === undefined ? "missing" : show(value);
-  const advice = remedy === "" ? "" : `; ${remedy}`;
-  return failure(Code.InvalidArgument, `${of}: ${option} is ${is}: ${what} is needed${advice}`);
+  return failure(Code.InvalidArgument, `${of}: ${option} is ${is}: ${advice}`);
 }
 
 /** The error of an unknown option. */
 export function unknownOption(
-  { of, option }: Place,
+  { of, option }: OptionPlace,
   name: string,
   known: readonly string[],
 ): ConnectError {

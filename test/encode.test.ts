@@ -303,7 +303,9 @@ function compareReading(bytes: Uint8Array, note: string): void {
   const theirs = reading(() => fromBinary(everything, new Uint8Array(bytes)));
   // As in a frame: somewhere within more bytes.
   const around = Buffer.concat([Buffer.alloc(7, 0x0a), bytes, Buffer.alloc(5, 0x0a)]);
-  const ours = reading(() => decode(everything, around, 7, 7 + bytes.length));
+  const ours = reading(() =>
+    decode(everything, { bytes: around, start: 7, end: 7 + bytes.length }),
+  );
   expect(ours, note).toStrictEqual(theirs);
 }
 
@@ -317,7 +319,7 @@ test("messages are read as fromBinary() reads them", () => {
 test("own forms are read as fromBinary() reads them, also where they come twice", () => {
   const special = registry.getMessage("t.Special") as DescMessage;
   const read = (bytes: Uint8Array) => [
-    decode(special, Buffer.from(bytes), 0, bytes.length),
+    decode(special, { bytes: Buffer.from(bytes), start: 0, end: bytes.length }),
     fromBinary(special, bytes),
   ];
   const inits: Record<string, unknown>[] = [
@@ -343,7 +345,9 @@ test("a proto2 string that is not valid UTF-8 has U+FFFD where it is not", () =>
   const bytes = Buffer.from("0a03612862", "hex");
   bytes[3] = 0xff;
   const old = registry.getMessage("old.Old") as DescMessage;
-  expect(decode(old, bytes, 0, bytes.length)).toMatchObject({ text: "a\ufffdb" });
+  expect(decode(old, { bytes: bytes, start: 0, end: bytes.length })).toMatchObject({
+    text: "a\ufffdb",
+  });
 });
 
 test("unknown fields are left out where readUnknownFields says so, in maps and children too", () => {
@@ -353,7 +357,11 @@ test("unknown fields are left out where readUnknownFields says so, in maps and c
   const bytes = Buffer.concat([unknown, inner.finish()]);
   const read = (readUnknownFields?: boolean) => {
     const options = readUnknownFields === undefined ? {} : { readUnknownFields };
-    return decode(everything, bytes, 0, bytes.length, options) as unknown as Unknown;
+    return decode(
+      everything,
+      { bytes: bytes, start: 0, end: bytes.length },
+      options,
+    ) as unknown as Unknown;
   };
   interface Unknown {
     readonly $unknown?: unknown;
@@ -372,7 +380,8 @@ test("recursionLimit counts messages within each other, the outermost too", () =
   let bytes = new Uint8Array();
   for (let depth = 1; depth <= 120; depth++) {
     for (const recursionLimit of [1, 2, 7, 101, 110]) {
-      const read = () => decode(everything, bytes, 0, bytes.length, { recursionLimit });
+      const read = () =>
+        decode(everything, { bytes: bytes, start: 0, end: bytes.length }, { recursionLimit });
       if (depth <= recursionLimit) expect(read).not.toThrow();
       else expect(read).toThrow(`nested deeper than recursionLimit ${recursionLimit}`);
     }

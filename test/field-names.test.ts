@@ -99,7 +99,7 @@ function describeNamed(name: string, { type, more }: Kind, syntax = "proto3"): D
 const init = (fields: object) => fields as MessageInitShape<DescMessage>;
 
 function read(desc: DescMessage, bytes: Uint8Array): Record<string, unknown> {
-  return decode(desc, Buffer.from(bytes), 0, bytes.length);
+  return decode(desc, { bytes: Buffer.from(bytes), start: 0, end: bytes.length });
 }
 
 describe.each(KINDS)("a field of kind $kind", (kind) => {

@@ -3,10 +3,8 @@ import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { MessageRequestSchema } from "../gen/example/greeter_pb.js";
 import { decode } from "../src/codec/decode.ts";
-import { WorkPool } from "../src/flow/work-pool.ts";
 import { Code } from "../src/index.ts";
 import { nodeGzip } from "../src/node/gzip.ts";
-import { gate, until } from "./support/gate.ts";
 import { bomb } from "./support/stranger.ts";
 import { message, request, text, watchedServer } from "./support/watched-server.ts";
 import { data, envelope, Http2Code, messages, rst } from "./support/wire.ts";
@@ -74,31 +72,6 @@ test("a small message over readMaxBytes is refused at once", () => {
   );
 });
 
-test("a pool runs so many at a time, the others in the order in which they came, and none that was dropped", async () => {
-  const pool = new WorkPool(2);
-  const began: number[] = [];
-  const gates = Array.from({ length: 6 }, () => gate());
-  const works = gates.map(({ opened }, n) =>
-    pool.run(async () => {
-      began.push(n);
-      await opened;
-      if (n === 1) throw new Error("it failed");
-      return n;
-    }),
-  );
-  expect(began).toEqual([0, 1]);
-  works[3]?.drop(new Error("dropped"));
-  // What runs comes to its end.
-  works[0]?.drop(new Error("too late"));
-  await expect(works[3]?.done).rejects.toThrow("dropped");
-  gates[1]?.open();
-  await expect(works[1]?.done).rejects.toThrow("it failed");
-  await until("the next one runs", () => began.length === 3);
-  for (const one of gates) one.open();
-  expect(await Promise.all([0, 2, 4, 5].map((n) => works[n]?.done))).toEqual([0, 2, 4, 5]);
-  expect(began).toEqual([0, 1, 2, 4, 5]);
-});
-
 test("messages that threads inflate and those that are small or plain come in their order", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
@@ -136,11 +109,14 @@ test("text of megabytes is the same text, wherever its characters begin, and ref
   for (const offset of [0, 1, 2, 3]) {
     const content = `${"a".repeat(offset)}${"é€𝄞".repeat(300_000)}`;
     const bytes = text(content);
-    expect(decode(MessageRequestSchema, bytes, 0, bytes.length).content === content).toBe(true);
+    expect(
+      decode(MessageRequestSchema, { bytes: bytes, start: 0, end: bytes.length }).content ===
+        content,
+    ).toBe(true);
   }
   const broken = text("a".repeat(3 * MIB));
   broken.fill(0x80, 999_000, 1_001_000);
-  expect(() => decode(MessageRequestSchema, broken, 0, broken.length)).toThrow(
-    "is not valid UTF-8",
-  );
+  expect(() =>
+    decode(MessageRequestSchema, { bytes: broken, start: 0, end: broken.length }),
+  ).toThrow("is not valid UTF-8");
 });

@@ -33,21 +33,41 @@ test("the package holds what src/ and gen/ make of it, the contracts of Hawser i
     ["src", "gen", "proto/hawser"].map((folder) => filesIn(join(repository, folder))),
   );
   const built = sources?.flatMap((file) =>
-    ["js", "d.ts"].map((ending) => `dist/${file.replace(/[jt]s$/, ending)}`),
+    ["js", "d.ts", "d.ts.map"].map((ending) => `dist/${file.replace(/[jt]s$/, ending)}`),
   );
   const expected = [
     ...["CHANGELOG.md", "LICENSE", "README.md", "package.json"],
     ...(built ?? []),
+    ...(sources ?? []).map((file) => `src/${file}`),
     ...(gen ?? []).map((file) => `gen/${file}`),
     ...(proto ?? []).map((file) => `proto/hawser/${file}`),
   ];
   expect(packed).toEqual(expected.map((file) => `package/${file}`).sort());
 });
 
+test("from each declaration an editor finds the source, in the package", async () => {
+  const folder = "declarations";
+  await mkdir(join(workshop.folder, folder));
+  await workshop.run(folder, "tar", "-xzf", `../${tarball}`);
+  const root = join(workshop.folder, folder, "package");
+  const maps = (await filesIn(join(root, "dist"))).filter((file) => file.endsWith(".d.ts.map"));
+  expect(maps).toContain("index.d.ts.map");
+  for (const map of maps) {
+    const path = join(root, "dist", map);
+    const { sources, sourceRoot } = JSON.parse(await readFile(path, "utf8"));
+    expect(sources).toHaveLength(1);
+    const source = join(dirname(path), sourceRoot ?? "", sources[0]);
+    expect(source).toMatch(new RegExp(`^${root}/src/.*[jt]s$`));
+    await stat(source);
+    expect(await readFile(path.replace(/\.map$/, ""), "utf8")).toContain("sourceMappingURL");
+  }
+});
+
 test("the package is small", async () => {
   const { size } = await stat(join(workshop.folder, tarball));
   expect(size).toBeGreaterThan(10_000);
-  expect(size).toBeLessThan(400_000);
+  // A good third of it are the sources, and the maps that lead to them.
+  expect(size).toBeLessThan(620_000);
 });
 
 test("installed in an empty project, the first program of the README runs and has its types", async () => {

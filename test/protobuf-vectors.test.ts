@@ -14,7 +14,7 @@ function ours(typeName: string, hex: string): string | null {
   const type = typeOf(typeName);
   return written(type, hex, (bytes) => {
     const around = Buffer.concat([Buffer.alloc(7, 0x0a), bytes, Buffer.alloc(5, 0x0a)]);
-    return decode(type, around, 7, 7 + bytes.length);
+    return decode(type, { bytes: around, start: 7, end: 7 + bytes.length });
   });
 }
 

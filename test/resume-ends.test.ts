@@ -1,10 +1,12 @@
 /** How server-streaming calls that continue by a cursor end, and how soon they go on. */
 import { describe, expect, test } from "vitest";
 import { RoomService, type WatchResponse } from "../gen/chat/v1/room_pb.js";
-import { gotOn, waitBeforeNext } from "../src/client/again.ts";
+import { BACKOFF, gotOn, waitBeforeNext } from "../src/client/again.ts";
+import { Backoff } from "../src/flow/backoff.ts";
 import { Code, ConnectError, type Interceptor, type ServerStream } from "../src/index.ts";
 import { until } from "./support/gate.ts";
 import { failureOf, next } from "./support/read.ts";
+import { FakeTime } from "./support/session-sim-clock.ts";
 import { begin, roomWorld } from "./support/toy-room.ts";
 import { start } from "./support/world.ts";
 
@@ -210,6 +212,14 @@ test.each([
   },
 );
 
+/** Attempts in a time that passes when the test says so. */
+function attempts(random?: () => number) {
+  const time = new FakeTime();
+  const backoff = new Backoff(BACKOFF, time.clock(0, random));
+  backoff.begin();
+  return { time, backoff };
+}
+
 test("an attempt got on that brought a new cursor, or was answered and lasted a second", () => {
   const attempt = { moved: false, answered: true, lastedMs: 999 };
   expect(gotOn(attempt)).toBe(false);
@@ -221,22 +231,44 @@ test("an attempt got on that brought a new cursor, or was answered and lasted a 
 
 test("pauses grow from 100 ms to 5 s, by 1.6 and with jitter", () => {
   const lost = new ConnectError("lost", Code.Unavailable);
-  expect(waitBeforeNext(lost, 0, 1000)).toBe(0);
-  expect(waitBeforeNext(lost, 0, 30)).toBe(70);
-  for (let idle = 1; idle < 30; idle++) {
-    const base = Math.min(100 * 1.6 ** (idle - 1), 5000);
-    const waitMs = waitBeforeNext(lost, idle, 0) as number;
-    expect(waitMs).toBeGreaterThanOrEqual(base * 0.8);
-    expect(waitMs).toBeLessThanOrEqual(base * 1.2);
+  for (const [random, least] of [
+    [0, 0.8],
+    [0.5, 1],
+    [1, 1.2],
+  ] as const) {
+    const { time, backoff } = attempts(() => random);
+    for (let idle = 1; idle < 30; idle++) {
+      backoff.begin();
+      // The first attempt after one that got on comes at once, but not sooner than 100 ms after that one began.
+      if (idle === 1) {
+        time.pass(30);
+        expect(waitBeforeNext(lost, backoff)).toBe(70);
+      } else {
+        const base = Math.min(100 * 1.6 ** (idle - 2), 5000);
+        expect(waitBeforeNext(lost, backoff)).toBeCloseTo(base * least);
+      }
+    }
   }
-  // A server that asks for haste, time after time, and answers nothing, does not get it.
-  lost.metadata.set("grpc-retry-pushback-ms", "0");
-  expect(waitBeforeNext(lost, 10, 0)).toBeGreaterThan(4000);
+});
+
+test("an attempt that got on after a while is followed by the next at once", () => {
+  const { time, backoff } = attempts();
+  backoff.begin();
+  time.pass(1000);
+  expect(waitBeforeNext(new ConnectError("lost", Code.Unavailable), backoff)).toBe(0);
+});
+
+test("a server that asks for haste, time after time, and answers nothing, does not get it", () => {
+  const lost = new ConnectError("lost", Code.Unavailable, { "grpc-retry-pushback-ms": "0" });
+  const { backoff } = attempts();
+  const waits = Array.from({ length: 12 }, () => waitBeforeNext(lost, backoff));
+  expect(waits[0]).toBe(0);
+  expect(waits.at(-1)).toBeGreaterThan(4000);
 });
 
 test("a network error of another transport is a loss; a bug is none", () => {
   const from = (cause: unknown, code?: Code) =>
-    waitBeforeNext(ConnectError.from(cause, code), 1, 0);
+    waitBeforeNext(ConnectError.from(cause, code), attempts().backoff);
   const reset = Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET" });
   expect(from(reset, Code.Aborted)).toBeGreaterThan(0);
   expect(from(new TypeError("Failed to fetch"), Code.Internal)).toBeGreaterThan(0);

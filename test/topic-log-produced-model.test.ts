@@ -4,7 +4,7 @@ import { rm } from "node:fs/promises";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { keptOf } from "../src/topics/retention.ts";
-import { type Append, Writer } from "../src/topics/sqlite/writer.ts";
+import { type Append, FileWriter } from "../src/topics/sqlite/writer.ts";
 import { temporary } from "./support/temporary.ts";
 
 const TOPICS = ["a", "b", "c"];
@@ -73,7 +73,7 @@ test.each([2, 4])(
       const kept = keptOf(random(3) === 0 ? { records: 500 + random(3000) } : {});
       const pages = Math.ceil((statSync(path, { throwIfNoEntry: false })?.size ?? 0) / PAGE_BYTES);
       const maxPages = random(3) === 0 ? pages + 20 + random(60) : undefined;
-      const writer = new Writer({ role: "writer", path, kept, maxPages }, "0".repeat(16), 1);
+      const writer = new FileWriter({ role: "writer", path, kept, maxPages }, "0".repeat(16), 1);
       const file = new Database(path, { readonly: true });
       const trimmed = file.prepare("SELECT trimmed FROM topics WHERE name = ?").pluck();
       for (let step = 0; step < 40; step++) {

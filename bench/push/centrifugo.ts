@@ -3,7 +3,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
-import { pause } from "../../src/flow/wait.ts";
+import { sleep } from "../../src/flow/wait.ts";
 import { cpuMsOf, type UnderTest } from "../child.ts";
 
 export const CENTRIFUGO = "v6.9.1";
@@ -79,7 +79,7 @@ export class Centrifugo implements AsyncDisposable, UnderTest {
     // It knows of no end by itself.
     process.once("exit", () => child.kill("SIGKILL"));
     const server = new Centrifugo(`127.0.0.1:${port}`, child);
-    for (const from = performance.now(); !(await server.#isHealthy()); await pause(50, undefined)) {
+    for (const from = performance.now(); !(await server.#isHealthy()); await sleep(50, undefined)) {
       if (child.exitCode === null && performance.now() - from < START_MS) continue;
       await server[Symbol.asyncDispose]();
       throw new Error(`Centrifugo did not start: ${said}`);

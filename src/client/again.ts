@@ -1,6 +1,7 @@
 /** When a call that continues by a cursor is made again, and how soon. */
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { isCutOff } from "../failure.ts";
+import { A_FIFTH, type Backoff } from "../flow/backoff.ts";
 
 /**
  * How an attempt ended: by the server's status; cut off, without one; or on
@@ -16,8 +17,11 @@ const AGAIN: Record<End, readonly Code[]> = {
   here: [Code.Unavailable],
 };
 
-/** The pause between attempts that did not get on. */
-const BACKOFF = { initialMs: 100, factor: 1.6, jitter: 0.2, maxMs: 5000 };
+/** The pauses between attempts that did not get on. */
+export const BACKOFF = {
+  ...{ initialMs: 100, factor: 1.6, maxMs: 5000, jitter: A_FIFTH },
+  firstAtOnce: true,
+};
 
 /** Where an attempt got on the next one comes at once, but not sooner than this behind its beginning. */
 const SPACING_MS = 100;
@@ -42,27 +46,18 @@ export function gotOn({ moved, answered, lastedMs }: Attempt): boolean {
 /**
  * How long to wait before the next attempt; `undefined`: `error` is the end.
  *
- * @param idle how many attempts in a row did not get on
- * @param lastedMs how long the last attempt took
+ * @param backoff knows when the last attempt began, and counts those in a row that did not get on
  */
-export function waitBeforeNext(
-  error: ConnectError,
-  idle: number,
-  lastedMs: number,
-): number | undefined {
+export function waitBeforeNext(error: ConnectError, backoff: Backoff): number | undefined {
   if (!AGAIN[endOf(error)].includes(error.code)) return undefined;
-  const waitMs = idle > 0 ? backoffMs(idle) : Math.max(SPACING_MS - lastedMs, 0);
+  const { failures: idle, lastedMs } = backoff;
+  const pauseMs = backoff.failed();
+  const waitMs = idle > 0 ? pauseMs : Math.max(SPACING_MS - lastedMs, 0);
   const pushback = error.metadata.get("grpc-retry-pushback-ms");
   if (pushback === null) return waitMs;
   // The server says when, or, by anything but a number, never (gRPC A6).
   if (!/^\d{1,9}$/.test(pushback)) return undefined;
   return idle > 0 ? Math.max(Number(pushback), waitMs) : Number(pushback);
-}
-
-function backoffMs(idle: number): number {
-  const { initialMs, factor, jitter, maxMs } = BACKOFF;
-  const base = Math.min(initialMs * factor ** (idle - 1), maxMs);
-  return base * (1 + jitter * (2 * Math.random() - 1));
 }
 
 function endOf(error: ConnectError): End {

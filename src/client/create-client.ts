@@ -115,7 +115,8 @@ function serverStreaming<I extends DescMessage, O extends DescMessage>(
     return (request, options) =>
       new StreamingCall(transport, method, { requests: one(request), options });
   }
-  return (request, options) => new ResumingCall(transport, method, resumption, request, options);
+  return (request, options) =>
+    new ResumingCall(transport, { method, resumption }, { request, options });
 }
 
 function unary<I extends DescMessage, O extends DescMessage>(
@@ -142,7 +143,7 @@ function unary<I extends DescMessage, O extends DescMessage>(
   };
 }
 
-type Requests<I extends DescMessage> = AsyncIterable<Req<I>>;
+type RequestIterable<I extends DescMessage> = AsyncIterable<Req<I>>;
 
 /** A call whose requests come one by one, or all from an iterable: `whole` makes the result of the latter. */
 function streaming<I extends DescMessage, O extends DescMessage, Whole>(
@@ -150,7 +151,7 @@ function streaming<I extends DescMessage, O extends DescMessage, Whole>(
   method: DescMethodStreaming<I, O>,
   whole: (call: StreamingCall<I, O>) => Whole,
 ) {
-  return (first?: Requests<I> | CallOptions, second?: CallOptions) => {
+  return (first?: RequestIterable<I> | CallOptions, second?: CallOptions) => {
     if (first === undefined || !isAsyncIterable(first)) {
       return new StreamingCall(transport, method, { options: first });
     }

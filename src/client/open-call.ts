@@ -7,7 +7,7 @@ import type {
 } from "@bufbuild/protobuf";
 import type { StreamResponse, Transport, UnaryResponse } from "@connectrpc/connect";
 import { deadlineExceeded, fromAbort, handled } from "../failure.ts";
-import { after, onAbort } from "../flow/wait.ts";
+import { onAbort, startTimer } from "../flow/wait.ts";
 import { type HeadersFunction, runHeaders } from "../grpc/call-headers.ts";
 import type { CallOptions } from "./call-options.ts";
 
@@ -118,7 +118,7 @@ async function read(
   using _timer =
     limitMs === undefined
       ? undefined
-      : after(limitMs, () => ended.reject(deadlineExceeded(limitMs)));
+      : startTimer(limitMs, () => ended.reject(deadlineExceeded(limitMs)));
   const header = await Promise.race([runHeaders(headers), ended.promise]);
   const tookMs = performance.now() - began;
   return {

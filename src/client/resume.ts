@@ -26,8 +26,8 @@ export function resumptionOf(method: DescMethod): Resumption | undefined {
   if (!hasOption(method, resume)) return undefined;
   const { cursor, after } = getOption(method, resume);
   return {
-    cursor: stringField(method, "cursor", method.output, cursor),
-    after: stringField(method, "after", method.input, after),
+    cursor: stringField(method, "cursor", cursor),
+    after: stringField(method, "after", after),
   };
 }
 
@@ -38,12 +38,9 @@ export function refuseResumption(method: DescMethod): void {
   throw wrong(method, `is for server-streaming methods; this one is ${kind}: take it away`);
 }
 
-function stringField(
-  method: DescMethod,
-  key: "cursor" | "after",
-  message: DescMessage,
-  name: string,
-): string {
+/** The field that the option names: the cursor is in responses, what to continue after in requests. */
+function stringField(method: DescMethod, key: "cursor" | "after", name: string): string {
+  const message = key === "cursor" ? method.output : method.input;
   if (name === "") throw wrong(method, `has no ${key}: name a field of ${message.typeName}`);
   const field = message.fields.find((one) => one.name === name);
   if (field === undefined) {

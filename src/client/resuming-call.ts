@@ -5,17 +5,22 @@ import type {
   MessageShape,
 } from "@bufbuild/protobuf";
 import { Code, type ConnectError, type Transport } from "@connectrpc/connect";
-import { asFailure, deadlineExceeded, failure, fromAbort, handled } from "../failure.ts";
-import { iteratedBefore } from "../flow/iterated.ts";
+import { asFailure, deadlineExceeded, fromAbort } from "../failure.ts";
+import { Backoff } from "../flow/backoff.ts";
 import { one } from "../flow/pump.ts";
-import { after, onAbort, pause } from "../flow/wait.ts";
-import { type StallWarnings, warningsOf } from "../observe/stalls.ts";
-import { gotOn, waitBeforeNext } from "./again.ts";
+import { onAbort, sleep, startTimer } from "../flow/wait.ts";
+import { warningsOf } from "../observe/stalls.ts";
+import { BACKOFF, gotOn, waitBeforeNext } from "./again.ts";
+import { CallLifecycle, type CallState, type LivingCall } from "./call-lifecycle.ts";
 import { type CallOptions, refusalOf } from "./call-options.ts";
-import { Progress, type ProgressingCall } from "./progress.ts";
 import type { Resumption } from "./resume.ts";
-import { StateListeners } from "./state-listeners.ts";
-import { type CallState, type ServerStream, StreamingCall } from "./streaming-call.ts";
+import { type ServerStream, StreamingCall } from "./streaming-call.ts";
+
+/** A method that declares how its calls continue. */
+interface ResumableMethod<I extends DescMessage, O extends DescMessage> {
+  readonly method: DescMethodServerStreaming<I, O>;
+  readonly resumption: Resumption;
+}
 
 /**
  * A server-streaming call that continues by a cursor (resume.proto): one
@@ -27,7 +32,7 @@ import { type CallState, type ServerStream, StreamingCall } from "./streaming-ca
  *                                          ^ ── headers ────┘
  */
 export class ResumingCall<I extends DescMessage, O extends DescMessage>
-  implements ServerStream<MessageShape<O>>, ProgressingCall
+  implements ServerStream<MessageShape<O>>, LivingCall
 {
   readonly resumable = true;
   readonly isSink = false;
@@ -42,31 +47,22 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   readonly #timeoutMs: number | undefined;
   readonly #endsAt: number | undefined;
   readonly #controller = new AbortController();
-  readonly #ended = Promise.withResolvers<Headers>();
   readonly #responses: AsyncGenerator<MessageShape<O>, undefined>;
   readonly #deadline: Disposable | undefined;
   readonly #callerAbort: Disposable | undefined;
-  readonly #warnings: StallWarnings | undefined;
-  #progress: Progress | undefined;
-  /** The next() of the loop that reads the responses, and whether it was told the end or has left. */
-  #loop: unknown;
-  #isRead = false;
+  readonly #lifecycle: CallLifecycle;
   /** How many next() of the application wait. */
   #awaited = 0;
   readonly #first: StreamingCall<I, O>;
   #attempt: StreamingCall<I, O>;
-  #begunAt = 0;
+  readonly #backoff = new Backoff(BACKOFF);
   /** The last one that the caller was handed, if there was one. */
   #cursor: string | undefined;
-  #state: CallState = "connecting";
-  readonly #listeners: StateListeners<CallState>;
 
   constructor(
     transport: Transport,
-    method: DescMethodServerStreaming<I, O>,
-    resumption: Resumption,
-    request: MessageInitShape<I>,
-    options: CallOptions = {},
+    { method, resumption }: ResumableMethod<I, O>,
+    { request, options = {} }: { request: MessageInitShape<I>; options: CallOptions | undefined },
   ) {
     this.#transport = transport;
     this.#method = method;
@@ -75,9 +71,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
     // The caller may use its request for other calls, and change it.
     this.#request = copyOf(request);
     this.name = `${method.parent.typeName}.${method.name}`;
-    this.#warnings = warningsOf(transport);
-    this.#listeners = new StateListeners(this.name, this.#warnings?.logger);
-    handled(this.#ended.promise);
+    this.#lifecycle = new CallLifecycle(this, options, warningsOf(transport));
     const refusal = refusalOf(options, method);
     if (refusal !== undefined) {
       this.#attempt = new StreamingCall(transport, method, { requests: one(request), options });
@@ -90,18 +84,18 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
     if (timeoutMs !== undefined && timeoutMs > 0 && timeoutMs < Infinity) {
       this.#timeoutMs = timeoutMs;
       this.#endsAt = performance.now() + timeoutMs;
-      this.#deadline = after(timeoutMs, () => this.#abort(deadlineExceeded(timeoutMs)));
+      this.#deadline = startTimer(timeoutMs, () => this.#abort(deadlineExceeded(timeoutMs)));
     }
     this.#callerAbort = onAbort(options.signal, (reason) => this.#abort(fromAbort(reason)));
     this.#attempt = this.#begin(options);
     this.#first = this.#attempt;
     // Nothing comes after it, whether or not anybody iterates.
-    this.#first.headers.catch((error) => this.#fail(this.#meaningOf(error)));
+    this.#first.headers.catch((error) => this.#lifecycle.fail(this.#meaningOf(error)));
     this.#responses = this.#run();
   }
 
   get state(): CallState {
-    return this.#state;
+    return this.#lifecycle.state;
   }
 
   get headers(): Promise<Headers> {
@@ -109,23 +103,30 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   }
 
   get trailers(): Promise<Headers> {
-    if (this.#warnings !== undefined && !this.isOver) {
-      this.#progress ??= new Progress(this, this.#warnings);
-      this.#progress.onTrailersAsked();
-    }
-    return this.#ended.promise;
+    return this.#lifecycle.trailers;
   }
 
   onState(listener: (state: CallState) => void): Disposable {
-    return this.#listeners.add(listener);
+    return this.#lifecycle.onState(listener);
   }
 
   cancel(reason?: unknown): void {
     this.#abort(fromAbort(reason));
   }
 
+  // As LivingCall.
+
   get isOver(): boolean {
-    return this.#state === "closed";
+    return this.#lifecycle.isClosed;
+  }
+
+  onLeft(error: ConnectError): void {
+    this.#abort(error);
+  }
+
+  onClosed(): void {
+    this.#callerAbort?.[Symbol.dispose]();
+    this.#deadline?.[Symbol.dispose]();
   }
 
   get isAwaited(): boolean {
@@ -133,37 +134,22 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   }
 
   [Symbol.asyncIterator](): AsyncIterator<MessageShape<O>, undefined> {
-    const next = async () => {
-      if (this.#loop !== next && this.#loop !== undefined && (this.#isRead || this.isAwaited)) {
-        throw iteratedBefore(`the responses of ${this.name}`);
-      }
-      this.#loop = next;
-      this.#progress?.onRead();
-      this.#awaited++;
-      try {
-        const result = await this.#responses.next();
-        if (result.done === true) this.#isRead = true;
-        return result;
-      } catch (error) {
-        this.#isRead = true;
-        throw error;
-      } finally {
-        this.#awaited--;
-      }
-    };
-    const leave = async (): Promise<IteratorReturnResult<undefined>> => {
-      this.#isRead = true;
-      this.#abort(failure(Code.Canceled, "the caller left the loop"));
-      return { done: true, value: undefined };
-    };
-    return {
-      next,
-      return: leave,
-      throw: async (error) => {
-        await leave();
-        throw error;
-      },
-    };
+    return this.#lifecycle.iterator(() => this.#next());
+  }
+
+  async #next(): Promise<IteratorResult<MessageShape<O>, undefined>> {
+    this.#lifecycle.onRead();
+    this.#awaited++;
+    try {
+      const result = await this.#responses.next();
+      if (result.done === true) this.#lifecycle.onReadToEnd();
+      return result;
+    } catch (error) {
+      this.#lifecycle.onReadToEnd();
+      throw error;
+    } finally {
+      this.#awaited--;
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -173,8 +159,6 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   async *#run(): AsyncGenerator<MessageShape<O>, undefined> {
     const { signal } = this.#controller;
     let worked = false;
-    /** How many attempts in a row did not get on. */
-    let idle = 0;
     for (;;) {
       const from = this.#cursor;
       let answered = false;
@@ -189,32 +173,30 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
         ended = await this.#attempt.trailers;
       } catch (thrown) {
         const error = this.#meaningOf(thrown);
-        const lastedMs = performance.now() - this.#begunAt;
-        if (gotOn({ moved: this.#cursor !== from, answered, lastedMs })) idle = 0;
-        const waitMs =
-          worked && !signal.aborted ? waitBeforeNext(error, idle, lastedMs) : undefined;
+        const { lastedMs } = this.#backoff;
+        if (gotOn({ moved: this.#cursor !== from, answered, lastedMs })) this.#backoff.reset();
+        const waitMs = worked && !signal.aborted ? waitBeforeNext(error, this.#backoff) : undefined;
         if (waitMs === undefined) {
-          this.#fail(error);
+          this.#lifecycle.fail(error);
           throw error;
         }
-        this.#change("resuming");
-        await pause(waitMs, signal);
+        this.#lifecycle.change("resuming");
+        await sleep(waitMs, signal);
       }
       if (ended !== undefined) {
-        this.#end(ended);
+        this.#lifecycle.end(ended);
         return undefined;
       }
       if (signal.aborted) throw signal.reason;
-      idle++;
       // Interceptors of each attempt run in the context of the call, also where another context reads.
-      this.#attempt = this.#listeners.run(() =>
+      this.#attempt = this.#lifecycle.run(() =>
         this.#begin({ ...this.#options, onHeader: undefined }),
       );
     }
   }
 
   #begin(options: CallOptions): StreamingCall<I, O> {
-    this.#begunAt = performance.now();
+    this.#backoff.begin();
     const request =
       this.#cursor === undefined
         ? this.#request
@@ -227,7 +209,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
         timeoutMs:
           this.#endsAt === undefined
             ? options.timeoutMs
-            : Math.ceil(Math.max(this.#endsAt - this.#begunAt, 1)),
+            : Math.ceil(Math.max(this.#endsAt - performance.now(), 1)),
         // The cursor does it, on any server.
         sessions: false,
         // The attempt's end is the call's only where no other attempt follows.
@@ -236,7 +218,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
       fastReconnect: true,
     });
     attempt.onState((state) => {
-      if (state === "open" && this.#state !== "closed") this.#change("open");
+      if (state === "open") this.#lifecycle.change("open");
     });
     return attempt;
   }
@@ -259,43 +241,10 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
     return late && expired ? deadlineExceeded(this.#timeoutMs) : error;
   }
 
-  /** The server ended the call well, and all is read. */
-  #end(trailers: Headers): void {
-    if (this.#state === "closed") return;
-    this.#close();
-    try {
-      this.#listeners.run(() => this.#options.onTrailer?.(trailers));
-    } catch (error) {
-      const failed = asFailure(error);
-      this.#ended.reject(failed);
-      throw failed;
-    }
-    this.#ended.resolve(trailers);
-  }
-
   #abort(error: ConnectError): void {
-    if (this.#state === "closed") return;
-    this.#fail(error);
+    if (this.#lifecycle.isClosed) return;
+    this.#lifecycle.fail(error);
     this.#controller.abort(error);
-  }
-
-  #fail(error: ConnectError): void {
-    if (this.#state === "closed") return;
-    this.#close();
-    this.#ended.reject(error);
-  }
-
-  #close(): void {
-    this.#callerAbort?.[Symbol.dispose]();
-    this.#deadline?.[Symbol.dispose]();
-    this.#progress?.onEnd();
-    this.#change("closed");
-  }
-
-  #change(state: CallState): void {
-    if (this.#state === state) return;
-    this.#state = state;
-    this.#listeners.tell(state);
   }
 }
 

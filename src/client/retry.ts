@@ -6,9 +6,10 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { Code, type ConnectError } from "@connectrpc/connect";
+import { A_FIFTH, Backoff } from "../flow/backoff.ts";
 
 const ATTEMPTS = 4;
-const BACKOFF = { initialMs: 100, factor: 2, maxMs: 1000, jitter: 0.2 };
+const BACKOFF = { initialMs: 100, factor: 2, maxMs: 1000, jitter: A_FIFTH };
 const TOKENS = { max: 10, perSuccess: 0.1 };
 
 /** Whether a method says of itself that calling it twice does no harm. */
@@ -18,6 +19,7 @@ export function isIdempotent(method: DescMethod): boolean {
 
 /** The retries of one transport: each failure takes a token, and with half of them gone nothing is retried. */
 export class Retries {
+  readonly #backoff = new Backoff(BACKOFF);
   #tokens: number = TOKENS.max;
 
   succeeded(): void {
@@ -36,8 +38,6 @@ export class Retries {
     this.#tokens = Math.max(this.#tokens - 1, 0);
     if (attempts >= ATTEMPTS || this.#tokens <= TOKENS.max / 2) return undefined;
     if (pushback !== null) return /^\d+$/.test(pushback) ? Number(pushback) : undefined;
-    const { initialMs, factor, maxMs, jitter } = BACKOFF;
-    const base = Math.min(initialMs * factor ** (attempts - 1), maxMs);
-    return base * (1 + jitter * (2 * Math.random() - 1));
+    return this.#backoff.pauseMs(attempts - 1);
   }
 }

@@ -7,26 +7,19 @@ import type {
 import { Code, type ConnectError, type StreamResponse, type Transport } from "@connectrpc/connect";
 import { asFailure, failure, fromAbort, handled } from "../failure.ts";
 import { Inbox } from "../flow/inbox.ts";
-import { iteratedBefore } from "../flow/iterated.ts";
 import { Queue } from "../flow/queue.ts";
 import { onAbort } from "../flow/wait.ts";
-import { type StallWarnings, warningsOf } from "../observe/stalls.ts";
+import { exactlyOne } from "../grpc/exactly-one.ts";
+import { warningsOf } from "../observe/stalls.ts";
+import { CallLifecycle, type CallState, type LivingCall } from "./call-lifecycle.ts";
 import { type CallOptions, refusalOf } from "./call-options.ts";
 import { type CallWatcher, openCall, type StreamingCallInit } from "./open-call.ts";
-import { Progress, type ProgressingCall } from "./progress.ts";
-import { StateListeners } from "./state-listeners.ts";
 
 /** How many messages send() takes before the transport does. */
 const QUEUE_MESSAGES = 16;
 
 /** Why the signal of a call aborts that ended well. */
 const OVER = failure(Code.Canceled, "the call is over");
-
-/**
- * Where a call stands: "connecting" until its stream is open, "resuming" while
- * it looks for a new connection, "closed" once it is over.
- */
-export type CallState = "connecting" | "open" | "resuming" | "closed";
 
 /** What every streaming call has. */
 interface Ongoing extends AsyncDisposable {
@@ -96,7 +89,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     Duplex<MessageInitShape<I>, MessageShape<O>>,
     Sink<MessageInitShape<I>, MessageShape<O>>,
     CallWatcher,
-    ProgressingCall
+    LivingCall
 {
   /** "example.Greeter.Chat" */
   readonly name: string;
@@ -105,22 +98,13 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   readonly #queue: Queue<MessageInitShape<I>> | undefined;
   readonly #response: Promise<StreamResponse<I, O>>;
   readonly #giveUp: (error: unknown) => void;
-  readonly #ended = Promise.withResolvers<Headers>();
-  readonly #options: CallOptions;
   readonly #callerAbort: Disposable | undefined;
-  readonly #warnings: StallWarnings | undefined;
-  /** Made when there is something to say. */
-  #progress: Progress | undefined;
+  readonly #lifecycle: CallLifecycle;
   #answer: StreamResponse<I, O> | undefined;
   #messages: AsyncIterator<MessageShape<O>> | undefined;
   #inbox: Inbox<unknown, MessageShape<O>> | undefined;
-  #state: CallState = "connecting";
   #resumable = false;
-  readonly #listeners: StateListeners<CallState>;
   #halfClosed = false;
-  /** The next() of the loop that reads the responses, and whether it was told the end or has left. */
-  #loop: unknown;
-  #isRead = false;
   #finished: Promise<MessageShape<O>> | undefined;
   /** How many next() of the application wait outside of an inbox. */
   #awaited = 0;
@@ -133,14 +117,11 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   ) {
     this.name = `${method.parent.typeName}.${method.name}`;
     this.isSink = method.methodKind === "client_streaming";
-    this.#options = options;
-    this.#warnings = warningsOf(transport);
-    this.#listeners = new StateListeners(this.name, this.#warnings?.logger);
+    this.#lifecycle = new CallLifecycle(this, options, warningsOf(transport));
     if (requests === undefined) this.#queue = new Queue(QUEUE_MESSAGES, () => this.#opened());
     const { promise, resolve, reject } = Promise.withResolvers<StreamResponse<I, O>>();
     this.#response = handled(promise);
     this.#giveUp = reject;
-    handled(this.#ended.promise);
     const refusal = refusalOf(options, method);
     if (refusal !== undefined) {
       this.#abort(refusal);
@@ -166,7 +147,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   }
 
   get state(): CallState {
-    return this.#queue?.failed === true ? "closed" : this.#state;
+    return this.#queue?.failed === true ? "closed" : this.#lifecycle.state;
   }
 
   get resumable(): boolean {
@@ -174,7 +155,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   }
 
   onState(listener: (state: CallState) => void): Disposable {
-    return this.#listeners.add(listener);
+    return this.#lifecycle.onState(listener);
   }
 
   get headers(): Promise<Headers> {
@@ -182,19 +163,12 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   }
 
   get trailers(): Promise<Headers> {
-    if (this.#warnings !== undefined && !this.isOver) {
-      this.#progress ??= new Progress(this, this.#warnings);
-      this.#progress.onTrailersAsked();
-    }
-    return this.#ended.promise;
+    return this.#lifecycle.trailers;
   }
 
   send(message: MessageInitShape<I>): Promise<void> {
     if (!this.#halfClosed && this.#queue !== undefined) {
-      if (this.#warnings !== undefined && !this.isSink && !this.isOver) {
-        this.#progress ??= new Progress(this, this.#warnings);
-        this.#progress.onSend();
-      }
+      this.#lifecycle.onSend();
       return this.#queue.push(message);
     }
     return handled(
@@ -210,7 +184,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   }
 
   cancel(reason?: unknown): void {
-    if (this.#state !== "closed") this.#abort(fromAbort(reason));
+    if (!this.#lifecycle.isClosed) this.#abort(fromAbort(reason));
   }
 
   finish(): Promise<MessageShape<O>> {
@@ -220,53 +194,37 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
 
   async #finish(): Promise<MessageShape<O>> {
     this.closeSend();
-    const first = await this.#next();
-    const second = first.done === true ? first : await this.#next();
-    if (second.done !== true) this.cancel();
-    if (first.done !== true && second.done === true) return first.value;
-    const got = first.done === true ? "no response" : "more than one response";
-    throw failure(Code.Unimplemented, `protocol error: ${this.name} got ${got}; it has just one`);
+    try {
+      return await exactlyOne(() => this.#next(), "response", this.name);
+    } finally {
+      // Where there was more than one.
+      this.cancel();
+    }
   }
 
   [Symbol.asyncIterator](): AsyncIterator<MessageShape<O>, undefined> {
-    const next = () => (this.#loop === next || this.#begins(next) ? this.#next() : this.#refused());
-    const leave = async (): Promise<IteratorReturnResult<undefined>> => {
-      this.#isRead = true;
-      if (this.#state !== "closed") {
-        this.#abort(failure(Code.Canceled, "the caller left the loop"));
-      }
-      return { done: true, value: undefined };
-    };
-    return {
-      next,
-      return: leave,
-      throw: async (error) => {
-        await leave();
-        throw error;
-      },
-    };
+    return this.#lifecycle.iterator(() => this.#next());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.cancel();
   }
 
-  /** Another loop may follow one that neither waits nor has ended. */
-  #begins(next: unknown): boolean {
-    if (this.#loop !== undefined && (this.#isRead || this.isAwaited)) return false;
-    this.#loop = next;
-    return true;
-  }
-
-  #refused(): Promise<never> {
-    return Promise.reject(iteratedBefore(`the responses of ${this.name}`));
-  }
-
   #opened(): void {
-    if (this.#state === "connecting") this.#change("open");
+    if (this.#lifecycle.state === "connecting") this.#lifecycle.change("open");
   }
 
-  // As ProgressingCall.
+  // As LivingCall.
+
+  onLeft(error: ConnectError): void {
+    this.#abort(error);
+  }
+
+  onClosed(error: ConnectError | undefined): void {
+    this.#callerAbort?.[Symbol.dispose]();
+    const ended = `${this.name}: the server has ended the call`;
+    this.#queue?.fail(error ?? failure(Code.FailedPrecondition, ended));
+  }
 
   get isOver(): boolean {
     return this.state === "closed";
@@ -290,31 +248,25 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   }
 
   onCarried(state: "open" | "resuming"): void {
-    if (this.#state !== "closed") this.#change(state);
+    this.#lifecycle.change(state);
   }
 
   onSendEnded(error: unknown): void {
     this.#queue?.fail(error);
   }
 
-  #change(state: CallState): void {
-    if (this.#state === state) return;
-    this.#state = state;
-    this.#listeners.tell(state);
-  }
-
   /** Ends the call, also where an interceptor did not leave the responses that it was given. */
   #onError(error: unknown): never {
     this.#awaited--;
-    this.#isRead = true;
+    this.#lifecycle.onReadToEnd();
     const failed = asFailure(error);
-    this.#fail(failed);
+    this.#lifecycle.fail(failed);
     this.#controller.abort(failed);
     throw failed;
   }
 
   #next(): Promise<IteratorResult<MessageShape<O>, undefined>> {
-    this.#progress?.onRead();
+    this.#lifecycle.onRead();
     if (this.#inbox !== undefined) return this.#inbox.next();
     this.#awaited++;
     if (this.#messages !== undefined) return this.#read(this.#messages);
@@ -324,9 +276,9 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
         // Ours: it tells of its end, and each message costs one promise less.
         this.#inbox = response.message as Inbox<unknown, MessageShape<O>>;
         this.#inbox.onEnd = (error) => {
-          this.#isRead = true;
+          this.#lifecycle.onReadToEnd();
           if (error === undefined) this.#end();
-          else this.#fail(asFailure(error));
+          else this.#lifecycle.fail(asFailure(error));
         };
         this.#awaited--;
         return this.#inbox.next();
@@ -355,7 +307,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
       this.#taken++;
       return result;
     }
-    this.#isRead = true;
+    this.#lifecycle.onReadToEnd();
     try {
       this.#end();
     } finally {
@@ -367,35 +319,12 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
 
   /** The server ended the call well, and all is read. */
   #end(): void {
-    if (this.#state === "closed") return;
-    this.#close(failure(Code.FailedPrecondition, `${this.name}: the server has ended the call`));
-    const { trailer } = this.#answer as StreamResponse<I, O>;
-    try {
-      this.#listeners.run(() => this.#options.onTrailer?.(trailer));
-    } catch (error) {
-      const failed = asFailure(error);
-      this.#ended.reject(failed);
-      throw failed;
-    }
-    this.#ended.resolve(trailer);
-  }
-
-  #fail(error: ConnectError): void {
-    if (this.#state === "closed") return;
-    this.#close(error);
-    this.#ended.reject(error);
+    this.#lifecycle.end((this.#answer as StreamResponse<I, O>).trailer);
   }
 
   #abort(error: ConnectError): void {
     this.#giveUp(error);
     this.#controller.abort(error);
-    this.#fail(error);
-  }
-
-  #close(sendError: unknown): void {
-    this.#change("closed");
-    this.#progress?.onEnd();
-    this.#callerAbort?.[Symbol.dispose]();
-    this.#queue?.fail(sendError);
+    this.#lifecycle.fail(error);
   }
 }

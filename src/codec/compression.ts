@@ -1,4 +1,4 @@
-import type { Work } from "../flow/work-pool.ts";
+import type { Work } from "../flow/semaphore.ts";
 
 /**
  * The one encoding that is offered beside "identity": the Brotli decoder of the

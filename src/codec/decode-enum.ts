@@ -15,7 +15,7 @@ export function readClosed(number: number, desc: DescEnum, set: SetValue): Read 
     if (desc.value[value] !== undefined) set(message, value);
     else {
       const data = new BinaryWriter().int32(value).finish();
-      keepUnknown(cursor, message, tagOf(number, WireType.Varint), data);
+      if (cursor.readUnknownFields) keepUnknown(message, tagOf(number, WireType.Varint), data);
     }
   };
 }

@@ -9,7 +9,7 @@ import { own, readLenientString, scalars } from "./wire-cursor.ts";
 type MapField = DescField & { fieldKind: "map" };
 
 /** What a map's entry is while it is read. */
-interface Entry extends Fields {
+interface MapEntry extends Fields {
   key?: unknown;
   value?: unknown;
 }
@@ -28,14 +28,15 @@ export function readEntry(field: MapField, decoderOf: (desc: DescMessage) => Dec
   const read = readDelimited(entries);
   return (cursor, message) => {
     const start = cursor.at;
-    const entry: Entry = {};
+    const entry: MapEntry = {};
     const keeps = cursor.readUnknownFields;
     cursor.readUnknownFields = true;
     read(cursor, entry);
     cursor.readUnknownFields = keeps;
     if (entry.$unknown !== undefined) {
       const data = own(cursor.bytes, start, cursor.at);
-      keepUnknown(cursor, message, tagOf(number, WireType.LengthDelimited), data);
+      if (cursor.readUnknownFields)
+        keepUnknown(message, tagOf(number, WireType.LengthDelimited), data);
       return;
     }
     const key = entry.key === undefined ? keyZero : String(entry.key);

@@ -23,12 +23,17 @@ import { type Cursor, endOf, type ReadValue, readLenientString, scalars } from "
 /** upb's: the message itself, and 100 within it. */
 const RECURSION_LIMIT = 101;
 
-/** Decodes the message between `start` and `end`. Throws an Error where upb refuses it. */
+/** Where a message stands: from `start` up to `end`. */
+export interface MessageBytes {
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Decodes a message. Throws an Error where upb refuses it. */
 export function decode<Desc extends DescMessage>(
   desc: Desc,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
+  { bytes, start, end }: MessageBytes,
   options?: Partial<BinaryReadOptions>,
 ): MessageShape<Desc> {
   const message = create(desc);

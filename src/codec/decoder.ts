@@ -63,16 +63,16 @@ function readUnknown(cursor: Cursor, message: Fields, tag: number): void {
   if (tag >>> 3 === 0) throw new Error("a field has the number 0");
   const start = cursor.at;
   skip(cursor, tag);
-  keepUnknown(cursor, message, tag, own(cursor.bytes, start, cursor.at));
+  if (!cursor.readUnknownFields) return;
+  keepUnknown(message, tag, own(cursor.bytes, start, cursor.at));
 }
 
 /**
- * Keeps a field that the message has not.
+ * Keeps a field that the message has not, where unknown fields are read.
  *
  * @param data what follows the tag
  */
-export function keepUnknown(cursor: Cursor, message: Fields, tag: number, data: Uint8Array): void {
-  if (!cursor.readUnknownFields) return;
+export function keepUnknown(message: Fields, tag: number, data: Uint8Array): void {
   message.$unknown ??= [];
   (message.$unknown as unknown[]).push({ no: tag >>> 3, wireType: tag & 7, data });
 }

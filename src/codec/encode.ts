@@ -16,8 +16,8 @@ import {
 } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { checkIsObject, complete, inheritedAs } from "./complete.ts";
+import type { Fields } from "./decoder.ts";
 
-type Fields = Record<string, unknown>;
 type Encode = (writer: BinaryWriter, message: Fields) => void;
 
 /**

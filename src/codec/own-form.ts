@@ -4,8 +4,7 @@
  */
 import { create, type DescField, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
 import { isWrapperDesc, type Struct, type Value } from "@bufbuild/protobuf/wkt";
-
-type Fields = Record<string, unknown>;
+import type { Fields } from "./decoder.ts";
 
 /** Between a message and what stands for it. */
 export interface OwnForm {

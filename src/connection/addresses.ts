@@ -46,7 +46,7 @@ export class Addresses {
 
   /** Has connections tried more often: there are calls that are made again by themselves. */
   useFastReconnect(): void {
-    for (const connections of this.#all) connections.fastReconnect = true;
+    for (const connections of this.#all) connections.useFastReconnect();
   }
 
   /** A connection with room for a call, if there is one now. */

@@ -1,7 +1,8 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
+import { A_FIFTH, Backoff, type BackoffOptions } from "../flow/backoff.ts";
 import { currentContext } from "../flow/runtime.ts";
-import { after, pause } from "../flow/wait.ts";
+import { sleep, startTimer } from "../flow/wait.ts";
 import type { Leaver } from "../session/attachment.ts";
 import type { Target } from "./address.ts";
 import type { Connect, Connection } from "./connection.ts";
@@ -41,10 +42,15 @@ const LOOK_MS = 1000;
 export const NO_LONGER = failure(Code.Canceled, "the call was over before there was a connection");
 
 /** The pause between attempts (gRPC connection-backoff). */
-const BACKOFF = { initialMs: 1000, factor: 1.6, jitter: 0.2, maxMs: 120_000 };
+const BACKOFF: BackoffOptions = {
+  initialMs: 1000,
+  factor: 1.6,
+  maxMs: 120_000,
+  jitter: A_FIFTH,
+};
 
 /** The same where calls are made again by themselves; sessions have to, before the server's grace is over. */
-const FAST_BACKOFF = { ...BACKOFF, initialMs: 100, maxMs: 5000 };
+const FAST_BACKOFF: BackoffOptions = { ...BACKOFF, initialMs: 100, maxMs: 5000 };
 
 /**
  * The connections of one transport to one address: made when a call needs one,
@@ -58,8 +64,6 @@ export class Connections {
   /** Calls whose servers wait for them to come again, unless told. */
   readonly sessions = new Set<Leaver>();
   readonly cancels = new SessionCancels(this);
-  /** Whether connections are tried more often: there are calls that are made again by themselves. */
-  fastReconnect = false;
   readonly #options: ConnectionsOptions;
   readonly #onDrain: () => void;
   readonly #keepalive: Keepalive;
@@ -77,7 +81,7 @@ export class Connections {
   /** Whether the last connection was made to a server that took no calls. */
   #closedForNow = false;
   #attempt: Promise<void> | undefined;
-  #failures = 0;
+  readonly #backoff = new Backoff(BACKOFF);
   #retryAt = 0;
   #lastError: ConnectError | undefined;
 
@@ -108,9 +112,14 @@ export class Connections {
     return this.usable ? 0 : Math.max(this.#retryAt - performance.now(), 0);
   }
 
+  /** Connections are tried more often from now on: there are calls that are made again by themselves. */
+  useFastReconnect(): void {
+    this.#backoff.options = FAST_BACKOFF;
+  }
+
   /** The next attempt may come at once, whatever the last ones did. */
   resetBackoff(): void {
-    this.#failures = 0;
+    this.#backoff.reset();
     this.#retryAt = 0;
   }
 
@@ -160,7 +169,7 @@ export class Connections {
     else {
       // A first attempt has a timeout of its own; it says more.
       const tooLate = () => this.#refuse(waiter, this.#tooLate(0));
-      waiter.patience = after(connectTimeoutMs + 50, tooLate);
+      waiter.patience = startTimer(connectTimeoutMs + 50, tooLate);
     }
   }
 
@@ -221,7 +230,7 @@ export class Connections {
       this.#staying = undefined;
       return;
     }
-    this.#staying ??= after(
+    this.#staying ??= startTimer(
       LOOK_MS,
       () => {
         this.#staying = undefined;
@@ -238,7 +247,7 @@ export class Connections {
     if (this.#closing.signal.aborted) return;
     const closed = this.#connections.filter(({ isClosedForNow }) => isClosedForNow).length;
     if (closed >= CLOSED_FOR_NOW_MAX) return;
-    const pauseMs = closed > 0 ? backoffMs(this.#backoff, 0) : 0;
+    const pauseMs = closed > 0 ? this.#backoff.pauseMs(0) : 0;
     const waitMs = Math.max(this.#retryAt - performance.now(), pauseMs);
     this.#attempt = this.#context.runInAsyncScope(() => this.#tryToConnect(waitMs));
   }
@@ -279,7 +288,7 @@ export class Connections {
   }
 
   async #connect(waitMs: number): Promise<void> {
-    if (waitMs > 0) await pause(waitMs, this.#closing.signal);
+    if (waitMs > 0) await sleep(waitMs, this.#closing.signal);
     const { signal } = this.#closing;
     if (signal.aborted) throw signal.reason;
     if (this.usable) {
@@ -315,11 +324,7 @@ export class Connections {
 
   /** The next attempt comes after a pause, longer each time. */
   #postpone(): void {
-    this.#retryAt = performance.now() + backoffMs(this.#backoff, this.#failures++);
-  }
-
-  get #backoff(): typeof BACKOFF {
-    return this.fastReconnect ? FAST_BACKOFF : BACKOFF;
+    this.#retryAt = performance.now() + this.#backoff.failed();
   }
 
   #isAwaited(): boolean {
@@ -338,10 +343,4 @@ export class Connections {
 
 function always(): boolean {
   return true;
-}
-
-function backoffMs(backoff: typeof BACKOFF, failures: number): number {
-  const { initialMs, factor, jitter, maxMs } = backoff;
-  const base = Math.min(initialMs * factor ** failures, maxMs);
-  return base * (1 + jitter * (2 * Math.random() - 1));
 }

@@ -123,7 +123,7 @@ export class StreamDialler implements Dialler {
       connections.sessions.add(this.#session);
     }
     this.#connections = connections;
-    connections.fastReconnect = true;
+    connections.useFastReconnect();
   }
 
   #open(

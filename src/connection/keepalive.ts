@@ -1,4 +1,5 @@
-import { inLaterTurn, unref } from "../flow/runtime.ts";
+import { inLaterTurn } from "../flow/runtime.ts";
+import { startTimer } from "../flow/wait.ts";
 import { type Checks, positiveOrInfinite } from "../options.ts";
 
 /**
@@ -48,7 +49,6 @@ const HAWSER_TIMES: Times = { intervalMs: 30_000, timeoutMs: 10_000 };
 export const TCP_KEEPALIVE_MS = 60_000;
 
 const LOOKS = 20;
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** A connection as the keepalive sees it. */
 export interface Watched {
@@ -93,7 +93,7 @@ export class Watch implements Disposable {
   readonly #keepalive: Keepalive;
   readonly #connection: Watched;
   #isHawser = false;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timer: Disposable | undefined;
   /** Whether it is about to look for the last time before it gives the connection up. */
   #isChecking = false;
   #isDisposed = false;
@@ -126,7 +126,7 @@ export class Watch implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
+    this.#timer?.[Symbol.dispose]();
     this.#isDisposed = true;
   }
 
@@ -140,10 +140,9 @@ export class Watch implements Disposable {
     const { intervalMs, timeoutMs } = this.#keepalive.times(this.#isHawser);
     const dueAt =
       this.#pingedAt === undefined ? this.#heardAt + intervalMs : this.#pingedAt + timeoutMs;
-    const waitMs = Math.min(intervalMs / LOOKS, dueAt - performance.now(), LONGEST_TIMER_MS);
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#look(), Math.max(Math.ceil(waitMs), 1));
-    unref(this.#timer);
+    const waitMs = Math.min(intervalMs / LOOKS, dueAt - performance.now());
+    this.#timer?.[Symbol.dispose]();
+    this.#timer = startTimer(Math.max(Math.ceil(waitMs), 1), () => this.#look());
   }
 
   #look(): void {

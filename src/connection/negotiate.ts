@@ -8,7 +8,7 @@ import {
 import type { ClientStreamListener, Received } from "../call-stream.ts";
 import { failure } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
-import { after } from "../flow/wait.ts";
+import { startTimer } from "../flow/wait.ts";
 import type { RequestHead } from "../grpc/request-headers.ts";
 import type { ServerTerms } from "../session/terms.ts";
 import type { Connection, ConnectionSource } from "./connection.ts";
@@ -98,7 +98,7 @@ async function ask(connection: Connection, headers: MethodHeaders): Promise<void
   });
   stream.write(0, toBinary(NegotiateRequestSchema, create(NegotiateRequestSchema)));
   stream.endSend();
-  using _timer = after(ANSWER_MS, plain);
+  using _timer = startTimer(ANSWER_MS, plain);
   await promise;
   stream.reset(failure(Code.Canceled, "the server's answer came too late"));
 }

@@ -73,7 +73,7 @@ function openSession(
   call: ClientCallListener,
   { connections, terms, window }: SessionServer,
 ): void {
-  connections.fastReconnect = true;
+  connections.useFastReconnect();
   watcher?.onSession();
   const session = new ClientSession({
     newId,

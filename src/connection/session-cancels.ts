@@ -1,6 +1,6 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { asFailure, failure } from "../failure.ts";
-import { after, settled } from "../flow/wait.ts";
+import { settled, startTimer } from "../flow/wait.ts";
 import type { StreamHeaders } from "../grpc/request-headers.ts";
 import type { Connection, ConnectionSource } from "./connection.ts";
 
@@ -59,8 +59,8 @@ export class SessionCancels {
     await Promise.resolve();
     if (this.#underWay === 0) return;
     // The process stays for it: nothing else may keep it until transport.close() has resolved.
-    using _timer = after(CLOSING_MS, () => this.#allSent.resolve(), true);
-    using _headers = after(CLOSING_HEADERS_MS, () => {
+    using _timer = startTimer(CLOSING_MS, () => this.#allSent.resolve(), true);
+    using _headers = startTimer(CLOSING_HEADERS_MS, () => {
       for (const endWait of this.#renewing) endWait();
     });
     await this.#allSent.promise;
@@ -96,7 +96,7 @@ export class SessionCancels {
     };
     const again = () => {
       if (performance.now() + AGAIN_MS < cancel.endsAt) {
-        after(AGAIN_MS, () => this.#send(cancel));
+        startTimer(AGAIN_MS, () => this.#send(cancel));
       } else over();
     };
     const use = (connection: Connection) => {

@@ -1,4 +1,4 @@
-import { callable, checkArgument } from "../options.ts";
+import { callable } from "../options.ts";
 
 /**
  * An iterable that is not there yet: `open` makes it, when it is first asked
@@ -8,7 +8,7 @@ import { callable, checkArgument } from "../options.ts";
  * what the iteration throws.
  */
 export function later<T>(open: () => Promise<AsyncIterable<T>>): AsyncIterable<T> {
-  checkArgument("later", "open", open, callable);
+  callable(open, { of: "later", option: "open" });
   return new Later(open);
 }
 

@@ -17,7 +17,7 @@ export interface Writer<T> {
 const DONE: Promise<void> = Promise.resolve();
 const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
-interface Entry<T> {
+interface Queued<T> {
   value: T;
   /** Set where the pusher waits for room. */
   waiting: PromiseWithResolvers<void> | undefined;
@@ -31,7 +31,7 @@ interface Entry<T> {
  */
 export class Queue<T> implements AsyncIterable<T> {
   readonly #limit: number;
-  readonly #entries: Entry<T>[] = [];
+  readonly #entries: Queued<T>[] = [];
   #first = 0;
   #writer: Writer<T> | undefined;
   #writing = false;
@@ -173,8 +173,8 @@ export class Queue<T> implements AsyncIterable<T> {
   }
 
   /** Takes the oldest entry, and lets in the one that now fits. */
-  #shift(): Entry<T> {
-    const entry = this.#entries[this.#first] as Entry<T>;
+  #shift(): Queued<T> {
+    const entry = this.#entries[this.#first] as Queued<T>;
     this.#first++;
     if (this.#first * 2 >= this.#entries.length) {
       this.#entries.splice(0, this.#first);

@@ -18,6 +18,7 @@ export function onAbort(
   return { [Symbol.dispose]: () => signal.removeEventListener("abort", heard) };
 }
 
+/** The longest that one timer can wait: 31 bits of milliseconds, 24.8 days. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
@@ -25,7 +26,7 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
  *
  * @param keepsAlive whether the process stays for it. Default: it does not
  */
-export function after(ms: number, run: () => void, keepsAlive = false): Disposable {
+export function startTimer(ms: number, run: () => void, keepsAlive = false): Disposable {
   let timer: ReturnType<typeof setTimeout>;
   const endsAt = performance.now() + ms;
   const arm = (rest: number) => {
@@ -43,18 +44,19 @@ export function after(ms: number, run: () => void, keepsAlive = false): Disposab
   return { [Symbol.dispose]: () => clearTimeout(timer) };
 }
 
-/** Waits, or less where `signal` aborts. Unlike after(), it keeps the process alive. */
-export function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+/** Waits, or less where `signal` aborts. Unlike startTimer(), it keeps the process alive. */
+export function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(
+    const timer = startTimer(
+      ms,
       () => {
         listening[Symbol.dispose]();
         resolve();
       },
-      Math.min(ms, LONGEST_TIMER_MS),
+      true,
     );
     const listening = onAbort(signal, () => {
-      clearTimeout(timer);
+      timer[Symbol.dispose]();
       resolve();
     });
   });
@@ -63,7 +65,7 @@ export function pause(ms: number, signal: AbortSignal | undefined): Promise<void
 /** Resolves when the promise has settled, or after `ms`. */
 export function settled(promise: Promise<unknown>, ms?: number): Promise<void> {
   return new Promise((resolve) => {
-    const timer = ms === undefined ? undefined : after(ms, resolve, true);
+    const timer = ms === undefined ? undefined : startTimer(ms, resolve, true);
     const over = () => {
       timer?.[Symbol.dispose]();
       resolve();

@@ -13,7 +13,7 @@ import { Inbox, type Source } from "../flow/inbox.ts";
 import { type Pump, pump } from "../flow/pump.ts";
 import { Queue, type Writer } from "../flow/queue.ts";
 import { type Context, currentContext } from "../flow/runtime.ts";
-import { after, onAbort } from "../flow/wait.ts";
+import { onAbort, startTimer } from "../flow/wait.ts";
 import { alone } from "./framing.ts";
 import type { MessageOptions } from "./limits.ts";
 import { MessageReader, type MessageSender, MessageWriter } from "./message.ts";
@@ -79,7 +79,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.responses = new Inbox<Received, MessageShape<O>>(this, "the responses of a call");
     const { deadline, signal } = init;
     if (deadline !== undefined) {
-      this.#deadline = after(deadline.endsAt - performance.now(), () =>
+      this.#deadline = startTimer(deadline.endsAt - performance.now(), () =>
         this.#finish(deadlineExceeded(deadline.timeoutMs), true),
       );
     }

@@ -1,6 +1,6 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { type ContextValues, createContextValues, type HandlerContext } from "@connectrpc/connect";
-import { anObject, checkArgument } from "../options.ts";
+import { anObject } from "../options.ts";
 import { rawToHeaders } from "./metadata.ts";
 import { type HeadersLeft, ResponseHeaders } from "./response-headers.ts";
 
@@ -15,7 +15,7 @@ const sender = Symbol("headers");
  * changed after they left throws FAILED_PRECONDITION.
  */
 export function sendHeaders(context: HandlerContext): void {
-  checkArgument("sendHeaders", "context", context, anObject);
+  anObject(context, { of: "sendHeaders", option: "context" });
   (context as Partial<CallContext>)[sender]?.sendHeaders("at sendHeaders()");
 }
 
@@ -27,7 +27,7 @@ export function sendHeaders(context: HandlerContext): void {
  * their way, in the other kinds of calls, and for protocols other than gRPC.
  */
 export function holdHeaders(context: HandlerContext): void {
-  checkArgument("holdHeaders", "context", context, anObject);
+  anObject(context, { of: "holdHeaders", option: "context" });
   (context as Partial<CallContext>)[sender]?.holdHeaders();
 }
 

@@ -34,7 +34,7 @@ export class FirstRequestTimer {
   }
 
   #arm(ms: number): void {
-    this.#clock.after(ms, () => this.#afterReads(this.#tell));
+    this.#clock.startTimer(ms, () => this.#afterReads(this.#tell));
   }
 
   readonly #tell = (): void => {

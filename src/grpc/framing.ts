@@ -5,13 +5,12 @@
 import { Code } from "@connectrpc/connect";
 import type { Received } from "../call-stream.ts";
 import { failure, tooLarge } from "../failure.ts";
+import { PREFIX_BYTES, readLength } from "../flow/length-prefix.ts";
 import { allocate } from "../flow/runtime.ts";
 import { CONTROL_MAX_BYTES } from "../session/control.ts";
 
 /** The message is compressed with the call's grpc-encoding. */
 export const COMPRESSED = 0x01;
-
-export const PREFIX_BYTES = 5;
 
 /** What a partly received message gets at first; it grows with what arrives, not with what is announced. */
 const FIRST_ALLOCATION_BYTES = 16 * 1024;
@@ -60,7 +59,7 @@ export class FrameReader {
     const length = chunk.length;
     while (length - at >= PREFIX_BYTES) {
       const flags = chunk[at] as number;
-      const size = readLength(chunk, at + 1);
+      const size = readLength(chunk, at);
       this.#check(flags, size);
       const start = at + PREFIX_BYTES;
       if (length - start < size) {
@@ -87,7 +86,7 @@ export class FrameReader {
       }
       this.#prefix = undefined;
       const flags = prefix[0] as number;
-      const size = readLength(prefix, 1);
+      const size = readLength(prefix, 0);
       this.#check(flags, size);
       this.#begin(flags, size);
     }
@@ -137,15 +136,6 @@ export class FrameReader {
   }
 }
 
-function readLength(bytes: ArrayLike<number>, at: number): number {
-  return (
-    (bytes[at] as number) * 0x1000000 +
-    (((bytes[at + 1] as number) << 16) |
-      ((bytes[at + 2] as number) << 8) |
-      (bytes[at + 3] as number))
-  );
-}
-
 /**
  * A frame that can wait. Its bytes are a view of all that one read of the
  * socket brought, for any stream; where they came in a small part of that, they
@@ -157,13 +147,4 @@ export function alone(frame: Received): Received {
   const own = allocate(end - start);
   own.set(bytes.subarray(start, end));
   return { flags, bytes: own, start: 0, end: end - start };
-}
-
-/** Writes the five bytes before a message of `size` bytes. */
-export function writePrefix(into: Uint8Array, at: number, flags: number, size: number): void {
-  into[at] = flags;
-  into[at + 1] = size >>> 24;
-  into[at + 2] = size >>> 16;
-  into[at + 3] = size >>> 8;
-  into[at + 4] = size;
 }

@@ -2,7 +2,7 @@ import type { Interceptor } from "@connectrpc/connect";
 import { deadlineExceeded, fromAbort, handled } from "../failure.ts";
 import { iterateIn } from "../flow/context.ts";
 import { currentContext } from "../flow/runtime.ts";
-import { after, onAbort } from "../flow/wait.ts";
+import { onAbort, startTimer } from "../flow/wait.ts";
 import type { Deadline } from "./timeout.ts";
 
 type Next = ReturnType<Interceptor>;
@@ -59,7 +59,7 @@ export function intercepted(signal: AbortSignal | undefined, deadline: Deadline 
   };
   listening = onAbort(signal, (reason) => abort(fromAbort(reason)));
   if (deadline !== undefined && !controller.signal.aborted) {
-    timer = after(deadline.endsAt - performance.now(), () =>
+    timer = startTimer(deadline.endsAt - performance.now(), () =>
       abort(deadlineExceeded(deadline.timeoutMs)),
     );
   }
@@ -76,5 +76,5 @@ export function intercepted(signal: AbortSignal | undefined, deadline: Deadline 
 
 /** Keeps the process alive: interceptors may wait for what does not, and the deadline must come all the same. */
 function stay(): Disposable {
-  return after(Number.MAX_SAFE_INTEGER, () => {}, true);
+  return startTimer(Number.MAX_SAFE_INTEGER, () => {}, true);
 }

@@ -1,9 +1,9 @@
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-import { Code, type Interceptor, type MethodImplSpec } from "@connectrpc/connect";
+import type { Interceptor, MethodImplSpec } from "@connectrpc/connect";
 import { transformInvokeImplementation } from "@connectrpc/connect/protocol";
-import { failure } from "../failure.ts";
 import { checkResponses } from "./check-responses.ts";
 import { type CallContext, whole } from "./context.ts";
+import { exactlyOne } from "./exactly-one.ts";
 
 type Requests<I extends DescMessage> = AsyncIterableIterator<MessageShape<I>, undefined>;
 
@@ -36,14 +36,6 @@ export async function invoke<I extends DescMessage, O extends DescMessage>(
 }
 
 /** The one request of a call that has just one. */
-async function single<T>(requests: AsyncIterableIterator<T, undefined>, kind: string): Promise<T> {
-  const first = await requests.next();
-  if (first.done === true) {
-    throw failure(Code.Unimplemented, `protocol error: a ${kind} call came without a request`);
-  }
-  const second = await requests.next();
-  if (second.done !== true) {
-    throw failure(Code.Unimplemented, `protocol error: a ${kind} call came with a second request`);
-  }
-  return first.value;
+function single<T>(requests: AsyncIterableIterator<T, undefined>, kind: string): Promise<T> {
+  return exactlyOne(() => requests.next(), "request", `a ${kind} call`);
 }

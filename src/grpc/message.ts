@@ -4,11 +4,11 @@ import { Code } from "@connectrpc/connect";
 import type { CallStream, Received } from "../call-stream.ts";
 import { NotThatMessage } from "../codec/complete.ts";
 import type { Compression } from "../codec/compression.ts";
-import { decode } from "../codec/decode.ts";
+import { decode, type MessageBytes } from "../codec/decode.ts";
 import { encode } from "../codec/encode.ts";
 import { compressOnce, type SharedBytes, sharedBytesOf } from "../codec/encoded-once.ts";
 import { failure, tooLarge } from "../failure.ts";
-import type { Work } from "../flow/work-pool.ts";
+import type { Work } from "../flow/semaphore.ts";
 import { COMPRESSED } from "./framing.ts";
 import type { BinaryOptions, MessageOptions } from "./limits.ts";
 
@@ -103,14 +103,14 @@ export class MessageReader<Desc extends DescMessage> {
 
   open(frame: Received): MessageShape<Desc> | Promise<MessageShape<Desc>> {
     const { bytes, start, end } = frame;
-    if ((frame.flags & COMPRESSED) === 0) return this.#decode(bytes, start, end);
+    if ((frame.flags & COMPRESSED) === 0) return this.#decode(frame);
     const payload = bytes.subarray(start, end);
     const plain = this.#compression.inflateSmall(payload, this.#readMaxBytes);
-    if (plain !== undefined) return this.#decode(plain, 0, plain.length);
+    if (plain !== undefined) return this.#decode(whole(plain));
     this.#inflating = this.#compression.inflate(payload, this.#readMaxBytes, (bytes) => {
       // It would hold the message until the next one.
       this.#inflating = undefined;
-      return this.#decode(bytes, 0, bytes.length);
+      return this.#decode(whole(bytes));
     });
     return this.#inflating.done;
   }
@@ -131,9 +131,9 @@ export class MessageReader<Desc extends DescMessage> {
     }
   }
 
-  #decode(bytes: Uint8Array, start: number, end: number): MessageShape<Desc> {
+  #decode(message: MessageBytes): MessageShape<Desc> {
     try {
-      return decode(this.#desc, bytes, start, end, this.#binaryOptions);
+      return decode(this.#desc, message, this.#binaryOptions);
     } catch (error) {
       throw failure(
         Code.Internal,
@@ -142,4 +142,8 @@ export class MessageReader<Desc extends DescMessage> {
       );
     }
   }
+}
+
+function whole(bytes: Uint8Array): MessageBytes {
+  return { bytes, start: 0, end: bytes.length };
 }

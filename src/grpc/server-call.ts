@@ -12,7 +12,7 @@ import { deadlineExceeded, failure, toWire } from "../failure.ts";
 import { Inbox, type Source } from "../flow/inbox.ts";
 import { leave, type Pump, pump } from "../flow/pump.ts";
 import type { Writer } from "../flow/queue.ts";
-import { after } from "../flow/wait.ts";
+import { startTimer } from "../flow/wait.ts";
 import { type CallContext, createContext } from "./context.ts";
 import type { AwaitingCall, FirstRequestTimer } from "./first-request-timer.ts";
 import { alone } from "./framing.ts";
@@ -132,7 +132,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     const limits = { writeMaxBytes, binaryOptions, compression, compressFromBytes };
     this.#responses = new MessageWriter(spec.method.output, limits, this);
     if (timeoutMs !== undefined) {
-      this.#deadline = after(timeoutMs, () => this.#expire(timeoutMs));
+      this.#deadline = startTimer(timeoutMs, () => this.#expire(timeoutMs));
     }
   }
 
@@ -319,7 +319,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
       return;
     }
     this.#finish(expired);
-    this.#deadline = after(END_MS, resetLater);
+    this.#deadline = startTimer(END_MS, resetLater);
   }
 
   #finish(error: ConnectError | undefined): void {

@@ -7,7 +7,6 @@ import type {
   MessageShape,
 } from "@bufbuild/protobuf";
 import {
-  Code,
   type ContextValues,
   createContextValues,
   type Interceptor,
@@ -24,17 +23,18 @@ import { ENCODING } from "../codec/compression.ts";
 import type { Target } from "../connection/address.ts";
 import type { Addresses } from "../connection/addresses.ts";
 import { openCallStream } from "../connection/open-call-stream.ts";
-import { asFailure, failure } from "../failure.ts";
+import { asFailure } from "../failure.ts";
 import { map, one } from "../flow/pump.ts";
-import { onAbort, pause } from "../flow/wait.ts";
+import { onAbort, sleep } from "../flow/wait.ts";
 import { CallMetadata, HeaderOptions, type SaidHeaders } from "../grpc/call-metadata.ts";
 import { ClientCall } from "../grpc/client-call.ts";
+import { exactlyOne } from "../grpc/exactly-one.ts";
 import { aroundCall, intercept, intercepted } from "../grpc/intercept.ts";
 import { limitsOf, type MessageOptions } from "../grpc/limits.ts";
 import { asHeaders } from "../grpc/metadata.ts";
 import { RequestHeaders } from "../grpc/request-headers.ts";
 import type { Deadline } from "../grpc/timeout.ts";
-import { checkArgument, timeout } from "../options.ts";
+import { timeout } from "../options.ts";
 import type { Window } from "../session/ledger.ts";
 import { version } from "../version.ts";
 import { nodeGzip } from "./gzip.ts";
@@ -241,7 +241,7 @@ export class Calls implements CallDoor {
         const waitMs = this.#retries.failed(asFailure(error), attempts);
         if (!isIdempotent(method) || !call.reached || call.committed) throw error;
         if (waitMs === undefined || performance.now() + waitMs >= endsAt) throw error;
-        await pause(waitMs, signal);
+        await sleep(waitMs, signal);
         if (signal?.aborted) throw error;
       }
     }
@@ -305,7 +305,7 @@ export class Calls implements CallDoor {
   #deadlineOf(callMs: number | undefined): Deadline | undefined {
     const timeoutMs = callMs ?? this.#options.timeoutMs;
     if (timeoutMs === undefined) return undefined;
-    checkArgument("the call", "timeoutMs", timeoutMs, timeout);
+    timeout(timeoutMs, { of: "the call", option: "timeoutMs" });
     if (timeoutMs <= 0 || timeoutMs === Infinity) return undefined;
     return { timeoutMs, endsAt: performance.now() + timeoutMs };
   }
@@ -345,15 +345,15 @@ export class Calls implements CallDoor {
 }
 
 /** The one response of a unary call. */
-async function only<I extends DescMessage, O extends DescMessage>(
-  call: ClientCall<I, O>,
-): Promise<MessageShape<O>> {
-  const first = await call.responses.next();
-  const second = first.done === true ? first : await call.responses.next();
-  if (first.done !== true && second.done === true) return first.value;
-  await call.responses.return();
-  const got = first.done === true ? "no response" : "more than one response";
-  throw failure(Code.Unimplemented, `protocol error: a unary call got ${got}; it has just one`);
+async function only<I extends DescMessage, O extends DescMessage>({
+  responses,
+}: ClientCall<I, O>): Promise<MessageShape<O>> {
+  try {
+    return await exactlyOne(() => responses.next(), "response", "a unary call");
+  } catch (error) {
+    await responses.return();
+    throw error;
+  }
 }
 
 async function* withEnd<T>(messages: AsyncIterable<T>, over: () => void): AsyncGenerator<T> {

@@ -4,7 +4,7 @@ import { Code } from "@connectrpc/connect";
 import { Keepalive, SERVER_TIMES } from "../connection/keepalive.ts";
 import { failure, HEADERS_MAX_FIELDS } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
-import { after } from "../flow/wait.ts";
+import { startTimer } from "../flow/wait.ts";
 import { FirstRequestTimer } from "../grpc/first-request-timer.ts";
 import { aroundHandler } from "../grpc/intercept.ts";
 import { limitsOf, SESSION_MEMORY_MB, STREAM_WINDOW_BYTES } from "../grpc/limits.ts";
@@ -177,7 +177,7 @@ export class HawserServer implements Server {
     checkClose(options);
     const { graceMs = 10_000, keepListening = true } = options;
     // The process stays for it: sessions without a connection have no socket that would keep it.
-    const grace = after(graceMs, () => this.#endGrace?.(), true);
+    const grace = startTimer(graceMs, () => this.#endGrace?.(), true);
     this.#closing ??= this.#close();
     if (!keepListening) this.#stopListening();
     await this.#closing.finally(() => grace[Symbol.dispose]());
@@ -223,7 +223,7 @@ export class HawserServer implements Server {
     if (!this.#isIdle) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#idle = resolve;
-      using _timer = after(LAST_WORDS_MS, resolve, true);
+      using _timer = startTimer(LAST_WORDS_MS, resolve, true);
       await promise;
     }
     this.#sessions?.close();

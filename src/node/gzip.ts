@@ -4,8 +4,8 @@ import * as zlib from "node:zlib";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type { Compression } from "../codec/compression.ts";
 import { failure } from "../failure.ts";
+import { Semaphore, type Work } from "../flow/semaphore.ts";
 import { slices } from "../flow/slice.ts";
-import { type Work, WorkPool } from "../flow/work-pool.ts";
 
 /** The largest message that is compressed at once; a thread compresses larger ones, beside the event loop. */
 const COMPRESS_AT_ONCE_BYTES = 16 * 1024;
@@ -30,15 +30,15 @@ const INFLATE_CHUNK_BYTES = { least: 1024, most: 4 * 1024 * 1024 };
 const compressInThread = promisify<Uint8Array, Uint8Array>(zlib.gzip);
 const inflateInThread = promisify<Uint8Array, zlib.ZlibOptions, Uint8Array>(zlib.gunzip);
 
-const compressing = new WorkPool(IN_THREADS);
-const inflating = new WorkPool(IN_THREADS);
+const compressing = new Semaphore(IN_THREADS);
+const inflating = new Semaphore(IN_THREADS);
 
 /** gzip by zlib: small messages at once, larger ones in Node's threads. */
 export const nodeGzip: Compression = { compress, inflateSmall, inflate };
 
 function compress(bytes: Uint8Array): Uint8Array | Promise<Uint8Array> {
   if (bytes.length <= COMPRESS_AT_ONCE_BYTES) return zlib.gzipSync(bytes);
-  return compressing.run(() => compressInThread(bytes)).done;
+  return compressing.run(() => compressInThread(bytes));
 }
 
 function inflateSmall(bytes: Uint8Array, readMaxBytes: number): Uint8Array | undefined {
@@ -59,7 +59,7 @@ function inflate<T>(
   readMaxBytes: number,
   decode: (plain: Uint8Array) => T,
 ): Work<T> {
-  return inflating.run(async () => {
+  return inflating.start(async () => {
     const most = Math.min(readMaxBytes, constants.MAX_LENGTH);
     const plain = await inflateInThread(bytes, optionsFor(bytes, most)).catch((error) => {
       throw refusal(bytes, readMaxBytes, error);

@@ -1,7 +1,7 @@
 import * as net from "node:net";
 import * as tls from "node:tls";
 import { TCP_KEEPALIVE_MS } from "../connection/keepalive.ts";
-import { after } from "../flow/wait.ts";
+import { startTimer } from "../flow/wait.ts";
 import { resetSocket } from "./reset-socket.ts";
 import type { TlsOptions } from "./server-options.ts";
 import { orExplain } from "./tls.ts";
@@ -81,7 +81,7 @@ function createTlsServer(
 
 function sniff(socket: net.Socket, timeoutMs: number, protocols: Protocols): void {
   let seen: Buffer = Buffer.alloc(0);
-  const timer = after(timeoutMs, () => socket.destroy());
+  const timer = startTimer(timeoutMs, () => socket.destroy());
   const stop = () => {
     timer[Symbol.dispose]();
     socket.off("readable", read);

@@ -1,6 +1,6 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { Keepalive, Watch } from "../connection/keepalive.ts";
-import { after } from "../flow/wait.ts";
+import { startTimer } from "../flow/wait.ts";
 import { noteLoss } from "./http2/server-stream.ts";
 
 const OWNER = Symbol("connection");
@@ -22,7 +22,7 @@ export class ServerConnections {
   add(session: ServerHttp2Session): void {
     const connection = new ClientConnection(session, this.#keepalive);
     this.#all.set(session, connection);
-    const silent = after(this.#prefaceTimeoutMs, () => session.destroy());
+    const silent = startTimer(this.#prefaceTimeoutMs, () => session.destroy());
     session.once("remoteSettings", () => silent[Symbol.dispose]());
     session.on("close", () => {
       silent[Symbol.dispose]();

@@ -6,7 +6,7 @@ import {
   type Check,
   type Checks,
   listOf,
-  type Place,
+  type OptionPlace,
   text,
   trueOrFalse,
   wrong,
@@ -123,6 +123,6 @@ function pem(kind: string, begin: RegExp): Check {
   };
 }
 
-function notPem({ of, option }: Place, what: string): ConnectError {
+function notPem({ of, option }: OptionPlace, what: string): ConnectError {
   return failure(Code.InvalidArgument, `${of}: ${option} ${what}`);
 }

@@ -8,7 +8,6 @@ import {
   anything,
   type Checks,
   callable,
-  checkArgument,
   checkOptions,
   listOf,
   notNegative,
@@ -50,7 +49,7 @@ export class RouteChecks {
     if (kindOf(service) !== "service") {
       throw wrong({ of, option: "service" }, service, "a service of the generated code");
     }
-    checkArgument(`${of}(${service.typeName})`, "implementation", implementation, anObject);
+    anObject(implementation, { of: `${of}(${service.typeName})`, option: "implementation" });
     checkHandlers(service, implementation as Record<string, unknown>);
     checkRouteOptions(`${of}(${service.typeName})`, options);
     for (const method of service.methods) this.#add(method, of);
@@ -62,7 +61,7 @@ export class RouteChecks {
       throw wrong({ of, option: "method" }, method, "a method of the generated code");
     }
     const here = `${of}(${nameOf(method)})`;
-    checkArgument(here, "implementation", implementation, callable);
+    callable(implementation, { of: here, option: "implementation" });
     checkRouteOptions(here, options);
     this.#add(method, of);
   }

@@ -25,7 +25,7 @@ export class Acknowledgements {
   }
 
   #arm(): void {
-    this.#clock.after(ACKNOWLEDGE_MS / 2, () => {
+    this.#clock.startTimer(ACKNOWLEDGE_MS / 2, () => {
       for (const debtor of this.#reminded) debtor.settle();
       this.#reminded = this.#owing;
       this.#owing = [];

@@ -12,6 +12,7 @@ import type {
 } from "../call-stream.ts";
 import { asFailure, failure, handled, tooManyFields } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
+import { PREFIX_BYTES } from "../flow/length-prefix.ts";
 import { type Acknowledgements, Acknowledger } from "./acknowledgements.ts";
 import type { ClientAttachment, Dialler, Dialling, Leaver, OpenAttachment } from "./attachment.ts";
 import { CONTROL, endControl, readControl, readMetadata } from "./control.ts";
@@ -20,7 +21,6 @@ import { SessionIdentity } from "./identity.ts";
 import { type Account, Ledger, type Violation, type Window } from "./ledger.ts";
 import { Reason, readSessionLost, sessionLost } from "./lost.ts";
 import { Redial, type Redialled } from "./redial.ts";
-import { PREFIX_BYTES } from "./spool.ts";
 import {
   answered,
   type ClientPhase,

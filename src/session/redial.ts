@@ -1,10 +1,12 @@
+import { A_FIFTH, Backoff } from "../flow/backoff.ts";
 import type { Clock } from "../flow/clock.ts";
 
-/** The pause before another attempt; the first comes at once. */
-const BACKOFF = { initialMs: 100, factor: 1.6, jitter: 0.2, maxMs: 5000 };
-
-/** What it is after all attempts: a stream that lived as long was no failure. */
-const GOOD_MS = 10_000;
+/** A stream that lived for `steadyMs` was no failure. */
+const BACKOFF = {
+  ...{ initialMs: 100, factor: 1.6, maxMs: 5000, jitter: A_FIFTH },
+  firstAtOnce: true,
+  steadyMs: 10_000,
+};
 
 /** The session that dials: it does what a Redial tells it. */
 export interface Redialled {
@@ -26,9 +28,8 @@ export class Redial {
   readonly #clock: Clock;
   readonly #graceMs: number;
   readonly #session: Redialled;
-  /** Attempts in a row that brought nothing. */
-  #failures = 0;
-  #dialledMs = 0;
+  /** Counts the attempts in a row that brought nothing. */
+  readonly #backoff: Backoff;
   /** Runs from the loss until a server answers. */
   #grace: Disposable | undefined;
   #pause: Disposable | undefined;
@@ -36,12 +37,13 @@ export class Redial {
   constructor(clock: Clock, graceMs: number, session: Redialled) {
     this.#clock = clock;
     this.#graceMs = graceMs;
+    this.#backoff = new Backoff(BACKOFF, clock);
     this.#session = session;
   }
 
   /** An attempt begins. */
   dialled(): void {
-    this.#dialledMs = this.#clock.now();
+    this.#backoff.begin();
   }
 
   /**
@@ -53,12 +55,12 @@ export class Redial {
   answered(further: boolean): void {
     this.#grace?.[Symbol.dispose]();
     this.#grace = undefined;
-    this.#failures = further ? 0 : Math.min(this.#failures, 1);
+    this.#backoff.reset(further ? 0 : 1);
   }
 
   /** The stream brings something. */
   delivered(): void {
-    this.#failures = 0;
+    this.#backoff.reset();
   }
 
   /**
@@ -71,17 +73,15 @@ export class Redial {
       this.#session.onResuming();
       this.#grace?.[Symbol.dispose]();
       // The process stays for it: there may be no socket that keeps it.
-      this.#grace = this.#clock.after(
+      this.#grace = this.#clock.startTimer(
         this.#graceMs + (waitMs ?? 0),
         () => this.#session.onGivenUp(),
         true,
       );
     }
-    if (this.#clock.now() - this.#dialledMs >= GOOD_MS) this.#failures = 0;
-    const pauseMs = waitMs ?? backoffMs(this.#failures, this.#clock.random());
-    this.#failures++;
+    const pauseMs = this.#backoff.failed(waitMs);
     if (pauseMs === 0) this.#session.onDue();
-    else this.#pause = this.#clock.after(pauseMs, () => this.#session.onDue());
+    else this.#pause = this.#clock.startTimer(pauseMs, () => this.#session.onDue());
   }
 
   /** The session is over. */
@@ -89,11 +89,4 @@ export class Redial {
     this.#grace?.[Symbol.dispose]();
     this.#pause?.[Symbol.dispose]();
   }
-}
-
-function backoffMs(failures: number, random: number): number {
-  if (failures === 0) return 0;
-  const { initialMs, factor, jitter, maxMs } = BACKOFF;
-  const base = Math.min(initialMs * factor ** (failures - 1), maxMs);
-  return base * (1 + jitter * (2 * random - 1));
 }

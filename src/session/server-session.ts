@@ -10,13 +10,13 @@ import type {
 } from "../call-stream.ts";
 import { failure, handled } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
+import { PREFIX_BYTES } from "../flow/length-prefix.ts";
 import { type Acknowledgements, Acknowledger } from "./acknowledgements.ts";
 import type { ServerAttachment } from "./attachment.ts";
 import { CONTROL, headerControl, readControl, writeMetadata } from "./control.ts";
 import { type Ask, writeAnswer } from "./headers.ts";
 import { type Account, Ledger } from "./ledger.ts";
 import { Reason, sessionLost } from "./lost.ts";
-import { PREFIX_BYTES } from "./spool.ts";
 import {
   detached,
   ended,
@@ -185,7 +185,7 @@ export class ServerSession implements ServerCallStream, ServerStreamListener {
   #wait(moreMs: number): void {
     const { clock, terms } = this.#keeper;
     this.#grace?.[Symbol.dispose]();
-    this.#grace = clock.after(terms.graceMs + moreMs, () => this.expire());
+    this.#grace = clock.startTimer(terms.graceMs + moreMs, () => this.expire());
   }
 
   /** Nobody came back in time; or nobody must, because memory is needed. */

@@ -1,7 +1,5 @@
+import { PREFIX_BYTES, readLength, writePrefix } from "../flow/length-prefix.ts";
 import { allocate } from "../flow/runtime.ts";
-
-/** A frame's flag byte and four bytes of length (gRPC PROTOCOL-HTTP2, "Length-Prefixed-Message"). */
-export const PREFIX_BYTES = 5;
 
 /** Keeps messages in pieces that are framed already. */
 export interface FramedSource {
@@ -64,11 +62,7 @@ export class Spool implements FramedSource {
     const copied = size <= COPY_MAX_BYTES;
     const chunk = this.#room(copied ? size + PREFIX_BYTES : PREFIX_BYTES, copied);
     const { bytes, used } = chunk;
-    bytes[used] = flags;
-    bytes[used + 1] = size >>> 24;
-    bytes[used + 2] = size >>> 16;
-    bytes[used + 3] = size >>> 8;
-    bytes[used + 4] = size;
+    writePrefix(bytes, used, { flags, size });
     if (copied) {
       copy(payload, bytes, used + PREFIX_BYTES);
       chunk.used += size + PREFIX_BYTES;
@@ -182,16 +176,7 @@ function bytesOf(chunk: Chunk, count: number): number {
   const { bytes } = chunk;
   let at = chunk.from;
   for (let left = count; left > 0; left--) {
-    at += PREFIX_BYTES + lengthAt(bytes, at + 1);
+    at += PREFIX_BYTES + readLength(bytes, at);
   }
   return at - chunk.from - count * PREFIX_BYTES;
-}
-
-function lengthAt(bytes: Uint8Array, at: number): number {
-  return (
-    (bytes[at] as number) * 0x1000000 +
-    (((bytes[at + 1] as number) << 16) |
-      ((bytes[at + 2] as number) << 8) |
-      (bytes[at + 3] as number))
-  );
 }

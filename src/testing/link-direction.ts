@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { pause } from "../flow/wait.ts";
+import { sleep } from "../flow/wait.ts";
 import { resetSocket } from "../node/reset-socket.ts";
 
 /** One direction stops reading when it holds this many bytes, so that the sender's socket fills up. */
@@ -113,7 +113,7 @@ export class LinkDirection {
         const item = items[0];
         const waitMs = item === undefined ? 0 : item.dueMs - performance.now();
         if (item === undefined || this.#stalls.size > 0) await this.#change(to);
-        else if (waitMs > 0) await pause(Math.ceil(waitMs), this.#closing);
+        else if (waitMs > 0) await sleep(Math.ceil(waitMs), this.#closing);
         else if (item.what === "rst") resetSocket(to);
         else if (item.what === "fin") {
           items.shift();
@@ -145,7 +145,7 @@ export class LinkDirection {
       this.#bytesUntilCut = Number.POSITIVE_INFINITY;
       this.#onCut(route);
     } else if (Number.isFinite(this.bytesPerSecond)) {
-      await pause((now.length / this.bytesPerSecond) * 1000, this.#closing);
+      await sleep((now.length / this.bytesPerSecond) * 1000, this.#closing);
     }
     return bytes.subarray(now.length);
   }

@@ -3,7 +3,7 @@ import { connect, createServer, type Socket, type SocketConnectOpts } from "node
 import { setImmediate } from "node:timers/promises";
 import { listen } from "../node/listen.ts";
 import { resetSocket } from "../node/reset-socket.ts";
-import { checkArgument, either, notNegative, notNegativeOrInfinite, oneOf } from "../options.ts";
+import { either, notNegative, notNegativeOrInfinite, oneOf } from "../options.ts";
 import { LinkDirection } from "./link-direction.ts";
 
 /** `"up"` is from the client to the server, `"down"` from the server to the client. */
@@ -153,7 +153,7 @@ export class TcpLink implements Link, AsyncDisposable {
   }
 
   cut(kind: CutKind = "rst"): Promise<number> {
-    checkArgument("link.cut", "kind", kind, aKind);
+    aKind(kind, { of: "link.cut", option: "kind" });
     const { size } = this.#connections;
     return end([...this.#connections].flat(), kind).then(() => size);
   }
@@ -164,9 +164,9 @@ export class TcpLink implements Link, AsyncDisposable {
   }
 
   cutAfter(direction: Direction, bytes: number, kind: CutKind = "rst"): Promise<void> {
-    checkArgument("link.cutAfter", "direction", direction, aDirection);
-    checkArgument("link.cutAfter", "bytes", bytes, notNegativeOrInfinite);
-    checkArgument("link.cutAfter", "kind", kind, aKind);
+    aDirection(direction, { of: "link.cutAfter", option: "direction" });
+    notNegativeOrInfinite(bytes, { of: "link.cutAfter", option: "bytes" });
+    aKind(kind, { of: "link.cutAfter", option: "kind" });
     return new Promise((resolve) => this.armCut({ direction, bytes, kind }, resolve));
   }
 
@@ -194,7 +194,7 @@ export class TcpLink implements Link, AsyncDisposable {
   }
 
   delay(ms: number, direction?: Direction): Disposable {
-    checkArgument("link.delay", "ms", ms, notNegative);
+    notNegative(ms, { of: "link.delay", option: "ms" });
     return allOf(this.#directions("delay", direction).map((one) => one.delay(ms)));
   }
 
@@ -213,7 +213,7 @@ export class TcpLink implements Link, AsyncDisposable {
   }
 
   #directions(of: string, direction: Direction | undefined): LinkDirection[] {
-    checkArgument(`link.${of}`, "direction", direction, aDirectionOrNone);
+    aDirectionOrNone(direction, { of: `link.${of}`, option: "direction" });
     return direction === undefined ? [this.up, this.down] : [this[direction]];
   }
 

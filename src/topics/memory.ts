@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
-import { type Checks, checkArgument, checkOptions, matching, optionsOf, text } from "../options.ts";
+import { type Checks, checkOptions, matching, optionsOf, text } from "../options.ts";
 import { type Cursors, cursorsOf, newEpoch } from "./cursor.ts";
 import type {
   Appended,
@@ -76,7 +76,8 @@ class MemoryLog implements TopicLog {
   }
 
   read(name: string, after: string | undefined, signal: AbortSignal): AsyncIterable<TopicItem> {
-    return this.#tails.read((topic, from) => this.page(topic, from), name, after, signal);
+    const page: TopicLog["page"] = (topic, from) => this.page(topic, from);
+    return this.#tails.read(page, { topic: name, after }, signal);
   }
 
   async oldest(name: string): Promise<TopicPosition> {
@@ -93,7 +94,7 @@ class MemoryLog implements TopicLog {
 
   async topics(prefix = ""): Promise<string[]> {
     this.#checkOpen();
-    checkArgument("topics", "prefix", prefix, text);
+    text(prefix, { of: "topics", option: "prefix" });
     const names = [...this.#topics.keys()].filter((name) => name.startsWith(prefix));
     return inOrder(names.filter((name) => !this.#at(name).isEmpty));
   }
@@ -125,14 +126,14 @@ function closed() {
   return failure(Code.Unavailable, "the log is closed");
 }
 
-interface Stored extends TopicRecord {
+interface KeptRecord extends TopicRecord {
   readonly key: string | undefined;
 }
 
 /** Positions go 1, 2, 3 …; `#records[#first]` is the oldest that is kept. */
 class Topic {
   readonly #cursors: Cursors;
-  readonly #records: Stored[] = [];
+  readonly #records: KeptRecord[] = [];
   /** The positions of records by their producer and sequence. */
   readonly #positions = new Map<string, number>();
   #first = 0;
@@ -171,7 +172,7 @@ class Topic {
     }
     let bytes = 0;
     for (let at = this.#first + from - this.#trimmed; at < this.#records.length; at++) {
-      const { key: _, ...entry } = this.#records[at] as Stored;
+      const { key: _, ...entry } = this.#records[at] as KeptRecord;
       items.push(entry);
       bytes += entry.data.length;
       if (items.length >= limits.records || bytes >= limits.bytes) break;
@@ -196,7 +197,7 @@ class Topic {
   retain({ ageMs, records, bytes }: Kept): void {
     while (this.#size > records || (this.#bytes > bytes && this.#size > 1)) this.#forget();
     const oldestMs = Date.now() - ageMs;
-    while (this.#size > 0 && (this.#records[this.#first] as Stored).timeMs < oldestMs) {
+    while (this.#size > 0 && (this.#records[this.#first] as KeptRecord).timeMs < oldestMs) {
       this.#forget();
     }
   }
@@ -215,7 +216,7 @@ class Topic {
   }
 
   #forget(): void {
-    const { key, data } = this.#records[this.#first++] as Stored;
+    const { key, data } = this.#records[this.#first++] as KeptRecord;
     if (key !== undefined) this.#positions.delete(key);
     this.#bytes -= data.length;
     if (this.#first * 2 >= this.#records.length) {

@@ -10,14 +10,13 @@ export interface Fresh {
 
 /** Those who read topics live, to be told that there is more. */
 export class Tails {
-  readonly #ears = new Map<string, Set<Ear>>();
+  readonly #ears = new Map<string, Set<TopicListener>>();
   #over: { error: unknown } | undefined;
 
   /** History by pages, then what comes: TopicLog.read() of a log whose page() this process can follow. */
   async *read(
     page: TopicLog["page"],
-    topic: string,
-    after: string | undefined,
+    { topic, after }: { topic: string; after: string | undefined },
     signal: AbortSignal,
   ): AsyncGenerator<TopicItem, never> {
     signal.throwIfAborted();
@@ -55,10 +54,10 @@ export class Tails {
     for (const ears of this.#ears.values()) for (const ear of ears) ear.fail(error);
   }
 
-  #listen(topic: string): Ear {
+  #listen(topic: string): TopicListener {
     const ears = this.#ears.get(topic) ?? new Set();
     this.#ears.set(topic, ears);
-    const ear = new Ear(() => {
+    const ear = new TopicListener(() => {
       ears.delete(ear);
       if (ears.size === 0) this.#ears.delete(topic);
     });
@@ -68,16 +67,16 @@ export class Tails {
   }
 }
 
-interface Waiting extends PromiseWithResolvers<readonly TopicRecord[] | undefined> {
+interface PendingRead extends PromiseWithResolvers<readonly TopicRecord[] | undefined> {
   readonly position: number | undefined;
 }
 
 /** Remembers that it was rung, until it is told to forget. */
-class Ear implements Disposable {
+class TopicListener implements Disposable {
   readonly #dispose: () => void;
   #rung = false;
   #over: { error: unknown } | undefined;
-  #waiting: Waiting | undefined;
+  #waiting: PendingRead | undefined;
 
   constructor(dispose: () => void) {
     this.#dispose = dispose;

@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from "vitest";
-import { pause } from "../../src/flow/wait.ts";
+import { sleep } from "../../src/flow/wait.ts";
 import type { TopicLog } from "../../src/topics/log.ts";
 import {
   type Engine,
@@ -149,7 +149,7 @@ export function describeRetention(engine: Engine, shared: Shared): void {
       const [first] = await log.page(topic, undefined, { records: 1 });
       if ((first && shown([first])[0]) === oldest) return;
       if (performance.now() > giveUp) expect(first && shown([first])[0]).toBe(oldest);
-      await pause(5, undefined);
+      await sleep(5, undefined);
     }
   }
 

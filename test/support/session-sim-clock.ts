@@ -75,7 +75,7 @@ export class FakeClock implements Clock {
     return this.#time.nowMs + this.#aheadMs;
   }
 
-  after(ms: number, run: () => void): Disposable {
+  startTimer(ms: number, run: () => void): Disposable {
     const timer: Timer = {
       atMs: this.#time.nowMs + Math.max(ms, 0),
       run: () => {

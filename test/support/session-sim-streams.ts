@@ -252,7 +252,7 @@ export class SimServerStream implements ServerAttachment {
     this.#ended = true;
     this.#down.put({ is: "end", fields: end.trailers });
     if (this.#headersSent && !this.#clientEnded) {
-      this.#lingering = this.#clock.after(LINGER_MS, () => {
+      this.#lingering = this.#clock.startTimer(LINGER_MS, () => {
         this.#deaf = true;
         this.#close();
       });

@@ -1,6 +1,6 @@
 /** The wire of the simulated network: what two ends of one HTTP/2 stream say to each other, byte by byte. */
 
-import { PREFIX_BYTES, writePrefix } from "../../src/grpc/framing.ts";
+import { PREFIX_BYTES, writePrefix } from "../../src/flow/length-prefix.ts";
 import type { FramedSource } from "../../src/session/spool.ts";
 
 /** Headers or trailers. */
@@ -89,7 +89,7 @@ export class SimOutbox {
   write(flags: number, payload: Uint8Array): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure.error;
     const frame = new Uint8Array(PREFIX_BYTES + payload.length);
-    writePrefix(frame, 0, flags, payload.length);
+    writePrefix(frame, 0, { flags, size: payload.length });
     frame.set(payload, PREFIX_BYTES);
     this.#frames.push(frame);
     return this.#add(frame.length);

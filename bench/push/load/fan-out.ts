@@ -1,6 +1,6 @@
 /** One room and all who watch it: posts come as fast as all of them get them. */
 
-import { pause } from "../../../src/flow/wait.ts";
+import { sleep } from "../../../src/flow/wait.ts";
 import { emit } from "../../commands.ts";
 import type { FanOutJob, WatchersJob } from "../job.ts";
 import { type Crowd, gather } from "./crowd.ts";
@@ -70,7 +70,7 @@ export async function fanOut(job: FanOutJob): Promise<void> {
     onLost: lost.reject,
   });
   const crowd = await inTime(gathering, lost.promise);
-  const wait = (ms: number) => Promise.race([pause(ms, undefined), lost.promise]);
+  const wait = (ms: number) => Promise.race([sleep(ms, undefined), lost.promise]);
   running = true;
   pump();
   await wait(job.warmMs);
@@ -92,7 +92,7 @@ export async function fanOut(job: FanOutJob): Promise<void> {
 
 /** A crowd, unless its server loses one of it, or leaves one waiting. */
 function inTime(gathering: Promise<Crowd>, lost: Promise<never>): Promise<Crowd> {
-  const late = pause(PATIENCE_MS, undefined).then(() => {
+  const late = sleep(PATIENCE_MS, undefined).then(() => {
     throw new Error("some of the watchers were not let in");
   });
   late.catch(() => {});

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { JoinRequestSchema, PostRequestSchema } from "../../../gen/chat/v1/room_pb.js";
-import { pause } from "../../../src/flow/wait.ts";
+import { sleep } from "../../../src/flow/wait.ts";
 import { emit } from "../../commands.ts";
 import { type PostJob, ROOM, TEXT } from "../job.ts";
 import { each } from "./crowd.ts";
@@ -56,18 +56,18 @@ export async function run(posters: readonly Poster[], pace: Pace): Promise<void>
         due.push(beganMs + (n * 1000) / pace.perSecond);
       }
       assign();
-      await Promise.race([pause(1, undefined), failed.promise]);
+      await Promise.race([sleep(1, undefined), failed.promise]);
     }
     await Promise.race([Promise.all(busy), failed.promise]);
   };
   const work = pace.perSecond > 0 ? open() : Promise.all(posters.map(closed));
   const failure = work.then(() => new Promise<never>(() => {}));
-  await Promise.race([pause(pace.warmMs, undefined), failure]);
+  await Promise.race([sleep(pace.warmMs, undefined), failure]);
   emit({ event: "start" });
   measuring = true;
   const before = messages;
   const startedMs = performance.now();
-  await Promise.race([pause(pace.measureMs, undefined), failure]);
+  await Promise.race([sleep(pace.measureMs, undefined), failure]);
   measuring = false;
   const measured = { messages: messages - before, ms: performance.now() - startedMs };
   emit({ event: "end" });

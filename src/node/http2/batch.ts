@@ -3,7 +3,7 @@
  * the same messages (see encoded-once.ts), one right after the other, they
  * send the same batch too: to each of them it costs a comparison.
  */
-import { PREFIX_BYTES, writePrefix } from "../../grpc/framing.ts";
+import { PREFIX_BYTES, writePrefix } from "../../flow/length-prefix.ts";
 
 /** Messages to be written: the flags of each, and its bytes. */
 export interface Messages {
@@ -40,7 +40,7 @@ export function writeFrames(
   let at = 0;
   for (let i = from; i < to; i++) {
     const payload = payloads[i] as Uint8Array;
-    writePrefix(bytes, at, flags[i] as number, payload.length);
+    writePrefix(bytes, at, { flags: flags[i] as number, size: payload.length });
     bytes.set(payload, at + PREFIX_BYTES);
     at += PREFIX_BYTES + payload.length;
   }

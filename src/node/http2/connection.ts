@@ -13,7 +13,7 @@ import { TCP_KEEPALIVE_MS, type Watch } from "../../connection/keepalive.ts";
 import { type ConnectPhase, SERVER_CLOSED, unreachable } from "../../connection/unreachable.ts";
 import { failure, systemReason } from "../../failure.ts";
 import { realClock } from "../../flow/clock.ts";
-import { after } from "../../flow/wait.ts";
+import { startTimer } from "../../flow/wait.ts";
 import { checkRequestHeaders, HEADERS_MAX_BYTES } from "../../grpc/header-limits.ts";
 import {
   CLIENT_CONNECTION_WINDOW_BYTES,
@@ -252,7 +252,7 @@ async function connect(
   return await new Promise<Connection>((resolve, reject) => {
     let session: http2.ClientHttp2Session | undefined;
     let phase: ConnectPhase = target.tls ? "the TLS handshake" : "the connection";
-    const timer = after(timeoutMs, () => fail(`${phase} took over ${timeoutMs} ms`));
+    const timer = startTimer(timeoutMs, () => fail(`${phase} took over ${timeoutMs} ms`));
     const cancelled = () => {
       end();
       reject(signal.reason);

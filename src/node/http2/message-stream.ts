@@ -1,6 +1,7 @@
 import type { Http2Stream } from "node:http2";
 import type { Received } from "../../call-stream.ts";
-import { FrameReader, PREFIX_BYTES, writePrefix } from "../../grpc/framing.ts";
+import { PREFIX_BYTES, writePrefix } from "../../flow/length-prefix.ts";
+import { FrameReader } from "../../grpc/framing.ts";
 import { INBOX_BYTES } from "../../grpc/limits.ts";
 import type { FramedSource } from "../../session/spool.ts";
 import { batchOf, writeFrames } from "./batch.ts";
@@ -129,7 +130,7 @@ export abstract class MessageStream<Native extends Http2Stream> {
       this.#writeBatch(before, { from, to: at }, batch);
       before = undefined;
       const prefix = Buffer.allocUnsafe(PREFIX_BYTES);
-      writePrefix(prefix, 0, flags[at] as number, size);
+      writePrefix(prefix, 0, { flags: flags[at] as number, size });
       this.native.cork();
       this.native.write(prefix);
       this.#inFlight++;

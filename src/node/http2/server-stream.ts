@@ -13,7 +13,7 @@ import type {
   ServerStreamListener,
 } from "../../call-stream.ts";
 import { failure, toWire } from "../../failure.ts";
-import { after } from "../../flow/wait.ts";
+import { startTimer } from "../../flow/wait.ts";
 import { trailersLimit } from "../../grpc/header-limits.ts";
 import { statusTrailers } from "../../grpc/status.ts";
 import type { ServerAttachment } from "../../session/attachment.ts";
@@ -108,7 +108,7 @@ export class ServerStream extends MessageStream<ServerHttp2Stream> implements Se
     const room = { limitBytes: trailersLimit(this.announcedHeaderBytes), usedBytes: 0 };
     this.endSend({ status: error, trailers: statusTrailers(error, undefined, room) });
     // A client that does not read would hold the stream for ever.
-    this.#timer = after(this.#lingerMs, () => this.reset(error));
+    this.#timer = startTimer(this.#lingerMs, () => this.reset(error));
   }
 
   reset(reason: ConnectError): void {
@@ -158,7 +158,7 @@ export class ServerStream extends MessageStream<ServerHttp2Stream> implements Se
     if (self.#lingerMs === 0) free(this);
     else {
       self.#timer?.[Symbol.dispose]();
-      self.#timer = after(self.#lingerMs, () => self.#stopLingering());
+      self.#timer = startTimer(self.#lingerMs, () => self.#stopLingering());
     }
   };
 

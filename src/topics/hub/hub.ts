@@ -1,12 +1,11 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../../failure.ts";
 import { currentContext } from "../../flow/runtime.ts";
-import { after } from "../../flow/wait.ts";
+import { startTimer } from "../../flow/wait.ts";
 import {
   abortSignal,
   type Checks,
   callable,
-  checkArgument,
   checkOptions,
   isWith,
   notNegativeOrInfinite,
@@ -145,9 +144,10 @@ class LogHub<T, N> implements Hub<T, N> {
       ...withoutUndefined(options),
     };
     const { make, pagesAtOnce, pageBytes, patienceMs } = this.#options;
-    const limits = { atOnce: pagesAtOnce, bytesMost: pageBytes, patienceMs };
+    const { signal } = this.#closing;
+    const limits = { atOnce: pagesAtOnce, bytesMost: pageBytes, patienceMs, signal };
     const makeHere = (entry: TopicRecord) => this.#context.runInAsyncScope(() => make(entry));
-    this.#pages = new Pages(log, makeHere, limits, this.#closing.signal);
+    this.#pages = new Pages(log, makeHere, limits);
   }
 
   get size(): { topics: number; bytes: number } {
@@ -162,7 +162,7 @@ class LogHub<T, N> implements Hub<T, N> {
     this.#closing.signal.throwIfAborted();
     checkTopic(topic);
     checkOptions("subscribe", options, subscribeChecks);
-    checkArgument("subscribe", "signal", signal, abortSignal);
+    abortSignal(signal, { of: "subscribe", option: "signal" });
     const tail = this.#tails.get(topic) ?? this.#context.runInAsyncScope(() => this.#follow(topic));
     this.#lingering.get(tail)?.[Symbol.dispose]();
     this.#lingering.delete(tail);
@@ -207,7 +207,7 @@ class LogHub<T, N> implements Hub<T, N> {
 
   #left(tail: Tail<T, N>): void {
     if (tail.followers.size > 0 || this.#tails.get(tail.topic) !== tail) return;
-    const linger = after(this.#options.lingerMs, () => this.#stop(tail));
+    const linger = startTimer(this.#options.lingerMs, () => this.#stop(tail));
     this.#lingering.set(tail, linger);
   }
 

@@ -1,5 +1,6 @@
+import { Semaphore } from "../../flow/semaphore.ts";
 import type { TopicItem, TopicLog, TopicRecord } from "../log.ts";
-import { Persistence } from "./persistence.ts";
+import { LogRetries } from "./log-retries.ts";
 
 /** What stands in a page: a record as it goes to subscribers, or a gap. */
 export type PageItem<T> =
@@ -17,7 +18,7 @@ export interface Page<T> {
 }
 
 /** The place of a reader that catches up; a position below 0: the cursor has none here. */
-export interface Place {
+export interface PagePlace {
   readonly position: number;
   readonly cursor: string;
   /** How far the topic is known to reach, with what its reader has not seen. */
@@ -35,6 +36,17 @@ interface Reading<T> {
   readonly page: Promise<Page<T>>;
 }
 
+interface PagesOptions {
+  /** How many pages are read at a time. */
+  readonly atOnce: number;
+  /** How much is kept. */
+  readonly bytesMost: number;
+  /** How long the log may be away. */
+  readonly patienceMs: number;
+  /** Ends all reading. */
+  readonly signal: AbortSignal;
+}
+
 /**
  * How those who fell behind read the log: page by page, few pages at a time and
  * in the order of asking. Those who are at about the same place get the same
@@ -50,24 +62,17 @@ export class Pages<T> {
   readonly #topics = new Map<string, Set<Page<T>>>();
   readonly #pages = new Map<Page<T>, string>();
   readonly #readings = new Map<string, Set<Reading<T>>>();
-  readonly #queue: (() => void)[] = [];
-  #free: number;
+  readonly #atOnce: Semaphore;
   #bytes = 0;
 
-  /**
-   * @param atOnce how many pages are read at a time
-   * @param bytesMost how much is kept
-   * @param patienceMs how long the log may be away
-   */
   constructor(
     log: TopicLog,
     make: (entry: TopicRecord) => T,
-    { atOnce, bytesMost, patienceMs }: { atOnce: number; bytesMost: number; patienceMs: number },
-    signal: AbortSignal,
+    { atOnce, bytesMost, patienceMs, signal }: PagesOptions,
   ) {
     this.#log = log;
     this.#make = make;
-    this.#free = atOnce;
+    this.#atOnce = new Semaphore(atOnce);
     this.#bytesMost = bytesMost;
     this.#patienceMs = patienceMs;
     this.#signal = signal;
@@ -90,7 +95,7 @@ export class Pages<T> {
   }
 
   /** What follows a place. */
-  async read(topic: string, place: Place): Promise<Page<T>> {
+  async read(topic: string, place: PagePlace): Promise<Page<T>> {
     const near = this.#nearest(topic, place.position);
     if (near !== undefined) {
       // It may end before this place: one wait is worth that, a second is not.
@@ -117,7 +122,7 @@ export class Pages<T> {
     return nearest;
   }
 
-  #start(topic: string, place: Place): Promise<Page<T>> {
+  #start(topic: string, place: PagePlace): Promise<Page<T>> {
     const readings = this.#readings.get(topic) ?? new Set();
     this.#readings.set(topic, readings);
     const reading: Reading<T> = { from: place.position, page: this.#load(topic, place) };
@@ -130,7 +135,7 @@ export class Pages<T> {
     return reading.page;
   }
 
-  async #load(topic: string, { position, cursor, known }: Place): Promise<Page<T>> {
+  async #load(topic: string, { position, cursor, known }: PagePlace): Promise<Page<T>> {
     const page = this.#page(position, known, await this.#ask(topic, cursor));
     if (position >= 0 && !page.isEnd && page.to > position) this.#keep(topic, page);
     return page;
@@ -138,29 +143,17 @@ export class Pages<T> {
 
   /** Who waits for the log to come back waits without a turn. */
   async #ask(topic: string, cursor: string): Promise<TopicItem[]> {
-    const persistence = new Persistence(this.#patienceMs, this.#signal);
+    const retries = new LogRetries(this.#patienceMs, this.#signal);
     for (;;) {
       this.#signal.throwIfAborted();
       try {
-        return await this.#inTurn(() => {
-          persistence.begin();
+        return await this.#atOnce.run(() => {
+          retries.begin();
           return this.#log.page(topic, cursor, READ);
         });
       } catch (error) {
-        await persistence.retry(error);
+        await retries.failed(error);
       }
-    }
-  }
-
-  async #inTurn<R>(work: () => Promise<R>): Promise<R> {
-    if (this.#free > 0) this.#free--;
-    else await new Promise<void>((turn) => this.#queue.push(turn));
-    try {
-      return await work();
-    } finally {
-      const next = this.#queue.shift();
-      if (next === undefined) this.#free++;
-      else next();
     }
   }
 

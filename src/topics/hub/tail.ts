@@ -4,7 +4,7 @@ import { inLaterTurn } from "../../flow/runtime.ts";
 import { Share, slices } from "../../flow/slice.ts";
 import { type Cursors, cursorsOf } from "../cursor.ts";
 import type { TopicLog, TopicPosition, TopicRecord } from "../log.ts";
-import { Persistence } from "./persistence.ts";
+import { LogRetries } from "./log-retries.ts";
 import { Ring, type Slot } from "./ring.ts";
 
 /** Who waits for what comes next in a topic. */
@@ -129,14 +129,14 @@ export class Tail<T, N> {
 
   async #follow(end: Promise<TopicPosition>): Promise<void> {
     const { signal } = this.#stop;
-    const persistence = new Persistence(this.#options.patienceMs, signal);
+    const retries = new LogRetries(this.#options.patienceMs, signal);
     try {
       let { cursor } = await end;
       for (;;) {
-        persistence.begin();
+        retries.begin();
         try {
           for await (const item of this.#log.read(this.topic, cursor, signal)) {
-            persistence.reset();
+            retries.succeeded();
             if (item.kind === "record") this.#record(item);
             else this.#gap(item.position);
             cursor = item.cursor;
@@ -144,7 +144,7 @@ export class Tail<T, N> {
           }
         } catch (error) {
           if (signal.aborted) return;
-          await persistence.retry(error);
+          await retries.failed(error);
         }
       }
     } catch (error) {

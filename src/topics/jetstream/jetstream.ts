@@ -4,12 +4,11 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import type { StreamInfo } from "@nats-io/jetstream";
 import type { MsgHdrs, NodeConnectionOptions } from "@nats-io/transport-node";
 import { asFailure, failure } from "../../failure.ts";
-import { pause } from "../../flow/wait.ts";
+import { sleep } from "../../flow/wait.ts";
 import type { Logger } from "../../observe/logger.ts";
 import {
   anObject,
   type Checks,
-  checkArgument,
   checkOptions,
   either,
   listOf,
@@ -38,7 +37,7 @@ import { checkRecords } from "../record.ts";
 import { keptOf, retentionChecks } from "../retention.ts";
 import { checkTopic, inOrder } from "../topic.ts";
 import { LiveTopics } from "./live.ts";
-import { BETWEEN_TRIES_MS, given, type Place, Reader, WRITTEN } from "./page.ts";
+import { BETWEEN_TRIES_MS, given, StreamReader, type TopicSubjects, WRITTEN } from "./page.ts";
 import {
   checkName,
   checkVersion,
@@ -51,7 +50,7 @@ import {
   tellsTimes,
   topicOf,
 } from "./stream.ts";
-import { readTail, type Source } from "./tail.ts";
+import { type PageSource, readTail } from "./tail.ts";
 import { closed, type Packages, packages, REFUSED, type Refusal, refused, Wire } from "./wire.ts";
 
 export interface JetStreamLogOptions {
@@ -136,7 +135,7 @@ const checks = {
  * - With a server before 2.10 the times of records are those of the process
  *   that appended them.
  * - A cursor whose record is gone may give a gap where nothing was lost (see
- *   Reader): a gap more, never one too few.
+ *   StreamReader): a gap more, never one too few.
  *
  * Readers outlive a server that is away; appends are UNAVAILABLE meanwhile.
  * Rejects with INVALID_ARGUMENT for an option that is unknown or not what it must
@@ -163,7 +162,7 @@ export async function jetStreamLog(options: JetStreamLogOptions): Promise<TopicL
     checkVersion(wire.connection.info?.version ?? "0");
     const manager = await npm.jetstream.jetstreamManager(wire.connection, { timeout: timeoutMs });
     const info = await openStream(manager, settings);
-    return new JetStreamLog(npm, wire, info, { timeoutMs, silenceMs, incidents });
+    return new JetStreamLog({ npm, wire }, info, { timeoutMs, silenceMs, incidents });
   } catch (error) {
     await wire.close();
     throw notOpened(error);
@@ -174,8 +173,8 @@ class JetStreamLog implements TopicLog {
   readonly epoch: string;
   readonly #npm: Packages;
   readonly #wire: Wire;
-  readonly #reader: Reader;
-  readonly #source: Source;
+  readonly #reader: StreamReader;
+  readonly #source: PageSource;
   readonly #stream: string;
   readonly #tellsTimes: boolean;
   readonly #timeoutMs: number;
@@ -186,8 +185,7 @@ class JetStreamLog implements TopicLog {
   #closing: Promise<void> | undefined;
 
   constructor(
-    npm: Packages,
-    wire: Wire,
+    { npm, wire }: { npm: Packages; wire: Wire },
     info: StreamInfo,
     {
       timeoutMs,
@@ -197,12 +195,14 @@ class JetStreamLog implements TopicLog {
   ) {
     this.#stream = info.config.name;
     this.epoch = epochOf(info) as string;
-    const reader = new Reader(wire, info, this.epoch, timeoutMs);
+    const reader = new StreamReader(wire, info, { epoch: this.epoch, timeoutMs });
     this.#npm = npm;
     this.#wire = wire;
     this.#reader = reader;
     this.#source = {
+      wire,
       live: new LiveTopics(wire),
+      over: this.#over.signal,
       silenceMs,
       page: (place, after) => this.#told("read", reader.page(place, after, PAGE)),
       end: (place) => this.#told("read", reader.end(place)),
@@ -218,7 +218,7 @@ class JetStreamLog implements TopicLog {
     checkRecords(records);
     for (const { data } of records) this.#checkSize(data);
     const outcomes = await Promise.allSettled(
-      records.map((record) => this.#store(place, topic, record)),
+      records.map((record) => this.#store({ place, topic }, record)),
     );
     const errors = outcomes.flatMap((o) => (o.status === "rejected" ? asFailure(o.reason) : []));
     for (const error of errors) this.#incidents.report("append", error);
@@ -254,14 +254,14 @@ class JetStreamLog implements TopicLog {
     signal: AbortSignal,
   ): AsyncGenerator<TopicItem, never> {
     const place = this.#place(topic);
-    return yield* readTail(this.#wire, this.#source, place, after, signal, this.#over.signal);
+    return yield* readTail(this.#source, { place, after }, signal);
   }
 
   async oldest(topic: string): Promise<TopicPosition> {
     return this.#told("read", this.#oldest(this.#place(topic)));
   }
 
-  async #oldest(place: Place): Promise<TopicPosition> {
+  async #oldest(place: TopicSubjects): Promise<TopicPosition> {
     // In this order: what comes between the two is behind the end, and seen.
     const end = await this.#reader.end(place);
     const { items } = await this.#reader.page(place, undefined, { records: 1, bytes: 1 });
@@ -280,7 +280,7 @@ class JetStreamLog implements TopicLog {
     if (position !== undefined) await this.#told("append", this.#trim(place, position));
   }
 
-  async #trim(place: Place, position: number): Promise<void> {
+  async #trim(place: TopicSubjects, position: number): Promise<void> {
     const last = Math.min(position, (await this.#reader.end(place)).position);
     // First it is written down, then done: nobody takes what is gone for what never was.
     await this.#mark(place, last);
@@ -290,7 +290,7 @@ class JetStreamLog implements TopicLog {
 
   async topics(prefix = ""): Promise<string[]> {
     this.#check();
-    checkArgument("topics", "prefix", prefix, text);
+    text(prefix, { of: "topics", option: "prefix" });
     return this.#told("read", this.#topics(prefix));
   }
 
@@ -319,7 +319,11 @@ class JetStreamLog implements TopicLog {
   }
 
   /** Stores a record, unless it is there: then it is asked for whether it still is. */
-  async #store(place: Place, topic: string, { data, id }: NewRecord, after = 0): Promise<Appended> {
+  async #store(
+    at: { place: TopicSubjects; topic: string },
+    { data, id }: NewRecord,
+    after = 0,
+  ): Promise<Appended> {
     let headers: MsgHdrs | undefined;
     if (!this.#tellsTimes) {
       headers = this.#npm.transport.headers();
@@ -327,30 +331,30 @@ class JetStreamLog implements TopicLog {
     }
     if (id !== undefined) {
       headers ??= this.#npm.transport.headers();
-      headers.set("Nats-Msg-Id", messageId(topic, id.producer, id.sequence, after));
+      headers.set("Nats-Msg-Id", messageId(at.topic, id, after));
     }
-    const { seq, duplicate } = await this.#publish(place.subject, data, headers);
+    const { seq, duplicate } = await this.#publish(at.place.subject, data, headers);
     // Its id outlives a record that was trimmed or is past the retention: the next has an id of its own.
     if (duplicate && !(await this.#reader.has(seq))) {
-      return this.#store(place, topic, { data, id }, seq);
+      return this.#store(at, { data, id }, seq);
     }
-    return { cursor: place.cursors.write(seq), repeated: duplicate === true };
+    return { cursor: at.place.cursors.write(seq), repeated: duplicate === true };
   }
 
-  async #publish(subject: string, data: Uint8Array, headers?: MsgHdrs): Promise<Stored> {
+  async #publish(subject: string, data: Uint8Array, headers?: MsgHdrs): Promise<PublishAnswer> {
     const giveUp = performance.now() + this.#timeoutMs;
     for (;;) {
       const answer = await this.#wire.request(subject, data, headers);
-      const stored = answer.json<Stored & { error?: Refusal }>();
+      const stored = answer.json<PublishAnswer & { error?: Refusal }>();
       const isInProcess = stored.error?.err_code === REFUSED.inProcess;
       if (!isInProcess || performance.now() > giveUp) return given(stored);
       // The same record is under way to the copies of the stream: soon it will be there.
-      await pause(BETWEEN_TRIES_MS, undefined);
+      await sleep(BETWEEN_TRIES_MS, undefined);
     }
   }
 
   /** Writes down that a topic is trimmed, unless it was trimmed further. */
-  async #mark(place: Place, upTo: number): Promise<void> {
+  async #mark(place: TopicSubjects, upTo: number): Promise<void> {
     for (;;) {
       const before = await this.#reader.trimmed(place);
       if (before.upTo >= upTo) return;
@@ -393,7 +397,7 @@ class JetStreamLog implements TopicLog {
     }
   }
 
-  #place(topic: string): Place {
+  #place(topic: string): TopicSubjects {
     this.#check();
     checkTopic(topic);
     return this.#reader.place(topic);
@@ -414,7 +418,7 @@ class JetStreamLog implements TopicLog {
 }
 
 /** How JetStream acknowledges a record. */
-interface Stored {
+interface PublishAnswer {
   readonly seq: number;
   readonly duplicate?: boolean;
 }
@@ -423,7 +427,11 @@ interface Stored {
 const HEADERS_BYTES = 128;
 
 /** @param after the sequence of a record with the same producer and sequence that is gone, or 0 */
-function messageId(topic: string, producer: string, sequence: bigint, after: number): string {
+function messageId(
+  topic: string,
+  { producer, sequence }: NonNullable<NewRecord["id"]>,
+  after: number,
+): string {
   const whole = JSON.stringify([topic, producer, String(sequence), after]);
   return createHash("sha256").update(whole).digest("base64url");
 }

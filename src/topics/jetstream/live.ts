@@ -1,6 +1,6 @@
 import type { Msg } from "@nats-io/transport-node";
 import type { TopicRecord } from "../log.ts";
-import { entryOf, type Place, writtenMs } from "./page.ts";
+import { entryOf, type TopicSubjects, writtenMs } from "./page.ts";
 import type { Wire } from "./wire.ts";
 
 /** A record as the server published it again when it was stored. */
@@ -10,18 +10,18 @@ export interface Live {
   readonly before: number;
 }
 
-type Ear = (live: Live) => void;
+type LiveListener = (live: Live) => void;
 
 /** What comes live: heard once for all that read a topic, for as long as somebody does. */
 export class LiveTopics {
   readonly #wire: Wire;
-  readonly #topics = new Map<string, { ears: Set<Ear>; listening: Disposable }>();
+  readonly #topics = new Map<string, { ears: Set<LiveListener>; listening: Disposable }>();
 
   constructor(wire: Wire) {
     this.#wire = wire;
   }
 
-  listen(place: Place, ear: Ear): Disposable {
+  listen(place: TopicSubjects, ear: LiveListener): Disposable {
     const topic = this.#topics.get(place.live) ?? this.#begin(place);
     topic.ears.add(ear);
     return {
@@ -33,8 +33,8 @@ export class LiveTopics {
     };
   }
 
-  #begin(place: Place) {
-    const ears = new Set<Ear>();
+  #begin(place: TopicSubjects) {
+    const ears = new Set<LiveListener>();
     const listening = this.#wire.listen(place.live, (message) => {
       const live = liveOf(place, message);
       for (const ear of ears) ear(live);
@@ -45,11 +45,11 @@ export class LiveTopics {
   }
 }
 
-function liveOf(place: Place, { headers, data }: Msg): Live {
+function liveOf(place: TopicSubjects, { headers, data }: Msg): Live {
   const header = (name: string) => headers?.get(name) ?? "";
   const timeMs = writtenMs(headers) ?? (Date.parse(header("Nats-Time-Stamp")) || Date.now());
   return {
-    entry: entryOf(place, Number(header("Nats-Sequence")), data, timeMs),
+    entry: entryOf(place, Number(header("Nats-Sequence")), { data, timeMs }),
     before: Number(header("Nats-Last-Sequence")),
   };
 }

@@ -3,23 +3,23 @@ import { Code } from "@connectrpc/connect";
 import type { ConsumerInfo, StreamInfo } from "@nats-io/jetstream";
 import type { Msg, MsgHdrs } from "@nats-io/transport-node";
 import { failure } from "../../failure.ts";
-import { pause } from "../../flow/wait.ts";
+import { Semaphore } from "../../flow/semaphore.ts";
+import { sleep } from "../../flow/wait.ts";
 import { type Cursors, cursorsOf } from "../cursor.ts";
 import type { PageLimits, TopicGap, TopicItem, TopicPosition, TopicRecord } from "../log.ts";
 import { logFailure } from "../log-failure.ts";
 import { epochOf, floorOf, tokenOf } from "./stream.ts";
-import { Turns } from "./turns.ts";
 import { REFUSED, type Refusal, refused, type Wire } from "./wire.ts";
 
 /** Where a topic lies in the stream. */
-export interface Place {
+export interface TopicSubjects {
   readonly subject: string;
   readonly live: string;
   readonly trim: string;
   readonly cursors: Cursors;
 }
 
-export interface Page {
+export interface JetStreamPage {
   readonly items: TopicItem[];
   /** There was nothing behind them. */
   readonly complete: boolean;
@@ -65,25 +65,28 @@ export const BETWEEN_TRIES_MS = 20;
  *
  * Where they do not hold there may have been none, and a gap is told all the same.
  */
-export class Reader {
+export class StreamReader {
   readonly #wire: Wire;
   readonly #stream: string;
   readonly #epoch: string;
   readonly #timeoutMs: number;
   /** A copy that is behind may answer. */
   readonly #copies: boolean;
-  readonly #turns: Turns;
+  readonly #atOnce = new Semaphore(PAGES_AT_ONCE);
 
-  constructor(wire: Wire, info: StreamInfo, epoch: string, timeoutMs: number) {
+  constructor(
+    wire: Wire,
+    info: StreamInfo,
+    { epoch, timeoutMs }: { epoch: string; timeoutMs: number },
+  ) {
     this.#wire = wire;
     this.#stream = info.config.name;
     this.#epoch = epoch;
     this.#timeoutMs = timeoutMs;
     this.#copies = info.config.num_replicas > 1;
-    this.#turns = new Turns(PAGES_AT_ONCE, timeoutMs);
   }
 
-  place(topic: string): Place {
+  place(topic: string): TopicSubjects {
     const [head, token] = [`${this.#stream}.${this.#epoch}`, tokenOf(topic)];
     return {
       subject: `${head}.log.${token}`,
@@ -93,7 +96,11 @@ export class Reader {
     };
   }
 
-  async page(place: Place, after: string | undefined, limits: Required<PageLimits>): Promise<Page> {
+  async page(
+    place: TopicSubjects,
+    after: string | undefined,
+    limits: Required<PageLimits>,
+  ): Promise<JetStreamPage> {
     const position = after === undefined ? undefined : place.cursors.read(after);
     let got = await this.#fetch(place, position ?? 0, limits);
     if (after === undefined || (await this.#follows(place, position, got))) {
@@ -110,14 +117,14 @@ export class Reader {
   }
 
   /** The last record; where there is none, the last message of the stream: what follows is behind it. */
-  async end(place: Place): Promise<TopicPosition> {
+  async end(place: TopicSubjects): Promise<TopicPosition> {
     const position =
       (await this.#last(place.subject))?.seq ?? (await this.state(place)).state.last_seq;
     return { position, cursor: place.cursors.write(position) };
   }
 
   /** Up to where a topic was trimmed, and which message says so. */
-  async trimmed(place: Place): Promise<{ upTo: number; seq: number }> {
+  async trimmed(place: TopicSubjects): Promise<{ upTo: number; seq: number }> {
     const marker = await this.#last(place.trim);
     if (marker === undefined) return { upTo: 0, seq: 0 };
     return { upTo: Number(Buffer.from(marker.data ?? "", "base64").toString()), seq: marker.seq };
@@ -129,7 +136,7 @@ export class Reader {
   }
 
   /** How the stream is, with the number of the topic's records. Throws where it is another stream. */
-  async state(place?: Place, offset = 0): Promise<StreamInfo> {
+  async state(place?: TopicSubjects, offset = 0): Promise<StreamInfo> {
     const info = given(
       await this.#wire.api<StreamInfo>(`STREAM.INFO.${this.#stream}`, {
         subjects_filter: place?.subject ?? `${this.#stream}.${this.#epoch}.log.*`,
@@ -145,7 +152,11 @@ export class Reader {
     return info;
   }
 
-  async #follows(place: Place, position: number | undefined, got: Fetched): Promise<boolean> {
+  async #follows(
+    place: TopicSubjects,
+    position: number | undefined,
+    got: Fetched,
+  ): Promise<boolean> {
     if (position === undefined) return false;
     if (got.held || got.entries[0]?.position === position + 1) return true;
     const { state, config } = await this.state(place);
@@ -180,10 +191,14 @@ export class Reader {
    * again: what was removed meanwhile is not passed over. Where it gave some
    * those are the page.
    */
-  async #fetch(place: Place, position: number, limits: Required<PageLimits>): Promise<Fetched> {
+  async #fetch(
+    place: TopicSubjects,
+    position: number,
+    limits: Required<PageLimits>,
+  ): Promise<Fetched> {
     const giveUp = performance.now() + this.#timeoutMs;
     for (;;) {
-      const got = await this.#turns.run(() => this.#fetchOnce(place, position, limits));
+      const got = await this.#inTurn(() => this.#fetchOnce(place, position, limits));
       if (await this.#passedOver(got)) {
         return { ...got, entries: got.entries.slice(0, 1), complete: false };
       }
@@ -197,8 +212,23 @@ export class Reader {
           `JetStream has not given a record that it has within timeoutMs ${this.#timeoutMs}`,
         );
       }
-      await pause(BETWEEN_TRIES_MS, undefined);
+      await sleep(BETWEEN_TRIES_MS, undefined);
     }
+  }
+
+  /**
+   * Runs the work when there is a place for it. Where it fails, the work fails with it that has waited for half of
+   * timeoutMs or longer: where nothing is answered it would wait as long again for the same.
+   */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    return this.#atOnce.run(async () => {
+      try {
+        return await work();
+      } catch (error) {
+        this.#atOnce.dropWaiting(this.#timeoutMs / 2, error);
+        throw error;
+      }
+    });
   }
 
   /** Whether some may have been removed while they were read: the oldest go first, so not while the first is there. */
@@ -210,7 +240,11 @@ export class Reader {
   }
 
   /** By a consumer of its own, which lives for one page. */
-  async #fetchOnce(place: Place, position: number, limits: Required<PageLimits>): Promise<Pulled> {
+  async #fetchOnce(
+    place: TopicSubjects,
+    position: number,
+    limits: Required<PageLimits>,
+  ): Promise<Pulled> {
     const name = randomBytes(9).toString("hex");
     const consumer = given(
       await this.#wire.api<ConsumerInfo>(
@@ -232,19 +266,18 @@ export class Reader {
       ),
     );
     try {
-      return await this.#pull(name, consumer.num_pending, place, position, limits);
+      return await this.#pull({ name, pending: consumer.num_pending }, { place, position }, limits);
     } finally {
       this.#wire.tell(`CONSUMER.DELETE.${this.#stream}.${name}`);
     }
   }
 
   async #pull(
-    consumer: string,
-    pending: number,
-    place: Place,
-    position: number,
+    consumer: { name: string; pending: number },
+    { place, position }: { place: TopicSubjects; position: number },
     { records, bytes }: Required<PageLimits>,
   ): Promise<Pulled> {
+    let { pending } = consumer;
     const entries: TopicRecord[] = [];
     let held = false;
     let size = 0;
@@ -254,7 +287,7 @@ export class Reader {
     const quietMs = this.#timeoutMs / TRIES;
     // A server of 2.9 lets go of a pull in silence when it expires between two records: never before the client does.
     const expires = Math.ceil(this.#timeoutMs * NANOS);
-    const next = `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${consumer}`;
+    const next = `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${consumer.name}`;
     while (pending > 0 && !unsure && entries.length < records && size < bytes) {
       const fits = size === 0 ? FIRST_BATCH : Math.ceil(((bytes - size) * entries.length) / size);
       // One more for the record at the position, which does not count.
@@ -264,45 +297,48 @@ export class Reader {
       let isNew = false;
       // It is told at once where what was counted is gone, unless that is all there was.
       const pull = JSON.stringify({ batch, expires, no_wait: true });
-      const answered = await this.#wire.collect(next, pull, quietMs, (message) => {
-        const status = statusOf(message);
-        if (status !== 0) {
-          if (status === 503 && performance.now() < giveUp) {
-            // In a cluster the word of a new consumer may come later than the answer.
-            isNew = true;
+      const answered = await this.#wire.collect(
+        { subject: next, data: pull },
+        quietMs,
+        (message) => {
+          const status = statusOf(message);
+          if (status !== 0) {
+            if (status === 503 && performance.now() < giveUp) {
+              // In a cluster the word of a new consumer may come later than the answer.
+              isNew = true;
+              return true;
+            }
+            if (status !== 404 && status !== 408) throw brokenOff(message);
+            // What it counted is gone by now, or it is slow.
+            unsure = true;
             return true;
           }
-          if (status !== 404 && status !== 408) throw brokenOff(message);
-          // What it counted is gone by now, or it is slow.
-          unsure = true;
-          return true;
-        }
-        const delivered = deliveredOf(message.reply as string);
-        pending = delivered.pending;
-        timeMs = Math.max(timeMs, writtenMs(message.headers) ?? delivered.timeMs);
-        if (delivered.seq === position) held = true;
-        else if (entries.length < records && size < bytes) {
-          entries.push(entryOf(place, delivered.seq, message.data, timeMs));
-          size += message.data.length;
-        } else {
-          // It did not fit: there is more.
-          pending = Math.max(pending, 1);
-          return ++came >= batch;
-        }
-        return ++came >= batch || pending === 0;
-      });
+          const delivered = deliveredOf(message.reply as string);
+          pending = delivered.pending;
+          timeMs = Math.max(timeMs, writtenMs(message.headers) ?? delivered.timeMs);
+          if (delivered.seq === position) held = true;
+          else if (entries.length < records && size < bytes) {
+            entries.push(entryOf(place, delivered.seq, { data: message.data, timeMs }));
+            size += message.data.length;
+          } else {
+            // It did not fit: there is more.
+            pending = Math.max(pending, 1);
+            return ++came >= batch;
+          }
+          return ++came >= batch || pending === 0;
+        },
+      );
       unsure ||= !answered;
-      if (isNew) await pause(BETWEEN_TRIES_MS, undefined);
+      if (isNew) await sleep(BETWEEN_TRIES_MS, undefined);
     }
     return { held, entries, complete: pending === 0, unsure };
   }
 }
 
 export function entryOf(
-  place: Place,
+  place: TopicSubjects,
   position: number,
-  data: Uint8Array,
-  timeMs: number,
+  { data, timeMs }: Pick<TopicRecord, "data" | "timeMs">,
 ): TopicRecord {
   // What the client of NATS gives is a Buffer or none, as the pieces came.
   const plain = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
@@ -317,7 +353,7 @@ export function writtenMs(headers: MsgHdrs | undefined): number | undefined {
   return Number(headers?.get(WRITTEN)) || undefined;
 }
 
-function gapAt(place: Place, position: number): TopicGap {
+function gapAt(place: TopicSubjects, position: number): TopicGap {
   return { kind: "gap", position, cursor: place.cursors.write(position) };
 }
 

@@ -2,7 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { onAbort } from "../../flow/wait.ts";
 import type { TopicItem, TopicPosition, TopicRecord } from "../log.ts";
 import type { Live, LiveTopics } from "./live.ts";
-import type { Page, Place } from "./page.ts";
+import type { JetStreamPage, TopicSubjects } from "./page.ts";
 import type { Wire } from "./wire.ts";
 
 /** What a reader that is slow holds of what came live, at most; past it, it reads pages again. */
@@ -10,12 +10,15 @@ const HELD = { records: 256, bytes: 256 * 1024 };
 const BETWEEN_TRIES_MS = 200;
 
 /** What a tail asks of the log. */
-export interface Source {
+export interface PageSource {
+  readonly wire: Wire;
   readonly live: LiveTopics;
+  /** Aborts when the log is closed. */
+  readonly over: AbortSignal;
   /** Where nothing comes for so long, whether that is true is asked. */
   readonly silenceMs: number;
-  page(place: Place, after: string | undefined): Promise<Page>;
-  end(place: Place): Promise<TopicPosition>;
+  page(place: TopicSubjects, after: string | undefined): Promise<JetStreamPage>;
+  end(place: TopicSubjects): Promise<TopicPosition>;
 }
 
 /**
@@ -23,21 +26,16 @@ export interface Source {
  * long as each says that the one before it was the last that is known here. One
  * that does not, a connection that was lost, and a reader that was slow: pages
  * again. It ends with the signal and with the log alone.
- *
- * @param over aborts when the log is closed
  */
 export async function* readTail(
-  wire: Wire,
-  source: Source,
-  place: Place,
-  after: string | undefined,
+  source: PageSource,
+  { place, after }: { place: TopicSubjects; after: string | undefined },
   signal: AbortSignal,
-  over: AbortSignal,
 ): AsyncGenerator<TopicItem, never> {
   signal.throwIfAborted();
-  using tail = new Tail(wire, source.live, place);
+  using tail = new LiveTail(source.wire, source.live, place);
   using _signal = onAbort(signal, (reason) => tail.fail(reason));
-  using _over = onAbort(over, (reason) => tail.fail(reason));
+  using _over = onAbort(source.over, (reason) => tail.fail(reason));
   let newestMs = 0;
   const inTime = (entry: TopicRecord): TopicRecord => {
     if (entry.timeMs < newestMs) return { ...entry, timeMs: newestMs };
@@ -83,7 +81,7 @@ export async function* readTail(
 }
 
 /** What comes live in a topic, and when it cannot be relied on. */
-class Tail implements Disposable {
+class LiveTail implements Disposable {
   /** Pages must tell what is there: at first, and after something was missed. */
   isBehind = true;
   #held: Live[] = [];
@@ -94,7 +92,7 @@ class Tail implements Disposable {
   readonly #listening: Disposable;
   readonly #again: Disposable;
 
-  constructor(wire: Wire, topics: LiveTopics, place: Place) {
+  constructor(wire: Wire, topics: LiveTopics, place: TopicSubjects) {
     this.#listening = topics.listen(place, (live) => this.#heard(live));
     this.#again = wire.onAgain(() => this.#miss());
   }

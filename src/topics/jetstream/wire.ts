@@ -68,7 +68,7 @@ export function refused({ err_code: code, description }: Refusal): ConnectError 
       });
 }
 
-interface Waiting {
+interface PendingRequest {
   readonly resolve: (answer: Msg) => void;
   readonly reject: (error: ConnectError) => void;
   readonly sinceMs: number;
@@ -89,7 +89,7 @@ export class Wire {
   readonly #timeoutMs: number;
   readonly #incidents: Incidents;
   readonly #inbox: string;
-  readonly #waiting = new Map<string, Waiting>();
+  readonly #waiting = new Map<string, PendingRequest>();
   readonly #listeners = new Set<() => void>();
   #next = 0;
   #onIdle: (() => void) | undefined;
@@ -160,8 +160,7 @@ export class Wire {
    * be less than timeoutMs: the server may let go of a request without a word.
    */
   async collect(
-    subject: string,
-    data: string,
+    { subject, data }: { subject: string; data: string },
     quietMs: number,
     isLast: (message: Msg) => boolean,
   ): Promise<boolean> {
@@ -262,12 +261,12 @@ export class Wire {
     }
   }
 
-  #wait(token: string, { resolve, reject }: Pick<Waiting, "resolve" | "reject">): void {
+  #wait(token: string, { resolve, reject }: Pick<PendingRequest, "resolve" | "reject">): void {
     this.#waiting.set(token, { resolve, reject, sinceMs: performance.now() });
     if (this.#timer === undefined) this.#arm(this.#timeoutMs);
   }
 
-  #settle(token: string): Waiting | undefined {
+  #settle(token: string): PendingRequest | undefined {
     const waiting = this.#waiting.get(token);
     this.#waiting.delete(token);
     if (this.#waiting.size === 0) this.#rest();

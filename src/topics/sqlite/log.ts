@@ -2,7 +2,7 @@ import type { ConnectError } from "@connectrpc/connect";
 import { Code } from "@connectrpc/connect";
 import { failure } from "../../failure.ts";
 import type { Logger } from "../../observe/logger.ts";
-import { checkArgument, text } from "../../options.ts";
+import { text } from "../../options.ts";
 import { type Cursors, cursorsOf, newEpoch } from "../cursor.ts";
 import { type IncidentKind, Incidents } from "../incidents.ts";
 import type {
@@ -23,8 +23,8 @@ import { checkTopic } from "../topic.ts";
 import {
   type AppendedMessage,
   type AppendMessage,
+  type AppendOutcome,
   FOREIGN,
-  type Outcome,
   type PageColumns,
   type ReaderCall,
   type Stored,
@@ -46,7 +46,7 @@ const CURSORS = 10_000;
 /** Once so much waits to be stored, appends are refused: a disk that stalls shall not fill the memory. */
 const MOST_WAITING = { records: 100_000, bytes: 64 * 2 ** 20 };
 
-interface Waiting {
+interface PendingAppend {
   readonly topic: string;
   readonly records: readonly NewRecord[];
   readonly bytes: number;
@@ -56,7 +56,7 @@ interface Waiting {
 }
 
 /** What one message of the writer brings to those who read a topic. */
-interface Ring extends Fresh {
+interface RecentRecords extends Fresh {
   readonly entries: TopicRecord[];
   /** Whether the bytes of all of it were kept. */
   isWhole: boolean;
@@ -80,8 +80,8 @@ class SqliteLog implements TopicLog {
   readonly #tails = new Tails();
   readonly #cursors = new Map<string, Cursors>();
   /** Appends for the next message, and those that are with the writer. */
-  #next: Waiting[] = [];
-  readonly #sent: Waiting[] = [];
+  #next: PendingAppend[] = [];
+  readonly #sent: PendingAppend[] = [];
   /** What both have. */
   readonly #waiting = { records: 0, bytes: 0 };
   readonly #path: string;
@@ -150,7 +150,8 @@ class SqliteLog implements TopicLog {
   }
 
   read(topic: string, after: string | undefined, signal: AbortSignal): AsyncIterable<TopicItem> {
-    return this.#tails.read((topic, from) => this.page(topic, from), topic, after, signal);
+    const page: TopicLog["page"] = (topic, from) => this.page(topic, from);
+    return this.#tails.read(page, { topic, after }, signal);
   }
 
   oldest(topic: string): Promise<TopicPosition> {
@@ -171,7 +172,7 @@ class SqliteLog implements TopicLog {
 
   async topics(prefix = ""): Promise<string[]> {
     this.#checkOpen();
-    checkArgument("topics", "prefix", prefix, text);
+    text(prefix, { of: "topics", option: "prefix" });
     return await this.#read<string[]>({ do: "topics", prefix });
   }
 
@@ -205,12 +206,12 @@ class SqliteLog implements TopicLog {
     this.#writer.post(message, isHeard ? [] : [message.data.buffer as ArrayBuffer]);
   }
 
-  #appended(outcomes: readonly Outcome[]): void {
+  #appended(outcomes: readonly AppendOutcome[]): void {
     const appends = this.#sent.splice(0, outcomes.length);
     this.#release(appends);
-    const rings = new Map<string, Ring>();
+    const rings = new Map<string, RecentRecords>();
     for (const [n, append] of appends.entries()) {
-      const stored = outcomes[n] as Outcome;
+      const stored = outcomes[n] as AppendOutcome;
       if ("code" in stored) {
         append.outcome.reject(this.#incidents.report("append", toError(stored)));
         continue;
@@ -229,7 +230,7 @@ class SqliteLog implements TopicLog {
         isWhole: true,
       };
       rings.set(append.topic, ring);
-      add(ring, append, stored, appended);
+      add(ring, append, { stored, appended });
     }
     for (const [topic, ring] of rings) this.#tails.ring(topic, ring.isWhole ? ring : undefined);
   }
@@ -248,7 +249,7 @@ class SqliteLog implements TopicLog {
   }
 
   /** They wait no longer. */
-  #release(appends: readonly Waiting[]): void {
+  #release(appends: readonly PendingAppend[]): void {
     this.#writer.hold(-appends.length);
     for (const { records, bytes } of appends) {
       this.#waiting.records -= records.length;
@@ -309,7 +310,7 @@ function sizeOf(records: readonly NewRecord[]): number {
 }
 
 /** Appends in columns, their bytes in one buffer. */
-function pack(appends: readonly Waiting[]): AppendMessage {
+function pack(appends: readonly PendingAppend[]): AppendMessage {
   const records = appends.flatMap(({ records }) => records);
   const hasIds = records.some(({ id }) => id !== undefined);
   const data = new Uint8Array(records.reduce((sum, { data }) => sum + data.length, 0));
@@ -332,7 +333,7 @@ function pack(appends: readonly Waiting[]): AppendMessage {
 }
 
 /** Lets appends have the bytes of their records in a message. */
-function keep(appends: readonly Waiting[], { sizes, data }: AppendMessage): void {
+function keep(appends: readonly PendingAppend[], { sizes, data }: AppendMessage): void {
   let [record, at] = [0, 0];
   for (const append of appends) {
     append.kept = append.records.map(() => {
@@ -344,7 +345,11 @@ function keep(appends: readonly Waiting[], { sizes, data }: AppendMessage): void
 }
 
 /** Adds the records of an append that are new. */
-function add(ring: Ring, { kept }: Waiting, stored: Stored, appended: readonly Appended[]): void {
+function add(
+  ring: RecentRecords,
+  { kept }: PendingAppend,
+  { stored, appended }: { stored: Stored; appended: readonly Appended[] },
+): void {
   if (kept === undefined) ring.isWhole = false;
   for (const [n, { cursor, repeated }] of appended.entries()) {
     if (repeated || kept === undefined) continue;

@@ -31,11 +31,11 @@ export interface AppendMessage {
 /** What became of the oldest appends that wait. */
 export interface AppendedMessage {
   readonly kind: "appended";
-  readonly outcomes: readonly Outcome[];
+  readonly outcomes: readonly AppendOutcome[];
 }
 
 /** What became of the records of one append, or why they were not stored. */
-export type Outcome = Stored | Failure;
+export type AppendOutcome = Stored | Failure;
 
 export interface Stored {
   /** The last of the topic before, for who follows it. */

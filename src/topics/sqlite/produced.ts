@@ -1,4 +1,4 @@
-import type { Connection } from "./schema.ts";
+import type { FileConnection } from "./schema.ts";
 
 /** The entries of so many records wait in memory before they move to the table; those of as many again may be on their way. */
 const RUN = 4096;
@@ -6,7 +6,7 @@ const RUN = 4096;
 /** With each record that is stored so many entries move: a run is there before the next has come together. */
 const MOVED_WITH_EACH = 2;
 
-interface Entry {
+interface ProducedRecord {
   readonly key: string;
   readonly topic: number;
   readonly producer: string;
@@ -15,7 +15,7 @@ interface Entry {
 }
 
 /** How far it has come. */
-interface Progress {
+interface IndexState {
   /** Records that were stored since the last run began, and the last of them. */
   records: number;
   last: number;
@@ -41,19 +41,19 @@ type Row = [topic: bigint, producer: string | null, sequence: bigint | null, pos
  */
 export class Produced {
   readonly #statements: ReturnType<typeof prepare>;
-  #fresh = new Map<string, Entry>();
-  #moving = new Map<string, Entry>();
+  #fresh = new Map<string, ProducedRecord>();
+  #moving = new Map<string, ProducedRecord>();
   /** What moves, in order; and the last record before it began to. */
-  #run: readonly Entry[] = [];
+  #run: readonly ProducedRecord[] = [];
   #runUpTo = 0;
   /** As it was when the last transaction ended, and as it is in this one. */
-  #settled: Progress = { records: 0, last: 0, moved: 0, isIndexed: true };
-  #now: Progress = this.#settled;
+  #settled: IndexState = { records: 0, last: 0, moved: 0, isIndexed: true };
+  #now: IndexState = this.#settled;
   /** Of this transaction. */
   #added: string[] = [];
   #removed: { readonly key: string; readonly upTo: number }[] = [];
 
-  constructor(connection: Connection) {
+  constructor(connection: FileConnection) {
     this.#statements = prepare(connection);
     const indexed = (this.#statements.indexed.get() as number | undefined) ?? 0;
     let { records, last } = this.#settled;
@@ -62,7 +62,7 @@ export class Produced {
       records++;
       last = Number(position);
       if (producer === null || sequence === null) continue;
-      const entry = entryOf(Number(topic), producer, sequence, last);
+      const entry = recordOf({ topic: Number(topic), producer, sequence, position: last });
       this.#fresh.set(entry.key, entry);
     }
     this.#now = { ...this.#settled, records, last };
@@ -78,11 +78,15 @@ export class Produced {
   }
 
   /** A record was stored; `producer` and `sequence`: where it has an id. */
-  stored(topic: number, position: number, producer: string | null, sequence: bigint | null): void {
+  stored(
+    topic: number,
+    position: number,
+    { producer, sequence }: { producer: string | null; sequence: bigint | null },
+  ): void {
     this.#now.records++;
     this.#now.last = position;
     if (producer !== null && sequence !== null) {
-      const entry = entryOf(topic, producer, sequence, position);
+      const entry = recordOf({ topic, producer, sequence, position });
       this.#fresh.set(entry.key, entry);
       this.#added.push(entry.key);
     }
@@ -116,7 +120,7 @@ export class Produced {
     this.#end(this.#settled);
   }
 
-  #end(progress: Progress): void {
+  #end(progress: IndexState): void {
     this.#settled = progress;
     this.#now = { ...progress };
     this.#added = [];
@@ -136,7 +140,7 @@ export class Produced {
     const now = this.#now;
     if (now.isIndexed) return;
     for (let left = count; left > 0 && now.moved < this.#run.length; left--) {
-      const entry = this.#run[now.moved++] as Entry;
+      const entry = this.#run[now.moved++] as ProducedRecord;
       const { key, topic, producer, sequence, position } = entry;
       // Its record may have been deleted.
       if (this.#moving.get(key) === entry) {
@@ -149,21 +153,21 @@ export class Produced {
   }
 }
 
-function entryOf(topic: number, producer: string, sequence: bigint, position: number): Entry {
-  return { key: keyOf(topic, producer, sequence), topic, producer, sequence, position };
+function recordOf(record: Omit<ProducedRecord, "key">): ProducedRecord {
+  return { key: keyOf(record.topic, record.producer, record.sequence), ...record };
 }
 
 function keyOf(topic: number, producer: string, sequence: bigint): string {
   return `${topic} ${sequence} ${producer}`;
 }
 
-function inOrder(a: Entry, b: Entry): number {
+function inOrder(a: ProducedRecord, b: ProducedRecord): number {
   if (a.topic !== b.topic) return a.topic - b.topic;
   if (a.producer !== b.producer) return a.producer < b.producer ? -1 : 1;
   return a.sequence < b.sequence ? -1 : 1;
 }
 
-function prepare(connection: Connection) {
+function prepare(connection: FileConnection) {
   const key = "topic = ? AND producer = ? AND sequence = ?";
   return {
     indexed: connection.prepare("SELECT value FROM meta WHERE key = 'indexed'").pluck(),

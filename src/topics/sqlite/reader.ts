@@ -1,7 +1,8 @@
+import type { PageLimits } from "../log.ts";
 import { damaged, FOREIGN, type PageColumns } from "./message.ts";
 import {
-  type Connection,
   connectReader,
+  type FileConnection,
   type RawTopic,
   recordCrc,
   TOPIC_COLUMNS,
@@ -14,9 +15,9 @@ type RawRecord = [position: number, previous: number, time: number, crc: number,
 const NONE: TopicRow = { id: 0, trimmed: 0, last: 0, count: 0, bytes: 0 };
 
 /** Reads a log's file beside its writer, whom it never keeps waiting. */
-export class Reader {
+export class FileReader {
   readonly #path: string;
-  readonly #connection: Connection;
+  readonly #connection: FileConnection;
   readonly #statements: ReturnType<typeof prepare>;
 
   constructor(path: string) {
@@ -25,9 +26,9 @@ export class Reader {
     this.#statements = prepare(this.#connection);
   }
 
-  page(name: string, after: number | undefined, records: number, bytes: number): PageColumns {
+  page(name: string, after: number | undefined, limits: Required<PageLimits>): PageColumns {
     // One view of the file for all statements.
-    return this.#connection.transaction(() => this.#page(name, after, records, bytes))();
+    return this.#connection.transaction(() => this.#page(name, after, limits))();
   }
 
   /** The place before the oldest record: there may be none of this topic at the position before it. */
@@ -52,10 +53,14 @@ export class Reader {
     this.#connection.close();
   }
 
-  #page(name: string, after: number | undefined, records: number, bytes: number): PageColumns {
+  #page(
+    name: string,
+    after: number | undefined,
+    { records, bytes }: Required<PageLimits>,
+  ): PageColumns {
     const topic = this.#topic(name);
     let [from, gap] = begin(topic, after);
-    const page = new Page();
+    const page = new PageBuilder();
     const rows = this.#statements.records.iterate(topic.id, from, records);
     for (const row of rows as Iterable<RawRecord>) {
       const [position, previous, timeMs, crc, data] = row;
@@ -65,7 +70,7 @@ export class Reader {
         gap = from;
       }
       const isWell =
-        previous === from && recordCrc(topic.id, position, previous, timeMs, data) === crc;
+        previous === from && recordCrc(topic.id, { position, previous, timeMs }, data) === crc;
       if (!isWell) {
         if (!page.isEmpty) return page.columns(gap);
         throw damaged(this.#path, `the record ${position} of topic ${name}, or one before`);
@@ -104,7 +109,7 @@ function begin(
 }
 
 /** A page while it is filled. */
-class Page {
+class PageBuilder {
   readonly #positions: number[] = [];
   readonly #times: number[] = [];
   readonly #data: Buffer[] = [];
@@ -137,7 +142,7 @@ class Page {
   }
 }
 
-function prepare(connection: Connection) {
+function prepare(connection: FileConnection) {
   return {
     topic: connection.prepare(`SELECT ${TOPIC_COLUMNS} FROM topics WHERE name = ?`).raw(),
     names: connection

@@ -47,7 +47,7 @@ const FORMAT = 2;
 /** Up to this size the whole file is looked through when it is opened; it takes some tenths of a second. */
 const QUICK_CHECK_BYTES = 64 * 2 ** 20;
 
-export type Connection = Database.Database;
+export type FileConnection = Database.Database;
 
 /** A row of `topics`. */
 export interface TopicRow {
@@ -73,7 +73,7 @@ export function connectWriter(
   path: string,
   newEpoch: string,
   maxPages: number | undefined,
-): { connection: Connection; epoch: string } {
+): { connection: FileConnection; epoch: string } {
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   const connection = new Database(path, { timeout: 1_000 });
   try {
@@ -96,18 +96,18 @@ export function connectWriter(
 }
 
 /** A log, or a file in which there is nothing yet: who made it came no further. */
-function isOurs(connection: Connection): boolean {
+function isOurs(connection: FileConnection): boolean {
   const id = connection.pragma("application_id", { simple: true });
   if (id !== 0) return id === APPLICATION_ID;
   return connection.prepare("SELECT count(*) FROM sqlite_schema").pluck().get() === 0;
 }
 
 /** Opens the file beside the writer, which has prepared it. */
-export function connectReader(path: string): Connection {
+export function connectReader(path: string): FileConnection {
   return new Database(path, { readonly: true, fileMustExist: true, timeout: 1_000 });
 }
 
-function prepare(connection: Connection, path: string, newEpoch: string): string {
+function prepare(connection: FileConnection, path: string, newEpoch: string): string {
   const make = connection.transaction(() => {
     const format = connection.pragma("user_version", { simple: true });
     if (format === 0) {
@@ -135,9 +135,7 @@ const headBytes = new Uint8Array(head.buffer);
 /** The checksum of a record. */
 export function recordCrc(
   topic: number,
-  position: number,
-  previous: number,
-  timeMs: number,
+  { position, previous, timeMs }: { position: number; previous: number; timeMs: number },
   data: Uint8Array,
 ): number {
   head.setFloat64(0, topic);

@@ -20,8 +20,8 @@ import {
   type ToThread,
   type WriterCall,
 } from "./message.ts";
-import { Reader } from "./reader.ts";
-import { type Append, isFatal, Writer } from "./writer.ts";
+import { FileReader } from "./reader.ts";
+import { type Append, FileWriter, isFatal } from "./writer.ts";
 
 /** What one transaction takes at most, so that who comes next does not wait long. */
 const GROUP = { records: 4_096, bytes: 8 * 2 ** 20 };
@@ -55,12 +55,12 @@ function answer(id: number, answer: () => unknown): unknown {
 }
 
 function read(): void {
-  let reader: Reader;
+  let reader: FileReader;
   port.on("message", ({ id, call }: CallMessage<ReaderCall>) =>
     answer(id, () => {
-      if (call.do === "open") reader = new Reader(data.path);
+      if (call.do === "open") reader = new FileReader(data.path);
       else if (call.do === "page") {
-        return reader.page(call.topic, call.after, call.records, call.bytes);
+        return reader.page(call.topic, call.after, call);
       } else if (call.do === "oldest") return reader.oldest(call.topic);
       else if (call.do === "end") return reader.end(call.topic);
       else if (call.do === "topics") return reader.topics(call.prefix);
@@ -71,7 +71,7 @@ function read(): void {
 }
 
 function write(): void {
-  let writer: Writer;
+  let writer: FileWriter;
   const waiting: ToThread[] = [];
   let nowMs = 0;
   let sweptAt = 0;
@@ -133,7 +133,7 @@ function write(): void {
   function call({ id, call }: CallMessage<WriterCall>): void {
     const error = answer(id, () => {
       if (call.do === "open") {
-        writer = new Writer(data, call.newEpoch, call.nowMs);
+        writer = new FileWriter(data, call.newEpoch, call.nowMs);
         nowMs = call.nowMs;
         isDue = true;
         return writer.epoch;

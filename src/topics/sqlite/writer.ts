@@ -1,17 +1,17 @@
 import type { Kept } from "../retention.ts";
 import { lock } from "./lock.ts";
 import {
+  type AppendOutcome,
   exhausted,
   failureOf,
   isBusy,
-  type Outcome,
   type Stored,
   type ThreadData,
 } from "./message.ts";
 import { Produced } from "./produced.ts";
 import {
-  type Connection,
   connectWriter,
+  type FileConnection,
   type RawTopic,
   recordCrc,
   TOPIC_COLUMNS,
@@ -41,12 +41,12 @@ export interface WrittenRecord {
 }
 
 /** The writer of a log's file: the only one, in a thread of its own. */
-export class Writer {
+export class FileWriter {
   readonly epoch: string;
   readonly #path: string;
   readonly #kept: Kept;
   readonly #lock: Disposable;
-  readonly #connection: Connection;
+  readonly #connection: FileConnection;
   readonly #statements: ReturnType<typeof prepare>;
   readonly #produced: Produced;
   readonly #topics = new Map<string, TopicRow>();
@@ -85,7 +85,7 @@ export class Writer {
    * Stores appends in one transaction. Where that fails each is tried for
    * itself: one that is too large does not take the others with it.
    */
-  append(appends: readonly Append[]): Outcome[] {
+  append(appends: readonly Append[]): AppendOutcome[] {
     try {
       return this.#transaction(() => appends.map((append) => this.#append(append)));
     } catch (error) {
@@ -147,19 +147,20 @@ export class Writer {
     const topic = this.#touch(name);
     this.#timeMs = Math.max(this.#timeMs, nowMs);
     const { last: previous } = topic;
-    const positions = records.map(({ data, producer, sequence }) => {
+    const positions = records.map((record) => {
+      const { data, producer, sequence } = record;
       if (producer !== null && sequence !== null) {
         const before = this.#produced.find(topic.id, producer, sequence) ?? 0;
         if (before > topic.trimmed) return -before;
       }
       const { last: previous } = topic;
       const position = this.#next();
-      const crc = recordCrc(topic.id, position, previous, this.#timeMs, data);
+      const crc = recordCrc(topic.id, { position, previous, timeMs: this.#timeMs }, data);
       this.#statements.insert.run(
         ...([position, topic.id, previous, this.#timeMs, crc] as const),
         ...([producer, sequence, data] as const),
       );
-      this.#produced.stored(topic.id, position, producer, sequence);
+      this.#produced.stored(topic.id, position, record);
       topic.last = position;
       topic.count++;
       topic.bytes += data.length;
@@ -277,7 +278,7 @@ export function isFatal(error: unknown): boolean {
   );
 }
 
-function prepare(connection: Connection) {
+function prepare(connection: FileConnection) {
   const get = (sql: string) => connection.prepare(sql).pluck();
   return {
     begin: connection.prepare("BEGIN IMMEDIATE"),

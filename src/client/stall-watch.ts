@@ -1,7 +1,7 @@
 import type { Stall, Stalling, StallWarnings } from "../observe/stalls.ts";
 
 /** What there is to know of a streaming call besides what its application did. */
-export interface ProgressingCall {
+export interface WatchedCall {
   /** "example.Greeter.Chat" */
   readonly name: string;
   /** Whether it has finish(), in place of a loop. */
@@ -17,16 +17,16 @@ export interface ProgressingCall {
 }
 
 /** What the application did with a streaming call, for StallWarnings. */
-export class Progress implements Stalling {
+export class StallWatch implements Stalling {
   isWatched = false;
-  readonly #call: ProgressingCall;
+  readonly #call: WatchedCall;
   readonly #warnings: StallWarnings;
   #sends = 0;
   #takenAtSend = 0;
   #reads = 0;
   #readsAtTrailers = -1;
 
-  constructor(call: ProgressingCall, warnings: StallWarnings) {
+  constructor(call: WatchedCall, warnings: StallWarnings) {
     this.#call = call;
     this.#warnings = warnings;
   }

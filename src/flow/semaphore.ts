@@ -1,0 +1,94 @@
+interface Job {
+  /** `undefined`: it was begun, or dropped. */
+  work: (() => Promise<unknown>) | undefined;
+  readonly resolve: (result: Promise<unknown>) => void;
+  readonly reject: (error: unknown) => void;
+  readonly sinceMs: number;
+}
+
+/** Work that was handed to a semaphore. */
+export interface Work<T> {
+  /** What the work gives; rejects where it fails, or with the error of drop(). */
+  readonly done: Promise<T>;
+  /** Nobody needs the result any more: work that still waits is never begun, and `done` rejects with `error`. */
+  drop(error: unknown): void;
+}
+
+/** Lets a few pieces of work run at a time; the others wait, in the order in which they came. */
+export class Semaphore {
+  readonly #limit: number;
+  #jobs: Job[] = [];
+  #first = 0;
+  #running = 0;
+
+  /** @param limit how many run at a time */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Runs the work, at once where there is a place; gives what it gives. */
+  run<T>(work: () => Promise<T>): Promise<T> {
+    return this.start(work).done;
+  }
+
+  /** As run(); what comes back can be dropped while it waits. */
+  start<T>(work: () => Promise<T>): Work<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const job: Job = {
+      work,
+      resolve: resolve as (result: Promise<unknown>) => void,
+      reject,
+      sinceMs: performance.now(),
+    };
+    this.#jobs.push(job);
+    this.#next();
+    return { done: promise, drop: (error) => drop(job, error) };
+  }
+
+  /** Drops, with `error`, the work that has waited for `ms` or longer. */
+  dropWaiting(ms: number, error: unknown): void {
+    const since = performance.now() - ms;
+    // What waits longest is the first.
+    for (let at = this.#first; at < this.#jobs.length; at++) {
+      const job = this.#jobs[at] as Job;
+      if (job.sinceMs > since) break;
+      drop(job, error);
+    }
+  }
+
+  #next(): void {
+    while (this.#running < this.#limit && this.#first < this.#jobs.length) {
+      const job = this.#jobs[this.#first] as Job;
+      if (++this.#first * 2 >= this.#jobs.length) {
+        this.#jobs.splice(0, this.#first);
+        this.#first = 0;
+      }
+      const { work } = job;
+      job.work = undefined;
+      if (work === undefined) continue;
+      this.#running++;
+      const result = begin(work);
+      job.resolve(result);
+      const over = () => {
+        this.#running--;
+        this.#next();
+      };
+      result.then(over, over);
+    }
+  }
+}
+
+function drop(job: Job, error: unknown): void {
+  if (job.work === undefined) return;
+  job.work = undefined;
+  job.reject(error);
+}
+
+/** Work may throw before it has made its promise. */
+function begin(work: () => Promise<unknown>): Promise<unknown> {
+  try {
+    return work();
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}

@@ -1,0 +1,25 @@
+import { Code } from "@connectrpc/connect";
+import { failure } from "../failure.ts";
+
+/**
+ * The message of a side of a call that has just one. Throws UNIMPLEMENTED where there is none, or more than one
+ * (gRPC statuscodes.md, "cardinality violation"): then its caller leaves the rest.
+ *
+ * @param next gives the next message
+ * @param call the call, as the error names it
+ */
+export async function exactlyOne<T>(
+  next: () => Promise<IteratorResult<T, unknown>>,
+  what: "request" | "response",
+  call: string,
+): Promise<T> {
+  const first = await next();
+  if (first.done === true) throw violation(`no ${what}`, call);
+  const second = await next();
+  if (second.done !== true) throw violation(`more than one ${what}`, call);
+  return first.value;
+}
+
+function violation(got: string, call: string) {
+  return failure(Code.Unimplemented, `protocol error: ${call} got ${got}; it has just one`);
+}

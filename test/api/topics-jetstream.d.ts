@@ -1,0 +1,75 @@
+// Made by scripts/api.ts: npm run api. What the entry exports, in alphabetical order.
+
+export interface JetStreamLogOptions {
+    readonly servers: string | readonly string[];
+    readonly stream?: string;
+    readonly retention?: Pick<Retention, "ageMs" | "records">;
+    readonly maxBytes?: number;
+    readonly replicas?: number;
+    readonly dedupeMs?: number;
+    readonly timeoutMs?: number;
+    readonly silenceMs?: number;
+    readonly logger?: Logger;
+    readonly connection?: Omit<NodeConnectionOptions, "servers">;
+}
+
+export declare function jetStreamLog(options: JetStreamLogOptions): Promise<TopicLog>;
+
+// What these mention, and nobody can import.
+
+interface Appended {
+    readonly cursor: string;
+    readonly repeated: boolean;
+}
+
+interface Logger {
+    error(message: string, ...details: unknown[]): void;
+    warn(message: string, ...details: unknown[]): void;
+}
+
+interface NewRecord {
+    readonly data: Uint8Array;
+    readonly id?: {
+        readonly producer: string;
+        readonly sequence: bigint;
+    };
+}
+
+interface PageLimits {
+    readonly records?: number;
+    readonly bytes?: number;
+}
+
+interface Retention {
+    readonly ageMs?: number;
+    readonly records?: number;
+    readonly bytes?: number;
+}
+
+interface TopicGap extends TopicPosition {
+    readonly kind: "gap";
+}
+
+type TopicItem = TopicRecord | TopicGap;
+
+interface TopicLog extends AsyncDisposable {
+    readonly epoch: string;
+    append(topic: string, records: readonly NewRecord[]): Promise<Appended[]>;
+    page(topic: string, after: string | undefined, limits?: PageLimits): Promise<TopicItem[]>;
+    read(topic: string, after: string | undefined, signal: AbortSignal): AsyncIterable<TopicItem>;
+    oldest(topic: string): Promise<TopicPosition>;
+    end(topic: string): Promise<TopicPosition>;
+    trim(topic: string, upTo: string): Promise<void>;
+    topics(prefix?: string): Promise<string[]>;
+}
+
+interface TopicPosition {
+    readonly position: number;
+    readonly cursor: string;
+}
+
+interface TopicRecord extends TopicPosition {
+    readonly kind: "record";
+    readonly data: Uint8Array;
+    readonly timeMs: number;
+}

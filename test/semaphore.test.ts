@@ -1,0 +1,75 @@
+import { expect, test } from "vitest";
+import { Semaphore } from "../src/flow/semaphore.ts";
+import { gate } from "./support/gate.ts";
+
+/** Work that is noted when it begins, and ends when the test says so. */
+function house(limit: number) {
+  const semaphore = new Semaphore(limit);
+  const begun: string[] = [];
+  return {
+    semaphore,
+    begun,
+    work(name: string) {
+      const end = gate();
+      const job = semaphore.start(async () => {
+        begun.push(name);
+        await end.opened;
+        return name;
+      });
+      return { ...job, end };
+    },
+  };
+}
+
+test("as many run at a time as there are places, and the others in the order in which they came", async () => {
+  const { work, begun } = house(2);
+  const [a, b, c, d] = ["a", "b", "c", "d"].map((name) => work(name));
+  expect(begun).toEqual(["a", "b"]);
+  b?.end.open();
+  expect(await b?.done).toBe("b");
+  expect(begun).toEqual(["a", "b", "c"]);
+  for (const job of [a, c, d]) job?.end.open();
+  expect(await Promise.all([a?.done, c?.done, d?.done])).toEqual(["a", "c", "d"]);
+});
+
+test("work that fails, also before it has made a promise, makes place for the next", async () => {
+  const { semaphore, work, begun } = house(1);
+  const refused = semaphore.run(() => {
+    throw new Error("at once");
+  });
+  const failed = semaphore.run(async () => {
+    throw new Error("later");
+  });
+  const next = work("next");
+  await expect(refused).rejects.toThrow("at once");
+  await expect(failed).rejects.toThrow("later");
+  next.end.open();
+  expect(await next.done).toBe("next");
+  expect(begun).toEqual(["next"]);
+});
+
+test("work that is dropped while it waits is never begun; what runs is not harmed", async () => {
+  const { work, begun } = house(1);
+  const [running, dropped, last] = ["running", "dropped", "last"].map((name) => work(name));
+  dropped?.drop(new Error("nobody needs it"));
+  running?.drop(new Error("too late"));
+  await expect(dropped?.done).rejects.toThrow("nobody needs it");
+  running?.end.open();
+  expect(await running?.done).toBe("running");
+  last?.end.open();
+  expect(await last?.done).toBe("last");
+  expect(begun).toEqual(["running", "last"]);
+});
+
+test("what has waited for long is dropped together, what runs or came later is not", async () => {
+  const { semaphore, work, begun } = house(1);
+  const [running, ...waiting] = ["running", "first", "second"].map((name) => work(name));
+  semaphore.dropWaiting(60_000, new Error("not yet"));
+  expect(begun).toEqual(["running"]);
+  semaphore.dropWaiting(0, new Error("waited for long"));
+  for (const { done } of waiting) await expect(done).rejects.toThrow("waited for long");
+  const later = work("later");
+  running?.end.open();
+  later.end.open();
+  expect(await Promise.all([running?.done, later.done])).toEqual(["running", "later"]);
+});
