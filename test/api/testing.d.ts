@@ -1,0 +1,217 @@
+// Made by scripts/api.ts: npm run api. What the entry exports, in alphabetical order.
+
+export type CutKind = "rst" | "fin";
+
+export type Direction = "up" | "down";
+
+export interface Link {
+    readonly url: string;
+    readonly accepted: number;
+    readonly open: number;
+    cut(kind?: CutKind): Promise<number>;
+    cutAfter(direction: Direction, bytes: number, kind?: CutKind): Promise<void>;
+    stall(direction?: Direction): Disposable;
+    resume(direction?: Direction): void;
+    refuse(): Disposable;
+    accept(): void;
+    delay(ms: number, direction?: Direction): Disposable;
+}
+
+export interface World extends AsyncDisposable {
+    readonly url: string;
+    readonly transport: ClosableTransport;
+    readonly server: WorldServer;
+    readonly link: Link;
+    client<Service extends DescService>(service: Service): Client<Service>;
+}
+
+export interface WorldOptions {
+    routes: ServerOptions["routes"];
+    server?: Omit<ServerOptions, "routes">;
+    transport?: Omit<TransportOptions, "baseUrl">;
+    tls?: Pick<TlsOptions, "cert" | "key">;
+    listen?: ListenOptions;
+}
+
+export interface WorldServer extends Pick<Server, "close" | "openCalls"> {
+    readonly url: string;
+    kill(): Promise<void>;
+    restart(): Promise<void>;
+}
+
+export declare function startWorld(given: ServerOptions["routes"] | WorldOptions): Promise<World>;
+
+// What these mention, and nobody can import.
+
+interface BidirectionalCall<I extends DescMessage, O extends DescMessage> {
+    (options?: CallOptions): Duplex<Req<I>, Res<O>>;
+    (requests: AsyncIterable<Req<I>>, options?: CallOptions): ServerStream<Res<O>>;
+}
+
+type CallHeaders = HeadersInit | HeadersFunction;
+
+interface CallOptions extends Omit<ConnectCallOptions, "headers"> {
+    headers?: CallHeaders;
+    compress?: boolean;
+    sessions?: boolean | SessionWindowOptions;
+}
+
+type CallState = "connecting" | "open" | "resuming" | "closed";
+
+type Client<Desc extends DescService> = {
+    [P in keyof Desc["method"]]: Desc["method"][P] extends DescMethodUnary<infer I, infer O> ? UnaryCall<I, O> : Desc["method"][P] extends DescMethodServerStreaming<infer I, infer O> ? ServerStreamingCall<I, O> : Desc["method"][P] extends DescMethodClientStreaming<infer I, infer O> ? ClientStreamingCall<I, O> : Desc["method"][P] extends DescMethodBiDiStreaming<infer I, infer O> ? BidirectionalCall<I, O> : never;
+};
+
+interface ClientStreamingCall<I extends DescMessage, O extends DescMessage> {
+    (options?: CallOptions): Sink<Req<I>, Res<O>>;
+    (requests: AsyncIterable<Req<I>>, options?: CallOptions): Promise<Res<O>>;
+}
+
+interface ClientTls {
+    ca?: string | Buffer | (string | Buffer)[];
+    cert?: string | Buffer;
+    key?: string | Buffer;
+    serverName?: string;
+    rejectUnauthorized?: boolean;
+}
+
+interface ClosableTransport extends Transport, AsyncDisposable {
+    readonly timeoutMs: number | undefined;
+    close(): Promise<void>;
+}
+
+interface CloseOptions {
+    graceMs?: number;
+    keepListening?: boolean;
+}
+
+interface Duplex<Req, Res> extends Ongoing, AsyncIterable<Res> {
+    send(message: Req): Promise<void>;
+    closeSend(): void;
+}
+
+type HeadersFunction = () => HeadersInit | Promise<HeadersInit>;
+
+interface KeepaliveOptions {
+    intervalMs?: number;
+    timeoutMs?: number;
+}
+
+type ListenOptions = {
+    host?: string;
+    port?: number;
+    path?: undefined;
+} | {
+    path: string;
+    host?: undefined;
+    port?: undefined;
+};
+
+interface Logger {
+    error(message: string, ...details: unknown[]): void;
+    warn(message: string, ...details: unknown[]): void;
+}
+
+interface Ongoing extends AsyncDisposable {
+    readonly headers: Promise<Headers>;
+    readonly trailers: Promise<Headers>;
+    readonly state: CallState;
+    readonly resumable: boolean;
+    onState(listener: (state: CallState) => void): Disposable;
+    cancel(reason?: unknown): void;
+}
+
+type Req<I extends DescMessage> = MessageInitShape<I>;
+
+type Res<O extends DescMessage> = MessageShape<O>;
+
+interface Server extends AsyncDisposable {
+    listen(options?: ListenOptions): Promise<ServerAddress>;
+    close(options?: CloseOptions): Promise<void>;
+    readonly openCalls: number;
+}
+
+interface ServerAddress {
+    url: string;
+    host?: string;
+    port?: number;
+    path?: string;
+}
+
+interface ServerOptions {
+    routes: (router: ConnectRouter) => void;
+    interceptors?: Interceptor[];
+    logger?: Pick<Logger, "error">;
+    tls?: TlsOptions;
+    readMaxBytes?: number;
+    writeMaxBytes?: number;
+    binaryOptions?: Partial<BinaryReadOptions & BinaryWriteOptions>;
+    sendCompression?: "gzip" | "identity";
+    compressMinBytes?: number;
+    maxTimeoutMs?: number;
+    maxConcurrentStreams?: number;
+    sessions?: false | SessionOptions;
+    keepalive?: KeepaliveOptions;
+    prefaceTimeoutMs?: number;
+}
+
+interface ServerStream<Res> extends Ongoing, AsyncIterable<Res> {
+}
+
+type ServerStreamingCall<I extends DescMessage, O extends DescMessage> = (request: Req<I>, options?: CallOptions) => ServerStream<Res<O>>;
+
+interface SessionCaller {
+    readonly header: Headers;
+    readonly certificate: string | undefined;
+}
+
+interface SessionLimits {
+    readonly maxSessions: number;
+    readonly maxBytes: number;
+    readonly maxPerConnection: number;
+    readonly resumesPerSecond: number;
+}
+
+interface SessionOptions extends Partial<SessionLimits> {
+    readonly graceMs?: number;
+    readonly windowBytes?: number;
+    readonly windowMessages?: number;
+    readonly identify?: (caller: SessionCaller) => string | Promise<string>;
+}
+
+interface SessionWindowOptions {
+    windowBytes?: number;
+    windowMessages?: number;
+}
+
+interface Sink<Req, Res> extends Ongoing {
+    send(message: Req): Promise<void>;
+    finish(): Promise<Res>;
+}
+
+interface TlsOptions {
+    cert: string | Buffer;
+    key: string | Buffer;
+    ca?: string | Buffer | (string | Buffer)[];
+    requestClientCertificate?: boolean;
+}
+
+interface TransportOptions {
+    baseUrl: string | readonly string[];
+    timeoutMs?: number;
+    connectTimeoutMs?: number;
+    keepalive?: KeepaliveOptions;
+    headers?: CallHeaders;
+    interceptors?: Interceptor[];
+    sendCompression?: "gzip" | "identity";
+    compressMinBytes?: number;
+    acceptCompression?: boolean;
+    readMaxBytes?: number;
+    writeMaxBytes?: number;
+    binaryOptions?: Partial<BinaryReadOptions & BinaryWriteOptions>;
+    tls?: ClientTls;
+    sessions?: boolean | SessionWindowOptions;
+    logger?: Pick<Logger, "warn">;
+}
+
+type UnaryCall<I extends DescMessage, O extends DescMessage> = (request: Req<I>, options?: CallOptions) => Promise<Res<O>>;
