@@ -69,7 +69,7 @@ const rows = {
   ignoring: "A deadline that the handler ignores",
   waiting: "A handler that waits for a request at the deadline",
   losing: "A connection that is lost in the middle of a stream",
-  pushing: "A server that closes below a push whose method declares a cursor",
+  pushing: "A server that closes during a push whose method declares a cursor",
   encoding: "A message that goes to many calls",
   headers: "Response headers before the first response",
   throwing: "A handler throws an unexpected error",

@@ -1,5 +1,5 @@
 /**
- * A folder outside the repository, where tests do what README.md says: make the package, install it, write programs
+ * A folder outside the repository, where tests do what README.md and docs/ say: make the package, install it, write programs
  * and run them. There is nothing of the repository on the PATH but its Node.
  */
 import { type ChildProcess, spawn } from "node:child_process";
@@ -29,7 +29,7 @@ export interface Workshop extends AsyncDisposable {
   run(project: string, ...command: [program: string, ...args: string[]]): Promise<string>;
   /** Starts a command of the shell that goes on; resolves when it is up by what it printed, or has ended. */
   serve(project: string, command: string, isUp: (printed: string) => boolean): Promise<Server>;
-  /** Does what README.md says of a project: writes the files, types the commands, compares what they print. */
+  /** Does what README.md and docs/ say of a project: writes the files, types the commands, compares what they print. */
   follow(project: string): Promise<void>;
 }
 
@@ -95,7 +95,7 @@ export async function openWorkshop(): Promise<Workshop> {
     return server;
   }
 
-  /** Types the commands of a block; what they print must be what README.md says. */
+  /** Types the commands of a block; what they print must be what the page says. */
   async function type(project: string, block: Block, port: number): Promise<void> {
     const said = outputOf(block)?.replaceAll("50051", `${port}`);
     const commands = block.code.trim().split("\n");
@@ -109,7 +109,9 @@ export async function openWorkshop(): Promise<Workshop> {
       }
     }
     if (said === undefined || printed === said) return;
-    throw new Error(`README.md, line ${block.line}, should print\n${said}but prints\n${printed}`);
+    throw new Error(
+      `${block.page}, line ${block.line}, should print\n${said}but prints\n${printed}`,
+    );
   }
 
   return {
@@ -157,7 +159,7 @@ function environment(bin: string): NodeJS.ProcessEnv {
   return env;
 }
 
-/** README.md has its servers on 50051; tests that run at the same time need ports of their own. */
+/** The pages have their servers on 50051; tests that run at the same time need ports of their own. */
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");

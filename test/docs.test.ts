@@ -1,0 +1,236 @@
+/**
+ * What README.md and the pages of docs/ say of the repository, of each other, and of their own code blocks; the blocks
+ * themselves run in readme.test.ts.
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { withDefaults } from "../src/node/server-options.ts";
+import { type Block, blocks, pages, readme, tableOf } from "./support/readme.ts";
+import { repository } from "./support/workshop.ts";
+
+const manifest = JSON.parse(readFileSync(join(repository, "package.json"), "utf8"));
+
+/** Where a block with a part of another page, or of a file, has it from. */
+const sourceOf = ({ part }: Block) => readFileSync(join(repository, part as string), "utf8");
+
+test("each code block says what it is, and is tried", () => {
+  // The two others are followed in package.test.ts and in beforeAll, the repository's in a test below.
+  const projects = ["repository", "hawser", "greeter", "weather"];
+  for (const block of blocks) {
+    const isKnown =
+      projects.includes(block.in ?? block.file?.split("/")[0] ?? "") ||
+      (block.run !== undefined && block.language === "ts") ||
+      (block.output && blocks[blocks.indexOf(block) - 1]?.in !== undefined) ||
+      block.same !== undefined ||
+      block.part !== undefined ||
+      (block.byHand && block.language === "sh") ||
+      block.layout ||
+      block.drawing;
+    expect(isKnown, `${block.page}, line ${block.line}`).toBe(true);
+  }
+  for (const { path, text } of pages) {
+    const fences = text.split("\n").filter((line) => line.trimStart().startsWith("```"));
+    const found = blocks.filter(({ page }) => page === path);
+    expect(fences, path).toHaveLength(2 * found.length);
+  }
+});
+
+test("a part of another page, or of a file, is word for word in it", () => {
+  const parts = blocks.filter(({ part }) => part !== undefined);
+  expect(parts).not.toEqual([]);
+  for (const part of parts) expect(sourceOf(part)).toContain(`\n${part.code}`);
+});
+
+test("a page with pieces of programs says what they take for granted", () => {
+  for (const { path, text } of pages.filter(({ path }) => path.startsWith("docs/"))) {
+    const hasPieces = blocks.some(({ page, run }) => page === path && run !== undefined);
+    expect(text.includes("(../README.md#a-first-program), and `→` shows"), path).toBe(hasPieces);
+  }
+});
+
+test("what no test runs names npm scripts and files that there are", () => {
+  const commands = blocks.filter(({ byHand }) => byHand).flatMap(({ code }) => code.split("\n"));
+  expect(commands).not.toEqual([]);
+  for (const command of commands) {
+    const [, script] = /npm (?:run )?(?!ci|install)([\w:]+)/.exec(command) ?? [];
+    if (script !== undefined) expect(Object.keys(manifest.scripts)).toContain(script);
+    for (const [file] of command.matchAll(/\btest\/[\w./-]+/g)) {
+      expect(existsSync(join(repository, file)), file).toBe(true);
+    }
+  }
+});
+
+test("files are printed as they are", () => {
+  const printed = blocks.filter((block) => block.same !== undefined);
+  expect(printed).not.toEqual([]);
+  for (const { same, code } of printed) {
+    expect(code).toBe(readFileSync(join(repository, same as string), "utf8"));
+  }
+});
+
+describe("what the pages say of the repository", () => {
+  test("the dependencies, each with its reason", () => {
+    const page = "docs/development.md";
+    const named = (heading: string) => tableOf(heading, page).map(([name]) => name);
+    expect(named("Package")).toEqual(Object.keys(manifest.dependencies));
+    expect(named("Optional")).toEqual(Object.keys(manifest.peerDependencies));
+    expect(named("For development")).toEqual(Object.keys(manifest.devDependencies));
+    const tables = ["Package", "Optional", "For development"].map((heading) =>
+      tableOf(heading, page),
+    );
+    expect(tables.flat(2)).not.toContain("");
+  });
+
+  test("the versions to install are those that Hawser is built with", () => {
+    const install = blocks.filter((block) => block.in === "weather").map(({ code }) => code);
+    const versions = { ...manifest.dependencies, ...manifest.devDependencies };
+    const pinned = [...install.join().matchAll(/(\S+)@(\d\S*)/g)];
+    expect(pinned).toHaveLength(5);
+    for (const [, name, version] of pinned) {
+      expect(version, name).toBe(versions[name as string].replace("^", ""));
+    }
+    expect(install.join()).toContain(`hawser-${manifest.version}.tgz`);
+  });
+
+  test("the versions that Hawser is compared with are those that run in the test", () => {
+    const { dependencies, devDependencies } = manifest;
+    expect(readme).toContain(`connect-node ${dependencies["@connectrpc/connect-node"]} `);
+    expect(readme).toContain(`@grpc/grpc-js ${devDependencies["@grpc/grpc-js"]},`);
+  });
+
+  test("every npm script", () => {
+    const scripts = tableOf("Script", "docs/development.md").map(([script]) =>
+      script?.replace(/^npm (run )?/, ""),
+    );
+    expect(scripts.sort()).toEqual(Object.keys(manifest.scripts).sort());
+  });
+
+  test("where things are", () => {
+    const layout = blocks.find((block) => block.layout)?.code ?? "";
+    const named = layout.match(/^\S+|src\/\S+/gm)?.map((path) => path.replace(/\/$/, "")) ?? [];
+    for (const path of named) expect(existsSync(join(repository, path)), path).toBe(true);
+    const folders = readdirSync(join(repository, "src"), { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => `src/${entry.name}`);
+    expect(named).toEqual(expect.arrayContaining(folders));
+  });
+
+  test("the layers", () => {
+    const named = tableOf("Layer", "docs/architecture.md").flatMap(([cell = ""]) =>
+      cell.split(", "),
+    );
+    const layers = readdirSync(join(repository, "src"), { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => `src/${entry.name}/`);
+    expect(named).toEqual(expect.arrayContaining(layers));
+    for (const path of named) expect(existsSync(join(repository, path)), path).toBe(true);
+  });
+
+  test("the drawing of the data path names what there is", () => {
+    const sources = readdirSync(join(repository, "src"), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => readFileSync(join(entry.parentPath, entry.name), "utf8"))
+      .join();
+    const names = blocks.find((block) => block.drawing)?.code.match(/\b[A-Z]\w+/g) ?? [];
+    expect(names).not.toEqual([]);
+    const missing = names.filter(
+      (name) =>
+        !new RegExp(`^export (abstract class|class|interface) ${name}\\b`, "m").test(sources),
+    );
+    expect(missing).toEqual([]);
+  });
+
+  test("the limits that SECURITY.md promises are the defaults", () => {
+    const { sessions, ...set } = withDefaults({ routes() {} });
+    const said = Object.fromEntries(
+      tableOf("Bound", "SECURITY.md").map(([, value, option]) => [option, value]),
+    );
+    const MiB = (bytes = 0) => `${bytes / 1024 / 1024} MiB`;
+    const count = (value = 0) => value.toLocaleString("en");
+    expect(said).toMatchObject({
+      readMaxBytes: MiB(set.readMaxBytes),
+      writeMaxBytes: MiB(set.writeMaxBytes),
+      maxConcurrentStreams: `${set.maxConcurrentStreams}`,
+      prefaceTimeoutMs: `${set.prefaceTimeoutMs / 1000} s each`,
+      "sessions.maxSessions, .maxPerConnection": `${count(sessions?.maxSessions)}; ${count(sessions?.maxPerConnection)}`,
+      "sessions.maxBytes": MiB(sessions?.maxBytes),
+      "sessions.graceMs": `${(sessions?.graceMs ?? 0) / 1000} s`,
+    });
+  });
+});
+
+describe("reading on", () => {
+  /** The anchors of a page, as GitHub makes them of its headings. */
+  const anchorsOf = (text: string) =>
+    [...text.replace(/^```[\s\S]*?^```$/gm, "").matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N}\s_-]/gu, "")
+        .replaceAll(" ", "-"),
+    );
+
+  /** The links of a page that lead to something of the repository: from its root, and without an anchor of their own page. */
+  const linksOf = ({ path, text }: { path: string; text: string }) =>
+    [...text.matchAll(/\]\((?!https:)([^)#]*)(?:#([^)]*))?\)/g)].map(([, target = "", anchor]) => ({
+      to: target === "" ? path : join(dirname(path), target),
+      anchor,
+    }));
+
+  test.each(pages)("no link of $path leads nowhere", (page) => {
+    for (const { to, anchor } of linksOf(page)) {
+      expect(existsSync(join(repository, to)), to).toBe(true);
+      if (anchor === undefined) continue;
+      expect(anchorsOf(readFileSync(join(repository, to), "utf8")), to).toContain(anchor);
+    }
+    const named = /`((?:test|bench|src|examples|scripts|proto|docs)\/[\w./-]+|\.ci\/run)`/g;
+    for (const [, file = ""] of page.text.matchAll(named)) {
+      // Of the repository, or of the project that the page makes.
+      const isMade = blocks.some((block) => block.file?.endsWith(`/${file}`));
+      expect(isMade || existsSync(join(repository, file)), file).toBe(true);
+    }
+    for (const [, file = ""] of page.text.matchAll(/\bhawser\/dist\/([\w./-]+)\.js\b/g)) {
+      const isBuilt = ["ts", "js"].some((end) =>
+        existsSync(join(repository, `src/${file}.${end}`)),
+      );
+      expect(isBuilt, file).toBe(true);
+    }
+  });
+
+  test("README.md is short, and links to the other pages' contents", () => {
+    expect(readme.split("\n").length).toBeLessThanOrEqual(350);
+    const links = linksOf({ path: "README.md", text: readme }).map(({ to }) => to);
+    expect(links).toEqual(
+      expect.arrayContaining(["docs/README.md", "CONTRIBUTING.md", "SECURITY.md"]),
+    );
+  });
+
+  test("docs/README.md lists each page of docs/ once", () => {
+    const [contents] = pages.filter(({ path }) => path === "docs/README.md");
+    const listed = linksOf(contents as (typeof pages)[number]).map(({ to }) => to);
+    const inDocs = readdirSync(join(repository, "docs")).filter((name) => name !== "README.md");
+    expect(listed.filter((to) => to.startsWith("docs/")).sort()).toEqual(
+      inDocs.map((name) => `docs/${name}`).sort(),
+    );
+  });
+
+  test("no page has the words that the glossary says are not used", () => {
+    const notUsed = tableOf("Not", "docs/glossary.md").flatMap(([words = ""]) => words.split(", "));
+    expect(notUsed).not.toEqual([]);
+    for (const { path, text } of pages.filter(({ path }) => path !== "docs/glossary.md")) {
+      const found = notUsed.filter((words) =>
+        new RegExp(`\\b${words}\\b`, "i").test(text.replace(/\s+/g, " ")),
+      );
+      expect(found, path).toEqual([]);
+    }
+  });
+
+  test("each page begins with what its reader can do or knows after it", () => {
+    for (const { path, text } of pages) {
+      if (!path.startsWith("docs/") || path === "docs/README.md") continue;
+      const [heading, first] = text.split("\n\n");
+      expect(heading, path).toMatch(/^# .+$/);
+      expect(first, path).toMatch(/^After this page /);
+    }
+  });
+});
