@@ -199,6 +199,11 @@ test.each<[name: ProgramName, words: string[], complaint: string]>([
   ["greeter", ["hello", "--ca", "x.pem"], "use an https:// URL"],
   ["chat", ["--url", "https://127.0.0.1:1", "--key", "x"], "--cert and --key belong together"],
   ["chat", ["--url", "https://192.0.2.1", "--cut-every", "1s"], "192.0.2.1 cannot be cut"],
+  [
+    "chat",
+    ["--url", "http://127.0.0.1:1", "--cut-every", "1s"],
+    'cannot reach http://127.0.0.1:1 (ECONNREFUSED): is the server running? Start one with "npm start"',
+  ],
   ["room", ["post", "lobby", "x", "--sequence", "1"], "--producer and --sequence belong together"],
   ["room", ["import", "lobby", "no-such.txt"], "no such file: no-such.txt"],
   ["room", ["list", "--url", "http://127.0.0.1:1"], 'Start one with "npm start"'],

@@ -1,6 +1,13 @@
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import {
+  type AddressInfo,
+  connect,
+  createServer,
+  type NetConnectOpts,
+  type Socket,
+} from "node:net";
 import { Code, ConnectError } from "hawser";
+import { systemCode } from "./report.ts";
 
 /** Stands between a client and its server, and cuts the connections that pass through it, as a network that fails does. */
 export interface CuttingProxy extends AsyncDisposable {
@@ -12,9 +19,13 @@ export interface CuttingProxy extends AsyncDisposable {
   cut(): void;
 }
 
-/** Opens a proxy on this machine for the server at this address: http, https or unix, as a transport takes it. */
+/**
+ * Opens a proxy on this machine for the server at this address: http, https or unix, as a transport takes it.
+ * UNAVAILABLE where nothing listens there: later a client would only see that its connection to the proxy ends.
+ */
 export async function openCuttingProxy(serverUrl: string): Promise<CuttingProxy> {
   const { scheme, host, server } = placeOf(serverUrl);
+  await checkReachable(server, serverUrl);
   const pairs = new Map<Socket, Socket>();
   let cuts = 0;
   const proxy = createServer({ allowHalfOpen: true }, (client) => {
@@ -52,6 +63,19 @@ export async function openCuttingProxy(serverUrl: string): Promise<CuttingProxy>
       await once(proxy, "close");
     },
   };
+}
+
+async function checkReachable(server: NetConnectOpts, url: string): Promise<void> {
+  const socket = connect(server);
+  try {
+    await once(socket, "connect");
+  } catch (error) {
+    const reason = systemCode(error) ?? String(error);
+    const message = `cannot reach ${url} (${reason}): is the server running? Start one with "npm start"`;
+    throw new ConnectError(message, Code.Unavailable, undefined, undefined, error);
+  } finally {
+    socket.destroy();
+  }
 }
 
 /** Where the server is, and how a client calls the proxy so that it sees the same server. */
