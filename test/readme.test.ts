@@ -78,7 +78,7 @@ test("what is typed in the repository", async () => {
   const [, start] = /^npm ci && (npm start)\n$/.exec(serve?.code ?? "") ?? [];
   expect(start).toBeDefined();
   // On a port of its own, for 50051 may be taken on this machine.
-  const listening = /^listening on (http:\S+) /m;
+  const listening = /^listening on (http:\S+) \(/m;
   const isUp = (printed: string) => listening.test(printed);
   await using server = await workshop.serve("hawser", `${start} -- --port 0 --log memory`, isUp);
   const [, url] = listening.exec(server.printed) ?? [];
