@@ -19,7 +19,7 @@ export interface Setup {
   greeter?: Partial<ServiceImpl<typeof Greeter>>;
   /**
    * Further options of the server, of where it listens, and of the client's transport. Calls have sessions or not as
-   * the run says (mode.ts), unless `session` is set here.
+   * the run says (mode.ts), unless `sessions` is set here.
    */
   server?: Partial<ServerOptions>;
   listen?: ListenOptions;
@@ -49,7 +49,8 @@ export async function start(setup: Setup = {}): Promise<World> {
   const { greeter = example } = setup;
   const { routes = (router: ConnectRouter) => router.service(Greeter, greeter), ...server } =
     setup.server ?? {};
-  const transportOptions = { sessions, ...setup.transport };
+  const { baseUrl, ...options } = setup.transport ?? {};
+  const transportOptions = { sessions, ...options };
   const world = await startWorld({
     routes,
     server: { logger: { error: (...words: unknown[]) => void logged.push(words) }, ...server },
@@ -60,7 +61,7 @@ export async function start(setup: Setup = {}): Promise<World> {
   // Most tests count sockets, or bytes, of one connection: they do without the link.
   const transport = setup.linked
     ? world.transport
-    : createTransport({ baseUrl: url, ...transportOptions });
+    : createTransport({ baseUrl: baseUrl ?? url, ...transportOptions });
 
   return {
     server: world.server,
