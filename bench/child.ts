@@ -43,7 +43,7 @@ export class Child implements AsyncDisposable, UnderTest {
     this.name = name;
     const [file, ...args] = program;
     this.#process = file.endsWith(".ts")
-      ? spawn(process.execPath, ["--expose-gc", file, ...args])
+      ? spawn(process.execPath, ["--expose-gc", "--conditions=hawser-source", file, ...args])
       : spawn(file, args);
     this.#process.on("exit", (code, signal) => this.#exited(`exit ${signal ?? code}`));
     this.#process.on("error", (error) => this.#exited(error.message));

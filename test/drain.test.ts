@@ -6,9 +6,9 @@ import {
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
 import { expect, test } from "vitest";
+import { greeter as example } from "../examples/greeter/handlers.ts";
 import { RoomService } from "../gen/chat/v1/room_pb.js";
 import { Greeter } from "../gen/example/greeter_pb.js";
-import { greeter as example } from "../src/example/greeter.ts";
 import { Code, createClient, createTransport } from "../src/index.ts";
 import { createServer } from "../src/server.ts";
 import { until } from "./support/gate.ts";

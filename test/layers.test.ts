@@ -11,9 +11,6 @@ import { expect, test } from "vitest";
  */
 const everywhere = ["call-stream.ts", "flow", "failure.ts", "options.ts", "observe"];
 const layers: Record<string, readonly string[]> = {
-  cli: ["example", "index.ts", "server.ts", "node-version.ts", "gen"],
-  // The engines of logs are entries of their own, in topics: the example server opens them.
-  example: ["index.ts", "server.ts", "topics.ts", "topics", "gen"],
   "index.ts": ["client", "session", "connection", "node", "grpc", "observe"],
   "server.ts": [...["node", "server", "connection", "session", "grpc", "codec", "flow", "observe"]],
   "topics.ts": ["topics", "node", "observe"],
@@ -34,7 +31,6 @@ const layers: Record<string, readonly string[]> = {
   "call-stream.ts": [],
   "failure.ts": [],
   "version.ts": [],
-  // Read by a Node that is too old for anything else.
   "node-version.ts": [],
 };
 
@@ -55,13 +51,13 @@ const files = readdirSync(join(root, "src"), { recursive: true, withFileTypes: t
   .filter((entry) => entry.isFile())
   .map((entry) => relative(root, join(entry.parentPath, entry.name)).replaceAll(sep, "/"));
 const sources = new Map(files.map((file) => [file, readFileSync(join(root, file), "utf8")]));
-const imports = files.flatMap(importsOf);
+const imports = files.flatMap((file) => importsOf(file));
 
 /** All imports of a file: of values and of types, at its top and later. */
-function importsOf(from: string): Import[] {
+function importsOf(from: string, source = sources.get(from) as string): Import[] {
   const statement =
-    /^(?:import|export)\b[^;"]*\bfrom\s+"([^"]+)"|(?<!")\bimport\s*\(?\s*"([^"]+)"/gm;
-  const found = [...(sources.get(from) as string).matchAll(statement)];
+    /^(?:import|export)\b[^;"]*\bfrom\s+"([^"]+)"|(?<!")\bimport\s*\(?\s*"([^"\n]+)"/gm;
+  const found = [...source.matchAll(statement)];
   return found
     .map(([whole, above, inside]) => ({
       to: (above ?? inside) as string,
@@ -95,10 +91,26 @@ function reachOf(file: string, atOnce = false, reached = new Set<string>()): Set
 
 test("the walk sees imports at all", () => {
   expect(imports.map(arrow)).toContain("src/index.ts -> src/client/create-client.ts");
-  expect(imports.map(arrow)).toContain("src/cli/main.ts -> src/cli/program.ts");
-  expect(imports.map(arrow)).toContain("src/cli/serve.ts -> gen/example/greeter_pb.js");
   expect(imports.map(arrow)).toContain("src/node/transport.ts -> @connectrpc/connect");
   expect(imports.map(arrow)).not.toContain("src/index.ts -> hawser");
+});
+
+test("the examples import each other, entries and gen/ by their public names, Node, and what gen/ itself needs", () => {
+  const ofExamples = readdirSync(join(root, "examples"), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)).replaceAll(sep, "/"));
+  const found = ofExamples.flatMap((file) =>
+    importsOf(file, readFileSync(join(root, file), "utf8")),
+  );
+  expect(found.map(arrow)).toContain("examples/server/serve.ts -> hawser/server");
+  const entries = Object.keys(manifest.exports).map((path) => `hawser${path.slice(1)}`);
+  const isFine = ({ to }: Import) =>
+    ofExamples.includes(to) ||
+    isBuiltin(to) ||
+    entries.includes(to) ||
+    to.startsWith("hawser/gen/") ||
+    packageOf({ to }) === "@bufbuild/protobuf";
+  expect(found.filter((one) => !isFine(one)).map(arrow)).toEqual([]);
 });
 
 test("every file of ours that is imported exists, and lies in a layer", () => {
@@ -138,7 +150,7 @@ test("src/ imports itself, gen/, Node, and the dependencies of the package, each
   expect([...packages].sort()).toEqual(Object.keys(manifest.dependencies).sort());
 });
 
-test.each(["src/index.ts", "src/server.ts", "src/topics.ts", "src/cli/main.ts"])(
+test.each(["src/index.ts", "src/server.ts", "src/topics.ts"])(
   "%s reaches no package that is optional, or only when it is asked to",
   (file) => {
     const reached = [...reachOf(file, true)];
@@ -152,11 +164,11 @@ test.each(files)("%s is in no circle of imports", (file) => {
 
 /** Where Node may be reached: sockets, threads, files, programs. */
 const onNode =
-  /^src\/(node\/|topics\/(sqlite|jetstream)\/|cli\/|example\/|(index|server|topics|node-version)\.ts$)/;
+  /^src\/(node\/|topics\/(sqlite|jetstream)\/|(index|server|topics|node-version)\.ts$)/;
 const nodeGlobals = /\b(Buffer|process|setImmediate|clearImmediate|NodeJS)\b/;
 
 /** Files that still reach a module or a global of Node. None is added here. */
-const notYetAnywhere = ["src/topics/topic.ts"];
+const notYetAnywhere: string[] = [];
 
 function reachesNode(file: string): boolean {
   const code = (sources.get(file) as string)

@@ -60,9 +60,9 @@ test.skipIf(process.platform === "win32")(
       .setEncoding("utf8")
       .iterator({ destroyOnReturn: false })) {
       printed += chunk;
-      if (/# talk with/.test(printed)) break;
+      if (printed.includes("--cut-every")) break;
     }
-    const url = /^listening on (\S+)$/m.exec(printed)?.[1] as string;
+    const url = /^listening on (\S+) /m.exec(printed)?.[1] as string;
     expect(await isOpen(url)).toBe(true);
     child.stdout.resume();
     // "close" comes when nobody has its stdout and stderr any more: an orphan would hold them.

@@ -93,12 +93,6 @@ test("installed in an empty project, the first program of the README runs and ha
     workshop.run("greeter", join(repository, "node_modules", ".bin", "tsc")),
   ).rejects.toThrow(/wrong\.ts.*'contents' does not exist/);
 
-  const help = await workshop.run("greeter", "npx", "--no-install", "hawser", "--help");
-  expect(help).toContain("Usage: hawser");
-  expect(await workshop.run("greeter", "npx", "--no-install", "hawser", "--version")).toBe(
-    `${version}\n`,
-  );
-
   const resolved = await workshop.run(
     ...(["greeter", "node", "--input-type=module", "--eval"] as const),
     `for (const name of ["", "/server", "/topics", "/topics/sqlite", "/gen/example/greeter_pb.js", "/package.json"]) {

@@ -21,7 +21,7 @@ const given = `
 import { createClient, createTransport } from "hawser";
 import { Greeter } from "hawser/gen/example/greeter_pb.js";
 import { type ConnectRouter, createServer, type ServiceImpl } from "hawser/server";
-import { greeter as example } from "./node_modules/hawser/dist/example/greeter.js";
+import { greeter as example } from "./examples/greeter/handlers.ts";
 
 export async function begin(handlers: Partial<ServiceImpl<typeof Greeter>> = example) {
   const routes = (router: ConnectRouter) => router.service(Greeter, handlers);
@@ -61,6 +61,9 @@ beforeAll(async () => {
   await cp(join(workshop.folder, "weather", "tsconfig.json"), inPieces("tsconfig.json"));
   await cp(join(workshop.folder, "weather", "package.json"), inPieces("package.json"));
   await cp(join(repository, "test", "support", "certs"), inPieces("certs"), { recursive: true });
+  for (const file of ["examples/greeter/handlers.ts", "examples/pause.ts"]) {
+    await cp(join(repository, file), inPieces(file));
+  }
   await writeFile(inPieces("given.ts"), given);
   for (const [name, pieces] of programs) {
     await writeFile(inPieces(`${name}.ts`), assemble(pieces));

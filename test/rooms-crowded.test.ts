@@ -1,10 +1,10 @@
 /** Rooms with more members than one message can name. */
 import { create, toBinary } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
+import { appearanceOn, lineOf } from "../examples/rooms/client/appearance.ts";
+import { Roster } from "../examples/rooms/client/roster.ts";
 import { PresenceRecordSchema } from "../gen/chat/v1/presence_pb.js";
 import { type Opened, OpenedSchema } from "../gen/chat/v1/room_pb.js";
-import { appearanceOn, lineOf } from "../src/cli/room/appearance.ts";
-import { Roster } from "../src/cli/room/roster.ts";
 import { Code } from "../src/index.ts";
 import { memoryLog, type TopicLog } from "../src/topics.ts";
 import { until } from "./support/gate.ts";

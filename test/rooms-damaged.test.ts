@@ -2,12 +2,12 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { recordOf, topicOf } from "../examples/rooms/record.ts";
 import { RoomService, Start } from "../gen/chat/v1/room_pb.js";
-import { recordOf, topicOf } from "../src/example/room-record.ts";
 import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
 import { sqliteLog } from "../src/topics/sqlite/sqlite.ts";
 import "./support/compile-cache.ts";
-import { hawserServe } from "./support/program.ts";
+import { startExampleServer } from "./support/program.ts";
 import { drain } from "./support/rooms-world.ts";
 import { temporary } from "./support/temporary.ts";
 
@@ -32,7 +32,7 @@ test("a watcher is told of DATA_LOSS without a path, the operator once, with the
   content[at] = (content[at] as number) ^ 1;
   writeFileSync(file, content);
 
-  await using server = await hawserServe("--data", folder);
+  await using server = await startExampleServer("--data", folder);
   await using transport = createTransport({ baseUrl: server.url });
   const rooms = createClient(RoomService, transport);
   for (let n = 0; n < 3; n++) {

@@ -7,7 +7,7 @@ import { RoomService, Start } from "../gen/chat/v1/room_pb.js";
 import { Code, createClient, createTransport } from "../src/index.ts";
 import "./support/compile-cache.ts";
 import { until } from "./support/gate.ts";
-import { canMount, hawserOnDisk } from "./support/program.ts";
+import { canMount, exampleServerOnDisk } from "./support/program.ts";
 import { drain, short } from "./support/rooms-world.ts";
 import { temporary } from "./support/temporary.ts";
 
@@ -25,8 +25,8 @@ afterEach(() => rm(folder, { recursive: true }));
 test.skipIf(!canMount())(
   "posts are RESOURCE_EXHAUSTED and not stored, watchers live on; with room again, all goes on (needs unshare -m)",
   async () => {
-    await using server = hawserOnDisk(folder, 6 * MIB, "serve", "--port", "0", "--data", folder);
-    const [, url] = await server.prints(/^listening on (\S+)\n/);
+    await using server = exampleServerOnDisk(folder, 6 * MIB, "--port", "0", "--data", folder);
+    const [, url] = await server.prints(/^listening on (\S+) /);
     const ballast = `/proc/${server.pid}/root${folder}/ballast`;
     writeFileSync(ballast, new Uint8Array(4 * MIB));
     await using transport = createTransport({ baseUrl: url as string });

@@ -1,10 +1,10 @@
 /** Members of rooms: how they talk, who is there, and how those leave who do not say so. */
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { describe, expect, test, vi } from "vitest";
+import { Presence } from "../examples/rooms/presence.ts";
+import { takePart } from "../examples/rooms/take-part.ts";
 import { PresenceRecordSchema } from "../gen/chat/v1/presence_pb.js";
 import { type JoinRequest_Open, JoinRequestSchema, Start } from "../gen/chat/v1/room_pb.js";
-import { takePart } from "../src/example/room-join.ts";
-import { Presence } from "../src/example/room-presence.ts";
 import { Code, ConnectError } from "../src/index.ts";
 import { memoryLog, type TopicLog } from "../src/topics.ts";
 import { gate, stillAt, until } from "./support/gate.ts";

@@ -7,7 +7,7 @@ import { run } from "./support/child.ts";
 import "./support/compile-cache.ts";
 import { settles, until } from "./support/gate.ts";
 import { findNats, startNats } from "./support/nats.ts";
-import { hawserServe } from "./support/program.ts";
+import { startExampleServer } from "./support/program.ts";
 import { drain, short } from "./support/rooms-world.ts";
 
 // Each test starts processes, which take their time where others are at work.
@@ -92,8 +92,8 @@ describe.skipIf(program === undefined)(`two servers on one NATS${skipped}`, () =
     "a post on one reaches watchers of both; when theirs gets %s they go on at the other, none lost, none twice",
     async (signal) => {
       await using nats = await startNats(program as string);
-      await using a = await hawserServe("--log", nats.url);
-      await using b = await hawserServe("--log", nats.url);
+      await using a = await startExampleServer("--log", nats.url);
+      await using b = await startExampleServer("--log", nats.url);
       await using all = clients();
       const moving = await Promise.all(
         Array.from({ length: 20 }, () => watch(all.of(a.url, b.url))),
@@ -126,8 +126,8 @@ describe.skipIf(program === undefined)(`two servers on one NATS${skipped}`, () =
 
   test("NATS is started again: posts are UNAVAILABLE while it is away, watchers go on after", async () => {
     await using nats = await startNats(program as string);
-    await using a = await hawserServe("--log", nats.url);
-    await using b = await hawserServe("--log", nats.url);
+    await using a = await startExampleServer("--log", nats.url);
+    await using b = await startExampleServer("--log", nats.url);
     await using all = clients();
     const [atA, atB] = [all.of(a.url), all.of(b.url)];
     const watchers = [await watch(atA), await watch(atB)];

@@ -1,8 +1,8 @@
 /** What nodes tell each other of who is there: rosters of many, parts that are lost, records of strangers. */
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { expect, test, vi } from "vitest";
+import { Presence } from "../examples/rooms/presence.ts";
 import { PresenceRecordSchema } from "../gen/chat/v1/presence_pb.js";
-import { Presence } from "../src/example/room-presence.ts";
 import { Code, ConnectError } from "../src/index.ts";
 import { memoryLog, type NewRecord, type TopicLog } from "../src/topics.ts";
 import { stillAt, until } from "./support/gate.ts";

@@ -13,8 +13,8 @@ import {
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
 import { describe, expect, test } from "vitest";
+import { greeter } from "../examples/greeter/handlers.ts";
 import { Greeter, MessageRequestSchema } from "../gen/example/greeter_pb.js";
-import { greeter } from "../src/example/greeter.ts";
 import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
 import { census } from "./support/census.ts";
 import { gate, until } from "./support/gate.ts";

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { expect, test, vi } from "vitest";
 import "./support/compile-cache.ts";
 import { honest } from "./support/honest.ts";
-import { hawserServe } from "./support/program.ts";
+import { startExampleServer } from "./support/program.ts";
 import { bomb, cancelInventedSessions, flood, subscribe } from "./support/stranger.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -15,7 +15,7 @@ const SOON_MS = 5000;
 const portOf = (url: string) => Number(new URL(url).port);
 
 test("subscriptions that never pause take no call of others, neither while they last nor when they were left", async () => {
-  await using server = await hawserServe();
+  await using server = await startExampleServer();
   await using client = await honest(server.url);
   {
     await using _stranger = await subscribe(portOf(server.url), { calls: 900, connections: 1 });
@@ -26,7 +26,7 @@ test("subscriptions that never pause take no call of others, neither while they 
 });
 
 test("a server is told to end beside subscriptions that never pause, and ends", async () => {
-  await using server = await hawserServe("--grace", "0s");
+  await using server = await startExampleServer("--grace", "0s");
   await using client = await honest(server.url);
   await using _stranger = await subscribe(portOf(server.url), { calls: 900, connections: 1 });
   await client.calls(500);
@@ -37,14 +37,14 @@ test("a server is told to end beside subscriptions that never pause, and ends", 
 });
 
 test("cancels of sessions that never were keep no session of others from beginning", async () => {
-  await using server = await hawserServe();
+  await using server = await startExampleServer();
   await using client = await honest(server.url);
   await cancelInventedSessions(portOf(server.url), 2000);
   expect(await client.subscribes()).toBe(3);
 });
 
 test("gzip that inflates a thousandfold delays no call of others for long", async () => {
-  await using server = await hawserServe();
+  await using server = await startExampleServer();
   await using client = await honest(server.url);
   const size = { bytes: 2e6, connections: 2, streams: 20 };
   await using _stranger = await flood(portOf(server.url), bomb(900_000), size);
@@ -54,7 +54,7 @@ test("gzip that inflates a thousandfold delays no call of others for long", asyn
 });
 
 test("of gzip that inflates a thousandfold the server holds a few messages, and gives their memory back", async () => {
-  await using server = await hawserServe();
+  await using server = await startExampleServer();
   await using client = await honest(server.url);
   const before = rssOf(server.pid);
   if (before === undefined) return;

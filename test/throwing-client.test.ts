@@ -1,7 +1,7 @@
 /** What a caller gives to a call may throw, at any moment: the call fails with a ConnectError, or goes on. */
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { greeter as example } from "../examples/greeter/handlers.ts";
 import { RoomService } from "../gen/chat/v1/room_pb.js";
-import { greeter as example } from "../src/example/greeter.ts";
 import {
   type CallOptions,
   Code,

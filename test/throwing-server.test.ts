@@ -2,8 +2,8 @@
 import { createClient as createStockClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { describe, expect, test } from "vitest";
+import { greeter as example } from "../examples/greeter/handlers.ts";
 import { Greeter } from "../gen/example/greeter_pb.js";
-import { greeter as example } from "../src/example/greeter.ts";
 import { Code, ConnectError, createTransport, type Interceptor } from "../src/index.ts";
 import { createServer } from "../src/server.ts";
 import { until } from "./support/gate.ts";

@@ -12,7 +12,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type Felt, honest } from "../support/honest.ts";
-import { hawserServe } from "../support/program.ts";
+import { startExampleServer } from "../support/program.ts";
 import { strangers } from "./strangers.ts";
 
 const QUIET_MS = 2000;
@@ -30,7 +30,7 @@ for (const { name, does } of strangers) {
 process.exit(0);
 
 async function attack(name: string): Promise<void> {
-  await using server = await hawserServe("--grace", "0s");
+  await using server = await startExampleServer("--grace", "0s");
   await using client = await honest(server.url);
   say("before", await client.calls(QUIET_MS), rssMib(server.pid));
   const stranger = come(name, server.url);

@@ -16,12 +16,15 @@ export interface Child extends AsyncDisposable {
 /** What a process holds is to be seen in its RSS: by default room for young objects, up to 48 MiB, would be most of it. */
 const YOUNG = "--max-semi-space-size=4";
 
+/** The programs import `hawser` as users do; here that is src/ (tsconfig.json, vitest.config.ts). */
+export const FROM_SOURCE = "--conditions=hawser-source";
+
 export function run(
   program: "greeter-server" | "careless-client" | "log-writer" | "room-server",
   ...args: string[]
 ): Child {
   const file = fileURLToPath(new URL(`./programs/${program}.ts`, import.meta.url));
-  return start(program, [YOUNG, file, ...args]);
+  return start(program, [YOUNG, FROM_SOURCE, file, ...args]);
 }
 
 const ROOT = new URL("../../", import.meta.url).href;

@@ -3,10 +3,27 @@ import { once } from "node:events";
 import { tmpdir } from "node:os";
 import type { Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
+import { FROM_SOURCE } from "./child.ts";
+import "./compile-cache.ts";
 
-const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+/** What npm scripts start: the file of each, and the words that the script itself gives it. */
+const PROGRAMS = {
+  server: ["examples/server.ts"],
+  chat: ["examples/greeter/client.ts", "chat"],
+  greeter: ["examples/greeter/client.ts"],
+  room: ["examples/rooms/client.ts"],
+} as const;
 
-/** A run of the real `hawser` program, in a process of its own. */
+export type ProgramName = keyof typeof PROGRAMS;
+
+/** What starts a program: Node, and all that comes before the words of the user. */
+function commandOf(name: ProgramName): [node: string, ...args: string[]] {
+  const [file, ...words] = PROGRAMS[name];
+  const path = fileURLToPath(new URL(`../../${file}`, import.meta.url));
+  return [process.execPath, FROM_SOURCE, path, ...words];
+}
+
+/** A run of a program of examples/, in a process of its own. */
 export interface Program extends AsyncDisposable {
   readonly pid: number;
   readonly stdin: Writable;
@@ -24,31 +41,27 @@ export interface Program extends AsyncDisposable {
   closeStdout(): void;
 }
 
-/** Starts `hawser` with these arguments, as if no npm were around it. */
-export function hawser(...args: string[]): Program {
-  return start(process.execPath, [MAIN, ...args], {});
-}
-
-/** The same, started by `npm run <script>`. */
-export function hawserByNpm(script: string, ...args: string[]): Program {
-  return start(process.execPath, [MAIN, ...args], { npm_lifecycle_event: script });
+/** Starts a program of examples/ with these words. */
+export function example(name: ProgramName, ...words: string[]): Program {
+  const [node, ...args] = commandOf(name);
+  return start(node, [...args, ...words], {});
 }
 
 /** The same, on a terminal of its own that script(1) makes: what it shows is its stdout. */
-export function hawserOnTerminal(...args: string[]): Program {
-  const words = [process.execPath, MAIN, ...args].map((word) => `'${word}'`);
+export function exampleOnTerminal(name: ProgramName, ...words: string[]): Program {
+  const command = [...commandOf(name), ...words].map((word) => `'${word}'`).join(" ");
   // Where CI is set, Node takes no terminal for one that has colours.
-  return start("script", ["-qec", words.join(" "), "/dev/null"], { TERM: "xterm", CI: undefined });
+  return start("script", ["-qec", command, "/dev/null"], { TERM: "xterm", CI: undefined });
 }
 
 /**
- * The same, with a disk (tmpfs) of so many bytes mounted at a folder, which the
+ * The example server with a disk (tmpfs) of so many bytes mounted at a folder, which the
  * program alone sees there; others find it under /proc/PID/root. For systems
  * where canMount() holds.
  */
-export function hawserOnDisk(folder: string, bytes: number, ...args: string[]): Program {
-  const mounted = [...UNSHARE, "sh", "-c", MOUNT, `${bytes}`, folder, process.execPath, MAIN];
-  return start("unshare", [...mounted, ...args], {});
+export function exampleServerOnDisk(folder: string, bytes: number, ...words: string[]): Program {
+  const mounted = [...UNSHARE, "sh", "-c", MOUNT, `${bytes}`, folder];
+  return start("unshare", [...mounted, ...commandOf("server"), ...words], {});
 }
 
 /** Whether a process of ours can have a disk of its own. */
@@ -65,7 +78,7 @@ const MOUNT = 'mount -t tmpfs -o size="$0" none "$1" && shift && exec "$@"';
 function start(file: string, args: string[], extra: Record<string, string | undefined>): Program {
   const env = { ...process.env, ...extra };
   for (const name of Object.keys(env)) {
-    if (name.startsWith("npm_") && !(name in extra)) delete env[name];
+    if (name.startsWith("npm_")) delete env[name];
   }
   const child = spawn(file, args, { env });
   child.stdin.on("error", () => {});
@@ -126,11 +139,11 @@ class Text {
   }
 }
 
-/** Starts `hawser serve` on a free port, with rooms in memory; resolves when it listens. */
-export async function hawserServe(...args: string[]): Promise<{ url: string } & Program> {
-  const port = args.includes("--unix") ? [] : ["--port", "0"];
-  const log = args.includes("--log") || args.includes("--data") ? [] : ["--log", "memory"];
-  const program = hawser("serve", ...port, ...log, ...args);
-  const [, url] = await program.prints(/^listening on (\S+)\n(?:.*\n)*.*yourself\n/);
+/** Starts the example server on a free port, with rooms in memory; resolves when it listens. */
+export async function startExampleServer(...words: string[]): Promise<{ url: string } & Program> {
+  const port = words.includes("--unix") ? [] : ["--port", "0"];
+  const log = words.includes("--log") || words.includes("--data") ? [] : ["--log", "memory"];
+  const program = example("server", ...port, ...log, ...words);
+  const [, url] = await program.prints(/^listening on (\S+) \(.*\)\n.*\n.*\n/);
   return Object.assign(program, { url: url as string });
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
+import { rooms } from "../../examples/rooms/handlers.ts";
+import { messageOf, recordOf, topicOf } from "../../examples/rooms/record.ts";
 import { RoomService } from "../../gen/chat/v1/room_pb.js";
-import { messageOf, recordOf, topicOf } from "../../src/example/room-record.ts";
-import { rooms } from "../../src/example/rooms.ts";
 import { createServer, type ServiceImpl } from "../../src/server.ts";
 import { memoryLog, type TopicLog } from "../../src/topics.ts";
 

@@ -1,5 +1,5 @@
+import { type RoomOptions, rooms } from "../../examples/rooms/handlers.ts";
 import { type JoinResponse, RoomService, type WatchResponse } from "../../gen/chat/v1/room_pb.js";
-import { type RoomOptions, rooms } from "../../src/example/rooms.ts";
 import type { Client } from "../../src/index.ts";
 import { memoryLog, type TopicLog } from "../../src/topics.ts";
 import { type Setup, start, type World } from "./world.ts";

@@ -1,7 +1,7 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { expect } from "vitest";
+import { greeter as example } from "../../examples/greeter/handlers.ts";
 import { Greeter } from "../../gen/example/greeter_pb.js";
-import { greeter as example } from "../../src/example/greeter.ts";
 import { type Client, createClient, createTransport } from "../../src/index.ts";
 import { createServer, type ServiceImpl } from "../../src/server.ts";
 import { census } from "./census.ts";

@@ -1,7 +1,8 @@
-/** The rooms as `hawser serve` has them. Argument: the place of the log, as for --log. */
+/** The rooms as the example server has them. Argument: the place of the log, as for --log. */
+
+import { rooms } from "../../../examples/rooms/handlers.ts";
+import { openLog, readLogPlace } from "../../../examples/server/open-log.ts";
 import { RoomService } from "../../../gen/chat/v1/room_pb.js";
-import { openLog, readLogPlace } from "../../../src/example/open-log.ts";
-import { rooms } from "../../../src/example/rooms.ts";
 import { createServer } from "../../../src/server.ts";
 import { emit, onCommand } from "../../commands.ts";
 

@@ -1,7 +1,8 @@
 // The example Greeter in a process of its own, to be killed. argv[2] is its port, or the path of its Unix socket, argv[3]
 // for how many milliseconds it keeps sessions; the first line that it prints is its URL.
+
+import { greeter } from "../../../examples/greeter/handlers.ts";
 import { Greeter } from "../../../gen/example/greeter_pb.js";
-import { greeter } from "../../../src/example/greeter.ts";
 import { createServer } from "../../../src/server.ts";
 
 const at = process.argv[2] ?? "0";

@@ -1,11 +1,11 @@
-// The example's rooms in a process of its own, to be killed. They are kept in --log, as `hawser serve` has it; --beat is
+// The example's rooms in a process of its own, to be killed. They are kept in --log, as the example server has it; --beat is
 // how often the node tells who is there, in milliseconds. It prints its URL. With --standby it prints "loaded" first,
 // and waits for SIGUSR2. SIGTERM closes it.
 import { once } from "node:events";
 import { parseArgs } from "node:util";
+import { rooms } from "../../../examples/rooms/handlers.ts";
+import { type LogPlace, openLog, readLogPlace } from "../../../examples/server/open-log.ts";
 import { RoomService } from "../../../gen/chat/v1/room_pb.js";
-import { type LogPlace, openLog, readLogPlace } from "../../../src/example/open-log.ts";
-import { rooms } from "../../../src/example/rooms.ts";
 import { createServer } from "../../../src/server.ts";
 
 const { values } = parseArgs({

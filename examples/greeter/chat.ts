@@ -1,0 +1,158 @@
+import { Code, ConnectError, type Duplex, type MessageInitShape } from "hawser";
+import {
+  Greeter,
+  type MessageRequestSchema,
+  type MessageResponse,
+  MessageResponseSchema,
+} from "hawser/gen/example/greeter_pb.js";
+import { pause } from "../pause.ts";
+import { call, connectionOptions } from "../terminal/call.ts";
+import { command } from "../terminal/command.ts";
+import { lines, openInput } from "../terminal/input.ts";
+import type { Interruption } from "../terminal/interruption.ts";
+import { oneLine, toJsonLine } from "../terminal/output.ts";
+import { option, type Values } from "../terminal/parameter.ts";
+import { openPrompt, type Speaker, speakerOf } from "../terminal/prompt.ts";
+import { announceResuming } from "../terminal/resuming.ts";
+import { readCount, readDuration, readInterval } from "../terminal/values.ts";
+import { Cutter } from "./cutter.ts";
+
+const chatOptions = {
+  count: option(
+    "<number>",
+    'send "Message 0", "Message 1" … so many times (default: ask on a terminal, else read stdin)',
+    { read: readCount },
+  ),
+  interval: option("<duration>", "with --count: the pause between two messages", {
+    read: readDuration,
+    otherwise: 1000,
+    shown: "1s",
+  }),
+  cutEvery: option(
+    "<duration>",
+    "cut the TCP connection again and again, to see that the conversation continues",
+    { read: readInterval },
+  ),
+  ...connectionOptions,
+};
+
+export const chat = command({
+  usage: "npm run chat --",
+  about: "Sends messages and prints the replies as they come: a bidirectional call.",
+  options: chatOptions,
+  more: `
+On a terminal, without --count, type a line a message: Ctrl-D ends the
+conversation, Ctrl-C cancels it. From a pipe, each line is a message. When the
+connection is lost, the conversation continues over another.
+
+Examples:
+  $ npm run chat
+  $ npm run chat -- --count 5 --interval 250ms
+  $ npm run chat -- --count 20 --cut-every 2s
+  $ seq 3 | npm run --silent chat -- --json
+  $ npm run chat -- --url https://example.com:443 --count 1 --timeout 5s`,
+  async run({ count, interval, cutEvery, ...connection }) {
+    const { json } = connection;
+    await using cutter =
+      cutEvery === undefined ? undefined : await Cutter.open(connection.url, cutEvery);
+    const url = cutter?.urls ?? connection.url;
+    await call(Greeter, { ...connection, url }, async ({ client, options, interruption }) => {
+      using speaker = await openSpeaker({ count, interval }, interruption);
+      const replies = { count: 0 };
+      const print = (response: MessageResponse) => {
+        replies.count++;
+        return speaker.print(
+          json
+            ? toJsonLine(MessageResponseSchema, response)
+            : `Server says: ${oneLine(response.reply)}`,
+        );
+      };
+      const conversation = client.chat(options);
+      announceResuming(conversation, json, speaker.note);
+      cutter?.start(conversation);
+      const sent = await converse(conversation, speaker, print);
+      if (cutter === undefined) return;
+      const { cuts } = cutter;
+      speaker.note(
+        json
+          ? JSON.stringify({ sent, replies: replies.count, cuts })
+          : `hawser: ${sent} messages sent, ${replies.count} replies, ${cuts} connections cut meanwhile`,
+      );
+    });
+  },
+});
+
+async function openSpeaker(
+  { count, interval: intervalMs }: Pick<Values<typeof chatOptions>, "count" | "interval">,
+  interruption: Interruption,
+): Promise<Speaker> {
+  if (count === undefined && process.stdin.isTTY) {
+    return openPrompt(() => interruption.interrupt("SIGINT"));
+  }
+  if (count !== undefined) return speakerOf((closed) => numbered(count, intervalMs, closed));
+  const input = await openInput("-");
+  return speakerOf((closed) => lines(input, closed));
+}
+
+/** Message 0, Message 1 … up to `count`, with a pause between two. */
+async function* numbered(
+  count: number,
+  intervalMs: number,
+  closed: AbortSignal,
+): AsyncGenerator<string> {
+  for (let i = 0; i < count; i++) {
+    if (i > 0) await pause(intervalMs, closed).catch(() => {});
+    if (closed.aborted) return;
+    yield `Message ${i}`;
+  }
+}
+
+/**
+ * Sends every message of the speaker while it prints the replies, both at their own pace; half-closes after the last
+ * message and reads to the end. Resolves with the number of messages sent.
+ */
+async function converse(
+  chat: Duplex<MessageInitShape<typeof MessageRequestSchema>, MessageResponse>,
+  speaker: Speaker,
+  print: (response: MessageResponse) => Promise<void>,
+): Promise<number> {
+  const closed = new AbortController();
+  let sentAll = false;
+  let sent = 0;
+
+  const listen = async () => {
+    try {
+      for await (const response of chat) await print(response);
+    } finally {
+      closed.abort();
+    }
+  };
+  const speak = async () => {
+    try {
+      for await (const content of speaker.messages(closed.signal)) {
+        const isSent = await chat.send({ content }).then(
+          () => true,
+          () => false,
+        );
+        // The call has ended, and the listening half learns why.
+        if (!isSent) return;
+        sent++;
+      }
+    } catch (error) {
+      chat.cancel(error);
+      throw error;
+    }
+    if (closed.signal.aborted) return;
+    sentAll = true;
+    chat.closeSend();
+  };
+
+  const [listened, spoke] = await Promise.allSettled([listen(), speak()]);
+  if (spoke.status === "rejected") throw spoke.reason;
+  if (listened.status === "rejected") throw listened.reason;
+  if (sentAll) return sent;
+  throw new ConnectError(
+    "the server ended the call before the last message was sent: its log may say why",
+    Code.FailedPrecondition,
+  );
+}

@@ -1,0 +1,36 @@
+import { CollectResponseSchema, Greeter } from "hawser/gen/example/greeter_pb.js";
+import { call, connectionOptions } from "../terminal/call.ts";
+import { command } from "../terminal/command.ts";
+import { lines, openInput } from "../terminal/input.ts";
+import { printLine, toJsonLine } from "../terminal/output.ts";
+import { argument } from "../terminal/parameter.ts";
+
+export const collect = command({
+  usage: "npm run greeter -- collect",
+  about: "Sends a text, a line a message, and prints what came: a client-streaming call.",
+  arguments: { file: argument("<file>", "the text, in UTF-8; - is standard input") },
+  options: connectionOptions,
+  more: `
+Examples:
+  $ npm run greeter -- collect notes.txt
+  $ seq 1000000 | npm run greeter -- collect - --json`,
+  run: ({ file, ...connection }) =>
+    call(Greeter, connection, async ({ client, options }) => {
+      const input = await openInput(file);
+      // The call can end while the input says nothing: then nothing more is read.
+      const closed = new AbortController();
+      const response = await client
+        .collect(messages(lines(input, closed.signal)), options)
+        .finally(() => closed.abort());
+      await printLine(
+        connection.json
+          ? toJsonLine(CollectResponseSchema, response)
+          : `Server counted: ${response.count} messages, ${response.bytes} bytes`,
+      );
+    }),
+});
+
+/** Sent as they are taken: no more is read of the text than the server has capacity for. */
+async function* messages(contents: AsyncIterable<string>) {
+  for await (const content of contents) yield { content };
+}

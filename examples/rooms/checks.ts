@@ -1,0 +1,49 @@
+import { Code, ConnectError } from "hawser/server";
+import { NAME_CHARACTERS, TEXT_CHARACTERS } from "./limits.ts";
+
+/** What a store's signed 64 bits hold. */
+const LARGEST_SEQUENCE = 2n ** 63n - 1n;
+
+const CONTROL = /\p{Cc}/u;
+const CONTROL_IN_TEXT = /[^\P{Cc}\n\r\t]/u;
+
+/** INVALID_ARGUMENT. */
+export function invalid(message: string): ConnectError {
+  return new ConnectError(message, Code.InvalidArgument);
+}
+
+/** Throws unless the value names a room, a person or a producer. */
+export function checkName(field: string, value: string): void {
+  checkLength(field, value, NAME_CHARACTERS);
+  checkControls(field, value, CONTROL, "");
+}
+
+/** Throws unless the value can be said. */
+export function checkText(field: string, value: string): void {
+  checkLength(field, value, TEXT_CHARACTERS);
+  checkControls(field, value, CONTROL_IN_TEXT, " other than line breaks and tabs");
+}
+
+/** Throws unless the value counts a message. */
+export function checkSequence(field: string, value: bigint): void {
+  if (value < 1n || value > LARGEST_SEQUENCE) {
+    throw invalid(`${field} is ${value}: count messages from 1, at most to ${LARGEST_SEQUENCE}`);
+  }
+}
+
+function checkLength(field: string, value: string, most: number): void {
+  // There are never more code points than UTF-16 units.
+  if (value.length > 0 && value.length <= most) return;
+  let characters = 0;
+  for (const _ of value) characters++;
+  if (characters >= 1 && characters <= most) return;
+  const has = characters === 0 ? "is empty" : `has ${characters} characters`;
+  throw invalid(`${field} ${has}: it must have 1 to ${most}`);
+}
+
+function checkControls(field: string, value: string, controls: RegExp, but: string): void {
+  const found = controls.exec(value);
+  if (found === null) return;
+  const code = (found[0].codePointAt(0) as number).toString(16).toUpperCase().padStart(4, "0");
+  throw invalid(`${field} holds U+${code}: leave out control characters${but}`);
+}

@@ -1,0 +1,24 @@
+/** The terminal client of the chat rooms: `npm run room -- --help`. */
+import { group, main } from "../terminal/command.ts";
+
+const room = group({
+  usage: "npm run room --",
+  about: "Chat rooms whose messages are kept: join, watch, post, import, list.",
+  commands: {
+    join: async () => (await import("./client/join.ts")).join,
+    watch: async () => (await import("./client/watch.ts")).watch,
+    post: async () => (await import("./client/post.ts")).post,
+    import: async () => (await import("./client/import.ts")).importCommand,
+    list: async () => (await import("./client/list.ts")).list,
+  },
+  more: `
+Examples:
+  $ npm start                                   the server
+  $ npm run room -- join lobby --name ada       talk: a line a message
+  $ npm run room -- watch lobby --oldest        everything that was said, and what follows
+  $ npm run room -- post lobby "dinner at 7"    say one thing
+  $ npm run room -- import lobby notes.txt      a line a message, many of them
+  $ npm run room -- list                        the rooms, and how many are in them`,
+});
+
+await main(room);

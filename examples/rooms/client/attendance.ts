@@ -1,0 +1,213 @@
+import { randomUUID } from "node:crypto";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { type CallOptions, type Client, Code, ConnectError } from "hawser";
+import type {
+  JoinRequestSchema,
+  JoinResponse,
+  RoomService,
+  Start,
+} from "hawser/gen/chat/v1/room_pb.js";
+import { pause } from "../../pause.ts";
+import type { ResumingNotes } from "../../terminal/resuming.ts";
+import { backoffMs, countdown, goesOn } from "./rejoin.ts";
+
+type JoinRequest = MessageInitShape<typeof JoinRequestSchema>;
+
+/** How many messages may be on their way to the log before say() waits. */
+const UNSAID_MESSAGES = 256;
+
+/** What came, and whether it is a message that was said here. */
+export interface Heard {
+  readonly response: JoinResponse;
+  readonly own: boolean;
+}
+
+export interface AttendanceOptions {
+  readonly room: string;
+  readonly name: string;
+  readonly after: string;
+  readonly start: Start;
+}
+
+/**
+ * Takes part in a room for longer than a call of Join lasts. A call survives
+ * its connections; where it is lost all the same (the server was started again)
+ * another follows it, behind the last cursor, and says again what was not
+ * acknowledged, with the same numbers. So no event is skipped or comes twice,
+ * but for `opened`, which each call begins with; and no message is lost or
+ * stored twice.
+ *
+ *     say() ──> unsaid ──> Join ──> the room
+ *                 └── said (acknowledged) <──┘
+ *
+ * Iterate it once. It ends when leave() was called and all that was said has
+ * come back.
+ */
+export class Attendance implements AsyncIterable<Heard> {
+  readonly #client: Pick<Client<typeof RoomService>, "join">;
+  readonly #options: CallOptions & { signal: AbortSignal };
+  readonly #opening: AttendanceOptions;
+  readonly #notes: ResumingNotes;
+  readonly #producer = randomUUID();
+  /** What is not acknowledged, by its sequence, oldest first. */
+  readonly #unsaid = new Map<bigint, string>();
+  /** What has not come back as a message of the room. */
+  readonly #unheard: { sequence: bigint; text: string }[] = [];
+  #sequence = 0n;
+  #cursor: string;
+  #typing = false;
+  #leaving = false;
+  #over = false;
+  #changed = Promise.withResolvers<void>();
+
+  constructor(
+    client: Pick<Client<typeof RoomService>, "join">,
+    opening: AttendanceOptions,
+    options: CallOptions & { signal: AbortSignal },
+    notes: ResumingNotes,
+  ) {
+    this.#client = client;
+    this.#opening = opening;
+    this.#cursor = opening.after;
+    this.#options = options;
+    this.#notes = notes;
+  }
+
+  /** Takes a message; resolves when there is room for another, or all is over. */
+  async say(text: string): Promise<void> {
+    this.#sequence += 1n;
+    this.#unsaid.set(this.#sequence, text);
+    this.#unheard.push({ sequence: this.#sequence, text });
+    this.#change();
+    while (this.#unsaid.size >= UNSAID_MESSAGES && !this.#over) await this.#changed.promise;
+  }
+
+  /** Tells the others that something is being typed. */
+  type(): void {
+    this.#typing = true;
+    this.#change();
+  }
+
+  /** Nothing more will be said: half-close, when all that was said has come back. */
+  leave(): void {
+    this.#leaving = true;
+    this.#change();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Heard, void> {
+    const { signal } = this.#options;
+    const timeLeft = countdown(this.#options.timeoutMs);
+    let opened = false;
+    try {
+      for (let attempt = 0; ; attempt++) {
+        const call = { opened: false, over: false };
+        try {
+          const responses = this.#client.join(this.#requests(call), {
+            ...this.#options,
+            timeoutMs: timeLeft(),
+          });
+          responses.onState((state) => {
+            if (state === "resuming") this.#notes.away();
+            if (state === "open" && call.opened) this.#notes.back();
+          });
+          for await (const response of responses) {
+            if (!call.opened) this.#notes.back();
+            opened = call.opened = true;
+            attempt = 0;
+            yield { response, own: this.#take(response) };
+          }
+          this.#endedWell();
+          return;
+        } catch (error) {
+          if (this.#isDone) return;
+          if (!opened || !goesOn(error)) throw error;
+          this.#notes.away();
+        } finally {
+          call.over = true;
+          this.#change();
+        }
+        await pause(backoffMs(attempt), signal);
+      }
+    } finally {
+      this.#over = true;
+      this.#change();
+    }
+  }
+
+  /**
+   * The requests of one call: opens, says what is unsaid, and what follows. It
+   * waits for the answer before it says anything, so that what is said first is
+   * behind where the call begins.
+   */
+  async *#requests(call: { opened: boolean; over: boolean }): AsyncGenerator<JoinRequest> {
+    const open = { ...this.#opening, after: this.#cursor, producer: this.#producer };
+    yield { event: { case: "open", value: open } };
+    let sent = 0n;
+    while (!call.opened && !call.over) await this.#changed.promise;
+    this.#typing = false;
+    while (!call.over) {
+      const next = this.#nextUnsaid(sent);
+      if (next !== undefined) {
+        const [sequence, text] = next;
+        sent = sequence;
+        this.#typing = false;
+        yield { event: { case: "say", value: { sequence, text } } };
+      } else if (this.#typing) {
+        this.#typing = false;
+        yield { event: { case: "typing", value: {} } };
+      } else if (this.#isDone) {
+        return;
+      } else {
+        await this.#changed.promise;
+      }
+    }
+  }
+
+  #nextUnsaid(sent: bigint): [bigint, string] | undefined {
+    for (const entry of this.#unsaid) if (entry[0] > sent) return entry;
+    return undefined;
+  }
+
+  /** Whether it is a message that was said here. */
+  #take({ cursor, event }: JoinResponse): boolean {
+    if (cursor !== "") this.#cursor = cursor;
+    if (event.case === "opened") {
+      this.#change();
+    } else if (event.case === "said") {
+      this.#unsaid.delete(event.value.sequence);
+      this.#change();
+    } else if (event.case === "message") {
+      const { name, text } = event.value;
+      if (name !== this.#opening.name) return false;
+      const at = this.#unheard.findIndex((one) => one.text === text);
+      if (at >= 0) this.#unheard.splice(at, 1);
+      this.#change();
+      return at >= 0;
+    } else if (event.case === "gap") {
+      // Some may be in it.
+      const rest = this.#unheard.filter(({ sequence }) => this.#unsaid.has(sequence));
+      this.#unheard.splice(0, Infinity, ...rest);
+      this.#change();
+    }
+    return false;
+  }
+
+  /** Nothing more will be said, and all that was said is stored, and came back as messages of the room. */
+  get #isDone(): boolean {
+    return this.#leaving && this.#unsaid.size === 0 && this.#unheard.length === 0;
+  }
+
+  #endedWell(): void {
+    if (this.#isDone) return;
+    throw new ConnectError(
+      `the server ended the call; not known to be stored: ${this.#unsaid.size} of what was said: ` +
+        "its log may say why",
+      Code.FailedPrecondition,
+    );
+  }
+
+  #change(): void {
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers();
+  }
+}

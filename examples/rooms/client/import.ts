@@ -1,0 +1,214 @@
+import { randomUUID } from "node:crypto";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { Code, ConnectError, type Sink } from "hawser";
+import {
+  type ImportRequestSchema,
+  type ImportResponse,
+  ImportResponseSchema,
+  RoomService,
+} from "hawser/gen/chat/v1/room_pb.js";
+import { pause } from "../../pause.ts";
+import { type Call, call, connectionOptions } from "../../terminal/call.ts";
+import { command } from "../../terminal/command.ts";
+import { type Input, lines, openInput } from "../../terminal/input.ts";
+import { printLine, toJsonLine } from "../../terminal/output.ts";
+import { argument, flag, option } from "../../terminal/parameter.ts";
+import { resumingNotes } from "../../terminal/resuming.ts";
+import { Unfinished } from "../../terminal/unfinished.ts";
+import { nameOption, readName, unfit } from "./options.ts";
+import { counted, grouped, Progress } from "./progress.ts";
+import { backoffMs, countdown, goesOn } from "./rejoin.ts";
+
+type ImportRequest = MessageInitShape<typeof ImportRequestSchema>;
+
+export const importCommand = command({
+  usage: "npm run room -- import",
+  about: "Adds many messages to a room, a line a message: a client-streaming call.",
+  arguments: {
+    room: argument("<room>", "the room", readName),
+    file: argument("<file>", "the messages, in UTF-8; - is standard input"),
+  },
+  options: {
+    name: nameOption,
+    jsonLines: flag('each line is a JSON object: {"name": "ada", "text": "hello"}'),
+    producer: option(
+      "<id>",
+      "import again with the same id to add only what is missing (default: a random id)",
+      { read: readName },
+    ),
+    ...connectionOptions,
+  },
+  more: `
+Empty lines are left out. A connection that is lost does not matter. When the
+server starts again in the middle, a file is imported again from its beginning,
+and what is there already is not added twice.
+
+Examples:
+  $ npm run room -- import lobby notes.txt --name ada
+  $ npm run room -- import lobby history.jsonl --json-lines --producer history-2026
+  $ seq 10000 | npm run room -- import numbers -`,
+  run: ({ room, file: path, ...options }) =>
+    call(RoomService, options, async (rooms) => {
+      const { json } = options;
+      const { name, jsonLines, producer = randomUUID() } = options;
+      const startedAt = performance.now();
+      const source = { path, jsonLines };
+      const opening = { room, name, producer };
+      const response = await importAll(opening, source, { json, ...rooms });
+      const seconds = (performance.now() - startedAt) / 1000;
+      const rate = Number(response.messages) / Math.max(seconds, 0.001);
+      const before = `${grouped(response.repeated)} ${response.repeated === 1n ? "was" : "were"}`;
+      await printLine(
+        json
+          ? toJsonLine(ImportResponseSchema, response)
+          : `imported ${counted(response.messages)} in ${seconds.toFixed(1)} s ` +
+              `(${grouped(rate)} a second), ${before} there before`,
+      );
+    }),
+});
+
+/** What the messages come from. */
+interface Source {
+  path: string;
+  jsonLines: boolean;
+}
+
+/** What the first request says for all of them. */
+interface Opening {
+  room: string;
+  name: string;
+  producer: string;
+}
+
+/**
+ * Imports it whole: once, and again where the server was away and the source can
+ * be read again. The pauses between grow: each time all of it may be sent. Where
+ * it gives up after the first message, that is Unfinished.
+ */
+async function importAll(
+  opening: Opening,
+  source: Source,
+  { client, options, json }: Call<typeof RoomService> & { json?: boolean | undefined },
+): Promise<ImportResponse> {
+  const timeLeft = countdown(options.timeoutMs);
+  const shown = process.stderr.isTTY && !json;
+  let progress: Progress | undefined;
+  const notes = resumingNotes(json, (line) => progress?.note(line));
+  let reached = false;
+  let begun = false;
+  try {
+    for (let attempt = 0; ; attempt++) {
+      const input = await openInput(source.path);
+      const sink = client.import({ ...options, timeoutMs: timeLeft() });
+      sink.onState((state) => {
+        if (state === "resuming") notes.away();
+        if (state !== "open") return;
+        reached = true;
+        notes.back();
+      });
+      progress = new Progress(shown, input.bytes);
+      try {
+        return await importOnce(sink, input, { opening, jsonLines: source.jsonLines, progress });
+      } catch (error) {
+        const isAway = goesOn(error);
+        begun ||= progress.messages > 0 && (reached || !isAway);
+        if (!reached || !isAway || options.signal.aborted || source.path === "-") throw error;
+        notes.away();
+      } finally {
+        progress[Symbol.dispose]();
+        input.stream.destroy();
+      }
+      await pause(backoffMs(attempt), options.signal);
+    }
+  } catch (error) {
+    throw begun ? new Unfinished(error, howToGoOn(opening)) : error;
+  }
+}
+
+interface Work {
+  opening: Opening;
+  jsonLines: boolean;
+  progress: Progress;
+}
+
+async function importOnce(
+  sink: Sink<ImportRequest, ImportResponse>,
+  input: Input,
+  work: Work,
+): Promise<ImportResponse> {
+  const { progress } = work;
+  // The call can end while the input says nothing: then nothing more is read.
+  const over = new AbortController();
+  progress.onTick = () => {
+    if (sink.state === "closed") over.abort();
+  };
+  try {
+    for await (const request of requestsOf(input, work, over.signal)) {
+      await sink.send(request);
+      progress.messages++;
+    }
+  } catch (error) {
+    // Where the call is over, its end says why.
+    if (sink.state !== "closed") {
+      sink.cancel(error);
+      throw error;
+    }
+  }
+  const response = await sink.finish();
+  if (response.messages === BigInt(progress.messages)) return response;
+  throw new ConnectError(
+    `the server ended the import after ${response.messages} of ${progress.messages} messages: ` +
+      "its log may say why",
+    Code.FailedPrecondition,
+  );
+}
+
+/** The lines of an input as requests: the first says everything, the others what differs. */
+async function* requestsOf(
+  input: Input,
+  { opening, jsonLines, progress }: Work,
+  over: AbortSignal,
+): AsyncGenerator<ImportRequest> {
+  let number = 0;
+  let before: string | undefined;
+  for await (const line of lines(input, over)) {
+    number++;
+    progress.bytes += Buffer.byteLength(line) + 1;
+    if (line === "") continue;
+    const where = `line ${number} of ${input.name}`;
+    const { name, text } = jsonLines
+      ? readJsonLine(line, opening.name, where)
+      : { name: opening.name, text: line };
+    const wrong = unfit(text);
+    if (wrong !== undefined) throw new ConnectError(`${where}: ${wrong}`, Code.InvalidArgument);
+    if (before === undefined) yield { ...opening, name, text };
+    else yield name === before ? { text } : { name, text };
+    before = name;
+  }
+}
+
+function readJsonLine(
+  line: string,
+  otherwise: string,
+  where: string,
+): { name: string; text: string } {
+  try {
+    const { name = otherwise, text } = JSON.parse(line);
+    if (typeof text === "string" && text !== "" && typeof name === "string") {
+      return { name: readName(name), text };
+    }
+  } catch {
+    // Told below, as what is JSON but no message.
+  }
+  throw new ConnectError(
+    `${where} is no message: write it as {"name": "ada", "text": "hello"}; the name may be left out`,
+    Code.InvalidArgument,
+  );
+}
+
+function howToGoOn({ producer }: Opening): string {
+  return (
+    "what came before is imported, or part of it: import it all again with " +
+    `--producer ${producer}, which adds what is missing`
+  );
+}

@@ -1,0 +1,48 @@
+import { Start } from "hawser/gen/chat/v1/room_pb.js";
+import { flag, option, Unreadable, type Values } from "../../terminal/parameter.ts";
+import { NAME_CHARACTERS, TEXT_CHARACTERS } from "../limits.ts";
+
+/** As proto/chat/v1/room.proto limits them, in characters. */
+
+const { USER, USERNAME } = process.env;
+
+/** --name, the same for every command that speaks. */
+export const nameOption = option("<name>", "who speaks", {
+  read: readName,
+  otherwise: USER || USERNAME || "anonymous",
+});
+
+/** Reads the name of a room, of somebody who speaks, or of a producer. */
+export function readName(text: string): string {
+  const length = [...text].length;
+  if (length >= 1 && length <= NAME_CHARACTERS && !/\p{Cc}/u.test(text)) return text;
+  throw new Unreadable(`write 1 to ${NAME_CHARACTERS} characters without control characters`);
+}
+
+/** What keeps a text from being a message; `undefined` where it may be one. */
+export function unfit(text: string): string | undefined {
+  const length = text.length <= TEXT_CHARACTERS ? text.length : [...text].length;
+  if (length > TEXT_CHARACTERS) {
+    return `a message has ${TEXT_CHARACTERS} characters at most, this one has ${length}`;
+  }
+  // Line breaks and tabs are text.
+  const [control] = text.match(/[^\P{Cc}\n\r\t]/u) ?? [];
+  if (control === undefined) return undefined;
+  const code = control.charCodeAt(0).toString(16).padStart(4, "0");
+  return `a message holds no control characters, this one has \\u${code}`;
+}
+
+/** Where to begin, the same for every command that listens. */
+export const beginOptions = {
+  oldest: flag("begin with the oldest message that is kept (default: with the next)"),
+  after: option("<cursor>", "begin after this cursor, as --json gave it", {
+    otherwise: "",
+    shown: "none",
+    excludes: ["oldest"],
+  }),
+};
+
+/** The options as fields of a request. */
+export function beginOf({ oldest, after }: Values<typeof beginOptions>) {
+  return { after, start: oldest ? Start.OLDEST : Start.NOW };
+}

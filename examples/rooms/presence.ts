@@ -1,0 +1,361 @@
+import { randomUUID } from "node:crypto";
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import {
+  type PresenceRecord,
+  PresenceRecordSchema,
+  type Present,
+  type Roster,
+} from "hawser/gen/chat/v1/presence_pb.js";
+import { Code, ConnectError, type Logger } from "hawser/server";
+import { createHub, type Hub, type TopicLog, type TopicRecord } from "hawser/topics";
+import { pause } from "../pause.ts";
+import { placeIn } from "./sorted.ts";
+
+/** What happens to members; "typing" is told of members of other nodes too. */
+export type PresenceEvent = "joined" | "left" | "typing";
+
+export interface PresenceOptions {
+  /** How often a node tells who is present there. Default: 10 s. */
+  readonly beatMs?: number;
+  readonly onEvent: (event: PresenceEvent, room: string, name: string) => void;
+  /** Told once where the topic has something that is no record of presence. Default: `console`. */
+  readonly logger?: Pick<Logger, "warn">;
+}
+
+/** No topic of a room: those begin with "room/". */
+const TOPIC = "presence";
+
+/** After so many beats without a word, a node is taken for dead. */
+const LEASE_BEATS = 3;
+
+/** How many members one record of a roster has at most. */
+const ROSTER_MEMBERS = 500;
+
+/** How long to wait before a topic that cannot be followed is tried again. */
+const RETRY_MS = 1000;
+
+/** Names hold no control characters. */
+const keyOf = (room: string, name: string) => `${room}\n${name}`;
+const partsOf = (key: string) => key.split("\n") as [room: string, name: string];
+
+/**
+ * Who is in which room, on this node and on those that share its log. Each node
+ * writes to one topic who joins and leaves there, and at each beat all who are
+ * there; each reads what the others write. Who was at a node that is silent for
+ * three beats is gone. What is older than that is trimmed.
+ */
+export class Presence implements AsyncDisposable {
+  readonly #node = randomUUID();
+  readonly #log: TopicLog;
+  readonly #hub: Hub;
+  readonly #beatMs: number;
+  readonly #onEvent: PresenceOptions["onEvent"];
+  readonly #logger: Pick<Logger, "warn">;
+  readonly #closing = new AbortController();
+  /** How often each member is here: by several calls, it may be. */
+  readonly #own = new Map<string, number>();
+  readonly #others = new Map<string, Node>();
+  readonly #rooms = new Map<string, Room>();
+  #loaded: PromiseWithResolvers<void> | undefined;
+  #following: Promise<void> | undefined;
+  #writing: Promise<unknown> = Promise.resolve();
+  #beat: NodeJS.Timeout | undefined;
+  #warned = false;
+  /** Something was written, or could not be, since the last beat. */
+  #changed = false;
+  /** The cursors of the last beats. */
+  readonly #beats: string[] = [];
+
+  constructor(log: TopicLog, { beatMs = 10_000, onEvent, logger = console }: PresenceOptions) {
+    this.#log = log;
+    this.#hub = createHub(log);
+    this.#beatMs = beatMs;
+    this.#onEvent = onEvent;
+    this.#logger = logger;
+  }
+
+  /** Resolves when it is known who is at the other nodes; UNAVAILABLE where the log cannot tell. */
+  async ready(): Promise<void> {
+    this.#loaded ??= newPromise();
+    this.#following ??= this.#follow();
+    await this.#loaded.promise;
+  }
+
+  /** Somebody is here until the disposal; a name may be here several times. */
+  join(room: string, name: string): Disposable {
+    const key = keyOf(room, name);
+    const count = (this.#own.get(key) ?? 0) + 1;
+    this.#own.set(key, count);
+    if (count === 1) {
+      this.#add(room, name);
+      this.#tell({ case: "joined", value: { room, name } });
+    }
+    let here = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (here) this.#leave(room, name);
+        here = false;
+      },
+    };
+  }
+
+  typing(room: string, name: string): void {
+    this.#onEvent("typing", room, name);
+    // Nobody else would read it.
+    if (this.#others.size > 0) this.#tell({ case: "typing", value: { room, name } });
+  }
+
+  /** The names of who is in a room, in order. */
+  members(room: string): readonly string[] {
+    return this.#rooms.get(room)?.names ?? [];
+  }
+
+  /** The rooms where somebody is. */
+  rooms(): string[] {
+    return [...this.#rooms.keys()];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#beat);
+    // What is still here leaves with this node.
+    for (const key of [...this.#own.keys()]) {
+      const [room, name] = partsOf(key);
+      this.#own.set(key, 1);
+      this.#leave(room, name);
+    }
+    await this.#writing;
+    const reason = "the rooms are closed: ask another server";
+    this.#closing.abort(new ConnectError(reason, Code.Unavailable));
+    clearTimeout(this.#beat);
+    for (const node of this.#others.values()) clearTimeout(node.expiry);
+    await this.#hub[Symbol.asyncDispose]();
+    await this.#following;
+  }
+
+  #leave(room: string, name: string): void {
+    const key = keyOf(room, name);
+    const count = this.#own.get(key);
+    // It left with this node.
+    if (count === undefined) return;
+    if (count > 1) {
+      this.#own.set(key, count - 1);
+      return;
+    }
+    this.#own.delete(key);
+    this.#remove(room, name);
+    this.#tell({ case: "left", value: { room, name } });
+  }
+
+  #add(room: string, name: string): void {
+    const { nodes, names } = this.#rooms.get(room) ?? this.#open(room);
+    const count = (nodes.get(name) ?? 0) + 1;
+    nodes.set(name, count);
+    if (count > 1) return;
+    names.splice(placeIn(names, name), 0, name);
+    this.#onEvent("joined", room, name);
+  }
+
+  #open(room: string): Room {
+    const opened: Room = { nodes: new Map(), names: [] };
+    this.#rooms.set(room, opened);
+    return opened;
+  }
+
+  #remove(room: string, name: string): void {
+    const { nodes, names } = this.#rooms.get(room) as Room;
+    const count = (nodes.get(name) as number) - 1;
+    if (count > 0) {
+      nodes.set(name, count);
+      return;
+    }
+    nodes.delete(name);
+    names.splice(placeIn(names, name), 1);
+    if (names.length === 0) this.#rooms.delete(room);
+    this.#onEvent("left", room, name);
+  }
+
+  /** Writes one event of this node. What fails is made good by the next beat. */
+  #tell(event: Event): void {
+    this.#changed = true;
+    this.#beat ??= setTimeout(() => void this.#beatNow(), this.#beatMs).unref();
+    void this.#write([event]);
+  }
+
+  /** In the order of the calls; `undefined` where it failed. */
+  #write(events: Event[]): Promise<string | undefined> {
+    const leaseMs = this.#beatMs * LEASE_BEATS;
+    const records = events.map((event) => {
+      const record = create(PresenceRecordSchema, { node: this.#node, leaseMs, event });
+      return { data: toBinary(PresenceRecordSchema, record) };
+    });
+    const written = this.#log.append(TOPIC, records).then(
+      (appended) => appended.at(-1)?.cursor,
+      () => {
+        this.#changed = true;
+        return undefined;
+      },
+    );
+    this.#writing = Promise.all([this.#writing, written]);
+    return written;
+  }
+
+  async #beatNow(): Promise<void> {
+    this.#changed = false;
+    const cursor = await this.#write(rosterOf([...this.#own.keys()]));
+    if (this.#closing.signal.aborted) return;
+    if (cursor !== undefined) this.#trim(cursor);
+    this.#beat = undefined;
+    if (this.#changed || this.#own.size > 0) {
+      this.#beat = setTimeout(() => void this.#beatNow(), this.#beatMs).unref();
+    }
+  }
+
+  /** Each node that is alive has told all since a beat that is a lease ago. */
+  #trim(cursor: string): void {
+    this.#beats.push(cursor);
+    if (this.#beats.length <= LEASE_BEATS + 1) return;
+    // What cannot be trimmed now is trimmed at the next beat.
+    const trimmed = this.#log.trim(TOPIC, this.#beats.shift() as string).catch(() => {});
+    this.#writing = Promise.all([this.#writing, trimmed]);
+  }
+
+  async #follow(): Promise<void> {
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      try {
+        const { position: end } = await this.#log.end(TOPIC);
+        for await (const event of this.#hub.subscribe(TOPIC, { start: "oldest" }, signal)) {
+          const position = event.kind === "opening" ? event.mark.position : event.position;
+          if (event.kind === "record") this.#take(event.value, position <= end);
+          if (position >= end) this.#loaded?.resolve();
+        }
+      } catch (error) {
+        if (signal.aborted) break;
+        // Who asks now is told; who asks later waits for the next attempt.
+        this.#loaded?.promise.catch(() => {});
+        this.#loaded?.reject(error);
+        this.#loaded = newPromise();
+        await pause(RETRY_MS, signal).catch(() => {});
+      }
+    }
+    this.#loaded?.promise.catch(() => {});
+    this.#loaded?.reject(signal.reason);
+  }
+
+  #take({ data, timeMs }: TopicRecord, isHistory: boolean): void {
+    const record = this.#decode(data);
+    if (record === undefined || record.node === this.#node) return;
+    // Clocks differ, and go back: they count only for what nobody saw come, and never lengthen a lease.
+    const agoMs = isHistory ? Math.max(Date.now() - timeMs, 0) : 0;
+    const leaseMs = record.leaseMs - agoMs;
+    if (leaseMs <= 0) return;
+    const node: Node = this.#others.get(record.node) ?? { members: new Map(), roster: undefined };
+    this.#others.set(record.node, node);
+    clearTimeout(node.expiry);
+    node.expiry = setTimeout(() => this.#expire(record.node, node), leaseMs).unref();
+    this.#apply(node, record, isHistory);
+  }
+
+  /** What is no record of presence must keep nobody out of the rooms: somebody else wrote into the topic. */
+  #decode(data: Uint8Array): PresenceRecord | undefined {
+    try {
+      return fromBinary(PresenceRecordSchema, data);
+    } catch (error) {
+      if (!this.#warned) {
+        const what = `the topic ${TOPIC} has something that is no record of it; such are left out:`;
+        this.#logger.warn(what, error);
+      }
+      this.#warned = true;
+      return undefined;
+    }
+  }
+
+  #apply(node: Node, { event }: PresenceRecord, isHistory: boolean): void {
+    switch (event.case) {
+      case "joined":
+        this.#enter(node, event.value);
+        break;
+      case "left":
+        this.#exit(node, keyOf(event.value.room, event.value.name));
+        break;
+      case "typing":
+        if (!isHistory) this.#onEvent("typing", event.value.room, event.value.name);
+        break;
+      case "roster":
+        this.#read(node, event.value);
+        break;
+    }
+  }
+
+  #read(node: Node, { present, first, last, members }: Roster): void {
+    if (first) node.roster = new Map();
+    const { roster } = node;
+    // Its first part was trimmed, or came before this node looked.
+    if (roster === undefined) return;
+    for (const one of present) roster.set(keyOf(one.room, one.name), one);
+    if (!last) return;
+    node.roster = undefined;
+    // A part is missing: the next beat tells.
+    if (roster.size < members) return;
+    for (const key of [...node.members.keys()]) if (!roster.has(key)) this.#exit(node, key);
+    for (const one of roster.values()) this.#enter(node, one);
+  }
+
+  #enter(node: Node, one: Present): void {
+    const key = keyOf(one.room, one.name);
+    if (node.members.has(key)) return;
+    node.members.set(key, one);
+    this.#add(one.room, one.name);
+  }
+
+  #exit(node: Node, key: string): void {
+    const one = node.members.get(key);
+    if (one === undefined) return;
+    node.members.delete(key);
+    this.#remove(one.room, one.name);
+  }
+
+  #expire(id: string, node: Node): void {
+    this.#others.delete(id);
+    for (const key of [...node.members.keys()]) this.#exit(node, key);
+  }
+}
+
+interface Room {
+  /** At how many nodes each member is. */
+  readonly nodes: Map<string, number>;
+  /** The members, in order. */
+  readonly names: string[];
+}
+
+/** Another node, as it told of itself. */
+interface Node {
+  readonly members: Map<string, Present>;
+  /** The parts of a roster that came so far. */
+  roster: Map<string, Present> | undefined;
+  expiry?: NodeJS.Timeout;
+}
+
+type Event = NonNullable<MessageInitShape<typeof PresenceRecordSchema>["event"]>;
+
+function rosterOf(keys: string[]): Event[] {
+  const present = keys.map(partsOf).map(([room, name]) => ({ room, name }));
+  const parts: Event[] = [];
+  for (let from = 0; from === 0 || from < present.length; from += ROSTER_MEMBERS) {
+    const to = from + ROSTER_MEMBERS;
+    parts.push({
+      case: "roster",
+      value: {
+        present: present.slice(from, to),
+        first: from === 0,
+        last: to >= present.length,
+        members: present.length,
+      },
+    });
+  }
+  return parts;
+}
+
+function newPromise(): PromiseWithResolvers<void> {
+  return Promise.withResolvers();
+}

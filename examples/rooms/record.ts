@@ -1,0 +1,39 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { type Message, MessageSchema } from "hawser/gen/chat/v1/room_pb.js";
+import { Code, ConnectError } from "hawser/server";
+import type { NewRecord, TopicRecord } from "hawser/topics";
+
+/** The topics of rooms begin with this, and no others. */
+export const ROOM_TOPICS = "room/";
+
+export function topicOf(room: string): string {
+  return ROOM_TOPICS + room;
+}
+
+/** A message on its way to the log. */
+export interface NewMessage {
+  readonly name: string;
+  readonly text: string;
+  readonly producer: string;
+  readonly sequence: bigint;
+}
+
+/** The record of a message; its time is when the log takes it. */
+export function recordOf({ name, text, producer, sequence }: NewMessage): NewRecord {
+  const data = toBinary(MessageSchema, create(MessageSchema, { name, text }));
+  return { data, id: { producer, sequence } };
+}
+
+/** The message that a record is. */
+export function messageOf({ data, timeMs }: TopicRecord): Message {
+  let message: Message;
+  try {
+    message = fromBinary(MessageSchema, data);
+  } catch (error) {
+    const text = "a message of this room is damaged: watch from a later cursor";
+    throw new ConnectError(text, Code.DataLoss, undefined, undefined, error);
+  }
+  message.time = timestampFromMs(timeMs);
+  return message;
+}

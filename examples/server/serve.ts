@@ -1,0 +1,145 @@
+import { RoomService } from "hawser/gen/chat/v1/room_pb.js";
+import { Greeter } from "hawser/gen/example/greeter_pb.js";
+import { createServer, type Server } from "hawser/server";
+import { greeter } from "../greeter/handlers.ts";
+import { type Rooms, rooms } from "../rooms/handlers.ts";
+import { command } from "../terminal/command.ts";
+import { aboutPem } from "../terminal/input.ts";
+import { printLine } from "../terminal/output.ts";
+import { jsonFlag, option, type Values } from "../terminal/parameter.ts";
+import { report, systemCode } from "../terminal/report.ts";
+import { readDuration, readPort } from "../terminal/values.ts";
+import { closeOnSignal } from "./close-on-signal.ts";
+import { nextSteps } from "./next-steps.ts";
+import {
+  describePlace,
+  inDirectory,
+  type LogPlace,
+  openLog,
+  readDirectory,
+  readLog,
+} from "./open-log.ts";
+import { listenRemedy, logRemedy } from "./remedies.ts";
+import { serverLog } from "./server-log.ts";
+import { readTls, type ServerTls } from "./tls.ts";
+
+const serverOptions = {
+  host: option("<address>", "the address to listen on", { otherwise: "127.0.0.1" }),
+  port: option("<number>", "the port to listen on; 0 picks a free one", {
+    read: readPort,
+    otherwise: 50051,
+  }),
+  unix: option("<path>", "listen on a unix socket instead", { excludes: ["host", "port"] }),
+  data: option("<directory>", "where the rooms keep their messages", {
+    read: readDirectory,
+    otherwise: "./data",
+  }),
+  log: option("<place>", "keep them there: memory, sqlite:PATH or nats://HOST:PORT", {
+    read: readLog,
+    excludes: ["data"],
+  }),
+  tlsCert: option("<file>", "serve https with this certificate, PEM"),
+  tlsKey: option("<file>", "the key of --tls-cert, PEM"),
+  tlsCa: option("<file>", "ask clients for a certificate of this authority, PEM"),
+  grace: option("<duration>", "how long running calls may continue at the end", {
+    read: readDuration,
+    otherwise: 10_000,
+    shown: "10s",
+  }),
+  json: jsonFlag,
+};
+
+type ServerOptions = Values<typeof serverOptions>;
+
+export const serve = command({
+  usage: "npm start --",
+  about: "Serves the example Greeter and chat rooms until Ctrl-C or SIGTERM.",
+  options: serverOptions,
+  more: `
+Examples:
+  $ npm start
+  $ npm start -- --host 0.0.0.0 --port 8080
+  $ npm start -- --unix /tmp/greeter.sock
+  $ npm start -- --log nats://127.0.0.1:4222    rooms that several servers share
+  $ npm start -- --tls-cert cert.pem --tls-key key.pem
+
+Ctrl-C or SIGTERM closes it: it takes no more calls, and lets running ones
+finish for at most --grace. While chats of Hawser clients run it keeps its
+port, so that they can continue over a new connection: start the next server
+there when this one has said "closed".`,
+  async run(options) {
+    const { json, unix, grace: graceMs } = options;
+    try {
+      const tls = await readTls(options);
+      const place = options.log ?? inDirectory(options.data);
+      const chat = await openRooms(place, options);
+      if (chat === undefined) return;
+      const server = await listening(options, tls, chat).catch(async (error) => {
+        await chat[Symbol.asyncDispose]();
+        throw error;
+      });
+      closeOnSignal(server, {
+        graceMs,
+        json,
+        afterwards: async () => await chat[Symbol.asyncDispose](),
+      });
+      await printLine(
+        json
+          ? JSON.stringify({ url: server.url })
+          : `listening on ${server.url} (${describePlace(place)})\n` +
+              nextSteps(server.url, { tls, certificate: options.tlsCert }),
+      );
+    } catch (error) {
+      if (systemCode(error) === "EPIPE") return;
+      report(error, { json, remedy: listenRemedy(error, unix) });
+    }
+  },
+});
+
+/** The rooms on their log, which closes with them; `undefined` where it cannot be opened, which is reported. */
+async function openRooms(place: LogPlace, { json }: ServerOptions): Promise<Rooms | undefined> {
+  try {
+    const log = await openLog(place, serverLog({ json }));
+    const chat = rooms(log);
+    return {
+      service: chat.service,
+      async [Symbol.asyncDispose]() {
+        await chat[Symbol.asyncDispose]();
+        await log[Symbol.asyncDispose]();
+      },
+    };
+  } catch (error) {
+    report(error, { json, remedy: logRemedy(error, place) });
+    return undefined;
+  }
+}
+
+async function listening(
+  options: ServerOptions,
+  tls: ServerTls | undefined,
+  chat: Rooms,
+): Promise<Server & { url: string }> {
+  const server = makeServer(options, tls, chat);
+  const { host, port, unix: path } = options;
+  const { url } = await server.listen(path === undefined ? { host, port } : { path });
+  return Object.assign(server, { url });
+}
+
+function makeServer(
+  { tlsCert, tlsKey, tlsCa }: ServerOptions,
+  tls: ServerTls | undefined,
+  { service }: Rooms,
+): Server {
+  try {
+    return createServer({
+      routes: (router) => router.service(Greeter, greeter).service(RoomService, service),
+      tls,
+    });
+  } catch (error) {
+    throw aboutPem(error, {
+      ca: `--tls-ca ${tlsCa}`,
+      cert: `--tls-cert ${tlsCert}`,
+      key: `--tls-key ${tlsKey}`,
+    });
+  }
+}

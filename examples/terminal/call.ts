@@ -1,0 +1,124 @@
+import type { DescService } from "@bufbuild/protobuf";
+import {
+  type CallOptions,
+  type Client,
+  type ClientTls,
+  type ClosableTransport,
+  Code,
+  ConnectError,
+  createClient,
+  createTransport,
+} from "hawser";
+import { aboutPem, readPem } from "./input.ts";
+import { Interruption } from "./interruption.ts";
+import { jsonFlag, option, repeatedOption, type Values } from "./parameter.ts";
+import { report, systemCode } from "./report.ts";
+import { Unfinished } from "./unfinished.ts";
+import { readDuration, readUrls } from "./values.ts";
+
+const DEFAULT_URLS = ["http://127.0.0.1:50051"];
+
+/** The options that every command has that calls the server. */
+export const connectionOptions = {
+  url: repeatedOption(
+    "<url>",
+    "the server: http://, https:// or unix:; several, by commas or repeated, where any will do",
+    { read: readUrls, otherwise: DEFAULT_URLS },
+  ),
+  timeout: option("<duration>", "the deadline of the call (default: none)", { read: readDuration }),
+  ca: option("<file>", "https: the certificate authority to trust, PEM"),
+  cert: option("<file>", "https: the certificate to show to the server, PEM"),
+  key: option("<file>", "https: the key of --cert, PEM"),
+  json: jsonFlag,
+};
+
+export type ConnectionOptions = Values<typeof connectionOptions>;
+
+/** What a command works with. */
+export interface Call<Service extends DescService> {
+  client: Client<Service>;
+  /** Deadline and Ctrl-C, for the call's options. */
+  options: CallOptions & { signal: AbortSignal };
+  interruption: Interruption;
+}
+
+/**
+ * Runs `work` with a client of a service of the server at --url. What `work` throws becomes
+ * one line on stderr and exit code 1; Ctrl-C is exit code 130; when nobody
+ * reads the output any more (`| head`), the command ends quietly. Work that is
+ * Unfinished is told in any case.
+ */
+export async function call<Service extends DescService>(
+  service: Service,
+  connection: ConnectionOptions,
+  work: (call: Call<Service>) => Promise<void>,
+): Promise<void> {
+  const { url, timeout, json } = connection;
+  const interruption = new Interruption();
+  try {
+    await using transport = makeTransport(url, await readTls(connection), connection);
+    const client = createClient(service, transport);
+    const options = { signal: interruption.signal, timeoutMs: timeout };
+    await work({ client, options, interruption });
+  } catch (thrown) {
+    const { exitCode } = interruption;
+    const unfinished = thrown instanceof Unfinished ? thrown : undefined;
+    const reason = unfinished === undefined ? thrown : unfinished.cause;
+    const error = exitCode === undefined ? reason : new ConnectError("interrupted", Code.Canceled);
+    if (unfinished !== undefined || (exitCode === undefined && systemCode(error) !== "EPIPE")) {
+      const remedies = [remedy(error, service), unfinished?.advice];
+      report(error, { json, remedy: remedies.filter(Boolean).join("; ") || undefined });
+    }
+    if (exitCode !== undefined) process.exitCode = exitCode;
+  }
+}
+
+function makeTransport(
+  baseUrl: readonly string[],
+  tls: ClientTls | undefined,
+  { ca, cert, key }: ConnectionOptions,
+): ClosableTransport {
+  try {
+    return createTransport({ baseUrl, tls });
+  } catch (error) {
+    throw aboutPem(error, { ca: `--ca ${ca}`, cert: `--cert ${cert}`, key: `--key ${key}` });
+  }
+}
+
+async function readTls({ url, ca, cert, key }: ConnectionOptions) {
+  const given = ca ?? cert ?? key;
+  if (given === undefined) return undefined;
+  const plain = url.find((one) => !/^https:/i.test(one));
+  if (plain !== undefined) {
+    throw new ConnectError(
+      `--ca, --cert and --key are for TLS, and ${plain} is none: use an https:// URL`,
+      Code.InvalidArgument,
+    );
+  }
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new ConnectError("--cert and --key belong together: give both", Code.InvalidArgument);
+  }
+  return { ca: await readPem(ca), cert: await readPem(cert), key: await readPem(key) };
+}
+
+/** What the user can do about a failed call, where its message leaves that open. */
+function remedy(error: unknown, service: DescService): string | undefined {
+  if (!(error instanceof ConnectError)) return undefined;
+  switch (error.code) {
+    case Code.Unavailable:
+      if (error.rawMessage.includes("tls.cert")) {
+        return "show the server a certificate with --cert, and its key with --key";
+      }
+      if (error.rawMessage.includes("tls.ca")) return "trust the server's certificate with --ca";
+      if (error.rawMessage.includes("its certificate is")) return undefined;
+      return error.rawMessage.endsWith("?")
+        ? 'Start one with "npm start"'
+        : 'is the server still running? Start one with "npm start"';
+    case Code.DeadlineExceeded:
+      return "give the call longer with --timeout";
+    case Code.Unimplemented:
+      return `is it a server with a ${service.name} that answers there?`;
+    default:
+      return undefined;
+  }
+}

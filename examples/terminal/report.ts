@@ -1,0 +1,39 @@
+import { Code, ConnectError } from "hawser";
+import { oneLine } from "./output.ts";
+
+export interface ReportOptions {
+  /** One JSON object instead of the text. */
+  json?: boolean | undefined;
+  /** What the user can do about it, where the message does not say so itself. */
+  remedy?: string | undefined;
+}
+
+/** One line on stderr for what went wrong, and exit code 1. */
+export function report(error: unknown, options: ReportOptions): void {
+  process.stderr.write(describe(error, options));
+  process.exitCode = 1;
+}
+
+/** The line itself: `hawser: unavailable: cannot reach …: is the server running?` */
+export function describe(error: unknown, { json, remedy }: ReportOptions): string {
+  const failure = ConnectError.from(error);
+  const code = codeName(failure.code);
+  const message = failure.rawMessage;
+  if (json) return `${oneLine(JSON.stringify({ code, message, remedy }))}\n`;
+  const advice = remedy === undefined ? "" : `${message.endsWith("?") ? "" : ":"} ${remedy}`;
+  return `${oneLine(`hawser: ${code}: ${message}${advice}`)}\n`;
+}
+
+/** A code as gRPC and Connect write it: `deadline_exceeded`. */
+function codeName(code: Code): string {
+  return (Code[code] ?? Code[Code.Unknown]).replace(/(?<!^)[A-Z]/g, "_$&").toLowerCase();
+}
+
+/** The errno name (ECONNREFUSED, ENOENT …) at the bottom of an error, where there is one. */
+export function systemCode(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const { code } = error as NodeJS.ErrnoException;
+  if (typeof code === "string") return code;
+  const beneath = error instanceof AggregateError ? error.errors[0] : error.cause;
+  return systemCode(beneath);
+}

@@ -1,0 +1,59 @@
+/** Reads what is typed for an option. */
+import { Unreadable } from "./parameter.ts";
+
+const UNIT_MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+const DURATION = /^(?:\d+(?:\.\d+)?(?:ms|s|m|h))+$/;
+
+/** Ten years: longer than anybody waits, and far from where the arithmetic ends. */
+const LONGEST_MS = 10 * 365 * 24 * 3_600_000;
+
+/** Reads `250ms`, `1s`, `1m30s`, `0s`; gives milliseconds. */
+export function readDuration(text: string): number {
+  if (!DURATION.test(text)) {
+    throw new Unreadable("write a duration with its unit, such as 250ms, 1s or 1m30s");
+  }
+  let ms = 0;
+  for (const [, amount, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)) {
+    ms += Number(amount) * (UNIT_MS[unit as string] as number);
+  }
+  if (ms > LONGEST_MS) throw new Unreadable("write ten years (87600h) at most");
+  return ms;
+}
+
+/** The same, for a pause between repetitions: above 0. */
+export function readInterval(text: string): number {
+  const ms = readDuration(text);
+  if (ms === 0) throw new Unreadable("write a duration above 0, such as 2s");
+  return ms;
+}
+
+/** Reads a whole number of 0 or more, as large as a uint32 field takes. */
+export function readCount(text: string): number {
+  return readWhole(text, 2 ** 32 - 1);
+}
+
+/** Reads a TCP port; 0 picks a free one. */
+export function readPort(text: string): number {
+  return readWhole(text, 65_535);
+}
+
+function readWhole(text: string, largest: number): number {
+  if (!/^\d+$/.test(text) || Number(text) > largest) {
+    throw new Unreadable(`write a whole number from 0 to ${largest}`);
+  }
+  return Number(text);
+}
+
+/** Reads an address that a transport takes: http, https or unix. */
+export function readUrl(text: string): string {
+  const network = /^https?:\/\//i.test(text) && URL.canParse(text);
+  if (network || /^unix:./.test(text)) return text;
+  throw new Unreadable(
+    "write http://HOST:PORT, https://HOST:PORT or unix:PATH, such as http://127.0.0.1:50051",
+  );
+}
+
+/** Reads one address or several; a path of a unix socket may have commas of its own. */
+export function readUrls(text: string): string[] {
+  return text.split(/,(?=https?:|unix:|$)/i).map(readUrl);
+}

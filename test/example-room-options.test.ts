@@ -1,0 +1,43 @@
+import { create } from "@bufbuild/protobuf";
+import { expect, test } from "vitest";
+import { appearanceOn, lineOf } from "../examples/rooms/client/appearance.ts";
+import { readName, unfit } from "../examples/rooms/client/options.ts";
+import { countdown } from "../examples/rooms/client/rejoin.ts";
+import { GapSchema } from "../gen/chat/v1/room_pb.js";
+
+test.each([
+  ["", undefined],
+  ["🚢".repeat(4096), undefined],
+  ["a\tb\nc", undefined],
+  ["🚢".repeat(4097), "4096 characters at most, this one has 4097"],
+  ["a\u001bb", "no control characters, this one has \\u001b"],
+])("a text is fit to be a message, or told why not", (text, why) => {
+  if (why === undefined) expect(unfit(text)).toBeUndefined();
+  else expect(unfit(text)).toContain(why);
+});
+
+test.each(["", "x".repeat(65), "a\u001bb"])("%j is no name", (text) => {
+  expect(() => readName(text)).toThrow("1 to 64 characters without control characters");
+});
+
+test("a name has its colour everywhere, and none where the screen has none", () => {
+  const screen = (colours: boolean) => ({ isTTY: true, hasColors: () => colours }) as never;
+  const { name } = appearanceOn(screen(true));
+  expect(name("ada")).toBe("\u001b[31mada\u001b[39m");
+  expect(name("bob")).toBe("\u001b[31mbob\u001b[39m");
+  expect(appearanceOn(screen(false)).name("ada")).toBe("ada");
+  expect(appearanceOn({ isTTY: false } as never).name("ada")).toBe("ada");
+});
+
+test("what is left of a deadline is told in whole milliseconds", () => {
+  expect(countdown(undefined)()).toBeUndefined();
+  const leftMs = countdown(60_000)();
+  expect(leftMs).toBe(Math.ceil(leftMs as number));
+});
+
+test("messages that are no longer kept leave a mark", () => {
+  const plain = appearanceOn({ isTTY: false } as never);
+  expect(lineOf({ case: "gap", value: create(GapSchema) }, plain)).toBe(
+    "… messages are missing here",
+  );
+});
