@@ -24,7 +24,7 @@ test("a name has its colour everywhere, and none where the screen has none", () 
   const screen = (colours: boolean) => ({ isTTY: true, hasColors: () => colours }) as never;
   const { name } = appearanceOn(screen(true));
   expect(name("ada")).toBe("\u001b[31mada\u001b[39m");
-  expect(name("bob")).toBe("\u001b[31mbob\u001b[39m");
+  expect(name("bob")).toBe("\u001b[94mbob\u001b[39m");
   expect(appearanceOn(screen(false)).name("ada")).toBe("ada");
   expect(appearanceOn({ isTTY: false } as never).name("ada")).toBe("ada");
 });

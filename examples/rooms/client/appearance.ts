@@ -27,8 +27,8 @@ export function appearanceOn(screen: NodeJS.WriteStream): Appearance {
 
 /** By a hash, so that a name has its colour everywhere. */
 function colourOf(name: string): number {
-  const [first] = hash("sha1", name, "buffer");
-  return COLOURS[(first as number) % COLOURS.length] as number;
+  const number = hash("sha1", name, "buffer").readUInt32BE();
+  return COLOURS[number % COLOURS.length] as number;
 }
 
 /** An event as a line of text; `undefined` where it has none: said, typing. */
