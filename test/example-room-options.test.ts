@@ -23,8 +23,8 @@ test.each(["", "x".repeat(65), "a\u001bb"])("%j is no name", (text) => {
 test("a name has its colour everywhere, and none where the screen has none", () => {
   const screen = (colours: boolean) => ({ isTTY: true, hasColors: () => colours }) as never;
   const { name } = appearanceOn(screen(true));
-  expect(name("ada")).toBe("\u001b[92mada\u001b[39m");
-  expect(name("bob")).toBe("\u001b[93mbob\u001b[39m");
+  expect(name("ada")).toBe("\u001b[31mada\u001b[39m");
+  expect(name("bob")).toBe("\u001b[94mbob\u001b[39m");
   expect(appearanceOn(screen(false)).name("ada")).toBe("ada");
   expect(appearanceOn({ isTTY: false } as never).name("ada")).toBe("ada");
 });

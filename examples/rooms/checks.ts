@@ -1,8 +1,5 @@
 import { Code, ConnectError } from "hawser/server";
-
-/** The limits that room.proto states, in code points. */
-const NAME_CHARACTERS = 64;
-const TEXT_CHARACTERS = 4096;
+import { NAME_CHARACTERS, TEXT_CHARACTERS } from "./limits.ts";
 
 /** What a store's signed 64 bits hold. */
 const LARGEST_SEQUENCE = 2n ** 63n - 1n;

@@ -6,7 +6,7 @@ import {
   Start,
 } from "hawser/gen/chat/v1/room_pb.js";
 import { type Logger, later, type ServiceImpl } from "hawser/server";
-import { createHub, type Hub, type TopicLog } from "hawser/topics";
+import { compareTopics, createHub, type Hub, type TopicLog } from "hawser/topics";
 import { checkName, checkSequence, checkText, invalid } from "./checks.ts";
 import { importMessages } from "./import-messages.ts";
 import { pageOf, readPageSize } from "./pages.ts";
@@ -14,7 +14,6 @@ import { Presence } from "./presence.ts";
 import { messageOf, ROOM_TOPICS, recordOf, topicOf } from "./record.ts";
 import { RoomEvent, roomEventOf } from "./room-event.ts";
 import { takePart } from "./take-part.ts";
-import { inUtf8Order } from "./utf8-order.ts";
 
 /** Chat rooms as proto/chat/v1/room.proto describes them. Dispose them behind the server, before the log. */
 export interface Rooms extends AsyncDisposable {
@@ -131,7 +130,7 @@ function roomService(
       await presence.ready();
       const kept = await log.topics(ROOM_TOPICS);
       const names = kept.map((topic) => topic.slice(ROOM_TOPICS.length));
-      const all = [...new Set([...names, ...presence.rooms()])].sort(inUtf8Order);
+      const all = [...new Set([...names, ...presence.rooms()])].sort(compareTopics);
       const { page, more } = pageOf(all, after, size);
       return {
         rooms: page.map((name) => ({ name, members: presence.members(name).length })),

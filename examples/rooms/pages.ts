@@ -1,6 +1,6 @@
 /** Pages of rooms and of members, as room.proto has them. */
 import { invalid } from "./checks.ts";
-import { placeIn } from "./utf8-order.ts";
+import { placeIn } from "./sorted.ts";
 
 /** How many a page has: where the client does not say, and at most. */
 const PAGE = { usual: 100, most: 1000 };

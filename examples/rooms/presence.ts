@@ -9,7 +9,7 @@ import {
 import { Code, ConnectError, type Logger } from "hawser/server";
 import { createHub, type Hub, type TopicLog, type TopicRecord } from "hawser/topics";
 import { pause } from "../pause.ts";
-import { placeIn } from "./utf8-order.ts";
+import { placeIn } from "./sorted.ts";
 
 /** What happens to members; "typing" is told of members of other nodes too. */
 export type PresenceEvent = "joined" | "left" | "typing";

@@ -16,7 +16,7 @@ import { pageLimitsOf } from "./page-limits.ts";
 import { checkRecords } from "./record.ts";
 import { type Kept, keptOf, retentionChecks } from "./retention.ts";
 import { Tails } from "./tail.ts";
-import { checkTopic, inOrder } from "./topic.ts";
+import { checkTopic, compareTopics } from "./topic.ts";
 
 /** What a log in memory is made with. */
 export interface MemoryLogOptions {
@@ -96,7 +96,7 @@ class MemoryLog implements TopicLog {
     this.#checkOpen();
     text(prefix, { of: "topics", option: "prefix" });
     const names = [...this.#topics.keys()].filter((name) => name.startsWith(prefix));
-    return inOrder(names.filter((name) => !this.#at(name).isEmpty));
+    return names.filter((name) => !this.#at(name).isEmpty).sort(compareTopics);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -112,6 +112,8 @@ export interface TopicRecord extends TopicPosition {
     readonly timeMs: number;
 }
 
+export declare function compareTopics(a: string, b: string): number;
+
 export declare function createHub<T = TopicRecord, N = never>(log: TopicLog, options?: HubOptions<T>): Hub<T, N>;
 
 export declare function memoryLog(options?: MemoryLogOptions): TopicLog;

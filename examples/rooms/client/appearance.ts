@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import type { JoinResponse, Opened, WatchResponse } from "hawser/gen/chat/v1/room_pb.js";
 import { oneLine } from "../../terminal/output.ts";
 
@@ -24,11 +25,10 @@ export function appearanceOn(screen: NodeJS.WriteStream): Appearance {
   };
 }
 
-/** By FNV-1a, so that a name has its colour everywhere. */
+/** By a hash, so that a name has its colour everywhere. */
 function colourOf(name: string): number {
-  let hash = 0x811c9dc5;
-  for (const byte of Buffer.from(name)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
-  return COLOURS[hash % COLOURS.length] as number;
+  const number = hash("sha1", name, "buffer").readUInt32BE();
+  return COLOURS[number % COLOURS.length] as number;
 }
 
 /** An event as a line of text; `undefined` where it has none: said, typing. */

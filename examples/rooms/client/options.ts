@@ -1,9 +1,8 @@
 import { Start } from "hawser/gen/chat/v1/room_pb.js";
 import { flag, option, Unreadable, type Values } from "../../terminal/parameter.ts";
+import { NAME_CHARACTERS, TEXT_CHARACTERS } from "../limits.ts";
 
 /** As proto/chat/v1/room.proto limits them, in characters. */
-const LONGEST_NAME = 64;
-const LONGEST_TEXT = 4096;
 
 const { USER, USERNAME } = process.env;
 
@@ -16,15 +15,15 @@ export const nameOption = option("<name>", "who speaks", {
 /** Reads the name of a room, of somebody who speaks, or of a producer. */
 export function readName(text: string): string {
   const length = [...text].length;
-  if (length >= 1 && length <= LONGEST_NAME && !/\p{Cc}/u.test(text)) return text;
-  throw new Unreadable(`write 1 to ${LONGEST_NAME} characters without control characters`);
+  if (length >= 1 && length <= NAME_CHARACTERS && !/\p{Cc}/u.test(text)) return text;
+  throw new Unreadable(`write 1 to ${NAME_CHARACTERS} characters without control characters`);
 }
 
 /** What keeps a text from being a message; `undefined` where it may be one. */
 export function unfit(text: string): string | undefined {
-  const length = text.length <= LONGEST_TEXT ? text.length : [...text].length;
-  if (length > LONGEST_TEXT) {
-    return `a message has ${LONGEST_TEXT} characters at most, this one has ${length}`;
+  const length = text.length <= TEXT_CHARACTERS ? text.length : [...text].length;
+  if (length > TEXT_CHARACTERS) {
+    return `a message has ${TEXT_CHARACTERS} characters at most, this one has ${length}`;
   }
   // Line breaks and tabs are text.
   const [control] = text.match(/[^\P{Cc}\n\r\t]/u) ?? [];

@@ -35,7 +35,7 @@ import {
 import { pageLimitsOf } from "../page-limits.ts";
 import { checkRecords } from "../record.ts";
 import { keptOf, retentionChecks } from "../retention.ts";
-import { checkTopic, inOrder } from "../topic.ts";
+import { checkTopic, compareTopics } from "../topic.ts";
 import { LiveTopics } from "./live.ts";
 import { BETWEEN_TRIES_MS, given, StreamReader, type TopicSubjects, WRITTEN } from "./page.ts";
 import {
@@ -304,7 +304,7 @@ class JetStreamLog implements TopicLog {
       offset += subjects.length;
       if (subjects.length === 0 || offset >= total) break;
     }
-    return inOrder(names.filter((name) => name.startsWith(prefix)));
+    return names.filter((name) => name.startsWith(prefix)).sort(compareTopics);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,0 +1,32 @@
+import * as fc from "fast-check";
+import { expect, test } from "vitest";
+import { compareTopics } from "../src/topics.ts";
+
+/** Texts that meet each other often, with characters of one to four bytes. */
+const name = fc
+  .array(
+    fc.constantFrom(
+      "a",
+      "b",
+      "\u007f",
+      "é",
+      "\ud7ff",
+      "\ue000",
+      "\uffff",
+      "\u{10000}",
+      "\u{1f600}",
+    ),
+    {
+      maxLength: 4,
+    },
+  )
+  .map((letters) => letters.join(""));
+
+test("names of topics compare as their UTF-8 does", () => {
+  fc.assert(
+    fc.property(name, name, (a, b) => {
+      expect(Math.sign(compareTopics(a, b))).toBe(Buffer.compare(Buffer.from(a), Buffer.from(b)));
+    }),
+    { numRuns: 2000 },
+  );
+});
