@@ -187,7 +187,10 @@ describe("what README.md says of the repository", () => {
       .join();
     const names = blocks.find((block) => block.drawing)?.code.match(/\b[A-Z]\w+/g) ?? [];
     expect(names).not.toEqual([]);
-    for (const name of names) expect(sources).toMatch(new RegExp(`^export class ${name}\\b`, "m"));
+    for (const name of names)
+      expect(sources).toMatch(
+        new RegExp(`^export (abstract class|class|interface) ${name}\\b`, "m"),
+      );
   });
 
   test("no link leads nowhere", () => {
