@@ -1,9 +1,9 @@
 /** Subscribers that end, announce or tell something in the middle of being given an event. */
 import { expect, test, vi } from "vitest";
-import { pump } from "../src/flow/pump.ts";
 import type { SubscribeOptions, Subscription } from "../src/topics/hub/subscription.ts";
 import { until } from "./support/gate.ts";
 import { drain, type HubWorld, short, TOPIC, world } from "./support/hub-world.ts";
+import { pumped } from "./support/pumped.ts";
 
 type Shown = string | number;
 type Options = SubscribeOptions<string, string, Shown>;
@@ -11,7 +11,7 @@ type Options = SubscribeOptions<string, string, Shown>;
 /** A subscriber whose pump takes events as fast as they come. */
 function watch(it: HubWorld, write: (event: Shown) => void, options: Options = {}) {
   const writer = { write: (event: Shown) => void write(event), end() {} };
-  return pump(it.subscribe<Shown>({ shape: short, ...options }), writer);
+  return pumped(it.subscribe<Shown>({ shape: short, ...options }), writer);
 }
 
 /** One in whose record 1 something is done. */

@@ -1,11 +1,11 @@
 /** Many subscribers of one log: each gets every record once and in order, whatever it and the others do. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
-import { pump } from "../src/flow/pump.ts";
 import type { HubEvent } from "../src/topics/hub/subscription.ts";
 import type { TopicItem } from "../src/topics/log.ts";
 import { gate, settles, until } from "./support/gate.ts";
 import { drain, numbers, short, TOPIC, world } from "./support/hub-world.ts";
+import { pumped } from "./support/pumped.ts";
 import { failureOf } from "./support/read.ts";
 
 test("first the opening, then what comes; a record is made once for all", async () => {
@@ -29,7 +29,7 @@ test.each([
     await using it = world(limit);
     const came: string[] = [];
     const writer = { write: (event: string) => void came.push(event), end: () => came.push("end") };
-    const pumping = pump(it.subscribe({ shape: short }), writer);
+    const pumping = pumped(it.subscribe({ shape: short }), writer);
     await until("it is open", () => came.length === 1);
     await it.post(1000, bytes);
     await until("it has all", () => came.length === 1001);
@@ -55,7 +55,7 @@ test("what comes in one turn of the event loop is written together", async () =>
     now.push(event);
     return undefined;
   };
-  const pumping = pump(it.subscribe({ shape: short }), { write, end() {} });
+  const pumping = pumped(it.subscribe({ shape: short }), { write, end() {} });
   await until("it is open", () => turns.length === 1);
   await Promise.all([it.post(3), it.post(2)]);
   await until("it has all", () => turns.flat().length === 6);
@@ -293,7 +293,7 @@ test("an abort ends with its reason, and frees the topic when it was the last", 
 
 test.each<[string, (events: AsyncIterable<unknown>) => Promise<unknown>]>([
   ["a loop", (events) => drain(events).over],
-  ["pump()", (events) => failureOf(pump(events, { write: () => undefined, end() {} }).done)],
+  ["pump()", (events) => failureOf(pumped(events, { write: () => undefined, end() {} }).done)],
 ])(
   "an event that cannot be shaped ends its subscription by %s, and frees the topic",
   async (_, take) => {

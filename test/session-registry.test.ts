@@ -58,8 +58,8 @@ class House {
 
   constructor(limits: Partial<SessionLimits> = {}) {
     const all = { maxSessions: 3, maxBytes: 1000, maxPerConnection: 100, resumesPerSecond: 100 };
-    const terms = { epoch: "here", graceMs: GRACE_MS, window: WINDOW };
-    this.registry = new SessionRegistry(terms, { ...all, ...limits }, this.time.clock(START_MS));
+    const settings = { epoch: "here", graceMs: GRACE_MS, window: WINDOW };
+    this.registry = new SessionRegistry(settings, { ...all, ...limits }, this.time.clock(START_MS));
   }
 
   /** An attachment asks to be let in: "in", or why not. */

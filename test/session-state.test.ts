@@ -1,8 +1,8 @@
 /** Where a session stands, and its books: the parts of the core that know no streams and no time. */
 import { describe, expect, test } from "vitest";
 import { ConnectError } from "../src/index.ts";
-import { Ledger } from "../src/session/ledger.ts";
 import { Reason } from "../src/session/lost.ts";
+import { SessionWindow } from "../src/session/session-window.ts";
 import {
   answered,
   ended,
@@ -135,147 +135,147 @@ describe("an attachment of a session that the server does not know", () => {
   });
 });
 
-describe("a ledger", () => {
-  const window = { bytes: 100, messages: 4 };
+describe("the window of a session", () => {
+  const size = { bytes: 100, messages: 4 };
   const bytes = (size: number) => new Uint8Array(size);
   const open = (start?: number) => {
     const account = { bytes: 0 };
-    return { account, ledger: new Ledger(window, account, start) };
+    return { account, window: new SessionWindow(size, account, start) };
   };
 
   test("is full by messages, by bytes, and exceeds the bytes by one message", () => {
-    const { ledger } = open();
-    for (const size of [0, 0, 0]) ledger.push(0, bytes(size));
-    expect(ledger.full).toBe(false);
-    ledger.push(0, bytes(0));
-    expect(ledger.full).toBe(true);
-    ledger.acknowledge(3);
-    expect(ledger.full).toBe(false);
-    ledger.push(0, bytes(99));
-    expect(ledger.full).toBe(false);
-    ledger.push(0, bytes(1000));
-    expect(ledger.full).toBe(true);
+    const { window } = open();
+    for (const size of [0, 0, 0]) window.push(0, bytes(size));
+    expect(window.full).toBe(false);
+    window.push(0, bytes(0));
+    expect(window.full).toBe(true);
+    window.acknowledge(3);
+    expect(window.full).toBe(false);
+    window.push(0, bytes(99));
+    expect(window.full).toBe(false);
+    window.push(0, bytes(1000));
+    expect(window.full).toBe(true);
   });
 
   test("lets in what the window holds, and no more", () => {
-    const { ledger } = open();
-    expect([ledger.receive(99), ledger.receive(500), ledger.receive(0)]).toEqual([
+    const { window } = open();
+    expect([window.receive(99), window.receive(500), window.receive(0)]).toEqual([
       true,
       true,
       false,
     ]);
-    expect(ledger.received).toBe(2);
-    const { ledger: full } = open();
+    expect(window.received).toBe(2);
+    const { window: full } = open();
     expect([full.receive(100), full.receive(0)]).toEqual([true, false]);
-    const { ledger: other } = open();
+    const { window: other } = open();
     for (let n = 0; n < 4; n++) expect(other.receive(1)).toBe(true);
     expect(other.receive(1)).toBe(false);
     for (let n = 0; n < 4; n++) other.take(1);
     // The other side knows of room what it was told.
     expect(other.receive(1)).toBe(false);
-    other.tell();
+    other.markAcknowledged();
     expect(other.receive(1)).toBe(true);
   });
 
   test("says when it is time to acknowledge: half a window, in messages or in bytes", () => {
-    const { ledger } = open();
-    for (const size of [1, 1, 50]) ledger.receive(size);
-    expect(ledger.owes).toBe(false);
-    expect(ledger.take(1)).toBe(false);
-    expect(ledger.owes).toBe(true);
-    expect(ledger.take(1)).toBe(true);
-    expect(ledger.tell()).toBe(2);
-    expect(ledger.owes).toBe(false);
-    expect(ledger.take(50)).toBe(true);
+    const { window } = open();
+    for (const size of [1, 1, 50]) window.receive(size);
+    expect(window.ackPending).toBe(false);
+    expect(window.take(1)).toBe(false);
+    expect(window.ackPending).toBe(true);
+    expect(window.take(1)).toBe(true);
+    expect(window.markAcknowledged()).toBe(2);
+    expect(window.ackPending).toBe(false);
+    expect(window.take(50)).toBe(true);
   });
 
   test("takes no count that cannot be, and ignores old ones", () => {
-    const { ledger } = open();
-    for (let n = 0; n < 3; n++) ledger.push(0, bytes(1));
-    expect(ledger.acknowledge(4)).toBe("above");
-    expect(ledger.acknowledged).toBe(0);
-    expect(ledger.acknowledge(2)).toBeUndefined();
-    expect(ledger.acknowledge(1)).toBeUndefined();
-    expect(ledger.acknowledged).toBe(2);
-    expect(ledger.checkResume(4)).toBe("above");
-    expect(ledger.checkResume(3)).toBeUndefined();
-    expect(ledger.checkResume(2)).toBeUndefined();
-    expect(ledger.checkResume(1)).toBe("gap");
+    const { window } = open();
+    for (let n = 0; n < 3; n++) window.push(0, bytes(1));
+    expect(window.acknowledge(4)).toBe("above");
+    expect(window.acknowledged).toBe(0);
+    expect(window.acknowledge(2)).toBeUndefined();
+    expect(window.acknowledge(1)).toBeUndefined();
+    expect(window.acknowledged).toBe(2);
+    expect(window.checkResume(4)).toBe("above");
+    expect(window.checkResume(3)).toBeUndefined();
+    expect(window.checkResume(2)).toBeUndefined();
+    expect(window.checkResume(1)).toBe("gap");
   });
 
   test("agrees on the smaller window, and may agree anew", () => {
-    const { ledger } = open();
-    ledger.agree({ bytes: 50, messages: 9 });
-    expect(ledger.window).toEqual({ bytes: 50, messages: 4 });
-    ledger.agree({ bytes: 1000, messages: 2 });
-    expect(ledger.window).toEqual({ bytes: 100, messages: 2 });
+    const { window } = open();
+    window.setPeerWindow({ bytes: 50, messages: 9 });
+    expect(window.window).toEqual({ bytes: 50, messages: 4 });
+    window.setPeerWindow({ bytes: 1000, messages: 2 });
+    expect(window.window).toEqual({ bytes: 100, messages: 2 });
   });
 
   test("is exact up to the largest count that there is, and goes no further", () => {
-    const { ledger } = open(MOST - 2);
-    expect([ledger.sent, ledger.acknowledged, ledger.received, ledger.taken]).toEqual(
+    const { window } = open(MOST - 2);
+    expect([window.sent, window.acknowledged, window.received, window.delivered]).toEqual(
       Array(4).fill(MOST - 2),
     );
-    ledger.push(0, bytes(1));
-    ledger.push(0, bytes(1));
-    expect(ledger.sent).toBe(MOST);
-    expect(() => ledger.push(0, bytes(1))).toThrow(/2\^53 - 1/);
-    expect(ledger.sent).toBe(MOST);
-    expect(ledger.acknowledge(MOST + 1)).toBe("above");
-    expect(ledger.checkResume(MOST - 1)).toBeUndefined();
-    expect(ledger.acknowledge(MOST)).toBeUndefined();
-    expect(ledger.acknowledged).toBe(MOST);
+    window.push(0, bytes(1));
+    window.push(0, bytes(1));
+    expect(window.sent).toBe(MOST);
+    expect(() => window.push(0, bytes(1))).toThrow(/2\^53 - 1/);
+    expect(window.sent).toBe(MOST);
+    expect(window.acknowledge(MOST + 1)).toBe("above");
+    expect(window.checkResume(MOST - 1)).toBeUndefined();
+    expect(window.acknowledge(MOST)).toBeUndefined();
+    expect(window.acknowledged).toBe(MOST);
 
-    expect([ledger.receive(1), ledger.receive(1)]).toEqual([true, true]);
-    expect(() => ledger.receive(1)).toThrow(ConnectError);
-    expect(ledger.received).toBe(MOST);
-    ledger.take(1);
-    ledger.take(1);
-    expect(ledger.tell()).toBe(MOST);
+    expect([window.receive(1), window.receive(1)]).toEqual([true, true]);
+    expect(() => window.receive(1)).toThrow(ConnectError);
+    expect(window.received).toBe(MOST);
+    window.take(1);
+    window.take(1);
+    expect(window.markAcknowledged()).toBe(MOST);
   });
 
-  const settlings: Record<string, (ledger: Ledger) => void> = {
-    "acknowledged and taken": (ledger) => {
-      ledger.acknowledge(3);
-      ledger.take(30);
-      ledger.take(5);
+  const settlings: Record<string, (window: SessionWindow) => void> = {
+    "acknowledged and taken": (window) => {
+      window.acknowledge(3);
+      window.take(30);
+      window.take(5);
     },
-    "when nobody takes any more, and all is acknowledged": (ledger) => {
-      ledger.takeAll();
-      ledger.acknowledge(3);
+    "when nobody takes any more, and all is acknowledged": (window) => {
+      window.takeAll();
+      window.acknowledge(3);
     },
-    "when it is closed": (ledger) => ledger.close(),
-    "when it is closed twice": (ledger) => {
-      ledger.close();
-      ledger.close();
+    "when it is closed": (window) => window.close(),
+    "when it is closed twice": (window) => {
+      window.close();
+      window.close();
     },
-    "when it is closed behind a part": (ledger) => {
-      ledger.acknowledge(1);
-      ledger.take(30);
-      ledger.tell();
-      ledger.close();
+    "when it is closed behind a part": (window) => {
+      window.acknowledge(1);
+      window.take(30);
+      window.markAcknowledged();
+      window.close();
     },
-    "when things come behind its end": (ledger) => {
-      ledger.close();
-      ledger.push(0, bytes(9));
-      ledger.receive(9);
-      ledger.take(5);
-      ledger.takeAll();
+    "when things come behind its end": (window) => {
+      window.close();
+      window.push(0, bytes(9));
+      window.receive(9);
+      window.take(5);
+      window.takeAll();
     },
   };
 
   test.each(Object.entries(settlings))("gives its account back what it took: %s", (_, settle) => {
-    const { account, ledger } = open();
-    for (const size of [10, 0, 20]) ledger.push(0, bytes(size));
-    for (const size of [30, 5]) ledger.receive(size);
+    const { account, window } = open();
+    for (const size of [10, 0, 20]) window.push(0, bytes(size));
+    for (const size of [30, 5]) window.receive(size);
     expect(account.bytes).toBeGreaterThanOrEqual(65);
-    settle(ledger);
+    settle(window);
     expect(account.bytes).toBe(0);
   });
 
   test("shares its account with others", () => {
     const account = { bytes: 0 };
-    const [one, two] = [new Ledger(window, account), new Ledger(window, account)];
+    const [one, two] = [new SessionWindow(size, account), new SessionWindow(size, account)];
     one.push(0, bytes(10));
     const alone = account.bytes;
     two.push(0, bytes(10));

@@ -1,9 +1,9 @@
 /** What pumps leave to timers, sockets and signals: all that this process does beside them. */
 import { expect, test } from "vitest";
-import { pump } from "../src/flow/pump.ts";
+import { PullIterator } from "../src/flow/pull.ts";
 import { Queue } from "../src/flow/queue.ts";
-import { Tap } from "../src/flow/tap.ts";
 import { settles, until } from "./support/gate.ts";
+import { pumped } from "./support/pumped.ts";
 
 /** Where a pump never lets go of the event loop, its messages end, so that the test can fail. */
 const ENOUGH_MS = 3000;
@@ -27,7 +27,7 @@ class Sink {
 
 function pumpEndless(count: number) {
   const sinks = Array.from({ length: count }, () => new Sink());
-  const pumps = sinks.map((sink) => pump(endless(), sink));
+  const pumps = sinks.map((sink) => pumped(endless(), sink));
   return {
     sinks,
     [Symbol.dispose]() {
@@ -85,7 +85,7 @@ test("a pump that writes now and then does not wait for those that never pause",
   using _pumps = pumpEndless(300);
   const sink = new Sink();
   const messages = new Queue<number>(16);
-  const calm = pump(messages, sink);
+  const calm = pumped(messages, sink);
   // A round of the others takes a hundred turns and more.
   for (let n = 1; n <= 20; n++) {
     await messages.push(n);
@@ -102,7 +102,8 @@ test("what a pump has written is in order and whole, however often it waited", a
     for (let n = 0; n < 50_000; n++) yield n;
   };
   using _pumps = pumpEndless(3);
-  await pump(numbers(), { write: (n: number) => void came.push(n), end: () => came.push(-1) }).done;
+  await pumped(numbers(), { write: (n: number) => void came.push(n), end: () => came.push(-1) })
+    .done;
   expect(came.length).toBe(50_001);
   expect(came.every((n, at) => n === at || at === 50_000)).toBe(true);
 });
@@ -118,7 +119,7 @@ test("a pump that is stopped while it waits writes nothing more, and its iterabl
     }
   };
   const sink = new Sink();
-  const stopped = pump(messages(), sink);
+  const stopped = pumped(messages(), sink);
   await until("it has written", () => sink.count > 0);
   stopped.stop();
   const { count } = sink;
@@ -129,7 +130,7 @@ test("a pump that is stopped while it waits writes nothing more, and its iterabl
 test("a loop that awaits each push leaves timers their turn where the writer always has room", async () => {
   const queue = new Queue<number>(16);
   const sink = new Sink();
-  queue.pipeTo(sink);
+  pumped(queue, sink);
   let over = false;
   const pushing = (async () => {
     const endsAt = performance.now() + ENOUGH_MS;
@@ -143,12 +144,12 @@ test("a loop that awaits each push leaves timers their turn where the writer alw
   expect(sink.count).toBeGreaterThan(1000);
 });
 
-test("a tap that always has a value leaves timers their turn", async () => {
+test("an iterator that always has a value leaves timers their turn", async () => {
   const endsAt = performance.now() + ENOUGH_MS;
   const take = () => (performance.now() < endsAt ? 1 : undefined);
-  const tap = new Tap<number>({ take, onDry() {}, onEnd() {} });
+  const values = new PullIterator<number>({ take, onDry() {}, onEnd() {} });
   const sink = new Sink();
-  const pumping = pump(tap, sink);
+  const pumping = pumped(values, sink);
   for (let n = 0; n < 20; n++) await new Promise((fired) => setTimeout(fired, 1));
   expect(performance.now()).toBeLessThan(endsAt);
   pumping.stop();

@@ -3,12 +3,12 @@ import { createClient as createStockClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
-import { pump } from "../src/flow/pump.ts";
 import { Code, ConnectError, type Interceptor } from "../src/index.ts";
 import { later, type ServiceImpl } from "../src/server.ts";
 import type { SubscribeOptions } from "../src/topics/hub/subscription.ts";
 import { gate, until } from "./support/gate.ts";
 import { type HubWorld, world as hubWorld, short, TOPIC } from "./support/hub-world.ts";
+import { pumped } from "./support/pumped.ts";
 import { failureOf } from "./support/read.ts";
 import { start } from "./support/world.ts";
 
@@ -163,7 +163,7 @@ test("of a thousand calls are all over when the server closes", async () => {
 
 test("a writer that cannot end rejects the pump", async () => {
   const events = it.subscribe();
-  const pumping = pump(events, {
+  const pumping = pumped(events, {
     write: () => undefined,
     end() {
       throw new Error("no end");

@@ -1,5 +1,5 @@
 import { either, optionsOf, whole } from "../options.ts";
-import { DEFAULT_WINDOW, type Window } from "../session/ledger.ts";
+import { DEFAULT_WINDOW, type Window } from "../session/session-window.ts";
 
 /** What one session may hold, of what it sent and of what it received. */
 export interface SessionWindowOptions {

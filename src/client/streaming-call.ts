@@ -6,7 +6,7 @@ import type {
 } from "@bufbuild/protobuf";
 import { Code, type ConnectError, type StreamResponse, type Transport } from "@connectrpc/connect";
 import { asFailure, failure, fromAbort, handled } from "../failure.ts";
-import { Inbox } from "../flow/inbox.ts";
+import { type Inbound, isInbound } from "../flow/inbox.ts";
 import { Queue } from "../flow/queue.ts";
 import { onAbort } from "../flow/wait.ts";
 import { exactlyOne } from "../grpc/exactly-one.ts";
@@ -102,7 +102,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   readonly #lifecycle: CallLifecycle;
   #answer: StreamResponse<I, O> | undefined;
   #messages: AsyncIterator<MessageShape<O>> | undefined;
-  #inbox: Inbox<unknown, MessageShape<O>> | undefined;
+  #inbox: Inbound<MessageShape<O>> | undefined;
   #resumable = false;
   #halfClosed = false;
   #finished: Promise<MessageShape<O>> | undefined;
@@ -272,9 +272,9 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     if (this.#messages !== undefined) return this.#read(this.#messages);
     return this.#response.then((response) => {
       this.#answer = response;
-      if (response.message instanceof Inbox) {
+      if (isInbound(response.message)) {
         // Ours: it tells of its end, and each message costs one promise less.
-        this.#inbox = response.message as Inbox<unknown, MessageShape<O>>;
+        this.#inbox = response.message;
         this.#inbox.onEnd = (error) => {
           this.#lifecycle.onReadToEnd();
           if (error === undefined) this.#end();

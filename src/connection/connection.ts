@@ -3,7 +3,7 @@ import type { ConnectError } from "@connectrpc/connect";
 import type { ClientStreamListener } from "../call-stream.ts";
 import type { RequestHead } from "../grpc/request-headers.ts";
 import type { ClientAttachment } from "../session/attachment.ts";
-import type { ServerTerms } from "../session/terms.ts";
+import type { NegotiatedSettings } from "../session/settings.ts";
 import type { Target } from "./address.ts";
 import type { Keepalive } from "./keepalive.ts";
 
@@ -34,11 +34,11 @@ export interface Connection {
   /** Why the connection is gone; `undefined` while it is not. */
   readonly lost: ConnectError | undefined;
   /** What the server said of its sessions: `false`, it keeps none; `undefined`, it was not asked. */
-  readonly sessions: ServerTerms | false | undefined;
+  readonly sessions: NegotiatedSettings | false | undefined;
   /** Whether the server must be asked for its sessions, or again. */
   readonly mustNegotiate: boolean;
   /** Notes what the server said of its sessions. */
-  knowSessions(sessions: ServerTerms | false): void;
+  knowSessions(sessions: NegotiatedSettings | false): void;
   /** What the server said of its clock until `untilMs` is no longer true: it must be asked again. */
   doubtSessions(untilMs: number): void;
   /** The server is Hawser's: it can be asked for signs of life more often. */

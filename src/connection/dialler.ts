@@ -8,7 +8,7 @@ import type {
   Dialler,
   Dialling,
   Leaver,
-  TermsWatcher,
+  SettingsWatcher,
 } from "../session/attachment.ts";
 import { CONTROL } from "../session/control.ts";
 import type { Addresses } from "./addresses.ts";
@@ -87,14 +87,14 @@ export class StreamDialler implements Dialler {
     this.#bound = false;
   }
 
-  renegotiate(sinceMs: number, watcher: TermsWatcher): void {
+  renegotiate(sinceMs: number, watcher: SettingsWatcher): void {
     this.#connections.doubtSessions(sinceMs);
     negotiated(this.#connections, this.#ownHeaders, () => watcher.isWanted).then(
       ({ sessions, mustNegotiate }) => {
-        if (sessions && !mustNegotiate) watcher.onTerms(sessions);
-        else watcher.onNoTerms();
+        if (sessions && !mustNegotiate) watcher.onSettings(sessions);
+        else watcher.onNoSettings();
       },
-      (reason) => watcher.onNoTerms(asFailure(reason)),
+      (reason) => watcher.onNoSettings(asFailure(reason)),
     );
   }
 

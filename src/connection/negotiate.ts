@@ -10,7 +10,7 @@ import { failure } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
 import { startTimer } from "../flow/wait.ts";
 import type { RequestHead } from "../grpc/request-headers.ts";
-import type { ServerTerms } from "../session/terms.ts";
+import type { NegotiatedSettings } from "../session/settings.ts";
 import type { Connection, ConnectionSource } from "./connection.ts";
 
 const METHOD = SessionService.method.negotiate;
@@ -79,7 +79,7 @@ async function ask(connection: Connection, headers: MethodHeaders): Promise<void
     onHeaders() {},
     onMessage(message) {
       try {
-        connection.knowSessions(readTerms(message));
+        connection.knowSessions(readSettings(message));
         connection.useHawserKeepalive();
       } catch {
         plain();
@@ -103,16 +103,16 @@ async function ask(connection: Connection, headers: MethodHeaders): Promise<void
   stream.reset(failure(Code.Canceled, "the server's answer came too late"));
 }
 
-function readTerms({ bytes, start, end }: Received): ServerTerms {
+function readSettings({ bytes, start, end }: Received): NegotiatedSettings {
   const said = fromBinary(NegotiateResponseSchema, bytes.subarray(start, end));
-  const terms = {
+  const settings = {
     epoch: said.epoch,
     graceMs: Number(said.graceMs),
     window: { bytes: Number(said.windowBytes), messages: Number(said.windowMessages) },
     clockAheadMs: Number(said.nowMs) - realClock.now(),
   };
-  const { bytes: windowBytes, messages } = terms.window;
-  if (!/^[0-9a-f]{32}$/.test(terms.epoch)) throw new RangeError("no epoch");
-  if (!(terms.graceMs > 0 && windowBytes > 0 && messages > 0)) throw new RangeError("no window");
-  return terms;
+  const { bytes: windowBytes, messages } = settings.window;
+  if (!/^[0-9a-f]{32}$/.test(settings.epoch)) throw new RangeError("no epoch");
+  if (!(settings.graceMs > 0 && windowBytes > 0 && messages > 0)) throw new RangeError("no window");
+  return settings;
 }

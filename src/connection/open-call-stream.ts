@@ -2,8 +2,8 @@ import type { ClientCallListener } from "../call-stream.ts";
 import { realClock } from "../flow/clock.ts";
 import type { RequestHeaders } from "../grpc/request-headers.ts";
 import { ClientSession, type SessionWatcher } from "../session/client-session.ts";
-import type { Window } from "../session/ledger.ts";
-import type { ServerTerms } from "../session/terms.ts";
+import type { Window } from "../session/session-window.ts";
+import type { NegotiatedSettings } from "../session/settings.ts";
 import type { Addresses } from "./addresses.ts";
 import { Attempts } from "./attempts.ts";
 import type { Connection } from "./connection.ts";
@@ -35,9 +35,10 @@ export interface CallStreamOptions {
 export function openCallStream(options: CallStreamOptions, call: ClientCallListener): void {
   const { addresses, ownHeaders, window } = options;
   const ready = addresses.ready();
-  const by = (connection: Connection, terms: ServerTerms | false) => {
-    if (terms === false || window === undefined) openPlain(options, call);
-    else openSession(options, call, { connections: addresses.homeOf(connection), terms, window });
+  const by = (connection: Connection, settings: NegotiatedSettings | false) => {
+    if (settings === false || window === undefined) openPlain(options, call);
+    else
+      openSession(options, call, { connections: addresses.homeOf(connection), settings, window });
   };
   if (window === undefined) {
     openPlain(options, call);
@@ -64,20 +65,20 @@ function openPlain(options: CallStreamOptions, call: ClientCallListener): void {
 /** The server that a session begins at. */
 interface SessionServer {
   readonly connections: Connections;
-  readonly terms: ServerTerms;
+  readonly settings: NegotiatedSettings;
   readonly window: Window;
 }
 
 function openSession(
   { addresses, headers, ownHeaders, readMaxBytes, watcher }: CallStreamOptions,
   call: ClientCallListener,
-  { connections, terms, window }: SessionServer,
+  { connections, settings, window }: SessionServer,
 ): void {
   connections.useFastReconnect();
   watcher?.onSession();
   const session = new ClientSession({
     newId,
-    server: terms,
+    server: settings,
     window,
     clock: realClock,
     acknowledgements: addresses.acknowledgements,

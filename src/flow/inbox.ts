@@ -22,13 +22,33 @@ type Reader<T> = (
   result: IteratorResult<T, undefined> | Promise<IteratorResult<T, undefined>>,
 ) => void;
 
+/** How an iterable is known for an Inbound. */
+const inbound: unique symbol = Symbol("hawser: inbound");
+
+/** Messages that tell when their consumer meets the end; it need not look at each result for that. */
+export interface Inbound<T> extends AsyncIterableIterator<T, undefined> {
+  readonly [inbound]: true;
+  /** Told when the consumer meets the end, with the error if it is one. */
+  onEnd: ((error?: unknown) => void) | undefined;
+  /** Whether the consumer waits for a message. */
+  readonly isAwaited: boolean;
+  /** How many messages the consumer was given. */
+  readonly taken: number;
+}
+
+/** Whether an iterable is one as it came, which no interceptor has wrapped. */
+export function isInbound<T>(messages: AsyncIterable<T>): messages is Inbound<T> {
+  return inbound in messages;
+}
+
 /**
  * The receiver's end of a stream: what the wire delivers waits here until the
  * consumer takes it. How much that is, is the other side's business: the source
  * is told of each message that is taken, by open(), or dropped, by drop().
  * Iterated once, by one consumer.
  */
-export class Inbox<Raw, T> implements AsyncIterableIterator<T, undefined> {
+export class Inbox<Raw, T> implements Inbound<T> {
+  readonly [inbound] = true;
   readonly #source: Source<Raw, T>;
   readonly #what: string;
   readonly #items: Raw[] = [];

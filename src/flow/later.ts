@@ -1,4 +1,6 @@
 import { callable } from "../options.ts";
+import { leave, pump } from "./pump.ts";
+import { type Pump, type Pumpable, pumpTo, type Writer } from "./writer.ts";
 
 /**
  * An iterable that is not there yet: `open` makes it, when it is first asked
@@ -12,16 +14,32 @@ export function later<T>(open: () => Promise<AsyncIterable<T>>): AsyncIterable<T
   return new Later(open);
 }
 
-/** What later() makes, for those who can do better than to iterate it. */
-export class Later<T> implements AsyncIterable<T> {
-  readonly open: () => Promise<AsyncIterable<T>>;
+class Later<T> implements AsyncIterable<T>, Pumpable<T> {
+  readonly #open: () => Promise<AsyncIterable<T>>;
 
   constructor(open: () => Promise<AsyncIterable<T>>) {
-    this.open = open;
+    this.#open = open;
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<T, undefined> {
-    yield* await this.open();
+    yield* await this.#open();
     return undefined;
+  }
+
+  [pumpTo](writer: Writer<T>, onLate?: (error: unknown) => void): Pump {
+    let opened: Pump | undefined;
+    let stopped = false;
+    const run = async () => {
+      const iterable = await this.#open();
+      if (stopped) leave(iterable[Symbol.asyncIterator](), onLate);
+      else opened = pump(iterable, writer, onLate);
+    };
+    run().catch((error) => writer.fail(error));
+    return {
+      stop() {
+        stopped = true;
+        opened?.stop();
+      },
+    };
   }
 }

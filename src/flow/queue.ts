@@ -1,18 +1,7 @@
 import { Code } from "@connectrpc/connect";
 import { failure, handled } from "../failure.ts";
 import { Share, slices } from "./slice.ts";
-
-/** What takes messages off a Queue or a pump, one at a time and in order. */
-export interface Writer<T> {
-  /**
-   * Takes one message. `undefined`: there is room for the next. A promise: the
-   * message is taken, and the next must wait until it resolves. A throw or a
-   * rejection: the message was refused, and so is every later one.
-   */
-  write(message: T): Promise<void> | undefined;
-  /** No more messages follow. */
-  end(): void;
-}
+import { type Pump, type Pumpable, pumpTo, type Writer } from "./writer.ts";
 
 const DONE: Promise<void> = Promise.resolve();
 const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
@@ -26,10 +15,10 @@ interface Queued<T> {
 /**
  * A bounded queue: the sender's end of a stream. Any number of places may push
  * at the same time; messages leave whole, in the order of the pushes. One
- * consumer takes them: either an async iteration, or a Writer that pipeTo()
- * attaches, which then gets each message without a promise in between.
+ * consumer takes them: either an async iteration, or a Writer, which gets each
+ * message without a promise in between.
  */
-export class Queue<T> implements AsyncIterable<T> {
+export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
   readonly #limit: number;
   readonly #entries: Queued<T>[] = [];
   #first = 0;
@@ -105,22 +94,26 @@ export class Queue<T> implements AsyncIterable<T> {
   }
 
   /** Hands every message to `writer` from now on, those that wait inside first. */
-  pipeTo(writer: Writer<T>): void {
+  [pumpTo](writer: Writer<T>): Pump {
     this.#begun();
-    if (this.#failure !== undefined) return;
-    this.#writer = writer;
-    this.#drain();
+    if (this.#failure === undefined) {
+      this.#writer = writer;
+      this.#drain();
+    }
+    return this;
+  }
+
+  /** The consumer takes no more: why, fail() may still say. */
+  stop(): void {
+    const what = "the call takes no more messages: it is over";
+    this.#fail(failure(Code.FailedPrecondition, what), true);
   }
 
   [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
     return {
       next: () => this.#next(),
       return: async () => {
-        const error = failure(
-          Code.FailedPrecondition,
-          "the call takes no more messages: it is over",
-        );
-        this.#fail(error, true);
+        this.stop();
         return END;
       },
       throw: async (error: unknown) => {
@@ -194,6 +187,7 @@ export class Queue<T> implements AsyncIterable<T> {
       full = writer.write(value);
     } catch (error) {
       this.fail(error);
+      writer.fail(error);
       return handled(Promise.reject(error));
     }
     if (full === undefined) return undefined;
@@ -203,7 +197,10 @@ export class Queue<T> implements AsyncIterable<T> {
         this.#writing = false;
         this.#drain();
       },
-      (error) => this.fail(error),
+      (error) => {
+        this.fail(error);
+        writer.fail(error);
+      },
     );
     return full;
   }

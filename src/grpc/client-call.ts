@@ -10,10 +10,10 @@ import type {
 } from "../call-stream.ts";
 import { asFailure, deadlineExceeded, failure, fromAbort, handled } from "../failure.ts";
 import { Inbox, type Source } from "../flow/inbox.ts";
-import { type Pump, pump } from "../flow/pump.ts";
-import { Queue, type Writer } from "../flow/queue.ts";
+import { pump } from "../flow/pump.ts";
 import { type Context, currentContext } from "../flow/runtime.ts";
 import { onAbort, startTimer } from "../flow/wait.ts";
+import type { Pump, Writer } from "../flow/writer.ts";
 import { alone } from "./framing.ts";
 import type { MessageOptions } from "./limits.ts";
 import { MessageReader, type MessageSender, MessageWriter } from "./message.ts";
@@ -85,8 +85,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     }
     this.#abort = onAbort(signal, (reason) => this.#finish(fromAbort(reason), true));
     if (!this.#isOver) open(this);
-    const waits = this.#writer === undefined && !this.#isOver;
-    if (waits && !(init.requests instanceof Queue)) this.#context = currentContext();
+    if (this.#writer === undefined && !this.#isOver) this.#context = currentContext();
   }
 
   /** Whether a stream was opened: what failed before that never left here. */
@@ -124,14 +123,11 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   onOpen(): void {
     const { input, requests } = this.#init;
     this.#writer = new MessageWriter(input, this.#init, this);
-    if (requests instanceof Queue) {
-      requests.pipeTo(this);
-      return;
-    }
     const start = () => pump(requests, this);
     this.#pump = this.#context === undefined ? start() : this.#context.runInAsyncScope(start);
     this.#context = undefined;
-    this.#pump.done.catch((error) => this.#finish(asFailure(error), true));
+    // It may have failed at once.
+    if (this.#isOver) this.#pump.stop();
   }
 
   onHeaders(headers: HeaderList, from: ClientCallStream): void {
@@ -215,6 +211,10 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#stream?.endSend();
   }
 
+  fail(error: unknown): void {
+    this.#finish(asFailure(error), true);
+  }
+
   outgoing(): ClientCallStream {
     return this.#stream as ClientCallStream;
   }
@@ -246,6 +246,5 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#stream?.reset(stopped);
     this.#init.watcher?.onSendEnded(stopped);
     this.#pump?.stop();
-    if (this.#init.requests instanceof Queue) this.#init.requests.fail(stopped);
   }
 }

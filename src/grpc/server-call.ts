@@ -10,9 +10,9 @@ import type {
 } from "../call-stream.ts";
 import { deadlineExceeded, failure, toWire } from "../failure.ts";
 import { Inbox, type Source } from "../flow/inbox.ts";
-import { leave, type Pump, pump } from "../flow/pump.ts";
-import type { Writer } from "../flow/queue.ts";
+import { leave, pump } from "../flow/pump.ts";
 import { startTimer } from "../flow/wait.ts";
+import type { Pump, Writer } from "../flow/writer.ts";
 import { type CallContext, createContext } from "./context.ts";
 import type { AwaitingCall, FirstRequestTimer } from "./first-request-timer.ts";
 import { alone } from "./framing.ts";
@@ -277,20 +277,26 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
         if ("many" in outcome) leave(outcome.many[Symbol.asyncIterator](), this.#onLate);
       } else if ("many" in outcome) {
         this.#pump = pump(outcome.many, this, this.#onLate);
-        await this.#pump.done;
+        // It may have ended at once.
+        if (this.#over) this.#pump.stop();
       } else {
         await this.write(outcome.one);
         this.end();
       }
     } catch (error) {
-      if (this.#over) {
-        this.#onLate(error);
-        return;
-      }
-      const sent = toWire(error);
-      if (sent !== error) this.#report(error);
-      this.#finish(sent);
+      this.fail(error);
     }
+  }
+
+  /** What the handler threw, or its responses did. */
+  fail(error: unknown): void {
+    if (this.#over) {
+      this.#onLate(error);
+      return;
+    }
+    const sent = toWire(error);
+    if (sent !== error) this.#report(error);
+    this.#finish(sent);
   }
 
   /** What a handler throws when its call is over: a bug, unless it passes on what it was told. */

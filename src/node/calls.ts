@@ -35,7 +35,7 @@ import { asHeaders } from "../grpc/metadata.ts";
 import { RequestHeaders } from "../grpc/request-headers.ts";
 import type { Deadline } from "../grpc/timeout.ts";
 import { timeout } from "../options.ts";
-import type { Window } from "../session/ledger.ts";
+import type { Window } from "../session/session-window.ts";
 import { version } from "../version.ts";
 import { nodeGzip } from "./gzip.ts";
 import type { TransportOptions } from "./transport-options.ts";

@@ -21,7 +21,7 @@ import {
   whole,
   withFunctions,
 } from "../options.ts";
-import { DEFAULT_WINDOW } from "../session/ledger.ts";
+import { DEFAULT_WINDOW } from "../session/session-window.ts";
 import { identifyByCredentials, type SessionOptions } from "./http2/server-sessions.ts";
 import { pemChecks } from "./tls.ts";
 

@@ -3,7 +3,7 @@
 import type { Clock } from "../flow/clock.ts";
 import type { SessionStream } from "./attachment.ts";
 import { CONTROL, receivedControl } from "./control.ts";
-import type { Ledger } from "./ledger.ts";
+import type { SessionWindow } from "./session-window.ts";
 
 /** After how long a message that the application took is acknowledged at the latest. */
 const ACKNOWLEDGE_MS = 50;
@@ -11,26 +11,26 @@ const ACKNOWLEDGE_MS = 50;
 /** One timer for the acknowledgements of all sessions of a process. */
 export class Acknowledgements {
   readonly #clock: Clock;
-  #owing: Acknowledger[] = [];
-  #reminded: Acknowledger[] = [];
+  #scheduled: Acknowledger[] = [];
+  #due: Acknowledger[] = [];
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Has `debtor` acknowledge within 50 ms. */
-  owe(debtor: Acknowledger): void {
-    if (this.#owing.length + this.#reminded.length === 0) this.#arm();
-    this.#owing.push(debtor);
+  /** Has `acknowledger` acknowledge within 50 ms. */
+  schedule(acknowledger: Acknowledger): void {
+    if (this.#scheduled.length + this.#due.length === 0) this.#arm();
+    this.#scheduled.push(acknowledger);
   }
 
   #arm(): void {
     this.#clock.startTimer(ACKNOWLEDGE_MS / 2, () => {
-      for (const debtor of this.#reminded) debtor.settle();
-      this.#reminded = this.#owing;
-      this.#owing = [];
-      for (const debtor of this.#reminded) debtor.remind();
-      if (this.#reminded.length > 0) this.#arm();
+      for (const acknowledger of this.#due) acknowledger.flush();
+      this.#due = this.#scheduled;
+      this.#scheduled = [];
+      for (const acknowledger of this.#due) acknowledger.onDue();
+      if (this.#due.length > 0) this.#arm();
     });
   }
 }
@@ -41,21 +41,21 @@ export class Acknowledgements {
  * 50 ms, or alone at their end. Where no stream carries the session they wait.
  */
 export class Acknowledger {
-  readonly #ledger: Ledger;
+  readonly #window: SessionWindow;
   readonly #timer: Acknowledgements;
   #stream: SessionStream | undefined;
-  #owing = false;
-  #reminded = false;
+  #isScheduled = false;
+  #isDue = false;
 
-  constructor(ledger: Ledger, timer: Acknowledgements) {
-    this.#ledger = ledger;
+  constructor(window: SessionWindow, timer: Acknowledgements) {
+    this.#window = window;
     this.#timer = timer;
   }
 
   /** From now on they go on this stream; at once, for the last one may be lost with the last stream. */
   attach(stream: SessionStream): void {
     this.#stream = stream;
-    if (this.#ledger.taken > 0) this.#write(stream);
+    if (this.#window.delivered > 0) this.#write(stream);
   }
 
   /** There is no stream, or it may carry no more of them. */
@@ -65,35 +65,35 @@ export class Acknowledger {
 
   /** Half a window was taken: as soon as there is a stream. */
   now(): void {
-    this.#reminded = false;
-    if (this.#stream !== undefined && this.#ledger.owes) this.#write(this.#stream);
+    this.#isDue = false;
+    if (this.#stream !== undefined && this.#window.ackPending) this.#write(this.#stream);
   }
 
   /** A message was taken: within 50 ms. */
   soon(): void {
-    if (this.#owing) return;
-    this.#owing = true;
-    this.#timer.owe(this);
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    this.#timer.schedule(this);
   }
 
   /** A message leaves: what is due can go with it. */
   onSent(): void {
-    if (this.#reminded) this.now();
+    if (this.#isDue) this.now();
   }
 
   /** From now on the acknowledgement should go along with what is sent anyway. */
-  remind(): void {
-    this.#reminded = true;
+  onDue(): void {
+    this.#isDue = true;
   }
 
   /** It must leave, if it has not since. */
-  settle(): void {
-    if (this.#reminded) this.now();
-    this.#owing = false;
-    if (this.#stream !== undefined && this.#ledger.owes) this.soon();
+  flush(): void {
+    if (this.#isDue) this.now();
+    this.#isScheduled = false;
+    if (this.#stream !== undefined && this.#window.ackPending) this.soon();
   }
 
   #write(stream: SessionStream): void {
-    stream.write(CONTROL, receivedControl(this.#ledger.tell()));
+    stream.write(CONTROL, receivedControl(this.#window.markAcknowledged()));
   }
 }

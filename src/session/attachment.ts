@@ -10,8 +10,8 @@ import type {
   ClientStreamListener,
   ServerCallStream,
 } from "../call-stream.ts";
+import type { NegotiatedSettings } from "./settings.ts";
 import type { FramedSource } from "./spool.ts";
-import type { ServerTerms } from "./terms.ts";
 
 /** A CallStream that carries a session. It is read without pause: the session's window holds the other side back. */
 export interface SessionStream extends CallStream {
@@ -54,13 +54,13 @@ export interface Dialling {
   onUnreachable(error: ConnectError): void;
 }
 
-/** A session that waits for the server's terms. */
-export interface TermsWatcher {
+/** A session that waits for the server's settings. */
+export interface SettingsWatcher {
   /** Whether they are still needed. */
   readonly isWanted: boolean;
-  onTerms(terms: ServerTerms): void;
+  onSettings(settings: NegotiatedSettings): void;
   /** The server said nothing of use; or, with an error, could not be asked. */
-  onNoTerms(error?: ConnectError): void;
+  onNoSettings(error?: ConnectError): void;
 }
 
 /** Who can be asked to go. */
@@ -75,10 +75,10 @@ export interface Dialler {
   /** No server has begun the session: the next stream may be opened at any of them. */
   unbind(): void;
   /**
-   * Asks the server for its terms again, unless that was done since `sinceMs` by this process's clock: what it said
+   * Asks the server for its settings again, unless that was done since `sinceMs` by this process's clock: what it said
    * before then of its own clock is no longer true. One question serves all sessions that have it at the same time.
    */
-  renegotiate(sinceMs: number, watcher: TermsWatcher): void;
+  renegotiate(sinceMs: number, watcher: SettingsWatcher): void;
   /** Sends these headers once, if there is a connection within `forMs`; nobody hears what becomes of it. */
   tell(headers: Record<string, string>, forMs: number): void;
   /** A session is there, until it is over: where no more connections are to be had, it must leave. */

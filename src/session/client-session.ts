@@ -18,9 +18,10 @@ import type { ClientAttachment, Dialler, Dialling, Leaver, OpenAttachment } from
 import { CONTROL, endControl, readControl, readMetadata } from "./control.ts";
 import { type Answer, dropOwn, readAnswer, readSent, withoutOwn } from "./headers.ts";
 import { SessionIdentity } from "./identity.ts";
-import { type Account, Ledger, type Violation, type Window } from "./ledger.ts";
 import { Reason, readSessionLost, sessionLost } from "./lost.ts";
 import { Redial, type Redialled } from "./redial.ts";
+import { type Account, SessionWindow, type Violation, type Window } from "./session-window.ts";
+import type { NegotiatedSettings } from "./settings.ts";
 import {
   answered,
   type ClientPhase,
@@ -33,12 +34,11 @@ import {
   streamOf,
   unattached,
 } from "./state.ts";
-import type { ServerTerms } from "./terms.ts";
 
 export interface ClientSessionInit {
   /** Makes an id of a session: 128 random bits in hexadecimal digits. */
   readonly newId: () => string;
-  readonly server: ServerTerms;
+  readonly server: NegotiatedSettings;
   readonly window: Window;
   readonly clock: Clock;
   readonly acknowledgements: Acknowledgements;
@@ -70,7 +70,7 @@ export class ClientSession
   implements ClientCallStream, ClientStreamListener, Dialling, Leaver, Redialled
 {
   readonly #init: ClientSessionInit;
-  readonly #ledger: Ledger;
+  readonly #window: SessionWindow;
   readonly #acknowledger: Acknowledger;
   readonly #identity: SessionIdentity;
   #redial: Redial;
@@ -90,9 +90,9 @@ export class ClientSession
   constructor(init: ClientSessionInit) {
     this.#init = init;
     this.#identity = new SessionIdentity(init.newId, init.server, init.clock);
-    this.#ledger = new Ledger(init.window, NO_ACCOUNT);
-    this.#ledger.agree(init.server.window);
-    this.#acknowledger = new Acknowledger(this.#ledger, init.acknowledgements);
+    this.#window = new SessionWindow(init.window, NO_ACCOUNT);
+    this.#window.setPeerWindow(init.server.window);
+    this.#acknowledger = new Acknowledger(this.#window, init.acknowledgements);
     this.#redial = new Redial(init.clock, init.server.graceMs, this);
   }
 
@@ -113,22 +113,22 @@ export class ClientSession
 
   write(flags: number, payload: Uint8Array): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure;
-    this.#ledger.push(flags, payload);
+    this.#window.push(flags, payload);
     const stream = flowOf(this.#link);
-    const written = stream?.pull(this.#ledger.kept, payload.length + PREFIX_BYTES);
+    const written = stream?.pull(this.#window.kept, payload.length + PREFIX_BYTES);
     this.#acknowledger.onSent();
-    if (!this.#ledger.full) return written;
+    if (!this.#window.full) return written;
     this.#capacity ??= Promise.withResolvers();
     return this.#capacity.promise;
   }
 
   endSend(): void {
-    this.#ledger.end();
-    flowOf(this.#link)?.write(CONTROL, endControl(this.#ledger.sent));
+    this.#window.end();
+    flowOf(this.#link)?.write(CONTROL, endControl(this.#window.sent));
   }
 
   taken(bytes: number): void {
-    if (this.#ledger.take(bytes)) this.#acknowledger.now();
+    if (this.#window.take(bytes)) this.#acknowledger.now();
     else this.#acknowledger.soon();
   }
 
@@ -193,7 +193,7 @@ export class ClientSession
       this.#violated("the server answered with another session");
       return;
     }
-    if (this.#checked(this.#ledger.checkResume(answer.received), answer.received)) return;
+    if (this.#checked(this.#window.checkResume(answer.received), answer.received)) return;
     this.#resume(stream, answer, headers);
   }
 
@@ -202,7 +202,7 @@ export class ClientSession
     this.#link = answered(this.#link);
     this.#identity.answered(answer.epoch);
     // Another process than Negotiate asked may have another window.
-    this.#ledger.agree(answer.window);
+    this.#window.setPeerWindow(answer.window);
     this.#redial.answered(answer.received > this.#arrived);
     if (this.#phase !== "answered") this.#base = headers;
     this.#arrived = Math.max(this.#arrived, answer.received);
@@ -216,8 +216,8 @@ export class ClientSession
 
   /** Sends all that follows the first `received` messages. */
   #sendAgain(stream: ClientAttachment, received: number): void {
-    const { kept, ended, sent } = this.#ledger;
-    this.#ledger.rewind(received);
+    const { kept, ended, sent } = this.#window;
+    this.#window.rewind(received);
     stream.pull(kept, kept.framedBytes);
     if (ended) stream.write(CONTROL, endControl(sent));
   }
@@ -232,7 +232,7 @@ export class ClientSession
       return;
     }
     if (this.#phase !== "answered") this.#tellHeaders();
-    if (this.#ledger.receive(bytes)) this.#init.call.onMessage(message, this);
+    if (this.#window.receive(bytes)) this.#init.call.onMessage(message, this);
     else this.#violated("the server sends more than the window holds");
   }
 
@@ -240,7 +240,7 @@ export class ClientSession
     const control = readControl(message);
     if (control?.case === "received") {
       const count = Number(control.value);
-      if (this.#checked(this.#ledger.acknowledge(count), count)) return;
+      if (this.#checked(this.#window.acknowledge(count), count)) return;
       this.#arrived = Math.max(this.#arrived, count);
       this.#wakeWriter();
     } else if (control?.case === "header") this.#onMetadata(control.value);
@@ -259,7 +259,7 @@ export class ClientSession
 
   /** Wakes the sender that waits, where the window holds more. */
   #wakeWriter(): void {
-    if (this.#ledger.full) return;
+    if (this.#window.full) return;
     this.#capacity?.resolve();
     this.#capacity = undefined;
   }
@@ -290,9 +290,9 @@ export class ClientSession
       return;
     }
     if (sent === undefined) this.#onForeignStatus(status, trailers);
-    else if (sent === this.#ledger.received) this.#finish(status, trailers);
-    else if (sent > this.#ledger.received) this.#lost();
-    else this.#violated(`the server sent ${sent} messages; ${this.#ledger.received} came`);
+    else if (sent === this.#window.received) this.#finish(status, trailers);
+    else if (sent > this.#window.received) this.#lost();
+    else this.#violated(`the server sent ${sent} messages; ${this.#window.received} came`);
   }
 
   /** The status is not that of the call: a proxy's, or of a server that takes no attachment now. */
@@ -300,7 +300,7 @@ export class ClientSession
     const why = readSessionLost(status);
     if (why?.reason === Reason.EXPIRED && !this.#identity.isAnswered) this.#onExpired();
     else if (why !== undefined) {
-      const said = Math.min(Number(why.arrived), this.#ledger.sent);
+      const said = Math.min(Number(why.arrived), this.#window.sent);
       this.#fail(sessionLost(why.reason, Math.max(this.#arrived, said)), false);
     } else if (status !== "ok" && status.code === Code.Unavailable) {
       const pushback = String(trailers["grpc-retry-pushback-ms"]);
@@ -313,7 +313,7 @@ export class ClientSession
   /**
    * To the server the session looks older than its grace, and it does not know it. Where that is said of attachment 1 no
    * handler has run (session.proto, 4h): most likely this machine slept since Negotiate, and its clock stood still. The
-   * server is asked for its terms again, and another session takes the place of this one, with all that was sent.
+   * server is asked for its settings again, and another session takes the place of this one, with all that was sent.
    */
   #onExpired(): void {
     if (this.#link.number > 1 || this.#newSessions === NEW_SESSIONS_MAX) {
@@ -330,17 +330,17 @@ export class ClientSession
       get isWanted() {
         return session.isWanted;
       },
-      onTerms: (terms) => this.#onTerms(terms),
-      onNoTerms: (error) => (error === undefined ? this.#failExpired() : this.#fail(error)),
+      onSettings: (settings) => this.#onSettings(settings),
+      onNoSettings: (error) => (error === undefined ? this.#failExpired() : this.#fail(error)),
     });
   }
 
-  #onTerms(terms: ServerTerms): void {
+  #onSettings(settings: NegotiatedSettings): void {
     if (this.#link.is === "over") return;
-    this.#identity.replace(terms);
-    this.#ledger.agree(terms.window);
+    this.#identity.replace(settings);
+    this.#window.setPeerWindow(settings.window);
     this.#wakeWriter();
-    this.#redial = new Redial(this.#init.clock, terms.graceMs, this);
+    this.#redial = new Redial(this.#init.clock, settings.graceMs, this);
     this.onDue();
   }
 
@@ -385,7 +385,7 @@ export class ClientSession
   #ask(cancel: boolean): Record<string, string> {
     return this.#identity.ask({
       attach: this.#link.number + 1,
-      received: this.#ledger.received,
+      received: this.#window.received,
       window: this.#init.window,
       cancel,
     });
@@ -416,7 +416,7 @@ export class ClientSession
   #checked(violation: Violation | undefined, count: number): boolean {
     if (violation === "gap") this.#fail(sessionLost(Reason.GAP, this.#arrived));
     if (violation === "above") {
-      this.#violated(`the server has received ${count} messages of ${this.#ledger.sent}`);
+      this.#violated(`the server has received ${count} messages of ${this.#window.sent}`);
     }
     return violation !== undefined;
   }
@@ -456,7 +456,7 @@ export class ClientSession
     this.#failure ??= error;
     if (this.#capacity !== undefined) handled(this.#capacity.promise);
     this.#capacity?.reject(this.#failure);
-    this.#ledger.close();
+    this.#window.close();
     return stream;
   }
 }

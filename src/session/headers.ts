@@ -2,7 +2,7 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type { HeaderList } from "../call-stream.ts";
 import { failure } from "../failure.ts";
-import type { Window } from "./ledger.ts";
+import type { Window } from "./session-window.ts";
 
 /** The names that are the protocol's own; applications do not see them. */
 const isOwn = (name: string): boolean => name.startsWith("hawser-");

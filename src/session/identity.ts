@@ -1,7 +1,7 @@
 import type { Clock } from "../flow/clock.ts";
 import { writeAsk } from "./headers.ts";
-import type { Window } from "./ledger.ts";
-import type { ServerTerms } from "./terms.ts";
+import type { Window } from "./session-window.ts";
+import type { NegotiatedSettings } from "./settings.ts";
 
 /** What an attachment says beside what its session is. */
 export interface AttachmentCounts {
@@ -19,13 +19,13 @@ export class SessionIdentity {
   readonly #newId: () => string;
   readonly #clock: Clock;
   #id: string;
-  #server: ServerTerms;
+  #server: NegotiatedSettings;
   #epoch: string;
   #openedMs: number | undefined;
   #answered = false;
 
   /** @param newId makes 128 random bits in hexadecimal digits */
-  constructor(newId: () => string, server: ServerTerms, clock: Clock) {
+  constructor(newId: () => string, server: NegotiatedSettings, clock: Clock) {
     this.#newId = newId;
     this.#clock = clock;
     this.#id = newId();
@@ -60,7 +60,7 @@ export class SessionIdentity {
   }
 
   /** Another session takes the place of one that never began. */
-  replace(server: ServerTerms): void {
+  replace(server: NegotiatedSettings): void {
     this.#id = this.#newId();
     this.#server = server;
     this.#epoch = server.epoch;

@@ -4,11 +4,11 @@ import type { Clock } from "../flow/clock.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
 import type { ServerAttachment } from "./attachment.ts";
 import type { Ask } from "./headers.ts";
-import type { Account } from "./ledger.ts";
 import { Reason, sessionLost } from "./lost.ts";
 import type { Keeper, ServerSession } from "./server-session.ts";
+import type { Account } from "./session-window.ts";
+import type { SessionSettings } from "./settings.ts";
 import { judgeUnknown } from "./state.ts";
-import type { Terms } from "./terms.ts";
 import { Tombstones } from "./tombstones.ts";
 
 /** How much the sessions of one server may take. */
@@ -58,7 +58,7 @@ interface Entry {
 
 /** The sessions of a server: which there are, who may have them, and how many fit. */
 export class SessionRegistry implements Keeper {
-  readonly terms: Terms;
+  readonly settings: SessionSettings;
   readonly clock: Clock;
   readonly acknowledgements: Acknowledgements;
   readonly account: Account = { bytes: 0 };
@@ -72,8 +72,8 @@ export class SessionRegistry implements Keeper {
   /** Told when the last session is over; `undefined` while sessions may begin. */
   #onEmpty: (() => void) | undefined;
 
-  constructor(terms: Terms, limits: SessionLimits, clock: Clock) {
-    this.terms = terms;
+  constructor(settings: SessionSettings, limits: SessionLimits, clock: Clock) {
+    this.settings = settings;
     this.#limits = limits;
     this.clock = clock;
     this.#tombstones = new Tombstones(limits.maxSessions);
@@ -138,15 +138,15 @@ export class SessionRegistry implements Keeper {
     const nowMs = this.clock.now();
     if (this.#tombstones.has(ask.session)) return sessionLost(Reason.UNKNOWN, 0);
     // Of another process's clock nothing can be said.
-    const own = ask.epoch === this.terms.epoch;
-    const openedMs = own ? Math.min(ask.openedMs ?? nowMs, nowMs + this.terms.graceMs) : nowMs;
+    const own = ask.epoch === this.settings.epoch;
+    const openedMs = own ? Math.min(ask.openedMs ?? nowMs, nowMs + this.settings.graceMs) : nowMs;
     if (ask.cancel) {
       // What it overtook must start nothing.
       const mayStart = ask.openedMs !== undefined;
       if (mayStart) this.#bury(ask.session, openedMs, arrival.connection);
       return failure(Code.Canceled, "the client cancelled the call");
     }
-    const verdict = judgeUnknown(ask, { ...this.terms, nowMs });
+    const verdict = judgeUnknown(ask, { ...this.settings, nowMs });
     if (verdict === Reason.EXPIRED) return sessionLost(verdict, 0, LOOKS_OLD);
     if (verdict !== "start") return sessionLost(verdict, 0);
     if (this.#onEmpty !== undefined) return DRAINING;
@@ -208,7 +208,7 @@ export class SessionRegistry implements Keeper {
   /** Remembers that a session is over for as long as an attachment could start it. */
   #bury(id: string, openedMs: number, connection: object): void {
     const nowMs = this.clock.now();
-    const untilMs = openedMs + this.terms.graceMs;
+    const untilMs = openedMs + this.settings.graceMs;
     this.#tombstones.expire(nowMs);
     if (untilMs >= nowMs) this.#tombstones.add(id, untilMs, connection);
   }

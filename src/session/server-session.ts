@@ -15,8 +15,9 @@ import { type Acknowledgements, Acknowledger } from "./acknowledgements.ts";
 import type { ServerAttachment } from "./attachment.ts";
 import { CONTROL, headerControl, readControl, writeMetadata } from "./control.ts";
 import { type Ask, writeAnswer } from "./headers.ts";
-import { type Account, Ledger } from "./ledger.ts";
 import { Reason, sessionLost } from "./lost.ts";
+import { type Account, SessionWindow } from "./session-window.ts";
+import type { SessionSettings } from "./settings.ts";
 import {
   detached,
   ended,
@@ -26,11 +27,10 @@ import {
   streamOf,
   unattached,
 } from "./state.ts";
-import type { Terms } from "./terms.ts";
 
 /** Those who keep the sessions of a server. */
 export interface Keeper {
-  readonly terms: Terms;
+  readonly settings: SessionSettings;
   readonly clock: Clock;
   readonly acknowledgements: Acknowledgements;
   readonly account: Account;
@@ -64,7 +64,7 @@ export class ServerSession implements ServerCallStream, ServerStreamListener {
   readonly #keeper: Keeper;
   readonly #head: HeaderList;
   readonly #call: ServerStreamListener;
-  readonly #ledger: Ledger;
+  readonly #window: SessionWindow;
   readonly #acknowledger: Acknowledger;
   #link: Link<ServerAttachment> = unattached;
   #phase: ServerPhase = "running";
@@ -83,9 +83,9 @@ export class ServerSession implements ServerCallStream, ServerStreamListener {
     this.#keeper = keeper;
     this.#head = head;
     this.#call = call;
-    this.#ledger = new Ledger(keeper.terms.window, keeper.account);
-    this.#ledger.agree(ask.window);
-    this.#acknowledger = new Acknowledger(this.#ledger, keeper.acknowledgements);
+    this.#window = new SessionWindow(keeper.settings.window, keeper.account);
+    this.#window.setPeerWindow(ask.window);
+    this.#acknowledger = new Acknowledger(this.#window, keeper.acknowledgements);
   }
 
   /** Whether only the client's confirmation is missing. */
@@ -101,27 +101,27 @@ export class ServerSession implements ServerCallStream, ServerStreamListener {
    */
   attach(ask: Ask, open: () => ServerAttachment): ConnectError | undefined {
     const refusal = refusalOf(this.#link, ask.attach);
-    if (refusal !== undefined) return sessionLost(refusal, this.#ledger.received);
-    const violation = this.#ledger.checkResume(ask.received);
-    if (violation === "gap") return sessionLost(Reason.GAP, this.#ledger.received);
+    if (refusal !== undefined) return sessionLost(refusal, this.#window.received);
+    const violation = this.#window.checkResume(ask.received);
+    if (violation === "gap") return sessionLost(Reason.GAP, this.#window.received);
     if (violation === "above") {
-      const what = `the client has received ${ask.received} messages of ${this.#ledger.sent}`;
-      return sessionLost(Reason.PROTOCOL_ERROR, this.#ledger.received, what);
+      const what = `the client has received ${ask.received} messages of ${this.#window.sent}`;
+      return sessionLost(Reason.PROTOCOL_ERROR, this.#window.received, what);
     }
     const resumed = this.#link.number > 0;
     this.#grace?.[Symbol.dispose]();
     // Fence first, then count: from here on the last attachment brings nothing any more.
-    this.#leave()?.refuse(sessionLost(Reason.TAKEN_OVER, this.#ledger.received));
+    this.#leave()?.refuse(sessionLost(Reason.TAKEN_OVER, this.#window.received));
     const stream = open();
     this.#link = { is: "attached", number: ask.attach, stream };
     this.#announcedHeaderBytes = stream.announcedHeaderBytes;
-    const { received, kept } = this.#ledger;
+    const { received, kept } = this.#window;
     const metadata = this.#headers !== undefined;
-    const answer = writeAnswer({ ...this.#keeper.terms, resumed, received, metadata });
+    const answer = writeAnswer({ ...this.#keeper.settings, resumed, received, metadata });
     stream.sendHeaders({ ...this.#head, ...this.#headers, ...answer });
     // After the end of the call nobody takes what came.
     if (!this.finished) this.#acknowledger.attach(stream);
-    this.#ledger.rewind(ask.received);
+    this.#window.rewind(ask.received);
     stream.pull(kept, kept.framedBytes);
     if (this.#callEnd !== undefined) stream.endSend(this.#callEnd);
     return undefined;
@@ -137,11 +137,11 @@ export class ServerSession implements ServerCallStream, ServerStreamListener {
     const bytes = message.end - message.start;
     from.taken(bytes);
     if ((message.flags & CONTROL) !== 0) this.#onControl(message);
-    else if (this.#ledger.hasReceivedEnd) {
+    else if (this.#window.hasReceivedEnd) {
       this.#violated("the client sends a message behind its end");
-    } else if (!this.#ledger.receive(bytes)) {
+    } else if (!this.#window.receive(bytes)) {
       this.#violated("the client sends more than the window holds");
-    } else if (this.finished) this.#ledger.take(bytes);
+    } else if (this.finished) this.#window.take(bytes);
     else this.#call.onMessage(message, this);
   }
 
@@ -183,14 +183,14 @@ export class ServerSession implements ServerCallStream, ServerStreamListener {
   }
 
   #wait(moreMs: number): void {
-    const { clock, terms } = this.#keeper;
+    const { clock, settings } = this.#keeper;
     this.#grace?.[Symbol.dispose]();
-    this.#grace = clock.startTimer(terms.graceMs + moreMs, () => this.expire());
+    this.#grace = clock.startTimer(settings.graceMs + moreMs, () => this.expire());
   }
 
   /** Nobody came back in time; or nobody must, because memory is needed. */
   expire(): void {
-    this.#over(false, sessionLost(Reason.EXPIRED, this.#ledger.acknowledged));
+    this.#over(false, sessionLost(Reason.EXPIRED, this.#window.acknowledged));
   }
 
   // What the call does, as it would with a stream.
@@ -211,11 +211,11 @@ export class ServerSession implements ServerCallStream, ServerStreamListener {
 
   write(flags: number, payload: Uint8Array): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure;
-    this.#ledger.push(flags, payload);
+    this.#window.push(flags, payload);
     const stream = streamOf(this.#link);
-    const written = stream?.pull(this.#ledger.kept, payload.length + PREFIX_BYTES);
+    const written = stream?.pull(this.#window.kept, payload.length + PREFIX_BYTES);
     this.#acknowledger.onSent();
-    if (!this.#ledger.full) return written;
+    if (!this.#window.full) return written;
     this.#capacity ??= Promise.withResolvers();
     return this.#capacity.promise;
   }
@@ -223,9 +223,9 @@ export class ServerSession implements ServerCallStream, ServerStreamListener {
   endSend({ status, trailers }: End): void {
     if (this.finished || this.#link.is === "over") return;
     this.#phase = "ended";
-    const sent = { "hawser-sent": String(this.#ledger.sent) };
+    const sent = { "hawser-sent": String(this.#window.sent) };
     this.#callEnd = { status, trailers: { ...without(trailers, this.#head), ...sent } };
-    this.#ledger.takeAll();
+    this.#window.takeAll();
     this.#failWrites(status === "ok" ? ENDED : status);
     this.#acknowledger.detach();
     this.#keeper.onFinished(this.#id);
@@ -235,7 +235,7 @@ export class ServerSession implements ServerCallStream, ServerStreamListener {
   }
 
   taken(bytes: number): void {
-    if (this.#ledger.take(bytes)) this.#acknowledger.now();
+    if (this.#window.take(bytes)) this.#acknowledger.now();
     else this.#acknowledger.soon();
   }
 
@@ -247,26 +247,26 @@ export class ServerSession implements ServerCallStream, ServerStreamListener {
   #onControl(message: Received): void {
     const control = readControl(message);
     if (control?.case === "received") {
-      if (this.#ledger.acknowledge(Number(control.value)) === "above") {
-        this.#violated(`the client acknowledges ${control.value} messages of ${this.#ledger.sent}`);
-      } else if (!this.#ledger.full) {
+      if (this.#window.acknowledge(Number(control.value)) === "above") {
+        this.#violated(`the client acknowledges ${control.value} messages of ${this.#window.sent}`);
+      } else if (!this.#window.full) {
         this.#capacity?.resolve();
         this.#capacity = undefined;
       }
     } else if (control?.case === "end") {
-      if (Number(control.value) !== this.#ledger.received) {
+      if (Number(control.value) !== this.#window.received) {
         this.#violated(
-          `the client ends after ${control.value} messages; ${this.#ledger.received} came`,
+          `the client ends after ${control.value} messages; ${this.#window.received} came`,
         );
-      } else if (!this.#ledger.hasReceivedEnd) {
-        this.#ledger.receiveEnd();
+      } else if (!this.#window.hasReceivedEnd) {
+        this.#window.receiveEnd();
         if (!this.finished) this.#call.onHalfClose(true, this);
       }
     } else this.#violated("the client sent a control frame that makes no sense");
   }
 
   #violated(what: string): void {
-    this.#invalid(sessionLost(Reason.PROTOCOL_ERROR, this.#ledger.received, what));
+    this.#invalid(sessionLost(Reason.PROTOCOL_ERROR, this.#window.received, what));
   }
 
   #invalid(error: ConnectError): void {
@@ -302,7 +302,7 @@ export class ServerSession implements ServerCallStream, ServerStreamListener {
     this.#link = ended(this.#link);
     this.#grace?.[Symbol.dispose]();
     this.#failWrites(error);
-    this.#ledger.close();
+    this.#window.close();
     this.#keeper.onOver(this.#id, settled);
     this.#closeCall(error);
   }

@@ -131,7 +131,7 @@ export interface HostOptions extends Partial<TransportOptions> {
   settings?: Readonly<Record<number, number>>;
 }
 
-/** Terms as a server may have them. */
+/** SessionSettings as a server may have them. */
 export function terms(but: { epoch?: string; graceMs?: bigint; windowMessages?: bigint } = {}) {
   return toBinary(
     NegotiateResponseSchema,

@@ -1,7 +1,7 @@
 /** What must hold of a simulated world after each step, and at its end. */
 import { Code } from "@connectrpc/connect";
-import type { Window } from "../../src/session/ledger.ts";
 import { Reason, readSessionLost } from "../../src/session/lost.ts";
+import type { Window } from "../../src/session/session-window.ts";
 import type { SimClient, SimWorld } from "./session-sim.ts";
 import { brief, CUSTOM, type SimApp } from "./session-sim-apps.ts";
 import type { SimServed, SimServer } from "./session-sim-server.ts";
@@ -244,7 +244,7 @@ function checkPrefix(what: string, sent: readonly Uint8Array[], got: readonly Ui
 
 /** What two sides can have agreed on, with any of the server processes. */
 function widest({ setup, servers }: SimWorld): Window {
-  const windows = servers.map(({ terms }) => terms.window);
+  const windows = servers.map(({ settings }) => settings.window);
   return {
     bytes: Math.min(setup.clientWindow.bytes, Math.max(...windows.map(({ bytes }) => bytes))),
     messages: Math.min(

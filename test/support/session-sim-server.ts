@@ -5,7 +5,7 @@ import { statusTrailers } from "../../src/grpc/status.ts";
 import { type Ask, readAsk } from "../../src/session/headers.ts";
 import { type SessionLimits, SessionRegistry } from "../../src/session/registry.ts";
 import { type Keeper, ServerSession } from "../../src/session/server-session.ts";
-import type { Terms } from "../../src/session/terms.ts";
+import type { SessionSettings } from "../../src/session/settings.ts";
 import { BASE, brief, ServerApp } from "./session-sim-apps.ts";
 import type { FakeClock, FakeTime } from "./session-sim-clock.ts";
 import { asValues, type Counts, SimServerStream } from "./session-sim-streams.ts";
@@ -51,7 +51,7 @@ export interface SimServed {
 
 /** A server process. */
 export class SimServer {
-  readonly terms: Terms;
+  readonly settings: SessionSettings;
   readonly clock: FakeClock;
   readonly registry: SessionRegistry;
   /** All sessions that it ever had: an id twice would be a second run of the handler. */
@@ -61,10 +61,10 @@ export class SimServer {
   /** Of whom it heard that the call is cancelled. */
   readonly #cancelled = new Set<string>();
 
-  constructor(world: ServerWorld, terms: Terms) {
+  constructor(world: ServerWorld, settings: SessionSettings) {
     const { limits, aheadMs, random } = world.setup;
     this.#world = world;
-    this.terms = terms;
+    this.settings = settings;
     this.clock = world.time.clock(aheadMs, random);
     const usual = {
       maxSessions: 1000,
@@ -72,7 +72,7 @@ export class SimServer {
       maxPerConnection: 1000,
       resumesPerSecond: 1000,
     };
-    this.registry = new SessionRegistry(terms, { ...usual, ...limits }, this.clock);
+    this.registry = new SessionRegistry(settings, { ...usual, ...limits }, this.clock);
   }
 
   of(id: string): SimServed | undefined {
@@ -128,9 +128,9 @@ export class SimServer {
     };
     this.served.push(served);
     if (this.#cancelled.has(ask.session)) app.bugs.push("it began behind its cancel");
-    const { terms, clock, acknowledgements, account } = keeper;
+    const { settings, clock, acknowledgements, account } = keeper;
     const listening: Keeper = {
-      terms,
+      settings,
       clock,
       acknowledgements,
       account,

@@ -10,7 +10,7 @@ import type {
 import { failure } from "../../src/failure.ts";
 import { COMPRESSED } from "../../src/grpc/framing.ts";
 import { Acknowledgements } from "../../src/session/acknowledgements.ts";
-import type { Dialler, Dialling, TermsWatcher } from "../../src/session/attachment.ts";
+import type { Dialler, Dialling, SettingsWatcher } from "../../src/session/attachment.ts";
 import { ClientSession } from "../../src/session/client-session.ts";
 import { FakeTime } from "./session-sim-clock.ts";
 import { SimClientStream } from "./session-sim-streams.ts";
@@ -38,7 +38,7 @@ export class ClientSide implements Side, Dialler, ClientCallListener {
   readonly #session: ClientSession;
   readonly #streams: SimClientStream[] = [];
   readonly #got: Received[] = [];
-  #asks: TermsWatcher | undefined;
+  #asks: SettingsWatcher | undefined;
   #negotiates = false;
   #reachable = true;
   #full = false;
@@ -74,7 +74,7 @@ export class ClientSide implements Side, Dialler, ClientCallListener {
   async happen(event: Step["in"]): Promise<void> {
     if ("app" in event) this.#act(event);
     else if ("time" in event) this.#time.pass(event.time);
-    else if ("negotiated" in event) this.#asks?.onTerms(event.negotiated);
+    else if ("negotiated" in event) this.#asks?.onSettings(event.negotiated);
     else if ("reachable" in event) this.#reachable = event.reachable;
     else this.#receive(event);
     for (let n = 0; n < 4; n++) await null;
@@ -162,7 +162,7 @@ export class ClientSide implements Side, Dialler, ClientCallListener {
 
   unbind(): void {}
 
-  renegotiate(_sinceMs: number, watcher: TermsWatcher): void {
+  renegotiate(_sinceMs: number, watcher: SettingsWatcher): void {
     this.#asks = watcher;
     this.#negotiates = true;
   }

@@ -192,9 +192,9 @@ export class ServerSide implements Side, ServerStreamListener {
   }
 
   #create(keeper: Keeper, ask: Ask): ServerSession {
-    const { terms, clock, acknowledgements, account } = keeper;
+    const { settings, clock, acknowledgements, account } = keeper;
     const listening: Keeper = {
-      terms,
+      settings,
       clock,
       acknowledgements,
       account,

@@ -4,8 +4,8 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { SessionLostSchema } from "../../gen/hawser/v1/session_pb.js";
 import { failure } from "../../src/failure.ts";
 import { readStatus, statusTrailers } from "../../src/grpc/status.ts";
-import type { Window } from "../../src/session/ledger.ts";
 import { Reason, readSessionLost } from "../../src/session/lost.ts";
+import type { Window } from "../../src/session/session-window.ts";
 import { asValues } from "./session-sim-streams.ts";
 import type { Fields, Item, Pipe } from "./session-sim-wire.ts";
 
@@ -84,13 +84,13 @@ export interface Step {
   readonly state?: State;
 }
 
-export interface Terms {
+export interface SessionSettings {
   readonly epoch: string;
   readonly graceMs: number;
   readonly window: Window;
 }
 
-export type ClientTerms = Terms & { readonly clockAheadMs: number };
+export type ClientTerms = SessionSettings & { readonly clockAheadMs: number };
 
 export interface Trace {
   readonly client?: {
@@ -101,7 +101,7 @@ export interface Trace {
     readonly server: ClientTerms;
     readonly steps: readonly Step[];
   };
-  readonly server?: Terms & {
+  readonly server?: SessionSettings & {
     readonly nowMs: number;
     readonly limits?: Record<string, number>;
     readonly steps: readonly Step[];

@@ -11,9 +11,9 @@ import { Code } from "@connectrpc/connect";
 import type { ClientStreamListener } from "../../src/call-stream.ts";
 import { failure } from "../../src/failure.ts";
 import { Acknowledgements } from "../../src/session/acknowledgements.ts";
-import type { Dialler, Dialling, Leaver, TermsWatcher } from "../../src/session/attachment.ts";
+import type { Dialler, Dialling, Leaver, SettingsWatcher } from "../../src/session/attachment.ts";
 import { ClientSession, type SessionWatcher } from "../../src/session/client-session.ts";
-import type { Window } from "../../src/session/ledger.ts";
+import type { Window } from "../../src/session/session-window.ts";
 import { ClientApp } from "./session-sim-apps.ts";
 import { type FakeClock, FakeTime } from "./session-sim-clock.ts";
 import { type ServerSetup, type SimRequest, SimServer } from "./session-sim-server.ts";
@@ -73,7 +73,7 @@ export class SimClient implements Dialler, SessionWatcher {
   openedMs: number | undefined;
   /** Whether it did. */
   hasSent = false;
-  /** How often it asked the server for its terms again. */
+  /** How often it asked the server for its settings again. */
   renegotiations = 0;
   /** How long its clock has stood still, in all. */
   sleptMs = 0;
@@ -85,7 +85,7 @@ export class SimClient implements Dialler, SessionWatcher {
     this.connecting = world.setup.connecting ?? "at once";
     const clock = world.time.clock(0, random);
     this.clock = clock;
-    const { epoch, window } = world.server.terms;
+    const { epoch, window } = world.server.settings;
     this.session = new ClientSession({
       // One that takes the place of another has its id, so that the rules see whether the handler runs for both.
       newId: () => id,
@@ -111,15 +111,15 @@ export class SimClient implements Dialler, SessionWatcher {
 
   unbind(): void {}
 
-  renegotiate(sinceMs: number, watcher: TermsWatcher): void {
-    const { terms, clock } = this.#world.server;
+  renegotiate(sinceMs: number, watcher: SettingsWatcher): void {
+    const { settings, clock } = this.#world.server;
     const { negotiatedInMs = 0 } = this.#world.setup;
     this.#world.log(`client ${this.id} asks again, for what it sent at its ${sinceMs} ms`);
     this.renegotiations++;
     this.openedMs = undefined;
     this.hasSent = false;
     const clockAheadMs = clock.now() - this.clock.now() - negotiatedInMs;
-    watcher.onTerms({ ...terms, clockAheadMs });
+    watcher.onSettings({ ...settings, clockAheadMs });
   }
 
   /** The machine sleeps: time passes, and its clock stands still. */

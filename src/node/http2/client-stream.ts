@@ -5,7 +5,7 @@ import {
   type IncomingHttpStatusHeader,
 } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { ClientStreamListener, Outcome, Received, Status } from "../../call-stream.ts";
+import type { ClientStreamListener, Outcome, Status } from "../../call-stream.ts";
 import type { OpenStream } from "../../connection/connection.ts";
 import {
   asFailure,
@@ -105,10 +105,6 @@ export class ClientStream extends MessageStream<ClientHttp2Stream> implements Cl
       this.#early ??= [];
       this.#early.push(chunk);
     }
-  }
-
-  protected deliver(message: Received): void {
-    this.listener.onMessage(message, this);
   }
 
   protected refuseInput(error: unknown): void {

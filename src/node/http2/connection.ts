@@ -20,7 +20,7 @@ import {
   SESSION_MEMORY_MB,
   STREAM_WINDOW_BYTES,
 } from "../../grpc/limits.ts";
-import type { ServerTerms } from "../../session/terms.ts";
+import type { NegotiatedSettings } from "../../session/settings.ts";
 import type { ClientTlsSettings } from "../tls.ts";
 import { ClientStream, type StreamConnection } from "./client-stream.ts";
 
@@ -45,7 +45,7 @@ class NodeConnection implements Connection, StreamConnection {
   readonly target: Target;
   /** As errors name it. */
   readonly name: string;
-  #sessions: ServerTerms | false | undefined;
+  #sessions: NegotiatedSettings | false | undefined;
   /** When `sessions` was set, by this process's clock. */
   #sessionsKnownMs = 0;
   #sessionsDoubtful = false;
@@ -142,11 +142,11 @@ class NodeConnection implements Connection, StreamConnection {
     return this.#lost;
   }
 
-  get sessions(): ServerTerms | false | undefined {
+  get sessions(): NegotiatedSettings | false | undefined {
     return this.#sessions;
   }
 
-  knowSessions(sessions: ServerTerms | false): void {
+  knowSessions(sessions: NegotiatedSettings | false): void {
     this.#sessions = sessions;
     this.#sessionsKnownMs = realClock.now();
     this.#sessionsDoubtful = false;

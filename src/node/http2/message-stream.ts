@@ -1,5 +1,6 @@
 import type { Http2Stream } from "node:http2";
-import type { Received } from "../../call-stream.ts";
+import type { ConnectError } from "@connectrpc/connect";
+import type { CallStream, CallStreamListener, Received } from "../../call-stream.ts";
 import { PREFIX_BYTES, writePrefix } from "../../flow/length-prefix.ts";
 import { FrameReader } from "../../grpc/framing.ts";
 import { INBOX_BYTES } from "../../grpc/limits.ts";
@@ -33,7 +34,7 @@ type Owned = Http2Stream & { [MESSAGES]: MessageStream<Http2Stream> };
  * The peer may send until INBOX_BYTES of messages were told and not taken;
  * then nothing is read until half of that was taken.
  */
-export abstract class MessageStream<Native extends Http2Stream> {
+export abstract class MessageStream<Native extends Http2Stream> implements CallStream {
   protected readonly native: Native;
   protected readonly reader: FrameReader;
   #source: FramedSource | undefined;
@@ -200,7 +201,9 @@ export abstract class MessageStream<Native extends Http2Stream> {
     (this as Owned)[MESSAGES].#drain();
   };
 
-  protected abstract deliver(message: Received): void;
+  /** Who hears of what comes. */
+  protected abstract readonly listener: CallStreamListener<CallStream>;
+  abstract reset(reason: ConnectError): void;
   /** What came is no gRPC, or over a limit: this was thrown. */
   protected abstract refuseInput(error: unknown): void;
 
@@ -220,7 +223,7 @@ export abstract class MessageStream<Native extends Http2Stream> {
   onFrame(message: Received): void {
     if (this.isDeaf) return;
     this.#waitingBytes += message.end - message.start + ENTRY_BYTES;
-    this.deliver(message);
+    this.listener.onMessage(message, this);
     if (this.#waitingBytes >= INBOX_BYTES) this.#isFull = true;
   }
 

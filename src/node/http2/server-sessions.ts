@@ -13,7 +13,7 @@ import { CONTROL } from "../../session/control.ts";
 import { type Ask, readAsk } from "../../session/headers.ts";
 import { DRAINING, type SessionLimits, SessionRegistry } from "../../session/registry.ts";
 import { type Keeper, ServerSession } from "../../session/server-session.ts";
-import type { Terms } from "../../session/terms.ts";
+import type { SessionSettings } from "../../session/settings.ts";
 import { refuse } from "./refuse.ts";
 import { ServerStream } from "./server-stream.ts";
 
@@ -69,7 +69,7 @@ const LINGER_MS = 1000;
 /** The sessions of a server, on the streams of its data path. */
 export class ServerSessions {
   readonly #options: Required<SessionOptions>;
-  readonly #terms: Terms;
+  readonly #settings: SessionSettings;
   readonly #registry: SessionRegistry;
   readonly #onPeer: (connection: ServerHttp2Session) => void;
   #lastCaller = { caller: "", print: "" };
@@ -78,17 +78,17 @@ export class ServerSessions {
   constructor(options: Required<SessionOptions>, onPeer: (connection: ServerHttp2Session) => void) {
     this.#options = options;
     this.#onPeer = onPeer;
-    this.#terms = {
+    this.#settings = {
       epoch: randomBytes(16).toString("hex"),
       graceMs: options.graceMs,
       window: { bytes: options.windowBytes, messages: options.windowMessages },
     };
-    this.#registry = new SessionRegistry(this.#terms, options, realClock);
+    this.#registry = new SessionRegistry(this.#settings, options, realClock);
   }
 
   /** What a client calls to learn of the sessions. */
   get negotiation(): MethodImplSpec {
-    const { epoch, graceMs, window } = this.#terms;
+    const { epoch, graceMs, window } = this.#settings;
     return createMethodImplSpec(SessionService.method.negotiate, () => ({
       epoch,
       nowMs: BigInt(Math.floor(realClock.now())),

@@ -5,13 +5,7 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import { Code, type ConnectError } from "@connectrpc/connect";
-import type {
-  End,
-  HeaderList,
-  Outcome,
-  Received,
-  ServerStreamListener,
-} from "../../call-stream.ts";
+import type { End, HeaderList, Outcome, ServerStreamListener } from "../../call-stream.ts";
 import { failure, toWire } from "../../failure.ts";
 import { startTimer } from "../../flow/wait.ts";
 import { trailersLimit } from "../../grpc/header-limits.ts";
@@ -50,7 +44,7 @@ export interface ServerStreamInit {
  */
 export class ServerStream extends MessageStream<ServerHttp2Stream> implements ServerAttachment {
   readonly ownTrailerBytes = 0;
-  readonly #listener: ServerStreamListener;
+  protected readonly listener: ServerStreamListener;
   readonly #lingerMs: number;
   #timer: Disposable | undefined;
   #end: End | undefined;
@@ -63,7 +57,7 @@ export class ServerStream extends MessageStream<ServerHttp2Stream> implements Se
     listener: ServerStreamListener,
   ) {
     super(stream, readMaxBytes, flags);
-    this.#listener = listener;
+    this.listener = listener;
     this.#lingerMs = lingerMs;
     stream.on("end", ServerStream.#onEnd);
     stream.on("aborted", ServerStream.#onLost);
@@ -100,7 +94,7 @@ export class ServerStream extends MessageStream<ServerHttp2Stream> implements Se
 
   protected refuseInput(error: unknown): void {
     this.isDeaf = true;
-    if (!this.#isClosed) this.#listener.onInvalid(toWire(error), this);
+    if (!this.#isClosed) this.listener.onInvalid(toWire(error), this);
   }
 
   refuse(error: ConnectError): void {
@@ -118,16 +112,12 @@ export class ServerStream extends MessageStream<ServerHttp2Stream> implements Se
     reset(this.native, constants.NGHTTP2_CANCEL);
   }
 
-  protected deliver(message: Received): void {
-    this.#listener.onMessage(message, this);
-  }
-
   static readonly #onEnd = function (this: ServerHttp2Stream): void {
     // 'end' also comes after a reset; only without one is it the client's half-close.
     const self = (this as Owned)[MESSAGES];
     if (!endedByPeer(this)) destroyReset(this);
     if (self.isDeaf || this.aborted || !endedByPeer(this)) return;
-    self.#listener.onHalfClose(!self.reader.partial, self);
+    self.listener.onHalfClose(!self.reader.partial, self);
   };
 
   static readonly #onLost = function (this: ServerHttp2Stream): void {
@@ -183,7 +173,7 @@ export class ServerStream extends MessageStream<ServerHttp2Stream> implements Se
     this.#isClosed = true;
     this.isDeaf = true;
     if (outcome.is !== "ended") this.failWrites(outcome.error);
-    this.#listener.onClosed(outcome, this);
+    this.listener.onClosed(outcome, this);
   }
 
   /** Metadata that node:http2 refuses must not end the process, and the client must not wait for ever. */

@@ -1,6 +1,6 @@
 import { failing, iteratedBefore } from "../../flow/iterated.ts";
+import { PullIterator, type PullSource } from "../../flow/pull.ts";
 import { type Context, currentContext } from "../../flow/runtime.ts";
-import { Tap, type Well } from "../../flow/tap.ts";
 import { onAbort } from "../../flow/wait.ts";
 import { type Checks, callable, oneOf, text } from "../../options.ts";
 import type { TopicGap, TopicLog, TopicPosition } from "../log.ts";
@@ -66,7 +66,7 @@ export interface Shared<T, N> {
  * behind. From pages a subscriber goes live when its place is in the ring, or
  * the log has nothing behind it.
  */
-export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U> {
+export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, PullSource<U> {
   waiting = false;
   /** Resolves when its place is known: what is appended from then on is behind it. Never, where it is over before. */
   readonly placed: Promise<void>;
@@ -76,7 +76,7 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
   readonly #onEnd: (() => void) | undefined;
   /** That of the subscriber, where it gave a function; others wake and end the subscription. */
   readonly #context: Context | undefined;
-  readonly #tap: Tap<U>;
+  readonly #values: PullIterator<U>;
   readonly #listening: Disposable;
   /** What it is told besides; `undefined`: it is over. */
   #told: { value: U; taken: () => void }[] | undefined = [];
@@ -105,16 +105,16 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
     this.#onEnd = onEnd;
     this.#context = shape === undefined && onEnd === undefined ? undefined : currentContext();
     this.#shape = shape ?? ((event) => event as U);
-    this.#tap = new Tap<U>(this);
+    this.#values = new PullIterator<U>(this);
     shared.tail.followers.add(this);
-    this.#start(options).catch((error) => this.#tap.close(error));
-    this.#listening = onAbort(signal, (reason) => this.#tap.close(reason));
+    this.#start(options).catch((error) => this.#values.close(error));
+    this.#listening = onAbort(signal, (reason) => this.#values.close(reason));
   }
 
   /** For one consumer: another one is told FAILED_PRECONDITION. Leaving the loop ends the subscription. */
   [Symbol.asyncIterator](): AsyncIterator<U, undefined> {
-    if (this.#tap.isTaken) return failing(iteratedBefore("the events of a subscription"));
-    return this.#tap;
+    if (this.#values.isTaken) return failing(iteratedBefore("the events of a subscription"));
+    return this.#values;
   }
 
   /**
@@ -131,15 +131,15 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
 
   /** Ends the iteration now, with an error where there is one. */
   close(error?: unknown): void {
-    this.#tap.close(error);
+    this.#values.close(error);
   }
 
   /** The hub's: there may be something to take. */
   wake(): void {
-    this.#run(() => this.#tap.wake());
+    this.#run(() => this.#values.wake());
   }
 
-  /** The tap's, and so are those below. */
+  // What the iterator asks for.
   take(): U | undefined {
     for (;;) {
       if (this.#opened && this.#told !== undefined && this.#told.length > 0) {
@@ -197,7 +197,7 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
     this.#life = tail.life;
     this.#fallBehind();
     this.#placed.resolve();
-    this.#tap.wake();
+    this.#values.wake();
   }
 
   #moveTo(position: number, cursor: string): void {
@@ -302,9 +302,9 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U
         }
         this.#atEnd = page.isEnd;
         this.#stand(page);
-        this.#tap.wake();
+        this.#values.wake();
       },
-      (error) => this.#tap.close(error),
+      (error) => this.#values.close(error),
     );
   }
 

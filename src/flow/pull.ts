@@ -1,7 +1,10 @@
+import { QUANTUM_MESSAGES, Share, slices } from "./slice.ts";
+import { type Pump, type Pumpable, pumpTo, type Writer } from "./writer.ts";
+
 const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
-/** What a Tap is on. */
-export interface Well<T> {
+/** What a PullIterator reads. */
+export interface PullSource<T> {
   /** The next value; `undefined`: there is none now. A throw ends the iteration with its error. */
   take(): T | undefined;
   /** The consumer waits, and there is nothing for it: wake() when there is. */
@@ -20,8 +23,8 @@ type Resolve<T> = (
  * next(), where each step is a promise, or by ready() and onReady(), where a
  * step is a call and who waits holds nothing but its listener.
  */
-export class Tap<T> implements AsyncIterableIterator<T, undefined> {
-  readonly #well: Well<T>;
+export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pumpable<T> {
+  readonly #source: PullSource<T>;
   #claimed = false;
   #isRead = false;
   #listener: (() => void) | undefined;
@@ -33,8 +36,8 @@ export class Tap<T> implements AsyncIterableIterator<T, undefined> {
   };
   #closed: { error: unknown } | undefined;
 
-  constructor(well: Well<T>) {
-    this.#well = well;
+  constructor(source: PullSource<T>) {
+    this.#source = source;
   }
 
   /** Whether all that is left to tell is how it ended: by next(). */
@@ -56,7 +59,7 @@ export class Tap<T> implements AsyncIterableIterator<T, undefined> {
   ready(): T | undefined {
     if (this.#closed !== undefined) return undefined;
     try {
-      return this.#well.take();
+      return this.#source.take();
     } catch (error) {
       this.#fail(error);
       return undefined;
@@ -66,7 +69,7 @@ export class Tap<T> implements AsyncIterableIterator<T, undefined> {
   /** Calls `listener` once, when ready() may have something again, or the iteration is over. */
   onReady(listener: () => void): void {
     this.#listener = listener;
-    this.#well.onDry();
+    this.#source.onDry();
   }
 
   /** Looks again for who waits. */
@@ -81,7 +84,7 @@ export class Tap<T> implements AsyncIterableIterator<T, undefined> {
   close(error?: unknown): void {
     if (this.#closed !== undefined) return;
     this.#closed = { error };
-    this.#well.onEnd();
+    this.#source.onEnd();
     this.wake();
   }
 
@@ -93,7 +96,7 @@ export class Tap<T> implements AsyncIterableIterator<T, undefined> {
     const result = this.#take();
     if (result !== undefined) return Promise.resolve(result);
     this.#waiting = new Promise(this.#wait);
-    this.#well.onDry();
+    this.#source.onDry();
     return this.#waiting;
   }
 
@@ -113,8 +116,12 @@ export class Tap<T> implements AsyncIterableIterator<T, undefined> {
     return this;
   }
 
+  [pumpTo](writer: Writer<T>): Pump {
+    return new PullPump(this, writer);
+  }
+
   #answer(resolve: Resolve<T>): void {
-    // The well may wake or close this tap while it is taken from.
+    // The source may wake or close this iterator while it is taken from.
     this.#resolve = undefined;
     const result = this.#take();
     if (result !== undefined) {
@@ -122,7 +129,7 @@ export class Tap<T> implements AsyncIterableIterator<T, undefined> {
       return;
     }
     this.#resolve = resolve;
-    this.#well.onDry();
+    this.#source.onDry();
   }
 
   #take(): IteratorResult<T, undefined> | Promise<never> | undefined {
@@ -139,6 +146,66 @@ export class Tap<T> implements AsyncIterableIterator<T, undefined> {
   #fail(error: unknown): void {
     const isOver = this.#closed !== undefined;
     this.#closed = { error };
-    if (!isOver) this.#well.onEnd();
+    if (!isOver) this.#source.onEnd();
+  }
+}
+
+/** The pump of a PullIterator: steps are calls, so that thousands who wait for one message cost no promises. */
+class PullPump<T> implements Pump {
+  readonly #values: PullIterator<T>;
+  readonly #writer: Writer<T>;
+  /** What a source has ready is bounded, and may not be there much longer. */
+  readonly #share = new Share(QUANTUM_MESSAGES);
+  #stopped = false;
+
+  constructor(values: PullIterator<T>, writer: Writer<T>) {
+    values.claim();
+    this.#values = values;
+    this.#writer = writer;
+    this.#step();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#values.close();
+  }
+
+  readonly #step = (): void => {
+    try {
+      if (this.#stopped || !this.#writeReady()) return;
+    } catch (error) {
+      this.#fail(error);
+      return;
+    }
+    if (this.#values.isOver) this.#finish();
+    else this.#values.onReady(this.#step);
+  };
+
+  /** Writes what there is; `false` where more is to be written later, or never. */
+  #writeReady(): boolean {
+    for (let value = this.#values.ready(); value !== undefined; value = this.#values.ready()) {
+      const full =
+        this.#writer.write(value) ?? (this.#share.isUsedUp() ? slices.next() : undefined);
+      if (full !== undefined) full.then(this.#step, (error) => this.#fail(error));
+      if (full !== undefined || this.#stopped) return false;
+    }
+    return true;
+  }
+
+  #finish(): void {
+    const end = () => {
+      if (!this.#stopped) this.#writer.end();
+      this.stop();
+    };
+    this.#values
+      .next()
+      .then(end)
+      .catch((error) => this.#fail(error));
+  }
+
+  #fail(error: unknown): void {
+    if (this.#stopped) return;
+    this.stop();
+    this.#writer.fail(error);
   }
 }

@@ -1,7 +1,7 @@
-import type { Window } from "./ledger.ts";
+import type { Window } from "./session-window.ts";
 
 /** What the sessions of a server have in common: Negotiate tells it (session.proto, 2). */
-export interface Terms {
+export interface SessionSettings {
   /** The server process: 128 random bits in hexadecimal digits. */
   readonly epoch: string;
   /** How long a session is kept without an attachment, in milliseconds. */
@@ -10,7 +10,7 @@ export interface Terms {
 }
 
 /** The same as a client was told, and when. */
-export interface ServerTerms extends Terms {
+export interface NegotiatedSettings extends SessionSettings {
   /** The server's clock less this one's, when it was told: never more than it was. */
   readonly clockAheadMs: number;
 }

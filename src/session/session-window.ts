@@ -20,7 +20,7 @@ function smaller(a: Window, b: Window): Window {
   return window.bytes === a.bytes && window.messages === a.messages ? a : window;
 }
 
-/** What many ledgers hold together, in bytes. */
+/** What many sessions hold together, in bytes. */
 export interface Account {
   bytes: number;
 }
@@ -32,11 +32,11 @@ export type Violation = "gap" | "above";
 const ENTRY_BYTES = 16;
 
 /**
- * The books of one side of a session: what it has sent and keeps until it is
+ * The window of one side of a session, both ways: what it has sent and keeps until it is
  * acknowledged, and how much it has received, handed to the application and
  * acknowledged. It knows no streams and no time.
  */
-export class Ledger {
+export class SessionWindow {
   readonly #own: Window;
   #window: Window;
   readonly #account: Account;
@@ -46,8 +46,8 @@ export class Ledger {
   #received = 0;
   #heldBytes = 0;
   #taken = 0;
-  #told = 0;
-  #untoldBytes = 0;
+  #ackSent = 0;
+  #ackPendingBytes = 0;
   #receivedEnd = false;
   #closed = false;
 
@@ -55,7 +55,7 @@ export class Ledger {
   constructor(window: Window, account: Account, start = 0) {
     this.#own = this.#window = window;
     this.#account = account;
-    this.#acknowledged = this.#received = this.#taken = this.#told = start;
+    this.#acknowledged = this.#received = this.#taken = this.#ackSent = start;
   }
 
   // What this side sends.
@@ -125,7 +125,7 @@ export class Ledger {
   }
 
   /** How many messages the application has taken. */
-  get taken(): number {
+  get delivered(): number {
     return this.#taken;
   }
 
@@ -135,8 +135,8 @@ export class Ledger {
     checkCount(this.#received);
     // The last one may go over the bytes.
     if (
-      this.#received - this.#told >= this.#window.messages ||
-      this.#heldBytes + this.#untoldBytes >= this.#window.bytes
+      this.#received - this.#ackSent >= this.#window.messages ||
+      this.#heldBytes + this.#ackPendingBytes >= this.#window.bytes
     ) {
       return false;
     }
@@ -160,28 +160,28 @@ export class Ledger {
     if (this.#closed) return false;
     this.#taken++;
     this.#heldBytes -= bytes;
-    this.#untoldBytes += bytes;
+    this.#ackPendingBytes += bytes;
     this.#account.bytes -= bytes + ENTRY_BYTES;
     return (
-      (this.#taken - this.#told) * 2 >= this.#window.messages ||
-      this.#untoldBytes * 2 >= this.#window.bytes
+      (this.#taken - this.#ackSent) * 2 >= this.#window.messages ||
+      this.#ackPendingBytes * 2 >= this.#window.bytes
     );
   }
 
   /** Whether there is something to acknowledge. */
-  get owes(): boolean {
-    return this.#taken > this.#told && !this.#closed;
+  get ackPending(): boolean {
+    return this.#taken > this.#ackSent && !this.#closed;
   }
 
   /** The count to acknowledge, which is so acknowledged. */
-  tell(): number {
-    this.#told = this.#taken;
-    this.#untoldBytes = 0;
+  markAcknowledged(): number {
+    this.#ackSent = this.#taken;
+    this.#ackPendingBytes = 0;
     return this.#taken;
   }
 
   /** Agrees on the window with the other side: before anything is sent or received, or where it says another. */
-  agree(theirs: Window): void {
+  setPeerWindow(theirs: Window): void {
     this.#window = smaller(this.#own, theirs);
   }
 
@@ -192,7 +192,7 @@ export class Ledger {
   /** The application takes no more: what it has not taken is dropped. */
   takeAll(): void {
     this.#account.bytes -= this.#heldBytes + (this.#received - this.#taken) * ENTRY_BYTES;
-    this.#untoldBytes += this.#heldBytes;
+    this.#ackPendingBytes += this.#heldBytes;
     this.#heldBytes = 0;
     this.#taken = this.#received;
   }
