@@ -71,7 +71,7 @@ export interface SubscribeOptions<T, N, U> {
     readonly onEnd?: () => void;
 }
 
-export declare class Subscription<T, N, U> implements AsyncIterable<U>, Follower, Well<U> {
+export declare class Subscription<T, N, U> implements AsyncIterable<U>, Follower, PullSource<U> {
     #private;
     waiting: boolean;
     readonly placed: Promise<void>;
@@ -133,15 +133,15 @@ interface NoteSlot<N> {
     readonly value: N;
 }
 
+interface PullSource<T> {
+    take(): T | undefined;
+    onDry(): void;
+    onEnd(): void;
+}
+
 interface RecordSlot<T> {
     readonly kind: "record";
     readonly position: number;
     readonly cursor: string;
     readonly value: T;
-}
-
-interface Well<T> {
-    take(): T | undefined;
-    onDry(): void;
-    onEnd(): void;
 }
