@@ -145,7 +145,7 @@ export function isWith(value: unknown, names: readonly string[]): boolean {
 /** An AbortSignal, also one of another realm or of a polyfill. */
 export const abortSignal: Check = of("an AbortSignal", isSignal);
 
-export function isSignal(value: unknown): boolean {
+function isSignal(value: unknown): boolean {
   return (
     value instanceof AbortSignal ||
     (isWith(value, ["addEventListener", "removeEventListener"]) && "aborted" in (value as object))

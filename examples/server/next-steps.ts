@@ -28,7 +28,7 @@ export function nextSteps(
   return typed.map((command, n) => `${command.padEnd(width)}   # ${steps[n]?.[1]}`).join("\n");
 }
 
-/** What a client on this machine calls: a wildcard address is none to connect to. */
+/** The address that a client on this machine calls: nobody can connect to a wildcard address. */
 function reachable(url: string): string {
   return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:");
 }

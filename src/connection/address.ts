@@ -37,7 +37,7 @@ export function parseTargets(baseUrl: string | readonly string[]): [Target, ...T
 }
 
 /** Reads a baseUrl; throws INVALID_ARGUMENT, with an example, where it is none. */
-export function parseTarget(baseUrl: string): Target {
+function parseTarget(baseUrl: string): Target {
   if (typeof baseUrl !== "string") throw invalid(baseUrl);
   if (baseUrl.startsWith("unix:")) {
     const path = baseUrl.slice("unix:".length).replace(/^\/\/(?=\/)/, "");

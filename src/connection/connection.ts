@@ -62,12 +62,12 @@ export interface ConnectionSource {
   acquire(use: (connection: Connection) => void, wanted?: () => boolean): Promise<void>;
 }
 
-/** Who has a connection. */
+/** The owner of a connection. */
 export interface ConnectionOwner {
   readonly keepalive: Keepalive;
   /** Aborts the attempt to connect. */
   readonly signal: AbortSignal;
-  /** A call may find room here again, or never more. */
+  /** The connection may take a call again, or will take none any more. */
   onChange(): void;
   /** The server asks for new calls to go elsewhere. */
   onDrain(): void;

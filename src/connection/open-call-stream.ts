@@ -11,7 +11,7 @@ import type { Connections } from "./connections.ts";
 import { StreamDialler } from "./dialler.ts";
 import type { MethodHeaders } from "./negotiate.ts";
 
-/** Who wants to know what carries a call. */
+/** A listener that is told whether a session carries the call, and what becomes of that. */
 export interface CallStreamWatcher extends SessionWatcher {
   /** The call has a session: it outlives its connections. */
   onSession(): void;

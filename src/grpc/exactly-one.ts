@@ -2,8 +2,8 @@ import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 
 /**
- * The message of a side of a call that has just one. Throws UNIMPLEMENTED where there is none, or more than one
- * (gRPC statuscodes.md, "cardinality violation"): then its caller leaves the rest.
+ * Reads the one request, or the one response, of a call whose kind allows no more. Throws UNIMPLEMENTED where none
+ * comes, or a second one (gRPC statuscodes.md, "cardinality violation"); the caller then leaves what is not read.
  *
  * @param next gives the next message
  * @param call the call, as the error names it

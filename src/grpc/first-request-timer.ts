@@ -1,7 +1,7 @@
 import type { Clock } from "../flow/clock.ts";
 
 /** How long the response headers of a bidirectional call wait for its first request. */
-export const FIRST_REQUEST_MS = 50;
+const FIRST_REQUEST_MS = 50;
 
 /** A call whose handler waits for its first request. */
 export interface AwaitingCall {

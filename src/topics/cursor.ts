@@ -65,7 +65,7 @@ export function cursorsOf(epoch: string, topic: string): Cursors {
   };
 }
 
-/** The bytes of a cursor; `undefined` where it is none of ours. */
+/** The bytes of a cursor; `undefined` where the text is not a cursor that a log of Hawser made. */
 function bytesOf(text: string): Uint8Array<ArrayBuffer> | undefined {
   let cursor: Uint8Array<ArrayBuffer>;
   try {

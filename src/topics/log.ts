@@ -43,18 +43,21 @@ export interface TopicLog extends AsyncDisposable {
   append(topic: string, records: readonly NewRecord[]): Promise<Appended[]>;
 
   /**
-   * What there is behind a cursor now, at most so much; an empty page is the
-   * end. Without a cursor it begins with the oldest that is kept.
+   * The records after a cursor that are stored now, up to `limits`; an empty
+   * page is the end. Without a cursor it begins with the oldest record kept.
    */
   page(topic: string, after: string | undefined, limits?: PageLimits): Promise<TopicItem[]>;
 
   /** History, then live, without a gap or a repetition between. */
   read(topic: string, after: string | undefined, signal: AbortSignal): AsyncIterable<TopicItem>;
 
-  /** The place before the oldest record that is kept: behind its cursor is all there is, without a TopicGap. Where there is none, the end. */
+  /**
+   * The position before the oldest record that is kept: all kept records come after its cursor, without a TopicGap. The
+   * end of the topic where no record is kept.
+   */
   oldest(topic: string): Promise<TopicPosition>;
 
-  /** The position of the last record; where there is none, the one before the first. */
+  /** The position of the last record; the one before the first where no record was ever stored. */
   end(topic: string): Promise<TopicPosition>;
 
   /** Forgets records up to and with a cursor, and the dedupe entries of them; of another epoch: none. */

@@ -49,7 +49,7 @@ type Owned = ClientHttp2Stream & { [MESSAGES]: ClientStream };
  * back meanwhile.
  */
 export class ClientStream extends MessageStream<ClientHttp2Stream> implements ClientAttachment {
-  /** Who hears of the stream; another may take over in the middle. */
+  /** The listener of this stream; another may take its place at any message. */
   listener: ClientStreamListener;
   readonly #connection: StreamConnection;
   /** How many request headers left, where the application set some. */

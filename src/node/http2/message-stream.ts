@@ -201,7 +201,7 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
     (this as Owned)[MESSAGES].#drain();
   };
 
-  /** Who hears of what comes. */
+  /** The call, or the session, that is told what comes. */
   protected abstract readonly listener: CallStreamListener<CallStream>;
   abstract reset(reason: ConnectError): void;
   /** What came is no gRPC, or over a limit: this was thrown. */

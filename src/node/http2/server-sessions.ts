@@ -17,7 +17,7 @@ import type { SessionSettings } from "../../session/settings.ts";
 import { refuse } from "./refuse.ts";
 import { ServerStream } from "./server-stream.ts";
 
-/** Who asks to open or to resume a session. */
+/** The client that asks to open or to resume a session. */
 export interface SessionCaller {
   /** The request headers of the attachment. */
   readonly header: Headers;
