@@ -6,6 +6,13 @@ import { type Pump, type Pumpable, pumpTo, type Writer } from "./writer.ts";
 const DONE: Promise<void> = Promise.resolve();
 const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
+/**
+ * How many messages a queue writes in a turn of the event loop although its slice is over. A sender that answers what it
+ * receives gets many answers to write with one read of the socket. Where most of them wait for the next turn, they leave
+ * in smaller writes: with 4, a client with 100 busy calls took a tenth more CPU.
+ */
+const FREE_MESSAGES = 32;
+
 interface Queued<T> {
   value: T;
   /** Set where the pusher waits for room. */
@@ -26,7 +33,7 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
   #writing = false;
   #reader: PromiseWithResolvers<IteratorResult<T, undefined>> | undefined;
   #onTake: (() => void) | undefined;
-  readonly #share = new Share();
+  readonly #share = new Share(FREE_MESSAGES);
   #pause: Promise<void> | undefined;
   #ended = false;
   /** `provisional`: only that nobody takes messages any more; why, fail() may still say. */

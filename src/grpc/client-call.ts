@@ -20,6 +20,12 @@ import { MessageReader, type MessageSender, MessageWriter } from "./message.ts";
 import { toHeaders } from "./metadata.ts";
 import type { Deadline } from "./timeout.ts";
 
+/** The error of writes after the server has ended the call: made once, for its stack takes a tenth of a unary call. */
+const ENDED = failure(
+  Code.FailedPrecondition,
+  "the server has ended the call: nothing is sent any more",
+);
+
 /** What a call is made of. */
 export interface ClientCallInit<I extends DescMessage, O extends DescMessage>
   extends MessageOptions {
@@ -240,11 +246,9 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
       this.#reader?.drop(error);
       this.responses.fail(error);
     } else this.responses.close(error);
-    const stopped =
-      error ??
-      failure(Code.FailedPrecondition, "the server has ended the call: nothing is sent any more");
-    this.#stream?.reset(stopped);
-    this.#init.watcher?.onSendEnded(stopped);
+    this.#stream?.reset(error ?? ENDED);
+    // Callers are given an error of their own: they may change it.
+    this.#init.watcher?.onSendEnded(error ?? failure(ENDED.code, ENDED.rawMessage));
     this.#pump?.stop();
   }
 }

@@ -111,9 +111,14 @@ export class Calls implements CallDoor {
         stream: false,
         service: method.parent,
         method,
-        header: call.header,
         message: response,
-        trailer: call.trailer,
+        // Made when they are looked at: most callers never do.
+        get header() {
+          return call.header;
+        },
+        get trailer() {
+          return call.trailer;
+        },
       };
     };
     const { signal, request } = init;
