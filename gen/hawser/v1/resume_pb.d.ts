@@ -3,7 +3,8 @@
 /* eslint-disable */
 
 // Push that continues: a server-streaming method declares how a call of it
-// goes on where another one stopped.
+// continues after an earlier one that was lost. MUST, MUST NOT and MAY are the
+// words of RFC 2119.
 
 import type { GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
@@ -15,20 +16,21 @@ import type { MethodOptions } from "@bufbuild/protobuf/wkt";
 export declare const file_hawser_v1_resume: GenFile;
 
 /**
- * Both fields are strings, not repeated, and not members of a oneof.
+ * Both fields MUST be strings, MUST NOT be repeated, and MUST NOT be members of a
+ * oneof.
  *
  * @generated from message hawser.v1.Resume
  */
 export declare type Resume = Message<"hawser.v1.Resume"> & {
   /**
-   * The field of the response that holds a position.
+   * The name of the response's field that has the cursor.
    *
    * @generated from field: string cursor = 1;
    */
   cursor: string;
 
   /**
-   * The field of the request that says after which position to go on.
+   * The name of the request's field that says after which cursor to continue.
    *
    * @generated from field: string after = 2;
    */
@@ -42,22 +44,24 @@ export declare type Resume = Message<"hawser.v1.Resume"> & {
 export declare const ResumeSchema: GenMessage<Resume>;
 
 /**
- * For server-streaming methods alone.
+ * The option MUST NOT be set for a method that is not server-streaming.
  *
  *   rpc Watch(WatchRequest) returns (stream WatchResponse) {
  *     option (hawser.v1.resume) = { cursor: "cursor", after: "after" };
  *   }
  *
- * A client that loses such a call makes it again, with the request's field
- * `after` set to the last cursor that it was given. Any server that has the
- * same records can answer, after any restart: servers keep no state of the
- * call.
+ * A cursor is a text that stands for a position; only servers need to read it.
+ * A client that loses such a call MAY make it again. It MUST then set the
+ * request's field `after` to the last cursor that its application was given. A
+ * server MUST NOT need state of the earlier call: any server that has the same
+ * records can answer, also after a restart.
  *
- * The server MUST send a cursor with its first response, before any record.
- * A response whose cursor is empty is a control event: it does not move the
- * client's position. Where records behind a cursor are no longer kept the
- * server MUST say so in a response, and go on from what there is. A server
- * that wants its clients elsewhere ends their calls with UNAVAILABLE.
+ * The server MUST send a cursor with its first response, before any record. A
+ * response with an empty cursor is a control event: the client MUST NOT change
+ * its position by it. Where records after a cursor are no longer kept, the
+ * server MUST say so in a response, and MUST continue with the records that it
+ * has. A server whose clients are to continue at another server MUST end their
+ * calls with UNAVAILABLE.
  *
  * The number is provisional: it is random, and outside of 50000 to 99999, which
  * are for use within one organisation. A number from protobuf's registry of

@@ -3,7 +3,8 @@
 /* eslint-disable */
 
 // Push that continues: a server-streaming method declares how a call of it
-// goes on where another one stopped.
+// continues after an earlier one that was lost. MUST, MUST NOT and MAY are the
+// words of RFC 2119.
 
 import { extDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
@@ -22,22 +23,24 @@ export const ResumeSchema = /*@__PURE__*/
   messageDesc(file_hawser_v1_resume, 0);
 
 /**
- * For server-streaming methods alone.
+ * The option MUST NOT be set for a method that is not server-streaming.
  *
  *   rpc Watch(WatchRequest) returns (stream WatchResponse) {
  *     option (hawser.v1.resume) = { cursor: "cursor", after: "after" };
  *   }
  *
- * A client that loses such a call makes it again, with the request's field
- * `after` set to the last cursor that it was given. Any server that has the
- * same records can answer, after any restart: servers keep no state of the
- * call.
+ * A cursor is a text that stands for a position; only servers need to read it.
+ * A client that loses such a call MAY make it again. It MUST then set the
+ * request's field `after` to the last cursor that its application was given. A
+ * server MUST NOT need state of the earlier call: any server that has the same
+ * records can answer, also after a restart.
  *
- * The server MUST send a cursor with its first response, before any record.
- * A response whose cursor is empty is a control event: it does not move the
- * client's position. Where records behind a cursor are no longer kept the
- * server MUST say so in a response, and go on from what there is. A server
- * that wants its clients elsewhere ends their calls with UNAVAILABLE.
+ * The server MUST send a cursor with its first response, before any record. A
+ * response with an empty cursor is a control event: the client MUST NOT change
+ * its position by it. Where records after a cursor are no longer kept, the
+ * server MUST say so in a response, and MUST continue with the records that it
+ * has. A server whose clients are to continue at another server MUST end their
+ * calls with UNAVAILABLE.
  *
  * The number is provisional: it is random, and outside of 50000 to 99999, which
  * are for use within one organisation. A number from protobuf's registry of

@@ -4,24 +4,38 @@
 
 // Sessions: gRPC calls that outlive their connections.
 //
-// This file is the specification. It uses the words of RFC 2119. "Side" is the
-// client or the server of a call; "message" is a message of the application.
+// This file is the specification. MUST, MUST NOT, SHOULD, SHOULD NOT and MAY are
+// the words of RFC 2119.
+//
+//   side          the client or the server of a call.
+//   message       a message of the application.
+//   attachment    one HTTP/2 stream that carries a session for a while.
+//   session       what ties the attachments of one call together: it counts
+//                 messages, keeps, acknowledges and sends them again.
+//   epoch         128 random bits that a server process chooses at its start.
+//   grace         how long a server keeps a session without an attachment:
+//                 graceMs, which is grace_ms of NegotiateResponse.
+//   window        how much of a session may be unacknowledged: see 6.
+//   acknowledge   to say how many messages the application has taken: see 6.
+//   tombstone     the id of a session that has ended, remembered so that a late
+//                 attachment does not start the handler again: see 4g.
 //
 // 1. What is promised
 //
 //   Between one client process and one server process, every message reaches
 //   the other side's application exactly once and in order, whatever happens
 //   to the connections, for as long as the session lives. Where the session
-//   ends otherwise, the survivor gets a SessionLost that says why and how many
-//   of its messages are known to have arrived.
+//   ends before its call does, each side that is left gets a SessionLost, which
+//   says why, and how many of its messages are known to have arrived.
 //
-//   A session is one call. It is carried by attachments: HTTP/2 streams, one
-//   after the other, each a gRPC call of the same method to the eye of a proxy.
+//   A session is one call. Attachments carry it, one after the other. To a proxy
+//   each attachment is a gRPC call of its own. All attachments of a session MUST
+//   be calls of the same method.
 //
 //     application   messages, half-close, headers, status         one call
 //     session       counts, keeps, acknowledges, sends again      one session
 //     attachment    gRPC frames on an HTTP/2 stream               one after the other
-//     connection    HTTP/2 on TCP or TLS                          comes and goes
+//     connection    HTTP/2 on TCP or TLS                          one after the other
 //
 //     client                                               server
 //       |  HEADERS  hawser-session: S  hawser-attach: 1      |
@@ -33,74 +47,111 @@
 //       |--------------------------------------------------->|
 //       |  HEADERS  hawser-session: resumed  hawser-received |
 //       |<---------------------------------------------------|
-//       |  each side sends again from what the other has     |
+//       |  each side sends what the other has not received   |
 //       |<-------------------------------------------------->|
 //       |  trailers: status, hawser-sent                     |
 //       |<---------------------------------------------------|
-//       |  END_STREAM: the client has it all                 |
+//       |  END_STREAM: the client has received all           |
 //       |--------------------------------------------------->|  forgets the session
 //
-// 2. Who has sessions
+// 2. Which calls have sessions
 //
-//   Streaming calls: bidirectional, client-streaming, server-streaming. A
-//   client calls SessionService.Negotiate once on each connection, before its
-//   first streaming call there; 4h says when again. Where that fails, its calls
-//   are plain.
+//   Streaming calls MAY have sessions: bidirectional, client-streaming and
+//   server-streaming ones. Unary calls MUST NOT have one. A client MUST call
+//   SessionService.Negotiate on a connection before it makes the first call with
+//   a session there. It SHOULD NOT call Negotiate again on that connection,
+//   except as 4h says. Where Negotiate fails, and has not succeeded on that
+//   connection before, the client MUST make its calls there without sessions. An
+//   attachment that continues a session needs no Negotiate, and neither does an
+//   attachment 1 that the client sends again by 8.
 //
 // 3. Request headers of an attachment
 //
-//   hawser-session   the session's id, made by the client: 128 random bits in
-//                    32 lower-case hexadecimal digits. It is a secret.
-//   hawser-attach    1, 2, 3 ...: the fencing number of the attachment.
-//   hawser-received  how many messages of the server this side has received.
-//   hawser-window    "<bytes>,<messages>": see 6.
-//   hawser-epoch     the server process: as the last response of this session
-//                    said, or before any, as Negotiate said.
-//   hawser-opened    for as long as no response of this session has come: the
-//                    server's clock (Negotiate.now_ms, and the time since) when
-//                    the first attachment was sent. The server may not know
-//                    the session, and then starts it.
-//   hawser-cancel    "1": the client cancels the call. There are no messages.
+//   The client MUST send these headers with each attachment; hawser-opened and
+//   hawser-cancel only where it is said here.
+//
+//   hawser-session   the session's id, which the client makes: 128 random bits
+//                    in 32 lower-case hexadecimal digits. It is a secret.
+//   hawser-attach    the number of the attachment: 1, 2, 3 ... It MUST be higher
+//                    than that of every earlier attachment of the session.
+//   hawser-received  how many messages of the server the client has received.
+//   hawser-window    "<bytes>,<messages>": what the client holds, see 6. It MUST
+//                    be the same for all attachments of a session.
+//   hawser-epoch     the epoch of the server process, from the last answer of
+//                    this session; before there is one, from Negotiate.
+//   hawser-opened    the server's clock when the client sent the first attachment
+//                    of the session: now_ms of NegotiateResponse, and the time
+//                    since. The client MUST send it until an answer of this
+//                    session has come, and MUST NOT send it after that. It tells
+//                    the server that it may not know the session, and then
+//                    starts it.
+//   hawser-cancel    "1": the client cancels the call. The client MUST NOT send
+//                    messages on this attachment.
 //
 // 4. The answer
 //
-//   The server answers an attachment at once, with response headers:
+//   The server MUST answer an attachment without waiting for the handler. Where
+//   it accepts the attachment, it MUST send these response headers:
 //
-//   hawser-session   "new" or "resumed".
-//   hawser-epoch     128 random bits that the server process chose at its start.
-//   hawser-received  how many messages of the client this side has received.
-//   hawser-window    as in the request.
+//   hawser-session   "new" where the attachment starts the session; "resumed"
+//                    where it continues one.
+//   hawser-epoch     the epoch of the server process.
+//   hawser-received  how many messages of the client the server has received.
+//   hawser-window    "<bytes>,<messages>": what the server holds, see 6.
 //   hawser-metadata  "here" where the handler's response headers are among
 //                    these; "later" where they follow in Control{header}.
 //
-//   or refuses it: status ABORTED with a SessionLost among the details, or
-//   INVALID_ARGUMENT where the headers break these rules, RESOURCE_EXHAUSTED
-//   where it takes no more sessions, UNAVAILABLE where the client has to come
-//   again later (grpc-retry-pushback-ms says when).
+//   Where it refuses the attachment, it MUST leave the session as it is, and MUST
+//   end the stream with one of these statuses:
 //
-//   a. An attachment whose number is not higher than the last is TAKEN_OVER.
-//   b. A higher one ends the last, which is told TAKEN_OVER and carries
-//      nothing any more; what it still delivers is dropped. Then, and only
-//      then, the server reads its count for hawser-received.
-//   c. Attachment 1 starts a session, unless its epoch is the server's and
-//      hawser-opened is more than graceMs apart from the server's clock, back or
-//      ahead (EXPIRED).
-//   d. Attachment 2 and later of an unknown session: SERVER_RESTARTED where
-//      the epoch is another; where there is hawser-opened the session starts, or
-//      is EXPIRED, as in c; else UNKNOWN.
-//   e. The caller is authenticated at each attachment. Another than the one
-//      who started the session is refused with NOT_YOURS.
-//   f. After hawser-cancel the handler is told that the call was cancelled, and
-//      the session is forgotten; the status is CANCELLED.
+//   ABORTED             with a SessionLost among the details: the session is lost
+//                       to this client.
+//   INVALID_ARGUMENT    the headers break these rules.
+//   RESOURCE_EXHAUSTED  the server takes no more sessions.
+//   UNAVAILABLE         the server takes no attachment now. It MAY say when the
+//                       client is to attach again: grpc-retry-pushback-ms.
+//
+//   After UNAVAILABLE the client MUST attach again as 8 says, and not before the
+//   pushback, where there is one, has passed. With any other status it MUST end
+//   the call, except as 4h says. Where the headers of an answer break these
+//   rules, the client MUST end the call with INVALID_ARGUMENT. An answer that says
+//   "new" after an earlier answer, "new" with a hawser-received above 0, or
+//   another epoch than an earlier answer breaks the protocol: see 5.
+//
+//   a. The server MUST refuse an attachment with TAKEN_OVER where its number is
+//      not higher than that of the last attachment that it accepted.
+//   b. Before it accepts one with a higher number, the server MUST end the last
+//      one with TAKEN_OVER. After that it MUST NOT send anything on the last one,
+//      and MUST drop what still arrives there. It MUST NOT read the count that it
+//      sends as hawser-received before that.
+//   c. An attachment 1 of a session that the server does not know starts the
+//      session. Where its epoch is the server's, and hawser-opened is more than
+//      graceMs before or after the server's clock, the server MUST refuse it with
+//      EXPIRED; where its epoch is the server's, and hawser-opened is missing,
+//      with UNKNOWN.
+//   d. An attachment 2, or a later one, of a session that the server does not
+//      know: where its epoch is another than the server's, the server MUST refuse
+//      it with SERVER_RESTARTED. Otherwise it MUST treat it as in c: with
+//      hawser-opened it starts the session or is EXPIRED, without it is UNKNOWN.
+//   e. The server MUST authenticate the caller at each attachment. Where it is
+//      another caller than the one that started the session, the server MUST
+//      refuse the attachment with NOT_YOURS. Where the authentication itself
+//      fails, the server MUST end the stream with the status that says so.
+//   f. A client that ends its call before the server does SHOULD send an
+//      attachment with hawser-cancel: without it the server keeps the session for
+//      graceMs. The server MUST then tell the handler that the call was
+//      cancelled, MUST forget the session, and MUST end the stream with
+//      CANCELLED.
 //   g. A server SHOULD remember the id of a session that has ended, or that
 //      hawser-cancel named before it began, for as long as an earlier attachment
-//      may still arrive and start it: graceMs from hawser-opened. Such a
-//      tombstone refuses the attachment with UNKNOWN. A server MAY bound its
-//      tombstones, for a connection and in all; they MUST NOT count against the
-//      sessions that it keeps. Where it drops one early and the attachment then
-//      arrives, the handler starts, a second time where the session had ended;
-//      its client does not read that stream, and the session ends as any that
-//      was abandoned, at most graceMs after the stream is lost.
+//      may still arrive and start it: until graceMs after hawser-opened. It MUST
+//      refuse an attachment that has such a tombstone with UNKNOWN. A server MAY
+//      bound its tombstones, for a connection and in all; they MUST NOT count
+//      against the sessions that it keeps. Where it drops a tombstone early and
+//      the attachment then arrives, the handler starts, a second time where the
+//      session had ended. The client of that session does not read the stream,
+//      and the session ends as every abandoned one: at most graceMs after the
+//      stream is lost.
 //   h. EXPIRED for attachment 1 says that no handler has run. Most likely the two
 //      clocks have come apart since Negotiate: a machine slept, and its clock
 //      stood still. The client SHOULD call Negotiate again, for all later calls
@@ -111,55 +162,89 @@
 //
 // 5. Frames
 //
-//   A gRPC frame with the flag 0x40 carries a Control in place of a message,
-//   uncompressed, of at most 65536 bytes, and is not counted. All others carry
-//   messages and are counted, from 1, by each side.
+//   A gRPC frame with the flag 0x40 carries a Control in place of a message. A
+//   side MUST NOT compress a Control, MUST NOT send one of more than 65536 bytes,
+//   and MUST NOT count it. All other frames carry messages. Each side MUST count
+//   those that it sends, and those that it receives, from 1 and over all
+//   attachments of the session.
 //
-//   Either side keeps what it has sent until it is acknowledged. On a new
-//   attachment it sends again from hawser-received + 1 on, before anything
-//   new, and its Control{end} after that; the client begins when it has the
-//   answer, except on attachment 1. Nothing is sent again for any other reason.
-//   Where hawser-received is below what was acknowledged, the messages between
-//   are gone: GAP. Where it is above what was sent: INVALID_ARGUMENT.
+//   A side MUST keep what it has sent until the other side acknowledges it. On a
+//   new attachment it MUST send again all messages from the other side's
+//   hawser-received + 1 on, before it sends anything new. A client that has
+//   half-closed MUST send its Control{end} again after them. The client MUST NOT
+//   send frames before the answer, except on attachment 1, where it MAY. A side
+//   MUST NOT send a message again for any other reason.
+//
+//   Where the other side's hawser-received is below what that side has
+//   acknowledged, the messages between are gone: the server MUST refuse the
+//   attachment with GAP, and the client MUST end the call with GAP. Where it is
+//   above what was sent, the server MUST refuse the attachment with
+//   INVALID_ARGUMENT; in an answer it breaks the protocol.
+//
+//   A frame that violates these rules breaks the protocol, and so does a Control
+//   of an unknown kind. Where the other side breaks the protocol, a side MUST end
+//   the call with INVALID_ARGUMENT and a SessionLost of PROTOCOL_ERROR.
 //
 // 6. Acknowledgement and flow control
 //
-//   Control{received} acknowledges: the application has taken so many messages.
-//   It is cumulative. One above what was sent breaks the protocol; one below
-//   an earlier one is ignored. A side acknowledges when the application took
-//   half a window since the last time, and otherwise 50 ms after it took a
-//   message; and at once on a new attachment.
+//   Control{received} acknowledges: its number is how many messages the sender's
+//   application has taken since the session began. A number above what was sent
+//   breaks the protocol. A side MUST ignore a number below an earlier one.
+//
+//   A side MUST acknowledge at once when its application has taken half a window
+//   since the last acknowledgement. It SHOULD acknowledge every message within
+//   50 ms after its application has taken it. On a new attachment it MUST
+//   acknowledge at once what its application has taken so far, because the last
+//   acknowledgement may be lost; a server whose call has ended need not.
 //
 //   The window is the smaller of the two hawser-window, in bytes and in
-//   messages. A side sends no message while the unacknowledged ones fill it;
-//   it may exceed the bytes by one message. Each side reads the streams of a
-//   session without pause, so that acknowledgements never wait behind
-//   messages.
+//   messages. Until the first answer the client MUST use the window in
+//   NegotiateResponse for the server's. The bytes of a message are those of its
+//   gRPC frame, as compressed, without the prefix. A side MUST NOT send a message
+//   while the unacknowledged ones fill the window in bytes or in messages; the
+//   last one MAY exceed the bytes. A message beyond that breaks the protocol.
+//   Each side MUST read the streams of a session without pause, so that no
+//   acknowledgement waits until messages before it are taken.
 //
 // 7. The end
 //
-//   Half-close is Control{end}. The client ends the stream itself only when
-//   it has the server's status.
-//   The server's end is trailers with the status, and hawser-sent: how many
-//   messages it has sent. A client that has received fewer attaches again. It
-//   confirms the end by END_STREAM. Until then the server keeps the end for
-//   graceMs. A stream that ends in any other way ends the attachment only.
+//   The client MUST half-close by Control{end}, whose number MUST be how many
+//   messages it has sent, and MUST NOT send a message after it. The client MUST
+//   NOT end a stream before it has the status of the call, except one with
+//   hawser-cancel.
+//
+//   The server MUST end the call by trailers with the status and hawser-sent: how
+//   many messages it has sent. A client that has received fewer MUST attach
+//   again. A client that has received all MUST confirm the end by END_STREAM. A
+//   hawser-sent below what the client has received breaks the protocol. The
+//   server MUST keep the end until the client has confirmed it, or the session
+//   has been without an attachment for graceMs; it MAY drop an unconfirmed end
+//   earlier where it has no capacity for a new session.
+//
+//   Trailers without hawser-sent are a refusal (4), or come from a proxy: the
+//   client MUST treat both as in 4. With the status OK they break the protocol. A
+//   stream that ends in any other way ends the attachment alone.
 //
 // 8. Loss
 //
-//   Without an attachment the server keeps a session for graceMs, then aborts
-//   the handler; the session is then unknown. The client attaches again with a
-//   backoff and jitter, for graceMs. A deadline is the call's, and goes on
-//   counting meanwhile.
+//   The server MUST keep a session without an attachment for graceMs, unless it
+//   shuts down, and MUST then abort the handler; after that it does not know the
+//   session. The client MUST attach again with backoff and jitter, for graceMs
+//   after the loss, and MUST then end the call with UNREACHABLE. Where the server
+//   refuses an attachment with grpc-retry-pushback-ms, both sides MUST begin
+//   graceMs anew, at the end of that pause. The deadline is the call's: it
+//   continues to count without an attachment.
 //
-//   A server that shuts down starts no session, and SHOULD accept attachments
-//   of those that it has until they are over. It refuses the streams of others
-//   (REFUSED_STREAM). An attachment 1 that the server did not process, by that
-//   or by its GOAWAY, counts as not sent: the client MAY send it to another.
+//   A server that shuts down MUST NOT start a session, and SHOULD accept
+//   attachments of the sessions that it has until these have ended. It MUST
+//   refuse attachments that would start a session, and other calls, by
+//   REFUSED_STREAM. An attachment 1 that the server did not process, because of
+//   REFUSED_STREAM or of its GOAWAY, counts as not sent: the client MAY send it
+//   again, also to another server.
 //
 // 9. Counts
 //
-//   Counts are at most 2^53 - 1.
+//   A count, in a header or in a Control, MUST NOT exceed 2^53 - 1.
 
 import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 
@@ -224,7 +309,7 @@ export const SessionLost_Reason = /*@__PURE__*/
   tsEnum(SessionLost_ReasonSchema);
 
 /**
- * Tells a client that a server keeps sessions. No caller needs to be authenticated for it.
+ * Tells a client that a server keeps sessions.
  *
  * @generated from service hawser.v1.SessionService
  */
