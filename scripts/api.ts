@@ -172,9 +172,9 @@ function readModule(files: Declarations, file: string): Module {
         .split(",")
         .map((one) => one.trim())
         .filter(Boolean)) {
-        const [, type, name, as = name] = /^(type )?(\S+)(?: as (\S+))?$/.exec(
-          item,
-        ) as unknown as string[];
+        const parts = /^(type )?(\S+)(?: as (\S+))?$/.exec(item);
+        if (parts === null) throw new Error(`${file}: what is this?\n${item}`);
+        const [, type, name, as = name] = parts;
         const meaning = { from, name: name as string, onlyType: (allTypes ?? type) !== undefined };
         // `export { a }` without a source gives what the file itself has.
         if (keyword === "import") scope.set(as as string, meaning);
