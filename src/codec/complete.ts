@@ -1,4 +1,4 @@
-/** Whole messages of what callers give. */
+/** Complete messages from what callers give. */
 import {
   create,
   type DescField,
@@ -11,12 +11,12 @@ import { failure } from "../failure.ts";
 import type { Fields } from "./decoder.ts";
 import { ownFormOf } from "./own-form.ts";
 
-/** What a caller gave is not a message of the type that goes there. */
+/** The error of a value that is not a message of the type that is needed. */
 export class NotThatMessage extends TypeError {}
 
 /**
- * A message of what a caller gave, as protobuf-es' create() makes one; but what is not an object, or is a message of
- * another type, is a NotThatMessage, and fields may be named like methods that every object has.
+ * A message of what a caller gave, as protobuf-es' create() makes one; but fields may be named like methods that every
+ * object has. Throws a NotThatMessage where the value is not an object, or is a message of another type.
  */
 export function complete<Desc extends DescMessage>(
   desc: Desc,

@@ -1,8 +1,8 @@
 import type { Work } from "../flow/semaphore.ts";
 
 /**
- * The one encoding that is offered beside "identity": the Brotli decoder of the
- * Node releases to be had today is vulnerable (CVE-2026-111497).
+ * The only encoding that is offered beside "identity": the Brotli decoder of
+ * today's Node releases is vulnerable (CVE-2026-111497).
  */
 export const ENCODING = "gzip";
 
@@ -11,7 +11,7 @@ export function isSupported(encoding: unknown): boolean {
   return encoding === undefined || encoding === ENCODING || encoding === "identity";
 }
 
-/** gzip, as the platform has it. */
+/** gzip, by the library of the platform. */
 export interface Compression {
   /** A large message takes a promise: it is compressed beside the event loop. */
   compress(bytes: Uint8Array): Uint8Array | Promise<Uint8Array>;

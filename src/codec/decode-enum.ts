@@ -2,20 +2,20 @@
 import { type DescEnum, ScalarType } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { type Fields, keepUnknown, type Read, tagOf } from "./decoder.ts";
-import { type Cursor, scalars } from "./wire-cursor.ts";
+import { scalars, type WireInput } from "./wire-input.ts";
 
 export type SetValue = (message: Fields, value: unknown) => void;
 
-export const readInt32 = scalars[ScalarType.INT32][1] as (cursor: Cursor) => number;
+export const readInt32 = scalars[ScalarType.INT32][1] as (input: WireInput) => number;
 
-/** A number that a closed enum has not is an unknown field. */
+/** A number that a closed enum does not have is an unknown field. */
 export function readClosed(number: number, desc: DescEnum, set: SetValue): Read {
-  return (cursor, message) => {
-    const value = readInt32(cursor);
+  return (input, message) => {
+    const value = readInt32(input);
     if (desc.value[value] !== undefined) set(message, value);
     else {
       const data = new BinaryWriter().int32(value).finish();
-      if (cursor.readUnknownFields) keepUnknown(message, tagOf(number, WireType.Varint), data);
+      if (input.readUnknownFields) keepUnknown(message, tagOf(number, WireType.Varint), data);
     }
   };
 }

@@ -4,7 +4,7 @@ import { WireType } from "@bufbuild/protobuf/wire";
 import { readClosed, readInt32, type SetValue } from "./decode-enum.ts";
 import { Decoder, type Fields, keepUnknown, type Read, readDelimited, tagOf } from "./decoder.ts";
 import { ownFormOf, setOwn } from "./own-form.ts";
-import { own, readLenientString, scalars } from "./wire-cursor.ts";
+import { own, readLenientString, scalars } from "./wire-input.ts";
 
 type MapField = DescField & { fieldKind: "map" };
 
@@ -21,21 +21,21 @@ export function readEntry(field: MapField, decoderOf: (desc: DescMessage) => Dec
   const keyZero = String(zeroOf(field.mapKey));
   const [keyType, readKey] = scalars[field.mapKey];
   const lenient = field.mapKey === ScalarType.STRING && !field.utf8Validation;
-  entries.add(1, keyType, (cursor, entry) => {
-    entry.key = (lenient ? readLenientString : readKey)(cursor);
+  entries.add(1, keyType, (input, entry) => {
+    entry.key = (lenient ? readLenientString : readKey)(input);
   });
   const zero = addEntryValue(entries, field, decoderOf);
   const read = readDelimited(entries);
-  return (cursor, message) => {
-    const start = cursor.at;
+  return (input, message) => {
+    const start = input.at;
     const entry: MapEntry = {};
-    const keeps = cursor.readUnknownFields;
-    cursor.readUnknownFields = true;
-    read(cursor, entry);
-    cursor.readUnknownFields = keeps;
+    const keeps = input.readUnknownFields;
+    input.readUnknownFields = true;
+    read(input, entry);
+    input.readUnknownFields = keeps;
     if (entry.$unknown !== undefined) {
-      const data = own(cursor.bytes, start, cursor.at);
-      if (cursor.readUnknownFields)
+      const data = own(input.bytes, start, input.at);
+      if (input.readUnknownFields)
         keepUnknown(message, tagOf(number, WireType.LengthDelimited), data);
       return;
     }
@@ -54,13 +54,13 @@ function addEntryValue(
     const desc = field.message;
     const form = ownFormOf(field);
     const readInto = readDelimited(decoderOf(desc));
-    entries.add(2, WireType.LengthDelimited, (cursor, entry) => {
+    entries.add(2, WireType.LengthDelimited, (input, entry) => {
       if (form === undefined) {
         entry.value ??= create(desc);
-        readInto(cursor, entry.value as Fields);
+        readInto(input, entry.value as Fields);
       } else {
         const child = form.begin(entry.value);
-        readInto(cursor, child);
+        readInto(input, child);
         entry.value = form.end(child, entry.value);
       }
     });
@@ -71,14 +71,14 @@ function addEntryValue(
     const set: SetValue = (entry, value) => {
       entry.value = value;
     };
-    const read: Read = (cursor, entry) => set(entry, readInt32(cursor));
+    const read: Read = (input, entry) => set(entry, readInt32(input));
     entries.add(2, WireType.Varint, field.enum.open ? read : readClosed(2, field.enum, set));
     return () => first;
   }
   const [wireType, readValue] = scalars[field.scalar];
   const lenient = field.scalar === ScalarType.STRING && !field.utf8Validation;
-  entries.add(2, wireType, (cursor, entry) => {
-    entry.value = (lenient ? readLenientString : readValue)(cursor);
+  entries.add(2, wireType, (input, entry) => {
+    entry.value = (lenient ? readLenientString : readValue)(input);
   });
   return () => zeroOf(field.scalar);
 }

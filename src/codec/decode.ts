@@ -18,7 +18,7 @@ import { readClosed, type SetValue } from "./decode-enum.ts";
 import { readEntry } from "./decode-map.ts";
 import { Decoder, type Fields, packed, type Read, readDelimited } from "./decoder.ts";
 import { ownFormOf } from "./own-form.ts";
-import { type Cursor, endOf, type ReadValue, readLenientString, scalars } from "./wire-cursor.ts";
+import { endOf, type ReadValue, readLenientString, scalars, type WireInput } from "./wire-input.ts";
 
 /** upb's: the message itself, and 100 within it. */
 const RECURSION_LIMIT = 101;
@@ -37,18 +37,18 @@ export function decode<Desc extends DescMessage>(
   options?: Partial<BinaryReadOptions>,
 ): MessageShape<Desc> {
   const message = create(desc);
-  cursor.bytes = bytes;
-  cursor.at = start;
-  cursor.end = end;
-  cursor.recursionLimit = options?.recursionLimit ?? RECURSION_LIMIT;
-  cursor.depthLeft = cursor.recursionLimit;
-  cursor.readUnknownFields = options?.readUnknownFields ?? true;
-  decoderOf(desc).read(cursor, byName(message));
+  input.bytes = bytes;
+  input.at = start;
+  input.end = end;
+  input.recursionLimit = options?.recursionLimit ?? RECURSION_LIMIT;
+  input.depthLeft = input.recursionLimit;
+  input.readUnknownFields = options?.readUnknownFields ?? true;
+  decoderOf(desc).read(input, byName(message));
   return message;
 }
 
 /** Decoding is synchronous, so one is enough. */
-const cursor: Cursor = {
+const input: WireInput = {
   bytes: new Uint8Array(),
   at: 0,
   end: 0,
@@ -90,20 +90,20 @@ function addField(decoder: Decoder, field: DescField): void {
     decoder.add(number, WireType.Varint, read);
     if (field.fieldKind === "list") decoder.add(number, WireType.LengthDelimited, packed(read));
   } else if (field.fieldKind === "list") {
-    decoder.add(number, wireType, (cursor, message) => {
-      (message[localName] as unknown[]).push(readValue(cursor));
+    decoder.add(number, wireType, (input, message) => {
+      (message[localName] as unknown[]).push(readValue(input));
     });
     if (wireType !== WireType.LengthDelimited) {
       decoder.add(number, WireType.LengthDelimited, readPacked(localName, readValue));
     }
   } else if (oneof !== undefined) {
     const group = oneof.localName;
-    decoder.add(number, wireType, (cursor, message) => {
-      message[group] = { case: localName, value: readValue(cursor) };
+    decoder.add(number, wireType, (input, message) => {
+      message[group] = { case: localName, value: readValue(input) };
     });
   } else {
-    decoder.add(number, wireType, (cursor, message) => {
-      message[localName] = readValue(cursor);
+    decoder.add(number, wireType, (input, message) => {
+      message[localName] = readValue(input);
     });
   }
 }
@@ -115,17 +115,17 @@ function readerOf(field: DescField): readonly [WireType, ReadValue] {
   const [wireType, read] = scalars[scalar];
   if (scalar === ScalarType.STRING && !field.utf8Validation) return [wireType, readLenientString];
   if (!("longAsString" in field && field.longAsString)) return [wireType, read];
-  return [wireType, (cursor) => String(read(cursor))];
+  return [wireType, (input) => String(read(input))];
 }
 
 function readPacked(localName: string, readValue: ReadValue): Read {
-  return (cursor, message) => {
-    const end = endOf(cursor);
+  return (input, message) => {
+    const end = endOf(input);
     const items = message[localName] as unknown[];
-    const outer = cursor.end;
-    cursor.end = end;
-    while (cursor.at < end) items.push(readValue(cursor));
-    cursor.end = outer;
+    const outer = input.end;
+    input.end = end;
+    while (input.at < end) items.push(readValue(input));
+    input.end = outer;
   };
 }
 
@@ -137,45 +137,45 @@ function readMessage(field: DescField, desc: DescMessage): Read {
   const { localName, oneof, number } = field;
   const decoder = decoderOf(desc);
   const readInto: Read = isGroup(field)
-    ? (cursor, message) => decoder.readGroup(cursor, message, number)
+    ? (input, message) => decoder.readGroup(input, message, number)
     : readDelimited(decoder);
   const form = ownFormOf(field);
   if (form !== undefined) {
     const get = getterOf(field);
     const set = setterOf(field);
-    return (cursor, message) => {
+    return (input, message) => {
       const present = get(message);
       const child = form.begin(present);
-      readInto(cursor, child);
+      readInto(input, child);
       set(message, form.end(child, present));
     };
   }
   if (field.fieldKind === "list") {
-    return (cursor, message) => {
+    return (input, message) => {
       const item = byName(create(desc));
       (message[localName] as unknown[]).push(item);
-      readInto(cursor, item);
+      readInto(input, item);
     };
   }
-  // A message that is there already is merged with.
+  // A message that the field has already is merged with the new one.
   if (oneof !== undefined) {
-    return (cursor, message) => {
+    return (input, message) => {
       const set = message[oneof.localName] as OneofValue;
       if (set.case !== localName) {
         message[oneof.localName] = { case: localName, value: create(desc) };
       }
-      readInto(cursor, (message[oneof.localName] as OneofValue).value as Fields);
+      readInto(input, (message[oneof.localName] as OneofValue).value as Fields);
     };
   }
   if (localName in Object.prototype) {
-    return (cursor, message) => {
+    return (input, message) => {
       message[localName] = presentIn(message, localName) ?? create(desc);
-      readInto(cursor, message[localName] as Fields);
+      readInto(input, message[localName] as Fields);
     };
   }
-  return (cursor, message) => {
+  return (input, message) => {
     message[localName] ??= create(desc);
-    readInto(cursor, message[localName] as Fields);
+    readInto(input, message[localName] as Fields);
   };
 }
 

@@ -1,12 +1,12 @@
-/** What every decoder is made of: which fields a message has, and what becomes of those that it has not. */
+/** The parts of every decoder: how a message's fields are read, and how unknown ones are kept. */
 import { WireType } from "@bufbuild/protobuf/wire";
-import { type Cursor, endOf, enter, own, skip, uint32 } from "./wire-cursor.ts";
+import { endOf, enter, own, skip, uint32, type WireInput } from "./wire-input.ts";
 
-/** A message as a record of its fields: its type knows each by name, and none by a name at run time. */
+/** A message as a record of its fields: its own type has no access by names that are known only at run time. */
 export type Fields = Record<string, unknown>;
 
 /** Reads one field into a message. */
-export type Read = (cursor: Cursor, message: Fields) => void;
+export type Read = (input: WireInput, message: Fields) => void;
 
 /** Reads the fields of one type of message. */
 export class Decoder {
@@ -16,36 +16,36 @@ export class Decoder {
   readonly near: (Read | undefined)[] = new Array(128).fill(undefined);
 
   /** Reads up to the end of the message. */
-  read(cursor: Cursor, message: Fields): void {
-    enter(cursor);
-    while (cursor.at < cursor.end) {
-      const first = cursor.bytes[cursor.at] as number;
+  read(input: WireInput, message: Fields): void {
+    enter(input);
+    while (input.at < input.end) {
+      const first = input.bytes[input.at] as number;
       if (first < 0x80) {
-        cursor.at++;
+        input.at++;
         const read = this.near[first];
-        if (read !== undefined) read(cursor, message);
-        else readUnknown(cursor, message, first);
-      } else this.readTagged(cursor, message, uint32(cursor, "a tag"));
+        if (read !== undefined) read(input, message);
+        else readUnknown(input, message, first);
+      } else this.readTagged(input, message, uint32(input, "a tag"));
     }
-    cursor.depthLeft++;
+    input.depthLeft++;
   }
 
   /** Reads up to the end of the group. */
-  readGroup(cursor: Cursor, message: Fields, number: number): void {
-    enter(cursor);
+  readGroup(input: WireInput, message: Fields, number: number): void {
+    enter(input);
     const end = tagOf(number, WireType.EndGroup);
     for (;;) {
-      const tag = uint32(cursor, "a tag");
+      const tag = uint32(input, "a tag");
       if (tag === end) break;
-      this.readTagged(cursor, message, tag);
+      this.readTagged(input, message, tag);
     }
-    cursor.depthLeft++;
+    input.depthLeft++;
   }
 
-  readTagged(cursor: Cursor, message: Fields, tag: number): void {
+  readTagged(input: WireInput, message: Fields, tag: number): void {
     const read = this.fields.get(tag);
-    if (read !== undefined) read(cursor, message);
-    else readUnknown(cursor, message, tag);
+    if (read !== undefined) read(input, message);
+    else readUnknown(input, message, tag);
   }
 
   add(field: number, wireType: WireType, read: Read): void {
@@ -59,16 +59,16 @@ export function tagOf(number: number, wireType: WireType): number {
   return ((number << 3) | wireType) >>> 0;
 }
 
-function readUnknown(cursor: Cursor, message: Fields, tag: number): void {
+function readUnknown(input: WireInput, message: Fields, tag: number): void {
   if (tag >>> 3 === 0) throw new Error("a field has the number 0");
-  const start = cursor.at;
-  skip(cursor, tag);
-  if (!cursor.readUnknownFields) return;
-  keepUnknown(message, tag, own(cursor.bytes, start, cursor.at));
+  const start = input.at;
+  skip(input, tag);
+  if (!input.readUnknownFields) return;
+  keepUnknown(message, tag, own(input.bytes, start, input.at));
 }
 
 /**
- * Keeps a field that the message has not, where unknown fields are read.
+ * Keeps a field that the type of the message does not have, where unknown fields are read.
  *
  * @param data what follows the tag
  */
@@ -79,22 +79,22 @@ export function keepUnknown(message: Fields, tag: number, data: Uint8Array): voi
 
 /** Reads values for as long as their length says. */
 export function packed(read: Read): Read {
-  return (cursor, message) => {
-    const end = endOf(cursor);
-    const outer = cursor.end;
-    cursor.end = end;
-    while (cursor.at < end) read(cursor, message);
-    cursor.end = outer;
+  return (input, message) => {
+    const end = endOf(input);
+    const outer = input.end;
+    input.end = end;
+    while (input.at < end) read(input, message);
+    input.end = outer;
   };
 }
 
 /** Reads a message that a length introduces. */
 export function readDelimited(decoder: Decoder): Read {
-  return (cursor, message) => {
-    const end = endOf(cursor);
-    const outer = cursor.end;
-    cursor.end = end;
-    decoder.read(cursor, message);
-    cursor.end = outer;
+  return (input, message) => {
+    const end = endOf(input);
+    const outer = input.end;
+    input.end = end;
+    decoder.read(input, message);
+    input.end = outer;
   };
 }

@@ -3,8 +3,8 @@
  * partial message and makes a writer for each; this walks the fields that the
  * caller gave, with one writer for all. What it does not know (maps, groups,
  * proto2's required fields and defaults, well-known types with a form of their
- * own) and what is not as it should be goes through toBinary(), which encodes
- * it or says what is wrong. A test holds the two against each other.
+ * own), and values that are not valid, go through toBinary(), which encodes
+ * them or says what is wrong. A test compares the two.
  */
 import {
   type BinaryWriteOptions,
@@ -35,7 +35,7 @@ export function encode<Desc extends DescMessage>(
     try {
       fast(writer, message as Fields);
       const bytes = writer.finish();
-      // One large message must not hold its room for ever.
+      // The writer must not keep the memory of one large message.
       if (bytes.length > KEEP_BYTES) writer = new BinaryWriter();
       return bytes;
     } catch {
@@ -56,7 +56,7 @@ const encoders = new WeakMap<DescMessage, { encode: Encode | undefined }>();
 function encoderOf(desc: DescMessage): Encode | undefined {
   let known = encoders.get(desc);
   if (known === undefined) {
-    known = { encode: knows(desc, new Set()) ? compile(desc) : undefined };
+    known = { encode: canCompile(desc, new Set()) ? compile(desc) : undefined };
     encoders.set(desc, known);
   }
   return known.encode;
@@ -68,7 +68,8 @@ const OWN_FORM = /^google\.protobuf\.(?:\w+Value|Struct)$/;
 const IMPLICIT = 2;
 const LEGACY_REQUIRED = 3;
 
-function knows(desc: DescMessage, seen: Set<DescMessage>): boolean {
+/** Whether all fields of a message, and below it, can be encoded without toBinary(). */
+function canCompile(desc: DescMessage, seen: Set<DescMessage>): boolean {
   if (seen.has(desc)) return true;
   seen.add(desc);
   const proto3 = desc.file.proto.syntax === "proto3";
@@ -78,7 +79,9 @@ function knows(desc: DescMessage, seen: Set<DescMessage>): boolean {
     if (!proto3 || field.presence === LEGACY_REQUIRED) return false;
     const message = field.message;
     if (message === undefined) return true;
-    return !field.delimitedEncoding && !OWN_FORM.test(message.typeName) && knows(message, seen);
+    return (
+      !field.delimitedEncoding && !OWN_FORM.test(message.typeName) && canCompile(message, seen)
+    );
   });
 }
 

@@ -16,7 +16,7 @@ type Marked = { readonly $typeName?: string; readonly [SHARED]?: SharedBytes };
 /**
  * Makes a message for many calls: it is encoded when it is first sent, and
  * compressed when that is first asked for; every later call sends the same
- * bytes. Else it is a message like any other: interceptors, sessions, limits
+ * bytes. Otherwise it is a message like any other: interceptors, sessions, limits
  * and all protocols take it. It is frozen, and what is in it must not be
  * changed either; a copy of it, by `{...}` or clone(), is an ordinary message.
  * Throws INVALID_ARGUMENT where `message` is not of this type.
@@ -45,7 +45,7 @@ export function sharedBytesOf(desc: DescMessage, message: unknown): SharedBytes 
   return shared !== undefined && marked?.$typeName === desc.typeName ? shared : undefined;
 }
 
-/** Compresses it when that is first asked for. */
+/** The message, compressed: by the first call that asks for it. */
 export function compressOnce(
   shared: SharedBytes,
   payload: Uint8Array,

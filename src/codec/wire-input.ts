@@ -1,14 +1,15 @@
 /**
- * Reading protobuf's wire format where it stands, by the rules of upb, which Python, Ruby and PHP decode with and
- * C++ agrees with: test/protobuf/vectors.json holds them. What upb refuses throws an Error that says what is wrong.
+ * Reads protobuf's wire format in place, by the rules of upb, with which Python, Ruby and PHP decode, and C++ agrees:
+ * test/protobuf/vectors.json has them. Throws an Error that says what is wrong where upb refuses the bytes.
  */
 import { ScalarType } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
 import { asciiText } from "../flow/runtime.ts";
 
-/** Where in the bytes we are, and what is allowed there. */
-export interface Cursor {
+/** Bytes that are decoded: the position in them, and what is allowed there. */
+export interface WireInput {
   bytes: Uint8Array;
+  /** The index of the next byte. */
   at: number;
   /** The end of the message that is read. */
   end: number;
@@ -20,77 +21,77 @@ export interface Cursor {
 }
 
 /** Reads one value. */
-export type ReadValue = (cursor: Cursor) => unknown;
+export type ReadValue = (input: WireInput) => unknown;
 
 /** Enters a message, an entry or a group; `depthLeft` is raised again after it. */
-export function enter(cursor: Cursor): void {
-  if (--cursor.depthLeft < 0) {
+export function enter(input: WireInput): void {
+  if (--input.depthLeft < 0) {
     throw new Error(
-      `messages are nested deeper than recursionLimit ${cursor.recursionLimit}: ` +
+      `messages are nested deeper than recursionLimit ${input.recursionLimit}: ` +
         "send flatter ones, or raise it in binaryOptions",
     );
   }
 }
 
 /** The end of what a length introduces. */
-export function endOf(cursor: Cursor): number {
-  const length = uint32(cursor, "a length");
-  const end = cursor.at + length;
-  if (end > cursor.end) {
-    throw new Error(`${length} B are announced where ${cursor.end - cursor.at} B are left`);
+export function endOf(input: WireInput): number {
+  const length = uint32(input, "a length");
+  const end = input.at + length;
+  if (end > input.end) {
+    throw new Error(`${length} B are announced where ${input.end - input.at} B are left`);
   }
   return end;
 }
 
 /** A number of at most 32 bits in at most five bytes, as tags and lengths are. */
-export function uint32(cursor: Cursor, what: "a tag" | "a length"): number {
-  const { bytes, end } = cursor;
+export function uint32(input: WireInput, what: "a tag" | "a length"): number {
+  const { bytes, end } = input;
   let value = 0;
-  for (let at = cursor.at, shift = 0; at < end; at++, shift += 7) {
+  for (let at = input.at, shift = 0; at < end; at++, shift += 7) {
     const byte = bytes[at] as number;
     value |= (byte & 0x7f) << shift;
     if (shift === 28 && byte > 0x0f) throw new Error(`${what} has more than 32 bits`);
     if (byte >= 0x80) continue;
-    cursor.at = at + 1;
+    input.at = at + 1;
     return value >>> 0;
   }
   throw new Error(`${what} is cut off`);
 }
 
 /** Skips the value of a field: one that is unknown, or has the wire type of another. */
-export function skip(cursor: Cursor, tag: number): void {
+export function skip(input: WireInput, tag: number): void {
   switch (tag & 7) {
     case WireType.Varint:
-      varint(cursor);
+      varint(input);
       return;
     case WireType.Bit64:
-      skipFixed(cursor, 8);
+      skipFixed(input, 8);
       return;
     case WireType.LengthDelimited:
-      cursor.at = endOf(cursor);
+      input.at = endOf(input);
       return;
     case WireType.StartGroup:
-      enter(cursor);
+      enter(input);
       for (;;) {
-        const inner = uint32(cursor, "a tag");
+        const inner = uint32(input, "a tag");
         if (inner === tag + 1) break;
-        skip(cursor, inner);
+        skip(input, inner);
       }
-      cursor.depthLeft++;
+      input.depthLeft++;
       return;
     case WireType.EndGroup:
       throw new Error(`a group of number ${tag >>> 3} ends that did not begin`);
     case WireType.Bit32:
-      skipFixed(cursor, 4);
+      skipFixed(input, 4);
       return;
     default:
       throw new Error(`field number ${tag >>> 3} has wire type ${tag & 7}, which does not exist`);
   }
 }
 
-function skipFixed(cursor: Cursor, size: 4 | 8): void {
-  cursor.at += size;
-  if (cursor.at > cursor.end) throw cutOff();
+function skipFixed(input: WireInput, size: 4 | 8): void {
+  input.at += size;
+  if (input.at > input.end) throw cutOff();
 }
 
 function cutOff(): Error {
@@ -101,12 +102,12 @@ function cutOff(): Error {
 let high = 0;
 
 /** The low 32 bits of a varint, as a signed number. Bits above the 64th are dropped. */
-function varint(cursor: Cursor): number {
-  const { bytes } = cursor;
-  const stop = Math.min(cursor.end, cursor.at + 10);
+function varint(input: WireInput): number {
+  const { bytes } = input;
+  const stop = Math.min(input.end, input.at + 10);
   let low = 0;
   high = 0;
-  for (let at = cursor.at, shift = 0; at < stop; at++, shift += 7) {
+  for (let at = input.at, shift = 0; at < stop; at++, shift += 7) {
     const byte = bytes[at] as number;
     const bits = byte & 0x7f;
     if (shift < 28) low |= bits << shift;
@@ -115,11 +116,11 @@ function varint(cursor: Cursor): number {
       high = bits >>> 4;
     } else high |= bits << (shift - 32);
     if (byte < 0x80) {
-      cursor.at = at + 1;
+      input.at = at + 1;
       return low;
     }
   }
-  throw stop < cursor.end ? new Error("a varint has more than 10 bytes") : cutOff();
+  throw stop < input.end ? new Error("a varint has more than 10 bytes") : cutOff();
 }
 
 const wide = (low: number) => (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
@@ -127,23 +128,23 @@ const wide = (low: number) => (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
 const scratch = new DataView(new ArrayBuffer(8));
 
 function fixed<T>(size: 4 | 8, get: (view: DataView) => T): ReadValue {
-  return (cursor) => {
-    const { bytes, at } = cursor;
-    skipFixed(cursor, size);
+  return (input) => {
+    const { bytes, at } = input;
+    skipFixed(input, size);
     for (let i = 0; i < size; i++) scratch.setUint8(i, bytes[at + i] as number);
     return get(scratch);
   };
 }
 
 function varintOf<T>(make: (low: number) => T): ReadValue {
-  return (cursor) => make(varint(cursor));
+  return (input) => make(varint(input));
 }
 
-function bytesOf(cursor: Cursor): Uint8Array {
-  const { bytes } = cursor;
-  const end = endOf(cursor);
-  const { at } = cursor;
-  cursor.at = end;
+function bytesOf(input: WireInput): Uint8Array {
+  const { bytes } = input;
+  const end = endOf(input);
+  const { at } = input;
+  input.at = end;
   return own(bytes, at, end);
 }
 
@@ -159,12 +160,12 @@ const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
 /** Up to here it is cheaper to look whether a string is ASCII than to have it decoded. */
 const SHORT_BYTES = 64;
 
-function stringBy(decoder: TextDecoder): (cursor: Cursor) => string {
-  return (cursor) => {
-    const { bytes } = cursor;
-    const end = endOf(cursor);
-    const { at } = cursor;
-    cursor.at = end;
+function stringBy(decoder: TextDecoder): (input: WireInput) => string {
+  return (input) => {
+    const { bytes } = input;
+    const end = endOf(input);
+    const { at } = input;
+    input.at = end;
     if (end - at <= SHORT_BYTES && isAscii(bytes, at, end)) {
       return asciiText(bytes, at, end);
     }
