@@ -8,7 +8,7 @@ export function failure(code: Code, message: string, cause?: unknown): ConnectEr
   return new ConnectError(message, code, undefined, undefined, cause);
 }
 
-/** A message that does not fit the limit of the side that refuses it. */
+/** The error of a message that is over the limit of the side that refuses it. */
 export function tooLarge(
   bytes: number,
   limit: "readMaxBytes" | "writeMaxBytes",
@@ -38,7 +38,7 @@ export function tooManyFields(count: number, what: string, from: string): Connec
   );
 }
 
-/** The deadline of a call passed; `timeoutMs` as the caller gave it. */
+/** The error of a call whose deadline has passed; `timeoutMs` as the caller gave it. */
 export function deadlineExceeded(timeoutMs: number): ConnectError {
   return failure(Code.DeadlineExceeded, `the deadline of ${timeoutMs} ms passed`);
 }
@@ -63,21 +63,21 @@ export function asFailure(reason: unknown): ConnectError {
 
 const bugs = new WeakSet<object>();
 
-/** Marks an error that tells the author of a handler, and not its client, of a mistake. */
+/** Marks an error that tells the author of a handler of a mistake: its client is not told. */
 export function markBug(error: ConnectError): void {
   bugs.add(error);
 }
 
 /**
  * What a handler threw, as the client may see it: a ConnectError goes out as
- * it is; anything else is a bug whose text stays here.
+ * it is; anything else is a bug whose text stays at the server.
  */
 export function toWire(thrown: unknown): ConnectError {
   if (thrown instanceof ConnectError && !bugs.has(thrown)) return thrown;
   return failure(Code.Internal, "internal error", thrown);
 }
 
-/** A code as gRPC has it: what a handler, or a peer, made up is UNKNOWN. */
+/** A code of gRPC: any other number, of a handler or of a peer, is UNKNOWN. */
 export function knownCode(code: number): Code {
   return Number.isInteger(code) && code in Code ? code : Code.Unknown;
 }
@@ -96,17 +96,17 @@ export function systemReason(error: unknown): string {
 
 const cutOffs = new WeakSet<object>();
 
-/** Marks the error of a call whose stream ended without a word of the server about it. */
+/** Marks the error of a call whose stream ended without a status of the server. */
 export function markCutOff(error: ConnectError): void {
   cutOffs.add(error);
 }
 
-/** Whether the call that ended with `error` was cut off: another attempt may fare better. */
+/** Whether the call that ended with `error` was cut off: another attempt may succeed. */
 export function isCutOff(error: ConnectError): boolean {
   return cutOffs.has(error);
 }
 
-/** Marks a promise as looked after, so that a rejection nobody awaits ends no process. */
+/** Marks a promise as handled: where it rejects and is not awaited, the process does not end. */
 export function handled<T>(promise: Promise<T>): Promise<T> {
   promise.catch(ignore);
   return promise;

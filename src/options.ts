@@ -14,7 +14,7 @@ export interface Check {
   readonly isNeeded?: boolean;
 }
 
-/** A check for each option of an interface. TypeScript holds the list against the interface: none is forgotten. */
+/** A check for each option of an interface. TypeScript compares the two, so that no check is missing. */
 export type Checks<T> = { readonly [Name in keyof Required<T>]: Check };
 
 /**
@@ -49,7 +49,7 @@ export function needed(check: Check): Check {
   });
 }
 
-/** Whatever it is: somebody else checks it. */
+/** Accepts any value: the code that uses it checks it. */
 export const anything: Check = () => {};
 
 /** A finite number above 0. */
@@ -152,7 +152,7 @@ function isSignal(value: unknown): boolean {
   );
 }
 
-/** Where the value may be one that `isFine` says, whatever `check` says. */
+/** Accepts a value that `isFine` accepts; any other must pass `check`. */
 export function either(isFine: (value: unknown) => boolean, check: Check): Check {
   return (value, place) => {
     if (!isFine(value)) check(value, place);
@@ -192,7 +192,7 @@ export function unknownOption(
   );
 }
 
-/** "did you mean `baseUrl`?", or what there is to choose from. */
+/** "did you mean `baseUrl`?", or the names to choose from. */
 export function suggestion(name: string, known: readonly string[]): string {
   const near = nearest(name, known);
   if (near !== undefined) return `did you mean \`${near}\`?`;

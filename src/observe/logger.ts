@@ -1,8 +1,8 @@
-/** Where messages to the owner of a program go. `console` is one. */
+/** Takes messages to the owner of a program. `console` is one. */
 export interface Logger {
-  /** Something failed that nobody else is told of. */
+  /** Something failed, and no caller is told of it. */
   error(message: string, ...details: unknown[]): void;
-  /** Something looks like a mistake; or what an error told of is over. */
+  /** Something looks like a mistake; or a failure that error() told of has ended. */
   warn(message: string, ...details: unknown[]): void;
 }
 
@@ -16,6 +16,6 @@ export function log(
     const logged: unknown = logger[level]?.(message, ...details);
     if (logged instanceof Promise) logged.catch(() => {});
   } catch {
-    // There is nobody left to tell.
+    // A failure of the logger cannot be logged.
   }
 }

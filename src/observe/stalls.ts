@@ -1,7 +1,7 @@
 import { unref } from "../flow/runtime.ts";
 import { type Logger, log } from "./logger.ts";
 
-/** Where a transport of Hawser's has its StallWarnings, for the clients that make calls with it. */
+/** The property of a transport of Hawser's that has its StallWarnings, for the clients that make calls with it. */
 export const stallWarnings: unique symbol = Symbol("hawser: stall warnings");
 
 /** The warnings of a transport; `undefined` where it is not Hawser's. */
@@ -14,31 +14,31 @@ export type Stall = "closeSend" | "trailers";
 
 /** A call that may stall, as its application uses it. */
 export interface Stalling {
-  /** Whether it need not ask to be watched: it is, or nobody would be warned. */
+  /** Whether the call need not ask to be watched: it is watched, or its warning was given before. */
   isWatched: boolean;
   /** Grows with all that the application does with the call: while it stays the same, nothing was done. */
   readonly activity: number;
   /** What the call waits for at this moment, if it does. */
   readonly stall: Stall | undefined;
-  /** Whether it may wait later without having been watched anew. */
+  /** Whether the call may come to wait without asking again to be watched. */
   readonly mayStall: boolean;
-  /** What the logger is told, with how long that has lasted. */
+  /** The text of the warning, with how long the call has waited. */
   describe(stall: Stall, seconds: number): string;
 }
 
-/** How long a call has to stand still before that is said. */
+/** How long a call must have waited before the warning. */
 const AFTER_MS = 10_000;
 
-/** How often it is looked. */
+/** How many times in AFTER_MS the watched calls are looked at. */
 const LOOKS = 5;
 
-/** How many calls are watched at a time; those beyond are not, so that many calls cost no more. */
-const MOST_WATCHED = 64;
+/** How many calls are watched at a time. Further calls are not watched, so that the cost is bounded. */
+const MAX_WATCHED = 64;
 
 interface Seen {
   activity: number;
   stall: Stall | undefined;
-  /** How many looks ago it came to stand still. */
+  /** How many looks ago the call began to wait. */
   looks: number;
 }
 
@@ -47,7 +47,7 @@ interface Seen {
  * for each kind of stall. One timer for all calls runs while some are watched.
  */
 export class StallWarnings implements Disposable {
-  /** Where what concerns a call of the transport is told. */
+  /** The logger of the transport. */
   readonly logger: Pick<Logger, "warn">;
   readonly #watched = new Map<Stalling, Seen>();
   readonly #warned = new Set<Stall>();
@@ -64,7 +64,7 @@ export class StallWarnings implements Disposable {
       call.isWatched = true;
       return;
     }
-    if (this.#watched.size >= MOST_WATCHED || this.#watched.has(call)) return;
+    if (this.#watched.size >= MAX_WATCHED || this.#watched.has(call)) return;
     call.isWatched = true;
     this.#watched.set(call, { activity: -1, stall: undefined, looks: 0 });
     if (this.#timer !== undefined) return;
