@@ -38,7 +38,7 @@ export class LinkDirection {
   readonly #closing: AbortSignal;
   readonly #waiting = new Set<() => void>();
 
-  /** @param closing the link's end: nothing is delivered any more */
+  /** @param closing aborts when the link is closed: nothing is delivered after that */
   constructor(closing: AbortSignal) {
     this.#closing = closing;
     closing.addEventListener("abort", () => this.#wake(), { once: true });
@@ -54,7 +54,7 @@ export class LinkDirection {
     return this.#stalls.size > 0 || this.#delay.ms > 0;
   }
 
-  /** Delivers nothing, until what comes back is disposed, or resume() is called. */
+  /** Delivers nothing, until what it returns is disposed, or resume() is called. */
   stall(): Disposable {
     const stall = Symbol();
     this.#stalls.add(stall);
@@ -70,7 +70,7 @@ export class LinkDirection {
     this.#wake();
   }
 
-  /** Delivers what comes from now on this much later, until the next delay(), or what comes back is disposed. */
+  /** Delivers what comes from now on this much later, until the next delay(), or until what it returns is disposed. */
   delay(ms: number): Disposable {
     const delay = { ms };
     this.#delay = delay;
@@ -102,7 +102,7 @@ export class LinkDirection {
     });
     from.on("end", () => add("fin"));
     from.on("error", () => {
-      // RST passes what waits to be read, but neither a stall nor a delay.
+      // RST overtakes what waits to be read, but neither a stall nor a delay.
       if (this.holdsBack) add("rst");
       else resetSocket(to);
     });

@@ -81,7 +81,7 @@ export interface LinkOptions {
   tls?: boolean;
 }
 
-/** How a connection is cut: after so many bytes in one direction. */
+/** How a connection is cut: after how many bytes, in which direction, and how it ends. */
 export interface Cut {
   readonly direction: Direction;
   readonly bytes: number;
@@ -257,12 +257,12 @@ export async function openLink(
   return link;
 }
 
-/** Ends connections, and resolves when their other ends have been told. */
+/** Ends connections, and resolves when the other ends in this process have seen it. */
 async function end(sockets: readonly Socket[], kind: CutKind): Promise<void> {
   if (kind === "rst") {
     for (const socket of sockets) resetSocket(socket);
   } else await Promise.all(sockets.map(endInOrder));
-  // The turn that runs may have asked the kernel for news before; the next one asks it after.
+  // The current turn of the event loop may have polled the kernel before; the next one polls it after.
   await setImmediate();
   await setImmediate();
 }

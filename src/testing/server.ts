@@ -2,13 +2,13 @@ import { HawserServer, type Server } from "../node/create-server.ts";
 import type { ListenOptions, ServerAddress, ServerOptions } from "../node/server-options.ts";
 import type { TcpLink } from "./link.ts";
 
-/** The server of a world: it can crash, and come back. */
+/** The server of a world: it can crash, and start again. */
 export interface WorldServer extends Pick<Server, "close" | "openCalls"> {
   /** Where it listens itself, past the link. It stays the same. */
   readonly url: string;
   /**
    * Ends the server at once, as a crash of its process does: connections are reset, sessions are forgotten, and no
-   * client hears why. The signals of its handlers abort, so that a test leaves nothing running. Resolves when the port
+   * client is told why. The signals of its handlers abort, so that a test leaves nothing running. Resolves when the port
    * is free, and when clients in this process have seen it, unless the link is stalled or delays it. Nothing happens
    * where the server is closed or killed already.
    */

@@ -69,7 +69,7 @@ export async function startWorld(given: ServerOptions["routes"] | WorldOptions):
   );
   const { host = "", port = 0, path } = await server.listen(options.listen ?? { port: 0 });
   try {
-    link.target = path === undefined ? { host: reachable(host), port } : { path };
+    link.target = path === undefined ? { host: reachableHost(host), port } : { path };
     await link.listen({
       host: host.includes(":") ? "::1" : "127.0.0.1",
       tls: (tls ?? options.server?.tls) !== undefined,
@@ -87,7 +87,7 @@ export async function startWorld(given: ServerOptions["routes"] | WorldOptions):
   }
 }
 
-/** An object of further options, of which the world gives one itself. */
+/** An object of further options, without the one that the world sets itself. */
 function without(name: string, why: string): Check {
   return (value, place) => {
     anObject(value, place);
@@ -98,7 +98,7 @@ function without(name: string, why: string): Check {
 }
 
 /** The address of this machine where a server listens on all. */
-function reachable(host: string): string {
+function reachableHost(host: string): string {
   if (host === "0.0.0.0") return "127.0.0.1";
   return host === "::" ? "::1" : host;
 }
