@@ -146,7 +146,7 @@ test.each(Object.entries(stock))(
     const error = await failureOf(reading);
     expect(error).toMatchObject({
       code: Code.Unavailable,
-      rawMessage: "the server is closing: go on at another one",
+      rawMessage: "the server is closing: continue at another one",
     });
     expect(error.metadata.get("grpc-retry-pushback-ms")).toBe("0");
     expect(read).toEqual(texts(read.length));

@@ -1,5 +1,5 @@
 /**
- * The protocols that Connect's stock adapter serves: Connect, gRPC-Web, and
+ * The protocols that Connect's own adapter serves: Connect, gRPC-Web, and
  * gRPC with JSON; over HTTP/1.1 and HTTP/2.
  */
 import type { ServerResponse } from "node:http";
@@ -13,10 +13,10 @@ import { canMove } from "../server/move-elsewhere.ts";
 import { free } from "./http2/reset.ts";
 import type { withDefaults } from "./server-options.ts";
 
-/** As node:http and node:http2's compatibility API hand over a request. */
+/** A listener to requests of node:http, and of node:http2's compatibility API. */
 export type NodeHandler = ReturnType<typeof connectNodeAdapter>;
 
-export function createStockHandler(
+export function createConnectFallback(
   routes: (router: ConnectRouter, around: Interceptor) => void,
   options: ReturnType<typeof withDefaults>,
   signals: { readonly draining: AbortSignal; readonly shutdown: AbortSignal },
@@ -31,7 +31,7 @@ export function createStockHandler(
     readMaxBytes: options.readMaxBytes,
     writeMaxBytes: options.writeMaxBytes,
     ...(options.binaryOptions === undefined ? {} : { binaryOptions: options.binaryOptions }),
-    // The adapter has no switch for it; no response is so long.
+    // The adapter has no switch for compression; no response is longer than this.
     compressMinBytes:
       options.sendCompression === "identity" ? Number.MAX_SAFE_INTEGER : options.compressMinBytes,
     acceptCompression: [compressionGzip],
@@ -60,7 +60,7 @@ function answerUnread(request: Parameters<NodeHandler>[0], response: ServerRespo
   }
 }
 
-/** Ends the calls that go on elsewhere when the server begins to drain. */
+/** Ends the calls that continue elsewhere when the server begins to drain. */
 function moveCalls(draining: AbortSignal): Interceptor {
   return (next) => async (request) => {
     const response = await next(request);
@@ -69,13 +69,13 @@ function moveCalls(draining: AbortSignal): Interceptor {
   };
 }
 
-/** Reports what a handler throws beside a ConnectError: the stock adapter hides it from the client, and from us. */
+/** Reports what a handler throws that is not a ConnectError: Connect's adapter tells neither the client nor the logger. */
 function reportErrors(report: (error: unknown, path: string) => void): Interceptor {
   const seen = (error: unknown, { url, signal }: { url: string; signal: AbortSignal }): never => {
     // The adapter throws its own write errors into a handler whose client has gone.
     if (!(error instanceof ConnectError) && !signal.aborted) report(error, new URL(url).pathname);
     if (error instanceof ConnectError) throw withKnownCode(error);
-    // The adapter takes what is no Error, `undefined` say, for none.
+    // The adapter would take a thrown value that is not an Error, such as `undefined`, for no error.
     throw error instanceof Error ? error : toWire(error);
   };
   return (next) => async (request) => {

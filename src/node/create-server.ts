@@ -9,9 +9,9 @@ import { FirstRequestTimer } from "../grpc/first-request-timer.ts";
 import { aroundHandler } from "../grpc/intercept.ts";
 import { limitsOf, SESSION_MEMORY_MB, STREAM_WINDOW_BYTES } from "../grpc/limits.ts";
 import { log } from "../observe/logger.ts";
-import { moveOn } from "../server/move-elsewhere.ts";
+import { serverClosing } from "../server/move-elsewhere.ts";
 import { pathOf, type Registered, register } from "../server/routes.ts";
-import { createStockHandler, type NodeHandler } from "./connect-fallback.ts";
+import { createConnectFallback, type NodeHandler } from "./connect-fallback.ts";
 import { nodeGzip } from "./gzip.ts";
 import { createGrpcHandler, type GrpcHandler, type Route } from "./http2/handler.ts";
 import { answer } from "./http2/refuse.ts";
@@ -30,12 +30,12 @@ import {
   withDefaults,
 } from "./server-options.ts";
 
-/** How long clients may take to read the end of their calls, once a closing server has ended them. */
-const LAST_WORDS_MS = 1000;
+/** How long clients may take to read the status of their calls, once a closing server has ended them. */
+const STATUS_READ_MS = 1000;
 
 /**
  * node:http2 resets a call with more request headers than this; up to there a
- * call that has more than HEADERS_MAX_FIELDS is refused in words.
+ * call that has more than HEADERS_MAX_FIELDS is refused with a status.
  */
 const RECEIVED_MAX_FIELDS = 2 * HEADERS_MAX_FIELDS;
 
@@ -45,8 +45,8 @@ const RECEIVED_MAX_FIELDS = 2 * HEADERS_MAX_FIELDS;
  *
  *     createListener   bytes: TLS, HTTP/2 or HTTP/1.1
  *       http2          streams ── gRPC ──> createGrpcHandler ──> ServerCall ──> handler
- *                              └─ else ──> createStockHandler ────────────────> handler
- *       http           requests ─────────> createStockHandler ────────────────> handler
+ *                              └─ else ──> createConnectFallback ─────────────> handler
+ *       http           requests ─────────> createConnectFallback ─────────────> handler
  */
 export interface Server extends AsyncDisposable {
   /**
@@ -72,16 +72,16 @@ export interface Server extends AsyncDisposable {
  * Makes a server; nothing happens before listen(). Throws INVALID_ARGUMENT,
  * which names the option and its value, where an option is unknown or not what
  * it must be; where `routes` registers a method twice, or a handler that is
- * none; and where the key of `tls` does not belong to its certificate.
+ * not a function; and where the key of `tls` does not belong to its certificate.
  */
 export function createServer(options: ServerOptions): Server {
   return new HawserServer(options);
 }
 
-/** The server itself: what tests of a user need of it beyond Server is for hawser/testing alone. */
+/** The server itself. kill(), which Server does not have, is for hawser/testing alone. */
 export class HawserServer implements Server {
   readonly #grpc: GrpcHandler;
-  readonly #stock: NodeHandler;
+  readonly #fallback: NodeHandler;
   readonly #listener: Listener;
   readonly #http1: http.Server;
   readonly #http2: http2.Http2Server;
@@ -90,11 +90,11 @@ export class HawserServer implements Server {
   readonly #draining = new AbortController();
   readonly #shutdown = new AbortController();
   #listening = false;
-  #stockCalls = 0;
-  #idle: (() => void) | undefined;
+  #fallbackCalls = 0;
+  #onIdle: (() => void) | undefined;
   #closing: Promise<void> | undefined;
   /** Resolves when the server no longer listens, and the last connection is gone. */
-  #unbound: Promise<void> | undefined;
+  #listenerClosed: Promise<void> | undefined;
   #endGrace: (() => void) | undefined;
 
   constructor(options: ServerOptions) {
@@ -107,7 +107,7 @@ export class HawserServer implements Server {
     this.#connections = new ServerConnections(keepalive, set.prefaceTimeoutMs);
     if (set.sessions !== undefined) {
       this.#sessions = new ServerSessions(set.sessions, (connection) =>
-        this.#connections.knowHawser(connection),
+        this.#connections.useHawserKeepalive(connection),
       );
       methods.push({ spec: this.#sessions.negotiation, options: { interceptors: [] } });
     }
@@ -117,7 +117,7 @@ export class HawserServer implements Server {
       onRefused: (connection) => this.#connections.drain(connection),
     });
     const signals = { draining: this.#draining.signal, shutdown: this.#shutdown.signal };
-    this.#stock = createStockHandler(registered.replay, set, signals, onHandlerError);
+    this.#fallback = createConnectFallback(registered.replay, set, signals, onHandlerError);
     this.#http2 = http2.createServer({
       settings: {
         initialWindowSize: STREAM_WINDOW_BYTES,
@@ -126,20 +126,20 @@ export class HawserServer implements Server {
       },
       maxSessionMemory: SESSION_MEMORY_MB,
       maxHeaderListPairs: RECEIVED_MAX_FIELDS,
-      // Streaming clients cancel often, and lawfully; a rapid reset is thousands a second.
+      // Clients of streams rightly cancel often; the attack "rapid reset" (CVE-2023-44487) is thousands a second.
       streamResetBurst: 10_000,
       streamResetRate: 1000,
     });
-    this.#http2.on("session", (session) => this.#welcome(session));
+    this.#http2.on("session", (session) => this.#onConnection(session));
     this.#http2.on("stream", (stream, headers, _flags, rawHeaders) => {
       this.#connections.onStream(stream);
       if (this.#grpc.accept(stream, headers, rawHeaders)) return;
-      this.#acceptStock(stream, headers, rawHeaders);
+      this.#acceptFallback(stream, headers, rawHeaders);
     });
-    // A connection that breaks the protocol has been told so by node:http2, and is gone.
+    // node:http2 has told a client that breaks the protocol, and has closed its connection.
     this.#http2.on("sessionError", () => {});
-    this.#http1 = http.createServer((request, response) => this.#serveStock(request, response));
-    // Without a port of its own, node:http starts its watch over slow requests only so.
+    this.#http1 = http.createServer((request, response) => this.#serveFallback(request, response));
+    // Without a port of its own, node:http begins to watch for slow requests only by this event.
     this.#http1.emit("listening");
     this.#listener = createListener(options.tls, set.prefaceTimeoutMs, {
       http2: (socket) => this.#http2.emit("connection", socket),
@@ -148,12 +148,12 @@ export class HawserServer implements Server {
         socket.resume();
       },
     });
-    // A handshake that fails or never ends leaves its socket to us.
+    // node:tls leaves the socket of a handshake that fails or never ends to this listener.
     this.#listener.server.on("tlsClientError", (_error, socket) => socket.destroy());
   }
 
   get openCalls(): number {
-    return this.#grpc.open + this.#stockCalls;
+    return this.#grpc.open + this.#fallbackCalls;
   }
 
   async listen(options: ListenOptions = {}): Promise<ServerAddress> {
@@ -176,7 +176,7 @@ export class HawserServer implements Server {
   async close(options: CloseOptions = {}): Promise<void> {
     checkClose(options);
     const { graceMs = 10_000, keepListening = true } = options;
-    // The process stays for it: sessions without a connection have no socket that would keep it.
+    // It keeps the process alive: sessions without a connection have no socket that would.
     const grace = startTimer(graceMs, () => this.#endGrace?.(), true);
     this.#closing ??= this.#close();
     if (!keepListening) this.#stopListening();
@@ -188,7 +188,7 @@ export class HawserServer implements Server {
   }
 
   /**
-   * Ends as a crash of the process does: connections are reset, sessions are forgotten, and no client hears why. The
+   * Ends as a crash of the process does: connections are reset, sessions are forgotten, and no client is told why. The
    * signals of its handlers abort, which a crash would not do: nothing of the server is left in this process.
    */
   kill(): Promise<void> {
@@ -205,14 +205,14 @@ export class HawserServer implements Server {
       this.#checkIdle();
     });
     this.#connections.drainAll();
-    // Behind the word that no more calls are taken here.
+    // After GOAWAY, so that no client makes its next attempt on the same connection.
     this.#grpc.move();
-    this.#draining.abort(moveOn());
+    this.#draining.abort(serverClosing());
     this.#http1.closeIdleConnections();
     if (this.#sessionCount === 0) this.#stopListening();
     if (!this.#isIdle) {
       await new Promise<void>((resolve) => {
-        this.#idle = resolve;
+        this.#onIdle = resolve;
         this.#endGrace = resolve;
       });
     }
@@ -222,24 +222,24 @@ export class HawserServer implements Server {
     this.#grpc.abort(error);
     if (!this.#isIdle) {
       const { promise, resolve } = Promise.withResolvers<void>();
-      this.#idle = resolve;
-      using _timer = startTimer(LAST_WORDS_MS, resolve, true);
+      this.#onIdle = resolve;
+      using _timer = startTimer(STATUS_READ_MS, resolve, true);
       await promise;
     }
     this.#sessions?.close();
     this.#connections.close();
     this.#http1.close();
     this.#http1.closeAllConnections();
-    // What is written must reach the socket before the socket goes.
+    // What is written must reach the socket before the socket is closed.
     await new Promise((resolve) => setImmediate(resolve));
     this.#connections.destroy();
     this.#listener.destroyAll();
-    await this.#unbound;
+    await this.#listenerClosed;
   }
 
-  /** From now on no connection comes; the clients of those that are there open no more calls here. */
+  /** From now on no connection is accepted; the clients of the existing ones are told to open no more calls here. */
   #stopListening(): void {
-    this.#unbound ??= new Promise((resolve) => {
+    this.#listenerClosed ??= new Promise((resolve) => {
       this.#listener.server.close(() => resolve());
       this.#connections.drainAll();
     });
@@ -249,18 +249,18 @@ export class HawserServer implements Server {
     return this.#sessions?.size ?? 0;
   }
 
-  /** Whether nothing is to be waited for: sessions wait for their clients only until the grace is over. */
+  /** Whether close() has nothing to wait for: sessions wait for their clients only until the grace is over. */
   get #isIdle(): boolean {
     return this.openCalls === 0 && (this.#sessionCount === 0 || this.#shutdown.signal.aborted);
   }
 
-  #welcome(connection: http2.ServerHttp2Session): void {
+  #onConnection(connection: http2.ServerHttp2Session): void {
     this.#connections.add(connection);
-    // While it still listens a session may come: GOAWAY waits until a new call does.
-    if (this.#unbound !== undefined) this.#connections.drain(connection);
+    // While the server listens for sessions, a connection gets GOAWAY only when a new call comes on it.
+    if (this.#listenerClosed !== undefined) this.#connections.drain(connection);
   }
 
-  #acceptStock(
+  #acceptFallback(
     stream: http2.ServerHttp2Stream,
     headers: http2.IncomingHttpHeaders,
     rawHeaders: string[],
@@ -273,17 +273,17 @@ export class HawserServer implements Server {
     const request = new http2.Http2ServerRequest(stream, headers, {}, rawHeaders);
     const response = new http2.Http2ServerResponse(stream);
     if (headers.expect === "100-continue") response.writeContinue();
-    this.#serveStock(request, response);
+    this.#serveFallback(request, response);
   }
 
-  #serveStock(...[request, response]: Parameters<NodeHandler>): void {
-    this.#stockCalls++;
+  #serveFallback(...[request, response]: Parameters<NodeHandler>): void {
+    this.#fallbackCalls++;
     request.once("error", () => {});
     (response as http.ServerResponse).once("close", () => {
-      this.#stockCalls--;
+      this.#fallbackCalls--;
       this.#checkIdle();
     });
-    if (this.#closing === undefined) this.#stock(request, response);
+    if (this.#closing === undefined) this.#fallback(request, response);
     else this.#turnAway(request, response as http.ServerResponse);
   }
 
@@ -296,7 +296,7 @@ export class HawserServer implements Server {
   }
 
   #checkIdle(): void {
-    if (this.#isIdle) this.#idle?.();
+    if (this.#isIdle) this.#onIdle?.();
   }
 }
 

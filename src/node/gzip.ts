@@ -11,9 +11,9 @@ import { slices } from "../flow/slice.ts";
 const COMPRESS_AT_ONCE_BYTES = 16 * 1024;
 
 /**
- * What is inflated at once, from as many bytes at most; a thread inflates the
- * rest. Both are bounded: gzip inflates up to a thousandfold, and many bytes of
- * gzip may inflate to nothing.
+ * The longest message, and the longest result, that is inflated at once; a
+ * thread inflates the rest. Both are bounded: gzip inflates up to a
+ * thousandfold, and many bytes of gzip may inflate to nothing.
  */
 const INFLATE_AT_ONCE_BYTES = 16 * 1024;
 
@@ -24,7 +24,7 @@ const INFLATE_AT_ONCE_BYTES = 16 * 1024;
  */
 const IN_THREADS = 4;
 
-/** The buffer that is inflated into, where gzip says that as much comes: a larger message takes several, and a copy. */
+/** The bounds of the buffer that is inflated into, which is as long as gzip states: a longer result takes several, and a copy. */
 const INFLATE_CHUNK_BYTES = { least: 1024, most: 4 * 1024 * 1024 };
 
 const compressInThread = promisify<Uint8Array, Uint8Array>(zlib.gzip);
@@ -43,7 +43,7 @@ function compress(bytes: Uint8Array): Uint8Array | Promise<Uint8Array> {
 
 function inflateSmall(bytes: Uint8Array, readMaxBytes: number): Uint8Array | undefined {
   if (bytes.length === 0) return bytes;
-  if (Math.max(bytes.length, saidBytes(bytes)) > INFLATE_AT_ONCE_BYTES) return undefined;
+  if (Math.max(bytes.length, statedBytes(bytes)) > INFLATE_AT_ONCE_BYTES) return undefined;
   const most = Math.min(readMaxBytes, INFLATE_AT_ONCE_BYTES);
   try {
     return zlib.gunzipSync(bytes, optionsFor(bytes, most));
@@ -53,7 +53,7 @@ function inflateSmall(bytes: Uint8Array, readMaxBytes: number): Uint8Array | und
   }
 }
 
-/** Until it is decoded the message counts among the IN_THREADS. */
+/** A message counts among the IN_THREADS until it is decoded. */
 function inflate<T>(
   bytes: Uint8Array,
   readMaxBytes: number,
@@ -73,12 +73,12 @@ function inflate<T>(
 function optionsFor(bytes: Uint8Array, maxOutputLength: number): zlib.ZlibOptions {
   const { least, most } = INFLATE_CHUNK_BYTES;
   // With a byte to spare zlib knows that it has all.
-  const chunkSize = Math.min(Math.max(saidBytes(bytes), least), maxOutputLength, most) + 1;
+  const chunkSize = Math.min(Math.max(statedBytes(bytes), least), maxOutputLength, most) + 1;
   return { maxOutputLength, chunkSize: Math.max(chunkSize, zlib.constants.Z_MIN_CHUNK) };
 }
 
-/** What gzip says that it inflates to, in its last four bytes (RFC 1952, ISIZE): right where the sender is honest. */
-function saidBytes(bytes: Uint8Array): number {
+/** The length of the result that gzip states in its last four bytes (RFC 1952, ISIZE): right where the sender is honest. */
+function statedBytes(bytes: Uint8Array): number {
   const at = bytes.length - 4;
   if (at < 0) return 0;
   return new DataView(bytes.buffer, bytes.byteOffset + at, 4).getUint32(0, true);

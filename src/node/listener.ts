@@ -6,13 +6,13 @@ import { resetSocket } from "./reset-socket.ts";
 import type { TlsOptions } from "./server-options.ts";
 import { orExplain } from "./tls.ts";
 
-/** Of every connection. */
+/** The options of every TCP connection. */
 const TCP = { noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEPALIVE_MS };
 
 /** The first bytes of HTTP/2 (RFC 9113, 3.4). No method of HTTP/1 starts like it. */
 const PREFACE_START = Buffer.from("PRI * ");
 
-/** Who goes on with a connection once its protocol is known. */
+/** Takes a connection once its protocol is known. */
 export interface Protocols {
   http2(socket: net.Socket): void;
   http1(socket: net.Socket): void;
@@ -28,8 +28,8 @@ export interface Listener {
 }
 
 /**
- * Tells HTTP/2 from HTTP/1.1 by the first bytes that a client sends, behind TLS
- * or not. A client that says nothing for `prefaceTimeoutMs` is disconnected.
+ * Tells HTTP/2 from HTTP/1.1 by the first bytes that a client sends, with TLS or
+ * without. A client that sends nothing for `prefaceTimeoutMs` is disconnected.
  */
 export function createListener(
   tlsOptions: TlsOptions | undefined,
@@ -37,12 +37,12 @@ export function createListener(
   protocols: Protocols,
 ): Listener {
   const sockets = new Set<net.Socket>();
-  const greet = (socket: net.Socket) => sniff(socket, prefaceTimeoutMs, protocols);
+  const onSocket = (socket: net.Socket) => detectProtocol(socket, prefaceTimeoutMs, protocols);
   const server =
     tlsOptions === undefined
-      ? net.createServer(TCP, greet)
+      ? net.createServer(TCP, onSocket)
       : orExplain("createServer", tlsOptions, () =>
-          createTlsServer(tlsOptions, prefaceTimeoutMs, greet),
+          createTlsServer(tlsOptions, prefaceTimeoutMs, onSocket),
         );
   // The raw connection, also of a TLS handshake that never ends.
   server.on("connection", (socket: net.Socket) => {
@@ -63,7 +63,7 @@ export function createListener(
 function createTlsServer(
   { cert, key, ca, requestClientCertificate = ca !== undefined }: TlsOptions,
   handshakeTimeout: number,
-  greet: (socket: net.Socket) => void,
+  onSocket: (socket: net.Socket) => void,
 ): tls.Server {
   const options = {
     ...TCP,
@@ -76,10 +76,10 @@ function createTlsServer(
     ALPNProtocols: ["h2", "http/1.1"],
     minVersion: "TLSv1.2" as const,
   };
-  return tls.createServer(options, greet);
+  return tls.createServer(options, onSocket);
 }
 
-function sniff(socket: net.Socket, timeoutMs: number, protocols: Protocols): void {
+function detectProtocol(socket: net.Socket, timeoutMs: number, protocols: Protocols): void {
   let seen: Buffer = Buffer.alloc(0);
   const timer = startTimer(timeoutMs, () => socket.destroy());
   const stop = () => {

@@ -41,8 +41,8 @@ export class ServerConnections {
     if (connection.openStreams++ === 0) connection.watch.onBusy();
   }
 
-  /** The client has sessions: it is asked for signs of life more often. */
-  knowHawser(session: ServerHttp2Session): void {
+  /** The client has sessions: it is sent keepalive pings more often. */
+  useHawserKeepalive(session: ServerHttp2Session): void {
     this.#all.get(session)?.watch.knowHawser();
   }
 
@@ -60,7 +60,7 @@ export class ServerConnections {
     else goAway(session);
   }
 
-  /** Each ends when its streams have. */
+  /** Closes each connection when its streams have ended. */
   close(): void {
     for (const session of this.#all.keys()) session.close();
   }
@@ -70,7 +70,7 @@ export class ServerConnections {
   }
 }
 
-/** One for all streams: closures of their own would be a tenth of what an idle one costs. */
+/** One listener for all streams: a closure for each would be a tenth of the memory of an idle stream. */
 function onClose(this: ServerHttp2Stream): void {
   const connection = (this as Owned)[OWNER];
   if (--connection.openStreams === 0 && connection.draining) connection.close();
@@ -87,7 +87,7 @@ class ClientConnection {
     const { socket } = session;
     this.#session = session;
     this.watch = keepalive.watch({
-      // node:http2 takes the socket from a connection that is over.
+      // A connection that has ended has no socket any more.
       bytesRead: () => (session.destroyed ? 0 : socket.bytesRead),
       busy: () => this.openStreams > 0,
       ping: (answered) => {
@@ -111,7 +111,7 @@ class ClientConnection {
   }
 }
 
-/** GOAWAY for what may come, a round trip, then GOAWAY for good. */
+/** Sends a first GOAWAY, which refuses no stream, and after a round trip the last one (RFC 9113, 6.8). */
 function goAway(session: ServerHttp2Session): void {
   if (session.closed || session.destroyed) return;
   session.goaway(constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1);

@@ -27,10 +27,10 @@ import { pemChecks } from "./tls.ts";
 
 /** TLS for a server: PEM texts, as node:tls takes them. */
 export interface TlsOptions {
-  /** The server's certificate, and the chain behind it. */
+  /** The server's certificate, and its chain. */
   cert: string | Buffer;
   key: string | Buffer;
-  /** With a CA, only clients with a certificate of its are served (mTLS). */
+  /** With a CA, only clients with a certificate that it has signed are served (mTLS). */
   ca?: string | Buffer | (string | Buffer)[];
   /** Asks clients for a certificate. Default: where `ca` is given. */
   requestClientCertificate?: boolean;
@@ -46,8 +46,8 @@ export interface ServerOptions {
    */
   interceptors?: Interceptor[];
   /**
-   * Told of what a handler throws that is no ConnectError. What it throws itself, or rejects with, is ignored. Default:
-   * `console`.
+   * Told of what a handler throws that is not a ConnectError. What the logger throws itself, or rejects with, is
+   * ignored. Default: `console`.
    */
   logger?: Pick<Logger, "error">;
   /** Without it the server speaks cleartext. */
@@ -180,7 +180,7 @@ export interface CloseOptions {
   graceMs?: number;
   /**
    * Whether the server still listens while sessions are open, and at most for
-   * `graceMs`: a session that loses its connection meanwhile can come back, and
+   * `graceMs`: a session that loses its connection meanwhile can continue, and
    * end well. New calls are refused all the same (REFUSED_STREAM). Until then
    * no other process can have the port, or the path. `false` frees it at once.
    * Default: true.
@@ -198,7 +198,7 @@ export function checkClose(options: CloseOptions): void {
   checkOptions("close", options, closeChecks);
 }
 
-/** The options with their defaults; throws INVALID_ARGUMENT that names the option where one is unknown or absurd. */
+/** The options with their defaults; throws INVALID_ARGUMENT that names the option where one is unknown or not valid. */
 export function withDefaults(options: ServerOptions) {
   checkOptions("createServer", options, checks);
   return {
@@ -226,7 +226,7 @@ function sessionDefaults(options: SessionOptions): Required<SessionOptions> {
     resumesPerSecond: 2000,
     identify: identifyByCredentials,
   };
-  // Also what they inherit: the checks have looked at it.
+  // A spread would leave out what `options` inherits, which the checks have looked at too.
   const given = Object.keys(defaults)
     .map((name) => [name, options[name as keyof SessionOptions]])
     .filter(([, value]) => value !== undefined);

@@ -42,8 +42,8 @@ export interface TransportOptions {
    */
   keepalive?: KeepaliveOptions;
   /**
-   * Request headers of every call; those of the call itself go over them, by name. They are sent with what Hawser asks
-   * of the server itself, too (`hawser.v1.SessionService/Negotiate`). A function says them for each call, for each
+   * Request headers of every call; those of the call itself take precedence, by name. They are sent with Hawser's own
+   * question to the server, too (`hawser.v1.SessionService/Negotiate`). A function returns them for each call, for each
    * attempt, and for each connection that a call continues over.
    */
   headers?: CallHeaders;
@@ -77,7 +77,7 @@ export interface TransportOptions {
   sessions?: boolean | SessionWindowOptions;
   /**
    * Told, once a transport for each, of a call that has waited for 10 s for what does not come by itself: responses
-   * that may need `closeSend()`, trailers of a call that nobody reads; and of each onState listener that throws. What
+   * that may need `closeSend()`, trailers of a call that is not read; and of each onState listener that throws. What
    * the logger throws is ignored. Default: `console`.
    */
   logger?: Pick<Logger, "warn">;

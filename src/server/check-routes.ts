@@ -19,7 +19,7 @@ import {
   wrong,
 } from "../options.ts";
 
-/** Options that a route may set for itself, over the server's. */
+/** Options that a route may set for itself, in place of the server's. */
 export type RouteOptions = Parameters<ConnectRouter["service"]>[2];
 
 const optionChecks = {

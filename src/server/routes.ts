@@ -15,13 +15,13 @@ import { RouteChecks, type RouteOptions } from "./check-routes.ts";
 export interface Registered {
   /** Each method with its handler. */
   readonly methods: { spec: MethodImplSpec; options: RouteOptions }[];
-  /** Registers the same again on a router of Connect's, with an interceptor around each route that has its own. */
+  /** Registers the same on a router of Connect's, with `around` outside of the interceptors of routes that have their own. */
   replay(router: ConnectRouter, around: Interceptor): void;
 }
 
 /**
- * Runs an application's `routes` once and writes down what it registers, so
- * that every protocol serves the same handlers.
+ * Runs an application's `routes` once and notes what it registers, so that
+ * every protocol serves the same handlers.
  */
 export function register(routes: (router: ConnectRouter) => void): Registered {
   const methods: Registered["methods"] = [];

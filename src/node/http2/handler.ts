@@ -8,7 +8,7 @@ import { Code, type ConnectError, type MethodImplSpec } from "@connectrpc/connec
 import { failure, tooManyFields } from "../../failure.ts";
 import { isGrpc } from "../../grpc/metadata.ts";
 import { type OpenCall, ServerCall, type ServerCallOptions } from "../../grpc/server-call.ts";
-import { canMove, moveOn } from "../../server/move-elsewhere.ts";
+import { canMove, serverClosing } from "../../server/move-elsewhere.ts";
 import { answer, refuse } from "./refuse.ts";
 import { reset } from "./reset.ts";
 import type { ServerSessions } from "./server-sessions.ts";
@@ -115,7 +115,7 @@ export function createGrpcHandler(
       refusing = true;
     },
     move() {
-      const error = moveOn();
+      const error = serverClosing();
       for (const call of calls) if (canMove(call.method)) call.abort(error);
     },
     abort(error) {
