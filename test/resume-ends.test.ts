@@ -1,7 +1,7 @@
 /** How server-streaming calls that continue by a cursor end, and how soon they go on. */
 import { describe, expect, test } from "vitest";
 import { RoomService, type WatchResponse } from "../gen/chat/v1/room_pb.js";
-import { BACKOFF, gotOn, waitBeforeNext } from "../src/client/again.ts";
+import { BACKOFF, madeProgress, waitBeforeNext } from "../src/client/resume-policy.ts";
 import { Backoff } from "../src/flow/backoff.ts";
 import { Code, ConnectError, type Interceptor, type ServerStream } from "../src/index.ts";
 import { until } from "./support/gate.ts";
@@ -220,13 +220,13 @@ function attempts(random?: () => number) {
   return { time, backoff };
 }
 
-test("an attempt got on that brought a new cursor, or was answered and lasted a second", () => {
+test("an attempt makes progress by a new cursor, or by an answer and a second of time", () => {
   const attempt = { moved: false, answered: true, lastedMs: 999 };
-  expect(gotOn(attempt)).toBe(false);
-  expect(gotOn({ ...attempt, moved: true, lastedMs: 0 })).toBe(true);
-  expect(gotOn({ ...attempt, lastedMs: 1000 })).toBe(true);
+  expect(madeProgress(attempt)).toBe(false);
+  expect(madeProgress({ ...attempt, moved: true, lastedMs: 0 })).toBe(true);
+  expect(madeProgress({ ...attempt, lastedMs: 1000 })).toBe(true);
   // A server that takes calls, and answers none.
-  expect(gotOn({ ...attempt, answered: false, lastedMs: 60_000 })).toBe(false);
+  expect(madeProgress({ ...attempt, answered: false, lastedMs: 60_000 })).toBe(false);
 });
 
 test("pauses grow from 100 ms to 5 s, by 1.6 and with jitter", () => {

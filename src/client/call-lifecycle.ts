@@ -1,7 +1,7 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { asFailure, failure, handled } from "../failure.ts";
-import { iteratedBefore } from "../flow/iterated.ts";
 import { currentContext } from "../flow/runtime.ts";
+import { iteratedBefore } from "../flow/second-loop.ts";
 import { log } from "../observe/logger.ts";
 import type { StallWarnings } from "../observe/stalls.ts";
 import { callable } from "../options.ts";
@@ -9,21 +9,21 @@ import type { CallOptions } from "./call-options.ts";
 import { StallWatch, type WatchedCall } from "./stall-watch.ts";
 
 /**
- * Where a call stands: "connecting" until its stream is open, "resuming" while
- * it looks for a new connection, "closed" once it is over.
+ * The state of a call: "connecting" until its stream is open, "resuming" while
+ * it looks for a new connection, "closed" when it has ended.
  */
 export type CallState = "connecting" | "open" | "resuming" | "closed";
 
 /** A streaming call, as its CallLifecycle sees it. */
 export interface LivingCall extends WatchedCall {
-  /** The call is over: it frees what it holds. `undefined`: it ended well. */
+  /** The call has ended: it frees what it holds. `undefined`: it ended well. */
   onClosed(error: ConnectError | undefined): void;
   /** The loop that reads the responses was left before their end: the call ends with this. */
   onLeft(error: ConnectError): void;
 }
 
 /**
- * What all streaming calls have: their state and who listens to it, one loop at a time that reads their responses, and
+ * What all streaming calls have in common: a state and its listeners, one loop at a time that reads the responses, and
  * one end. Functions of the application run in the context (AsyncLocalStorage) in which the call was made.
  */
 export class CallLifecycle {
@@ -34,13 +34,13 @@ export class CallLifecycle {
   readonly #ended = Promise.withResolvers<Headers>();
   #state: CallState = "connecting";
   #listeners: readonly ((state: CallState) => void)[] = [];
-  /** Made when there is something to say. */
+  /** Made when the application first does what may stall: most calls never need one. */
   #watch: StallWatch | undefined;
-  /** The next() of the loop that reads the responses, and whether it was told the end or has left. */
+  /** The next() of the loop that reads the responses, and whether that loop was told the end or has left. */
   #loop: unknown;
   #isRead = false;
 
-  /** @param warnings those of the transport, where it is Hawser's */
+  /** @param warnings the warnings of the transport, where it is one of Hawser's */
   constructor(
     call: LivingCall,
     options: Pick<CallOptions, "onTrailer">,
@@ -77,20 +77,20 @@ export class CallLifecycle {
     return this.#context.runInAsyncScope(run);
   }
 
-  /** The call stands elsewhere; not once it is closed. */
+  /** Sets the state; does nothing once the call is closed. */
   change(state: Exclude<CallState, "closed">): void {
     if (this.#state !== "closed") this.#change(state);
   }
 
-  /** The trailers, when all is read; rejects with the error of the call. */
+  /** Resolves with the trailers when all responses have been read; rejects with the error of the call. */
   get trailers(): Promise<Headers> {
-    if (!this.#call.isOver) this.#stallWatch?.onTrailersAsked();
+    if (!this.#call.isOver) this.#watchStalls()?.onTrailersAsked();
     return this.#ended.promise;
   }
 
   /** The application sends a message, and may wait for what a response to it needs. */
   onSend(): void {
-    if (!this.#call.isSink && !this.#call.isOver) this.#stallWatch?.onSend();
+    if (!this.#call.isSink && !this.#call.isOver) this.#watchStalls()?.onSend();
   }
 
   /** The application asks for a response. */
@@ -112,7 +112,7 @@ export class CallLifecycle {
     read: () => Promise<IteratorResult<T, undefined>>,
   ): AsyncIterator<T, undefined, undefined> {
     const next = () =>
-      this.#loop === next || this.#begins(next)
+      this.#loop === next || this.#claim(next)
         ? read()
         : Promise.reject(iteratedBefore(`the responses of ${this.#call.name}`));
     const leave = async (): Promise<IteratorReturnResult<undefined>> => {
@@ -130,7 +130,7 @@ export class CallLifecycle {
     };
   }
 
-  /** The server ended the call well, and all is read. Throws what onTrailer throws. */
+  /** The server ended the call with OK, and all responses have been read. Throws what onTrailer throws. */
   end(trailers: Headers): void {
     if (this.isClosed) return;
     this.#close(undefined);
@@ -150,12 +150,13 @@ export class CallLifecycle {
     this.#ended.reject(error);
   }
 
-  get #stallWatch(): StallWatch | undefined {
+  #watchStalls(): StallWatch | undefined {
     if (this.#warnings !== undefined) this.#watch ??= new StallWatch(this.#call, this.#warnings);
     return this.#watch;
   }
 
-  #begins(next: unknown): boolean {
+  /** Makes a loop, known by its next(), the reader of the responses; `false` where another loop waits or has ended. */
+  #claim(next: unknown): boolean {
     if (this.#loop !== undefined && (this.#isRead || this.#call.isAwaited)) return false;
     this.#loop = next;
     return true;

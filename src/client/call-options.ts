@@ -16,19 +16,20 @@ import {
 } from "../options.ts";
 import { type SessionWindowOptions, sessionsCheck } from "./session-option.ts";
 
-/** What can be said for one call: Connect's own options, and more. */
+/** The options of one call: Connect's, and those that Hawser adds. */
 export interface CallOptions extends Omit<ConnectCallOptions, "headers"> {
   /**
-   * Request headers of this call, over those of the transport; or a function that says them, for each attempt and
-   * for each connection that the call continues over. On a transport that is not Hawser's the function runs once.
+   * Request headers of this call, which take precedence over those of the transport, by name; or a function that
+   * returns them, for each attempt and for each connection that the call continues over. On a transport that is not
+   * Hawser's the function runs once.
    */
   headers?: CallHeaders;
   /** Whether the requests of this call are compressed (gzip). Default: as the transport does. */
   compress?: boolean;
   /**
    * Whether this call outlives its connections, where the server keeps sessions; an object: it does, with this window,
-   * whose missing fields are the transport's. Default: as the transport says. A method that continues by a cursor
-   * (hawser/v1/resume.proto) needs no session, and has none.
+   * whose missing fields are those of the transport. Default: the transport's option. A method that continues by a
+   * cursor (hawser/v1/resume.proto) needs no session, and has none.
    */
   sessions?: boolean | SessionWindowOptions;
 }
@@ -58,7 +59,7 @@ export function refusalOf(
   }
   for (const name in options) {
     const value: unknown = options[name as keyof CallOptions];
-    if (isPlain(name, value)) continue;
+    if (isValidCommon(name, value)) continue;
     try {
       check(name, value, nameOf(method));
     } catch (error) {
@@ -74,8 +75,8 @@ function check(name: string, value: unknown, of: string): void {
   if (value !== undefined) check(value, { of, option: name });
 }
 
-/** What most calls have needs no look at the list: a call has a few nanoseconds for this. */
-function isPlain(name: string, value: unknown): boolean {
+/** Whether a common option is valid. Most calls have no others: the list, which is slower, is for the rest. */
+function isValidCommon(name: string, value: unknown): boolean {
   if (name === "timeoutMs") return typeof value === "number" && !Number.isNaN(value);
   if (name === "signal") return value instanceof AbortSignal;
   return name === "headers";

@@ -63,7 +63,7 @@ export type Client<Desc extends DescService> = {
  * Makes a typed client of a service. It works on any Connect Transport; calls
  * start when they are made, and every failure is a ConnectError. Throws
  * INVALID_ARGUMENT where an argument is not what it must be, and where a
- * method's option hawser.v1.resume makes no sense.
+ * method's option hawser.v1.resume is not valid.
  */
 export function createClient<Desc extends DescService>(
   service: Desc,
@@ -137,7 +137,7 @@ function unary<I extends DescMessage, O extends DescMessage>(
       options?.onTrailer?.(response.trailer);
       return response.message;
     } catch (error) {
-      // What an interceptor threw, or a listener of the caller's.
+      // Interceptors, and the caller's onHeader and onTrailer, may throw any value.
       throw asFailure(error);
     }
   };

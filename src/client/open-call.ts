@@ -1,4 +1,4 @@
-/** How clients make calls on a transport: through the door that Hawser's transports have, else as Connect's do. */
+/** How clients make calls on a transport: by the CallOpener of Hawser's transports, else as Connect's clients do. */
 import type {
   DescMessage,
   DescMethodStreaming,
@@ -11,7 +11,7 @@ import { onAbort, startTimer } from "../flow/wait.ts";
 import { type HeadersFunction, runHeaders } from "../grpc/call-headers.ts";
 import type { CallOptions } from "./call-options.ts";
 
-/** Whoever makes a call, and hears how it fares beneath. */
+/** A listener to what the layers beneath a call do with it. */
 export interface CallWatcher {
   /** The call has a session: it outlives its connections. */
   onSession(): void;
@@ -21,7 +21,7 @@ export interface CallWatcher {
   onSendEnded(error: unknown): void;
 }
 
-/** What can be said of a call of any kind. */
+/** The options of a call of any kind. */
 export interface CallInit
   extends Pick<CallOptions, "headers" | "contextValues" | "compress" | "sessions"> {
   readonly signal: AbortSignal | undefined;
@@ -35,12 +35,12 @@ export interface UnaryCallInit<I extends DescMessage> extends CallInit {
 export interface StreamingCallInit<I extends DescMessage> extends CallInit {
   readonly requests: AsyncIterable<MessageInitShape<I>>;
   readonly watcher?: CallWatcher | undefined;
-  /** Whether the call is made again by itself where it is lost: connections are tried more often. */
+  /** Whether the client makes a lost call again by itself: connections are then tried more often. */
   readonly fastReconnect?: boolean | undefined;
 }
 
-/** The door of a transport of Hawser's: what Connect's Transport has no place for goes through here. */
-export interface CallDoor {
+/** Makes calls on a transport of Hawser's, with options that Connect's Transport has no parameters for. */
+export interface CallOpener {
   openCall<I extends DescMessage, O extends DescMessage>(
     method: DescMethodStreaming<I, O>,
     init: StreamingCallInit<I>,
@@ -51,15 +51,18 @@ export interface CallDoor {
   ): Promise<UnaryResponse<I, O>>;
 }
 
-/** A transport with its door; not enumerable: a copy with another `stream` must not be passed by. */
-export function withDoor<T extends Transport>(transport: T, door: CallDoor): T & CallDoor {
-  return Object.defineProperties(transport as T & CallDoor, {
-    openCall: { value: door.openCall.bind(door) },
-    openUnaryCall: { value: door.openUnaryCall.bind(door) },
+/** A transport with its CallOpener; not enumerable, so that the `stream` of a copy that replaces it is called. */
+export function withCallOpener<T extends Transport>(
+  transport: T,
+  opener: CallOpener,
+): T & CallOpener {
+  return Object.defineProperties(transport as T & CallOpener, {
+    openCall: { value: opener.openCall.bind(opener) },
+    openUnaryCall: { value: opener.openUnaryCall.bind(opener) },
   });
 }
 
-function hasDoor(transport: Transport): transport is Transport & CallDoor {
+function hasCallOpener(transport: Transport): transport is Transport & CallOpener {
   return "openCall" in transport && "openUnaryCall" in transport;
 }
 
@@ -69,7 +72,7 @@ export function openCall<I extends DescMessage, O extends DescMessage>(
   method: DescMethodStreaming<I, O>,
   init: StreamingCallInit<I>,
 ): Promise<StreamResponse<I, O>> {
-  if (hasDoor(transport)) return transport.openCall(method, init);
+  if (hasCallOpener(transport)) return transport.openCall(method, init);
   return openAnywhere(init, ({ header, timeoutMs }) => {
     const { signal, requests, contextValues } = init;
     return transport.stream(method, signal, timeoutMs, header, requests, contextValues);
@@ -82,34 +85,35 @@ export function openUnaryCall<I extends DescMessage, O extends DescMessage>(
   method: DescMethodUnary<I, O>,
   init: UnaryCallInit<I>,
 ): Promise<UnaryResponse<I, O>> {
-  if (hasDoor(transport)) return transport.openUnaryCall(method, init);
+  if (hasCallOpener(transport)) return transport.openUnaryCall(method, init);
   return openAnywhere(init, ({ header, timeoutMs }) => {
     const { signal, request, contextValues } = init;
     return transport.unary(method, signal, timeoutMs, header, request, contextValues);
   });
 }
 
-/** Calls a transport that is not Hawser's; a function that says headers runs once, before the call. */
+/** Calls a transport that is not Hawser's; a function given as `headers` runs once, before the call. */
 async function openAnywhere<T>(
   { headers, signal, timeoutMs }: CallInit,
-  call: (said: Said) => Promise<T>,
+  call: (init: PlainCallInit) => Promise<T>,
 ): Promise<T> {
   if (typeof headers !== "function") return await call({ header: headers, timeoutMs });
-  return await call(await read(headers, signal, timeoutMs));
+  return await call(await runBefore(headers, signal, timeoutMs));
 }
 
-interface Said {
+/** What a transport that is not Hawser's is called with. */
+interface PlainCallInit {
   readonly header: HeadersInit | undefined;
   /** What is left of the deadline. */
   readonly timeoutMs: number | undefined;
 }
 
-/** The deadline and the caller end the wait. */
-async function read(
+/** Runs the function `headers` before a call; the deadline, or the caller's signal, ends the wait. */
+async function runBefore(
   headers: HeadersFunction,
   signal: AbortSignal | undefined,
   timeoutMs: number | undefined,
-): Promise<Said> {
+): Promise<PlainCallInit> {
   const began = performance.now();
   const ended = Promise.withResolvers<never>();
   handled(ended.promise);

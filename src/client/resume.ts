@@ -9,11 +9,11 @@ import { Code } from "@connectrpc/connect";
 import { resume } from "../../gen/hawser/v1/resume_pb.js";
 import { failure } from "../failure.ts";
 
-/** How a call goes on where another one stopped, by the local names of the fields. */
+/** How a call continues after an earlier one: the local names of the fields that the option names. */
 export interface Resumption {
-  /** The response's field with a position. */
+  /** The response's field that has the cursor. */
   readonly cursor: string;
-  /** The request's field that says after which position to go on. */
+  /** The request's field that says after which cursor to continue. */
   readonly after: string;
 }
 
@@ -46,13 +46,13 @@ function stringField(method: DescMethod, key: "cursor" | "after", name: string):
   if (field === undefined) {
     throw wrong(
       method,
-      `has ${key}: "${name}", but ${message.typeName} has no such field; ${among(message)}`,
+      `has ${key}: "${name}", but ${message.typeName} has no such field; ${alternatives(message)}`,
     );
   }
   if (isString(field)) return field.localName;
   throw wrong(
     method,
-    `has ${key}: "${name}", but that field of ${message.typeName} is no string, or repeated, or in a oneof; ${among(message)}`,
+    `has ${key}: "${name}", but that field of ${message.typeName} is no string, or repeated, or in a oneof; ${alternatives(message)}`,
   );
 }
 
@@ -61,8 +61,8 @@ function isString(field: DescMessage["fields"][number]): boolean {
   return fieldKind === "scalar" && scalar === ScalarType.STRING && oneof === undefined;
 }
 
-/** What could be named instead. */
-function among(message: DescMessage): string {
+/** What the option could name instead. */
+function alternatives(message: DescMessage): string {
   const names = message.fields.filter(isString).map(({ name }) => name);
   return names.length === 0 ? "add a string field for it" : `name one of: ${names.join(", ")}`;
 }

@@ -10,10 +10,10 @@ import { Backoff } from "../flow/backoff.ts";
 import { one } from "../flow/pump.ts";
 import { onAbort, sleep, startTimer } from "../flow/wait.ts";
 import { warningsOf } from "../observe/stalls.ts";
-import { BACKOFF, gotOn, waitBeforeNext } from "./again.ts";
 import { CallLifecycle, type CallState, type LivingCall } from "./call-lifecycle.ts";
 import { type CallOptions, refusalOf } from "./call-options.ts";
 import type { Resumption } from "./resume.ts";
+import { BACKOFF, madeProgress, waitBeforeNext } from "./resume-policy.ts";
 import { type ServerStream, StreamingCall } from "./streaming-call.ts";
 
 /** A method that declares how its calls continue. */
@@ -24,9 +24,9 @@ interface ResumableMethod<I extends DescMessage, O extends DescMessage> {
 
 /**
  * A server-streaming call that continues by a cursor (resume.proto): one
- * attempt after the other, each behind the last cursor that the caller was
- * handed. Until the first response it fails as any call does; from then on it
- * ends by the server's status, the caller or the deadline alone.
+ * attempt after the other, each after the last cursor that the caller was
+ * given. Until the first response it fails as any call does; after that only
+ * the server's status, the caller or the deadline ends it.
  *
  *     connecting ── response headers ──> open ── loss ──> resuming
  *                                          ^ ── headers ────┘
@@ -56,7 +56,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   readonly #first: StreamingCall<I, O>;
   #attempt: StreamingCall<I, O>;
   readonly #backoff = new Backoff(BACKOFF);
-  /** The last one that the caller was handed, if there was one. */
+  /** The last cursor that the caller was given, if there was one. */
   #cursor: string | undefined;
 
   constructor(
@@ -89,7 +89,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
     this.#callerAbort = onAbort(options.signal, (reason) => this.#abort(fromAbort(reason)));
     this.#attempt = this.#begin(options);
     this.#first = this.#attempt;
-    // Nothing comes after it, whether or not anybody iterates.
+    // Where the first attempt ends without response headers the call fails at once, also where no loop reads it.
     this.#first.headers.catch((error) => this.#lifecycle.fail(this.#meaningOf(error)));
     this.#responses = this.#run();
   }
@@ -158,14 +158,14 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
 
   async *#run(): AsyncGenerator<MessageShape<O>, undefined> {
     const { signal } = this.#controller;
-    let worked = false;
+    let wasAnswered = false;
     for (;;) {
       const from = this.#cursor;
       let answered = false;
       let ended: Headers | undefined;
       try {
         for await (const response of this.#attempt) {
-          worked = true;
+          wasAnswered = true;
           answered = true;
           this.#note(response);
           yield response;
@@ -174,8 +174,10 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
       } catch (thrown) {
         const error = this.#meaningOf(thrown);
         const { lastedMs } = this.#backoff;
-        if (gotOn({ moved: this.#cursor !== from, answered, lastedMs })) this.#backoff.reset();
-        const waitMs = worked && !signal.aborted ? waitBeforeNext(error, this.#backoff) : undefined;
+        const moved = this.#cursor !== from;
+        if (madeProgress({ moved, answered, lastedMs })) this.#backoff.reset();
+        const waitMs =
+          wasAnswered && !signal.aborted ? waitBeforeNext(error, this.#backoff) : undefined;
         if (waitMs === undefined) {
           this.#lifecycle.fail(error);
           throw error;
@@ -210,7 +212,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
           this.#endsAt === undefined
             ? options.timeoutMs
             : Math.ceil(Math.max(this.#endsAt - performance.now(), 1)),
-        // The cursor does it, on any server.
+        // The call continues by its cursor, at any server.
         sessions: false,
         // The attempt's end is the call's only where no other attempt follows.
         onTrailer: undefined,
@@ -223,19 +225,19 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
     return attempt;
   }
 
-  /** The caller is handed a response: the next attempt begins behind it. */
+  /** The caller is given a response: the next attempt begins after its cursor. */
   #note(response: MessageShape<O>): void {
     const cursor = (response as Record<string, unknown>)[this.#resumption.cursor];
     if (typeof cursor !== "string" || cursor === "") return;
     this.#cursor = cursor;
   }
 
-  /** An attempt has what is left of the deadline; its error tells of the whole. */
+  /** An attempt has what is left of the deadline; the error of the call names the whole timeout. */
   #meaningOf(thrown: unknown): ConnectError {
     if (this.#controller.signal.aborted) return asFailure(this.#controller.signal.reason);
     const error = asFailure(thrown);
     if (this.#timeoutMs === undefined || this.#endsAt === undefined) return error;
-    // The server keeps it too, and its timer may be faster.
+    // The server has a timer for the deadline too, which may be faster.
     const late = performance.now() >= this.#endsAt - 50;
     const expired = error.code === Code.DeadlineExceeded;
     return late && expired ? deadlineExceeded(this.#timeoutMs) : error;
@@ -253,7 +255,7 @@ function copyOf<T>(message: T): T {
   return Object.assign(Object.create(Object.getPrototypeOf(message)), message);
 }
 
-/** What a transport of Hawser's tells of itself. */
+/** The default deadline of a transport of Hawser's; other transports do not tell theirs. */
 function defaultTimeoutMs(transport: Transport & { timeoutMs?: number }): number | undefined {
   return transport.timeoutMs;
 }

@@ -27,10 +27,10 @@ export class Retries {
   }
 
   /**
-   * How long to wait before the next attempt; `undefined`: there is none.
-   * The server may say so itself in grpc-retry-pushback-ms.
+   * How long to wait before the next attempt, in milliseconds; `undefined`: no other attempt follows.
+   * The server may say either itself, in grpc-retry-pushback-ms.
    *
-   * @param attempts how many were made
+   * @param attempts how many attempts were made
    */
   failed(error: ConnectError, attempts: number): number | undefined {
     const pushback = error.metadata.get("grpc-retry-pushback-ms");

@@ -18,7 +18,7 @@ export const sessionsCheck = either(
   optionsOf<SessionWindowOptions>({ windowBytes: count, windowMessages: count }),
 );
 
-/** The window that `sessions` asks for, `undefined` where it asks for no session; what it leaves open is as in `fallback`. */
+/** The window that `sessions` asks for, with the missing fields of `fallback`; `undefined` where it asks for no session. */
 export function windowOf(
   sessions: boolean | SessionWindowOptions,
   fallback: Window = DEFAULT_WINDOW,

@@ -1,6 +1,6 @@
 import type { Stall, Stalling, StallWarnings } from "../observe/stalls.ts";
 
-/** What there is to know of a streaming call besides what its application did. */
+/** The state of a streaming call that its StallWatch looks at. */
 export interface WatchedCall {
   /** "example.Greeter.Chat" */
   readonly name: string;

@@ -15,19 +15,19 @@ import { CallLifecycle, type CallState, type LivingCall } from "./call-lifecycle
 import { type CallOptions, refusalOf } from "./call-options.ts";
 import { type CallWatcher, openCall, type StreamingCallInit } from "./open-call.ts";
 
-/** How many messages send() takes before the transport does. */
+/** How many messages a call queues for its transport before send() waits. */
 const QUEUE_MESSAGES = 16;
 
-/** Why the signal of a call aborts that ended well. */
-const OVER = failure(Code.Canceled, "the call is over");
+/** The reason with which the signal of a call aborts when the call has ended well. */
+const ENDED = failure(Code.Canceled, "the call is over");
 
 /** What every streaming call has. */
 interface Ongoing extends AsyncDisposable {
-  /** The response headers, when they come. Rejects where the call ends without. */
+  /** The response headers, when they arrive. Rejects where the call ends without them. */
   readonly headers: Promise<Headers>;
   /** The trailers, at the end of a call that ended well and was read to its end; else rejects with the call's error. */
   readonly trailers: Promise<Headers>;
-  /** Where the call stands. */
+  /** The state of the call. */
   readonly state: CallState;
   /**
    * Whether the call outlives its connections: by a session, or by the cursor that its method declares
@@ -40,7 +40,7 @@ interface Ongoing extends AsyncDisposable {
    * Throws INVALID_ARGUMENT where it is not a function.
    */
   onState(listener: (state: CallState) => void): Disposable;
-  /** Ends the call now: both sides see CANCELED. Does nothing where it is over. */
+  /** Ends the call now: both sides see CANCELED. Does nothing where the call has ended. */
   cancel(reason?: unknown): void;
 }
 
@@ -65,15 +65,15 @@ export interface Sink<Req, Res> extends Ongoing {
  */
 export interface Duplex<Req, Res> extends Ongoing, AsyncIterable<Res> {
   /**
-   * Sends a message. Resolves when there is room for the next: awaiting it is
-   * the backpressure. May be called from several places at once; messages leave
-   * whole, in the order of the calls. Rejects, and never hangs, once the call is
-   * over: with the call's error, or FAILED_PRECONDITION where it ended well or
-   * was half-closed. What is no message of the type ends the call with
-   * INVALID_ARGUMENT.
+   * Sends a message. Resolves when there is capacity for the next one: awaiting
+   * it is the backpressure. May be called from several places at once; messages
+   * leave whole, in the order of the calls of send(). Rejects, and never hangs,
+   * once the call has ended: with the call's error, or FAILED_PRECONDITION where
+   * it ended well or was half-closed. A value that is not a message of the type
+   * ends the call with INVALID_ARGUMENT.
    */
   send(message: Req): Promise<void>;
-  /** Half-close: no more messages from here; responses go on. */
+  /** Half-closes: this side sends no more messages; responses continue to come. */
   closeSend(): void;
 }
 
@@ -97,7 +97,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   readonly #controller = new AbortController();
   readonly #queue: Queue<MessageInitShape<I>> | undefined;
   readonly #response: Promise<StreamResponse<I, O>>;
-  readonly #giveUp: (error: unknown) => void;
+  readonly #rejectResponse: (error: unknown) => void;
   readonly #callerAbort: Disposable | undefined;
   readonly #lifecycle: CallLifecycle;
   #answer: StreamResponse<I, O> | undefined;
@@ -121,7 +121,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     if (requests === undefined) this.#queue = new Queue(QUEUE_MESSAGES, () => this.#opened());
     const { promise, resolve, reject } = Promise.withResolvers<StreamResponse<I, O>>();
     this.#response = handled(promise);
-    this.#giveUp = reject;
+    this.#rejectResponse = reject;
     const refusal = refusalOf(options, method);
     if (refusal !== undefined) {
       this.#abort(refusal);
@@ -142,12 +142,12 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
         options.onHeader?.(response.header);
         resolve(response);
       })
-      // Also where onHeader threw, and the call itself goes on.
+      // Also where onHeader threw: the call itself would continue.
       .catch((error) => this.#abort(asFailure(error)));
   }
 
   get state(): CallState {
-    return this.#queue?.failed === true ? "closed" : this.#lifecycle.state;
+    return this.#queue?.isFailed === true ? "closed" : this.#lifecycle.state;
   }
 
   get resumable(): boolean {
@@ -242,7 +242,8 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     return this.#inbox?.taken ?? this.#taken;
   }
 
-  /** As CallWatcher: what carries the call tells. */
+  // As CallWatcher.
+
   onSession(): void {
     this.#resumable = true;
   }
@@ -273,7 +274,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     return this.#response.then((response) => {
       this.#answer = response;
       if (isInbound(response.message)) {
-        // Ours: it tells of its end, and each message costs one promise less.
+        // An Inbound tells its end itself, and each message costs one promise less.
         this.#inbox = response.message;
         this.#inbox.onEnd = (error) => {
           this.#lifecycle.onReadToEnd();
@@ -292,7 +293,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     });
   }
 
-  /** As #next(), of an iterable that is not ours: it may throw at once. */
+  /** As #next(), of an iterable that is not an Inbound: it may throw at once. */
   async #read(
     messages: AsyncIterator<MessageShape<O>>,
   ): Promise<IteratorResult<MessageShape<O>, undefined>> {
@@ -312,18 +313,18 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
       this.#end();
     } finally {
       // An interceptor may end the responses before those that it was given end.
-      this.#controller.abort(OVER);
+      this.#controller.abort(ENDED);
     }
     return { done: true, value: undefined };
   }
 
-  /** The server ended the call well, and all is read. */
+  /** The server ended the call with OK, and all responses have been read. */
   #end(): void {
     this.#lifecycle.end((this.#answer as StreamResponse<I, O>).trailer);
   }
 
   #abort(error: ConnectError): void {
-    this.#giveUp(error);
+    this.#rejectResponse(error);
     this.#controller.abort(error);
     this.#lifecycle.fail(error);
   }

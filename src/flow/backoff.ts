@@ -7,7 +7,7 @@ export interface BackoffOptions {
   /** Each pause is longer than the one before it by this factor, up to `maxMs`. */
   readonly factor: number;
   readonly maxMs: number;
-  /** A pause lasts from the first to the second of these times its length, by chance, so that not all come at once. */
+  /** Each pause is multiplied by a random number between these two, so that clients do not all come at the same time. */
   readonly jitter: readonly [number, number];
   /** Whether the attempt after the first failure comes without a pause. Default: it does not. */
   readonly firstAtOnce?: boolean;
@@ -20,7 +20,7 @@ export const A_FIFTH = [0.8, 1.2] as const;
 
 /** The pauses between attempts that fail: they grow exponentially, with jitter (gRPC connection-backoff). */
 export class Backoff {
-  /** They may be others from the next pause on. */
+  /** May be replaced: the next pause is by the new ones. */
   options: BackoffOptions;
   readonly #clock: Pick<Clock, "now" | "random">;
   #failures = 0;
@@ -47,7 +47,7 @@ export class Backoff {
   }
 
   /**
-   * An attempt failed: how long to wait before the next, in milliseconds.
+   * An attempt failed: returns how long to wait before the next, in milliseconds.
    *
    * @param givenMs the pause that the server asks for, instead of the one that is due
    */
@@ -58,12 +58,16 @@ export class Backoff {
     return pauseMs;
   }
 
-  /** An attempt succeeded; `failures` may be what still counts of those before it. */
+  /**
+   * An attempt succeeded.
+   *
+   * @param failures how many of the failures before it still count, at most
+   */
   reset(failures = 0): void {
     this.#failures = Math.min(this.#failures, failures);
   }
 
-  /** The pause after a failure before which there were so many in a row; it is not counted. */
+  /** The pause after a failure that followed `failures` others in a row, in milliseconds; this one is not counted. */
   pauseMs(failures: number): number {
     const { initialMs, factor, maxMs, jitter, firstAtOnce } = this.options;
     const [least, most] = jitter;

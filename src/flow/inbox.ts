@@ -1,16 +1,16 @@
-import { failing, iteratedBefore } from "./iterated.ts";
+import { failing, iteratedBefore } from "./second-loop.ts";
 
 const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
 /** What an Inbox asks of the side that fills it. */
 export interface Source<Raw, T> {
-  /** Makes a message of what came; a throw ends the iteration with its error. */
+  /** Makes a message of what came; where it throws, the iteration ends with that error. */
   open(raw: Raw): T | Promise<T>;
   /** The consumer waits, and there is nothing for it. */
   onDry?(): void;
-  /** What has to wait, independent of what came with it. */
+  /** A copy of what has to wait, so that what came with it can be freed. */
   keep?(raw: Raw): Raw;
-  /** A message is dropped unopened: nobody takes it. */
+  /** A message is dropped unopened: the consumer does not take it. */
   drop?(raw: Raw): void;
   /** The consumer left the loop before its end. */
   onLeave?(): void;
@@ -22,13 +22,13 @@ type Reader<T> = (
   result: IteratorResult<T, undefined> | Promise<IteratorResult<T, undefined>>,
 ) => void;
 
-/** How an iterable is known for an Inbound. */
+/** Marks an Inbound. */
 const inbound: unique symbol = Symbol("hawser: inbound");
 
-/** Messages that tell when their consumer meets the end; it need not look at each result for that. */
+/** Messages that tell when their consumer reaches the end; it need not look at each result for that. */
 export interface Inbound<T> extends AsyncIterableIterator<T, undefined> {
   readonly [inbound]: true;
-  /** Told when the consumer meets the end, with the error if it is one. */
+  /** Told when the consumer reaches the end, with the error if it is one. */
   onEnd: ((error?: unknown) => void) | undefined;
   /** Whether the consumer waits for a message. */
   readonly isAwaited: boolean;
@@ -36,16 +36,16 @@ export interface Inbound<T> extends AsyncIterableIterator<T, undefined> {
   readonly taken: number;
 }
 
-/** Whether an iterable is one as it came, which no interceptor has wrapped. */
+/** Whether an iterable is an Inbound: what an interceptor has wrapped is not. */
 export function isInbound<T>(messages: AsyncIterable<T>): messages is Inbound<T> {
   return inbound in messages;
 }
 
 /**
  * The receiver's end of a stream: what the wire delivers waits here until the
- * consumer takes it. How much that is, is the other side's business: the source
- * is told of each message that is taken, by open(), or dropped, by drop().
- * Iterated once, by one consumer.
+ * consumer takes it. How much waits is not bounded here but by flow control:
+ * the source is told of each message that is taken, by open(), or dropped, by
+ * drop(). Iterated once, by one consumer.
  */
 export class Inbox<Raw, T> implements Inbound<T> {
   readonly [inbound] = true;
@@ -53,9 +53,9 @@ export class Inbox<Raw, T> implements Inbound<T> {
   readonly #what: string;
   readonly #items: Raw[] = [];
   #first = 0;
-  /** Who waits for a message; most often one. */
+  /** The reader that waits for the next message; most often the only one. */
   #reader: Reader<T> | undefined;
-  /** Who waits behind. */
+  /** The readers that wait after it, in order. */
   #readers: Reader<T>[] = [];
   readonly #wait = (resolve: Reader<T>): void => {
     if (this.#reader === undefined) this.#reader = resolve;
@@ -67,7 +67,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
   /** How many messages the consumer was given. */
   taken = 0;
   #closed: { error: unknown } | undefined;
-  /** Told when the consumer meets the end, with the error if it is one. */
+  /** Told when the consumer reaches the end, with the error if it is one. */
   onEnd: ((error?: unknown) => void) | undefined;
 
   /** @param what its messages are, in errors */
@@ -91,7 +91,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
     this.#items.push(this.#source.keep?.(raw) ?? raw);
   }
 
-  /** Nothing more comes: the iteration ends, or throws, behind what is inside. */
+  /** Nothing more comes: the iteration ends, or throws, after what is inside. */
   close(error?: unknown): void {
     if (this.#closed !== undefined) return;
     this.#closed = { error };
@@ -108,7 +108,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
-    // Behind those who wait already: each gets its message in the order of the calls.
+    // Readers get their messages in the order of their calls.
     if (this.#opening !== undefined || this.#reader !== undefined) return this.#queue();
     return this.#take();
   }
@@ -120,7 +120,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
       this.#isRead = true;
       // The error is thrown once; after it the iteration is over, as a generator's is.
       this.#closed = { error: undefined };
-      const thrown = this.#met(error);
+      const thrown = this.#reachEnd(error);
       if (thrown !== undefined) return thrown;
       return error === undefined ? Promise.resolve(END) : Promise.reject(error);
     }
@@ -157,7 +157,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
     return new Promise(this.#wait);
   }
 
-  /** All who wait, who then do not any more. */
+  /** The readers that wait, in order; the caller settles them. */
   #takeReaders(): Reader<T>[] {
     if (this.#reader === undefined) return [];
     const readers = [this.#reader, ...this.#readers];
@@ -166,14 +166,14 @@ export class Inbox<Raw, T> implements Inbound<T> {
     return readers;
   }
 
-  /** Ends the iteration here; `false` where it was over. */
+  /** Ends the iteration here; `false` where it had ended. */
   #leave(): boolean {
     this.#isRead = true;
-    const over = this.#closed !== undefined && this.#size === 0;
+    const hadEnded = this.#closed !== undefined && this.#size === 0;
     this.#closed = { error: undefined };
     this.#clear();
     for (const resolve of this.#takeReaders()) resolve(END);
-    return !over;
+    return !hadEnded;
   }
 
   #clear(): void {
@@ -186,8 +186,8 @@ export class Inbox<Raw, T> implements Inbound<T> {
     resolve(this.#take());
   }
 
-  /** Tells that the consumer has met the end; what the listener throws is the consumer's. */
-  #met(error?: unknown): Promise<never> | undefined {
+  /** Tells that the consumer has reached the end; what the listener throws, the consumer is given. */
+  #reachEnd(error?: unknown): Promise<never> | undefined {
     try {
       this.onEnd?.(error);
     } catch (thrown) {
@@ -211,7 +211,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
     return raw;
   }
 
-  /** Opens one message; while that takes a promise, later readers wait their turn. */
+  /** Opens one message; until a promise of it settles, later readers wait. */
   #open(raw: Raw): IteratorResult<T, undefined> | Promise<IteratorResult<T, undefined>> {
     this.taken++;
     let value: T | Promise<T>;
@@ -241,7 +241,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
 
   #refuse(error: unknown): Promise<never> {
     this.#leave();
-    this.#met(error);
+    this.#reachEnd(error);
     this.#source.onRefuse?.(error);
     return Promise.reject(error);
   }

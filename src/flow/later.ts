@@ -3,11 +3,11 @@ import { leave, pump } from "./pump.ts";
 import { type Pump, type Pumpable, pumpTo, type Writer } from "./writer.ts";
 
 /**
- * An iterable that is not there yet: `open` makes it, when it is first asked
- * for. A handler that must wait before it knows what to answer with returns
- * one; what is written is then as fast as if it had not waited, which an
- * `async function*` that passes each value on is not. A rejection of `open` is
- * what the iteration throws.
+ * An iterable that is made later: by `open`, when it is first iterated. A
+ * handler that must wait before it knows what to answer with returns one; its
+ * values are then written as fast as if the handler had not waited. An
+ * `async function*` that passes each value on is slower. Where `open` rejects,
+ * the iteration throws that error.
  */
 export function later<T>(open: () => Promise<AsyncIterable<T>>): AsyncIterable<T> {
   callable(open, { of: "later", option: "open" });

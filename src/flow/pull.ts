@@ -5,11 +5,11 @@ const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
 /** What a PullIterator reads. */
 export interface PullSource<T> {
-  /** The next value; `undefined`: there is none now. A throw ends the iteration with its error. */
+  /** The next value; `undefined`: there is none now. Where it throws, the iteration ends with that error. */
   take(): T | undefined;
   /** The consumer waits, and there is nothing for it: wake() when there is. */
   onDry(): void;
-  /** The iteration is over, however that came. */
+  /** The iteration has ended, in whatever way. */
   onEnd(): void;
 }
 
@@ -18,10 +18,10 @@ type Resolve<T> = (
 ) => void;
 
 /**
- * An iteration of values that lie elsewhere: nothing waits in here, so that
+ * An iteration of values that are stored elsewhere: it has no queue, so that
  * many consumers can share what they read. Iterated once, by one consumer: by
  * next(), where each step is a promise, or by ready() and onReady(), where a
- * step is a call and who waits holds nothing but its listener.
+ * step is a call, and a consumer that waits holds nothing but its listener.
  */
 export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pumpable<T> {
   readonly #source: PullSource<T>;
@@ -29,7 +29,7 @@ export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pum
   #isRead = false;
   #listener: (() => void) | undefined;
   #resolve: Resolve<T> | undefined;
-  /** What the consumer waits for; of use only to one that asks again before it came. */
+  /** The promise of the next() that waits; used only where next() is called again before it settles. */
   #waiting: Promise<IteratorResult<T, undefined>> | undefined;
   readonly #wait = (resolve: Resolve<T>): void => {
     this.#resolve = resolve;
@@ -40,7 +40,7 @@ export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pum
     this.#source = source;
   }
 
-  /** Whether all that is left to tell is how it ended: by next(). */
+  /** Whether the iteration has ended; next() still tells how. */
   get isOver(): boolean {
     return this.#closed !== undefined;
   }
@@ -72,7 +72,7 @@ export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pum
     this.#source.onDry();
   }
 
-  /** Looks again for who waits. */
+  /** Looks for a value again, for the consumer that waits. */
   wake(): void {
     const listener = this.#listener;
     this.#listener = undefined;
@@ -150,7 +150,7 @@ export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pum
   }
 }
 
-/** The pump of a PullIterator: steps are calls, so that thousands who wait for one message cost no promises. */
+/** The pump of a PullIterator: steps are calls, so that thousands of consumers that wait for one message cost no promises. */
 class PullPump<T> implements Pump {
   readonly #values: PullIterator<T>;
   readonly #writer: Writer<T>;
@@ -185,7 +185,7 @@ class PullPump<T> implements Pump {
   #writeReady(): boolean {
     for (let value = this.#values.ready(); value !== undefined; value = this.#values.ready()) {
       const full =
-        this.#writer.write(value) ?? (this.#share.isUsedUp() ? slices.next() : undefined);
+        this.#writer.write(value) ?? (this.#share.countMessage() ? slices.next() : undefined);
       if (full !== undefined) full.then(this.#step, (error) => this.#fail(error));
       if (full !== undefined || this.#stopped) return false;
     }

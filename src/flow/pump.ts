@@ -7,12 +7,12 @@ import { isPumpable, type Pump, pumpTo, type Writer } from "./writer.ts";
 const STOPPED: Pump = { stop() {} };
 
 /**
- * Carries every message of `messages` to `writer`, never faster than the
- * writer takes them, and ends the writer after the last one. The iterable runs
- * in the caller's context, also where somebody else stops the pump.
- * All pumps of the process together take about a millisecond of a turn of the
- * event loop. Never throws: what the iterable throws at its beginning fails the
- * writer, too, later.
+ * Writes every message of `messages` to `writer`, never faster than the writer
+ * takes them, and ends the writer after the last one. The iterable runs in the
+ * caller's context, also where the pump is stopped from another one. All pumps
+ * of the process together take about a millisecond of a turn of the event loop.
+ * Never throws: what the iterable throws at its beginning fails the writer
+ * later, too.
  *
  * @param onLate told what the iterable throws when it is left
  */
@@ -46,7 +46,7 @@ export function pump<T>(
       try {
         const full = writer.write(value);
         if (full !== undefined) await full;
-        if (share.isUsedUp()) await slices.next();
+        if (share.countMessage()) await slices.next();
       } catch (error) {
         stop();
         throw error;
@@ -60,7 +60,7 @@ export function pump<T>(
   return { stop };
 }
 
-/** Tells an iterator that nobody reads on, without waiting for what it does then. */
+/** Tells an iterator that it is read no further, without waiting for what it does then. */
 export function leave(
   iterator: AsyncIterator<unknown>,
   onLate: (error: unknown) => void = () => {},
@@ -72,7 +72,7 @@ export function leave(
   }
 }
 
-/** An iterable of what `change` makes of each value; leaving it, or a throw of `change`, leaves the first at once. */
+/** An iterable of what `change` makes of each value; where it is left, or `change` throws, `values` are left at once. */
 export function map<T, U>(values: AsyncIterable<T>, change: (value: T) => U): AsyncIterable<U> {
   return {
     [Symbol.asyncIterator]() {
@@ -102,7 +102,7 @@ export function map<T, U>(values: AsyncIterable<T>, change: (value: T) => U): As
   };
 }
 
-/** The values up to when the signal aborts: then it throws the signal's reason, and leaves them. */
+/** The values until the signal aborts: then it leaves them, and throws the signal's reason. */
 export async function* untilAborted<T>(
   values: AsyncIterable<T>,
   signal: AbortSignal,

@@ -15,7 +15,7 @@ const FREE_MESSAGES = 32;
 
 interface Queued<T> {
   value: T;
-  /** Set where the pusher waits for room. */
+  /** Set where push() waits for capacity. */
   waiting: PromiseWithResolvers<void> | undefined;
 }
 
@@ -36,11 +36,11 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
   readonly #share = new Share(FREE_MESSAGES);
   #pause: Promise<void> | undefined;
   #ended = false;
-  /** `provisional`: only that nobody takes messages any more; why, fail() may still say. */
+  /** `provisional`: the consumer takes no more messages; fail() may still replace the error by the reason. */
   #failure: { error: unknown; provisional: boolean } | undefined;
 
   /**
-   * @param limit how many messages wait inside before push() waits too
+   * @param limit how many messages wait inside before push() waits
    * @param onTake called once, when a consumer first asks for a message
    */
   constructor(limit: number, onTake?: () => void) {
@@ -49,10 +49,10 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
   }
 
   /**
-   * Resolves when there is room for another message; where the writer takes one
-   * after the other without a pause, in a later turn of the event loop. Rejects
-   * with the error of fail(). Not awaiting it loses no message, only the
-   * backpressure.
+   * Resolves when there is capacity for another message; where the writer takes
+   * one after the other without a pause, in a later turn of the event loop.
+   * Rejects with the error of fail(). A caller that does not await it loses no
+   * message, only the backpressure.
    */
   push(value: T): Promise<void> {
     if (this.#failure !== undefined) return handled(Promise.reject(this.#failure.error));
@@ -100,9 +100,9 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
     this.#writer = undefined;
   }
 
-  /** Hands every message to `writer` from now on, those that wait inside first. */
+  /** Writes every message to `writer` from now on, those that wait inside first. */
   [pumpTo](writer: Writer<T>): Pump {
-    this.#begun();
+    this.#onFirstTake();
     if (this.#failure === undefined) {
       this.#writer = writer;
       this.#drain();
@@ -110,7 +110,7 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
     return this;
   }
 
-  /** The consumer takes no more: why, fail() may still say. */
+  /** The consumer takes no more messages; fail() may still say why. */
   stop(): void {
     const what = "the call takes no more messages: it is over";
     this.#fail(failure(Code.FailedPrecondition, what), true);
@@ -130,8 +130,8 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
     };
   }
 
-  /** Whether fail() was called. */
-  get failed(): boolean {
+  /** Whether push() rejects: fail() or stop() was called. */
+  get isFailed(): boolean {
     return this.#failure !== undefined;
   }
 
@@ -144,7 +144,7 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
     return this.#entries.length - this.#first;
   }
 
-  #begun(): void {
+  #onFirstTake(): void {
     this.#onTake?.();
     this.#onTake = undefined;
   }
@@ -152,7 +152,7 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
   /** What push() gives for a message that the writer has taken. */
   #taken(): Promise<void> {
     if (this.#pause !== undefined) return this.#pause;
-    if (!this.#share.isUsedUp()) return DONE;
+    if (!this.#share.countMessage()) return DONE;
     this.#pause = slices.next().then(() => {
       this.#pause = undefined;
     });
@@ -160,7 +160,7 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
   }
 
   #next(): Promise<IteratorResult<T, undefined>> {
-    this.#begun();
+    this.#onFirstTake();
     if (this.#failure !== undefined) return Promise.reject(this.#failure.error);
     if (this.#size > 0) {
       const { value, waiting } = this.#shift();

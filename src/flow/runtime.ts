@@ -1,10 +1,11 @@
 /**
  * What depends on the program that Hawser runs in: the event loop, the context
- * that AsyncLocalStorage looks at, and how memory is had. The entries that run on Node set it
- * once (src/node/runtime.ts); what stands here until then works anywhere.
+ * that AsyncLocalStorage looks at, and the allocation of memory. The entries
+ * that run on Node set it once (src/node/runtime.ts); the default works
+ * anywhere.
  *
- * It is the one thing of the process that the layers above I/O share: all that
- * concerns a call, a connection or a server is given to who needs it.
+ * It is the only state of the process that the layers above I/O share: all that
+ * concerns a call, a connection or a server is given to the code that needs it.
  */
 
 /** A context that was current once. */
@@ -14,13 +15,13 @@ export interface Context {
 }
 
 export interface Runtime {
-  /** Runs `run` in a later turn of the event loop, when what sockets brought by then has been handed over. */
+  /** Runs `run` in a later turn of the event loop, after what the sockets have received by then was delivered. */
   inLaterTurn(run: () => void): void;
   /** Runs `run` in this turn, after the microtasks that are queued now and what they queue. */
   afterMicrotasks(run: () => void): void;
   /** The caller's context, kept for later. */
   currentContext(): Context;
-  /** New memory; what stands in it is not said. */
+  /** New memory; its content is undefined. */
   allocate(bytes: number): Uint8Array<ArrayBuffer>;
   /** The text of ASCII bytes, from `start` up to `end`. */
   asciiText(bytes: Uint8Array, start: number, end: number): string;
@@ -48,7 +49,7 @@ export const allocate: Runtime["allocate"] = (bytes) => runtime.allocate(bytes);
 export const asciiText: Runtime["asciiText"] = (bytes, start, end) =>
   runtime.asciiText(bytes, start, end);
 
-/** The program does not stay for this timer. Where timers are numbers (browsers) it never does. */
+/** The timer does not keep the process alive. Where timers are numbers (browsers) none does. */
 export function unref(timer: ReturnType<typeof setTimeout>): void {
   (timer as { unref?: () => void }).unref?.();
 }

@@ -6,11 +6,11 @@ interface Job {
   readonly sinceMs: number;
 }
 
-/** Work that was handed to a semaphore. */
+/** Work that a semaphore runs, or will run. */
 export interface Work<T> {
-  /** What the work gives; rejects where it fails, or with the error of drop(). */
+  /** The result of the work; rejects where it fails, or with the error of drop(). */
   readonly done: Promise<T>;
-  /** Nobody needs the result any more: work that still waits is never begun, and `done` rejects with `error`. */
+  /** The result is no longer needed: work that still waits is never begun, and `done` rejects with `error`. */
   drop(error: unknown): void;
 }
 
@@ -26,12 +26,12 @@ export class Semaphore {
     this.#limit = limit;
   }
 
-  /** Runs the work, at once where there is a place; gives what it gives. */
+  /** Runs the work, at once where fewer than `limit` run; resolves with its result. */
   run<T>(work: () => Promise<T>): Promise<T> {
     return this.start(work).done;
   }
 
-  /** As run(); what comes back can be dropped while it waits. */
+  /** As run(), for work that may be dropped while it waits. */
   start<T>(work: () => Promise<T>): Work<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     const job: Job = {
@@ -69,11 +69,11 @@ export class Semaphore {
       this.#running++;
       const result = begin(work);
       job.resolve(result);
-      const over = () => {
+      const onSettled = () => {
         this.#running--;
         this.#next();
       };
-      result.then(over, over);
+      result.then(onSettled, onSettled);
     }
   }
 }

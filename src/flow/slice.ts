@@ -24,7 +24,7 @@ export const QUANTUM_MESSAGES = 256;
  * The slices of a process. A slice begins with the first look at the clock in
  * a turn of the event loop. A pump that must wait continues in one of the next
  * slices, in the order of the calls of next(), and one at a time: the next one
- * when all that the one before set off in microtasks and ticks is done.
+ * when all microtasks and ticks that the one before set off are done.
  */
 class Slices {
   /** Changes with each turn of the event loop that had a slice. */
@@ -41,13 +41,13 @@ class Slices {
     this.#waiting.push(resume);
   };
 
-  /** Whether somebody waits for a later slice. */
+  /** Whether a pump waits for a later slice. */
   get isAwaited(): boolean {
     return this.#waiting.length > 0;
   }
 
-  /** Counts a message, or what costs about as much; whether the slice of this turn is over. */
-  isOver(): boolean {
+  /** Counts a message, or what costs about as much; returns whether the slice of this turn is over. */
+  countMessage(): boolean {
     return (--this.#left <= 0 && this.#look()) || this.#isOver;
   }
 
@@ -98,28 +98,28 @@ class Slices {
   readonly #resumeLater = (): void => afterMicrotasks(this.#resume);
 }
 
-/** Those of this process. */
+/** The slices of this process. */
 export const slices = new Slices();
 
-/** What one pump has of the slices. */
+/** The share of one pump in the slices. */
 export class Share {
   readonly #freeMessages: number;
   #turn = -1;
   #messages = 0;
 
-  /** @param freeMessages how many it writes in a turn before it waits for a later slice */
+  /** @param freeMessages how many messages the pump may write in a turn also after the slice is over */
   constructor(freeMessages = FREE_MESSAGES) {
     this.#freeMessages = freeMessages;
   }
 
-  /** Counts a message of the pump; whether it must await slices.next() before its next one. */
-  isUsedUp(): boolean {
+  /** Counts a message of the pump; returns whether it must await slices.next() before its next one. */
+  countMessage(): boolean {
     if (this.#turn !== slices.turn) {
       this.#turn = slices.turn;
       this.#messages = 0;
     }
     this.#messages++;
-    const isOver = slices.isOver() && this.#messages >= this.#freeMessages;
+    const isOver = slices.countMessage() && this.#messages >= this.#freeMessages;
     return isOver || (this.#messages >= QUANTUM_MESSAGES && slices.isAwaited);
   }
 }

@@ -2,7 +2,7 @@ import { unref } from "./runtime.ts";
 
 /**
  * Runs `listener` once when `signal` aborts, at once if it already has.
- * Dispose what comes back to stop listening.
+ * Dispose what it returns to stop listening.
  */
 export function onAbort(
   signal: AbortSignal | undefined,
@@ -24,7 +24,7 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /**
  * setTimeout for any length, also beyond 31 bits.
  *
- * @param keepsAlive whether the process stays for it. Default: it does not
+ * @param keepsAlive whether the timer keeps the process alive. Default: it does not
  */
 export function startTimer(ms: number, run: () => void, keepsAlive = false): Disposable {
   let timer: ReturnType<typeof setTimeout>;
@@ -44,7 +44,7 @@ export function startTimer(ms: number, run: () => void, keepsAlive = false): Dis
   return { [Symbol.dispose]: () => clearTimeout(timer) };
 }
 
-/** Waits, or less where `signal` aborts. Unlike startTimer(), it keeps the process alive. */
+/** Waits for `ms`, or until `signal` aborts. Unlike startTimer(), it keeps the process alive. */
 export function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve) => {
     const timer = startTimer(
@@ -66,10 +66,10 @@ export function sleep(ms: number, signal: AbortSignal | undefined): Promise<void
 export function settled(promise: Promise<unknown>, ms?: number): Promise<void> {
   return new Promise((resolve) => {
     const timer = ms === undefined ? undefined : startTimer(ms, resolve, true);
-    const over = () => {
+    const onSettled = () => {
       timer?.[Symbol.dispose]();
       resolve();
     };
-    promise.then(over, over);
+    promise.then(onSettled, onSettled);
   });
 }

@@ -1,9 +1,10 @@
-/** What takes messages, and what hands them to it by itself. */
+/** What takes messages, and the iterables that write their messages to it themselves. */
 export interface Writer<T> {
   /**
-   * Takes one message. `undefined`: there is capacity for the next. A promise: the
-   * message is taken, and the next must wait until it resolves. A throw or a
-   * rejection: the message was refused, and so is every later one.
+   * Takes one message. Returns `undefined` where there is capacity for the next;
+   * a promise where the message is taken, and the next must wait until it
+   * resolves. Where it throws or rejects, the message was refused, and so is
+   * every later one.
    */
   write(message: T): Promise<void> | undefined;
   /** No more messages follow. */
@@ -12,21 +13,21 @@ export interface Writer<T> {
   fail(error: unknown): void;
 }
 
-/** Messages on their way to a writer. */
+/** Writes the messages of an iterable to a writer. */
 export interface Pump {
   /** Writes nothing more, does not end the writer, and tells the iterable to return. */
   stop(): void;
 }
 
 /**
- * The method of an iterable, or of its iterator, that hands its messages to a
- * writer by itself: as pump() does with any other, with the same pace and the
+ * The method by which an iterable, or its iterator, writes its messages to a
+ * writer itself: as pump() does for any other, at the same pace and with the
  * same end, for less work a message.
  */
 export const pumpTo: unique symbol = Symbol("hawser: pump to a writer");
 
 export interface Pumpable<T> {
-  /** @param onLate told what it throws when it is left */
+  /** @param onLate told what the iterable throws when it is left */
   [pumpTo](writer: Writer<T>, onLate?: (error: unknown) => void): Pump;
 }
 

@@ -15,7 +15,12 @@ import {
   type UnaryRequest,
   type UnaryResponse,
 } from "@connectrpc/connect";
-import type { CallDoor, CallInit, StreamingCallInit, UnaryCallInit } from "../client/open-call.ts";
+import type {
+  CallInit,
+  CallOpener,
+  StreamingCallInit,
+  UnaryCallInit,
+} from "../client/open-call.ts";
 import { isIdempotent, Retries } from "../client/retry.ts";
 import { windowOf } from "../client/session-option.ts";
 import { giveMessage } from "../codec/complete.ts";
@@ -42,7 +47,7 @@ import type { TransportOptions } from "./transport-options.ts";
 
 const USER_AGENT = `hawser/${version}`;
 
-/** Where calls are made. */
+/** What the calls of a transport have in common. */
 export interface CallsInit {
   readonly target: Target;
   readonly addresses: Addresses;
@@ -72,7 +77,7 @@ interface Attempt<I extends DescMessage> {
 type Passed = Pick<CallInit, "signal"> & { readonly header: Headers | undefined };
 
 /** The calls of one transport: options and headers, interceptors, retries. */
-export class Calls implements CallDoor {
+export class Calls implements CallOpener {
   readonly #options: TransportOptions;
   readonly #init: CallsInit;
   readonly #headers: Headers | (() => HeadersInit | Promise<HeadersInit>) | undefined;
@@ -227,7 +232,7 @@ export class Calls implements CallDoor {
     }
   }
 
-  /** A unary call, made again where that is safe and may help. */
+  /** A unary call, made again where that is safe and may succeed. */
   async #single<I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O>,
     ready: ReadyUnaryCall<I>,
@@ -252,7 +257,7 @@ export class Calls implements CallDoor {
     }
   }
 
-  /** A call as it is when the interceptors, if any, have had their say. */
+  /** Starts a call, after the interceptors, if there are any. */
   #start<I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O> | DescMethodStreaming<I, O>,
     { ready, requests, previousAttempts }: Attempt<I>,

@@ -11,7 +11,7 @@ import {
   type StreamResponse,
   type UnaryResponse,
 } from "@connectrpc/connect";
-import { withDoor } from "../client/open-call.ts";
+import { withCallOpener } from "../client/open-call.ts";
 import { parseTargets } from "../connection/address.ts";
 import { Addresses } from "../connection/addresses.ts";
 import { failure } from "../failure.ts";
@@ -30,8 +30,9 @@ const HERE = "createTransport";
 
 /**
  * Makes a transport: the connections to one server, or to several that can
- * stand in for each other, and how calls are made there. Nothing is connected before the first call. Throws
- * INVALID_ARGUMENT, which names the option and its value, where an option is unknown or not what it must be.
+ * stand in for each other, and how calls are made there. Nothing is connected
+ * before the first call. Throws INVALID_ARGUMENT, which names the option and
+ * its value, where an option is unknown or not what it must be.
  */
 export function createTransport(options: TransportOptions): ClosableTransport {
   checkOptions(HERE, options, transportChecks);
@@ -89,7 +90,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     close,
     [Symbol.asyncDispose]: close,
   };
-  return withDoor(transport, calls);
+  return withCallOpener(transport, calls);
 }
 
 /** Cleartext where the caller asked for TLS must not go unnoticed. */

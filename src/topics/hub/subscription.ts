@@ -1,6 +1,6 @@
-import { failing, iteratedBefore } from "../../flow/iterated.ts";
 import { PullIterator, type PullSource } from "../../flow/pull.ts";
 import { type Context, currentContext } from "../../flow/runtime.ts";
+import { failing, iteratedBefore } from "../../flow/second-loop.ts";
 import { onAbort } from "../../flow/wait.ts";
 import { type Checks, callable, oneOf, text } from "../../options.ts";
 import type { TopicGap, TopicLog, TopicPosition } from "../log.ts";

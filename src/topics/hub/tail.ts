@@ -140,7 +140,7 @@ export class Tail<T, N> {
             if (item.kind === "record") this.#record(item);
             else this.#gap(item.position);
             cursor = item.cursor;
-            if (this.#share.isUsedUp() || this.#mustPause) await this.#pause();
+            if (this.#share.countMessage() || this.#mustPause) await this.#pause();
           }
         } catch (error) {
           if (signal.aborted) return;
@@ -212,7 +212,7 @@ export class Tail<T, N> {
       const follower = this.#woken[at] as Follower;
       follower.waiting = false;
       follower.wake();
-      if (at + 1 === this.#woken.length || !slices.isOver()) continue;
+      if (at + 1 === this.#woken.length || !slices.countMessage()) continue;
       void slices.next().then(() => this.#wake(at + 1));
       return;
     }

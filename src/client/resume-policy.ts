@@ -1,0 +1,86 @@
+/** When a call that continues by a cursor is made again, and how soon. */
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { isCutOff } from "../failure.ts";
+import { A_FIFTH, type Backoff } from "../flow/backoff.ts";
+
+/**
+ * How an attempt ended: with a status of the server; cut off, without a status;
+ * or here, because no server was reached, or an interceptor or a limit refused
+ * the call.
+ */
+type End = "status" | "cut off" | "here";
+
+/** The codes after which another attempt follows, by how the last one ended. Any other code is that of the call. */
+const RETRIED_CODES: Record<End, readonly Code[]> = {
+  status: [Code.Unavailable],
+  // A proxy whose server dies resets the stream: INTERNAL. Connect's transports give a lost connection the other codes.
+  "cut off": [Code.Unavailable, Code.Internal, Code.Aborted, Code.Unknown],
+  here: [Code.Unavailable],
+};
+
+/** The pauses after attempts that made no progress. */
+export const BACKOFF = {
+  ...{ initialMs: 100, factor: 1.6, maxMs: 5000, jitter: A_FIFTH },
+  firstAtOnce: true,
+};
+
+/** After an attempt that made progress, the next one begins at once, but not sooner than this after its beginning. */
+const SPACING_MS = 100;
+
+/** An answered attempt that lasted this long made progress, also without a new cursor: there was nothing new. */
+const STEADY_MS = 1000;
+
+/** What is known of an attempt that has ended. */
+export interface Attempt {
+  /**
+   * Whether it brought another cursor than the one that it began after. The same one again is no progress: the server
+   * may fail at its next record each time.
+   */
+  readonly moved: boolean;
+  /** Whether it brought a response. */
+  readonly answered: boolean;
+  readonly lastedMs: number;
+}
+
+/** Whether an attempt made progress: it brought a new cursor, or was steady. */
+export function madeProgress({ moved, answered, lastedMs }: Attempt): boolean {
+  return moved || (answered && lastedMs >= STEADY_MS);
+}
+
+/**
+ * How long to wait before the next attempt, in milliseconds; `undefined`: the call ends with `error`.
+ *
+ * @param backoff knows when the last attempt began, and counts the attempts in a row that made no progress
+ */
+export function waitBeforeNext(error: ConnectError, backoff: Backoff): number | undefined {
+  if (!RETRIED_CODES[endOf(error)].includes(error.code)) return undefined;
+  const { failures, lastedMs } = backoff;
+  const pauseMs = backoff.failed();
+  const waitMs = failures > 0 ? pauseMs : Math.max(SPACING_MS - lastedMs, 0);
+  const pushback = error.metadata.get("grpc-retry-pushback-ms");
+  if (pushback === null) return waitMs;
+  // A number is the pause that the server asks for; any other value forbids another attempt (gRPC A6).
+  if (!/^\d{1,9}$/.test(pushback)) return undefined;
+  return failures > 0 ? Math.max(Number(pushback), waitMs) : Number(pushback);
+}
+
+function endOf(error: ConnectError): End {
+  if (error.isWireError) return "status";
+  return isCutOff(error) || isNetworkFailure(error.cause) ? "cut off" : "here";
+}
+
+/** Node's codes of connections that end. */
+const NODE_CODE =
+  /^(?:ECONN\w+|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENET\w+|ERR_HTTP2_\w+|ERR_STREAM_\w+)$/;
+
+/** The texts of the TypeErrors that fetch() and its bodies throw in browsers and in Node: nothing else tells them from a bug. */
+const FETCH_TEXT = /fetch|network|load failed|input stream|terminated/i;
+
+/** Whether a transport that is not Hawser's failed because its connection did. */
+function isNetworkFailure(cause: unknown): boolean {
+  if (!(cause instanceof Error)) return false;
+  const { code } = cause as { code?: unknown };
+  if (typeof code === "string" && NODE_CODE.test(code)) return true;
+  if (cause instanceof TypeError && FETCH_TEXT.test(cause.message)) return true;
+  return isNetworkFailure(cause.cause);
+}
