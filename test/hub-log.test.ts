@@ -1,4 +1,4 @@
-/** What the log does to subscribers: cursors that lead nowhere, a trim, a log that is away or damaged. */
+/** What the log does to subscribers: cursors without a position, a trim, a log that is away or damaged. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { createHub } from "../src/topics/hub/hub.ts";
@@ -9,7 +9,7 @@ import "./support/compile-cache.ts";
 import { drain, numbers, short, TOPIC, type Watched, world } from "./support/hub-world.ts";
 import { temporaryFile } from "./support/temporary.ts";
 
-test("a trim that overtakes the tail is a gap to those whom it concerns", async () => {
+test("a trim that overtakes the tail is a gap for the subscribers that miss records", async () => {
   await using it = world();
   const events = drain(it.subscribe({ shape: short }));
   await until("it is open", () => events.events.length === 1);
@@ -25,7 +25,7 @@ test("a trim that overtakes the tail is a gap to those whom it concerns", async 
   expect(events.events).toEqual(["opening", 1, 2, "gap", 13]);
 });
 
-/** The end of a log that is away for everybody else. */
+/** The end of a log that is away for its hub. */
 async function lastOf(log: Watched) {
   const { away } = log;
   log.away = undefined;
@@ -51,7 +51,7 @@ describe("cursors", () => {
     expect(() => it.subscribe({ after: cursor })).toThrow(/belongs to something else/);
   });
 
-  test("one of another epoch, or behind the end, leads through a gap", async () => {
+  test("one of another epoch, or past the end, leads through a gap", async () => {
     await using it = world();
     const other = memoryLog();
     const [foreign] = await other.append(TOPIC, [{ data: Buffer.from("x") }]);
@@ -70,11 +70,11 @@ describe("cursors", () => {
 });
 
 describe("the log", () => {
-  test("that goes away and comes back is read on; subscribers stay", async () => {
+  test("that goes away and comes back is read further; subscribers stay", async () => {
     await using it = world({ patienceMs: 300 });
     const all = [1, 2, 3].map(() => drain(it.subscribe({ shape: short })));
     await until("they are open", () => all.every(({ events }) => events.length === 1));
-    // Away once, and then well for long, though nothing came: the next time is the first again.
+    // Away once, and then there for longer than patienceMs, though nothing came: the next failure is the first in a row.
     it.log.goAway();
     it.log.away = undefined;
     await until("the tail is back", () => it.log.reads === 2);
@@ -89,7 +89,7 @@ describe("the log", () => {
     expect(it.log.reads).toBe(5);
   });
 
-  test("that fails in one topic keeps nobody else from reading", async () => {
+  test("that fails in one topic keeps no other topic from being read", async () => {
     await using it = world({ records: 1, pagesAtOnce: 1 });
     const { page } = it.log;
     let fails = 0;
@@ -116,7 +116,7 @@ describe("the log", () => {
     leaving.abort();
   });
 
-  test("whose pages stay away is UNAVAILABLE to those who need them; others stay", async () => {
+  test("whose pages stay away is UNAVAILABLE to subscribers that need pages; the others stay", async () => {
     await using it = world({ patienceMs: 100 });
     await it.post(3);
     const live = drain(it.subscribe({ shape: short }));

@@ -14,9 +14,9 @@ function watch(it: HubWorld, write: (event: Shown) => void, options: Options = {
   return pumped(it.subscribe<Shown>({ shape: short, ...options }), writer);
 }
 
-/** One in whose record 1 something is done. */
-function shaping(it: HubWorld, meanwhile: (self: Subscription<string, string, Shown>) => void) {
-  const self: Subscription<string, string, Shown> = it.subscribe<Shown>({
+/** A subscriber that does something while its record 1 is shaped. */
+function shaping(it: HubWorld, meanwhile: (self: Subscription<Shown>) => void) {
+  const self: Subscription<Shown> = it.subscribe<Shown>({
     shape(event) {
       const shown = short(event);
       if (shown === 1) meanwhile(self);
@@ -26,7 +26,7 @@ function shaping(it: HubWorld, meanwhile: (self: Subscription<string, string, Sh
   return self;
 }
 
-test("many that end in the same event, and announce it: the others hear of each, and of what follows", async () => {
+test("subscribers that end at the same event, and announce it: the others get each note, and what follows", async () => {
   await using it = world({ records: 64 });
   const [before, after]: [Shown[], Shown[]] = [[], []];
   const staying = [watch(it, (event) => before.push(event))];
@@ -55,7 +55,7 @@ test("many that end in the same event, and announce it: the others hear of each,
   for (const one of staying) one.stop();
 });
 
-test("what is told while an event is made comes behind it", async () => {
+test("what is told while an event is shaped comes after it", async () => {
   await using it = world();
   const events = shaping(it, (self) => void self.tell("told"));
   const came = drain(events);
@@ -78,7 +78,7 @@ test("an event in which the subscription is closed is the last one", async () =>
 test("one that is closed and throws in the same event ends once", async () => {
   await using it = world({ lingerMs: 60_000 });
   let ends = 0;
-  const events: Subscription<string, string, Shown> = it.subscribe<Shown>({
+  const events: Subscription<Shown> = it.subscribe<Shown>({
     shape(event) {
       if (event.kind !== "record") return short(event);
       events.close();
@@ -94,7 +94,7 @@ test("one that is closed and throws in the same event ends once", async () => {
 });
 
 test("an onEnd that throws is reported, and keeps nothing from the others", async () => {
-  // In so small a ring they are woken where the tail reads.
+  // In a ring of 4 each record is a quarter: subscribers are woken where the tail reads.
   await using it = world({ records: 4 });
   const reports: (() => void)[] = [];
   const report = vi.spyOn(globalThis, "queueMicrotask").mockImplementation((run) => {

@@ -2,7 +2,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import type { HubEvent } from "../src/topics/hub/subscription.ts";
-import type { TopicItem } from "../src/topics/log.ts";
+import type { TopicPosition } from "../src/topics/log.ts";
 import { gate, settles, until } from "./support/gate.ts";
 import { drain, numbers, short, TOPIC, world } from "./support/hub-world.ts";
 import { pumped } from "./support/pumped.ts";
@@ -24,7 +24,7 @@ test.each([
   ["records", { records: 64 }, 0],
   ["bytes", { bytes: 64 * 1024 }, 4096],
 ])(
-  "a burst of more %s than the ring has room for is given from it all the same, to those who keep up",
+  "a burst of more %s than the ring holds is given from it all the same, to subscribers that keep up",
   async (_, limit, bytes) => {
     await using it = world(limit);
     const came: string[] = [];
@@ -74,18 +74,17 @@ test("from the oldest, and from a cursor", async () => {
   expect(oldest.events.map(short)).toEqual(["opening", ...numbers(1, 600)]);
   expect(empty.events.map(short)).toEqual(["opening", ...numbers(1, 600)]);
 
-  // Each event with a place is one to go on from, the opening too.
+  // A subscription may continue after each event that has a cursor, the opening too.
   for (const [at, from] of [
     [0, 1],
     [1, 2],
     [300, 301],
   ] as const) {
-    const event = oldest.events[at] as HubEvent<string, string>;
-    const cursor = event.kind === "opening" ? event.mark.cursor : (event as TopicItem).cursor;
+    const { cursor } = oldest.events[at] as TopicPosition;
     const later = drain(it.subscribe({ after: cursor }));
     await until("it has the rest", () => later.events.length === 602 - from);
     expect(later.events.map(short)).toEqual(["opening", ...numbers(from, 600)]);
-    expect(later.events[0]).toMatchObject({ mark: { cursor } });
+    expect(later.events[0]).toMatchObject({ kind: "opening", cursor });
   }
 });
 
@@ -122,7 +121,7 @@ test("1,000 subscriptions while posts flow: no gap, no repetition, whatever plac
   expect(it.log.reads).toBe(1);
 });
 
-test("one that stalls holds nothing and delays nobody; later it gets everything", async () => {
+test("a subscriber that stalls holds nothing and delays no other; later it gets everything", async () => {
   await using it = world({ records: 100, pageBytes: 300_000 });
   const quick = Array.from({ length: 99 }, () => drain(it.subscribe({ shape: short })));
   const stalled = it.subscribe({ shape: short })[Symbol.asyncIterator]();
@@ -131,7 +130,7 @@ test("one that stalls holds nothing and delays nobody; later it gets everything"
   for (let n = 0; n < 50; n++) {
     await it.post(100);
     await until("they have it", () => quick.every(({ events }) => events.at(-1) === (n + 1) * 100));
-    // A ring of 100 records, whoever needs more.
+    // The ring has 100 records, though a subscriber needs more.
     expect(it.hub.size.bytes).toBeLessThan(100 * 1024);
   }
   expect(it.log.pages).toBe(0);
@@ -148,7 +147,7 @@ test("one that stalls holds nothing and delays nobody; later it gets everything"
   await stalled.return?.();
 });
 
-test("many that fall behind at once read the same pages, few at a time", async () => {
+test("subscribers that fall behind together read the same pages, four at a time at most", async () => {
   await using it = world({ records: 10 });
   const all = Array.from({ length: 100 }, () => it.subscribe({ shape: short })).map((events) =>
     events[Symbol.asyncIterator](),
@@ -169,7 +168,7 @@ test("many that fall behind at once read the same pages, few at a time", async (
   await Promise.all(all.map((events) => expect(events.next()).rejects.toThrow("left")));
 });
 
-test("places that share nothing are read four at a time", async () => {
+test("pages of different topics are read four at a time", async () => {
   await using it = world({ records: 1 });
   const leaving = new AbortController();
   const topics = numbers(1, 50).map((n) => `topic/${n}`);
@@ -187,7 +186,7 @@ test("places that share nothing are read four at a time", async () => {
   leaving.abort();
 });
 
-test("what retention took is a gap, and no more than that", async () => {
+test("what retention dropped is a gap, and nothing else is missing", async () => {
   await using it = world({ records: 10, retention: { records: 100 } });
   const slow = it.subscribe()[Symbol.asyncIterator]();
   await slow.next();
@@ -226,7 +225,7 @@ describe("notes", () => {
     expect(events).toEqual(["opening", "a", 1, "b"]);
   });
 
-  test("one before the topic is followed is in its opening, and held no longer", async () => {
+  test("one that is announced before the opening does not come after it", async () => {
     await using it = world();
     const { events } = drain(it.subscribe({ shape: short }));
     it.hub.announce(TOPIC, "a");
@@ -236,7 +235,7 @@ describe("notes", () => {
     expect(events).toEqual(["opening", 1]);
   });
 
-  test("those that were missed are another opening, unless they are fleeting", async () => {
+  test("those that were missed give another opening, unless they are fleeting", async () => {
     await using it = world({ records: 4 });
     const [late, later] = [1, 2].map(() => it.subscribe({ shape: short })[Symbol.asyncIterator]());
     const next = async (count: number, events = late) => {
@@ -259,7 +258,7 @@ describe("notes", () => {
     it.abort();
   });
 
-  test("more than the ring holds send nobody to the log who has every record", async () => {
+  test("more than the ring holds do not make a subscriber that has every record read the log", async () => {
     await using it = world({ records: 64 });
     const slow = it.subscribe({ shape: short })[Symbol.asyncIterator]();
     await slow.next();
@@ -313,7 +312,7 @@ test.each<[string, (events: AsyncIterable<unknown>) => Promise<unknown>]>([
   },
 );
 
-test("leaving the loop ends a subscription; a topic lingers for who comes back", async () => {
+test("leaving the loop ends a subscription; its topic is followed for lingerMs, for one that comes back", async () => {
   await using it = world({ lingerMs: 60_000 });
   for (let n = 0; n < 3; n++) {
     for await (const event of it.subscribe()) {
@@ -324,7 +323,7 @@ test("leaving the loop ends a subscription; a topic lingers for who comes back",
   expect([it.hub.size.topics, it.log.reads]).toEqual([1, 1]);
 });
 
-test("what a subscriber is told besides comes behind its opening, and in order", async () => {
+test("what tell() gives a subscriber comes after its opening, and in order", async () => {
   await using it = world();
   const events = it.subscribe<string | number>({ shape: short });
   const taken = gate();
@@ -339,7 +338,7 @@ test("what a subscriber is told besides comes behind its opening, and in order",
   await events.tell("late");
 });
 
-test("the rings of all topics together are bounded; who is late reads the log", async () => {
+test("the rings of all topics together are bounded; a late subscriber reads the log", async () => {
   await using it = world({ totalBytes: 20_000 });
   const leaving = new AbortController();
   const late = new Map<string, AsyncIterator<string | number>>();

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
+import { sleep } from "../src/flow/wait.ts";
 import { openLink } from "../src/testing/link.ts";
 import { type JetStreamLogOptions, jetStreamLog } from "../src/topics/jetstream/jetstream.ts";
 import type { NewRecord, TopicItem, TopicLog } from "../src/topics/log.ts";
@@ -38,7 +39,10 @@ function follow(log: TopicLog, topic: string, signal: AbortSignal, after?: strin
   return { items, over };
 }
 
-/** Appends until it is acknowledged. */
+/** The pause of a client before it appends again: no event of a log says that appends would succeed. */
+const RETRY_MS = 20;
+
+/** Appends until the append is acknowledged; returns the number of attempts. */
 async function insist(log: TopicLog, topic: string, record: NewRecord): Promise<number> {
   for (let tries = 1; ; tries++) {
     try {
@@ -46,18 +50,19 @@ async function insist(log: TopicLog, topic: string, record: NewRecord): Promise<
       return tries;
     } catch (error) {
       if ((error as ConnectError).code !== Code.Unavailable) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await sleep(RETRY_MS, undefined);
     }
   }
 }
 
-/** A way to the server on which so many publications to such a subject are lost. */
+/** A way to the server that can drop and hold back publications to a subject. */
 async function openLossy(port: number, subject: string) {
   const sockets = new Set<Socket>();
   const lossy = {
     url: "",
+    /** How many of the next publications are dropped. */
     drops: 0,
-    /** What comes with the next of them waits for this. */
+    /** Asked at each publication, which is the nth: it waits, and what is sent after it, for the promise. */
     hold: undefined as ((nth: number) => Promise<void> | undefined) | undefined,
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy();
@@ -148,7 +153,7 @@ describe.skipIf(program === undefined)("nodes on one stream", () => {
 });
 
 describe.skipIf(program === undefined)("the server", () => {
-  test("is killed again and again under readers and writers: none lost, none twice", async () => {
+  test("is killed again and again under readers and writers: no record is lost, and none is there twice", async () => {
     await using world = await start();
     const nodes = [await world.open(), await world.open()];
     const leave = new AbortController();
@@ -184,7 +189,7 @@ describe.skipIf(program === undefined)("the server", () => {
     for (const { over } of readers) expect(await over).toBe(leave.signal.reason);
   });
 
-  test("is away: calls are UNAVAILABLE at once, readers wait, and all goes on after", async () => {
+  test("is away: calls are UNAVAILABLE at once, readers wait, and all continues when it is back", async () => {
     await using world = await start();
     const log = await world.open();
     const [first] = await log.append("t", texts("a"));
@@ -236,7 +241,7 @@ describe.skipIf(program === undefined)("the server", () => {
     expect(told.slice(1)).toEqual([`connected to NATS at ${at} again`]);
   });
 
-  test("is away when the log is closed: that does not wait", async () => {
+  test("is away when the log is closed: closing does not wait", async () => {
     await using world = await start();
     const log = await world.open();
     const reader = follow(log, "t", AbortSignal.timeout(8_000));
@@ -253,18 +258,18 @@ describe.skipIf(program === undefined)("the server", () => {
     await using world = await start();
     const log = await world.open({ timeoutMs: 200 });
     world.nats.freeze();
-    // It freezes a moment after it was told to.
+    // The signal takes effect a moment after it was sent.
     while ((await codeOf(log.append("t", texts("a", "b")))) === "done");
     const begun = performance.now();
     expect(await codeOf(log.append("t", texts("a", "b")))).toBe("Unavailable");
-    // More than are read at once: those that wait for their turn do not wait longer.
+    // More pages than are read at once: those that wait for their turn do not wait longer.
     const calls = Array.from({ length: 1_000 }, () => codeOf(log.page("t", undefined)));
     expect(new Set(await Promise.all(calls))).toEqual(new Set(["Unavailable"]));
     expect(performance.now() - begun).toBeGreaterThan(390);
     expect(performance.now() - begun).toBeLessThan(2_000);
   });
 
-  test("lost what it published live: the next record tells, or silence does", async () => {
+  test("loses a live record: a reader learns of it by the next record, or asks after silenceMs", async () => {
     await using world = await start();
     await using link = await openLink({ host: "127.0.0.1", port: world.nats.port });
     const other = await world.open();
@@ -281,7 +286,7 @@ describe.skipIf(program === undefined)("the server", () => {
     await other.append("t", texts("b"));
     await stillAt(() => Math.max(...counts()), 50);
     link.down.dropping = false;
-    await until("one asks after silence", () => counts()[0] === 2);
+    await until("the quick one has asked after silenceMs", () => counts()[0] === 2);
     expect(counts()).toEqual([2, 1]);
     await other.append("t", texts("c"));
     await until("both have all", () => counts().every((count) => count === 3));
@@ -291,7 +296,7 @@ describe.skipIf(program === undefined)("the server", () => {
     for (const log of [quick, patient]) await log[Symbol.asyncDispose]();
   });
 
-  test("lets go of what it was asked for without a word: it is asked again", async () => {
+  test("drops a request without an answer: it is asked again", async () => {
     await using world = await start();
     await using lossy = await openLossy(world.nats.port, "CONSUMER.MSG.NEXT");
     const log = await world.open({ servers: lossy.url, timeoutMs: 1_000 });
@@ -303,7 +308,7 @@ describe.skipIf(program === undefined)("the server", () => {
     expect(lossy.drops).toBe(0);
   });
 
-  test("removes records while a page is read: none is passed over without a gap", async () => {
+  test("removes records while a page is read: none is skipped without a gap", async () => {
     await using world = await start();
     await using lossy = await openLossy(world.nats.port, "CONSUMER.MSG.NEXT");
     const [log, other] = [await world.open({ servers: lossy.url }), await world.open()];
@@ -312,13 +317,13 @@ describe.skipIf(program === undefined)("the server", () => {
       const [appended] = await Promise.all([log.append("t", [record]), log.append("u", [record])]);
       cursors.push(appended[0]?.cursor as string);
     }
-    // The first pull of a page is of some; the others are trimmed before the second.
+    // The first pull of a page brings some records; the others are trimmed before the second.
     lossy.hold = (nth) => (nth === 2 ? other.trim("t", cursors[59] as string) : undefined);
     const rest = numbered(40, "", 60).map(({ data }) => Buffer.from(data).toString());
     expect(shown(await pages(log, "t"))).toEqual(["0", "(gap)", ...rest]);
   });
 
-  test("has no room: RESOURCE_EXHAUSTED, nothing stored, and after a trim it goes on", async () => {
+  test("is full: RESOURCE_EXHAUSTED, nothing is stored, and after a trim appends are stored again", async () => {
     await using world = await start();
     const log = await world.open({ maxBytes: 20_000 });
     const record = { data: new Uint8Array(1_000) };
@@ -331,7 +336,7 @@ describe.skipIf(program === undefined)("the server", () => {
     }
     expect(code).toBe("ResourceExhausted");
     expect((await pages(log, "t")).length).toBe(cursors.length);
-    // Fill it to the last byte, so that there is none for what a trim writes down.
+    // Filled to the last byte, so that there is none for the message of a trim.
     while ((await codeOf(log.append("t", texts("")))) === "done");
     const reader = follow(log, "t", AbortSignal.timeout(8_000), cursors.at(-1));
     await log.trim("t", cursors[9] as string);
@@ -344,7 +349,7 @@ describe.skipIf(program === undefined)("the server", () => {
     );
   });
 
-  test("has no room for one record of an append: the others are stored, it comes behind them when all are repeated", async () => {
+  test("has no space for one record of an append: the others are stored, and it comes after them when all are repeated", async () => {
     await using world = await start();
     const log = await world.open({ maxBytes: 20_000 });
     const [filler] = await log.append("filler", [{ data: new Uint8Array(10_000) }]);
@@ -355,7 +360,7 @@ describe.skipIf(program === undefined)("the server", () => {
     const stored = async () => shown(await pages(log, "t")).map((text) => text[0]);
     for (let n = 0; n < 2; n++) {
       await expect(log.append("t", records)).rejects.toMatchObject({
-        // The second time nothing was stored that was not there.
+        // The second time no further record was stored.
         code: n === 0 ? Code.Unavailable : Code.ResourceExhausted,
         rawMessage: expect.stringMatching(
           n === 0 ? /^2 of 3 records were stored; repeat/ : "log has no room: nothing was stored",
@@ -369,7 +374,7 @@ describe.skipIf(program === undefined)("the server", () => {
     expect(await stored()).toEqual(["a", "c", "b"]);
   });
 
-  test("refuses one record and says nothing of another: UNAVAILABLE, for that may be stored", async () => {
+  test("refuses one record and does not answer for another: UNAVAILABLE, for that one may be stored", async () => {
     await using world = await start();
     await using lossy = await openLossy(world.nats.port, ".log.t");
     const log = await world.open({ servers: lossy.url, maxBytes: 20_000, timeoutMs: 300 });

@@ -21,7 +21,7 @@ async function refusalOf(opening: Promise<AsyncDisposable>) {
   return { code: error.code, text: error.rawMessage };
 }
 
-/** A server that keeps to what it is told, but for some settings, which it drops. */
+/** A server that takes a configuration as it is sent, but for some settings, which it drops. */
 const forgetful =
   (...dropped: string[]): Api =>
   (method, body) => {
@@ -33,7 +33,7 @@ const forgetful =
     return { config: Object.fromEntries(config), created: "2026-01-01T00:00:00Z", state: {} };
   };
 
-describe("a server that does not do", () => {
+describe("a server that cannot be used", () => {
   test.each(["2.9.3", "2.8.4", "1.4.1", "2.9.0-beta.12"])("%s is too old", async (version) => {
     await using nats = await startFakeNats(version, forgetful());
     const { code, text } = await refusalOf(jetStreamLog({ servers: nats.url }));
@@ -42,11 +42,14 @@ describe("a server that does not do", () => {
     expect(text).toContain("2.9.4");
   });
 
-  test.each(["2.9.4", "2.9.10", "2.10.0", "2.11.9-RC.1", "3.0.0"])("%s is not", async (version) => {
-    await using nats = await startFakeNats(version, forgetful());
-    await using log = await jetStreamLog({ servers: nats.url });
-    expect(log.epoch).toMatch(/^[0-9a-f]{16}$/);
-  });
+  test.each(["2.9.4", "2.9.10", "2.10.0", "2.11.9-RC.1", "3.0.0"])(
+    "%s is new enough",
+    async (version) => {
+      await using nats = await startFakeNats(version, forgetful());
+      await using log = await jetStreamLog({ servers: nats.url });
+      expect(log.epoch).toMatch(/^[0-9a-f]{16}$/);
+    },
+  );
 
   test.each(["republish", "discard", "duplicate_window", "max_msgs_per_subject"])(
     "drops %s in silence: refused",
@@ -90,7 +93,7 @@ test("what cannot be asked for is INVALID_ARGUMENT", async () => {
   }
 });
 
-test("without the packages of NATS it says what to install", () => {
+test("without the packages of NATS the error says what to install", () => {
   const engine = new URL("../src/topics/jetstream/jetstream.ts", import.meta.url).href;
   const program = `
     import { registerHooks } from "node:module";
@@ -127,7 +130,7 @@ describe.skipIf(program === undefined)("a stream", () => {
     return { streams, [Symbol.asyncDispose]: () => connection.close() };
   }
 
-  test("of somebody else is left as it is", async () => {
+  test("of another program is left as it is", async () => {
     await using raw = await manager();
     const [stream, others] = [named(), { subjects: ["orders.>"] }];
     const { config } = await raw.streams.add({ name: stream, ...others });
@@ -151,7 +154,7 @@ describe.skipIf(program === undefined)("a stream", () => {
     expect(text).toContain(`storage is "memory"`);
   });
 
-  test("of a log is fitted to what it shall keep now; what may be gone since is a gap", async () => {
+  test("of a log is updated to what it keeps now; what may be gone since is a gap", async () => {
     const [stream, servers] = [named(), nats.url];
     const open = (records?: number) =>
       jetStreamLog({ servers, stream, retention: records === undefined ? {} : { records } });
@@ -164,12 +167,12 @@ describe.skipIf(program === undefined)("a stream", () => {
     }
     {
       await using log = await open(3);
-      // Servers before 2.10 take away one for one that comes, where they should take all.
+      // Servers before 2.10 drop one record for each that comes, where they should drop all that are too many.
       await log.append("t", numbered(5, "", 10));
       expect(shown(await pages(log, "t")).slice(-3)).toEqual(["12", "13", "14"]);
       epochs.add(log.epoch);
     }
-    // With the limit away nothing in the topic tells that it was there.
+    // Without the limit nothing in the topic tells that there was one.
     await using log = await open();
     const kept = shown(await pages(log, "t"));
     expect(Number(kept[0])).toBeGreaterThan(4);
@@ -190,7 +193,7 @@ describe.skipIf(program === undefined)("a stream", () => {
     for (const log of logs) await log[Symbol.asyncDispose]();
   });
 
-  test("that was deleted and made anew is another epoch: cursors of before give a gap", async () => {
+  test("that was deleted and made again has another epoch: earlier cursors give a gap", async () => {
     await using raw = await manager();
     const stream = named();
     await using old = await jetStreamLog({ servers: nats.url, stream });

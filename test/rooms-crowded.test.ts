@@ -16,7 +16,7 @@ const CROWD = Array.from(
   (_, n) => `${"\u{1f600}".repeat(58)}${`${n}`.padStart(6, "0")}`,
 );
 
-/** Has a crowd in a room, at another node. */
+/** Makes members join a room, at another node. */
 async function gather(log: TopicLog, room: string, names: string[]): Promise<void> {
   for (let from = 0; from < names.length; from += 500) {
     const to = from + 500;
@@ -73,7 +73,7 @@ test("a crowded room opens with its first 1000 members and the count of all, and
   expect(await joined.over).toBe(undefined);
 });
 
-test("members come by name, 100 at a time unless the client says, behind one who may have left", async () => {
+test("members are listed by name, 100 at a time unless the client says, after a name whose member may have left", async () => {
   await using log = memoryLog();
   const names = Array.from({ length: 250 }, (_, n) => `member ${`${n}`.padStart(3, "0")}`);
   await gather(log, "lobby", names);
@@ -94,7 +94,7 @@ test("members come by name, 100 at a time unless the client says, behind one who
   });
 });
 
-test("the command line counts who is not named, and tells of an opening where that changed", () => {
+test("the command line counts the members that it does not name, and shows an opening where they changed", () => {
   const opened = (count: number, ...names: string[]) => {
     const value = create(OpenedSchema, { members: names.map((name) => ({ name })), count });
     return { case: "opened" as const, value };

@@ -11,7 +11,7 @@ import { startExampleServer } from "./support/program.ts";
 import { drain } from "./support/rooms-world.ts";
 import { temporary } from "./support/temporary.ts";
 
-// It starts a program, which takes its time where others are at work.
+// It starts a program, which is slow on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
 
 let folder: string;

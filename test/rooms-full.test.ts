@@ -11,7 +11,7 @@ import { canMount, exampleServerOnDisk } from "./support/program.ts";
 import { drain, short } from "./support/rooms-world.ts";
 import { temporary } from "./support/temporary.ts";
 
-// It starts a program, which takes its time where others are at work.
+// It starts a program, which is slow on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
 
 const MIB = 2 ** 20;
@@ -23,7 +23,7 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true }));
 
 test.skipIf(!canMount())(
-  "posts are RESOURCE_EXHAUSTED and not stored, watchers live on; with room again, all goes on (needs unshare -m)",
+  "posts are RESOURCE_EXHAUSTED and not stored, watchers stay; with space again, posts are stored (needs unshare -m)",
   async () => {
     await using server = exampleServerOnDisk(folder, 6 * MIB, "--port", "0", "--data", folder);
     const [, url] = await server.prints(/^listening on (\S+) /);
@@ -57,7 +57,7 @@ test.skipIf(!canMount())(
     expect(told).toContain("make room");
     expect(stored).toBeGreaterThan(50);
     await expect(post(stored + 1)).rejects.toMatchObject({ code: Code.ResourceExhausted });
-    // What is there is served, to those who watch and to those who come.
+    // What is stored is served, to watchers that are there and to those that come.
     const late = rooms.watch({ room: "lobby", start: Start.OLDEST });
     const coming = drain(late);
     const numbers = ({ came }: typeof watching) =>

@@ -1,4 +1,4 @@
-/** Members of rooms: how they talk, who is there, and how those leave who do not say so. */
+/** Members of rooms: how they talk, the list of them, and how members leave whose client or node is gone. */
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { describe, expect, test, vi } from "vitest";
 import { Presence } from "../examples/rooms/presence.ts";
@@ -13,7 +13,7 @@ import { drain, type RoomsWorld, short, startRooms } from "./support/rooms-world
 
 type Open = Partial<Omit<JoinRequest_Open, "$typeName" | "$unknown">>;
 
-/** Somebody who joins a room and takes what comes. */
+/** A member who joins a room and takes what comes. */
 async function join({ rooms }: RoomsWorld, name: string, open: Open = {}, session?: boolean) {
   const call = rooms.join(session === undefined ? {} : { sessions: session });
   const { came, over } = drain(call);
@@ -42,7 +42,7 @@ async function joined(...args: Parameters<typeof join>) {
   return member;
 }
 
-const who = async ({ rooms }: RoomsWorld, room = "lobby") =>
+const membersOf = async ({ rooms }: RoomsWorld, room = "lobby") =>
   (await rooms.listMembers({ room })).members.map(({ name }) => name).join();
 
 describe.each([true, false])("with a session: %s", (session) => {
@@ -80,10 +80,10 @@ describe.each([true, false])("with a session: %s", (session) => {
     await until("all know", () => watching.came.map(short).includes("joined ann"));
     world.link.refuse();
     world.link.cut();
-    await until("nobody is here", () => world.server.openCalls === 0);
+    await until("no call is open", () => world.server.openCalls === 0);
     world.link.accept();
     await until("she left", () => watching.came.map(short).at(-1) === "here");
-    expect(await who(world)).toBe("");
+    expect(await membersOf(world)).toBe("");
     ann.call.cancel();
     await ann.over;
     watch.cancel();
@@ -123,7 +123,7 @@ test("control events have no cursor; the opening, messages and gaps have", async
   await ann.leave();
 });
 
-test("who is typing is told to other members, not to watchers, and not too often", async () => {
+test("typing is shown to other members, not to watchers, and not too often", async () => {
   await using world = await startRooms();
   const watching = world.rooms.watch({ room: "lobby" });
   const watched = drain(watching);
@@ -143,12 +143,12 @@ test("who is typing is told to other members, not to watchers, and not too often
   await bob.leave();
 });
 
-test("a name that is there twice is shown once, and leaves with the last", async () => {
+test("a name with two calls is shown once, and leaves with the last of them", async () => {
   await using world = await startRooms();
   const ann = await joined(world, "ann");
   const phone = await joined(world, "bob", { producer: "phone" });
   const desk = await joined(world, "bob", { producer: "desk" });
-  expect(await who(world)).toBe("ann,bob");
+  expect(await membersOf(world)).toBe("ann,bob");
   expect((await world.rooms.listRooms({})).rooms).toMatchObject([{ name: "lobby", members: 2 }]);
   await phone.leave();
   await desk.say(1);
@@ -170,7 +170,7 @@ test("a half-close leaves when all that was said is stored", async () => {
   expect((await world.log.end("room/lobby")).position).toBe(100);
 });
 
-test("behind a message that could not be stored nothing is, though the member does not read", async () => {
+test("after a message that could not be stored no other is stored, though the member does not read", async () => {
   const full = new ConnectError("no room", Code.ResourceExhausted);
   const stored: bigint[] = [];
   const ends: unknown[] = [];
@@ -194,9 +194,9 @@ test("behind a message that could not be stored nothing is, though the member do
   expect(ends[0]).toBe(full);
 });
 
-test("what is said right behind the opening comes back", async () => {
+test("what is said right after the open request comes back", async () => {
   await using log = memoryLog();
-  // The place where the member begins is known late.
+  // The position at which the member begins is known late.
   const slow = gate();
   await using world = await startRooms({
     log: logWith(log, {
@@ -218,7 +218,7 @@ test("what is said right behind the opening comes back", async () => {
   expect(ann.short().toSorted()).toEqual([...both, "here ann"].toSorted());
 });
 
-test("from the oldest, behind a cursor; what was said before is not added again", async () => {
+test("a member begins with the oldest message, or after a cursor; what was said before is not stored again", async () => {
   await using world = await startRooms();
   const [, second] = await world.post("lobby", 3);
   const ann = await joined(world, "ann", { start: Start.OLDEST });
@@ -279,7 +279,7 @@ describe("INVALID_ARGUMENT", () => {
       rawMessage: expect.stringMatching(message),
     });
     await until("it is over", () => world.server.openCalls === 0);
-    expect(await who(world, "r")).toBe("");
+    expect(await membersOf(world, "r")).toBe("");
   });
 });
 
@@ -292,22 +292,22 @@ describe("two nodes on one log", () => {
     const bob = await joined(two, "bob");
     await ann.has("joined bob");
     expect(bob.short()).toEqual(["here ann, bob"]);
-    expect([await who(one), await who(two)]).toEqual(["ann,bob", "ann,bob"]);
+    expect([await membersOf(one), await membersOf(two)]).toEqual(["ann,bob", "ann,bob"]);
     await bob.type();
     await ann.has("typing bob");
     await bob.say(1);
     await ann.has("bob: 1");
     await bob.leave();
     await ann.has("left bob");
-    // Whoever comes to know later knows from what was told before.
+    // A node that starts later knows from the records that were written before.
     await using three = await startRooms({ log });
-    expect(await who(three)).toBe("ann");
+    expect(await membersOf(three)).toBe("ann");
     await ann.leave();
   });
 
   test("members of a node that is silent leave when its lease is over; those of a living one stay", async () => {
     await using log = memoryLog();
-    // What a node wrote that then died: its lease is what counts.
+    // A node that is muted looks as one that has died: its lease counts.
     const voice = { mute: false };
     await using dead = await startRooms({ log: voiceOf(log, voice), beatMs: 60 });
     const zoe = await joined(dead, "zoe");
@@ -340,7 +340,7 @@ describe("two nodes on one log", () => {
     await ann.leave();
   });
 
-  test("who is still there when their node closes leaves once, and it says no more", async () => {
+  test("a member whose node closes leaves once, and the node writes no more", async () => {
     await using log = memoryLog();
     const heard: string[] = [];
     const presence = new Presence(log, { beatMs: 20, onEvent: (event) => heard.push(event) });
@@ -370,7 +370,7 @@ describe("two nodes on one log", () => {
   });
 });
 
-/** A log that takes nothing that is appended while its voice is mute. */
+/** A log whose appends fail while its voice is mute. */
 function voiceOf(log: TopicLog, voice: { mute: boolean }): TopicLog {
   return logWith(log, {
     async append(topic, records) {

@@ -1,4 +1,4 @@
-/** A server of rooms that is killed under load, again and again: what it acknowledged, and those who watch, survive. */
+/** A server of rooms that is killed under load, again and again: what it acknowledged survives, and so do watchers. */
 import { rm } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -11,11 +11,11 @@ import { until } from "./support/gate.ts";
 import { drain } from "./support/rooms-world.ts";
 import { temporary } from "./support/temporary.ts";
 
-// It starts many processes, which take their time where others are at work.
+// It starts many processes, which is slow on a busy machine.
 vi.setConfig({ testTimeout: 90_000 });
 
 const KILLS = 20;
-/** So many that some wait for their answer whenever it is killed. */
+/** Enough that some wait for their answer whenever the server is killed. */
 const POSTERS = 16;
 const WATCHERS = 12;
 

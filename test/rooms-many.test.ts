@@ -1,4 +1,4 @@
-/** A thousand watchers of a server in a process of its own, one of whom does not read. */
+/** A thousand watchers of a server in a process of its own, of which one does not read. */
 import { readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
@@ -15,12 +15,12 @@ vi.setConfig({ testTimeout: 60_000 });
 const MIB = 2 ** 20;
 const WATCHERS = 999;
 const CONNECTIONS = 20;
-/** With and without: two of each, and more where others are at work on this machine. */
+/** Rounds with the stalled watcher, and as many without: more where the machine is busy. */
 const ROUNDS = { least: 2, most: 6 };
 /** What is posted in a round, and how often. */
 const POSTS = 15;
 const EVERY_MS = 40;
-/** What the one that stalls is behind by: 40 MB. */
+/** What the stalled watcher has to read: 40 MB. */
 const HISTORY = { messages: 10_000, characters: 4_000 };
 
 let folder: string;
@@ -47,7 +47,7 @@ async function importHistory(rooms: Client<typeof RoomService>): Promise<void> {
   await call.finish();
 }
 
-test("one that stalls among 999 does not delay them, is held at no cost, and later gets everything", async () => {
+test("a watcher that stalls does not delay 999 others, does not have its history held in memory, and later gets everything", async () => {
   await using server = run("room-server", "--log", `sqlite:${folder}/rooms.sqlite`);
   const baseUrl = await server.line();
   const transports = Array.from({ length: CONNECTIONS }, () => createTransport({ baseUrl }));
@@ -56,7 +56,7 @@ test("one that stalls among 999 does not delay them, is held at no cost, and lat
   const poster = createClient(RoomService, posting);
   await importHistory(poster);
 
-  // When each message was posted, and how late it came to each of those who read.
+  // When each message was posted, and how late it came to each watcher that reads.
   const sentAt: number[] = [];
   let lateMs: number[] = [];
   let opened = 0;
@@ -100,7 +100,7 @@ test("one that stalls among 999 does not delay them, is held at no cost, and lat
   for (let n = 0; n < ROUNDS.least || (n < ROUNDS.most && !isUnchanged()); n++) {
     stalled?.cancel();
     without.push(await round());
-    // Its window and its inbox fill up, and that is that: of 40 MB.
+    // Its window and its inbox fill up: the rest of the 40 MB waits in the log.
     stalled = clients[0]!.watch({ room: "lobby", start: Start.OLDEST });
     withOne.push(await round());
   }

@@ -1,4 +1,4 @@
-/** Servers of rooms, in processes of their own, that share what is in NATS: clients go from one to the other. */
+/** Servers of rooms, in processes of their own, that share what is in NATS: clients move from one to the other. */
 import { setTimeout as pause } from "node:timers/promises";
 import { describe, expect, test, vi } from "vitest";
 import { RoomService, Start } from "../gen/chat/v1/room_pb.js";
@@ -10,7 +10,7 @@ import { findNats, startNats } from "./support/nats.ts";
 import { startExampleServer } from "./support/program.ts";
 import { drain, short } from "./support/rooms-world.ts";
 
-// Each test starts processes, which take their time where others are at work.
+// Each test starts processes, which is slow on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
 
 const program = findNats();
@@ -89,7 +89,7 @@ const skipped = program === undefined ? " (skipped: there is no nats-server)" : 
 
 describe.skipIf(program === undefined)(`two servers on one NATS${skipped}`, () => {
   test.each(["SIGTERM", "SIGKILL"] as const)(
-    "a post on one reaches watchers of both; when theirs gets %s they go on at the other, none lost, none twice",
+    "a post on one reaches watchers of both; when theirs gets %s they continue at the other, with no post lost and none twice",
     async (signal) => {
       await using nats = await startNats(program as string);
       await using a = await startExampleServer("--log", nats.url);
@@ -110,7 +110,7 @@ describe.skipIf(program === undefined)(`two servers on one NATS${skipped}`, () =
       const movedMs = performance.now() - began;
       expect(await a.ended).toBe(signal === "SIGTERM" ? 0 : signal);
       const reached = here.posted + 50;
-      await until("posts go on", () => here.posted >= reached);
+      await until("more posts are stored", () => here.posted >= reached);
       const expected = await here.stop();
       for (const watcher of [...moving, staying]) {
         await until("it has all", () => watcher.messages().length >= expected.length);
@@ -124,7 +124,7 @@ describe.skipIf(program === undefined)(`two servers on one NATS${skipped}`, () =
     },
   );
 
-  test("NATS is started again: posts are UNAVAILABLE while it is away, watchers go on after", async () => {
+  test("NATS is started again: posts are UNAVAILABLE while it is away, and watchers continue when it is back", async () => {
     await using nats = await startNats(program as string);
     await using a = await startExampleServer("--log", nats.url);
     await using b = await startExampleServer("--log", nats.url);
@@ -151,7 +151,7 @@ describe.skipIf(program === undefined)(`two servers on one NATS${skipped}`, () =
       expect(watcher.gaps()).toBe(0);
       await watcher.leave();
     }
-    // Their operators are told, once however often it was away within a minute.
+    // Their operators are told, once a minute however often it was away.
     for (const server of [a, b]) {
       expect(server.stderr).toMatch(
         /^(hawser: the connection to NATS at .* is lost; .*\nhawser: connected to NATS at .* again\n)+$/,

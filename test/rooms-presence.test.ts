@@ -1,4 +1,4 @@
-/** What nodes tell each other of who is there: rosters of many, parts that are lost, records of strangers. */
+/** What nodes tell each other of their members: rosters of many, parts that are lost, records of other programs. */
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { expect, test, vi } from "vitest";
 import { Presence } from "../examples/rooms/presence.ts";
@@ -9,7 +9,7 @@ import { stillAt, until } from "./support/gate.ts";
 import { logWith } from "./support/log-with.ts";
 import { startRooms } from "./support/rooms-world.ts";
 
-/** A lease is three of these: others may be at work on this machine. */
+/** A lease is three of these: long enough for a busy machine. */
 const BEAT_MS = 100;
 
 /** A node on a log, and what it tells of members of the others: "joined ann". */
@@ -57,7 +57,7 @@ test("a node with more members than a record holds: all stay, beat after beat, a
   await until("they left", () => two.here() === 600 && three.here() === 600);
 });
 
-test("a roster that lost a record makes nobody leave; the next whole one counts", async () => {
+test("a roster that lost a record makes no member leave; the next complete one counts", async () => {
   await using log = memoryLog();
   let lost = 0;
   let muted = false;
@@ -86,7 +86,7 @@ test("a roster that lost a record makes nobody leave; the next whole one counts"
   await until("they left", () => two.here() === 1);
 });
 
-test("a roster whose beginning was lost brings nobody back", async () => {
+test("a roster whose beginning was lost brings no member back", async () => {
   await using log = memoryLog();
   await using one = node(log);
   await one.presence.ready();
@@ -103,7 +103,7 @@ test("a roster whose beginning was lost brings nobody back", async () => {
   expect(one.presence.members("lobby")).toEqual(["bob", "cat"]);
 });
 
-test("what is no record of presence keeps nobody out, and is told of once", async () => {
+test("a record that is not of presence keeps no member out, and is warned of once", async () => {
   await using log = memoryLog();
   const nonsense = { data: Uint8Array.of(0xff, 0xff, 1) };
   await log.append("presence", [nonsense, nonsense]);
@@ -130,7 +130,7 @@ test("names that no member can have come and go as others do", async () => {
   expect(one.heard).toEqual(["joined c", "left c"]);
 });
 
-test("rooms are open though the topic of presence has a stranger's record", async () => {
+test("rooms are open though the topic of presence has a record of another program", async () => {
   await using log = memoryLog();
   await log.append("presence", [{ data: Uint8Array.of(0xff) }]);
   const warn = vi.spyOn(console, "warn").mockImplementation(() => {});

@@ -25,7 +25,7 @@ function watch(rooms: Client<typeof RoomService>, from: { start: Start; after: s
   return { call, ...drain(call) };
 }
 
-test("who begins with the oldest message misses none, and is told so, also where other rooms and presence were stored first", async () => {
+test("a watcher that begins with the oldest message is given all and no gap, also where other rooms and presence were stored first", async () => {
   await using log = await sqliteLog(`${folder}/rooms.sqlite`);
   await using world = await startRooms({ log });
   await world.post("another", 3);
@@ -77,7 +77,7 @@ test("1,000 watchers that come while posts flow: no gap, no repetition, wherever
     await until("it has the end", () => short(watcher.came.at(-1)!) === all.at(-1));
     const [opening, ...messages] = watcher.came.map(short);
     expect(opening).toBe("here");
-    // Who begins now is told where that is.
+    // The opening of a watcher that begins now has the position at which it begins.
     const from = watcher.from ?? cursors.indexOf(watcher.came[0]?.cursor as string) + 1;
     expect(messages).toEqual(all.slice(from));
     watcher.call.cancel();
@@ -86,7 +86,7 @@ test("1,000 watchers that come while posts flow: no gap, no repetition, wherever
   for (const transport of transports) await transport.close();
 });
 
-test("retention that overtakes a slow watcher is a gap, and all that is kept comes behind it", async () => {
+test("retention that overtakes a slow watcher is a gap, and all that is kept comes after it", async () => {
   await using log = await sqliteLog({
     path: `${folder}/rooms.sqlite`,
     retention: { records: 500 },
@@ -100,8 +100,8 @@ test("retention that overtakes a slow watcher is a gap, and all that is kept com
   for (let n = 2; n <= 4000; n++) await call.send({ text: `${n} ${"x".repeat(2000)}` });
   const { cursor } = await call.finish();
 
-  const before: number[] = [];
-  const behind: number[] = [];
+  const beforeGap: number[] = [];
+  const afterGap: number[] = [];
   let gaps = 0;
   for (let at = ""; at !== cursor; ) {
     const { value } = await events.next();
@@ -109,12 +109,12 @@ test("retention that overtakes a slow watcher is a gap, and all that is kept com
     at = next;
     if (event.case === "gap") gaps++;
     if (event.case !== "message") continue;
-    (gaps === 0 ? before : behind).push(Number.parseInt(event.value.text, 10));
+    (gaps === 0 ? beforeGap : afterGap).push(Number.parseInt(event.value.text, 10));
   }
   expect(gaps).toBe(1);
-  expect(before).toEqual(before.map((_, n) => n + 1));
-  expect(behind).toEqual(behind.map((_, n) => 4001 - behind.length + n));
-  expect(behind.length).toBeGreaterThanOrEqual(500);
-  expect(before.length + behind.length).toBeLessThan(4000);
+  expect(beforeGap).toEqual(beforeGap.map((_, n) => n + 1));
+  expect(afterGap).toEqual(afterGap.map((_, n) => 4001 - afterGap.length + n));
+  expect(afterGap.length).toBeGreaterThanOrEqual(500);
+  expect(beforeGap.length + afterGap.length).toBeLessThan(4000);
   slow.cancel();
 });

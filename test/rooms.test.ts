@@ -59,30 +59,30 @@ describe("post", () => {
 });
 
 describe("watch", () => {
-  test("from now, from the oldest, from a cursor; the opening has a place, and so have messages", async () => {
+  test("from now, from the oldest, from a cursor; the opening has a cursor, and so have messages", async () => {
     await using world = await startRooms();
     const cursors = await world.post("lobby", 3);
     const now = await watch(world, { room: "lobby" });
     const oldest = await watch(world, { room: "lobby", start: Start.OLDEST });
-    const behind = await watch(world, { room: "lobby", after: cursors[0] as string });
+    const later = await watch(world, { room: "lobby", after: cursors[0] as string });
     await world.post("lobby", 2, 4);
     await until("all have the last", () =>
-      [now, oldest, behind].every(({ came }) => short(came.at(-1) as never) === "ann: 5"),
+      [now, oldest, later].every(({ came }) => short(came.at(-1) as never) === "ann: 5"),
     );
     expect(now.short()).toEqual(["here", ...said(4, 5)]);
     expect(oldest.short()).toEqual(["here", ...said(1, 5)]);
-    expect(behind.short()).toEqual(["here", ...said(2, 5)]);
+    expect(later.short()).toEqual(["here", ...said(2, 5)]);
     expect(now.came[0]?.cursor).toBe(cursors[2]);
-    expect(behind.came[0]?.cursor).toBe(cursors[0]);
+    expect(later.came[0]?.cursor).toBe(cursors[0]);
     expect(oldest.came.slice(1, 4).map(({ cursor }) => cursor)).toEqual(cursors);
 
     // The opening of the oldest is before the first.
     const again = await watch(world, { room: "lobby", after: oldest.came[0]?.cursor as string });
     await until("it has all", () => again.came.length === 6);
-    for (const watcher of [now, oldest, behind, again]) await watcher.leave();
+    for (const watcher of [now, oldest, later, again]) await watcher.leave();
   });
 
-  test("a room that nobody knows is opened and waits; 200 watchers get the same", async () => {
+  test("a room without messages is opened and waits; 200 watchers get the same", async () => {
     await using world = await startRooms();
     const all = await Promise.all(
       Array.from({ length: 200 }, () => watch(world, { room: "new", start: Start.OLDEST })),
@@ -96,7 +96,7 @@ describe("watch", () => {
     await Promise.all(all.map((watcher) => watcher.leave()));
   });
 
-  test("what retention took, and what another log had, is a gap that says so", async () => {
+  test("what retention dropped, and what another log had, is a gap", async () => {
     await using log = memoryLog({ retention: { records: 5 } });
     await using world = await startRooms({ log });
     const cursors = await world.post("lobby", 20);
@@ -131,7 +131,7 @@ describe("watch", () => {
     });
   });
 
-  test("one that does not read delays nobody, and gets everything when it does", async () => {
+  test("a watcher that does not read delays no other, and gets everything when it does", async () => {
     await using world = await startRooms();
     const stalled = world.rooms.watch({ room: "lobby" });
     const events = stalled[Symbol.asyncIterator]();
@@ -152,7 +152,7 @@ describe("watch", () => {
     await Promise.all(all.map((watcher) => watcher.leave()));
   });
 
-  test("a watcher of a server that drains goes on at another that shares the log", async () => {
+  test("a watcher of a server that drains continues at another that shares the log", async () => {
     await using log = memoryLog();
     await using other = await startRooms({ log });
     expect(await other.rooms.listRooms({})).toMatchObject({ rooms: [] });
@@ -164,7 +164,7 @@ describe("watch", () => {
     const { came, over } = drain(call);
     await until("it is opened", () => came.length === 1);
     await world.post("lobby", 10);
-    // It has its grace, but nobody needs it.
+    // The grace is long, and no call needs it.
     await world.server.close({ graceMs: 60_000 });
     await other.post("lobby", 10, 11);
     const messages = () => came.map(short).filter((text) => !text.startsWith("here"));
@@ -211,7 +211,7 @@ describe("import", () => {
     await watcher.leave();
   });
 
-  test("goes from room to room, and counts on from a sequence that is given", async () => {
+  test("moves from room to room, and continues to count from a sequence that is given", async () => {
     await using world = await startRooms();
     const call = world.rooms.import();
     await call.send({ room: "a", name: "ann", text: "1", producer: "p", sequence: 7n });
@@ -271,7 +271,7 @@ describe("lists", () => {
   });
 });
 
-test("a room of which no message is kept is listed while somebody is in it", async () => {
+test("a room of which no message is kept is listed while a member is in it", async () => {
   await using world = await startRooms();
   const [cursor] = await world.post("lobby", 1);
   await world.post("office", 1);

@@ -6,7 +6,7 @@ import { cursorsOf, EPOCH_DIGITS, newEpoch } from "../src/topics/cursor.ts";
 const EPOCH = "0123456789abcdef";
 const INVALID = expect.objectContaining({ code: Code.InvalidArgument });
 
-/** What a cursor's reader makes of it: a position, "foreign", or "refused". */
+/** What reading a cursor gives: a position, "foreign" for another epoch, or "refused". */
 function outcome(read: () => number | undefined): number | string {
   try {
     return read() ?? "foreign";
@@ -35,7 +35,7 @@ describe("a cursor", () => {
     );
   });
 
-  test("of a larger position, which nobody was given, is refused", () => {
+  test("of a larger position, which no log gives, is refused", () => {
     for (const position of [2 ** 53, 2 ** 64 - 2 ** 12]) {
       expect(outcome(() => cursors.read(cursors.write(position)))).toBe("refused");
     }

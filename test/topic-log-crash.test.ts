@@ -9,7 +9,7 @@ import { type Child, run } from "./support/child.ts";
 import "./support/compile-cache.ts";
 import { temporary } from "./support/temporary.ts";
 
-// Each test starts processes, which take their time where others are at work.
+// Each test starts processes, which is slow on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
 
 let folder: string;
@@ -23,23 +23,23 @@ async function numbers(log: TopicLog): Promise<number[]> {
   return shown(await pages(log, "t")).map((text) => Number.parseInt(text, 10));
 }
 
-/** Starts a process that is ready to write to a log, and does so when it is told to. */
+/** Starts a process that is ready to write to a log, and begins when it gets SIGUSR2. */
 async function ready(path: string): Promise<Child> {
   const writer = run("log-writer", path);
   expect(await writer.line()).toBe("loaded");
   return writer;
 }
 
-/** Lets it open the log; throws with what it says where it cannot. */
+/** Lets a process open the log; throws with the text that it prints where it cannot. */
 async function open(writer: Child): Promise<void> {
   writer.kill("SIGUSR2");
   expect(await writer.line()).toBe("open");
 }
 
-/** Kills a writer behind so many acknowledgements; gives them all, those it made meanwhile too. */
-async function kill(writer: Child, behind: number): Promise<number[]> {
+/** Kills a writer after a number of acknowledgements; returns all of them, with those that it made meanwhile. */
+async function kill(writer: Child, after: number): Promise<number[]> {
   const acknowledged: number[] = [];
-  for (let n = 0; n < behind; n++) acknowledged.push(Number(await writer.line()));
+  for (let n = 0; n < after; n++) acknowledged.push(Number(await writer.line()));
   writer.kill("SIGKILL");
   for (;;) {
     const line = await writer.line().catch(() => undefined);
@@ -62,7 +62,7 @@ test("killed 20 times under load: every acknowledged record is there, once, in o
   }
   await using log = await sqliteLog(path);
   const stored = await numbers(log);
-  // Each goes on behind what the one before it stored: there is no hole, and nothing twice.
+  // Each process continues after what the one before it stored: no number is missing, and none is there twice.
   expect(stored).toEqual(stored.map((_, n) => n));
   expect(acknowledged.length).toBeGreaterThan(1_700);
   expect(Math.max(...acknowledged)).toBeLessThan(stored.length);
@@ -74,7 +74,7 @@ test("killed 20 times under load: every acknowledged record is there, once, in o
   expect(again?.repeated).toBe(true);
 });
 
-test("a second process is refused the file, until the first is gone, however it went", async () => {
+test("a second process is refused the file until the first has ended, by whatever cause", async () => {
   const path = `${folder}/log.db`;
   await using first = await ready(path);
   await using second = await ready(path);
@@ -94,7 +94,7 @@ test("a second process is refused the file, until the first is gone, however it 
   await expect(open(third)).rejects.toThrow(/is open in another server/);
 });
 
-test("a link that leads to where no file is yet does not let a second in", async () => {
+test("a link to a file that does not exist yet does not let a second log in", async () => {
   const link = `${folder}/link.db`;
   symlinkSync(`${folder}/log.db`, link);
   await using _ = await sqliteLog(link);

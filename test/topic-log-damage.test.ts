@@ -12,7 +12,7 @@ import Database from "better-sqlite3";
 import { describe, expect, test, vi } from "vitest";
 import { Code, ConnectError } from "../src/server.ts";
 import type { TopicLog } from "../src/topics/log.ts";
-import { keptOf } from "../src/topics/retention.ts";
+import { retentionLimitsOf } from "../src/topics/retention.ts";
 import { openSqliteLog } from "../src/topics/sqlite/log.ts";
 import { sqliteLog } from "../src/topics/sqlite/sqlite.ts";
 import { bytes, made, pages, shown, texts } from "./contract/engine.ts";
@@ -70,7 +70,7 @@ function flip(file: string, at: number, bit = 0): void {
 const all = Array.from({ length: RECORDS }, (_, n) => n);
 
 describe("what a killed process left", () => {
-  test("is all there, where it is well", async () => {
+  test("is all there, where nothing is damaged", async () => {
     await using file = await temporaryFile("log.db");
     await leftBehind(file, 30);
     expect(await outcome(file.path)).toEqual(all);
@@ -142,7 +142,7 @@ describe("what a killed process left", () => {
     expect(await outcome(path)).toBe("DataLoss");
   });
 
-  test("with its last write cut off goes on from what is whole", async () => {
+  test("with its last write cut off continues after what is whole", async () => {
     await using file = await temporaryFile("log.db");
     const { path } = file;
     await leftBehind(file, 30);
@@ -222,7 +222,7 @@ test("a folder that cannot be made is FAILED_PRECONDITION", async () => {
 });
 
 describe("a disk that is full", () => {
-  /** Appends until there is no room; gives how many were acknowledged. */
+  /** Appends until the disk is full; returns how many appends were acknowledged. */
   async function fill(log: TopicLog, data: Uint8Array): Promise<number> {
     for (let n = 0; ; n++) {
       const error = await log.append("t", [{ data }]).then(
@@ -258,7 +258,7 @@ describe("a disk that is full", () => {
   }
 
   test.runIf(mounts)(
-    "RESOURCE_EXHAUSTED, nothing acknowledged, and on when there is room",
+    "RESOURCE_EXHAUSTED, nothing is acknowledged, and appends are stored again when there is space",
     async ({ skip }) => {
       await using file = await temporaryFile("log.db");
       const { folder } = file;
@@ -287,9 +287,13 @@ describe("a disk that is full", () => {
     },
   );
 
-  test("the same by a limit of the file: one that is too large does not take the others with it", async () => {
+  test("the same by a limit of the file: an append that is too large does not fail the others", async () => {
     await using file = await temporaryFile("log.db");
-    await using log = await openSqliteLog({ path: file.path, kept: keptOf({}), maxPages: 64 });
+    await using log = await openSqliteLog({
+      path: file.path,
+      retention: retentionLimitsOf({}),
+      maxPages: 64,
+    });
     const [well, large, wellToo] = await Promise.allSettled([
       log.append("t", texts("a")),
       log.append("t", [...texts("b"), { data: new Uint8Array(1_000_000) }]),
@@ -301,7 +305,7 @@ describe("a disk that is full", () => {
     expect(shown(await pages(log, "t"))).toEqual(["a", "c"]);
     const stored = await fill(log, new Uint8Array(2_000));
     expect((await pages(log, "t")).length).toBe(stored + 2);
-    // Room comes back when records go.
+    // There is space again when records are deleted.
     await log.trim("t", (await log.end("t")).cursor);
     await vi.waitUntil(() =>
       log.append("t", texts("d")).then(
@@ -312,11 +316,11 @@ describe("a disk that is full", () => {
     expect(shown(await pages(log, "t"))).toEqual(["d"]);
   });
 
-  test("a topic that had no room for its first records does not end the retention of others", async () => {
+  test("a topic whose first records did not fit does not end the retention of others", async () => {
     await using file = await temporaryFile("log.db");
     await using log = await openSqliteLog({
       path: file.path,
-      kept: keptOf({ records: 2 }),
+      retention: retentionLimitsOf({ records: 2 }),
       maxPages: 64,
     });
     const large = { data: new Uint8Array(1_000_000) };
@@ -328,10 +332,10 @@ describe("a disk that is full", () => {
     expect(shown(await pages(log, "t"))).toEqual(["c", "d"]);
   });
 
-  test("a file that had no room to begin is begun when there is", async () => {
+  test("a file that could not be begun on a full disk is begun when there is space", async () => {
     await using file = await temporaryFile("log.db");
     const { path } = file;
-    const small = openSqliteLog({ path, kept: keptOf({}), maxPages: 2 });
+    const small = openSqliteLog({ path, retention: retentionLimitsOf({}), maxPages: 2 });
     await expect(small).rejects.toMatchObject({ code: Code.ResourceExhausted });
     expect(statSync(path).size).toBeGreaterThan(0);
     await using log = await sqliteLog(path);

@@ -1,4 +1,4 @@
-/** Who may read the files of a log. */
+/** The rights of a log's files. */
 import { chmodSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { sqliteLog } from "../src/topics/sqlite/sqlite.ts";
@@ -25,7 +25,7 @@ onPosix("files and folders that a log makes are for its user alone", async () =>
 });
 
 onPosix(
-  "a file and a folder that are there keep their rights; what is made beside has them too",
+  "a file and a folder that exist keep their rights; the files that are made beside have them too",
   async () => {
     await using file = await temporaryFile("data/log.db");
     mkdirSync(`${file.folder}/data`);

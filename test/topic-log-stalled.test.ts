@@ -37,7 +37,7 @@ test.each([
   const half = appends.length >> 1;
   const waiting = appends.slice(0, half).map((records) => log.append("t", records));
   const outcomes = [Promise.allSettled(waiting)];
-  // Those go to the writer; the others wait here. Then nothing is told until the refusals are there.
+  // Those are with the writer, and the others wait in the log. Nothing is logged before an append is refused.
   await turn();
   const more = appends.slice(half).map((records) => log.append("t", records));
   outcomes.push(Promise.allSettled(more));
@@ -53,7 +53,7 @@ test.each([
   expect(told).toEqual([
     `the disk of ${file.path} does not keep up: appends are refused while 100000 records or 67108864 B wait for it`,
   ]);
-  // Who reads is not kept waiting.
+  // Readers do not wait.
   expect(shown(await log.page("t", undefined))).toEqual(["first"]);
   stalled[Symbol.dispose]();
 
@@ -81,7 +81,7 @@ test("appends that wait together for another program's lock fail together", asyn
   for (const outcome of await Promise.allSettled(appends)) {
     expect(outcome).toMatchObject({ reason: { code: Code.Unavailable } });
   }
-  // A second, and not one for each.
+  // The writer waits for a second once, not for each append.
   expect(performance.now() - startedAt).toBeLessThan(10_000);
   stalled[Symbol.dispose]();
   expect(await log.append("t", texts("after"))).toMatchObject([{ repeated: false }]);

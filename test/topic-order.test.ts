@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { compareTopics } from "../src/topics.ts";
 
-/** Texts that meet each other often, with characters of one to four bytes. */
+/** Texts that often begin alike, with characters of one to four bytes. */
 const name = fc
   .array(
     fc.constantFrom(

@@ -35,7 +35,7 @@ import {
   type ServiceImpl,
   sendHeaders,
 } from "../src/server.ts";
-import type { Hub, HubEvent } from "../src/topics.ts";
+import type { Hub, HubEvent, Subscription } from "../src/topics.ts";
 
 // What stands in these functions is compiled (`npm run types`) and never run.
 
@@ -243,13 +243,18 @@ test("what a handler may give of a message is named by both entries", () => {
   expectTypeOf<ServerInitShape<Watch>>().toEqualTypeOf<StockInitShape<Watch>>();
 });
 
+test("a subscription shows what its caller uses, and nothing of the hub that wakes it", () => {
+  type Shown = "placed" | "tell" | "close" | typeof Symbol.asyncIterator;
+  expectTypeOf<keyof Subscription<string>>().toEqualTypeOf<Shown>();
+});
+
 test("a hub's shape that says what it returns is held to the contract, each case of a oneof too", () => {
   type Shape = MessageInitShape<typeof WatchResponseSchema>;
   const handlers = (hub: Hub<string>): Pick<ServiceImpl<typeof RoomService>, "watch" | "join"> => ({
     watch(_, { signal }) {
       const shape = (event: HubEvent<string>): Shape => {
         if (event.kind === "opening") {
-          const { cursor } = event.mark;
+          const { cursor } = event;
           return { cursor, event: { case: "opened", value: { members: [{ name: "ada" }] } } };
         }
         if (event.kind === "gap") {

@@ -225,9 +225,8 @@ export class Presence implements AsyncDisposable {
       try {
         const { position: end } = await this.#log.end(TOPIC);
         for await (const event of this.#hub.subscribe(TOPIC, { start: "oldest" }, signal)) {
-          const position = event.kind === "opening" ? event.mark.position : event.position;
-          if (event.kind === "record") this.#take(event.value, position <= end);
-          if (position >= end) this.#loaded?.resolve();
+          if (event.kind === "record") this.#take(event.value, event.position <= end);
+          if (event.position >= end) this.#loaded?.resolve();
         }
       } catch (error) {
         if (signal.aborted) break;

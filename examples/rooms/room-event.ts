@@ -58,7 +58,7 @@ export function roomEventOf(
       const all = names();
       const members = all.slice(0, OPENED_MEMBERS).map((name) => ({ name }));
       const value = { members, count: all.length };
-      return new RoomEvent(event.mark.cursor, { case: "opened", value });
+      return new RoomEvent(event.cursor, { case: "opened", value });
     }
     case "gap":
       return new RoomEvent(event.cursor, { case: "gap", value: {} });

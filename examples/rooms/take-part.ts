@@ -22,7 +22,7 @@ export interface Doings {
 export async function takePart(
   requests: AsyncIterator<JoinRequest>,
   doings: Doings,
-  told: Pick<Subscription<never, never, never>, "close">,
+  told: Pick<Subscription<never>, "close">,
 ): Promise<void> {
   const saying = new Set<Promise<void>>();
   let typedAt = Number.NEGATIVE_INFINITY;

@@ -4,15 +4,15 @@ import { failure } from "../failure.ts";
 import { show } from "../options.ts";
 
 /**
- * A cursor, before base64url: one byte of version, 8 of the log's epoch, 4 that
- * stand for the topic, 8 of the position, 3 of a checksum. To clients it is
- * opaque.
+ * The bytes of a cursor, which is base64url of them: 1 of version, 8 of the log's
+ * epoch, 4 of a hash of the topic's name, 8 of the position, 3 of a checksum. To
+ * clients it is opaque.
  */
 const VERSION = 2;
 const BYTES = 24;
 const AT = { epoch: 1, topic: 9, position: 13, check: 21 };
 
-/** An epoch has so many hexadecimal digits. */
+/** The length of an epoch, in hexadecimal digits. */
 export const EPOCH_DIGITS = 16;
 
 /** A random epoch. */
@@ -25,7 +25,7 @@ export function newEpoch(): string {
 export interface Cursors {
   write(position: number): string;
   /**
-   * The position; `undefined`: the cursor is of another epoch. Throws
+   * The position of a cursor; `undefined`: the cursor is of another epoch. Throws
    * INVALID_ARGUMENT where it is malformed, or of another topic.
    */
   read(cursor: string): number | undefined;
@@ -96,13 +96,13 @@ function readCheck(view: DataView): number {
   return (view.getUint16(AT.check) << 8) | view.getUint8(AT.check + 2);
 }
 
-/** @param part the first byte that counts, and the one after the last */
+/** Whether both have the same bytes from `from` up to, and without, `to`. */
 function isSame(cursor: Uint8Array, head: Uint8Array, [from, to]: [number, number]): boolean {
   for (let at = from; at < to; at++) if (cursor[at] !== head[at]) return false;
   return true;
 }
 
-/** FNV-1a folded to 24 bits tells a slip of the pen from a cursor; it does not keep a forger out. */
+/** FNV-1a folded to 24 bits: it finds a cursor that was copied wrongly, and does not keep out one that was forged. */
 function checksum(cursor: Uint8Array): number {
   const hash = fnv1a(cursor.subarray(0, AT.check));
   return (hash >>> 8) ^ (hash & 0xff);

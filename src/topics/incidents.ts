@@ -4,31 +4,31 @@ import { operatorDetail } from "./log-failure.ts";
 /** What is failing. */
 export type IncidentKind = "append" | "read" | "overload" | "connection" | "silence";
 
-/** The same text is told again after this time, and not before: a full disk fails thousands of appends a second. */
+/** The same text is logged again after this time, and not before: a full disk fails thousands of appends a second. */
 const REPEAT_MS = 60_000;
 
-/** How many different texts are told within REPEAT_MS at most. */
+/** How many different texts are logged within REPEAT_MS at most. */
 const MAX_TEXTS = 100;
 
 interface Incident {
   readonly kind: IncidentKind;
-  readonly toldAtMs: number;
-  /** Told, and not over yet: its end is told too. */
+  readonly loggedAtMs: number;
+  /** Whether it lasts: then its end is logged too. */
   isOpen: boolean;
-  /** Failures since it was told. */
-  untold: number;
+  /** How many failures there were since it was logged. */
+  unlogged: number;
 }
 
 /**
- * What the operator of a log is told: the first failure, at most once a minute
- * that it lasts, and the end of what was told.
+ * Tells the operator of a log of its failures: each when it begins, at most once
+ * a minute while it lasts, and when it has ended.
  */
 export class Incidents {
   readonly #logger: Logger;
   readonly #nowMs: () => number;
   /** By text. */
   readonly #incidents = new Map<string, Incident>();
-  /** Whether one may be open: what goes well asks for each record. */
+  /** Whether an incident may be open: each append that succeeds asks for this. */
   #isOpen = false;
 
   constructor(logger: Logger, nowMs: () => number = () => performance.now()) {
@@ -36,7 +36,7 @@ export class Incidents {
     this.#nowMs = nowMs;
   }
 
-  /** Tells what the operator must know of an error, and gives the error back. */
+  /** Logs what only the operator is told of an error, if there is anything; gives the error back. */
   report<E>(kind: IncidentKind, error: E): E {
     const text = operatorDetail(error);
     if (text !== undefined) this.failed(kind, text);
@@ -46,22 +46,22 @@ export class Incidents {
   failed(kind: IncidentKind, text: string): void {
     const nowMs = this.#nowMs();
     const before = this.#incidents.get(text);
-    if (before !== undefined && nowMs - before.toldAtMs < REPEAT_MS) {
-      before.untold++;
+    if (before !== undefined && nowMs - before.loggedAtMs < REPEAT_MS) {
+      before.unlogged++;
       return;
     }
     if (before === undefined && this.#isFull(nowMs)) return;
-    const untold = before?.untold ?? 0;
-    this.#incidents.set(text, { kind, toldAtMs: nowMs, isOpen: true, untold: 0 });
+    const unlogged = before?.unlogged ?? 0;
+    this.#incidents.set(text, { kind, loggedAtMs: nowMs, isOpen: true, unlogged: 0 });
     this.#isOpen = true;
     log(
       this.#logger,
       "error",
-      untold === 0 ? text : `${text} (${untold} more times since the last time)`,
+      unlogged === 0 ? text : `${text} (${unlogged} more times since the last time)`,
     );
   }
 
-  /** What failed works again; does nothing where no failure of this kind was told since the last end. */
+  /** What failed works again: logs it, unless no failure of this kind was logged since the last end. */
   ended(kind: IncidentKind, text: string): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
@@ -78,8 +78,8 @@ export class Incidents {
 
   #isFull(nowMs: number): boolean {
     if (this.#incidents.size < MAX_TEXTS) return false;
-    for (const [text, { toldAtMs }] of this.#incidents) {
-      if (nowMs - toldAtMs >= REPEAT_MS) this.#incidents.delete(text);
+    for (const [text, { loggedAtMs }] of this.#incidents) {
+      if (nowMs - loggedAtMs >= REPEAT_MS) this.#incidents.delete(text);
     }
     return this.#incidents.size >= MAX_TEXTS;
   }

@@ -3,12 +3,12 @@ import { failure } from "../failure.ts";
 
 /**
  * What the operator of a server is told of a failure of its log: paths, addresses,
- * remedies. It is the `cause` of the error that goes to clients, which have no
- * business with any of that.
+ * remedies. It is the `cause` of the error that goes to clients, which must not
+ * see any of that.
  */
 class OperatorDetail extends Error {}
 
-/** A failure of a log in two texts: handlers throw it, and clients get `forClients` alone. */
+/** A failure of a log: handlers throw it as it is, and clients get the text `forClients` alone. */
 export function logFailure(
   code: Code,
   { forClients, forOperator }: { forClients: string; forOperator: string },
@@ -17,13 +17,13 @@ export function logFailure(
   return failure(code, forClients, new OperatorDetail(forOperator, { cause }));
 }
 
-/** What the operator is told of an error; `undefined` where clients are told all. */
+/** What the operator alone is told of an error; `undefined` where the error itself says all. */
 export function operatorDetail(error: unknown): string | undefined {
   const cause = error instanceof ConnectError ? error.cause : undefined;
   return cause instanceof OperatorDetail ? cause.message : undefined;
 }
 
-/** The same for the caller that opens a log, who is its operator: the error says all. */
+/** The error for the caller that opens a log, which is its operator: with the operator's text as its message. */
 export function toOperator(error: ConnectError): ConnectError {
   const { cause } = error;
   return cause instanceof OperatorDetail

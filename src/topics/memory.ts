@@ -14,9 +14,9 @@ import type {
 } from "./log.ts";
 import { pageLimitsOf } from "./page-limits.ts";
 import { checkRecords } from "./record.ts";
-import { type Kept, keptOf, retentionChecks } from "./retention.ts";
-import { Tails } from "./tail.ts";
+import { type RetentionLimits, retentionChecks, retentionLimitsOf } from "./retention.ts";
 import { checkTopic, compareTopics } from "./topic.ts";
+import { TopicListeners } from "./topic-listeners.ts";
 
 /** What a log in memory is made with. */
 export interface MemoryLogOptions {
@@ -33,25 +33,25 @@ const checks = {
 
 /**
  * A log in the memory of this process, for tests and demonstrations: it is as
- * durable as the process. A topic takes about 2 KB for as long, also when none
- * of its records is kept. Throws INVALID_ARGUMENT for an option that is unknown
+ * durable as the process. A topic takes about 2 KB until the log is closed, also
+ * when none of its records is kept. Throws INVALID_ARGUMENT for an option that is unknown
  * or not what it must be.
  */
 export function memoryLog(options: MemoryLogOptions = {}): TopicLog {
   checkOptions("memoryLog", options, checks);
-  return new MemoryLog(keptOf(options.retention), options.epoch ?? newEpoch());
+  return new MemoryLog(retentionLimitsOf(options.retention), options.epoch ?? newEpoch());
 }
 
 class MemoryLog implements TopicLog {
   readonly epoch: string;
-  readonly #kept: Kept;
-  /** Those that are empty too: they know what their last position was. */
-  readonly #topics = new Map<string, Topic>();
-  readonly #tails = new Tails();
+  readonly #retention: RetentionLimits;
+  /** With the topics that are empty, which have their last position. */
+  readonly #topics = new Map<string, MemoryTopic>();
+  readonly #listeners = new TopicListeners();
   #closed = false;
 
-  constructor(kept: Kept, epoch: string) {
-    this.#kept = kept;
+  constructor(retention: RetentionLimits, epoch: string) {
+    this.#retention = retention;
     this.epoch = epoch;
   }
 
@@ -59,11 +59,11 @@ class MemoryLog implements TopicLog {
     this.#check(name);
     checkRecords(records);
     if (records.length === 0) return [];
-    const topic = this.#topics.get(name) ?? new Topic(cursorsOf(this.epoch, name));
+    const topic = this.#topics.get(name) ?? new MemoryTopic(cursorsOf(this.epoch, name));
     this.#topics.set(name, topic);
     const appended = records.map((record) => topic.append(record));
-    topic.retain(this.#kept);
-    this.#tails.ring(name);
+    topic.retain(this.#retention);
+    this.#listeners.notify(name);
     return appended;
   }
 
@@ -72,43 +72,43 @@ class MemoryLog implements TopicLog {
     after: string | undefined,
     limits: PageLimits = {},
   ): Promise<TopicItem[]> {
-    return this.#at(name).page(after, pageLimitsOf(limits));
+    return this.#topic(name).page(after, pageLimitsOf(limits));
   }
 
   read(name: string, after: string | undefined, signal: AbortSignal): AsyncIterable<TopicItem> {
     const page: TopicLog["page"] = (topic, from) => this.page(topic, from);
-    return this.#tails.read(page, { topic: name, after }, signal);
+    return this.#listeners.read(page, { topic: name, after }, signal);
   }
 
   async oldest(name: string): Promise<TopicPosition> {
-    return this.#at(name).oldest();
+    return this.#topic(name).oldest();
   }
 
   async end(name: string): Promise<TopicPosition> {
-    return this.#at(name).end();
+    return this.#topic(name).end();
   }
 
   async trim(name: string, upTo: string): Promise<void> {
-    this.#at(name).trim(upTo);
+    this.#topic(name).trim(upTo);
   }
 
   async topics(prefix = ""): Promise<string[]> {
     this.#checkOpen();
     text(prefix, { of: "topics", option: "prefix" });
     const names = [...this.#topics.keys()].filter((name) => name.startsWith(prefix));
-    return names.filter((name) => !this.#at(name).isEmpty).sort(compareTopics);
+    return names.filter((name) => !this.#topic(name).isEmpty).sort(compareTopics);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     this.#topics.clear();
-    this.#tails.close(closed());
+    this.#listeners.close(closed());
   }
 
-  #at(name: string): Topic {
+  #topic(name: string): MemoryTopic {
     this.#check(name);
-    const topic = this.#topics.get(name) ?? new Topic(cursorsOf(this.epoch, name));
-    topic.retain(this.#kept);
+    const topic = this.#topics.get(name) ?? new MemoryTopic(cursorsOf(this.epoch, name));
+    topic.retain(this.#retention);
     return topic;
   }
 
@@ -126,15 +126,16 @@ function closed() {
   return failure(Code.Unavailable, "the log is closed");
 }
 
-interface KeptRecord extends TopicRecord {
+interface StoredRecord extends TopicRecord {
+  /** Of its producer and sequence. */
   readonly key: string | undefined;
 }
 
-/** Positions go 1, 2, 3 …; `#records[#first]` is the oldest that is kept. */
-class Topic {
+/** Positions are 1, 2, 3 …; `#records[#first]` is the oldest record that is kept. */
+class MemoryTopic {
   readonly #cursors: Cursors;
-  readonly #records: KeptRecord[] = [];
-  /** The positions of records by their producer and sequence. */
+  readonly #records: StoredRecord[] = [];
+  /** By the key of the record. */
   readonly #positions = new Map<string, number>();
   #first = 0;
   #last = 0;
@@ -153,7 +154,7 @@ class Topic {
     const cursor = this.#cursors.write(position);
     const timeMs = Math.max(this.#timeMs, Date.now());
     this.#timeMs = timeMs;
-    // Of the caller's bytes a copy: a Buffer's own slice() would be none.
+    // The caller's bytes are copied: slice() of a Buffer would share them.
     const copy = new Uint8Array(data);
     this.#records.push({ kind: "record", position, cursor, data: copy, timeMs, key });
     this.#bytes += data.length;
@@ -172,9 +173,9 @@ class Topic {
     }
     let bytes = 0;
     for (let at = this.#first + from - this.#trimmed; at < this.#records.length; at++) {
-      const { key: _, ...entry } = this.#records[at] as KeptRecord;
-      items.push(entry);
-      bytes += entry.data.length;
+      const { key: _, ...record } = this.#records[at] as StoredRecord;
+      items.push(record);
+      bytes += record.data.length;
       if (items.length >= limits.records || bytes >= limits.bytes) break;
     }
     return items;
@@ -193,11 +194,11 @@ class Topic {
     while (this.#trimmed < Math.min(position, this.#last)) this.#forget();
   }
 
-  /** Forgets what is past the retention; the newest record stays for its bytes alone. */
-  retain({ ageMs, records, bytes }: Kept): void {
+  /** Forgets the records past the limits; the bytes of the newest record alone are never too many. */
+  retain({ ageMs, records, bytes }: RetentionLimits): void {
     while (this.#size > records || (this.#bytes > bytes && this.#size > 1)) this.#forget();
     const oldestMs = Date.now() - ageMs;
-    while (this.#size > 0 && (this.#records[this.#first] as KeptRecord).timeMs < oldestMs) {
+    while (this.#size > 0 && (this.#records[this.#first] as StoredRecord).timeMs < oldestMs) {
       this.#forget();
     }
   }
@@ -210,13 +211,13 @@ class Topic {
     return this.#records.length - this.#first;
   }
 
-  /** The position before the oldest that is kept. */
+  /** The position before the oldest record that is kept. */
   get #trimmed(): number {
     return this.#last - this.#size;
   }
 
   #forget(): void {
-    const { key, data } = this.#records[this.#first++] as KeptRecord;
+    const { key, data } = this.#records[this.#first++] as StoredRecord;
     if (key !== undefined) this.#positions.delete(key);
     this.#bytes -= data.length;
     if (this.#first * 2 >= this.#records.length) {

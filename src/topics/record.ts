@@ -3,12 +3,12 @@ import { failure } from "../failure.ts";
 import { show, wrong } from "../options.ts";
 import type { NewRecord } from "./log.ts";
 
-/** What a sequence has to be less than. */
+/** How many sequences there are: 0 is the first. */
 const SEQUENCES = 2n ** 64n;
 
 /**
- * Throws INVALID_ARGUMENT where one of the records cannot be stored as it is:
- * before any is, for what is wrong with one must not be seen on another's way.
+ * Throws INVALID_ARGUMENT where one of the records cannot be stored as it is.
+ * Checked before any is stored: an append with a bad record stores none.
  */
 export function checkRecords(records: readonly NewRecord[]): void {
   if (!Array.isArray(records)) {

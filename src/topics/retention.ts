@@ -1,18 +1,17 @@
 import { type Checks, positiveOrInfinite } from "../options.ts";
 import type { Retention } from "./log.ts";
 
-/** What a topic keeps, with nothing left open. The newest record stays, however large it is. */
-export type Kept = Required<Retention>;
+/** The limits of a topic; one that is left out is Infinity. The newest record stays, however large it is. */
+export type RetentionLimits = Required<Retention>;
 
-/** What may be said of what a topic keeps. */
 export const retentionChecks = {
   ageMs: positiveOrInfinite,
   records: positiveOrInfinite,
   bytes: positiveOrInfinite,
 } satisfies Checks<Retention>;
 
-/** What a topic keeps; what is left out is not limited. */
-export function keptOf(retention: Retention = {}): Kept {
+/** The limits that an option `retention` sets. */
+export function retentionLimitsOf(retention: Retention = {}): RetentionLimits {
   const { ageMs = Infinity, records = Infinity, bytes = Infinity } = retention;
   return { ageMs, records: Math.max(Math.floor(records), 1), bytes };
 }

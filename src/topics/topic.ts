@@ -2,7 +2,7 @@ import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import { show } from "../options.ts";
 
-const MOST_BYTES = 320;
+const MAX_BYTES = 320;
 const utf8 = new TextEncoder();
 
 /** Throws INVALID_ARGUMENT where a topic cannot have this name: it has 1 to 320 bytes of UTF-8. */
@@ -14,10 +14,10 @@ export function checkTopic(topic: string): void {
     );
   }
   const bytes = utf8.encode(topic).length;
-  if (bytes < 1 || bytes > MOST_BYTES) {
+  if (bytes < 1 || bytes > MAX_BYTES) {
     throw failure(
       Code.InvalidArgument,
-      `the name of the topic has ${bytes} B: give it 1 to ${MOST_BYTES}`,
+      `the name of the topic has ${bytes} B: give it 1 to ${MAX_BYTES}`,
     );
   }
   if (!topic.isWellFormed()) {
@@ -38,7 +38,7 @@ export function compareTopics(a: string, b: string): number {
   return a.length - b.length;
 }
 
-/** Halves of surrogate pairs stand for what comes after all that a single unit of UTF-16 can be. */
+/** Half of a surrogate pair is of a code point above U+FFFF, and so after every code point of a single unit. */
 function rank(unit: number): number {
   return unit >= 0xd800 && unit < 0xe000 ? unit + 0x10000 : unit;
 }

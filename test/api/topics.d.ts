@@ -10,7 +10,7 @@ export interface Appended {
 }
 
 export interface Hub<T = TopicRecord, N = never> extends AsyncDisposable {
-    subscribe<U = HubEvent<T, N>>(topic: string, options: SubscribeOptions<T, N, U>, signal: AbortSignal): Subscription<T, N, U>;
+    subscribe<U = HubEvent<T, N>>(topic: string, options: SubscribeOptions<T, N, U>, signal: AbortSignal): Subscription<U>;
     announce(topic: string, value: N, options?: AnnounceOptions): void;
     readonly size: {
         readonly topics: number;
@@ -18,13 +18,10 @@ export interface Hub<T = TopicRecord, N = never> extends AsyncDisposable {
     };
 }
 
-export type HubEvent<T, N = never> = {
-    readonly kind: "opening";
-    readonly mark: TopicPosition;
-} | RecordSlot<T> | TopicGap | NoteSlot<N>;
+export type HubEvent<T, N = never> = TopicOpening | RecordSlot<T> | TopicGap | NoteSlot<N>;
 
 export interface HubOptions<T> {
-    readonly make?: (entry: TopicRecord) => T;
+    readonly make?: (record: TopicRecord) => T;
     readonly records?: number;
     readonly bytes?: number;
     readonly totalBytes?: number;
@@ -71,17 +68,11 @@ export interface SubscribeOptions<T, N, U> {
     readonly onEnd?: () => void;
 }
 
-export declare class Subscription<T, N, U> implements AsyncIterable<U>, Follower, PullSource<U> {
-    #private;
-    waiting: boolean;
+export interface Subscription<U> extends AsyncIterable<U> {
     readonly placed: Promise<void>;
     [Symbol.asyncIterator](): AsyncIterator<U, undefined>;
     tell(value: U): Promise<void>;
     close(error?: unknown): void;
-    wake(): void;
-    take(): U | undefined;
-    onDry(): void;
-    onEnd(): void;
 }
 
 export interface TopicGap extends TopicPosition {
@@ -120,12 +111,6 @@ export declare function memoryLog(options?: MemoryLogOptions): TopicLog;
 
 // What these mention, and nobody can import.
 
-interface Follower {
-    waiting: boolean;
-    wake(): void;
-    close(error: unknown): void;
-}
-
 interface NoteSlot<N> {
     readonly kind: "note";
     readonly position: number;
@@ -133,15 +118,13 @@ interface NoteSlot<N> {
     readonly value: N;
 }
 
-interface PullSource<T> {
-    take(): T | undefined;
-    onDry(): void;
-    onEnd(): void;
-}
-
 interface RecordSlot<T> {
     readonly kind: "record";
     readonly position: number;
     readonly cursor: string;
     readonly value: T;
+}
+
+interface TopicOpening extends TopicPosition {
+    readonly kind: "opening";
 }

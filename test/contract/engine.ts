@@ -1,14 +1,14 @@
 import type { NewRecord, Retention, TopicItem, TopicLog } from "../../src/topics/log.ts";
 
-/** What an engine can; what it cannot is not tested with it. */
+/** What an engine can; tests of what it cannot are left out. */
 export interface Capabilities {
-  /** What was acknowledged is there when the store is opened again. */
+  /** Whether records that were acknowledged are there when the store is opened again. */
   readonly durable: boolean;
-  /** Several logs may be open on one store at the same time. */
+  /** Whether several logs may be open on one store at the same time. */
   readonly shared: boolean;
-  /** The times of records come from this process's Date. */
+  /** Whether the times of records come from this process's Date. */
   readonly ownClock: boolean;
-  /** The limits that it holds topics to. */
+  /** The limits of topics that the engine supports. */
   readonly retention: readonly (keyof Retention)[];
   /** The largest record that it must take. */
   readonly largestBytes: number;
@@ -22,7 +22,7 @@ export interface Engine {
   store(options?: { retention?: Retention }): Promise<Store>;
 }
 
-/** Where logs keep what they keep. It is removed when it is disposed, after the logs on it. */
+/** Where logs store their records. It is removed when it is disposed of, after the logs on it. */
 export interface Store extends AsyncDisposable {
   /** Opens a log: one at a time, or several where the engine can. Once only where it is not durable. */
   open(): Promise<TopicLog>;
@@ -55,7 +55,7 @@ export class Shared implements AsyncDisposable {
     this.#engine = engine;
   }
 
-  /** The log, and the name of a topic that nobody has used. */
+  /** The log, and the name of a topic that no other test has used. */
   async borrow(): Promise<{ log: TopicLog; t: string }> {
     this.#opened ??= openLog(this.#engine);
     return { log: (await this.#opened).log, t: `t${++this.#topics}` };
@@ -85,12 +85,12 @@ export function made(producer: string, sequence: bigint): NewRecord {
   return { data: bytes(`${producer}${sequence}`), id: { producer, sequence } };
 }
 
-/** Items as short as can be compared: a record by its text, a gap as "(gap)". */
+/** Items in a form that is easy to compare: a record as its text, a gap as "(gap)". */
 export function shown(items: readonly TopicItem[]): string[] {
   return items.map((item) => (item.kind === "gap" ? "(gap)" : new TextDecoder().decode(item.data)));
 }
 
-/** All that there is behind a cursor, page by page. */
+/** All items after a cursor, page by page. */
 export async function pages(
   log: TopicLog,
   topic: string,
@@ -106,7 +106,7 @@ export async function pages(
   }
 }
 
-/** Reads until so many items have come, or until one is the last. */
+/** Reads until a number of items have come, or until one is the last. */
 export async function take(
   items: AsyncIterable<TopicItem>,
   until: number | ((item: TopicItem) => boolean),

@@ -25,7 +25,7 @@ export function describeAppend(engine: Engine, shared: Shared): void {
     ["a sequence of more than 64 bits", made("p", 2n ** 64n)],
     ["a producer without a name", { data: bytes("x"), id: { sequence: 1n } }],
     ["a producer with half a surrogate pair", made("half \ud800", 1n)],
-  ])("%s is refused, and nobody else's record with it", async (_, record) => {
+  ])("%s is refused, and no other append with it", async (_, record) => {
     const { log, t } = await shared.borrow();
     const before = log.append(t, texts("before"));
     const refused = log.append(t, [made("q", 1n), record as NewRecord]);
@@ -59,7 +59,7 @@ export function describeAppend(engine: Engine, shared: Shared): void {
     expect(items.map(({ cursor }) => cursor)).toEqual(appended.map(({ cursor }) => cursor));
   });
 
-  test("the records of one append lie together, whoever else appends", async () => {
+  test("the records of one append are next to each other, whatever else is appended", async () => {
     const { log, t } = await shared.borrow();
     const writers = Array.from({ length: 20 }, async (_, writer) => {
       for (let turn = 0; turn < 10; turn++) await log.append(t, numbered(3, `${writer}.${turn}.`));
@@ -98,7 +98,7 @@ export function describeAppend(engine: Engine, shared: Shared): void {
     }
   });
 
-  test("what the caller does with its bytes afterwards changes nothing", async () => {
+  test("what the caller does with its bytes after the append changes nothing", async () => {
     const { log, t } = await shared.borrow();
     const [data, slice] = [Buffer.from("before"), Buffer.from("..within..").subarray(2, 8)];
     await log.append(t, [{ data }, { data: slice }]);

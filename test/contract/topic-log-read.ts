@@ -45,7 +45,7 @@ export function describeReading(engine: Engine, shared: Shared): void {
     expect(shown(await fromEnd)).toEqual(["a"]);
   });
 
-  test("from a cursor on, each record once", async () => {
+  test("after a cursor each record comes once", async () => {
     const { log, t } = await shared.borrow();
     const appended = await log.append(t, numbered(10));
     for (const [n, { cursor }] of appended.slice(0, 9).entries()) {
@@ -154,7 +154,7 @@ export function describeReading(engine: Engine, shared: Shared): void {
     expect(await outcome).toMatchObject({ code: Code.Unavailable });
   });
 
-  test("a reader that does not read on holds no more than a page or two", async () => {
+  test("a reader that stops reading holds no more than a page or two", async () => {
     const { log, t } = await shared.borrow();
     const data = new Uint8Array(64 * 1024);
     for (let n = 0; n < 128; n++) await log.append(t, [{ data }]);
@@ -164,7 +164,7 @@ export function describeReading(engine: Engine, shared: Shared): void {
       log.read(t, undefined, leave.signal)[Symbol.asyncIterator](),
     );
     await Promise.all(readers.map((reader) => reader.next()));
-    // Meanwhile there is more, which must wait in the log.
+    // Records that come meanwhile must wait in the log.
     for (let n = 0; n < 128; n++) await log.append(t, [{ data }]);
     // All of it would be 384 MiB, the new half alone 192; the memory engine keeps 8 of its own.
     expect(((await memoryInUse()) - before) / 2 ** 20).toBeLessThan(64);

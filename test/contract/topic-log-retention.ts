@@ -13,7 +13,7 @@ import {
   texts,
 } from "./engine.ts";
 
-/** Rule 4: what is gone leaves a gap, and nothing more is gone than must be. */
+/** Rule 4: records that are gone leave a gap, and no other records are gone. */
 export function describeRetention(engine: Engine, shared: Shared): void {
   afterEach(() => void vi.useRealTimers());
 
@@ -25,7 +25,7 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     const [first, , third] = appended.map(({ cursor }) => cursor);
     await log.trim(t, third as string);
     expect(shown(await pages(log, t))).toEqual(["3", "4", "5"]);
-    // Who stands where the records were cut off has missed none.
+    // A cursor of the last record that is gone has missed none.
     expect(shown(await pages(log, t, third))).toEqual(["3", "4", "5"]);
     const items = await pages(log, t, first);
     expect(shown(items)).toEqual(["(gap)", "3", "4", "5"]);
@@ -45,7 +45,7 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     expect((await pages(log, "z")).length).toBe(3);
   });
 
-  test("a topic that is trimmed to its end goes on behind it", async () => {
+  test("a topic that is trimmed to its end continues after it", async () => {
     const { log, t } = await shared.borrow();
     const [first, second] = (await log.append(t, numbered(2))).map(({ cursor }) => cursor);
     await log.trim(t, second as string);
@@ -59,7 +59,7 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     expect(shown(await pages(log, t, first))).toEqual(["(gap)", "next"]);
   });
 
-  test("a topic of which nothing is kept is none, until something is appended", async () => {
+  test("a topic of which nothing is kept is not listed, until something is appended", async () => {
     await using opened = await openLog(engine);
     const { log } = opened;
     for (const topic of ["a", "t", "z"]) await log.append(topic, numbered(600));
@@ -110,7 +110,7 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     expect((await log.append("t", [made("p", 1n)]))[0]?.repeated).toBe(true);
   });
 
-  test.runIf(engine.can.durable)("a topic that was emptied stays none too", async () => {
+  test.runIf(engine.can.durable)("a topic that was emptied is not listed then either", async () => {
     await using store = await engine.store();
     const before = await store.open();
     const [first, last] = await before.append("t", texts("a", "b"));
@@ -142,7 +142,7 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     expect(all.slice(at + 1)).toEqual(Array.from({ length: 10 }, (_, n) => `${1_990 + n}`));
   });
 
-  /** Waits until the oldest record is this one: retention goes in its own time. */
+  /** Waits until the oldest record is this one: engines drop records some time after they are past the limits. */
   async function oldestIs(log: TopicLog, topic: string, oldest: string | undefined): Promise<void> {
     const giveUp = performance.now() + 20_000;
     for (;;) {
@@ -153,7 +153,7 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     }
   }
 
-  test.runIf(keeps("records"))("keeps so many records of each topic", async () => {
+  test.runIf(keeps("records"))("keeps no more than retention.records of each topic", async () => {
     await using opened = await openLog(engine, { retention: { records: 100 } });
     const { log } = opened;
     await log.append("few", numbered(100));
@@ -165,49 +165,58 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     expect(shown(await pages(log, "t", first?.cursor)).slice(0, 2)).toEqual(["(gap)", "800"]);
   });
 
-  test.runIf(keeps("records"))("the dedupe entries of what retention took are gone", async () => {
-    await using opened = await openLog(engine, { retention: { records: 2 } });
-    const { log } = opened;
-    await log.append("t", [made("p", 1n), made("p", 2n), made("p", 3n)]);
-    await oldestIs(log, "t", "p2");
-    expect((await log.append("t", [made("p", 1n)]))[0]?.repeated).toBe(false);
-  });
+  test.runIf(keeps("records"))(
+    "the dedupe entries of what retention dropped are gone",
+    async () => {
+      await using opened = await openLog(engine, { retention: { records: 2 } });
+      const { log } = opened;
+      await log.append("t", [made("p", 1n), made("p", 2n), made("p", 3n)]);
+      await oldestIs(log, "t", "p2");
+      expect((await log.append("t", [made("p", 1n)]))[0]?.repeated).toBe(false);
+    },
+  );
 
-  test.runIf(keeps("bytes"))("keeps so many bytes of each topic, one record at least", async () => {
-    await using opened = await openLog(engine, { retention: { bytes: 10_000 } });
-    const { log } = opened;
-    const data = new Uint8Array(1_000);
-    for (let n = 0; n < 25; n++) await log.append("t", [{ data }]);
-    await log.append("t", texts("last"));
-    const kept = async () => (await pages(log, "t")).length;
-    await vi.waitUntil(async () => (await kept()) === 10, { timeout: 20_000 });
-    await log.append("large", [{ data }, { data: new Uint8Array(20_000) }]);
-    await vi.waitUntil(async () => (await pages(log, "large")).length === 1, { timeout: 20_000 });
-  });
+  test.runIf(keeps("bytes"))(
+    "keeps no more than retention.bytes of each topic, and one record at least",
+    async () => {
+      await using opened = await openLog(engine, { retention: { bytes: 10_000 } });
+      const { log } = opened;
+      const data = new Uint8Array(1_000);
+      for (let n = 0; n < 25; n++) await log.append("t", [{ data }]);
+      await log.append("t", texts("last"));
+      const kept = async () => (await pages(log, "t")).length;
+      await vi.waitUntil(async () => (await kept()) === 10, { timeout: 20_000 });
+      await log.append("large", [{ data }, { data: new Uint8Array(20_000) }]);
+      await vi.waitUntil(async () => (await pages(log, "large")).length === 1, { timeout: 20_000 });
+    },
+  );
 
-  test.runIf(keeps("ageMs") && engine.can.ownClock)("keeps records for so long", async () => {
-    vi.useFakeTimers({ toFake: ["Date"] });
-    vi.setSystemTime(1_000_000);
-    await using opened = await openLog(engine, { retention: { ageMs: 1_000 } });
-    const { log } = opened;
-    const [first] = await log.append("t", texts("a", "b"));
-    await log.append("idle", texts("x"));
-    vi.setSystemTime(1_000_900);
-    await log.append("t", texts("c"));
-    // The clock goes back: nothing is younger for it, and nothing goes sooner.
-    vi.setSystemTime(900_000);
-    await log.append("t", texts("d"));
-    expect((await pages(log, "t")).length).toBe(4);
-    vi.setSystemTime(1_001_001);
-    await oldestIs(log, "t", "c");
-    await oldestIs(log, "idle", undefined);
-    expect(await log.topics()).toEqual(["t"]);
-    expect(shown(await pages(log, "t", first?.cursor))).toEqual(["(gap)", "c", "d"]);
-    vi.setSystemTime(1_002_000);
-    await oldestIs(log, "t", undefined);
-    await log.append("t", texts("e"));
-    expect(shown(await pages(log, "t"))).toEqual(["e"]);
-  });
+  test.runIf(keeps("ageMs") && engine.can.ownClock)(
+    "keeps records for retention.ageMs",
+    async () => {
+      vi.useFakeTimers({ toFake: ["Date"] });
+      vi.setSystemTime(1_000_000);
+      await using opened = await openLog(engine, { retention: { ageMs: 1_000 } });
+      const { log } = opened;
+      const [first] = await log.append("t", texts("a", "b"));
+      await log.append("idle", texts("x"));
+      vi.setSystemTime(1_000_900);
+      await log.append("t", texts("c"));
+      // The clock goes back: nothing is younger for it, and nothing goes sooner.
+      vi.setSystemTime(900_000);
+      await log.append("t", texts("d"));
+      expect((await pages(log, "t")).length).toBe(4);
+      vi.setSystemTime(1_001_001);
+      await oldestIs(log, "t", "c");
+      await oldestIs(log, "idle", undefined);
+      expect(await log.topics()).toEqual(["t"]);
+      expect(shown(await pages(log, "t", first?.cursor))).toEqual(["(gap)", "c", "d"]);
+      vi.setSystemTime(1_002_000);
+      await oldestIs(log, "t", undefined);
+      await log.append("t", texts("e"));
+      expect(shown(await pages(log, "t"))).toEqual(["e"]);
+    },
+  );
 
   test.runIf(keeps("ageMs") && !engine.can.ownClock)("keeps records for a second", async () => {
     await using opened = await openLog(engine, { retention: { ageMs: 1_000 } });

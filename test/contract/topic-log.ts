@@ -12,7 +12,7 @@ import { describeRetention } from "./topic-log-retention.ts";
  * order. Positions need not be contiguous, nor begin anywhere.
  */
 export function describeTopicLog(engine: Engine): void {
-  // What an engine needs for a thousand topics, where others are at work.
+  // The time that an engine needs for a thousand topics on a busy machine.
   vi.setConfig({ testTimeout: 30_000, hookTimeout: 30_000 });
   const shared = new Shared(engine);
   afterAll(() => shared[Symbol.asyncDispose]());
@@ -27,7 +27,7 @@ export function describeTopicLog(engine: Engine): void {
 }
 
 function describePages(shared: Shared): void {
-  test("a page ends with its count of records", async () => {
+  test("a page ends at its limit of records", async () => {
     const { log, t } = await shared.borrow();
     await log.append(t, numbered(10));
     const page = await log.page(t, undefined, { records: 4 });
@@ -40,7 +40,7 @@ function describePages(shared: Shared): void {
     );
   });
 
-  test("a page ends with its count of bytes, and has one record at least", async () => {
+  test("a page ends at its limit of bytes, and has one record at least", async () => {
     const { log, t } = await shared.borrow();
     await log.append(
       t,
@@ -61,7 +61,7 @@ function describePages(shared: Shared): void {
     expect((await log.page("large", undefined)).length).toBe(3);
   });
 
-  test("oldest() is the place before all that is kept, which follows it without a gap", async () => {
+  test("oldest() is the position before all that is kept, which follows it without a gap", async () => {
     const { log, t } = await shared.borrow();
     expect(await log.oldest(t)).toEqual(await log.end(t));
     const before = await log.oldest(t);
@@ -144,7 +144,7 @@ function describeCursors(engine: Engine, shared: Shared): void {
     ]);
   });
 
-  test("a cursor behind the end gives a gap, then what comes", async () => {
+  test("a cursor past the end gives a gap, then what comes", async () => {
     const { log, t } = await shared.borrow();
     await log.append(t, texts("a", "b"));
     const far = cursorsOf(log.epoch, t).write(2 ** 52);
@@ -152,7 +152,7 @@ function describeCursors(engine: Engine, shared: Shared): void {
     expect([gap?.kind, rest]).toEqual(["gap", []]);
     expect(gap?.position).toBe((await log.end(t)).position);
     const reading = log.read(t, far, AbortSignal.timeout(20_000))[Symbol.asyncIterator]();
-    // Only then: the gap leads to where the end is.
+    // First the gap, which leads to the end; then the append.
     expect((await reading.next()).value).toEqual(gap);
     await log.append(t, texts("c", "d"));
     const coming = [await reading.next(), await reading.next()];
@@ -250,7 +250,7 @@ function describeTopics(engine: Engine, shared: Shared): void {
     expect(await log.topics("rooms")).toEqual(["rooms", "rooms%", "rooms/a", "rooms/b", "rooms_d"]);
   });
 
-  test("a topic that was only looked at is none", async () => {
+  test("a topic that was only read is not listed", async () => {
     await using opened = await openLog(engine);
     expect(await opened.log.page("t", undefined)).toEqual([]);
     await opened.log.end("t");
@@ -288,7 +288,7 @@ function describeClosing(engine: Engine): void {
   });
 
   test.runIf(engine.can.durable)(
-    "appends that meet the closing are stored, or reject",
+    "appends that wait when the log is closed are stored, or reject",
     async () => {
       await using store = await engine.store();
       const before = await store.open();

@@ -79,7 +79,7 @@ export interface HubWorld extends AsyncDisposable {
   post(count: number, bytes?: number): Promise<void>;
   subscribe<U = HubEvent<string, string>>(
     options?: SubscribeOptions<string, string, U>,
-  ): Subscription<string, string, U>;
+  ): Subscription<U>;
   /** Ends the subscriptions. */
   abort(): void;
 }

@@ -18,8 +18,9 @@ import { checkTopic } from "../topic.ts";
 import { Pages } from "./pages.ts";
 import {
   type HubEvent,
+  HubSubscription,
   type SubscribeOptions,
-  Subscription,
+  type Subscription,
   subscribeChecks,
 } from "./subscription.ts";
 import { Tail } from "./tail.ts";
@@ -27,30 +28,33 @@ import { Tail } from "./tail.ts";
 /** What a hub holds, and how long it waits. */
 export interface HubOptions<T> {
   /**
-   * Makes of a record what its subscribers share; once for all who are live.
+   * Makes of a record what its subscribers share; once for all that are live.
    * The record's bytes may lie in a buffer with many others: copy what is kept
    * of them. Default: the record, with bytes of its own.
    */
-  readonly make?: (entry: TopicRecord) => T;
-  /** The newest records of each topic that are held, with the notes between them. Default: 1024. */
+  readonly make?: (record: TopicRecord) => T;
+  /** How many records of each topic are held: the newest, with the notes between them. Default: 1024. */
   readonly records?: number;
-  /** How many bytes they may have. Default: 1 MiB a topic. */
+  /** How many bytes the held records of a topic may have. Default: 1 MiB. */
   readonly bytes?: number;
-  /** What all topics together may hold; past it, those where nothing came for longest hold none. Default: 64 MiB. */
+  /**
+   * How many bytes all topics together may hold; past it, the topics that had no new record for
+   * longest hold none. Default: 64 MiB.
+   */
   readonly totalBytes?: number;
-  /** What is held of the log for those who fell behind. Default: 16 MiB. */
+  /** How many bytes of pages of the log are held for subscribers that fell behind. Default: 16 MiB. */
   readonly pageBytes?: number;
   /** How many pages are read from the log at a time. Default: 4. */
   readonly pagesAtOnce?: number;
-  /** How long a topic is followed behind its last subscriber. Default: 5 s. */
+  /** How long a topic is still followed after its last subscription has ended. Default: 5,000. */
   readonly lingerMs?: number;
-  /** How long the log may be away (UNAVAILABLE) before subscribers are told. Default: 30 s. */
+  /** How long the log may be UNAVAILABLE before the subscriptions end with that error. Default: 30,000. */
   readonly patienceMs?: number;
 }
 
-/** How a note is told. */
+/** How a note is announced. */
 export interface AnnounceOptions {
-  /** Whether subscribers that miss it are told nothing instead. Default: false. */
+  /** Whether a subscriber that misses the note is given nothing in its place. Default: false. */
   readonly fleeting?: boolean;
 }
 
@@ -74,32 +78,33 @@ const announceChecks = { fleeting: trueOrFalse } satisfies Checks<AnnounceOption
  * What stands between a log and its subscribers in a process.
  *
  *     log.read ──> one tail a topic ──> ring of the newest records ──> subscribers
- *     log.page ──> pages ───────────────> those who fell behind ───────────┘
+ *     log.page ──> pages ──────────────────────────────────────────────────┘
  *
- * Subscribers have no queues: each is a place in the topic. Nobody waits for a
- * slow one, which loses the ring and reads the log instead: it gets every
- * record once and in order, or a gap where the log no longer has them.
+ * A subscriber has no queue: it is a position in the topic. The others do not
+ * wait for a slow one, which reads pages of the log when the ring no longer has
+ * what it needs: it gets every record once and in order, or a gap where the log
+ * no longer has them.
  */
 export interface Hub<T = TopicRecord, N = never> extends AsyncDisposable {
   /**
-   * Begins now; ends with the reason of `signal`, or when its loop is left.
-   * Throws INVALID_ARGUMENT for a cursor that is not of this topic, and for an
-   * option that is unknown or not what it must be. The loop
-   * throws UNAVAILABLE when the log is away for too long or the hub is closed.
+   * Begins a subscription, which ends with the reason of `signal`, or when its loop is left.
+   * Throws INVALID_ARGUMENT for a cursor that is malformed or of another topic, and for an
+   * option that is unknown or not what it must be. The loop throws UNAVAILABLE when
+   * the log was UNAVAILABLE for `patienceMs`, or the hub is closed.
    */
   subscribe<U = HubEvent<T, N>>(
     topic: string,
     options: SubscribeOptions<T, N, U>,
     signal: AbortSignal,
-  ): Subscription<T, N, U>;
+  ): Subscription<U>;
 
   /**
-   * Tells those who are live in a topic something that is not in the log. Who
-   * is behind gets another opening instead, unless the note is fleeting.
+   * Gives the live subscribers of a topic a note, which is not stored. A subscriber
+   * that is behind gets another opening in its place, unless the note is fleeting.
    */
   announce(topic: string, value: N, options?: AnnounceOptions): void;
 
-  /** How many topics are followed, and how many bytes are held. */
+  /** How many topics are followed, and how many bytes of records are held. */
   readonly size: { readonly topics: number; readonly bytes: number };
 }
 
@@ -119,9 +124,9 @@ class LogHub<T, N> implements Hub<T, N> {
   readonly #options: Required<HubOptions<T>>;
   readonly #pages: Pages<T>;
   readonly #closing = new AbortController();
-  /** A record is of no subscriber: topics are followed, and pages made, in the context of the hub. */
+  /** Subscribers share what is made of a record: topics are followed, and pages read, in the hub's async context. */
   readonly #context = currentContext();
-  /** By name; those where something came last at the end. */
+  /** By name, in the order in which they last had a new record or note. */
   readonly #tails = new Map<string, Tail<T, N>>();
   readonly #lingering = new Map<Tail<T, N>, Disposable>();
   readonly #stopping = new Set<Promise<void>>();
@@ -133,7 +138,7 @@ class LogHub<T, N> implements Hub<T, N> {
     checkOptions("createHub", options, checks);
     this.#log = log;
     this.#options = {
-      make: (entry) => ({ ...entry, data: new Uint8Array(entry.data) }) as T,
+      make: (record) => ({ ...record, data: new Uint8Array(record.data) }) as T,
       records: 1024,
       bytes: 1024 * 1024,
       totalBytes: 64 * 1024 * 1024,
@@ -145,9 +150,10 @@ class LogHub<T, N> implements Hub<T, N> {
     };
     const { make, pagesAtOnce, pageBytes, patienceMs } = this.#options;
     const { signal } = this.#closing;
-    const limits = { atOnce: pagesAtOnce, bytesMost: pageBytes, patienceMs, signal };
-    const makeHere = (entry: TopicRecord) => this.#context.runInAsyncScope(() => make(entry));
-    this.#pages = new Pages(log, makeHere, limits);
+    const limits = { atOnce: pagesAtOnce, maxBytes: pageBytes, patienceMs, signal };
+    const makeInContext = (record: TopicRecord) =>
+      this.#context.runInAsyncScope(() => make(record));
+    this.#pages = new Pages(log, makeInContext, limits);
   }
 
   get size(): { topics: number; bytes: number } {
@@ -158,7 +164,7 @@ class LogHub<T, N> implements Hub<T, N> {
     topic: string,
     options: SubscribeOptions<T, N, U>,
     signal: AbortSignal,
-  ): Subscription<T, N, U> {
+  ): Subscription<U> {
     this.#closing.signal.throwIfAborted();
     checkTopic(topic);
     checkOptions("subscribe", options, subscribeChecks);
@@ -166,9 +172,10 @@ class LogHub<T, N> implements Hub<T, N> {
     const tail = this.#tails.get(topic) ?? this.#context.runInAsyncScope(() => this.#follow(topic));
     this.#lingering.get(tail)?.[Symbol.dispose]();
     this.#lingering.delete(tail);
-    const onEnd = () => this.#left(tail);
+    const onEnd = () => this.#onSubscriptionEnd(tail);
+    const sources = { log: this.#log, tail, pages: this.#pages, onEnd };
     try {
-      return new Subscription({ log: this.#log, tail, pages: this.#pages, onEnd }, options, signal);
+      return new HubSubscription(sources, options, signal);
     } catch (error) {
       onEnd();
       throw error;
@@ -198,14 +205,14 @@ class LogHub<T, N> implements Hub<T, N> {
       records,
       bytes,
       patienceMs,
-      onBytes: (more) => this.#hold(tail, more),
+      onBytes: (moreBytes) => this.#count(tail, moreBytes),
       onFail: () => this.#forget(tail),
     });
     this.#tails.set(topic, tail);
     return tail;
   }
 
-  #left(tail: Tail<T, N>): void {
+  #onSubscriptionEnd(tail: Tail<T, N>): void {
     if (tail.followers.size > 0 || this.#tails.get(tail.topic) !== tail) return;
     const linger = startTimer(this.#options.lingerMs, () => this.#stop(tail));
     this.#lingering.set(tail, linger);
@@ -224,8 +231,8 @@ class LogHub<T, N> implements Hub<T, N> {
     if (this.#tails.get(tail.topic) === tail) this.#tails.delete(tail.topic);
   }
 
-  /** Counts what the rings hold; those that had nothing new for longest make room. */
-  #hold(tail: Tail<T, N>, moreBytes: number): void {
+  /** Counts the bytes of the rings; past `totalBytes`, the rings that had nothing new for longest are emptied. */
+  #count(tail: Tail<T, N>, moreBytes: number): void {
     this.#bytes += moreBytes;
     if (moreBytes <= 0 || this.#tails.get(tail.topic) !== tail) return;
     this.#tails.delete(tail.topic);

@@ -2,19 +2,23 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { Backoff } from "../../flow/backoff.ts";
 import { sleep } from "../../flow/wait.ts";
 
-/** Half of each pause is chance, so that many do not come at once. */
+/** Half of each pause is random, so that many topics do not ask the log at the same moment. */
 const BACKOFF = { initialMs: 50, factor: 2, maxMs: 2000, jitter: [0.5, 1] } as const;
 
-/** How a log that cannot be reached is tried again, until that has failed for a while. */
+/** When a log that cannot be reached is asked again, and for how long. */
 export class LogRetries {
-  readonly #forMs: number;
+  readonly #patienceMs: number;
   readonly #signal: AbortSignal;
   readonly #backoff: Backoff;
-  #failedAt: number | undefined;
+  /** When the first of the failures in a row was, by performance.now(). */
+  #failedAtMs: number | undefined;
 
-  /** @param forMs how long it may fail in a row; an attempt that lasted as long was no failure, if only nothing came */
-  constructor(forMs: number, signal: AbortSignal) {
-    this.#forMs = forMs;
+  /**
+   * @param patienceMs how long attempts may fail in a row; one that lasted for as long before it failed begins a new
+   *   row: the log was there, and had nothing new
+   */
+  constructor(patienceMs: number, signal: AbortSignal) {
+    this.#patienceMs = patienceMs;
     this.#signal = signal;
     this.#backoff = new Backoff(BACKOFF);
   }
@@ -25,19 +29,22 @@ export class LogRetries {
     this.#backoff.begin();
   }
 
-  /** It succeeded. */
+  /** The attempt succeeded. */
   succeeded(): void {
-    this.#failedAt = undefined;
+    this.#failedAtMs = undefined;
     this.#backoff.reset();
   }
 
-  /** Resolves when it is time for the next attempt; throws `error` where that would not help, or has failed for too long. */
+  /**
+   * Resolves when the next attempt is due; throws `error` where it is not UNAVAILABLE, or attempts
+   * failed for patienceMs.
+   */
   async failed(error: unknown): Promise<void> {
-    if (this.#backoff.lastedMs >= this.#forMs) this.succeeded();
-    const now = performance.now();
-    this.#failedAt ??= now;
-    const passing = error instanceof ConnectError && error.code === Code.Unavailable;
-    if (!passing || now - this.#failedAt >= this.#forMs) throw error;
+    if (this.#backoff.lastedMs >= this.#patienceMs) this.succeeded();
+    const nowMs = performance.now();
+    this.#failedAtMs ??= nowMs;
+    const isUnavailable = error instanceof ConnectError && error.code === Code.Unavailable;
+    if (!isUnavailable || nowMs - this.#failedAtMs >= this.#patienceMs) throw error;
     await sleep(this.#backoff.failed(), this.#signal);
   }
 }

@@ -2,33 +2,37 @@ import { Semaphore } from "../../flow/semaphore.ts";
 import type { TopicItem, TopicLog, TopicRecord } from "../log.ts";
 import { LogRetries } from "./log-retries.ts";
 
-/** What stands in a page: a record as it goes to subscribers, or a gap. */
+/** An item of a page: a record as it goes to subscribers, or a gap. */
 export type PageItem<T> =
   | { readonly kind: "record"; readonly position: number; readonly cursor: string; value: T }
   | { readonly kind: "gap"; readonly position: number; readonly cursor: string };
 
-/** What follows a position in a topic, as far as it was read. It empties when there is no room for it. */
+/**
+ * The items that follow a position in a topic, as many as one read gave. They are dropped when the
+ * pages have more than maxBytes.
+ */
 export interface Page<T> {
   readonly from: number;
   readonly to: number;
-  /** Nothing followed, so far as the topic was known to reach: that is `to`. */
+  /** Whether nothing followed; `to` is then the last position that was known. */
   readonly isEnd: boolean;
   readonly bytes: number;
   items: readonly PageItem<T>[];
 }
 
-/** The place of a reader that catches up; a position below 0: the cursor has none here. */
+/** Where a subscriber that catches up needs a page. */
 export interface PagePlace {
+  /** Below 0 where the cursor has no position in this log. */
   readonly position: number;
   readonly cursor: string;
-  /** How far the topic is known to reach, with what its reader has not seen. */
+  /** The last position that the tail has seen, which may be past what the subscriber was given. */
   readonly known: number;
 }
 
-/** How much is read at once. */
-const READ = { records: 256, bytes: 128 * 1024 };
+/** How much one page has. */
+const PAGE_LIMITS = { records: 256, bytes: 128 * 1024 };
 
-/** What a record takes beside its bytes, about. */
+/** About how many bytes a record takes beside its data. */
 const RECORD_BYTES = 512;
 
 interface Reading<T> {
@@ -39,27 +43,28 @@ interface Reading<T> {
 interface PagesOptions {
   /** How many pages are read at a time. */
   readonly atOnce: number;
-  /** How much is kept. */
-  readonly bytesMost: number;
-  /** How long the log may be away. */
+  /** How many bytes of pages are kept. */
+  readonly maxBytes: number;
+  /** How long the log may be UNAVAILABLE. */
   readonly patienceMs: number;
   /** Ends all reading. */
   readonly signal: AbortSignal;
 }
 
 /**
- * How those who fell behind read the log: page by page, few pages at a time and
- * in the order of asking. Those who are at about the same place get the same
- * pages. The pages that were read last are kept, while there is room.
+ * How subscribers that fell behind read the log: page by page, `atOnce` pages at a
+ * time and in the order of asking. Subscribers at about the same position share
+ * pages. The pages that were used last are kept, up to maxBytes.
  */
 export class Pages<T> {
   readonly #log: TopicLog;
-  readonly #make: (entry: TopicRecord) => T;
-  readonly #bytesMost: number;
+  readonly #make: (record: TopicRecord) => T;
+  readonly #maxBytes: number;
   readonly #patienceMs: number;
   readonly #signal: AbortSignal;
-  /** By topic; and all, those that were used last at the end. */
+  /** The pages that are kept, by their topic. */
   readonly #topics = new Map<string, Set<Page<T>>>();
+  /** The same pages with their topics, in the order of their last use. */
   readonly #pages = new Map<Page<T>, string>();
   readonly #readings = new Map<string, Set<Reading<T>>>();
   readonly #atOnce: Semaphore;
@@ -67,23 +72,23 @@ export class Pages<T> {
 
   constructor(
     log: TopicLog,
-    make: (entry: TopicRecord) => T,
-    { atOnce, bytesMost, patienceMs, signal }: PagesOptions,
+    make: (record: TopicRecord) => T,
+    { atOnce, maxBytes, patienceMs, signal }: PagesOptions,
   ) {
     this.#log = log;
     this.#make = make;
     this.#atOnce = new Semaphore(atOnce);
-    this.#bytesMost = bytesMost;
+    this.#maxBytes = maxBytes;
     this.#patienceMs = patienceMs;
     this.#signal = signal;
   }
 
-  /** How many bytes the pages hold that are kept. */
+  /** How many bytes the pages that are kept have. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** What follows a place, where that was read already. */
+  /** The page that follows a position, where it is kept. */
   find(topic: string, position: number): Page<T> | undefined {
     for (const page of this.#topics.get(topic) ?? []) {
       if (page.from > position || position >= page.to) continue;
@@ -94,11 +99,11 @@ export class Pages<T> {
     return undefined;
   }
 
-  /** What follows a place. */
+  /** Reads the page that follows a place, or waits for one that is being read. */
   async read(topic: string, place: PagePlace): Promise<Page<T>> {
     const near = this.#nearest(topic, place.position);
     if (near !== undefined) {
-      // It may end before this place: one wait is worth that, a second is not.
+      // The other page may end before this place: that is worth one wait, and not a second one.
       const page = await near.page.catch(() => undefined);
       if (page !== undefined && near.from === place.position) return page;
       const found = this.find(topic, place.position);
@@ -107,12 +112,12 @@ export class Pages<T> {
     return this.#start(topic, place);
   }
 
-  /** Nobody catches up in this topic any more. */
+  /** Drops the pages of a topic in which no subscriber catches up any more. */
   forget(topic: string): void {
     for (const page of [...(this.#topics.get(topic) ?? [])]) this.#drop(page);
   }
 
-  /** The reading that may bring what follows a position: the one that begins nearest before it. */
+  /** The page being read that may have what follows a position: the one that begins nearest before it. */
   #nearest(topic: string, position: number): Reading<T> | undefined {
     let nearest: Reading<T> | undefined;
     for (const reading of this.#readings.get(topic) ?? []) {
@@ -141,7 +146,7 @@ export class Pages<T> {
     return page;
   }
 
-  /** Who waits for the log to come back waits without a turn. */
+  /** Between two attempts it leaves its turn to the other topics. */
   async #ask(topic: string, cursor: string): Promise<TopicItem[]> {
     const retries = new LogRetries(this.#patienceMs, this.#signal);
     for (;;) {
@@ -149,7 +154,7 @@ export class Pages<T> {
       try {
         return await this.#atOnce.run(() => {
           retries.begin();
-          return this.#log.page(topic, cursor, READ);
+          return this.#log.page(topic, cursor, PAGE_LIMITS);
         });
       } catch (error) {
         await retries.failed(error);
@@ -176,7 +181,7 @@ export class Pages<T> {
     this.#pages.set(page, topic);
     this.#bytes += page.bytes;
     for (const [oldest] of this.#pages) {
-      if (this.#bytes <= this.#bytesMost || oldest === page) break;
+      if (this.#bytes <= this.#maxBytes || oldest === page) break;
       this.#drop(oldest);
     }
   }
@@ -188,7 +193,7 @@ export class Pages<T> {
     if (pages.size === 0) this.#topics.delete(topic);
     this.#pages.delete(page);
     this.#bytes -= page.bytes;
-    // Whoever stands in it, and may stand there for long, must not hold it.
+    // A subscriber that is slow may have the page for long: it must not keep the items alive.
     page.items = [];
   }
 }

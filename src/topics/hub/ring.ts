@@ -10,17 +10,20 @@ export interface RecordSlot<T> {
 
 export interface NoteSlot<N> {
   readonly kind: "note";
-  /** That of the record before it. */
+  /** The position of the record before the note. */
   readonly position: number;
-  /** How many notes there were, with this one; 0: nobody needs to know that it was missed. */
+  /**
+   * How many notes there were, with this one; 0: the note is fleeting, and a subscriber need not
+   * learn that it missed it.
+   */
   readonly number: number;
   readonly value: N;
 }
 
-/** What a record takes beside its bytes, about: the value that is made of it, its cursor, its slot. */
+/** About how many bytes a record takes beside its data: the value that is made of it, its cursor, its slot. */
 const SLOT_BYTES = 512;
 
-/** How many dropped slots may stand before the rest moves up. */
+/** How many dropped slots may be at the front of the array before the others move there. */
 const SLACK = 1024;
 
 /**
@@ -30,10 +33,10 @@ const SLACK = 1024;
  */
 export class Ring<T, N> {
   readonly #records: number;
-  readonly #bytesMost: number;
+  readonly #maxBytes: number;
   readonly #slots: (Slot<T, N> | undefined)[] = [];
   readonly #sizes: number[] = [];
-  /** The index of the first place in #slots. */
+  /** The index of the slot that is first in #slots. */
   #base = 0;
   #oldest = 0;
   #next = 0;
@@ -44,7 +47,7 @@ export class Ring<T, N> {
   constructor(from: number, records: number, bytes: number) {
     this.#from = from;
     this.#records = records;
-    this.#bytesMost = bytes;
+    this.#maxBytes = bytes;
   }
 
   /** The index of the oldest slot. */
@@ -57,7 +60,7 @@ export class Ring<T, N> {
     return this.#next;
   }
 
-  /** Every record behind this position, up to the newest that came, is here. */
+  /** The ring has every record after this position, up to the newest that came. */
   get from(): number {
     return this.#from;
   }
@@ -66,14 +69,14 @@ export class Ring<T, N> {
     return this.#bytes;
   }
 
-  /** Gives how many bytes the slot counts for. */
+  /** Adds a slot; gives the bytes that it counts for. */
   push(slot: Slot<T, N>, dataBytes: number): number {
     const bytes = dataBytes + SLOT_BYTES;
     this.#slots.push(slot);
     this.#sizes.push(bytes);
     this.#next++;
     this.#bytes += bytes;
-    while (this.#next - this.#oldest > this.#records || this.#bytes > this.#bytesMost) this.#drop();
+    while (this.#next - this.#oldest > this.#records || this.#bytes > this.#maxBytes) this.#drop();
     return bytes;
   }
 
@@ -81,8 +84,8 @@ export class Ring<T, N> {
     return this.#slots[index - this.#base] as Slot<T, N>;
   }
 
-  /** The index of the first slot behind a position. */
-  behind(position: number): number {
+  /** The index of the first slot after a position. */
+  indexAfter(position: number): number {
     let low = this.#oldest;
     let high = this.#next;
     while (low < high) {
@@ -93,7 +96,7 @@ export class Ring<T, N> {
     return low;
   }
 
-  /** Drops all; what comes next is behind this position. */
+  /** Drops all slots; the next record comes after this position. */
   clear(from: number): void {
     this.#slots.length = 0;
     this.#sizes.length = 0;

@@ -8,34 +8,38 @@ import type { Page, PageItem, Pages } from "./pages.ts";
 import type { NoteSlot, RecordSlot } from "./ring.ts";
 import type { Follower, Tail } from "./tail.ts";
 
-/**
- * What a subscriber is told: first the opening, which is the place that all
- * else comes behind; it comes again where notes were missed. Records and gaps
- * are the log's. Notes are for those who are there.
- */
-export type HubEvent<T, N = never> =
-  | { readonly kind: "opening"; readonly mark: TopicPosition }
-  | RecordSlot<T>
-  | TopicGap
-  | NoteSlot<N>;
+/** The position after which all other events come. A subscriber that missed notes gets another one. */
+interface TopicOpening extends TopicPosition {
+  readonly kind: "opening";
+}
 
-/** Where a subscription begins, and what becomes of its events. */
+/**
+ * What a subscriber is told: first an opening, then records and gaps of the log,
+ * and the notes that are announced while the subscriber is live.
+ */
+export type HubEvent<T, N = never> = TopicOpening | RecordSlot<T> | TopicGap | NoteSlot<N>;
+
+/** Where a subscription begins, and what the iteration gives of its events. */
 export interface SubscribeOptions<T, N, U> {
-  /** Behind this cursor. */
+  /** Begins after this cursor. */
   readonly after?: string | undefined;
-  /** Without a cursor: with what comes from now on, or with the oldest that is kept. Default: now. */
+  /**
+   * Without a cursor: begins with what is appended from now on, or with the oldest record that is
+   * kept. Default: now.
+   */
   readonly start?: "now" | "oldest" | undefined;
-  /** The opening waits for it; the iteration throws what it rejects with. */
+  /** The opening waits for this promise; the iteration throws what it rejects with. */
   readonly ready?: () => Promise<void>;
   /**
-   * Makes what the iteration gives of each event, when its turn comes;
-   * `undefined`: nothing. Default: the event. In a handler say what it returns, so
-   * that the compiler holds each field, and each case of a oneof, to the contract:
+   * Makes of an event what the iteration gives, when the consumer asks for it; an
+   * event of which it makes `undefined` is left out. Default: the event. In a
+   * handler declare the type that it returns, so that the compiler holds each
+   * field, and each case of a oneof, to the contract:
    *
    *     shape: (event): MessageInitShape<typeof WatchResponseSchema> => …
    */
   readonly shape?: (event: HubEvent<T, N>) => U | undefined;
-  /** Called once, when the subscription is over, however that came. */
+  /** Called once, when the subscription has ended, by whatever cause. */
   readonly onEnd?: () => void;
 }
 
@@ -47,80 +51,105 @@ export const subscribeChecks = {
   onEnd: callable,
 } satisfies Checks<SubscribeOptions<unknown, unknown, unknown>>;
 
-/** What a subscription belongs to. */
-export interface Shared<T, N> {
+/**
+ * One subscriber of a topic: the events, as `shape` makes them, for one loop. A
+ * handler that returns it sends each of them as a response. It ends with the
+ * reason of its signal, with close(), or when its loop is left.
+ */
+export interface Subscription<U> extends AsyncIterable<U> {
+  /**
+   * Resolves when the subscription has its position, and what is appended from
+   * then on comes after it. A subscription that ends earlier never resolves it.
+   */
+  readonly placed: Promise<void>;
+
+  /** For one consumer: another one is told FAILED_PRECONDITION. Leaving the loop ends the subscription. */
+  [Symbol.asyncIterator](): AsyncIterator<U, undefined>;
+
+  /**
+   * Gives this subscriber alone a value: after the opening, and before the next
+   * event. Resolves when the consumer has taken it, or the subscription has ended.
+   */
+  tell(value: U): Promise<void>;
+
+  /** Ends the iteration now: it throws `error`, where there is one. */
+  close(error?: unknown): void;
+}
+
+/** What a subscription has of its hub. */
+export interface SubscriptionSources<T, N> {
   readonly log: TopicLog;
   readonly tail: Tail<T, N>;
   readonly pages: Pages<T>;
-  /** Told when it is over. */
+  /** Called when the subscription has ended. */
   readonly onEnd: () => void;
 }
 
 /**
- * One subscriber of a topic: a place in the topic, and an index into the ring
- * of the newest records.
+ * A subscription of a hub: a position in the topic, and an index into the ring of
+ * the newest records.
  *
  *     starting ──> behind: takes from pages of the log <──> live: takes from the ring
  *
- * The ring drops what it has no room for, whoever still needs it: who does is
- * behind. From pages a subscriber goes live when its place is in the ring, or
- * the log has nothing behind it.
+ * The ring drops its oldest slots whether or not a subscriber has taken them: a
+ * subscriber that has not is behind. It goes live again when its position is in
+ * the ring, or the log has nothing after that.
  */
-export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, PullSource<U> {
+export class HubSubscription<T, N, U> implements Subscription<U>, Follower, PullSource<U> {
   waiting = false;
-  /** Resolves when its place is known: what is appended from then on is behind it. Never, where it is over before. */
   readonly placed: Promise<void>;
   readonly #placed = Promise.withResolvers<void>();
-  readonly #shared: Shared<T, N>;
+  readonly #sources: SubscriptionSources<T, N>;
   readonly #shape: (event: HubEvent<T, N>) => U | undefined;
   readonly #onEnd: (() => void) | undefined;
-  /** That of the subscriber, where it gave a function; others wake and end the subscription. */
+  /** The subscriber's own, where it gave a function: other contexts wake and end the subscription. */
   readonly #context: Context | undefined;
   readonly #values: PullIterator<U>;
   readonly #listening: Disposable;
-  /** What it is told besides; `undefined`: it is over. */
+  /** The values of tell() that were not taken; `undefined`: the subscription has ended. */
   #told: { value: U; taken: () => void }[] | undefined = [];
   #state: "starting" | "behind" | "live" = "starting";
   #opened = false;
-  /** The last record or gap that was given; -1: the cursor has no position here. */
+  /** Of the last record or gap that was given; -1: the cursor has no position in this log. */
   #position = -1;
   #cursor = "";
-  /** The log had nothing behind this place. */
+  /** Whether the log had nothing after this position. */
   #atEnd = false;
-  /** How many of the tail's notes it knows, and which of the tail's lives. */
+  /** How many of the tail's notes the subscriber was given, or has in its opening. */
   #notes = 0;
-  #life = 0;
-  /** The index of the next slot in the ring, of the next item in the page. */
+  /** The tail's generation to which the position belongs. */
+  #generation = 0;
+  /** The index of the next slot in the ring. */
   #at = 0;
   #page: Page<T> | undefined;
+  /** The index of the next item in the page. */
   #pageAt = 0;
   #reading = false;
 
-  /** Throws INVALID_ARGUMENT for a cursor that is none of this topic. */
-  constructor(shared: Shared<T, N>, options: SubscribeOptions<T, N, U>, signal: AbortSignal) {
+  /** Throws INVALID_ARGUMENT for a cursor that is malformed, or of another topic. */
+  constructor(
+    sources: SubscriptionSources<T, N>,
+    options: SubscribeOptions<T, N, U>,
+    signal: AbortSignal,
+  ) {
     const { after, shape, onEnd } = options;
-    if (after !== undefined) this.#moveTo(shared.tail.cursors.read(after) ?? -1, after);
+    if (after !== undefined) this.#moveTo(sources.tail.cursors.read(after) ?? -1, after);
     this.placed = this.#placed.promise;
-    this.#shared = shared;
+    this.#sources = sources;
     this.#onEnd = onEnd;
     this.#context = shape === undefined && onEnd === undefined ? undefined : currentContext();
     this.#shape = shape ?? ((event) => event as U);
     this.#values = new PullIterator<U>(this);
-    shared.tail.followers.add(this);
+    sources.tail.followers.add(this);
     this.#start(options).catch((error) => this.#values.close(error));
     this.#listening = onAbort(signal, (reason) => this.#values.close(reason));
   }
 
-  /** For one consumer: another one is told FAILED_PRECONDITION. Leaving the loop ends the subscription. */
   [Symbol.asyncIterator](): AsyncIterator<U, undefined> {
     if (this.#values.isTaken) return failing(iteratedBefore("the events of a subscription"));
     return this.#values;
   }
 
-  /**
-   * Puts a value of the subscriber's own before what comes next, behind the
-   * opening. Resolves when it is taken, or never will be.
-   */
   tell(value: U): Promise<void> {
     return new Promise((taken) => {
       if (this.#told === undefined) return taken();
@@ -129,17 +158,14 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, PullSo
     });
   }
 
-  /** Ends the iteration now, with an error where there is one. */
   close(error?: unknown): void {
     this.#values.close(error);
   }
 
-  /** The hub's: there may be something to take. */
   wake(): void {
     this.#run(() => this.#values.wake());
   }
 
-  // What the iterator asks for.
   take(): U | undefined {
     for (;;) {
       if (this.#opened && this.#told !== undefined && this.#told.length > 0) {
@@ -155,23 +181,23 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, PullSo
   }
 
   onDry(): void {
-    if (this.#state === "live") this.#shared.tail.wait(this);
+    if (this.#state === "live") this.#sources.tail.wait(this);
   }
 
   onEnd(): void {
-    // A signal that had aborted before finds nothing to dispose of.
+    // In the constructor, where the signal had aborted before, there is nothing to dispose of yet.
     this.#listening?.[Symbol.dispose]();
     const told = this.#told;
     this.#told = undefined;
     for (const { taken } of told ?? []) taken();
     this.#page = undefined;
     if (this.#state === "behind") this.#caughtUp();
-    this.#shared.tail.leave(this);
-    this.#shared.onEnd();
+    this.#sources.tail.leave(this);
+    this.#sources.onEnd();
     try {
       this.#run(() => this.#onEnd?.());
     } catch (error) {
-      // A bug of whoever listens is none of the other subscribers', who may be woken behind this one.
+      // A bug in one subscriber's onEnd must not reach the others, which may be woken after this one.
       queueMicrotask(() => {
         throw error;
       });
@@ -184,17 +210,17 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, PullSo
   }
 
   async #start({ after, start = "now", ready }: SubscribeOptions<T, N, U>): Promise<void> {
-    const { log, tail } = this.#shared;
+    const { log, tail } = this.#sources;
     await ready?.();
     await tail.started;
     if (after === undefined) {
-      const mark = start === "now" ? log.end(tail.topic) : log.oldest(tail.topic);
-      const { position, cursor } = await mark;
+      const begin = start === "now" ? log.end(tail.topic) : log.oldest(tail.topic);
+      const { position, cursor } = await begin;
       this.#moveTo(position, cursor);
       this.#atEnd = start === "now";
     }
     if (this.#told === undefined) return;
-    this.#life = tail.life;
+    this.#generation = tail.generation;
     this.#fallBehind();
     this.#placed.resolve();
     this.#values.wake();
@@ -217,18 +243,18 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, PullSo
 
   #opening(): HubEvent<T, N> {
     this.#opened = true;
-    this.#notes = this.#shared.tail.notes;
-    return { kind: "opening", mark: { position: this.#position, cursor: this.#cursor } };
+    this.#notes = this.#sources.tail.notes;
+    return { kind: "opening", position: this.#position, cursor: this.#cursor };
   }
 
   #fromRing(): HubEvent<T, N> | undefined {
-    const { tail } = this.#shared;
+    const { tail } = this.#sources;
     const { ring } = tail;
-    if (this.#position < ring.from || this.#life !== tail.life) {
+    if (this.#position < ring.from || this.#generation !== tail.generation) {
       this.#fallBehind();
       return undefined;
     }
-    // Only notes can have gone, and records that it had.
+    // The ring has dropped only notes, and records that this subscriber was given.
     if (this.#at < ring.oldest) return this.#goLive();
     while (this.#at < ring.next) {
       const slot = ring.at(this.#at++);
@@ -246,7 +272,7 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, PullSo
   }
 
   #fromPage(): HubEvent<T, N> | undefined {
-    const { tail, pages } = this.#shared;
+    const { tail, pages } = this.#sources;
     const item = this.#page?.items[this.#pageAt++];
     if (item !== undefined) {
       this.#moveTo(item.position, item.cursor);
@@ -255,61 +281,62 @@ export class Subscription<T, N, U> implements AsyncIterable<U>, Follower, PullSo
     this.#page = undefined;
     if (this.#reading) return undefined;
     const { ring } = tail;
-    const joins = this.#position >= ring.from && (this.#position <= tail.position || this.#atEnd);
-    if (joins && this.#life === tail.life) {
+    const isInRing =
+      this.#position >= ring.from && (this.#position <= tail.position || this.#atEnd);
+    if (isInRing && this.#generation === tail.generation) {
       this.#caughtUp();
       return this.#goLive();
     }
     const page = pages.find(tail.topic, this.#position);
     if (page === undefined) this.#read();
-    else this.#stand(page);
+    else this.#enter(page);
     return undefined;
   }
 
-  /** From the ring on; where notes were missed, with an opening. */
+  /** Continues with the ring; where notes were missed, with an opening before that. */
   #goLive(): HubEvent<T, N> | undefined {
-    const { tail } = this.#shared;
+    const { tail } = this.#sources;
     this.#state = "live";
-    this.#at = tail.ring.behind(this.#position);
+    this.#at = tail.ring.indexAfter(this.#position);
     return this.#notes === tail.notes ? this.#fromRing() : this.#opening();
   }
 
   #fallBehind(): void {
     this.#state = "behind";
-    this.#shared.tail.behind++;
+    this.#sources.tail.pageReaders++;
   }
 
-  /** Nobody keeps pages for it any more. */
+  /** This subscriber needs no pages any more; the last one that did frees those of the topic. */
   #caughtUp(): void {
-    const { tail, pages } = this.#shared;
-    if (--tail.behind === 0) pages.forget(tail.topic);
+    const { tail, pages } = this.#sources;
+    if (--tail.pageReaders === 0) pages.forget(tail.topic);
   }
 
   #read(): void {
-    const { tail, pages } = this.#shared;
+    const { tail, pages } = this.#sources;
     this.#reading = true;
-    const { life, position: known } = tail;
+    const { generation, position: known } = tail;
     pages.read(tail.topic, { position: this.#position, cursor: this.#cursor, known }).then(
       (page) => {
         this.#reading = false;
-        // What was read for nobody is not kept.
-        if (this.#told === undefined && tail.behind === 0) pages.forget(tail.topic);
+        // A page that no subscriber needs any more is not kept.
+        if (this.#told === undefined && tail.pageReaders === 0) pages.forget(tail.topic);
         if (this.#told === undefined) return;
-        this.#life = life;
-        // Positions may go on without records of this topic, and so may the ring's.
+        this.#generation = generation;
+        // Positions may grow without records of this topic, and so may those of the ring.
         if (page.isEnd && page.to > this.#position) {
           this.#moveTo(page.to, tail.cursors.write(page.to));
         }
         this.#atEnd = page.isEnd;
-        this.#stand(page);
+        this.#enter(page);
         this.#values.wake();
       },
       (error) => this.#values.close(error),
     );
   }
 
-  /** In a page, behind what it was given: the page may begin before. */
-  #stand(page: Page<T>): void {
+  /** Continues with a page, which may begin before this position: what the subscriber was given is passed over. */
+  #enter(page: Page<T>): void {
     const { items } = page;
     let at = 0;
     if (page.from !== this.#position) {

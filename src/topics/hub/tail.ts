@@ -7,42 +7,43 @@ import type { TopicLog, TopicPosition, TopicRecord } from "../log.ts";
 import { LogRetries } from "./log-retries.ts";
 import { Ring, type Slot } from "./ring.ts";
 
-/** Who waits for what comes next in a topic. */
+/** A subscription, as the tail of its topic sees it. */
 export interface Follower {
-  /** Whether it is among those who are woken; the tail's alone. */
+  /** Whether the tail will wake it; only the tail sets this. */
   waiting: boolean;
+  /** There may be something to take. */
   wake(): void;
   close(error: unknown): void;
 }
 
 export interface TailOptions<T> {
-  readonly make: (entry: TopicRecord) => T;
+  readonly make: (record: TopicRecord) => T;
   readonly records: number;
   readonly bytes: number;
-  /** How long the log may be away. */
+  /** How long the log may be UNAVAILABLE. */
   readonly patienceMs: number;
-  /** Told when the ring has grown, or shrunk, by so much. */
-  readonly onBytes: (more: number) => void;
-  /** It has failed, and told its followers. */
+  /** Called when the ring has grown by a number of bytes; below 0, when it has shrunk. */
+  readonly onBytes: (moreBytes: number) => void;
+  /** Called when the tail has failed, before it closes its followers. */
   readonly onFail: () => void;
 }
 
-/** Reads one topic as it grows, for all who follow it in this process. */
+/** Reads one topic as it grows, for all its followers in this process. */
 export class Tail<T, N> {
   readonly topic: string;
-  /** Resolves when the ring stands where the topic ended; rejects where the log cannot tell. */
+  /** Resolves when the ring begins at the end of the topic; rejects where the log does not give the end. */
   readonly started: Promise<void>;
   readonly cursors: Cursors;
   readonly followers = new Set<Follower>();
   readonly ring: Ring<T, N>;
-  /** The last record that came. */
+  /** Of the last record that came. */
   position = 0;
-  /** How many notes there were that nobody should miss. */
+  /** How many notes there were that are not fleeting. */
   notes = 0;
-  /** Changes where the log says that what came before does not lead to what comes now. */
-  life = 0;
-  /** How many of the followers read pages. */
-  behind = 0;
+  /** Grows with each gap: what a follower has of an earlier generation does not lead to what is in the ring now. */
+  generation = 0;
+  /** How many followers are behind: they read pages. */
+  pageReaders = 0;
   readonly #log: TopicLog;
   readonly #options: TailOptions<T>;
   readonly #stop = new AbortController();
@@ -53,16 +54,16 @@ export class Tail<T, N> {
   #woken: Follower[] = [];
   #waking = false;
   /**
-   * What the ring was given that followers were not woken for. They are woken
-   * at the end of a turn of the event loop, so that each writes once what came
-   * in it; or earlier, while all of it is in the ring.
+   * What came into the ring since the followers were woken. They are woken at the
+   * end of a turn of the event loop, so that each writes once what came in that
+   * turn; or when a quarter of the ring is new, while the ring has all of it.
    */
   #news = { slots: 0, bytes: 0 };
-  #telling = false;
+  #isWakeScheduled = false;
   /** Whether a quarter of the ring came since the tail paused last. */
   #isQuarterNew = false;
-  /** How many of those in #waiting have left. */
-  #gone = 0;
+  /** How many followers in #waiting have left. */
+  #left = 0;
 
   constructor(log: TopicLog, topic: string, options: TailOptions<T>) {
     this.topic = topic;
@@ -71,18 +72,18 @@ export class Tail<T, N> {
     this.#options = options;
     this.ring = new Ring(0, options.records, options.bytes);
     const end = log.end(topic);
-    this.started = handled(end.then((mark) => this.#standAt(mark)));
+    this.started = handled(end.then((position) => this.#beginAt(position)));
     this.#run = this.#follow(end);
   }
 
-  /** Resolves when nothing is read any more. */
+  /** Resolves when the tail no longer reads the log. */
   async stop(): Promise<void> {
     this.#stop.abort(failure(Code.Unavailable, "nobody follows this topic any more"));
     this.clear();
     await this.#run;
   }
 
-  /** Wakes `follower` with what comes next. */
+  /** Wakes `follower`, once, when the next slot has come. */
   wait(follower: Follower): void {
     if (follower.waiting) return;
     follower.waiting = true;
@@ -92,26 +93,29 @@ export class Tail<T, N> {
   leave(follower: Follower): void {
     this.followers.delete(follower);
     if (!follower.waiting) return;
-    this.#gone++;
-    if (this.#gone * 2 < this.#waiting.length) return;
+    this.#left++;
+    if (this.#left * 2 < this.#waiting.length) return;
     this.#waiting = this.#waiting.filter((waiting) => this.followers.has(waiting));
-    this.#gone = 0;
+    this.#left = 0;
   }
 
-  /** Gives a note to those who are there now, behind the records that came. */
+  /** Puts a note into the ring, after the records that came. */
   announce(value: N, fleeting: boolean): void {
     const number = fleeting ? 0 : ++this.notes;
     this.#push({ kind: "note", position: this.position, number, value }, 0);
   }
 
-  /** Drops what is held for those who are late: they read it from the log. */
+  /** Empties the ring: followers that have not taken all of it read the log. */
   clear(): void {
     const { bytes } = this.ring;
     this.ring.clear(this.position);
     this.#options.onBytes(-bytes);
   }
 
-  /** Followers that continue in later slices must find in the ring what they were woken for: they come first. */
+  /**
+   * Whether followers come first: those that are woken in later slices must find in the ring what
+   * they were woken for.
+   */
   get #mustPause(): boolean {
     return this.#waking || (this.#isQuarterNew && slices.isAwaited);
   }
@@ -122,7 +126,7 @@ export class Tail<T, N> {
     this.#isQuarterNew = false;
   }
 
-  #standAt({ position }: TopicPosition): void {
+  #beginAt({ position }: TopicPosition): void {
     this.position = position;
     this.clear();
   }
@@ -137,8 +141,8 @@ export class Tail<T, N> {
         try {
           for await (const item of this.#log.read(this.topic, cursor, signal)) {
             retries.succeeded();
-            if (item.kind === "record") this.#record(item);
-            else this.#gap(item.position);
+            if (item.kind === "record") this.#addRecord(item);
+            else this.#addGap(item.position);
             cursor = item.cursor;
             if (this.#share.countMessage() || this.#mustPause) await this.#pause();
           }
@@ -155,16 +159,16 @@ export class Tail<T, N> {
     }
   }
 
-  #record(entry: TopicRecord): void {
-    const { kind, position, cursor } = entry;
-    const slot = { kind, position, cursor, value: this.#options.make(entry) };
+  #addRecord(record: TopicRecord): void {
+    const { kind, position, cursor } = record;
+    const slot = { kind, position, cursor, value: this.#options.make(record) };
     this.position = position;
-    this.#push(slot, entry.data.length);
+    this.#push(slot, record.data.length);
   }
 
-  /** Who follows asks the log, which knows what each of them misses. */
-  #gap(position: number): void {
-    this.life++;
+  /** The followers read the log next, which knows for each of them whether it misses records. */
+  #addGap(position: number): void {
+    this.generation++;
     this.position = position;
     this.clear();
     this.#wakeAll();
@@ -180,27 +184,28 @@ export class Tail<T, N> {
     if (news.slots * 4 >= records || news.bytes * 4 >= bytes) {
       this.#isQuarterNew = true;
       this.#wakeAll();
-    } else if (!this.#telling) {
-      this.#telling = true;
-      inLaterTurn(() => this.#tell());
+    } else if (!this.#isWakeScheduled) {
+      this.#isWakeScheduled = true;
+      inLaterTurn(() => this.#onScheduledWake());
     }
   }
 
-  #tell(): void {
-    this.#telling = false;
+  #onScheduledWake(): void {
+    this.#isWakeScheduled = false;
     this.#wakeAll();
   }
 
   /**
-   * Wakes all followers that wait, in as many slices of the event loop as that
-   * takes; one that waits again meanwhile is woken with what comes next. A follower that is
-   * woken may end, which may announce something and so come here again.
+   * Wakes all followers that wait, in several slices of the event loop where one is
+   * not enough; a follower that waits again meanwhile is woken when the next slot
+   * has come. A woken follower may end, and its onEnd may announce a note, which
+   * comes here again.
    */
   #wakeAll(): void {
     this.#news = { slots: 0, bytes: 0 };
     const waiting = this.#waiting;
     this.#waiting = [];
-    this.#gone = 0;
+    this.#left = 0;
     if (this.#woken.length === 0) this.#woken = waiting;
     else for (const follower of waiting) this.#woken.push(follower);
     if (!this.#waking) this.#wake(0);

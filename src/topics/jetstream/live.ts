@@ -1,55 +1,56 @@
 import type { Msg } from "@nats-io/transport-node";
 import type { TopicRecord } from "../log.ts";
-import { entryOf, type TopicSubjects, writtenMs } from "./page.ts";
+import { headerTimeMs, recordOf } from "./record.ts";
+import type { TopicSubjects } from "./stream.ts";
 import type { Wire } from "./wire.ts";
 
 /** A record as the server published it again when it was stored. */
-export interface Live {
-  readonly entry: TopicRecord;
+export interface LiveRecord {
+  readonly record: TopicRecord;
   /** The position of the last record of the topic before it; 0 where none was kept. */
   readonly before: number;
 }
 
-type LiveListener = (live: Live) => void;
+type LiveListener = (live: LiveRecord) => void;
 
-/** What comes live: heard once for all that read a topic, for as long as somebody does. */
+/** What the server publishes again: one subscription of NATS for all that read a topic, for as long as one does. */
 export class LiveTopics {
   readonly #wire: Wire;
-  readonly #topics = new Map<string, { ears: Set<LiveListener>; listening: Disposable }>();
+  readonly #topics = new Map<string, { listeners: Set<LiveListener>; subscription: Disposable }>();
 
   constructor(wire: Wire) {
     this.#wire = wire;
   }
 
-  listen(place: TopicSubjects, ear: LiveListener): Disposable {
-    const topic = this.#topics.get(place.live) ?? this.#begin(place);
-    topic.ears.add(ear);
+  listen(subjects: TopicSubjects, listener: LiveListener): Disposable {
+    const topic = this.#topics.get(subjects.live) ?? this.#subscribe(subjects);
+    topic.listeners.add(listener);
     return {
       [Symbol.dispose]: () => {
-        if (!topic.ears.delete(ear) || topic.ears.size > 0) return;
-        topic.listening[Symbol.dispose]();
-        this.#topics.delete(place.live);
+        if (!topic.listeners.delete(listener) || topic.listeners.size > 0) return;
+        topic.subscription[Symbol.dispose]();
+        this.#topics.delete(subjects.live);
       },
     };
   }
 
-  #begin(place: TopicSubjects) {
-    const ears = new Set<LiveListener>();
-    const listening = this.#wire.listen(place.live, (message) => {
-      const live = liveOf(place, message);
-      for (const ear of ears) ear(live);
+  #subscribe(subjects: TopicSubjects) {
+    const listeners = new Set<LiveListener>();
+    const subscription = this.#wire.listen(subjects.live, (message) => {
+      const live = liveRecordOf(subjects, message);
+      for (const listener of listeners) listener(live);
     });
-    const topic = { ears, listening };
-    this.#topics.set(place.live, topic);
+    const topic = { listeners, subscription };
+    this.#topics.set(subjects.live, topic);
     return topic;
   }
 }
 
-function liveOf(place: TopicSubjects, { headers, data }: Msg): Live {
+function liveRecordOf(subjects: TopicSubjects, { headers, data }: Msg): LiveRecord {
   const header = (name: string) => headers?.get(name) ?? "";
-  const timeMs = writtenMs(headers) ?? (Date.parse(header("Nats-Time-Stamp")) || Date.now());
+  const timeMs = headerTimeMs(headers) ?? (Date.parse(header("Nats-Time-Stamp")) || Date.now());
   return {
-    entry: entryOf(place, Number(header("Nats-Sequence")), { data, timeMs }),
+    record: recordOf(subjects, Number(header("Nats-Sequence")), { data, timeMs }),
     before: Number(header("Nats-Last-Sequence")),
   };
 }

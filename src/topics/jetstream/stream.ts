@@ -1,24 +1,24 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { JetStreamManager, StreamConfig, StreamInfo } from "@nats-io/jetstream";
 import { failure } from "../../failure.ts";
-import { newEpoch } from "../cursor.ts";
+import { type Cursors, cursorsOf, newEpoch } from "../cursor.ts";
 import { toOperator } from "../log-failure.ts";
-import type { Kept } from "../retention.ts";
-import { REFUSED } from "./wire.ts";
+import type { RetentionLimits } from "../retention.ts";
+import { REFUSED } from "./refusal.ts";
 
 /**
- * The one stream of a log, and the names in it:
+ * The one stream of a log, and the subjects in it:
  *
  *     hawser.<epoch>.log.<topic>    records, a message each
  *     hawser.<epoch>.trim.<topic>   the last trim of the topic: up to which sequence
  *     hawser.<epoch>.live.<topic>   records as they are stored: the server publishes them again
  *
- * Who makes the stream chooses the epoch. One that was deleted and made anew
- * has another, and nothing that is said to the old one reaches it.
+ * The process that makes the stream chooses the epoch. A stream that was deleted
+ * and made again has another epoch, and so no message to the old one reaches it.
  */
 export interface StreamOptions {
   readonly name: string;
-  readonly kept: Kept;
+  readonly retention: RetentionLimits;
   readonly replicas: number;
   readonly maxBytes: number;
   readonly dedupeMs: number;
@@ -26,7 +26,7 @@ export interface StreamOptions {
 
 const OLDEST_SERVER = [2, 9, 4];
 
-/** Throws FAILED_PRECONDITION where the server is older than republish can be relied on. */
+/** Throws FAILED_PRECONDITION where the server is too old: before 2.9.4 republish is not reliable. */
 export function checkVersion(version: string): void {
   if (isAtLeast(version, OLDEST_SERVER)) return;
   throw failure(
@@ -35,8 +35,8 @@ export function checkVersion(version: string): void {
   );
 }
 
-/** Whether the server says of what it publishes again when it was stored. */
-export function tellsTimes(version: string): boolean {
+/** Whether what the server publishes again has the time at which it was stored. */
+export function republishesTimes(version: string): boolean {
   return isAtLeast(version, [2, 10, 0]);
 }
 
@@ -55,26 +55,48 @@ export function checkName(name: string): void {
   );
 }
 
-/** A topic's part of its subjects: its name where that has plain letters alone, else base64url behind a "~". */
-export function tokenOf(topic: string): string {
+/** The subjects of a topic, and the maker of its cursors. */
+export interface TopicSubjects {
+  readonly records: string;
+  readonly live: string;
+  readonly trim: string;
+  readonly cursors: Cursors;
+}
+
+export function subjectsOf(stream: string, epoch: string, topic: string): TopicSubjects {
+  const [head, token] = [`${stream}.${epoch}`, tokenOf(topic)];
+  return {
+    records: `${head}.log.${token}`,
+    live: `${head}.live.${token}`,
+    trim: `${head}.trim.${token}`,
+    cursors: cursorsOf(epoch, topic),
+  };
+}
+
+/**
+ * The last token of a topic's subjects: its name where that is of A-Z, a-z, 0-9, "_" and "-" alone,
+ * else "~" and base64url.
+ */
+function tokenOf(topic: string): string {
   return /^[\w-]+$/.test(topic) ? topic : `~${Buffer.from(topic).toString("base64url")}`;
 }
 
+/** The name of the topic that has this last token in its subjects. */
 export function topicOf(token: string): string {
   return token.startsWith("~") ? Buffer.from(token.slice(1), "base64url").toString() : token;
 }
 
 const NANOS = 1e6;
 
-/** What a stream must be like. */
-function wanted({ name, kept, replicas, maxBytes, dedupeMs }: StreamOptions, epoch: string) {
-  const { ageMs, records } = kept;
+/** The configuration that the stream must have. */
+function configOf({ name, retention, replicas, maxBytes, dedupeMs }: StreamOptions, epoch: string) {
+  const { ageMs, records } = retention;
   const head = `${name}.${epoch}`;
   return {
     subjects: [`${head}.log.*`, `${head}.trim.*`],
     retention: "limits",
     storage: "file",
-    // Full means that appends fail; the oldest go by age and by number alone.
+    // At maxBytes appends fail; the oldest records are dropped by age and by number alone.
     discard: "new",
     max_age: ageMs === Infinity ? 0 : Math.ceil(ageMs * NANOS),
     max_msgs: -1,
@@ -82,7 +104,7 @@ function wanted({ name, kept, replicas, maxBytes, dedupeMs }: StreamOptions, epo
     max_bytes: maxBytes === Infinity ? -1 : maxBytes,
     max_msgs_per_subject: records === Infinity ? -1 : records,
     discard_new_per_subject: false,
-    // It may not be longer than the age.
+    // JetStream refuses one that is longer than max_age.
     duplicate_window: Math.ceil(Math.min(dedupeMs, ageMs) * NANOS),
     num_replicas: replicas,
     republish: { src: `${head}.log.>`, dest: `${head}.live.>` },
@@ -93,7 +115,7 @@ function wanted({ name, kept, replicas, maxBytes, dedupeMs }: StreamOptions, epo
   } satisfies Partial<StreamConfig>;
 }
 
-/** Makes the stream, or fits one that is there; throws FAILED_PRECONDITION where it cannot be what it must be. */
+/** Makes the stream, or updates one that is there; throws FAILED_PRECONDITION where it cannot be as it must. */
 export async function openStream(
   manager: JetStreamManager,
   options: StreamOptions,
@@ -101,15 +123,15 @@ export async function openStream(
   const { name } = options;
   const found = await manager.streams.info(name).catch(unless(REFUSED.noStream));
   if (found === undefined) {
-    const config = wanted(options, newEpoch());
+    const config = configOf(options, newEpoch());
     const made = await manager.streams
       .add({ ...config, name })
       .catch(unless(REFUSED.nameInUse))
-      .catch(refuse(name));
-    // Somebody else was faster: theirs it is.
+      .catch(notTaken(name));
+    // Another process has made it meanwhile.
     return made === undefined ? openStream(manager, options) : checked(config, made);
   }
-  const config = wanted(options, epochOf(found) ?? "");
+  const config = configOf(options, epochOf(found) ?? "");
   const { subjects, retention, storage, sealed } = config;
   const sources = [found.config.mirror, found.config.sources].flat().filter(Boolean);
   const foreign = differences({ subjects, retention, storage, sealed }, found.config);
@@ -125,13 +147,14 @@ export async function openStream(
     before === config.max_msgs_per_subject
       ? found.config.description
       : describe(Math.max(found.state.last_seq, floorOf(found.config.description)));
-  const fitted = { ...found.config, ...config, description };
-  return checked(config, await manager.streams.update(name, fitted).catch(refuse(name)));
+  const updated = { ...found.config, ...config, description };
+  return checked(config, await manager.streams.update(name, updated).catch(notTaken(name)));
 }
 
 /**
- * Below the floor a record may have been removed and nothing else tells of it;
- * it stands in the description of the stream, where 2.9 has room for it.
+ * The description of the stream, with its floor: a record up to that position may
+ * have been removed and nothing else tells of it. It is in the description because
+ * a stream of 2.9 has no metadata.
  */
 export function describe(floor: number): string {
   return `A log of Hawser's; floor ${floor}`;
@@ -141,7 +164,7 @@ export function floorOf(description: string | undefined): number {
   return Number(/; floor (\d+)$/.exec(description ?? "")?.[1] ?? 0);
 }
 
-/** The epoch of a log's stream; `undefined`: it is something else. */
+/** The epoch of a log's stream; `undefined`: the stream is not a log's. */
 export function epochOf({ config }: StreamInfo): string | undefined {
   return /^[^.]+\.([0-9a-f]{16})\.log\.\*$/.exec(config.subjects?.[0] ?? "")?.[1];
 }
@@ -159,21 +182,22 @@ function checked(config: object, info: StreamInfo): StreamInfo {
 
 function differences(config: object, found: object): string[] {
   return Object.entries(config).flatMap(([key, value]) => {
-    // What is false is left out by servers that do not know it.
+    // A server that does not know a setting leaves it out: that is as good as false.
     const is = (found as Record<string, unknown>)[key] ?? (value === false ? false : undefined);
     const [want, have] = [JSON.stringify(value), JSON.stringify(is)];
     return want === have ? [] : [`${key} is ${have ?? "not there"}, must be ${want}`];
   });
 }
 
-/** What was refused for this reason is not there. */
+/** Turns a refusal with this code into `undefined`; throws any other error. */
 function unless(code: number) {
   return (error: Error & { code?: number }): undefined => {
     if (error.code !== code) throw error;
   };
 }
 
-function refuse(name: string) {
+/** Throws the error of a stream that the server refused to make or update. */
+function notTaken(name: string) {
   return (error: Error): never => {
     throw failure(
       Code.FailedPrecondition,
@@ -183,7 +207,7 @@ function refuse(name: string) {
   };
 }
 
-/** What went wrong while a log was opened, for its operator. */
+/** The error of a log that could not be opened, for the caller, which is its operator. */
 export function notOpened(error: unknown): unknown {
   if (error instanceof ConnectError) return toOperator(error);
   if ((error as Error).name === "JetStreamNotEnabled") {

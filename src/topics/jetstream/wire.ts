@@ -3,14 +3,14 @@ import type {
   Msg,
   MsgHdrs,
   NatsConnection,
+  Subscription as NatsSubscription,
   NodeConnectionOptions,
-  Subscription,
 } from "@nats-io/transport-node";
 import { failure } from "../../failure.ts";
 import type { Incidents } from "../incidents.ts";
-import { logFailure } from "../log-failure.ts";
+import type { Refusal } from "./refusal.ts";
 
-/** The packages of NATS, which are there only where somebody installed them. */
+/** The packages of NATS, which are there only where they were installed beside Hawser. */
 export interface Packages {
   readonly transport: typeof import("@nats-io/transport-node");
   readonly jetstream: typeof import("@nats-io/jetstream");
@@ -32,42 +32,6 @@ export async function packages(): Promise<Packages> {
   }
 }
 
-/** What the server answers where it does not do what it was asked. */
-export interface Refusal {
-  readonly code: number;
-  readonly err_code: number;
-  readonly description: string;
-}
-
-/** Codes of refusals (server/errors.json of nats-server). */
-export const REFUSED = {
-  noMessage: 10037,
-  noStream: 10059,
-  nameInUse: 10058,
-  wrongSequence: 10071,
-  inProcess: 10158,
-};
-
-/** No room: of the account, of the server, of its memory, of its disk. 10077 says why in words. */
-const NO_ROOM = [10002, 10023, 10028, 10047];
-const STORE_FAILED = 10077;
-
-/** A refusal as an error of the log. What the server says of it may name its files: that is for the operator. */
-export function refused({ err_code: code, description }: Refusal): ConnectError {
-  const full =
-    NO_ROOM.includes(code) ||
-    (code === STORE_FAILED && /exceeded|no space|insufficient/.test(description));
-  return full
-    ? logFailure(Code.ResourceExhausted, {
-        forClients: "the server's log has no room: nothing was stored; send it again later",
-        forOperator: `JetStream has no room: ${description}: trim topics, or raise maxBytes or the server's limits`,
-      })
-    : logFailure(Code.Unavailable, {
-        forClients: "the server's log refused this: try again later",
-        forOperator: `JetStream refused: ${description} (${code})`,
-      });
-}
-
 interface PendingRequest {
   readonly resolve: (answer: Msg) => void;
   readonly reject: (error: ConnectError) => void;
@@ -80,19 +44,22 @@ export interface WireOptions {
 }
 
 /**
- * A connection to NATS that is made anew for ever. Requests leave in the order
- * of the calls, as many at once as there are. One that has no answer is over
- * when the connection is lost, or when its time is up: never later.
+ * A connection to NATS, which is made again whenever it is lost. Requests are sent
+ * in the order of the calls, without a bound. A request without an answer fails
+ * when the connection is lost, or after timeoutMs.
  */
 export class Wire {
   readonly connection: NatsConnection;
   readonly #timeoutMs: number;
   readonly #incidents: Incidents;
   readonly #inbox: string;
-  readonly #waiting = new Map<string, PendingRequest>();
-  readonly #listeners = new Set<() => void>();
-  #next = 0;
+  /** By token, the oldest first. */
+  readonly #pending = new Map<string, PendingRequest>();
+  readonly #reconnectListeners = new Set<() => void>();
+  #nextToken = 0;
+  /** Called when no request is pending any more. */
   #onIdle: (() => void) | undefined;
+  /** Runs out when the oldest request has its timeout. */
   #timer: NodeJS.Timeout | undefined;
   #connected = true;
   #closed = false;
@@ -103,7 +70,7 @@ export class Wire {
     this.#incidents = options.incidents;
     this.#inbox = inbox;
     connection.subscribe(`${inbox}.*`, { callback: (_, answer) => this.#answered(answer) });
-    void this.#follow();
+    void this.#followStatus();
   }
 
   static async open(
@@ -131,33 +98,34 @@ export class Wire {
     return new Wire(connection, transport.createInbox(), wireOptions);
   }
 
-  /** Asks; rejects with UNAVAILABLE where it cannot tell what became of it. */
+  /** Sends a request; rejects with UNAVAILABLE where the answer does not come. */
   request(subject: string, data: Uint8Array | string, headers?: MsgHdrs): Promise<Msg> {
     return new Promise((resolve, reject) => {
       if (this.#closed) throw closed();
-      if (!this.#connected) throw away();
-      const token = String(this.#next++);
+      if (!this.#connected) throw disconnected();
+      const token = String(this.#nextToken++);
       this.connection.publish(subject, data, { reply: `${this.#inbox}.${token}`, headers });
-      this.#wait(token, { resolve, reject });
+      this.#addPending(token, { resolve, reject });
     });
   }
 
-  /** Calls a method of JetStream's API; what it refuses comes back as `error`. */
+  /** Calls a method of JetStream's API; a refusal is in `error` of the answer. */
   async api<T>(method: string, body: object = {}): Promise<T & { error?: Refusal }> {
     const answer = await this.request(`$JS.API.${method}`, JSON.stringify(body));
     return answer.json();
   }
 
-  /** Calls a method of JetStream's API without a look at what becomes of it. */
-  tell(method: string): void {
+  /** Calls a method of JetStream's API, and does not wait for its answer. */
+  notify(method: string): void {
     if (this.#connected && !this.connection.isClosed())
       this.connection.publish(`$JS.API.${method}`);
   }
 
   /**
-   * Asks, and takes one message after the other until `isLast` says so; what
-   * it throws is the outcome. False where nothing came for quietMs, which must
-   * be less than timeoutMs: the server may let go of a request without a word.
+   * Sends a request, and takes the messages that answer it until `isLast` returns
+   * true; rejects with what `isLast` throws. False where no message came for
+   * quietMs, which must be less than timeoutMs: the server may drop a request
+   * without an answer.
    */
   async collect(
     { subject, data }: { subject: string; data: string },
@@ -165,17 +133,17 @@ export class Wire {
     isLast: (message: Msg) => boolean,
   ): Promise<boolean> {
     if (this.#closed) throw closed();
-    if (!this.#connected) throw away();
-    const token = String(this.#next++);
+    if (!this.#connected) throw disconnected();
+    const token = String(this.#nextToken++);
     const inbox = `${this.#inbox}.many.${token}`;
     const { promise, resolve, reject } = Promise.withResolvers<boolean>();
-    const end = () => void this.#settle(token);
-    const wait = () => this.#wait(token, { resolve: () => resolve(true), reject });
+    const end = () => void this.#takePending(token);
+    const addPending = () => this.#addPending(token, { resolve: () => resolve(true), reject });
     using _ = this.listen(inbox, (message) => {
-      // It may be over, and this one came with the last.
-      if (!this.#waiting.delete(token)) return;
+      // The request may have ended: this message came together with its last one.
+      if (!this.#pending.delete(token)) return;
       timer.refresh();
-      wait();
+      addPending();
       try {
         if (!isLast(message)) return;
         resolve(true);
@@ -185,7 +153,7 @@ export class Wire {
       end();
     });
     this.connection.publish(subject, data, { reply: inbox });
-    wait();
+    addPending();
     const timer = setTimeout(() => {
       end();
       resolve(false);
@@ -197,11 +165,11 @@ export class Wire {
     }
   }
 
-  /** Hears a subject, over every connection that is made. */
-  listen(subject: string, heard: (message: Msg) => void): Subscription & Disposable {
+  /** Subscribes to a subject, also over each connection that is made again. */
+  listen(subject: string, onMessage: (message: Msg) => void): NatsSubscription & Disposable {
     const subscription = this.connection.subscribe(subject, {
       callback: (error, message) => {
-        if (error === null) heard(message);
+        if (error === null) onMessage(message);
       },
     });
     return Object.assign(subscription, {
@@ -211,16 +179,16 @@ export class Wire {
     });
   }
 
-  /** Tells when there is a connection again: what came between was not heard. */
-  onAgain(listener: () => void): Disposable {
-    this.#listeners.add(listener);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
+  /** Calls `listener` when there is a connection again: what was published while there was none did not come. */
+  onReconnect(listener: () => void): Disposable {
+    this.#reconnectListeners.add(listener);
+    return { [Symbol.dispose]: () => void this.#reconnectListeners.delete(listener) };
   }
 
-  /** Takes no more requests; those under way have their time. */
+  /** Refuses further requests, and waits for those that are pending. */
   async close(): Promise<void> {
     this.#closed = true;
-    if (this.#waiting.size > 0) {
+    if (this.#pending.size > 0) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#onIdle = resolve;
       await promise;
@@ -228,7 +196,7 @@ export class Wire {
     await this.connection.close();
   }
 
-  async #follow(): Promise<void> {
+  async #followStatus(): Promise<void> {
     for await (const status of this.connection.status()) {
       if (status.type === "disconnect") {
         this.#connected = false;
@@ -237,57 +205,60 @@ export class Wire {
           "connection",
           `the connection to NATS at ${where} is lost; it is being made anew`,
         );
-        this.#lose(away());
+        this.#failPending(disconnected());
       } else if (status.type === "reconnect") {
         this.#connected = true;
         this.#incidents.ended(
           "connection",
           `connected to NATS at ${withoutCredentials(status.server)} again`,
         );
-        for (const listener of this.#listeners) listener();
+        for (const listener of this.#reconnectListeners) listener();
       }
     }
   }
 
   #answered(answer: Msg): void {
     const token = answer.subject.slice(this.#inbox.length + 1);
-    const waiting = this.#settle(token);
-    if (waiting === undefined) return;
+    const pending = this.#takePending(token);
+    if (pending === undefined) return;
     this.#incidents.ended("silence", "NATS answers again");
     if (answer.data.length === 0 && answer.headers?.code === 503) {
-      waiting.reject(failure(Code.Unavailable, "JetStream is not there, or has not begun yet"));
+      pending.reject(failure(Code.Unavailable, "JetStream is not there, or has not begun yet"));
     } else {
-      waiting.resolve(answer);
+      pending.resolve(answer);
     }
   }
 
-  #wait(token: string, { resolve, reject }: Pick<PendingRequest, "resolve" | "reject">): void {
-    this.#waiting.set(token, { resolve, reject, sinceMs: performance.now() });
-    if (this.#timer === undefined) this.#arm(this.#timeoutMs);
+  #addPending(
+    token: string,
+    { resolve, reject }: Pick<PendingRequest, "resolve" | "reject">,
+  ): void {
+    this.#pending.set(token, { resolve, reject, sinceMs: performance.now() });
+    if (this.#timer === undefined) this.#startTimer(this.#timeoutMs);
   }
 
-  #settle(token: string): PendingRequest | undefined {
-    const waiting = this.#waiting.get(token);
-    this.#waiting.delete(token);
-    if (this.#waiting.size === 0) this.#rest();
-    return waiting;
+  #takePending(token: string): PendingRequest | undefined {
+    const pending = this.#pending.get(token);
+    this.#pending.delete(token);
+    if (this.#pending.size === 0) this.#stopTimer();
+    return pending;
   }
 
-  #rest(): void {
+  #stopTimer(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#onIdle?.();
   }
 
-  /** All have the same time, so that the oldest is the first whose time is up: one timer is enough. */
-  #arm(ms: number): void {
+  /** All requests have the same timeout, so that the oldest is the first to have it: one timer is enough. */
+  #startTimer(ms: number): void {
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      const now = performance.now();
-      for (const [token, { reject, sinceMs }] of this.#waiting) {
-        const left = sinceMs + this.#timeoutMs - now;
-        if (left > 0) return this.#arm(left);
-        this.#settle(token);
+      const nowMs = performance.now();
+      for (const [token, { reject, sinceMs }] of this.#pending) {
+        const leftMs = sinceMs + this.#timeoutMs - nowMs;
+        if (leftMs > 0) return this.#startTimer(leftMs);
+        this.#takePending(token);
         const text = `NATS has not answered within timeoutMs ${this.#timeoutMs}`;
         this.#incidents.failed("silence", text);
         reject(failure(Code.Unavailable, text));
@@ -295,10 +266,10 @@ export class Wire {
     }, ms);
   }
 
-  #lose(error: ConnectError): void {
-    const lost = [...this.#waiting.values()];
-    this.#waiting.clear();
-    this.#rest();
+  #failPending(error: ConnectError): void {
+    const lost = [...this.#pending.values()];
+    this.#pending.clear();
+    this.#stopTimer();
     for (const { reject } of lost) reject(error);
   }
 }
@@ -307,11 +278,11 @@ export function closed(): ConnectError {
   return failure(Code.Unavailable, "the log is closed");
 }
 
-function away(): ConnectError {
+function disconnected(): ConnectError {
   return failure(Code.Unavailable, "the connection to NATS is lost; it is being made anew");
 }
 
-/** Of an address: a user and a password before an @ stay out of all texts. */
+/** A text without the user and password that an address in it may have before an @. */
 function withoutCredentials(text: string): string {
   return text.replace(/[^\s/,'"]+@/g, "…@");
 }

@@ -17,9 +17,9 @@ import type {
 import { logFailure, toOperator } from "../log-failure.ts";
 import { pageLimitsOf } from "../page-limits.ts";
 import { checkRecords } from "../record.ts";
-import type { Kept } from "../retention.ts";
-import { type Fresh, Tails } from "../tail.ts";
+import type { RetentionLimits } from "../retention.ts";
 import { checkTopic } from "../topic.ts";
+import { type AppendedRecords, TopicListeners } from "../topic-listeners.ts";
 import {
   type AppendedMessage,
   type AppendMessage,
@@ -27,7 +27,7 @@ import {
   FOREIGN,
   type PageColumns,
   type ReaderCall,
-  type Stored,
+  type StoredAppend,
   type WriterCall,
 } from "./message.ts";
 import { Thread, toError } from "./thread.ts";
@@ -35,31 +35,34 @@ import { Thread, toError } from "./thread.ts";
 /** What a SQLite log is opened with. */
 export interface OpenOptions {
   readonly path: string;
-  readonly kept: Kept;
+  readonly retention: RetentionLimits;
   readonly maxPages?: number;
   readonly logger?: Logger | undefined;
 }
 
-/** So many topics have their cursors at hand. */
-const CURSORS = 10_000;
+/** For how many topics the makers of cursors are cached at most. */
+const MAX_CURSORS = 10_000;
 
-/** Once so much waits to be stored, appends are refused: a disk that stalls shall not fill the memory. */
-const MOST_WAITING = { records: 100_000, bytes: 64 * 2 ** 20 };
+/**
+ * The limits of what waits to be stored: at either, appends are refused, for a disk that stalls
+ * must not fill the memory.
+ */
+const MAX_WAITING = { records: 100_000, bytes: 64 * 2 ** 20 };
 
 interface PendingAppend {
   readonly topic: string;
   readonly records: readonly NewRecord[];
   readonly bytes: number;
   readonly outcome: PromiseWithResolvers<Appended[]>;
-  /** The bytes of the records, where somebody read the topic when they were sent. */
-  kept?: readonly Uint8Array[];
+  /** The bytes of each record, where a reader followed the topic when they were sent to the writer. */
+  payloads?: readonly Uint8Array[];
 }
 
-/** What one message of the writer brings to those who read a topic. */
-interface RecentRecords extends Fresh {
-  readonly entries: TopicRecord[];
-  /** Whether the bytes of all of it were kept. */
-  isWhole: boolean;
+/** The records of a topic that one message of the writer acknowledges. */
+interface AcknowledgedRecords extends AppendedRecords {
+  readonly records: TopicRecord[];
+  /** Whether the bytes of all of them were kept here. */
+  isComplete: boolean;
 }
 
 /** Opens a log: first the writer, which makes the file where there is none, then the reader. */
@@ -77,27 +80,29 @@ class SqliteLog implements TopicLog {
   epoch = "";
   readonly #writer: Thread<WriterCall>;
   readonly #reader: Thread<ReaderCall>;
-  readonly #tails = new Tails();
+  readonly #listeners = new TopicListeners();
   readonly #cursors = new Map<string, Cursors>();
-  /** Appends for the next message, and those that are with the writer. */
+  /** Appends for the next message to the writer. */
   #next: PendingAppend[] = [];
+  /** Appends that the writer has not acknowledged. */
   readonly #sent: PendingAppend[] = [];
-  /** What both have. */
+  /** The sums of #next and #sent. */
   readonly #waiting = { records: 0, bytes: 0 };
   readonly #path: string;
   readonly #ageMs: number;
   readonly #incidents: Incidents;
   #isOpened = false;
   #ticking: NodeJS.Timeout | undefined;
-  #over: { error: ConnectError } | undefined;
+  /** Why the log cannot be used any more. */
+  #ended: { error: ConnectError } | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor({ path, kept, maxPages, logger = console }: OpenOptions) {
-    const data = { path, kept, maxPages };
+  constructor({ path, retention, maxPages, logger = console }: OpenOptions) {
+    const data = { path, retention, maxPages };
     const fail = (error: ConnectError) => this.#fail(error);
     const received = ({ outcomes }: AppendedMessage) => this.#appended(outcomes);
     this.#path = path;
-    this.#ageMs = kept.ageMs;
+    this.#ageMs = retention.ageMs;
     this.#incidents = new Incidents(logger);
     this.#writer = new Thread({ ...data, role: "writer" }, received, fail);
     this.#reader = new Thread({ ...data, role: "reader" }, received, fail);
@@ -130,7 +135,7 @@ class SqliteLog implements TopicLog {
     this.#waiting.records += records.length;
     this.#waiting.bytes += bytes;
     this.#writer.hold(1);
-    // What other calls of this turn append goes with it.
+    // The appends of all calls in this turn go in one message.
     if (this.#next.push({ topic, records, bytes, outcome }) === 1) setImmediate(() => this.#send());
     return outcome.promise;
   }
@@ -151,15 +156,15 @@ class SqliteLog implements TopicLog {
 
   read(topic: string, after: string | undefined, signal: AbortSignal): AsyncIterable<TopicItem> {
     const page: TopicLog["page"] = (topic, from) => this.page(topic, from);
-    return this.#tails.read(page, { topic, after }, signal);
+    return this.#listeners.read(page, { topic, after }, signal);
   }
 
   oldest(topic: string): Promise<TopicPosition> {
-    return this.#mark(topic, "oldest");
+    return this.#position(topic, "oldest");
   }
 
   end(topic: string): Promise<TopicPosition> {
-    return this.#mark(topic, "end");
+    return this.#position(topic, "end");
   }
 
   async trim(topic: string, upTo: string): Promise<void> {
@@ -184,8 +189,8 @@ class SqliteLog implements TopicLog {
   async #close(): Promise<void> {
     clearInterval(this.#ticking);
     this.#send();
-    this.#over ??= { error: failure(Code.Unavailable, "the log is closed") };
-    this.#tails.close(this.#over.error);
+    this.#ended ??= { error: failure(Code.Unavailable, "the log is closed") };
+    this.#listeners.close(this.#ended.error);
     try {
       await this.#reader.close();
     } finally {
@@ -196,20 +201,20 @@ class SqliteLog implements TopicLog {
   /** Hands the appends of this turn to the writer. */
   #send(): void {
     const appends = this.#next;
-    if (appends.length === 0 || this.#over !== undefined) return;
+    if (appends.length === 0 || this.#ended !== undefined) return;
     this.#next = [];
     this.#sent.push(...appends);
     const message = pack(appends);
-    // Who reads live gets the bytes from here, so that they must stay.
-    const isHeard = appends.some(({ topic }) => this.#tails.isHeard(topic));
-    if (isHeard) keep(appends, message);
-    this.#writer.post(message, isHeard ? [] : [message.data.buffer as ArrayBuffer]);
+    // Live readers are given the bytes from here: then they are copied to the writer, not transferred.
+    const isRead = appends.some(({ topic }) => this.#listeners.has(topic));
+    if (isRead) keepPayloads(appends, message);
+    this.#writer.post(message, isRead ? [] : [message.data.buffer as ArrayBuffer]);
   }
 
   #appended(outcomes: readonly AppendOutcome[]): void {
     const appends = this.#sent.splice(0, outcomes.length);
     this.#release(appends);
-    const rings = new Map<string, RecentRecords>();
+    const acknowledged = new Map<string, AcknowledgedRecords>();
     for (const [n, append] of appends.entries()) {
       const stored = outcomes[n] as AppendOutcome;
       if ("code" in stored) {
@@ -223,32 +228,34 @@ class SqliteLog implements TopicLog {
         repeated: position < 0,
       }));
       append.outcome.resolve(appended);
-      if (!this.#tails.isHeard(append.topic)) continue;
-      const ring = rings.get(append.topic) ?? {
+      if (!this.#listeners.has(append.topic)) continue;
+      const known = acknowledged.get(append.topic) ?? {
         after: stored.previous,
-        entries: [],
-        isWhole: true,
+        records: [],
+        isComplete: true,
       };
-      rings.set(append.topic, ring);
-      add(ring, append, { stored, appended });
+      acknowledged.set(append.topic, known);
+      addRecords(known, append, { stored, appended });
     }
-    for (const [topic, ring] of rings) this.#tails.ring(topic, ring.isWhole ? ring : undefined);
+    for (const [topic, known] of acknowledged) {
+      this.#listeners.notify(topic, known.isComplete ? known : undefined);
+    }
   }
 
-  /** A thread is of no more use, and so is the log. */
+  /** A thread has ended, and so has the log. */
   #fail(error: ConnectError): void {
-    if (this.#over !== undefined && this.#closing === undefined) return;
-    this.#over ??= { error };
-    // The caller that opens the log gets all of it, with what open() throws.
+    if (this.#ended !== undefined && this.#closing === undefined) return;
+    this.#ended ??= { error };
+    // Before that the caller is told all of it, by the error that open() throws.
     if (this.#isOpened) this.#incidents.report("append", error);
     clearInterval(this.#ticking);
     const appends = [...this.#sent.splice(0), ...this.#next.splice(0)];
     this.#release(appends);
     for (const { outcome } of appends) outcome.reject(error);
-    this.#tails.close(error);
+    this.#listeners.close(error);
   }
 
-  /** They wait no longer. */
+  /** Counts appends as no longer waiting. */
   #release(appends: readonly PendingAppend[]): void {
     this.#writer.hold(-appends.length);
     for (const { records, bytes } of appends) {
@@ -256,14 +263,14 @@ class SqliteLog implements TopicLog {
       this.#waiting.bytes -= bytes;
     }
     const { records, bytes } = this.#waiting;
-    if (records > MOST_WAITING.records / 2 || bytes > MOST_WAITING.bytes / 2) return;
+    if (records > MAX_WAITING.records / 2 || bytes > MAX_WAITING.bytes / 2) return;
     this.#incidents.ended("overload", `the disk of ${this.#path} keeps up again`);
   }
 
   #cursorsOf(topic: string): Cursors {
     let cursors = this.#cursors.get(topic);
     if (cursors === undefined) {
-      if (this.#cursors.size >= CURSORS) this.#cursors.clear();
+      if (this.#cursors.size >= MAX_CURSORS) this.#cursors.clear();
       cursors = cursorsOf(this.epoch, topic);
       this.#cursors.set(topic, cursors);
     }
@@ -275,7 +282,7 @@ class SqliteLog implements TopicLog {
     checkTopic(topic);
   }
 
-  async #mark(topic: string, which: "oldest" | "end"): Promise<TopicPosition> {
+  async #position(topic: string, which: "oldest" | "end"): Promise<TopicPosition> {
     this.#check(topic);
     const position = await this.#read<number>({ do: which, topic });
     return { position, cursor: this.#cursorsOf(topic).write(position) };
@@ -283,9 +290,9 @@ class SqliteLog implements TopicLog {
 
   #checkWaiting(): void {
     const { records, bytes } = this.#waiting;
-    if (records < MOST_WAITING.records && bytes < MOST_WAITING.bytes) return;
+    if (records < MAX_WAITING.records && bytes < MAX_WAITING.bytes) return;
     const forClients = `${records} records of ${bytes} B wait for the disk of the server's log, which does not keep up: nothing more was stored; send it again later`;
-    const forOperator = `the disk of ${this.#path} does not keep up: appends are refused while ${MOST_WAITING.records} records or ${MOST_WAITING.bytes} B wait for it`;
+    const forOperator = `the disk of ${this.#path} does not keep up: appends are refused while ${MAX_WAITING.records} records or ${MAX_WAITING.bytes} B wait for it`;
     const error = logFailure(Code.ResourceExhausted, { forClients, forOperator });
     throw this.#incidents.report("overload", error);
   }
@@ -299,7 +306,7 @@ class SqliteLog implements TopicLog {
   }
 
   #checkOpen(): void {
-    if (this.#over !== undefined) throw this.#over.error;
+    if (this.#ended !== undefined) throw this.#ended.error;
   }
 }
 
@@ -332,11 +339,11 @@ function pack(appends: readonly PendingAppend[]): AppendMessage {
   };
 }
 
-/** Lets appends have the bytes of their records in a message. */
-function keep(appends: readonly PendingAppend[], { sizes, data }: AppendMessage): void {
+/** Gives each append the bytes of its records, as they lie in the message. */
+function keepPayloads(appends: readonly PendingAppend[], { sizes, data }: AppendMessage): void {
   let [record, at] = [0, 0];
   for (const append of appends) {
-    append.kept = append.records.map(() => {
+    append.payloads = append.records.map(() => {
       const from = at;
       at += sizes[record++] as number;
       return data.subarray(from, at);
@@ -344,18 +351,18 @@ function keep(appends: readonly PendingAppend[], { sizes, data }: AppendMessage)
   }
 }
 
-/** Adds the records of an append that are new. */
-function add(
-  ring: RecentRecords,
-  { kept }: PendingAppend,
-  { stored, appended }: { stored: Stored; appended: readonly Appended[] },
+/** Adds those records of an append that were not stored before. */
+function addRecords(
+  acknowledged: AcknowledgedRecords,
+  { payloads }: PendingAppend,
+  { stored, appended }: { stored: StoredAppend; appended: readonly Appended[] },
 ): void {
-  if (kept === undefined) ring.isWhole = false;
+  if (payloads === undefined) acknowledged.isComplete = false;
   for (const [n, { cursor, repeated }] of appended.entries()) {
-    if (repeated || kept === undefined) continue;
+    if (repeated || payloads === undefined) continue;
     const position = stored.positions[n] as number;
-    const data = kept[n] as Uint8Array;
-    ring.entries.push({ kind: "record", position, cursor, data, timeMs: stored.timeMs });
+    const data = payloads[n] as Uint8Array;
+    acknowledged.records.push({ kind: "record", position, cursor, data, timeMs: stored.timeMs });
   }
 }
 

@@ -1,16 +1,16 @@
 /**
- * What the threads of a SQLite log say to each other. Records travel as columns
- * and one buffer, which is handed over, not copied.
+ * The messages between the threads of a SQLite log. Records travel as columns and
+ * one buffer, which is transferred, not copied, unless live readers need it.
  */
 import type { Code } from "@connectrpc/connect";
-import type { Kept } from "../retention.ts";
+import type { RetentionLimits } from "../retention.ts";
 
 /** What a thread is started with. */
 export interface ThreadData {
   readonly role: "writer" | "reader";
   readonly path: string;
-  readonly kept: Kept;
-  /** A limit of the file, in pages of 4 KiB: tests have a small disk by it. */
+  readonly retention: RetentionLimits;
+  /** The largest size of the file, in pages of 4 KiB: a small disk, for tests. */
   readonly maxPages: number | undefined;
 }
 
@@ -18,34 +18,37 @@ export interface ThreadData {
 export interface AppendMessage {
   readonly kind: "append";
   readonly nowMs: number;
-  /** An entry an append. */
+  /** `topics` and `counts` have an item for each append. */
   readonly topics: readonly string[];
   readonly counts: readonly number[];
-  /** An entry a record; `producers` and `sequences` are left out where no record has an id. */
+  /**
+   * The other columns have an item for each record; `producers` and `sequences` are left out where
+   * no record has an id.
+   */
   readonly sizes: readonly number[];
   readonly producers: readonly (string | null)[] | undefined;
   readonly sequences: readonly bigint[] | undefined;
   readonly data: Uint8Array;
 }
 
-/** What became of the oldest appends that wait. */
+/** What the writer did with the oldest appends that wait. */
 export interface AppendedMessage {
   readonly kind: "appended";
   readonly outcomes: readonly AppendOutcome[];
 }
 
-/** What became of the records of one append, or why they were not stored. */
-export type AppendOutcome = Stored | Failure;
+/** Where the records of one append are stored, or why they are not. */
+export type AppendOutcome = StoredAppend | Failure;
 
-export interface Stored {
-  /** The last of the topic before, for who follows it. */
+export interface StoredAppend {
+  /** The position of the topic's last record before the append: live readers that have it are given the new records. */
   readonly previous: number;
   readonly timeMs: number;
-  /** An entry a record; negative where it was there before. */
+  /** The position of each record; negative where the record was stored before. */
   readonly positions: readonly number[];
 }
 
-/** A question that has an answer of its own. */
+/** A message that is answered by an AnswerMessage of the same id. */
 export interface CallMessage<Call = WriterCall | ReaderCall> {
   readonly kind: "call";
   readonly id: number;
@@ -59,19 +62,19 @@ export interface AnswerMessage {
   readonly failure?: Failure;
 }
 
-/** The thread is of no more use: everything that waits has failed. */
+/** The thread has ended: everything that waits for it has failed. */
 export interface FailedMessage {
   readonly kind: "failed";
   readonly failure: Failure;
 }
 
-/** It is time to look what has grown too old. */
+/** The writer looks for records that are older than the retention's ageMs. */
 export interface TickMessage {
   readonly kind: "tick";
   readonly nowMs: number;
 }
 
-/** What a writer does between appends; "open" gives the epoch, which is the new one where the file is new. */
+/** What a writer does between appends; "open" gives the epoch: `newEpoch` where the file is new. */
 export type WriterCall =
   | { readonly do: "open"; readonly newEpoch: string; readonly nowMs: number }
   | { readonly do: "trim"; readonly topic: string; readonly upTo: number }
@@ -92,12 +95,12 @@ export type ReaderCall =
   | { readonly do: "topics"; readonly prefix: string }
   | { readonly do: "close" };
 
-/** Stands for the position in a cursor of another epoch. */
+/** In place of the position of a cursor of another epoch. */
 export const FOREIGN = -1;
 
 /** A page in columns. */
 export interface PageColumns {
-  /** Where there is a gap before the records. */
+  /** The position of the gap before the records, where there is one. */
   readonly gap: number | undefined;
   readonly positions: readonly number[];
   readonly times: readonly number[];
@@ -108,23 +111,23 @@ export interface PageColumns {
 /** A ConnectError on its way between threads. */
 export interface Failure {
   readonly code: Code;
-  /** What clients of the server may read: it has no path. */
+  /** For the clients of the server: it names no path. */
   readonly message: string;
-  /** What the operator of the server is told: what happened, with the path, and the remedy. */
+  /** For the operator of the server: what happened, with the path, and the remedy. */
   readonly detail?: string;
 }
 
 export type ToThread = AppendMessage | CallMessage | TickMessage;
 export type FromThread = AppendedMessage | AnswerMessage | FailedMessage;
 
-/** Codes without Connect's own table, which takes a thread 70 ms to load. */
+/** The values of Connect's enum `Code`, which takes a thread 70 ms to import. */
 const FAILED_PRECONDITION: Code.FailedPrecondition = 9;
 const RESOURCE_EXHAUSTED: Code.ResourceExhausted = 8;
 const UNAVAILABLE: Code.Unavailable = 14;
 const DATA_LOSS: Code.DataLoss = 15;
 
 /** A Failure that is thrown within a thread. */
-export class Refused extends Error {
+class FailureError extends Error {
   readonly failure: Failure;
 
   constructor(failure: Failure) {
@@ -133,21 +136,21 @@ export class Refused extends Error {
   }
 }
 
-export function precondition(detail: string): Refused {
-  return new Refused({
+export function precondition(detail: string): FailureError {
+  return new FailureError({
     code: FAILED_PRECONDITION,
     message: "the server's log cannot be used",
     detail,
   });
 }
 
-export function exhausted(message: string, detail: string): Refused {
-  return new Refused({ code: RESOURCE_EXHAUSTED, message, detail });
+export function exhausted(message: string, detail: string): FailureError {
+  return new FailureError({ code: RESOURCE_EXHAUSTED, message, detail });
 }
 
-export function damaged(path: string, what: string): Refused {
+export function damaged(path: string, what: string): FailureError {
   const remedy = "restore it, with its -wal, from a copy, or move both away to begin anew";
-  return new Refused({
+  return new FailureError({
     code: DATA_LOSS,
     message: "the server's log is damaged here: the server has told its operator where",
     detail: `${path} is damaged: ${what}; ${remedy}`,
@@ -156,7 +159,7 @@ export function damaged(path: string, what: string): Refused {
 
 /** What an error of SQLite's, or of the system's, means to the user of the log. */
 export function failureOf(error: unknown, path: string): Failure {
-  if (error instanceof Refused) return error.failure;
+  if (error instanceof FailureError) return error.failure;
   const { code, message } = error as { code?: unknown; message: string };
   const [name, reason] = [`${code}`, `${message} (${code})`];
   if (/^(SQLITE_FULL|SQLITE_IOERR_SHM\w*|ENOSPC)$/.test(name)) {

@@ -12,9 +12,10 @@ import {
 
 type RawRecord = [position: number, previous: number, time: number, crc: number, data: Buffer];
 
-const NONE: TopicRow = { id: 0, trimmed: 0, last: 0, count: 0, bytes: 0 };
+/** A topic that was never appended to. */
+const NO_TOPIC: TopicRow = { id: 0, trimmed: 0, last: 0, count: 0, bytes: 0 };
 
-/** Reads a log's file beside its writer, whom it never keeps waiting. */
+/** Reads a log's file beside its writer, which never waits for it. */
 export class FileReader {
   readonly #path: string;
   readonly #connection: FileConnection;
@@ -27,11 +28,11 @@ export class FileReader {
   }
 
   page(name: string, after: number | undefined, limits: Required<PageLimits>): PageColumns {
-    // One view of the file for all statements.
+    // In a transaction all statements see the same state of the file.
     return this.#connection.transaction(() => this.#page(name, after, limits))();
   }
 
-  /** The place before the oldest record: there may be none of this topic at the position before it. */
+  /** The last position that is gone, which need not be of a record of this topic. */
   oldest(name: string): number {
     return this.#topic(name).trimmed;
   }
@@ -65,13 +66,13 @@ export class FileReader {
     for (const row of rows as Iterable<RawRecord>) {
       const [position, previous, timeMs, crc, data] = row;
       if (previous !== from && page.isEmpty) {
-        // The record that the cursor stands for has vanished: it is as if the rest were gone.
-        from = this.#before(topic, from);
+        // The cursor's own record has vanished: a gap is told, as if all before the next one were gone.
+        from = this.#lastUpTo(topic, from);
         gap = from;
       }
-      const isWell =
+      const isIntact =
         previous === from && recordCrc(topic.id, { position, previous, timeMs }, data) === crc;
-      if (!isWell) {
+      if (!isIntact) {
         if (!page.isEmpty) return page.columns(gap);
         throw damaged(this.#path, `the record ${position} of topic ${name}, or one before`);
       }
@@ -80,24 +81,24 @@ export class FileReader {
       if (page.bytes >= bytes) return page.columns(gap);
     }
     if (page.isEmpty && from !== topic.last) {
-      throw damaged(this.#path, `records of topic ${name} behind ${from} are missing`);
+      throw damaged(this.#path, `records of topic ${name} after ${from} are missing`);
     }
     return page.columns(gap);
   }
 
-  /** A topic's last record before a position where there is none; the position itself where there is one. */
-  #before(topic: TopicRow, position: number): number {
+  /** The position of a topic's last record that is not after a position. */
+  #lastUpTo(topic: TopicRow, position: number): number {
     const found = this.#statements.before.get(topic.id, position) as number | null;
     return Math.max(found ?? 0, topic.trimmed);
   }
 
   #topic(name: string): TopicRow {
     const raw = this.#statements.topic.get(name) as RawTopic | undefined;
-    return raw === undefined ? NONE : topicOf(raw, this.#path);
+    return raw === undefined ? NO_TOPIC : topicOf(raw, this.#path);
   }
 }
 
-/** Where a page begins, and the gap that comes first. */
+/** After which position a page begins, and the gap that comes first, if there is one. */
 function begin(
   topic: TopicRow,
   after: number | undefined,
@@ -133,9 +134,9 @@ class PageBuilder {
   columns(gap: number | undefined): PageColumns {
     const data = new Uint8Array(this.bytes);
     let at = 0;
-    for (const one of this.#data) {
-      data.set(one, at);
-      at += one.length;
+    for (const bytes of this.#data) {
+      data.set(bytes, at);
+      at += bytes.length;
     }
     const sizes = this.#data.map(({ length }) => length);
     return { gap, positions: this.#positions, times: this.#times, sizes, data };

@@ -4,22 +4,22 @@ import Database from "better-sqlite3";
 import { damaged, precondition } from "./message.ts";
 
 /**
- *     meta      the epoch, where the positions of this opening begin, and up
- *               to which of them `produced` is complete (`indexed`)
- *     topics    a row a topic: how much it has, what is gone, what is the last
+ *     meta      the epoch; `floor`, after which the positions of this opening begin;
+ *               `indexed`, the position up to which `produced` is complete
+ *     topics    a row for each topic: how much it has, what is gone, what is the last
  *     records   in the order of their positions, which all topics share
- *     produced  which record is a producer's with some sequence (sqlite-produced.ts)
+ *     produced  the position of a producer's record by its sequence (producer-index.ts)
  *
- * The bytes of a record are its last column: SQLite reads all that stands before
- * a column, and who looks for producers shall not read those bytes.
+ * The data of a record is its last column: to read a column SQLite reads all
+ * columns before it, and a search for producers must not read the data.
  *
- * A record names the one before it in its topic (`previous`; for the first that
- * is 0), so that one that is missing is noticed. `crc` is of all that a reader
- * gets.
+ * A record has the position of the one before it in its topic (`previous`; 0 for
+ * the first), so that a record that is missing is noticed. `crc` is of all that a
+ * reader is given.
  *
- * The row of a topic stays when its last record is gone. It alone tells the
- * cursor of that record, behind which nothing is missing, from those before it:
- * without it, whoever waits at the end would be told of a gap that is none.
+ * The row of a topic stays when its last record is gone. Only the row tells that
+ * record's cursor, after which nothing is missing, from the cursors before it:
+ * without the row a reader at the end would be given a gap where none is.
  */
 const SCHEMA = `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -40,11 +40,11 @@ const SCHEMA = `
   ) WITHOUT ROWID;
 `;
 
-/** In the header of the file: no other program's database is taken for a log. */
+/** In the header of the file, so that the database of another program is not taken for a log. */
 const APPLICATION_ID = 0x68777372;
 const FORMAT = 2;
 
-/** Up to this size the whole file is looked through when it is opened; it takes some tenths of a second. */
+/** Up to this size the whole file is checked when it is opened, which takes some tenths of a second. */
 const QUICK_CHECK_BYTES = 64 * 2 ** 20;
 
 export type FileConnection = Database.Database;
@@ -55,7 +55,7 @@ export interface TopicRow {
   /** The last position that is gone; 0 where none is. */
   trimmed: number;
   last: number;
-  /** Records in the table, those that are gone and not yet deleted among them. */
+  /** How many records are in the table, with those that are gone and not yet deleted. */
   count: number;
   bytes: number;
 }
@@ -95,14 +95,14 @@ export function connectWriter(
   }
 }
 
-/** A log, or a file in which there is nothing yet: who made it came no further. */
+/** Whether the file is a log, or is empty: the process that made it ended before it made a log of it. */
 function isOurs(connection: FileConnection): boolean {
   const id = connection.pragma("application_id", { simple: true });
   if (id !== 0) return id === APPLICATION_ID;
   return connection.prepare("SELECT count(*) FROM sqlite_schema").pluck().get() === 0;
 }
 
-/** Opens the file beside the writer, which has prepared it. */
+/** Opens the file to read, after the writer has made it a log. */
 export function connectReader(path: string): FileConnection {
   return new Database(path, { readonly: true, fileMustExist: true, timeout: 1_000 });
 }
@@ -150,7 +150,7 @@ export function topicCrc(name: string, { id, trimmed, last, count, bytes }: Topi
   return crc32(JSON.stringify([name, id, trimmed, last, count, bytes]));
 }
 
-/** A row of `topics` as it was written; throws DATA_LOSS where it is another. */
+/** Reads a row of `topics`; throws DATA_LOSS where it is not as it was written. */
 export function topicOf(raw: RawTopic, path: string): TopicRow {
   const [name, id, trimmed, last, count, bytes, crc] = raw;
   const row = { id, trimmed, last, count, bytes };

@@ -15,8 +15,8 @@ import type {
 } from "./message.ts";
 
 /**
- * A thread of a log, as the others see it. It keeps the process alive while
- * somebody waits for it, and no longer.
+ * A thread of a log, as the log sees it. It keeps the process alive only while
+ * something waits for it.
  */
 export class Thread<Call extends WriterCall | ReaderCall> {
   readonly #path: string;
@@ -26,13 +26,13 @@ export class Thread<Call extends WriterCall | ReaderCall> {
   readonly #onFailed: (error: ConnectError) => void;
   #id = 0;
   #holds = 0;
-  #over: { error: ConnectError } | undefined;
+  #ended: { error: ConnectError } | undefined;
 
   /**
-   * @param onMessage told what is no answer to a call
-   * @param onFailed told why it is of no more use
+   * @param onMessage called with each message that is no answer to a call
+   * @param onFailed called once, with the reason, when the thread cannot be used any more
    *
-   * Throws FAILED_PRECONDITION where a bundle has no place for the worker's file.
+   * Throws FAILED_PRECONDITION where a bundle does not say where the worker's file is.
    */
   constructor(
     data: ThreadData,
@@ -49,9 +49,9 @@ export class Thread<Call extends WriterCall | ReaderCall> {
     this.#worker.on("exit", () => this.#fail(this.#unexpected(undefined)));
   }
 
-  /** Rejects as what was asked for does. */
+  /** Asks the thread to do something; resolves or rejects as the thread answers. */
   call<T>(call: Call): Promise<T> {
-    if (this.#over !== undefined) return Promise.reject(this.#over.error);
+    if (this.#ended !== undefined) return Promise.reject(this.#ended.error);
     const answer = Promise.withResolvers<unknown>();
     this.#calls.set(++this.#id, answer);
     this.hold(1);
@@ -63,7 +63,7 @@ export class Thread<Call extends WriterCall | ReaderCall> {
     this.#worker.postMessage(message, transfer);
   }
 
-  /** So many more wait for this thread, or so many less. */
+  /** Adds to the number of those that wait for this thread; below 0 takes from it. */
   hold(count: number): void {
     const before = this.#holds;
     this.#holds += count;
@@ -71,12 +71,12 @@ export class Thread<Call extends WriterCall | ReaderCall> {
     else if (before > 0 && this.#holds === 0) this.#worker.unref();
   }
 
-  /** Lets it close what it has, then ends it. */
+  /** Lets the thread close its connection, then ends it. */
   async close(): Promise<void> {
     try {
-      if (this.#over === undefined) await this.call({ do: "close" } as Call);
+      if (this.#ended === undefined) await this.call({ do: "close" } as Call);
     } finally {
-      this.#over ??= { error: failure(Code.Unavailable, "the log is closed") };
+      this.#ended ??= { error: failure(Code.Unavailable, "the log is closed") };
       await this.#worker.terminate();
     }
   }
@@ -96,8 +96,8 @@ export class Thread<Call extends WriterCall | ReaderCall> {
   }
 
   #fail(error: ConnectError): void {
-    if (this.#over !== undefined) return;
-    this.#over = { error };
+    if (this.#ended !== undefined) return;
+    this.#ended = { error };
     for (const call of this.#calls.values()) call.reject(error);
     this.#calls.clear();
     this.#onFailed(error);
@@ -116,10 +116,13 @@ export class Thread<Call extends WriterCall | ReaderCall> {
   }
 }
 
-/** Bundlers look for `new Worker(new URL(…, import.meta.url))` as it stands here, and build that file too. */
+/**
+ * Bundlers look for the expression `new Worker(new URL(…, import.meta.url))`, exactly as here, and
+ * build that file too.
+ */
 function startWorker(workerData: ThreadData): Worker {
   try {
-    // execArgv: what this process was started with, such as `--input-type` or `--test`, is not for it.
+    // execArgv: the worker does not inherit this process's options, such as `--input-type` or `--test`.
     return new Worker(new URL("./sqlite-worker.js", import.meta.url), {
       workerData,
       execArgv: [],
@@ -150,7 +153,7 @@ function workerMissing(cause: unknown): ConnectError {
   );
 }
 
-/** What a thread failed with, as an error of the log. */
+/** A failure of a thread as an error of the log. */
 export function toError({ code, message, detail }: Failure): ConnectError {
   return detail === undefined
     ? failure(code, message)

@@ -11,14 +11,14 @@ const FRAME = { bytes: 24, commit: 4, salts: 8, check: 16 };
 const MAGIC = 0x377f0682;
 
 /**
- * Looks through the write-ahead log that a process left, before SQLite does.
+ * Checks the write-ahead log that a process left, before SQLite reads it.
  *
- * SQLite ends at the first frame whose checksum is wrong, and forgets what is
- * behind it: right where a crash cut off the last transaction, wrong where an
- * older one was damaged since. They can be told apart: a transaction begins only
- * after the one before it is on the disk. So a frame of this log behind the end
- * of a transaction that is broken means damage: DATA_LOSS. Damage to the very
- * last transaction looks like a write that was cut off.
+ * SQLite stops at the first frame whose checksum is wrong, and drops what follows:
+ * right where a crash cut off the last transaction, wrong where an older one was
+ * damaged since. They can be told apart: a transaction begins only after the one
+ * before it is on the disk. So where a frame of this log follows the end of a
+ * broken transaction, that was damaged: DATA_LOSS. Damage to the very last
+ * transaction cannot be told from a write that was cut off.
  */
 export function checkWal(path: string): void {
   const file = `${path}-wal`;
@@ -47,13 +47,13 @@ function checkFrames(descriptor: number, size: number, path: string): void {
   }
   const pageSize = header.readUInt32BE(HEADER.pageSize);
   const frame = Buffer.alloc(FRAME.bytes + pageSize);
-  // First all is well; then a transaction is broken; then it has ended.
-  let state: "well" | "broken" | "ended" = "well";
+  // All frames are intact; then a transaction is broken; then the end of that transaction has passed.
+  let state: "intact" | "broken" | "ended" = "intact";
   for (let at: number = HEADER.bytes; at + frame.length <= size; at += frame.length) {
     readSync(descriptor, frame, 0, frame.length, at);
     const isOurs =
       frame.compare(header, HEADER.salts, HEADER.check, FRAME.salts, FRAME.check) === 0;
-    if (state === "well") {
+    if (state === "intact") {
       sum.add(frame, 0, FRAME.salts);
       sum.add(frame, FRAME.bytes, frame.length);
       if (!isOurs || !sum.is(frame, FRAME.check)) state = "broken";

@@ -1,7 +1,7 @@
 /**
  * The threads of a SQLite log: one writes, one reads, each with a connection of
- * its own. What waits for the writer goes into one transaction, so that many
- * appends share one fsync.
+ * its own. The appends that wait for the writer go into one transaction, so that
+ * they share one fsync.
  */
 import {
   type MessagePort,
@@ -23,13 +23,13 @@ import {
 import { FileReader } from "./reader.ts";
 import { type Append, FileWriter, isFatal } from "./writer.ts";
 
-/** What one transaction takes at most, so that who comes next does not wait long. */
+/** The limits of one transaction, so that the appends after it do not wait long. */
 const GROUP = { records: 4_096, bytes: 8 * 2 ** 20 };
 
 /** How often records are deleted while appends wait too. */
 const SWEEP_EVERY_MS = 5;
 
-/** How long nothing is deleted after there was no room for it. */
+/** How long nothing is deleted after the disk had no space for that. */
 const SWEEP_AGAIN_MS = 1_000;
 
 const data = workerData as ThreadData;
@@ -39,11 +39,11 @@ function post(message: FromThread, transfer: ArrayBuffer[] = []): void {
   port.postMessage(message, transfer);
 }
 
-/** Answers a call with what `answer` gives or throws, which comes back. */
-function answer(id: number, answer: () => unknown): unknown {
+/** Answers a call with what `run` returns or throws; returns what it throws. */
+function answer(id: number, run: () => unknown): unknown {
   let value: unknown;
   try {
-    value = answer();
+    value = run();
   } catch (error) {
     post({ kind: "answer", id, failure: failureOf(error, data.path) });
     return error;
@@ -87,7 +87,7 @@ function write(): void {
     }
   });
 
-  /** Until nothing waits, and nothing is due. */
+  /** Works until no message waits, and nothing is to be deleted. */
   function work(): void {
     for (;;) {
       receive();
@@ -104,7 +104,7 @@ function write(): void {
     }
   }
 
-  /** Takes in all that has come. */
+  /** Takes all messages that have come. */
   function receive(): void {
     for (
       let next = receiveMessageOnPort(port);
@@ -115,7 +115,7 @@ function write(): void {
     }
   }
 
-  /** The appends that wait before anything else does, in one transaction. */
+  /** Stores the appends that wait before the next message of another kind, in one transaction. */
   function append(): void {
     const group: Append[] = [];
     let [records, bytes] = [0, 0];
@@ -156,14 +156,14 @@ function write(): void {
       sweptAt = performance.now();
     } catch (error) {
       if (isFatal(error)) throw error;
-      // No room to delete in: what is due stays so, and the next append or tick looks again.
+      // The disk has no space for the deletion: the next append or tick begins it again.
       isDue = false;
       sweptAt = performance.now() + SWEEP_AGAIN_MS;
     }
   }
 }
 
-/** The appends of a message, in the order of the calls; their bytes stay where they are. */
+/** Adds the appends of a message to a group, in the order of the calls; their bytes are not copied. */
 function unpack(message: AppendMessage, group: Append[]): void {
   const { topics, counts, sizes, producers, sequences, data, nowMs } = message;
   let [record, at] = [0, 0];

@@ -1,14 +1,14 @@
-import type { Kept } from "../retention.ts";
+import type { RetentionLimits } from "../retention.ts";
 import { lock } from "./lock.ts";
 import {
   type AppendOutcome,
   exhausted,
   failureOf,
   isBusy,
-  type Stored,
+  type StoredAppend,
   type ThreadData,
 } from "./message.ts";
-import { Produced } from "./produced.ts";
+import { ProducerIndex } from "./producer-index.ts";
 import {
   connectWriter,
   type FileConnection,
@@ -21,13 +21,16 @@ import {
 } from "./schema.ts";
 import { checkWal } from "./wal.ts";
 
-/** Positions of this opening begin so far behind the last one's: none is given twice, also where records were lost. */
+/**
+ * How far after the last opening's positions those of this opening begin: no position is given
+ * twice, also where records were lost.
+ */
 const STRIDE = 2 ** 24;
 
 /** What one sweep deletes at most. */
 const SWEEP = { records: 256, bytes: 2 ** 20 };
 
-/** One append, as it waits for its turn. */
+/** One append that waits for the writer. */
 export interface Append {
   readonly topic: string;
   readonly nowMs: number;
@@ -44,13 +47,13 @@ export interface WrittenRecord {
 export class FileWriter {
   readonly epoch: string;
   readonly #path: string;
-  readonly #kept: Kept;
+  readonly #retention: RetentionLimits;
   readonly #lock: Disposable;
   readonly #connection: FileConnection;
   readonly #statements: ReturnType<typeof prepare>;
-  readonly #produced: Produced;
+  readonly #producers: ProducerIndex;
   readonly #topics = new Map<string, TopicRow>();
-  /** Topics as they were before this transaction; `undefined`: there was none. */
+  /** The topics that this transaction changes, as they were before; `undefined`: the topic is new. */
   readonly #touched = new Map<string, TopicRow | undefined>();
   /** Topics that may have something to delete. */
   readonly #due = new Set<string>();
@@ -58,9 +61,9 @@ export class FileWriter {
   #nextId = 1;
   #timeMs = 0;
 
-  constructor({ path, kept, maxPages }: ThreadData, newEpoch: string, nowMs: number) {
+  constructor({ path, retention, maxPages }: ThreadData, newEpoch: string, nowMs: number) {
     this.#path = path;
-    this.#kept = kept;
+    this.#retention = retention;
     this.#lock = lock(path);
     try {
       checkWal(path);
@@ -73,7 +76,7 @@ export class FileWriter {
     }
     try {
       this.#statements = prepare(this.#connection);
-      this.#produced = new Produced(this.#connection);
+      this.#producers = new ProducerIndex(this.#connection);
       this.#load(nowMs);
     } catch (error) {
       this.close();
@@ -82,15 +85,15 @@ export class FileWriter {
   }
 
   /**
-   * Stores appends in one transaction. Where that fails each is tried for
-   * itself: one that is too large does not take the others with it.
+   * Stores appends in one transaction. Where that fails, each is stored in one of
+   * its own: an append that is too large does not fail the others.
    */
   append(appends: readonly Append[]): AppendOutcome[] {
     try {
       return this.#transaction(() => appends.map((append) => this.#append(append)));
     } catch (error) {
       if (isFatal(error)) throw error;
-      // What is locked for all of them is so for each, which would wait as long again.
+      // A lock of another program would fail each of them too, after as long a wait.
       if (appends.length === 1 || isBusy(error)) {
         const failed = failureOf(error, this.#path);
         return appends.map(() => failed);
@@ -118,10 +121,10 @@ export class FileWriter {
     this.#due.add(name);
   }
 
-  /** Looks which topics have records that are too old. */
+  /** Looks for topics with records that are older than ageMs. */
   tick(nowMs: number): void {
     const oldest = this.#statements.oldest.get() as number | undefined;
-    if (oldest === undefined || oldest >= nowMs - this.#kept.ageMs) return;
+    if (oldest === undefined || oldest >= nowMs - this.#retention.ageMs) return;
     for (const [name, { count }] of this.#topics) if (count > 0) this.#due.add(name);
   }
 
@@ -130,7 +133,7 @@ export class FileWriter {
     return this.#due.size > 0;
   }
 
-  /** Deletes a few of the records that are gone, or past the retention; `false` where there is nothing to do. */
+  /** Deletes some of the records that are gone or past the retention; returns whether there are more. */
   sweep(nowMs: number): boolean {
     const [name] = this.#due;
     if (name === undefined) return false;
@@ -143,14 +146,14 @@ export class FileWriter {
     this.#lock[Symbol.dispose]();
   }
 
-  #append({ topic: name, records, nowMs }: Append): Stored {
+  #append({ topic: name, records, nowMs }: Append): StoredAppend {
     const topic = this.#touch(name);
     this.#timeMs = Math.max(this.#timeMs, nowMs);
     const { last: previous } = topic;
     const positions = records.map((record) => {
       const { data, producer, sequence } = record;
       if (producer !== null && sequence !== null) {
-        const before = this.#produced.find(topic.id, producer, sequence) ?? 0;
+        const before = this.#producers.find(topic.id, producer, sequence) ?? 0;
         if (before > topic.trimmed) return -before;
       }
       const { last: previous } = topic;
@@ -160,11 +163,12 @@ export class FileWriter {
         ...([position, topic.id, previous, this.#timeMs, crc] as const),
         ...([producer, sequence, data] as const),
       );
-      this.#produced.stored(topic.id, position, record);
+      this.#producers.add(topic.id, position, record);
       topic.last = position;
       topic.count++;
       topic.bytes += data.length;
-      if (topic.count > this.#kept.records || topic.bytes > this.#kept.bytes) this.#due.add(name);
+      if (topic.count > this.#retention.records || topic.bytes > this.#retention.bytes)
+        this.#due.add(name);
       return position;
     });
     return { previous, timeMs: this.#timeMs, positions };
@@ -172,9 +176,9 @@ export class FileWriter {
 
   #sweep(name: string, nowMs: number): boolean {
     const topic = this.#topics.get(name);
-    // Its first append was due something, and then was rolled back.
+    // The first append of the topic was past the retention, and then was rolled back.
     if (topic === undefined) return false;
-    const { records, bytes, ageMs } = this.#kept;
+    const { records, bytes, ageMs } = this.#retention;
     const oldest = this.#statements.sizes.all(topic.id, SWEEP.records) as [
       number,
       number,
@@ -196,7 +200,7 @@ export class FileWriter {
     }
     if (gone === 0) return false;
     this.#transaction(() => {
-      this.#produced.remove(topic.id, upTo);
+      this.#producers.remove(topic.id, upTo);
       this.#statements.delete.run(topic.id, upTo);
       const changed = this.#touch(name);
       changed.trimmed = Math.max(changed.trimmed, upTo);
@@ -206,7 +210,7 @@ export class FileWriter {
     return gone === oldest.length || goneBytes > SWEEP.bytes;
   }
 
-  /** A topic that this transaction changes. */
+  /** The topic, for this transaction to change: it is made where it is new. */
   #touch(name: string): TopicRow {
     const before = this.#topics.get(name);
     if (this.#touched.has(name)) return before as TopicRow;
@@ -216,7 +220,7 @@ export class FileWriter {
     return topic;
   }
 
-  /** All of `change`, and the rows of the topics it touches, or nothing. */
+  /** Commits what `change` does, and the rows of the topics that it touches; where it throws, nothing of that. */
   #transaction<T>(change: () => T): T {
     this.#statements.begin.run();
     try {
@@ -228,10 +232,10 @@ export class FileWriter {
       }
       this.#statements.commit.run();
       this.#touched.clear();
-      this.#produced.settle();
+      this.#producers.settle();
       return result;
     } catch (error) {
-      this.#produced.undo();
+      this.#producers.undo();
       if (this.#connection.inTransaction) this.#statements.rollback.run();
       for (const [name, before] of this.#touched) {
         if (before === undefined) this.#topics.delete(name);
@@ -252,7 +256,7 @@ export class FileWriter {
     return ++this.#position;
   }
 
-  /** Reads what there is of topics, and begins this opening's positions, on the disk before the first is given. */
+  /** Reads the topics, and stores where the positions of this opening begin before the first one is given. */
   #load(nowMs: number): void {
     const rows = this.#connection.prepare(`SELECT ${TOPIC_COLUMNS} FROM topics`).raw().all();
     for (const raw of rows as RawTopic[]) {
@@ -271,7 +275,7 @@ export class FileWriter {
   }
 }
 
-/** After a write that may or may not be on the disk nothing that the file says can be trusted. */
+/** Whether the file cannot be trusted after an error: a write may or may not be on the disk, or the file is damaged. */
 export function isFatal(error: unknown): boolean {
   return /^SQLITE_(IOERR_(DIR_)?FSYNC|CORRUPT|NOTADB|MISUSE|INTERNAL)/.test(
     `${(error as { code?: unknown }).code}`,

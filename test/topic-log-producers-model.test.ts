@@ -3,7 +3,7 @@ import { copyFileSync, existsSync, statSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { keptOf } from "../src/topics/retention.ts";
+import { retentionLimitsOf } from "../src/topics/retention.ts";
 import { type Append, FileWriter } from "../src/topics/sqlite/writer.ts";
 import { temporary } from "./support/temporary.ts";
 
@@ -19,7 +19,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-/** Numbers from 0 up to below a bound, the same ones for the same seed. */
+/** Random numbers from 0 to below a bound, the same ones for the same seed. */
 function chance(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {
@@ -28,10 +28,13 @@ function chance(seed: number): (below: number) => number {
   };
 }
 
-/** What was stored, by topic, producer and sequence; and what of each topic is gone. */
+/** What the writer must have. */
 class Model {
+  /** Positions by topic, producer and sequence. */
   readonly stored = new Map<string, number>();
+  /** Up to which position each topic is gone. */
   readonly gone = new Map<string, number>();
+  /** The highest sequence that was sent, by topic and producer. */
   readonly sent = new Map<string, number>();
 
   /** The position that a record has. */
@@ -41,7 +44,7 @@ class Model {
   }
 }
 
-/** A file as a crash leaves it: the log goes on in the copy. */
+/** Copies a file as a crash leaves it: the log continues in the copy. */
 function crash(from: string, to: string): string {
   for (const end of ["", "-wal"]) {
     if (existsSync(`${from}${end}`)) copyFileSync(`${from}${end}`, `${to}${end}`);
@@ -63,17 +66,21 @@ function some(topic: string, model: Model, random: (below: number) => number): A
 }
 
 test.each([2, 4])(
-  "each record is stored once while it is kept, and known by its first position (%i)",
+  "each record is stored once while it is kept, and found at its first position (%i)",
   (seed) => {
     const random = chance(seed);
     const model = new Model();
     let path = `${folder}/0.db`;
     let [repeats, news, failures] = [0, 0, 0];
     for (let life = 1; life <= 12; life++) {
-      const kept = keptOf(random(3) === 0 ? { records: 500 + random(3000) } : {});
+      const retention = retentionLimitsOf(random(3) === 0 ? { records: 500 + random(3000) } : {});
       const pages = Math.ceil((statSync(path, { throwIfNoEntry: false })?.size ?? 0) / PAGE_BYTES);
       const maxPages = random(3) === 0 ? pages + 20 + random(60) : undefined;
-      const writer = new FileWriter({ role: "writer", path, kept, maxPages }, "0".repeat(16), 1);
+      const writer = new FileWriter(
+        { role: "writer", path, retention, maxPages },
+        "0".repeat(16),
+        1,
+      );
       const file = new Database(path, { readonly: true });
       const trimmed = file.prepare("SELECT trimmed FROM topics WHERE name = ?").pluck();
       for (let step = 0; step < 40; step++) {

@@ -1,9 +1,9 @@
-/** What a SQLite log knows of what producers sent: in memory, on its way to the table, or there. */
+/** How a SQLite log recognises what producers sent before: in memory, on the way to the table, or there. */
 import { rm } from "node:fs/promises";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { NewRecord, TopicLog } from "../src/topics/log.ts";
-import { keptOf } from "../src/topics/retention.ts";
+import { retentionLimitsOf } from "../src/topics/retention.ts";
 import { openSqliteLog } from "../src/topics/sqlite/log.ts";
 import { sqliteLog } from "../src/topics/sqlite/sqlite.ts";
 import { made } from "./contract/engine.ts";
@@ -42,7 +42,7 @@ function inTable(): number {
   return count as number;
 }
 
-test("each record that was stored is known, also when the log is opened again at any time", async () => {
+test("each record that was stored is recognised, also when the log is opened again at any time", async () => {
   const cursors: string[] = [];
   let stored = 0;
   const moved: number[] = [];
@@ -87,7 +87,7 @@ test("nothing is left of what is gone", async () => {
   expect(inTable()).toBe(2600);
   await log.trim(TOPIC, (await log.end(TOPIC)).cursor);
   await until("it is swept", () => inTable() === 0);
-  // Others move those that were on their way along, if they still are.
+  // Further records move the entries that are still on their way.
   await store(log, ALL.slice(5500));
   await log.trim(TOPIC, (await log.end(TOPIC)).cursor);
   await until("all of it is", () => inTable() === 0);
@@ -103,9 +103,9 @@ test("what is read when a log is opened has a bound, also where records have no 
     await store(log, ALL.slice(0, 10));
   }
   const file = new Database(path, { readonly: true });
-  const behind =
+  const rest =
     "SELECT count(*) FROM records WHERE position > (SELECT value FROM meta WHERE key = 'indexed')";
-  expect(file.prepare(behind).pluck().get()).toBeLessThan(9000);
+  expect(file.prepare(rest).pluck().get()).toBeLessThan(9000);
   file.close();
   await using log = await sqliteLog(path);
   const again = await store(log, ALL.slice(0, 10));
@@ -121,7 +121,7 @@ function numbered(from: number, count: number, bytes: number): NewRecord[] {
 }
 
 test("what could not be stored is not taken for stored", async () => {
-  await using log = await openSqliteLog({ path, kept: keptOf({}), maxPages: 60 });
+  await using log = await openSqliteLog({ path, retention: retentionLimitsOf({}), maxPages: 60 });
   await log.append(TOPIC, numbered(0, 1, 1));
   await expect(log.append(TOPIC, numbered(1, 100, 4000))).rejects.toThrow(/no room/);
   const one = numbered(1, 1, 4000);
@@ -129,8 +129,8 @@ test("what could not be stored is not taken for stored", async () => {
   expect(await log.append(TOPIC, one)).toMatchObject([{ repeated: true }]);
 });
 
-test("where there is no room while entries are on their way, they stay on it", async () => {
-  await using log = await openSqliteLog({ path, kept: keptOf({}), maxPages: 400 });
+test("entries that are on their way to the table while the disk is full stay so", async () => {
+  await using log = await openSqliteLog({ path, retention: retentionLimitsOf({}), maxPages: 400 });
   await store(log, numbered(0, 5000, 1));
   await expect(log.append(TOPIC, numbered(5000, 1000, 4000))).rejects.toThrow(/no room/);
   await store(log, numbered(5000, 4000, 1));

@@ -1,12 +1,16 @@
 import type { FileConnection } from "./schema.ts";
 
-/** The entries of so many records wait in memory before they move to the table; those of as many again may be on their way. */
-const RUN = 4096;
+/**
+ * When entries of this many records wait in memory, they begin to move to the table; meanwhile
+ * others begin to wait.
+ */
+const RUN_RECORDS = 4096;
 
-/** With each record that is stored so many entries move: a run is there before the next has come together. */
-const MOVED_WITH_EACH = 2;
+/** How many entries move with each record that is stored: a run has moved before the next one is full. */
+const MOVED_PER_RECORD = 2;
 
-interface ProducedRecord {
+/** Which record has a producer's sequence in a topic. */
+interface IndexEntry {
   readonly key: string;
   readonly topic: number;
   readonly producer: string;
@@ -14,43 +18,47 @@ interface ProducedRecord {
   readonly position: number;
 }
 
-/** How far it has come. */
 interface IndexState {
-  /** Records that were stored since the last run began, and the last of them. */
+  /** How many records were stored since the last run began. */
   records: number;
+  /** The position of the last of them. */
   last: number;
-  /** How much of the run is in the table, and whether the file says that all of it is. */
+  /** How many entries of the run are in the table. */
   moved: number;
+  /** Whether the file says that all of the run are. */
   isIndexed: boolean;
 }
 
 type Row = [topic: bigint, producer: string | null, sequence: bigint | null, position: bigint];
 
 /**
- * Which record is a producer's with some sequence: for the writer, which stores
- * none twice. A table in that order has a page of its own for each producer
- * who is busy, and a commit would write all of those, where it writes the
- * records in one: three times as slow, with 64 of them. So entries wait in
- * memory and move to the table by runs that are in its order, a few with each
- * record; what the table lacks is read from the newest records when the log is
- * opened: `indexed` in the file says from where on.
+ * Finds a record by its topic, producer and sequence: for the writer, which stores
+ * none twice. The table `produced` is in that order: each busy producer has a
+ * page of its own there, and a commit that wrote the entries with their records
+ * would write all of those pages: with 64 producers that is three times as slow.
+ * So entries wait in memory, and move to the table by runs in its order, some
+ * with each record. What the table lacks is read from the newest records when the
+ * log is opened: `indexed` in the file is the position from which on.
  *
  *     stored ──> fresh ──> moving, in the order of the table ──> the table
  *
- * What is done between two calls of settle() belongs to one transaction.
+ * What is called between two calls of settle() belongs to one transaction.
  */
-export class Produced {
+export class ProducerIndex {
   readonly #statements: ReturnType<typeof prepare>;
-  #fresh = new Map<string, ProducedRecord>();
-  #moving = new Map<string, ProducedRecord>();
-  /** What moves, in order; and the last record before it began to. */
-  #run: readonly ProducedRecord[] = [];
+  #fresh = new Map<string, IndexEntry>();
+  #moving = new Map<string, IndexEntry>();
+  /** The entries of #moving, in the order of the table. */
+  #run: readonly IndexEntry[] = [];
+  /** The position of the last record that was stored before the run began. */
   #runUpTo = 0;
-  /** As it was when the last transaction ended, and as it is in this one. */
+  /** The state after the last transaction. */
   #settled: IndexState = { records: 0, last: 0, moved: 0, isIndexed: true };
+  /** The state in this transaction. */
   #now: IndexState = this.#settled;
-  /** Of this transaction. */
+  /** The keys that this transaction added. */
   #added: string[] = [];
+  /** The keys that this transaction removed, where their records are not after `upTo`. */
   #removed: { readonly key: string; readonly upTo: number }[] = [];
 
   constructor(connection: FileConnection) {
@@ -62,7 +70,7 @@ export class Produced {
       records++;
       last = Number(position);
       if (producer === null || sequence === null) continue;
-      const entry = recordOf({ topic: Number(topic), producer, sequence, position: last });
+      const entry = entryOf({ topic: Number(topic), producer, sequence, position: last });
       this.#fresh.set(entry.key, entry);
     }
     this.#now = { ...this.#settled, records, last };
@@ -77,8 +85,8 @@ export class Produced {
     return this.#statements.find.get(topic, producer, sequence) as number | undefined;
   }
 
-  /** A record was stored; `producer` and `sequence`: where it has an id. */
-  stored(
+  /** A record was stored; `producer` and `sequence` are null where it has no id. */
+  add(
     topic: number,
     position: number,
     { producer, sequence }: { producer: string | null; sequence: bigint | null },
@@ -86,11 +94,11 @@ export class Produced {
     this.#now.records++;
     this.#now.last = position;
     if (producer !== null && sequence !== null) {
-      const entry = recordOf({ topic, producer, sequence, position });
+      const entry = entryOf({ topic, producer, sequence, position });
       this.#fresh.set(entry.key, entry);
       this.#added.push(entry.key);
     }
-    this.#move(MOVED_WITH_EACH);
+    this.#move(MOVED_PER_RECORD);
   }
 
   /** The records of a topic up to a position are about to be deleted. */
@@ -109,29 +117,29 @@ export class Produced {
         if ((entries.get(key)?.position ?? Infinity) <= upTo) entries.delete(key);
       }
     }
-    if (this.#now.isIndexed && this.#now.records >= RUN) this.#begin();
+    if (this.#now.isIndexed && this.#now.records >= RUN_RECORDS) this.#beginRun();
     this.#end(this.#now);
   }
 
   /** The transaction was rolled back. */
   undo(): void {
-    // One that was there before was of a record that is gone, or it would have been found.
+    // An entry that had the same key before was of a record that is gone: find() would have found another.
     for (const key of this.#added) this.#fresh.delete(key);
     this.#end(this.#settled);
   }
 
-  #end(progress: IndexState): void {
-    this.#settled = progress;
-    this.#now = { ...progress };
+  #end(state: IndexState): void {
+    this.#settled = state;
+    this.#now = { ...state };
     this.#added = [];
     this.#removed = [];
   }
 
-  /** What came together begins to move. */
-  #begin(): void {
+  /** The entries that waited begin to move. */
+  #beginRun(): void {
     this.#moving = this.#fresh;
     this.#fresh = new Map();
-    this.#run = [...this.#moving.values()].sort(inOrder);
+    this.#run = [...this.#moving.values()].sort(inTableOrder);
     this.#runUpTo = this.#now.last;
     this.#now = { records: 0, last: this.#now.last, moved: 0, isIndexed: false };
   }
@@ -140,9 +148,9 @@ export class Produced {
     const now = this.#now;
     if (now.isIndexed) return;
     for (let left = count; left > 0 && now.moved < this.#run.length; left--) {
-      const entry = this.#run[now.moved++] as ProducedRecord;
+      const entry = this.#run[now.moved++] as IndexEntry;
       const { key, topic, producer, sequence, position } = entry;
-      // Its record may have been deleted.
+      // The record may have been deleted, and its entry with it.
       if (this.#moving.get(key) === entry) {
         this.#statements.insert.run(topic, producer, sequence, position);
       }
@@ -153,15 +161,15 @@ export class Produced {
   }
 }
 
-function recordOf(record: Omit<ProducedRecord, "key">): ProducedRecord {
-  return { key: keyOf(record.topic, record.producer, record.sequence), ...record };
+function entryOf(fields: Omit<IndexEntry, "key">): IndexEntry {
+  return { key: keyOf(fields.topic, fields.producer, fields.sequence), ...fields };
 }
 
 function keyOf(topic: number, producer: string, sequence: bigint): string {
   return `${topic} ${sequence} ${producer}`;
 }
 
-function inOrder(a: ProducedRecord, b: ProducedRecord): number {
+function inTableOrder(a: IndexEntry, b: IndexEntry): number {
   if (a.topic !== b.topic) return a.topic - b.topic;
   if (a.producer !== b.producer) return a.producer < b.producer ? -1 : 1;
   return a.sequence < b.sequence ? -1 : 1;
