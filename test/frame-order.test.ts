@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import type { ClientStreamListener } from "../src/call-stream.ts";
 import { failure } from "../src/failure.ts";
 import { Code, ConnectError } from "../src/index.ts";
-import { ClientStream } from "../src/node/http2/client-stream.ts";
+import { GrpcClientStream } from "../src/node/http2/client-stream.ts";
 import {
   type FakeCall,
   type FakeServer,
@@ -255,7 +255,7 @@ describe.each([
 describe("events of a stream, in whatever order node:http2 emits them", () => {
   type Step = "response" | "data" | "trailers" | "end";
 
-  /** What the listener of a ClientStream hears when the events come in this order. */
+  /** What the listener of a GrpcClientStream hears when the events come in this order. */
   async function heard(...steps: Step[]): Promise<unknown[]> {
     const duplex = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() });
     const stream = Object.assign(duplex, { close: () => duplex.destroy() });
@@ -270,10 +270,10 @@ describe("events of a stream, in whatever order node:http2 emits them", () => {
         notes.push(outcome.is === "ended" ? outcome.status : outcome.error);
       },
     };
-    // What a ClientStream asks of its connection.
+    // What a GrpcClientStream asks of its connection.
     const connection = { name: "the server", lost: undefined, neverProcessed: () => false };
     const requestHead = { fields: {}, hasMetadata: false, reserveBytes: 0 };
-    const made = new ClientStream(stream as unknown as ClientHttp2Stream, connection, {
+    const made = new GrpcClientStream(stream as unknown as ClientHttp2Stream, connection, {
       head: requestHead,
       readMaxBytes: 1024,
       listener,

@@ -20,7 +20,7 @@ function fakeConnection(keepalive: Keepalive) {
       if (fake.open++ === 0) watch.onBusy();
     },
     closeCall: () => void fake.open--,
-    knowHawser: () => watch.knowHawser(),
+    useHawserKeepalive: () => watch.useHawserKeepalive(),
   };
   const watch = keepalive.watch({
     bytesRead: () => fake.bytes,
@@ -64,7 +64,7 @@ describe("on a clock of the test's own", () => {
     (_, defaults, isHawser, intervalMs, timeoutMs) => {
       for (let at = 1; at <= intervalMs; at += intervalMs / 500 + 1) {
         const fake = fakeConnection(new Keepalive({}, defaults));
-        if (isHawser) fake.knowHawser();
+        if (isHawser) fake.useHawserKeepalive();
         fake.openCall();
         vi.advanceTimersByTime(at);
         fake.byte();

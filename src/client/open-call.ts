@@ -16,7 +16,7 @@ export interface CallWatcher {
   /** The call has a session: it outlives its connections. */
   onSession(): void;
   /** Its session continues over a connection, or looks for one. */
-  onCarried(state: "open" | "resuming"): void;
+  onSessionState(state: "open" | "resuming"): void;
   /** The call takes no more requests: those that wait, and later ones, fail with `error`. */
   onSendEnded(error: unknown): void;
 }

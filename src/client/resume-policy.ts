@@ -8,10 +8,10 @@ import { A_FIFTH, type Backoff } from "../flow/backoff.ts";
  * or here, because no server was reached, or an interceptor or a limit refused
  * the call.
  */
-type End = "status" | "cut off" | "here";
+type AttemptEnd = "status" | "cut off" | "here";
 
 /** The codes after which another attempt follows, by how the last one ended. Any other code is that of the call. */
-const RETRIED_CODES: Record<End, readonly Code[]> = {
+const RETRIED_CODES: Record<AttemptEnd, readonly Code[]> = {
   status: [Code.Unavailable],
   // A proxy whose server dies resets the stream: INTERNAL. Connect's transports give a lost connection the other codes.
   "cut off": [Code.Unavailable, Code.Internal, Code.Aborted, Code.Unknown],
@@ -31,7 +31,7 @@ const SPACING_MS = 100;
 const STEADY_MS = 1000;
 
 /** What is known of an attempt that has ended. */
-export interface Attempt {
+export interface EndedAttempt {
   /**
    * Whether it brought another cursor than the one that it began after. The same one again is no progress: the server
    * may fail at its next record each time.
@@ -43,7 +43,7 @@ export interface Attempt {
 }
 
 /** Whether an attempt made progress: it brought a new cursor, or was steady. */
-export function madeProgress({ moved, answered, lastedMs }: Attempt): boolean {
+export function madeProgress({ moved, answered, lastedMs }: EndedAttempt): boolean {
   return moved || (answered && lastedMs >= STEADY_MS);
 }
 
@@ -64,7 +64,7 @@ export function waitBeforeNext(error: ConnectError, backoff: Backoff): number | 
   return failures > 0 ? Math.max(Number(pushback), waitMs) : Number(pushback);
 }
 
-function endOf(error: ConnectError): End {
+function endOf(error: ConnectError): AttemptEnd {
   if (error.isWireError) return "status";
   return isCutOff(error) || isNetworkFailure(error.cause) ? "cut off" : "here";
 }

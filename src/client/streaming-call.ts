@@ -248,7 +248,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     this.#resumable = true;
   }
 
-  onCarried(state: "open" | "resuming"): void {
+  onSessionState(state: "open" | "resuming"): void {
     this.#lifecycle.change(state);
   }
 

@@ -33,14 +33,14 @@ export interface Connection {
   readonly active: number;
   /** Why the connection is gone; `undefined` while it is not. */
   readonly lost: ConnectError | undefined;
-  /** What the server said of its sessions: `false`, it keeps none; `undefined`, it was not asked. */
-  readonly sessions: NegotiatedSettings | false | undefined;
-  /** Whether the server must be asked for its sessions, or again. */
+  /** The settings of the server's sessions: `false` where it keeps no sessions, `undefined` before it was asked. */
+  readonly sessionSettings: NegotiatedSettings | false | undefined;
+  /** Whether the server must be asked for its session settings, for the first time or again. */
   readonly mustNegotiate: boolean;
-  /** Notes what the server said of its sessions. */
-  knowSessions(sessions: NegotiatedSettings | false): void;
+  /** Notes the settings that the server answered with. */
+  setSessionSettings(settings: NegotiatedSettings | false): void;
   /** What the server said of its clock until `untilMs` is no longer true: it must be asked again. */
-  doubtSessions(untilMs: number): void;
+  doubtSessionSettings(untilMs: number): void;
   /** The server is Hawser's: it can be asked for signs of life more often. */
   useHawserKeepalive(): void;
   /** Calls begin to wait for this connection to take them: silence on it counts, although none is open. */

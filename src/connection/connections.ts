@@ -3,7 +3,7 @@ import { failure } from "../failure.ts";
 import { A_FIFTH, Backoff, type BackoffOptions } from "../flow/backoff.ts";
 import { currentContext } from "../flow/runtime.ts";
 import { sleep, startTimer } from "../flow/wait.ts";
-import type { Leaver } from "../session/attachment.ts";
+import type { OpenSession } from "../session/attachment.ts";
 import type { Target } from "./address.ts";
 import type { Connect, Connection } from "./connection.ts";
 import { CLIENT_TIMES, Keepalive, type KeepaliveOptions } from "./keepalive.ts";
@@ -61,8 +61,8 @@ const FAST_BACKOFF: BackoffOptions = { ...BACKOFF, initialMs: 100, maxMs: 5000 }
  */
 export class Connections {
   readonly target: Target;
-  /** Calls whose servers wait for them to come again, unless told. */
-  readonly sessions = new Set<Leaver>();
+  /** The sessions at this address that have not ended: their server keeps each until its grace is over, unless told. */
+  readonly openSessions = new Set<OpenSession>();
   readonly cancels = new SessionCancels(this);
   readonly #options: ConnectionsOptions;
   readonly #onDrain: () => void;
@@ -134,8 +134,8 @@ export class Connections {
   }
 
   /** What the server said of its clock until `untilMs`, on any connection, is no longer true. */
-  doubtSessions(untilMs: number): void {
-    for (const connection of this.#connections) connection.doubtSessions(untilMs);
+  doubtSessionSettings(untilMs: number): void {
+    for (const connection of this.#connections) connection.doubtSessionSettings(untilMs);
   }
 
   /**
@@ -280,7 +280,7 @@ export class Connections {
     for (const waiter of this.#waiting) this.#refuse(waiter, reason);
     this.#stay();
     const flushed = this.cancels.flush(connections);
-    for (const session of [...this.sessions]) session.leave(reason);
+    for (const session of [...this.openSessions]) session.leave(reason);
     await flushed;
     const closed = Promise.all(connections.map((connection) => connection.close(reason)));
     await this.#attempt;

@@ -7,7 +7,7 @@ import type {
   ClientAttachment,
   Dialler,
   Dialling,
-  Leaver,
+  OpenSession,
   SettingsWatcher,
 } from "../session/attachment.ts";
 import { CONTROL } from "../session/control.ts";
@@ -43,7 +43,7 @@ export class StreamDialler implements Dialler {
   readonly #readMaxBytes: number;
   #connections: Connections;
   #bound = true;
-  #session: Leaver | undefined;
+  #session: OpenSession | undefined;
 
   constructor(init: StreamDiallerInit) {
     const { addresses, connections, headers, ownHeaders, readMaxBytes } = init;
@@ -88,10 +88,10 @@ export class StreamDialler implements Dialler {
   }
 
   renegotiate(sinceMs: number, watcher: SettingsWatcher): void {
-    this.#connections.doubtSessions(sinceMs);
+    this.#connections.doubtSessionSettings(sinceMs);
     negotiated(this.#connections, this.#ownHeaders, () => watcher.isWanted).then(
-      ({ sessions, mustNegotiate }) => {
-        if (sessions && !mustNegotiate) watcher.onSettings(sessions);
+      ({ sessionSettings, mustNegotiate }) => {
+        if (sessionSettings && !mustNegotiate) watcher.onSettings(sessionSettings);
         else watcher.onNoSettings();
       },
       (reason) => watcher.onNoSettings(asFailure(reason)),
@@ -106,21 +106,21 @@ export class StreamDialler implements Dialler {
     );
   }
 
-  begun(session: Leaver): void {
+  add(session: OpenSession): void {
     this.#session = session;
-    this.#connections.sessions.add(session);
+    this.#connections.openSessions.add(session);
   }
 
-  over(session: Leaver): void {
+  remove(session: OpenSession): void {
     this.#session = undefined;
-    this.#connections.sessions.delete(session);
+    this.#connections.openSessions.delete(session);
   }
 
   #bind(connections: Connections): void {
     this.#bound = true;
     if (this.#session !== undefined) {
-      this.#connections.sessions.delete(this.#session);
-      connections.sessions.add(this.#session);
+      this.#connections.openSessions.delete(this.#session);
+      connections.openSessions.add(this.#session);
     }
     this.#connections = connections;
     connections.useFastReconnect();

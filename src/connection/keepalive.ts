@@ -110,7 +110,7 @@ export class Watch implements Disposable {
   }
 
   /** The other side is Hawser's, and can be asked more often. */
-  knowHawser(): void {
+  useHawserKeepalive(): void {
     if (this.#isHawser) return;
     this.#isHawser = true;
     if (this.#timer !== undefined) this.#schedule();

@@ -72,14 +72,14 @@ const asking = new WeakMap<Connection, Promise<void>>();
 async function ask(connection: Connection, headers: MethodHeaders): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const plain = () => {
-    if (connection.sessions === undefined) connection.knowSessions(false);
+    if (connection.sessionSettings === undefined) connection.setSessionSettings(false);
     resolve();
   };
   const listener: ClientStreamListener = {
     onHeaders() {},
     onMessage(message) {
       try {
-        connection.knowSessions(readSettings(message));
+        connection.setSessionSettings(readSettings(message));
         connection.useHawserKeepalive();
       } catch {
         plain();

@@ -46,11 +46,12 @@ export function openCallStream(options: CallStreamOptions, call: ClientCallListe
     if (options.fastReconnect && ready?.mustNegotiate !== false) {
       addresses.question.ask(ownHeaders, { call, onAnswer() {}, onFailed() {} });
     }
-  } else if (ready?.sessions !== undefined && !ready.mustNegotiate) by(ready, ready.sessions);
-  else {
+  } else if (ready?.sessionSettings !== undefined && !ready.mustNegotiate) {
+    by(ready, ready.sessionSettings);
+  } else {
     addresses.question.ask(ownHeaders, {
       call,
-      onAnswer: (asked) => by(asked, asked.sessions ?? false),
+      onAnswer: (asked) => by(asked, asked.sessionSettings ?? false),
       onFailed: (error) => call.onFailed(error),
     });
   }

@@ -1,7 +1,7 @@
-import type { Context } from "./runtime.ts";
+import type { AsyncContext } from "./runtime.ts";
 
 /** `values`, iterated in `context`, from whichever context next() and return() are called. */
-export function iterateIn<T>(context: Context, values: AsyncIterable<T>): AsyncIterable<T> {
+export function iterateIn<T>(context: AsyncContext, values: AsyncIterable<T>): AsyncIterable<T> {
   return {
     [Symbol.asyncIterator]() {
       const iterator = context.runInAsyncScope(() => values[Symbol.asyncIterator]());

@@ -3,7 +3,7 @@ import { failing, iteratedBefore } from "./second-loop.ts";
 const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
 /** What an Inbox asks of the side that fills it. */
-export interface Source<Raw, T> {
+export interface InboxSource<Raw, T> {
   /** Makes a message of what came; where it throws, the iteration ends with that error. */
   open(raw: Raw): T | Promise<T>;
   /** The consumer waits, and there is nothing for it. */
@@ -49,7 +49,7 @@ export function isInbound<T>(messages: AsyncIterable<T>): messages is Inbound<T>
  */
 export class Inbox<Raw, T> implements Inbound<T> {
   readonly [inbound] = true;
-  readonly #source: Source<Raw, T>;
+  readonly #source: InboxSource<Raw, T>;
   readonly #what: string;
   readonly #items: Raw[] = [];
   #first = 0;
@@ -71,7 +71,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
   onEnd: ((error?: unknown) => void) | undefined;
 
   /** @param what its messages are, in errors */
-  constructor(source: Source<Raw, T>, what = "the messages of this call") {
+  constructor(source: InboxSource<Raw, T>, what = "the messages of this call") {
     this.#source = source;
     this.#what = what;
   }

@@ -9,7 +9,7 @@
  */
 
 /** A context that was current once. */
-export interface Context {
+export interface AsyncContext {
   /** Runs a function in it. */
   runInAsyncScope<T>(run: () => T): T;
 }
@@ -20,7 +20,7 @@ export interface Runtime {
   /** Runs `run` in this turn, after the microtasks that are queued now and what they queue. */
   afterMicrotasks(run: () => void): void;
   /** The caller's context, kept for later. */
-  currentContext(): Context;
+  currentContext(): AsyncContext;
   /** New memory; its content is undefined. */
   allocate(bytes: number): Uint8Array<ArrayBuffer>;
   /** The text of ASCII bytes, from `start` up to `end`. */
@@ -28,7 +28,7 @@ export interface Runtime {
 }
 
 const ascii = new TextDecoder();
-const noContext: Context = { runInAsyncScope: (run) => run() };
+const noContext: AsyncContext = { runInAsyncScope: (run) => run() };
 
 let runtime: Runtime = {
   inLaterTurn: (run) => void setTimeout(run, 0),

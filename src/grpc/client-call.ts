@@ -9,9 +9,9 @@ import type {
   Status,
 } from "../call-stream.ts";
 import { asFailure, deadlineExceeded, failure, fromAbort, handled } from "../failure.ts";
-import { Inbox, type Source } from "../flow/inbox.ts";
+import { Inbox, type InboxSource } from "../flow/inbox.ts";
 import { pump } from "../flow/pump.ts";
-import { type Context, currentContext } from "../flow/runtime.ts";
+import { type AsyncContext, currentContext } from "../flow/runtime.ts";
 import { onAbort, startTimer } from "../flow/wait.ts";
 import type { Pump, Writer } from "../flow/writer.ts";
 import { alone } from "./framing.ts";
@@ -55,7 +55,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   implements
     ClientCallListener,
     MessageSender,
-    Source<Received, MessageShape<O>>,
+    InboxSource<Received, MessageShape<O>>,
     Writer<MessageInitShape<I>>
 {
   /** Resolves when the response headers are here; rejects where the call ends without. */
@@ -76,7 +76,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   #trailer: Headers | undefined;
   #isOver = false;
   /** Where the call had to wait for its stream: the context in which it was made. */
-  #context: Context | undefined;
+  #context: AsyncContext | undefined;
 
   /** @param open has the call given its stream, as soon as it is known what that is */
   constructor(init: ClientCallInit<I, O>, open: (call: ClientCallListener) => void) {

@@ -7,18 +7,23 @@ import { exactlyOne } from "./exactly-one.ts";
 
 type Requests<I extends DescMessage> = AsyncIterableIterator<MessageShape<I>, undefined>;
 
-/** What a handler answers: one response, or an iterable of them. */
-export type Outcome<O extends DescMessage> =
+/** What a handler returned: one response, or an iterable of them. */
+export type HandlerResult<O extends DescMessage> =
   | { readonly one: MessageInitShape<O> }
   | { readonly many: AsyncIterable<MessageInitShape<O>> };
+
+/** What a handler is run with. */
+export interface Invocation<I extends DescMessage> {
+  readonly context: CallContext;
+  readonly requests: Requests<I>;
+  readonly interceptors: Interceptor[];
+}
 
 /** Runs a handler: whatever its kind, requests go in as an iterable. */
 export async function invoke<I extends DescMessage, O extends DescMessage>(
   spec: MethodImplSpec<I, O>,
-  context: CallContext,
-  requests: Requests<I>,
-  interceptors: Interceptor[],
-): Promise<Outcome<O>> {
+  { context, requests, interceptors }: Invocation<I>,
+): Promise<HandlerResult<O>> {
   if (interceptors.length > 0) {
     const checked = checkResponses(spec);
     return { many: transformInvokeImplementation(checked, whole(context), interceptors)(requests) };

@@ -9,7 +9,7 @@ import type {
   ServerStreamListener,
 } from "../call-stream.ts";
 import { deadlineExceeded, failure, toWire } from "../failure.ts";
-import { Inbox, type Source } from "../flow/inbox.ts";
+import { Inbox, type InboxSource } from "../flow/inbox.ts";
 import { leave, pump } from "../flow/pump.ts";
 import { startTimer } from "../flow/wait.ts";
 import type { Pump, Writer } from "../flow/writer.ts";
@@ -82,7 +82,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     ServerStreamListener,
     AwaitingCall,
     MessageSender,
-    Source<Received, MessageShape<I>>,
+    InboxSource<Received, MessageShape<I>>,
     Writer<MessageInitShape<O>>
 {
   readonly #stream: ServerCallStream;
@@ -272,15 +272,16 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   async #run(): Promise<void> {
     try {
       const { interceptors } = this.#options;
-      const outcome = await invoke(this.#spec, this.#context, this.#inbox, interceptors);
+      const invocation = { context: this.#context, requests: this.#inbox, interceptors };
+      const result = await invoke(this.#spec, invocation);
       if (this.#over) {
-        if ("many" in outcome) leave(outcome.many[Symbol.asyncIterator](), this.#onLate);
-      } else if ("many" in outcome) {
-        this.#pump = pump(outcome.many, this, this.#onLate);
+        if ("many" in result) leave(result.many[Symbol.asyncIterator](), this.#onLate);
+      } else if ("many" in result) {
+        this.#pump = pump(result.many, this, this.#onLate);
         // It may have ended at once.
         if (this.#over) this.#pump.stop();
       } else {
-        await this.write(outcome.one);
+        await this.write(result.one);
         this.end();
       }
     } catch (error) {

@@ -16,14 +16,24 @@ import type { withDefaults } from "./server-options.ts";
 /** A listener to requests of node:http, and of node:http2's compatibility API. */
 export type NodeHandler = ReturnType<typeof connectNodeAdapter>;
 
+/** The server that a fallback serves for. */
+export interface FallbackServer {
+  /** Aborts when the server begins to drain. */
+  readonly draining: AbortSignal;
+  /** Aborts when the server ends the calls that are still open. */
+  readonly shutdown: AbortSignal;
+  /** Told of what a handler threw that is not a ConnectError: a bug. */
+  readonly onHandlerError: (error: unknown, path: string) => void;
+}
+
+/** Makes the handler of the requests that are not gRPC with protobuf over HTTP/2. */
 export function createConnectFallback(
   routes: (router: ConnectRouter, around: Interceptor) => void,
   options: ReturnType<typeof withDefaults>,
-  signals: { readonly draining: AbortSignal; readonly shutdown: AbortSignal },
-  onHandlerError: (error: unknown, path: string) => void,
+  { draining, shutdown, onHandlerError }: FallbackServer,
 ): NodeHandler {
   const report = reportErrors(onHandlerError);
-  const move = moveCalls(signals.draining);
+  const move = moveCalls(draining);
   const around: Interceptor = (next) => move(report(next));
   const handle = connectNodeAdapter({
     routes: (router) => routes(router, around),
@@ -36,7 +46,7 @@ export function createConnectFallback(
       options.sendCompression === "identity" ? Number.MAX_SAFE_INTEGER : options.compressMinBytes,
     acceptCompression: [compressionGzip],
     maxTimeoutMs: options.maxTimeoutMs,
-    shutdownSignal: signals.shutdown,
+    shutdownSignal: shutdown,
   });
   return (request, response) => {
     answerUnread(request, response as ServerResponse);

@@ -116,8 +116,11 @@ export class HawserServer implements Server {
       onClosed: () => this.#checkIdle(),
       onRefused: (connection) => this.#connections.drain(connection),
     });
-    const signals = { draining: this.#draining.signal, shutdown: this.#shutdown.signal };
-    this.#fallback = createConnectFallback(registered.replay, set, signals, onHandlerError);
+    this.#fallback = createConnectFallback(registered.replay, set, {
+      draining: this.#draining.signal,
+      shutdown: this.#shutdown.signal,
+      onHandlerError,
+    });
     this.#http2 = http2.createServer({
       settings: {
         initialWindowSize: STREAM_WINDOW_BYTES,

@@ -5,7 +5,7 @@ import { noteLoss } from "./http2/server-stream.ts";
 
 const OWNER = Symbol("connection");
 
-type Owned = ServerHttp2Stream & { [OWNER]: ClientConnection };
+type StreamOfConnection = ServerHttp2Stream & { [OWNER]: ClientConnection };
 
 /** The HTTP/2 connections of a server: each is watched by keepalive while streams are open on it. */
 export class ServerConnections {
@@ -36,14 +36,14 @@ export class ServerConnections {
   onStream(stream: ServerHttp2Stream): void {
     const connection = stream.session && this.#all.get(stream.session as ServerHttp2Session);
     if (connection === undefined || stream.destroyed) return;
-    (stream as Owned)[OWNER] = connection;
+    (stream as StreamOfConnection)[OWNER] = connection;
     stream.on("close", onClose);
     if (connection.openStreams++ === 0) connection.watch.onBusy();
   }
 
   /** The client has sessions: it is sent keepalive pings more often. */
   useHawserKeepalive(session: ServerHttp2Session): void {
-    this.#all.get(session)?.watch.knowHawser();
+    this.#all.get(session)?.watch.useHawserKeepalive();
   }
 
   /** Tells every client to open no more calls here. */
@@ -72,7 +72,7 @@ export class ServerConnections {
 
 /** One listener for all streams: a closure for each would be a tenth of the memory of an idle stream. */
 function onClose(this: ServerHttp2Stream): void {
-  const connection = (this as Owned)[OWNER];
+  const connection = (this as StreamOfConnection)[OWNER];
   if (--connection.openStreams === 0 && connection.draining) connection.close();
 }
 

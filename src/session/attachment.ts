@@ -63,8 +63,9 @@ export interface SettingsWatcher {
   onNoSettings(error?: ConnectError): void;
 }
 
-/** Who can be asked to go. */
-export interface Leaver {
+/** A session that has not ended, as the transport sees it. */
+export interface OpenSession {
+  /** The transport is closed: ends the session, and tells its server. */
   leave(reason: ConnectError): void;
 }
 
@@ -81,7 +82,8 @@ export interface Dialler {
   renegotiate(sinceMs: number, watcher: SettingsWatcher): void;
   /** Sends these headers once, if there is a connection within `forMs`; nobody hears what becomes of it. */
   tell(headers: Record<string, string>, forMs: number): void;
-  /** A session is there, until it is over: where no more connections are to be had, it must leave. */
-  begun(session: Leaver): void;
-  over(session: Leaver): void;
+  /** Adds a session that has begun: it is asked to leave when the transport is closed. */
+  add(session: OpenSession): void;
+  /** Removes a session that has ended. */
+  remove(session: OpenSession): void;
 }

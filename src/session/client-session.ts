@@ -14,7 +14,13 @@ import { asFailure, failure, handled, tooManyFields } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
 import { PREFIX_BYTES } from "../flow/length-prefix.ts";
 import { type Acknowledgements, Acknowledger } from "./acknowledgements.ts";
-import type { ClientAttachment, Dialler, Dialling, Leaver, OpenAttachment } from "./attachment.ts";
+import type {
+  ClientAttachment,
+  Dialler,
+  Dialling,
+  OpenAttachment,
+  OpenSession,
+} from "./attachment.ts";
 import { CONTROL, endControl, readControl, readMetadata } from "./control.ts";
 import { type Answer, dropOwn, readAnswer, readSent, withoutOwn } from "./headers.ts";
 import { SessionIdentity } from "./identity.ts";
@@ -50,7 +56,7 @@ export interface ClientSessionInit {
 /** Who wants to know where a session stands. */
 export interface SessionWatcher {
   /** The session goes on over a stream, or looks for one. */
-  onCarried(state: "open" | "resuming"): void;
+  onSessionState(state: "open" | "resuming"): void;
 }
 
 /** How often a session that no server has begun is tried again (gRPC A6, transparent retry). */
@@ -67,7 +73,7 @@ const NEW_SESSIONS_MAX = 2;
  * other.
  */
 export class ClientSession
-  implements ClientCallStream, ClientStreamListener, Dialling, Leaver, Redialled
+  implements ClientCallStream, ClientStreamListener, Dialling, OpenSession, Redialled
 {
   readonly #init: ClientSessionInit;
   readonly #window: SessionWindow;
@@ -105,7 +111,7 @@ export class ClientSession
   }
 
   start(): void {
-    this.#init.dialler.begun(this);
+    this.#init.dialler.add(this);
     this.onDue();
   }
 
@@ -211,7 +217,7 @@ export class ClientSession
       this.#acknowledger.attach(stream);
       this.#sendAgain(stream, answer.received);
     }
-    this.#init.watcher?.onCarried("open");
+    this.#init.watcher?.onSessionState("open");
   }
 
   /** Sends all that follows the first `received` messages. */
@@ -368,7 +374,7 @@ export class ClientSession
   // What the redial tells.
 
   onResuming(): void {
-    this.#init.watcher?.onCarried("resuming");
+    this.#init.watcher?.onSessionState("resuming");
   }
 
   onGivenUp(): void {
@@ -451,7 +457,7 @@ export class ClientSession
   #close(error: ConnectError): ClientAttachment | undefined {
     const stream = this.#leave();
     this.#link = ended(this.#link);
-    this.#init.dialler.over(this);
+    this.#init.dialler.remove(this);
     this.#redial.stop();
     this.#failure ??= error;
     if (this.#capacity !== undefined) handled(this.#capacity.promise);

@@ -143,7 +143,7 @@ export class SessionRegistry implements Keeper {
     if (ask.cancel) {
       // What it overtook must start nothing.
       const mayStart = ask.openedMs !== undefined;
-      if (mayStart) this.#bury(ask.session, openedMs, arrival.connection);
+      if (mayStart) this.#leaveTombstone(ask.session, openedMs, arrival.connection);
       return failure(Code.Canceled, "the client cancelled the call");
     }
     const verdict = judgeUnknown(ask, { ...this.settings, nowMs });
@@ -201,12 +201,12 @@ export class SessionRegistry implements Keeper {
     this.#entries.delete(id);
     this.#finished.delete(id);
     this.#count(entry.connection, -1);
-    if (entry.skipped || !settled) this.#bury(id, entry.openedMs, entry.connection);
+    if (entry.skipped || !settled) this.#leaveTombstone(id, entry.openedMs, entry.connection);
     if (this.size === 0) this.#onEmpty?.();
   }
 
   /** Remembers that a session is over for as long as an attachment could start it. */
-  #bury(id: string, openedMs: number, connection: object): void {
+  #leaveTombstone(id: string, openedMs: number, connection: object): void {
     const nowMs = this.clock.now();
     const untilMs = openedMs + this.settings.graceMs;
     this.#tombstones.expire(nowMs);

@@ -19,7 +19,7 @@ interface Item {
 }
 
 /** The two sockets of a connection through the link: one gets what the other sends. */
-export interface Route {
+export interface LinkRoute {
   readonly from: Socket;
   readonly to: Socket;
 }
@@ -33,7 +33,7 @@ export class LinkDirection {
   #delivered = 0;
   #delay = NO_DELAY;
   #bytesUntilCut = Number.POSITIVE_INFINITY;
-  #onCut: (route: Route) => void = () => {};
+  #onCut: (route: LinkRoute) => void = () => {};
   readonly #stalls = new Set<symbol>();
   readonly #closing: AbortSignal;
   readonly #waiting = new Set<() => void>();
@@ -82,12 +82,12 @@ export class LinkDirection {
   }
 
   /** Delivers this many bytes more, then calls `onCut` with the connection that the last of them was for. */
-  cutAfter(bytes: number, onCut: (route: Route) => void): void {
+  cutAfter(bytes: number, onCut: (route: LinkRoute) => void): void {
     this.#bytesUntilCut = bytes;
     this.#onCut = onCut;
   }
 
-  forward(route: Route): void {
+  forward(route: LinkRoute): void {
     const { from, to } = route;
     const items: Item[] = [];
     let heldBytes = 0;
@@ -132,7 +132,7 @@ export class LinkDirection {
   }
 
   /** Writes as much as may leave at once; resolves with the rest. */
-  async #write(bytes: Buffer, route: Route): Promise<Buffer> {
+  async #write(bytes: Buffer, route: LinkRoute): Promise<Buffer> {
     if (this.dropping) return bytes.subarray(bytes.length);
     const share = Math.max(1, Math.ceil(this.bytesPerSecond / 100));
     const now = bytes.subarray(0, Math.min(bytes.length, share, this.#bytesUntilCut));

@@ -89,7 +89,7 @@ export interface Cut {
 }
 
 /** One connection through the link: a socket to the client, and one to the server. */
-type Connection = readonly [client: Socket, server: Socket];
+type LinkConnection = readonly [client: Socket, server: Socket];
 
 /** A link that can be led to another server, and whose directions can be changed each on its own. */
 export class TcpLink implements Link, AsyncDisposable {
@@ -98,7 +98,7 @@ export class TcpLink implements Link, AsyncDisposable {
   readonly up: LinkDirection;
   readonly down: LinkDirection;
   readonly #closing = new AbortController();
-  readonly #connections = new Set<Connection>();
+  readonly #connections = new Set<LinkConnection>();
   readonly #refusals = new Set<symbol>();
   // The delay is the only time that a byte needs: no waiting for acknowledgements (Nagle).
   readonly #server = createServer({ allowHalfOpen: true, noDelay: true }, (client) =>
@@ -235,7 +235,7 @@ export class TcpLink implements Link, AsyncDisposable {
   #connect(client: Socket, target: SocketConnectOpts): void {
     const server = connect({ ...target, allowHalfOpen: true, noDelay: true });
     server.on("error", () => {});
-    const connection: Connection = [client, server];
+    const connection: LinkConnection = [client, server];
     this.#connections.add(connection);
     for (const socket of connection) {
       socket.on("close", () => {

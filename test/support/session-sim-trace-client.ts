@@ -177,9 +177,9 @@ export class ClientSide implements Side, Dialler, ClientCallListener {
     if (this.#reachable) this.#open(headers, undefined).endSend();
   }
 
-  begun(): void {}
+  add(): void {}
 
-  over(): void {}
+  remove(): void {}
 
   // What the application hears.
 

@@ -11,7 +11,12 @@ import { Code } from "@connectrpc/connect";
 import type { ClientStreamListener } from "../../src/call-stream.ts";
 import { failure } from "../../src/failure.ts";
 import { Acknowledgements } from "../../src/session/acknowledgements.ts";
-import type { Dialler, Dialling, Leaver, SettingsWatcher } from "../../src/session/attachment.ts";
+import type {
+  Dialler,
+  Dialling,
+  OpenSession,
+  SettingsWatcher,
+} from "../../src/session/attachment.ts";
 import { ClientSession, type SessionWatcher } from "../../src/session/client-session.ts";
 import type { Window } from "../../src/session/session-window.ts";
 import { ClientApp } from "./session-sim-apps.ts";
@@ -59,7 +64,7 @@ export class SimClient implements Dialler, SessionWatcher {
   readonly clock: FakeClock;
   readonly #world: SimWorld;
   /** The session, while it may be asked to go. */
-  leaver: Leaver | undefined;
+  leaver: OpenSession | undefined;
   /** How often it said that the call is over. */
   tells = 0;
   /** What waits for a connection. */
@@ -134,11 +139,11 @@ export class SimClient implements Dialler, SessionWatcher {
     this.dial(headers);
   }
 
-  begun(session: Leaver): void {
+  add(session: OpenSession): void {
     this.leaver = session;
   }
 
-  over(session: Leaver): void {
+  remove(session: OpenSession): void {
     if (this.leaver === session) this.leaver = undefined;
   }
 
@@ -193,7 +198,7 @@ export class SimClient implements Dialler, SessionWatcher {
     return near;
   }
 
-  onCarried(state: "open" | "resuming"): void {
+  onSessionState(state: "open" | "resuming"): void {
     this.#world.log(`client ${this.id} is ${state}`);
     if (state === "resuming") this.resumingMs ??= this.#world.time.nowMs;
     else {

@@ -33,12 +33,12 @@ export interface StreamConnection {
   neverProcessed(stream: ClientHttp2Stream): boolean;
 }
 
-type Owned = ClientHttp2Stream & { [MESSAGES]: ClientStream };
+type ClientNative = ClientHttp2Stream & { [MESSAGES]: GrpcClientStream };
 
 /**
  * The HTTP/2 stream of a gRPC call, seen from the client: messages, and at the
  * end what it means. Its listeners are shared by all streams, as a
- * ServerStream's are.
+ * GrpcServerStream's are.
  *
  * Response headers, messages and the end reach the listener in the order in which
  * the server sent them. node:http2 does not keep it: it emits 'response' in a
@@ -48,7 +48,7 @@ type Owned = ClientHttp2Stream & { [MESSAGES]: ClientStream };
  * here. The stream's window bounds it, since no more of the window is given
  * back meanwhile.
  */
-export class ClientStream extends MessageStream<ClientHttp2Stream> implements ClientAttachment {
+export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implements ClientAttachment {
   /** The listener of this stream; another may take its place at any message. */
   listener: ClientStreamListener;
   readonly #connection: StreamConnection;
@@ -73,11 +73,11 @@ export class ClientStream extends MessageStream<ClientHttp2Stream> implements Cl
     this.listener = listener;
     this.#fields = head.hasMetadata ? countFields(head.fields) : 0;
     this.#connection = connection;
-    stream.on("response", ClientStream.#onResponse);
-    stream.on("trailers", ClientStream.#onTrailers);
-    stream.on("end", ClientStream.#onEnd);
+    stream.on("response", GrpcClientStream.#onResponse);
+    stream.on("trailers", GrpcClientStream.#onTrailers);
+    stream.on("end", GrpcClientStream.#onEnd);
     stream.on("error", ignore);
-    stream.on("close", ClientStream.#onClose);
+    stream.on("close", GrpcClientStream.#onClose);
   }
 
   endSend(): void {
@@ -86,7 +86,7 @@ export class ClientStream extends MessageStream<ClientHttp2Stream> implements Cl
   }
 
   reset(reason: ConnectError): void {
-    this.isDeaf = true;
+    this.isDiscarding = true;
     this.failWrites(reason);
     const stream = this.native;
     if (stream.closed) return;
@@ -96,11 +96,11 @@ export class ClientStream extends MessageStream<ClientHttp2Stream> implements Cl
   }
 
   override get mayReceive(): boolean {
-    return super.mayReceive && (this.#early === undefined || this.isDeaf);
+    return super.mayReceive && (this.#early === undefined || this.isDiscarding);
   }
 
   override onData(chunk: Uint8Array): void {
-    if (this.#responded || this.isDeaf) super.onData(chunk);
+    if (this.#responded || this.isDiscarding) super.onData(chunk);
     else {
       this.#early ??= [];
       this.#early.push(chunk);
@@ -117,9 +117,9 @@ export class ClientStream extends MessageStream<ClientHttp2Stream> implements Cl
     flags: number,
     rawHeaders: string[],
   ): void {
-    const self = (this as Owned)[MESSAGES];
+    const self = (this as ClientNative)[MESSAGES];
     self.#responded = true;
-    if (!self.isDeaf) {
+    if (!self.isDiscarding) {
       const refusal = self.#tooMany(rawHeaders, "response headers");
       if (refusal !== undefined) self.#refuse(refusal);
       else self.#answered(headers, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
@@ -136,7 +136,7 @@ export class ClientStream extends MessageStream<ClientHttp2Stream> implements Cl
     // node:http2 gives them, and @types/node does not know.
     rawTrailers: string[] = [],
   ): void {
-    const self = (this as Owned)[MESSAGES];
+    const self = (this as ClientNative)[MESSAGES];
     self.#tail ??= trailers;
     self.#status ??= self.#tooMany(rawTrailers, "trailers");
     if (self.#responded) self.#status ??= self.#readStatus(self.#tail);
@@ -144,7 +144,7 @@ export class ClientStream extends MessageStream<ClientHttp2Stream> implements Cl
 
   static readonly #onEnd = function (this: ClientHttp2Stream): void {
     // 'end' also comes after a reset: then 'close' knows more.
-    const self = (this as Owned)[MESSAGES];
+    const self = (this as ClientNative)[MESSAGES];
     if (!self.#responded) self.#endedEarly = !this.closed;
     else if (self.#status !== undefined || !this.closed) self.#ended();
     destroyReset(this);
@@ -152,7 +152,7 @@ export class ClientStream extends MessageStream<ClientHttp2Stream> implements Cl
 
   static readonly #onClose = function (this: ClientHttp2Stream): void {
     catchUp();
-    (this as Owned)[MESSAGES].#gone();
+    (this as ClientNative)[MESSAGES].#gone();
   };
 
   /** @param raw names and values in turn */
@@ -197,7 +197,7 @@ export class ClientStream extends MessageStream<ClientHttp2Stream> implements Cl
 
   /** The server has said all, and all is read. */
   #ended(): void {
-    if (this.isDeaf) return;
+    if (this.isDiscarding) return;
     if (this.#status === undefined) {
       const what = `${this.#connection.name} ended the call without a gRPC status`;
       this.#lost(failure(Code.Internal, what), false);
@@ -208,7 +208,7 @@ export class ClientStream extends MessageStream<ClientHttp2Stream> implements Cl
 
   /** The stream is gone, before its end was read or without one. */
   #gone(): void {
-    if (this.isDeaf) return;
+    if (this.isDiscarding) return;
     if (this.#status !== undefined) {
       this.#ended();
       return;
@@ -235,14 +235,14 @@ export class ClientStream extends MessageStream<ClientHttp2Stream> implements Cl
   }
 
   #close(outcome: Outcome): void {
-    if (this.isDeaf) return;
-    this.isDeaf = true;
+    if (this.isDiscarding) return;
+    this.isDiscarding = true;
     this.listener.onClosed(outcome, this);
   }
 
   #refuse(error: ConnectError): void {
-    if (this.isDeaf) return;
-    this.isDeaf = true;
+    if (this.isDiscarding) return;
+    this.isDiscarding = true;
     this.listener.onInvalid(error, this);
   }
 }

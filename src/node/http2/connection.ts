@@ -22,11 +22,11 @@ import {
 } from "../../grpc/limits.ts";
 import type { NegotiatedSettings } from "../../session/settings.ts";
 import type { ClientTlsSettings } from "../tls.ts";
-import { ClientStream, type StreamConnection } from "./client-stream.ts";
+import { GrpcClientStream, type StreamConnection } from "./client-stream.ts";
 
 /**
  * node:http2 refuses more header fields than this with RST_STREAM, in a way
- * that looks like the server's: ClientStream, which can say what happened,
+ * that looks like the server's: GrpcClientStream, which can say what happened,
  * refuses those above HEADERS_MAX_FIELDS of failure.ts. Even empty fields are over
  * HEADERS_MAX_BYTES when there are more than this.
  */
@@ -45,10 +45,10 @@ class NodeConnection implements Connection, StreamConnection {
   readonly target: Target;
   /** As errors name it. */
   readonly name: string;
-  #sessions: NegotiatedSettings | false | undefined;
-  /** When `sessions` was set, by this process's clock. */
-  #sessionsKnownMs = 0;
-  #sessionsDoubtful = false;
+  #settings: NegotiatedSettings | false | undefined;
+  /** When `sessionSettings` was set, by this process's clock. */
+  #settingsKnownMs = 0;
+  #settingsDoubtful = false;
   /** Resolves when the socket is closed. */
   readonly #gone: Promise<void>;
   readonly #session: http2.ClientHttp2Session;
@@ -142,25 +142,25 @@ class NodeConnection implements Connection, StreamConnection {
     return this.#lost;
   }
 
-  get sessions(): NegotiatedSettings | false | undefined {
-    return this.#sessions;
+  get sessionSettings(): NegotiatedSettings | false | undefined {
+    return this.#settings;
   }
 
-  knowSessions(sessions: NegotiatedSettings | false): void {
-    this.#sessions = sessions;
-    this.#sessionsKnownMs = realClock.now();
-    this.#sessionsDoubtful = false;
+  setSessionSettings(settings: NegotiatedSettings | false): void {
+    this.#settings = settings;
+    this.#settingsKnownMs = realClock.now();
+    this.#settingsDoubtful = false;
   }
 
-  doubtSessions(untilMs: number): void {
-    if (this.#sessionsKnownMs <= untilMs && this.#sessions) this.#sessionsDoubtful = true;
+  doubtSessionSettings(untilMs: number): void {
+    if (this.#settingsKnownMs <= untilMs && this.#settings) this.#settingsDoubtful = true;
   }
 
   get mustNegotiate(): boolean {
-    return this.#sessions === undefined || this.#sessionsDoubtful;
+    return this.#settings === undefined || this.#settingsDoubtful;
   }
 
-  open(init: OpenStream): ClientStream {
+  open(init: OpenStream): GrpcClientStream {
     const { fields, hasMetadata, reserveBytes } = init.head;
     fields[":authority"] = this.target.authority;
     if (hasMetadata) {
@@ -175,7 +175,7 @@ class NodeConnection implements Connection, StreamConnection {
     stream.once("close", this.#onStreamClose);
     // It ends when its calls have; the next ones go elsewhere.
     if (stream.id === LAST_STREAM_ID) this.#session.close();
-    return new ClientStream(stream, this, init);
+    return new GrpcClientStream(stream, this, init);
   }
 
   onAwaited(): void {
@@ -183,7 +183,7 @@ class NodeConnection implements Connection, StreamConnection {
   }
 
   useHawserKeepalive(): void {
-    this.#keepalive.knowHawser();
+    this.#keepalive.useHawserKeepalive();
   }
 
   /** Whether the server certainly did nothing for `stream`: its GOAWAY named an earlier one as its last. */

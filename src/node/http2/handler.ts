@@ -12,7 +12,7 @@ import { canMove, serverClosing } from "../../server/move-elsewhere.ts";
 import { answer, refuse } from "./refuse.ts";
 import { reset } from "./reset.ts";
 import type { ServerSessions } from "./server-sessions.ts";
-import { ServerStream } from "./server-stream.ts";
+import { GrpcServerStream } from "./server-stream.ts";
 
 /** One method that is served, and how. */
 export interface Route {
@@ -101,7 +101,7 @@ export function createGrpcHandler(
       const { readMaxBytes } = options;
       const call = new ServerCall(
         { incoming, spec, options },
-        (call) => new ServerStream(stream, { readMaxBytes }, call),
+        (call) => new GrpcServerStream(stream, { readMaxBytes }, call),
         closed,
       );
       opened(call);

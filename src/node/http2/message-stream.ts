@@ -20,7 +20,7 @@ const ENTRY_BYTES = 64;
 /** Where a stream of node:http2 has its MessageStream: for listeners that all streams share. */
 export const MESSAGES: unique symbol = Symbol("message stream");
 
-type Owned = Http2Stream & { [MESSAGES]: MessageStream<Http2Stream> };
+type NativeStream = Http2Stream & { [MESSAGES]: MessageStream<Http2Stream> };
 
 /**
  * The messages of an HTTP/2 stream, both ways: what its two ends have in common.
@@ -50,7 +50,7 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
   #drained: PromiseWithResolvers<void> | undefined;
   #failure: { error: unknown } | undefined;
   /** Whether what comes is dropped: the peer may continue to send it. */
-  protected isDeaf = false;
+  protected isDiscarding = false;
   /** What was told and not taken. */
   #waitingBytes = 0;
   #isFull = false;
@@ -59,7 +59,7 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
   constructor(native: Native, readMaxBytes: number, flags: number | undefined) {
     this.native = native;
     this.reader = new FrameReader(readMaxBytes, this, flags);
-    (native as Http2Stream as Owned)[MESSAGES] = this;
+    (native as Http2Stream as NativeStream)[MESSAGES] = this;
     receive(native, this);
     native.on("drain", MessageStream.#onDrain);
   }
@@ -198,7 +198,7 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
   }
 
   static readonly #onDrain = function (this: Http2Stream): void {
-    (this as Owned)[MESSAGES].#drain();
+    (this as NativeStream)[MESSAGES].#drain();
   };
 
   /** The call, or the session, that is told what comes. */
@@ -208,11 +208,11 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
   protected abstract refuseInput(error: unknown): void;
 
   get mayReceive(): boolean {
-    return !this.#isFull || this.isDeaf;
+    return !this.#isFull || this.isDiscarding;
   }
 
   onData(chunk: Uint8Array): void {
-    if (this.isDeaf) return;
+    if (this.isDiscarding) return;
     try {
       this.reader.push(chunk);
     } catch (error) {
@@ -221,7 +221,7 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
   }
 
   onFrame(message: Received): void {
-    if (this.isDeaf) return;
+    if (this.isDiscarding) return;
     this.#waitingBytes += message.end - message.start + ENTRY_BYTES;
     this.listener.onMessage(message, this);
     if (this.#waitingBytes >= INBOX_BYTES) this.#isFull = true;

@@ -5,7 +5,7 @@ import { catchUp, handOver, type Receiver } from "./turns.ts";
 const RECEIVER = Symbol("receiver");
 const ENDED = Symbol("ended by the peer");
 
-type Received = Http2Stream & { [RECEIVER]?: Receiver; [ENDED]?: boolean };
+type ReceivingStream = Http2Stream & { [RECEIVER]?: Receiver; [ENDED]?: boolean };
 
 /**
  * Hands the bytes of a stream to `receiver` as node:http2 reads them, without
@@ -15,7 +15,7 @@ type Received = Http2Stream & { [RECEIVER]?: Receiver; [ENDED]?: boolean };
  * Readable. The end stays Node's: 'end' fires behind the last byte.
  */
 export function receive(stream: Http2Stream, receiver: Receiver): void {
-  (stream as Received)[RECEIVER] = receiver;
+  (stream as ReceivingStream)[RECEIVER] = receiver;
   stream.push = push;
   // What came with the headers, before this; it also makes 'end' come.
   stream.on("data", onData);
@@ -28,10 +28,10 @@ export function readOn(stream: Http2Stream): void {
 
 /** At 'end': whether the peer ended its side by END_STREAM. It also comes where the stream was reset. */
 export function endedByPeer(stream: Http2Stream): boolean {
-  return (stream as Received)[ENDED] === true || stream.endAfterHeaders || !stream.closed;
+  return (stream as ReceivingStream)[ENDED] === true || stream.endAfterHeaders || !stream.closed;
 }
 
-function push(this: Received, chunk: Uint8Array | null): boolean {
+function push(this: ReceivingStream, chunk: Uint8Array | null): boolean {
   if (chunk === null) {
     catchUp();
     // node:http2 says it at END_STREAM, while the stream is open, and once more when it is closed, however that came.
@@ -41,7 +41,7 @@ function push(this: Received, chunk: Uint8Array | null): boolean {
   return handOver(this[RECEIVER] as Receiver, chunk);
 }
 
-function onData(this: Received, chunk: Uint8Array): void {
+function onData(this: ReceivingStream, chunk: Uint8Array): void {
   // 'end' may follow at once.
   catchUp();
   this[RECEIVER]?.onData(chunk);

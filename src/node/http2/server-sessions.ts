@@ -15,7 +15,7 @@ import { DRAINING, type SessionLimits, SessionRegistry } from "../../session/reg
 import { type Keeper, ServerSession } from "../../session/server-session.ts";
 import type { SessionSettings } from "../../session/settings.ts";
 import { refuse } from "./refuse.ts";
-import { ServerStream } from "./server-stream.ts";
+import { GrpcServerStream } from "./server-stream.ts";
 
 /** The client that asks to open or to resume a session. */
 export interface SessionCaller {
@@ -125,7 +125,11 @@ export class ServerSessions {
           open: (session) => {
             const { readMaxBytes } = options;
             const flags = COMPRESSED | CONTROL;
-            return new ServerStream(stream, { readMaxBytes, flags, lingerMs: LINGER_MS }, session);
+            return new GrpcServerStream(
+              stream,
+              { readMaxBytes, flags, lingerMs: LINGER_MS },
+              session,
+            );
           },
           create: (keeper) => {
             const made = create({ keeper, ask, incoming }, route, closed);

@@ -17,7 +17,7 @@ import { endedByPeer } from "./receive.ts";
 import { destroyReset, free, reset } from "./reset.ts";
 import { catchUp } from "./turns.ts";
 
-type Owned = ServerHttp2Stream & { [MESSAGES]: ServerStream };
+type ServerNative = ServerHttp2Stream & { [MESSAGES]: GrpcServerStream };
 
 const losses = new WeakMap<Http2Session, string>();
 
@@ -29,7 +29,7 @@ export function noteLoss(connection: Http2Session, reason: string): void {
 /** Why nothing can be written any more to a stream whose call ended well. */
 const ENDED = failure(Code.Canceled, "the call is over");
 
-export interface ServerStreamInit {
+export interface GrpcServerStreamInit {
   readonly readMaxBytes: number;
   /** The flags that a message of the client may have; by default those of gRPC. */
   readonly flags?: number;
@@ -42,7 +42,7 @@ export interface ServerStreamInit {
  * trailers last. Its listeners are shared by all streams: closures of their own
  * would be a tenth of what an idle one costs.
  */
-export class ServerStream extends MessageStream<ServerHttp2Stream> implements ServerAttachment {
+export class GrpcServerStream extends MessageStream<ServerHttp2Stream> implements ServerAttachment {
   readonly ownTrailerBytes = 0;
   protected readonly listener: ServerStreamListener;
   readonly #lingerMs: number;
@@ -53,18 +53,18 @@ export class ServerStream extends MessageStream<ServerHttp2Stream> implements Se
 
   constructor(
     stream: ServerHttp2Stream,
-    { readMaxBytes, flags, lingerMs = 0 }: ServerStreamInit,
+    { readMaxBytes, flags, lingerMs = 0 }: GrpcServerStreamInit,
     listener: ServerStreamListener,
   ) {
     super(stream, readMaxBytes, flags);
     this.listener = listener;
     this.#lingerMs = lingerMs;
-    stream.on("end", ServerStream.#onEnd);
-    stream.on("aborted", ServerStream.#onLost);
-    stream.on("error", ServerStream.#onLost);
-    stream.on("close", ServerStream.#onClose);
-    stream.on("frameError", ServerStream.#onFrameError);
-    stream.on("wantTrailers", ServerStream.#onWantTrailers);
+    stream.on("end", GrpcServerStream.#onEnd);
+    stream.on("aborted", GrpcServerStream.#onLost);
+    stream.on("error", GrpcServerStream.#onLost);
+    stream.on("close", GrpcServerStream.#onClose);
+    stream.on("frameError", GrpcServerStream.#onFrameError);
+    stream.on("wantTrailers", GrpcServerStream.#onWantTrailers);
   }
 
   get announcedHeaderBytes(): number {
@@ -80,7 +80,7 @@ export class ServerStream extends MessageStream<ServerHttp2Stream> implements Se
   endSend(end: End): void {
     const stream = this.native;
     this.#end = end;
-    if (this.#lingerMs === 0) this.isDeaf = true;
+    if (this.#lingerMs === 0) this.isDiscarding = true;
     if (!stream.destroyed && !stream.closed) {
       this.flush();
       if (stream.headersSent) stream.end();
@@ -93,7 +93,7 @@ export class ServerStream extends MessageStream<ServerHttp2Stream> implements Se
   }
 
   protected refuseInput(error: unknown): void {
-    this.isDeaf = true;
+    this.isDiscarding = true;
     if (!this.#isClosed) this.listener.onInvalid(toWire(error), this);
   }
 
@@ -107,26 +107,26 @@ export class ServerStream extends MessageStream<ServerHttp2Stream> implements Se
 
   reset(reason: ConnectError): void {
     this.#isClosed ||= this.#end === undefined;
-    this.isDeaf = true;
+    this.isDiscarding = true;
     this.failWrites(reason);
     reset(this.native, constants.NGHTTP2_CANCEL);
   }
 
   static readonly #onEnd = function (this: ServerHttp2Stream): void {
     // 'end' also comes after a reset; only without one is it the client's half-close.
-    const self = (this as Owned)[MESSAGES];
+    const self = (this as ServerNative)[MESSAGES];
     if (!endedByPeer(this)) destroyReset(this);
-    if (self.isDeaf || this.aborted || !endedByPeer(this)) return;
+    if (self.isDiscarding || this.aborted || !endedByPeer(this)) return;
     self.listener.onHalfClose(!self.reader.partial, self);
   };
 
   static readonly #onLost = function (this: ServerHttp2Stream): void {
     catchUp();
-    (this as Owned)[MESSAGES].#lost();
+    (this as ServerNative)[MESSAGES].#lost();
   };
 
   static readonly #onClose = function (this: ServerHttp2Stream): void {
-    const self = (this as Owned)[MESSAGES];
+    const self = (this as ServerNative)[MESSAGES];
     self.#timer?.[Symbol.dispose]();
     catchUp();
     if (self.#end === undefined) self.#lost();
@@ -139,11 +139,11 @@ export class ServerStream extends MessageStream<ServerHttp2Stream> implements Se
     code: number,
   ): void {
     const what = `its headers or trailers are more than HTTP/2 carries (error ${code})`;
-    (this as Owned)[MESSAGES].#close({ is: "unsendable", error: new Error(what) });
+    (this as ServerNative)[MESSAGES].#close({ is: "unsendable", error: new Error(what) });
   };
 
   static readonly #onWantTrailers = function (this: ServerHttp2Stream): void {
-    const self = (this as Owned)[MESSAGES];
+    const self = (this as ServerNative)[MESSAGES];
     self.#guard(() => this.sendTrailers(self.#end?.trailers as OutgoingHttpHeaders));
     if (self.#lingerMs === 0) free(this);
     else {
@@ -153,7 +153,7 @@ export class ServerStream extends MessageStream<ServerHttp2Stream> implements Se
   };
 
   #stopLingering(): void {
-    this.isDeaf = true;
+    this.isDiscarding = true;
     free(this.native);
   }
 
@@ -171,7 +171,7 @@ export class ServerStream extends MessageStream<ServerHttp2Stream> implements Se
   #close(outcome: Outcome): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.isDeaf = true;
+    this.isDiscarding = true;
     if (outcome.is !== "ended") this.failWrites(outcome.error);
     this.listener.onClosed(outcome, this);
   }

@@ -1,5 +1,5 @@
 import { PullIterator, type PullSource } from "../../flow/pull.ts";
-import { type Context, currentContext } from "../../flow/runtime.ts";
+import { type AsyncContext, currentContext } from "../../flow/runtime.ts";
 import { failing, iteratedBefore } from "../../flow/second-loop.ts";
 import { onAbort } from "../../flow/wait.ts";
 import { type Checks, callable, oneOf, text } from "../../options.ts";
@@ -103,7 +103,7 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
   readonly #shape: (event: HubEvent<T, N>) => U | undefined;
   readonly #onEnd: (() => void) | undefined;
   /** The subscriber's own, where it gave a function: other contexts wake and end the subscription. */
-  readonly #context: Context | undefined;
+  readonly #context: AsyncContext | undefined;
   readonly #values: PullIterator<U>;
   readonly #listening: Disposable;
   /** The values of tell() that were not taken; `undefined`: the subscription has ended. */
