@@ -1,20 +1,21 @@
 /**
- * The interface beneath a call, at both ends: what carries its messages, and
- * what it tells the call. A plain HTTP/2 stream implements it, and a session
- * over many of them; a call cannot tell which it has. A session implements it
- * towards its call, and uses it towards the stream that carries it.
+ * The interface beneath a call, at both ends: the stream of its messages, and
+ * the listener that hears what the stream brings. A plain HTTP/2 stream
+ * implements CallStream, and so does a session over many HTTP/2 streams; a call
+ * cannot tell which it has. A session is the CallStream of its call, and the
+ * listener of its own HTTP/2 stream.
  *
  * The order, at either end:
  *
  *     client   onStream, onOpen, onHeaders?, onMessage*, onClosed
  *     server   onMessage*, onHalfClose?, onClosed
  *
- * onInvalid may take the place of any of these but the last, and ends what
- * comes: the call then ends the stream, with its error. onClosed comes once,
- * and after it nothing; neither does anything after reset(), and no message
- * after the server's endSend(). Nothing is told from inside of a constructor.
- * Each callback names the stream that speaks, so that one who has had several
- * compares identities to know whether it is still the one.
+ * onInvalid may take the place of any of these but the last. After it no more
+ * of the stream is told, and the call ends the stream with the error. onClosed
+ * is called once, and nothing after it; nothing is called after reset(), and no
+ * onMessage after the server's endSend(). No constructor calls its listener.
+ * Each callback names the stream that it speaks of: a listener that has had
+ * several compares it with its current one.
  */
 import type { ConnectError } from "@connectrpc/connect";
 
@@ -34,7 +35,7 @@ export interface Received {
 
 /** How a stream closed. */
 export type Outcome =
-  /** The server ended the call, and all before that was read; or, at the server, was sent. */
+  /** The server ended the call, and all that it sent before was read; at the server: was sent. */
   | { readonly is: "ended"; readonly status: Status; readonly trailers: HeaderList }
   /** In any other way. */
   | {
@@ -43,22 +44,22 @@ export type Outcome =
       /** Whether the server certainly did nothing for the call: it may be made again. */
       readonly unprocessed: boolean;
     }
-  /** HTTP/2 does not carry the headers or trailers that were to be sent: a bug of the one who made them. */
+  /** HTTP/2 does not allow the headers or trailers that were to be sent: a bug of the code that made them. */
   | { readonly is: "unsendable"; readonly error: unknown };
 
-/** What carries the messages of a call. */
+/** The stream of a call's messages. */
 export interface CallStream {
   /**
-   * Sends a message; not an object with the two, since there is one for each message. `undefined`: there is capacity
-   * for more. A promise: there will be when it resolves. Throws, or rejects, once the stream is closed, reset, or ended
-   * by the server. Who keeps the payload beyond that copies it where it may change.
+   * Sends a message. `undefined`: there is capacity for more. A promise: there will be when it resolves. Throws, or
+   * rejects, once the stream is closed, reset, or ended by the server. The caller must not change the payload
+   * afterwards. Flags and payload are two parameters because an object for each message would cost time.
    */
   write(flags: number, payload: Uint8Array): Promise<void> | undefined;
   /** The application took a message of `bytes`, or dropped it: the other side may send as much more. */
   taken(bytes: number): void;
   /**
-   * Ends the stream now, both ways. Nothing is told any more; but onClosed, where the server has ended the call. Waiting
-   * and later writes fail with `reason`.
+   * Ends the stream now, both ways. The listener is told nothing more, except onClosed where the server has ended the
+   * call. Waiting and later writes fail with `reason`.
    */
   reset(reason: ConnectError): void;
 }
@@ -78,7 +79,7 @@ export interface ServerCallStream extends CallStream {
   /** The response headers: at most once, before the first message. */
   sendHeaders(headers: HeaderList): void;
   /**
-   * Ends the call, after all that was written. Nothing that comes is told any more but onClosed; waiting and later
+   * Ends the call, after all that was written. The listener is told nothing more except onClosed; waiting and later
    * writes fail.
    */
   endSend(end: End): void;
@@ -91,13 +92,13 @@ export interface End {
   readonly trailers: HeaderList;
 }
 
-/** Whoever hears what a stream brings: a call, or a session. */
+/** Hears what a stream brings: a call, or a session. */
 export interface CallStreamListener<Stream extends CallStream> {
-  /** A message came. What it throws is taken for onInvalid(). */
+  /** A message came. Where the listener throws, the stream calls onInvalid() with that error. */
   onMessage(message: Received, from: Stream): void;
-  /** What came is no gRPC, or over a limit. Nothing more of it is told: the listener ends the stream. */
+  /** What came is not gRPC, or over a limit. The listener is told nothing more, and ends the stream. */
   onInvalid(error: ConnectError, from: Stream): void;
-  /** The stream is closed, however that came. */
+  /** The stream is closed, for whatever reason. */
   onClosed(outcome: Outcome, from: Stream): void;
 }
 
@@ -107,15 +108,15 @@ export interface ClientStreamListener extends CallStreamListener<ClientCallStrea
   onHeaders(headers: HeaderList, from: ClientCallStream): void;
 }
 
-/** A call at the client: it is given its stream when it is known what that is, and is open when that reaches a server. */
+/** A call at the client. It is given its stream when it is known whether that is a session. */
 export interface ClientCallListener extends ClientStreamListener {
-  /** Whether the call has ended: it needs no stream any more. */
+  /** Whether the call has ended, and needs no stream any more. */
   readonly isOver: boolean;
-  /** What carries the call. */
+  /** The call has this stream. */
   onStream(stream: ClientCallStream): void;
   /** The stream leads to a server: from now on messages may be written. */
   onOpen(): void;
-  /** There is no stream, or no server to lead it to. */
+  /** The call gets no stream, or its stream reaches no server. */
   onFailed(error: ConnectError): void;
 }
 

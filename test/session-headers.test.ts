@@ -6,7 +6,7 @@ import { type Control, ControlSchema, MetadataSchema } from "../gen/hawser/v1/se
 import { Code, ConnectError } from "../src/index.ts";
 import {
   CONTROL,
-  CONTROL_MAX_BYTES,
+  CONTROL_FRAMES,
   endControl,
   headerControl,
   readControl,
@@ -273,9 +273,9 @@ describe("controls", () => {
     for (const flags of [CONTROL | 1, CONTROL | 2, CONTROL | 0x80]) {
       expect(readControl(frame(bytes, flags))).toBeUndefined();
     }
-    const value = "x".repeat(CONTROL_MAX_BYTES);
+    const value = "x".repeat(CONTROL_FRAMES.maxBytes);
     const long = headerControl(create(MetadataSchema, { entries: [{ name: "x", value }] }));
-    expect(long.length).toBeGreaterThan(CONTROL_MAX_BYTES);
+    expect(long.length).toBeGreaterThan(CONTROL_FRAMES.maxBytes);
     expect(readControl(frame(long))).toBeUndefined();
   });
 

@@ -7,7 +7,6 @@ import { Spool } from "../src/session/spool.ts";
 
 /** From so many bytes on a message is not copied. */
 const LARGE = 16 * 1024;
-const KNOWN_FLAGS = 0x41;
 
 interface Kept {
   readonly flags: number;
@@ -78,19 +77,18 @@ function message(size: number): Uint8Array {
 function read(spool: Spool): Kept[] {
   const came: Kept[] = [];
   const reader = new FrameReader(
-    1_000_000,
+    { readMaxBytes: 1_000_000 },
     {
       onFrame({ flags, bytes, start, end }: Received) {
         came.push({ flags, payload: bytes.slice(start, end) });
       },
     },
-    KNOWN_FLAGS,
   );
   for (let piece = spool.next(); piece !== undefined; piece = spool.next()) {
     expect(piece.length).toBeGreaterThan(0);
     reader.push(piece);
   }
-  expect(reader.partial).toBe(false);
+  expect(reader.isPartial).toBe(false);
   return came;
 }
 

@@ -4,89 +4,99 @@ import { ConnectError } from "../src/index.ts";
 import { Reason } from "../src/session/lost.ts";
 import { SessionWindow } from "../src/session/session-window.ts";
 import {
+  type AttachmentState,
   answered,
+  attachedTo,
   ended,
-  flowOf,
+  isUnreached,
   judgeUnknown,
-  type Link,
   detached as leave,
   mayBeginAgain,
   opened,
+  reached,
   refusalOf,
-  streamOf,
   unattached,
 } from "../src/session/state.ts";
 
 const MOST = Number.MAX_SAFE_INTEGER;
 
-describe("a link", () => {
+describe("the attachment of a session", () => {
   const stream = { is: "the third" };
-  const detached: Link<object> = { is: "detached", number: 3 };
-  const attaching: Link<object> = { is: "attaching", number: 3, stream, flows: false };
-  const flowing: Link<object> = { is: "attaching", number: 3, stream, flows: true };
-  const attached: Link<object> = { is: "attached", number: 3, stream };
-  const over: Link<object> = { is: "over", number: 3 };
+  const none = { stream: undefined, outgoing: undefined };
+  const detached: AttachmentState<object> = {
+    is: "detached",
+    number: 3,
+    ...none,
+    isReached: true,
+  };
+  const waiting = { stream, outgoing: undefined };
+  const attaching: AttachmentState<object> = { is: "attaching", number: 3, ...waiting };
+  const both = { stream, outgoing: stream };
+  const flowing: AttachmentState<object> = { is: "attaching", number: 3, ...both };
+  const attached: AttachmentState<object> = { is: "attached", number: 3, ...both };
+  const over: AttachmentState<object> = { is: "over", number: 3, ...none };
   const all = [unattached, detached, attaching, flowing, attached, over];
 
-  test("begins without an attachment", () => {
-    expect(unattached).toEqual({ is: "detached", number: 0 });
+  test("is none at the beginning", () => {
+    expect(unattached).toStrictEqual({ is: "detached", number: 0, ...none, isReached: false });
   });
 
-  test("takes the stream of the next number, unless it is over", () => {
+  test("has the stream of the next number, unless the session is over", () => {
     const next = {};
-    for (const link of all.filter(({ is }) => is !== "over")) {
-      const is = { is: "attaching", number: link.number + 1, stream: next };
-      expect(opened(link, next, true)).toEqual({ ...is, flows: true });
-      expect(opened(link, next, false)).toEqual({ ...is, flows: false });
-      expect(streamOf(opened(link, next, false))).toBe(next);
+    for (const state of all.filter(({ is }) => is !== "over")) {
+      const is = { is: "attaching", number: state.number + 1, stream: next };
+      expect(opened(state, next, true)).toStrictEqual({ ...is, outgoing: next });
+      expect(opened(state, next, false)).toStrictEqual({ ...is, outgoing: undefined });
     }
     expect(opened(over, next, true)).toBe(over);
   });
 
   test("is attached by the answer that it waits for, and by no other", () => {
-    expect(answered(attaching)).toEqual(attached);
-    expect(answered(flowing)).toEqual(attached);
-    for (const link of [unattached, detached, attached, over]) expect(answered(link)).toBe(link);
+    expect(answered(attaching)).toStrictEqual(attached);
+    expect(answered(flowing)).toStrictEqual(attached);
+    expect(attachedTo(stream, 3)).toStrictEqual(attached);
+    for (const state of [unattached, detached, attached, over]) {
+      expect(answered(state)).toBe(state);
+    }
   });
 
-  test("admits a higher attachment, whatever carried it before", () => {
-    for (const link of all.filter(({ is }) => is !== "over")) {
-      expect(refusalOf(link, link.number + 1)).toBeUndefined();
-      expect(refusalOf(link, MOST)).toBeUndefined();
-      expect(refusalOf(link, link.number)).toBe(Reason.TAKEN_OVER);
-      expect(refusalOf(link, link.number - 1)).toBe(Reason.TAKEN_OVER);
+  test("gives way to one of a higher number, whether it has a stream or not", () => {
+    for (const state of all.filter(({ is }) => is !== "over")) {
+      expect(refusalOf(state, state.number + 1)).toBeUndefined();
+      expect(refusalOf(state, MOST)).toBeUndefined();
+      expect(refusalOf(state, state.number)).toBe(Reason.TAKEN_OVER);
+      expect(refusalOf(state, state.number - 1)).toBe(Reason.TAKEN_OVER);
     }
     for (const number of [2, 3, 4]) expect(refusalOf(over, number)).toBe(Reason.UNKNOWN);
   });
 
-  test("is carried by its stream, once that is open and until it is left", () => {
-    for (const link of [attaching, flowing, attached]) {
-      expect(streamOf(link)).toBe(stream);
-      expect(leave(link)).toEqual(detached);
+  test("has its stream until that is left", () => {
+    for (const state of [attaching, flowing, attached]) {
+      expect(leave(state)).toStrictEqual(detached);
     }
-    for (const link of [unattached, detached, over]) {
-      expect(streamOf(link)).toBeUndefined();
-      expect(leave(link)).toEqual(link);
-    }
+    for (const state of [unattached, detached, over]) expect(leave(state)).toStrictEqual(state);
   });
 
-  test("has messages leave when the server has answered, or where they need not wait for that", () => {
-    expect([flowing, attached].map(flowOf)).toEqual([stream, stream]);
-    for (const link of [unattached, detached, attaching, over]) {
-      expect(flowOf(link)).toBeUndefined();
+  test("has reached the server with the first connection, whether a stream is opened there or not", () => {
+    expect(isUnreached(unattached)).toBe(true);
+    expect(isUnreached(reached(unattached))).toBe(false);
+    expect(isUnreached(leave(opened(unattached, stream, true)))).toBe(false);
+    for (const state of all.filter((state) => state !== unattached)) {
+      expect(isUnreached(state)).toBe(false);
+      expect(reached(state)).toStrictEqual(state);
     }
   });
 
   test("may begin anew where attachment 1 was not processed, and no later one", () => {
     expect(mayBeginAgain({ ...attaching, number: 1 })).toBe(true);
     expect(mayBeginAgain({ ...attached, number: 1 })).toBe(false);
-    for (const link of all) expect(mayBeginAgain(link)).toBe(false);
+    for (const state of all) expect(mayBeginAgain(state)).toBe(false);
   });
 
   test("ends from anywhere, for good", () => {
-    for (const link of all) {
-      const end = ended(link);
-      expect(end).toEqual({ is: "over", number: link.number });
+    for (const state of all) {
+      const end = ended(state);
+      expect(end).toStrictEqual({ is: "over", number: state.number, ...none });
       expect(opened(end, stream, true)).toBe(end);
       expect(answered(end)).toBe(end);
       expect(leave(end)).toBe(end);
@@ -145,15 +155,15 @@ describe("the window of a session", () => {
 
   test("is full by messages, by bytes, and exceeds the bytes by one message", () => {
     const { window } = open();
-    for (const size of [0, 0, 0]) window.push(0, bytes(size));
+    for (const size of [0, 0, 0]) expect(window.push(0, bytes(size))).toBe(false);
     expect(window.full).toBe(false);
-    window.push(0, bytes(0));
+    expect(window.push(0, bytes(0))).toBe(true);
     expect(window.full).toBe(true);
     window.acknowledge(3);
     expect(window.full).toBe(false);
     window.push(0, bytes(99));
     expect(window.full).toBe(false);
-    window.push(0, bytes(1000));
+    expect(window.push(0, bytes(1000))).toBe(true);
     expect(window.full).toBe(true);
   });
 

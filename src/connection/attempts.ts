@@ -1,19 +1,13 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type {
-  ClientCallListener,
-  ClientCallStream,
-  ClientStreamListener,
-  HeaderList,
-  Outcome,
-  Received,
-} from "../call-stream.ts";
+import type { ClientCallListener, ClientCallStream } from "../call-stream.ts";
 import { asFailure } from "../failure.ts";
 import { onAbort } from "../flow/wait.ts";
 import { notAllowed } from "../grpc/metadata.ts";
 import type { RequestHeaders } from "../grpc/request-headers.ts";
-import type { Connection, ConnectionSource, OpenedStream } from "./connection.ts";
+import type { ClientAttachment } from "../session/attachment.ts";
+import type { Connection, ConnectionSource, StreamRepeater } from "./connection.ts";
 
-/** How much of what was sent is kept for another attempt, until the server answers. */
+/** How many bytes of what was sent are kept for another attempt, until the server answers. */
 const REPLAY_BYTES = 64 * 1024;
 
 /** How often a call that the server certainly never processed is tried again (gRPC A6, transparent retry). */
@@ -31,22 +25,22 @@ export interface AttemptsInit {
 }
 
 /**
- * The stream of a call without a session. Until the server has answered, a call
- * that it never processed is tried again on another connection, with all that
- * was sent. With the response headers the call takes over the HTTP/2 stream,
- * and this is on no message's way any more.
+ * The stream of a call without a session, for its requests until the response
+ * headers: a call that the server certainly never processed is sent again on
+ * another connection, with all that was sent. The call listens to the HTTP/2
+ * stream itself, and writes to it, too, from the response headers on.
  */
-export class Attempts implements ClientCallStream, ClientStreamListener {
+export class Attempts implements ClientCallStream, StreamRepeater {
   readonly #init: AttemptsInit;
   readonly #call: ClientCallListener;
-  #stream: OpenedStream | undefined;
+  #stream: ClientAttachment | undefined;
   #reattached: PromiseWithResolvers<void> | undefined;
   #halfClosed = false;
   #sent: Sent[] | undefined = [];
   #sentBytes = 0;
   #attempts = 0;
   #opened = false;
-  #over = false;
+  #isDone = false;
 
   constructor(init: AttemptsInit, call: ClientCallListener) {
     this.#init = init;
@@ -80,37 +74,19 @@ export class Attempts implements ClientCallStream, ClientStreamListener {
   }
 
   reset(reason: ConnectError): void {
-    this.#over = true;
+    this.#isDone = true;
     this.#stream?.reset(reason);
     this.#reattached?.reject(reason);
   }
 
-  onHeaders(headers: HeaderList, from: OpenedStream): void {
-    this.#sent = undefined;
-    from.listener = this.#call;
-    this.#call.onHeaders(headers, from);
-  }
-
-  onMessage(message: Received, from: ClientCallStream): void {
-    this.#call.onMessage(message, from);
-  }
-
-  onInvalid(error: ConnectError): void {
-    if (!this.#over) this.#call.onInvalid(error, this);
-  }
-
-  onClosed(outcome: Outcome): void {
-    if (
-      outcome.is === "lost" &&
-      outcome.unprocessed &&
-      this.#sent !== undefined &&
-      this.#attempts <= TRANSPARENT_RETRIES &&
-      outcome.error.code !== Code.Canceled
-    ) {
-      this.#stream?.release();
-      this.#stream = undefined;
-      this.#attempt();
-    } else if (!this.#over) this.#call.onClosed(outcome, this);
+  onUnprocessed(error: ConnectError): boolean {
+    if (this.#sent === undefined || this.#attempts > TRANSPARENT_RETRIES) return false;
+    // The transport was closed.
+    if (error.code === Code.Canceled) return false;
+    this.#stream?.release();
+    this.#stream = undefined;
+    this.#attempt();
+    return true;
   }
 
   #attempt(): void {
@@ -126,13 +102,13 @@ export class Attempts implements ClientCallStream, ClientStreamListener {
       return;
     }
     const use = (connection: Connection) => {
-      if (!this.#over) this.#use(connection);
+      if (!this.#isDone) this.#use(connection);
     };
-    const wanted = () => !this.#over;
+    const wanted = () => !this.#isDone;
     addresses.acquire(use, wanted).catch((error) => this.#fail(asFailure(error)));
   }
 
-  /** Opens the stream, when the headers are there: by then it may have to be another connection. */
+  /** Opens the stream once the headers are there. If they must be waited for, the connection is chosen after that. */
   #use(connection: Connection): void {
     const { addresses, headers } = this.#init;
     const renewal = headers.renew();
@@ -142,7 +118,7 @@ export class Attempts implements ClientCallStream, ClientStreamListener {
       renewal
         .finally(() => closing[Symbol.dispose]())
         .then(
-          () => this.#over || this.#dial(),
+          () => this.#isDone || this.#dial(),
           (error) => this.#fail(asFailure(error)),
         );
     }
@@ -151,9 +127,14 @@ export class Attempts implements ClientCallStream, ClientStreamListener {
   #open(connection: Connection): void {
     const { headers, readMaxBytes } = this.#init;
     try {
-      this.#stream = connection.open({ head: headers.make(), readMaxBytes, listener: this });
+      this.#stream = connection.open({
+        head: headers.make(),
+        readMaxBytes,
+        listener: this.#call,
+        repeater: this,
+      });
     } catch (error) {
-      // The headers are too large or no headers, or the connection went away between the look and the use.
+      // The headers are too large or not valid; or the connection was lost between ready() and here.
       if (error instanceof ConnectError) this.#fail(error);
       else if (!connection.usable) this.#attempt();
       else this.#fail(invalidHeaders(error));
@@ -170,10 +151,10 @@ export class Attempts implements ClientCallStream, ClientStreamListener {
   }
 
   #fail(error: ConnectError): void {
-    if (!this.#over) this.#call.onFailed(error);
+    if (!this.#isDone) this.#call.onFailed(error);
   }
 
-  /** Past the bound nothing is kept for another attempt; what has not been written yet is. */
+  /** Drops what was sent where it is over REPLAY_BYTES: there is no other attempt then. */
   #forget(): void {
     if (this.#sentBytes > REPLAY_BYTES) this.#sent = undefined;
   }

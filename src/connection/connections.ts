@@ -15,17 +15,20 @@ export interface ConnectionsOptions {
   keepalive?: KeepaliveOptions;
 }
 
-/** Who waits for a connection. */
+/** A call that waits for a connection. */
 interface Waiter {
   readonly use: (connection: Connection) => void;
   readonly wanted: () => boolean;
   readonly resolve: () => void;
   readonly reject: (reason: unknown) => void;
-  /** Ends the wait where there is no connection at all. */
+  /** Ends the wait where no connection can be made. */
   patience: Disposable | undefined;
 }
 
-/** So many may wait before it is looked who is no longer in want; and again at twice those who were. */
+/**
+ * When this many calls wait, those that no longer need a connection are dropped; and again when twice as many wait as
+ * were left.
+ */
 const SWEPT_FROM = 64;
 
 /**
@@ -35,10 +38,10 @@ const SWEPT_FROM = 64;
  */
 const CLOSED_FOR_NOW_MAX = 2;
 
-/** How often it is looked whether the calls that wait for room are still wanted. */
-const LOOK_MS = 1000;
+/** How often the calls that wait for capacity are checked for whether they still need it. */
+const CHECK_MS = 1000;
 
-/** Why they go: nobody hears it. */
+/** The error of an acquire() whose call no longer needs a connection. */
 export const NO_LONGER = failure(Code.Canceled, "the call was over before there was a connection");
 
 /** The pause between attempts (gRPC connection-backoff). */
@@ -49,12 +52,13 @@ const BACKOFF: BackoffOptions = {
   jitter: A_FIFTH,
 };
 
-/** The same where calls are made again by themselves; sessions have to, before the server's grace is over. */
+/** The same where calls reconnect by themselves: a session must, before the server's grace is over. */
 const FAST_BACKOFF: BackoffOptions = { ...BACKOFF, initialMs: 100, maxMs: 5000 };
 
 /**
  * The connections of one transport to one address: made when a call needs one,
- * shared by as many calls as the server allows, one more past that. Attempts
+ * shared by as many calls as the server allows; another one is made for calls
+ * beyond that. Attempts
  * that fail are spaced by an exponential backoff with jitter; calls wait for
  * the next attempt together. A connection whose server takes no calls for now
  * is kept, and calls wait until it does.
@@ -71,12 +75,12 @@ export class Connections {
   readonly #context = currentContext();
   readonly #closing = new AbortController();
   #connections: Connection[] = [];
-  /** Who waits for a connection with room, in order. */
+  /** The calls that wait for a connection with capacity, in order. */
   readonly #waiting = new Set<Waiter>();
   #sweepAt = SWEPT_FROM;
-  /** Whether those who wait do so for room, on connections that are there. */
-  #forRoom = false;
-  /** Keeps the process while calls wait for room: a socket without open calls does not. */
+  /** Whether the calls that wait do so for capacity on the connections that there are. */
+  #awaitsCapacity = false;
+  /** Keeps the process while calls wait for capacity: a socket without open calls does not. */
   #staying: Disposable | undefined;
   /** Whether the last connection was made to a server that took no calls. */
   #closedForNow = false;
@@ -107,12 +111,12 @@ export class Connections {
     return this.#connections.some(({ usable, isClosedForNow }) => usable && !isClosedForNow);
   }
 
-  /** How long no attempt is made, since the last ones failed. */
+  /** How long until the next attempt may be made, where the last ones failed. */
   get waitMs(): number {
     return this.usable ? 0 : Math.max(this.#retryAt - performance.now(), 0);
   }
 
-  /** Connections are tried more often from now on: there are calls that are made again by themselves. */
+  /** Connections are tried more often from now on: there are calls that reconnect by themselves. */
   useFastReconnect(): void {
     this.#backoff.options = FAST_BACKOFF;
   }
@@ -128,9 +132,9 @@ export class Connections {
     return this.#lastError;
   }
 
-  /** A connection with room for a call, if there is one now. */
+  /** A connection that takes another call now, if there is one. */
   ready(): Connection | undefined {
-    return this.#connections.find((connection) => connection.hasRoom);
+    return this.#connections.find((connection) => connection.hasCapacity);
   }
 
   /** What the server said of its clock until `untilMs`, on any connection, is no longer true. */
@@ -139,11 +143,11 @@ export class Connections {
   }
 
   /**
-   * Calls `use` with a connection that has room at that moment, when there is
-   * one, in the order of the calls. Rejects with UNAVAILABLE where there is no
-   * connection and the next attempt fails, or does not come to an end within
-   * the connect timeout; and with what `use` throws. Who is no longer `wanted`
-   * may be let go.
+   * Calls `use` with a connection that takes another call at that moment, when
+   * there is one, in the order of the calls. Rejects with UNAVAILABLE where there
+   * is no connection and the next attempt fails, or does not end within the
+   * connect timeout; and with what `use` throws. A call that is no longer
+   * `wanted` may be dropped: NO_LONGER.
    */
   acquire(use: (connection: Connection) => void, wanted = always): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -156,7 +160,7 @@ export class Connections {
       if (this.#waiting.size === 1) for (const open of this.#connections) open.onAwaited();
       if (!this.usable) this.#limit(waiter);
       this.#stay();
-      this.#seek();
+      this.#connectMore();
     }
     return promise;
   }
@@ -167,17 +171,20 @@ export class Connections {
     const waitMs = this.#retryAt - performance.now();
     if (waitMs > connectTimeoutMs) this.#refuse(waiter, this.#tooLate(waitMs));
     else {
-      // A first attempt has a timeout of its own; it says more.
+      // An attempt has a timeout of its own, whose error says more: it comes first.
       const tooLate = () => this.#refuse(waiter, this.#tooLate(0));
       waiter.patience = startTimer(connectTimeoutMs + 50, tooLate);
     }
   }
 
-  /** Who waited when a connection came waits for room, as long as it takes; when it is lost, all wait for one. */
+  /**
+   * Calls that wait when a connection comes wait for capacity there, without a limit. When the last connection is lost,
+   * all of them wait for the next attempt, within the limit.
+   */
   #limitAll(): void {
     const { usable } = this;
-    if (usable === this.#forRoom) return;
-    this.#forRoom = usable;
+    if (usable === this.#awaitsCapacity) return;
+    this.#awaitsCapacity = usable;
     for (const waiter of this.#waiting) {
       waiter.patience?.[Symbol.dispose]();
       waiter.patience = undefined;
@@ -185,7 +192,7 @@ export class Connections {
     }
   }
 
-  /** Lets go of those whose calls are over. */
+  /** Drops the calls that need no connection any more. */
   #sweep(): void {
     for (const waiter of this.#waiting) if (!waiter.wanted()) this.#refuse(waiter, NO_LONGER);
     this.#sweepAt = Math.max(SWEPT_FROM, 2 * this.#waiting.size);
@@ -207,7 +214,7 @@ export class Connections {
     waiter.reject(reason);
   }
 
-  /** Serves who waits, for as long as there is room. */
+  /** Gives connections to the calls that wait, as far as there is capacity. */
   #admit(): void {
     if (this.#closedForNow && this.ready() !== undefined) {
       this.#closedForNow = false;
@@ -220,10 +227,10 @@ export class Connections {
     }
     this.#limitAll();
     this.#stay();
-    this.#seek();
+    this.#connectMore();
   }
 
-  /** Keeps the process for as long as there is a call that waits, and is wanted. */
+  /** Keeps the process for as long as a call waits that still needs a connection. */
   #stay(): void {
     if (this.#waiting.size === 0) {
       this.#staying?.[Symbol.dispose]();
@@ -231,7 +238,7 @@ export class Connections {
       return;
     }
     this.#staying ??= startTimer(
-      LOOK_MS,
+      CHECK_MS,
       () => {
         this.#staying = undefined;
         this.#sweep();
@@ -241,8 +248,8 @@ export class Connections {
     );
   }
 
-  /** Tries to make one more connection, where somebody waits. */
-  #seek(): void {
+  /** Tries to make another connection where a call waits. */
+  #connectMore(): void {
     if (this.#waiting.size === 0 || this.#attempt !== undefined) return;
     if (this.#closing.signal.aborted) return;
     const closed = this.#connections.filter(({ isClosedForNow }) => isClosedForNow).length;
@@ -256,7 +263,7 @@ export class Connections {
     try {
       await this.#connect(waitMs);
     } catch (error) {
-      // Where the open connections are full, their calls may end before the next attempt.
+      // Where there are connections, if full ones, their calls may end before the next attempt.
       if (!this.usable) {
         for (const waiter of this.#waiting) this.#refuse(waiter, error);
       }
@@ -292,7 +299,7 @@ export class Connections {
     const { signal } = this.#closing;
     if (signal.aborted) throw signal.reason;
     if (this.usable) {
-      // Calls may have got room, or have ended, during the pause.
+      // The calls that waited may have got capacity, or have ended, during the pause.
       this.#sweep();
       if (this.#waiting.size === 0) return;
     }
@@ -322,7 +329,7 @@ export class Connections {
     }
   }
 
-  /** The next attempt comes after a pause, longer each time. */
+  /** The next attempt is made after a pause, longer each time. */
   #postpone(): void {
     this.#retryAt = performance.now() + this.#backoff.failed();
   }
@@ -332,7 +339,7 @@ export class Connections {
     return false;
   }
 
-  /** Lets go of connections on which no call can be opened any more; their open calls go on. */
+  /** Forgets connections on which no call can be opened any more and none is open. */
   #onChange(): void {
     this.#connections = this.#connections.filter(
       (connection) => connection.usable || connection.active > 0,

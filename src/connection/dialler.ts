@@ -1,7 +1,6 @@
 import { ConnectError } from "@connectrpc/connect";
 import type { ClientStreamListener } from "../call-stream.ts";
 import { asFailure } from "../failure.ts";
-import { COMPRESSED } from "../grpc/framing.ts";
 import type { RequestHeaders } from "../grpc/request-headers.ts";
 import type {
   ClientAttachment,
@@ -10,7 +9,7 @@ import type {
   OpenSession,
   SettingsWatcher,
 } from "../session/attachment.ts";
-import { CONTROL } from "../session/control.ts";
+import { CONTROL_FRAMES } from "../session/control.ts";
 import type { Addresses } from "./addresses.ts";
 import { invalidHeaders } from "./attempts.ts";
 import type { Connection } from "./connection.ts";
@@ -18,8 +17,8 @@ import type { Connections } from "./connections.ts";
 import { type MethodHeaders, negotiated } from "./negotiate.ts";
 
 /**
- * What the first attachment leaves of the room for its headers: the numbers in
- * those of later ones may be longer, and a cancel has one more.
+ * How much smaller than the limit the headers of an attachment must be: the
+ * numbers in those of later ones may be longer, and a cancel has one more.
  */
 const RESERVE_BYTES = 64;
 
@@ -28,7 +27,7 @@ export interface StreamDiallerInit {
   readonly addresses: Addresses;
   /** The connections to the address where the session is. */
   readonly connections: Connections;
-  /** Those of an attachment, without those of the session. */
+  /** The request headers of an attachment, without those of the session. */
   readonly headers: RequestHeaders;
   /** Makes the request headers of a method that belongs to no call. */
   readonly ownHeaders: MethodHeaders;
@@ -60,16 +59,20 @@ export class StreamDialler implements Dialler {
       if (!session.isWanted) return;
       const renewal = this.#headers.renew();
       if (renewal === undefined) this.#connect(connection, session);
-      // By then it may have to be another connection.
+      // The connection may be gone by then.
       else renewal.then(() => session.isWanted && this.dial(session), failed);
     };
     const source = this.#bound ? this.#connections : this.#addresses;
     const ready = source.ready();
-    if (ready !== undefined) use(ready);
-    else source.acquire(use, () => session.isWanted).catch(failed);
+    if (ready !== undefined) {
+      use(ready);
+      return;
+    }
+    if (this.#bound && this.#connections.usable) session.onReached();
+    source.acquire(use, () => session.isWanted).catch(failed);
   }
 
-  /** Has the session open its stream on this connection; where that has just gone, another is looked for. */
+  /** Has the session open its stream on this connection; looks for another where that has just been lost. */
   #connect(connection: Connection, session: Dialling): void {
     let isOpened: boolean;
     try {
@@ -136,11 +139,11 @@ export class StreamDialler implements Dialler {
       stream = connection.open({
         head: this.#headers.make(headers, RESERVE_BYTES),
         readMaxBytes: this.#readMaxBytes,
-        flags: COMPRESSED | CONTROL,
+        controlFrames: CONTROL_FRAMES,
         listener,
       });
     } catch (error) {
-      // The headers are too large or no headers, or the connection went away between the look and the use.
+      // The headers are too large or not valid; or the connection was lost between ready() and here.
       if (error instanceof ConnectError) throw error;
       if (connection.usable) throw invalidHeaders(error);
       return undefined;

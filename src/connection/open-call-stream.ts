@@ -1,7 +1,8 @@
 import type { ClientCallListener } from "../call-stream.ts";
 import { realClock } from "../flow/clock.ts";
 import type { RequestHeaders } from "../grpc/request-headers.ts";
-import { ClientSession, type SessionWatcher } from "../session/client-session.ts";
+import type { SessionWatcher } from "../session/attachment.ts";
+import { ClientSession } from "../session/client-session.ts";
 import type { Window } from "../session/session-window.ts";
 import type { NegotiatedSettings } from "../session/settings.ts";
 import type { Addresses } from "./addresses.ts";
@@ -11,7 +12,7 @@ import type { Connections } from "./connections.ts";
 import { StreamDialler } from "./dialler.ts";
 import type { MethodHeaders } from "./negotiate.ts";
 
-/** A listener that is told whether a session carries the call, and what becomes of that. */
+/** Hears whether the call has a session, and whether the session has a stream. */
 export interface CallStreamWatcher extends SessionWatcher {
   /** The call has a session: it outlives its connections. */
   onSession(): void;
@@ -24,9 +25,9 @@ export interface CallStreamOptions {
   /** The request headers of a method that belongs to no call. */
   readonly ownHeaders: MethodHeaders;
   readonly readMaxBytes: number;
-  /** What a session of the call may hold; `undefined`: it has none. */
+  /** The window of the call's session; `undefined`: the call has no session. */
   readonly window: Window | undefined;
-  /** Whether the call is made again where it is lost, so that connections are tried more often. */
+  /** Whether the call reconnects by itself where it is lost: connections are tried more often then. */
   readonly fastReconnect: boolean;
   readonly watcher: CallStreamWatcher | undefined;
 }
@@ -42,7 +43,7 @@ export function openCallStream(options: CallStreamOptions, call: ClientCallListe
   };
   if (window === undefined) {
     openPlain(options, call);
-    // A server of Hawser's is asked for signs of life more often: a loss is known sooner.
+    // A server of Hawser's is sent keepalive pings more often: a loss is known sooner.
     if (options.fastReconnect && ready?.mustNegotiate !== false) {
       addresses.question.ask(ownHeaders, { call, onAnswer() {}, onFailed() {} });
     }

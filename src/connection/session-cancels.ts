@@ -5,26 +5,26 @@ import type { StreamHeaders } from "../grpc/request-headers.ts";
 import type { Connection, ConnectionSource } from "./connection.ts";
 
 /**
- * How many are under way at once. A server counts streams that were reset a
+ * How many cancels are under way at once. A server counts streams that were reset a
  * moment ago as open; node:http2 gives up a connection that is a hundred over
  * its limit.
  */
 const AT_ONCE = 32;
 
-/** The pause before one that did not get through is sent again. */
+/** The pause before a cancel that the server did not take is sent again. */
 const AGAIN_MS = 100;
 
-/** How long they may take when the transport is closed. */
+/** How long the cancels may take when the transport is closed. */
 const CLOSING_MS = 500;
 
 /**
- * How long the functions of the option `headers` may take for one, and how long when the transport is closed. After
- * that, and where they fail, it leaves with what they said last.
+ * How long the functions of the option `headers` may take for a cancel, and how long when the transport is closed. After
+ * that, and where they fail, the cancel is sent with the headers that they returned last.
  */
 const HEADERS_MS = 1000;
 const CLOSING_HEADERS_MS = CLOSING_MS / 2;
 
-/** The answer is of no interest. */
+/** The answer is not used. */
 const ANSWER_MAX_BYTES = 4096;
 
 interface Cancel {
@@ -32,7 +32,7 @@ interface Cancel {
   readonly endsAt: number;
 }
 
-/** Tells a server of sessions that are given up, a few at a time. */
+/** Tells a server of sessions that were cancelled, a few at a time. */
 export class SessionCancels {
   readonly #connections: ConnectionSource;
   readonly #waiting = new Set<Cancel>();
@@ -52,13 +52,13 @@ export class SessionCancels {
     this.#next();
   }
 
-  /** From now on there are these connections and no others; resolves when they are no longer needed. */
+  /** From now on there are these connections and no others. Resolves when all cancels are sent, or CLOSING_MS are over. */
   async flush(connections: readonly Connection[]): Promise<void> {
     this.#remaining = connections;
-    // What is sent in this turn counts.
+    // Cancels that send() is given in this turn count.
     await Promise.resolve();
     if (this.#underWay === 0) return;
-    // The process stays for it: nothing else may keep it until transport.close() has resolved.
+    // The timer keeps the process, for nothing else may until transport.close() has resolved.
     using _timer = startTimer(CLOSING_MS, () => this.#allSent.resolve(), true);
     using _headers = startTimer(CLOSING_HEADERS_MS, () => {
       for (const endWait of this.#renewing) endWait();
@@ -80,7 +80,7 @@ export class SessionCancels {
     this.#allSent = Promise.withResolvers();
   }
 
-  /** Resolves when new headers are there, or are waited for no longer. */
+  /** Resolves when new headers are there, or the wait for them has ended. */
   async #renewed(renewal: Promise<void>): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#renewing.add(resolve);
@@ -90,14 +90,14 @@ export class SessionCancels {
   }
 
   #send(cancel: Cancel): void {
-    const over = () => {
+    const done = () => {
       this.#underWay--;
       this.#next();
     };
     const again = () => {
       if (performance.now() + AGAIN_MS < cancel.endsAt) {
         startTimer(AGAIN_MS, () => this.#send(cancel));
-      } else over();
+      } else done();
     };
     const use = (connection: Connection) => {
       const stream = connection.open({
@@ -108,11 +108,11 @@ export class SessionCancels {
           onMessage() {},
           onInvalid: (_error, from) => {
             from.reset(IGNORED);
-            over();
+            done();
           },
           onClosed: (outcome) => {
             if (outcome.is === "lost" && mayHelp(outcome)) again();
-            else over();
+            else done();
           },
         },
       });
@@ -121,26 +121,26 @@ export class SessionCancels {
     const ready =
       this.#remaining === undefined
         ? this.#connections.ready()
-        : this.#remaining.find((connection) => connection.hasRoom);
+        : this.#remaining.find((connection) => connection.hasCapacity);
     if (ready === undefined && this.#remaining === undefined) {
       const wanted = () => performance.now() < cancel.endsAt;
       this.#connections.acquire(use, wanted).catch((error) => {
         if (asFailure(error).code === Code.Unavailable) again();
-        else over();
+        else done();
       });
       return;
     }
     try {
-      if (ready === undefined) over();
+      if (ready === undefined) done();
       else use(ready);
     } catch {
-      over();
+      done();
     }
   }
 }
 
-/** Why an answer that is no gRPC is not read on: nobody hears it. */
-const IGNORED = failure(Code.Canceled, "the answer to a cancel is of no interest");
+/** Why the rest of an answer that is not gRPC is not read. */
+const IGNORED = failure(Code.Canceled, "the answer to a cancel is not used");
 
 /** Whether the cancel should be sent again: the server did not take it, because it is busy or not there. */
 function mayHelp({ unprocessed, error }: { unprocessed: boolean; error: ConnectError }): boolean {

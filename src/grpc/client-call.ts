@@ -14,7 +14,7 @@ import { pump } from "../flow/pump.ts";
 import { type AsyncContext, currentContext } from "../flow/runtime.ts";
 import { onAbort, startTimer } from "../flow/wait.ts";
 import type { Pump, Writer } from "../flow/writer.ts";
-import { alone } from "./framing.ts";
+import { alone, COMPRESSED } from "./framing.ts";
 import type { MessageOptions } from "./limits.ts";
 import { MessageReader, type MessageSender, MessageWriter } from "./message.ts";
 import { toHeaders } from "./metadata.ts";
@@ -26,7 +26,7 @@ const ENDED = failure(
   "the server has ended the call: nothing is sent any more",
 );
 
-/** What a call is made of. */
+/** What a call is made from. */
 export interface ClientCallInit<I extends DescMessage, O extends DescMessage>
   extends MessageOptions {
   readonly input: I;
@@ -40,16 +40,16 @@ export interface ClientCallInit<I extends DescMessage, O extends DescMessage>
   readonly watcher: SendWatcher | undefined;
 }
 
-/** Whoever has the requests wait. */
+/** Hears when a call takes no more requests: it may have some that wait. */
 export interface SendWatcher {
   /** The call takes no more requests: those that wait, and later ones, fail with `error`. */
   onSendEnded(error: unknown): void;
 }
 
 /**
- * One gRPC call of a client, of any kind: requests in, responses out, over
- * whatever carries it. It ends once, by the first of: the server's status, the
- * caller's cancel, the deadline, a protocol error, the loss of what carried it.
+ * One gRPC call of a client, of any kind: requests in, responses out, over a
+ * CallStream. It ends once, by the first of: the server's status, the caller's
+ * cancel, the deadline, a protocol error, the loss of its stream.
  */
 export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessage = DescMessage>
   implements
@@ -58,7 +58,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     InboxSource<Received, MessageShape<O>>,
     Writer<MessageInitShape<I>>
 {
-  /** Resolves when the response headers are here; rejects where the call ends without. */
+  /** Resolves when the response headers are here; rejects where the call ends without them. */
   readonly answered: Promise<void>;
   /** The responses: ends at the status OK, throws at any other end. */
   readonly responses: Inbox<Received, MessageShape<O>>;
@@ -94,12 +94,12 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     if (this.#writer === undefined && !this.#isOver) this.#context = currentContext();
   }
 
-  /** Whether a stream was opened: what failed before that never left here. */
+  /** Whether a stream was opened: of a call that failed before that, nothing was sent. */
   get reached(): boolean {
     return this.#writer !== undefined;
   }
 
-  /** Whether the server began to answer: a response of trailers only is none. */
+  /** Whether the server sent response headers. A response of trailers only does not count. */
   get committed(): boolean {
     return this.#reader !== undefined;
   }
@@ -116,7 +116,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     return this.#trailer;
   }
 
-  // What the stream tells.
+  // What the stream brings.
 
   get isOver(): boolean {
     return this.#isOver;
@@ -138,6 +138,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   onHeaders(headers: HeaderList, from: ClientCallStream): void {
     this.#stream = from;
+    this.#writer?.useStream(from);
     this.#head = headers;
     const encoding = headers["grpc-encoding"] as string | undefined;
     this.#reader = new MessageReader(this.#init.output, this.#init, encoding);
@@ -145,7 +146,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   }
 
   onMessage(message: Received): void {
-    this.#reader?.check(message);
+    if ((message.flags & COMPRESSED) !== 0) this.#reader?.onCompressed();
     this.responses.put(message);
   }
 
@@ -172,7 +173,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#finish(status === "ok" ? undefined : status, false);
   }
 
-  /** The server keeps the deadline too, and its timer may be faster: what it cancels then is late. */
+  /** The server keeps the deadline too, and its timer may be faster: what it cancels then is over its deadline. */
   #meaningOf(error: ConnectError): ConnectError {
     const { deadline } = this.#init;
     const isCanceled = error.code === Code.Canceled;

@@ -7,7 +7,6 @@ import type { Received } from "../call-stream.ts";
 import { failure, tooLarge } from "../failure.ts";
 import { PREFIX_BYTES, readLength } from "../flow/length-prefix.ts";
 import { allocate } from "../flow/runtime.ts";
-import { CONTROL_MAX_BYTES } from "../session/control.ts";
 
 /** The message is compressed with the call's grpc-encoding. */
 export const COMPRESSED = 0x01;
@@ -15,7 +14,7 @@ export const COMPRESSED = 0x01;
 /** What a partly received message gets at first; it grows with what arrives, not with what is announced. */
 const FIRST_ALLOCATION_BYTES = 16 * 1024;
 
-/** Few steps to a large message, and never more room than so many times what came. */
+/** A buffer that is too small grows by this factor: few steps to a large message, and at most 8 times what came. */
 const GROWTH = 8;
 
 /** Takes the frames that a FrameReader cuts. */
@@ -23,12 +22,27 @@ export interface FrameReceiver {
   onFrame(frame: Received): void;
 }
 
+/** The frames of another protocol among the messages: a flag marks them. */
+export interface ControlFrames {
+  readonly flag: number;
+  /** A longer control frame is refused by its prefix. */
+  readonly maxBytes: number;
+}
+
+/** Which frames a FrameReader takes. */
+export interface FrameRules {
+  /** A longer frame is refused by its prefix, before anything is allocated. */
+  readonly readMaxBytes: number;
+  /** Default: there are messages only. */
+  readonly controlFrames?: ControlFrames | undefined;
+}
+
 /** Cuts the chunks of an HTTP/2 stream into frames, wherever the chunks were split. */
 export class FrameReader {
-  readonly #readMaxBytes: number;
+  readonly #rules: FrameRules;
   readonly #receiver: FrameReceiver;
-  /** The flags that a frame may have. */
-  readonly #known: number;
+  /** The flag bits that a frame may have. */
+  readonly #knownFlags: number;
   /** The first bytes of a prefix that is not whole yet; most streams never have one. */
   #prefix: number[] | undefined;
   #flags = 0;
@@ -38,24 +52,23 @@ export class FrameReader {
   #bodyBytes = 0;
   #bodyLength = 0;
 
-  /** @param readMaxBytes a longer message is refused on its prefix, before anything is allocated */
-  constructor(readMaxBytes: number, receiver: FrameReceiver, known = COMPRESSED) {
-    this.#readMaxBytes = readMaxBytes;
+  constructor(rules: FrameRules, receiver: FrameReceiver) {
+    this.#rules = rules;
     this.#receiver = receiver;
-    this.#known = known;
+    this.#knownFlags = COMPRESSED | (rules.controlFrames?.flag ?? 0);
   }
 
   /** Whether the bytes so far end inside a message: at the end of a stream, it was cut off. */
-  get partial(): boolean {
+  get isPartial(): boolean {
     return this.#prefixBytes > 0 || this.#body !== undefined;
   }
 
   /**
-   * Reads on; gives the receiver each message that is whole now. Throws a
-   * ConnectError on a prefix that is not gRPC's or a message over the limit.
+   * Reads the next chunk; gives the receiver each frame that is whole now. Throws a
+   * ConnectError where a prefix is not gRPC's, or a frame is over its limit.
    */
   push(chunk: Uint8Array): void {
-    let at = this.partial ? this.#resume(chunk) : 0;
+    let at = this.isPartial ? this.#resume(chunk) : 0;
     const length = chunk.length;
     while (length - at >= PREFIX_BYTES) {
       const flags = chunk[at] as number;
@@ -75,7 +88,7 @@ export class FrameReader {
     while (at < length) this.#prefix[this.#prefixBytes++] = chunk[at++] as number;
   }
 
-  /** Goes on with the message that the last chunk left unfinished; returns where the next one starts. */
+  /** Continues the frame that the last chunk left unfinished; returns where the next one starts. */
   #resume(chunk: Uint8Array): number {
     let at = 0;
     if (this.#body === undefined) {
@@ -120,19 +133,20 @@ export class FrameReader {
   }
 
   #check(flags: number, size: number): void {
-    if ((flags & ~this.#known) !== 0) {
+    if ((flags & ~this.#knownFlags) !== 0) {
       throw failure(
         Code.Internal,
         `protocol error: a message has the reserved flag bits 0x${flags.toString(16).padStart(2, "0")}`,
       );
     }
-    if (flags > COMPRESSED && size > CONTROL_MAX_BYTES) {
+    const { readMaxBytes, controlFrames } = this.#rules;
+    if (flags > COMPRESSED && controlFrames !== undefined && size > controlFrames.maxBytes) {
       throw failure(
         Code.InvalidArgument,
-        `protocol error: a control frame of ${size} B is over ${CONTROL_MAX_BYTES} B`,
+        `protocol error: a control frame of ${size} B is over ${controlFrames.maxBytes} B`,
       );
     }
-    if (size > this.#readMaxBytes) throw tooLarge(size, "readMaxBytes", this.#readMaxBytes);
+    if (size > readMaxBytes) throw tooLarge(size, "readMaxBytes", readMaxBytes);
   }
 }
 

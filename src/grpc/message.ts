@@ -14,7 +14,7 @@ import type { BinaryOptions, MessageOptions } from "./limits.ts";
 
 /** The call whose messages a MessageWriter writes. */
 export interface MessageSender {
-  /** What a message that is encoded is written to. */
+  /** The stream that they are written to; asked for when the first one is encoded. */
   outgoing(): Pick<CallStream, "write">;
 }
 
@@ -35,6 +35,7 @@ export class MessageWriter<Desc extends DescMessage> {
   readonly #compression: Compression;
   readonly #compressFromBytes: number;
   readonly #sender: MessageSender;
+  #stream: Pick<CallStream, "write"> | undefined;
 
   constructor(desc: Desc, options: SendOptions, sender: MessageSender) {
     this.#desc = desc;
@@ -45,7 +46,12 @@ export class MessageWriter<Desc extends DescMessage> {
     this.#sender = sender;
   }
 
-  /** `undefined`: there is room for more. A promise: there will be when it resolves. */
+  /** From now on messages are written to this stream. */
+  useStream(stream: Pick<CallStream, "write">): void {
+    this.#stream = stream;
+  }
+
+  /** `undefined`: there is capacity for more. A promise: there will be when it resolves. */
   write(message: MessageInitShape<Desc>): Promise<void> | undefined {
     const shared = this.#sharedBytesOf(message);
     const payload = shared?.payload ?? this.#encode(message);
@@ -53,14 +59,22 @@ export class MessageWriter<Desc extends DescMessage> {
     if (payload.length > this.#writeMaxBytes) {
       throw tooLarge(payload.length, "writeMaxBytes", this.#writeMaxBytes);
     }
-    if (payload.length < this.#compressFromBytes) return this.#sender.outgoing().write(0, payload);
+    if (payload.length < this.#compressFromBytes) {
+      this.#stream ??= this.#sender.outgoing();
+      return this.#stream.write(0, payload);
+    }
     const compressed =
       shared === undefined
         ? this.#compression.compress(payload)
         : compressOnce(shared, payload, this.#compression);
     return compressed instanceof Promise
-      ? compressed.then((bytes) => this.#sender.outgoing().write(COMPRESSED, bytes))
-      : this.#sender.outgoing().write(COMPRESSED, compressed);
+      ? compressed.then((bytes) => this.#writeCompressed(bytes))
+      : this.#writeCompressed(compressed);
+  }
+
+  #writeCompressed(bytes: Uint8Array): Promise<void> | undefined {
+    this.#stream ??= this.#sender.outgoing();
+    return this.#stream.write(COMPRESSED, bytes);
   }
 
   /** The shared bytes hold the unknown fields of their message. */
@@ -121,14 +135,13 @@ export class MessageReader<Desc extends DescMessage> {
     this.#inflating = undefined;
   }
 
-  /** A compressed message in a stream that announced no compression is a protocol error, read or not. */
-  check(frame: Received): void {
-    if ((frame.flags & COMPRESSED) !== 0 && this.#encoding === undefined) {
-      throw failure(
-        Code.Internal,
-        "protocol error: a message is compressed, but no grpc-encoding was announced",
-      );
-    }
+  /** A compressed message came, read or not: a protocol error where the stream announced no compression. */
+  onCompressed(): void {
+    if (this.#encoding !== undefined) return;
+    throw failure(
+      Code.Internal,
+      "protocol error: a message is compressed, but no grpc-encoding was announced",
+    );
   }
 
   #decode(message: MessageBytes): MessageShape<Desc> {

@@ -15,7 +15,7 @@ import { startTimer } from "../flow/wait.ts";
 import type { Pump, Writer } from "../flow/writer.ts";
 import { type CallContext, createContext } from "./context.ts";
 import type { AwaitingCall, FirstRequestTimer } from "./first-request-timer.ts";
-import { alone } from "./framing.ts";
+import { alone, COMPRESSED } from "./framing.ts";
 import {
   DATE_BYTES,
   headerListBytes,
@@ -52,19 +52,19 @@ export interface ServerCallOptions extends MessageOptions {
   readonly onHandlerError: (error: unknown, path: string) => void;
 }
 
-/** A call as those see it who keep the open ones, of whatever messages. */
+/** A call of any messages, as the sets of open calls know it. */
 export type OpenCall = Pick<ServerCall, "method" | "abort">;
 
 /** Why a handler's signal aborts when its call is over. */
 const OVER = failure(Code.Canceled, "the call is over");
 
-/** Why it aborts where HTTP/2 does not carry the headers that the handler set. */
+/** Why it aborts where HTTP/2 does not allow the headers that the handler set. */
 const UNSENDABLE = failure(Code.Internal, "the response headers or trailers could not be sent");
 
 /** How long the status of an expired call may take to leave. */
 const END_MS = 1000;
 
-/** What a call is made of. */
+/** What a call is made from. */
 export interface ServerCallInit<I extends DescMessage, O extends DescMessage> {
   readonly incoming: Incoming;
   readonly spec: MethodImplSpec<I, O>;
@@ -106,8 +106,8 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   #over = false;
 
   /**
-   * @param open makes what carries the call
-   * @param onClosed called when nothing carries the call any more, however it ended
+   * @param open makes the stream of the call
+   * @param onClosed called when that stream is closed, however the call ended
    */
   constructor(
     { incoming, spec, options }: ServerCallInit<I, O>,
@@ -140,7 +140,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     return this.#spec.method;
   }
 
-  /** Runs the handler, or refuses the call where its headers ask for what there is not. */
+  /** Runs the handler; or refuses the call where its headers ask for what is not supported. */
   start(): void {
     if (this.#refused !== undefined) this.#finish(this.#refused);
     else this.#run();
@@ -151,10 +151,10 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#finish(error);
   }
 
-  // What the stream tells.
+  // What the stream brings.
 
   onMessage(message: Received): void {
-    this.#requests.check(message);
+    if ((message.flags & COMPRESSED) !== 0) this.#requests.onCompressed();
     this.#begun = true;
     this.#inbox.put(message);
   }
@@ -247,10 +247,10 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   }
 
   onDry(): void {
-    if (this.#spec.kind !== "bidi_streaming") return;
+    if (this.#headersSent || this.#spec.kind !== "bidi_streaming") return;
     // The client may wait for headers: at once where it has sent something, else soon.
     if (this.#begun) this.sendHeaders("when the handler waited for its second request");
-    else if (!this.#headersSent) this.#options.firstRequests.add(this);
+    else this.#options.firstRequests.add(this);
   }
 
   onRefuse(error: unknown): void {
@@ -260,8 +260,8 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   // What the handler's responses are written to.
 
   write(response: MessageInitShape<O>): Promise<void> | undefined {
-    // They leave when the response is encoded; but so that a handler can rely on it, they cannot be changed from here on.
-    this.#context.closeHeaders("with the first response");
+    // They leave when the response is encoded. From here on they cannot be changed, so that a handler can rely on one rule.
+    if (!this.#headersSent) this.#context.closeHeaders("with the first response");
     return this.#responses.write(response);
   }
 
@@ -300,7 +300,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#finish(sent);
   }
 
-  /** What a handler throws when its call is over: a bug, unless it passes on what it was told. */
+  /** What a handler throws after the end of its call: a bug, unless it is the error that its signal or its requests gave it. */
   readonly #onLate = (error: unknown): void => {
     if (error instanceof ConnectError || error === this.#context.signal.reason) return;
     if (error instanceof Error && error.name === "AbortError") return;
@@ -362,7 +362,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     return responseHead(this.#contentType, this.#gzip);
   }
 
-  /** Lets go of the handler: its signal aborts, its requests and responses end. */
+  /** Ends what the handler has: its signal aborts, its requests and responses end. */
   #release(error: ConnectError): void {
     this.#context.abort(error);
     this.#requests.drop(error);

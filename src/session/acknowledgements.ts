@@ -38,58 +38,54 @@ export class Acknowledgements {
 /**
  * The acknowledgements of one side of a session: at once where half a window
  * was taken; else with the next message that leaves in the second half of the
- * 50 ms, or alone at their end. Where no stream carries the session they wait.
+ * 50 ms, or alone at their end. While the session has no stream they wait.
  */
 export class Acknowledger {
   readonly #window: SessionWindow;
   readonly #timer: Acknowledgements;
   #stream: SessionStream | undefined;
-  #isScheduled = false;
-  #isDue = false;
+  /** Whether the timer will flush it: soon() has been called. */
+  isScheduled = false;
+  /** Whether an acknowledgement should leave with the next message: the session then calls now(). */
+  isDue = false;
 
   constructor(window: SessionWindow, timer: Acknowledgements) {
     this.#window = window;
     this.#timer = timer;
   }
 
-  /** From now on they go on this stream; at once, for the last one may be lost with the last stream. */
+  /** From now on they leave on this stream; one leaves at once, since the last may have been lost with its stream. */
   attach(stream: SessionStream): void {
     this.#stream = stream;
     if (this.#window.delivered > 0) this.#write(stream);
   }
 
-  /** There is no stream, or it may carry no more of them. */
+  /** There is no stream, or acknowledgements may no longer leave on it. */
   detach(): void {
     this.#stream = undefined;
   }
 
   /** Half a window was taken: as soon as there is a stream. */
   now(): void {
-    this.#isDue = false;
+    this.isDue = false;
     if (this.#stream !== undefined && this.#window.ackPending) this.#write(this.#stream);
   }
 
-  /** A message was taken: within 50 ms. */
+  /** A message was taken: within 50 ms. Must not be called while it is scheduled. */
   soon(): void {
-    if (this.#isScheduled) return;
-    this.#isScheduled = true;
+    this.isScheduled = true;
     this.#timer.schedule(this);
-  }
-
-  /** A message leaves: what is due can go with it. */
-  onSent(): void {
-    if (this.#isDue) this.now();
   }
 
   /** From now on the acknowledgement should go along with what is sent anyway. */
   onDue(): void {
-    this.#isDue = true;
+    this.isDue = true;
   }
 
-  /** It must leave, if it has not since. */
+  /** The 50 ms are over: an acknowledgement that has not left yet leaves now. */
   flush(): void {
-    if (this.#isDue) this.now();
-    this.#isScheduled = false;
+    if (this.isDue) this.now();
+    this.isScheduled = false;
     if (this.#stream !== undefined && this.#window.ackPending) this.soon();
   }
 

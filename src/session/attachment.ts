@@ -1,7 +1,7 @@
 /**
- * The attachments of a session, as its two halves see them: the CallStreams
- * that carry it, and how the client comes by the next. Sockets are on the other
- * side of these interfaces.
+ * The attachments of a session, as its two halves see them: the streams of the
+ * session, one after the other, and how the client gets the next one. Sockets
+ * are on the other side of these interfaces.
  */
 import type { ConnectError } from "@connectrpc/connect";
 import type {
@@ -13,14 +13,19 @@ import type {
 import type { NegotiatedSettings } from "./settings.ts";
 import type { FramedSource } from "./spool.ts";
 
-/** A CallStream that carries a session. It is read without pause: the session's window holds the other side back. */
+/**
+ * The stream of a session. It is read without pause, since the session's window holds the other side back: a session
+ * does not call taken().
+ */
 export interface SessionStream extends CallStream {
   /**
-   * Sends what `source` has, when it has to write: `bytes` more than was said before, prefixes included. That leaves
-   * before what write() was given. Returns as write() does.
+   * Has the stream take its messages from `source` when it writes next. They leave before what write() was given.
+   * Returns as write() does.
+   *
+   * @param bytes how much more `source` has since the last pull(), prefixes included
    */
   pull(source: FramedSource, bytes: number): Promise<void> | undefined;
-  /** Drops what waits to be written, and lets go who waits for capacity: another stream carries on. */
+  /** Drops what waits to be written, and resolves what write() and pull() promised: another stream takes its place. */
   release(): void;
 }
 
@@ -31,12 +36,12 @@ export interface ClientAttachment extends SessionStream, ClientCallStream {}
 export interface ServerAttachment extends SessionStream, ServerCallStream {
   /** Has all that was written leave now. */
   flush(): void;
-  /** Ends the stream with an error alone: the session goes on elsewhere, or nowhere. Drops what waits to be written. */
+  /** Drops what waits to be written, and ends the stream with an error: the session has another stream, or has ended. */
   refuse(error: ConnectError): void;
 }
 
 /**
- * Opens a stream on a connection that is there; `undefined` where that has just gone. Throws a ConnectError where no
+ * Opens a stream on a connection; `undefined` where the connection has just been lost. Throws a ConnectError where no
  * connection would take these headers.
  */
 export type OpenAttachment = (
@@ -46,11 +51,13 @@ export type OpenAttachment = (
 
 /** A session that waits for its next stream. */
 export interface Dialling {
-  /** Whether it still does. */
+  /** Whether it still waits. */
   readonly isWanted: boolean;
-  /** There is a connection: this is the moment to open the stream. Returns whether it was opened, or must not be. */
+  /** There are connections to the server, and none of them takes a stream now: one does when others have ended. */
+  onReached(): void;
+  /** There is a connection. Opens the stream with `open` if it is still needed; `false`: `open` had no connection. */
   onConnection(open: OpenAttachment): boolean;
-  /** There is no stream; where `error` is not UNAVAILABLE another attempt would end the same way. */
+  /** There is no connection, or no stream on it. Where `error` is not UNAVAILABLE another attempt would fail, too. */
   onUnreachable(error: ConnectError): void;
 }
 
@@ -63,6 +70,12 @@ export interface SettingsWatcher {
   onNoSettings(error?: ConnectError): void;
 }
 
+/** Hears whether a session has a stream. */
+export interface SessionWatcher {
+  /** The session has a stream, or looks for one. */
+  onSessionState(state: "open" | "resuming"): void;
+}
+
 /** A session that has not ended, as the transport sees it. */
 export interface OpenSession {
   /** The transport is closed: ends the session, and tells its server. */
@@ -71,16 +84,16 @@ export interface OpenSession {
 
 /** How a client's session gets its streams. */
 export interface Dialler {
-  /** Tells `session` of a connection as soon as there is one; and of another where that had gone. */
+  /** Gives `session` a connection as soon as there is one, and another where that was lost before its stream opened. */
   dial(session: Dialling): void;
   /** No server has begun the session: the next stream may be opened at any of them. */
   unbind(): void;
   /**
-   * Asks the server for its settings again, unless that was done since `sinceMs` by this process's clock: what it said
-   * before then of its own clock is no longer true. One question serves all sessions that have it at the same time.
+   * Asks the server for its settings again, unless it was asked after `sinceMs` by this process's clock: what it said
+   * of its own clock before is no longer true. Sessions that ask at the same time share one request.
    */
   renegotiate(sinceMs: number, watcher: SettingsWatcher): void;
-  /** Sends these headers once, if there is a connection within `forMs`; nobody hears what becomes of it. */
+  /** Opens a stream with these headers alone, if there is a connection within `forMs`; the answer is ignored. */
   tell(headers: Record<string, string>, forMs: number): void;
   /** Adds a session that has begun: it is asked to leave when the transport is closed. */
   add(session: OpenSession): void;

@@ -1,4 +1,4 @@
-/** The frames of a session that carry no message (session.proto, 5). */
+/** The frames of a session that have a Control in place of a message (session.proto, 5). */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
   type Control,
@@ -8,16 +8,19 @@ import {
 } from "../../gen/hawser/v1/session_pb.js";
 import type { HeaderList, Received } from "../call-stream.ts";
 
-/** The flag of a frame that carries a Control. */
+/** The flag of a frame with a Control. */
 export const CONTROL = 0x40;
 
-/** A longer Control breaks the protocol. */
-export const CONTROL_MAX_BYTES = 65_536;
+/** A longer Control breaks the protocol (session.proto, 5). */
+const CONTROL_MAX_BYTES = 65_536;
+
+/** What a reader of frames must know of control frames. */
+export const CONTROL_FRAMES = { flag: CONTROL, maxBytes: CONTROL_MAX_BYTES };
 
 /** Field 1 of Control, a varint. */
 const RECEIVED_TAG = 0x08;
 
-/** The commonest by far, hence by hand. */
+/** An acknowledgement, encoded by hand: most control frames are one. */
 export function receivedControl(count: number): Uint8Array {
   let length = 2;
   for (let rest = count; rest >= 0x80; rest = Math.floor(rest / 0x80)) length++;
@@ -82,7 +85,7 @@ export function readControl(frame: Received): Control["kind"] | undefined {
   }
 }
 
-/** What receivedControl() makes; anything else is for the general way. */
+/** Reads what receivedControl() makes; `undefined`: fromBinary() must read the frame. */
 function readReceived({ bytes, start, end }: Received): Control["kind"] | undefined {
   if (bytes[start] !== RECEIVED_TAG || end - start > 8) return undefined;
   let count = 0;

@@ -1,27 +1,27 @@
 import { A_FIFTH, Backoff } from "../flow/backoff.ts";
 import type { Clock } from "../flow/clock.ts";
 
-/** A stream that lived for `steadyMs` was no failure. */
+/** A stream that lasted `steadyMs` was not a failure. */
 const BACKOFF = {
   ...{ initialMs: 100, factor: 1.6, maxMs: 5000, jitter: A_FIFTH },
   firstAtOnce: true,
   steadyMs: 10_000,
 };
 
-/** The session that dials: it does what a Redial tells it. */
+/** The session that a Redial has dial. */
 export interface Redialled {
-  /** It begins to look for a stream; also each time that the server says when it may come. */
+  /** The session begins to look for a stream; called again each time that the server says when. */
   onResuming(): void;
-  /** It is time for the next attempt. */
+  /** It is time to dial. */
   onDue(): void;
-  /** The server does not keep the session any longer. */
+  /** The grace has run out: the server no longer keeps the session. */
   onGivenUp(): void;
 }
 
 /**
- * When a session that has lost its stream dials again: at once, then behind
+ * When a session that has lost its stream dials again: at once, then after
  * pauses that grow with each attempt that brings nothing, or when the server
- * says; until the server's grace has run out, which counts from the loss on
+ * says; until the server's grace has run out, which counts from the loss
  * (session.proto, 8). It knows time and chance, and no streams.
  */
 export class Redial {
@@ -33,6 +33,8 @@ export class Redial {
   /** Runs from the loss until a server answers. */
   #grace: Disposable | undefined;
   #pause: Disposable | undefined;
+  /** Whether a stream was lost, or not found, since one last brought something. */
+  hasFailed = false;
 
   constructor(clock: Clock, graceMs: number, session: Redialled) {
     this.#clock = clock;
@@ -47,8 +49,8 @@ export class Redial {
   }
 
   /**
-   * The server answered: it is there, and whoever is cut off again need not
-   * wait longer each time.
+   * The server answered: a session that is cut off again after each answer
+   * need not wait longer each time.
    *
    * @param further whether more messages have arrived there than were known of
    */
@@ -60,15 +62,18 @@ export class Redial {
 
   /** The stream brings something. */
   delivered(): void {
+    this.hasFailed = false;
     this.#backoff.reset();
   }
 
   /**
-   * The stream is gone, or there was none: another one, soon.
+   * The stream is gone, or no stream could be opened: has the session dial
+   * again.
    *
-   * @param waitMs how much later the server wants it
+   * @param waitMs how long the server asks to wait
    */
   lost(waitMs?: number): void {
+    this.hasFailed = true;
     if (this.#grace === undefined || waitMs !== undefined) {
       this.#session.onResuming();
       this.#grace?.[Symbol.dispose]();

@@ -8,27 +8,19 @@ import type {
   ServerCallStream,
   ServerStreamListener,
 } from "../call-stream.ts";
-import { failure, handled } from "../failure.ts";
+import { failure } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
-import { PREFIX_BYTES } from "../flow/length-prefix.ts";
-import { type Acknowledgements, Acknowledger } from "./acknowledgements.ts";
+import type { Acknowledgements } from "./acknowledgements.ts";
 import type { ServerAttachment } from "./attachment.ts";
 import { CONTROL, headerControl, readControl, writeMetadata } from "./control.ts";
 import { type Ask, writeAnswer } from "./headers.ts";
 import { Reason, sessionLost } from "./lost.ts";
+import { SessionHalf } from "./session-half.ts";
 import { type Account, SessionWindow } from "./session-window.ts";
 import type { SessionSettings } from "./settings.ts";
-import {
-  detached,
-  ended,
-  type Link,
-  refusalOf,
-  type ServerPhase,
-  streamOf,
-  unattached,
-} from "./state.ts";
+import { attachedTo, ended, refusalOf, type ServerPhase } from "./state.ts";
 
-/** Those who keep the sessions of a server. */
+/** What keeps the sessions of a server. */
 export interface Keeper {
   readonly settings: SessionSettings;
   readonly clock: Clock;
@@ -36,7 +28,7 @@ export interface Keeper {
   readonly account: Account;
   /** The call has ended, and only the client's confirmation is missing. */
   onFinished(id: string): void;
-  /** The session is over: nothing can resume it. `settled`: and the client knows, so that it will not try. */
+  /** The session is over: nothing can resume it. `settled`: the client knows, and will not try to. */
   onOver(id: string, settled: boolean): void;
 }
 
@@ -58,34 +50,32 @@ const NOTHING: HeaderList = {};
  * lost until the grace has run out; it listens to the attachments, one after
  * the other.
  */
-export class ServerSession implements ServerCallStream, ServerStreamListener {
+export class ServerSession
+  extends SessionHalf<ServerAttachment>
+  implements ServerCallStream, ServerStreamListener
+{
   readonly ownTrailerBytes = SENT_BYTES;
   readonly #id: string;
   readonly #keeper: Keeper;
   readonly #head: HeaderList;
   readonly #call: ServerStreamListener;
-  readonly #window: SessionWindow;
-  readonly #acknowledger: Acknowledger;
-  #link: Link<ServerAttachment> = unattached;
   #phase: ServerPhase = "running";
   #grace: Disposable | undefined;
   /** The response headers of the handler, once it has sent them. */
   #headers: HeaderList | undefined;
-  /** With what the call has ended. It is kept until the client confirms it. */
+  /** What the call has ended with. It is kept until the client confirms it. */
   #callEnd: End | undefined;
   #announcedHeaderBytes = 0;
-  #capacity: PromiseWithResolvers<void> | undefined;
-  /** With what every write fails. */
-  #failure: ConnectError | undefined;
+  /** Whether the client has half-closed. */
+  #hasHalfClosed = false;
 
   constructor({ keeper, ask, head }: ServerSessionInit, call: ServerStreamListener) {
+    super(new SessionWindow(keeper.settings.window, keeper.account), keeper.acknowledgements);
     this.#id = ask.session;
     this.#keeper = keeper;
     this.#head = head;
     this.#call = call;
-    this.#window = new SessionWindow(keeper.settings.window, keeper.account);
-    this.#window.setPeerWindow(ask.window);
-    this.#acknowledger = new Acknowledger(this.#window, keeper.acknowledgements);
+    this.window.setPeerWindow(ask.window);
   }
 
   /** Whether only the client's confirmation is missing. */
@@ -97,32 +87,31 @@ export class ServerSession implements ServerCallStream, ServerStreamListener {
 
   /**
    * A client asks for an attachment. Either `open` is called and the session
-   * goes on there, or the error says why not; the session is then as it was.
+   * continues there, or the error says why not; the session is then as it was.
    */
   attach(ask: Ask, open: () => ServerAttachment): ConnectError | undefined {
-    const refusal = refusalOf(this.#link, ask.attach);
-    if (refusal !== undefined) return sessionLost(refusal, this.#window.received);
-    const violation = this.#window.checkResume(ask.received);
-    if (violation === "gap") return sessionLost(Reason.GAP, this.#window.received);
+    const refusal = refusalOf(this.attachment, ask.attach);
+    if (refusal !== undefined) return sessionLost(refusal, this.window.received);
+    const violation = this.window.checkResume(ask.received);
+    if (violation === "gap") return sessionLost(Reason.GAP, this.window.received);
     if (violation === "above") {
-      const what = `the client has received ${ask.received} messages of ${this.#window.sent}`;
-      return sessionLost(Reason.PROTOCOL_ERROR, this.#window.received, what);
+      const what = `the client has received ${ask.received} messages of ${this.window.sent}`;
+      return sessionLost(Reason.PROTOCOL_ERROR, this.window.received, what);
     }
-    const resumed = this.#link.number > 0;
+    const resumed = this.attachment.number > 0;
     this.#grace?.[Symbol.dispose]();
     // Fence first, then count: from here on the last attachment brings nothing any more.
-    this.#leave()?.refuse(sessionLost(Reason.TAKEN_OVER, this.#window.received));
+    this.takeStream()?.refuse(sessionLost(Reason.TAKEN_OVER, this.window.received));
     const stream = open();
-    this.#link = { is: "attached", number: ask.attach, stream };
+    this.attachment = attachedTo(stream, ask.attach);
     this.#announcedHeaderBytes = stream.announcedHeaderBytes;
-    const { received, kept } = this.#window;
+    const { received } = this.window;
     const metadata = this.#headers !== undefined;
     const answer = writeAnswer({ ...this.#keeper.settings, resumed, received, metadata });
     stream.sendHeaders({ ...this.#head, ...this.#headers, ...answer });
-    // After the end of the call nobody takes what came.
-    if (!this.finished) this.#acknowledger.attach(stream);
-    this.#window.rewind(ask.received);
-    stream.pull(kept, kept.framedBytes);
+    // After the end of the call the handler takes nothing.
+    if (!this.finished) this.acknowledger.attach(stream);
+    this.sendAgain(stream, ask.received);
     if (this.#callEnd !== undefined) stream.endSend(this.#callEnd);
     return undefined;
   }
@@ -133,24 +122,23 @@ export class ServerSession implements ServerCallStream, ServerStreamListener {
   }
 
   onMessage(message: Received, from: CallStream): void {
-    if (from !== streamOf(this.#link)) return;
+    if (from !== this.attachment.stream) return;
     const bytes = message.end - message.start;
-    from.taken(bytes);
     if ((message.flags & CONTROL) !== 0) this.#onControl(message);
-    else if (this.#window.hasReceivedEnd) {
+    else if (this.#hasHalfClosed) {
       this.#violated("the client sends a message behind its end");
-    } else if (!this.#window.receive(bytes)) {
+    } else if (!this.window.receive(bytes)) {
       this.#violated("the client sends more than the window holds");
-    } else if (this.finished) this.#window.take(bytes);
+    } else if (this.finished) this.window.take(bytes);
     else this.#call.onMessage(message, this);
   }
 
   /**
    * The client ended its side of the stream: it has all. Or it broke the rules, in the middle of a message or of the
-   * call, and must come again.
+   * call, and must attach again.
    */
   onHalfClose(isWhole: boolean, from: CallStream): void {
-    const stream = streamOf(this.#link);
+    const { stream } = this.attachment;
     if (stream === undefined || from !== stream) return;
     if (isWhole && this.finished) {
       this.#over(true);
@@ -161,25 +149,25 @@ export class ServerSession implements ServerCallStream, ServerStreamListener {
   }
 
   onInvalid(error: ConnectError, from: CallStream): void {
-    if (from === streamOf(this.#link)) this.#invalid(error);
+    if (from === this.attachment.stream) this.#invalid(error);
   }
 
   onClosed(outcome: Outcome, from: CallStream): void {
-    if (from !== streamOf(this.#link)) return;
+    if (from !== this.attachment.stream) return;
     if (outcome.is === "unsendable") this.reset();
     else this.#lost();
   }
 
   /** The stream is gone; the session waits for another. */
   #lost(): void {
-    this.#leave()?.release();
+    this.releaseStream();
     if (this.finished) this.#closeCall();
     this.#wait(0);
   }
 
-  /** The client was told to come again that much later. */
+  /** The client was told to attach that much later. */
   postpone(ms: number): void {
-    if (this.#link.is === "detached") this.#wait(ms);
+    if (this.attachment.is === "detached") this.#wait(ms);
   }
 
   #wait(moreMs: number): void {
@@ -188,9 +176,9 @@ export class ServerSession implements ServerCallStream, ServerStreamListener {
     this.#grace = clock.startTimer(settings.graceMs + moreMs, () => this.expire());
   }
 
-  /** Nobody came back in time; or nobody must, because memory is needed. */
+  /** No attachment came within the grace; or the server needs the memory. */
   expire(): void {
-    this.#over(false, sessionLost(Reason.EXPIRED, this.#window.acknowledged));
+    this.#over(false, sessionLost(Reason.EXPIRED, this.window.acknowledged));
   }
 
   // What the call does, as it would with a stream.
@@ -203,43 +191,27 @@ export class ServerSession implements ServerCallStream, ServerStreamListener {
   sendHeaders(headers: HeaderList): void {
     if (this.#headers !== undefined) return;
     this.#headers = without(headers, this.#head);
-    const stream = streamOf(this.#link);
+    const { stream } = this.attachment;
     stream?.write(CONTROL, headerControl(writeMetadata(this.#headers)));
     // Messages would leave before it.
     stream?.flush();
   }
 
-  write(flags: number, payload: Uint8Array): Promise<void> | undefined {
-    if (this.#failure !== undefined) throw this.#failure;
-    this.#window.push(flags, payload);
-    const stream = streamOf(this.#link);
-    const written = stream?.pull(this.#window.kept, payload.length + PREFIX_BYTES);
-    this.#acknowledger.onSent();
-    if (!this.#window.full) return written;
-    this.#capacity ??= Promise.withResolvers();
-    return this.#capacity.promise;
-  }
-
   endSend({ status, trailers }: End): void {
-    if (this.finished || this.#link.is === "over") return;
+    if (this.finished || this.attachment.is === "over") return;
     this.#phase = "ended";
-    const sent = { "hawser-sent": String(this.#window.sent) };
+    const sent = { "hawser-sent": String(this.window.sent) };
     this.#callEnd = { status, trailers: { ...without(trailers, this.#head), ...sent } };
-    this.#window.takeAll();
-    this.#failWrites(status === "ok" ? ENDED : status);
-    this.#acknowledger.detach();
+    this.window.takeAll();
+    this.failWrites(status === "ok" ? ENDED : status);
+    this.acknowledger.detach();
     this.#keeper.onFinished(this.#id);
-    const stream = streamOf(this.#link);
+    const { stream } = this.attachment;
     if (stream !== undefined) stream.endSend(this.#callEnd);
     else this.#closeCall();
   }
 
-  taken(bytes: number): void {
-    if (this.#window.take(bytes)) this.#acknowledger.now();
-    else this.#acknowledger.soon();
-  }
-
-  /** Gives the session up: nobody can resume it. */
+  /** Gives the session up: it cannot be resumed. */
   reset(): void {
     this.#giveUp(false, failure(Code.Aborted, "the session was given up"));
   }
@@ -247,62 +219,44 @@ export class ServerSession implements ServerCallStream, ServerStreamListener {
   #onControl(message: Received): void {
     const control = readControl(message);
     if (control?.case === "received") {
-      if (this.#window.acknowledge(Number(control.value)) === "above") {
-        this.#violated(`the client acknowledges ${control.value} messages of ${this.#window.sent}`);
-      } else if (!this.#window.full) {
-        this.#capacity?.resolve();
-        this.#capacity = undefined;
-      }
+      if (this.window.acknowledge(Number(control.value)) === "above") {
+        this.#violated(`the client acknowledges ${control.value} messages of ${this.window.sent}`);
+      } else this.wakeWriters();
     } else if (control?.case === "end") {
-      if (Number(control.value) !== this.#window.received) {
+      if (Number(control.value) !== this.window.received) {
         this.#violated(
-          `the client ends after ${control.value} messages; ${this.#window.received} came`,
+          `the client ends after ${control.value} messages; ${this.window.received} came`,
         );
-      } else if (!this.#window.hasReceivedEnd) {
-        this.#window.receiveEnd();
+      } else if (!this.#hasHalfClosed) {
+        this.#hasHalfClosed = true;
         if (!this.finished) this.#call.onHalfClose(true, this);
       }
     } else this.#violated("the client sent a control frame that makes no sense");
   }
 
   #violated(what: string): void {
-    this.#invalid(sessionLost(Reason.PROTOCOL_ERROR, this.#window.received, what));
+    this.#invalid(sessionLost(Reason.PROTOCOL_ERROR, this.window.received, what));
   }
 
   #invalid(error: ConnectError): void {
     if (!this.finished) this.#call.onInvalid(error, this);
   }
 
-  #failWrites(error: ConnectError): void {
-    this.#failure ??= error;
-    if (this.#capacity === undefined) return;
-    handled(this.#capacity.promise);
-    this.#capacity.reject(this.#failure);
-  }
-
-  /** Lets go of the stream that carries the session, and gives it to be ended. */
-  #leave(): ServerAttachment | undefined {
-    const stream = streamOf(this.#link);
-    this.#link = detached(this.#link);
-    this.#acknowledger.detach();
-    return stream;
-  }
-
   /** Ends the session, and its stream with the same error. */
   #giveUp(settled: boolean, error: ConnectError): void {
-    const stream = this.#leave();
+    const stream = this.takeStream();
     this.#over(settled, error);
     stream?.refuse(error);
   }
 
   /** @param error why the call is lost, where it has not ended */
   #over(settled: boolean, error: ConnectError = ENDED): void {
-    if (this.#link.is === "over") return;
-    this.#leave();
-    this.#link = ended(this.#link);
+    if (this.attachment.is === "over") return;
+    this.takeStream();
+    this.attachment = ended(this.attachment);
     this.#grace?.[Symbol.dispose]();
-    this.#failWrites(error);
-    this.#window.close();
+    this.failWrites(error);
+    this.window.close();
     this.#keeper.onOver(this.#id, settled);
     this.#closeCall(error);
   }

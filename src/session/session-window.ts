@@ -8,7 +8,7 @@ export interface Window {
   readonly messages: number;
 }
 
-/** What either side holds, unless told otherwise: 1 MiB, and about 16 ms of the fastest stream. */
+/** The default of either side: 1 MiB, and about 16 ms of the fastest stream. */
 export const DEFAULT_WINDOW: Window = { bytes: 1024 * 1024, messages: 16_384 };
 
 /** The smaller of both in each; one of the two itself where it is, for there are many. */
@@ -20,7 +20,7 @@ function smaller(a: Window, b: Window): Window {
   return window.bytes === a.bytes && window.messages === a.messages ? a : window;
 }
 
-/** What many sessions hold together, in bytes. */
+/** How much many sessions hold together, in bytes. */
 export interface Account {
   bytes: number;
 }
@@ -40,7 +40,8 @@ export class SessionWindow {
   readonly #own: Window;
   #window: Window;
   readonly #account: Account;
-  readonly #spool = new Spool();
+  /** The messages that were sent and are not acknowledged, for the stream of the session to write. */
+  readonly kept = new Spool();
   #acknowledged = 0;
   #ended = false;
   #received = 0;
@@ -48,7 +49,6 @@ export class SessionWindow {
   #taken = 0;
   #ackSent = 0;
   #ackPendingBytes = 0;
-  #receivedEnd = false;
   #closed = false;
 
   /** @param start the count that both directions begin with: for tests of their end */
@@ -62,17 +62,17 @@ export class SessionWindow {
 
   /** How many messages were sent. */
   get sent(): number {
-    return this.#acknowledged + this.#spool.messages;
+    return this.#acknowledged + this.kept.messages;
   }
 
-  /** How many of them the other side has acknowledged: it has them for certain. */
+  /** How many of them the other side has acknowledged. */
   get acknowledged(): number {
     return this.#acknowledged;
   }
 
   /** Whether no more may be sent before an acknowledgement. */
   get full(): boolean {
-    return this.#spool.bytes >= this.#window.bytes || this.#spool.messages >= this.#window.messages;
+    return this.kept.bytes >= this.#window.bytes || this.kept.messages >= this.#window.messages;
   }
 
   /** Whether this side has half-closed. */
@@ -80,34 +80,31 @@ export class SessionWindow {
     return this.#ended;
   }
 
-  /** What is kept, to be written to the stream that carries the session. */
-  get kept(): Spool {
-    return this.#spool;
-  }
-
-  /** Keeps a message that is sent. */
-  push(flags: number, payload: Uint8Array): void {
-    if (this.#closed) return;
+  /** Keeps a message that is sent. Returns whether the window is full now. */
+  push(flags: number, payload: Uint8Array): boolean {
+    if (this.#closed) return false;
     checkCount(this.sent);
-    this.#spool.push(flags, payload);
+    this.kept.push(flags, payload);
     this.#account.bytes += payload.length + ENTRY_BYTES;
+    return this.full;
   }
 
+  /** This side half-closes. */
   end(): void {
     this.#ended = true;
   }
 
-  /** The other side has `count` messages for good: they are kept no longer. An older count is ignored. */
+  /** The other side acknowledged `count` messages: they are kept no longer. An older count is ignored. */
   acknowledge(count: number): Violation | undefined {
     if (count > this.sent) return "above";
     const news = count - this.#acknowledged;
     if (news <= 0) return undefined;
-    this.#account.bytes -= this.#spool.drop(news) + news * ENTRY_BYTES;
+    this.#account.bytes -= this.kept.drop(news) + news * ENTRY_BYTES;
     this.#acknowledged = count;
     return undefined;
   }
 
-  /** What is wrong with sending again from `received` on. */
+  /** What is wrong, if anything, where the other side has received `received` messages. */
   checkResume(received: number): Violation | undefined {
     if (received > this.sent) return "above";
     return received < this.#acknowledged ? "gap" : undefined;
@@ -115,7 +112,7 @@ export class SessionWindow {
 
   /** Has everything after the first `received` messages sent again. */
   rewind(received: number): void {
-    this.#spool.rewind(received - this.#acknowledged);
+    this.kept.rewind(received - this.#acknowledged);
   }
 
   // What this side receives.
@@ -146,15 +143,6 @@ export class SessionWindow {
     return true;
   }
 
-  /** Whether the other side has said that it sends no more. */
-  get hasReceivedEnd(): boolean {
-    return this.#receivedEnd;
-  }
-
-  receiveEnd(): void {
-    this.#receivedEnd = true;
-  }
-
   /** The application took a message; whether it is time to acknowledge. */
   take(bytes: number): boolean {
     if (this.#closed) return false;
@@ -173,14 +161,14 @@ export class SessionWindow {
     return this.#taken > this.#ackSent && !this.#closed;
   }
 
-  /** The count to acknowledge, which is so acknowledged. */
+  /** Returns the count to acknowledge, and notes that it is acknowledged. */
   markAcknowledged(): number {
     this.#ackSent = this.#taken;
     this.#ackPendingBytes = 0;
     return this.#taken;
   }
 
-  /** Agrees on the window with the other side: before anything is sent or received, or where it says another. */
+  /** The other side says its window, the first time or anew. */
   setPeerWindow(theirs: Window): void {
     this.#window = smaller(this.#own, theirs);
   }
@@ -189,7 +177,7 @@ export class SessionWindow {
     return this.#window;
   }
 
-  /** The application takes no more: what it has not taken is dropped. */
+  /** The application takes no more: counts what it has not taken as taken. */
   takeAll(): void {
     this.#account.bytes -= this.#heldBytes + (this.#received - this.#taken) * ENTRY_BYTES;
     this.#ackPendingBytes += this.#heldBytes;
@@ -201,9 +189,9 @@ export class SessionWindow {
   close(): void {
     if (this.#closed) return;
     this.takeAll();
-    this.#account.bytes -= this.#spool.bytes + this.#spool.messages * ENTRY_BYTES;
+    this.#account.bytes -= this.kept.bytes + this.kept.messages * ENTRY_BYTES;
     this.#closed = true;
-    this.#spool.clear();
+    this.kept.clear();
   }
 }
 

@@ -20,47 +20,39 @@ interface Chunk {
   from: number;
   /** How many messages begin here that are not acknowledged. */
   messages: number;
-  /** Frames one behind the other; else the bytes of one message, whose prefix is the chunk before. */
+  /** Whether these are frames, one after the other; else the bytes of one message, whose prefix ends the chunk before. */
   readonly framed: boolean;
 }
 
 /**
- * The messages of a session that are not acknowledged, framed as they go on
- * the wire. They are kept as few large pieces: an object for each message that
+ * The messages of a session that are not acknowledged, framed as they are
+ * sent. They are kept as few large pieces: an object for each message that
  * lives until its acknowledgement would cost more than all else that a session
  * does.
  */
 export class Spool implements FramedSource {
   #chunks: Chunk[] = [];
   #nextBytes = CHUNK_BYTES.first;
-  #messages = 0;
-  #bytes = 0;
-  /** Up to where next() has given out what is kept. */
+  /** How many messages are kept. Only the Spool changes it. */
+  messages = 0;
+  /** Their bytes, prefixes aside. Only the Spool changes it. */
+  bytes = 0;
+  /** The chunk that next() has given out last, and how much of it. */
   #at = 0;
   #offset = 0;
 
-  /** How many messages are kept. */
-  get messages(): number {
-    return this.#messages;
-  }
-
-  /** Their bytes, prefixes aside. */
-  get bytes(): number {
-    return this.#bytes;
-  }
-
-  /** The same with them. */
+  /** Their bytes, prefixes included. */
   get framedBytes(): number {
-    return this.#bytes + this.#messages * PREFIX_BYTES;
+    return this.bytes + this.messages * PREFIX_BYTES;
   }
 
   /** Keeps a message. */
   push(flags: number, payload: Uint8Array): void {
     const size = payload.length;
-    this.#messages++;
-    this.#bytes += size;
+    this.messages++;
+    this.bytes += size;
     const copied = size <= COPY_MAX_BYTES;
-    const chunk = this.#room(copied ? size + PREFIX_BYTES : PREFIX_BYTES, copied);
+    const chunk = this.#chunkFor(copied ? size + PREFIX_BYTES : PREFIX_BYTES, copied);
     const { bytes, used } = chunk;
     writePrefix(bytes, used, { flags, size });
     if (copied) {
@@ -90,16 +82,16 @@ export class Spool implements FramedSource {
     }
   }
 
-  /** Lets go of the first `count` messages; returns their bytes. */
+  /** Drops the first `count` messages; returns their bytes. */
   drop(count: number): number {
-    const before = this.#bytes;
-    this.#messages -= count;
+    const before = this.bytes;
+    this.messages -= count;
     let rest = count;
     let dropped = 0;
     for (const chunk of this.#chunks) {
       if (chunk.messages > rest) break;
       rest -= chunk.messages;
-      this.#bytes -= bytesOf(chunk, chunk.messages);
+      this.bytes -= bytesOf(chunk, chunk.messages);
       dropped++;
     }
     // A prefix stays with its message.
@@ -108,7 +100,7 @@ export class Spool implements FramedSource {
       const chunk = this.#chunks[dropped] as Chunk;
       const { from } = chunk;
       const bytes = bytesOf(chunk, rest);
-      this.#bytes -= bytes;
+      this.bytes -= bytes;
       chunk.from = from + bytes + rest * PREFIX_BYTES;
       chunk.messages -= rest;
     }
@@ -121,10 +113,10 @@ export class Spool implements FramedSource {
       }
     }
     if (this.#chunks.length === 0) this.#nextBytes = CHUNK_BYTES.first;
-    return before - this.#bytes;
+    return before - this.bytes;
   }
 
-  /** Gives all out again behind the first `count` messages. */
+  /** Has next() give out again all that follows the first `count` messages. */
   rewind(count: number): void {
     let rest = count;
     this.#at = 0;
@@ -143,11 +135,11 @@ export class Spool implements FramedSource {
 
   clear(): void {
     this.#chunks = [];
-    this.#messages = this.#bytes = this.#at = this.#offset = 0;
+    this.messages = this.bytes = this.#at = this.#offset = 0;
   }
 
-  /** A chunk with room for so many bytes: the last one, or a new one for a prefix alone. */
-  #room(bytes: number, framed: boolean): Chunk {
+  /** A chunk that `bytes` more fit in: the last one, or a new one. */
+  #chunkFor(bytes: number, framed: boolean): Chunk {
     const last = this.#chunks[this.#chunks.length - 1];
     if (framed && last?.framed === true && last.bytes.length - last.used >= bytes) return last;
     const size = framed ? Math.max(bytes, this.#nextBytes) : bytes;

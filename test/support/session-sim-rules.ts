@@ -16,7 +16,7 @@ const ENTRY_BYTES = 64;
 export interface Excuses {
   /** Clients whose application cancelled. */
   readonly cancelled: Set<SimClient>;
-  /** Clients whose very first dial failed: nothing was carried yet. */
+  /** Clients whose first dial failed without ever having a connection. */
   readonly unreached: Set<SimClient>;
 }
 

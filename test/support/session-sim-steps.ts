@@ -160,7 +160,7 @@ function cut(world: SimWorld, attachment: SimAttachment, side: "near" | "far" | 
 }
 
 function connect(client: SimClient, how: "well" | "fails" | "is lost", excuses: Excuses): void {
-  const first = !client.hasSent && client.app.running;
+  const first = client.openedMs === undefined && client.app.running;
   if (first && how === "fails" && client.dialling.length > 0) excuses.unreached.add(client);
   client.connect(how);
 }

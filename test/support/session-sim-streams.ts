@@ -9,10 +9,10 @@ import type {
   Status,
 } from "../../src/call-stream.ts";
 import { failure, toWire } from "../../src/failure.ts";
-import { COMPRESSED, FrameReader } from "../../src/grpc/framing.ts";
+import { FrameReader } from "../../src/grpc/framing.ts";
 import { readStatus, statusTrailers } from "../../src/grpc/status.ts";
 import type { ClientAttachment, ServerAttachment } from "../../src/session/attachment.ts";
-import { CONTROL, readControl } from "../../src/session/control.ts";
+import { CONTROL, CONTROL_FRAMES, readControl } from "../../src/session/control.ts";
 import type { FramedSource } from "../../src/session/spool.ts";
 import type { FakeClock } from "./session-sim-clock.ts";
 import { type Fields, type Item, Pipe, SimOutbox } from "./session-sim-wire.ts";
@@ -20,8 +20,8 @@ import { type Fields, type Item, Pipe, SimOutbox } from "./session-sim-wire.ts";
 /** How long a client may take to confirm an end before the stream is freed, as in server-sessions.ts. */
 const LINGER_MS = 1000;
 
-/** No message of a test is longer. */
-const READ_MAX_BYTES = 1024 * 1024;
+/** No message of a test is longer than 1 MiB. */
+const FRAME_RULES = { readMaxBytes: 1024 * 1024, controlFrames: CONTROL_FRAMES };
 
 type Values = Record<string, string | string[] | undefined>;
 
@@ -65,7 +65,7 @@ export class SimClientStream implements ClientAttachment {
   constructor(headers: Fields, watcher: ClientStreamListener | undefined, counts: Counts) {
     this.#watcher = watcher;
     this.#counts = counts;
-    this.#reader = new FrameReader(READ_MAX_BYTES, this, COMPRESSED | CONTROL);
+    this.#reader = new FrameReader(FRAME_RULES, this);
     this.outbox = new SimOutbox(this.up);
     this.up.put({ is: "headers", fields: headers });
   }
@@ -201,7 +201,7 @@ export class SimServerStream implements ServerAttachment {
     this.#session = session;
     this.#clock = clock;
     this.#counts = counts;
-    this.#reader = new FrameReader(READ_MAX_BYTES, this, COMPRESSED | CONTROL);
+    this.#reader = new FrameReader(FRAME_RULES, this);
     this.outbox = new SimOutbox(down);
   }
 
@@ -323,7 +323,7 @@ export class SimServerStream implements ServerAttachment {
   }
 
   #onHalfClose(): void {
-    this.#session.onHalfClose(!this.#reader.partial, this);
+    this.#session.onHalfClose(!this.#reader.isPartial, this);
   }
 
   #close(): void {

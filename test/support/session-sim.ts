@@ -15,9 +15,10 @@ import type {
   Dialler,
   Dialling,
   OpenSession,
+  SessionWatcher,
   SettingsWatcher,
 } from "../../src/session/attachment.ts";
-import { ClientSession, type SessionWatcher } from "../../src/session/client-session.ts";
+import { ClientSession } from "../../src/session/client-session.ts";
 import type { Window } from "../../src/session/session-window.ts";
 import { ClientApp } from "./session-sim-apps.ts";
 import { type FakeClock, FakeTime } from "./session-sim-clock.ts";

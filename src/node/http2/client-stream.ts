@@ -6,7 +6,7 @@ import {
 } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { ClientStreamListener, Outcome, Status } from "../../call-stream.ts";
-import type { OpenStream } from "../../connection/connection.ts";
+import type { OpenStream, StreamRepeater } from "../../connection/connection.ts";
 import {
   asFailure,
   failure,
@@ -36,23 +36,24 @@ export interface StreamConnection {
 type ClientNative = ClientHttp2Stream & { [MESSAGES]: GrpcClientStream };
 
 /**
- * The HTTP/2 stream of a gRPC call, seen from the client: messages, and at the
- * end what it means. Its listeners are shared by all streams, as a
- * GrpcServerStream's are.
+ * The HTTP/2 stream of a gRPC call, seen from the client: headers, messages, and
+ * the status that the end means. All streams share the listeners of node:http2's
+ * events, as those of a GrpcServerStream.
  *
  * Response headers, messages and the end reach the listener in the order in which
- * the server sent them. node:http2 does not keep it: it emits 'response' in a
- * tick of its own but hands over DATA at once, so DATA comes first wherever it
+ * the server sent them. node:http2 does not keep that order: it emits 'response'
+ * in a tick of its own but gives DATA at once, so DATA comes first wherever it
  * reads several frames without a tick in between (over TLS while a write is
- * under way; always on Deno). What comes early is held until the headers are
+ * under way; always on Deno). DATA that comes early is kept until the headers are
  * here. The stream's window bounds it, since no more of the window is given
  * back meanwhile.
  */
 export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implements ClientAttachment {
-  /** The listener of this stream; another may take its place at any message. */
-  listener: ClientStreamListener;
+  protected readonly listener: ClientStreamListener;
+  /** Until the response headers. */
+  #repeater: StreamRepeater | undefined;
   readonly #connection: StreamConnection;
-  /** How many request headers left, where the application set some. */
+  /** How many request headers were sent, where the application set some of them. */
   readonly #fields: number;
   #head: IncomingHttpHeaders | undefined;
   #tail: IncomingHttpHeaders | undefined;
@@ -64,13 +65,11 @@ export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implement
   /** Whether 'end' came before 'response'. */
   #endedEarly = false;
 
-  constructor(
-    stream: ClientHttp2Stream,
-    connection: StreamConnection,
-    { head, readMaxBytes, flags, listener }: OpenStream,
-  ) {
-    super(stream, readMaxBytes, flags);
+  constructor(stream: ClientHttp2Stream, connection: StreamConnection, init: OpenStream) {
+    super(stream, init);
+    const { head, listener, repeater } = init;
     this.listener = listener;
+    this.#repeater = repeater;
     this.#fields = head.hasMetadata ? countFields(head.fields) : 0;
     this.#connection = connection;
     stream.on("response", GrpcClientStream.#onResponse);
@@ -171,6 +170,7 @@ export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implement
     } else if (ended) this.#status = "ok";
     else {
       this.#head = headers;
+      this.#repeater = undefined;
       this.listener.onHeaders(headers, this);
     }
     if (!ended) return;
@@ -178,7 +178,7 @@ export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implement
     this.#ended();
   }
 
-  /** Takes what came before the headers, and lets the server send on. */
+  /** Takes what came before the headers, and lets the server continue. */
   #takeEarly(): void {
     const early = this.#early ?? [];
     this.#early = undefined;
@@ -186,7 +186,7 @@ export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implement
     this.readOn();
   }
 
-  /** The status of the trailers; an error brings the response headers along, as Connect's errors do. */
+  /** The status of the trailers. The metadata of an error has the response headers too, as Connect's errors do. */
   #readStatus(trailers: IncomingHttpHeaders): Status | undefined {
     const status = readStatus(trailers);
     if (status instanceof ConnectError && this.#head !== undefined) {
@@ -195,15 +195,19 @@ export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implement
     return status;
   }
 
-  /** The server has said all, and all is read. */
+  /** The server has ended the stream, and all is read. */
   #ended(): void {
     if (this.isDiscarding) return;
     if (this.#status === undefined) {
       const what = `${this.#connection.name} ended the call without a gRPC status`;
       this.#lost(failure(Code.Internal, what), false);
-    } else if (this.#status === "ok" && this.reader.partial) {
+    } else if (this.#status === "ok" && this.reader.isPartial) {
       this.#refuse(failure(Code.Internal, "protocol error: the last message was cut off"));
-    } else this.#close({ is: "ended", status: this.#status, trailers: this.#tail ?? {} });
+    } else {
+      this.isDiscarding = true;
+      const outcome: Outcome = { is: "ended", status: this.#status, trailers: this.#tail ?? {} };
+      this.listener.onClosed(outcome, this);
+    }
   }
 
   /** The stream is gone, before its end was read or without one. */
@@ -230,14 +234,11 @@ export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implement
   }
 
   #lost(error: ConnectError, unprocessed: boolean): void {
-    markCutOff(error);
-    this.#close({ is: "lost", error, unprocessed });
-  }
-
-  #close(outcome: Outcome): void {
     if (this.isDiscarding) return;
+    markCutOff(error);
     this.isDiscarding = true;
-    this.listener.onClosed(outcome, this);
+    if (unprocessed && this.#repeater?.onUnprocessed(error) === true) return;
+    this.listener.onClosed({ is: "lost", error, unprocessed }, this);
   }
 
   #refuse(error: ConnectError): void {

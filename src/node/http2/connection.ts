@@ -32,7 +32,7 @@ import { GrpcClientStream, type StreamConnection } from "./client-stream.ts";
  */
 const RECEIVED_MAX_FIELDS = HEADERS_MAX_BYTES / 32;
 
-/** No stream can be opened behind this one (RFC 9113, 5.1.1). */
+/** No stream can be opened after this one (RFC 9113, 5.1.1). */
 const LAST_STREAM_ID = 2 ** 31 - 1;
 
 interface Connected {
@@ -101,7 +101,7 @@ class NodeConnection implements Connection, StreamConnection {
     socket.prependListener("close", () => this.#lose("the server closed it"));
     this.#keepalive = keepalive.watch({
       bytesRead: () => socket.bytesRead,
-      // Calls that wait for a server without calls must know when it is gone.
+      // Where no call is open, calls that wait must still hear when the server is gone.
       busy: () => this.#active > 0 || owner.isAwaited(),
       ping: (answered) => {
         // It calls back with an error when the connection ends meanwhile.
@@ -116,7 +116,7 @@ class NodeConnection implements Connection, StreamConnection {
     socket.unref();
   }
 
-  get hasRoom(): boolean {
+  get hasCapacity(): boolean {
     return this.usable && this.#active < this.#maxStreams;
   }
 
@@ -173,7 +173,7 @@ class NodeConnection implements Connection, StreamConnection {
       this.#keepalive.onBusy();
     }
     stream.once("close", this.#onStreamClose);
-    // It ends when its calls have; the next ones go elsewhere.
+    // The connection ends with its calls; later calls get another one.
     if (stream.id === LAST_STREAM_ID) this.#session.close();
     return new GrpcClientStream(stream, this, init);
   }
@@ -209,7 +209,7 @@ class NodeConnection implements Connection, StreamConnection {
   }
 }
 
-/** node:http2 does not say which of them it was. */
+/** node:http2 does not say which of the causes it was. */
 const BROKEN = `the server broke the HTTP/2 protocol, or sent headers that node:http2 does not take: a field over ${HEADERS_MAX_BYTES} B, or more than 9 frames`;
 
 function reasonOf(error: NodeJS.ErrnoException): string {
@@ -217,8 +217,9 @@ function reasonOf(error: NodeJS.ErrnoException): string {
 }
 
 /**
- * node:http2 keeps the headers that it sent for as long as the stream, to be
- * asked for. Nobody here does, and they are a tenth of what an idle stream costs.
+ * node:http2 keeps the headers that it sent for as long as the stream, for
+ * `sentHeaders`. Hawser never reads them, and they are a tenth of what an idle
+ * stream costs.
  */
 function forgetSent(stream: http2.ClientHttp2Stream): void {
   sentHeaders ??= Object.getOwnPropertySymbols(stream).find(
@@ -267,7 +268,7 @@ async function connect(
     };
     const end = () => {
       settle();
-      // Whatever the socket says from now on was said before.
+      // The promise is settled: later errors of the connection say nothing new.
       session?.on("error", () => {});
       session?.destroy();
       socket.destroy();

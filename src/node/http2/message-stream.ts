@@ -2,7 +2,7 @@ import type { Http2Stream } from "node:http2";
 import type { ConnectError } from "@connectrpc/connect";
 import type { CallStream, CallStreamListener, Received } from "../../call-stream.ts";
 import { PREFIX_BYTES, writePrefix } from "../../flow/length-prefix.ts";
-import { FrameReader } from "../../grpc/framing.ts";
+import { FrameReader, type FrameRules } from "../../grpc/framing.ts";
 import { INBOX_BYTES } from "../../grpc/limits.ts";
 import type { FramedSource } from "../../session/spool.ts";
 import { batchOf, writeFrames } from "./batch.ts";
@@ -14,10 +14,10 @@ const COPY_MAX_BYTES = 16 * 1024;
 /** A batch of this size leaves at once. */
 const BATCH_BYTES = 32 * 1024;
 
-/** What a message that waits for the application costs beside its bytes, about. */
+/** About what a message that waits for the application costs beside its bytes. */
 const ENTRY_BYTES = 64;
 
-/** Where a stream of node:http2 has its MessageStream: for listeners that all streams share. */
+/** The property of a stream of node:http2 that is its MessageStream, for the listeners that all streams share. */
 export const MESSAGES: unique symbol = Symbol("message stream");
 
 type NativeStream = Http2Stream & { [MESSAGES]: MessageStream<Http2Stream> };
@@ -25,14 +25,16 @@ type NativeStream = Http2Stream & { [MESSAGES]: MessageStream<Http2Stream> };
 /**
  * The messages of an HTTP/2 stream, both ways: what its two ends have in common.
  *
- * The first message that is written leaves with the next tick; what follows
- * while it is on its way to the socket leaves in one write after it: node:http2
- * runs the next ticks after each DATA frame that comes, and what many of them
- * set off must not become as many writes. write() says when the peer takes no
- * more for now.
+ * The first message that is written leaves in the next tick. Messages that are
+ * written while it is on its way to the socket leave after it, in one write:
+ * node:http2 runs ticks after each DATA frame that comes, and what many frames
+ * cause must not become as many writes. write() says when the peer takes no more
+ * for now.
  *
- * The peer may send until INBOX_BYTES of messages were told and not taken;
- * then nothing is read until half of that was taken.
+ * The peer may send until the listener was given INBOX_BYTES of messages that
+ * were not taken; then nothing is read until half of that was taken. A stream
+ * with control frames is a session's, whose window is in the place of this one:
+ * it is read without pause.
  */
 export abstract class MessageStream<Native extends Http2Stream> implements CallStream {
   protected readonly native: Native;
@@ -45,20 +47,22 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
   /** Writes that node:http2 has not handed to the socket yet. */
   #inFlight = 0;
   readonly #onWritten = () => {
-    if (--this.#inFlight === 0) this.flush();
+    if (--this.#inFlight === 0 && this.#bytes > 0) this.flush();
   };
   #drained: PromiseWithResolvers<void> | undefined;
   #failure: { error: unknown } | undefined;
-  /** Whether what comes is dropped: the peer may continue to send it. */
+  /** Whether all that comes is dropped, however long the peer sends. */
   protected isDiscarding = false;
-  /** What was told and not taken. */
+  /** Whether messages that were not taken hold the peer back. A session has a window for that. */
+  readonly #isPaced: boolean;
+  /** The bytes of the messages that the listener was given and that were not taken. */
   #waitingBytes = 0;
   #isFull = false;
 
-  /** @param flags the flags that a message of the peer may have */
-  constructor(native: Native, readMaxBytes: number, flags: number | undefined) {
+  constructor(native: Native, rules: FrameRules) {
     this.native = native;
-    this.reader = new FrameReader(readMaxBytes, this, flags);
+    this.reader = new FrameReader(rules, this);
+    this.#isPaced = rules.controlFrames === undefined;
     (native as Http2Stream as NativeStream)[MESSAGES] = this;
     receive(native, this);
     native.on("drain", MessageStream.#onDrain);
@@ -94,14 +98,14 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
     this.#scheduled = false;
     if (this.#bytes === 0 || this.#failure !== undefined) return;
     this.#bytes = 0;
-    const last = this.#source === undefined ? undefined : this.#empty(this.#source);
+    const last = this.#source === undefined ? undefined : this.#writeAllButLast(this.#source);
     if (this.#payloads.length > 0) this.#writePayloads(last);
     else if (last !== undefined) this.#send(last);
     if (this.native.writableCorked > 0) this.native.uncork();
   }
 
-  /** Writes the pieces of a source but for the last, which it returns. Several leave as one write. */
-  #empty(source: FramedSource): Uint8Array | undefined {
+  /** Writes all pieces of a source, as one write, except the last, which it returns. */
+  #writeAllButLast(source: FramedSource): Uint8Array | undefined {
     let last = source.next();
     for (let piece = last && source.next(); piece !== undefined; piece = source.next()) {
       if (this.native.writableCorked === 0) this.native.cork();
@@ -169,42 +173,41 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
     this.native.write(piece, this.#onWritten);
   }
 
-  /** Drops what waits to be written, and lets go who waits for capacity: another stream carries on. */
   release(): void {
     this.#failure ??= { error: new Error("this stream was released") };
-    this.#forget();
-    this.#drain();
+    this.#dropWrites();
+    this.#resolveDrained();
   }
 
   /** Drops what waits to be written; every waiting and later write fails with `error`. */
   protected failWrites(error: unknown): void {
     if (this.#failure !== undefined) return;
     this.#failure = { error };
-    this.#forget();
+    this.#dropWrites();
     this.#drained?.reject(error);
     this.#drained?.promise.catch(() => {});
   }
 
-  #forget(): void {
+  #dropWrites(): void {
     this.#source = undefined;
     this.#payloads = [];
     this.#flags = [];
     this.#bytes = 0;
   }
 
-  #drain(): void {
+  #resolveDrained(): void {
     this.#drained?.resolve();
     this.#drained = undefined;
   }
 
   static readonly #onDrain = function (this: Http2Stream): void {
-    (this as NativeStream)[MESSAGES].#drain();
+    (this as NativeStream)[MESSAGES].#resolveDrained();
   };
 
-  /** The call, or the session, that is told what comes. */
+  /** The call, or the session. */
   protected abstract readonly listener: CallStreamListener<CallStream>;
   abstract reset(reason: ConnectError): void;
-  /** What came is no gRPC, or over a limit: this was thrown. */
+  /** What came is not gRPC, or over a limit; or the listener threw. */
   protected abstract refuseInput(error: unknown): void;
 
   get mayReceive(): boolean {
@@ -222,7 +225,7 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
 
   onFrame(message: Received): void {
     if (this.isDiscarding) return;
-    this.#waitingBytes += message.end - message.start + ENTRY_BYTES;
+    if (this.#isPaced) this.#waitingBytes += message.end - message.start + ENTRY_BYTES;
     this.listener.onMessage(message, this);
     if (this.#waitingBytes >= INBOX_BYTES) this.#isFull = true;
   }
@@ -235,7 +238,7 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
     }
   }
 
-  /** Reads what waits, where it may. */
+  /** Reads what waits, where the listener may receive. */
   protected readOn(): void {
     if (this.mayReceive && !this.native.destroyed) readOn(this.native);
   }

@@ -5,11 +5,10 @@ import { createMethodImplSpec, type MethodImplSpec } from "@connectrpc/connect";
 import { SessionService } from "../../../gen/hawser/v1/session_pb.js";
 import { toWire } from "../../failure.ts";
 import { realClock } from "../../flow/clock.ts";
-import { COMPRESSED } from "../../grpc/framing.ts";
 import { acceptsGzip, type Incoming, responseHead } from "../../grpc/incoming.ts";
 import { rawToHeaders, withoutSessions } from "../../grpc/metadata.ts";
 import { type OpenCall, ServerCall, type ServerCallOptions } from "../../grpc/server-call.ts";
-import { CONTROL } from "../../session/control.ts";
+import { CONTROL_FRAMES } from "../../session/control.ts";
 import { type Ask, readAsk } from "../../session/headers.ts";
 import { DRAINING, type SessionLimits, SessionRegistry } from "../../session/registry.ts";
 import { type Keeper, ServerSession } from "../../session/server-session.ts";
@@ -34,12 +33,12 @@ export interface SessionOptions extends Partial<SessionLimits> {
   /** The same in messages. Default: 16 384. */
   readonly windowMessages?: number;
   /**
-   * Says who calls, at each attachment; only the one who opened a session may
-   * resume it. Throws, or rejects, where the caller may not. Default: the
-   * authorization header and the certificate, which must both stay the same.
-   * Where tokens are renewed while calls run: verify the token, and return
-   * its subject. Hawser's clients send a new one with each attachment where
-   * their option `headers` is a function.
+   * Returns the identity of the caller, at each attachment; only the caller
+   * that opened a session may resume it. Throws, or rejects, where the caller is
+   * not allowed. Default: the authorization header and the certificate, which
+   * must both stay the same. Where tokens are renewed while calls run: verify the
+   * token, and return its subject. Hawser's clients send a new token with each
+   * attachment where their option `headers` is a function.
    */
   readonly identify?: (caller: SessionCaller) => string | Promise<string>;
 }
@@ -50,11 +49,11 @@ interface SessionRoute {
   readonly options: ServerCallOptions;
 }
 
-/** Told of what becomes of a stream that asks to carry a session. */
+/** Hears what becomes of a stream that asks for a session. */
 export interface SessionListener {
   opened(call: OpenCall): void;
   closed(call: OpenCall): void;
-  /** Its session would be a new one, and none begins any more. */
+  /** The stream asks for a new session, and the server begins none any more. */
   turnAway(stream: ServerHttp2Stream): void;
 }
 
@@ -66,7 +65,7 @@ interface SessionRequest {
 /** How long a client may take to confirm the end of its session before the stream is freed. */
 const LINGER_MS = 1000;
 
-/** The sessions of a server, on the streams of its data path. */
+/** The sessions of a server, on its HTTP/2 streams. */
 export class ServerSessions {
   readonly #options: Required<SessionOptions>;
   readonly #settings: SessionSettings;
@@ -103,7 +102,7 @@ export class ServerSessions {
     return this.#registry.size;
   }
 
-  /** Takes a stream that asks to carry a session. */
+  /** Takes a stream that asks for a session: a new one, or one that exists. */
   accept(
     stream: ServerHttp2Stream,
     incoming: Incoming,
@@ -124,12 +123,8 @@ export class ServerSessions {
           connection,
           open: (session) => {
             const { readMaxBytes } = options;
-            const flags = COMPRESSED | CONTROL;
-            return new GrpcServerStream(
-              stream,
-              { readMaxBytes, flags, lingerMs: LINGER_MS },
-              session,
-            );
+            const init = { readMaxBytes, controlFrames: CONTROL_FRAMES, lingerMs: LINGER_MS };
+            return new GrpcServerStream(stream, init, session);
           },
           create: (keeper) => {
             const made = create({ keeper, ask, incoming }, route, closed);
@@ -161,7 +156,7 @@ export class ServerSessions {
     }
   }
 
-  /** Credentials are not kept; and many sessions of one caller keep one string. */
+  /** A hash, so that credentials are not kept; many sessions of one caller share one string. */
   #fingerprint(caller: string): string {
     if (caller !== this.#lastCaller.caller || this.#lastCaller.print === "") {
       this.#lastCaller = { caller, print: hash("sha256", caller, "base64") };
@@ -196,7 +191,7 @@ function create(
   const head = responseHead(String(headers["content-type"]), gzip);
   const rawHeaders = withoutSessions(incoming.rawHeaders);
   const init = { incoming: { headers, rawHeaders }, spec, options };
-  // The call has its stream made while it is made itself.
+  // The constructor of ServerCall has its session made.
   let session!: ServerSession;
   const call = new ServerCall(
     init,

@@ -8,6 +8,7 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import type { End, HeaderList, Outcome, ServerStreamListener } from "../../call-stream.ts";
 import { failure, toWire } from "../../failure.ts";
 import { startTimer } from "../../flow/wait.ts";
+import type { FrameRules } from "../../grpc/framing.ts";
 import { trailersLimit } from "../../grpc/header-limits.ts";
 import { statusTrailers } from "../../grpc/status.ts";
 import type { ServerAttachment } from "../../session/attachment.ts";
@@ -21,7 +22,7 @@ type ServerNative = ServerHttp2Stream & { [MESSAGES]: GrpcServerStream };
 
 const losses = new WeakMap<Http2Session, string>();
 
-/** Says why a connection is about to be destroyed: the calls on it are told. */
+/** Notes why a connection is about to be destroyed, for the errors of its calls. */
 export function noteLoss(connection: Http2Session, reason: string): void {
   losses.set(connection, reason);
 }
@@ -29,18 +30,16 @@ export function noteLoss(connection: Http2Session, reason: string): void {
 /** Why nothing can be written any more to a stream whose call ended well. */
 const ENDED = failure(Code.Canceled, "the call is over");
 
-export interface GrpcServerStreamInit {
-  readonly readMaxBytes: number;
-  /** The flags that a message of the client may have; by default those of gRPC. */
-  readonly flags?: number;
-  /** How long the client may still send, and is listened to, when the server has said all. Default: not at all. */
+/** Control frames: the stream is a session's, and has no window of its own. */
+export interface GrpcServerStreamInit extends FrameRules {
+  /** How long the client may still send, and is listened to, after the server has ended the stream. Default: 0. */
   readonly lingerMs?: number;
 }
 
 /**
  * The HTTP/2 stream of a gRPC call, seen from the server: headers first and
- * trailers last. Its listeners are shared by all streams: closures of their own
- * would be a tenth of what an idle one costs.
+ * trailers last. All streams share the listeners of node:http2's events: closures
+ * for each stream would be a tenth of what an idle one costs.
  */
 export class GrpcServerStream extends MessageStream<ServerHttp2Stream> implements ServerAttachment {
   readonly ownTrailerBytes = 0;
@@ -48,17 +47,17 @@ export class GrpcServerStream extends MessageStream<ServerHttp2Stream> implement
   readonly #lingerMs: number;
   #timer: Disposable | undefined;
   #end: End | undefined;
-  /** Whether the listener was told the end, or has reset the stream. */
+  /** Whether the listener was told that the stream is closed, or has reset it. */
   #isClosed = false;
 
   constructor(
     stream: ServerHttp2Stream,
-    { readMaxBytes, flags, lingerMs = 0 }: GrpcServerStreamInit,
+    init: GrpcServerStreamInit,
     listener: ServerStreamListener,
   ) {
-    super(stream, readMaxBytes, flags);
+    super(stream, init);
     this.listener = listener;
-    this.#lingerMs = lingerMs;
+    this.#lingerMs = init.lingerMs ?? 0;
     stream.on("end", GrpcServerStream.#onEnd);
     stream.on("aborted", GrpcServerStream.#onLost);
     stream.on("error", GrpcServerStream.#onLost);
@@ -99,8 +98,8 @@ export class GrpcServerStream extends MessageStream<ServerHttp2Stream> implement
 
   refuse(error: ConnectError): void {
     this.release();
-    const room = { limitBytes: trailersLimit(this.announcedHeaderBytes), usedBytes: 0 };
-    this.endSend({ status: error, trailers: statusTrailers(error, undefined, room) });
+    const budget = { limitBytes: trailersLimit(this.announcedHeaderBytes), usedBytes: 0 };
+    this.endSend({ status: error, trailers: statusTrailers(error, undefined, budget) });
     // A client that does not read would hold the stream for ever.
     this.#timer = startTimer(this.#lingerMs, () => this.reset(error));
   }
@@ -117,7 +116,7 @@ export class GrpcServerStream extends MessageStream<ServerHttp2Stream> implement
     const self = (this as ServerNative)[MESSAGES];
     if (!endedByPeer(this)) destroyReset(this);
     if (self.isDiscarding || this.aborted || !endedByPeer(this)) return;
-    self.listener.onHalfClose(!self.reader.partial, self);
+    self.listener.onHalfClose(!self.reader.isPartial, self);
   };
 
   static readonly #onLost = function (this: ServerHttp2Stream): void {
@@ -138,7 +137,7 @@ export class GrpcServerStream extends MessageStream<ServerHttp2Stream> implement
     _type: number,
     code: number,
   ): void {
-    const what = `its headers or trailers are more than HTTP/2 carries (error ${code})`;
+    const what = `its headers or trailers are more than HTTP/2 allows (error ${code})`;
     (this as ServerNative)[MESSAGES].#close({ is: "unsendable", error: new Error(what) });
   };
 
@@ -157,7 +156,7 @@ export class GrpcServerStream extends MessageStream<ServerHttp2Stream> implement
     free(this.native);
   }
 
-  /** The client reset the stream, or its connection is gone; of no interest once all was said. */
+  /** The client reset the stream, or its connection is gone. Nothing follows from that once the server has ended it. */
   #lost(): void {
     if (this.#end !== undefined || this.#isClosed) return;
     const { session } = this.native;
@@ -176,7 +175,7 @@ export class GrpcServerStream extends MessageStream<ServerHttp2Stream> implement
     this.listener.onClosed(outcome, this);
   }
 
-  /** Metadata that node:http2 refuses must not end the process, and the client must not wait for ever. */
+  /** Metadata that node:http2 refuses must neither end the process nor let the client wait for ever. */
   #guard(send: () => void): void {
     try {
       send();

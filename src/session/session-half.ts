@@ -1,0 +1,79 @@
+import type { ConnectError } from "@connectrpc/connect";
+import { handled } from "../failure.ts";
+import { PREFIX_BYTES } from "../flow/length-prefix.ts";
+import { type Acknowledgements, Acknowledger } from "./acknowledgements.ts";
+import type { SessionStream } from "./attachment.ts";
+import type { SessionWindow } from "./session-window.ts";
+import { type AttachmentState, detached, unattached } from "./state.ts";
+
+/**
+ * What the two halves of a session have in common. A message that the call
+ * sends is kept in the window, and leaves on the stream that there is, or on
+ * the next one. A message that the call takes is acknowledged there.
+ */
+export abstract class SessionHalf<Stream extends SessionStream> {
+  protected readonly window: SessionWindow;
+  protected readonly acknowledger: Acknowledger;
+  protected attachment: AttachmentState<Stream> = unattached;
+  /** What writers wait for while the window is full. */
+  #capacity: PromiseWithResolvers<void> | undefined;
+  /** The error of every write from now on. */
+  #failure: ConnectError | undefined;
+
+  constructor(window: SessionWindow, acknowledgements: Acknowledgements) {
+    this.window = window;
+    this.acknowledger = new Acknowledger(window, acknowledgements);
+  }
+
+  /** As CallStream.write(): a promise where the window is full, or the stream takes no more for now. */
+  write(flags: number, payload: Uint8Array): Promise<void> | undefined {
+    if (this.#failure !== undefined) throw this.#failure;
+    const { window, acknowledger } = this;
+    const isFull = window.push(flags, payload);
+    const written = this.attachment.outgoing?.pull(window.kept, payload.length + PREFIX_BYTES);
+    if (acknowledger.isDue) acknowledger.now();
+    if (!isFull) return written;
+    this.#capacity ??= Promise.withResolvers();
+    return this.#capacity.promise;
+  }
+
+  taken(bytes: number): void {
+    if (this.window.take(bytes)) this.acknowledger.now();
+    else if (!this.acknowledger.isScheduled) this.acknowledger.soon();
+  }
+
+  /** The stream is gone, or another takes its place. */
+  protected releaseStream(): void {
+    this.takeStream()?.release();
+  }
+
+  /** Sends all that follows the first `received` messages. */
+  protected sendAgain(stream: Stream, received: number): void {
+    const { kept } = this.window;
+    this.window.rewind(received);
+    stream.pull(kept, kept.framedBytes);
+  }
+
+  /** Lets writers continue, where the window has capacity. */
+  protected wakeWriters(): void {
+    if (this.window.full) return;
+    this.#capacity?.resolve();
+    this.#capacity = undefined;
+  }
+
+  /** Fails the writes that wait, and all later ones, with the first error that this is called with. */
+  protected failWrites(error: ConnectError): void {
+    this.#failure ??= error;
+    if (this.#capacity === undefined) return;
+    handled(this.#capacity.promise);
+    this.#capacity.reject(this.#failure);
+  }
+
+  /** Takes the stream from the session, which has none from now on, and returns it to be ended. */
+  protected takeStream(): Stream | undefined {
+    const { stream } = this.attachment;
+    this.attachment = detached(this.attachment);
+    this.acknowledger.detach();
+    return stream;
+  }
+}
