@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { catchUp, handOver, type Receiver } from "../src/node/http2/turns.ts";
+import { catchUp, deliver, type Receiver } from "../src/node/http2/turns.ts";
 import { memoryInUse } from "./support/memory.ts";
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
@@ -17,15 +17,15 @@ function listener(then: (byte: number) => void = () => {}) {
   return { heard, receiver };
 }
 
-function handOverAll(receiver: Receiver, count: number, from = 0): void {
-  for (let n = from; n < from + count; n++) handOver(receiver, Uint8Array.of(n));
+function deliverAll(receiver: Receiver, count: number, from = 0): void {
+  for (let n = from; n < from + count; n++) deliver(receiver, Uint8Array.of(n));
 }
 
 const numbers = (count: number) => Array.from({ length: count }, (_, n) => n);
 
 test("the first frames of a turn are heard of at once, the rest in the next turns, in order", async () => {
   const { heard, receiver } = listener();
-  handOverAll(receiver, 200);
+  deliverAll(receiver, 200);
   expect(heard).toEqual(numbers(48));
   await turn();
   expect(heard.length).toBeGreaterThan(48);
@@ -36,16 +36,16 @@ test("the first frames of a turn are heard of at once, the rest in the next turn
 test("who may receive no more says so, whether it is handed over to now or later", async () => {
   const full = { mayReceive: false, onData() {} };
   const { receiver } = listener();
-  expect(handOver(full, Uint8Array.of(1))).toBe(false);
-  handOverAll(receiver, 100);
-  expect(handOver(full, Uint8Array.of(1))).toBe(false);
-  expect(handOver(receiver, Uint8Array.of(1))).toBe(true);
+  expect(deliver(full, Uint8Array.of(1))).toBe(false);
+  deliverAll(receiver, 100);
+  expect(deliver(full, Uint8Array.of(1))).toBe(false);
+  expect(deliver(receiver, Uint8Array.of(1))).toBe(true);
   catchUp();
 });
 
 test("one who has all handed over while it hears changes no order", () => {
   const { heard, receiver } = listener((byte) => byte === 60 && catchUp());
-  handOverAll(receiver, 200);
+  deliverAll(receiver, 200);
   catchUp();
   expect(heard).toEqual(numbers(200));
 });
@@ -54,7 +54,7 @@ test("one who throws keeps nothing from the others", async () => {
   const { heard, receiver } = listener((byte) => {
     if (byte === 60) throw new Error("thrown");
   });
-  handOverAll(receiver, 200);
+  deliverAll(receiver, 200);
   expect(catchUp).toThrow("thrown");
   while (heard.length < 200) await turn();
   expect(heard).toEqual(numbers(200));
@@ -64,7 +64,7 @@ test("a load that never lets up holds on to nothing that was handed over", async
   const quiet = { mayReceive: true, onData() {} };
   const used = await memoryInUse();
   for (let n = 0; n < 500; n++) {
-    for (let m = 0; m < 200; m++) handOver(quiet, new Uint8Array(100));
+    for (let m = 0; m < 200; m++) deliver(quiet, new Uint8Array(100));
     await turn();
   }
   const held = (await memoryInUse()) - used;

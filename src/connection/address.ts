@@ -4,7 +4,7 @@ import { wrong } from "../options.ts";
 
 /** Where a transport connects to. */
 export interface Target {
-  /** What errors call it: "127.0.0.1:50051", "unix:/run/hawser.sock". */
+  /** The name in errors: "127.0.0.1:50051", "unix:/run/hawser.sock". */
   readonly name: string;
   readonly tls: boolean;
   /** As node:net takes it. */
@@ -13,13 +13,14 @@ export interface Target {
   readonly authority: string;
   /** The name that a certificate must have. */
   readonly hostname: string;
-  /** What stands before /package.Service/Method; mostly nothing. */
+  /** The part of a path before /package.Service/Method; mostly empty. */
   readonly pathPrefix: string;
 }
 
 /**
- * Reads the baseUrls of one transport. Throws INVALID_ARGUMENT where one is
- * none, where there is none at all, and where they differ in more than the host.
+ * Reads the baseUrls of one transport. Throws INVALID_ARGUMENT where one of them
+ * is not valid, where the list is empty, and where they differ in more than
+ * host and port.
  */
 export function parseTargets(baseUrl: string | readonly string[]): [Target, ...Target[]] {
   const [first, ...others] = [baseUrl].flat().map(parseTarget);
@@ -36,7 +37,7 @@ export function parseTargets(baseUrl: string | readonly string[]): [Target, ...T
   );
 }
 
-/** Reads a baseUrl; throws INVALID_ARGUMENT, with an example, where it is none. */
+/** Reads a baseUrl; throws INVALID_ARGUMENT, with an example, where it is not valid. */
 function parseTarget(baseUrl: string): Target {
   if (typeof baseUrl !== "string") throw invalid(baseUrl);
   if (baseUrl.startsWith("unix:")) {

@@ -8,15 +8,18 @@ import type { Connection } from "./connection.ts";
 import { Connections, type ConnectionsOptions } from "./connections.ts";
 import { SessionQuestion } from "./session-question.ts";
 
-/** How long an address that neither answers nor refuses, or takes no calls for now, is waited for before the next is tried beside it. */
+/**
+ * How long an address may neither answer nor refuse, or take no calls for now, before the next address is tried as
+ * well.
+ */
 const PATIENCE_MS = 500;
 
 /**
  * The addresses of one transport, each with its connections. Calls go to the
- * one that was reached last, first of all to the first; where it cannot be
- * reached, or drains, to the next in order, and behind the last to the first
- * again. Where all of them failed, each is left out while its backoff lasts,
- * and the soonest is waited for.
+ * one that was reached last, and to the first of all before that; where it
+ * cannot be reached, or drains, to the next in order, and after the last to the
+ * first again. Where all of them failed, each is left out while its backoff
+ * lasts; calls then wait for the address whose backoff ends first.
  *
  * A session lives in one server: it stays with the connections of its address.
  */
@@ -24,7 +27,7 @@ export class Addresses {
   readonly #all: readonly Connections[];
   /** Whether the servers keep sessions. */
   readonly question = new SessionQuestion(this);
-  /** Of the sessions there. */
+  /** The acknowledgements of all sessions of the transport. */
   readonly acknowledgements = new Acknowledgements(realClock);
   readonly #closing = new AbortController();
   #at = 0;
@@ -44,12 +47,12 @@ export class Addresses {
     return this.#all.map(({ target }) => target.name).join(", ");
   }
 
-  /** Has connections tried more often: there are calls that are made again by themselves. */
+  /** Connections are tried more often from now on: there are calls that reconnect by themselves. */
   useFastReconnect(): void {
     for (const connections of this.#all) connections.useFastReconnect();
   }
 
-  /** A connection with room for a call, if there is one now. */
+  /** A connection that takes another call now, if there is one. */
   ready(): Connection | undefined {
     const current = (this.#all[this.#at] as Connections).ready();
     if (current !== undefined || this.#all.length === 1) return current;
@@ -81,11 +84,11 @@ export class Addresses {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     let used = false;
     const once = (connections: Connections) => (connection: Connection) => {
-      // An address that was too slow: its connection is for others.
+      // This address was too slow: its connection is for later calls.
       if (used) return;
       used = true;
       this.#at = this.#all.indexOf(connections);
-      // They are tried at once when this one is lost.
+      // The other addresses are tried at once when this connection is lost.
       for (const other of this.#all) if (other !== connections) other.resetBackoff();
       try {
         use(connection);
@@ -97,7 +100,7 @@ export class Addresses {
     const waits = () => !used && wanted();
     const tryAll = async () => {
       const attempts: Promise<void>[] = [];
-      // Where all are in their backoff the first of these is waited for.
+      // Where all are in their backoff, the call waits for the one whose backoff ends first.
       for (const connections of this.#inOrder().sort((a, b) => a.waitMs - b.waitMs)) {
         if (attempts.length > 0 && connections.waitMs > 0) continue;
         const attempt = handled(connections.acquire(once(connections), waits));
@@ -119,7 +122,7 @@ export class Addresses {
     // The transport was closed meanwhile.
     const other = errors.find(({ code }) => code !== Code.Unavailable);
     if (other !== undefined) return other;
-    // Those in their backoff failed a moment ago, for the same reason.
+    // The addresses in their backoff failed a moment ago.
     const known = this.#all
       .map(({ lastError }) => lastError)
       .filter((error) => error !== undefined);

@@ -4,13 +4,13 @@ import { type Checks, positiveOrInfinite } from "../options.ts";
 
 /**
  * Keepalive by HTTP/2 PING (gRPC keepalive): a connection with open calls on
- * which nothing came for an interval is asked for an answer, and given up
- * without one. A server that calls it too many pings gets half as many.
+ * which nothing came for an interval is sent a ping, and given up where no
+ * answer comes. A server that answers "too_many_pings" is sent half as many.
  *
- * node:http2 consumes what a socket reads, and tells how many bytes that were,
- * not when. So the count is looked at LOOKS times in an interval: a byte is
- * noted late by at most a LOOKS-th of it, and a dead peer is given up within
- * intervalMs + timeoutMs + intervalMs / LOOKS after its last byte.
+ * node:http2 consumes what a socket reads, and says how many bytes that were,
+ * not when. So the count is checked CHECKS times in an interval: a byte is
+ * noted late by at most a CHECKS-th of it, and a dead peer is given up within
+ * intervalMs + timeoutMs + intervalMs / CHECKS after its last byte.
  */
 
 export interface KeepaliveOptions {
@@ -42,13 +42,13 @@ export const CLIENT_TIMES: Times = { intervalMs: 300_000, timeoutMs: 20_000 };
 /** Of a server: clients do not count its pings. */
 export const SERVER_TIMES: Times = { intervalMs: 60_000, timeoutMs: 20_000 };
 
-/** What Hawser's own peers do among themselves. */
+/** Between a client and a server that are both Hawser's. */
 const HAWSER_TIMES: Times = { intervalMs: 30_000, timeoutMs: 10_000 };
 
 /** When TCP's own keepalive asks a silent peer that has no open calls, or speaks HTTP/1.1. */
 export const TCP_KEEPALIVE_MS = 60_000;
 
-const LOOKS = 20;
+const CHECKS = 20;
 
 /** A connection as the keepalive sees it. */
 export interface Watched {
@@ -94,7 +94,7 @@ export class Watch implements Disposable {
   readonly #connection: Watched;
   #isHawser = false;
   #timer: Disposable | undefined;
-  /** Whether it is about to look for the last time before it gives the connection up. */
+  /** Whether the last check before the connection is given up is under way. */
   #isChecking = false;
   #isDisposed = false;
   #bytesRead = 0;
@@ -109,7 +109,7 @@ export class Watch implements Disposable {
     this.#heard();
   }
 
-  /** The other side is Hawser's, and can be asked more often. */
+  /** The other side is Hawser's, and permits more frequent pings. */
   useHawserKeepalive(): void {
     if (this.#isHawser) return;
     this.#isHawser = true;
@@ -117,8 +117,8 @@ export class Watch implements Disposable {
   }
 
   /**
-   * A call was opened where there was none: from now on silence counts. Silence since an earlier call, which ended
-   * without a byte of the other side, counts too: calls with short deadlines must not hide a dead peer.
+   * A call was opened where none was open: from now on silence counts. Silence since an earlier call that ended without
+   * a byte of the other side counts too: calls with short deadlines must not hide a dead peer.
    */
   onBusy(): void {
     if (this.#connection.bytesRead() !== this.#bytesRead) this.#heard();
@@ -140,12 +140,12 @@ export class Watch implements Disposable {
     const { intervalMs, timeoutMs } = this.#keepalive.times(this.#isHawser);
     const dueAt =
       this.#pingedAt === undefined ? this.#heardAt + intervalMs : this.#pingedAt + timeoutMs;
-    const waitMs = Math.min(intervalMs / LOOKS, dueAt - performance.now());
+    const waitMs = Math.min(intervalMs / CHECKS, dueAt - performance.now());
     this.#timer?.[Symbol.dispose]();
-    this.#timer = startTimer(Math.max(Math.ceil(waitMs), 1), () => this.#look());
+    this.#timer = startTimer(Math.max(Math.ceil(waitMs), 1), () => this.#check());
   }
 
-  #look(): void {
+  #check(): void {
     this.#timer = undefined;
     if (!this.#connection.busy()) return;
     const { intervalMs, timeoutMs } = this.#keepalive.times(this.#isHawser);
@@ -159,13 +159,13 @@ export class Watch implements Disposable {
     } else if (now - this.#pingedAt >= timeoutMs) {
       // A process that was held up has not read what came meanwhile; it is read before a later turn begins.
       this.#isChecking = true;
-      inLaterTurn(() => this.#lastLook(timeoutMs));
+      inLaterTurn(() => this.#lastCheck(timeoutMs));
       return;
     }
     this.#schedule();
   }
 
-  #lastLook(timeoutMs: number): void {
+  #lastCheck(timeoutMs: number): void {
     this.#isChecking = false;
     if (this.#isDisposed) return;
     if (this.#connection.bytesRead() !== this.#bytesRead) this.#heard();

@@ -15,13 +15,13 @@ import type { Connection, ConnectionSource } from "./connection.ts";
 
 const METHOD = SessionService.method.negotiate;
 
-/** A longer answer is none. */
+/** A longer answer is not one of Negotiate. */
 const ANSWER_MAX_BYTES = 4096;
 
-/** A server that does not answer by then has no sessions. */
+/** A server that has not answered by then keeps no sessions. */
 const ANSWER_MS = 5000;
 
-/** How often another connection is asked for its sessions when one was lost over the question. */
+/** On how many connections, one after the other, Negotiate is tried where they are lost before the answer. */
 const NEGOTIATIONS = 3;
 
 /** Makes the request headers of a method. */
@@ -29,9 +29,10 @@ export type MethodHeaders = (method: DescMethod) => RequestHead;
 
 /**
  * A connection whose server has said whether it keeps sessions. Rejects where
- * there is no connection, or one after the other is lost over the question.
+ * there is no connection, or one after the other is lost before its server
+ * answers.
  *
- * @param wanted whether anybody waits for it
+ * @param wanted whether a call still waits for it
  */
 export async function negotiated(
   source: ConnectionSource,
@@ -55,9 +56,9 @@ export async function negotiated(
 
 /**
  * Asks the server of a connection whether it keeps sessions (session.proto, 2),
- * and notes its answer there. A server that does not, or says anything else,
- * gets plain calls. Where it has said before that it does, and now says nothing
- * of use, that stays. Rejects where the connection is lost.
+ * and notes the answer there. A server that keeps none, or answers anything
+ * else, gets plain calls. Where it has answered with settings before, and does
+ * not now, those stay. Rejects where the connection is lost.
  */
 function negotiate(connection: Connection, headers: MethodHeaders): Promise<void> {
   const asked = asking.get(connection);

@@ -4,17 +4,17 @@ import type { Connection, ConnectionSource } from "./connection.ts";
 import { NO_LONGER } from "./connections.ts";
 import { type MethodHeaders, negotiated } from "./negotiate.ts";
 
-/** A call that waits for what its server has to say of its sessions. */
+/** A call that waits until its server has said whether it keeps sessions. */
 export interface Asker {
   readonly call: { readonly isOver: boolean };
   readonly onAnswer: (asked: Connection) => void;
   readonly onFailed: (error: ConnectError) => void;
 }
 
-/** How many calls may wait before those that are over are let go of; and again at twice those that are left. */
+/** When this many calls wait, those that have ended are dropped; and again when twice as many wait as were left. */
 const SWEPT_FROM = 64;
 
-/** Whether the servers of a transport keep sessions: asked once for all calls that wait for the answer. */
+/** Asks whether the servers of a transport keep sessions, once for all calls that wait for the answer. */
 export class SessionQuestion {
   readonly #source: ConnectionSource;
   #askers: Asker[] = [];
@@ -25,7 +25,7 @@ export class SessionQuestion {
     this.#source = source;
   }
 
-  /** Asks, unless that is under way; `asker` hears of the answer, unless its call is over by then. */
+  /** Asks, unless that is under way. `asker` hears the answer, unless its call has ended by then. */
   ask(headers: MethodHeaders, asker: Asker): void {
     if (this.#askers.length === this.#sweepAt) {
       this.#askers = this.#askers.filter(({ call }) => !call.isOver);
@@ -38,7 +38,7 @@ export class SessionQuestion {
     negotiated(this.#source, headers, isWanted).then(
       (connection) => this.#tell(({ onAnswer }) => onAnswer(connection)),
       (error) => {
-        // A call may have come when the wait for the others had just been given up.
+        // A call may have come when the wait for the others had just ended.
         if (error === NO_LONGER) this.#tell((asker) => this.ask(headers, asker));
         else this.#tell(({ onFailed }) => onFailed(asFailure(error)));
       },

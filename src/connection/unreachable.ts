@@ -16,7 +16,7 @@ export interface FailedConnect {
   readonly hasCertificate: boolean;
 }
 
-/** What is said of a peer that ended the connection without a reason. */
+/** The reason where the peer ended the connection without one. */
 export const SERVER_CLOSED = "the server closed the connection";
 
 const CLOSED = new RegExp(`^(?:ECONNRESET|EPIPE|ECONNABORTED|${SERVER_CLOSED})$`);

@@ -3,9 +3,9 @@ import { currentContext } from "../flow/runtime.ts";
 import { type CallHeaders, type HeadersFunction, runHeaders } from "./call-headers.ts";
 import { asHeaders } from "./metadata.ts";
 
-/** What the options `headers` say of a call at one time. */
+/** What the options `headers` say at one time. */
 export interface SaidHeaders {
-  /** The transport's alone: for requests that are no call's own. */
+  /** The transport's alone: for requests that belong to no call. */
   readonly transport: Headers | undefined;
   /** The transport's, and over them the call's own, by name. */
   readonly call: Headers | undefined;
@@ -21,7 +21,7 @@ export class HeaderOptions {
    */
   readonly ask: (() => Promise<SaidHeaders>) | undefined;
 
-  /** @param transport where it is a Headers, nobody changes it */
+  /** @param transport a Headers is not changed afterwards */
   constructor(transport: Headers | HeadersFunction | undefined, call: CallHeaders | undefined) {
     this.#transport = transport;
     this.#call = typeof call === "function" || call === undefined ? call : asHeaders(call);

@@ -31,7 +31,7 @@ export function holdHeaders(context: HandlerContext): void {
   (context as Partial<CallContext>)[sender]?.holdHeaders();
 }
 
-/** Who sends the response headers of a call. */
+/** Sends the response headers of a call. */
 interface HeadersSender {
   sendHeaders(left: HeadersLeft): void;
   holdHeaders(): void;

@@ -5,7 +5,7 @@ const FIRST_REQUEST_MS = 50;
 
 /** A call whose handler waits for its first request. */
 export interface AwaitingCall {
-  /** FIRST_REQUEST_MS have passed. Also told where the request came, or the call ended, meanwhile. */
+  /** FIRST_REQUEST_MS have passed. Called too where the request came, or the call ended, meanwhile. */
   onFirstRequestLate(): void;
 }
 
@@ -21,7 +21,7 @@ export class FirstRequestTimer {
   /** When each call has waited long enough. */
   #dueAt: number[] = [];
 
-  /** @param afterReads runs something once all that sockets have received is handed over */
+  /** @param afterReads runs a function once the streams were given all that sockets have received */
   constructor(clock: Clock, afterReads: (run: () => void) => void) {
     this.#clock = clock;
     this.#afterReads = afterReads;

@@ -14,9 +14,9 @@ export function intercept<Fn>(next: Fn, interceptors: readonly Interceptor[]): F
 
 /**
  * Has the messages of both directions iterated in the context (AsyncLocalStorage)
- * in which they were handed on. A generator begins at the first next(), and
- * that comes from its reader, outside of any `als.run()`: so this stands between
- * any two that may make generators: interceptors, and handlers.
+ * in which they were passed on. A generator begins at the first next(), which its
+ * reader calls, outside of any `als.run()`: so this stands between any two
+ * interceptors, and between an interceptor and the handler.
  */
 export const keepContext: Interceptor = (next) => async (request) => {
   if (!request.stream) return await next(request);
@@ -27,12 +27,12 @@ export const keepContext: Interceptor = (next) => async (request) => {
   return { ...response, message: iterateIn(context, response.message) };
 };
 
-/** The interceptors of a server; the last of them hands on to the handler. */
+/** The interceptors of a server, with keepContext after each: before the next one, or the handler. */
 export function aroundHandler(interceptors: readonly Interceptor[]): Interceptor[] {
   return interceptors.flatMap((interceptor) => [interceptor, keepContext]);
 }
 
-/** The interceptors of a client; the first of them is handed the caller's own requests. */
+/** The interceptors of a client, with keepContext before each: after the caller, or the one before. */
 export function aroundCall(interceptors: readonly Interceptor[]): Interceptor[] {
   return interceptors.flatMap((interceptor) => [keepContext, interceptor]);
 }
@@ -47,7 +47,7 @@ export function intercepted(signal: AbortSignal | undefined, deadline: Deadline 
   handled(cut.promise);
   let listening: Disposable | undefined;
   let timer: Disposable | undefined;
-  /** The call is over: nothing aborts it any more, and the signal says so. */
+  /** The call is over: its deadline and its caller no longer abort it, and its signal aborts. */
   const over = (error?: unknown): void => {
     listening?.[Symbol.dispose]();
     timer?.[Symbol.dispose]();
@@ -65,7 +65,7 @@ export function intercepted(signal: AbortSignal | undefined, deadline: Deadline 
   }
   return {
     signal: controller.signal,
-    /** What the interceptors answer, or the end of the call before they do. */
+    /** Resolves as the interceptors do; rejects where the call ends before. */
     async race<T>(answer: Promise<T>): Promise<T> {
       using _process = timer && stay();
       return await Promise.race([answer, cut.promise]);
@@ -74,7 +74,7 @@ export function intercepted(signal: AbortSignal | undefined, deadline: Deadline 
   };
 }
 
-/** Keeps the process alive: interceptors may wait for what does not, and the deadline must come all the same. */
+/** Keeps the process alive, so that the deadline ends a call whose interceptors wait for what does not. */
 function stay(): Disposable {
   return startTimer(Number.MAX_SAFE_INTEGER, () => {}, true);
 }

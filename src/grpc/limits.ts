@@ -6,24 +6,24 @@ import { type Checks, positive, trueOrFalse } from "../options.ts";
 /** How messages are read and written: protobuf-es' own options. */
 export type BinaryOptions = Partial<BinaryReadOptions & BinaryWriteOptions>;
 
-/** What a call holds its messages to, in bytes; and how they are read and written. */
+/** The limits of a call's messages, in bytes; and how they are read and written. */
 export interface Limits {
   readonly readMaxBytes: number;
   readonly writeMaxBytes: number;
   readonly binaryOptions?: BinaryOptions | undefined;
 }
 
-/** The same as a caller sets it. */
+/** The same as options. */
 type LimitOptions = { [Name in keyof Limits]?: Limits[Name] | undefined };
 
-/** How the messages of a call are made and opened. */
+/** How the messages of a call are encoded and decoded. */
 export interface MessageOptions extends Limits {
   readonly compression: Compression;
 }
 
 const DEFAULT_MAX_BYTES = 4 * 1024 * 1024;
 
-/** What one stream may receive before it is read. */
+/** How much one stream may receive before it is read. */
 export const STREAM_WINDOW_BYTES = 256 * 1024;
 
 /**
@@ -34,7 +34,7 @@ export const STREAM_WINDOW_BYTES = 256 * 1024;
  */
 export const CLIENT_CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024;
 
-/** How many bytes of messages wait for the reader of a call before the peer is told to wait. */
+/** How many bytes of messages may wait for the reader of a call before no more is read of the stream. */
 export const INBOX_BYTES = 64 * 1024;
 
 /** What node:http2 may hold for one connection beside the windows, in MB. */

@@ -13,7 +13,7 @@ export type HeadersLeft =
 
 /**
  * The response headers that a handler sets. Once they have left, a change
- * would reach nobody: set(), append() and delete() throw FAILED_PRECONDITION.
+ * would not be sent: set(), append() and delete() throw FAILED_PRECONDITION.
  */
 export class ResponseHeaders extends Headers {
   #left: HeadersLeft | undefined;

@@ -6,17 +6,17 @@ import { isGrpc } from "./metadata.ts";
 import { codeFromHttp, readStatus } from "./status.ts";
 
 /**
- * What is wrong with response headers, or the error that they bring.
+ * What is wrong with response headers, or the error that they contain.
  *
- * @param ended whether they are all there is: a response of trailers only
- * @param from who sent them
+ * @param ended whether the response is trailers only: nothing follows
+ * @param from the server, as errors name it
  */
 export function checkResponse(
   headers: HeaderList & { readonly ":status"?: number | undefined },
   ended: boolean,
   from: string,
 ): ConnectError | undefined {
-  // Only a response without anything else has its status here; else the trailers have it.
+  // A response of trailers only has its status here; in any other the trailers have it.
   const status = ended ? readStatus(headers) : undefined;
   if (status instanceof ConnectError) return status;
   const http = headers[":status"];

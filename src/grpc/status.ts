@@ -17,14 +17,14 @@ import { failure, knownCode } from "../failure.ts";
 import { fieldBytes, headerListBytes, TRAILERS_BYTES } from "./header-limits.ts";
 import { addMetadata, toHeaders } from "./metadata.ts";
 
-/** What a status keeps of its message beside the metadata of a handler: metadata that leaves less does not fit. */
+/** How much of its message a status keeps at least: metadata of a handler that leaves less does not fit. */
 const MESSAGE_KEPT_BYTES = 256;
 
-/** How large the trailers of a call may be. */
-export interface TrailersRoom {
+/** How large the trailers of a call may be, and what of that is used. */
+export interface TrailersBudget {
   /** What they stay below, as HPACK counts it. */
   readonly limitBytes: number;
-  /** What of it is taken: by headers in the same block, or by trailers that are added later. */
+  /** What of it is used: by headers in the same block, or by trailers that are added later. */
   readonly usedBytes: number;
 }
 
@@ -44,7 +44,7 @@ export interface FittedTrailers {
 export function fitTrailers(
   error: ConnectError | undefined,
   trailers: Headers | undefined,
-  room: TrailersRoom,
+  budget: TrailersBudget,
 ): FittedTrailers {
   const metadata: HeaderList = {};
   // An error that came from another server brings its details along, not that server's headers.
@@ -52,20 +52,20 @@ export function fitTrailers(
   const wrong =
     (ofError && addMetadata(metadata, ofError)) ?? (trailers && addMetadata(metadata, trailers));
   const had = error === undefined ? "" : `; the call had ended with ${error.message}`;
-  const ends = (fault: ConnectError) => ({ fields: fitStatus(fault, room).fields, fault });
+  const ends = (fault: ConnectError) => ({ fields: fitStatus(fault, budget).fields, fault });
   if (wrong !== undefined) {
     return ends(
       failure(Code.Internal, `the handler's trailers cannot be sent: ${wrong}${had}`, error),
     );
   }
   const bytes = headerListBytes(metadata);
-  const { fields, enough } = fitStatus(error, { ...room, usedBytes: room.usedBytes + bytes });
+  const { fields, enough } = fitStatus(error, { ...budget, usedBytes: budget.usedBytes + bytes });
   if (bytes > 0 && !enough) {
     const what = `the handler's trailers are ${bytes} B (32 B are counted for each)`;
     return ends(
       failure(
         Code.ResourceExhausted,
-        `${what}, and all trailers are limited to ${room.limitBytes} B: send less, or send it in a message${had}`,
+        `${what}, and all trailers are limited to ${budget.limitBytes} B: send less, or send it in a message${had}`,
         error,
       ),
     );
@@ -77,15 +77,15 @@ export function fitTrailers(
 export function statusTrailers(
   error: ConnectError | undefined,
   trailers: Headers | undefined,
-  room: TrailersRoom = { limitBytes: TRAILERS_BYTES, usedBytes: 0 },
+  budget: TrailersBudget = { limitBytes: TRAILERS_BYTES, usedBytes: 0 },
 ): HeaderList {
-  return fitTrailers(error, trailers, room).fields;
+  return fitTrailers(error, trailers, budget).fields;
 }
 
-/** The status alone, as much of it as there is room for, its code always; and whether that is enough. */
+/** The status alone: its code always, and as much of the rest as fits; and whether that is enough. */
 function fitStatus(
   error: ConnectError | undefined,
-  { limitBytes, usedBytes }: TrailersRoom,
+  { limitBytes, usedBytes }: TrailersBudget,
 ): { fields: HeaderList; enough: boolean } {
   const fields: HeaderList = {
     "grpc-status": error === undefined ? "0" : String(knownCode(error.code)),

@@ -7,13 +7,13 @@ import type { Window } from "./session-window.ts";
 /** The names that are the protocol's own; applications do not see them. */
 const isOwn = (name: string): boolean => name.startsWith("hawser-");
 
-/** Takes what is the protocol's own from headers that nobody else has. */
+/** Removes the protocol's own from `values`, which the caller alone has, and returns them. */
 export function withoutOwn(values: HeaderList): HeaderList {
   for (const name in values) if (isOwn(name)) delete values[name];
   return values;
 }
 
-/** Takes the same from the metadata of a status. */
+/** Removes the same from the metadata of a status. */
 export function dropOwn(metadata: Headers): void {
   for (const name of [...metadata.keys()]) if (isOwn(name)) metadata.delete(name);
 }

@@ -67,7 +67,7 @@ export class SessionIdentity {
     this.#openedMs = undefined;
   }
 
-  /** The first attachment came nowhere: the next one is the first. */
+  /** The first attachment reached no handler, or was not sent: the next one is the first. */
   reopen(): void {
     this.#openedMs = undefined;
   }

@@ -25,8 +25,8 @@ const MEANING: Record<Reason, string> = {
  * The error of a call whose session is lost: ABORTED, or INVALID_ARGUMENT
  * where the rules were broken, with a SessionLost among its details.
  *
- * @param arrived how many messages of the one who gets the error are known to have arrived
- * @param what more about it
+ * @param arrived how many messages of the side that gets the error are known to have arrived
+ * @param what what happened, where that says more than the reason
  */
 export function sessionLost(reason: Reason, arrived: number, what?: string): ConnectError {
   const meaning = MEANING[reason] ?? MEANING[Reason.UNSPECIFIED];

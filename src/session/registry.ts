@@ -19,11 +19,11 @@ export interface SessionLimits {
   readonly maxBytes: number;
   /** How many sessions one connection may have, with and without a stream. Default: 5000. */
   readonly maxPerConnection: number;
-  /** How many may be resumed in a second; more are told when to come again. Default: 2000. */
+  /** How many may be resumed in a second; the clients of more are told when to try again. Default: 2000. */
   readonly resumesPerSecond: number;
 }
 
-/** An attachment that asks to be let in. */
+/** An attachment that a client asks for. */
 export interface Arrival {
   readonly ask: Ask;
   /** The method, and who calls it, as authenticated: both must be those of the session. */
@@ -33,13 +33,13 @@ export interface Arrival {
   readonly connection: object;
   /** Opens the stream of the attachment. */
   open(session: ServerSession): ServerAttachment;
-  /** Makes a session and the call that it carries. */
+  /** Makes a session and its call. */
   create(keeper: Keeper): ServerSession;
-  /** Runs the handler, behind the first attach. */
+  /** Runs the handler, after the first attach(). */
   start(): void;
 }
 
-/** Why an attachment is not let in that would begin a session at a server that closes. */
+/** Why a server that closes refuses an attachment that would begin a session. */
 export const DRAINING = failure(Code.Unavailable, "the server is closing: no session begins here");
 
 const LOOKS_OLD =
@@ -56,7 +56,7 @@ interface Entry {
   skipped: boolean;
 }
 
-/** The sessions of a server: which there are, who may have them, and how many fit. */
+/** The sessions of a server: which there are, which callers may have them, and how many fit. */
 export class SessionRegistry implements Keeper {
   readonly settings: SessionSettings;
   readonly clock: Clock;
@@ -90,13 +90,13 @@ export class SessionRegistry implements Keeper {
     return this.account.bytes;
   }
 
-  /** Lets an attachment in, or says why not. */
+  /** Admits an attachment; or returns why it is refused. */
   admit(arrival: Arrival): ConnectError | undefined {
     const entry = this.#entries.get(arrival.ask.session);
     return entry === undefined ? this.#begin(arrival) : this.#resume(entry, arrival);
   }
 
-  /** From now on no session begins: DRAINING; those that are there can still be resumed. */
+  /** From now on no session begins: DRAINING. Those that there are can still be resumed. */
   drain(onEmpty: () => void): void {
     this.#onEmpty = onEmpty;
   }
@@ -137,11 +137,11 @@ export class SessionRegistry implements Keeper {
     const { ask } = arrival;
     const nowMs = this.clock.now();
     if (this.#tombstones.has(ask.session)) return sessionLost(Reason.UNKNOWN, 0);
-    // Of another process's clock nothing can be said.
+    // The clock of another process is not known here.
     const own = ask.epoch === this.settings.epoch;
     const openedMs = own ? Math.min(ask.openedMs ?? nowMs, nowMs + this.settings.graceMs) : nowMs;
     if (ask.cancel) {
-      // What it overtook must start nothing.
+      // An attachment that the cancel overtook must start nothing.
       const mayStart = ask.openedMs !== undefined;
       if (mayStart) this.#leaveTombstone(ask.session, openedMs, arrival.connection);
       return failure(Code.Canceled, "the client cancelled the call");
@@ -171,7 +171,7 @@ export class SessionRegistry implements Keeper {
     return undefined;
   }
 
-  /** Why no session can begin; ends that only wait to be confirmed make room first. */
+  /** Why no session can begin, where none can; sessions whose end only waits to be confirmed are dropped first. */
   #full(connection: object): string | undefined {
     const { maxSessions, maxBytes, maxPerConnection } = this.#limits;
     const isFull = () => this.#entries.size >= maxSessions || this.bytes >= maxBytes;

@@ -9,8 +9,8 @@ export interface SessionSettings {
   readonly window: Window;
 }
 
-/** The same as a client was told, and when. */
+/** The same as a client knows it. */
 export interface NegotiatedSettings extends SessionSettings {
-  /** The server's clock less this one's, when it was told: never more than it was. */
+  /** The server's clock less this one's; too small by what Negotiate's answer took on its way. */
   readonly clockAheadMs: number;
 }

@@ -1,7 +1,7 @@
 /**
- * Several messages as the bytes that leave in one write. Where many calls send
- * the same messages (see encoded-once.ts), one right after the other, they
- * send the same batch too: to each of them it costs a comparison.
+ * Several messages as the bytes of one write. Where many calls send the same
+ * messages (see encoded-once.ts), one call right after the other, they send the
+ * same batch too: making it costs each of them a comparison.
  */
 import { PREFIX_BYTES, writePrefix } from "../../flow/length-prefix.ts";
 
@@ -15,11 +15,11 @@ interface Batch extends Messages {
   readonly bytes: Buffer;
 }
 
-/** The batch that was made last, of up to 48 KiB; it stays until there is another. */
+/** The batch that was made last, of up to 48 KiB; it is kept until the next is made. */
 let last: Batch = { payloads: [], flags: [], bytes: Buffer.alloc(0) };
 
 /**
- * The frames of messages, in bytes that nobody may change; neither may the two lists be.
+ * The frames of messages. The caller must change neither the bytes nor the two lists afterwards.
  *
  * @param size how many bytes they have, prefixes included
  */
@@ -46,7 +46,7 @@ export function writeFrames(
   }
 }
 
-/** Messages of one call alone differ in the first. */
+/** Whether these messages are the ones of the last batch. Those of unrelated calls differ in the first message. */
 function isLast({ payloads, flags }: Messages): boolean {
   if (payloads.length !== last.payloads.length) return false;
   for (let at = 0; at < payloads.length; at++) {

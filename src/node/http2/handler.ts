@@ -22,20 +22,20 @@ export interface Route {
 
 /** Serves gRPC calls, one HTTP/2 stream each. */
 export interface GrpcHandler {
-  /** Takes the stream of a gRPC call; `false` where it is none: another protocol may have it. */
+  /** Takes the stream of a gRPC call; `false` where it is not gRPC: another protocol may have it. */
   accept(
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
     rawHeaders: readonly string[],
   ): boolean;
-  /** How many calls are open: their streams are not closed yet. */
+  /** How many calls have a stream, or a session, that is not closed yet. */
   readonly open: number;
   /**
    * Refuses every new call in a way that lets its client try it elsewhere
    * (REFUSED_STREAM). Streams that resume a session are taken.
    */
   refuse(): void;
-  /** Ends the open calls that go on elsewhere. */
+  /** Ends the open calls that their clients continue at another server. */
   move(): void;
   /** Ends every open call with `error`. */
   abort(error: ConnectError): void;

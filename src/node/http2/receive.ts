@@ -1,6 +1,6 @@
 import type { Http2Stream } from "node:http2";
 import { Readable } from "node:stream";
-import { catchUp, handOver, type Receiver } from "./turns.ts";
+import { catchUp, deliver, type Receiver } from "./turns.ts";
 
 const RECEIVER = Symbol("receiver");
 const ENDED = Symbol("ended by the peer");
@@ -10,9 +10,9 @@ type ReceivingStream = Http2Stream & { [RECEIVER]?: Receiver; [ENDED]?: boolean 
 /**
  * Hands the bytes of a stream to `receiver` as node:http2 reads them, without
  * the buffering and events of a Readable in between, which cost more than all
- * that gRPC does with a small message. What push() is given is data, and what
- * it returns says whether to read on: that much is the public contract of
- * Readable. The end stays Node's: 'end' fires behind the last byte.
+ * that gRPC does with a small message. push() is given data, and returns whether
+ * to read more: that much is the public contract of Readable. The end stays
+ * Node's: 'end' fires after the last byte.
  */
 export function receive(stream: Http2Stream, receiver: Receiver): void {
   (stream as ReceivingStream)[RECEIVER] = receiver;
@@ -21,7 +21,7 @@ export function receive(stream: Http2Stream, receiver: Receiver): void {
   stream.on("data", onData);
 }
 
-/** Reads on, where there is room again. */
+/** Reads more: the receiver may receive again. */
 export function readOn(stream: Http2Stream): void {
   stream._read(0);
 }
@@ -38,7 +38,7 @@ function push(this: ReceivingStream, chunk: Uint8Array | null): boolean {
     if (!this.closed) this[ENDED] = true;
     return Readable.prototype.push.call(this, null);
   }
-  return handOver(this[RECEIVER] as Receiver, chunk);
+  return deliver(this[RECEIVER] as Receiver, chunk);
 }
 
 function onData(this: ReceivingStream, chunk: Uint8Array): void {

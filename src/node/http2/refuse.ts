@@ -5,17 +5,17 @@ import { statusTrailers } from "../../grpc/status.ts";
 import { announcedHeaderBytes } from "./announced.ts";
 import { reset } from "./reset.ts";
 
-/** Answers a gRPC call that no handler will have, and frees its stream. */
+/** Ends a gRPC call that gets no handler with an error, and frees its stream. */
 export function refuse(stream: ServerHttp2Stream, error: ConnectError): void {
   const head = { ":status": 200, "content-type": "application/grpc" };
-  const room = {
+  const budget = {
     limitBytes: trailersLimit(announcedHeaderBytes(stream)),
     usedBytes: headerListBytes(head) + DATE_BYTES,
   };
-  answer(stream, { ...head, ...statusTrailers(error, undefined, room) });
+  answer(stream, { ...head, ...statusTrailers(error, undefined, budget) });
 }
 
-/** Answers a stream that nobody will read, and frees it. */
+/** Answers a request whose body is not read, and frees its stream. */
 export function answer(stream: ServerHttp2Stream, headers: OutgoingHttpHeaders): void {
   stream.on("error", () => {});
   if (stream.destroyed || stream.closed) return;

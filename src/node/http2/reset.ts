@@ -46,16 +46,16 @@ export function reset(stream: Http2Stream, rstCode: number): void {
 }
 
 /**
- * Lets go of a stream that the peer reset with NO_ERROR: node:http2 keeps it,
- * and never says 'close', for as long as something waits to be written there.
+ * Destroys a stream that the peer reset with NO_ERROR: node:http2 keeps it, and
+ * never emits 'close', for as long as something waits to be written there.
  */
 export function destroyReset(stream: Http2Stream): void {
   if (stream.closed && !stream.destroyed && !stream.writableFinished) stream.destroy();
 }
 
 /**
- * Frees a stream on which the server has said all, also where the client has
- * not: RST_STREAM(NO_ERROR) tells it not to go on (RFC 9113, 8.1). A reset
+ * Frees a stream that the server has ended, also where the client has not ended
+ * its side: RST_STREAM(NO_ERROR) tells it to stop (RFC 9113, 8.1). A reset
  * overtakes what still waits for the socket, so the end must be sent first;
  * node:http2 has no event for that.
  */

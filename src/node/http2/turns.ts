@@ -1,27 +1,27 @@
 /**
- * Who hears of DATA when. node:http2 hands over all the frames of one read of a
- * socket, and writes only then what they set off. Two peers that answer each
- * other's messages so would work in turn, each idle while the other works. Here
- * the first frames of a turn of the event loop are handed over at once, and the
- * rest when what those set off has been written: both sides work at the same
- * time, which is half as much again for a hundred busy streams.
+ * When receivers get the DATA that came. node:http2 gives all the frames of one
+ * read of a socket, and writes only then what they caused. Two peers that answer
+ * each other's messages would so work in turn, each idle while the other works.
+ * Here the first frames of a turn of the event loop are delivered at once, and
+ * the rest when what the first ones caused has been written: both sides work at
+ * the same time, which gives a hundred busy streams half as many messages again.
  */
 
 /** Takes what a stream receives. */
 export interface Receiver {
   /** Takes bytes. */
   onData(chunk: Uint8Array): void;
-  /** `false` holds the peer back: at most what waits here and a stream's window still comes then. */
+  /** `false` holds the peer back: after that at most what waits here, and a stream's window, still comes. */
   readonly mayReceive: boolean;
 }
 
-/** So many frames are handed over at once, and again in each later turn. */
+/** How many frames are delivered at once, and again in each later turn. */
 const AT_ONCE = 48;
 
-/** A turn of fewer frames needs no end: the next ones count on. */
+/** The count starts again in a later turn only after this many frames: after fewer it continues over turns. */
 const COUNTED_FROM = 8;
 
-/** Past one of these all is handed over: what waits here has left its stream's window. */
+/** When one of these is reached all is delivered: what waits here no longer counts in its stream's window. */
 const MOST_WAITING = { frames: 1024, bytes: 256 * 1024 };
 
 interface Waiting {
@@ -29,18 +29,18 @@ interface Waiting {
   readonly chunk: Uint8Array;
 }
 
-/** What was handed over leaves a hole: nothing may hold on to its bytes. */
+/** What was delivered is `undefined`, so that its bytes are freed. */
 let waiting: (Waiting | undefined)[] = [];
-/** Where in `waiting` the first one stands that was not handed over. */
+/** The index in `waiting` of the first that was not delivered. */
 let first = 0;
 let waitingBytes = 0;
-let handedOver = 0;
+let delivered = 0;
 let scheduled = false;
 
-/** Hands over a chunk, now or soon, behind all that came before. `false`: its receiver has no room for more. */
-export function handOver(receiver: Receiver, chunk: Uint8Array): boolean {
-  if (waiting.length === 0 && handedOver < AT_ONCE) {
-    if (++handedOver === COUNTED_FROM) schedule();
+/** Delivers a chunk, now or soon, after all that came before. `false`: its receiver takes no more for now. */
+export function deliver(receiver: Receiver, chunk: Uint8Array): boolean {
+  if (waiting.length === 0 && delivered < AT_ONCE) {
+    if (++delivered === COUNTED_FROM) schedule();
     receiver.onData(chunk);
     return receiver.mayReceive;
   }
@@ -52,9 +52,9 @@ export function handOver(receiver: Receiver, chunk: Uint8Array): boolean {
   return receiver.mayReceive;
 }
 
-/** Hands over all that waits: before a stream hears of anything that came behind its data. */
+/** Delivers all that waits: for streams that are about to hear of what came after their data. */
 export function catchUp(): void {
-  if (waiting.length > 0) deliver(waiting.length);
+  if (waiting.length > 0) deliverWaiting(waiting.length);
 }
 
 function schedule(): void {
@@ -65,18 +65,18 @@ function schedule(): void {
 
 function nextTurn(): void {
   scheduled = false;
-  handedOver = 0;
+  delivered = 0;
   const count = waiting.length - first;
   try {
     // Half of many: what comes faster than this must not pile up.
-    if (count > 0) deliver(Math.max(AT_ONCE, count >> 1));
+    if (count > 0) deliverWaiting(Math.max(AT_ONCE, count >> 1));
   } finally {
     if (waiting.length > 0) schedule();
   }
 }
 
-/** In order, also where one of those who hear has all handed over meanwhile. */
-function deliver(count: number): void {
+/** Keeps the order also where a receiver calls catchUp() meanwhile. */
+function deliverWaiting(count: number): void {
   for (let left = count; left > 0 && first < waiting.length; left--) {
     const { receiver, chunk } = waiting[first] as Waiting;
     waiting[first++] = undefined;
