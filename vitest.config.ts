@@ -14,6 +14,7 @@ const behaviours = [
   "leaks",
   "limits",
   "metadata",
+  "metadata-faults",
   "metadata-limits",
   "response-headers",
   "retry",

@@ -1,11 +1,12 @@
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { describe, expect, test } from "vitest";
-import { type Greeter, MessageRequestSchema } from "../gen/example/greeter_pb.js";
-import { type CallOptions, type Client, Code, ConnectError } from "../src/index.ts";
+import { MessageRequestSchema } from "../gen/example/greeter_pb.js";
+import { Code, ConnectError } from "../src/index.ts";
 import type { HandlerContext } from "../src/server.ts";
+import { callsOfEachKind } from "./support/calls-of-each-kind.ts";
 import { aborted, until } from "./support/gate.ts";
 import { sessions } from "./support/mode.ts";
-import { all, failureOf, next } from "./support/read.ts";
+import { failureOf, next } from "./support/read.ts";
 import { start } from "./support/world.ts";
 
 /** What one header list may have, as HPACK counts it, when it leaves. */
@@ -13,16 +14,6 @@ const LIMIT = 65_536;
 
 /** Where Node tells of each stream that a client opens. */
 const STREAM_CREATED = "http2.client.stream.created";
-
-const kinds: Record<
-  string,
-  (greeter: Client<typeof Greeter>, options?: CallOptions) => Promise<unknown>
-> = {
-  unary: (greeter, options) => greeter.sayHello({}, options),
-  "server streaming": (greeter, options) => all(greeter.subscribe({}, options)),
-  "client streaming": (greeter, options) => greeter.collect(options).finish(),
-  bidirectional: (greeter, options) => all(greeter.chat(options)),
-};
 
 /** Handlers of every kind that answer with one message, after what `set` does. */
 function answering(set: (context: HandlerContext) => void = () => {}) {
@@ -54,7 +45,7 @@ function many(count: number): Headers {
 /** The first number of bytes in an error. */
 const bytesIn = ({ rawMessage }: ConnectError) => Number(/(\d+) B/.exec(rawMessage)?.[1]);
 
-describe.each(Object.entries(kinds))("%s", (_, call) => {
+describe.each(Object.entries(callsOfEachKind))("%s", (_, call) => {
   test("request headers of 66 KB fail the call at once, with their size and the limit, and no stream", async () => {
     const { calls, greeter } = answering();
     await using world = await start({ greeter });
