@@ -25,7 +25,7 @@ function resumable(
   });
 }
 
-/** Says who calls by tokens, each of which is good once; notes those that came. */
+/** Identifies callers by tokens, each of which is valid once; notes the tokens that came. */
 function strict() {
   const seen: string[] = [];
   const identify = ({ header }: SessionCaller) => {
@@ -60,12 +60,12 @@ test("the function runs in the async context of its own call, also for a later a
     await next(chat);
     chat.cancel();
   }
-  await until("both are over", () => world.server.openCalls === 0);
+  await until("both calls are over", () => world.server.openCalls === 0);
   expect(seen.toSorted()).toEqual([...Array(3).fill("ada"), ...Array(3).fill("bob")]);
 });
 
 test.each(["of the transport", "of the call"])(
-  "each attachment of a session, and its cancel, has what the function %s says then",
+  "each attachment of a session, and its cancel, has the headers that the function %s returns for it",
   async (whose) => {
     const { seen, identify } = strict();
     const headers = tokens();
@@ -77,20 +77,20 @@ test.each(["of the transport", "of the call"])(
       expect(await next(chat)).toMatchObject({ reply: content });
       world.link.cut();
     }
-    await until("it goes on", () => world.asked.length === 4);
+    await until("the session has resumed", () => world.asked.length === 4);
     world.link.stall();
     world.link.cut();
-    await until("it has noticed", () => chat.state === "resuming");
+    await until("the client has noticed", () => chat.state === "resuming");
     chat.cancel();
     world.link.resume();
-    await until("the handler is told", () => world.server.openCalls === 0);
+    await until("the handler has ended", () => world.server.openCalls === 0);
     expect(world.asked.at(-1)).toMatchObject({ cancel: true });
     expect(seen).toEqual(seen.map((_, n) => `token ${n + 1}`));
     expect(seen.length).toBeGreaterThan(4);
   },
 );
 
-test("a chat with plain headers is ended by a server whose token expires, and one with a function is not", async () => {
+test("a server whose tokens expire ends a chat with plain headers, and not a chat with a function", async () => {
   const { identify } = strict();
   await using world = await resumable({ identify });
   const old = world.greeter.chat({ headers: { authorization: "old" } });
@@ -107,7 +107,7 @@ test("a chat with plain headers is ended by a server whose token expires, and on
   expect(await next(fresh)).toBeUndefined();
 });
 
-test("where the function fails with UNAVAILABLE for a later attachment, another attempt follows", async () => {
+test("a function that fails with UNAVAILABLE for a later attachment is followed by another attempt", async () => {
   let runs = 0;
   const headers = async () => {
     if (++runs === 2 || runs === 3) throw new ConnectError("the issuer is away", Code.Unavailable);
@@ -125,7 +125,7 @@ test("where the function fails with UNAVAILABLE for a later attachment, another 
   await next(chat);
 });
 
-test("where it fails with anything else for a later attachment, the call ends with that, and the server is told", async () => {
+test("a function that fails with another code for a later attachment ends the call with it, at both ends", async () => {
   let runs = 0;
   const headers = async () => {
     if (++runs > 1) throw new ConnectError("log in again", Code.Unauthenticated);
@@ -144,7 +144,7 @@ test("where it fails with anything else for a later attachment, the call ends wi
   expect(world.runs[0]?.end).toMatchObject({ code: Code.Canceled });
 });
 
-test("a function that never answers for a later attachment holds neither a cancel nor the loop", async () => {
+test("a function that never answers for a later attachment delays neither a cancel nor the loop", async () => {
   let runs = 0;
   const stuck = gate();
   const headers = () => {
@@ -160,12 +160,12 @@ test("a function that never answers for a later attachment holds neither a cance
   await stuck.opened;
   chat.cancel();
   expect(await failureOf(chat)).toMatchObject({ code: Code.Canceled });
-  // The cancel leaves with what the function said last.
+  // The cancel has the headers that the function returned last.
   await until("the handler has ended", () => world.runs[0]?.end !== "running");
   expect(world.runs[0]?.end).toMatchObject({ code: Code.Canceled });
 });
 
-test("a function that never answers does not keep the server from being told when the transport is closed", async () => {
+test("a function that never answers does not keep the close of a transport from ending the handler", async () => {
   let runs = 0;
   const headers = () => (++runs === 1 ? {} : new Promise<never>(() => {}));
   await using world = await resumable({}, headers);
@@ -178,7 +178,7 @@ test("a function that never answers does not keep the server from being told whe
   expect(world.runs[0]?.end).toMatchObject({ code: Code.Canceled });
 });
 
-test("what an interceptor changed stays in later attachments; what the function says, and it did not touch, is fresh", async () => {
+test("later attachments keep the headers that an interceptor changed, and have new values of the others from the function", async () => {
   const seen: Record<string, string | null>[] = [];
   const names = ["x-fresh", "x-changed", "x-removed", "x-added", "x-static"];
   const identify = ({ header }: SessionCaller) => {
@@ -217,7 +217,7 @@ test("what an interceptor changed stays in later attachments; what the function 
   ]);
 });
 
-test("each attempt of a unary call that is made again has what the function says then", async () => {
+test("each attempt of a unary call that is made again has the headers that the function returns for it", async () => {
   const seen: (string | null)[] = [];
   await using world = await start({
     server: {
@@ -236,7 +236,7 @@ test("each attempt of a unary call that is made again has what the function says
   expect(seen).toEqual(["token 1", "token 2", "token 3"]);
 });
 
-test("the transport's end ends the wait for a function before a unary call is made again", async () => {
+test("closing the transport ends the wait for a function before a unary call is made again", async () => {
   const asked = gate();
   let runs = 0;
   const headers = () => {
@@ -261,7 +261,7 @@ test("the transport's end ends the wait for a function before a unary call is ma
   expect(await post).toMatchObject({ code: Code.Canceled });
 });
 
-test("each attempt of a call that continues by a cursor has what the function says then", async () => {
+test("each attempt of a call that continues by a cursor has the headers that the function returns for it", async () => {
   const seen: (string | null)[] = [];
   await using world = await start({
     server: {
@@ -280,7 +280,7 @@ test("each attempt of a call that continues by a cursor has what the function sa
   expect(seen).toEqual(["token 1 after ", "token 2 after 1", "token 3 after 2"]);
 });
 
-test("an attempt that follows one that the server refused has what the function says then", async () => {
+test("the attempt after one that the server refused has the headers that the function returns for it", async () => {
   const headers = tokens();
   await using server = await fakeServer(({ peer, stream }) => {
     if (server.calls.length === 1) peer.write(rst(stream, Http2Code.REFUSED_STREAM));

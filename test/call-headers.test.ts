@@ -18,7 +18,7 @@ import { sessionHost } from "./support/session-host.ts";
 import { start } from "./support/world.ts";
 
 describe.each(Object.entries(callsOfEachKind))("%s", (_, call) => {
-  test("runs the functions of transport and call once for each call; the call's own go over the transport's", async () => {
+  test("runs the functions of transport and call once for each call; the headers of the call replace those of the transport", async () => {
     const { greeter, value } = noting();
     const ofTransport = tokens();
     let n = 0;
@@ -74,8 +74,12 @@ describe.each(Object.entries(callsOfEachKind))("%s", (_, call) => {
       },
       { code: Code.Unauthenticated, rawMessage: "log in again" },
     ],
-    ["returns what are no headers", () => ({ "not a name": "x" }), { code: Code.InvalidArgument }],
-  ])("fails where a function %s, and nothing is sent", async (_, headers, error) => {
+    [
+      "returns headers that are not valid",
+      () => ({ "not a name": "x" }),
+      { code: Code.InvalidArgument },
+    ],
+  ])("fails where a function %s, and sends nothing", async (_, headers, error) => {
     const { greeter, seen } = noting();
     await using world = await start({ greeter });
     expect(await failureOf(call(world.greeter, { headers }))).toMatchObject(error);
@@ -85,7 +89,7 @@ describe.each(Object.entries(callsOfEachKind))("%s", (_, call) => {
   });
 
   test.each(["a deadline", "a cancel", "the transport's end"])(
-    "%s ends the wait for a function",
+    "ends its wait for a function by %s",
     async (what) => {
       await using world = await start();
       const asked = gate();
@@ -114,7 +118,7 @@ describe.each(Object.entries(callsOfEachKind))("%s", (_, call) => {
   );
 });
 
-test("a transport whose headers are none is refused", () => {
+test("a transport whose headers are not valid is refused", () => {
   const headers = { "not a name": "x" };
   expect(() => createTransport({ baseUrl: "http://127.0.0.1:1", headers })).toThrow(
     expect.objectContaining({ code: Code.InvalidArgument }),
@@ -149,7 +153,7 @@ test("on a transport that is not Hawser's the function of a call runs once, with
   expect(await failureOf(chat)).toMatchObject({ code: Code.Canceled });
 });
 
-test("Negotiate has the headers of the transport, and none of a call", async () => {
+test("Negotiate has the headers of the transport, and not those of a call", async () => {
   const asked: Record<string, string>[] = [];
   await using host = await sessionHost(() => {}, {
     headers: tokens(),
@@ -170,18 +174,21 @@ test("Negotiate has the headers of the transport, and none of a call", async () 
 test.each<[string, unknown]>([
   ["5", 5],
   ["null", null],
-  ["a function that says 5", () => 5],
-  ["a function that says null", () => null],
-])("headers that are none, %s, are INVALID_ARGUMENT, and named", async (_, headers) => {
-  await using world = await start();
-  const call = world.greeter.sayHello({}, { headers: headers as CallHeaders });
-  expect(await failureOf(call)).toMatchObject({
-    code: Code.InvalidArgument,
-    rawMessage: expect.stringContaining("headers"),
-  });
-});
+  ["a function that returns 5", () => 5],
+  ["a function that returns null", () => null],
+])(
+  "headers that are not valid, %s, are INVALID_ARGUMENT, and the error names the option",
+  async (_, headers) => {
+    await using world = await start();
+    const call = world.greeter.sayHello({}, { headers: headers as CallHeaders });
+    expect(await failureOf(call)).toMatchObject({
+      code: Code.InvalidArgument,
+      rawMessage: expect.stringContaining("headers"),
+    });
+  },
+);
 
-test("a function that throws what has no text fails its call with a ConnectError", async () => {
+test("a function that throws a value without a text fails its call with a ConnectError", async () => {
   await using world = await start();
   for (const thrown of [Symbol("odd"), Object.create(null), undefined]) {
     const headers = () => {

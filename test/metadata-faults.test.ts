@@ -10,7 +10,11 @@ import { start } from "./support/world.ts";
 
 const notAllowed: [what: string, headers: HeadersInit, named: string][] = [
   ["a header of the connection", { connection: "close" }, '"connection"'],
-  ["several of them", { te: "trailers", Upgrade: "websocket" }, '"te", "upgrade"'],
+  [
+    "several headers of the connection",
+    { te: "trailers", Upgrade: "websocket" },
+    '"te", "upgrade"',
+  ],
   ["a content-type", { "content-type": "text/plain" }, '"content-type"'],
   ["a header of gRPC", { "grpc-timeout": "1S" }, '"grpc-timeout"'],
   ["a header that gRPC may have one day", [["grpc-next", "secret"]], '"grpc-next"'],
@@ -47,7 +51,7 @@ test.each(notAllowed)(
   },
 );
 
-test("a header that an interceptor adds, and gRPC does not allow, fails the call as one of the caller's", async () => {
+test("a header that an interceptor adds, and gRPC does not allow, fails the call as a header of the caller does", async () => {
   const { received, greeter } = corresponding();
   const interceptors: Interceptor[] = [
     (next) => (request) => {
@@ -97,7 +101,7 @@ const faults: [what: string, set: (context: HandlerContext) => void, named: stri
 ];
 
 test.each(faults)(
-  "a handler with %s ends its call with INTERNAL that names it, logged once",
+  "a handler that sends %s ends its call with INTERNAL that names the field, logged once",
   async (_, set, named) => {
     await using world = await start({
       greeter: {
@@ -155,12 +159,12 @@ test("response headers that cannot be sent fail a call whose messages wait for t
 });
 
 test.each(["onHeader", "onTrailer"])(
-  "an %s that throws fails its call, and nothing else",
+  "an %s that throws fails its call, and no other",
   async (name) => {
     await using world = await start();
     const options = {
       [name]() {
-        throw new Error("a bug of the caller's");
+        throw new Error("a bug of the caller");
       },
     };
     const { greeter } = world;
@@ -174,7 +178,7 @@ test.each(["onHeader", "onTrailer"])(
         return all(chat);
       },
     ];
-    for (const call of calls) await expect(call()).rejects.toThrow("a bug of the caller's");
+    for (const call of calls) await expect(call()).rejects.toThrow("a bug of the caller");
     expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
   },
 );

@@ -63,7 +63,7 @@ describe.each(Object.entries(callsOfEachKind))("%s", (_, call) => {
     expect(calls).toHaveLength(1);
   });
 
-  test("the same fail where no server is", async () => {
+  test("request headers of 66 KB fail the call also where no server is", async () => {
     await using world = await start({ transport: { baseUrl: "http://127.0.0.1:1" } });
     const headers = { "x-large": "x".repeat(66_000) };
     const error = await failureOf(call(world.greeter, { headers }));
@@ -126,7 +126,7 @@ describe.each(Object.entries(callsOfEachKind))("%s", (_, call) => {
     expect(world.logged).toEqual([]);
   });
 
-  test("an error with a message of 100 KB, and one with metadata of 100 KB, say what they can", async () => {
+  test("an error with a message of 100 KB, and one with metadata of 100 KB, keep what fits", async () => {
     let failure = new ConnectError("m".repeat(100_000), Code.NotFound);
     const { greeter } = answering(() => {
       throw failure;
@@ -143,7 +143,7 @@ describe.each(Object.entries(callsOfEachKind))("%s", (_, call) => {
     expect(world.logged).toHaveLength(1);
   });
 
-  test("60 KB of response headers and of trailers arrive at a client of Hawser's", async () => {
+  test("60 KB of response headers and of trailers arrive at a Hawser client", async () => {
     const { greeter } = answering(({ responseHeader, responseTrailer }) => {
       responseHeader.set("x-large", "h".repeat(60_000));
       responseTrailer.set("x-large", "t".repeat(60_000));
@@ -156,7 +156,7 @@ describe.each(Object.entries(callsOfEachKind))("%s", (_, call) => {
   });
 
   test.each(["responseHeader", "responseTrailer"] as const)(
-    "150 fields in %s fail the call with the limit of this client, and do not blame the server's",
+    "150 fields in %s fail the call with an error that names the limit of this client",
     async (name) => {
       const { greeter } = answering((context) => {
         for (const [field, value] of many(150)) context[name].set(field, value);
@@ -211,7 +211,7 @@ test.runIf(sessions)(
       expect(await next(chat)).toMatchObject({ reply: `${n}` });
       world.link.cut();
       await until("the call is resumed", () => chat.state === "resuming");
-      await until("the call goes on", () => chat.state === "open");
+      await until("the call is open again", () => chat.state === "open");
     }
     expect(signals).toHaveLength(1);
     world.link.cut();

@@ -8,7 +8,7 @@ import { all, next } from "./support/read.ts";
 import { start } from "./support/world.ts";
 
 describe.each(Object.entries(callsOfEachKind))("metadata, %s", (_, call) => {
-  test("leading and trailing, text and binary, both ways", async () => {
+  test("arrives both ways, leading and trailing, as text and as bytes", async () => {
     const { received, greeter } = corresponding();
     await using world = await start({ greeter });
     const leading = gate<Headers>();
@@ -37,7 +37,7 @@ describe.each(Object.entries(callsOfEachKind))("metadata, %s", (_, call) => {
   });
 });
 
-test("headers and trailers of a call object", async () => {
+test("a call object gives the headers and trailers of its response", async () => {
   const { greeter } = corresponding();
   await using world = await start({ greeter });
   for (const stream of [world.greeter.chat(), world.greeter.subscribe({})] as const) {
@@ -51,7 +51,7 @@ test("headers and trailers of a call object", async () => {
   expect((await sink.trailers).get("x-trailing")).toBe("at the end");
 });
 
-test("response headers arrive without anyone reading the replies", async () => {
+test("response headers arrive although the replies are not read", async () => {
   const end = gate();
   await using world = await start({
     greeter: {
@@ -102,7 +102,7 @@ test("a client-streaming handler may set response headers until it answers", asy
   expect((await sink.headers).get("x-count")).toBe("3");
 });
 
-test("response headers leave at sendHeaders, once", async () => {
+test("sendHeaders() sends the response headers, once", async () => {
   const end = gate();
   await using world = await start({
     greeter: {
@@ -163,7 +163,7 @@ test("a handler may set trailers until its end", async () => {
   expect((await chat.trailers).get("x-count")).toBe("3");
 });
 
-test("the user agent names Hawser; te is trailers", async () => {
+test("a call has a user agent that names Hawser, and te: trailers", async () => {
   const { received, greeter } = corresponding();
   await using world = await start({ greeter });
   await world.greeter.sayHello({});

@@ -23,7 +23,7 @@ describe("options of one call", () => {
     ["has no option `timeout`: did you mean `timeoutMs`?", { timeout: 1 }],
   ];
 
-  test.each(bad)("%s: every kind of call fails with that", async (text, options) => {
+  test.each(bad)("%s: every kind of call fails with this error", async (text, options) => {
     await using world = await start();
     const { greeter } = world;
     const given = wrongly<CallOptions>(options);
@@ -48,7 +48,7 @@ describe("options of one call", () => {
     expect([chat.state, sink.state]).toEqual(["closed", "closed"]);
   });
 
-  test("options that are no object at all, and requests that are no async iterable", async () => {
+  test("options that are not an object, and requests that are not an async iterable, fail the call", async () => {
     await using world = await start();
     expect((await failureOf(world.greeter.sayHello({}, wrongly(5)))).code).toBe(
       Code.InvalidArgument,
@@ -60,7 +60,7 @@ describe("options of one call", () => {
     expect((await failureOf(world.greeter.chat(wrongly(null)))).code).toBe(Code.InvalidArgument);
   });
 
-  test("a listener that is no function is refused where it is given, and the call continues", async () => {
+  test("a listener that is not a function is refused where it is given, and the call continues", async () => {
     await using world = await start();
     const chat = world.greeter.chat();
     expect(() => chat.onState(wrongly(undefined))).toThrow(
@@ -95,7 +95,7 @@ describe("options of one call", () => {
     expect((await failureOf(call)).rawMessage).toContain("timeoutMs is NaN");
   });
 
-  test("a signal of another realm is one", async () => {
+  test("a signal of another realm is accepted", async () => {
     await using world = await start();
     const like = {
       aborted: false,

@@ -103,14 +103,14 @@ describe("an option that is unknown is refused by name, with the nearest one", (
     expect(await refusalOf(run)).toContain(text);
   });
 
-  test("a name that is like none gets the whole list; one that is near gets the nearest", () => {
+  test("an error suggests the nearest name, and lists all names where none is near", () => {
     expect(suggestion("zzz", ["host", "port"])).toBe("there is host, port");
     expect(suggestion("SAYHELO", ["chat", "sayHello"])).toBe("did you mean `sayHello`?");
     expect(suggestion("x", [])).toBe("there is none");
   });
 });
 
-describe("a value that an option does not take is shown, with quotes and its type", () => {
+describe("a value that an option does not take is shown with quotes and its type", () => {
   test.each<[string, () => unknown]>([
     [
       'listen: port is "0" (a string): a whole number from 0 to 65535 is needed; use Number(process.env.PORT)',
@@ -297,7 +297,7 @@ describe("a value that an option does not take is shown, with quotes and its typ
     expect(await refusalOf(run)).toContain(text);
   });
 
-  test("a long string is cut, and a key is not shown at all", async () => {
+  test("a long string is cut, and a key is not shown", async () => {
     expect(await refusalOf(() => transportWith({ baseUrl: "x".repeat(1000) }))).toMatch(
       /^.{0,200}$/,
     );
@@ -306,7 +306,7 @@ describe("a value that an option does not take is shown, with quotes and its typ
   });
 });
 
-test("an option that is `undefined` was not given", async () => {
+test("an option that is `undefined` counts as not given", async () => {
   const nothing = {
     timeoutMs: undefined,
     tls: undefined,
@@ -320,7 +320,7 @@ test("an option that is `undefined` was not given", async () => {
   expect([transport, server]).toHaveLength(2);
 });
 
-test("options of sessions that are inherited count as those that are given", () => {
+test("options of sessions that are inherited count as given", () => {
   const sessions = Object.create({ graceMs: 200 });
   expect(withDefaults({ routes() {}, sessions }).sessions).toMatchObject({ graceMs: 200 });
 });
@@ -334,6 +334,6 @@ test("a list of checks names every option of its interface, and no other", () =>
   expect([incomplete, excessive]).toHaveLength(2);
 });
 
-test("what is refused is a ConnectError", () => {
+test("an option is refused with a ConnectError", () => {
   expect(() => transportWith({ baseUrl: undefined })).toThrow(ConnectError);
 });

@@ -5,7 +5,7 @@ import { failure } from "../src/failure.ts";
 import { Acknowledgements } from "../src/session/acknowledgements.ts";
 import type { Dialling } from "../src/session/attachment.ts";
 import { ClientSession } from "../src/session/client-session.ts";
-import { frame, GRACE_MS, House, WINDOW } from "./support/registry-world.ts";
+import { frame, GRACE_MS, RegistryWorld, WINDOW } from "./support/registry-world.ts";
 import { ClientApp } from "./support/session-sim-apps.ts";
 import { FakeTime } from "./support/session-sim-clock.ts";
 import { SimClientStream } from "./support/session-sim-streams.ts";
@@ -54,7 +54,7 @@ const ANSWER = {
   "hawser-window": "100,10",
 };
 
-test("what an earlier attachment brings is nothing to the client, whatever it is", () => {
+test("the client ignores whatever an earlier attachment brings", () => {
   const { app, open } = client();
   const { session } = app;
   const first = open(0);
@@ -72,14 +72,14 @@ test("what an earlier attachment brings is nothing to the client, whatever it is
   }
 });
 
-test("what an earlier attachment brings is nothing to the server, whatever it is", () => {
-  const house = new House();
-  expect(house.ask("a")).toBe("in");
-  const first = house.stream("a");
-  const app = house.app("a");
+test("the server ignores whatever an earlier attachment brings", () => {
+  const world = new RegistryWorld();
+  expect(world.ask("a")).toBe("in");
+  const first = world.stream("a");
+  const app = world.app("a");
   const { session } = app;
   session.onMessage(frame("a"), first);
-  for (const late of [() => house.lose("a"), () => house.ask("a", { attach: 2 })]) {
+  for (const late of [() => world.lose("a"), () => world.ask("a", { attach: 2 })]) {
     late();
     session.onMessage(frame("b"), first);
     session.onHalfClose(true, first);
@@ -89,11 +89,11 @@ test("what an earlier attachment brings is nothing to the server, whatever it is
     expect(app.got.map((bytes) => Buffer.from(bytes).toString())).toEqual(["a"]);
     expect(app.running && !app.halfClosed).toBe(true);
   }
-  session.onMessage(frame("c"), house.stream("a"));
+  session.onMessage(frame("c"), world.stream("a"));
   expect(app.got).toHaveLength(2);
 });
 
-test("a call whose first connection goes away before its stream is opened begins on the second", () => {
+test("a call whose first connection closes before its stream is opened begins on the second", () => {
   const { app, dials, open } = client();
   app.send(1, 3);
   expect(dials[0]?.onConnection(() => undefined)).toBe(false);
@@ -105,7 +105,7 @@ test("a call whose first connection goes away before its stream is opened begins
   expect(stream.up.waiting).toBeGreaterThan(0);
 });
 
-test("a call that ends before its connection is there opens no stream, and tells nobody", () => {
+test("a call that ends before it has a connection opens no stream, and sends no cancel", () => {
   const { app, dials, told } = client();
   expect(dials[0]?.isWanted).toBe(true);
   app.cancel();
@@ -113,7 +113,7 @@ test("a call that ends before its connection is there opens no stream, and tells
   expect(told).toEqual([]);
 });
 
-test("a call that ends while it looks for a connection opens no stream, and tells the server by the next number", () => {
+test("a call that ends while it looks for a connection opens no stream, and sends a cancel with the next attachment number", () => {
   const { app, dials, told, open } = client();
   open(0).lost();
   expect(dials[1]?.isWanted).toBe(true);

@@ -9,7 +9,7 @@ import { start } from "./support/world.ts";
 const tls = { server: { tls: certs.server }, transport: { tls: { ca: certs.ca } } };
 
 describe("TLS", () => {
-  test("by host name and by address, checked against the CA", async () => {
+  test("serves a client that checks the CA, by host name and by address", async () => {
     await using world = await start(tls);
     expect(world.url).toMatch(/^https:/);
     expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
@@ -28,20 +28,23 @@ describe("TLS", () => {
     ["whose CA the client does not know", {}],
     ["signed by another CA", { ca: certs.otherCa }],
     ["for another name", { ca: certs.ca, serverName: "elsewhere.example" }],
-  ])("a certificate %s: UNAVAILABLE, naming the address and the reason", async (_, clientTls) => {
-    await using world = await start({ ...tls, transport: { tls: clientTls } });
-    const error = await failureOf(world.greeter.sayHello({}));
-    expect(error.code).toBe(Code.Unavailable);
-    expect(error.message).toContain(new URL(world.url).host);
-    expect(error.message).toMatch(/CERT|SELF_SIGNED|ISSUER|ALTNAME|SIGNATURE/i);
-  });
+  ])(
+    "with a certificate %s fails calls with UNAVAILABLE that names the address and the reason",
+    async (_, clientTls) => {
+      await using world = await start({ ...tls, transport: { tls: clientTls } });
+      const error = await failureOf(world.greeter.sayHello({}));
+      expect(error.code).toBe(Code.Unavailable);
+      expect(error.message).toContain(new URL(world.url).host);
+      expect(error.message).toMatch(/CERT|SELF_SIGNED|ISSUER|ALTNAME|SIGNATURE/i);
+    },
+  );
 
-  test("rejectUnauthorized: false accepts any certificate", async () => {
+  test("accepts any certificate with rejectUnauthorized: false", async () => {
     await using world = await start({ ...tls, transport: { tls: { rejectUnauthorized: false } } });
     expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
   });
 
-  test("a cleartext client at a TLS port, and a TLS client at a cleartext port: UNAVAILABLE", async () => {
+  test("fails with UNAVAILABLE for a cleartext client at a TLS port, and a TLS client at a cleartext port", async () => {
     await using secure = await start(tls);
     await using wrong = createTransport({ baseUrl: secure.url.replace("https", "http") });
     const plainError = await failureOf(createClient(Greeter, wrong).sayHello({}));
@@ -67,7 +70,7 @@ describe("mTLS", () => {
   test.each([
     ["without a certificate", undefined],
     ["with another CA's certificate", certs.otherClient],
-  ])("a client %s: UNAVAILABLE, no handler runs", async (_, pair) => {
+  ])("fails with UNAVAILABLE for a client %s, and runs no handler", async (_, pair) => {
     let calls = 0;
     await using world = await start({
       ...setup(pair),

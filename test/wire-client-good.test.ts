@@ -14,18 +14,21 @@ import { data, envelope, Http2Code, headers, rst } from "./support/wire.ts";
 
 const hello = message("hello");
 
-// Of every type the empty message is one.
+// An empty message is valid for every type.
 const empty = envelope(Buffer.alloc(0));
 
-/** More than are handed over at once (src/node/http2/turns.ts). */
+/** More frames than one turn of the event loop handles (src/node/http2/turns.ts). */
 const hundreds: string[] = new Array(300).fill("hello");
 
 it.each<[string, (stream: number) => Buffer[]]>([
   ["no response", (s) => [responseHeaders(s), trailers(s)]],
   ["no response, trailers only", (s) => [responseHeaders(s, { "grpc-status": "0" }, true)]],
   ["two responses", (s) => [responseHeaders(s), data(s, empty), data(s, empty), trailers(s)]],
-  ["a response too many, and no end", (s) => [responseHeaders(s), data(s, empty), data(s, empty)]],
-])("%s is an error of a call that has just one", async (_, answer) => {
+  [
+    "one response too many, and no end",
+    (s) => [responseHeaders(s), data(s, empty), data(s, empty)],
+  ],
+])("%s is an error of a call that has exactly one response", async (_, answer) => {
   await using world = await fakeServer(({ peer, stream }) => peer.write(...answer(stream)));
   expect((await outcomeOf.unary(world)).error).toMatchObject({ code: Code.Unimplemented });
   const sink = world.client.collect(scripted);
@@ -58,7 +61,7 @@ it.each<[string, (stream: number) => Buffer[], string[]]>([
     hundreds,
   ],
   [
-    "hundreds of DATA frames and a reset behind the status",
+    "hundreds of DATA frames and a reset after the status",
     (s) => [responseHeaders(s), ...hundreds.map(() => data(s, hello)), trailers(s), rst(s, 0)],
     hundreds,
   ],
@@ -68,16 +71,16 @@ it.each<[string, (stream: number) => Buffer[], string[]]>([
     ["hello"],
   ],
   [
-    "a reset behind the status",
+    "a reset after the status",
     (s) => [responseHeaders(s), data(s, hello), trailers(s), rst(s, Http2Code.NO_ERROR)],
     ["hello"],
   ],
   [
-    "a cancel behind the status",
+    "a cancel after the status",
     (s) => [responseHeaders(s), data(s, hello), trailers(s), rst(s, Http2Code.CANCEL)],
     ["hello"],
   ],
-])("a good response with %s is good", async (_, answer, expected) => {
+])("a response with %s is good", async (_, answer, expected) => {
   await using world = await fakeServer(({ peer, stream }) => peer.write(...answer(stream)));
   expect(await outcomeOf.chat(world)).toEqual({ replies: expected, error: undefined });
   await world.idle();

@@ -12,7 +12,7 @@ import { message, text } from "./support/watched-server.ts";
 import { data, envelope, Http2Code, headers, uint32 } from "./support/wire.ts";
 
 // Bad responses, one level above HTTP/2: each is an error with its code, never a clean end. Meanwhile another call on
-// the same connection goes on, and the next one is served.
+// the same connection continues, and the next call is served.
 
 interface BadResponse {
   readonly what: string;
@@ -112,7 +112,7 @@ const badResponses: BadResponse[] = [
     ended: true,
   },
   {
-    what: "an error behind a message",
+    what: "an error after a message",
     answer: (s) => [responseHeaders(s), data(s, hello), trailers(s, 5, "no such")],
     code: Code.NotFound,
     message: /^no such$/,
@@ -281,7 +281,7 @@ const badResponses: BadResponse[] = [
     message: /compressed/,
   },
   {
-    what: "a grpc-encoding nobody asked for",
+    what: "a grpc-encoding that the client does not accept",
     answer: (s) => [
       responseHeaders(s, { "grpc-encoding": "snappy" }),
       data(s, envelope(text("hello"), 1)),
@@ -296,7 +296,7 @@ const badResponses: BadResponse[] = [
     Buffer.alloc(8192, 1),
     gzipSync(text("x")).subarray(0, -9),
   ].map((payload) => ({
-    what: `${payload.length} B that say gzip and are not`,
+    what: `${payload.length} B of invalid gzip`,
     answer: (s: number) => [
       responseHeaders(s, { "grpc-encoding": "gzip" }),
       data(s, envelope(payload, 1)),

@@ -1,6 +1,6 @@
 import type { HandlerContext } from "../../src/server.ts";
 
-/** A function that says a token that is another one each time. */
+/** A function for the option `headers` that returns a new token each time: "token 1", "token 2" … */
 export function tokens(name = "authorization") {
   let count = 0;
   return async () => ({ [name]: `token ${++count}` });

@@ -14,8 +14,8 @@ const METHOD = {};
 /** The server's clock at the start. */
 export const START_MS = 5000;
 
-/** A stream that says nothing. */
-class Mute implements ServerAttachment {
+/** A stream that brings nothing. */
+class SilentStream implements ServerAttachment {
   refused = false;
   readonly announcedHeaderBytes = 65_536;
   readonly ownTrailerBytes = 0;
@@ -41,11 +41,12 @@ interface Asking {
   connection?: object;
 }
 
-export class House {
+/** The sessions of a server, on a clock of the test's own, and the handlers that they started. */
+export class RegistryWorld {
   readonly time = new FakeTime();
   readonly registry: SessionRegistry;
   readonly runs: { id: string; app: ServerApp }[] = [];
-  readonly #streams = new Map<string, Mute>();
+  readonly #streams = new Map<string, SilentStream>();
 
   constructor(limits: Partial<SessionLimits> = {}) {
     const all = { maxSessions: 3, maxBytes: 1000, maxPerConnection: 100, resumesPerSecond: 100 };
@@ -53,7 +54,7 @@ export class House {
     this.registry = new SessionRegistry(settings, { ...all, ...limits }, this.time.clock(START_MS));
   }
 
-  /** An attachment asks to be let in: "in", or why not. */
+  /** An attachment asks to be admitted: "in", or the code or reason of the refusal. */
   ask(session: string, asking: Asking = {}): string {
     const { attach = 1, epoch = "here", cancel = false, received = 0, connection = this } = asking;
     const openedMs = "opened" in asking ? asking.opened : START_MS + this.time.nowMs;
@@ -63,7 +64,7 @@ export class House {
       caller: "me",
       connection,
       open: () => {
-        const stream = new Mute();
+        const stream = new SilentStream();
         this.#streams.set(session, stream);
         return stream;
       },
@@ -82,11 +83,11 @@ export class House {
   }
 
   /** The last stream of a session. */
-  stream(id: string): Mute {
-    return this.#streams.get(id) as Mute;
+  stream(id: string): SilentStream {
+    return this.#streams.get(id) as SilentStream;
   }
 
-  /** That is gone. */
+  /** The last stream of a session is lost. */
   lose(id: string): void {
     const error = failure(Code.Canceled, "the connection to the client was lost");
     const outcome = { is: "lost", error, unprocessed: false } as const;
