@@ -14,6 +14,7 @@ const behaviours = [
   "leaks",
   "limits",
   "metadata",
+  "metadata-faults",
   "metadata-limits",
   "response-headers",
   "retry",
@@ -27,7 +28,7 @@ export default defineConfig({
   ssr: { resolve: { conditions } },
   test: {
     environment: "node",
-    // A process a file: what one file leaves behind cannot hide in another.
+    // A process a file: what one file leaves open cannot hide in another.
     pool: "forks",
     maxWorkers: 2,
     // Tests of memory collect what is dead before they count.

@@ -1,6 +1,6 @@
 /**
- * What a change costs: Hawser of this checkout and of another, row by row in turn, in CPU seconds
- * of the process under test. Wall time says little on a machine that others use too.
+ * The cost of a change: Hawser of this checkout and of another, row by row in turn, in CPU seconds
+ * of the process under test. Wall time is not comparable on a machine that others use too.
  */
 import { cpuPerMillion, measureRound, median, type Round } from "./measure.ts";
 import { type Cell, cells, nameOf, type Role, roles } from "./plan.ts";
@@ -9,12 +9,12 @@ import type { World } from "./world.ts";
 /** No row may cost more than this many times what it costs in the other checkout. */
 const BOUND = 1.1;
 
-/** A process counts its CPU in ticks of 10 ms: shorter rounds would measure those. */
+/** A process counts its CPU in ticks of 10 ms: shorter rounds would measure the ticks. */
 const timing = { warmMs: 100, measureMs: 500 };
 const rounds = 5;
 
 /**
- * A row over the bound is measured by so many pairs of new processes in all, and the median of the pairs counts: how the
+ * The count of pairs of new processes that measure a row over the bound; the median of the pairs counts, because how the
  * engine compiles, and where memory lies, differ from process to process. Two pairs of the same source were 0.94 to
  * 1.11 of each other, however many rounds each had.
  */
@@ -24,7 +24,7 @@ export interface Costs {
   ok: boolean;
   /** By row: CPU seconds per million messages here and there, and the ratio. */
   rows: Record<string, { here: number; there: number; ratio: number; pairs: number }>;
-  /** In words, what is over the bound. */
+  /** The rows over the bound, in words. */
   missed: string[];
 }
 
@@ -52,7 +52,7 @@ export async function compareWith(start: () => Promise<World>): Promise<Costs> {
   return costs;
 }
 
-/** What one pair of processes cost: medians of its rounds, in CPU seconds per million messages. */
+/** The cost of one pair of processes: medians of its rounds, in CPU seconds per million messages. */
 interface Pair {
   readonly here: number;
   readonly there: number;
@@ -77,7 +77,7 @@ async function measurePair(start: () => Promise<World>, rows: readonly Row[]): P
   for (const [n, { pairs }] of rows.entries()) pairs.push(pairOf(measured[n] as Round[]));
 }
 
-/** The ratio is the median of the rounds' ratios: what else the machine does disturbs both sides of a round. */
+/** The ratio is the median of the rounds' ratios: other work of the machine disturbs both sides of a round. */
 function pairOf(measured: readonly Round[]): Pair {
   const cost = (round: Round, peer: "hawser" | "before") => cpuPerMillion(round.get(peer)!);
   return {

@@ -1,4 +1,4 @@
-/** The outer end of commands.ts: one process under test or under orders, and what it costs. */
+/** The outer end of commands.ts: one process under test or of the load, and its CPU and memory. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -14,7 +14,7 @@ type EventOf<K extends Kind> = Extract<BenchEvent, { event: K }> & { event: K };
 /** The measured part of a job, and the CPU that a process of interest took in it. */
 export interface Measured {
   messages: number;
-  /** Where messages were posted first: how many. */
+  /** The count of messages that were posted first, where there were any. */
   posts: number;
   ms: number;
   cpuMs: number;
@@ -48,7 +48,7 @@ export class Child implements AsyncDisposable, UnderTest {
     this.#process.on("exit", (code, signal) => this.#exited(`exit ${signal ?? code}`));
     this.#process.on("error", (error) => this.#exited(error.message));
     this.#process.stdin?.on("error", () => {});
-    // Some servers log each cancelled call; what they said last is shown if they fail.
+    // Some servers log each cancelled call; their last lines are shown if they fail.
     this.#process.stderr?.on("data", (chunk) => {
       this.#said = `${this.#said}${chunk}`.slice(-2000);
     });
@@ -95,7 +95,7 @@ export class Child implements AsyncDisposable, UnderTest {
     return rssBytesOf(this.#process.pid!);
   }
 
-  /** What the objects in use take after a garbage collection, in bytes; of Node programs. */
+  /** The memory of the objects in use after a garbage collection, in bytes; of Node programs. */
   async usedBytes(): Promise<number> {
     this.#send({ gc: true });
     return (await this.#next("collected")).usedBytes ?? Number.NaN;

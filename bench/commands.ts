@@ -1,6 +1,6 @@
 /**
- * The inner end of what bench/child.ts drives: JSON lines on stdin and stdout. Every
- * program under bench/ speaks this, bench/go included.
+ * The inner end of the programs that bench/child.ts drives: JSON lines on stdin and stdout.
+ * Every program under bench/ reads and writes them, bench/go included.
  *
  *     stdin   {"gc":true} · {"job":{…}} · {"release":true}; the end of stdin ends the program
  *     stdout  ready · collected · start · end · idle · done · failed
@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 
 export type Workload = "ping-pong" | "pipelined" | "push" | "unary" | "idle";
 
-/** What a client is asked to do. */
+/** The job of a client. */
 export interface Job {
   /** host:port */
   address: string;
@@ -19,7 +19,7 @@ export interface Job {
   window: number;
   /** Bytes of content. */
   size: number;
-  /** Over how many connections the streams go; more than one for idle alone. */
+  /** The count of connections for the streams; more than one only for idle. */
   connections: number;
   warmMs: number;
   measureMs: number;
@@ -34,7 +34,7 @@ export interface Command<J = Job> {
 export type BenchEvent =
   | { event: "ready"; address?: string; version?: string }
   | { event: "start" | "end" | "idle" }
-  /** What is in use after it: of the heap, and outside of it. */
+  /** The memory in use after the collection: of the heap, and outside of it. */
   | { event: "collected"; usedBytes?: number }
   | { event: "failed"; error: string }
   | {
@@ -61,7 +61,7 @@ export function onCommand<J = Job>(take: (command: Command<J>) => void): void {
   lines.on("close", () => process.exit(0));
 }
 
-/** Twice with a turn of the loop between: what the first one finalizes, the second one frees. */
+/** Collects twice, with a turn of the loop between: the second collection frees what the first one finalizes. */
 async function collect(): Promise<void> {
   for (let i = 0; i < 2; i++) {
     globalThis.gc?.();

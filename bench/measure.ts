@@ -1,9 +1,9 @@
-/** Rounds: every peer does the same row right after the other, and the order turns. */
+/** Rounds: the peers do the same row one right after the other, and the order changes each round. */
 import type { Measured } from "./child.ts";
 import { type Cell, idleJob, jobOf, nameOf, type Peer, type Role } from "./plan.ts";
 import type { World } from "./world.ts";
 
-/** What a process does before its idle streams are weighed. */
+/** The work of a process before the memory of its idle streams is measured. */
 const working: Cell = { workload: "pipelined", streams: 100, size: 15 };
 
 /** One row, measured once with each peer. */
@@ -48,7 +48,7 @@ export const perSecond = ({ messages, ms }: Measured): number => (messages / ms)
 /** CPU seconds per million messages. */
 export const cpuPerMillion = ({ messages, cpuMs }: Measured): number => (cpuMs * 1000) / messages;
 
-/** The median over the rounds that this peer took part in; NaN where there are none. */
+/** The median over the rounds of this peer; NaN where it had no round. */
 export function medianOf(
   rounds: readonly Round[],
   peer: Peer,
@@ -58,8 +58,8 @@ export function medianOf(
 }
 
 /**
- * How many times as fast as `peer` we are: the median of the ratios of the rounds, since what
- * else this machine does disturbs both sides of a round, but not every round.
+ * The speed of Hawser over that of `peer`: the median of the ratios of the rounds, since other
+ * work of this machine disturbs both sides of a round, but not every round.
  */
 export function ratioTo(rounds: readonly Round[], peer: Peer): number {
   const ratios = rounds.flatMap((round) => {
@@ -79,8 +79,8 @@ export function median(values: readonly number[]): number {
 
 /**
  * Resident bytes per idle stream: with all streams open, less what the process took after a
- * second of load. That brings what grows with work and not with streams (compiled code, pools,
- * the young generation) to its size before it is counted.
+ * second of load. By then the memory that grows with work and not with streams (compiled code,
+ * pools, the young generation) has its size.
  */
 export async function idleBytes(
   world: World,

@@ -1,8 +1,8 @@
-/** What is measured, and what must be reached. */
+/** The rows that are measured, and their floors. */
 import type { Job, Workload } from "./commands.ts";
 
 export const peers = ["hawser", "connect-node", "grpc-js", "grpc-go"] as const;
-/** What can be measured; "before" is Hawser of another checkout. */
+/** The peers; "before" is Hawser of another checkout. */
 export type Peer = (typeof peers)[number] | "before";
 
 /** Which end of the call is under test. */
@@ -26,7 +26,7 @@ const kinds: readonly (readonly [Workload, number])[] = [
   ["push", 1],
 ];
 
-/** The rows of the full run. Unary calls are small: what they carry is not what they cost. */
+/** The rows of the full run. Unary calls are small: their cost hardly depends on their messages. */
 export const cells: readonly Cell[] = [
   ...sizes.flatMap((size) => kinds.map(([workload, streams]) => ({ workload, streams, size }))),
   { workload: "unary", streams: 1, size: 15 },
@@ -43,7 +43,7 @@ export function nameOf({ workload, streams, size }: Cell): string {
   return `${workload} ${streams} × ${size} B`;
 }
 
-/** At least so many times as fast as the peer; the same for servers and for clients. */
+/** The floors: how many times as fast as the peer at least; the same for servers and for clients. */
 export const floors: readonly { cell: Cell; over: Partial<Record<Peer, number>> }[] = [
   {
     cell: { workload: "pipelined", streams: 1, size: 15 },

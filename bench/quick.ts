@@ -1,6 +1,6 @@
 /**
  * The floors alone, within a minute: short rounds, and more of them for a ratio that is under
- * its floor, as long as there is time. A disturbed machine needs them; a slow build fails all.
+ * its floor, while there is time. A disturbed machine needs them; a slow build fails all.
  */
 import { idleBytes, measureRound, Results, ratioTo } from "./measure.ts";
 import {
@@ -22,7 +22,7 @@ export interface Verdict {
   ok: boolean;
   /** Times as fast as the peer; for "idle stream": our bytes over the peer's. */
   ratios: Record<string, Partial<Record<Peer, number>>>;
-  /** In words, what is under its floor. */
+  /** The rows under their floors, in words. */
   missed: string[];
 }
 
@@ -45,8 +45,8 @@ export async function quick(world: World, untilMs: number): Promise<Verdict> {
   for (const row of rows) await measure(row, floored, -1); // warm-up
   for (let turn = 0; turn < rounds; turn++) {
     for (const row of rows) {
-      // A slow machine gets fewer rounds, but each row one. grpc-go has no floor: one round
-      // tells where it stands.
+      // A slow machine gets fewer rounds, but each row at least one. grpc-go has no floor: one
+      // round is enough.
       if (turn > 0 && performance.now() > untilMs) break;
       const peers = turn === 0 ? world.peers : floored;
       results.rounds(row.role, row.cell).push(await measure(row, peers, turn));
@@ -82,7 +82,7 @@ export async function quick(world: World, untilMs: number): Promise<Verdict> {
   return verdict;
 }
 
-/** Memory is not a matter of time, so all are measured at once. */
+/** Memory does not depend on time, so all peers are measured at once. */
 async function idle(world: World, role: Role, verdict: Verdict): Promise<void> {
   const [ours, theirs] = await Promise.all([
     idleBytes(world, role, "hawser", idleStreams),

@@ -91,9 +91,9 @@ Written by \`npm run bench\` on ${new Date().toISOString().slice(0, 10)}; do not
   test is a process of its own; client and server share the cores.
 * ${method.rounds} rounds after a warm-up round; in each the peers do a row one right after the other, in turn as the first,
   ${method.warmMs} ms to warm up and ${method.measureMs} ms measured. Figures are medians of the rounds, ratios the medians of the rounds' ratios.
-* A row is "workload streams × content". The content is a string of so many bytes. Ping-pong sends, waits for the echo,
+* A row is "workload streams × content". The content is a string of this many bytes. Ping-pong sends, waits for the echo,
   sends again. Pipelined keeps messages in flight on each stream: ${windows()}. Push is one
-  server-streaming call, as fast as it goes. Unary is so many calls at a time.
+  server-streaming call, as fast as it goes. Unary is this many calls at a time.
 * grpc-js reads its messages with @grpc/proto-loader, as its documentation has it; Connect and Hawser run the same handlers.
 
 ${server}

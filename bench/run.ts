@@ -1,7 +1,7 @@
 /**
  * npm run bench                measures everything, writes RESULTS.md and chart.svg; ~20 minutes
  * npm run bench -- --quick     the floors alone, within a minute; exit 1 where one is missed
- * npm run bench -- --sessions  what sessions cost where nothing is lost, ~3 minutes; exit 1 past a bound
+ * npm run bench -- --sessions  the cost of sessions where nothing is lost, ~3 minutes; exit 1 past a bound
  *     --no-go                  as on a machine without Go
  *     --quick --against DIR    CPU seconds, against Hawser of another checkout (with its node_modules);
  *                              5 to 15 minutes; exit 1 where a row costs more than it may
@@ -14,7 +14,7 @@ import { quick } from "./quick.ts";
 import { measureSessions } from "./sessions.ts";
 import { buildGo, World } from "./world.ts";
 
-/** From then on, what still runs comes to its end: that and the start take some seconds. */
+/** From then on no further round begins: the end of the run, and its start, take some seconds. */
 const quickLimitMs = 52_000;
 
 const { values } = parseArgs({

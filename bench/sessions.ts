@@ -1,16 +1,16 @@
 /**
- * What sessions cost where nothing is lost: Hawser's client with them and without them, against
- * the same server, row by row in turn; and what an idle stream of each costs on both sides.
+ * The cost of sessions where nothing is lost: Hawser's client with them and without them, against
+ * the same server, row by row in turn; and the memory of an idle stream of each on both sides.
  */
 import { fileURLToPath } from "node:url";
 import { Child } from "./child.ts";
 import { median, perSecond } from "./measure.ts";
 import { type Cell, cells, idleJob, idleStreams, jobOf, nameOf } from "./plan.ts";
 
-/** A stream with a session carries at least so much of what a plain one does. */
+/** The least throughput of a stream with a session, over that of a plain one. */
 const FLOOR = 0.9;
 
-/** And costs at most so much more while it is idle, on each side. */
+/** The most bytes that it takes more while it is idle, on each side. */
 const IDLE_MORE_BYTES = 2048;
 
 const timing = { warmMs: 150, measureMs: 400 };
@@ -26,11 +26,11 @@ type Kind = keyof typeof clients;
 
 export interface SessionCosts {
   ok: boolean;
-  /** By row: how much of the plain calls' throughput sessions have. */
+  /** By row: the throughput with sessions, over that of plain calls. */
   ratios: Record<string, number>;
-  /** How many bytes more an idle stream costs, on each side. */
+  /** The bytes that an idle stream takes more, on each side. */
   idleMoreBytes: { server: number; client: number };
-  /** In words, what is under its floor. */
+  /** The results under their floors, in words. */
   missed: string[];
 }
 
@@ -58,7 +58,7 @@ export async function measureSessions(): Promise<SessionCosts> {
   return costs;
 }
 
-/** The median of the rounds' ratios; they go on for a while where it is under the floor. */
+/** The median of the rounds' ratios; more rounds follow for a while where it is under the floor. */
 async function compare(cell: Cell, server: Child, session: Child, plain: Child): Promise<number> {
   const job = jobOf(cell, server.address, timing.warmMs, timing.measureMs);
   const ratios: number[] = [];
@@ -77,8 +77,8 @@ async function compare(cell: Cell, server: Child, session: Child, plain: Child):
 }
 
 /**
- * What an idle stream keeps on one side: the objects in use, since what is resident beyond them
- * says how the garbage collector sized its spaces while 5000 streams were opened at once.
+ * The memory of an idle stream on one side: the objects in use, since the rest of the resident
+ * memory depends on how the garbage collector sized its spaces while 5000 streams were opened.
  */
 async function idleBytes(kind: Kind, side: "server" | "client"): Promise<number> {
   await using server = await startServer();

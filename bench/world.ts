@@ -28,7 +28,7 @@ export function buildGo(): string | undefined {
 export class World implements AsyncDisposable {
   /** The peers that this machine can run. */
   readonly peers: readonly Peer[];
-  /** What the load is, in words. */
+  /** The load, in words. */
   readonly loadName: string;
   readonly #go: string | undefined;
   readonly #checkout: string | undefined;
@@ -46,7 +46,7 @@ export class World implements AsyncDisposable {
     this.loadName = go === undefined ? "raw node:http2 (bench/load.ts)" : "grpc-go (bench/go)";
   }
 
-  /** @param checkout where another Hawser lies, with its node_modules: it is then the only other peer */
+  /** @param checkout the path of another Hawser, with its node_modules: it is then the only other peer */
   static async start(go: string | undefined, checkout?: string): Promise<World> {
     const world = new World(go, checkout);
     world.#load = await world.startLoad();
@@ -70,8 +70,8 @@ export class World implements AsyncDisposable {
   }
 
   /**
-   * The server that all clients are measured against: ours, since no other pushes faster than
-   * every client can read, and then it is the server that is measured.
+   * The server that all clients are measured against: ours, since every other pushes more slowly
+   * than some client can read, and would then be measured itself.
    */
   readonly target: Peer = "hawser";
 

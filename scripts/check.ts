@@ -4,7 +4,7 @@
  *     sources   types, code style, the contract, gen/     each for itself
  *     package   build -> pack -> publint -> attw          each needs the one before
  *
- * A line a step; what a step printed is shown only when it fails.
+ * It prints a line a step; the output of a step is shown only when the step fails.
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -14,9 +14,9 @@ import { fileURLToPath } from "node:url";
 
 interface Step {
   title: string;
-  /** What to do when it fails. */
+  /** The remedy when it fails. */
   remedy: string;
-  /** Rejects with what the user must see; a text that it resolves with is shown beside the title. */
+  /** Rejects with the output for the user; a text that it resolves with is shown beside the title. */
   run: () => Promise<string | undefined>;
 }
 
@@ -51,7 +51,7 @@ function run(program: string, ...args: string[]): Promise<string> {
   });
 }
 
-/** A program whose output nobody needs when it succeeds. */
+/** A program whose output is not needed when it succeeds. */
 const quiet =
   (program: string, ...args: string[]) =>
   async () => {
@@ -67,8 +67,8 @@ const commit = (name: string) =>
   );
 
 /**
- * The contract as it was: on main, and, where main is what is checked out, one
- * commit before it, for against itself nothing can break.
+ * The contract before the change: that of main, and, where main is checked out, that of
+ * the commit before it, since no change is visible against itself.
  */
 async function breaking(): Promise<string> {
   const main = (await commit("main")) ? "main" : "origin/main";
@@ -89,13 +89,13 @@ async function breaking(): Promise<string> {
   return `against ${compared.join(" and ")}`;
 }
 
-/** Generates beside the working tree, and compares both ways: what differs, what is missing, what is left over. */
+/** Generates beside the working tree, and compares both ways: files that differ, are missing, or are left over. */
 async function generated(): Promise<undefined> {
   await run("buf", "generate", "--output", temporary);
   await run("git", "diff", "--no-index", "--exit-code", "--", "gen", join(temporary, "gen"));
 }
 
-/** Each exception in buf.yaml must spare the contract a complaint: without them all, buf must complain of just these. */
+/** Each exception in buf.yaml must be needed: without them buf must complain of exactly these. */
 async function exceptions(): Promise<undefined> {
   const config = readFileSync(join(root, "buf.yaml"), "utf8");
   const block = /^ {2}ignore_only:\n((?: {4}.*\n)+)/m;
@@ -119,7 +119,7 @@ async function exceptions(): Promise<undefined> {
     throw new Error([...excepted].map((one) => `not needed: ${one}`).join("\n"));
 }
 
-/** Each package in the lock has a hash, which npm holds what it downloads against, and no address: that is the user's to choose. */
+/** Each package in the lock has a hash, which npm checks its download against, and no address: the user chooses the registry. */
 async function locked(): Promise<undefined> {
   const { packages } = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")) as {
     packages: Record<string, { integrity?: string; resolved?: string }>;
@@ -204,8 +204,8 @@ const packaging: Step[] = [
     run: quiet("publint", "run", tarball, "--strict"),
   },
   {
-    // ESM only: what require() and Node 10 make of it is no question. Entries with a * are not
-    // looked into, so one generated module stands for those of ./gen/*; ./proto/* has no types.
+    // ESM only: require() and Node 10 are not supported. attw does not look into entries with a *,
+    // so one generated module is checked for those of ./gen/*; ./proto/* has no types.
     title: "types of the package (attw)",
     remedy: "mend exports in package.json",
     run: quiet(
@@ -217,7 +217,7 @@ const packaging: Step[] = [
 
 const failed: Step[] = [];
 
-/** Runs a step and tells how it went. */
+/** Runs a step and prints its result. */
 async function passes(step: Step): Promise<boolean> {
   const startedAt = performance.now();
   const seconds = () => `${((performance.now() - startedAt) / 1000).toFixed(1)} s`.padStart(7);

@@ -1,4 +1,4 @@
-/** Removes what the build made before, so that nothing stale is packed. */
+/** Removes the files of earlier builds, so that no stale file is packed. */
 import { rmSync } from "node:fs";
 
 rmSync(new URL("../dist", import.meta.url), { recursive: true, force: true });

@@ -1,6 +1,6 @@
 /**
  * Loaded by the npm scripts that run examples/, before anything else: `node --import ./scripts/require-node.js`.
- * JavaScript, and without imports: a Node that reads no TypeScript must get as far as the one line that says so.
+ * JavaScript, and without imports: a Node that reads no TypeScript must reach the line with the error.
  */
 const major = Number(process.versions.node.split(".")[0]);
 

@@ -72,7 +72,7 @@ describe.each([
     expect(world.links[1]!.accepted).toBe(1);
   });
 
-  test("where one cannot be reached the next is tried at once, and stays; behind the last comes the first", async () => {
+  test("the next address is tried at once where one cannot be reached, and stays in use; the first follows the last", async () => {
     await using world = await servers(["a", "b", "c"], session);
     const [a, b, c] = world.links as [TcpLink, TcpLink, TcpLink];
     a.refuse();
@@ -87,10 +87,10 @@ describe.each([
     expect(await world.answer()).toBe("a");
   });
 
-  test("an address that does not answer is waited for 500 ms", async () => {
-    await using deaf = await listen(() => {});
+  test("a call waits 500 ms for an address that does not answer, and then tries the next", async () => {
+    await using silent = await listen(() => {});
     await using world = await servers(["b"], session);
-    const baseUrl = [deaf.url, world.links[0]!.url];
+    const baseUrl = [silent.url, world.links[0]!.url];
     await using transport = createTransport({ baseUrl, sessions: session });
     const greeter = createClient(Greeter, transport);
     const chat = greeter.chat();
@@ -101,7 +101,7 @@ describe.each([
     expect(await elapsedMs(greeter.sayHello({}))).toBeLessThan(200);
   });
 
-  test("where none can be reached the error names each; a moment later there is no hurry", async () => {
+  test("where no address can be reached the error names each, and the next attempt comes after the pause of the backoff", async () => {
     await using world = await servers(["a", "b"], session);
     for (const link of world.links) link.refuse();
     const chat = world.greeter.chat();
@@ -114,7 +114,7 @@ describe.each([
     expect(await elapsedMs(world.answer())).toBeGreaterThan(500);
   });
 
-  test("calls leave a server that drains; those that are there go on", async () => {
+  test("new calls leave a server that drains, and calls that run on it continue", async () => {
     await using world = await servers(["a", "b"], session);
     const chat = world.greeter.chat();
     await chat.send({ content: "1" });
@@ -133,7 +133,7 @@ describe.each([
     await closed;
   });
 
-  test("closing the transport ends what waits", async () => {
+  test("closing the transport ends calls that wait for a connection", async () => {
     await using world = await servers(["a", "b"], session);
     for (const link of world.links) link.refuse();
     await failureOf(world.greeter.sayHello({}));
@@ -145,7 +145,7 @@ describe.each([
   });
 });
 
-test("a session goes on at the address that has it, while new calls go to the next", async () => {
+test("a session continues at the address that has it, while new calls go to the next", async () => {
   await using world = await servers(["a", "b"], true);
   const [a] = world.links as [TcpLink];
   const chat = world.greeter.chat();
@@ -168,7 +168,7 @@ test("a session goes on at the address that has it, while new calls go to the ne
 test.each<[string, string[], RegExp]>([
   ["none", [], /empty list/],
   [
-    "one that is none",
+    "one that is not valid",
     ["http://127.0.0.1:1", "127.0.0.1:2"],
     /baseUrl is "127.0.0.1:2" \(a string\)/,
   ],

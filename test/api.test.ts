@@ -49,7 +49,7 @@ interface Secret {
 const surface = (changed: Partial<typeof files> = {}): string =>
   surfaceOf(new Map(Object.entries({ ...files, ...changed })) as Declarations, "dist/index.d.ts");
 
-test("an entry shows what it exports, by name, and below it what that mentions, without comments", () => {
+test("the surface of an entry has its exports by name, then the types that they mention, without comments", () => {
   expect(surface().split("\n\n").slice(1)).toEqual([
     'export { Code } from "@connectrpc/connect";',
     "export { Opened as OpenFile };",
@@ -82,7 +82,7 @@ test.each([
   expect(reported.every((block) => /^(- .*\n?)+$|^(\+ .*\n?)+$/.test(block))).toBe(true);
 });
 
-test("a change of words, of what is not mentioned, or of a constructor that nobody can call is none", () => {
+test("a change of comments, of types that are not mentioned, or of a private constructor does not change the surface", () => {
   const open = files["dist/files/open.d.ts"]
     .replace("A file.", "The file.")
     .replace("x: 1", "x: 2");

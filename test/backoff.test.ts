@@ -14,7 +14,7 @@ test("pauses grow by the factor, up to the longest", () => {
   expect(backoff.failures).toBe(6);
 });
 
-test("chance spreads each pause between the bounds of the jitter, the longest one too", () => {
+test("the jitter spreads each pause between its bounds, the longest one too", () => {
   const time = new FakeTime();
   expect(
     pausesOf(
@@ -55,12 +55,12 @@ test("chance spreads each pause between the bounds of the jitter, the longest on
   ).toEqual([100, 200, 400]);
 });
 
-test("the attempt after the first failure comes at once where that is asked for", () => {
+test("with firstAtOnce the attempt after the first failure comes at once", () => {
   const backoff = new Backoff({ ...OPTIONS, firstAtOnce: true }, new FakeTime().clock());
   expect(pausesOf(backoff, 4)).toEqual([0, 100, 200, 400]);
 });
 
-test("a success begins anew, or leaves what still counts", () => {
+test("reset() forgets all failures, or all but as many as it is told", () => {
   const backoff = new Backoff(OPTIONS, new FakeTime().clock());
   pausesOf(backoff, 3);
   backoff.reset(1);
@@ -72,7 +72,7 @@ test("a success begins anew, or leaves what still counts", () => {
   expect(pausesOf(backoff, 1)).toEqual([100]);
 });
 
-test("an attempt that lasted long enough was no failure", () => {
+test("an attempt that lasted steadyMs does not count as a failure", () => {
   const time = new FakeTime();
   const backoff = new Backoff({ ...OPTIONS, steadyMs: 5000 }, time.clock());
   backoff.begin();
@@ -85,13 +85,13 @@ test("an attempt that lasted long enough was no failure", () => {
   expect(pausesOf(backoff, 2)).toEqual([100, 100]);
 });
 
-test("a pause that the server asks for stands in for the one that is due, and counts as a failure", () => {
+test("a pause that the server asks for takes the place of the pause that is due, and counts as a failure", () => {
   const backoff = new Backoff(OPTIONS, new FakeTime().clock());
   expect(backoff.failed(7)).toBe(7);
   expect(pausesOf(backoff, 1)).toEqual([200]);
 });
 
-test("other options hold from the next pause on", () => {
+test("changed options hold from the next pause on", () => {
   const backoff = new Backoff(OPTIONS, new FakeTime().clock());
   pausesOf(backoff, 1);
   backoff.options = { ...OPTIONS, initialMs: 10 };

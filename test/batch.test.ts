@@ -10,11 +10,11 @@ function batch(payloads: Buffer[], flags = payloads.map(() => 0)): Buffer {
   return batchOf({ payloads, flags }, size);
 }
 
-test("is the frames of its messages, in order and with their flags", () => {
+test("a batch has the frames of its messages, in order and with their flags", () => {
   expect([...batch([b, a], [1, 0])]).toEqual([...[1, 0, 0, 0, 2, ...b], ...[0, 0, 0, 0, 1, ...a]]);
 });
 
-test("is made once for those who send the same messages one after the other", () => {
+test("calls that send the same messages one after the other share one batch", () => {
   const first = batch([a, b, c]);
   expect(batch([a, b, c])).toBe(first);
   // The same contents are not the same messages.
@@ -22,12 +22,12 @@ test("is made once for those who send the same messages one after the other", ()
 });
 
 test.each<[what: string, payloads: Buffer[], flags: number[]]>([
-  ["fewer", [a, b], [0, 0]],
-  ["more", [a, b, c, a], [0, 0, 0, 0]],
-  ["others at the end", [a, b, a], [0, 0, 0]],
-  ["the same in another order", [b, a, c], [0, 0, 0]],
-  ["the same, one of them compressed", [a, b, c], [0, 1, 0]],
-])("%s is another batch", (_, payloads, flags) => {
+  ["fewer messages", [a, b], [0, 0]],
+  ["more messages", [a, b, c, a], [0, 0, 0, 0]],
+  ["another message at the end", [a, b, a], [0, 0, 0]],
+  ["the same messages in another order", [b, a, c], [0, 0, 0]],
+  ["the same messages, one of them compressed", [a, b, c], [0, 1, 0]],
+])("calls that send %s have another batch", (_, payloads, flags) => {
   const first = batch([a, b, c]);
   const second = batch(payloads, flags);
   expect(second).not.toBe(first);

@@ -76,7 +76,7 @@ async function world({ client, server, route, once }: Options) {
   };
 }
 
-/** So many trees within each other. */
+/** A tree of `depth` trees within each other. */
 function deep(depth: number): Tree {
   let tree: Tree = {};
   for (let n = 1; n < depth; n++) tree = { child: tree };
@@ -138,7 +138,7 @@ test.each<[string, Options, kept: boolean]>([
   expect([answer.$unknown, (answer.child as Tree).$unknown]).toEqual([expected, expected]);
 });
 
-test("the server's hold over Connect too", async () => {
+test("the options of the server hold over Connect too", async () => {
   await using trees = await world({ server: { recursionLimit: 7 } });
   const transport = createConnectTransport({ baseUrl: trees.url, httpVersion: "1.1" });
   const { echo } = createStockClient(service, transport) as unknown as Pick<typeof trees, "echo">;

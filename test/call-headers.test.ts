@@ -1,68 +1,24 @@
 /** The option `headers` as a function, of a transport and of a call: when it runs, and what it changes. */
-import { AsyncLocalStorage } from "node:async_hooks";
 import { createClient as createConnectClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { describe, expect, test } from "vitest";
-import { RoomService } from "../gen/chat/v1/room_pb.js";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import {
   type CallHeaders,
-  type CallOptions,
-  type Client,
   Code,
   ConnectError,
   createClient,
   createTransport,
-  type Interceptor,
 } from "../src/index.ts";
-import type { HandlerContext, SessionCaller } from "../src/server.ts";
-import { fakeServer, responseHeaders } from "./support/fake-server.ts";
-import { gate, until } from "./support/gate.ts";
-import { all, failureOf, next } from "./support/read.ts";
+import { noting, tokens } from "./support/call-headers.ts";
+import { callsOfEachKind } from "./support/calls-of-each-kind.ts";
+import { gate } from "./support/gate.ts";
+import { all, failureOf } from "./support/read.ts";
 import { sessionHost } from "./support/session-host.ts";
-import { type SessionSetup, sessionWorld } from "./support/session-world.ts";
-import { Http2Code, rst } from "./support/wire.ts";
 import { start } from "./support/world.ts";
 
-/** A function that says a token that is another one each time. */
-function tokens(name = "authorization") {
-  let count = 0;
-  return async () => ({ [name]: `token ${++count}` });
-}
-
-/** Handlers of every kind that note the metadata of their calls. */
-function noting() {
-  const seen: Headers[] = [];
-  const note = ({ requestHeader }: HandlerContext) => {
-    seen.push(requestHeader);
-    return {};
-  };
-  const greeter = {
-    sayHello: (_: unknown, context: HandlerContext) => note(context),
-    collect: async (_: unknown, context: HandlerContext) => note(context),
-    async *subscribe(_: unknown, context: HandlerContext) {
-      yield note(context);
-    },
-    async *chat(_: unknown, context: HandlerContext) {
-      yield note(context);
-    },
-  };
-  const value = (name: string) => seen.map((headers) => headers.get(name));
-  return { seen, greeter, value };
-}
-
-const kinds: Record<
-  string,
-  (greeter: Client<typeof Greeter>, options?: CallOptions) => Promise<unknown>
-> = {
-  unary: (greeter, options) => greeter.sayHello({}, options),
-  "server streaming": (greeter, options) => all(greeter.subscribe({}, options)),
-  "client streaming": (greeter, options) => greeter.collect(options).finish(),
-  bidirectional: (greeter, options) => all(greeter.chat(options)),
-};
-
-describe.each(Object.entries(kinds))("%s", (_, call) => {
-  test("runs the functions of transport and call once for each call; the call's own go over the transport's", async () => {
+describe.each(Object.entries(callsOfEachKind))("%s", (_, call) => {
+  test("runs the functions of transport and call once for each call; the headers of the call replace those of the transport", async () => {
     const { greeter, value } = noting();
     const ofTransport = tokens();
     let n = 0;
@@ -118,8 +74,12 @@ describe.each(Object.entries(kinds))("%s", (_, call) => {
       },
       { code: Code.Unauthenticated, rawMessage: "log in again" },
     ],
-    ["returns what are no headers", () => ({ "not a name": "x" }), { code: Code.InvalidArgument }],
-  ])("fails where a function %s, and nothing is sent", async (_, headers, error) => {
+    [
+      "returns headers that are not valid",
+      () => ({ "not a name": "x" }),
+      { code: Code.InvalidArgument },
+    ],
+  ])("fails where a function %s, and sends nothing", async (_, headers, error) => {
     const { greeter, seen } = noting();
     await using world = await start({ greeter });
     expect(await failureOf(call(world.greeter, { headers }))).toMatchObject(error);
@@ -129,7 +89,7 @@ describe.each(Object.entries(kinds))("%s", (_, call) => {
   });
 
   test.each(["a deadline", "a cancel", "the transport's end"])(
-    "%s ends the wait for a function",
+    "ends its wait for a function by %s",
     async (what) => {
       await using world = await start();
       const asked = gate();
@@ -158,7 +118,7 @@ describe.each(Object.entries(kinds))("%s", (_, call) => {
   );
 });
 
-test("a transport whose headers are none is refused", () => {
+test("a transport whose headers are not valid is refused", () => {
   const headers = { "not a name": "x" };
   expect(() => createTransport({ baseUrl: "http://127.0.0.1:1", headers })).toThrow(
     expect.objectContaining({ code: Code.InvalidArgument }),
@@ -193,290 +153,7 @@ test("on a transport that is not Hawser's the function of a call runs once, with
   expect(await failureOf(chat)).toMatchObject({ code: Code.Canceled });
 });
 
-test("the function runs in the async context of its own call, also for a later attachment", async () => {
-  const user = new AsyncLocalStorage<string>();
-  const seen: (string | null)[] = [];
-  await using world = await resumable(
-    {
-      identify: ({ header }) => {
-        seen.push(header.get("x-user"));
-        return "one";
-      },
-    },
-    () => ({ "x-user": user.getStore() ?? "nobody" }),
-  );
-  const chats = ["ada", "bob"].map((name) => user.run(name, () => world.greeter.chat()));
-  for (const chat of chats) {
-    await chat.send({ content: "one" });
-    await next(chat);
-  }
-  world.link.cut();
-  for (const chat of chats) {
-    await chat.send({ content: "two" });
-    await next(chat);
-    chat.cancel();
-  }
-  await until("both are over", () => world.server.openCalls === 0);
-  expect(seen.toSorted()).toEqual([...Array(3).fill("ada"), ...Array(3).fill("bob")]);
-});
-
-/** A world whose server identifies callers, and whose client has this option `headers`. */
-function resumable(
-  sessions: Exclude<SessionSetup["sessions"], false | undefined>,
-  headers?: CallHeaders,
-  interceptors: Interceptor[] = [],
-) {
-  return sessionWorld({
-    linked: true,
-    sessions,
-    transport: { interceptors, ...(headers === undefined ? {} : { headers }) },
-  });
-}
-
-/** Says who calls by tokens, each of which is good once; notes those that came. */
-function strict() {
-  const seen: string[] = [];
-  const identify = ({ header }: SessionCaller) => {
-    const token = header.get("authorization") ?? "none";
-    if (seen.includes(token)) throw new ConnectError("the token has expired", Code.Unauthenticated);
-    seen.push(token);
-    return "ada";
-  };
-  return { seen, identify };
-}
-
-test.each(["of the transport", "of the call"])(
-  "each attachment of a session, and its cancel, has what the function %s says then",
-  async (whose) => {
-    const { seen, identify } = strict();
-    const headers = tokens();
-    const ofTransport = whose === "of the transport";
-    await using world = await resumable({ identify }, ofTransport ? headers : undefined);
-    const chat = world.greeter.chat(ofTransport ? {} : { headers });
-    for (const content of ["one", "two", "three"]) {
-      await chat.send({ content });
-      expect(await next(chat)).toMatchObject({ reply: content });
-      world.link.cut();
-    }
-    await until("it goes on", () => world.asked.length === 4);
-    world.link.stall();
-    world.link.cut();
-    await until("it has noticed", () => chat.state === "resuming");
-    chat.cancel();
-    world.link.resume();
-    await until("the handler is told", () => world.server.openCalls === 0);
-    expect(world.asked.at(-1)).toMatchObject({ cancel: true });
-    expect(seen).toEqual(seen.map((_, n) => `token ${n + 1}`));
-    expect(seen.length).toBeGreaterThan(4);
-  },
-);
-
-test("a chat with plain headers is ended by a server whose token expires, and one with a function is not", async () => {
-  const { identify } = strict();
-  await using world = await resumable({ identify });
-  const old = world.greeter.chat({ headers: { authorization: "old" } });
-  const fresh = world.greeter.chat({ headers: tokens() });
-  for (const chat of [old, fresh]) {
-    await chat.send({ content: "one" });
-    await next(chat);
-  }
-  world.link.cut();
-  expect(await failureOf(old)).toMatchObject({ code: Code.Unauthenticated });
-  await fresh.send({ content: "two" });
-  expect(await next(fresh)).toMatchObject({ reply: "two" });
-  fresh.closeSend();
-  expect(await next(fresh)).toBeUndefined();
-});
-
-test("where the function fails with UNAVAILABLE for a later attachment, another attempt follows", async () => {
-  let runs = 0;
-  const headers = async () => {
-    if (++runs === 2 || runs === 3) throw new ConnectError("the issuer is away", Code.Unavailable);
-    return { "x-run": `${runs}` };
-  };
-  await using world = await resumable({}, headers);
-  const chat = world.greeter.chat();
-  await chat.send({ content: "one" });
-  await next(chat);
-  world.link.cut();
-  await chat.send({ content: "two" });
-  expect(await next(chat)).toMatchObject({ reply: "two" });
-  expect(runs).toBe(4);
-  chat.closeSend();
-  await next(chat);
-});
-
-test("where it fails with anything else for a later attachment, the call ends with that, and the server is told", async () => {
-  let runs = 0;
-  const headers = async () => {
-    if (++runs > 1) throw new ConnectError("log in again", Code.Unauthenticated);
-    return {};
-  };
-  await using world = await resumable({}, headers);
-  const chat = world.greeter.chat();
-  await chat.send({ content: "one" });
-  await next(chat);
-  world.link.cut();
-  expect(await failureOf(chat)).toMatchObject({
-    code: Code.Unauthenticated,
-    rawMessage: "log in again",
-  });
-  await until("the handler has ended", () => world.runs[0]?.end !== "running");
-  expect(world.runs[0]?.end).toMatchObject({ code: Code.Canceled });
-});
-
-test("a function that never answers for a later attachment holds neither a cancel nor the loop", async () => {
-  let runs = 0;
-  const stuck = gate();
-  const headers = () => {
-    if (++runs === 1) return {};
-    stuck.open();
-    return new Promise<never>(() => {});
-  };
-  await using world = await resumable({}, headers);
-  const chat = world.greeter.chat();
-  await chat.send({ content: "one" });
-  await next(chat);
-  world.link.cut();
-  await stuck.opened;
-  chat.cancel();
-  expect(await failureOf(chat)).toMatchObject({ code: Code.Canceled });
-  // The cancel leaves with what the function said last.
-  await until("the handler has ended", () => world.runs[0]?.end !== "running");
-  expect(world.runs[0]?.end).toMatchObject({ code: Code.Canceled });
-});
-
-test("a function that never answers does not keep the server from being told when the transport is closed", async () => {
-  let runs = 0;
-  const headers = () => (++runs === 1 ? {} : new Promise<never>(() => {}));
-  await using world = await resumable({}, headers);
-  const chat = world.greeter.chat();
-  await chat.send({ content: "one" });
-  await next(chat);
-  await world.transport.close();
-  expect(await failureOf(chat)).toMatchObject({ code: Code.Canceled });
-  await until("the handler has ended", () => world.runs[0]?.end !== "running");
-  expect(world.runs[0]?.end).toMatchObject({ code: Code.Canceled });
-});
-
-test("what an interceptor changed stays in later attachments; what the function says, and it did not touch, is fresh", async () => {
-  const seen: Record<string, string | null>[] = [];
-  const names = ["x-fresh", "x-changed", "x-removed", "x-added", "x-static"];
-  const identify = ({ header }: SessionCaller) => {
-    seen.push(Object.fromEntries(names.map((name) => [name, header.get(name)])));
-    return "ada";
-  };
-  let runs = 0;
-  const headers = () => {
-    const run = `${++runs}`;
-    return { "x-fresh": run, "x-changed": run, "x-removed": run };
-  };
-  const interceptor: Interceptor = (next) => (request) => {
-    request.header.set("x-changed", `${request.header.get("x-changed")} and more`);
-    request.header.delete("x-removed");
-    request.header.set("x-added", "here");
-    return next(request);
-  };
-  await using world = await resumable({ identify }, headers, [interceptor]);
-  const chat = world.greeter.chat({ headers: { "x-static": "same" } });
-  await chat.send({ content: "one" });
-  await next(chat);
-  world.link.cut();
-  await chat.send({ content: "two" });
-  await next(chat);
-  chat.closeSend();
-  await next(chat);
-  const kept = {
-    "x-changed": "1 and more",
-    "x-removed": null,
-    "x-added": "here",
-    "x-static": "same",
-  };
-  expect(seen).toEqual([
-    { "x-fresh": "1", ...kept },
-    { "x-fresh": "2", ...kept },
-  ]);
-});
-
-test("each attempt of a unary call that is made again has what the function says then", async () => {
-  const seen: (string | null)[] = [];
-  await using world = await start({
-    server: {
-      routes: (router) =>
-        router.service(RoomService, {
-          post(_request, { requestHeader }) {
-            seen.push(requestHeader.get("authorization"));
-            if (seen.length < 3) throw new ConnectError("busy", Code.Unavailable);
-            return {};
-          },
-        }),
-    },
-    transport: { headers: tokens() },
-  });
-  await world.client(RoomService).post({});
-  expect(seen).toEqual(["token 1", "token 2", "token 3"]);
-});
-
-test("the transport's end ends the wait for a function before a unary call is made again", async () => {
-  const asked = gate();
-  let runs = 0;
-  const headers = () => {
-    if (++runs === 1) return {};
-    asked.open();
-    return new Promise<never>(() => {});
-  };
-  await using world = await start({
-    server: {
-      routes: (router) =>
-        router.service(RoomService, {
-          post() {
-            throw new ConnectError("busy", Code.Unavailable);
-          },
-        }),
-    },
-    transport: { headers },
-  });
-  const post = failureOf(world.client(RoomService).post({}));
-  await asked.opened;
-  await world.transport.close();
-  expect(await post).toMatchObject({ code: Code.Canceled });
-});
-
-test("each attempt of a call that continues by a cursor has what the function says then", async () => {
-  const seen: (string | null)[] = [];
-  await using world = await start({
-    server: {
-      routes: (router) =>
-        router.service(RoomService, {
-          async *watch({ after }, { requestHeader }) {
-            seen.push(`${requestHeader.get("authorization")} after ${after}`);
-            yield { cursor: `${seen.length}` };
-            if (seen.length < 3) throw new ConnectError("moving", Code.Unavailable);
-          },
-        }),
-    },
-  });
-  const watching = world.client(RoomService).watch({}, { headers: tokens() });
-  expect(await all(watching)).toHaveLength(3);
-  expect(seen).toEqual(["token 1 after ", "token 2 after 1", "token 3 after 2"]);
-});
-
-test("an attempt that follows one that the server refused has what the function says then", async () => {
-  const headers = tokens();
-  await using server = await fakeServer(({ peer, stream }) => {
-    if (server.calls.length === 1) peer.write(rst(stream, Http2Code.REFUSED_STREAM));
-    else peer.write(responseHeaders(stream, { "grpc-status": "5" }, true));
-  });
-  const call = server.client.sayHello(
-    {},
-    { headers: async () => ({ "x-case": "1", ...(await headers()) }) },
-  );
-  expect(await failureOf(call)).toMatchObject({ code: Code.NotFound });
-  const sent = server.calls.map(({ request }) => request.headers?.authorization);
-  expect(sent).toEqual(["token 1", "token 2"]);
-});
-
-test("Negotiate has the headers of the transport, and none of a call", async () => {
+test("Negotiate has the headers of the transport, and not those of a call", async () => {
   const asked: Record<string, string>[] = [];
   await using host = await sessionHost(() => {}, {
     headers: tokens(),
@@ -497,18 +174,21 @@ test("Negotiate has the headers of the transport, and none of a call", async () 
 test.each<[string, unknown]>([
   ["5", 5],
   ["null", null],
-  ["a function that says 5", () => 5],
-  ["a function that says null", () => null],
-])("headers that are none, %s, are INVALID_ARGUMENT, and named", async (_, headers) => {
-  await using world = await start();
-  const call = world.greeter.sayHello({}, { headers: headers as CallHeaders });
-  expect(await failureOf(call)).toMatchObject({
-    code: Code.InvalidArgument,
-    rawMessage: expect.stringContaining("headers"),
-  });
-});
+  ["a function that returns 5", () => 5],
+  ["a function that returns null", () => null],
+])(
+  "headers that are not valid, %s, are INVALID_ARGUMENT, and the error names the option",
+  async (_, headers) => {
+    await using world = await start();
+    const call = world.greeter.sayHello({}, { headers: headers as CallHeaders });
+    expect(await failureOf(call)).toMatchObject({
+      code: Code.InvalidArgument,
+      rawMessage: expect.stringContaining("headers"),
+    });
+  },
+);
 
-test("a function that throws what has no text fails its call with a ConnectError", async () => {
+test("a function that throws a value without a text fails its call with a ConnectError", async () => {
   await using world = await start();
   for (const thrown of [Symbol("odd"), Object.create(null), undefined]) {
     const headers = () => {

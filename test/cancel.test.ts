@@ -41,10 +41,10 @@ const busy = {
 };
 
 describe.each(Object.entries(busy))(
-  "the client leaves the loop while the handler %s",
+  "a client that leaves the loop while the handler %s",
   (_, then) => {
     test.each(["break", "throw", "return"])(
-      "by %s: the signal aborts and finally runs",
+      "by %s aborts the handler's signal and runs its finally",
       async (how) => {
         const { chat, over } = watched(then);
         await using world = await start({ greeter: { chat } });
@@ -66,7 +66,7 @@ describe.each(Object.entries(busy))(
       },
     );
 
-    test("by the end of its block: `await using` cancels", async () => {
+    test("by the end of a block with `await using` cancels the call", async () => {
       const { chat, started, over } = watched(then);
       await using world = await start({ greeter: { chat } });
       {
@@ -97,8 +97,8 @@ test("leaving a server push cancels it", async () => {
   await finished.opened;
 });
 
-describe("cancel()", () => {
-  test("before anything was sent: the loop throws CANCELED, sends reject", async () => {
+describe("a call that is cancelled by cancel()", () => {
+  test("before it sent anything: the loop throws CANCELED, sends reject", async () => {
     await using world = await start();
     const chat = world.greeter.chat();
     chat.cancel();
@@ -109,7 +109,7 @@ describe("cancel()", () => {
     expect(chat.state).toBe("closed");
   });
 
-  test("during the call: a loop that waits throws CANCELED, the handler's signal aborts and finally runs", async () => {
+  test("while it runs: a loop that waits throws CANCELED, the handler's signal aborts and its finally runs", async () => {
     const { chat, started, over } = watched();
     await using world = await start({ greeter: { chat } });
     const call = world.greeter.chat();
@@ -120,7 +120,7 @@ describe("cancel()", () => {
     await over();
   });
 
-  test("during the call: messages that wait are dropped", async () => {
+  test("while it runs: messages that wait are dropped", async () => {
     await using world = await start();
     const chat = world.greeter.chat();
     for (let n = 0; n < 10; n++) await chat.send({});
@@ -139,7 +139,7 @@ describe("cancel()", () => {
     expect((await failureOf(loop)).code).toBe(Code.Canceled);
   });
 
-  test("with a reason: the error has it as its cause", async () => {
+  test("with a reason: the error has the reason as its cause", async () => {
     await using world = await start();
     const reason = new Error("the user closed the window");
     const chat = world.greeter.chat();
@@ -149,7 +149,7 @@ describe("cancel()", () => {
     expect(error.cause).toBe(reason);
   });
 
-  test("after the end: nothing changes", async () => {
+  test("after its end does not change", async () => {
     await using world = await start();
     const chat = world.greeter.chat();
     void chat.send({});
@@ -163,7 +163,7 @@ describe("cancel()", () => {
     expect((await failureOf(chat.send({}))).code).toBe(Code.FailedPrecondition);
   });
 
-  test("twice, and after it leaving the loop: still CANCELED", async () => {
+  test("twice, and then disposed of, is still CANCELED", async () => {
     await using world = await start();
     const chat = world.greeter.chat();
     chat.cancel();
@@ -172,7 +172,7 @@ describe("cancel()", () => {
     await chat[Symbol.asyncDispose]();
   });
 
-  test("of a push and of a sink", async () => {
+  test("ends with CANCELED where it is a push or a sink", async () => {
     const over = gate();
     await using world = await start({
       greeter: {
@@ -203,7 +203,7 @@ describe("cancel()", () => {
     await over.opened;
   });
 
-  test("wakes a send that waits for room", async () => {
+  test("rejects its send() that waits for the window", async () => {
     const { chat, started } = watched(busy["waits for its signal"]);
     await using world = await start({ greeter: { chat } });
     const call = world.greeter.chat();
@@ -266,7 +266,7 @@ describe.each(Object.entries(kinds))("the caller's AbortSignal, %s", (_, call) =
     expect(getEventListeners(controller.signal, "abort")).toHaveLength(0);
   });
 
-  test("aborted with a reason: the error has it as its cause", async () => {
+  test("aborted with a reason: the error has the reason as its cause", async () => {
     await using world = await start({ greeter: endless() });
     const reason = new Error("the user closed the window");
     const error = await failureOf(call(world.greeter, AbortSignal.abort(reason)));
@@ -292,7 +292,7 @@ test("a signal that is never aborted has no listener left after its calls", asyn
   await until("no listener is left", () => getEventListeners(signal, "abort").length === 0);
 });
 
-test("calls that fill a connection and are cancelled at once: every handler hears, other calls are unharmed", async () => {
+test("calls that fill a connection and are cancelled at once: every handler's signal aborts, other calls are unharmed", async () => {
   const STREAMS = 500;
   let running = 0;
   await using world = await start({
@@ -346,7 +346,7 @@ test("a request iterable is told to return when the call is cancelled", async ()
   await returned.opened;
 });
 
-test("a request iterable that throws cancels the call, which ends with what it threw", async () => {
+test("a request iterable that throws cancels the call, which ends with the error thrown", async () => {
   const { chat, over } = watched();
   await using world = await start({ greeter: { chat } });
   async function* requests() {

@@ -26,7 +26,7 @@ test("10,000 messages come back in order while both directions overlap", async (
   expect(replies).toEqual(Array.from({ length: 10_000 }, (_, n) => `Received: Message ${n}`));
 });
 
-test("a reply to each message before the next is sent", async () => {
+test("each message gets its reply before the next message is sent", async () => {
   await using world = await start();
   const chat = world.greeter.chat();
   for (let n = 0; n < 500; n++) {
@@ -37,7 +37,7 @@ test("a reply to each message before the next is sent", async () => {
   expect(await next(chat)).toBeUndefined();
 });
 
-test("50 places send at once: every message arrives whole, and each place's in order", async () => {
+test("50 loops send at once: every message arrives whole, and the messages of each loop in order", async () => {
   await using world = await start();
   const chat = world.greeter.chat();
   const text = (place: number, n: number) =>
@@ -57,7 +57,7 @@ test("50 places send at once: every message arrives whole, and each place's in o
   );
 });
 
-test("messages leave in the order of the calls of send, also when nobody awaits it", async () => {
+test("messages leave in the order of the calls of send(), also when these are not awaited", async () => {
   await using world = await start();
   const chat = world.greeter.chat();
   for (let n = 0; n < 2_000; n++) void chat.send({ content: `${n}` });
@@ -76,7 +76,7 @@ test.each([
   ["from one place", 1],
   ["from 50 places", 50],
 ])(
-  "send waits when the handler does not read: 1 GiB offered %s, memory stays flat",
+  "send() waits when the handler does not read: 1 GiB offered %s, memory stays flat",
   async (_, places) => {
     await using world = await start({
       greeter: {
@@ -106,7 +106,7 @@ test.each([
   },
 );
 
-test("memory stays flat when 1 GiB is offered to a handler that does not read, and send is not awaited", async () => {
+test("memory stays flat when 1 GiB is offered to a handler that does not read, and send() is not awaited", async () => {
   await using world = await start({
     greeter: {
       async *chat(_requests, { signal }) {
@@ -124,7 +124,7 @@ test("memory stays flat when 1 GiB is offered to a handler that does not read, a
   chat.cancel();
 });
 
-test("send waits when the line stands still: 1 GiB offered, memory stays flat", async () => {
+test("send() waits when the link is stalled: 1 GiB offered, memory stays flat", async () => {
   await using world = await start({ linked: true });
   const chat = world.greeter.chat();
   await chat.send({ content: "the connection is there" });
@@ -187,9 +187,9 @@ test("a handler's yield waits when the client does not read", async () => {
   expect(stoodAt * 64 * 1024).toBeLessThan(16 * MIB);
   expect(memory() - before).toBeLessThan(48 * MIB);
 
-  // It goes on as soon as the client reads.
+  // The handler continues as soon as the client reads.
   for (let n = 0; n <= stoodAt; n++) await next(chat);
-  await until("the handler goes on", () => yielded > stoodAt);
+  await until("the handler continues", () => yielded > stoodAt);
   chat.cancel();
   await finished.opened;
 });
@@ -225,7 +225,7 @@ test("one stalled reader does not hold up the other calls of its connection", as
   }
 });
 
-test("messages of 3 MiB, both ways", async () => {
+test("messages of 3 MiB arrive, both ways", async () => {
   await using world = await start();
   const chat = world.greeter.chat();
   const content = "abcdefgh".repeat((3 * MIB) / 8);
@@ -236,7 +236,7 @@ test("messages of 3 MiB, both ways", async () => {
   expect(replies.map(({ reply }) => reply === `Received: ${content}`)).toEqual([true, true]);
 });
 
-test("text of every plane of Unicode, and from both ends of each", async () => {
+test("text arrives from both ends of every plane of Unicode", async () => {
   const planes = Array.from({ length: 17 }, (_, plane) => plane * 0x1_0000);
   const texts = [
     ...planes.map((plane) =>
@@ -254,7 +254,7 @@ test("text of every plane of Unicode, and from both ends of each", async () => {
   );
 });
 
-test("an empty stream both ways", async () => {
+test("a call without messages in either direction ends well", async () => {
   await using world = await start();
   const chat = world.greeter.chat();
   chat.closeSend();
@@ -262,7 +262,7 @@ test("an empty stream both ways", async () => {
   await chat.trailers;
 });
 
-test("empty messages are messages", async () => {
+test("empty messages arrive as messages", async () => {
   await using world = await start({
     greeter: {
       async *chat(requests) {
@@ -276,7 +276,7 @@ test("empty messages are messages", async () => {
   expect(await all(chat)).toMatchObject(Array.from({ length: 10 }, () => ({ reply: "" })));
 });
 
-test("requests from an iterable, replies as they come", async () => {
+test("requests are taken from an iterable, and replies come as they are made", async () => {
   await using world = await start();
   const first = gate();
   async function* requests() {
@@ -292,7 +292,7 @@ test("requests from an iterable, replies as they come", async () => {
   expect(replies).toEqual(["Received: one", "Received: two"]);
 });
 
-test("each of the four kinds of call", async () => {
+test("a call of each of the four kinds is served", async () => {
   await using world = await start();
   const { greeter } = world;
   expect((await greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
@@ -311,7 +311,7 @@ test("each of the four kinds of call", async () => {
   expect(await greeter.collect(requests())).toMatchObject({ count: 2, bytes: 5n });
 });
 
-test("the state of a call: connecting, open, closed", async () => {
+test("the state of a call is connecting, then open, then closed", async () => {
   await using world = await start();
   const chat = world.greeter.chat();
   expect(chat.state).toBe("connecting");

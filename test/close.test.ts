@@ -26,7 +26,7 @@ async function elapsedMs(what: Promise<unknown>): Promise<number> {
 }
 
 describe("server.close()", () => {
-  test("lets a running chat finish, and refuses new calls meanwhile", async () => {
+  test("lets a running chat finish, and refuses new calls until then", async () => {
     await using world = await start();
     const chat = await runningChat(world);
     const closed = world.server.close();
@@ -48,7 +48,7 @@ describe("server.close()", () => {
     await until("the connection is closed", () => census.clientSockets === 0);
   });
 
-  test("ends what is left after graceMs: UNAVAILABLE here, an aborted signal there", async () => {
+  test("ends calls that still run after graceMs: UNAVAILABLE at the client, an aborted signal at the server", async () => {
     const signalled = gate();
     await using world = await start({
       greeter: {
@@ -99,7 +99,7 @@ describe("server.close()", () => {
     never.open();
   });
 
-  test("ends a call whose client does not read: UNAVAILABLE all the same", async () => {
+  test("ends a call whose client does not read with UNAVAILABLE too", async () => {
     const finished = gate();
     await using world = await start({
       greeter: {
@@ -120,7 +120,7 @@ describe("server.close()", () => {
     expect((await failureOf(chat)).code).toBe(Code.Unavailable);
   });
 
-  test("without calls is done at once, with clients connected", async () => {
+  test("resolves at once where there are no calls, with clients connected", async () => {
     await using world = await start();
     await world.greeter.sayHello({});
     expect(await elapsedMs(world.server.close())).toBeLessThan(300);
@@ -137,13 +137,13 @@ describe("server.close()", () => {
     await world.server.close();
   });
 
-  test("before listen() is no error", async () => {
+  test("before listen() resolves", async () => {
     const server = createServer({ routes: () => {} });
     await server.close();
     await server.close();
   });
 
-  test("is what `await using` does, at once", async () => {
+  test("is called by `await using`, with graceMs 0", async () => {
     let url = "";
     {
       await using server = createServer({ routes: () => {} });
@@ -154,7 +154,7 @@ describe("server.close()", () => {
     expect(error.code).toBe(Code.Unavailable);
   });
 
-  test("a client goes on at the server that takes the place of the closed one", async () => {
+  test("a client makes its next calls at the server that takes the place of the closed one", async () => {
     await using world = await start();
     const { port } = new URL(world.url);
     await world.greeter.sayHello({});
@@ -165,7 +165,7 @@ describe("server.close()", () => {
     expect(next.server.openCalls).toBe(0);
   });
 
-  test("20 rounds under load: every call ends, well or with UNAVAILABLE", async () => {
+  test("in 20 rounds under load every call ends, well or with UNAVAILABLE", async () => {
     for (let round = 0; round < 20; round++) {
       await using world = await start();
       let answers = 0;
@@ -184,7 +184,7 @@ describe("server.close()", () => {
 });
 
 describe("transport.close()", () => {
-  test("ends running calls with CANCELED, on both sides, and refuses new ones", async () => {
+  test("ends running calls with CANCELED, at both ends, and refuses new ones", async () => {
     const signalled = gate();
     await using world = await start({
       greeter: {
@@ -237,12 +237,12 @@ describe("transport.close()", () => {
 });
 
 describe("server.listen()", () => {
-  test("port 0 picks a free one and says which", async () => {
+  test("with port 0 takes a free port, and returns its number", async () => {
     await using world = await start();
     expect(world.url).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
   });
 
-  test("a taken port: an error that names the address and the remedy", async () => {
+  test("on a port that is taken fails with the address and the remedy", async () => {
     await using world = await start();
     const { port } = new URL(world.url);
     await using other = createServer({ routes: () => {} });
@@ -251,7 +251,7 @@ describe("server.listen()", () => {
     expect(error.message).toMatch(new RegExp(`127\\.0\\.0\\.1:${port} .*choose another port`));
   });
 
-  test("twice, and after close: FAILED_PRECONDITION", async () => {
+  test("called twice, or after close(), fails with FAILED_PRECONDITION", async () => {
     const server = createServer({ routes: () => {} });
     await server.listen({ port: 0 });
     expect((await failureOf(server.listen({ port: 0 }))).code).toBe(Code.FailedPrecondition);
@@ -259,7 +259,7 @@ describe("server.listen()", () => {
     expect((await failureOf(server.listen({ port: 0 }))).code).toBe(Code.FailedPrecondition);
   });
 
-  test("a Unix socket: served, not taken from a server that lives, taken over from one that died", async () => {
+  test("serves a Unix socket, takes it over from a server that died, and not from one that runs", async () => {
     const folder = await mkdtemp(join(tmpdir(), "hawser-"));
     const path = join(folder, "greeter.sock");
     try {

@@ -13,7 +13,7 @@ import { Peer, settings, Type } from "./support/wire.ts";
 const MAX_STREAMS = 3;
 const NONE = { settings: { [MAX_STREAMS]: 0 } };
 
-/** Has the server of `peer` take so many calls at once from now on. */
+/** Has the server of `peer` announce that it takes this many calls at once from now on. */
 const allow = (peer: Peer | undefined, calls: number) =>
   peer?.write(settings({ [MAX_STREAMS]: calls }));
 
@@ -26,88 +26,91 @@ async function close(server: FakeServer): Promise<void> {
   await peer.ping();
 }
 
-describe.each(["with its first SETTINGS", "later"])("a server that takes no calls, %s", (when) => {
-  const started = async () => {
-    const server = await fakeServer(() => {}, when === "later" ? {} : NONE);
-    if (when === "later") {
-      await server.serves();
-      await close(server);
-    }
-    return server;
-  };
+describe.each(["with its first SETTINGS", "later"])(
+  "a server that announces that it takes no calls, %s,",
+  (when) => {
+    const started = async () => {
+      const server = await fakeServer(() => {}, when === "later" ? {} : NONE);
+      if (when === "later") {
+        await server.serves();
+        await close(server);
+      }
+      return server;
+    };
 
-  test("has calls wait until it takes them, on the same connection", async () => {
-    await using server = await started();
-    const calls = Array.from({ length: 20 }, () => hello(server));
-    await until("a connection is there", () => server.peers.length > 0);
-    const [peer] = server.peers as [Peer];
-    const requests = () => peer.frames.filter(({ type }) => type === Type.HEADERS).length;
-    await stillAt(requests, 100);
-    expect(requests()).toBe(when === "later" ? 1 : 0);
-    allow(peer, 100);
-    expect(await Promise.all(calls)).toHaveLength(20);
-    expect(peer.socket.closed).toBe(false);
-    expect(server.peers).toHaveLength(1);
-  });
-
-  test("has a call that waits end by its deadline, and by a cancel", async () => {
-    await using server = await started();
-    const controller = new AbortController();
-    const late = failureOf(hello(server, { timeoutMs: 80 }));
-    const cancelled = failureOf(hello(server, { signal: controller.signal }));
-    const chat = server.client.chat();
-    chat.send({ content: "one" }).catch(() => {});
-    await until("a connection is there", () => server.peers.length > 0);
-    controller.abort();
-    chat.cancel();
-    expect(await cancelled).toMatchObject({ code: Code.Canceled });
-    expect(await failureOf(chat)).toMatchObject({ code: Code.Canceled });
-    expect(await late).toMatchObject({
-      code: Code.DeadlineExceeded,
-      rawMessage: "the deadline of 80 ms passed",
+    test("has calls wait until it takes calls, on the same connection", async () => {
+      await using server = await started();
+      const calls = Array.from({ length: 20 }, () => hello(server));
+      await until("a connection is there", () => server.peers.length > 0);
+      const [peer] = server.peers as [Peer];
+      const requests = () => peer.frames.filter(({ type }) => type === Type.HEADERS).length;
+      await stillAt(requests, 100);
+      expect(requests()).toBe(when === "later" ? 1 : 0);
+      allow(peer, 100);
+      expect(await Promise.all(calls)).toHaveLength(20);
+      expect(peer.socket.closed).toBe(false);
+      expect(server.peers).toHaveLength(1);
     });
-    allow(server.peers[0], 100);
-    await server.serves();
-  });
 
-  test("is asked for signs of life while a call waits, although none is open", async () => {
-    const keepalive = { intervalMs: 60 };
-    const options = when === "later" ? { keepalive } : { ...NONE, keepalive };
-    await using server = await fakeServer(() => {}, options);
-    if (when === "later") {
+    test("has a call that waits end by its deadline, and by a cancel", async () => {
+      await using server = await started();
+      const controller = new AbortController();
+      const late = failureOf(hello(server, { timeoutMs: 80 }));
+      const cancelled = failureOf(hello(server, { signal: controller.signal }));
+      const chat = server.client.chat();
+      chat.send({ content: "one" }).catch(() => {});
+      await until("a connection is there", () => server.peers.length > 0);
+      controller.abort();
+      chat.cancel();
+      expect(await cancelled).toMatchObject({ code: Code.Canceled });
+      expect(await failureOf(chat)).toMatchObject({ code: Code.Canceled });
+      expect(await late).toMatchObject({
+        code: Code.DeadlineExceeded,
+        rawMessage: "the deadline of 80 ms passed",
+      });
+      allow(server.peers[0], 100);
       await server.serves();
-      await close(server);
-    }
-    const waiting = hello(server);
-    await until("a connection is there", () => server.peers.length > 0);
-    const [peer] = server.peers as [Peer];
-    const asked = () => peer.frames.some(({ type, flags }) => type === Type.PING && flags === 0);
-    await until("a ping comes", asked);
-    allow(peer, 1);
-    await waiting;
-  });
+    });
 
-  test("gets one more connection, after a pause; and no third", async () => {
-    await using server = await started();
-    const began = performance.now();
-    const call = hello(server);
-    await until("there is a second connection", () => server.peers.length > 1);
-    // The shortest pause between attempts to connect: 1 s, up to 20 % less.
-    expect(performance.now() - began).toBeGreaterThan(700);
-    if (when === "later") {
-      // The new connection may lead to a server that takes calls.
+    test("is sent keepalive pings while a call waits, although no call is open", async () => {
+      const keepalive = { intervalMs: 60 };
+      const options = when === "later" ? { keepalive } : { ...NONE, keepalive };
+      await using server = await fakeServer(() => {}, options);
+      if (when === "later") {
+        await server.serves();
+        await close(server);
+      }
+      const waiting = hello(server);
+      await until("a connection is there", () => server.peers.length > 0);
+      const [peer] = server.peers as [Peer];
+      const asked = () => peer.frames.some(({ type, flags }) => type === Type.PING && flags === 0);
+      await until("a ping comes", asked);
+      allow(peer, 1);
+      await waiting;
+    });
+
+    test("gets one more connection, after a pause, and no third", async () => {
+      await using server = await started();
+      const began = performance.now();
+      const call = hello(server);
+      await until("there is a second connection", () => server.peers.length > 1);
+      // The shortest pause between attempts to connect: 1 s, up to 20 % less.
+      expect(performance.now() - began).toBeGreaterThan(700);
+      if (when === "later") {
+        // The new connection may lead to a server that takes calls.
+        expect(await call).toMatchObject({ reply: "hi" });
+        return;
+      }
+      // The pause that would follow is 1.6 s, up to 20 % more.
+      expect(await stillAt(() => server.peers.length, 2_200)).toBe(2);
+      allow(server.peers[1], 1);
       expect(await call).toMatchObject({ reply: "hi" });
-      return;
-    }
-    // The pause that would follow is 1.6 s, up to 20 % more.
-    expect(await stillAt(() => server.peers.length, 2_200)).toBe(2);
-    allow(server.peers[1], 1);
-    expect(await call).toMatchObject({ reply: "hi" });
-    expect(server.peers.some(({ socket }) => socket.closed)).toBe(false);
-  });
-});
+      expect(server.peers.some(({ socket }) => socket.closed)).toBe(false);
+    });
+  },
+);
 
-test("calls that run on a connection go on when its server takes no more", async () => {
+test("calls that run on a connection continue when its server takes no more calls", async () => {
   await using server = await fakeServer(() => {});
   const running = await server.bystander();
   await close(server);
@@ -118,7 +121,7 @@ test("calls that run on a connection go on when its server takes no more", async
   expect(await waiting).toMatchObject({ reply: "hi" });
 });
 
-test("a streaming call asks for a session when the server takes calls again, and has it", async () => {
+test("a streaming call gets a session when the server takes calls again", async () => {
   await using server = await fakeServer(() => {}, { ...NONE, sessions: true });
   const chat = server.client.chat();
   const sending = chat.send({ content: "one" });
@@ -133,7 +136,7 @@ test("a streaming call asks for a session when the server takes calls again, and
   chat.cancel();
 });
 
-test("a server that takes no calls and closes each connection is called after pauses, not at once", async () => {
+test("a server that takes no calls and closes each connection is dialled after pauses, not at once", async () => {
   let connections = 0;
   await using listener = await listen((socket) => {
     connections++;

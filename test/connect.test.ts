@@ -55,8 +55,8 @@ async function elapsedMs(what: Promise<unknown>): Promise<number> {
   return performance.now() - began;
 }
 
-describe("nobody there: UNAVAILABLE, naming the address", () => {
-  test("a server that is not up yet, at once; and when it is up, the same transport works", async () => {
+describe("where no server listens the call fails with UNAVAILABLE that names the address", () => {
+  test("at once before the server is up; when it is up, the same transport works", async () => {
     const port = await unusedPort();
     await using transport = clientOf(port);
     const failed = failureOf(transport.greeter.sayHello({}));
@@ -97,7 +97,7 @@ describe("nobody there: UNAVAILABLE, naming the address", () => {
     expect(chat.state).toBe("closed");
   });
 
-  test("a host name that does not resolve", async () => {
+  test("for a host name that does not resolve", async () => {
     await using transport = createTransport({ baseUrl: "http://no-such-host.invalid:50051" });
     const error = await failureOf(
       createClient(Greeter, transport).sayHello({}, { timeoutMs: 8_000 }),
@@ -106,7 +106,7 @@ describe("nobody there: UNAVAILABLE, naming the address", () => {
     expect(error.message).toContain("no-such-host.invalid:50051");
   });
 
-  test("a Unix socket that is not there", async () => {
+  test("for a Unix socket that does not exist", async () => {
     await using transport = createTransport({ baseUrl: "unix:/no/such.sock" });
     const error = await failureOf(createClient(Greeter, transport).sayHello({}));
     expect(error.code).toBe(Code.Unavailable);
@@ -114,7 +114,7 @@ describe("nobody there: UNAVAILABLE, naming the address", () => {
   });
 });
 
-describe("a peer that is no gRPC server: UNAVAILABLE within the connect timeout, naming the address", () => {
+describe("a peer that is not a gRPC server: UNAVAILABLE within the connect timeout, naming the address", () => {
   test.each<[string, (socket: Socket) => void]>([
     ["stays silent", () => {}],
     ["reads and stays silent", (socket) => void socket.resume()],
@@ -139,11 +139,11 @@ describe("a peer that is no gRPC server: UNAVAILABLE within the connect timeout,
   });
 });
 
-// A call with a session goes on; these are what it is without.
+// A call with a session continues; these calls have none.
 describe("a server that is lost mid-stream: the loop of a plain call throws UNAVAILABLE at once", () => {
   const plain = { sessions: false };
 
-  test("killed (SIGKILL)", async () => {
+  test("when it is killed (SIGKILL)", async () => {
     await using server = run("greeter-server");
     const { port } = new URL(await server.line());
     await using transport = clientOf(Number(port), plain);
@@ -169,34 +169,37 @@ describe("a server that is lost mid-stream: the loop of a plain call throws UNAV
     expect((await transport.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
   });
 
-  test.each(["fin", "rst"] as const)("cut off (%s), in each phase of a call", async (kind) => {
-    await using world = await start({ linked: true, transport: plain });
-    const { greeter, link } = world;
-    const cut = async (...calls: (PromiseLike<unknown> | AsyncIterable<object>)[]) => {
-      const failed = calls.map(failureOf);
-      link.cut(kind);
-      for (const error of await Promise.all(failed)) {
-        expect(error.code).toBe(Code.Unavailable);
-        expect(error.message).toContain(`127.0.0.1:${link.port}`);
-      }
-      await until("the server noticed", () => world.server.openCalls === 0);
-    };
-    const open = async () => {
-      const chat = greeter.chat();
-      await chat.send({ content: "x" });
-      await next(chat);
-      return chat;
-    };
-    await cut(await open());
-    const halfClosed = await open();
-    halfClosed.closeSend();
-    link.stall("up");
-    await cut(halfClosed);
-    link.resume();
-    await cut(await open(), await open(), await open());
-  });
+  test.each(["fin", "rst"] as const)(
+    "when its connection is cut (%s), in each phase of a call",
+    async (kind) => {
+      await using world = await start({ linked: true, transport: plain });
+      const { greeter, link } = world;
+      const cut = async (...calls: (PromiseLike<unknown> | AsyncIterable<object>)[]) => {
+        const failed = calls.map(failureOf);
+        link.cut(kind);
+        for (const error of await Promise.all(failed)) {
+          expect(error.code).toBe(Code.Unavailable);
+          expect(error.message).toContain(`127.0.0.1:${link.port}`);
+        }
+        await until("the server noticed", () => world.server.openCalls === 0);
+      };
+      const open = async () => {
+        const chat = greeter.chat();
+        await chat.send({ content: "x" });
+        await next(chat);
+        return chat;
+      };
+      await cut(await open());
+      const halfClosed = await open();
+      halfClosed.closeSend();
+      link.stall("up");
+      await cut(halfClosed);
+      link.resume();
+      await cut(await open(), await open(), await open());
+    },
+  );
 
-  test("cut inside a frame, wherever that is", async () => {
+  test("when its connection is cut at any byte of a frame", async () => {
     await using world = await start({ linked: true, transport: plain });
     for (let bytes = 1; bytes < 60; bytes += 4) {
       const chat = world.greeter.chat();
@@ -211,7 +214,7 @@ describe("a server that is lost mid-stream: the loop of a plain call throws UNAV
     await until("the server noticed", () => world.server.openCalls === 0);
   });
 
-  test("what arrived before the connection was lost is delivered before the loop throws", async () => {
+  test("messages that arrived before the connection was lost are delivered before the loop throws", async () => {
     const enough = gate();
     await using world = await start({
       linked: true,
@@ -236,7 +239,7 @@ describe("a server that is lost mid-stream: the loop of a plain call throws UNAV
 });
 
 describe("connections", () => {
-  test("are shared: 200 calls, at once and after one another, make one", async () => {
+  test("are shared: 200 calls, at once and one after the other, make one connection", async () => {
     await using world = await start();
     const before = census.connections;
     await Promise.all(Array.from({ length: 100 }, () => world.greeter.sayHello({})));
@@ -263,7 +266,7 @@ describe("connections", () => {
     expect(world.link.accepted).toBe(5);
   });
 
-  test("one more past the server's limit of streams: 25 calls at once at 10 a connection", async () => {
+  test("are made past the server's limit of streams: 25 calls at once need three where one takes 10", async () => {
     await using world = await start({ linked: true, server: { maxConcurrentStreams: 10 } });
     const chats = Array.from({ length: 25 }, () => world.greeter.chat());
     await Promise.all(
@@ -279,7 +282,7 @@ describe("connections", () => {
     }
   });
 
-  test("a slow line delivers everything, in order", async () => {
+  test("a slow link delivers everything, in order", async () => {
     await using world = await start({ linked: true });
     world.link.delay(20, "up");
     world.link.delay(20, "down");
@@ -293,7 +296,7 @@ describe("connections", () => {
     );
   });
 
-  test("a line that stands still for a while and goes on loses nothing", async () => {
+  test("a link that is stalled for a while loses nothing", async () => {
     await using world = await start({ linked: true });
     const chat = world.greeter.chat();
     await chat.send({ content: "first" });
@@ -313,7 +316,7 @@ describe("connections", () => {
 });
 
 test.each(["localhost:50051", "ftp://127.0.0.1", "http://", "unix:", ""])(
-  "a baseUrl that is none, %j: INVALID_ARGUMENT with an example, at once",
+  "a baseUrl that is not valid, %j, is INVALID_ARGUMENT with an example, at once",
   (baseUrl) => {
     expect(() => createTransport({ baseUrl })).toThrow(
       expect.objectContaining({
@@ -324,13 +327,13 @@ test.each(["localhost:50051", "ftp://127.0.0.1", "http://", "unix:", ""])(
   },
 );
 
-test("an IPv6 address", async () => {
+test("a baseUrl may have an IPv6 address", async () => {
   await using world = await start({ listen: { host: "::1", port: 0 } });
   expect(world.url).toMatch(/^http:\/\/\[::1\]:\d+$/);
   expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
 });
 
-test("calls that wait for the same connection wait together, and are told together", async () => {
+test("calls that wait for the same connection fail together", async () => {
   let accepted = 0;
   await using silent = await peer(() => accepted++);
   await using transport = clientOf(silent.port, { connectTimeoutMs: 300 });
@@ -340,7 +343,7 @@ test("calls that wait for the same connection wait together, and are told togeth
   expect(accepted).toBe(1);
 });
 
-test("a connection whose stream ids are used up is replaced; its calls go on", async () => {
+test("a connection whose stream ids are used up is replaced, and its calls continue", async () => {
   await using world = await start({ linked: true });
   const connections = new Set<Http2Session>();
   const nearTheEnd = (message: unknown) => {

@@ -142,7 +142,7 @@ describe.each(Object.entries(transports))("over %s", (_, transportTo) => {
     },
   );
 
-  test("so do those whose interceptors are of their route", async () => {
+  test("handlers run in the context that an interceptor of their route set", async () => {
     const notes = new Notes();
     await using world = await start({
       server: {
@@ -156,7 +156,7 @@ describe.each(Object.entries(transports))("over %s", (_, transportTo) => {
     await transport.close?.();
   });
 
-  test("and to their end when they are cancelled", async () => {
+  test("handlers that are cancelled run in that context to their end", async () => {
     const notes = new Notes();
     await using world = await start({
       greeter: noting(notes),
@@ -180,7 +180,7 @@ describe.each(Object.entries(transports))("over %s", (_, transportTo) => {
     await transport.close?.();
   });
 
-  test("as does what a handler opens later", async () => {
+  test("a response that a handler opens with later() runs in that context", async () => {
     const notes = new Notes();
     const { chat } = noting(notes);
     await using world = await start({
@@ -201,7 +201,7 @@ describe.each(Object.entries(transports))("over %s", (_, transportTo) => {
     await transport.close?.();
   });
 
-  test("generators of an interceptor run in the context of the one around it", async () => {
+  test("generators of an interceptor run in the context of the interceptor around it", async () => {
     const seen: string[] = [];
     const inside: Interceptor = (next) => async (request) => {
       if (!request.stream) return await next(request);
@@ -242,7 +242,7 @@ describe.each(Object.entries(transports))("over %s", (_, transportTo) => {
   });
 });
 
-test("what a handler gives its subscription runs in the context of its own call, and what makes records in that of the hub", async () => {
+test("functions that a handler gives its subscription run in the context of its call, and functions that make records in the context of the hub", async () => {
   const log = memoryLog();
   await log.append("room", [{ data: new Uint8Array(1) }]);
   const made: unknown[] = [];
@@ -295,7 +295,7 @@ test("what a handler gives its subscription runs in the context of its own call,
   expect(made.length).toBeGreaterThan(2);
 });
 
-test("a session that is resumed finds its handler in its context", async () => {
+test("the handler of a session that is resumed stays in its context", async () => {
   const notes = new Notes();
   await using world = await start({
     greeter: noting(notes),

@@ -29,14 +29,14 @@ async function* requests(notes: Notes, who: string, rest?: Promise<unknown>) {
     yield { content: who };
     note(notes, `${who} was taken`);
     await rest;
-    note(notes, `${who} goes on`);
+    note(notes, `${who} continues`);
     yield { content: "more" };
   } finally {
     note(notes, `${who} ends`);
   }
 }
 
-/** Each note of a tenant is in the context of that tenant; there are so many, or more. */
+/** Each note of a tenant is in the context of that tenant, and there are at least `count`. */
 function expectOwn(notes: Notes, count: number): void {
   expect(notes.size).toBeGreaterThanOrEqual(count);
   for (const [what, seen] of notes) {
@@ -67,7 +67,7 @@ describe.each([true, false])("with sessions: %s, calls that wait", (session) => 
     await chats(world, new Map());
   });
 
-  test("behind the server's limit of streams run in their own contexts", async () => {
+  test("for one of the server's streams run in their own contexts", async () => {
     await using world = await start({
       transport: { sessions: session },
       server: { maxConcurrentStreams: 1 },
@@ -116,7 +116,7 @@ test("a connection is made in the context of its transport, and not of the first
   }
 });
 
-test("a session that is resumed goes on in the context of its call", async () => {
+test("a session that is resumed continues in the context of its call", async () => {
   const notes: Notes = new Map();
   await using world = await start({ linked: true, transport: { sessions: true } });
   const rest = gate();
@@ -135,7 +135,7 @@ test("a session that is resumed goes on in the context of its call", async () =>
   expectOwn(notes, 8);
 });
 
-describe("a call that somebody else ends", () => {
+describe("a call that is ended from another context", () => {
   const endings: Record<string, (call: { cancel(): void }, world: World) => unknown> = {
     "by cancel()": (call) => call.cancel(),
     "by closing the transport": (_, world) => world.transport.close(),
@@ -143,15 +143,15 @@ describe("a call that somebody else ends", () => {
   };
 
   test.each(Object.entries(endings))(
-    "%s, while its requests wait for room: they and its listeners hear in the context of the call",
+    "%s, while its requests wait for the window: their finally and its listeners run in the context of the call",
     async (_, end) => {
       const notes: Notes = new Map();
-      const deaf = gate();
+      const handlerEnded = gate();
       await using world = await start({
         greeter: {
           async *chat(_requests, { signal }) {
             await new Promise((resolve) => signal.addEventListener("abort", resolve));
-            deaf.open();
+            handlerEnded.open();
             yield* [];
           },
         },
@@ -173,7 +173,7 @@ describe("a call that somebody else ends", () => {
       await expect(als.run("reader", () => all(call))).rejects.toThrow(ConnectError);
       await until("its requests have ended", () => notes.has("tenant-a ends"));
       expectOwn(notes, 3);
-      await deaf.opened;
+      await handlerEnded.opened;
     },
   );
 });
@@ -263,7 +263,7 @@ describe("client interceptors", () => {
   }
 
   test.each([true, false])(
-    "each have the context in which they were called, and the caller's generator its own (waits: %s)",
+    "each run in the context in which they were called, and the caller's generator in its own (waits: %s)",
     async (waits) => {
       const notes: Notes = new Map();
       await using world = await start({

@@ -75,7 +75,7 @@ async function expectOnTime(timeoutMs: number, begin: () => Promise<unknown>[]):
 }
 
 describe.each(Object.entries(kinds))("a deadline, %s", (_, call) => {
-  test("is on time on both sides: DEADLINE_EXCEEDED here, an aborted signal there", async () => {
+  test("is on time at both ends: DEADLINE_EXCEEDED at the client, an aborted signal at the server", async () => {
     let signalled: Gate | undefined;
     await using world = await start({
       greeter: waiting(async ({ signal }) => {
@@ -96,7 +96,7 @@ describe.each(Object.entries(kinds))("a deadline, %s", (_, call) => {
     });
   });
 
-  test("is on time although the handler ignores it, also for a client that keeps no clock", async () => {
+  test("is on time although the handler ignores it, also for a client that leaves the deadline to the server", async () => {
     const never = gate();
     await using world = await start({ greeter: waiting(() => never.opened) });
     const stock = createStockClient(Greeter, createGrpcTransport({ baseUrl: world.url }));
@@ -127,7 +127,7 @@ describe.each(Object.entries(kinds))("a deadline, %s", (_, call) => {
   });
 });
 
-test("a deadline wakes a handler that waits for a request, with the signal aborted before", async () => {
+test("a deadline wakes a handler that waits for a request, and its signal has aborted by then", async () => {
   const woken = gate<{ error: unknown; abortedThen: boolean }>();
   await using world = await start({
     greeter: {
@@ -158,7 +158,7 @@ async function* onceThenSilence() {
   yield* silence();
 }
 
-test("after its deadline a call is over: the loop has thrown, and sends reject with the same", async () => {
+test("after its deadline a call is closed: the loop has thrown, and sends reject with the same error", async () => {
   await using world = await start();
   const chat = world.greeter.chat({ timeoutMs: 500 });
   await chat.send({ content: "x" });
@@ -223,7 +223,7 @@ test.each([2 ** 31 - 1, 2 ** 31, 2 ** 32 + 5, 1e12, 3.6e14, Number.MAX_SAFE_INTE
   },
 );
 
-test("the transport's timeoutMs holds for each call; a call's own goes before it", async () => {
+test("the transport's timeoutMs holds for each call that has none of its own", async () => {
   await using world = await start({
     greeter: waiting(({ signal }) => aborted(signal)),
     transport: { timeoutMs: 100 },

@@ -14,7 +14,7 @@ const manifest = JSON.parse(readFileSync(join(repository, "package.json"), "utf8
 /** Where a block with a part of another page, or of a file, has it from. */
 const sourceOf = ({ part }: Block) => readFileSync(join(repository, part as string), "utf8");
 
-test("each code block says what it is, and is tried", () => {
+test("each code block says what it is, and a test runs it", () => {
   // The two others are followed in package.test.ts and in beforeAll, the repository's in a test below.
   const projects = ["repository", "hawser", "greeter", "weather"];
   for (const block of blocks) {
@@ -42,14 +42,14 @@ test("a part of another page, or of a file, is word for word in it", () => {
   for (const part of parts) expect(sourceOf(part)).toContain(`\n${part.code}`);
 });
 
-test("a page with pieces of programs says what they take for granted", () => {
+test("a page with pieces of programs says what the pieces assume", () => {
   for (const { path, text } of pages.filter(({ path }) => path.startsWith("docs/"))) {
     const hasPieces = blocks.some(({ page, run }) => page === path && run !== undefined);
     expect(text.includes("(../README.md#a-first-program), and `→` shows"), path).toBe(hasPieces);
   }
 });
 
-test("what no test runs names npm scripts and files that there are", () => {
+test("commands that no test runs name npm scripts and files that exist", () => {
   const commands = blocks.filter(({ byHand }) => byHand).flatMap(({ code }) => code.split("\n"));
   expect(commands).not.toEqual([]);
   for (const command of commands) {
@@ -61,7 +61,7 @@ test("what no test runs names npm scripts and files that there are", () => {
   }
 });
 
-test("files are printed as they are", () => {
+test("a file that a page prints is the file of the repository", () => {
   const printed = blocks.filter((block) => block.same !== undefined);
   expect(printed).not.toEqual([]);
   for (const { same, code } of printed) {
@@ -69,8 +69,8 @@ test("files are printed as they are", () => {
   }
 });
 
-describe("what the pages say of the repository", () => {
-  test("the dependencies, each with its reason", () => {
+describe("the pages", () => {
+  test("name each dependency with its reason", () => {
     const page = "docs/development.md";
     const named = (heading: string) => tableOf(heading, page).map(([name]) => name);
     expect(named("Package")).toEqual(Object.keys(manifest.dependencies));
@@ -82,7 +82,7 @@ describe("what the pages say of the repository", () => {
     expect(tables.flat(2)).not.toContain("");
   });
 
-  test("the versions to install are those that Hawser is built with", () => {
+  test("install the versions that Hawser is built with", () => {
     const install = blocks.filter((block) => block.in === "weather").map(({ code }) => code);
     const versions = { ...manifest.dependencies, ...manifest.devDependencies };
     const pinned = [...install.join().matchAll(/(\S+)@(\d\S*)/g)];
@@ -93,20 +93,20 @@ describe("what the pages say of the repository", () => {
     expect(install.join()).toContain(`hawser-${manifest.version}.tgz`);
   });
 
-  test("the versions that Hawser is compared with are those that run in the test", () => {
+  test("compare Hawser with the versions that run in the tests", () => {
     const { dependencies, devDependencies } = manifest;
     expect(readme).toContain(`connect-node ${dependencies["@connectrpc/connect-node"]} `);
     expect(readme).toContain(`@grpc/grpc-js ${devDependencies["@grpc/grpc-js"]},`);
   });
 
-  test("every npm script", () => {
+  test("name every npm script", () => {
     const scripts = tableOf("Script", "docs/development.md").map(([script]) =>
       script?.replace(/^npm (run )?/, ""),
     );
     expect(scripts.sort()).toEqual(Object.keys(manifest.scripts).sort());
   });
 
-  test("where things are", () => {
+  test("name the folders of the repository as they are", () => {
     const layout = blocks.find((block) => block.layout)?.code ?? "";
     const named = layout.match(/^\S+|src\/\S+/gm)?.map((path) => path.replace(/\/$/, "")) ?? [];
     for (const path of named) expect(existsSync(join(repository, path)), path).toBe(true);
@@ -116,7 +116,7 @@ describe("what the pages say of the repository", () => {
     expect(named).toEqual(expect.arrayContaining(folders));
   });
 
-  test("the layers", () => {
+  test("name every layer of src/", () => {
     const named = tableOf("Layer", "docs/architecture.md").flatMap(([cell = ""]) =>
       cell.split(", "),
     );
@@ -127,7 +127,7 @@ describe("what the pages say of the repository", () => {
     for (const path of named) expect(existsSync(join(repository, path)), path).toBe(true);
   });
 
-  test("the drawing of the data path names what there is", () => {
+  test("draw the data path with classes and interfaces that exist", () => {
     const sources = readdirSync(join(repository, "src"), { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => readFileSync(join(entry.parentPath, entry.name), "utf8"))
@@ -141,7 +141,7 @@ describe("what the pages say of the repository", () => {
     expect(missing).toEqual([]);
   });
 
-  test("the limits that SECURITY.md promises are the defaults", () => {
+  test("promise, in SECURITY.md, limits that are the defaults", () => {
     const { sessions, ...set } = withDefaults({ routes() {} });
     const said = Object.fromEntries(
       tableOf("Bound", "SECURITY.md").map(([, value, option]) => [option, value]),
@@ -160,7 +160,7 @@ describe("what the pages say of the repository", () => {
   });
 });
 
-describe("reading on", () => {
+describe("the links and the form of the pages", () => {
   /** The anchors of a page, as GitHub makes them of its headings. */
   const anchorsOf = (text: string) =>
     [...text.replace(/^```[\s\S]*?^```$/gm, "").matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) =>
@@ -177,7 +177,7 @@ describe("reading on", () => {
       anchor,
     }));
 
-  test.each(pages)("no link of $path leads nowhere", (page) => {
+  test.each(pages)("each link and path in $path leads to something that exists", (page) => {
     for (const { to, anchor } of linksOf(page)) {
       expect(existsSync(join(repository, to)), to).toBe(true);
       if (anchor === undefined) continue;
@@ -197,7 +197,7 @@ describe("reading on", () => {
     }
   });
 
-  test("README.md is short, and links to the other pages' contents", () => {
+  test("README.md has at most 350 lines, and links to the contents of the other pages", () => {
     expect(readme.split("\n").length).toBeLessThanOrEqual(350);
     const links = linksOf({ path: "README.md", text: readme }).map(({ to }) => to);
     expect(links).toEqual(

@@ -55,7 +55,7 @@ test("a session that is cancelled in the turn in which its server begins to clos
 });
 
 test.each(["cleartext", "TLS"])(
-  "a client that closes its transport as soon as its call has ended keeps no closing server, over %s",
+  "a client that closes its transport as soon as its call has ended does not delay a closing server, over %s",
   async (over) => {
     await using server = createServer({
       routes: (router) => router.service(Greeter, example),
@@ -88,7 +88,7 @@ test("a connection without calls is closed when its server begins to close, whil
   await closed;
 });
 
-test("a session that is cut while its server drains comes back, and ends well; then the server is closed", async () => {
+test("a session that is cut while its server drains resumes there, and ends well; then the server is closed", async () => {
   await using world = await sessionWorld({ linked: true });
   const chat = await runningChat(world);
   const closed = world.server.close({ graceMs: 60_000 });
@@ -104,7 +104,7 @@ test("a session that is cut while its server drains comes back, and ends well; t
   expect(await isTaken(portOf(world))).toBe(false);
 });
 
-test("many sessions come back together, on one new connection", async () => {
+test("many sessions resume together, on one new connection", async () => {
   await using world = await sessionWorld({ linked: true });
   const chats = await Promise.all(Array.from({ length: 50 }, () => runningChat(world)));
   const closed = world.server.close({ graceMs: 60_000 });
@@ -120,7 +120,7 @@ test("many sessions come back together, on one new connection", async () => {
   await closed;
 });
 
-test("new calls go to the next address, also past the connection on which a session came back", async () => {
+test("new calls go to the next address, although a session resumed on a connection to the first", async () => {
   await using world = await sessionWorld({ linked: true });
   await using other = await start();
   await using transport = createTransport({ baseUrl: [world.link.url, other.url] });
@@ -168,7 +168,7 @@ test("where there is no other address, new calls of every kind fail with UNAVAIL
   }
   expect(performance.now() - began).toBeLessThan(2_000);
   expect(world.runs).toHaveLength(1);
-  // The client's session is none the worse for it.
+  // The client's session is unharmed.
   await chat.send({ content: "still" });
   expect(await next(chat)).toMatchObject({ reply: "still" });
   chat.closeSend();
@@ -200,7 +200,7 @@ test("close({ keepListening: false }) after close() frees the port", async () =>
   await Promise.all([closed, again]);
 });
 
-test("the port is free when the last session is over, though another call goes on", async () => {
+test("the port is free when the last session has ended, though another call still runs", async () => {
   await using world = await sessionWorld();
   const chat = await runningChat(world);
   const plain = world.greeter.chat({ sessions: false });
@@ -233,7 +233,7 @@ test("a server without open sessions does not listen while its calls finish", as
   await closed;
 });
 
-test("when the grace is over the port is free, and sessions end with UNAVAILABLE, attached and detached ones", async () => {
+test("after the grace the port is free, and sessions end with UNAVAILABLE, attached and detached ones", async () => {
   await using world = await sessionWorld({ linked: true, sessions: { graceMs: 1_000 } });
   const cut = await runningChat(world);
   world.link.refuse();
@@ -254,7 +254,7 @@ test("when the grace is over the port is free, and sessions end with UNAVAILABLE
   await failureOf(cut);
 });
 
-test("the end of a session that is cut on its way is fetched from the server that closes", async () => {
+test("a client whose connection is cut before the end of its session arrives fetches the end from the closing server", async () => {
   const handler = puppet();
   await using world = await sessionWorld({ linked: true, greeter: { chat: handler.chat } });
   const chat = world.greeter.chat();
@@ -274,7 +274,7 @@ test("the end of a session that is cut on its way is fetched from the server tha
   await closed;
 });
 
-test("a detached session that its client cancels holds a closing server up no longer", async () => {
+test("a detached session that its client cancels no longer delays a closing server", async () => {
   await using world = await sessionWorld({ linked: true });
   const chat = await runningChat(world);
   world.link.refuse();
@@ -288,7 +288,7 @@ test("a detached session that its client cancels holds a closing server up no lo
   expect(world.runs[0]?.end).toMatchObject({ code: Code.Canceled });
 });
 
-test("an attachment of a session that is unknown is told so; one that would begin a session is refused", async () => {
+test("an attachment of an unknown session fails with UNKNOWN; one that would begin a session is refused", async () => {
   await using world = await sessionWorld();
   const chat = await runningChat(world);
   const { terms } = await world.peer();
@@ -306,7 +306,7 @@ test("an attachment of a session that is unknown is told so; one that would begi
   await closed;
 });
 
-test("clients of other protocols are refused on the port that is still open", async () => {
+test("clients of other protocols are refused while the port is still open", async () => {
   await using world = await sessionWorld();
   const chat = await runningChat(world);
   const closed = world.server.close({ graceMs: 60_000 });
@@ -320,7 +320,7 @@ test("clients of other protocols are refused on the port that is still open", as
   await closed;
 });
 
-test("on a Unix socket too: the session comes back, and then the path is free", async () => {
+test("on a Unix socket too the session resumes, and then the path is free", async () => {
   const folder = await mkdtemp(join(tmpdir(), "hawser-"));
   const path = join(folder, "greeter.sock");
   const server = createServer({ routes: (router) => router.service(Greeter, example) });
@@ -383,7 +383,7 @@ test("a session whose first attachment crosses the GOAWAY begins at the next add
   expect(world.runs).toHaveLength(1);
 });
 
-test("where there is no other address it fails with UNAVAILABLE soon, and not after the session's grace", async () => {
+test("where there is no other address such a session fails with UNAVAILABLE soon, and not after its grace", async () => {
   await using held = await crossing(({ link }) => [link.url]);
   const began = performance.now();
   expect((await failureOf(held.crossing)).code).toBe(Code.Unavailable);

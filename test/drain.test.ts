@@ -1,4 +1,4 @@
-/** A server that drains tells watchers to move: calls that continue by a cursor go on at the next address. */
+/** A server that drains ends calls that continue by a cursor: these continue at the next address. */
 import { createClient as createStockClient, type Transport } from "@connectrpc/connect";
 import {
   createConnectTransport,
@@ -48,7 +48,7 @@ async function twoServers() {
   };
 }
 
-test("a watcher is at the next address within 100 ms; none lost, none twice", async () => {
+test("a watcher continues at the next address within 100 ms, and no message is lost or comes twice", async () => {
   await using world = await twoServers();
   const call = await begin(world.rooms);
   const states: string[] = [];
@@ -70,12 +70,12 @@ test("a watcher is at the next address within 100 ms; none lost, none twice", as
   expect(openedMs).toBeGreaterThan(0);
   expect(openedMs).toBeLessThan(400);
   expect(states).toEqual(["resuming", "open"]);
-  // Nobody else holds the server up.
+  // No other call delays the server.
   await closed;
   call.cancel();
 });
 
-test("all watchers of a transport move; other calls finish where they are", async () => {
+test("all watchers of a transport move to the next address; other calls finish where they are", async () => {
   await using world = await twoServers();
   const calls = await Promise.all(Array.from({ length: 200 }, () => begin(world.rooms)));
   const chat = world.greeter.chat();
@@ -97,7 +97,7 @@ test("all watchers of a transport move; other calls finish where they are", asyn
   await until("all are gone", () => world.room.open === 0);
 });
 
-test("a watcher whose server is gone goes on at the next address, and at the first when that one drains", async () => {
+test("a watcher whose server is gone continues at the next address, and at the first when the next one drains", async () => {
   await using world = await twoServers();
   const call = await begin(world.rooms);
   world.room.post(1);
@@ -128,7 +128,7 @@ const stock: Record<string, (baseUrl: string) => Transport> = {
 };
 
 test.each(Object.entries(stock))(
-  "a plain client, over %s, gets UNAVAILABLE and the pushback behind the messages",
+  "a plain client, over %s, gets UNAVAILABLE and the pushback after the messages",
   async (_, to) => {
     const room = toyRoom();
     await using world = await start({

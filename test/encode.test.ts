@@ -283,7 +283,7 @@ test("unknown fields, wrappers and Structs go out as toBinary() writes them", ()
   compare(special, { everything: { plainText: "below" } }, "a message beside own forms");
 });
 
-test("a failure leaves nothing behind in the messages that follow", () => {
+test("a failure changes nothing in the messages that follow", () => {
   const bad = { plainText: "half", plainInt32: 2 ** 40 };
   expect(() => encode(everything, bad as MessageInitShape<DescMessage>)).toThrow(/plain_int32/);
   compare(everything, { plainText: "whole" }, "after a failure");
@@ -316,7 +316,7 @@ test("messages are read as fromBinary() reads them", () => {
   }
 });
 
-test("own forms are read as fromBinary() reads them, also where they come twice", () => {
+test("wrappers and Structs are read as fromBinary() reads them, also where a field comes twice", () => {
   const special = registry.getMessage("t.Special") as DescMessage;
   const read = (bytes: Uint8Array) => [
     decode(special, { bytes: Buffer.from(bytes), start: 0, end: bytes.length }),
@@ -341,7 +341,7 @@ test("own forms are read as fromBinary() reads them, also where they come twice"
   }
 });
 
-test("a proto2 string that is not valid UTF-8 has U+FFFD where it is not", () => {
+test("a proto2 string has U+FFFD in the place of bytes that are not valid UTF-8", () => {
   const bytes = Buffer.from("0a03612862", "hex");
   bytes[3] = 0xff;
   const old = registry.getMessage("old.Old") as DescMessage;
@@ -375,7 +375,7 @@ test("unknown fields are left out where readUnknownFields says so, in maps and c
   expect([left.$unknown, left.child.$unknown]).toEqual([undefined, undefined]);
 });
 
-test("recursionLimit counts messages within each other, the outermost too", () => {
+test("recursionLimit counts messages within each other, with the outermost", () => {
   const child = everything.fields.find(({ name }) => name === "child") as DescField;
   let bytes = new Uint8Array();
   for (let depth = 1; depth <= 120; depth++) {

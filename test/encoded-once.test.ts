@@ -63,7 +63,7 @@ test.each([
   expect(payload.buffer.byteLength).toBe(payload.length);
 });
 
-test("writeMaxBytes is each call's own", () => {
+test("each call holds a message of encodedOnce to its own writeMaxBytes", () => {
   const message = encodedOnce(NotificationSchema, { content: "a".repeat(100) });
   writerOf(NotificationSchema).writer.write(message);
   const { writer, sent } = writerOf(NotificationSchema, undefined, 64);
@@ -71,7 +71,7 @@ test("writeMaxBytes is each call's own", () => {
   expect(sent).toEqual([]);
 });
 
-test("it is frozen; the caller's own message and copies are not, and have bytes of their own", () => {
+test("a message of encodedOnce is frozen; the caller's message and copies are not, and have bytes of their own", () => {
   const own = create(NotificationSchema, { content: "first" });
   const message = encodedOnce(NotificationSchema, own);
   expect(() => {
@@ -99,7 +99,7 @@ const stock: Record<string, (baseUrl: string) => Transport> = {
     createConnectTransport({ baseUrl, httpVersion: "1.1", useBinaryFormat: false }),
 };
 
-test("clients of every protocol get it, through interceptors, compressed, and with sessions", async () => {
+test("clients of every protocol get a message of encodedOnce, through interceptors, compressed, and with sessions", async () => {
   const content = "to all ".repeat(300);
   const message = encodedOnce(NotificationSchema, { content });
   let passed: unknown;
@@ -133,7 +133,7 @@ test("clients of every protocol get it, through interceptors, compressed, and wi
   }
 });
 
-test("calls that send the same messages in one go, and calls that differ in one, each get their own", async () => {
+test("calls that write the same messages in one turn, and calls that differ in one message, each send their own", async () => {
   const shared = Array.from({ length: 40 }, (_, n) =>
     encodedOnce(NotificationSchema, { sequence: BigInt(n), content: "shared".repeat(n * 5) }),
   );
@@ -170,7 +170,7 @@ test("calls that send the same messages in one go, and calls that differ in one,
   }
 });
 
-test("writeMaxBytes of the server holds for it", async () => {
+test("writeMaxBytes of the server holds for a message of encodedOnce", async () => {
   const message = encodedOnce(NotificationSchema, { content: "a".repeat(100) });
   await using world = await start({
     greeter: {

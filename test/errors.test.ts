@@ -43,7 +43,7 @@ function throwing(fail: () => unknown) {
 }
 
 describe.each(Object.entries(kinds))("a handler that throws, %s", (_, call) => {
-  test("a ConnectError: code, message, metadata and details arrive", async () => {
+  test("with a ConnectError sends its code, message, metadata and details", async () => {
     await using world = await start({
       greeter: throwing(
         () =>
@@ -68,7 +68,7 @@ describe.each(Object.entries(kinds))("a handler that throws, %s", (_, call) => {
     ["an Error", new Error("the password is swordfish")],
     ["a string", "the password is swordfish"],
     ["undefined", undefined],
-  ])("%s: INTERNAL without its text, logged once", async (_, thrown) => {
+  ])("with %s ends the call with INTERNAL without the text, logged once", async (_, thrown) => {
     await using world = await start({ greeter: throwing(() => thrown) });
     const error = await failureOf(call(world.greeter));
     expect(error.code).toBe(Code.Internal);
@@ -80,7 +80,7 @@ describe.each(Object.entries(kinds))("a handler that throws, %s", (_, call) => {
 });
 
 test.each(Object.values(Code).filter((code): code is Code => typeof code === "number"))(
-  "status code %d arrives as it is",
+  "with status code %d sends it as it is",
   async (code) => {
     await using world = await start({
       greeter: throwing(() => new ConnectError("as it is", code)),
@@ -121,14 +121,14 @@ test.each([
   "Grüße, 世界, 🚢",
   " spaces around ",
   "x".repeat(5_000),
-])("the message of an error arrives as it is: %j", async (message) => {
+])("the message of an error arrives unchanged: %j", async (message) => {
   await using world = await start({
     greeter: throwing(() => new ConnectError(message, Code.Aborted)),
   });
   expect((await failureOf(world.greeter.chat())).rawMessage).toBe(message);
 });
 
-test("messages before the error arrive before it", async () => {
+test("messages that were sent before an error arrive before it", async () => {
   await using world = await start({
     greeter: {
       async *chat(requests) {
@@ -146,7 +146,7 @@ test("messages before the error arrive before it", async () => {
   expect(chat.state).toBe("closed");
 });
 
-test("headers and trailers of a failed call: what came, else the call's error", async () => {
+test("a failed call gives the headers and trailers that came, and its error for those that did not", async () => {
   await using world = await start({
     greeter: {
       async *chat(_requests, { responseHeader, responseTrailer }) {
@@ -165,7 +165,7 @@ test("headers and trailers of a failed call: what came, else the call's error", 
   expect(await failureOf(chat.trailers)).toBe(error);
 });
 
-test("the error is one: the loop, a waiting send, finish and trailers give the same", async () => {
+test("a call has one error: the loop, a waiting send and trailers give the same", async () => {
   const fail = gate();
   await using world = await start({
     greeter: {
@@ -203,7 +203,7 @@ test("a method without a handler, and a service that is not served: UNIMPLEMENTE
   }
 });
 
-test("a handler that throws does no harm to the other calls of its connection", async () => {
+test("a handler that throws does not harm the other calls of its connection", async () => {
   await using world = await start({
     greeter: {
       async *chat(requests) {
@@ -228,7 +228,7 @@ test("a handler that throws does no harm to the other calls of its connection", 
   expect(world.logged).toHaveLength(20);
 });
 
-test("a handler that throws because its call was cancelled is no bug: nothing is logged", async () => {
+test("the error of a handler that throws because its call was cancelled is not logged", async () => {
   const thrown = gate();
   await using world = await start({
     greeter: {
@@ -258,7 +258,7 @@ const UNSENDABLE = {
   },
 } as unknown as string;
 
-test("a response that cannot be encoded: INTERNAL for the client, logged for the server's owner", async () => {
+test("a response that cannot be encoded is INTERNAL at the client, and logged at the server", async () => {
   await using world = await start({
     greeter: {
       sayHello: () => ({ reply: UNSENDABLE }),
@@ -275,7 +275,7 @@ test("a response that cannot be encoded: INTERNAL for the client, logged for the
   expect(world.logged).toHaveLength(2);
 });
 
-test("a request that cannot be encoded fails its send and its call; the connection lives on", async () => {
+test("a request that cannot be encoded fails its send and its call; the connection stays open", async () => {
   await using world = await start();
   const chat = world.greeter.chat();
   await chat.send({ content: "x" });
@@ -353,7 +353,7 @@ describe.each(Object.entries(ways))("%s", (_, interceptors) => {
     },
   );
 
-  test("generators that yield what is no message are left: their finally runs", async () => {
+  test("generators that yield a value that is not a message are left: their finally runs", async () => {
     const ended: string[] = [];
     async function* bad(where: string) {
       try {

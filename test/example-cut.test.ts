@@ -23,13 +23,13 @@ test("a chat whose connection is cut again and again has each reply once and in 
     Array.from({ length: 60 }, (_, n) => `Server says: Received: Message ${n}\n`).join(""),
   );
   const [, states, cuts] =
-    /^((?:hawser: reconnecting…\nhawser: resumed\n)+)hawser: 60 messages sent, 60 replies, (\d+) connections cut meanwhile\n$/.exec(
+    /^((?:chat: reconnecting…\nchat: resumed\n)+)chat: 60 messages sent, 60 replies, (\d+) connections cut meanwhile\n$/.exec(
       chat.stderr,
     ) ?? [];
   expect(states?.match(/resumed/g)).toHaveLength(Number(cuts));
 });
 
-test("with --json it says so in JSON", async () => {
+test("with --json a chat says in JSON what happened to its connection", async () => {
   await using server = await startExampleServer();
   await using chat = example("chat", "--url", server.url, ...CHAT, "--json");
   expect(await chat.ended).toBe(0);
@@ -78,7 +78,7 @@ test.each<[name: string, server: Partial<ServerOptions>, client: Partial<Transpo
   await rm(folder, { recursive: true });
 });
 
-test("a connection to a certificate of another machine cannot be cut here: INVALID_ARGUMENT", async () => {
+test("a connection to a certificate of another machine cannot be cut: INVALID_ARGUMENT", async () => {
   await expect(openCuttingProxy("https://192.0.2.1:443")).rejects.toMatchObject({
     code: Code.InvalidArgument,
     rawMessage: expect.stringContaining("192.0.2.1 cannot be cut"),

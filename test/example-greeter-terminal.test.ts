@@ -34,7 +34,7 @@ test.skipIf(!canMakeTerminals)("on a terminal Ctrl-C cancels a chat, exit code 1
   await chat.prints(/Server says: Received: hello\r?\n(?:.|\s)*> /);
   chat.stdin.write(CTRL_C);
   expect(await chat.ended).toBe(130);
-  expect(chat.stdout).not.toContain("hawser:");
+  expect(chat.stdout).not.toContain("chat:");
 });
 
 test.skipIf(!canMakeTerminals)("a reply appears above what is being typed", async () => {

@@ -103,7 +103,7 @@ test("chat without --count and without a terminal sends the lines of its stdin",
   expect(chat.stdout).toMatch(/Received: third 🚢\nServer says: Received: last\n$/);
 });
 
-test("what a server says cannot break the line or drive the terminal", async () => {
+test("the texts of a server cannot break the line or control the terminal", async () => {
   await using server = await serveHere({ sayHello: () => ({ reply: "a\nb\u001b[2J\u009bc" }) });
   await using hello = example("greeter", "hello", "--url", server.url);
   expect(await hello.ended).toBe(0);
@@ -154,7 +154,7 @@ test("subscribe --json prints sequence, content and time", async () => {
   });
 });
 
-test("Ctrl-C ends a subscription: the server hears of it, exit code 130, no complaint", async () => {
+test("Ctrl-C ends a subscription at both ends, with exit code 130 and no error text", async () => {
   const cancelled = gate();
   await using server = await serveHere({
     async *subscribe(_request, { signal }) {
@@ -171,7 +171,7 @@ test("Ctrl-C ends a subscription: the server hears of it, exit code 130, no comp
   expect(subscribe.stderr).toBe("");
 });
 
-test("when nobody reads the output any more, the command ends quietly", async () => {
+test("a command whose output is no longer read ends without an error text", async () => {
   await using server = await startExampleServer();
   await using subscribe = example("greeter", "subscribe", "--url", server.url, "--interval", "1ms");
   await subscribe.prints(/Notification 2\n/);
@@ -197,7 +197,7 @@ test("collect counts the lines of a file", async () => {
   expect(JSON.parse(collect.stdout)).toEqual({ count: 50_000, bytes: `${lines.join("").length}` });
 });
 
-test("a file that is missing, a folder, or no text is one line and exit code 1", async () => {
+test("a file that is missing, that is a folder, or that is not text is one line and exit code 1", async () => {
   await using server = await startExampleServer();
   await using binary = await fileWith(Buffer.from("good\nbad \xff\n", "latin1"));
   for (const [path, complaint] of [
@@ -208,22 +208,22 @@ test("a file that is missing, a folder, or no text is one line and exit code 1",
     await using collect = example("greeter", "collect", path, "--url", server.url);
     expect(await collect.ended).toBe(1);
     expect(collect.stdout).toBe("");
-    expect(collect.stderr).toContain(`hawser: ${complaint}`);
+    expect(collect.stderr).toContain(`greeter: ${complaint}`);
     expect(collect.stderr.match(/\n/g)).toHaveLength(1);
   }
 });
 
-test("a server that is not there is one line with the address and the remedy, exit code 1", async () => {
+test("a server that does not run is one line with the address and the remedy, exit code 1", async () => {
   // Port 1 (tcpmux) has no server on any machine that runs tests.
   await using chat = example("chat", "--url", "http://127.0.0.1:1", "--count", "1");
   expect(await chat.ended).toBe(1);
   expect(chat.stdout).toBe("");
   expect(chat.stderr).toMatch(
-    /^hawser: unavailable: cannot reach 127\.0\.0\.1:1 \(ECONNREFUSED\): .*Start one with "npm start"\n$/,
+    /^chat: unavailable: cannot reach 127\.0\.0\.1:1 \(ECONNREFUSED\): .*Start one with "npm start"\n$/,
   );
 });
 
-test("with --json the error is JSON too", async () => {
+test("with --json an error is printed as JSON too", async () => {
   await using chat = example("chat", "--url", "http://127.0.0.1:1", "--count", "1", "--json");
   expect(await chat.ended).toBe(1);
   expect(JSON.parse(chat.stderr)).toEqual({
@@ -233,7 +233,7 @@ test("with --json the error is JSON too", async () => {
   });
 });
 
-test("a server that dies in the middle, and starts again without its sessions, ends a chat that waits for its stdin", async () => {
+test("a server that is killed, and starts again without its sessions, ends a chat that waits for its stdin", async () => {
   await using server = await startExampleServer();
   await using chat = example("chat", "--url", server.url);
   chat.stdin.write("hello\n");
@@ -243,7 +243,7 @@ test("a server that dies in the middle, and starts again without its sessions, e
   await using _again = await startExampleServer("--port", new URL(server.url).port);
   expect(await chat.ended).toBe(1);
   expect(chat.stderr).toMatch(
-    /^hawser: reconnecting…\nhawser: aborted: the session was lost: another server process answered, .*\n$/,
+    /^chat: reconnecting…\nchat: aborted: the session was lost: another server process answered, .*\n$/,
   );
 });
 
@@ -262,10 +262,10 @@ test("a connection that is lost to a server without sessions ends a chat that wa
   await chat.prints(/hello\n/);
   link.cut();
   expect(await chat.ended).toBe(1);
-  expect(chat.stderr).toMatch(/^hawser: unavailable: .*127\.0\.0\.1:\d+.*\n$/);
+  expect(chat.stderr).toMatch(/^chat: unavailable: .*127\.0\.0\.1:\d+.*\n$/);
 });
 
-test("a server that is closed in the middle ends a collect that waits for its stdin", async () => {
+test("a server that is closed during the call ends a collect that waits for its stdin", async () => {
   const begun = gate();
   await using server = await serveHere({
     async collect(requests, { signal }) {
@@ -279,7 +279,7 @@ test("a server that is closed in the middle ends a collect that waits for its st
   await begun.opened;
   await server.close({ graceMs: 0 });
   expect(await collect.ended).toBe(1);
-  expect(collect.stderr).toMatch(/^hawser: unavailable: .*\n$/);
+  expect(collect.stderr).toMatch(/^greeter: unavailable: .*\n$/);
 });
 
 test("a server that ends the chat early: its replies are printed, then one line says so", async () => {
@@ -295,7 +295,7 @@ test("a server that ends the chat early: its replies are printed, then one line 
   expect(await chat.ended).toBe(1);
   expect(chat.stdout).toBe("Server says: Message 0, and goodbye\n");
   expect(chat.stderr).toBe(
-    "hawser: failed_precondition: the server ended the call before the last message was sent: " +
+    "chat: failed_precondition: the server ended the call before the last message was sent: " +
       "its log may say why\n",
   );
 });
@@ -308,7 +308,7 @@ test("the server's own error is shown with its code, in one line", async () => {
   });
   await using hello = example("greeter", "hello", "--url", server.url);
   expect(await hello.ended).toBe(1);
-  expect(hello.stderr).toBe("hawser: permission_denied: name is on the list:\\nsay another\n");
+  expect(hello.stderr).toBe("greeter: permission_denied: name is on the list:\\nsay another\n");
 });
 
 test("--timeout ends a call that takes longer", async () => {
@@ -328,6 +328,6 @@ test("--timeout ends a call that takes longer", async () => {
   );
   expect(await subscribe.ended).toBe(1);
   expect(subscribe.stderr).toMatch(
-    /^hawser: deadline_exceeded: .*: give the call longer with --timeout\n$/,
+    /^greeter: deadline_exceeded: .*: give the call longer with --timeout\n$/,
   );
 });

@@ -38,27 +38,27 @@ test.each([
 });
 
 test.each(["", "1", "s", "-1s", "1 s", "1s ", "1d", "1e3s", "1s2", ".5s", "∞s", "99999999h"])(
-  "%j is no duration",
+  "%j is not a duration",
   (text) => {
     expect(() => readDuration(text)).toThrow();
   },
 );
 
-test("an interval is above 0", () => {
+test("an interval of 0 is refused", () => {
   expect(readInterval("1ms")).toBe(1);
   expect(() => readInterval("0s")).toThrow("above 0");
 });
 
-test.each(["", "-1", "1.5", "1e3", "0x10", " 1", "4294967296"])("%j is no count", (text) => {
+test.each(["", "-1", "1.5", "1e3", "0x10", " 1", "4294967296"])("%j is not a count", (text) => {
   expect(() => readCount(text)).toThrow("0 to 4294967295");
 });
 
-test.each(["-1", "65536", "http"])("%j is no port", (text) => {
+test.each(["-1", "65536", "http"])("%j is not a port", (text) => {
   expect(() => readPort(text)).toThrow("0 to 65535");
 });
 
 test.each(["localhost:50051", "127.0.0.1", "grpc://host:1", "http://", "unix:", "ftp://x"])(
-  "%j is no URL to call",
+  "%j is not a URL to call",
   (text) => {
     expect(() => readUrl(text)).toThrow("http://127.0.0.1:50051");
   },
@@ -71,7 +71,7 @@ test.each([
   expect(readUrls(text)).toEqual(urls);
 });
 
-test.each(["http://a:1,", ",http://a:1", "http://a:1,b:2"])("%j are no addresses", (text) => {
+test.each(["http://a:1,", ",http://a:1", "http://a:1,b:2"])("%j are not addresses", (text) => {
   expect(() => readUrls(text)).toThrow("http://127.0.0.1:50051");
 });
 
@@ -113,7 +113,7 @@ test.each([
   ["watch lobby --oldest --after x", "--after and --oldest exclude each other"],
   ["post lobby x --sequence 0", "--sequence '0' is not valid: write a whole number from 1 on"],
   ["import lobby", "<file> is missing: the messages, in UTF-8"],
-])("%j is told what is wrong", (line, complaint) => {
+])("the error of %j says what is wrong", (line, complaint) => {
   const [name = "", ...words] = line.split(" ");
   const read = () => COMMANDS[name]?.read(words);
   expect(read).toThrow(expect.objectContaining({ code: Code.InvalidArgument }));
@@ -123,14 +123,14 @@ test.each([
 test.each([
   ["hello --url ftp://ann:secret@127.0.0.1:1", "'ftp://…@127.0.0.1:1'"],
   ["serve --log nats://ann:secret/%zz@127.0.0.1:1", "'nats://…@127.0.0.1:1'"],
-])("%j is told without its password", (line, shown) => {
+])("the error of %j does not have the password", (line, shown) => {
   const [name = "", ...words] = line.split(" ");
   const read = () => COMMANDS[name]?.read(words);
   expect(read).toThrow(shown);
   expect(read).not.toThrow("secret");
 });
 
-test("what is not given has the default of its table, and the last of several counts", () => {
+test("an option that is not given has the default of its table, and of several the last counts", () => {
   expect(chat.read([])).toEqual({
     ...{ count: undefined, interval: 1000, cutEvery: undefined },
     ...{ url: ["http://127.0.0.1:50051"], timeout: undefined },
@@ -142,7 +142,7 @@ test("what is not given has the default of its table, and the last of several co
   });
 });
 
-test("arguments stand anywhere, and after -- nothing is an option", () => {
+test("arguments may stand anywhere, and after -- nothing is an option", () => {
   expect(hello.read(["--json", "Ada"])).toMatchObject({ name: "Ada", json: true });
   expect(hello.read([])).toMatchObject({ name: "world" });
   expect(hello.read(["--", "--json"])).toMatchObject({ name: "--json", json: false });
@@ -173,6 +173,7 @@ test("a group runs the command of the first word alone, and loads no other", asy
   const ran: string[][] = [];
   const run = async (words: readonly string[]) => void ran.push([...words]);
   const program = group({
+    program: "many",
     ...{ usage: "x", about: "x" },
     commands: {
       chat: async () => ({ about: "chats", run }),
@@ -186,9 +187,9 @@ test("a group runs the command of the first word alone, and loads no other", asy
   await expect(program.run([])).rejects.toThrow("name a command: chat, join");
 });
 
-test("a status code that gRPC does not have is told as unknown", () => {
+test("a status code that gRPC does not have is printed as unknown", () => {
   const error = new ConnectError("as it is", 17 as Code);
-  expect(describe(error, {})).toBe("hawser: unknown: as it is\n");
+  expect(describe(error, {})).toBe(`${process.title}: unknown: as it is\n`);
   expect(JSON.parse(describe(error, { json: true }))).toMatchObject({ code: "unknown" });
 });
 
@@ -207,15 +208,17 @@ test.each<[name: ProgramName, words: string[], complaint: string]>([
   ["room", ["post", "lobby", "x", "--sequence", "1"], "--producer and --sequence belong together"],
   ["room", ["import", "lobby", "no-such.txt"], "no such file: no-such.txt"],
   ["room", ["list", "--url", "http://127.0.0.1:1"], 'Start one with "npm start"'],
-])("%s %j is told what is wrong in one line, exit code 1", async (name, words, complaint) => {
+])("%s %j prints what is wrong in one line, exit code 1", async (name, words, complaint) => {
   await using program = example(name, ...words);
   expect(await program.ended).toBe(1);
   expect(program.stdout).toBe("");
-  expect(program.stderr).toMatch(/^hawser: (invalid_argument|not_found|unavailable): .*\n$/);
+  expect(program.stderr).toMatch(
+    new RegExp(`^${name}: (invalid_argument|not_found|unavailable): .*\n$`),
+  );
   expect(program.stderr).toContain(complaint);
 });
 
-test("with --json bad arguments are told as JSON", async () => {
+test("with --json bad arguments are reported as JSON", async () => {
   await using program = example("chat", "--count", "five", "--json");
   expect(await program.ended).toBe(1);
   expect(JSON.parse(program.stderr)).toMatchObject({ code: "invalid_argument" });

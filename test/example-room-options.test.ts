@@ -11,16 +11,16 @@ test.each([
   ["a\tb\nc", undefined],
   ["🚢".repeat(4097), "4096 characters at most, this one has 4097"],
   ["a\u001bb", "no control characters, this one has \\u001b"],
-])("a text is fit to be a message, or told why not", (text, why) => {
+])("a message has at most 4096 characters, none of them a control character", (text, why) => {
   if (why === undefined) expect(unfit(text)).toBeUndefined();
   else expect(unfit(text)).toContain(why);
 });
 
-test.each(["", "x".repeat(65), "a\u001bb"])("%j is no name", (text) => {
+test.each(["", "x".repeat(65), "a\u001bb"])("%j is not a name", (text) => {
   expect(() => readName(text)).toThrow("1 to 64 characters without control characters");
 });
 
-test("a name has its colour everywhere, and none where the screen has none", () => {
+test("a name has the same colour everywhere, and none on a screen without colours", () => {
   const screen = (colours: boolean) => ({ isTTY: true, hasColors: () => colours }) as never;
   const { name } = appearanceOn(screen(true));
   expect(name("ada")).toBe("\u001b[31mada\u001b[39m");
@@ -29,7 +29,7 @@ test("a name has its colour everywhere, and none where the screen has none", () 
   expect(appearanceOn({ isTTY: false } as never).name("ada")).toBe("ada");
 });
 
-test("what is left of a deadline is told in whole milliseconds", () => {
+test("the rest of a deadline is given in whole milliseconds", () => {
   expect(countdown(undefined)()).toBeUndefined();
   const leftMs = countdown(60_000)();
   expect(leftMs).toBe(Math.ceil(leftMs as number));

@@ -45,20 +45,23 @@ test.skipIf(!canMakeTerminals)("two terminals talk, with names in colour", async
   expect(await server.said("lobby")).toEqual(["ada: hi bob", "bob: hello ada"]);
 });
 
-test.skipIf(!canMakeTerminals)("a line that can be no message is told, and not sent", async () => {
-  await using server = await serveRooms();
-  const joining = ["join", "lobby", "--url", server.url, "--name"];
-  await using ada = exampleOnTerminal("room", ...joining, "ada");
-  await ada.prints(/here/);
-  ada.stdin.write(`${"x".repeat(3000)}`);
-  ada.stdin.write(`${"y".repeat(3000)}\r`);
-  await ada.prints(/hawser: not sent: a message has 4096 characters at most, this one has 6000/);
-  ada.stdin.write(`good\r${CTRL_D}`);
-  expect(await ada.ended).toBe(0);
-  expect(await server.said("lobby")).toEqual(["ada: good"]);
-});
+test.skipIf(!canMakeTerminals)(
+  "a line that cannot be a message is reported, and not sent",
+  async () => {
+    await using server = await serveRooms();
+    const joining = ["join", "lobby", "--url", server.url, "--name"];
+    await using ada = exampleOnTerminal("room", ...joining, "ada");
+    await ada.prints(/here/);
+    ada.stdin.write(`${"x".repeat(3000)}`);
+    ada.stdin.write(`${"y".repeat(3000)}\r`);
+    await ada.prints(/room: not sent: a message has 4096 characters at most, this one has 6000/);
+    ada.stdin.write(`good\r${CTRL_D}`);
+    expect(await ada.ended).toBe(0);
+    expect(await server.said("lobby")).toEqual(["ada: good"]);
+  },
+);
 
-test.skipIf(!canMakeTerminals)("an import shows how far it is", async () => {
+test.skipIf(!canMakeTerminals)("an import shows its progress", async () => {
   const shown = gate();
   await using server = await serveRooms({
     change: (rooms) => ({

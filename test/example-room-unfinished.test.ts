@@ -13,7 +13,7 @@ vi.setConfig({ testTimeout: 60_000 });
 
 type Service = ServiceImpl<typeof RoomService>;
 
-/** Stores a text, and loses its answer. */
+/** Stores a text, and fails in the place of the response. */
 const losesTheAnswerTo =
   (text: string) =>
   (rooms: Service): Partial<Service> => ({
@@ -24,29 +24,29 @@ const losesTheAnswerTo =
     },
   });
 
-/** What a program advises: where to go on, and with which options. */
+/** What a program advises: the line to continue with, and the options. */
 function advised({ stderr }: Program) {
-  const [, line] = stderr.match(/go on with line (\d+)/) ?? [];
+  const [, line] = stderr.match(/continue with line (\d+)/) ?? [];
   const [, producer] = stderr.match(/--producer ([\da-f-]{36})/) ?? [];
   const [, sequence] = stderr.match(/--sequence (\d+)/) ?? [];
   return { line: Number(line), producer: producer as string, sequence: sequence as string };
 }
 
-test("a post of many lines that fails says where to go on, and that doubles nothing", async () => {
+test("a post of many lines that fails says where to continue, and a post from there stores no line twice", async () => {
   const lines = ["one", "two", "", "three", "four"];
   await using first = await serveRooms({ change: losesTheAnswerTo("three") });
   await using post = example("room", "post", "lobby", "--url", first.url, "--name", "ada");
   post.stdin.end(lines.join("\n"));
   expect(await post.ended).toBe(1);
   expect(post.stdout).toBe("");
-  expect(post.stderr).toMatch(/^hawser: unavailable: going away: .*; posted 2 messages; .*\n$/);
+  expect(post.stderr).toMatch(/^room: unavailable: going away: .*; posted 2 messages; .*\n$/);
   const { line, producer, sequence } = advised(post);
   expect([line, sequence]).toEqual([4, "3"]);
 
   await using second = await serveRooms({ log: first.log });
-  const goingOn = ["--producer", producer, "--sequence", sequence];
+  const continuing = ["--producer", producer, "--sequence", sequence];
   const url = ["--url", second.url, "--name", "ada"];
-  await using rest = example("room", "post", "lobby", ...url, ...goingOn);
+  await using rest = example("room", "post", "lobby", ...url, ...continuing);
   rest.stdin.end(lines.slice(line - 1).join("\n"));
   expect(await rest.ended).toBe(0);
   expect(rest.stdout).toBe("posted 2 messages, 1 was there before\n");
@@ -66,7 +66,7 @@ test("a post whose answer was lost says how to repeat it", async () => {
 
 test.each([
   ["refuses", Code.InvalidArgument],
-  ["has no room for", Code.ResourceExhausted],
+  ["has no capacity for", Code.ResourceExhausted],
 ])("a post that the server %s is not said to be stored", async (_what, code) => {
   await using server = await serveRooms({
     change: () => ({
@@ -86,19 +86,19 @@ test("a post that no server takes is not said to be stored", async () => {
   expect(post.stderr).toMatch(/Start one with "npm start"\n$/);
 });
 
-test("a line that can be no message is told with its number, and how to go on", async () => {
+test("a line that cannot be a message is reported with its number, and with where to continue", async () => {
   await using server = await serveRooms();
   await using post = example("room", "post", "lobby", "--url", server.url, "--name", "ada");
   post.stdin.end(`one\n\n${"x".repeat(4097)}\nthree\n`);
   expect(await post.ended).toBe(1);
   expect(post.stderr).toMatch(
-    /^hawser: invalid_argument: line 3 of standard input: a message has 4096 .* posted 1 message; /,
+    /^room: invalid_argument: line 3 of standard input: a message has 4096 .* posted 1 message; /,
   );
   expect(advised(post)).toMatchObject({ line: 2, sequence: "2" });
   expect(await server.said("lobby")).toEqual(["ada: one"]);
 });
 
-test("Ctrl-C in a post of many lines says where to go on", async () => {
+test("Ctrl-C in a post of many lines says where to continue", async () => {
   await using server = await serveRooms();
   await using post = example("room", "post", "lobby", "--url", server.url, "--json");
   post.stdin.write("one\ntwo\n");
@@ -109,7 +109,7 @@ test("Ctrl-C in a post of many lines says where to go on", async () => {
   expect(advised(post)).toMatchObject({ line: 3, sequence: "3" });
 });
 
-test("Ctrl-C in an import of nothing yet is quiet", async () => {
+test("Ctrl-C in an import that has sent nothing prints no remedy", async () => {
   const begun = gate();
   await using server = await serveRooms({
     change: () => ({
@@ -127,7 +127,7 @@ test("Ctrl-C in an import of nothing yet is quiet", async () => {
   expect(program.stderr).toBe("");
 });
 
-test("a post of many lines whose output nobody reads says where to go on", async () => {
+test("a post of many lines whose output is no longer read says where to continue", async () => {
   await using server = await serveRooms();
   await using post = example("room", "post", "lobby", "--url", server.url, "--json");
   post.stdin.write("one\n");
@@ -139,7 +139,7 @@ test("a post of many lines whose output nobody reads says where to go on", async
   expect(await server.said("lobby")).toHaveLength(2);
 });
 
-test("Ctrl-C in an import says how to import the rest, and that doubles nothing", async () => {
+test("Ctrl-C in an import says how to import the rest, and that import stores no line twice", async () => {
   await using server = await serveRooms();
   const importing = ["import", "lobby", "-", "--url", server.url, "--name", "ada"];
   await using first = example("room", ...importing);
@@ -147,7 +147,7 @@ test("Ctrl-C in an import says how to import the rest, and that doubles nothing"
   await server.holds("lobby", 2);
   first.kill("SIGINT");
   expect(await first.ended).toBe(130);
-  expect(first.stderr).toMatch(/^hawser: canceled: interrupted: .* with --producer \S+, .*\n$/);
+  expect(first.stderr).toMatch(/^room: canceled: interrupted: .* with --producer \S+, .*\n$/);
   await using second = example("room", ...importing, "--producer", advised(first).producer);
   second.stdin.end("one\ntwo\nthree\n");
   expect(await second.ended).toBe(0);
@@ -155,7 +155,7 @@ test("Ctrl-C in an import says how to import the rest, and that doubles nothing"
   expect(await server.said("lobby")).toEqual(["ada: one", "ada: two", "ada: three"]);
 });
 
-test("an import that stops at a line says that what came before may be stored", async () => {
+test("an import that stops at a line says that the lines before it may be stored", async () => {
   await using server = await serveRooms();
   const folder = await mkdtemp(join(tmpdir(), "hawser-"));
   try {
@@ -164,7 +164,7 @@ test("an import that stops at a line says that what came before may be stored", 
     await using program = example("room", "import", "lobby", file, "--url", server.url);
     expect(await program.ended).toBe(1);
     expect(program.stderr).toMatch(
-      /^hawser: invalid_argument: line 2 of \S+text\.txt: .* with --producer [\da-f-]{36}, .*\n$/,
+      /^room: invalid_argument: line 2 of \S+text\.txt: .* with --producer [\da-f-]{36}, .*\n$/,
     );
   } finally {
     await rm(folder, { recursive: true });

@@ -23,7 +23,7 @@ async function fileWith(content: string) {
   return { ...folder, path };
 }
 
-/** The first so many; the rest is left unread, and the call goes on. */
+/** The first `count`; the rest is left unread, and the call continues. */
 async function* firstOf<T>(values: AsyncIterable<T>, count: number): AsyncGenerator<T> {
   const iterator = values[Symbol.asyncIterator]();
   for (let i = 0; i < count; i++) yield (await iterator.next()).value;
@@ -35,7 +35,7 @@ const jsonLines = (text: string) =>
     .split("\n")
     .map((line) => JSON.parse(line));
 
-test("join from a pipe posts each line, prints what comes, and ends when all is stored", async () => {
+test("join from a pipe posts each line, prints the events of the room, and ends when all is stored", async () => {
   await using server = await serveRooms();
   await using ada = example("room", "join", "lobby", "--url", server.url, "--name", "ada");
   ada.stdin.end("hello\n\nis anybody here?\n");
@@ -45,7 +45,7 @@ test("join from a pipe posts each line, prints what comes, and ends when all is 
   expect(await server.said("lobby")).toEqual(["ada: hello", "ada: is anybody here?"]);
 });
 
-test("what others say is printed as it comes, with who comes and goes", async () => {
+test("watch prints messages as they come, and which members join and leave", async () => {
   await using server = await serveRooms();
   const url = ["--url", server.url];
   await using watch = example("room", "watch", "lobby", ...url);
@@ -67,7 +67,7 @@ test("what others say is printed as it comes, with who comes and goes", async ()
   expect(watch.stderr).toBe("");
 });
 
-test("watch --json gives cursors, and --after goes on behind one", async () => {
+test("watch --json gives cursors, and --after continues after one", async () => {
   await using server = await serveRooms();
   const url = ["--url", server.url];
   await using post = example("room", "post", "lobby", ...url, "--name", "ada");
@@ -86,7 +86,7 @@ test("watch --json gives cursors, and --after goes on behind one", async () => {
   expect(rest.stdout).toBe("* here: nobody\nada: three\n");
 });
 
-test("watch goes on when its connection is lost", async () => {
+test("watch continues when its connection is lost", async () => {
   await using server = await serveRooms();
   await using link = await openLink({ host: "127.0.0.1", port: server.port });
   await using watch = example("room", "watch", "lobby", "--url", link.url);
@@ -96,10 +96,10 @@ test("watch goes on when its connection is lost", async () => {
   link.cut();
   await server.post("lobby", "ada", "after");
   await watch.prints(/\nada: before\nada: after\n$/);
-  await watch.complains(/^hawser: reconnecting…\nhawser: resumed\n$/);
+  await watch.complains(/^room: reconnecting…\nroom: resumed\n$/);
 });
 
-test("where two servers have the same rooms, watch and join go on at the other one", async () => {
+test("where two servers have the same rooms, watch and join continue at the other one", async () => {
   await using first = await serveRooms();
   await using second = await serveRooms({ log: first.log });
   const urls = ["--url", `${first.url},${second.url}`];
@@ -114,17 +114,17 @@ test("where two servers have the same rooms, watch and join go on at the other o
   await watch.prints(/\nada: two\n/);
   expect(ada.stdout.match(/^ada: .*/gm)).toEqual(["ada: one", "ada: two"]);
   expect(watch.stdout.match(/^ada: .*/gm)).toEqual(["ada: one", "ada: two"]);
-  expect(ada.stderr).toBe("hawser: reconnecting…\nhawser: resumed\n");
+  expect(ada.stderr).toBe("room: reconnecting…\nroom: resumed\n");
 });
 
-test("watch goes on when the server was started again", async () => {
+test("watch continues when the server was started again", async () => {
   await using first = await serveRooms();
   await using watch = example("room", "watch", "lobby", "--url", first.url);
   await watch.prints(/here/);
   await first.post("lobby", "ada", "before");
   await watch.prints(/before\n$/);
   await first.close();
-  await watch.complains(/^hawser: reconnecting…\n$/);
+  await watch.complains(/^room: reconnecting…\n$/);
   await first.post("lobby", "ada", "while away");
   await using second = await serveRooms(first);
   await watch.prints(/\nada: while away\n$/);
@@ -133,26 +133,26 @@ test("watch goes on when the server was started again", async () => {
   expect(watch.stdout.match(/^ada: .*/gm)).toHaveLength(3);
 });
 
-test("join joins again when the server was started again: nothing is lost, nothing comes twice", async () => {
+test("join joins again when the server was started again: no message is lost or comes twice", async () => {
   await using first = await serveRooms();
   const { url, port, log } = first;
   await using ada = example("room", "join", "lobby", "--url", url, "--name", "ada");
   ada.stdin.write("one\n");
   await ada.prints(/ada: one\n$/);
   await first.close();
-  await ada.complains(/^hawser: reconnecting…\n$/);
+  await ada.complains(/^room: reconnecting…\n$/);
   ada.stdin.write("two\nthree\n");
   await first.post("lobby", "bob", "hello");
   await using second = await serveRooms({ port, log });
   ada.stdin.end("four\n");
   expect(await ada.ended).toBe(0);
   expect(ada.stdout).toBe("* here: ada\nada: one\nbob: hello\nada: two\nada: three\nada: four\n");
-  expect(ada.stderr).toBe("hawser: reconnecting…\nhawser: resumed\n");
+  expect(ada.stderr).toBe("room: reconnecting…\nroom: resumed\n");
   const said = ["ada: one", "bob: hello", "ada: two", "ada: three", "ada: four"];
   expect(await second.said("lobby")).toEqual(said);
 });
 
-test("kill -9 of the server, and another on its data: join and watch go on, none lost, none twice", async () => {
+test("after kill -9 of the server, join and watch continue at another on its data, and no message is lost or comes twice", async () => {
   await using data = await tempFolder();
   const serving = ["--data", data.path];
   await using first = await startExampleServer(...serving);
@@ -165,7 +165,7 @@ test("kill -9 of the server, and another on its data: join and watch go on, none
   first.kill("SIGKILL");
   await first.ended;
   ada.stdin.write("two\n");
-  await ada.complains(/^hawser: reconnecting…\n$/);
+  await ada.complains(/^room: reconnecting…\n$/);
   await using _second = await startExampleServer(...serving, "--port", new URL(first.url).port);
   ada.stdin.end("three\n");
   expect(await ada.ended).toBe(0);
@@ -173,11 +173,11 @@ test("kill -9 of the server, and another on its data: join and watch go on, none
   for (const { stdout, stderr } of [ada, watch]) {
     expect(stdout.match(/^ada: .*/gm)).toEqual(["ada: one", "ada: two", "ada: three"]);
     expect(stdout).not.toContain("missing");
-    expect(stderr).toBe("hawser: reconnecting…\nhawser: resumed\n");
+    expect(stderr).toBe("room: reconnecting…\nroom: resumed\n");
   }
 });
 
-test("what was stored, but not acknowledged before the server ended, is not said twice", async () => {
+test("a message that was stored, but not acknowledged before the server ended, is not posted twice", async () => {
   await using first = await serveRooms({
     change: ({ join }) => ({
       async *join(requests, context) {
@@ -236,7 +236,7 @@ test("import adds each line once, however often it is repeated", async () => {
   expect(await server.said("lobby")).toEqual(texts.map((text) => `ada: ${text}`));
 });
 
-test("import --json-lines takes names and texts, and tells the line that is none", async () => {
+test("import --json-lines takes names and texts, and names a line that is not valid", async () => {
   await using server = await serveRooms();
   const importing = ["import", "lobby", "-", "--json-lines", "--url", server.url];
   await using good = example("room", ...importing, "--name", "carol");
@@ -251,7 +251,7 @@ test("import --json-lines takes names and texts, and tells the line that is none
   expect(await bad.ended).toBe(1);
   expect(bad.stdout).toBe("");
   expect(bad.stderr).toMatch(
-    /^hawser: invalid_argument: line 2 of standard input is no message: .* --producer p, .*\n$/,
+    /^room: invalid_argument: line 2 of standard input is not a message: .* --producer p, .*\n$/,
   );
 });
 
@@ -280,25 +280,25 @@ test("a file is imported again from its beginning when the server is started aga
   expect(await second.said("lobby")).toEqual(texts.map((text) => `ada: ${text}`));
 });
 
-test("an import from stdin that the server ends is told with how to go on, while its input waits", async () => {
+test("an import from stdin that the server ends says how to continue, while its input waits", async () => {
   await using server = await serveRooms();
   await using importing = example("room", "import", "lobby", "-", "--url", server.url);
   importing.stdin.write("one\n");
   await server.holds("lobby", 1);
   await server.close();
   expect(await importing.ended).toBe(1);
-  expect(importing.stderr).toMatch(/^hawser: unavailable: .* --producer [\da-f-]{36}, .*\n$/);
+  expect(importing.stderr).toMatch(/^room: unavailable: .* --producer [\da-f-]{36}, .*\n$/);
 });
 
-test("list says so when there are no rooms, or nobody is in one", async () => {
+test("list says so when there are no rooms, or when a room has no members", async () => {
   await using server = await serveRooms();
   const url = ["--url", server.url];
   await using none = example("room", "list", ...url);
   expect(await none.ended).toBe(0);
-  expect([none.stdout, none.stderr]).toEqual(["", expect.stringMatching(/^hawser: no rooms yet/)]);
+  expect([none.stdout, none.stderr]).toEqual(["", expect.stringMatching(/^room: no rooms yet/)]);
   await using nobody = example("room", "list", "lobby", ...url);
   expect(await nobody.ended).toBe(0);
-  expect([nobody.stdout, nobody.stderr]).toEqual(["", "hawser: nobody is in lobby\n"]);
+  expect([nobody.stdout, nobody.stderr]).toEqual(["", "room: nobody is in lobby\n"]);
   await using asJson = example("room", "list", ...url, "--json");
   expect(await asJson.ended).toBe(0);
   expect([asJson.stdout, asJson.stderr]).toEqual(["", ""]);
@@ -323,7 +323,7 @@ test("list prints the rooms, or the members of one", async () => {
   expect(members.stdout).toBe("ada\n");
 });
 
-test("what others say and are called cannot drive the terminal", async () => {
+test("the names and texts of others cannot control the terminal", async () => {
   await using server = await serveRooms();
   await server.post("lobby", "a\u001b[2Jda", "x\u009b31m\u202ey\nz");
   const watching = ["watch", "lobby", "--oldest", "--count", "1", "--url", server.url];
@@ -337,7 +337,7 @@ test("what others say and are called cannot drive the terminal", async () => {
   expect(jsonLines(asJson.stdout)[1].message.text).toBe("x\u009b31m\u202ey\nz");
 });
 
-test("a line that can be no message ends a join from a pipe, with what came before stored", async () => {
+test("a line that cannot be a message ends a join from a pipe, and the lines before it are stored", async () => {
   await using server = await serveRooms();
   await using ada = example("room", "join", "lobby", "--url", server.url, "--name", "ada");
   ada.stdin.write(`one\n${"x".repeat(4097)}\n`);

@@ -13,8 +13,8 @@ import { certFile } from "./support/tls.ts";
 // Each test starts programs, and a busy machine takes its time for that.
 vi.setConfig({ testTimeout: 60_000 });
 
-/** Refuses whoever logs in, as a NATS server does. */
-async function natsThatKnowsNobody() {
+/** Refuses every user, as a NATS server does. */
+async function natsWithoutUsers() {
   const server = createServer((socket) => {
     socket.on("error", () => {});
     socket.write('INFO {"server_id":"x","version":"2.10.0","auth_required":true}\r\n');
@@ -30,7 +30,7 @@ async function natsThatKnowsNobody() {
   };
 }
 
-test("the server prints three lines: where it listens, what chats, and what cuts a chat's connection", async () => {
+test("the server prints three lines: where it listens, a command that chats, and one that cuts a chat's connection", async () => {
   await using server = await startExampleServer();
   const { port } = new URL(server.url);
   expect(server.url).toBe(`http://127.0.0.1:${port}`);
@@ -59,15 +59,15 @@ test("a taken port is one clear line and exit code 1", async () => {
   await using second = example("server", "--port", port, "--log", "memory");
   expect(await second.ended).toBe(1);
   expect(second.stdout).toBe("");
-  expect(second.stderr).toMatch(/^hawser: failed_precondition: .* in use .*: .*another port\n$/);
+  expect(second.stderr).toMatch(/^server: failed_precondition: .* in use .*: .*another port\n$/);
   expect(second.stderr).toContain(host);
 });
 
-test("an address that is not this machine's is one clear line and exit code 1", async () => {
+test("an address of another machine is one clear line and exit code 1", async () => {
   await using server = example("server", "--host", "192.0.2.1", "--port", "0", "--log", "memory");
   expect(await server.ended).toBe(1);
   expect(server.stderr).toMatch(
-    /^hawser: invalid_argument: .*192\.0\.2\.1.*: choose an address of this machine with --host\n$/,
+    /^server: invalid_argument: .*192\.0\.2\.1.*: choose an address of this machine with --host\n$/,
   );
 });
 
@@ -79,13 +79,13 @@ test("Ctrl-C lets a running chat finish, says so, and exits 0", async () => {
 
   server.kill("SIGINT");
   await server.complains(
-    /^hawser: closing: 1 open call may finish within 10 s; Ctrl-C again .*\n$/,
+    /^server: closing: 1 open call may finish within 10 s; Ctrl-C again .*\n$/,
   );
   chat.stdin.end("after\n");
   expect(await chat.ended).toBe(0);
   expect(chat.stdout).toMatch(/after\n$/);
   expect(await server.ended).toBe(0);
-  expect(server.stderr).toMatch(/\nhawser: closed\n$/);
+  expect(server.stderr).toMatch(/\nserver: closed\n$/);
 });
 
 test("SIGTERM with --grace 0s ends a running chat with unavailable", async () => {
@@ -96,10 +96,10 @@ test("SIGTERM with --grace 0s ends a running chat with unavailable", async () =>
   server.kill("SIGTERM");
   expect(await server.ended).toBe(0);
   expect(await chat.ended).toBe(1);
-  expect(chat.stderr).toMatch(/^hawser: unavailable: .*shutting down.*\n$/);
+  expect(chat.stderr).toMatch(/^chat: unavailable: .*shutting down.*\n$/);
 });
 
-test("the same Ctrl-C passed on by npm is not taken for a second one", async () => {
+test("a Ctrl-C that npm passes on too is not taken for a second one", async () => {
   await using server = await startExampleServer();
   await using chat = example("chat", "--url", server.url);
   chat.stdin.write("before\n");
@@ -112,7 +112,7 @@ test("the same Ctrl-C passed on by npm is not taken for a second one", async () 
   expect(await server.ended).toBe(0);
 });
 
-test("over TLS, with certificates on both sides", async () => {
+test("the server serves TLS, with certificates on both sides", async () => {
   const [cert, key, ca] = ["server.pem", "server.key", "ca.pem"].map(certFile) as [
     string,
     string,
@@ -127,10 +127,10 @@ test("over TLS, with certificates on both sides", async () => {
   expect(await known.ended).toBe(0);
   expect(known.stdout).toBe("Server says: Hello, world\n");
 
-  await using stranger = example("greeter", "hello", "--url", server.url, "--ca", ca);
-  expect(await stranger.ended).toBe(1);
-  expect(stranger.stderr).toMatch(
-    /^hawser: unavailable: .* show the server a certificate with --cert, and its key with --key\n$/,
+  await using uncertified = example("greeter", "hello", "--url", server.url, "--ca", ca);
+  expect(await uncertified.ended).toBe(1);
+  expect(uncertified.stderr).toMatch(
+    /^greeter: unavailable: .* show the server a certificate with --cert, and its key with --key\n$/,
   );
 
   await using distrustful = example("greeter", "hello", "--url", server.url, ...client);
@@ -138,26 +138,26 @@ test("over TLS, with certificates on both sides", async () => {
   expect(distrustful.stderr).toMatch(/trust the server's certificate with --ca\n$/);
 });
 
-test("TLS files that are none are one clear line", async () => {
+test("TLS files that are not valid are one clear line", async () => {
   const key = certFile("client.key");
   await using server = example("server", "--log", "memory", "--tls-cert", key, "--tls-key", key);
   expect(await server.ended).toBe(1);
   expect(server.stderr).toMatch(
-    /^hawser: invalid_argument: --tls-cert \S+client\.key has no certificate in it, but .*\n$/,
+    /^server: invalid_argument: --tls-cert \S+client\.key has no certificate in it, but .*\n$/,
   );
   const [cert, other] = [certFile("server.pem"), certFile("client.key")];
   await using pair = example("server", "--log", "memory", "--tls-cert", cert, "--tls-key", other);
   expect(await pair.ended).toBe(1);
   expect(pair.stderr).toMatch(
-    /^hawser: invalid_argument: --tls-key \S+client\.key does not belong to --tls-cert \S+: .*\n$/,
+    /^server: invalid_argument: --tls-key \S+client\.key does not belong to --tls-cert \S+: .*\n$/,
   );
   const noPem = fileURLToPath(import.meta.url);
   await using client = example("greeter", "hello", "--url", "https://127.0.0.1:1", "--ca", noPem);
   expect(await client.ended).toBe(1);
-  expect(client.stderr).toMatch(/^hawser: invalid_argument: --ca \S+ is not a PEM text\n$/);
+  expect(client.stderr).toMatch(/^greeter: invalid_argument: --ca \S+ is not a PEM text\n$/);
 });
 
-test("on a unix socket", async () => {
+test("the server listens on a Unix socket", async () => {
   const folder = await mkdtemp(join(tmpdir(), "hawser-"));
   try {
     const path = join(folder, "greeter.sock");
@@ -168,7 +168,7 @@ test("on a unix socket", async () => {
 
     await using second = example("server", "--unix", path, "--log", "memory");
     expect(await second.ended).toBe(1);
-    expect(second.stderr).toMatch(/^hawser: failed_precondition: .*greeter\.sock is in use.*\n$/);
+    expect(second.stderr).toMatch(/^server: failed_precondition: .*greeter\.sock is in use.*\n$/);
   } finally {
     await rm(folder, { recursive: true });
   }
@@ -193,19 +193,19 @@ describe("rooms", () => {
       cursors.push((await rooms.post(message)).cursor);
       server.kill(signal);
       await server.ended;
-      expect(server.stderr).toBe(signal === "SIGTERM" ? "hawser: closing\nhawser: closed\n" : "");
+      expect(server.stderr).toBe(signal === "SIGTERM" ? "server: closing\nserver: closed\n" : "");
     }
     expect(cursors[1]).toBe(cursors[0]);
   });
 
-  test("in one file belong to one server: the second is told in one clear line", async () => {
+  test("in one file belong to one server: the second prints that in one clear line", async () => {
     const data = join(folder, "shared");
     await using server = await startExampleServer("--data", data);
     await using second = example("server", "--port", "0", "--data", data);
     expect(await second.ended).toBe(1);
     expect(second.stdout).toBe("");
     expect(second.stderr).toMatch(
-      /^hawser: failed_precondition: .*rooms\.sqlite is open in another server: .*\n$/,
+      /^server: failed_precondition: .*rooms\.sqlite is open in another server: .*\n$/,
     );
     expect(server.stderr).toBe("");
   });
@@ -216,53 +216,53 @@ describe("rooms", () => {
     await using server = example("server", "--port", "0", "--data", join(file, "data"));
     expect(await server.ended).toBe(1);
     expect(server.stderr).toMatch(
-      /^hawser: failed_precondition: .*ENOTDIR.*: keep rooms elsewhere with --data .*\n$/,
+      /^server: failed_precondition: .*ENOTDIR.*: keep rooms elsewhere with --data .*\n$/,
     );
   });
 
-  test("cannot be kept where no folder can be made: the same", async () => {
+  test("cannot be kept where no folder can be made: one clear line, with what to do", async () => {
     await using server = example("server", "--port", "0", "--data", "/proc/x/y");
     expect(await server.ended).toBe(1);
     expect(server.stderr).toMatch(
-      /^hawser: failed_precondition: .*\/proc\/x\/y.*: keep rooms elsewhere with --data .*\n$/,
+      /^server: failed_precondition: .*\/proc\/x\/y.*: keep rooms elsewhere with --data .*\n$/,
     );
   });
 
-  test("cannot be kept in a file that is a directory: the same, with what may be meant", async () => {
+  test("cannot be kept in a file that is a directory: one clear line, with the option that may be meant", async () => {
     const data = join(folder, "a directory");
     await mkdir(data);
     await using server = example("server", "--port", "0", "--log", `sqlite:${data}`);
     expect(await server.ended).toBe(1);
-    expect(server.stderr).toMatch(/^hawser: failed_precondition: .* it is a directory: .*\n$/);
+    expect(server.stderr).toMatch(/^server: failed_precondition: .* it is a directory: .*\n$/);
     expect(server.stderr).toContain(`--data '${data}'\n`);
   });
 
-  test("cannot be kept in a file that is no database: it is left as it was", async () => {
+  test("cannot be kept in a file that is not a database: it stays as it was", async () => {
     const file = join(folder, "notes.txt");
     const notes = "no database, but longer than the header of one. ".repeat(10);
     await writeFile(file, notes);
     await using server = example("server", "--port", "0", "--log", `sqlite:${file}`);
     expect(await server.ended).toBe(1);
-    expect(server.stderr).toMatch(/^hawser: data_loss: .*notes\.txt .* move .*\n$/);
+    expect(server.stderr).toMatch(/^server: data_loss: .*notes\.txt .* move .*\n$/);
     expect(await readFile(file, "utf8")).toBe(notes);
   });
 
-  test("in a NATS that does not know the user: one clear line, with how to give one", async () => {
-    await using nats = await natsThatKnowsNobody();
+  test("cannot be kept in a NATS that does not know the user: one clear line, with how to give one", async () => {
+    await using nats = await natsWithoutUsers();
     await using server = example("server", "--port", "0", "--log", nats.place);
     expect(await server.ended).toBe(1);
     expect(server.stderr).toMatch(
-      /^hawser: unavailable: .*Authorization Violation: .* nats:\/\/USER:PASSWORD@HOST:PORT\n$/,
+      /^server: unavailable: .*Authorization Violation: .* nats:\/\/USER:PASSWORD@HOST:PORT\n$/,
     );
     expect(server.stderr).not.toContain("secret");
   });
 
-  test("in a NATS that does not answer: one clear line, without its password", async () => {
+  test("cannot be kept in a NATS that does not answer: one clear line, without its password", async () => {
     const place = "nats://ann:secret@127.0.0.1:1";
     await using server = example("server", "--port", "0", "--log", place);
     expect(await server.ended).toBe(1);
     expect(server.stderr).toMatch(
-      /^hawser: unavailable: no NATS at 127\.0\.0\.1:1\b.*: start it with JetStream .*\n$/,
+      /^server: unavailable: no NATS at 127\.0\.0\.1:1\b.*: start it with JetStream .*\n$/,
     );
     expect(server.stderr).not.toContain("secret");
   });

@@ -138,7 +138,7 @@ describe.each(KINDS)("a field of kind $kind", (kind) => {
   });
 });
 
-test("the keys of a map may have any name, and change nothing but the map", () => {
+test("the keys of a map may have any name, and change only the map", () => {
   const desc = describeNamed("plain", KINDS[6] as Kind);
   const keys = ["__proto__", "constructor", "hasOwnProperty", "toString", "valueOf", ""];
   const map = Object.fromEntries(keys.map((key) => [key, { other: key }]));
@@ -151,7 +151,7 @@ test("the keys of a map may have any name, and change nothing but the map", () =
   expect(({} as { other?: string }).other).toBeUndefined();
 });
 
-test("the presence of proto2 fields stays what it was, and unknown fields are kept", () => {
+test("the presence of proto2 fields stays as it was, and unknown fields are kept", () => {
   const desc = describeNamed("has_own_property", KINDS[0] as Kind, "proto2");
   const unset = create(desc);
   expect(encode(desc, unset)).toHaveLength(0);

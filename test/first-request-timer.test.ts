@@ -15,7 +15,7 @@ function setup() {
   return { time, told, timer, call };
 }
 
-test("each call is told 50 ms after it began to wait, in that order", () => {
+test("each call is notified 50 ms after it began to wait, in that order", () => {
   const { time, told, timer, call } = setup();
   timer.add(call("first"));
   timer.add(call("second"));
@@ -31,7 +31,7 @@ test("each call is told 50 ms after it began to wait, in that order", () => {
   ]);
 });
 
-test("thousands of waiting calls share one timer, and there is none when no call waits", () => {
+test("thousands of waiting calls share one timer, and no timer runs when no call waits", () => {
   const { time, told, timer, call } = setup();
   expect(time.timers).toBe(0);
   for (let n = 0; n < 10_000; n++) {
@@ -44,7 +44,7 @@ test("thousands of waiting calls share one timer, and there is none when no call
   expect(told).toHaveLength(10_000);
 });
 
-test("a call that begins to wait when another is told is told 50 ms later", () => {
+test("a call that begins to wait when another is notified is notified 50 ms later", () => {
   const { time, told, timer, call } = setup();
   timer.add(call("first", () => timer.add(call("second"))));
   time.pass(1000);

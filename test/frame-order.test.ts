@@ -38,7 +38,7 @@ import {
 /** How much a TLS record holds. */
 const RECORD_BYTES = 16 * 1024;
 
-/** Has the client read frames while one of its writes is under way: they stand behind what it answers at once. */
+/** Has the client read frames while one of its writes is under way: they follow a frame that it answers at once. */
 async function readWhileWriting(server: FakeServer, ...frames: Buffer[]): Promise<void> {
   const before = server.calls.length;
   const chat = server.client.chat({ sessions: false });
@@ -62,7 +62,7 @@ async function start(secure: boolean, session = false): Promise<FakeServer> {
   return await fakeServer(() => {}, { secure, sessions: session, every: true });
 }
 
-/** Resolves with the calls, when so many were made. */
+/** Resolves with the calls, when `count` were made. */
 async function callsOf(server: FakeServer, count: number): Promise<FakeCall[]> {
   await until(`${count} calls are there`, () => server.calls.length >= count);
   return server.calls.slice(-count);
@@ -74,7 +74,7 @@ describe.each([
   ["TCP", false],
   ["TLS", true],
 ])("over %s, answers that are read while a write is under way", (_, secure) => {
-  test.each([1, 2, 10, 100])("are those of %i unary calls", async (count) => {
+  test.each([1, 2, 10, 100])("reach %i unary calls, each its own", async (count) => {
     await using server = await start(secure);
     const replies = names(count).map((content) => server.client.sayHello({ content }));
     const calls = await callsOf(server, count);
@@ -89,7 +89,7 @@ describe.each([
     expect((await Promise.all(replies)).map(({ reply }) => reply)).toEqual(names(count));
   });
 
-  test("may have their status in their headers, or be HTTP and no gRPC", async () => {
+  test("may have their status in their headers, or be HTTP without gRPC", async () => {
     await using server = await start(secure);
     const chats = [chatOf(server), chatOf(server), chatOf(server)];
     const reply = next(chats[2] as Chat);
@@ -112,7 +112,7 @@ describe.each([
     expect(error.metadata.get("x-mark")).toBe("here");
   });
 
-  test("may have empty messages, many, in pieces, or none", async () => {
+  test("may have empty messages, many messages, a message in pieces, or none", async () => {
     await using server = await start(secure);
     const chats = names(4).map(() => server.client.chat());
     const replies = chats.map((chat) => all(chat));
@@ -132,7 +132,7 @@ describe.each([
     for (const chat of chats) await chat.trailers;
   });
 
-  test("may be reset right behind, with a status or without", async () => {
+  test("may be followed by a reset, with a status or without", async () => {
     await using server = await start(secure);
     const chats = names(3).map(() => chatOf(server));
     const replies = chats.map((chat) => next(chat));
@@ -154,7 +154,7 @@ describe.each([
     expect(await failureOf(replies[2] as Promise<unknown>)).toMatchObject({ code: Code.Internal });
   });
 
-  test("are those of Negotiate and of attachments", async () => {
+  test("may be the answers to Negotiate and to attachments", async () => {
     await using server = await start(secure, true);
     const chat = server.client.chat();
     const replies = all(chat);
@@ -231,7 +231,7 @@ describe.each([
     expect(messages(peer.stream(1).body)).toHaveLength(3);
   });
 
-  test("and are reset right behind, are cancelled", async () => {
+  test("are cancelled where a reset follows them", async () => {
     await using server = await watchedServer({ tls: secure ? certs.server : undefined });
     await using peer = secure ? await dialSecurely(server.port, certs.ca) : await dial(server.port);
     peer.write(request(1, "Chat"), data(1, message("a question")));
@@ -252,10 +252,10 @@ describe.each([
   });
 });
 
-describe("events of a stream, in whatever order node:http2 emits them", () => {
+describe("a client stream, in whatever order node:http2 emits its events", () => {
   type Step = "response" | "data" | "trailers" | "end";
 
-  /** What the listener of a GrpcClientStream hears when the events come in this order. */
+  /** The events that the listener of a GrpcClientStream gets when node:http2 emits in this order. */
   async function heard(...steps: Step[]): Promise<unknown[]> {
     const duplex = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() });
     const stream = Object.assign(duplex, { close: () => duplex.destroy() });
@@ -305,17 +305,20 @@ describe("events of a stream, in whatever order node:http2 emits them", () => {
     ["data", "response", "trailers", "end"],
     ["data", "trailers", "response", "end"],
     ["data", "trailers", "end", "response"],
-  ])("%s, %s, %s, %s: headers, messages and status reach the call in order", async (...steps) => {
-    expect(await heard(...steps)).toEqual(["headers", "a message", "ok"]);
-  });
+  ])(
+    "brings headers, messages and status to the call in order: %s, %s, %s, %s",
+    async (...steps) => {
+      expect(await heard(...steps)).toEqual(["headers", "a message", "ok"]);
+    },
+  );
 
-  test("an end without trailers, before the headers, is an error of the call", async () => {
+  test("ends its call with an error at an end without trailers, before the headers", async () => {
     const [mark, text, error] = await heard("data", "end", "response");
     expect([mark, text]).toEqual(["headers", "a message"]);
     expect(error).toMatchObject({ code: Code.Internal });
   });
 
-  test("a stream that is destroyed before its headers are emitted tells of no message", async () => {
+  test("brings no message where it is destroyed before its headers are emitted", async () => {
     expect(await heard("data")).toEqual([]);
   });
 });

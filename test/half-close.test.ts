@@ -25,15 +25,15 @@ const noStreams = () =>
     () => census.clientStreams + census.serverStreams === 0,
   );
 
-test("replies go on after the client has half-closed", async () => {
+test("replies continue to come after the client has half-closed", async () => {
   const halfClosed = gate();
-  const goOn = gate();
+  const mayReply = gate();
   await using world = await start({
     greeter: {
       async *chat(requests) {
         const heard = await all(requests);
         halfClosed.open();
-        await goOn.opened;
+        await mayReply.opened;
         for (const { content } of heard) yield { reply: content };
         yield { reply: "goodbye" };
       },
@@ -44,11 +44,11 @@ test("replies go on after the client has half-closed", async () => {
   await chat.send({ content: "b" });
   chat.closeSend();
   await halfClosed.opened;
-  goOn.open();
+  mayReply.open();
   expect((await all(chat)).map(({ reply }) => reply)).toEqual(["a", "b", "goodbye"]);
 });
 
-test("after closeSend, send rejects with FAILED_PRECONDITION and the call goes on", async () => {
+test("after closeSend(), send() rejects with FAILED_PRECONDITION and the call continues", async () => {
   await using world = await start();
   const chat = world.greeter.chat();
   await chat.send({ content: "x" });
@@ -58,7 +58,7 @@ test("after closeSend, send rejects with FAILED_PRECONDITION and the call goes o
   expect(await all(chat)).toMatchObject([{ reply: "Received: x" }]);
 });
 
-test("what was sent before closeSend arrives, although nobody awaited it", async () => {
+test("messages that were sent before closeSend() arrive, although no send() was awaited", async () => {
   await using world = await start();
   const sink = world.greeter.collect();
   for (let n = 0; n < 100; n++) void sink.send(KIB_64);
@@ -133,7 +133,7 @@ test.each(["fin", "rst"] as const)(
 );
 
 test.each(["fin", "rst"] as const)(
-  "a handler's requests never end cleanly when a session is lost (%s), and go on as long as it may be resumed",
+  "a handler's requests never end cleanly when a session is lost (%s), and continue while it may be resumed",
   async (kind) => {
     const { chat, heard, ended } = listener();
     await using world = await start({
@@ -162,7 +162,7 @@ test.each([
   ["having read nothing", 0],
   ["having read one request", 1],
 ])(
-  "the handler ends first, %s: the loop ends, the next send rejects, no stream is left",
+  "where the handler ends first, %s, the loop ends, the next send rejects, and no stream is left",
   async (_, reads) => {
     await using world = await start({
       greeter: {
@@ -181,7 +181,7 @@ test.each([
   },
 );
 
-test("the handler ends first while a send waits for room: that send rejects", async () => {
+test("where the handler ends first while a send() waits for the window, that send() rejects", async () => {
   const end = gate();
   await using world = await start({
     greeter: {
@@ -196,14 +196,14 @@ test("the handler ends first while a send waits for room: that send rejects", as
     for (;;) await chat.send(KIB_64);
   })();
   const failed = failureOf(offering);
-  await until("the call is there", () => census.serverStreams === 1);
+  await until("the call has reached the server", () => census.serverStreams === 1);
   end.open();
   expect(await all(chat)).toEqual([]);
   expect((await failed).code).toBe(Code.FailedPrecondition);
   await noStreams();
 });
 
-test("the handler throws first: the loop throws, sends reject with the same, no stream is left", async () => {
+test("where the handler throws first, the loop throws, sends reject with the same code, and no stream is left", async () => {
   await using world = await start({
     greeter: {
       async *chat(requests) {
@@ -222,7 +222,7 @@ test("the handler throws first: the loop throws, sends reject with the same, no 
   await noStreams();
 });
 
-test("a server that ends the call and keeps its stream: the client frees it", async () => {
+test("the client frees the stream of a server that ends the call and keeps its stream", async () => {
   const server = createServer();
   server.on("stream", (stream) => {
     stream.on("error", () => {}).resume();
@@ -247,7 +247,7 @@ test("a server that ends the call and keeps its stream: the client frees it", as
   server.close();
 });
 
-test("a client-streaming handler that answers early: finish gives the answer, send rejects, no stream is left", async () => {
+test("where a client-streaming handler answers early, finish() gives the answer, send() rejects, and no stream is left", async () => {
   await using world = await start({
     greeter: { collect: async (requests) => ({ count: (await next(requests)) ? 1 : 0 }) },
   });
@@ -296,7 +296,7 @@ test("200 calls whose handlers end first leave no stream open", async () => {
   await until("the server counts none", () => world.server.openCalls === 0);
 });
 
-test("the handler ends first while others fill the connection: every such call ends well", async () => {
+test("calls whose handlers end first, while others fill the connection, end well", async () => {
   await using world = await start({
     linked: true,
     greeter: {
@@ -337,7 +337,7 @@ const talker = {
   },
 };
 
-/** The server has let go, and the client has had time to hear of it; its socket may wait for the reader. */
+/** The server has closed its connections, and the client has had time to notice; its socket may wait for the reader. */
 async function connectionEnds(): Promise<void> {
   await until("the server has closed it", () => census.serverSockets === 0);
   await settles(() => census.clientSockets === 0, 100);

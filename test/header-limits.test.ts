@@ -27,7 +27,7 @@ function read(fields: ReturnType<typeof fitTrailers>["fields"]): ConnectError {
   return status;
 }
 
-test("a field counts as many bytes as its name and its value have, and 32 (RFC 7541, 4.1)", () => {
+test("a field counts the bytes of its name and of its value, and 32 more (RFC 7541, 4.1)", () => {
   expect(fieldBytes("grpc-status", "0")).toBe(11 + 1 + 32);
   const list = { ":status": 200, "set-cookie": ["a", "bc"], none: undefined };
   expect(headerListBytes(list)).toBe(7 + 3 + 32 + (10 + 1 + 32) + (10 + 2 + 32));
@@ -59,7 +59,7 @@ describe("trailers", () => {
     expect(read(fields).findDetails(MessageRequestSchema)).toHaveLength(1);
   });
 
-  test("leave without the details where those do not fit, and the message says so", () => {
+  test("leave without details that do not fit, and the message says so", () => {
     const { fields, fault } = fitTrailers(withDetails("no such room", 7000), undefined, room);
     expect(fault).toBeUndefined();
     const error = read(fields);
@@ -104,7 +104,7 @@ describe("trailers", () => {
     );
   });
 
-  test("of a handler that do not fit become RESOURCE_EXHAUSTED, also where the call ended well", () => {
+  test("of a handler that do not fit turn the status into RESOURCE_EXHAUSTED, also where the call ended well", () => {
     const trailers = new Headers({ "x-large": "t".repeat(9000), "x-small": "1" });
     for (const error of [undefined, new ConnectError("no such room", Code.NotFound)]) {
       const { fields, fault } = fitTrailers(error, trailers, room);
@@ -125,7 +125,7 @@ describe("trailers", () => {
     expect(String(fields["grpc-message"]).length).toBeGreaterThan(700);
   });
 
-  test("count what is in the same block beside them", () => {
+  test("count the other fields of their block", () => {
     const trailers = new Headers({ "x-large": "t".repeat(7500) });
     expect(fitTrailers(undefined, trailers, room).fault).toBeUndefined();
     const beside = { limitBytes: LIMIT, usedBytes: 500 };
@@ -139,7 +139,7 @@ describe("trailers", () => {
     ["a header of HTTP/2's own", new Headers({ connection: "close" }), '"connection"'],
     ["a status of their own", new Headers({ "grpc-status": "0" }), '"grpc-status"'],
     ["a session's count", new Headers({ "hawser-sent": "0" }), '"hawser-sent"'],
-  ])("with %s become INTERNAL that names it", (_, trailers, name) => {
+  ])("with %s turn the status into INTERNAL that names it", (_, trailers, name) => {
     for (const error of [undefined, new ConnectError("no such room", Code.NotFound)]) {
       const { fields, fault } = fitTrailers(error, trailers, room);
       expect(fault?.code).toBe(Code.Internal);

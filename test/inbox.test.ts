@@ -27,7 +27,7 @@ test("each of several readers gets its message, in the order of their calls", as
   expect(values).toEqual([1, 2, 3, 4, 6, 8]);
 });
 
-test("a close behind a message that is being opened ends every reader", async () => {
+test("a close after a message that is being opened ends every reader", async () => {
   const { inbox, open } = slowly();
   const readers = Array.from({ length: 4 }, () => inbox.next());
   inbox.put(1);
@@ -39,7 +39,7 @@ test("a close behind a message that is being opened ends every reader", async ()
   ]);
 });
 
-test("a failure is thrown once, then the iteration is over", async () => {
+test("an inbox throws its failure once, then the iteration is over", async () => {
   const { inbox } = slowly();
   inbox.put(2);
   inbox.close(new Error("cut"));
@@ -48,7 +48,7 @@ test("a failure is thrown once, then the iteration is over", async () => {
   expect(await inbox.next()).toEqual({ done: true, value: undefined });
 });
 
-test("each message is opened or dropped, so that its sender can be told of it", async () => {
+test("each message is either opened or dropped, so that its sender can be told", async () => {
   const opened: number[] = [];
   const dropped: number[] = [];
   const inbox = new Inbox<number, number>({

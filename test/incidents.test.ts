@@ -14,7 +14,7 @@ function open() {
   return { told, clock, incidents: new Incidents(logger, () => clock.ms) };
 }
 
-test("a failure that lasts is told once, and again each minute with how many there were", () => {
+test("a failure that lasts is logged once, and again each minute with its count", () => {
   const { told, clock, incidents } = open();
   for (let n = 0; n < 1_000; n++) incidents.failed("append", "full");
   expect(told).toEqual(["error: full"]);
@@ -26,7 +26,7 @@ test("a failure that lasts is told once, and again each minute with how many the
   expect(told).toEqual(["error: full", "error: full (1000 more times since the last time)"]);
 });
 
-test("the end is told once, and only of what was told", () => {
+test("the end of a failure is logged once, and only where the failure was logged", () => {
   const { told, incidents } = open();
   incidents.ended("append", "stored again");
   incidents.failed("append", "full");
@@ -36,7 +36,7 @@ test("the end is told once, and only of what was told", () => {
   expect(told).toEqual(["error: full", "warn: stored again"]);
 });
 
-test("one kind's end leaves the others open", () => {
+test("the end of one kind of failure leaves the other kinds open", () => {
   const { told, incidents } = open();
   incidents.failed("read", "damaged");
   incidents.failed("append", "full");
@@ -52,7 +52,7 @@ test("one kind's end leaves the others open", () => {
   ]);
 });
 
-test("what comes and goes all the time is told once a minute", () => {
+test("a failure that comes and goes is logged once a minute", () => {
   const { told, clock, incidents } = open();
   for (let second = 0; second < 60; second++) {
     incidents.failed("append", "full");
@@ -64,7 +64,7 @@ test("what comes and goes all the time is told once a minute", () => {
   expect(told.at(-1)).toBe("error: full (59 more times since the last time)");
 });
 
-test("at most 100 texts are told in a minute", () => {
+test("at most 100 texts are logged in a minute", () => {
   const { told, clock, incidents } = open();
   for (let n = 0; n < 1_000; n++) incidents.failed("read", `record ${n}`);
   expect(told).toHaveLength(100);
@@ -73,7 +73,7 @@ test("at most 100 texts are told in a minute", () => {
   expect(told).toHaveLength(101);
 });
 
-test("the operator is told what clients are not; what they are told whole is not told twice", () => {
+test("the log has the text that clients do not get; an error that clients get whole is not logged", () => {
   const { told, incidents } = open();
   const texts = { forClients: "damaged", forOperator: "/data/a.db is damaged" };
   const error = logFailure(Code.DataLoss, texts);

@@ -5,14 +5,14 @@ import { MessageRequestSchema } from "../gen/example/greeter_pb.js";
 import { decode } from "../src/codec/decode.ts";
 import { Code } from "../src/index.ts";
 import { nodeGzip } from "../src/node/gzip.ts";
-import { bomb } from "./support/stranger.ts";
+import { bomb } from "./support/hostile-client.ts";
 import { message, request, text, watchedServer } from "./support/watched-server.ts";
 import { data, envelope, Http2Code, messages, rst } from "./support/wire.ts";
 
 const KIB = 1024;
 const MIB = 2 ** 20;
 
-/** gzip that says of itself that it inflates to so much. */
+/** gzip whose own size field says that it inflates to `saidBytes`. */
 function lying(gzip: Buffer, saidBytes: number): Buffer {
   const copy = Buffer.from(gzip);
   copy.writeUInt32LE(saidBytes, copy.length - 4);
@@ -52,7 +52,7 @@ test.each([
 });
 
 test.each([0, 100, 2 ** 32 - 1])(
-  "a megabyte that says it is %i B takes neither the event loop nor more memory than it may",
+  "a megabyte whose gzip says %i B neither blocks the event loop nor takes more memory than the limit",
   async (said) => {
     const gzip = lying(gzipSync(Buffer.alloc(MIB)), said);
     expect(nodeGzip.inflateSmall(gzip, 4 * MIB)).toBeUndefined();
@@ -72,7 +72,7 @@ test("a small message over readMaxBytes is refused at once", () => {
   );
 });
 
-test("messages that threads inflate and those that are small or plain come in their order", async () => {
+test("messages that threads inflate, and messages that are small or plain, come in their order", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const sizes = Array.from({ length: 40 }, (_, n) => [10, 20_000, 200_000, 100][n % 4] as number);
@@ -88,7 +88,7 @@ test("messages that threads inflate and those that are small or plain come in th
   expect(messages(reply.body)).toEqual(contents.map((content) => text(content)));
 });
 
-test("messages of calls that were cancelled while they waited for a thread keep nobody waiting", async () => {
+test("messages of calls that were cancelled while they waited for a thread do not delay others", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const large = bomb(4 * MIB);
@@ -105,7 +105,7 @@ test("messages of calls that were cancelled while they waited for a thread keep 
   expect(read).toBeLessThan(90);
 });
 
-test("text of megabytes is the same text, wherever its characters begin, and refused where it is not UTF-8", () => {
+test("a text of megabytes arrives as it was sent, wherever its characters begin, and is refused where it is not UTF-8", () => {
   for (const offset of [0, 1, 2, 3]) {
     const content = `${"a".repeat(offset)}${"é€𝄞".repeat(300_000)}`;
     const bytes = text(content);

@@ -68,7 +68,7 @@ async function callEach({ greeter }: World): Promise<string[]> {
   return replies;
 }
 
-test("they are passed in order, the first outermost, on each side and in every kind of call", async () => {
+test("interceptors are passed in order, the first outermost, on each side and in every kind of call", async () => {
   const notes: string[] = [];
   await using world = await start({
     transport: { interceptors: [recorder("outer", notes), recorder("inner", notes)] },
@@ -86,13 +86,16 @@ test("they are passed in order, the first outermost, on each side and in every k
   }
 });
 
-test.each(["transport", "server"])("on the %s they can change messages both ways", async (side) => {
-  await using world = await start({ [side]: { interceptors: [marker("!")] } });
-  expect(await callEach(world)).toEqual(["Hello, a!!", "Notification 1!", "Received: b!!", "2"]);
-});
+test.each(["transport", "server"])(
+  "interceptors on the %s can change messages both ways",
+  async (side) => {
+    await using world = await start({ [side]: { interceptors: [marker("!")] } });
+    expect(await callEach(world)).toEqual(["Hello, a!!", "Notification 1!", "Received: b!!", "2"]);
+  },
+);
 
-describe.each(["transport", "server"])("on the %s", (side) => {
-  test("one that throws ends the call with its error, and no handler runs", async () => {
+describe.each(["transport", "server"])("an interceptor on the %s", (side) => {
+  test("that throws ends the call with its error, and no handler runs", async () => {
     let calls = 0;
     const refuse: Interceptor = () => () => {
       throw new ConnectError("who are you?", Code.Unauthenticated);
@@ -121,7 +124,7 @@ describe.each(["transport", "server"])("on the %s", (side) => {
     expect(calls).toBe(0);
   });
 
-  test("it sees the errors of the handler", async () => {
+  test("sees the errors of the handler", async () => {
     const notes: string[] = [];
     await using world = await start({
       [side]: { interceptors: [recorder("it", notes)] },
@@ -135,7 +138,7 @@ describe.each(["transport", "server"])("on the %s", (side) => {
     expect(notes).toEqual(["it > SayHello", "it ! NotFound"]);
   });
 
-  test("it may set headers and read what the other side set", async () => {
+  test("may set headers, and read the headers that the other side set", async () => {
     const seen: (string | null)[] = [];
     const adding: Interceptor = (next) => async (request) => {
       request.header.set("x-added", "before");
@@ -163,7 +166,7 @@ describe.each(["transport", "server"])("on the %s", (side) => {
     expect(await all(chat)).toEqual([]);
   });
 
-  test("a call through it is cancelled, and its deadline holds, as without", async () => {
+  test("does not change how a call is cancelled, and how its deadline ends it", async () => {
     const finished = gate();
     await using world = await start({
       [side]: { interceptors: [marker("!")] },
@@ -227,7 +230,7 @@ test("context values travel from the caller to its interceptors, and from the se
   expect(seen).toEqual(["Ada", "nobody"]);
 });
 
-test("they see the call as it is: service, method, URL, signal", async () => {
+test("interceptors see service, method, URL and signal of the call", async () => {
   const seen: unknown[] = [];
   const look: Interceptor = (next) => (request) => {
     const { service, method, url, requestMethod, stream, signal } = request;

@@ -23,7 +23,7 @@ const echo = {
   },
 };
 
-describe("a second loop over a call, which would silently get nothing,", () => {
+describe("a second loop over a call, which would get nothing,", () => {
   test.each([
     ["after the end", {}],
     ["after the end, through interceptors", { interceptors: [(next: unknown) => next as never] }],
@@ -39,7 +39,7 @@ describe("a second loop over a call, which would silently get nothing,", () => {
     });
   });
 
-  test("throws after the first was left, and after it failed", async () => {
+  test("throws after the first loop was left, and after the first loop failed", async () => {
     await using world = await start({ greeter: echo });
     const left = world.greeter.chat();
     await left.send({ content: "1" });
@@ -54,7 +54,7 @@ describe("a second loop over a call, which would silently get nothing,", () => {
     );
   });
 
-  test("throws while the first waits, which goes on", async () => {
+  test("throws while the first loop waits, and the first loop continues", async () => {
     await using world = await start({ greeter: echo });
     const chat = world.greeter.chat();
     const first = loop(chat);
@@ -67,7 +67,7 @@ describe("a second loop over a call, which would silently get nothing,", () => {
     expect(await first).toBe(1);
   });
 
-  test("throws for a push that continues by a cursor, too", async () => {
+  test("throws also for a push that continues by a cursor", async () => {
     await using world = await roomWorld();
     const watch: ServerStream<unknown> = world.client(RoomService).watch({});
     const first = loop(watch);
@@ -78,7 +78,7 @@ describe("a second loop over a call, which would silently get nothing,", () => {
   });
 });
 
-test("a loop may follow who took the first responses by hand", async () => {
+test("a loop may follow calls of next() that took the first responses", async () => {
   await using world = await start({ greeter: echo });
   const chat = world.greeter.chat();
   for (const content of ["1", "2", "3"]) await chat.send({ content });
@@ -89,7 +89,7 @@ test("a loop may follow who took the first responses by hand", async () => {
   expect(await loop(chat)).toBe(1);
 });
 
-test("finish() twice gives the same response", async () => {
+test("finish() gives the same response the second time", async () => {
   await using world = await start();
   const sink = world.greeter.collect();
   await sink.send({ content: "1" });
@@ -98,7 +98,7 @@ test("finish() twice gives the same response", async () => {
   expect(second).toBe(first);
 });
 
-test("a handler that loops over its requests twice: INTERNAL for the client, and the log says why", async () => {
+test("a handler that loops over its requests twice ends the call with INTERNAL, and the log says why", async () => {
   await using world = await start({
     greeter: {
       async *chat(requests) {
@@ -116,7 +116,7 @@ test("a handler that loops over its requests twice: INTERNAL for the client, and
   expect(String(world.logged[0]?.at(-1))).toContain("the requests of a call can be iterated once");
 });
 
-test("a handler may take its first request by hand, and loop over the rest", async () => {
+test("a handler may take its first request with next(), and loop over the rest", async () => {
   await using world = await start({
     greeter: {
       async *chat(requests) {
@@ -134,7 +134,7 @@ test("a handler may take its first request by hand, and loop over the rest", asy
   expect(await loop(chat)).toBe(0);
 });
 
-test("a second loop over a subscription throws: while the first waits, and after it", async () => {
+test("a second loop over a subscription throws, while the first loop waits and after it", async () => {
   await using hub = createHub(memoryLog());
   const leaving = new AbortController();
   const events = hub.subscribe("t", {}, leaving.signal);

@@ -53,14 +53,14 @@ async function abandoned(session: boolean) {
 }
 
 test.each([3, 130])(
-  "a plain client that vanishes %i ms after its call began: the handler knows in time, and why",
+  "the handler of a plain client that vanishes %i ms after its call began ends in time, with the reason",
   async (afterMs) => {
     const { world: made, ended } = await abandoned(false);
     await using world = made;
     const chat = world.greeter.chat();
     await next(chat);
     await new Promise((resolve) => setTimeout(resolve, afterMs));
-    // The last byte: just behind one of the looks, or between two.
+    // The last byte comes just after one of the looks at the bytes, or between two.
     await chat.send({ content: "last" });
     await next(chat);
     const lastByteAt = performance.now();
@@ -82,7 +82,7 @@ test.each([3, 130])(
   },
 );
 
-test("a client that has sent all and only reads is noticed too", async () => {
+test("the loss of a client that has sent all and only reads is noticed too", async () => {
   const { world: made, ended } = await abandoned(false);
   await using world = made;
   const push = world.greeter.subscribe({});
@@ -98,7 +98,7 @@ test("a client that has sent all and only reads is noticed too", async () => {
   await failureOf(push);
 });
 
-test("a client of gRPC-Web over HTTP/2 is noticed too", async () => {
+test("the loss of a client of gRPC-Web over HTTP/2 is noticed too", async () => {
   const { world: made, ended } = await abandoned(false);
   await using world = made;
   const transport = createGrpcWebTransport({ baseUrl: world.link.url, httpVersion: "2" });
@@ -115,7 +115,7 @@ test("a client of gRPC-Web over HTTP/2 is noticed too", async () => {
   await failureOf(push);
 });
 
-test("a client with sessions is noticed too: its session waits, and the grace runs from then on", async () => {
+test("the loss of a client with sessions is noticed too: its session waits, and its grace begins then", async () => {
   const { world: made, ended } = await abandoned(true);
   await using world = made;
   const chat = world.greeter.chat();
@@ -134,7 +134,7 @@ test("a client with sessions is noticed too: its session waits, and the grace ru
   await failureOf(chat);
 });
 
-test("a client that answers is lawful for as long as its call says nothing", async () => {
+test("a client that answers pings stays connected while its call is silent", async () => {
   await using world = await start({
     transport: { sessions: false },
     server: { keepalive: { intervalMs: 20, timeoutMs: 400 } },
@@ -191,7 +191,7 @@ function keptAlive(port: number): string[] {
 }
 
 test.runIf(process.platform === "linux").each(["cleartext", "TLS"])(
-  "TCP's keepalive is on at both ends, over %s: after 60 s",
+  "TCP's keepalive begins after 60 s at both ends, over %s",
   async (over) => {
     await using server = createServer({
       routes: (router) => router.service(Greeter, { sayHello: () => ({}) }),

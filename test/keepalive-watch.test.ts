@@ -80,7 +80,7 @@ describe("on a clock of the test's own", () => {
     },
   );
 
-  test("a byte just after a look, the worst case: 60 s and 20 s are kept to 83 s", () => {
+  test("a peer whose last byte came just after a look, the worst case, is known as dead within 83 s at 60 s and 20 s", () => {
     const fake = fakeConnection(new Keepalive({}, SERVER_TIMES));
     fake.openCall();
     vi.advanceTimersByTime(57_001);
@@ -91,7 +91,7 @@ describe("on a clock of the test's own", () => {
     expect(fake.deadAt! - lastByteAt).toBeLessThanOrEqual(83_000 + GRAIN_MS);
   });
 
-  test("a peer that answers is left alone for ever, however silent its call is", () => {
+  test("a peer that answers is never taken for dead, however silent its call is", () => {
     const fake = fakeConnection(new Keepalive({}, SERVER_TIMES));
     fake.openCall();
     for (let minute = 0; minute < 600; minute++) {
@@ -105,7 +105,7 @@ describe("on a clock of the test's own", () => {
     vi.advanceTimersByTime(3_000);
   });
 
-  test("any byte is an answer: a message that crawls in is no silence, though the answer waits behind it", () => {
+  test("any byte counts as an answer: a peer that sends a message slowly is not taken for dead", () => {
     const fake = fakeConnection(new Keepalive({ intervalMs: 1_000, timeoutMs: 500 }, SERVER_TIMES));
     fake.openCall();
     vi.advanceTimersByTime(1_000);
@@ -121,7 +121,7 @@ describe("on a clock of the test's own", () => {
     expect(fake.deadAt! - lastByteAt).toBeLessThanOrEqual(1_550 + GRAIN_MS);
   });
 
-  test("without open calls there is no timer; with the next call the silence begins to count", () => {
+  test("without open calls no timer runs, and the silence counts from the next call", () => {
     const fake = fakeConnection(new Keepalive({}, SERVER_TIMES));
     expect(vi.getTimerCount()).toBe(0);
     fake.openCall();
@@ -140,7 +140,7 @@ describe("on a clock of the test's own", () => {
     expect(fake.deadAt).toBeUndefined();
   });
 
-  test("calls that come and go do not put the ping off: what counts is the last byte", () => {
+  test("calls that begin and end do not delay the ping: the last byte counts", () => {
     const fake = fakeConnection(new Keepalive({}, SERVER_TIMES));
     fake.openCall();
     for (let second = 0; second < 59; second++) {
@@ -179,8 +179,8 @@ describe("on a clock of the test's own", () => {
   });
 });
 
-test("a process that was held up past the timeout reads the answer that waits before it judges", async () => {
-  // A peer on a thread of its own: it answers while this one is held up.
+test("a process that was blocked past the timeout reads the answer that waits before it takes the peer for dead", async () => {
+  // A peer on a thread of its own: it answers while this thread is blocked.
   const worker = new Worker(
     `const { parentPort } = require("node:worker_threads");
      const server = require("node:net").createServer((socket) => socket.on("error", () => {}).pipe(socket));

@@ -20,7 +20,7 @@ async function watchedChat({ greeter }: World) {
   return { chat, session: server, pings: () => pings };
 }
 
-test("a peer that falls silent is found: a plain call is UNAVAILABLE, naming the address", async () => {
+test("a plain call whose peer falls silent fails with UNAVAILABLE that names the address", async () => {
   await using world = await start({
     linked: true,
     transport: { sessions: false, keepalive: { intervalMs: 100, timeoutMs: 100 } },
@@ -39,7 +39,7 @@ test("a peer that falls silent is found: a plain call is UNAVAILABLE, naming the
   world.link.cut();
 });
 
-test("a quiet call is asked after, and left alone while the answers come", async () => {
+test("a call without messages is kept alive by pings while the answers come", async () => {
   await using world = await start({
     transport: { keepalive: { intervalMs: 20, timeoutMs: 1_000 } },
   });
@@ -52,7 +52,7 @@ test("a quiet call is asked after, and left alone while the answers come", async
   await all(chat);
 });
 
-test("no pings without an open call", async () => {
+test("no ping is sent without an open call", async () => {
   await using world = await start({
     transport: { keepalive: { intervalMs: 20, timeoutMs: 1_000 } },
   });
@@ -66,14 +66,14 @@ test("no pings without an open call", async () => {
   expect((await stillAt(pings, 150)) - before).toBeLessThanOrEqual(1);
 });
 
-test("by default there are none in the first seconds: a default grpc-go server would take offence", async () => {
+test("by default no ping is sent in the first seconds: a default grpc-go server would close the connection", async () => {
   await using world = await start();
   const { chat, pings } = await watchedChat(world);
   expect(await stillAt(pings, 500)).toBe(0);
   chat.cancel();
 });
 
-test("a server that calls it too many pings gets half as many", async () => {
+test("a server that sends too_many_pings gets half as many", async () => {
   const server = createServer((request) => void request.resume());
   const gaps: number[][] = [];
   const sessions: ServerHttp2Session[] = [];

@@ -13,7 +13,7 @@ async function* replies(...replies: string[]) {
   for (const reply of replies) yield { reply };
 }
 
-test("is opened once, when the call begins, and read to its end, over every protocol and through interceptors", async () => {
+test("the responses of later() are opened once, when the call begins, and read to their end, over every protocol and through interceptors", async () => {
   const passing: Interceptor = (next) => (request) => next(request);
   for (const interceptors of [[], [passing]]) {
     let opened = 0;
@@ -45,7 +45,7 @@ test("is opened once, when the call begins, and read to its end, over every prot
   }
 });
 
-test("what it cannot be opened for is the status of the call", async () => {
+test("the error with which the responses of later() cannot be opened is the status of the call", async () => {
   await using world = await start({
     greeter: {
       subscribe: () =>
@@ -59,7 +59,7 @@ test("what it cannot be opened for is the status of the call", async () => {
   expect(world.logged).toEqual([]);
 });
 
-test("where the call is over before it is there, it is left at once; what it then throws is told", async () => {
+test("responses of later() that open after the end of the call are left at once, and their error is logged", async () => {
   const opening = gate<AsyncIterable<{ content: string }>>();
   let asked = 0;
   let left = 0;
@@ -81,7 +81,7 @@ test("where the call is over before it is there, it is left at once; what it the
   await until("both are over", () => world.server.openCalls === 0);
   opening.open({
     [Symbol.asyncIterator]: () => ({
-      next: () => Promise.reject(new Error("nobody may ask for this")),
+      next: () => Promise.reject(new Error("no message may be taken")),
       return() {
         if (++left === 2) throw new Error("not so fast");
         return Promise.resolve({ done: true, value: undefined });
@@ -89,7 +89,7 @@ test("where the call is over before it is there, it is left at once; what it the
     }),
   });
   await until("both are left", () => left === 2);
-  await until("it is told", () => world.logged.length > 0);
+  await until("the error is logged", () => world.logged.length > 0);
   expect(world.logged).toHaveLength(1);
   expect(String(world.logged[0]?.at(-1))).toContain("not so fast");
 });

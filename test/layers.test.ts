@@ -89,7 +89,7 @@ function reachOf(file: string, atOnce = false, reached = new Set<string>()): Set
   return reached;
 }
 
-test("the walk sees imports at all", () => {
+test("the search finds imports", () => {
   expect(imports.map(arrow)).toContain("src/index.ts -> src/client/create-client.ts");
   expect(imports.map(arrow)).toContain("src/node/transport.ts -> @connectrpc/connect");
   expect(imports.map(arrow)).not.toContain("src/index.ts -> hawser");
@@ -113,13 +113,13 @@ test("the examples import each other, entries and gen/ by their public names, No
   expect(found.filter((one) => !isFine(one)).map(arrow)).toEqual([]);
 });
 
-test("every file of ours that is imported exists, and lies in a layer", () => {
+test("every file of the repository that is imported exists, and lies in a layer", () => {
   const lost = imports.filter(isOurs).filter(({ to }) => to.startsWith("src/") && !sources.has(to));
   expect(lost.map(arrow)).toEqual([]);
   expect(files.filter((file) => layers[layerOf(file)] === undefined)).toEqual([]);
 });
 
-test("arrows between layers point one way", () => {
+test("imports between layers point one way", () => {
   const wrong = imports.filter(isOurs).filter(({ from, to }) => {
     const [layer, below] = [layerOf(from), layerOf(to)];
     return layer !== below && layers[layer]?.includes(below) !== true;
@@ -127,7 +127,7 @@ test("arrows between layers point one way", () => {
   expect(wrong.map(arrow)).toEqual([]);
 });
 
-test("the table of layers itself has no circle", () => {
+test("the table of layers has no circle", () => {
   const isBelow = (layer: string, above: string): boolean =>
     layers[above]?.some((next) => next === layer || isBelow(layer, next)) === true;
   expect(Object.keys(layers).filter((layer) => isBelow(layer, layer))).toEqual([]);
@@ -151,7 +151,7 @@ test("src/ imports itself, gen/, Node, and the dependencies of the package, each
 });
 
 test.each(["src/index.ts", "src/server.ts", "src/topics.ts", "src/testing.ts"])(
-  "%s reaches no package that is optional, or only when it is asked to",
+  "%s imports an optional package only when a caller asks for it",
   (file) => {
     const reached = [...reachOf(file, true)];
     expect(reached.filter((to) => optional.includes(packageOf({ to })))).toEqual([]);
@@ -177,13 +177,13 @@ function reachesNode(file: string): boolean {
   );
 }
 
-test("what is not for Node alone reaches no module and no global of Node", () => {
+test("files that are not for Node alone use no module and no global of Node", () => {
   const reaching = files.filter((file) => !onNode.test(file) && reachesNode(file));
   expect(reaching).toEqual([]);
 });
 
 test.each(["src/index.ts", "src/server.ts", "src/topics.ts", "src/testing.ts"])(
-  "%s holds re-exports only, beside what it runs on",
+  "%s has re-exports only, beside the import of its runtime",
   (file) => {
     const rest = (sources.get(file) as string)
       .replace(/^\/\*\* .* \*\/$/gm, "")

@@ -201,7 +201,7 @@ test("500 calls that fail in the handler leave no stream, timer or listener on e
   });
 });
 
-test("50 connections lost amid plain calls leave no session, socket or timer on either side", async () => {
+test("50 connections that are lost during plain calls leave no session, socket or timer on either side", async () => {
   await using world = await start({ linked: true, transport: { sessions: false } });
   using timers = new LiveTimers();
   const lose = async (n: number) => {
@@ -219,7 +219,7 @@ test("50 connections lost amid plain calls leave no session, socket or timer on 
   expect(census.clientSockets + census.serverSockets).toBe(0);
 });
 
-test("50 connections lost amid calls that go on leave no connection, stream or timer on either side", async () => {
+test("50 connections that are lost during calls that continue leave no connection, stream or timer on either side", async () => {
   await using world = await start({ linked: true, transport: { sessions: true } });
   using timers = new LiveTimers();
   const lose = async (n: number) => {
@@ -272,7 +272,7 @@ test.each([
     await failureOf(chat);
     await world.transport.close();
     await world.server.close({ graceMs: 0 });
-    // The look at them takes one.
+    // until() itself has one timer.
     await until("no timer is left", () => timers.count <= 1);
   },
 );

@@ -9,7 +9,7 @@ import { start, type World } from "./support/world.ts";
 
 const LIMIT = 1_000;
 
-/** What encodes to exactly so many bytes: a tag, a length of two bytes, and the text. */
+/** A text whose message encodes to exactly `bytes`: a tag, a length of two bytes, and the text. */
 const ofSize = (bytes: number) => "x".repeat(bytes - 3);
 
 /** A call on the same connection, which must not notice what happens to the others. */
@@ -48,7 +48,7 @@ function expectOverLimit(error: ConnectError, limit: "readMaxBytes" | "writeMaxB
   expect(error.rawMessage).toContain(`message of ${LIMIT + 1} B is over ${limit} ${LIMIT} `);
 }
 
-test("the sizes in these tests are what they say", () => {
+test("ofSize() makes a message of exactly the limit", () => {
   expect(
     toBinary(MessageRequestSchema, { $typeName: "example.MessageRequest", content: ofSize(LIMIT) }),
   ).toHaveLength(LIMIT);
@@ -62,7 +62,7 @@ test.each([
   ["the server writes", { server: { writeMaxBytes: LIMIT } }],
   ["the client reads", { transport: { readMaxBytes: LIMIT } }],
   ["the client writes", { transport: { writeMaxBytes: LIMIT } }],
-])("a message of exactly the limit passes, where %s", async (_, options) => {
+])("a message of exactly the limit passes where %s", async (_, options) => {
   await using world = await start({ greeter: mirror, ...options });
   const content = ofSize(LIMIT);
   expect((await world.greeter.sayHello({ content })).reply).toHaveLength(content.length);
@@ -72,18 +72,18 @@ test.each([
   expect(await all(chat)).toHaveLength(1);
 });
 
-describe("a request over the server's readMaxBytes: RESOURCE_EXHAUSTED with both numbers", () => {
+describe("RESOURCE_EXHAUSTED with both numbers, for a request over the server's readMaxBytes,", () => {
   const options = { greeter: mirror, server: { readMaxBytes: LIMIT } };
   const content = ofSize(LIMIT + 1);
 
-  test("unary", async () => {
+  test("fails a unary call", async () => {
     await using world = await start(options);
     const other = await bystander(world);
     expectOverLimit(await failureOf(world.greeter.sayHello({ content })), "readMaxBytes");
     await other.isUnharmed();
   });
 
-  test("client streaming", async () => {
+  test("fails a client-streaming call", async () => {
     await using world = await start(options);
     const other = await bystander(world);
     const sink = world.greeter.collect();
@@ -93,7 +93,7 @@ describe("a request over the server's readMaxBytes: RESOURCE_EXHAUSTED with both
     await other.isUnharmed();
   });
 
-  test("bidirectional, behind replies that arrive before it", async () => {
+  test("fails a bidirectional call, after replies that arrive before it", async () => {
     await using world = await start(options);
     const other = await bystander(world);
     const chat = world.greeter.chat();
@@ -105,7 +105,7 @@ describe("a request over the server's readMaxBytes: RESOURCE_EXHAUSTED with both
     await other.isUnharmed();
   });
 
-  test("the handler's requests throw it, with the signal aborted", async () => {
+  test("is thrown by the handler's requests, with the signal aborted", async () => {
     const seen: unknown[] = [];
     await using world = await start({
       server: options.server,
@@ -175,7 +175,7 @@ test("a request over the client's writeMaxBytes: that send rejects with both num
   await other.isUnharmed();
 });
 
-test("by default 4 MiB pass in each direction, and more does not", async () => {
+test("by default a message of 4 MiB passes in each direction, and a larger one does not", async () => {
   const MIB_4 = 4 * 1024 * 1024;
   await using world = await start({
     greeter: {

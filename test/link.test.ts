@@ -44,7 +44,7 @@ function watch(socket: Socket) {
   return end;
 }
 
-test("a link passes bytes both ways, and each FIN on its own", async () => {
+test("a link passes bytes both ways, and the FIN of each direction", async () => {
   await using line = await through();
   line.here.socket.end("to the server");
   await until("it came, with its end", () => line.there.sawFin);
@@ -57,7 +57,7 @@ test("a link passes bytes both ways, and each FIN on its own", async () => {
 });
 
 test.each(["fin", "rst"] as const)(
-  "cutAfter delivers exactly so many bytes, then cuts (%s)",
+  "cutAfter() delivers exactly the given bytes, then cuts (%s)",
   async (kind) => {
     await using line = await through();
     const cut = line.link.cutAfter("up", 1_003, kind);
@@ -74,7 +74,7 @@ test.each(["fin", "rst"] as const)(
   },
 );
 
-test("cut ends every connection, refusing resets new ones, a new target gets them", async () => {
+test("cut() ends every connection, refuse() resets new ones, and a new target gets the next", async () => {
   await using line = await through();
   line.link.cut("rst");
   await until("both ends noticed", () => line.here.error !== "" && line.there.error !== "");
@@ -90,7 +90,7 @@ test("cut ends every connection, refusing resets new ones, a new target gets the
   moved.destroy();
 });
 
-test("a stalled direction stands still, the other goes on, and nothing is lost", async () => {
+test("a stalled direction delivers nothing until it resumes, the other direction continues, and nothing is lost", async () => {
   await using line = await through();
   line.link.stall("up");
   line.here.socket.write("held back");
@@ -98,7 +98,7 @@ test("a stalled direction stands still, the other goes on, and nothing is lost",
   await until("the other direction passes", () => line.here.got === "passes");
   expect(await stillAt(() => line.there.got.length, 50)).toBe(0);
   line.link.resume("up");
-  await until("it goes on", () => line.there.got === "held back");
+  await until("the stalled direction delivers", () => line.there.got === "held back");
 });
 
 test("a stalled direction fills the sender's socket, and is not read without bound", async () => {
@@ -116,7 +116,7 @@ test("a dropping direction takes everything and delivers nothing", async () => {
   expect(line.link.up.delivered).toBe(0);
 });
 
-test("delay is latency, not width: many bytes take as long as one", async () => {
+test("delay() is latency, not bandwidth: many bytes take as long as one", async () => {
   await using line = await through();
   line.link.delay(60, "up");
   const began = performance.now();
@@ -127,7 +127,7 @@ test("delay is latency, not width: many bytes take as long as one", async () => 
   expect(performance.now() - began).toBeLessThan(600);
 });
 
-test("bytesPerSecond is width", async () => {
+test("bytesPerSecond limits the bandwidth", async () => {
   await using line = await through();
   line.link.up.bytesPerSecond = 1_000_000;
   const began = performance.now();

@@ -1,11 +1,12 @@
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { describe, expect, test } from "vitest";
-import { type Greeter, MessageRequestSchema } from "../gen/example/greeter_pb.js";
-import { type CallOptions, type Client, Code, ConnectError } from "../src/index.ts";
+import { MessageRequestSchema } from "../gen/example/greeter_pb.js";
+import { Code, ConnectError } from "../src/index.ts";
 import type { HandlerContext } from "../src/server.ts";
+import { callsOfEachKind } from "./support/calls-of-each-kind.ts";
 import { aborted, until } from "./support/gate.ts";
 import { sessions } from "./support/mode.ts";
-import { all, failureOf, next } from "./support/read.ts";
+import { failureOf, next } from "./support/read.ts";
 import { start } from "./support/world.ts";
 
 /** What one header list may have, as HPACK counts it, when it leaves. */
@@ -13,16 +14,6 @@ const LIMIT = 65_536;
 
 /** Where Node tells of each stream that a client opens. */
 const STREAM_CREATED = "http2.client.stream.created";
-
-const kinds: Record<
-  string,
-  (greeter: Client<typeof Greeter>, options?: CallOptions) => Promise<unknown>
-> = {
-  unary: (greeter, options) => greeter.sayHello({}, options),
-  "server streaming": (greeter, options) => all(greeter.subscribe({}, options)),
-  "client streaming": (greeter, options) => greeter.collect(options).finish(),
-  bidirectional: (greeter, options) => all(greeter.chat(options)),
-};
 
 /** Handlers of every kind that answer with one message, after what `set` does. */
 function answering(set: (context: HandlerContext) => void = () => {}) {
@@ -54,7 +45,7 @@ function many(count: number): Headers {
 /** The first number of bytes in an error. */
 const bytesIn = ({ rawMessage }: ConnectError) => Number(/(\d+) B/.exec(rawMessage)?.[1]);
 
-describe.each(Object.entries(kinds))("%s", (_, call) => {
+describe.each(Object.entries(callsOfEachKind))("%s", (_, call) => {
   test("request headers of 66 KB fail the call at once, with their size and the limit, and no stream", async () => {
     const { calls, greeter } = answering();
     await using world = await start({ greeter });
@@ -72,7 +63,7 @@ describe.each(Object.entries(kinds))("%s", (_, call) => {
     expect(calls).toHaveLength(1);
   });
 
-  test("the same fail where no server is", async () => {
+  test("request headers of 66 KB fail the call also where no server is", async () => {
     await using world = await start({ transport: { baseUrl: "http://127.0.0.1:1" } });
     const headers = { "x-large": "x".repeat(66_000) };
     const error = await failureOf(call(world.greeter, { headers }));
@@ -135,7 +126,7 @@ describe.each(Object.entries(kinds))("%s", (_, call) => {
     expect(world.logged).toEqual([]);
   });
 
-  test("an error with a message of 100 KB, and one with metadata of 100 KB, say what they can", async () => {
+  test("an error with a message of 100 KB, and one with metadata of 100 KB, keep what fits", async () => {
     let failure = new ConnectError("m".repeat(100_000), Code.NotFound);
     const { greeter } = answering(() => {
       throw failure;
@@ -152,7 +143,7 @@ describe.each(Object.entries(kinds))("%s", (_, call) => {
     expect(world.logged).toHaveLength(1);
   });
 
-  test("60 KB of response headers and of trailers arrive at a client of Hawser's", async () => {
+  test("60 KB of response headers and of trailers arrive at a Hawser client", async () => {
     const { greeter } = answering(({ responseHeader, responseTrailer }) => {
       responseHeader.set("x-large", "h".repeat(60_000));
       responseTrailer.set("x-large", "t".repeat(60_000));
@@ -165,7 +156,7 @@ describe.each(Object.entries(kinds))("%s", (_, call) => {
   });
 
   test.each(["responseHeader", "responseTrailer"] as const)(
-    "150 fields in %s fail the call with the limit of this client, and do not blame the server's",
+    "150 fields in %s fail the call with an error that names the limit of this client",
     async (name) => {
       const { greeter } = answering((context) => {
         for (const [field, value] of many(150)) context[name].set(field, value);
@@ -220,7 +211,7 @@ test.runIf(sessions)(
       expect(await next(chat)).toMatchObject({ reply: `${n}` });
       world.link.cut();
       await until("the call is resumed", () => chat.state === "resuming");
-      await until("the call goes on", () => chat.state === "open");
+      await until("the call is open again", () => chat.state === "open");
     }
     expect(signals).toHaveLength(1);
     world.link.cut();

@@ -35,7 +35,7 @@ function npm(...args: string[]) {
   return { child, stderr: text(child.stderr) };
 }
 
-/** Whether somebody listens there. */
+/** Whether a server listens there. */
 async function isOpen(url: string): Promise<boolean> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);
@@ -65,11 +65,11 @@ test.skipIf(process.platform === "win32")(
     const url = /^listening on (\S+) /m.exec(printed)?.[1] as string;
     expect(await isOpen(url)).toBe(true);
     child.stdout.resume();
-    // "close" comes when nobody has its stdout and stderr any more: an orphan would hold them.
+    // "close" comes when no process has its stdout and stderr open: an orphan would.
     const closed = once(child, "close");
     child.kill("SIGTERM");
     expect(await closed).toEqual([0, null]);
-    expect(await start.stderr).toContain("hawser: closing\nhawser: closed\n");
+    expect(await start.stderr).toContain("server: closing\nserver: closed\n");
     expect(await isOpen(url)).toBe(false);
   },
 );

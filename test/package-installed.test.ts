@@ -45,7 +45,7 @@ test.each([
   [["--log", "sqlite:rooms.sqlite"], "better-sqlite3"],
   [["--log", "nats://127.0.0.1:1"], "@nats-io/transport-node @nats-io/jetstream"],
 ])(
-  "the server with %j says what to install where the package for that is not there",
+  "the server with %j says what to install where the package for it is missing",
   async (args, packages) => {
     const main = join(project, "examples", "server.ts");
     const serve = run(process.execPath, [main, "--port", "0", ...args], { cwd: project });
@@ -53,7 +53,7 @@ test.each([
     await expect(serve).rejects.toHaveProperty(
       "stderr",
       expect.stringMatching(
-        new RegExp(`^hawser: failed_precondition: .*: npm install ${packages}: .* --log memory\n$`),
+        new RegExp(`^server: failed_precondition: .*: npm install ${packages}: .* --log memory\n$`),
       ),
     );
   },
@@ -74,7 +74,7 @@ const oldNode = (process.env.PATH ?? "")
   });
 
 describe.skipIf(oldNode === undefined)("on a Node that is too old (needs one on the PATH)", () => {
-  test("what npm scripts run says so in one line", async () => {
+  test("the programs of npm scripts say so in one line", async () => {
     const check = pathToFileURL(join(repository, "scripts", "require-node.js")).href;
     const server = join(repository, "examples", "server.ts");
     await expect(run(oldNode as string, ["--import", check, server])).rejects.toMatchObject({
@@ -110,7 +110,7 @@ test("the examples, copied into a project that has hawser installed, run there",
   }
 });
 
-test("bundlers find the worker of a log in SQLite by the one expression that they look for", async () => {
+test("bundlers find the worker of a log in SQLite by the expression that they look for", async () => {
   const thread = join(project, "node_modules", "hawser", "dist", "topics", "sqlite", "thread.js");
   const built = await readFile(thread, "utf8");
   const starts = built
@@ -121,7 +121,7 @@ test("bundlers find the worker of a log in SQLite by the one expression that the
   ]);
 });
 
-test("a worker that a bundle left behind is FAILED_PRECONDITION, with what to do", async () => {
+test("a worker that is missing from a bundle is FAILED_PRECONDITION, with the remedy", async () => {
   const topics = join(project, "node_modules", "hawser", "dist", "topics", "sqlite");
   const driver = join(project, "node_modules", "better-sqlite3");
   await symlink(join(repository, "node_modules", "better-sqlite3"), driver);

@@ -27,7 +27,7 @@ async function filesIn(folder: string): Promise<string[]> {
     .sort();
 }
 
-test("the package holds what src/ and gen/ make of it, the contracts of Hawser itself, and nothing else", async () => {
+test("the package has the build of src/ and gen/, the contracts of Hawser, and nothing else", async () => {
   const packed = (await workshop.run(".", "tar", "-tzf", tarball)).trim().split("\n").sort();
   const [sources, gen, proto] = await Promise.all(
     ["src", "gen", "proto/hawser"].map((folder) => filesIn(join(repository, folder))),
@@ -45,7 +45,7 @@ test("the package holds what src/ and gen/ make of it, the contracts of Hawser i
   expect(packed).toEqual(expected.map((file) => `package/${file}`).sort());
 });
 
-test("from each declaration an editor finds the source, in the package", async () => {
+test("an editor finds the source of each declaration in the package", async () => {
   const folder = "declarations";
   await mkdir(join(workshop.folder, folder));
   await workshop.run(folder, "tar", "-xzf", `../${tarball}`);
@@ -70,7 +70,7 @@ test("the package is small", async () => {
   expect(size).toBeLessThan(620_000);
 });
 
-test("installed in an empty project, the first program of the README runs and has its types", async () => {
+test("the first program of the README runs in an empty project, and has its types", async () => {
   await workshop.follow("greeter");
   const project = join(workshop.folder, "greeter");
 

@@ -29,7 +29,7 @@ describe("our client, grpc-js server", () => {
   }
 });
 
-test("a chat goes on to its end while the server shuts down, and new calls are refused", async () => {
+test("a chat continues to its end while the server shuts down, and new calls are refused", async () => {
   await using server = await startGrpcJsServer();
   await using world = worldOf({ baseUrl: server.url });
   const chat = world.greeter.chat({ headers: { "x-drain": "yes" } });

@@ -159,23 +159,23 @@ describe("grpc-js client, our server", () => {
     expect(response).toMatchObject({ count, bytes: 7n * BigInt(count) });
   });
 
-  test("10,000 messages while both directions overlap", { timeout: 30_000 }, async () => {
+  test("10,000 messages come back while both directions overlap", { timeout: 30_000 }, async () => {
     await using peers = await startPeers();
     await echo(peers.chat(), numbered(10_000));
   });
 
-  test("empty streams both ways", async () => {
+  test("calls without messages end well", async () => {
     await using peers = await startPeers();
     await echo(peers.chat(), []);
     await echo(peers.chat(), ["", ""]);
   });
 
-  test("half-close, then replies", async () => {
+  test("replies come after the half-close", async () => {
     await using peers = await startPeers();
     await echo(peers.chat({ "x-late": "yes" }), numbered(100));
   });
 
-  test("the server ends first", async () => {
+  test("a call whose server ends first ends well", async () => {
     await using peers = await startPeers();
     const chat = peers.chat({ "x-end-after": "3" });
     const reading = readAll(chat);
@@ -185,7 +185,7 @@ describe("grpc-js client, our server", () => {
     expect(status.code).toBe(grpc.status.OK);
   });
 
-  test("leading and trailing metadata, text and binary", async () => {
+  test("leading and trailing metadata arrive, text and binary", async () => {
     await using peers = await startPeers();
     const every = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
     const metadata = metadataOf(
@@ -209,7 +209,7 @@ describe("grpc-js client, our server", () => {
     check(chat.leading, chat.status.metadata);
   });
 
-  test("leading metadata before the first message", async () => {
+  test("leading metadata arrive before the first message", async () => {
     await using peers = await startPeers();
     const chat = peers.chat({ "x-headers-first": "yes", "x-lead": "early" });
     const leading = await new Promise<grpc.Metadata>((resolve) => chat.once("metadata", resolve));
@@ -217,7 +217,7 @@ describe("grpc-js client, our server", () => {
     await echo(chat, []);
   });
 
-  test("errors with details, every code", async () => {
+  test("errors of every code arrive with details", async () => {
     await using peers = await startPeers();
     for (let code = grpc.status.CANCELLED; code <= grpc.status.UNAUTHENTICATED; code++) {
       const { response, status } = await peers.hello("", { "x-fail": String(code) });
@@ -226,7 +226,7 @@ describe("grpc-js client, our server", () => {
     }
   });
 
-  test("errors with details, streaming", async () => {
+  test("errors of streaming calls arrive with details", async () => {
     await using peers = await startPeers();
     const { status } = await peers.collect([], { "x-fail": "9" });
     expectAsked(status, grpc.status.FAILED_PRECONDITION);
@@ -265,7 +265,7 @@ function watchedChat() {
 describe("grpc-js client, our server: deadline and cancel", () => {
   const inMs = (ms: number) => ({ deadline: Date.now() + ms });
 
-  test("the deadline is carried", async () => {
+  test("the handler sees the client's deadline", async () => {
     await using peers = await startPeers();
     const { response } = await peers.hello("", { "x-deadline": "yes" }, inMs(30_000));
     expect(Number(response?.reply)).toBeGreaterThan(25_000);
@@ -295,7 +295,7 @@ describe("grpc-js client, our server: deadline and cancel", () => {
     await over;
   });
 
-  test("cancel a push", async () => {
+  test("a cancel ends a push and its handler", async () => {
     await using peers = await startPeers();
     const push = peers.subscribe({ interval: { seconds: 0n, nanos: 1e6 } }, { "x-hold": "push" });
     push.on("data", ({ sequence }) => {
@@ -307,7 +307,7 @@ describe("grpc-js client, our server: deadline and cancel", () => {
     expect(response?.reply).toBe("canceled");
   });
 
-  test("cancel a chat", async () => {
+  test("a cancel ends a chat and its handler", async () => {
     const { greeter, over } = watchedChat();
     await using peers = await startPeers({}, { greeter });
     const chat = peers.chat();
@@ -324,7 +324,7 @@ describe("grpc-js client, our server: sizes and connections", () => {
   const THREE_MIB = "0123456789abcdef".repeat((3 * 1024 * 1024) / 16);
   const COMPRESSIBLE = "compress me ".repeat(10_000);
 
-  test("3 MiB messages, all four kinds", async () => {
+  test("messages of 3 MiB arrive in all four kinds of call", async () => {
     await using peers = await startPeers();
     const { response } = await peers.hello(THREE_MIB);
     expect(response?.reply === `Hello, ${THREE_MIB}`).toBe(true);
@@ -343,7 +343,7 @@ describe("grpc-js client, our server: sizes and connections", () => {
     expect((await peers.hello("again")).response?.reply).toBe("Hello, again");
   });
 
-  test("gzip both ways", async () => {
+  test("messages are compressed with gzip both ways", async () => {
     const gzip = { "grpc.default_compression_algorithm": 2 };
     await using peers = await startPeers(gzip, { server: { sendCompression: "gzip" } });
     await echo(peers.chat(), [COMPRESSIBLE, "short", "", COMPRESSIBLE]);
@@ -351,12 +351,12 @@ describe("grpc-js client, our server: sizes and connections", () => {
     expect(response?.reply === `Hello, ${COMPRESSIBLE}`).toBe(true);
   });
 
-  test("gzip responses to a client that sends none", async () => {
+  test("responses are compressed for a client that does not compress", async () => {
     await using peers = await startPeers({}, { server: { sendCompression: "gzip" } });
     await echo(peers.chat(), [COMPRESSIBLE, "short", "", COMPRESSIBLE]);
   });
 
-  test("mTLS", async () => {
+  test("a client with a certificate is served over mTLS", async () => {
     const tls = { ...certs.server, ca: certs.ca };
     const { ca, client } = certs;
     const credentials = grpc.credentials.createSsl(
@@ -369,7 +369,7 @@ describe("grpc-js client, our server: sizes and connections", () => {
     await echo(peers.chat(), numbered(5));
   });
 
-  test("a chat goes on to its end while the server shuts down, and new calls are refused", async () => {
+  test("a chat continues to its end while the server shuts down, and new calls are refused", async () => {
     await using peers = await startPeers();
     const chat = peers.chat({ "x-drain": "yes", "x-headers-first": "yes" });
     await new Promise((resolve) => chat.once("metadata", resolve));

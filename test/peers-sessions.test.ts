@@ -36,7 +36,7 @@ async function startNoting() {
   };
 }
 
-test("our client, grpc-js server: the question for sessions is UNIMPLEMENTED, and a chat is plain", async () => {
+test("our client, grpc-js server: Negotiate is UNIMPLEMENTED, and a chat has no session", async () => {
   await using server = await startNoting();
   await using world = worldOf({ baseUrl: server.url });
   const asked = createClient(SessionService, world.transport).negotiate({});
@@ -53,7 +53,7 @@ test("our client, grpc-js server: the question for sessions is UNIMPLEMENTED, an
   }
 });
 
-test("grpc-js client, our server: a chat is plain", async () => {
+test("grpc-js client, our server: a chat has no session", async () => {
   await using world = await start();
   const client = grpcJsClient(Greeter, new URL(world.url).host, {
     "grpc.use_local_subchannel_pool": 1,

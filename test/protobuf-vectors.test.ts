@@ -22,7 +22,7 @@ test.each(vectors.vectors)("$name", ({ type, bytes, again }) => {
   expect(ours(type, bytes)).toBe(again);
 });
 
-test("bytes by chance are read and refused as upb does", () => {
+test("random bytes are read and refused as upb does", () => {
   for (const { bytes, again } of vectors.fuzz) {
     // upb keeps the tag of an unknown field as it came; here it has its shortest form.
     const plain = again === null ? null : ours("vectors.All", again);

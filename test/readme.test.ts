@@ -72,7 +72,7 @@ afterAll(() => workshop[Symbol.asyncDispose]());
 /** What a script prints: npm says first what it runs. */
 const ofProgram = (printed: string) => printed.replace(/^> .*\n|^\n/gm, "");
 
-test("what is typed in the repository", async () => {
+test("the commands that a page has the reader type in the repository", async () => {
   const [serve, chat, ...rooms] = blocks.filter((block) => block.in === "repository");
   // .ci/run has done what stands before &&, or this test would not run.
   const [, start] = /^npm ci && (npm start)\n$/.exec(serve?.code ?? "") ?? [];
@@ -97,14 +97,17 @@ test("what is typed in the repository", async () => {
   );
 });
 
-describe("the pieces", () => {
+describe("the pieces of programs", () => {
   test("have the types of the package", async () => {
     await workshop.run("pieces", "npx", "tsc");
   });
 
-  test.concurrent.each([...programs])("%s: run, and print what they say", async (name, pieces) => {
-    const printed = await workshop.run("pieces", "node", `${name}.ts`);
-    const promised = pieces.flatMap(({ code }) => [...code.matchAll(/\/\/ → (.*)$/gm)]);
-    expect(printed.split("\n").slice(0, -1)).toEqual(promised.map(([, line]) => line));
-  });
+  test.concurrent.each([...programs])(
+    "%s run, and print what the page says",
+    async (name, pieces) => {
+      const printed = await workshop.run("pieces", "node", `${name}.ts`);
+      const promised = pieces.flatMap(({ code }) => [...code.matchAll(/\/\/ → (.*)$/gm)]);
+      expect(printed.split("\n").slice(0, -1)).toEqual(promised.map(([, line]) => line));
+    },
+  );
 });

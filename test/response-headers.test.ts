@@ -39,7 +39,7 @@ async function areHere(headers: Promise<Headers>): Promise<boolean> {
 }
 
 describe.each(Object.entries(servers))("%s, response headers", (_, server) => {
-  test("leave to a client that waits for them before it sends", async () => {
+  test("leave for a client that waits for them before it sends", async () => {
     await using world = await start({
       server,
       greeter: {
@@ -147,7 +147,7 @@ describe.each(Object.entries(servers))("%s, response headers", (_, server) => {
   });
 });
 
-test("a first request that came while the server was busy is not late", async () => {
+test("a first request that came while the server was busy counts as in time", async () => {
   const [waiting, answered] = [gate(), gate<string>()];
   await using world = await start({
     greeter: {
@@ -276,7 +276,7 @@ describe.each(leavings)("response headers that left $left", ({ left, chat: leave
   });
 });
 
-test("a handler that lets the error of a late header pass ends its call with it", async () => {
+test("a handler that does not catch the error of a late header ends its call with it", async () => {
   await using world = await start({
     greeter: {
       async *subscribe(_request, { responseHeader }) {
@@ -291,7 +291,7 @@ test("a handler that lets the error of a late header pass ends its call with it"
   expect(world.logged).toEqual([]);
 });
 
-test("a handler whose call was lost before headers left may set them: it does nothing", async () => {
+test("a handler whose call was lost before its headers left may set them, without an effect", async () => {
   const set = gate<unknown[]>();
   await using world = await start({
     greeter: {
@@ -308,7 +308,7 @@ test("a handler whose call was lost before headers left may set them: it does no
   expect(await set.opened).toEqual([undefined, undefined, undefined]);
 });
 
-test("over Connect and gRPC-Web, a late response header still does nothing", async () => {
+test("over Connect and gRPC-Web, a late response header has no effect", async () => {
   const heard = gate<unknown[]>();
   const greeter: Handlers = {
     async *subscribe(_request, context) {

@@ -1,4 +1,4 @@
-/** How server-streaming calls that continue by a cursor end, and how soon they go on. */
+/** How server-streaming calls that continue by a cursor end, and how soon they continue. */
 import { describe, expect, test } from "vitest";
 import { RoomService, type WatchResponse } from "../gen/chat/v1/room_pb.js";
 import { BACKOFF, madeProgress, waitBeforeNext } from "../src/client/resume-policy.ts";
@@ -13,7 +13,7 @@ import { start } from "./support/world.ts";
 describe("a watch ends", () => {
   const codes = Object.values(Code).filter((code) => typeof code === "number");
 
-  test.each(codes)("by the server's status, unless that is UNAVAILABLE: %i", async (code) => {
+  test.each(codes)("with the server's status, unless that is UNAVAILABLE: %i", async (code) => {
     await using world = await roomWorld();
     const call = await world.watching();
     world.room.end(new ConnectError("enough", code));
@@ -29,7 +29,7 @@ describe("a watch ends", () => {
     expect(world.room.watchings).toHaveLength(1);
   });
 
-  test("where the first attempt is answered UNAVAILABLE, as any call", async () => {
+  test("with UNAVAILABLE where the first attempt gets it, as any call does", async () => {
     let calls = 0;
     await using world = await start({
       server: {
@@ -49,7 +49,7 @@ describe("a watch ends", () => {
     expect((await failureOf(call.headers)).code).toBe(Code.Unavailable);
   });
 
-  test("where nothing is there at first; its state says so without a reader", async () => {
+  test("where no server is there at first, and its state says so without a reader", async () => {
     await using world = await roomWorld();
     world.link.refuse();
     const call = world.watch({});
@@ -63,7 +63,7 @@ describe("a watch ends", () => {
     ["its signal", (_, caller) => caller.abort(), Code.Canceled],
     ["leaving", (call) => void call[Symbol.asyncIterator]().return?.(), Code.Canceled],
     ["disposal", (call) => void call[Symbol.asyncDispose](), Code.Canceled],
-  ])("by %s, while it looks for a server and while it goes on", async (_, end, code) => {
+  ])("by %s, while it looks for a server and while it continues", async (_, end, code) => {
     for (const lost of [false, true]) {
       await using world = await roomWorld();
       const caller = new AbortController();
@@ -86,7 +86,7 @@ describe("a watch ends", () => {
   test.each([
     ["its own", {}, { timeoutMs: 400 }],
     ["the transport's", { timeoutMs: 400 }, {}],
-  ])("at the deadline of the whole, %s", async (_, transport, options) => {
+  ])("at the deadline of the whole call, %s", async (_, transport, options) => {
     await using world = await roomWorld(transport);
     const began = performance.now();
     const call = await begin(world.client(RoomService), options);
@@ -153,7 +153,7 @@ describe("the server's pushback", () => {
     call.cancel();
   });
 
-  test.each(["-1", "soon"])("of %s asks for none", async (ms) => {
+  test.each(["-1", "soon"])("of %s allows no next attempt", async (ms) => {
     await using world = await roomWorld();
     const call = await world.watching();
     world.room.end(pushback(ms));
@@ -162,7 +162,7 @@ describe("the server's pushback", () => {
   });
 });
 
-test("an interceptor that refuses the next attempt ends the call; one that cannot say is asked again", async () => {
+test("an interceptor that refuses the next attempt ends the call; after UNAVAILABLE of an interceptor another attempt follows", async () => {
   const refusals = [
     new ConnectError("who are you?", Code.Unauthenticated),
     new ConnectError("the token server is away", Code.Unavailable),
@@ -183,31 +183,31 @@ test("an interceptor that refuses the next attempt ends the call; one that canno
 
 test.each([
   ["", {}],
-  [", though the server asks for haste", { "grpc-retry-pushback-ms": "0" }],
+  [", although the server asks for the next attempt at once", { "grpc-retry-pushback-ms": "0" }],
 ])(
-  "attempts that end where they began come ever later%s, until one goes on",
+  "attempts that end where they began come after longer pauses%s, until one brings a new cursor",
   async (_, metadata) => {
     await using world = await roomWorld();
     const endAll = () => world.room.end(new ConnectError("elsewhere", Code.Unavailable, metadata));
-    const goesOn = await world.watching();
+    const continues = await world.watching();
     endAll();
-    await next(goesOn);
-    // Behind all that comes here: it stays where it began.
+    await next(continues);
+    // A cursor after all that comes here: the call stays where it began.
     const stays = world.watch({ room: "lobby", after: "1000" });
     await next(stays);
     for (let n = 0; n < 3; n++) {
       endAll();
-      await Promise.all([next(goesOn), next(stays)]);
+      await Promise.all([next(continues), next(stays)]);
     }
     world.room.post(1);
-    await next(goesOn);
+    await next(continues);
     // The other's third pause is 256 ms, more or less. This one would wait for its fourth.
     const began = performance.now();
     endAll();
-    await Promise.all([next(goesOn), next(stays)]);
+    await Promise.all([next(continues), next(stays)]);
     expect(performance.now() - began).toBeGreaterThan(200);
     expect(world.room.watchings.slice(-2).map(({ after }) => after)).toEqual(["1", "1000"]);
-    goesOn.cancel();
+    continues.cancel();
     stays.cancel();
   },
 );
@@ -220,7 +220,7 @@ function attempts(random?: () => number) {
   return { time, backoff };
 }
 
-test("an attempt makes progress by a new cursor, or by an answer and a second of time", () => {
+test("an attempt that brought a new cursor, or was answered and lasted a second, counts as a success", () => {
   const attempt = { moved: false, answered: true, lastedMs: 999 };
   expect(madeProgress(attempt)).toBe(false);
   expect(madeProgress({ ...attempt, moved: true, lastedMs: 0 })).toBe(true);
@@ -251,14 +251,14 @@ test("pauses grow from 100 ms to 5 s, by 1.6 and with jitter", () => {
   }
 });
 
-test("an attempt that got on after a while is followed by the next at once", () => {
+test("an attempt that brought a new cursor after a while is followed by the next at once", () => {
   const { time, backoff } = attempts();
   backoff.begin();
   time.pass(1000);
   expect(waitBeforeNext(new ConnectError("lost", Code.Unavailable), backoff)).toBe(0);
 });
 
-test("a server that asks for haste, time after time, and answers nothing, does not get it", () => {
+test("a server that asks for the next attempt at once, again and again without an answer, gets it after pauses", () => {
   const lost = new ConnectError("lost", Code.Unavailable, { "grpc-retry-pushback-ms": "0" });
   const { backoff } = attempts();
   const waits = Array.from({ length: 12 }, () => waitBeforeNext(lost, backoff));
@@ -266,7 +266,7 @@ test("a server that asks for haste, time after time, and answers nothing, does n
   expect(waits.at(-1)).toBeGreaterThan(4000);
 });
 
-test("a network error of another transport is a loss; a bug is none", () => {
+test("a network error of another transport counts as a loss, and a bug does not", () => {
   const from = (cause: unknown, code?: Code) =>
     waitBeforeNext(ConnectError.from(cause, code), attempts().backoff);
   const reset = Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET" });

@@ -87,12 +87,12 @@ const transport: Transport = {
 };
 const pushing = { server: true };
 
-test("the rooms' Watch is declared well", () => {
+test("the declaration of the rooms' Watch is valid", () => {
   expect(resumptionOf(RoomService.method.watch)).toEqual({ cursor: "cursor", after: "after" });
   expect(resumptionOf(RoomService.method.post)).toBeUndefined();
 });
 
-test("fields are named as in the .proto, and may be optional", () => {
+test("the option names fields as in the .proto, and these may be optional", () => {
   const service = serviceWith({ cursor: "optional_one", after: "position_after" }, pushing);
   expect(resumptionOf(service.method.follow!)).toEqual({
     cursor: "optionalOne",
@@ -110,13 +110,16 @@ test.each<[string, Option, string]>([
   ["a member of a oneof", { cursor: "chosen", after: "position_after" }, "t.Answer"],
   ["no cursor", { after: "position_after" }, "no cursor"],
   ["no after", { cursor: "position_after" }, "no after"],
-])("%s is refused, with the method, the field and what could stand there", (_, option, text) => {
-  const error = thrownBy(() => createClient(serviceWith(option, pushing), transport));
-  expect(error.code).toBe(Code.InvalidArgument);
-  expect(error.rawMessage).toContain("t.Feed.Follow: its option hawser.v1.resume");
-  expect(error.rawMessage).toContain(text);
-  if (!text.startsWith("no ")) expect(error.rawMessage).toContain("position_after, optional_one");
-});
+])(
+  "%s is refused with the method, the field and the names that are possible",
+  (_, option, text) => {
+    const error = thrownBy(() => createClient(serviceWith(option, pushing), transport));
+    expect(error.code).toBe(Code.InvalidArgument);
+    expect(error.rawMessage).toContain("t.Feed.Follow: its option hawser.v1.resume");
+    expect(error.rawMessage).toContain(text);
+    if (!text.startsWith("no ")) expect(error.rawMessage).toContain("position_after, optional_one");
+  },
+);
 
 test.each([
   ["unary", {}],
@@ -130,7 +133,7 @@ test.each([
   expect(error.rawMessage).toContain(kind);
 });
 
-test("the option is found though another copy of its code declared it", () => {
+test("the option is found although another copy of its code declared it", () => {
   const set = create(FileDescriptorSetSchema, {
     file: [file_google_protobuf_descriptor.proto, file_hawser_v1_resume.proto],
   });

@@ -23,7 +23,7 @@ import {
   createTransport,
   type Interceptor,
 } from "../src/index.ts";
-import { until } from "./support/gate.ts";
+import { gate, until } from "./support/gate.ts";
 import { all, next } from "./support/read.ts";
 import { begin, type Event, roomWorld, textOf, texts, toyRoom } from "./support/toy-room.ts";
 import { start } from "./support/world.ts";
@@ -40,7 +40,7 @@ async function readTo(call: AsyncIterable<WatchResponse>, last: string): Promise
   return read;
 }
 
-describe("a watch goes on", () => {
+describe("a watch continues", () => {
   test("over a link that is cut at random places: every message once, in order", async () => {
     await using world = await roomWorld();
     const call = await world.watching();
@@ -49,7 +49,7 @@ describe("a watch goes on", () => {
       const cut = world.link.cutAfter("down", 1 + Math.floor(Math.random() * 20_000));
       world.room.post(1000);
       read.push(...(await readTo(call, `${round * 1000}`)));
-      // A cut behind the last message: it comes all the same.
+      // A cut after the last message: the message comes all the same.
       world.link.cut();
       await Promise.race([cut, until("the next attempt", () => world.room.open === 1)]);
     }
@@ -58,7 +58,7 @@ describe("a watch goes on", () => {
     call.cancel();
   });
 
-  test("behind the last message that came, though the caller was handed it after the loss", async () => {
+  test("after the last message that came, although the caller takes that message after the loss", async () => {
     await using world = await roomWorld();
     const call = await world.watching();
     world.room.post(3);
@@ -70,7 +70,7 @@ describe("a watch goes on", () => {
     call.cancel();
   });
 
-  test("on a server that was restarted, and says so by its state", async () => {
+  test("on a server that was restarted, and its state says so", async () => {
     await using world = await roomWorld();
     const call = await world.watching();
     const states: CallState[] = [];
@@ -92,7 +92,7 @@ describe("a watch goes on", () => {
     expect(states).toEqual(["resuming", "open", "closed"]);
   });
 
-  test("without moving by control events, whose cursor is empty", async () => {
+  test("from the same cursor after control events, whose cursor is empty", async () => {
     const control: Event = { event: { case: "joined", value: { name: "Ann" } } };
     await using world = await roomWorld({}, [control, control]);
     const call = await world.watching();
@@ -101,12 +101,12 @@ describe("a watch goes on", () => {
     await next(call);
     world.room.post(1);
     await readTo(call, "1");
-    // Behind the first cursor of all, before any message.
+    // After the very first cursor, before any message.
     expect(world.room.watchings.map(({ after }) => after)).toEqual(["", "0"]);
     call.cancel();
   });
 
-  test("with the request as it was, which stays as it is", async () => {
+  test("with the request as it was, and without changing the caller's request", async () => {
     await using world = await roomWorld();
     for (const kind of ["message", "fields"]) {
       const seen = world.room.watchings.length;
@@ -191,14 +191,15 @@ describe("a watch goes on", () => {
   });
 });
 
-test("a stream that a proxy resets is one that was cut off", async () => {
+test("a stream that a proxy resets counts as cut off", async () => {
   let calls = 0;
   let asked = 0;
+  const taken = gate();
   const proxy = createHttp2Server();
   proxy.on("stream", (stream, { ":path": path }) => {
     stream.on("error", () => {});
     stream.resume();
-    // Whether it is a server of Hawser's: it is none.
+    // The client asks whether it is a Hawser server: it is not.
     if (!path?.endsWith("/Watch")) {
       asked++;
       stream.respond({ ":status": 200, "grpc-status": "12" }, { endStream: true });
@@ -210,17 +211,18 @@ test("a stream that a proxy resets is one that was cut off", async () => {
     );
     const payload = toBinary(WatchResponseSchema, create(WatchResponseSchema, { cursor: "1" }));
     const first = ++calls === 1;
-    const reset = () => first && stream.close(constants.NGHTTP2_INTERNAL_ERROR);
     stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
-    stream.write(Buffer.from([0, 0, 0, 0, payload.length, ...payload]), () =>
-      setTimeout(reset, 20),
-    );
-    if (!first) stream.end();
+    stream.write(Buffer.from([0, 0, 0, 0, payload.length, ...payload]));
+    if (first) void taken.opened.then(() => stream.close(constants.NGHTTP2_INTERNAL_ERROR));
+    else stream.end();
   });
   await new Promise<void>((listening) => proxy.listen(0, "127.0.0.1", listening));
   const { port } = proxy.address() as AddressInfo;
   await using transport = createTransport({ baseUrl: `http://127.0.0.1:${port}` });
-  expect(await all(createClient(RoomService, transport).watch({}))).toHaveLength(2);
+  const watch = createClient(RoomService, transport).watch({});
+  await next(watch);
+  taken.open();
+  expect(await all(watch)).toHaveLength(1);
   expect({ calls, asked }).toEqual({ calls: 2, asked: 1 });
   await transport.close();
   await new Promise((closed) => proxy.close(closed));

@@ -74,7 +74,7 @@ test.each([
   expect(replies).toEqual([a, b, 1]);
 });
 
-test("a refused call whose sender waits for room is tried again, whole", async () => {
+test("a refused call whose sender waits for the window is tried again, with all messages", async () => {
   await using world = await start();
   const ready = gate();
   await using front = await refusingFront(Number(new URL(world.url).port), ready.opened);
@@ -122,7 +122,7 @@ test("a unary call of an idempotent method is made again on UNAVAILABLE, up to t
   expect(seen).toEqual([null]);
 });
 
-test("interceptors that never answer hold up neither cancel() nor a deadline", async () => {
+test("interceptors that never answer delay neither cancel() nor a deadline", async () => {
   const asked = gate();
   await using world = await start({
     transport: {

@@ -42,7 +42,7 @@ test("a watcher is told of DATA_LOSS without a path, the operator once, with the
     expect(error.rawMessage).toMatch(/^the server's log is damaged here: /);
     expect(error.rawMessage).not.toContain("/");
   }
-  const line = await server.complains(/^hawser: (.*)\n/);
+  const line = await server.complains(/^server: (.*)\n/);
   expect(line[1]).toContain(`${file} is damaged: `);
   expect(line[1]).toContain("restore it, with its -wal, from a copy");
   expect(server.stderr).toBe(line[0]);

@@ -53,7 +53,7 @@ test.skipIf(!canMount())(
         "the server's log has no room on its disk: nothing was stored; send it again later",
     });
     // The operator has the path, and the remedy.
-    const [told] = await server.complains(/^hawser: no room on the disk for .*rooms\.sqlite: .*\n/);
+    const [told] = await server.complains(/^server: no room on the disk for .*rooms\.sqlite: .*\n/);
     expect(told).toContain("make room");
     expect(stored).toBeGreaterThan(50);
     await expect(post(stored + 1)).rejects.toMatchObject({ code: Code.ResourceExhausted });
@@ -73,7 +73,7 @@ test.skipIf(!canMount())(
       expect(await post(n)).toMatchObject({ repeated: false });
     }
     const [, end] = await server.complains(/\n(.*) again\n$/);
-    expect(end).toMatch(/^hawser: records are stored in .*rooms\.sqlite$/);
+    expect(end).toMatch(/^server: records are stored in .*rooms\.sqlite$/);
     // Twice in all, however many posts were refused.
     expect(server.stderr.split("\n")).toHaveLength(3);
     const all = Array.from({ length: stored + 20 }, (_, n) => n + 1);

@@ -154,7 +154,7 @@ describe.skipIf(program === undefined)(`two servers on one NATS${skipped}`, () =
     // Their operators are told, once a minute however often it was away.
     for (const server of [a, b]) {
       expect(server.stderr).toMatch(
-        /^(hawser: the connection to NATS at .* is lost; .*\nhawser: connected to NATS at .* again\n)+$/,
+        /^(server: the connection to NATS at .* is lost; .*\nserver: connected to NATS at .* again\n)+$/,
       );
     }
   });

@@ -115,7 +115,7 @@ test("a record that is not of presence keeps no member out, and is warned of onc
   one.presence.join("lobby", "bob");
   await until("the other knows", () => two.here() === 2);
   expect(two.warned).toHaveLength(1);
-  expect(two.warned[0]).toMatch("the topic presence has something that is no record of it");
+  expect(two.warned[0]).toMatch("the topic presence has a record that is not one of presence");
 });
 
 test("names that no member can have come and go as others do", async () => {

@@ -3,7 +3,7 @@ import { Semaphore } from "../src/flow/semaphore.ts";
 import { gate } from "./support/gate.ts";
 
 /** Work that is noted when it begins, and ends when the test says so. */
-function house(limit: number) {
+function limitedTo(limit: number) {
   const semaphore = new Semaphore(limit);
   const begun: string[] = [];
   return {
@@ -21,8 +21,8 @@ function house(limit: number) {
   };
 }
 
-test("as many run at a time as there are places, and the others in the order in which they came", async () => {
-  const { work, begun } = house(2);
+test("each place runs one task at a time, and the others follow in the order in which they came", async () => {
+  const { work, begun } = limitedTo(2);
   const [a, b, c, d] = ["a", "b", "c", "d"].map((name) => work(name));
   expect(begun).toEqual(["a", "b"]);
   b?.end.open();
@@ -32,8 +32,8 @@ test("as many run at a time as there are places, and the others in the order in 
   expect(await Promise.all([a?.done, c?.done, d?.done])).toEqual(["a", "c", "d"]);
 });
 
-test("work that fails, also before it has made a promise, makes place for the next", async () => {
-  const { semaphore, work, begun } = house(1);
+test("work that fails, also before it has made a promise, frees its place for the next", async () => {
+  const { semaphore, work, begun } = limitedTo(1);
   const refused = semaphore.run(() => {
     throw new Error("at once");
   });
@@ -48,12 +48,12 @@ test("work that fails, also before it has made a promise, makes place for the ne
   expect(begun).toEqual(["next"]);
 });
 
-test("work that is dropped while it waits is never begun; what runs is not harmed", async () => {
-  const { work, begun } = house(1);
+test("work that is dropped while it waits never begins, and work that runs is unharmed", async () => {
+  const { work, begun } = limitedTo(1);
   const [running, dropped, last] = ["running", "dropped", "last"].map((name) => work(name));
-  dropped?.drop(new Error("nobody needs it"));
+  dropped?.drop(new Error("not needed any more"));
   running?.drop(new Error("too late"));
-  await expect(dropped?.done).rejects.toThrow("nobody needs it");
+  await expect(dropped?.done).rejects.toThrow("not needed any more");
   running?.end.open();
   expect(await running?.done).toBe("running");
   last?.end.open();
@@ -61,8 +61,8 @@ test("work that is dropped while it waits is never begun; what runs is not harme
   expect(begun).toEqual(["running", "last"]);
 });
 
-test("what has waited for long is dropped together, what runs or came later is not", async () => {
-  const { semaphore, work, begun } = house(1);
+test("work that has waited for long is dropped together; work that runs or came later is not", async () => {
+  const { semaphore, work, begun } = limitedTo(1);
   const [running, ...waiting] = ["running", "first", "second"].map((name) => work(name));
   semaphore.dropWaiting(60_000, new Error("not yet"));
   expect(begun).toEqual(["running"]);

@@ -1,4 +1,4 @@
-/** Clocks that come apart: the client's machine sleeps, and its clock stands still while the server's goes on. */
+/** Clocks that differ: the client's machine sleeps, and its clock stands still while the server's runs. */
 import { afterEach, expect, test, vi } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import { realClock } from "../src/flow/clock.ts";
@@ -26,7 +26,7 @@ const PROCESS = { timeout: 30_000 };
 
 afterEach(() => vi.restoreAllMocks());
 
-/** Has the clock of this process stand still for so long. */
+/** Has the clock of this process stand still for `ms`. */
 async function sleep(ms: number): Promise<void> {
   const stoodAt = performance.now();
   const now = vi.spyOn(realClock, "now").mockReturnValue(stoodAt);
@@ -53,7 +53,7 @@ async function otherMachine(graceMs: number) {
 }
 
 test(
-  "after a sleep that is longer than the grace, streaming calls go on as before, and one question serves all",
+  "after a sleep that is longer than the grace, streaming calls continue, and one Negotiate serves all",
   PROCESS,
   async () => {
     await using machine = await otherMachine(500);
@@ -133,7 +133,7 @@ function negotiations(
   return answers;
 }
 
-test("a server that says EXPIRED whatever the client does is believed after two more sessions", async () => {
+test("a call whose server always answers EXPIRED fails after two more sessions", async () => {
   const asked = negotiations();
   await using host = await sessionHost(expired, { negotiation: asked.negotiation });
   const chat = host.client.chat(scripted);
@@ -147,7 +147,7 @@ test("a server that says EXPIRED whatever the client does is believed after two 
   expect(asked.count).toBe(3);
 });
 
-test("a session that was begun elsewhere, and then anew, outlives the grace of the one that never began", async () => {
+test("a session that begins anew outlives the grace of the one that never began", async () => {
   const asked = negotiations(undefined, terms({ graceMs: 700n }));
   await using host = await sessionHost(
     (attachment) => {
@@ -166,7 +166,7 @@ test("a session that was begun elsewhere, and then anew, outlives the grace of t
   chat.cancel();
 });
 
-test("a session that was answered is not begun anew", async () => {
+test("a session that was answered does not begin anew", async () => {
   const asked = negotiations();
   await using host = await sessionHost(
     (attachment) => {
@@ -183,7 +183,7 @@ test("a session that was answered is not begun anew", async () => {
   expect(asked.count).toBe(1);
 });
 
-test("a session whose first attachment was lost without an answer may have begun: it is not begun anew", async () => {
+test("a session whose first attachment was lost without an answer may have begun, and does not begin anew", async () => {
   const asked = negotiations();
   await using host = await sessionHost(
     (attachment) => {
@@ -197,7 +197,7 @@ test("a session whose first attachment was lost without an answer may have begun
   expect(host.hosted.map(({ number }) => number)).toEqual([1, 2]);
 });
 
-test("where the server says nothing of use when it is asked again, the call ends with EXPIRED, and the next one asks again", async () => {
+test("where a second Negotiate gets no settings, the call ends with EXPIRED, and the next call asks again", async () => {
   const asked = negotiations((count, peer, stream) => {
     if (count === 2) peer.write(headers(stream, Object.entries(refusal(14)), true));
     return count !== 2;
@@ -221,7 +221,7 @@ test("where the server says nothing of use when it is asked again, the call ends
   chat.cancel();
 });
 
-test("where the connection is lost over the question, another one is asked", async () => {
+test("where the connection is lost during Negotiate, Negotiate is called again", async () => {
   const asked = negotiations((count, peer) => {
     if (count === 2) peer.socket.destroy();
     return count !== 2;

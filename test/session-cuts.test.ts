@@ -21,7 +21,7 @@ interface Cut {
   readonly after: number;
   readonly kind: CutKind;
   readonly manner?: Manner;
-  /** Cuts the connection on which the Chat resumes too, after so many bytes from the server. */
+  /** Cuts the connection on which the Chat resumes too, after this many bytes from the server. */
   readonly again?: number;
 }
 
@@ -85,7 +85,7 @@ function runsOf(name: string): Run[] {
   return runs;
 }
 
-/** How many bytes a Chat takes that nobody cuts, in each direction: by its end, and until nothing moves any more. */
+/** The bytes of a Chat without cuts, in each direction: until its end, and until no more bytes come. */
 async function measure(link: TcpLink): Promise<Record<Direction, number>> {
   await using transport = createTransport({ baseUrl: link.url });
   const greeter = createClient(Greeter, transport);
@@ -134,18 +134,18 @@ describe.each(["up", "down"] as const)("cuts on the way %s", (direction) => {
     expect(bytes).toBeGreaterThan(200);
   });
 
-  test("a reset behind every byte", { timeout: 30_000 }, async () => {
+  test("a reset after every byte", { timeout: 30_000 }, async () => {
     const cuts = range(0, bytes).map((after): Cut => ({ direction, after, kind: "rst" }));
-    // The very last bytes may be those that nobody waits for.
+    // No side waits for the very last bytes.
     expect(await chatThroughAll(cuts)).toBeGreaterThan(bytes * 0.9);
   });
 
-  test("an orderly end behind every seventh byte", { timeout: 30_000 }, async () => {
+  test("an orderly end after every seventh byte", { timeout: 30_000 }, async () => {
     const cuts = range(3, bytes, 7).map((after): Cut => ({ direction, after, kind: "fin" }));
     expect(await chatThroughAll(cuts)).toBeGreaterThan(cuts.length * 0.8);
   });
 
-  test("the same with all requests sent at once", { timeout: 30_000 }, async () => {
+  test("a reset or an end, with all requests sent at once", { timeout: 30_000 }, async () => {
     const kinds: CutKind[] = ["rst", "fin"];
     const cuts = range(1, bytes, 5).map((after): Cut => {
       return { direction, after, kind: kinds[after % 2] as CutKind, manner: "at once" };
@@ -154,15 +154,15 @@ describe.each(["up", "down"] as const)("cuts on the way %s", (direction) => {
   });
 });
 
-test("the connection on which it resumes is cut too, anywhere in the answer", async () => {
-  // Not in what a connection begins with: without it there is none, and the next attempt waits a second.
+test("a second cut on the connection on which it resumes, anywhere in the answer", async () => {
+  // Not within the first bytes of a connection: without them it fails, and the next attempt waits a second.
   const cuts = range(60, 140).map((again, n): Cut => {
     return { direction: n % 2 === 0 ? "up" : "down", after: 150 + n, kind: "rst", again };
   });
   expect(await chatThroughAll(cuts)).toBeGreaterThan(cuts.length * 0.7);
 });
 
-test("no handler has run for a Chat that was over, or for none", async () => {
+test("no handler has run for a Chat that had ended, or without a Chat", async () => {
   await until("all is over on the server", () => world.server.openCalls === 0, 8_000);
   expect(world.runs).toEqual([]);
 });

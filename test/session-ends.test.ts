@@ -8,7 +8,7 @@ import { Http2Code } from "./support/wire.ts";
 
 // The end of a session, where the client and the server do not see it at the same time.
 
-test("a send() that waits for room on the wire rejects when the server ends the call", async () => {
+test("a send() that waits for the stream's window rejects when the server ends the call", async () => {
   const handler = puppet();
   await using world = await sessionWorld({ linked: true, greeter: { chat: handler.chat } });
   const chat = world.greeter.chat();
@@ -33,7 +33,7 @@ test("a send() that waits for room on the wire rejects when the server ends the 
 });
 
 test.each(["NO_ERROR", "CANCEL", "INTERNAL_ERROR"] as const)(
-  "a reset with %s does not confirm the end, which can be had again",
+  "a reset with %s does not confirm the end, which another attachment gets",
   async (code) => {
     await using world = await sessionWorld();
     const peer = await world.peer();
@@ -53,7 +53,7 @@ test.each(["NO_ERROR", "CANCEL", "INTERNAL_ERROR"] as const)(
 );
 
 test.each(["fin", "rst"] as const)(
-  "a connection that is lost (%s) does not confirm the end, which can be had again",
+  "a connection that is lost (%s) does not confirm the end, which another attachment gets",
   async (kind) => {
     await using world = await sessionWorld();
     const [a, b] = [await world.peer(), await world.peer()];
@@ -72,7 +72,7 @@ test.each(["fin", "rst"] as const)(
   },
 );
 
-test("a client that gives its connection up while the end is on its way gets the end on the next", async () => {
+test("a client that drops its connection while the end is on its way gets the end on the next", async () => {
   const handler = puppet();
   await using world = await sessionWorld({
     linked: true,

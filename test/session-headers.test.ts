@@ -33,7 +33,7 @@ describe("headers", () => {
     messages: fc.integer({ min: 1, max: 999_999_999_999_999 }),
   });
 
-  test("of an attachment come through as they were", () => {
+  test("of an attachment are read as they were written", () => {
     const ask: fc.Arbitrary<Ask> = fc.record({
       session: id,
       attach: positive,
@@ -50,7 +50,7 @@ describe("headers", () => {
     );
   });
 
-  test("of an answer come through as they were", () => {
+  test("of an answer are read as they were written", () => {
     const answer = fc.record({
       resumed: fc.boolean(),
       epoch: id,
@@ -150,12 +150,12 @@ describe("headers", () => {
     },
   );
 
-  test("without hawser-session are no answer of a session", () => {
+  test("without hawser-session are not the answer of a session", () => {
     expect(readAnswer({})).toBeUndefined();
     expect(readAnswer({ "hawser-epoch": "nonsense" })).toBeUndefined();
   });
 
-  test("of trailers say how much was sent, where they are a session's", () => {
+  test("of a session's trailers give the count of messages sent", () => {
     expect(readSent({})).toBeUndefined();
     expect(readSent({ "hawser-sent": "0" })).toBe(0);
     expect(readSent({ "hawser-sent": String(MOST) })).toBe(MOST);
@@ -164,7 +164,7 @@ describe("headers", () => {
     }
   });
 
-  test("that are long are not repeated whole", () => {
+  test("that are long are cut in the error", () => {
     const value = "1".repeat(10_000);
     expect(() => readAsk({ ...good, "hawser-attach": value })).toThrow(/^.{0,300}$/s);
   });
@@ -182,7 +182,7 @@ describe("controls", () => {
     .flat()
     .filter((count) => count <= MOST);
 
-  test("say counts of any size, as any protobuf does", () => {
+  test("have counts of any size, as protobuf writes them", () => {
     const count = fc.oneof(fc.constantFrom(...counts), fc.maxSafeNat());
     fc.assert(
       fc.property(count, (count) => {
@@ -199,7 +199,7 @@ describe("controls", () => {
     );
   });
 
-  test("are read from the middle of what came", () => {
+  test("are read from the middle of a buffer", () => {
     const bytes = Uint8Array.of(9, 9, ...receivedControl(300), 9);
     const { length } = receivedControl(300);
     expect(readControl({ flags: CONTROL, bytes, start: 2, end: 2 + length })).toEqual({
@@ -208,7 +208,7 @@ describe("controls", () => {
     });
   });
 
-  test("say headers, in order", () => {
+  test("have headers, in order", () => {
     const entries = [
       { name: "x-one", value: "1" },
       { name: "x-two", value: "" },
@@ -234,7 +234,7 @@ describe("controls", () => {
     expect(readControl(frame(Buffer.from(hex, "hex")))).toEqual(kind);
   });
 
-  test("in more bytes than need be are the same", () => {
+  test("whose numbers take more bytes than needed are read alike", () => {
     // A varint may have zeros at its end, and a field may come twice: the last one counts.
     for (const [hex, value] of [
       ["08810000", undefined],
@@ -279,7 +279,7 @@ describe("controls", () => {
     expect(readControl(frame(long))).toBeUndefined();
   });
 
-  test("of later versions are no nonsense in themselves", () => {
+  test("of later versions, with unknown fields, are read", () => {
     const unknown = Uint8Array.of(0x22, 0x01, 0x61);
     expect(readControl(frame(unknown))).toEqual({ case: undefined });
     expect(toBinary(ControlSchema, fromBinary(ControlSchema, unknown))).toEqual(unknown);
@@ -289,21 +289,26 @@ describe("controls", () => {
 describe("the error of a lost session", () => {
   const reasons = Object.values(Reason).filter((reason) => typeof reason === "number");
 
-  test.each(reasons)("says why, and how much arrived: reason %i", (reason) => {
-    const error = sessionLost(reason, 3);
-    expect(readSessionLost(error)).toMatchObject({ reason, arrived: 3n });
-    expect(error.code).toBe(reason === Reason.PROTOCOL_ERROR ? Code.InvalidArgument : Code.Aborted);
-    expect(error.rawMessage).toMatch(/3 messages are known to have arrived/);
-  });
+  test.each(reasons)(
+    "has the reason and the count of messages that arrived: reason %i",
+    (reason) => {
+      const error = sessionLost(reason, 3);
+      expect(readSessionLost(error)).toMatchObject({ reason, arrived: 3n });
+      expect(error.code).toBe(
+        reason === Reason.PROTOCOL_ERROR ? Code.InvalidArgument : Code.Aborted,
+      );
+      expect(error.rawMessage).toMatch(/3 messages are known to have arrived/);
+    },
+  );
 
-  test("is not seen in other errors", () => {
+  test("is not found in other errors", () => {
     expect(readSessionLost(new ConnectError("no", Code.Aborted))).toBeUndefined();
     expect(readSessionLost(new Error("no"))).toBeUndefined();
     expect(readSessionLost("ok")).toBeUndefined();
     expect(readSessionLost(undefined)).toBeUndefined();
   });
 
-  test("counts one message as one", () => {
+  test('says "1 message" for a count of 1', () => {
     expect(sessionLost(Reason.GAP, 1).rawMessage).toMatch(/1 message is known/);
     expect(readSessionLost(sessionLost(Reason.GAP, MOST))?.arrived).toBe(BigInt(MOST));
   });

@@ -7,7 +7,7 @@ import { type Hosted, refusal, scripted, sessionHost, terms } from "./support/se
 import { CONTROL, control, end, newId, received } from "./support/session-peer.ts";
 import { envelope, headers, type Peer, rst } from "./support/wire.ts";
 
-// What a hostile server can say to a client that wants sessions: the call fails and says why, or goes on; another
+// Input of a hostile server to a client that wants sessions: the call fails with the reason, or continues; another
 // session on the same connection is unharmed.
 
 const u64 = `${2n ** 64n - 1n}`;
@@ -16,7 +16,7 @@ const nonsense: [what: string, negotiation: Uint8Array | ((peer: Peer, stream: n
   [
     ["nothing", new Uint8Array()],
     ["garbage", Buffer.from("ffffffffffffffff", "hex")],
-    ["an epoch that is none", terms({ epoch: "soon" })],
+    ["an epoch that is not valid", terms({ epoch: "soon" })],
     ["no grace", terms({ graceMs: 0n })],
     ["no window", terms({ windowMessages: 0n })],
     ["5 kB", Buffer.alloc(5000)],
@@ -47,7 +47,7 @@ test.each(nonsense)(
   },
 );
 
-test("a server whose grace and window are the longest and widest there are is taken at its word", async () => {
+test("the longest grace and the widest window that a server may announce are used", async () => {
   const most = 2n ** 64n - 1n;
   await using host = await sessionHost(() => {}, {
     negotiation: terms({ graceMs: most, windowMessages: most }),
@@ -57,7 +57,7 @@ test("a server whose grace and window are the longest and widest there are is ta
   expect(host.plain).toBe(0);
 });
 
-test("a connection that is lost over Negotiate, again and again, fails the call: UNAVAILABLE", async () => {
+test("a connection that is lost during Negotiate, again and again, fails the call with UNAVAILABLE", async () => {
   let asked = 0;
   await using host = await sessionHost(() => {}, {
     negotiation: (peer) => {
@@ -77,7 +77,7 @@ const badAnswers: [what: string, but: Record<string, string | undefined>, code: 
   ],
   ["without a session", { "hawser-session": undefined }, Code.Internal],
   ["without an epoch", { "hawser-epoch": undefined }, Code.InvalidArgument],
-  ["with an epoch that is none", { "hawser-epoch": "x" }, Code.InvalidArgument],
+  ["with an epoch that is not valid", { "hawser-epoch": "x" }, Code.InvalidArgument],
   ["without a count", { "hawser-received": undefined }, Code.InvalidArgument],
   ["with a count below zero", { "hawser-received": "-1" }, Code.InvalidArgument],
   ["with a count above what was sent", { "hawser-received": "7" }, Code.InvalidArgument],
@@ -87,7 +87,7 @@ const badAnswers: [what: string, but: Record<string, string | undefined>, code: 
 ];
 
 test.each(badAnswers)(
-  "an answer %s fails the call, and the server is told",
+  "an answer %s fails the call, and the server gets a cancel",
   async (_, but, code) => {
     await using host = await sessionHost((attachment) => attachment.answer(but));
     const witness = await host.witness();
@@ -143,23 +143,26 @@ const badFrames: [what: string, frames: (string | Buffer)[]][] = [
   ["sends more than the window holds", ["1", "2", "3", "4", "5"]],
 ];
 
-test.each(badFrames)("a server that %s: INVALID_ARGUMENT, and it is told", async (_, frames) => {
-  await using host = await sessionHost(
-    async (attachment) => {
-      attachment.answer();
-      await attachment.hears(1);
-      attachment.send(...frames);
-    },
-    { sessions: { windowMessages: 4 } },
-  );
-  const witness = await host.witness();
-  const chat = host.client.chat(scripted);
-  await chat.send({ content: "one" });
-  await until("the call is over", () => chat.state === "closed" || host.hosted.length > 1);
-  expect(await failureOf(chat)).toMatchObject({ code: Code.InvalidArgument });
-  await until("the server is told", () => host.hosted.at(-1)?.asks["hawser-cancel"] === "1");
-  await witness.unharmed();
-});
+test.each(badFrames)(
+  "a server that %s fails the call with INVALID_ARGUMENT, and gets a cancel",
+  async (_, frames) => {
+    await using host = await sessionHost(
+      async (attachment) => {
+        attachment.answer();
+        await attachment.hears(1);
+        attachment.send(...frames);
+      },
+      { sessions: { windowMessages: 4 } },
+    );
+    const witness = await host.witness();
+    const chat = host.client.chat(scripted);
+    await chat.send({ content: "one" });
+    await until("the call is over", () => chat.state === "closed" || host.hosted.length > 1);
+    expect(await failureOf(chat)).toMatchObject({ code: Code.InvalidArgument });
+    await until("the server is told", () => host.hosted.at(-1)?.asks["hawser-cancel"] === "1");
+    await witness.unharmed();
+  },
+);
 
 test("headers that come twice, or after a message, count once", async () => {
   const metadata = (value: string) =>
@@ -184,9 +187,9 @@ const badEnds: [what: string, fields: Record<string, string>, code: Code, reason
   ["a count below zero", { "hawser-sent": "-1" }, Code.InvalidArgument],
   ["a count of 2^64 - 1", { "hawser-sent": u64 }, Code.InvalidArgument],
   ["NOT_FOUND without a count", { "grpc-status": "5" }, Code.NotFound],
-  ["a status that is none", { "grpc-status": "ninety" }, Code.Unknown],
+  ["a status that is not a number", { "grpc-status": "ninety" }, Code.Unknown],
   [
-    "ABORTED with details that are none",
+    "ABORTED with details that are not valid",
     { "grpc-status": "10", "grpc-status-details-bin": "////" },
     Code.Aborted,
   ],
@@ -219,11 +222,11 @@ const losses: [what: string, how: (attachment: Hosted) => void][] = [
   ],
   ["UNAVAILABLE", (a) => a.end({ "grpc-status": "14" })],
   [
-    "UNAVAILABLE, and a time that is none",
+    "UNAVAILABLE, and a pushback that is not valid",
     (a) => a.end({ "grpc-status": "14", "grpc-retry-pushback-ms": "-1" }),
   ],
   [
-    "UNAVAILABLE, and a time",
+    "UNAVAILABLE, and a pushback",
     (a) => a.end({ "grpc-status": "14", "grpc-retry-pushback-ms": "40" }),
   ],
   ["RST_STREAM(NO_ERROR)", (a) => a.reset(0)],
@@ -265,7 +268,7 @@ test.each([
   ["a gateway's HTTP 502", [[":status", "502"]]],
   ["a refusal for now", Object.entries(refusal(14))],
 ] as [string, [string, string][]][])(
-  "%s in the place of an answer: the client comes again",
+  "%s in the place of an answer is followed by another attachment",
   async (_, list) => {
     await using host = await sessionHost(async (attachment) => {
       if (attachment.number < 3) {
@@ -284,7 +287,7 @@ test.each([
   },
 );
 
-test("a server that acknowledges nothing is sent nothing twice, and no more than its window", async () => {
+test("a server that acknowledges nothing gets no message twice, and no more than its window", async () => {
   await using host = await sessionHost((attachment) => attachment.answer(), {
     negotiation: terms({ windowMessages: 5n }),
   });

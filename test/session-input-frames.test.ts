@@ -9,7 +9,7 @@ import { message, request } from "./support/watched-server.ts";
 import { data, envelope, messages } from "./support/wire.ts";
 
 // What a hostile client can send on an attachment that the server let in, and how it can end it: the call ends with
-// what is wrong, or goes on with the next attachment; another session, on the same connection, is unharmed.
+// what is wrong, or continues with the next attachment; another session, on the same connection, is unharmed.
 
 /** A Control with fields that this version does not know, `bytes` long in all. */
 function padded(bytes: number): Buffer {
@@ -47,9 +47,9 @@ const badFrames: [what: string, frames: (string | Buffer)[]][] = [
   ["announces a control of 4 GiB", [envelope(Buffer.alloc(0), CONTROL, 2 ** 32 - 1)]],
 ];
 
-test.each(badFrames)("a client that %s: INVALID_ARGUMENT", async (_, frames) => {
+test.each(badFrames)("a client that %s gets INVALID_ARGUMENT", async (_, frames) => {
   await using stage = await scene();
-  // The call is not over with its requests: what comes behind their end is still heard.
+  // The call does not end with its requests: frames after their end are still read.
   const victim = stage.peer.attach(newId(), { headers: { "x-hold": "1" } });
   victim.send("one");
   await victim.hears(1);
@@ -65,7 +65,7 @@ test.each(badFrames)("a client that %s: INVALID_ARGUMENT", async (_, frames) => 
   expect(run.context.signal.reason).toMatchObject({ code: Code.InvalidArgument });
 });
 
-test("a control of 65 536 B, and 1 MiB of small ones, are none of the server's trouble", async () => {
+test("a control frame of 65 536 B, and 1 MiB of small ones, do the server no harm", async () => {
   await using stage = await scene();
   const { peer } = stage;
   const session = peer.attach(newId());
@@ -86,7 +86,7 @@ test.each([
   ["in messages", "1048576,4", 4, 1],
   ["in bytes, of which one message may take more", "100,1000", 2, 60],
 ])(
-  "a client that sends more than the window holds, %s: INVALID_ARGUMENT",
+  "a client that sends more than the window holds, %s, gets INVALID_ARGUMENT",
   async (_, window, fits, bytes) => {
     const held = gate();
     await using world = await sessionWorld({
@@ -137,7 +137,7 @@ const endings: [what: string, how: (attached: Attached) => void][] = [
   ["RST_STREAM(CANCEL)", (attached) => attached.reset(8)],
 ];
 
-test.each(endings)("%s ends the attachment, and nothing else", async (_, how) => {
+test.each(endings)("%s ends the attachment, and not the session", async (_, how) => {
   await using stage = await scene();
   const { world, peer } = stage;
   const id = newId();
@@ -158,7 +158,7 @@ test.each(endings)("%s ends the attachment, and nothing else", async (_, how) =>
   expect(world.runs[1]).toMatchObject({ requests: ["one", "two"], end: "half-closed" });
 });
 
-test("END_STREAM behind the client's end, without the server's, is no confirmation", async () => {
+test("END_STREAM after the client's end, without the server's, does not confirm the end", async () => {
   const held = gate();
   await using world = await sessionWorld({
     greeter: {
@@ -206,7 +206,7 @@ test.each([
 );
 
 test.each(["Chat", "SayHello", "Collect"])(
-  "a control frame in a plain %s is a reserved flag: INTERNAL",
+  "a control frame in a plain %s ends the call with INTERNAL, for its reserved flag",
   async (path) => {
     await using stage = await scene();
     const { peer } = stage.peer;

@@ -8,7 +8,7 @@ import { message } from "./support/watched-server.ts";
 import { envelope, rst } from "./support/wire.ts";
 
 // What a hostile client can ask of a server that keeps sessions: each time it is told what is wrong, and another
-// session, on the same connection, goes on. What it can send on an attachment that it has: session-input-frames.test.ts.
+// session, on the same connection, continues. Input on an attachment that is admitted: session-input-frames.test.ts.
 
 const u64 = `${2n ** 64n - 1n}`;
 const tooLarge = `${2n ** 53n}`;
@@ -30,7 +30,7 @@ const badHeaders: [name: string, values: (string | undefined)[]][] = [
 ];
 
 describe.each([1, 2])(
-  "headers that make no sense, on attachment %i: INVALID_ARGUMENT",
+  "INVALID_ARGUMENT, for headers that are not valid, on attachment %i",
   (attach) => {
     test.each(badHeaders)("%s: %j", async (name, values) => {
       await using stage = await scene();
@@ -61,7 +61,7 @@ test.each([
   ["more received than was sent, later", { attach: 2, received: 2 }, "received 2 messages of 1"],
   ["far more", { attach: 2, received: `${2n ** 53n - 1n}` }, "messages of 1"],
 ] as [string, Asking, string][])(
-  "%s: INVALID_ARGUMENT, and the session as it was",
+  "%s: INVALID_ARGUMENT, and the session is unharmed",
   async (_, asking, says) => {
     await using stage = await scene();
     const { world, peer } = stage;
@@ -82,7 +82,7 @@ test.each([
   },
 );
 
-test("a clock ahead of the server's by no more than the grace is no reason to refuse a session, and leaves nothing for long", async () => {
+test("a client whose clock is ahead of the server's by at most the grace gets its session, and no tombstone stays for long", async () => {
   await using stage = await scene({ sessions: { graceMs: 300, maxSessions: 2 } });
   const { peer } = stage;
   for (const aheadMs of [5, 100, 250]) {
@@ -96,7 +96,7 @@ test("a clock ahead of the server's by no more than the grace is no reason to re
   }
 });
 
-test("a clock ahead of the server's by more than the grace is EXPIRED, and leaves nothing", async () => {
+test("a client whose clock is ahead of the server's by more than the grace gets EXPIRED, and no session is left", async () => {
   await using stage = await scene({ sessions: { graceMs: 300, maxSessions: 2 } });
   const { peer } = stage;
   for (const aheadMs of [5_000, 2 ** 50]) {
@@ -113,7 +113,7 @@ test("a clock ahead of the server's by more than the grace is EXPIRED, and leave
   usual.halfClose();
 });
 
-test("sessions are of streaming calls: a unary one takes no notice of the headers", async () => {
+test("a unary call ignores the headers of sessions", async () => {
   await using stage = await scene();
   const { peer } = stage;
   const nonsense = { "hawser-attach": "0", "hawser-received": u64, "hawser-cancel": "1" };
@@ -131,7 +131,7 @@ test("sessions are of streaming calls: a unary one takes no notice of the header
   }
 });
 
-test("a streaming call without hawser-session is plain, whatever else it says", async () => {
+test("a streaming call without hawser-session has no session, whatever its other headers are", async () => {
   await using stage = await scene();
   const { peer } = stage;
   const call = peer.attach(newId(), {
@@ -149,17 +149,20 @@ test.each([
   ["a plain call", "CANCEL", 8, false],
   ["a session", "NO_ERROR", 0, true],
   ["a session", "CANCEL", 8, true],
-])("%s that its client resets with %s at once leaves nothing", async (_, __, code, isSession) => {
-  await using stage = await scene({ sessions: { graceMs: 100 } });
-  const { peer, world } = stage;
-  const headers = isSession ? {} : { "hawser-session": undefined };
-  for (let n = 0; n < 20; n++) {
-    const attached = peer.attach(newId(), { headers, frames: [message("one")] });
-    attached.reset(code);
-    if (n % 2 === 0) await peer.peer.ping();
-  }
-  await until("only the witness is left", () => world.server.openCalls === 1);
-});
+])(
+  "%s that its client resets with %s at once leaves no session and no handler",
+  async (_, __, code, isSession) => {
+    await using stage = await scene({ sessions: { graceMs: 100 } });
+    const { peer, world } = stage;
+    const headers = isSession ? {} : { "hawser-session": undefined };
+    for (let n = 0; n < 20; n++) {
+      const attached = peer.attach(newId(), { headers, frames: [message("one")] });
+      attached.reset(code);
+      if (n % 2 === 0) await peer.peer.ping();
+    }
+    await until("only the witness is left", () => world.server.openCalls === 1);
+  },
+);
 
 /** Numbers below `most`, the same in each run (xorshift). */
 function dice(seed: number): (most: number) => number {
@@ -172,7 +175,7 @@ function dice(seed: number): (most: number) => number {
   };
 }
 
-test("attachments of random nonsense leave no handler and no session behind", async () => {
+test("attachments with random headers and frames leave no handler and no session", async () => {
   await using stage = await scene({ sessions: { graceMs: 250 } });
   const { peer, world } = stage;
   const { epoch } = peer.terms;

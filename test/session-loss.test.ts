@@ -16,7 +16,7 @@ import { lossOf, type Run, type SessionWorld, sessionWorld } from "./support/ses
 
 // How sessions end that do not end well, and what each side gets to know.
 
-/** A chat with `count` exchanges behind it, all of them acknowledged by both sides. */
+/** A chat that has had `count` exchanges, all of them acknowledged by both sides. */
 async function settledChat({ greeter, link }: SessionWorld, count: number) {
   const chat = greeter.chat();
   for (let n = 0; n < count; n++) {
@@ -27,7 +27,7 @@ async function settledChat({ greeter, link }: SessionWorld, count: number) {
   return chat;
 }
 
-test("another server process in the place of the first: SERVER_RESTARTED, with what had arrived", async () => {
+test("a session at another server process in the place of the first is lost with SERVER_RESTARTED, and the count that had arrived", async () => {
   await using world = await sessionWorld({ linked: true, sessions: { graceMs: 300 } });
   await using other = await sessionWorld();
   const chat = await settledChat(world, 3);
@@ -55,7 +55,7 @@ test("another server process in the place of the first: SERVER_RESTARTED, with w
   await aborted(world.runs[0]?.context.signal as AbortSignal);
 });
 
-test("a server that is killed and comes back on its port: the client knows with the first connection", {
+test("a client whose server is killed and started again knows of the loss with its first connection", {
   timeout: 30_000,
 }, async () => {
   await using first = run("greeter-server", "0");
@@ -74,7 +74,7 @@ test("a server that is killed and comes back on its port: the client knows with 
   expect(performance.now() - began).toBeLessThan(3_500);
 });
 
-test("a server that does not come back: UNREACHABLE after the grace", async () => {
+test("a session whose server stays away is lost with UNREACHABLE after the grace", async () => {
   await using world = await sessionWorld({ linked: true, sessions: { graceMs: 400 } });
   const chat = await settledChat(world, 2);
   world.link.refuse();
@@ -107,7 +107,7 @@ test("the grace counts anew with each loss", async () => {
 });
 
 test.each(["stalled", "refused once", "refused twice"])(
-  "a cancel while there is no connection reaches the server once there is one again: %s",
+  "a cancel without a connection reaches the server on the next connection: %s",
   async (how) => {
     await using world = await sessionWorld({ linked: true });
     const { link } = world;
@@ -146,7 +146,7 @@ test("a cancel while connected reaches the server at once", async () => {
   expect(world.asked.at(-1)).toMatchObject({ cancel: true, attach: 2 });
 });
 
-test("a cancel that overtakes the first attachment leaves nothing that it could start", async () => {
+test("a cancel that overtakes the first attachment keeps it from starting a handler", async () => {
   await using world = await sessionWorld();
   const peer = await world.peer();
   const id = newId();
@@ -165,7 +165,7 @@ test("a cancel that overtakes the first attachment leaves nothing that it could 
   expect(world.runs).toEqual([]);
 });
 
-test("a session that ended leaves nothing that a late attachment could start", async () => {
+test("a late attachment of a session that ended starts no handler", async () => {
   await using world = await sessionWorld({
     greeter: {
       async *chat() {
@@ -184,7 +184,7 @@ test("a session that ended leaves nothing that a late attachment could start", a
   expect(lost).toMatchObject({ reason: SessionLostReason.UNKNOWN });
 });
 
-test("the transport is closed while a chat resumes: CANCELED, and nothing is left of it", async () => {
+test("closing the transport ends a chat that resumes with CANCELED, at both ends", async () => {
   await using world = await sessionWorld({ linked: true, sessions: { graceMs: 500 } });
   const chat = await settledChat(world, 1);
   world.link.stall();
@@ -200,7 +200,7 @@ test("the transport is closed while a chat resumes: CANCELED, and nothing is lef
   await aborted(world.runs[0]?.context.signal as AbortSignal);
 });
 
-test("the transport is closed while a chat is open: the handler hears of it within the grace", async () => {
+test("closing the transport ends the handler of an open chat within the grace", async () => {
   await using world = await sessionWorld({ linked: true, sessions: { graceMs: 300 } });
   const chat = await settledChat(world, 1);
   await world.transport.close();
@@ -225,7 +225,7 @@ test("a server that closes ends detached sessions with its grace", async () => {
   expect(await lossOf(chat)).toMatchObject({ reason: SessionLostReason.UNREACHABLE });
 });
 
-test("a server that closes tells attached sessions UNAVAILABLE, after what was sent", async () => {
+test("a server that closes ends attached sessions with UNAVAILABLE, after the messages that were sent", async () => {
   await using world = await sessionWorld({ linked: true });
   const chat = await settledChat(world, 1);
   await chat.send({ content: "last" });
@@ -237,7 +237,7 @@ test("a server that closes tells attached sessions UNAVAILABLE, after what was s
   });
 });
 
-test("a server that closes waits for a session that ends in its grace", async () => {
+test("a server that closes waits for a session that ends within its grace", async () => {
   await using world = await sessionWorld({ linked: true });
   const chat = await settledChat(world, 1);
   const closed = world.server.close({ graceMs: 5_000 });
@@ -249,7 +249,7 @@ test("a server that closes waits for a session that ends in its grace", async ()
   expect(world.runs[0]?.end).toBe("half-closed");
 });
 
-test("a handler's own SessionLost, of a call that it made itself, is no loss of its caller's session", async () => {
+test("a SessionLost of a call that the handler made does not count as the loss of its caller's session", async () => {
   const held = gate();
   await using world = await sessionWorld({
     linked: true,
@@ -283,7 +283,7 @@ test("a handler's own SessionLost, of a call that it made itself, is no loss of 
   });
 });
 
-test("a program that has nothing but a call that resumes stays until it knows", async () => {
+test("a program whose only work is a call that resumes stays until the call ends", async () => {
   await using world = await sessionWorld({ linked: true, sessions: { graceMs: 600 } });
   await using child = runText(`
     const transport = createTransport({ baseUrl: "${world.link.url}" });

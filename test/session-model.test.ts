@@ -11,7 +11,7 @@ import { play, type Step, type Tally } from "./support/session-sim-steps.ts";
  *
  *     HAWSER_SEED=<seed> HAWSER_PATH=<path> npx vitest run test/session-model.test.ts
  *
- * HAWSER_SEED alone plays all cases of a run again; HAWSER_RUNS=20000 plays so many instead of some hundred.
+ * HAWSER_SEED alone plays all cases of a run again; HAWSER_RUNS=20000 plays 20,000 instead of some hundred.
  */
 const { HAWSER_SEED, HAWSER_PATH, HAWSER_RUNS } = process.env;
 const runs = Number(HAWSER_RUNS ?? 800);
@@ -152,7 +152,7 @@ test("whatever the network does, all messages arrive once and in order, and each
   expect(others).toEqual({});
 }, 600_000);
 
-test("whatever ends a call meanwhile, either side knows, and neither is told more than is true", async () => {
+test("whatever ends a call meanwhile, both sides know that it ended, and neither counts a message that did not arrive", async () => {
   const hurried = fc.record({
     ...setup,
     graceMs: fc.constantFrom(10_000, 10_000, 400),

@@ -47,7 +47,7 @@ function cutOff(random?: () => number) {
   };
 }
 
-test("the first attempt comes at once, the next behind pauses that grow to 5 s", () => {
+test("the first attempt comes at once, the next after pauses that grow to 5 s", () => {
   expect(cutOff().pausesOf(7)).toEqual([0, 100, 160, 256, 410, 655, 1049]);
   expect(cutOff().pausesOf(12).slice(9)).toEqual([4295, 5000, 5000]);
 });
@@ -63,7 +63,7 @@ test.each([
   ["that was answered, and no more", [100, 160], 0, (redial: Redial) => redial.answered(false)],
   ["that held for 10 s", [0, 100], 10_000, (redial: Redial) => redial.answered(false)],
   ["that held for less", [100, 160], 9_999, (redial: Redial) => redial.answered(false)],
-])("behind a stream %s the pauses are of %j ms", (_, pausesMs, heldMs, bring) => {
+])("after a stream %s the pauses are of %j ms", (_, pausesMs, heldMs, bring) => {
   const session = cutOff();
   session.pausesOf(5);
   bring(session.redial);
@@ -71,7 +71,7 @@ test.each([
   expect(session.pausesOf(2)).toEqual(pausesMs);
 });
 
-test("it gives up when the grace has run out since the loss, however often it dialled", () => {
+test("a session gives up when the grace has passed since the loss, however often it dialled", () => {
   const session = cutOff();
   session.time.pass(7_000);
   session.pausesOf(10);
@@ -94,7 +94,7 @@ test("the grace ends with an answer, and begins anew with the next loss", () => 
   expect(session.givenUpMs).toBe(3 * GRACE_MS - 1);
 });
 
-test("a server that says when to come is asked then, and the grace counts from there", () => {
+test("a session dials after the server's pushback, and the grace counts from there", () => {
   const session = cutOff();
   session.redial.lost();
   session.time.pass(1_000);
@@ -107,7 +107,7 @@ test("a server that says when to come is asked then, and the grace counts from t
   expect(session.givenUpMs).toBe(21_000 + GRACE_MS);
 });
 
-test("a session that is over dials no more, and leaves no timer", () => {
+test("a session that has ended dials no more, and leaves no timer", () => {
   const session = cutOff();
   session.pausesOf(3);
   session.redial.lost();

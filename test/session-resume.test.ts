@@ -14,9 +14,9 @@ import { type Gate, gate, until } from "./support/gate.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { noted, type Run, type SessionSetup, sessionWorld } from "./support/session-world.ts";
 
-// What goes on across lost connections, as if nothing had happened.
+// Calls with a session continue across lost connections.
 
-test("a chat tells where it stands: connecting, open, resuming, open, closed", async () => {
+test("the state of a chat is connecting, open, resuming, open, closed", async () => {
   await using world = await sessionWorld({ linked: true });
   const chat = world.greeter.chat();
   const heard: CallState[] = [];
@@ -36,7 +36,7 @@ test("a chat tells where it stands: connecting, open, resuming, open, closed", a
     world.link.cut(kind);
     await until("it has noticed", () => chat.state === "resuming");
     world.link.resume();
-    await until("it goes on", () => chat.state === "open");
+    await until("the chat is open again", () => chat.state === "open");
   }
   chat.closeSend();
   await all(chat);
@@ -63,7 +63,7 @@ test.each([
   },
 );
 
-test("a session has the window that its call asks for, else the transport's, and the transport's in what the call leaves open", async () => {
+test("a session has the window that its call asks for, and the transport's values for those that the call leaves out", async () => {
   await using world = await sessionWorld({
     transport: { sessions: { windowBytes: 50_000, windowMessages: 50 } },
   });
@@ -118,7 +118,7 @@ function corresponding(fails: boolean) {
 
 const sorted = (headers: Headers) => [...headers].filter(([name]) => name !== "date").sort();
 
-/** What a client hears of a Chat beside its replies; `meanwhile` is called with each gate before it opens. */
+/** What a client learns of a Chat beside its replies; `meanwhile` is called with each gate before it opens. */
 async function metadataOf(
   fails: boolean,
   session: boolean,
@@ -206,7 +206,7 @@ test.each(["identity", "gzip"] as const)(
   },
 );
 
-test("calls of every kind, with iterables and without, go on", async () => {
+test("calls of every kind, with iterables and without, continue", async () => {
   await using world = await sessionWorld({ linked: true });
   const { greeter, link } = world;
   const cutAt = new Set([3, 9]);
@@ -237,7 +237,7 @@ test("calls of every kind, with iterables and without, go on", async () => {
   expect(link.accepted).toBeGreaterThan(4);
 });
 
-test("a dead peer is found by the client within its keepalive, and the chat goes on elsewhere", async () => {
+test("a client finds a dead peer within its keepalive, and the chat continues on another connection", async () => {
   await using world = await sessionWorld({
     linked: true,
     transport: { keepalive: { intervalMs: 100, timeoutMs: 100 } },
@@ -261,7 +261,7 @@ test("a dead peer is found by the client within its keepalive, and the chat goes
   expect(world.runs).toMatchObject([{ requests: ["one", "two"], end: "half-closed" }]);
 });
 
-test("a dead peer is found by the server within its keepalive: the session waits, then expires", async () => {
+test("a server finds a dead peer within its keepalive: the session waits, then expires", async () => {
   await using world = await sessionWorld({
     linked: true,
     server: { keepalive: { intervalMs: 100, timeoutMs: 100 } },
@@ -281,7 +281,7 @@ test("a dead peer is found by the server within its keepalive: the session waits
   await failureOf(chat);
 });
 
-test("what an old connection delivers late is dropped, whichever comes first", async () => {
+test("messages that an old connection delivers late are dropped, whichever connection is first", async () => {
   await using world = await sessionWorld({
     linked: true,
     transport: { keepalive: { intervalMs: 40, timeoutMs: 40 } },
@@ -304,7 +304,7 @@ test("what an old connection delivers late is dropped, whichever comes first", a
   expect(world.runs).toHaveLength(5);
 });
 
-test("after a cut, what the server sends again is its answer to the resume: it waits for nothing more", async () => {
+test("after a cut the server sends its messages again with its answer to the resume, without waiting", async () => {
   await using world = await sessionWorld({ linked: true });
   const { link } = world;
   const chat = world.greeter.chat();
@@ -326,7 +326,7 @@ test("after a cut, what the server sends again is its answer to the resume: it w
   await all(chat);
 });
 
-test("a call whose first attachment never arrived begins with the second, and runs once", async () => {
+test("a call whose first attachment did not arrive begins with the second, and runs once", async () => {
   await using world = await sessionWorld({ linked: true });
   await world.greeter.sayHello({});
   await all(world.greeter.subscribe({ count: 1 }));

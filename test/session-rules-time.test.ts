@@ -10,7 +10,7 @@ import { lossOf, sessionWorld } from "./support/session-world.ts";
 
 // The rules of DESIGN.md, "Sessions", from 8 on: time, callers, counts, bounds.
 
-/** Half-closes a Chat in which so many messages were sent, and confirms its end. */
+/** Half-closes a Chat in which `sent` messages were sent, and confirms its end. */
 async function finish(attached: Attached, sent: number): Promise<void> {
   attached.send(end(sent));
   expect(await attached.over()).toMatchObject({ status: 0, lost: undefined });
@@ -19,7 +19,7 @@ async function finish(attached: Attached, sent: number): Promise<void> {
 
 const later = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
-test("rule 8: a resume that races the end of the grace wins whole or loses whole", async () => {
+test("rule 8: a resume at the end of the grace either continues the session or finds it lost", async () => {
   const graceMs = 400;
   await using world = await sessionWorld({ sessions: { graceMs } });
   const [a, b] = [await world.peer(), await world.peer()];
@@ -58,7 +58,7 @@ test("rule 8: a resume that races the end of the grace wins whole or loses whole
   expect(world.runs).toHaveLength(120);
 });
 
-test("rule 8: with our client too: the chat goes on whole, or both sides know that it is lost", async () => {
+test("rule 8: with our client too, the chat either continues, or both sides know that it is lost", async () => {
   const graceMs = 500;
   await using world = await sessionWorld({ sessions: { graceMs } });
   const { port } = new URL(world.url);
@@ -96,7 +96,7 @@ test("rule 8: with our client too: the chat goes on whole, or both sides know th
   expect(lost).toBeLessThan(16);
 });
 
-test("rule 9: by default the caller is who the authorization header says, at each attachment", async () => {
+test("rule 9: by default the authorization header identifies the caller, at each attachment", async () => {
   await using world = await sessionWorld({ sessions: { identify: undefined } });
   const [a, b] = [await world.peer(), await world.peer()];
   const id = newId();
@@ -138,39 +138,42 @@ test("rule 9: the method is the one of the session", async () => {
 test.each([
   ["at once", (name: string) => name],
   ["later", (name: string) => later(Math.random() * 5).then(() => name)],
-])("rule 9: identify says %s who calls; what comes meanwhile is not lost", async (_, say) => {
-  const unknown = new ConnectError("who is that?", Code.Unauthenticated);
-  await using world = await sessionWorld({
-    sessions: {
-      identify: ({ header }) => {
-        const user = header.get("x-user");
-        if (user === null) throw unknown;
-        if (user === "late no") return later(1).then(() => Promise.reject(unknown));
-        return say(user);
+])(
+  "rule 9: identify returns the caller %s; messages that come before are not lost",
+  async (_, say) => {
+    const unknown = new ConnectError("who is that?", Code.Unauthenticated);
+    await using world = await sessionWorld({
+      sessions: {
+        identify: ({ header }) => {
+          const user = header.get("x-user");
+          if (user === null) throw unknown;
+          if (user === "late no") return later(1).then(() => Promise.reject(unknown));
+          return say(user);
+        },
       },
-    },
-  });
-  const [a, b] = [await world.peer(), await world.peer()];
-  const id = newId();
-  const headers = { "x-user": "me" };
-  const mine = a.attach(id, { headers });
-  const said = Array.from({ length: 300 }, (_, n) => `${n} ${"x".repeat(n)}`);
-  for (let n = 0; n < 300; n += 10) mine.send(...said.slice(n, n + 10));
-  expect(await mine.hears(300)).toEqual(said);
-  const theirs = b.attach(id, { attach: 2, headers: { "x-user": "them" } });
-  expect((await theirs.over()).lost).toMatchObject({ reason: Reason.NOT_YOURS });
-  for (const user of ["late no", undefined]) {
-    const nobody = b.attach(id, { attach: 2, headers: { "x-user": user } });
-    expect((await nobody.over()).status).toBe(Code.Unauthenticated);
-  }
-  const again = b.attach(id, { attach: 2, received: 300, headers });
-  again.send(end(300));
-  expect(await again.over()).toMatchObject({ status: 0 });
-  again.halfClose();
-  expect(world.runs).toMatchObject([{ requests: said, end: "half-closed" }]);
-});
+    });
+    const [a, b] = [await world.peer(), await world.peer()];
+    const id = newId();
+    const headers = { "x-user": "me" };
+    const mine = a.attach(id, { headers });
+    const said = Array.from({ length: 300 }, (_, n) => `${n} ${"x".repeat(n)}`);
+    for (let n = 0; n < 300; n += 10) mine.send(...said.slice(n, n + 10));
+    expect(await mine.hears(300)).toEqual(said);
+    const theirs = b.attach(id, { attach: 2, headers: { "x-user": "them" } });
+    expect((await theirs.over()).lost).toMatchObject({ reason: Reason.NOT_YOURS });
+    for (const user of ["late no", undefined]) {
+      const nobody = b.attach(id, { attach: 2, headers: { "x-user": user } });
+      expect((await nobody.over()).status).toBe(Code.Unauthenticated);
+    }
+    const again = b.attach(id, { attach: 2, received: 300, headers });
+    again.send(end(300));
+    expect(await again.over()).toMatchObject({ status: 0 });
+    again.halfClose();
+    expect(world.runs).toMatchObject([{ requests: said, end: "half-closed" }]);
+  },
+);
 
-test("rule 9: a client whose caller is another one now gets NOT_YOURS, and the session expires", async () => {
+test("rule 9: a client that now identifies as another caller gets NOT_YOURS, and the session expires", async () => {
   const users = new Map([["token", "alice"]]);
   await using world = await sessionWorld({
     linked: true,
@@ -189,7 +192,7 @@ test("rule 9: a client whose caller is another one now gets NOT_YOURS, and the s
   await aborted(world.runs[0]?.context.signal as AbortSignal);
 });
 
-test("rule 10: counts are exact up to 2^53 - 1, and none is taken above", async () => {
+test("rule 10: counts are exact up to 2^53 - 1, and higher ones are refused", async () => {
   await using world = await sessionWorld();
   const peer = await world.peer();
   const most = 2n ** 53n - 1n;
@@ -219,7 +222,7 @@ test("rule 10: counts are exact up to 2^53 - 1, and none is taken above", async 
   await finish(last, 0);
 });
 
-test("rule 11: more resumes in a second than the server wants are told when to come again", async () => {
+test("rule 11: resumes past resumesPerSecond get a pushback", async () => {
   await using world = await sessionWorld({ sessions: { resumesPerSecond: 2 } });
   const peer = await world.peer();
   const ids = [newId(), newId(), newId()];
@@ -238,7 +241,7 @@ test("rule 11: more resumes in a second than the server wants are told when to c
   await finish(again, 0);
 });
 
-test("rule 11: who is told to come again does so, and is not lost by it", async () => {
+test("rule 11: a client resumes after the pushback, and its session is not lost", async () => {
   await using world = await sessionWorld({
     linked: true,
     sessions: { resumesPerSecond: 1, graceMs: 1_000 },
@@ -261,7 +264,7 @@ test("rule 11: who is told to come again does so, and is not lost by it", async 
   for (const run of world.runs) expect(run.requests).toEqual(["before", "after"]);
 });
 
-test("rule 12: a handler whose client acknowledges nothing waits at the window", async () => {
+test("rule 12: a handler whose client acknowledges nothing waits when the window is full", async () => {
   let said = 0;
   await using world = await sessionWorld({
     sessions: { windowMessages: 10 },
@@ -355,7 +358,7 @@ test("rule 13: the server counts from the first attachment, whatever a later one
   second.halfClose();
 });
 
-test("rule 14: one-way traffic is acknowledged within 50 ms, and so goes past the window", async () => {
+test("rule 14: one-way traffic is acknowledged within 50 ms, and so continues past the window", async () => {
   await using world = await sessionWorld();
   const collect = (await world.peer()).attach(newId(), {
     path: "Collect",

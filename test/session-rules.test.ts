@@ -6,16 +6,16 @@ import { all, failureOf, next } from "./support/read.ts";
 import { type Attached, end, newId, received } from "./support/session-peer.ts";
 import { lossOf, puppet, sessionWorld } from "./support/session-world.ts";
 
-// The rules of DESIGN.md, "Sessions", by their numbers, as session.proto has them.
+// The rules of session.proto, by their numbers.
 
-/** Half-closes a Chat in which so many messages were sent, and confirms its end. */
+/** Half-closes a Chat in which `sent` messages were sent, and confirms its end. */
 async function finish(attached: Attached, sent: number): Promise<void> {
   attached.send(end(sent));
   expect(await attached.over()).toMatchObject({ status: 0, lost: undefined });
   attached.halfClose();
 }
 
-test("rule 1: fence first, then count: what the old attachment still delivers is dropped", async () => {
+test("rule 1: an old attachment is cut off before the count is taken, and its late messages are dropped", async () => {
   await using world = await sessionWorld();
   const [a, b] = [await world.peer(), await world.peer()];
   const id = newId();
@@ -40,7 +40,7 @@ test("rule 1: fence first, then count: what the old attachment still delivers is
   expect(world.runs).toMatchObject([{ requests: ["one", "two"], end: "half-closed" }]);
 });
 
-test("rule 1: the count is right also where old messages and the new attachment come at once", async () => {
+test("rule 1: the count is exact also where old messages and the new attachment come at once", async () => {
   await using world = await sessionWorld();
   const [a, b] = [await world.peer(), await world.peer()];
   const said = ["one", "two", "three"];
@@ -61,7 +61,7 @@ test("rule 1: the count is right also where old messages and the new attachment 
   for (const run of world.runs) expect(run.requests).toEqual(said);
 });
 
-test("rule 2: an attachment number not higher than the last is refused, and the session unharmed", async () => {
+test("rule 2: an attachment number not higher than the last is refused, and the session is unharmed", async () => {
   await using world = await sessionWorld();
   const [a, b] = [await world.peer(), await world.peer()];
   const id = newId();
@@ -82,7 +82,7 @@ test("rule 2: an attachment number not higher than the last is refused, and the 
   expect(world.runs).toHaveLength(1);
 });
 
-test("rule 2: the loser of a take-over gets TAKEN_OVER, and does not come back", async () => {
+test("rule 2: the loser of a take-over gets TAKEN_OVER, and does not attach again", async () => {
   await using world = await sessionWorld();
   const peer = await world.peer();
   const chat = world.greeter.chat();
@@ -101,7 +101,7 @@ test("rule 2: the loser of a take-over gets TAKEN_OVER, and does not come back",
   expect(world.runs).toMatchObject([{ requests: ["mine", "ours"], end: "half-closed" }]);
 });
 
-test("rule 3: what is not acknowledged is kept: a resume whose answer was lost can be repeated", async () => {
+test("rule 3: messages that are not acknowledged are kept, so that a resume whose answer was lost can be repeated", async () => {
   await using world = await sessionWorld();
   const peer = await world.peer();
   const id = newId();
@@ -109,7 +109,7 @@ test("rule 3: what is not acknowledged is kept: a resume whose answer was lost c
   first.send("one", "two", "three");
   await first.hears(3);
   for (const attach of [2, 3, 4, 5]) {
-    // It came, was answered, and nobody heard the answer.
+    // The attachment came and was answered, and the answer is not read.
     const again = peer.attach(id, { attach });
     expect(await again.hears(3)).toEqual(["one", "two", "three"]);
     again.reset(8);
@@ -141,7 +141,7 @@ test("rule 4: an acknowledgement above what was sent breaks the protocol, one be
   expect(world.runs[0]?.end).toMatchObject({ code: Code.InvalidArgument });
 });
 
-test("rule 5: what was acknowledged is gone: GAP, and the session is unharmed", async () => {
+test("rule 5: an attachment that asks for acknowledged messages gets GAP, and the session is unharmed", async () => {
   await using world = await sessionWorld();
   const [a, b] = [await world.peer(), await world.peer()];
   const id = newId();
@@ -161,7 +161,7 @@ test("rule 5: what was acknowledged is gone: GAP, and the session is unharmed", 
   expect(world.runs).toHaveLength(1);
 });
 
-test("rule 5: state that is gone is UNKNOWN or SERVER_RESTARTED, never a handler that starts anew", async () => {
+test("rule 5: a session that is gone is UNKNOWN or SERVER_RESTARTED, and no handler starts anew", async () => {
   await using world = await sessionWorld();
   const peer = await world.peer();
   const ended = newId();
@@ -199,7 +199,7 @@ test("rule 5: a later attachment starts the session where no answer has come yet
   expect(world.runs).toHaveLength(1);
 });
 
-test("rule 6: new messages queue behind those that are sent again", async () => {
+test("rule 6: new messages follow those that are sent again", async () => {
   const handler = puppet();
   await using world = await sessionWorld({ greeter: { chat: handler.chat } });
   const peer = await world.peer();
@@ -228,7 +228,7 @@ test("rule 6: new messages queue behind those that are sent again", async () => 
   attached.halfClose();
 });
 
-test("rule 6: the same from the client: what is sent before, while and after it resumes comes in order, once", async () => {
+test("rule 6: messages that the client sends before, while and after it resumes come in order, once", async () => {
   await using world = await sessionWorld({ linked: true });
   const chat = world.greeter.chat();
   const said = Array.from({ length: 400 }, (_, n) => `${n}`);
@@ -243,7 +243,7 @@ test("rule 6: the same from the client: what is sent before, while and after it 
   expect(world.runs).toMatchObject([{ requests: said, end: "half-closed" }]);
 });
 
-test("rule 6: nothing is sent again while the attachment holds, however long it stays unacknowledged", async () => {
+test("rule 6: no message is sent again on the same attachment, however long it stays unacknowledged", async () => {
   const handler = puppet();
   await using world = await sessionWorld({ greeter: { chat: handler.chat } });
   const attached = (await world.peer()).attach(newId());
@@ -255,7 +255,7 @@ test("rule 6: nothing is sent again while the attachment holds, however long it 
   attached.halfClose();
 });
 
-test("rule 7: a request over the limit is refused before it is kept: those before it arrive, it never does", async () => {
+test("rule 7: a request over the limit is refused before it is kept; the requests before it arrive", async () => {
   await using world = await sessionWorld({ linked: true, transport: { writeMaxBytes: 100 } });
   const chat = world.greeter.chat();
   await chat.send({ content: "fits" });
@@ -268,7 +268,7 @@ test("rule 7: a request over the limit is refused before it is kept: those befor
   expect(world.runs).toMatchObject([{ requests: ["fits"], end: { code: Code.Canceled } }]);
 });
 
-test("rule 7: a response over the limit ends the call: those before it arrive, also across a cut", async () => {
+test("rule 7: a response over the limit ends the call; the responses before it arrive, also across a cut", async () => {
   const handler = puppet();
   await using world = await sessionWorld({
     linked: true,

@@ -5,7 +5,7 @@ import type { Received } from "../src/call-stream.ts";
 import { FrameReader } from "../src/grpc/framing.ts";
 import { Spool } from "../src/session/spool.ts";
 
-/** From so many bytes on a message is not copied. */
+/** A message of this many bytes or more is not copied. */
 const LARGE = 16 * 1024;
 
 interface Kept {
@@ -124,7 +124,7 @@ function perform(step: Step, spool: Spool, model: Model): void {
   expect(spool.bytes).toBe(model.bytes);
 }
 
-test("gives out each message once and whole, and again from where it is told", () => {
+test("a spool gives out each message once and whole, and again from the message that it is told", () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60, size: "max" }), (steps) => {
       const spool = new Spool();
@@ -138,7 +138,7 @@ test("gives out each message once and whole, and again from where it is told", (
   );
 }, 120_000);
 
-test("keeps as they are the bytes that it has given out", () => {
+test("a spool does not change bytes that it has given out", () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40, size: "max" }), (steps) => {
       const spool = new Spool();
@@ -152,7 +152,7 @@ test("keeps as they are the bytes that it has given out", () => {
           model.next();
         } else perform(step, spool, model);
       }
-      // They may wait for the socket, while the spool goes on.
+      // They may wait for the socket, while the spool continues.
       for (const { piece, copy } of given) expect(Buffer.compare(piece, copy)).toBe(0);
     }),
     { numRuns: Number(process.env.HAWSER_RUNS ?? 100) },
@@ -173,9 +173,9 @@ describe("messages that are not copied", () => {
     ["between small ones", [small, large, small]],
     ["first", [large, small]],
     ["last", [small, small, large]],
-    ["one behind the other", [large, large]],
+    ["one after the other", [large, large]],
     ["alone", [large]],
-  ])("%s: from any message on, given out or not", (_, payloads) => {
+  ])("%s: are given out again from any message on", (_, payloads) => {
     for (let from = 0; from <= payloads.length; from++) {
       for (const given of [false, true]) {
         const spool = spoolOf(...payloads);
@@ -193,8 +193,8 @@ describe("messages that are not copied", () => {
     ["between small ones", [small, large, small]],
     ["first", [large, small]],
     ["last", [small, small, large]],
-    ["one behind the other", [large, large]],
-  ])("%s: dropped up to any message", (_, payloads) => {
+    ["one after the other", [large, large]],
+  ])("%s: are dropped up to any message", (_, payloads) => {
     for (let upTo = 0; upTo <= payloads.length; upTo++) {
       const spool = spoolOf(...payloads);
       read(spool);
@@ -208,7 +208,7 @@ describe("messages that are not copied", () => {
     }
   });
 
-  test("are the application's own bytes; smaller ones are not", () => {
+  test("are the application's own bytes; smaller messages are copied", () => {
     const [own, copied] = [message(LARGE + 1), message(LARGE)];
     const spool = spoolOf(own, copied);
     const pieces = [spool.next(), spool.next(), spool.next()];
@@ -217,7 +217,7 @@ describe("messages that are not copied", () => {
   });
 });
 
-test("lets go of what was acknowledged", () => {
+test("a spool frees the memory of acknowledged messages", () => {
   const spool = new Spool();
   for (let round = 0; round < 100; round++) {
     for (let n = 0; n < 100; n++) spool.push(0, message(100));

@@ -41,7 +41,7 @@ describe("the attachment of a session", () => {
     expect(unattached).toStrictEqual({ is: "detached", number: 0, ...none, isReached: false });
   });
 
-  test("has the stream of the next number, unless the session is over", () => {
+  test("takes the stream of the next attachment number, unless it has ended", () => {
     const next = {};
     for (const state of all.filter(({ is }) => is !== "over")) {
       const is = { is: "attaching", number: state.number + 1, stream: next };
@@ -51,7 +51,7 @@ describe("the attachment of a session", () => {
     expect(opened(over, next, true)).toBe(over);
   });
 
-  test("is attached by the answer that it waits for, and by no other", () => {
+  test("is attached by the answer to its current attachment, and by no other", () => {
     expect(answered(attaching)).toStrictEqual(attached);
     expect(answered(flowing)).toStrictEqual(attached);
     expect(attachedTo(stream, 3)).toStrictEqual(attached);
@@ -60,7 +60,7 @@ describe("the attachment of a session", () => {
     }
   });
 
-  test("gives way to one of a higher number, whether it has a stream or not", () => {
+  test("admits a higher attachment, whatever attachment it has", () => {
     for (const state of all.filter(({ is }) => is !== "over")) {
       expect(refusalOf(state, state.number + 1)).toBeUndefined();
       expect(refusalOf(state, MOST)).toBeUndefined();
@@ -70,7 +70,7 @@ describe("the attachment of a session", () => {
     for (const number of [2, 3, 4]) expect(refusalOf(over, number)).toBe(Reason.UNKNOWN);
   });
 
-  test("has its stream until that is left", () => {
+  test("has its stream while it attaches and is attached, and until it leaves the stream", () => {
     for (const state of [attaching, flowing, attached]) {
       expect(leave(state)).toStrictEqual(detached);
     }
@@ -93,7 +93,7 @@ describe("the attachment of a session", () => {
     for (const state of all) expect(mayBeginAgain(state)).toBe(false);
   });
 
-  test("ends from anywhere, for good", () => {
+  test("ends from any state, and stays ended", () => {
     for (const state of all) {
       const end = ended(state);
       expect(end).toStrictEqual({ is: "over", number: state.number, ...none });
@@ -125,14 +125,14 @@ describe("an attachment of a session that the server does not know", () => {
     }
   });
 
-  test("is as wrong where it was opened ahead of the server's clock by more than the grace", () => {
+  test("is refused too where it was opened ahead of the server's clock by more than the grace", () => {
     for (const attach of [1, 2]) {
       expect(ask(attach, "here", 130_000)).toBe("start");
       expect(ask(attach, "here", 130_001)).toBe(Reason.EXPIRED);
     }
   });
 
-  test("is unknown where it was answered before", () => {
+  test("is UNKNOWN where it was answered before", () => {
     expect(ask(2, "here")).toBe(Reason.UNKNOWN);
     expect(ask(1, "here")).toBe(Reason.UNKNOWN);
   });
@@ -167,7 +167,7 @@ describe("the window of a session", () => {
     expect(window.full).toBe(true);
   });
 
-  test("lets in what the window holds, and no more", () => {
+  test("admits as much as the window holds, and no more", () => {
     const { window } = open();
     expect([window.receive(99), window.receive(500), window.receive(0)]).toEqual([
       true,
@@ -187,7 +187,7 @@ describe("the window of a session", () => {
     expect(other.receive(1)).toBe(true);
   });
 
-  test("says when it is time to acknowledge: half a window, in messages or in bytes", () => {
+  test("is due for an acknowledgement at half a window, in messages or in bytes", () => {
     const { window } = open();
     for (const size of [1, 1, 50]) window.receive(size);
     expect(window.ackPending).toBe(false);
@@ -199,7 +199,7 @@ describe("the window of a session", () => {
     expect(window.take(50)).toBe(true);
   });
 
-  test("takes no count that cannot be, and ignores old ones", () => {
+  test("refuses counts that are impossible, and ignores old ones", () => {
     const { window } = open();
     for (let n = 0; n < 3; n++) window.push(0, bytes(1));
     expect(window.acknowledge(4)).toBe("above");
@@ -213,7 +213,7 @@ describe("the window of a session", () => {
     expect(window.checkResume(1)).toBe("gap");
   });
 
-  test("agrees on the smaller window, and may agree anew", () => {
+  test("becomes the smaller of both windows, at each attachment", () => {
     const { window } = open();
     window.setPeerWindow({ bytes: 50, messages: 9 });
     expect(window.window).toEqual({ bytes: 50, messages: 4 });
@@ -221,7 +221,7 @@ describe("the window of a session", () => {
     expect(window.window).toEqual({ bytes: 100, messages: 2 });
   });
 
-  test("is exact up to the largest count that there is, and goes no further", () => {
+  test("is exact up to the largest count, and ends there", () => {
     const { window } = open(MOST - 2);
     expect([window.sent, window.acknowledged, window.received, window.delivered]).toEqual(
       Array(4).fill(MOST - 2),
@@ -250,7 +250,7 @@ describe("the window of a session", () => {
       window.take(30);
       window.take(5);
     },
-    "when nobody takes any more, and all is acknowledged": (window) => {
+    "when no more messages are taken, and all are acknowledged": (window) => {
       window.takeAll();
       window.acknowledge(3);
     },
@@ -259,13 +259,13 @@ describe("the window of a session", () => {
       window.close();
       window.close();
     },
-    "when it is closed behind a part": (window) => {
+    "when it is closed after a part": (window) => {
       window.acknowledge(1);
       window.take(30);
       window.markAcknowledged();
       window.close();
     },
-    "when things come behind its end": (window) => {
+    "when messages come after its end": (window) => {
       window.close();
       window.push(0, bytes(9));
       window.receive(9);
@@ -274,16 +274,19 @@ describe("the window of a session", () => {
     },
   };
 
-  test.each(Object.entries(settlings))("gives its account back what it took: %s", (_, settle) => {
-    const { account, window } = open();
-    for (const size of [10, 0, 20]) window.push(0, bytes(size));
-    for (const size of [30, 5]) window.receive(size);
-    expect(account.bytes).toBeGreaterThanOrEqual(65);
-    settle(window);
-    expect(account.bytes).toBe(0);
-  });
+  test.each(Object.entries(settlings))(
+    "returns to its account the bytes that it took: %s",
+    (_, settle) => {
+      const { account, window } = open();
+      for (const size of [10, 0, 20]) window.push(0, bytes(size));
+      for (const size of [30, 5]) window.receive(size);
+      expect(account.bytes).toBeGreaterThanOrEqual(65);
+      settle(window);
+      expect(account.bytes).toBe(0);
+    },
+  );
 
-  test("shares its account with others", () => {
+  test("shares its account with other windows", () => {
     const account = { bytes: 0 };
     const [one, two] = [new SessionWindow(size, account), new SessionWindow(size, account)];
     one.push(0, bytes(10));

@@ -5,7 +5,7 @@ import { TOMBSTONES_PER_CONNECTION, Tombstones } from "../src/session/tombstones
 
 const FAR = Number.MAX_SAFE_INTEGER;
 
-test("past the limit for all connections the oldest is dropped, whoever left it", () => {
+test("past the limit for all connections the oldest tombstone is dropped, of whichever connection", () => {
   const tombstones = new Tombstones(3);
   for (const id of ["a", "b", "c", "d"]) tombstones.add(id, FAR, {});
   expect(["a", "b", "c", "d"].filter((id) => tombstones.has(id))).toEqual(["b", "c", "d"]);
@@ -13,7 +13,7 @@ test("past the limit for all connections the oldest is dropped, whoever left it"
   expect(["b", "c", "d", "e"].filter((id) => tombstones.has(id))).toEqual(["c", "d", "e"]);
 });
 
-test("a hundred thousand of a hundred connections are dropped one by one without a search for the oldest", () => {
+test("a hundred thousand tombstones of a hundred connections are dropped one by one without a search for the oldest", () => {
   const limit = 100_000;
   const tombstones = new Tombstones(limit);
   const connections = Array.from({ length: 300 }, () => ({}));
@@ -33,7 +33,7 @@ test("a hundred thousand of a hundred connections are dropped one by one without
   expect(later).toBeLessThan(20 * first + 1000);
 });
 
-test("keeps what a plain list with the same bounds keeps", () => {
+test("tombstones are kept as in a plain list with the same bounds", () => {
   const step = fc.record({
     id: fc.integer({ min: 0, max: 1200 }),
     connection: fc.constantFrom(0, 0, 0, 1),

@@ -13,7 +13,7 @@ async function* endless() {
   for (let n = 0; performance.now() < endsAt; n++) yield n;
 }
 
-/** A writer that always has room, and counts. */
+/** A writer that never makes its sender wait, and counts. */
 class Sink {
   count = 0;
   ended = false;
@@ -81,7 +81,7 @@ test("each of 300 pumps has its turn, again and again", async () => {
   expect(pumps.sinks.some(({ ended }) => ended)).toBe(false);
 });
 
-test("a pump that writes now and then does not wait for those that never pause", async () => {
+test("a pump that writes now and then does not wait for pumps that never pause", async () => {
   using _pumps = pumpEndless(300);
   const sink = new Sink();
   const messages = new Queue<number>(16);
@@ -96,7 +96,7 @@ test("a pump that writes now and then does not wait for those that never pause",
   await calm.done;
 });
 
-test("what a pump has written is in order and whole, however often it waited", async () => {
+test("a pump writes all messages in order, however often it waited", async () => {
   const came: number[] = [];
   const numbers = async function* () {
     for (let n = 0; n < 50_000; n++) yield n;
@@ -127,7 +127,7 @@ test("a pump that is stopped while it waits writes nothing more, and its iterabl
   expect(sink).toMatchObject({ count, ended: false });
 });
 
-test("a loop that awaits each push leaves timers their turn where the writer always has room", async () => {
+test("a loop that awaits each push leaves timers their turn where the writer never waits", async () => {
   const queue = new Queue<number>(16);
   const sink = new Sink();
   pumped(queue, sink);

@@ -34,7 +34,7 @@ describe("a call that waits for a response that needs closeSend()", () => {
   test.each([
     ["", {}],
     [", through interceptors", { transport: { interceptors } }],
-  ])("says so after 10 s%s, once a transport", async (_, setup) => {
+  ])("logs a warning after 10 s%s, once a transport", async (_, setup) => {
     await using world = await warnedWorld({ greeter: atTheEnd, ...setup });
     const chat = world.greeter.chat();
     await chat.send({ content: "1" });
@@ -57,7 +57,7 @@ describe("a call that waits for a response that needs closeSend()", () => {
     expect([...(await all(chat)), ...(await all(other))]).toEqual([]);
   });
 
-  test("says nothing while it sends", async () => {
+  test("logs nothing while it sends", async () => {
     await using world = await warnedWorld({ greeter: atTheEnd });
     const chat = world.greeter.chat();
     const reply = next(chat);
@@ -72,7 +72,7 @@ describe("a call that waits for a response that needs closeSend()", () => {
     expect(world.warnings).toEqual([]);
   });
 
-  test("says nothing where it is none: a chat that was answered and is silent now, one that only listens, one that has ended", async () => {
+  test("logs nothing for a chat that was answered and is silent now, for one that only listens, and for one that has ended", async () => {
     await using world = await warnedWorld();
     const silent = world.greeter.chat();
     await silent.send({ content: "1" });
@@ -92,7 +92,7 @@ describe("a call that waits for a response that needs closeSend()", () => {
     await Promise.allSettled([listening, pushed]);
   });
 
-  test("is watched anew where it sends again behind an answer", async () => {
+  test("is watched again where it sends again after an answer", async () => {
     const answers = gate();
     let count = 0;
     await using world = await warnedWorld({
@@ -121,7 +121,7 @@ describe("a call that waits for a response that needs closeSend()", () => {
 });
 
 describe("trailers that are awaited before the call was read", () => {
-  test("say so after 10 s, also where some responses were taken", async () => {
+  test("log a warning after 10 s, also where some responses were taken", async () => {
     await using world = await warnedWorld({
       greeter: {
         async *subscribe() {
@@ -143,7 +143,7 @@ describe("trailers that are awaited before the call was read", () => {
     await trailers;
   });
 
-  test("of a client-streaming call: finish() is named", async () => {
+  test("of a client-streaming call log a warning that names finish()", async () => {
     await using world = await warnedWorld();
     const sink = world.greeter.collect();
     const { trailers } = sink;
@@ -155,7 +155,7 @@ describe("trailers that are awaited before the call was read", () => {
     await trailers;
   });
 
-  test("of a push that continues by a cursor", async () => {
+  test("of a push that continues by a cursor log a warning", async () => {
     const warnings: string[] = [];
     await using world = await roomWorld({ logger: { warn: (text) => void warnings.push(text) } });
     const watch = world.client(RoomService).watch({});
@@ -168,7 +168,7 @@ describe("trailers that are awaited before the call was read", () => {
     await trailers;
   });
 
-  test("say nothing where they are asked for early, and the call is read then", async () => {
+  test("log nothing where they are asked for early, and the call is read then", async () => {
     await using world = await warnedWorld();
     const push = world.greeter.subscribe({});
     const trailers = push.trailers.catch(() => {});
@@ -182,7 +182,7 @@ describe("trailers that are awaited before the call was read", () => {
   });
 });
 
-test("both warnings have a turn of their own", async () => {
+test("each of both warnings is logged once", async () => {
   await using world = await warnedWorld({ greeter: atTheEnd });
   const chat = world.greeter.chat();
   const unread = world.greeter.chat();
@@ -198,7 +198,7 @@ test("both warnings have a turn of their own", async () => {
   unread.cancel();
 });
 
-test("a logger that throws does no harm, and the default is the console", async () => {
+test("a logger that throws changes no call, and the default logger is the console", async () => {
   const warn = vi.spyOn(console, "warn").mockImplementation(() => {
     throw new Error("no console");
   });
@@ -238,7 +238,7 @@ test("a server's logger that throws changes no call", async () => {
   expect((await world.greeter.sayHello({ content: "on" })).reply).toBe("on");
 });
 
-test("a timer runs only while a call is watched: not for an idle transport, nor for one that is closed", async () => {
+test("a timer runs only while a call is watched, and not for a transport that is idle or closed", async () => {
   await using world = await warnedWorld({ greeter: atTheEnd });
   const before = vi.getTimerCount();
   const chat = world.greeter.chat();

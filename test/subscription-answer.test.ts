@@ -26,7 +26,7 @@ function notifications(signal: AbortSignal, options: Options = {}) {
   return it.hub.subscribe(TOPIC, { shape, ...options }, signal);
 }
 
-test("comes to every protocol and through interceptors, and is over when the client leaves", async () => {
+test("a subscription as the responses of a call works in every protocol and through interceptors, and ends when the client leaves", async () => {
   let [begun, ended] = [0, 0];
   const passing: Interceptor = (next) => (request) => next(request);
   for (const interceptors of [[], [passing]]) {
@@ -54,7 +54,7 @@ test("comes to every protocol and through interceptors, and is over when the cli
           if (came.length === 1) await it.post(2);
           if (came.length === 3) break;
         }
-        // The stock client tells nobody that it has left the loop.
+        // The stock client does not cancel when the loop is left.
         leaving.abort();
         expect(came[0]).toBe("opening");
         expect(came).toHaveLength(3);
@@ -65,7 +65,7 @@ test("comes to every protocol and through interceptors, and is over when the cli
   expect(begun).toBe(16);
 });
 
-test("that another call has is an error, and the other goes on", async () => {
+test("a subscription of another call is an error, and the other call continues", async () => {
   let only: AsyncIterable<{ content: string }> | undefined;
   await using world = await start({
     greeter: {
@@ -84,7 +84,7 @@ test("that another call has is an error, and the other goes on", async () => {
   await first.return?.();
 });
 
-test("whose first event the handler took goes on behind it", async () => {
+test("a subscription whose first event the handler took continues after it", async () => {
   await using world = await start({
     greeter: {
       subscribe: (_, { signal }) =>
@@ -102,7 +102,7 @@ test("whose first event the handler took goes on behind it", async () => {
   await events.return?.();
 });
 
-test("ends with its error also where the client has no room, when it has", async () => {
+test("a subscription that fails while the client's window is full ends with its error when the window opens", async () => {
   const events = gate<{ close(error: unknown): void }>();
   let writing = 0;
   await using world = await start({
@@ -143,7 +143,7 @@ test("ends with its error also where the client has no room, when it has", async
   ]);
 });
 
-test("of a thousand calls are all over when the server closes", async () => {
+test("the subscriptions of a thousand calls have ended when the server has closed", async () => {
   let [begun, ended] = [0, 0];
   await using world = await start({
     greeter: {
@@ -161,7 +161,7 @@ test("of a thousand calls are all over when the server closes", async () => {
   expect(ended).toBe(1000);
 });
 
-test("a writer that cannot end rejects the pump", async () => {
+test("a pump rejects where its writer cannot end", async () => {
   const events = it.subscribe();
   const pumping = pumped(events, {
     write: () => undefined,

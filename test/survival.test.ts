@@ -57,7 +57,7 @@ async function server(after: (stream: ServerHttp2Stream, answered: number) => vo
   };
 }
 
-test("a client that is sent GOAWAY on an idle connection, and calls at once, does not die", async () => {
+test("a client that gets GOAWAY on an idle connection, and calls at once, does not die", async () => {
   await using peer = await server(({ session }) => session?.goaway());
   const endings = await survives(peer.url, 40);
   expect(endings.OK).toBeGreaterThan(20);
@@ -94,7 +94,7 @@ test.each(["fin", "rst"] as const)(
       over = true;
     };
     client.then(ended, ended);
-    // Each time a little later, and always behind the handshake: what fails to connect is not tried again at once.
+    // Each time a little later, and always after the handshake: a connection that fails to open is not tried again at once.
     for (let cut = 1; !over; cut++) {
       const from = link.down.delivered;
       const further = () => over || link.down.delivered > from + 200 * cut;
@@ -106,14 +106,14 @@ test.each(["fin", "rst"] as const)(
   },
 );
 
-test("a client whose server is not there does not die", async () => {
+test("a client whose server does not run does not die", async () => {
   await using world = await start();
   await world.server.close();
   const endings = await survives(world.url, 2);
   expect(endings).toEqual({ Unavailable: 2 });
 });
 
-test("a client whose server closes amid its calls does not die", async () => {
+test("a client whose server closes during its calls does not die", async () => {
   await using world = await start();
   const client = survives(world.url, 30);
   await settles(() => world.server.openCalls > 3);

@@ -44,7 +44,7 @@ test("cutAfter() ends a connection in the middle of a message, which then arrive
   chat.cancel();
 });
 
-test("stall() holds everything until it is disposed, and the deadline of a call passes meanwhile", async () => {
+test("stall() holds all bytes until it is disposed, and a deadline passes meanwhile", async () => {
   await using it = await countingWorld();
   const chat = await chatting(it);
   {
@@ -58,7 +58,7 @@ test("stall() holds everything until it is disposed, and the deadline of a call 
   chat.cancel();
 });
 
-test("stall() of a direction holds that one alone", async () => {
+test("stall() of one direction holds only its bytes", async () => {
   await using it = await countingWorld();
   const chat = await chatting(it);
   let requests = 0;
@@ -76,7 +76,7 @@ test("stall() of a direction holds that one alone", async () => {
   chat.cancel();
 });
 
-test("a stall holds while another that overlaps it is disposed; resume() ends all", async () => {
+test("a stall lasts although another that overlaps it is disposed; resume() ends all", async () => {
   await using it = await countingWorld();
   const chat = await chatting(it);
   it.link.stall("up");
@@ -102,7 +102,7 @@ test("a stalled link does not let a client see that its server crashed", async (
   expect((await failed).code).toBe(Code.Unavailable);
 });
 
-test("refuse() resets new connections and leaves those that there are, until accept()", async () => {
+test("refuse() resets new connections and keeps open ones, until accept()", async () => {
   await using it = await countingWorld({ transport: { connectTimeoutMs: 200 } });
   const chat = await chatting(it, false);
   it.link.refuse();
@@ -118,7 +118,7 @@ test("refuse() resets new connections and leaves those that there are, until acc
   chat.cancel();
 });
 
-test("refuse() ends when it is disposed, but not another that overlaps it", async () => {
+test("refuse() ends when it is disposed, and another that overlaps it does not", async () => {
   await using it = await countingWorld();
   const outer = it.link.refuse();
   {
@@ -144,7 +144,7 @@ test("delay() holds each byte back, both ways or one, until the next or its disp
   expect(await oneCall()).toBeLessThan(290);
 });
 
-test("disposing of a delay leaves the one that replaced it", async () => {
+test("disposing of a delay does not end the delay that replaced it", async () => {
   await using it = await countingWorld();
   await it.greeter.sayHello({});
   {
@@ -168,7 +168,7 @@ test.each<[string, (link: World["link"]) => unknown]>([
   ["link.resume: direction is null", (link) => link.resume(null as never)],
   ["link.delay: ms is NaN: a number of 0 or more is needed", (link) => link.delay(Number.NaN)],
   ['link.delay: direction is ""', (link) => link.delay(1, "" as "up")],
-])("an argument that makes no sense is INVALID_ARGUMENT: %s", async (message, call) => {
+])("an argument that is not valid is INVALID_ARGUMENT: %s", async (message, call) => {
   await using it = await countingWorld();
   await expect((async () => call(it.link))()).rejects.toMatchObject({
     code: Code.InvalidArgument,

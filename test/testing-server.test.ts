@@ -18,7 +18,7 @@ import { failureOf, next } from "./support/read.ts";
 import { leftSince, resources } from "./support/world.ts";
 
 describe("server.kill()", () => {
-  test("resets every connection without a word, also in a handshake", async () => {
+  test("resets every connection without GOAWAY, also during a handshake", async () => {
     await using it = await countingWorld();
     const silent = dial(it.server);
     const greeted = dial(it.server);
@@ -45,7 +45,7 @@ describe("server.kill()", () => {
     lasting.cancel();
   });
 
-  test("is at once where handlers ignore their signals, and where sessions have no connection", async () => {
+  test("resolves at once where handlers ignore their signals, and where sessions have no connection", async () => {
     const finish = gate();
     const before = resources();
     {
@@ -113,7 +113,7 @@ describe("server.kill()", () => {
 });
 
 describe("server.restart()", () => {
-  test("serves at the same address, and knows no session of before", async () => {
+  test("serves at the same address, without the sessions from before", async () => {
     await using it = await countingWorld();
     const { url } = it.server;
     const chat = await chatting(it);
@@ -143,7 +143,7 @@ describe("server.restart()", () => {
     expect(await it.greeter.sayHello({ content: "hi" })).toMatchObject({ reply: "hi" });
   });
 
-  test("runs routes again: what they make is new, as in a new process", async () => {
+  test("runs routes again, so that their state is new, as in a new process", async () => {
     let processes = 0;
     await using world = await startWorld((router) => {
       const reply = `process ${++processes}`;
@@ -155,7 +155,7 @@ describe("server.restart()", () => {
     expect(await greeter.sayHello({})).toMatchObject({ reply: "process 2" });
   });
 
-  test("twice at once is once; a kill() meanwhile comes after it", async () => {
+  test("called twice at once restarts once, and a kill() meanwhile follows it", async () => {
     await using it = await countingWorld();
     const both = Promise.all([it.server.restart(), it.server.restart()]);
     const killed = it.server.kill();
@@ -166,7 +166,7 @@ describe("server.restart()", () => {
     expect(await it.greeter.sayHello({ content: "hi" })).toMatchObject({ reply: "hi" });
   });
 
-  test("fails where the port is taken, and may be called again", async () => {
+  test("fails where the port is taken, and may be called again then", async () => {
     await using it = await countingWorld();
     await it.server.kill();
     const other = createTcpServer().listen(Number(new URL(it.server.url).port), "127.0.0.1");

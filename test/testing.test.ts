@@ -12,7 +12,7 @@ import { failureOf, next } from "./support/read.ts";
 import { certs } from "./support/tls.ts";
 import { leftSince, resources } from "./support/world.ts";
 
-test("two worlds in one process know nothing of each other", async () => {
+test("two worlds in one process share nothing", async () => {
   await using a = await countingWorld();
   await using b = await countingWorld();
   const chat = await chatting(b, false);
@@ -46,7 +46,7 @@ test.each<[string, RegExp, Omit<WorldOptions, "routes">]>([
       transport: { tls: { ca: certs.ca, ...certs.client } },
     },
   ],
-])("over %s: served, cut, killed and restarted", async (_name, url, options) => {
+])("a world over %s can be served, cut, killed and restarted", async (_name, url, options) => {
   await using it = await countingWorld(options);
   expect(it.world.url).toMatch(url);
   const chat = await chatting(it);
@@ -59,7 +59,7 @@ test.each<[string, RegExp, Omit<WorldOptions, "routes">]>([
   expect(await it.greeter.sayHello({ content: "hi" })).toMatchObject({ reply: "hi" });
 });
 
-test("over a Unix socket: served, cut, killed and restarted", async () => {
+test("a world over a Unix socket can be served, cut, killed and restarted", async () => {
   const folder = await mkdtemp(join(tmpdir(), "hawser-"));
   try {
     await using it = await countingWorld({ listen: { path: join(folder, "socket") } });
@@ -116,7 +116,7 @@ test.each<[string, Code, unknown]>([
   ["createTransport has no option", Code.InvalidArgument, { routes() {}, transport: { prot: 1 } }],
   ["listen: port is -1", Code.InvalidArgument, { routes() {}, listen: { port: -1 } }],
   ["tls.cert", Code.InvalidArgument, { routes() {}, tls: { cert: "a", key: "b" } }],
-])("%s: fails, and leaves nothing", async (message, code, options) => {
+])("a world that cannot start fails and leaves nothing: %s", async (message, code, options) => {
   const before = resources();
   const error = await failureOf(startWorld(options as WorldOptions));
   expect(error.rawMessage).toContain(message);
@@ -125,7 +125,7 @@ test.each<[string, Code, unknown]>([
   expect(leftSince(before)).toEqual([]);
 });
 
-test("to dispose of a world ends open calls with CANCELED, whatever its link does, and leaves nothing", async () => {
+test("disposing of a world ends open calls with CANCELED, whatever its link does, and leaves nothing", async () => {
   for (const trouble of ["none", "stall", "refuse", "delay", "killed"] as const) {
     let failed: Promise<unknown> | undefined;
     const { promise: ended, resolve } = Promise.withResolvers<number>();
@@ -148,14 +148,14 @@ test("to dispose of a world ends open calls with CANCELED, whatever its link doe
   }
 });
 
-test("to dispose of a world twice is once", async () => {
+test("disposing of a world twice has no further effect", async () => {
   const { routes } = counting();
   const world = await startWorld(routes);
   await Promise.all([world[Symbol.asyncDispose](), world[Symbol.asyncDispose]()]);
   await world[Symbol.asyncDispose]();
 });
 
-test("to dispose of a world while its server restarts leaves nothing", async () => {
+test("disposing of a world while its server restarts leaves nothing", async () => {
   for (let n = 0; n < 20; n++) {
     await using it = await countingWorld();
     await it.greeter.sayHello({});

@@ -1,4 +1,4 @@
-/** What a caller gives to a call may throw, at any moment: the call fails with a ConnectError, or goes on. */
+/** Functions and iterables of a caller may throw, at any moment: the call fails with a ConnectError, or continues. */
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { greeter as example } from "../examples/greeter/handlers.ts";
 import { RoomService } from "../gen/chat/v1/room_pb.js";
@@ -56,7 +56,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-/** The server's own log: what clients throw is none of its business. */
+/** The server's log has no errors that clients throw. */
 async function calm(world: World): Promise<void> {
   expect(world.logged).toEqual([]);
   expect(await world.greeter.sayHello({ content: "you" })).toMatchObject({ reply: "Hello, you" });
@@ -79,7 +79,7 @@ describe.each(thrown)("%s", (_, value, code) => {
       ["at once", () => fail],
       ["before it calls on", () => async () => fail()],
       [
-        "when the headers are here",
+        "when it has the headers",
         (next) => async (request) => {
           await next(request);
           return fail();
@@ -99,21 +99,24 @@ describe.each(thrown)("%s", (_, value, code) => {
   /** Ways to end an iterable badly. */
   const endings: [moment: string, end: <T>(messages: AsyncIterable<T>) => AsyncIterable<T>][] = [
     [
-      "when it is asked for",
+      "when its iterator is asked for",
       () => ({
         [Symbol.asyncIterator]: fail,
       }),
     ],
-    ["when it is asked for the first", () => ({ [Symbol.asyncIterator]: () => ({ next: fail }) })],
     [
-      "before the first",
+      "when the first message is asked for",
+      () => ({ [Symbol.asyncIterator]: () => ({ next: fail }) }),
+    ],
+    [
+      "before the first message",
       async function* () {
         fail();
         yield* [];
       },
     ],
     [
-      "behind the first",
+      "after the first message",
       async function* (messages) {
         for await (const message of messages) {
           yield message;
@@ -122,7 +125,7 @@ describe.each(thrown)("%s", (_, value, code) => {
       },
     ],
     [
-      "behind the first, without leaving what it reads",
+      "after the first message, without leaving the iterable that it reads",
       (messages) => {
         const iterator = messages[Symbol.asyncIterator]();
         let count = 0;
@@ -200,7 +203,7 @@ describe.each(thrown)("%s", (_, value, code) => {
     },
   );
 
-  test("thrown by requests that are left is of no interest: the call has its end", async () => {
+  test("an error thrown by requests that are left does not change the end of the call", async () => {
     const left = gate();
     async function* requests() {
       try {
@@ -224,7 +227,7 @@ describe.each(thrown)("%s", (_, value, code) => {
     await calm(world);
   });
 
-  test("thrown by onTrailer at the end of a call that continues by a cursor fails it, and no attempt follows", async () => {
+  test("an error thrown by onTrailer at the end of a call that continues by a cursor fails the call, and no attempt follows", async () => {
     await using world = await roomWorld({}, []);
     const served = world.room.watchings.length;
     const watch = createClient(RoomService, world.transport).watch;
@@ -236,7 +239,7 @@ describe.each(thrown)("%s", (_, value, code) => {
   });
 });
 
-test("an interceptor that ends the responses early, and does not leave those that it was given, ends the call", async () => {
+test("an interceptor that ends the responses early, and does not leave those that it reads, ends the call", async () => {
   const first: Interceptor = (next) => async (request) => {
     const response = await next(request);
     if (!response.stream) return response;
@@ -265,7 +268,7 @@ describe("a listener of onState that throws", () => {
   const bug = new Error("a bug");
 
   test.each(["open", "closed"])(
-    "when the call is %s is reported, with the method's name, and the call goes on",
+    "when the call is %s is reported, with the method's name, and the call continues",
     async (at) => {
       await using world = await start();
       const chat = world.greeter.chat();
@@ -285,7 +288,7 @@ describe("a listener of onState that throws", () => {
   );
 
   test.each(["cancelled", "failed", "past its deadline"])(
-    "at the end of a call that is %s is reported, and changes nothing",
+    "at the end of a call that is %s is reported, and does not change the end",
     async (how) => {
       await using world = await start({
         greeter: {
@@ -325,7 +328,7 @@ describe("a listener of onState that throws", () => {
     expect(reports).toHaveLength(4);
   });
 
-  test("of a call that continues by a cursor is reported, and the call goes on", async () => {
+  test("of a call that continues by a cursor is reported, and the call continues", async () => {
     await using world = await roomWorld();
     const call = world.watch({ room: "lobby" });
     call.onState(() => {

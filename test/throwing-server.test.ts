@@ -1,4 +1,4 @@
-/** What an application gives to a server may throw, at any moment: the call ends, the client is told, the server goes on. */
+/** Functions and iterables of an application may throw, at any moment: the call ends at both ends, and the server continues. */
 import { createClient as createStockClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { describe, expect, test } from "vitest";
@@ -65,7 +65,7 @@ describe.each(transports)("over %s", (_, transportTo) => {
       ["at once", () => fail],
       ["before it calls on", () => async () => fail()],
       [
-        "behind the handler",
+        "after the handler",
         (next) => async (request) => {
           await next(request);
           return fail();
@@ -112,7 +112,7 @@ describe.each(transports)("over %s", (_, transportTo) => {
       },
     );
 
-    test("thrown by an interceptor's messages when their call is cancelled is noted, no more", async () => {
+    test("thrown by an interceptor's messages when their call is cancelled harms no other call", async () => {
       let left = 0;
       const around: Interceptor = (next) => async (request) => {
         const response = await next(request);
@@ -201,7 +201,7 @@ describe("a logger that fails", () => {
         for await (const _ of client.chat(endless(), options)) cancelling.abort();
       })();
       await expect(reading).rejects.toThrow();
-      await until("the handler has heard", () => gone.length === 1);
+      await until("the handler has ended", () => gone.length === 1);
       await until("the call is over", () => server.openCalls === 0);
       expect((await client.sayHello({ content: "you" })).reply).toBe("Hello, you");
       await transport.close?.();

@@ -43,7 +43,7 @@ async function listening(server: ReturnType<typeof createTcpServer>) {
 }
 
 test.each(["http://127.0.0.1:1", "unix:/tmp/x.sock"])(
-  "`tls` with a baseUrl of %s, which has none, is refused",
+  "`tls` with a baseUrl of %s, which has no TLS, is refused",
   (baseUrl) => {
     expect(() => createTransport({ baseUrl, tls: { ca: certs.ca } })).toThrow(
       expect.objectContaining({
@@ -134,11 +134,11 @@ test("PEM texts may be buffers, and several authorities a list", async () => {
   expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
 });
 
-describe("a server that asks for a client certificate", () => {
+describe("the error of a call to a server that asks for a client certificate", () => {
   const mutual = { server: { tls: { cert, key, ca: certs.ca } } };
 
   test.each(["TLSv1.2", "TLSv1.3"] as const)(
-    "by %s: a client without one is asked for tls.cert and tls.key",
+    "names tls.cert and tls.key where the client has none, by %s",
     async (version) => {
       const server = createTlsServer({
         ...{ cert, key, ca: certs.ca, requestCert: true, rejectUnauthorized: true },
@@ -155,7 +155,7 @@ describe("a server that asks for a client certificate", () => {
     },
   );
 
-  test("one of Hawser's, too; with one that it trusts calls are made", async () => {
+  test("names tls.cert and tls.key also for a Hawser server, which serves a client with a trusted certificate", async () => {
     await using world = await start({
       ...mutual,
       transport: { tls: { ca: certs.ca, ...certs.client } },
@@ -167,7 +167,7 @@ describe("a server that asks for a client certificate", () => {
     expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
   });
 
-  test("and does not trust the one it gets: the client is asked whether it does", async () => {
+  test("asks for the authority of the client's certificate where the server does not trust that certificate", async () => {
     await using world = await start({
       ...mutual,
       transport: { tls: { ca: certs.ca, ...certs.client } },
@@ -178,10 +178,10 @@ describe("a server that asks for a client certificate", () => {
   });
 });
 
-describe("a server whose certificate", () => {
+describe("the error of a call to a server whose certificate", () => {
   const secure = { server: { tls: { cert, key } }, transport: { tls: { ca: certs.ca } } };
 
-  test("nobody trusts: tls.ca is named", async () => {
+  test("is not trusted names tls.ca", async () => {
     await using world = await start(secure);
     const said = await refusal({ baseUrl: world.url, tls: { ca: certs.otherCa } });
     expect(said).toMatch(
@@ -190,7 +190,7 @@ describe("a server whose certificate", () => {
     await world.greeter.sayHello({});
   });
 
-  test("has another name: tls.serverName is named", async () => {
+  test("has another name names tls.serverName", async () => {
     await using world = await start(secure);
     const tls = { ca: certs.ca, serverName: "elsewhere.example" };
     expect(await refusal({ baseUrl: world.url, tls })).toMatch(/tls\.serverName/);
@@ -198,8 +198,8 @@ describe("a server whose certificate", () => {
   });
 });
 
-describe("the wrong scheme", () => {
-  test("http:// to a port with TLS: the call hints at https://", async () => {
+describe("the error of a call whose baseUrl has the wrong scheme", () => {
+  test("hints at https:// for a port with TLS", async () => {
     await using world = await start({
       server: { tls: { cert, key } },
       transport: { tls: { ca: certs.ca } },
@@ -209,7 +209,7 @@ describe("the wrong scheme", () => {
     await world.greeter.sayHello({});
   });
 
-  test("http:// to a server that answers with a TLS alert: the same", async () => {
+  test("hints at https:// for a server that answers with a TLS alert", async () => {
     const alert = Buffer.from([0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x46]);
     const server = createTcpServer(
       (socket) =>
@@ -223,7 +223,7 @@ describe("the wrong scheme", () => {
     expect(said).toContain("does it speak TLS? Then use https://");
   });
 
-  test("https:// to a cleartext port: the call hints at http://", async () => {
+  test("hints at http:// for a cleartext port", async () => {
     await using world = await start();
     const baseUrl = world.url.replace("http", "https");
     expect(await refusal({ baseUrl })).toContain("does it speak cleartext? Then use http://");
@@ -231,13 +231,13 @@ describe("the wrong scheme", () => {
     await world.greeter.sayHello({});
   });
 
-  test("https:// to a port that closes: http:// is mentioned", async () => {
+  test("mentions http:// for a port that closes", async () => {
     await using there = await listening(createTcpServer((socket) => void socket.resume().end()));
     const said = await refusal({ baseUrl: `https://127.0.0.1:${there.port}` });
     expect(said).toContain("For cleartext use http://");
   });
 
-  test("nobody there: neither is", async () => {
+  test("hints at neither for a port where no server listens", async () => {
     expect(await refusal({ baseUrl: "http://127.0.0.1:1" })).not.toMatch(/https?:\/\//);
     expect(await refusal({ baseUrl: "https://127.0.0.1:1" })).not.toMatch(/https?:\/\//);
   });

@@ -23,7 +23,7 @@ function deliverAll(receiver: Receiver, count: number, from = 0): void {
 
 const numbers = (count: number) => Array.from({ length: count }, (_, n) => n);
 
-test("the first frames of a turn are heard of at once, the rest in the next turns, in order", async () => {
+test("the first frames of a turn are delivered at once, the rest in the next turns, in order", async () => {
   const { heard, receiver } = listener();
   deliverAll(receiver, 200);
   expect(heard).toEqual(numbers(48));
@@ -33,7 +33,7 @@ test("the first frames of a turn are heard of at once, the rest in the next turn
   expect(heard).toEqual(numbers(200));
 });
 
-test("who may receive no more says so, whether it is handed over to now or later", async () => {
+test("a receiver that may receive no more says so, whether it gets its frame now or later", async () => {
   const full = { mayReceive: false, onData() {} };
   const { receiver } = listener();
   expect(deliver(full, Uint8Array.of(1))).toBe(false);
@@ -43,14 +43,14 @@ test("who may receive no more says so, whether it is handed over to now or later
   catchUp();
 });
 
-test("one who has all handed over while it hears changes no order", () => {
+test("a receiver that calls catchUp() does not change the order", () => {
   const { heard, receiver } = listener((byte) => byte === 60 && catchUp());
   deliverAll(receiver, 200);
   catchUp();
   expect(heard).toEqual(numbers(200));
 });
 
-test("one who throws keeps nothing from the others", async () => {
+test("a receiver that throws keeps no frame from the others", async () => {
   const { heard, receiver } = listener((byte) => {
     if (byte === 60) throw new Error("thrown");
   });
@@ -60,7 +60,7 @@ test("one who throws keeps nothing from the others", async () => {
   expect(heard).toEqual(numbers(200));
 });
 
-test("a load that never lets up holds on to nothing that was handed over", async () => {
+test("frames that were delivered are freed under a load without a pause", async () => {
   const quiet = { mayReceive: true, onData() {} };
   const used = await memoryInUse();
   for (let n = 0; n < 500; n++) {

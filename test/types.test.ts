@@ -43,7 +43,7 @@ declare const greeter: Client<typeof Greeter>;
 
 type Request = MessageInitShape<typeof MessageRequestSchema>;
 
-test("a method's kind decides what its call gives", () => {
+test("a method's kind decides the type of its call", () => {
   () => {
     expectTypeOf(greeter.sayHello({ content: "" })).toEqualTypeOf<Promise<MessageResponse>>();
     expectTypeOf(greeter.subscribe({})).toEqualTypeOf<ServerStream<Notification>>();
@@ -61,7 +61,7 @@ test("a method's kind decides what its call gives", () => {
   };
 });
 
-test("an iterable of requests gives what it gives in Connect", () => {
+test("a call with an iterable of requests has its type in Connect", () => {
   async function* requests() {
     yield { content: "" };
   }
@@ -74,7 +74,7 @@ test("an iterable of requests gives what it gives in Connect", () => {
   };
 });
 
-test("what a loop over replies gets is a reply", () => {
+test("a loop over replies gets replies", () => {
   async () => {
     for await (const message of greeter.chat()) {
       expectTypeOf(message).toEqualTypeOf<MessageResponse>();
@@ -117,7 +117,7 @@ test("a wrong method, field, type or message does not compile", () => {
   };
 });
 
-test("what belongs to one kind of call is not on the others", () => {
+test("members of one kind of call are not on the others", () => {
   () => {
     // @ts-expect-error a push takes no requests
     greeter.subscribe({}).send({});
@@ -169,7 +169,7 @@ test("options are checked", () => {
   };
 });
 
-test("a client of a service, and no `any` in it", () => {
+test("a client of a service has no `any` in it", () => {
   expectTypeOf(createClient<typeof Greeter>).returns.toEqualTypeOf<Client<typeof Greeter>>();
   expectTypeOf<Client<typeof Greeter>>().not.toBeAny();
   expectTypeOf<Parameters<Client<typeof Greeter>["sayHello"]>[0]>().not.toBeAny();
@@ -184,7 +184,7 @@ test("a client of a service, and no `any` in it", () => {
   };
 });
 
-test("our client and transport stand where Connect's stand", () => {
+test("our client and transport are assignable to Connect's types", () => {
   expectTypeOf<Client<typeof Greeter>>().toExtend<StockClient<typeof Greeter>>();
   expectTypeOf<ClosableTransport>().toExtend<StockTransport>();
   expectTypeOf<Transport>().toEqualTypeOf<StockTransport>();
@@ -237,7 +237,7 @@ test("handlers are typed by the service", () => {
   };
 });
 
-test("what a handler may give of a message is named by both entries", () => {
+test("both entries export the type of a message that a handler returns", () => {
   type Watch = typeof WatchResponseSchema;
   expectTypeOf<MessageInitShape<Watch>>().toEqualTypeOf<StockInitShape<Watch>>();
   expectTypeOf<ServerInitShape<Watch>>().toEqualTypeOf<StockInitShape<Watch>>();
@@ -248,7 +248,7 @@ test("a subscription shows what its caller uses, and nothing of the hub that wak
   expectTypeOf<keyof Subscription<string>>().toEqualTypeOf<Shown>();
 });
 
-test("a hub's shape that says what it returns is held to the contract, each case of a oneof too", () => {
+test("a hub's shape with a return type is checked against the contract, in each case of a oneof too", () => {
   type Shape = MessageInitShape<typeof WatchResponseSchema>;
   const handlers = (hub: Hub<string>): Pick<ServiceImpl<typeof RoomService>, "watch" | "join"> => ({
     watch(_, { signal }) {

@@ -22,7 +22,7 @@ async function full(options: { sessions?: boolean; connectTimeoutMs?: number } =
   return { world, chat, second };
 }
 
-test("are served in their order when there is room, however long ago they began to wait", async () => {
+test("are served in their order when the server takes calls again, however long ago they began to wait", async () => {
   const { world, chat, second } = await full({ connectTimeoutMs: 300 });
   await using _world = world;
   const order: string[] = [];
@@ -54,7 +54,7 @@ test("are refused at once when that connection is lost and the next attempt is f
 });
 
 test.each([false, true])(
-  "leave nothing when they are cancelled (sessions: %s)",
+  "leave no stream and no timer when they are cancelled (sessions: %s)",
   async (sessions) => {
     const { world, chat, second } = await full({ sessions });
     await using _world = world;

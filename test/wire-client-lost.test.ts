@@ -82,7 +82,7 @@ function second(first: (call: FakeCall) => unknown): (call: FakeCall) => Promise
   };
 }
 
-it("a call that was refused once is tried again, with what was sent", async () => {
+it("a call that was refused once is tried again, with the messages that were sent", async () => {
   for (const kind of ["unary", "chat"] as const) {
     await using world = await fakeServer(
       second(({ peer, stream }) => peer.write(rst(stream, Http2Code.REFUSED_STREAM))),
@@ -101,7 +101,7 @@ it("a call above the last stream of a GOAWAY is tried again on another connectio
   }
 });
 
-it("a call below the last stream of a GOAWAY ends where it is; the next one goes elsewhere", async () => {
+it("a call below the last stream of a GOAWAY finishes on its connection; the next call goes to another", async () => {
   await using world = await fakeServer(async ({ peer, stream }) => {
     peer.write(responseHeaders(stream), goaway(2 ** 31 - 1, 0), data(stream, hello));
     await peer.ping();
@@ -112,7 +112,7 @@ it("a call below the last stream of a GOAWAY ends where it is; the next one goes
   expect(world.peers).toHaveLength(2);
 });
 
-it("calls made just when a GOAWAY comes to an idle connection are served", async () => {
+it("calls that are made when a GOAWAY comes to an idle connection are served", async () => {
   for (let n = 0; n < 20; n++) {
     await using world = await fakeServer(() => {});
     await world.serves();
@@ -284,7 +284,7 @@ it.each<[string, (world: FakeServer) => Promise<unknown>]>([
     },
   ],
 ])(
-  "a %s call ends when the server does, though most of the request is still to go",
+  "a %s call ends when the server ends it, although most of the request is still to be sent",
   async (_, call) => {
     const answers = [
       (s: number) => [responseHeaders(s), data(s, Buffer.alloc(5)), trailers(s)],
@@ -311,7 +311,7 @@ it.each<[string, (world: FakeServer) => Promise<unknown>]>([
 it.each([
   ["OK", 0, Code.FailedPrecondition],
   ["an error", 5, Code.NotFound],
-])("a Chat that the server ends with %s ends for its sender too", async (_, status, code) => {
+])("the send() of a Chat that the server ends with %s ends too", async (_, status, code) => {
   await using world = await fakeServer(
     async ({ peer, stream, request }) => {
       peer.write(responseHeaders(stream), data(stream, hello));

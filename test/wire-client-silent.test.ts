@@ -21,9 +21,12 @@ import { data, envelope, frame, goaway, settings, Type } from "./support/wire.ts
 const MiB = 2 ** 20;
 
 it.each<[string, (socket: Socket) => unknown]>([
-  ["says nothing", () => {}],
-  ["says half of its settings", (socket) => socket.write(settings().subarray(0, 4))],
-  ["says a frame of 16 MiB that is none", (socket) => socket.write(Buffer.alloc(9, 0xff))],
+  ["sends nothing", () => {}],
+  ["sends half of its settings", (socket) => socket.write(settings().subarray(0, 4))],
+  [
+    "announces a frame of 16 MiB and sends nothing of it",
+    (socket) => socket.write(Buffer.alloc(9, 0xff)),
+  ],
   ["sends garbage", (socket) => socket.write(Buffer.alloc(4096, 0xee))],
   ["sends zeros", (socket) => socket.write(Buffer.alloc(4096))],
   [
@@ -37,15 +40,18 @@ it.each<[string, (socket: Socket) => unknown]>([
   ["speaks HTTP/1.1 and stays", (socket) => socket.write("HTTP/1.1 200 OK\r\n\r\n")],
   ["speaks another protocol first", (socket) => socket.write("SSH-2.0-OpenSSH_9.6\r\n")],
   ["asks for TLS", (socket) => socket.end(Buffer.from("15030100020246", "hex"))],
-  ["hangs up", (socket) => socket.end()],
-  ["hangs up once it has heard something", (socket) => socket.once("data", () => socket.end())],
-  ["resets the connection", (socket) => socket.resetAndDestroy()],
-  ["says GOAWAY first", (socket) => socket.end(goaway(0, 0))],
+  ["closes the connection", (socket) => socket.end()],
   [
-    "says its settings and GOAWAY",
+    "closes the connection when it has received bytes",
+    (socket) => socket.once("data", () => socket.end()),
+  ],
+  ["resets the connection", (socket) => socket.resetAndDestroy()],
+  ["sends GOAWAY first", (socket) => socket.end(goaway(0, 0))],
+  [
+    "sends its settings and GOAWAY",
     (socket) => socket.end(Buffer.concat([settings(), goaway(0, 0)])),
   ],
-  ["says settings that are none", (socket) => socket.write(settings({ 4: 2 ** 31 }))],
+  ["sends settings that are not valid", (socket) => socket.write(settings({ 4: 2 ** 31 }))],
 ])("a call to a server that %s is UNAVAILABLE, within the connect timeout", async (_, serve) => {
   await using server = await listen((socket) => {
     socket.resume();
@@ -87,7 +93,7 @@ it("a call on a connection whose server has gone silent ends by keepalive", asyn
   await world.idle();
 });
 
-it("messages that are not read stay with the server", async () => {
+it("messages that are not read stay at the server", async () => {
   const offer = Buffer.concat(new Array(64).fill(message("x".repeat(MiB))));
   await using world = await fakeServer(async ({ peer, stream }) => {
     peer.write(responseHeaders(stream));
@@ -104,7 +110,7 @@ it("messages that are not read stay with the server", async () => {
   await world.idle();
 });
 
-it("a length of 4 GiB allocates nothing, one within the limit no more than comes", async () => {
+it("a length of 4 GiB allocates nothing, and a length within the limit no more than the bytes that come", async () => {
   const lengths = [0xffffffff, 4 * MiB];
   await using world = await fakeServer(({ peer, stream }) => {
     const length = lengths[world.calls.length % 2];
@@ -120,7 +126,7 @@ it("a length of 4 GiB allocates nothing, one within the limit no more than comes
   await world.idle();
 });
 
-it("gzip that inflates a thousandfold takes no more than readMaxBytes", async () => {
+it("gzip that inflates a thousandfold takes no more memory than readMaxBytes", async () => {
   const bomb = envelope(gzipSync(Buffer.alloc(64 * MiB)), 1);
   await using world = await fakeServer(async ({ peer, stream }) => {
     peer.write(responseHeaders(stream, { "grpc-encoding": "gzip" }));
@@ -135,7 +141,7 @@ it("gzip that inflates a thousandfold takes no more than readMaxBytes", async ()
   await world.serves();
 });
 
-it("a message does not hold on to the junk that came with it", async () => {
+it("a message does not keep the memory of other bytes that came with it", async () => {
   const junk = frame(Type.UNKNOWN, 0, 0, Buffer.alloc(16_384));
   await using world = await fakeServer(async ({ peer, stream }) => {
     peer.write(responseHeaders(stream));

@@ -6,14 +6,13 @@ import {
   fakeServer,
   outcomeOf,
   responseHeaders,
-  scripted,
   trailers,
 } from "./support/fake-server.ts";
 import { message, text } from "./support/watched-server.ts";
-import { data, envelope, Http2Code, headers, rst, uint32 } from "./support/wire.ts";
+import { data, envelope, Http2Code, headers, uint32 } from "./support/wire.ts";
 
 // Bad responses, one level above HTTP/2: each is an error with its code, never a clean end. Meanwhile another call on
-// the same connection goes on, and the next one is served.
+// the same connection continues, and the next call is served.
 
 interface BadResponse {
   readonly what: string;
@@ -113,7 +112,7 @@ const badResponses: BadResponse[] = [
     ended: true,
   },
   {
-    what: "an error behind a message",
+    what: "an error after a message",
     answer: (s) => [responseHeaders(s), data(s, hello), trailers(s, 5, "no such")],
     code: Code.NotFound,
     message: /^no such$/,
@@ -282,7 +281,7 @@ const badResponses: BadResponse[] = [
     message: /compressed/,
   },
   {
-    what: "a grpc-encoding nobody asked for",
+    what: "a grpc-encoding that the client does not accept",
     answer: (s) => [
       responseHeaders(s, { "grpc-encoding": "snappy" }),
       data(s, envelope(text("hello"), 1)),
@@ -297,7 +296,7 @@ const badResponses: BadResponse[] = [
     Buffer.alloc(8192, 1),
     gzipSync(text("x")).subarray(0, -9),
   ].map((payload) => ({
-    what: `${payload.length} B that say gzip and are not`,
+    what: `${payload.length} B of invalid gzip`,
     answer: (s: number) => [
       responseHeaders(s, { "grpc-encoding": "gzip" }),
       data(s, envelope(payload, 1)),
@@ -340,87 +339,3 @@ for (const kind of ["unary", "chat"] as const) {
     });
   }
 }
-
-// Of every type the empty message is one.
-const empty = envelope(Buffer.alloc(0));
-
-/** More than are handed over at once (src/node/http2/turns.ts). */
-const hundreds: string[] = new Array(300).fill("hello");
-
-it.each<[string, (stream: number) => Buffer[]]>([
-  ["no response", (s) => [responseHeaders(s), trailers(s)]],
-  ["no response, trailers only", (s) => [responseHeaders(s, { "grpc-status": "0" }, true)]],
-  ["two responses", (s) => [responseHeaders(s), data(s, empty), data(s, empty), trailers(s)]],
-  ["a response too many, and no end", (s) => [responseHeaders(s), data(s, empty), data(s, empty)]],
-])("%s is an error of a call that has just one", async (_, answer) => {
-  await using world = await fakeServer(({ peer, stream }) => peer.write(...answer(stream)));
-  expect((await outcomeOf.unary(world)).error).toMatchObject({ code: Code.Unimplemented });
-  const sink = world.client.collect(scripted);
-  await expect(sink.finish()).rejects.toMatchObject({ code: Code.Unimplemented });
-  await world.serves();
-  await world.idle();
-});
-
-it.each<[string, (stream: number) => Buffer[], string[]]>([
-  ["trailers only", (s) => [responseHeaders(s, { "grpc-status": "0" }, true)], []],
-  ["no message", (s) => [responseHeaders(s), trailers(s)], []],
-  [
-    "empty messages",
-    (s) => [responseHeaders(s), data(s, Buffer.alloc(15)), trailers(s)],
-    ["", "", ""],
-  ],
-  [
-    "empty DATA frames",
-    (s) => [responseHeaders(s), data(s), data(s, hello), data(s), trailers(s)],
-    ["hello"],
-  ],
-  [
-    "DATA frames of one byte",
-    (s) => [responseHeaders(s), ...[...hello].map((b) => data(s, Buffer.of(b))), trailers(s)],
-    ["hello"],
-  ],
-  [
-    "hundreds of DATA frames",
-    (s) => [responseHeaders(s), ...hundreds.map(() => data(s, hello)), trailers(s)],
-    hundreds,
-  ],
-  [
-    "hundreds of DATA frames and a reset behind the status",
-    (s) => [responseHeaders(s), ...hundreds.map(() => data(s, hello)), trailers(s), rst(s, 0)],
-    hundreds,
-  ],
-  [
-    "informational headers first",
-    (s) => [headers(s, [[":status", "103"]]), responseHeaders(s), data(s, hello), trailers(s)],
-    ["hello"],
-  ],
-  [
-    "a reset behind the status",
-    (s) => [responseHeaders(s), data(s, hello), trailers(s), rst(s, Http2Code.NO_ERROR)],
-    ["hello"],
-  ],
-  [
-    "a cancel behind the status",
-    (s) => [responseHeaders(s), data(s, hello), trailers(s), rst(s, Http2Code.CANCEL)],
-    ["hello"],
-  ],
-])("a good response with %s is good", async (_, answer, expected) => {
-  await using world = await fakeServer(({ peer, stream }) => peer.write(...answer(stream)));
-  expect(await outcomeOf.chat(world)).toEqual({ replies: expected, error: undefined });
-  await world.idle();
-});
-
-it("messages split at every byte boundary arrive", async () => {
-  const body = Buffer.concat([hello, message("a second one"), envelope(Buffer.alloc(0))]);
-  let at = -1;
-  await using world = await fakeServer(async ({ peer, stream }) => {
-    at++;
-    peer.write(responseHeaders(stream), data(stream, body.subarray(0, at)));
-    await peer.ping();
-    peer.write(data(stream, body.subarray(at)), trailers(stream));
-  });
-  for (let n = 0; n <= body.length; n++) {
-    const replies = ["hello", "a second one", ""];
-    expect([n, await outcomeOf.chat(world)]).toEqual([n, { replies, error: undefined }]);
-  }
-});

@@ -95,7 +95,7 @@ test("128 response headers and 128 trailers are taken, and 40 KB of each", async
   }
 });
 
-test("a server that resets a call with 150 headers is not said to ask for calm", async () => {
+test("a call with 150 headers that the server resets fails with an error that names the limit of 128", async () => {
   await using world = await fakeServer(({ peer, stream }) =>
     peer.write(rst(stream, Http2Code.ENHANCE_YOUR_CALM)),
   );
@@ -159,7 +159,7 @@ test("a session whose headers are over what the server announces fails at once, 
   expect(host.hosted).toEqual([]);
 });
 
-test("a session that is resumed at a server that takes less fails at once", async () => {
+test("a session that resumes at a server with a lower limit fails at once", async () => {
   let accepted = 0;
   await using host = await sessionHost(
     async (attachment) => {
@@ -203,7 +203,7 @@ test.each([
   expect(error.rawMessage).toMatch(text);
 });
 
-test("metadata of a server that is not what gRPC allows reaches the caller as it came", async () => {
+test("metadata of a server that gRPC does not allow reaches the caller as it came", async () => {
   const odd: Header[] = [
     ["x-odd", "caf\u00e9"],
     ["x-tab", "a\tb"],
@@ -342,7 +342,7 @@ test("a request with 129 headers is refused with the limit of 128, and one with 
   expect((await peer.over(3)).status).toBe(0);
 });
 
-test("a request for no gRPC with 129 headers is refused with HTTP 431", async () => {
+test("a request that is not gRPC, with 129 headers, is refused with HTTP 431", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const more = Object.fromEntries([...many(123), ["content-type", "application/json"]]);

@@ -31,7 +31,7 @@ import {
   windowUpdate,
 } from "./support/wire.ts";
 
-// What a hostile client can do to its connection, and that it stays its own problem.
+// Input of a hostile client on its connection: no other connection is harmed.
 
 it.each<[string, Buffer[], number]>([
   ["DATA on stream 0", [data(0, text("x"))], Http2Code.PROTOCOL_ERROR],
@@ -42,8 +42,8 @@ it.each<[string, Buffer[], number]>([
   ["headers on stream 0", [request(0, "Chat")], Http2Code.PROTOCOL_ERROR],
   ["headers on an even stream", [request(2, "Chat")], Http2Code.PROTOCOL_ERROR],
   [
-    "DATA behind its end",
-    [request(3, "Chat", { "x-handler": "deaf" }, true), data(3, message("x"))],
+    "DATA after its end",
+    [request(3, "Chat", { "x-handler": "idle" }, true), data(3, message("x"))],
     Http2Code.STREAM_CLOSED,
   ],
   [
@@ -110,7 +110,7 @@ it.each<[string, Buffer[], number]>([
   expect(world.logged).toEqual([]);
 });
 
-it("serves no stream whose successor was there before it", async () => {
+it("refuses a stream with a lower number than an earlier one", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const { unharmed } = await bystander(peer);
@@ -121,7 +121,7 @@ it("serves no stream whose successor was there before it", async () => {
   await unharmed();
 });
 
-it("goes on with its streams after the client's GOAWAY", async () => {
+it("continues with its streams after the client's GOAWAY", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const { unharmed } = await bystander(peer);
@@ -134,13 +134,13 @@ it.each<[string, Buffer]>([
   ["a preface and half a frame", Buffer.concat([PREFACE, settings().subarray(0, 5)])],
   ["a preface with another ending", Buffer.from("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n")],
   ["a preface and garbage", Buffer.concat([PREFACE, Buffer.alloc(64, 0xee)])],
-  ["an HTTP/1.1 request that is none", Buffer.from("NOT A REQUEST\r\n\r\n")],
+  ["a malformed HTTP/1.1 request", Buffer.from("NOT A REQUEST\r\n\r\n")],
   ["half an HTTP/1.1 request", Buffer.from("POST / HTTP/1.1\r\nHost: x\r\nContent-Le")],
   ["the hello of TLS", Buffer.from("16030100c8010000c40303", "hex")],
   ["zeros", Buffer.alloc(4096)],
   ["one byte", Buffer.of(0x50)],
   ["nothing", Buffer.alloc(0)],
-])("a client that says %s and then hangs up leaves nothing", async (_, bytes) => {
+])("a client that sends %s and then closes leaves no handler and no socket", async (_, bytes) => {
   await using world = await watchedServer();
   const before = census.serverSockets;
   const { socket, closed } = await rawSocket(world);
@@ -157,7 +157,7 @@ it.each<[string, Buffer]>([
   ["half a preface", PREFACE.subarray(0, 12)],
   ["a preface and nothing more", PREFACE],
   ["half an HTTP/1.1 request", Buffer.from("POST / HTTP/1.1\r\nHost: x\r\nContent-Le")],
-])("close() does not wait for a client that says %s", async (_, bytes) => {
+])("close() does not wait for a client that sends %s", async (_, bytes) => {
   await using world = await watchedServer();
   const { socket, closed } = await rawSocket(world);
   await new Promise<void>((written) => socket.write(bytes, () => written()));
@@ -172,7 +172,7 @@ it.each<[string, Buffer]>([
   ["half a preface", PREFACE.subarray(0, 12)],
   ["all of a preface but a byte", PREFACE.subarray(0, -1)],
   ["a preface and no settings", PREFACE],
-])("a client that says %s is disconnected after prefaceTimeoutMs", async (_, bytes) => {
+])("a client that sends %s is disconnected after prefaceTimeoutMs", async (_, bytes) => {
   await using world = await watchedServer({ prefaceTimeoutMs: 300 });
   const busy = await bystander(await world.dial());
   const { socket, closed } = await rawSocket(world);
@@ -189,7 +189,7 @@ it.each<[string, Buffer]>([
   ["an HTTP/1.1 request", Buffer.from("GET / HTTP/1.1\r\nHost: x\r\n\r\n")],
   ["zeros", Buffer.alloc(4096)],
 ])(
-  "a client that says %s to a TLS port is disconnected, and close() does not wait",
+  "a client that sends %s to a TLS port is disconnected, and close() does not wait",
   async (_, bytes) => {
     await using world = await watchedServer({ tls: certs.server, prefaceTimeoutMs: 300 });
     const { socket, closed } = await rawSocket(world);
@@ -203,7 +203,7 @@ it.each<[string, Buffer]>([
   },
 );
 
-it("answers HTTP/1.1 that is none with 400", async () => {
+it("answers malformed HTTP/1.1 with 400", async () => {
   await using world = await watchedServer();
   const { socket, closed } = await rawSocket(world);
   socket.write("NOT A REQUEST\r\n\r\n");
@@ -218,7 +218,7 @@ it.each<[string, (stream: number) => Buffer[], PeerOptions?]>([
   ["refused for their content-type", (s) => [request(s, "Chat", { "content-type": "x/y" })]],
   ["ended by a bad message", (s) => [request(s, "Chat"), data(s, envelope(text("x"), 0x80))]],
   [
-    "answered, and the answers not read",
+    "answered, and whose answers are not read",
     (s) => [request(s, "SayHello"), data(s, message("x"), true)],
     { settings: { 4: 0 } },
   ],
@@ -260,7 +260,7 @@ it("more streams than maxConcurrentStreams are refused one by one", async () => 
   expect(world.calls).toHaveLength(10);
 });
 
-it("more streams than maxConcurrentStreams, against better knowledge, end the connection", async () => {
+it("more streams than maxConcurrentStreams, after the client has acknowledged it, end the connection", async () => {
   await using world = await watchedServer({ maxConcurrentStreams: 10 });
   const elsewhere = await bystander(await world.dial());
   const peer = await world.dial();

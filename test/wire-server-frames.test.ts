@@ -143,7 +143,7 @@ it("takes trailers of a request as its half-close", async () => {
   expect(world.calls[0]?.end).toBe("half-closed");
 });
 
-it("finds a request cut off by trailers", async () => {
+it("fails a request that trailers cut off", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   peer.write(request(1, "Chat"), data(1, both.subarray(0, -1)), headers(1, [["x-end", "1"]], true));
@@ -184,7 +184,7 @@ it.each<[string, (stream: number) => Buffer[], number]>([
   ],
   ["an empty path", (s) => [request(s, "Chat", { ":path": "" })], Http2Code.PROTOCOL_ERROR],
   [
-    "a pseudo-header behind the others",
+    "a pseudo-header after the others",
     (s) => [headers(s, requestHeaders("Chat").reverse())],
     Http2Code.PROTOCOL_ERROR,
   ],
@@ -231,7 +231,7 @@ const points: Record<string, (peer: Peer, world: WatchedServer) => Promise<void>
     await peer.until(() => peer.stream(3).bytes === first.length);
   },
   "after its half-close": async (peer, world) => {
-    peer.write(request(3, "Chat", { "x-handler": "deaf" }), data(3, first, true));
+    peer.write(request(3, "Chat", { "x-handler": "idle" }), data(3, first, true));
     await peer.ping();
     expect(world.calls.at(-1)?.end).toBe("running");
   },
@@ -241,7 +241,7 @@ it.each(
   Object.keys(points).flatMap((point) =>
     Object.keys(Http2Code).map((code) => [point, code as keyof typeof Http2Code] as const),
   ),
-)("a reset %s, with %s, ends the handler and nothing else", async (point, code) => {
+)("a reset %s, with %s, ends the handler, and no other", async (point, code) => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const { unharmed } = await bystander(peer);
@@ -256,7 +256,7 @@ it.each(
   expect(world.logged).toEqual([]);
 });
 
-it("a reset right behind the headers leaves nothing", async () => {
+it("a reset right after the headers leaves no handler and no stream", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const { unharmed } = await bystander(peer);
@@ -267,7 +267,7 @@ it("a reset right behind the headers leaves nothing", async () => {
   await world.idle();
 });
 
-it("a reset while a message is inflated leaves nothing", async () => {
+it("a reset while a message is inflated leaves no handler and no stream", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const { unharmed } = await bystander(peer);
@@ -299,7 +299,7 @@ it("a reset frees a handler that waits for a client which reads nothing", async 
 });
 
 it.each(["fin", "rst"])(
-  "a connection cut (%s) at any byte of a request is no half-close",
+  "a connection cut (%s) at any byte of a request does not count as a half-close",
   async (how) => {
     await using world = await watchedServer();
     const bytes = Buffer.concat([request(1, "Chat"), data(1, first), data(1, second, true)]);

@@ -10,7 +10,7 @@ import { data, envelope, frame, Http2Code, messages, rst, Type } from "./support
 
 const MiB = 2 ** 20;
 
-it("headers without end are not collected", async () => {
+it("headers without end take no memory", async () => {
   await using world = await watchedServer();
   const { unharmed } = await bystander(await world.dial());
   const peer = await world.dial();
@@ -45,7 +45,7 @@ it("a length of 4 GiB allocates nothing", async () => {
   await world.idle();
 });
 
-it("a length within the limit allocates no more than comes", async () => {
+it("a length within the limit allocates no more than the bytes that come", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const allocated = await countBuffers();
@@ -71,12 +71,12 @@ it("a message in DATA frames of one byte takes little memory", async () => {
   expect(messages(reply.body)).toEqual([text(content)]);
 });
 
-it("a byte of a message does not hold on to the junk that came with it", async () => {
+it("a byte of a message does not keep the memory of other bytes that came with it", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const junk = frame(Type.UNKNOWN, 0, 0, Buffer.alloc(16_384));
   const used = await memoryInUse();
-  peer.write(request(1, "Chat"), request(3, "Chat", { "x-handler": "deaf" }));
+  peer.write(request(1, "Chat"), request(3, "Chat", { "x-handler": "idle" }));
   // One message of many bytes on a stream that is read, many small ones on a stream that is not.
   peer.write(data(1, envelope(text(""), 0, 4000)));
   for (let n = 0; n < 1000; n++) {
@@ -87,12 +87,12 @@ it("a byte of a message does not hold on to the junk that came with it", async (
   expect((await memoryInUse()) - used).toBeLessThan(4 * MiB);
 });
 
-it("a handler that does not read holds its client back, not the memory", async () => {
+it("a handler that does not read makes its client wait, and takes no memory", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const offer = Buffer.concat(new Array(64).fill(message("x".repeat(MiB))));
   const used = await memoryInUse();
-  peer.write(request(1, "Chat", { "x-handler": "deaf" }));
+  peer.write(request(1, "Chat", { "x-handler": "idle" }));
   const sent = peer.flow(1, offer);
   await stillAt(() => peer.frames.length);
   expect((await memoryInUse()) - used).toBeLessThan(8 * MiB);
@@ -102,13 +102,13 @@ it("a handler that does not read holds its client back, not the memory", async (
   await expect(sent).rejects.toThrow("the connection ended");
 });
 
-it("nor do small frames of another stream in front of each that it is sent", async () => {
+it("a handler that does not read takes no memory either where small frames of another stream precede each of its frames", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const noise = Buffer.concat(new Array(20).fill(envelope(Buffer.alloc(0))));
   const offer = message("x".repeat(16_000));
   const used = await memoryInUse();
-  peer.write(request(1, "Chat", { "x-handler": "deaf" }), request(3, "Chat"));
+  peer.write(request(1, "Chat", { "x-handler": "idle" }), request(3, "Chat"));
   let sent = 0;
   const flood = async () => {
     for (; sent < 64 * MiB; sent += offer.length) {
@@ -123,7 +123,7 @@ it("nor do small frames of another stream in front of each that it is sent", asy
   await expect(flooded).rejects.toThrow("the connection ended");
 });
 
-it("gzip that inflates a thousandfold takes no more than readMaxBytes", async () => {
+it("gzip that inflates a thousandfold takes no more memory than readMaxBytes", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const bomb = envelope(gzipSync(Buffer.alloc(64 * MiB)), 1);

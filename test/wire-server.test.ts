@@ -53,7 +53,7 @@ const badRequests: BadRequest[] = [
     message: /protocol error/,
   })),
   {
-    what: "a request cut off behind a whole one",
+    what: "a request cut off after a whole one",
     body: Buffer.concat([hello, hello.subarray(0, 7)]),
     status: Code.Internal,
     message: /protocol error/,
@@ -239,7 +239,7 @@ async function play(bad: BadRequest): Promise<void> {
   expect(world.logged).toEqual([]);
 }
 
-it("says which encodings it knows when it refuses one", async () => {
+it("names the encodings that it supports when it refuses one", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   peer.write(request(1, "Chat", { "grpc-encoding": "br" }), data(1, hello, true));
@@ -248,7 +248,7 @@ it("says which encodings it knows when it refuses one", async () => {
   expect(headers?.["grpc-accept-encoding"]?.split(/, ?/)).toContain("gzip");
 });
 
-it("a bad message takes back no reply to the good ones before it", async () => {
+it("a bad message does not cancel replies to the good messages before it", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   peer.write(request(1, "Chat"), data(1, Buffer.concat([hello, hello])));
@@ -266,7 +266,7 @@ it.each([
 ])("%s end the call of a handler that does not read", async (_, body, status) => {
   await using world = await watchedServer();
   const peer = await world.dial();
-  peer.write(request(1, "Chat", { "x-handler": "deaf" }));
+  peer.write(request(1, "Chat", { "x-handler": "idle" }));
   await until("the handler runs", () => world.calls.length === 1);
   peer.write(data(1, body));
   expect((await peer.over(1)).status).toBe(status);
@@ -278,7 +278,7 @@ it.each([
 it("ends the call of a handler that does not read when its requests are cut off", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
-  peer.write(request(1, "Chat", { "x-handler": "deaf" }));
+  peer.write(request(1, "Chat", { "x-handler": "idle" }));
   await until("the handler runs", () => world.calls.length === 1);
   peer.write(data(1, hello.subarray(0, 6), true));
   expect((await peer.over(1)).status).toBe(Code.Internal);
@@ -289,7 +289,7 @@ it("ends the call of a handler that does not read when its requests are cut off"
 it.each([
   ["text/plain", { "content-type": "text/plain" }],
   ["an image", { "content-type": "image/jpeg" }],
-  ["a codec nobody knows", { "content-type": "application/grpc+bogus" }],
+  ["an unknown codec", { "content-type": "application/grpc+bogus" }],
   ["a word that only begins as gRPC does", { "content-type": "application/grpcish" }],
 ])("answers 415 to %s", async (_, but) => {
   await using world = await watchedServer();
@@ -360,7 +360,7 @@ it.each([
 it.each([
   ["a deadline of eleven thousand years", { "grpc-timeout": "99999999H" }],
   ["a deadline past 31 bits of milliseconds", { "grpc-timeout": "2147484S" }],
-  ["a charset behind the content-type", { "content-type": "application/grpc; charset=utf-8" }],
+  ["a charset in the content-type", { "content-type": "application/grpc; charset=utf-8" }],
   ["a content-type in capitals", { "content-type": "Application/gRPC+Proto" }],
   ["binary metadata that is not base64", { "x-odd-bin": "%%%" }],
   ["metadata of every printable character", { "x-odd": "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~" }],

@@ -50,7 +50,7 @@ describe.each(wraps)("a client whose messages are wrapped %s", (_, wrap) => {
   const transport = { interceptors: wrapping(wrap) };
   const STATUS = new ConnectError("no more", Code.ResourceExhausted);
 
-  test("has its waiting and its later send() fail with the status of the call, before anything is read", async () => {
+  test("has its waiting send() and its later send() fail with the status of the call, before a response is read", async () => {
     const ends = gate();
     await using world = await start({
       transport,
@@ -76,7 +76,7 @@ describe.each(wraps)("a client whose messages are wrapped %s", (_, wrap) => {
     expect((await failureOf(chat)).rawMessage).toBe("no more");
   });
 
-  test("is told FAILED_PRECONDITION by send() after a good end", async () => {
+  test("gets FAILED_PRECONDITION from send() after a good end", async () => {
     await using world = await start({
       transport,
       greeter: {
@@ -91,7 +91,7 @@ describe.each(wraps)("a client whose messages are wrapped %s", (_, wrap) => {
     expect((await chat.trailers).get("x-none")).toBeNull();
   });
 
-  test("cancels with the error that its send() is told", async () => {
+  test("cancels with the error that its send() gets", async () => {
     const signals: AbortSignal[] = [];
     await using world = await start({
       transport,
@@ -142,7 +142,7 @@ describe.each(wraps)("a server whose messages are wrapped %s", (_, wrap) => {
     ];
   }
 
-  test("leaves what its handler returned when the client cancels, whatever that is", async () => {
+  test("leaves the iterable that its handler returned when the client cancels, of every kind", async () => {
     await using it = hubWorld();
     for (const { greeter, left } of handlers(it)) {
       await using world = await start({ server, greeter });
@@ -176,7 +176,7 @@ describe.each(wraps)("a server whose messages are wrapped %s", (_, wrap) => {
   });
 });
 
-test("what hands its messages to a writer by itself loses only that, when it is wrapped", async () => {
+test("an iterable that writes its messages itself, when it is wrapped, is read as any other", async () => {
   const values = later(async () => generated(object(one())));
   expect(pumpTo in values).toBe(true);
   expect(pumpTo in generated(values)).toBe(false);

@@ -2,7 +2,7 @@ import { Greeter } from "../../gen/example/greeter_pb.js";
 import { createClient, createTransport } from "../../src/index.ts";
 import { type Caller, type Gauge, Window } from "./drive.ts";
 
-/** Hawser's client, with its defaults but for sessions. */
+/** Hawser's client, with its defaults except for sessions. */
 export function caller(address: string, session: boolean): Caller {
   const transport = createTransport({ baseUrl: `http://${address}`, sessions: session });
   const greeter = createClient(Greeter, transport);
@@ -59,7 +59,7 @@ export function caller(address: string, session: boolean): Caller {
       const replies = chat[Symbol.asyncIterator]();
       await chat.send({ content });
       await replies.next();
-      // The application's own wait for the next reply.
+      // The application waits for the next reply itself.
       replies.next().catch(() => {});
     },
 

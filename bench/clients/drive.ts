@@ -1,6 +1,6 @@
 /**
  * Runs the jobs of a client: `streams` loops of one kind at the same time, first to warm up,
- * then measured. What a loop does with its stream is the peer's own business (Caller).
+ * then measured. Each peer implements its own loops (Caller).
  */
 import { emit, type Job, onCommand } from "../commands.ts";
 
@@ -16,11 +16,11 @@ export interface Caller {
   unary(content: string, gauge: Gauge): Promise<void>;
   /** Opens a stream, exchanges one message and leaves it open. */
   idle(content: string): Promise<void>;
-  /** Ends the connection and what is still open on it. */
+  /** Ends the connection and the streams that are still open on it. */
   close(): unknown;
 }
 
-/** Counts replies, and says when to stop. */
+/** Counts replies, and tells when to stop. */
 export class Gauge {
   running = true;
   measuring = false;
@@ -40,7 +40,7 @@ export class Gauge {
   }
 }
 
-/** The free places of a window, for a sender that is one loop and a receiver that is another. */
+/** The free places of a window, for a loop that sends and another that receives. */
 export class Window {
   #free: number;
   #waiting: (() => void) | undefined;
@@ -49,7 +49,7 @@ export class Window {
     this.#free = free;
   }
 
-  /** Takes a place; a promise where there is none yet. */
+  /** Takes a place; returns a promise where no place is free yet. */
   take(): Promise<void> | undefined {
     if (this.#free > 0) {
       this.#free--;

@@ -18,7 +18,7 @@ import (
 	"runtime/debug"
 )
 
-// command is one line of stdin: a job for a client, or an order to whoever runs.
+// command is one line of stdin: a job for a client, or a command to the program itself.
 type command struct {
 	Job     *job `json:"job"`
 	GC      bool `json:"gc"`

@@ -12,10 +12,10 @@ const MODULE = "github.com/centrifugal/centrifugo/v6";
 const cache = join(import.meta.dirname, "../../.cache/bench");
 const binary = join(cache, "centrifugo");
 
-/** How long it may take to begin. */
+/** The longest time for its start. */
 const START_MS = 10_000;
 
-/** Anybody may subscribe, and post: all else is as it comes. */
+/** Every client may subscribe and post; all other options have their defaults. */
 const config = {
   client: { allow_anonymous_connect_without_token: true },
   channel: {
@@ -27,8 +27,8 @@ const config = {
 };
 
 /**
- * Installs it, once: a few minutes where Go has none of its modules. Gives
- * why not, where that cannot be.
+ * Installs it once: a few minutes where Go has none of its modules. Returns the
+ * reason where it cannot be installed.
  */
 export function installCentrifugo(): string | undefined {
   const stamp = join(cache, `centrifugo-${CENTRIFUGO}`);
@@ -45,7 +45,7 @@ export function installCentrifugo(): string | undefined {
   return undefined;
 }
 
-/** Whether it is installed: what is quick does not wait for that. */
+/** Whether it is installed: a quick run does not wait for the installation. */
 export function hasCentrifugo(): boolean {
   return existsSync(binary);
 }
@@ -76,7 +76,7 @@ export class Centrifugo implements AsyncDisposable, UnderTest {
     child.stderr.on("data", (chunk) => {
       said = `${said}${chunk}`.slice(-2000);
     });
-    // It knows of no end by itself.
+    // It does not end by itself.
     process.once("exit", () => child.kill("SIGKILL"));
     const server = new Centrifugo(`127.0.0.1:${port}`, child);
     for (const from = performance.now(); !(await server.#isHealthy()); await sleep(50, undefined)) {

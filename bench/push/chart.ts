@@ -1,4 +1,4 @@
-/** Draws push.svg: what a delivery costs the server, by the size of the crowd. In the style of bench/chart.ts. */
+/** Draws push.svg: the CPU of the server for a delivery, by the size of the crowd. In the style of bench/chart.ts. */
 import type { Peer } from "./job.ts";
 import { CROWDS, costOf, type Findings } from "./plan.ts";
 
@@ -60,7 +60,7 @@ function text(x: number, y: number, content: string, kind: string): string {
   return `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" class="${kind}">${content}</text>`;
 }
 
-/** A round number that leaves some room above. */
+/** A round number with some space above the largest value. */
 function niceAbove(value: number): number {
   const power = 10 ** Math.floor(Math.log10(value));
   return ([1, 2, 4, 8, 12].find((step) => step * power >= value * 1.1) ?? 20) * power;

@@ -1,19 +1,19 @@
-/** What the load of bench/push is asked to do. */
+/** The jobs of the load of bench/push. */
 
-/** Whom messages are pushed by: Hawser with each of two logs, and the peers. */
+/** The servers that push messages: Hawser with each of two logs, and the peers. */
 export const peers = ["hawser", "hawser sqlite", "socket.io", "centrifugo"] as const;
 export type Peer = (typeof peers)[number];
 
-/** The room, or channel, that all are in. */
+/** The room, or channel, of all clients. */
 export const ROOM = "lobby";
 
-/** What is posted: 30 bytes. */
+/** The text that is posted: 30 bytes. */
 export const TEXT = "x".repeat(30);
 
 /** Watchers on a connection of a gRPC peer; others have a connection each. */
 export const PER_CONNECTION = 50;
 
-/** One room, and all who watch it. */
+/** One room, and all of its watchers. */
 export interface FanOutJob {
   readonly kind: "fan-out";
   readonly peer: Peer;
@@ -27,7 +27,7 @@ export interface FanOutJob {
   readonly measureMs: number;
 }
 
-/** Watchers who wait, as long as they are not released. */
+/** Watchers that wait until they are released. */
 export interface WatchersJob {
   readonly kind: "watchers";
   readonly peer: Peer;
@@ -40,11 +40,11 @@ export interface WatchersJob {
 export interface PostJob {
   readonly kind: "post";
   readonly address: string;
-  /** By one call each, or along the call of a member. */
+  /** By one call for each post, or in the call of a member. */
   readonly method: "Post" | "Join";
   readonly posters: number;
   readonly connections: number;
-  /** So many posts a second, however fast answers come; 0: the next as soon as one is answered. */
+  /** Posts a second, however fast answers come; 0: the next post as soon as one is answered. */
   readonly perSecond: number;
   readonly warmMs: number;
   readonly measureMs: number;

@@ -1,4 +1,4 @@
-/** What is measured, and what must be reached. */
+/** The measurements, and their floors. */
 import type { Measured } from "../child.ts";
 import { median } from "../measure.ts";
 import type { Peer } from "./job.ts";
@@ -7,11 +7,11 @@ import { type Idle, type Stage, type Timing, weigh } from "./stage.ts";
 /** The room of the comparison. */
 export const WATCHERS = 1000;
 
-/** Posts on their way: as many as saturate every peer, and one, which shows what a message by itself costs. */
+/** Posts on their way: a count that saturates every peer, and one, which shows the cost of a single message. */
 export const WINDOWS = [64, 1] as const;
 export const SATURATED = WINDOWS[0];
 
-/** The crowds of the curve; and nobody, which shows what a post costs by itself. */
+/** The sizes of the crowds of the curve; an empty one shows the cost of a post alone. */
 export const CROWDS = [10, 100, 1000, 5000] as const;
 export const NOBODY = 0;
 
@@ -29,15 +29,15 @@ export const FLOORS = {
   /** The median of durable posts at a steady 1000 a second, in milliseconds. */
   p50Ms: 5,
   idleKiB: 24,
-  /** What a delivery costs at most in a crowd, over what it costs in a smaller one. */
+  /** The highest cost of a delivery in a crowd, over its cost in a smaller one. */
   growth: 2,
 } as const;
 
-/** How durable posts are made. */
+/** The ways of durable posts. */
 export const WAYS = ["append", "Join", "Post"] as const;
 export type Way = (typeof WAYS)[number];
 
-/** All that was measured; each list has an entry a round. */
+/** All measurements; each list has an entry a round. */
 export interface Findings {
   readonly peers: readonly Peer[];
   /** By window and peer. */
@@ -64,7 +64,7 @@ export function noFindings(peers: readonly Peer[]): Findings {
 export const fanOutKey = (window: number, peer: Peer) => `${window} ${peer}`;
 export const curveKey = (peer: Peer, watchers: number) => `${peer} ${watchers}`;
 
-/** One round of the comparison: the peers one right after the other, each round another first. */
+/** One round of the comparison: the peers one right after the other, with another first in each round. */
 export async function fanOutRound(
   stage: Stage,
   found: Findings,
@@ -122,7 +122,7 @@ function push<K>(map: Map<K, Measured[]>, key: K, measured: Measured): void {
   list.push(measured);
 }
 
-// What is made of it.
+// Results.
 
 export const perCpuSecond = ({ messages, cpuMs }: Measured) => (messages * 1000) / cpuMs;
 export const perSecond = ({ messages, ms }: Measured) => (messages * 1000) / ms;
@@ -147,7 +147,7 @@ export function ratioTo(found: Findings, window: number, ours: Peer, theirs: Pee
   );
 }
 
-/** CPU of one post, with all that it sets off, in microseconds. */
+/** CPU of one post, with all of its deliveries, in microseconds. */
 export function cpuPerPost(found: Findings, peer: Peer, watchers: number): number {
   return medianOf(found.curve.get(curveKey(peer, watchers)), ({ cpuMs, posts }) => {
     return (cpuMs * 1000) / posts;
@@ -165,7 +165,7 @@ export function growth(found: Findings, peer: Peer): number {
   return Math.max(...costs.map((cost, n) => cost / Math.min(...costs.slice(0, n + 1))));
 }
 
-/** In words, what is under its floor. */
+/** The results under their floors, in words. */
 export function missed(found: Findings): string[] {
   const missed: string[] = [];
   const hold = (what: string, holds: boolean) => {

@@ -50,7 +50,7 @@ Written by \`npm run bench:push\` on ${new Date().toISOString().slice(0, 10)}; d
 * socket.io 4.8: WebSocket alone, one room, \`io.to(room).emit()\`; nothing is kept.${hasCentrifugo ? `\n* Centrifugo ${method.centrifugo}: its defaults, JSON over WebSocket, one channel without history; posts by its HTTP API in batches.` : ""}
 * Watchers and posters are a process of their own, which counts messages and does not decode them: it is the server that is
   measured, by the CPU of its process, all threads. Client and server share the cores.
-* gRPC watchers are calls, ${PER_CONNECTION} on a connection. The others have a connection each: their protocols carry one client on one.
+* gRPC watchers are calls, ${PER_CONNECTION} on a connection. The others have a connection each: their protocols have one client on a connection.
 * ${method.rounds} rounds after a warm-up; in each the peers do the same one right after the other, in turn as the first, ${method.warmMs} ms
   to warm up and ${method.measureMs} ms measured. Figures are medians of the rounds, ratios the medians of the rounds' ratios.
 * After each measurement every watcher must have got every message that was posted, or the run fails.
@@ -81,7 +81,7 @@ ${table(
 ## The size of the crowd
 
 CPU of the server a delivery in µs, at saturation, with the delivery's share of the post: in a small crowd that is most of it.
-A post that nobody hears of takes ${short(cpuPerPost(found, "hawser", NOBODY))} µs of Hawser, ${short(cpuPerPost(found, "socket.io", NOBODY))} µs of Socket.IO. The dearest delivery costs ${growth(found, "hawser").toFixed(2)} times as much as one in a smaller
+A post without watchers takes ${short(cpuPerPost(found, "hawser", NOBODY))} µs of Hawser, ${short(cpuPerPost(found, "socket.io", NOBODY))} µs of Socket.IO. The dearest delivery costs ${growth(found, "hawser").toFixed(2)} times as much as one in a smaller
 crowd; Socket.IO's, ${growth(found, "socket.io").toFixed(2)} times.
 
 ![µs a delivery by the number of watchers](push.svg)

@@ -1,6 +1,6 @@
 /**
  * npm run bench:push             measures everything, writes bench/PUSH.md and bench/push.svg; ~3 minutes
- *     --rounds N                 so many rounds; 5
+ *     --rounds N                 the count of rounds; 5
  * npm run bench:push -- --quick  the floors alone, within a minute; exit 1 where one is missed
  *     --no-go                    as on a machine without Go
  */
@@ -41,7 +41,7 @@ const { values } = parseArgs({
     "no-go": { type: "boolean" },
   },
 });
-// What must not stay behind goes with "exit".
+// Processes that must not stay are ended at "exit".
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 const withoutGo = whyNoCentrifugo();
 if (withoutGo !== undefined) console.log(`Centrifugo is left out: ${withoutGo}.`);
@@ -60,7 +60,7 @@ function whyNoCentrifugo(): string | undefined {
 async function quick(): Promise<void> {
   const timing = { warmMs: 300, measureMs: 500 };
   await weighIdle(found);
-  // What is compiled only then is no one's to be measured by.
+  // The first posts compile code, which must not count.
   await fanOutRound(stage, noFindings(playing), SATURATED, 0, timing);
   for (let turn = 0; turn < 3; turn++) {
     if (turn > 0 && performance.now() > QUICK_LIMIT_MS) break;
@@ -92,7 +92,7 @@ async function full(): Promise<void> {
   console.log("wrote bench/PUSH.md and bench/push.svg");
 }
 
-/** What is printed as JSON. */
+/** The results that are printed as JSON. */
 function summary(found: Findings) {
   const others = playing.filter((peer) => !peer.startsWith("hawser"));
   const ratios = (ours: Peer) =>

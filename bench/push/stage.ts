@@ -9,7 +9,7 @@ const program = (file: string) => join(import.meta.dirname, file);
 const startLoad = () => Child.start("load", [program("load/main.ts")]);
 const startRooms = (log: string) => Child.start("hawser", [program("servers/hawser.ts"), log]);
 
-/** How long, for what is measured. */
+/** The times of a measurement. */
 export interface Timing {
   readonly warmMs: number;
   readonly measureMs: number;
@@ -19,7 +19,7 @@ type Server = UnderTest & AsyncDisposable & { readonly address: string };
 
 export class Stage implements AsyncDisposable {
   readonly peers: readonly Peer[];
-  /** On the disk that the repository is on: /tmp may be none. */
+  /** On the disk of the repository: /tmp may be in memory. */
   readonly #directory = mkdtempSync(program("../../.cache/push-"));
   readonly #servers = new Map<Peer, Server>();
   #load!: Child;
@@ -87,15 +87,15 @@ export class Stage implements AsyncDisposable {
   }
 }
 
-/** What a watcher who waits takes, in bytes. */
+/** The memory of a watcher that waits, in bytes. */
 export interface Idle {
-  /** Resident, over what the server took after a second of work. */
+  /** Resident memory, less that of the server after a second of work. */
   readonly rss: number;
-  /** Of objects in use. */
+  /** Memory of objects in use. */
   readonly used: number;
 }
 
-/** Weighs watchers in a server of their own, which has worked before, as bench/measure.ts does. */
+/** Measures the memory of watchers in a server of their own, after some work, as bench/measure.ts does. */
 export async function weigh(watchers: number, connections: number): Promise<Idle> {
   await using server = await startRooms("memory");
   await using load = await startLoad();

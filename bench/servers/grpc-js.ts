@@ -30,7 +30,7 @@ server.addService(Greeter.service, {
       while (!call.cancelled && call.write({ content })) sent++;
       if (call.cancelled) return;
       // Where the socket never blocks, one "drain" follows the other in the same turn of the
-      // event loop, and the cancel is never read. So it gives way from time to time.
+      // event loop, and the cancel is never read. So it waits for a turn from time to time.
       call.once("drain", sent < 1000 ? write : () => setImmediate(write));
       sent %= 1000;
     };

@@ -12,6 +12,7 @@ import { lines, openInput } from "../terminal/input.ts";
 import type { Interruption } from "../terminal/interruption.ts";
 import { oneLine, toJsonLine } from "../terminal/output.ts";
 import { option, type Values } from "../terminal/parameter.ts";
+import { programLine } from "../terminal/program.ts";
 import { openPrompt, type Speaker, speakerOf } from "../terminal/prompt.ts";
 import { announceResuming } from "../terminal/resuming.ts";
 import { readCount, readDuration, readInterval } from "../terminal/values.ts";
@@ -20,7 +21,7 @@ import { Cutter } from "./cutter.ts";
 const chatOptions = {
   count: option(
     "<number>",
-    'send "Message 0", "Message 1" … so many times (default: ask on a terminal, else read stdin)',
+    'send this count of messages: "Message 0", "Message 1" … (default: ask on a terminal, else read stdin)',
     { read: readCount },
   ),
   interval: option("<duration>", "with --count: the pause between two messages", {
@@ -37,6 +38,7 @@ const chatOptions = {
 };
 
 export const chat = command({
+  program: "chat",
   usage: "npm run chat --",
   about: "Sends messages and prints the replies as they come: a bidirectional call.",
   options: chatOptions,
@@ -76,7 +78,9 @@ Examples:
       speaker.note(
         json
           ? JSON.stringify({ sent, replies: replies.count, cuts })
-          : `hawser: ${sent} messages sent, ${replies.count} replies, ${cuts} connections cut meanwhile`,
+          : programLine(
+              `${sent} messages sent, ${replies.count} replies, ${cuts} connections cut meanwhile`,
+            ),
       );
     });
   },

@@ -2,6 +2,7 @@
 import { group, main } from "../terminal/command.ts";
 
 const greeter = group({
+  program: "greeter",
   usage: "npm run greeter --",
   about: "Calls the example Greeter over gRPC: a command for each kind of call.",
   commands: {
@@ -15,7 +16,7 @@ Examples:
   $ npm start                                             the server
   $ npm run chat                                          type the messages yourself
   $ npm run chat -- --count 5                             send five, print the replies
-  $ npm run greeter -- subscribe --count 3 --interval 1s  let the server speak`,
+  $ npm run greeter -- subscribe --count 3 --interval 1s  let the server send`,
 });
 
 await main(greeter);

@@ -6,8 +6,9 @@ import { printLine, toJsonLine } from "../terminal/output.ts";
 import { argument } from "../terminal/parameter.ts";
 
 export const collect = command({
+  program: "greeter",
   usage: "npm run greeter -- collect",
-  about: "Sends a text, a line a message, and prints what came: a client-streaming call.",
+  about: "Sends a text, a line a message, and prints the server's count: a client-streaming call.",
   arguments: { file: argument("<file>", "the text, in UTF-8; - is standard input") },
   options: connectionOptions,
   more: `
@@ -17,7 +18,7 @@ Examples:
   run: ({ file, ...connection }) =>
     call(Greeter, connection, async ({ client, options }) => {
       const input = await openInput(file);
-      // The call can end while the input says nothing: then nothing more is read.
+      // The call can end while the input has no data: then no more is read.
       const closed = new AbortController();
       const response = await client
         .collect(messages(lines(input, closed.signal)), options)

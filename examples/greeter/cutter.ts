@@ -1,9 +1,9 @@
 import type { Duplex } from "hawser";
 import { type CuttingProxy, openCuttingProxy } from "../terminal/cutting-proxy.ts";
 
-/** Cuts the connections of a call again and again, which must lose and repeat nothing: its `state` alone tells of it. */
+/** Cuts the connections of a call again and again. The call loses and repeats no message: only its `state` shows the cuts. */
 export class Cutter implements AsyncDisposable {
-  /** What to call instead of the server's addresses, in their order. */
+  /** The addresses to call instead of the server's, in the same order. */
   readonly urls: readonly string[];
   readonly #proxies: readonly CuttingProxy[];
   readonly #everyMs: number;
@@ -23,7 +23,7 @@ export class Cutter implements AsyncDisposable {
     this.urls = proxies.map(({ url }) => url);
   }
 
-  /** Cuts each time that the call has been open for so long: before that there is nothing to continue. */
+  /** Cuts each time that the call has been open for `everyMs`: before it is open there is nothing to continue. */
   start(call: Pick<Duplex<never, never>, "onState">): void {
     call.onState((state) => {
       clearTimeout(this.#timer);

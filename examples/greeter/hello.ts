@@ -5,9 +5,10 @@ import { oneLine, printLine, toJsonLine } from "../terminal/output.ts";
 import { optionalArgument } from "../terminal/parameter.ts";
 
 export const hello = command({
+  program: "greeter",
   usage: "npm run greeter -- hello",
   about: "Says hello once: a unary call.",
-  arguments: { name: optionalArgument("[name]", "who says it", { otherwise: "world" }) },
+  arguments: { name: optionalArgument("[name]", "the name to greet", { otherwise: "world" }) },
   options: connectionOptions,
   more: `
 Examples:

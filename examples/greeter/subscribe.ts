@@ -8,10 +8,11 @@ import { announceResuming } from "../terminal/resuming.ts";
 import { readCount, readDuration } from "../terminal/values.ts";
 
 export const subscribe = command({
+  program: "greeter",
   usage: "npm run greeter -- subscribe",
-  about: "Prints what the server pushes, as it comes: a server-streaming call.",
+  about: "Prints the notifications of the server as they come: a server-streaming call.",
   options: {
-    count: option("<number>", "end after so many notifications; 0 means at Ctrl-C", {
+    count: option("<number>", "end after this count of notifications; 0 means at Ctrl-C", {
       read: readCount,
       otherwise: 0,
     }),

@@ -1,30 +1,30 @@
 import { Code, ConnectError } from "hawser/server";
 import { NAME_CHARACTERS, TEXT_CHARACTERS } from "./limits.ts";
 
-/** What a store's signed 64 bits hold. */
+/** The largest number of a store with signed 64 bits. */
 const LARGEST_SEQUENCE = 2n ** 63n - 1n;
 
 const CONTROL = /\p{Cc}/u;
 const CONTROL_IN_TEXT = /[^\P{Cc}\n\r\t]/u;
 
-/** INVALID_ARGUMENT. */
+/** An error with the code INVALID_ARGUMENT. */
 export function invalid(message: string): ConnectError {
   return new ConnectError(message, Code.InvalidArgument);
 }
 
-/** Throws unless the value names a room, a person or a producer. */
+/** Throws unless the value can be the name of a room, a member or a producer. */
 export function checkName(field: string, value: string): void {
   checkLength(field, value, NAME_CHARACTERS);
   checkControls(field, value, CONTROL, "");
 }
 
-/** Throws unless the value can be said. */
+/** Throws unless the value can be the text of a message. */
 export function checkText(field: string, value: string): void {
   checkLength(field, value, TEXT_CHARACTERS);
   checkControls(field, value, CONTROL_IN_TEXT, " other than line breaks and tabs");
 }
 
-/** Throws unless the value counts a message. */
+/** Throws unless the value can be the number of a message. */
 export function checkSequence(field: string, value: bigint): void {
   if (value < 1n || value > LARGEST_SEQUENCE) {
     throw invalid(`${field} is ${value}: count messages from 1, at most to ${LARGEST_SEQUENCE}`);

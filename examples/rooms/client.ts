@@ -2,6 +2,7 @@
 import { group, main } from "../terminal/command.ts";
 
 const room = group({
+  program: "room",
   usage: "npm run room --",
   about: "Chat rooms whose messages are kept: join, watch, post, import, list.",
   commands: {
@@ -14,11 +15,11 @@ const room = group({
   more: `
 Examples:
   $ npm start                                   the server
-  $ npm run room -- join lobby --name ada       talk: a line a message
-  $ npm run room -- watch lobby --oldest        everything that was said, and what follows
-  $ npm run room -- post lobby "dinner at 7"    say one thing
-  $ npm run room -- import lobby notes.txt      a line a message, many of them
-  $ npm run room -- list                        the rooms, and how many are in them`,
+  $ npm run room -- join lobby --name ada       talk: each line is a message
+  $ npm run room -- watch lobby --oldest        all messages so far, and the next ones
+  $ npm run room -- post lobby "dinner at 7"    post one message
+  $ npm run room -- import lobby notes.txt      post each line as a message
+  $ npm run room -- list                        the rooms, with the count of their members`,
 });
 
 await main(room);

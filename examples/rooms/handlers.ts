@@ -15,21 +15,21 @@ import { messageOf, ROOM_TOPICS, recordOf, topicOf } from "./record.ts";
 import { RoomEvent, roomEventOf } from "./room-event.ts";
 import { takePart } from "./take-part.ts";
 
-/** Chat rooms as proto/chat/v1/room.proto describes them. Dispose them behind the server, before the log. */
+/** Chat rooms as proto/chat/v1/room.proto describes them. Dispose of them after the server, before the log. */
 export interface Rooms extends AsyncDisposable {
   readonly service: ServiceImpl<typeof RoomService>;
 }
 
 export interface RoomOptions {
-  /** How often this node tells others who is here; after three times that, a dead one's members are gone. Default: 10 s. */
+  /** The time between two records of this node's members; the members of a node that is silent for three times that are removed. Default: 10 s. */
   readonly beatMs?: number;
-  /** Told once where the topic of presence has something that is no record of it. Default: `console`. */
+  /** Warned once where the topic of presence has a record that is not one of presence. Default: `console`. */
   readonly logger?: Pick<Logger, "warn">;
 }
 
 /**
  * Makes rooms that keep their messages in a log. Several servers may serve the
- * same rooms, where their logs are of one store.
+ * same rooms, where their logs share one store.
  */
 export function rooms(log: TopicLog, options: RoomOptions = {}): Rooms {
   const hub: Hub<RoomEvent, RoomEvent> = createHub<RoomEvent, RoomEvent>(log, {
@@ -68,7 +68,7 @@ function roomService(
       return { cursor: appended?.cursor, repeated: appended?.repeated };
     },
 
-    // No generator: at many watchers, what each delivery costs counts.
+    // Not a generator: with many watchers the cost of each delivery counts.
     watch({ room, after, start }, { signal }) {
       checkName("room", room);
       const names = () => presence.members(room);
@@ -90,7 +90,7 @@ function roomService(
         const topic = topicOf(room);
         const names = () => presence.members(room);
         await presence.ready();
-        // The subscription of a call that is over would end before there is a member to leave.
+        // The subscription of a call that has ended would end before the member has joined.
         signal.throwIfAborted();
         const events = hub.subscribe(
           topic,
@@ -98,7 +98,7 @@ function roomService(
             ...place,
             shape(event) {
               const { join } = roomEventOf(event, names);
-              // Members know of their own typing.
+              // A member does not get its own typing.
               const own = join.event.case === "typing" && join.event.value.name === name;
               return own ? undefined : join;
             },
@@ -106,9 +106,9 @@ function roomService(
           },
           signal,
         );
-        // Now that it can be told, and before it is told who is here.
+        // After the subscription exists, and before its opening names the members.
         const here = presence.join(room, name);
-        const doings = {
+        const actions = {
           async say({ text, sequence }: { text: string; sequence: bigint }) {
             const record = recordOf({ name, text, producer, sequence });
             const [appended] = await log.append(topic, [record]);
@@ -117,8 +117,8 @@ function roomService(
           },
           typing: () => presence.typing(room, name),
         };
-        // Who begins now gets what they say themselves.
-        void events.placed.then(() => takePart(coming, doings, events));
+        // A member that begins now gets its own messages.
+        void events.placed.then(() => takePart(coming, actions, events));
         return events;
       });
     },
@@ -161,7 +161,7 @@ function openingOf({ done, value }: IteratorResult<JoinRequest, unknown>) {
   return { room, name, producer, place: placeOf("open.", after, start) };
 }
 
-/** Where a subscription begins. */
+/** The place where a subscription begins. */
 function placeOf(
   prefix: string,
   after: string,

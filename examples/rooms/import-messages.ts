@@ -4,10 +4,10 @@ import type { NewRecord, TopicLog } from "hawser/topics";
 import { checkName, checkSequence, checkText, invalid } from "./checks.ts";
 import { recordOf, topicOf } from "./record.ts";
 
-/** What goes to the log at once: whichever is reached first. */
+/** The size at which a batch goes to the log: whichever is reached first. */
 const BATCH = { records: 256, bytes: 64 * 1024 };
 
-/** What has come of an import. */
+/** The outcome of an import. */
 export interface Imported {
   messages: bigint;
   repeated: bigint;
@@ -15,7 +15,7 @@ export interface Imported {
 }
 
 /**
- * Adds what comes, in its order. While one batch is on its way to the log, the
+ * Adds the messages in their order. While one batch is on its way to the log, the
  * next one fills; when that is full, the client waits.
  */
 export async function importMessages(
@@ -33,13 +33,13 @@ export async function importMessages(
       if (full !== undefined) await full;
     }
   } finally {
-    // Whatever ends it, what came before is stored.
+    // Whatever ends the import, the messages before are stored.
     await batches.flush();
   }
   return batches.imported;
 }
 
-/** What a request leaves out is as in the one before. */
+/** A request with the fields that it leaves out, from the request before it. */
 function completed(request: ImportRequest, before: ImportRequest | undefined): ImportRequest {
   return {
     ...request,
@@ -70,7 +70,7 @@ class Batches {
   #topic = "";
   #records: NewRecord[] = [];
   #bytes = 0;
-  /** What is on its way; `undefined`: nothing. */
+  /** The batch that is on its way; `undefined`: none. */
   #flight: Promise<void> | undefined;
   #failure: { error: unknown } | undefined;
 
@@ -78,7 +78,7 @@ class Batches {
     this.#log = log;
   }
 
-  /** A promise: the next one has to wait. It rejects when a batch before could not be stored. */
+  /** Returns a promise where the next record has to wait. It rejects when an earlier batch could not be stored. */
   add(topic: string, record: NewRecord): Promise<void> | undefined {
     this.taken++;
     if (topic !== this.#topic && this.#records.length > 0) {
@@ -110,7 +110,7 @@ class Batches {
     if (this.#failure !== undefined) throw this.#failure.error;
   }
 
-  /** Sends what has gathered, once nothing else is on its way. */
+  /** Sends the batch that has filled, when no other is on its way. */
   #depart(): void {
     if (this.#flight !== undefined || this.#records.length === 0) return;
     const records = this.#records;

@@ -2,16 +2,16 @@
 import { invalid } from "./checks.ts";
 import { placeIn } from "./sorted.ts";
 
-/** How many a page has: where the client does not say, and at most. */
+/** The size of a page: the default, and the most that a client may ask for. */
 const PAGE = { usual: 100, most: 1000 };
 
-/** How many a page has at most; throws where more are asked for. */
+/** The size of a page that a client asks for; throws where it is over the most. */
 export function readPageSize(size: number): number {
   if (size > PAGE.most) throw invalid(`page_size is ${size}: ask for ${PAGE.most} at most`);
   return size || PAGE.usual;
 }
 
-/** So many of a list in the order of its UTF-8, behind a text; and whether there are more. */
+/** At most `size` texts after `after`, of a list in the order of its UTF-8; and whether more follow. */
 export function pageOf(
   sorted: readonly string[],
   after: string,

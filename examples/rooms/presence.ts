@@ -11,27 +11,27 @@ import { createHub, type Hub, type TopicLog, type TopicRecord } from "hawser/top
 import { pause } from "../pause.ts";
 import { placeIn } from "./sorted.ts";
 
-/** What happens to members; "typing" is told of members of other nodes too. */
+/** An event of a member; "typing" is reported for members of other nodes too. */
 export type PresenceEvent = "joined" | "left" | "typing";
 
 export interface PresenceOptions {
-  /** How often a node tells who is present there. Default: 10 s. */
+  /** The time between two records of all members of a node. Default: 10 s. */
   readonly beatMs?: number;
   readonly onEvent: (event: PresenceEvent, room: string, name: string) => void;
-  /** Told once where the topic has something that is no record of presence. Default: `console`. */
+  /** Warned once where the topic has a record that is not one of presence. Default: `console`. */
   readonly logger?: Pick<Logger, "warn">;
 }
 
-/** No topic of a room: those begin with "room/". */
+/** Not the topic of a room: those begin with "room/". */
 const TOPIC = "presence";
 
-/** After so many beats without a word, a node is taken for dead. */
+/** The count of beats without a record after which a node is taken for dead. */
 const LEASE_BEATS = 3;
 
-/** How many members one record of a roster has at most. */
+/** The most members in one record of a roster. */
 const ROSTER_MEMBERS = 500;
 
-/** How long to wait before a topic that cannot be followed is tried again. */
+/** The pause before a topic that cannot be followed is tried again. */
 const RETRY_MS = 1000;
 
 /** Names hold no control characters. */
@@ -39,10 +39,10 @@ const keyOf = (room: string, name: string) => `${room}\n${name}`;
 const partsOf = (key: string) => key.split("\n") as [room: string, name: string];
 
 /**
- * Who is in which room, on this node and on those that share its log. Each node
- * writes to one topic who joins and leaves there, and at each beat all who are
- * there; each reads what the others write. Who was at a node that is silent for
- * three beats is gone. What is older than that is trimmed.
+ * The members of all rooms, on this node and on those that share its log. Each node
+ * writes to one topic which members join and leave there, and at each beat all of its
+ * members; each node reads the records of the others. The members of a node that is
+ * silent for three beats are removed. Older records are trimmed.
  */
 export class Presence implements AsyncDisposable {
   readonly #node = randomUUID();
@@ -52,7 +52,7 @@ export class Presence implements AsyncDisposable {
   readonly #onEvent: PresenceOptions["onEvent"];
   readonly #logger: Pick<Logger, "warn">;
   readonly #closing = new AbortController();
-  /** How often each member is here: by several calls, it may be. */
+  /** The count of calls by which each member is at this node. */
   readonly #own = new Map<string, number>();
   readonly #others = new Map<string, Node>();
   readonly #rooms = new Map<string, Room>();
@@ -61,7 +61,7 @@ export class Presence implements AsyncDisposable {
   #writing: Promise<unknown> = Promise.resolve();
   #beat: NodeJS.Timeout | undefined;
   #warned = false;
-  /** Something was written, or could not be, since the last beat. */
+  /** Whether a record was written, or could not be written, since the last beat. */
   #changed = false;
   /** The cursors of the last beats. */
   readonly #beats: string[] = [];
@@ -74,14 +74,14 @@ export class Presence implements AsyncDisposable {
     this.#logger = logger;
   }
 
-  /** Resolves when it is known who is at the other nodes; UNAVAILABLE where the log cannot tell. */
+  /** Resolves when the members of the other nodes are known; UNAVAILABLE where the log cannot be read. */
   async ready(): Promise<void> {
     this.#loaded ??= newPromise();
     this.#following ??= this.#follow();
     await this.#loaded.promise;
   }
 
-  /** Somebody is here until the disposal; a name may be here several times. */
+  /** Adds a member until the disposal; a name may be added several times. */
   join(room: string, name: string): Disposable {
     const key = keyOf(room, name);
     const count = (this.#own.get(key) ?? 0) + 1;
@@ -101,23 +101,23 @@ export class Presence implements AsyncDisposable {
 
   typing(room: string, name: string): void {
     this.#onEvent("typing", room, name);
-    // Nobody else would read it.
+    // Without other nodes the record has no reader.
     if (this.#others.size > 0) this.#tell({ case: "typing", value: { room, name } });
   }
 
-  /** The names of who is in a room, in order. */
+  /** The names of the members of a room, in order. */
   members(room: string): readonly string[] {
     return this.#rooms.get(room)?.names ?? [];
   }
 
-  /** The rooms where somebody is. */
+  /** The rooms that have members. */
   rooms(): string[] {
     return [...this.#rooms.keys()];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     clearTimeout(this.#beat);
-    // What is still here leaves with this node.
+    // The remaining members leave with this node.
     for (const key of [...this.#own.keys()]) {
       const [room, name] = partsOf(key);
       this.#own.set(key, 1);
@@ -135,7 +135,7 @@ export class Presence implements AsyncDisposable {
   #leave(room: string, name: string): void {
     const key = keyOf(room, name);
     const count = this.#own.get(key);
-    // It left with this node.
+    // The member left with this node.
     if (count === undefined) return;
     if (count > 1) {
       this.#own.set(key, count - 1);
@@ -174,14 +174,14 @@ export class Presence implements AsyncDisposable {
     this.#onEvent("left", room, name);
   }
 
-  /** Writes one event of this node. What fails is made good by the next beat. */
+  /** Writes one event of this node. The next beat replaces an event that could not be written. */
   #tell(event: Event): void {
     this.#changed = true;
     this.#beat ??= setTimeout(() => void this.#beatNow(), this.#beatMs).unref();
     void this.#write([event]);
   }
 
-  /** In the order of the calls; `undefined` where it failed. */
+  /** Writes in the order of the calls; resolves with the last cursor, or with `undefined` where it failed. */
   #write(events: Event[]): Promise<string | undefined> {
     const leaseMs = this.#beatMs * LEASE_BEATS;
     const records = events.map((event) => {
@@ -210,11 +210,11 @@ export class Presence implements AsyncDisposable {
     }
   }
 
-  /** Each node that is alive has told all since a beat that is a lease ago. */
+  /** Each live node has written all of its members since the beat of one lease ago. */
   #trim(cursor: string): void {
     this.#beats.push(cursor);
     if (this.#beats.length <= LEASE_BEATS + 1) return;
-    // What cannot be trimmed now is trimmed at the next beat.
+    // Records that cannot be trimmed now are trimmed at the next beat.
     const trimmed = this.#log.trim(TOPIC, this.#beats.shift() as string).catch(() => {});
     this.#writing = Promise.all([this.#writing, trimmed]);
   }
@@ -230,7 +230,7 @@ export class Presence implements AsyncDisposable {
         }
       } catch (error) {
         if (signal.aborted) break;
-        // Who asks now is told; who asks later waits for the next attempt.
+        // ready() rejects for its callers now; later callers wait for the next attempt.
         this.#loaded?.promise.catch(() => {});
         this.#loaded?.reject(error);
         this.#loaded = newPromise();
@@ -244,7 +244,7 @@ export class Presence implements AsyncDisposable {
   #take({ data, timeMs }: TopicRecord, isHistory: boolean): void {
     const record = this.#decode(data);
     if (record === undefined || record.node === this.#node) return;
-    // Clocks differ, and go back: they count only for what nobody saw come, and never lengthen a lease.
+    // Clocks differ, and may go back: they count only for records from before this node read, and never lengthen a lease.
     const agoMs = isHistory ? Math.max(Date.now() - timeMs, 0) : 0;
     const leaseMs = record.leaseMs - agoMs;
     if (leaseMs <= 0) return;
@@ -255,13 +255,13 @@ export class Presence implements AsyncDisposable {
     this.#apply(node, record, isHistory);
   }
 
-  /** What is no record of presence must keep nobody out of the rooms: somebody else wrote into the topic. */
+  /** A record that is not one of presence, of another program, must not keep members out of the rooms. */
   #decode(data: Uint8Array): PresenceRecord | undefined {
     try {
       return fromBinary(PresenceRecordSchema, data);
     } catch (error) {
       if (!this.#warned) {
-        const what = `the topic ${TOPIC} has something that is no record of it; such are left out:`;
+        const what = `the topic ${TOPIC} has a record that is not one of presence; it is left out, as are others like it:`;
         this.#logger.warn(what, error);
       }
       this.#warned = true;
@@ -289,12 +289,12 @@ export class Presence implements AsyncDisposable {
   #read(node: Node, { present, first, last, members }: Roster): void {
     if (first) node.roster = new Map();
     const { roster } = node;
-    // Its first part was trimmed, or came before this node looked.
+    // Its first part was trimmed, or came before this node began to read.
     if (roster === undefined) return;
     for (const one of present) roster.set(keyOf(one.room, one.name), one);
     if (!last) return;
     node.roster = undefined;
-    // A part is missing: the next beat tells.
+    // A part is missing: the roster of the next beat has it.
     if (roster.size < members) return;
     for (const key of [...node.members.keys()]) if (!roster.has(key)) this.#exit(node, key);
     for (const one of roster.values()) this.#enter(node, one);
@@ -321,13 +321,13 @@ export class Presence implements AsyncDisposable {
 }
 
 interface Room {
-  /** At how many nodes each member is. */
+  /** The count of nodes at which each member is. */
   readonly nodes: Map<string, number>;
   /** The members, in order. */
   readonly names: string[];
 }
 
-/** Another node, as it told of itself. */
+/** Another node, by its records. */
 interface Node {
   readonly members: Map<string, Present>;
   /** The parts of a roster that came so far. */

@@ -4,7 +4,7 @@ import { type Message, MessageSchema } from "hawser/gen/chat/v1/room_pb.js";
 import { Code, ConnectError } from "hawser/server";
 import type { NewRecord, TopicRecord } from "hawser/topics";
 
-/** The topics of rooms begin with this, and no others. */
+/** The topics of rooms, and no others, begin with this. */
 export const ROOM_TOPICS = "room/";
 
 export function topicOf(room: string): string {
@@ -19,13 +19,13 @@ export interface NewMessage {
   readonly sequence: bigint;
 }
 
-/** The record of a message; its time is when the log takes it. */
+/** The record of a message; the log sets its time. */
 export function recordOf({ name, text, producer, sequence }: NewMessage): NewRecord {
   const data = toBinary(MessageSchema, create(MessageSchema, { name, text }));
   return { data, id: { producer, sequence } };
 }
 
-/** The message that a record is. */
+/** The message of a record. */
 export function messageOf({ data, timeMs }: TopicRecord): Message {
   let message: Message;
   try {

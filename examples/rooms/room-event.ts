@@ -11,28 +11,28 @@ import type { HubEvent } from "hawser/topics";
 type WatchEvent = NonNullable<MessageInitShape<typeof WatchResponseSchema>["event"]>;
 type JoinEvent = NonNullable<MessageInitShape<typeof JoinResponseSchema>["event"]>;
 
-/** How many members an opening names at most: as many as room.proto states. */
+/** The most members that an opening names, as room.proto states. */
 const OPENED_MEMBERS = 1000;
 
-/** What happens in a room: all that watchers are told, and who is typing. */
-type Happening = WatchEvent | Extract<JoinEvent, { case: "typing" }>;
+/** The fields of an event of a room: all that watchers get, and which member is typing. */
+type RoomEventFields = WatchEvent | Extract<JoinEvent, { case: "typing" }>;
 
 /**
- * Something that happens in a room, for all who are there: each response is
- * made when the first of them needs it, and encoded once.
+ * An event of a room, for all of its calls: each response is made when the first
+ * of them needs it, and encoded once.
  */
 export class RoomEvent {
   readonly cursor: string;
-  readonly event: Happening;
+  readonly event: RoomEventFields;
   #watch: WatchResponse | undefined;
   #join: JoinResponse | undefined;
 
-  constructor(cursor: string, event: Happening) {
+  constructor(cursor: string, event: RoomEventFields) {
     this.cursor = cursor;
     this.event = event;
   }
 
-  /** As watchers get it; that somebody is typing is not for them. */
+  /** The response for watchers; `undefined` for typing, which they do not get. */
   get watch(): WatchResponse | undefined {
     const { cursor, event } = this;
     if (event.case === "typing") return undefined;
@@ -40,7 +40,7 @@ export class RoomEvent {
     return this.#watch;
   }
 
-  /** As members get it. */
+  /** The response for members. */
   get join(): JoinResponse {
     const { cursor, event } = this;
     this.#join ??= encodedOnce(JoinResponseSchema, { cursor, event });
@@ -48,7 +48,7 @@ export class RoomEvent {
   }
 }
 
-/** What an event of the hub is in a room; `names`: who is there. */
+/** An event of the hub as an event of a room; `names`: its members. */
 export function roomEventOf(
   event: HubEvent<RoomEvent, RoomEvent>,
   names: () => readonly string[],

@@ -1,6 +1,6 @@
 import { compareTopics } from "hawser/topics";
 
-/** Where a text stands in a list that is sorted as names of topics are, or would stand. */
+/** The place of a text in a list that is sorted as names of topics are, also where the list does not have it. */
 export function placeIn(sorted: readonly string[], text: string): number {
   let low = 0;
   let high = sorted.length;

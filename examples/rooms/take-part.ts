@@ -2,26 +2,26 @@ import type { JoinRequest, JoinRequest_Say } from "hawser/gen/chat/v1/room_pb.js
 import type { Subscription } from "hawser/topics";
 import { checkSequence, checkText, invalid } from "./checks.ts";
 
-/** How many messages of a call are on their way at once; the client waits with more. */
+/** The most messages of a call that are on their way to the log at once; then the client waits. */
 const SAYING = 32;
 
-/** How often others are told that a member is typing, at most. */
+/** The shortest time between two "typing" events of a member, in milliseconds. */
 const TYPING_MS = 1000;
 
-/** What a member does in a room. */
-export interface Doings {
-  /** Resolves when it is stored, and the member was told so. */
+/** The actions of a member in a room. */
+export interface MemberActions {
+  /** Resolves when the message is stored, and the member was told. */
   say(say: JoinRequest_Say): Promise<void>;
   typing(): void;
 }
 
 /**
- * Does what a member asks for, in its order, until the half-close; that, or
- * what goes wrong, ends what the member is told. Never rejects.
+ * Performs the requests of a member, in their order, until the half-close; that, or
+ * an error, ends the responses. Never rejects.
  */
 export async function takePart(
   requests: AsyncIterator<JoinRequest>,
-  doings: Doings,
+  actions: MemberActions,
   told: Pick<Subscription<never>, "close">,
 ): Promise<void> {
   const saying = new Set<Promise<void>>();
@@ -30,7 +30,7 @@ export async function takePart(
   try {
     for (;;) {
       const { done, value } = await requests.next();
-      // Behind one that could not be stored nothing is: the order would be another.
+      // After a message that could not be stored no other is stored: the order would change.
       if (done === true || failed) break;
       const { event } = value as JoinRequest;
       switch (event.case) {
@@ -39,7 +39,7 @@ export async function takePart(
           checkSequence("say.sequence", event.value.sequence);
           if (saying.size >= SAYING) await Promise.race(saying);
           if (failed) break;
-          const said = doings.say(event.value).then(
+          const said = actions.say(event.value).then(
             () => void saying.delete(said),
             (error) => {
               failed = true;
@@ -53,7 +53,7 @@ export async function takePart(
           const now = performance.now();
           if (now - typedAt < TYPING_MS) break;
           typedAt = now;
-          doings.typing();
+          actions.typing();
           break;
         }
         case "open":

@@ -1,5 +1,7 @@
 import type { Server } from "hawser/server";
 import { EXIT_CODE, type Interrupt } from "../terminal/interruption.ts";
+import { printNote } from "../terminal/output.ts";
+import { programLine } from "../terminal/program.ts";
 import { report } from "../terminal/report.ts";
 
 /** One Ctrl-C can come twice: from the terminal, and from npm, which passes it on. */
@@ -17,7 +19,7 @@ export interface ClosingOptions {
 export function closeOnSignal(server: Server, { graceMs, json, afterwards }: ClosingOptions): void {
   let firstAt: number | undefined;
   const say = (text: string) => {
-    if (!json) process.stderr.write(`hawser: ${text}\n`);
+    if (!json) printNote(programLine(text));
   };
   const stop = async (signal: Interrupt) => {
     if (firstAt !== undefined) {

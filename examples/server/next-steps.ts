@@ -1,10 +1,10 @@
 import { shellWord } from "../terminal/shell-word.ts";
 import { type ServerTls, selfSigned } from "./tls.ts";
 
-/** What a client calls where it is told nothing else. */
+/** The address that a client calls by default. */
 const USUAL_URL = "http://127.0.0.1:50051";
 
-/** The two commands to type next, in another terminal, with what each is for. */
+/** The two commands to type next, in another terminal, with the purpose of each. */
 export function nextSteps(
   listening: string,
   { tls, certificate }: { tls: ServerTls | undefined; certificate: string | undefined },
@@ -28,7 +28,7 @@ export function nextSteps(
   return typed.map((command, n) => `${command.padEnd(width)}   # ${steps[n]?.[1]}`).join("\n");
 }
 
-/** The address that a client on this machine calls: nobody can connect to a wildcard address. */
+/** The address that a client on this machine calls: a wildcard address is only for listening. */
 function reachable(url: string): string {
   return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:");
 }

@@ -3,7 +3,7 @@ import type { Logger } from "hawser/server";
 import { memoryLog, type TopicLog } from "hawser/topics";
 import { Unreadable } from "../terminal/parameter.ts";
 
-/** Where messages are kept. */
+/** The place where messages are kept. */
 export type LogPlace =
   | { readonly kind: "memory" }
   | { readonly kind: "sqlite"; readonly path: string }
@@ -31,7 +31,7 @@ export function readLog(text: string): LogPlace {
   );
 }
 
-/** Whether it names a server, and who logs in there; a path would be left out in silence. */
+/** Whether a URL has a server, and perhaps a user, and nothing else: the NATS client would ignore a path. */
 function isAddress(url: string): boolean {
   const { username, password, pathname, search, hash } = new URL(url);
   try {
@@ -43,7 +43,7 @@ function isAddress(url: string): boolean {
   return /^\/?$/.test(pathname) && search === "" && hash === "";
 }
 
-/** Reads `memory`, `sqlite:PATH` or `nats://HOST:PORT`; `undefined` where it is none of them. */
+/** Reads `memory`, `sqlite:PATH` or `nats://HOST:PORT`; `undefined` for any other text. */
 export function readLogPlace(text: string): LogPlace | undefined {
   if (text === "memory") return { kind: "memory" };
   if (/^sqlite:./.test(text)) return { kind: "sqlite", path: text.slice("sqlite:".length) };
@@ -51,7 +51,7 @@ export function readLogPlace(text: string): LogPlace | undefined {
   return undefined;
 }
 
-/** Opens a log. What only some logs need is loaded for them alone: it may not be installed. */
+/** Opens a log. The package of a log is loaded only for that log: it may not be installed. */
 export async function openLog(place: LogPlace, logger: Logger = console): Promise<TopicLog> {
   switch (place.kind) {
     case "memory":
@@ -72,7 +72,7 @@ export async function openLog(place: LogPlace, logger: Logger = console): Promis
   }
 }
 
-/** How a person is told where messages are. */
+/** The place of the messages, for the user. */
 export function describePlace(place: LogPlace): string {
   switch (place.kind) {
     case "memory":

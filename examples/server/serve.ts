@@ -23,7 +23,7 @@ import { listenRemedy, logRemedy } from "./remedies.ts";
 import { serverLog } from "./server-log.ts";
 import { readTls, type ServerTls } from "./tls.ts";
 
-const serverOptions = {
+const serveOptions = {
   host: option("<address>", "the address to listen on", { otherwise: "127.0.0.1" }),
   port: option("<number>", "the port to listen on; 0 picks a free one", {
     read: readPort,
@@ -49,12 +49,13 @@ const serverOptions = {
   json: jsonFlag,
 };
 
-type ServerOptions = Values<typeof serverOptions>;
+type ServeOptions = Values<typeof serveOptions>;
 
 export const serve = command({
+  program: "server",
   usage: "npm start --",
   about: "Serves the example Greeter and chat rooms until Ctrl-C or SIGTERM.",
-  options: serverOptions,
+  options: serveOptions,
   more: `
 Examples:
   $ npm start
@@ -96,8 +97,8 @@ there when this one has said "closed".`,
   },
 });
 
-/** The rooms on their log, which closes with them; `undefined` where it cannot be opened, which is reported. */
-async function openRooms(place: LogPlace, { json }: ServerOptions): Promise<Rooms | undefined> {
+/** The rooms on their log, which closes with them. Reports a log that cannot be opened, and returns `undefined`. */
+async function openRooms(place: LogPlace, { json }: ServeOptions): Promise<Rooms | undefined> {
   try {
     const log = await openLog(place, serverLog({ json }));
     const chat = rooms(log);
@@ -115,7 +116,7 @@ async function openRooms(place: LogPlace, { json }: ServerOptions): Promise<Room
 }
 
 async function listening(
-  options: ServerOptions,
+  options: ServeOptions,
   tls: ServerTls | undefined,
   chat: Rooms,
 ): Promise<Server & { url: string }> {
@@ -126,7 +127,7 @@ async function listening(
 }
 
 function makeServer(
-  { tlsCert, tlsKey, tlsCa }: ServerOptions,
+  { tlsCert, tlsKey, tlsCa }: ServeOptions,
   tls: ServerTls | undefined,
   { service }: Rooms,
 ): Server {

@@ -36,7 +36,7 @@ export async function readTls({
   return { cert, key, ca, requestClientCertificate: ca !== undefined };
 }
 
-/** Whether who is to trust this certificate has to trust the certificate itself. */
+/** Whether a certificate signed itself: a client can then trust only the certificate itself. */
 export function selfSigned(pem: string): boolean {
   const certificate = new X509Certificate(pem);
   return certificate.checkIssued(certificate);

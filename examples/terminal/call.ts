@@ -18,7 +18,7 @@ import { readDuration, readUrls } from "./values.ts";
 
 const DEFAULT_URLS = ["http://127.0.0.1:50051"];
 
-/** The options that every command has that calls the server. */
+/** The options of every command that calls the server. */
 export const connectionOptions = {
   url: repeatedOption(
     "<url>",
@@ -34,19 +34,19 @@ export const connectionOptions = {
 
 export type ConnectionOptions = Values<typeof connectionOptions>;
 
-/** What a command works with. */
+/** The client and the options that a command calls the server with. */
 export interface Call<Service extends DescService> {
   client: Client<Service>;
-  /** Deadline and Ctrl-C, for the call's options. */
+  /** The deadline, and a signal that aborts at Ctrl-C. */
   options: CallOptions & { signal: AbortSignal };
   interruption: Interruption;
 }
 
 /**
- * Runs `work` with a client of a service of the server at --url. What `work` throws becomes
- * one line on stderr and exit code 1; Ctrl-C is exit code 130; when nobody
- * reads the output any more (`| head`), the command ends quietly. Work that is
- * Unfinished is told in any case.
+ * Runs `work` with a client of a service of the server at --url. An error of `work` becomes
+ * one line on stderr and exit code 1; Ctrl-C is exit code 130; when the reader of the
+ * output has closed it (`| head`), the command ends without an error text. An
+ * Unfinished error is always reported.
  */
 export async function call<Service extends DescService>(
   service: Service,
@@ -91,7 +91,7 @@ async function readTls({ url, ca, cert, key }: ConnectionOptions) {
   const plain = url.find((one) => !/^https:/i.test(one));
   if (plain !== undefined) {
     throw new ConnectError(
-      `--ca, --cert and --key are for TLS, and ${plain} is none: use an https:// URL`,
+      `--ca, --cert and --key are for TLS, and ${plain} has no TLS: use an https:// URL`,
       Code.InvalidArgument,
     );
   }
@@ -101,7 +101,7 @@ async function readTls({ url, ca, cert, key }: ConnectionOptions) {
   return { ca: await readPem(ca), cert: await readPem(cert), key: await readPem(key) };
 }
 
-/** What the user can do about a failed call, where its message leaves that open. */
+/** The step that helps the user after a failed call, where its message does not name it. */
 function remedy(error: unknown, service: DescService): string | undefined {
   if (!(error instanceof ConnectError)) return undefined;
   switch (error.code) {

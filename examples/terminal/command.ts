@@ -2,6 +2,7 @@
  * The commands of a program, over `parseArgs` of Node: a table of parameters gives the checks, the types and the help.
  *
  *     const hello = command({
+ *       program: "hello",
  *       usage: "node hello.ts",
  *       about: "Says hello.",
  *       arguments: { name: optionalArgument("[name]", "who says it", { otherwise: "world" }) },
@@ -16,22 +17,25 @@ import { helpOf, nameOf } from "./help.ts";
 import { nearest } from "./nearest.ts";
 import { printLine } from "./output.ts";
 import { type Parameter, type Parameters, Unreadable, type Values } from "./parameter.ts";
+import { nameProgram } from "./program.ts";
 import { report, systemCode } from "./report.ts";
 
 export interface CommandOptions<Arguments extends Parameters, Options extends Parameters> {
-  /** What is typed to run it, before its options: `npm run chat --`. */
+  /** The name of the program, which begins each line that it writes to stderr. */
+  readonly program: string;
+  /** The words that run it, before its options: `npm run chat --`. */
   readonly usage: string;
   /** A sentence. */
   readonly about: string;
   /** In the order in which they are typed. */
   readonly arguments?: Arguments;
   readonly options?: Options;
-  /** What the help says below its tables: details, examples. */
+  /** The text of the help below its tables: details, examples. */
   readonly more?: string;
   readonly run: (values: Values<Arguments> & Values<Options>) => Promise<void>;
 }
 
-/** What main() runs: a command, or a group of them. */
+/** A command, or a group of them, for main(). */
 export interface Runnable {
   readonly about: string;
   /** Prints the help where `words` ask for it; else does its work. Throws INVALID_ARGUMENT for words that are wrong. */
@@ -40,7 +44,7 @@ export interface Runnable {
 
 export interface Command<AllValues> extends Runnable {
   readonly help: string;
-  /** The values of what was typed; throws INVALID_ARGUMENT. `undefined`: the help is asked for. */
+  /** The values of the words that were typed; throws INVALID_ARGUMENT. `undefined`: the words ask for the help. */
   read(words: readonly string[]): AllValues | undefined;
 }
 
@@ -51,16 +55,17 @@ type None = {};
 export function command<Arguments extends Parameters = None, Options extends Parameters = None>(
   given: CommandOptions<Arguments, Options>,
 ): Command<Values<Arguments> & Values<Options>> {
-  const { about, run, arguments: ordered = {}, options = {} } = given;
+  const { program, about, run, arguments: ordered = {}, options = {} } = given;
   const help = helpOf({ ...given, arguments: ordered, options });
   const read = (words: readonly string[]) =>
-    // The names and types of the two tables are what the type says.
+    // The two tables have the names and types of this type.
     readWords(words, ordered, options) as (Values<Arguments> & Values<Options>) | undefined;
   return {
     about,
     help,
     read,
     async run(words) {
+      nameProgram(program);
       const values = read(words);
       await (values === undefined ? printLine(help) : run(values));
     },
@@ -68,15 +73,17 @@ export function command<Arguments extends Parameters = None, Options extends Par
 }
 
 export interface GroupOptions {
+  /** The name of the program while none of its commands runs. */
+  readonly program: string;
   readonly usage: string;
   readonly about: string;
-  /** Each is loaded when it is run: it takes what it needs with it. */
+  /** Each command is loaded when it runs, with the modules that it needs. */
   readonly commands: Readonly<Record<string, () => Promise<Runnable>>>;
   readonly more?: string;
 }
 
-/** Makes one program of several commands: the first word says which. */
-export function group({ usage, about, commands, more }: GroupOptions): Runnable {
+/** Makes one program of several commands: the first word is the name of the command. */
+export function group({ program, usage, about, commands, more }: GroupOptions): Runnable {
   const names = Object.keys(commands);
   const help = async () => {
     const listed = names.map(async (name) => {
@@ -88,6 +95,7 @@ export function group({ usage, about, commands, more }: GroupOptions): Runnable 
   return {
     about,
     async run([name, ...words]) {
+      nameProgram(program);
       if (name === "--help" || name === "-h") return printLine(await help());
       if (name === undefined) throw invalid(`name a command: ${names.join(", ")}`);
       const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
@@ -102,12 +110,12 @@ export function group({ usage, about, commands, more }: GroupOptions): Runnable 
   };
 }
 
-/** Runs a program with what was typed. What it throws becomes one line on stderr, and exit code 1. */
+/** Runs a program with the words that were typed. An error becomes one line on stderr, and exit code 1. */
 export async function main(program: Runnable, words = process.argv.slice(2)): Promise<void> {
   try {
     await program.run(words);
   } catch (error) {
-    // EPIPE: nobody reads the output any more (`| head`).
+    // EPIPE: the reader of the output has closed it (`| head`).
     if (systemCode(error) !== "EPIPE") report(error, { json: words.includes("--json") });
   }
 }
@@ -146,7 +154,7 @@ interface Given {
   readonly wantsHelp: boolean;
 }
 
-/** Takes apart what was typed; not strict, since its own texts are better. */
+/** Takes apart the words that were typed; not strict, since the error texts of this file are better. */
 function tokensOf(words: readonly string[], options: Parameters): Given {
   const named = new Map(Object.keys(options).map((name) => [nameOf(name), name]));
   const { tokens } = parseArgs({

@@ -9,9 +9,9 @@ import {
 import { Code, ConnectError } from "hawser";
 import { systemCode } from "./report.ts";
 
-/** Stands between a client and its server, and cuts the connections that pass through it, as a network that fails does. */
+/** A proxy between a client and its server that cuts its connections, as a network that fails does. */
 export interface CuttingProxy extends AsyncDisposable {
-  /** What the client calls instead of the server. */
+  /** The address that the client calls instead of the server's. */
   readonly url: string;
   /** How many connections it has cut. */
   readonly cuts: number;
@@ -21,7 +21,7 @@ export interface CuttingProxy extends AsyncDisposable {
 
 /**
  * Opens a proxy on this machine for the server at this address: http, https or unix, as a transport takes it.
- * UNAVAILABLE where nothing listens there: later a client would only see that its connection to the proxy ends.
+ * UNAVAILABLE where no server listens there: later a client would only see that its connection to the proxy ends.
  */
 export async function openCuttingProxy(serverUrl: string): Promise<CuttingProxy> {
   const { scheme, host, server } = placeOf(serverUrl);

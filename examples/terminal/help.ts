@@ -50,7 +50,7 @@ function tableOf(title: string, rows: readonly (readonly [string, string])[]): s
   return [[`${title}:`, ...lines].join("\n")];
 }
 
-/** A text in lines of so many columns, all but the first with an indent. */
+/** A text in lines of at most `columns`, all but the first with an indent. */
 function wrapped(text: string, columns: number, indent: number): string {
   const lines: string[] = [];
   for (const word of text.split(" ")) {

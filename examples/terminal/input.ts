@@ -9,12 +9,12 @@ import { systemCode } from "./report.ts";
 /** The longest line that is read: as long as a message may be (writeMaxBytes). */
 const LONGEST_LINE = 4 * 1024 * 1024;
 
-/** What is read, line by line. */
+/** A text that is read line by line. */
 export interface Input {
-  /** As the user knows it: a path, or `standard input`. */
+  /** The name that the user knows: a path, or `standard input`. */
   readonly name: string;
   readonly stream: Readable;
-  /** How many there are, where that is known before they are read. */
+  /** The size, where it is known before the text is read. */
   readonly bytes?: number | undefined;
 }
 
@@ -25,7 +25,7 @@ export async function openInput(path: string): Promise<Input> {
   }
   try {
     const fd = await promisify(open)(path, "r");
-    // A read of a file cannot be given up while a pipe has nothing to say; that of a socket can.
+    // A read of a file cannot be cancelled while a pipe has no data; a read of a socket can.
     const piped = fstatSync(fd).isFIFO();
     const stream = piped ? new Socket({ fd, readable: true }) : createReadStream("", { fd });
     return { name: path, stream, bytes: sizeOf(fd) };
@@ -49,7 +49,7 @@ export async function readPem(path: string | undefined): Promise<string | undefi
   }
 }
 
-/** What is wrong with a PEM file, by the flag and the file instead of the option that it became. */
+/** The error of a PEM file, with the flag and the file in the place of the option `tls`. */
 export function aboutPem(error: unknown, flags: Record<string, string | undefined>): unknown {
   if (!(error instanceof ConnectError) || !/^create\w+: tls\./.test(error.rawMessage)) return error;
   const what = error.rawMessage.replace(/^\w+: /, "").replace("; is it a path?", "");
@@ -57,7 +57,7 @@ export function aboutPem(error: unknown, flags: Record<string, string | undefine
   return new ConnectError(told, error.code, undefined, undefined, error);
 }
 
-/** Why a file cannot be read, with what to do about it. */
+/** Why a file cannot be read, with the remedy. */
 function unreadable(path: string, error: unknown): ConnectError {
   switch (systemCode(error)) {
     case "ENOENT":

@@ -16,7 +16,7 @@ export class Interruption {
     process.once("SIGTERM", () => this.interrupt("SIGTERM"));
   }
 
-  /** The exit code that tells of it; undefined as long as nobody interrupted. */
+  /** The exit code of an interrupted command; undefined until it is interrupted. */
   get exitCode(): number | undefined {
     return this.#exitCode;
   }

@@ -1,4 +1,4 @@
-/** The name among those there are that a mistyped one is nearest to; `undefined` where none is near. */
+/** The name that is nearest to a mistyped one; `undefined` where none is near. */
 export function nearest(typed: string, names: readonly string[]): string | undefined {
   const [best] = names
     .map((name) => ({ name, edits: editsBetween(typed.toLowerCase(), name.toLowerCase()) }))

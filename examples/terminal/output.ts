@@ -4,7 +4,7 @@ import { type DescMessage, type MessageShape, toJsonString } from "@bufbuild/pro
 process.stdout.on("error", () => {});
 process.stderr.on("error", () => {});
 
-/** Writes one line to stdout; resolves when it is out, rejects with EPIPE when nobody reads on. */
+/** Writes one line to stdout; resolves when it is out, rejects with EPIPE when its reader has closed it. */
 export function printLine(line: string): Promise<void> {
   return new Promise((resolve, reject) => {
     process.stdout.write(`${line}\n`, (error) => (error ? reject(error) : resolve()));
@@ -25,8 +25,8 @@ export function toJsonLine<Desc extends DescMessage>(
 }
 
 /**
- * Text of a peer as it may go to a terminal: what would break the line, drive
- * the terminal or turn the direction of what follows is written as an escape
+ * Text of a peer, made safe for a terminal: characters that would break the line, control
+ * the terminal or change the direction of the text are written as escapes
  * (`\n`, `\u001b`, `\u202e`). JSON stays the same JSON.
  */
 export function oneLine(text: string): string {

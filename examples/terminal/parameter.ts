@@ -1,10 +1,10 @@
-/** What a text that was typed cannot be read as; the message says what to write instead. */
+/** The error of a text that cannot be read; its message says what to write instead. */
 export class Unreadable extends Error {}
 
 /** An option, a flag or an argument of a command. */
 export interface Parameter<T> {
   readonly kind: "option" | "flag" | "argument";
-  /** What stands for its value in the help: `<number>`; of an argument: `<file>`, `[name]`, `[text...]`. */
+  /** Its value as the help shows it: `<number>`; of an argument: `<file>`, `[name]`, `[text...]`. */
   readonly form: string;
   readonly help: string;
   /** The options that cannot be given beside it, by their names in the table. */
@@ -12,7 +12,7 @@ export interface Parameter<T> {
   /**
    * Its value, from the texts that were given for it, in their order.
    *
-   * @param what how the user knows it: `--count` or `<file>`
+   * @param what the name that the user knows: `--count` or `<file>`
    */
   parse(texts: readonly string[], what: string): T;
 }
@@ -25,9 +25,9 @@ export type Values<P extends Parameters> = {
   [Name in keyof P]: P[Name] extends Parameter<infer T> ? T : never;
 };
 
-/** What an option, or an argument that may be left out, is read by. */
+/** How an option, or an argument that may be left out, is read. */
 export interface Rules {
-  /** Makes the value of what was typed; throws Unreadable. Default: takes it as it is. */
+  /** Makes the value of the text that was typed; throws Unreadable. Default: the text itself. */
   readonly read?: (text: string) => unknown;
   /** The value where it is not given. Default: `undefined`. */
   readonly otherwise?: unknown;
@@ -36,7 +36,7 @@ export interface Rules {
   readonly excludes?: readonly string[];
 }
 
-/** The value that comes of the rules. */
+/** The type of the value that the rules make. */
 type ValueOf<R extends Rules> =
   | (R extends { read: (text: string) => infer T } ? T : string)
   | (R extends { otherwise: infer Otherwise } ? Otherwise : undefined);
@@ -56,7 +56,7 @@ export function option<R extends Rules = object>(
 function lastOf<R extends Rules>(texts: readonly string[], what: string, rules?: R): ValueOf<R> {
   const text = texts.at(-1);
   const value = text === undefined ? rules?.otherwise : readWith(rules?.read ?? asItIs, text, what);
-  // ValueOf says what the rules make; the compiler does not follow it.
+  // ValueOf is the type of that value; the compiler cannot derive it.
   return value as ValueOf<R>;
 }
 
@@ -130,7 +130,7 @@ function readWith<T>(read: (text: string) => T, text: string, what: string): T {
     return read(text);
   } catch (error) {
     if (!(error instanceof Unreadable)) throw error;
-    // The user and password of an address stay out of what is told of it.
+    // The user and password of an address are left out of the message.
     const shown = text.replace(/:\/\/.*@/, "://…@");
     throw new Unreadable(`${what} '${shown}' is not valid: ${error.message}`);
   }

@@ -3,14 +3,14 @@ import { printLine, printNote } from "./output.ts";
 
 const PROMPT = "> ";
 
-/** Where the messages come from, and where the replies go. */
+/** The source of the messages, and the place where the replies are printed. */
 export interface Speaker extends Disposable {
-  /** Ends early, without an error, when the signal aborts: the conversation is over. */
+  /** Ends early, without an error, when the signal aborts, because the conversation has ended. */
   messages(over: AbortSignal): AsyncIterable<string>;
   print(line: string): Promise<void>;
   /** Writes a line to stderr. */
   note(line: string): void;
-  /** Shows a word before what is being typed, until the next; "" shows none. On a terminal alone. */
+  /** Shows a word before the line that is being typed, until the next call; "" shows none. Only on a terminal. */
   hint?(text: string): void;
 }
 
@@ -20,10 +20,10 @@ export function speakerOf(messages: Speaker["messages"]): Speaker {
 }
 
 /**
- * The terminal as a place to talk: a line a message, Ctrl-D ends the messages,
- * Ctrl-C runs `onCancel`. A reply appears above what is being typed.
+ * The terminal as a speaker: each line is a message, Ctrl-D ends the messages,
+ * Ctrl-C runs `onCancel`. A reply appears above the line that is being typed.
  *
- * @param onTyping called at each key that leaves something typed
+ * @param onTyping called at each key after which the line is not empty
  */
 export function openPrompt(onCancel: () => void, onTyping?: () => void): Speaker {
   const screen = process.stdout.isTTY ? process.stdout : process.stderr;
@@ -31,9 +31,9 @@ export function openPrompt(onCancel: () => void, onTyping?: () => void): Speaker
   let open = true;
   let prompt = PROMPT;
   let writing = Promise.resolve();
-  /** What is being typed is off the screen. */
+  /** Whether the line that is being typed is off the screen. */
   let cleared = false;
-  // Before the reader has the key: what is entered stays on the screen, but not the hint.
+  // Before the reader has the key: the entered line stays on the screen, and the hint does not.
   const onEnter = (_text: string, key: { name?: string }) => {
     if (!open || prompt === PROMPT || !/^(?:return|enter)$/.test(key.name ?? "")) return;
     if (!cleared) clear();
@@ -41,7 +41,7 @@ export function openPrompt(onCancel: () => void, onTyping?: () => void): Speaker
     reader.prompt(true);
     reader.setPrompt(prompt);
   };
-  // Behind the reader, so that the line has the key already.
+  // After the reader, so that the line has the key already.
   const onKey = () => {
     if (open && reader.line !== "") onTyping?.();
   };
@@ -65,7 +65,7 @@ export function openPrompt(onCancel: () => void, onTyping?: () => void): Speaker
     (reader as { prevRows?: number }).prevRows = 0;
   };
 
-  /** Writes above what is being typed, when what was to be written before is there. */
+  /** Writes above the line that is being typed, after all earlier writes. */
   const above = (write: () => void | Promise<void>): Promise<void> => {
     const written = writing.then(async () => {
       if (!open || !screen.isTTY) return write();

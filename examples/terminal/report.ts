@@ -1,27 +1,28 @@
 import { Code, ConnectError } from "hawser";
 import { oneLine } from "./output.ts";
+import { programLine } from "./program.ts";
 
 export interface ReportOptions {
   /** One JSON object instead of the text. */
   json?: boolean | undefined;
-  /** What the user can do about it, where the message does not say so itself. */
+  /** The step that helps the user, where the message does not name it. */
   remedy?: string | undefined;
 }
 
-/** One line on stderr for what went wrong, and exit code 1. */
+/** Writes one line on stderr for an error, and sets exit code 1. */
 export function report(error: unknown, options: ReportOptions): void {
   process.stderr.write(describe(error, options));
   process.exitCode = 1;
 }
 
-/** The line itself: `hawser: unavailable: cannot reach …: is the server running?` */
+/** The line itself: `chat: unavailable: cannot reach …: is the server running?` */
 export function describe(error: unknown, { json, remedy }: ReportOptions): string {
   const failure = ConnectError.from(error);
   const code = codeName(failure.code);
   const message = failure.rawMessage;
   if (json) return `${oneLine(JSON.stringify({ code, message, remedy }))}\n`;
   const advice = remedy === undefined ? "" : `${message.endsWith("?") ? "" : ":"} ${remedy}`;
-  return `${oneLine(`hawser: ${code}: ${message}${advice}`)}\n`;
+  return `${oneLine(programLine(`${code}: ${message}${advice}`))}\n`;
 }
 
 /** A code as gRPC and Connect write it: `deadline_exceeded`. */

@@ -1,15 +1,16 @@
 import type { CallState } from "hawser";
 import { printNote } from "./output.ts";
+import { programLine } from "./program.ts";
 
-/** What tells of its state: a streaming call. */
+/** A streaming call, as far as its state is concerned. */
 interface Stateful {
   onState(listener: (state: CallState) => void): Disposable;
 }
 
 /**
- * Tells on stderr when a call lost its connection, and when it goes on.
+ * Writes to stderr when a call has lost its connection, and when it continues.
  *
- * @param note writes a line to stderr, where something better than that is at hand
+ * @param note writes a line to stderr; default: as it is
  */
 export function announceResuming(
   call: Stateful,
@@ -23,7 +24,7 @@ export function announceResuming(
   });
 }
 
-/** What tells of a connection that is away, and of its return: each once, however often it is called. */
+/** Notes of the loss of a connection and of its return: each is written once, however often it is called. */
 export interface ResumingNotes {
   away(): void;
   back(): void;
@@ -36,11 +37,11 @@ export function resumingNotes(
   let isAway = false;
   return {
     away() {
-      if (!isAway) note(json ? '{"state":"reconnecting"}' : "hawser: reconnecting…");
+      if (!isAway) note(json ? '{"state":"reconnecting"}' : programLine("reconnecting…"));
       isAway = true;
     },
     back() {
-      if (isAway) note(json ? '{"state":"resumed"}' : "hawser: resumed");
+      if (isAway) note(json ? '{"state":"resumed"}' : programLine("resumed"));
       isAway = false;
     },
   };

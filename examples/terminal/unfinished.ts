@@ -1,7 +1,7 @@
 /**
- * Why a work of many parts stopped in the middle (its `cause`), and how to go on
- * without doing a part twice. It is told in any case: also after Ctrl-C, and
- * where nobody reads the output.
+ * Why a work of many parts stopped in the middle (its `cause`), and how to continue
+ * without doing a part twice. It is always reported: also after Ctrl-C, and
+ * where the output is no longer read.
  */
 export class Unfinished extends Error {
   readonly advice: string;

@@ -1,10 +1,10 @@
-/** Reads what is typed for an option. */
+/** Reads the values of options. */
 import { Unreadable } from "./parameter.ts";
 
 const UNIT_MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 const DURATION = /^(?:\d+(?:\.\d+)?(?:ms|s|m|h))+$/;
 
-/** Ten years: longer than anybody waits, and far from where the arithmetic ends. */
+/** Ten years: longer than a call lasts, and far below the largest number of milliseconds. */
 const LONGEST_MS = 10 * 365 * 24 * 3_600_000;
 
 /** Reads `250ms`, `1s`, `1m30s`, `0s`; gives milliseconds. */

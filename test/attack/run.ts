@@ -1,9 +1,9 @@
 /**
- * npm run attack              what an honest client feels of a server while a stranger takes what it can; ~2 minutes
- * npm run attack -- --only B1 one of them
+ * npm run attack              how a server serves an honest client beside a hostile one; ~2 minutes
+ * npm run attack -- --only B1 one of the hostile clients
  *
- * Server, stranger and honest client are a process each. The honest client makes 25 calls a second and waits 4 s for
- * each: before the stranger comes, while it is there, and when it has left.
+ * Server, hostile client and honest client are a process each. The honest client makes 25 calls a second and waits 4 s for
+ * each: before the hostile client comes, while it runs, and after it.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -11,9 +11,9 @@ import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { type Felt, honest } from "../support/honest.ts";
+import { type CallTimes, honest } from "../support/honest.ts";
 import { startExampleServer } from "../support/program.ts";
-import { strangers } from "./strangers.ts";
+import { hostileClients } from "./hostile-clients.ts";
 
 const QUIET_MS = 2000;
 const ATTACK_MS = 8000;
@@ -21,22 +21,22 @@ const AFTER_MS = 8000;
 
 const { values } = parseArgs({ options: { only: { type: "string" } } });
 
-for (const { name, does } of strangers) {
+for (const { name, does } of hostileClients) {
   if (values.only !== undefined && values.only !== name) continue;
   console.log(`\n${name}: ${does}`);
   await attack(name);
 }
-// Node never comes to its end by itself where a connection was reset while it was ended.
+// Node does not exit by itself where a connection was reset while it was ended.
 process.exit(0);
 
 async function attack(name: string): Promise<void> {
   await using server = await startExampleServer("--grace", "0s");
   await using client = await honest(server.url);
   say("before", await client.calls(QUIET_MS), rssMib(server.pid));
-  const stranger = come(name, server.url);
+  const hostile = come(name, server.url);
   const during = await client.calls(ATTACK_MS);
-  say("meanwhile", during, rssMib(server.pid));
-  await stranger[Symbol.asyncDispose]();
+  say("during", during, rssMib(server.pid));
+  await hostile[Symbol.asyncDispose]();
   say("after", await client.calls(AFTER_MS), rssMib(server.pid));
   await using _again = come(name, server.url);
   await pause(2000);
@@ -47,7 +47,7 @@ async function attack(name: string): Promise<void> {
 }
 
 function come(name: string, url: string): AsyncDisposable {
-  const program = fileURLToPath(new URL("./strangers.ts", import.meta.url));
+  const program = fileURLToPath(new URL("./hostile-clients.ts", import.meta.url));
   const child = spawn(process.execPath, [program, name, new URL(url).port], { stdio: "ignore" });
   const left = once(child, "close");
   return {
@@ -58,7 +58,7 @@ function come(name: string, url: string): AsyncDisposable {
   };
 }
 
-function say(when: string, { calls, failed, p50, p99 }: Felt, rss: string): void {
+function say(when: string, { calls, failed, p50, p99 }: CallTimes, rss: string): void {
   const ms = (value: number) => `${value.toFixed(1)} ms`;
   const took = `p50 ${ms(p50)}, p99 ${ms(p99)}`;
   console.log(

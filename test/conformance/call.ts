@@ -24,7 +24,7 @@ type Response = { payload?: Payload };
 
 /**
  * Makes the call that the runner describes and tells how it went; that the call fails is a result too.
- * After a cancellation of its own, or a send that fails, it goes on as if nothing had happened: the next
+ * After a cancellation of its own, or a send that fails, it continues as if nothing had happened: the next
  * read shows what our client makes of it.
  */
 export async function makeCall(client: Conformance, request: ClientRequest): Promise<CallResult> {
@@ -122,7 +122,7 @@ function callOptions({ request: { requestHeaders, timeoutMs } }: Task) {
   return { headers: appendHeaders(new Headers(), requestHeaders), timeoutMs };
 }
 
-/** A unary call sends its request and closes at once: it is cancelled so much later. */
+/** A unary call sends its request and closes at once: it is cancelled after the delay that the runner asks for. */
 function unaryOptions(task: Task) {
   const controller = new AbortController();
   cancelAfterCloseSend(task, { cancel: () => controller.abort() });
@@ -146,7 +146,7 @@ function onlyMessage<Desc extends DescMessage>({ request }: Task, schema: Desc) 
   return unpack(any, schema);
 }
 
-/** The messages to send, each behind the delay that the runner asks for. */
+/** The messages to send, each after the delay that the runner asks for. */
 async function* outgoing<Desc extends DescMessage>({ request, result }: Task, schema: Desc) {
   result.numUnsentRequests = request.requestMessages.length;
   for (const any of request.requestMessages) {

@@ -49,7 +49,7 @@ process.exit(total.failed > 0 ? 1 : 0);
 
 /** Passes on what the runner says, and counts; a run that ends without a count, or badly, has failed. */
 async function runSuite(args: string[]): Promise<Count> {
-  // A group of its own, so that nothing of it is left behind, whatever ends it.
+  // A process group of its own, so that none of its processes is left, whatever ends it.
   const child = spawn(runner, args, { detached: true, stdio: ["ignore", "pipe", "inherit"] });
   const { promise: exited, resolve: onExit } = Promise.withResolvers<number | null>();
   child.once("close", onExit);

@@ -8,7 +8,7 @@ import {
 } from "@bufbuild/protobuf";
 
 /**
- * The runner's messages on stdin, each behind its length in four bytes, until the runner closes it.
+ * The runner's messages on stdin, each after its length in four bytes, until the runner closes it.
  * Several readers may share one iterable: each message goes to one of them.
  */
 export async function* readMessages<Desc extends DescMessage>(

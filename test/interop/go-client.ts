@@ -35,6 +35,6 @@ export async function goClientAgainstOurs(directory: string): Promise<void> {
     { tls: { ...tls, ca: certs.ca } },
     { flags: [...CA, ...CLIENT_CERT] },
     { flags: CA, scenarios: ["refused without a client certificate"] },
-    { flags: [...CA, ...OTHER_CERT], scenarios: ["refused with a certificate of a stranger"] },
+    { flags: [...CA, ...OTHER_CERT], scenarios: ["refused with a certificate of another CA"] },
   );
 }

@@ -30,7 +30,7 @@ http {
 /** Debian has it where the PATH of many users does not lead. */
 const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin` };
 
-/** Says why there is none, or nothing. */
+/** Why nginx cannot run; `undefined` where it can. */
 export function lackOfNginx(): string | undefined {
   const { error, stderr } = spawnSync("nginx", ["-V"], { encoding: "utf8", env });
   if (error !== undefined) return "there is no `nginx` on the PATH";
@@ -113,7 +113,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Whether someone listens there. */
+/** Whether a server listens there. */
 async function answers(port: number): Promise<boolean> {
   const socket = connect(port, "127.0.0.1");
   try {

@@ -76,12 +76,12 @@ async function startServer(number: number, runs: Run[]) {
   return { server, port: port as number };
 }
 
-/** A chat that talks until it is told to stop, and hears each message back. */
+/** A chat that sends until it is told to stop, and gets each message back. */
 class Talk {
   readonly name: string;
   readonly chat: Duplex<{ content: string }, { reply: string }>;
   readonly replies: string[] = [];
-  /** How often it went on over another connection. */
+  /** How often it continued over another connection. */
   resumes = 0;
   #sent = 0;
   #stopped = false;
@@ -97,10 +97,14 @@ class Talk {
     this.#over.catch(() => {});
   }
 
-  /** Resolves when so many more replies have come. */
+  /** Resolves when `count` more replies have come. */
   async hears(count: number): Promise<void> {
     const wanted = this.replies.length + count;
-    const heard = until(`${this.name} heard more`, () => this.replies.length >= wanted, 15_000);
+    const heard = until(
+      `${this.name} got more replies`,
+      () => this.replies.length >= wanted,
+      15_000,
+    );
     await Promise.race([heard, this.#over]);
   }
 

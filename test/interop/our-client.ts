@@ -42,7 +42,7 @@ async function special(
   });
 }
 
-/** The server shuts down gracefully while a chat runs: the chat goes on to its end, new calls are refused. */
+/** The server shuts down gracefully while a chat runs: the chat continues to its end, new calls are refused. */
 async function drain({ greeter }: World, server: PeerServer): Promise<void> {
   const chat = greeter.chat({ headers: { "x-drain": "yes" } });
   const calling = (async () => {
@@ -56,7 +56,7 @@ async function drain({ greeter }: World, server: PeerServer): Promise<void> {
   assert.equal(await server.exited, 0);
 }
 
-/** The server retires each connection after 300 ms: what runs goes on there, what is new finds another. */
+/** The server retires each connection after 300 ms: running calls continue on it, new calls get another connection. */
 async function retiredConnections({ greeter }: World): Promise<void> {
   const chat = greeter.chat();
   const replies = read(chat);
@@ -148,7 +148,7 @@ async function secure(): Promise<void> {
     await using server = await startServer(go, ...keyPair);
     const baseUrl = `https://${server.address}`;
     await basics("TLS", { baseUrl, tls: { ca } });
-    await check("Go server, TLS: a certificate of a stranger is not trusted", async () => {
+    await check("Go server, TLS: a certificate of another CA is not trusted", async () => {
       await using world = worldOf({ baseUrl, tls: { ca: certs.otherCa } });
       await rejects(world.greeter.sayHello({}), Code.Unavailable);
     });
@@ -158,7 +158,7 @@ async function secure(): Promise<void> {
   await basics("mTLS", { baseUrl, tls: { ca, ...certs.client } });
   for (const [who, tls] of [
     ["without a client certificate", { ca }],
-    ["with a certificate of a stranger", { ca, ...certs.otherClient }],
+    ["with a certificate of another CA", { ca, ...certs.otherClient }],
   ] as const) {
     await check(`Go server, mTLS: refused ${who}`, async () => {
       await using world = worldOf({ baseUrl, tls });

@@ -5,7 +5,7 @@ import { type Client, Code, ConnectError } from "../../src/index.ts";
 import type { Dice } from "./dice.ts";
 import { messageOf, noWrongs, readFarewell, Sequence } from "./sequence.ts";
 
-/** A chat that neither sends nor receives for so long hangs. */
+/** A chat that neither sends nor receives for this time hangs. */
 const HANG_MS = 45_000;
 
 /** What all chats of a run have seen together. */
@@ -19,7 +19,7 @@ export class Tally {
   unbegun = 0;
   /** Replies that came. */
   received = 0;
-  /** How often a chat went on over another connection. */
+  /** How often a chat continued over another connection. */
   resumed = 0;
   readonly failures: string[] = [];
   #last = 0;
@@ -37,9 +37,9 @@ export class Tally {
 /** What becomes of a chat: the numbers are counts of messages. */
 interface Plan {
   readonly requests: number;
-  /** The handler sends so many replies, whatever it receives. 0: one for each request. */
+  /** The count of replies that the handler sends, whatever it receives. 0: one for each request. */
   readonly push: number;
-  /** The handler ends the call after so many requests, while the client goes on. 0: it does not. */
+  /** The count of requests after which the handler ends the call, while the client continues. 0: it does not. */
   readonly endAfter: number;
   /** The client cancels instead of half-closing. */
   readonly cancelled: boolean;
@@ -161,7 +161,7 @@ class Chat {
       for await (const { reply } of this.#call) {
         this.#tally.received++;
         this.#livedAt = performance.now();
-        if (farewell !== undefined) throw new Error("a reply came behind the last");
+        if (farewell !== undefined) throw new Error("a reply came after the last");
         farewell = readFarewell(reply);
         if (farewell === undefined) this.#replies.take(reply);
         if (dozy && dice.chance(0.01)) await pause(dice.between(1, 20));

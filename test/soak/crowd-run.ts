@@ -22,9 +22,9 @@ import type { CrowdReport } from "./crowd-server.ts";
 
 const SESSIONS = 10_000;
 const CUTS = 3;
-/** For so long from a cut on, and for as long before, unary calls are timed. */
+/** Unary calls are timed for this time before a cut, and for this time after it. */
 const WINDOW_MS = 12_000;
-/** An idle session may cost its server so much (issue 4). */
+/** The most bytes that an idle session may cost its server. */
 const MOST_BYTES_EACH = 20 * 1024;
 /** What the server's heap may hold for long, in MB: past it Node ends the process. */
 const HEAP_MB = 192;
@@ -78,12 +78,12 @@ const greeter = createClient(Greeter, transport);
 const empty = await server.ask();
 
 const chats: Duplex<MessageInitShape<typeof MessageRequestSchema>, MessageResponse>[] = [];
-/** Each chat says `content`, and hears it. */
+/** Each chat sends `content`, and gets it back. */
 async function exchange(content: string, among = chats): Promise<void> {
   const replies = among.map(async (chat) => {
     await chat.send({ content });
     const reply = (await next(chat))?.reply;
-    if (reply !== content) failures.push(`a chat said ${content} and heard ${reply}`);
+    if (reply !== content) failures.push(`a chat sent ${content} and got ${reply}`);
   });
   for (const outcome of await Promise.allSettled(replies)) {
     if (outcome.status === "rejected") failures.push(String(outcome.reason.message));

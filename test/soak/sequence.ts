@@ -3,11 +3,11 @@ import { mix } from "./dice.ts";
 
 /** What went wrong with messages; all of it must be 0. */
 export interface Wrongs {
-  /** Never came, although one behind them did, or the end. */
+  /** Never came, although a later one or the end did. */
   lost: number;
   /** Came once more. */
   repeated: number;
-  /** Came behind one that was sent later. */
+  /** Came after one that was sent later. */
   outOfOrder: number;
   /** Are of another chat, or not as they were sent. */
   damaged: number;
@@ -44,7 +44,7 @@ export class Sequence {
     else this.#wrongs.repeated++;
   }
 
-  /** No more come; so many were sent, or nobody knows how many. */
+  /** No more come; `sent` were sent, or the count is not known. */
   end(sent = this.#next): void {
     this.#wrongs.lost += this.#missing.size + Math.max(0, sent - this.#next);
     this.#wrongs.damaged += Math.max(0, this.#next - sent);

@@ -38,7 +38,7 @@ const WINDOWS = [
 /** With it, a long delay has the client look for another connection while its last one still delivers. */
 const IMPATIENT = { intervalMs: 200, timeoutMs: 400 };
 
-/** Soaks for so many seconds; whether all was well. */
+/** Soaks for `seconds`; true where all was well. */
 export async function soakSessions(seconds: number, seed: number): Promise<boolean> {
   const tally = new Tally();
   const damage: Damage = { cuts: 0, stalls: 0, delays: 0, refusals: 0 };
@@ -82,7 +82,7 @@ export async function soakSessions(seconds: number, seed: number): Promise<boole
         `${tally.ended} chats, ${damage.cuts} cuts, ${tally.resumed} resumes`,
     );
   }
-  // The chats come to their ends while the cuts go on.
+  // The chats come to their ends while the cuts continue.
   await Promise.all(chats);
   const chatted = Math.round(elapsed());
   calm.abort();

@@ -14,7 +14,7 @@ const CALM_BYTES = { least: 1, most: 10_000, chanceOfNone: 0.15, limitMs: 2000 }
 
 /** What has befallen all connections together. */
 export interface Damage {
-  /** Connections that were cut, at once or after so many bytes. */
+  /** The count of connections that were cut, at once or after some bytes. */
   cuts: number;
   stalls: number;
   /** Times of a link whose bytes came much later, and those sent afterwards before them on another connection. */
@@ -53,7 +53,7 @@ export async function storm(
       link.delay(dice.between(800, 1600), direction);
       await pause(dice.between(20, 150));
       link.delay(0, direction);
-      // An impatient client looks for another connection, or this one goes on.
+      // An impatient client looks for another connection, or this one continues.
       await pause(dice.between(600, 1600));
     } else {
       if (dice.chance(0.5)) continue;

@@ -3,8 +3,8 @@ import type { Http2Session, Http2Stream } from "node:http2";
 import type { Socket } from "node:net";
 
 /**
- * What is open in this process, as Node itself reports it. It counts both sides of a test that has its client and its
- * server in one process, and needs neither of them to be honest.
+ * The open streams and sockets of this process, as Node itself reports them. It counts both sides of a test that has its
+ * client and its server in one process, and does not depend on the code of either.
  */
 export interface Census {
   /** HTTP/2 streams now open on the client's side. */

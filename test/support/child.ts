@@ -6,14 +6,14 @@ import { fileURLToPath } from "node:url";
 /** A program of test/support/programs in a process of its own. It is killed when it is disposed. */
 export interface Child extends AsyncDisposable {
   readonly pid: number;
-  /** The next line that it prints; throws, with what it said on stderr, when it ends instead. */
+  /** The next line that it prints; throws, with its stderr, when it ends instead. */
   line(): Promise<string>;
   kill(signal?: NodeJS.Signals): void;
-  /** How it ended: the code it exited with, or the signal, and what it said on stderr. */
+  /** How it ended: its exit code or its signal, and its stderr. */
   readonly exit: Promise<{ code: number | null; signal: string | null; stderr: string }>;
 }
 
-/** What a process holds is to be seen in its RSS: by default room for young objects, up to 48 MiB, would be most of it. */
+/** Small, so that the RSS shows what a process holds: the default space for young objects, up to 48 MiB, would be most of it. */
 const YOUNG = "--max-semi-space-size=4";
 
 /** The programs import `hawser` as users do; here that is src/ (tsconfig.json, vitest.config.ts). */
@@ -30,8 +30,8 @@ export function run(
 const ROOT = new URL("../../", import.meta.url).href;
 
 /**
- * The same for a program that stands in the test itself, to see what keeps a process alive: nothing else is in it. It
- * has Greeter, the client's half (createClient, createTransport, …) and the server's (createServer).
+ * The same for a program whose text is in the test, to see what keeps a process alive: it has no other code. It has
+ * Greeter, the entry of the client (createClient, createTransport, …) and that of the server (createServer).
  */
 export function runText(program: string): Child {
   const imports = `

@@ -7,7 +7,7 @@ import { settles } from "./gate.ts";
 import { next } from "./read.ts";
 import { leftSince, resources, takeStrays } from "./world.ts";
 
-/** A service whose handlers are seen: Chat answers each request with its number in the call. */
+/** A service whose handlers are counted: Chat answers each request with its number in the call. */
 export function counting() {
   const contexts: HandlerContext[] = [];
   const handlers: Partial<ServiceImpl<typeof Greeter>> = {
@@ -21,7 +21,7 @@ export function counting() {
   return { contexts, routes: (router: ConnectRouter) => router.service(Greeter, handlers) };
 }
 
-/** A world of that service. When it is disposed nothing may be left. */
+/** A world of that service. When it is disposed no stream, socket or timer may be left. */
 export async function countingWorld(options: Omit<WorldOptions, "routes"> = {}) {
   const { contexts, routes } = counting();
   const before = resources();

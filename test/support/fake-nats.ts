@@ -4,7 +4,7 @@ import { createServer, type Socket } from "node:net";
 /** Answers a request to JetStream's API: by method ("STREAM.INFO.hawser"), with the body that came. */
 export type Api = (method: string, body: unknown) => object;
 
-/** As much of a NATS server as the opening of a log needs, with the faults that a real one cannot be brought to. */
+/** The part of a NATS server that the opening of a log needs, with faults that a real server does not have. */
 export async function startFakeNats(
   version: string,
   api: Api,

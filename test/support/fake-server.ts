@@ -24,9 +24,9 @@ export interface FakeCall {
 }
 
 /**
- * A server of bytes, and our client connected to it. Calls with the header `x-case` are answered by the script; all
- * others are served well: each message comes back as it is, and the status is OK. Calls are plain: the script knows no
- * sessions, and the first stream of a connection is that of the first call.
+ * A server that writes bytes, and our client connected to it. The script answers calls with the header `x-case`; all
+ * others are served well: each message comes back as it is, and the status is OK. Calls have no sessions, so the first
+ * stream of a connection is that of the first call.
  */
 export interface FakeServer extends AsyncDisposable {
   readonly url: string;
@@ -35,7 +35,7 @@ export interface FakeServer extends AsyncDisposable {
   readonly peers: Peer[];
   /** The calls that the script was asked to answer. */
   readonly calls: FakeCall[];
-  /** A Chat that is running, and goes on while other calls of its connection go wrong. */
+  /** A Chat that is running, and continues while other calls of its connection fail. */
   bystander(): Promise<{ unharmed(): Promise<void>; fails(): Promise<ConnectError> }>;
   /** A new call is served. */
   serves(): Promise<void>;
@@ -43,7 +43,7 @@ export interface FakeServer extends AsyncDisposable {
   idle(): Promise<void>;
 }
 
-/** The call options that ask for the script. */
+/** The call options for a call that the script answers. */
 export const scripted = { headers: { "x-case": "1" } };
 
 export interface FakeOptions {
@@ -74,7 +74,7 @@ export async function fakeServer(
         try {
           await (asked ? script : echo)(call);
         } catch (error) {
-          // What the connection's end interrupts is no failure of the script.
+          // A script that the end of its connection interrupts has not failed.
           if (!peer.socket.destroyed) failed.push(error);
         }
       })();
@@ -106,7 +106,7 @@ export async function fakeServer(
         },
         async fails() {
           return await replies.next().then(
-            () => expect.unreachable("the loop went on"),
+            () => expect.unreachable("the loop continued"),
             (error: ConnectError) => error,
           );
         },
@@ -168,7 +168,7 @@ async function listening(
   };
 }
 
-/** The response headers of a gRPC call that goes on; `but` replaces and adds. */
+/** The response headers of a gRPC call that does not end with them; `but` replaces and adds. */
 export function responseHeaders(
   stream: number,
   but: Readonly<Record<string, string>> = {},
@@ -201,7 +201,7 @@ async function echo({ peer, stream, request }: FakeCall): Promise<void> {
   peer.write(trailers(stream));
 }
 
-/** What came of a call: the replies, and the error where there was one. */
+/** The outcome of a call: its replies, and its error where there was one. */
 export interface Outcome {
   readonly replies: string[];
   readonly error: ConnectError | undefined;

@@ -1,5 +1,5 @@
 /**
- * A promise that is resolved from outside. Tests put gates into handlers and loops, to decide which side goes next
+ * A promise that is resolved from outside. Tests put gates into handlers and loops, to decide which side continues
  * where a sleep could only guess.
  */
 export interface Gate<T = void> {
@@ -49,7 +49,7 @@ export async function until(
   withinMs = 5_000,
 ): Promise<void> {
   if (!(await settles(condition, withinMs))) {
-    throw new Error(`waited ${withinMs} ms in vain until ${what}`);
+    throw new Error(`waited ${withinMs} ms until ${what}, and it did not happen`);
   }
 }
 

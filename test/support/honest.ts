@@ -1,16 +1,16 @@
-/** What others feel of a server that is busy with a stranger. */
+/** The service that other clients get from a server that is busy with a hostile client. */
 import { Greeter } from "../../gen/example/greeter_pb.js";
 import { createClient, createTransport } from "../../src/index.ts";
 
 /** A client that makes a unary call every 40 ms, and waits 4 s for each. */
 export interface Honest extends AsyncDisposable {
-  /** Calls for so long; resolves when each of these calls has ended. */
-  calls(forMs: number): Promise<Felt>;
+  /** Calls for `forMs`; resolves when each of these calls has ended. */
+  calls(forMs: number): Promise<CallTimes>;
   /** Subscribes, in a session, to three notifications; resolves with how many came. */
   subscribes(): Promise<number>;
 }
 
-export interface Felt {
+export interface CallTimes {
   readonly calls: number;
   readonly failed: number;
   /** How long the calls took, failed ones too, in milliseconds. */

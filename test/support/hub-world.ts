@@ -75,7 +75,7 @@ export interface HubWorld extends AsyncDisposable {
   readonly hub: Hub<string, string>;
   /** How many records were made for subscribers. */
   readonly made: number;
-  /** Adds records, which are numbered on, of so many bytes at least. */
+  /** Adds records with the next numbers, of at least `bytes` each. */
   post(count: number, bytes?: number): Promise<void>;
   subscribe<U = HubEvent<string, string>>(
     options?: SubscribeOptions<string, string, U>,

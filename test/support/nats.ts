@@ -41,7 +41,7 @@ export interface Nats extends AsyncDisposable {
   readonly port: number;
   /** Kills it; what it stored stays. */
   kill(): Promise<void>;
-  /** It keeps its connections and says nothing more. */
+  /** Pauses it: it keeps its connections and sends nothing. */
   freeze(): void;
   /** Starts it again, on the same port, with what it stored. */
   start(): Promise<void>;
@@ -77,7 +77,7 @@ export async function startNats(program: string, { jetstream = true } = {}): Pro
     await nats.start();
   } catch (error) {
     await nats[Symbol.asyncDispose]();
-    // Somebody was faster to take the port that was free.
+    // Another process has taken the free port.
     if (String(error).includes("address already in use")) return startNats(program, { jetstream });
     throw error;
   }

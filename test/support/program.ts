@@ -37,7 +37,7 @@ export interface Program extends AsyncDisposable {
   /** How it ended: exit code, or the name of the signal that ended it. */
   readonly ended: Promise<number | string>;
   kill(signal: NodeJS.Signals): void;
-  /** Nobody reads its output any more. */
+  /** Closes the reading end of its output. */
   closeStdout(): void;
 }
 
@@ -55,7 +55,7 @@ export function exampleOnTerminal(name: ProgramName, ...words: string[]): Progra
 }
 
 /**
- * The example server with a disk (tmpfs) of so many bytes mounted at a folder, which the
+ * The example server with a disk (tmpfs) of `bytes` mounted at a folder, which the
  * program alone sees there; others find it under /proc/PID/root. For systems
  * where canMount() holds.
  */
@@ -71,7 +71,7 @@ export function canMount(): boolean {
   );
 }
 
-/** Mounts of its own; who is not root becomes it, in a namespace of users. */
+/** Mounts of its own; a user that is not root becomes root, in a namespace of users. */
 const UNSHARE = process.getuid?.() === 0 ? ["-m"] : ["-rm"];
 const MOUNT = 'mount -t tmpfs -o size="$0" none "$1" && shift && exec "$@"';
 

@@ -12,11 +12,11 @@ export interface RoomServer extends AsyncDisposable {
   readonly port: number;
   /** It outlives the server: give it to the next one. */
   readonly log: TopicLog;
-  /** Posts a message; the log alone says what it may hold. */
+  /** Posts a message; only the log checks it. */
   post(room: string, name: string, text: string): Promise<void>;
   /** What was posted to a room: `name: text`. */
   said(room: string): Promise<string[]>;
-  /** Resolves when so many messages were posted to a room. */
+  /** Resolves when `count` messages were posted to a room. */
   holds(room: string, messages: number): Promise<void>;
   /** Ends what runs, and closes. */
   close(): Promise<void>;

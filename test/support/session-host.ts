@@ -17,7 +17,7 @@ import { CONTROL, type Kind, newId } from "./session-peer.ts";
 import { message } from "./watched-server.ts";
 import { data, envelope, type Fields, headers, type Incoming, Peer, rst } from "./wire.ts";
 
-/** One attachment, as a server of bytes sees it: the answer is the test's. */
+/** One attachment at a server that writes bytes: the test answers it. */
 export class Hosted {
   readonly peer: Peer;
   readonly stream: number;
@@ -63,7 +63,7 @@ export class Hosted {
     this.peer.write(headers(this.stream, Object.entries(fields), true));
   }
 
-  /** Ends the stream without. */
+  /** Ends the stream without trailers. */
   close(): void {
     this.peer.write(data(this.stream, undefined, true));
   }
@@ -96,7 +96,7 @@ export class Hosted {
       .map(({ bytes }) => fromBinary(ControlSchema, bytes).kind);
   }
 
-  /** Resolves when the client has said so many messages. */
+  /** Resolves when the client has sent `count` messages. */
   hears(count: number): Promise<unknown> {
     return this.peer.until(() => this.messages.length >= count);
   }
@@ -107,10 +107,10 @@ export class Hosted {
   }
 }
 
-/** The call options that ask for the script. */
+/** The call options for a call that the script answers. */
 export const scripted = { headers: { "x-case": "1" } };
 
-/** A server of bytes that keeps sessions, and our client of it. */
+/** A server that writes bytes and keeps sessions, and our client of it. */
 export interface SessionHost extends AsyncDisposable {
   readonly transport: ClosableTransport;
   readonly client: Client<typeof Greeter>;
@@ -118,7 +118,7 @@ export interface SessionHost extends AsyncDisposable {
   readonly hosted: Hosted[];
   /** The calls without a session that the script was asked to answer. */
   readonly plain: number;
-  /** A Chat that is served well, and goes on while others on its connection go wrong. */
+  /** A Chat that is served well, and continues while others on its connection fail. */
   witness(): Promise<{ unharmed(): Promise<void> }>;
 }
 
@@ -178,7 +178,7 @@ export async function sessionHost(
           else if (isScripted) await script(attachment, host);
           else await serve(attachment);
         } catch (error) {
-          // What the connection's end interrupts is no failure of the script.
+          // A script that the end of its connection interrupts has not failed.
           if (!peer.socket.destroyed) failed.push(error);
         }
       })();

@@ -24,7 +24,7 @@ import {
 /** The flag of a frame that carries a Control (session.proto, 5). */
 export const CONTROL = 0x40;
 
-/** What a Control says, to be sent or as it came. */
+/** The content of a Control, to be sent or received. */
 export type Kind = Control["kind"];
 
 /** A Control in its frame. */
@@ -53,7 +53,7 @@ export interface Ending {
   readonly trailers: Fields;
 }
 
-/** One attachment of a session, as a client of bytes sees it. */
+/** One attachment of a session, at a client that writes bytes. */
 export class Attached {
   readonly peer: Peer;
   readonly stream: number;
@@ -90,7 +90,7 @@ export class Attached {
     return this.#frames.filter(({ flags }) => flags !== CONTROL).map(({ bytes }) => textOf(bytes));
   }
 
-  /** What the Controls said that came. */
+  /** The contents of the Controls that came. */
   get controls(): Kind[] {
     return this.#frames
       .filter(({ flags }) => flags === CONTROL)
@@ -103,7 +103,7 @@ export class Attached {
     return Math.max(0, ...counts);
   }
 
-  /** Resolves with the messages when there are so many, or more; rejects where the stream ends before. */
+  /** Resolves with the messages when `count` of them, or more, have come; rejects where the stream ends before. */
   async hears(count: number): Promise<string[]> {
     await this.peer.until(() => this.messages.length >= count || this.#isOver);
     if (this.messages.length >= count) return this.messages;
@@ -111,7 +111,7 @@ export class Attached {
     throw new Error(`${this.messages.length} messages of ${count}, then ${status}: ${message}`);
   }
 
-  /** Resolves when the server has acknowledged so many messages. */
+  /** Resolves when the server has acknowledged `count` messages. */
   async isAcknowledged(count: number): Promise<void> {
     await this.peer.until(() => this.acknowledged >= count);
   }
@@ -133,7 +133,7 @@ export class Attached {
     return this.#incoming.ended || this.#incoming.reset !== undefined;
   }
 
-  /** What came whole: a frame whose rest is still on its way is left out. */
+  /** The whole frames that came: a frame whose rest is still on its way is left out. */
   get #frames(): { flags: number; bytes: Buffer }[] {
     const body = this.#incoming.body;
     const found = [];
@@ -147,7 +147,7 @@ export class Attached {
   }
 }
 
-/** What an attachment asks, as far as it is not the usual. A header that is `undefined` is left out. */
+/** The differences of an attachment from the usual one. A header that is `undefined` is left out. */
 export interface Asking {
   /** Default: Chat. */
   path?: string;
@@ -155,18 +155,18 @@ export interface Asking {
   received?: number | string;
   /** Whether the session has had no answer yet. Default: for attachment 1. */
   opened?: boolean;
-  /** Over the headers that are made of the above. */
+  /** Headers that replace those made of the fields above. */
   headers?: Readonly<Record<string, string | undefined>>;
-  /** What follows the headers at once. */
+  /** Frames that follow the headers at once. */
   frames?: readonly Buffer[];
   /** Ends the stream at once. */
   halfClosed?: boolean;
 }
 
-/** A client of sessions that says what it is told to, on one connection. */
+/** A client of sessions that sends what the test tells it to, on one connection. */
 export class SessionPeer implements AsyncDisposable {
   readonly peer: Peer;
-  /** What Negotiate said. */
+  /** The response of Negotiate. */
   readonly terms: NegotiateResponse;
   readonly #negotiatedMs = performance.now();
   #stream = 1;
@@ -181,7 +181,7 @@ export class SessionPeer implements AsyncDisposable {
     return Number(this.terms.nowMs) + Math.floor(performance.now() - this.#negotiatedMs);
   }
 
-  /** Opens a stream that asks to carry the session `id`. */
+  /** Opens a stream with the headers of an attachment of the session `id`. */
   attach(id: string, asking: Asking = {}): Attached {
     const { path = "Chat", attach = 1, opened = attach === 1, halfClosed = false } = asking;
     const headers: Record<string, string | undefined> = {
@@ -213,7 +213,7 @@ export class SessionPeer implements AsyncDisposable {
   }
 }
 
-/** Connects to a port of 127.0.0.1 and asks the server there for its terms. */
+/** Connects to a port of 127.0.0.1 and asks the server there for its session settings. */
 export async function sessionPeer(port: number): Promise<SessionPeer> {
   const peer = await dial(port);
   peer.write(

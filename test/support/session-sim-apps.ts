@@ -1,4 +1,4 @@
-/** Both ends of a simulated call: as client-call.ts and server-call.ts, with applications that do as they are told. */
+/** Both ends of a simulated call: as client-call.ts and server-call.ts, with applications that the test controls. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import type {
   ClientCallListener,
@@ -14,7 +14,7 @@ import type { ClientSession } from "../../src/session/client-session.ts";
 import type { ServerSession } from "../../src/session/server-session.ts";
 import type { Fields } from "./session-sim-wire.ts";
 
-/** What the headers of every response are. */
+/** The headers of every response. */
 export const BASE: Fields = { ":status": 200, "content-type": "application/grpc" };
 
 /** The header that a handler sets, and its value. */
@@ -29,18 +29,18 @@ export function message(index: number, size: number): Uint8Array {
 
 /** One side's application: it sends one message after the other and takes what came when it likes. */
 export abstract class SimApp {
-  /** What it has handed to the session, in order. */
+  /** The messages that it has handed to the session, in order. */
   readonly written: Uint8Array[] = [];
-  /** What the session has handed to it; the first `taken` of them it has taken. */
+  /** The messages that the session has handed to it; it has taken the first `taken` of them. */
   readonly got: Uint8Array[] = [];
   taken = 0;
-  /** How many of what it wrote this side knows to have arrived. */
+  /** The count of its messages that this side knows to have arrived. */
   acknowledged = 0;
-  /** How many of what it took this side has acknowledged, and since when there are more. */
+  /** The count of messages that this side has acknowledged, and since when it has taken more. */
   told = 0;
   owesSinceMs: number | undefined;
   tookMs = Number.NEGATIVE_INFINITY;
-  /** What it means to send. */
+  /** The messages that it means to send. */
   #sizes: number[] = [];
   #closing = false;
   #blocked = false;
@@ -50,17 +50,17 @@ export abstract class SimApp {
     write(flags: number, payload: Uint8Array): Promise<void> | undefined;
     taken(bytes: number): void;
   };
-  /** Looks at the books when a message is about to be written. */
+  /** Checks the counts when a message is about to be written. */
   onWrite: (() => void) | undefined;
-  /** What a session must never do. A throw would only look like a protocol error. */
+  /** Faults of the session. A throw would look like a protocol error. */
   readonly bugs: string[] = [];
 
-  /** Whether it waits for room. */
+  /** Whether it waits for the window. */
   get blocked(): boolean {
     return this.#blocked;
   }
 
-  /** Whether it has said that it has no more. */
+  /** Whether it has announced that no message follows. */
   get hasClosed(): boolean {
     return this.#closed;
   }
@@ -75,7 +75,7 @@ export abstract class SimApp {
     return sum(this.written.slice(this.acknowledged));
   }
 
-  /** This side acknowledges so many. */
+  /** This side acknowledges `count` messages. */
   onTold(count: number): void {
     if (count > this.taken)
       this.bugs.push(`${count} acknowledged of ${this.taken} that were taken`);
@@ -93,7 +93,7 @@ export abstract class SimApp {
     this.go();
   }
 
-  /** Has it close its side behind what it means to send. */
+  /** Has it close its side after the messages that it means to send. */
   close(): void {
     this.#closing = true;
     this.go();
@@ -109,7 +109,7 @@ export abstract class SimApp {
     }
   }
 
-  /** Sends on, as far as there is room. */
+  /** Continues to send, as far as the window allows. */
   go(): void {
     while (this.running && this.ready && !this.#blocked) {
       const size = this.#sizes.shift();
@@ -134,7 +134,7 @@ export abstract class SimApp {
     this.#sizes = [];
   }
 
-  /** Whether the call goes on. */
+  /** Whether the call continues. */
   abstract get running(): boolean;
   /** Whether it may still take what came. */
   protected abstract get takes(): boolean;
@@ -197,14 +197,14 @@ export class ClientApp extends SimApp implements ClientCallListener {
   }
 
   onHeaders(headers: HeaderList): void {
-    if (!this.running) this.bugs.push("headers came behind the end");
+    if (!this.running) this.bugs.push("headers came after the end");
     if (this.head !== undefined) this.bugs.push("onHeaders() came twice");
     if (this.got.length > 0) this.bugs.push("a message came before the headers");
     this.head = headers;
   }
 
   onMessage(message: Received): void {
-    if (!this.running) this.bugs.push("a message came behind the end");
+    if (!this.running) this.bugs.push("a message came after the end");
     if (this.head === undefined) this.bugs.push("a message came before the headers");
     this.keep(message);
   }
@@ -266,7 +266,7 @@ export class ServerApp extends SimApp implements ServerStreamListener {
   #headersSent = false;
   outcome: ServerOutcome = { is: "running" };
   halfClosed = false;
-  /** Whether nothing carries the call any more. */
+  /** Whether the call has no session any more. */
   closed = false;
   /** Whether the server process is gone. */
   dead = false;
@@ -294,8 +294,8 @@ export class ServerApp extends SimApp implements ServerStreamListener {
   }
 
   onMessage(message: Received): void {
-    if (this.halfClosed) this.bugs.push("a message came behind the half-close");
-    if (!this.running) this.bugs.push("a message came behind the end");
+    if (this.halfClosed) this.bugs.push("a message came after the half-close");
+    if (!this.running) this.bugs.push("a message came after the end");
     this.keep(message);
   }
 
@@ -313,7 +313,7 @@ export class ServerApp extends SimApp implements ServerStreamListener {
     this.closed = true;
     if (outcome.is === "ended") return;
     const error = outcome.error as ConnectError;
-    if (!this.running) this.bugs.push("the call was lost behind its end");
+    if (!this.running) this.bugs.push("the call was lost after its end");
     this.outcome = { is: "lost", error };
     this.drop();
   }

@@ -93,7 +93,7 @@ export class FakeClock implements Clock {
     };
   }
 
-  /** The clock stood still for so long: the machine slept. */
+  /** The time that the clock stood still, because the machine slept. */
   fallBehind(ms: number): void {
     this.#aheadMs -= ms;
   }
@@ -103,7 +103,7 @@ export class FakeClock implements Clock {
     return this.#own.size;
   }
 
-  /** The process is gone, and its timers with it. */
+  /** The process has ended, and its timers with it. */
   die(): void {
     for (const timer of this.#own) this.#all.delete(timer);
     this.#own.clear();

@@ -1,4 +1,4 @@
-/** What must hold of a simulated world after each step, and at its end. */
+/** The rules of a simulated world, after each step and at its end. */
 import { Code } from "@connectrpc/connect";
 import { Reason, readSessionLost } from "../../src/session/lost.ts";
 import type { Window } from "../../src/session/session-window.ts";
@@ -6,13 +6,13 @@ import type { SimClient, SimWorld } from "./session-sim.ts";
 import { brief, CUSTOM, type SimApp } from "./session-sim-apps.ts";
 import type { SimServed, SimServer } from "./session-sim-server.ts";
 
-/** A message that was taken is acknowledged by then. */
+/** The time within which a message that was taken is acknowledged, in milliseconds. */
 const ACKNOWLEDGED_MS = 50;
 
-/** What a kept message may cost beside its bytes. */
+/** The memory that a kept message may take beside its bytes. */
 const ENTRY_BYTES = 64;
 
-/** What of the world excuses an end that is not a clean one. */
+/** The events of the world that allow an end that is not clean. */
 export interface Excuses {
   /** Clients whose application cancelled. */
   readonly cancelled: Set<SimClient>;
@@ -28,7 +28,7 @@ function must(holds: boolean, what: string): asserts holds {
   if (!holds) throw new BrokenRule(what);
 }
 
-/** Holds at any time. */
+/** The rules that hold at any time. */
 export function checkAlways(world: SimWorld, excuses: Excuses): void {
   for (const server of world.servers) checkServer(world, server);
   for (const client of world.clients) {
@@ -38,17 +38,17 @@ export function checkAlways(world: SimWorld, excuses: Excuses): void {
   }
 }
 
-/** Holds when the faults have stopped and there was time enough. */
+/** The rules that hold when the faults have stopped and enough time has passed. */
 export function checkOver(world: SimWorld, excuses: Excuses): void {
   checkAlways(world, excuses);
   for (const client of world.clients) {
     const { app, id } = client;
     const served = world.servers.flatMap((server) => server.served).find((run) => run.id === id);
     must(!app.running, `${id} does not end: a deadlock`);
-    must(!app.blocked, `the client of ${id} waits for room behind the end`);
+    must(!app.blocked, `the client of ${id} waits for the window after the end`);
     if (served !== undefined && !served.app.dead) {
       must(!served.app.running, `the handler of ${id} does not end`);
-      must(!served.app.blocked, `the handler of ${id} waits for room behind the end`);
+      must(!served.app.blocked, `the handler of ${id} waits for the window after the end`);
       must(served.over && served.app.closed, `the server keeps ${id}`);
     }
   }
@@ -105,7 +105,7 @@ function checkPair(
   checkPrefix(`${id}, client to server`, app.written, theirs?.got ?? []);
   checkPrefix(`${id}, server to client`, theirs?.written ?? [], app.got);
   if (theirs?.halfClosed) {
-    must(app.hasClosed, `${id}: the handler was told of a half-close that was none`);
+    must(app.hasClosed, `${id}: the handler was told of a half-close, and there was none`);
     must(theirs.got.length === app.written.length, `${id}: the half-close overtook messages`);
   }
   checkClientOutcome(world, client, served, excuses);
@@ -122,10 +122,13 @@ function checkClientOutcome(
   const { outcome } = app;
   must(app.running === (client.leaver !== undefined), `${id}: the transport keeps the session`);
   if (outcome.is === "running") {
-    must(client.resumingMs !== undefined || isToldInTime(world, app), `the client of ${id} owes`);
+    must(
+      client.resumingMs !== undefined || isToldInTime(world, app),
+      `the client of ${id} has not acknowledged in time`,
+    );
   } else {
     const acknowledges = world.time.nowMs - app.tookMs <= 2 * ACKNOWLEDGED_MS ? 1 : 0;
-    must(client.clock.timers <= acknowledges, `the client of ${id} has timers behind the end`);
+    must(client.clock.timers <= acknowledges, `the client of ${id} has timers after the end`);
   }
   if (outcome.is === "cancelled") {
     must(excuses.cancelled.has(client), `${id} was cancelled`);
@@ -193,10 +196,10 @@ function checkServerOutcome(
 ): void {
   const { outcome } = app;
   if (app.running && detachedMs === undefined) {
-    must(isToldInTime(world, app), `the handler of ${id} owes`);
+    must(isToldInTime(world, app), `the handler of ${id} has not acknowledged in time`);
   }
   if (outcome.is === "ended" && detachedMs !== undefined && !app.dead) {
-    must(app.closed, `the server keeps the call of ${id} behind its end`);
+    must(app.closed, `the server keeps the call of ${id} after its end`);
   }
   if (outcome.is === "ended" && outcome.error !== undefined) {
     const { error } = outcome;
@@ -219,7 +222,7 @@ function checkServerOutcome(
 const isToldInTime = ({ time }: SimWorld, { owesSinceMs }: SimApp) =>
   owesSinceMs === undefined || time.nowMs - owesSinceMs <= ACKNOWLEDGED_MS;
 
-/** Neither side has more on its hands than the window, and one message. */
+/** Neither side holds more than the window and one message. */
 function checkMemory(id: string, app: SimApp, window: Window): void {
   for (const [name, { bytes, messages }, all] of [
     ["keeps", app.kept, app.written],

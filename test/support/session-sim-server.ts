@@ -15,11 +15,11 @@ export interface ServerSetup {
   readonly limits?: Partial<SessionLimits>;
   /** How much the server's clock is ahead of the client's. */
   readonly aheadMs?: number;
-  /** What chance says, on both sides. */
+  /** The random numbers of both sides. */
   readonly random?: () => number;
 }
 
-/** What a server process needs of the world. */
+/** The parts of the world that a server process needs. */
 export interface ServerWorld {
   readonly setup: ServerSetup;
   readonly time: FakeTime;
@@ -34,7 +34,7 @@ export interface SimRequest {
   far: SimServerStream | undefined;
 }
 
-/** What all sessions call. */
+/** The method that all sessions call. */
 const METHOD = {};
 
 /** A session of a server, as the test sees it. */
@@ -44,7 +44,7 @@ export interface SimServed {
   /** The last attachment that was let in. */
   number: number;
   carrier: SimServerStream | undefined;
-  /** Since when no attachment carries it. */
+  /** Since when it has no attachment. */
   detachedMs: number | undefined;
   over: boolean;
 }
@@ -58,7 +58,7 @@ export class SimServer {
   readonly served: SimServed[] = [];
   readonly #world: ServerWorld;
   dead = false;
-  /** Of whom it heard that the call is cancelled. */
+  /** The sessions whose cancel has come. */
   readonly #cancelled = new Set<string>();
 
   constructor(world: ServerWorld, settings: SessionSettings) {
@@ -97,7 +97,7 @@ export class SimServer {
       if (!ask.cancel) return;
       this.#cancelled.add(ask.session);
       const app = this.of(ask.session)?.app;
-      if (app?.running) app.bugs.push("the handler does not hear of the cancel");
+      if (app?.running) app.bugs.push("the handler is not told of the cancel");
     } catch (error) {
       down.put({ is: "end", fields: statusTrailers(toWire(error), undefined) as Fields });
     }
@@ -127,7 +127,7 @@ export class SimServer {
       over: false,
     };
     this.served.push(served);
-    if (this.#cancelled.has(ask.session)) app.bugs.push("it began behind its cancel");
+    if (this.#cancelled.has(ask.session)) app.bugs.push("it began after its cancel");
     const { settings, clock, acknowledgements, account } = keeper;
     const listening: Keeper = {
       settings,

@@ -1,4 +1,4 @@
-/** What can happen in a simulated world, as data: what fast-check makes, shrinks and prints. */
+/** The events of a simulated world, as data that fast-check makes, shrinks and prints. */
 import { Code } from "@connectrpc/connect";
 import { failure } from "../../src/failure.ts";
 import { Reason, readSessionLost, sessionLost } from "../../src/session/lost.ts";
@@ -18,11 +18,11 @@ export type Step =
   | { do: "take"; side: "client" | "server"; who: number; count: number }
   | { do: "deliver"; way: "up" | "down"; which: number; units: number }
   | { do: "flow"; rounds: number }
-  /** Some side hears of it now, the other one later, or when both hear. */
+  /** One side is told now, the other one later, or both at once. */
   | { do: "cut"; which: number; side: "near" | "far" | "both" }
-  /** So much arrives yet, each way. */
+  /** The bytes that arrive yet, each way. */
   | { do: "cut at"; which: number; up: number; down: number }
-  /** The client hears of it, and what it sent arrives late. */
+  /** The client is told, and the bytes that it sent arrive late. */
   | { do: "delay"; which: number }
   | { do: "stall"; which: number; way: "up" | "down"; stalled: boolean }
   | { do: "half-close"; who: number }
@@ -36,11 +36,11 @@ export type Step =
   | { do: "sleep"; who: number; ms: number }
   | { do: "connecting"; who: number; how: Connecting }
   | { do: "connect"; who: number; how: "well" | "fails" | "is lost" }
-  /** Somebody between the two answers that there is no server. */
+  /** A proxy between the two answers that there is no server. */
   | { do: "bad gateway"; which: number }
   | { do: "restart" };
 
-/** What a run came to: how often what happened. */
+/** The outcome of a run: how often each event happened. */
 export type Tally = Record<string, number>;
 
 /** Plays the steps, then lets the faults stop; throws a BrokenRule with the trace where a rule breaks. */
@@ -86,7 +86,7 @@ function talliedOf(world: SimWorld, { unreached }: Excuses): Tally {
   return tally;
 }
 
-/** Lets go who waited for room: they do so in microtasks. */
+/** Lets applications continue that waited for the window: they do so in microtasks. */
 async function waiters(): Promise<void> {
   for (let n = 0; n < 4; n++) await null;
 }
@@ -100,7 +100,7 @@ function perform(world: SimWorld, step: Step, excuses: Excuses): void {
   else world.restart();
 }
 
-/** What an application does, or its process. */
+/** A step of an application, or of its process. */
 function act(
   world: SimWorld,
   client: SimClient,
@@ -132,7 +132,7 @@ function endHandler(handler: ServerApp | undefined, how: (Step & { do: "end" })[
   else if (handler?.running) handler.giveUp();
 }
 
-/** What happens to an attachment. */
+/** A step of an attachment. */
 function disturb(world: SimWorld, step: Extract<Step, { which: number }>): void {
   const { live } = world;
   const attachment = live[step.which % Math.max(live.length, 1)];
@@ -168,7 +168,7 @@ function connect(client: SimClient, how: "well" | "fails" | "is lost", excuses: 
 /**
  * The faults stop: all connects, all is delivered, each application does its
  * part, time passes. What an attachment that its client has lost still holds
- * arrives last, when the session is over or waits for it in vain.
+ * arrives last, when the session has ended or waits for it without an end.
  */
 async function calm(world: SimWorld, excuses: Excuses): Promise<void> {
   for (const attachment of world.attachments) {

@@ -25,15 +25,15 @@ const FRAME_RULES = { readMaxBytes: 1024 * 1024, controlFrames: CONTROL_FRAMES }
 
 type Values = Record<string, string | string[] | undefined>;
 
-/** Who hears of the counts that a stream carries. */
+/** The listener of the counts in the control frames of a stream. */
 export interface Counts {
-  /** The other side acknowledged so many. */
+  /** The other side acknowledged `count`. */
   onAcknowledged(count: number): void;
   /** This side did. */
   onTold(count: number): void;
 }
 
-/** What of a control frame that is sent is a count. */
+/** Passes the count of a control frame that is sent. */
 function tellOf(flags: number, bytes: Uint8Array, counts: Counts): void {
   const control = readControl({ flags, bytes, start: 0, end: bytes.length });
   if (control?.case === "received") counts.onTold(Number(control.value));
@@ -61,7 +61,7 @@ export class SimClientStream implements ClientAttachment {
   #ended = false;
   #over = false;
 
-  /** @param watcher nobody, where the client only tells something */
+  /** @param watcher undefined where the client only sends a cancel */
   constructor(headers: Fields, watcher: ClientStreamListener | undefined, counts: Counts) {
     this.#watcher = watcher;
     this.#counts = counts;
@@ -70,7 +70,7 @@ export class SimClientStream implements ClientAttachment {
     this.up.put({ is: "headers", fields: headers });
   }
 
-  /** Whether nobody hears of this stream any more. */
+  /** Whether this stream has no listener any more. */
   get over(): boolean {
     return this.#over;
   }
@@ -107,7 +107,7 @@ export class SimClientStream implements ClientAttachment {
     this.#end({ is: "reset" });
   }
 
-  /** Something of the server is here. */
+  /** An item of the server has arrived. */
   receive(item: Item): void {
     if (item.is === "data") {
       if (!this.#over) this.#read(item.bytes);
@@ -122,7 +122,7 @@ export class SimClientStream implements ClientAttachment {
     } else this.lost();
   }
 
-  /** The connection is gone, or the server reset the stream: the client hears of it now. */
+  /** The connection is gone, or the server reset the stream: the client is told now. */
   lost(): void {
     if (this.#status !== undefined) this.#finish();
     else {
@@ -186,14 +186,14 @@ export class SimServerStream implements ServerAttachment {
   readonly #counts: Counts;
   #headersSent = false;
   #lingering: Disposable | undefined;
-  #deaf = false;
+  #ignoresClient = false;
   #over = false;
   #ended = false;
   #clientEnded = false;
   #closed = false;
   #told = false;
   #callEnd: End | undefined;
-  /** Told when it carries its session no more. */
+  /** Called when it no longer has its session. */
   onLost: (() => void) | undefined;
 
   constructor(down: Pipe, session: ServerStreamListener, clock: FakeClock, counts: Counts) {
@@ -208,7 +208,7 @@ export class SimServerStream implements ServerAttachment {
   readonly announcedHeaderBytes = 65_536;
   readonly ownTrailerBytes = 0;
 
-  /** Whether it may still carry its session. */
+  /** Whether it may still have its session. */
   get carries(): boolean {
     return !this.#over && !this.#closed;
   }
@@ -253,7 +253,7 @@ export class SimServerStream implements ServerAttachment {
     this.#down.put({ is: "end", fields: end.trailers });
     if (this.#headersSent && !this.#clientEnded) {
       this.#lingering = this.#clock.startTimer(LINGER_MS, () => {
-        this.#deaf = true;
+        this.#ignoresClient = true;
         this.#close();
       });
     } else this.#close();
@@ -276,24 +276,24 @@ export class SimServerStream implements ServerAttachment {
     this.#close();
   }
 
-  /** Something of the client is here. */
+  /** An item of the client has arrived. */
   receive(item: Item): void {
     if (this.#closed || item.is === "headers") return;
     if (item.is === "data") this.#read(item.bytes);
     else if (item.is === "reset") this.lost();
     else {
       this.#clientEnded = true;
-      if (!this.#deaf) this.#onHalfClose();
+      if (!this.#ignoresClient) this.#onHalfClose();
       if (this.#ended) this.#close();
     }
   }
 
-  /** The connection is gone, or the client reset the stream: the server hears of it now. */
+  /** The connection is gone, or the client reset the stream: the server is told now. */
   lost(): void {
     if (this.#closed) return;
     if (!this.#over) {
       this.#over = true;
-      this.#deaf = true;
+      this.#ignoresClient = true;
       this.onLost?.();
       this.#tell();
     }
@@ -306,18 +306,18 @@ export class SimServerStream implements ServerAttachment {
     this.#session.onMessage(frame, this);
   }
 
-  /** The server process is gone. */
+  /** The server process has ended. */
   die(): void {
     this.#closed = true;
     this.outbox.release();
   }
 
   #read(bytes: Uint8Array): void {
-    if (this.#deaf) return;
+    if (this.#ignoresClient) return;
     try {
       this.#reader.push(bytes);
     } catch (error) {
-      this.#deaf = true;
+      this.#ignoresClient = true;
       this.#session.onInvalid(toWire(error), this);
     }
   }

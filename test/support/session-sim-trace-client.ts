@@ -181,7 +181,7 @@ export class ClientSide implements Side, Dialler, ClientCallListener {
 
   remove(): void {}
 
-  // What the application hears.
+  // Events of the application.
 
   onOpen(): void {
     this.app.push({ started: true });

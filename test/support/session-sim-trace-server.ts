@@ -25,7 +25,7 @@ import {
 } from "./session-sim-trace.ts";
 import { type Fields, Pipe } from "./session-sim-wire.ts";
 
-/** A stream that asked to carry a session; without a far end where it was refused. */
+/** A stream with the headers of an attachment; without a far end where it was refused. */
 interface Stream {
   readonly down: Pipe;
   far: SimServerStream | undefined;
@@ -208,7 +208,7 @@ export class ServerSide implements Side, ServerStreamListener {
     return this.#session;
   }
 
-  // What the handler hears.
+  // Events of the handler.
 
   onMessage(message: Received): void {
     this.#received++;

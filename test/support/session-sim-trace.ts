@@ -1,4 +1,4 @@
-/** Plays the traces of test/vectors/ against the core: events in, what leaves and what the application hears out. */
+/** Plays the traces of test/vectors/ against the core: events in; frames that leave, and events of the application, out. */
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { SessionLostSchema } from "../../gen/hawser/v1/session_pb.js";
@@ -17,13 +17,13 @@ export interface Loss {
   readonly arrived: number;
 }
 
-/** What an error is: its code, and why the session was lost. */
+/** An error: its code, and the reason for which the session was lost. */
 export interface Failure {
   readonly code: string;
   readonly lost?: Loss;
 }
 
-/** What passes on a stream; streams are numbered as they come. */
+/** An item on a stream; streams are numbered as they come. */
 export interface Wire {
   readonly stream: number;
   readonly headers?: Headers;
@@ -37,7 +37,7 @@ export interface Wire {
   readonly reset?: true;
 }
 
-/** What happens. */
+/** An event of the network or of the application. */
 export type Event =
   | Wire
   /** The stream is gone without an end. */
@@ -52,7 +52,7 @@ export type Event =
   | { readonly reachable: boolean }
   | { readonly time: number };
 
-/** What the application hears. */
+/** An event of the application. */
 export type Heard =
   | { readonly message: string; readonly compressed?: true }
   | { readonly headers: Headers }
@@ -63,7 +63,7 @@ export type Heard =
   /** send() need not wait any more. */
   | { readonly room: true };
 
-/** Where one side stands. */
+/** The state of one side. */
 export interface State {
   readonly link: "detached" | "attaching" | "attached" | "over";
   readonly sent: number;
@@ -110,9 +110,9 @@ export interface Trace {
 
 /** One side of a trace. */
 export interface Side {
-  /** Something happens; resolves when all has come of it that comes at once. */
+  /** Plays an event; resolves when all of its immediate effects have happened. */
   happen(event: Step["in"]): Promise<void>;
-  /** What left since the last time, what the application heard, and where the session stands. */
+  /** The frames that left since the last time, the events of the application, and the state of the session. */
   readonly wire: Wire[];
   readonly app: Heard[];
   readonly state: State;
@@ -120,7 +120,7 @@ export interface Side {
   takeNegotiates?(): boolean;
 }
 
-/** What a step came to, in the form of a step. */
+/** The outcome of a step, in the form of a step. */
 export async function play(side: Side, { why, in: event }: Step): Promise<Step> {
   await side.happen(event);
   const wire = side.wire.splice(0);

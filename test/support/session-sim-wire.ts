@@ -45,7 +45,7 @@ export class Pipe {
     this.#dataBytes = 0;
   }
 
-  /** Delivers so much of what waits: whole items, and the first bytes of data. */
+  /** Delivers `units` of what waits: whole items, and the first bytes of data. */
   deliver(units: number, to: (item: Item) => void): void {
     let left = units;
     while (left > 0) {
@@ -119,7 +119,7 @@ export class SimOutbox {
     this.#frames = [];
   }
 
-  /** Drops what waits, and lets go who waits for room. */
+  /** Drops what waits, and lets writers continue that wait for the pipe. */
   release(): void {
     this.#failure ??= { error: new Error("this outbox was released") };
     this.#forget();

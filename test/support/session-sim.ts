@@ -1,7 +1,7 @@
 /**
  * A network, servers and clients without sockets and without time of their
- * own: the core of sessions (src/session/) between applications that do as
- * they are told, over streams that deliver when they are told, and as much.
+ * own: the core of sessions (src/session/) between applications and streams
+ * that the test controls step by step.
  *
  *     ClientApp ─ ClientSession ─ SimClientStream ══ pipes ══ SimServerStream ─ ServerSession ─ ServerApp
  *                      │                                            │
@@ -30,9 +30,9 @@ export interface SimSetup extends ServerSetup {
   readonly graceMs: number;
   readonly clientWindow: Window;
   readonly serverWindow: Window;
-  /** What the windows of the server processes after the first have more. */
+  /** The bytes and messages by which the windows of later server processes are larger. */
   readonly laterWindow?: Window;
-  /** How long Negotiate's answer took: so much less the client thinks that the server is ahead. */
+  /** How long Negotiate's answer took: the client takes the server's clock as ahead by this time less. */
   readonly negotiatedInMs?: number;
   readonly clients?: number;
   readonly connecting?: Connecting;
@@ -47,12 +47,12 @@ export interface SimAttachment extends SimRequest {
   readonly near: SimClientStream;
   /** The server process that it leads to. */
   readonly server: SimServer;
-  /** Which side has heard that the stream is gone. */
+  /** Which side has been told that the stream is gone. */
   lostNear: boolean;
   lostFar: boolean;
 }
 
-/** What waits for a connection: a session, or headers that are sent once. */
+/** A dial that waits for a connection: a session, or headers that are sent once. */
 type Waiting = Dialling | Fields;
 
 const isSession = (waiting: Waiting): waiting is Dialling => "onConnection" in waiting;
@@ -68,10 +68,10 @@ export class SimClient implements Dialler, SessionWatcher {
   leaver: OpenSession | undefined;
   /** How often it said that the call is over. */
   tells = 0;
-  /** What waits for a connection. */
+  /** The dials that wait for a connection. */
   readonly dialling: Waiting[] = [];
   connecting: Connecting;
-  /** How often the session went on after a loss. */
+  /** How often the session continued after a loss. */
   resumes = 0;
   /** Since when it looks for a stream. */
   resumingMs: number | undefined;
@@ -180,7 +180,7 @@ export class SimClient implements Dialler, SessionWatcher {
     this.openedMs ??= this.#world.time.nowMs;
     this.hasSent = true;
     const late = listener !== undefined && !this.app.running;
-    if (late) this.app.bugs.push("a stream was opened behind the end");
+    if (late) this.app.bugs.push("a stream was opened after the end");
     const number = Number(fields["hawser-attach"]);
     const near = new SimClientStream(fields, listener, this.app);
     const attachment: SimAttachment = {
@@ -214,7 +214,7 @@ const sum = (a: Window, b: Window): Window => ({
   messages: a.messages + b.messages,
 });
 
-/** All of it. */
+/** The simulated world: clients, servers and the network. */
 export class SimWorld {
   readonly setup: SimSetup;
   readonly time = new FakeTime();
@@ -264,7 +264,7 @@ export class SimWorld {
     }
   }
 
-  /** Delivers all there is on the streams that are not stalled, and what comes of it, so many times. */
+  /** Delivers all there is on the streams that are not stalled, and all that follows from it, `rounds` times. */
   flow(rounds: number): void {
     for (let round = 0; round < rounds; round++) {
       const busy = this.live.filter(({ near, down }) => near.up.waiting + down.waiting > 0);
@@ -279,7 +279,7 @@ export class SimWorld {
     }
   }
 
-  /** One side hears that the stream is gone; what was on its way to it is lost. */
+  /** One side is told that the stream is gone; bytes on their way to it are lost. */
   lose(attachment: SimAttachment, side: "near" | "far"): void {
     if (side === "near" && !attachment.lostNear) {
       attachment.lostNear = true;

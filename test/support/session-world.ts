@@ -26,12 +26,12 @@ export interface Asked {
   readonly window: string;
 }
 
-/** A world whose server notes what its handlers saw, and which attachments came. */
+/** A world whose server notes the requests of its handlers, and the attachments that came. */
 export interface SessionWorld extends World {
   readonly runs: Run[];
   /** All attachments, those that were refused included. */
   readonly asked: Asked[];
-  /** A client of bytes, past the link; closed with the world. */
+  /** A client that writes bytes, past the link; closed with the world. */
   peer(): Promise<SessionPeer>;
 }
 
@@ -142,7 +142,7 @@ export async function lossOf(
   return Object.assign(lost, { error });
 }
 
-/** A handler that yields what it is told to, one reply at a time. */
+/** A handler that yields the replies that the test gives it, one at a time. */
 export function puppet() {
   const replies: string[] = [];
   let more = gate();
@@ -153,7 +153,7 @@ export function puppet() {
       replies.push(...texts);
       more.open();
     },
-    /** Has the handler return when it has said all. */
+    /** Has the handler return when it has yielded all replies. */
     leave() {
       over = true;
       more.open();

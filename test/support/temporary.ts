@@ -2,7 +2,7 @@ import { mkdtemp, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** A new folder outside the repository. Who asks for it removes it. */
+/** A new folder outside the repository. The caller removes it. */
 export async function temporary(): Promise<string> {
   return await realpath(await mkdtemp(join(tmpdir(), "hawser-test-")));
 }

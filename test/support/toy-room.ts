@@ -14,9 +14,9 @@ import { start } from "./world.ts";
 
 export type Event = MessageInitShape<typeof WatchResponseSchema>;
 
-/** One watching call, as its server sees it. */
+/** One watching call, at its server. */
 export interface Watching {
-  /** What it began behind: "" or a cursor. */
+  /** The `after` of its request: "" or a cursor. */
   readonly after: string;
   readonly context: HandlerContext;
 }
@@ -26,11 +26,11 @@ export interface ToyRoom {
   readonly service: Partial<ServiceImpl<typeof RoomService>>;
   /** Every call of Watch that ever began. */
   readonly watchings: Watching[];
-  /** How many of them go on. */
+  /** How many of them are open. */
   readonly open: number;
   /** Adds messages: each text is its number, from 1 on. */
   post(count: number): void;
-  /** Ends every call that goes on with this error. */
+  /** Ends every open call with this error. */
   end(error: unknown): void;
 }
 
@@ -99,7 +99,7 @@ export function texts(count: number): string[] {
   return Array.from({ length: count }, (_, at) => `${at + 1}`);
 }
 
-/** A world with a toy room in it, behind a link. */
+/** A world with a toy room in it, which the client reaches through a link. */
 export async function roomWorld(transport: Partial<TransportOptions> = {}, extra: Event[] = []) {
   const room = toyRoom(extra);
   const world = await start({

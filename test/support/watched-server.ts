@@ -8,7 +8,7 @@ import { data, dial, messages, type Peer, type PeerOptions } from "./wire.ts";
 
 export { message, request, requestHeaders, text };
 
-/** What a handler saw of its call. */
+/** The events of a call that its handler saw. */
 export interface Seen {
   readonly context: HandlerContext;
   /** The requests that it read. */
@@ -20,7 +20,7 @@ export interface Seen {
 }
 
 /**
- * Our server, with handlers that note what they saw. The request header `x-handler: deaf` gets a handler that reads
+ * Our server, with handlers that note what they saw. The request header `x-handler: idle` gets a handler that reads
  * nothing and waits for its signal.
  */
 export interface WatchedServer extends AsyncDisposable {
@@ -50,7 +50,7 @@ export async function watchedServer(
     const seen: Seen = { context, requests: [], end: "running", abortedAtEnd: false };
     calls.push(seen);
     try {
-      if (context.requestHeader.get("x-handler") === "deaf") {
+      if (context.requestHeader.get("x-handler") === "idle") {
         await aborted(context.signal);
         throw context.signal.reason;
       }
@@ -117,7 +117,7 @@ export async function watchedServer(
   return world;
 }
 
-/** A Chat on stream 1 that is running, and goes on while other streams of its connection go wrong. */
+/** A Chat on stream 1 that is running, and continues while other streams of its connection fail. */
 export async function bystander(peer: Peer): Promise<{ unharmed(): Promise<void> }> {
   peer.write(request(1, "Chat"), data(1, message("before")));
   const call = peer.stream(1);

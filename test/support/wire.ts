@@ -43,7 +43,7 @@ export const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 
 const WIDEST_WINDOW = 2 ** 31 - 1;
 
-// ---- Frames as bytes. Nothing is checked: that is what they are for.
+// ---- Frames as bytes. They are not checked, so that tests can write wrong ones.
 
 export function frame(type: number, flags: number, stream: number, payload = NOTHING): Buffer {
   const head = Buffer.alloc(9);
@@ -98,7 +98,7 @@ export function uint32(value: number): Buffer {
   return bytes;
 }
 
-/** A gRPC message: flag, length, bytes. The length may lie. */
+/** A gRPC message: flag, length, bytes. The length may be wrong. */
 export function envelope(payload: Uint8Array, flags = 0, length = payload.length): Buffer {
   return Buffer.concat([Buffer.of(flags), uint32(length), payload]);
 }
@@ -126,7 +126,7 @@ export interface Frame {
 
 export type Fields = Readonly<Record<string, string>>;
 
-/** What has come in on one stream so far. */
+/** The bytes and frames of one stream so far. */
 export class Incoming {
   headers: Fields | undefined;
   trailers: Fields | undefined;
@@ -154,14 +154,14 @@ export class Incoming {
 }
 
 export interface PeerOptions {
-  /** What the first SETTINGS frame says; windows are as wide as they go unless it says otherwise. */
+  /** The values of the first SETTINGS frame; windows have their largest size unless it has others. */
   settings?: Readonly<Record<number, number>>;
-  /** Say nothing unasked for, and answer neither SETTINGS nor PING. */
+  /** Sends only what the test writes, and answers neither SETTINGS nor PING. */
   mute?: boolean;
 }
 
 /**
- * One end of an HTTP/2 connection that says what it is told to, byte by byte, and notes what it hears. It answers
+ * One end of an HTTP/2 connection that sends what it is told to, byte by byte, and notes what it receives. It answers
  * SETTINGS and PING, and opens its windows wide; all else is up to the test.
  */
 export class Peer implements AsyncDisposable {
@@ -205,7 +205,7 @@ export class Peer implements AsyncDisposable {
     }
   }
 
-  /** Writes in one go: what stands here together arrives together, as far as TCP goes. */
+  /** Writes all parts at once: they arrive together, as far as TCP does that. */
   write(...parts: Uint8Array[]): void {
     this.#send(parts);
   }
@@ -226,7 +226,7 @@ export class Peer implements AsyncDisposable {
     const check = () => {
       const value = condition();
       if (value !== undefined && value !== false) resolve(value);
-      else if (this.socket.closed) reject(new Error(`the connection ended; ${this.#heard()}`));
+      else if (this.socket.closed) reject(new Error(`the connection ended; ${this.#received()}`));
       else return;
       this.#waiting.delete(check);
     };
@@ -300,10 +300,10 @@ export class Peer implements AsyncDisposable {
     this.#windows.set(0, (this.#windows.get(0) as number) - bytes);
   }
 
-  #heard(): string {
+  #received(): string {
     const name = (type: number) =>
       Object.entries(Type).find(([, value]) => value === type)?.[0] ?? `type ${type}`;
-    return `heard: ${this.frames.map((f) => `${name(f.type)}(${f.stream})`).join(" ")}`;
+    return `received: ${this.frames.map((f) => `${name(f.type)}(${f.stream})`).join(" ")}`;
   }
 
   #changed(): void {

@@ -1,6 +1,6 @@
 /**
- * A folder outside the repository, where tests do what README.md and docs/ say: make the package, install it, write programs
- * and run them. There is nothing of the repository on the PATH but its Node.
+ * A folder outside the repository, where tests follow README.md and docs/: make the package, install it, write programs
+ * and run them. Only the Node of the repository is on the PATH.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -14,10 +14,10 @@ import { type Block, blocks, outputOf } from "./readme.ts";
 
 export const repository = fileURLToPath(new URL("../..", import.meta.url)).replace(/[/\\]$/, "");
 
-/** What a copy of the repository is made without: what others made, and what git keeps. */
+/** The folders that a copy of the repository leaves out: outputs, and those of git. */
 const NOT_COPIED = new Set(["node_modules", "dist", ".git", ".cache"]);
 
-/** A program that goes on until it is disposed, with the workshop at the latest. */
+/** A program that runs until it is disposed, with the workshop at the latest. */
 export interface Server extends AsyncDisposable {
   /** What it printed until it was up. */
   readonly printed: string;
@@ -27,7 +27,7 @@ export interface Workshop extends AsyncDisposable {
   readonly folder: string;
   /** The program runs in a folder of the workshop; resolves with what it printed, rejects where it fails. */
   run(project: string, ...command: [program: string, ...args: string[]]): Promise<string>;
-  /** Starts a command of the shell that goes on; resolves when it is up by what it printed, or has ended. */
+  /** Starts a command of the shell that keeps running; resolves when its output says that it is up, or it has ended. */
   serve(project: string, command: string, isUp: (printed: string) => boolean): Promise<Server>;
   /** Does what README.md and docs/ say of a project: writes the files, types the commands, compares what they print. */
   follow(project: string): Promise<void>;
@@ -131,7 +131,7 @@ export async function openWorkshop(): Promise<Workshop> {
 
     async [Symbol.asyncDispose]() {
       for (const server of servers) await server[Symbol.asyncDispose]();
-      // Where a test gave up, what it waited for goes on.
+      // Where a test gave up, its program still runs.
       for (const child of running) process.kill(-(child.pid as number), "SIGKILL");
       await Promise.all([...running].map((child) => once(child, "close")));
       await rm(folder, { recursive: true });

@@ -76,7 +76,7 @@ export async function start(setup: Setup = {}): Promise<World> {
     },
     logged,
     async [Symbol.asyncDispose]() {
-      // The test is over, so its calls are, and before anything is closed.
+      // The test is over: its calls must end before anything is closed.
       await settles(() => surplus(before, streams()).length === 0);
       const calls = surplus(before, streams());
       await transport.close();
@@ -98,7 +98,7 @@ const strays: unknown[] = [];
 process.on("unhandledRejection", (reason) => strays.push(reason));
 process.on("warning", (warning) => strays.push(warning));
 
-/** Those since it was last asked. */
+/** The rejections and warnings since the last call. */
 export function takeStrays(): unknown[] {
   return strays.splice(0);
 }
@@ -113,7 +113,7 @@ function streams(): Counts {
   ]);
 }
 
-/** All that is open: streams, sockets, and what else keeps this process alive. */
+/** All open resources: streams, sockets, and others that keep this process alive. */
 export function resources(): Counts {
   const counts = streams()
     .set("sockets of the client", census.clientSockets)
@@ -124,12 +124,12 @@ export function resources(): Counts {
   return counts;
 }
 
-/** All that is open now and was not when its resources() were counted. */
+/** All resources that are open now and were not when `before` was counted. */
 export function leftSince(before: Counts): string[] {
   return surplus(before, resources());
 }
 
-/** What there is now and was not before. */
+/** The counts that are higher now than before, as text. */
 function surplus(before: Counts, now: Counts): string[] {
   return [...now]
     .map(([kind, count]): [string, number] => [kind, count - (before.get(kind) ?? 0)])

@@ -18,7 +18,7 @@ export async function gather(options: CrowdOptions, owner: CrowdOwner): Promise<
     };
     const socket = new WebSocketClient(address, "/connection/websocket", {
       onText(bytes, from, to) {
-        // Only pings are so short, and they are alone.
+        // Only pings have this length, and each is alone in its text.
         if (to - from < 4) return socket.send("{}");
         if (replies === 2) return owner.onMessages(n, linesIn(bytes, from, to));
         for (const line of bytes.toString("utf8", from, to).trim().split("\n")) {
@@ -63,7 +63,7 @@ export async function gather(options: CrowdOptions, owner: CrowdOwner): Promise<
   };
 }
 
-/** A text has several, where they were written together. */
+/** A text has several messages where these were written together. */
 function linesIn(bytes: Buffer, from: number, to: number): number {
   let lines = 1;
   for (let at = from; at < to - 1; at++) if (bytes[at] === NEWLINE) lines++;

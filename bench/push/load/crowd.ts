@@ -1,14 +1,14 @@
-/** Those who watch one room, and who posts to it, whoever serves it. */
+/** The watchers of one room, and its poster, for every server. */
 import type { Peer } from "../job.ts";
 
-/** A crowd: its watchers, and one who posts. */
+/** A crowd: watchers, and one poster. */
 export interface Crowd {
   /** Posts messages; they leave now. */
   post(count: number): void;
   close(): void;
 }
 
-/** What a crowd tells, and counts. */
+/** The listener of a crowd. */
 export interface CrowdOwner {
   /** A watcher got messages. */
   onMessages(watcher: number, count: number): void;
@@ -23,7 +23,7 @@ export interface CrowdOptions {
   readonly connections: number;
 }
 
-/** Gathers a crowd; resolves when all of them are there. */
+/** Gathers a crowd; resolves when all watchers are connected. */
 export async function gather(peer: Peer, options: CrowdOptions, owner: CrowdOwner): Promise<Crowd> {
   switch (peer) {
     case "hawser":
@@ -36,7 +36,7 @@ export async function gather(peer: Peer, options: CrowdOptions, owner: CrowdOwne
   }
 }
 
-/** Does so many of something, a few at a time: no server takes thousands of connections at once. */
+/** Does a step `count` times, a few at a time: no server takes thousands of connections at once. */
 export async function each(count: number, start: (n: number) => Promise<void>): Promise<void> {
   const atOnce = 50;
   for (let from = 0; from < count; from += atOnce) {

@@ -1,11 +1,11 @@
-/** One room and all who watch it: posts come as fast as all of them get them. */
+/** One room and all of its watchers: posts come as fast as all watchers get them. */
 
 import { sleep } from "../../../src/flow/wait.ts";
 import { emit } from "../../commands.ts";
 import type { FanOutJob, WatchersJob } from "../job.ts";
 import { type Crowd, gather } from "./crowd.ts";
 
-/** What may take so long is over, or wrong. */
+/** The time after which a step that has not ended counts as failed. */
 const PATIENCE_MS = 20_000;
 
 /** Counts messages, for each watcher and for all. */
@@ -24,7 +24,7 @@ class Tally {
     this.total += count;
   }
 
-  /** How many posts have reached everybody, on average; where nobody watches, the poster. */
+  /** The count of posts that have reached the average watcher; without watchers, the poster. */
   get arrived(): number {
     return this.#each.length === 0 ? this.answered : Math.floor(this.total / this.#each.length);
   }
@@ -90,7 +90,7 @@ export async function fanOut(job: FanOutJob): Promise<void> {
   emit({ event: "done", messages, posts, ms });
 }
 
-/** A crowd, unless its server loses one of it, or leaves one waiting. */
+/** A crowd; it fails where its server loses a watcher, or leaves one waiting. */
 function inTime(gathering: Promise<Crowd>, lost: Promise<never>): Promise<Crowd> {
   const late = sleep(PATIENCE_MS, undefined).then(() => {
     throw new Error("some of the watchers were not let in");
@@ -99,7 +99,7 @@ function inTime(gathering: Promise<Crowd>, lost: Promise<never>): Promise<Crowd>
   return Promise.race([gathering, lost, late]);
 }
 
-/** Watchers who wait for messages that do not come. */
+/** Watchers that wait for messages that do not come. */
 export async function waitIdle(job: WatchersJob, released: Promise<void>): Promise<void> {
   const lost = Promise.withResolvers<never>();
   const owner = { onMessages() {}, onPosted() {}, onLost: lost.reject };

@@ -18,13 +18,13 @@ const END_HEADERS = 4;
 const FRAME_BYTES = 9;
 const PREFIX_BYTES = 5;
 const INITIAL_WINDOW_SIZE = 4;
-/** As Hawser's client has it. */
+/** The same as that of Hawser's client. */
 const STREAM_WINDOW = 256 * 1024;
 const CONNECTION_WINDOW = 8 * 1024 * 1024;
 
-/** What a call of a Connection tells. */
+/** The listener of a call of a Connection. */
 export interface CallOwner {
-  /** So many messages have become complete. */
+  /** `count` messages have become complete. */
   onMessages(count: number): void;
   /** The server has ended the call. */
   onEnd?(): void;
@@ -128,7 +128,7 @@ export class Connection {
     ]);
   }
 
-  /** What is written in one turn leaves at once. */
+  /** Bytes that are written in one turn leave together. */
   #write(bytes: Buffer): void {
     if (this.#waiting.push(bytes) > 1) return;
     setImmediate(() => {

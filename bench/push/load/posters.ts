@@ -17,13 +17,13 @@ export interface Pace {
   readonly measureMs: number;
 }
 
-/** Has them post, and tells how many were acknowledged and how long each took. */
+/** Has the posters post; returns how many posts were acknowledged, and how long each took. */
 export async function run(posters: readonly Poster[], pace: Pace): Promise<void> {
   const latenciesMs: number[] = [];
   let measuring = false;
   let running = true;
   let messages = 0;
-  /** A post's time counts from when it was due. */
+  /** The time of a post counts from the moment at which it was due. */
   const post = async (poster: Poster, dueMs: number) => {
     await poster();
     messages++;
@@ -32,7 +32,7 @@ export async function run(posters: readonly Poster[], pace: Pace): Promise<void>
   const closed = async (poster: Poster) => {
     while (running) await post(poster, performance.now());
   };
-  /** Posters that are free take what is due, the others are late. */
+  /** Posters that are free take the posts that are due; posts without a free poster are late. */
   const open = async () => {
     const free = [...posters];
     const due: number[] = [];
@@ -95,7 +95,7 @@ export async function post(job: PostJob): Promise<void> {
   for (const connection of connections) connection.close();
 }
 
-/** One call a post; all are in one room. */
+/** One call a post; all posters are in one room. */
 async function callPoster(connection: Connection): Promise<Poster> {
   const producer = randomUUID();
   let sequence = 0n;
@@ -113,20 +113,20 @@ async function callPoster(connection: Connection): Promise<Poster> {
     });
 }
 
-/** A member alone in its room, who hears of each post twice: that it is stored, and what it is. */
+/** A member alone in its room, which gets two responses for each post: the acknowledgement, and the message. */
 async function memberPoster(connection: Connection, name: string): Promise<Poster> {
   const request = (event: MessageInitShape<typeof JoinRequestSchema>["event"]) =>
     toBinary(JoinRequestSchema, create(JoinRequestSchema, { event }));
   const opened = Promise.withResolvers<void>();
   let sequence = 0n;
-  let heard = -1;
+  let received = -1;
   let said: PromiseWithResolvers<void> | undefined;
   const open = { room: `room of ${name}`, name, producer: randomUUID() };
   const id = connection.open(request({ case: "open", value: open }), false, {
     onMessages(count) {
-      heard += count;
+      received += count;
       opened.resolve();
-      if (heard === 2 * Number(sequence)) said?.resolve();
+      if (received === 2 * Number(sequence)) said?.resolve();
     },
     onEnd: () => said?.reject(new Error("the call of a member was ended")),
   });

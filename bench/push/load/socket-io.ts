@@ -5,13 +5,13 @@ import { WebSocketClient } from "./websocket.ts";
 
 const PATH = "/socket.io/?EIO=4&transport=websocket";
 
-/** The first characters of what the server sends, and of what it is answered with. */
+/** The first characters of the server's texts, and of the answers to them. */
 const PACKET = { open: "0", ping: "2", pong: "3", connect: "40", event: "42", ack: "43" };
 
 export async function gather(options: CrowdOptions, owner: CrowdOwner): Promise<Crowd> {
   const { address, watchers } = options;
   const sockets: WebSocketClient[] = [];
-  /** Opens one; calls back for events, and for acknowledgements. */
+  /** Opens a socket; calls back for events, and for acknowledgements. */
   const open = async (onEvent: () => void, onAck: () => void, first: string) => {
     const joined = Promise.withResolvers<void>();
     const socket = new WebSocketClient(address, PATH, {

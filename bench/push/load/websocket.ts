@@ -9,9 +9,9 @@ const LAST = 0x80;
 
 const HEAD_END = "\r\n\r\n";
 
-/** What a WebSocket tells. */
+/** The listener of a WebSocket. */
 export interface WebSocketOwner {
-  /** A text came; it lies in `bytes` for as long as the call. */
+  /** A text came; it is in `bytes` until the function returns. */
   onText(bytes: Buffer, from: number, to: number): void;
   onLost(error: Error): void;
 }
@@ -21,7 +21,7 @@ export class WebSocketClient {
   readonly #owner: WebSocketOwner;
   #rest: Buffer = Buffer.alloc(0);
   #upgraded = false;
-  /** What was sent before the server answered. */
+  /** The texts that were sent before the server answered. */
   #early: string[] = [];
   #closed = false;
 

@@ -2,14 +2,14 @@ import { hash } from "node:crypto";
 import type { JoinResponse, Opened, WatchResponse } from "hawser/gen/chat/v1/room_pb.js";
 import { oneLine } from "../../terminal/output.ts";
 
-/** What can happen in a room. */
-export type RoomEvent = JoinResponse["event"] | WatchResponse["event"];
+/** An event of a room, as a response has it. */
+export type ShownEvent = JoinResponse["event"] | WatchResponse["event"];
 
 /** How names and remarks look: in colour, or as they are. */
 export interface Appearance {
   /** A name, always in the same colour. */
   name(name: string): string;
-  /** What the program says, as against what people say. */
+  /** A text of the program, in contrast to the texts of members. */
   remark(text: string): string;
 }
 
@@ -33,7 +33,7 @@ function colourOf(name: string): number {
 
 /** An event as a line of text; `undefined` where it has none: said, typing. */
 export function lineOf(
-  { case: kind, value }: RoomEvent,
+  { case: kind, value }: ShownEvent,
   { name, remark }: Appearance,
 ): string | undefined {
   switch (kind) {

@@ -9,14 +9,14 @@ import type {
 } from "hawser/gen/chat/v1/room_pb.js";
 import { pause } from "../../pause.ts";
 import type { ResumingNotes } from "../../terminal/resuming.ts";
-import { backoffMs, countdown, goesOn } from "./rejoin.ts";
+import { backoffMs, canRejoin, countdown } from "./rejoin.ts";
 
 type JoinRequest = MessageInitShape<typeof JoinRequestSchema>;
 
-/** How many messages may be on their way to the log before say() waits. */
+/** The count of messages on their way to the log at which say() waits. */
 const UNSAID_MESSAGES = 256;
 
-/** What came, and whether it is a message that was said here. */
+/** A response, and whether it is a message of this member. */
 export interface Heard {
   readonly response: JoinResponse;
   readonly own: boolean;
@@ -31,17 +31,17 @@ export interface AttendanceOptions {
 
 /**
  * Takes part in a room for longer than a call of Join lasts. A call survives
- * its connections; where it is lost all the same (the server was started again)
- * another follows it, behind the last cursor, and says again what was not
- * acknowledged, with the same numbers. So no event is skipped or comes twice,
- * but for `opened`, which each call begins with; and no message is lost or
+ * its connections; where it is lost nevertheless (the server was started again)
+ * another call begins after the last cursor, and sends the messages again that were
+ * not acknowledged, with the same numbers. So no event is skipped or comes twice,
+ * except `opened`, with which each call begins; and no message is lost or
  * stored twice.
  *
  *     say() ──> unsaid ──> Join ──> the room
  *                 └── said (acknowledged) <──┘
  *
- * Iterate it once. It ends when leave() was called and all that was said has
- * come back.
+ * Iterate it once. It ends when leave() was called and all messages of this
+ * member have come back.
  */
 export class Attendance implements AsyncIterable<Heard> {
   readonly #client: Pick<Client<typeof RoomService>, "join">;
@@ -49,9 +49,9 @@ export class Attendance implements AsyncIterable<Heard> {
   readonly #opening: AttendanceOptions;
   readonly #notes: ResumingNotes;
   readonly #producer = randomUUID();
-  /** What is not acknowledged, by its sequence, oldest first. */
+  /** The messages that are not acknowledged, by their sequence, oldest first. */
   readonly #unsaid = new Map<bigint, string>();
-  /** What has not come back as a message of the room. */
+  /** The messages that have not come back from the room. */
   readonly #unheard: { sequence: bigint; text: string }[] = [];
   #sequence = 0n;
   #cursor: string;
@@ -73,7 +73,7 @@ export class Attendance implements AsyncIterable<Heard> {
     this.#notes = notes;
   }
 
-  /** Takes a message; resolves when there is room for another, or all is over. */
+  /** Takes a message; resolves when it may take another, or the iteration has ended. */
   async say(text: string): Promise<void> {
     this.#sequence += 1n;
     this.#unsaid.set(this.#sequence, text);
@@ -82,13 +82,13 @@ export class Attendance implements AsyncIterable<Heard> {
     while (this.#unsaid.size >= UNSAID_MESSAGES && !this.#over) await this.#changed.promise;
   }
 
-  /** Tells the others that something is being typed. */
+  /** Tells the others that this member is typing. */
   type(): void {
     this.#typing = true;
     this.#change();
   }
 
-  /** Nothing more will be said: half-close, when all that was said has come back. */
+  /** Announces that no message follows: the call half-closes when all messages have come back. */
   leave(): void {
     this.#leaving = true;
     this.#change();
@@ -120,7 +120,7 @@ export class Attendance implements AsyncIterable<Heard> {
           return;
         } catch (error) {
           if (this.#isDone) return;
-          if (!opened || !goesOn(error)) throw error;
+          if (!opened || !canRejoin(error)) throw error;
           this.#notes.away();
         } finally {
           call.over = true;
@@ -135,9 +135,9 @@ export class Attendance implements AsyncIterable<Heard> {
   }
 
   /**
-   * The requests of one call: opens, says what is unsaid, and what follows. It
-   * waits for the answer before it says anything, so that what is said first is
-   * behind where the call begins.
+   * The requests of one call: an opening, the messages that are not acknowledged, and
+   * those that follow. It waits for the answer before it sends a message, so that the
+   * first message comes after the place where the call begins.
    */
   async *#requests(call: { opened: boolean; over: boolean }): AsyncGenerator<JoinRequest> {
     const open = { ...this.#opening, after: this.#cursor, producer: this.#producer };
@@ -168,7 +168,7 @@ export class Attendance implements AsyncIterable<Heard> {
     return undefined;
   }
 
-  /** Whether it is a message that was said here. */
+  /** Whether the response is a message of this member. */
   #take({ cursor, event }: JoinResponse): boolean {
     if (cursor !== "") this.#cursor = cursor;
     if (event.case === "opened") {
@@ -184,7 +184,7 @@ export class Attendance implements AsyncIterable<Heard> {
       this.#change();
       return at >= 0;
     } else if (event.case === "gap") {
-      // Some may be in it.
+      // Messages of this member may be in the gap.
       const rest = this.#unheard.filter(({ sequence }) => this.#unsaid.has(sequence));
       this.#unheard.splice(0, Infinity, ...rest);
       this.#change();
@@ -192,7 +192,7 @@ export class Attendance implements AsyncIterable<Heard> {
     return false;
   }
 
-  /** Nothing more will be said, and all that was said is stored, and came back as messages of the room. */
+  /** No message follows, and all messages of this member are stored and have come back from the room. */
   get #isDone(): boolean {
     return this.#leaving && this.#unsaid.size === 0 && this.#unheard.length === 0;
   }
@@ -200,7 +200,7 @@ export class Attendance implements AsyncIterable<Heard> {
   #endedWell(): void {
     if (this.#isDone) return;
     throw new ConnectError(
-      `the server ended the call; not known to be stored: ${this.#unsaid.size} of what was said: ` +
+      `the server ended the call; not known to be stored: ${this.#unsaid.size} messages: ` +
         "its log may say why",
       Code.FailedPrecondition,
     );

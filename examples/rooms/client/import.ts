@@ -17,11 +17,12 @@ import { resumingNotes } from "../../terminal/resuming.ts";
 import { Unfinished } from "../../terminal/unfinished.ts";
 import { nameOption, readName, unfit } from "./options.ts";
 import { counted, grouped, Progress } from "./progress.ts";
-import { backoffMs, countdown, goesOn } from "./rejoin.ts";
+import { backoffMs, canRejoin, countdown } from "./rejoin.ts";
 
 type ImportRequest = MessageInitShape<typeof ImportRequestSchema>;
 
 export const importCommand = command({
+  program: "room",
   usage: "npm run room -- import",
   about: "Adds many messages to a room, a line a message: a client-streaming call.",
   arguments: {
@@ -39,9 +40,9 @@ export const importCommand = command({
     ...connectionOptions,
   },
   more: `
-Empty lines are left out. A connection that is lost does not matter. When the
-server starts again in the middle, a file is imported again from its beginning,
-and what is there already is not added twice.
+Empty lines are left out. An import continues when its connection is lost. When
+the server starts again in the middle, a file is imported again from its
+beginning, and its messages are not added twice.
 
 Examples:
   $ npm run room -- import lobby notes.txt --name ada
@@ -67,13 +68,13 @@ Examples:
     }),
 });
 
-/** What the messages come from. */
+/** The source of the messages. */
 interface Source {
   path: string;
   jsonLines: boolean;
 }
 
-/** What the first request says for all of them. */
+/** The fields that the first request sets for all. */
 interface Opening {
   room: string;
   name: string;
@@ -81,9 +82,9 @@ interface Opening {
 }
 
 /**
- * Imports it whole: once, and again where the server was away and the source can
- * be read again. The pauses between grow: each time all of it may be sent. Where
- * it gives up after the first message, that is Unfinished.
+ * Imports the whole source: once, and again where the server was away and the source
+ * can be read again. The pauses between grow, since each time all of it may be sent.
+ * An import that gives up after its first message throws Unfinished.
  */
 async function importAll(
   opening: Opening,
@@ -110,7 +111,7 @@ async function importAll(
       try {
         return await importOnce(sink, input, { opening, jsonLines: source.jsonLines, progress });
       } catch (error) {
-        const isAway = goesOn(error);
+        const isAway = canRejoin(error);
         begun ||= progress.messages > 0 && (reached || !isAway);
         if (!reached || !isAway || options.signal.aborted || source.path === "-") throw error;
         notes.away();
@@ -121,7 +122,7 @@ async function importAll(
       await pause(backoffMs(attempt), options.signal);
     }
   } catch (error) {
-    throw begun ? new Unfinished(error, howToGoOn(opening)) : error;
+    throw begun ? new Unfinished(error, howToContinue(opening)) : error;
   }
 }
 
@@ -137,7 +138,7 @@ async function importOnce(
   work: Work,
 ): Promise<ImportResponse> {
   const { progress } = work;
-  // The call can end while the input says nothing: then nothing more is read.
+  // The call can end while the input has no data: then no more is read.
   const over = new AbortController();
   progress.onTick = () => {
     if (sink.state === "closed") over.abort();
@@ -148,7 +149,7 @@ async function importOnce(
       progress.messages++;
     }
   } catch (error) {
-    // Where the call is over, its end says why.
+    // Where the call has ended, its status has the reason.
     if (sink.state !== "closed") {
       sink.cancel(error);
       throw error;
@@ -163,7 +164,7 @@ async function importOnce(
   );
 }
 
-/** The lines of an input as requests: the first says everything, the others what differs. */
+/** The lines of an input as requests: the first has all fields, the others those that differ. */
 async function* requestsOf(
   input: Input,
   { opening, jsonLines, progress }: Work,
@@ -198,17 +199,17 @@ function readJsonLine(
       return { name: readName(name), text };
     }
   } catch {
-    // Told below, as what is JSON but no message.
+    // Reported below, as JSON that is not a message.
   }
   throw new ConnectError(
-    `${where} is no message: write it as {"name": "ada", "text": "hello"}; the name may be left out`,
+    `${where} is not a message: write it as {"name": "ada", "text": "hello"}; the name may be left out`,
     Code.InvalidArgument,
   );
 }
 
-function howToGoOn({ producer }: Opening): string {
+function howToContinue({ producer }: Opening): string {
   return (
-    "what came before is imported, or part of it: import it all again with " +
-    `--producer ${producer}, which adds what is missing`
+    "the messages before may be imported: import all of them again with " +
+    `--producer ${producer}, which adds only those that are missing`
   );
 }

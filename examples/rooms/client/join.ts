@@ -5,6 +5,7 @@ import { command } from "../../terminal/command.ts";
 import { lines, openInput } from "../../terminal/input.ts";
 import { toJsonLine } from "../../terminal/output.ts";
 import { argument } from "../../terminal/parameter.ts";
+import { programLine } from "../../terminal/program.ts";
 import { openPrompt, type Speaker, speakerOf } from "../../terminal/prompt.ts";
 import { resumingNotes } from "../../terminal/resuming.ts";
 import { appearanceOn, lineOf } from "./appearance.ts";
@@ -14,18 +15,19 @@ import { Roster } from "./roster.ts";
 import { TYPING_MS, Typists } from "./typists.ts";
 
 export const join = command({
+  program: "room",
   usage: "npm run room -- join",
   about: "Takes part in a room: a bidirectional call that outlives the server.",
   arguments: { room: argument("<room>", "the room", readName) },
   options: { name: nameOption, ...beginOptions, ...connectionOptions },
   more: `
-On a terminal, type a line a message: Ctrl-D leaves, Ctrl-C cancels. From a
+On a terminal, each line is a message: Ctrl-D leaves, Ctrl-C cancels. From a
 pipe, each line is a message, and the command ends when all of them are stored.
 Empty lines are left out.
 
 When the connection is lost, or the server starts again, it joins again by
-itself, for as long as --timeout allows: no message is left out, none comes
-twice, and what you said is stored once.
+itself, until --timeout ends: no message is left out or comes twice, and each
+of your messages is stored once.
 
 Examples:
   $ npm run room -- join lobby --name ada
@@ -62,7 +64,7 @@ function atMostEvery(ms: number, act: () => void): () => void {
   };
 }
 
-/** Says what the speaker has to say and prints what happens, both at their own pace. */
+/** Sends the messages of the speaker and prints the events of the room, both at their own pace. */
 async function attend(
   attendance: Attendance,
   speaker: Speaker,
@@ -80,7 +82,7 @@ async function attend(
     try {
       for await (const { response, own } of attendance) {
         typists.observe(response.event);
-        // What was typed stands there already.
+        // The line that was typed is on the screen already.
         const news = roster.observe(response.event) && !(own && onTerminal);
         const line = json
           ? toJsonLine(JoinResponseSchema, response)
@@ -100,18 +102,18 @@ async function attend(
         if (wrong === undefined) {
           if (text !== "") await attendance.say(text);
         } else if (onTerminal) {
-          speaker.note(`hawser: not sent: ${wrong}`);
+          speaker.note(programLine(`not sent: ${wrong}`));
         } else {
           throw new ConnectError(`line ${line} of standard input: ${wrong}`, Code.InvalidArgument);
         }
       }
     } finally {
-      // Also where the input failed: what was said before is stored.
+      // Also where the input failed: the messages before are stored.
       attendance.leave();
     }
   };
 
-  const [heard, said] = await Promise.allSettled([listen(), speak()]);
-  if (said.status === "rejected") throw said.reason;
-  if (heard.status === "rejected") throw heard.reason;
+  const [listened, spoke] = await Promise.allSettled([listen(), speak()]);
+  if (spoke.status === "rejected") throw spoke.reason;
+  if (listened.status === "rejected") throw listened.reason;
 }

@@ -10,14 +10,16 @@ import { call, connectionOptions } from "../../terminal/call.ts";
 import { command } from "../../terminal/command.ts";
 import { oneLine, printLine, printNote, toJsonLine } from "../../terminal/output.ts";
 import { optionalArgument } from "../../terminal/parameter.ts";
+import { programLine } from "../../terminal/program.ts";
 import { appearanceOn } from "./appearance.ts";
 import { readName } from "./options.ts";
 
-type Rooms = Client<typeof RoomService>;
+type RoomClient = Client<typeof RoomService>;
 
 export const list = command({
+  program: "room",
   usage: "npm run room -- list",
-  about: "Prints the rooms, or who is in one of them.",
+  about: "Prints the rooms, or the members of one of them.",
   arguments: {
     room: optionalArgument(
       "[room]",
@@ -52,14 +54,14 @@ Examples:
       if (!isEmpty || json) return;
       printNote(
         room === undefined
-          ? "hawser: no rooms yet: a join, or a post, makes one"
-          : `hawser: nobody is in ${oneLine(room)}`,
+          ? programLine("no rooms yet: a join, or a post, makes one")
+          : programLine(`nobody is in ${oneLine(room)}`),
       );
     }),
 });
 
 /** All rooms, a page at a time. */
-async function* roomsOf(client: Rooms, options: CallOptions): AsyncGenerator<Room> {
+async function* roomsOf(client: RoomClient, options: CallOptions): AsyncGenerator<Room> {
   for (let after = ""; ; ) {
     const { rooms, more } = await client.listRooms({ after }, options);
     yield* rooms;
@@ -69,10 +71,10 @@ async function* roomsOf(client: Rooms, options: CallOptions): AsyncGenerator<Roo
   }
 }
 
-/** All who are in a room, a page at a time. */
+/** All members of a room, a page at a time. */
 async function* membersOf(
   room: string,
-  client: Rooms,
+  client: RoomClient,
   options: CallOptions,
 ): AsyncGenerator<Member> {
   for (let after = ""; ; ) {

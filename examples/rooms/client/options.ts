@@ -2,17 +2,15 @@ import { Start } from "hawser/gen/chat/v1/room_pb.js";
 import { flag, option, Unreadable, type Values } from "../../terminal/parameter.ts";
 import { NAME_CHARACTERS, TEXT_CHARACTERS } from "../limits.ts";
 
-/** As proto/chat/v1/room.proto limits them, in characters. */
-
 const { USER, USERNAME } = process.env;
 
-/** --name, the same for every command that speaks. */
-export const nameOption = option("<name>", "who speaks", {
+/** --name, the same for every command that adds messages. */
+export const nameOption = option("<name>", "the name of the sender", {
   read: readName,
   otherwise: USER || USERNAME || "anonymous",
 });
 
-/** Reads the name of a room, of somebody who speaks, or of a producer. */
+/** Reads the name of a room, of a member, or of a producer. */
 export function readName(text: string): string {
   const length = [...text].length;
   if (length >= 1 && length <= NAME_CHARACTERS && !/\p{Cc}/u.test(text)) return text;
@@ -32,7 +30,7 @@ export function unfit(text: string): string | undefined {
   return `a message holds no control characters, this one has \\u${code}`;
 }
 
-/** Where to begin, the same for every command that listens. */
+/** --oldest and --after, the same for every command that prints events. */
 export const beginOptions = {
   oldest: flag("begin with the oldest message that is kept (default: with the next)"),
   after: option("<cursor>", "begin after this cursor, as --json gave it", {

@@ -10,18 +10,18 @@ import { Unfinished } from "../../terminal/unfinished.ts";
 import { nameOption, readName, unfit } from "./options.ts";
 import { counted } from "./progress.ts";
 
-/** How far a post is, of one message or of many. */
-interface Progress {
+/** The progress of a post, of one message or of many. */
+interface PostProgress {
   readonly first: bigint;
-  /** Of the message that is posted now, or next. */
+  /** The number of the message that is posted now, or next. */
   sequence: bigint;
-  /** Where the message that was posted last stands in the input, where it comes from one. */
+  /** The line of the message that was posted last, where the messages are lines of an input. */
   line: number | undefined;
-  /** It is on its way: nothing tells yet whether it is stored. */
+  /** Whether the message is on its way, and not yet known to be stored. */
   isUnderWay: boolean;
 }
 
-/** Where a call ends with one of these, what was posted may be stored all the same. */
+/** Where a call ends with one of these codes, its message may be stored nevertheless. */
 const UNSURE: ReadonlySet<Code> = new Set([
   Code.Canceled,
   Code.Unknown,
@@ -33,6 +33,7 @@ const UNSURE: ReadonlySet<Code> = new Set([
 ]);
 
 export const post = command({
+  program: "room",
   usage: "npm run room -- post",
   about: "Adds a message to a room: a unary call that is safe to repeat.",
   arguments: {
@@ -41,7 +42,9 @@ export const post = command({
   },
   options: {
     name: nameOption,
-    producer: option("<id>", "who numbers the messages (default: a random id)", { read: readName }),
+    producer: option("<id>", "the id that numbers the messages (default: a random id)", {
+      read: readName,
+    }),
     sequence: option("<number>", "with --producer: the number of the first message", {
       read: readSequence,
     }),
@@ -70,7 +73,7 @@ Examples:
       const texts = fromInput
         ? linesToPost(await openInput("-"), callOptions.signal)
         : [{ line: undefined, text: text.join(" ") }];
-      const progress: Progress = { first, sequence: first, line: undefined, isUnderWay: false };
+      const progress: PostProgress = { first, sequence: first, line: undefined, isUnderWay: false };
       let repeats = 0n;
       try {
         for await (const { line, text } of texts) {
@@ -83,7 +86,7 @@ Examples:
         }
         callOptions.signal.throwIfAborted();
       } catch (error) {
-        const advice = howToGoOn(error, progress, producer);
+        const advice = howToContinue(error, progress, producer);
         throw advice === undefined ? error : new Unfinished(error, advice);
       }
       if (!json) await printLine(summary(progress.sequence - first, repeats));
@@ -104,16 +107,20 @@ async function* linesToPost(input: Input, signal: AbortSignal) {
   }
 }
 
-/** How to post the rest without doubling; `undefined` where nothing was posted. */
-function howToGoOn(error: unknown, progress: Progress, producer: string): string | undefined {
+/** How to post the rest without storing a message twice; `undefined` where no message was posted. */
+function howToContinue(
+  error: unknown,
+  progress: PostProgress,
+  producer: string,
+): string | undefined {
   const { first, sequence, line, isUnderWay } = progress;
   const isUnsure = isUnderWay && mayBeStored(error);
   if (!isUnsure && sequence === first) return undefined;
   const numbers = `--producer ${producer} --sequence ${sequence}`;
   if (line !== undefined) {
     return (
-      `posted ${counted(sequence - first)}; to post the rest without doubling, ` +
-      `go on with line ${isUnderWay ? line : line + 1} and ${numbers}`
+      `posted ${counted(sequence - first)}; to post the rest, and no message twice, ` +
+      `continue with line ${isUnderWay ? line : line + 1} and ${numbers}`
     );
   }
   return isUnsure

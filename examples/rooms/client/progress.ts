@@ -1,19 +1,19 @@
-/** How often it is drawn again. */
+/** The time between two drawings, in milliseconds. */
 const DRAW_MS = 100;
 
 const BAR_CELLS = 24;
 const CLEAR_LINE = "\r\u001b[K";
 
-/** Left free, for the ^C that a terminal writes there: on a line of its own it would leave the one before. */
+/** Columns that stay free for the ^C that a terminal writes there: a full line would wrap, and its first part would stay. */
 const FREE_COLUMNS = 3;
 
-/** How far a long work is: a line on stderr that is drawn again and again, on a terminal alone. */
+/** The progress of a long work: a line on stderr that is drawn again and again, only on a terminal. */
 export class Progress implements Disposable {
-  /** How many messages went out. */
+  /** The count of messages that were sent. */
   messages = 0;
-  /** How many bytes of the input they took. */
+  /** The bytes of the input that these messages took. */
   bytes = 0;
-  /** Called each time that it would be drawn, also where it is not shown. */
+  /** Called each time that the line would be drawn, also where it is not shown. */
   onTick: () => void = () => {};
   readonly #totalBytes: number | undefined;
   readonly #startedAt = performance.now();
@@ -22,7 +22,7 @@ export class Progress implements Disposable {
 
   /**
    * @param shown whether it is drawn at all
-   * @param totalBytes of the input, where that is known
+   * @param totalBytes the size of the input, where it is known
    */
   constructor(shown: boolean, totalBytes: number | undefined) {
     this.#shown = shown;
@@ -42,7 +42,7 @@ export class Progress implements Disposable {
     return this.messages / Math.max(this.seconds, 0.001);
   }
 
-  /** Writes a line to stderr, with what is drawn out of its way. */
+  /** Writes a line to stderr, after it has cleared the drawn line. */
   note(line: string): void {
     this.#clear();
     process.stderr.write(`${line}\n`);

@@ -1,13 +1,13 @@
-import type { RoomEvent } from "./appearance.ts";
+import type { ShownEvent } from "./appearance.ts";
 
-/** Who is in a room, as its events tell. */
+/** The members of a room, by its events. */
 export class Roster {
   #names: Set<string> | undefined;
-  /** How many are there whose names are not known. */
+  /** The count of members whose names are not known. */
   #others = 0;
 
-  /** Whether the event tells anything new: each call begins with who is there, also where that is known. */
-  observe({ case: kind, value }: RoomEvent): boolean {
+  /** Whether the event has news: each call begins with the members, also where they are known. */
+  observe({ case: kind, value }: ShownEvent): boolean {
     if (kind === "joined") this.#names?.add(value.name);
     else if (kind === "left") {
       if (this.#names?.delete(value.name) === false) this.#others--;

@@ -1,28 +1,28 @@
 import { oneLine } from "../../terminal/output.ts";
-import type { RoomEvent } from "./appearance.ts";
+import type { ShownEvent } from "./appearance.ts";
 
-/** Who types says so again after this, in milliseconds. */
+/** A member who types sends "typing" again after this, in milliseconds. */
 export const TYPING_MS = 3000;
 
-/** Who has not said so for longer has stopped. */
+/** A member whose last "typing" is older than this has stopped, in milliseconds. */
 const FORGET_MS = 2 * TYPING_MS;
 
-/** Who is typing now, in a few words that follow the events of a room. */
+/** The members who are typing now, as a short text that follows the events of a room. */
 export class Typists implements Disposable {
   readonly #self: string;
   readonly #show: (text: string) => void;
   readonly #forgetting = new Map<string, NodeJS.Timeout>();
 
   /**
-   * @param self is none of them
-   * @param show gets the words each time they change; "" where nobody types
+   * @param self the name of this member, which the text leaves out
+   * @param show gets the text each time it changes; "" where no member types
    */
   constructor(self: string, show: (text: string) => void) {
     this.#self = self;
     this.#show = show;
   }
 
-  observe({ case: kind, value }: RoomEvent): void {
+  observe({ case: kind, value }: ShownEvent): void {
     if (kind === "typing" && value.name !== this.#self) this.#add(value.name);
     else if (kind === "message" || kind === "left") this.#remove(value.name);
   }

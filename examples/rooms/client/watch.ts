@@ -10,12 +10,13 @@ import { beginOf, beginOptions, readName } from "./options.ts";
 import { Roster } from "./roster.ts";
 
 export const watch = command({
+  program: "room",
   usage: "npm run room -- watch",
-  about: "Prints what happens in a room, as it comes: a push that continues.",
+  about: "Prints the events of a room as they come: a push that continues.",
   arguments: { room: argument("<room>", "the room", readName) },
   options: {
     ...beginOptions,
-    count: option("<number>", "end after so many messages; 0 means at Ctrl-C", {
+    count: option("<number>", "end after this count of messages; 0 means at Ctrl-C", {
       read: readCount,
       otherwise: 0,
     }),
@@ -23,7 +24,7 @@ export const watch = command({
   },
   more: `
 When the connection is lost, or the server starts again, it continues after the
-last message that it printed: none is left out, none comes twice.
+last message that it printed: no message is left out or comes twice.
 
 Examples:
   $ npm run room -- watch lobby

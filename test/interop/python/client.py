@@ -327,6 +327,6 @@ for name in flags.scenarios or SCENARIOS:
         failed = True
         reason = f"{type(error).__name__}: {error}".replace("\n", " ")
         print(f"FAIL {name}: {reason[:400]}", flush=True)
-# Without waiting for what a failed scenario left behind.
+# Without waiting for the threads of a failed scenario.
 sys.stdout.flush()
 os._exit(1 if failed else 0)

@@ -1,4 +1,4 @@
-// A client that looks after nothing: it awaits no send, reads no reply, listens to no promise but the answers of its
+// A client without care: it awaits no send, reads no reply, listens to no promise but the answers of its
 // unary calls, and closes nothing. Two rounds of calls have sessions, the next two have none, and so on. Whatever the
 // server at argv[2] does, it must come to its end, argv[3] rounds later, and print how its unary calls ended.
 import { Greeter } from "../../../gen/example/greeter_pb.js";

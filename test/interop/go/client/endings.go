@@ -280,7 +280,7 @@ func cancelPush(ctx context.Context, w *world) error {
 }
 
 // drain asks the server to shut down gracefully while a chat runs: the chat
-// goes on to its end, new calls are refused.
+// continues to its end, new calls are refused.
 func drain(ctx context.Context, w *world) error {
 	stream, err := w.greeter.Chat(with(ctx, "x-drain", "yes"))
 	if err != nil {

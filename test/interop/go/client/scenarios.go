@@ -63,7 +63,7 @@ var onRequest = []scenario{
 	{"gzip responses", gzipResponses},
 	{"graceful shutdown while a chat runs", drain},
 	{"refused without a client certificate", refused},
-	{"refused with a certificate of a stranger", refused},
+	{"refused with a certificate of another CA", refused},
 }
 
 func unary(ctx context.Context, w *world) error {

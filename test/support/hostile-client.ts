@@ -1,4 +1,4 @@
-/** Clients that take what they can of a server: each of these is one stranger, who leaves when it is disposed. */
+/** Hostile clients, each of which uses as much of a server as it can, until it is disposed. */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
@@ -8,7 +8,7 @@ import { request, text } from "./request.ts";
 import { end, newId, sessionPeer } from "./session-peer.ts";
 import { data, dial, envelope, Flag, type Peer, PREFACE, settings, Type } from "./wire.ts";
 
-/** A connection that counts the streams that the server has ended, and drops what it is sent. */
+/** A connection that counts the streams that the server has ended, and drops all other bytes. */
 class Connection implements AsyncDisposable {
   readonly #socket: Socket;
   #ended = 0;
@@ -27,7 +27,7 @@ class Connection implements AsyncDisposable {
     if (!this.#socket.destroyed) this.#socket.write(Buffer.concat(parts));
   }
 
-  /** Resolves when the server has ended so many streams, or the connection. */
+  /** Resolves when the server has ended `count` streams, or the connection. */
   async ended(count: number): Promise<void> {
     while (this.#ended < count && !this.#socket.destroyed) {
       await new Promise<void>((resolve) => {
@@ -65,7 +65,7 @@ async function open(port: number): Promise<Connection> {
   return new Connection(socket);
 }
 
-/** The headers that ask for a session, of which the server's terms are known. */
+/** The headers of the first attachment of a session, with the server's settings. */
 async function sessionHeaders(port: number): Promise<Record<string, string>> {
   await using peer = await sessionPeer(port);
   return {
@@ -93,7 +93,7 @@ export async function subscribe(
   return all(opened);
 }
 
-/** Cancels sessions that never were, on one connection. */
+/** Cancels sessions that never existed, on one connection. */
 export async function cancelInventedSessions(port: number, count: number): Promise<void> {
   const session = { ...(await sessionHeaders(port)), "hawser-attach": "2", "hawser-cancel": "1" };
   await using connection = await open(port);
@@ -129,7 +129,7 @@ export async function flood(
       answered.push(send(peer, stream, content));
     }
   }
-  // A stranger may leave in the middle of it.
+  // The client may be disposed while it sends.
   return { answered: Promise.allSettled(answered), ...all(peers) };
 }
 

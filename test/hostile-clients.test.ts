@@ -1,34 +1,34 @@
-/** A server in a process of its own, a stranger that takes what it can of it, and an honest client beside it. */
+/** A server in a process of its own, a hostile client that uses as much of it as it can, and an honest client. */
 import { readFileSync } from "node:fs";
 import { expect, test, vi } from "vitest";
 import "./support/compile-cache.ts";
 import { honest } from "./support/honest.ts";
+import { bomb, cancelInventedSessions, flood, subscribe } from "./support/hostile-client.ts";
 import { startExampleServer } from "./support/program.ts";
-import { bomb, cancelInventedSessions, flood, subscribe } from "./support/stranger.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 
 const MIB = 2 ** 20;
-/** Where others are at work on this machine, all takes several times as long: what is caught here takes longer still. */
+/** A busy machine takes several times as long; the faults that this test finds take longer still. */
 const SOON_MS = 5000;
 
 const portOf = (url: string) => Number(new URL(url).port);
 
-test("subscriptions that never pause take no call of others, neither while they last nor when they were left", async () => {
+test("subscriptions that never pause fail no call of others, neither while they last nor when they were left", async () => {
   await using server = await startExampleServer();
   await using client = await honest(server.url);
   {
-    await using _stranger = await subscribe(portOf(server.url), { calls: 900, connections: 1 });
+    await using _hostile = await subscribe(portOf(server.url), { calls: 900, connections: 1 });
     expect(await client.calls(2000)).toMatchObject({ failed: 0 });
   }
-  // Their sessions fill their windows now.
+  // The sessions of the hostile client fill their windows now.
   expect(await client.calls(2000)).toMatchObject({ failed: 0 });
 });
 
-test("a server is told to end beside subscriptions that never pause, and ends", async () => {
+test("a server that is sent SIGTERM beside subscriptions that never pause ends", async () => {
   await using server = await startExampleServer("--grace", "0s");
   await using client = await honest(server.url);
-  await using _stranger = await subscribe(portOf(server.url), { calls: 900, connections: 1 });
+  await using _hostile = await subscribe(portOf(server.url), { calls: 900, connections: 1 });
   await client.calls(500);
   const toldAt = performance.now();
   server.kill("SIGTERM");
@@ -36,7 +36,7 @@ test("a server is told to end beside subscriptions that never pause, and ends", 
   expect(performance.now() - toldAt).toBeLessThan(SOON_MS);
 });
 
-test("cancels of sessions that never were keep no session of others from beginning", async () => {
+test("cancels of sessions that never existed keep no session of others from beginning", async () => {
   await using server = await startExampleServer();
   await using client = await honest(server.url);
   await cancelInventedSessions(portOf(server.url), 2000);
@@ -47,13 +47,13 @@ test("gzip that inflates a thousandfold delays no call of others for long", asyn
   await using server = await startExampleServer();
   await using client = await honest(server.url);
   const size = { bytes: 2e6, connections: 2, streams: 20 };
-  await using _stranger = await flood(portOf(server.url), bomb(900_000), size);
+  await using _hostile = await flood(portOf(server.url), bomb(900_000), size);
   const felt = await client.calls(2000);
   expect(felt.failed).toBe(0);
   expect(felt.p50).toBeLessThan(1000);
 });
 
-test("of gzip that inflates a thousandfold the server holds a few messages, and gives their memory back", async () => {
+test("the server holds a few messages of gzip that inflates a thousandfold, and frees their memory", async () => {
   await using server = await startExampleServer();
   await using client = await honest(server.url);
   const before = rssOf(server.pid);
@@ -65,18 +65,18 @@ test("of gzip that inflates a thousandfold the server holds a few messages, and 
   try {
     // 600 MiB on 20 streams, where it is inflated.
     const size = { bytes: 600_000, connections: 2, streams: 10 };
-    await using stranger = await flood(portOf(server.url), bomb(4 * MIB), size);
-    await stranger.answered;
+    await using hostile = await flood(portOf(server.url), bomb(4 * MIB), size);
+    await hostile.answered;
   } finally {
     clearInterval(watch);
   }
-  // A handler has its last message until the next one: 80 MiB of them, as many in threads, and what is garbage.
+  // A handler holds its last message until the next one: 80 MiB, as much in threads, and garbage.
   expect(most - before).toBeLessThan(400 * MIB);
   await client.calls(1000);
   expect((rssOf(server.pid) as number) - before).toBeLessThan(300 * MIB);
 });
 
-/** What a process holds, in bytes; `undefined` where the system does not say. */
+/** The resident memory of a process, in bytes; `undefined` where the system does not tell. */
 function rssOf(pid: number): number | undefined {
   try {
     const [, kib] = readFileSync(`/proc/${pid}/status`, "utf8").match(/VmRSS:\s+(\d+) kB/) ?? [];

@@ -1,14 +1,14 @@
-/** The strangers of run.ts. As a program: NAME PORT does as that stranger, until it is killed. */
+/** The hostile clients of run.ts. As a program, with the arguments NAME PORT, it is that client until it is killed. */
 import { setTimeout as pause } from "node:timers/promises";
-import { bomb, cancelInventedSessions, flood, subscribe } from "../support/stranger.ts";
+import { bomb, cancelInventedSessions, flood, subscribe } from "../support/hostile-client.ts";
 
-interface Stranger {
+interface HostileClient {
   readonly name: string;
   readonly does: string;
   readonly run: (port: number) => Promise<unknown>;
 }
 
-export const strangers: readonly Stranger[] = [
+export const hostileClients: readonly HostileClient[] = [
   {
     name: "B1",
     does: "1,980 Subscribe calls with sessions and no pause, over two connections",
@@ -16,7 +16,7 @@ export const strangers: readonly Stranger[] = [
   },
   {
     name: "B2",
-    does: "105,000 cancels of sessions that never were",
+    does: "105,000 cancels of sessions that never existed",
     run: (port) => cancelInventedSessions(port, 105_000),
   },
   {
@@ -33,8 +33,8 @@ export const strangers: readonly Stranger[] = [
 
 if (import.meta.main) {
   const [, , name, port] = process.argv;
-  const stranger = strangers.find((one) => one.name === name);
-  if (stranger === undefined) throw new RangeError(`there is no stranger named ${name}`);
-  await stranger.run(Number(port));
+  const hostile = hostileClients.find((one) => one.name === name);
+  if (hostile === undefined) throw new RangeError(`there is no hostile client named ${name}`);
+  await hostile.run(Number(port));
   await pause(2 ** 30);
 }

@@ -1,0 +1,123 @@
+/** What the attachments of a session change at either end, one after the other, and what an earlier one does not. */
+import { Code } from "@connectrpc/connect";
+import { expect, test } from "vitest";
+import { failure } from "../src/failure.ts";
+import { Acknowledgements } from "../src/session/acknowledgements.ts";
+import type { Dialling } from "../src/session/attachment.ts";
+import { ClientSession } from "../src/session/client-session.ts";
+import { frame, GRACE_MS, RegistryWorld, WINDOW } from "./support/registry-world.ts";
+import { ClientApp } from "./support/session-sim-apps.ts";
+import { FakeTime } from "./support/session-sim-clock.ts";
+import { SimClientStream } from "./support/session-sim-streams.ts";
+import type { Fields } from "./support/session-sim-wire.ts";
+
+/** A client whose dials the test answers. */
+function client() {
+  const time = new FakeTime();
+  const dials: Dialling[] = [];
+  const told: Fields[] = [];
+  const app = new ClientApp();
+  const clock = time.clock();
+  app.session = new ClientSession({
+    newId: () => "0".repeat(32),
+    server: { epoch: "f".repeat(32), graceMs: GRACE_MS, window: WINDOW, clockAheadMs: 5000 },
+    window: WINDOW,
+    clock,
+    acknowledgements: new Acknowledgements(clock),
+    dialler: {
+      dial: (session) => void dials.push(session),
+      renegotiate: () => expect.unreachable("the server said nothing of EXPIRED"),
+      tell: (headers) => void told.push(headers),
+      unbind() {},
+      add() {},
+      remove() {},
+    },
+    call: app,
+    watcher: undefined,
+  });
+  app.session.start();
+  const open = (at: number) => {
+    let stream!: SimClientStream;
+    dials[at]?.onConnection((headers, listener) => {
+      stream = new SimClientStream(headers, listener, app);
+      return stream;
+    });
+    return stream;
+  };
+  return { time, app, dials, told, open };
+}
+
+const ANSWER = {
+  "hawser-session": "resumed",
+  "hawser-epoch": "f".repeat(32),
+  "hawser-received": "0",
+  "hawser-window": "100,10",
+};
+
+test("the client ignores whatever an earlier attachment brings", () => {
+  const { app, open } = client();
+  const { session } = app;
+  const first = open(0);
+  session.onHeaders({ ...ANSWER, "hawser-session": "new" }, first);
+  session.onMessage(frame("a"), first);
+  first.lost();
+  for (const late of [() => {}, () => session.onHeaders(ANSWER, open(1))]) {
+    late();
+    session.onMessage(frame("b"), first);
+    session.onHeaders({ ...ANSWER, "hawser-received": "7" }, first);
+    session.onClosed({ is: "ended", status: "ok", trailers: { "hawser-sent": "1" } }, first);
+    session.onInvalid(failure(Code.Internal, "no gRPC"), first);
+    expect(app.got.map((bytes) => Buffer.from(bytes).toString())).toEqual(["a"]);
+    expect(app.running).toBe(true);
+  }
+});
+
+test("the server ignores whatever an earlier attachment brings", () => {
+  const world = new RegistryWorld();
+  expect(world.ask("a")).toBe("in");
+  const first = world.stream("a");
+  const app = world.app("a");
+  const { session } = app;
+  session.onMessage(frame("a"), first);
+  for (const late of [() => world.lose("a"), () => world.ask("a", { attach: 2 })]) {
+    late();
+    session.onMessage(frame("b"), first);
+    session.onHalfClose(true, first);
+    session.onHalfClose(false, first);
+    session.onInvalid(failure(Code.Internal, "no gRPC"), first);
+    session.onClosed({ is: "unsendable", error: new Error("no headers") }, first);
+    expect(app.got.map((bytes) => Buffer.from(bytes).toString())).toEqual(["a"]);
+    expect(app.running && !app.halfClosed).toBe(true);
+  }
+  session.onMessage(frame("c"), world.stream("a"));
+  expect(app.got).toHaveLength(2);
+});
+
+test("a call whose first connection closes before its stream is opened begins on the second", () => {
+  const { app, dials, open } = client();
+  app.send(1, 3);
+  expect(dials[0]?.onConnection(() => undefined)).toBe(false);
+  expect(app.written).toHaveLength(0);
+  const stream = open(0);
+  expect(app.written).toHaveLength(1);
+  app.session.onHeaders({ ...ANSWER, "hawser-session": "new" }, stream);
+  stream.outbox.flush();
+  expect(stream.up.waiting).toBeGreaterThan(0);
+});
+
+test("a call that ends before it has a connection opens no stream, and sends no cancel", () => {
+  const { app, dials, told } = client();
+  expect(dials[0]?.isWanted).toBe(true);
+  app.cancel();
+  expect(dials[0]?.isWanted).toBe(false);
+  expect(told).toEqual([]);
+});
+
+test("a call that ends while it looks for a connection opens no stream, and sends a cancel with the next attachment number", () => {
+  const { app, dials, told, open } = client();
+  open(0).lost();
+  expect(dials[1]?.isWanted).toBe(true);
+  app.cancel();
+  expect(dials[1]?.isWanted).toBe(false);
+  expect(told).toMatchObject([{ "hawser-attach": "2", "hawser-cancel": "1" }]);
+});

@@ -1,0 +1,110 @@
+import { Code } from "@connectrpc/connect";
+import type { Received } from "../../src/call-stream.ts";
+import { failure } from "../../src/failure.ts";
+import type { ServerAttachment } from "../../src/session/attachment.ts";
+import { Reason, readSessionLost } from "../../src/session/lost.ts";
+import { type SessionLimits, SessionRegistry } from "../../src/session/registry.ts";
+import { ServerSession } from "../../src/session/server-session.ts";
+import { BASE, ServerApp } from "./session-sim-apps.ts";
+import { FakeTime } from "./session-sim-clock.ts";
+
+export const GRACE_MS = 1000;
+export const WINDOW = { bytes: 100, messages: 10 };
+const METHOD = {};
+/** The server's clock at the start. */
+export const START_MS = 5000;
+
+/** A stream that brings nothing. */
+class SilentStream implements ServerAttachment {
+  refused = false;
+  readonly announcedHeaderBytes = 65_536;
+  readonly ownTrailerBytes = 0;
+  sendHeaders(): void {}
+  pull(): undefined {}
+  write(): undefined {}
+  taken(): void {}
+  flush(): void {}
+  endSend(): void {}
+  refuse(): void {
+    this.refused = true;
+  }
+  release(): void {}
+  reset(): void {}
+}
+
+interface Asking {
+  attach?: number;
+  opened?: number | undefined;
+  epoch?: string;
+  cancel?: boolean;
+  received?: number;
+  connection?: object;
+}
+
+/** The sessions of a server, on a clock of the test's own, and the handlers that they started. */
+export class RegistryWorld {
+  readonly time = new FakeTime();
+  readonly registry: SessionRegistry;
+  readonly runs: { id: string; app: ServerApp }[] = [];
+  readonly #streams = new Map<string, SilentStream>();
+
+  constructor(limits: Partial<SessionLimits> = {}) {
+    const all = { maxSessions: 3, maxBytes: 1000, maxPerConnection: 100, resumesPerSecond: 100 };
+    const settings = { epoch: "here", graceMs: GRACE_MS, window: WINDOW };
+    this.registry = new SessionRegistry(settings, { ...all, ...limits }, this.time.clock(START_MS));
+  }
+
+  /** An attachment asks to be admitted: "in", or the code or reason of the refusal. */
+  ask(session: string, asking: Asking = {}): string {
+    const { attach = 1, epoch = "here", cancel = false, received = 0, connection = this } = asking;
+    const openedMs = "opened" in asking ? asking.opened : START_MS + this.time.nowMs;
+    const refusal = this.registry.admit({
+      ask: { session, attach, received, window: WINDOW, epoch, openedMs, cancel },
+      method: METHOD,
+      caller: "me",
+      connection,
+      open: () => {
+        const stream = new SilentStream();
+        this.#streams.set(session, stream);
+        return stream;
+      },
+      create: (keeper) => {
+        const app = new ServerApp();
+        const ask = { session, attach, received, window: WINDOW, epoch, openedMs, cancel };
+        app.session = new ServerSession({ keeper, ask, head: BASE }, app);
+        this.runs.push({ id: session, app });
+        return app.session;
+      },
+      start() {},
+    });
+    if (refusal === undefined) return "in";
+    const lost = readSessionLost(refusal);
+    return lost === undefined ? (Code[refusal.code] ?? "?") : (Reason[lost.reason] ?? "?");
+  }
+
+  /** The last stream of a session. */
+  stream(id: string): SilentStream {
+    return this.#streams.get(id) as SilentStream;
+  }
+
+  /** The last stream of a session is lost. */
+  lose(id: string): void {
+    const error = failure(Code.Canceled, "the connection to the client was lost");
+    const outcome = { is: "lost", error, unprocessed: false } as const;
+    this.app(id).session.onClosed(outcome, this.stream(id));
+  }
+
+  app(id: string): ServerApp {
+    return this.runs.findLast((run) => run.id === id)?.app as ServerApp;
+  }
+
+  runsOf(id: string): number {
+    return this.runs.filter((run) => run.id === id).length;
+  }
+}
+
+/** A message as a stream brings it. */
+export const frame = (text: string): Received => {
+  const bytes = Buffer.from(text);
+  return { flags: 0, bytes, start: 0, end: bytes.length };
+};
