@@ -1,4 +1,4 @@
-/** Complete messages from what callers give. */
+/** Makes complete messages from what callers pass. */
 import {
   create,
   type DescField,
@@ -11,12 +11,12 @@ import { failure } from "../failure.ts";
 import type { Fields } from "./decoder.ts";
 import { ownFormOf } from "./own-form.ts";
 
-/** The error of a value that is not a message of the type that is needed. */
+/** The error of a value that is not a message of the required type. */
 export class NotThatMessage extends TypeError {}
 
 /**
- * A message of what a caller gave, as protobuf-es' create() makes one; but fields may be named like methods that every
- * object has. Throws a NotThatMessage where the value is not an object, or is a message of another type.
+ * Makes a message from what a caller passed, like protobuf-es' create(); but fields may be named like methods that
+ * every object has. Throws a NotThatMessage if the value is not an object, or is a message of another type.
  */
 export function complete<Desc extends DescMessage>(
   desc: Desc,
@@ -27,7 +27,7 @@ export function complete<Desc extends DescMessage>(
   return hasInherited(desc) ? rebuild(desc, given as Fields) : create(desc, given);
 }
 
-/** The same for the functions of the API: the error is INVALID_ARGUMENT. */
+/** Does the same for the functions of the API: the error is INVALID_ARGUMENT. */
 export function giveMessage<Desc extends DescMessage>(
   desc: Desc,
   given: MessageInitShape<Desc>,
@@ -40,7 +40,7 @@ export function giveMessage<Desc extends DescMessage>(
   }
 }
 
-/** Throws a NotThatMessage where a value is not an object. */
+/** Throws a NotThatMessage if a value is not an object. */
 export function checkIsObject(desc: DescMessage, value: unknown): void {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return;
   throw new NotThatMessage(
@@ -54,7 +54,7 @@ function describe(value: unknown): string {
   return typeof value === "function" ? "a function" : String(value);
 }
 
-/** Throws where a message, or one within it, is of another type. */
+/** Throws if a message, or one within it, is of another type. */
 function checkTypes(desc: DescMessage, message: Fields): void {
   if (message.$typeName !== undefined && message.$typeName !== desc.typeName) {
     throw new NotThatMessage(`a ${message.$typeName} is not a ${desc.typeName}`);
@@ -68,7 +68,7 @@ type MessageField = DescField & { readonly message: DescMessage };
 
 const messageFields = new WeakMap<DescMessage, readonly MessageField[]>();
 
-/** The fields that hold messages, but for those that stand as something else. */
+/** Returns the fields that hold messages, without those whose messages have a form of their own (own-form.ts). */
 function messageFieldsOf(desc: DescMessage): readonly MessageField[] {
   let fields = messageFields.get(desc);
   if (fields === undefined) {
@@ -81,7 +81,7 @@ function messageFieldsOf(desc: DescMessage): readonly MessageField[] {
   return fields;
 }
 
-/** What a field was given; `undefined` also where every object has something of its name. */
+/** Returns the value that the caller set; `undefined` if the property is only a method that every object has. */
 function givenTo({ localName, oneof }: DescField, message: Fields): unknown {
   if (oneof === undefined) return ownOf(message, localName);
   const set = ownOf(message, oneof.localName) as { case?: string; value?: unknown } | undefined;
@@ -93,13 +93,13 @@ function ownOf(message: Fields, name: string): unknown {
   return value === inheritedAs(name) ? undefined : value;
 }
 
-/** What every object has of a name: not what a caller gave a field of that name. */
+/** Returns the method of this name that every object has. It is not a value that a caller set. */
 export function inheritedAs(name: string): unknown {
-  // TypeScript's Object has no index by any name; only a few names have something there.
+  // TypeScript's Object has no index by arbitrary names; only a few names have a method.
   return (Object.prototype as unknown as Fields)[name];
 }
 
-/** The messages in a field, of whatever kind it is. */
+/** Returns the messages in a field of any kind. */
 function valuesIn(message: Fields, field: MessageField): Fields[] {
   const given = givenTo(field, message);
   if (typeof given !== "object" || given === null) return [];
@@ -109,7 +109,7 @@ function valuesIn(message: Fields, field: MessageField): Fields[] {
 
 const inherited = new WeakMap<DescMessage, boolean>();
 
-/** Whether a field of the message, or below it, is named like a method that every object has. */
+/** Whether a field of the message, or of a message within it, is named like a method that every object has. */
 function hasInherited(desc: DescMessage): boolean {
   let has = inherited.get(desc);
   if (has === undefined) {
@@ -128,12 +128,12 @@ function hasInherited(desc: DescMessage): boolean {
   return has;
 }
 
-/** As create(), which would take what every object has for a value that the caller gave. */
+/** Does what create() does, which would mistake the methods that every object has for values of the caller. */
 function rebuild<Desc extends DescMessage>(desc: Desc, given: Fields): MessageShape<Desc> {
   const init: Fields = Object.create(null);
   for (const { localName } of desc.members) {
     const value = ownOf(given, localName);
-    // With presence on a prototype (proto2), what the caller did not give stays so.
+    // If presence is on a prototype (proto2), a field that the caller did not set stays unset.
     if (value !== undefined && (given.$typeName === undefined || Object.hasOwn(given, localName))) {
       init[localName] = value;
     }

@@ -8,7 +8,7 @@ export type SetValue = (message: Fields, value: unknown) => void;
 
 export const readInt32 = scalars[ScalarType.INT32][1] as (input: WireInput) => number;
 
-/** A number that a closed enum does not have is an unknown field. */
+/** Reads a closed enum. A number that the enum does not have becomes an unknown field. */
 export function readClosed(number: number, desc: DescEnum, set: SetValue): Read {
   return (input, message) => {
     const value = readInt32(input);

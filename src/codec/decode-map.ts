@@ -4,17 +4,20 @@ import { WireType } from "@bufbuild/protobuf/wire";
 import { readClosed, readInt32, type SetValue } from "./decode-enum.ts";
 import { Decoder, type Fields, keepUnknown, type Read, readDelimited, tagOf } from "./decoder.ts";
 import { ownFormOf, setOwn } from "./own-form.ts";
-import { own, readLenientString, scalars } from "./wire-input.ts";
+import { ownBytes, readLenientString, scalars } from "./wire-input.ts";
 
 type MapField = DescField & { fieldKind: "map" };
 
-/** What a map's entry is while it is read. */
+/** An entry of a map while it is read. */
 interface MapEntry extends Fields {
   key?: unknown;
   value?: unknown;
 }
 
-/** An entry is a message with the fields key and value; one with other fields is unknown as a whole. */
+/**
+ * Reads an entry, which is a message with the fields key and value. An entry with any other field is unknown as a
+ * whole.
+ */
 export function readEntry(field: MapField, decoderOf: (desc: DescMessage) => Decoder): Read {
   const { localName, number } = field;
   const entries = new Decoder();
@@ -34,7 +37,7 @@ export function readEntry(field: MapField, decoderOf: (desc: DescMessage) => Dec
     read(input, entry);
     input.readUnknownFields = keeps;
     if (entry.$unknown !== undefined) {
-      const data = own(input.bytes, start, input.at);
+      const data = ownBytes(input.bytes, start, input.at);
       if (input.readUnknownFields)
         keepUnknown(message, tagOf(number, WireType.LengthDelimited), data);
       return;
@@ -44,7 +47,7 @@ export function readEntry(field: MapField, decoderOf: (desc: DescMessage) => Dec
   };
 }
 
-/** Adds how the value of an entry is read; returns what makes the value of one that has none. */
+/** Adds the reader of an entry's value. Returns a function that makes the value of an entry without one. */
 function addEntryValue(
   entries: Decoder,
   field: MapField,

@@ -1,9 +1,8 @@
 /**
- * Decoding in place: protobuf-es' fromBinary() makes a reader, a view and a context for each
- * message; this reads the bytes of a frame where they stand. What comes out is what
- * fromBinary() makes; what is accepted is what upb accepts, which fromBinary() differs from
- * (a value that overruns its message, a field with another's wire type …):
- * test/protobuf/vectors.json says where.
+ * Decodes in place. protobuf-es' fromBinary() makes a reader, a view and a context for each message; this reads the
+ * bytes of a frame where they are. The result is what fromBinary() returns. Decoding accepts what upb accepts;
+ * fromBinary() differs from that (a value that overruns its message, a field with another's wire type …): test/protobuf/vectors.json
+ * lists the differences.
  */
 import {
   type BinaryReadOptions,
@@ -16,21 +15,21 @@ import {
 import { WireType } from "@bufbuild/protobuf/wire";
 import { readClosed, type SetValue } from "./decode-enum.ts";
 import { readEntry } from "./decode-map.ts";
-import { Decoder, type Fields, packed, type Read, readDelimited } from "./decoder.ts";
+import { Decoder, type Fields, type Read, readDelimited, readPackedWith } from "./decoder.ts";
 import { ownFormOf } from "./own-form.ts";
 import { endOf, type ReadValue, readLenientString, scalars, type WireInput } from "./wire-input.ts";
 
-/** upb's: the message itself, and 100 within it. */
+/** As in upb: the message itself, and 100 within it. */
 const RECURSION_LIMIT = 101;
 
-/** Where a message stands: from `start` up to `end`. */
+/** The bytes of a message: from `start` up to `end`. */
 export interface MessageBytes {
   readonly bytes: Uint8Array;
   readonly start: number;
   readonly end: number;
 }
 
-/** Decodes a message. Throws an Error where upb refuses it. */
+/** Decodes a message. Throws an Error if upb refuses the bytes. */
 export function decode<Desc extends DescMessage>(
   desc: Desc,
   { bytes, start, end }: MessageBytes,
@@ -47,7 +46,7 @@ export function decode<Desc extends DescMessage>(
   return message;
 }
 
-/** Decoding is synchronous, so one is enough. */
+/** Decoding is synchronous, so one input is enough. */
 const input: WireInput = {
   bytes: new Uint8Array(),
   at: 0,
@@ -88,7 +87,8 @@ function addField(decoder: Decoder, field: DescField): void {
   if (field.enum?.open === false) {
     const read = readClosed(number, field.enum, setterOf(field));
     decoder.add(number, WireType.Varint, read);
-    if (field.fieldKind === "list") decoder.add(number, WireType.LengthDelimited, packed(read));
+    if (field.fieldKind === "list")
+      decoder.add(number, WireType.LengthDelimited, readPackedWith(read));
   } else if (field.fieldKind === "list") {
     decoder.add(number, wireType, (input, message) => {
       (message[localName] as unknown[]).push(readValue(input));
@@ -108,7 +108,7 @@ function addField(decoder: Decoder, field: DescField): void {
   }
 }
 
-/** How one value of a field, or of a list, is read. */
+/** Returns the reader of one value of a field, or of one item of a list. */
 function readerOf(field: DescField): readonly [WireType, ReadValue] {
   if (field.enum !== undefined) return scalars[ScalarType.INT32];
   const scalar = field.scalar as ScalarType;
@@ -157,7 +157,7 @@ function readMessage(field: DescField, desc: DescMessage): Read {
       readInto(input, item);
     };
   }
-  // A message that the field has already is merged with the new one.
+  // If the field already has a message, the new one is merged into it.
   if (oneof !== undefined) {
     return (input, message) => {
       const set = message[oneof.localName] as OneofValue;
@@ -184,7 +184,7 @@ interface OneofValue {
   readonly value?: unknown;
 }
 
-/** Sets a field, or adds to it where it is a list. */
+/** Returns a function that sets a field, or adds to it if it is a list. */
 function setterOf({ fieldKind, localName, oneof }: DescField): SetValue {
   if (fieldKind === "list") {
     return (message, value) => (message[localName] as unknown[]).push(value);
@@ -195,7 +195,7 @@ function setterOf({ fieldKind, localName, oneof }: DescField): SetValue {
   };
 }
 
-/** What is merged with what comes: nothing in a list. */
+/** Returns a function that reads the value to merge the new one with. A list has none. */
 function getterOf({ fieldKind, localName, oneof }: DescField): (message: Fields) => unknown {
   if (fieldKind === "list") return () => undefined;
   if (oneof === undefined) return (message) => presentIn(message, localName);
@@ -205,7 +205,7 @@ function getterOf({ fieldKind, localName, oneof }: DescField): (message: Fields)
   };
 }
 
-/** What a message has itself: fields may be named like methods that every object has. */
+/** Reads a property of the message itself: a field may be named like a method that every object has. */
 function presentIn(message: Fields, localName: string): unknown {
   return Object.hasOwn(message, localName) ? message[localName] : undefined;
 }

@@ -1,8 +1,8 @@
-/** The parts of every decoder: how a message's fields are read, and how unknown ones are kept. */
+/** The parts of every decoder: they read the fields of a message, and keep unknown ones. */
 import { WireType } from "@bufbuild/protobuf/wire";
-import { endOf, enter, own, skip, uint32, type WireInput } from "./wire-input.ts";
+import { endOf, enter, ownBytes, skip, uint32, type WireInput } from "./wire-input.ts";
 
-/** A message as a record of its fields: its own type has no access by names that are known only at run time. */
+/** A message as a record of its fields: its type has no access by names that are known only at run time. */
 export type Fields = Record<string, unknown>;
 
 /** Reads one field into a message. */
@@ -10,10 +10,10 @@ export type Read = (input: WireInput, message: Fields) => void;
 
 /** Reads the fields of one type of message. */
 export class Decoder {
-  /** By tag: field number and wire type. */
+  /** The readers of the fields, by tag: field number and wire type. */
   readonly fields = new Map<number, Read>();
-  /** The same for tags of one byte, which most are. */
-  readonly near: (Read | undefined)[] = new Array(128).fill(undefined);
+  /** The same readers, for tags of one byte. Most tags are. */
+  readonly oneByteTags: (Read | undefined)[] = new Array(128).fill(undefined);
 
   /** Reads up to the end of the message. */
   read(input: WireInput, message: Fields): void {
@@ -22,7 +22,7 @@ export class Decoder {
       const first = input.bytes[input.at] as number;
       if (first < 0x80) {
         input.at++;
-        const read = this.near[first];
+        const read = this.oneByteTags[first];
         if (read !== undefined) read(input, message);
         else readUnknown(input, message, first);
       } else this.readTagged(input, message, uint32(input, "a tag"));
@@ -51,7 +51,7 @@ export class Decoder {
   add(field: number, wireType: WireType, read: Read): void {
     const tag = tagOf(field, wireType);
     this.fields.set(tag, read);
-    if (tag < 0x80) this.near[tag] = read;
+    if (tag < 0x80) this.oneByteTags[tag] = read;
   }
 }
 
@@ -64,21 +64,21 @@ function readUnknown(input: WireInput, message: Fields, tag: number): void {
   const start = input.at;
   skip(input, tag);
   if (!input.readUnknownFields) return;
-  keepUnknown(message, tag, own(input.bytes, start, input.at));
+  keepUnknown(message, tag, ownBytes(input.bytes, start, input.at));
 }
 
 /**
- * Keeps a field that the type of the message does not have, where unknown fields are read.
+ * Keeps a field that the type of the message does not have. Called only if unknown fields are read.
  *
- * @param data what follows the tag
+ * @param data the bytes after the tag
  */
 export function keepUnknown(message: Fields, tag: number, data: Uint8Array): void {
   message.$unknown ??= [];
   (message.$unknown as unknown[]).push({ no: tag >>> 3, wireType: tag & 7, data });
 }
 
-/** Reads values for as long as their length says. */
-export function packed(read: Read): Read {
+/** Reads values up to the length before them. */
+export function readPackedWith(read: Read): Read {
   return (input, message) => {
     const end = endOf(input);
     const outer = input.end;
@@ -88,7 +88,7 @@ export function packed(read: Read): Read {
   };
 }
 
-/** Reads a message that a length introduces. */
+/** Reads a message that has its length before it. */
 export function readDelimited(decoder: Decoder): Read {
   return (input, message) => {
     const end = endOf(input);

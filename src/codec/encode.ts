@@ -1,10 +1,8 @@
 /**
- * Encoding without the copies: protobuf-es' toBinary() first completes a
- * partial message and makes a writer for each; this walks the fields that the
- * caller gave, with one writer for all. What it does not know (maps, groups,
- * proto2's required fields and defaults, well-known types with a form of their
- * own), and values that are not valid, go through toBinary(), which encodes
- * them or says what is wrong. A test compares the two.
+ * Encodes with few copies. protobuf-es' toBinary() first completes a partial message and makes a writer for each; this
+ * walks the fields that the caller set, with one writer for all messages. toBinary() encodes what this does not know
+ * (maps, groups, proto2's required fields and defaults, well-known types with a form of their own). It also gets values
+ * that are not valid, and says what is wrong with them. A test compares the two.
  */
 import {
   type BinaryWriteOptions,
@@ -21,7 +19,7 @@ import type { Fields } from "./decoder.ts";
 type Encode = (writer: BinaryWriter, message: Fields) => void;
 
 /**
- * Encodes a message, or the fields of one. Throws what toBinary() throws, and a NotThatMessage where it is not of this
+ * Encodes a message, or the fields of one. Throws what toBinary() throws, and a NotThatMessage if it is not of this
  * type.
  */
 export function encode<Desc extends DescMessage>(
@@ -35,11 +33,11 @@ export function encode<Desc extends DescMessage>(
     try {
       fast(writer, message as Fields);
       const bytes = writer.finish();
-      // The writer must not keep the memory of one large message.
+      // The writer must not keep the memory of a large message.
       if (bytes.length > KEEP_BYTES) writer = new BinaryWriter();
       return bytes;
     } catch {
-      // Half a message stands in the writer. toBinary() below names the field.
+      // The writer holds a part of the message. toBinary() below names the field.
       writer = new BinaryWriter();
     }
   }
@@ -52,7 +50,7 @@ let writer = new BinaryWriter();
 
 const encoders = new WeakMap<DescMessage, { encode: Encode | undefined }>();
 
-/** The encoder of a message; `undefined` where a field in it, or below it, needs toBinary(). */
+/** Returns the encoder of a message, or `undefined` if a field in it, or below it, needs toBinary(). */
 function encoderOf(desc: DescMessage): Encode | undefined {
   let known = encoders.get(desc);
   if (known === undefined) {
@@ -62,7 +60,7 @@ function encoderOf(desc: DescMessage): Encode | undefined {
   return known.encode;
 }
 
-/** Messages that stand as something else in the messages around them: wrappers as values, Struct as an object. */
+/** Messages that are another value in the messages around them: wrappers are their value, a Struct is an object. */
 const OWN_FORM = /^google\.protobuf\.(?:\w+Value|Struct)$/;
 
 const IMPLICIT = 2;
@@ -75,7 +73,7 @@ function canCompile(desc: DescMessage, seen: Set<DescMessage>): boolean {
   const proto3 = desc.file.proto.syntax === "proto3";
   return desc.fields.every((field) => {
     if (field.fieldKind === "map") return false;
-    // Only proto3 keeps explicit presence free of defaults on a prototype.
+    // Other syntaxes put the defaults of fields with explicit presence on a prototype.
     if (!proto3 || field.presence === LEGACY_REQUIRED) return false;
     const message = field.message;
     if (message === undefined) return true;
@@ -112,18 +110,18 @@ function compileField(field: DescField): Encode {
       if (set?.case === localName) write(writer, set.value);
     };
   }
-  const skip = skipped(field);
+  const isLeftOut = leftOutCheckOf(field);
   const inherited = inheritedAs(localName);
   return (writer, message) => {
     const value = message[localName];
-    if (value !== inherited && value !== undefined && value !== null && !skip(value)) {
+    if (value !== inherited && value !== undefined && value !== null && !isLeftOut(value)) {
       write(writer, value);
     }
   };
 }
 
-/** Which values of a field are not on the wire: with implicit presence, the zero. */
-function skipped(field: DescField): (value: unknown) => boolean {
+/** Returns a function that says which values are left out on the wire: the zero, if presence is implicit. */
+function leftOutCheckOf(field: DescField): (value: unknown) => boolean {
   if (field.presence !== IMPLICIT) return () => false;
   if (field.fieldKind === "enum") {
     const zero = field.enum.values[0]?.number;
@@ -216,42 +214,42 @@ function wireTypeOf(scalar: ScalarType): WireType {
   }
 }
 
-/** A writer of one scalar type: it takes just the values that the type has. */
+/** Returns a writer of one scalar type. It accepts only values of that type. */
 function writeScalar(scalar: ScalarType): Write {
   switch (scalar) {
     case ScalarType.STRING:
-      return (writer, value) => writer.string(typed(value, "string"));
+      return (writer, value) => writer.string(ensureType(value, "string"));
     case ScalarType.BYTES:
       return (writer, value) => {
         if (!(value instanceof Uint8Array)) throw new TypeError("for toBinary()");
         writer.bytes(value);
       };
     case ScalarType.BOOL:
-      return (writer, value) => writer.bool(typed(value, "boolean"));
+      return (writer, value) => writer.bool(ensureType(value, "boolean"));
     case ScalarType.DOUBLE:
-      return (writer, value) => writer.double(typed(value, "number"));
+      return (writer, value) => writer.double(ensureType(value, "number"));
     case ScalarType.FLOAT:
-      return (writer, value) => writer.float(typed(value, "number"));
+      return (writer, value) => writer.float(ensureType(value, "number"));
     case ScalarType.INT32:
-      return (writer, value) => writer.int32(typed(value, "number"));
+      return (writer, value) => writer.int32(ensureType(value, "number"));
     case ScalarType.UINT32:
-      return (writer, value) => writer.uint32(typed(value, "number"));
+      return (writer, value) => writer.uint32(ensureType(value, "number"));
     case ScalarType.SINT32:
-      return (writer, value) => writer.sint32(typed(value, "number"));
+      return (writer, value) => writer.sint32(ensureType(value, "number"));
     case ScalarType.FIXED32:
-      return (writer, value) => writer.fixed32(typed(value, "number"));
+      return (writer, value) => writer.fixed32(ensureType(value, "number"));
     case ScalarType.SFIXED32:
-      return (writer, value) => writer.sfixed32(typed(value, "number"));
+      return (writer, value) => writer.sfixed32(ensureType(value, "number"));
     case ScalarType.INT64:
-      return (writer, value) => writer.int64(typed(value, "bigint"));
+      return (writer, value) => writer.int64(ensureType(value, "bigint"));
     case ScalarType.UINT64:
-      return (writer, value) => writer.uint64(typed(value, "bigint"));
+      return (writer, value) => writer.uint64(ensureType(value, "bigint"));
     case ScalarType.SINT64:
-      return (writer, value) => writer.sint64(typed(value, "bigint"));
+      return (writer, value) => writer.sint64(ensureType(value, "bigint"));
     case ScalarType.FIXED64:
-      return (writer, value) => writer.fixed64(typed(value, "bigint"));
+      return (writer, value) => writer.fixed64(ensureType(value, "bigint"));
     case ScalarType.SFIXED64:
-      return (writer, value) => writer.sfixed64(typed(value, "bigint"));
+      return (writer, value) => writer.sfixed64(ensureType(value, "bigint"));
   }
 }
 
@@ -262,7 +260,7 @@ interface Types {
   bigint: bigint;
 }
 
-function typed<Name extends keyof Types>(value: unknown, name: Name): Types[Name] {
+function ensureType<Name extends keyof Types>(value: unknown, name: Name): Types[Name] {
   if (typeof value !== name) throw new TypeError("for toBinary()");
   return value as Types[Name];
 }

@@ -14,12 +14,10 @@ const SHARED = Symbol("encoded once");
 type Marked = { readonly $typeName?: string; readonly [SHARED]?: SharedBytes };
 
 /**
- * Makes a message for many calls: it is encoded when it is first sent, and
- * compressed when that is first asked for; every later call sends the same
- * bytes. Otherwise it is a message like any other: interceptors, sessions, limits
- * and all protocols take it. It is frozen, and what is in it must not be
- * changed either; a copy of it, by `{...}` or clone(), is an ordinary message.
- * Throws INVALID_ARGUMENT where `message` is not of this type.
+ * Makes a message for many calls: it is encoded when it is first sent, and compressed when a call first needs that;
+ * every later call sends the same bytes. Otherwise it is a message like any other: interceptors, sessions, limits and
+ * all protocols accept it. It is frozen, and the values in it must not be changed either; a copy of it, by `{...}` or
+ * clone(), is an ordinary message. Throws INVALID_ARGUMENT if `message` is not of this type.
  */
 export function encodedOnce<Desc extends DescMessage>(
   schema: Desc,
@@ -31,21 +29,21 @@ export function encodedOnce<Desc extends DescMessage>(
   }
   const complete = giveMessage(schema, message);
   if (sharedBytesOf(schema, complete) !== undefined) return complete;
-  // The caller's own stays as it is.
+  // The caller's own message is not changed.
   const copy = Object.assign(Object.create(Object.getPrototypeOf(complete)), complete);
   const value: SharedBytes = { payload: undefined, gzip: undefined };
   // Not enumerable: a copy with other fields must not have these bytes.
   return Object.freeze(Object.defineProperty(copy, SHARED, { value }));
 }
 
-/** What encodedOnce() added to a message, if it made it. */
+/** Returns the bytes that encodedOnce() added to a message, if it made the message. */
 export function sharedBytesOf(desc: DescMessage, message: unknown): SharedBytes | undefined {
   const marked = message as Marked | null | undefined;
   const shared = marked?.[SHARED];
   return shared !== undefined && marked?.$typeName === desc.typeName ? shared : undefined;
 }
 
-/** The message, compressed: by the first call that asks for it. */
+/** Returns the message compressed. The first call that needs it compresses it. */
 export function compressOnce(
   shared: SharedBytes,
   payload: Uint8Array,
@@ -53,12 +51,12 @@ export function compressOnce(
 ): Uint8Array | Promise<Uint8Array> {
   if (shared.gzip === undefined) {
     const compressed = compression.compress(payload);
-    if (!(compressed instanceof Promise)) shared.gzip = trimmed(compressed);
+    if (!(compressed instanceof Promise)) shared.gzip = trim(compressed);
     else {
       const keep = (bytes: Uint8Array | undefined) => {
         shared.gzip = bytes;
       };
-      const kept = compressed.then(trimmed);
+      const kept = compressed.then(trim);
       shared.gzip = kept;
       kept.then(keep, () => keep(undefined));
     }
@@ -66,7 +64,7 @@ export function compressOnce(
   return shared.gzip;
 }
 
-/** zlib gives bytes in a buffer that is many times as large, which a message that is kept would hold. */
-function trimmed(bytes: Uint8Array): Uint8Array {
+/** Copies the bytes: zlib's buffer is many times as large, and a kept message would hold all of it. */
+function trim(bytes: Uint8Array): Uint8Array {
   return bytes.length === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
 }

@@ -1,20 +1,20 @@
 /**
- * Messages that stand as something else in the messages around them (protobuf-es): google.protobuf.Struct as an
- * object, and a wrapper (google.protobuf.StringValue …) in a field of its own as its value.
+ * Messages that are another value in the messages around them (protobuf-es): google.protobuf.Struct is an object, and a
+ * wrapper (google.protobuf.StringValue …) in a singular field is its value.
  */
 import { create, type DescField, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
 import { isWrapperDesc, type Struct, type Value } from "@bufbuild/protobuf/wkt";
 import type { Fields } from "./decoder.ts";
 
-/** Between a message and what stands for it. */
+/** Converts between a message and the value that stands for it. */
 export interface OwnForm {
-  /** A message to read into, which `present`, if there is something, is merged with. */
+  /** Makes a message to read into. If `present` is a value, the new message is merged with it. */
   begin(present: unknown): Fields;
-  /** What stands for the message that was read. */
+  /** Makes the value that stands for the message. */
   end(message: Fields, present: unknown): unknown;
 }
 
-/** The form of the messages in a field, where it is not their own. */
+/** Returns the form of the messages in a field if they are another value there, otherwise `undefined`. */
 export function ownFormOf(field: DescField): OwnForm | undefined {
   const { message: desc, parent } = field;
   if (desc === undefined) return undefined;
@@ -22,7 +22,7 @@ export function ownFormOf(field: DescField): OwnForm | undefined {
     if (parent.typeName === "google.protobuf.Value") return undefined;
     return {
       begin: () => create(desc) as Fields,
-      // Fields has no type of its own: the type name above says that it is a Struct.
+      // The type Fields does not say which message it is: the type name above says that it is a Struct.
       end: (message, present) => structToJson(message as unknown as Struct, present as JsonObject),
     };
   }
@@ -58,7 +58,7 @@ function valueToJson({ kind }: Value): JsonValue {
   }
 }
 
-/** Sets a property of the record's own, whatever its name: `__proto__` is one like any other. */
+/** Sets an own property of a record, even if its name is `__proto__`. */
 export function setOwn(record: Fields, name: string, value: unknown): void {
   if (name !== "__proto__") record[name] = value;
   else {

@@ -1,21 +1,21 @@
 /**
- * Reads protobuf's wire format in place, by the rules of upb, with which Python, Ruby and PHP decode, and C++ agrees:
- * test/protobuf/vectors.json has them. Throws an Error that says what is wrong where upb refuses the bytes.
+ * Reads protobuf's wire format in place, by the rules of upb, the decoder of protobuf for Python, Ruby and PHP. C++
+ * agrees with it: test/protobuf/vectors.json has these rules. Throws an Error, which says what is wrong, if upb refuses the bytes.
  */
 import { ScalarType } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
 import { asciiText } from "../flow/runtime.ts";
 
-/** Bytes that are decoded: the position in them, and what is allowed there. */
+/** The bytes that are decoded, the position in them, and the limits there. */
 export interface WireInput {
   bytes: Uint8Array;
   /** The index of the next byte. */
   at: number;
-  /** The end of the message that is read. */
+  /** The end of the message that is being read. */
   end: number;
-  /** How many more messages, map entries and groups may be entered, each within the last. */
+  /** How many more messages, map entries and groups may be nested here. */
   depthLeft: number;
-  /** What `depthLeft` began with. */
+  /** The initial value of `depthLeft`. */
   recursionLimit: number;
   readUnknownFields: boolean;
 }
@@ -23,7 +23,7 @@ export interface WireInput {
 /** Reads one value. */
 export type ReadValue = (input: WireInput) => unknown;
 
-/** Enters a message, an entry or a group; `depthLeft` is raised again after it. */
+/** Enters a message, an entry or a group. The caller raises `depthLeft` again after it. */
 export function enter(input: WireInput): void {
   if (--input.depthLeft < 0) {
     throw new Error(
@@ -33,7 +33,7 @@ export function enter(input: WireInput): void {
   }
 }
 
-/** The end of what a length introduces. */
+/** Reads a length; returns where the bytes that it announces end. */
 export function endOf(input: WireInput): number {
   const length = uint32(input, "a length");
   const end = input.at + length;
@@ -43,7 +43,7 @@ export function endOf(input: WireInput): number {
   return end;
 }
 
-/** A number of at most 32 bits in at most five bytes, as tags and lengths are. */
+/** Reads a number of at most 32 bits in at most five bytes: a tag or a length. */
 export function uint32(input: WireInput, what: "a tag" | "a length"): number {
   const { bytes, end } = input;
   let value = 0;
@@ -58,7 +58,7 @@ export function uint32(input: WireInput, what: "a tag" | "a length"): number {
   throw new Error(`${what} is cut off`);
 }
 
-/** Skips the value of a field: one that is unknown, or has the wire type of another. */
+/** Skips the value of a field that is unknown or has another wire type than the message's type says. */
 export function skip(input: WireInput, tag: number): void {
   switch (tag & 7) {
     case WireType.Varint:
@@ -98,10 +98,10 @@ function cutOff(): Error {
   return new Error("the last value is cut off");
 }
 
-/** The high 32 bits of the last varint. */
+/** The high 32 bits of the varint that was read. */
 let high = 0;
 
-/** The low 32 bits of a varint, as a signed number. Bits above the 64th are dropped. */
+/** Reads a varint. Returns its low 32 bits as a signed number, and sets `high`. Drops bits above the 64th. */
 function varint(input: WireInput): number {
   const { bytes } = input;
   const stop = Math.min(input.end, input.at + 10);
@@ -123,7 +123,7 @@ function varint(input: WireInput): number {
   throw stop < input.end ? new Error("a varint has more than 10 bytes") : cutOff();
 }
 
-const wide = (low: number) => (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
+const toBigInt = (low: number) => (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
 
 const scratch = new DataView(new ArrayBuffer(8));
 
@@ -145,11 +145,14 @@ function bytesOf(input: WireInput): Uint8Array {
   const end = endOf(input);
   const { at } = input;
   input.at = end;
-  return own(bytes, at, end);
+  return ownBytes(bytes, at, end);
 }
 
-/** A part of the bytes, as a plain Uint8Array; a small part is copied, so that it does not hold on to the rest. */
-export function own(bytes: Uint8Array, start: number, end: number): Uint8Array {
+/**
+ * Returns a part of the bytes, as a plain Uint8Array. Copies a small part, so that it does not keep the others in
+ * memory.
+ */
+export function ownBytes(bytes: Uint8Array, start: number, end: number): Uint8Array {
   const view = new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start);
   return view.length * 4 < view.buffer.byteLength ? view.slice() : view;
 }
@@ -157,7 +160,7 @@ export function own(bytes: Uint8Array, start: number, end: number): Uint8Array {
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** Up to here it is cheaper to look whether a string is ASCII than to have it decoded. */
+/** Up to this length, checking whether a string is ASCII is cheaper than the TextDecoder. */
 const SHORT_BYTES = 64;
 
 function stringBy(decoder: TextDecoder): (input: WireInput) => string {
@@ -180,8 +183,8 @@ function stringBy(decoder: TextDecoder): (input: WireInput) => string {
 }
 
 /**
- * Of more than 1,031,913 bytes Node makes a string outside of V8's heap, by
- * malloc(): after many of those the system does not get their memory back.
+ * Longer strings are decoded in pieces. Node allocates a string of more than 1,031,913 bytes outside of V8's heap, by
+ * malloc(), and after many of those the system does not get their memory back.
  */
 const PIECE_BYTES = 1_000_000;
 
@@ -200,7 +203,10 @@ function inPieces(decoder: TextDecoder, bytes: Uint8Array, { from, end }: Range)
   return text;
 }
 
-/** Where the character begins that the byte at `at` belongs to: it has at most three bytes after its first. */
+/**
+ * Returns where the character begins that the byte at `at` belongs to. A character has at most three bytes after its
+ * first.
+ */
 function characterAt(bytes: Uint8Array, at: number, end: number): number {
   if (at === end) return end;
   for (let first = at; first >= at - 3; first--) {
@@ -214,10 +220,10 @@ function isAscii(bytes: Uint8Array, from: number, to: number): boolean {
   return true;
 }
 
-/** A proto2 string that is not valid UTF-8 has U+FFFD where it is not. */
+/** Reads a string of proto2: invalid UTF-8 becomes U+FFFD. */
 export const readLenientString: ReadValue = stringBy(lenient);
 
-/** How values of each scalar type are read, and the wire type that they have. */
+/** The wire type of each scalar type, and the reader of its values. */
 export const scalars: Record<ScalarType, readonly [WireType, ReadValue]> = {
   [ScalarType.STRING]: [WireType.LengthDelimited, stringBy(strict)],
   [ScalarType.BYTES]: [WireType.LengthDelimited, bytesOf],
@@ -225,12 +231,12 @@ export const scalars: Record<ScalarType, readonly [WireType, ReadValue]> = {
   [ScalarType.INT32]: [WireType.Varint, varintOf((low) => low)],
   [ScalarType.UINT32]: [WireType.Varint, varintOf((low) => low >>> 0)],
   [ScalarType.SINT32]: [WireType.Varint, varintOf((low) => (low >>> 1) ^ -(low & 1))],
-  [ScalarType.INT64]: [WireType.Varint, varintOf((low) => BigInt.asIntN(64, wide(low)))],
-  [ScalarType.UINT64]: [WireType.Varint, varintOf((low) => BigInt.asUintN(64, wide(low)))],
+  [ScalarType.INT64]: [WireType.Varint, varintOf((low) => BigInt.asIntN(64, toBigInt(low)))],
+  [ScalarType.UINT64]: [WireType.Varint, varintOf((low) => BigInt.asUintN(64, toBigInt(low)))],
   [ScalarType.SINT64]: [
     WireType.Varint,
     varintOf((low) => {
-      const value = BigInt.asUintN(64, wide(low));
+      const value = BigInt.asUintN(64, toBigInt(low));
       return (value >> 1n) ^ -(value & 1n);
     }),
   ],

@@ -1,17 +1,22 @@
 import { type Clock, realClock } from "./clock.ts";
 
-/** How the pauses between attempts grow. */
+/** The options of a Backoff. */
 export interface BackoffOptions {
   /** The pause after the first failure, in milliseconds. */
   readonly initialMs: number;
   /** Each pause is longer than the one before it by this factor, up to `maxMs`. */
   readonly factor: number;
   readonly maxMs: number;
-  /** Each pause is multiplied by a random number between these two, so that clients do not all come at the same time. */
+  /**
+   * Each pause is multiplied by a random number between these two, so that clients do not all retry at the same time.
+   */
   readonly jitter: readonly [number, number];
-  /** Whether the attempt after the first failure comes without a pause. Default: it does not. */
+  /** Whether the first failure is followed by an attempt without a pause. Default: false. */
   readonly firstAtOnce?: boolean;
-  /** An attempt that lasted this long, in milliseconds, was no failure: the pauses begin anew. Default: Infinity. */
+  /**
+   * An attempt that lasted this long, in milliseconds, does not count as a failure: the pauses begin anew. Default:
+   * Infinity.
+   */
   readonly steadyMs?: number;
 }
 
@@ -20,7 +25,7 @@ export const A_FIFTH = [0.8, 1.2] as const;
 
 /** The pauses between attempts that fail: they grow exponentially, with jitter (gRPC connection-backoff). */
 export class Backoff {
-  /** May be replaced: the next pause is by the new ones. */
+  /** May be replaced. The next pause then follows the new options. */
   options: BackoffOptions;
   readonly #clock: Pick<Clock, "now" | "random">;
   #failures = 0;
@@ -36,20 +41,20 @@ export class Backoff {
     return this.#failures;
   }
 
-  /** An attempt begins: what `steadyMs` is counted from. */
+  /** Marks the beginning of an attempt. */
   begin(): void {
     this.#begunMs = this.#clock.now();
   }
 
-  /** How long the attempt has lasted, in milliseconds. */
+  /** How long ago the attempt began, in milliseconds. */
   get lastedMs(): number {
     return this.#clock.now() - this.#begunMs;
   }
 
   /**
-   * An attempt failed: returns how long to wait before the next, in milliseconds.
+   * Counts a failed attempt. Returns how long to wait before the next one, in milliseconds.
    *
-   * @param givenMs the pause that the server asks for, instead of the one that is due
+   * @param givenMs the pause that the server asks for, in place of the usual one
    */
   failed(givenMs?: number): number {
     if (this.lastedMs >= (this.options.steadyMs ?? Infinity)) this.#failures = 0;
@@ -59,7 +64,7 @@ export class Backoff {
   }
 
   /**
-   * An attempt succeeded.
+   * Counts an attempt that succeeded.
    *
    * @param failures how many of the failures before it still count, at most
    */
@@ -67,7 +72,10 @@ export class Backoff {
     this.#failures = Math.min(this.#failures, failures);
   }
 
-  /** The pause after a failure that followed `failures` others in a row, in milliseconds; this one is not counted. */
+  /**
+   * Returns the pause after a failure that followed `failures` others in a row, in milliseconds. It does not count a
+   * failure.
+   */
   pauseMs(failures: number): number {
     const { initialMs, factor, maxMs, jitter, firstAtOnce } = this.options;
     const [least, most] = jitter;

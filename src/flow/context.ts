@@ -1,6 +1,6 @@
 import type { AsyncContext } from "./runtime.ts";
 
-/** `values`, iterated in `context`, from whichever context next() and return() are called. */
+/** Iterates `values` in `context`, even if next() and return() are called in another context. */
 export function iterateIn<T>(context: AsyncContext, values: AsyncIterable<T>): AsyncIterable<T> {
   return {
     [Symbol.asyncIterator]() {

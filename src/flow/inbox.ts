@@ -2,19 +2,19 @@ import { failing, iteratedBefore } from "./second-loop.ts";
 
 const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
-/** What an Inbox asks of the side that fills it. */
+/** The side that fills an Inbox. */
 export interface InboxSource<Raw, T> {
-  /** Makes a message of what came; where it throws, the iteration ends with that error. */
+  /** Makes a message from raw data. If it throws, the iteration ends with that error. */
   open(raw: Raw): T | Promise<T>;
-  /** The consumer waits, and there is nothing for it. */
+  /** Called when the consumer waits and the inbox is empty. */
   onDry?(): void;
-  /** A copy of what has to wait, so that what came with it can be freed. */
+  /** Copies raw data that has to wait, so that the buffer around it can be freed. */
   keep?(raw: Raw): Raw;
-  /** A message is dropped unopened: the consumer does not take it. */
+  /** Called for a message that is dropped without open(), because the consumer does not take it. */
   drop?(raw: Raw): void;
-  /** The consumer left the loop before its end. */
+  /** Called when the consumer leaves the loop before its end. */
   onLeave?(): void;
-  /** A message could not be opened; the iteration has thrown this. */
+  /** Called when open() has failed and the iteration has thrown its error. */
   onRefuse?(error: unknown): void;
 }
 
@@ -25,10 +25,10 @@ type Reader<T> = (
 /** Marks an Inbound. */
 const inbound: unique symbol = Symbol("hawser: inbound");
 
-/** Messages that tell when their consumer reaches the end; it need not look at each result for that. */
+/** Messages that report when their consumer reaches the end, so that the caller need not check each result for it. */
 export interface Inbound<T> extends AsyncIterableIterator<T, undefined> {
   readonly [inbound]: true;
-  /** Told when the consumer reaches the end, with the error if it is one. */
+  /** Called when the consumer reaches the end, with the error if the end is one. */
   onEnd: ((error?: unknown) => void) | undefined;
   /** Whether the consumer waits for a message. */
   readonly isAwaited: boolean;
@@ -36,15 +36,14 @@ export interface Inbound<T> extends AsyncIterableIterator<T, undefined> {
   readonly taken: number;
 }
 
-/** Whether an iterable is an Inbound: what an interceptor has wrapped is not. */
+/** Whether an iterable is an Inbound. One that an interceptor has wrapped is not. */
 export function isInbound<T>(messages: AsyncIterable<T>): messages is Inbound<T> {
   return inbound in messages;
 }
 
 /**
- * The receiver's end of a stream: what the wire delivers waits here until the
- * consumer takes it. How much waits is not bounded here but by flow control:
- * the source is told of each message that is taken, by open(), or dropped, by
+ * The receiver's end of a stream: what arrives waits here until the consumer takes it. The inbox does not limit how
+ * much waits; flow control does, because the source learns of each message that is taken, by open(), or dropped, by
  * drop(). Iterated once, by one consumer.
  */
 export class Inbox<Raw, T> implements Inbound<T> {
@@ -62,21 +61,21 @@ export class Inbox<Raw, T> implements Inbound<T> {
     else this.#readers.push(resolve);
   };
   #opening: Promise<unknown> | undefined;
-  /** Whether the consumer was told the end, or has left. */
+  /** Whether the consumer has reached the end, or has left. */
   #isRead = false;
   /** How many messages the consumer was given. */
   taken = 0;
   #closed: { error: unknown } | undefined;
-  /** Told when the consumer reaches the end, with the error if it is one. */
+  /** Called when the consumer reaches the end, with the error if the end is one. */
   onEnd: ((error?: unknown) => void) | undefined;
 
-  /** @param what its messages are, in errors */
+  /** @param what the name of the messages in errors */
   constructor(source: InboxSource<Raw, T>, what = "the messages of this call") {
     this.#source = source;
     this.#what = what;
   }
 
-  /** Takes in what came. */
+  /** Takes raw data that has arrived. */
   put(raw: Raw): void {
     if (this.#closed !== undefined) {
       this.#source.drop?.(raw);
@@ -91,14 +90,14 @@ export class Inbox<Raw, T> implements Inbound<T> {
     this.#items.push(this.#source.keep?.(raw) ?? raw);
   }
 
-  /** Nothing more comes: the iteration ends, or throws, after what is inside. */
+  /** Closes the inbox: after what is inside, the iteration ends, or throws `error`. */
   close(error?: unknown): void {
     if (this.#closed !== undefined) return;
     this.#closed = { error };
     for (const reader of this.#takeReaders()) this.#settle(reader);
   }
 
-  /** Drops what is inside: the iteration throws `error` at once. */
+  /** Drops what is inside: the iteration throws `error` now. */
   fail(error: unknown): void {
     if (this.#closed === undefined || this.#size > 0) {
       this.#closed = { error };
@@ -118,7 +117,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
     if (this.#closed !== undefined) {
       const { error } = this.#closed;
       this.#isRead = true;
-      // The error is thrown once; after it the iteration is over, as a generator's is.
+      // The error is thrown once; then the iteration has ended, as a generator's has.
       this.#closed = { error: undefined };
       const thrown = this.#reachEnd(error);
       if (thrown !== undefined) return thrown;
@@ -139,7 +138,10 @@ export class Inbox<Raw, T> implements Inbound<T> {
     throw error;
   }
 
-  /** For one consumer at a time: while it waits, and after its end, another one is told FAILED_PRECONDITION. */
+  /**
+   * Returns the inbox to one consumer at a time. While that one waits, and after its end, another one gets
+   * FAILED_PRECONDITION.
+   */
   [Symbol.asyncIterator](): AsyncIterableIterator<T, undefined> {
     return this.#isRead || this.isAwaited ? failing(iteratedBefore(this.#what)) : this;
   }
@@ -157,7 +159,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
     return new Promise(this.#wait);
   }
 
-  /** The readers that wait, in order; the caller settles them. */
+  /** Returns the readers that wait, in order. The caller must settle them. */
   #takeReaders(): Reader<T>[] {
     if (this.#reader === undefined) return [];
     const readers = [this.#reader, ...this.#readers];
@@ -166,7 +168,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
     return readers;
   }
 
-  /** Ends the iteration here; `false` where it had ended. */
+  /** Ends the iteration here. Returns `false` if it had ended. */
   #leave(): boolean {
     this.#isRead = true;
     const hadEnded = this.#closed !== undefined && this.#size === 0;
@@ -186,7 +188,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
     resolve(this.#take());
   }
 
-  /** Tells that the consumer has reached the end; what the listener throws, the consumer is given. */
+  /** Reports that the consumer has reached the end. The consumer gets what the listener throws. */
   #reachEnd(error?: unknown): Promise<never> | undefined {
     try {
       this.onEnd?.(error);
@@ -211,7 +213,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
     return raw;
   }
 
-  /** Opens one message; until a promise of it settles, later readers wait. */
+  /** Opens one message. If it returns a promise, later readers wait until that settles. */
   #open(raw: Raw): IteratorResult<T, undefined> | Promise<IteratorResult<T, undefined>> {
     this.taken++;
     let value: T | Promise<T>;

@@ -3,11 +3,9 @@ import { leave, pump } from "./pump.ts";
 import { type Pump, type Pumpable, pumpTo, type Writer } from "./writer.ts";
 
 /**
- * An iterable that is made later: by `open`, when it is first iterated. A
- * handler that must wait before it knows what to answer with returns one; its
- * values are then written as fast as if the handler had not waited. An
- * `async function*` that passes each value on is slower. Where `open` rejects,
- * the iteration throws that error.
+ * An iterable that `open` makes when it is first iterated. A handler returns it if it must wait before it knows its
+ * responses; they are then written as fast as if the handler had not waited. An `async function*` that passes each
+ * value on is slower. If `open` rejects, the iteration throws that error.
  */
 export function later<T>(open: () => Promise<AsyncIterable<T>>): AsyncIterable<T> {
   callable(open, { of: "later", option: "open" });

@@ -1,6 +1,6 @@
 /**
- * What stands before each message of gRPC over HTTP/2 (gRPC PROTOCOL-HTTP2, "Length-Prefixed-Message"): a byte of flags,
- * four bytes of length.
+ * The size of the prefix of each message in gRPC over HTTP/2 (gRPC PROTOCOL-HTTP2, "Length-Prefixed-Message"): a byte
+ * of flags, four bytes of length.
  */
 export const PREFIX_BYTES = 5;
 
@@ -17,7 +17,7 @@ export function writePrefix(
   into[at + 4] = size;
 }
 
-/** The length in the prefix that begins at `at`. */
+/** Reads the length in the prefix that begins at `at`. */
 export function readLength(bytes: ArrayLike<number>, at: number): number {
   return (
     (bytes[at + 1] as number) * 0x1000000 +

@@ -3,13 +3,13 @@ import { type Pump, type Pumpable, pumpTo, type Writer } from "./writer.ts";
 
 const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
-/** What a PullIterator reads. */
+/** The source that a PullIterator reads. */
 export interface PullSource<T> {
-  /** The next value; `undefined`: there is none now. Where it throws, the iteration ends with that error. */
+  /** Returns the next value, or `undefined` if there is none now. If it throws, the iteration ends with that error. */
   take(): T | undefined;
-  /** The consumer waits, and there is nothing for it: wake() when there is. */
+  /** Called when the consumer waits and the source has no value. The source calls wake() when it has one. */
   onDry(): void;
-  /** The iteration has ended, in whatever way. */
+  /** Called when the iteration has ended, for any reason. */
   onEnd(): void;
 }
 
@@ -18,10 +18,9 @@ type Resolve<T> = (
 ) => void;
 
 /**
- * An iteration of values that are stored elsewhere: it has no queue, so that
- * many consumers can share what they read. Iterated once, by one consumer: by
- * next(), where each step is a promise, or by ready() and onReady(), where a
- * step is a call, and a consumer that waits holds nothing but its listener.
+ * An iteration of values that are stored elsewhere: it has no queue, so that many consumers can share what they read.
+ * Iterated once, by one consumer: either by next(), which is a promise for each step, or by ready() and onReady(),
+ * which is a call for each step; while that consumer waits, only its listener is in memory.
  */
 export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pumpable<T> {
   readonly #source: PullSource<T>;
@@ -29,7 +28,7 @@ export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pum
   #isRead = false;
   #listener: (() => void) | undefined;
   #resolve: Resolve<T> | undefined;
-  /** The promise of the next() that waits; used only where next() is called again before it settles. */
+  /** The promise of the next() that waits; needed only if next() is called again before it settles. */
   #waiting: Promise<IteratorResult<T, undefined>> | undefined;
   readonly #wait = (resolve: Resolve<T>): void => {
     this.#resolve = resolve;
@@ -40,22 +39,25 @@ export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pum
     this.#source = source;
   }
 
-  /** Whether the iteration has ended; next() still tells how. */
+  /** Whether the iteration has ended. next() still returns or throws the end. */
   get isOver(): boolean {
     return this.#closed !== undefined;
   }
 
-  /** Whether a consumer begins with ready(), waits, was told the end or has left: another would take its values, or get none. */
+  /**
+   * Whether a consumer has called claim(), waits, has reached the end or has left. A second one would take its values,
+   * or get none.
+   */
   get isTaken(): boolean {
     return this.#claimed || this.#isRead || this.#resolve !== undefined;
   }
 
-  /** A consumer begins with ready(). */
+  /** Marks the iteration as read by a consumer that uses ready(). */
   claim(): void {
     this.#claimed = true;
   }
 
-  /** The next value, where there is one now. A consumer that begins with this asks next() for the end alone. */
+  /** Returns the next value, if there is one now. A consumer that uses ready() calls next() only for the end. */
   ready(): T | undefined {
     if (this.#closed !== undefined) return undefined;
     try {
@@ -66,7 +68,7 @@ export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pum
     }
   }
 
-  /** Calls `listener` once, when ready() may have something again, or the iteration is over. */
+  /** Calls `listener` once, when ready() may have a value again, or the iteration has ended. */
   onReady(listener: () => void): void {
     this.#listener = listener;
     this.#source.onDry();
@@ -80,7 +82,7 @@ export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pum
     else if (this.#resolve !== undefined) this.#answer(this.#resolve);
   }
 
-  /** Ends the iteration now: it throws `error`, where there is one. */
+  /** Ends the iteration now. It throws `error`, if there is one. */
   close(error?: unknown): void {
     if (this.#closed !== undefined) return;
     this.#closed = { error };
@@ -121,7 +123,7 @@ export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pum
   }
 
   #answer(resolve: Resolve<T>): void {
-    // The source may wake or close this iterator while it is taken from.
+    // take() of the source may call wake() or close() of this iterator.
     this.#resolve = undefined;
     const result = this.#take();
     if (result !== undefined) {
@@ -138,7 +140,7 @@ export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pum
     if (this.#closed === undefined) return undefined;
     const { error } = this.#closed;
     this.#isRead = true;
-    // Thrown once; after it the iteration is over, as a generator's is.
+    // The error is thrown once; then the iteration has ended, as a generator's has.
     this.#closed = { error: undefined };
     return error === undefined ? END : Promise.reject(error);
   }
@@ -150,11 +152,13 @@ export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pum
   }
 }
 
-/** The pump of a PullIterator: steps are calls, so that thousands of consumers that wait for one message cost no promises. */
+/**
+ * The pump of a PullIterator. Each step is a call, so that one message for thousands of consumers costs no promises.
+ */
 class PullPump<T> implements Pump {
   readonly #values: PullIterator<T>;
   readonly #writer: Writer<T>;
-  /** What a source has ready is bounded, and may not be there much longer. */
+  /** The values that a source has ready are bounded, and may soon be removed there. */
   readonly #share = new Share(QUANTUM_MESSAGES);
   #stopped = false;
 
@@ -181,7 +185,7 @@ class PullPump<T> implements Pump {
     else this.#values.onReady(this.#step);
   };
 
-  /** Writes what there is; `false` where more is to be written later, or never. */
+  /** Writes the values that are ready. Returns `false` if the others are written later, or never. */
   #writeReady(): boolean {
     for (let value = this.#values.ready(); value !== undefined; value = this.#values.ready()) {
       const full =

@@ -3,18 +3,16 @@ import { Share, slices } from "./slice.ts";
 import { onAbort } from "./wait.ts";
 import { isPumpable, type Pump, pumpTo, type Writer } from "./writer.ts";
 
-/** A pump that has nothing to stop. */
+/** The pump of an iterable that failed at its beginning. */
 const STOPPED: Pump = { stop() {} };
 
 /**
- * Writes every message of `messages` to `writer`, never faster than the writer
- * takes them, and ends the writer after the last one. The iterable runs in the
- * caller's context, also where the pump is stopped from another one. All pumps
- * of the process together take about a millisecond of a turn of the event loop.
- * Never throws: what the iterable throws at its beginning fails the writer
- * later, too.
+ * Writes every message of `messages` to `writer`, never faster than the writer takes them, and ends the writer after
+ * the final one. The iterable runs in the caller's context, even if the pump is stopped in another one. All pumps of
+ * the process together take about a millisecond of a turn of the event loop. Never throws: an error that the iterable
+ * throws when it is first called fails the writer, too, in a later microtask.
  *
- * @param onLate told what the iterable throws when it is left
+ * @param onLate called with an error that the iterable throws when it is left
  */
 export function pump<T>(
   messages: AsyncIterable<T>,
@@ -60,7 +58,7 @@ export function pump<T>(
   return { stop };
 }
 
-/** Tells an iterator that it is read no further, without waiting for what it does then. */
+/** Tells an iterator that nothing more is read, without waiting for its return(). */
 export function leave(
   iterator: AsyncIterator<unknown>,
   onLate: (error: unknown) => void = () => {},
@@ -72,7 +70,9 @@ export function leave(
   }
 }
 
-/** An iterable of what `change` makes of each value; where it is left, or `change` throws, `values` are left at once. */
+/**
+ * Returns an iterable of what `change` makes of each value. When it is left, or `change` throws, it leaves `values`.
+ */
 export function map<T, U>(values: AsyncIterable<T>, change: (value: T) => U): AsyncIterable<U> {
   return {
     [Symbol.asyncIterator]() {
@@ -82,7 +82,7 @@ export function map<T, U>(values: AsyncIterable<T>, change: (value: T) => U): As
         try {
           return { done: false, value: change(result.value) };
         } catch (error) {
-          // A reader takes a next() that rejects for the end, and calls no return().
+          // After a next() that rejects, a reader does not call return().
           leave(iterator);
           throw error;
         }
@@ -102,7 +102,7 @@ export function map<T, U>(values: AsyncIterable<T>, change: (value: T) => U): As
   };
 }
 
-/** The values until the signal aborts: then it leaves them, and throws the signal's reason. */
+/** Returns the values until the signal aborts. Then it leaves them, and throws the signal's reason. */
 export async function* untilAborted<T>(
   values: AsyncIterable<T>,
   signal: AbortSignal,
@@ -127,7 +127,7 @@ export async function* untilAborted<T>(
   }
 }
 
-/** An iterable of one value. */
+/** Returns an iterable of one value. */
 export async function* one<T>(value: T): AsyncGenerator<T, undefined> {
   yield value;
   return undefined;

@@ -7,23 +7,22 @@ const DONE: Promise<void> = Promise.resolve();
 const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
 /**
- * How many messages a queue writes in a turn of the event loop although its slice is over. A sender that answers what it
- * receives gets many answers to write with one read of the socket. Where most of them wait for the next turn, they leave
- * in smaller writes: with 4, a client with 100 busy calls took a tenth more CPU.
+ * How many messages a queue writes in a turn of the event loop although its slice has ended. A sender that answers what
+ * it receives has many answers to write after one read of the socket. If most of them waited for the next turn, they
+ * would be sent in smaller writes: with 4, a client with 100 busy calls took a tenth more CPU.
  */
 const FREE_MESSAGES = 32;
 
 interface Queued<T> {
   value: T;
-  /** Set where push() waits for capacity. */
+  /** Set if push() waits for capacity. */
   waiting: PromiseWithResolvers<void> | undefined;
 }
 
 /**
- * A bounded queue: the sender's end of a stream. Any number of places may push
- * at the same time; messages leave whole, in the order of the pushes. One
- * consumer takes them: either an async iteration, or a Writer, which gets each
- * message without a promise in between.
+ * A bounded queue: the sender's end of a stream. Any number of places may push at the same time; messages leave whole,
+ * in the order of the pushes. One consumer takes them: either an async iteration, or a Writer, which gets each message
+ * without a promise in between.
  */
 export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
   readonly #limit: number;
@@ -36,7 +35,7 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
   readonly #share = new Share(FREE_MESSAGES);
   #pause: Promise<void> | undefined;
   #ended = false;
-  /** `provisional`: the consumer takes no more messages; fail() may still replace the error by the reason. */
+  /** `provisional` marks the error of stop(), which fail() may still replace by the reason. */
   #failure: { error: unknown; provisional: boolean } | undefined;
 
   /**
@@ -49,10 +48,9 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
   }
 
   /**
-   * Resolves when there is capacity for another message; where the writer takes
-   * one after the other without a pause, in a later turn of the event loop.
-   * Rejects with the error of fail(). A caller that does not await it loses no
-   * message, only the backpressure.
+   * Resolves when there is capacity for another message; if the writer takes messages without a pause, in a later turn
+   * of the event loop. Rejects with the error of fail(). A caller that does not await it loses no message, only the
+   * backpressure.
    */
   push(value: T): Promise<void> {
     if (this.#failure !== undefined) return handled(Promise.reject(this.#failure.error));
@@ -63,14 +61,14 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
       return DONE;
     }
     if (this.#writer !== undefined && !this.#writing && this.#size === 0) {
-      return this.#give(this.#writer, value) ?? this.#taken();
+      return this.#writeTo(this.#writer, value) ?? this.#pauseAfterWrite();
     }
     const waiting = this.#size >= this.#limit ? Promise.withResolvers<void>() : undefined;
     this.#entries.push({ value, waiting });
     return waiting === undefined ? DONE : handled(waiting.promise);
   }
 
-  /** No more pushes: the consumer ends when it has taken what is inside. */
+  /** Ends the queue after what is inside: no more pushes follow. */
   end(): void {
     if (this.#ended || this.#failure !== undefined) return;
     this.#ended = true;
@@ -110,7 +108,7 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
     return this;
   }
 
-  /** The consumer takes no more messages; fail() may still say why. */
+  /** Ends the queue because its consumer takes no more messages. fail() may still give the reason. */
   stop(): void {
     const what = "the call takes no more messages: it is over";
     this.#fail(failure(Code.FailedPrecondition, what), true);
@@ -149,8 +147,8 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
     this.#onTake = undefined;
   }
 
-  /** What push() gives for a message that the writer has taken. */
-  #taken(): Promise<void> {
+  /** Returns the promise of push() for a message that the writer has taken. */
+  #pauseAfterWrite(): Promise<void> {
     if (this.#pause !== undefined) return this.#pause;
     if (!this.#share.countMessage()) return DONE;
     this.#pause = slices.next().then(() => {
@@ -172,7 +170,7 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
     return this.#reader.promise;
   }
 
-  /** Takes the oldest entry, and lets in the one that now fits. */
+  /** Takes the oldest entry, and resolves the push() of the entry that now fits. */
   #shift(): Queued<T> {
     const entry = this.#entries[this.#first] as Queued<T>;
     this.#first++;
@@ -188,7 +186,7 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
     return entry;
   }
 
-  #give(writer: Writer<T>, value: T): Promise<void> | undefined {
+  #writeTo(writer: Writer<T>, value: T): Promise<void> | undefined {
     let full: Promise<void> | undefined;
     try {
       full = writer.write(value);
@@ -215,7 +213,7 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
   #drain(): void {
     while (this.#writer !== undefined && !this.#writing && this.#size > 0) {
       const { value, waiting } = this.#shift();
-      const full = this.#give(this.#writer, value);
+      const full = this.#writeTo(this.#writer, value);
       if (waiting === undefined) continue;
       if (full === undefined) waiting.resolve();
       else full.then(waiting.resolve, waiting.reject);

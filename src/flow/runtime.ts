@@ -1,29 +1,27 @@
 /**
- * What depends on the program that Hawser runs in: the event loop, the context
- * that AsyncLocalStorage looks at, and the allocation of memory. The entries
- * that run on Node set it once (src/node/runtime.ts); the default works
- * anywhere.
+ * The parts that depend on the program in which Hawser runs: the event loop, the context of AsyncLocalStorage, and the
+ * allocation of memory. The entries that run on Node set them once (src/node/runtime.ts); the default works anywhere.
  *
- * It is the only state of the process that the layers above I/O share: all that
- * concerns a call, a connection or a server is given to the code that needs it.
+ * This is the only state of the process that the layers above I/O share. They are passed everything that concerns a
+ * call, a connection or a server.
  */
 
-/** A context that was current once. */
+/** A context that can be entered again later. */
 export interface AsyncContext {
-  /** Runs a function in it. */
+  /** Calls `run` in this context. */
   runInAsyncScope<T>(run: () => T): T;
 }
 
 export interface Runtime {
-  /** Runs `run` in a later turn of the event loop, after what the sockets have received by then was delivered. */
+  /** Calls `run` in a later turn of the event loop, after what the sockets have received by then was delivered. */
   inLaterTurn(run: () => void): void;
-  /** Runs `run` in this turn, after the microtasks that are queued now and what they queue. */
+  /** Calls `run` in this turn, after the microtasks that are queued now, and those that they queue. */
   afterMicrotasks(run: () => void): void;
-  /** The caller's context, kept for later. */
+  /** Returns the caller's context, for later. */
   currentContext(): AsyncContext;
-  /** New memory; its content is undefined. */
+  /** Allocates memory; its content is undefined. */
   allocate(bytes: number): Uint8Array<ArrayBuffer>;
-  /** The text of ASCII bytes, from `start` up to `end`. */
+  /** Returns the text of ASCII bytes, from `start` up to `end`. */
   asciiText(bytes: Uint8Array, start: number, end: number): string;
 }
 
@@ -49,7 +47,7 @@ export const allocate: Runtime["allocate"] = (bytes) => runtime.allocate(bytes);
 export const asciiText: Runtime["asciiText"] = (bytes, start, end) =>
   runtime.asciiText(bytes, start, end);
 
-/** The timer does not keep the process alive. Where timers are numbers (browsers) none does. */
+/** Lets the process end although the timer runs. A browser's timers are numbers, and do not keep anything alive. */
 export function unref(timer: ReturnType<typeof setTimeout>): void {
   (timer as { unref?: () => void }).unref?.();
 }

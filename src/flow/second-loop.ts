@@ -1,7 +1,10 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure, markBug } from "../failure.ts";
 
-/** The error of a second loop over what can be read once: it would silently get nothing, or a part. */
+/**
+ * Makes the error of a second loop over messages that can be read only once: it would silently get none of them, or a
+ * part.
+ */
 export function iteratedBefore(what: string): ConnectError {
   const error = failure(
     Code.FailedPrecondition,
@@ -11,7 +14,7 @@ export function iteratedBefore(what: string): ConnectError {
   return error;
 }
 
-/** An iterator that throws `error`. */
+/** Returns an iterator that throws `error`. */
 export function failing(error: unknown): AsyncIterableIterator<never, undefined> {
   return {
     next: async () => {

@@ -1,5 +1,5 @@
 interface Job {
-  /** `undefined`: it was begun, or dropped. */
+  /** The work, or `undefined` after it was begun or dropped. */
   work: (() => Promise<unknown>) | undefined;
   readonly resolve: (result: Promise<unknown>) => void;
   readonly reject: (error: unknown) => void;
@@ -8,30 +8,30 @@ interface Job {
 
 /** Work that a semaphore runs, or will run. */
 export interface Work<T> {
-  /** The result of the work; rejects where it fails, or with the error of drop(). */
+  /** The result of the work. Rejects if the work fails, or with the error of drop(). */
   readonly done: Promise<T>;
-  /** The result is no longer needed: work that still waits is never begun, and `done` rejects with `error`. */
+  /** Drops the work if it still waits: it is then never begun, and `done` rejects with `error`. */
   drop(error: unknown): void;
 }
 
-/** Lets a few pieces of work run at a time; the others wait, in the order in which they came. */
+/** Lets a few pieces of work run at the same time; the others wait, in the order of the calls. */
 export class Semaphore {
   readonly #limit: number;
   #jobs: Job[] = [];
   #first = 0;
   #running = 0;
 
-  /** @param limit how many run at a time */
+  /** @param limit how many run at the same time */
   constructor(limit: number) {
     this.#limit = limit;
   }
 
-  /** Runs the work, at once where fewer than `limit` run; resolves with its result. */
+  /** Runs the work, without a wait if fewer than `limit` run. Resolves with its result. */
   run<T>(work: () => Promise<T>): Promise<T> {
     return this.start(work).done;
   }
 
-  /** As run(), for work that may be dropped while it waits. */
+  /** Does the same as run(), for work that may be dropped while it waits. */
   start<T>(work: () => Promise<T>): Work<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     const job: Job = {
@@ -45,10 +45,10 @@ export class Semaphore {
     return { done: promise, drop: (error) => drop(job, error) };
   }
 
-  /** Drops, with `error`, the work that has waited for `ms` or longer. */
+  /** Drops the work that has waited for `ms` or longer; it rejects with `error`. */
   dropWaiting(ms: number, error: unknown): void {
     const since = performance.now() - ms;
-    // What waits longest is the first.
+    // Jobs are in the order of their waits, the longest first.
     for (let at = this.#first; at < this.#jobs.length; at++) {
       const job = this.#jobs[at] as Job;
       if (job.sinceMs > since) break;
@@ -84,7 +84,7 @@ function drop(job: Job, error: unknown): void {
   job.reject(error);
 }
 
-/** Work may throw before it has made its promise. */
+/** Begins the work. It may throw before it has made its promise. */
 function begin(work: () => Promise<unknown>): Promise<unknown> {
   try {
     return work();

@@ -1,38 +1,37 @@
 import { afterMicrotasks, inLaterTurn } from "./runtime.ts";
 
 /**
- * How long all pumps of a process may run in one turn of the event loop,
- * together. A pump whose iterable always has a next message runs in
- * microtasks, and Node handles no timer, no socket and no signal before the
- * last microtask.
+ * How long all pumps of a process together may run in one turn of the event loop. A pump whose iterable always has
+ * another message runs in microtasks, and Node handles no timer, no socket and no signal until no microtask is left.
  */
 const SLICE_MS = 1;
 
-/** How many messages of all pumps are counted at most between two looks at the clock, which cost tens of ns. */
+/**
+ * At most this many messages of all pumps are counted between two checks of the clock, each of which costs tens of ns.
+ */
 const STRIDE = 16;
 
 /**
- * How many messages a pump writes in a turn even where the slice is over: a pump that writes now and then does not wait
- * for those that never pause.
+ * How many messages a pump writes in a turn even after the slice has ended, so that a pump that rarely writes does not
+ * wait for those that never pause.
  */
 const FREE_MESSAGES = 4;
 
-/** How many messages a pump writes in a turn while others wait: with fewer the writes would be too small. */
+/** How many messages a pump writes in a turn while others wait. Fewer would make the writes too small. */
 export const QUANTUM_MESSAGES = 256;
 
 /**
- * The slices of a process. A slice begins with the first look at the clock in
- * a turn of the event loop. A pump that must wait continues in one of the next
- * slices, in the order of the calls of next(), and one at a time: the next one
- * when all microtasks and ticks that the one before set off are done.
+ * The slices of a process. A slice begins with the first check of the clock in a turn of the event loop. A pump that
+ * must wait continues in a later slice, in the order of the calls of next(), and one pump at a time: the next one
+ * continues when all microtasks and ticks that the one before it has queued are done.
  */
 class Slices {
-  /** Changes with each turn of the event loop that had a slice. */
+  /** A number that changes with each turn of the event loop that had a slice. */
   turn = 0;
   #beganMs: number | undefined;
   #lookedMs = 0;
   #isOver = false;
-  /** How many messages are counted before the next look, and between two looks. */
+  /** How many messages are counted until the next check of the clock, and between two checks. */
   #left = STRIDE;
   #stride = STRIDE;
   #waiting: (() => void)[] = [];
@@ -46,7 +45,7 @@ class Slices {
     return this.#waiting.length > 0;
   }
 
-  /** Counts a message, or what costs about as much; returns whether the slice of this turn is over. */
+  /** Counts a message, or work that costs about as much. Returns whether the slice of this turn has ended. */
   countMessage(): boolean {
     return (--this.#left <= 0 && this.#look()) || this.#isOver;
   }
@@ -66,7 +65,7 @@ class Slices {
     const nowMs = performance.now();
     if (this.#beganMs === undefined) this.#begin(nowMs);
     else {
-      // Messages that take long are counted one by one.
+      // Slow messages are counted one by one.
       const isSlow = (nowMs - this.#lookedMs) * 2 > SLICE_MS;
       this.#stride = isSlow ? 1 : Math.min(this.#stride * 2, STRIDE);
       this.#lookedMs = nowMs;
@@ -91,7 +90,7 @@ class Slices {
       this.#first = 0;
     }
     resume();
-    // The microtasks of the one that was resumed come first.
+    // The microtasks of the pump that was resumed run first.
     queueMicrotask(this.#resumeLater);
   };
 
@@ -101,18 +100,18 @@ class Slices {
 /** The slices of this process. */
 export const slices = new Slices();
 
-/** The share of one pump in the slices. */
+/** One pump's share of the slices. */
 export class Share {
   readonly #freeMessages: number;
   #turn = -1;
   #messages = 0;
 
-  /** @param freeMessages how many messages the pump may write in a turn also after the slice is over */
+  /** @param freeMessages how many messages the pump may write in a turn even after the slice has ended */
   constructor(freeMessages = FREE_MESSAGES) {
     this.#freeMessages = freeMessages;
   }
 
-  /** Counts a message of the pump; returns whether it must await slices.next() before its next one. */
+  /** Counts a message of the pump. Returns whether the pump must await slices.next() before its next message. */
   countMessage(): boolean {
     if (this.#turn !== slices.turn) {
       this.#turn = slices.turn;

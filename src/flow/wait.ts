@@ -1,8 +1,7 @@
 import { unref } from "./runtime.ts";
 
 /**
- * Runs `listener` once when `signal` aborts, at once if it already has.
- * Dispose what it returns to stop listening.
+ * Calls `listener` once when `signal` aborts, or now if it has aborted. To stop listening, dispose what this returns.
  */
 export function onAbort(
   signal: AbortSignal | undefined,
@@ -13,18 +12,18 @@ export function onAbort(
     listener(signal.reason);
     return { [Symbol.dispose]() {} };
   }
-  const heard = () => listener(signal.reason);
-  signal.addEventListener("abort", heard, { once: true });
-  return { [Symbol.dispose]: () => signal.removeEventListener("abort", heard) };
+  const onAborted = () => listener(signal.reason);
+  signal.addEventListener("abort", onAborted, { once: true });
+  return { [Symbol.dispose]: () => signal.removeEventListener("abort", onAborted) };
 }
 
 /** The longest that one timer can wait: 31 bits of milliseconds, 24.8 days. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
- * setTimeout for any length, also beyond 31 bits.
+ * Does what setTimeout does, also for more than 31 bits of milliseconds.
  *
- * @param keepsAlive whether the timer keeps the process alive. Default: it does not
+ * @param keepsAlive whether the timer keeps the process alive. Default: false
  */
 export function startTimer(ms: number, run: () => void, keepsAlive = false): Disposable {
   let timer: ReturnType<typeof setTimeout>;

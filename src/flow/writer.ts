@@ -1,33 +1,30 @@
-/** What takes messages, and the iterables that write their messages to it themselves. */
+/** Receives messages, from pump() or from an iterable that writes its messages itself. */
 export interface Writer<T> {
   /**
-   * Takes one message. Returns `undefined` where there is capacity for the next;
-   * a promise where the message is taken, and the next must wait until it
-   * resolves. Where it throws or rejects, the message was refused, and so is
-   * every later one.
+   * Takes one message. Returns `undefined` if there is capacity for the next, or a promise if the next must wait until
+   * it resolves. If it throws or rejects, this message was refused, and so is every later one.
    */
   write(message: T): Promise<void> | undefined;
-  /** No more messages follow. */
+  /** Called after the final message. */
   end(): void;
-  /** No more follow, because of what the iterable threw, or write(). May also come after stop(). */
+  /** Called if the iterable has thrown, or write() has, with that error. May also be called after stop(). */
   fail(error: unknown): void;
 }
 
 /** Writes the messages of an iterable to a writer. */
 export interface Pump {
-  /** Writes nothing more, does not end the writer, and tells the iterable to return. */
+  /** Stops writing, without ending the writer, and tells the iterable to return. */
   stop(): void;
 }
 
 /**
- * The method by which an iterable, or its iterator, writes its messages to a
- * writer itself: as pump() does for any other, at the same pace and with the
- * same end, for less work a message.
+ * The method by which an iterable, or its iterator, writes its messages to a writer itself. It does what pump() does
+ * for any other iterable, at the same pace and with the same end, for less work a message.
  */
 export const pumpTo: unique symbol = Symbol("hawser: pump to a writer");
 
 export interface Pumpable<T> {
-  /** @param onLate told what the iterable throws when it is left */
+  /** @param onLate called with an error that the iterable throws when it is left */
   [pumpTo](writer: Writer<T>, onLate?: (error: unknown) => void): Pump;
 }
 
