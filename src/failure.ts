@@ -1,14 +1,11 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 
-/**
- * Makes an error of Hawser's: a ConnectError with a code, a message that names
- * the numbers and the remedy, and what caused it.
- */
+/** Makes a ConnectError. `message` names the numbers and the remedy; `cause` is the error that led to this one. */
 export function failure(code: Code, message: string, cause?: unknown): ConnectError {
   return new ConnectError(message, code, undefined, undefined, cause);
 }
 
-/** The error of a message that is over the limit of the side that refuses it. */
+/** Makes the error for a message that is larger than a limit of the side that refuses it. */
 export function tooLarge(
   bytes: number,
   limit: "readMaxBytes" | "writeMaxBytes",
@@ -20,12 +17,11 @@ export function tooLarge(
   );
 }
 
-/** The most fields that either side takes in one header list: node:http2's default of maxHeaderListPairs. */
+/** Each side accepts at most this many fields in one header list: node:http2's default of maxHeaderListPairs. */
 export const HEADERS_MAX_FIELDS = 128;
 
 /**
- * What is wrong with the number of fields that a peer sent; `undefined` where
- * nothing is.
+ * Returns the error if a peer sent more than HEADERS_MAX_FIELDS fields, otherwise `undefined`.
  *
  * @param what "response headers", "trailers" or "request headers"
  * @param from the peer that sent them
@@ -38,15 +34,14 @@ export function tooManyFields(count: number, what: string, from: string): Connec
   );
 }
 
-/** The error of a call whose deadline has passed; `timeoutMs` as the caller gave it. */
+/** Makes the error of a call whose deadline has passed. `timeoutMs` is the timeout as the caller set it. */
 export function deadlineExceeded(timeoutMs: number): ConnectError {
   return failure(Code.DeadlineExceeded, `the deadline of ${timeoutMs} ms passed`);
 }
 
 /**
- * What an AbortSignal's reason means for a call: a ConnectError passes as it
- * is, a TimeoutError (AbortSignal.timeout) is DEADLINE_EXCEEDED, the rest is
- * CANCELED.
+ * Turns the reason of an AbortSignal into the error of a call: a ConnectError stays as it is, a TimeoutError
+ * (AbortSignal.timeout) becomes DEADLINE_EXCEEDED, any other reason CANCELED.
  */
 export function fromAbort(reason: unknown): ConnectError {
   if (reason instanceof ConnectError) return reason;
@@ -56,33 +51,33 @@ export function fromAbort(reason: unknown): ConnectError {
   return failure(Code.Canceled, "the call was cancelled", reason);
 }
 
-/** Any thrown value as a ConnectError; one that already is passes as it is. */
+/** Turns any thrown value into a ConnectError. A ConnectError stays as it is. */
 export function asFailure(reason: unknown): ConnectError {
   return reason instanceof ConnectError ? reason : ConnectError.from(reason);
 }
 
-const bugs = new WeakSet<object>();
+const handlerBugs = new WeakSet<object>();
 
-/** Marks an error that tells the author of a handler of a mistake: its client is not told. */
+/** Marks an error as a mistake in a handler's code: its client gets INTERNAL, without the text. */
 export function markBug(error: ConnectError): void {
-  bugs.add(error);
+  handlerBugs.add(error);
 }
 
 /**
- * What a handler threw, as the client may see it: a ConnectError goes out as
- * it is; anything else is a bug whose text stays at the server.
+ * Turns what a handler threw into the error that its client gets. A ConnectError is sent as it is; any other value is a
+ * bug, whose text stays on the server.
  */
 export function toWire(thrown: unknown): ConnectError {
-  if (thrown instanceof ConnectError && !bugs.has(thrown)) return thrown;
+  if (thrown instanceof ConnectError && !handlerBugs.has(thrown)) return thrown;
   return failure(Code.Internal, "internal error", thrown);
 }
 
-/** A code of gRPC: any other number, of a handler or of a peer, is UNKNOWN. */
+/** Returns the code if gRPC defines it, and UNKNOWN for any other number of a handler or of a peer. */
 export function knownCode(code: number): Code {
   return Number.isInteger(code) && code in Code ? code : Code.Unknown;
 }
 
-/** The code of a Node system error (ECONNREFUSED …), or its message. */
+/** Returns the code of a Node system error (ECONNREFUSED …), or the message of an error that has none. */
 export function systemReason(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0) {
     return systemReason(error.errors[0]);
@@ -96,17 +91,17 @@ export function systemReason(error: unknown): string {
 
 const cutOffs = new WeakSet<object>();
 
-/** Marks the error of a call whose stream ended without a status of the server. */
+/** Marks the error of a call whose stream ended without a status from the server. */
 export function markCutOff(error: ConnectError): void {
   cutOffs.add(error);
 }
 
-/** Whether the call that ended with `error` was cut off: another attempt may succeed. */
+/** Whether the stream of the call ended without a status from the server. Another attempt may then succeed. */
 export function isCutOff(error: ConnectError): boolean {
   return cutOffs.has(error);
 }
 
-/** Marks a promise as handled: where it rejects and is not awaited, the process does not end. */
+/** Marks a promise as handled: if nothing awaits it, its rejection does not end the process. */
 export function handled<T>(promise: Promise<T>): Promise<T> {
   promise.catch(ignore);
   return promise;

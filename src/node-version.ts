@@ -1,7 +1,7 @@
 /** The oldest Node that Hawser runs on: `engines` in package.json. better-sqlite3 13 ends the process on 22.12 and 22.13. */
 const OLDEST = { major: 22, minor: 14 };
 
-/** What a program needs instead of this version of Node, for an error; `undefined` where the version is new enough. */
+/** Returns the text of an error if this version of Node is too old, otherwise `undefined`. */
 export function nodeTooOld(version: string): string | undefined {
   const [major = 0, minor = 0] = version.split(".").map(Number);
   if (major > OLDEST.major || (major === OLDEST.major && minor >= OLDEST.minor)) return undefined;

@@ -1,26 +1,25 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure } from "./failure.ts";
 
-/** Where a value was given: the function of the API, and the option's path within its options. */
+/** Names a value in errors: `of` is the function of the API, `option` the path of the option within its options. */
 export interface OptionPlace {
   readonly of: string;
   readonly option: string;
 }
 
-/** Throws INVALID_ARGUMENT, naming the place, where `value` is not what the option, or the argument, takes. */
+/** Throws INVALID_ARGUMENT, which names the place, if the option or argument does not accept `value`. */
 export interface Check {
   (value: unknown, place: OptionPlace): void;
-  /** Whether the option has to be given. */
+  /** Whether the option is required. */
   readonly isNeeded?: boolean;
 }
 
-/** A check for each option of an interface. TypeScript compares the two, so that no check is missing. */
+/** One check for each option of an interface. TypeScript reports a missing check. */
 export type Checks<T> = { readonly [Name in keyof Required<T>]: Check };
 
 /**
- * Checks the options that a caller gave to a function of the API: throws
- * INVALID_ARGUMENT where one is unknown, or has a value that it does not take.
- * An option that is `undefined` was not given.
+ * Checks the options that a caller gave to a function of the API. Throws INVALID_ARGUMENT if an option is unknown, or
+ * does not accept its value. An option that is `undefined` counts as not given.
  */
 export function checkOptions<T>(of: string, options: T, checks: Checks<T>): void {
   checkObject(options, { of, option: "" }, checks);
@@ -42,14 +41,14 @@ function checkObject(value: unknown, place: OptionPlace, checks: Checks<unknown>
   }
 }
 
-/** An option that has to be given. */
+/** Makes an option required. */
 export function needed(check: Check): Check {
   return Object.assign((value: unknown, place: OptionPlace) => check(value, place), {
     isNeeded: true,
   });
 }
 
-/** Accepts any value: the code that uses it checks it. */
+/** Accepts any value. It is for options that the code which uses them checks. */
 export const anything: Check = () => {};
 
 /** A finite number above 0. */
@@ -70,7 +69,7 @@ export const notNegativeOrInfinite = number(
   (value) => value >= 0,
 );
 
-/** A number of milliseconds. 0, less, and Infinity mean that there is no deadline. */
+/** A number of milliseconds. Values up to 0, and Infinity, mean that there is no deadline. */
 export const timeout = number("a number of milliseconds", (value) => !Number.isNaN(value));
 
 /** A whole number from `least` to `most`. */
@@ -90,32 +89,31 @@ function number(what: string, fits: (value: number) => boolean): Check {
   };
 }
 
-export const trueOrFalse: Check = of("true or false", (value) => typeof value === "boolean");
+export const trueOrFalse: Check = checkThat("true or false", (value) => typeof value === "boolean");
 
-export const text: Check = of("a string", (value) => typeof value === "string");
+export const text: Check = checkThat("a string", (value) => typeof value === "string");
 
-/** A string with something in it. */
-export const someText: Check = of(
+export const someText: Check = checkThat(
   "a string that is not empty",
   (value) => typeof value === "string" && value !== "",
 );
 
-export const callable: Check = of("a function", (value) => typeof value === "function");
+export const callable: Check = checkThat("a function", (value) => typeof value === "function");
 
-export const anObject: Check = of("an object", isObject);
+export const anObject: Check = checkThat("an object", isObject);
 
-/** A string of this form. */
+/** A string that matches `form`. */
 export function matching(form: RegExp, what: string): Check {
-  return of(what, (value) => typeof value === "string" && form.test(value));
+  return checkThat(what, (value) => typeof value === "string" && form.test(value));
 }
 
-/** One of these strings. */
+/** A string that is one of `choices`. */
 export function oneOf(...choices: string[]): Check {
   const what = choices.map((choice) => JSON.stringify(choice)).join(" or ");
-  return of(what, (value) => choices.includes(value as string));
+  return checkThat(what, (value) => choices.includes(value as string));
 }
 
-/** A list, each of whose items passes the check. */
+/** An array. Each item must pass `check`. */
 export function listOf(check: Check): Check {
   return (value, place) => {
     if (!Array.isArray(value)) throw wrong(place, value, "an array");
@@ -133,7 +131,7 @@ export function optionsOf<T>(checks: Checks<T>): Check {
 /** An object that has these functions. */
 export function withFunctions(...names: string[]): Check {
   const what = `an object with the function${names.length > 1 ? "s" : ""} ${names.join(", ")}`;
-  return of(what, (value) => isWith(value, names));
+  return checkThat(what, (value) => isWith(value, names));
 }
 
 /** Whether a value is an object, or a function, that has functions of these names. */
@@ -143,7 +141,7 @@ export function isWith(value: unknown, names: readonly string[]): boolean {
 }
 
 /** An AbortSignal, also one of another realm or of a polyfill. */
-export const abortSignal: Check = of("an AbortSignal", isSignal);
+export const abortSignal: Check = checkThat("an AbortSignal", isSignal);
 
 function isSignal(value: unknown): boolean {
   return (
@@ -159,7 +157,7 @@ export function either(isFine: (value: unknown) => boolean, check: Check): Check
   };
 }
 
-function of(what: string, fits: (value: unknown) => boolean): Check {
+function checkThat(what: string, fits: (value: unknown) => boolean): Check {
   return (value, place) => {
     if (!fits(value)) throw wrong(place, value, what);
   };
@@ -169,7 +167,7 @@ function isObject(value: unknown): boolean {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** The error of a value that an option does not take: shows it, and says what is needed. */
+/** Makes the error for a value that an option does not accept. It shows the value, and says what is needed. */
 export function wrong(place: OptionPlace, value: unknown, what: string): ConnectError {
   return refusal(place, value, `${what} is needed`);
 }
@@ -179,7 +177,7 @@ function refusal({ of, option }: OptionPlace, value: unknown, advice: string): C
   return failure(Code.InvalidArgument, `${of}: ${option} is ${is}: ${advice}`);
 }
 
-/** The error of an unknown option. */
+/** Makes the error for an unknown option. */
 export function unknownOption(
   { of, option }: OptionPlace,
   name: string,
@@ -199,7 +197,7 @@ export function suggestion(name: string, known: readonly string[]): string {
   return known.length === 0 ? "there is none" : `there is ${known.join(", ")}`;
 }
 
-/** The known name that `name` may stand for. */
+/** Returns the known name that `name` may be a misspelling of, if there is one. */
 function nearest(name: string, known: readonly string[]): string | undefined {
   const written = name.toLowerCase();
   const ranked = known
@@ -254,7 +252,7 @@ export function show(value: unknown): string {
   }
 }
 
-/** The environment variable that an option like this one is often read from. */
+/** Guesses the environment variable that the option was read from. */
 function environment(option: string): string {
   const name = option.slice(option.lastIndexOf(".") + 1);
   return `process.env.${name.replace(/(?=[A-Z])/g, "_").toUpperCase()}`;

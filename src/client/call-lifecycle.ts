@@ -14,16 +14,16 @@ import { StallWatch, type WatchedCall } from "./stall-watch.ts";
  */
 export type CallState = "connecting" | "open" | "resuming" | "closed";
 
-/** A streaming call, as its CallLifecycle sees it. */
+/** The part of a streaming call that its CallLifecycle uses. */
 export interface LivingCall extends WatchedCall {
-  /** The call has ended: it frees what it holds. `undefined`: it ended well. */
+  /** Called when the call has ended, so that it frees its resources. `error` is `undefined` if the status was OK. */
   onClosed(error: ConnectError | undefined): void;
-  /** The loop that reads the responses was left before their end: the call ends with this. */
+  /** Called when the application leaves the loop over the responses before their end. Ends the call with `error`. */
   onLeft(error: ConnectError): void;
 }
 
 /**
- * What all streaming calls have in common: a state and its listeners, one loop at a time that reads the responses, and
+ * The parts that all streaming calls share: a state and its listeners, one loop at a time that reads the responses, and
  * one end. Functions of the application run in the context (AsyncLocalStorage) in which the call was made.
  */
 export class CallLifecycle {
@@ -34,13 +34,14 @@ export class CallLifecycle {
   readonly #ended = Promise.withResolvers<Headers>();
   #state: CallState = "connecting";
   #listeners: readonly ((state: CallState) => void)[] = [];
-  /** Made when the application first does what may stall: most calls never need one. */
+  /** Created when the application first does something that may stall. Most calls never need one. */
   #watch: StallWatch | undefined;
-  /** The next() of the loop that reads the responses, and whether that loop was told the end or has left. */
+  /** Identifies the loop that reads the responses: its next(). */
   #loop: unknown;
+  /** Whether that loop has reached the end, or was left. */
   #isRead = false;
 
-  /** @param warnings the warnings of the transport, where it is one of Hawser's */
+  /** @param warnings the warnings of the transport; `undefined` if it is not a Hawser transport */
   constructor(
     call: LivingCall,
     options: Pick<CallOptions, "onTrailer">,
@@ -60,7 +61,7 @@ export class CallLifecycle {
     return this.#state === "closed";
   }
 
-  /** Calls `listener` at each change of the state, until disposed. Throws INVALID_ARGUMENT where it is not a function. */
+  /** Calls `listener` at each change of the state, until disposed. Throws INVALID_ARGUMENT if it is not a function. */
   onState(listener: (state: CallState) => void): Disposable {
     callable(listener, { of: "onState", option: "listener" });
     const added = (state: CallState) => listener(state);
@@ -88,25 +89,25 @@ export class CallLifecycle {
     return this.#ended.promise;
   }
 
-  /** The application sends a message, and may wait for what a response to it needs. */
+  /** Called when the application sends a message: it may then wait for a response that needs closeSend() first. */
   onSend(): void {
     if (!this.#call.isSink && !this.#call.isOver) this.#watchStalls()?.onSend();
   }
 
-  /** The application asks for a response. */
+  /** Called when the application asks for a response. */
   onRead(): void {
     this.#watch?.onRead();
   }
 
-  /** The application was told that there are no more responses. */
+  /** Called when the application was told that no more responses follow. */
   onReadToEnd(): void {
     this.#isRead = true;
   }
 
   /**
-   * An iterator of the responses. Another loop may follow one that neither waits nor has ended.
+   * Returns an iterator over the responses. A second loop may begin when the first neither waits nor has ended.
    *
-   * @param read gives the next response
+   * @param read returns the next response
    */
   iterator<T>(
     read: () => Promise<IteratorResult<T, undefined>>,
@@ -130,7 +131,7 @@ export class CallLifecycle {
     };
   }
 
-  /** The server ended the call with OK, and all responses have been read. Throws what onTrailer throws. */
+  /** Ends the call when the server has sent OK and all responses were read. Throws what onTrailer throws. */
   end(trailers: Headers): void {
     if (this.isClosed) return;
     this.#close(undefined);
@@ -155,7 +156,10 @@ export class CallLifecycle {
     return this.#watch;
   }
 
-  /** Makes a loop, known by its next(), the reader of the responses; `false` where another loop waits or has ended. */
+  /**
+   * Makes a loop, identified by its next(), the reader of the responses. Returns `false` if another loop waits or has
+   * ended.
+   */
   #claim(next: unknown): boolean {
     if (this.#loop !== undefined && (this.#isRead || this.#call.isAwaited)) return false;
     this.#loop = next;

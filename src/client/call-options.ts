@@ -24,12 +24,12 @@ export interface CallOptions extends Omit<ConnectCallOptions, "headers"> {
    * Hawser's the function runs once.
    */
   headers?: CallHeaders;
-  /** Whether the requests of this call are compressed (gzip). Default: as the transport does. */
+  /** Whether the requests of this call are compressed (gzip). Default: the transport's option. */
   compress?: boolean;
   /**
-   * Whether this call outlives its connections, where the server keeps sessions; an object: it does, with this window,
-   * whose missing fields are those of the transport. Default: the transport's option. A method that continues by a
-   * cursor (hawser/v1/resume.proto) needs no session, and has none.
+   * Whether this call outlives its connections, if the server keeps sessions. An object means yes, with this window;
+   * fields that it lacks are the transport's. Default: the transport's option. A method that continues by a cursor
+   * (hawser/v1/resume.proto) needs no session, and gets none.
    */
   sessions?: boolean | SessionWindowOptions;
 }
@@ -48,7 +48,7 @@ const checks = new Map<string, Check>(
   } satisfies Checks<CallOptions>),
 );
 
-/** INVALID_ARGUMENT that says why a call cannot have these options; `undefined` where it can. */
+/** Returns INVALID_ARGUMENT, which says why a call cannot have these options, or `undefined` if it can. */
 export function refusalOf(
   options: CallOptions | undefined,
   method: DescMethod,
@@ -75,7 +75,10 @@ function check(name: string, value: unknown, of: string): void {
   if (value !== undefined) check(value, { of, option: name });
 }
 
-/** Whether a common option is valid. Most calls have no others: the list, which is slower, is for the rest. */
+/**
+ * Whether an option is one of the common ones, and valid. Most calls have no others; `checks`, which is slower, is for
+ * those.
+ */
 function isValidCommon(name: string, value: unknown): boolean {
   if (name === "timeoutMs") return typeof value === "number" && !Number.isNaN(value);
   if (name === "signal") return value instanceof AbortSignal;

@@ -60,10 +60,9 @@ export type Client<Desc extends DescService> = {
 };
 
 /**
- * Makes a typed client of a service. It works on any Connect Transport; calls
- * start when they are made, and every failure is a ConnectError. Throws
- * INVALID_ARGUMENT where an argument is not what it must be, and where a
- * method's option hawser.v1.resume is not valid.
+ * Makes a typed client of a service. It works on any Connect Transport; calls start when they are made, and every
+ * failure is a ConnectError. Throws INVALID_ARGUMENT if an argument is not a service or a transport, or if a method's
+ * option hawser.v1.resume is not valid.
  */
 export function createClient<Desc extends DescService>(
   service: Desc,
@@ -145,17 +144,20 @@ function unary<I extends DescMessage, O extends DescMessage>(
 
 type RequestIterable<I extends DescMessage> = AsyncIterable<Req<I>>;
 
-/** A call whose requests come one by one, or all from an iterable: `whole` makes the result of the latter. */
-function streaming<I extends DescMessage, O extends DescMessage, Whole>(
+/**
+ * Makes the function for a method with many requests: the caller sends them one by one, or passes an iterable.
+ * `resultOf` makes what the function returns for an iterable.
+ */
+function streaming<I extends DescMessage, O extends DescMessage, Result>(
   transport: Transport,
   method: DescMethodStreaming<I, O>,
-  whole: (call: StreamingCall<I, O>) => Whole,
+  resultOf: (call: StreamingCall<I, O>) => Result,
 ) {
   return (first?: RequestIterable<I> | CallOptions, second?: CallOptions) => {
     if (first === undefined || !isAsyncIterable(first)) {
       return new StreamingCall(transport, method, { options: first });
     }
-    return whole(new StreamingCall(transport, method, { requests: first, options: second }));
+    return resultOf(new StreamingCall(transport, method, { requests: first, options: second }));
   };
 }
 

@@ -1,4 +1,4 @@
-/** How clients make calls on a transport: by the CallOpener of Hawser's transports, else as Connect's clients do. */
+/** Makes calls on a transport: by the CallOpener of Hawser's transports, and as Connect's clients do on any other. */
 import type {
   DescMessage,
   DescMethodStreaming,
@@ -11,13 +11,13 @@ import { onAbort, startTimer } from "../flow/wait.ts";
 import { type HeadersFunction, runHeaders } from "../grpc/call-headers.ts";
 import type { CallOptions } from "./call-options.ts";
 
-/** A listener to what the layers beneath a call do with it. */
+/** Listens to what the transport does with a call. */
 export interface CallWatcher {
-  /** The call has a session: it outlives its connections. */
+  /** Called when the call has a session: it outlives its connections. */
   onSession(): void;
-  /** Its session continues over a connection, or looks for one. */
+  /** Called when the session has a connection again, and when it begins to look for one. */
   onSessionState(state: "open" | "resuming"): void;
-  /** The call takes no more requests: those that wait, and later ones, fail with `error`. */
+  /** Called when the call accepts no more requests: those that wait, and later ones, fail with `error`. */
   onSendEnded(error: unknown): void;
 }
 
@@ -35,11 +35,11 @@ export interface UnaryCallInit<I extends DescMessage> extends CallInit {
 export interface StreamingCallInit<I extends DescMessage> extends CallInit {
   readonly requests: AsyncIterable<MessageInitShape<I>>;
   readonly watcher?: CallWatcher | undefined;
-  /** Whether the client makes a lost call again by itself: connections are then tried more often. */
+  /** Whether the client makes a lost call again by itself. Connections are then tried more often. */
   readonly fastReconnect?: boolean | undefined;
 }
 
-/** Makes calls on a transport of Hawser's, with options that Connect's Transport has no parameters for. */
+/** Makes calls on a Hawser transport, with options that Connect's Transport has no parameters for. */
 export interface CallOpener {
   openCall<I extends DescMessage, O extends DescMessage>(
     method: DescMethodStreaming<I, O>,
@@ -51,7 +51,10 @@ export interface CallOpener {
   ): Promise<UnaryResponse<I, O>>;
 }
 
-/** A transport with its CallOpener; not enumerable, so that the `stream` of a copy that replaces it is called. */
+/**
+ * Adds a CallOpener to a transport. Its methods are not enumerable: a program that copies the transport with another
+ * `stream` gets calls through that `stream`.
+ */
 export function withCallOpener<T extends Transport>(
   transport: T,
   opener: CallOpener,
@@ -73,7 +76,7 @@ export function openCall<I extends DescMessage, O extends DescMessage>(
   init: StreamingCallInit<I>,
 ): Promise<StreamResponse<I, O>> {
   if (hasCallOpener(transport)) return transport.openCall(method, init);
-  return openAnywhere(init, ({ header, timeoutMs }) => {
+  return openPlain(init, ({ header, timeoutMs }) => {
     const { signal, requests, contextValues } = init;
     return transport.stream(method, signal, timeoutMs, header, requests, contextValues);
   });
@@ -86,35 +89,35 @@ export function openUnaryCall<I extends DescMessage, O extends DescMessage>(
   init: UnaryCallInit<I>,
 ): Promise<UnaryResponse<I, O>> {
   if (hasCallOpener(transport)) return transport.openUnaryCall(method, init);
-  return openAnywhere(init, ({ header, timeoutMs }) => {
+  return openPlain(init, ({ header, timeoutMs }) => {
     const { signal, request, contextValues } = init;
     return transport.unary(method, signal, timeoutMs, header, request, contextValues);
   });
 }
 
-/** Calls a transport that is not Hawser's; a function given as `headers` runs once, before the call. */
-async function openAnywhere<T>(
+/** Calls a transport that is not Hawser's. If `headers` is a function, it runs once, before the call. */
+async function openPlain<T>(
   { headers, signal, timeoutMs }: CallInit,
   call: (init: PlainCallInit) => Promise<T>,
 ): Promise<T> {
   if (typeof headers !== "function") return await call({ header: headers, timeoutMs });
-  return await call(await runBefore(headers, signal, timeoutMs));
+  return await call(await runHeadersBefore(headers, signal, timeoutMs));
 }
 
-/** What a transport that is not Hawser's is called with. */
+/** The arguments for a transport that is not Hawser's. */
 interface PlainCallInit {
   readonly header: HeadersInit | undefined;
-  /** What is left of the deadline. */
+  /** The time that is left until the deadline. */
   readonly timeoutMs: number | undefined;
 }
 
 /** Runs the function `headers` before a call; the deadline, or the caller's signal, ends the wait. */
-async function runBefore(
+async function runHeadersBefore(
   headers: HeadersFunction,
   signal: AbortSignal | undefined,
   timeoutMs: number | undefined,
 ): Promise<PlainCallInit> {
-  const began = performance.now();
+  const beganMs = performance.now();
   const ended = Promise.withResolvers<never>();
   handled(ended.promise);
   using _abort = onAbort(signal, (reason) => ended.reject(fromAbort(reason)));
@@ -124,7 +127,7 @@ async function runBefore(
       ? undefined
       : startTimer(limitMs, () => ended.reject(deadlineExceeded(limitMs)));
   const header = await Promise.race([runHeaders(headers), ended.promise]);
-  const tookMs = performance.now() - began;
+  const tookMs = performance.now() - beganMs;
   return {
     header,
     timeoutMs: limitMs === undefined ? timeoutMs : Math.max(limitMs - tookMs, 1),

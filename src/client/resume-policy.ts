@@ -1,19 +1,19 @@
-/** When a call that continues by a cursor is made again, and how soon. */
+/** Decides whether a call that continues by a cursor is made again, and when. */
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { isCutOff } from "../failure.ts";
 import { A_FIFTH, type Backoff } from "../flow/backoff.ts";
 
 /**
- * How an attempt ended: with a status of the server; cut off, without a status;
- * or here, because no server was reached, or an interceptor or a limit refused
- * the call.
+ * How an attempt ended: with a status from the server; cut off, which is without a status; or on this side, because no
+ * server was reached, or an interceptor or a limit refused the call.
  */
 type AttemptEnd = "status" | "cut off" | "here";
 
-/** The codes after which another attempt follows, by how the last one ended. Any other code is that of the call. */
+/** The codes after which another attempt follows, by how the attempt ended. Any other code is that of the call. */
 const RETRIED_CODES: Record<AttemptEnd, readonly Code[]> = {
   status: [Code.Unavailable],
-  // A proxy whose server dies resets the stream: INTERNAL. Connect's transports give a lost connection the other codes.
+  // A proxy resets the stream when its server dies: INTERNAL. Connect's transports give a lost connection the other
+  // codes.
   "cut off": [Code.Unavailable, Code.Internal, Code.Aborted, Code.Unknown],
   here: [Code.Unavailable],
 };
@@ -24,33 +24,38 @@ export const BACKOFF = {
   firstAtOnce: true,
 };
 
-/** After an attempt that made progress, the next one begins at once, but not sooner than this after its beginning. */
+/**
+ * After an attempt that made progress, the next one begins without a pause, but not sooner than this after the earlier
+ * one began.
+ */
 const SPACING_MS = 100;
 
-/** An answered attempt that lasted this long made progress, also without a new cursor: there was nothing new. */
+/**
+ * An attempt that got a response and lasted this long made progress, even without a new cursor: there was nothing new.
+ */
 const STEADY_MS = 1000;
 
-/** What is known of an attempt that has ended. */
+/** An attempt that has ended. */
 export interface EndedAttempt {
   /**
-   * Whether it brought another cursor than the one that it began after. The same one again is no progress: the server
-   * may fail at its next record each time.
+   * Whether the attempt brought another cursor than the one that it began after. A server that fails at its next record
+   * each time brings the same cursor again, which does not count as progress.
    */
   readonly moved: boolean;
-  /** Whether it brought a response. */
+  /** Whether the attempt brought a response. */
   readonly answered: boolean;
   readonly lastedMs: number;
 }
 
-/** Whether an attempt made progress: it brought a new cursor, or was steady. */
+/** Whether an attempt made progress: it brought a new cursor, or it got a response and lasted for STEADY_MS. */
 export function madeProgress({ moved, answered, lastedMs }: EndedAttempt): boolean {
   return moved || (answered && lastedMs >= STEADY_MS);
 }
 
 /**
- * How long to wait before the next attempt, in milliseconds; `undefined`: the call ends with `error`.
+ * Returns how long to wait before the next attempt, in milliseconds, or `undefined` if the call ends with `error`.
  *
- * @param backoff knows when the last attempt began, and counts the attempts in a row that made no progress
+ * @param backoff knows when the failed attempt began, and counts the attempts in a row that made no progress
  */
 export function waitBeforeNext(error: ConnectError, backoff: Backoff): number | undefined {
   if (!RETRIED_CODES[endOf(error)].includes(error.code)) return undefined;
@@ -69,14 +74,17 @@ function endOf(error: ConnectError): AttemptEnd {
   return isCutOff(error) || isNetworkFailure(error.cause) ? "cut off" : "here";
 }
 
-/** Node's codes of connections that end. */
+/** Node's error codes for connections that end. */
 const NODE_CODE =
   /^(?:ECONN\w+|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENET\w+|ERR_HTTP2_\w+|ERR_STREAM_\w+)$/;
 
-/** The texts of the TypeErrors that fetch() and its bodies throw in browsers and in Node: nothing else tells them from a bug. */
+/**
+ * Texts in the TypeErrors that fetch() and its bodies throw, in browsers and in Node. Only the text tells such an error
+ * from a bug.
+ */
 const FETCH_TEXT = /fetch|network|load failed|input stream|terminated/i;
 
-/** Whether a transport that is not Hawser's failed because its connection did. */
+/** Whether a transport that is not Hawser's failed because its connection failed. */
 function isNetworkFailure(cause: unknown): boolean {
   if (!(cause instanceof Error)) return false;
   const { code } = cause as { code?: unknown };

@@ -9,18 +9,17 @@ import { Code } from "@connectrpc/connect";
 import { resume } from "../../gen/hawser/v1/resume_pb.js";
 import { failure } from "../failure.ts";
 
-/** How a call continues after an earlier one: the local names of the fields that the option names. */
+/** How a call continues after an earlier one: the local names of the two fields that the option names. */
 export interface Resumption {
-  /** The response's field that has the cursor. */
+  /** The response's field that holds the cursor. */
   readonly cursor: string;
   /** The request's field that says after which cursor to continue. */
   readonly after: string;
 }
 
 /**
- * What a method's option hawser.v1.resume says; `undefined` where it has none.
- * It is found by its number: the program that generated the method's code has
- * a copy of the option of its own.
+ * Reads a method's option hawser.v1.resume; returns `undefined` if the method has none. Finds the option by its number,
+ * because the program that generated the method's code has its own copy of the option.
  */
 export function resumptionOf(method: DescMethod): Resumption | undefined {
   if (!hasOption(method, resume)) return undefined;
@@ -31,14 +30,14 @@ export function resumptionOf(method: DescMethod): Resumption | undefined {
   };
 }
 
-/** Throws INVALID_ARGUMENT where a method that is not server-streaming has the option. */
+/** Throws INVALID_ARGUMENT if a method that is not server-streaming has the option. */
 export function refuseResumption(method: DescMethod): void {
   if (!hasOption(method, resume)) return;
   const kind = method.methodKind.replaceAll("_", "-");
   throw wrong(method, `is for server-streaming methods; this one is ${kind}: take it away`);
 }
 
-/** The field that the option names: the cursor is in responses, what to continue after in requests. */
+/** Finds the field that the option names: `cursor` in the response, `after` in the request. */
 function stringField(method: DescMethod, key: "cursor" | "after", name: string): string {
   const message = key === "cursor" ? method.output : method.input;
   if (name === "") throw wrong(method, `has no ${key}: name a field of ${message.typeName}`);
@@ -61,7 +60,7 @@ function isString(field: DescMessage["fields"][number]): boolean {
   return fieldKind === "scalar" && scalar === ScalarType.STRING && oneof === undefined;
 }
 
-/** What the option could name instead. */
+/** Lists the fields that the option could name instead. */
 function alternatives(message: DescMessage): string {
   const names = message.fields.filter(isString).map(({ name }) => name);
   return names.length === 0 ? "add a string field for it" : `name one of: ${names.join(", ")}`;

@@ -23,10 +23,9 @@ interface ResumableMethod<I extends DescMessage, O extends DescMessage> {
 }
 
 /**
- * A server-streaming call that continues by a cursor (resume.proto): one
- * attempt after the other, each after the last cursor that the caller was
- * given. Until the first response it fails as any call does; after that only
- * the server's status, the caller or the deadline ends it.
+ * A server-streaming call that continues by a cursor (resume.proto). It makes one attempt after the other; each begins
+ * after the newest cursor that the caller was given. Until the first response the call fails as any call does; after
+ * that only the server's status, the caller or the deadline ends it.
  *
  *     connecting ── response headers ──> open ── loss ──> resuming
  *                                          ^ ── headers ────┘
@@ -51,12 +50,12 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   readonly #deadline: Disposable | undefined;
   readonly #callerAbort: Disposable | undefined;
   readonly #lifecycle: CallLifecycle;
-  /** How many next() of the application wait. */
+  /** How many calls of next() by the application wait. */
   #awaited = 0;
   readonly #first: StreamingCall<I, O>;
   #attempt: StreamingCall<I, O>;
   readonly #backoff = new Backoff(BACKOFF);
-  /** The last cursor that the caller was given, if there was one. */
+  /** The newest cursor that the caller was given. */
   #cursor: string | undefined;
 
   constructor(
@@ -89,8 +88,8 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
     this.#callerAbort = onAbort(options.signal, (reason) => this.#abort(fromAbort(reason)));
     this.#attempt = this.#begin(options);
     this.#first = this.#attempt;
-    // Where the first attempt ends without response headers the call fails at once, also where no loop reads it.
-    this.#first.headers.catch((error) => this.#lifecycle.fail(this.#meaningOf(error)));
+    // If the first attempt ends without response headers, the call fails then, even if no loop reads it.
+    this.#first.headers.catch((error) => this.#lifecycle.fail(this.#toCallError(error)));
     this.#responses = this.#run();
   }
 
@@ -158,26 +157,26 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
 
   async *#run(): AsyncGenerator<MessageShape<O>, undefined> {
     const { signal } = this.#controller;
-    let wasAnswered = false;
+    let everAnswered = false;
     for (;;) {
-      const from = this.#cursor;
+      const cursorBefore = this.#cursor;
       let answered = false;
       let ended: Headers | undefined;
       try {
         for await (const response of this.#attempt) {
-          wasAnswered = true;
+          everAnswered = true;
           answered = true;
-          this.#note(response);
+          this.#rememberCursor(response);
           yield response;
         }
         ended = await this.#attempt.trailers;
       } catch (thrown) {
-        const error = this.#meaningOf(thrown);
+        const error = this.#toCallError(thrown);
         const { lastedMs } = this.#backoff;
-        const moved = this.#cursor !== from;
+        const moved = this.#cursor !== cursorBefore;
         if (madeProgress({ moved, answered, lastedMs })) this.#backoff.reset();
         const waitMs =
-          wasAnswered && !signal.aborted ? waitBeforeNext(error, this.#backoff) : undefined;
+          everAnswered && !signal.aborted ? waitBeforeNext(error, this.#backoff) : undefined;
         if (waitMs === undefined) {
           this.#lifecycle.fail(error);
           throw error;
@@ -190,7 +189,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
         return undefined;
       }
       if (signal.aborted) throw signal.reason;
-      // Interceptors of each attempt run in the context of the call, also where another context reads.
+      // Interceptors of each attempt run in the context of the call, even if another context reads the responses.
       this.#attempt = this.#lifecycle.run(() =>
         this.#begin({ ...this.#options, onHeader: undefined }),
       );
@@ -214,7 +213,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
             : Math.ceil(Math.max(this.#endsAt - performance.now(), 1)),
         // The call continues by its cursor, at any server.
         sessions: false,
-        // The attempt's end is the call's only where no other attempt follows.
+        // The trailers are the call's only if no other attempt follows: the lifecycle passes them on.
         onTrailer: undefined,
       },
       fastReconnect: true,
@@ -225,19 +224,22 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
     return attempt;
   }
 
-  /** The caller is given a response: the next attempt begins after its cursor. */
-  #note(response: MessageShape<O>): void {
+  /** Remembers the cursor of a response that the caller is given: the next attempt begins after it. */
+  #rememberCursor(response: MessageShape<O>): void {
     const cursor = (response as Record<string, unknown>)[this.#resumption.cursor];
     if (typeof cursor !== "string" || cursor === "") return;
     this.#cursor = cursor;
   }
 
-  /** An attempt has what is left of the deadline; the error of the call names the whole timeout. */
-  #meaningOf(thrown: unknown): ConnectError {
+  /**
+   * Turns the error of an attempt into that of the call. An attempt has only the rest of the deadline; the call's error
+   * names the whole timeout.
+   */
+  #toCallError(thrown: unknown): ConnectError {
     if (this.#controller.signal.aborted) return asFailure(this.#controller.signal.reason);
     const error = asFailure(thrown);
     if (this.#timeoutMs === undefined || this.#endsAt === undefined) return error;
-    // The server has a timer for the deadline too, which may be faster.
+    // The server also has a timer for the deadline, which may fire earlier.
     const late = performance.now() >= this.#endsAt - 50;
     const expired = error.code === Code.DeadlineExceeded;
     return late && expired ? deadlineExceeded(this.#timeoutMs) : error;
@@ -255,7 +257,7 @@ function copyOf<T>(message: T): T {
   return Object.assign(Object.create(Object.getPrototypeOf(message)), message);
 }
 
-/** The default deadline of a transport of Hawser's; other transports do not tell theirs. */
+/** Returns the default deadline of a Hawser transport. Other transports do not show theirs. */
 function defaultTimeoutMs(transport: Transport & { timeoutMs?: number }): number | undefined {
   return transport.timeoutMs;
 }

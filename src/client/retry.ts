@@ -1,7 +1,6 @@
 /**
- * When a unary call is made again (gRPC A6): the method's option
- * idempotency_level allows it, the server was reached and answered
- * UNAVAILABLE, and not too many calls fail already.
+ * Decides when a unary call is made again (gRPC A6): the method's option idempotency_level allows it, the server was
+ * reached and answered UNAVAILABLE, and few other calls fail.
  */
 import type { DescMethod } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
@@ -12,27 +11,29 @@ const ATTEMPTS = 4;
 const BACKOFF = { initialMs: 100, factor: 2, maxMs: 1000, jitter: A_FIFTH };
 const TOKENS = { max: 10, perSuccess: 0.1 };
 
-/** Whether a method says of itself that calling it twice does no harm. */
+/** Whether a method declares that calling it twice does no harm. */
 export function isIdempotent(method: DescMethod): boolean {
   return method.idempotency !== MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN;
 }
 
-/** The retries of one transport: each failure takes a token, and with half of them gone nothing is retried. */
+/**
+ * The retries of one transport. Each failure takes a token; nothing is retried while only half of the tokens are left.
+ */
 export class Retries {
   readonly #backoff = new Backoff(BACKOFF);
   #tokens: number = TOKENS.max;
 
-  succeeded(): void {
+  onSuccess(): void {
     this.#tokens = Math.min(this.#tokens + TOKENS.perSuccess, TOKENS.max);
   }
 
   /**
-   * How long to wait before the next attempt, in milliseconds; `undefined`: no other attempt follows.
-   * The server may say either itself, in grpc-retry-pushback-ms.
+   * Counts a failure. Returns how long to wait before the next attempt, in milliseconds, or `undefined` if no other
+   * attempt follows. The server can decide both, in grpc-retry-pushback-ms.
    *
    * @param attempts how many attempts were made
    */
-  failed(error: ConnectError, attempts: number): number | undefined {
+  pauseAfter(error: ConnectError, attempts: number): number | undefined {
     const pushback = error.metadata.get("grpc-retry-pushback-ms");
     if (error.code !== Code.Unavailable) return undefined;
     this.#tokens = Math.max(this.#tokens - 1, 0);

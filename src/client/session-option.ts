@@ -1,15 +1,15 @@
 import { either, optionsOf, whole } from "../options.ts";
 import { DEFAULT_WINDOW, type Window } from "../session/session-window.ts";
 
-/** What one session may hold, of what it sent and of what it received. */
+/** How much one session may hold: of what it has sent, and of what it has received. */
 export interface SessionWindowOptions {
-  /** In bytes, a whole number. Default: 1 MiB (1,048,576). */
+  /** Bytes, as a whole number. Default: 1 MiB (1,048,576). */
   windowBytes?: number;
-  /** In messages, a whole number. Default: 16,384. */
+  /** Messages, as a whole number. Default: 16,384. */
   windowMessages?: number;
 }
 
-/** What is counted in whole numbers, also on the wire. */
+/** Counts are whole numbers, also on the wire. */
 const count = whole(1, Number.MAX_SAFE_INTEGER);
 
 /** The check of the option `sessions`, of a transport and of a call. */
@@ -18,7 +18,10 @@ export const sessionsCheck = either(
   optionsOf<SessionWindowOptions>({ windowBytes: count, windowMessages: count }),
 );
 
-/** The window that `sessions` asks for, with the missing fields of `fallback`; `undefined` where it asks for no session. */
+/**
+ * Returns the window that `sessions` asks for, with missing fields from `fallback`, or `undefined` if it asks for no
+ * session.
+ */
 export function windowOf(
   sessions: boolean | SessionWindowOptions,
   fallback: Window = DEFAULT_WINDOW,

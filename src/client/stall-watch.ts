@@ -1,22 +1,22 @@
 import type { Stall, Stalling, StallWarnings } from "../observe/stalls.ts";
 
-/** The state of a streaming call that its StallWatch looks at. */
+/** The part of a streaming call that its StallWatch reads. */
 export interface WatchedCall {
   /** "example.Greeter.Chat" */
   readonly name: string;
-  /** Whether it has finish(), in place of a loop. */
+  /** Whether the call has finish(), in place of a loop. */
   readonly isSink: boolean;
   /** Whether the call has ended for its application. */
   readonly isOver: boolean;
-  /** Whether messages may still be sent, and all of those so far have been. */
+  /** Whether messages may still be sent, and all earlier ones have been sent. */
   readonly canSend: boolean;
   /** Whether the application waits for a response. */
   readonly isAwaited: boolean;
-  /** How many responses it was given. */
+  /** How many responses the application was given. */
   readonly taken: number;
 }
 
-/** What the application did with a streaming call, for StallWarnings. */
+/** Watches what the application does with a streaming call, for StallWarnings. */
 export class StallWatch implements Stalling {
   isWatched = false;
   readonly #call: WatchedCall;
@@ -77,7 +77,7 @@ export class StallWatch implements Stalling {
     return `${name} has not been read for ${seconds} s since its trailers were asked for: they come when all responses have been read; ${remedy}`;
   }
 
-  /** Nothing was read since the trailers were asked for. */
+  /** Whether nothing was read since the application asked for the trailers. */
   get #isUnread(): boolean {
     return this.#readsAtTrailers === this.#reads;
   }

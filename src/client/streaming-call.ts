@@ -15,17 +15,19 @@ import { CallLifecycle, type CallState, type LivingCall } from "./call-lifecycle
 import { type CallOptions, refusalOf } from "./call-options.ts";
 import { type CallWatcher, openCall, type StreamingCallInit } from "./open-call.ts";
 
-/** How many messages a call queues for its transport before send() waits. */
+/** send() waits while this many messages are queued for the transport. */
 const QUEUE_MESSAGES = 16;
 
-/** The reason with which the signal of a call aborts when the call has ended well. */
+/** The reason with which the signal of a call aborts when the call has ended with OK. */
 const ENDED = failure(Code.Canceled, "the call is over");
 
-/** What every streaming call has. */
+/** The members of every streaming call. */
 interface Ongoing extends AsyncDisposable {
-  /** The response headers, when they arrive. Rejects where the call ends without them. */
+  /** The response headers, when they arrive. Rejects if the call ends without them. */
   readonly headers: Promise<Headers>;
-  /** The trailers, at the end of a call that ended well and was read to its end; else rejects with the call's error. */
+  /**
+   * The trailers, when the call has ended with OK and all responses were read. Otherwise rejects with the call's error.
+   */
   readonly trailers: Promise<Headers>;
   /** The state of the call. */
   readonly state: CallState;
@@ -36,24 +38,23 @@ interface Ongoing extends AsyncDisposable {
   readonly resumable: boolean;
   /**
    * Calls `listener` at each change of the state, until disposed, in the context (AsyncLocalStorage) in which the call
-   * was made. What it throws is told to the transport's logger; the call continues.
-   * Throws INVALID_ARGUMENT where it is not a function.
+   * was made. An error that it throws is logged by the transport's logger; the call continues. Throws INVALID_ARGUMENT
+   * if it is not a function.
    */
   onState(listener: (state: CallState) => void): Disposable;
-  /** Ends the call now: both sides see CANCELED. Does nothing where the call has ended. */
+  /** Ends the call now: both sides see CANCELED. Does nothing if the call has ended. */
   cancel(reason?: unknown): void;
 }
 
 /**
- * A server-streaming call: an iterable of responses. Leaving the loop cancels
- * the call. One that continues by a cursor has the headers of its first
- * attempt, and the trailers of its last.
+ * A server-streaming call: an iterable of responses. Leaving the loop cancels the call. A call that continues by a
+ * cursor has the headers of its first attempt, and the trailers of its final one.
  */
 export interface ServerStream<Res> extends Ongoing, AsyncIterable<Res> {}
 
 /** The client's side of a client-streaming call. */
 export interface Sink<Req, Res> extends Ongoing {
-  /** As Duplex.send(). */
+  /** Sends a message, as Duplex.send() does. */
   send(message: Req): Promise<void>;
   /** Half-closes, and waits for the one response. */
   finish(): Promise<Res>;
@@ -65,25 +66,23 @@ export interface Sink<Req, Res> extends Ongoing {
  */
 export interface Duplex<Req, Res> extends Ongoing, AsyncIterable<Res> {
   /**
-   * Sends a message. Resolves when there is capacity for the next one: awaiting
-   * it is the backpressure. May be called from several places at once; messages
-   * leave whole, in the order of the calls of send(). Rejects, and never hangs,
-   * once the call has ended: with the call's error, or FAILED_PRECONDITION where
-   * it ended well or was half-closed. A value that is not a message of the type
-   * ends the call with INVALID_ARGUMENT.
+   * Sends a message. Resolves when there is capacity for the next one: awaiting it is the backpressure. May be called
+   * from several places at the same time; messages leave whole, in the order of the calls of send(). After the call has
+   * ended it rejects, and never hangs: with the call's error, or with FAILED_PRECONDITION if the call ended with OK or
+   * was half-closed. A value that is not a message of the type ends the call with INVALID_ARGUMENT.
    */
   send(message: Req): Promise<void>;
-  /** Half-closes: this side sends no more messages; responses continue to come. */
+  /** Half-closes: this side sends no more messages; responses still arrive. */
   closeSend(): void;
 }
 
-/** What the caller gives a streaming call. */
+/** The arguments of a streaming call. */
 interface StreamingCallSetup<I extends DescMessage>
   extends Partial<Pick<StreamingCallInit<I>, "requests" | "fastReconnect">> {
   readonly options?: CallOptions | undefined;
 }
 
-/** Every streaming call is this one; the method kinds differ in the interface that they show. */
+/** Every streaming call is a StreamingCall; the method kinds differ in the interface that they show. */
 export class StreamingCall<I extends DescMessage, O extends DescMessage>
   implements
     Duplex<MessageInitShape<I>, MessageShape<O>>,
@@ -106,7 +105,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   #resumable = false;
   #halfClosed = false;
   #finished: Promise<MessageShape<O>> | undefined;
-  /** How many next() of the application wait outside of an inbox. */
+  /** How many calls of next() by the application wait outside of an inbox. */
   #awaited = 0;
   #taken = 0;
 
@@ -142,7 +141,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
         options.onHeader?.(response.header);
         resolve(response);
       })
-      // Also where onHeader threw: the call itself would continue.
+      // Reached also if onHeader threw: without this the call would continue.
       .catch((error) => this.#abort(asFailure(error)));
   }
 
@@ -197,7 +196,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     try {
       return await exactlyOne(() => this.#next(), "response", this.name);
     } finally {
-      // Where there was more than one.
+      // Ends the call if the server sent more than one response.
       this.cancel();
     }
   }
@@ -214,7 +213,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     if (this.#lifecycle.state === "connecting") this.#lifecycle.change("open");
   }
 
-  // As LivingCall.
+  // LivingCall: called by the lifecycle.
 
   onLeft(error: ConnectError): void {
     this.#abort(error);
@@ -242,7 +241,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     return this.#inbox?.taken ?? this.#taken;
   }
 
-  // As CallWatcher.
+  // CallWatcher: called by the transport.
 
   onSession(): void {
     this.#resumable = true;
@@ -256,7 +255,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     this.#queue?.fail(error);
   }
 
-  /** Ends the call, also where an interceptor did not leave the responses that it was given. */
+  /** Ends the call when reading has failed, even if an interceptor keeps the responses that it was given open. */
   #onError(error: unknown): never {
     this.#awaited--;
     this.#lifecycle.onReadToEnd();
@@ -274,7 +273,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     return this.#response.then((response) => {
       this.#answer = response;
       if (isInbound(response.message)) {
-        // An Inbound tells its end itself, and each message costs one promise less.
+        // An Inbound reports its end itself; each message then costs one promise less.
         this.#inbox = response.message;
         this.#inbox.onEnd = (error) => {
           this.#lifecycle.onReadToEnd();
@@ -293,7 +292,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     });
   }
 
-  /** As #next(), of an iterable that is not an Inbound: it may throw at once. */
+  /** Reads from an iterable that is not an Inbound: its next() may throw instead of rejecting. */
   async #read(
     messages: AsyncIterator<MessageShape<O>>,
   ): Promise<IteratorResult<MessageShape<O>, undefined>> {
@@ -312,13 +311,13 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     try {
       this.#end();
     } finally {
-      // An interceptor may end the responses before those that it was given end.
+      // An interceptor may end its responses before the server's responses end.
       this.#controller.abort(ENDED);
     }
     return { done: true, value: undefined };
   }
 
-  /** The server ended the call with OK, and all responses have been read. */
+  /** Ends the call when the server has sent OK and all responses were read. */
   #end(): void {
     this.#lifecycle.end((this.#answer as StreamResponse<I, O>).trailer);
   }

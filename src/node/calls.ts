@@ -47,7 +47,7 @@ import type { TransportOptions } from "./transport-options.ts";
 
 const USER_AGENT = `hawser/${version}`;
 
-/** What the calls of a transport have in common. */
+/** The parts of a transport that all its calls use. */
 export interface CallsInit {
   readonly target: Target;
   readonly addresses: Addresses;
@@ -55,7 +55,7 @@ export interface CallsInit {
   readonly closing: AbortSignal;
 }
 
-/** A call when its headers are known. */
+/** A call whose headers are known. */
 interface ReadyCall {
   readonly deadline: Deadline | undefined;
   readonly signal: AbortSignal | undefined;
@@ -73,10 +73,10 @@ interface Attempt<I extends DescMessage> {
   readonly previousAttempts: number;
 }
 
-/** What an interceptor may change of a call. */
-type Passed = Pick<CallInit, "signal"> & { readonly header: Headers | undefined };
+/** The parts of a call that an interceptor may change. */
+type InterceptedCall = Pick<CallInit, "signal"> & { readonly header: Headers | undefined };
 
-/** The calls of one transport: options and headers, interceptors, retries. */
+/** Makes the calls of one transport: options and headers, interceptors, retries. */
 export class Calls implements CallOpener {
   readonly #options: TransportOptions;
   readonly #init: CallsInit;
@@ -84,7 +84,7 @@ export class Calls implements CallOpener {
   readonly #messages: MessageOptions;
   readonly #interceptors: Interceptor[];
   readonly #retries = new Retries();
-  /** A call may ask for a session although the transport asks for none. */
+  /** The window for calls that ask for a session; also set if the transport asks for none. */
   readonly #window: Window | undefined;
 
   constructor(options: TransportOptions, init: CallsInit) {
@@ -102,14 +102,16 @@ export class Calls implements CallOpener {
     method: DescMethodUnary<I, O>,
     init: UnaryCallInit<I>,
   ): Promise<UnaryResponse<I, O>> {
-    const { said, asked, deadline } = this.#begin(init);
-    const given =
-      asked === undefined ? said.said() : await this.#answered(asked, init.signal, deadline);
+    const { headerOptions, pending, deadline } = this.#begin(init);
+    const headers =
+      pending === undefined
+        ? headerOptions.said()
+        : await this.#awaitHeaders(pending, init.signal, deadline);
     const send = async (
-      { signal, header }: Passed,
+      { signal, header }: InterceptedCall,
       request: MessageInitShape<I>,
     ): Promise<UnaryResponse<I, O>> => {
-      const metadata = new CallMetadata(said, given, header);
+      const metadata = new CallMetadata(headerOptions, headers, header);
       const ready = { deadline, signal, metadata, request };
       const { call, response } = await this.#single(method, ready, init);
       return {
@@ -117,7 +119,7 @@ export class Calls implements CallOpener {
         service: method.parent,
         method,
         message: response,
-        // Made when they are looked at: most callers never do.
+        // Getters, because most callers never read them.
         get header() {
           return call.header;
         },
@@ -127,7 +129,8 @@ export class Calls implements CallOpener {
       };
     };
     const { signal, request } = init;
-    if (this.#interceptors.length === 0) return await send({ signal, header: given.call }, request);
+    if (this.#interceptors.length === 0)
+      return await send({ signal, header: headers.call }, request);
     const linked = intercepted(signal, deadline);
     try {
       const next = intercept(
@@ -136,7 +139,7 @@ export class Calls implements CallOpener {
       );
       return await linked.race(
         next({
-          ...this.#requestCommon(method, given.call, init.contextValues),
+          ...this.#requestCommon(method, headers.call, init.contextValues),
           stream: false,
           method,
           signal: linked.signal,
@@ -154,14 +157,16 @@ export class Calls implements CallOpener {
     method: DescMethodStreaming<I, O>,
     init: StreamingCallInit<I>,
   ): Promise<StreamResponse<I, O>> {
-    const { said, asked, deadline } = this.#begin(init);
-    const given =
-      asked === undefined ? said.said() : await this.#answered(asked, init.signal, deadline);
+    const { headerOptions, pending, deadline } = this.#begin(init);
+    const headers =
+      pending === undefined
+        ? headerOptions.said()
+        : await this.#awaitHeaders(pending, init.signal, deadline);
     const send = async (
-      { signal, header }: Passed,
+      { signal, header }: InterceptedCall,
       requests: AsyncIterable<MessageInitShape<I>>,
     ): Promise<StreamResponse<I, O>> => {
-      const metadata = new CallMetadata(said, given, header);
+      const metadata = new CallMetadata(headerOptions, headers, header);
       const ready = { deadline, signal, metadata };
       const call = this.#start(method, { ready, requests, previousAttempts: 0 }, init);
       await call.answered;
@@ -180,7 +185,7 @@ export class Calls implements CallOpener {
     };
     const { signal, requests } = init;
     if (this.#interceptors.length === 0) {
-      return await send({ signal, header: given.call }, requests);
+      return await send({ signal, header: headers.call }, requests);
     }
     const linked = intercepted(signal, deadline);
     try {
@@ -194,11 +199,11 @@ export class Calls implements CallOpener {
       );
       return await linked.race(
         next({
-          ...this.#requestCommon(method, given.call, init.contextValues),
+          ...this.#requestCommon(method, headers.call, init.contextValues),
           stream: true,
           method,
           signal: linked.signal,
-          // Complete, also where the caller gave a part of the fields.
+          // Completes a message of which the caller gave only some fields.
           message: map(requests, (message) => giveMessage(method.input, message)),
         }),
       );
@@ -209,16 +214,19 @@ export class Calls implements CallOpener {
     }
   }
 
-  /** What the options say of a call. */
+  /** Reads the headers and the deadline from the options. */
   #begin({ headers, timeoutMs }: CallInit) {
     const deadline = this.#deadlineOf(timeoutMs);
-    const said = new HeaderOptions(this.#headers, headers);
-    return { said, asked: said.ask?.(), deadline };
+    const headerOptions = new HeaderOptions(this.#headers, headers);
+    return { headerOptions, pending: headerOptions.ask?.(), deadline };
   }
 
-  /** What the options `headers` say of a call. The deadline, the caller and the transport's end end the wait for it. */
-  async #answered(
-    said: Promise<SaidHeaders>,
+  /**
+   * Awaits the headers that a function returns. The deadline, the caller's signal, or the end of the transport ends the
+   * wait.
+   */
+  async #awaitHeaders(
+    pending: Promise<SaidHeaders>,
     signal: AbortSignal | undefined,
     deadline: Deadline | undefined,
   ): Promise<SaidHeaders> {
@@ -226,13 +234,13 @@ export class Calls implements CallOpener {
     const closed = Promise.withResolvers<never>();
     using _closing = onAbort(this.#init.closing, closed.reject);
     try {
-      return await Promise.race([linked.race(said), closed.promise]);
+      return await Promise.race([linked.race(pending), closed.promise]);
     } finally {
       linked.over();
     }
   }
 
-  /** A unary call, made again where that is safe and may succeed. */
+  /** Makes a unary call, and makes it again if that is safe and may succeed. */
   async #single<I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O>,
     ready: ReadyUnaryCall<I>,
@@ -244,11 +252,11 @@ export class Calls implements CallOpener {
       const attempt = { ready, requests: one(request), previousAttempts: attempts - 1 };
       const call = this.#start(method, attempt, init);
       try {
-        const response = await only(call);
-        this.#retries.succeeded();
+        const response = await onlyResponse(call);
+        this.#retries.onSuccess();
         return { call, response };
       } catch (error) {
-        const waitMs = this.#retries.failed(asFailure(error), attempts);
+        const waitMs = this.#retries.pauseAfter(asFailure(error), attempts);
         if (!isIdempotent(method) || !call.reached || call.committed) throw error;
         if (waitMs === undefined || performance.now() + waitMs >= endsAt) throw error;
         await sleep(waitMs, signal);
@@ -257,7 +265,7 @@ export class Calls implements CallOpener {
     }
   }
 
-  /** Starts a call, after the interceptors, if there are any. */
+  /** Starts a call. Interceptors, if there are any, have run. */
   #start<I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O> | DescMethodStreaming<I, O>,
     { ready, requests, previousAttempts }: Attempt<I>,
@@ -320,7 +328,7 @@ export class Calls implements CallOpener {
     return { timeoutMs, endsAt: performance.now() + timeoutMs };
   }
 
-  /** The request headers of a method that are not the application's. */
+  /** Returns the request headers that Hawser sets. */
   #ownHeaders(method: DescMethod, metadata: Headers | undefined): Record<string, string> {
     const { tls, authority } = this.#init.target;
     return {
@@ -354,8 +362,8 @@ export class Calls implements CallOpener {
   }
 }
 
-/** The one response of a unary call. */
-async function only<I extends DescMessage, O extends DescMessage>({
+/** Returns the one response of a unary call. */
+async function onlyResponse<I extends DescMessage, O extends DescMessage>({
   responses,
 }: ClientCall<I, O>): Promise<MessageShape<O>> {
   try {
@@ -366,10 +374,10 @@ async function only<I extends DescMessage, O extends DescMessage>({
   }
 }
 
-async function* withEnd<T>(messages: AsyncIterable<T>, over: () => void): AsyncGenerator<T> {
+async function* withEnd<T>(messages: AsyncIterable<T>, onEnd: () => void): AsyncGenerator<T> {
   try {
     yield* messages;
   } finally {
-    over();
+    onEnd();
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The protocols that Connect's own adapter serves: Connect, gRPC-Web, and
- * gRPC with JSON; over HTTP/1.1 and HTTP/2.
+ * Serves the other protocols, by Connect's own adapter: Connect, gRPC-Web, and gRPC with JSON; over HTTP/1.1 and
+ * HTTP/2.
  */
 import type { ServerResponse } from "node:http";
 import type { ServerHttp2Stream } from "node:http2";
@@ -13,16 +13,16 @@ import { canMove } from "../server/move-elsewhere.ts";
 import { free } from "./http2/reset.ts";
 import type { withDefaults } from "./server-options.ts";
 
-/** A listener to requests of node:http, and of node:http2's compatibility API. */
+/** A listener for requests of node:http, and of node:http2's compatibility API. */
 export type NodeHandler = ReturnType<typeof connectNodeAdapter>;
 
-/** The server that a fallback serves for. */
+/** The parts of its server that a fallback uses. */
 export interface FallbackServer {
   /** Aborts when the server begins to drain. */
   readonly draining: AbortSignal;
   /** Aborts when the server ends the calls that are still open. */
   readonly shutdown: AbortSignal;
-  /** Told of what a handler threw that is not a ConnectError: a bug. */
+  /** Called with an error that a handler threw and that is not a ConnectError: a bug. */
   readonly onHandlerError: (error: unknown, path: string) => void;
 }
 
@@ -41,7 +41,7 @@ export function createConnectFallback(
     readMaxBytes: options.readMaxBytes,
     writeMaxBytes: options.writeMaxBytes,
     ...(options.binaryOptions === undefined ? {} : { binaryOptions: options.binaryOptions }),
-    // The adapter has no switch for compression; no response is longer than this.
+    // The adapter cannot turn compression off; no response is as long as this.
     compressMinBytes:
       options.sendCompression === "identity" ? Number.MAX_SAFE_INTEGER : options.compressMinBytes,
     acceptCompression: [compressionGzip],
@@ -49,16 +49,16 @@ export function createConnectFallback(
     shutdownSignal: shutdown,
   });
   return (request, response) => {
-    answerUnread(request, response as ServerResponse);
+    answerBeforeEnd(request, response as ServerResponse);
     handle(request, response);
   };
 }
 
 /**
- * Lets a call that ends before its client has sent all be answered: the
- * adapter stops reading, which must not take the connection or the answer with it.
+ * Lets the adapter answer a call before its client has sent everything. The adapter then stops reading, which must not
+ * close the connection or lose the answer.
  */
-function answerUnread(request: Parameters<NodeHandler>[0], response: ServerResponse): void {
+function answerBeforeEnd(request: Parameters<NodeHandler>[0], response: ServerResponse): void {
   Object.defineProperty(request, Symbol.asyncIterator, {
     value: () => request.iterator({ destroyOnReturn: false }),
   });
@@ -70,7 +70,7 @@ function answerUnread(request: Parameters<NodeHandler>[0], response: ServerRespo
   }
 }
 
-/** Ends the calls that continue elsewhere when the server begins to drain. */
+/** Ends calls that can continue at another server when this server begins to drain. */
 function moveCalls(draining: AbortSignal): Interceptor {
   return (next) => async (request) => {
     const response = await next(request);
@@ -79,10 +79,16 @@ function moveCalls(draining: AbortSignal): Interceptor {
   };
 }
 
-/** Reports what a handler throws that is not a ConnectError: Connect's adapter tells neither the client nor the logger. */
+/**
+ * Reports an error of a handler that is not a ConnectError: Connect's adapter shows it neither to the client nor to the
+ * logger.
+ */
 function reportErrors(report: (error: unknown, path: string) => void): Interceptor {
-  const seen = (error: unknown, { url, signal }: { url: string; signal: AbortSignal }): never => {
-    // The adapter throws its own write errors into a handler whose client has gone.
+  const reportAndThrow = (
+    error: unknown,
+    { url, signal }: { url: string; signal: AbortSignal },
+  ): never => {
+    // The adapter throws its own write errors into a handler whose client has disconnected.
     if (!(error instanceof ConnectError) && !signal.aborted) report(error, new URL(url).pathname);
     if (error instanceof ConnectError) throw withKnownCode(error);
     // The adapter would take a thrown value that is not an Error, such as `undefined`, for no error.
@@ -92,15 +98,15 @@ function reportErrors(report: (error: unknown, path: string) => void): Intercept
     try {
       const response = await next(request);
       if (!response.stream) return response;
-      const message = observe(response.message, (error) => seen(error, request));
+      const message = observe(response.message, (error) => reportAndThrow(error, request));
       return { ...response, message };
     } catch (error) {
-      return seen(error, request);
+      return reportAndThrow(error, request);
     }
   };
 }
 
-/** The adapter would pass on a code that no protocol has. */
+/** Replaces a code that gRPC does not define. The adapter would send it. */
 function withKnownCode(error: ConnectError): ConnectError {
   const { rawMessage, code, metadata, details, cause } = error;
   if (knownCode(code) === code) return error;

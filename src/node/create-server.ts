@@ -10,7 +10,7 @@ import { aroundHandler } from "../grpc/intercept.ts";
 import { limitsOf, SESSION_MEMORY_MB, STREAM_WINDOW_BYTES } from "../grpc/limits.ts";
 import { log } from "../observe/logger.ts";
 import { serverClosing } from "../server/move-elsewhere.ts";
-import { pathOf, type Registered, register } from "../server/routes.ts";
+import { pathOf, type RegisteredRoutes, register } from "../server/routes.ts";
 import { createConnectFallback, type NodeHandler } from "./connect-fallback.ts";
 import { nodeGzip } from "./gzip.ts";
 import { createGrpcHandler, type GrpcHandler, type Route } from "./http2/handler.ts";
@@ -30,12 +30,12 @@ import {
   withDefaults,
 } from "./server-options.ts";
 
-/** How long clients may take to read the status of their calls, once a closing server has ended them. */
+/** How long clients may take to read the statuses of their calls after a closing server has ended these. */
 const STATUS_READ_MS = 1000;
 
 /**
- * node:http2 resets a call with more request headers than this; up to there a
- * call that has more than HEADERS_MAX_FIELDS is refused with a status.
+ * node:http2 resets a call with more request headers than this. A call with fewer, but more than HEADERS_MAX_FIELDS, is
+ * refused with a status.
  */
 const RECEIVED_MAX_FIELDS = 2 * HEADERS_MAX_FIELDS;
 
@@ -50,18 +50,15 @@ const RECEIVED_MAX_FIELDS = 2 * HEADERS_MAX_FIELDS;
  */
 export interface Server extends AsyncDisposable {
   /**
-   * Starts to serve. Rejects with FAILED_PRECONDITION where the address is
-   * taken, and with INVALID_ARGUMENT where there is no such address, or an
-   * option is not what it must be.
+   * Starts to serve. Rejects with FAILED_PRECONDITION if the address is in use, and with INVALID_ARGUMENT if the
+   * address does not exist, or an option is not valid.
    */
   listen(options?: ListenOptions): Promise<ServerAddress>;
   /**
-   * Drains and closes: refuses new calls, ends those that their clients
-   * continue by a cursor elsewhere (hawser/v1/resume.proto) with UNAVAILABLE,
-   * lets the other open ones finish for at most `graceMs`, and ends the rest
-   * with UNAVAILABLE. May be called again, with a shorter grace, or to stop
-   * listening. Rejects with INVALID_ARGUMENT, and closes nothing, where an
-   * option is unknown or not what it must be.
+   * Drains and closes: refuses new calls; ends with UNAVAILABLE the calls that clients continue by a cursor at another
+   * server (hawser/v1/resume.proto); lets the other open calls finish for at most `graceMs`, and ends the rest with
+   * UNAVAILABLE. May be called again, with a shorter grace, or to stop listening. Rejects with INVALID_ARGUMENT, and
+   * closes nothing, if an option is unknown or not valid.
    */
   close(options?: CloseOptions): Promise<void>;
   /** How many calls are open. */
@@ -69,16 +66,15 @@ export interface Server extends AsyncDisposable {
 }
 
 /**
- * Makes a server; nothing happens before listen(). Throws INVALID_ARGUMENT,
- * which names the option and its value, where an option is unknown or not what
- * it must be; where `routes` registers a method twice, or a handler that is
- * not a function; and where the key of `tls` does not belong to its certificate.
+ * Makes a server; nothing happens before listen(). Throws INVALID_ARGUMENT, which names the option and its value, if an
+ * option is unknown or not valid; if `routes` registers a method twice, or a handler that is not a function; and if the
+ * key of `tls` does not belong to its certificate.
  */
 export function createServer(options: ServerOptions): Server {
   return new HawserServer(options);
 }
 
-/** The server itself. kill(), which Server does not have, is for hawser/testing alone. */
+/** The server itself. Only hawser/testing uses kill(), which Server does not have. */
 export class HawserServer implements Server {
   readonly #grpc: GrpcHandler;
   readonly #fallback: NodeHandler;
@@ -93,30 +89,30 @@ export class HawserServer implements Server {
   #fallbackCalls = 0;
   #onIdle: (() => void) | undefined;
   #closing: Promise<void> | undefined;
-  /** Resolves when the server no longer listens, and the last connection is gone. */
+  /** Resolves when the server no longer listens and all its connections are closed. */
   #listenerClosed: Promise<void> | undefined;
   #endGrace: (() => void) | undefined;
 
   constructor(options: ServerOptions) {
-    const set = withDefaults(options);
+    const settings = withDefaults(options);
     const onHandlerError = (error: unknown, path: string) =>
-      log(set.logger, "error", `the handler of ${path} failed:`, error);
+      log(settings.logger, "error", `the handler of ${path} failed:`, error);
     const registered = register(options.routes);
     const methods = [...registered.methods];
-    const keepalive = new Keepalive(set.keepalive, SERVER_TIMES);
-    this.#connections = new ServerConnections(keepalive, set.prefaceTimeoutMs);
-    if (set.sessions !== undefined) {
-      this.#sessions = new ServerSessions(set.sessions, (connection) =>
+    const keepalive = new Keepalive(settings.keepalive, SERVER_TIMES);
+    this.#connections = new ServerConnections(keepalive, settings.prefaceTimeoutMs);
+    if (settings.sessions !== undefined) {
+      this.#sessions = new ServerSessions(settings.sessions, (connection) =>
         this.#connections.useHawserKeepalive(connection),
       );
       methods.push({ spec: this.#sessions.negotiation, options: { interceptors: [] } });
     }
-    const routes = grpcRoutes(methods, set, onHandlerError);
+    const routes = grpcRoutes(methods, settings, onHandlerError);
     this.#grpc = createGrpcHandler(routes, this.#sessions, {
       onClosed: () => this.#checkIdle(),
       onRefused: (connection) => this.#connections.drain(connection),
     });
-    this.#fallback = createConnectFallback(registered.replay, set, {
+    this.#fallback = createConnectFallback(registered.replay, settings, {
       draining: this.#draining.signal,
       shutdown: this.#shutdown.signal,
       onHandlerError,
@@ -124,7 +120,7 @@ export class HawserServer implements Server {
     this.#http2 = http2.createServer({
       settings: {
         initialWindowSize: STREAM_WINDOW_BYTES,
-        maxConcurrentStreams: set.maxConcurrentStreams,
+        maxConcurrentStreams: settings.maxConcurrentStreams,
         enablePush: false,
       },
       maxSessionMemory: SESSION_MEMORY_MB,
@@ -139,19 +135,19 @@ export class HawserServer implements Server {
       if (this.#grpc.accept(stream, headers, rawHeaders)) return;
       this.#acceptFallback(stream, headers, rawHeaders);
     });
-    // node:http2 has told a client that breaks the protocol, and has closed its connection.
+    // node:http2 has sent an error to the client that breaks the protocol, and has closed its connection.
     this.#http2.on("sessionError", () => {});
     this.#http1 = http.createServer((request, response) => this.#serveFallback(request, response));
-    // Without a port of its own, node:http begins to watch for slow requests only by this event.
+    // This server has no port, so it does not emit the event at which node:http begins to watch for slow requests.
     this.#http1.emit("listening");
-    this.#listener = createListener(options.tls, set.prefaceTimeoutMs, {
+    this.#listener = createListener(options.tls, settings.prefaceTimeoutMs, {
       http2: (socket) => this.#http2.emit("connection", socket),
       http1: (socket) => {
         this.#http1.emit("connection", socket);
         socket.resume();
       },
     });
-    // node:tls leaves the socket of a handshake that fails or never ends to this listener.
+    // If a TLS handshake fails or never ends, node:tls leaves closing the socket to this listener.
     this.#listener.server.on("tlsClientError", (_error, socket) => socket.destroy());
   }
 
@@ -179,7 +175,7 @@ export class HawserServer implements Server {
   async close(options: CloseOptions = {}): Promise<void> {
     checkClose(options);
     const { graceMs = 10_000, keepListening = true } = options;
-    // It keeps the process alive: sessions without a connection have no socket that would.
+    // This timer keeps the process alive: sessions without a connection have no socket that would.
     const grace = startTimer(graceMs, () => this.#endGrace?.(), true);
     this.#closing ??= this.#close();
     if (!keepListening) this.#stopListening();
@@ -191,11 +187,12 @@ export class HawserServer implements Server {
   }
 
   /**
-   * Ends as a crash of the process does: connections are reset, sessions are forgotten, and no client is told why. The
-   * signals of its handlers abort, which a crash would not do: nothing of the server is left in this process.
+   * Ends the server like a crash of the process: connections are reset, sessions are forgotten, and no client gets a
+   * reason. Unlike in a crash, the signals of its handlers abort, so that nothing of the server is left in this
+   * process.
    */
   kill(): Promise<void> {
-    // First, so that nothing more leaves.
+    // First, so that nothing more is sent.
     this.#listener.resetAll();
     this.#connections.destroy();
     return this.close({ graceMs: 0, keepListening: false });
@@ -233,14 +230,14 @@ export class HawserServer implements Server {
     this.#connections.close();
     this.#http1.close();
     this.#http1.closeAllConnections();
-    // What is written must reach the socket before the socket is closed.
+    // Data that was written must reach the socket before the socket is closed.
     await new Promise((resolve) => setImmediate(resolve));
     this.#connections.destroy();
     this.#listener.destroyAll();
     await this.#listenerClosed;
   }
 
-  /** From now on no connection is accepted; the clients of the existing ones are told to open no more calls here. */
+  /** Stops accepting connections, and tells the clients of the existing ones to open no more calls here (GOAWAY). */
   #stopListening(): void {
     this.#listenerClosed ??= new Promise((resolve) => {
       this.#listener.server.close(() => resolve());
@@ -252,14 +249,14 @@ export class HawserServer implements Server {
     return this.#sessions?.size ?? 0;
   }
 
-  /** Whether close() has nothing to wait for: sessions wait for their clients only until the grace is over. */
+  /** Whether close() has nothing to wait for. It waits for the clients of sessions only during the grace. */
   get #isIdle(): boolean {
     return this.openCalls === 0 && (this.#sessionCount === 0 || this.#shutdown.signal.aborted);
   }
 
   #onConnection(connection: http2.ServerHttp2Session): void {
     this.#connections.add(connection);
-    // While the server listens for sessions, a connection gets GOAWAY only when a new call comes on it.
+    // While the server listens for sessions, a connection gets GOAWAY only when a new call arrives on it.
     if (this.#listenerClosed !== undefined) this.#connections.drain(connection);
   }
 
@@ -287,10 +284,10 @@ export class HawserServer implements Server {
       this.#checkIdle();
     });
     if (this.#closing === undefined) this.#fallback(request, response);
-    else this.#turnAway(request, response as http.ServerResponse);
+    else this.#refuseFallback(request, response as http.ServerResponse);
   }
 
-  #turnAway(request: Parameters<NodeHandler>[0], response: http.ServerResponse): void {
+  #refuseFallback(request: Parameters<NodeHandler>[0], response: http.ServerResponse): void {
     if (!("stream" in request)) response.setHeader("connection", "close");
     else if (request.stream.session) {
       this.#connections.drain(request.stream.session as http2.ServerHttp2Session);
@@ -304,8 +301,8 @@ export class HawserServer implements Server {
 }
 
 /**
- * After the process was busy for a while, timers run before sockets are read:
- * a request that has come by then is not late.
+ * Runs `run` after sockets were read. If the process was busy, timers fire before that; a request that has arrived by
+ * then is not late.
  */
 function afterReads(run: () => void): void {
   setImmediate(() => {
@@ -315,8 +312,8 @@ function afterReads(run: () => void): void {
 }
 
 function grpcRoutes(
-  methods: Registered["methods"],
-  set: ReturnType<typeof withDefaults>,
+  methods: RegisteredRoutes["methods"],
+  settings: ReturnType<typeof withDefaults>,
   onHandlerError: (error: unknown, path: string) => void,
 ): Map<string, Route> {
   const firstRequests = new FirstRequestTimer(realClock, afterReads);
@@ -326,12 +323,12 @@ function grpcRoutes(
       {
         spec,
         options: {
-          interceptors: aroundHandler(options?.interceptors ?? set.interceptors),
-          ...limitsOf(options ?? {}, set),
+          interceptors: aroundHandler(options?.interceptors ?? settings.interceptors),
+          ...limitsOf(options ?? {}, settings),
           compression: nodeGzip,
-          compressMinBytes: options?.compressMinBytes ?? set.compressMinBytes,
-          maxTimeoutMs: options?.maxTimeoutMs ?? set.maxTimeoutMs,
-          sendCompression: set.sendCompression,
+          compressMinBytes: options?.compressMinBytes ?? settings.compressMinBytes,
+          maxTimeoutMs: options?.maxTimeoutMs ?? settings.maxTimeoutMs,
+          sendCompression: settings.sendCompression,
           firstRequests,
           onHandlerError,
         },

@@ -20,8 +20,8 @@ async function listenOnPath(server: net.Server, path: string): Promise<ServerAdd
   try {
     await bind(server, { path }, path);
   } catch (error) {
-    // The socket file of a server that is gone is in the way; that of a live one must stay.
-    if (!isTaken(error) || (await answers(path))) throw error;
+    // A server that has ended leaves its socket file: it is removed. The file of a running server must stay.
+    if (!isTaken(error) || (await isServed(path))) throw error;
     await unlink(path);
     await bind(server, { path }, path);
   }
@@ -57,7 +57,7 @@ function isTaken(error: unknown): boolean {
   return error instanceof Error && systemReason(error.cause) === "EADDRINUSE";
 }
 
-async function answers(path: string): Promise<boolean> {
+async function isServed(path: string): Promise<boolean> {
   const socket = net.connect(path);
   try {
     await once(socket, "connect");

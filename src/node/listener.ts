@@ -9,27 +9,27 @@ import { orExplain } from "./tls.ts";
 /** The options of every TCP connection. */
 const TCP = { noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEPALIVE_MS };
 
-/** The first bytes of HTTP/2 (RFC 9113, 3.4). No method of HTTP/1 starts like it. */
+/** The first bytes of HTTP/2 (RFC 9113, 3.4). No request of HTTP/1 starts with them. */
 const PREFACE_START = Buffer.from("PRI * ");
 
-/** Takes a connection once its protocol is known. */
+/** Receives each connection when its protocol is known. */
 export interface Protocols {
   http2(socket: net.Socket): void;
   http1(socket: net.Socket): void;
 }
 
-/** A port, or a Unix socket, on which HTTP/1.1 and HTTP/2 are spoken, with TLS or without. */
+/** A port, or a Unix socket, that serves HTTP/1.1 and HTTP/2, with TLS or without. */
 export interface Listener {
   readonly server: net.Server;
   /** Ends every connection now. */
   destroyAll(): void;
-  /** Ends every connection now, as a crash of the process does. */
+  /** Resets every connection now, like a crash of the process. */
   resetAll(): void;
 }
 
 /**
- * Tells HTTP/2 from HTTP/1.1 by the first bytes that a client sends, with TLS or
- * without. A client that sends nothing for `prefaceTimeoutMs` is disconnected.
+ * Tells HTTP/2 from HTTP/1.1 by the first bytes that a client sends, with TLS or without. Disconnects a client that
+ * sends nothing for `prefaceTimeoutMs`.
  */
 export function createListener(
   tlsOptions: TlsOptions | undefined,
@@ -44,7 +44,7 @@ export function createListener(
       : orExplain("createServer", tlsOptions, () =>
           createTlsServer(tlsOptions, prefaceTimeoutMs, onSocket),
         );
-  // The raw connection, also of a TLS handshake that never ends.
+  // The TCP connection, even if its TLS handshake never ends.
   server.on("connection", (socket: net.Socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
@@ -80,7 +80,7 @@ function createTlsServer(
 }
 
 function detectProtocol(socket: net.Socket, timeoutMs: number, protocols: Protocols): void {
-  let seen: Buffer = Buffer.alloc(0);
+  let received: Buffer = Buffer.alloc(0);
   const timer = startTimer(timeoutMs, () => socket.destroy());
   const stop = () => {
     timer[Symbol.dispose]();
@@ -91,12 +91,12 @@ function detectProtocol(socket: net.Socket, timeoutMs: number, protocols: Protoc
   const read = () => {
     const chunk: Buffer | null = socket.read();
     if (chunk === null) return;
-    seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
-    const known = Math.min(seen.length, PREFACE_START.length);
-    const isHttp2 = seen.subarray(0, known).equals(PREFACE_START.subarray(0, known));
+    received = received.length === 0 ? chunk : Buffer.concat([received, chunk]);
+    const known = Math.min(received.length, PREFACE_START.length);
+    const isHttp2 = received.subarray(0, known).equals(PREFACE_START.subarray(0, known));
     if (isHttp2 && known < PREFACE_START.length) return;
     stop();
-    socket.unshift(seen);
+    socket.unshift(received);
     if (isHttp2) protocols.http2(socket);
     else protocols.http1(socket);
   };

@@ -1,8 +1,8 @@
 import type { Socket } from "node:net";
 
 /**
- * Ends a connection at once with RST, as the kernel does for a process that is gone. A Unix socket, one that is still
- * connecting, and one whose FIN waits for data before it (libuv refuses RST there) are closed without it.
+ * Ends a connection now with RST, like the kernel when a process has died. A Unix socket, a socket that is still
+ * connecting, and one whose FIN waits for data before it (libuv refuses RST there) are closed without RST.
  */
 export function resetSocket(socket: Socket): void {
   const isConnectedTcp = socket.remoteFamily !== undefined;

@@ -3,11 +3,11 @@ import { setRuntime } from "../flow/runtime.ts";
 
 const { latin1Slice } = Buffer.prototype;
 
-// Imported by each entry that runs on Node, for this effect.
+// Each entry that runs on Node imports this file for its effect.
 setRuntime({
   inLaterTurn: (run) => void setImmediate(run),
   afterMicrotasks: (run) => process.nextTick(run),
-  // AsyncLocalStorage.snapshot() does the same for thirty times the memory.
+  // AsyncLocalStorage.snapshot() does the same, with thirty times the memory.
   currentContext: () => new AsyncResource("HawserCall"),
   allocate: (bytes) => Buffer.allocUnsafe(bytes),
   // A TextDecoder takes several times as long for a few bytes.

@@ -7,7 +7,7 @@ const OWNER = Symbol("connection");
 
 type StreamOfConnection = ServerHttp2Stream & { [OWNER]: ClientConnection };
 
-/** The HTTP/2 connections of a server: each is watched by keepalive while streams are open on it. */
+/** The HTTP/2 connections of a server. Keepalive watches each of them while streams are open on it. */
 export class ServerConnections {
   readonly #keepalive: Keepalive;
   readonly #prefaceTimeoutMs: number;
@@ -32,7 +32,7 @@ export class ServerConnections {
     session.on("error", () => {});
   }
 
-  /** A stream was opened: until it is closed, silence on its connection counts. */
+  /** Counts a new stream until it closes: while streams are open, keepalive watches their connection. */
   onStream(stream: ServerHttp2Stream): void {
     const connection = stream.session && this.#all.get(stream.session as ServerHttp2Session);
     if (connection === undefined || stream.destroyed) return;
@@ -41,17 +41,17 @@ export class ServerConnections {
     if (connection.openStreams++ === 0) connection.watch.onBusy();
   }
 
-  /** The client has sessions: it is sent keepalive pings more often. */
+  /** Sends keepalive pings more often, because this client has sessions. */
   useHawserKeepalive(session: ServerHttp2Session): void {
     this.#all.get(session)?.watch.useHawserKeepalive();
   }
 
-  /** Tells every client to open no more calls here. */
+  /** Tells every client to open no more calls here (GOAWAY). */
   drainAll(): void {
     for (const session of this.#all.keys()) this.drain(session);
   }
 
-  /** Tells a client, once, to open no more calls here. */
+  /** Tells a client, once, to open no more calls here (GOAWAY). */
   drain(session: ServerHttp2Session): void {
     const connection = this.#all.get(session);
     if (connection === undefined || connection.draining) return;
@@ -60,7 +60,7 @@ export class ServerConnections {
     else goAway(session);
   }
 
-  /** Closes each connection when its streams have ended. */
+  /** Closes each connection after its streams have ended. */
   close(): void {
     for (const session of this.#all.keys()) session.close();
   }
@@ -76,7 +76,7 @@ function onClose(this: ServerHttp2Stream): void {
   if (--connection.openStreams === 0 && connection.draining) connection.close();
 }
 
-/** A connection of a client, and how many streams are open on it. */
+/** A connection of a client, and the number of streams that are open on it. */
 class ClientConnection {
   readonly watch: Watch;
   readonly #session: ServerHttp2Session;
@@ -87,7 +87,7 @@ class ClientConnection {
     const { socket } = session;
     this.#session = session;
     this.watch = keepalive.watch({
-      // A connection that has ended has no socket any more.
+      // A connection that has ended no longer has a socket.
       bytesRead: () => (session.destroyed ? 0 : socket.bytesRead),
       busy: () => this.openStreams > 0,
       ping: (answered) => {
@@ -102,16 +102,16 @@ class ClientConnection {
   }
 
   /**
-   * Sends the last GOAWAY and ends the connection when its streams have. Once any GOAWAY was sent and no stream is
-   * open, nghttp2 reads no more: an answer to a ping would never be seen, and a stream that the client has opened
-   * meanwhile would wait for ever. The last GOAWAY tells the client that it was not processed.
+   * Sends the final GOAWAY, and closes the connection after its streams have ended. Once any GOAWAY was sent and no
+   * stream is open, nghttp2 reads no more: it would never see the answer to a ping, and a stream that the client has
+   * opened meanwhile would wait forever. The final GOAWAY tells the client that this stream was not processed.
    */
   close(): void {
     if (!this.#session.closed && !this.#session.destroyed) this.#session.close();
   }
 }
 
-/** Sends a first GOAWAY, which refuses no stream, and after a round trip the last one (RFC 9113, 6.8). */
+/** Sends a first GOAWAY, which refuses no stream, and after a round trip the final one (RFC 9113, 6.8). */
 function goAway(session: ServerHttp2Session): void {
   if (session.closed || session.destroyed) return;
   session.goaway(constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1);

@@ -32,7 +32,7 @@ export interface TlsOptions {
   key: string | Buffer;
   /** With a CA, only clients with a certificate that it has signed are served (mTLS). */
   ca?: string | Buffer | (string | Buffer)[];
-  /** Asks clients for a certificate. Default: where `ca` is given. */
+  /** Whether clients are asked for a certificate. Default: only if `ca` is set. */
   requestClientCertificate?: boolean;
 }
 
@@ -40,17 +40,17 @@ export interface ServerOptions {
   /** Registers services, as with Connect: `(router) => router.service(Greeter, { … })`. Runs once. */
   routes: (router: ConnectRouter) => void;
   /**
-   * Around every call of every protocol; the first is the outermost. A route's own replace them, as with Connect. A
-   * context that one sets (`als.run(store, () => next(request))`) is that of the handler to its end, and of the
-   * interceptors inside.
+   * They run around every call of every protocol; the first is the outermost. A route's own interceptors replace them,
+   * as with Connect. A context that one of them sets (`als.run(store, () => next(request))`) holds for the handler to
+   * its end, and for the interceptors inside.
    */
   interceptors?: Interceptor[];
   /**
-   * Told of what a handler throws that is not a ConnectError. What the logger throws itself, or rejects with, is
-   * ignored. Default: `console`.
+   * Logs each error that a handler throws and that is not a ConnectError. An error of the logger itself is ignored.
+   * Default: `console`.
    */
   logger?: Pick<Logger, "error">;
-  /** Without it the server speaks cleartext. */
+  /** Default: the server speaks cleartext. */
   tls?: TlsOptions;
   /** A longer request is refused with RESOURCE_EXHAUSTED before it is read. Default: 4 MiB. */
   readMaxBytes?: number;
@@ -58,41 +58,39 @@ export interface ServerOptions {
   writeMaxBytes?: number;
   /**
    * How messages are read and written: protobuf-es' `readUnknownFields` and `writeUnknownFields` (default: both), and
-   * `recursionLimit`: how many messages may stand within each other, the outermost counted, and a map's entry as one.
-   * Default: 101, which is upb's; a request that is nested deeper ends its call with INTERNAL.
-   * Connect and gRPC-Web have protobuf-es' defaults. A route's own replace them.
+   * `recursionLimit`: how many messages may stand within each other. The outermost message counts, and a map's entry
+   * counts as one. Default: 101, as in upb; a request that is nested deeper ends its call with INTERNAL. Connect and
+   * gRPC-Web have protobuf-es' defaults. A route's own options replace them.
    */
   binaryOptions?: Partial<BinaryReadOptions & BinaryWriteOptions>;
   /**
-   * "gzip": responses are compressed for every client that accepts it;
-   * "identity": for none. Default: over gRPC for clients that send gzip
-   * themselves, over Connect and gRPC-Web for all that accept it.
+   * "gzip": responses are compressed for every client that accepts it; "identity": for none. Default: over gRPC for
+   * clients that send gzip themselves, over Connect and gRPC-Web for all that accept it.
    */
   sendCompression?: "gzip" | "identity";
   /** Smaller responses are not compressed. Default: 1024. */
   compressMinBytes?: number;
-  /** A client that asks for a longer deadline gets INVALID_ARGUMENT. Default: no bound. */
+  /** A call whose deadline is longer fails with INVALID_ARGUMENT. Default: no bound. */
   maxTimeoutMs?: number;
-  /** How many calls one connection may have open at a time. Default: 1000. */
+  /** How many calls may be open on one connection at the same time. Default: 1000. */
   maxConcurrentStreams?: number;
   /**
-   * How calls of Hawser clients outlive their connections; `false`: they do
-   * not. Default: they do, with the defaults of each option.
+   * Sessions, by which calls of Hawser clients outlive their connections. `false` turns them off. Default: on, with the
+   * default of each option.
    */
   sessions?: false | SessionOptions;
   /**
-   * HTTP/2 pings on connections with open calls: a client that vanished
-   * without FIN is noticed, and its calls end with CANCELED, or wait for it
-   * where they have sessions. Default: after 60 000 ms of silence, 20 000 ms
-   * for the answer; 30 000 and 10 000 to clients that have sessions. Clients
-   * without open calls, and those of HTTP/1.1, are left to TCP's keepalive.
+   * HTTP/2 pings on connections with open calls. They find a client that vanished without FIN: its calls end with
+   * CANCELED, or wait for it if they have sessions. Default: after 60 000 ms of silence, 20 000 ms for the answer;
+   * 30 000 and 10 000 to clients that have sessions. Clients without open calls, and those of HTTP/1.1, are left to
+   * TCP's keepalive.
    */
   keepalive?: KeepaliveOptions;
-  /** How long a connection may take to send its first bytes, in milliseconds; then it is closed. Default: 10 000. */
+  /** How long a connection may take to send its first bytes, in milliseconds. Then it is closed. Default: 10 000. */
   prefaceTimeoutMs?: number;
 }
 
-/** Where a server listens. */
+/** The address on which a server listens. */
 export type ListenOptions =
   | {
       /** Default: 127.0.0.1. */
@@ -102,15 +100,18 @@ export type ListenOptions =
       path?: undefined;
     }
   | {
-      /** The path of a Unix socket. The rights of its folder and the process's umask decide which users may connect. */
+      /**
+       * The path of a Unix socket. The permissions of its folder and the process's umask decide which users may
+       * connect.
+       */
       path: string;
       host?: undefined;
       port?: undefined;
     };
 
-/** Where a server can be reached now. */
+/** The address at which a server can be reached. */
 export interface ServerAddress {
-  /** As `createTransport({ baseUrl })` takes it. */
+  /** The value for `createTransport({ baseUrl })`. */
   url: string;
   host?: string;
   port?: number;
@@ -122,7 +123,7 @@ export const DEFAULT_PORT = 50051;
 /** The largest value of a setting of HTTP/2 (RFC 9113, 6.5.1). */
 const MOST_STREAMS = 2 ** 32 - 1;
 
-/** What is counted in whole numbers, also on the wire. */
+/** Counts are whole numbers, also on the wire. */
 const count = whole(1, Number.MAX_SAFE_INTEGER);
 
 const sessionChecks = {
@@ -164,7 +165,7 @@ const listenChecks = {
   path: someText,
 } satisfies Checks<ListenOptions>;
 
-/** Throws INVALID_ARGUMENT where a server cannot listen with these options. */
+/** Throws INVALID_ARGUMENT if the options of listen() are not valid. */
 export function checkListen(options: ListenOptions): void {
   checkOptions("listen", options, listenChecks);
   if (options.path === undefined) return;
@@ -176,14 +177,12 @@ export function checkListen(options: ListenOptions): void {
 
 /** How a server ends. */
 export interface CloseOptions {
-  /** How long open calls may take to finish, in milliseconds; Infinity: as long as they need. Default: 10 000. */
+  /** How long open calls may take to finish, in milliseconds. Infinity waits until they have. Default: 10 000. */
   graceMs?: number;
   /**
-   * Whether the server still listens while sessions are open, and at most for
-   * `graceMs`: a session that loses its connection meanwhile can continue, and
-   * end well. New calls are refused all the same (REFUSED_STREAM). Until then
-   * no other process can have the port, or the path. `false` frees it at once.
-   * Default: true.
+   * Whether the server still listens while sessions are open, for at most `graceMs`: a session that loses its
+   * connection can then continue, and end normally. New calls are refused (REFUSED_STREAM). Meanwhile no other process
+   * can have the port, or the path; `false` frees it immediately. Default: true.
    */
   keepListening?: boolean;
 }
@@ -193,12 +192,12 @@ const closeChecks = {
   keepListening: trueOrFalse,
 } satisfies Checks<CloseOptions>;
 
-/** Throws INVALID_ARGUMENT where a server cannot close with these options. */
+/** Throws INVALID_ARGUMENT if the options of close() are not valid. */
 export function checkClose(options: CloseOptions): void {
   checkOptions("close", options, closeChecks);
 }
 
-/** The options with their defaults; throws INVALID_ARGUMENT that names the option where one is unknown or not valid. */
+/** Adds the defaults. Throws INVALID_ARGUMENT, which names the option, if one is unknown or not valid. */
 export function withDefaults(options: ServerOptions) {
   checkOptions("createServer", options, checks);
   return {
@@ -226,7 +225,7 @@ function sessionDefaults(options: SessionOptions): Required<SessionOptions> {
     resumesPerSecond: 2000,
     identify: identifyByCredentials,
   };
-  // A spread would leave out what `options` inherits, which the checks have looked at too.
+  // A spread would leave out inherited options, which the checks have accepted.
   const given = Object.keys(defaults)
     .map((name) => [name, options[name as keyof SessionOptions]])
     .filter(([, value]) => value !== undefined);

@@ -16,7 +16,7 @@ import {
 export interface ClientTls {
   /** The CAs that may have signed the server's certificate. Default: those that Node trusts. */
   ca?: string | Buffer | (string | Buffer)[];
-  /** The client's own certificate and key, where the server asks for one (mTLS). */
+  /** The client's own certificate and key, for a server that asks for them (mTLS). */
   cert?: string | Buffer;
   key?: string | Buffer;
   /** The name that the server's certificate must have. Default: the host of baseUrl. */
@@ -28,19 +28,19 @@ export interface ClientTls {
 /** The PEM texts of a client or of a server. */
 export type PemTexts = Pick<ClientTls, "ca" | "cert" | "key">;
 
-/** What the connections of a transport need for TLS. */
+/** The TLS settings for the connections of a transport. */
 export interface ClientTlsSettings {
   readonly secureContext: tls.SecureContext | undefined;
   readonly serverName: string | undefined;
   readonly rejectUnauthorized: boolean;
-  /** Whether the client has a certificate to show. */
+  /** Whether the client has a certificate. */
   readonly hasCertificate: boolean;
 }
 
 const certificate = pem("certificate", /-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----/);
 const privateKey = pem("private key", /-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----/);
 
-/** What the options of TLS with PEM texts in them may be. */
+/** The checks of the options that are PEM texts. */
 export const pemChecks = {
   ca: (value, place) => (Array.isArray(value) ? listOf(certificate) : certificate)(value, place),
   cert: certificate,
@@ -53,12 +53,12 @@ export const clientTlsChecks = {
   rejectUnauthorized: trueOrFalse,
 } satisfies Checks<ClientTls>;
 
-/** Reads the TLS of a transport. Throws INVALID_ARGUMENT where certificate and key do not belong together. */
+/** Reads the TLS options of a transport. Throws INVALID_ARGUMENT if certificate and key do not belong together. */
 export function clientTls(of: string, options: ClientTls = {}): ClientTlsSettings {
   const { ca, cert, key, serverName, rejectUnauthorized = true } = options;
   const hasTexts = ca !== undefined || cert !== undefined || key !== undefined;
   return {
-    // Read once, not for each connection.
+    // Read only once, for all connections.
     secureContext: hasTexts
       ? orExplain(of, { ca, cert, key }, () => tls.createSecureContext({ ca, cert, key }))
       : undefined,
@@ -68,7 +68,7 @@ export function clientTls(of: string, options: ClientTls = {}): ClientTlsSetting
   };
 }
 
-/** Makes what node:tls makes of PEM texts. Throws INVALID_ARGUMENT that says which text is at fault. */
+/** Returns what `make` makes of PEM texts by node:tls. Throws INVALID_ARGUMENT, which says which text is at fault. */
 export function orExplain<T>(of: string, texts: PemTexts, make: () => T): T {
   const { ca, cert, key } = texts;
   if ((cert === undefined) !== (key === undefined)) {
@@ -77,7 +77,7 @@ export function orExplain<T>(of: string, texts: PemTexts, make: () => T): T {
     throw failure(Code.InvalidArgument, `${of}: ${what}`);
   }
   try {
-    // node:tls leaves out what it cannot read of them, in silence.
+    // node:tls silently leaves out a CA that it cannot read.
     for (const text of [ca ?? []].flat()) new X509Certificate(text);
     return make();
   } catch (error) {
@@ -106,7 +106,7 @@ function explain(of: string, { ca, cert, key }: PemTexts, error: unknown): Conne
   return failure(Code.InvalidArgument, `${of}: ${what}`, error);
 }
 
-/** A PEM text with a part of this kind in it. The text itself is never shown: it may be a key. */
+/** A PEM text with a part of this kind in it. Errors never show the text: it may be a key. */
 function pem(kind: string, begin: RegExp): Check {
   return (value, place) => {
     if (typeof value !== "string" && !(value instanceof Uint8Array)) {

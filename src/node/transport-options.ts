@@ -26,30 +26,30 @@ import { type ClientTls, clientTlsChecks } from "./tls.ts";
 export interface TransportOptions {
   /**
    * `http://host:port`, `https://host:port`, or `unix:/path`. Several, in order, are servers that can stand in for each
-   * other: where one cannot be reached, or drains, calls go to the next. All have TLS, or none. A path, as in
+   * other: if one cannot be reached, or drains, calls use the next. All have TLS, or none. A path, as in
    * `http://host/api`, stands before the path of every request.
    */
   baseUrl: string | readonly string[];
-  /** The deadline of calls that set none, in milliseconds; 0, less, and Infinity mean none. Default: none. */
+  /** The deadline of calls that set none, in milliseconds. Values up to 0, and Infinity, mean none. Default: none. */
   timeoutMs?: number;
   /** How long TCP, TLS and the server's SETTINGS may take together at each address, in milliseconds. Default: 10 000. */
   connectTimeoutMs?: number;
   /**
-   * HTTP/2 pings on connections with open calls: a server that vanished
-   * without FIN is noticed, and its calls fail with UNAVAILABLE, or continue
-   * over another connection where they have sessions. Default: after 300 000 ms
-   * of silence, 20 000 ms for the answer; 30 000 and 10 000 to Hawser servers.
+   * HTTP/2 pings on connections with open calls. They find a server that vanished without FIN: its calls fail with
+   * UNAVAILABLE, or continue over another connection if they have sessions. Default: after 300 000 ms of silence,
+   * 20 000 ms for the answer; 30 000 and 10 000 to Hawser servers.
    */
   keepalive?: KeepaliveOptions;
   /**
-   * Request headers of every call; those of the call itself take precedence, by name. They are sent with Hawser's own
-   * question to the server, too (`hawser.v1.SessionService/Negotiate`). A function returns them for each call, for each
-   * attempt, and for each connection that a call continues over.
+   * Request headers of every call. Headers of the same name in the options of a call take precedence. They are also
+   * sent with the question by which Hawser finds out whether a server keeps sessions
+   * (`hawser.v1.SessionService/Negotiate`). A function returns them for each call, for each attempt, and for each
+   * connection that a call continues over.
    */
   headers?: CallHeaders;
   /**
-   * Around every call; the first is the outermost. They see the headers of the first attempt. What one throws is the
-   * call's error: a ConnectError as it is, anything else as UNKNOWN with the cause.
+   * They run around every call; the first is the outermost. They see the headers of the first attempt. What one of them
+   * throws is the call's error: a ConnectError as it is, anything else as UNKNOWN with the cause.
    */
   interceptors?: Interceptor[];
   /** "gzip" compresses requests. Default: "identity". For one call: its option `compress`. */
@@ -64,21 +64,21 @@ export interface TransportOptions {
   writeMaxBytes?: number;
   /**
    * How messages are read and written: protobuf-es' `readUnknownFields` and `writeUnknownFields` (default: both), and
-   * `recursionLimit`: how many messages may stand within each other, the outermost counted, and a map's entry as one.
-   * Default: 101, which is upb's; a response that is nested deeper ends its call with INTERNAL.
+   * `recursionLimit`: how many messages may stand within each other. The outermost message counts, and a map's entry
+   * counts as one. Default: 101, as in upb; a response that is nested deeper ends its call with INTERNAL.
    */
   binaryOptions?: Partial<BinaryReadOptions & BinaryWriteOptions>;
-  /** For `https://`; refused with INVALID_ARGUMENT where baseUrl has none. */
+  /** TLS for `https://`. With any other baseUrl it is refused with INVALID_ARGUMENT. */
   tls?: ClientTls;
   /**
-   * Whether streaming calls outlive their connections, where the server keeps
-   * sessions; an object: they do, with this window. For one call: its option of the same name. Default: true.
+   * Whether streaming calls outlive their connections, if the server keeps sessions. An object means yes, with this
+   * window. For one call: its option of the same name. Default: true.
    */
   sessions?: boolean | SessionWindowOptions;
   /**
-   * Told, once a transport for each, of a call that has waited for 10 s for what does not come by itself: responses
-   * that may need `closeSend()`, trailers of a call that is not read; and of each onState listener that throws. What
-   * the logger throws is ignored. Default: `console`.
+   * Logs a warning about a call that has waited 10 s for something its own program must do first (`closeSend()`, or
+   * reading the responses): once a transport for each of the two. Also logs each error that an onState listener throws.
+   * An error of the logger itself is ignored. Default: `console`.
    */
   logger?: Pick<Logger, "warn">;
 }
@@ -106,6 +106,6 @@ export const transportChecks = {
 export interface ClosableTransport extends Transport, AsyncDisposable {
   /** The deadline of calls that set none, in milliseconds, if there is one. */
   readonly timeoutMs: number | undefined;
-  /** Closes its connections; open calls, and new ones, fail with CANCELED. */
+  /** Closes the connections. Open calls, and new ones, fail with CANCELED. */
   close(): Promise<void>;
 }

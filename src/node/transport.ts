@@ -29,10 +29,9 @@ import {
 const HERE = "createTransport";
 
 /**
- * Makes a transport: the connections to one server, or to several that can
- * stand in for each other, and how calls are made there. Nothing is connected
- * before the first call. Throws INVALID_ARGUMENT, which names the option and
- * its value, where an option is unknown or not what it must be.
+ * Makes a transport: the connections to one server, or to several that can stand in for each other, and the options of
+ * calls there. Nothing is connected before the first call. Throws INVALID_ARGUMENT, which names the option and its
+ * value, if an option is unknown or not valid.
  */
 export function createTransport(options: TransportOptions): ClosableTransport {
   checkOptions(HERE, options, transportChecks);
@@ -62,7 +61,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     timeoutMs: options.timeoutMs,
     [stallWarnings]: stalls,
 
-    /** As Connect's Transport has it, for Connect's own clients. */
+    /** Connect's Transport interface, for Connect's own clients. */
     unary<I extends DescMessage, O extends DescMessage>(
       method: DescMethodUnary<I, O>,
       signal: AbortSignal | undefined,
@@ -93,7 +92,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
   return withCallOpener(transport, calls);
 }
 
-/** Cleartext where the caller asked for TLS must not go unnoticed. */
+/** Makes the error of TLS options with a cleartext address. Such calls would otherwise be cleartext unnoticed. */
 function tlsWithoutHttps(baseUrl: TransportOptions["baseUrl"]): ConnectError {
   const [first] = [baseUrl].flat();
   return failure(

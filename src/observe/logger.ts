@@ -1,12 +1,12 @@
-/** Takes messages to the owner of a program. `console` is one. */
+/** Receives messages for the operator of a program. `console` is one. */
 export interface Logger {
-  /** Something failed, and no caller is told of it. */
+  /** Reports a failure that no caller gets. */
   error(message: string, ...details: unknown[]): void;
-  /** Something looks like a mistake; or a failure that error() told of has ended. */
+  /** Reports what looks like a mistake; or the end of a failure that error() has reported. */
   warn(message: string, ...details: unknown[]): void;
 }
 
-/** Logs, and never throws: what a logger throws, or rejects with where it is asynchronous, is no failure of a call. */
+/** Logs, and never throws: an error of the logger, or its rejection if it is asynchronous, does not fail a call. */
 export function log(
   logger: Partial<Logger>,
   level: keyof Logger,

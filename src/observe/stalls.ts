@@ -1,55 +1,55 @@
 import { unref } from "../flow/runtime.ts";
 import { type Logger, log } from "./logger.ts";
 
-/** The property of a transport of Hawser's that has its StallWarnings, for the clients that make calls with it. */
+/** The property of a Hawser transport that holds its StallWarnings, for the clients that make calls with it. */
 export const stallWarnings: unique symbol = Symbol("hawser: stall warnings");
 
-/** The warnings of a transport; `undefined` where it is not Hawser's. */
+/** Returns the warnings of a transport, or `undefined` if it is not Hawser's. */
 export function warningsOf(transport: object): StallWarnings | undefined {
   return (transport as { [stallWarnings]?: StallWarnings })[stallWarnings];
 }
 
-/** What a call may wait for that does not come by itself. */
+/** What a stalled call needs from its own program: closeSend(), or reading the responses before the trailers. */
 export type Stall = "closeSend" | "trailers";
 
-/** A call that may stall, as its application uses it. */
+/** A call that may stall, as StallWarnings sees it. */
 export interface Stalling {
-  /** Whether the call need not ask to be watched: it is watched, or its warning was given before. */
+  /** Whether watch() need not be called: the call is watched, or its warning was given. */
   isWatched: boolean;
-  /** Grows with all that the application does with the call: while it stays the same, nothing was done. */
+  /** A number that grows each time the application uses the call. */
   readonly activity: number;
-  /** What the call waits for at this moment, if it does. */
+  /** The kind of stall that the call is in now, if any. */
   readonly stall: Stall | undefined;
-  /** Whether the call may come to wait without asking again to be watched. */
+  /** Whether the call may begin to wait without another call of watch(). */
   readonly mayStall: boolean;
-  /** The text of the warning, with how long the call has waited. */
+  /** Returns the text of the warning, with how long the call has waited. */
   describe(stall: Stall, seconds: number): string;
 }
 
-/** How long a call must have waited before the warning. */
-const AFTER_MS = 10_000;
+/** How long a call must have waited before it is warned of. */
+const WARN_AFTER_MS = 10_000;
 
-/** How many times in AFTER_MS the watched calls are looked at. */
-const LOOKS = 5;
+/** How many times in WARN_AFTER_MS the watched calls are checked. */
+const CHECKS = 5;
 
-/** How many calls are watched at a time. Further calls are not watched, so that the cost is bounded. */
+/** How many calls are watched at the same time. Further calls are not watched, so that the cost is bounded. */
 const MAX_WATCHED = 64;
 
-interface Seen {
+interface Observation {
   activity: number;
   stall: Stall | undefined;
-  /** How many looks ago the call began to wait. */
-  looks: number;
+  /** How many checks ago the call began to wait. */
+  checks: number;
 }
 
 /**
- * Warns of calls that wait for what does not come by itself: once a transport
- * for each kind of stall. One timer for all calls runs while some are watched.
+ * Warns of calls that have waited WARN_AFTER_MS for something their own program must do first: once a transport for
+ * each kind of stall. One timer for all calls runs while any call is watched.
  */
 export class StallWarnings implements Disposable {
   /** The logger of the transport. */
   readonly logger: Pick<Logger, "warn">;
-  readonly #watched = new Map<Stalling, Seen>();
+  readonly #watched = new Map<Stalling, Observation>();
   readonly #warned = new Set<Stall>();
   #timer: ReturnType<typeof setInterval> | undefined;
   #closed = false;
@@ -58,7 +58,7 @@ export class StallWarnings implements Disposable {
     this.logger = logger;
   }
 
-  /** Watches a call, unless enough are watched, or it would be the second warning of its kind. */
+  /** Watches a call, unless MAX_WATCHED calls are watched, or a warning of its kind was given. */
   watch(call: Stalling, stall: Stall): void {
     if (this.#closed || this.#warned.has(stall)) {
       call.isWatched = true;
@@ -66,13 +66,13 @@ export class StallWarnings implements Disposable {
     }
     if (this.#watched.size >= MAX_WATCHED || this.#watched.has(call)) return;
     call.isWatched = true;
-    this.#watched.set(call, { activity: -1, stall: undefined, looks: 0 });
+    this.#watched.set(call, { activity: -1, stall: undefined, checks: 0 });
     if (this.#timer !== undefined) return;
-    this.#timer = setInterval(() => this.#look(), AFTER_MS / LOOKS);
+    this.#timer = setInterval(() => this.#check(), WARN_AFTER_MS / CHECKS);
     unref(this.#timer);
   }
 
-  /** The call is over. */
+  /** Ends the watch of a call. */
   forget(call: Stalling): void {
     if (!this.#watched.delete(call)) return;
     call.isWatched = false;
@@ -85,13 +85,13 @@ export class StallWarnings implements Disposable {
     this.#stop();
   }
 
-  #look(): void {
-    for (const [call, seen] of this.#watched) {
+  #check(): void {
+    for (const [call, observed] of this.#watched) {
       const { activity, stall } = call;
       if (stall === undefined && !call.mayStall) this.forget(call);
-      else if (stall === undefined || activity !== seen.activity || stall !== seen.stall) {
-        this.#watched.set(call, { activity, stall, looks: 0 });
-      } else if (++seen.looks >= LOOKS) this.#warn(call, stall);
+      else if (stall === undefined || activity !== observed.activity || stall !== observed.stall) {
+        this.#watched.set(call, { activity, stall, checks: 0 });
+      } else if (++observed.checks >= CHECKS) this.#warn(call, stall);
     }
   }
 
@@ -99,7 +99,7 @@ export class StallWarnings implements Disposable {
     this.forget(call);
     if (this.#warned.has(stall)) return;
     this.#warned.add(stall);
-    log(this.logger, "warn", call.describe(stall, AFTER_MS / 1000));
+    log(this.logger, "warn", call.describe(stall, WARN_AFTER_MS / 1000));
   }
 
   #stop(): void {

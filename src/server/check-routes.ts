@@ -19,7 +19,7 @@ import {
   wrong,
 } from "../options.ts";
 
-/** Options that a route may set for itself, in place of the server's. */
+/** The options that a route may set in place of the server's. */
 export type RouteOptions = Parameters<ConnectRouter["service"]>[2];
 
 const optionChecks = {
@@ -39,9 +39,9 @@ const optionChecks = {
   requestGate: callable,
 } satisfies Checks<ConnectRouterOptions>;
 
-/** Checks what an application registers; every throw is INVALID_ARGUMENT and names the service, the method or the option. */
+/** Checks what an application registers. Throws INVALID_ARGUMENT, which names the service, the method or the option. */
 export class RouteChecks {
-  /** The paths of the methods, and how each was registered. */
+  /** How each method was registered, by the name of the method. */
   readonly #registered = new Map<string, string>();
 
   service(service: DescService, implementation: unknown, options: RouteOptions): void {
@@ -68,9 +68,9 @@ export class RouteChecks {
 
   #add(method: DescMethod, how: string): void {
     const name = nameOf(method);
-    const before = this.#registered.get(name);
-    if (before !== undefined) {
-      const what = how === before ? `twice, by ${how}` : `by ${before} and by ${how}`;
+    const earlier = this.#registered.get(name);
+    if (earlier !== undefined) {
+      const what = how === earlier ? `twice, by ${how}` : `by ${earlier} and by ${how}`;
       throw failure(Code.InvalidArgument, `createServer: ${name} is registered ${what}: leave one`);
     }
     this.#registered.set(name, how);
@@ -81,7 +81,10 @@ function checkRouteOptions(of: string, options: RouteOptions): void {
   if (options !== undefined) checkOptions<ConnectRouterOptions>(of, options, optionChecks);
 }
 
-/** Each method is a function; a plain object has no other functions, which would never be called. */
+/**
+ * Checks that each handler is a function. In a plain object any other function is an error, because it would never be
+ * called.
+ */
 function checkHandlers(service: DescService, implementation: Record<string, unknown>): void {
   const names = service.methods.map(({ localName }) => localName);
   for (const method of service.methods) {

@@ -11,26 +11,29 @@ import { checkResponses } from "../grpc/check-responses.ts";
 import { aroundHandler } from "../grpc/intercept.ts";
 import { RouteChecks, type RouteOptions } from "./check-routes.ts";
 
-/** What an application's `routes` registered. */
-export interface Registered {
-  /** Each method with its handler. */
+/** The routes that an application registered. */
+export interface RegisteredRoutes {
+  /** The methods that are served over gRPC, each with its handler. */
   readonly methods: { spec: MethodImplSpec; options: RouteOptions }[];
-  /** Registers the same on a router of Connect's, with `around` outside of the interceptors of routes that have their own. */
+  /**
+   * Registers the same routes on a Connect router. If a route has interceptors itself, `around` runs outside of them.
+   */
   replay(router: ConnectRouter, around: Interceptor): void;
 }
 
 /**
- * Runs an application's `routes` once and notes what it registers, so that
- * every protocol serves the same handlers.
+ * Runs an application's `routes` once and records what it registers, so that every protocol serves the same handlers.
  */
-export function register(routes: (router: ConnectRouter) => void): Registered {
-  const methods: Registered["methods"] = [];
+export function register(routes: (router: ConnectRouter) => void): RegisteredRoutes {
+  const methods: RegisteredRoutes["methods"] = [];
   const replays: ((router: ConnectRouter, around: Interceptor) => void)[] = [];
   const add = (spec: MethodImplSpec, options: RouteOptions) => {
     const { grpc } = (options ?? {}) as ConnectRouterOptions;
     if (grpc !== false) methods.push({ spec, options });
     const { method, impl } = checkResponses(spec);
-    replays.push((router, around) => router.rpc(method, impl, within(around, options)));
+    replays.push((router, around) =>
+      router.rpc(method, impl, withOuterInterceptor(around, options)),
+    );
   };
   const checks = new RouteChecks();
   const router: ConnectRouter = {
@@ -56,7 +59,7 @@ export function register(routes: (router: ConnectRouter) => void): Registered {
   };
 }
 
-function within(around: Interceptor, options: RouteOptions): RouteOptions {
+function withOuterInterceptor(around: Interceptor, options: RouteOptions): RouteOptions {
   if (options?.interceptors === undefined) return options;
   return { ...options, interceptors: [around, ...aroundHandler(options.interceptors)] };
 }

@@ -2,23 +2,23 @@ import type { Socket } from "node:net";
 import { sleep } from "../flow/wait.ts";
 import { resetSocket } from "../node/reset-socket.ts";
 
-/** One direction stops reading when it holds this many bytes, so that the sender's socket fills up. */
+/** A direction stops reading when it holds this many bytes, so that the sender's socket fills up. */
 const HELD_BYTES = 64 << 10;
 
-/** The same while bytes are delayed: a byte on its way must not hold back those after it. */
+/** The same limit while bytes are delayed. It is higher, because delayed bytes must not hold back those after them. */
 const DELAYED_BYTES = 16 << 20;
 
 const NOTHING = Buffer.alloc(0);
 const NO_DELAY = { ms: 0 };
 
-/** What one socket sent and the other does not have yet. */
+/** Bytes, or an end, that one socket has sent and the other has not received yet. */
 interface Item {
   /** When it may be delivered, on the clock of performance.now(). */
   readonly dueMs: number;
   readonly what: Buffer | "fin" | "rst";
 }
 
-/** The two sockets of a connection through the link: one gets what the other sends. */
+/** The two sockets of one direction of a connection: `to` gets what `from` sends. */
 export interface LinkRoute {
   readonly from: Socket;
   readonly to: Socket;
@@ -26,7 +26,7 @@ export interface LinkRoute {
 
 /** One direction of a link: takes bytes from one socket of each connection and delivers them to the other. */
 export class LinkDirection {
-  /** Reads everything and delivers nothing: a cable pulled behind a switch that still answers. */
+  /** Reads everything and delivers nothing, like a cable that is unplugged behind a switch which still answers. */
   dropping = false;
   /** Delivers at most this many bytes a second. Default: no limit. */
   bytesPerSecond = Number.POSITIVE_INFINITY;
@@ -49,12 +49,12 @@ export class LinkDirection {
     return this.#delivered;
   }
 
-  /** Whether what comes now, the end of a connection too, is delivered later. */
+  /** Whether new bytes, and the end of a connection, are delivered later. */
   get holdsBack(): boolean {
     return this.#stalls.size > 0 || this.#delay.ms > 0;
   }
 
-  /** Delivers nothing, until what it returns is disposed, or resume() is called. */
+  /** Delivers nothing until the returned value is disposed, or resume() is called. */
   stall(): Disposable {
     const stall = Symbol();
     this.#stalls.add(stall);
@@ -70,7 +70,10 @@ export class LinkDirection {
     this.#wake();
   }
 
-  /** Delivers what comes from now on this much later, until the next delay(), or until what it returns is disposed. */
+  /**
+   * Delivers bytes that arrive from now on this much later, until the next delay(), or until the returned value is
+   * disposed.
+   */
   delay(ms: number): Disposable {
     const delay = { ms };
     this.#delay = delay;
@@ -81,7 +84,7 @@ export class LinkDirection {
     };
   }
 
-  /** Delivers this many bytes more, then calls `onCut` with the connection that the last of them was for. */
+  /** Delivers this many more bytes, then calls `onCut` with the connection that the final one was for. */
   cutAfter(bytes: number, onCut: (route: LinkRoute) => void): void {
     this.#bytesUntilCut = bytes;
     this.#onCut = onCut;
@@ -102,7 +105,7 @@ export class LinkDirection {
     });
     from.on("end", () => add("fin"));
     from.on("error", () => {
-      // RST overtakes what waits to be read, but neither a stall nor a delay.
+      // RST overtakes bytes that wait to be read, but neither a stall nor a delay.
       if (this.holdsBack) add("rst");
       else resetSocket(to);
     });
@@ -119,7 +122,7 @@ export class LinkDirection {
           items.shift();
           to.end();
         } else {
-          // After a cut with FIN nothing follows.
+          // After a cut with FIN nothing more is delivered.
           const rest = to.writable ? await this.#write(item.what, route) : NOTHING;
           if (rest.length > 0) items[0] = { dueMs: 0, what: rest };
           else items.shift();
@@ -131,7 +134,7 @@ export class LinkDirection {
     void deliver();
   }
 
-  /** Writes as much as may leave at once; resolves with the rest. */
+  /** Writes as much as may be sent now; resolves with the rest. */
   async #write(bytes: Buffer, route: LinkRoute): Promise<Buffer> {
     if (this.dropping) return bytes.subarray(bytes.length);
     const share = Math.max(1, Math.ceil(this.bytesPerSecond / 100));
@@ -150,7 +153,7 @@ export class LinkDirection {
     return bytes.subarray(now.length);
   }
 
-  /** Resolves when something comes, or changes, or the connection ends. */
+  /** Resolves when bytes arrive, the link changes, or the connection ends. */
   #change(to: Socket): Promise<void> {
     return new Promise((resolve) => {
       const wake = () => {

@@ -9,40 +9,41 @@ import { LinkDirection } from "./link-direction.ts";
 /** `"up"` is from the client to the server, `"down"` from the server to the client. */
 export type Direction = "up" | "down";
 
-/** How a connection ends: `"rst"` as when a process or a machine is gone, `"fin"` in order. */
+/** How a connection ends: `"rst"` like after a crash of a process or machine, `"fin"` gracefully. */
 export type CutKind = "rst" | "fin";
 
 /**
- * The network between the transport of a world and its server: a TCP proxy on a loopback address that passes all bytes
- * on until it is told otherwise. What it is told holds for the connections that there are, and for those that come.
- * Every function throws INVALID_ARGUMENT where an argument is not what it must be.
+ * The network between the transport of a world and its server: a TCP proxy on a loopback address. It passes on all
+ * bytes until a function of it changes that. A change holds for the open connections and for new ones. Every function
+ * throws INVALID_ARGUMENT if an argument is not valid.
  */
 export interface Link {
-  /** Where it listens. */
+  /** The URL on which the link listens. */
   readonly url: string;
   /** How many connections were accepted so far, refused ones included. */
   readonly accepted: number;
   /** How many connections there are now. */
   readonly open: number;
   /**
-   * Ends every connection now, at both ends; clients may connect again at once. What is not delivered yet is lost.
-   * Resolves, when both ends in this process have seen it, with how many there were: 0 before the first call. A call
-   * that begins before that may be lost with its connection.
+   * Ends every connection now, at both ends; clients may connect again immediately. What is not delivered yet is lost.
+   * Resolves with the number of connections that were open (0 before the first call) when both ends in this process
+   * have seen the end. A call that begins before that may be lost with its connection.
    *
    * @param kind default: `"rst"`
    */
   cut(kind?: CutKind): Promise<number>;
   /**
-   * Delivers this many bytes more in one direction, counted over all connections, then cuts the connection that the
-   * last of them was for: the way to end one in the middle of a message. Resolves when both ends in this process have
-   * seen it. A later call for the same direction replaces it.
+   * Delivers this many more bytes in one direction, counted over all connections, then cuts the connection that the
+   * final byte was for. So a test ends a connection in the middle of a message. Resolves when both ends in this process
+   * have seen the end. A later call for the same direction replaces it.
    *
    * @param kind default: `"rst"`
    */
   cutAfter(direction: Direction, bytes: number, kind?: CutKind): Promise<void>;
   /**
-   * Delivers nothing, neither bytes nor the end of a connection: neither side sees that the other is gone. Nothing is
-   * lost. It ends with resume(), or when what it returns is disposed: `using _stall = link.stall()`.
+   * Delivers nothing, neither bytes nor the end of a connection: neither side sees that the other has closed it.
+   * Nothing is lost. The stall ends with resume(), or when the returned value is disposed:
+   * `using _stall = link.stall()`.
    *
    * @param direction default: both
    */
@@ -54,15 +55,15 @@ export interface Link {
    */
   resume(direction?: Direction): void;
   /**
-   * Resets new connections as soon as they come; those that there are stay. It ends with accept(), or when what it
-   * returns is disposed.
+   * Resets each new connection as soon as it arrives; open connections stay. This ends with accept(), or when the
+   * returned value is disposed.
    */
   refuse(): Disposable;
   /** Ends every refuse(). */
   accept(): void;
   /**
-   * Delivers each byte that comes from now on this much later. A later delay() of the same direction replaces it; 0, or
-   * to dispose of what it returns, ends it.
+   * Delivers each byte that arrives from now on this much later. A later delay() of the same direction replaces it; 0,
+   * or disposing of the returned value, ends it.
    *
    * @param ms in milliseconds, each way
    * @param direction default: both
@@ -75,9 +76,9 @@ const aDirectionOrNone = either((value) => value === undefined, aDirection);
 const aKind = oneOf("rst", "fin");
 
 export interface LinkOptions {
-  /** The loopback address where it listens. Default: 127.0.0.1. */
+  /** The loopback address on which the link listens. Default: 127.0.0.1. */
   host?: string;
-  /** Whether the bytes that it passes on are TLS: its URL says so. Default: false. */
+  /** Whether the bytes that it passes on are TLS; its URL then begins with https. Default: false. */
   tls?: boolean;
 }
 
@@ -91,7 +92,7 @@ export interface Cut {
 /** One connection through the link: a socket to the client, and one to the server. */
 type LinkConnection = readonly [client: Socket, server: Socket];
 
-/** A link that can be led to another server, and whose directions can be changed each on its own. */
+/** A link whose target server can change, and whose two directions can be changed separately. */
 export class TcpLink implements Link, AsyncDisposable {
   /** Called after each connection that was accepted and not refused. */
   onAccepted: () => void = () => {};
@@ -100,7 +101,7 @@ export class TcpLink implements Link, AsyncDisposable {
   readonly #closing = new AbortController();
   readonly #connections = new Set<LinkConnection>();
   readonly #refusals = new Set<symbol>();
-  // The delay is the only time that a byte needs: no waiting for acknowledgements (Nagle).
+  // A byte takes no longer than the delay: it does not wait for acknowledgements (Nagle).
   readonly #server = createServer({ allowHalfOpen: true, noDelay: true }, (client) =>
     this.#onConnection(client),
   );
@@ -124,7 +125,7 @@ export class TcpLink implements Link, AsyncDisposable {
     this.#port = port as number;
   }
 
-  /** Where new connections lead; while it is `undefined`, they wait. */
+  /** The address to which new connections lead. While it is `undefined`, they wait. */
   get target(): SocketConnectOpts | undefined {
     return this.#target;
   }
@@ -155,10 +156,10 @@ export class TcpLink implements Link, AsyncDisposable {
   cut(kind: CutKind = "rst"): Promise<number> {
     aKind(kind, { of: "link.cut", option: "kind" });
     const { size } = this.#connections;
-    return end([...this.#connections].flat(), kind).then(() => size);
+    return endSockets([...this.#connections].flat(), kind).then(() => size);
   }
 
-  /** The server is gone. Its clients see it at once, unless the link holds that back. */
+  /** Ends the connections to a server that has ended, unless the link delays or stalls what the server sends. */
   async passServerLoss(): Promise<void> {
     if (!this.down.holdsBack) await this.cut();
   }
@@ -170,9 +171,11 @@ export class TcpLink implements Link, AsyncDisposable {
     return new Promise((resolve) => this.armCut({ direction, bytes, kind }, resolve));
   }
 
-  /** As cutAfter(); calls `onCut` at once, with what resolves when both ends have seen it. */
+  /**
+   * Does the same as cutAfter(). Calls `onCut` at the cut, with a promise that resolves when both ends have seen it.
+   */
   armCut({ direction, bytes, kind }: Cut, onCut: (seen: Promise<void>) => void): void {
-    this[direction].cutAfter(bytes, ({ from, to }) => onCut(end([from, to], kind)));
+    this[direction].cutAfter(bytes, ({ from, to }) => onCut(endSockets([from, to], kind)));
   }
 
   stall(direction?: Direction): Disposable {
@@ -198,7 +201,7 @@ export class TcpLink implements Link, AsyncDisposable {
     return allOf(this.#directions("delay", direction).map((one) => one.delay(ms)));
   }
 
-  /** Ends every connection, and listens no more. */
+  /** Ends every connection, and stops listening. */
   [Symbol.asyncDispose](): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
@@ -207,7 +210,7 @@ export class TcpLink implements Link, AsyncDisposable {
   async #close(): Promise<void> {
     this.#closing.abort();
     for (const socket of [...this.#waiting, ...[...this.#connections].flat()]) socket.destroy();
-    // 'close' comes when the last of its connections is gone.
+    // 'close' is emitted when all connections are closed.
     this.#server.close();
     await once(this.#server, "close");
   }
@@ -258,17 +261,17 @@ export async function openLink(
 }
 
 /** Ends connections, and resolves when the other ends in this process have seen it. */
-async function end(sockets: readonly Socket[], kind: CutKind): Promise<void> {
+async function endSockets(sockets: readonly Socket[], kind: CutKind): Promise<void> {
   if (kind === "rst") {
     for (const socket of sockets) resetSocket(socket);
-  } else await Promise.all(sockets.map(endInOrder));
-  // The current turn of the event loop may have polled the kernel before; the next one polls it after.
+  } else await Promise.all(sockets.map(endGracefully));
+  // This turn of the event loop may have polled the kernel earlier; the next one polls it again.
   await setImmediate();
   await setImmediate();
 }
 
-/** Sends FIN now, drops what still comes, and resolves when the peer has sent its own. */
-async function endInOrder(socket: Socket): Promise<void> {
+/** Sends FIN now, drops what still arrives, and resolves when the peer has sent FIN too. */
+async function endGracefully(socket: Socket): Promise<void> {
   if (socket.closed) return;
   const closed = new Promise((resolve) => socket.once("close", resolve));
   socket.removeAllListeners("data").removeAllListeners("end");

@@ -4,19 +4,19 @@ import type { TcpLink } from "./link.ts";
 
 /** The server of a world: it can crash, and start again. */
 export interface WorldServer extends Pick<Server, "close" | "openCalls"> {
-  /** Where it listens itself, past the link. It stays the same. */
+  /** The URL on which the server itself listens, past the link. It stays the same after a restart. */
   readonly url: string;
   /**
-   * Ends the server at once, as a crash of its process does: connections are reset, sessions are forgotten, and no
-   * client is told why. The signals of its handlers abort, so that a test leaves nothing running. Resolves when the port
-   * is free, and when clients in this process have seen it, unless the link is stalled or delays it. Nothing happens
-   * where the server is closed or killed already.
+   * Ends the server immediately, like a crash of its process: connections are reset, sessions are forgotten, and no
+   * client gets a reason. The signals of its handlers abort, so that a test leaves nothing running. Resolves when the
+   * port is free and clients in this process have seen the end, unless the link is stalled or delays it. Does nothing
+   * if the server was already closed or killed.
    */
   kill(): Promise<void>;
   /**
-   * Starts the server again at the same port, as a new process would: it runs `routes` again and knows none of the old
-   * sessions. A server that is not closed is killed first. Calls while one is under way resolve with it. Rejects with
-   * FAILED_PRECONDITION where another process took the port meanwhile, and may then be called again.
+   * Starts the server again at the same port, like a new process: it runs `routes` again and knows none of the old
+   * sessions. A server that is not closed is killed first. A call during a restart resolves with that restart. Rejects
+   * with FAILED_PRECONDITION if another process took the port meanwhile, and may then be called again.
    */
   restart(): Promise<void>;
 }
@@ -53,7 +53,7 @@ export class RestartableServer implements WorldServer {
   }
 
   async kill(): Promise<void> {
-    // What a restart starts is killed too, whether it succeeds or not.
+    // A server that a restart is starting is killed too, whether the restart succeeds or not.
     if (this.#restarting !== undefined) await this.#restarting.catch(() => {});
     await this.#kill();
   }

@@ -9,7 +9,7 @@ import { anObject, type Check, type Checks, callable, checkOptions, needed } fro
 import { type Link, TcpLink } from "./link.ts";
 import { RestartableServer, type WorldServer } from "./server.ts";
 
-/** What startWorld() starts. */
+/** The options of startWorld(). */
 export interface WorldOptions {
   /** Registers the services, as for createServer(). Runs once at the start, and once at each restart. */
   routes: ServerOptions["routes"];
@@ -17,21 +17,23 @@ export interface WorldOptions {
   server?: Omit<ServerOptions, "routes">;
   /** Further options of createTransport(). */
   transport?: Omit<TransportOptions, "baseUrl">;
-  /** The server's certificate and key. The transport trusts them, and has no other CA. Default: no TLS. */
+  /** The server's certificate and key. The transport trusts only this certificate. Default: no TLS. */
   tls?: Pick<TlsOptions, "cert" | "key">;
-  /** Where the server listens. Default: a free port of 127.0.0.1. */
+  /** The address on which the server listens. Default: a free port of 127.0.0.1. */
   listen?: ListenOptions;
 }
 
 /**
  * A server and a transport in one process, on real sockets, with a link between them that a test can cut, stall and
- * slow down. To dispose of it closes the transport, kills the server and removes the link: calls that are still open
+ * slow down. Disposing of it closes the transport, kills the server and removes the link: calls that are still open
  * fail with CANCELED, and no socket and no timer is left.
  */
 export interface World extends AsyncDisposable {
-  /** Where clients connect: the link. For a transport of your own: `createTransport({ baseUrl: world.url })`. */
+  /**
+   * The URL of the link, to which clients connect. A transport of your own: `createTransport({ baseUrl: world.url })`.
+   */
   readonly url: string;
-  /** Reaches the server through the link. */
+  /** A transport to the server, through the link. */
   readonly transport: ClosableTransport;
   readonly server: WorldServer;
   readonly link: Link;
@@ -51,8 +53,8 @@ const checks = {
 
 /**
  * Starts a world for a test: `await using world = await startWorld((router) => router.service(Chat, handlers))`.
- * Rejects with INVALID_ARGUMENT where an option is unknown or not what it must be, and with FAILED_PRECONDITION where
- * the address of `listen` is taken.
+ * Rejects with INVALID_ARGUMENT if an option is unknown or not valid, and with FAILED_PRECONDITION if the address of
+ * `listen` is in use.
  */
 export async function startWorld(given: ServerOptions["routes"] | WorldOptions): Promise<World> {
   const options = typeof given === "function" ? { routes: given } : given;
@@ -87,7 +89,7 @@ export async function startWorld(given: ServerOptions["routes"] | WorldOptions):
   }
 }
 
-/** An object of further options, without the one that the world sets itself. */
+/** Accepts an object of further options, without the one that the world sets itself. */
 function without(name: string, why: string): Check {
   return (value, place) => {
     anObject(value, place);
@@ -97,7 +99,7 @@ function without(name: string, why: string): Check {
   };
 }
 
-/** The address of this machine where a server listens on all. */
+/** Returns an address of this machine for a server that listens on all of them. */
 function reachableHost(host: string): string {
   if (host === "0.0.0.0") return "127.0.0.1";
   return host === "::" ? "::1" : host;
