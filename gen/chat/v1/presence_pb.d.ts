@@ -2,8 +2,8 @@
 // @generated from file chat/v1/presence.proto (package chat.v1, syntax proto3)
 /* eslint-disable */
 
-// What servers tell each other about who is in which room, through a topic of
-// the log that they share. Clients never see it.
+// The records by which servers tell each other which members are in which room:
+// a topic of the log that they share. Clients never see them.
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
@@ -18,14 +18,14 @@ export declare const file_chat_v1_presence: GenFile;
  */
 export declare type PresenceRecord = Message<"chat.v1.PresenceRecord"> & {
   /**
-   * The server's run.
+   * Identifies one run of a server.
    *
    * @generated from field: string node = 1;
    */
   node: string;
 
   /**
-   * After so long without a word from it, nobody is present there any more.
+   * If the server sends no record for this long, its members have left.
    *
    * @generated from field: uint32 lease_ms = 2;
    */
@@ -89,8 +89,8 @@ export declare type Present = Message<"chat.v1.Present"> & {
 export declare const PresentSchema: GenMessage<Present>;
 
 /**
- * All who are present at a node, in records that follow each other. Renews the
- * lease, and makes everything older from this node worthless.
+ * All members at a node, in consecutive records. Renews the lease, and replaces
+ * everything older from this node.
  *
  * @generated from message chat.v1.Roster
  */
@@ -111,8 +111,9 @@ export declare type Roster = Message<"chat.v1.Roster"> & {
   last: boolean;
 
   /**
-   * How many are present in all. Where less came a record is missing between
-   * the first and the last, and who is not in the others may be present.
+   * How many members there are in all records of this roster. If fewer arrived,
+   * a record between the first and the last is missing, and members that are in
+   * none of the others may be present.
    *
    * @generated from field: uint32 members = 4;
    */

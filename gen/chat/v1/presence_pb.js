@@ -2,8 +2,8 @@
 // @generated from file chat/v1/presence.proto (package chat.v1, syntax proto3)
 /* eslint-disable */
 
-// What servers tell each other about who is in which room, through a topic of
-// the log that they share. Clients never see it.
+// The records by which servers tell each other which members are in which room:
+// a topic of the log that they share. Clients never see them.
 
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 

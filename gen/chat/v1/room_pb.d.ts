@@ -2,12 +2,12 @@
 // @generated from file chat/v1/room.proto (package chat.v1, syntax proto3)
 /* eslint-disable */
 
-// Chat rooms whose messages are kept. A room is there as soon as somebody
-// posts to it, watches it or joins it.
+// Chat rooms whose messages are kept. A room exists as soon as a client posts to
+// it, watches it or joins it.
 //
 // Limits, in characters (code points), else INVALID_ARGUMENT: room, name and
-// producer 1 to 64, text 1 to 4096. Names and texts hold no control characters,
-// but for a text's line breaks and tabs.
+// producer 1 to 64, text 1 to 4096. Names and texts contain no control
+// characters, except line breaks and tabs in texts.
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message as Message$1 } from "@bufbuild/protobuf";
@@ -19,7 +19,7 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 export declare const file_chat_v1_room: GenFile;
 
 /**
- * What somebody said.
+ * A message in a room.
  *
  * @generated from message chat.v1.Message
  */
@@ -35,7 +35,7 @@ export declare type Message = Message$1<"chat.v1.Message"> & {
   text: string;
 
   /**
-   * When the server took it.
+   * When the server accepted the message.
    *
    * @generated from field: google.protobuf.Timestamp time = 3;
    */
@@ -68,7 +68,8 @@ export declare type PostRequest = Message$1<"chat.v1.PostRequest"> & {
   text: string;
 
   /**
-   * Who makes sequences: one program's run, or one device. Not who speaks.
+   * What counts sequences: one run of a program, or one device. It is not the
+   * name of the member.
    *
    * @generated from field: string producer = 4;
    */
@@ -100,7 +101,7 @@ export declare type PostResponse = Message$1<"chat.v1.PostResponse"> & {
   cursor: string;
 
   /**
-   * Whether it was there before.
+   * Whether an earlier message had this producer and sequence.
    *
    * @generated from field: bool repeated = 2;
    */
@@ -123,7 +124,7 @@ export declare type WatchRequest = Message$1<"chat.v1.WatchRequest"> & {
   room: string;
 
   /**
-   * Begin behind this cursor; empty: where `start` says.
+   * Begin after this cursor. If empty, `start` decides where to begin.
    *
    * @generated from field: string after = 2;
    */
@@ -146,7 +147,7 @@ export declare const WatchRequestSchema: GenMessage<WatchRequest>;
  */
 export declare type WatchResponse = Message$1<"chat.v1.WatchResponse"> & {
   /**
-   * The position behind this event; empty where the event has none.
+   * The position after this event; empty if the event has none.
    *
    * @generated from field: string cursor = 1;
    */
@@ -157,8 +158,9 @@ export declare type WatchResponse = Message$1<"chat.v1.WatchResponse"> & {
    */
   event: {
     /**
-     * The first event of each call: what follows comes behind the cursor. It
-     * comes again where joined and left were missed, to tell who is there.
+     * The first event of each call: the next events are after its cursor. It is
+     * sent again if events of joining or leaving were missed, with the members
+     * that are there then.
      *
      * @generated from field: chat.v1.Opened opened = 2;
      */
@@ -204,14 +206,14 @@ export declare const WatchResponseSchema: GenMessage<WatchResponse>;
  */
 export declare type Opened = Message$1<"chat.v1.Opened"> & {
   /**
-   * Who is in the room: the first 1000, by name. ListMembers has the others.
+   * The members of the room: the first 1000, by name. ListMembers has the others.
    *
    * @generated from field: repeated chat.v1.Member members = 1;
    */
   members: Member[];
 
   /**
-   * How many are in it.
+   * How many members are in the room.
    *
    * @generated from field: uint32 count = 2;
    */
@@ -241,8 +243,8 @@ export declare type Member = Message$1<"chat.v1.Member"> & {
 export declare const MemberSchema: GenMessage<Member>;
 
 /**
- * Messages between the last cursor and this one are no longer kept, or belong
- * to a log that the server does not have any more.
+ * Messages between the previous cursor and this one are no longer kept, or
+ * belong to a log that the server no longer has.
  *
  * @generated from message chat.v1.Gap
  */
@@ -264,7 +266,7 @@ export declare type JoinRequest = Message$1<"chat.v1.JoinRequest"> & {
    */
   event: {
     /**
-     * The first request, and only that.
+     * Only in the first request, which must have it.
      *
      * @generated from field: chat.v1.JoinRequest.Open open = 1;
      */
@@ -420,7 +422,7 @@ export declare type JoinResponse = Message$1<"chat.v1.JoinResponse"> & {
     case: "said";
   } | {
     /**
-     * Somebody else is typing.
+     * Another member is typing.
      *
      * @generated from field: chat.v1.Member typing = 8;
      */
@@ -463,14 +465,14 @@ export declare const JoinResponse_SaidSchema: GenMessage<JoinResponse_Said>;
  */
 export declare type ImportRequest = Message$1<"chat.v1.ImportRequest"> & {
   /**
-   * Empty: as in the request before.
+   * If empty, as in the previous request.
    *
    * @generated from field: string room = 1;
    */
   room: string;
 
   /**
-   * Empty: as in the request before.
+   * If empty, as in the previous request.
    *
    * @generated from field: string name = 2;
    */
@@ -482,14 +484,15 @@ export declare type ImportRequest = Message$1<"chat.v1.ImportRequest"> & {
   text: string;
 
   /**
-   * Empty: as in the request before.
+   * If empty, as in the previous request.
    *
    * @generated from field: string producer = 4;
    */
   producer: string;
 
   /**
-   * As in PostRequest; 0: one more than in the request before, which begins at 1.
+   * As in PostRequest. 0 means one more than in the previous request; the first
+   * is then 1.
    *
    * @generated from field: uint64 sequence = 5;
    */
@@ -507,21 +510,21 @@ export declare const ImportRequestSchema: GenMessage<ImportRequest>;
  */
 export declare type ImportResponse = Message$1<"chat.v1.ImportResponse"> & {
   /**
-   * How many messages came.
+   * How many messages the server received.
    *
    * @generated from field: uint64 messages = 1;
    */
   messages: bigint;
 
   /**
-   * How many of them were there before.
+   * How many of them were stored already.
    *
    * @generated from field: uint64 repeated = 2;
    */
   repeated: bigint;
 
   /**
-   * The position of the last one.
+   * The position of the final message.
    *
    * @generated from field: string cursor = 3;
    */
@@ -539,14 +542,14 @@ export declare const ImportResponseSchema: GenMessage<ImportResponse>;
  */
 export declare type ListRoomsRequest = Message$1<"chat.v1.ListRoomsRequest"> & {
   /**
-   * How many at most; 0: 100. At most 1000.
+   * The largest number of rooms to return, at most 1000. 0 means 100.
    *
    * @generated from field: uint32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * Rooms behind this one, by name.
+   * Rooms after this one, by name.
    *
    * @generated from field: string after = 2;
    */
@@ -569,7 +572,7 @@ export declare type ListRoomsResponse = Message$1<"chat.v1.ListRoomsResponse"> &
   rooms: Room[];
 
   /**
-   * Whether there are more behind the last one.
+   * Whether more rooms follow.
    *
    * @generated from field: bool more = 2;
    */
@@ -592,7 +595,7 @@ export declare type Room = Message$1<"chat.v1.Room"> & {
   name: string;
 
   /**
-   * How many are in it now.
+   * How many members are in the room now.
    *
    * @generated from field: uint32 members = 2;
    */
@@ -615,14 +618,14 @@ export declare type ListMembersRequest = Message$1<"chat.v1.ListMembersRequest">
   room: string;
 
   /**
-   * How many at most; 0: 100. At most 1000.
+   * The largest number of members to return, at most 1000. 0 means 100.
    *
    * @generated from field: uint32 page_size = 2;
    */
   pageSize: number;
 
   /**
-   * Members behind this one, by name.
+   * Members after this one, by name.
    *
    * @generated from field: string after = 3;
    */
@@ -645,7 +648,7 @@ export declare type ListMembersResponse = Message$1<"chat.v1.ListMembersResponse
   members: Member[];
 
   /**
-   * Whether there are more behind the last one.
+   * Whether more members follow.
    *
    * @generated from field: bool more = 2;
    */
@@ -659,7 +662,7 @@ export declare type ListMembersResponse = Message$1<"chat.v1.ListMembersResponse
 export declare const ListMembersResponseSchema: GenMessage<ListMembersResponse>;
 
 /**
- * Where to begin without a cursor.
+ * The position at which to begin without a cursor.
  *
  * @generated from enum chat.v1.Start
  */
@@ -697,8 +700,8 @@ export declare const StartSchema: GenEnum<Start>;
 export declare const RoomService: GenService<{
   /**
    * Adds a message to a room. Answers when the message is as durable as the
-   * server's log promises. A message that was posted before, by producer and
-   * sequence, is not added again: the answer has the cursor of the first.
+   * server's log promises. A message with the producer and sequence of an earlier
+   * one is not added again: the answer has the cursor of the earlier one.
    *
    * @generated from rpc chat.v1.RoomService.Post
    */
@@ -708,8 +711,8 @@ export declare const RoomService: GenService<{
     output: typeof PostResponseSchema;
   },
   /**
-   * Pushes what happens in a room, none skipped and none twice: a lost call
-   * goes on behind its last cursor.
+   * Pushes the events of a room, without skipping or repeating any: a lost call
+   * continues after its newest cursor.
    *
    * @generated from rpc chat.v1.RoomService.Watch
    */
@@ -719,9 +722,9 @@ export declare const RoomService: GenService<{
     output: typeof WatchResponseSchema;
   },
   /**
-   * Takes part in a room: the first request opens, later ones post and tell of
-   * typing. The member is present for as long as the call goes on. Its
-   * half-close leaves: the call ends when what was said is stored.
+   * Takes part in a room: the first request opens, later ones post messages and
+   * report typing. The member is present until the call ends. The half-close
+   * leaves the room: the call ends when its messages are stored.
    *
    * @generated from rpc chat.v1.RoomService.Join
    */
@@ -751,7 +754,7 @@ export declare const RoomService: GenService<{
     output: typeof ListRoomsResponseSchema;
   },
   /**
-   * Who is in a room now, by name.
+   * The members of a room now, by name.
    *
    * @generated from rpc chat.v1.RoomService.ListMembers
    */

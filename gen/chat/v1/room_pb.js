@@ -2,12 +2,12 @@
 // @generated from file chat/v1/room.proto (package chat.v1, syntax proto3)
 /* eslint-disable */
 
-// Chat rooms whose messages are kept. A room is there as soon as somebody
-// posts to it, watches it or joins it.
+// Chat rooms whose messages are kept. A room exists as soon as a client posts to
+// it, watches it or joins it.
 //
 // Limits, in characters (code points), else INVALID_ARGUMENT: room, name and
-// producer 1 to 64, text 1 to 4096. Names and texts hold no control characters,
-// but for a text's line breaks and tabs.
+// producer 1 to 64, text 1 to 4096. Names and texts contain no control
+// characters, except line breaks and tabs in texts.
 
 import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -173,7 +173,7 @@ export const StartSchema = /*@__PURE__*/
   enumDesc(file_chat_v1_room, 0);
 
 /**
- * Where to begin without a cursor.
+ * The position at which to begin without a cursor.
  *
  * @generated from enum chat.v1.Start
  */

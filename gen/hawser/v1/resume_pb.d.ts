@@ -23,7 +23,7 @@ export declare const file_hawser_v1_resume: GenFile;
  */
 export declare type Resume = Message<"hawser.v1.Resume"> & {
   /**
-   * The name of the response's field that has the cursor.
+   * The name of the response's field that holds the cursor.
    *
    * @generated from field: string cursor = 1;
    */
@@ -52,15 +52,14 @@ export declare const ResumeSchema: GenMessage<Resume>;
  *
  * A cursor is a text that stands for a position; only servers need to read it.
  * A client that loses such a call MAY make it again. It MUST then set the
- * request's field `after` to the last cursor that its application was given. A
+ * request's field `after` to the newest cursor that its application was given. A
  * server MUST NOT need state of the earlier call: any server that has the same
  * records can answer, also after a restart.
  *
  * The server MUST send a cursor with its first response, before any record. A
  * response with an empty cursor is a control event: the client MUST NOT change
- * its position by it. Where records after a cursor are no longer kept, the
- * server MUST say so in a response, and MUST continue with the records that it
- * has. A server whose clients are to continue at another server MUST end their
+ * its position by it. If records after a cursor are no longer kept, the server
+ * MUST say so in a response, and MUST continue with the records that it has. A server whose clients are to continue at another server MUST end their
  * calls with UNAVAILABLE.
  *
  * The number is provisional: it is random, and outside of 50000 to 99999, which

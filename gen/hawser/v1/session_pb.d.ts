@@ -20,13 +20,13 @@
 //   tombstone     the id of a session that has ended, remembered so that a late
 //                 attachment does not start the handler again: see 4g.
 //
-// 1. What is promised
+// 1. Guarantees
 //
 //   Between one client process and one server process, every message reaches
-//   the other side's application exactly once and in order, whatever happens
-//   to the connections, for as long as the session lives. Where the session
-//   ends before its call does, each side that is left gets a SessionLost, which
-//   says why, and how many of its messages are known to have arrived.
+//   the other side's application exactly once and in order, whatever happens to
+//   the connections, until the session ends. If the session ends before its
+//   call does, each side that still runs gets a SessionLost, which says why,
+//   and how many of its messages are known to have arrived.
 //
 //   A session is one call. Attachments carry it, one after the other. To a proxy
 //   each attachment is a gRPC call of its own. All attachments of a session MUST
@@ -58,17 +58,17 @@
 //
 //   Streaming calls MAY have sessions: bidirectional, client-streaming and
 //   server-streaming ones. Unary calls MUST NOT have one. A client MUST call
-//   SessionService.Negotiate on a connection before it makes the first call with
-//   a session there. It SHOULD NOT call Negotiate again on that connection,
-//   except as 4h says. Where Negotiate fails, and has not succeeded on that
-//   connection before, the client MUST make its calls there without sessions. An
-//   attachment that continues a session needs no Negotiate, and neither does an
-//   attachment 1 that the client sends again by 8.
+//   SessionService.Negotiate on a connection before it makes the first call
+//   with a session there. It SHOULD NOT call Negotiate again on that
+//   connection, except as 4h says. If Negotiate fails, and has not succeeded on
+//   that connection before, the client MUST make its calls there without
+//   sessions. An attachment that continues a session needs no Negotiate, and
+//   neither does an attachment 1 that the client sends again by 8.
 //
 // 3. Request headers of an attachment
 //
 //   The client MUST send these headers with each attachment; hawser-opened and
-//   hawser-cancel only where it is said here.
+//   hawser-cancel only as described here.
 //
 //   hawser-session   the session's id, which the client makes: 128 random bits
 //                    in 32 lower-case hexadecimal digits. It is a secret.
@@ -81,27 +81,27 @@
 //                    this session; before there is one, from Negotiate.
 //   hawser-opened    the server's clock when the client sent the first attachment
 //                    of the session: now_ms of NegotiateResponse, and the time
-//                    since. The client MUST send it until an answer of this
-//                    session has come, and MUST NOT send it after that. It tells
-//                    the server that it may not know the session, and then
-//                    starts it.
+//                    since. The client MUST send it until it has received an
+//                    answer of this session, and MUST NOT send it after that. It
+//                    says that the server may not know the session yet, and
+//                    then has to start it.
 //   hawser-cancel    "1": the client cancels the call. The client MUST NOT send
 //                    messages on this attachment.
 //
 // 4. The answer
 //
-//   The server MUST answer an attachment without waiting for the handler. Where
-//   it accepts the attachment, it MUST send these response headers:
+//   The server MUST answer an attachment without waiting for the handler. If it
+//   accepts the attachment, it MUST send these response headers:
 //
-//   hawser-session   "new" where the attachment starts the session; "resumed"
-//                    where it continues one.
+//   hawser-session   "new" if the attachment starts the session; "resumed" if it
+//                    continues one.
 //   hawser-epoch     the epoch of the server process.
 //   hawser-received  how many messages of the client the server has received.
 //   hawser-window    "<bytes>,<messages>": what the server holds, see 6.
-//   hawser-metadata  "here" where the handler's response headers are among
-//                    these; "later" where they follow in Control{header}.
+//   hawser-metadata  "here" if the handler's response headers are among these;
+//                    "later" if they follow in Control{header}.
 //
-//   Where it refuses the attachment, it MUST leave the session as it is, and MUST
+//   If it refuses the attachment, it MUST leave the session as it is, and MUST
 //   end the stream with one of these statuses:
 //
 //   ABORTED             with a SessionLost among the details: the session is lost
@@ -111,54 +111,56 @@
 //   UNAVAILABLE         the server takes no attachment now. It MAY say when the
 //                       client is to attach again: grpc-retry-pushback-ms.
 //
-//   After UNAVAILABLE the client MUST attach again as 8 says, and not before the
-//   pushback, where there is one, has passed. With any other status it MUST end
-//   the call, except as 4h says. Where the headers of an answer break these
-//   rules, the client MUST end the call with INVALID_ARGUMENT. An answer that says
-//   "new" after an earlier answer, "new" with a hawser-received above 0, or
-//   another epoch than an earlier answer breaks the protocol: see 5.
+//   After UNAVAILABLE the client MUST attach again as 8 says, and not before
+//   the pushback, if there is one, has passed. With any other status it MUST
+//   end the call, except as 4h says. If the headers of an answer break these
+//   rules, the client MUST end the call with INVALID_ARGUMENT. An answer breaks
+//   the protocol (see 5) if it says "new" after an earlier answer, if it says
+//   "new" with a hawser-received above 0, or if its epoch differs from that of
+//   an earlier answer.
 //
-//   a. The server MUST refuse an attachment with TAKEN_OVER where its number is
-//      not higher than that of the last attachment that it accepted.
-//   b. Before it accepts one with a higher number, the server MUST end the last
-//      one with TAKEN_OVER. After that it MUST NOT send anything on the last one,
-//      and MUST drop what still arrives there. It MUST NOT read the count that it
-//      sends as hawser-received before that.
+//   a. The server MUST refuse an attachment with TAKEN_OVER if its number is
+//      not higher than that of the newest attachment that it accepted.
+//   b. Before it accepts an attachment with a higher number, the server MUST
+//      end the earlier one with TAKEN_OVER. After that it MUST NOT send
+//      anything on the earlier one, and MUST drop what still arrives there. It
+//      MUST NOT read the count that it sends as hawser-received before that.
 //   c. An attachment 1 of a session that the server does not know starts the
-//      session. Where its epoch is the server's, and hawser-opened is more than
-//      graceMs before or after the server's clock, the server MUST refuse it with
-//      EXPIRED; where its epoch is the server's, and hawser-opened is missing,
-//      with UNKNOWN.
+//      session. If its epoch is the server's, and hawser-opened is more than
+//      graceMs before or after the server's clock, the server MUST refuse it
+//      with EXPIRED; if its epoch is the server's, and hawser-opened is
+//      missing, with UNKNOWN.
 //   d. An attachment 2, or a later one, of a session that the server does not
-//      know: where its epoch is another than the server's, the server MUST refuse
-//      it with SERVER_RESTARTED. Otherwise it MUST treat it as in c: with
-//      hawser-opened it starts the session or is EXPIRED, without it is UNKNOWN.
-//   e. The server MUST authenticate the caller at each attachment. Where it is
-//      another caller than the one that started the session, the server MUST
-//      refuse the attachment with NOT_YOURS. Where the authentication itself
-//      fails, the server MUST end the stream with the status that says so.
+//      know: if its epoch differs from the server's, the server MUST refuse it
+//      with SERVER_RESTARTED. Otherwise it MUST treat it as in c: with
+//      hawser-opened the attachment starts the session or is refused with
+//      EXPIRED, without it is refused with UNKNOWN.
+//   e. The server MUST authenticate the caller at each attachment. If the
+//      caller is not the one that started the session, the server MUST refuse
+//      the attachment with NOT_YOURS. If the authentication itself fails, the
+//      server MUST end the stream with the status that says so.
 //   f. A client that ends its call before the server does SHOULD send an
 //      attachment with hawser-cancel: without it the server keeps the session for
 //      graceMs. The server MUST then tell the handler that the call was
 //      cancelled, MUST forget the session, and MUST end the stream with
 //      CANCELLED.
 //   g. A server SHOULD remember the id of a session that has ended, or that
-//      hawser-cancel named before it began, for as long as an earlier attachment
-//      may still arrive and start it: until graceMs after hawser-opened. It MUST
-//      refuse an attachment that has such a tombstone with UNKNOWN. A server MAY
-//      bound its tombstones, for a connection and in all; they MUST NOT count
-//      against the sessions that it keeps. Where it drops a tombstone early and
-//      the attachment then arrives, the handler starts, a second time where the
-//      session had ended. The client of that session does not read the stream,
-//      and the session ends as every abandoned one: at most graceMs after the
-//      stream is lost.
-//   h. EXPIRED for attachment 1 says that no handler has run. Most likely the two
-//      clocks have come apart since Negotiate: a machine slept, and its clock
-//      stood still. The client SHOULD call Negotiate again, for all later calls
-//      of that connection too, and MAY then send all of the call in another
-//      session, whose id MUST be new. It MUST NOT do so for a session that was
-//      answered, or after EXPIRED for a later attachment, and SHOULD NOT do so
-//      more than twice for a call.
+//      hawser-cancel named before it began, for as long as an earlier
+//      attachment may still arrive and start it: until graceMs after
+//      hawser-opened. It MUST refuse an attachment that has such a tombstone
+//      with UNKNOWN. A server MAY bound its tombstones, for a connection and in
+//      all; they MUST NOT count against the sessions that it keeps. If it drops
+//      a tombstone early and the attachment then arrives, the handler starts;
+//      if the session had ended, it starts a second time. The client of that
+//      session does not read the stream, and the session ends as every
+//      abandoned one: at most graceMs after the stream is lost.
+//   h. EXPIRED for attachment 1 says that no handler has run. Most likely the
+//      two clocks have come apart since Negotiate: a machine slept, and its
+//      clock stood still. The client SHOULD call Negotiate again, for all later
+//      calls of that connection too, and MAY then send all of the call in
+//      another session, whose id MUST be new. It MUST NOT do so for a session
+//      that was answered, or after EXPIRED for a later attachment, and SHOULD
+//      NOT do so more than twice for a call.
 //
 // 5. Frames
 //
@@ -175,15 +177,16 @@
 //   send frames before the answer, except on attachment 1, where it MAY. A side
 //   MUST NOT send a message again for any other reason.
 //
-//   Where the other side's hawser-received is below what that side has
-//   acknowledged, the messages between are gone: the server MUST refuse the
-//   attachment with GAP, and the client MUST end the call with GAP. Where it is
-//   above what was sent, the server MUST refuse the attachment with
+//   If the other side's hawser-received is below what that side has
+//   acknowledged, the messages between are no longer kept: the server MUST
+//   refuse the attachment with GAP, and the client MUST end the call with GAP.
+//   If it is above what was sent, the server MUST refuse the attachment with
 //   INVALID_ARGUMENT; in an answer it breaks the protocol.
 //
-//   A frame that violates these rules breaks the protocol, and so does a Control
-//   of an unknown kind. Where the other side breaks the protocol, a side MUST end
-//   the call with INVALID_ARGUMENT and a SessionLost of PROTOCOL_ERROR.
+//   A frame that violates these rules breaks the protocol, and so does a
+//   Control of an unknown kind. If the other side breaks the protocol, a side
+//   MUST end the call with INVALID_ARGUMENT and a SessionLost of
+//   PROTOCOL_ERROR.
 //
 // 6. Acknowledgement and flow control
 //
@@ -191,20 +194,22 @@
 //   application has taken since the session began. A number above what was sent
 //   breaks the protocol. A side MUST ignore a number below an earlier one.
 //
-//   A side MUST acknowledge at once when its application has taken half a window
-//   since the last acknowledgement. It SHOULD acknowledge every message within
-//   50 ms after its application has taken it. On a new attachment it MUST
-//   acknowledge at once what its application has taken so far, because the last
-//   acknowledgement may be lost; a server whose call has ended need not.
+//   A side MUST acknowledge immediately when its application has taken half a
+//   window since the previous acknowledgement. It SHOULD acknowledge every
+//   message within 50 ms after its application has taken it. On a new
+//   attachment it MUST acknowledge immediately what its application has taken
+//   so far, because the previous acknowledgement may be lost; a server whose
+//   call has ended need not.
 //
 //   The window is the smaller of the two hawser-window, in bytes and in
 //   messages. Until the first answer the client MUST use the window in
 //   NegotiateResponse for the server's. The bytes of a message are those of its
-//   gRPC frame, as compressed, without the prefix. A side MUST NOT send a message
-//   while the unacknowledged ones fill the window in bytes or in messages; the
-//   last one MAY exceed the bytes. A message beyond that breaks the protocol.
-//   Each side MUST read the streams of a session without pause, so that no
-//   acknowledgement waits until messages before it are taken.
+//   gRPC frame, as compressed, without the prefix. A side MUST NOT send a
+//   message while the unacknowledged ones fill the window in bytes or in
+//   messages; the message that fills it MAY exceed the bytes. A message beyond
+//   that breaks the protocol. Each side MUST read the streams of a session
+//   without pause, so that no acknowledgement waits until messages before it
+//   are taken.
 //
 // 7. The end
 //
@@ -213,27 +218,27 @@
 //   NOT end a stream before it has the status of the call, except one with
 //   hawser-cancel.
 //
-//   The server MUST end the call by trailers with the status and hawser-sent: how
-//   many messages it has sent. A client that has received fewer MUST attach
+//   The server MUST end the call by trailers with the status and hawser-sent:
+//   how many messages it has sent. A client that has received fewer MUST attach
 //   again. A client that has received all MUST confirm the end by END_STREAM. A
 //   hawser-sent below what the client has received breaks the protocol. The
 //   server MUST keep the end until the client has confirmed it, or the session
 //   has been without an attachment for graceMs; it MAY drop an unconfirmed end
-//   earlier where it has no capacity for a new session.
+//   earlier if it has no capacity for a new session.
 //
 //   Trailers without hawser-sent are a refusal (4), or come from a proxy: the
-//   client MUST treat both as in 4. With the status OK they break the protocol. A
-//   stream that ends in any other way ends the attachment alone.
+//   client MUST treat both as in 4. With the status OK they break the protocol.
+//   A stream that ends in any other way ends only the attachment.
 //
 // 8. Loss
 //
 //   The server MUST keep a session without an attachment for graceMs, unless it
-//   shuts down, and MUST then abort the handler; after that it does not know the
-//   session. The client MUST attach again with backoff and jitter, for graceMs
-//   after the loss, and MUST then end the call with UNREACHABLE. Where the server
-//   refuses an attachment with grpc-retry-pushback-ms, both sides MUST begin
-//   graceMs anew, at the end of that pause. The deadline is the call's: it
-//   continues to count without an attachment.
+//   shuts down, and MUST then abort the handler; after that it does not know
+//   the session. The client MUST attach again with backoff and jitter, for
+//   graceMs after the loss, and MUST then end the call with UNREACHABLE. If the
+//   server refuses an attachment with grpc-retry-pushback-ms, both sides MUST
+//   begin graceMs anew, at the end of that pause. The deadline is the call's:
+//   it continues to count without an attachment.
 //
 //   A server that shuts down MUST NOT start a session, and SHOULD accept
 //   attachments of the sessions that it has until these have ended. It MUST
@@ -312,7 +317,7 @@ export declare type NegotiateResponse = Message<"hawser.v1.NegotiateResponse"> &
 export declare const NegotiateResponseSchema: GenMessage<NegotiateResponse>;
 
 /**
- * What a frame with the flag 0x40 carries.
+ * The content of a frame with the flag 0x40.
  *
  * @generated from message hawser.v1.Control
  */
@@ -471,15 +476,15 @@ export enum SessionLost_Reason {
    * Another server process than the one that has, or had, the session answered:
    * the server was restarted, or a balancing proxy sent this attachment to
    * another server. The process that answers cannot know which. Such a proxy
-   * SHOULD choose the server by hawser-session alone.
+   * SHOULD choose the server only by hawser-session.
    *
    * @generated from enum value: REASON_SERVER_RESTARTED = 6;
    */
   SERVER_RESTARTED = 6,
 
   /**
-   * The server could not be reached for the whole grace. Only the client says
-   * so.
+   * The server could not be reached for the whole grace. Only a client gives
+   * this reason.
    *
    * @generated from enum value: REASON_UNREACHABLE = 7;
    */
