@@ -1,13 +1,14 @@
 /**
- * The public surface, committed: for each entry of package.json the declarations that it exports, one file in test/api/.
+ * Writes the public surface, which is committed: for each entry of package.json the declarations that it exports, one
+ * file in test/api/.
  *
- *     node scripts/api.ts            writes them
- *     node scripts/api.ts --check    compares, and fails where they differ: what was meant to change is committed anew
+ *     node scripts/api.ts            writes the files
+ *     node scripts/api.ts --check    compares, and fails if they differ: an intended change is committed with new files
  *
- * They are taken from the declarations that tsc emits, by name in alphabetical order, without comments, so that a change
- * of words is no change of the surface; below them the types that they mention and that nobody can import. This is a
- * script of ours because the tools for it (api-extractor, the rollers of .d.ts) use the compiler's JavaScript API, which
- * TypeScript 7 does not have.
+ * The declarations are those that tsc emits, by name in alphabetical order, without comments, so that a change of words
+ * does not change the surface; below them are the types that they mention and that cannot be imported. This is a script
+ * because the tools for it (api-extractor, bundlers of .d.ts) use the compiler's JavaScript API, which TypeScript 7
+ * does not have.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -18,13 +19,13 @@ import { fileURLToPath } from "node:url";
 /** The texts of .d.ts files, by their path. */
 export type Declarations = ReadonlyMap<string, string>;
 
-/** What a name stands for in a file: a declaration there, or an export of another file or of a package. */
+/** The meaning of a name in a file: a declaration there, or an export of another file or of a package. */
 type Meaning =
   | { readonly from: string; readonly name: string; readonly onlyType: boolean }
   | { readonly text: string };
 
 interface Module {
-  /** All that has a name in the file, also what it imports. */
+  /** Everything that has a name in the file, its imports included. */
   readonly scope: ReadonlyMap<string, Meaning>;
   readonly exported: ReadonlyMap<string, Meaning>;
 }
@@ -35,13 +36,13 @@ interface Declaration {
   readonly text: string;
 }
 
-/** What is declared elsewhere: in a package, or in gen/. */
+/** A declaration that lies elsewhere: in a package, or in gen/. */
 interface Foreign {
   readonly name: string;
   readonly from: string;
 }
 
-/** The surface of one entry: the text of its file in test/api/. */
+/** Returns the surface of one entry: the text of its file in test/api/. */
 export function surfaceOf(files: Declarations, entry: string): string {
   const modules = new Map<string, Module>();
   const moduleOf = (file: string) => {
@@ -50,7 +51,7 @@ export function surfaceOf(files: Declarations, entry: string): string {
     return known;
   };
 
-  /** Follows a name to where it is declared: in one of the files, or in a package. */
+  /** Follows a name to its declaration: in one of the files, or in a package. */
   function find(name: string, file: string, meaning: Meaning | undefined): Declaration | Foreign {
     if (meaning === undefined) throw new Error(`${file} has no ${name}`);
     if ("text" in meaning) return { name, file, text: meaning.text };
@@ -58,7 +59,7 @@ export function surfaceOf(files: Declarations, entry: string): string {
     return find(meaning.name, meaning.from, moduleOf(meaning.from).exported.get(meaning.name));
   }
 
-  /** The declarations of the files that a declaration mentions. */
+  /** Returns the declarations of the files that a declaration mentions. */
   function mentionedBy({ name, file, text }: Declaration): Declaration[] {
     const { scope } = moduleOf(file);
     const names = [...text.matchAll(/(?<![.\w$])[A-Za-z_$][\w$]*/g)].map(([word]) => word);
@@ -79,15 +80,15 @@ export function surfaceOf(files: Declarations, entry: string): string {
   }
 
   const shown = new Map<string, string>();
-  /** All declarations that have been met, by their names. */
-  const met = new Map<string, Declaration>();
+  /** All declarations that were found, by their names. */
+  const remembered = new Map<string, Declaration>();
   const below = new Map<string, string>();
   const queue: Declaration[] = [];
-  /** Whether it is met for the first time. */
-  const meet = (one: Declaration): boolean => {
-    const same = met.get(one.name);
+  /** Records a declaration. Returns whether it is found for the first time. */
+  const remember = (one: Declaration): boolean => {
+    const same = remembered.get(one.name);
     if (same === undefined) {
-      met.set(one.name, one);
+      remembered.set(one.name, one);
       queue.push(one);
     } else if (same.file !== one.file) {
       throw new Error(`two declarations have the name ${one.name}: ${same.file}, ${one.file}`);
@@ -96,7 +97,7 @@ export function surfaceOf(files: Declarations, entry: string): string {
   };
   const showBelow = (one: Declaration) => {
     const plain = { ...one, text: withoutConstructor(one.text).replace(/^export /, "") };
-    if (meet(plain)) below.set(plain.name, plain.text);
+    if (remember(plain)) below.set(plain.name, plain.text);
   };
 
   const renamed: Declaration[] = [];
@@ -108,11 +109,11 @@ export function surfaceOf(files: Declarations, entry: string): string {
       shown.set(name, `export { ${as} };`);
       renamed.push(found);
     } else {
-      // Who has the type alone cannot make one.
+      // A program that imports only the type cannot make one.
       const isType = "from" in meaning && meaning.onlyType;
       const one = isType ? { ...found, text: withoutConstructor(found.text) } : found;
       shown.set(name, one.text);
-      meet(one);
+      remember(one);
     }
   }
   for (const one of renamed) showBelow(one);
@@ -125,12 +126,12 @@ export function surfaceOf(files: Declarations, entry: string): string {
   return `${[
     "// Made by scripts/api.ts: npm run api. What the entry exports, in alphabetical order.",
     ...inOrder(shown),
-    ...(hidden.length === 0 ? [] : ["// What these mention, and nobody can import."]),
+    ...(hidden.length === 0 ? [] : ["// Types that these mention, and that cannot be imported."]),
     ...hidden,
   ].join("\n\n")}\n`;
 }
 
-/** What was removed from a surface, and what was added: a changed declaration is both. */
+/** Returns what was removed from a surface, and what was added. A changed declaration is both. */
 export function changes(before: string, after: string): string[] {
   const [old, made] = [before, after].map((text) => new Set(text.trim().split("\n\n")));
   const lines = (block: string, mark: string) => block.replace(/^/gm, `${mark} `);
@@ -140,7 +141,7 @@ export function changes(before: string, after: string): string[] {
   ];
 }
 
-/** `import("./file.ts").Name`, as tsc writes what the source does not name. */
+/** `import("./file.ts").Name`, which tsc writes for a type that the source does not name. */
 const INLINE = /import\("(\.[^"]+)"\)\.(\w+)/g;
 
 function resolve(file: string, to: string): string {
@@ -148,7 +149,7 @@ function resolve(file: string, to: string): string {
   return posix.join(posix.dirname(file), to.replace(/\.[jt]s$/, ".d.ts"));
 }
 
-/** A statement that tsc emits begins in the first column of a line, and nothing else but its last brace does. */
+/** Reads a file. Each statement that tsc emits begins in the first column of a line; only its last brace does too. */
 function readModule(files: Declarations, file: string): Module {
   const text = (files.get(file) as string)
     .replace(/("(?:[^"\\\n]|\\.)*")|\/\*[\s\S]*?\*\/|\/\/.*$/gm, "$1")
@@ -157,7 +158,7 @@ function readModule(files: Declarations, file: string): Module {
   const scope = new Map<string, Meaning>();
   const exported = new Map<string, Meaning>();
   for (const statement of text.trim().split(/\n(?=[a-z@])/)) {
-    // For its effect alone.
+    // An import for its effect only.
     if (/^import "[^"]+";$/.test(statement)) continue;
     const clause =
       /^(import|export) (type )?(?:(\* as )?(\w+),? ?)?(?:\{([^}]*)\})?(?: from "([^"]+)")?;$/.exec(
@@ -176,7 +177,7 @@ function readModule(files: Declarations, file: string): Module {
         if (parts === null) throw new Error(`${file}: what is this?\n${item}`);
         const [, type, name, as = name] = parts;
         const meaning = { from, name: name as string, onlyType: (allTypes ?? type) !== undefined };
-        // `export { a }` without a source gives what the file itself has.
+        // `export { a }` without a source exports a name of the file itself.
         if (keyword === "import") scope.set(as as string, meaning);
         else
           exported.set(
@@ -192,7 +193,7 @@ function readModule(files: Declarations, file: string): Module {
       )?.[1];
     if (name === undefined) throw new Error(`${file}: what is this?\n${statement}`);
     const before = scope.get(name);
-    // Overloads, and interfaces in parts.
+    // Joins overloads, and interfaces in parts.
     const whole =
       before !== undefined && "text" in before ? `${before.text}\n${statement}` : statement;
     scope.set(name, { text: whole });
@@ -208,7 +209,7 @@ function withoutConstructor(text: string): string {
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = join(root, "test", "api");
 
-/** The declarations of src/, as the package has them. */
+/** Returns the declarations of src/, as the package has them. */
 function emitted(): Declarations {
   const out = mkdtempSync(join(tmpdir(), "hawser-api-"));
   try {
@@ -236,7 +237,7 @@ function emitted(): Declarations {
   }
 }
 
-/** The entries that have types: the name of the file in test/api/, and the declarations. */
+/** Returns the entries that have types: the name of the file in test/api/, and the file of the declarations. */
 function entries(): [string, string][] {
   const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
     exports: Record<string, string | { types?: string }>;

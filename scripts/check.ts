@@ -1,10 +1,10 @@
 /**
- * All that CI checks short of tests, without a network, in two lanes at once:
+ * Runs all checks of CI except the tests, without a network, in two lanes at the same time:
  *
- *     sources   types, code style, the contract, gen/     each for itself
+ *     sources   types, code style, the contract, gen/     each by itself
  *     package   build -> pack -> publint -> attw          each needs the one before
  *
- * It prints a line a step; the output of a step is shown only when the step fails.
+ * Prints one line a step; the output of a step is shown only if it fails.
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -14,9 +14,9 @@ import { fileURLToPath } from "node:url";
 
 interface Step {
   title: string;
-  /** The remedy when it fails. */
+  /** What to do if the step fails. */
   remedy: string;
-  /** Rejects with the output for the user; a text that it resolves with is shown beside the title. */
+  /** Rejects with what the user must see. A text that it resolves with is shown after the title. */
   run: () => Promise<string | undefined>;
 }
 
@@ -24,7 +24,9 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const temporary = mkdtempSync(join(tmpdir(), "hawser-check-"));
 process.on("exit", () => rmSync(temporary, { recursive: true, force: true }));
 
-/** Runs a program of the repository or of the machine; resolves with its stdout, rejects with all it printed. */
+/**
+ * Runs a program of the repository or of the machine. Resolves with its stdout; rejects with all that it has printed.
+ */
 function run(program: string, ...args: string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     const PATH = [join(root, "node_modules", ".bin"), process.env.PATH].join(delimiter);
@@ -51,7 +53,7 @@ function run(program: string, ...args: string[]): Promise<string> {
   });
 }
 
-/** A program whose output is not needed when it succeeds. */
+/** Makes a step of a program whose output is not needed if it succeeds. */
 const quiet =
   (program: string, ...args: string[]) =>
   async () => {
@@ -59,7 +61,7 @@ const quiet =
     return undefined;
   };
 
-/** The commit that a name stands for, if there is one in this clone. */
+/** Returns the commit that a name stands for, if this clone has it. */
 const commit = (name: string) =>
   run("git", "rev-parse", "--verify", "--quiet", `${name}^{commit}`).then(
     (hash) => hash.trim(),
@@ -67,10 +69,10 @@ const commit = (name: string) =>
   );
 
 /**
- * The contract before the change: that of main, and, where main is checked out, that of
- * the commit before it, since no change is visible against itself.
+ * Compares the contract with the one on main. If main is checked out, also with the commit before it, because
+ * main compared with itself shows no change.
  */
-async function breaking(): Promise<string> {
+async function checkBreaking(): Promise<string> {
   const main = (await commit("main")) ? "main" : "origin/main";
   const hash = await commit(main);
   if (hash === undefined) return "neither main nor origin/main here: nothing to compare with";
@@ -89,14 +91,17 @@ async function breaking(): Promise<string> {
   return `against ${compared.join(" and ")}`;
 }
 
-/** Generates beside the working tree, and compares both ways: files that differ, are missing, or are left over. */
-async function generated(): Promise<undefined> {
+/**
+ * Generates in a folder outside the working tree, and compares both ways: files that differ, are missing or are left
+ * over.
+ */
+async function checkGenerated(): Promise<undefined> {
   await run("buf", "generate", "--output", temporary);
   await run("git", "diff", "--no-index", "--exit-code", "--", "gen", join(temporary, "gen"));
 }
 
-/** Each exception in buf.yaml must be needed: without them buf must complain of exactly these. */
-async function exceptions(): Promise<undefined> {
+/** Checks that each exception in buf.yaml is needed: without all of them, buf must complain of exactly these. */
+async function checkExceptions(): Promise<undefined> {
   const config = readFileSync(join(root, "buf.yaml"), "utf8");
   const block = /^ {2}ignore_only:\n((?: {4}.*\n)+)/m;
   const excepted = new Set<string>();
@@ -119,8 +124,11 @@ async function exceptions(): Promise<undefined> {
     throw new Error([...excepted].map((one) => `not needed: ${one}`).join("\n"));
 }
 
-/** Each package in the lock has a hash, which npm checks its download against, and no address: the user chooses the registry. */
-async function locked(): Promise<undefined> {
+/**
+ * Checks that each package in the lock has a hash, with which npm verifies what it downloads, and no address: users
+ * choose their registry.
+ */
+async function checkLock(): Promise<undefined> {
   const { packages } = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")) as {
     packages: Record<string, { integrity?: string; resolved?: string }>;
   };
@@ -150,14 +158,14 @@ const sources: Step[] = [
   },
   {
     title: "public surface (test/api/)",
-    remedy: "npm run api, and commit test/api/, where the change is meant",
+    remedy: "npm run api, and commit test/api/, if the change is intended",
     run: quiet("node", "scripts/api.ts", "--check"),
   },
   {
     title: "package-lock.json: hashes, and no addresses",
     remedy:
       "give each package the integrity that npm view NAME@VERSION dist.integrity prints; remove resolved",
-    run: locked,
+    run: checkLock,
   },
   {
     title: "contract: rules (buf lint)",
@@ -167,7 +175,7 @@ const sources: Step[] = [
   {
     title: "contract: exceptions from the rules",
     remedy: "remove what is not needed from lint.ignore_only in buf.yaml",
-    run: exceptions,
+    run: checkExceptions,
   },
   {
     title: "contract: format (buf format)",
@@ -177,12 +185,12 @@ const sources: Step[] = [
   {
     title: "contract: nothing breaks (buf breaking)",
     remedy: "add methods and fields; change none that exist",
-    run: breaking,
+    run: checkBreaking,
   },
   {
     title: "gen/ is what the generator makes",
     remedy: "npm run generate, and commit gen/",
-    run: generated,
+    run: checkGenerated,
   },
 ];
 
@@ -193,7 +201,7 @@ const packaging: Step[] = [
     run: quiet("npm", "run", "--silent", "build"),
   },
   {
-    // Without scripts: `prepack` would build once more.
+    // Without scripts: `prepack` would build again.
     title: "pack",
     remedy: "npm pack",
     run: quiet("npm", "pack", "--ignore-scripts", "--silent", "--pack-destination", temporary),
@@ -204,8 +212,8 @@ const packaging: Step[] = [
     run: quiet("publint", "run", tarball, "--strict"),
   },
   {
-    // ESM only: require() and Node 10 are not supported. attw does not look into entries with a *,
-    // so one generated module is checked for those of ./gen/*; ./proto/* has no types.
+    // The package is ESM only: require() and Node 10 are not checked. Entries with a * are not checked, so one
+    // generated module stands for those of ./gen/*; ./proto/* has no types.
     title: "types of the package (attw)",
     remedy: "mend exports in package.json",
     run: quiet(
@@ -218,7 +226,7 @@ const packaging: Step[] = [
 const failed: Step[] = [];
 
 /** Runs a step and prints its result. */
-async function passes(step: Step): Promise<boolean> {
+async function runStep(step: Step): Promise<boolean> {
   const startedAt = performance.now();
   const seconds = () => `${((performance.now() - startedAt) / 1000).toFixed(1)} s`.padStart(7);
   try {
@@ -233,15 +241,15 @@ async function passes(step: Step): Promise<boolean> {
   }
 }
 
-async function each(steps: Step[]): Promise<void> {
-  for (const step of steps) await passes(step);
+async function runAll(steps: Step[]): Promise<void> {
+  for (const step of steps) await runStep(step);
 }
 
-async function untilOneFails(steps: Step[]): Promise<void> {
-  for (const step of steps) if (!(await passes(step))) return;
+async function runUntilFailure(steps: Step[]): Promise<void> {
+  for (const step of steps) if (!(await runStep(step))) return;
 }
 
-await Promise.all([each(sources), untilOneFails(packaging)]);
+await Promise.all([runAll(sources), runUntilFailure(packaging)]);
 
 if (failed.length > 0) {
   console.log("\nWhat failed, and what to do:");

@@ -1,4 +1,4 @@
-/** Removes the files of earlier builds, so that no stale file is packed. */
+/** Removes what an earlier build made, so that nothing stale is packed. */
 import { rmSync } from "node:fs";
 
 rmSync(new URL("../dist", import.meta.url), { recursive: true, force: true });

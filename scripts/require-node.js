@@ -1,10 +1,10 @@
 /**
- * Loaded by the npm scripts that run examples/, before anything else: `node --import ./scripts/require-node.js`.
- * JavaScript, and without imports: a Node that reads no TypeScript must reach the line with the error.
+ * The npm scripts that run examples/ load this file first: `node --import ./scripts/require-node.js`. It is JavaScript
+ * without imports, so that a Node which reads no TypeScript gets as far as the line that says so.
  */
 const major = Number(process.versions.node.split(".")[0]);
 
-// The source has `using`.
+// The source uses `using`.
 if (major < 24) {
   process.stderr.write(
     `hawser: failed_precondition: needs Node 24 or newer to run from source, this is ${process.versions.node}: ` +

@@ -55,7 +55,7 @@ test("the surface of an entry has its exports by name, then the types that they 
     "export { Opened as OpenFile };",
     "export declare class Reader<T> {\n    #private;\n    read(): T;\n}",
     "export declare function open(path: string): Opened;\nexport declare function open(path: string, mode: Mode): Opened;",
-    "// What these mention, and nobody can import.",
+    "// Types that these mention, and that cannot be imported.",
     "type Column = number;",
     "interface Line {\n    line: number;\n}",
     'type Mode = "read" | "write";',

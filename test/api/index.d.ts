@@ -127,7 +127,7 @@ export { encodeBinaryHeader } from "@connectrpc/connect";
 
 export declare function readSessionLost(error: unknown): SessionLost | undefined;
 
-// What these mention, and nobody can import.
+// Types that these mention, and that cannot be imported.
 
 type HeadersFunction = () => HeadersInit | Promise<HeadersInit>;
 

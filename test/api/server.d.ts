@@ -112,7 +112,7 @@ export declare function readSessionLost(error: unknown): SessionLost | undefined
 
 export declare function sendHeaders(context: HandlerContext): void;
 
-// What these mention, and nobody can import.
+// Types that these mention, and that cannot be imported.
 
 interface SessionLimits {
     readonly maxSessions: number;

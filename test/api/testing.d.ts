@@ -41,7 +41,7 @@ export interface WorldServer extends Pick<Server, "close" | "openCalls"> {
 
 export declare function startWorld(given: ServerOptions["routes"] | WorldOptions): Promise<World>;
 
-// What these mention, and nobody can import.
+// Types that these mention, and that cannot be imported.
 
 interface BidirectionalCall<I extends DescMessage, O extends DescMessage> {
     (options?: CallOptions): Duplex<Req<I>, Res<O>>;

@@ -15,7 +15,7 @@ export interface JetStreamLogOptions {
 
 export declare function jetStreamLog(options: JetStreamLogOptions): Promise<TopicLog>;
 
-// What these mention, and nobody can import.
+// Types that these mention, and that cannot be imported.
 
 interface Appended {
     readonly cursor: string;

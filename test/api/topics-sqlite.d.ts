@@ -8,7 +8,7 @@ export interface SqliteLogOptions {
 
 export declare function sqliteLog(options: string | SqliteLogOptions): Promise<TopicLog>;
 
-// What these mention, and nobody can import.
+// Types that these mention, and that cannot be imported.
 
 interface Appended {
     readonly cursor: string;

@@ -109,7 +109,7 @@ export declare function createHub<T = TopicRecord, N = never>(log: TopicLog, opt
 
 export declare function memoryLog(options?: MemoryLogOptions): TopicLog;
 
-// What these mention, and nobody can import.
+// Types that these mention, and that cannot be imported.
 
 interface NoteSlot<N> {
     readonly kind: "note";
