@@ -14,7 +14,7 @@ import { fileURLToPath } from "node:url";
 
 interface Step {
   title: string;
-  /** What to do if the step fails. */
+  /** The remedy if the step fails. */
   remedy: string;
   /** Rejects with what the user must see. A text that it resolves with is shown after the title. */
   run: () => Promise<string | undefined>;

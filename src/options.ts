@@ -29,14 +29,14 @@ function checkObject(value: unknown, place: OptionPlace, checks: Checks<unknown>
   if (!isObject(value)) {
     throw wrong({ of: place.of, option: place.option || "options" }, value, "an object");
   }
-  const given = value as Record<string, unknown>;
-  for (const name of Object.keys(given)) {
+  const options = value as Record<string, unknown>;
+  for (const name of Object.keys(options)) {
     if (!Object.hasOwn(checks, name)) throw unknownOption(place, name, Object.keys(checks));
   }
   for (const [name, check] of Object.entries(checks as Record<string, Check>)) {
     const option = place.option === "" ? name : `${place.option}.${name}`;
-    if (given[name] !== undefined || check.isNeeded) {
-      check(given[name], { of: place.of, option });
+    if (options[name] !== undefined || check.isNeeded) {
+      check(options[name], { of: place.of, option });
     }
   }
 }

@@ -226,8 +226,8 @@ function sessionDefaults(options: SessionOptions): Required<SessionOptions> {
     identify: identifyByCredentials,
   };
   // A spread would leave out inherited options, which the checks have accepted.
-  const given = Object.keys(defaults)
+  const chosen = Object.keys(defaults)
     .map((name) => [name, options[name as keyof SessionOptions]])
     .filter(([, value]) => value !== undefined);
-  return { ...defaults, ...Object.fromEntries(given) };
+  return { ...defaults, ...Object.fromEntries(chosen) };
 }

@@ -77,7 +77,7 @@
 //   hawser-received  how many messages of the server the client has received.
 //   hawser-window    "<bytes>,<messages>": what the client holds, see 6. It MUST
 //                    be the same for all attachments of a session.
-//   hawser-epoch     the epoch of the server process, from the last answer of
+//   hawser-epoch     the epoch of the server process, from the newest answer of
 //                    this session; before there is one, from Negotiate.
 //   hawser-opened    the server's clock when the client sent the first attachment
 //                    of the session: now_ms of NegotiateResponse, and the time
