@@ -120,7 +120,7 @@ describe("watch", () => {
     [
       "of another room",
       async ({ post }: RoomsWorld) => (await post("other", 1))[0] as string,
-      /belongs to something else/,
+      /belongs to another topic/,
     ],
   ])("a cursor that is %s is INVALID_ARGUMENT", async (_, cursor, message) => {
     await using world = await startRooms();
