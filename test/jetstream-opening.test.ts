@@ -10,6 +10,7 @@ import { made, numbered, pages, shown, take, texts } from "./contract/engine.ts"
 import { type Api, startFakeNats } from "./support/fake-nats.ts";
 import { findNats, type Nats, startNats } from "./support/nats.ts";
 
+/** Opens a log that is refused. Returns the error. */
 async function refusalOf(opening: Promise<AsyncDisposable>) {
   const error = await opening.then(
     async (log) => {
@@ -21,7 +22,7 @@ async function refusalOf(opening: Promise<AsyncDisposable>) {
   return { code: error.code, text: error.rawMessage };
 }
 
-/** A server that takes a configuration as it is sent, but for some settings, which it drops. */
+/** A server that accepts any configuration, but drops some settings of it. */
 const forgetful =
   (...dropped: string[]): Api =>
   (method, body) => {
@@ -33,17 +34,20 @@ const forgetful =
     return { config: Object.fromEntries(config), created: "2026-01-01T00:00:00Z", state: {} };
   };
 
-describe("a server that cannot be used", () => {
-  test.each(["2.9.3", "2.8.4", "1.4.1", "2.9.0-beta.12"])("%s is too old", async (version) => {
-    await using nats = await startFakeNats(version, forgetful());
-    const { code, text } = await refusalOf(jetStreamLog({ servers: nats.url }));
-    expect(code).toBe(Code.FailedPrecondition);
-    expect(text).toContain(version);
-    expect(text).toContain("2.9.4");
-  });
+describe("a NATS server", () => {
+  test.each(["2.9.3", "2.8.4", "1.4.1", "2.9.0-beta.12"])(
+    "is refused as too old if its version is %s",
+    async (version) => {
+      await using nats = await startFakeNats(version, forgetful());
+      const { code, text } = await refusalOf(jetStreamLog({ servers: nats.url }));
+      expect(code).toBe(Code.FailedPrecondition);
+      expect(text).toContain(version);
+      expect(text).toContain("2.9.4");
+    },
+  );
 
   test.each(["2.9.4", "2.9.10", "2.10.0", "2.11.9-RC.1", "3.0.0"])(
-    "%s is new enough",
+    "is accepted if its version is %s",
     async (version) => {
       await using nats = await startFakeNats(version, forgetful());
       await using log = await jetStreamLog({ servers: nats.url });
@@ -52,7 +56,7 @@ describe("a server that cannot be used", () => {
   );
 
   test.each(["republish", "discard", "duplicate_window", "max_msgs_per_subject"])(
-    "drops %s in silence: refused",
+    "is refused if it drops the setting %s without an error",
     async (setting) => {
       await using nats = await startFakeNats("2.11.0", forgetful(setting));
       const opening = jetStreamLog({ servers: nats.url, retention: { records: 9 } });
@@ -62,14 +66,14 @@ describe("a server that cannot be used", () => {
     },
   );
 
-  test("is not there: UNAVAILABLE, with where", async () => {
+  test("is named by its address in the UNAVAILABLE error if it cannot be reached", async () => {
     const { code, text } = await refusalOf(jetStreamLog({ servers: "nats://127.0.0.1:1" }));
     expect(code).toBe(Code.Unavailable);
     expect(text).toContain("127.0.0.1:1");
   });
 
   test.each(["nats://ann:secret@127.0.0.1:1", "ann:secret@127.0.0.1:1"])(
-    "is not there: what is said of %s leaves the user and password out",
+    "is named without user and password if %s cannot be reached",
     async (servers) => {
       const { text } = await refusalOf(jetStreamLog({ servers }));
       expect(text).toContain("no NATS at ");
@@ -79,7 +83,7 @@ describe("a server that cannot be used", () => {
   );
 });
 
-test("what cannot be asked for is INVALID_ARGUMENT", async () => {
+test("jetStreamLog() refuses invalid options with INVALID_ARGUMENT", async () => {
   const servers = "nats://127.0.0.1:1";
   for (const options of [
     { stream: "" },
@@ -93,7 +97,7 @@ test("what cannot be asked for is INVALID_ARGUMENT", async () => {
   }
 });
 
-test("without the packages of NATS the error says what to install", () => {
+test("the error of jetStreamLog() names the packages to install if they are missing", () => {
   const engine = new URL("../src/topics/jetstream/jetstream.ts", import.meta.url).href;
   const program = `
     import { registerHooks } from "node:module";
@@ -108,9 +112,9 @@ test("without the packages of NATS the error says what to install", () => {
   `;
   const cwd = fileURLToPath(new URL("..", import.meta.url));
   const options = ["--input-type=module", "--eval", program];
-  const said = execFileSync(process.execPath, options, { cwd, encoding: "utf8" });
-  expect(said).toContain("[failed_precondition]");
-  expect(said).toContain("npm install @nats-io/transport-node @nats-io/jetstream");
+  const output = execFileSync(process.execPath, options, { cwd, encoding: "utf8" });
+  expect(output).toContain("[failed_precondition]");
+  expect(output).toContain("npm install @nats-io/transport-node @nats-io/jetstream");
 });
 
 const program = findNats();
@@ -130,7 +134,7 @@ describe.skipIf(program === undefined)("a stream", () => {
     return { streams, [Symbol.asyncDispose]: () => connection.close() };
   }
 
-  test("of another program is left as it is", async () => {
+  test("is refused and left unchanged if it belongs to another program", async () => {
     await using raw = await manager();
     const [stream, others] = [named(), { subjects: ["orders.>"] }];
     const { config } = await raw.streams.add({ name: stream, ...others });
@@ -140,7 +144,7 @@ describe.skipIf(program === undefined)("a stream", () => {
     expect((await raw.streams.info(stream)).config).toEqual(config);
   });
 
-  test("in memory is refused: the log would not be durable", async () => {
+  test("is refused if it is in memory: the log would not be durable", async () => {
     await using raw = await manager();
     const stream = named();
     const head = `${stream}.0123456789abcdef`;
@@ -154,7 +158,7 @@ describe.skipIf(program === undefined)("a stream", () => {
     expect(text).toContain(`storage is "memory"`);
   });
 
-  test("of a log is updated to what it keeps now; what may be gone since is a gap", async () => {
+  test("is updated when the log's retention changes; a gap is reported for records that it may have dropped", async () => {
     const [stream, servers] = [named(), nats.url];
     const open = (records?: number) =>
       jetStreamLog({ servers, stream, retention: records === undefined ? {} : { records } });
@@ -167,12 +171,13 @@ describe.skipIf(program === undefined)("a stream", () => {
     }
     {
       await using log = await open(3);
-      // Servers before 2.10 drop one record for each that comes, where they should drop all that are too many.
+      // Servers before 2.10 drop one record for each new one, although they should drop all that
+      // exceed the limit.
       await log.append("t", numbered(5, "", 10));
       expect(shown(await pages(log, "t")).slice(-3)).toEqual(["12", "13", "14"]);
       epochs.add(log.epoch);
     }
-    // Without the limit nothing in the topic tells that there was one.
+    // Without the limit nothing in the topic shows that there was one.
     await using log = await open();
     const kept = shown(await pages(log, "t"));
     expect(Number(kept[0])).toBeGreaterThan(4);
@@ -183,7 +188,7 @@ describe.skipIf(program === undefined)("a stream", () => {
     expect(new Set([...epochs, log.epoch]).size).toBe(1);
   });
 
-  test("opened by many at once is one stream", async () => {
+  test("is created once if many logs open it at the same time", async () => {
     const stream = named();
     const opening = Array.from({ length: 8 }, () => jetStreamLog({ servers: nats.url, stream }));
     const logs = await Promise.all(opening);
@@ -193,7 +198,7 @@ describe.skipIf(program === undefined)("a stream", () => {
     for (const log of logs) await log[Symbol.asyncDispose]();
   });
 
-  test("that was deleted and made again has another epoch: earlier cursors give a gap", async () => {
+  test("has another epoch after it was deleted and created again: earlier cursors lead to a gap", async () => {
     await using raw = await manager();
     const stream = named();
     await using old = await jetStreamLog({ servers: nats.url, stream });
