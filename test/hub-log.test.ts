@@ -75,8 +75,8 @@ describe("cursors", () => {
   });
 });
 
-describe("a log", () => {
-  test("keeps its subscribers when it cannot be reached for a while", async () => {
+describe("a log that fails", () => {
+  test("subscribers stay when the log cannot be reached for a while", async () => {
     await using it = world({ patienceMs: 300 });
     const all = [1, 2, 3].map(() => drain(it.subscribe({ shape: short })));
     await until("they are open", () => all.every(({ events }) => events.length === 1));
@@ -96,14 +96,14 @@ describe("a log", () => {
     expect(it.log.reads).toBe(5);
   });
 
-  test("can be read in other topics while one topic fails", async () => {
+  test("other topics can be read while one topic fails", async () => {
     await using it = world({ records: 1, pagesAtOnce: 1 });
     const { page } = it.log;
     let fails = 0;
     it.log.page = async (topic, after, limits) => {
       if (topic !== TOPIC) return page(topic, after, limits);
       fails++;
-      throw new ConnectError("this topic is away", Code.Unavailable);
+      throw new ConnectError("this topic is unreachable", Code.Unavailable);
     };
     const leaving = new AbortController();
     const [bad, good] = [TOPIC, "room/b"].map((topic) =>
@@ -123,21 +123,21 @@ describe("a log", () => {
     leaving.abort();
   });
 
-  test("ends only the subscribers that need pages, with UNAVAILABLE, when its pages stay unreachable", async () => {
+  test("pages that stay unreachable end only the subscribers that need pages, with UNAVAILABLE", async () => {
     await using it = world({ patienceMs: 100 });
     await it.post(3);
     const live = drain(it.subscribe({ shape: short }));
     await until("it is open", () => live.events.length === 1);
     it.log.page = async () => {
-      throw new ConnectError("the pages are away", Code.Unavailable);
+      throw new ConnectError("the pages are unreachable", Code.Unavailable);
     };
     const { over } = drain(it.subscribe({ start: "oldest" }));
-    expect(await over).toMatchObject({ rawMessage: "the pages are away" });
+    expect(await over).toMatchObject({ rawMessage: "the pages are unreachable" });
     await it.post(1);
     await until("the other has the record", () => live.events.at(-1) === 4);
   });
 
-  test("ends its subscribers with UNAVAILABLE when it is closed, and later subscriptions too", async () => {
+  test("a closed log ends its subscribers with UNAVAILABLE, and later subscriptions too", async () => {
     await using it = world({ patienceMs: 100 });
     const live = drain(it.subscribe());
     await until("it is open", () => live.events.length === 1);
@@ -148,7 +148,7 @@ describe("a log", () => {
     expect(it.hub.size.topics).toBe(0);
   });
 
-  test("ends its subscribers with the error of make() when a record cannot be read", async () => {
+  test("an error of make() ends the subscribers that get the record", async () => {
     const damaged = new ConnectError("damaged", Code.DataLoss);
     await using it = world({
       make() {

@@ -222,7 +222,7 @@ async function nextRecord(events: AsyncIterator<HubEvent<string, string>>) {
 }
 
 describe("notes", () => {
-  test("arrive between the records between which they were announced", async () => {
+  test("a note arrives between the records between which it was announced", async () => {
     await using it = world();
     const { events } = drain(it.subscribe({ shape: short }));
     await until("it is open", () => events.length === 1);
@@ -234,7 +234,7 @@ describe("notes", () => {
     expect(events).toEqual(["opening", "a", 1, "b"]);
   });
 
-  test("do not arrive after the opening if they were announced before it", async () => {
+  test("a note that is announced before the opening does not arrive after it", async () => {
     await using it = world();
     const { events } = drain(it.subscribe({ shape: short }));
     it.hub.announce(TOPIC, "a");
@@ -244,7 +244,7 @@ describe("notes", () => {
     expect(events).toEqual(["opening", 1]);
   });
 
-  test("lead to another opening when they were missed, unless they are fleeting", async () => {
+  test("a missed note leads to another opening, unless it is fleeting", async () => {
     await using it = world({ records: 4 });
     const [late, later] = [1, 2].map(() => it.subscribe({ shape: short })[Symbol.asyncIterator]());
     const next = async (count: number, events = late) => {
@@ -267,7 +267,7 @@ describe("notes", () => {
     it.abort();
   });
 
-  test("do not make a subscriber that has every record read pages, even if they fill the ring", async () => {
+  test("notes that fill the ring do not make a subscriber read pages if it has every record", async () => {
     await using it = world({ records: 64 });
     const slow = it.subscribe({ shape: short })[Symbol.asyncIterator]();
     await slow.next();

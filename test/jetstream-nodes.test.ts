@@ -6,7 +6,7 @@ import { sleep } from "../src/flow/wait.ts";
 import { openLink } from "../src/testing/link.ts";
 import { type JetStreamLogOptions, jetStreamLog } from "../src/topics/jetstream/jetstream.ts";
 import type { NewRecord, TopicItem, TopicLog } from "../src/topics/log.ts";
-import { bytes, made, numbered, pages, shown, take, texts } from "./contract/engine.ts";
+import { bytes, made, numbered, pages, readItems, shown, texts } from "./contract/engine.ts";
 import { stillAt, until } from "./support/gate.ts";
 import { findNats, startNats } from "./support/nats.ts";
 
@@ -106,12 +106,12 @@ async function codeOf(call: Promise<unknown>): Promise<string> {
   );
 }
 
-describe.skipIf(program === undefined)("several nodes with one stream", () => {
-  test("deliver the records of every node to the readers of all nodes in the same order", async () => {
+describe.skipIf(program === undefined)("several nodes on one stream", () => {
+  test("readers of all nodes get the records of every node in the same order", async () => {
     await using world = await start();
     const nodes = [await world.open(), await world.open(), await world.open()];
     const signal = AbortSignal.timeout(8_000);
-    const readers = nodes.map((log) => take(log.read("t", undefined, signal), 600));
+    const readers = nodes.map((log) => readItems(log.read("t", undefined, signal), 600));
     const writers = nodes.map(async (log, node) => {
       for (let n = 0; n < 100; n++) {
         const first = log.append("t", texts(`${node}.${2 * n}`));
@@ -131,7 +131,7 @@ describe.skipIf(program === undefined)("several nodes with one stream", () => {
     }
   });
 
-  test("store the same record once when all of them append it at the same time", async () => {
+  test("a record that all nodes append at the same time is stored once", async () => {
     await using world = await start();
     const nodes = [await world.open(), await world.open(), await world.open()];
     const appended = await Promise.all(nodes.map((log) => log.append("t", [made("p", 1n)])));
@@ -139,7 +139,7 @@ describe.skipIf(program === undefined)("several nodes with one stream", () => {
     expect(new Set(appended.flat().map(({ cursor }) => cursor)).size).toBe(1);
   });
 
-  test("report a gap after a trim on another node", async () => {
+  test("readers of a node get a gap after a trim on another node", async () => {
     await using world = await start();
     const [one, other] = [await world.open(), await world.open()];
     const appended = await one.append("t", numbered(10));
@@ -155,8 +155,8 @@ describe.skipIf(program === undefined)("several nodes with one stream", () => {
   });
 });
 
-describe.skipIf(program === undefined)("if the server", () => {
-  test("is killed four times under readers and writers, no record is lost, and none is stored twice", async () => {
+describe.skipIf(program === undefined)("a server that fails", () => {
+  test("no record is lost or stored twice when the server is killed four times under readers and writers", async () => {
     await using world = await start();
     const nodes = [await world.open(), await world.open()];
     const leave = new AbortController();
@@ -192,7 +192,7 @@ describe.skipIf(program === undefined)("if the server", () => {
     for (const { ended } of readers) expect(await ended).toBe(leave.signal.reason);
   });
 
-  test("is down, calls fail immediately with UNAVAILABLE, readers wait, and all continue when it is up again", async () => {
+  test("while the server is down, calls fail immediately with UNAVAILABLE and readers wait; all continue when it is up again", async () => {
     await using world = await start();
     const log = await world.open();
     const [first] = await log.append("t", texts("a"));
@@ -226,7 +226,7 @@ describe.skipIf(program === undefined)("if the server", () => {
     await Promise.all([reader.ended, late.ended]);
   });
 
-  test("is down, its address is logged once, and once when it is up again; callers do not get the address", async () => {
+  test("a server's address is logged once when it is down, and once when it is up again; callers do not get it", async () => {
     await using world = await start();
     const logged: string[] = [];
     const logLine = (text: string) => void logged.push(text);
@@ -244,7 +244,7 @@ describe.skipIf(program === undefined)("if the server", () => {
     expect(logged.slice(1)).toEqual([`connected to NATS at ${at} again`]);
   });
 
-  test("is down when the log is closed, closing does not wait", async () => {
+  test("closing a log does not wait for a server that is down", async () => {
     await using world = await start();
     const log = await world.open();
     const reader = follow(log, "t", AbortSignal.timeout(8_000));
@@ -257,7 +257,7 @@ describe.skipIf(program === undefined)("if the server", () => {
     expect(await reader.ended).toMatchObject({ code: Code.Unavailable });
   });
 
-  test("does not answer, calls fail with UNAVAILABLE after timeoutMs", async () => {
+  test("calls to a server that does not answer fail with UNAVAILABLE after timeoutMs", async () => {
     await using world = await start();
     const log = await world.open({ timeoutMs: 200 });
     world.nats.freeze();
@@ -273,7 +273,7 @@ describe.skipIf(program === undefined)("if the server", () => {
     expect(performance.now() - startedAt).toBeLessThan(2_000);
   });
 
-  test("loses a live record, a reader notices it at the next record, or asks after silenceMs", async () => {
+  test("a reader notices a lost live record at the next record, or asks after silenceMs", async () => {
     await using world = await start();
     await using link = await openLink({ host: "127.0.0.1", port: world.nats.port });
     const other = await world.open();
@@ -300,7 +300,7 @@ describe.skipIf(program === undefined)("if the server", () => {
     for (const log of [quick, patient]) await log[Symbol.asyncDispose]();
   });
 
-  test("drops a request without an answer, the request is sent again", async () => {
+  test("a request that the server drops without an answer is sent again", async () => {
     await using world = await start();
     await using lossy = await openLossy(world.nats.port, "CONSUMER.MSG.NEXT");
     const log = await world.open({ servers: lossy.url, timeoutMs: 1_000 });
@@ -312,7 +312,7 @@ describe.skipIf(program === undefined)("if the server", () => {
     expect(lossy.drops).toBe(0);
   });
 
-  test("removes records while a page is read, a gap is reported for them", async () => {
+  test("a page has a gap for records that are removed while it is read", async () => {
     await using world = await start();
     await using lossy = await openLossy(world.nats.port, "CONSUMER.MSG.NEXT");
     const [log, other] = [await world.open({ servers: lossy.url }), await world.open()];
@@ -327,7 +327,7 @@ describe.skipIf(program === undefined)("if the server", () => {
     expect(shown(await pages(log, "t"))).toEqual(["0", "(gap)", ...rest]);
   });
 
-  test("is full, appends fail with RESOURCE_EXHAUSTED and store nothing, until a trim makes space", async () => {
+  test("appends to a full stream fail with RESOURCE_EXHAUSTED and store nothing, until a trim makes space", async () => {
     await using world = await start();
     const log = await world.open({ maxBytes: 20_000 });
     const record = { data: new Uint8Array(1_000) };
@@ -353,7 +353,7 @@ describe.skipIf(program === undefined)("if the server", () => {
     );
   });
 
-  test("has no space for one record of an append, the others are stored, and repeating the append stores it after them", async () => {
+  test("if there is no space for one record of an append, the others are stored, and repeating the append stores it after them", async () => {
     await using world = await start();
     const log = await world.open({ maxBytes: 20_000 });
     const [filler] = await log.append("filler", [{ data: new Uint8Array(10_000) }]);
@@ -378,7 +378,7 @@ describe.skipIf(program === undefined)("if the server", () => {
     expect(await stored()).toEqual(["a", "c", "b"]);
   });
 
-  test("refuses one record and does not answer for another, the append fails with UNAVAILABLE: the other may be stored", async () => {
+  test("an append fails with UNAVAILABLE if one record is refused and another not answered: that one may be stored", async () => {
     await using world = await start();
     await using lossy = await openLossy(world.nats.port, ".log.t");
     const log = await world.open({ servers: lossy.url, maxBytes: 20_000, timeoutMs: 300 });

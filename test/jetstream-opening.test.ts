@@ -6,7 +6,7 @@ import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { jetStreamLog } from "../src/topics/jetstream/jetstream.ts";
-import { made, numbered, pages, shown, take, texts } from "./contract/engine.ts";
+import { made, numbered, pages, readItems, shown, texts } from "./contract/engine.ts";
 import { type Api, startFakeNats } from "./support/fake-nats.ts";
 import { findNats, type Nats, startNats } from "./support/nats.ts";
 
@@ -34,9 +34,9 @@ const forgetful =
     return { config: Object.fromEntries(config), created: "2026-01-01T00:00:00Z", state: {} };
   };
 
-describe("a NATS server", () => {
+describe("opening a log on a NATS server", () => {
   test.each(["2.9.3", "2.8.4", "1.4.1", "2.9.0-beta.12"])(
-    "is refused as too old if its version is %s",
+    "version %s of the server is refused as too old",
     async (version) => {
       await using nats = await startFakeNats(version, forgetful());
       const { code, text } = await refusalOf(jetStreamLog({ servers: nats.url }));
@@ -47,7 +47,7 @@ describe("a NATS server", () => {
   );
 
   test.each(["2.9.4", "2.9.10", "2.10.0", "2.11.9-RC.1", "3.0.0"])(
-    "is accepted if its version is %s",
+    "version %s of the server is accepted",
     async (version) => {
       await using nats = await startFakeNats(version, forgetful());
       await using log = await jetStreamLog({ servers: nats.url });
@@ -56,7 +56,7 @@ describe("a NATS server", () => {
   );
 
   test.each(["republish", "discard", "duplicate_window", "max_msgs_per_subject"])(
-    "is refused if it drops the setting %s without an error",
+    "a server that drops the setting %s without an error is refused",
     async (setting) => {
       await using nats = await startFakeNats("2.11.0", forgetful(setting));
       const opening = jetStreamLog({ servers: nats.url, retention: { records: 9 } });
@@ -66,14 +66,14 @@ describe("a NATS server", () => {
     },
   );
 
-  test("is named by its address in the UNAVAILABLE error if it cannot be reached", async () => {
+  test("the error has the address of a server that cannot be reached", async () => {
     const { code, text } = await refusalOf(jetStreamLog({ servers: "nats://127.0.0.1:1" }));
     expect(code).toBe(Code.Unavailable);
     expect(text).toContain("127.0.0.1:1");
   });
 
   test.each(["nats://ann:secret@127.0.0.1:1", "ann:secret@127.0.0.1:1"])(
-    "is named without user and password if %s cannot be reached",
+    "the error leaves out user and password if %s cannot be reached",
     async (servers) => {
       const { text } = await refusalOf(jetStreamLog({ servers }));
       expect(text).toContain("no NATS at ");
@@ -119,7 +119,7 @@ test("the error of jetStreamLog() names the packages to install if they are miss
 
 const program = findNats();
 
-describe.skipIf(program === undefined)("a stream", () => {
+describe.skipIf(program === undefined)("opening a log on a stream", () => {
   let nats: Nats;
   beforeAll(async () => {
     nats = await startNats(program as string);
@@ -134,7 +134,7 @@ describe.skipIf(program === undefined)("a stream", () => {
     return { streams, [Symbol.asyncDispose]: () => connection.close() };
   }
 
-  test("is refused and left unchanged if it belongs to another program", async () => {
+  test("a stream of another program is refused, and left unchanged", async () => {
     await using raw = await manager();
     const [stream, others] = [named(), { subjects: ["orders.>"] }];
     const { config } = await raw.streams.add({ name: stream, ...others });
@@ -144,7 +144,7 @@ describe.skipIf(program === undefined)("a stream", () => {
     expect((await raw.streams.info(stream)).config).toEqual(config);
   });
 
-  test("is refused if it is in memory: the log would not be durable", async () => {
+  test("a stream in memory is refused: the log would not be durable", async () => {
     await using raw = await manager();
     const stream = named();
     const head = `${stream}.0123456789abcdef`;
@@ -158,7 +158,7 @@ describe.skipIf(program === undefined)("a stream", () => {
     expect(text).toContain(`storage is "memory"`);
   });
 
-  test("is updated when the log's retention changes; a gap is reported for records that it may have dropped", async () => {
+  test("another retention updates the stream; a gap is reported for records that may have been dropped", async () => {
     const [stream, servers] = [named(), nats.url];
     const open = (records?: number) =>
       jetStreamLog({ servers, stream, retention: records === undefined ? {} : { records } });
@@ -188,7 +188,7 @@ describe.skipIf(program === undefined)("a stream", () => {
     expect(new Set([...epochs, log.epoch]).size).toBe(1);
   });
 
-  test("is created once if many logs open it at the same time", async () => {
+  test("many logs that open a stream at the same time share one", async () => {
     const stream = named();
     const opening = Array.from({ length: 8 }, () => jetStreamLog({ servers: nats.url, stream }));
     const logs = await Promise.all(opening);
@@ -198,14 +198,14 @@ describe.skipIf(program === undefined)("a stream", () => {
     for (const log of logs) await log[Symbol.asyncDispose]();
   });
 
-  test("has another epoch after it was deleted and created again: earlier cursors lead to a gap", async () => {
+  test("a stream that was deleted and created again has another epoch: earlier cursors lead to a gap", async () => {
     await using raw = await manager();
     const stream = named();
     await using old = await jetStreamLog({ servers: nats.url, stream });
     const [, last] = await old.append("t", texts("a", "b"));
     await raw.streams.delete(stream);
     await expect(old.append("t", texts("lost"))).rejects.toMatchObject({ code: Code.Unavailable });
-    const reading = take(old.read("t", last?.cursor, AbortSignal.timeout(5_000)), 1);
+    const reading = readItems(old.read("t", last?.cursor, AbortSignal.timeout(5_000)), 1);
     await using log = await jetStreamLog({ servers: nats.url, stream });
     await log.append("t", texts("c"));
     expect(log.epoch).not.toBe(old.epoch);

@@ -73,7 +73,7 @@ test("the opening of a crowded room has its first 1000 members and the count of 
   expect(await joined.over).toBe(undefined);
 });
 
-test("members are listMembers by name, 100 a page by default, after a name that need not be a member's", async () => {
+test("members are listed by name, 100 a page by default, after a name that need not be a member's", async () => {
   await using log = memoryLog();
   const names = Array.from({ length: 250 }, (_, n) => `member ${`${n}`.padStart(3, "0")}`);
   await gather(log, "lobby", names);

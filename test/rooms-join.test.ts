@@ -50,7 +50,7 @@ describe.each([
   ["with a session", true],
   ["without a session", false],
 ] as const)("%s", (_, session) => {
-  test("two members get the messages of both in the same order, and an acknowledgement of each of their own", async () => {
+  test("two members get the messages of both in the same order, and an acknowledgement of each message that they sent", async () => {
     await using world = await startRooms();
     const ann = await joined(world, "ann", {}, session);
     const bob = await joined(world, "bob", {}, session);
@@ -237,7 +237,7 @@ test("a member begins with the oldest message, or after a cursor; a repeated mes
   await later.leave();
 });
 
-describe("a join fails with INVALID_ARGUMENT for", () => {
+describe("invalid requests", () => {
   type Request = MessageInitShape<typeof JoinRequestSchema>;
   const open: Request = {
     event: { case: "open", value: { room: "r", name: "n", producer: "p" } },
@@ -276,7 +276,7 @@ describe("a join fails with INVALID_ARGUMENT for", () => {
       ],
       /^the cursor is malformed/,
     ],
-  ])("%s", async (_, requests, message) => {
+  ])("a join fails with INVALID_ARGUMENT for %s", async (_, requests, message) => {
     await using world = await startRooms();
     const call = world.rooms.join();
     const { over } = drain(call);

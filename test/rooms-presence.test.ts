@@ -12,7 +12,7 @@ import { startRooms } from "./support/rooms-world.ts";
 /** A lease lasts three beats: long enough for a busy machine. */
 const BEAT_MS = 100;
 
-/** A node on a log; `heard` has the events of its own members and those of other nodes, as "joined ann". */
+/** A node on a log; `heard` lists the events of members at any node, as "joined ann". */
 function node(log: TopicLog) {
   const heard: string[] = [];
   const warnings: string[] = [];

@@ -28,7 +28,7 @@ const annSays = (from: number, to: number) =>
   Array.from({ length: to - from + 1 }, (_, n) => `ann: ${from + n}`);
 
 describe("post", () => {
-  test("is stored once if it is repeated after a lost answer, and keeps its first cursor", async () => {
+  test("a post that is repeated after a lost answer is stored once, and keeps its first cursor", async () => {
     await using world = await startRooms();
     const message = { room: "lobby", name: "ann", text: "hi", producer: "p", sequence: 1n };
     const first = await world.rooms.post(message);
@@ -43,7 +43,7 @@ describe("post", () => {
     await watcher.leave();
   });
 
-  test("is stored only in its room, with the time at which the server received it", async () => {
+  test("a post is stored only in its room, with the time at which the server received it", async () => {
     await using world = await startRooms();
     const before = Date.now();
     await world.post("one", 1);
@@ -59,7 +59,7 @@ describe("post", () => {
 });
 
 describe("watch", () => {
-  test("begins with the next message, with the oldest, or after a cursor; the opening and messages have cursors", async () => {
+  test("a watcher begins with the next message, with the oldest, or after a cursor; the opening and messages have cursors", async () => {
     await using world = await startRooms();
     const cursors = await world.post("lobby", 3);
     const now = await watch(world, { room: "lobby" });
@@ -82,7 +82,7 @@ describe("watch", () => {
     for (const watcher of [now, oldest, later, again]) await watcher.leave();
   });
 
-  test("opens a room without messages and waits; 200 watchers get the same messages", async () => {
+  test("200 watchers of a room without messages get an opening, then the same messages", async () => {
     await using world = await startRooms();
     const all = await Promise.all(
       Array.from({ length: 200 }, () => watch(world, { room: "new", start: Start.OLDEST })),
@@ -96,7 +96,7 @@ describe("watch", () => {
     await Promise.all(all.map((watcher) => watcher.leave()));
   });
 
-  test("reports a gap for messages that retention dropped, and for a cursor of another log", async () => {
+  test("a watcher gets a gap for messages that retention dropped, and for a cursor of another log", async () => {
     await using log = memoryLog({ retention: { records: 5 } });
     await using world = await startRooms({ log });
     const cursors = await world.post("lobby", 20);
@@ -122,7 +122,7 @@ describe("watch", () => {
       async ({ post }: RoomsWorld) => (await post("other", 1))[0] as string,
       /belongs to another topic/,
     ],
-  ])("fails with INVALID_ARGUMENT for a cursor that is %s", async (_, cursor, message) => {
+  ])("a watcher with a cursor that is %s gets INVALID_ARGUMENT", async (_, cursor, message) => {
     await using world = await startRooms();
     const { over } = drain(world.rooms.watch({ room: "lobby", after: await cursor(world) }));
     expect(await over).toMatchObject({
@@ -131,7 +131,7 @@ describe("watch", () => {
     });
   });
 
-  test("does not wait for a watcher that does not read; that gets every message when it reads again", async () => {
+  test("a watcher that does not read delays no other, and gets every message when it reads again", async () => {
     await using world = await startRooms();
     const stalled = world.rooms.watch({ room: "lobby" });
     const events = stalled[Symbol.asyncIterator]();
@@ -152,7 +152,7 @@ describe("watch", () => {
     await Promise.all(all.map((watcher) => watcher.leave()));
   });
 
-  test("continues at another server that shares the log when its own drains", async () => {
+  test("a watcher continues at another server that shares the log when its server drains", async () => {
     await using log = memoryLog();
     await using other = await startRooms({ log });
     expect(await other.rooms.listRooms({})).toMatchObject({ rooms: [] });
@@ -174,7 +174,7 @@ describe("watch", () => {
     await over;
   });
 
-  test("continues after its connection was cut, and gets each message once", async () => {
+  test("a watcher whose connection is cut continues, and gets each message once", async () => {
     await using world = await startRooms({ linked: true });
     const watcher = await watch(world, { room: "lobby" });
     for (let n = 0; n < 5; n++) {
@@ -190,7 +190,7 @@ describe("watch", () => {
 });
 
 describe("import", () => {
-  test("adds many messages in order, and counts those that were stored before", async () => {
+  test("an import adds many messages in order, and counts those that were stored before", async () => {
     await using world = await startRooms();
     const run = async () => {
       const call = world.rooms.import();
@@ -211,7 +211,7 @@ describe("import", () => {
     await watcher.leave();
   });
 
-  test("can change the room, and counts on from a sequence that a message sets", async () => {
+  test("an import can change the room, and counts from a sequence that a message sets", async () => {
     await using world = await startRooms();
     const call = world.rooms.import();
     await call.send({ room: "a", name: "ann", text: "1", producer: "p", sequence: 7n });
@@ -231,7 +231,7 @@ describe("import", () => {
     for (const watcher of watchers) await watcher.leave();
   });
 
-  test("can be empty; the messages before an invalid one are stored", async () => {
+  test("an import can be empty; the messages before an invalid one are stored", async () => {
     await using world = await startRooms();
     expect(await world.rooms.import().finish()).toMatchObject({ messages: 0n, cursor: "" });
     const call = world.rooms.import();
@@ -246,7 +246,7 @@ describe("import", () => {
 });
 
 describe("lists", () => {
-  test("have the rooms by name, a page at a time, and no other topics", async () => {
+  test("the list has the rooms by name, a page at a time, and no other topics", async () => {
     await using world = await startRooms();
     // The emoji is the last name by UTF-8; by UTF-16 it is before U+FF41.
     const names = ["a", "b", "room/c", "\u00e9", "\uff41", "\u{1f600}"];
@@ -300,7 +300,7 @@ describe("limits in code points", () => {
     ["a text of 4096", { text: emoji.repeat(4096) }],
     ["a text of lines and tabs", { text: "two\nlines\r\n\tand a tab" }],
     ["the largest sequence", { sequence: 2n ** 63n - 1n }],
-  ])("allow %s", async (_, fields) => {
+  ])("a post can have %s", async (_, fields) => {
     await using world = await startRooms();
     const message = { ...good, ...fields };
     expect(await world.rooms.post(message)).toMatchObject({ repeated: false });
@@ -323,7 +323,7 @@ describe("limits in code points", () => {
       { text: "bell \u0007" },
     ],
     [`sequence is 0: count messages from 1, at most to ${2n ** 63n - 1n}`, { sequence: 0n }],
-  ])("refuse a post with INVALID_ARGUMENT: %s", async (message, fields) => {
+  ])("a post is refused with INVALID_ARGUMENT: %s", async (message, fields) => {
     await using world = await startRooms();
     await expect(world.rooms.post({ ...good, ...fields })).rejects.toMatchObject({
       code: Code.InvalidArgument,
@@ -332,7 +332,7 @@ describe("limits in code points", () => {
     expect(await world.log.topics()).toEqual([]);
   });
 
-  test("hold for watch and listMembers too", async () => {
+  test("watch and listMembers have the same limits", async () => {
     await using world = await startRooms();
     const refused = { code: Code.InvalidArgument, rawMessage: expect.stringMatching(/^room /) };
     expect(await drain(world.rooms.watch({ room: "" })).over).toMatchObject(refused);

@@ -21,10 +21,10 @@ test("a new epoch has 16 random hexadecimal digits", () => {
   expect(newEpoch()).not.toBe(newEpoch());
 });
 
-describe("the cursors of a topic", () => {
+describe("a cursor", () => {
   const cursors = cursorsOf(EPOCH, "lobby");
 
-  test("keep any position up to 2^53 - 1", () => {
+  test("a cursor keeps any position up to 2^53 - 1", () => {
     for (const position of [0, 1, 255, 2 ** 32 - 1, 2 ** 32, 2 ** 48 - 1, 2 ** 48, 2 ** 53 - 1]) {
       expect(cursors.read(cursors.write(position))).toBe(position);
     }
@@ -35,17 +35,17 @@ describe("the cursors of a topic", () => {
     );
   });
 
-  test("are refused if their position is above 2^53 - 1", () => {
+  test("a topic refuses a cursor above 2^53 - 1", () => {
     for (const position of [2 ** 53, 2 ** 64 - 2 ** 12]) {
       expect(readOutcome(() => cursors.read(cursors.write(position)))).toBe("refused");
     }
   });
 
-  test("have 32 characters that are safe in a URL", () => {
+  test("a cursor has 32 characters that are safe in a URL", () => {
     expect(cursors.write(2 ** 53 - 1)).toMatch(/^[\w-]{32}$/);
   });
 
-  test("never lead to a position after a bit was flipped", () => {
+  test("a flipped bit never gives a position", () => {
     for (const position of [0, 12_345, 2 ** 53 - 1]) {
       const bytes = Buffer.from(cursors.write(position), "base64url");
       for (let bit = 0; bit < bytes.length * 8; bit++) {
@@ -65,18 +65,18 @@ describe("the cursors of a topic", () => {
     ["a cursor after a space", ` ${cursors.write(7)}`],
     ["text in the alphabet of standard base64", "+/".repeat(16)],
     ["text that is not base64", "the cursor that was given to me!"],
-  ])("do not include %s: it is refused as malformed", (_, text) => {
+  ])("a topic refuses %s as malformed", (_, text) => {
     expect(() => cursors.read(text)).toThrow(/malformed/);
     expect(readOutcome(() => cursors.read(text))).toBe("refused");
   });
 
-  test("do not include any other text: it is refused with INVALID_ARGUMENT", () => {
+  test("a topic refuses any other text with INVALID_ARGUMENT", () => {
     fc.assert(
       fc.property(fc.string(), (text) => readOutcome(() => cursors.read(text)) === "refused"),
     );
   });
 
-  test("do not include those of another topic: they are refused, also if the epoch is another one", () => {
+  test("a topic refuses a cursor of another topic, whatever its epoch", () => {
     for (const epoch of [EPOCH, "fedcba9876543210"]) {
       const other = cursorsOf(epoch, "lobbz").write(7);
       expect(() => cursors.read(other)).toThrow(/belongs to another topic/);
@@ -84,7 +84,7 @@ describe("the cursors of a topic", () => {
     }
   });
 
-  test("do not include those of another epoch: they have no position", () => {
+  test("a cursor of another epoch has no position", () => {
     expect(cursors.read(cursorsOf("fedcba9876543210", "lobby").write(7))).toBeUndefined();
     expect(cursorsOf(EPOCH, "lobby").read(cursors.write(7))).toBe(7);
   });

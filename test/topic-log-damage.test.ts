@@ -73,13 +73,13 @@ function flip(file: string, at: number, bit = 0): void {
 const all = Array.from({ length: RECORDS }, (_, n) => n);
 
 describe("the log of a killed process", () => {
-  test("is complete if nothing is damaged", async () => {
+  test("the log has every record if nothing is damaged", async () => {
     await using file = await temporaryFile("log.db");
     await makeCrashed(file, 30);
     expect(await readLog(file.path)).toEqual(all);
   });
 
-  test("fails, is complete, or lacks only the final transaction after any bit was flipped", async () => {
+  test("after any bit was flipped the log fails, has every record, or lacks only the final transaction", async () => {
     await using file = await temporaryFile("log.db");
     const { path } = file;
     await makeCrashed(file, 30);
@@ -101,7 +101,7 @@ describe("the log of a killed process", () => {
     expect(seen).toContain("DataLoss");
   });
 
-  test("returns the records before a damaged one, and fails with DATA_LOSS at that one", async () => {
+  test("a page ends before a damaged record, and the next one fails with DATA_LOSS", async () => {
     await using file = await temporaryFile("log.db");
     const { path } = file;
     await makeCrashed(file, RECORDS);
@@ -124,7 +124,7 @@ describe("the log of a killed process", () => {
     expect(shown(await pages(log, "other"))).toEqual(["well"]);
   });
 
-  test("cannot be opened if an older transaction of the -wal is damaged", async () => {
+  test("the log cannot be opened if an older transaction of the -wal is damaged", async () => {
     await using file = await temporaryFile("log.db");
     const { path } = file;
     await makeCrashed(file, 30);
@@ -134,7 +134,7 @@ describe("the log of a killed process", () => {
     await expect(sqliteLog(path)).rejects.toThrow(/-wal before byte \d+; restore it/);
   });
 
-  test("cannot be opened if the header of the -wal is damaged, or the file beside it is empty", async () => {
+  test("the log cannot be opened if the header of the -wal is damaged, or the file beside it is empty", async () => {
     await using file = await temporaryFile("log.db");
     const { path } = file;
     await makeCrashed(file, 30);
@@ -145,7 +145,7 @@ describe("the log of a killed process", () => {
     expect(await readLog(path)).toBe("DataLoss");
   });
 
-  test("lacks only the final transaction if its write was cut off", async () => {
+  test("the log lacks only the final transaction if its write was cut off", async () => {
     await using file = await temporaryFile("log.db");
     const { path } = file;
     await makeCrashed(file, 30);
@@ -153,7 +153,7 @@ describe("the log of a killed process", () => {
     expect(await readLog(path)).toEqual(all.slice(0, -1));
   });
 
-  test("reports a gap at the cursor of a record that vanished with the -wal, also after new appends", async () => {
+  test("a cursor of a record that vanished with the -wal leads to a gap, also after new appends", async () => {
     await using file = await temporaryFile("log.db");
     const { cursors } = await makeCrashed(file, 30);
     rmSync(`${file.path}-wal`);

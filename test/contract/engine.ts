@@ -48,7 +48,7 @@ export async function openLog(
   };
 }
 
-/** The log that most tests of an engine share, each with topics of its own. */
+/** The log that most tests of an engine share; each test has its own topics. */
 export class Shared implements AsyncDisposable {
   readonly #engine: Engine;
   #opened: ReturnType<typeof openLog> | undefined;
@@ -110,7 +110,7 @@ export async function pages(
 }
 
 /** Reads a number of items, or up to an item for which `until` returns true. */
-export async function take(
+export async function readItems(
   items: AsyncIterable<TopicItem>,
   until: number | ((item: TopicItem) => boolean),
 ): Promise<TopicItem[]> {

@@ -8,9 +8,9 @@ import {
   numbered,
   openLog,
   pages,
+  readItems,
   type Shared,
   shown,
-  take,
   texts,
 } from "./engine.ts";
 
@@ -37,9 +37,9 @@ export function describeReading(engine: Engine, shared: Shared): void {
 
   test("read() waits for the first record of a topic that does not exist yet", async () => {
     const { log, t } = await shared.borrow();
-    const fromStart = take(log.read(t, undefined, AbortSignal.timeout(20_000)), 1);
+    const fromStart = readItems(log.read(t, undefined, AbortSignal.timeout(20_000)), 1);
     const { cursor } = await log.end(t);
-    const fromEnd = take(log.read(t, cursor, AbortSignal.timeout(20_000)), 1);
+    const fromEnd = readItems(log.read(t, cursor, AbortSignal.timeout(20_000)), 1);
     await log.append(t, texts("a"));
     expect(shown(await fromStart)).toEqual(["a"]);
     expect(shown(await fromEnd)).toEqual(["a"]);
@@ -49,7 +49,7 @@ export function describeReading(engine: Engine, shared: Shared): void {
     const { log, t } = await shared.borrow();
     const appended = await log.append(t, numbered(10));
     for (const [n, { cursor }] of appended.slice(0, 9).entries()) {
-      const items = await take(log.read(t, cursor, AbortSignal.timeout(20_000)), 9 - n);
+      const items = await readItems(log.read(t, cursor, AbortSignal.timeout(20_000)), 9 - n);
       expect(shown(items)).toEqual(shown(await pages(log, t, cursor)));
     }
   });
@@ -64,7 +64,7 @@ export function describeReading(engine: Engine, shared: Shared): void {
     const isLast = (item: TopicItem) => shown([item])[0] === `${records - 1}`;
     const follow = async (begin: number) => {
       const after = begin === 0 ? undefined : cursors[begin - 1];
-      const items = await take(log.read(t, after, signal), isLast);
+      const items = await readItems(log.read(t, after, signal), isLast);
       const expected = Array.from({ length: records - begin }, (_, n) => `${begin + n}`);
       expect(shown(items)).toEqual(expected);
     };
@@ -88,7 +88,7 @@ export function describeReading(engine: Engine, shared: Shared): void {
   test("all readers see the records of several writers in the same order", async () => {
     const { log, t } = await shared.borrow();
     const signal = AbortSignal.timeout(20_000);
-    const readers = Array.from({ length: 5 }, () => take(log.read(t, undefined, signal), 200));
+    const readers = Array.from({ length: 5 }, () => readItems(log.read(t, undefined, signal), 200));
     const writers = Array.from({ length: 10 }, async (_, writer) => {
       for (let n = 0; n < 20; n++) await log.append(t, texts(`${writer}.${n}`));
     });
@@ -100,7 +100,7 @@ export function describeReading(engine: Engine, shared: Shared): void {
   test.runIf(engine.can.shared)("a live reader gets records that another log appends", async () => {
     await using opened = await openLog(engine);
     await using other = await opened.store.open();
-    const reading = take(opened.log.read("t", undefined, AbortSignal.timeout(20_000)), 100);
+    const reading = readItems(opened.log.read("t", undefined, AbortSignal.timeout(20_000)), 100);
     for (const record of numbered(100)) await other.append("t", [record]);
     expect(shown(await reading)).toEqual(shown(await pages(other, "t")));
   });
@@ -108,7 +108,7 @@ export function describeReading(engine: Engine, shared: Shared): void {
   test("read() throws the reason of the signal: before it reads, while it reads, and while it waits", async () => {
     const { log, t } = await shared.borrow();
     await log.append(t, numbered(5));
-    const before = take(log.read(t, undefined, AbortSignal.abort(new Error("before"))), 1);
+    const before = readItems(log.read(t, undefined, AbortSignal.abort(new Error("before"))), 1);
     await expect(before).rejects.toThrow("before");
 
     const within = new AbortController();
@@ -135,7 +135,7 @@ export function describeReading(engine: Engine, shared: Shared): void {
     const { log, t } = await shared.borrow();
     await log.append(t, numbered(5));
     const leave = new AbortController();
-    for (let n = 0; n < 20; n++) await take(log.read(t, undefined, leave.signal), 2);
+    for (let n = 0; n < 20; n++) await readItems(log.read(t, undefined, leave.signal), 2);
     expect((await pages(log, t)).length).toBe(5);
   });
 

@@ -7,9 +7,9 @@ import {
   numbered,
   openLog,
   pages,
+  readItems,
   type Shared,
   shown,
-  take,
   texts,
 } from "./engine.ts";
 
@@ -30,7 +30,7 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     const items = await pages(log, t, first);
     expect(shown(items)).toEqual(["(gap)", "3", "4", "5"]);
     expect(shown(await pages(log, t, items[0]?.cursor))).toEqual(["3", "4", "5"]);
-    const read = take(log.read(t, first, AbortSignal.timeout(20_000)), 4);
+    const read = readItems(log.read(t, first, AbortSignal.timeout(20_000)), 4);
     expect(await read).toEqual(items);
     // Neither an older cursor nor the same one changes anything.
     for (const cursor of [first, third]) await log.trim(t, cursor as string);

@@ -2,7 +2,16 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, describe, expect, test, vi } from "vitest";
 import { cursorsOf } from "../../src/topics/cursor.ts";
 import type { TopicLog } from "../../src/topics/log.ts";
-import { type Engine, numbered, openLog, pages, Shared, shown, take, texts } from "./engine.ts";
+import {
+  type Engine,
+  numbered,
+  openLog,
+  pages,
+  readItems,
+  Shared,
+  shown,
+  texts,
+} from "./engine.ts";
 import { describeAppend, describeDedupe } from "./topic-log-append.ts";
 import { describeReading } from "./topic-log-read.ts";
 import { describeRetention } from "./topic-log-retention.ts";
@@ -105,7 +114,7 @@ function describeCursors(engine: Engine, shared: Shared): void {
   const callsWith = (log: TopicLog, t: string, cursor: string) => [
     log.page(t, cursor),
     log.trim(t, cursor),
-    take(log.read(t, cursor, AbortSignal.timeout(20_000)), 1),
+    readItems(log.read(t, cursor, AbortSignal.timeout(20_000)), 1),
   ];
 
   test("calls with a malformed cursor fail with INVALID_ARGUMENT", async () => {
@@ -137,7 +146,7 @@ function describeCursors(engine: Engine, shared: Shared): void {
     const items = await pages(log, t, cursor?.cursor);
     expect(shown(items)).toEqual(["(gap)", "a", "b"]);
     expect(shown(await pages(log, t, items[0]?.cursor))).toEqual(["a", "b"]);
-    const read = take(log.read(t, cursor?.cursor, AbortSignal.timeout(20_000)), 3);
+    const read = readItems(log.read(t, cursor?.cursor, AbortSignal.timeout(20_000)), 3);
     expect(await read).toEqual(items);
     expect(shown(await pages(log, "empty", foreignCursor(foreign.log, "empty")))).toEqual([
       "(gap)",
@@ -228,14 +237,14 @@ function describeTopics(engine: Engine, shared: Shared): void {
     ["a name of 321 letters", "x".repeat(321)],
     ["a name of 321 bytes in 107 letters", "€".repeat(107)],
     ["a name with half a surrogate pair", "half \ud800"],
-  ])("%s is refused", async (_, topic) => {
+  ])("a topic cannot have %s", async (_, topic) => {
     const { log } = await shared.borrow();
     const signal = AbortSignal.timeout(20_000);
     await rejects(log.append(topic, texts("a")), Code.InvalidArgument);
     await rejects(log.page(topic, undefined), Code.InvalidArgument);
     await rejects(log.oldest(topic), Code.InvalidArgument);
     await rejects(log.end(topic), Code.InvalidArgument);
-    await rejects(take(log.read(topic, undefined, signal), 1), Code.InvalidArgument);
+    await rejects(readItems(log.read(topic, undefined, signal), 1), Code.InvalidArgument);
   });
 
   test("topics() returns the topics with exactly this prefix", async () => {
@@ -284,7 +293,7 @@ function describeClosing(engine: Engine): void {
     await rejects(log.topics(), Code.Unavailable);
     await rejects(log.trim("t", last?.cursor as string), Code.Unavailable);
     const signal = AbortSignal.timeout(20_000);
-    await rejects(take(log.read("t", undefined, signal), 9), Code.Unavailable);
+    await rejects(readItems(log.read("t", undefined, signal), 9), Code.Unavailable);
   });
 
   test.runIf(engine.can.durable)(

@@ -110,7 +110,7 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
   #direct: { value: U; onTaken: () => void }[] | undefined = [];
   #state: "starting" | "behind" | "live" = "starting";
   #opened = false;
-  /** The position of the last record or gap that the loop got; -1 if the cursor has no position in this log. */
+  /** The position of the newest record or gap that the loop got; -1 if the cursor has no position in this log. */
   #position = -1;
   #cursor = "";
   /** Whether the log had nothing after this position. */

@@ -97,7 +97,7 @@ const checks = {
  * Opens a log in one stream of NATS JetStream (server 2.9.4 or newer), which several processes
  * share. The packages @nats-io/transport-node and @nats-io/jetstream must be installed. An
  * acknowledged record is as durable as the stream: with one replica it survives a crash of the
- * server process; if the machine crashes, the last sync_interval may be lost (2 minutes by
+ * server process; if the machine crashes, the records of the final sync_interval may be lost (2 minutes by
  * default).
  *
  * It differs from other logs in this:
@@ -109,7 +109,7 @@ const checks = {
  *   records twice.
  * - A record that was stored before is recognised for `dedupeMs`.
  * - With a server before 2.10 the times of records are those of the process that appended them.
- * - If a cursor's record is gone, a gap may be reported although nothing was lost
+ * - If a cursor's record was removed, a gap may be reported although nothing was lost
  *   (stream-reader.ts). A real loss is always reported.
  *
  * While the server is unreachable readers wait, and appends fail with UNAVAILABLE. Rejects with

@@ -15,7 +15,7 @@ type LiveListener = (live: LiveRecord) => void;
 
 /**
  * The records that the server republishes. All readers of a topic share one NATS subscription,
- * which ends with the last reader.
+ * which ends when the topic has no reader.
  */
 export class LiveTopics {
   readonly #wire: Wire;

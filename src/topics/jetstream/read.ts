@@ -8,7 +8,7 @@ import type { Wire } from "./wire.ts";
 
 /** How many live records wait for a reader. Past either limit they are dropped, and the reader reads pages again. */
 const MAX_HELD = { records: 256, bytes: 256 * 1024 };
-/** The pause after an answer that is UNAVAILABLE. */
+/** The pause after a request failed with UNAVAILABLE. */
 const UNAVAILABLE_PAUSE_MS = 200;
 
 /** The parts of the log that a reader of a topic uses. */
@@ -127,7 +127,7 @@ class LiveRecords implements Disposable {
     return this.#sleep(ms);
   }
 
-  /** Asks the server until its answer is not UNAVAILABLE. */
+  /** Repeats the request until it does not fail with UNAVAILABLE. */
   async untilAvailable<T>(ask: () => Promise<T>): Promise<T> {
     for (;;) {
       this.#throwIfFailed();

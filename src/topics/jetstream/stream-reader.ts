@@ -311,8 +311,8 @@ export class StreamReader {
       const batch = Math.min(pending, wanted);
       let arrived = 0;
       let isNew = false;
-      // With no_wait the server answers immediately if records that it had announced are gone,
-      // unless all of them are.
+      // With no_wait the server answers immediately if announced records were removed, unless all
+      // of them were.
       const pull = JSON.stringify({ batch, expires, no_wait: true });
       const answered = await this.#wire.collect(
         { subject: next, data: pull },
@@ -327,7 +327,7 @@ export class StreamReader {
               return true;
             }
             if (status !== 404 && status !== 408) throw brokenOff(message);
-            // The announced records are gone by now, or the server is slow.
+            // The announced records were removed meanwhile, or the server is slow.
             isUnsure = true;
             return true;
           }

@@ -74,7 +74,7 @@ export function subjectsOf(stream: string, epoch: string, topic: string): TopicS
 }
 
 /**
- * Returns the last token of a topic's subjects: the topic's name if it consists only of A-Z, a-z,
+ * Returns the final token of a topic's subjects: the topic's name if it consists only of A-Z, a-z,
  * 0-9, "_" and "-", else "~" and base64url.
  */
 function tokenOf(topic: string): string {

@@ -41,7 +41,7 @@ type Row = [topic: bigint, producer: string | null, sequence: bigint | null, pos
  *
  *     stored ──> fresh ──> moving, in the order of the table ──> the table
  *
- * All calls between two calls of settle() belong to one transaction.
+ * All calls between two calls of onCommit() belong to one transaction.
  */
 export class ProducerIndex {
   readonly #statements: ReturnType<typeof prepare>;
@@ -52,9 +52,9 @@ export class ProducerIndex {
   /** The position of the newest record when the run began. */
   #runUpTo = 0;
   /** The state after the previous transaction. */
-  #settled: IndexState = { records: 0, last: 0, moved: 0, isIndexed: true };
+  #committed: IndexState = { records: 0, last: 0, moved: 0, isIndexed: true };
   /** The state in this transaction. */
-  #now: IndexState = this.#settled;
+  #now: IndexState = this.#committed;
   /** The keys that this transaction added. */
   #added: string[] = [];
   /** The keys whose entries this transaction removed, if their records are not after `upTo`. */
@@ -63,7 +63,7 @@ export class ProducerIndex {
   constructor(connection: FileConnection) {
     this.#statements = prepare(connection);
     const indexed = (this.#statements.indexed.get() as number | undefined) ?? 0;
-    let { records, last } = this.#settled;
+    let { records, last } = this.#committed;
     for (const row of this.#statements.rest.iterate(indexed)) {
       const [topic, producer, sequence, position] = row as Row;
       records++;
@@ -72,8 +72,8 @@ export class ProducerIndex {
       const entry = entryOf({ topic: Number(topic), producer, sequence, position: last });
       this.#fresh.set(entry.key, entry);
     }
-    this.#now = { ...this.#settled, records, last };
-    this.settle();
+    this.#now = { ...this.#committed, records, last };
+    this.onCommit();
   }
 
   /** Returns the position of a stored record, or `undefined` if there is none. */
@@ -102,7 +102,7 @@ export class ProducerIndex {
 
   /** Removes the entries of a topic's records up to a position. Call this before the records are deleted. */
   remove(topic: number, upTo: number): void {
-    for (const row of this.#statements.gone.all(topic, upTo)) {
+    for (const row of this.#statements.dropped.all(topic, upTo)) {
       const [producer, sequence] = row as [string, bigint];
       this.#statements.delete.run(topic, producer, sequence, upTo);
       this.#removed.push({ key: keyOf(topic, producer, sequence), upTo });
@@ -110,7 +110,7 @@ export class ProducerIndex {
   }
 
   /** Keeps the changes of this transaction, which was committed. */
-  settle(): void {
+  onCommit(): void {
     for (const { key, upTo } of this.#removed) {
       for (const entries of [this.#fresh, this.#moving]) {
         if ((entries.get(key)?.position ?? Infinity) <= upTo) entries.delete(key);
@@ -121,15 +121,15 @@ export class ProducerIndex {
   }
 
   /** Reverts the changes of this transaction, which was rolled back. */
-  undo(): void {
-    // An older entry with the same key belonged to a record that is gone: otherwise find() would
-    // have found that record.
+  onRollback(): void {
+    // An older entry with the same key belonged to a dropped record: otherwise find() would have
+    // found that record.
     for (const key of this.#added) this.#fresh.delete(key);
-    this.#end(this.#settled);
+    this.#end(this.#committed);
   }
 
   #end(state: IndexState): void {
-    this.#settled = state;
+    this.#committed = state;
     this.#now = { ...state };
     this.#added = [];
     this.#removed = [];
@@ -189,7 +189,7 @@ function prepare(connection: FileConnection) {
       .safeIntegers(),
     find: connection.prepare(`SELECT position FROM produced WHERE ${key}`).pluck(),
     insert: connection.prepare("INSERT OR REPLACE INTO produced VALUES (?, ?, ?, ?)"),
-    gone: connection
+    dropped: connection
       .prepare(
         `SELECT producer, sequence FROM records
          WHERE topic = ? AND position <= ? AND producer IS NOT NULL`,

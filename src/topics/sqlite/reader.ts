@@ -32,7 +32,7 @@ export class FileReader {
     return this.#connection.transaction(() => this.#page(name, after, limits))();
   }
 
-  /** Returns the newest position that is gone. It may be the position of another topic's record. */
+  /** Returns the newest dropped position. It may be the position of another topic's record. */
   oldest(name: string): number {
     return this.#topic(name).trimmed;
   }
@@ -66,8 +66,8 @@ export class FileReader {
     for (const row of rows as Iterable<RawRecord>) {
       const [position, previous, timeMs, crc, data] = row;
       if (previous !== from && page.isEmpty) {
-        // The cursor's own record has vanished: report a gap, as if all records before the next one
-        // were gone.
+        // The record of the cursor has vanished: report a gap, as if all records before the next
+        // one were dropped.
         from = this.#lastUpTo(topic, from);
         gap = from;
       }

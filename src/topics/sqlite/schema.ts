@@ -51,10 +51,10 @@ export type FileConnection = Database.Database;
 /** A row of `topics`. */
 export interface TopicRow {
   readonly id: number;
-  /** The newest position that is gone; 0 if none is. */
+  /** The newest dropped position; 0 if there is none. */
   trimmed: number;
   last: number;
-  /** How many records are in the table, including those that are gone but not yet deleted. */
+  /** How many records are in the table, including dropped ones that are not deleted yet. */
   count: number;
   bytes: number;
 }

@@ -49,7 +49,7 @@ const checks = {
  *
  * An append resolves when its records are on the disk (write-ahead log, fsync); appends that wait
  * at the same time share one fsync. While 100,000 records or 64 MiB wait, further appends fail
- * immediately with RESOURCE_EXHAUSTED. The log writes and reads in two threads of its own. Only one
+ * immediately with RESOURCE_EXHAUSTED. The log writes and reads in two separate threads. Only one
  * process at a time can open a file; when that process has ended, for any reason, another may open
  * it.
  *

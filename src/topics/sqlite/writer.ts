@@ -85,7 +85,7 @@ export class FileWriter {
   }
 
   /**
-   * Stores appends in one transaction. If that fails, stores each in a transaction of its own: an
+   * Stores appends in one transaction. If that fails, stores each in a separate transaction: an
    * append that is too large does not fail the others.
    */
   append(appends: readonly Append[]): AppendOutcome[] {
@@ -109,7 +109,7 @@ export class FileWriter {
     });
   }
 
-  /** Marks records up to a position as gone; sweep() deletes them. */
+  /** Drops records up to a position: they can no longer be read. sweep() deletes them. */
   trim(name: string, upTo: number): void {
     const before = this.#topics.get(name);
     if (before === undefined) return;
@@ -133,7 +133,7 @@ export class FileWriter {
     return this.#due.size > 0;
   }
 
-  /** Deletes some of the records that are gone or past the retention. Returns whether there are more. */
+  /** Deletes some of the records that are dropped or past the retention. Returns whether there are more. */
   sweep(nowMs: number): boolean {
     const [name] = this.#due;
     if (name === undefined) return false;
@@ -185,29 +185,29 @@ export class FileWriter {
       number,
     ][];
     let upTo = 0;
-    let [gone, goneBytes] = [0, 0];
+    let [dropped, droppedBytes] = [0, 0];
     for (const [position, timeMs, size] of oldest) {
-      const left = topic.count - gone;
-      const isGone =
+      const left = topic.count - dropped;
+      const isDropped =
         position <= topic.trimmed ||
         left > records ||
-        (topic.bytes - goneBytes > bytes && left > 1) ||
+        (topic.bytes - droppedBytes > bytes && left > 1) ||
         timeMs < nowMs - ageMs;
-      if (!isGone || goneBytes > SWEEP.bytes) break;
+      if (!isDropped || droppedBytes > SWEEP.bytes) break;
       upTo = position;
-      gone++;
-      goneBytes += size;
+      dropped++;
+      droppedBytes += size;
     }
-    if (gone === 0) return false;
+    if (dropped === 0) return false;
     this.#transaction(() => {
       this.#producers.remove(topic.id, upTo);
       this.#statements.delete.run(topic.id, upTo);
       const changed = this.#touch(name);
       changed.trimmed = Math.max(changed.trimmed, upTo);
-      changed.count -= gone;
-      changed.bytes -= goneBytes;
+      changed.count -= dropped;
+      changed.bytes -= droppedBytes;
     });
-    return gone === oldest.length || goneBytes > SWEEP.bytes;
+    return dropped === oldest.length || droppedBytes > SWEEP.bytes;
   }
 
   /** Returns the row of a topic for this transaction to change. Creates it if the topic is new. */
@@ -232,10 +232,10 @@ export class FileWriter {
       }
       this.#statements.commit.run();
       this.#touched.clear();
-      this.#producers.settle();
+      this.#producers.onCommit();
       return result;
     } catch (error) {
-      this.#producers.undo();
+      this.#producers.onRollback();
       if (this.#connection.inTransaction) this.#statements.rollback.run();
       for (const [name, before] of this.#touched) {
         if (before === undefined) this.#topics.delete(name);
