@@ -18,7 +18,7 @@ interface Incident {
   readonly loggedAtMs: number;
   /** Whether the failure lasts. If it does, its end is logged too. */
   isOpen: boolean;
-  /** How often the text was not logged since it was logged. */
+  /** How many failures with this text occurred since the text was logged. */
   unlogged: number;
 }
 
@@ -64,7 +64,7 @@ export class Incidents {
     );
   }
 
-  /** Logs that something works again, unless no failure of this kind was logged since the previous call. */
+  /** Logs that something works again, if a failure of this kind was logged since the previous call. */
   ended(kind: IncidentKind, text: string): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;

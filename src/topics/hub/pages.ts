@@ -103,8 +103,8 @@ export class Pages<T> {
   async read(topic: string, place: PagePlace): Promise<Page<T>> {
     const near = this.#nearest(topic, place.position);
     if (near !== undefined) {
-      // The other page may end before this place. One wait for it is worth that risk, a second one
-      // is not.
+      // The other page may end before this place. Waiting for it once is worth that risk, waiting
+      // twice is not.
       const page = await near.page.catch(() => undefined);
       if (page !== undefined && near.from === place.position) return page;
       const found = this.find(topic, place.position);

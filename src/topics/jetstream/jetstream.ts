@@ -97,8 +97,8 @@ const checks = {
  * Opens a log in one stream of NATS JetStream (server 2.9.4 or newer), which several processes
  * share. The packages @nats-io/transport-node and @nats-io/jetstream must be installed. An
  * acknowledged record is as durable as the stream: with one replica it survives a crash of the
- * server process; if the machine crashes, the records of the final sync_interval may be lost (2 minutes by
- * default).
+ * server process; if the machine crashes, the records of the final
+ * sync_interval may be lost (2 minutes by default).
  *
  * It differs from other logs in this:
  *

@@ -190,11 +190,6 @@ export class JetStreamLog implements TopicLog {
   }
 
   /**
-   * Stores a record, unless one with its producer and sequence was stored and is kept.
-   *
-   * @param after as in messageId()
-   */
-  /**
    * Stores a record. If JetStream reports a duplicate, checks that the earlier record still exists;
    * if it was removed, stores this one under a new message id.
    *

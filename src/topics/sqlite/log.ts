@@ -60,7 +60,7 @@ interface PendingAppend {
 /** The records of a topic that the writer acknowledges in one message. */
 interface AcknowledgedRecords extends AppendedRecords {
   readonly records: TopicRecord[];
-  /** Whether all of them are in `records`. */
+  /** Whether `records` has all new records: their bytes may not have been kept. */
   isComplete: boolean;
 }
 

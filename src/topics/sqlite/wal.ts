@@ -46,8 +46,8 @@ function checkFrames(descriptor: number, size: number, path: string): void {
   }
   const pageSize = header.readUInt32BE(HEADER.pageSize);
   const frame = Buffer.alloc(FRAME.bytes + pageSize);
-  // "intact": all frames up to here. "broken": a transaction is. "ended": the end of that
-  // transaction was read.
+  // "intact": all frames so far are valid. "broken": one is not, and its transaction has not ended.
+  // "ended": that transaction has ended.
   let state: "intact" | "broken" | "ended" = "intact";
   for (let at: number = HEADER.bytes; at + frame.length <= size; at += frame.length) {
     readSync(descriptor, frame, 0, frame.length, at);
