@@ -1,4 +1,4 @@
-/** Topics without records in a log whose positions grow all the same, as those of JetStream do. */
+/** Topics without records in a log whose positions grow with other topics, like those of JetStream. */
 import { setImmediate as turn } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { cursorsOf } from "../src/topics/cursor.ts";
@@ -9,7 +9,7 @@ import { aborted, gate, until } from "./support/gate.ts";
 import { drain, TOPIC } from "./support/hub-world.ts";
 import { logWith } from "./support/log-with.ts";
 
-test("a subscriber before the end of a topic without records waits, and does not read the log again and again", async () => {
+test("a subscriber before the end of a topic without records reads one page, then waits", async () => {
   const cursors = cursorsOf("0".repeat(16), TOPIC);
   const at = (position: number) => ({ position, cursor: cursors.write(position) });
   const record: TopicRecord = { kind: "record", ...at(600), data: new Uint8Array(1), timeMs: 1 };
@@ -47,7 +47,7 @@ test("a subscriber before the end of a topic without records waits, and does not
 });
 
 test.each(["records", "bytes", "totalBytes", "pageBytes", "pagesAtOnce", "patienceMs"] as const)(
-  "%s that is not above 0 is refused: no subscriber would be served",
+  "createHub() refuses a value of %s that is not above 0",
   async (name) => {
     await using log = memoryLog();
     for (const limit of [0, -1, Number.NaN]) {

@@ -1,4 +1,4 @@
-/** Many subscribers of one log: each gets every record once and in order, whatever it and the others do. */
+/** Many subscribers of one log: each gets every record once and in order, whatever the others do. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import type { HubEvent } from "../src/topics/hub/subscription.ts";
@@ -8,7 +8,7 @@ import { drain, numbers, short, TOPIC, world } from "./support/hub-world.ts";
 import { pumped } from "./support/pumped.ts";
 import { failureOf } from "./support/read.ts";
 
-test("first the opening, then what comes; a record is made once for all", async () => {
+test("a subscriber gets the opening, then new records; make() is called once per record", async () => {
   await using it = world();
   await it.post(3);
   const all = [1, 2, 3].map(() => drain(it.subscribe({ shape: short })));
@@ -24,23 +24,26 @@ test.each([
   ["records", { records: 64 }, 0],
   ["bytes", { bytes: 64 * 1024 }, 4096],
 ])(
-  "a burst of more %s than the ring holds is given from it all the same, to subscribers that keep up",
+  "subscribers that keep up get a burst of more %s than the ring holds without reading pages",
   async (_, limit, bytes) => {
     await using it = world(limit);
-    const came: string[] = [];
-    const writer = { write: (event: string) => void came.push(event), end: () => came.push("end") };
+    const received: string[] = [];
+    const writer = {
+      write: (event: string) => void received.push(event),
+      end: () => received.push("end"),
+    };
     const pumping = pumped(it.subscribe({ shape: short }), writer);
-    await until("it is open", () => came.length === 1);
+    await until("it is open", () => received.length === 1);
     await it.post(1000, bytes);
-    await until("it has all", () => came.length === 1001);
-    expect(came).toEqual(["opening", ...numbers(1, 1000)]);
+    await until("it has all", () => received.length === 1001);
+    expect(received).toEqual(["opening", ...numbers(1, 1000)]);
     expect(it.log.pages).toBe(0);
     it.abort();
     await expect(pumping.done).rejects.toThrow("left");
   },
 );
 
-test("what comes in one turn of the event loop is written together", async () => {
+test("records that are appended in one turn of the event loop are written together", async () => {
   await using it = world();
   const turns: string[][] = [];
   let now: string[] | undefined;
@@ -64,7 +67,7 @@ test("what comes in one turn of the event loop is written together", async () =>
   await pumping.done;
 });
 
-test("from the oldest, and from a cursor", async () => {
+test("a subscription begins with the oldest record, or after a cursor", async () => {
   await using it = world();
   const empty = drain(it.subscribe({ start: "oldest" }));
   await until("it is open", () => empty.events.length === 1);
@@ -88,7 +91,7 @@ test("from the oldest, and from a cursor", async () => {
   }
 });
 
-test("1,000 subscriptions while posts flow: no gap, no repetition, whatever place they begin at", async () => {
+test("1,000 subscriptions that begin anywhere while records are appended get each record once", async () => {
   await using it = world({ records: 64 });
   await it.post(100);
   const cursors = (await it.log.page(TOPIC, undefined)).map(({ cursor }) => cursor);
@@ -105,12 +108,16 @@ test("1,000 subscriptions while posts flow: no gap, no repetition, whatever plac
     all.push({ events, oldest: way === 1, from: way === 2 ? (n % 100) + 2 : undefined });
     if (n % 2 === 0) await it.post(1 + (n % 3));
   }
-  // One that begins now begins when it is open.
+  // A subscription with start "now" has its position when it is open.
   await until("all are open", () => all.every(({ events }) => events.length > 0));
   await it.post(1);
   const last = all[1]?.events as (string | number)[];
   const { position: end } = await it.log.end(TOPIC);
-  await until("all have the last", () => all.every(({ events }) => events.at(-1) === end), 20_000);
+  await until(
+    "all have the newest record",
+    () => all.every(({ events }) => events.at(-1) === end),
+    20_000,
+  );
   expect(last).toEqual(["opening", ...numbers(1, end)]);
   for (const { events, oldest, from } of all) {
     const first = from ?? (oldest ? 1 : (events[1] as number));
@@ -121,7 +128,7 @@ test("1,000 subscriptions while posts flow: no gap, no repetition, whatever plac
   expect(it.log.reads).toBe(1);
 });
 
-test("a subscriber that stalls holds nothing and delays no other; later it gets everything", async () => {
+test("a stalled subscriber keeps nothing in memory, delays no other, and later gets every record", async () => {
   await using it = world({ records: 100, pageBytes: 300_000 });
   const quick = Array.from({ length: 99 }, () => drain(it.subscribe({ shape: short })));
   const stalled = it.subscribe({ shape: short })[Symbol.asyncIterator]();
@@ -129,8 +136,10 @@ test("a subscriber that stalls holds nothing and delays no other; later it gets 
   await until("they are open", () => quick.every(({ events }) => events.length === 1));
   for (let n = 0; n < 50; n++) {
     await it.post(100);
-    await until("they have it", () => quick.every(({ events }) => events.at(-1) === (n + 1) * 100));
-    // The ring has 100 records, though a subscriber needs more.
+    await until("they have all", () =>
+      quick.every(({ events }) => events.at(-1) === (n + 1) * 100),
+    );
+    // The ring has 100 records, although the stalled subscriber needs more.
     expect(it.hub.size.bytes).toBeLessThan(100 * 1024);
   }
   expect(it.log.pages).toBe(0);
@@ -138,7 +147,7 @@ test("a subscriber that stalls holds nothing and delays no other; later it gets 
     expect(await stalled.next()).toEqual({ done: false, value: number });
     expect(it.hub.size.bytes).toBeLessThan(500_000);
   }
-  // Live again: without the log.
+  // The subscriber is live again, so it reads no page.
   const { pages } = it.log;
   const next = stalled.next();
   await it.post(1);
@@ -147,7 +156,7 @@ test("a subscriber that stalls holds nothing and delays no other; later it gets 
   await stalled.return?.();
 });
 
-test("subscribers that fall behind together read the same pages, four at a time at most", async () => {
+test("subscribers that do not keep up share pages, and at most four are read at the same time", async () => {
   await using it = world({ records: 10 });
   const all = Array.from({ length: 100 }, () => it.subscribe({ shape: short })).map((events) =>
     events[Symbol.asyncIterator](),
@@ -157,9 +166,9 @@ test("subscribers that fall behind together read the same pages, four at a time 
   await until("the tail is there", () => it.made === 2560);
   await Promise.all(
     all.map(async (events) => {
-      const came = [];
-      while (came.length < 2560) came.push((await events.next()).value);
-      expect(came).toEqual(numbers(1, 2560));
+      const received = [];
+      while (received.length < 2560) received.push((await events.next()).value);
+      expect(received).toEqual(numbers(1, 2560));
     }),
   );
   expect(it.log.pages).toBeLessThan(40);
@@ -168,7 +177,7 @@ test("subscribers that fall behind together read the same pages, four at a time 
   await Promise.all(all.map((events) => expect(events.next()).rejects.toThrow("left")));
 });
 
-test("pages of different topics are read four at a time", async () => {
+test("at most four pages of different topics are read at the same time", async () => {
   await using it = world({ records: 1 });
   const leaving = new AbortController();
   const topics = numbers(1, 50).map((n) => `topic/${n}`);
@@ -180,13 +189,13 @@ test("pages of different topics are read four at a time", async () => {
   const records = numbers(1, 5).map((n) => ({ data: Buffer.from(`${n}`) }));
   for (const topic of topics) await it.log.append(topic, records);
   await until("the tails are there", () => it.made === 250);
-  const came = await Promise.all(all.map((events) => events.next()));
-  expect(came.every(({ value }) => value === 1)).toBe(true);
+  const received = await Promise.all(all.map((events) => events.next()));
+  expect(received.every(({ value }) => value === 1)).toBe(true);
   expect({ pages: it.log.pages, atOnce: it.log.pagesAtOnce }).toEqual({ pages: 50, atOnce: 4 });
   leaving.abort();
 });
 
-test("what retention dropped is a gap, and nothing else is missing", async () => {
+test("a subscriber gets a gap for records that retention dropped, and every other record", async () => {
   await using it = world({ records: 10, retention: { records: 100 } });
   const slow = it.subscribe()[Symbol.asyncIterator]();
   await slow.next();
@@ -213,7 +222,7 @@ async function nextRecord(events: AsyncIterator<HubEvent<string, string>>) {
 }
 
 describe("notes", () => {
-  test("stand between the records that they came between", async () => {
+  test("a note arrives between the records between which it was announced", async () => {
     await using it = world();
     const { events } = drain(it.subscribe({ shape: short }));
     await until("it is open", () => events.length === 1);
@@ -225,7 +234,7 @@ describe("notes", () => {
     expect(events).toEqual(["opening", "a", 1, "b"]);
   });
 
-  test("one that is announced before the opening does not come after it", async () => {
+  test("a note that is announced before the opening does not arrive after it", async () => {
     await using it = world();
     const { events } = drain(it.subscribe({ shape: short }));
     it.hub.announce(TOPIC, "a");
@@ -235,13 +244,13 @@ describe("notes", () => {
     expect(events).toEqual(["opening", 1]);
   });
 
-  test("those that were missed give another opening, unless they are fleeting", async () => {
+  test("a missed note leads to another opening, unless it is fleeting", async () => {
     await using it = world({ records: 4 });
     const [late, later] = [1, 2].map(() => it.subscribe({ shape: short })[Symbol.asyncIterator]());
     const next = async (count: number, events = late) => {
-      const came = [];
-      for (let n = 0; n < count; n++) came.push((await events?.next())?.value);
-      return came;
+      const received = [];
+      for (let n = 0; n < count; n++) received.push((await events?.next())?.value);
+      return received;
     };
     expect([await next(1), await next(1, later)]).toEqual([["opening"], ["opening"]]);
     it.hub.announce(TOPIC, "typing", { fleeting: true });
@@ -258,7 +267,7 @@ describe("notes", () => {
     it.abort();
   });
 
-  test("more than the ring holds do not make a subscriber that has every record read the log", async () => {
+  test("notes that fill the ring do not make a subscriber read pages if it has every record", async () => {
     await using it = world({ records: 64 });
     const slow = it.subscribe({ shape: short })[Symbol.asyncIterator]();
     await slow.next();
@@ -275,7 +284,7 @@ describe("notes", () => {
   });
 });
 
-test("an abort ends with its reason, and frees the topic when it was the last", async () => {
+test("an abort ends a subscription with its reason; the topic is released with its final subscription", async () => {
   await using it = world();
   const waits = drain(it.subscribe());
   const reads = it.subscribe({ start: "oldest" })[Symbol.asyncIterator]();
@@ -294,25 +303,25 @@ test.each<[string, (events: AsyncIterable<unknown>) => Promise<unknown>]>([
   ["a loop", (events) => drain(events).over],
   ["pump()", (events) => failureOf(pumped(events, { write: () => undefined, end() {} }).done)],
 ])(
-  "an event that cannot be shaped ends its subscription by %s, and frees the topic",
-  async (_, take) => {
+  "an event that cannot be shaped ends its subscription in %s, and releases the topic",
+  async (_, consume) => {
     await using it = world();
-    const odd = new ConnectError("damaged", Code.DataLoss);
+    const damaged = new ConnectError("damaged", Code.DataLoss);
     const opened = gate();
     const shape = ({ kind }: HubEvent<string, string>) => {
-      if (kind === "record") throw odd;
+      if (kind === "record") throw damaged;
       opened.open();
       return kind;
     };
-    const over = take(it.subscribe({ shape }));
+    const ended = consume(it.subscribe({ shape }));
     await opened.opened;
     await it.post(1);
-    expect(await over).toBe(odd);
+    expect(await ended).toBe(damaged);
     await until("nothing is followed", () => it.hub.size.topics === 0);
   },
 );
 
-test("leaving the loop ends a subscription; its topic is followed for lingerMs, for one that comes back", async () => {
+test("leaving the loop ends a subscription; its topic is followed for lingerMs, so that the next one need not wait", async () => {
   await using it = world({ lingerMs: 60_000 });
   for (let n = 0; n < 3; n++) {
     for await (const event of it.subscribe()) {
@@ -323,22 +332,22 @@ test("leaving the loop ends a subscription; its topic is followed for lingerMs, 
   expect([it.hub.size.topics, it.log.reads]).toEqual([1, 1]);
 });
 
-test("what tell() gives a subscriber comes after its opening, and in order", async () => {
+test("values of tell() arrive after the opening, in order", async () => {
   await using it = world();
   const events = it.subscribe<string | number>({ shape: short });
   const taken = gate();
   void events.tell("mine").then(() => taken.open());
   void events.tell("too");
-  const came = drain(events);
+  const received = drain(events);
   await taken.opened;
-  await until("it has both", () => came.events.length === 3);
-  expect(came.events).toEqual(["opening", "mine", "too"]);
+  await until("it has both", () => received.events.length === 3);
+  expect(received.events).toEqual(["opening", "mine", "too"]);
   events.close();
-  expect(await came.over).toBe(undefined);
+  expect(await received.over).toBe(undefined);
   await events.tell("late");
 });
 
-test("the rings of all topics together are bounded; a late subscriber reads the log", async () => {
+test("the rings of all topics together stay within totalBytes; a late subscriber reads pages", async () => {
   await using it = world({ totalBytes: 20_000 });
   const leaving = new AbortController();
   const late = new Map<string, AsyncIterator<string | number>>();
@@ -362,7 +371,7 @@ test("the rings of all topics together are bounded; a late subscriber reads the 
   expect(await settles(() => it.hub.size.topics === 0)).toBe(true);
 });
 
-test("a hub that is closed says so", async () => {
+test("a closed hub ends its subscriptions with UNAVAILABLE, and refuses new ones", async () => {
   const it = world();
   const live = drain(it.subscribe());
   await it[Symbol.asyncDispose]();

@@ -6,13 +6,13 @@ import { sleep } from "../src/flow/wait.ts";
 import { openLink } from "../src/testing/link.ts";
 import { type JetStreamLogOptions, jetStreamLog } from "../src/topics/jetstream/jetstream.ts";
 import type { NewRecord, TopicItem, TopicLog } from "../src/topics/log.ts";
-import { bytes, made, numbered, pages, shown, take, texts } from "./contract/engine.ts";
+import { bytes, made, numbered, pages, readItems, shown, texts } from "./contract/engine.ts";
 import { stillAt, until } from "./support/gate.ts";
 import { findNats, startNats } from "./support/nats.ts";
 
 const program = findNats();
 
-/** A server of NATS for one test, and logs on one stream of it. */
+/** A NATS server for one test, and logs in one stream of it. */
 async function start() {
   const nats = await startNats(program as string);
   const logs: TopicLog[] = [];
@@ -30,20 +30,20 @@ async function start() {
   };
 }
 
-/** Reads into an array until it throws. */
+/** Reads into an array until read() throws; `ended` resolves with the error. */
 function follow(log: TopicLog, topic: string, signal: AbortSignal, after?: string) {
   const items: TopicItem[] = [];
-  const over = (async () => {
+  const ended = (async () => {
     for await (const item of log.read(topic, after, signal)) items.push(item);
   })().catch((error: unknown) => error);
-  return { items, over };
+  return { items, ended };
 }
 
 /** The pause of a client before it appends again: no event of a log says that appends would succeed. */
 const RETRY_MS = 20;
 
 /** Appends until the append is acknowledged; returns the number of attempts. */
-async function insist(log: TopicLog, topic: string, record: NewRecord): Promise<number> {
+async function appendUntilStored(log: TopicLog, topic: string, record: NewRecord): Promise<number> {
   for (let tries = 1; ; tries++) {
     try {
       await log.append(topic, [record]);
@@ -55,14 +55,17 @@ async function insist(log: TopicLog, topic: string, record: NewRecord): Promise<
   }
 }
 
-/** A way to the server that can drop and hold back publications to a subject. */
+/** A proxy to the server that can drop and delay publications to a subject. */
 async function openLossy(port: number, subject: string) {
   const sockets = new Set<Socket>();
   const lossy = {
     url: "",
     /** How many of the next publications are dropped. */
     drops: 0,
-    /** Asked at each publication, which is the nth: it waits, and what is sent after it, for the promise. */
+    /**
+     * Called at each publication with its number. If it returns a promise, the publication and
+     * everything after it wait for that.
+     */
     hold: undefined as ((nth: number) => Promise<void> | undefined) | undefined,
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy();
@@ -77,7 +80,7 @@ async function openLossy(port: number, subject: string) {
     let seen = 0;
     for (const socket of [client, upstream]) sockets.add(socket.on("error", () => {}));
     upstream.pipe(client);
-    // What the client writes at once is whole; it comes in parts only where it is large.
+    // A chunk of the client has complete frames; it splits only large frames.
     client.setEncoding("latin1").on("data", (text: string) => {
       const kept = text.replace(publication, (frame: string, to: string) => {
         if (!to.includes(subject)) return frame;
@@ -103,12 +106,12 @@ async function codeOf(call: Promise<unknown>): Promise<string> {
   );
 }
 
-describe.skipIf(program === undefined)("nodes on one stream", () => {
-  test("what each appends reaches the readers of all, in one order", async () => {
+describe.skipIf(program === undefined)("several nodes on one stream", () => {
+  test("readers of all nodes get the records of every node in the same order", async () => {
     await using world = await start();
     const nodes = [await world.open(), await world.open(), await world.open()];
     const signal = AbortSignal.timeout(8_000);
-    const readers = nodes.map((log) => take(log.read("t", undefined, signal), 600));
+    const readers = nodes.map((log) => readItems(log.read("t", undefined, signal), 600));
     const writers = nodes.map(async (log, node) => {
       for (let n = 0; n < 100; n++) {
         const first = log.append("t", texts(`${node}.${2 * n}`));
@@ -128,7 +131,7 @@ describe.skipIf(program === undefined)("nodes on one stream", () => {
     }
   });
 
-  test("the same record from all of them at once is stored once", async () => {
+  test("a record that all nodes append at the same time is stored once", async () => {
     await using world = await start();
     const nodes = [await world.open(), await world.open(), await world.open()];
     const appended = await Promise.all(nodes.map((log) => log.append("t", [made("p", 1n)])));
@@ -136,7 +139,7 @@ describe.skipIf(program === undefined)("nodes on one stream", () => {
     expect(new Set(appended.flat().map(({ cursor }) => cursor)).size).toBe(1);
   });
 
-  test("a trim on one node is a gap on the others", async () => {
+  test("readers of a node get a gap after a trim on another node", async () => {
     await using world = await start();
     const [one, other] = [await world.open(), await world.open()];
     const appended = await one.append("t", numbered(10));
@@ -152,8 +155,8 @@ describe.skipIf(program === undefined)("nodes on one stream", () => {
   });
 });
 
-describe.skipIf(program === undefined)("the server", () => {
-  test("is killed again and again under readers and writers: no record is lost, and none is there twice", async () => {
+describe.skipIf(program === undefined)("a server that fails", () => {
+  test("no record is lost or stored twice when the server is killed four times under readers and writers", async () => {
     await using world = await start();
     const nodes = [await world.open(), await world.open()];
     const leave = new AbortController();
@@ -163,7 +166,7 @@ describe.skipIf(program === undefined)("the server", () => {
     const writing = Array.from({ length: producers }, async (_, p) => {
       for (let n = 0; n < each; n++) {
         const log = nodes[(p + n) % 2] as TopicLog;
-        repeats += (await insist(log, "t", made(`${p}.`, BigInt(n)))) - 1;
+        repeats += (await appendUntilStored(log, "t", made(`${p}.`, BigInt(n)))) - 1;
         acknowledged++;
       }
     });
@@ -186,21 +189,21 @@ describe.skipIf(program === undefined)("the server", () => {
     }
     expect(repeats).toBeGreaterThan(0);
     leave.abort(new Error("enough"));
-    for (const { over } of readers) expect(await over).toBe(leave.signal.reason);
+    for (const { ended } of readers) expect(await ended).toBe(leave.signal.reason);
   });
 
-  test("is away: calls are UNAVAILABLE at once, readers wait, and all continues when it is back", async () => {
+  test("while the server is down, calls fail immediately with UNAVAILABLE and readers wait; all continue when it is up again", async () => {
     await using world = await start();
     const log = await world.open();
     const [first] = await log.append("t", texts("a"));
     const leave = new AbortController();
     const reader = follow(log, "t", leave.signal);
     const leaving = new AbortController();
-    const gone = follow(log, "t", leaving.signal);
-    await until("the history is read", () => reader.items.length + gone.items.length === 2);
+    const leaver = follow(log, "t", leaving.signal);
+    await until("the history is read", () => reader.items.length + leaver.items.length === 2);
 
     await world.nats.kill();
-    const begun = performance.now();
+    const startedAt = performance.now();
     const calls = [
       log.append("t", texts("lost")),
       log.page("t", first?.cursor),
@@ -209,25 +212,25 @@ describe.skipIf(program === undefined)("the server", () => {
       log.trim("t", first?.cursor as string),
     ];
     expect(new Set(await Promise.all(calls.map(codeOf)))).toEqual(new Set(["Unavailable"]));
-    expect(performance.now() - begun).toBeLessThan(1_000);
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
     const late = follow(log, "t", leave.signal, first?.cursor);
     leaving.abort(new Error("leaves meanwhile"));
-    expect(await gone.over).toBe(leaving.signal.reason);
+    expect(await leaver.ended).toBe(leaving.signal.reason);
 
     await world.nats.start();
-    await insist(log, "t", made("b", 1n));
+    await appendUntilStored(log, "t", made("b", 1n));
     await until("it is read", () => reader.items.length === 2 && late.items.length === 1);
     expect(shown(reader.items)).toEqual(["a", "b1"]);
     expect(shown(late.items)).toEqual(["b1"]);
     leave.abort();
-    await Promise.all([reader.over, late.over]);
+    await Promise.all([reader.ended, late.ended]);
   });
 
-  test("is away: the operator is told once where, and once that it is back; callers are not told where", async () => {
+  test("a server's address is logged once when it is down, and once when it is up again; callers do not get it", async () => {
     await using world = await start();
-    const told: string[] = [];
-    const tell = (text: string) => void told.push(text);
-    const log = await world.open({ logger: { error: tell, warn: tell } });
+    const logged: string[] = [];
+    const logLine = (text: string) => void logged.push(text);
+    const log = await world.open({ logger: { error: logLine, warn: logLine } });
     await world.nats.kill();
     for (let n = 0; n < 10; n++) {
       await expect(log.append("t", texts("lost"))).rejects.toMatchObject({
@@ -235,41 +238,42 @@ describe.skipIf(program === undefined)("the server", () => {
       });
     }
     const at = `127.0.0.1:${world.nats.port}`;
-    expect(told).toEqual([`the connection to NATS at ${at} is lost; it is being made anew`]);
+    expect(logged).toEqual([`the connection to NATS at ${at} is lost; it is being made anew`]);
     await world.nats.start();
-    await insist(log, "t", made("a", 1n));
-    expect(told.slice(1)).toEqual([`connected to NATS at ${at} again`]);
+    await appendUntilStored(log, "t", made("a", 1n));
+    expect(logged.slice(1)).toEqual([`connected to NATS at ${at} again`]);
   });
 
-  test("is away when the log is closed: closing does not wait", async () => {
+  test("closing a log does not wait for a server that is down", async () => {
     await using world = await start();
     const log = await world.open();
     const reader = follow(log, "t", AbortSignal.timeout(8_000));
     await log.append("t", texts("a"));
     await until("it is read", () => reader.items.length === 1);
     await world.nats.kill();
-    const begun = performance.now();
+    const startedAt = performance.now();
     await log[Symbol.asyncDispose]();
-    expect(performance.now() - begun).toBeLessThan(1_000);
-    expect(await reader.over).toMatchObject({ code: Code.Unavailable });
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
+    expect(await reader.ended).toMatchObject({ code: Code.Unavailable });
   });
 
-  test("does not answer: calls are UNAVAILABLE after timeoutMs", async () => {
+  test("calls to a server that does not answer fail with UNAVAILABLE after timeoutMs", async () => {
     await using world = await start();
     const log = await world.open({ timeoutMs: 200 });
     world.nats.freeze();
     // The signal takes effect a moment after it was sent.
     while ((await codeOf(log.append("t", texts("a", "b")))) === "done");
-    const begun = performance.now();
+    const startedAt = performance.now();
     expect(await codeOf(log.append("t", texts("a", "b")))).toBe("Unavailable");
-    // More pages than are read at once: those that wait for their turn do not wait longer.
+    // More pages than can be read at the same time: those that wait for their turn fail at the same
+    // time as the others.
     const calls = Array.from({ length: 1_000 }, () => codeOf(log.page("t", undefined)));
     expect(new Set(await Promise.all(calls))).toEqual(new Set(["Unavailable"]));
-    expect(performance.now() - begun).toBeGreaterThan(390);
-    expect(performance.now() - begun).toBeLessThan(2_000);
+    expect(performance.now() - startedAt).toBeGreaterThan(390);
+    expect(performance.now() - startedAt).toBeLessThan(2_000);
   });
 
-  test("loses a live record: a reader learns of it by the next record, or asks after silenceMs", async () => {
+  test("a reader notices a lost live record at the next record, or asks after silenceMs", async () => {
     await using world = await start();
     await using link = await openLink({ host: "127.0.0.1", port: world.nats.port });
     const other = await world.open();
@@ -292,11 +296,11 @@ describe.skipIf(program === undefined)("the server", () => {
     await until("both have all", () => counts().every((count) => count === 3));
     for (const { items } of readers) expect(shown(items)).toEqual(["a", "b", "c"]);
     leave.abort();
-    for (const { over } of readers) await over;
+    for (const { ended } of readers) await ended;
     for (const log of [quick, patient]) await log[Symbol.asyncDispose]();
   });
 
-  test("drops a request without an answer: it is asked again", async () => {
+  test("a request that the server drops without an answer is sent again", async () => {
     await using world = await start();
     await using lossy = await openLossy(world.nats.port, "CONSUMER.MSG.NEXT");
     const log = await world.open({ servers: lossy.url, timeoutMs: 1_000 });
@@ -308,7 +312,7 @@ describe.skipIf(program === undefined)("the server", () => {
     expect(lossy.drops).toBe(0);
   });
 
-  test("removes records while a page is read: none is skipped without a gap", async () => {
+  test("a page has a gap for records that are removed while it is read", async () => {
     await using world = await start();
     await using lossy = await openLossy(world.nats.port, "CONSUMER.MSG.NEXT");
     const [log, other] = [await world.open({ servers: lossy.url }), await world.open()];
@@ -323,7 +327,7 @@ describe.skipIf(program === undefined)("the server", () => {
     expect(shown(await pages(log, "t"))).toEqual(["0", "(gap)", ...rest]);
   });
 
-  test("is full: RESOURCE_EXHAUSTED, nothing is stored, and after a trim appends are stored again", async () => {
+  test("appends to a full stream fail with RESOURCE_EXHAUSTED and store nothing, until a trim makes space", async () => {
     await using world = await start();
     const log = await world.open({ maxBytes: 20_000 });
     const record = { data: new Uint8Array(1_000) };
@@ -336,12 +340,12 @@ describe.skipIf(program === undefined)("the server", () => {
     }
     expect(code).toBe("ResourceExhausted");
     expect((await pages(log, "t")).length).toBe(cursors.length);
-    // Filled to the last byte, so that there is none for the message of a trim.
+    // Fill the stream completely, so that there is no space for the trim marker.
     while ((await codeOf(log.append("t", texts("")))) === "done");
     const reader = follow(log, "t", AbortSignal.timeout(8_000), cursors.at(-1));
     await log.trim("t", cursors[9] as string);
     expect(shown(await pages(log, "t", cursors[3]))[0]).toBe("(gap)");
-    const [last] = await log.append("t", texts("there is room"));
+    const [last] = await log.append("t", texts("there is space"));
     const there = () => reader.items.some(({ cursor }) => cursor === last?.cursor);
     await until("a reader has it", there);
     expect(await codeOf(log.append("t", [{ data: bytes("x".repeat(2 ** 20)) }]))).toBe(
@@ -349,7 +353,7 @@ describe.skipIf(program === undefined)("the server", () => {
     );
   });
 
-  test("has no space for one record of an append: the others are stored, and it comes after them when all are repeated", async () => {
+  test("if there is no space for one record of an append, the others are stored, and repeating the append stores it after them", async () => {
     await using world = await start();
     const log = await world.open({ maxBytes: 20_000 });
     const [filler] = await log.append("filler", [{ data: new Uint8Array(10_000) }]);
@@ -374,7 +378,7 @@ describe.skipIf(program === undefined)("the server", () => {
     expect(await stored()).toEqual(["a", "c", "b"]);
   });
 
-  test("refuses one record and does not answer for another: UNAVAILABLE, for that one may be stored", async () => {
+  test("an append fails with UNAVAILABLE if one record is refused and another not answered: that one may be stored", async () => {
     await using world = await start();
     await using lossy = await openLossy(world.nats.port, ".log.t");
     const log = await world.open({ servers: lossy.url, maxBytes: 20_000, timeoutMs: 300 });

@@ -6,10 +6,11 @@ import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { jetStreamLog } from "../src/topics/jetstream/jetstream.ts";
-import { made, numbered, pages, shown, take, texts } from "./contract/engine.ts";
+import { made, numbered, pages, readItems, shown, texts } from "./contract/engine.ts";
 import { type Api, startFakeNats } from "./support/fake-nats.ts";
 import { findNats, type Nats, startNats } from "./support/nats.ts";
 
+/** Opens a log that is refused. Returns the error. */
 async function refusalOf(opening: Promise<AsyncDisposable>) {
   const error = await opening.then(
     async (log) => {
@@ -21,7 +22,7 @@ async function refusalOf(opening: Promise<AsyncDisposable>) {
   return { code: error.code, text: error.rawMessage };
 }
 
-/** A server that takes a configuration as it is sent, but for some settings, which it drops. */
+/** A server that accepts any configuration, but drops some settings of it. */
 const forgetful =
   (...dropped: string[]): Api =>
   (method, body) => {
@@ -33,17 +34,20 @@ const forgetful =
     return { config: Object.fromEntries(config), created: "2026-01-01T00:00:00Z", state: {} };
   };
 
-describe("a server that cannot be used", () => {
-  test.each(["2.9.3", "2.8.4", "1.4.1", "2.9.0-beta.12"])("%s is too old", async (version) => {
-    await using nats = await startFakeNats(version, forgetful());
-    const { code, text } = await refusalOf(jetStreamLog({ servers: nats.url }));
-    expect(code).toBe(Code.FailedPrecondition);
-    expect(text).toContain(version);
-    expect(text).toContain("2.9.4");
-  });
+describe("opening a log on a NATS server", () => {
+  test.each(["2.9.3", "2.8.4", "1.4.1", "2.9.0-beta.12"])(
+    "version %s of the server is refused as too old",
+    async (version) => {
+      await using nats = await startFakeNats(version, forgetful());
+      const { code, text } = await refusalOf(jetStreamLog({ servers: nats.url }));
+      expect(code).toBe(Code.FailedPrecondition);
+      expect(text).toContain(version);
+      expect(text).toContain("2.9.4");
+    },
+  );
 
   test.each(["2.9.4", "2.9.10", "2.10.0", "2.11.9-RC.1", "3.0.0"])(
-    "%s is new enough",
+    "version %s of the server is accepted",
     async (version) => {
       await using nats = await startFakeNats(version, forgetful());
       await using log = await jetStreamLog({ servers: nats.url });
@@ -52,7 +56,7 @@ describe("a server that cannot be used", () => {
   );
 
   test.each(["republish", "discard", "duplicate_window", "max_msgs_per_subject"])(
-    "drops %s in silence: refused",
+    "a server that drops the setting %s without an error is refused",
     async (setting) => {
       await using nats = await startFakeNats("2.11.0", forgetful(setting));
       const opening = jetStreamLog({ servers: nats.url, retention: { records: 9 } });
@@ -62,14 +66,14 @@ describe("a server that cannot be used", () => {
     },
   );
 
-  test("is not there: UNAVAILABLE, with where", async () => {
+  test("the error has the address of a server that cannot be reached", async () => {
     const { code, text } = await refusalOf(jetStreamLog({ servers: "nats://127.0.0.1:1" }));
     expect(code).toBe(Code.Unavailable);
     expect(text).toContain("127.0.0.1:1");
   });
 
   test.each(["nats://ann:secret@127.0.0.1:1", "ann:secret@127.0.0.1:1"])(
-    "is not there: what is said of %s leaves the user and password out",
+    "the error leaves out user and password if %s cannot be reached",
     async (servers) => {
       const { text } = await refusalOf(jetStreamLog({ servers }));
       expect(text).toContain("no NATS at ");
@@ -79,7 +83,7 @@ describe("a server that cannot be used", () => {
   );
 });
 
-test("what cannot be asked for is INVALID_ARGUMENT", async () => {
+test("jetStreamLog() refuses invalid options with INVALID_ARGUMENT", async () => {
   const servers = "nats://127.0.0.1:1";
   for (const options of [
     { stream: "" },
@@ -93,7 +97,7 @@ test("what cannot be asked for is INVALID_ARGUMENT", async () => {
   }
 });
 
-test("without the packages of NATS the error says what to install", () => {
+test("the error of jetStreamLog() names the packages to install if they are missing", () => {
   const engine = new URL("../src/topics/jetstream/jetstream.ts", import.meta.url).href;
   const program = `
     import { registerHooks } from "node:module";
@@ -108,14 +112,14 @@ test("without the packages of NATS the error says what to install", () => {
   `;
   const cwd = fileURLToPath(new URL("..", import.meta.url));
   const options = ["--input-type=module", "--eval", program];
-  const said = execFileSync(process.execPath, options, { cwd, encoding: "utf8" });
-  expect(said).toContain("[failed_precondition]");
-  expect(said).toContain("npm install @nats-io/transport-node @nats-io/jetstream");
+  const output = execFileSync(process.execPath, options, { cwd, encoding: "utf8" });
+  expect(output).toContain("[failed_precondition]");
+  expect(output).toContain("npm install @nats-io/transport-node @nats-io/jetstream");
 });
 
 const program = findNats();
 
-describe.skipIf(program === undefined)("a stream", () => {
+describe.skipIf(program === undefined)("opening a log on a stream", () => {
   let nats: Nats;
   beforeAll(async () => {
     nats = await startNats(program as string);
@@ -130,7 +134,7 @@ describe.skipIf(program === undefined)("a stream", () => {
     return { streams, [Symbol.asyncDispose]: () => connection.close() };
   }
 
-  test("of another program is left as it is", async () => {
+  test("a stream of another program is refused, and left unchanged", async () => {
     await using raw = await manager();
     const [stream, others] = [named(), { subjects: ["orders.>"] }];
     const { config } = await raw.streams.add({ name: stream, ...others });
@@ -140,7 +144,7 @@ describe.skipIf(program === undefined)("a stream", () => {
     expect((await raw.streams.info(stream)).config).toEqual(config);
   });
 
-  test("in memory is refused: the log would not be durable", async () => {
+  test("a stream in memory is refused: the log would not be durable", async () => {
     await using raw = await manager();
     const stream = named();
     const head = `${stream}.0123456789abcdef`;
@@ -154,7 +158,7 @@ describe.skipIf(program === undefined)("a stream", () => {
     expect(text).toContain(`storage is "memory"`);
   });
 
-  test("of a log is updated to what it keeps now; what may be gone since is a gap", async () => {
+  test("another retention updates the stream; a gap is reported for records that may have been dropped", async () => {
     const [stream, servers] = [named(), nats.url];
     const open = (records?: number) =>
       jetStreamLog({ servers, stream, retention: records === undefined ? {} : { records } });
@@ -167,12 +171,13 @@ describe.skipIf(program === undefined)("a stream", () => {
     }
     {
       await using log = await open(3);
-      // Servers before 2.10 drop one record for each that comes, where they should drop all that are too many.
+      // Servers before 2.10 drop one record for each new one, although they should drop all that
+      // exceed the limit.
       await log.append("t", numbered(5, "", 10));
       expect(shown(await pages(log, "t")).slice(-3)).toEqual(["12", "13", "14"]);
       epochs.add(log.epoch);
     }
-    // Without the limit nothing in the topic tells that there was one.
+    // Without the limit nothing in the topic shows that there was one.
     await using log = await open();
     const kept = shown(await pages(log, "t"));
     expect(Number(kept[0])).toBeGreaterThan(4);
@@ -183,7 +188,7 @@ describe.skipIf(program === undefined)("a stream", () => {
     expect(new Set([...epochs, log.epoch]).size).toBe(1);
   });
 
-  test("opened by many at once is one stream", async () => {
+  test("many logs that open a stream at the same time share one", async () => {
     const stream = named();
     const opening = Array.from({ length: 8 }, () => jetStreamLog({ servers: nats.url, stream }));
     const logs = await Promise.all(opening);
@@ -193,14 +198,14 @@ describe.skipIf(program === undefined)("a stream", () => {
     for (const log of logs) await log[Symbol.asyncDispose]();
   });
 
-  test("that was deleted and made again has another epoch: earlier cursors give a gap", async () => {
+  test("a stream that was deleted and created again has another epoch: earlier cursors lead to a gap", async () => {
     await using raw = await manager();
     const stream = named();
     await using old = await jetStreamLog({ servers: nats.url, stream });
     const [, last] = await old.append("t", texts("a", "b"));
     await raw.streams.delete(stream);
     await expect(old.append("t", texts("lost"))).rejects.toMatchObject({ code: Code.Unavailable });
-    const reading = take(old.read("t", last?.cursor, AbortSignal.timeout(5_000)), 1);
+    const reading = readItems(old.read("t", last?.cursor, AbortSignal.timeout(5_000)), 1);
     await using log = await jetStreamLog({ servers: nats.url, stream });
     await log.append("t", texts("c"));
     expect(log.epoch).not.toBe(old.epoch);

@@ -10,13 +10,13 @@ import { memoryLog, type TopicLog } from "../src/topics.ts";
 import { until } from "./support/gate.ts";
 import { drain, type RoomsWorld, startRooms } from "./support/rooms-world.ts";
 
-/** 238 B each: together more than the 4 MiB that a message may have. */
+/** Each name has 238 B: together they exceed the 4 MiB that a message may have. */
 const CROWD = Array.from(
   { length: 20_000 },
   (_, n) => `${"\u{1f600}".repeat(58)}${`${n}`.padStart(6, "0")}`,
 );
 
-/** Makes members join a room, at another node. */
+/** Makes members join a room at another node. */
 async function gather(log: TopicLog, room: string, names: string[]): Promise<void> {
   for (let from = 0; from < names.length; from += 500) {
     const to = from + 500;
@@ -30,8 +30,8 @@ async function gather(log: TopicLog, room: string, names: string[]): Promise<voi
 
 const namesOf = (members: readonly { name: string }[]) => members.map(({ name }) => name);
 
-/** All members, page by page. */
-async function listed({ rooms }: RoomsWorld, pageSize: number): Promise<string[]> {
+/** Lists all members, page by page. */
+async function listMembers({ rooms }: RoomsWorld, pageSize: number): Promise<string[]> {
   const names: string[] = [];
   for (let more = true; more; ) {
     const after = names.at(-1) ?? "";
@@ -42,18 +42,18 @@ async function listed({ rooms }: RoomsWorld, pageSize: number): Promise<string[]
   return names;
 }
 
-test("a crowded room opens with its first 1000 members and the count of all, and is listed in pages", async () => {
+test("the opening of a crowded room has its first 1000 members and the count of all; pages list every member", async () => {
   await using log = memoryLog();
   await gather(log, "lobby", CROWD);
   await using world = await startRooms({ log });
   const watching = world.rooms.watch({ room: "lobby" });
   const watched = drain(watching);
-  await until("it watches", () => watched.came.length === 1);
+  await until("the watcher has the opening", () => watched.came.length === 1);
   const joining = world.rooms.join();
   const joined = drain(joining);
   const open = { room: "lobby", name: "ann", producer: "p" };
   await joining.send({ event: { case: "open", value: open } });
-  await until("she is in", () => joined.came.length === 1);
+  await until("the member has the opening", () => joined.came.length === 1);
 
   const atWatch = watched.came[0]?.event.value as Opened;
   expect(namesOf(atWatch.members)).toEqual(CROWD.slice(0, 1000));
@@ -61,10 +61,10 @@ test("a crowded room opens with its first 1000 members and the count of all, and
   const atJoin = joined.came[0]?.event.value as Opened;
   expect(namesOf(atJoin.members)).toEqual(["ann", ...CROWD.slice(0, 999)]);
   expect(atJoin.count).toBe(20_001);
-  await until("the watcher is told", () => watched.came.length === 2);
+  await until("the watcher has the event", () => watched.came.length === 2);
   expect(watched.came[1]?.event).toMatchObject({ case: "joined", value: { name: "ann" } });
 
-  expect(await listed(world, 1000)).toEqual(["ann", ...CROWD]);
+  expect(await listMembers(world, 1000)).toEqual(["ann", ...CROWD]);
   const { rooms } = await world.rooms.listRooms({});
   expect(rooms).toMatchObject([{ name: "lobby", members: 20_001 }]);
   watching.cancel();
@@ -73,7 +73,7 @@ test("a crowded room opens with its first 1000 members and the count of all, and
   expect(await joined.over).toBe(undefined);
 });
 
-test("members are listed by name, 100 at a time unless the client says, after a name whose member may have left", async () => {
+test("members are listed by name, 100 a page by default, after a name that need not be a member's", async () => {
   await using log = memoryLog();
   const names = Array.from({ length: 250 }, (_, n) => `member ${`${n}`.padStart(3, "0")}`);
   await gather(log, "lobby", names);
@@ -81,8 +81,8 @@ test("members are listed by name, 100 at a time unless the client says, after a 
   const page = (pageSize: number, after: string) =>
     world.rooms.listMembers({ room: "lobby", pageSize, after });
   expect(namesOf((await page(0, "")).members)).toEqual(names.slice(0, 100));
-  expect(await listed(world, 0)).toEqual(names);
-  expect(await listed(world, 125)).toEqual(names);
+  expect(await listMembers(world, 0)).toEqual(names);
+  expect(await listMembers(world, 125)).toEqual(names);
   expect(await page(250, "")).toMatchObject({ more: false });
   expect(await page(249, "")).toMatchObject({ more: true });
   expect(namesOf((await page(2, "member 0999")).members)).toEqual(["member 100", "member 101"]);
@@ -94,7 +94,7 @@ test("members are listed by name, 100 at a time unless the client says, after a 
   });
 });
 
-test("the command line counts the members that it does not name, and shows an opening where they changed", () => {
+test("the command line counts the members that it does not name, and shows an opening only if members changed", () => {
   const opened = (count: number, ...names: string[]) => {
     const value = create(OpenedSchema, { members: names.map((name) => ({ name })), count });
     return { case: "opened" as const, value };

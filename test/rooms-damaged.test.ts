@@ -11,7 +11,7 @@ import { startExampleServer } from "./support/program.ts";
 import { drain } from "./support/rooms-world.ts";
 import { temporary } from "./support/temporary.ts";
 
-// It starts a program, which is slow on a busy machine.
+// Each test starts a program, which is slow on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
 
 let folder: string;
@@ -20,7 +20,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-test("a watcher is told of DATA_LOSS without a path, the operator once, with the file and the remedy", async () => {
+test("a watcher of a damaged file gets DATA_LOSS without a path; file and remedy are logged once", async () => {
   const file = `${folder}/rooms.sqlite`;
   {
     await using log = await sqliteLog(file);

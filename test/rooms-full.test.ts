@@ -11,7 +11,7 @@ import { canMount, exampleServerOnDisk } from "./support/program.ts";
 import { drain, short } from "./support/rooms-world.ts";
 import { temporary } from "./support/temporary.ts";
 
-// It starts a program, which is slow on a busy machine.
+// Each test starts a program, which is slow on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
 
 const MIB = 2 ** 20;
@@ -23,7 +23,7 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true }));
 
 test.skipIf(!canMount())(
-  "posts are RESOURCE_EXHAUSTED and not stored, watchers stay; with space again, posts are stored (needs unshare -m)",
+  "posts fail with RESOURCE_EXHAUSTED and watchers stay, until there is space again (needs unshare -m)",
   async () => {
     await using server = exampleServerOnDisk(folder, 6 * MIB, "--port", "0", "--data", folder);
     const [, url] = await server.prints(/^listening on (\S+) /);
@@ -52,38 +52,40 @@ test.skipIf(!canMount())(
       rawMessage:
         "the server's log has no room on its disk: nothing was stored; send it again later",
     });
-    // The operator has the path, and the remedy.
-    const [told] = await server.complains(/^server: no room on the disk for .*rooms\.sqlite: .*\n/);
-    expect(told).toContain("make room");
+    // The server logs the path and the remedy.
+    const [logged] = await server.complains(
+      /^server: no room on the disk for .*rooms\.sqlite: .*\n/,
+    );
+    expect(logged).toContain("make room");
     expect(stored).toBeGreaterThan(50);
     await expect(post(stored + 1)).rejects.toMatchObject({ code: Code.ResourceExhausted });
-    // What is stored is served, to watchers that are there and to those that come.
+    // Stored messages are sent to watchers, also to new ones.
     const late = rooms.watch({ room: "lobby", start: Start.OLDEST });
-    const coming = drain(late);
+    const newcomer = drain(late);
     const numbers = ({ came }: typeof watching) =>
       came.slice(1).map((event) => Number(short(event).split(" ")[1]));
     await until(
       "both have all",
-      () => numbers(watching).length + numbers(coming).length === 2 * stored,
+      () => numbers(watching).length + numbers(newcomer).length === 2 * stored,
     );
 
     await rm(ballast);
-    // What was refused was not stored.
+    // The refused messages were not stored.
     for (let n = stored + 1; n <= stored + 20; n++) {
       expect(await post(n)).toMatchObject({ repeated: false });
     }
     const [, end] = await server.complains(/\n(.*) again\n$/);
     expect(end).toMatch(/^server: records are stored in .*rooms\.sqlite$/);
-    // Twice in all, however many posts were refused.
+    // The server logs two lines in all, however many posts were refused.
     expect(server.stderr.split("\n")).toHaveLength(3);
     const all = Array.from({ length: stored + 20 }, (_, n) => n + 1);
-    for (const watcher of [watching, coming]) {
+    for (const watcher of [watching, newcomer]) {
       await until("it has all", () => watcher.came.length > stored + 20);
       expect(numbers(watcher)).toEqual(all);
     }
     call.cancel();
     late.cancel();
-    await Promise.all([watching.over, coming.over]);
+    await Promise.all([watching.over, newcomer.over]);
     server.kill("SIGTERM");
     expect(await server.ended).toBe(0);
   },

@@ -1,4 +1,4 @@
-/** Members of rooms: how they talk, the list of them, and how members leave whose client or node is gone. */
+/** Members of rooms: their messages, their list, and how a member leaves whose client or node is lost. */
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { describe, expect, test, vi } from "vitest";
 import { Presence } from "../examples/rooms/presence.ts";
@@ -13,7 +13,7 @@ import { drain, type RoomsWorld, short, startRooms } from "./support/rooms-world
 
 type Open = Partial<Omit<JoinRequest_Open, "$typeName" | "$unknown">>;
 
-/** A member who joins a room and takes what comes. */
+/** Joins a room. The member takes every event that arrives. */
 async function join({ rooms }: RoomsWorld, name: string, open: Open = {}, session?: boolean) {
   const call = rooms.join(session === undefined ? {} : { sessions: session });
   const { came, over } = drain(call);
@@ -36,6 +36,7 @@ async function join({ rooms }: RoomsWorld, name: string, open: Open = {}, sessio
   return member;
 }
 
+/** Joins a room, and waits for the opening. */
 async function joined(...args: Parameters<typeof join>) {
   const member = await join(...args);
   await until("it is opened", () => member.came.length > 0);
@@ -45,8 +46,11 @@ async function joined(...args: Parameters<typeof join>) {
 const membersOf = async ({ rooms }: RoomsWorld, room = "lobby") =>
   (await rooms.listMembers({ room })).members.map(({ name }) => name).join();
 
-describe.each([true, false])("with a session: %s", (session) => {
-  test("two members talk: each gets what both say, in one order, and is told what is stored", async () => {
+describe.each([
+  ["with a session", true],
+  ["without a session", false],
+] as const)("%s", (_, session) => {
+  test("two members get the messages of both in the same order, and an acknowledgement of each message that they sent", async () => {
     await using world = await startRooms();
     const ann = await joined(world, "ann", {}, session);
     const bob = await joined(world, "bob", {}, session);
@@ -69,7 +73,7 @@ describe.each([true, false])("with a session: %s", (session) => {
     await ann.leave();
   });
 
-  test("a client that dies leaves, when its session's grace is over", async () => {
+  test("a member whose client is lost leaves when the grace of its session has ended", async () => {
     await using world = await startRooms({
       linked: true,
       server: { sessions: { graceMs: 150 } },
@@ -77,12 +81,12 @@ describe.each([true, false])("with a session: %s", (session) => {
     const watch = world.rooms.watch({ room: "lobby" });
     const watching = drain(watch);
     const ann = await joined(world, "ann", {}, session);
-    await until("all know", () => watching.came.map(short).includes("joined ann"));
+    await until("the watcher has the event", () => watching.came.map(short).includes("joined ann"));
     world.link.refuse();
     world.link.cut();
     await until("no call is open", () => world.server.openCalls === 0);
     world.link.accept();
-    await until("she left", () => watching.came.map(short).at(-1) === "here");
+    await until("the member has left", () => watching.came.map(short).at(-1) === "here");
     expect(await membersOf(world)).toBe("");
     ann.call.cancel();
     await ann.over;
@@ -91,7 +95,7 @@ describe.each([true, false])("with a session: %s", (session) => {
   });
 });
 
-test("a member whose connection is cut stays, and misses nothing", async () => {
+test("a member whose connection is cut stays, and gets every event", async () => {
   await using world = await startRooms({ linked: true });
   const ann = await joined(world, "ann", {}, true);
   for (let n = 1; n <= 5; n++) {
@@ -106,7 +110,7 @@ test("a member whose connection is cut stays, and misses nothing", async () => {
   await ann.leave();
 });
 
-test("control events have no cursor; the opening, messages and gaps have", async () => {
+test("only the opening, messages and gaps have a cursor", async () => {
   await using world = await startRooms();
   const ann = await joined(world, "ann");
   const bob = await joined(world, "bob");
@@ -123,11 +127,11 @@ test("control events have no cursor; the opening, messages and gaps have", async
   await ann.leave();
 });
 
-test("typing is shown to other members, not to watchers, and not too often", async () => {
+test("other members get a typing event, at most once a second; watchers do not get it", async () => {
   await using world = await startRooms();
   const watching = world.rooms.watch({ room: "lobby" });
   const watched = drain(watching);
-  await until("it watches", () => watched.came.length === 1);
+  await until("the watcher has the opening", () => watched.came.length === 1);
   const ann = await joined(world, "ann");
   const bob = await joined(world, "bob");
   for (let n = 0; n < 10; n++) await ann.type();
@@ -143,7 +147,7 @@ test("typing is shown to other members, not to watchers, and not too often", asy
   await bob.leave();
 });
 
-test("a name with two calls is shown once, and leaves with the last of them", async () => {
+test("a name with two calls is one member, which leaves when both calls have ended", async () => {
   await using world = await startRooms();
   const ann = await joined(world, "ann");
   const phone = await joined(world, "bob", { producer: "phone" });
@@ -161,7 +165,7 @@ test("a name with two calls is shown once, and leaves with the last of them", as
   expect((await world.rooms.listRooms({})).rooms).toMatchObject([{ name: "lobby", members: 0 }]);
 });
 
-test("a half-close leaves when all that was said is stored", async () => {
+test("a member that half-closes leaves when all its messages are stored", async () => {
   await using world = await startRooms();
   const ann = await join(world, "ann");
   for (let n = 1; n <= 100; n++) void ann.say(n);
@@ -170,7 +174,7 @@ test("a half-close leaves when all that was said is stored", async () => {
   expect((await world.log.end("room/lobby")).position).toBe(100);
 });
 
-test("after a message that could not be stored no other is stored, though the member does not read", async () => {
+test("no message is stored after one that could not be stored, even if the member does not read", async () => {
   const full = new ConnectError("no room", Code.ResourceExhausted);
   const stored: bigint[] = [];
   const ends: unknown[] = [];
@@ -182,21 +186,21 @@ test("after a message that could not be stored no other is stored, though the me
     await until("the call fails", () => ends.length > 0);
     yield say(3n);
   }
-  const doings = {
+  const actions = {
     async say({ sequence }: { sequence: bigint }) {
       if (sequence === 2n) throw full;
       stored.push(sequence);
     },
     typing() {},
   };
-  await takePart(requests(), doings, { close: (error) => ends.push(error) });
+  await takePart(requests(), actions, { close: (error) => ends.push(error) });
   expect(stored).toEqual([1n]);
   expect(ends[0]).toBe(full);
 });
 
-test("what is said right after the open request comes back", async () => {
+test("a member gets its own messages that it sent right after the open request", async () => {
   await using log = memoryLog();
-  // The position at which the member begins is known late.
+  // The log is slow to return the position at which the member begins.
   const slow = gate();
   await using world = await startRooms({
     log: logWith(log, {
@@ -209,7 +213,7 @@ test("what is said right after the open request comes back", async () => {
   const ann = await join(world, "ann");
   await ann.say(1);
   await ann.say(2);
-  await until("she is here", () => world.server.openCalls === 1);
+  await until("the call is open", () => world.server.openCalls === 1);
   await stillAt(() => ann.came.length, 50);
   slow.open();
   await ann.has("ann: 2");
@@ -218,7 +222,7 @@ test("what is said right after the open request comes back", async () => {
   expect(ann.short().toSorted()).toEqual([...both, "here ann"].toSorted());
 });
 
-test("a member begins with the oldest message, or after a cursor; what was said before is not stored again", async () => {
+test("a member begins with the oldest message, or after a cursor; a repeated message is not stored again", async () => {
   await using world = await startRooms();
   const [, second] = await world.post("lobby", 3);
   const ann = await joined(world, "ann", { start: Start.OLDEST });
@@ -233,7 +237,7 @@ test("a member begins with the oldest message, or after a cursor; what was said 
   await later.leave();
 });
 
-describe("INVALID_ARGUMENT", () => {
+describe("invalid requests", () => {
   type Request = MessageInitShape<typeof JoinRequestSchema>;
   const open: Request = {
     event: { case: "open", value: { room: "r", name: "n", producer: "p" } },
@@ -244,12 +248,16 @@ describe("INVALID_ARGUMENT", () => {
 
   const none: Request[] = [];
   test.each([
-    ["no request", none, "the call has no request: its first one opens"],
-    ["no open", [say("x", 1n)], "the first request is say: it must be open"],
-    ["an empty one", [{}], "the first request is empty: it must be open"],
-    ["a second open", [open, open], /^open came again/],
-    ["an empty one later", [open, {}], /^a request is empty/],
-    ["a text without characters", [open, say("", 1n)], /^say.text is empty/],
+    ["a call without a request", none, "the call has no request: its first one opens"],
+    [
+      "a message before the open request",
+      [say("x", 1n)],
+      "the first request is say: it must be open",
+    ],
+    ["an empty first request", [{}], "the first request is empty: it must be open"],
+    ["a second open request", [open, open], /^open came again/],
+    ["an empty second request", [open, {}], /^a request is empty/],
+    ["an empty text", [open, say("", 1n)], /^say.text is empty/],
     ["a sequence of 0", [open, say("x", 0n)], /^say.sequence is 0/],
     [
       "an empty room",
@@ -257,7 +265,7 @@ describe("INVALID_ARGUMENT", () => {
       "open.room is empty: it must have 1 to 64",
     ],
     [
-      "a bad cursor",
+      "a malformed cursor",
       [
         {
           event: {
@@ -268,7 +276,7 @@ describe("INVALID_ARGUMENT", () => {
       ],
       /^the cursor is malformed/,
     ],
-  ])("%s", async (_, requests, message) => {
+  ])("a join fails with INVALID_ARGUMENT for %s", async (_, requests, message) => {
     await using world = await startRooms();
     const call = world.rooms.join();
     const { over } = drain(call);
@@ -278,13 +286,13 @@ describe("INVALID_ARGUMENT", () => {
       code: Code.InvalidArgument,
       rawMessage: expect.stringMatching(message),
     });
-    await until("it is over", () => world.server.openCalls === 0);
+    await until("the call has ended", () => world.server.openCalls === 0);
     expect(await membersOf(world, "r")).toBe("");
   });
 });
 
 describe("two nodes on one log", () => {
-  test("members of both see each other, talk, and leave", async () => {
+  test("members of both nodes get each other's messages and events", async () => {
     await using log = memoryLog();
     await using one = await startRooms({ log });
     const ann = await joined(one, "ann");
@@ -299,38 +307,38 @@ describe("two nodes on one log", () => {
     await ann.has("bob: 1");
     await bob.leave();
     await ann.has("left bob");
-    // A node that starts later knows from the records that were written before.
+    // A node that starts later learns the members from earlier records.
     await using three = await startRooms({ log });
     expect(await membersOf(three)).toBe("ann");
     await ann.leave();
   });
 
-  test("members of a node that is silent leave when its lease is over; those of a living one stay", async () => {
+  test("members of a silent node leave when its lease expires; those of a live node stay", async () => {
     await using log = memoryLog();
-    // A node that is muted looks as one that has died: its lease counts.
-    const voice = { mute: false };
-    await using dead = await startRooms({ log: voiceOf(log, voice), beatMs: 60 });
-    const zoe = await joined(dead, "zoe");
-    await using living = await startRooms({ log, beatMs: 60 });
-    const ann = await joined(living, "ann");
+    // A node that cannot write looks like one that has died: its lease expires.
+    const connection = { isDown: false };
+    await using silent = await startRooms({ log: logOver(log, connection), beatMs: 60 });
+    const zoe = await joined(silent, "zoe");
+    await using live = await startRooms({ log, beatMs: 60 });
+    const ann = await joined(live, "ann");
     expect(ann.short()[0]).toBe("here ann, zoe");
-    voice.mute = true;
+    connection.isDown = true;
     await ann.has("left zoe");
     await stillAt(() => ann.came.length, 300);
     expect(ann.short()).toEqual(["here ann, zoe", "left zoe"]);
-    // It was not dead, only away: with its next beat, it is back.
-    voice.mute = false;
+    // The node was only silent: with its next beat its members are back.
+    connection.isDown = false;
     await ann.has("joined zoe");
     await zoe.leave();
     await ann.has("left zoe");
     await ann.leave();
   });
 
-  test("a clock that went back lengthens no lease", async () => {
+  test("a clock that was set back does not lengthen a lease", async () => {
     await using log = memoryLog();
     const value = { room: "lobby", name: "zoe" };
     const event = { case: "joined" as const, value };
-    const record = create(PresenceRecordSchema, { node: "dead", leaseMs: 300, event });
+    const record = create(PresenceRecordSchema, { node: "silent", leaseMs: 300, event });
     const clock = vi.spyOn(Date, "now").mockReturnValue(Date.now() + 3_600_000);
     await log.append("presence", [{ data: toBinary(PresenceRecordSchema, record) }]);
     clock.mockRestore();
@@ -340,24 +348,24 @@ describe("two nodes on one log", () => {
     await ann.leave();
   });
 
-  test("a member whose node closes leaves once, and the node writes no more", async () => {
+  test("a member whose node closes leaves once, and the node writes nothing more", async () => {
     await using log = memoryLog();
-    const heard: string[] = [];
-    const presence = new Presence(log, { beatMs: 20, onEvent: (event) => heard.push(event) });
+    const events: string[] = [];
+    const presence = new Presence(log, { beatMs: 20, onEvent: (event) => events.push(event) });
     await presence.ready();
     const ann = presence.join("lobby", "ann");
     await presence[Symbol.asyncDispose]();
     ann[Symbol.dispose]();
-    expect(heard).toEqual(["joined", "left"]);
+    expect(events).toEqual(["joined", "left"]);
     const { position } = await log.end("presence");
-    await stillAt(() => heard.length, 60);
+    await stillAt(() => events.length, 60);
     expect((await log.end("presence")).position).toBe(position);
     const late = new Presence(log, { onEvent: () => {} });
     await late[Symbol.asyncDispose]();
     await expect(late.ready()).rejects.toMatchObject({ code: Code.Unavailable });
   });
 
-  test("what was told of presence is trimmed", async () => {
+  test("old records of presence are trimmed", async () => {
     await using log = memoryLog();
     await using world = await startRooms({ log, beatMs: 10 });
     const ann = await joined(world, "ann");
@@ -370,11 +378,11 @@ describe("two nodes on one log", () => {
   });
 });
 
-/** A log whose appends fail while its voice is mute. */
-function voiceOf(log: TopicLog, voice: { mute: boolean }): TopicLog {
+/** A log whose appends fail while the connection is down. */
+function logOver(log: TopicLog, connection: { isDown: boolean }): TopicLog {
   return logWith(log, {
     async append(topic, records) {
-      if (voice.mute) throw new ConnectError("no connection", Code.Unavailable);
+      if (connection.isDown) throw new ConnectError("no connection", Code.Unavailable);
       return await log.append(topic, records);
     },
   });

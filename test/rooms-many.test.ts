@@ -1,4 +1,4 @@
-/** A thousand watchers of a server in a process of its own, of which one does not read. */
+/** A thousand watchers of a server in a separate process; one of them does not read. */
 import { readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
@@ -15,12 +15,12 @@ vi.setConfig({ testTimeout: 60_000 });
 const MIB = 2 ** 20;
 const WATCHERS = 999;
 const CONNECTIONS = 20;
-/** Rounds with the stalled watcher, and as many without: more where the machine is busy. */
+/** Rounds with the stalled watcher, and as many without it: more if the machine is busy. */
 const ROUNDS = { least: 2, most: 6 };
-/** What is posted in a round, and how often. */
+/** The number of posts in a round, and the time between two posts. */
 const POSTS = 15;
 const EVERY_MS = 40;
-/** What the stalled watcher has to read: 40 MB. */
+/** The history that the stalled watcher has to read: 40 MB. */
 const HISTORY = { messages: 10_000, characters: 4_000 };
 
 let folder: string;
@@ -29,7 +29,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-/** What a process holds, in bytes; `undefined` where the system does not say. */
+/** Returns the resident memory of a process in bytes, or `undefined` if the system does not tell. */
 function rssOf(pid: number): number | undefined {
   try {
     const [, kib] = readFileSync(`/proc/${pid}/status`, "utf8").match(/VmRSS:\s+(\d+) kB/) ?? [];
@@ -47,7 +47,7 @@ async function importHistory(rooms: Client<typeof RoomService>): Promise<void> {
   await call.finish();
 }
 
-test("a watcher that stalls does not delay 999 others, does not have its history held in memory, and later gets everything", async () => {
+test("a stalled watcher does not delay 999 others, does not keep its history in memory, and later gets every message", async () => {
   await using server = run("room-server", "--log", `sqlite:${folder}/rooms.sqlite`);
   const baseUrl = await server.line();
   const transports = Array.from({ length: CONNECTIONS }, () => createTransport({ baseUrl }));
@@ -56,7 +56,7 @@ test("a watcher that stalls does not delay 999 others, does not have its history
   const poster = createClient(RoomService, posting);
   await importHistory(poster);
 
-  // When each message was posted, and how late it came to each watcher that reads.
+  // The time of each post, and the delays of its deliveries to the watchers that read.
   const sentAt: number[] = [];
   let lateMs: number[] = [];
   let opened = 0;
@@ -75,7 +75,7 @@ test("a watcher that stalls does not delay 999 others, does not have its history
   const over = Promise.allSettled(reading);
   await until("all are opened", () => opened === WATCHERS, 20_000);
 
-  /** How late 99 of 100 deliveries were at most. */
+  /** Posts a round of messages. Returns the 99th percentile of the delays. */
   async function round(): Promise<number> {
     lateMs = [];
     const posts: Promise<unknown>[] = [];
@@ -92,20 +92,20 @@ test("a watcher that stalls does not delay 999 others, does not have its history
   }
 
   await round();
-  const without: number[] = [];
-  const withOne: number[] = [];
+  const withoutStalled: number[] = [];
+  const withStalled: number[] = [];
   const rssBefore = rssOf(server.pid);
   let stalled: ReturnType<typeof poster.watch> | undefined;
-  const isUnchanged = () => Math.min(...withOne) < 2 * Math.min(...without) + 20;
+  const isUnchanged = () => Math.min(...withStalled) < 2 * Math.min(...withoutStalled) + 20;
   for (let n = 0; n < ROUNDS.least || (n < ROUNDS.most && !isUnchanged()); n++) {
     stalled?.cancel();
-    without.push(await round());
-    // Its window and its inbox fill up: the rest of the 40 MB waits in the log.
+    withoutStalled.push(await round());
+    // The windows and the inbox of its call fill up: the rest of the 40 MB waits in the log.
     stalled = clients[0]!.watch({ room: "lobby", start: Start.OLDEST });
-    withOne.push(await round());
+    withStalled.push(await round());
   }
   const rssMore = (rssOf(server.pid) ?? 0) - (rssBefore ?? 0);
-  const figures = `p99 ${withOne.map(Math.round)} ms, without ${without.map(Math.round)} ms; RSS +${Math.round(rssMore / MIB)} MiB`;
+  const figures = `p99 ${withStalled.map(Math.round)} ms, without ${withoutStalled.map(Math.round)} ms; RSS +${Math.round(rssMore / MIB)} MiB`;
   console.log(figures);
   expect(isUnchanged(), figures).toBe(true);
   expect(rssMore).toBeLessThan(40 * MIB);

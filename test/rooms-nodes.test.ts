@@ -1,4 +1,4 @@
-/** Servers of rooms, in processes of their own, that share what is in NATS: clients move from one to the other. */
+/** Servers of rooms in separate processes that share a log in NATS: clients move between them. */
 import { setTimeout as pause } from "node:timers/promises";
 import { describe, expect, test, vi } from "vitest";
 import { RoomService, Start } from "../gen/chat/v1/room_pb.js";
@@ -17,7 +17,7 @@ const program = findNats();
 
 type Rooms = Client<typeof RoomService>;
 
-/** Clients of nodes, which are closed in the end. */
+/** Makes clients of nodes. Disposing closes their transports. */
 function clients() {
   const transports: ReturnType<typeof createTransport>[] = [];
   return {
@@ -32,7 +32,7 @@ function clients() {
   };
 }
 
-/** Watches from the oldest on. */
+/** Watches a room from its oldest message on. */
 async function watch(rooms: Rooms) {
   const call = rooms.watch({ room: "lobby", start: Start.OLDEST });
   const { came, over } = drain(call);
@@ -48,12 +48,12 @@ async function watch(rooms: Rooms) {
   };
 }
 
-/** Posts "1", "2" … of one producer, each until it is acknowledged. */
+/** Posts "1", "2" … as one producer, and repeats each until it is acknowledged. */
 function poster(rooms: Rooms) {
-  let [posted, going] = [0, true];
-  const over = (async () => {
-    while (going) {
-      await insist(rooms, posted + 1);
+  let [posted, isPosting] = [0, true];
+  const done = (async () => {
+    while (isPosting) {
+      await postUntilStored(rooms, posted + 1);
       posted++;
       await pause(2);
     }
@@ -63,14 +63,14 @@ function poster(rooms: Rooms) {
       return posted;
     },
     async stop() {
-      going = false;
-      await over;
+      isPosting = false;
+      await done;
       return Array.from({ length: posted }, (_, n) => `ann: ${n + 1}`);
     },
   };
 }
 
-async function insist(rooms: Rooms, n: number): Promise<void> {
+async function postUntilStored(rooms: Rooms, n: number): Promise<void> {
   for (;;) {
     try {
       await post(rooms, n);
@@ -89,7 +89,7 @@ const skipped = program === undefined ? " (skipped: there is no nats-server)" : 
 
 describe.skipIf(program === undefined)(`two servers on one NATS${skipped}`, () => {
   test.each(["SIGTERM", "SIGKILL"] as const)(
-    "a post on one reaches watchers of both; when theirs gets %s they continue at the other, with no post lost and none twice",
+    "watchers of both get every post once, also those whose server gets %s and who continue at the other",
     async (signal) => {
       await using nats = await startNats(program as string);
       await using a = await startExampleServer("--log", nats.url);
@@ -104,10 +104,12 @@ describe.skipIf(program === undefined)(`two servers on one NATS${skipped}`, () =
         [...moving, staying].every((watcher) => watcher.messages().length >= 20),
       );
 
-      const began = performance.now();
+      const startedAt = performance.now();
       a.kill(signal);
-      await until("all are at the other", () => moving.every((watcher) => watcher.openings() > 1));
-      const movedMs = performance.now() - began;
+      await until("all are at the other server", () =>
+        moving.every((watcher) => watcher.openings() > 1),
+      );
+      const movedMs = performance.now() - startedAt;
       expect(await a.ended).toBe(signal === "SIGTERM" ? 0 : signal);
       const reached = here.posted + 50;
       await until("more posts are stored", () => here.posted >= reached);
@@ -119,12 +121,12 @@ describe.skipIf(program === undefined)(`two servers on one NATS${skipped}`, () =
         await watcher.leave();
       }
       console.log(`20 watchers moved within ${movedMs.toFixed()} ms of ${signal}`);
-      // 100 ms, on a machine that does nothing else; the grace of a drain is 10 s.
+      // It takes 100 ms on an idle machine; the grace of a drain is 10 s.
       expect(movedMs).toBeLessThan(4_000);
     },
   );
 
-  test("NATS is started again: posts are UNAVAILABLE while it is away, and watchers continue when it is back", async () => {
+  test("posts fail with UNAVAILABLE while NATS is down, and watchers continue when it is up again", async () => {
     await using nats = await startNats(program as string);
     await using a = await startExampleServer("--log", nats.url);
     await using b = await startExampleServer("--log", nats.url);
@@ -142,8 +144,8 @@ describe.skipIf(program === undefined)(`two servers on one NATS${skipped}`, () =
         await expect(post(rooms, 2 * round + 1)).rejects.toMatchObject({ code: Code.Unavailable });
       }
       await nats.start();
-      await insist(atA, 2 * round + 1);
-      await insist(atB, 2 * round + 2);
+      await postUntilStored(atA, 2 * round + 1);
+      await postUntilStored(atB, 2 * round + 2);
       await until("both have both", has(2 * round + 2));
     }
     for (const watcher of watchers) {
@@ -151,7 +153,7 @@ describe.skipIf(program === undefined)(`two servers on one NATS${skipped}`, () =
       expect(watcher.gaps()).toBe(0);
       await watcher.leave();
     }
-    // Their operators are told, once a minute however often it was away.
+    // Both servers log this, at most once a minute.
     for (const server of [a, b]) {
       expect(server.stderr).toMatch(
         /^(server: the connection to NATS at .* is lost; .*\nserver: connected to NATS at .* again\n)+$/,
@@ -159,7 +161,7 @@ describe.skipIf(program === undefined)(`two servers on one NATS${skipped}`, () =
     }
   });
 
-  test("members of one are seen at the other; those of a node that is killed leave when its lease is over", async () => {
+  test("members of one node are listed at the other; those of a killed node leave when its lease expires", async () => {
     await using nats = await startNats(program as string);
     await using a = run("room-server", "--log", nats.url, "--beat", "200");
     await using b = run("room-server", "--log", nats.url, "--beat", "200");

@@ -1,4 +1,4 @@
-/** What nodes tell each other of their members: rosters of many, parts that are lost, records of other programs. */
+/** The records that nodes exchange about their members: large rosters, lost parts, records of other programs. */
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { expect, test, vi } from "vitest";
 import { Presence } from "../examples/rooms/presence.ts";
@@ -9,23 +9,23 @@ import { stillAt, until } from "./support/gate.ts";
 import { logWith } from "./support/log-with.ts";
 import { startRooms } from "./support/rooms-world.ts";
 
-/** A lease is three of these: long enough for a busy machine. */
+/** A lease lasts three beats: long enough for a busy machine. */
 const BEAT_MS = 100;
 
-/** A node on a log, and what it tells of members of the others: "joined ann". */
+/** A node on a log; `heard` lists the events of members at any node, as "joined ann". */
 function node(log: TopicLog) {
   const heard: string[] = [];
-  const warned: string[] = [];
+  const warnings: string[] = [];
   const presence = new Presence(log, {
     beatMs: BEAT_MS,
     onEvent: (event, _, name) => heard.push(`${event} ${name}`),
-    logger: { warn: (message) => warned.push(message) },
+    logger: { warn: (message) => warnings.push(message) },
   });
   return {
     presence,
     heard,
-    warned,
-    here: () => presence.members("lobby").length,
+    warnings,
+    count: () => presence.members("lobby").length,
     [Symbol.asyncDispose]: () => presence[Symbol.asyncDispose](),
   };
 }
@@ -34,7 +34,7 @@ const recordOf = (fields: MessageInitShape<typeof PresenceRecordSchema>): NewRec
   data: toBinary(PresenceRecordSchema, create(PresenceRecordSchema, fields)),
 });
 
-test("a node with more members than a record holds: all stay, beat after beat, and late nodes see all", async () => {
+test("members stay at each beat of a node whose roster needs several records, and new nodes learn them all", async () => {
   await using log = memoryLog();
   let beats = 0;
   const counting = logWith(log, {
@@ -47,17 +47,17 @@ test("a node with more members than a record holds: all stay, beat after beat, a
   await using two = node(log);
   await two.presence.ready();
   const all = Array.from({ length: 1300 }, (_, n) => one.presence.join("lobby", `${n}`));
-  await until("the other knows", () => two.here() === 1300);
-  await until("it has told of all", () => beats > 4);
+  await until("the other knows", () => two.count() === 1300);
+  await until("it has written full rosters", () => beats > 4);
   expect(two.heard.filter((text) => text.startsWith("left"))).toEqual([]);
   await using three = node(log);
   await three.presence.ready();
-  expect(three.here()).toBe(1300);
+  expect(three.count()).toBe(1300);
   for (const here of all.slice(0, 700)) here[Symbol.dispose]();
-  await until("they left", () => two.here() === 600 && three.here() === 600);
+  await until("they left", () => two.count() === 600 && three.count() === 600);
 });
 
-test("a roster that lost a record makes no member leave; the next complete one counts", async () => {
+test("no member leaves because of a roster that lost a record; the next complete roster is used", async () => {
   await using log = memoryLog();
   let lost = 0;
   let muted = false;
@@ -65,7 +65,7 @@ test("a roster that lost a record makes no member leave; the next complete one c
     async append(topic, records) {
       if (muted) throw new ConnectError("no connection", Code.Unavailable);
       if (records.length !== 3) return await log.append(topic, records);
-      // Where a log does not store all or nothing.
+      // Like a log that may store a part of an append.
       lost++;
       await log.append(topic, [records[0]!, records[2]!]);
       throw new ConnectError("2 of 3 records were stored", Code.Unavailable);
@@ -75,35 +75,36 @@ test("a roster that lost a record makes no member leave; the next complete one c
   await using two = node(log);
   await two.presence.ready();
   const all = Array.from({ length: 1300 }, (_, n) => one.presence.join("lobby", `${n}`));
-  await until("the other knows", () => two.here() === 1300);
+  await until("the other knows", () => two.count() === 1300);
   await until("rosters lose a record", () => lost > 2);
-  await stillAt(two.here, 50);
+  await stillAt(two.count, 50);
   expect(two.heard.filter((text) => text.startsWith("left"))).toEqual([]);
-  // They leave while nothing can be told; a roster of one record tells.
+  // The members leave while the node cannot write; its next roster, of one record, shows that they
+  // left.
   muted = true;
   for (const here of all.slice(0, 1299)) here[Symbol.dispose]();
   muted = false;
-  await until("they left", () => two.here() === 1);
+  await until("they left", () => two.count() === 1);
 });
 
-test("a roster whose beginning was lost brings no member back", async () => {
+test("a member that left does not return because of a roster whose beginning was lost", async () => {
   await using log = memoryLog();
   await using one = node(log);
   await one.presence.ready();
   const [ann, bob, cat] = ["ann", "bob", "cat"].map((name) => ({ room: "lobby", name }));
-  const told: MessageInitShape<typeof PresenceRecordSchema>["event"][] = [
+  const written: MessageInitShape<typeof PresenceRecordSchema>["event"][] = [
     { case: "roster", value: { present: [ann!, bob!], first: true, last: true, members: 2 } },
     { case: "left", value: ann! },
     { case: "roster", value: { present: [bob!], first: false, last: true, members: 2 } },
     { case: "joined", value: cat! },
   ];
-  const records = told.map((event) => recordOf({ node: "other", leaseMs: 60_000, event }));
+  const records = written.map((event) => recordOf({ node: "other", leaseMs: 60_000, event }));
   await log.append("presence", records);
   await until("it has read all", () => one.heard.includes("joined cat"));
   expect(one.presence.members("lobby")).toEqual(["bob", "cat"]);
 });
 
-test("a record that is not of presence keeps no member out, and is warned of once", async () => {
+test("members can join although the topic has records of another program, which are logged once", async () => {
   await using log = memoryLog();
   const nonsense = { data: Uint8Array.of(0xff, 0xff, 1) };
   await log.append("presence", [nonsense, nonsense]);
@@ -113,12 +114,12 @@ test("a record that is not of presence keeps no member out, and is warned of onc
   one.presence.join("lobby", "ann");
   await log.append("presence", [nonsense]);
   one.presence.join("lobby", "bob");
-  await until("the other knows", () => two.here() === 2);
-  expect(two.warned).toHaveLength(1);
-  expect(two.warned[0]).toMatch("the topic presence has a record that is not one of presence");
+  await until("the other knows", () => two.count() === 2);
+  expect(two.warnings).toHaveLength(1);
+  expect(two.warnings[0]).toMatch("the topic presence has a record that is not one of presence");
 });
 
-test("names that no member can have come and go as others do", async () => {
+test("a member with an invalid name in another node's record joins and leaves like others", async () => {
   await using log = memoryLog();
   await using one = node(log);
   await one.presence.ready();
@@ -126,11 +127,11 @@ test("names that no member can have come and go as others do", async () => {
   await log.append("presence", [
     recordOf({ node: "odd", leaseMs: 30, event: { case: "joined", value: odd } }),
   ]);
-  await until("it left", () => one.heard.length === 2);
+  await until("the member has left", () => one.heard.length === 2);
   expect(one.heard).toEqual(["joined c", "left c"]);
 });
 
-test("rooms are open though the topic of presence has a record of another program", async () => {
+test("a server opens its rooms although the topic of presence has a record of another program", async () => {
   await using log = memoryLog();
   await log.append("presence", [{ data: Uint8Array.of(0xff) }]);
   const warn = vi.spyOn(console, "warn").mockImplementation(() => {});

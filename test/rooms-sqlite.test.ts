@@ -1,4 +1,4 @@
-/** Rooms on a log in SQLite: where history meets what comes, and where retention overtakes a watcher. */
+/** Rooms on a log in SQLite: watchers that begin with stored messages, and retention that overtakes a watcher. */
 import { rm } from "node:fs/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { RoomService, Start } from "../gen/chat/v1/room_pb.js";
@@ -25,7 +25,7 @@ function watch(rooms: Client<typeof RoomService>, from: { start: Start; after: s
   return { call, ...drain(call) };
 }
 
-test("a watcher that begins with the oldest message is given all and no gap, also where other rooms and presence were stored first", async () => {
+test("a watcher from the oldest message gets all and no gap, also if records of other topics were stored first", async () => {
   await using log = await sqliteLog(`${folder}/rooms.sqlite`);
   await using world = await startRooms({ log });
   await world.post("another", 3);
@@ -35,28 +35,29 @@ test("a watcher that begins with the oldest message is given all and no gap, als
   });
   await next(call);
   call.cancel();
-  await until("he has left, and presence has more", () => world.server.openCalls === 0);
+  await until("the member has left", () => world.server.openCalls === 0);
   await log.append("presence", [{ data: new Uint8Array() }]);
   await world.post("lobby", 2);
   const watching = watch(world.rooms, { start: Start.OLDEST, after: "" });
-  await until("both came", () => watching.came.length === 3);
+  await until("both messages have arrived", () => watching.came.length === 3);
   expect(watching.came.map(short)).toEqual(["here", "ann: 1", "ann: 2"]);
   watching.call.cancel();
   await watching.over;
 });
 
-test("1,000 watchers that come while posts flow: no gap, no repetition, wherever they begin", async () => {
+test("1,000 watchers that begin anywhere while messages are posted get each message once", async () => {
   await using log = await sqliteLog(`${folder}/rooms.sqlite`);
   await using world = await startRooms({ log });
   const transports = Array.from({ length: 10 }, () => createTransport({ baseUrl: world.url }));
   const clients = transports.map((transport) => createClient(RoomService, transport));
   const cursors: string[] = [];
-  let going = true;
+  let isPosting = true;
   const posting = (async () => {
-    while (going) cursors.push(...(await world.post("lobby", 1, cursors.length + 1)));
+    while (isPosting) cursors.push(...(await world.post("lobby", 1, cursors.length + 1)));
   })();
   await until("posts flow", () => cursors.length > 10);
-  // In batches, each when the one before is open: from the oldest, from now, from a cursor.
+  // Watchers begin in batches, each when the previous one is open: with the oldest message, with
+  // the next one, after a cursor.
   const watchers: (Watcher & { from: number | undefined })[] = [];
   for (let batch = 0; batch < 20; batch++) {
     const more = Array.from({ length: 50 }, (_, n) => {
@@ -69,12 +70,12 @@ test("1,000 watchers that come while posts flow: no gap, no repetition, wherever
     await until("they are open", () => more.every(({ came }) => came.length > 0));
     watchers.push(...more);
   }
-  going = false;
+  isPosting = false;
   await posting;
   await world.post("lobby", 1, cursors.length + 1);
   const all = [...cursors.map((_, n) => `ann: ${n + 1}`), `ann: ${cursors.length + 1}`];
   for (const watcher of watchers) {
-    await until("it has the end", () => short(watcher.came.at(-1)!) === all.at(-1));
+    await until("it has the newest message", () => short(watcher.came.at(-1)!) === all.at(-1));
     const [opening, ...messages] = watcher.came.map(short);
     expect(opening).toBe("here");
     // The opening of a watcher that begins now has the position at which it begins.
@@ -86,7 +87,7 @@ test("1,000 watchers that come while posts flow: no gap, no repetition, wherever
   for (const transport of transports) await transport.close();
 });
 
-test("retention that overtakes a slow watcher is a gap, and all that is kept comes after it", async () => {
+test("a slow watcher that retention overtakes gets one gap, then every kept message", async () => {
   await using log = await sqliteLog({
     path: `${folder}/rooms.sqlite`,
     retention: { records: 500 },

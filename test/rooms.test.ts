@@ -1,4 +1,4 @@
-/** Rooms as proto/chat/v1/room.proto promises them: posts, watchers, imports and lists, over real sockets. */
+/** The contract of proto/chat/v1/room.proto: posts, watchers, imports and lists, over real sockets. */
 import { describe, expect, test } from "vitest";
 import { RoomService, Start } from "../gen/chat/v1/room_pb.js";
 import { Code, createClient, createTransport } from "../src/index.ts";
@@ -6,7 +6,7 @@ import { memoryLog } from "../src/topics.ts";
 import { until } from "./support/gate.ts";
 import { drain, type RoomsWorld, short, startRooms } from "./support/rooms-world.ts";
 
-/** A watcher that takes what comes, until it is cancelled. */
+/** A watcher that takes every event until it is cancelled. */
 async function watch(
   { rooms }: RoomsWorld,
   request: { room: string; after?: string; start?: Start },
@@ -24,11 +24,11 @@ async function watch(
   };
 }
 
-const said = (from: number, to: number) =>
+const annSays = (from: number, to: number) =>
   Array.from({ length: to - from + 1 }, (_, n) => `ann: ${from + n}`);
 
 describe("post", () => {
-  test("again after a lost answer, it is there once and has its first cursor", async () => {
+  test("a post that is repeated after a lost answer is stored once, and keeps its first cursor", async () => {
     await using world = await startRooms();
     const message = { room: "lobby", name: "ann", text: "hi", producer: "p", sequence: 1n };
     const first = await world.rooms.post(message);
@@ -43,7 +43,7 @@ describe("post", () => {
     await watcher.leave();
   });
 
-  test("is in its own room only, at the time that the server took it", async () => {
+  test("a post is stored only in its room, with the time at which the server received it", async () => {
     await using world = await startRooms();
     const before = Date.now();
     await world.post("one", 1);
@@ -59,30 +59,30 @@ describe("post", () => {
 });
 
 describe("watch", () => {
-  test("from now, from the oldest, from a cursor; the opening has a cursor, and so have messages", async () => {
+  test("a watcher begins with the next message, with the oldest, or after a cursor; the opening and messages have cursors", async () => {
     await using world = await startRooms();
     const cursors = await world.post("lobby", 3);
     const now = await watch(world, { room: "lobby" });
     const oldest = await watch(world, { room: "lobby", start: Start.OLDEST });
     const later = await watch(world, { room: "lobby", after: cursors[0] as string });
     await world.post("lobby", 2, 4);
-    await until("all have the last", () =>
+    await until("all have the newest message", () =>
       [now, oldest, later].every(({ came }) => short(came.at(-1) as never) === "ann: 5"),
     );
-    expect(now.short()).toEqual(["here", ...said(4, 5)]);
-    expect(oldest.short()).toEqual(["here", ...said(1, 5)]);
-    expect(later.short()).toEqual(["here", ...said(2, 5)]);
+    expect(now.short()).toEqual(["here", ...annSays(4, 5)]);
+    expect(oldest.short()).toEqual(["here", ...annSays(1, 5)]);
+    expect(later.short()).toEqual(["here", ...annSays(2, 5)]);
     expect(now.came[0]?.cursor).toBe(cursors[2]);
     expect(later.came[0]?.cursor).toBe(cursors[0]);
     expect(oldest.came.slice(1, 4).map(({ cursor }) => cursor)).toEqual(cursors);
 
-    // The opening of the oldest is before the first.
+    // The cursor in the opening of `oldest` is before the first message.
     const again = await watch(world, { room: "lobby", after: oldest.came[0]?.cursor as string });
     await until("it has all", () => again.came.length === 6);
     for (const watcher of [now, oldest, later, again]) await watcher.leave();
   });
 
-  test("a room without messages is opened and waits; 200 watchers get the same", async () => {
+  test("200 watchers of a room without messages get an opening, then the same messages", async () => {
     await using world = await startRooms();
     const all = await Promise.all(
       Array.from({ length: 200 }, () => watch(world, { room: "new", start: Start.OLDEST })),
@@ -90,19 +90,19 @@ describe("watch", () => {
     const cursors = await world.post("new", 5);
     await until("all have all", () => all.every(({ came }) => came.length === 6));
     for (const watcher of all) {
-      expect(watcher.short()).toEqual(["here", ...said(1, 5)]);
+      expect(watcher.short()).toEqual(["here", ...annSays(1, 5)]);
       expect(watcher.came.slice(1).map(({ cursor }) => cursor)).toEqual(cursors);
     }
     await Promise.all(all.map((watcher) => watcher.leave()));
   });
 
-  test("what retention dropped, and what another log had, is a gap", async () => {
+  test("a watcher gets a gap for messages that retention dropped, and for a cursor of another log", async () => {
     await using log = memoryLog({ retention: { records: 5 } });
     await using world = await startRooms({ log });
     const cursors = await world.post("lobby", 20);
     const late = await watch(world, { room: "lobby", after: cursors[0] as string });
     await until("it has all", () => late.came.length === 7);
-    expect(late.short()).toEqual(["here", "gap", ...said(16, 20)]);
+    expect(late.short()).toEqual(["here", "gap", ...annSays(16, 20)]);
     expect(late.came[1]?.cursor).not.toBe("");
     await late.leave();
 
@@ -120,9 +120,9 @@ describe("watch", () => {
     [
       "of another room",
       async ({ post }: RoomsWorld) => (await post("other", 1))[0] as string,
-      /belongs to something else/,
+      /belongs to another topic/,
     ],
-  ])("a cursor that is %s is INVALID_ARGUMENT", async (_, cursor, message) => {
+  ])("a watcher with a cursor that is %s gets INVALID_ARGUMENT", async (_, cursor, message) => {
     await using world = await startRooms();
     const { over } = drain(world.rooms.watch({ room: "lobby", after: await cursor(world) }));
     expect(await over).toMatchObject({
@@ -131,13 +131,13 @@ describe("watch", () => {
     });
   });
 
-  test("a watcher that does not read delays no other, and gets everything when it does", async () => {
+  test("a watcher that does not read delays no other, and gets every message when it reads again", async () => {
     await using world = await startRooms();
     const stalled = world.rooms.watch({ room: "lobby" });
     const events = stalled[Symbol.asyncIterator]();
     expect(short((await events.next()).value as never)).toBe("here");
     const all = await Promise.all(Array.from({ length: 5 }, () => watch(world, { room: "lobby" })));
-    // More than flow control, inboxes and the hub's ring hold.
+    // More than flow control, inboxes and the hub's ring can hold.
     const text = "x".repeat(4000);
     const call = world.rooms.import();
     await call.send({ room: "lobby", name: "ann", text: "1", producer: "p" });
@@ -152,7 +152,7 @@ describe("watch", () => {
     await Promise.all(all.map((watcher) => watcher.leave()));
   });
 
-  test("a watcher of a server that drains continues at another that shares the log", async () => {
+  test("a watcher continues at another server that shares the log when its server drains", async () => {
     await using log = memoryLog();
     await using other = await startRooms({ log });
     expect(await other.rooms.listRooms({})).toMatchObject({ rooms: [] });
@@ -164,17 +164,17 @@ describe("watch", () => {
     const { came, over } = drain(call);
     await until("it is opened", () => came.length === 1);
     await world.post("lobby", 10);
-    // The grace is long, and no call needs it.
+    // The grace is long, but no call needs it.
     await world.server.close({ graceMs: 60_000 });
     await other.post("lobby", 10, 11);
     const messages = () => came.map(short).filter((text) => !text.startsWith("here"));
     await until("it has all", () => messages().length >= 20);
-    expect(messages()).toEqual(said(1, 20));
+    expect(messages()).toEqual(annSays(1, 20));
     call.cancel();
     await over;
   });
 
-  test("a watcher whose connection is cut continues where it was, with none lost and none twice", async () => {
+  test("a watcher whose connection is cut continues, and gets each message once", async () => {
     await using world = await startRooms({ linked: true });
     const watcher = await watch(world, { room: "lobby" });
     for (let n = 0; n < 5; n++) {
@@ -184,13 +184,13 @@ describe("watch", () => {
     }
     const messages = () => watcher.short().filter((text) => !text.startsWith("here"));
     await until("it has all", () => messages().length >= 100);
-    expect(messages()).toEqual(said(1, 100));
+    expect(messages()).toEqual(annSays(1, 100));
     await watcher.leave();
   });
 });
 
 describe("import", () => {
-  test("adds many, in order; those that were there before are counted", async () => {
+  test("an import adds many messages in order, and counts those that were stored before", async () => {
     await using world = await startRooms();
     const run = async () => {
       const call = world.rooms.import();
@@ -207,11 +207,11 @@ describe("import", () => {
     expect(await run()).toMatchObject({ messages: 2000n, repeated: 2000n, cursor: first.cursor });
     const watcher = await watch(world, { room: "bulk", start: Start.OLDEST });
     await until("it has all", () => watcher.came.length === 2001);
-    expect(watcher.short()).toEqual(["here", ...said(1, 2000)]);
+    expect(watcher.short()).toEqual(["here", ...annSays(1, 2000)]);
     await watcher.leave();
   });
 
-  test("moves from room to room, and continues to count from a sequence that is given", async () => {
+  test("an import can change the room, and counts from a sequence that a message sets", async () => {
     await using world = await startRooms();
     const call = world.rooms.import();
     await call.send({ room: "a", name: "ann", text: "1", producer: "p", sequence: 7n });
@@ -231,7 +231,7 @@ describe("import", () => {
     for (const watcher of watchers) await watcher.leave();
   });
 
-  test("of nothing is nothing; what stands before a bad message is stored", async () => {
+  test("an import can be empty; the messages before an invalid one are stored", async () => {
     await using world = await startRooms();
     expect(await world.rooms.import().finish()).toMatchObject({ messages: 0n, cursor: "" });
     const call = world.rooms.import();
@@ -246,9 +246,9 @@ describe("import", () => {
 });
 
 describe("lists", () => {
-  test("rooms come by name, a page at a time, and no other topics", async () => {
+  test("the list has the rooms by name, a page at a time, and no other topics", async () => {
     await using world = await startRooms();
-    // By UTF-8, the emoji comes last; by UTF-16, before U+FF41.
+    // The emoji is the last name by UTF-8; by UTF-16 it is before U+FF41.
     const names = ["a", "b", "room/c", "\u00e9", "\uff41", "\u{1f600}"];
     for (const room of names.toReversed()) await world.post(room, 1);
     await world.log.append("presence", [{ data: new Uint8Array() }]);
@@ -271,7 +271,7 @@ describe("lists", () => {
   });
 });
 
-test("a room of which no message is kept is listed while a member is in it", async () => {
+test("a room without messages is listed while it has a member", async () => {
   await using world = await startRooms();
   const [cursor] = await world.post("lobby", 1);
   await world.post("office", 1);
@@ -282,14 +282,14 @@ test("a room of which no message is kept is listed while a member is in it", asy
   const { came, over } = drain(call);
   const open = { room: "lobby", name: "ann", producer: "p" };
   await call.send({ event: { case: "open", value: open } });
-  await until("she is in", () => came.length === 1);
+  await until("the member has the opening", () => came.length === 1);
   expect(await listed()).toEqual(["lobby", "office"]);
   call.closeSend();
   expect(await over).toBe(undefined);
   expect(await listed()).toEqual(["office"]);
 });
 
-describe("limits, in code points", () => {
+describe("limits in code points", () => {
   const emoji = "\u{1f680}";
   const good = { room: "r", name: "n", text: "t", producer: "p", sequence: 1n };
 
@@ -300,7 +300,7 @@ describe("limits, in code points", () => {
     ["a text of 4096", { text: emoji.repeat(4096) }],
     ["a text of lines and tabs", { text: "two\nlines\r\n\tand a tab" }],
     ["the largest sequence", { sequence: 2n ** 63n - 1n }],
-  ])("%s is taken", async (_, fields) => {
+  ])("a post can have %s", async (_, fields) => {
     await using world = await startRooms();
     const message = { ...good, ...fields };
     expect(await world.rooms.post(message)).toMatchObject({ repeated: false });
@@ -311,19 +311,19 @@ describe("limits, in code points", () => {
   });
 
   test.each([
-    [{ room: "" }, "room is empty: it must have 1 to 64"],
-    [{ room: emoji.repeat(65) }, "room has 65 characters: it must have 1 to 64"],
-    [{ name: "x".repeat(65) }, "name has 65 characters: it must have 1 to 64"],
-    [{ producer: "" }, "producer is empty: it must have 1 to 64"],
-    [{ text: emoji.repeat(4097) }, "text has 4097 characters: it must have 1 to 4096"],
-    [{ name: "a\nb" }, "name holds U+000A: leave out control characters"],
-    [{ room: "\u009b" }, "room holds U+009B: leave out control characters"],
+    ["room is empty: it must have 1 to 64", { room: "" }],
+    ["room has 65 characters: it must have 1 to 64", { room: emoji.repeat(65) }],
+    ["name has 65 characters: it must have 1 to 64", { name: "x".repeat(65) }],
+    ["producer is empty: it must have 1 to 64", { producer: "" }],
+    ["text has 4097 characters: it must have 1 to 4096", { text: emoji.repeat(4097) }],
+    ["name holds U+000A: leave out control characters", { name: "a\nb" }],
+    ["room holds U+009B: leave out control characters", { room: "\u009b" }],
     [
-      { text: "bell \u0007" },
       "text holds U+0007: leave out control characters other than line breaks and tabs",
+      { text: "bell \u0007" },
     ],
-    [{ sequence: 0n }, `sequence is 0: count messages from 1, at most to ${2n ** 63n - 1n}`],
-  ])("INVALID_ARGUMENT (%#)", async (fields, message) => {
+    [`sequence is 0: count messages from 1, at most to ${2n ** 63n - 1n}`, { sequence: 0n }],
+  ])("a post is refused with INVALID_ARGUMENT: %s", async (message, fields) => {
     await using world = await startRooms();
     await expect(world.rooms.post({ ...good, ...fields })).rejects.toMatchObject({
       code: Code.InvalidArgument,
@@ -332,7 +332,7 @@ describe("limits, in code points", () => {
     expect(await world.log.topics()).toEqual([]);
   });
 
-  test("watch and listMembers have them too", async () => {
+  test("watch and listMembers have the same limits", async () => {
     await using world = await startRooms();
     const refused = { code: Code.InvalidArgument, rawMessage: expect.stringMatching(/^room /) };
     expect(await drain(world.rooms.watch({ room: "" })).over).toMatchObject(refused);

@@ -23,20 +23,23 @@ async function numbers(log: TopicLog): Promise<number[]> {
   return shown(await pages(log, "t")).map((text) => Number.parseInt(text, 10));
 }
 
-/** Starts a process that is ready to write to a log, and begins when it gets SIGUSR2. */
-async function ready(path: string): Promise<Child> {
+/** Starts a process that is ready to write to a log, and opens the log when it gets SIGUSR2. */
+async function startWriter(path: string): Promise<Child> {
   const writer = run("log-writer", path);
   expect(await writer.line()).toBe("loaded");
   return writer;
 }
 
-/** Lets a process open the log; throws with the text that it prints where it cannot. */
+/** Lets a writer open the log. Throws the text that the writer prints if it cannot. */
 async function open(writer: Child): Promise<void> {
   writer.kill("SIGUSR2");
   expect(await writer.line()).toBe("open");
 }
 
-/** Kills a writer after a number of acknowledgements; returns all of them, with those that it made meanwhile. */
+/**
+ * Kills a writer after a number of acknowledgements. Returns all acknowledgements, including those
+ * printed meanwhile.
+ */
 async function kill(writer: Child, after: number): Promise<number[]> {
   const acknowledged: number[] = [];
   for (let n = 0; n < after; n++) acknowledged.push(Number(await writer.line()));
@@ -50,19 +53,20 @@ async function kill(writer: Child, after: number): Promise<number[]> {
   return acknowledged;
 }
 
-test("killed 20 times under load: every acknowledged record is there, once, in order", async () => {
+test("a log whose process is killed 20 times under load has every acknowledged record, once, in order", async () => {
   const path = `${folder}/log.db`;
   const acknowledged: number[] = [];
-  let next = ready(path);
+  let next = startWriter(path);
   for (let round = 0; round < 20; round++) {
     await using writer = await next;
     await open(writer);
-    if (round < 19) next = ready(path);
+    if (round < 19) next = startWriter(path);
     acknowledged.push(...(await kill(writer, 20 + round * 7)));
   }
   await using log = await sqliteLog(path);
   const stored = await numbers(log);
-  // Each process continues after what the one before it stored: no number is missing, and none is there twice.
+  // Each process continues after the records that its predecessor stored: no number is missing, and
+  // none occurs twice.
   expect(stored).toEqual(stored.map((_, n) => n));
   expect(acknowledged.length).toBeGreaterThan(1_700);
   expect(Math.max(...acknowledged)).toBeLessThan(stored.length);
@@ -74,11 +78,11 @@ test("killed 20 times under load: every acknowledged record is there, once, in o
   expect(again?.repeated).toBe(true);
 });
 
-test("a second process is refused the file until the first has ended, by whatever cause", async () => {
+test("a second process cannot open the file until the first has ended, for any reason", async () => {
   const path = `${folder}/log.db`;
-  await using first = await ready(path);
-  await using second = await ready(path);
-  await using third = await ready(path);
+  await using first = await startWriter(path);
+  await using second = await startWriter(path);
+  await using third = await startWriter(path);
   await open(first);
   await expect(sqliteLog(path)).rejects.toMatchObject({
     code: Code.FailedPrecondition,
@@ -89,12 +93,13 @@ test("a second process is refused the file until the first has ended, by whateve
   await first.exit;
   await using log = await sqliteLog(path);
   expect((await numbers(log)).length).toBeGreaterThan(0);
-  // Nor is a second log of the same process let in, nor another process while this one has it.
+  // The file cannot be opened a second time by this process either, nor by another process while
+  // this one has it open.
   await expect(sqliteLog({ path })).rejects.toMatchObject({ code: Code.FailedPrecondition });
   await expect(open(third)).rejects.toThrow(/is open in another server/);
 });
 
-test("a link to a file that does not exist yet does not let a second log in", async () => {
+test("a file that was created through a link cannot be opened a second time by its own path", async () => {
   const link = `${folder}/link.db`;
   symlinkSync(`${folder}/log.db`, link);
   await using _ = await sqliteLog(link);

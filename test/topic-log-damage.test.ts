@@ -25,8 +25,11 @@ vi.setConfig({ testTimeout: 60_000 });
 const RECORDS = 60;
 const PAGE_BYTES = 4_096;
 
-/** What a killed process leaves: 60 appends, as many in the file itself, the rest in the -wal. */
-async function leftBehind(
+/**
+ * Makes the files that a killed process leaves: 60 appends, the first `inFile` of them in the file
+ * itself, the others in the -wal.
+ */
+async function makeCrashed(
   { folder, path }: TemporaryFile,
   inFile: number,
 ): Promise<{ cursors: string[] }> {
@@ -51,8 +54,8 @@ async function leftBehind(
   return { cursors };
 }
 
-/** The numbers that the log gives, or the code of the error that it gives instead. */
-async function outcome(path: string): Promise<number[] | string> {
+/** Reads a log: the numbers of its records, or the code of the error. */
+async function readLog(path: string): Promise<number[] | string> {
   try {
     await using log = await sqliteLog(path);
     return shown(await pages(log, "t")).map((text) => Number.parseInt(text, 10));
@@ -69,17 +72,17 @@ function flip(file: string, at: number, bit = 0): void {
 
 const all = Array.from({ length: RECORDS }, (_, n) => n);
 
-describe("what a killed process left", () => {
-  test("is all there, where nothing is damaged", async () => {
+describe("the log of a killed process", () => {
+  test("the log has every record if nothing is damaged", async () => {
     await using file = await temporaryFile("log.db");
-    await leftBehind(file, 30);
-    expect(await outcome(file.path)).toEqual(all);
+    await makeCrashed(file, 30);
+    expect(await readLog(file.path)).toEqual(all);
   });
 
-  test("with a bit flipped anywhere gives an error, or all, or ends before the last transaction", async () => {
+  test("after any bit was flipped the log fails, has every record, or lacks only the final transaction", async () => {
     await using file = await temporaryFile("log.db");
     const { path } = file;
-    await leftBehind(file, 30);
+    await makeCrashed(file, 30);
     const well = `${file.folder}/well`;
     mkdirSync(well);
     for (const end of ["", "-wal"]) cpSync(`${path}${end}`, `${well}/log.db${end}`);
@@ -90,18 +93,18 @@ describe("what a killed process left", () => {
       for (const end of ["", "-wal"]) cpSync(`${well}/log.db${end}`, `${path}${end}`);
       rmSync(`${path}-shm`, { force: true });
       flip(damaged, dice.between(0, statSync(damaged).size - 1), dice.between(0, 7));
-      const given = await outcome(path);
-      seen.add(typeof given === "string" ? given : `${given.length}`);
-      if (typeof given === "string") expect(given).toMatch(/DataLoss|FailedPrecondition/);
-      else expect(given).toEqual(all.slice(0, given.length >= RECORDS - 1 ? given.length : -1));
+      const result = await readLog(path);
+      seen.add(typeof result === "string" ? result : `${result.length}`);
+      if (typeof result === "string") expect(result).toMatch(/DataLoss|FailedPrecondition/);
+      else expect(result).toEqual(all.slice(0, result.length >= RECORDS - 1 ? result.length : -1));
     }
     expect(seen).toContain("DataLoss");
   });
 
-  test("with a damaged record in the file: DATA_LOSS where it is read, what is before it is given", async () => {
+  test("a page ends before a damaged record, and the next one fails with DATA_LOSS", async () => {
     await using file = await temporaryFile("log.db");
     const { path } = file;
-    await leftBehind(file, RECORDS);
+    await makeCrashed(file, RECORDS);
     const at = readFileSync(path).indexOf("41 xxxxx");
     flip(path, at + 50);
     await using log = await sqliteLog(path);
@@ -121,38 +124,38 @@ describe("what a killed process left", () => {
     expect(shown(await pages(log, "other"))).toEqual(["well"]);
   });
 
-  test("with an older transaction of the -wal damaged: refused", async () => {
+  test("the log cannot be opened if an older transaction of the -wal is damaged", async () => {
     await using file = await temporaryFile("log.db");
     const { path } = file;
-    await leftBehind(file, 30);
+    await makeCrashed(file, 30);
     const before = readFileSync(`${path}-wal`);
     flip(`${path}-wal`, before.indexOf("45 xxxxx"));
-    expect(await outcome(path)).toBe("DataLoss");
+    expect(await readLog(path)).toBe("DataLoss");
     await expect(sqliteLog(path)).rejects.toThrow(/-wal before byte \d+; restore it/);
   });
 
-  test("with the header of the -wal damaged, or with an empty file before it: refused", async () => {
+  test("the log cannot be opened if the header of the -wal is damaged, or the file beside it is empty", async () => {
     await using file = await temporaryFile("log.db");
     const { path } = file;
-    await leftBehind(file, 30);
+    await makeCrashed(file, 30);
     flip(`${path}-wal`, 17);
-    expect(await outcome(path)).toBe("DataLoss");
+    expect(await readLog(path)).toBe("DataLoss");
     flip(`${path}-wal`, 17);
     truncateSync(path, 0);
-    expect(await outcome(path)).toBe("DataLoss");
+    expect(await readLog(path)).toBe("DataLoss");
   });
 
-  test("with its last write cut off continues after what is whole", async () => {
+  test("the log lacks only the final transaction if its write was cut off", async () => {
     await using file = await temporaryFile("log.db");
     const { path } = file;
-    await leftBehind(file, 30);
+    await makeCrashed(file, 30);
     truncateSync(`${path}-wal`, statSync(`${path}-wal`).size - PAGE_BYTES / 2);
-    expect(await outcome(path)).toEqual(all.slice(0, -1));
+    expect(await readLog(path)).toEqual(all.slice(0, -1));
   });
 
-  test("without its -wal: a cursor of what vanished gives a gap, also when others took its place", async () => {
+  test("a cursor of a record that vanished with the -wal leads to a gap, also after new appends", async () => {
     await using file = await temporaryFile("log.db");
-    const { cursors } = await leftBehind(file, 30);
+    const { cursors } = await makeCrashed(file, 30);
     rmSync(`${file.path}-wal`);
     await using log = await sqliteLog(file.path);
     expect((await pages(log, "t")).length).toBe(30);
@@ -163,13 +166,13 @@ describe("what a killed process left", () => {
     expect(shown(items).slice(0, 3)).toEqual(["(gap)", "new 0", "new 1"]);
     expect(shown(await pages(log, "t", cursors[29])).slice(0, 2)).toEqual(["new 0", "new 1"]);
     expect(shown(await pages(log, "t", items[0]?.cursor))[0]).toBe("new 0");
-    // What vanished is not taken for a repetition.
+    // A record that vanished is not taken for a repetition.
     expect((await log.append("t", [made("p", 50n)]))[0]?.repeated).toBe(false);
     expect((await log.append("t", [made("p", 29n)]))[0]?.repeated).toBe(true);
   });
 });
 
-test("a file of something else is refused, and left as it is", async () => {
+test("a file that is not a database is refused, and left unchanged", async () => {
   await using file = await temporaryFile("log.db");
   const { path } = file;
   writeFileSync(
@@ -181,7 +184,7 @@ test("a file of something else is refused, and left as it is", async () => {
   expect(readFileSync(path).equals(before)).toBe(true);
 });
 
-test("a database of another program is refused, and left as it is; so is a later format", async () => {
+test("a database of another program is refused, and left unchanged; a later format is refused", async () => {
   await using file = await temporaryFile("log.db");
   const { path } = file;
   const other = new Database(path);
@@ -199,7 +202,7 @@ test("a database of another program is refused, and left as it is; so is a later
   await expect(sqliteLog(later)).rejects.toThrow(/has format 3, this version of Hawser writes 2/);
 });
 
-test.each(["", ":memory:"])("%j is no path", async (path) => {
+test.each(["", ":memory:"])("the path %j is refused", async (path) => {
   await expect(sqliteLog(path)).rejects.toMatchObject({ code: Code.InvalidArgument });
 });
 
@@ -213,7 +216,7 @@ test.each([{ records: 0 }, { bytes: -1 }, { ageMs: Number.NaN }])(
   },
 );
 
-test("a folder that cannot be made is FAILED_PRECONDITION", async () => {
+test("a folder that cannot be created fails the opening with FAILED_PRECONDITION", async () => {
   await using file = await temporaryFile("log.db");
   writeFileSync(file.path, "");
   await expect(sqliteLog(`${file.path}/below/log.db`)).rejects.toMatchObject({
@@ -221,7 +224,7 @@ test("a folder that cannot be made is FAILED_PRECONDITION", async () => {
   });
 });
 
-describe("a disk that is full", () => {
+describe("on a full disk", () => {
   /** Appends until the disk is full; returns how many appends were acknowledged. */
   async function fill(log: TopicLog, data: Uint8Array): Promise<number> {
     for (let n = 0; ; n++) {
@@ -237,7 +240,7 @@ describe("a disk that is full", () => {
     }
   }
 
-  /** Whether this process may mount a small disk; in CI it often may not. */
+  /** Whether this process may mount a small disk. In CI it often may not. */
   const mounts = (() => {
     try {
       execFileSync("mount", ["--version"], { stdio: "ignore" });
@@ -247,7 +250,7 @@ describe("a disk that is full", () => {
     }
   })();
 
-  /** Mounts a disk of 4 MiB; `false` where that is not permitted after all. */
+  /** Mounts a disk of 4 MiB. Returns whether that was permitted. */
   function mount(folder: string): boolean {
     try {
       execFileSync("mount", ["-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], { stdio: "ignore" });
@@ -258,7 +261,7 @@ describe("a disk that is full", () => {
   }
 
   test.runIf(mounts)(
-    "RESOURCE_EXHAUSTED, nothing is acknowledged, and appends are stored again when there is space",
+    "appends fail with RESOURCE_EXHAUSTED, and are stored again when there is space",
     async ({ skip }) => {
       await using file = await temporaryFile("log.db");
       const { folder } = file;
@@ -268,7 +271,7 @@ describe("a disk that is full", () => {
         const data = new Uint8Array(5_000);
         let log = await sqliteLog(file.path);
         const stored = await fill(log, data);
-        // Small ones may still fit; all that is acknowledged is there.
+        // No further append fits, and every acknowledged record is in the log.
         const small = await Promise.allSettled(
           Array.from({ length: 20 }, () => log.append("t", [{ data }])),
         );
@@ -287,7 +290,7 @@ describe("a disk that is full", () => {
     },
   );
 
-  test("the same by a limit of the file: an append that is too large does not fail the others", async () => {
+  test("an append that is too large for the file does not fail the others", async () => {
     await using file = await temporaryFile("log.db");
     await using log = await openSqliteLog({
       path: file.path,
@@ -316,7 +319,7 @@ describe("a disk that is full", () => {
     expect(shown(await pages(log, "t"))).toEqual(["d"]);
   });
 
-  test("a topic whose first records did not fit does not end the retention of others", async () => {
+  test("other topics keep their retention after the first records of a topic did not fit", async () => {
     await using file = await temporaryFile("log.db");
     await using log = await openSqliteLog({
       path: file.path,
@@ -332,7 +335,7 @@ describe("a disk that is full", () => {
     expect(shown(await pages(log, "t"))).toEqual(["c", "d"]);
   });
 
-  test("a file that could not be begun on a full disk is begun when there is space", async () => {
+  test("a log that could not be created is created when there is space", async () => {
     await using file = await temporaryFile("log.db");
     const { path } = file;
     const small = openSqliteLog({ path, retention: retentionLimitsOf({}), maxPages: 2 });

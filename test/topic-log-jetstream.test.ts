@@ -6,7 +6,7 @@ import { findNats, type Nats, startNats } from "./support/nats.ts";
 
 const program = findNats();
 if (program === undefined) {
-  console.log("no nats-server: the tests of JetStream are left out (apt-get install nats-server)");
+  console.log("no nats-server: the tests of JetStream are skipped (apt-get install nats-server)");
 }
 
 describe.skipIf(program === undefined)("JetStream", () => {

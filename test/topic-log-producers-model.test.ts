@@ -1,4 +1,4 @@
-/** The writer of a SQLite log against a model: crashes, a full disk, trims and retention at random. */
+/** Compares the writer of a SQLite log with a model, under random crashes, full disks, trims and retention. */
 import { copyFileSync, existsSync, statSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import Database from "better-sqlite3";
@@ -19,8 +19,8 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-/** Random numbers from 0 to below a bound, the same ones for the same seed. */
-function chance(seed: number): (below: number) => number {
+/** Returns a function that makes random integers from 0 to below a bound; the same seed makes the same numbers. */
+function randomFrom(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -28,32 +28,32 @@ function chance(seed: number): (below: number) => number {
   };
 }
 
-/** What the writer must have. */
+/** The records that the writer must have. */
 class Model {
-  /** Positions by topic, producer and sequence. */
+  /** The positions of records. The key is made of topic, producer and sequence. */
   readonly stored = new Map<string, number>();
-  /** Up to which position each topic is gone. */
+  /** The position up to which each topic was trimmed. */
   readonly gone = new Map<string, number>();
-  /** The highest sequence that was sent, by topic and producer. */
+  /** The highest sequence sent so far. The key is made of topic and producer. */
   readonly sent = new Map<string, number>();
 
-  /** The position that a record has. */
+  /** Returns the position that a record must have. */
   find(topic: string, key: string): number | undefined {
     const position = this.stored.get(`${topic} ${key}`) ?? 0;
     return position > (this.gone.get(topic) ?? 0) ? position : undefined;
   }
 }
 
-/** Copies a file as a crash leaves it: the log continues in the copy. */
-function crash(from: string, to: string): string {
+/** Copies a file as a crash would leave it. Tests continue with the copy. */
+function copyAsCrashed(from: string, to: string): string {
   for (const end of ["", "-wal"]) {
     if (existsSync(`${from}${end}`)) copyFileSync(`${from}${end}`, `${to}${end}`);
   }
   return to;
 }
 
-/** Records of one topic, of which some were sent before. */
-function some(topic: string, model: Model, random: (below: number) => number): Append {
+/** An append of random records to one topic; some of them were sent before. */
+function randomAppend(topic: string, model: Model, random: (below: number) => number): Append {
   const records = Array.from({ length: 1 + random(150) }, () => {
     const producer = PRODUCERS[random(4)] as string;
     const sent = model.sent.get(`${topic} ${producer}`) ?? 0;
@@ -66,9 +66,9 @@ function some(topic: string, model: Model, random: (below: number) => number): A
 }
 
 test.each([2, 4])(
-  "each record is stored once while it is kept, and found at its first position (%i)",
+  "a record is stored once while it is kept, and found at its first position (seed %i)",
   (seed) => {
-    const random = chance(seed);
+    const random = randomFrom(seed);
     const model = new Model();
     let path = `${folder}/0.db`;
     let [repeats, news, failures] = [0, 0, 0];
@@ -85,7 +85,7 @@ test.each([2, 4])(
       const trimmed = file.prepare("SELECT trimmed FROM topics WHERE name = ?").pluck();
       for (let step = 0; step < 40; step++) {
         const appends = Array.from({ length: 1 + random(3) }, () =>
-          some(TOPICS[random(3)] as string, model, random),
+          randomAppend(TOPICS[random(3)] as string, model, random),
         );
         for (const [n, outcome] of writer.append(appends).entries()) {
           const { topic, records } = appends[n] as Append;
@@ -98,7 +98,7 @@ test.each([2, 4])(
             const key = `${producer} ${sequence}`;
             const known = model.find(topic, key);
             const found = position < 0 ? -position : undefined;
-            // Without a matcher: there are 100,000 of them.
+            // A matcher would be too slow for 100,000 comparisons.
             if (found !== known) throw new Error(`${topic} ${key} is at ${known}, not ${found}`);
             if (known === undefined) model.stored.set(`${topic} ${key}`, position);
             if (known === undefined) news++;
@@ -124,16 +124,16 @@ test.each([2, 4])(
         }
         for (const topic of TOPICS) model.gone.set(topic, (trimmed.get(topic) as number) ?? 0);
       }
-      // What is deleted leaves nothing in the table.
+      // Deleted records leave no entries in the table.
       expect(file.prepare(ORPHANS).pluck().get()).toBe(0);
       file.close();
-      const next = crash(path, `${folder}/${life}.db`);
+      const next = copyAsCrashed(path, `${folder}/${life}.db`);
       writer.close();
       path = next;
     }
     expect(Math.min(repeats, news, failures)).toBeGreaterThan(0);
     expect(news).toBeGreaterThan(3 * 8192);
   },
-  // It waits for nothing: 480 commits to a disk, and what they cost on a busy machine.
+  // The time for 480 commits to a disk on a busy machine.
   60_000,
 );

@@ -1,4 +1,7 @@
-/** How a SQLite log recognises what producers sent before: in memory, on the way to the table, or there. */
+/**
+ * A SQLite log recognises records that their producers send again, whether their entries are in
+ * memory, moving to the table, or in it.
+ */
 import { rm } from "node:fs/promises";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -13,12 +16,12 @@ import { temporary } from "./support/temporary.ts";
 const TOPIC = "room/a";
 const PRODUCERS = ["p", "q", "r"];
 
-/** More than twice what waits in memory, of several producers in turn. */
+/** More than twice the records whose entries fit in memory, from several producers in turn. */
 const ALL = Array.from({ length: 12_000 }, (_, n) =>
   made(PRODUCERS[n % 3] as string, BigInt(n >> 1)),
 );
 
-/** Appends them, some hundred at a time. */
+/** Appends records, 300 at a time. */
 async function store(log: TopicLog, records: readonly NewRecord[]) {
   const appended = [];
   for (let at = 0; at < records.length; at += 300) {
@@ -35,6 +38,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
+/** Counts the entries in the table. */
 function inTable(): number {
   const file = new Database(path, { readonly: true });
   const count = file.prepare("SELECT count(*) FROM produced").pluck().get();
@@ -42,7 +46,7 @@ function inTable(): number {
   return count as number;
 }
 
-test("each record that was stored is recognised, also when the log is opened again at any time", async () => {
+test("every stored record is recognised, also after the log was opened again at any time", async () => {
   const cursors: string[] = [];
   let stored = 0;
   const moved: number[] = [];
@@ -57,16 +61,16 @@ test("each record that was stored is recognised, also when the log is opened aga
     expect(again.map(({ cursor }) => cursor).toReversed()).toEqual(cursors);
     moved.push(inTable());
   }
-  // All in memory, then a run on its way, and at last some that have moved.
+  // First all entries are in memory, then a run is moving, and at the end some runs have moved.
   expect(moved.slice(0, 3)).toEqual([0, 0, 2600]);
   expect(moved.at(-1)).toBeGreaterThan(5500);
 });
 
-test("what was trimmed is forgotten, wherever it was, and may be stored once more", async () => {
+test("a trimmed record can be stored once more, wherever its entry was", async () => {
   const first = await (async () => {
     await using log = await sqliteLog(path);
     const appended = await store(log, ALL);
-    // The last one that is gone is on its way to the table, or in memory.
+    // The entry of the newest trimmed record is moving to the table, or in memory.
     await log.trim(TOPIC, appended[9_999]?.cursor as string);
     return appended;
   })();
@@ -81,19 +85,19 @@ test("what was trimmed is forgotten, wherever it was, and may be stored once mor
   expect(third.every(({ repeated }) => repeated)).toBe(true);
 });
 
-test("nothing is left of what is gone", async () => {
+test("trimmed records leave no entries in the table", async () => {
   await using log = await sqliteLog(path);
   await store(log, ALL.slice(0, 5500));
   expect(inTable()).toBe(2600);
   await log.trim(TOPIC, (await log.end(TOPIC)).cursor);
-  await until("it is swept", () => inTable() === 0);
-  // Further records move the entries that are still on their way.
+  await until("the table is swept", () => inTable() === 0);
+  // Further records move the entries that are still in memory.
   await store(log, ALL.slice(5500));
   await log.trim(TOPIC, (await log.end(TOPIC)).cursor);
-  await until("all of it is", () => inTable() === 0);
+  await until("the table is swept again", () => inTable() === 0);
 });
 
-test("what is read when a log is opened has a bound, also where records have no producer", async () => {
+test("the number of records read at opening is limited, also if records have no producer", async () => {
   {
     await using log = await sqliteLog(path);
     await store(
@@ -112,7 +116,7 @@ test("what is read when a log is opened has a bound, also where records have no 
   expect(again.every(({ repeated }) => repeated)).toBe(true);
 });
 
-/** Records of one producer, with numbers from `from` on. */
+/** Makes records of one producer, with sequences that begin at `from`. */
 function numbered(from: number, count: number, bytes: number): NewRecord[] {
   return Array.from({ length: count }, (_, n) => ({
     data: new Uint8Array(bytes),
@@ -120,7 +124,7 @@ function numbered(from: number, count: number, bytes: number): NewRecord[] {
   }));
 }
 
-test("what could not be stored is not taken for stored", async () => {
+test("a record that could not be stored is stored when it is appended again", async () => {
   await using log = await openSqliteLog({ path, retention: retentionLimitsOf({}), maxPages: 60 });
   await log.append(TOPIC, numbered(0, 1, 1));
   await expect(log.append(TOPIC, numbered(1, 100, 4000))).rejects.toThrow(/no room/);
@@ -129,7 +133,7 @@ test("what could not be stored is not taken for stored", async () => {
   expect(await log.append(TOPIC, one)).toMatchObject([{ repeated: true }]);
 });
 
-test("entries that are on their way to the table while the disk is full stay so", async () => {
+test("entries that move to the table while the disk is full are not lost", async () => {
   await using log = await openSqliteLog({ path, retention: retentionLimitsOf({}), maxPages: 400 });
   await store(log, numbered(0, 5000, 1));
   await expect(log.append(TOPIC, numbered(5000, 1000, 4000))).rejects.toThrow(/no room/);

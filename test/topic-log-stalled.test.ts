@@ -1,4 +1,4 @@
-/** A SQLite log whose disk stalls. */
+/** A SQLite log on a disk that stalls. */
 import { setImmediate as turn } from "node:timers/promises";
 import Database from "better-sqlite3";
 import { expect, test, vi } from "vitest";
@@ -10,7 +10,7 @@ import { temporaryFile } from "./support/temporary.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 
-/** Keeps the writer from its file until it is disposed, as a disk that stalls does. */
+/** Keeps the writer from its file until it is disposed of, like a disk that stalls. */
 function stall(path: string): Disposable {
   const connection = new Database(path);
   connection.exec("BEGIN IMMEDIATE");
@@ -27,50 +27,57 @@ test.each([
   ["64 MiB in one append", [Array.from({ length: 64 }, () => mebibyte).flat()]],
   ["64 MiB of producers", Array.from({ length: 64 }, () => longProducer)],
   ["100,000 records", Array.from({ length: 100 }, (_, n) => numbered(1_000, "", n * 1_000))],
-])("while %s wait, appends are RESOURCE_EXHAUSTED at once and not stored", async (_, appends) => {
-  await using file = await temporaryFile("log.db");
-  const told: string[] = [];
-  const tell = (text: string) => void told.push(text);
-  await using log = await sqliteLog({ path: file.path, logger: { error: tell, warn: tell } });
-  await log.append("t", texts("first"));
-  using stalled = stall(file.path);
-  const half = appends.length >> 1;
-  const waiting = appends.slice(0, half).map((records) => log.append("t", records));
-  const outcomes = [Promise.allSettled(waiting)];
-  // Those are with the writer, and the others wait in the log. Nothing is logged before an append is refused.
-  await turn();
-  const more = appends.slice(half).map((records) => log.append("t", records));
-  outcomes.push(Promise.allSettled(more));
-  const refused = ["t", "other"].map((topic) => log.append(topic, [made("p", 1n)]));
-  for (const outcome of await Promise.allSettled(refused)) {
-    expect(outcome).toMatchObject({
-      reason: {
-        code: Code.ResourceExhausted,
-        rawMessage: expect.stringMatching(/^\d+ records of \d+ B wait for the disk of [^/]*$/),
-      },
+])(
+  "while %s wait, further appends fail immediately with RESOURCE_EXHAUSTED and are not stored",
+  async (_, appends) => {
+    await using file = await temporaryFile("log.db");
+    const logged: string[] = [];
+    const logLine = (text: string) => void logged.push(text);
+    await using log = await sqliteLog({
+      path: file.path,
+      logger: { error: logLine, warn: logLine },
     });
-  }
-  expect(told).toEqual([
-    `the disk of ${file.path} does not keep up: appends are refused while 100000 records or 67108864 B wait for it`,
-  ]);
-  // Readers do not wait.
-  expect(shown(await log.page("t", undefined))).toEqual(["first"]);
-  stalled[Symbol.dispose]();
+    await log.append("t", texts("first"));
+    using stalled = stall(file.path);
+    const half = appends.length >> 1;
+    const waiting = appends.slice(0, half).map((records) => log.append("t", records));
+    const outcomes = [Promise.allSettled(waiting)];
+    // These are with the writer; the following ones wait in the log. Nothing is logged before an
+    // append is refused.
+    await turn();
+    const more = appends.slice(half).map((records) => log.append("t", records));
+    outcomes.push(Promise.allSettled(more));
+    const refused = ["t", "other"].map((topic) => log.append(topic, [made("p", 1n)]));
+    for (const outcome of await Promise.allSettled(refused)) {
+      expect(outcome).toMatchObject({
+        reason: {
+          code: Code.ResourceExhausted,
+          rawMessage: expect.stringMatching(/^\d+ records of \d+ B wait for the disk of [^/]*$/),
+        },
+      });
+    }
+    expect(logged).toEqual([
+      `the disk of ${file.path} does not keep up: appends are refused while 100000 records or 67108864 B wait for it`,
+    ]);
+    // Readers do not wait.
+    expect(shown(await log.page("t", undefined))).toEqual(["first"]);
+    stalled[Symbol.dispose]();
 
-  let stored = 1;
-  for (const outcome of (await Promise.all(outcomes)).flat()) {
-    if (outcome.status === "rejected") {
-      // SQLite does not wait for ever.
-      expect(outcome.reason).toMatchObject({ code: Code.Unavailable });
-    } else stored += outcome.value.filter(({ repeated }) => !repeated).length;
-  }
-  expect((await log.append("t", [made("p", 1n)]))[0]?.repeated).toBe(false);
-  expect(told).toContain(`the disk of ${file.path} keeps up again`);
-  const items = await pages(log, "t");
-  expect(items.length).toBe(stored + 1);
-  expect(shown(items.slice(-1))).toEqual(["p1"]);
-  expect(await pages(log, "other")).toEqual([]);
-});
+    let stored = 1;
+    for (const outcome of (await Promise.all(outcomes)).flat()) {
+      if (outcome.status === "rejected") {
+        // SQLite gives up waiting after a time.
+        expect(outcome.reason).toMatchObject({ code: Code.Unavailable });
+      } else stored += outcome.value.filter(({ repeated }) => !repeated).length;
+    }
+    expect((await log.append("t", [made("p", 1n)]))[0]?.repeated).toBe(false);
+    expect(logged).toContain(`the disk of ${file.path} keeps up again`);
+    const items = await pages(log, "t");
+    expect(items.length).toBe(stored + 1);
+    expect(shown(items.slice(-1))).toEqual(["p1"]);
+    expect(await pages(log, "other")).toEqual([]);
+  },
+);
 
 test("appends that wait together for another program's lock fail together", async () => {
   await using file = await temporaryFile("log.db");

@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { compareTopics } from "../src/topics.ts";
 
-/** Texts that often begin alike, with characters of one to four bytes. */
+/** Texts that often begin alike, with characters of one to four bytes in UTF-8. */
 const name = fc
   .array(
     fc.constantFrom(
@@ -22,7 +22,7 @@ const name = fc
   )
   .map((letters) => letters.join(""));
 
-test("names of topics compare as their UTF-8 does", () => {
+test("names of topics are compared by their UTF-8", () => {
   fc.assert(
     fc.property(name, name, (a, b) => {
       expect(Math.sign(compareTopics(a, b))).toBe(Buffer.compare(Buffer.from(a), Buffer.from(b)));

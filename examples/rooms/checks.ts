@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "hawser/server";
 import { NAME_CHARACTERS, TEXT_CHARACTERS } from "./limits.ts";
 
-/** The largest number of a store with signed 64 bits. */
+/** The largest sequence: stores keep it in 64 bits with a sign. */
 const LARGEST_SEQUENCE = 2n ** 63n - 1n;
 
 const CONTROL = /\p{Cc}/u;

@@ -21,15 +21,18 @@ export interface Rooms extends AsyncDisposable {
 }
 
 export interface RoomOptions {
-  /** The time between two records of this node's members; the members of a node that is silent for three times that are removed. Default: 10 s. */
+  /**
+   * The time between two rosters of this node; members of a node that is silent for three times as
+   * long are removed. Default: 10 s.
+   */
   readonly beatMs?: number;
-  /** Warned once where the topic of presence has a record that is not one of presence. Default: `console`. */
+  /** Warned once if the topic of presence has records of another program. Default: `console`. */
   readonly logger?: Pick<Logger, "warn">;
 }
 
 /**
- * Makes rooms that keep their messages in a log. Several servers may serve the
- * same rooms, where their logs share one store.
+ * Makes rooms that keep their messages in a log. Several servers may serve the same rooms, if their
+ * logs share one store.
  */
 export function rooms(log: TopicLog, options: RoomOptions = {}): Rooms {
   const hub: Hub<RoomEvent, RoomEvent> = createHub<RoomEvent, RoomEvent>(log, {

@@ -4,7 +4,7 @@ import type { NewRecord, TopicLog } from "hawser/topics";
 import { checkName, checkSequence, checkText, invalid } from "./checks.ts";
 import { recordOf, topicOf } from "./record.ts";
 
-/** The size at which a batch goes to the log: whichever is reached first. */
+/** A batch is sent to the log when it reaches one of these limits. */
 const BATCH = { records: 256, bytes: 64 * 1024 };
 
 /** The outcome of an import. */
@@ -70,7 +70,7 @@ class Batches {
   #topic = "";
   #records: NewRecord[] = [];
   #bytes = 0;
-  /** The batch that is on its way; `undefined`: none. */
+  /** Resolves when the current batch is stored; `undefined` if no batch is being stored. */
   #flight: Promise<void> | undefined;
   #failure: { error: unknown } | undefined;
 
@@ -78,7 +78,10 @@ class Batches {
     this.#log = log;
   }
 
-  /** Returns a promise where the next record has to wait. It rejects when an earlier batch could not be stored. */
+  /**
+   * Returns a promise if the next record must wait for it. The promise rejects if an earlier batch
+   * could not be stored.
+   */
   add(topic: string, record: NewRecord): Promise<void> | undefined {
     this.taken++;
     if (topic !== this.#topic && this.#records.length > 0) {

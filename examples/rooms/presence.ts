@@ -15,26 +15,26 @@ import { placeIn } from "./sorted.ts";
 export type PresenceEvent = "joined" | "left" | "typing";
 
 export interface PresenceOptions {
-  /** The time between two records of all members of a node. Default: 10 s. */
+  /** The time between two rosters of a node. Default: 10 s. */
   readonly beatMs?: number;
   readonly onEvent: (event: PresenceEvent, room: string, name: string) => void;
-  /** Warned once where the topic has a record that is not one of presence. Default: `console`. */
+  /** Warned once if the topic has records of another program. Default: `console`. */
   readonly logger?: Pick<Logger, "warn">;
 }
 
-/** Not the topic of a room: those begin with "room/". */
+/** This is not the topic of a room: those begin with "room/". */
 const TOPIC = "presence";
 
-/** The count of beats without a record after which a node is taken for dead. */
+/** A node without a record for this many beats is taken for dead. */
 const LEASE_BEATS = 3;
 
 /** The most members in one record of a roster. */
 const ROSTER_MEMBERS = 500;
 
-/** The pause before a topic that cannot be followed is tried again. */
+/** The pause before the topic is followed again after a failure. */
 const RETRY_MS = 1000;
 
-/** Names hold no control characters. */
+/** The line break separates them: names have no control characters. */
 const keyOf = (room: string, name: string) => `${room}\n${name}`;
 const partsOf = (key: string) => key.split("\n") as [room: string, name: string];
 
@@ -63,7 +63,7 @@ export class Presence implements AsyncDisposable {
   #warned = false;
   /** Whether a record was written, or could not be written, since the last beat. */
   #changed = false;
-  /** The cursors of the last beats. */
+  /** The cursors of the newest beats. */
   readonly #beats: string[] = [];
 
   constructor(log: TopicLog, { beatMs = 10_000, onEvent, logger = console }: PresenceOptions) {
@@ -74,7 +74,7 @@ export class Presence implements AsyncDisposable {
     this.#logger = logger;
   }
 
-  /** Resolves when the members of the other nodes are known; UNAVAILABLE where the log cannot be read. */
+  /** Resolves when the members of the other nodes are known. Rejects with UNAVAILABLE if the log cannot be read. */
   async ready(): Promise<void> {
     this.#loaded ??= newPromise();
     this.#following ??= this.#follow();
@@ -181,7 +181,7 @@ export class Presence implements AsyncDisposable {
     void this.#write([event]);
   }
 
-  /** Writes in the order of the calls; resolves with the last cursor, or with `undefined` where it failed. */
+  /** Writes in the order of the calls. Resolves with the cursor of the final record, or `undefined` if it failed. */
   #write(events: Event[]): Promise<string | undefined> {
     const leaseMs = this.#beatMs * LEASE_BEATS;
     const records = events.map((event) => {
@@ -210,7 +210,7 @@ export class Presence implements AsyncDisposable {
     }
   }
 
-  /** Each live node has written all of its members since the beat of one lease ago. */
+  /** Trims the records before the beat of one lease ago: each live node has written all of its members since. */
   #trim(cursor: string): void {
     this.#beats.push(cursor);
     if (this.#beats.length <= LEASE_BEATS + 1) return;
@@ -255,7 +255,10 @@ export class Presence implements AsyncDisposable {
     this.#apply(node, record, isHistory);
   }
 
-  /** A record that is not one of presence, of another program, must not keep members out of the rooms. */
+  /**
+   * Decodes a record. Returns `undefined` for a record of another program, which must not keep
+   * members out of the rooms.
+   */
   #decode(data: Uint8Array): PresenceRecord | undefined {
     try {
       return fromBinary(PresenceRecordSchema, data);
@@ -289,7 +292,7 @@ export class Presence implements AsyncDisposable {
   #read(node: Node, { present, first, last, members }: Roster): void {
     if (first) node.roster = new Map();
     const { roster } = node;
-    // Its first part was trimmed, or came before this node began to read.
+    // The first part of the roster was trimmed, or was written before this node began to read.
     if (roster === undefined) return;
     for (const one of present) roster.set(keyOf(one.room, one.name), one);
     if (!last) return;
@@ -327,10 +330,10 @@ interface Room {
   readonly names: string[];
 }
 
-/** Another node, by its records. */
+/** Another node, as known from its records. */
 interface Node {
   readonly members: Map<string, Present>;
-  /** The parts of a roster that came so far. */
+  /** The parts of a roster that have arrived. */
   roster: Map<string, Present> | undefined;
   expiry?: NodeJS.Timeout;
 }

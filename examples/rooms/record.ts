@@ -11,7 +11,7 @@ export function topicOf(room: string): string {
   return ROOM_TOPICS + room;
 }
 
-/** A message on its way to the log. */
+/** A message to be stored. */
 export interface NewMessage {
   readonly name: string;
   readonly text: string;

@@ -32,7 +32,7 @@ export class RoomEvent {
     this.event = event;
   }
 
-  /** The response for watchers; `undefined` for typing, which they do not get. */
+  /** The response for watchers; `undefined` for a typing event, which they do not get. */
   get watch(): WatchResponse | undefined {
     const { cursor, event } = this;
     if (event.case === "typing") return undefined;
@@ -48,7 +48,7 @@ export class RoomEvent {
   }
 }
 
-/** An event of the hub as an event of a room; `names`: its members. */
+/** Converts an event of the hub to an event of a room; `names` returns the room's members. */
 export function roomEventOf(
   event: HubEvent<RoomEvent, RoomEvent>,
   names: () => readonly string[],

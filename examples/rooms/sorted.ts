@@ -1,6 +1,9 @@
 import { compareTopics } from "hawser/topics";
 
-/** The place of a text in a list that is sorted as names of topics are, also where the list does not have it. */
+/**
+ * Returns the index of a text in a list that is sorted like names of topics, or the index at which
+ * it would be inserted.
+ */
 export function placeIn(sorted: readonly string[], text: string): number {
   let low = 0;
   let high = sorted.length;

@@ -2,7 +2,7 @@ import type { JoinRequest, JoinRequest_Say } from "hawser/gen/chat/v1/room_pb.js
 import type { Subscription } from "hawser/topics";
 import { checkSequence, checkText, invalid } from "./checks.ts";
 
-/** The most messages of a call that are on their way to the log at once; then the client waits. */
+/** The largest number of messages of a call that are being stored; with more the client waits. */
 const SAYING = 32;
 
 /** The shortest time between two "typing" events of a member, in milliseconds. */

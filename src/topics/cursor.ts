@@ -4,15 +4,14 @@ import { failure } from "../failure.ts";
 import { show } from "../options.ts";
 
 /**
- * The bytes of a cursor, which is base64url of them: 1 of version, 8 of the log's
- * epoch, 4 of a hash of the topic's name, 8 of the position, 3 of a checksum. To
- * clients it is opaque.
+ * A cursor is the base64url of 24 bytes: 1 byte of version, 8 of the log's epoch, 4 of a hash of
+ * the topic's name, 8 of the position, 3 of a checksum. Clients MUST NOT depend on this layout.
  */
 const VERSION = 2;
 const BYTES = 24;
 const AT = { epoch: 1, topic: 9, position: 13, check: 21 };
 
-/** The length of an epoch, in hexadecimal digits. */
+/** The length of an epoch in hexadecimal digits: 64 bits. */
 export const EPOCH_DIGITS = 16;
 
 /** A random epoch. */
@@ -25,8 +24,8 @@ export function newEpoch(): string {
 export interface Cursors {
   write(position: number): string;
   /**
-   * The position of a cursor; `undefined`: the cursor is of another epoch. Throws
-   * INVALID_ARGUMENT where it is malformed, or of another topic.
+   * Returns the position of a cursor, or `undefined` if the cursor is of another epoch. Throws
+   * INVALID_ARGUMENT if the cursor is malformed, or of another topic.
    */
   read(cursor: string): number | undefined;
 }
@@ -57,7 +56,7 @@ export function cursorsOf(epoch: string, topic: string): Cursors {
         throw failure(Code.InvalidArgument, "the cursor is malformed: use one as it was given");
       }
       if (!isSame(cursor, head, [AT.topic, AT.position])) {
-        throw failure(Code.InvalidArgument, "the cursor belongs to something else than this");
+        throw failure(Code.InvalidArgument, "the cursor belongs to another topic");
       }
       if (!isSame(cursor, head, [AT.epoch, AT.topic])) return undefined;
       return positionOf(cursor);
@@ -65,7 +64,7 @@ export function cursorsOf(epoch: string, topic: string): Cursors {
   };
 }
 
-/** The bytes of a cursor; `undefined` where the text is not a cursor that a log of Hawser made. */
+/** Decodes a cursor. Returns `undefined` if the text is not a cursor of a Hawser log. */
 function bytesOf(text: string): Uint8Array<ArrayBuffer> | undefined {
   let cursor: Uint8Array<ArrayBuffer>;
   try {
@@ -96,19 +95,22 @@ function readCheck(view: DataView): number {
   return (view.getUint16(AT.check) << 8) | view.getUint8(AT.check + 2);
 }
 
-/** Whether both have the same bytes from `from` up to, and without, `to`. */
+/** Whether both have the same bytes from index `from` up to `to`, exclusive. */
 function isSame(cursor: Uint8Array, head: Uint8Array, [from, to]: [number, number]): boolean {
   for (let at = from; at < to; at++) if (cursor[at] !== head[at]) return false;
   return true;
 }
 
-/** FNV-1a folded to 24 bits: it finds a cursor that was copied wrongly, and does not keep out one that was forged. */
+/**
+ * FNV-1a folded to 24 bits. It detects a cursor that was copied wrongly; it does not protect
+ * against a forged one.
+ */
 function checksum(cursor: Uint8Array): number {
   const hash = fnv1a(cursor.subarray(0, AT.check));
   return (hash >>> 8) ^ (hash & 0xff);
 }
 
-/** FNV-1a of 32 bits. */
+/** The 32-bit FNV-1a hash. */
 function fnv1a(bytes: Uint8Array): number {
   let hash = 0x811c9dc5;
   for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;

@@ -1,34 +1,37 @@
 import { type Logger, log } from "../observe/logger.ts";
 import { operatorDetail } from "./log-failure.ts";
 
-/** What is failing. */
+/** The part of a log that fails. */
 export type IncidentKind = "append" | "read" | "overload" | "connection" | "silence";
 
-/** The same text is logged again after this time, and not before: a full disk fails thousands of appends a second. */
+/**
+ * A text that was logged is logged again after this time at the earliest: with a full disk
+ * thousands of appends fail per second.
+ */
 const REPEAT_MS = 60_000;
 
-/** How many different texts are logged within REPEAT_MS at most. */
+/** The largest number of different texts that are logged within REPEAT_MS. */
 const MAX_TEXTS = 100;
 
 interface Incident {
   readonly kind: IncidentKind;
   readonly loggedAtMs: number;
-  /** Whether it lasts: then its end is logged too. */
+  /** Whether the failure lasts. If it does, its end is logged too. */
   isOpen: boolean;
-  /** How many failures there were since it was logged. */
+  /** How many failures with this text occurred since the text was logged. */
   unlogged: number;
 }
 
 /**
- * Tells the operator of a log of its failures: each when it begins, at most once
- * a minute while it lasts, and when it has ended.
+ * Logs the failures of a topic log for its operator: each when it begins, at most once a minute
+ * while it lasts, and when it has ended.
  */
 export class Incidents {
   readonly #logger: Logger;
   readonly #nowMs: () => number;
-  /** By text. */
+  /** The key is the text. */
   readonly #incidents = new Map<string, Incident>();
-  /** Whether an incident may be open: each append that succeeds asks for this. */
+  /** Whether an incident may be open. Each append that succeeds reads this, so it must be quick to read. */
   #isOpen = false;
 
   constructor(logger: Logger, nowMs: () => number = () => performance.now()) {
@@ -36,7 +39,7 @@ export class Incidents {
     this.#nowMs = nowMs;
   }
 
-  /** Logs what only the operator is told of an error, if there is anything; gives the error back. */
+  /** Logs the operator's part of an error, if the error has one. Returns the error. */
   report<E>(kind: IncidentKind, error: E): E {
     const text = operatorDetail(error);
     if (text !== undefined) this.failed(kind, text);
@@ -61,7 +64,7 @@ export class Incidents {
     );
   }
 
-  /** What failed works again: logs it, unless no failure of this kind was logged since the last end. */
+  /** Logs that something works again, if a failure of this kind was logged since the previous call. */
   ended(kind: IncidentKind, text: string): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;

@@ -2,13 +2,12 @@ import { type Code, ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 
 /**
- * What the operator of a server is told of a failure of its log: paths, addresses,
- * remedies. It is the `cause` of the error that goes to clients, which must not
- * see any of that.
+ * The part of a log's failure that is for the operator: paths, addresses, remedies. It is the
+ * `cause` of the error that is sent to clients, which must not see any of that.
  */
 class OperatorDetail extends Error {}
 
-/** A failure of a log: handlers throw it as it is, and clients get the text `forClients` alone. */
+/** Makes the error of a log's failure. A handler can throw it unchanged: clients get only the text `forClients`. */
 export function logFailure(
   code: Code,
   { forClients, forOperator }: { forClients: string; forOperator: string },
@@ -17,13 +16,16 @@ export function logFailure(
   return failure(code, forClients, new OperatorDetail(forOperator, { cause }));
 }
 
-/** What the operator alone is told of an error; `undefined` where the error itself says all. */
+/** Returns the operator's part of an error, or `undefined` if it has none. */
 export function operatorDetail(error: unknown): string | undefined {
   const cause = error instanceof ConnectError ? error.cause : undefined;
   return cause instanceof OperatorDetail ? cause.message : undefined;
 }
 
-/** The error for the caller that opens a log, which is its operator: with the operator's text as its message. */
+/**
+ * Converts an error for the caller that opens a log, who is its operator: the message becomes the
+ * operator's text.
+ */
 export function toOperator(error: ConnectError): ConnectError {
   const { cause } = error;
   return cause instanceof OperatorDetail

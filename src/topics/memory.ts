@@ -18,9 +18,8 @@ import { type RetentionLimits, retentionChecks, retentionLimitsOf } from "./rete
 import { checkTopic, compareTopics } from "./topic.ts";
 import { TopicListeners } from "./topic-listeners.ts";
 
-/** What a log in memory is made with. */
 export interface MemoryLogOptions {
-  /** What each topic keeps. Default: everything, for as long as there is memory. */
+  /** The limits of each topic. Default: no limits, as far as memory lasts. */
   readonly retention?: Retention;
   /** 16 hexadecimal digits, in lower case. Default: random. */
   readonly epoch?: string;
@@ -32,10 +31,9 @@ const checks = {
 } satisfies Checks<MemoryLogOptions>;
 
 /**
- * A log in the memory of this process, for tests and demonstrations: it is as
- * durable as the process. A topic takes about 2 KB until the log is closed, also
- * when none of its records is kept. Throws INVALID_ARGUMENT for an option that is unknown
- * or not what it must be.
+ * Makes a log in the memory of this process, for tests and demonstrations: its records are lost
+ * when the process ends. A topic takes about 2 KB until the log is closed, even if it keeps no
+ * records. Throws INVALID_ARGUMENT for an unknown option or an invalid value.
  */
 export function memoryLog(options: MemoryLogOptions = {}): TopicLog {
   checkOptions("memoryLog", options, checks);
@@ -45,7 +43,7 @@ export function memoryLog(options: MemoryLogOptions = {}): TopicLog {
 class MemoryLog implements TopicLog {
   readonly epoch: string;
   readonly #retention: RetentionLimits;
-  /** With the topics that are empty, which have their last position. */
+  /** Includes empty topics, whose last positions must be remembered. */
   readonly #topics = new Map<string, MemoryTopic>();
   readonly #listeners = new TopicListeners();
   #closed = false;
@@ -127,7 +125,7 @@ function closed() {
 }
 
 interface StoredRecord extends TopicRecord {
-  /** Of its producer and sequence. */
+  /** Made of the record's producer and sequence. */
   readonly key: string | undefined;
 }
 
@@ -135,7 +133,7 @@ interface StoredRecord extends TopicRecord {
 class MemoryTopic {
   readonly #cursors: Cursors;
   readonly #records: StoredRecord[] = [];
-  /** By the key of the record. */
+  /** Maps the key of a record to its position. */
   readonly #positions = new Map<string, number>();
   #first = 0;
   #last = 0;
@@ -194,7 +192,7 @@ class MemoryTopic {
     while (this.#trimmed < Math.min(position, this.#last)) this.#forget();
   }
 
-  /** Forgets the records past the limits; the bytes of the newest record alone are never too many. */
+  /** Drops the records past the limits. The newest record is kept even if it alone exceeds `bytes`. */
   retain({ ageMs, records, bytes }: RetentionLimits): void {
     while (this.#size > records || (this.#bytes > bytes && this.#size > 1)) this.#forget();
     const oldestMs = Date.now() - ageMs;

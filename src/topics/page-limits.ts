@@ -6,7 +6,7 @@ const checks = {
   bytes: notNegativeOrInfinite,
 } satisfies Checks<PageLimits>;
 
-/** The limits of a page with their defaults. Throws INVALID_ARGUMENT where one is not what it must be. */
+/** Returns the limits of a page, with their defaults. Throws INVALID_ARGUMENT for an invalid value. */
 export function pageLimitsOf(limits: PageLimits): Required<PageLimits> {
   checkOptions("page", limits, checks);
   const { records = PAGE.records, bytes = PAGE.bytes } = limits;

@@ -3,12 +3,12 @@ import { failure } from "../failure.ts";
 import { show, wrong } from "../options.ts";
 import type { NewRecord } from "./log.ts";
 
-/** How many sequences there are: 0 is the first. */
+/** The number of sequences, from 0 to 2^64 - 1. */
 const SEQUENCES = 2n ** 64n;
 
 /**
- * Throws INVALID_ARGUMENT where one of the records cannot be stored as it is.
- * Checked before any is stored: an append with a bad record stores none.
+ * Throws INVALID_ARGUMENT if one of the records cannot be stored. Logs call it before they store
+ * any record: an append with a bad record stores none.
  */
 export function checkRecords(records: readonly NewRecord[]): void {
   if (!Array.isArray(records)) {

@@ -3,17 +3,20 @@ import type { TopicItem, TopicLog, TopicRecord } from "./log.ts";
 
 /** Records that were just appended. */
 export interface AppendedRecords {
-  /** The position of the record before them. */
+  /** The position of the record before the first of them. */
   readonly after: number;
   readonly records: readonly TopicRecord[];
 }
 
-/** The readers of a log that follow topics live, by topic: they are notified of each append. */
+/** The live readers of a log, by topic. They are notified of each append. */
 export class TopicListeners {
   readonly #listeners = new Map<string, Set<TopicListener>>();
   #closed: { error: unknown } | undefined;
 
-  /** History by pages, then what is appended: TopicLog.read() of a log all of whose appends come from this process. */
+  /**
+   * Implements TopicLog.read() for a log whose appends all come from this process: reads pages of
+   * stored records, then returns records as they are appended.
+   */
   async *read(
     page: TopicLog["page"],
     { topic, after }: { topic: string; after: string | undefined },
@@ -25,7 +28,8 @@ export class TopicListeners {
     let position: number | undefined;
     let appended: readonly TopicItem[] | undefined;
     for (;;) {
-      // Reset before the page is read: an append after that is in the page, or notifies the listener.
+      // Reset before the page is read: a record that is appended later is either in the page or
+      // notifies the listener.
       if (appended === undefined) listener.reset();
       const items: readonly TopicItem[] = appended ?? (await page(topic, after));
       for (const item of items) {
@@ -45,8 +49,8 @@ export class TopicListeners {
   }
 
   /**
-   * Something was appended to a topic. A reader that waits at the position before
-   * `appended` is given those records at once; the others read a page.
+   * Notifies the readers of a topic of an append. Those that wait at the position before `appended`
+   * get these records immediately; the others read a page.
    */
   notify(topic: string, appended?: AppendedRecords): void {
     for (const listener of this.#listeners.get(topic) ?? []) listener.notify(appended);
@@ -77,7 +81,7 @@ interface PendingRead extends PromiseWithResolvers<readonly TopicRecord[] | unde
   readonly position: number | undefined;
 }
 
-/** Remembers that it was notified, until it is reset. */
+/** One live reader. It remembers a notification until reset() is called. */
 class TopicListener implements Disposable {
   readonly #dispose: () => void;
   #isNotified = false;
@@ -114,8 +118,8 @@ class TopicListener implements Disposable {
   }
 
   /**
-   * Waits, for a reader that has all up to a position, until something is appended.
-   * Gives the records that follow the position; `undefined` where a page must be read for them.
+   * Waits until something is appended, for a reader that has all records up to a position. Returns
+   * the records after that position, or `undefined` if the reader must read a page for them.
    */
   async next(position: number | undefined): Promise<readonly TopicRecord[] | undefined> {
     if (this.#failed !== undefined) throw this.#failed.error;

@@ -5,7 +5,7 @@ import { show } from "../options.ts";
 const MAX_BYTES = 320;
 const utf8 = new TextEncoder();
 
-/** Throws INVALID_ARGUMENT where a topic cannot have this name: it has 1 to 320 bytes of UTF-8. */
+/** Throws INVALID_ARGUMENT unless the name is text of 1 to 320 bytes of UTF-8. */
 export function checkTopic(topic: string): void {
   if (typeof topic !== "string") {
     throw failure(
@@ -26,8 +26,9 @@ export function checkTopic(topic: string): void {
 }
 
 /**
- * Compares the names of two topics in the order in which TopicLog.topics() gives them, which is that of their UTF-8, and
- * so of their code points: negative where `a` comes before `b`. Text in JavaScript compares by its UTF-16.
+ * Compares the names of two topics in the order of their UTF-8, in which TopicLog.topics() returns
+ * them: negative if `a` comes before `b`. JavaScript compares by UTF-16, which orders surrogate
+ * pairs differently.
  */
 export function compareTopics(a: string, b: string): number {
   const shorter = Math.min(a.length, b.length);
@@ -38,7 +39,10 @@ export function compareTopics(a: string, b: string): number {
   return a.length - b.length;
 }
 
-/** Half of a surrogate pair is of a code point above U+FFFF, and so after every code point of a single unit. */
+/**
+ * A half of a surrogate pair belongs to a code point above U+FFFF, so it ranks after every code
+ * point of a single unit.
+ */
 function rank(unit: number): number {
   return unit >= 0xd800 && unit < 0xe000 ? unit + 0x10000 : unit;
 }

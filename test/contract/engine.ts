@@ -1,34 +1,37 @@
 import type { NewRecord, Retention, TopicItem, TopicLog } from "../../src/topics/log.ts";
 
-/** What an engine can; tests of what it cannot are left out. */
+/** The capabilities of an engine. Tests of other capabilities are skipped. */
 export interface Capabilities {
-  /** Whether records that were acknowledged are there when the store is opened again. */
+  /** Whether acknowledged records are in the store when it is opened again. */
   readonly durable: boolean;
-  /** Whether several logs may be open on one store at the same time. */
+  /** Whether several logs can be open on one store at the same time. */
   readonly shared: boolean;
   /** Whether the times of records come from this process's Date. */
   readonly ownClock: boolean;
   /** The limits of topics that the engine supports. */
   readonly retention: readonly (keyof Retention)[];
-  /** The largest record that it must take. */
+  /** The largest record that the engine must accept. */
   readonly largestBytes: number;
 }
 
-/** An engine of logs, as the contract's suite sees it. */
+/** The contract suite's view of an engine of logs. */
 export interface Engine {
   readonly name: string;
   readonly can: Capabilities;
-  /** A new store, with nothing in it. */
+  /** Makes an empty store. */
   store(options?: { retention?: Retention }): Promise<Store>;
 }
 
-/** Where logs store their records. It is removed when it is disposed of, after the logs on it. */
+/** A place for the records of logs. Disposing of it removes it; its logs must be disposed of before. */
 export interface Store extends AsyncDisposable {
-  /** Opens a log: one at a time, or several where the engine can. Once only where it is not durable. */
+  /**
+   * Opens a log. Several can be open if the engine is `shared`, else one at a time. If it is not
+   * `durable`, a store can be opened only once.
+   */
   open(): Promise<TopicLog>;
 }
 
-/** A new store with one log on it. */
+/** Makes a store with one log. */
 export async function openLog(
   engine: Engine,
   options?: { retention?: Retention },
@@ -45,7 +48,7 @@ export async function openLog(
   };
 }
 
-/** The log that most tests of an engine share, each with topics of its own. */
+/** The log that most tests of an engine share; each test has its own topics. */
 export class Shared implements AsyncDisposable {
   readonly #engine: Engine;
   #opened: ReturnType<typeof openLog> | undefined;
@@ -55,7 +58,7 @@ export class Shared implements AsyncDisposable {
     this.#engine = engine;
   }
 
-  /** The log, and the name of a topic that no other test has used. */
+  /** Returns the log, and the name of a topic that no other test uses. */
   async borrow(): Promise<{ log: TopicLog; t: string }> {
     this.#opened ??= openLog(this.#engine);
     return { log: (await this.#opened).log, t: `t${++this.#topics}` };
@@ -80,17 +83,17 @@ export function numbered(count: number, prefix = "", from = 0): NewRecord[] {
   return texts(...Array.from({ length: count }, (_, n) => `${prefix}${from + n}`));
 }
 
-/** A record of a producer, with its name and number as text. */
+/** A record of a producer; its text is the producer and the sequence. */
 export function made(producer: string, sequence: bigint): NewRecord {
   return { data: bytes(`${producer}${sequence}`), id: { producer, sequence } };
 }
 
-/** Items in a form that is easy to compare: a record as its text, a gap as "(gap)". */
+/** Converts items to a form that is easy to compare: a record to its text, a gap to "(gap)". */
 export function shown(items: readonly TopicItem[]): string[] {
   return items.map((item) => (item.kind === "gap" ? "(gap)" : new TextDecoder().decode(item.data)));
 }
 
-/** All items after a cursor, page by page. */
+/** Reads all items after a cursor, page by page. */
 export async function pages(
   log: TopicLog,
   topic: string,
@@ -106,8 +109,8 @@ export async function pages(
   }
 }
 
-/** Reads until a number of items have come, or until one is the last. */
-export async function take(
+/** Reads a number of items, or up to an item for which `until` returns true. */
+export async function readItems(
   items: AsyncIterable<TopicItem>,
   until: number | ((item: TopicItem) => boolean),
 ): Promise<TopicItem[]> {

@@ -13,19 +13,19 @@ import {
   texts,
 } from "./engine.ts";
 
-/** Rule 1: what is acknowledged is stored, in order and as it was. */
+/** Rule 1: acknowledged records are stored, in order and unchanged. */
 export function describeAppend(engine: Engine, shared: Shared): void {
   afterEach(() => void vi.useRealTimers());
 
   test.each([
-    ["data that is text", { data: "text" }],
-    ["data in a buffer without a view", { data: new ArrayBuffer(4) }],
+    ["text as data", { data: "text" }],
+    ["an ArrayBuffer as data", { data: new ArrayBuffer(4) }],
     ["a number as sequence", { data: bytes("x"), id: { producer: "p", sequence: 1 } }],
     ["a sequence below 0", made("p", -1n)],
     ["a sequence of more than 64 bits", made("p", 2n ** 64n)],
     ["a producer without a name", { data: bytes("x"), id: { sequence: 1n } }],
     ["a producer with half a surrogate pair", made("half \ud800", 1n)],
-  ])("%s is refused, and no other append with it", async (_, record) => {
+  ])("a record with %s is refused, and other appends are stored", async (_, record) => {
     const { log, t } = await shared.borrow();
     const before = log.append(t, texts("before"));
     const refused = log.append(t, [made("q", 1n), record as NewRecord]);
@@ -35,7 +35,7 @@ export function describeAppend(engine: Engine, shared: Shared): void {
     expect(shown(await pages(log, t)).toSorted()).toEqual(["after", "before"]);
   });
 
-  test("records come back in the order of their appends", async () => {
+  test("records are read in the order of their appends", async () => {
     const { log, t } = await shared.borrow();
     for (const text of ["a", "b", "c"]) await log.append(t, texts(text));
     await log.append(t, texts("d", "e"));
@@ -51,7 +51,7 @@ export function describeAppend(engine: Engine, shared: Shared): void {
     expect(shown(await pages(log, t))).toEqual(inOrder);
   });
 
-  test("gives the cursor of each record", async () => {
+  test("append() returns the cursor of each record", async () => {
     const { log, t } = await shared.borrow();
     const appended = await log.append(t, texts("a", "b"));
     expect(appended.map(({ repeated }) => repeated)).toEqual([false, false]);
@@ -59,7 +59,7 @@ export function describeAppend(engine: Engine, shared: Shared): void {
     expect(items.map(({ cursor }) => cursor)).toEqual(appended.map(({ cursor }) => cursor));
   });
 
-  test("the records of one append are next to each other, whatever else is appended", async () => {
+  test("the records of one append are next to each other while others append too", async () => {
     const { log, t } = await shared.borrow();
     const writers = Array.from({ length: 20 }, async (_, writer) => {
       for (let turn = 0; turn < 10; turn++) await log.append(t, numbered(3, `${writer}.${turn}.`));
@@ -73,13 +73,13 @@ export function describeAppend(engine: Engine, shared: Shared): void {
     }
   });
 
-  test("no records are no append", async () => {
+  test("an append without records stores nothing", async () => {
     const { log, t } = await shared.borrow();
     expect(await log.append(t, [])).toEqual([]);
     expect(await log.page(t, undefined)).toEqual([]);
   });
 
-  test("any bytes come back as they were, none and many", async () => {
+  test("records of any bytes are read unchanged, empty ones and large ones too", async () => {
     const { log, t } = await shared.borrow();
     const binary = Uint8Array.from({ length: 256 }, (_, n) => n);
     const big = new Uint8Array(engine.can.largestBytes).map((_, n) => (n * 31) >> 3);
@@ -98,7 +98,7 @@ export function describeAppend(engine: Engine, shared: Shared): void {
     }
   });
 
-  test("what the caller does with its bytes after the append changes nothing", async () => {
+  test("a stored record does not change when the caller changes its bytes after the append", async () => {
     const { log, t } = await shared.borrow();
     const [data, slice] = [Buffer.from("before"), Buffer.from("..within..").subarray(2, 8)];
     await log.append(t, [{ data }, { data: slice }]);
@@ -107,29 +107,35 @@ export function describeAppend(engine: Engine, shared: Shared): void {
     expect(shown(await pages(log, t))).toEqual(["before", "within"]);
   });
 
-  test.runIf(engine.can.ownClock)("the time of a record is now, and never goes back", async () => {
-    await using opened = await openLog(engine);
-    const { log } = opened;
-    vi.useFakeTimers({ toFake: ["Date"] });
-    const times: number[] = [];
-    for (const now of [5_000_000, 5_000_007, 4_000_000, 5_000_006, 5_000_009]) {
-      vi.setSystemTime(now);
-      await log.append("t", texts("x"));
-      times.push(timesOf(await pages(log, "t")).at(-1) as number);
-    }
-    expect(times).toEqual([5_000_000, 5_000_007, 5_000_007, 5_000_007, 5_000_009]);
-  });
+  test.runIf(engine.can.ownClock)(
+    "the time of a record is now, but never before that of the previous record",
+    async () => {
+      await using opened = await openLog(engine);
+      const { log } = opened;
+      vi.useFakeTimers({ toFake: ["Date"] });
+      const times: number[] = [];
+      for (const now of [5_000_000, 5_000_007, 4_000_000, 5_000_006, 5_000_009]) {
+        vi.setSystemTime(now);
+        await log.append("t", texts("x"));
+        times.push(timesOf(await pages(log, "t")).at(-1) as number);
+      }
+      expect(times).toEqual([5_000_000, 5_000_007, 5_000_007, 5_000_007, 5_000_009]);
+    },
+  );
 
-  test.runIf(!engine.can.ownClock)("times are those of today, and never go back", async () => {
-    const { log, t } = await shared.borrow();
-    for (const record of numbered(50)) await log.append(t, [record]);
-    const times = timesOf(await pages(log, t));
-    expect(times).toEqual(times.toSorted((a, b) => a - b));
-    for (const time of times) expect(Math.abs(time - Date.now())).toBeLessThan(3_600_000);
-  });
+  test.runIf(!engine.can.ownClock)(
+    "the time of a record is about now, and never before that of the previous record",
+    async () => {
+      const { log, t } = await shared.borrow();
+      for (const record of numbered(50)) await log.append(t, [record]);
+      const times = timesOf(await pages(log, t));
+      expect(times).toEqual(times.toSorted((a, b) => a - b));
+      for (const time of times) expect(Math.abs(time - Date.now())).toBeLessThan(3_600_000);
+    },
+  );
 
   test.runIf(engine.can.durable)(
-    "what was acknowledged is there when it is opened again",
+    "acknowledged records are in the log when it is opened again",
     async () => {
       await using store = await engine.store();
       const before = await store.open();
@@ -144,16 +150,19 @@ export function describeAppend(engine: Engine, shared: Shared): void {
     },
   );
 
-  test.runIf(engine.can.shared)("what another log appended is there at once", async () => {
-    await using opened = await openLog(engine);
-    await using other = await opened.store.open();
-    expect(other.epoch).toBe(opened.log.epoch);
-    for (let n = 0; n < 50; n++) {
-      await other.append("t", numbered(1, "", n));
-      const page = await opened.log.page("t", undefined);
-      expect(page.length).toBe(n + 1);
-    }
-  });
+  test.runIf(engine.can.shared)(
+    "a record that another log appended is in the next page",
+    async () => {
+      await using opened = await openLog(engine);
+      await using other = await opened.store.open();
+      expect(other.epoch).toBe(opened.log.epoch);
+      for (let n = 0; n < 50; n++) {
+        await other.append("t", numbered(1, "", n));
+        const page = await opened.log.page("t", undefined);
+        expect(page.length).toBe(n + 1);
+      }
+    },
+  );
 }
 
 /** Rule 2: a record that its producer sends again is stored once. */
@@ -166,7 +175,7 @@ export function describeDedupe(engine: Engine, shared: Shared): void {
     expect(shown(await pages(log, t))).toEqual(["p1", "other"]);
   });
 
-  test("within one append too, and among records that are new", async () => {
+  test("a record that is repeated within one append, or among new records, is stored once", async () => {
     const { log, t } = await shared.borrow();
     const [a, b, c] = await log.append(t, [made("p", 1n), made("p", 2n), made("p", 1n)]);
     expect([a?.repeated, b?.repeated, c?.repeated]).toEqual([false, false, true]);
@@ -177,7 +186,7 @@ export function describeDedupe(engine: Engine, shared: Shared): void {
     expect(shown(await pages(log, t))).toEqual(["p1", "p2", "p3", "p4"]);
   });
 
-  test("one that is sent many times at once is stored once", async () => {
+  test("a record that is appended many times at the same time is stored once", async () => {
     const { log, t } = await shared.borrow();
     const sent = Array.from({ length: 50 }, (_, n) => log.append(t, [made("p", BigInt(n % 5))]));
     const appended = (await Promise.all(sent)).flat();
@@ -186,7 +195,7 @@ export function describeDedupe(engine: Engine, shared: Shared): void {
     expect(shown(await pages(log, t))).toEqual(["p0", "p1", "p2", "p3", "p4"]);
   });
 
-  test("another topic, producer or sequence is another record; sequences have 64 bits", async () => {
+  test("records that differ in topic, producer or sequence are all stored; sequences have 64 bits", async () => {
     const { log, t } = await shared.borrow();
     const most = 2n ** 64n - 1n;
     const ids: [string, bigint][] = [0n, most, 2n ** 63n, 2n ** 53n, 2n ** 53n + 1n].map((n) => [
@@ -210,27 +219,33 @@ export function describeDedupe(engine: Engine, shared: Shared): void {
     expect(shown(await pages(log, t))).toEqual(["same", "same", "same"]);
   });
 
-  test.runIf(engine.can.durable)("across a reopening", async () => {
-    await using store = await engine.store();
-    const before = await store.open();
-    const first = await before.append("t", [made("p", 1n), made("p", 2n)]);
-    await before[Symbol.asyncDispose]();
-    await using log = await store.open();
-    const again = await log.append("t", [made("p", 2n), made("p", 3n)]);
-    expect(again[0]).toEqual({ cursor: first[1]?.cursor, repeated: true });
-    expect(shown(await pages(log, "t"))).toEqual(["p1", "p2", "p3"]);
-  });
+  test.runIf(engine.can.durable)(
+    "a record that was stored before the log was opened again is not stored again",
+    async () => {
+      await using store = await engine.store();
+      const before = await store.open();
+      const first = await before.append("t", [made("p", 1n), made("p", 2n)]);
+      await before[Symbol.asyncDispose]();
+      await using log = await store.open();
+      const again = await log.append("t", [made("p", 2n), made("p", 3n)]);
+      expect(again[0]).toEqual({ cursor: first[1]?.cursor, repeated: true });
+      expect(shown(await pages(log, "t"))).toEqual(["p1", "p2", "p3"]);
+    },
+  );
 
-  test.runIf(engine.can.shared)("across logs that append at the same time", async () => {
-    await using opened = await openLog(engine);
-    await using other = await opened.store.open();
-    const sent = Array.from({ length: 40 }, (_, n) =>
-      (n % 2 === 0 ? opened.log : other).append("t", [made("p", BigInt(n >> 2))]),
-    );
-    const appended = (await Promise.all(sent)).flat();
-    expect(appended.filter(({ repeated }) => !repeated).length).toBe(10);
-    expect((await pages(opened.log, "t")).length).toBe(10);
-  });
+  test.runIf(engine.can.shared)(
+    "a record that several logs append at the same time is stored once",
+    async () => {
+      await using opened = await openLog(engine);
+      await using other = await opened.store.open();
+      const sent = Array.from({ length: 40 }, (_, n) =>
+        (n % 2 === 0 ? opened.log : other).append("t", [made("p", BigInt(n >> 2))]),
+      );
+      const appended = (await Promise.all(sent)).flat();
+      expect(appended.filter(({ repeated }) => !repeated).length).toBe(10);
+      expect((await pages(opened.log, "t")).length).toBe(10);
+    },
+  );
 }
 
 function timesOf(items: readonly TopicItem[]): number[] {

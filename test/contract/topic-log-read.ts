@@ -8,15 +8,15 @@ import {
   numbered,
   openLog,
   pages,
+  readItems,
   type Shared,
   shown,
-  take,
   texts,
 } from "./engine.ts";
 
-/** Rule 3, 5 and 6: read(). */
+/** Rules 3, 5 and 6: read(). */
 export function describeReading(engine: Engine, shared: Shared): void {
-  test("history, then what is appended, as it comes", async () => {
+  test("read() returns the stored records, then new ones as they are appended", async () => {
     const { log, t } = await shared.borrow();
     await log.append(t, texts("a", "b"));
     const leave = new AbortController();
@@ -35,26 +35,26 @@ export function describeReading(engine: Engine, shared: Shared): void {
     await expect(reading).rejects.toThrow("enough");
   });
 
-  test("a topic that does not exist yet can be read", async () => {
+  test("read() waits for the first record of a topic that does not exist yet", async () => {
     const { log, t } = await shared.borrow();
-    const fromStart = take(log.read(t, undefined, AbortSignal.timeout(20_000)), 1);
+    const fromStart = readItems(log.read(t, undefined, AbortSignal.timeout(20_000)), 1);
     const { cursor } = await log.end(t);
-    const fromEnd = take(log.read(t, cursor, AbortSignal.timeout(20_000)), 1);
+    const fromEnd = readItems(log.read(t, cursor, AbortSignal.timeout(20_000)), 1);
     await log.append(t, texts("a"));
     expect(shown(await fromStart)).toEqual(["a"]);
     expect(shown(await fromEnd)).toEqual(["a"]);
   });
 
-  test("after a cursor each record comes once", async () => {
+  test("read() returns each record after a cursor once", async () => {
     const { log, t } = await shared.borrow();
     const appended = await log.append(t, numbered(10));
     for (const [n, { cursor }] of appended.slice(0, 9).entries()) {
-      const items = await take(log.read(t, cursor, AbortSignal.timeout(20_000)), 9 - n);
+      const items = await readItems(log.read(t, cursor, AbortSignal.timeout(20_000)), 9 - n);
       expect(shown(items)).toEqual(shown(await pages(log, t, cursor)));
     }
   });
 
-  test("no gap and no repetition between history and live, however many begin while others append", async () => {
+  test("300 readers that begin while others append get each record once, stored and live", async () => {
     const { log, t } = await shared.borrow();
     const records = 1_200;
     const signal = AbortSignal.timeout(20_000);
@@ -64,7 +64,7 @@ export function describeReading(engine: Engine, shared: Shared): void {
     const isLast = (item: TopicItem) => shown([item])[0] === `${records - 1}`;
     const follow = async (begin: number) => {
       const after = begin === 0 ? undefined : cursors[begin - 1];
-      const items = await take(log.read(t, after, signal), isLast);
+      const items = await readItems(log.read(t, after, signal), isLast);
       const expected = Array.from({ length: records - begin }, (_, n) => `${begin + n}`);
       expect(shown(items)).toEqual(expected);
     };
@@ -73,7 +73,7 @@ export function describeReading(engine: Engine, shared: Shared): void {
         const batch = numbered(Math.min(1 + (n % 5), records - n), "", n);
         cursors.push(...(await log.append(t, batch)).map(({ cursor }) => cursor));
         n += batch.length;
-        // Some begin at the start, some where the writer is, some between.
+        // Some begin at the start, some at the newest record, some between.
         for (const begin of [0, cursors.length, cursors.length >> 1]) {
           if (readings.length < 300 && begin < records) readings.push(follow(begin));
         }
@@ -85,10 +85,10 @@ export function describeReading(engine: Engine, shared: Shared): void {
     expect(readings.length).toBe(300);
   });
 
-  test("several writers at once: every reader sees the same order", async () => {
+  test("all readers see the records of several writers in the same order", async () => {
     const { log, t } = await shared.borrow();
     const signal = AbortSignal.timeout(20_000);
-    const readers = Array.from({ length: 5 }, () => take(log.read(t, undefined, signal), 200));
+    const readers = Array.from({ length: 5 }, () => readItems(log.read(t, undefined, signal), 200));
     const writers = Array.from({ length: 10 }, async (_, writer) => {
       for (let n = 0; n < 20; n++) await log.append(t, texts(`${writer}.${n}`));
     });
@@ -97,18 +97,18 @@ export function describeReading(engine: Engine, shared: Shared): void {
     for (const items of await Promise.all(readers)) expect(items).toEqual(all);
   });
 
-  test.runIf(engine.can.shared)("what another log appends comes live", async () => {
+  test.runIf(engine.can.shared)("a live reader gets records that another log appends", async () => {
     await using opened = await openLog(engine);
     await using other = await opened.store.open();
-    const reading = take(opened.log.read("t", undefined, AbortSignal.timeout(20_000)), 100);
+    const reading = readItems(opened.log.read("t", undefined, AbortSignal.timeout(20_000)), 100);
     for (const record of numbered(100)) await other.append("t", [record]);
     expect(shown(await reading)).toEqual(shown(await pages(other, "t")));
   });
 
-  test("throws the reason of the signal: before, within, and while it waits", async () => {
+  test("read() throws the reason of the signal: before it reads, while it reads, and while it waits", async () => {
     const { log, t } = await shared.borrow();
     await log.append(t, numbered(5));
-    const before = take(log.read(t, undefined, AbortSignal.abort(new Error("before"))), 1);
+    const before = readItems(log.read(t, undefined, AbortSignal.abort(new Error("before"))), 1);
     await expect(before).rejects.toThrow("before");
 
     const within = new AbortController();
@@ -131,15 +131,15 @@ export function describeReading(engine: Engine, shared: Shared): void {
     await expect(waiting).rejects.toThrow("while it waits");
   });
 
-  test("leaving the loop leaves nothing behind: the log reads and closes as before", async () => {
+  test("the log can be read and closed after loops over read() were left", async () => {
     const { log, t } = await shared.borrow();
     await log.append(t, numbered(5));
     const leave = new AbortController();
-    for (let n = 0; n < 20; n++) await take(log.read(t, undefined, leave.signal), 2);
+    for (let n = 0; n < 20; n++) await readItems(log.read(t, undefined, leave.signal), 2);
     expect((await pages(log, t)).length).toBe(5);
   });
 
-  test("throws UNAVAILABLE when the log is closed", async () => {
+  test("read() throws UNAVAILABLE when the log is closed", async () => {
     await using opened = await openLog(engine);
     const { log } = opened;
     await log.append("t", texts("a"));
@@ -154,7 +154,7 @@ export function describeReading(engine: Engine, shared: Shared): void {
     expect(await outcome).toMatchObject({ code: Code.Unavailable });
   });
 
-  test("a reader that stops reading holds no more than a page or two", async () => {
+  test("a reader that stops reading keeps no more than about two pages in memory", async () => {
     const { log, t } = await shared.borrow();
     const data = new Uint8Array(64 * 1024);
     for (let n = 0; n < 128; n++) await log.append(t, [{ data }]);
@@ -164,9 +164,10 @@ export function describeReading(engine: Engine, shared: Shared): void {
       log.read(t, undefined, leave.signal)[Symbol.asyncIterator](),
     );
     await Promise.all(readers.map((reader) => reader.next()));
-    // Records that come meanwhile must wait in the log.
+    // Records that are appended meanwhile must wait in the log.
     for (let n = 0; n < 128; n++) await log.append(t, [{ data }]);
-    // All of it would be 384 MiB, the new half alone 192; the memory engine keeps 8 of its own.
+    // All records for all readers would be 384 MiB, the new half 192 MiB; the memory engine itself
+    // keeps 8 MiB more.
     expect(((await memoryInUse()) - before) / 2 ** 20).toBeLessThan(64);
     for (const reader of readers) await reader.return?.();
     leave.abort();

@@ -7,37 +7,37 @@ import {
   numbered,
   openLog,
   pages,
+  readItems,
   type Shared,
   shown,
-  take,
   texts,
 } from "./engine.ts";
 
-/** Rule 4: records that are gone leave a gap, and no other records are gone. */
+/** Rule 4: dropped records leave a gap, and no other records are dropped. */
 export function describeRetention(engine: Engine, shared: Shared): void {
   afterEach(() => void vi.useRealTimers());
 
-  const keeps = (limit: "ageMs" | "records" | "bytes") => engine.can.retention.includes(limit);
+  const canLimit = (limit: "ageMs" | "records" | "bytes") => engine.can.retention.includes(limit);
 
-  test("trim() forgets up to and with a cursor", async () => {
+  test("trim() drops the records up to and including the cursor's", async () => {
     const { log, t } = await shared.borrow();
     const appended = await log.append(t, numbered(6));
     const [first, , third] = appended.map(({ cursor }) => cursor);
     await log.trim(t, third as string);
     expect(shown(await pages(log, t))).toEqual(["3", "4", "5"]);
-    // A cursor of the last record that is gone has missed none.
+    // After the cursor of the newest dropped record nothing is missing.
     expect(shown(await pages(log, t, third))).toEqual(["3", "4", "5"]);
     const items = await pages(log, t, first);
     expect(shown(items)).toEqual(["(gap)", "3", "4", "5"]);
     expect(shown(await pages(log, t, items[0]?.cursor))).toEqual(["3", "4", "5"]);
-    const read = take(log.read(t, first, AbortSignal.timeout(20_000)), 4);
+    const read = readItems(log.read(t, first, AbortSignal.timeout(20_000)), 4);
     expect(await read).toEqual(items);
-    // An older cursor changes nothing, nor does the same again.
+    // Neither an older cursor nor the same one changes anything.
     for (const cursor of [first, third]) await log.trim(t, cursor as string);
     expect(shown(await pages(log, t))).toEqual(["3", "4", "5"]);
   });
 
-  test("other topics keep what they have", async () => {
+  test("trim() does not change other topics", async () => {
     const { log, t } = await shared.borrow();
     for (const topic of ["a", t, "z"]) await log.append(topic, numbered(3));
     await log.trim(t, (await log.end(t)).cursor);
@@ -45,7 +45,7 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     expect((await pages(log, "z")).length).toBe(3);
   });
 
-  test("a topic that is trimmed to its end continues after it", async () => {
+  test("a topic that was trimmed to its end continues after that", async () => {
     const { log, t } = await shared.borrow();
     const [first, second] = (await log.append(t, numbered(2))).map(({ cursor }) => cursor);
     await log.trim(t, second as string);
@@ -59,7 +59,7 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     expect(shown(await pages(log, t, first))).toEqual(["(gap)", "next"]);
   });
 
-  test("a topic of which nothing is kept is not listed, until something is appended", async () => {
+  test("a topic without records is not listed until a record is appended", async () => {
     await using opened = await openLog(engine);
     const { log } = opened;
     for (const topic of ["a", "t", "z"]) await log.append(topic, numbered(600));
@@ -71,7 +71,7 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     expect(shown(await pages(log, "t", cursor))).toEqual(["next"]);
   });
 
-  test("the dedupe entries of what is trimmed are gone, those of the rest are not", async () => {
+  test("a trimmed record can be stored again, a kept one cannot", async () => {
     const { log, t } = await shared.borrow();
     const [first] = await log.append(t, [made("p", 1n), made("p", 2n)]);
     await log.trim(t, first?.cursor as string);
@@ -81,7 +81,7 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     expect((await log.append(t, [made("p", 1n)]))[0]).toEqual({ ...again[0], repeated: true });
   });
 
-  test("a large trim, while others append", async () => {
+  test("a large trim does not disturb appends at the same time", async () => {
     const { log, t } = await shared.borrow();
     const appended = await log.append(t, numbered(3_000));
     const upTo = appended[2_499]?.cursor as string;
@@ -95,35 +95,41 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     expect([all[0], all[499], all[519]]).toEqual(["2500", "2999", "n19"]);
   });
 
-  test.runIf(engine.can.durable)("what was trimmed stays so when it is opened again", async () => {
-    await using store = await engine.store();
-    const before = await store.open();
-    const appended = await before.append("t", [...numbered(1_500), made("p", 1n)]);
-    await before.trim("t", appended[1_399]?.cursor as string);
-    await before[Symbol.asyncDispose]();
-    await using log = await store.open();
-    expect(shown(await pages(log, "t")).slice(0, 2)).toEqual(["1400", "1401"]);
-    expect(shown(await pages(log, "t", appended[0]?.cursor)).slice(0, 2)).toEqual([
-      "(gap)",
-      "1400",
-    ]);
-    expect((await log.append("t", [made("p", 1n)]))[0]?.repeated).toBe(true);
-  });
+  test.runIf(engine.can.durable)(
+    "trimmed records stay dropped when the log is opened again",
+    async () => {
+      await using store = await engine.store();
+      const before = await store.open();
+      const appended = await before.append("t", [...numbered(1_500), made("p", 1n)]);
+      await before.trim("t", appended[1_399]?.cursor as string);
+      await before[Symbol.asyncDispose]();
+      await using log = await store.open();
+      expect(shown(await pages(log, "t")).slice(0, 2)).toEqual(["1400", "1401"]);
+      expect(shown(await pages(log, "t", appended[0]?.cursor)).slice(0, 2)).toEqual([
+        "(gap)",
+        "1400",
+      ]);
+      expect((await log.append("t", [made("p", 1n)]))[0]?.repeated).toBe(true);
+    },
+  );
 
-  test.runIf(engine.can.durable)("a topic that was emptied is not listed then either", async () => {
-    await using store = await engine.store();
-    const before = await store.open();
-    const [first, last] = await before.append("t", texts("a", "b"));
-    await before.trim("t", last?.cursor as string);
-    await before[Symbol.asyncDispose]();
-    await using log = await store.open();
-    expect(await log.topics()).toEqual([]);
-    await log.append("t", texts("c"));
-    expect(shown(await pages(log, "t", last?.cursor))).toEqual(["c"]);
-    expect(shown(await pages(log, "t", first?.cursor))).toEqual(["(gap)", "c"]);
-  });
+  test.runIf(engine.can.durable)(
+    "a topic that was trimmed to its end is not listed when the log is opened again",
+    async () => {
+      await using store = await engine.store();
+      const before = await store.open();
+      const [first, last] = await before.append("t", texts("a", "b"));
+      await before.trim("t", last?.cursor as string);
+      await before[Symbol.asyncDispose]();
+      await using log = await store.open();
+      expect(await log.topics()).toEqual([]);
+      await log.append("t", texts("c"));
+      expect(shown(await pages(log, "t", last?.cursor))).toEqual(["c"]);
+      expect(shown(await pages(log, "t", first?.cursor))).toEqual(["(gap)", "c"]);
+    },
+  );
 
-  test("a reader that trim overtakes gets a gap, then the rest", async () => {
+  test("a reader that a trim overtakes gets a gap, then the remaining records", async () => {
     const { log, t } = await shared.borrow();
     const appended = await log.append(t, numbered(2_000));
     const reader = log.read(t, undefined, AbortSignal.timeout(20_000))[Symbol.asyncIterator]();
@@ -142,31 +148,34 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     expect(all.slice(at + 1)).toEqual(Array.from({ length: 10 }, (_, n) => `${1_990 + n}`));
   });
 
-  /** Waits until the oldest record is this one: engines drop records some time after they are past the limits. */
+  /** Waits until the oldest record has this text: engines drop records some time after they exceed the limits. */
   async function oldestIs(log: TopicLog, topic: string, oldest: string | undefined): Promise<void> {
-    const giveUp = performance.now() + 20_000;
+    const giveUpAtMs = performance.now() + 20_000;
     for (;;) {
       const [first] = await log.page(topic, undefined, { records: 1 });
       if ((first && shown([first])[0]) === oldest) return;
-      if (performance.now() > giveUp) expect(first && shown([first])[0]).toBe(oldest);
+      if (performance.now() > giveUpAtMs) expect(first && shown([first])[0]).toBe(oldest);
       await sleep(5, undefined);
     }
   }
 
-  test.runIf(keeps("records"))("keeps no more than retention.records of each topic", async () => {
-    await using opened = await openLog(engine, { retention: { records: 100 } });
-    const { log } = opened;
-    await log.append("few", numbered(100));
-    const [first] = await log.append("t", numbered(60));
-    for (let n = 60; n < 900; n += 60) await log.append("t", numbered(60, "", n));
-    await oldestIs(log, "t", "800");
-    expect((await pages(log, "t")).length).toBe(100);
-    expect((await pages(log, "few")).length).toBe(100);
-    expect(shown(await pages(log, "t", first?.cursor)).slice(0, 2)).toEqual(["(gap)", "800"]);
-  });
+  test.runIf(canLimit("records"))(
+    "a log keeps no more than retention.records of each topic",
+    async () => {
+      await using opened = await openLog(engine, { retention: { records: 100 } });
+      const { log } = opened;
+      await log.append("few", numbered(100));
+      const [first] = await log.append("t", numbered(60));
+      for (let n = 60; n < 900; n += 60) await log.append("t", numbered(60, "", n));
+      await oldestIs(log, "t", "800");
+      expect((await pages(log, "t")).length).toBe(100);
+      expect((await pages(log, "few")).length).toBe(100);
+      expect(shown(await pages(log, "t", first?.cursor)).slice(0, 2)).toEqual(["(gap)", "800"]);
+    },
+  );
 
-  test.runIf(keeps("records"))(
-    "the dedupe entries of what retention dropped are gone",
+  test.runIf(canLimit("records"))(
+    "a record that retention dropped can be stored again",
     async () => {
       await using opened = await openLog(engine, { retention: { records: 2 } });
       const { log } = opened;
@@ -176,8 +185,8 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     },
   );
 
-  test.runIf(keeps("bytes"))(
-    "keeps no more than retention.bytes of each topic, and one record at least",
+  test.runIf(canLimit("bytes"))(
+    "a log keeps no more than retention.bytes of each topic, and one record at least",
     async () => {
       await using opened = await openLog(engine, { retention: { bytes: 10_000 } });
       const { log } = opened;
@@ -191,8 +200,8 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     },
   );
 
-  test.runIf(keeps("ageMs") && engine.can.ownClock)(
-    "keeps records for retention.ageMs",
+  test.runIf(canLimit("ageMs") && engine.can.ownClock)(
+    "a log keeps records for retention.ageMs",
     async () => {
       vi.useFakeTimers({ toFake: ["Date"] });
       vi.setSystemTime(1_000_000);
@@ -202,7 +211,7 @@ export function describeRetention(engine: Engine, shared: Shared): void {
       await log.append("idle", texts("x"));
       vi.setSystemTime(1_000_900);
       await log.append("t", texts("c"));
-      // The clock goes back: nothing is younger for it, and nothing goes sooner.
+      // The clock goes back: records neither become younger nor are dropped earlier.
       vi.setSystemTime(900_000);
       await log.append("t", texts("d"));
       expect((await pages(log, "t")).length).toBe(4);
@@ -218,41 +227,41 @@ export function describeRetention(engine: Engine, shared: Shared): void {
     },
   );
 
-  test.runIf(keeps("ageMs") && !engine.can.ownClock)("keeps records for a second", async () => {
-    await using opened = await openLog(engine, { retention: { ageMs: 1_000 } });
-    const { log } = opened;
-    const [first] = await log.append("t", texts("a", "b"));
-    await oldestIs(log, "t", undefined);
-    expect(await log.topics()).toEqual([]);
-    await log.append("t", texts("c"));
-    expect(shown(await pages(log, "t", first?.cursor))).toEqual(["(gap)", "c"]);
-  });
-
-  test.runIf(keeps("records"))(
-    "retention that overtakes a slow reader gives it a gap",
+  test.runIf(canLimit("ageMs") && !engine.can.ownClock)(
+    "a log drops records after retention.ageMs",
     async () => {
-      await using opened = await openLog(engine, { retention: { records: 50 } });
+      await using opened = await openLog(engine, { retention: { ageMs: 1_000 } });
       const { log } = opened;
-      await log.append("t", numbered(40));
-      const reader = log.read("t", undefined, AbortSignal.timeout(20_000))[Symbol.asyncIterator]();
-      const seen = [(await reader.next()).value];
-      for (let n = 40; n < 1_000; n += 40) await log.append("t", numbered(40, "", n));
-      await oldestIs(log, "t", "950");
-      for (;;) {
-        const { value } = await reader.next();
-        seen.push(value);
-        if (shown([value])[0] === "999") break;
-      }
-      await reader.return?.();
-      const all = shown(seen);
-      const at = all.indexOf("(gap)");
-      expect(at).toBeGreaterThan(0);
-      expect(all.slice(0, at)).toEqual(Array.from({ length: at }, (_, n) => `${n}`));
-      expect(all.slice(at + 1)).toEqual(Array.from({ length: 50 }, (_, n) => `${950 + n}`));
+      const [first] = await log.append("t", texts("a", "b"));
+      await oldestIs(log, "t", undefined);
+      expect(await log.topics()).toEqual([]);
+      await log.append("t", texts("c"));
+      expect(shown(await pages(log, "t", first?.cursor))).toEqual(["(gap)", "c"]);
     },
   );
 
-  test("no retention keeps everything", async () => {
+  test.runIf(canLimit("records"))("a slow reader that retention overtakes gets a gap", async () => {
+    await using opened = await openLog(engine, { retention: { records: 50 } });
+    const { log } = opened;
+    await log.append("t", numbered(40));
+    const reader = log.read("t", undefined, AbortSignal.timeout(20_000))[Symbol.asyncIterator]();
+    const seen = [(await reader.next()).value];
+    for (let n = 40; n < 1_000; n += 40) await log.append("t", numbered(40, "", n));
+    await oldestIs(log, "t", "950");
+    for (;;) {
+      const { value } = await reader.next();
+      seen.push(value);
+      if (shown([value])[0] === "999") break;
+    }
+    await reader.return?.();
+    const all = shown(seen);
+    const at = all.indexOf("(gap)");
+    expect(at).toBeGreaterThan(0);
+    expect(all.slice(0, at)).toEqual(Array.from({ length: at }, (_, n) => `${n}`));
+    expect(all.slice(at + 1)).toEqual(Array.from({ length: 50 }, (_, n) => `${950 + n}`));
+  });
+
+  test("a log without retention keeps every record", async () => {
     await using opened = await openLog(engine, { retention: {} });
     await opened.log.append("t", numbered(2_000));
     expect((await pages(opened.log, "t")).length).toBe(2_000);

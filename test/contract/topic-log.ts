@@ -2,14 +2,23 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, describe, expect, test, vi } from "vitest";
 import { cursorsOf } from "../../src/topics/cursor.ts";
 import type { TopicLog } from "../../src/topics/log.ts";
-import { type Engine, numbered, openLog, pages, Shared, shown, take, texts } from "./engine.ts";
+import {
+  type Engine,
+  numbered,
+  openLog,
+  pages,
+  readItems,
+  Shared,
+  shown,
+  texts,
+} from "./engine.ts";
 import { describeAppend, describeDedupe } from "./topic-log-append.ts";
 import { describeReading } from "./topic-log-read.ts";
 import { describeRetention } from "./topic-log-retention.ts";
 
 /**
- * What every engine of logs must do: the rules of src/topics/log.ts, in their
- * order. Positions need not be contiguous, nor begin anywhere.
+ * The contract of every engine of logs: the rules of src/topics/log.ts, in their order. Positions
+ * need not be contiguous, and may begin at any number.
  */
 export function describeTopicLog(engine: Engine): void {
   // The time that an engine needs for a thousand topics on a busy machine.
@@ -52,7 +61,7 @@ function describePages(shared: Shared): void {
     expect((await pages(log, t, undefined, { bytes: 1 })).length).toBe(5);
   });
 
-  test("without limits a page is of 512 records or 256 KiB", async () => {
+  test("a page without limits has up to 512 records or 256 KiB", async () => {
     const { log } = await shared.borrow();
     await log.append("small", numbered(513));
     expect((await log.page("small", undefined)).length).toBe(512);
@@ -61,7 +70,7 @@ function describePages(shared: Shared): void {
     expect((await log.page("large", undefined)).length).toBe(3);
   });
 
-  test("oldest() is the position before all that is kept, which follows it without a gap", async () => {
+  test("oldest() returns the position before the oldest record, which follows it without a gap", async () => {
     const { log, t } = await shared.borrow();
     expect(await log.oldest(t)).toEqual(await log.end(t));
     const before = await log.oldest(t);
@@ -83,7 +92,7 @@ function describePages(shared: Shared): void {
     expect(shown(await pages(log, t, none.cursor))).toEqual(["d"]);
   });
 
-  test("end() is the last record, whose cursor leads to what follows", async () => {
+  test("end() returns the position of the newest record; new records come after its cursor", async () => {
     const { log, t } = await shared.borrow();
     const empty = await log.end(t);
     expect(await log.page(t, empty.cursor)).toEqual([]);
@@ -102,33 +111,33 @@ function describePages(shared: Shared): void {
 }
 
 function describeCursors(engine: Engine, shared: Shared): void {
-  const refused = (log: TopicLog, t: string, cursor: string) => [
+  const callsWith = (log: TopicLog, t: string, cursor: string) => [
     log.page(t, cursor),
     log.trim(t, cursor),
-    take(log.read(t, cursor, AbortSignal.timeout(20_000)), 1),
+    readItems(log.read(t, cursor, AbortSignal.timeout(20_000)), 1),
   ];
 
-  test("a malformed cursor is INVALID_ARGUMENT", async () => {
+  test("calls with a malformed cursor fail with INVALID_ARGUMENT", async () => {
     const { log, t } = await shared.borrow();
     const [good] = await log.append(t, texts("a"));
     const flipped = (good as { cursor: string }).cursor.replace(/.$/, (c) =>
       c === "A" ? "B" : "A",
     );
     for (const cursor of ["", "x", "not a cursor", "a".repeat(32), "ü".repeat(32), flipped]) {
-      for (const call of refused(log, t, cursor)) await rejects(call, Code.InvalidArgument);
+      for (const call of callsWith(log, t, cursor)) await rejects(call, Code.InvalidArgument);
     }
   });
 
-  test("a cursor of another topic is INVALID_ARGUMENT", async () => {
+  test("calls with a cursor of another topic fail with INVALID_ARGUMENT", async () => {
     const { log, t } = await shared.borrow();
     const [other] = await log.append("other", texts("a"));
     await log.append(t, texts("b"));
-    for (const call of refused(log, t, other?.cursor as string)) {
+    for (const call of callsWith(log, t, other?.cursor as string)) {
       await rejects(call, Code.InvalidArgument);
     }
   });
 
-  test("a cursor of another epoch gives a gap, then the oldest that is kept", async () => {
+  test("a cursor of another epoch leads to a gap, then the oldest record", async () => {
     const { log, t } = await shared.borrow();
     await using foreign = await openLog(engine);
     const [cursor] = await foreign.log.append(t, texts("elsewhere"));
@@ -137,14 +146,14 @@ function describeCursors(engine: Engine, shared: Shared): void {
     const items = await pages(log, t, cursor?.cursor);
     expect(shown(items)).toEqual(["(gap)", "a", "b"]);
     expect(shown(await pages(log, t, items[0]?.cursor))).toEqual(["a", "b"]);
-    const read = take(log.read(t, cursor?.cursor, AbortSignal.timeout(20_000)), 3);
+    const read = readItems(log.read(t, cursor?.cursor, AbortSignal.timeout(20_000)), 3);
     expect(await read).toEqual(items);
     expect(shown(await pages(log, "empty", foreignCursor(foreign.log, "empty")))).toEqual([
       "(gap)",
     ]);
   });
 
-  test("a cursor past the end gives a gap, then what comes", async () => {
+  test("a cursor past the end leads to a gap, then new records", async () => {
     const { log, t } = await shared.borrow();
     await log.append(t, texts("a", "b"));
     const far = cursorsOf(log.epoch, t).write(2 ** 52);
@@ -214,7 +223,7 @@ function describeTopics(engine: Engine, shared: Shared): void {
     ],
   ];
 
-  test("any name of 1 to 320 bytes is a topic of its own", async () => {
+  test("each name of 1 to 320 bytes is a separate topic", async () => {
     await using opened = await openLog(engine);
     const { log } = opened;
     await Promise.all(odd.map((topic) => log.append(topic, texts(topic))));
@@ -224,21 +233,21 @@ function describeTopics(engine: Engine, shared: Shared): void {
   });
 
   test.each([
-    ["none", ""],
-    ["321 letters", "x".repeat(321)],
-    ["321 bytes in 107 letters", "€".repeat(107)],
-    ["half a surrogate pair", "half \ud800"],
-  ])("%s is no name of a topic", async (_, topic) => {
+    ["an empty name", ""],
+    ["a name of 321 letters", "x".repeat(321)],
+    ["a name of 321 bytes in 107 letters", "€".repeat(107)],
+    ["a name with half a surrogate pair", "half \ud800"],
+  ])("a topic cannot have %s", async (_, topic) => {
     const { log } = await shared.borrow();
     const signal = AbortSignal.timeout(20_000);
     await rejects(log.append(topic, texts("a")), Code.InvalidArgument);
     await rejects(log.page(topic, undefined), Code.InvalidArgument);
     await rejects(log.oldest(topic), Code.InvalidArgument);
     await rejects(log.end(topic), Code.InvalidArgument);
-    await rejects(take(log.read(topic, undefined, signal), 1), Code.InvalidArgument);
+    await rejects(readItems(log.read(topic, undefined, signal), 1), Code.InvalidArgument);
   });
 
-  test("topics() gives those with the prefix, as it is written", async () => {
+  test("topics() returns the topics with exactly this prefix", async () => {
     await using opened = await openLog(engine);
     const { log } = opened;
     const names = ["rooms/b", "rooms/a", "rooms", "Rooms/c", "rooms_d", "rooms%", "other", "ro*"];
@@ -271,7 +280,7 @@ function describeTopics(engine: Engine, shared: Shared): void {
 }
 
 function describeClosing(engine: Engine): void {
-  test("a closed log is UNAVAILABLE, and may be closed again", async () => {
+  test("calls of a closed log fail with UNAVAILABLE; it can be closed again", async () => {
     await using opened = await openLog(engine);
     const { log } = opened;
     const [last] = await log.append("t", texts("a"));
@@ -284,11 +293,11 @@ function describeClosing(engine: Engine): void {
     await rejects(log.topics(), Code.Unavailable);
     await rejects(log.trim("t", last?.cursor as string), Code.Unavailable);
     const signal = AbortSignal.timeout(20_000);
-    await rejects(take(log.read("t", undefined, signal), 9), Code.Unavailable);
+    await rejects(readItems(log.read("t", undefined, signal), 9), Code.Unavailable);
   });
 
   test.runIf(engine.can.durable)(
-    "appends that wait when the log is closed are stored, or reject",
+    "appends that wait when the log is closed are stored or fail with UNAVAILABLE",
     async () => {
       await using store = await engine.store();
       const before = await store.open();

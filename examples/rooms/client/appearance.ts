@@ -16,7 +16,7 @@ export interface Appearance {
 /** The twelve of the sixteen colours of terminals that are neither black, white nor grey. */
 const COLOURS = [31, 32, 33, 34, 35, 36, 91, 92, 93, 94, 95, 96];
 
-/** Colours where `screen` is a terminal that has them, unless NO_COLOR is set. */
+/** Uses colours if `screen` is a terminal that has them, unless NO_COLOR is set. */
 export function appearanceOn(screen: NodeJS.WriteStream): Appearance {
   if (!screen.isTTY || !screen.hasColors(16)) return { name: oneLine, remark: (text) => text };
   return {
@@ -25,13 +25,13 @@ export function appearanceOn(screen: NodeJS.WriteStream): Appearance {
   };
 }
 
-/** By a hash, so that a name has its colour everywhere. */
+/** Chooses a colour by a hash, so that a name has the same colour everywhere. */
 function colourOf(name: string): number {
   const number = hash("sha1", name, "buffer").readUInt32BE();
   return COLOURS[number % COLOURS.length] as number;
 }
 
-/** An event as a line of text; `undefined` where it has none: said, typing. */
+/** Returns an event as a line of text, or `undefined` for events that are not printed: said, typing. */
 export function lineOf(
   { case: kind, value }: ShownEvent,
   { name, remark }: Appearance,

@@ -13,7 +13,7 @@ import { backoffMs, canRejoin, countdown } from "./rejoin.ts";
 
 type JoinRequest = MessageInitShape<typeof JoinRequestSchema>;
 
-/** The count of messages on their way to the log at which say() waits. */
+/** say() waits while this many messages are not acknowledged. */
 const UNSAID_MESSAGES = 256;
 
 /** A response, and whether it is a message of this member. */
@@ -30,18 +30,16 @@ export interface AttendanceOptions {
 }
 
 /**
- * Takes part in a room for longer than a call of Join lasts. A call survives
- * its connections; where it is lost nevertheless (the server was started again)
- * another call begins after the last cursor, and sends the messages again that were
- * not acknowledged, with the same numbers. So no event is skipped or comes twice,
- * except `opened`, with which each call begins; and no message is lost or
+ * Takes part in a room for longer than one call of Join lasts. A call survives its connections. If
+ * it is lost nevertheless (the server was restarted), another call begins after the newest cursor,
+ * and sends again, with the same numbers, the messages that were not acknowledged. So no event is
+ * skipped or repeated, except `opened`, with which each call begins; and no message is lost or
  * stored twice.
  *
  *     say() ──> unsaid ──> Join ──> the room
  *                 └── said (acknowledged) <──┘
  *
- * Iterate it once. It ends when leave() was called and all messages of this
- * member have come back.
+ * Iterate it once. It ends when leave() was called and all messages of this member have come back.
  */
 export class Attendance implements AsyncIterable<Heard> {
   readonly #client: Pick<Client<typeof RoomService>, "join">;

@@ -82,9 +82,9 @@ interface Opening {
 }
 
 /**
- * Imports the whole source: once, and again where the server was away and the source
- * can be read again. The pauses between grow, since each time all of it may be sent.
- * An import that gives up after its first message throws Unfinished.
+ * Imports the whole source, and once more after each time that the server was unreachable, if the
+ * source can be read again. The pauses between grow, because each time all of it may be sent. An
+ * import that gives up after its first message throws Unfinished.
  */
 async function importAll(
   opening: Opening,
@@ -149,7 +149,7 @@ async function importOnce(
       progress.messages++;
     }
   } catch (error) {
-    // Where the call has ended, its status has the reason.
+    // If the call has ended, its status has the reason.
     if (sink.state !== "closed") {
       sink.cancel(error);
       throw error;

@@ -108,7 +108,7 @@ async function attend(
         }
       }
     } finally {
-      // Also where the input failed: the messages before are stored.
+      // Half-close also if the input failed: the messages before are stored.
       attendance.leave();
     }
   };

@@ -17,7 +17,7 @@ export function readName(text: string): string {
   throw new Unreadable(`write 1 to ${NAME_CHARACTERS} characters without control characters`);
 }
 
-/** What keeps a text from being a message; `undefined` where it may be one. */
+/** Returns the reason why a text cannot be a message, or `undefined` if it can. */
 export function unfit(text: string): string | undefined {
   const length = text.length <= TEXT_CHARACTERS ? text.length : [...text].length;
   if (length > TEXT_CHARACTERS) {

@@ -15,13 +15,16 @@ interface PostProgress {
   readonly first: bigint;
   /** The number of the message that is posted now, or next. */
   sequence: bigint;
-  /** The line of the message that was posted last, where the messages are lines of an input. */
+  /**
+   * The input line of the message that is posted now, or was posted most recently; `undefined` if
+   * the message is an argument.
+   */
   line: number | undefined;
   /** Whether the message is on its way, and not yet known to be stored. */
   isUnderWay: boolean;
 }
 
-/** Where a call ends with one of these codes, its message may be stored nevertheless. */
+/** If a call ends with one of these codes, its message may be stored nevertheless. */
 const UNSURE: ReadonlySet<Code> = new Set([
   Code.Canceled,
   Code.Unknown,
@@ -107,7 +110,7 @@ async function* linesToPost(input: Input, signal: AbortSignal) {
   }
 }
 
-/** How to post the rest without storing a message twice; `undefined` where no message was posted. */
+/** Tells how to post the rest without storing a message twice. Returns `undefined` if no message was posted. */
 function howToContinue(
   error: unknown,
   progress: PostProgress,

@@ -13,7 +13,7 @@ export class Progress implements Disposable {
   messages = 0;
   /** The bytes of the input that these messages took. */
   bytes = 0;
-  /** Called each time that the line would be drawn, also where it is not shown. */
+  /** Called each time that the line would be drawn, even if it is not shown. */
   onTick: () => void = () => {};
   readonly #totalBytes: number | undefined;
   readonly #startedAt = performance.now();
@@ -21,8 +21,8 @@ export class Progress implements Disposable {
   readonly #shown: boolean;
 
   /**
-   * @param shown whether it is drawn at all
-   * @param totalBytes the size of the input, where it is known
+   * @param shown whether the line is drawn at all
+   * @param totalBytes the size of the input, if it is known
    */
   constructor(shown: boolean, totalBytes: number | undefined) {
     this.#shown = shown;
@@ -42,7 +42,7 @@ export class Progress implements Disposable {
     return this.messages / Math.max(this.seconds, 0.001);
   }
 
-  /** Writes a line to stderr, after it has cleared the drawn line. */
+  /** Clears the drawn line, and writes another line to stderr. */
   note(line: string): void {
     this.#clear();
     process.stderr.write(`${line}\n`);

@@ -6,7 +6,7 @@ export class Roster {
   /** The count of members whose names are not known. */
   #others = 0;
 
-  /** Whether the event has news: each call begins with the members, also where they are known. */
+  /** Whether the event has news: each call begins with the members, even if they are known. */
   observe({ case: kind, value }: ShownEvent): boolean {
     if (kind === "joined") this.#names?.add(value.name);
     else if (kind === "left") {

@@ -15,7 +15,7 @@ export class Typists implements Disposable {
 
   /**
    * @param self the name of this member, which the text leaves out
-   * @param show gets the text each time it changes; "" where no member types
+   * @param show gets the text each time it changes; "" if no member types
    */
   constructor(self: string, show: (text: string) => void) {
     this.#self = self;

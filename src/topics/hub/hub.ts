@@ -25,36 +25,36 @@ import {
 } from "./subscription.ts";
 import { Tail } from "./tail.ts";
 
-/** What a hub holds, and how long it waits. */
+/** The limits and times of a hub. */
 export interface HubOptions<T> {
   /**
-   * Makes of a record what its subscribers share; once for all that are live.
-   * The record's bytes may lie in a buffer with many others: copy what is kept
-   * of them. Default: the record, with bytes of its own.
+   * Makes the value that subscribers get for a record. Live subscribers share one value. The
+   * record's bytes may lie in a buffer with many others: copy the bytes that you keep. Default: the
+   * record, with a copy of its bytes.
    */
   readonly make?: (record: TopicRecord) => T;
-  /** How many records of each topic are held: the newest, with the notes between them. Default: 1024. */
+  /** How many records of each topic the hub holds: the newest, with the notes between them. Default: 1024. */
   readonly records?: number;
-  /** How many bytes the held records of a topic may have. Default: 1 MiB. */
+  /** The largest size of the records that the hub holds of one topic. Default: 1 MiB. */
   readonly bytes?: number;
   /**
-   * How many bytes all topics together may hold; past it, the topics that had no new record for
-   * longest hold none. Default: 64 MiB.
+   * The largest size of the records that the hub holds of all topics. Past it, the topics that had
+   * no new record for the longest time are emptied. Default: 64 MiB.
    */
   readonly totalBytes?: number;
-  /** How many bytes of pages of the log are held for subscribers that fell behind. Default: 16 MiB. */
+  /** The largest size of the pages of the log that are held for subscribers that do not keep up. Default: 16 MiB. */
   readonly pageBytes?: number;
-  /** How many pages are read from the log at a time. Default: 4. */
+  /** How many pages are read from the log at the same time. Default: 4. */
   readonly pagesAtOnce?: number;
-  /** How long a topic is still followed after its last subscription has ended. Default: 5,000. */
+  /** How long the hub follows a topic after its last subscription has ended. Default: 5,000. */
   readonly lingerMs?: number;
-  /** How long the log may be UNAVAILABLE before the subscriptions end with that error. Default: 30,000. */
+  /** How long the log may be unavailable before the subscriptions end with UNAVAILABLE. Default: 30,000. */
   readonly patienceMs?: number;
 }
 
-/** How a note is announced. */
+/** Options of one note. */
 export interface AnnounceOptions {
-  /** Whether a subscriber that misses the note is given nothing in its place. Default: false. */
+  /** If true, a subscriber that misses the note gets nothing in its place. Default: false. */
   readonly fleeting?: boolean;
 }
 
@@ -75,22 +75,22 @@ const checks = {
 const announceChecks = { fleeting: trueOrFalse } satisfies Checks<AnnounceOptions>;
 
 /**
- * What stands between a log and its subscribers in a process.
+ * Delivers the records of a log to the subscribers of one process.
  *
  *     log.read ──> one tail a topic ──> ring of the newest records ──> subscribers
  *     log.page ──> pages ──────────────────────────────────────────────────┘
  *
- * A subscriber has no queue: it is a position in the topic. The others do not
- * wait for a slow one, which reads pages of the log when the ring no longer has
- * what it needs: it gets every record once and in order, or a gap where the log
- * no longer has them.
+ * A subscriber has no queue, only a position in the topic. The others do not wait for a slow
+ * subscriber: when the ring no longer has the records after its position, it reads pages of the
+ * log. It gets every record once and in order, or a gap in place of records that the log no longer
+ * has.
  */
 export interface Hub<T = TopicRecord, N = never> extends AsyncDisposable {
   /**
-   * Begins a subscription, which ends with the reason of `signal`, or when its loop is left.
-   * Throws INVALID_ARGUMENT for a cursor that is malformed or of another topic, and for an
-   * option that is unknown or not what it must be. The loop throws UNAVAILABLE when
-   * the log was UNAVAILABLE for `patienceMs`, or the hub is closed.
+   * Begins a subscription. It ends with the reason of `signal`, or when its loop is left. Throws
+   * INVALID_ARGUMENT for a cursor that is malformed or of another topic, for an unknown option, and
+   * for an invalid value. The loop throws UNAVAILABLE when the log was unavailable for
+   * `patienceMs`, or the hub is closed.
    */
   subscribe<U = HubEvent<T, N>>(
     topic: string,
@@ -99,18 +99,18 @@ export interface Hub<T = TopicRecord, N = never> extends AsyncDisposable {
   ): Subscription<U>;
 
   /**
-   * Gives the live subscribers of a topic a note, which is not stored. A subscriber
-   * that is behind gets another opening in its place, unless the note is fleeting.
+   * Sends a note to the live subscribers of a topic. It is not stored. A subscriber that does not
+   * keep up gets another opening in its place, unless the note is fleeting.
    */
   announce(topic: string, value: N, options?: AnnounceOptions): void;
 
-  /** How many topics are followed, and how many bytes of records are held. */
+  /** The number of topics that the hub follows, and the size of the records that it holds. */
   readonly size: { readonly topics: number; readonly bytes: number };
 }
 
 /**
- * Makes a hub of a log, which stays the caller's. Throws INVALID_ARGUMENT for
- * an option that is unknown, or not above 0; `lingerMs` may be 0.
+ * Makes a hub for a log. The caller must close the log itself. Throws INVALID_ARGUMENT for an
+ * option that is unknown, or not above 0; `lingerMs` may be 0.
  */
 export function createHub<T = TopicRecord, N = never>(
   log: TopicLog,
@@ -124,9 +124,12 @@ class LogHub<T, N> implements Hub<T, N> {
   readonly #options: Required<HubOptions<T>>;
   readonly #pages: Pages<T>;
   readonly #closing = new AbortController();
-  /** Subscribers share what is made of a record: topics are followed, and pages read, in the hub's async context. */
+  /**
+   * The async context of the code that made the hub. The hub follows topics and reads pages in it,
+   * because subscribers share the values that `make` returns.
+   */
   readonly #context = currentContext();
-  /** By name, in the order in which they last had a new record or note. */
+  /** The key is the topic. The topic whose newest record or note is the oldest comes first. */
   readonly #tails = new Map<string, Tail<T, N>>();
   readonly #lingering = new Map<Tail<T, N>, Disposable>();
   readonly #stopping = new Set<Promise<void>>();
@@ -231,7 +234,7 @@ class LogHub<T, N> implements Hub<T, N> {
     if (this.#tails.get(tail.topic) === tail) this.#tails.delete(tail.topic);
   }
 
-  /** Counts the bytes of the rings; past `totalBytes`, the rings that had nothing new for longest are emptied. */
+  /** Counts the bytes of the rings. Past `totalBytes` it empties those that had nothing new for the longest time. */
   #count(tail: Tail<T, N>, moreBytes: number): void {
     this.#bytes += moreBytes;
     if (moreBytes <= 0 || this.#tails.get(tail.topic) !== tail) return;
@@ -245,6 +248,6 @@ class LogHub<T, N> implements Hub<T, N> {
 }
 
 function withoutUndefined<T extends object>(options: T): T {
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(given) as T;
+  const entries = Object.entries(options).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as T;
 }

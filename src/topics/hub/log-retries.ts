@@ -5,17 +5,17 @@ import { sleep } from "../../flow/wait.ts";
 /** Half of each pause is random, so that many topics do not ask the log at the same moment. */
 const BACKOFF = { initialMs: 50, factor: 2, maxMs: 2000, jitter: [0.5, 1] } as const;
 
-/** When a log that cannot be reached is asked again, and for how long. */
+/** Decides when, and for how long, a log that cannot be reached is asked again. */
 export class LogRetries {
   readonly #patienceMs: number;
   readonly #signal: AbortSignal;
   readonly #backoff: Backoff;
-  /** When the first of the failures in a row was, by performance.now(). */
+  /** When the first of the failures in a row happened, by performance.now(). */
   #failedAtMs: number | undefined;
 
   /**
-   * @param patienceMs how long attempts may fail in a row; one that lasted for as long before it failed begins a new
-   *   row: the log was there, and had nothing new
+   * @param patienceMs how long attempts may fail in a row. An attempt that lasted for this time
+   * before it failed begins a new row: the log could be reached, and had nothing new.
    */
   constructor(patienceMs: number, signal: AbortSignal) {
     this.#patienceMs = patienceMs;
@@ -23,21 +23,21 @@ export class LogRetries {
     this.#backoff = new Backoff(BACKOFF);
   }
 
-  /** An attempt begins. Throws the signal's reason when that has aborted. */
+  /** Marks the beginning of an attempt. Throws the signal's reason if the signal has aborted. */
   begin(): void {
     this.#signal.throwIfAborted();
     this.#backoff.begin();
   }
 
-  /** The attempt succeeded. */
+  /** Marks the attempt as successful. */
   succeeded(): void {
     this.#failedAtMs = undefined;
     this.#backoff.reset();
   }
 
   /**
-   * Resolves when the next attempt is due; throws `error` where it is not UNAVAILABLE, or attempts
-   * failed for patienceMs.
+   * Marks the attempt as failed, and resolves when the next one is due. Throws `error` if it is not
+   * UNAVAILABLE, or if attempts have failed for patienceMs.
    */
   async failed(error: unknown): Promise<void> {
     if (this.#backoff.lastedMs >= this.#patienceMs) this.succeeded();

@@ -2,37 +2,37 @@ import { Semaphore } from "../../flow/semaphore.ts";
 import type { TopicItem, TopicLog, TopicRecord } from "../log.ts";
 import { LogRetries } from "./log-retries.ts";
 
-/** An item of a page: a record as it goes to subscribers, or a gap. */
+/** An item of a page: a record with the value that subscribers get, or a gap. */
 export type PageItem<T> =
   | { readonly kind: "record"; readonly position: number; readonly cursor: string; value: T }
   | { readonly kind: "gap"; readonly position: number; readonly cursor: string };
 
 /**
- * The items that follow a position in a topic, as many as one read gave. They are dropped when the
- * pages have more than maxBytes.
+ * The items of one read from the log, which follow the position `from`. They are dropped when all
+ * pages together have more than maxBytes.
  */
 export interface Page<T> {
   readonly from: number;
   readonly to: number;
-  /** Whether nothing followed; `to` is then the last position that was known. */
+  /** Whether the log had nothing after `from`. If so, `to` is the newest position that was known. */
   readonly isEnd: boolean;
   readonly bytes: number;
   items: readonly PageItem<T>[];
 }
 
-/** Where a subscriber that catches up needs a page. */
+/** The position after which a subscriber needs a page. */
 export interface PagePlace {
-  /** Below 0 where the cursor has no position in this log. */
+  /** Negative if the cursor has no position in this log. */
   readonly position: number;
   readonly cursor: string;
-  /** The last position that the tail has seen, which may be past what the subscriber was given. */
+  /** The newest position that the tail has read; it may be after the subscriber's. */
   readonly known: number;
 }
 
-/** How much one page has. */
+/** The limits of one page. */
 const PAGE_LIMITS = { records: 256, bytes: 128 * 1024 };
 
-/** About how many bytes a record takes beside its data. */
+/** About how many bytes a record takes in addition to its data. */
 const RECORD_BYTES = 512;
 
 interface Reading<T> {
@@ -41,20 +41,20 @@ interface Reading<T> {
 }
 
 interface PagesOptions {
-  /** How many pages are read at a time. */
+  /** How many pages are read at the same time. */
   readonly atOnce: number;
-  /** How many bytes of pages are kept. */
+  /** The largest size of the pages that are kept. */
   readonly maxBytes: number;
-  /** How long the log may be UNAVAILABLE. */
+  /** How long the log may be unavailable before read() fails. */
   readonly patienceMs: number;
   /** Ends all reading. */
   readonly signal: AbortSignal;
 }
 
 /**
- * How subscribers that fell behind read the log: page by page, `atOnce` pages at a
- * time and in the order of asking. Subscribers at about the same position share
- * pages. The pages that were used last are kept, up to maxBytes.
+ * Reads pages of the log for subscribers that do not keep up: `atOnce` pages at the same time, in
+ * the order in which they are asked for. Subscribers at about the same position share pages. The
+ * most recently used pages are kept, up to maxBytes.
  */
 export class Pages<T> {
   readonly #log: TopicLog;
@@ -62,9 +62,9 @@ export class Pages<T> {
   readonly #maxBytes: number;
   readonly #patienceMs: number;
   readonly #signal: AbortSignal;
-  /** The pages that are kept, by their topic. */
+  /** The pages that are kept. The key is the topic. */
   readonly #topics = new Map<string, Set<Page<T>>>();
-  /** The same pages with their topics, in the order of their last use. */
+  /** The topic of each page that is kept. The page whose last use is the oldest comes first. */
   readonly #pages = new Map<Page<T>, string>();
   readonly #readings = new Map<string, Set<Reading<T>>>();
   readonly #atOnce: Semaphore;
@@ -83,12 +83,12 @@ export class Pages<T> {
     this.#signal = signal;
   }
 
-  /** How many bytes the pages that are kept have. */
+  /** The size of the pages that are kept. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** The page that follows a position, where it is kept. */
+  /** Returns the kept page with the items after a position, if there is one. */
   find(topic: string, position: number): Page<T> | undefined {
     for (const page of this.#topics.get(topic) ?? []) {
       if (page.from > position || position >= page.to) continue;
@@ -99,11 +99,12 @@ export class Pages<T> {
     return undefined;
   }
 
-  /** Reads the page that follows a place, or waits for one that is being read. */
+  /** Reads the page after a place, or waits for one that is being read. */
   async read(topic: string, place: PagePlace): Promise<Page<T>> {
     const near = this.#nearest(topic, place.position);
     if (near !== undefined) {
-      // The other page may end before this place: that is worth one wait, and not a second one.
+      // The other page may end before this place. Waiting for it once is worth that risk, waiting
+      // twice is not.
       const page = await near.page.catch(() => undefined);
       if (page !== undefined && near.from === place.position) return page;
       const found = this.find(topic, place.position);
@@ -112,12 +113,12 @@ export class Pages<T> {
     return this.#start(topic, place);
   }
 
-  /** Drops the pages of a topic in which no subscriber catches up any more. */
+  /** Drops the pages of a topic. Call it when no subscriber reads pages of the topic any more. */
   forget(topic: string): void {
     for (const page of [...(this.#topics.get(topic) ?? [])]) this.#drop(page);
   }
 
-  /** The page being read that may have what follows a position: the one that begins nearest before it. */
+  /** Returns the page being read that may have the items after a position: the one that begins nearest before it. */
   #nearest(topic: string, position: number): Reading<T> | undefined {
     let nearest: Reading<T> | undefined;
     for (const reading of this.#readings.get(topic) ?? []) {
@@ -146,7 +147,7 @@ export class Pages<T> {
     return page;
   }
 
-  /** Between two attempts it leaves its turn to the other topics. */
+  /** Asks the log until it answers. Between two attempts other topics can read. */
   async #ask(topic: string, cursor: string): Promise<TopicItem[]> {
     const retries = new LogRetries(this.#patienceMs, this.#signal);
     for (;;) {
@@ -193,7 +194,8 @@ export class Pages<T> {
     if (pages.size === 0) this.#topics.delete(topic);
     this.#pages.delete(page);
     this.#bytes -= page.bytes;
-    // A subscriber that is slow may have the page for long: it must not keep the items alive.
+    // A slow subscriber may refer to the page for a long time, and must not keep the items in
+    // memory.
     page.items = [];
   }
 }

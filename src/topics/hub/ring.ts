@@ -1,4 +1,4 @@
-/** What a ring holds of a topic: a record as it goes to subscribers, or a note between records. */
+/** A slot of a ring: a record with the value that subscribers get, or a note between records. */
 export type Slot<T, N> = RecordSlot<T> | NoteSlot<N>;
 
 export interface RecordSlot<T> {
@@ -13,37 +13,39 @@ export interface NoteSlot<N> {
   /** The position of the record before the note. */
   readonly position: number;
   /**
-   * How many notes there were, with this one; 0: the note is fleeting, and a subscriber need not
-   * learn that it missed it.
+   * How many notes were announced, including this one. 0 marks a fleeting note: a subscriber that
+   * misses it does not need to know.
    */
   readonly number: number;
   readonly value: N;
 }
 
-/** About how many bytes a record takes beside its data: the value that is made of it, its cursor, its slot. */
+/**
+ * About how many bytes a record takes in addition to its data: for the value that is made of it,
+ * its cursor, its slot.
+ */
 const SLOT_BYTES = 512;
 
-/** How many dropped slots may be at the front of the array before the others move there. */
+/** When this many dropped slots are at the front of the array, the other slots are moved there. */
 const SLACK = 1024;
 
 /**
- * The newest records of a topic, which its subscribers share. Slots have
- * indexes that only grow, so that each subscriber is an index; the oldest go
- * when there are too many.
+ * The newest records of a topic, which its subscribers share. The indexes of slots only grow, so
+ * that a subscriber's place in the ring is one index. Past a limit the oldest slots are dropped.
  */
 export class Ring<T, N> {
   readonly #records: number;
   readonly #maxBytes: number;
   readonly #slots: (Slot<T, N> | undefined)[] = [];
   readonly #sizes: number[] = [];
-  /** The index of the slot that is first in #slots. */
+  /** The index of the first slot in #slots. */
   #base = 0;
   #oldest = 0;
   #next = 0;
   #bytes = 0;
   #from: number;
 
-  /** @param from the position before the first record that comes */
+  /** @param from the position before the first record */
   constructor(from: number, records: number, bytes: number) {
     this.#from = from;
     this.#records = records;
@@ -55,12 +57,12 @@ export class Ring<T, N> {
     return this.#oldest;
   }
 
-  /** The index of the slot that comes next. */
+  /** The index that the next slot will have. */
   get next(): number {
     return this.#next;
   }
 
-  /** The ring has every record after this position, up to the newest that came. */
+  /** The ring has every record after this position, up to the newest. */
   get from(): number {
     return this.#from;
   }
@@ -69,7 +71,7 @@ export class Ring<T, N> {
     return this.#bytes;
   }
 
-  /** Adds a slot; gives the bytes that it counts for. */
+  /** Adds a slot. Returns the number of bytes that it counts for. */
   push(slot: Slot<T, N>, dataBytes: number): number {
     const bytes = dataBytes + SLOT_BYTES;
     this.#slots.push(slot);
@@ -84,7 +86,7 @@ export class Ring<T, N> {
     return this.#slots[index - this.#base] as Slot<T, N>;
   }
 
-  /** The index of the first slot after a position. */
+  /** Returns the index of the first slot after a position. */
   indexAfter(position: number): number {
     let low = this.#oldest;
     let high = this.#next;
@@ -96,7 +98,7 @@ export class Ring<T, N> {
     return low;
   }
 
-  /** Drops all slots; the next record comes after this position. */
+  /** Drops all slots. The next record must come after this position. */
   clear(from: number): void {
     this.#slots.length = 0;
     this.#sizes.length = 0;

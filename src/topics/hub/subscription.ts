@@ -8,38 +8,38 @@ import type { Page, PageItem, Pages } from "./pages.ts";
 import type { NoteSlot, RecordSlot } from "./ring.ts";
 import type { Follower, Tail } from "./tail.ts";
 
-/** The position after which all other events come. A subscriber that missed notes gets another one. */
+/** The position that all following events come after. A subscriber that missed notes gets another opening. */
 interface TopicOpening extends TopicPosition {
   readonly kind: "opening";
 }
 
 /**
- * What a subscriber is told: first an opening, then records and gaps of the log,
- * and the notes that are announced while the subscriber is live.
+ * An event of a subscription: first an opening, then records and gaps of the log, and the notes
+ * that are announced while the subscriber is live.
  */
 export type HubEvent<T, N = never> = TopicOpening | RecordSlot<T> | TopicGap | NoteSlot<N>;
 
-/** Where a subscription begins, and what the iteration gives of its events. */
+/** The beginning of a subscription, and the values that its loop gets. */
 export interface SubscribeOptions<T, N, U> {
   /** Begins after this cursor. */
   readonly after?: string | undefined;
   /**
-   * Without a cursor: begins with what is appended from now on, or with the oldest record that is
-   * kept. Default: now.
+   * How to begin without a cursor: with the records that are appended from now on, or with the
+   * oldest record. Default: now.
    */
   readonly start?: "now" | "oldest" | undefined;
-  /** The opening waits for this promise; the iteration throws what it rejects with. */
+  /** The opening waits for this promise. If it rejects, the loop throws its reason. */
   readonly ready?: () => Promise<void>;
   /**
-   * Makes of an event what the iteration gives, when the consumer asks for it; an
-   * event of which it makes `undefined` is left out. Default: the event. In a
-   * handler declare the type that it returns, so that the compiler holds each
-   * field, and each case of a oneof, to the contract:
+   * Makes the value that the loop gets for an event. It is called when the loop asks for the value;
+   * an event for which it returns `undefined` is left out. Default: the event. In a handler declare
+   * the return type, so that the compiler checks each field, and each case of a oneof, against the
+   * contract:
    *
    *     shape: (event): MessageInitShape<typeof WatchResponseSchema> => …
    */
   readonly shape?: (event: HubEvent<T, N>) => U | undefined;
-  /** Called once, when the subscription has ended, by whatever cause. */
+  /** Called once when the subscription has ended, for any reason. */
   readonly onEnd?: () => void;
 }
 
@@ -52,31 +52,31 @@ export const subscribeChecks = {
 } satisfies Checks<SubscribeOptions<unknown, unknown, unknown>>;
 
 /**
- * One subscriber of a topic: the events, as `shape` makes them, for one loop. A
- * handler that returns it sends each of them as a response. It ends with the
- * reason of its signal, with close(), or when its loop is left.
+ * The events of one subscriber, as `shape` makes them, for one loop. A handler that returns the
+ * subscription sends each of them as a response. It ends with the reason of its signal, with
+ * close(), or when its loop is left.
  */
 export interface Subscription<U> extends AsyncIterable<U> {
   /**
-   * Resolves when the subscription has its position, and what is appended from
-   * then on comes after it. A subscription that ends earlier never resolves it.
+   * Resolves when the subscription has its position: records that are appended from then on come
+   * after it. It never resolves if the subscription ends earlier.
    */
   readonly placed: Promise<void>;
 
-  /** For one consumer: another one is told FAILED_PRECONDITION. Leaving the loop ends the subscription. */
+  /** Begins the loop. A second loop fails with FAILED_PRECONDITION. Leaving the loop ends the subscription. */
   [Symbol.asyncIterator](): AsyncIterator<U, undefined>;
 
   /**
-   * Gives this subscriber alone a value: after the opening, and before the next
-   * event. Resolves when the consumer has taken it, or the subscription has ended.
+   * Sends a value to this subscriber only: after the opening, and before the next event. Resolves
+   * when the loop has taken it, or the subscription has ended.
    */
   tell(value: U): Promise<void>;
 
-  /** Ends the iteration now: it throws `error`, where there is one. */
+  /** Ends the loop immediately. It throws `error`, if that is set. */
   close(error?: unknown): void;
 }
 
-/** What a subscription has of its hub. */
+/** The parts of a hub that a subscription uses. */
 export interface SubscriptionSources<T, N> {
   readonly log: TopicLog;
   readonly tail: Tail<T, N>;
@@ -86,14 +86,14 @@ export interface SubscriptionSources<T, N> {
 }
 
 /**
- * A subscription of a hub: a position in the topic, and an index into the ring of
- * the newest records.
+ * A subscription of a hub: a position in the topic, and an index into the ring of the newest
+ * records.
  *
  *     starting ──> behind: takes from pages of the log <──> live: takes from the ring
  *
- * The ring drops its oldest slots whether or not a subscriber has taken them: a
- * subscriber that has not is behind. It goes live again when its position is in
- * the ring, or the log has nothing after that.
+ * The ring drops its oldest slots even if a subscriber has not taken them. Such a subscriber reads
+ * pages ("behind"). It becomes live again when its position is in the ring, or the log has nothing
+ * after it.
  */
 export class HubSubscription<T, N, U> implements Subscription<U>, Follower, PullSource<U> {
   waiting = false;
@@ -102,22 +102,22 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
   readonly #sources: SubscriptionSources<T, N>;
   readonly #shape: (event: HubEvent<T, N>) => U | undefined;
   readonly #onEnd: (() => void) | undefined;
-  /** The subscriber's own, where it gave a function: other contexts wake and end the subscription. */
+  /** The async context of the subscriber, if it passed a function: other contexts wake and end the subscription. */
   readonly #context: AsyncContext | undefined;
   readonly #values: PullIterator<U>;
   readonly #listening: Disposable;
-  /** The values of tell() that were not taken; `undefined`: the subscription has ended. */
-  #told: { value: U; taken: () => void }[] | undefined = [];
+  /** The values of tell() that the loop has not taken; `undefined` when the subscription has ended. */
+  #direct: { value: U; onTaken: () => void }[] | undefined = [];
   #state: "starting" | "behind" | "live" = "starting";
   #opened = false;
-  /** Of the last record or gap that was given; -1: the cursor has no position in this log. */
+  /** The position of the newest record or gap that the loop got; -1 if the cursor has no position in this log. */
   #position = -1;
   #cursor = "";
   /** Whether the log had nothing after this position. */
   #atEnd = false;
-  /** How many of the tail's notes the subscriber was given, or has in its opening. */
+  /** How many of the tail's notes the subscriber got, or an opening replaced. */
   #notes = 0;
-  /** The tail's generation to which the position belongs. */
+  /** The tail's generation to which #position belongs. */
   #generation = 0;
   /** The index of the next slot in the ring. */
   #at = 0;
@@ -151,9 +151,9 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
   }
 
   tell(value: U): Promise<void> {
-    return new Promise((taken) => {
-      if (this.#told === undefined) return taken();
-      this.#told.push({ value, taken });
+    return new Promise((onTaken) => {
+      if (this.#direct === undefined) return onTaken();
+      this.#direct.push({ value, onTaken });
       this.wake();
     });
   }
@@ -168,9 +168,9 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
 
   take(): U | undefined {
     for (;;) {
-      if (this.#opened && this.#told !== undefined && this.#told.length > 0) {
-        const { value, taken } = this.#told.shift() as { value: U; taken: () => void };
-        taken();
+      if (this.#opened && this.#direct !== undefined && this.#direct.length > 0) {
+        const { value, onTaken } = this.#direct.shift() as { value: U; onTaken: () => void };
+        onTaken();
         return value;
       }
       const event = this.#next();
@@ -185,19 +185,20 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
   }
 
   onEnd(): void {
-    // In the constructor, where the signal had aborted before, there is nothing to dispose of yet.
+    // If the signal had already aborted, the constructor calls this before #listening is set.
     this.#listening?.[Symbol.dispose]();
-    const told = this.#told;
-    this.#told = undefined;
-    for (const { taken } of told ?? []) taken();
+    const direct = this.#direct;
+    this.#direct = undefined;
+    for (const { onTaken } of direct ?? []) onTaken();
     this.#page = undefined;
-    if (this.#state === "behind") this.#caughtUp();
+    if (this.#state === "behind") this.#leavePages();
     this.#sources.tail.leave(this);
     this.#sources.onEnd();
     try {
       this.#run(() => this.#onEnd?.());
     } catch (error) {
-      // A bug in one subscriber's onEnd must not reach the others, which may be woken after this one.
+      // An error in one subscriber's onEnd must not reach the others, which may be woken after this
+      // one.
       queueMicrotask(() => {
         throw error;
       });
@@ -219,9 +220,9 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
       this.#moveTo(position, cursor);
       this.#atEnd = start === "now";
     }
-    if (this.#told === undefined) return;
+    if (this.#direct === undefined) return;
     this.#generation = tail.generation;
-    this.#fallBehind();
+    this.#goToPages();
     this.#placed.resolve();
     this.#values.wake();
   }
@@ -251,10 +252,10 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
     const { tail } = this.#sources;
     const { ring } = tail;
     if (this.#position < ring.from || this.#generation !== tail.generation) {
-      this.#fallBehind();
+      this.#goToPages();
       return undefined;
     }
-    // The ring has dropped only notes, and records that this subscriber was given.
+    // The ring has dropped only notes, and records that this subscriber has.
     if (this.#at < ring.oldest) return this.#goLive();
     while (this.#at < ring.next) {
       const slot = ring.at(this.#at++);
@@ -284,7 +285,7 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
     const isInRing =
       this.#position >= ring.from && (this.#position <= tail.position || this.#atEnd);
     if (isInRing && this.#generation === tail.generation) {
-      this.#caughtUp();
+      this.#leavePages();
       return this.#goLive();
     }
     const page = pages.find(tail.topic, this.#position);
@@ -293,7 +294,7 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
     return undefined;
   }
 
-  /** Continues with the ring; where notes were missed, with an opening before that. */
+  /** Continues with the ring. If notes were missed, an opening comes first. */
   #goLive(): HubEvent<T, N> | undefined {
     const { tail } = this.#sources;
     this.#state = "live";
@@ -301,13 +302,13 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
     return this.#notes === tail.notes ? this.#fromRing() : this.#opening();
   }
 
-  #fallBehind(): void {
+  #goToPages(): void {
     this.#state = "behind";
     this.#sources.tail.pageReaders++;
   }
 
-  /** This subscriber needs no pages any more; the last one that did frees those of the topic. */
-  #caughtUp(): void {
+  /** Marks this subscriber as one that reads no pages. If no other subscriber of the topic does, drops its pages. */
+  #leavePages(): void {
     const { tail, pages } = this.#sources;
     if (--tail.pageReaders === 0) pages.forget(tail.topic);
   }
@@ -319,11 +320,12 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
     pages.read(tail.topic, { position: this.#position, cursor: this.#cursor, known }).then(
       (page) => {
         this.#reading = false;
-        // A page that no subscriber needs any more is not kept.
-        if (this.#told === undefined && tail.pageReaders === 0) pages.forget(tail.topic);
-        if (this.#told === undefined) return;
+        // A page that no subscriber needs is not kept.
+        if (this.#direct === undefined && tail.pageReaders === 0) pages.forget(tail.topic);
+        if (this.#direct === undefined) return;
         this.#generation = generation;
-        // Positions may grow without records of this topic, and so may those of the ring.
+        // The log may have newer positions without records of this topic, and the ring may begin at
+        // one of them.
         if (page.isEnd && page.to > this.#position) {
           this.#moveTo(page.to, tail.cursors.write(page.to));
         }
@@ -335,7 +337,7 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
     );
   }
 
-  /** Continues with a page, which may begin before this position: what the subscriber was given is passed over. */
+  /** Continues with a page. It may begin before this position: skips the items that the subscriber has. */
   #enter(page: Page<T>): void {
     const { items } = page;
     let at = 0;

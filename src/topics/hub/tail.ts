@@ -7,11 +7,11 @@ import type { TopicLog, TopicPosition, TopicRecord } from "../log.ts";
 import { LogRetries } from "./log-retries.ts";
 import { Ring, type Slot } from "./ring.ts";
 
-/** A subscription, as the tail of its topic sees it. */
+/** The tail's view of a subscription. */
 export interface Follower {
-  /** Whether the tail will wake it; only the tail sets this. */
+  /** Whether the tail will wake the follower. Only the tail sets this. */
   waiting: boolean;
-  /** There may be something to take. */
+  /** Called when there may be something to take. */
   wake(): void;
   close(error: unknown): void;
 }
@@ -20,9 +20,9 @@ export interface TailOptions<T> {
   readonly make: (record: TopicRecord) => T;
   readonly records: number;
   readonly bytes: number;
-  /** How long the log may be UNAVAILABLE. */
+  /** How long the log may be unavailable before the tail fails. */
   readonly patienceMs: number;
-  /** Called when the ring has grown by a number of bytes; below 0, when it has shrunk. */
+  /** Called when the size of the ring has changed; the number is negative if it has shrunk. */
   readonly onBytes: (moreBytes: number) => void;
   /** Called when the tail has failed, before it closes its followers. */
   readonly onFail: () => void;
@@ -31,18 +31,21 @@ export interface TailOptions<T> {
 /** Reads one topic as it grows, for all its followers in this process. */
 export class Tail<T, N> {
   readonly topic: string;
-  /** Resolves when the ring begins at the end of the topic; rejects where the log does not give the end. */
+  /** Resolves when the ring begins at the end of the topic. Rejects if the log does not return the end. */
   readonly started: Promise<void>;
   readonly cursors: Cursors;
   readonly followers = new Set<Follower>();
   readonly ring: Ring<T, N>;
-  /** Of the last record that came. */
+  /** The position of the newest record. */
   position = 0;
-  /** How many notes there were that are not fleeting. */
+  /** How many notes were announced that are not fleeting. */
   notes = 0;
-  /** Grows with each gap: what a follower has of an earlier generation does not lead to what is in the ring now. */
+  /**
+   * Grows with each gap. The items that a follower got in an earlier generation need not lead to
+   * those in the ring now.
+   */
   generation = 0;
-  /** How many followers are behind: they read pages. */
+  /** How many followers read pages. */
   pageReaders = 0;
   readonly #log: TopicLog;
   readonly #options: TailOptions<T>;
@@ -50,17 +53,17 @@ export class Tail<T, N> {
   readonly #share = new Share();
   readonly #run: Promise<void>;
   #waiting: Follower[] = [];
-  /** The followers that are woken now, and those that are woken in the next slices. */
+  /** The followers that are being woken, in this slice and the next ones. */
   #woken: Follower[] = [];
   #waking = false;
   /**
-   * What came into the ring since the followers were woken. They are woken at the
-   * end of a turn of the event loop, so that each writes once what came in that
-   * turn; or when a quarter of the ring is new, while the ring has all of it.
+   * The slots that were added to the ring since the followers were woken. Followers are woken at
+   * the end of a turn of the event loop, so that each writes all news of that turn together. They
+   * are woken earlier if a quarter of the ring is new, while the ring still has all of it.
    */
   #news = { slots: 0, bytes: 0 };
   #isWakeScheduled = false;
-  /** Whether a quarter of the ring came since the tail paused last. */
+  /** Whether a quarter of the ring was added since the tail last paused. */
   #isQuarterNew = false;
   /** How many followers in #waiting have left. */
   #left = 0;
@@ -83,7 +86,7 @@ export class Tail<T, N> {
     await this.#run;
   }
 
-  /** Wakes `follower`, once, when the next slot has come. */
+  /** Wakes the follower once, when the next slot is added. */
   wait(follower: Follower): void {
     if (follower.waiting) return;
     follower.waiting = true;
@@ -99,13 +102,13 @@ export class Tail<T, N> {
     this.#left = 0;
   }
 
-  /** Puts a note into the ring, after the records that came. */
+  /** Adds a note to the ring, after the newest record. */
   announce(value: N, fleeting: boolean): void {
     const number = fleeting ? 0 : ++this.notes;
     this.#push({ kind: "note", position: this.position, number, value }, 0);
   }
 
-  /** Empties the ring: followers that have not taken all of it read the log. */
+  /** Empties the ring. Followers that have not taken all of it then read the log. */
   clear(): void {
     const { bytes } = this.ring;
     this.ring.clear(this.position);
@@ -113,8 +116,8 @@ export class Tail<T, N> {
   }
 
   /**
-   * Whether followers come first: those that are woken in later slices must find in the ring what
-   * they were woken for.
+   * Whether the tail must pause for its followers: those that are woken in later slices must find
+   * in the ring the slots that they were woken for.
    */
   get #mustPause(): boolean {
     return this.#waking || (this.#isQuarterNew && slices.isAwaited);
@@ -166,7 +169,7 @@ export class Tail<T, N> {
     this.#push(slot, record.data.length);
   }
 
-  /** The followers read the log next, which knows for each of them whether it misses records. */
+  /** Empties the ring, so that the followers read the log: it knows for each of them whether records are missing. */
   #addGap(position: number): void {
     this.generation++;
     this.position = position;
@@ -196,10 +199,9 @@ export class Tail<T, N> {
   }
 
   /**
-   * Wakes all followers that wait, in several slices of the event loop where one is
-   * not enough; a follower that waits again meanwhile is woken when the next slot
-   * has come. A woken follower may end, and its onEnd may announce a note, which
-   * comes here again.
+   * Wakes all followers that wait, in several slices of the event loop if one is not enough. A
+   * follower that waits again meanwhile is woken at the next slot. A woken follower may end, and
+   * its onEnd may announce a note, which calls this method again.
    */
   #wakeAll(): void {
     this.#news = { slots: 0, bytes: 0 };

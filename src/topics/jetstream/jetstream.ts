@@ -26,51 +26,51 @@ import { checkName, checkVersion, notOpened, openStream, type StreamOptions } fr
 import { packages, Wire } from "./wire.ts";
 
 export interface JetStreamLogOptions {
-  /** Where NATS is: "nats://host:port" or "host:port", or several of one cluster. */
+  /** The address of NATS, "nats://host:port" or "host:port", or the addresses of several servers of one cluster. */
   readonly servers: string | readonly string[];
   /**
-   * The name of the stream, which belongs to the log alone. All processes that name
-   * the same one share the log; the last of them that opened it decides what it
-   * keeps. Default: "hawser".
+   * The name of the stream that holds the log and nothing else. Logs opened with the same name are
+   * the same log; the one opened last sets its retention. Default: "hawser".
    */
   readonly stream?: string;
   /**
-   * What each topic keeps, by age and number of records. JetStream cannot count
-   * the bytes of a topic. With replicas each server drops records by its own clock:
-   * a record that is about ageMs old may be on one server, and not on another.
+   * The limits of each topic, by age and number of records. JetStream cannot limit the bytes of a
+   * topic. With replicas each server drops records by its own clock: a record that is about ageMs
+   * old may already be deleted on one replica while another still has it.
    */
   readonly retention?: Pick<Retention, "ageMs" | "records">;
-  /** The largest size of the stream with all its topics; past it, appends are RESOURCE_EXHAUSTED. Default: no limit. */
+  /**
+   * The largest size of the stream with all its topics. Past it, appends fail with
+   * RESOURCE_EXHAUSTED. Default: no limit.
+   */
   readonly maxBytes?: number;
-  /** On how many servers each record is kept: 1, 3 or 5. Default: 1. */
+  /** On how many servers each record is kept: 1 to 5. Default: 1. */
   readonly replicas?: number;
   /**
-   * How long a producer and sequence that come again are recognised, counted from
-   * the first time. The server holds about 100 B of memory for each record of that
-   * time. Default: 120,000; at most retention.ageMs.
+   * How long a repeated producer and sequence are recognised, counted from the first time. The
+   * server holds about 100 B of memory for each record of that time. Default: 120,000. A value
+   * above retention.ageMs is reduced to it.
    */
   readonly dedupeMs?: number;
   /**
-   * How long a call waits for NATS before it is UNAVAILABLE; while there is no connection it does
-   * not wait. Default: 4,000.
+   * How long a call waits for NATS before it fails with UNAVAILABLE. If the connection is known to
+   * be lost, it fails without waiting. Default: 4,000.
    */
   readonly timeoutMs?: number;
   /**
-   * How long a reader waits for a live record before it asks the server whether there
-   * is one: live records may be lost within a cluster. Default: 15,000.
+   * After this time without a live record a reader asks the server whether it missed one: a cluster
+   * may lose what it republishes. Default: 15,000.
    */
   readonly silenceMs?: number;
   /**
-   * Gets what the clients of a server must not read: which NATS is away, full or
-   * refuses, and the remedy; when that begins, at most once a minute while it lasts,
-   * and when it has ended. Default: `console`.
+   * Gets what clients must not see: when NATS is unreachable, full or refuses a request, and what
+   * to do. A failure is logged when it begins, at most once a minute while it lasts, and when it
+   * has ended. Default: `console`.
    */
   readonly logger?: Logger;
   /** Further options of the connection: tls, user, pass, token, authenticator … */
   readonly connection?: Omit<NodeConnectionOptions, "servers">;
 }
-
-const { ageMs, records } = retentionChecks;
 
 const checks = {
   servers: needed(either((value) => typeof value === "string", listOf(someText))),
@@ -82,7 +82,7 @@ const checks = {
         "jetStreamLog: JetStream cannot limit the bytes of a topic: give retention.records, or maxBytes for all topics",
       );
     }
-    optionsOf({ ageMs, records })(value, place);
+    optionsOf({ ageMs: retentionChecks.ageMs, records: retentionChecks.records })(value, place);
   },
   maxBytes: positiveOrInfinite,
   replicas: whole(1, 5),
@@ -94,29 +94,28 @@ const checks = {
 } satisfies Checks<JetStreamLogOptions>;
 
 /**
- * A log in one stream of NATS JetStream (server 2.9.4 or newer), which several
- * processes share; @nats-io/transport-node and @nats-io/jetstream must be
- * installed. An acknowledged record is as durable as the stream: with one
- * replica it outlives a crash of the server, but not a failure of its machine within
- * the server's sync_interval (2 minutes, unless configured).
+ * Opens a log in one stream of NATS JetStream (server 2.9.4 or newer), which several processes
+ * share. The packages @nats-io/transport-node and @nats-io/jetstream must be installed. An
+ * acknowledged record is as durable as the stream: with one replica it survives a crash of the
+ * server process; if the machine crashes, the records of the final
+ * sync_interval may be lost (2 minutes by default).
  *
  * It differs from other logs in this:
  *
- * - Records of one append() are next to each other among the appends of this
- *   process; records of other processes may come between. An append() that is
- *   UNAVAILABLE may have stored some of its records, as a rule the first ones.
- *   Append the same again: with producers and sequences that stores those that
- *   are missing, at the end of the topic; without, it stores all a second time.
+ * - Records of one append() are next to each other among the appends of this process; records of
+ *   other processes may come between. If append() fails with UNAVAILABLE, some of its records may
+ *   be stored, usually the first ones. Repeating it with the same producers and sequences stores
+ *   the missing ones, after whatever was appended meanwhile. Without producers it stores all
+ *   records twice.
  * - A record that was stored before is recognised for `dedupeMs`.
- * - With a server before 2.10 the times of records are those of the process
- *   that appended them.
- * - A cursor whose record is gone may give a gap where nothing was lost
- *   (stream-reader.ts): a gap too many, never one too few.
+ * - With a server before 2.10 the times of records are those of the process that appended them.
+ * - If a cursor's record was removed, a gap may be reported although nothing was lost
+ *   (stream-reader.ts). A real loss is always reported.
  *
- * While a server is away readers wait, and appends are UNAVAILABLE.
- * Rejects with INVALID_ARGUMENT for an option that is unknown or not what it must
- * be; with FAILED_PRECONDITION where the packages are missing, the server
- * is too old, or the stream cannot be as it must.
+ * While the server is unreachable readers wait, and appends fail with UNAVAILABLE. Rejects with
+ * INVALID_ARGUMENT for an unknown option or an invalid value; with FAILED_PRECONDITION if the
+ * packages are missing, the server is too old, or the stream cannot have the required
+ * configuration.
  */
 export async function jetStreamLog(options: JetStreamLogOptions): Promise<TopicLog> {
   checkOptions("jetStreamLog", options, checks);
@@ -131,14 +130,14 @@ export async function jetStreamLog(options: JetStreamLogOptions): Promise<TopicL
     maxBytes: options.maxBytes ?? Infinity,
     dedupeMs: options.dedupeMs ?? 120_000,
   };
-  const npm = await packages();
+  const nats = await packages();
   const addresses = { ...connection, servers: [servers].flat() };
-  const wire = await Wire.open(npm, addresses, { timeoutMs, incidents });
+  const wire = await Wire.open(nats, addresses, { timeoutMs, incidents });
   try {
     checkVersion(wire.connection.info?.version ?? "0");
-    const manager = await npm.jetstream.jetstreamManager(wire.connection, { timeout: timeoutMs });
+    const manager = await nats.jetstream.jetstreamManager(wire.connection, { timeout: timeoutMs });
     const info = await openStream(manager, settings);
-    return new JetStreamLog({ npm, wire }, info, { timeoutMs, silenceMs, incidents });
+    return new JetStreamLog({ nats, wire }, info, { timeoutMs, silenceMs, incidents });
   } catch (error) {
     await wire.close();
     throw notOpened(error);

@@ -4,16 +4,19 @@ import { headerTimeMs, recordOf } from "./record.ts";
 import type { TopicSubjects } from "./stream.ts";
 import type { Wire } from "./wire.ts";
 
-/** A record as the server published it again when it was stored. */
+/** A record that the server republished when it stored it. */
 export interface LiveRecord {
   readonly record: TopicRecord;
-  /** The position of the last record of the topic before it; 0 where none was kept. */
+  /** The position of the previous record of the topic; 0 if none is kept. */
   readonly before: number;
 }
 
 type LiveListener = (live: LiveRecord) => void;
 
-/** What the server publishes again: one subscription of NATS for all that read a topic, for as long as one does. */
+/**
+ * The records that the server republishes. All readers of a topic share one NATS subscription,
+ * which ends when the topic has no reader.
+ */
 export class LiveTopics {
   readonly #wire: Wire;
   readonly #topics = new Map<string, { listeners: Set<LiveListener>; subscription: Disposable }>();

@@ -36,11 +36,11 @@ import { closed, type Packages, type Wire } from "./wire.ts";
 /**
  *     append ──> a message for each record ──> the stream
  *     page   <── a consumer for each page <──── the stream
- *     read   <── pages, then what the server publishes again
+ *     read   <── pages, then the records that the server republishes
  */
 export class JetStreamLog implements TopicLog {
   readonly epoch: string;
-  readonly #npm: Packages;
+  readonly #nats: Packages;
   readonly #wire: Wire;
   readonly #reader: StreamReader;
   readonly #source: ReadSource;
@@ -48,13 +48,13 @@ export class JetStreamLog implements TopicLog {
   readonly #republishesTimes: boolean;
   readonly #timeoutMs: number;
   readonly #incidents: Incidents;
-  /** Aborts, with the reason, when the log cannot be used any more. */
+  /** Aborts, with the reason, when the log can no longer be used. */
   readonly #ended = new AbortController();
-  readonly #reconnecting: Disposable;
+  readonly #reconnectListener: Disposable;
   #closing: Promise<void> | undefined;
 
   constructor(
-    { npm, wire }: { npm: Packages; wire: Wire },
+    { nats, wire }: { nats: Packages; wire: Wire },
     info: StreamInfo,
     {
       timeoutMs,
@@ -65,7 +65,7 @@ export class JetStreamLog implements TopicLog {
     this.#stream = info.config.name;
     this.epoch = epochOf(info) as string;
     const reader = new StreamReader(wire, info, { epoch: this.epoch, timeoutMs });
-    this.#npm = npm;
+    this.#nats = nats;
     this.#wire = wire;
     this.#reader = reader;
     this.#source = {
@@ -79,11 +79,11 @@ export class JetStreamLog implements TopicLog {
     this.#timeoutMs = timeoutMs;
     this.#incidents = incidents;
     this.#republishesTimes = republishesTimes(wire.connection.info?.version ?? "0");
-    this.#reconnecting = wire.onReconnect(() => this.#verify());
+    this.#reconnectListener = wire.onReconnect(() => this.#verify());
   }
 
   async append(topic: string, records: readonly NewRecord[]): Promise<Appended[]> {
-    const subjects = this.#subjects(topic);
+    const subjects = this.#openTopic(topic);
     checkRecords(records);
     for (const { data } of records) this.#checkSize(data);
     const outcomes = await Promise.allSettled(
@@ -91,12 +91,13 @@ export class JetStreamLog implements TopicLog {
     );
     const errors = outcomes.flatMap((o) => (o.status === "rejected" ? asFailure(o.reason) : []));
     for (const error of errors) this.#incidents.report("append", error);
-    // Where the error of a record is UNAVAILABLE, so is the append's: any other would say that nothing was stored.
+    // If the outcome of one record is unknown (UNAVAILABLE), throw that error: the others would
+    // claim that nothing was stored.
     const unsure = errors.find(({ code }) => code === Code.Unavailable);
     const error = unsure ?? errors[0];
     if (error === undefined) {
       this.#incidents.ended("append", `records are stored in the stream ${this.#stream} again`);
-      return outcomes.map((outcome) => settled(outcome));
+      return outcomes.map((outcome) => valueOrThrow(outcome));
     }
     if (unsure !== undefined) this.#verify();
     const stored = outcomes.filter((o) => o.status === "fulfilled" && !o.value.repeated).length;
@@ -113,7 +114,7 @@ export class JetStreamLog implements TopicLog {
     after: string | undefined,
     limits: PageLimits = {},
   ): Promise<TopicItem[]> {
-    const page = this.#reader.page(this.#subjects(topic), after, pageLimitsOf(limits));
+    const page = this.#reader.page(this.#openTopic(topic), after, pageLimitsOf(limits));
     return (await this.#reportFailure("read", page)).items;
   }
 
@@ -122,16 +123,17 @@ export class JetStreamLog implements TopicLog {
     after: string | undefined,
     signal: AbortSignal,
   ): AsyncGenerator<TopicItem, never> {
-    const subjects = this.#subjects(topic);
+    const subjects = this.#openTopic(topic);
     return yield* readTopic(this.#source, { subjects, after }, signal);
   }
 
   async oldest(topic: string): Promise<TopicPosition> {
-    return this.#reportFailure("read", this.#oldest(this.#subjects(topic)));
+    return this.#reportFailure("read", this.#oldest(this.#openTopic(topic)));
   }
 
   async #oldest(subjects: TopicSubjects): Promise<TopicPosition> {
-    // First the end, then the records: a record that is stored in between comes after the end.
+    // Read the end first. If the page is then empty, a record appended between the two calls lies
+    // after that end. In the other order it would be skipped.
     const end = await this.#reader.end(subjects);
     const { items } = await this.#reader.page(subjects, undefined, { records: 1, bytes: 1 });
     if (items[0] === undefined) return end;
@@ -140,25 +142,25 @@ export class JetStreamLog implements TopicLog {
   }
 
   async end(topic: string): Promise<TopicPosition> {
-    return this.#reportFailure("read", this.#reader.end(this.#subjects(topic)));
+    return this.#reportFailure("read", this.#reader.end(this.#openTopic(topic)));
   }
 
   async trim(topic: string, upTo: string): Promise<void> {
-    const subjects = this.#subjects(topic);
+    const subjects = this.#openTopic(topic);
     const position = subjects.cursors.read(upTo);
     if (position !== undefined) await this.#reportFailure("append", this.#trim(subjects, position));
   }
 
   async #trim(subjects: TopicSubjects, position: number): Promise<void> {
     const last = Math.min(position, (await this.#reader.end(subjects)).position);
-    // The trim is stored before it is done: then a reader finds the gap whenever it finds the records gone.
+    // Store the marker before purging: a reader that finds records missing then reports a gap.
     await this.#writeTrim(subjects, last);
     const purge = { filter: subjects.records, seq: last + 1 };
     orThrow(await this.#wire.api(`STREAM.PURGE.${this.#stream}`, purge));
   }
 
   async topics(prefix = ""): Promise<string[]> {
-    this.#check();
+    this.#throwIfEnded();
     text(prefix, { of: "topics", option: "prefix" });
     return this.#reportFailure("read", this.#topics(prefix));
   }
@@ -183,31 +185,33 @@ export class JetStreamLog implements TopicLog {
 
   async #close(): Promise<void> {
     this.#ended.abort(closed());
-    this.#reconnecting[Symbol.dispose]();
+    this.#reconnectListener[Symbol.dispose]();
     await this.#wire.close();
   }
 
   /**
-   * Stores a record, unless one with its producer and sequence was stored and is kept.
+   * Stores a record. If JetStream reports a duplicate, checks that the earlier record still exists;
+   * if it was removed, stores this one under a new message id.
    *
-   * @param after as in messageId()
+   * @param replaced stream sequence of the removed record that this one replaces; 0 if none
    */
   async #store(
     at: { subjects: TopicSubjects; topic: string },
     { data, id }: NewRecord,
-    after = 0,
+    replaced = 0,
   ): Promise<Appended> {
     let headers: MsgHdrs | undefined;
     if (!this.#republishesTimes) {
-      headers = this.#npm.transport.headers();
+      headers = this.#nats.transport.headers();
       headers.set(TIME_HEADER, String(Date.now()));
     }
     if (id !== undefined) {
-      headers ??= this.#npm.transport.headers();
-      headers.set("Nats-Msg-Id", messageId(at.topic, id, after));
+      headers ??= this.#nats.transport.headers();
+      headers.set("Nats-Msg-Id", messageId(at.topic, id, replaced));
     }
     const { seq, duplicate } = await this.#publish(at.subjects.records, data, headers);
-    // JetStream keeps an id longer than a record that is trimmed or past the retention: then another id is used.
+    // JetStream remembers the message id longer than the record. To store the record again after a
+    // trim or expiry, use another id.
     if (duplicate && !(await this.#reader.has(seq))) {
       return this.#store(at, { data, id }, seq);
     }
@@ -215,29 +219,33 @@ export class JetStreamLog implements TopicLog {
   }
 
   async #publish(subject: string, data: Uint8Array, headers?: MsgHdrs): Promise<PublishAnswer> {
-    const giveUpMs = performance.now() + this.#timeoutMs;
+    const giveUpAtMs = performance.now() + this.#timeoutMs;
     for (;;) {
       const answer = await this.#wire.request(subject, data, headers);
       const stored = answer.json<PublishAnswer & { error?: Refusal }>();
       const isInProcess = stored.error?.err_code === REFUSED.inProcess;
-      if (!isInProcess || performance.now() > giveUpMs) return orThrow(stored);
-      // Another append of the same record is on its way to the replicas: the next answer will say where it is.
+      if (!isInProcess || performance.now() > giveUpAtMs) return orThrow(stored);
+      // Another append of the same record has not reached all replicas. When it has, the answer
+      // contains its sequence.
       await sleep(BETWEEN_TRIES_MS, undefined);
     }
   }
 
-  /** Stores up to where a topic is trimmed, unless it was trimmed further. */
+  /**
+   * Stores a trim marker with the position up to which a topic is trimmed, unless the stored marker
+   * is already there or further.
+   */
   async #writeTrim(subjects: TopicSubjects, upTo: number): Promise<void> {
     for (;;) {
       const before = await this.#reader.trimmed(subjects);
       if (before.upTo >= upTo) return;
-      const headers = this.#npm.transport.headers();
+      const headers = this.#nats.transport.headers();
       headers.set("Nats-Rollup", "sub");
       headers.set("Nats-Expected-Last-Subject-Sequence", String(before.seq));
       const answer = await this.#wire.request(subjects.trim, String(upTo), headers);
       const { error } = answer.json<{ error?: Refusal }>();
       if (error === undefined) return;
-      // Another process trims the topic at the same time.
+      // Another process stored a trim marker since the previous one was read.
       if (error.err_code === REFUSED.wrongSequence) continue;
       const failed = refused(error);
       if (failed.code !== Code.ResourceExhausted) throw failed;
@@ -246,8 +254,8 @@ export class JetStreamLog implements TopicLog {
   }
 
   /**
-   * For a stream that is full, where no trim can be stored, though it is needed most: raises the
-   * floor of all topics.
+   * If the stream is too full to store the trim marker (exactly when trimming is needed), raises
+   * the floor in the stream's description, which holds for all topics.
    */
   async #raiseFloor(floor: number): Promise<void> {
     const { config } = await this.#reader.state();
@@ -256,7 +264,7 @@ export class JetStreamLog implements TopicLog {
     orThrow(await this.#wire.api(`STREAM.UPDATE.${config.name}`, raised));
   }
 
-  /** Ends the log where its stream has become another one. */
+  /** Ends the log if its stream was deleted and created again. Other errors are ignored here. */
   #verify(): void {
     this.#reader.state().catch((error: ConnectError) => {
       if (error.code !== Code.FailedPrecondition) return;
@@ -264,7 +272,7 @@ export class JetStreamLog implements TopicLog {
     });
   }
 
-  /** Waits for work of the log; where it fails the operator is told. */
+  /** Passes the promise on; reports its failure to the operator. */
   async #reportFailure<T>(kind: IncidentKind, work: Promise<T>): Promise<T> {
     try {
       return await work;
@@ -273,13 +281,13 @@ export class JetStreamLog implements TopicLog {
     }
   }
 
-  #subjects(topic: string): TopicSubjects {
-    this.#check();
+  #openTopic(topic: string): TopicSubjects {
+    this.#throwIfEnded();
     checkTopic(topic);
     return this.#reader.subjects(topic);
   }
 
-  #check(): void {
+  #throwIfEnded(): void {
     if (this.#ended.signal.aborted) throw this.#ended.signal.reason;
   }
 
@@ -288,34 +296,34 @@ export class JetStreamLog implements TopicLog {
     if (data.length <= maxBytes) return;
     throw failure(
       Code.ResourceExhausted,
-      `record of ${data.length} B is over the ${maxBytes} B that fit into max_payload of the NATS server: append smaller ones or raise it`,
+      `record of ${data.length} B is over the ${maxBytes} B that fit into max_payload of the NATS server: append smaller records or raise max_payload`,
     );
   }
 }
 
-/** How JetStream acknowledges a record. */
+/** JetStream's acknowledgement of a record. */
 interface PublishAnswer {
   readonly seq: number;
   readonly duplicate?: boolean;
 }
 
-/** What max_payload must leave for the headers of a record. */
+/** The part of max_payload that is kept for the headers of a record. */
 const HEADERS_BYTES = 128;
 
 /**
- * @param after the sequence, in the stream, of a record with the same producer and sequence that is
- * gone; 0: of none
+ * @param replaced stream sequence of the removed record that this one replaces (same producer and
+ * sequence); 0 if none
  */
 function messageId(
   topic: string,
   { producer, sequence }: NonNullable<NewRecord["id"]>,
-  after: number,
+  replaced: number,
 ): string {
-  const whole = JSON.stringify([topic, producer, String(sequence), after]);
-  return createHash("sha256").update(whole).digest("base64url");
+  const key = JSON.stringify([topic, producer, String(sequence), replaced]);
+  return createHash("sha256").update(key).digest("base64url");
 }
 
-function settled<T>(outcome: PromiseSettledResult<T>): T {
+function valueOrThrow<T>(outcome: PromiseSettledResult<T>): T {
   if (outcome.status === "rejected") throw outcome.reason;
   return outcome.value;
 }

@@ -6,28 +6,28 @@ import type { TopicSubjects } from "./stream.ts";
 import type { JetStreamPage } from "./stream-reader.ts";
 import type { Wire } from "./wire.ts";
 
-/** How many live records a reader holds that it was not asked for; past it, it drops them and reads pages again. */
+/** How many live records wait for a reader. Past either limit they are dropped, and the reader reads pages again. */
 const MAX_HELD = { records: 256, bytes: 256 * 1024 };
-/** The pause before a server that is UNAVAILABLE is asked again. */
+/** The pause after a request failed with UNAVAILABLE. */
 const UNAVAILABLE_PAUSE_MS = 200;
 
-/** What a reader of a topic needs of the log. */
+/** The parts of the log that a reader of a topic uses. */
 export interface ReadSource {
   readonly wire: Wire;
   readonly live: LiveTopics;
   /** Aborts when the log has ended. */
   readonly ended: AbortSignal;
-  /** After this time without a live record the server is asked whether there is one. */
+  /** After this time without a live record a reader asks the server whether it missed one. */
   readonly silenceMs: number;
   page(subjects: TopicSubjects, after: string | undefined): Promise<JetStreamPage>;
   end(subjects: TopicSubjects): Promise<TopicPosition>;
 }
 
 /**
- * History by pages, then the records that the server publishes again as it stores
- * them. Each of those names the record before it: where the reader does not have
- * that one, and when a connection was lost or the reader was slow, it reads pages
- * again. Ends with the signal, or with the log, and not while the server is away.
+ * Reads pages of stored records, then the records that the server republishes as it stores them.
+ * Each live record names the record before it. The reader reads pages again if it does not have
+ * that record, if the connection was lost, and if it was too slow. Ends with the signal or the log;
+ * while the server is unreachable it waits.
  */
 export async function* readTopic(
   source: ReadSource,
@@ -39,8 +39,11 @@ export async function* readTopic(
   using _signal = onAbort(signal, (reason) => live.fail(reason));
   using _ended = onAbort(source.ended, (reason) => live.fail(reason));
   let newestMs = 0;
-  /** The times of records never go back, though each server of a cluster has its own clock. */
-  const inTime = (record: TopicRecord): TopicRecord => {
+  /**
+   * Returns the record with a time that is not before that of the previous one: each server of a
+   * cluster has its own clock.
+   */
+  const withMonotonicTime = (record: TopicRecord): TopicRecord => {
     if (record.timeMs < newestMs) return { ...record, timeMs: newestMs };
     newestMs = record.timeMs;
     return record;
@@ -59,11 +62,11 @@ export async function* readTopic(
         for (const item of page.items) {
           signal.throwIfAborted();
           ({ position, cursor: after } = item);
-          yield item.kind === "gap" ? item : inTime(item);
+          yield item.kind === "gap" ? item : withMonotonicTime(item);
         }
         ({ isComplete } = page);
       }
-      // The topic had no record: those that come are after the end that it had.
+      // The topic had no record: its next ones come after the end that was read at the start.
       after ??= start.cursor;
     }
     const next = live.take();
@@ -77,13 +80,13 @@ export async function* readTopic(
         live.isBehind = true;
       } else {
         ({ position, cursor: after } = next.record);
-        yield inTime(next.record);
+        yield withMonotonicTime(next.record);
       }
     }
   }
 }
 
-/** The live records of one reader, and whether it can rely on them. */
+/** The live records that wait for one reader. */
 class LiveRecords implements Disposable {
   /** Whether pages must be read: at first, and after live records were missed. */
   isBehind = true;
@@ -92,21 +95,21 @@ class LiveRecords implements Disposable {
   #failed: { reason: unknown } | undefined;
   #wake: (() => void) | undefined;
   #onFail: ((reason: unknown) => void) | undefined;
-  readonly #listening: Disposable;
-  readonly #reconnecting: Disposable;
+  readonly #liveListener: Disposable;
+  readonly #reconnectListener: Disposable;
 
   constructor(wire: Wire, topics: LiveTopics, subjects: TopicSubjects) {
-    this.#listening = topics.listen(subjects, (live) => this.#hold(live));
-    this.#reconnecting = wire.onReconnect(() => this.#miss());
+    this.#liveListener = topics.listen(subjects, (live) => this.#hold(live));
+    this.#reconnectListener = wire.onReconnect(() => this.#dropHeld());
   }
 
   [Symbol.dispose](): void {
-    this.#listening[Symbol.dispose]();
-    this.#reconnecting[Symbol.dispose]();
+    this.#liveListener[Symbol.dispose]();
+    this.#reconnectListener[Symbol.dispose]();
   }
 
   take(): LiveRecord | undefined {
-    this.#check();
+    this.#throwIfFailed();
     const live = this.#held.shift();
     if (live !== undefined) this.#heldBytes -= live.record.data.length;
     return live;
@@ -118,52 +121,53 @@ class LiveRecords implements Disposable {
     this.#wake?.();
   }
 
-  /** Waits for a live record, or for isBehind; true where a time has passed without either. */
+  /** Waits for a live record, or for isBehind. Returns whether the time passed without either. */
   async isSilent(ms: number): Promise<boolean> {
     if (this.#held.length > 0 || this.isBehind) return false;
     return this.#sleep(ms);
   }
 
-  /** Asks the server until it answers: an answer that is UNAVAILABLE does not count. */
+  /** Repeats the request until it does not fail with UNAVAILABLE. */
   async untilAvailable<T>(ask: () => Promise<T>): Promise<T> {
     for (;;) {
-      this.#check();
+      this.#throwIfFailed();
       try {
         return await this.#orFail(ask());
       } catch (error) {
-        this.#check();
+        this.#throwIfFailed();
         if (!(error instanceof ConnectError) || error.code !== Code.Unavailable) throw error;
       }
       await this.#sleep(UNAVAILABLE_PAUSE_MS);
     }
   }
 
-  /** Waits to be woken; true where the time has passed first. */
+  /** Waits until the reader is woken. Returns whether the time passed first. */
   async #sleep(ms: number): Promise<boolean> {
     if (this.#failed !== undefined) return false;
     const { promise, resolve } = Promise.withResolvers<boolean>();
     this.#wake = () => resolve(false);
     const timer = setTimeout(() => resolve(true), ms);
-    const hasPassed = await promise;
+    const hasTimedOut = await promise;
     clearTimeout(timer);
     this.#wake = undefined;
-    return hasPassed;
+    return hasTimedOut;
   }
 
-  #check(): void {
+  #throwIfFailed(): void {
     if (this.#failed !== undefined) throw this.#failed.reason;
   }
 
-  #orFail<T>(asked: Promise<T>): Promise<T> {
+  /** Resolves or rejects with the answer; rejects earlier if the reader fails meanwhile. */
+  #orFail<T>(answer: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#onFail = reject;
-      asked.then(resolve, reject);
+      answer.then(resolve, reject);
     });
   }
 
   #hold(live: LiveRecord): void {
     if (this.#held.length >= MAX_HELD.records || this.#heldBytes >= MAX_HELD.bytes) {
-      this.#miss();
+      this.#dropHeld();
       return;
     }
     this.#held.push(live);
@@ -171,7 +175,8 @@ class LiveRecords implements Disposable {
     this.#wake?.();
   }
 
-  #miss(): void {
+  /** Drops the live records, which no longer follow each other: the reader must read pages. */
+  #dropHeld(): void {
     this.isBehind = true;
     this.#held = [];
     this.#heldBytes = 0;

@@ -1,14 +1,14 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { logFailure } from "../log-failure.ts";
 
-/** What the server answers where it does not do what it was asked. */
+/** The server's answer to a request that it refuses. */
 export interface Refusal {
   readonly code: number;
   readonly err_code: number;
   readonly description: string;
 }
 
-/** Codes of refusals (server/errors.json of nats-server). */
+/** The codes of refusals that Hawser handles (server/errors.json of nats-server). */
 export const REFUSED = {
   noMessage: 10037,
   noStream: 10059,
@@ -17,14 +17,14 @@ export const REFUSED = {
   inProcess: 10158,
 };
 
-/** No space: of the account, of the server, of its memory, of its disk. */
+/** The codes for no space: of the account, of the server, of its memory, of its disk. */
 const NO_SPACE = [10002, 10023, 10028, 10047];
-/** No space, or another reason: its description says which. */
+/** The code for no space or another reason; the description says which. */
 const STORE_FAILED = 10077;
 
 /**
- * A refusal as an error of the log. Its description may name files of the server, so that it is for
- * the operator alone.
+ * Converts a refusal to an error of the log. Only the operator gets its description, which may name
+ * files of the server.
  */
 export function refused({ err_code: code, description }: Refusal): ConnectError {
   const isFull =
@@ -41,7 +41,7 @@ export function refused({ err_code: code, description }: Refusal): ConnectError 
       });
 }
 
-/** The answer; throws where it is a refusal. */
+/** Returns the answer. Throws if it is a refusal. */
 export function orThrow<T>(answer: T & { error?: Refusal }): T {
   if (answer.error !== undefined) throw refused(answer.error);
   return answer;

@@ -14,61 +14,66 @@ import type { Wire } from "./wire.ts";
 
 export interface JetStreamPage {
   readonly items: TopicItem[];
-  /** Whether there is nothing after the items. */
+  /** Whether the topic has nothing after the items. */
   readonly isComplete: boolean;
 }
 
-/** The records after a position, without a look at what may be missing. */
+/** The records after a position; not checked for records that are missing. */
 interface RecordBatch {
-  /** Whether the record at the position itself was there. */
+  /** Whether the stream has the record at the position itself. */
   readonly hasPosition: boolean;
   readonly records: TopicRecord[];
   readonly isComplete: boolean;
 }
 
-/** What one consumer gave. */
+/** The records that one consumer returned. */
 interface ConsumerBatch extends RecordBatch {
-  /** Fewer records came than the consumer had announced: the leader must say whether the batch is complete. */
+  /**
+   * Whether the consumer returned fewer records than it had announced. If so, the leader must be
+   * asked whether the batch is complete.
+   */
   readonly isUnsure: boolean;
 }
 
-/** How many records the first pull asks for; the next ones ask for as many as fit by the size of those that came. */
+/**
+ * How many records the first pull asks for. The following ones estimate the number from the size of
+ * the records so far.
+ */
 const FIRST_BATCH = 32;
 const LARGEST_BATCH = 512;
-/** How many pages are read at once: each is a consumer, which is work for the server. */
+/** How many pages are read at the same time: each needs a consumer, which is work for the server. */
 const PAGES_AT_ONCE = 64;
-/** A pull without a message for timeoutMs / TRIES is given up, and another consumer is asked. */
+/** If a pull brings no message for timeoutMs / TRIES, another consumer is asked. */
 const TRIES = 4;
-/** After this time without a pull the server drops a consumer that was not deleted. */
+/** A consumer that was not deleted is dropped by the server after this time without a pull. */
 const INACTIVE_MS = 10_000;
 const NANOS = 1e6;
 /** The pause before a request is sent again. */
 export const BETWEEN_TRIES_MS = 20;
 
 /**
- * Reads the stream of a log. A position is a sequence of the stream, which all
- * topics share, so that a distance between two positions says nothing about what
- * was between them. Whether records of a topic are gone after a position is
- * decided in this order:
+ * Reads the stream of a log. A position is a sequence of the stream, which all topics share: the
+ * distance between two positions does not tell how many records of the topic lie between them.
+ * Whether records of a topic were removed after a position is decided in this order:
  *
- *     the record at the position is there: the oldest go first, so none is gone
- *     the next record is at the next sequence: none is gone
- *     all of these hold: none is gone
+ *     the record at the position exists: the oldest are removed first, so nothing is missing
+ *     the next record is at the next sequence: nothing is missing
+ *     all of these hold: nothing is missing
  *       age       the stream still has its messages from the position on
- *       trim      the last trim of the topic was not after the position
- *       number    the topic has fewer records than it may have
+ *       trim      the newest trim of the topic was not after the position
+ *       number    the topic has fewer records than its limit
  *       floor     the limits have not changed after the position
  *
- * Where one does not hold, records may be gone or not, and a gap is given.
+ * If one of these does not hold, records may have been removed, and the reader reports a gap.
  */
 export class StreamReader {
   readonly #wire: Wire;
   readonly #stream: string;
   readonly #epoch: string;
   readonly #timeoutMs: number;
-  /** Whether a replica may answer that does not have the newest records yet. */
+  /** Whether a replica that lacks the newest records may answer. */
   readonly #hasReplicas: boolean;
-  readonly #atOnce = new Semaphore(PAGES_AT_ONCE);
+  readonly #pageSlots = new Semaphore(PAGES_AT_ONCE);
 
   constructor(
     wire: Wire,
@@ -98,7 +103,7 @@ export class StreamReader {
     }
     let next = batch.records[0]?.position;
     if (next === undefined) {
-      // First the end, then the records again: a record that is stored in between comes after the gap.
+      // Read the end first, then the records again: a record stored in between comes after the gap.
       const end = await this.end(subjects);
       batch = await this.#fetch(subjects, Math.min(position ?? 0, end.position), limits);
       next = batch.records[0]?.position ?? end.position + 1;
@@ -108,8 +113,8 @@ export class StreamReader {
   }
 
   /**
-   * The position of the last record; where there is none, of the last message of the stream: the
-   * next record comes after it.
+   * Returns the position of the topic's newest record. If it has none, returns the position of the
+   * newest message of the stream: the topic's next record comes after that.
    */
   async end(subjects: TopicSubjects): Promise<TopicPosition> {
     const position =
@@ -117,7 +122,7 @@ export class StreamReader {
     return { position, cursor: subjects.cursors.write(position) };
   }
 
-  /** Up to which position a topic was trimmed, and the sequence of the message that says so. */
+  /** Returns the position up to which a topic was trimmed, and the sequence of its trim marker. */
   async trimmed(subjects: TopicSubjects): Promise<{ upTo: number; seq: number }> {
     const marker = await this.#last(subjects.trim);
     if (marker === undefined) return { upTo: 0, seq: 0 };
@@ -130,8 +135,8 @@ export class StreamReader {
   }
 
   /**
-   * The state of the stream, with the number of the topic's records, or of those of all topics.
-   * Throws where it is another stream.
+   * Returns the state of the stream, with the number of records of the topic, or of each topic.
+   * Throws FAILED_PRECONDITION if the stream was deleted and created again.
    */
   async state(subjects?: TopicSubjects, offset = 0): Promise<StreamInfo> {
     const info = orThrow(
@@ -149,7 +154,7 @@ export class StreamReader {
     return info;
   }
 
-  /** Whether a batch follows its position without a gap. */
+  /** Whether no record is missing between a position and a batch. */
   async #follows(
     subjects: TopicSubjects,
     position: number | undefined,
@@ -173,7 +178,7 @@ export class StreamReader {
     return this.#message({ last_by_subj: subject });
   }
 
-  /** A message, as the leader of the stream has it. */
+  /** Asks the leader of the stream for a message. */
   async #message(query: { seq: number } | { last_by_subj: string }) {
     const answer = await this.#wire.api<{ message: { seq: number; data?: string } }>(
       `STREAM.MSG.GET.${this.#stream}`,
@@ -184,17 +189,17 @@ export class StreamReader {
   }
 
   /**
-   * The records after a position; none only where the leader has none. Where a
-   * consumer gave none, another one is asked, which begins at the position again,
-   * so that what was removed meanwhile is noticed. Where it gave some, but not all
-   * that it had announced, those are the page.
+   * Reads the records after a position. Returns none only if the leader has none. If a consumer
+   * returned none, another consumer is asked, which begins at the position again and so notices
+   * what was removed meanwhile. If a consumer returned some records, but fewer than announced,
+   * those are the page.
    */
   async #fetch(
     subjects: TopicSubjects,
     position: number,
     limits: Required<PageLimits>,
   ): Promise<RecordBatch> {
-    const giveUp = performance.now() + this.#timeoutMs;
+    const giveUpAtMs = performance.now() + this.#timeoutMs;
     for (;;) {
       const batch = await this.#inTurn(() => this.#fetchOnce(subjects, position, limits));
       const { records } = batch;
@@ -205,7 +210,7 @@ export class StreamReader {
       const last = await this.#last(subjects.records);
       const isComplete = last === undefined || last.seq <= (records.at(-1)?.position ?? position);
       if (isComplete || records.length > 0) return { ...batch, isComplete };
-      if (performance.now() > giveUp) {
+      if (performance.now() > giveUpAtMs) {
         throw failure(
           Code.Unavailable,
           `JetStream has not given a record that it has within timeoutMs ${this.#timeoutMs}`,
@@ -216,23 +221,24 @@ export class StreamReader {
   }
 
   /**
-   * Runs the work when fewer than PAGES_AT_ONCE pages are being read. Where it fails, work that has waited for half of
-   * timeoutMs or longer fails with the same error: from a server that does not answer it would get that too, later.
+   * Runs the work when fewer than PAGES_AT_ONCE pages are being read. If it fails, work that has
+   * waited for half of timeoutMs or longer fails with the same error: a server that does not answer
+   * would only fail it later.
    */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    return this.#atOnce.run(async () => {
+    return this.#pageSlots.run(async () => {
       try {
         return await work();
       } catch (error) {
-        this.#atOnce.dropWaiting(this.#timeoutMs / 2, error);
+        this.#pageSlots.dropWaiting(this.#timeoutMs / 2, error);
         throw error;
       }
     });
   }
 
   /**
-   * Whether records may have been removed between these while they were read: the oldest go first,
-   * so not while the first is there.
+   * Whether records between these may have been removed while they were read. The oldest are
+   * removed first, so this is impossible while the first one exists.
    */
   async #maySkip(records: readonly TopicRecord[]): Promise<boolean> {
     const [first, last] = [records[0], records.at(-1)];
@@ -241,7 +247,7 @@ export class StreamReader {
     return !areAdjacent && !(await this.has(first.position));
   }
 
-  /** Reads one page, by a consumer that is made for it. */
+  /** Reads one page with a consumer that is created for it. */
   async #fetchOnce(
     subjects: TopicSubjects,
     position: number,
@@ -290,22 +296,23 @@ export class StreamReader {
     let timeMs = 0;
     let isUnsure = false;
     const isFull = () => records.length >= limits.records || bytes >= limits.bytes;
-    const giveUp = performance.now() + this.#timeoutMs;
+    const giveUpAtMs = performance.now() + this.#timeoutMs;
     const quietMs = this.#timeoutMs / TRIES;
-    // A server of 2.9 drops a pull without an answer when it expires between two records: it must
-    // not expire before timeoutMs.
+    // A 2.9 server drops a pull without an answer if it expires between two records: it must not
+    // expire before timeoutMs.
     const expires = Math.ceil(this.#timeoutMs * NANOS);
     const next = `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${consumer.name}`;
     while (pending > 0 && !isUnsure && !isFull()) {
       const fits =
         bytes === 0 ? FIRST_BATCH : Math.ceil(((limits.bytes - bytes) * records.length) / bytes);
-      // One more, for the record at the position, which is not part of the page.
+      // Add one for the record at the position, which is not part of the page.
       const most = limits.records - records.length + 1;
       const wanted = Math.min(most, Math.max(fits, 1), LARGEST_BATCH);
       const batch = Math.min(pending, wanted);
-      let came = 0;
+      let arrived = 0;
       let isNew = false;
-      // With no_wait the server answers at once where the records that it had announced are gone, unless all are.
+      // With no_wait the server answers immediately if announced records were removed, unless all
+      // of them were.
       const pull = JSON.stringify({ batch, expires, no_wait: true });
       const answered = await this.#wire.collect(
         { subject: next, data: pull },
@@ -313,13 +320,14 @@ export class StreamReader {
         (message) => {
           const status = statusOf(message);
           if (status !== 0) {
-            if (status === 503 && performance.now() < giveUp) {
-              // In a cluster a server may learn of a new consumer after the answer that it was made.
+            if (status === 503 && performance.now() < giveUpAtMs) {
+              // In a cluster a server may learn of a new consumer only after its creation was
+              // acknowledged.
               isNew = true;
               return true;
             }
             if (status !== 404 && status !== 408) throw brokenOff(message);
-            // The records that it had announced are gone by now, or it is slow.
+            // The announced records were removed meanwhile, or the server is slow.
             isUnsure = true;
             return true;
           }
@@ -331,11 +339,11 @@ export class StreamReader {
             records.push(recordOf(subjects, delivered.seq, { data: message.data, timeMs }));
             bytes += message.data.length;
           } else {
-            // This record is not part of the page: there is more.
+            // This record is not part of the page, so the page is not the end.
             pending = Math.max(pending, 1);
-            return ++came >= batch;
+            return ++arrived >= batch;
           }
-          return ++came >= batch || pending === 0;
+          return ++arrived >= batch || pending === 0;
         },
       );
       isUnsure ||= !answered;
@@ -350,8 +358,8 @@ function gapAt(subjects: TopicSubjects, position: number): TopicGap {
 }
 
 /**
- * The code of an answer that is not a message: 404 and 408 where there is none, 503 where no server
- * has the consumer. 0: it is a message.
+ * Returns the status code of an answer: 404 and 408 if there is no message, 503 if no server has
+ * the consumer, 0 if the answer is a message.
  */
 function statusOf({ headers, data }: Msg): number {
   return data.length === 0 ? (headers?.code ?? 0) : 0;
@@ -366,8 +374,8 @@ function brokenOff({ headers }: Msg) {
 }
 
 /**
- * What the reply subject of a consumer's message says:
- * $JS.ACK.(domain.account.)stream.consumer.tries.SEQ.n.NANOSECONDS.PENDING(.random)
+ * Parses the reply subject of a consumer's message:
+ *     $JS.ACK.(domain.account.)stream.consumer.tries.SEQ.n.NANOSECONDS.PENDING(.random)
  */
 function deliveredOf(reply: string): { seq: number; timeMs: number; pending: number } {
   const words = reply.split(".");

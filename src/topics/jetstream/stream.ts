@@ -7,14 +7,14 @@ import type { RetentionLimits } from "../retention.ts";
 import { REFUSED } from "./refusal.ts";
 
 /**
- * The one stream of a log, and the subjects in it:
+ * The stream of a log has these subjects:
  *
  *     hawser.<epoch>.log.<topic>    records, a message each
- *     hawser.<epoch>.trim.<topic>   the last trim of the topic: up to which sequence
- *     hawser.<epoch>.live.<topic>   records as they are stored: the server publishes them again
+ *     hawser.<epoch>.trim.<topic>   the trim marker: the sequence up to which the topic was trimmed
+ *     hawser.<epoch>.live.<topic>   records that the server republishes as it stores them
  *
- * The process that makes the stream chooses the epoch. A stream that was deleted
- * and made again has another epoch, and so no message to the old one reaches it.
+ * The process that creates the stream chooses the epoch. A stream that was deleted and created
+ * again has another epoch, so no message to the old one reaches it.
  */
 export interface StreamOptions {
   readonly name: string;
@@ -26,7 +26,7 @@ export interface StreamOptions {
 
 const OLDEST_SERVER = [2, 9, 4];
 
-/** Throws FAILED_PRECONDITION where the server is too old: before 2.9.4 republish is not reliable. */
+/** Throws FAILED_PRECONDITION if the server is too old: before 2.9.4 republishing is not reliable. */
 export function checkVersion(version: string): void {
   if (isAtLeast(version, OLDEST_SERVER)) return;
   throw failure(
@@ -35,7 +35,7 @@ export function checkVersion(version: string): void {
   );
 }
 
-/** Whether what the server publishes again has the time at which it was stored. */
+/** Whether the messages that the server republishes have the time at which they were stored. */
 export function republishesTimes(version: string): boolean {
   return isAtLeast(version, [2, 10, 0]);
 }
@@ -46,7 +46,7 @@ function isAtLeast(version: string, least: readonly number[]): boolean {
   return at === -1 || (parts[at] as number) > (least[at] as number);
 }
 
-/** Throws INVALID_ARGUMENT where no stream can have this name. */
+/** Throws INVALID_ARGUMENT if this is not a valid name of a stream. */
 export function checkName(name: string): void {
   if (/^[\w-]{1,64}$/.test(name)) return;
   throw failure(
@@ -55,7 +55,7 @@ export function checkName(name: string): void {
   );
 }
 
-/** The subjects of a topic, and the maker of its cursors. */
+/** The subjects of a topic, and its cursors. */
 export interface TopicSubjects {
   readonly records: string;
   readonly live: string;
@@ -74,21 +74,21 @@ export function subjectsOf(stream: string, epoch: string, topic: string): TopicS
 }
 
 /**
- * The last token of a topic's subjects: its name where that is of A-Z, a-z, 0-9, "_" and "-" alone,
- * else "~" and base64url.
+ * Returns the final token of a topic's subjects: the topic's name if it consists only of A-Z, a-z,
+ * 0-9, "_" and "-", else "~" and base64url.
  */
 function tokenOf(topic: string): string {
   return /^[\w-]+$/.test(topic) ? topic : `~${Buffer.from(topic).toString("base64url")}`;
 }
 
-/** The name of the topic that has this last token in its subjects. */
+/** Returns the name of the topic whose subjects end with this token. */
 export function topicOf(token: string): string {
   return token.startsWith("~") ? Buffer.from(token.slice(1), "base64url").toString() : token;
 }
 
 const NANOS = 1e6;
 
-/** The configuration that the stream must have. */
+/** Returns the required configuration of the stream. */
 function configOf({ name, retention, replicas, maxBytes, dedupeMs }: StreamOptions, epoch: string) {
   const { ageMs, records } = retention;
   const head = `${name}.${epoch}`;
@@ -96,7 +96,7 @@ function configOf({ name, retention, replicas, maxBytes, dedupeMs }: StreamOptio
     subjects: [`${head}.log.*`, `${head}.trim.*`],
     retention: "limits",
     storage: "file",
-    // At maxBytes appends fail; the oldest records are dropped by age and by number alone.
+    // At maxBytes appends fail: the oldest records are dropped only by age and by number.
     discard: "new",
     max_age: ageMs === Infinity ? 0 : Math.ceil(ageMs * NANOS),
     max_msgs: -1,
@@ -104,7 +104,7 @@ function configOf({ name, retention, replicas, maxBytes, dedupeMs }: StreamOptio
     max_bytes: maxBytes === Infinity ? -1 : maxBytes,
     max_msgs_per_subject: records === Infinity ? -1 : records,
     discard_new_per_subject: false,
-    // JetStream refuses one that is longer than max_age.
+    // JetStream refuses a window that is longer than max_age.
     duplicate_window: Math.ceil(Math.min(dedupeMs, ageMs) * NANOS),
     num_replicas: replicas,
     republish: { src: `${head}.log.>`, dest: `${head}.live.>` },
@@ -115,7 +115,10 @@ function configOf({ name, retention, replicas, maxBytes, dedupeMs }: StreamOptio
   } satisfies Partial<StreamConfig>;
 }
 
-/** Makes the stream, or updates one that is there; throws FAILED_PRECONDITION where it cannot be as it must. */
+/**
+ * Creates the stream, or updates an existing one. Throws FAILED_PRECONDITION if it cannot have the
+ * required configuration.
+ */
 export async function openStream(
   manager: JetStreamManager,
   options: StreamOptions,
@@ -127,9 +130,9 @@ export async function openStream(
     const made = await manager.streams
       .add({ ...config, name })
       .catch(unless(REFUSED.nameInUse))
-      .catch(notTaken(name));
-    // Another process has made it meanwhile.
-    return made === undefined ? openStream(manager, options) : checked(config, made);
+      .catch(throwRefused(name));
+    // Another process created the stream meanwhile.
+    return made === undefined ? openStream(manager, options) : withConfig(config, made);
   }
   const config = configOf(options, epochOf(found) ?? "");
   const { subjects, retention, storage, sealed } = config;
@@ -148,13 +151,13 @@ export async function openStream(
       ? found.config.description
       : describe(Math.max(found.state.last_seq, floorOf(found.config.description)));
   const updated = { ...found.config, ...config, description };
-  return checked(config, await manager.streams.update(name, updated).catch(notTaken(name)));
+  return withConfig(config, await manager.streams.update(name, updated).catch(throwRefused(name)));
 }
 
 /**
- * The description of the stream, with its floor: a record up to that position may
- * have been removed and nothing else tells of it. It is in the description because
- * a stream of 2.9 has no metadata.
+ * Returns the description of the stream with its floor. Records up to that position may have been
+ * removed without any other trace. The floor is in the description because a stream of NATS 2.9 has
+ * no metadata.
  */
 export function describe(floor: number): string {
   return `A log of Hawser's; floor ${floor}`;
@@ -164,12 +167,13 @@ export function floorOf(description: string | undefined): number {
   return Number(/; floor (\d+)$/.exec(description ?? "")?.[1] ?? 0);
 }
 
-/** The epoch of a log's stream; `undefined`: the stream is not a log's. */
+/** Returns the epoch of a log's stream, or `undefined` if the stream is not a log's. */
 export function epochOf({ config }: StreamInfo): string | undefined {
   return /^[^.]+\.([0-9a-f]{16})\.log\.\*$/.exec(config.subjects?.[0] ?? "")?.[1];
 }
 
-function checked(config: object, info: StreamInfo): StreamInfo {
+/** Returns the stream. Throws FAILED_PRECONDITION if its configuration is not the required one. */
+function withConfig(config: object, info: StreamInfo): StreamInfo {
   const wrong = differences(config, info.config);
   if (wrong.length > 0) {
     throw failure(
@@ -182,22 +186,22 @@ function checked(config: object, info: StreamInfo): StreamInfo {
 
 function differences(config: object, found: object): string[] {
   return Object.entries(config).flatMap(([key, value]) => {
-    // A server that does not know a setting leaves it out: that is as good as false.
+    // A server that does not know a setting leaves it out, which is the same as false.
     const is = (found as Record<string, unknown>)[key] ?? (value === false ? false : undefined);
     const [want, have] = [JSON.stringify(value), JSON.stringify(is)];
     return want === have ? [] : [`${key} is ${have ?? "not there"}, must be ${want}`];
   });
 }
 
-/** Turns a refusal with this code into `undefined`; throws any other error. */
+/** Returns `undefined` for a refusal with this code; throws any other error. */
 function unless(code: number) {
   return (error: Error & { code?: number }): undefined => {
     if (error.code !== code) throw error;
   };
 }
 
-/** Throws the error of a stream that the server refused to make or update. */
-function notTaken(name: string) {
+/** Throws FAILED_PRECONDITION: the server refused to create or update the stream. */
+function throwRefused(name: string) {
   return (error: Error): never => {
     throw failure(
       Code.FailedPrecondition,
@@ -207,7 +211,7 @@ function notTaken(name: string) {
   };
 }
 
-/** The error of a log that could not be opened, for the caller, which is its operator. */
+/** Converts the error of a log that could not be opened, for the caller, who is its operator. */
 export function notOpened(error: unknown): unknown {
   if (error instanceof ConnectError) return toOperator(error);
   if ((error as Error).name === "JetStreamNotEnabled") {

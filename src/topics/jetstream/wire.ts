@@ -10,7 +10,7 @@ import { failure } from "../../failure.ts";
 import type { Incidents } from "../incidents.ts";
 import type { Refusal } from "./refusal.ts";
 
-/** The packages of NATS, which are there only where they were installed beside Hawser. */
+/** The packages of NATS: optional peer dependencies of Hawser. */
 export interface Packages {
   readonly transport: typeof import("@nats-io/transport-node");
   readonly jetstream: typeof import("@nats-io/jetstream");
@@ -44,22 +44,22 @@ export interface WireOptions {
 }
 
 /**
- * A connection to NATS, which is made again whenever it is lost. Requests are sent
- * in the order of the calls, without a bound. A request without an answer fails
- * when the connection is lost, or after timeoutMs.
+ * A connection to NATS, which reconnects whenever it is lost. Requests are sent in the order of the
+ * calls; their number is not limited. A request without an answer fails when the connection is
+ * lost, or after timeoutMs.
  */
 export class Wire {
   readonly connection: NatsConnection;
   readonly #timeoutMs: number;
   readonly #incidents: Incidents;
   readonly #inbox: string;
-  /** By token, the oldest first. */
+  /** The key is the token; the oldest request comes first. */
   readonly #pending = new Map<string, PendingRequest>();
   readonly #reconnectListeners = new Set<() => void>();
   #nextToken = 0;
-  /** Called when no request is pending any more. */
+  /** Called when no request is pending. */
   #onIdle: (() => void) | undefined;
-  /** Runs out when the oldest request has its timeout. */
+  /** Fires when the oldest request times out. */
   #timer: NodeJS.Timeout | undefined;
   #connected = true;
   #closed = false;
@@ -69,7 +69,7 @@ export class Wire {
     this.#timeoutMs = options.timeoutMs;
     this.#incidents = options.incidents;
     this.#inbox = inbox;
-    connection.subscribe(`${inbox}.*`, { callback: (_, answer) => this.#answered(answer) });
+    connection.subscribe(`${inbox}.*`, { callback: (_, answer) => this.#onAnswer(answer) });
     void this.#followStatus();
   }
 
@@ -98,7 +98,7 @@ export class Wire {
     return new Wire(connection, transport.createInbox(), wireOptions);
   }
 
-  /** Sends a request; rejects with UNAVAILABLE where the answer does not come. */
+  /** Sends a request. Rejects with UNAVAILABLE if no answer arrives. */
   request(subject: string, data: Uint8Array | string, headers?: MsgHdrs): Promise<Msg> {
     return new Promise((resolve, reject) => {
       if (this.#closed) throw closed();
@@ -109,23 +109,22 @@ export class Wire {
     });
   }
 
-  /** Calls a method of JetStream's API; a refusal is in `error` of the answer. */
+  /** Calls a method of JetStream's API. If the server refuses, the answer has an `error`. */
   async api<T>(method: string, body: object = {}): Promise<T & { error?: Refusal }> {
     const answer = await this.request(`$JS.API.${method}`, JSON.stringify(body));
     return answer.json();
   }
 
-  /** Calls a method of JetStream's API, and does not wait for its answer. */
+  /** Calls a method of JetStream's API without waiting for the answer. */
   notify(method: string): void {
     if (this.#connected && !this.connection.isClosed())
       this.connection.publish(`$JS.API.${method}`);
   }
 
   /**
-   * Sends a request, and takes the messages that answer it until `isLast` returns
-   * true; rejects with what `isLast` throws. False where no message came for
-   * quietMs, which must be less than timeoutMs: the server may drop a request
-   * without an answer.
+   * Sends a request and passes the messages that answer it to `isLast`, until that returns true.
+   * Rejects with what `isLast` throws. Resolves with false if no message arrived for quietMs, which
+   * must be less than timeoutMs: the server may drop a request without an answer.
    */
   async collect(
     { subject, data }: { subject: string; data: string },
@@ -140,7 +139,7 @@ export class Wire {
     const end = () => void this.#takePending(token);
     const addPending = () => this.#addPending(token, { resolve: () => resolve(true), reject });
     using _ = this.listen(inbox, (message) => {
-      // The request may have ended: this message came together with its last one.
+      // The request may have ended: its last message arrived in the same chunk as this one.
       if (!this.#pending.delete(token)) return;
       timer.refresh();
       addPending();
@@ -165,7 +164,7 @@ export class Wire {
     }
   }
 
-  /** Subscribes to a subject, also over each connection that is made again. */
+  /** Subscribes to a subject. The subscription survives reconnects. */
   listen(subject: string, onMessage: (message: Msg) => void): NatsSubscription & Disposable {
     const subscription = this.connection.subscribe(subject, {
       callback: (error, message) => {
@@ -179,7 +178,7 @@ export class Wire {
     });
   }
 
-  /** Calls `listener` when there is a connection again: what was published while there was none did not come. */
+  /** Calls `listener` after each reconnect. Messages that were published in between were missed. */
   onReconnect(listener: () => void): Disposable {
     this.#reconnectListeners.add(listener);
     return { [Symbol.dispose]: () => void this.#reconnectListeners.delete(listener) };
@@ -217,7 +216,7 @@ export class Wire {
     }
   }
 
-  #answered(answer: Msg): void {
+  #onAnswer(answer: Msg): void {
     const token = answer.subject.slice(this.#inbox.length + 1);
     const pending = this.#takePending(token);
     if (pending === undefined) return;
@@ -250,7 +249,7 @@ export class Wire {
     this.#onIdle?.();
   }
 
-  /** All requests have the same timeout, so that the oldest is the first to have it: one timer is enough. */
+  /** All requests have the same timeout, so the oldest is the first to time out, and one timer is enough. */
   #startTimer(ms: number): void {
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
@@ -282,7 +281,7 @@ function disconnected(): ConnectError {
   return failure(Code.Unavailable, "the connection to NATS is lost; it is being made anew");
 }
 
-/** A text without the user and password that an address in it may have before an @. */
+/** Removes the user and password that an address in the text may have before an @. */
 function withoutCredentials(text: string): string {
   return text.replace(/[^\s/,'"]+@/g, "…@");
 }

@@ -2,9 +2,8 @@ import Database from "better-sqlite3";
 import { isBusy, precondition } from "./message.ts";
 
 /**
- * Locks a log for this process, until the lock is disposed of or the process has
- * ended, by whatever cause. What is locked, by SQLite's own locks, is a file beside
- * the log: the log's own file has a writer and a reader.
+ * Locks a log for this process, until the lock is disposed of or the process ends. The lock is
+ * SQLite's own lock of a second file, because the log's own file has a writer and a reader.
  */
 export function lock(path: string): Disposable {
   const connection = new Database(`${path}-lock`, { timeout: 0 });

@@ -32,7 +32,6 @@ import {
 } from "./message.ts";
 import { Thread, toError } from "./thread.ts";
 
-/** What a SQLite log is opened with. */
 export interface OpenOptions {
   readonly path: string;
   readonly retention: RetentionLimits;
@@ -40,12 +39,12 @@ export interface OpenOptions {
   readonly logger?: Logger | undefined;
 }
 
-/** For how many topics the makers of cursors are cached at most. */
+/** The largest number of topics whose Cursors are cached. */
 const MAX_CURSORS = 10_000;
 
 /**
- * The limits of what waits to be stored: at either, appends are refused, for a disk that stalls
- * must not fill the memory.
+ * The limits of the records that wait to be stored. At either one appends are refused: a disk that
+ * stalls must not fill the memory.
  */
 const MAX_WAITING = { records: 100_000, bytes: 64 * 2 ** 20 };
 
@@ -54,18 +53,18 @@ interface PendingAppend {
   readonly records: readonly NewRecord[];
   readonly bytes: number;
   readonly outcome: PromiseWithResolvers<Appended[]>;
-  /** The bytes of each record, where a reader followed the topic when they were sent to the writer. */
+  /** The bytes of each record, if a reader followed the topic when the records were sent to the writer. */
   payloads?: readonly Uint8Array[];
 }
 
-/** The records of a topic that one message of the writer acknowledges. */
+/** The records of a topic that the writer acknowledges in one message. */
 interface AcknowledgedRecords extends AppendedRecords {
   readonly records: TopicRecord[];
-  /** Whether the bytes of all of them were kept here. */
+  /** Whether `records` has all new records: their bytes may not have been kept. */
   isComplete: boolean;
 }
 
-/** Opens a log: first the writer, which makes the file where there is none, then the reader. */
+/** Opens a log: first the writer, which creates the file if it does not exist, then the reader. */
 export async function openSqliteLog(options: OpenOptions): Promise<TopicLog> {
   const log = new SqliteLog(options);
   await log.open();
@@ -92,20 +91,20 @@ class SqliteLog implements TopicLog {
   readonly #ageMs: number;
   readonly #incidents: Incidents;
   #isOpened = false;
-  #ticking: NodeJS.Timeout | undefined;
-  /** Why the log cannot be used any more. */
+  #tickTimer: NodeJS.Timeout | undefined;
+  /** Set when the log can no longer be used; the error says why. */
   #ended: { error: ConnectError } | undefined;
   #closing: Promise<void> | undefined;
 
   constructor({ path, retention, maxPages, logger = console }: OpenOptions) {
     const data = { path, retention, maxPages };
     const fail = (error: ConnectError) => this.#fail(error);
-    const received = ({ outcomes }: AppendedMessage) => this.#appended(outcomes);
+    const onAppended = ({ outcomes }: AppendedMessage) => this.#onAppended(outcomes);
     this.#path = path;
     this.#ageMs = retention.ageMs;
     this.#incidents = new Incidents(logger);
-    this.#writer = new Thread({ ...data, role: "writer" }, received, fail);
-    this.#reader = new Thread({ ...data, role: "reader" }, received, fail);
+    this.#writer = new Thread({ ...data, role: "writer" }, onAppended, fail);
+    this.#reader = new Thread({ ...data, role: "reader" }, onAppended, fail);
   }
 
   async open(): Promise<void> {
@@ -120,7 +119,7 @@ class SqliteLog implements TopicLog {
     this.#isOpened = true;
     if (this.#ageMs === Infinity) return;
     const everyMs = Math.min(Math.max(this.#ageMs / 10, 50), 60_000);
-    this.#ticking = setInterval(() => {
+    this.#tickTimer = setInterval(() => {
       this.#writer.post({ kind: "tick", nowMs: Date.now() });
     }, everyMs).unref();
   }
@@ -135,7 +134,7 @@ class SqliteLog implements TopicLog {
     this.#waiting.records += records.length;
     this.#waiting.bytes += bytes;
     this.#writer.hold(1);
-    // The appends of all calls in this turn go in one message.
+    // The appends of all calls in this turn of the event loop are sent in one message.
     if (this.#next.push({ topic, records, bytes, outcome }) === 1) setImmediate(() => this.#send());
     return outcome.promise;
   }
@@ -187,7 +186,7 @@ class SqliteLog implements TopicLog {
   }
 
   async #close(): Promise<void> {
-    clearInterval(this.#ticking);
+    clearInterval(this.#tickTimer);
     this.#send();
     this.#ended ??= { error: failure(Code.Unavailable, "the log is closed") };
     this.#listeners.close(this.#ended.error);
@@ -198,20 +197,20 @@ class SqliteLog implements TopicLog {
     }
   }
 
-  /** Hands the appends of this turn to the writer. */
+  /** Sends the appends of this turn to the writer. */
   #send(): void {
     const appends = this.#next;
     if (appends.length === 0 || this.#ended !== undefined) return;
     this.#next = [];
     this.#sent.push(...appends);
     const message = pack(appends);
-    // Live readers are given the bytes from here: then they are copied to the writer, not transferred.
+    // Live readers get the bytes from here: they are then copied to the writer, not transferred.
     const isRead = appends.some(({ topic }) => this.#listeners.has(topic));
     if (isRead) keepPayloads(appends, message);
     this.#writer.post(message, isRead ? [] : [message.data.buffer as ArrayBuffer]);
   }
 
-  #appended(outcomes: readonly AppendOutcome[]): void {
+  #onAppended(outcomes: readonly AppendOutcome[]): void {
     const appends = this.#sent.splice(0, outcomes.length);
     this.#release(appends);
     const acknowledged = new Map<string, AcknowledgedRecords>();
@@ -242,13 +241,13 @@ class SqliteLog implements TopicLog {
     }
   }
 
-  /** A thread has ended, and so has the log. */
+  /** Ends the log, because one of its threads has ended. */
   #fail(error: ConnectError): void {
     if (this.#ended !== undefined && this.#closing === undefined) return;
     this.#ended ??= { error };
-    // Before that the caller is told all of it, by the error that open() throws.
+    // Before that the error that open() throws tells the caller everything.
     if (this.#isOpened) this.#incidents.report("append", error);
-    clearInterval(this.#ticking);
+    clearInterval(this.#tickTimer);
     const appends = [...this.#sent.splice(0), ...this.#next.splice(0)];
     this.#release(appends);
     for (const { outcome } of appends) outcome.reject(error);
@@ -316,7 +315,7 @@ function sizeOf(records: readonly NewRecord[]): number {
   return bytes;
 }
 
-/** Appends in columns, their bytes in one buffer. */
+/** Packs appends into columns, and their bytes into one buffer. */
 function pack(appends: readonly PendingAppend[]): AppendMessage {
   const records = appends.flatMap(({ records }) => records);
   const hasIds = records.some(({ id }) => id !== undefined);
@@ -333,13 +332,13 @@ function pack(appends: readonly PendingAppend[]): AppendMessage {
     counts: appends.map(({ records }) => records.length),
     sizes: records.map(({ data }) => data.length),
     producers: hasIds ? records.map(({ id }) => id?.producer ?? null) : undefined,
-    // SQLite's integers have a sign.
+    // SQLite's integers are signed.
     sequences: hasIds ? records.map(({ id }) => BigInt.asIntN(64, id?.sequence ?? 0n)) : undefined,
     data,
   };
 }
 
-/** Gives each append the bytes of its records, as they lie in the message. */
+/** Keeps for each append the bytes of its records, as views of the message's buffer. */
 function keepPayloads(appends: readonly PendingAppend[], { sizes, data }: AppendMessage): void {
   let [record, at] = [0, 0];
   for (const append of appends) {
@@ -351,7 +350,7 @@ function keepPayloads(appends: readonly PendingAppend[], { sizes, data }: Append
   }
 }
 
-/** Adds those records of an append that were not stored before. */
+/** Adds those records of an append that had not been stored before. */
 function addRecords(
   acknowledged: AcknowledgedRecords,
   { payloads }: PendingAppend,

@@ -1,16 +1,16 @@
 /**
- * The messages between the threads of a SQLite log. Records travel as columns and
- * one buffer, which is transferred, not copied, unless live readers need it.
+ * The messages between the threads of a SQLite log. They contain records as columns and one buffer,
+ * which is transferred instead of copied, unless live readers need it.
  */
 import type { Code } from "@connectrpc/connect";
 import type { RetentionLimits } from "../retention.ts";
 
-/** What a thread is started with. */
+/** The data with which a thread is started. */
 export interface ThreadData {
   readonly role: "writer" | "reader";
   readonly path: string;
   readonly retention: RetentionLimits;
-  /** The largest size of the file, in pages of 4 KiB: a small disk, for tests. */
+  /** The largest size of the file, in pages of 4 KiB. Only tests set it, to simulate a small disk. */
   readonly maxPages: number | undefined;
 }
 
@@ -22,8 +22,8 @@ export interface AppendMessage {
   readonly topics: readonly string[];
   readonly counts: readonly number[];
   /**
-   * The other columns have an item for each record; `producers` and `sequences` are left out where
-   * no record has an id.
+   * The other columns have an item for each record; `producers` and `sequences` are left out if no
+   * record has an id.
    */
   readonly sizes: readonly number[];
   readonly producers: readonly (string | null)[] | undefined;
@@ -31,20 +31,20 @@ export interface AppendMessage {
   readonly data: Uint8Array;
 }
 
-/** What the writer did with the oldest appends that wait. */
+/** The outcomes of the oldest appends that wait. */
 export interface AppendedMessage {
   readonly kind: "appended";
   readonly outcomes: readonly AppendOutcome[];
 }
 
-/** Where the records of one append are stored, or why they are not. */
+/** The positions of the records of one append, or the reason why they are not stored. */
 export type AppendOutcome = StoredAppend | Failure;
 
 export interface StoredAppend {
-  /** The position of the topic's last record before the append: live readers that have it are given the new records. */
+  /** The position of the topic's newest record before the append: live readers that have it get the new records. */
   readonly previous: number;
   readonly timeMs: number;
-  /** The position of each record; negative where the record was stored before. */
+  /** The position of each record; negative if the record had been stored before. */
   readonly positions: readonly number[];
 }
 
@@ -62,31 +62,31 @@ export interface AnswerMessage {
   readonly failure?: Failure;
 }
 
-/** The thread has ended: everything that waits for it has failed. */
+/** Sent when the thread has ended: all calls and appends that wait for it fail. */
 export interface FailedMessage {
   readonly kind: "failed";
   readonly failure: Failure;
 }
 
-/** The writer looks for records that are older than the retention's ageMs. */
+/** Lets the writer look for records that are older than the retention's ageMs. */
 export interface TickMessage {
   readonly kind: "tick";
   readonly nowMs: number;
 }
 
-/** What a writer does between appends; "open" gives the epoch: `newEpoch` where the file is new. */
+/** The calls of the writer. "open" returns the log's epoch, which is `newEpoch` if the file is new. */
 export type WriterCall =
   | { readonly do: "open"; readonly newEpoch: string; readonly nowMs: number }
   | { readonly do: "trim"; readonly topic: string; readonly upTo: number }
   | { readonly do: "close" };
 
-/** What a reader does; "page" gives PageColumns, "oldest" and "end" a position. */
+/** The calls of the reader. "page" returns PageColumns, "oldest" and "end" a position. */
 export type ReaderCall =
   | { readonly do: "open" }
   | {
       readonly do: "page";
       readonly topic: string;
-      /** `undefined`: from the oldest. FOREIGN: of another epoch. */
+      /** A position; `undefined` for the oldest record, FOREIGN for a cursor of another epoch. */
       readonly after: number | undefined;
       readonly records: number;
       readonly bytes: number;
@@ -95,12 +95,12 @@ export type ReaderCall =
   | { readonly do: "topics"; readonly prefix: string }
   | { readonly do: "close" };
 
-/** In place of the position of a cursor of another epoch. */
+/** Takes the place of a position if the cursor is of another epoch. */
 export const FOREIGN = -1;
 
 /** A page in columns. */
 export interface PageColumns {
-  /** The position of the gap before the records, where there is one. */
+  /** The position of the gap before the records, if there is one. */
   readonly gap: number | undefined;
   readonly positions: readonly number[];
   readonly times: readonly number[];
@@ -108,12 +108,12 @@ export interface PageColumns {
   readonly data: Uint8Array;
 }
 
-/** A ConnectError on its way between threads. */
+/** A ConnectError as it is sent between threads. */
 export interface Failure {
   readonly code: Code;
-  /** For the clients of the server: it names no path. */
+  /** The text for clients, which names no path. */
   readonly message: string;
-  /** For the operator of the server: what happened, with the path, and the remedy. */
+  /** The text for the operator: what happened, with the path, and the remedy. */
   readonly detail?: string;
 }
 
@@ -157,7 +157,7 @@ export function damaged(path: string, what: string): FailureError {
   });
 }
 
-/** What an error of SQLite's, or of the system's, means to the user of the log. */
+/** Converts an error of SQLite, or of the operating system, to a Failure. */
 export function failureOf(error: unknown, path: string): Failure {
   if (error instanceof FailureError) return error.failure;
   const { code, message } = error as { code?: unknown; message: string };
@@ -186,7 +186,7 @@ export function failureOf(error: unknown, path: string): Failure {
   };
 }
 
-/** Whether another connection had the file for longer than this one waits. */
+/** Whether another connection locked the file for longer than this one waits. */
 export function isBusy(error: unknown): boolean {
   return `${(error as { code?: unknown }).code}`.startsWith("SQLITE_BUSY");
 }

@@ -1,15 +1,15 @@
 import type { FileConnection } from "./schema.ts";
 
 /**
- * When entries of this many records wait in memory, they begin to move to the table; meanwhile
- * others begin to wait.
+ * When the entries of this many records are in memory, they begin to move to the table as one run.
+ * New entries meanwhile wait for the next run.
  */
 const RUN_RECORDS = 4096;
 
-/** How many entries move with each record that is stored: a run has moved before the next one is full. */
+/** How many entries move with each record that is stored: at 2 a run has moved before the next one is full. */
 const MOVED_PER_RECORD = 2;
 
-/** Which record has a producer's sequence in a topic. */
+/** The position of the record with a producer's sequence in a topic. */
 interface IndexEntry {
   readonly key: string;
   readonly topic: number;
@@ -19,30 +19,29 @@ interface IndexEntry {
 }
 
 interface IndexState {
-  /** How many records were stored since the last run began. */
+  /** How many records were stored since the current run began. */
   records: number;
-  /** The position of the last of them. */
+  /** The position of the newest record. */
   last: number;
   /** How many entries of the run are in the table. */
   moved: number;
-  /** Whether the file says that all of the run are. */
+  /** Whether the file records that the whole run is in the table. */
   isIndexed: boolean;
 }
 
 type Row = [topic: bigint, producer: string | null, sequence: bigint | null, position: bigint];
 
 /**
- * Finds a record by its topic, producer and sequence: for the writer, which stores
- * none twice. The table `produced` is in that order: each busy producer has a
- * page of its own there, and a commit that wrote the entries with their records
- * would write all of those pages: with 64 producers that is three times as slow.
- * So entries wait in memory, and move to the table by runs in its order, some
- * with each record. What the table lacks is read from the newest records when the
- * log is opened: `indexed` in the file is the position from which on.
+ * Finds a record by its topic, producer and sequence, so that the writer stores no record twice.
+ * The table `produced` is in that order: each busy producer has its own page there, and a commit
+ * that wrote the entries with their records would write all of those pages, which is three times as
+ * slow with 64 producers. So entries wait in memory, and move to the table in runs sorted by the
+ * order of the table, some with each record. When the log is opened, entries that the table lacks
+ * are read from the records: those after the position `indexed` in the file.
  *
  *     stored ──> fresh ──> moving, in the order of the table ──> the table
  *
- * What is called between two calls of settle() belongs to one transaction.
+ * All calls between two calls of onCommit() belong to one transaction.
  */
 export class ProducerIndex {
   readonly #statements: ReturnType<typeof prepare>;
@@ -50,21 +49,21 @@ export class ProducerIndex {
   #moving = new Map<string, IndexEntry>();
   /** The entries of #moving, in the order of the table. */
   #run: readonly IndexEntry[] = [];
-  /** The position of the last record that was stored before the run began. */
+  /** The position of the newest record when the run began. */
   #runUpTo = 0;
-  /** The state after the last transaction. */
-  #settled: IndexState = { records: 0, last: 0, moved: 0, isIndexed: true };
+  /** The state after the previous transaction. */
+  #committed: IndexState = { records: 0, last: 0, moved: 0, isIndexed: true };
   /** The state in this transaction. */
-  #now: IndexState = this.#settled;
+  #now: IndexState = this.#committed;
   /** The keys that this transaction added. */
   #added: string[] = [];
-  /** The keys that this transaction removed, where their records are not after `upTo`. */
+  /** The keys whose entries this transaction removed, if their records are not after `upTo`. */
   #removed: { readonly key: string; readonly upTo: number }[] = [];
 
   constructor(connection: FileConnection) {
     this.#statements = prepare(connection);
     const indexed = (this.#statements.indexed.get() as number | undefined) ?? 0;
-    let { records, last } = this.#settled;
+    let { records, last } = this.#committed;
     for (const row of this.#statements.rest.iterate(indexed)) {
       const [topic, producer, sequence, position] = row as Row;
       records++;
@@ -73,11 +72,11 @@ export class ProducerIndex {
       const entry = entryOf({ topic: Number(topic), producer, sequence, position: last });
       this.#fresh.set(entry.key, entry);
     }
-    this.#now = { ...this.#settled, records, last };
-    this.settle();
+    this.#now = { ...this.#committed, records, last };
+    this.onCommit();
   }
 
-  /** The position of a record that is stored. */
+  /** Returns the position of a stored record, or `undefined` if there is none. */
   find(topic: number, producer: string, sequence: bigint): number | undefined {
     const key = keyOf(topic, producer, sequence);
     const waiting = this.#fresh.get(key) ?? this.#moving.get(key);
@@ -85,7 +84,7 @@ export class ProducerIndex {
     return this.#statements.find.get(topic, producer, sequence) as number | undefined;
   }
 
-  /** A record was stored; `producer` and `sequence` are null where it has no id. */
+  /** Adds a record that was stored; `producer` and `sequence` are null if it has no id. */
   add(
     topic: number,
     position: number,
@@ -101,17 +100,17 @@ export class ProducerIndex {
     this.#move(MOVED_PER_RECORD);
   }
 
-  /** The records of a topic up to a position are about to be deleted. */
+  /** Removes the entries of a topic's records up to a position. Call this before the records are deleted. */
   remove(topic: number, upTo: number): void {
-    for (const row of this.#statements.gone.all(topic, upTo)) {
+    for (const row of this.#statements.dropped.all(topic, upTo)) {
       const [producer, sequence] = row as [string, bigint];
       this.#statements.delete.run(topic, producer, sequence, upTo);
       this.#removed.push({ key: keyOf(topic, producer, sequence), upTo });
     }
   }
 
-  /** The transaction was committed. */
-  settle(): void {
+  /** Keeps the changes of this transaction, which was committed. */
+  onCommit(): void {
     for (const { key, upTo } of this.#removed) {
       for (const entries of [this.#fresh, this.#moving]) {
         if ((entries.get(key)?.position ?? Infinity) <= upTo) entries.delete(key);
@@ -121,21 +120,22 @@ export class ProducerIndex {
     this.#end(this.#now);
   }
 
-  /** The transaction was rolled back. */
-  undo(): void {
-    // An entry that had the same key before was of a record that is gone: find() would have found another.
+  /** Reverts the changes of this transaction, which was rolled back. */
+  onRollback(): void {
+    // An older entry with the same key belonged to a dropped record: otherwise find() would have
+    // found that record.
     for (const key of this.#added) this.#fresh.delete(key);
-    this.#end(this.#settled);
+    this.#end(this.#committed);
   }
 
   #end(state: IndexState): void {
-    this.#settled = state;
+    this.#committed = state;
     this.#now = { ...state };
     this.#added = [];
     this.#removed = [];
   }
 
-  /** The entries that waited begin to move. */
+  /** Begins to move the entries that have waited. */
   #beginRun(): void {
     this.#moving = this.#fresh;
     this.#fresh = new Map();
@@ -150,7 +150,7 @@ export class ProducerIndex {
     for (let left = count; left > 0 && now.moved < this.#run.length; left--) {
       const entry = this.#run[now.moved++] as IndexEntry;
       const { key, topic, producer, sequence, position } = entry;
-      // The record may have been deleted, and its entry with it.
+      // The record may have been deleted meanwhile, and its entry too.
       if (this.#moving.get(key) === entry) {
         this.#statements.insert.run(topic, producer, sequence, position);
       }
@@ -189,7 +189,7 @@ function prepare(connection: FileConnection) {
       .safeIntegers(),
     find: connection.prepare(`SELECT position FROM produced WHERE ${key}`).pluck(),
     insert: connection.prepare("INSERT OR REPLACE INTO produced VALUES (?, ?, ?, ?)"),
-    gone: connection
+    dropped: connection
       .prepare(
         `SELECT producer, sequence FROM records
          WHERE topic = ? AND position <= ? AND producer IS NOT NULL`,

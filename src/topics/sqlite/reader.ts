@@ -12,10 +12,10 @@ import {
 
 type RawRecord = [position: number, previous: number, time: number, crc: number, data: Buffer];
 
-/** A topic that was never appended to. */
+/** Stands for a topic that was never appended to. */
 const NO_TOPIC: TopicRow = { id: 0, trimmed: 0, last: 0, count: 0, bytes: 0 };
 
-/** Reads a log's file beside its writer, which never waits for it. */
+/** Reads a log's file in parallel with its writer, which never waits for the reader. */
 export class FileReader {
   readonly #path: string;
   readonly #connection: FileConnection;
@@ -32,7 +32,7 @@ export class FileReader {
     return this.#connection.transaction(() => this.#page(name, after, limits))();
   }
 
-  /** The last position that is gone, which need not be of a record of this topic. */
+  /** Returns the newest dropped position. It may be the position of another topic's record. */
   oldest(name: string): number {
     return this.#topic(name).trimmed;
   }
@@ -60,13 +60,14 @@ export class FileReader {
     { records, bytes }: Required<PageLimits>,
   ): PageColumns {
     const topic = this.#topic(name);
-    let [from, gap] = begin(topic, after);
+    let [from, gap] = startOf(topic, after);
     const page = new PageBuilder();
     const rows = this.#statements.records.iterate(topic.id, from, records);
     for (const row of rows as Iterable<RawRecord>) {
       const [position, previous, timeMs, crc, data] = row;
       if (previous !== from && page.isEmpty) {
-        // The cursor's own record has vanished: a gap is told, as if all before the next one were gone.
+        // The record of the cursor has vanished: report a gap, as if all records before the next
+        // one were dropped.
         from = this.#lastUpTo(topic, from);
         gap = from;
       }
@@ -86,7 +87,7 @@ export class FileReader {
     return page.columns(gap);
   }
 
-  /** The position of a topic's last record that is not after a position. */
+  /** Returns the position of a topic's newest record that is not after a position. */
   #lastUpTo(topic: TopicRow, position: number): number {
     const found = this.#statements.before.get(topic.id, position) as number | null;
     return Math.max(found ?? 0, topic.trimmed);
@@ -98,8 +99,8 @@ export class FileReader {
   }
 }
 
-/** After which position a page begins, and the gap that comes first, if there is one. */
-function begin(
+/** Returns the position after which a page begins, and the gap that comes first, if there is one. */
+function startOf(
   topic: TopicRow,
   after: number | undefined,
 ): [from: number, gap: number | undefined] {
@@ -109,7 +110,6 @@ function begin(
   return after > last ? [last, last] : [after, undefined];
 }
 
-/** A page while it is filled. */
 class PageBuilder {
   readonly #positions: number[] = [];
   readonly #times: number[] = [];

@@ -6,20 +6,19 @@ import { damaged, precondition } from "./message.ts";
 /**
  *     meta      the epoch; `floor`, after which the positions of this opening begin;
  *               `indexed`, the position up to which `produced` is complete
- *     topics    a row for each topic: how much it has, what is gone, what is the last
+ *     topics    a row for each topic: its newest position, its size, what was removed
  *     records   in the order of their positions, which all topics share
  *     produced  the position of a producer's record by its sequence (producer-index.ts)
  *
- * The data of a record is its last column: to read a column SQLite reads all
- * columns before it, and a search for producers must not read the data.
+ * The data of a record is its last column: SQLite reads all columns before the one that it needs,
+ * and a search for producers must not read the data.
  *
- * A record has the position of the one before it in its topic (`previous`; 0 for
- * the first), so that a record that is missing is noticed. `crc` is of all that a
- * reader is given.
+ * A record has the position of the previous record of its topic (`previous`; 0 for the first), so
+ * that a missing record is noticed. `crc` covers everything that a reader gets.
  *
- * The row of a topic stays when its last record is gone. Only the row tells that
- * record's cursor, after which nothing is missing, from the cursors before it:
- * without the row a reader at the end would be given a gap where none is.
+ * The row of a topic stays when its newest record is removed. Only the row tells the cursor of that
+ * record, after which nothing is missing, from earlier cursors: without the row a reader at the end
+ * would get a gap although nothing is missing.
  */
 const SCHEMA = `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -40,11 +39,11 @@ const SCHEMA = `
   ) WITHOUT ROWID;
 `;
 
-/** In the header of the file, so that the database of another program is not taken for a log. */
+/** Stands in the header of the file, so that the database of another program is not taken for a log. */
 const APPLICATION_ID = 0x68777372;
 const FORMAT = 2;
 
-/** Up to this size the whole file is checked when it is opened, which takes some tenths of a second. */
+/** Files of up to this size are checked as a whole when they are opened, which takes some tenths of a second. */
 const QUICK_CHECK_BYTES = 64 * 2 ** 20;
 
 export type FileConnection = Database.Database;
@@ -52,10 +51,10 @@ export type FileConnection = Database.Database;
 /** A row of `topics`. */
 export interface TopicRow {
   readonly id: number;
-  /** The last position that is gone; 0 where none is. */
+  /** The newest dropped position; 0 if there is none. */
   trimmed: number;
   last: number;
-  /** How many records are in the table, with those that are gone and not yet deleted. */
+  /** How many records are in the table, including dropped ones that are not deleted yet. */
   count: number;
   bytes: number;
 }
@@ -68,7 +67,7 @@ export type RawTopic = [
 
 export const TOPIC_COLUMNS = "name, id, trimmed, last, count, bytes, crc";
 
-/** Opens the file to write, and makes it a log where it is new. */
+/** Opens the file to write. A new file becomes a log. */
 export function connectWriter(
   path: string,
   newEpoch: string,
@@ -95,14 +94,17 @@ export function connectWriter(
   }
 }
 
-/** Whether the file is a log, or is empty: the process that made it ended before it made a log of it. */
+/**
+ * Whether the file is a log or empty. It is empty if the process that created it ended before it
+ * created the tables.
+ */
 function isOurs(connection: FileConnection): boolean {
   const id = connection.pragma("application_id", { simple: true });
   if (id !== 0) return id === APPLICATION_ID;
   return connection.prepare("SELECT count(*) FROM sqlite_schema").pluck().get() === 0;
 }
 
-/** Opens the file to read, after the writer has made it a log. */
+/** Opens the file to read. The writer must have made it a log. */
 export function connectReader(path: string): FileConnection {
   return new Database(path, { readonly: true, fileMustExist: true, timeout: 1_000 });
 }
@@ -132,7 +134,6 @@ function prepare(connection: FileConnection, path: string, newEpoch: string): st
 const head = new DataView(new ArrayBuffer(32));
 const headBytes = new Uint8Array(head.buffer);
 
-/** The checksum of a record. */
 export function recordCrc(
   topic: number,
   { position, previous, timeMs }: { position: number; previous: number; timeMs: number },
@@ -145,12 +146,11 @@ export function recordCrc(
   return crc32(data, crc32(headBytes));
 }
 
-/** The checksum of a row of `topics`. */
 export function topicCrc(name: string, { id, trimmed, last, count, bytes }: TopicRow): number {
   return crc32(JSON.stringify([name, id, trimmed, last, count, bytes]));
 }
 
-/** Reads a row of `topics`; throws DATA_LOSS where it is not as it was written. */
+/** Reads a row of `topics`. Throws DATA_LOSS if its checksum is wrong. */
 export function topicOf(raw: RawTopic, path: string): TopicRow {
   const [name, id, trimmed, last, count, bytes, crc] = raw;
   const row = { id, trimmed, last, count, bytes };

@@ -1,2 +1,3 @@
-// What thread.ts starts. JavaScript, so that its name is the same in src/ as in what is published.
+// The file that thread.ts starts as a worker. It is JavaScript so that it has the same name in src/
+// and in the published package.
 import "./worker-main.ts";

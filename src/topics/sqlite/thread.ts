@@ -15,8 +15,8 @@ import type {
 } from "./message.ts";
 
 /**
- * A thread of a log, as the log sees it. It keeps the process alive only while
- * something waits for it.
+ * The log's view of one of its threads. The thread keeps the process alive only while calls or
+ * appends wait for it.
  */
 export class Thread<Call extends WriterCall | ReaderCall> {
   readonly #path: string;
@@ -29,10 +29,11 @@ export class Thread<Call extends WriterCall | ReaderCall> {
   #ended: { error: ConnectError } | undefined;
 
   /**
-   * @param onMessage called with each message that is no answer to a call
-   * @param onFailed called once, with the reason, when the thread cannot be used any more
+   * @param onMessage called with each message that is not an answer to a call
+   * @param onFailed called once, with the reason, when the thread can no longer be used
    *
-   * Throws FAILED_PRECONDITION where a bundle does not say where the worker's file is.
+   * Throws FAILED_PRECONDITION if the code is in a bundle that does not tell where the worker's
+   * file is.
    */
   constructor(
     data: ThreadData,
@@ -49,7 +50,7 @@ export class Thread<Call extends WriterCall | ReaderCall> {
     this.#worker.on("exit", () => this.#fail(this.#unexpected(undefined)));
   }
 
-  /** Asks the thread to do something; resolves or rejects as the thread answers. */
+  /** Sends a call to the thread. Resolves or rejects with the thread's answer. */
   call<T>(call: Call): Promise<T> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended.error);
     const answer = Promise.withResolvers<unknown>();
@@ -63,7 +64,7 @@ export class Thread<Call extends WriterCall | ReaderCall> {
     this.#worker.postMessage(message, transfer);
   }
 
-  /** Adds to the number of those that wait for this thread; below 0 takes from it. */
+  /** Changes the number of calls and appends that wait for this thread. */
   hold(count: number): void {
     const before = this.#holds;
     this.#holds += count;
@@ -116,10 +117,7 @@ export class Thread<Call extends WriterCall | ReaderCall> {
   }
 }
 
-/**
- * Bundlers look for the expression `new Worker(new URL(…, import.meta.url))`, exactly as here, and
- * build that file too.
- */
+/** Bundlers look for exactly this expression, `new Worker(new URL(…, import.meta.url))`, and build that file too. */
 function startWorker(workerData: ThreadData): Worker {
   try {
     // execArgv: the worker does not inherit this process's options, such as `--input-type` or `--test`.
@@ -129,13 +127,13 @@ function startWorker(workerData: ThreadData): Worker {
       name: "hawser-log",
     });
   } catch (error) {
-    // In a bundle of CommonJS there is no import.meta.url.
+    // A CommonJS bundle has no import.meta.url.
     if ((error as NodeJS.ErrnoException).code !== "ERR_INVALID_URL") throw error;
     throw workerMissing(error);
   }
 }
 
-/** Whether it is the worker's own file that was not found, not a package that it imports. */
+/** Whether the worker's own file was not found, rather than a package that it imports. */
 function isWorkerMissing(error: unknown): boolean {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: string };
   return (
@@ -153,7 +151,7 @@ function workerMissing(cause: unknown): ConnectError {
   );
 }
 
-/** A failure of a thread as an error of the log. */
+/** Converts a failure of a thread to an error of the log. */
 export function toError({ code, message, detail }: Failure): ConnectError {
   return detail === undefined
     ? failure(code, message)

@@ -2,9 +2,9 @@ import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { damaged } from "./message.ts";
 
 /**
- * The layout of a write-ahead log: "The SQLite Database File Format", section 4.
- * All numbers are big-endian; the checksums take words in the order that the
- * last bit of the magic number says.
+ * The layout of a write-ahead log: "The SQLite Database File Format", section 4. All numbers are
+ * big-endian; the final bit of the magic number tells the byte order of the words that the
+ * checksums add up.
  */
 const HEADER = { bytes: 32, magic: 0, pageSize: 8, salts: 16, check: 24 };
 const FRAME = { bytes: 24, commit: 4, salts: 8, check: 16 };
@@ -13,12 +13,11 @@ const MAGIC = 0x377f0682;
 /**
  * Checks the write-ahead log that a process left, before SQLite reads it.
  *
- * SQLite stops at the first frame whose checksum is wrong, and drops what follows:
- * right where a crash cut off the last transaction, wrong where an older one was
- * damaged since. They can be told apart: a transaction begins only after the one
- * before it is on the disk. So where a frame of this log follows the end of a
- * broken transaction, that was damaged: DATA_LOSS. Damage to the very last
- * transaction cannot be told from a write that was cut off.
+ * SQLite stops at the first frame whose checksum is wrong, and drops what follows. That is right if
+ * a crash cut off the final transaction, and wrong if an older one was damaged later. The two can
+ * be told apart: a transaction begins only when the previous one is on the disk. So if a frame of
+ * this log follows the end of a broken transaction, that transaction was damaged, and the log fails
+ * with DATA_LOSS. Damage to the final transaction cannot be told from a write that was cut off.
  */
 export function checkWal(path: string): void {
   const file = `${path}-wal`;
@@ -47,7 +46,8 @@ function checkFrames(descriptor: number, size: number, path: string): void {
   }
   const pageSize = header.readUInt32BE(HEADER.pageSize);
   const frame = Buffer.alloc(FRAME.bytes + pageSize);
-  // All frames are intact; then a transaction is broken; then the end of that transaction has passed.
+  // "intact": all frames so far are valid. "broken": one is not, and its transaction has not ended.
+  // "ended": that transaction has ended.
   let state: "intact" | "broken" | "ended" = "intact";
   for (let at: number = HEADER.bytes; at + frame.length <= size; at += frame.length) {
     readSync(descriptor, frame, 0, frame.length, at);

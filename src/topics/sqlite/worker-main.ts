@@ -1,7 +1,6 @@
 /**
- * The threads of a SQLite log: one writes, one reads, each with a connection of
- * its own. The appends that wait for the writer go into one transaction, so that
- * they share one fsync.
+ * The threads of a SQLite log: one writes, one reads, each with its own connection. The appends
+ * that wait for the writer go into one transaction, so that they share one fsync.
  */
 import {
   type MessagePort,
@@ -29,7 +28,7 @@ const GROUP = { records: 4_096, bytes: 8 * 2 ** 20 };
 /** How often records are deleted while appends wait too. */
 const SWEEP_EVERY_MS = 5;
 
-/** How long nothing is deleted after the disk had no space for that. */
+/** How long the writer deletes nothing after the disk had no space for a deletion. */
 const SWEEP_AGAIN_MS = 1_000;
 
 const data = workerData as ThreadData;
@@ -39,7 +38,7 @@ function post(message: FromThread, transfer: ArrayBuffer[] = []): void {
   port.postMessage(message, transfer);
 }
 
-/** Answers a call with what `run` returns or throws; returns what it throws. */
+/** Answers a call with what `run` returns or throws. Returns the error that it throws. */
 function answer(id: number, run: () => unknown): unknown {
   let value: unknown;
   try {
@@ -104,7 +103,7 @@ function write(): void {
     }
   }
 
-  /** Takes all messages that have come. */
+  /** Takes all messages that have arrived. */
   function receive(): void {
     for (
       let next = receiveMessageOnPort(port);
@@ -163,7 +162,7 @@ function write(): void {
   }
 }
 
-/** Adds the appends of a message to a group, in the order of the calls; their bytes are not copied. */
+/** Adds the appends of a message to a group, in the order of the calls. Their bytes are not copied. */
 function unpack(message: AppendMessage, group: Append[]): void {
   const { topics, counts, sizes, producers, sequences, data, nowMs } = message;
   let [record, at] = [0, 0];

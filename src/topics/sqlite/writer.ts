@@ -22,12 +22,12 @@ import {
 import { checkWal } from "./wal.ts";
 
 /**
- * How far after the last opening's positions those of this opening begin: no position is given
- * twice, also where records were lost.
+ * The positions of each opening begin this far after the newest position that is stored: no
+ * position is used twice, even if records were lost.
  */
 const STRIDE = 2 ** 24;
 
-/** What one sweep deletes at most. */
+/** The limits of one sweep. */
 const SWEEP = { records: 256, bytes: 2 ** 20 };
 
 /** One append that waits for the writer. */
@@ -43,7 +43,7 @@ export interface WrittenRecord {
   readonly sequence: bigint | null;
 }
 
-/** The writer of a log's file: the only one, in a thread of its own. */
+/** The writer of a log's file. It runs in its own thread; a file has only one. */
 export class FileWriter {
   readonly epoch: string;
   readonly #path: string;
@@ -53,9 +53,9 @@ export class FileWriter {
   readonly #statements: ReturnType<typeof prepare>;
   readonly #producers: ProducerIndex;
   readonly #topics = new Map<string, TopicRow>();
-  /** The topics that this transaction changes, as they were before; `undefined`: the topic is new. */
+  /** The topics that this transaction changes, with their rows before it; `undefined` if the topic is new. */
   readonly #touched = new Map<string, TopicRow | undefined>();
-  /** Topics that may have something to delete. */
+  /** Topics that may have records to delete. */
   readonly #due = new Set<string>();
   #position = 0;
   #nextId = 1;
@@ -85,15 +85,15 @@ export class FileWriter {
   }
 
   /**
-   * Stores appends in one transaction. Where that fails, each is stored in one of
-   * its own: an append that is too large does not fail the others.
+   * Stores appends in one transaction. If that fails, stores each in a separate transaction: an
+   * append that is too large does not fail the others.
    */
   append(appends: readonly Append[]): AppendOutcome[] {
     try {
       return this.#transaction(() => appends.map((append) => this.#append(append)));
     } catch (error) {
       if (isFatal(error)) throw error;
-      // A lock of another program would fail each of them too, after as long a wait.
+      // A lock of another program would fail each of them too, each after the full wait.
       if (appends.length === 1 || isBusy(error)) {
         const failed = failureOf(error, this.#path);
         return appends.map(() => failed);
@@ -109,7 +109,7 @@ export class FileWriter {
     });
   }
 
-  /** Records up to a position are gone from now on; sweep() deletes them. */
+  /** Drops records up to a position: they can no longer be read. sweep() deletes them. */
   trim(name: string, upTo: number): void {
     const before = this.#topics.get(name);
     if (before === undefined) return;
@@ -128,12 +128,12 @@ export class FileWriter {
     for (const [name, { count }] of this.#topics) if (count > 0) this.#due.add(name);
   }
 
-  /** Whether sweep() has something to do. */
+  /** Whether there is something to delete. */
   get isDue(): boolean {
     return this.#due.size > 0;
   }
 
-  /** Deletes some of the records that are gone or past the retention; returns whether there are more. */
+  /** Deletes some of the records that are dropped or past the retention. Returns whether there are more. */
   sweep(nowMs: number): boolean {
     const [name] = this.#due;
     if (name === undefined) return false;
@@ -176,7 +176,7 @@ export class FileWriter {
 
   #sweep(name: string, nowMs: number): boolean {
     const topic = this.#topics.get(name);
-    // The first append of the topic was past the retention, and then was rolled back.
+    // The first append of the topic exceeded the retention, and then was rolled back.
     if (topic === undefined) return false;
     const { records, bytes, ageMs } = this.#retention;
     const oldest = this.#statements.sizes.all(topic.id, SWEEP.records) as [
@@ -185,32 +185,32 @@ export class FileWriter {
       number,
     ][];
     let upTo = 0;
-    let [gone, goneBytes] = [0, 0];
+    let [dropped, droppedBytes] = [0, 0];
     for (const [position, timeMs, size] of oldest) {
-      const left = topic.count - gone;
-      const isGone =
+      const left = topic.count - dropped;
+      const isDropped =
         position <= topic.trimmed ||
         left > records ||
-        (topic.bytes - goneBytes > bytes && left > 1) ||
+        (topic.bytes - droppedBytes > bytes && left > 1) ||
         timeMs < nowMs - ageMs;
-      if (!isGone || goneBytes > SWEEP.bytes) break;
+      if (!isDropped || droppedBytes > SWEEP.bytes) break;
       upTo = position;
-      gone++;
-      goneBytes += size;
+      dropped++;
+      droppedBytes += size;
     }
-    if (gone === 0) return false;
+    if (dropped === 0) return false;
     this.#transaction(() => {
       this.#producers.remove(topic.id, upTo);
       this.#statements.delete.run(topic.id, upTo);
       const changed = this.#touch(name);
       changed.trimmed = Math.max(changed.trimmed, upTo);
-      changed.count -= gone;
-      changed.bytes -= goneBytes;
+      changed.count -= dropped;
+      changed.bytes -= droppedBytes;
     });
-    return gone === oldest.length || goneBytes > SWEEP.bytes;
+    return dropped === oldest.length || droppedBytes > SWEEP.bytes;
   }
 
-  /** The topic, for this transaction to change: it is made where it is new. */
+  /** Returns the row of a topic for this transaction to change. Creates it if the topic is new. */
   #touch(name: string): TopicRow {
     const before = this.#topics.get(name);
     if (this.#touched.has(name)) return before as TopicRow;
@@ -220,7 +220,7 @@ export class FileWriter {
     return topic;
   }
 
-  /** Commits what `change` does, and the rows of the topics that it touches; where it throws, nothing of that. */
+  /** Commits what `change` does, with the rows of the topics that it touches. If it throws, rolls everything back. */
   #transaction<T>(change: () => T): T {
     this.#statements.begin.run();
     try {
@@ -232,10 +232,10 @@ export class FileWriter {
       }
       this.#statements.commit.run();
       this.#touched.clear();
-      this.#producers.settle();
+      this.#producers.onCommit();
       return result;
     } catch (error) {
-      this.#producers.undo();
+      this.#producers.onRollback();
       if (this.#connection.inTransaction) this.#statements.rollback.run();
       for (const [name, before] of this.#touched) {
         if (before === undefined) this.#topics.delete(name);
@@ -256,7 +256,10 @@ export class FileWriter {
     return ++this.#position;
   }
 
-  /** Reads the topics, and stores where the positions of this opening begin before the first one is given. */
+  /**
+   * Reads the topics, and stores the position after which those of this opening begin, before the
+   * first one is used.
+   */
   #load(nowMs: number): void {
     const rows = this.#connection.prepare(`SELECT ${TOPIC_COLUMNS} FROM topics`).raw().all();
     for (const raw of rows as RawTopic[]) {
@@ -275,7 +278,10 @@ export class FileWriter {
   }
 }
 
-/** Whether the file cannot be trusted after an error: a write may or may not be on the disk, or the file is damaged. */
+/**
+ * Whether the file can no longer be trusted after an error: a write may or may not be on the disk,
+ * or the file is damaged.
+ */
 export function isFatal(error: unknown): boolean {
   return /^SQLITE_(IOERR_(DIR_)?FSYNC|CORRUPT|NOTADB|MISUSE|INTERNAL)/.test(
     `${(error as { code?: unknown }).code}`,
