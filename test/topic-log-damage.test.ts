@@ -184,6 +184,15 @@ test("a file that is not a database is refused, and left unchanged", async () =>
   expect(readFileSync(path).equals(before)).toBe(true);
 });
 
+test("the error of opening a file that is not a database always names the file", async () => {
+  await using file = await temporaryFile("log.db");
+  writeFileSync(file.path, "a text. ".repeat(100));
+  // The writer's thread may end before, while or after it is closed.
+  for (let n = 0; n < 50; n++) {
+    await expect(sqliteLog(file.path)).rejects.toThrow(file.path);
+  }
+});
+
 test("a database of another program is refused, and left unchanged; a later format is refused", async () => {
   await using file = await temporaryFile("log.db");
   const { path } = file;

@@ -78,7 +78,8 @@ const MOUNT = 'mount -t tmpfs -o size="$0" none "$1" && shift && exec "$@"';
 function start(file: string, args: string[], extra: Record<string, string | undefined>): Program {
   const env = { ...process.env, ...extra };
   for (const name of Object.keys(env)) {
-    if (name.startsWith("npm_")) delete env[name];
+    // A test must see the same colours whatever terminal runs it.
+    if (name.startsWith("npm_") || /^(NO|FORCE)_COLOR$/.test(name)) delete env[name];
   }
   const child = spawn(file, args, { env });
   child.stdin.on("error", () => {});

@@ -113,7 +113,8 @@ class SqliteLog implements TopicLog {
       this.epoch = await this.#writer.call<string>(call);
       await this.#reader.call({ do: "open" });
     } catch (error) {
-      await this[Symbol.asyncDispose]();
+      // The thread that met the cause may fail while it is closed: the first error is the one to throw.
+      await this[Symbol.asyncDispose]().catch(() => {});
       throw toOperator(error as ConnectError);
     }
     this.#isOpened = true;
