@@ -311,9 +311,9 @@ test("calls that fill a connection and are cancelled at once: every handler's si
     },
   });
   // Without a session: what happens to the connection happens to it.
-  const bystander = world.greeter.chat({ sessions: false });
-  await bystander.send({ content: "before" });
-  expect(await next(bystander)).toMatchObject({ reply: "before" });
+  const otherCall = world.greeter.chat({ sessions: false });
+  await otherCall.send({ content: "before" });
+  expect(await next(otherCall)).toMatchObject({ reply: "before" });
   const controller = new AbortController();
   const { signal } = controller;
   const pushes = Array.from({ length: STREAMS - 1 }, () => world.greeter.subscribe({}, { signal }));
@@ -327,9 +327,9 @@ test("calls that fill a connection and are cancelled at once: every handler's si
   await stillAt(() => census.clientStreams);
   world.link.resume("up");
   await until("every handler has ended", () => running === 0);
-  await bystander.send({ content: "after" });
-  expect(await next(bystander)).toMatchObject({ reply: "after" });
-  bystander.cancel();
+  await otherCall.send({ content: "after" });
+  expect(await next(otherCall)).toMatchObject({ reply: "after" });
+  otherCall.cancel();
 });
 
 test("a request iterable is told to return when the call is cancelled", async () => {

@@ -32,7 +32,7 @@ describe.each(["with its first SETTINGS", "later"])(
     const started = async () => {
       const server = await fakeServer(() => {}, when === "later" ? {} : NONE);
       if (when === "later") {
-        await server.serves();
+        await server.expectServed();
         await close(server);
       }
       return server;
@@ -69,7 +69,7 @@ describe.each(["with its first SETTINGS", "later"])(
         rawMessage: "the deadline of 80 ms passed",
       });
       allow(server.peers[0], 100);
-      await server.serves();
+      await server.expectServed();
     });
 
     test("is sent keepalive pings while a call waits, although no call is open", async () => {
@@ -77,7 +77,7 @@ describe.each(["with its first SETTINGS", "later"])(
       const options = when === "later" ? { keepalive } : { ...NONE, keepalive };
       await using server = await fakeServer(() => {}, options);
       if (when === "later") {
-        await server.serves();
+        await server.expectServed();
         await close(server);
       }
       const waiting = hello(server);
@@ -112,10 +112,10 @@ describe.each(["with its first SETTINGS", "later"])(
 
 test("calls that run on a connection continue when its server takes no more calls", async () => {
   await using server = await fakeServer(() => {});
-  const running = await server.bystander();
+  const running = await server.otherCall();
   await close(server);
   const waiting = hello(server);
-  await running.unharmed();
+  await running.stillWorks();
   expect(server.peers).toHaveLength(1);
   allow(server.peers[0], 1);
   expect(await waiting).toMatchObject({ reply: "hi" });

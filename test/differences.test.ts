@@ -114,7 +114,7 @@ test(rows.ending, async () => {
   };
   for (const server of [await hawser(handlers), await connectNode(handlers)]) {
     const peer = await call(server, "Chat");
-    expect((await peer.over(1)).status).toBe(OK);
+    expect((await peer.ended(1)).status).toBe(OK);
     expect(await peer.reset(1)).toBe(http2.constants.NGHTTP2_NO_ERROR);
   }
 
@@ -122,7 +122,7 @@ test(rows.ending, async () => {
     chat: (chat: Chat) => void chat.once("data", () => chat.end()),
   });
   const peer = await call(js, "Chat");
-  expect((await peer.over(1)).status).toBe(OK);
+  expect((await peer.ended(1)).status).toBe(OK);
   await staysQuiet(peer);
   expect(peer.stream(1).reset).toBeUndefined();
 });
@@ -141,7 +141,7 @@ test(rows.ignoring, async () => {
       void hello.once("cancelled", () => answer(null, { reply: "late" })),
   });
   const statusOf = async (server: Server) =>
-    (await (await call(server, "SayHello", { "grpc-timeout": "100m" }, true)).over(1)).status;
+    (await (await call(server, "SayHello", { "grpc-timeout": "100m" }, true)).ended(1)).status;
   expect(await statusOf(await hawser(handlers))).toBe(Code.DeadlineExceeded);
   expect(await statusOf(await connectNode(handlers))).toBe(OK);
   expect(await statusOf(js)).toBe(Code.DeadlineExceeded);
@@ -162,7 +162,7 @@ test(rows.waiting, async () => {
     },
   };
   const deadline = { "grpc-timeout": "100m" };
-  await (await call(await hawser(handlers), "Chat", deadline)).over(1);
+  await (await call(await hawser(handlers), "Chat", deadline)).ended(1);
   expect(outcome).toBe("thrown");
 
   outcome = "waits";
@@ -328,7 +328,7 @@ test(rows.throwing, async () => {
     throw new Error("a bug");
   };
   const outcome = async (server: Server) => {
-    const { status } = await (await call(server, "SayHello", {}, true)).over(1);
+    const { status } = await (await call(server, "SayHello", {}, true)).ended(1);
     return [Code[status ?? Number.NaN], server.logged()];
   };
   expect(await outcome(await hawser({ sayHello: fail }))).toEqual(["Internal", 1]);
@@ -374,7 +374,7 @@ test(rows.streams, async () => {
 
 test(rows.unknown, async () => {
   const answer = async (server: Server) => {
-    const incoming = await (await call(server, "Whistle", {}, true)).over(1);
+    const incoming = await (await call(server, "Whistle", {}, true)).ended(1);
     return [incoming.headers?.[":status"], incoming.status];
   };
   expect(await answer(await hawser({}))).toEqual(["200", Code.Unimplemented]);

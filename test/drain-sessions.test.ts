@@ -294,10 +294,10 @@ test("an attachment of an unknown session fails with UNKNOWN; one that would beg
   const { terms } = await world.peer();
   const closed = world.server.close({ graceMs: 60_000 });
   await using peer = new SessionPeer(await dial(portOf(world).port), terms);
-  const unknown = await peer.attach(newId(), { attach: 2 }).over();
+  const unknown = await peer.attach(newId(), { attach: 2 }).ended();
   expect(unknown.lost?.reason).toBe(SessionLostReason.UNKNOWN);
   const refused = peer.attach(newId());
-  await refused.over();
+  await refused.ended();
   expect(peer.peer.stream(refused.stream).reset).toBe(constants.NGHTTP2_REFUSED_STREAM);
   expect(await peer.peer.goaway()).toBe(0);
   expect(world.runs).toHaveLength(1);

@@ -107,7 +107,7 @@ test.each([17, 0, -1, Number.NaN, 1.5, 99])(
     }
     await using peer = await dial(Number(new URL(world.url).port));
     peer.write(request(1, "SayHello"), data(1, envelope(Buffer.alloc(0)), true));
-    const { headers, message } = await peer.over(1);
+    const { headers, message } = await peer.ended(1);
     expect([headers?.["grpc-status"], message]).toEqual(["2", "as it is"]);
     expect(world.logged).toEqual([]);
   },

@@ -224,7 +224,7 @@ describe.each([
         data(id, message(`call ${id}`), true),
       ]),
     );
-    for (const id of [1, ...streams]) expect(await peer.over(id)).toMatchObject({ status: 0 });
+    for (const id of [1, ...streams]) expect(await peer.ended(id)).toMatchObject({ status: 0 });
     for (const id of streams) {
       expect(messages(peer.stream(id).body)).toEqual(messages(message(`call ${id}`)));
     }
@@ -243,8 +243,8 @@ describe.each([
       ...[request(3, "Chat"), data(3, message("cut")), rst(3, Http2Code.CANCEL)],
       ...[request(5, "Chat"), data(5, message("whole"), true)],
     );
-    expect(await peer.over(1)).toMatchObject({ status: 0 });
-    expect(await peer.over(5)).toMatchObject({ status: 0 });
+    expect(await peer.ended(1)).toMatchObject({ status: 0 });
+    expect(await peer.ended(5)).toMatchObject({ status: 0 });
     await server.idle();
     const ends = server.calls.map(({ end }) => (end instanceof ConnectError ? end.code : end));
     // A call may be reset before its handler begins.

@@ -83,7 +83,7 @@ test("messages that threads inflate, and messages that are small or plain, come 
   peer.write(request(1, "Chat", { "grpc-encoding": "gzip" }));
   await peer.flow(1, Buffer.concat(frames));
   peer.write(data(1, undefined, true));
-  const reply = await peer.over(1);
+  const reply = await peer.ended(1);
   expect(reply.status, reply.message).toBe(0);
   expect(messages(reply.body)).toEqual(contents.map((content) => text(content)));
 });
@@ -100,7 +100,7 @@ test("messages of calls that were cancelled while they waited for a thread do no
   for (const stream of streams) peer.write(rst(stream, Http2Code.CANCEL));
   peer.write(request(1001, "Collect", { "grpc-encoding": "gzip" }));
   peer.write(data(1001, envelope(gzipSync(text("y".repeat(20_000))), 1), true));
-  expect((await peer.over(1001)).status).toBe(0);
+  expect((await peer.ended(1001)).status).toBe(0);
   const read = world.calls.reduce((sum, { requests }) => sum + requests.length, 0);
   expect(read).toBeLessThan(90);
 });

@@ -13,13 +13,13 @@ const LIMIT = 1_000;
 const ofSize = (bytes: number) => "x".repeat(bytes - 3);
 
 /** A call on the same connection, which must not notice what happens to the others. */
-async function bystander(world: World) {
+async function otherCall(world: World) {
   const chat = world.greeter.chat();
   await chat.send({ content: "before" });
   expect(await next(chat)).toMatchObject({ reply: "before" });
   const connections = census.connections;
   return {
-    async isUnharmed() {
+    async stillWorks() {
       await chat.send({ content: "after" });
       expect(await next(chat)).toMatchObject({ reply: "after" });
       chat.closeSend();
@@ -78,31 +78,31 @@ describe("RESOURCE_EXHAUSTED with both numbers, for a request over the server's 
 
   test("fails a unary call", async () => {
     await using world = await start(options);
-    const other = await bystander(world);
+    const other = await otherCall(world);
     expectOverLimit(await failureOf(world.greeter.sayHello({ content })), "readMaxBytes");
-    await other.isUnharmed();
+    await other.stillWorks();
   });
 
   test("fails a client-streaming call", async () => {
     await using world = await start(options);
-    const other = await bystander(world);
+    const other = await otherCall(world);
     const sink = world.greeter.collect();
     await sink.send({ content: "small" });
     void sink.send({ content });
     expectOverLimit(await failureOf(sink.finish()), "readMaxBytes");
-    await other.isUnharmed();
+    await other.stillWorks();
   });
 
   test("fails a bidirectional call, after replies that arrive before it", async () => {
     await using world = await start(options);
-    const other = await bystander(world);
+    const other = await otherCall(world);
     const chat = world.greeter.chat();
     await chat.send({ content: "small" });
     expect(await next(chat)).toMatchObject({ reply: "small" });
     await chat.send({ content });
     expectOverLimit(await failureOf(chat), "readMaxBytes");
     expectOverLimit(await failureOf(chat.send({})), "readMaxBytes");
-    await other.isUnharmed();
+    await other.stillWorks();
   });
 
   test("is thrown by the handler's requests, with the signal aborted", async () => {
@@ -135,7 +135,7 @@ test("a response over the server's writeMaxBytes: RESOURCE_EXHAUSTED with both n
     server: { writeMaxBytes: LIMIT },
     greeter: { ...mirror },
   });
-  const other = await bystander(world);
+  const other = await otherCall(world);
   expectOverLimit(await failureOf(world.greeter.sayHello({ content: "grow" })), "writeMaxBytes");
   const chat = world.greeter.chat();
   await chat.send({ content: "small" });
@@ -143,25 +143,25 @@ test("a response over the server's writeMaxBytes: RESOURCE_EXHAUSTED with both n
   await chat.send({ content: "grow" });
   expectOverLimit(await failureOf(chat), "writeMaxBytes");
   expect(thrown).toEqual([]);
-  await other.isUnharmed();
+  await other.stillWorks();
 });
 
 test("a response over the client's readMaxBytes: RESOURCE_EXHAUSTED with both numbers, the handler is cancelled", async () => {
   await using world = await start({ greeter: mirror, transport: { readMaxBytes: LIMIT } });
-  const other = await bystander(world);
+  const other = await otherCall(world);
   expectOverLimit(await failureOf(world.greeter.sayHello({ content: "grow" })), "readMaxBytes");
   const chat = world.greeter.chat();
   await chat.send({ content: "small" });
   expect(await next(chat)).toMatchObject({ reply: "small" });
   await chat.send({ content: "grow" });
   expectOverLimit(await failureOf(chat), "readMaxBytes");
-  await other.isUnharmed();
+  await other.stillWorks();
 });
 
 test("a request over the client's writeMaxBytes: that send rejects with both numbers, and the call fails", async () => {
   await using world = await start({ greeter: mirror, transport: { writeMaxBytes: LIMIT } });
   const content = ofSize(LIMIT + 1);
-  const other = await bystander(world);
+  const other = await otherCall(world);
   expectOverLimit(await failureOf(world.greeter.sayHello({ content })), "writeMaxBytes");
 
   const chat = world.greeter.chat();
@@ -172,7 +172,7 @@ test("a request over the client's writeMaxBytes: that send rejects with both num
   const sink = world.greeter.collect();
   expectOverLimit(await failureOf(sink.send({ content })), "writeMaxBytes");
   expectOverLimit(await failureOf(sink.finish()), "writeMaxBytes");
-  await other.isUnharmed();
+  await other.stillWorks();
 });
 
 test("by default a message of 4 MiB passes in each direction, and a larger one does not", async () => {
@@ -247,14 +247,14 @@ describe("gzip", () => {
         chat: mirror.chat,
       },
     });
-    const other = await bystander(world);
+    const other = await otherCall(world);
     const request = await failureOf(world.greeter.sayHello({ content: text }));
     expect(request.code).toBe(Code.ResourceExhausted);
     expect(request.rawMessage).toContain("readMaxBytes 10000");
     const response = await failureOf(world.greeter.sayHello({ content: "grow" }));
     expect(response.code).toBe(Code.ResourceExhausted);
     expect(response.rawMessage).toContain("readMaxBytes 20000");
-    await other.isUnharmed();
+    await other.stillWorks();
   });
 
   test("keeps the order of messages, whatever their size", async () => {

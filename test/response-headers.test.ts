@@ -169,7 +169,7 @@ test("a first request that came while the server was busy counts as in time", as
   const busyUntil = performance.now() + LATER_MS;
   while (performance.now() < busyUntil);
   expect(await answered.opened).toBe("set");
-  expect((await peer.over(1)).headers?.["x-first"]).toBe("here");
+  expect((await peer.ended(1)).headers?.["x-first"]).toBe("here");
 });
 
 test("a grpc-js client that waits for headers before it writes is served", async () => {

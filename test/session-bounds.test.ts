@@ -19,7 +19,7 @@ async function open(peer: SessionPeer, id = newId()): Promise<Attached> {
 }
 
 async function refused(peer: SessionPeer): Promise<string> {
-  const { status, lost, message: said } = await peer.attach(newId()).over();
+  const { status, lost, message: said } = await peer.attach(newId()).ended();
   expect({ status, lost }).toEqual({ status: Code.ResourceExhausted, lost: undefined });
   return said;
 }
@@ -28,7 +28,7 @@ async function refused(peer: SessionPeer): Promise<string> {
 async function continues(attached: Attached): Promise<void> {
   attached.send("two", end(2));
   expect(await attached.hears(2)).toEqual(["one", "two"]);
-  expect(await attached.over()).toMatchObject({ status: 0 });
+  expect(await attached.ended()).toMatchObject({ status: 0 });
   attached.halfClose();
   await attached.peer.ping();
 }
@@ -81,19 +81,19 @@ test("maxSessions: an ended session that waits for its confirmation is dropped f
   for (const id of ids) {
     const attached = await open(peer, id);
     attached.send(end(1));
-    expect(await attached.over()).toMatchObject({ status: 0, sent: "1" });
+    expect(await attached.ended()).toMatchObject({ status: 0, sent: "1" });
     // Not confirmed.
   }
   const live = [await open(peer), await open(peer)];
   // The first end is forgotten, the second is kept.
   const [first, second] = ids as [string, string];
   for (const opened of [false, true]) {
-    const { lost } = await peer.attach(first, { attach: 2, opened }).over();
+    const { lost } = await peer.attach(first, { attach: 2, opened }).ended();
     expect(lost).toMatchObject({ reason: Reason.UNKNOWN });
   }
   const again = peer.attach(second, { attach: 2 });
   expect(await again.hears(1)).toEqual(["one"]);
-  expect(await again.over()).toMatchObject({ status: 0, sent: "1" });
+  expect(await again.ended()).toMatchObject({ status: 0, sent: "1" });
   for (const attached of live) await continues(attached);
   again.halfClose();
   expect(world.runs).toHaveLength(4);
@@ -134,7 +134,7 @@ test("maxBytes: messages count that are sent and not acknowledged, or received a
     [small, 0],
   ] as const) {
     attached.send(end(sent));
-    expect(await attached.over()).toMatchObject({ status: 0 });
+    expect(await attached.ended()).toMatchObject({ status: 0 });
     attached.halfClose();
   }
 });
@@ -168,13 +168,13 @@ test("maxBytes: a session that has ended counts no bytes, however it ended", asy
     ending(large, id);
     await ends.at(-1);
     if (ending === endings[2]) {
-      await large.over();
+      await large.ended();
       large.halfClose();
       await a.peer.ping();
     }
     const nextId = newId();
     expect((await b.attach(nextId).answer())["grpc-status"]).toBeUndefined();
-    await b.attach(nextId, { attach: 2, headers: { "hawser-cancel": "1" } }).over();
+    await b.attach(nextId, { attach: 2, headers: { "hawser-cancel": "1" } }).ended();
   }
   held.open();
 });
@@ -200,7 +200,7 @@ test("maxPerConnection: one session more is refused on the same connection, and 
   for (const attached of [staying, other]) await continues(attached);
   moved.send("two", end(2));
   expect(await moved.hears(1)).toEqual(["two"]);
-  expect(await moved.over()).toMatchObject({ status: 0 });
+  expect(await moved.ended()).toMatchObject({ status: 0 });
   moved.halfClose();
 });
 

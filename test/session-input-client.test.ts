@@ -52,8 +52,8 @@ test("the longest grace and the widest window that a server may announce are use
   await using host = await sessionHost(() => {}, {
     negotiation: terms({ graceMs: most, windowMessages: most }),
   });
-  const witness = await host.witness();
-  await witness.unharmed();
+  const other = await host.otherSession();
+  await other.stillWorks();
   expect(host.plain).toBe(0);
 });
 
@@ -90,14 +90,14 @@ test.each(badAnswers)(
   "an answer %s fails the call, and the server gets a cancel",
   async (_, but, code) => {
     await using host = await sessionHost((attachment) => attachment.answer(but));
-    const witness = await host.witness();
+    const other = await host.otherSession();
     const chat = host.client.chat(scripted);
     void chat.send({ content: "one" });
     expect(await failureOf(chat)).toMatchObject({ code });
     await expect(chat.send({ content: "more" })).rejects.toThrow(ConnectError);
     await until("the server is told", () => host.hosted.length === 2);
     expect(host.hosted[1]?.asks).toMatchObject({ "hawser-attach": "2", "hawser-cancel": "1" });
-    await witness.unharmed();
+    await other.stillWorks();
   },
 );
 
@@ -117,14 +117,14 @@ test.each(badResumes)("a session that is resumed %s is lost", async (_, but, rea
     await attachment.peer.ping();
     attachment.reset(8);
   });
-  const witness = await host.witness();
+  const other = await host.otherSession();
   const chat = host.client.chat(scripted);
   await chat.send({ content: "one" });
   await chat.send({ content: "two" });
   const error = await failureOf(chat);
   expect(readSessionLost(error)).toMatchObject({ reason, arrived: 2n });
   expect(error.code).toBe(reason === Reason.GAP ? Code.Aborted : Code.InvalidArgument);
-  await witness.unharmed();
+  await other.stillWorks();
 });
 
 const raw = (...bytes: number[]) => envelope(Buffer.from(bytes), CONTROL);
@@ -154,13 +154,13 @@ test.each(badFrames)(
       },
       { sessions: { windowMessages: 4 } },
     );
-    const witness = await host.witness();
+    const other = await host.otherSession();
     const chat = host.client.chat(scripted);
     await chat.send({ content: "one" });
     await until("the call is over", () => chat.state === "closed" || host.hosted.length > 1);
     expect(await failureOf(chat)).toMatchObject({ code: Code.InvalidArgument });
     await until("the server is told", () => host.hosted.at(-1)?.asks["hawser-cancel"] === "1");
-    await witness.unharmed();
+    await other.stillWorks();
   },
 );
 
@@ -201,13 +201,13 @@ test.each(badEnds)("an end with %s", async (_, fields, code, reason) => {
     attachment.send("one");
     attachment.end({ "grpc-status": "0", ...fields });
   });
-  const witness = await host.witness();
+  const other = await host.otherSession();
   const chat = host.client.chat(scripted);
   expect(await next(chat)).toMatchObject({ reply: "one" });
   const error = await failureOf(chat);
   expect(error.code).toBe(code);
   expect(readSessionLost(error)?.reason).toBe(reason);
-  await witness.unharmed();
+  await other.stillWorks();
 });
 
 const losses: [what: string, how: (attachment: Hosted) => void][] = [

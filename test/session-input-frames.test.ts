@@ -56,7 +56,7 @@ test.each(badFrames)("a client that %s gets INVALID_ARGUMENT", async (_, frames)
   const bytes = Buffer.concat(frames.map((part) => (Buffer.isBuffer(part) ? part : message(part))));
   // What does not fit the window any more when the server has ended the call never leaves.
   stage.peer.peer.flow(victim.stream, bytes).catch(() => {});
-  const { status, sent, message: said } = await victim.over();
+  const { status, sent, message: said } = await victim.ended();
   expect({ status, said, sent }).toMatchObject({ status: Code.InvalidArgument, sent: "1" });
   victim.halfClose();
   const [, run] = stage.world.runs as [Run, Run];
@@ -78,7 +78,7 @@ test("a control frame of 65 536 B, and 1 MiB of small ones, do the server no har
   }
   await peer.peer.flow(session.stream, Buffer.concat([message("two"), end(2)]));
   expect(await session.hears(2)).toEqual(["one", "two"]);
-  expect(await session.over()).toMatchObject({ status: 0 });
+  expect(await session.ended()).toMatchObject({ status: 0 });
   session.halfClose();
 });
 
@@ -103,7 +103,7 @@ test.each([
     await peer.peer.ping();
     expect(world.server.openCalls).toBe(1);
     victim.send("x");
-    const { status, lost } = await victim.over();
+    const { status, lost } = await victim.ended();
     expect(status).toBe(Code.InvalidArgument);
     expect(lost).toMatchObject({ reason: Reason.PROTOCOL_ERROR, arrived: BigInt(fits) });
     victim.halfClose();
@@ -153,7 +153,7 @@ test.each(endings)("%s ends the attachment, and not the session", async (_, how)
   });
   second.send("two", end(2));
   expect(await second.hears(1)).toEqual(["two"]);
-  expect(await second.over()).toMatchObject({ status: 0, sent: "2" });
+  expect(await second.ended()).toMatchObject({ status: 0, sent: "2" });
   second.halfClose();
   expect(world.runs[1]).toMatchObject({ requests: ["one", "two"], end: "half-closed" });
 });
@@ -175,12 +175,12 @@ test("END_STREAM after the client's end, without the server's, does not confirm 
   first.send("one", end(1));
   await first.hears(1);
   first.halfClose();
-  expect(await first.over()).toMatchObject({ status: Code.Unavailable, sent: undefined });
+  expect(await first.ended()).toMatchObject({ status: Code.Unavailable, sent: undefined });
   const second = peer.attach(id, { attach: 2, received: 1 });
   await second.answer();
   held.open();
   expect(await second.hears(1)).toEqual(["and more"]);
-  expect(await second.over()).toMatchObject({ status: 0, sent: "2" });
+  expect(await second.ended()).toMatchObject({ status: 0, sent: "2" });
   second.halfClose();
 });
 
@@ -199,7 +199,7 @@ test.each([
     victim.send("one");
     await victim.hears(1);
     victim.send(...frames);
-    expect(await victim.over()).toMatchObject({ status: code, lost: undefined, sent: "1" });
+    expect(await victim.ended()).toMatchObject({ status: code, lost: undefined, sent: "1" });
     victim.halfClose();
     await until("the handler has ended", () => world.runs[1]?.end !== "running");
   },
@@ -215,7 +215,7 @@ test.each(["Chat", "SayHello", "Collect"])(
       request(stream, path),
       data(stream, Buffer.concat([message("one"), received(0)]), true),
     );
-    const { status, body } = await peer.over(stream);
+    const { status, body } = await peer.ended(stream);
     expect(status).toBe(Code.Internal);
     expect(messages(body).length).toBeLessThanOrEqual(1);
   },

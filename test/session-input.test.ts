@@ -41,7 +41,7 @@ describe.each([1, 2])(
       for (const value of values) {
         const session = attach === 1 ? newId() : id;
         const headers = { [name]: value };
-        const { status, lost, message } = await peer.attach(session, { attach, headers }).over();
+        const { status, lost, message } = await peer.attach(session, { attach, headers }).ended();
         expect(status, `${name}: ${value}`).toBe(Code.InvalidArgument);
         expect(lost).toBeUndefined();
         expect(message).toContain(name);
@@ -50,7 +50,7 @@ describe.each([1, 2])(
       expect(world.runs).toHaveLength(2);
       victim.send("on", end(1));
       expect(await victim.hears(1)).toEqual(["on"]);
-      expect(await victim.over()).toMatchObject({ status: 0 });
+      expect(await victim.ended()).toMatchObject({ status: 0 });
       victim.halfClose();
     });
   },
@@ -70,14 +70,14 @@ test.each([
     victim.send("one");
     await victim.hears(1);
     const session = asking.attach === undefined ? newId() : id;
-    const { status, lost, message } = await peer.attach(session, asking).over();
+    const { status, lost, message } = await peer.attach(session, asking).ended();
     expect(status).toBe(Code.InvalidArgument);
     expect(lost).toMatchObject({ reason: Reason.PROTOCOL_ERROR });
     expect(message).toContain(says);
     expect(world.runs).toHaveLength(2);
     victim.send("two", end(2));
     expect(await victim.hears(2)).toEqual(["one", "two"]);
-    expect(await victim.over()).toMatchObject({ status: 0 });
+    expect(await victim.ended()).toMatchObject({ status: 0 });
     victim.halfClose();
   },
 );
@@ -90,7 +90,7 @@ test("a client whose clock is ahead of the server's by at most the grace gets it
     const ahead = peer.attach(newId(), { attach: 2, opened: true, headers: opened });
     expect(await ahead.answer()).toMatchObject({ "hawser-session": "new" });
     ahead.send(end(0));
-    expect(await ahead.over()).toMatchObject({ status: 0 });
+    expect(await ahead.ended()).toMatchObject({ status: 0 });
     ahead.halfClose();
     await new Promise((resolve) => setTimeout(resolve, aheadMs + 310));
   }
@@ -102,14 +102,14 @@ test("a client whose clock is ahead of the server's by more than the grace gets 
   for (const aheadMs of [5_000, 2 ** 50]) {
     for (const attach of [1, 2]) {
       const opened = { "hawser-opened": `${peer.serverNowMs + aheadMs}` };
-      const { lost } = await peer.attach(newId(), { attach, headers: opened }).over();
+      const { lost } = await peer.attach(newId(), { attach, headers: opened }).ended();
       expect(lost).toMatchObject({ reason: Reason.EXPIRED });
     }
   }
   const usual = peer.attach(newId());
   expect(await usual.answer()).toMatchObject({ "hawser-session": "new" });
   usual.send(end(0));
-  await usual.over();
+  await usual.ended();
   usual.halfClose();
 });
 
@@ -125,7 +125,7 @@ test("a unary call ignores the headers of sessions", async () => {
       halfClosed: true,
     });
     expect(await call.hears(1)).toEqual(["hello"]);
-    const { status, trailers } = await call.over();
+    const { status, trailers } = await call.ended();
     expect(status).toBe(0);
     expect(Object.keys({ ...(await call.answer()), ...trailers }).join()).not.toContain("hawser");
   }
@@ -141,7 +141,7 @@ test("a streaming call without hawser-session has no session, whatever its other
   call.send("plain");
   expect(await call.hears(1)).toEqual(["plain"]);
   call.halfClose();
-  expect(await call.over()).toMatchObject({ status: 0, sent: undefined });
+  expect(await call.ended()).toMatchObject({ status: 0, sent: undefined });
 });
 
 test.each([
@@ -160,7 +160,7 @@ test.each([
       attached.reset(code);
       if (n % 2 === 0) await peer.peer.ping();
     }
-    await until("only the witness is left", () => world.server.openCalls === 1);
+    await until("only the other is left", () => world.server.openCalls === 1);
   },
 );
 
@@ -202,6 +202,6 @@ test("attachments with random headers and frames leave no handler and no session
   }
   await peer.peer.ping();
   for (let stream = 5; stream < 5 + 2 * 400; stream += 2) peer.peer.write(rst(stream, 8));
-  await until("only the witness is left", () => world.server.openCalls === 1);
+  await until("only the other is left", () => world.server.openCalls === 1);
   expect(world.runs.length).toBeGreaterThan(20);
 });

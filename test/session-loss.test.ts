@@ -156,8 +156,8 @@ test("a cancel that overtakes the first attachment keeps it from starting a hand
     headers: { "hawser-cancel": "1" },
     halfClosed: true,
   });
-  expect(await cancel.over()).toMatchObject({ status: Code.Canceled });
-  const { status, lost } = await peer.attach(id).over();
+  expect(await cancel.ended()).toMatchObject({ status: Code.Canceled });
+  const { status, lost } = await peer.attach(id).ended();
   expect({ status, reason: lost?.reason }).toEqual({
     status: Code.Aborted,
     reason: SessionLostReason.UNKNOWN,
@@ -177,10 +177,10 @@ test("a late attachment of a session that ended starts no handler", async () => 
   const id = newId();
   // The second attachment came first, as no answer had come to the first.
   const second = peer.attach(id, { attach: 2, opened: true });
-  expect(await second.over()).toMatchObject({ status: 0, sent: "1" });
+  expect(await second.ended()).toMatchObject({ status: 0, sent: "1" });
   second.halfClose();
   await peer.peer.ping();
-  const { lost } = await peer.attach(id).over();
+  const { lost } = await peer.attach(id).ended();
   expect(lost).toMatchObject({ reason: SessionLostReason.UNKNOWN });
 });
 
@@ -260,7 +260,7 @@ test("a SessionLost of a call that the handler made does not count as the loss o
         yield { reply: "two" };
         // As a proxy does that passes on what it got.
         const peer = await world.peer();
-        const { lost } = await peer.attach(newId(), { attach: 2 }).over();
+        const { lost } = await peer.attach(newId(), { attach: 2 }).ended();
         const error = new ConnectError("upstream is lost", Code.Aborted);
         const { SessionLostSchema } = await import("../gen/hawser/v1/session_pb.js");
         if (lost !== undefined) error.details.push({ desc: SessionLostSchema, value: lost });

@@ -13,7 +13,7 @@ import { lossOf, sessionWorld } from "./support/session-world.ts";
 /** Half-closes a Chat in which `sent` messages were sent, and confirms its end. */
 async function finish(attached: Attached, sent: number): Promise<void> {
   attached.send(end(sent));
-  expect(await attached.over()).toMatchObject({ status: 0, lost: undefined });
+  expect(await attached.ended()).toMatchObject({ status: 0, lost: undefined });
   attached.halfClose();
 }
 
@@ -42,7 +42,7 @@ test("rule 8: a resume at the end of the grace either continues the session or f
       await finish(second, 2);
       expect(run).toMatchObject({ requests: [`${n}`, "more"], end: "half-closed" });
     } else {
-      const { status, lost } = await second.over();
+      const { status, lost } = await second.ended();
       expect(status).toBe(Code.Aborted);
       expect(lost?.reason).toBe(Reason.UNKNOWN);
       expect(run?.context.signal.aborted).toBe(true);
@@ -110,7 +110,7 @@ test("rule 9: by default the authorization header identifies the caller, at each
         attach: 2,
         headers: { authorization, "hawser-cancel": cancel },
       });
-      const { status, lost } = await theirs.over();
+      const { status, lost } = await theirs.ended();
       expect(status).toBe(Code.Aborted);
       expect(lost).toMatchObject({ reason: Reason.NOT_YOURS, arrived: 0n });
     }
@@ -129,7 +129,7 @@ test("rule 9: the method is the one of the session", async () => {
   const id = newId();
   const chat = peer.attach(id);
   await chat.answer();
-  const { status, lost } = await peer.attach(id, { attach: 2, path: "Collect" }).over();
+  const { status, lost } = await peer.attach(id, { attach: 2, path: "Collect" }).ended();
   expect(status).toBe(Code.InvalidArgument);
   expect(lost).toMatchObject({ reason: Reason.PROTOCOL_ERROR });
   await finish(chat, 0);
@@ -160,14 +160,14 @@ test.each([
     for (let n = 0; n < 300; n += 10) mine.send(...said.slice(n, n + 10));
     expect(await mine.hears(300)).toEqual(said);
     const theirs = b.attach(id, { attach: 2, headers: { "x-user": "them" } });
-    expect((await theirs.over()).lost).toMatchObject({ reason: Reason.NOT_YOURS });
+    expect((await theirs.ended()).lost).toMatchObject({ reason: Reason.NOT_YOURS });
     for (const user of ["late no", undefined]) {
       const nobody = b.attach(id, { attach: 2, headers: { "x-user": user } });
-      expect((await nobody.over()).status).toBe(Code.Unauthenticated);
+      expect((await nobody.ended()).status).toBe(Code.Unauthenticated);
     }
     const again = b.attach(id, { attach: 2, received: 300, headers });
     again.send(end(300));
-    expect(await again.over()).toMatchObject({ status: 0 });
+    expect(await again.ended()).toMatchObject({ status: 0 });
     again.halfClose();
     expect(world.runs).toMatchObject([{ requests: said, end: "half-closed" }]);
   },
@@ -202,16 +202,16 @@ test("rule 10: counts are exact up to 2^53 - 1, and higher ones are refused", as
     ...above.map((count): [bigint, undefined] => [count, undefined]),
   ];
   const id = newId();
-  const witness = peer.attach(id);
-  await witness.answer();
+  const other = peer.attach(id);
+  await other.answer();
   for (const [count, reason] of refusals) {
-    const { status, lost } = await peer.attach(id, { attach: 2, received: `${count}` }).over();
+    const { status, lost } = await peer.attach(id, { attach: 2, received: `${count}` }).ended();
     expect({ status, reason: lost?.reason }).toEqual({ status: Code.InvalidArgument, reason });
   }
   for (const count of [most, ...above]) {
     for (const frame of [received(count), end(count)]) {
       const attached = peer.attach(newId(), { frames: [frame] });
-      const { status, lost } = await attached.over();
+      const { status, lost } = await attached.ended();
       expect(status).toBe(Code.InvalidArgument);
       expect(lost).toMatchObject({ reason: Reason.PROTOCOL_ERROR, arrived: 0n });
     }
@@ -231,7 +231,7 @@ test("rule 11: resumes past resumesPerSecond get a pushback", async () => {
   const [one, two, three] = resumed as [Attached, Attached, Attached];
   await finish(one, 0);
   await finish(two, 0);
-  const { status, lost, trailers } = await three.over();
+  const { status, lost, trailers } = await three.ended();
   expect({ status, lost }).toEqual({ status: Code.Unavailable, lost: undefined });
   const waitMs = Number(trailers["grpc-retry-pushback-ms"]);
   expect(waitMs).toBeGreaterThanOrEqual(1000);
@@ -287,7 +287,7 @@ test("rule 12: a handler whose client acknowledges nothing waits when the window
   await attached.hears(14);
   expect(await stillAt(() => attached.messages.length, 50)).toBe(14);
   peer.attach(id, { attach: 3, headers: { "hawser-cancel": "1" } });
-  expect(await attached.over()).toMatchObject({ status: Code.Canceled });
+  expect(await attached.ended()).toMatchObject({ status: Code.Canceled });
 });
 
 test("rule 12: a client that is cut off sends no more than the window holds", async () => {
@@ -351,7 +351,7 @@ test("rule 13: the server counts from the first attachment, whatever a later one
   await peer.attach(id, { headers: { "grpc-timeout": "300m" } }).answer();
   await later(200);
   const second = peer.attach(id, { attach: 2, headers: { "grpc-timeout": "9S" } });
-  const { status } = await second.over();
+  const { status } = await second.ended();
   expect(status).toBe(Code.DeadlineExceeded);
   expect(performance.now() - began).toBeGreaterThan(290);
   expect(performance.now() - began).toBeLessThan(480);
@@ -374,7 +374,7 @@ test("rule 14: one-way traffic is acknowledged within 50 ms, and so continues pa
     expect(performance.now() - began).toBeLessThan(250);
   }
   collect.send(end(sent));
-  expect(await collect.over()).toMatchObject({ status: 0, sent: "1" });
+  expect(await collect.ended()).toMatchObject({ status: 0, sent: "1" });
   collect.halfClose();
 });
 

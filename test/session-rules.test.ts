@@ -11,7 +11,7 @@ import { lossOf, puppet, sessionWorld } from "./support/session-world.ts";
 /** Half-closes a Chat in which `sent` messages were sent, and confirms its end. */
 async function finish(attached: Attached, sent: number): Promise<void> {
   attached.send(end(sent));
-  expect(await attached.over()).toMatchObject({ status: 0, lost: undefined });
+  expect(await attached.ended()).toMatchObject({ status: 0, lost: undefined });
   attached.halfClose();
 }
 
@@ -28,7 +28,7 @@ test("rule 1: an old attachment is cut off before the count is taken, and its la
     "hawser-received": "1",
   });
   old.send("late");
-  const ending = await old.over();
+  const ending = await old.ended();
   expect(ending).toMatchObject({ status: Code.Aborted, lost: { reason: Reason.TAKEN_OVER } });
   expect(ending.lost?.arrived).toBe(1n);
   old.send("later", received(1), end(9));
@@ -69,7 +69,7 @@ test("rule 2: an attachment number not higher than the last is refused, and the 
   await first.answer();
   for (const attach of [1, 2, 3, 3]) {
     for (const peer of [a, b]) {
-      const { status, lost } = await peer.attach(id, { attach, opened: true }).over();
+      const { status, lost } = await peer.attach(id, { attach, opened: true }).ended();
       expect({ status, reason: lost?.reason }).toEqual({
         status: Code.Aborted,
         reason: Reason.TAKEN_OVER,
@@ -133,7 +133,7 @@ test("rule 4: an acknowledgement above what was sent breaks the protocol, one be
   attached.send(received(2), received(0), received(1), received(2), "three");
   expect(await attached.hears(3)).toEqual(["one", "two", "three"]);
   attached.send(received(4));
-  const { status, lost, message } = await attached.over();
+  const { status, lost, message } = await attached.ended();
   expect(status).toBe(Code.InvalidArgument);
   expect(lost).toMatchObject({ reason: Reason.PROTOCOL_ERROR, arrived: 3n });
   expect(message).toContain("acknowledges 4 messages of 3");
@@ -151,7 +151,7 @@ test("rule 5: an attachment that asks for acknowledged messages gets GAP, and th
   attached.send(received(2), "three");
   await attached.hears(3);
   for (const count of [0, 1]) {
-    const { status, lost } = await b.attach(id, { attach: 2, received: count }).over();
+    const { status, lost } = await b.attach(id, { attach: 2, received: count }).ended();
     expect(status).toBe(Code.Aborted);
     expect(lost).toMatchObject({ reason: Reason.GAP, arrived: 3n });
   }
@@ -177,7 +177,7 @@ test("rule 5: a session that is gone is UNKNOWN or SERVER_RESTARTED, and no hand
   ];
   for (const [what, id, epoch, reason] of cases) {
     const headers = { "hawser-epoch": epoch };
-    const { status, lost } = await peer.attach(id, { attach: 2, headers }).over();
+    const { status, lost } = await peer.attach(id, { attach: 2, headers }).ended();
     expect({ status, reason: lost?.reason }, what).toEqual({ status: Code.Aborted, reason });
   }
   expect(world.runs).toHaveLength(1);
@@ -193,7 +193,7 @@ test("rule 5: a later attachment starts the session where no answer has come yet
   await until("the server is older than its grace", () => peer.serverNowMs > 1_100);
   const tooOld = { "hawser-opened": `${peer.serverNowMs - 1_100}` };
   for (const attach of [1, 2]) {
-    const { lost } = await peer.attach(newId(), { attach, headers: tooOld }).over();
+    const { lost } = await peer.attach(newId(), { attach, headers: tooOld }).ended();
     expect(lost).toMatchObject({ reason: Reason.EXPIRED });
   }
   expect(world.runs).toHaveLength(1);
@@ -224,7 +224,7 @@ test("rule 6: new messages follow those that are sent again", async () => {
     );
   }
   handler.leave();
-  expect(await attached.over()).toMatchObject({ status: 0, sent: `${sent}` });
+  expect(await attached.ended()).toMatchObject({ status: 0, sent: `${sent}` });
   attached.halfClose();
 });
 
@@ -251,7 +251,7 @@ test("rule 6: no message is sent again on the same attachment, however long it s
   await attached.hears(2);
   expect(await stillAt(() => attached.messages.length, 400)).toBe(2);
   handler.leave();
-  await attached.over();
+  await attached.ended();
   attached.halfClose();
 });
 

@@ -33,7 +33,7 @@ it.each<[string, (stream: number) => Buffer[]]>([
   expect((await outcomeOf.unary(world)).error).toMatchObject({ code: Code.Unimplemented });
   const sink = world.client.collect(scripted);
   await expect(sink.finish()).rejects.toMatchObject({ code: Code.Unimplemented });
-  await world.serves();
+  await world.expectServed();
   await world.idle();
 });
 

@@ -53,7 +53,7 @@ for (const point of Object.keys(points)) {
     await using world = await fakeServer(({ peer, stream }) =>
       peer.write(...points[point]!(stream), rst(stream, Http2Code[name])),
     );
-    const { unharmed } = await world.bystander();
+    const { stillWorks } = await world.otherCall();
     const code = meaning[name] ?? Code.Internal;
     expect(await outcomeOf.unary(world)).toMatchObject({ error: { code } });
     expect(await outcomeOf.chat(world)).toMatchObject({
@@ -64,8 +64,8 @@ for (const point of Object.keys(points)) {
     const again = name === "REFUSED_STREAM" && point === "before the headers";
     if (again) expect(world.calls.length).toBeGreaterThan(2);
     else expect(world.calls).toHaveLength(2);
-    await unharmed();
-    await world.serves();
+    await stillWorks();
+    await world.expectServed();
     await world.idle();
   });
 }
@@ -108,21 +108,21 @@ it("a call below the last stream of a GOAWAY finishes on its connection; the nex
     peer.write(goaway(stream, 0), data(stream, hello), trailers(stream));
   });
   expect(await outcomeOf.chat(world)).toEqual({ replies: ["hello", "hello"], error: undefined });
-  await world.serves();
+  await world.expectServed();
   expect(world.peers).toHaveLength(2);
 });
 
 it("calls that are made when a GOAWAY comes to an idle connection are served", async () => {
   for (let n = 0; n < 20; n++) {
     await using world = await fakeServer(() => {});
-    await world.serves();
+    await world.expectServed();
     const [peer] = world.peers;
     // From here on the first connection answers nothing, as it has said.
     peer!.onStream = () => {};
     peer!.write(goaway(1, 0));
     if (n % 2 === 0) peer!.socket.end();
     for (let turn = 0; turn < n / 2; turn++) await new Promise((next) => setImmediate(next));
-    await Promise.all([world.serves(), world.serves()]);
+    await Promise.all([world.expectServed(), world.expectServed()]);
   }
 });
 
@@ -132,14 +132,14 @@ for (const point of Object.keys(points)) {
       peer.write(...points[point]!(stream), goaway(stream, Http2Code[name], "enough"));
       peer.socket.end();
     });
-    const { fails } = await world.bystander();
+    const { fails } = await world.otherCall();
     const { replies, error } = await outcomeOf.chat(world);
     expect(error).toMatchObject({ code: Code.Unavailable });
     expect(error?.rawMessage).toContain(new URL(world.url).host);
     expect(replies).toEqual(repliesAt(point));
     expect(await fails()).toMatchObject({ code: Code.Unavailable });
     expect(await outcomeOf.unary(world)).toMatchObject({ error: { code: Code.Unavailable } });
-    await world.serves();
+    await world.expectServed();
     await world.idle();
   });
 
@@ -151,14 +151,14 @@ for (const point of Object.keys(points)) {
       if (how === "fin") peer.socket.end();
       else peer.socket.resetAndDestroy();
     });
-    const { fails } = await world.bystander();
+    const { fails } = await world.otherCall();
     const { replies, error } = await outcomeOf.chat(world);
     expect(error).toMatchObject({ code: Code.Unavailable });
     expect(error?.rawMessage).toContain(new URL(world.url).host);
     expect(replies).toEqual(repliesAt(point));
     expect(await fails()).toMatchObject({ code: Code.Unavailable });
     expect(await outcomeOf.unary(world)).toMatchObject({ error: { code: Code.Unavailable } });
-    await world.serves();
+    await world.expectServed();
     await world.idle();
   });
 }
@@ -186,12 +186,12 @@ it.each<[string, (stream: number) => Buffer[]]>([
 ])("a server that says %s loses its connection", async (_, answer) => {
   for (const kind of ["unary", "chat"] as const) {
     await using world = await fakeServer(({ peer, stream }) => peer.write(...answer(stream)));
-    const { fails } = await world.bystander();
+    const { fails } = await world.otherCall();
     for (const error of [(await outcomeOf[kind](world)).error, await fails()]) {
       expect(error).toMatchObject({ code: Code.Unavailable });
       expect(error?.rawMessage).toContain(new URL(world.url).host);
     }
-    await world.serves();
+    await world.expectServed();
     expect(world.peers).toHaveLength(2);
     await world.idle();
   }
@@ -229,10 +229,10 @@ it.each<[string, (stream: number) => Buffer[], Code?]>([
   async (_, answer, code = Code.Internal) => {
     for (const kind of ["unary", "chat"] as const) {
       await using world = await fakeServer(({ peer, stream }) => peer.write(...answer(stream)));
-      const { unharmed } = await world.bystander();
+      const { stillWorks } = await world.otherCall();
       expect(await outcomeOf[kind](world)).toMatchObject({ error: { code } });
-      await unharmed();
-      await world.serves();
+      await stillWorks();
+      await world.expectServed();
       expect(world.peers).toHaveLength(1);
       await world.idle();
     }
@@ -296,10 +296,10 @@ it.each<[string, (world: FakeServer) => Promise<unknown>]>([
           ({ peer, stream }) => peer.write(...answer(stream), ...ending(stream)),
           { settings: { 4: 1000 } },
         );
-        const { unharmed } = await world.bystander();
+        const { stillWorks } = await world.otherCall();
         if (answer === answers[0]) await call(world);
         else await expect(call(world)).rejects.toMatchObject({ code: 8, rawMessage: "no more" });
-        await unharmed();
+        await stillWorks();
         const [{ peer, stream }] = world.calls as [FakeCall];
         if (ending(1).length === 0) await peer.reset(stream);
         await world.idle();
@@ -333,6 +333,6 @@ it.each([
   expect(blocked.length).toBeGreaterThan(0);
   for (const send of blocked) expect(send).toMatchObject({ reason: { code } });
   await expect(chat.send({ content: "late" })).rejects.toMatchObject({ code });
-  await world.serves();
+  await world.expectServed();
   await world.idle();
 });

@@ -74,7 +74,7 @@ it.each(["unary", "chat"] as const)(
     expect(await outcomeOf[kind](world)).toMatchObject({ error: { code: Code.DeadlineExceeded } });
     const [{ peer, stream }] = world.calls as [FakeCall];
     expect(await peer.reset(stream)).toBe(8);
-    await world.serves();
+    await world.expectServed();
     await world.idle();
     expect(world.peers).toHaveLength(1);
   },
@@ -99,13 +99,13 @@ it("messages that are not read stay at the server", async () => {
     peer.write(responseHeaders(stream));
     await peer.flow(stream, offer);
   });
-  const { unharmed } = await world.bystander();
+  const { stillWorks } = await world.otherCall();
   const used = await memoryInUse();
   const chat = world.client.chat(scripted);
   await chat.headers;
   await stillAt(() => world.peers[0]?.frames.length ?? 0);
   expect((await memoryInUse()) - used).toBeLessThan(8 * MiB);
-  await unharmed();
+  await stillWorks();
   chat.cancel();
   await world.idle();
 });
@@ -116,7 +116,7 @@ it("a length of 4 GiB allocates nothing, and a length within the limit no more t
     const length = lengths[world.calls.length % 2];
     peer.write(responseHeaders(stream), data(stream, envelope(text("x"), 0, length)));
   });
-  await world.serves();
+  await world.expectServed();
   const allocated = await countBuffers();
   const chats = Array.from({ length: 100 }, () => world.client.chat(scripted));
   await Promise.allSettled(chats.map(({ headers }) => headers));
@@ -133,12 +133,12 @@ it("gzip that inflates a thousandfold takes no more memory than readMaxBytes", a
     await peer.flow(stream, bomb);
     peer.write(trailers(stream));
   });
-  await world.serves();
+  await world.expectServed();
   const allocated = await countBuffers();
   const outcome = await outcomeOf.chat(world);
   expect(outcome).toMatchObject({ replies: [], error: { code: Code.ResourceExhausted } });
   expect(allocated()).toBeLessThan(16 * MiB);
-  await world.serves();
+  await world.expectServed();
 });
 
 it("a message does not keep the memory of other bytes that came with it", async () => {
@@ -152,7 +152,7 @@ it("a message does not keep the memory of other bytes that came with it", async 
     await peer.ping();
     peer.write(data(stream, message("all")));
   });
-  await world.serves();
+  await world.expectServed();
   const used = await memoryInUse();
   const chat = world.client.chat(scripted);
   await chat.headers;

@@ -321,7 +321,7 @@ for (const kind of ["unary", "chat"] as const) {
       await using world = await fakeServer(({ peer, stream }: FakeCall) =>
         peer.write(...bad.answer(stream)),
       );
-      const { unharmed } = await world.bystander();
+      const { stillWorks } = await world.otherCall();
       const { replies, error } = await outcomeOf[kind](world);
 
       expect(error).toBeInstanceOf(ConnectError);
@@ -330,10 +330,10 @@ for (const kind of ["unary", "chat"] as const) {
       if (kind === "chat") expect(replies).toEqual(bad.replies ?? []);
       // The stream is freed on the server too: what the server did not end, the client cancels.
       const [{ peer, stream }] = world.calls as [FakeCall];
-      const { reset } = await peer.over(stream);
+      const { reset } = await peer.ended(stream);
       if (!bad.ended && kind === "chat") expect(reset).toBe(Http2Code.CANCEL);
-      await unharmed();
-      await world.serves();
+      await stillWorks();
+      await world.expectServed();
       await world.idle();
       expect(world.peers).toHaveLength(1);
     });

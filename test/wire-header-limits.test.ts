@@ -11,11 +11,12 @@ import { control } from "./support/session-peer.ts";
 import { message, request, watchedServer } from "./support/watched-server.ts";
 import { data, dial, type Fields, Flag, frame, Http2Code, rst, Type } from "./support/wire.ts";
 
-// Headers and trailers at their limits, as the frames of a peer show them.
+// The limits of headers and trailers, tested with a peer that writes and reads HTTP/2 frames.
 
-const MAX_HEADER_LIST_SIZE = 6;
+/** The identifier of the setting (RFC 9113, 6.5.2). */
+const SETTINGS_MAX_HEADER_LIST_SIZE = 6;
 
-/** A header list in as many frames as it takes. */
+/** The HEADERS frame of a header list, and the CONTINUATION frames that it needs. */
 function headerFrames(stream: number, list: readonly Header[], end = false): Buffer[] {
   const block = encodeHeaders(list);
   const frames: Buffer[] = [];
@@ -42,44 +43,53 @@ const sizeOf = (fields: Fields = {}) =>
 
 // ---- Our client.
 
-test("our client announces that it takes 64 KiB of headers", async () => {
+test("our client announces in its SETTINGS that it takes 64 KiB of headers", async () => {
   await using world = await fakeServer(() => {});
-  await world.serves();
+  await world.expectServed();
   const { payload } = await world.peers[0]!.frame(Type.SETTINGS);
   const announced = new Map<number, number>();
   for (let at = 0; at < payload.length; at += 6) {
     announced.set(payload.readUInt16BE(at), payload.readUInt32BE(at + 2));
   }
-  expect(announced.get(MAX_HEADER_LIST_SIZE)).toBe(65_536);
+  expect(announced.get(SETTINGS_MAX_HEADER_LIST_SIZE)).toBe(65_536);
 });
 
 test.each([
-  ["response headers", (s: number) => headerFrames(s, [...answer, ...many(127)])],
   [
     "response headers",
+    "before a message",
+    (s: number) => headerFrames(s, [...answer, ...many(127)]),
+  ],
+  [
+    "response headers",
+    "that also carry the status",
     (s: number) => headerFrames(s, [...answer, ["grpc-status", "0"], ...many(126)], true),
   ],
   [
     "trailers",
+    "after the response headers",
     (s: number) => [
       responseHeaders(s),
       ...headerFrames(s, [["grpc-status", "0"], ...many(128)], true),
     ],
   ],
-])("129 %s end a call with this client's limit of 128, and no other call", async (what, frames) => {
-  await using world = await fakeServer(({ peer, stream }) => peer.write(...frames(stream)));
-  const { unharmed } = await world.bystander();
-  for (const kind of ["unary", "chat"] as const) {
-    const { error } = await outcomeOf[kind](world);
-    expect(error?.code).toBe(Code.ResourceExhausted);
-    expect(error?.rawMessage).toContain(`sent 129 ${what}: 128 are taken at most`);
-  }
-  expect(world.calls).toHaveLength(2);
-  await unharmed();
-  await world.idle();
-});
+])(
+  "129 %s %s exceed this client's limit of 128: the call fails, and others continue",
+  async (what, _, frames) => {
+    await using world = await fakeServer(({ peer, stream }) => peer.write(...frames(stream)));
+    const { stillWorks } = await world.otherCall();
+    for (const kind of ["unary", "chat"] as const) {
+      const { error } = await outcomeOf[kind](world);
+      expect(error?.code).toBe(Code.ResourceExhausted);
+      expect(error?.rawMessage).toContain(`sent 129 ${what}: 128 are taken at most`);
+    }
+    expect(world.calls).toHaveLength(2);
+    await stillWorks();
+    await world.idle();
+  },
+);
 
-test("128 response headers and 128 trailers are taken, and 40 KB of each", async () => {
+test("our client accepts 128 response headers and 128 trailers, and 40 KB of each", async () => {
   for (const [count, value] of [
     [120, "1"],
     [10, "x".repeat(4000)],
@@ -95,7 +105,7 @@ test("128 response headers and 128 trailers are taken, and 40 KB of each", async
   }
 });
 
-test("a call with 150 headers that the server resets fails with an error that names the limit of 128", async () => {
+test("ENHANCE_YOUR_CALM on a call with 150 headers is reported as too many headers, not as too many requests", async () => {
   await using world = await fakeServer(({ peer, stream }) =>
     peer.write(rst(stream, Http2Code.ENHANCE_YOUR_CALM)),
   );
@@ -110,7 +120,7 @@ test("a call with 150 headers that the server resets fails with an error that na
   expect(world.calls).toHaveLength(2);
 });
 
-test("a session whose server resets calls with 150 headers fails at once", async () => {
+test("a session with 150 headers that the server resets fails without another attempt", async () => {
   await using host = await sessionHost((attachment) =>
     attachment.reset(Http2Code.ENHANCE_YOUR_CALM),
   );
@@ -123,18 +133,23 @@ test("a session whose server resets calls with 150 headers fails at once", async
 test.each([
   ["a header of 66 KB", [["x-large", "x".repeat(66_000)] as const], /a field over 65536 B/],
   ["200 KB of headers", many(50, "x".repeat(4000)), /more than 9 frames/],
-])("a connection that is lost over %s says so", async (_, list, text) => {
-  await using world = await fakeServer(({ peer, stream }) =>
-    peer.write(...headerFrames(stream, [...answer, ...list])),
-  );
-  const { error } = await outcomeOf.chat(world);
-  expect(error?.code).toBe(Code.Unavailable);
-  expect(error?.rawMessage).toMatch(text);
-});
+])(
+  "the error names %s as the reason if our client closes the connection for it",
+  async (_, list, text) => {
+    await using world = await fakeServer(({ peer, stream }) =>
+      peer.write(...headerFrames(stream, [...answer, ...list])),
+    );
+    const { error } = await outcomeOf.chat(world);
+    expect(error?.code).toBe(Code.Unavailable);
+    expect(error?.rawMessage).toMatch(text);
+  },
+);
 
-test("request headers over what the server announces fail a call, which names the server's limit", async () => {
-  await using world = await fakeServer(() => {}, { settings: { [MAX_HEADER_LIST_SIZE]: 4096 } });
-  await world.serves();
+test("a call with larger headers than the server announces fails with an error that names the server's limit", async () => {
+  await using world = await fakeServer(() => {}, {
+    settings: { [SETTINGS_MAX_HEADER_LIST_SIZE]: 4096 },
+  });
+  await world.expectServed();
   const headers = { "x-case": "1", "x-large": "x".repeat(4000) };
   for (const call of [
     world.client.sayHello({}, { headers }),
@@ -148,18 +163,20 @@ test("request headers over what the server announces fail a call, which names th
   expect(world.calls).toEqual([]);
 });
 
-test("a session whose headers are over what the server announces fails at once, and opens no stream", async () => {
-  await using host = await sessionHost(() => {}, { settings: { [MAX_HEADER_LIST_SIZE]: 4096 } });
+test("a session with larger headers than the server announces fails without a stream", async () => {
+  await using host = await sessionHost(() => {}, {
+    settings: { [SETTINGS_MAX_HEADER_LIST_SIZE]: 4096 },
+  });
   const headers = { "x-case": "1", "x-large": "x".repeat(3500) };
   const error = await failureOf(host.client.chat({ headers }));
   expect(error.code).toBe(Code.ResourceExhausted);
   expect(error.rawMessage).toContain("over the server's SETTINGS_MAX_HEADER_LIST_SIZE 4096 B");
-  const witness = await host.witness();
-  await witness.unharmed();
+  const other = await host.otherSession();
+  await other.stillWorks();
   expect(host.hosted).toEqual([]);
 });
 
-test("a session that resumes at a server with a lower limit fails at once", async () => {
+test("a session that resumes at a server with a lower limit for headers fails without another attempt", async () => {
   let accepted = 0;
   await using host = await sessionHost(
     async (attachment) => {
@@ -170,7 +187,7 @@ test("a session that resumes at a server with a lower limit fails at once", asyn
     },
     {
       get settings() {
-        return { [MAX_HEADER_LIST_SIZE]: accepted === 0 ? 65_536 : 4096 };
+        return { [SETTINGS_MAX_HEADER_LIST_SIZE]: accepted === 0 ? 65_536 : 4096 };
       },
     },
   );
@@ -192,7 +209,7 @@ test.each([
   ["a letter past Latin-1", [["x-odd", "語"] as const], Code.InvalidArgument, /not valid/],
   ["a name with a space", [["x odd", "1"] as const], Code.InvalidArgument, /not valid/],
   ["a pseudo-header", [[":status", "404"] as const], Code.InvalidArgument, /not valid/],
-])("response headers of a session with %s fail its call", async (_, list, code, text) => {
+])("a session with %s in the response headers fails", async (_, list, code, text) => {
   await using host = await sessionHost((attachment) => {
     attachment.answer({ "hawser-metadata": "later" });
     attachment.send(metadata(list), "one");
@@ -203,7 +220,7 @@ test.each([
   expect(error.rawMessage).toMatch(text);
 });
 
-test("metadata of a server that gRPC does not allow reaches the caller as it came", async () => {
+test("our client gives the caller a server's metadata unchanged, even if gRPC does not allow it", async () => {
   const odd: Header[] = [
     ["x-odd", "caf\u00e9"],
     ["x-tab", "a\tb"],
@@ -220,6 +237,7 @@ test("metadata of a server that gRPC does not allow reaches the caller as it cam
   const seen: [string, string][][] = [];
   const note = (headers: Headers) => void seen.push([...headers]);
   await world.client.sayHello({}, { ...scripted, onHeader: note, onTrailer: note });
+  expect(seen).not.toEqual([]);
   for (const headers of seen) expect(headers).toEqual(expect.arrayContaining(odd));
 });
 
@@ -233,26 +251,29 @@ const errors: [what: string, fail: () => ConnectError][] = [
         { desc: MessageRequestSchema, value: { content: "d".repeat(30_000) } },
       ]),
   ],
-  ["a message of 60 KB", () => new ConnectError("é".repeat(10_000), Code.NotFound)],
+  [
+    "a message that takes 60 KB in percent-encoding",
+    () => new ConnectError("é".repeat(10_000), Code.NotFound),
+  ],
   [
     "metadata of 70 KB",
     () => new ConnectError("no such room", Code.NotFound, { "x-large": "x".repeat(70_000) }),
   ],
 ];
 
-const limits: [announced: number | undefined, limit: number][] = [
-  [undefined, 8000],
-  [4096, 4096],
-  [8192, 8000],
-  [16_384, 8000],
-  [32_768, 32_768],
-  [65_536, 65_536],
-  [2 ** 20, 65_536],
+const limits: [text: string, limit: number, announced: number | undefined][] = [
+  ["announces no limit", 8000, undefined],
+  ["announces 4096 B", 4096, 4096],
+  ["announces 8192 B", 8000, 8192],
+  ["announces 16384 B", 8000, 16_384],
+  ["announces 32768 B", 32_768, 32_768],
+  ["announces 65536 B", 65_536, 65_536],
+  ["announces 1 MiB", 65_536, 2 ** 20],
 ];
 
 test.each(limits)(
-  "a client that announces %s gets trailers below %d B, alone and after a message",
-  async (announced, limit) => {
+  "a client that %s gets trailers below %d B, with and without a message before them",
+  async (_, limit, announced) => {
     let fail: () => ConnectError = errors[0]![1];
     const logged: unknown[] = [];
     await using server = createServer({
@@ -270,14 +291,14 @@ test.each(limits)(
     });
     const { port } = await server.listen({ port: 0 });
     const settings: Record<number, number> =
-      announced === undefined ? {} : { [MAX_HEADER_LIST_SIZE]: announced };
+      announced === undefined ? {} : { [SETTINGS_MAX_HEADER_LIST_SIZE]: announced };
     await using peer = await dial(port as number, { settings });
     let stream = 1;
     for (const [what, make] of errors) {
       fail = make;
       for (const method of ["SayHello", "Chat"]) {
         peer.write(request(stream, method), data(stream, message("hello"), true));
-        const call = await peer.over(stream);
+        const call = await peer.ended(stream);
         expect(sizeOf(call.trailers ?? call.headers)).toBeLessThan(limit);
         const code = what.startsWith("metadata") ? Code.ResourceExhausted : Code.NotFound;
         expect(call.status, `${method} with ${what}`).toBe(code);
@@ -290,56 +311,53 @@ test.each(limits)(
 );
 
 test.each([
-  [undefined, 65_024, true],
-  [65_536, 60_000, true],
-  [8192, 8000, false],
-  [16_384, 8000, false],
-  [8192, 7000, true],
-])(
-  "a client that announces %s gets %d B of response headers, or RESOURCE_EXHAUSTED: %s",
-  async (announced, bytes, fits) => {
-    const base = sizeOf({
-      ":status": "200",
-      "content-type": "application/grpc",
-      "grpc-accept-encoding": "gzip",
-    });
-    const value = "x".repeat(bytes - base - fieldBytes("x-large", ""));
-    await using server = createServer({
-      logger: { error() {} },
-      routes: (router) =>
-        router.service(Greeter, {
-          async *chat(_, { responseHeader }) {
-            responseHeader.set("x-large", value);
-            yield {};
-          },
-        }),
-    });
-    const { port } = await server.listen({ port: 0 });
-    const settings: Record<number, number> =
-      announced === undefined ? {} : { [MAX_HEADER_LIST_SIZE]: announced };
-    await using peer = await dial(port as number, { settings });
-    peer.write(request(1, "Chat"));
-    const call = await peer.over(1);
-    expect(call.status).toBe(fits ? 0 : Code.ResourceExhausted);
-    expect(call.headers?.["x-large"]).toBe(fits ? value : undefined);
-    if (!fits) expect(call.message).toMatch(/response headers are 8000 B .* over the 7488 B/);
-  },
-);
+  ["announces no limit gets 65024 B of response headers", undefined, 65_024, true],
+  ["announces 65536 B gets 60000 B of response headers", 65_536, 60_000, true],
+  ["announces 8192 B gets RESOURCE_EXHAUSTED for 8000 B of response headers", 8192, 8000, false],
+  ["announces 16384 B gets RESOURCE_EXHAUSTED for 8000 B of response headers", 16_384, 8000, false],
+  ["announces 8192 B gets 7000 B of response headers", 8192, 7000, true],
+])("a client that %s", async (_, announced, bytes, fits) => {
+  const base = sizeOf({
+    ":status": "200",
+    "content-type": "application/grpc",
+    "grpc-accept-encoding": "gzip",
+  });
+  const value = "x".repeat(bytes - base - fieldBytes("x-large", ""));
+  await using server = createServer({
+    logger: { error() {} },
+    routes: (router) =>
+      router.service(Greeter, {
+        async *chat(_, { responseHeader }) {
+          responseHeader.set("x-large", value);
+          yield {};
+        },
+      }),
+  });
+  const { port } = await server.listen({ port: 0 });
+  const settings: Record<number, number> =
+    announced === undefined ? {} : { [SETTINGS_MAX_HEADER_LIST_SIZE]: announced };
+  await using peer = await dial(port as number, { settings });
+  peer.write(request(1, "Chat"));
+  const call = await peer.ended(1);
+  expect(call.status).toBe(fits ? 0 : Code.ResourceExhausted);
+  expect(call.headers?.["x-large"]).toBe(fits ? value : undefined);
+  if (!fits) expect(call.message).toMatch(/response headers are 8000 B .* over the 7488 B/);
+});
 
-test("a request with 129 headers is refused with the limit of 128, and one with 128 is served", async () => {
+test("our server refuses a request with 129 headers, names its limit of 128, and serves one with 128", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const ask = (stream: number, count: number) => {
-    // Six are those of any request.
+    // Every request has six headers already.
     const more = Object.fromEntries(many(count - 6));
     peer.write(request(stream, "SayHello", more), data(stream, message("hello"), true));
   };
   ask(1, 129);
-  const refused = await peer.over(1);
+  const refused = await peer.ended(1);
   expect(refused.status).toBe(Code.ResourceExhausted);
   expect(refused.message).toContain("129 request headers: 128 are taken at most");
   ask(3, 128);
-  expect((await peer.over(3)).status).toBe(0);
+  expect((await peer.ended(3)).status).toBe(0);
 });
 
 test("a request that is not gRPC, with 129 headers, is refused with HTTP 431", async () => {
@@ -347,10 +365,10 @@ test("a request that is not gRPC, with 129 headers, is refused with HTTP 431", a
   const peer = await world.dial();
   const more = Object.fromEntries([...many(123), ["content-type", "application/json"]]);
   peer.write(request(1, "SayHello", more, true));
-  expect((await peer.over(1)).headers?.[":status"]).toBe("431");
+  expect((await peer.ended(1)).headers?.[":status"]).toBe("431");
 });
 
-test("a refusal of a path of 60 KB stays below the limit", async () => {
+test("the response headers of a call to an unknown path of 60 KB stay below 8000 B", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   peer.write(
@@ -366,7 +384,7 @@ test("a refusal of a path of 60 KB stays below the limit", async () => {
       true,
     ),
   );
-  const call = await peer.over(1);
+  const call = await peer.ended(1);
   expect(call.status).toBe(Code.Unimplemented);
   expect(sizeOf(call.headers)).toBeLessThan(8000);
 });

@@ -7,8 +7,8 @@ import { until } from "./support/gate.ts";
 import { encodeHeaders } from "./support/hpack.ts";
 import { certs } from "./support/tls.ts";
 import {
-  bystander,
   message,
+  otherCall,
   request,
   requestHeaders,
   text,
@@ -95,17 +95,17 @@ it.each<[string, Buffer[], number]>([
   ["random bytes", [Buffer.from("9f3c61d8aa07b24e5510c3f6e8192d7b", "hex")], 6],
 ])("ends a connection with %s, and no other", async (_, bytes, code) => {
   await using world = await watchedServer();
-  const elsewhere = await bystander(await world.dial());
+  const elsewhere = await otherCall(await world.dial());
   const peer = await world.dial();
-  await bystander(peer);
+  await otherCall(peer);
   peer.write(...bytes);
   await peer.closed;
   expect(await peer.goaway()).toBe(code);
   await until("the handler on it ended", () => world.calls[1]?.end !== "running");
   expect(world.calls[1]?.end).toBeInstanceOf(ConnectError);
   expect(world.calls[1]?.abortedAtEnd).toBe(true);
-  await elsewhere.unharmed();
-  await world.serves();
+  await elsewhere.stillWorks();
+  await world.expectServed();
   await world.idle();
   expect(world.logged).toEqual([]);
 });
@@ -113,20 +113,20 @@ it.each<[string, Buffer[], number]>([
 it("refuses a stream with a lower number than an earlier one", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
-  const { unharmed } = await bystander(peer);
+  const { stillWorks } = await otherCall(peer);
   peer.write(request(9, "Chat"), request(5, "Chat"), data(5, message("x"), true));
   await peer.ping();
   expect(world.calls).toHaveLength(2);
   expect(peer.stream(5).headers).toBeUndefined();
-  await unharmed();
+  await stillWorks();
 });
 
 it("continues with its streams after the client's GOAWAY", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
-  const { unharmed } = await bystander(peer);
+  const { stillWorks } = await otherCall(peer);
   peer.write(frame(Type.GOAWAY, 0, 0, Buffer.alloc(8)));
-  await unharmed();
+  await stillWorks();
 });
 
 it.each<[string, Buffer]>([
@@ -147,7 +147,7 @@ it.each<[string, Buffer]>([
   await new Promise<void>((written) => socket.write(bytes, () => written()));
   socket.end();
   await closed;
-  await world.serves();
+  await world.expectServed();
   await until("the server has closed it", () => census.serverSockets <= before);
 });
 
@@ -161,7 +161,7 @@ it.each<[string, Buffer]>([
   await using world = await watchedServer();
   const { socket, closed } = await rawSocket(world);
   await new Promise<void>((written) => socket.write(bytes, () => written()));
-  await world.serves();
+  await world.expectServed();
   await world.server.close({ graceMs: 60_000 });
   await closed;
 });
@@ -174,12 +174,12 @@ it.each<[string, Buffer]>([
   ["a preface and no settings", PREFACE],
 ])("a client that sends %s is disconnected after prefaceTimeoutMs", async (_, bytes) => {
   await using world = await watchedServer({ prefaceTimeoutMs: 300 });
-  const busy = await bystander(await world.dial());
+  const busy = await otherCall(await world.dial());
   const { socket, closed } = await rawSocket(world);
   socket.write(bytes);
   await closed;
   // Who has begun to speak in time stays.
-  await busy.unharmed();
+  await busy.stillWorks();
 });
 
 it.each<[string, Buffer]>([
@@ -224,27 +224,27 @@ it.each<[string, (stream: number) => Buffer[], PeerOptions?]>([
   ],
 ])("a flood of streams that are %s harms no other connection", async (_, frames, options) => {
   await using world = await watchedServer();
-  const { unharmed } = await bystander(await world.dial());
+  const { stillWorks } = await otherCall(await world.dial());
   const flood = await world.dial(options);
   for (let stream = 1; stream < 6000; stream += 2) flood.write(...frames(stream));
   // It is served to the last stream, or disconnected; both are right.
   await Promise.race([flood.ping().catch(() => {}), flood.closed]);
-  await unharmed();
-  await world.serves();
+  await stillWorks();
+  await world.expectServed();
   await flood[Symbol.asyncDispose]();
   await world.idle();
 });
 
 it("a flood of pings and settings harms no other connection", async () => {
   await using world = await watchedServer();
-  const { unharmed } = await bystander(await world.dial());
+  const { stillWorks } = await otherCall(await world.dial());
   const flood = await world.dial();
   const volley = new Array(5000).fill(
     Buffer.concat([settings(), frame(Type.PING, 0, 0, Buffer.alloc(8))]),
   );
   flood.write(...volley);
   await Promise.race([flood.ping().catch(() => {}), flood.closed]);
-  await unharmed();
+  await stillWorks();
 });
 
 it("more streams than maxConcurrentStreams are refused one by one", async () => {
@@ -262,13 +262,13 @@ it("more streams than maxConcurrentStreams are refused one by one", async () => 
 
 it("more streams than maxConcurrentStreams, after the client has acknowledged it, end the connection", async () => {
   await using world = await watchedServer({ maxConcurrentStreams: 10 });
-  const elsewhere = await bystander(await world.dial());
+  const elsewhere = await otherCall(await world.dial());
   const peer = await world.dial();
   await peer.ping();
   for (let stream = 1; stream < 100; stream += 2) peer.write(request(stream, "Chat"));
   await peer.closed;
   expect(world.calls.length).toBeLessThanOrEqual(1 + 10);
-  await elsewhere.unharmed();
+  await elsewhere.stillWorks();
   await world.idle();
 });
 
@@ -277,7 +277,7 @@ it.each<[string, number, number]>([
   ["ten thousand headers", 10_000, 1],
 ])("a request with %s is refused", async (_, count, size) => {
   await using world = await watchedServer();
-  const elsewhere = await bystander(await world.dial());
+  const elsewhere = await otherCall(await world.dial());
   const peer = await world.dial();
   const many = Array.from({ length: count }, (_, n) => [`x-${n}`, "y".repeat(size)] as const);
   const block = encodeHeaders([...requestHeaders("Chat"), ...many]);
@@ -288,10 +288,10 @@ it.each<[string, number, number]>([
       frame(Type.CONTINUATION, end ? Flag.END_HEADERS : 0, 1, block.subarray(at, at + 16_384)),
     );
   }
-  await Promise.race([peer.over(1), peer.closed]);
+  await Promise.race([peer.ended(1), peer.closed]);
   expect(world.calls).toHaveLength(1);
-  await elsewhere.unharmed();
-  await world.serves();
+  await elsewhere.stillWorks();
+  await world.expectServed();
 });
 
 /** A connection that says what it is told to; `closed` resolves with all that it heard. */

@@ -3,8 +3,8 @@ import { gzipSync } from "node:zlib";
 import { expect, it } from "vitest";
 import { Code, ConnectError } from "../src/server.ts";
 import {
-  bystander,
   message,
+  otherCall,
   request,
   requestHeaders,
   text,
@@ -49,7 +49,7 @@ it.each([
     peer.write(data(1 + 2 * at, body.subarray(at), true));
   }
   for (let at = 0; at <= body.length; at++) {
-    const reply = await peer.over(1 + 2 * at);
+    const reply = await peer.ended(1 + 2 * at);
     expect([at, reply.status, reply.body]).toEqual([at, 0, both]);
   }
   await world.idle();
@@ -71,7 +71,7 @@ it("reads messages split at every two byte boundaries", async () => {
     }
   }
   for (; stream > 0; stream -= 2) {
-    const reply = await peer.over(stream);
+    const reply = await peer.ended(stream);
     expect([stream, reply.status, reply.body]).toEqual([stream, 0, both]);
   }
   await world.idle();
@@ -84,7 +84,7 @@ it("reads a request that comes in TCP segments of one byte", async () => {
   for (const byte of bytes) {
     await new Promise<void>((written) => peer.socket.write(Uint8Array.of(byte), () => written()));
   }
-  const reply = await peer.over(1);
+  const reply = await peer.ended(1);
   expect([reply.status, reply.body]).toEqual([0, both]);
 });
 
@@ -126,19 +126,19 @@ it.each<[string, (stream: number) => Buffer[]]>([
 ])("reads %s", async (_, frames) => {
   await using world = await watchedServer();
   const peer = await world.dial();
-  const { unharmed } = await bystander(peer);
+  const { stillWorks } = await otherCall(peer);
   peer.write(request(3, "Chat"), ...frames(3), data(3, Buffer.alloc(0), true));
-  const reply = await peer.over(3);
+  const reply = await peer.ended(3);
   expect([reply.status, reply.body]).toEqual([0, both]);
   expect(world.calls[1]?.end).toBe("half-closed");
-  await unharmed();
+  await stillWorks();
 });
 
 it("takes trailers of a request as its half-close", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   peer.write(request(1, "Chat"), data(1, first), headers(1, [["x-trailer", "1"]], true));
-  const reply = await peer.over(1);
+  const reply = await peer.ended(1);
   expect([reply.status, reply.body]).toEqual([0, first]);
   expect(world.calls[0]?.end).toBe("half-closed");
 });
@@ -147,7 +147,7 @@ it("fails a request that trailers cut off", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   peer.write(request(1, "Chat"), data(1, both.subarray(0, -1)), headers(1, [["x-end", "1"]], true));
-  expect((await peer.over(1)).status).toBe(Code.Internal);
+  expect((await peer.ended(1)).status).toBe(Code.Internal);
   await world.idle();
 });
 
@@ -202,11 +202,11 @@ it.each<[string, (stream: number) => Buffer[], number]>([
 ])("resets a stream with %s, and no other", async (_, frames, code) => {
   await using world = await watchedServer();
   const peer = await world.dial();
-  const { unharmed } = await bystander(peer);
+  const { stillWorks } = await otherCall(peer);
   peer.write(...frames(3));
   expect(await peer.reset(3)).toBe(code);
-  await unharmed();
-  await world.serves();
+  await stillWorks();
+  await world.expectServed();
   await world.idle();
   // What the handler had begun to read did not end cleanly.
   expect(world.calls.slice(1).filter(({ end }) => end === "half-closed")).toEqual([]);
@@ -244,11 +244,11 @@ it.each(
 )("a reset %s, with %s, ends the handler, and no other", async (point, code) => {
   await using world = await watchedServer();
   const peer = await world.dial();
-  const { unharmed } = await bystander(peer);
+  const { stillWorks } = await otherCall(peer);
   await points[point]?.(peer, world);
   peer.write(rst(3, Http2Code[code]));
-  await unharmed();
-  await world.serves();
+  await stillWorks();
+  await world.expectServed();
   await world.idle();
   expect(world.calls[1]?.end).toBeInstanceOf(ConnectError);
   expect(world.calls[1]?.abortedAtEnd).toBe(true);
@@ -259,18 +259,18 @@ it.each(
 it("a reset right after the headers leaves no handler and no stream", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
-  const { unharmed } = await bystander(peer);
+  const { stillWorks } = await otherCall(peer);
   for (let stream = 3; stream < 100; stream += 2) {
     peer.write(request(stream, "Chat"), rst(stream, Http2Code.CANCEL));
   }
-  await unharmed();
+  await stillWorks();
   await world.idle();
 });
 
 it("a reset while a message is inflated leaves no handler and no stream", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
-  const { unharmed } = await bystander(peer);
+  const { stillWorks } = await otherCall(peer);
   const zipped = gzipSync(text(randomBytes(20_000).toString("hex")));
   for (let stream = 3; stream < 43; stream += 2) {
     peer.write(request(stream, "Chat", { "grpc-encoding": "gzip" }));
@@ -278,7 +278,7 @@ it("a reset while a message is inflated leaves no handler and no stream", async 
     await peer.ping();
     peer.write(rst(stream, Http2Code.CANCEL));
   }
-  await unharmed();
+  await stillWorks();
   await world.idle();
   for (const { end } of world.calls.slice(1)) expect(end).toBeInstanceOf(ConnectError);
   expect(world.logged).toEqual([]);
@@ -311,7 +311,7 @@ it.each(["fin", "rst"])(
       else peer.socket.resetAndDestroy();
       await peer.closed;
     }
-    await world.serves();
+    await world.expectServed();
     await world.idle();
     for (const { end, abortedAtEnd } of world.calls) {
       expect(end).toBeInstanceOf(ConnectError);

@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import { Code } from "../src/server.ts";
 import { stillAt } from "./support/gate.ts";
 import { countBuffers, memoryInUse } from "./support/memory.ts";
-import { bystander, message, request, text, watchedServer } from "./support/watched-server.ts";
+import { message, otherCall, request, text, watchedServer } from "./support/watched-server.ts";
 import { data, envelope, frame, Http2Code, messages, rst, Type } from "./support/wire.ts";
 
 // What a hostile client can make the server hold.
@@ -12,7 +12,7 @@ const MiB = 2 ** 20;
 
 it("headers without end take no memory", async () => {
   await using world = await watchedServer();
-  const { unharmed } = await bystander(await world.dial());
+  const { stillWorks } = await otherCall(await world.dial());
   const peer = await world.dial();
   const used = await memoryInUse();
   peer.write(frame(Type.HEADERS, 0, 1, Buffer.of(0x82)));
@@ -28,7 +28,7 @@ it("headers without end take no memory", async () => {
   }
   await peer.closed;
   expect((await memoryInUse()) - used).toBeLessThan(4 * MiB);
-  await unharmed();
+  await stillWorks();
 });
 
 it("a length of 4 GiB allocates nothing", async () => {
@@ -39,7 +39,7 @@ it("a length of 4 GiB allocates nothing", async () => {
     peer.write(request(stream, "Chat"), data(stream, envelope(text(""), 0, 0xffffffff)));
   }
   for (let stream = 1; stream < 200; stream += 2) {
-    expect((await peer.over(stream)).status).toBe(Code.ResourceExhausted);
+    expect((await peer.ended(stream)).status).toBe(Code.ResourceExhausted);
   }
   expect(allocated()).toBeLessThan(MiB);
   await world.idle();
@@ -66,7 +66,7 @@ it("a message in DATA frames of one byte takes little memory", async () => {
   await peer.ping();
   expect((await memoryInUse()) - used).toBeLessThan(4 * MiB);
   peer.write(data(1, Buffer.from("x"), true));
-  const reply = await peer.over(1);
+  const reply = await peer.ended(1);
   expect(reply.status).toBe(0);
   expect(messages(reply.body)).toEqual([text(content)]);
 });
@@ -130,6 +130,6 @@ it("gzip that inflates a thousandfold takes no more memory than readMaxBytes", a
   const allocated = await countBuffers();
   peer.write(request(1, "Chat", { "grpc-encoding": "gzip" }));
   await peer.flow(1, bomb);
-  expect((await peer.over(1)).status).toBe(Code.ResourceExhausted);
+  expect((await peer.ended(1)).status).toBe(Code.ResourceExhausted);
   expect(allocated()).toBeLessThan(16 * MiB);
 });

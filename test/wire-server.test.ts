@@ -3,8 +3,8 @@ import { expect, it } from "vitest";
 import { Code } from "../src/server.ts";
 import { until } from "./support/gate.ts";
 import {
-  bystander,
   message,
+  otherCall,
   request,
   requestHeaders,
   text,
@@ -223,18 +223,18 @@ for (const bad of badRequests) it(`${bad.what} is answered with its status`, () 
 async function play(bad: BadRequest): Promise<void> {
   await using world = await watchedServer();
   const peer = await world.dial();
-  const { unharmed } = await bystander(peer);
+  const { stillWorks } = await otherCall(peer);
 
   peer.write(request(3, bad.path ?? "Chat", bad.with), data(3, bad.body, !bad.open));
-  const reply = await peer.over(3);
+  const reply = await peer.ended(3);
 
   expect(reply.headers).toMatchObject({ ":status": "200", "content-type": /^application\/grpc/ });
   expect([reply.status, reply.message]).toEqual([bad.status, expect.any(String)]);
   if (bad.message) expect(reply.message).toMatch(bad.message);
   // The client has not half-closed: only a reset frees the stream now.
   if (bad.open) expect(await peer.reset(3)).toBe(0);
-  await unharmed();
-  await world.serves();
+  await stillWorks();
+  await world.expectServed();
   await world.idle();
   expect(world.logged).toEqual([]);
 }
@@ -243,7 +243,7 @@ it("names the encodings that it supports when it refuses one", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   peer.write(request(1, "Chat", { "grpc-encoding": "br" }), data(1, hello, true));
-  const { headers, status } = await peer.over(1);
+  const { headers, status } = await peer.ended(1);
   expect(status).toBe(Code.Unimplemented);
   expect(headers?.["grpc-accept-encoding"]?.split(/, ?/)).toContain("gzip");
 });
@@ -254,7 +254,7 @@ it("a bad message does not cancel replies to the good messages before it", async
   peer.write(request(1, "Chat"), data(1, Buffer.concat([hello, hello])));
   await peer.until(() => peer.stream(1).bytes === 2 * hello.length);
   peer.write(data(1, envelope(text("x"), 2)));
-  const { body, status } = await peer.over(1);
+  const { body, status } = await peer.ended(1);
   expect(messages(body)).toEqual([text("hello"), text("hello")]);
   expect(status).toBe(Code.Internal);
 });
@@ -269,7 +269,7 @@ it.each([
   peer.write(request(1, "Chat", { "x-handler": "idle" }));
   await until("the handler runs", () => world.calls.length === 1);
   peer.write(data(1, body));
-  expect((await peer.over(1)).status).toBe(status);
+  expect((await peer.ended(1)).status).toBe(status);
   expect(await peer.reset(1)).toBe(0);
   await world.idle();
   expect(world.calls[0]).toMatchObject({ abortedAtEnd: true });
@@ -281,7 +281,7 @@ it("ends the call of a handler that does not read when its requests are cut off"
   peer.write(request(1, "Chat", { "x-handler": "idle" }));
   await until("the handler runs", () => world.calls.length === 1);
   peer.write(data(1, hello.subarray(0, 6), true));
-  expect((await peer.over(1)).status).toBe(Code.Internal);
+  expect((await peer.ended(1)).status).toBe(Code.Internal);
   await world.idle();
   expect(world.calls[0]).toMatchObject({ abortedAtEnd: true });
 });
@@ -294,11 +294,11 @@ it.each([
 ])("answers 415 to %s", async (_, but) => {
   await using world = await watchedServer();
   const peer = await world.dial();
-  const { unharmed } = await bystander(peer);
+  const { stillWorks } = await otherCall(peer);
   peer.write(request(3, "Chat", but), data(3, hello, true));
-  expect((await peer.over(3)).headers?.[":status"]).toBe("415");
-  await unharmed();
-  await world.serves();
+  expect((await peer.ended(3)).headers?.[":status"]).toBe("415");
+  await stillWorks();
+  await world.expectServed();
   await world.idle();
 });
 
@@ -307,7 +307,7 @@ it("answers 415 where there is no content-type", async () => {
   const peer = await world.dial();
   const list = requestHeaders("Chat").filter(([name]) => name !== "content-type");
   peer.write(headers(1, list), data(1, hello, true));
-  expect((await peer.over(1)).headers?.[":status"]).toBe("415");
+  expect((await peer.ended(1)).headers?.[":status"]).toBe("415");
   await world.idle();
 });
 
@@ -315,25 +315,25 @@ it.each(["GET", "PUT", "DELETE", "PATCH", "BREW"])("answers 405 to %s", async (m
   await using world = await watchedServer();
   const peer = await world.dial();
   peer.write(request(1, "Chat", { ":method": method }), data(1, hello, true));
-  expect((await peer.over(1)).headers?.[":status"]).toBe("405");
-  await world.serves();
+  expect((await peer.ended(1)).headers?.[":status"]).toBe("405");
+  await world.expectServed();
   await world.idle();
 });
 
 it("answers a refused request whose body never ends", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
-  const { unharmed } = await bystander(peer);
+  const { stillWorks } = await otherCall(peer);
   peer.write(
     request(3, "Chat", { "content-type": "text/plain" }),
     request(5, "Chat", { ":method": "PUT" }),
     request(7, "/example.Stranger/Chat"),
   );
-  expect((await peer.over(3)).headers?.[":status"]).toBe("415");
-  expect((await peer.over(5)).headers?.[":status"]).toBe("405");
-  expect((await peer.over(7)).status).toBe(Code.Unimplemented);
+  expect((await peer.ended(3)).headers?.[":status"]).toBe("415");
+  expect((await peer.ended(5)).headers?.[":status"]).toBe("405");
+  expect((await peer.ended(7)).status).toBe(Code.Unimplemented);
   for (const stream of [3, 5, 7]) expect(await peer.reset(stream)).toBe(0);
-  await unharmed();
+  await stillWorks();
 });
 
 it.each([
@@ -350,7 +350,7 @@ it.each([
   await using world = await watchedServer();
   const peer = await world.dial();
   peer.write(request(1, "Chat"), data(1, Buffer.concat(bodies), true));
-  const { body, status } = await peer.over(1);
+  const { body, status } = await peer.ended(1);
   expect(status).toBe(0);
   expect(messages(body)).toHaveLength(bodies.length);
   expect([...new Set(world.calls[0]?.requests)]).toEqual(contents);
@@ -374,6 +374,6 @@ it.each([
   await peer.until(() => peer.stream(1).bytes === hello.length);
   await peer.ping();
   peer.write(data(1, hello, true));
-  const { status, message } = await peer.over(1);
+  const { status, message } = await peer.ended(1);
   expect([status, message]).toEqual([0, ""]);
 });

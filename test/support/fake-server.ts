@@ -36,9 +36,9 @@ export interface FakeServer extends AsyncDisposable {
   /** The calls that the script was asked to answer. */
   readonly calls: FakeCall[];
   /** A Chat that is running, and continues while other calls of its connection fail. */
-  bystander(): Promise<{ unharmed(): Promise<void>; fails(): Promise<ConnectError> }>;
+  otherCall(): Promise<{ stillWorks(): Promise<void>; fails(): Promise<ConnectError> }>;
   /** A new call is served. */
-  serves(): Promise<void>;
+  expectServed(): Promise<void>;
   /** Resolves when our client has no stream open. */
   idle(): Promise<void>;
 }
@@ -92,13 +92,13 @@ export async function fakeServer(
     client: createClient(Greeter, transport),
     peers,
     calls,
-    async bystander() {
+    async otherCall() {
       const chat = world.client.chat();
       const replies = chat[Symbol.asyncIterator]();
       await chat.send({ content: "before" });
       expect(await replies.next()).toMatchObject({ value: { reply: "before" } });
       return {
-        async unharmed() {
+        async stillWorks() {
           await chat.send({ content: "after" });
           chat.closeSend();
           expect(await replies.next()).toMatchObject({ value: { reply: "after" } });
@@ -112,7 +112,7 @@ export async function fakeServer(
         },
       };
     },
-    async serves() {
+    async expectServed() {
       expect(await world.client.sayHello({ content: "again" })).toMatchObject({ reply: "again" });
     },
     async idle() {

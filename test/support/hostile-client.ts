@@ -136,7 +136,7 @@ export async function flood(
 async function send(peer: Peer, stream: number, content: Buffer): Promise<void> {
   await peer.flow(stream, content);
   peer.write(data(stream, undefined, true));
-  await peer.over(stream);
+  await peer.ended(stream);
 }
 
 function all(connections: readonly AsyncDisposable[]): AsyncDisposable {

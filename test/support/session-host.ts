@@ -119,7 +119,7 @@ export interface SessionHost extends AsyncDisposable {
   /** The calls without a session that the script was asked to answer. */
   readonly plain: number;
   /** A Chat that is served well, and continues while others on its connection fail. */
-  witness(): Promise<{ unharmed(): Promise<void> }>;
+  otherSession(): Promise<{ stillWorks(): Promise<void> }>;
 }
 
 /** Answers Negotiate with bytes, or in a way of its own. */
@@ -193,12 +193,12 @@ export async function sessionHost(
     get plain() {
       return plain;
     },
-    async witness() {
+    async otherSession() {
       const chat = host.client.chat();
       await chat.send({ content: "before" });
       expect(await next(chat)).toMatchObject({ reply: "before" });
       return {
-        async unharmed() {
+        async stillWorks() {
           await chat.send({ content: "after" });
           chat.closeSend();
           expect(await next(chat)).toMatchObject({ reply: "after" });

@@ -105,9 +105,9 @@ export class Attached {
 
   /** Resolves with the messages when `count` of them, or more, have come; rejects where the stream ends before. */
   async hears(count: number): Promise<string[]> {
-    await this.peer.until(() => this.messages.length >= count || this.#isOver);
+    await this.peer.until(() => this.messages.length >= count || this.#hasEnded);
     if (this.messages.length >= count) return this.messages;
-    const { status, message } = await this.over();
+    const { status, message } = await this.ended();
     throw new Error(`${this.messages.length} messages of ${count}, then ${status}: ${message}`);
   }
 
@@ -117,8 +117,8 @@ export class Attached {
   }
 
   /** How the stream ended, when it has. */
-  async over(): Promise<Ending> {
-    const incoming = await this.peer.over(this.stream);
+  async ended(): Promise<Ending> {
+    const incoming = await this.peer.ended(this.stream);
     const trailers = incoming.trailers ?? incoming.headers ?? {};
     return {
       status: incoming.status,
@@ -129,7 +129,7 @@ export class Attached {
     };
   }
 
-  get #isOver(): boolean {
+  get #hasEnded(): boolean {
     return this.#incoming.ended || this.#incoming.reset !== undefined;
   }
 
@@ -220,7 +220,7 @@ export async function sessionPeer(port: number): Promise<SessionPeer> {
     request(1, "/hawser.v1.SessionService/Negotiate"),
     data(1, envelope(Buffer.alloc(0)), true),
   );
-  const { status, body, message } = await peer.over(1);
+  const { status, body, message } = await peer.ended(1);
   if (status !== 0) throw new Error(`Negotiate failed with status ${status}: ${message}`);
   return new SessionPeer(peer, fromBinary(NegotiateResponseSchema, messages(body)[0] as Buffer));
 }

@@ -11,17 +11,17 @@ export interface Scene extends AsyncDisposable {
 export async function scene(setup?: SessionSetup): Promise<Scene> {
   const world = await sessionWorld(setup);
   const peer = await world.peer();
-  const witness = peer.attach(newId());
-  witness.send("before");
-  await witness.hears(1);
+  const other = peer.attach(newId());
+  other.send("before");
+  await other.hears(1);
   return {
     world,
     peer,
     async [Symbol.asyncDispose]() {
-      witness.send("after", end(2));
-      expect(await witness.hears(2)).toEqual(["before", "after"]);
-      expect(await witness.over()).toMatchObject({ status: 0, sent: "2" });
-      witness.halfClose();
+      other.send("after", end(2));
+      expect(await other.hears(2)).toEqual(["before", "after"]);
+      expect(await other.ended()).toMatchObject({ status: 0, sent: "2" });
+      other.halfClose();
       expect(world.runs[0]).toMatchObject({ requests: ["before", "after"], end: "half-closed" });
       expect(world.logged).toEqual([]);
       await world[Symbol.asyncDispose]();

@@ -32,7 +32,7 @@ export interface WatchedServer extends AsyncDisposable {
   /** A new connection; it is closed with the server. */
   dial(options?: PeerOptions): Promise<Peer>;
   /** A call on a new connection is served. */
-  serves(): Promise<void>;
+  expectServed(): Promise<void>;
   /** Resolves when no stream is open and no handler runs. */
   idle(): Promise<void>;
 }
@@ -97,10 +97,10 @@ export async function watchedServer(
       peers.push(peer);
       return peer;
     },
-    async serves() {
+    async expectServed() {
       await using peer = await dial(world.port);
       peer.write(request(1, "SayHello"), data(1, message("are you there?"), true));
-      const reply = await peer.over(1);
+      const reply = await peer.ended(1);
       expect(reply.status, reply.message).toBe(0);
       expect(messages(reply.body)).toEqual([messages(message("are you there?"))[0]]);
     },
@@ -118,14 +118,14 @@ export async function watchedServer(
 }
 
 /** A Chat on stream 1 that is running, and continues while other streams of its connection fail. */
-export async function bystander(peer: Peer): Promise<{ unharmed(): Promise<void> }> {
+export async function otherCall(peer: Peer): Promise<{ stillWorks(): Promise<void> }> {
   peer.write(request(1, "Chat"), data(1, message("before")));
   const call = peer.stream(1);
   await peer.until(() => call.bytes === message("before").length);
   return {
-    async unharmed() {
+    async stillWorks() {
       peer.write(data(1, message("after"), true));
-      const { status, body } = await peer.over(1);
+      const { status, body } = await peer.ended(1);
       expect(status).toBe(0);
       expect(body).toEqual(Buffer.concat([message("before"), message("after")]));
     },

@@ -244,7 +244,7 @@ export class Peer implements AsyncDisposable {
   }
 
   /** What came in on a stream, once it has ended in whichever way. */
-  over(id: number): Promise<Incoming> {
+  ended(id: number): Promise<Incoming> {
     const incoming = this.stream(id);
     return this.until(() => (incoming.ended || incoming.reset !== undefined) && incoming);
   }
