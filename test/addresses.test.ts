@@ -60,19 +60,19 @@ describe.each([
   ["sessions", true],
   ["plain calls", false],
 ])("with %s", (_, session) => {
-  test("calls go to the first address, each request naming its own", async () => {
+  test("calls go to the first address, and each request names that address", async () => {
     await using world = await servers(["a", "b"], session);
     expect([await world.answer(), await world.answer()]).toEqual(["a", "a"]);
     world.links[0]!.refuse();
     world.links[0]!.cut();
-    await until("the connection is gone", () => census.clientSockets === 0);
+    await until("the connection is closed", () => census.clientSockets === 0);
     expect(await world.answer()).toBe("b");
     const [a, b] = world.links.map(({ url }) => new URL(url).host);
     expect(world.asked).toEqual([a, a, b]);
     expect(world.links[1]!.accepted).toBe(1);
   });
 
-  test("the next address is tried at once where one cannot be reached, and stays in use; the first follows the last", async () => {
+  test("the next address is tried immediately if one cannot be reached, and stays in use; the first comes again after all others", async () => {
     await using world = await servers(["a", "b", "c"], session);
     const [a, b, c] = world.links as [TcpLink, TcpLink, TcpLink];
     a.refuse();
@@ -83,7 +83,7 @@ describe.each([
     expect(await world.answer()).toBe("c");
     c.refuse();
     c.cut();
-    await until("the connection is gone", () => census.clientSockets === 0);
+    await until("the connection is closed", () => census.clientSockets === 0);
     expect(await world.answer()).toBe("a");
   });
 
@@ -101,7 +101,7 @@ describe.each([
     expect(await elapsedMs(greeter.sayHello({}))).toBeLessThan(200);
   });
 
-  test("where no address can be reached the error names each, and the next attempt comes after the pause of the backoff", async () => {
+  test("a call that reaches no address fails with an error that names each, and the next attempt comes after the pause of the backoff", async () => {
     await using world = await servers(["a", "b"], session);
     for (const link of world.links) link.refuse();
     const chat = world.greeter.chat();

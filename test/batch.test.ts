@@ -1,4 +1,4 @@
-/** The bytes of several messages: the same ones for calls that send the same, and for no others. */
+/** The bytes of several messages: calls that send the same messages share them, other calls do not. */
 import { expect, test } from "vitest";
 import { batchOf } from "../src/node/http2/batch.ts";
 

@@ -22,7 +22,7 @@ import { type Setup, start } from "./support/world.ts";
 type BinaryOptions = NonNullable<Parameters<typeof createTransport>[0]["binaryOptions"]>;
 type Tree = Record<string, unknown> & { readonly $unknown?: unknown };
 
-/** A service that gives a tree back as it came. */
+/** A service that returns a tree unchanged. */
 const service = describeTrees();
 const tree = (service.methods[0] as { input: DescMessage }).input;
 
@@ -138,7 +138,7 @@ test.each<[string, Options, kept: boolean]>([
   expect([answer.$unknown, (answer.child as Tree).$unknown]).toEqual([expected, expected]);
 });
 
-test("the options of the server hold over Connect too", async () => {
+test("the binary options of the server apply to the Connect protocol too", async () => {
   await using trees = await world({ server: { recursionLimit: 7 } });
   const transport = createConnectTransport({ baseUrl: trees.url, httpVersion: "1.1" });
   const { echo } = createStockClient(service, transport) as unknown as Pick<typeof trees, "echo">;

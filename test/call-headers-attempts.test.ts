@@ -1,4 +1,4 @@
-/** The option `headers` as a function, where a call has several attachments or attempts: each runs it anew. */
+/** The option `headers` as a function: each attachment and each attempt of a call runs it again. */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { expect, test } from "vitest";
 import { RoomService } from "../gen/chat/v1/room_pb.js";
@@ -60,7 +60,7 @@ test("the function runs in the async context of its own call, also for a later a
     await next(chat);
     chat.cancel();
   }
-  await until("both calls are over", () => world.server.openCalls === 0);
+  await until("both calls have ended", () => world.server.openCalls === 0);
   expect(seen.toSorted()).toEqual([...Array(3).fill("ada"), ...Array(3).fill("bob")]);
 });
 
@@ -110,7 +110,8 @@ test("a server whose tokens expire ends a chat with plain headers, and not a cha
 test("a function that fails with UNAVAILABLE for a later attachment is followed by another attempt", async () => {
   let runs = 0;
   const headers = async () => {
-    if (++runs === 2 || runs === 3) throw new ConnectError("the issuer is away", Code.Unavailable);
+    if (++runs === 2 || runs === 3)
+      throw new ConnectError("the issuer is unreachable", Code.Unavailable);
     return { "x-run": `${runs}` };
   };
   await using world = await resumable({}, headers);

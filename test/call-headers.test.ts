@@ -79,7 +79,7 @@ describe.each(Object.entries(callsOfEachKind))("%s", (_, call) => {
       () => ({ "not a name": "x" }),
       { code: Code.InvalidArgument },
     ],
-  ])("fails where a function %s, and sends nothing", async (_, headers, error) => {
+  ])("fails if a function %s, and sends nothing", async (_, headers, error) => {
     const { greeter, seen } = noting();
     await using world = await start({ greeter });
     expect(await failureOf(call(world.greeter, { headers }))).toMatchObject(error);

@@ -172,7 +172,7 @@ describe("a call that is cancelled by cancel()", () => {
     await chat[Symbol.asyncDispose]();
   });
 
-  test("ends with CANCELED where it is a push or a sink", async () => {
+  test("ends with CANCELED if it is a push or a sink", async () => {
     const over = gate();
     await using world = await start({
       greeter: {
@@ -292,7 +292,7 @@ test("a signal that is never aborted has no listener left after its calls", asyn
   await until("no listener is left", () => getEventListeners(signal, "abort").length === 0);
 });
 
-test("calls that fill a connection and are cancelled at once: every handler's signal aborts, other calls are unharmed", async () => {
+test("calls that fill a connection and are cancelled together abort every handler's signal, and other calls continue", async () => {
   const STREAMS = 500;
   let running = 0;
   await using world = await start({

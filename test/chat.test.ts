@@ -37,7 +37,7 @@ test("each message gets its reply before the next message is sent", async () => 
   expect(await next(chat)).toBeUndefined();
 });
 
-test("50 loops send at once: every message arrives whole, and the messages of each loop in order", async () => {
+test("messages of 50 loops that send at the same time arrive whole, and those of each loop in order", async () => {
   await using world = await start();
   const chat = world.greeter.chat();
   const text = (place: number, n: number) =>

@@ -71,7 +71,7 @@ describe("server.close()", () => {
     expect(world.logged).toEqual([]);
   });
 
-  test("with graceMs 0 ends running calls at once", async () => {
+  test("with graceMs 0 ends running calls immediately", async () => {
     await using world = await start();
     const chat = await runningChat(world);
     const push = world.greeter.subscribe({});
@@ -120,7 +120,7 @@ describe("server.close()", () => {
     expect((await failureOf(chat)).code).toBe(Code.Unavailable);
   });
 
-  test("resolves at once where there are no calls, with clients connected", async () => {
+  test("resolves immediately if there are no calls, even with clients connected", async () => {
     await using world = await start();
     await world.greeter.sayHello({});
     expect(await elapsedMs(world.server.close())).toBeLessThan(300);

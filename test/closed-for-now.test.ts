@@ -13,7 +13,7 @@ import { Peer, settings, Type } from "./support/wire.ts";
 const MAX_STREAMS = 3;
 const NONE = { settings: { [MAX_STREAMS]: 0 } };
 
-/** Has the server of `peer` announce that it takes this many calls at once from now on. */
+/** Has the server of `peer` announce that from now on it takes at most this number of calls at the same time. */
 const allow = (peer: Peer | undefined, calls: number) =>
   peer?.write(settings({ [MAX_STREAMS]: calls }));
 
@@ -136,7 +136,7 @@ test("a streaming call gets a session when the server takes calls again", async 
   chat.cancel();
 });
 
-test("a server that takes no calls and closes each connection is dialled after pauses, not at once", async () => {
+test("a server that takes no calls and closes each connection is dialled after pauses, not immediately", async () => {
   let connections = 0;
   await using listener = await listen((socket) => {
     connections++;
@@ -146,13 +146,13 @@ test("a server that takes no calls and closes each connection is dialled after p
   await using transport = createTransport({ baseUrl: listener.url, sessions: false });
   const call = createClient(Greeter, transport).sayHello({}, { timeoutMs: 2_000 });
   const { code } = await failureOf(call);
-  // The first at once, the second about 1 s later, the third 1.6 s after that.
+  // The first attempt comes immediately, the second about 1 s later, the third 1.6 s after that.
   expect(connections).toBeGreaterThan(0);
   expect(connections).toBeLessThanOrEqual(3);
   expect([Code.DeadlineExceeded, Code.Unavailable]).toContain(code);
 });
 
-test("where the first of two addresses takes no calls, the second is called", async () => {
+test("calls go to the second of two addresses if the first takes no calls", async () => {
   await using first = await fakeServer(() => {}, NONE);
   await using second = await fakeServer(() => {});
   await using transport = createTransport({ baseUrl: [first.url, second.url], sessions: false });

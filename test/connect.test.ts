@@ -55,8 +55,8 @@ async function elapsedMs(what: Promise<unknown>): Promise<number> {
   return performance.now() - began;
 }
 
-describe("where no server listens the call fails with UNAVAILABLE that names the address", () => {
-  test("at once before the server is up; when it is up, the same transport works", async () => {
+describe("a call to an address on which no server listens fails with UNAVAILABLE that names the address", () => {
+  test("immediately before the server is up; when it is up, the same transport works", async () => {
     const port = await unusedPort();
     await using transport = clientOf(port);
     const failed = failureOf(transport.greeter.sayHello({}));
@@ -118,8 +118,8 @@ describe("a peer that is not a gRPC server: UNAVAILABLE within the connect timeo
   test.each<[string, (socket: Socket) => void]>([
     ["stays silent", () => {}],
     ["reads and stays silent", (socket) => void socket.resume()],
-    ["closes at once", (socket) => void socket.end()],
-    ["resets at once", (socket) => void socket.resetAndDestroy()],
+    ["closes immediately", (socket) => void socket.end()],
+    ["resets immediately", (socket) => void socket.resetAndDestroy()],
     [
       "speaks HTTP/1.1",
       (socket) => void socket.end("HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n"),
@@ -140,7 +140,7 @@ describe("a peer that is not a gRPC server: UNAVAILABLE within the connect timeo
 });
 
 // A call with a session continues; these calls have none.
-describe("a server that is lost mid-stream: the loop of a plain call throws UNAVAILABLE at once", () => {
+describe("a server that is lost mid-stream: the loop of a plain call throws UNAVAILABLE immediately", () => {
   const plain = { sessions: false };
 
   test("when it is killed (SIGKILL)", async () => {
@@ -239,7 +239,7 @@ describe("a server that is lost mid-stream: the loop of a plain call throws UNAV
 });
 
 describe("connections", () => {
-  test("are shared: 200 calls, at once and one after the other, make one connection", async () => {
+  test("are shared: 200 calls, at the same time and one after the other, make one connection", async () => {
     await using world = await start();
     const before = census.connections;
     await Promise.all(Array.from({ length: 100 }, () => world.greeter.sayHello({})));
@@ -266,7 +266,7 @@ describe("connections", () => {
     expect(world.link.accepted).toBe(5);
   });
 
-  test("are made past the server's limit of streams: 25 calls at once need three where one takes 10", async () => {
+  test("are made above the server's limit of streams: 25 calls at the same time need three if one takes 10", async () => {
     await using world = await start({ linked: true, server: { maxConcurrentStreams: 10 } });
     const chats = Array.from({ length: 25 }, () => world.greeter.chat());
     await Promise.all(
@@ -316,7 +316,7 @@ describe("connections", () => {
 });
 
 test.each(["localhost:50051", "ftp://127.0.0.1", "http://", "unix:", ""])(
-  "a baseUrl that is not valid, %j, is INVALID_ARGUMENT with an example, at once",
+  "a baseUrl that is not valid, %j, fails immediately with INVALID_ARGUMENT and an example",
   (baseUrl) => {
     expect(() => createTransport({ baseUrl })).toThrow(
       expect.objectContaining({

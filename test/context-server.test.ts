@@ -20,7 +20,7 @@ const als = new AsyncLocalStorage<string>();
 const tenancy: Interceptor = (next) => (request) =>
   als.run(request.header.get("x-tenant") ?? "nobody", () => next(request));
 
-/** What was noted, by which call: in which contexts. */
+/** The contexts that were noted, by call. */
 class Notes {
   readonly #seen = new Map<string, (string | undefined)[]>();
 
@@ -172,7 +172,7 @@ describe.each(Object.entries(transports))("over %s", (_, transportTo) => {
         for await (const _ of client.subscribe({}, options)) if (++read === 3) cancelling.abort();
       })();
       await expect(reading).rejects.toThrow();
-      await until("the server's call is over", () => world.server.openCalls === 0);
+      await until("the call has ended on the server", () => world.server.openCalls === 0);
       const ended = notes.of(tenant);
       expect(ended.length).toBeGreaterThan(6);
       expect(new Set(ended)).toEqual(new Set([tenant]));
@@ -242,7 +242,7 @@ describe.each(Object.entries(transports))("over %s", (_, transportTo) => {
   });
 });
 
-test("functions that a handler gives its subscription run in the context of its call, and functions that make records in the context of the hub", async () => {
+test("functions that a handler passes to its subscription run in the context of its call, and functions that make records in the context of the hub", async () => {
   const log = memoryLog();
   await log.append("room", [{ data: new Uint8Array(1) }]);
   const made: unknown[] = [];

@@ -12,7 +12,7 @@ import { start, type World } from "./support/world.ts";
 const als = new AsyncLocalStorage<string>();
 const tenants = ["tenant-a", "tenant-b", "tenant-c"];
 
-/** What was noted, by who noted it: in which contexts. */
+/** The contexts in which each kind of function ran. */
 type Notes = Map<string, Set<string | undefined>>;
 
 function note(notes: Notes, who: string): void {
@@ -44,7 +44,7 @@ function expectOwn(notes: Notes, count: number): void {
   }
 }
 
-/** Chats of all tenants at once, with everything that a caller can give to a call. */
+/** Concurrent chats of all tenants, with every option that a caller can pass to a call. */
 async function chats({ greeter }: World, notes: Notes): Promise<void> {
   const calls = tenants.map((tenant) =>
     als.run(tenant, () => {
@@ -56,7 +56,7 @@ async function chats({ greeter }: World, notes: Notes): Promise<void> {
       return chat;
     }),
   );
-  // Read by somebody else.
+  // Read in another context.
   await als.run("reader", () => Promise.all(calls.map((call) => all(call))));
   expectOwn(notes, tenants.length * 9);
 }
@@ -67,7 +67,7 @@ describe.each([true, false])("with sessions: %s, calls that wait", (session) => 
     await chats(world, new Map());
   });
 
-  test("for one of the server's streams run in their own contexts", async () => {
+  test("listeners of the server's streams run in their own contexts", async () => {
     await using world = await start({
       transport: { sessions: session },
       server: { maxConcurrentStreams: 1 },
@@ -241,7 +241,7 @@ test("each attempt of a call that continues by a cursor is made in the context o
 });
 
 describe("client interceptors", () => {
-  /** Runs the rest of the call in a context, and has generators of its own around both directions. */
+  /** Runs the rest of the call in a context, and wraps both directions in its own generators. */
   function within(context: string, notes: Notes, own: string): Interceptor {
     async function* passing<T>(messages: AsyncIterable<T>, what: string) {
       try {
@@ -277,7 +277,7 @@ describe("client interceptors", () => {
       await until("all have ended", () => notes.size === 13);
       for (const [what, seen] of notes) {
         const own = what.split(" ")[0] as string;
-        // Its requests are read by the next one, in the context that it set for that.
+        // The next interceptor reads the requests, in the context that this one set for that.
         const context = what.includes("requests")
           ? { "tenant-a": "outer", outer: "inner" }[own]
           : own;

@@ -141,7 +141,7 @@ test("a deadline wakes a handler that waits for a request, and its signal has ab
       },
     },
   });
-  // Here too the clock is the server's alone: a client with one of its own might cancel a moment earlier.
+  // Here too only the server has a clock: a client with one might cancel a moment earlier.
   const stock = createStockClient(Greeter, createGrpcTransport({ baseUrl: world.url }));
   const replies = stock.chat(onceThenSilence(), { headers: { "grpc-timeout": "250m" } });
   expect(await next(replies)).toMatchObject({ reply: "x" });
@@ -223,7 +223,7 @@ test.each([2 ** 31 - 1, 2 ** 31, 2 ** 32 + 5, 1e12, 3.6e14, Number.MAX_SAFE_INTE
   },
 );
 
-test("the transport's timeoutMs holds for each call that has none of its own", async () => {
+test("the transport's timeoutMs holds for each call that does not set it", async () => {
   await using world = await start({
     greeter: waiting(({ signal }) => aborted(signal)),
     transport: { timeoutMs: 100 },

@@ -129,7 +129,7 @@ test(rows.ending, async () => {
 
 test(rows.ignoring, async () => {
   const handlers: Handlers = {
-    // It takes no notice but for this test, which must know when the time is up.
+    // The handler ignores the deadline; it listens only so that the test knows when the deadline has passed.
     async sayHello(_, { signal }) {
       await aborted(signal);
       await new Promise((resolve) => setImmediate(resolve));

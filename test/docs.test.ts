@@ -11,7 +11,7 @@ import { repository } from "./support/workshop.ts";
 
 const manifest = JSON.parse(readFileSync(join(repository, "package.json"), "utf8"));
 
-/** Where a block with a part of another page, or of a file, has it from. */
+/** The source of a block that repeats a part of another page or of a file. */
 const sourceOf = ({ part }: Block) => readFileSync(join(repository, part as string), "utf8");
 
 test("each code block says what it is, and a test runs it", () => {

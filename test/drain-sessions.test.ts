@@ -44,7 +44,7 @@ async function isTaken(at: { port: number } | { path: string }): Promise<boolean
 
 const portOf = ({ url }: { url: string }) => ({ port: Number(new URL(url).port) });
 
-test("a session that is cancelled in the turn in which its server begins to close ends at once", async () => {
+test("a session that is cancelled in the turn in which its server begins to close ends immediately", async () => {
   await using world = await sessionWorld({ linked: true });
   const chat = await runningChat(world);
   const closed = world.server.close({ graceMs: 60_000 });
@@ -151,7 +151,7 @@ test("new calls go to the next address, although a session resumed on a connecti
   await closed;
 });
 
-test("where there is no other address, new calls of every kind fail with UNAVAILABLE at once", async () => {
+test("new calls of every kind fail immediately with UNAVAILABLE if the transport has no other address", async () => {
   await using world = await sessionWorld({ linked: true });
   const chat = await runningChat(world);
   const closed = world.server.close({ graceMs: 60_000 });
@@ -168,7 +168,7 @@ test("where there is no other address, new calls of every kind fail with UNAVAIL
   }
   expect(performance.now() - began).toBeLessThan(2_000);
   expect(world.runs).toHaveLength(1);
-  // The client's session is unharmed.
+  // The client's session continues.
   await chat.send({ content: "still" });
   expect(await next(chat)).toMatchObject({ reply: "still" });
   chat.closeSend();
@@ -176,7 +176,7 @@ test("where there is no other address, new calls of every kind fail with UNAVAIL
   await closed;
 });
 
-test("with keepListening false the port is free at once, and a session that is cut is lost", async () => {
+test("with keepListening false the port is free immediately, and a session that is cut is lost", async () => {
   await using world = await sessionWorld({ linked: true, sessions: { graceMs: 1_000 } });
   const chat = await runningChat(world);
   const closed = world.server.close({ graceMs: 60_000, keepListening: false });
@@ -200,7 +200,7 @@ test("close({ keepListening: false }) after close() frees the port", async () =>
   await Promise.all([closed, again]);
 });
 
-test("the port is free when the last session has ended, though another call still runs", async () => {
+test("the port is free when the final session has ended, although another call still runs", async () => {
   await using world = await sessionWorld();
   const chat = await runningChat(world);
   const plain = world.greeter.chat({ sessions: false });
@@ -210,7 +210,7 @@ test("the port is free when the last session has ended, though another call stil
   expect(await isTaken(portOf(world))).toBe(true);
   chat.closeSend();
   await all(chat);
-  await until("the session is over", () => world.server.openCalls === 1);
+  await until("the session has ended", () => world.server.openCalls === 1);
   expect(await isTaken(portOf(world))).toBe(false);
   await using successor = await start({ listen: portOf(world) });
   expect((await successor.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
@@ -266,8 +266,8 @@ test("a client whose connection is cut before the end of its session arrives fet
   handler.leave();
   world.link.refuse();
   world.link.cut();
-  // The call is over at the server: only its end is not with the client.
-  await until("the call is over there", () => world.server.openCalls === 0);
+  // The call has ended at the server, but the end has not reached the client.
+  await until("the call has ended at the server", () => world.server.openCalls === 0);
   world.link.resume("down");
   world.link.accept();
   expect((await all(chat)).map(({ reply }) => reply)).toEqual(["two"]);
@@ -383,7 +383,7 @@ test("a session whose first attachment crosses the GOAWAY begins at the next add
   expect(world.runs).toHaveLength(1);
 });
 
-test("where there is no other address such a session fails with UNAVAILABLE soon, and not after its grace", async () => {
+test("such a session fails with UNAVAILABLE soon, before its grace ends, if the transport has no other address", async () => {
   await using held = await crossing(({ link }) => [link.url]);
   const began = performance.now();
   expect((await failureOf(held.crossing)).code).toBe(Code.Unavailable);

@@ -75,7 +75,7 @@ test("a watcher continues at the next address within 100 ms, and no message is l
   call.cancel();
 });
 
-test("all watchers of a transport move to the next address; other calls finish where they are", async () => {
+test("all watchers of a transport move to the next address; other calls finish on their server", async () => {
   await using world = await twoServers();
   const calls = await Promise.all(Array.from({ length: 200 }, () => begin(world.rooms)));
   const chat = world.greeter.chat();
@@ -94,10 +94,10 @@ test("all watchers of a transport move to the next address; other calls finish w
   await closed;
   expect(world.room.open).toBe(200);
   for (const call of calls) call.cancel();
-  await until("all are gone", () => world.room.open === 0);
+  await until("all watchers have left", () => world.room.open === 0);
 });
 
-test("a watcher whose server is gone continues at the next address, and at the first when the next one drains", async () => {
+test("a watcher whose server was killed continues at the next address, and at the first when the next one drains", async () => {
   await using world = await twoServers();
   const call = await begin(world.rooms);
   world.room.post(1);

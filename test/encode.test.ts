@@ -182,7 +182,7 @@ const VALUES: Record<string, readonly unknown[]> = {
   uint32: [0, 1, 127, 128, 2 ** 32 - 1],
   int64: [0n, 1n, -1n, 2n ** 63n - 1n, -(2n ** 63n)],
   uint64: [0n, 1n, 2n ** 64n - 1n],
-  // What is no value of the type, or one that only toBinary() takes as one.
+  // Values that are not of the type, or that only toBinary() accepts.
   odd: ["5", 5, 5n, true, null, undefined, {}, [], -1, 2 ** 40, 1.25, Symbol.iterator],
 };
 
@@ -289,7 +289,7 @@ test("a failure changes nothing in the messages that follow", () => {
   compare(everything, { plainText: "whole" }, "after a failure");
 });
 
-/** What a decoder makes of bytes, in a form that tells all that differs, prototypes and unknown fields too. */
+/** The result of a decoder, in a form that shows every difference, prototypes and unknown fields included. */
 function reading(run: () => object): unknown {
   try {
     const message = run();
@@ -316,7 +316,7 @@ test("messages are read as fromBinary() reads them", () => {
   }
 });
 
-test("wrappers and Structs are read as fromBinary() reads them, also where a field comes twice", () => {
+test("wrappers and Structs are read as fromBinary() reads them, even if a field comes twice", () => {
   const special = registry.getMessage("t.Special") as DescMessage;
   const read = (bytes: Uint8Array) => [
     decode(special, { bytes: Buffer.from(bytes), start: 0, end: bytes.length }),

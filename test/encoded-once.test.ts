@@ -63,7 +63,7 @@ test.each([
   expect(payload.buffer.byteLength).toBe(payload.length);
 });
 
-test("each call holds a message of encodedOnce to its own writeMaxBytes", () => {
+test("each call checks a message of encodedOnce against its own writeMaxBytes", () => {
   const message = encodedOnce(NotificationSchema, { content: "a".repeat(100) });
   writerOf(NotificationSchema).writer.write(message);
   const { writer, sent } = writerOf(NotificationSchema, undefined, 64);
@@ -149,7 +149,7 @@ test("calls that write the same messages in one turn, and calls that differ in o
         else yield* shared.slice(20).reverse();
       },
     },
-    // In a session what is written goes by a spool of its own.
+    // In a session, written messages pass through the session's spool.
     transport: { sessions: false },
   });
   const calls = Array.from({ length: 24 }, (_, count) =>
@@ -170,7 +170,7 @@ test("calls that write the same messages in one turn, and calls that differ in o
   }
 });
 
-test("writeMaxBytes of the server holds for a message of encodedOnce", async () => {
+test("writeMaxBytes of the server applies to a message of encodedOnce", async () => {
   const message = encodedOnce(NotificationSchema, { content: "a".repeat(100) });
   await using world = await start({
     greeter: {

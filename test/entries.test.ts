@@ -13,7 +13,7 @@ import * as topics from "../src/topics.ts";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { exports: all } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
-/** The entries that are compiled from src/, by the names under which they are imported: `hawser`, `hawser/server` … */
+/** The entries, compiled from src/, by the names under which they are imported: `hawser`, `hawser/server` … */
 const entries = Object.entries(all as Record<string, string | Record<string, string>>).flatMap(
   ([path, conditions]) =>
     typeof conditions === "object" ? [{ name: `hawser${path.slice(1)}`, conditions }] : [],

@@ -146,7 +146,7 @@ test("messages that were sent before an error arrive before it", async () => {
   expect(chat.state).toBe("closed");
 });
 
-test("a failed call gives the headers and trailers that came, and its error for those that did not", async () => {
+test("a failed call resolves the headers and trailers that arrived, and rejects those that did not with its error", async () => {
   await using world = await start({
     greeter: {
       async *chat(_requests, { responseHeader, responseTrailer }) {
@@ -293,7 +293,7 @@ test("a request that cannot be encoded fails its send and its call; the connecti
 const passing: Interceptor = (next) => (request) => next(request);
 const ways = { "without interceptors": [], "with interceptors": [passing] };
 
-/** What is no message, and what the error says of it. TypeScript refuses all of them. */
+/** Values that are not messages, which TypeScript refuses, and what the error says of them. */
 const NO_MESSAGES: [what: string, value: unknown, said: RegExp][] = [
   ["a string", "text", /the string "text" is not a example\.Message/],
   ["null", null, /null is not a example\.Message/],
@@ -379,7 +379,7 @@ describe.each(Object.entries(ways))("%s", (_, interceptors) => {
 
 test.each([
   ["an int32 out of range", { count: 1e10 }, /count.*1e10|count.*10000000000/],
-  ["an int32 that is no whole number", { count: 1.5 }, /count.*1\.5/],
+  ["an int32 that is not a whole number", { count: 1.5 }, /count.*1\.5/],
   [
     "a child of another type",
     { interval: create(TimestampSchema) },

@@ -17,7 +17,7 @@ import { example, startExampleServer } from "./support/program.ts";
 // Each test starts programs, and a busy machine takes its time for that.
 vi.setConfig({ testTimeout: 60_000 });
 
-/** A server of this process with handlers of the test's own, for `hawser` to call. */
+/** A server in this process with handlers of the test, for `hawser` to call. */
 async function serveHere(
   greeter: Partial<ServiceImpl<typeof Greeter>>,
   options?: Partial<ServerOptions>,
@@ -28,7 +28,7 @@ async function serveHere(
   return Object.assign(server, { url, port });
 }
 
-/** A file with this content, gone at the end of the test. */
+/** Makes a file with this content, which is removed at the end of the test. */
 async function fileWith(content: string | Uint8Array) {
   const folder = await mkdtemp(join(tmpdir(), "hawser-"));
   const path = join(folder, "text.txt");
@@ -65,7 +65,7 @@ test("chat prints each reply before the next message is sent", async () => {
   expect(await chat.ended).toBe(0);
 });
 
-test("chat --count 0 half-closes at once and ends well", async () => {
+test("chat --count 0 half-closes immediately and ends without an error", async () => {
   await using server = await startExampleServer();
   await using chat = example("chat", "--url", server.url, "--count", "0");
   expect(await chat.ended).toBe(0);
@@ -300,7 +300,7 @@ test("a server that ends the chat early: its replies are printed, then one line 
   );
 });
 
-test("the server's own error is shown with its code, in one line", async () => {
+test("an error of the server is shown with its code, in one line", async () => {
   await using server = await serveHere({
     sayHello() {
       throw new ConnectError("name is on the list:\nsay another", Code.PermissionDenied);

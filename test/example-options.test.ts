@@ -75,7 +75,7 @@ test.each(["http://a:1,", ",http://a:1", "http://a:1,b:2"])("%j are not addresse
   expect(() => readUrls(text)).toThrow("http://127.0.0.1:50051");
 });
 
-/** What a command reads from these words: values of its own, or an error; the help is not asked for. */
+/** Returns what a command reads from these words: its values or an error, without a request for help. */
 const COMMANDS: Record<string, Command<unknown>> = {
   ...{ serve, chat, subscribe, collect, hello },
   ...{ join, watch, post, import: importCommand, list },
@@ -130,7 +130,7 @@ test.each([
   expect(read).not.toThrow("secret");
 });
 
-test("an option that is not given has the default of its table, and of several the last counts", () => {
+test("an option that is not given has the default of its table, and of several the final one counts", () => {
   expect(chat.read([])).toEqual({
     ...{ count: undefined, interval: 1000, cutEvery: undefined },
     ...{ url: ["http://127.0.0.1:50051"], timeout: undefined },
@@ -152,24 +152,27 @@ test("arguments may stand anywhere, and after -- nothing is an option", () => {
   });
 });
 
-test.each(Object.entries(COMMANDS))("%s --help gives its options and examples", (name, command) => {
-  for (const words of [["--help"], ["-h"], ["--json", "--help", "a", "b", "c"]]) {
-    expect(command.read(words)).toBeUndefined();
-  }
-  const usage = /^Usage: (npm (?:start|run \w+) --(?: \w+)?) \[options\]/.exec(command.help)?.[1];
-  expect(usage).toBe(
-    name === "serve"
-      ? "npm start --"
-      : name === "chat"
-        ? "npm run chat --"
-        : `npm run ${["subscribe", "collect", "hello"].includes(name) ? "greeter" : "room"} -- ${name}`,
-  );
-  expect(command.help).toMatch(/\nExamples:\n {2}\$ .*npm /);
-  expect(command.help).toMatch(/^ {2}--json +print one JSON object a line/m);
-  for (const line of command.help.split("\n")) expect(line.length).toBeLessThanOrEqual(90);
-});
+test.each(Object.entries(COMMANDS))(
+  "%s --help prints its options and examples",
+  (name, command) => {
+    for (const words of [["--help"], ["-h"], ["--json", "--help", "a", "b", "c"]]) {
+      expect(command.read(words)).toBeUndefined();
+    }
+    const usage = /^Usage: (npm (?:start|run \w+) --(?: \w+)?) \[options\]/.exec(command.help)?.[1];
+    expect(usage).toBe(
+      name === "serve"
+        ? "npm start --"
+        : name === "chat"
+          ? "npm run chat --"
+          : `npm run ${["subscribe", "collect", "hello"].includes(name) ? "greeter" : "room"} -- ${name}`,
+    );
+    expect(command.help).toMatch(/\nExamples:\n {2}\$ .*npm /);
+    expect(command.help).toMatch(/^ {2}--json +print one JSON object a line/m);
+    for (const line of command.help.split("\n")) expect(line.length).toBeLessThanOrEqual(90);
+  },
+);
 
-test("a group runs the command of the first word alone, and loads no other", async () => {
+test("a group runs only the command of the first word, and loads no other", async () => {
   const ran: string[][] = [];
   const run = async (words: readonly string[]) => void ran.push([...words]);
   const program = group({

@@ -79,6 +79,6 @@ test.skipIf(!canMakeTerminals)("an import shows its progress", async () => {
   await program.prints(/█*░+ +\d+ % {2}[\d,]+ messages, [\d,]+ a second/);
   shown.open();
   expect(await program.ended).toBe(0);
-  // What was drawn is gone from the line of the result.
+  // The drawn prompt is erased from the line of the result.
   expect(program.stdout).toMatch(/\r.\[Kimported 100,000 messages in .*\r?\n$/);
 });

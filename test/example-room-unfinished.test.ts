@@ -24,7 +24,7 @@ const losesTheAnswerTo =
     },
   });
 
-/** What a program advises: the line to continue with, and the options. */
+/** The advice of a program: the line to continue with, and the options. */
 function advised({ stderr }: Program) {
   const [, line] = stderr.match(/continue with line (\d+)/) ?? [];
   const [, producer] = stderr.match(/--producer ([\da-f-]{36})/) ?? [];

@@ -10,7 +10,7 @@ import { serveRooms } from "./support/room-server.ts";
 // Each test starts programs, and a busy machine takes its time for that.
 vi.setConfig({ testTimeout: 60_000 });
 
-/** Gone at the end of the test. */
+/** A folder that is removed at the end of the test. */
 async function tempFolder() {
   const path = await mkdtemp(join(tmpdir(), "hawser-"));
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true }) };
@@ -152,7 +152,7 @@ test("join joins again when the server was started again: no message is lost or 
   expect(await second.said("lobby")).toEqual(said);
 });
 
-test("after kill -9 of the server, join and watch continue at another on its data, and no message is lost or comes twice", async () => {
+test("after kill -9 of the server, join and watch continue at another on its data, and no message is lost or arrives twice", async () => {
   await using data = await tempFolder();
   const serving = ["--data", data.path];
   await using first = await startExampleServer(...serving);

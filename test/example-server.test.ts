@@ -30,7 +30,7 @@ async function natsWithoutUsers() {
   };
 }
 
-test("the server prints three lines: where it listens, a command that chats, and one that cuts a chat's connection", async () => {
+test("the server prints three lines: its address, a command that chats, and one that cuts a chat's connection", async () => {
   await using server = await startExampleServer();
   const { port } = new URL(server.url);
   expect(server.url).toBe(`http://127.0.0.1:${port}`);
@@ -220,7 +220,7 @@ describe("rooms", () => {
     );
   });
 
-  test("cannot be kept where no folder can be made: one clear line, with what to do", async () => {
+  test("fails with one line that says what to do if the folder cannot be made", async () => {
     await using server = example("server", "--port", "0", "--data", "/proc/x/y");
     expect(await server.ended).toBe(1);
     expect(server.stderr).toMatch(

@@ -59,7 +59,7 @@ const KINDS: Kind[] = [
   },
 ];
 
-/** A message with the one field, one beside it, and one of its own type. */
+/** A message with the field, another field, and a field of the message's own type. */
 function describeNamed(name: string, { type, more }: Kind, syntax = "proto3"): DescMessage {
   const optional = more !== undefined && "proto3Optional" in more;
   const label = Label.OPTIONAL;

@@ -31,14 +31,14 @@ import {
   Type,
 } from "./support/wire.ts";
 
-// node:http2 emits 'response' in a tick of its own, and hands over DATA at once. A connection that reads while one of its
-// writes is under way reads on in the callback of that write, where no tick runs between two frames: DATA comes first.
+// node:http2 emits 'response' in a separate tick, and hands over DATA immediately. A connection that reads while one of its
+// writes is under way continues to read in the callback of that write, and no tick runs between two frames: DATA comes first.
 // Over TLS every write takes a turn of the event loop.
 
 /** How much a TLS record holds. */
 const RECORD_BYTES = 16 * 1024;
 
-/** Has the client read frames while one of its writes is under way: they follow a frame that it answers at once. */
+/** Has the client read frames while one of its writes is under way: they follow a frame that it answers immediately. */
 async function readWhileWriting(server: FakeServer, ...frames: Buffer[]): Promise<void> {
   const before = server.calls.length;
   const chat = server.client.chat({ sessions: false });
@@ -231,7 +231,7 @@ describe.each([
     expect(messages(peer.stream(1).body)).toHaveLength(3);
   });
 
-  test("are cancelled where a reset follows them", async () => {
+  test("are cancelled if a reset follows them", async () => {
     await using server = await watchedServer({ tls: secure ? certs.server : undefined });
     await using peer = secure ? await dialSecurely(server.port, certs.ca) : await dial(server.port);
     peer.write(request(1, "Chat"), data(1, message("a question")));
@@ -289,7 +289,7 @@ describe("a client stream, in whatever order node:http2 emits its events", () =>
       if (step === "end") await new Promise((resolve) => setImmediate(resolve));
     }
     await new Promise((resolve) => setImmediate(resolve));
-    made.reset(failure(Code.Canceled, "the test is over"));
+    made.reset(failure(Code.Canceled, "the test has ended"));
     stream.destroy();
     return notes;
   }
@@ -318,7 +318,7 @@ describe("a client stream, in whatever order node:http2 emits its events", () =>
     expect(error).toMatchObject({ code: Code.Internal });
   });
 
-  test("brings no message where it is destroyed before its headers are emitted", async () => {
+  test("emits no message if it is destroyed before its headers are emitted", async () => {
     expect(await heard("data")).toEqual([]);
   });
 });

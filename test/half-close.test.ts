@@ -162,7 +162,7 @@ test.each([
   ["having read nothing", 0],
   ["having read one request", 1],
 ])(
-  "where the handler ends first, %s, the loop ends, the next send rejects, and no stream is left",
+  "if the handler ends first, %s, the loop ends, the next send rejects, and no stream is left",
   async (_, reads) => {
     await using world = await start({
       greeter: {
@@ -181,7 +181,7 @@ test.each([
   },
 );
 
-test("where the handler ends first while a send() waits for the window, that send() rejects", async () => {
+test("a send() that waits for the window rejects if the handler ends first", async () => {
   const end = gate();
   await using world = await start({
     greeter: {
@@ -203,7 +203,7 @@ test("where the handler ends first while a send() waits for the window, that sen
   await noStreams();
 });
 
-test("where the handler throws first, the loop throws, sends reject with the same code, and no stream is left", async () => {
+test("if the handler throws first, the loop throws, sends reject with the same code, and no stream is left", async () => {
   await using world = await start({
     greeter: {
       async *chat(requests) {
@@ -247,7 +247,7 @@ test("the client frees the stream of a server that ends the call and keeps its s
   server.close();
 });
 
-test("where a client-streaming handler answers early, finish() gives the answer, send() rejects, and no stream is left", async () => {
+test("if a client-streaming handler answers early, finish() resolves with the answer, send() rejects, and no stream is left", async () => {
   await using world = await start({
     greeter: { collect: async (requests) => ({ count: (await next(requests)) ? 1 : 0 }) },
   });
@@ -329,7 +329,7 @@ test("calls whose handlers end first, while others fill the connection, end well
   for (const failed of flood) expect((await failed).code).toBe(Code.Canceled);
 });
 
-/** A handler that says more at once than a client that does not read takes in, and adds trailers. */
+/** A handler that sends more than a client that does not read can receive, and adds trailers. */
 const talker = {
   async *chat(_requests: unknown, { responseTrailer }: HandlerContext) {
     for (let n = 0; n < 1_000; n++) yield { reply: `${n} ${"=".repeat(200)}` };
@@ -368,7 +368,7 @@ test("a slow reader gets every message and then the trailers, when the connectio
   expect((await next(chat))?.reply).toMatch(/^0 /);
   await stillAt(() => world.link.down.delivered);
   world.link.cut("rst");
-  await until("both sides let go", () => census.sessions.length === 0);
+  await until("both sides have closed their streams", () => census.sessions.length === 0);
   expect(await all(chat)).toHaveLength(999);
   expect((await chat.trailers).get("x-said")).toBe("1000");
 });

@@ -17,7 +17,7 @@ function withDetails(message: string, detailBytes: number, metadata?: HeadersIni
   return error;
 }
 
-/** What the client reads of trailers. */
+/** The error that a client reads from trailers. */
 function read(fields: ReturnType<typeof fitTrailers>["fields"]): ConnectError {
   const texts = Object.fromEntries(
     Object.entries(fields).map(([name, value]) => [name, `${value}`]),
@@ -97,14 +97,14 @@ describe("trailers", () => {
     }
   });
 
-  test("say that the details are left out also where the message is cut", () => {
+  test("say that the details are left out, even if the message is cut", () => {
     const { fields } = fitTrailers(withDetails("m".repeat(9000), 10), undefined, room);
     expect(read(fields).rawMessage).toMatch(
       /^m+ \.\.\. \(cut; 9000 characters\) \(details of \d+ B left out: trailers are limited to 8000 B\)$/,
     );
   });
 
-  test("of a handler that do not fit turn the status into RESOURCE_EXHAUSTED, also where the call ended well", () => {
+  test("of a handler that do not fit turn the status into RESOURCE_EXHAUSTED, even if the call succeeded", () => {
     const trailers = new Headers({ "x-large": "t".repeat(9000), "x-small": "1" });
     for (const error of [undefined, new ConnectError("no such room", Code.NotFound)]) {
       const { fields, fault } = fitTrailers(error, trailers, room);
@@ -136,7 +136,7 @@ describe("trailers", () => {
     ["a value that is not ASCII", new Headers({ "x-odd": "caf\u00e9" }), '"x-odd"'],
     ["a name that HTTP allows and gRPC does not", new Headers({ "x!odd": "1" }), '"x!odd"'],
     ["binary that is not base64", new Headers({ "x-odd-bin": "%%%" }), '"x-odd-bin"'],
-    ["a header of HTTP/2's own", new Headers({ connection: "close" }), '"connection"'],
+    ["a header that HTTP/2 reserves", new Headers({ connection: "close" }), '"connection"'],
     ["a status of their own", new Headers({ "grpc-status": "0" }), '"grpc-status"'],
     ["a session's count", new Headers({ "hawser-sent": "0" }), '"hawser-sent"'],
   ])("with %s turn the status into INTERNAL that names it", (_, trailers, name) => {

@@ -1,4 +1,4 @@
-/** A server in a process of its own, a hostile client that uses as much of it as it can, and an honest client. */
+/** A server in a separate process, a hostile client that uses as much of it as it can, and an honest client. */
 import { readFileSync } from "node:fs";
 import { expect, test, vi } from "vitest";
 import "./support/compile-cache.ts";
@@ -63,7 +63,7 @@ test("the server holds a few messages of gzip that inflates a thousandfold, and 
     most = Math.max(most, rssOf(server.pid) ?? 0);
   }, 10);
   try {
-    // 600 MiB on 20 streams, where it is inflated.
+    // 600 MiB on 20 streams, after it is inflated.
     const size = { bytes: 600_000, connections: 2, streams: 10 };
     await using hostile = await flood(portOf(server.url), bomb(4 * MIB), size);
     await hostile.answered;
@@ -76,7 +76,7 @@ test("the server holds a few messages of gzip that inflates a thousandfold, and 
   expect((rssOf(server.pid) as number) - before).toBeLessThan(300 * MIB);
 });
 
-/** The resident memory of a process, in bytes; `undefined` where the system does not tell. */
+/** The resident memory of a process, in bytes; `undefined` if the system does not report it. */
 function rssOf(pid: number): number | undefined {
   try {
     const [, kib] = readFileSync(`/proc/${pid}/status`, "utf8").match(/VmRSS:\s+(\d+) kB/) ?? [];

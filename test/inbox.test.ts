@@ -1,8 +1,8 @@
-/** The receiver's end of a stream, with several readers at once and messages that take time to open. */
+/** The receiver's end of a stream, with several concurrent readers and messages that take time to open. */
 import { expect, test } from "vitest";
 import { Inbox } from "../src/flow/inbox.ts";
 
-/** Opens even numbers at once and odd ones later, as large gzip messages are. */
+/** Opens even numbers immediately and odd ones later, as large gzip messages are. */
 function slowly() {
   const opened: (() => void)[] = [];
   const inbox = new Inbox<number, number>({
@@ -39,7 +39,7 @@ test("a close after a message that is being opened ends every reader", async () 
   ]);
 });
 
-test("an inbox throws its failure once, then the iteration is over", async () => {
+test("an inbox throws its failure once, then the iteration ends", async () => {
   const { inbox } = slowly();
   inbox.put(2);
   inbox.close(new Error("cut"));

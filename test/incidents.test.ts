@@ -26,7 +26,7 @@ test("a failure that lasts is logged once, and again each minute with its count"
   expect(told).toEqual(["error: full", "error: full (1000 more times since the last time)"]);
 });
 
-test("the end of a failure is logged once, and only where the failure was logged", () => {
+test("the end of a failure is logged once, and only if the failure was logged", () => {
   const { told, incidents } = open();
   incidents.ended("append", "stored again");
   incidents.failed("append", "full");

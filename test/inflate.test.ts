@@ -1,4 +1,4 @@
-/** Compressed messages: what is inflated at once, what in threads, and in which order the handler gets them. */
+/** Compressed messages: which are inflated on the main thread, which in others, and in which order the handler gets them. */
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { MessageRequestSchema } from "../gen/example/greeter_pb.js";
@@ -29,7 +29,7 @@ test.each([
     Buffer.concat([10, 16 * KIB - 10].map((n) => gzipSync(Buffer.alloc(n)))),
     16 * KIB,
   ],
-])("%s are inflated at once", (_, gzip, bytes) => {
+])("%s are inflated synchronously", (_, gzip, bytes) => {
   expect(nodeGzip.inflateSmall(gzip, 4 * MIB)?.length).toBe(bytes);
 });
 
@@ -66,7 +66,7 @@ test.each([0, 100, 2 ** 32 - 1])(
   },
 );
 
-test("a small message over readMaxBytes is refused at once", () => {
+test("a small message over readMaxBytes is refused synchronously", () => {
   expect(() => nodeGzip.inflateSmall(gzipSync(Buffer.alloc(101)), 100)).toThrow(
     /message of \d+ B \(gzip\) inflates to over readMaxBytes 100 B/,
   );
@@ -105,7 +105,7 @@ test("messages of calls that were cancelled while they waited for a thread do no
   expect(read).toBeLessThan(90);
 });
 
-test("a text of megabytes arrives as it was sent, wherever its characters begin, and is refused where it is not UTF-8", () => {
+test("a text of megabytes arrives as it was sent, wherever its characters begin, and is refused if it is not UTF-8", () => {
   for (const offset of [0, 1, 2, 3]) {
     const content = `${"a".repeat(offset)}${"é€𝄞".repeat(300_000)}`;
     const bytes = text(content);

@@ -7,7 +7,7 @@ import { failureOf } from "./support/read.ts";
 import { roomWorld } from "./support/toy-room.ts";
 import { start } from "./support/world.ts";
 
-/** How a loop over all that an iterable gives ends. */
+/** How a loop over an iterable ends. */
 async function loop(values: AsyncIterable<unknown>): Promise<number> {
   let count = 0;
   for await (const _ of values) count++;
@@ -16,7 +16,7 @@ async function loop(values: AsyncIterable<unknown>): Promise<number> {
 
 const iterated = { code: Code.FailedPrecondition, rawMessage: expect.stringMatching(/once/) };
 
-/** Answers each request, and ends with the last. */
+/** Answers each request, and ends after the final one. */
 const echo = {
   async *chat(requests: AsyncIterable<{ content: string }>) {
     for await (const { content } of requests) yield { reply: content };
@@ -89,7 +89,7 @@ test("a loop may follow calls of next() that took the first responses", async ()
   expect(await loop(chat)).toBe(1);
 });
 
-test("finish() gives the same response the second time", async () => {
+test("finish() resolves with the same response the second time", async () => {
   await using world = await start();
   const sink = world.greeter.collect();
   await sink.send({ content: "1" });

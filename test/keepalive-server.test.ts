@@ -1,4 +1,4 @@
-/** Clients that vanish without a word: a server notices, by HTTP/2 pings where calls are open and by TCP's keepalive. */
+/** Clients that vanish without closing: a server notices by HTTP/2 pings while calls are open, and by TCP's keepalive. */
 import { readFileSync } from "node:fs";
 import { createClient as createStockClient } from "@connectrpc/connect";
 import { createGrpcWebTransport } from "@connectrpc/connect-node";
@@ -75,7 +75,7 @@ test.each([3, 130])(
         "the connection to the client was lost (no answer to a keepalive ping for 200 ms)",
     });
     expect(signal).toBe(requests);
-    await until("the call is over", () => world.server.openCalls === 0);
+    await until("the call has ended", () => world.server.openCalls === 0);
     world.link.resume("up");
     world.link.cut();
     await failureOf(chat);
@@ -109,7 +109,7 @@ test("the loss of a client of gRPC-Web over HTTP/2 is noticed too", async () => 
   world.link.stall("up");
   const { at } = await ended;
   expect(at - lastByteAt).toBeLessThan(NOTICED_MS + MARGIN_MS + late.ms);
-  await until("the call is over", () => world.server.openCalls === 0);
+  await until("the call has ended", () => world.server.openCalls === 0);
   world.link.resume("up");
   world.link.cut();
   await failureOf(push);

@@ -1,4 +1,4 @@
-/** When a silent connection is noticed, to the millisecond: the keepalive on a clock of the test's own. */
+/** When a silent connection is noticed, to the millisecond: the keepalive on a clock that the test sets. */
 import { once } from "node:events";
 import { connect } from "node:net";
 import { Worker } from "node:worker_threads";
@@ -38,10 +38,10 @@ function fakeConnection(keepalive: Keepalive) {
   return fake;
 }
 
-/** What whole milliseconds, of the ping and of its answer, may add. */
+/** The milliseconds by which rounding, of the ping and of its answer, may delay it. */
 const GRAIN_MS = 2;
 
-describe("on a clock of the test's own", () => {
+describe("on a clock that the test sets", () => {
   beforeEach(() => {
     vi.useFakeTimers({
       toFake: ["setTimeout", "clearTimeout", "setImmediate", "clearImmediate", "performance"],
@@ -56,7 +56,7 @@ describe("on a clock of the test's own", () => {
     ["a server, of a plain client", SERVER_TIMES, false, 60_000, 20_000],
     ["a server, of a client with sessions", SERVER_TIMES, true, 30_000, 10_000],
     ["a client, of a foreign server", CLIENT_TIMES, false, 300_000, 20_000],
-    ["a client, of a server of Hawser's", CLIENT_TIMES, true, 30_000, 10_000],
+    ["a client, of a Hawser server", CLIENT_TIMES, true, 30_000, 10_000],
   ] as const;
 
   test.each(sides)(
@@ -140,7 +140,7 @@ describe("on a clock of the test's own", () => {
     expect(fake.deadAt).toBeUndefined();
   });
 
-  test("calls that begin and end do not delay the ping: the last byte counts", () => {
+  test("calls that begin and end do not delay the ping: it follows the newest byte", () => {
     const fake = fakeConnection(new Keepalive({}, SERVER_TIMES));
     fake.openCall();
     for (let second = 0; second < 59; second++) {
@@ -180,7 +180,7 @@ describe("on a clock of the test's own", () => {
 });
 
 test("a process that was blocked past the timeout reads the answer that waits before it takes the peer for dead", async () => {
-  // A peer on a thread of its own: it answers while this thread is blocked.
+  // A peer on another thread, which answers while this thread is blocked.
   const worker = new Worker(
     `const { parentPort } = require("node:worker_threads");
      const server = require("node:net").createServer((socket) => socket.on("error", () => {}).pipe(socket));

@@ -60,9 +60,9 @@ test("no ping is sent without an open call", async () => {
   await until("a ping came", () => pings() >= 1);
   chat.closeSend();
   await all(chat);
-  await until("the call is over", () => world.server.openCalls === 0);
+  await until("the call has ended", () => world.server.openCalls === 0);
   const before = pings();
-  // One may be on its way.
+  // One ping may be on its way.
   expect((await stillAt(pings, 150)) - before).toBeLessThanOrEqual(1);
 });
 
@@ -93,7 +93,7 @@ test("a server that sends too_many_pings gets half as many", async () => {
   const { port } = server.address() as { port: number };
   await using transport = createTransport({
     baseUrl: `http://127.0.0.1:${port}`,
-    // It answers nothing, and so would not say that it has no sessions.
+    // The server answers nothing, so it cannot say that it has no sessions.
     sessions: false,
     keepalive: { intervalMs: 60, timeoutMs: 5_000 },
   });

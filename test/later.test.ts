@@ -59,7 +59,7 @@ test("the error with which the responses of later() cannot be opened is the stat
   expect(world.logged).toEqual([]);
 });
 
-test("responses of later() that open after the end of the call are left at once, and their error is logged", async () => {
+test("responses of later() that open after the end of the call are closed immediately, and their error is logged", async () => {
   const opening = gate<AsyncIterable<{ content: string }>>();
   let asked = 0;
   let left = 0;
@@ -78,7 +78,7 @@ test("responses of later() that open after the end of the call are left at once,
     call.cancel();
     await failureOf(call);
   }
-  await until("both are over", () => world.server.openCalls === 0);
+  await until("both calls have ended", () => world.server.openCalls === 0);
   opening.open({
     [Symbol.asyncIterator]: () => ({
       next: () => Promise.reject(new Error("no message may be taken")),

@@ -40,7 +40,7 @@ const layers: Record<string, readonly string[]> = {
 interface Import {
   /** The file that imports, from the root of the repository. */
   readonly from: string;
-  /** The file that is imported, or the name of a package. */
+  /** The imported file, or the name of a package. */
   readonly to: string;
   /** By import(), when it is needed. */
   readonly late: boolean;
@@ -133,11 +133,11 @@ test("the table of layers has no circle", () => {
   expect(Object.keys(layers).filter((layer) => isBelow(layer, layer))).toEqual([]);
 });
 
-/** The name of the package that is imported. */
+/** The name of the imported package. */
 const packageOf = ({ to }: Pick<Import, "to">) => /^(?:@[^/]+\/)?[^/]+/.exec(to)?.[0] as string;
 const isPackage = (one: Import) => !isOurs(one) && !isBuiltin(one.to);
 
-/** Engines of logs, which alone may need a package that is an optional peer; they have entries of their own. */
+/** Engines of logs. Only they may need a package that is an optional peer dependency; each has its own entry. */
 const engines = /^src\/topics\/(sqlite|jetstream)\//;
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 const optional = Object.keys(manifest.peerDependenciesMeta);
@@ -177,7 +177,7 @@ function reachesNode(file: string): boolean {
   );
 }
 
-test("files that are not for Node alone use no module and no global of Node", () => {
+test("files that also run without Node use no module and no global of Node", () => {
   const reaching = files.filter((file) => !onNode.test(file) && reachesNode(file));
   expect(reaching).toEqual([]);
 });

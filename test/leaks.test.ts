@@ -45,12 +45,12 @@ async function expectNoResidue(world: World, times: number, once: (n: number) =>
   const controller = new AbortController();
   const round = async (calls: number) => {
     for (let n = 0; n < calls; n++) await once(n);
-    // Farewells leave a few at a time, and again 100 ms later where the server was busy with what was reset.
+    // Cancels of sessions are sent a few at a time, and again 100 ms later if the server was still busy with resets.
     const inTime = 20_000;
     await until("no call is open", () => census.clientStreams + census.serverStreams === 0, inTime);
     await until("the server counts none", () => world.server.openCalls === 0);
   };
-  // Its outcome does not matter: not every world has a handler for it.
+  // The outcome of the call does not matter: not every world has a handler for it.
   await Promise.allSettled([all(world.greeter.subscribe({ count: 1 }))]);
   await round(20);
   const before = { timers: timers.count, listeners: connectionListeners() };
@@ -62,7 +62,7 @@ async function expectNoResidue(world: World, times: number, once: (n: number) =>
   expect(getEventListeners(controller.signal, "abort")).toEqual([]);
 }
 
-/** Calls again where the server asks for calm: for a moment node:http2 counts a thousand streams that were reset as open. */
+/** Calls again after ENHANCE_YOUR_CALM: for a moment node:http2 counts a thousand streams that were reset as open. */
 async function greeted(world: World) {
   for (let tries = 1; ; tries++) {
     try {
@@ -73,7 +73,7 @@ async function greeted(world: World) {
   }
 }
 
-/** Where in its life a call is cancelled. */
+/** The moments at which a call is cancelled. */
 const moments: Record<string, (world: World, signal: AbortSignal) => Promise<unknown>> = {
   "before anything was sent": async ({ greeter }) => {
     const chat = greeter.chat();
@@ -140,7 +140,7 @@ test("1,000 calls cancelled before there is a connection leave no stream or time
   expect(world.link.accepted).toBe(1);
 });
 
-test("1,000 calls open at once and cancelled together leave no stream, timer or listener on either side", async () => {
+test("1,000 calls that are open at the same time and cancelled together leave no stream, timer or listener on either side", async () => {
   let running = 0;
   await using world = await start({
     greeter: {
@@ -210,7 +210,10 @@ test("50 connections that are lost during plain calls leave no session, socket o
     await next(chat);
     world.link.cut(n % 2 ? "fin" : "rst");
     expect((await failureOf(chat)).code).toBe(Code.Unavailable);
-    await until("both sides let go", () => census.sessions.length === 0 && world.link.open === 0);
+    await until(
+      "both sides have closed their streams",
+      () => census.sessions.length === 0 && world.link.open === 0,
+    );
   };
   for (let n = 0; n < 5; n++) await lose(n);
   const before = timers.count;
@@ -267,7 +270,7 @@ test.each([
     await once(census.sessions.find(({ type }) => type === asked) as Http2Session, "ping");
     world.link.refuse();
     world.link.cut();
-    await until("both sides let go", () => census.sessions.length === 0);
+    await until("both sides have closed their streams", () => census.sessions.length === 0);
     chat.cancel();
     await failureOf(chat);
     await world.transport.close();

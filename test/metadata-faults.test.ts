@@ -72,7 +72,7 @@ test("a header that an interceptor adds, and gRPC does not allow, fails the call
 
 const faults: [what: string, set: (context: HandlerContext) => void, named: string][] = [
   [
-    "response headers of HTTP/2's own",
+    "response headers that HTTP/2 reserves",
     ({ responseHeader }) => responseHeader.set("connection", "close"),
     '"connection"',
   ],
@@ -87,7 +87,7 @@ const faults: [what: string, set: (context: HandlerContext) => void, named: stri
     '"x-odd-bin"',
   ],
   [
-    "a trailer of gRPC's own",
+    "a trailer that gRPC reserves",
     ({ responseTrailer }) => responseTrailer.set("grpc-status", "0"),
     '"grpc-status"',
   ],

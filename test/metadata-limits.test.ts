@@ -9,7 +9,7 @@ import { sessions } from "./support/mode.ts";
 import { failureOf, next } from "./support/read.ts";
 import { start } from "./support/world.ts";
 
-/** What one header list may have, as HPACK counts it, when it leaves. */
+/** The limit of a header list that is sent, in bytes as HPACK counts them. */
 const LIMIT = 65_536;
 
 /** Where Node tells of each stream that a client opens. */
@@ -46,7 +46,7 @@ function many(count: number): Headers {
 const bytesIn = ({ rawMessage }: ConnectError) => Number(/(\d+) B/.exec(rawMessage)?.[1]);
 
 describe.each(Object.entries(callsOfEachKind))("%s", (_, call) => {
-  test("request headers of 66 KB fail the call at once, with their size and the limit, and no stream", async () => {
+  test("request headers of 66 KB fail the call before it opens a stream, with their size and the limit", async () => {
     const { calls, greeter } = answering();
     await using world = await start({ greeter });
     await call(world.greeter);
@@ -63,7 +63,7 @@ describe.each(Object.entries(callsOfEachKind))("%s", (_, call) => {
     expect(calls).toHaveLength(1);
   });
 
-  test("request headers of 66 KB fail the call also where no server is", async () => {
+  test("request headers of 66 KB fail the call, even without a server", async () => {
     await using world = await start({ transport: { baseUrl: "http://127.0.0.1:1" } });
     const headers = { "x-large": "x".repeat(66_000) };
     const error = await failureOf(call(world.greeter, { headers }));

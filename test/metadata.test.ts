@@ -37,7 +37,7 @@ describe.each(Object.entries(callsOfEachKind))("metadata, %s", (_, call) => {
   });
 });
 
-test("a call object gives the headers and trailers of its response", async () => {
+test("a call object resolves the headers and trailers of its response", async () => {
   const { greeter } = corresponding();
   await using world = await start({ greeter });
   for (const stream of [world.greeter.chat(), world.greeter.subscribe({})] as const) {

@@ -19,7 +19,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-/** Starts an npm script in a group of its own. Whatever is left of the group ends with the test, also one that timed out. */
+/** Starts an npm script in its own process group. All of the group ends with the test, even if the test timed out. */
 function npm(...args: string[]) {
   const env = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !name.startsWith("npm_")),
@@ -29,7 +29,7 @@ function npm(...args: string[]) {
     try {
       process.kill(-(child.pid as number), "SIGKILL");
     } catch {
-      // All of the group are gone.
+      // No process of the group is left.
     }
   });
   return { child, stderr: text(child.stderr) };

@@ -60,7 +60,7 @@ describe("options of one call", () => {
     expect((await failureOf(world.greeter.chat(wrongly(null)))).code).toBe(Code.InvalidArgument);
   });
 
-  test("a listener that is not a function is refused where it is given, and the call continues", async () => {
+  test("a listener that is not a function throws where it is set, and the call continues", async () => {
     await using world = await start();
     const chat = world.greeter.chat();
     expect(() => chat.onState(wrongly(undefined))).toThrow(
@@ -72,7 +72,7 @@ describe("options of one call", () => {
   });
 
   test.each([0, -1, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY])(
-    "timeoutMs %d means no deadline, also where the transport has one",
+    "timeoutMs %d means no deadline, even if the transport has one",
     async (timeoutMs) => {
       const heard: (number | undefined)[] = [];
       await using world = await start({

@@ -45,7 +45,7 @@ test.each([
   [["--log", "sqlite:rooms.sqlite"], "better-sqlite3"],
   [["--log", "nats://127.0.0.1:1"], "@nats-io/transport-node @nats-io/jetstream"],
 ])(
-  "the server with %j says what to install where the package for it is missing",
+  "the server with %j says what to install if the package for it is missing",
   async (args, packages) => {
     const main = join(project, "examples", "server.ts");
     const serve = run(process.execPath, [main, "--port", "0", ...args], { cwd: project });

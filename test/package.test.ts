@@ -27,7 +27,7 @@ async function filesIn(folder: string): Promise<string[]> {
     .sort();
 }
 
-test("the package has the build of src/ and gen/, the contracts of Hawser, and nothing else", async () => {
+test("the package has the build of src/ and gen/, Hawser's contracts, and nothing else", async () => {
   const packed = (await workshop.run(".", "tar", "-tzf", tarball)).trim().split("\n").sort();
   const [sources, gen, proto] = await Promise.all(
     ["src", "gen", "proto/hawser"].map((folder) => filesIn(join(repository, folder))),
@@ -116,7 +116,7 @@ test("the first program of the README runs in an empty project, and has its type
   );
 });
 
-/** A user's own service that continues by a cursor, and a program that serves it badly and follows it well. */
+/** A service of a user that continues by a cursor, and a program that serves it with faults and follows it correctly. */
 const feed = {
   "package.json": '{ "private": true, "type": "module" }',
   "buf.yaml": `version: v2
@@ -144,7 +144,7 @@ service FeedService {
 message FollowRequest { string behind_place = 1; }
 message FollowResponse { string last_place = 1; }
 `,
-  // Contracts of the user's own under names that the repository of Hawser has, too.
+  // Contracts of the user whose names the repository of Hawser has too.
   "proto/chat/v1/room.proto": `syntax = "proto3";
 package chat.v1;
 message Seat { string row = 1; }
@@ -179,7 +179,7 @@ await server.close();
 `,
 };
 
-test("a user's own service continues by the cursor that its .proto declares with the package's option", async () => {
+test("a service of a user continues by the cursor that its .proto declares with the package's option", async () => {
   for (const [file, text] of Object.entries(feed)) {
     const path = join(workshop.folder, "feed", file);
     await mkdir(dirname(path), { recursive: true });

@@ -38,7 +38,7 @@ test.each([
     await chat.send({ content: "one" });
     expect(await next(chat)).toMatchObject({ reply: "Received: one" });
     expect(chat.resumable).toBe(true);
-    // The call continues over a second connection; the cancel of another call is a request of its own.
+    // The call continues over a second connection; the cancel of another call is a separate request.
     proxy.cut();
     await chat.send({ content: "two" });
     expect(await next(chat)).toMatchObject({ reply: "Received: two" });

@@ -19,7 +19,7 @@ describe("our client, grpc-js server", () => {
 
   afterAll(async () => {
     await world[Symbol.asyncDispose]();
-    // It waits for its calls: all of them are over.
+    // close() waits for the calls of the transport: all have ended.
     await server.shutdown();
   });
 

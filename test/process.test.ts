@@ -1,4 +1,4 @@
-/** What keeps a process alive, each in a process that has nothing else: Node exits where only unref'd timers are left. */
+/** What keeps a process alive, each in a process that does nothing else: Node exits if only unref'd timers are left. */
 import { describe, expect, test } from "vitest";
 import { RoomService } from "../gen/chat/v1/room_pb.js";
 import { Greeter } from "../gen/example/greeter_pb.js";

@@ -1,4 +1,4 @@
-/** Bytes that are no plain message, as upb reads or refuses them: test/protobuf/ has them, and says how they were made. */
+/** Bytes that are not a usual message, as upb reads or refuses them: test/protobuf/ has them, and says how they were made. */
 import { readFileSync } from "node:fs";
 import { fromBinary } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";

@@ -13,7 +13,7 @@ const programs = Map.groupBy(
   ({ page, run }) => `${basename(page, ".md").toLowerCase()}-${run}`,
 );
 
-/** What the pages take for granted in a piece: a server, and a client of it. */
+/** The code that the pages assume around a piece: a server, and its client. */
 const given = `
 import { createClient, createTransport } from "hawser";
 import { Greeter } from "hawser/gen/example/greeter_pb.js";
@@ -27,7 +27,7 @@ export async function begin(handlers: Partial<ServiceImpl<typeof Greeter>> = exa
 }
 `;
 
-/** Makes one program of pieces: their imports first, then each in a scope of its own, but for handlers. */
+/** Makes one program of pieces: their imports first, then each, except handlers, in its own block. */
 function assemble(pieces: readonly Block[]): string {
   const code = pieces.map((piece) => piece.code);
   const imports = code.flatMap((text) => text.match(/^import [^;]*;$/gm) ?? []);
@@ -69,7 +69,7 @@ beforeAll(async () => {
 
 afterAll(() => workshop[Symbol.asyncDispose]());
 
-/** What a script prints: npm says first what it runs. */
+/** The output of a script, without the lines in which npm says what it runs. */
 const ofProgram = (printed: string) => printed.replace(/^> .*\n|^\n/gm, "");
 
 test("the commands that a page has the reader type in the repository", async () => {
@@ -77,7 +77,7 @@ test("the commands that a page has the reader type in the repository", async () 
   // .ci/run has done what stands before &&, or this test would not run.
   const [, start] = /^npm ci && (npm start)\n$/.exec(serve?.code ?? "") ?? [];
   expect(start).toBeDefined();
-  // On a port of its own, for 50051 may be taken on this machine.
+  // On a free port, because 50051 may be taken on this machine.
   const listening = /^listening on (http:\S+) \(/m;
   const isUp = (printed: string) => listening.test(printed);
   await using server = await workshop.serve("hawser", `${start} -- --port 0 --log memory`, isUp);

@@ -185,7 +185,7 @@ test("a grpc-js client that waits for headers before it writes is served", async
   client.close();
 });
 
-/** What each way of changing the headers throws. */
+/** Returns the error of each way of changing the headers. */
 function changes({ responseHeader }: HandlerContext): unknown[] {
   const ways = [
     () => responseHeader.set("x-late", "1"),
@@ -204,7 +204,7 @@ function changes({ responseHeader }: HandlerContext): unknown[] {
 interface Leaving {
   /** As the error says it. */
   readonly left: string;
-  /** What the handler does until they have left. */
+  /** Holds the handler until the headers are sent. */
   readonly chat: ServiceImpl<typeof Greeter>["chat"];
 }
 

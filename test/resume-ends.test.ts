@@ -29,7 +29,7 @@ describe("a watch ends", () => {
     expect(world.room.watchings).toHaveLength(1);
   });
 
-  test("with UNAVAILABLE where the first attempt gets it, as any call does", async () => {
+  test("with UNAVAILABLE if the first attempt fails with it, as any call does", async () => {
     let calls = 0;
     await using world = await start({
       server: {
@@ -49,7 +49,7 @@ describe("a watch ends", () => {
     expect((await failureOf(call.headers)).code).toBe(Code.Unavailable);
   });
 
-  test("where no server is there at first, and its state says so without a reader", async () => {
+  test("if no server is there at first, and its state says so without a reader", async () => {
     await using world = await roomWorld();
     world.link.refuse();
     const call = world.watch({});
@@ -128,7 +128,7 @@ describe("the server's pushback", () => {
   const pushback = (ms: string) =>
     new ConnectError("elsewhere", Code.Unavailable, { "grpc-retry-pushback-ms": ms });
 
-  test("of 0 asks for the next attempt at once", async () => {
+  test("of 0 asks for the next attempt immediately", async () => {
     await using world = await roomWorld();
     const call = await world.watching();
     const began = performance.now();
@@ -165,7 +165,7 @@ describe("the server's pushback", () => {
 test("an interceptor that refuses the next attempt ends the call; after UNAVAILABLE of an interceptor another attempt follows", async () => {
   const refusals = [
     new ConnectError("who are you?", Code.Unauthenticated),
-    new ConnectError("the token server is away", Code.Unavailable),
+    new ConnectError("the token server is unreachable", Code.Unavailable),
   ];
   let asked = 0;
   const refusing: Interceptor = (next) => async (request) => {
@@ -183,16 +183,19 @@ test("an interceptor that refuses the next attempt ends the call; after UNAVAILA
 
 test.each([
   ["", {}],
-  [", although the server asks for the next attempt at once", { "grpc-retry-pushback-ms": "0" }],
+  [
+    ", although the server asks for the next attempt immediately",
+    { "grpc-retry-pushback-ms": "0" },
+  ],
 ])(
-  "attempts that end where they began come after longer pauses%s, until one brings a new cursor",
+  "attempts that bring no new cursor come after longer pauses%s, until one brings a new cursor",
   async (_, metadata) => {
     await using world = await roomWorld();
     const endAll = () => world.room.end(new ConnectError("elsewhere", Code.Unavailable, metadata));
     const continues = await world.watching();
     endAll();
     await next(continues);
-    // A cursor after all that comes here: the call stays where it began.
+    // The cursor is past all messages of this test: the call never gets a new one.
     const stays = world.watch({ room: "lobby", after: "1000" });
     await next(stays);
     for (let n = 0; n < 3; n++) {
@@ -239,7 +242,7 @@ test("pauses grow from 100 ms to 5 s, by 1.6 and with jitter", () => {
     const { time, backoff } = attempts(() => random);
     for (let idle = 1; idle < 30; idle++) {
       backoff.begin();
-      // The first attempt after one that got on comes at once, but not sooner than 100 ms after that one began.
+      // The first attempt after one that made progress comes immediately, but not sooner than 100 ms after that one began.
       if (idle === 1) {
         time.pass(30);
         expect(waitBeforeNext(lost, backoff)).toBe(70);
@@ -251,14 +254,14 @@ test("pauses grow from 100 ms to 5 s, by 1.6 and with jitter", () => {
   }
 });
 
-test("an attempt that brought a new cursor after a while is followed by the next at once", () => {
+test("an attempt that brought a new cursor after a while is followed by the next immediately", () => {
   const { time, backoff } = attempts();
   backoff.begin();
   time.pass(1000);
   expect(waitBeforeNext(new ConnectError("lost", Code.Unavailable), backoff)).toBe(0);
 });
 
-test("a server that asks for the next attempt at once, again and again without an answer, gets it after pauses", () => {
+test("a server that again and again asks for the next attempt immediately, without an answer, gets it after pauses", () => {
   const lost = new ConnectError("lost", Code.Unavailable, { "grpc-retry-pushback-ms": "0" });
   const { backoff } = attempts();
   const waits = Array.from({ length: 12 }, () => waitBeforeNext(lost, backoff));

@@ -1,4 +1,4 @@
-/** What createClient() makes of the option hawser.v1.resume: right, wrong, or from another copy of its code. */
+/** How createClient() reads the option hawser.v1.resume: right, wrong, or from another copy of its code. */
 import {
   create,
   createFileRegistry,

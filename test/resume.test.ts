@@ -49,7 +49,7 @@ describe("a watch continues", () => {
       const cut = world.link.cutAfter("down", 1 + Math.floor(Math.random() * 20_000));
       world.room.post(1000);
       read.push(...(await readTo(call, `${round * 1000}`)));
-      // A cut after the last message: the message comes all the same.
+      // A cut after the final message: the message still arrives.
       world.link.cut();
       await Promise.race([cut, until("the next attempt", () => world.room.open === 1)]);
     }
@@ -58,7 +58,7 @@ describe("a watch continues", () => {
     call.cancel();
   });
 
-  test("after the last message that came, although the caller takes that message after the loss", async () => {
+  test("after the newest message that arrived, although the caller takes that message after the loss", async () => {
     await using world = await roomWorld();
     const call = await world.watching();
     world.room.post(3);
@@ -123,7 +123,7 @@ describe("a watch continues", () => {
     }
   });
 
-  test("with the headers of the first attempt and the trailers of the last", async () => {
+  test("with the headers of the first attempt and the trailers of the final one", async () => {
     const heard: string[] = [];
     const note = (headers: Headers) => heard.push(headers.get("x-watching") as string);
     let served = 0;

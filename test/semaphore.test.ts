@@ -35,20 +35,20 @@ test("each place runs one task at a time, and the others follow in the order in 
 test("work that fails, also before it has made a promise, frees its place for the next", async () => {
   const { semaphore, work, begun } = limitedTo(1);
   const refused = semaphore.run(() => {
-    throw new Error("at once");
+    throw new Error("refused");
   });
   const failed = semaphore.run(async () => {
     throw new Error("later");
   });
   const next = work("next");
-  await expect(refused).rejects.toThrow("at once");
+  await expect(refused).rejects.toThrow("refused");
   await expect(failed).rejects.toThrow("later");
   next.end.open();
   expect(await next.done).toBe("next");
   expect(begun).toEqual(["next"]);
 });
 
-test("work that is dropped while it waits never begins, and work that runs is unharmed", async () => {
+test("work that is dropped while it waits never begins, and work that runs continues", async () => {
   const { work, begun } = limitedTo(1);
   const [running, dropped, last] = ["running", "dropped", "last"].map((name) => work(name));
   dropped?.drop(new Error("not needed any more"));

@@ -238,7 +238,7 @@ test("a stock client's cancel ends the handler, whose signal aborts", async () =
   await world.server.close();
 });
 
-test("a handler that ends first frees its stream, also where a stock client would keep it", async () => {
+test("a handler that ends first frees its stream, even if a client of another library would keep it", async () => {
   await using world = await start({
     greeter: {
       async *chat(requests) {

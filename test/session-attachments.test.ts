@@ -1,4 +1,4 @@
-/** What the attachments of a session change at either end, one after the other, and what an earlier one does not. */
+/** The changes that the attachments of a session make at either end; an earlier attachment must not change anything. */
 import { Code } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import { failure } from "../src/failure.ts";

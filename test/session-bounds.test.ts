@@ -24,7 +24,7 @@ async function refused(peer: SessionPeer): Promise<string> {
   return said;
 }
 
-/** One more exchange, and the end. */
+/** Sends one more message, reads its reply, and ends the call. */
 async function continues(attached: Attached): Promise<void> {
   attached.send("two", end(2));
   expect(await attached.hears(2)).toEqual(["one", "two"]);
@@ -33,7 +33,7 @@ async function continues(attached: Attached): Promise<void> {
   await attached.peer.ping();
 }
 
-test("maxSessions: one session more is refused, open ones continue, and where one ends another can begin", async () => {
+test("maxSessions: one session more is refused, open ones continue, and another can begin when one ends", async () => {
   await using world = await sessionWorld({ sessions: { maxSessions: 3 } });
   const [a, b] = [await world.peer(), await world.peer()];
   const live = [await open(a), await open(a), await open(b)];
@@ -187,7 +187,7 @@ test("maxPerConnection: one session more is refused on the same connection, and 
   const staying = await open(a);
   expect(await refused(a)).toMatch(/has 2 sessions \(maxPerConnection\)/);
   const other = await open(b);
-  // A session without a stream counts where it was last.
+  // A session without a stream counts for the connection that it used before.
   moving.reset(8);
   await a.peer.ping();
   await refused(a);
@@ -219,7 +219,7 @@ test("maxPerConnection: a chat of our client over the limit fails with its name,
   await all(chat);
 });
 
-test("2,000 chats at once where a connection takes 100: each waits its turn, and none is lost", {
+test("2,000 chats at the same time on connections that take 100 wait for their turn, and none is lost", {
   timeout: 30_000,
 }, async () => {
   await using world = await sessionWorld({ server: { maxConcurrentStreams: 100 } });
@@ -234,7 +234,7 @@ test("2,000 chats at once where a connection takes 100: each waits its turn, and
   expect(world.runs).toHaveLength(2_000);
 });
 
-test("1,000 sessions on five connections, cut at once: all resume, and the memory stays bounded", {
+test("1,000 sessions on five connections that are cut at the same time resume, and the memory stays bounded", {
   timeout: 30_000,
 }, async () => {
   const count = 1_000;

@@ -35,7 +35,7 @@ async function sleep(ms: number): Promise<void> {
   now.mockImplementation(() => performance.now() - behindMs);
 }
 
-/** A server in a process with a clock of its own, by way of a proxy that notes the paths. */
+/** A server in a process with a separate clock, reached through a proxy that notes the paths. */
 async function otherMachine(graceMs: number) {
   const server = run("greeter-server", "0", `${graceMs}`);
   const proxy = await openPrefixProxy(await server.line(), "");
@@ -116,7 +116,7 @@ function expired(attachment: Hosted): void {
   attachment.end(refusal(Code.Aborted, statusTrailers(error, undefined) as Record<string, string>));
 }
 
-/** Answers each Negotiate with `said`, or as `how` does where that returns false. */
+/** Answers each Negotiate as `how` does, or with `said` if `how` returns false. */
 function negotiations(
   how: (count: number, peer: Peer, stream: number) => boolean = () => true,
   said = terms(),
@@ -197,7 +197,7 @@ test("a session whose first attachment was lost without an answer may have begun
   expect(host.hosted.map(({ number }) => number)).toEqual([1, 2]);
 });
 
-test("where a second Negotiate gets no settings, the call ends with EXPIRED, and the next call asks again", async () => {
+test("a call ends with EXPIRED if a second Negotiate gets no settings, and the next call asks again", async () => {
   const asked = negotiations((count, peer, stream) => {
     if (count === 2) peer.write(headers(stream, Object.entries(refusal(14)), true));
     return count !== 2;
@@ -221,7 +221,7 @@ test("where a second Negotiate gets no settings, the call ends with EXPIRED, and
   chat.cancel();
 });
 
-test("where the connection is lost during Negotiate, Negotiate is called again", async () => {
+test("Negotiate is called again if the connection is lost during it", async () => {
   const asked = negotiations((count, peer) => {
     if (count === 2) peer.socket.destroy();
     return count !== 2;

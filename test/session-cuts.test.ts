@@ -12,8 +12,8 @@ import { type Run, type SessionWorld, sessionWorld } from "./support/session-wor
 
 const SAID = ["one", "two", "three"];
 
-/** How a Chat is held: reply by reply, or all requests at once. */
-type Manner = "in turns" | "at once";
+/** How a Chat is made: reply by reply, or with all requests together. */
+type Manner = "in turns" | "together";
 
 interface Cut {
   readonly direction: Direction;
@@ -42,7 +42,7 @@ afterAll(async () => {
   await world.server.close({ graceMs: 0 });
 });
 
-/** Holds a Chat through a link that cuts as told, on a transport of its own; gives how often the link cut. */
+/** Makes a Chat through a link with these cuts, on a new transport; returns how often the link cut. */
 async function chatThrough(link: TcpLink, cut: Cut | undefined): Promise<number> {
   await using transport = createTransport({ baseUrl: link.url });
   const greeter = createClient(Greeter, transport);
@@ -59,7 +59,7 @@ async function chatThrough(link: TcpLink, cut: Cut | undefined): Promise<number>
   const name = `${++chats}`;
   const chat = greeter.chat({ headers: { "x-chat": name } });
   const replies: (string | undefined)[] = [];
-  if (cut?.manner === "at once") {
+  if (cut?.manner === "together") {
     for (const content of SAID) void chat.send({ content });
     chat.closeSend();
   } else {
@@ -77,7 +77,7 @@ async function chatThrough(link: TcpLink, cut: Cut | undefined): Promise<number>
   return cuts;
 }
 
-/** The runs of the handler for the Chat of this name, which are over and done with then. */
+/** Returns the runs of the handler for the Chat of this name, and forgets them. */
 function runsOf(name: string): Run[] {
   const isOfChat = ({ context }: Run) => context.requestHeader.get("x-chat") === name;
   const runs = world.runs.filter(isOfChat);
@@ -103,7 +103,7 @@ async function measure(link: TcpLink): Promise<Record<Direction, number>> {
   return { up: up.delivered - before.up, down: down.delivered - before.down };
 }
 
-/** Holds a Chat for each of the cuts, a few at a time; gives how many of the links cut. */
+/** Makes a Chat for each of the cuts, a few at a time; returns how many of the links cut. */
 async function chatThroughAll(cuts: readonly Cut[]): Promise<number> {
   const { port } = new URL(world.url);
   const waiting = [...cuts];
@@ -145,10 +145,10 @@ describe.each(["up", "down"] as const)("cuts on the way %s", (direction) => {
     expect(await chatThroughAll(cuts)).toBeGreaterThan(cuts.length * 0.8);
   });
 
-  test("a reset or an end, with all requests sent at once", { timeout: 30_000 }, async () => {
+  test("a reset or an end, with all requests sent together", { timeout: 30_000 }, async () => {
     const kinds: CutKind[] = ["rst", "fin"];
     const cuts = range(1, bytes, 5).map((after): Cut => {
-      return { direction, after, kind: kinds[after % 2] as CutKind, manner: "at once" };
+      return { direction, after, kind: kinds[after % 2] as CutKind, manner: "together" };
     });
     expect(await chatThroughAll(cuts)).toBeGreaterThan(cuts.length * 0.6);
   });
@@ -163,6 +163,6 @@ test("a second cut on the connection on which it resumes, anywhere in the answer
 });
 
 test("no handler has run for a Chat that had ended, or without a Chat", async () => {
-  await until("all is over on the server", () => world.server.openCalls === 0, 8_000);
+  await until("all calls have ended on the server", () => world.server.openCalls === 0, 8_000);
   expect(world.runs).toEqual([]);
 });

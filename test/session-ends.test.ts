@@ -6,7 +6,7 @@ import { end, newId } from "./support/session-peer.ts";
 import { puppet, sessionWorld } from "./support/session-world.ts";
 import { Http2Code } from "./support/wire.ts";
 
-// The end of a session, where the client and the server do not see it at the same time.
+// The end of a session that the client and the server do not see at the same time.
 
 test("a send() that waits for the stream's window rejects when the server ends the call", async () => {
   const handler = puppet();

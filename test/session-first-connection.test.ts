@@ -62,7 +62,7 @@ test("it is lost when no server could be reached for its grace: UNREACHABLE, and
   expect(performance.now() - began).toBeGreaterThan(390);
 });
 
-test("it ends at once where it is cancelled while it looks for a server", async () => {
+test("a call that is cancelled while it looks for a server ends immediately", async () => {
   await using world = await sessionWorld(oneCall);
   const { open, waiting } = await waitingChat(world);
   await world.link.cut();
@@ -74,7 +74,7 @@ test("it ends at once where it is cancelled while it looks for a server", async 
   world.link.accept();
 });
 
-test("a call whose address was never reached fails at once", async () => {
+test("a call whose address was never reached fails immediately", async () => {
   await using world = await sessionWorld({ linked: true });
   world.link.refuse();
   const chat = world.greeter.chat();

@@ -1,4 +1,4 @@
-/** What a session says: its headers, its controls, and the error of its loss. */
+/** The headers of a session, its controls, and the error of its loss. */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -235,7 +235,7 @@ describe("controls", () => {
   });
 
   test("whose numbers take more bytes than needed are read alike", () => {
-    // A varint may have zeros at its end, and a field may come twice: the last one counts.
+    // A varint may have zeros at its end, and a field may come twice: the final one counts.
     for (const [hex, value] of [
       ["08810000", undefined],
       ["088100", 1n],

@@ -8,7 +8,7 @@ import { CONTROL, control, end, newId, received } from "./support/session-peer.t
 import { envelope, headers, type Peer, rst } from "./support/wire.ts";
 
 // Input of a hostile server to a client that wants sessions: the call fails with the reason, or continues; another
-// session on the same connection is unharmed.
+// session on the same connection continues.
 
 const u64 = `${2n ** 64n - 1n}`;
 
@@ -21,7 +21,7 @@ const nonsense: [what: string, negotiation: Uint8Array | ((peer: Peer, stream: n
     ["no window", terms({ windowMessages: 0n })],
     ["5 kB", Buffer.alloc(5000)],
     [
-      "a status alone",
+      "only a status",
       (peer, stream) => peer.write(headers(stream, Object.entries(refusal(0)), true)),
     ],
     [
@@ -157,7 +157,7 @@ test.each(badFrames)(
     const other = await host.otherSession();
     const chat = host.client.chat(scripted);
     await chat.send({ content: "one" });
-    await until("the call is over", () => chat.state === "closed" || host.hosted.length > 1);
+    await until("the call has ended", () => chat.state === "closed" || host.hosted.length > 1);
     expect(await failureOf(chat)).toMatchObject({ code: Code.InvalidArgument });
     await until("the server is told", () => host.hosted.at(-1)?.asks["hawser-cancel"] === "1");
     await other.stillWorks();

@@ -9,7 +9,7 @@ import { message, request } from "./support/watched-server.ts";
 import { data, envelope, messages } from "./support/wire.ts";
 
 // What a hostile client can send on an attachment that the server let in, and how it can end it: the call ends with
-// what is wrong, or continues with the next attachment; another session, on the same connection, is unharmed.
+// what is wrong, or continues with the next attachment; another session, on the same connection, continues.
 
 /** A Control with fields that this version does not know, `bytes` long in all. */
 function padded(bytes: number): Buffer {
@@ -185,7 +185,7 @@ test("END_STREAM after the client's end, without the server's, does not confirm 
 });
 
 test.each([
-  ["a message that is no protobuf", [envelope(Buffer.of(0x0a, 0x7f, 0x41))], Code.Internal],
+  ["a message that is not protobuf", [envelope(Buffer.of(0x0a, 0x7f, 0x41))], Code.Internal],
   ["a message over readMaxBytes", [message("x".repeat(2000))], Code.ResourceExhausted],
   ["a reserved flag", [envelope(Buffer.alloc(0), 0x02)], Code.Internal],
   ["a reserved flag beside the control's", [envelope(Buffer.alloc(0), 0xc0)], Code.Internal],

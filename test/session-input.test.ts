@@ -61,7 +61,7 @@ test.each([
   ["more received than was sent, later", { attach: 2, received: 2 }, "received 2 messages of 1"],
   ["far more", { attach: 2, received: `${2n ** 53n - 1n}` }, "messages of 1"],
 ] as [string, Asking, string][])(
-  "%s: INVALID_ARGUMENT, and the session is unharmed",
+  "%s is refused with INVALID_ARGUMENT, and the session continues",
   async (_, asking, says) => {
     await using stage = await scene();
     const { world, peer } = stage;
@@ -150,7 +150,7 @@ test.each([
   ["a session", "NO_ERROR", 0, true],
   ["a session", "CANCEL", 8, true],
 ])(
-  "%s that its client resets with %s at once leaves no session and no handler",
+  "%s that its client immediately resets with %s leaves no session and no handler",
   async (_, __, code, isSession) => {
     await using stage = await scene({ sessions: { graceMs: 100 } });
     const { peer, world } = stage;
@@ -160,7 +160,7 @@ test.each([
       attached.reset(code);
       if (n % 2 === 0) await peer.peer.ping();
     }
-    await until("only the other is left", () => world.server.openCalls === 1);
+    await until("only the other session is left", () => world.server.openCalls === 1);
   },
 );
 
@@ -202,6 +202,6 @@ test("attachments with random headers and frames leave no handler and no session
   }
   await peer.peer.ping();
   for (let stream = 5; stream < 5 + 2 * 400; stream += 2) peer.peer.write(rst(stream, 8));
-  await until("only the other is left", () => world.server.openCalls === 1);
+  await until("only the other session is left", () => world.server.openCalls === 1);
   expect(world.runs.length).toBeGreaterThan(20);
 });

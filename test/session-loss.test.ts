@@ -40,7 +40,7 @@ test("a session at another server process in the place of the first is lost with
   const lost = await lossOf(chat);
   expect(lost).toMatchObject({ reason: SessionLostReason.SERVER_RESTARTED, arrived: 3n });
   expect(lost.error.code).toBe(Code.Aborted);
-  // The process that has the session is alive: the error must not say that it is gone, but what to do.
+  // The process that has the session is alive: the error must not say that it has ended, but what to do.
   expect(lost.error.message).toMatch(/another server process answered.*restarted, or a balancer/);
   expect(lost.error.message).toContain("hash on the header hawser-session");
   expect(lost.error.message).toContain("(3 messages are known to have arrived)");
@@ -135,7 +135,7 @@ test.each(["stalled", "refused once", "refused twice"])(
   },
 );
 
-test("a cancel while connected reaches the server at once", async () => {
+test("a cancel while connected reaches the server immediately", async () => {
   await using world = await sessionWorld({ linked: true });
   const chat = await settledChat(world, 1);
   const began = performance.now();
@@ -273,7 +273,7 @@ test("a SessionLost of a call that the handler made does not count as the loss o
   // The replies are lost on their way, and the client has to come again for them.
   world.link.stall("down");
   held.open();
-  await until("the call is over on the server", () => world.asked.length > 1);
+  await until("the call has ended on the server", () => world.asked.length > 1);
   world.link.cut();
   world.link.resume();
   expect(await next(chat)).toMatchObject({ reply: "two" });

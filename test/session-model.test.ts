@@ -11,7 +11,7 @@ import { play, type Step, type Tally } from "./support/session-sim-steps.ts";
  *
  *     HAWSER_SEED=<seed> HAWSER_PATH=<path> npx vitest run test/session-model.test.ts
  *
- * HAWSER_SEED alone plays all cases of a run again; HAWSER_RUNS=20000 plays 20,000 instead of some hundred.
+ * HAWSER_SEED without a path plays all cases of a run again; HAWSER_RUNS=20000 plays 20,000 instead of some hundred.
  */
 const { HAWSER_SEED, HAWSER_PATH, HAWSER_RUNS } = process.env;
 const runs = Number(HAWSER_RUNS ?? 800);
@@ -137,7 +137,7 @@ async function playAll(setup: fc.Arbitrary<SimSetup>, steps: fc.Arbitrary<Step[]
 
 /** Each of these came about in at least so large a part of the cases: else the rules have seen little. */
 function expectOften(tally: Tally, shares: Record<string, number>): void {
-  // Where one case is played again, it is only that one.
+  // If one case is played again, no other case runs.
   if (HAWSER_PATH !== undefined) return;
   for (const [name, share] of Object.entries(shares)) {
     expect(tally[name], name).toBeGreaterThan((tally.cases ?? 0) * share);

@@ -34,7 +34,7 @@ function cutOff(random?: () => number) {
     get givenUpMs() {
       return givenUpMs;
     },
-    /** The next attempts each fail at once; how long each waited for its turn. */
+    /** Lets the next attempts fail immediately; returns how long each waited for its turn. */
     pausesOf(attempts: number): number[] {
       return Array.from({ length: attempts }, () => {
         const lostMs = time.nowMs;
@@ -47,7 +47,7 @@ function cutOff(random?: () => number) {
   };
 }
 
-test("the first attempt comes at once, the next after pauses that grow to 5 s", () => {
+test("the first attempt comes immediately, the next after pauses that grow to 5 s", () => {
   expect(cutOff().pausesOf(7)).toEqual([0, 100, 160, 256, 410, 655, 1049]);
   expect(cutOff().pausesOf(12).slice(9)).toEqual([4295, 5000, 5000]);
 });

@@ -118,7 +118,7 @@ function corresponding(fails: boolean) {
 
 const sorted = (headers: Headers) => [...headers].filter(([name]) => name !== "date").sort();
 
-/** What a client learns of a Chat beside its replies; `meanwhile` is called with each gate before it opens. */
+/** Reads the headers, trailers and end of a Chat; `meanwhile` is called with each gate before it opens. */
 async function metadataOf(
   fails: boolean,
   session: boolean,
@@ -378,5 +378,5 @@ test("two transports to one server resume each their own", async () => {
     chat.closeSend();
     expect((await all(chat)).map(({ reply }) => reply)).toEqual([`${n}`, `${n} again`]);
   }
-  await until("both are over on the server", () => world.server.openCalls === 0);
+  await until("both calls have ended on the server", () => world.server.openCalls === 0);
 });

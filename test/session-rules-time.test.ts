@@ -73,7 +73,7 @@ test("rule 8: with our client too, the chat either continues, or both sides know
     link.cut();
     void chat.send({ content: "more" });
     chat.closeSend();
-    // The first is in time and the last too late, however busy the machine.
+    // The first attachment is in time and the final one too late, however busy the machine.
     const resumeMs = n === 0 ? graceMs / 5 : n === 15 ? 2 * graceMs : graceMs - 80 + n * 10;
     void later(resumeMs).then(() => link.resume());
     const outcome = await all(chat).then(
@@ -136,7 +136,7 @@ test("rule 9: the method is the one of the session", async () => {
 });
 
 test.each([
-  ["at once", (name: string) => name],
+  ["immediately", (name: string) => name],
   ["later", (name: string) => later(Math.random() * 5).then(() => name)],
 ])(
   "rule 9: identify returns the caller %s; messages that come before are not lost",
@@ -162,8 +162,8 @@ test.each([
     const theirs = b.attach(id, { attach: 2, headers: { "x-user": "them" } });
     expect((await theirs.ended()).lost).toMatchObject({ reason: Reason.NOT_YOURS });
     for (const user of ["late no", undefined]) {
-      const nobody = b.attach(id, { attach: 2, headers: { "x-user": user } });
-      expect((await nobody.ended()).status).toBe(Code.Unauthenticated);
+      const anonymous = b.attach(id, { attach: 2, headers: { "x-user": user } });
+      expect((await anonymous.ended()).status).toBe(Code.Unauthenticated);
     }
     const again = b.attach(id, { attach: 2, received: 300, headers });
     again.send(end(300));
@@ -278,7 +278,7 @@ test("rule 12: a handler whose client acknowledges nothing waits when the window
   const id = newId();
   let attached = peer.attach(id);
   expect(await attached.hears(10)).toHaveLength(10);
-  // One more is made, and waits.
+  // Another attachment is made, and waits.
   expect(await stillAt(() => said, 50)).toBeLessThanOrEqual(11);
   attached.reset(8);
   attached = peer.attach(id, { attach: 2 });
@@ -334,7 +334,7 @@ test.each(["connected", "cut off", "resumed"])(
     const took = performance.now() - began;
     expect(took).toBeGreaterThan(490);
     expect(took).toBeLessThan(740);
-    // Nobody else can have told the handler.
+    // Nothing else can have told the handler.
     if (how === "cut off") {
       await until("the handler has ended", () => world.runs[0]?.end !== "running");
       expect(world.runs[0]?.end).toMatchObject({ code });

@@ -40,7 +40,7 @@ test("rule 1: an old attachment is cut off before the count is taken, and its la
   expect(world.runs).toMatchObject([{ requests: ["one", "two"], end: "half-closed" }]);
 });
 
-test("rule 1: the count is exact also where old messages and the new attachment come at once", async () => {
+test("rule 1: the count is exact even if old messages and the new attachment arrive together", async () => {
   await using world = await sessionWorld();
   const [a, b] = [await world.peer(), await world.peer()];
   const said = ["one", "two", "three"];
@@ -61,7 +61,7 @@ test("rule 1: the count is exact also where old messages and the new attachment 
   for (const run of world.runs) expect(run.requests).toEqual(said);
 });
 
-test("rule 2: an attachment number not higher than the last is refused, and the session is unharmed", async () => {
+test("rule 2: an attachment number not higher than the previous one is refused, and the session continues", async () => {
   await using world = await sessionWorld();
   const [a, b] = [await world.peer(), await world.peer()];
   const id = newId();
@@ -123,7 +123,7 @@ test("rule 3: messages that are not acknowledged are kept, so that a resume whos
   expect(world.runs).toMatchObject([{ requests: ["one", "two", "three"] }]);
 });
 
-test("rule 4: an acknowledgement above what was sent breaks the protocol, one below the last is ignored", async () => {
+test("rule 4: an acknowledgement above what was sent breaks the protocol, one below the previous one is ignored", async () => {
   await using world = await sessionWorld();
   const peer = await world.peer();
   const id = newId();
@@ -141,7 +141,7 @@ test("rule 4: an acknowledgement above what was sent breaks the protocol, one be
   expect(world.runs[0]?.end).toMatchObject({ code: Code.InvalidArgument });
 });
 
-test("rule 5: an attachment that asks for acknowledged messages gets GAP, and the session is unharmed", async () => {
+test("rule 5: an attachment that asks for acknowledged messages gets GAP, and the session continues", async () => {
   await using world = await sessionWorld();
   const [a, b] = [await world.peer(), await world.peer()];
   const id = newId();
@@ -161,7 +161,7 @@ test("rule 5: an attachment that asks for acknowledged messages gets GAP, and th
   expect(world.runs).toHaveLength(1);
 });
 
-test("rule 5: a session that is gone is UNKNOWN or SERVER_RESTARTED, and no handler starts anew", async () => {
+test("rule 5: a session that no longer exists gets UNKNOWN or SERVER_RESTARTED, and no handler starts again", async () => {
   await using world = await sessionWorld();
   const peer = await world.peer();
   const ended = newId();
@@ -183,7 +183,7 @@ test("rule 5: a session that is gone is UNKNOWN or SERVER_RESTARTED, and no hand
   expect(world.runs).toHaveLength(1);
 });
 
-test("rule 5: a later attachment starts the session where no answer has come yet, and only within the grace", async () => {
+test("rule 5: a later attachment starts the session if no answer has come yet, and only within the grace", async () => {
   await using world = await sessionWorld({ sessions: { graceMs: 1_000 } });
   const peer = await world.peer();
   const second = peer.attach(newId(), { attach: 2, opened: true });
@@ -280,7 +280,7 @@ test("rule 7: a response over the limit ends the call; the responses before it a
   await next(chat);
   world.link.stall();
   handler.say("two", "x".repeat(200));
-  await until("the call is over on the server", () => world.server.openCalls <= 1);
+  await until("the call has ended on the server", () => world.server.openCalls <= 1);
   world.link.cut();
   world.link.resume();
   expect(await next(chat)).toMatchObject({ reply: "two" });

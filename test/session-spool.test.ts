@@ -1,4 +1,4 @@
-/** What a session keeps of what it sent, against a list of messages that does the same by hand. */
+/** The spool of unacknowledged messages, compared with a plain list that follows the same rules. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Received } from "../src/call-stream.ts";
@@ -13,7 +13,7 @@ interface Kept {
   readonly payload: Uint8Array;
 }
 
-/** The messages that are not acknowledged, and up to where they were given out. */
+/** The messages that are not acknowledged, and how many of them were given out. */
 class Model {
   kept: Kept[] = [];
   given = 0;
@@ -152,7 +152,7 @@ test("a spool does not change bytes that it has given out", () => {
           model.next();
         } else perform(step, spool, model);
       }
-      // They may wait for the socket, while the spool continues.
+      // The bytes may wait for the socket while the spool continues.
       for (const { piece, copy } of given) expect(Buffer.compare(piece, copy)).toBe(0);
     }),
     { numRuns: Number(process.env.HAWSER_RUNS ?? 100) },
@@ -208,7 +208,7 @@ describe("messages that are not copied", () => {
     }
   });
 
-  test("are the application's own bytes; smaller messages are copied", () => {
+  test("are not copied from the application's bytes; smaller messages are", () => {
     const [own, copied] = [message(LARGE + 1), message(LARGE)];
     const spool = spoolOf(own, copied);
     const pieces = [spool.next(), spool.next(), spool.next()];

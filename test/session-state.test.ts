@@ -1,4 +1,4 @@
-/** Where a session stands, and its books: the parts of the core that know no streams and no time. */
+/** The state of a session and its counts: the parts of the core that know neither streams nor time. */
 import { describe, expect, test } from "vitest";
 import { ConnectError } from "../src/index.ts";
 import { Reason } from "../src/session/lost.ts";
@@ -110,7 +110,7 @@ describe("an attachment of a session that the server does not know", () => {
   const ask = (attach: number, epoch: string, openedMs?: number) =>
     judgeUnknown({ attach, epoch, openedMs }, server);
 
-  test("starts it where it was opened within the grace, whatever its number", () => {
+  test("starts it if it was opened within the grace, whatever its number", () => {
     for (const attach of [1, 2, 9]) {
       for (const openedMs of [100_000, 80_000, 70_000]) {
         expect(ask(attach, "here", openedMs)).toBe("start");
@@ -118,26 +118,26 @@ describe("an attachment of a session that the server does not know", () => {
     }
   });
 
-  test("is too late where it was opened longer ago", () => {
+  test("is too late if the session was opened longer ago", () => {
     for (const attach of [1, 2]) {
       expect(ask(attach, "here", 69_999)).toBe(Reason.EXPIRED);
       expect(ask(attach, "here", 0)).toBe(Reason.EXPIRED);
     }
   });
 
-  test("is refused too where it was opened ahead of the server's clock by more than the grace", () => {
+  test("is also refused if the session was opened ahead of the server's clock by more than the grace", () => {
     for (const attach of [1, 2]) {
       expect(ask(attach, "here", 130_000)).toBe("start");
       expect(ask(attach, "here", 130_001)).toBe(Reason.EXPIRED);
     }
   });
 
-  test("is UNKNOWN where it was answered before", () => {
+  test("is UNKNOWN if it was answered before", () => {
     expect(ask(2, "here")).toBe(Reason.UNKNOWN);
     expect(ask(1, "here")).toBe(Reason.UNKNOWN);
   });
 
-  test("of another process starts with attachment 1 alone", () => {
+  test("of another process starts only with attachment 1", () => {
     expect(ask(1, "there", 1)).toBe("start");
     expect(ask(1, "there")).toBe("start");
     expect(ask(2, "there", 100_000)).toBe(Reason.SERVER_RESTARTED);

@@ -1,4 +1,4 @@
-/** Which sessions that are over a server remembers, and for how long. */
+/** Which ended sessions a server remembers, and for how long. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { TOMBSTONES_PER_CONNECTION, Tombstones } from "../src/session/tombstones.ts";

@@ -1,11 +1,11 @@
-/** What pumps leave to timers, sockets and signals: all that this process does beside them. */
+/** Tests that pumps leave turns of the event loop to timers, sockets and signals. */
 import { expect, test } from "vitest";
 import { PullIterator } from "../src/flow/pull.ts";
 import { Queue } from "../src/flow/queue.ts";
 import { settles, until } from "./support/gate.ts";
 import { pumped } from "./support/pumped.ts";
 
-/** Where a pump never lets go of the event loop, its messages end, so that the test can fail. */
+/** The messages end even if a pump never yields to the event loop, so that the test can fail. */
 const ENOUGH_MS = 3000;
 
 async function* endless() {
@@ -127,7 +127,7 @@ test("a pump that is stopped while it waits writes nothing more, and its iterabl
   expect(sink).toMatchObject({ count, ended: false });
 });
 
-test("a loop that awaits each push leaves timers their turn where the writer never waits", async () => {
+test("a loop that awaits each push leaves timers their turn even if the writer never waits", async () => {
   const queue = new Queue<number>(16);
   const sink = new Sink();
   pumped(queue, sink);

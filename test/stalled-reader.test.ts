@@ -9,7 +9,7 @@ const ROUND_TRIPS = 20;
 /** 99 streams × 20 echoes of 4 KiB are 8 MB each way: more than any window of a stream or a connection. */
 const CONTENT = "x".repeat(4096);
 
-/** Makes ROUND_TRIPS echoes, one after the other, on each of `count` streams; gives the milliseconds that took. */
+/** Makes ROUND_TRIPS echoes, one after the other, on each of `count` streams; returns the milliseconds that this took. */
 async function chatOn(world: World, count: number): Promise<number> {
   const started = performance.now();
   const chat = async () => {

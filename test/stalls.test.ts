@@ -6,7 +6,7 @@ import { all, next } from "./support/read.ts";
 import { roomWorld } from "./support/toy-room.ts";
 import { type Setup, start } from "./support/world.ts";
 
-// It looks every two seconds: a call has stood still for ten at the sixth look.
+// The check runs every two seconds: at the sixth, a call has made no progress for ten seconds.
 beforeEach(() => void vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] }));
 afterEach(() => void vi.useRealTimers());
 const pass = (seconds: number) => vi.advanceTimersByTime(seconds * 1000);
@@ -92,7 +92,7 @@ describe("a call that waits for a response that needs closeSend()", () => {
     await Promise.allSettled([listening, pushed]);
   });
 
-  test("is watched again where it sends again after an answer", async () => {
+  test("is watched again if it sends again after an answer", async () => {
     const answers = gate();
     let count = 0;
     await using world = await warnedWorld({
@@ -168,7 +168,7 @@ describe("trailers that are awaited before the call was read", () => {
     await trailers;
   });
 
-  test("log nothing where they are asked for early, and the call is read then", async () => {
+  test("log nothing if they are read early and the call is read afterwards", async () => {
     await using world = await warnedWorld();
     const push = world.greeter.subscribe({});
     const trailers = push.trailers.catch(() => {});

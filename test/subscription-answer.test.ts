@@ -58,7 +58,7 @@ test("a subscription as the responses of a call works in every protocol and thro
         leaving.abort();
         expect(came[0]).toBe("opening");
         expect(came).toHaveLength(3);
-        await until("it is over", () => begun === ended);
+        await until("the subscription has ended", () => begun === ended);
       }
     }
   }

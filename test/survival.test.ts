@@ -9,7 +9,7 @@ import { start } from "./support/world.ts";
 // Each test starts a process, which takes its time where others are at work.
 vi.setConfig({ testTimeout: 30_000 });
 
-/** The careless client must come to its own end, with nothing to say on stderr; gives how its calls ended. */
+/** Expects that the careless client exits by itself and writes nothing to stderr; returns how its calls ended. */
 async function survives(baseUrl: string, rounds: number): Promise<Record<string, number>> {
   await using client = run("careless-client", baseUrl, `${rounds}`);
   const endings = JSON.parse(await client.line()) as Record<string, number>;
@@ -57,7 +57,7 @@ async function server(after: (stream: ServerHttp2Stream, answered: number) => vo
   };
 }
 
-test("a client that gets GOAWAY on an idle connection, and calls at once, does not die", async () => {
+test("a client that gets GOAWAY on an idle connection, and calls immediately, does not crash", async () => {
   await using peer = await server(({ session }) => session?.goaway());
   const endings = await survives(peer.url, 40);
   expect(endings.OK).toBeGreaterThan(20);
@@ -94,7 +94,7 @@ test.each(["fin", "rst"] as const)(
       over = true;
     };
     client.then(ended, ended);
-    // Each time a little later, and always after the handshake: a connection that fails to open is not tried again at once.
+    // Each time a little later, and always after the handshake: a connection that fails to open is not tried again immediately.
     for (let cut = 1; !over; cut++) {
       const from = link.down.delivered;
       const further = () => over || link.down.delivered > from + 200 * cut;

@@ -45,7 +45,7 @@ describe("server.kill()", () => {
     lasting.cancel();
   });
 
-  test("resolves at once where handlers ignore their signals, and where sessions have no connection", async () => {
+  test("resolves immediately, even if handlers ignore their signals or sessions have no connection", async () => {
     const finish = gate();
     const before = resources();
     {
@@ -79,7 +79,7 @@ describe("server.kill()", () => {
     expect((await failureOf(chat)).code).toBe(Code.Unavailable);
   });
 
-  test("does nothing where the server is killed or closed already", async () => {
+  test("does nothing if the server is already killed or closed", async () => {
     await using it = await countingWorld();
     await Promise.all([it.server.kill(), it.server.kill()]);
     await it.server.close();
@@ -155,7 +155,7 @@ describe("server.restart()", () => {
     expect(await greeter.sayHello({})).toMatchObject({ reply: "process 2" });
   });
 
-  test("called twice at once restarts once, and a kill() meanwhile follows it", async () => {
+  test("called twice at the same time restarts once, and a kill() meanwhile follows it", async () => {
     await using it = await countingWorld();
     const both = Promise.all([it.server.restart(), it.server.restart()]);
     const killed = it.server.kill();
@@ -166,7 +166,7 @@ describe("server.restart()", () => {
     expect(await it.greeter.sayHello({ content: "hi" })).toMatchObject({ reply: "hi" });
   });
 
-  test("fails where the port is taken, and may be called again then", async () => {
+  test("fails if the port is taken, and may be called again afterwards", async () => {
     await using it = await countingWorld();
     await it.server.kill();
     const other = createTcpServer().listen(Number(new URL(it.server.url).port), "127.0.0.1");

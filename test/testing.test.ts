@@ -1,4 +1,4 @@
-/** The worlds of hawser/testing: where they listen, what they take, what they leave. */
+/** The worlds of hawser/testing: their addresses, their options, and what remains after they close. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

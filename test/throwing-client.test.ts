@@ -14,7 +14,7 @@ import { all, failureOf, next } from "./support/read.ts";
 import { roomWorld } from "./support/toy-room.ts";
 import { start, type World } from "./support/world.ts";
 
-/** What is thrown, and what the call's error must be. */
+/** The thrown value, and the expected error of the call. */
 const thrown: [what: string, value: unknown, code: Code][] = [
   ["an Error", new Error("a bug"), Code.Unknown],
   ["a TypeError that looks like a lost connection", new TypeError("fetch failed"), Code.Unknown],
@@ -76,7 +76,7 @@ describe.each(thrown)("%s", (_, value, code) => {
 
     const interceptors: [moment: string, Interceptor][] = [
       ["before it sees the call", fail],
-      ["at once", () => fail],
+      ["immediately", () => fail],
       ["before it calls on", () => async () => fail()],
       [
         "when it has the headers",
@@ -253,7 +253,7 @@ test("an interceptor that ends the responses early, and does not leave those tha
   const call = world.greeter.subscribe({ interval: {} });
   expect(await all(call)).toHaveLength(1);
   await call.trailers;
-  await until("the server's call is over", () => world.server.openCalls === 0);
+  await until("the call has ended on the server", () => world.server.openCalls === 0);
 });
 
 /** The interceptor, but for the calls with which a test sees that all is well. */

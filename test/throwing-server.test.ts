@@ -62,7 +62,7 @@ describe.each(transports)("over %s", (_, transportTo) => {
     };
 
     const interceptors: [moment: string, Interceptor][] = [
-      ["at once", () => fail],
+      ["immediately", () => fail],
       ["before it calls on", () => async () => fail()],
       [
         "after the handler",
@@ -82,7 +82,7 @@ describe.each(transports)("over %s", (_, transportTo) => {
           const before = world.logged.length;
           const error = ConnectError.from(await call(client).catch((error) => error));
           expect([kind, error.code, error.rawMessage]).toEqual([kind, code, text]);
-          await until("the call is over", () => world.server.openCalls === 0);
+          await until("the call has ended", () => world.server.openCalls === 0);
           const logged = world.logged.slice(before).map(([, error]) => error);
           expect([kind, logged]).toEqual([kind, value instanceof ConnectError ? [] : [value]]);
         }
@@ -106,7 +106,7 @@ describe.each(transports)("over %s", (_, transportTo) => {
           const client = createStockClient(Greeter, transport);
           const error = await readAll(client.chat(contents())).catch((error) => error);
           expect([error.code, error.rawMessage]).toEqual([code, text]);
-          await until("the call is over", () => world.server.openCalls === 0);
+          await until("the call has ended", () => world.server.openCalls === 0);
           await transport.close?.();
         }
       },
@@ -138,7 +138,7 @@ describe.each(transports)("over %s", (_, transportTo) => {
       })();
       expect(await reading.catch(({ code }) => code)).toBe(Code.Canceled);
       await until("it was left", () => left === 1);
-      await until("the call is over", () => world.server.openCalls === 0);
+      await until("the call has ended", () => world.server.openCalls === 0);
       expect((await client.sayHello({ content: "you" })).reply).toBe("Hello, you");
       await transport.close?.();
     });
@@ -151,7 +151,7 @@ describe("a logger that fails", () => {
 
   const failing: [how: string, () => unknown][] = [
     [
-      "at once",
+      "immediately",
       () => {
         throw broken;
       },
@@ -202,7 +202,7 @@ describe("a logger that fails", () => {
       })();
       await expect(reading).rejects.toThrow();
       await until("the handler has ended", () => gone.length === 1);
-      await until("the call is over", () => server.openCalls === 0);
+      await until("the call has ended", () => server.openCalls === 0);
       expect((await client.sayHello({ content: "you" })).reply).toBe("Hello, you");
       await transport.close?.();
     },

@@ -20,7 +20,7 @@ const begin = (tls: object) => createTransport({ baseUrl: url, tls: tls as Clien
 const serve = (tls: object) => createServer({ routes() {}, tls: tls as TlsOptions });
 const { cert, key } = certs.server;
 
-/** What a call says that cannot be made with such a transport. */
+/** The error text of a call that cannot be made with such a transport. */
 async function refusal(options: TransportOptions): Promise<string> {
   await using transport = createTransport(options);
   const error = await failureOf(createClient(Greeter, transport).sayHello({}));
@@ -138,7 +138,7 @@ describe("the error of a call to a server that asks for a client certificate", (
   const mutual = { server: { tls: { cert, key, ca: certs.ca } } };
 
   test.each(["TLSv1.2", "TLSv1.3"] as const)(
-    "names tls.cert and tls.key where the client has none, by %s",
+    "names tls.cert and tls.key if the client has no certificate, by %s",
     async (version) => {
       const server = createTlsServer({
         ...{ cert, key, ca: certs.ca, requestCert: true, rejectUnauthorized: true },
@@ -167,7 +167,7 @@ describe("the error of a call to a server that asks for a client certificate", (
     expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
   });
 
-  test("asks for the authority of the client's certificate where the server does not trust that certificate", async () => {
+  test("asks for the authority of the client's certificate if the server does not trust that certificate", async () => {
     await using world = await start({
       ...mutual,
       transport: { tls: { ca: certs.ca, ...certs.client } },
@@ -237,7 +237,7 @@ describe("the error of a call whose baseUrl has the wrong scheme", () => {
     expect(said).toContain("For cleartext use http://");
   });
 
-  test("hints at neither for a port where no server listens", async () => {
+  test("does not mention certificates if no server listens on the port", async () => {
     expect(await refusal({ baseUrl: "http://127.0.0.1:1" })).not.toMatch(/https?:\/\//);
     expect(await refusal({ baseUrl: "https://127.0.0.1:1" })).not.toMatch(/https?:\/\//);
   });

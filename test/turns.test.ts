@@ -23,7 +23,7 @@ function deliverAll(receiver: Receiver, count: number, from = 0): void {
 
 const numbers = (count: number) => Array.from({ length: count }, (_, n) => n);
 
-test("the first frames of a turn are delivered at once, the rest in the next turns, in order", async () => {
+test("the first frames of a turn are delivered immediately, the rest in the next turns, in order", async () => {
   const { heard, receiver } = listener();
   deliverAll(receiver, 200);
   expect(heard).toEqual(numbers(48));

@@ -121,7 +121,7 @@ test("members of one kind of call are not on the others", () => {
   () => {
     // @ts-expect-error a push takes no requests
     greeter.subscribe({}).send({});
-    // @ts-expect-error a sink is no iterable
+    // @ts-expect-error a sink is not an iterable
     greeter.collect()[Symbol.asyncIterator];
     // @ts-expect-error a sink is finished
     greeter.collect().closeSend();
@@ -284,7 +284,7 @@ test("a hub's shape with a return type is checked against the contract, in each 
   () => {
     // @ts-expect-error no such case
     const wrongCase: Shape = { event: { case: "opend", value: {} } };
-    // @ts-expect-error a member is no message
+    // @ts-expect-error a member is not a message
     const wrongValue: Shape = { event: { case: "joined", value: { text: "" } } };
     // @ts-expect-error no such field
     const wrongField: Shape = { cursr: "" };

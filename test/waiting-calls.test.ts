@@ -5,7 +5,7 @@ import { memoryInUse } from "./support/memory.ts";
 import { failureOf, next } from "./support/read.ts";
 import { start } from "./support/world.ts";
 
-// Calls that wait where the only connection is full, and there is no second one to be had.
+// Calls that wait while the only connection is full and a second one cannot be opened.
 
 async function full(options: { sessions?: boolean; connectTimeoutMs?: number } = {}) {
   const world = await start({
@@ -37,7 +37,7 @@ test("are served in their order when the server takes calls again, however long 
   expect(await next(chat)).toBeUndefined();
 });
 
-test("are refused at once when that connection is lost and the next attempt is far", async () => {
+test("waiting calls fail immediately when that connection is lost and the next attempt is far away in time", async () => {
   const { world, chat, second } = await full({ connectTimeoutMs: 300 });
   await using _world = world;
   const third = world.greeter.sayHello({});

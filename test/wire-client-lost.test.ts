@@ -26,13 +26,13 @@ import {
   windowUpdate,
 } from "./support/wire.ts";
 
-// A stream or a connection that breaks at each point of a call: an error that says so, at once, and never a clean end.
+// A stream or a connection that breaks at any point of a call fails the call immediately with an error that says so, and never ends it cleanly.
 
 const hello = message("hello");
 type CodeName = keyof typeof Http2Code;
 const codeNames = Object.keys(Http2Code) as CodeName[];
 
-/** What the server has answered before things go wrong. */
+/** The server's answer before the fault. */
 const points: Record<string, (stream: number) => Buffer[]> = {
   "before the headers": () => [],
   "after the headers": (s) => [responseHeaders(s)],
@@ -92,7 +92,7 @@ it("a call that was refused once is tried again, with the messages that were sen
   }
 });
 
-it("a call above the last stream of a GOAWAY is tried again on another connection", async () => {
+it("a call above the last-stream-id of a GOAWAY is tried again on another connection", async () => {
   for (const kind of ["unary", "chat"] as const) {
     await using world = await fakeServer(second(({ peer }) => peer.write(goaway(0, 0))));
     expect(await outcomeOf[kind](world)).toEqual({ replies: ["hello"], error: undefined });
@@ -101,7 +101,7 @@ it("a call above the last stream of a GOAWAY is tried again on another connectio
   }
 });
 
-it("a call below the last stream of a GOAWAY finishes on its connection; the next call goes to another", async () => {
+it("a call below the last-stream-id of a GOAWAY finishes on its connection; the next call goes to another", async () => {
   await using world = await fakeServer(async ({ peer, stream }) => {
     peer.write(responseHeaders(stream), goaway(2 ** 31 - 1, 0), data(stream, hello));
     await peer.ping();
@@ -203,7 +203,10 @@ it.each<[string, (stream: number) => Buffer[], Code?]>([
   ["headers without :status", (s) => [headers(s, [["content-type", "application/grpc"]])]],
   ["headers twice", (s) => [responseHeaders(s), responseHeaders(s)]],
   ["headers, a message, headers", (s) => [responseHeaders(s), data(s, hello), responseHeaders(s)]],
-  ["trailers that are no end", (s) => [responseHeaders(s), headers(s, [["grpc-status", "0"]])]],
+  [
+    "trailers that do not end the stream",
+    (s) => [responseHeaders(s), headers(s, [["grpc-status", "0"]])],
+  ],
   [
     "trailers with a :status",
     (s) => [responseHeaders(s), responseHeaders(s, { "grpc-status": "0" }, true)],

@@ -87,7 +87,7 @@ it("a call on a connection whose server has gone silent ends by keepalive", asyn
   });
   const outcome = outcomeOf.chat(world);
   await until("it has connected", () => world.peers.length > 0);
-  // Its first words, and its last: it answers no ping.
+  // The server writes only this: it answers no ping.
   world.peers[0]?.write(settings(), frame(Type.SETTINGS, 1, 0));
   expect((await outcome).error).toMatchObject({ code: Code.Unavailable });
   await world.idle();

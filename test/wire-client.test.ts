@@ -16,18 +16,18 @@ import { data, envelope, Http2Code, headers, uint32 } from "./support/wire.ts";
 
 interface BadResponse {
   readonly what: string;
-  /** What the server answers, as soon as it has the request's headers. */
+  /** Writes the server's answer, as soon as it has the request's headers. */
   readonly answer: (stream: number) => Buffer[];
   readonly code: Code | readonly Code[];
   readonly message?: RegExp;
-  /** What a Chat receives before its error. */
+  /** The replies that a Chat receives before its error. */
   readonly replies?: readonly string[];
   /** The server ends the stream: there is nothing left for the client to reset. */
   readonly ended?: boolean;
 }
 
 const hello = message("hello");
-/** Where the documents leave the choice open. */
+/** Any of these codes is right: the documents leave the choice open. */
 const internalOrUnknown = [Code.Internal, Code.Unknown] as const;
 
 const badResponses: BadResponse[] = [
@@ -292,7 +292,7 @@ const badResponses: BadResponse[] = [
     ended: true,
   },
   ...[
-    Buffer.from("this is no gzip"),
+    Buffer.from("this is not gzip"),
     Buffer.alloc(8192, 1),
     gzipSync(text("x")).subarray(0, -9),
   ].map((payload) => ({

@@ -211,7 +211,7 @@ it("answers malformed HTTP/1.1 with 400", async () => {
 });
 
 it.each<[string, (stream: number) => Buffer[], PeerOptions?]>([
-  ["opened and reset at once", (s) => [request(s, "Chat"), rst(s, Http2Code.CANCEL)]],
+  ["opened and immediately reset", (s) => [request(s, "Chat"), rst(s, Http2Code.CANCEL)]],
   ["opened and broken", (s) => [request(s, "Chat"), request(s, "Chat")]],
   ["refused for their headers", (s) => [headers(s, [[":path", "/"]])]],
   ["refused for their path", (s) => [request(s, "/nowhere")]],
@@ -227,7 +227,7 @@ it.each<[string, (stream: number) => Buffer[], PeerOptions?]>([
   const { stillWorks } = await otherCall(await world.dial());
   const flood = await world.dial(options);
   for (let stream = 1; stream < 6000; stream += 2) flood.write(...frames(stream));
-  // It is served to the last stream, or disconnected; both are right.
+  // The client is served up to its final stream, or disconnected; both are right.
   await Promise.race([flood.ping().catch(() => {}), flood.closed]);
   await stillWorks();
   await world.expectServed();

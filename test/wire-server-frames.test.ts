@@ -212,7 +212,7 @@ it.each<[string, (stream: number) => Buffer[], number]>([
   expect(world.calls.slice(1).filter(({ end }) => end === "half-closed")).toEqual([]);
 });
 
-/** Where a client can reset its stream: what it has sent by then, and what the server has answered. */
+/** The moments at which a client resets its stream: what it has sent, and what the server has answered, by then. */
 const points: Record<string, (peer: Peer, world: WatchedServer) => Promise<void>> = {
   "after its headers": async (peer) => {
     peer.write(request(3, "Chat"));

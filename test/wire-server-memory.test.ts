@@ -77,7 +77,7 @@ it("a byte of a message does not keep the memory of other bytes that came with i
   const junk = frame(Type.UNKNOWN, 0, 0, Buffer.alloc(16_384));
   const used = await memoryInUse();
   peer.write(request(1, "Chat"), request(3, "Chat", { "x-handler": "idle" }));
-  // One message of many bytes on a stream that is read, many small ones on a stream that is not.
+  // A large message on a stream that is read, many small ones on a stream that is not.
   peer.write(data(1, envelope(text(""), 0, 4000)));
   for (let n = 0; n < 1000; n++) {
     peer.write(data(1, Buffer.of(0x61)), data(3, envelope(Buffer.alloc(0))), junk, junk, junk);

@@ -90,7 +90,7 @@ const badRequests: BadRequest[] = [
   {
     what: "a message that says gzip and is not",
     with: { "grpc-encoding": "gzip" },
-    body: envelope(Buffer.from("this is no gzip"), 1),
+    body: envelope(Buffer.from("this is not gzip"), 1),
     open: true,
     status: Code.Internal,
     message: /gzip/,
@@ -98,7 +98,7 @@ const badRequests: BadRequest[] = [
   {
     what: "a large message that says gzip and is not",
     with: { "grpc-encoding": "gzip" },
-    body: envelope(Buffer.alloc(8192, "this is no gzip"), 1),
+    body: envelope(Buffer.alloc(8192, "this is not gzip"), 1),
     open: true,
     status: Code.Internal,
     message: /gzip/,
@@ -302,7 +302,7 @@ it.each([
   await world.idle();
 });
 
-it("answers 415 where there is no content-type", async () => {
+it("the server answers 415 if a request has no content-type", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const list = requestHeaders("Chat").filter(([name]) => name !== "content-type");

@@ -15,7 +15,7 @@ async function* generated<T>(messages: AsyncIterable<T>): AsyncGenerator<T> {
   for await (const message of messages) yield message;
 }
 
-/** An object that passes on what it must, and nothing else. */
+/** An object that has only the methods that a wrapper must pass on. */
 function object<T>(messages: AsyncIterable<T>): AsyncIterable<T> {
   return {
     [Symbol.asyncIterator]() {

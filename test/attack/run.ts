@@ -26,7 +26,7 @@ for (const { name, does } of hostileClients) {
   console.log(`\n${name}: ${does}`);
   await attack(name);
 }
-// Node does not exit by itself where a connection was reset while it was ended.
+// Node does not exit by itself if a connection was reset while it was being ended.
 process.exit(0);
 
 async function attack(name: string): Promise<void> {

@@ -15,16 +15,16 @@ import {
 
 type Conformance = Client<typeof ConformanceService>;
 
-/** What the runner wants, and what has come of it so far. */
+/** The call that the runner asks for, and its results so far. */
 type Task = { client: Conformance; request: ClientRequest; result: CallResult };
 
-/** What the streaming kinds have in common. */
+/** The part that the streaming kinds share. */
 type Stream = Pick<Duplex<never, never>, "cancel" | "headers" | "trailers">;
 type Response = { payload?: Payload };
 
 /**
  * Makes the call that the runner describes and tells how it went; that the call fails is a result too.
- * After a cancellation of its own, or a send that fails, it continues as if nothing had happened: the next
+ * After it cancels itself, or after a send that fails, it continues as if nothing had happened: the next
  * read shows what our client makes of it.
  */
 export async function makeCall(client: Conformance, request: ClientRequest): Promise<CallResult> {
@@ -122,7 +122,7 @@ function callOptions({ request: { requestHeaders, timeoutMs } }: Task) {
   return { headers: appendHeaders(new Headers(), requestHeaders), timeoutMs };
 }
 
-/** A unary call sends its request and closes at once: it is cancelled after the delay that the runner asks for. */
+/** A unary call sends its request and closes immediately: it is cancelled after the delay that the runner asks for. */
 function unaryOptions(task: Task) {
   const controller = new AbortController();
   cancelAfterCloseSend(task, { cancel: () => controller.abort() });
@@ -179,7 +179,7 @@ function record({ result }: Task, { payload }: Response): void {
   result.payloads.push(payload ?? create(PayloadSchema));
 }
 
-/** Of a call that is over; what a failed call rejects is told with its error. */
+/** Used after the end of a call; its failure is reported with the call's error. */
 async function recordMetadata({ result }: Task, stream: Stream): Promise<void> {
   const [header, trailer] = await Promise.allSettled([stream.headers, stream.trailers]);
   if (header.status === "fulfilled") result.responseHeaders = toHeaderList(header.value);

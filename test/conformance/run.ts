@@ -49,7 +49,7 @@ process.exit(total.failed > 0 ? 1 : 0);
 
 /** Passes on what the runner says, and counts; a run that ends without a count, or badly, has failed. */
 async function runSuite(args: string[]): Promise<Count> {
-  // A process group of its own, so that none of its processes is left, whatever ends it.
+  // The runner gets its own process group, so that none of its processes is left, whatever ends it.
   const child = spawn(runner, args, { detached: true, stdio: ["ignore", "pipe", "inherit"] });
   const { promise: exited, resolve: onExit } = Promise.withResolvers<number | null>();
   child.once("close", onExit);
@@ -93,7 +93,7 @@ function endGroup(pid: number | undefined): void {
   }
 }
 
-/** Installs the runner where it is not there in this version, and compiles the suite's .proto files. */
+/** Installs this version of the runner if it is missing, and compiles the suite's .proto files. */
 function prepare(): void {
   if (spawnSync("go", ["version"]).status !== 0) {
     fail("conformance needs `go` on the PATH: the suite's runner is a Go program");
@@ -108,7 +108,7 @@ function prepare(): void {
   output(buf, ["build", join(module.Dir, "proto"), "-o", image]);
 }
 
-/** What a command writes. It runs where no go.mod or buf.yaml of ours has a say. */
+/** Returns the output of a command, which runs in a folder to which no go.mod or buf.yaml of ours applies. */
 function output(command: string, args: string[]): string {
   const { status, stdout, error } = spawnSync(command, args, {
     cwd: cache,

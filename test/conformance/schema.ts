@@ -118,7 +118,7 @@ export const ConformanceService = files.getService(
   };
 }>;
 
-/** What JSON needs to write the requests that the service echoes as google.protobuf.Any. */
+/** The registry for writing the requests that the service echoes as google.protobuf.Any in JSON. */
 export const requestTypes = createRegistry(
   ...ConformanceService.methods.map(({ input }) => input),
   RequestInfoSchema,

@@ -9,7 +9,7 @@ import {
 import { service } from "./service.ts";
 import { readMessages, writeMessage } from "./stdio.ts";
 
-// The server under test: starts as the one message on stdin says, answers where it listens, and serves
+// The server under test: starts as the one message on stdin says, answers with its address, and serves
 // until SIGTERM.
 
 for await (const request of readMessages(ServerRequestSchema)) {

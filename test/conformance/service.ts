@@ -27,7 +27,7 @@ const { unary, idempotentUnary, clientStream, serverStream, bidiStream } =
 
 /**
  * Does what each request's definition says, and tells what it has received: in the first response, or
- * in the error's details where there is none. Delays ignore the call's signal on purpose: a deadline
+ * in the error's details if there is none. Delays ignore the call's signal on purpose: a deadline
  * holds whatever the handler does.
  */
 export const service: Partial<ServiceImpl<typeof ConformanceService>> = {
@@ -64,7 +64,7 @@ export const service: Partial<ServiceImpl<typeof ConformanceService>> = {
     let first = true;
     let fullDuplex = false;
     let sent = 0;
-    // They are in the first request.
+    // The definitions of the responses are in the first request.
     holdHeaders(context);
     for await (const request of incoming) {
       if (first) {
@@ -103,7 +103,7 @@ async function respondOnce(
   return payload(definition?.response.value, info);
 }
 
-/** The responses of a stream from number `sent` on, then its error where it has one. */
+/** The responses of a stream from number `sent` on, then its error if it has one. */
 async function* respondRest(
   definition: StreamDefinition | undefined,
   sent: number,
@@ -121,7 +121,7 @@ async function* respondRest(
   throw toConnectError(definition.error, anyPack(RequestInfoSchema, received(requests, context)));
 }
 
-/** The headers of a stream leave before the first delay, where a response follows. */
+/** The headers of a stream are sent before the first delay if a response follows. */
 function announce(definition: StreamDefinition | undefined, context: HandlerContext): void {
   if (definition !== undefined && definition.responseData.length > 0) sendHeaders(context);
 }

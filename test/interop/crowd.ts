@@ -1,4 +1,4 @@
-/** What our client does with every peer's Greeter: many calls at a time. */
+/** Scenarios for every peer's Greeter: many calls at the same time. */
 import assert from "node:assert/strict";
 import { create } from "@bufbuild/protobuf";
 import { DurationSchema } from "@bufbuild/protobuf/wkt";

@@ -1,4 +1,4 @@
-/** What our client does with every peer's Greeter: metadata, errors, deadlines, cancelling. */
+/** Scenarios for every peer's Greeter: metadata, errors, deadlines, cancelling. */
 import assert from "node:assert/strict";
 import { create } from "@bufbuild/protobuf";
 import { DurationSchema } from "@bufbuild/protobuf/wkt";

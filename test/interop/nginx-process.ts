@@ -9,7 +9,7 @@ import { endsWithUs } from "./programs.ts";
 
 const PRINTED = new URL("./nginx/hawser.conf", import.meta.url);
 
-/** What nginx.conf of a distribution has around it, in a folder of its own, and what makes old workers go soon. */
+/** The parts of a distribution's nginx.conf around ours, in a separate folder, and a setting that ends old workers soon. */
 const around = (folder: string) => `
 pid ${folder}/pid;
 error_log ${folder}/error.log;
@@ -27,10 +27,10 @@ http {
 }
 `;
 
-/** Debian has it where the PATH of many users does not lead. */
+/** Debian installs nginx in a folder that is not on the PATH of many users. */
 const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin` };
 
-/** Why nginx cannot run; `undefined` where it can. */
+/** The reason why nginx cannot run; `undefined` if it can. */
 export function lackOfNginx(): string | undefined {
   const { error, stderr } = spawnSync("nginx", ["-V"], { encoding: "utf8", env });
   if (error !== undefined) return "there is no `nginx` on the PATH";
@@ -48,7 +48,7 @@ export interface Nginx extends AsyncDisposable {
   readonly port: number;
   /** Reads its configuration anew: other workers take over, those before end a second later. */
   reload(): void;
-  /** Ends it and its workers at once, as a machine does that fails. */
+  /** Kills nginx and its workers together, as the failure of a machine does. */
   kill(): Promise<void>;
   /** Starts it again on its port. */
   start(): Promise<void>;
@@ -71,7 +71,7 @@ export async function startNginx(
   let running: Running | undefined;
   const start = async () => {
     const args = ["-p", folder, "-c", join(folder, "nginx.conf"), "-e", "stderr"];
-    // In a group of its own: its workers outlive it where it alone is killed.
+    // nginx gets its own process group: its workers would outlive it if only nginx were killed.
     const child = spawn("nginx", [...args, "-g", "daemon off;"], {
       stdio: ["ignore", "ignore", "inherit"],
       detached: true,

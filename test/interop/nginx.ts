@@ -169,7 +169,7 @@ async function cancelArrives(directory: string): Promise<void> {
   assert(run.end instanceof ConnectError && run.end.code === Code.Canceled, `${run.end}`);
 }
 
-/** What our client does with every peer, on one server, so that it remembers. */
+/** Runs the scenarios of every peer on one server, which remembers. */
 async function everyScenario(directory: string, session: boolean): Promise<void> {
   const server = createServer({
     routes: (router) => router.service(Greeter, switchedGreeter()),
@@ -189,7 +189,7 @@ async function everyScenario(directory: string, session: boolean): Promise<void>
   await server.close({ graceMs: 0 });
 }
 
-/** Left out, with a notice, where there is no nginx, and always in CI. */
+/** Skipped, with a notice, if nginx is not installed, and always in CI. */
 export async function throughNginx(directory: string): Promise<void> {
   const lack = process.env.CI ? "this is CI" : lackOfNginx();
   if (lack !== undefined) {

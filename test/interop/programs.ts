@@ -76,7 +76,7 @@ export async function buildPython(): Promise<void> {
 
 interface Program {
   readonly child: ChildProcess;
-  /** Its exit code; `null` where a signal ended it. */
+  /** The program's exit code; `null` if a signal ended it. */
   readonly exited: Promise<number | null>;
 }
 
@@ -112,7 +112,7 @@ export function runClient(
 export interface PeerServer extends AsyncDisposable {
   /** HOST:PORT, or the path of a Unix socket. */
   readonly address: string;
-  /** Its exit code: 0 after a graceful shutdown, when its last call is over. */
+  /** The program's exit code: 0 after a graceful shutdown, when its final call has ended. */
   readonly exited: Promise<number | null>;
   kill(): void;
 }

@@ -6,7 +6,7 @@ import { scenarios } from "./scenarios.ts";
 import { against, CA, CLIENT_CERT } from "./their-client.ts";
 import { type Capabilities, worldOf } from "./world.ts";
 
-/** Its server compresses only as a whole, tells no sizes, and counts deadlines in 64 bits. */
+/** Python's server compresses all messages or none, does not report sizes, and counts deadlines in 64 bits. */
 const capabilities: Capabilities = { gzipResponses: false, wire: false, longDeadlines: true };
 
 export async function pythonAgainstOurs(): Promise<void> {

@@ -31,7 +31,7 @@ export async function check(name: string, run: () => Promise<void>): Promise<voi
   }
 }
 
-/** The last line. True where nothing failed. */
+/** Prints the final line. Returns true if nothing failed. */
 export function summary(): boolean {
   console.log(`${passed} passed, ${failed} failed`);
   return failed === 0;

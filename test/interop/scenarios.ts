@@ -1,4 +1,4 @@
-/** What our client does with every peer's Greeter: the calls themselves. */
+/** Scenarios for every peer's Greeter: calls of each kind. */
 import assert from "node:assert/strict";
 import { create } from "@bufbuild/protobuf";
 import { DurationSchema, timestampMs } from "@bufbuild/protobuf/wkt";
@@ -126,7 +126,7 @@ async function manyChats({ greeter }: World): Promise<void> {
   );
 }
 
-/** Runs in this order; the first and the last tell whether one connection served them all. */
+/** Runs in this order; the first and the final scenario show whether one connection served them all. */
 export function scenarios(): Scenario[] {
   let peer: string | undefined;
   const seenAs = async ({ greeter }: World) => {
@@ -154,7 +154,7 @@ export function scenarios(): Scenario[] {
     scenario("half-close, then replies", late),
     scenario("server ends first", serverEndsFirst),
     scenario("server ends without reading", serverEndsAtOnce),
-    scenario("200 chats at once", manyChats),
+    scenario("200 chats at the same time", manyChats),
     ...crowd,
     ...endings,
     ...sizes,

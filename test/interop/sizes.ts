@@ -1,4 +1,4 @@
-/** What our client does with every peer's Greeter: large messages, limits, gzip. */
+/** Scenarios for every peer's Greeter: large messages, limits, gzip. */
 import assert from "node:assert/strict";
 import { create } from "@bufbuild/protobuf";
 import { DurationSchema } from "@bufbuild/protobuf/wkt";

@@ -14,7 +14,7 @@ import {
 export interface World extends AsyncDisposable {
   readonly greeter: Client<typeof Greeter>;
   readonly transport: Transport;
-  /** A world of the same peer with a transport of its own. */
+  /** A world of the same peer with a separate transport. */
   another(options?: Partial<TransportOptions>): World;
 }
 
@@ -31,7 +31,7 @@ export function worldOf(options: TransportOptions): World {
 export interface Scenario {
   readonly name: string;
   readonly run: (world: World) => Promise<void>;
-  /** What the peer must be able to do; not all can. */
+  /** Features that the scenario needs; not every peer has them. */
   readonly needs?: keyof Capabilities;
 }
 
@@ -70,7 +70,7 @@ export async function echo(
 ) {
   const chat = greeter.chat(options);
   const replies = read(chat);
-  // Where the call fails, send() says so as well.
+  // If the call fails, send() rejects too.
   replies.catch(() => {});
   for (const content of messages) await chat.send({ content });
   chat.closeSend();

@@ -91,7 +91,7 @@ console.log(
 );
 process.exitCode = failures.length === 0 ? 0 : 1;
 
-/** Makes `count` calls, `atOnce` at a time; the first that does not end as it must ends the soak. */
+/** Makes `count` calls, `atOnce` at a time; the first whose end was not the expected one ends the soak. */
 async function run(calls: readonly Call[], count: number, atOnce: number): Promise<void> {
   let next = 0;
   const worker = async () => {

@@ -4,7 +4,7 @@ import { type Client, Code, ConnectError } from "../../src/index.ts";
 
 type GreeterClient = Client<typeof Greeter>;
 
-/** A call that rejects where it did not end as it must. */
+/** A call that rejects if its end was not the expected one. */
 export type Call = (greeter: GreeterClient) => Promise<void>;
 
 const deadlineMs = 20;

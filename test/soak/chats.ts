@@ -8,7 +8,7 @@ import { messageOf, noWrongs, readFarewell, Sequence } from "./sequence.ts";
 /** A chat that neither sends nor receives for this time hangs. */
 const HANG_MS = 45_000;
 
-/** What all chats of a run have seen together. */
+/** The counts of all chats of a run. */
 export class Tally {
   readonly wrongs = noWrongs();
   /** Chats that came to their planned end. */
@@ -34,7 +34,7 @@ export class Tally {
   }
 }
 
-/** What becomes of a chat: the numbers are counts of messages. */
+/** The plan of a chat: the numbers are counts of messages. */
 interface Plan {
   readonly requests: number;
   /** The count of replies that the handler sends, whatever it receives. 0: one for each request. */
@@ -161,7 +161,7 @@ class Chat {
       for await (const { reply } of this.#call) {
         this.#tally.received++;
         this.#livedAt = performance.now();
-        if (farewell !== undefined) throw new Error("a reply came after the last");
+        if (farewell !== undefined) throw new Error("a reply came after the final one");
         farewell = readFarewell(reply);
         if (farewell === undefined) this.#replies.take(reply);
         if (dozy && dice.chance(0.01)) await pause(dice.between(1, 20));
@@ -171,7 +171,7 @@ class Chat {
       this.#replies.end();
       return;
     }
-    if (farewell === undefined) throw new Error("it ended without a farewell");
+    if (farewell === undefined) throw new Error("the chat ended without its final reply");
     this.#replies.end(farewell.replies);
     const requests = endAfter > 0 ? endAfter : this.#sent;
     const replies = push > 0 ? push : requests;

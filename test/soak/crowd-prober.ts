@@ -1,6 +1,6 @@
-// Makes unary calls to the server at argv[2] in a process of its own: four callers one call after the other, and beside
-// them 100 calls a second, whether the last has been answered or not. For each line on its stdin it prints one: how long
-// the calls took since the last, as JSON.
+// Makes unary calls to the server at argv[2] in a separate process: four callers one call after the other, and beside
+// them 100 calls a second, whether the previous one has been answered or not. For each line on its stdin it prints one: how long
+// the calls took since the previous line, as JSON.
 import { createInterface } from "node:readline";
 import { Greeter } from "../../gen/example/greeter_pb.js";
 import { createClient, createTransport } from "../../src/index.ts";
@@ -19,9 +19,9 @@ export interface Latencies {
 
 export interface Probes {
   readonly failed: number;
-  /** What callers see that wait for their answers. */
+  /** Latencies of the callers that wait for each answer. */
   readonly inTurn: Latencies;
-  /** What arrives at its own pace sees: one stop of the server counts for all that came meanwhile. */
+  /** Latencies of the calls at a fixed rate: one stop of the server delays all calls that arrive meanwhile. */
   readonly atPace: Latencies;
 }
 

@@ -1,5 +1,5 @@
 /**
- * npm run soak -- --crowd: 10,000 sessions on ten connections are cut at once, three times. All must resume, each
+ * npm run soak -- --crowd: 10,000 sessions on ten connections are cut at the same time, three times. All must resume, each
  * with one handler; the server must do with a small heap; unrelated unary calls must stay about as fast as before, by the
  * median of the three times. Server, clients and unary callers are processes of their own. Prints what it saw as JSON on
  * its last line; exit 1 where something is amiss.
@@ -26,10 +26,10 @@ const CUTS = 3;
 const WINDOW_MS = 12_000;
 /** The most bytes that an idle session may cost its server. */
 const MOST_BYTES_EACH = 20 * 1024;
-/** What the server's heap may hold for long, in MB: past it Node ends the process. */
+/** The server's heap limit, in MB: Node ends the process above it. */
 const HEAP_MB = 192;
 const MOST_SLOWER = 2;
-/** What is faster than this is fast enough, whatever it was before. */
+/** Latencies below this are accepted, even if they were lower before. */
 const FAST_MS = 5;
 
 interface Helper<Answer> extends AsyncDisposable {
@@ -101,7 +101,7 @@ const before: Probes[] = [];
 const during: Probes[] = [];
 const resumedMs: number[] = [];
 for (let cut = 1; cut <= CUTS; cut++) {
-  // What the last messages set off, acknowledgements above all, is over.
+  // The work that follows the final messages, such as acknowledgements, is done.
   await pause(1000);
   before.push(await probes(prober, async () => {}));
   const seen = await probes(prober, async () => {

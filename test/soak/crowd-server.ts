@@ -1,11 +1,11 @@
-// A Greeter with sessions in a process of its own, for crowds. The first line that it prints is its port. For each
+// A Greeter with sessions in a separate process, for crowds. The first line that it prints is its port. For each
 // line on its stdin it prints one: what it holds, as JSON.
 import { createInterface } from "node:readline";
 import { Greeter } from "../../gen/example/greeter_pb.js";
 import { createServer } from "../../src/server.ts";
 import { memoryInUse } from "../support/memory.ts";
 
-/** What the server process holds. */
+/** Resources of the server process. */
 export interface CrowdReport {
   /** Calls that are open, with a connection or without. */
   readonly calls: number;
@@ -13,7 +13,7 @@ export interface CrowdReport {
   readonly runs: number;
   /** Heap and buffers, in bytes, garbage aside. */
   readonly bytes: number;
-  /** The highest of it since the last report, about, garbage included. */
+  /** About the highest heap since the previous report, in bytes, garbage included. */
   readonly peakBytes: number;
 }
 

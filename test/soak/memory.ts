@@ -5,7 +5,7 @@ import { census } from "../support/census.ts";
 setFlagsFromString("--expose-gc");
 const gc: () => void = runInNewContext("gc");
 
-/** What one process holds at rest. */
+/** The memory of one process at rest. */
 export interface Sample {
   heapBytes: number;
   rssBytes: number;
@@ -18,7 +18,7 @@ export async function sample(): Promise<Sample> {
   const limit = performance.now() + 5000;
   const streams = () => census.clientStreams + census.serverStreams;
   while (streams() > 0 && performance.now() < limit) await turn();
-  // The census lets go of what is gone when it is asked.
+  // The census drops closed objects when it is read.
   void [census.clientSockets, census.serverSockets, census.sessions];
   // What one collection finalizes, the next one frees.
   for (let i = 0; i < 3; i++) {

@@ -3,7 +3,7 @@
  * npm run soak -- --seconds 60     chats on connections that are lost all the time: sessions-run.ts
  * npm run soak -- --quick          the same for 20 s
  *                 --seed N         the same plan of chats and cuts again; what meets what is up to the machine
- * npm run soak -- --crowd          10,000 sessions that are cut at once: crowd-run.ts
+ * npm run soak -- --crowd          10,000 sessions that are cut at the same time: crowd-run.ts
  */
 import { parseArgs } from "node:util";
 
@@ -22,7 +22,7 @@ else {
   const seconds = natural("seconds", values.seconds ?? (values.quick ? "20" : "60"));
   const seed = natural("seed", values.seed ?? String(Math.floor(Math.random() * 2 ** 32)));
   const ok = await soakSessions(seconds, seed);
-  // At once: Node never comes to its end by itself where a link reset a socket that it was ending.
+  // Exits here, because Node never exits by itself if a link reset a socket that Node was ending.
   process.exit(ok ? 0 : 1);
 }
 

@@ -1,7 +1,7 @@
-/** The messages of the chats, and what has become of them where they arrive. */
+/** The messages of the chats, and the checks at their receiver. */
 import { mix } from "./dice.ts";
 
-/** What went wrong with messages; all of it must be 0. */
+/** Counts of wrong messages; all must be 0. */
 export interface Wrongs {
   /** Never came, although a later one or the end did. */
   lost: number;
@@ -15,7 +15,7 @@ export interface Wrongs {
 
 export const noWrongs = (): Wrongs => ({ lost: 0, repeated: 0, outOfOrder: 0, damaged: 0 });
 
-/** One direction of a chat, where it arrives: which numbers came, from 0, and which did not. */
+/** The receiver's view of one direction of a chat: which numbers, from 0, arrived, and which did not. */
 export class Sequence {
   readonly #chat: number;
   readonly #wrongs: Wrongs;
@@ -64,12 +64,12 @@ export function messageOf(chat: number, number: number): string {
 
 const padding = "the sea does not hold still for a rope to be tied. ".repeat(4096);
 
-/** What the handler says last: how many requests it had, and how many replies it gave. */
+/** The handler's final reply: how many requests it received, and how many replies it sent. */
 export function farewell(requests: number, replies: number): string {
   return `end ${requests} ${replies}`;
 }
 
-/** What a farewell says; `undefined`: it is none. */
+/** Reads the counts of a final reply. Returns `undefined` if the message is not one. */
 export function readFarewell(message: string): { requests: number; replies: number } | undefined {
   const [, requests, replies] = /^end (\d+) (\d+)$/.exec(message) ?? [];
   return requests === undefined

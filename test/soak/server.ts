@@ -1,4 +1,4 @@
-/** The server of the soak, in a process of its own: a line on stdin asks for a report. */
+/** The server of the soak, in a separate process: a line on stdin asks for a report. */
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { Greeter } from "../../gen/example/greeter_pb.js";
@@ -8,7 +8,7 @@ import { type Sample, sample } from "./memory.ts";
 export interface ServerReport extends Sample {
   /** Handlers that have started and not ended. */
   handlers: number;
-  /** Errors that the logger was told of since the last report. */
+  /** Errors that were logged since the previous report. */
   logged: number;
 }
 

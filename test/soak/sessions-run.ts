@@ -28,7 +28,7 @@ const MAX_OVERTIME = 3;
 /** How long the server keeps a session by default, also one that has ended and whose end is not confirmed. */
 const GRACE_MS = 30_000;
 
-/** What the client may hold of one chat: the default, little, next to nothing. */
+/** Sizes of the client's window for a chat: the default, small, very small. */
 const WINDOWS = [
   undefined,
   { windowBytes: 64 * 1024, windowMessages: 256 },
@@ -141,7 +141,7 @@ export async function soakSessions(seconds: number, seed: number): Promise<boole
   return ok;
 }
 
-/** The server, in a process of its own. */
+/** The server, in a separate process. */
 async function startServer() {
   const program = fileURLToPath(new URL("./sessions-server.ts", import.meta.url));
   const child = spawn(process.execPath, [program], { stdio: ["pipe", "pipe", "inherit"] });
@@ -159,7 +159,7 @@ async function startServer() {
   return {
     port: Number(await line()),
     report,
-    /** Its report when nothing is open there any more, or when that takes too long. */
+    /** The server's report when it has no open calls or connections left, or after a timeout. */
     async idle(): Promise<SessionsReport> {
       const limit = performance.now() + GRACE_MS + 5000;
       for (;;) {

@@ -1,4 +1,4 @@
-/** The server of the sessions' soak, in a process of its own: a line on stdin asks for a report. */
+/** The server of the sessions' soak, in a separate process: a line on stdin asks for a report. */
 import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
 import { Greeter } from "../../gen/example/greeter_pb.js";
@@ -19,7 +19,7 @@ export interface SessionsReport extends Wrongs {
   sessions: number;
   keptBytes: number;
   streams: number;
-  /** What the heap holds: garbage included, unless "at rest" was asked. */
+  /** Bytes of the heap, garbage included, unless the report is one "at rest". */
   heapBytes: number;
   /** Chats that have a handler of the name. */
   begun: number;
@@ -35,7 +35,7 @@ let resumes = 0;
 let handlers = 0;
 const failures: string[] = [];
 
-// The registry is the server's own; here it is seen from outside.
+// The registry is private to the server; here it is read from outside.
 const { admit } = SessionRegistry.prototype;
 SessionRegistry.prototype.admit = function (arrival) {
   registries.add(this);

@@ -1,4 +1,4 @@
-/** What befalls the connections of the sessions' soak. */
+/** The faults of the connections in the sessions' soak. */
 import { setTimeout as pause } from "node:timers/promises";
 import type { CutKind, Direction, TcpLink } from "../../src/testing/link.ts";
 import type { Dice } from "./dice.ts";
@@ -12,9 +12,9 @@ const CALM_MS = { least: 20, most: 140 };
  */
 const CALM_BYTES = { least: 1, most: 10_000, chanceOfNone: 0.15, limitMs: 2000 };
 
-/** What has befallen all connections together. */
+/** Counts of the faults of all connections. */
 export interface Damage {
-  /** The count of connections that were cut, at once or after some bytes. */
+  /** The count of connections that were cut, immediately or after some bytes. */
   cuts: number;
   stalls: number;
   /** Times of a link whose bytes came much later, and those sent afterwards before them on another connection. */

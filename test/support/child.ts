@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-/** A program of test/support/programs in a process of its own. It is killed when it is disposed. */
+/** A program of test/support/programs in a separate process. It is killed when it is disposed. */
 export interface Child extends AsyncDisposable {
   readonly pid: number;
   /** The next line that it prints; throws, with its stderr, when it ends instead. */

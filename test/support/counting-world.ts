@@ -35,7 +35,7 @@ export async function countingWorld(options: Omit<WorldOptions, "routes"> = {}) 
     async [Symbol.asyncDispose]() {
       await world[Symbol.asyncDispose]();
       await settles(() => leftSince(before).length === 0);
-      expect.soft([...leftSince(before), ...takeStrays()], "left behind").toEqual([]);
+      expect.soft([...leftSince(before), ...takeStrays()], "resources left open").toEqual([]);
     },
   };
 }

@@ -16,7 +16,7 @@ import type { Header } from "./hpack.ts";
 import { certs } from "./tls.ts";
 import { data, headers, type Incoming, Peer, type PeerOptions } from "./wire.ts";
 
-/** A call as the fake server sees it: the bytes of its answer are the test's. */
+/** A call as the fake server sees it: the test writes the bytes of its answer. */
 export interface FakeCall {
   readonly peer: Peer;
   readonly stream: number;
@@ -31,13 +31,13 @@ export interface FakeCall {
 export interface FakeServer extends AsyncDisposable {
   readonly url: string;
   readonly client: Client<typeof Greeter>;
-  /** The connections that came, the oldest first. */
+  /** The accepted connections, the oldest first. */
   readonly peers: Peer[];
-  /** The calls that the script was asked to answer. */
+  /** The calls that the script answers. */
   readonly calls: FakeCall[];
-  /** A Chat that is running, and continues while other calls of its connection fail. */
+  /** Starts a Chat, which must continue while other calls of its connection fail. */
   otherCall(): Promise<{ stillWorks(): Promise<void>; fails(): Promise<ConnectError> }>;
-  /** A new call is served. */
+  /** Expects that a new call is served. */
   expectServed(): Promise<void>;
   /** Resolves when our client has no stream open. */
   idle(): Promise<void>;
@@ -47,9 +47,9 @@ export interface FakeServer extends AsyncDisposable {
 export const scripted = { headers: { "x-case": "1" } };
 
 export interface FakeOptions {
-  /** The connections are over TLS. */
+  /** Whether connections use TLS. */
   readonly secure?: boolean;
-  /** The script answers every call, Negotiate included. */
+  /** Whether the script answers every call, Negotiate included. */
   readonly every?: boolean;
 }
 
@@ -201,7 +201,7 @@ async function echo({ peer, stream, request }: FakeCall): Promise<void> {
   peer.write(trailers(stream));
 }
 
-/** The outcome of a call: its replies, and its error where there was one. */
+/** The outcome of a call: its replies, and its error if it failed. */
 export interface Outcome {
   readonly replies: string[];
   readonly error: ConnectError | undefined;

@@ -1,6 +1,6 @@
 /**
  * A promise that is resolved from outside. Tests put gates into handlers and loops, to decide which side continues
- * where a sleep could only guess.
+ * while a sleep could only guess.
  */
 export interface Gate<T = void> {
   /** Resolves when the gate is opened; await it as often as needed. */
@@ -24,7 +24,7 @@ export function gate<T = void>(): Gate<T> {
   };
 }
 
-/** Resolves when the signal aborts, or at once if it has. */
+/** Resolves when the signal aborts, or immediately if it has. */
 export function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();

@@ -17,7 +17,7 @@ import { encodeStatus, metadataOf, serviceDefinition } from "./grpc-js.ts";
 type Reply = Pick<MessageResponse, "reply">;
 type Call = grpc.ServerUnaryCall<unknown, unknown> | grpc.ServerDuplexStream<unknown, unknown>;
 
-/** The details that a failure has which `x-fail` asked for. */
+/** The details of a failure that `x-fail` asked for. */
 export const FAILURE_DETAILS: readonly Any[] = [
   create(AnySchema, {
     typeUrl: `type.googleapis.com/${ERROR_INFO.type}`,
@@ -29,7 +29,7 @@ export const FAILURE_DETAILS: readonly Any[] = [
 export interface GrpcJsServer extends AsyncDisposable {
   readonly port: number;
   readonly url: string;
-  /** Refuses new calls; resolves when the running ones are over. */
+  /** Refuses new calls; resolves when the running ones have ended. */
   shutdown(): Promise<void>;
 }
 
@@ -175,7 +175,7 @@ function failureOf(code: number): grpc.ServerErrorResponse {
   });
 }
 
-/** Notes how a call with `x-hold` ended, where it did not end well. */
+/** Notes how a call with `x-hold` ended, unless its status was OK. */
 function noteEnd(
   call: Pick<Call, "getDeadline"> & NodeJS.EventEmitter,
   calls: Outcomes,

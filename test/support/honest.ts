@@ -1,4 +1,4 @@
-/** The service that other clients get from a server that is busy with a hostile client. */
+/** Measures how well a server that is busy with a hostile client serves other clients. */
 import { Greeter } from "../../gen/example/greeter_pb.js";
 import { createClient, createTransport } from "../../src/index.ts";
 

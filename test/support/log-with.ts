@@ -1,6 +1,6 @@
 import type { TopicLog } from "../../src/topics/log.ts";
 
-/** A log with some methods of its own. The log below stays the caller's, who disposes of it. */
+/** A log of which some methods are replaced. The caller disposes of the log below. */
 export function logWith(log: TopicLog, own: Partial<TopicLog>): TopicLog {
   return {
     epoch: log.epoch,

@@ -4,7 +4,7 @@ import { runInNewContext } from "node:vm";
 setFlagsFromString("--expose-gc");
 const collectGarbage = runInNewContext("gc") as () => void;
 
-/** What this process holds, in bytes, after the garbage is gone. */
+/** The memory of this process after a garbage collection, in bytes. */
 export async function memoryInUse(): Promise<number> {
   for (let n = 0; n < 3; n++) {
     collectGarbage();

@@ -19,7 +19,9 @@ export function findNats(): string | undefined {
   ];
   const found = places.find((place) => place && existsSync(place));
   if (found === undefined && process.env.HAWSER_REQUIRE_NATS === "1") {
-    throw new Error("HAWSER_REQUIRE_NATS is 1, and there is no nats-server: .ci/run installs one");
+    throw new Error(
+      "HAWSER_REQUIRE_NATS is 1, but nats-server is not installed: .ci/run installs it",
+    );
   }
   return found;
 }
@@ -35,7 +37,7 @@ function goBin(): string | undefined {
   }
 }
 
-/** A NATS server with JetStream, on a port and in a folder of its own. */
+/** A NATS server with JetStream, on a free port and in a new folder. */
 export interface Nats extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
@@ -77,7 +79,7 @@ export async function startNats(program: string, { jetstream = true } = {}): Pro
     await nats.start();
   } catch (error) {
     await nats[Symbol.asyncDispose]();
-    // Another process has taken the free port.
+    // Another process has taken the port meanwhile.
     if (String(error).includes("address already in use")) return startNats(program, { jetstream });
     throw error;
   }

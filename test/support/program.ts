@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { FROM_SOURCE } from "./child.ts";
 import "./compile-cache.ts";
 
-/** What npm scripts start: the file of each, and the words that the script itself gives it. */
+/** The npm scripts: the file that each starts, and the arguments that the script gives it. */
 const PROGRAMS = {
   server: ["examples/server.ts"],
   chat: ["examples/greeter/client.ts", "chat"],
@@ -16,18 +16,18 @@ const PROGRAMS = {
 
 export type ProgramName = keyof typeof PROGRAMS;
 
-/** What starts a program: Node, and all that comes before the words of the user. */
+/** The command that starts a program: Node, and the arguments before those of the user. */
 function commandOf(name: ProgramName): [node: string, ...args: string[]] {
   const [file, ...words] = PROGRAMS[name];
   const path = fileURLToPath(new URL(`../../${file}`, import.meta.url));
   return [process.execPath, FROM_SOURCE, path, ...words];
 }
 
-/** A run of a program of examples/, in a process of its own. */
+/** A run of a program of examples/, in a separate process. */
 export interface Program extends AsyncDisposable {
   readonly pid: number;
   readonly stdin: Writable;
-  /** What it has written so far. */
+  /** The output so far. */
   readonly stdout: string;
   readonly stderr: string;
   /** Resolves when its stdout matches; throws when it ends without. */
@@ -47,7 +47,7 @@ export function example(name: ProgramName, ...words: string[]): Program {
   return start(node, [...args, ...words], {});
 }
 
-/** The same, on a terminal of its own that script(1) makes: what it shows is its stdout. */
+/** Runs a program on a terminal that script(1) makes; its stdout is what the terminal shows. */
 export function exampleOnTerminal(name: ProgramName, ...words: string[]): Program {
   const command = [...commandOf(name), ...words].map((word) => `'${word}'`).join(" ");
   // Where CI is set, Node takes no terminal for one that has colours.
@@ -56,7 +56,7 @@ export function exampleOnTerminal(name: ProgramName, ...words: string[]): Progra
 
 /**
  * The example server with a disk (tmpfs) of `bytes` mounted at a folder, which the
- * program alone sees there; others find it under /proc/PID/root. For systems
+ * program only sees there; others find it under /proc/PID/root. For systems
  * where canMount() holds.
  */
 export function exampleServerOnDisk(folder: string, bytes: number, ...words: string[]): Program {
@@ -64,14 +64,14 @@ export function exampleServerOnDisk(folder: string, bytes: number, ...words: str
   return start("unshare", [...mounted, ...commandOf("server"), ...words], {});
 }
 
-/** Whether a process of ours can have a disk of its own. */
+/** Whether a process of ours can mount a disk. */
 export function canMount(): boolean {
   return (
     spawnSync("unshare", [...UNSHARE, "sh", "-c", MOUNT, "65536", tmpdir(), "true"]).status === 0
   );
 }
 
-/** Mounts of its own; a user that is not root becomes root, in a namespace of users. */
+/** Gives the program a mount namespace; a user other than root becomes root in a user namespace. */
 const UNSHARE = process.getuid?.() === 0 ? ["-m"] : ["-rm"];
 const MOUNT = 'mount -t tmpfs -o size="$0" none "$1" && shift && exec "$@"';
 

@@ -9,7 +9,7 @@ export interface Vector {
   readonly bytes: string;
   /** The message as upb writes it again; `null` where upb refuses the bytes. */
   readonly again: string | null;
-  /** How protobuf-es' fromBinary() differs from upb, where it does. */
+  /** The difference between protobuf-es' fromBinary() and upb, if there is one. */
   es?: "accepts" | "refuses" | "reads another message";
 }
 
@@ -30,7 +30,7 @@ export function typesOf({ schema }: Vectors): (name: string) => DescMessage {
   return (name) => registry.getMessage(name) as DescMessage;
 }
 
-/** The message that `decode` makes of the bytes, written again; `null` where it refuses them. */
+/** The message that `decode` makes of the bytes, written again; `null` if it refuses them. */
 export function written(
   type: DescMessage,
   hex: string,

@@ -5,9 +5,9 @@
  *     in=PROJECT          commands to type there, a line each; `serves` means that the last one keeps running
  *     output              what the commands before it print
  *     run=NAME            a piece of a program: those of one name on one page belong together, `// → ` shows what is printed
- *     same=PATH           a file of the repository, which tests of its own run
+ *     same=PATH           a file of the repository, which other tests run
  *     part=PATH           a part of another page, or of a file, word for word
- *     by-hand             commands that no test runs, for they need long, or tools that not everybody has;
+ *     by-hand             commands that no test runs, because they take long, or need tools that are not always installed;
  *                         the npm scripts and files that they name exist
  *     layout, drawing     nothing to run: what they name exists
  */
@@ -21,7 +21,7 @@ export interface Page {
 
 export interface Block {
   readonly page: string;
-  /** Where it begins in its page. */
+  /** The block's first line in its page. */
   readonly line: number;
   readonly language: string;
   readonly file?: string;
@@ -45,7 +45,7 @@ export const readme = read("README.md").text;
 
 const contents = read("docs/README.md").text;
 
-/** Where the table of contents, docs/README.md, names a page of docs/; pages that it does not name come last. */
+/** The place of a page of docs/ in the table of contents, docs/README.md; pages that are not named there come last. */
 function positionOf(page: string): number {
   const at = contents.indexOf(`](${page})`);
   return at < 0 ? contents.length : at;
@@ -93,7 +93,7 @@ function blocksOf({ path, text }: Page): Block[] {
   );
 }
 
-/** What a page says that the commands of a block print: the block after it, if that is output. */
+/** The output that a page shows for the commands of a block: the block after it, if that is output. */
 export function outputOf(block: Block): string | undefined {
   const next = blocks[blocks.indexOf(block) + 1];
   return next?.output && next.page === block.page ? next.code : undefined;

@@ -3,7 +3,7 @@ import { Code } from "../../src/index.ts";
 import { type ConnectRouter, createServer } from "../../src/server.ts";
 import { failureOf } from "./read.ts";
 
-/** What a program without types may give: any value, where the types want another. */
+/** A value that a program without types may pass, although the types require another. */
 export const wrongly = <T>(value: unknown) => value as T;
 
 /** The error of what throws, or rejects; it must be INVALID_ARGUMENT. */

@@ -41,7 +41,7 @@ interface Asking {
   connection?: object;
 }
 
-/** The sessions of a server, on a clock of the test's own, and the handlers that they started. */
+/** The sessions of a server, on a clock that the test sets, and the handlers that they started. */
 export class RegistryWorld {
   readonly time = new FakeTime();
   readonly registry: SessionRegistry;
@@ -87,7 +87,7 @@ export class RegistryWorld {
     return this.#streams.get(id) as SilentStream;
   }
 
-  /** The last stream of a session is lost. */
+  /** Loses the newest stream of a session. */
   lose(id: string): void {
     const error = failure(Code.Canceled, "the connection to the client was lost");
     const outcome = { is: "lost", error, unprocessed: false } as const;

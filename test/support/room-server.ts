@@ -10,11 +10,11 @@ type Service = ServiceImpl<typeof RoomService>;
 export interface RoomServer extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
-  /** It outlives the server: give it to the next one. */
+  /** The log stays open after the server closes: pass it to the next server. */
   readonly log: TopicLog;
   /** Posts a message; only the log checks it. */
   post(room: string, name: string, text: string): Promise<void>;
-  /** What was posted to a room: `name: text`. */
+  /** The messages posted to a room, as `name: text`. */
   said(room: string): Promise<string[]>;
   /** Resolves when `count` messages were posted to a room. */
   holds(room: string, messages: number): Promise<void>;
@@ -25,7 +25,7 @@ export interface RoomServer extends AsyncDisposable {
 export interface RoomServerSetup {
   port?: number;
   log?: TopicLog;
-  /** Handlers of the test's own, in the place of those of the example. */
+  /** Handlers that replace those of the example. */
   change?: (service: Service) => Partial<Service>;
 }
 

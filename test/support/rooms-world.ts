@@ -7,7 +7,7 @@ import { type Setup, start, type World } from "./world.ts";
 export interface RoomsWorld extends World {
   readonly log: TopicLog;
   readonly rooms: Client<typeof RoomService>;
-  /** Adds messages "1", "2" … to a room, by ann; gives their cursors. */
+  /** Adds messages "1", "2" … to a room, by ann; returns their cursors. */
   post(room: string, count: number, from?: number): Promise<string[]>;
 }
 

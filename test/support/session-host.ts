@@ -17,7 +17,7 @@ import { CONTROL, type Kind, newId } from "./session-peer.ts";
 import { message } from "./watched-server.ts";
 import { data, envelope, type Fields, headers, type Incoming, Peer, rst } from "./wire.ts";
 
-/** One attachment at a server that writes bytes: the test answers it. */
+/** An attachment at a server that writes bytes: the test answers it. */
 export class Hosted {
   readonly peer: Peer;
   readonly stream: number;
@@ -114,20 +114,20 @@ export const scripted = { headers: { "x-case": "1" } };
 export interface SessionHost extends AsyncDisposable {
   readonly transport: ClosableTransport;
   readonly client: Client<typeof Greeter>;
-  /** The attachments that the script was asked to answer, cancels included. */
+  /** The attachments that the script answers, cancels included. */
   readonly hosted: Hosted[];
-  /** The calls without a session that the script was asked to answer. */
+  /** The count of calls without a session. */
   readonly plain: number;
-  /** A Chat that is served well, and continues while others on its connection fail. */
+  /** Starts a Chat in another session, which must continue while others on its connection fail. */
   otherSession(): Promise<{ stillWorks(): Promise<void> }>;
 }
 
-/** Answers Negotiate with bytes, or in a way of its own. */
+/** The bytes of the response of Negotiate, or a function that answers it. */
 export type Negotiator = Uint8Array | ((peer: Peer, stream: number) => void);
 
 export interface HostOptions extends Partial<TransportOptions> {
   negotiation?: Negotiator;
-  /** What the server announces in its SETTINGS; looked at for each connection. */
+  /** The server's SETTINGS; read for each connection. */
   settings?: Readonly<Record<number, number>>;
 }
 
@@ -217,7 +217,7 @@ export async function sessionHost(
   return host;
 }
 
-/** The headers of a response that is trailers alone. */
+/** The headers of a response that has only trailers (Trailers-Only). */
 export function refusal(status: number, but: Readonly<Record<string, string>> = {}) {
   return {
     ":status": "200",
@@ -239,7 +239,7 @@ function negotiate(peer: Peer, stream: number, answer: Negotiator): void {
   );
 }
 
-/** Serves a Chat as a server should, as long as its connection lives. */
+/** Serves a Chat as a server should, until its connection closes. */
 async function serve(attachment: Hosted): Promise<void> {
   attachment.answer();
   for (let sent = 0; ; sent++) {

@@ -43,17 +43,17 @@ export const newId = (): string => randomBytes(16).toString("hex");
 
 /** How an attachment ended. */
 export interface Ending {
-  /** The gRPC status; `undefined` where the stream was reset without one. */
+  /** The gRPC status; `undefined` if the stream was reset without one. */
   readonly status: number | undefined;
   readonly message: string;
-  /** Why the session was lost, where the status says so. */
+  /** Why the session was lost, if the status says so. */
   readonly lost: SessionLost | undefined;
   /** How many messages the server says that it has sent. */
   readonly sent: string | undefined;
   readonly trailers: Fields;
 }
 
-/** One attachment of a session, at a client that writes bytes. */
+/** An attachment of a session, at a client that writes bytes. */
 export class Attached {
   readonly peer: Peer;
   readonly stream: number;
@@ -103,7 +103,7 @@ export class Attached {
     return Math.max(0, ...counts);
   }
 
-  /** Resolves with the messages when `count` of them, or more, have come; rejects where the stream ends before. */
+  /** Resolves with the messages when `count` of them, or more, have come; rejects if the stream ends before. */
   async hears(count: number): Promise<string[]> {
     await this.peer.until(() => this.messages.length >= count || this.#hasEnded);
     if (this.messages.length >= count) return this.messages;
@@ -116,7 +116,7 @@ export class Attached {
     await this.peer.until(() => this.acknowledged >= count);
   }
 
-  /** How the stream ended, when it has. */
+  /** Resolves when the stream has ended, with how it ended. */
   async ended(): Promise<Ending> {
     const incoming = await this.peer.ended(this.stream);
     const trailers = incoming.trailers ?? incoming.headers ?? {};
@@ -157,9 +157,9 @@ export interface Asking {
   opened?: boolean;
   /** Headers that replace those made of the fields above. */
   headers?: Readonly<Record<string, string | undefined>>;
-  /** Frames that follow the headers at once. */
+  /** Frames that follow the headers in the same write. */
   frames?: readonly Buffer[];
-  /** Ends the stream at once. */
+  /** Ends the stream after the headers and frames. */
   halfClosed?: boolean;
 }
 
@@ -202,7 +202,7 @@ export class SessionPeer implements AsyncDisposable {
     return new Attached(this.peer, stream);
   }
 
-  /** The id for a stream of the test's own. */
+  /** Returns the id of a stream that the test opens itself. */
   nextStream(): number {
     this.#stream += 2;
     return this.#stream;

@@ -7,7 +7,7 @@ export interface Scene extends AsyncDisposable {
   readonly peer: SessionPeer;
 }
 
-/** A world with a session on the connection that the test uses; it must be unharmed when the test is over. */
+/** A world with another session on the test's connection; at the end of the test that session must still work. */
 export async function scene(setup?: SessionSetup): Promise<Scene> {
   const world = await sessionWorld(setup);
   const peer = await world.peer();

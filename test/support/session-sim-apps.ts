@@ -27,11 +27,11 @@ export function message(index: number, size: number): Uint8Array {
   return bytes;
 }
 
-/** One side's application: it sends one message after the other and takes what came when it likes. */
+/** The application of one side: it sends one message after the other, and takes received messages when the test says so. */
 export abstract class SimApp {
   /** The messages that it has handed to the session, in order. */
   readonly written: Uint8Array[] = [];
-  /** The messages that the session has handed to it; it has taken the first `taken` of them. */
+  /** The messages that the session has handed to the application, which has taken the first `taken` of them. */
   readonly got: Uint8Array[] = [];
   taken = 0;
   /** The count of its messages that this side knows to have arrived. */
@@ -163,7 +163,7 @@ export type ClientOutcome =
   | { readonly is: "running" }
   /** The server's status. */
   | { readonly is: "status"; readonly status: "ok" | ConnectError }
-  /** The session was lost, or never began. */
+  /** Ends the application because the session was lost, or never began. */
   | { readonly is: "failed"; readonly error: ConnectError }
   | { readonly is: "cancelled" };
 
@@ -256,7 +256,7 @@ export class ClientApp extends SimApp implements ClientCallListener {
 /** How the call ended for the handler. */
 export type ServerOutcome =
   | { readonly is: "running" }
-  /** It ended the call, or the server did for it: with this error, or well. */
+  /** The application or the server ended the call: with this error, or without one. */
   | { readonly is: "ended"; readonly error: ConnectError | undefined }
   | { readonly is: "lost"; readonly error: ConnectError };
 
@@ -268,7 +268,7 @@ export class ServerApp extends SimApp implements ServerStreamListener {
   halfClosed = false;
   /** Whether the call has no session any more. */
   closed = false;
-  /** Whether the server process is gone. */
+  /** Whether the server process has ended. */
   dead = false;
   /** Whether the server gave the session up. */
   gaveUp = false;
@@ -282,7 +282,7 @@ export class ServerApp extends SimApp implements ServerStreamListener {
     if (this.running) this.#sendHeaders();
   }
 
-  /** What it sent could not be sent: as where node:http2 refuses its headers. */
+  /** Its headers or messages could not be sent, as when node:http2 refuses its headers. */
   giveUp(): void {
     this.gaveUp = true;
     this.session.reset();
@@ -360,6 +360,6 @@ function sum(messages: readonly Uint8Array[]): { bytes: number; messages: number
   return { bytes, messages: messages.length };
 }
 
-/** What an application's error says, for the trace. */
+/** The text of an application's error, for the trace. */
 export const brief = (error: unknown): string =>
   error instanceof ConnectError ? `${Code[error.code]}: ${error.rawMessage}` : String(error);

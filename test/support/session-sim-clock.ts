@@ -19,7 +19,7 @@ export class FakeTime {
     return this.#timers.size;
   }
 
-  /** When the next timer is due; `undefined` where there is none. */
+  /** When the next timer is due; `undefined` if there is none. */
   get nextMs(): number | undefined {
     return this.#next()?.atMs;
   }
@@ -103,7 +103,7 @@ export class FakeClock implements Clock {
     return this.#own.size;
   }
 
-  /** The process has ended, and its timers with it. */
+  /** Ends the process, and its timers with it. */
   die(): void {
     for (const timer of this.#own) this.#all.delete(timer);
     this.#own.clear();

@@ -6,7 +6,7 @@ import type { SimClient, SimWorld } from "./session-sim.ts";
 import { brief, CUSTOM, type SimApp } from "./session-sim-apps.ts";
 import type { SimServed, SimServer } from "./session-sim-server.ts";
 
-/** The time within which a message that was taken is acknowledged, in milliseconds. */
+/** A message that was taken must be acknowledged within this time, in milliseconds. */
 const ACKNOWLEDGED_MS = 50;
 
 /** The memory that a kept message may take beside its bytes. */
@@ -135,7 +135,7 @@ function checkClientOutcome(
     mustTell(client);
   }
   if (outcome.is === "status") {
-    must(served?.app.outcome.is === "ended", `${id} ended for the client alone`);
+    must(served?.app.outcome.is === "ended", `${id} ended for the client only`);
     const { error } = served.app.outcome;
     const status = outcome.status === "ok" ? undefined : outcome.status;
     must(
@@ -183,7 +183,7 @@ function checkClientOutcome(
   must(just[lost.reason] === true, said);
 }
 
-/** The server is told of the end, where it may know of the call. */
+/** Checks that the server learned of the end, if it may know of the call. */
 function mustTell({ id, hasSent, tells }: SimClient): void {
   must(!hasSent || tells === 1, `${id}: the server is not told`);
 }
@@ -245,7 +245,7 @@ function checkPrefix(what: string, sent: readonly Uint8Array[], got: readonly Ui
   }
 }
 
-/** What two sides can have agreed on, with any of the server processes. */
+/** The settings that the two sides can have agreed on, with any of the server processes. */
 function widest({ setup, servers }: SimWorld): Window {
   const windows = servers.map(({ settings }) => settings.window);
   return {

@@ -30,7 +30,7 @@ export interface ServerWorld {
 export interface SimRequest {
   readonly headers: Fields;
   readonly down: Pipe;
-  /** Its far end, where the server let it in. */
+  /** The attachment's server end, if the server accepted it. */
   far: SimServerStream | undefined;
 }
 
@@ -41,7 +41,7 @@ const METHOD = {};
 export interface SimServed {
   readonly id: string;
   readonly app: ServerApp;
-  /** The last attachment that was let in. */
+  /** The newest attachment that was accepted. */
   number: number;
   carrier: SimServerStream | undefined;
   /** Since when it has no attachment. */
@@ -58,7 +58,7 @@ export class SimServer {
   readonly served: SimServed[] = [];
   readonly #world: ServerWorld;
   dead = false;
-  /** The sessions whose cancel has come. */
+  /** The sessions whose cancel has arrived. */
   readonly #cancelled = new Set<string>();
 
   constructor(world: ServerWorld, settings: SessionSettings) {
@@ -103,7 +103,7 @@ export class SimServer {
     }
   }
 
-  /** The process is killed. */
+  /** Kills the process. */
   die(): void {
     this.dead = true;
     this.clock.die();

@@ -18,11 +18,11 @@ export type Step =
   | { do: "take"; side: "client" | "server"; who: number; count: number }
   | { do: "deliver"; way: "up" | "down"; which: number; units: number }
   | { do: "flow"; rounds: number }
-  /** One side is told now, the other one later, or both at once. */
+  /** Tells one side now and the other one later, or both at the same time. */
   | { do: "cut"; which: number; side: "near" | "far" | "both" }
   /** The bytes that arrive yet, each way. */
   | { do: "cut at"; which: number; up: number; down: number }
-  /** The client is told, and the bytes that it sent arrive late. */
+  /** Tells the client; the bytes that it sent arrive late. */
   | { do: "delay"; which: number }
   | { do: "stall"; which: number; way: "up" | "down"; stalled: boolean }
   | { do: "half-close"; who: number }
@@ -36,14 +36,14 @@ export type Step =
   | { do: "sleep"; who: number; ms: number }
   | { do: "connecting"; who: number; how: Connecting }
   | { do: "connect"; who: number; how: "well" | "fails" | "is lost" }
-  /** A proxy between the two answers that there is no server. */
+  /** A proxy between client and server answers that it cannot reach the server. */
   | { do: "bad gateway"; which: number }
   | { do: "restart" };
 
 /** The outcome of a run: how often each event happened. */
 export type Tally = Record<string, number>;
 
-/** Plays the steps, then lets the faults stop; throws a BrokenRule with the trace where a rule breaks. */
+/** Plays the steps, then lets the faults stop; throws a BrokenRule with the trace if a rule breaks. */
 export async function play(setup: SimSetup, steps: readonly Step[]): Promise<Tally> {
   const world = new SimWorld(setup);
   const excuses: Excuses = { cancelled: new Set(), unreached: new Set() };

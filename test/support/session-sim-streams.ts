@@ -61,7 +61,7 @@ export class SimClientStream implements ClientAttachment {
   #ended = false;
   #over = false;
 
-  /** @param watcher undefined where the client only sends a cancel */
+  /** @param watcher undefined if the client only sends a cancel */
   constructor(headers: Fields, watcher: ClientStreamListener | undefined, counts: Counts) {
     this.#watcher = watcher;
     this.#counts = counts;
@@ -107,7 +107,7 @@ export class SimClientStream implements ClientAttachment {
     this.#end({ is: "reset" });
   }
 
-  /** An item of the server has arrived. */
+  /** Takes an item that arrived from the server. */
   receive(item: Item): void {
     if (item.is === "data") {
       if (!this.#over) this.#read(item.bytes);
@@ -122,7 +122,7 @@ export class SimClientStream implements ClientAttachment {
     } else this.lost();
   }
 
-  /** The connection is gone, or the server reset the stream: the client is told now. */
+  /** Tells the client that the connection was lost, or that the server reset the stream. */
   lost(): void {
     if (this.#status !== undefined) this.#finish();
     else {
@@ -288,7 +288,7 @@ export class SimServerStream implements ServerAttachment {
     }
   }
 
-  /** The connection is gone, or the client reset the stream: the server is told now. */
+  /** Tells the server that the connection was lost, or that the client reset the stream. */
   lost(): void {
     if (this.#closed) return;
     if (!this.#over) {
@@ -306,7 +306,7 @@ export class SimServerStream implements ServerAttachment {
     this.#session.onMessage(frame, this);
   }
 
-  /** The server process has ended. */
+  /** Ends the server's end of the stream with its process. */
   die(): void {
     this.#closed = true;
     this.outbox.release();

@@ -25,7 +25,7 @@ import {
 } from "./session-sim-trace.ts";
 import { type Fields, Pipe } from "./session-sim-wire.ts";
 
-/** A stream with the headers of an attachment; without a far end where it was refused. */
+/** A stream with the headers of an attachment; without a client end if it was refused. */
 interface Stream {
   readonly down: Pipe;
   far: SimServerStream | undefined;

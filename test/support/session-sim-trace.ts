@@ -27,9 +27,9 @@ export interface Failure {
 export interface Wire {
   readonly stream: number;
   readonly headers?: Headers;
-  /** In hexadecimal digits, prefixes included; of what comes in, the last may be cut short. */
+  /** In hexadecimal digits, prefixes included; of what comes in, the final one may be incomplete. */
   readonly frames?: readonly string[];
-  /** The end of the server's side. */
+  /** The end of the server's direction. */
   readonly trailers?: Headers;
   readonly lost?: Loss;
   /** END_STREAM of the client. */
@@ -40,13 +40,13 @@ export interface Wire {
 /** An event of the network or of the application. */
 export type Event =
   | Wire
-  /** The stream is gone without an end. */
+  /** The stream was lost without an end. */
   | { readonly stream: number; readonly gone: true }
   | { readonly app: "send"; readonly message: string; readonly compressed?: true }
   | { readonly app: "start" | "take" | "half-close" | "cancel" | "end" }
   | { readonly app: "respond"; readonly headers: Headers }
   | { readonly app: "fail"; readonly code: string; readonly lost?: Loss }
-  /** What Negotiate answers when the client has called it again. */
+  /** The response of the second Negotiate, if the client calls it again. */
   | { readonly negotiated: ClientTerms }
   /** Whether the client gets a connection when it asks for one. */
   | { readonly reachable: boolean }
@@ -95,7 +95,7 @@ export type ClientTerms = SessionSettings & { readonly clockAheadMs: number };
 export interface Trace {
   readonly client?: {
     readonly id: string;
-    /** The id of the session that takes the place of the first one, where there is one. */
+    /** The id of the session that replaces the first one, if there is one. */
     readonly nextId?: string;
     readonly window: Window;
     readonly server: ClientTerms;
@@ -112,11 +112,11 @@ export interface Trace {
 export interface Side {
   /** Plays an event; resolves when all of its immediate effects have happened. */
   happen(event: Step["in"]): Promise<void>;
-  /** The frames that left since the last time, the events of the application, and the state of the session. */
+  /** The frames that were sent since the previous step, the events of the application, and the state of the session. */
   readonly wire: Wire[];
   readonly app: Heard[];
   readonly state: State;
-  /** Whether it called Negotiate again since the last time. */
+  /** Whether the client called Negotiate again since the previous step. */
   takeNegotiates?(): boolean;
 }
 
@@ -140,13 +140,13 @@ export const fromHex = (hex: string): Uint8Array => new Uint8Array(Buffer.from(h
 
 const SHOWN = /^(hawser-.*|x-.*|grpc-status|grpc-retry-pushback-ms)$/;
 
-/** The protocol's own headers, and what the handler set. */
+/** The headers of the protocol, and those that the handler set. */
 export function shownHeaders(fields: Fields): Headers {
   const entries = Object.entries(asValues(fields)).filter(([name]) => SHOWN.test(name));
   return Object.fromEntries(entries.map(([name, value]) => [name, String(value)]));
 }
 
-/** What waits in a pipe, as a trace shows it. */
+/** The items that wait in a pipe, as a trace shows them. */
 export function drain(pipe: Pipe, stream: number): Wire[] {
   const items: Item[] = [];
   pipe.deliver(Number.POSITIVE_INFINITY, (item) => items.push(item));

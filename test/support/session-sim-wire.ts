@@ -6,18 +6,18 @@ import type { FramedSource } from "../../src/session/spool.ts";
 /** Headers or trailers. */
 export type Fields = Record<string, number | string | string[] | undefined>;
 
-/** What one end of a stream sends. */
+/** An item that one end of a stream sends. */
 export type Item =
   | { readonly is: "headers"; readonly fields: Fields }
   | { readonly is: "data"; readonly bytes: Uint8Array }
-  /** END_STREAM, with trailers where the server sends it. */
+  /** END_STREAM, with trailers if the server sends it. */
   | { readonly is: "end"; readonly fields: Fields }
   | { readonly is: "reset" };
 
 /** As much of an outbox may wait in a pipe before its writer is held back. */
 const HIGH_WATER_BYTES = 256;
 
-/** One direction of a stream: in order, and as slowly as the test delivers. */
+/** A direction of a stream: items arrive in order, when the test delivers them. */
 export class Pipe {
   #items: Item[] = [];
   #dataBytes = 0;
@@ -39,7 +39,7 @@ export class Pipe {
     this.#items.push(item);
   }
 
-  /** What is on its way is lost. */
+  /** Drops the items that are on their way. */
   lose(): void {
     this.#items = [];
     this.#dataBytes = 0;

@@ -30,7 +30,7 @@ export interface SimSetup extends ServerSetup {
   readonly graceMs: number;
   readonly clientWindow: Window;
   readonly serverWindow: Window;
-  /** The bytes and messages by which the windows of later server processes are larger. */
+  /** How much larger the windows of later server processes are, in bytes and messages. */
   readonly laterWindow?: Window;
   /** How long Negotiate's answer took: the client takes the server's clock as ahead by this time less. */
   readonly negotiatedInMs?: number;
@@ -38,7 +38,7 @@ export interface SimSetup extends ServerSetup {
   readonly connecting?: Connecting;
 }
 
-/** Whether a connection is there at once, or only when the test says so. */
+/** Whether a connection opens immediately, or only when the test says so. */
 export type Connecting = "at once" | "later";
 
 /** A stream, with what its two ends make of it. */
@@ -47,7 +47,7 @@ export interface SimAttachment extends SimRequest {
   readonly near: SimClientStream;
   /** The server process that it leads to. */
   readonly server: SimServer;
-  /** Which side has been told that the stream is gone. */
+  /** Which side has been told that the stream was lost. */
   lostNear: boolean;
   lostFar: boolean;
 }
@@ -66,7 +66,7 @@ export class SimClient implements Dialler, SessionWatcher {
   readonly #world: SimWorld;
   /** The session, while it may be asked to go. */
   leaver: OpenSession | undefined;
-  /** How often it said that the call is over. */
+  /** How often it reported the end of the call. */
   tells = 0;
   /** The dials that wait for a connection. */
   readonly dialling: Waiting[] = [];
@@ -93,7 +93,7 @@ export class SimClient implements Dialler, SessionWatcher {
     this.clock = clock;
     const { epoch, window } = world.server.settings;
     this.session = new ClientSession({
-      // One that takes the place of another has its id, so that the rules see whether the handler runs for both.
+      // A session that replaces another has its id, so that the rules see whether the handler runs for both.
       newId: () => id,
       server: { epoch, graceMs, window, clockAheadMs: aheadMs - negotiatedInMs },
       window: clientWindow,
@@ -231,7 +231,7 @@ export class SimWorld {
     }
   }
 
-  /** The server process that there is now. */
+  /** The current server process. */
   get server(): SimServer {
     return this.servers[this.servers.length - 1] as SimServer;
   }
@@ -279,7 +279,7 @@ export class SimWorld {
     }
   }
 
-  /** One side is told that the stream is gone; bytes on their way to it are lost. */
+  /** Tells one side that the stream was lost; bytes on their way to it are dropped. */
   lose(attachment: SimAttachment, side: "near" | "far"): void {
     if (side === "near" && !attachment.lostNear) {
       attachment.lostNear = true;

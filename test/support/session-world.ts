@@ -8,7 +8,7 @@ import { failureOf } from "./read.ts";
 import { type SessionPeer, sessionPeer } from "./session-peer.ts";
 import { type Setup, start, type World } from "./world.ts";
 
-/** One run of a handler. */
+/** A run of a handler. */
 export interface Run {
   readonly context: HandlerContext;
   /** The requests that it took. */
@@ -132,7 +132,7 @@ export async function* noted(
   }
 }
 
-/** Why the session of a call was lost; fails the test where the call ends in another way. */
+/** Why the session of a call was lost; fails the test if the call ends in another way. */
 export async function lossOf(
   what: PromiseLike<unknown> | AsyncIterable<object>,
 ): Promise<SessionLost & { error: ConnectError }> {

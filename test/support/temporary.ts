@@ -7,7 +7,7 @@ export async function temporary(): Promise<string> {
   return await realpath(await mkdtemp(join(tmpdir(), "hawser-test-")));
 }
 
-/** Where a file may be made, in a folder of its own that goes with it. */
+/** The path for a file, in a new folder that is removed with it. */
 export interface TemporaryFile extends AsyncDisposable {
   readonly folder: string;
   readonly path: string;

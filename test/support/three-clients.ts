@@ -14,7 +14,7 @@ interface There {
   readonly url: string;
 }
 
-/** @param there one server or several: the next is used where the first is gone */
+/** @param there one server or several: the next is used if the first does not answer */
 export function ofHawser<Desc extends DescService>(service: Desc, ...there: There[]): Client<Desc> {
   const transport = createTransport({ baseUrl: there.map(({ url }) => url) });
   open.push(() => transport.close());

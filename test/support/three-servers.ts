@@ -24,10 +24,10 @@ export interface Server {
   readonly logged: () => number;
 }
 
-/** What closes what a test has opened. */
+/** The functions that close what a test has opened. */
 export const open: (() => unknown)[] = [];
 
-/** Closes it, the last first; for after each test. */
+/** Closes what a test has opened, the newest first; call it after each test. */
 export async function closeAll(): Promise<void> {
   vi.restoreAllMocks();
   for (const close of open.splice(0).reverse()) await close();

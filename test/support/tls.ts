@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-/** Where a certificate lies, for programs that want a file. */
+/** The path of a certificate, for programs that read a file. */
 export function certFile(name: string): string {
   return fileURLToPath(new URL(`./certs/${name}`, import.meta.url));
 }

@@ -14,7 +14,7 @@ import { start } from "./world.ts";
 
 export type Event = MessageInitShape<typeof WatchResponseSchema>;
 
-/** One watching call, at its server. */
+/** A watching call, at its server. */
 export interface Watching {
   /** The `after` of its request: "" or a cursor. */
   readonly after: string;

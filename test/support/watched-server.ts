@@ -27,11 +27,11 @@ export interface WatchedServer extends AsyncDisposable {
   readonly port: number;
   readonly server: ReturnType<typeof createServer>;
   readonly calls: Seen[];
-  /** What the server's logger was told. */
+  /** The errors that the server has logged. */
   readonly logged: unknown[][];
   /** A new connection; it is closed with the server. */
   dial(options?: PeerOptions): Promise<Peer>;
-  /** A call on a new connection is served. */
+  /** Expects that a call on a new connection is served. */
   expectServed(): Promise<void>;
   /** Resolves when no stream is open and no handler runs. */
   idle(): Promise<void>;
@@ -117,7 +117,7 @@ export async function watchedServer(
   return world;
 }
 
-/** A Chat on stream 1 that is running, and continues while other streams of its connection fail. */
+/** Starts a Chat on stream 1, which must continue while other streams of its connection fail. */
 export async function otherCall(peer: Peer): Promise<{ stillWorks(): Promise<void> }> {
   peer.write(request(1, "Chat"), data(1, message("before")));
   const call = peer.stream(1);

@@ -103,7 +103,7 @@ export function envelope(payload: Uint8Array, flags = 0, length = payload.length
   return Buffer.concat([Buffer.of(flags), uint32(length), payload]);
 }
 
-/** The messages of a body, unframed; throws where the body is not whole. */
+/** The messages of a body, unframed; throws if the body is not complete. */
 export function messages(body: Buffer): Buffer[] {
   const found: Buffer[] = [];
   for (let at = 0; at < body.length; ) {
@@ -142,7 +142,7 @@ export class Incoming {
     return Buffer.concat(this.chunks);
   }
 
-  /** grpc-status of the trailers, or of the headers where there are no others. */
+  /** The grpc-status of the trailers, or of the headers if there are no trailers. */
   get status(): number | undefined {
     const value = (this.trailers ?? this.headers)?.["grpc-status"];
     return value === undefined ? undefined : Number(value);
@@ -205,12 +205,12 @@ export class Peer implements AsyncDisposable {
     }
   }
 
-  /** Writes all parts at once: they arrive together, as far as TCP does that. */
+  /** Writes all parts in one call: they arrive together, as far as TCP does that. */
   write(...parts: Uint8Array[]): void {
     this.#send(parts);
   }
 
-  /** What has come in on a stream. */
+  /** The headers, bytes and end that have arrived on a stream. */
   stream(id: number): Incoming {
     let incoming = this.#streams.get(id);
     if (incoming === undefined) {
@@ -220,7 +220,7 @@ export class Peer implements AsyncDisposable {
     return incoming;
   }
 
-  /** Resolves when the condition gives something; rejects when the connection ends before. */
+  /** Resolves with the condition's value when it is neither undefined nor false; rejects if the connection ends before. */
   until<T>(condition: () => T | undefined | false): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     const check = () => {
@@ -243,7 +243,7 @@ export class Peer implements AsyncDisposable {
     );
   }
 
-  /** What came in on a stream, once it has ended in whichever way. */
+  /** Resolves when a stream has ended or was reset, with all that arrived on it. */
   ended(id: number): Promise<Incoming> {
     const incoming = this.stream(id);
     return this.until(() => (incoming.ended || incoming.reset !== undefined) && incoming);

@@ -19,13 +19,13 @@ const NOT_COPIED = new Set(["node_modules", "dist", ".git", ".cache"]);
 
 /** A program that runs until it is disposed, with the workshop at the latest. */
 export interface Server extends AsyncDisposable {
-  /** What it printed until it was up. */
+  /** The output until the program was ready. */
   readonly printed: string;
 }
 
 export interface Workshop extends AsyncDisposable {
   readonly folder: string;
-  /** The program runs in a folder of the workshop; resolves with what it printed, rejects where it fails. */
+  /** The program runs in a folder of the workshop; resolves with what it printed, rejects if it fails. */
   run(project: string, ...command: [program: string, ...args: string[]]): Promise<string>;
   /** Starts a command of the shell that keeps running; resolves when its output says that it is up, or it has ended. */
   serve(project: string, command: string, isUp: (printed: string) => boolean): Promise<Server>;
@@ -50,7 +50,7 @@ export async function openWorkshop(): Promise<Workshop> {
   const running = new Set<ChildProcess>();
   const within = (project: string) => join(folder, project);
 
-  /** Starts a program in a process group of its own, so that what npm or a shell starts ends with it. */
+  /** Starts a program in its own process group, so that what npm or a shell starts ends with it. */
   const start = (project: string, program: string, ...args: string[]) =>
     spawn(program, args, { cwd: within(project), env, detached: true });
 
@@ -131,7 +131,7 @@ export async function openWorkshop(): Promise<Workshop> {
 
     async [Symbol.asyncDispose]() {
       for (const server of servers) await server[Symbol.asyncDispose]();
-      // Where a test gave up, its program still runs.
+      // The program of a test that timed out still runs.
       for (const child of running) process.kill(-(child.pid as number), "SIGKILL");
       await Promise.all([...running].map((child) => once(child, "close")));
       await rm(folder, { recursive: true });

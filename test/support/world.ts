@@ -18,7 +18,7 @@ export interface Setup {
   /** Handlers of the Greeter; one that is left out is UNIMPLEMENTED. The example's by default. */
   greeter?: Partial<ServiceImpl<typeof Greeter>>;
   /**
-   * Further options of the server, of where it listens, and of the client's transport. Calls have sessions or not as
+   * Further options of the server, of listen(), and of the client's transport. Calls have sessions or not as
    * the run says (mode.ts), unless `sessions` is set here.
    */
   server?: Partial<ServerOptions>;
@@ -30,12 +30,12 @@ export interface Setup {
 
 /** The world of hawser/testing with the Greeter in it, whose client may reach the server without the link. */
 export interface World extends Omit<TestedWorld, "link"> {
-  /** Where the server listens itself, past the link. */
+  /** The address on which the server listens, without the link. */
   readonly url: string;
   readonly greeter: Client<typeof Greeter>;
   /** The network between the two, in a world that is linked. */
   readonly link: TcpLink;
-  /** What the server's logger was told as an error. */
+  /** The errors that the server has logged. */
   readonly logged: readonly unknown[][];
 }
 
@@ -76,7 +76,7 @@ export async function start(setup: Setup = {}): Promise<World> {
     },
     logged,
     async [Symbol.asyncDispose]() {
-      // The test is over: its calls must end before anything is closed.
+      // The test has ended: its calls must end before anything is closed.
       await settles(() => surplus(before, streams()).length === 0);
       const calls = surplus(before, streams());
       await transport.close();
@@ -85,20 +85,20 @@ export async function start(setup: Setup = {}): Promise<World> {
       await world[Symbol.asyncDispose]();
       await settles(() => leftSince(before).length === 0);
       const rest = leftSince(before);
-      // Soft: it stands beside a failure of the test itself, and does not hide it.
+      // A soft check, which does not hide a failure of the test itself.
       expect
-        .soft({ calls, rest, strays: takeStrays() }, "left behind")
+        .soft({ calls, rest, strays: takeStrays() }, "resources left open")
         .toEqual({ calls: [], rest: [], strays: [] });
     },
   };
 }
 
-/** Rejections that nobody handled, and warnings (of too many listeners, of timers that overflow). */
+/** Unhandled rejections, and warnings (of too many listeners, of timers that overflow). */
 const strays: unknown[] = [];
 process.on("unhandledRejection", (reason) => strays.push(reason));
 process.on("warning", (warning) => strays.push(warning));
 
-/** The rejections and warnings since the last call. */
+/** Returns the rejections and warnings since the previous call. */
 export function takeStrays(): unknown[] {
   return strays.splice(0);
 }
@@ -129,7 +129,7 @@ export function leftSince(before: Counts): string[] {
   return surplus(before, resources());
 }
 
-/** The counts that are higher now than before, as text. */
+/** Returns the counts that are higher now than before, as text. */
 function surplus(before: Counts, now: Counts): string[] {
   return [...now]
     .map(([kind, count]): [string, number] => [kind, count - (before.get(kind) ?? 0)])

@@ -1,4 +1,4 @@
-// The example Greeter in a process of its own, to be killed. argv[2] is its port, or the path of its Unix socket, argv[3]
+// The example Greeter in a separate process, which tests kill. argv[2] is its port, or the path of its Unix socket, argv[3]
 // for how many milliseconds it keeps sessions; the first line that it prints is its URL.
 
 import { greeter } from "../../../examples/greeter/handlers.ts";

@@ -1,5 +1,5 @@
 // Appends to the SQLite log at argv[2] without an end, from SIGUSR2 on: it prints "loaded" before, and "open" after it.
-// Records have their number, which continues from the last that is stored; it prints the numbers that are acknowledged.
+// Records have their number, which continues from the newest that is stored; it prints the numbers that are acknowledged.
 // Eight appends wait at a time, each of one to three records of producer "p".
 import { once } from "node:events";
 import { sqliteLog } from "../../../src/topics/sqlite/sqlite.ts";

@@ -1,4 +1,4 @@
-// The example's rooms in a process of its own, to be killed. They are kept in --log, as the example server has it; --beat is
+// The example's rooms in a separate process, which tests kill. They are kept in --log, as the example server has it; --beat is
 // how often the node tells who is there, in milliseconds. It prints its URL. With --standby it prints "loaded" first,
 // and waits for SIGUSR2. SIGTERM closes it.
 import { once } from "node:events";
