@@ -174,7 +174,7 @@ test.each<[string, string[], RegExp]>([
   ],
   ["with TLS and without", ["http://127.0.0.1:1", "https://127.0.0.1:2"], /127.0.0.1:1 and 127/],
   ["of two paths", ["http://127.0.0.1:1/a", "http://127.0.0.1:2/b"], /one path/],
-])("addresses: %s are refused", (_, baseUrl, message) => {
+])("addresses that contain %s are refused", (_, baseUrl, message) => {
   expect(() => createTransport({ baseUrl })).toThrow(ConnectError);
   expect(() => createTransport({ baseUrl })).toThrow(message);
 });

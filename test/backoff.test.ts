@@ -55,7 +55,7 @@ test("the jitter spreads each pause between its bounds, the longest one too", ()
   ).toEqual([100, 200, 400]);
 });
 
-test("with firstAtOnce the attempt after the first failure comes immediately", () => {
+test("the attempt after the first failure comes immediately with firstAtOnce", () => {
   const backoff = new Backoff({ ...OPTIONS, firstAtOnce: true }, new FakeTime().clock());
   expect(pausesOf(backoff, 4)).toEqual([0, 100, 200, 400]);
 });

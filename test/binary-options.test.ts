@@ -98,19 +98,16 @@ test.each<[string, Options, limit: number]>([
   ],
   ["the transport sets one", { client: { recursionLimit: 7 } }, 7],
   ["all set a high one", { server: { recursionLimit: 300 }, client: { recursionLimit: 300 } }, 300],
-])(
-  "messages within each other are read up to recursionLimit where %s",
-  async (_, options, limit) => {
-    await using trees = await world(options);
-    expect(depthOf(await trees.echo(deep(limit)))).toBe(limit);
-    const error = await failureOf(trees.echo(deep(limit + 1)));
-    expect(error.code).toBe(Code.Internal);
-    expect(error.rawMessage).toMatch(
-      new RegExp(`trees\\.Tree could not be decoded: .* deeper than recursionLimit ${limit}`),
-    );
-    expect(depthOf(await trees.echo(deep(2)))).toBe(2);
-  },
-);
+])("messages within each other are read up to recursionLimit if %s", async (_, options, limit) => {
+  await using trees = await world(options);
+  expect(depthOf(await trees.echo(deep(limit)))).toBe(limit);
+  const error = await failureOf(trees.echo(deep(limit + 1)));
+  expect(error.code).toBe(Code.Internal);
+  expect(error.rawMessage).toMatch(
+    new RegExp(`trees\\.Tree could not be decoded: .* deeper than recursionLimit ${limit}`),
+  );
+  expect(depthOf(await trees.echo(deep(2)))).toBe(2);
+});
 
 const unknown = [{ no: 1000, wireType: 0, data: Uint8Array.of(5) }];
 

@@ -18,7 +18,7 @@ import { sessionHost } from "./support/session-host.ts";
 import { start } from "./support/world.ts";
 
 describe.each(Object.entries(callsOfEachKind))("%s", (_, call) => {
-  test("runs the functions of transport and call once for each call; the headers of the call replace those of the transport", async () => {
+  test("a call runs the functions of transport and call once for each call; the headers of the call replace those of the transport", async () => {
     const { greeter, value } = noting();
     const ofTransport = tokens();
     let n = 0;
@@ -39,7 +39,7 @@ describe.each(Object.entries(callsOfEachKind))("%s", (_, call) => {
     expect(n).toBe(3);
   });
 
-  test("sends the plain headers of a transport with each call", async () => {
+  test("a transport sends its plain headers with each call", async () => {
     const { greeter, value } = noting();
     await using world = await start({ greeter, transport: { headers: { "x-tenant": "a" } } });
     await call(world.greeter, { headers: { "x-call": "1" } });
@@ -79,7 +79,7 @@ describe.each(Object.entries(callsOfEachKind))("%s", (_, call) => {
       () => ({ "not a name": "x" }),
       { code: Code.InvalidArgument },
     ],
-  ])("fails if a function %s, and sends nothing", async (_, headers, error) => {
+  ])("a call fails if a function %s, and sends nothing", async (_, headers, error) => {
     const { greeter, seen } = noting();
     await using world = await start({ greeter });
     expect(await failureOf(call(world.greeter, { headers }))).toMatchObject(error);
@@ -89,7 +89,7 @@ describe.each(Object.entries(callsOfEachKind))("%s", (_, call) => {
   });
 
   test.each(["a deadline", "a cancel", "the transport's end"])(
-    "ends its wait for a function by %s",
+    "a call ends its wait for a function by %s",
     async (what) => {
       await using world = await start();
       const asked = gate();
@@ -135,7 +135,7 @@ test("Connect's own client runs the function of the transport", async () => {
   expect(value("authorization")).toEqual(["token 1", "my own", "token 3"]);
 });
 
-test("on a transport that is not Hawser's the function of a call runs once, within its deadline", async () => {
+test("the function of a call on a transport that is not Hawser's runs once, within its deadline", async () => {
   const { greeter, value } = noting();
   await using world = await start({ greeter });
   const client = createClient(Greeter, createGrpcTransport({ baseUrl: world.url }));
@@ -177,7 +177,7 @@ test.each<[string, unknown]>([
   ["a function that returns 5", () => 5],
   ["a function that returns null", () => null],
 ])(
-  "headers that are not valid, %s, are INVALID_ARGUMENT, and the error names the option",
+  "headers that are not valid, %s, fail the call with INVALID_ARGUMENT, and the error names the option",
   async (_, headers) => {
     await using world = await start();
     const call = world.greeter.sayHello({}, { headers: headers as CallHeaders });

@@ -44,7 +44,7 @@ describe.each(Object.entries(busy))(
   "a client that leaves the loop while the handler %s",
   (_, then) => {
     test.each(["break", "throw", "return"])(
-      "by %s aborts the handler's signal and runs its finally",
+      "a client that leaves the loop by %s aborts the handler's signal and runs its finally",
       async (how) => {
         const { chat, over } = watched(then);
         await using world = await start({ greeter: { chat } });
@@ -66,7 +66,7 @@ describe.each(Object.entries(busy))(
       },
     );
 
-    test("by the end of a block with `await using` cancels the call", async () => {
+    test("a client that leaves the loop by the end of a block with `await using` cancels the call", async () => {
       const { chat, started, over } = watched(then);
       await using world = await start({ greeter: { chat } });
       {
@@ -98,7 +98,7 @@ test("leaving a server push cancels it", async () => {
 });
 
 describe("a call that is cancelled by cancel()", () => {
-  test("before it sent anything: the loop throws CANCELED, sends reject", async () => {
+  test("a call that is cancelled before it sent anything throws CANCELED in its loop, and its sends reject", async () => {
     await using world = await start();
     const chat = world.greeter.chat();
     chat.cancel();
@@ -109,7 +109,7 @@ describe("a call that is cancelled by cancel()", () => {
     expect(chat.state).toBe("closed");
   });
 
-  test("while it runs: a loop that waits throws CANCELED, the handler's signal aborts and its finally runs", async () => {
+  test("a running call that is cancelled throws CANCELED in its loop, aborts the handler's signal and runs its finally", async () => {
     const { chat, started, over } = watched();
     await using world = await start({ greeter: { chat } });
     const call = world.greeter.chat();
@@ -120,7 +120,7 @@ describe("a call that is cancelled by cancel()", () => {
     await over();
   });
 
-  test("while it runs: messages that wait are dropped", async () => {
+  test("a running call that is cancelled drops messages that wait", async () => {
     await using world = await start();
     const chat = world.greeter.chat();
     for (let n = 0; n < 10; n++) await chat.send({});
@@ -139,7 +139,7 @@ describe("a call that is cancelled by cancel()", () => {
     expect((await failureOf(loop)).code).toBe(Code.Canceled);
   });
 
-  test("with a reason: the error has the reason as its cause", async () => {
+  test("a call that is cancelled with a reason fails with an error that has the reason as its cause", async () => {
     await using world = await start();
     const reason = new Error("the user closed the window");
     const chat = world.greeter.chat();
@@ -149,7 +149,7 @@ describe("a call that is cancelled by cancel()", () => {
     expect(error.cause).toBe(reason);
   });
 
-  test("after its end does not change", async () => {
+  test("a call that is cancelled after its end does not change", async () => {
     await using world = await start();
     const chat = world.greeter.chat();
     void chat.send({});
@@ -172,7 +172,7 @@ describe("a call that is cancelled by cancel()", () => {
     await chat[Symbol.asyncDispose]();
   });
 
-  test("ends with CANCELED if it is a push or a sink", async () => {
+  test("a push or a sink that is cancelled ends with CANCELED", async () => {
     const over = gate();
     await using world = await start({
       greeter: {
@@ -203,7 +203,7 @@ describe("a call that is cancelled by cancel()", () => {
     await over.opened;
   });
 
-  test("rejects its send() that waits for the window", async () => {
+  test("a cancelled call rejects its send() that waits for the window", async () => {
     const { chat, started } = watched(busy["waits for its signal"]);
     await using world = await start({ greeter: { chat } });
     const call = world.greeter.chat();

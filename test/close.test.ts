@@ -26,7 +26,7 @@ async function elapsedMs(what: Promise<unknown>): Promise<number> {
 }
 
 describe("server.close()", () => {
-  test("lets a running chat finish, and refuses new calls until then", async () => {
+  test("server.close() lets a running chat finish, and refuses new calls until then", async () => {
     await using world = await start();
     const chat = await runningChat(world);
     const closed = world.server.close();
@@ -48,7 +48,7 @@ describe("server.close()", () => {
     await until("the connection is closed", () => census.clientSockets === 0);
   });
 
-  test("ends calls that still run after graceMs: UNAVAILABLE at the client, an aborted signal at the server", async () => {
+  test("server.close() ends calls that still run after graceMs: UNAVAILABLE at the client, an aborted signal at the server", async () => {
     const signalled = gate();
     await using world = await start({
       greeter: {
@@ -71,7 +71,7 @@ describe("server.close()", () => {
     expect(world.logged).toEqual([]);
   });
 
-  test("with graceMs 0 ends running calls immediately", async () => {
+  test("server.close() with graceMs 0 ends running calls immediately", async () => {
     await using world = await start();
     const chat = await runningChat(world);
     const push = world.greeter.subscribe({});
@@ -81,7 +81,7 @@ describe("server.close()", () => {
     for (const error of await Promise.all(failed)) expect(error.code).toBe(Code.Unavailable);
   });
 
-  test("does not wait for a handler that ignores its signal", async () => {
+  test("server.close() does not wait for a handler that ignores its signal", async () => {
     const never = gate();
     await using world = await start({
       greeter: {
@@ -99,7 +99,7 @@ describe("server.close()", () => {
     never.open();
   });
 
-  test("ends a call whose client does not read with UNAVAILABLE too", async () => {
+  test("server.close() ends a call whose client does not read with UNAVAILABLE too", async () => {
     const finished = gate();
     await using world = await start({
       greeter: {
@@ -120,14 +120,14 @@ describe("server.close()", () => {
     expect((await failureOf(chat)).code).toBe(Code.Unavailable);
   });
 
-  test("resolves immediately if there are no calls, even with clients connected", async () => {
+  test("server.close() resolves immediately if there are no calls, even with clients connected", async () => {
     await using world = await start();
     await world.greeter.sayHello({});
     expect(await elapsedMs(world.server.close())).toBeLessThan(300);
     await until("the connection is closed", () => census.clientSockets === 0);
   });
 
-  test("may be called twice, and the shorter grace wins", async () => {
+  test("server.close() may be called twice, and the shorter grace applies", async () => {
     await using world = await start();
     const failed = failureOf(await runningChat(world));
     const first = world.server.close({ graceMs: 60_000 });
@@ -137,13 +137,13 @@ describe("server.close()", () => {
     await world.server.close();
   });
 
-  test("before listen() resolves", async () => {
+  test("server.close() resolves before listen()", async () => {
     const server = createServer({ routes: () => {} });
     await server.close();
     await server.close();
   });
 
-  test("is called by `await using`, with graceMs 0", async () => {
+  test("`await using` calls server.close() with graceMs 0", async () => {
     let url = "";
     {
       await using server = createServer({ routes: () => {} });
@@ -165,7 +165,7 @@ describe("server.close()", () => {
     expect(next.server.openCalls).toBe(0);
   });
 
-  test("in 20 rounds under load every call ends, well or with UNAVAILABLE", async () => {
+  test("every call ends, with OK or UNAVAILABLE, in 20 rounds of server.close() under load", async () => {
     for (let round = 0; round < 20; round++) {
       await using world = await start();
       let answers = 0;
@@ -184,7 +184,7 @@ describe("server.close()", () => {
 });
 
 describe("transport.close()", () => {
-  test("ends running calls with CANCELED, at both ends, and refuses new ones", async () => {
+  test("transport.close() ends running calls with CANCELED, at both ends, and refuses new ones", async () => {
     const signalled = gate();
     await using world = await start({
       greeter: {
@@ -206,7 +206,7 @@ describe("transport.close()", () => {
     await world.transport.close();
   });
 
-  test("does not wait for a server that does not answer", async () => {
+  test("transport.close() does not wait for a server that does not answer", async () => {
     await using world = await start({ linked: true });
     const failed = failureOf(await runningChat(world));
     world.link.stall();
@@ -216,7 +216,7 @@ describe("transport.close()", () => {
     world.link.cut();
   });
 
-  test("ends calls that still wait for a connection", async () => {
+  test("transport.close() ends calls that still wait for a connection", async () => {
     await using world = await start({ linked: true });
     world.link.stall();
     const failed = failureOf(world.greeter.sayHello({}));
@@ -226,7 +226,7 @@ describe("transport.close()", () => {
     world.link.cut();
   });
 
-  test("ends calls that wait for the next attempt", async () => {
+  test("transport.close() ends calls that wait for the next attempt", async () => {
     await using world = await start({ linked: true });
     world.link.refuse();
     await failureOf(world.greeter.sayHello({}));
@@ -237,12 +237,12 @@ describe("transport.close()", () => {
 });
 
 describe("server.listen()", () => {
-  test("with port 0 takes a free port, and returns its number", async () => {
+  test("server.listen() with port 0 takes a free port, and returns its number", async () => {
     await using world = await start();
     expect(world.url).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
   });
 
-  test("on a port that is taken fails with the address and the remedy", async () => {
+  test("server.listen() on a port that is taken fails with the address and the remedy", async () => {
     await using world = await start();
     const { port } = new URL(world.url);
     await using other = createServer({ routes: () => {} });
@@ -251,7 +251,7 @@ describe("server.listen()", () => {
     expect(error.message).toMatch(new RegExp(`127\\.0\\.0\\.1:${port} .*choose another port`));
   });
 
-  test("called twice, or after close(), fails with FAILED_PRECONDITION", async () => {
+  test("server.listen() called twice, or after close(), fails with FAILED_PRECONDITION", async () => {
     const server = createServer({ routes: () => {} });
     await server.listen({ port: 0 });
     expect((await failureOf(server.listen({ port: 0 }))).code).toBe(Code.FailedPrecondition);
@@ -259,7 +259,7 @@ describe("server.listen()", () => {
     expect((await failureOf(server.listen({ port: 0 }))).code).toBe(Code.FailedPrecondition);
   });
 
-  test("serves a Unix socket, takes it over from a server that died, and not from one that runs", async () => {
+  test("server.listen() serves a Unix socket, takes it over from a server that died, and not from one that runs", async () => {
     const folder = await mkdtemp(join(tmpdir(), "hawser-"));
     const path = join(folder, "greeter.sock");
     try {

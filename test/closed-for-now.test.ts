@@ -38,7 +38,7 @@ describe.each(["with its first SETTINGS", "later"])(
       return server;
     };
 
-    test("has calls wait until it takes calls, on the same connection", async () => {
+    test("the server has calls wait until it takes calls, on the same connection", async () => {
       await using server = await started();
       const calls = Array.from({ length: 20 }, () => hello(server));
       await until("a connection is there", () => server.peers.length > 0);
@@ -52,7 +52,7 @@ describe.each(["with its first SETTINGS", "later"])(
       expect(server.peers).toHaveLength(1);
     });
 
-    test("has a call that waits end by its deadline, and by a cancel", async () => {
+    test("the server has a call that waits end by its deadline, and by a cancel", async () => {
       await using server = await started();
       const controller = new AbortController();
       const late = failureOf(hello(server, { timeoutMs: 80 }));
@@ -72,7 +72,7 @@ describe.each(["with its first SETTINGS", "later"])(
       await server.expectServed();
     });
 
-    test("is sent keepalive pings while a call waits, although no call is open", async () => {
+    test("the server gets keepalive pings while a call waits, although no call is open", async () => {
       const keepalive = { intervalMs: 60 };
       const options = when === "later" ? { keepalive } : { ...NONE, keepalive };
       await using server = await fakeServer(() => {}, options);
@@ -89,7 +89,7 @@ describe.each(["with its first SETTINGS", "later"])(
       await waiting;
     });
 
-    test("gets one more connection, after a pause, and no third", async () => {
+    test("the server gets one more connection, after a pause, and no third", async () => {
       await using server = await started();
       const began = performance.now();
       const call = hello(server);

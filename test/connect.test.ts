@@ -55,8 +55,8 @@ async function elapsedMs(what: Promise<unknown>): Promise<number> {
   return performance.now() - began;
 }
 
-describe("a call to an address on which no server listens fails with UNAVAILABLE that names the address", () => {
-  test("immediately before the server is up; when it is up, the same transport works", async () => {
+describe("a call to an address on which no server listens", () => {
+  test("a call fails immediately before the server is up; when it is up, the same transport works", async () => {
     const port = await unusedPort();
     await using transport = clientOf(port);
     const failed = failureOf(transport.greeter.sayHello({}));
@@ -72,7 +72,7 @@ describe("a call to an address on which no server listens fails with UNAVAILABLE
     expect(world.server.openCalls).toBe(0);
   });
 
-  test("for every kind of call, and every promise of it", async () => {
+  test("every kind of call, and every promise of it, fails with UNAVAILABLE that names the address", async () => {
     const port = await unusedPort();
     const unavailable = async (what: PromiseLike<unknown> | AsyncIterable<object>) => {
       const error = await failureOf(what);
@@ -97,7 +97,7 @@ describe("a call to an address on which no server listens fails with UNAVAILABLE
     expect(chat.state).toBe("closed");
   });
 
-  test("for a host name that does not resolve", async () => {
+  test("a call to a host name that does not resolve fails with UNAVAILABLE that names it", async () => {
     await using transport = createTransport({ baseUrl: "http://no-such-host.invalid:50051" });
     const error = await failureOf(
       createClient(Greeter, transport).sayHello({}, { timeoutMs: 8_000 }),
@@ -106,7 +106,7 @@ describe("a call to an address on which no server listens fails with UNAVAILABLE
     expect(error.message).toContain("no-such-host.invalid:50051");
   });
 
-  test("for a Unix socket that does not exist", async () => {
+  test("a call to a Unix socket that does not exist fails with UNAVAILABLE that names it", async () => {
     await using transport = createTransport({ baseUrl: "unix:/no/such.sock" });
     const error = await failureOf(createClient(Greeter, transport).sayHello({}));
     expect(error.code).toBe(Code.Unavailable);
@@ -114,7 +114,7 @@ describe("a call to an address on which no server listens fails with UNAVAILABLE
   });
 });
 
-describe("a peer that is not a gRPC server: UNAVAILABLE within the connect timeout, naming the address", () => {
+describe("a peer that is not a gRPC server", () => {
   test.each<[string, (socket: Socket) => void]>([
     ["stays silent", () => {}],
     ["reads and stays silent", (socket) => void socket.resume()],
@@ -126,24 +126,27 @@ describe("a peer that is not a gRPC server: UNAVAILABLE within the connect timeo
     ],
     ["speaks SSH and stays", (socket) => void socket.write("SSH-2.0-OpenSSH_9.6\r\n")],
     ["sends noise", (socket) => void socket.write(Buffer.alloc(100_000, 0x5a))],
-  ])("one that %s", async (_, behave) => {
-    await using server = await peer(behave);
-    await using transport = clientOf(server.port, { connectTimeoutMs: 300 });
-    const chat = transport.greeter.chat();
-    void chat.send({ content: "x" });
-    const failed = failureOf(chat);
-    expect(await elapsedMs(failed)).toBeLessThan(600);
-    const error = await failed;
-    expect(error.code).toBe(Code.Unavailable);
-    expect(error.message).toContain(`127.0.0.1:${server.port}`);
-  });
+  ])(
+    "a call to a peer that %s fails with UNAVAILABLE that names the address, within the connect timeout",
+    async (_, behave) => {
+      await using server = await peer(behave);
+      await using transport = clientOf(server.port, { connectTimeoutMs: 300 });
+      const chat = transport.greeter.chat();
+      void chat.send({ content: "x" });
+      const failed = failureOf(chat);
+      expect(await elapsedMs(failed)).toBeLessThan(600);
+      const error = await failed;
+      expect(error.code).toBe(Code.Unavailable);
+      expect(error.message).toContain(`127.0.0.1:${server.port}`);
+    },
+  );
 });
 
 // A call with a session continues; these calls have none.
-describe("a server that is lost mid-stream: the loop of a plain call throws UNAVAILABLE immediately", () => {
+describe("a server that is lost during a plain call", () => {
   const plain = { sessions: false };
 
-  test("when it is killed (SIGKILL)", async () => {
+  test("the loop throws UNAVAILABLE immediately when the server is killed (SIGKILL)", async () => {
     await using server = run("greeter-server");
     const { port } = new URL(await server.line());
     await using transport = clientOf(Number(port), plain);
@@ -170,7 +173,7 @@ describe("a server that is lost mid-stream: the loop of a plain call throws UNAV
   });
 
   test.each(["fin", "rst"] as const)(
-    "when its connection is cut (%s), in each phase of a call",
+    "the loop throws UNAVAILABLE immediately when the connection is cut (%s), in each phase of a call",
     async (kind) => {
       await using world = await start({ linked: true, transport: plain });
       const { greeter, link } = world;
@@ -199,7 +202,7 @@ describe("a server that is lost mid-stream: the loop of a plain call throws UNAV
     },
   );
 
-  test("when its connection is cut at any byte of a frame", async () => {
+  test("the loop throws UNAVAILABLE immediately when the connection is cut at any byte of a frame", async () => {
     await using world = await start({ linked: true, transport: plain });
     for (let bytes = 1; bytes < 60; bytes += 4) {
       const chat = world.greeter.chat();
@@ -239,7 +242,7 @@ describe("a server that is lost mid-stream: the loop of a plain call throws UNAV
 });
 
 describe("connections", () => {
-  test("are shared: 200 calls, at the same time and one after the other, make one connection", async () => {
+  test("200 calls, at the same time and one after the other, share one connection", async () => {
     await using world = await start();
     const before = census.connections;
     await Promise.all(Array.from({ length: 100 }, () => world.greeter.sayHello({})));
@@ -247,7 +250,7 @@ describe("connections", () => {
     expect(census.connections - before).toBe(1);
   });
 
-  test("are made at the first call, not before", async () => {
+  test("a transport connects at its first call, not before", async () => {
     await using world = await start();
     const before = census.connections;
     const other = createTransport({ baseUrl: world.url });
@@ -256,7 +259,7 @@ describe("connections", () => {
     expect(census.connections).toBe(before);
   });
 
-  test("are made anew after a loss", async () => {
+  test("a transport connects again after a loss", async () => {
     await using world = await start({ linked: true });
     for (let n = 0; n < 5; n++) {
       expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
@@ -266,7 +269,7 @@ describe("connections", () => {
     expect(world.link.accepted).toBe(5);
   });
 
-  test("are made above the server's limit of streams: 25 calls at the same time need three if one takes 10", async () => {
+  test("25 calls at the same time open three connections if the server takes 10 on each", async () => {
     await using world = await start({ linked: true, server: { maxConcurrentStreams: 10 } });
     const chats = Array.from({ length: 25 }, () => world.greeter.chat());
     await Promise.all(

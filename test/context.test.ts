@@ -61,13 +61,16 @@ async function chats({ greeter }: World, notes: Notes): Promise<void> {
   expectOwn(notes, tenants.length * 9);
 }
 
-describe.each([true, false])("with sessions: %s, calls that wait", (session) => {
-  test("for the first connection run in their own contexts", async () => {
+describe.each([
+  ["with a session", true],
+  ["without a session", false],
+])("a call that waits, %s", (_, session) => {
+  test("a call that waits for the first connection runs in its own context", async () => {
     await using world = await start({ transport: { sessions: session } });
     await chats(world, new Map());
   });
 
-  test("listeners of the server's streams run in their own contexts", async () => {
+  test("a call that waits for a free stream runs in its own context", async () => {
     await using world = await start({
       transport: { sessions: session },
       server: { maxConcurrentStreams: 1 },
@@ -75,7 +78,7 @@ describe.each([true, false])("with sessions: %s, calls that wait", (session) => 
     await chats(world, new Map());
   });
 
-  test("for the server's answer on a slow link run in their own contexts", async () => {
+  test("a call that waits for an answer over a slow link runs in its own context", async () => {
     await using world = await start({ transport: { sessions: session }, linked: true });
     await world.greeter.sayHello({});
     world.link.stall("down");
@@ -85,7 +88,7 @@ describe.each([true, false])("with sessions: %s, calls that wait", (session) => 
     await running;
   });
 
-  test("for an address that can be reached run in their own contexts", async () => {
+  test("a call that waits for an address that can be reached runs in its own context", async () => {
     await using live = await start();
     await using world = await start({
       transport: { sessions: session, baseUrl: ["http://127.0.0.1:1", live.url] },
@@ -94,7 +97,7 @@ describe.each([true, false])("with sessions: %s, calls that wait", (session) => 
   });
 });
 
-test("calls on a connection that is there run in their own contexts", async () => {
+test("calls on an open connection run in their own contexts", async () => {
   await using world = await start();
   await world.greeter.sayHello({});
   const first = world.greeter.chat();
@@ -143,7 +146,7 @@ describe("a call that is ended from another context", () => {
   };
 
   test.each(Object.entries(endings))(
-    "%s, while its requests wait for the window: their finally and its listeners run in the context of the call",
+    "a call that is ended %s while its requests wait for the window runs their finally and its listeners in its own context",
     async (_, end) => {
       const notes: Notes = new Map();
       const handlerEnded = gate();
@@ -262,9 +265,12 @@ describe("client interceptors", () => {
     };
   }
 
-  test.each([true, false])(
-    "each run in the context in which they were called, and the caller's generator in its own (waits: %s)",
-    async (waits) => {
+  test.each([
+    ["a call that waits", true],
+    ["a call that does not wait", false],
+  ])(
+    "client interceptors of %s run in the context in which they were called, and the caller's generator in its own",
+    async (_, waits) => {
       const notes: Notes = new Map();
       await using world = await start({
         transport: {

@@ -75,7 +75,7 @@ async function expectOnTime(timeoutMs: number, begin: () => Promise<unknown>[]):
 }
 
 describe.each(Object.entries(kinds))("a deadline, %s", (_, call) => {
-  test("is on time at both ends: DEADLINE_EXCEEDED at the client, an aborted signal at the server", async () => {
+  test("a deadline is on time at both ends: DEADLINE_EXCEEDED at the client, an aborted signal at the server", async () => {
     let signalled: Gate | undefined;
     await using world = await start({
       greeter: waiting(async ({ signal }) => {
@@ -96,7 +96,7 @@ describe.each(Object.entries(kinds))("a deadline, %s", (_, call) => {
     });
   });
 
-  test("is on time although the handler ignores it, also for a client that leaves the deadline to the server", async () => {
+  test("a deadline is on time although the handler ignores it, also for a client that leaves the deadline to the server", async () => {
     const never = gate();
     await using world = await start({ greeter: waiting(() => never.opened) });
     const stock = createStockClient(Greeter, createGrpcTransport({ baseUrl: world.url }));
@@ -110,7 +110,7 @@ describe.each(Object.entries(kinds))("a deadline, %s", (_, call) => {
     await world.server.close();
   });
 
-  test("is on time although the server never answers", async () => {
+  test("a deadline is on time although the server never answers", async () => {
     const server = createServer((request) => request.resume());
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
@@ -158,7 +158,7 @@ async function* onceThenSilence() {
   yield* silence();
 }
 
-test("after its deadline a call is closed: the loop has thrown, and sends reject with the same error", async () => {
+test("a call is closed after its deadline: the loop has thrown, and sends reject with the same error", async () => {
   await using world = await start();
   const chat = world.greeter.chat({ timeoutMs: 500 });
   await chat.send({ content: "x" });

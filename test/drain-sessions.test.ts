@@ -176,7 +176,7 @@ test("new calls of every kind fail immediately with UNAVAILABLE if the transport
   await closed;
 });
 
-test("with keepListening false the port is free immediately, and a session that is cut is lost", async () => {
+test("close() with keepListening false frees the port immediately, and loses a session that is cut", async () => {
   await using world = await sessionWorld({ linked: true, sessions: { graceMs: 1_000 } });
   const chat = await runningChat(world);
   const closed = world.server.close({ graceMs: 60_000, keepListening: false });
@@ -233,7 +233,7 @@ test("a server without open sessions does not listen while its calls finish", as
   await closed;
 });
 
-test("after the grace the port is free, and sessions end with UNAVAILABLE, attached and detached ones", async () => {
+test("the end of the grace frees the port, and ends attached and detached sessions with UNAVAILABLE", async () => {
   await using world = await sessionWorld({ linked: true, sessions: { graceMs: 1_000 } });
   const cut = await runningChat(world);
   world.link.refuse();
@@ -320,7 +320,7 @@ test("clients of other protocols are refused while the port is still open", asyn
   await closed;
 });
 
-test("on a Unix socket too the session resumes, and then the path is free", async () => {
+test("a session on a Unix socket also resumes, and then the path is free", async () => {
   const folder = await mkdtemp(join(tmpdir(), "hawser-"));
   const path = join(folder, "greeter.sock");
   const server = createServer({ routes: (router) => router.service(Greeter, example) });

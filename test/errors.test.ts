@@ -43,7 +43,7 @@ function throwing(fail: () => unknown) {
 }
 
 describe.each(Object.entries(kinds))("a handler that throws, %s", (_, call) => {
-  test("with a ConnectError sends its code, message, metadata and details", async () => {
+  test("a handler that throws a ConnectError sends its code, message, metadata and details", async () => {
     await using world = await start({
       greeter: throwing(
         () =>
@@ -68,19 +68,22 @@ describe.each(Object.entries(kinds))("a handler that throws, %s", (_, call) => {
     ["an Error", new Error("the password is swordfish")],
     ["a string", "the password is swordfish"],
     ["undefined", undefined],
-  ])("with %s ends the call with INTERNAL without the text, logged once", async (_, thrown) => {
-    await using world = await start({ greeter: throwing(() => thrown) });
-    const error = await failureOf(call(world.greeter));
-    expect(error.code).toBe(Code.Internal);
-    expect(error.rawMessage).toBe("internal error");
-    expect(JSON.stringify([...error.metadata, error.details])).not.toContain("swordfish");
-    expect(world.logged).toHaveLength(1);
-    expect(world.logged[0]).toContain(thrown);
-  });
+  ])(
+    "a handler that throws %s ends the call with INTERNAL without the text, which is logged once",
+    async (_, thrown) => {
+      await using world = await start({ greeter: throwing(() => thrown) });
+      const error = await failureOf(call(world.greeter));
+      expect(error.code).toBe(Code.Internal);
+      expect(error.rawMessage).toBe("internal error");
+      expect(JSON.stringify([...error.metadata, error.details])).not.toContain("swordfish");
+      expect(world.logged).toHaveLength(1);
+      expect(world.logged[0]).toContain(thrown);
+    },
+  );
 });
 
 test.each(Object.values(Code).filter((code): code is Code => typeof code === "number"))(
-  "with status code %d sends it as it is",
+  "a handler that throws status code %d sends it unchanged",
   async (code) => {
     await using world = await start({
       greeter: throwing(() => new ConnectError("as it is", code)),
@@ -93,7 +96,7 @@ test.each(Object.values(Code).filter((code): code is Code => typeof code === "nu
 );
 
 test.each([17, 0, -1, Number.NaN, 1.5, 99])(
-  "a handler's status code %d, which gRPC does not have, is UNKNOWN with its message and details",
+  "a handler's status code %d, which gRPC does not have, reaches the client as UNKNOWN with its message and details",
   async (code) => {
     const detail = { desc: MessageRequestSchema, value: { content: "a detail" } };
     await using world = await start({
@@ -309,28 +312,31 @@ const NO_MESSAGES: [what: string, value: unknown, said: RegExp][] = [
 ];
 
 describe.each(Object.entries(ways))("%s", (_, interceptors) => {
-  test.each(NO_MESSAGES)("a request that is %s is INVALID_ARGUMENT", async (_, value, said) => {
-    await using world = await start({ transport: { interceptors } });
-    const message = value as object;
-    const expected = { code: Code.InvalidArgument, rawMessage: expect.stringMatching(said) };
-    const { greeter } = world;
-    const chat = greeter.chat();
-    await chat.send({ content: "first" });
-    await next(chat);
-    const sent = chat.send(message);
-    if (interceptors.length === 0) expect(await failureOf(sent)).toMatchObject(expected);
-    expect(await failureOf(chat)).toMatchObject(expected);
-    expect(await failureOf(chat.send({}))).toMatchObject(expected);
-    async function* requests() {
-      yield message;
-    }
-    expect(await failureOf(greeter.chat(requests()))).toMatchObject(expected);
-    expect(await failureOf(greeter.sayHello(message))).toMatchObject(expected);
-    expect((await greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
-  });
+  test.each(NO_MESSAGES)(
+    "a request that is %s fails the call with INVALID_ARGUMENT",
+    async (_, value, said) => {
+      await using world = await start({ transport: { interceptors } });
+      const message = value as object;
+      const expected = { code: Code.InvalidArgument, rawMessage: expect.stringMatching(said) };
+      const { greeter } = world;
+      const chat = greeter.chat();
+      await chat.send({ content: "first" });
+      await next(chat);
+      const sent = chat.send(message);
+      if (interceptors.length === 0) expect(await failureOf(sent)).toMatchObject(expected);
+      expect(await failureOf(chat)).toMatchObject(expected);
+      expect(await failureOf(chat.send({}))).toMatchObject(expected);
+      async function* requests() {
+        yield message;
+      }
+      expect(await failureOf(greeter.chat(requests()))).toMatchObject(expected);
+      expect(await failureOf(greeter.sayHello(message))).toMatchObject(expected);
+      expect((await greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
+    },
+  );
 
   test.each(NO_MESSAGES)(
-    "a response that is %s is INTERNAL for the client, and logged with its cause",
+    "a response that is %s fails the call with INTERNAL, and is logged with its cause",
     async (_, value, said) => {
       const message = value as object;
       await using world = await start({
@@ -385,9 +391,12 @@ test.each([
     { interval: create(TimestampSchema) },
     /Timestamp is not a google\.protobuf\.Duration/,
   ],
-])("a request with %s is INVALID_ARGUMENT, and names it", async (_, request, said) => {
-  await using world = await start();
-  const error = await failureOf(world.greeter.subscribe(request as object));
-  expect(error.code).toBe(Code.InvalidArgument);
-  expect(error.rawMessage).toMatch(said);
-});
+])(
+  "a request with %s fails with INVALID_ARGUMENT, and the error names it",
+  async (_, request, said) => {
+    await using world = await start();
+    const error = await failureOf(world.greeter.subscribe(request as object));
+    expect(error.code).toBe(Code.InvalidArgument);
+    expect(error.rawMessage).toMatch(said);
+  },
+);

@@ -29,7 +29,7 @@ test("a chat whose connection is cut again and again has each reply once and in 
   expect(states?.match(/resumed/g)).toHaveLength(Number(cuts));
 });
 
-test("with --json a chat says in JSON what happened to its connection", async () => {
+test("a chat with --json says in JSON what happened to its connection", async () => {
   await using server = await startExampleServer();
   await using chat = example("chat", "--url", server.url, ...CHAT, "--json");
   expect(await chat.ended).toBe(0);

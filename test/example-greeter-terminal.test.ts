@@ -26,7 +26,7 @@ test.skipIf(!canMakeTerminals)(
   },
 );
 
-test.skipIf(!canMakeTerminals)("on a terminal Ctrl-C cancels a chat, exit code 130", async () => {
+test.skipIf(!canMakeTerminals)("Ctrl-C on a terminal cancels a chat, exit code 130", async () => {
   await using server = await startExampleServer();
   await using chat = exampleOnTerminal("chat", "--url", server.url);
   await chat.prints(/> /);

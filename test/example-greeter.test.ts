@@ -223,7 +223,7 @@ test("a server that does not run is one line with the address and the remedy, ex
   );
 });
 
-test("with --json an error is printed as JSON too", async () => {
+test("an error is printed as JSON with --json", async () => {
   await using chat = example("chat", "--url", "http://127.0.0.1:1", "--count", "1", "--json");
   expect(await chat.ended).toBe(1);
   expect(JSON.parse(chat.stderr)).toEqual({

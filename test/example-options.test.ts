@@ -221,7 +221,7 @@ test.each<[name: ProgramName, words: string[], complaint: string]>([
   expect(program.stderr).toContain(complaint);
 });
 
-test("with --json bad arguments are reported as JSON", async () => {
+test("bad arguments are reported as JSON with --json", async () => {
   await using program = example("chat", "--count", "five", "--json");
   expect(await program.ended).toBe(1);
   expect(JSON.parse(program.stderr)).toMatchObject({ code: "invalid_argument" });

@@ -152,7 +152,7 @@ test("join joins again when the server was started again: no message is lost or 
   expect(await second.said("lobby")).toEqual(said);
 });
 
-test("after kill -9 of the server, join and watch continue at another on its data, and no message is lost or arrives twice", async () => {
+test("join and watch continue after kill -9 of the server at another on its data, and no message is lost or arrives twice", async () => {
   await using data = await tempFolder();
   const serving = ["--data", data.path];
   await using first = await startExampleServer(...serving);

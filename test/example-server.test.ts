@@ -181,7 +181,7 @@ describe("rooms", () => {
   });
   afterAll(() => rm(folder, { recursive: true }));
 
-  test("are there again after a restart, in the directory of --data", async () => {
+  test("rooms are read again after a restart, from the directory of --data", async () => {
     const data = join(folder, "new", "data");
     const message = { room: "lobby", name: "ann", text: "hi", producer: "p", sequence: 1n };
     const cursors: string[] = [];
@@ -198,7 +198,7 @@ describe("rooms", () => {
     expect(cursors[1]).toBe(cursors[0]);
   });
 
-  test("in one file belong to one server: the second prints that in one clear line", async () => {
+  test("rooms in one file belong to one server: the second prints that in one clear line", async () => {
     const data = join(folder, "shared");
     await using server = await startExampleServer("--data", data);
     await using second = example("server", "--port", "0", "--data", data);
@@ -210,7 +210,7 @@ describe("rooms", () => {
     expect(server.stderr).toBe("");
   });
 
-  test("cannot be kept under a file: one clear line, with what to do", async () => {
+  test("rooms cannot be kept under a file: one clear line says what to do", async () => {
     const file = join(folder, "file");
     await writeFile(file, "");
     await using server = example("server", "--port", "0", "--data", join(file, "data"));
@@ -220,7 +220,7 @@ describe("rooms", () => {
     );
   });
 
-  test("fails with one line that says what to do if the folder cannot be made", async () => {
+  test("rooms cannot be kept if the folder cannot be made: one clear line says what to do", async () => {
     await using server = example("server", "--port", "0", "--data", "/proc/x/y");
     expect(await server.ended).toBe(1);
     expect(server.stderr).toMatch(
@@ -228,7 +228,7 @@ describe("rooms", () => {
     );
   });
 
-  test("cannot be kept in a file that is a directory: one clear line, with the option that may be meant", async () => {
+  test("rooms cannot be kept in a file that is a directory: one clear line names the option that may be meant", async () => {
     const data = join(folder, "a directory");
     await mkdir(data);
     await using server = example("server", "--port", "0", "--log", `sqlite:${data}`);
@@ -237,7 +237,7 @@ describe("rooms", () => {
     expect(server.stderr).toContain(`--data '${data}'\n`);
   });
 
-  test("cannot be kept in a file that is not a database: it stays as it was", async () => {
+  test("rooms cannot be kept in a file that is not a database, which stays unchanged", async () => {
     const file = join(folder, "notes.txt");
     const notes = "no database, but longer than the header of one. ".repeat(10);
     await writeFile(file, notes);
@@ -247,7 +247,7 @@ describe("rooms", () => {
     expect(await readFile(file, "utf8")).toBe(notes);
   });
 
-  test("cannot be kept in a NATS that does not know the user: one clear line, with how to give one", async () => {
+  test("rooms cannot be kept in a NATS that does not know the user: one clear line says how to give one", async () => {
     await using nats = await natsWithoutUsers();
     await using server = example("server", "--port", "0", "--log", nats.place);
     expect(await server.ended).toBe(1);
@@ -257,7 +257,7 @@ describe("rooms", () => {
     expect(server.stderr).not.toContain("secret");
   });
 
-  test("cannot be kept in a NATS that does not answer: one clear line, without its password", async () => {
+  test("rooms cannot be kept in a NATS that does not answer: one clear line names it without its password", async () => {
     const place = "nats://ann:secret@127.0.0.1:1";
     await using server = example("server", "--port", "0", "--log", place);
     expect(await server.ended).toBe(1);

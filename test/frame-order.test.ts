@@ -74,22 +74,25 @@ describe.each([
   ["TCP", false],
   ["TLS", true],
 ])("over %s, answers that are read while a write is under way", (_, secure) => {
-  test.each([1, 2, 10, 100])("reach %i unary calls, each its own", async (count) => {
-    await using server = await start(secure);
-    const replies = names(count).map((content) => server.client.sayHello({ content }));
-    const calls = await callsOf(server, count);
-    await readWhileWriting(
-      server,
-      ...calls.flatMap(({ stream }, n) => [
-        responseHeaders(stream),
-        data(stream, message(`call ${n}`)),
-        trailers(stream),
-      ]),
-    );
-    expect((await Promise.all(replies)).map(({ reply }) => reply)).toEqual(names(count));
-  });
+  test.each([1, 2, 10, 100])(
+    "answers to %i unary calls each reach their own call",
+    async (count) => {
+      await using server = await start(secure);
+      const replies = names(count).map((content) => server.client.sayHello({ content }));
+      const calls = await callsOf(server, count);
+      await readWhileWriting(
+        server,
+        ...calls.flatMap(({ stream }, n) => [
+          responseHeaders(stream),
+          data(stream, message(`call ${n}`)),
+          trailers(stream),
+        ]),
+      );
+      expect((await Promise.all(replies)).map(({ reply }) => reply)).toEqual(names(count));
+    },
+  );
 
-  test("may have their status in their headers, or be HTTP without gRPC", async () => {
+  test("answers may have their status in their headers, or be HTTP without gRPC", async () => {
     await using server = await start(secure);
     const chats = [chatOf(server), chatOf(server), chatOf(server)];
     const reply = next(chats[2] as Chat);
@@ -112,7 +115,7 @@ describe.each([
     expect(error.metadata.get("x-mark")).toBe("here");
   });
 
-  test("may have empty messages, many messages, a message in pieces, or none", async () => {
+  test("answers may have empty messages, many messages, a message in pieces, or none", async () => {
     await using server = await start(secure);
     const chats = names(4).map(() => server.client.chat());
     const replies = chats.map((chat) => all(chat));
@@ -132,7 +135,7 @@ describe.each([
     for (const chat of chats) await chat.trailers;
   });
 
-  test("may be followed by a reset, with a status or without", async () => {
+  test("answers may be followed by a reset, with a status or without", async () => {
     await using server = await start(secure);
     const chats = names(3).map(() => chatOf(server));
     const replies = chats.map((chat) => next(chat));
@@ -154,7 +157,7 @@ describe.each([
     expect(await failureOf(replies[2] as Promise<unknown>)).toMatchObject({ code: Code.Internal });
   });
 
-  test("may be the answers to Negotiate and to attachments", async () => {
+  test("answers may be those to Negotiate and to attachments", async () => {
     await using server = await start(secure, true);
     const chat = server.client.chat();
     const replies = all(chat);
@@ -209,7 +212,7 @@ describe.each([
   ["TCP", false],
   ["TLS", true],
 ])("over %s, requests that a server reads while a write is under way", (_, secure) => {
-  test("are served, each by its own handler", async () => {
+  test("requests are served, each by its own handler", async () => {
     await using server = await watchedServer({ tls: secure ? certs.server : undefined });
     await using peer = secure ? await dialSecurely(server.port, certs.ca) : await dial(server.port);
     peer.write(request(1, "Chat"), data(1, message("a question")));
@@ -231,7 +234,7 @@ describe.each([
     expect(messages(peer.stream(1).body)).toHaveLength(3);
   });
 
-  test("are cancelled if a reset follows them", async () => {
+  test("requests are cancelled if a reset follows them", async () => {
     await using server = await watchedServer({ tls: secure ? certs.server : undefined });
     await using peer = secure ? await dialSecurely(server.port, certs.ca) : await dial(server.port);
     peer.write(request(1, "Chat"), data(1, message("a question")));
@@ -306,19 +309,19 @@ describe("a client stream, in whatever order node:http2 emits its events", () =>
     ["data", "trailers", "response", "end"],
     ["data", "trailers", "end", "response"],
   ])(
-    "brings headers, messages and status to the call in order: %s, %s, %s, %s",
+    "a client stream brings headers, messages and status to the call in order: %s, %s, %s, %s",
     async (...steps) => {
       expect(await heard(...steps)).toEqual(["headers", "a message", "ok"]);
     },
   );
 
-  test("ends its call with an error at an end without trailers, before the headers", async () => {
+  test("a client stream ends its call with an error at an end without trailers, before the headers", async () => {
     const [mark, text, error] = await heard("data", "end", "response");
     expect([mark, text]).toEqual(["headers", "a message"]);
     expect(error).toMatchObject({ code: Code.Internal });
   });
 
-  test("emits no message if it is destroyed before its headers are emitted", async () => {
+  test("a client stream emits no message if it is destroyed before its headers are emitted", async () => {
     expect(await heard("data")).toEqual([]);
   });
 });

@@ -48,7 +48,7 @@ test("replies continue to come after the client has half-closed", async () => {
   expect((await all(chat)).map(({ reply }) => reply)).toEqual(["a", "b", "goodbye"]);
 });
 
-test("after closeSend(), send() rejects with FAILED_PRECONDITION and the call continues", async () => {
+test("send() rejects with FAILED_PRECONDITION after closeSend(), and the call continues", async () => {
   await using world = await start();
   const chat = world.greeter.chat();
   await chat.send({ content: "x" });
@@ -296,7 +296,7 @@ test("200 calls whose handlers end first leave no stream open", async () => {
   await until("the server counts none", () => world.server.openCalls === 0);
 });
 
-test("calls whose handlers end first, while others fill the connection, end well", async () => {
+test("calls whose handlers end first, while others fill the connection, end with OK", async () => {
   await using world = await start({
     linked: true,
     greeter: {

@@ -47,7 +47,7 @@ test.each([
 });
 
 describe("trailers", () => {
-  test("that fit leave as they are", () => {
+  test("trailers that fit are sent unchanged", () => {
     const { fields, fault } = fitTrailers(
       withDetails("no such room", 100, { "x-of-the-error": "1" }),
       new Headers({ "x-of-the-call": "2" }),
@@ -97,14 +97,14 @@ describe("trailers", () => {
     }
   });
 
-  test("say that the details are left out, even if the message is cut", () => {
+  test("trailers say that the details are left out, even if the message is cut", () => {
     const { fields } = fitTrailers(withDetails("m".repeat(9000), 10), undefined, room);
     expect(read(fields).rawMessage).toMatch(
       /^m+ \.\.\. \(cut; 9000 characters\) \(details of \d+ B left out: trailers are limited to 8000 B\)$/,
     );
   });
 
-  test("of a handler that do not fit turn the status into RESOURCE_EXHAUSTED, even if the call succeeded", () => {
+  test("trailers of a handler that do not fit turn the status into RESOURCE_EXHAUSTED, even if the call succeeded", () => {
     const trailers = new Headers({ "x-large": "t".repeat(9000), "x-small": "1" });
     for (const error of [undefined, new ConnectError("no such room", Code.NotFound)]) {
       const { fields, fault } = fitTrailers(error, trailers, room);
@@ -117,7 +117,7 @@ describe("trailers", () => {
     }
   });
 
-  test("of a handler that fit leave with a long message that is shortened for them", () => {
+  test("trailers of a handler that fit are sent, and a long message is shortened for them", () => {
     const trailers = new Headers({ "x-large": "t".repeat(7000) });
     const { fields, fault } = fitTrailers(new ConnectError("m".repeat(2000)), trailers, room);
     expect(fault).toBeUndefined();
@@ -139,7 +139,7 @@ describe("trailers", () => {
     ["a header that HTTP/2 reserves", new Headers({ connection: "close" }), '"connection"'],
     ["a status of their own", new Headers({ "grpc-status": "0" }), '"grpc-status"'],
     ["a session's count", new Headers({ "hawser-sent": "0" }), '"hawser-sent"'],
-  ])("with %s turn the status into INTERNAL that names it", (_, trailers, name) => {
+  ])("trailers with %s turn the status into INTERNAL that names it", (_, trailers, name) => {
     for (const error of [undefined, new ConnectError("no such room", Code.NotFound)]) {
       const { fields, fault } = fitTrailers(error, trailers, room);
       expect(fault?.code).toBe(Code.Internal);
@@ -149,13 +149,13 @@ describe("trailers", () => {
     }
   });
 
-  test("may say when to try again", () => {
+  test("trailers may say when to try again", () => {
     const error = new ConnectError("later", Code.Unavailable, { "grpc-retry-pushback-ms": "7" });
     const { fields, fault } = fitTrailers(error, undefined, room);
     expect([fields["grpc-retry-pushback-ms"], fault]).toEqual(["7", undefined]);
   });
 
-  test("of any error stay below any limit, down to the status code alone", () => {
+  test("trailers of any error stay below any limit, down to only the status code", () => {
     const unit = fc.constantFrom("a", " ", "%", "\n", "\u007f", "é", "語", "😀", "\ud83d");
     const text = fc.string({ unit, maxLength: 600 });
     const values = fc.string({ unit: fc.constantFrom("a", " ", "~", "0"), maxLength: 300 });

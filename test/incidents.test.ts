@@ -64,7 +64,7 @@ test("a failure that comes and goes is logged once a minute", () => {
   expect(told.at(-1)).toBe("error: full (59 more times since the last time)");
 });
 
-test("at most 100 texts are logged in a minute", () => {
+test("a logger gets at most 100 texts in a minute", () => {
   const { told, clock, incidents } = open();
   for (let n = 0; n < 1_000; n++) incidents.failed("read", `record ${n}`);
   expect(told).toHaveLength(100);

@@ -95,7 +95,7 @@ test.each(["transport", "server"])(
 );
 
 describe.each(["transport", "server"])("an interceptor on the %s", (side) => {
-  test("that throws ends the call with its error, and no handler runs", async () => {
+  test("an interceptor that throws ends the call with its error, and no handler runs", async () => {
     let calls = 0;
     const refuse: Interceptor = () => () => {
       throw new ConnectError("who are you?", Code.Unauthenticated);
@@ -138,7 +138,7 @@ describe.each(["transport", "server"])("an interceptor on the %s", (side) => {
     expect(notes).toEqual(["it > SayHello", "it ! NotFound"]);
   });
 
-  test("may set headers, and read the headers that the other side set", async () => {
+  test("an interceptor may set headers, and read the headers that the other side set", async () => {
     const seen: (string | null)[] = [];
     const adding: Interceptor = (next) => async (request) => {
       request.header.set("x-added", "before");
@@ -166,7 +166,7 @@ describe.each(["transport", "server"])("an interceptor on the %s", (side) => {
     expect(await all(chat)).toEqual([]);
   });
 
-  test("does not change how a call is cancelled, and how its deadline ends it", async () => {
+  test("an interceptor does not change how a call is cancelled, and how its deadline ends it", async () => {
     const finished = gate();
     await using world = await start({
       [side]: { interceptors: [marker("!")] },

@@ -27,7 +27,7 @@ describe("a second loop over a call, which would get nothing,", () => {
   test.each([
     ["after the end", {}],
     ["after the end, through interceptors", { interceptors: [(next: unknown) => next as never] }],
-  ])("throws %s", async (_, transport) => {
+  ])("a second loop throws %s", async (_, transport) => {
     await using world = await start({ greeter: echo, transport });
     const chat = world.greeter.chat();
     await chat.send({ content: "1" });
@@ -39,7 +39,7 @@ describe("a second loop over a call, which would get nothing,", () => {
     });
   });
 
-  test("throws after the first loop was left, and after the first loop failed", async () => {
+  test("a second loop throws after the first loop was left, and after the first loop failed", async () => {
     await using world = await start({ greeter: echo });
     const left = world.greeter.chat();
     await left.send({ content: "1" });
@@ -54,7 +54,7 @@ describe("a second loop over a call, which would get nothing,", () => {
     );
   });
 
-  test("throws while the first loop waits, and the first loop continues", async () => {
+  test("a second loop throws while the first loop waits, and the first loop continues", async () => {
     await using world = await start({ greeter: echo });
     const chat = world.greeter.chat();
     const first = loop(chat);
@@ -67,7 +67,7 @@ describe("a second loop over a call, which would get nothing,", () => {
     expect(await first).toBe(1);
   });
 
-  test("throws also for a push that continues by a cursor", async () => {
+  test("a second loop throws also for a push that continues by a cursor", async () => {
     await using world = await roomWorld();
     const watch: ServerStream<unknown> = world.client(RoomService).watch({});
     const first = loop(watch);

@@ -121,7 +121,7 @@ describe("on a clock that the test sets", () => {
     expect(fake.deadAt! - lastByteAt).toBeLessThanOrEqual(1_550 + GRAIN_MS);
   });
 
-  test("without open calls no timer runs, and the silence counts from the next call", () => {
+  test("no timer runs without open calls, and the silence counts from the next call", () => {
     const fake = fakeConnection(new Keepalive({}, SERVER_TIMES));
     expect(vi.getTimerCount()).toBe(0);
     fake.openCall();

@@ -66,7 +66,7 @@ test("no ping is sent without an open call", async () => {
   expect((await stillAt(pings, 150)) - before).toBeLessThanOrEqual(1);
 });
 
-test("by default no ping is sent in the first seconds: a default grpc-go server would close the connection", async () => {
+test("no ping is sent in the first seconds by default: a default grpc-go server would close the connection", async () => {
   await using world = await start();
   const { chat, pings } = await watchedChat(world);
   expect(await stillAt(pings, 500)).toBe(0);

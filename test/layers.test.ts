@@ -158,7 +158,7 @@ test.each(["src/index.ts", "src/server.ts", "src/topics.ts", "src/testing.ts"])(
   },
 );
 
-test.each(files)("%s is in no circle of imports", (file) => {
+test.each(files)("%s is not part of an import cycle", (file) => {
   expect(reachOf(file)).not.toContain(file);
 });
 

@@ -62,7 +62,7 @@ test.each([
   ["the server writes", { server: { writeMaxBytes: LIMIT } }],
   ["the client reads", { transport: { readMaxBytes: LIMIT } }],
   ["the client writes", { transport: { writeMaxBytes: LIMIT } }],
-])("a message of exactly the limit passes where %s", async (_, options) => {
+])("a message of exactly the limit passes when %s it", async (_, options) => {
   await using world = await start({ greeter: mirror, ...options });
   const content = ofSize(LIMIT);
   expect((await world.greeter.sayHello({ content })).reply).toHaveLength(content.length);
@@ -72,18 +72,18 @@ test.each([
   expect(await all(chat)).toHaveLength(1);
 });
 
-describe("RESOURCE_EXHAUSTED with both numbers, for a request over the server's readMaxBytes,", () => {
+describe("a request over the server's readMaxBytes", () => {
   const options = { greeter: mirror, server: { readMaxBytes: LIMIT } };
   const content = ofSize(LIMIT + 1);
 
-  test("fails a unary call", async () => {
+  test("a large request fails a unary call with RESOURCE_EXHAUSTED and both numbers", async () => {
     await using world = await start(options);
     const other = await otherCall(world);
     expectOverLimit(await failureOf(world.greeter.sayHello({ content })), "readMaxBytes");
     await other.stillWorks();
   });
 
-  test("fails a client-streaming call", async () => {
+  test("a large request fails a client-streaming call with RESOURCE_EXHAUSTED and both numbers", async () => {
     await using world = await start(options);
     const other = await otherCall(world);
     const sink = world.greeter.collect();
@@ -93,7 +93,7 @@ describe("RESOURCE_EXHAUSTED with both numbers, for a request over the server's 
     await other.stillWorks();
   });
 
-  test("fails a bidirectional call, after replies that arrive before it", async () => {
+  test("a large request fails a bidirectional call with RESOURCE_EXHAUSTED and both numbers, after earlier replies have arrived", async () => {
     await using world = await start(options);
     const other = await otherCall(world);
     const chat = world.greeter.chat();
@@ -105,7 +105,7 @@ describe("RESOURCE_EXHAUSTED with both numbers, for a request over the server's 
     await other.stillWorks();
   });
 
-  test("is thrown by the handler's requests, with the signal aborted", async () => {
+  test("the handler's requests throw the error of a large request, with the signal aborted", async () => {
     const seen: unknown[] = [];
     await using world = await start({
       server: options.server,
@@ -175,7 +175,7 @@ test("a request over the client's writeMaxBytes: that send rejects with both num
   await other.stillWorks();
 });
 
-test("by default a message of 4 MiB passes in each direction, and a larger one does not", async () => {
+test("a message of 4 MiB passes in each direction by default, and a larger one does not", async () => {
   const MIB_4 = 4 * 1024 * 1024;
   await using world = await start({
     greeter: {
@@ -199,7 +199,7 @@ describe("gzip", () => {
     ["requests, for one call", {}, { compress: true }],
     ["requests, for a transport", { transport: { sendCompression: "gzip" as const } }, {}],
     ["responses, for a server", { server: { sendCompression: "gzip" as const } }, {}],
-  ])("makes %s small on the wire", async (what, setup, call) => {
+  ])("gzip makes %s small on the wire", async (what, setup, call) => {
     await using world = await start({ linked: true, ...setup });
     const direction = what.startsWith("requests") ? "up" : "down";
     const chat = world.greeter.chat(call);
@@ -210,14 +210,14 @@ describe("gzip", () => {
     expect(world.link[direction].delivered).toBeLessThan(10 * gzipSync(text).length);
   });
 
-  test("is off by default", async () => {
+  test("gzip is off by default", async () => {
     await using world = await start({ linked: true });
     await world.greeter.sayHello({ content: text });
     expect(world.link.up.delivered).toBeGreaterThan(text.length);
     expect(world.link.down.delivered).toBeGreaterThan(text.length);
   });
 
-  test("leaves messages under compressMinBytes alone", async () => {
+  test("gzip does not compress messages under compressMinBytes", async () => {
     await using world = await start({
       linked: true,
       transport: { sendCompression: "gzip", compressMinBytes: 100_000 },
@@ -228,7 +228,7 @@ describe("gzip", () => {
     expect(world.link.down.delivered).toBeGreaterThan(text.length);
   });
 
-  test("is not sent to a client that does not accept it", async () => {
+  test("gzip is not sent to a client that does not accept it", async () => {
     await using world = await start({
       linked: true,
       transport: { acceptCompression: false },
@@ -257,7 +257,7 @@ describe("gzip", () => {
     await other.stillWorks();
   });
 
-  test("keeps the order of messages, whatever their size", async () => {
+  test("gzip keeps the order of messages, whatever their size", async () => {
     await using world = await start({
       server: { sendCompression: "gzip" },
       transport: { sendCompression: "gzip" },

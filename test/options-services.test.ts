@@ -87,7 +87,7 @@ describe("what a server registers", () => {
     expect(await refusalOf(() => routesOf(routes))).toContain(text);
   });
 
-  test("may have other functions and fields if it is an instance of a class", async () => {
+  test("an implementation may have other functions and fields if it is an instance of a class", async () => {
     class Hello {
       greeting = "Hi";
       shout = () => this.greeting.toUpperCase();
@@ -99,7 +99,7 @@ describe("what a server registers", () => {
     expect((await world.greeter.sayHello({})).reply).toBe("HI");
   });
 
-  test("may have fields that are not functions if it is a plain object", async () => {
+  test("an implementation may have fields that are not functions if it is a plain object", async () => {
     const greeter = { prefix: "Hi", sayHello: () => ({ reply: "Hi" }) };
     await using world = await start({ greeter });
     expect((await world.greeter.sayHello({})).reply).toBe("Hi");

@@ -153,18 +153,21 @@ describe("grpc-js client, our server", () => {
     expect(Math.abs(timestampMs(messages[0]!.time!) - Date.now())).toBeLessThan(60_000);
   });
 
-  test.each([0, 1, 1000])("client streaming of %i", async (count) => {
-    await using peers = await startPeers();
-    const { response } = await peers.collect(Array<string>(count).fill("grüße"));
-    expect(response).toMatchObject({ count, bytes: 7n * BigInt(count) });
-  });
+  test.each([0, 1, 1000])(
+    "a client-streaming call with %i requests gets its response",
+    async (count) => {
+      await using peers = await startPeers();
+      const { response } = await peers.collect(Array<string>(count).fill("grüße"));
+      expect(response).toMatchObject({ count, bytes: 7n * BigInt(count) });
+    },
+  );
 
   test("10,000 messages come back while both directions overlap", { timeout: 30_000 }, async () => {
     await using peers = await startPeers();
     await echo(peers.chat(), numbered(10_000));
   });
 
-  test("calls without messages end well", async () => {
+  test("calls without messages end with OK", async () => {
     await using peers = await startPeers();
     await echo(peers.chat(), []);
     await echo(peers.chat(), ["", ""]);

@@ -12,9 +12,12 @@ import { toyRoom } from "./support/toy-room.ts";
 import { start } from "./support/world.ts";
 
 describe("a server", { timeout: 30_000 }, () => {
-  test.each([true, false])(
-    "that closes while it has only a detached session ends with exit code 0 (keepListening: %s)",
-    async (keepListening) => {
+  test.each([
+    ["keeps listening", true],
+    ["stops listening", false],
+  ])(
+    "a server that closes and %s while it has only a detached session ends with exit code 0",
+    async (_, keepListening) => {
       await using child = runText(`
         const server = createServer({
           routes: (router) => router.service(Greeter, {
@@ -53,7 +56,7 @@ describe("a server", { timeout: 30_000 }, () => {
 });
 
 describe("a client", { timeout: 30_000 }, () => {
-  test("that closes its transport while the cancel of a session cannot be sent ends", async () => {
+  test("a client that closes its transport while the cancel of a session cannot be sent exits", async () => {
     await using world = await sessionWorld({ linked: true, sessions: { graceMs: 1_000 } });
     await using child = runText(`
       const transport = createTransport({ baseUrl: "${world.link.url}" });
@@ -80,7 +83,7 @@ describe("a client", { timeout: 30_000 }, () => {
     await until("all has ended", () => world.server.openCalls === 0);
   });
 
-  test("whose interceptor never answers ends at its deadline", async () => {
+  test("a client whose interceptor never answers exits at the call's deadline", async () => {
     await using child = runText(`
       const transport = createTransport({
         baseUrl: "http://127.0.0.1:1",
@@ -99,7 +102,7 @@ describe("a client", { timeout: 30_000 }, () => {
     expect(await child.exit).toMatchObject({ code: 0 });
   });
 
-  test("whose call waits for the next attempt to connect stays until the call ends", async () => {
+  test("a client whose call waits for the next attempt to connect runs until the call ends", async () => {
     await using world = await start({ linked: true });
     world.link.refuse();
     await using child = runText(`
@@ -114,7 +117,7 @@ describe("a client", { timeout: 30_000 }, () => {
     expect(await child.exit).toMatchObject({ code: 0 });
   });
 
-  test("whose unary call waits before it is made again stays until the call ends", async () => {
+  test("a client whose unary call waits before it is made again runs until the call ends", async () => {
     let posts = 0;
     await using world = await start({
       server: {
@@ -138,7 +141,7 @@ describe("a client", { timeout: 30_000 }, () => {
     expect(posts).toBe(2);
   });
 
-  test("whose call that continues by a cursor waits for its server stays until the call ends", async () => {
+  test("a client whose call that continues by a cursor waits for its server runs until the call ends", async () => {
     const room = toyRoom();
     await using world = await start({
       linked: true,
@@ -164,7 +167,7 @@ describe("a client", { timeout: 30_000 }, () => {
     await until("the server has noticed", () => room.open === 0);
   });
 
-  test("whose server does not answer Negotiate stays until the call ends", async () => {
+  test("a client whose server does not answer Negotiate runs until the call ends", async () => {
     await using world = await start({ linked: true });
     await using child = runText(`
       const transport = createTransport({ baseUrl: "${world.link.url}" });

@@ -98,7 +98,7 @@ test("the commands that a page has the reader type in the repository", async () 
 });
 
 describe("the pieces of programs", () => {
-  test("have the types of the package", async () => {
+  test("the pieces of programs have the types of the package", async () => {
     await workshop.run("pieces", "npx", "tsc");
   });
 

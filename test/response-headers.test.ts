@@ -39,7 +39,7 @@ async function areHere(headers: Promise<Headers>): Promise<boolean> {
 }
 
 describe.each(Object.entries(servers))("%s, response headers", (_, server) => {
-  test("leave for a client that waits for them before it sends", async () => {
+  test("response headers are sent for a client that waits for them before it sends", async () => {
     await using world = await start({
       server,
       greeter: {
@@ -60,7 +60,7 @@ describe.each(Object.entries(servers))("%s, response headers", (_, server) => {
   });
 
   test.each(["before it reads", "while it reads"])(
-    "wait for the first request of a handler that holds them %s, however long it takes",
+    "response headers wait for the first request of a handler that holds them %s, however long it takes",
     async (when) => {
       await using world = await start({
         server,
@@ -244,36 +244,39 @@ describe.each(leavings)("response headers that left $left", ({ left, chat: leave
       { name, server, early: false },
       { name: `${name}, set before too`, server, early: true },
     ]),
-  )("cannot be changed any more ($name)", async ({ server, early }) => {
-    const thrown = gate<unknown[]>();
-    await using world = await start({
-      server,
-      greeter: {
-        async *chat(requests, context) {
-          if (early) context.responseHeader.set("x-early", "0");
-          yield* leave(requests, context);
-          thrown.open(changes(context));
-          context.responseTrailer.set("x-trailing", "1");
+  )(
+    "response headers that were sent cannot be changed any more ($name)",
+    async ({ server, early }) => {
+      const thrown = gate<unknown[]>();
+      await using world = await start({
+        server,
+        greeter: {
+          async *chat(requests, context) {
+            if (early) context.responseHeader.set("x-early", "0");
+            yield* leave(requests, context);
+            thrown.open(changes(context));
+            context.responseTrailer.set("x-trailing", "1");
+          },
         },
-      },
-    });
-    const chat = world.greeter.chat();
-    const ours = all(chat);
-    if (left.includes("50 ms")) await chat.headers;
-    await chat.send({}).catch(() => {});
-    if (left.includes("second")) await chat.headers;
-    chat.closeSend();
-    for (const error of await thrown.opened) {
-      expect(error).toMatchObject({ code: Code.FailedPrecondition });
-      expect(String(error)).toContain(`changes too late: the headers left ${left}`);
-      expect(String(error)).toContain("set a trailer");
-      expect(String(error).includes("holdHeaders")).toBe(left.includes("50 ms"));
-    }
-    await ours;
-    const headers = await chat.headers;
-    expect([headers.get("x-early"), headers.get("x-late")]).toEqual([early ? "0" : null, null]);
-    expect((await chat.trailers).get("x-trailing")).toBe("1");
-  });
+      });
+      const chat = world.greeter.chat();
+      const ours = all(chat);
+      if (left.includes("50 ms")) await chat.headers;
+      await chat.send({}).catch(() => {});
+      if (left.includes("second")) await chat.headers;
+      chat.closeSend();
+      for (const error of await thrown.opened) {
+        expect(error).toMatchObject({ code: Code.FailedPrecondition });
+        expect(String(error)).toContain(`changes too late: the headers left ${left}`);
+        expect(String(error)).toContain("set a trailer");
+        expect(String(error).includes("holdHeaders")).toBe(left.includes("50 ms"));
+      }
+      await ours;
+      const headers = await chat.headers;
+      expect([headers.get("x-early"), headers.get("x-late")]).toEqual([early ? "0" : null, null]);
+      expect((await chat.trailers).get("x-trailing")).toBe("1");
+    },
+  );
 });
 
 test("a handler that does not catch the error of a late header ends its call with it", async () => {
@@ -308,7 +311,7 @@ test("a handler whose call was lost before its headers left may set them, withou
   expect(await set.opened).toEqual([undefined, undefined, undefined]);
 });
 
-test("over Connect and gRPC-Web, a late response header has no effect", async () => {
+test("a late response header has no effect over Connect and gRPC-Web", async () => {
   const heard = gate<unknown[]>();
   const greeter: Handlers = {
     async *subscribe(_request, context) {

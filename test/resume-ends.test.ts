@@ -13,23 +13,26 @@ import { start } from "./support/world.ts";
 describe("a watch ends", () => {
   const codes = Object.values(Code).filter((code) => typeof code === "number");
 
-  test.each(codes)("with the server's status, unless that is UNAVAILABLE: %i", async (code) => {
-    await using world = await roomWorld();
-    const call = await world.watching();
-    world.room.end(new ConnectError("enough", code));
-    if (code === Code.Unavailable) {
-      await next(call);
-      call.cancel();
-      return;
-    }
-    const error = await failureOf(call);
-    expect(error).toMatchObject({ code, rawMessage: "enough" });
-    await expect(call.trailers).rejects.toBe(error);
-    expect(call.state).toBe("closed");
-    expect(world.room.watchings).toHaveLength(1);
-  });
+  test.each(codes)(
+    "a watch ends with the server's status %i, unless that is UNAVAILABLE (14)",
+    async (code) => {
+      await using world = await roomWorld();
+      const call = await world.watching();
+      world.room.end(new ConnectError("enough", code));
+      if (code === Code.Unavailable) {
+        await next(call);
+        call.cancel();
+        return;
+      }
+      const error = await failureOf(call);
+      expect(error).toMatchObject({ code, rawMessage: "enough" });
+      await expect(call.trailers).rejects.toBe(error);
+      expect(call.state).toBe("closed");
+      expect(world.room.watchings).toHaveLength(1);
+    },
+  );
 
-  test("with UNAVAILABLE if the first attempt fails with it, as any call does", async () => {
+  test("a watch ends with UNAVAILABLE if its first attempt does, as any call", async () => {
     let calls = 0;
     await using world = await start({
       server: {
@@ -49,7 +52,7 @@ describe("a watch ends", () => {
     expect((await failureOf(call.headers)).code).toBe(Code.Unavailable);
   });
 
-  test("if no server is there at first, and its state says so without a reader", async () => {
+  test("a watch ends with UNAVAILABLE if no server is there at first, and its state says so without a reader", async () => {
     await using world = await roomWorld();
     world.link.refuse();
     const call = world.watch({});
@@ -63,30 +66,33 @@ describe("a watch ends", () => {
     ["its signal", (_, caller) => caller.abort(), Code.Canceled],
     ["leaving", (call) => void call[Symbol.asyncIterator]().return?.(), Code.Canceled],
     ["disposal", (call) => void call[Symbol.asyncDispose](), Code.Canceled],
-  ])("by %s, while it looks for a server and while it continues", async (_, end, code) => {
-    for (const lost of [false, true]) {
-      await using world = await roomWorld();
-      const caller = new AbortController();
-      const call = await begin(world.client(RoomService), { signal: caller.signal });
-      const failed = failureOf({ [Symbol.asyncIterator]: () => call[Symbol.asyncIterator]() });
-      if (lost) {
-        world.link.refuse();
-        world.link.cut();
-        await until("it looks for a server", () => call.state === "resuming");
+  ])(
+    "a watch ends by %s, while it looks for a server and while it continues",
+    async (_, end, code) => {
+      for (const lost of [false, true]) {
+        await using world = await roomWorld();
+        const caller = new AbortController();
+        const call = await begin(world.client(RoomService), { signal: caller.signal });
+        const failed = failureOf({ [Symbol.asyncIterator]: () => call[Symbol.asyncIterator]() });
+        if (lost) {
+          world.link.refuse();
+          world.link.cut();
+          await until("it looks for a server", () => call.state === "resuming");
+        }
+        end(call, caller);
+        expect((await failed).code).toBe(code);
+        expect(call.state).toBe("closed");
+        expect((await failureOf(call.trailers)).code).toBe(code);
+        await until("the server has seen it", () => world.room.open === 0);
+        expect((await failureOf(call)).code).toBe(Code.FailedPrecondition);
       }
-      end(call, caller);
-      expect((await failed).code).toBe(code);
-      expect(call.state).toBe("closed");
-      expect((await failureOf(call.trailers)).code).toBe(code);
-      await until("the server has seen it", () => world.room.open === 0);
-      expect((await failureOf(call)).code).toBe(Code.FailedPrecondition);
-    }
-  });
+    },
+  );
 
   test.each([
     ["its own", {}, { timeoutMs: 400 }],
     ["the transport's", { timeoutMs: 400 }, {}],
-  ])("at the deadline of the whole call, %s", async (_, transport, options) => {
+  ])("a watch ends at the deadline of the whole call, %s", async (_, transport, options) => {
     await using world = await roomWorld(transport);
     const began = performance.now();
     const call = await begin(world.client(RoomService), options);
@@ -107,7 +113,7 @@ describe("a watch ends", () => {
     expect(tookMs).toBeLessThan(900);
   });
 
-  test("before it begins, where its signal has aborted", async () => {
+  test("a watch ends before it begins if its signal has aborted", async () => {
     await using world = await roomWorld();
     const call = world.watch({}, { signal: AbortSignal.abort(), timeoutMs: 60_000 });
     expect(call.state).toBe("closed");
@@ -115,7 +121,7 @@ describe("a watch ends", () => {
     expect(world.room.watchings).toHaveLength(0);
   });
 
-  test("with its transport", async () => {
+  test("a watch ends when its transport closes", async () => {
     await using world = await roomWorld();
     const call = await world.watching();
     const failed = failureOf(call);
@@ -128,7 +134,7 @@ describe("the server's pushback", () => {
   const pushback = (ms: string) =>
     new ConnectError("elsewhere", Code.Unavailable, { "grpc-retry-pushback-ms": ms });
 
-  test("of 0 asks for the next attempt immediately", async () => {
+  test("a pushback of 0 asks for the next attempt immediately", async () => {
     await using world = await roomWorld();
     const call = await world.watching();
     const began = performance.now();
@@ -143,7 +149,7 @@ describe("the server's pushback", () => {
     call.cancel();
   });
 
-  test("of a time is kept", async () => {
+  test("a pushback of 250 ms delays the next attempt by 250 ms", async () => {
     await using world = await roomWorld();
     const call = await world.watching();
     const began = performance.now();
@@ -153,7 +159,7 @@ describe("the server's pushback", () => {
     call.cancel();
   });
 
-  test.each(["-1", "soon"])("of %s allows no next attempt", async (ms) => {
+  test.each(["-1", "soon"])("a pushback of %s allows no next attempt", async (ms) => {
     await using world = await roomWorld();
     const call = await world.watching();
     world.room.end(pushback(ms));

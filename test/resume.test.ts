@@ -40,8 +40,8 @@ async function readTo(call: AsyncIterable<WatchResponse>, last: string): Promise
   return read;
 }
 
-describe("a watch continues", () => {
-  test("over a link that is cut at random places: every message once, in order", async () => {
+describe("a watch that continues by a cursor", () => {
+  test("a watch over a link that is cut at random places gets every message once, in order", async () => {
     await using world = await roomWorld();
     const call = await world.watching();
     const read: string[] = [];
@@ -58,7 +58,7 @@ describe("a watch continues", () => {
     call.cancel();
   });
 
-  test("after the newest message that arrived, although the caller takes that message after the loss", async () => {
+  test("a watch continues after the newest message that arrived, although the caller takes that message after the loss", async () => {
     await using world = await roomWorld();
     const call = await world.watching();
     world.room.post(3);
@@ -70,7 +70,7 @@ describe("a watch continues", () => {
     call.cancel();
   });
 
-  test("on a server that was restarted, and its state says so", async () => {
+  test("a watch continues on a server that was restarted, and its state says so", async () => {
     await using world = await roomWorld();
     const call = await world.watching();
     const states: CallState[] = [];
@@ -92,7 +92,7 @@ describe("a watch continues", () => {
     expect(states).toEqual(["resuming", "open", "closed"]);
   });
 
-  test("from the same cursor after control events, whose cursor is empty", async () => {
+  test("a watch continues from the same cursor after control events, whose cursor is empty", async () => {
     const control: Event = { event: { case: "joined", value: { name: "Ann" } } };
     await using world = await roomWorld({}, [control, control]);
     const call = await world.watching();
@@ -106,7 +106,7 @@ describe("a watch continues", () => {
     call.cancel();
   });
 
-  test("with the request as it was, and without changing the caller's request", async () => {
+  test("a watch continues with the same request, and does not change the caller's request", async () => {
     await using world = await roomWorld();
     for (const kind of ["message", "fields"]) {
       const seen = world.room.watchings.length;
@@ -123,7 +123,7 @@ describe("a watch continues", () => {
     }
   });
 
-  test("with the headers of the first attempt and the trailers of the final one", async () => {
+  test("a watch returns the headers of the first attempt and the trailers of the final one", async () => {
     const heard: string[] = [];
     const note = (headers: Headers) => heard.push(headers.get("x-watching") as string);
     let served = 0;
@@ -151,7 +151,7 @@ describe("a watch continues", () => {
     expect(call.state).toBe("closed");
   });
 
-  test("with the interceptors around each attempt, and without a session", async () => {
+  test("a watch runs the interceptors around each attempt, and has no session", async () => {
     const requests: (string | null)[] = [];
     const noting: Interceptor = (next) => async (request) => {
       requests.push(request.header.get("x-token"));
@@ -176,19 +176,22 @@ describe("a watch continues", () => {
     "Connect over HTTP/2": (baseUrl) => createConnectTransport({ baseUrl, httpVersion: "2" }),
   };
 
-  test.each(Object.entries(stock))("on Connect's transport for %s", async (_, to) => {
-    await using world = await roomWorld();
-    const call = await begin(createClient(RoomService, to(world.link.url)));
-    world.room.post(2);
-    expect(await readTo(call, "2")).toEqual(["1", "2"]);
-    world.link.cut();
-    world.room.post(2);
-    expect(await readTo(call, "4")).toEqual(["3", "4"]);
-    expect(world.room.watchings.map(({ after }) => after)).toEqual(["", "2"]);
-    call.cancel();
-    await until("the server has seen it", () => world.room.open === 0);
-    world.link.cut();
-  });
+  test.each(Object.entries(stock))(
+    "a watch continues on Connect's transport for %s",
+    async (_, to) => {
+      await using world = await roomWorld();
+      const call = await begin(createClient(RoomService, to(world.link.url)));
+      world.room.post(2);
+      expect(await readTo(call, "2")).toEqual(["1", "2"]);
+      world.link.cut();
+      world.room.post(2);
+      expect(await readTo(call, "4")).toEqual(["3", "4"]);
+      expect(world.room.watchings.map(({ after }) => after)).toEqual(["", "2"]);
+      call.cancel();
+      await until("the server has seen it", () => world.room.open === 0);
+      world.link.cut();
+    },
+  );
 });
 
 test("a stream that a proxy resets counts as cut off", async () => {

@@ -50,7 +50,7 @@ const scheme = { "in cleartext": {}, "with TLS": tls };
 
 describe.each(Object.entries(scheme))("one port %s", (_, setup) => {
   test.each(Object.entries(protocols))(
-    "serves every kind of call over %s",
+    "one port serves every kind of call over %s",
     async (protocol, transportTo) => {
       await using world = await start(setup);
       const stock = createStockClient(Greeter, transportTo(world.url));
@@ -67,7 +67,7 @@ describe.each(Object.entries(scheme))("one port %s", (_, setup) => {
     },
   );
 
-  test("serves all protocols, and our own client, at the same time", async () => {
+  test("one port serves all protocols, and our own client, at the same time", async () => {
     await using world = await start(setup);
     const stock = Object.values(protocols).map((to) => createStockClient(Greeter, to(world.url)));
     const answers = Array.from({ length: 10 }, () =>
@@ -257,7 +257,7 @@ test("a handler that ends first frees its stream, even if a client of another li
 });
 
 describe("stock Connect's createClient on our transport", () => {
-  test("makes every kind of call", async () => {
+  test("Connect's createClient makes every kind of call", async () => {
     await using world = await start();
     const stock = createStockClient(Greeter, world.transport);
     const headers: string[] = [];
@@ -275,7 +275,7 @@ describe("stock Connect's createClient on our transport", () => {
     expect(headers).toEqual(Array(4).fill(["header", "trailer"]).flat());
   });
 
-  test("gets errors, deadlines and signals", async () => {
+  test("Connect's createClient gets errors, deadlines and signals", async () => {
     await using world = await start({
       greeter: {
         ...greeter,
@@ -294,7 +294,7 @@ describe("stock Connect's createClient on our transport", () => {
 });
 
 describe("a port, for other clients", () => {
-  test("answers a plain HTTP/1.1 request with an HTTP status, and keeps the connection", async () => {
+  test("a port answers a plain HTTP/1.1 request with an HTTP status, and keeps the connection", async () => {
     await using world = await start();
     const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
     for (const path of ["/", "/favicon.ico", "/example.Greeter/NoSuchMethod"]) {
@@ -308,7 +308,7 @@ describe("a port, for other clients", () => {
     agent.destroy();
   });
 
-  test("answers a plain HTTP/2 request that is not a call with an HTTP status", async () => {
+  test("a port answers a plain HTTP/2 request that is not a call with an HTTP status", async () => {
     await using world = await start();
     const session = http2.connect(world.url);
     const stream = session.request({ ":path": "/" });

@@ -116,7 +116,7 @@ function expired(attachment: Hosted): void {
   attachment.end(refusal(Code.Aborted, statusTrailers(error, undefined) as Record<string, string>));
 }
 
-/** Answers each Negotiate as `how` does, or with `said` if `how` returns false. */
+/** Answers each Negotiate with `said` if `how` returns true; otherwise `how` answers it, or nothing does. */
 function negotiations(
   how: (count: number, peer: Peer, stream: number) => boolean = () => true,
   said = terms(),

@@ -33,7 +33,7 @@ describe("headers", () => {
     messages: fc.integer({ min: 1, max: 999_999_999_999_999 }),
   });
 
-  test("of an attachment are read as they were written", () => {
+  test("headers of an attachment are read as they were written", () => {
     const ask: fc.Arbitrary<Ask> = fc.record({
       session: id,
       attach: positive,
@@ -50,7 +50,7 @@ describe("headers", () => {
     );
   });
 
-  test("of an answer are read as they were written", () => {
+  test("headers of an answer are read as they were written", () => {
     const answer = fc.record({
       resumed: fc.boolean(),
       epoch: id,
@@ -126,20 +126,23 @@ describe("headers", () => {
     ["hawser-cancel", "yes"],
   ];
 
-  test.each(bad)("of an attachment with %s of %j are refused by its name", (name, value) => {
-    expect(() => readAsk({ ...good, [name]: value })).toThrow(
-      expect.objectContaining({
-        code: Code.InvalidArgument,
-        rawMessage: expect.stringContaining(name),
-      }),
-    );
-  });
+  test.each(bad)(
+    "headers of an attachment with %s of %j are refused by its name",
+    (name, value) => {
+      expect(() => readAsk({ ...good, [name]: value })).toThrow(
+        expect.objectContaining({
+          code: Code.InvalidArgument,
+          rawMessage: expect.stringContaining(name),
+        }),
+      );
+    },
+  );
 
   const ofAnswers = bad.filter(
     ([name]) => name !== "hawser-attach" && name !== "hawser-opened" && name !== "hawser-cancel",
   );
   test.each(ofAnswers.filter(([name, value]) => name !== "hawser-session" || value !== undefined))(
-    "of an answer with %s of %j are refused by its name",
+    "headers of an answer with %s of %j are refused by its name",
     (name, value) => {
       expect(() => readAnswer({ ...answer, [name]: value })).toThrow(
         expect.objectContaining({
@@ -150,12 +153,12 @@ describe("headers", () => {
     },
   );
 
-  test("without hawser-session are not the answer of a session", () => {
+  test("headers without hawser-session are not the answer of a session", () => {
     expect(readAnswer({})).toBeUndefined();
     expect(readAnswer({ "hawser-epoch": "nonsense" })).toBeUndefined();
   });
 
-  test("of a session's trailers give the count of messages sent", () => {
+  test("the trailers of a session contain the count of messages sent", () => {
     expect(readSent({})).toBeUndefined();
     expect(readSent({ "hawser-sent": "0" })).toBe(0);
     expect(readSent({ "hawser-sent": String(MOST) })).toBe(MOST);
@@ -164,7 +167,7 @@ describe("headers", () => {
     }
   });
 
-  test("that are long are cut in the error", () => {
+  test("a long header is shortened in the error", () => {
     const value = "1".repeat(10_000);
     expect(() => readAsk({ ...good, "hawser-attach": value })).toThrow(/^.{0,300}$/s);
   });
@@ -182,7 +185,7 @@ describe("controls", () => {
     .flat()
     .filter((count) => count <= MOST);
 
-  test("have counts of any size, as protobuf writes them", () => {
+  test("controls have counts of any size, as protobuf writes them", () => {
     const count = fc.oneof(fc.constantFrom(...counts), fc.maxSafeNat());
     fc.assert(
       fc.property(count, (count) => {
@@ -199,7 +202,7 @@ describe("controls", () => {
     );
   });
 
-  test("are read from the middle of a buffer", () => {
+  test("controls are read from the middle of a buffer", () => {
     const bytes = Uint8Array.of(9, 9, ...receivedControl(300), 9);
     const { length } = receivedControl(300);
     expect(readControl({ flags: CONTROL, bytes, start: 2, end: 2 + length })).toEqual({
@@ -208,7 +211,7 @@ describe("controls", () => {
     });
   });
 
-  test("have headers, in order", () => {
+  test("controls keep headers in order", () => {
     const entries = [
       { name: "x-one", value: "1" },
       { name: "x-two", value: "" },
@@ -230,11 +233,11 @@ describe("controls", () => {
     ["a varint that is cut off", "0880", undefined],
     ["a length past the end", "1a7f", undefined],
     ["no protobuf", "ff", undefined],
-  ])("with %s: %s", (_, hex, kind) => {
+  ])("a control with %s is read as protobuf reads it, or refused", (_, hex, kind) => {
     expect(readControl(frame(Buffer.from(hex, "hex")))).toEqual(kind);
   });
 
-  test("whose numbers take more bytes than needed are read alike", () => {
+  test("controls whose numbers take more bytes than needed have the same value", () => {
     // A varint may have zeros at its end, and a field may come twice: the final one counts.
     for (const [hex, value] of [
       ["08810000", undefined],
@@ -248,7 +251,7 @@ describe("controls", () => {
     }
   });
 
-  test("are read by hand as by protobuf, whatever the bytes", () => {
+  test("our reader of controls and protobuf's give the same result, whatever the bytes", () => {
     const bytes = fc.oneof(
       fc.uint8Array({ maxLength: 12 }),
       fc.uint8Array({ maxLength: 10 }).map((rest) => Uint8Array.of(8, ...rest)),
@@ -268,7 +271,7 @@ describe("controls", () => {
     );
   });
 
-  test("are not compressed, and not over 65 536 bytes", () => {
+  test("controls are refused if they are compressed or over 65 536 bytes", () => {
     const bytes = receivedControl(1);
     for (const flags of [CONTROL | 1, CONTROL | 2, CONTROL | 0x80]) {
       expect(readControl(frame(bytes, flags))).toBeUndefined();
@@ -279,7 +282,7 @@ describe("controls", () => {
     expect(readControl(frame(long))).toBeUndefined();
   });
 
-  test("of later versions, with unknown fields, are read", () => {
+  test("controls of later versions, with unknown fields, are read", () => {
     const unknown = Uint8Array.of(0x22, 0x01, 0x61);
     expect(readControl(frame(unknown))).toEqual({ case: undefined });
     expect(toBinary(ControlSchema, fromBinary(ControlSchema, unknown))).toEqual(unknown);
@@ -290,7 +293,7 @@ describe("the error of a lost session", () => {
   const reasons = Object.values(Reason).filter((reason) => typeof reason === "number");
 
   test.each(reasons)(
-    "has the reason and the count of messages that arrived: reason %i",
+    "the error of a lost session has the reason and the count of messages that arrived: reason %i",
     (reason) => {
       const error = sessionLost(reason, 3);
       expect(readSessionLost(error)).toMatchObject({ reason, arrived: 3n });
@@ -301,14 +304,14 @@ describe("the error of a lost session", () => {
     },
   );
 
-  test("is not found in other errors", () => {
+  test("the reason of a lost session is not found in other errors", () => {
     expect(readSessionLost(new ConnectError("no", Code.Aborted))).toBeUndefined();
     expect(readSessionLost(new Error("no"))).toBeUndefined();
     expect(readSessionLost("ok")).toBeUndefined();
     expect(readSessionLost(undefined)).toBeUndefined();
   });
 
-  test('says "1 message" for a count of 1', () => {
+  test('the error says "1 message" for a count of 1', () => {
     expect(sessionLost(Reason.GAP, 1).rawMessage).toMatch(/1 message is known/);
     expect(readSessionLost(sessionLost(Reason.GAP, MOST))?.arrived).toBe(BigInt(MOST));
   });

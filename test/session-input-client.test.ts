@@ -195,7 +195,7 @@ const badEnds: [what: string, fields: Record<string, string>, code: Code, reason
   ],
 ];
 
-test.each(badEnds)("an end with %s", async (_, fields, code, reason) => {
+test.each(badEnds)("an end with %s fails the call", async (_, fields, code, reason) => {
   await using host = await sessionHost(async (attachment) => {
     attachment.answer();
     attachment.send("one");
@@ -303,7 +303,7 @@ test("a server that acknowledges nothing gets no message twice, and no more than
 test.each([
   ["a reason that this version does not know", 99, 0n, 0n],
   ["more messages than were sent", Reason.GAP, 2n ** 64n - 1n, 1n],
-])("a SessionLost with %s", async (_, reason, arrived, known) => {
+])("the client reads a SessionLost with %s", async (_, reason, arrived, known) => {
   const { SessionLostSchema } = await import("../gen/hawser/v1/session_pb.js");
   const { create, toBinary } = await import("@bufbuild/protobuf");
   const lost = toBinary(SessionLostSchema, create(SessionLostSchema, { reason, arrived }));

@@ -29,32 +29,29 @@ const badHeaders: [name: string, values: (string | undefined)[]][] = [
   ["hawser-cancel", ["", "0", "yes", u64]],
 ];
 
-describe.each([1, 2])(
-  "INVALID_ARGUMENT, for headers that are not valid, on attachment %i",
-  (attach) => {
-    test.each(badHeaders)("%s: %j", async (name, values) => {
-      await using stage = await scene();
-      const { world, peer } = stage;
-      const id = newId();
-      const victim = peer.attach(id);
-      await victim.answer();
-      for (const value of values) {
-        const session = attach === 1 ? newId() : id;
-        const headers = { [name]: value };
-        const { status, lost, message } = await peer.attach(session, { attach, headers }).ended();
-        expect(status, `${name}: ${value}`).toBe(Code.InvalidArgument);
-        expect(lost).toBeUndefined();
-        expect(message).toContain(name);
-        expect(message.length).toBeLessThan(250);
-      }
-      expect(world.runs).toHaveLength(2);
-      victim.send("on", end(1));
-      expect(await victim.hears(1)).toEqual(["on"]);
-      expect(await victim.ended()).toMatchObject({ status: 0 });
-      victim.halfClose();
-    });
-  },
-);
+describe.each([1, 2])("headers that are not valid on attachment %i", (attach) => {
+  test.each(badHeaders)("%s of %j is refused with INVALID_ARGUMENT", async (name, values) => {
+    await using stage = await scene();
+    const { world, peer } = stage;
+    const id = newId();
+    const victim = peer.attach(id);
+    await victim.answer();
+    for (const value of values) {
+      const session = attach === 1 ? newId() : id;
+      const headers = { [name]: value };
+      const { status, lost, message } = await peer.attach(session, { attach, headers }).ended();
+      expect(status, `${name}: ${value}`).toBe(Code.InvalidArgument);
+      expect(lost).toBeUndefined();
+      expect(message).toContain(name);
+      expect(message.length).toBeLessThan(250);
+    }
+    expect(world.runs).toHaveLength(2);
+    victim.send("on", end(1));
+    expect(await victim.hears(1)).toEqual(["on"]);
+    expect(await victim.ended()).toMatchObject({ status: 0 });
+    victim.halfClose();
+  });
+});
 
 test.each([
   ["more received than was sent, at the start", { received: 1 }, "before it began"],

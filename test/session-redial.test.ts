@@ -63,7 +63,7 @@ test.each([
   ["that was answered, and no more", [100, 160], 0, (redial: Redial) => redial.answered(false)],
   ["that held for 10 s", [0, 100], 10_000, (redial: Redial) => redial.answered(false)],
   ["that held for less", [100, 160], 9_999, (redial: Redial) => redial.answered(false)],
-])("after a stream %s the pauses are of %j ms", (_, pausesMs, heldMs, bring) => {
+])("the pauses after a stream %s are of %j ms", (_, pausesMs, heldMs, bring) => {
   const session = cutOff();
   session.pausesOf(5);
   bring(session.redial);

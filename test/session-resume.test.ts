@@ -50,7 +50,7 @@ test.each([
   ["the transport", { transport: { sessions: false } }],
   ["the call", { call: { sessions: false } }],
 ] as [string, SessionSetup & { call?: CallOptions }][])(
-  "where %s wants no sessions, a cut ends the call",
+  "a cut ends the call if %s wants no sessions",
   async (_, setup) => {
     await using world = await sessionWorld({ linked: true, ...setup });
     const chat = world.greeter.chat(setup.call);
@@ -157,9 +157,12 @@ async function metadataOf(
   return heard;
 }
 
-test.each([false, true])(
-  "headers and trailers arrive once and complete, wherever a cut falls (failing: %s)",
-  async (fails) => {
+test.each([
+  ["ends with OK", false],
+  ["fails", true],
+])(
+  "headers and trailers of a call that %s arrive once and complete, wherever a cut falls",
+  async (_, fails) => {
     const plain = await metadataOf(fails, false, {});
     expect(plain).toHaveLength(fails ? 2 : 2);
     for (const cut of [
@@ -304,7 +307,7 @@ test("messages that an old connection delivers late are dropped, whichever conne
   expect(world.runs).toHaveLength(5);
 });
 
-test("after a cut the server sends its messages again with its answer to the resume, without waiting", async () => {
+test("the server sends its messages again after a cut with its answer to the resume, without waiting", async () => {
   await using world = await sessionWorld({ linked: true });
   const { link } = world;
   const chat = world.greeter.chat();

@@ -175,7 +175,7 @@ describe("messages that are not copied", () => {
     ["last", [small, small, large]],
     ["one after the other", [large, large]],
     ["alone", [large]],
-  ])("%s: are given out again from any message on", (_, payloads) => {
+  ])("messages that are not copied (%s) are given out again from any message on", (_, payloads) => {
     for (let from = 0; from <= payloads.length; from++) {
       for (const given of [false, true]) {
         const spool = spoolOf(...payloads);
@@ -194,7 +194,7 @@ describe("messages that are not copied", () => {
     ["first", [large, small]],
     ["last", [small, small, large]],
     ["one after the other", [large, large]],
-  ])("%s: are dropped up to any message", (_, payloads) => {
+  ])("messages that are not copied (%s) are dropped up to any message", (_, payloads) => {
     for (let upTo = 0; upTo <= payloads.length; upTo++) {
       const spool = spoolOf(...payloads);
       read(spool);
@@ -208,7 +208,7 @@ describe("messages that are not copied", () => {
     }
   });
 
-  test("are not copied from the application's bytes; smaller messages are", () => {
+  test("large messages are not copied from the application's bytes; smaller messages are", () => {
     const [own, copied] = [message(LARGE + 1), message(LARGE)];
     const spool = spoolOf(own, copied);
     const pieces = [spool.next(), spool.next(), spool.next()];

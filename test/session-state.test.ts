@@ -37,11 +37,11 @@ describe("the attachment of a session", () => {
   const over: AttachmentState<object> = { is: "over", number: 3, ...none };
   const all = [unattached, detached, attaching, flowing, attached, over];
 
-  test("is none at the beginning", () => {
+  test("a session has no attachment at the beginning", () => {
     expect(unattached).toStrictEqual({ is: "detached", number: 0, ...none, isReached: false });
   });
 
-  test("takes the stream of the next attachment number, unless it has ended", () => {
+  test("a session takes the stream of the next attachment number, unless it has ended", () => {
     const next = {};
     for (const state of all.filter(({ is }) => is !== "over")) {
       const is = { is: "attaching", number: state.number + 1, stream: next };
@@ -51,7 +51,7 @@ describe("the attachment of a session", () => {
     expect(opened(over, next, true)).toBe(over);
   });
 
-  test("is attached by the answer to its current attachment, and by no other", () => {
+  test("a session is attached by the answer to its current attachment, and by no other", () => {
     expect(answered(attaching)).toStrictEqual(attached);
     expect(answered(flowing)).toStrictEqual(attached);
     expect(attachedTo(stream, 3)).toStrictEqual(attached);
@@ -70,14 +70,14 @@ describe("the attachment of a session", () => {
     for (const number of [2, 3, 4]) expect(refusalOf(over, number)).toBe(Reason.UNKNOWN);
   });
 
-  test("has its stream while it attaches and is attached, and until it leaves the stream", () => {
+  test("an attachment has its stream while it attaches and is attached, and until it leaves the stream", () => {
     for (const state of [attaching, flowing, attached]) {
       expect(leave(state)).toStrictEqual(detached);
     }
     for (const state of [unattached, detached, over]) expect(leave(state)).toStrictEqual(state);
   });
 
-  test("has reached the server with the first connection, whether a stream is opened there or not", () => {
+  test("a session has reached the server with the first connection, whether a stream is opened there or not", () => {
     expect(isUnreached(unattached)).toBe(true);
     expect(isUnreached(reached(unattached))).toBe(false);
     expect(isUnreached(leave(opened(unattached, stream, true)))).toBe(false);
@@ -87,13 +87,13 @@ describe("the attachment of a session", () => {
     }
   });
 
-  test("may begin anew where attachment 1 was not processed, and no later one", () => {
+  test("a session may begin anew if attachment 1 was not processed, and no later one was made", () => {
     expect(mayBeginAgain({ ...attaching, number: 1 })).toBe(true);
     expect(mayBeginAgain({ ...attached, number: 1 })).toBe(false);
     for (const state of all) expect(mayBeginAgain(state)).toBe(false);
   });
 
-  test("ends from any state, and stays ended", () => {
+  test("an attachment ends from any state, and stays ended", () => {
     for (const state of all) {
       const end = ended(state);
       expect(end).toStrictEqual({ is: "over", number: state.number, ...none });
@@ -110,7 +110,7 @@ describe("an attachment of a session that the server does not know", () => {
   const ask = (attach: number, epoch: string, openedMs?: number) =>
     judgeUnknown({ attach, epoch, openedMs }, server);
 
-  test("starts it if it was opened within the grace, whatever its number", () => {
+  test("an attachment starts the session if it was opened within the grace, whatever the attachment's number", () => {
     for (const attach of [1, 2, 9]) {
       for (const openedMs of [100_000, 80_000, 70_000]) {
         expect(ask(attach, "here", openedMs)).toBe("start");
@@ -118,26 +118,26 @@ describe("an attachment of a session that the server does not know", () => {
     }
   });
 
-  test("is too late if the session was opened longer ago", () => {
+  test("an attachment is too late if the session was opened longer ago", () => {
     for (const attach of [1, 2]) {
       expect(ask(attach, "here", 69_999)).toBe(Reason.EXPIRED);
       expect(ask(attach, "here", 0)).toBe(Reason.EXPIRED);
     }
   });
 
-  test("is also refused if the session was opened ahead of the server's clock by more than the grace", () => {
+  test("an attachment is also refused if the session was opened ahead of the server's clock by more than the grace", () => {
     for (const attach of [1, 2]) {
       expect(ask(attach, "here", 130_000)).toBe("start");
       expect(ask(attach, "here", 130_001)).toBe(Reason.EXPIRED);
     }
   });
 
-  test("is UNKNOWN if it was answered before", () => {
+  test("a session is UNKNOWN if it was answered before", () => {
     expect(ask(2, "here")).toBe(Reason.UNKNOWN);
     expect(ask(1, "here")).toBe(Reason.UNKNOWN);
   });
 
-  test("of another process starts only with attachment 1", () => {
+  test("a session of another process starts only with attachment 1", () => {
     expect(ask(1, "there", 1)).toBe("start");
     expect(ask(1, "there")).toBe("start");
     expect(ask(2, "there", 100_000)).toBe(Reason.SERVER_RESTARTED);
@@ -153,7 +153,7 @@ describe("the window of a session", () => {
     return { account, window: new SessionWindow(size, account, start) };
   };
 
-  test("is full by messages, by bytes, and exceeds the bytes by one message", () => {
+  test("the window is full by messages, by bytes, and exceeds the bytes by one message", () => {
     const { window } = open();
     for (const size of [0, 0, 0]) expect(window.push(0, bytes(size))).toBe(false);
     expect(window.full).toBe(false);
@@ -187,7 +187,7 @@ describe("the window of a session", () => {
     expect(other.receive(1)).toBe(true);
   });
 
-  test("is due for an acknowledgement at half a window, in messages or in bytes", () => {
+  test("the window is due for an acknowledgement at half its size, in messages or in bytes", () => {
     const { window } = open();
     for (const size of [1, 1, 50]) window.receive(size);
     expect(window.ackPending).toBe(false);
@@ -199,7 +199,7 @@ describe("the window of a session", () => {
     expect(window.take(50)).toBe(true);
   });
 
-  test("refuses counts that are impossible, and ignores old ones", () => {
+  test("the window refuses counts that are impossible, and ignores old ones", () => {
     const { window } = open();
     for (let n = 0; n < 3; n++) window.push(0, bytes(1));
     expect(window.acknowledge(4)).toBe("above");
@@ -221,7 +221,7 @@ describe("the window of a session", () => {
     expect(window.window).toEqual({ bytes: 100, messages: 2 });
   });
 
-  test("is exact up to the largest count, and ends there", () => {
+  test("the window is exact up to the largest count, and ends there", () => {
     const { window } = open(MOST - 2);
     expect([window.sent, window.acknowledged, window.received, window.delivered]).toEqual(
       Array(4).fill(MOST - 2),
@@ -275,7 +275,7 @@ describe("the window of a session", () => {
   };
 
   test.each(Object.entries(settlings))(
-    "returns to its account the bytes that it took: %s",
+    "a window returns to its account the bytes that it took: %s",
     (_, settle) => {
       const { account, window } = open();
       for (const size of [10, 0, 20]) window.push(0, bytes(size));

@@ -26,7 +26,7 @@ async function playAll(side: Side, steps: readonly Step[]): Promise<Step[]> {
 }
 
 describe.each(vectors)("%s", (_, { name, about, client, server }) => {
-  test("has a description", () => {
+  test("a vector has a description", () => {
     expect(name).not.toBe("");
     expect(about).toEqual(vectors[0]?.[1].about);
   });

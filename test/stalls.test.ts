@@ -34,7 +34,7 @@ describe("a call that waits for a response that needs closeSend()", () => {
   test.each([
     ["", {}],
     [", through interceptors", { transport: { interceptors } }],
-  ])("logs a warning after 10 s%s, once a transport", async (_, setup) => {
+  ])("a call logs a warning after 10 s%s, once a transport", async (_, setup) => {
     await using world = await warnedWorld({ greeter: atTheEnd, ...setup });
     const chat = world.greeter.chat();
     await chat.send({ content: "1" });
@@ -57,7 +57,7 @@ describe("a call that waits for a response that needs closeSend()", () => {
     expect([...(await all(chat)), ...(await all(other))]).toEqual([]);
   });
 
-  test("logs nothing while it sends", async () => {
+  test("a call logs nothing while it sends", async () => {
     await using world = await warnedWorld({ greeter: atTheEnd });
     const chat = world.greeter.chat();
     const reply = next(chat);
@@ -72,7 +72,7 @@ describe("a call that waits for a response that needs closeSend()", () => {
     expect(world.warnings).toEqual([]);
   });
 
-  test("logs nothing for a chat that was answered and is silent now, for one that only listens, and for one that has ended", async () => {
+  test("a transport logs nothing for a chat that was answered and is silent now, for one that only listens, and for one that has ended", async () => {
     await using world = await warnedWorld();
     const silent = world.greeter.chat();
     await silent.send({ content: "1" });
@@ -92,7 +92,7 @@ describe("a call that waits for a response that needs closeSend()", () => {
     await Promise.allSettled([listening, pushed]);
   });
 
-  test("is watched again if it sends again after an answer", async () => {
+  test("a call is watched again if it sends again after an answer", async () => {
     const answers = gate();
     let count = 0;
     await using world = await warnedWorld({
@@ -143,7 +143,7 @@ describe("trailers that are awaited before the call was read", () => {
     await trailers;
   });
 
-  test("of a client-streaming call log a warning that names finish()", async () => {
+  test("trailers of a client-streaming call log a warning that names finish()", async () => {
     await using world = await warnedWorld();
     const sink = world.greeter.collect();
     const { trailers } = sink;
@@ -155,7 +155,7 @@ describe("trailers that are awaited before the call was read", () => {
     await trailers;
   });
 
-  test("of a push that continues by a cursor log a warning", async () => {
+  test("trailers of a push that continues by a cursor log a warning", async () => {
     const warnings: string[] = [];
     await using world = await roomWorld({ logger: { warn: (text) => void warnings.push(text) } });
     const watch = world.client(RoomService).watch({});
@@ -168,7 +168,7 @@ describe("trailers that are awaited before the call was read", () => {
     await trailers;
   });
 
-  test("log nothing if they are read early and the call is read afterwards", async () => {
+  test("trailers that are read early log nothing if the call is read afterwards", async () => {
     await using world = await warnedWorld();
     const push = world.greeter.subscribe({});
     const trailers = push.trailers.catch(() => {});

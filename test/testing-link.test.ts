@@ -168,7 +168,7 @@ test.each<[string, (link: World["link"]) => unknown]>([
   ["link.resume: direction is null", (link) => link.resume(null as never)],
   ["link.delay: ms is NaN: a number of 0 or more is needed", (link) => link.delay(Number.NaN)],
   ['link.delay: direction is ""', (link) => link.delay(1, "" as "up")],
-])("an argument that is not valid is INVALID_ARGUMENT: %s", async (message, call) => {
+])("an argument that is not valid fails with INVALID_ARGUMENT: %s", async (message, call) => {
   await using it = await countingWorld();
   await expect((async () => call(it.link))()).rejects.toMatchObject({
     code: Code.InvalidArgument,

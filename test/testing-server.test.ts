@@ -18,7 +18,7 @@ import { failureOf, next } from "./support/read.ts";
 import { leftSince, resources } from "./support/world.ts";
 
 describe("server.kill()", () => {
-  test("resets every connection without GOAWAY, also during a handshake", async () => {
+  test("server.kill() resets every connection without GOAWAY, also during a handshake", async () => {
     await using it = await countingWorld();
     const silent = dial(it.server);
     const greeted = dial(it.server);
@@ -31,7 +31,7 @@ describe("server.kill()", () => {
     expect(greeted.bytes).toBe(bytes);
   });
 
-  test("aborts handlers; plain calls fail, those with a session wait, new ones are refused", async () => {
+  test("server.kill() aborts handlers; plain calls fail, those with a session wait, new ones are refused", async () => {
     await using it = await countingWorld();
     const plain = await chatting(it, false);
     const lasting = await chatting(it);
@@ -45,7 +45,7 @@ describe("server.kill()", () => {
     lasting.cancel();
   });
 
-  test("resolves immediately, even if handlers ignore their signals or sessions have no connection", async () => {
+  test("server.kill() resolves immediately, even if handlers ignore their signals or sessions have no connection", async () => {
     const finish = gate();
     const before = resources();
     {
@@ -70,7 +70,7 @@ describe("server.kill()", () => {
     expect(leftSince(before)).toEqual([]);
   });
 
-  test("ends a drain that is under way", async () => {
+  test("server.kill() ends a drain that is under way", async () => {
     await using it = await countingWorld();
     const chat = await chatting(it, false);
     const closed = it.server.close({ graceMs: 60_000 });
@@ -79,7 +79,7 @@ describe("server.kill()", () => {
     expect((await failureOf(chat)).code).toBe(Code.Unavailable);
   });
 
-  test("does nothing if the server is already killed or closed", async () => {
+  test("server.kill() does nothing if the server is already killed or closed", async () => {
     await using it = await countingWorld();
     await Promise.all([it.server.kill(), it.server.kill()]);
     await it.server.close();
@@ -91,7 +91,7 @@ describe("server.kill()", () => {
       "HTTP/1.1",
       "POST /example.Greeter/SayHello HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}",
     ],
-  ])("aborts the handler of a call over %s", async (_name, request) => {
+  ])("server.kill() aborts the handler of a call over %s", async (_name, request) => {
     const running = gate<HandlerContext>();
     await using world = await startWorld((router) =>
       router.service(Greeter, {
@@ -113,7 +113,7 @@ describe("server.kill()", () => {
 });
 
 describe("server.restart()", () => {
-  test("serves at the same address, without the sessions from before", async () => {
+  test("server.restart() serves at the same address, without the sessions from before", async () => {
     await using it = await countingWorld();
     const { url } = it.server;
     const chat = await chatting(it);
@@ -130,7 +130,7 @@ describe("server.restart()", () => {
     again.cancel();
   });
 
-  test("kills a server that runs, and waits for one that drains", async () => {
+  test("server.restart() kills a server that runs, and waits for one that drains", async () => {
     await using it = await countingWorld();
     const first = await chatting(it, false);
     await it.server.restart();
@@ -143,7 +143,7 @@ describe("server.restart()", () => {
     expect(await it.greeter.sayHello({ content: "hi" })).toMatchObject({ reply: "hi" });
   });
 
-  test("runs routes again, so that their state is new, as in a new process", async () => {
+  test("server.restart() runs routes again, so that their state is new, as in a new process", async () => {
     let processes = 0;
     await using world = await startWorld((router) => {
       const reply = `process ${++processes}`;
@@ -155,7 +155,7 @@ describe("server.restart()", () => {
     expect(await greeter.sayHello({})).toMatchObject({ reply: "process 2" });
   });
 
-  test("called twice at the same time restarts once, and a kill() meanwhile follows it", async () => {
+  test("server.restart() called twice at the same time restarts once, and a kill() meanwhile follows it", async () => {
     await using it = await countingWorld();
     const both = Promise.all([it.server.restart(), it.server.restart()]);
     const killed = it.server.kill();
@@ -166,7 +166,7 @@ describe("server.restart()", () => {
     expect(await it.greeter.sayHello({ content: "hi" })).toMatchObject({ reply: "hi" });
   });
 
-  test("fails if the port is taken, and may be called again afterwards", async () => {
+  test("server.restart() fails if the port is taken, and may be called again afterwards", async () => {
     await using it = await countingWorld();
     await it.server.kill();
     const other = createTcpServer().listen(Number(new URL(it.server.url).port), "127.0.0.1");

@@ -68,11 +68,14 @@ describe.each(thrown)("%s", (_, value, code) => {
   };
 
   describe.each(kinds)("in a %s call", (_, call) => {
-    test.each(["onHeader", "onTrailer"] as const)("thrown by %s fails the call", async (option) => {
-      await using world = await start();
-      expectIs(await failureOf(call(world, { [option]: fail })), value, code);
-      await calm(world);
-    });
+    test.each(["onHeader", "onTrailer"] as const)(
+      "the error that %s throws fails the call",
+      async (option) => {
+        await using world = await start();
+        expectIs(await failureOf(call(world, { [option]: fail })), value, code);
+        await calm(world);
+      },
+    );
 
     const interceptors: [moment: string, Interceptor][] = [
       ["before it sees the call", fail],
@@ -87,7 +90,7 @@ describe.each(thrown)("%s", (_, value, code) => {
       ],
     ];
     test.each(interceptors)(
-      "thrown by an interceptor %s fails the call",
+      "the error that an interceptor throws %s fails the call",
       async (_, interceptor) => {
         await using world = await start({ transport: { interceptors: [except(interceptor)] } });
         expectIs(await failureOf(call(world, {})), value, code);
@@ -145,39 +148,45 @@ describe.each(thrown)("%s", (_, value, code) => {
     ],
   ];
 
-  test.each(endings)("thrown by the caller's requests %s fails the call", async (_, end) => {
-    await using world = await start();
-    const chat = world.greeter.chat(end(contents()));
-    expectIs(await failureOf(chat), value, code);
-    expectIs(await failureOf(chat.trailers), value, code);
-    expectIs(await failureOf(world.greeter.collect(end(contents()))), value, code);
-    expect(chat.state).toBe("closed");
-    await calm(world);
-  });
-
-  test.each(endings)("thrown by an interceptor's requests %s fails the call", async (_, end) => {
-    await using world = await start({
-      transport: {
-        interceptors: [
-          (next) => (request) =>
-            next(request.stream ? { ...request, message: end(request.message) } : request),
-        ],
-      },
-    });
-    const chat = world.greeter.chat();
-    const sending = chat.send({ content: "one" });
-    sending.then(
-      () => chat.closeSend(),
-      () => {},
-    );
-    expectIs(await failureOf(chat), value, code);
-    expectIs(await failureOf(chat.trailers), value, code);
-    await expect(chat.send({ content: "late" })).rejects.toThrow(ConnectError);
-    await calm(world);
-  });
+  test.each(endings)(
+    "the error that the caller's requests throw %s fails the call",
+    async (_, end) => {
+      await using world = await start();
+      const chat = world.greeter.chat(end(contents()));
+      expectIs(await failureOf(chat), value, code);
+      expectIs(await failureOf(chat.trailers), value, code);
+      expectIs(await failureOf(world.greeter.collect(end(contents()))), value, code);
+      expect(chat.state).toBe("closed");
+      await calm(world);
+    },
+  );
 
   test.each(endings)(
-    "thrown by an interceptor's responses %s fails the call",
+    "the error that an interceptor's requests throw %s fails the call",
+    async (_, end) => {
+      await using world = await start({
+        transport: {
+          interceptors: [
+            (next) => (request) =>
+              next(request.stream ? { ...request, message: end(request.message) } : request),
+          ],
+        },
+      });
+      const chat = world.greeter.chat();
+      const sending = chat.send({ content: "one" });
+      sending.then(
+        () => chat.closeSend(),
+        () => {},
+      );
+      expectIs(await failureOf(chat), value, code);
+      expectIs(await failureOf(chat.trailers), value, code);
+      await expect(chat.send({ content: "late" })).rejects.toThrow(ConnectError);
+      await calm(world);
+    },
+  );
+
+  test.each(endings)(
+    "the error that an interceptor's responses throw %s fails the call",
     async (moment, end) => {
       await using world = await start({
         transport: {
@@ -268,7 +277,7 @@ describe("a listener of onState that throws", () => {
   const bug = new Error("a bug");
 
   test.each(["open", "closed"])(
-    "when the call is %s is reported, with the method's name, and the call continues",
+    "a listener that throws when the call is %s is reported, with the method's name, and the call continues",
     async (at) => {
       await using world = await start();
       const chat = world.greeter.chat();
@@ -288,7 +297,7 @@ describe("a listener of onState that throws", () => {
   );
 
   test.each(["cancelled", "failed", "past its deadline"])(
-    "at the end of a call that is %s is reported, and does not change the end",
+    "a listener that throws at the end of a call that is %s is reported, and does not change the end",
     async (how) => {
       await using world = await start({
         greeter: {
@@ -314,7 +323,7 @@ describe("a listener of onState that throws", () => {
     },
   );
 
-  test("when its session is cut, and resumed, is reported each time", async () => {
+  test("a listener that throws when its session is cut, and resumed, is reported each time", async () => {
     await using world = await start({ linked: true, transport: { sessions: true } });
     const chat = world.greeter.chat();
     chat.onState(() => {
@@ -330,7 +339,7 @@ describe("a listener of onState that throws", () => {
     expect(reports).toHaveLength(4);
   });
 
-  test("of a call that continues by a cursor is reported, and the call continues", async () => {
+  test("a listener that throws in a call that continues by a cursor is reported, and the call continues", async () => {
     await using world = await roomWorld();
     const call = world.watch({ room: "lobby" });
     call.onState(() => {

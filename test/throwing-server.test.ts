@@ -73,7 +73,7 @@ describe.each(transports)("over %s", (_, transportTo) => {
       ],
     ];
     test.each(interceptors)(
-      "thrown by an interceptor %s ends the call, of every kind",
+      "the error that an interceptor throws %s ends every kind of call",
       async (_, interceptor) => {
         await using world = await start({ server: { interceptors: [interceptor] } });
         const transport = transportTo(world.url);
@@ -91,7 +91,7 @@ describe.each(transports)("over %s", (_, transportTo) => {
     );
 
     test.each(["early", "first", "second", "end"] as const)(
-      "thrown by an interceptor's messages (%s) ends the call, both ways",
+      "the error that an interceptor's messages throw (%s) ends the call, both ways",
       async (moment) => {
         const around = passing(moment, fail);
         const requests: Interceptor = (next) => (request) =>

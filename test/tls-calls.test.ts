@@ -9,7 +9,7 @@ import { start } from "./support/world.ts";
 const tls = { server: { tls: certs.server }, transport: { tls: { ca: certs.ca } } };
 
 describe("TLS", () => {
-  test("serves a client that checks the CA, by host name and by address", async () => {
+  test("a TLS server serves a client that checks the CA, by host name and by address", async () => {
     await using world = await start(tls);
     expect(world.url).toMatch(/^https:/);
     expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
@@ -29,7 +29,7 @@ describe("TLS", () => {
     ["signed by another CA", { ca: certs.otherCa }],
     ["for another name", { ca: certs.ca, serverName: "elsewhere.example" }],
   ])(
-    "with a certificate %s fails calls with UNAVAILABLE that names the address and the reason",
+    "a certificate %s fails calls with UNAVAILABLE that names the address and the reason",
     async (_, clientTls) => {
       await using world = await start({ ...tls, transport: { tls: clientTls } });
       const error = await failureOf(world.greeter.sayHello({}));
@@ -39,12 +39,12 @@ describe("TLS", () => {
     },
   );
 
-  test("accepts any certificate with rejectUnauthorized: false", async () => {
+  test("a client accepts any certificate with rejectUnauthorized: false", async () => {
     await using world = await start({ ...tls, transport: { tls: { rejectUnauthorized: false } } });
     expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
   });
 
-  test("fails with UNAVAILABLE for a cleartext client at a TLS port, and a TLS client at a cleartext port", async () => {
+  test("a cleartext client at a TLS port, and a TLS client at a cleartext port, fail with UNAVAILABLE", async () => {
     await using secure = await start(tls);
     await using wrong = createTransport({ baseUrl: secure.url.replace("https", "http") });
     const plainError = await failureOf(createClient(Greeter, wrong).sayHello({}));
@@ -62,7 +62,7 @@ describe("mTLS", () => {
     transport: { tls: { ca: certs.ca, ...pair } },
   });
 
-  test("serves a client with a certificate of the CA", async () => {
+  test("an mTLS server serves a client with a certificate of the CA", async () => {
     await using world = await start(setup(certs.client));
     expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
   });
@@ -70,7 +70,7 @@ describe("mTLS", () => {
   test.each([
     ["without a certificate", undefined],
     ["with another CA's certificate", certs.otherClient],
-  ])("fails with UNAVAILABLE for a client %s, and runs no handler", async (_, pair) => {
+  ])("a call of a client %s fails with UNAVAILABLE, and runs no handler", async (_, pair) => {
     let calls = 0;
     await using world = await start({
       ...setup(pair),

@@ -138,7 +138,7 @@ describe("the error of a call to a server that asks for a client certificate", (
   const mutual = { server: { tls: { cert, key, ca: certs.ca } } };
 
   test.each(["TLSv1.2", "TLSv1.3"] as const)(
-    "names tls.cert and tls.key if the client has no certificate, by %s",
+    "the error names tls.cert and tls.key if the client has no certificate, by %s",
     async (version) => {
       const server = createTlsServer({
         ...{ cert, key, ca: certs.ca, requestCert: true, rejectUnauthorized: true },
@@ -155,7 +155,7 @@ describe("the error of a call to a server that asks for a client certificate", (
     },
   );
 
-  test("names tls.cert and tls.key also for a Hawser server, which serves a client with a trusted certificate", async () => {
+  test("the error names tls.cert and tls.key also for a Hawser server, which serves a client with a trusted certificate", async () => {
     await using world = await start({
       ...mutual,
       transport: { tls: { ca: certs.ca, ...certs.client } },
@@ -167,7 +167,7 @@ describe("the error of a call to a server that asks for a client certificate", (
     expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
   });
 
-  test("asks for the authority of the client's certificate if the server does not trust that certificate", async () => {
+  test("the error asks for the authority of the client's certificate if the server does not trust that certificate", async () => {
     await using world = await start({
       ...mutual,
       transport: { tls: { ca: certs.ca, ...certs.client } },
@@ -178,10 +178,10 @@ describe("the error of a call to a server that asks for a client certificate", (
   });
 });
 
-describe("the error of a call to a server whose certificate", () => {
+describe("the error of a call to a server whose certificate is refused", () => {
   const secure = { server: { tls: { cert, key } }, transport: { tls: { ca: certs.ca } } };
 
-  test("is not trusted names tls.ca", async () => {
+  test("the error names tls.ca if the server's certificate is not trusted", async () => {
     await using world = await start(secure);
     const said = await refusal({ baseUrl: world.url, tls: { ca: certs.otherCa } });
     expect(said).toMatch(
@@ -190,7 +190,7 @@ describe("the error of a call to a server whose certificate", () => {
     await world.greeter.sayHello({});
   });
 
-  test("has another name names tls.serverName", async () => {
+  test("the error names tls.serverName if the server's certificate has another name", async () => {
     await using world = await start(secure);
     const tls = { ca: certs.ca, serverName: "elsewhere.example" };
     expect(await refusal({ baseUrl: world.url, tls })).toMatch(/tls\.serverName/);
@@ -199,7 +199,7 @@ describe("the error of a call to a server whose certificate", () => {
 });
 
 describe("the error of a call whose baseUrl has the wrong scheme", () => {
-  test("hints at https:// for a port with TLS", async () => {
+  test("the error hints at https:// for a port with TLS", async () => {
     await using world = await start({
       server: { tls: { cert, key } },
       transport: { tls: { ca: certs.ca } },
@@ -209,7 +209,7 @@ describe("the error of a call whose baseUrl has the wrong scheme", () => {
     await world.greeter.sayHello({});
   });
 
-  test("hints at https:// for a server that answers with a TLS alert", async () => {
+  test("the error hints at https:// for a server that answers with a TLS alert", async () => {
     const alert = Buffer.from([0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x46]);
     const server = createTcpServer(
       (socket) =>
@@ -223,7 +223,7 @@ describe("the error of a call whose baseUrl has the wrong scheme", () => {
     expect(said).toContain("does it speak TLS? Then use https://");
   });
 
-  test("hints at http:// for a cleartext port", async () => {
+  test("the error hints at http:// for a cleartext port", async () => {
     await using world = await start();
     const baseUrl = world.url.replace("http", "https");
     expect(await refusal({ baseUrl })).toContain("does it speak cleartext? Then use http://");
@@ -231,13 +231,13 @@ describe("the error of a call whose baseUrl has the wrong scheme", () => {
     await world.greeter.sayHello({});
   });
 
-  test("mentions http:// for a port that closes", async () => {
+  test("the error mentions http:// for a port that closes", async () => {
     await using there = await listening(createTcpServer((socket) => void socket.resume().end()));
     const said = await refusal({ baseUrl: `https://127.0.0.1:${there.port}` });
     expect(said).toContain("For cleartext use http://");
   });
 
-  test("does not mention certificates if no server listens on the port", async () => {
+  test("the error names neither scheme if no server listens on the port", async () => {
     expect(await refusal({ baseUrl: "http://127.0.0.1:1" })).not.toMatch(/https?:\/\//);
     expect(await refusal({ baseUrl: "https://127.0.0.1:1" })).not.toMatch(/https?:\/\//);
   });

@@ -22,7 +22,7 @@ async function full(options: { sessions?: boolean; connectTimeoutMs?: number } =
   return { world, chat, second };
 }
 
-test("are served in their order when the server takes calls again, however long ago they began to wait", async () => {
+test("waiting calls are served in their order when the server takes calls again, however long ago they began to wait", async () => {
   const { world, chat, second } = await full({ connectTimeoutMs: 300 });
   await using _world = world;
   const order: string[] = [];
@@ -53,20 +53,20 @@ test("waiting calls fail immediately when that connection is lost and the next a
   await failureOf(chat);
 });
 
-test.each([false, true])(
-  "leave no stream and no timer when they are cancelled (sessions: %s)",
-  async (sessions) => {
-    const { world, chat, second } = await full({ sessions });
-    await using _world = world;
-    const used = await memoryInUse();
-    for (let n = 0; n < 2_000; n++) {
-      const call = world.greeter.chat();
-      call.send({ content: `${n}`.repeat(2_000) }).catch(() => {});
-      call.cancel();
-    }
-    expect((await memoryInUse()) - used).toBeLessThan(4_000_000);
-    chat.closeSend();
-    await second;
-    expect(await next(chat)).toBeUndefined();
-  },
-);
+test.each([
+  ["without sessions", false],
+  ["with sessions", true],
+])("waiting calls %s leave no stream and no timer when they are cancelled", async (_, sessions) => {
+  const { world, chat, second } = await full({ sessions });
+  await using _world = world;
+  const used = await memoryInUse();
+  for (let n = 0; n < 2_000; n++) {
+    const call = world.greeter.chat();
+    call.send({ content: `${n}`.repeat(2_000) }).catch(() => {});
+    call.cancel();
+  }
+  expect((await memoryInUse()) - used).toBeLessThan(4_000_000);
+  chat.closeSend();
+  await second;
+  expect(await next(chat)).toBeUndefined();
+});

@@ -28,7 +28,7 @@ it.each<[string, (stream: number) => Buffer[]]>([
     "one response too many, and no end",
     (s) => [responseHeaders(s), data(s, empty), data(s, empty)],
   ],
-])("%s is an error of a call that has exactly one response", async (_, answer) => {
+])("%s fails a call that has exactly one response", async (_, answer) => {
   await using world = await fakeServer(({ peer, stream }) => peer.write(...answer(stream)));
   expect((await outcomeOf.unary(world)).error).toMatchObject({ code: Code.Unimplemented });
   const sink = world.client.collect(scripted);
@@ -80,7 +80,7 @@ it.each<[string, (stream: number) => Buffer[], string[]]>([
     (s) => [responseHeaders(s), data(s, hello), trailers(s), rst(s, Http2Code.CANCEL)],
     ["hello"],
   ],
-])("a response with %s is good", async (_, answer, expected) => {
+])("a response with %s is accepted", async (_, answer, expected) => {
   await using world = await fakeServer(({ peer, stream }) => peer.write(...answer(stream)));
   expect(await outcomeOf.chat(world)).toEqual({ replies: expected, error: undefined });
   await world.idle();

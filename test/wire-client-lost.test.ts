@@ -49,7 +49,7 @@ const meaning: Partial<Record<CodeName, Code>> = {
 };
 
 for (const point of Object.keys(points)) {
-  it.each(codeNames)(`a reset ${point}, with %s, is an error`, async (name) => {
+  it.each(codeNames)(`a reset ${point}, with %s, fails the call`, async (name) => {
     await using world = await fakeServer(({ peer, stream }) =>
       peer.write(...points[point]!(stream), rst(stream, Http2Code[name])),
     );
@@ -127,23 +127,26 @@ it("calls that are made when a GOAWAY comes to an idle connection are served", a
 });
 
 for (const point of Object.keys(points)) {
-  it.each(codeNames)(`GOAWAY ${point}, with %s, and the end of the connection`, async (name) => {
-    await using world = await fakeServer(({ peer, stream }) => {
-      peer.write(...points[point]!(stream), goaway(stream, Http2Code[name], "enough"));
-      peer.socket.end();
-    });
-    const { fails } = await world.otherCall();
-    const { replies, error } = await outcomeOf.chat(world);
-    expect(error).toMatchObject({ code: Code.Unavailable });
-    expect(error?.rawMessage).toContain(new URL(world.url).host);
-    expect(replies).toEqual(repliesAt(point));
-    expect(await fails()).toMatchObject({ code: Code.Unavailable });
-    expect(await outcomeOf.unary(world)).toMatchObject({ error: { code: Code.Unavailable } });
-    await world.expectServed();
-    await world.idle();
-  });
+  it.each(codeNames)(
+    `GOAWAY ${point}, with %s, and the end of the connection fail the call`,
+    async (name) => {
+      await using world = await fakeServer(({ peer, stream }) => {
+        peer.write(...points[point]!(stream), goaway(stream, Http2Code[name], "enough"));
+        peer.socket.end();
+      });
+      const { fails } = await world.otherCall();
+      const { replies, error } = await outcomeOf.chat(world);
+      expect(error).toMatchObject({ code: Code.Unavailable });
+      expect(error?.rawMessage).toContain(new URL(world.url).host);
+      expect(replies).toEqual(repliesAt(point));
+      expect(await fails()).toMatchObject({ code: Code.Unavailable });
+      expect(await outcomeOf.unary(world)).toMatchObject({ error: { code: Code.Unavailable } });
+      await world.expectServed();
+      await world.idle();
+    },
+  );
 
-  it.each(["fin", "rst"])(`a connection that ends (%s) ${point}`, async (how) => {
+  it.each(["fin", "rst"])(`a connection that ends (%s) ${point} fails the call`, async (how) => {
     await using world = await fakeServer(async ({ peer, stream }) => {
       peer.write(...points[point]!(stream));
       // A TCP reset takes what the client has not read yet.
@@ -242,37 +245,40 @@ it.each<[string, (stream: number) => Buffer[], Code?]>([
   },
 );
 
-it.each(["fin", "rst"])("a response cut (%s) at any byte is UNAVAILABLE", async (how) => {
-  const greeting = Buffer.concat([settings(), frame(Type.SETTINGS, Flag.ACK, 0)]);
-  const whole = Buffer.concat([greeting, responseHeaders(1), data(1, hello), trailers(1)]);
-  for (let at = 0; at <= whole.length; at++) {
-    let asked = false;
-    await using server = await listen((socket) => {
-      const cut = () => (how === "fin" ? socket.end() : socket.resetAndDestroy());
-      let heard = Buffer.alloc(0);
-      socket.write(whole.subarray(0, Math.min(at, greeting.length)));
-      socket.on("data", (chunk) => {
-        heard = Buffer.concat([heard, chunk]);
-        if (heard.length < PREFACE.length) return;
-        if (at <= greeting.length) return void cut();
-        // The request is here when its message is.
-        if (asked || !heard.includes(hello)) return;
-        asked = true;
-        socket.write(whole.subarray(greeting.length, at), () => how === "fin" && cut());
-        if (how === "rst") setImmediate(cut);
+it.each(["fin", "rst"])(
+  "a response cut (%s) at any byte fails the call with UNAVAILABLE",
+  async (how) => {
+    const greeting = Buffer.concat([settings(), frame(Type.SETTINGS, Flag.ACK, 0)]);
+    const whole = Buffer.concat([greeting, responseHeaders(1), data(1, hello), trailers(1)]);
+    for (let at = 0; at <= whole.length; at++) {
+      let asked = false;
+      await using server = await listen((socket) => {
+        const cut = () => (how === "fin" ? socket.end() : socket.resetAndDestroy());
+        let heard = Buffer.alloc(0);
+        socket.write(whole.subarray(0, Math.min(at, greeting.length)));
+        socket.on("data", (chunk) => {
+          heard = Buffer.concat([heard, chunk]);
+          if (heard.length < PREFACE.length) return;
+          if (at <= greeting.length) return void cut();
+          // The request is here when its message is.
+          if (asked || !heard.includes(hello)) return;
+          asked = true;
+          socket.write(whole.subarray(greeting.length, at), () => how === "fin" && cut());
+          if (how === "rst") setImmediate(cut);
+        });
       });
-    });
-    await using world = await fakeServer(() => {}, { baseUrl: server.url });
-    const { replies, error } = await outcomeOf.unary(world);
-    const label = `cut at ${at} of ${whole.length}: ${error}`;
-    if (at === whole.length && (how === "fin" || error === undefined)) {
-      expect(replies, label).toEqual(["hello"]);
-    } else {
-      expect(error?.code, label).toBe(Code.Unavailable);
-      expect(error?.rawMessage, label).toContain(new URL(server.url).host);
+      await using world = await fakeServer(() => {}, { baseUrl: server.url });
+      const { replies, error } = await outcomeOf.unary(world);
+      const label = `cut at ${at} of ${whole.length}: ${error}`;
+      if (at === whole.length && (how === "fin" || error === undefined)) {
+        expect(replies, label).toEqual(["hello"]);
+      } else {
+        expect(error?.code, label).toBe(Code.Unavailable);
+        expect(error?.rawMessage, label).toContain(new URL(server.url).host);
+      }
     }
-  }
-});
+  },
+);
 
 it.each<[string, (world: FakeServer) => Promise<unknown>]>([
   ["unary", (world) => world.client.sayHello({ content: "x".repeat(3 * 2 ** 20) }, scripted)],

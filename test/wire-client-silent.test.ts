@@ -52,20 +52,23 @@ it.each<[string, (socket: Socket) => unknown]>([
     (socket) => socket.end(Buffer.concat([settings(), goaway(0, 0)])),
   ],
   ["sends settings that are not valid", (socket) => socket.write(settings({ 4: 2 ** 31 }))],
-])("a call to a server that %s is UNAVAILABLE, within the connect timeout", async (_, serve) => {
-  await using server = await listen((socket) => {
-    socket.resume();
-    serve(socket);
-  });
-  await using world = await fakeServer(() => {}, { baseUrl: server.url, connectTimeoutMs: 500 });
-  const began = performance.now();
-  const outcomes = await Promise.all([outcomeOf.unary(world), outcomeOf.chat(world)]);
-  expect(performance.now() - began).toBeLessThan(2500);
-  for (const { error } of outcomes) {
-    expect(error).toMatchObject({ code: Code.Unavailable });
-    expect(error?.rawMessage).toContain(`127.0.0.1:${server.port}`);
-  }
-});
+])(
+  "a call to a server that %s fails with UNAVAILABLE within the connect timeout",
+  async (_, serve) => {
+    await using server = await listen((socket) => {
+      socket.resume();
+      serve(socket);
+    });
+    await using world = await fakeServer(() => {}, { baseUrl: server.url, connectTimeoutMs: 500 });
+    const began = performance.now();
+    const outcomes = await Promise.all([outcomeOf.unary(world), outcomeOf.chat(world)]);
+    expect(performance.now() - began).toBeLessThan(2500);
+    for (const { error } of outcomes) {
+      expect(error).toMatchObject({ code: Code.Unavailable });
+      expect(error?.rawMessage).toContain(`127.0.0.1:${server.port}`);
+    }
+  },
+);
 
 it.each(["unary", "chat"] as const)(
   "a %s call that is never answered ends at its deadline",

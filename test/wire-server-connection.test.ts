@@ -93,7 +93,7 @@ it.each<[string, Buffer[], number]>([
   ],
   ["a second preface", [PREFACE], Http2Code.FRAME_SIZE_ERROR],
   ["random bytes", [Buffer.from("9f3c61d8aa07b24e5510c3f6e8192d7b", "hex")], 6],
-])("ends a connection with %s, and no other", async (_, bytes, code) => {
+])("the server ends a connection with %s, and no other", async (_, bytes, code) => {
   await using world = await watchedServer();
   const elsewhere = await otherCall(await world.dial());
   const peer = await world.dial();
@@ -110,7 +110,7 @@ it.each<[string, Buffer[], number]>([
   expect(world.logged).toEqual([]);
 });
 
-it("refuses a stream with a lower number than an earlier one", async () => {
+it("the server refuses a stream with a lower number than an earlier one", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const { stillWorks } = await otherCall(peer);
@@ -121,7 +121,7 @@ it("refuses a stream with a lower number than an earlier one", async () => {
   await stillWorks();
 });
 
-it("continues with its streams after the client's GOAWAY", async () => {
+it("a connection continues with its streams after the client's GOAWAY", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const { stillWorks } = await otherCall(peer);
@@ -203,7 +203,7 @@ it.each<[string, Buffer]>([
   },
 );
 
-it("answers malformed HTTP/1.1 with 400", async () => {
+it("the server answers malformed HTTP/1.1 with 400", async () => {
   await using world = await watchedServer();
   const { socket, closed } = await rawSocket(world);
   socket.write("NOT A REQUEST\r\n\r\n");

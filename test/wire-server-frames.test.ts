@@ -36,7 +36,7 @@ const bothZipped = Buffer.concat([
 it.each([
   ["plain", both, {}],
   ["compressed", bothZipped, { "grpc-encoding": "gzip" }],
-])("reads %s messages split at every byte boundary", async (_, body, but) => {
+])("the server reads %s messages split at every byte boundary", async (_, body, but) => {
   await using world = await watchedServer();
   const peer = await world.dial();
   for (let at = 0; at <= body.length; at++) {
@@ -55,7 +55,7 @@ it.each([
   await world.idle();
 });
 
-it("reads messages split at every two byte boundaries", async () => {
+it("the server reads messages split at every two byte boundaries", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   let stream = -1;
@@ -77,7 +77,7 @@ it("reads messages split at every two byte boundaries", async () => {
   await world.idle();
 });
 
-it("reads a request that comes in TCP segments of one byte", async () => {
+it("the server reads a request that comes in TCP segments of one byte", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const bytes = Buffer.concat([request(1, "Chat"), data(1, first), data(1, second, true)]);
@@ -123,7 +123,7 @@ it.each<[string, (stream: number) => Buffer[]]>([
         data(stream, Uint8Array.of(b)),
       ]),
   ],
-])("reads %s", async (_, frames) => {
+])("the server reads %s", async (_, frames) => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const { stillWorks } = await otherCall(peer);
@@ -134,7 +134,7 @@ it.each<[string, (stream: number) => Buffer[]]>([
   await stillWorks();
 });
 
-it("takes trailers of a request as its half-close", async () => {
+it("the server takes trailers of a request as its half-close", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   peer.write(request(1, "Chat"), data(1, first), headers(1, [["x-trailer", "1"]], true));
@@ -143,7 +143,7 @@ it("takes trailers of a request as its half-close", async () => {
   expect(world.calls[0]?.end).toBe("half-closed");
 });
 
-it("fails a request that trailers cut off", async () => {
+it("the server fails a request that trailers cut off", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   peer.write(request(1, "Chat"), data(1, both.subarray(0, -1)), headers(1, [["x-end", "1"]], true));
@@ -199,7 +199,7 @@ it.each<[string, (stream: number) => Buffer[], number]>([
     Http2Code.ENHANCE_YOUR_CALM,
   ],
   ["a te of gzip", (s) => [request(s, "Chat", { te: "gzip" })], Http2Code.PROTOCOL_ERROR],
-])("resets a stream with %s, and no other", async (_, frames, code) => {
+])("the server resets a stream with %s, and no other", async (_, frames, code) => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const { stillWorks } = await otherCall(peer);

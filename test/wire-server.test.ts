@@ -239,7 +239,7 @@ async function play(bad: BadRequest): Promise<void> {
   expect(world.logged).toEqual([]);
 }
 
-it("names the encodings that it supports when it refuses one", async () => {
+it("the server names the encodings that it supports when it refuses one", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   peer.write(request(1, "Chat", { "grpc-encoding": "br" }), data(1, hello, true));
@@ -275,7 +275,7 @@ it.each([
   expect(world.calls[0]).toMatchObject({ abortedAtEnd: true });
 });
 
-it("ends the call of a handler that does not read when its requests are cut off", async () => {
+it("the server ends the call of a handler that does not read when its requests are cut off", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   peer.write(request(1, "Chat", { "x-handler": "idle" }));
@@ -291,7 +291,7 @@ it.each([
   ["an image", { "content-type": "image/jpeg" }],
   ["an unknown codec", { "content-type": "application/grpc+bogus" }],
   ["a word that only begins as gRPC does", { "content-type": "application/grpcish" }],
-])("answers 415 to %s", async (_, but) => {
+])("the server answers 415 to %s", async (_, but) => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const { stillWorks } = await otherCall(peer);
@@ -311,16 +311,19 @@ it("the server answers 415 if a request has no content-type", async () => {
   await world.idle();
 });
 
-it.each(["GET", "PUT", "DELETE", "PATCH", "BREW"])("answers 405 to %s", async (method) => {
-  await using world = await watchedServer();
-  const peer = await world.dial();
-  peer.write(request(1, "Chat", { ":method": method }), data(1, hello, true));
-  expect((await peer.ended(1)).headers?.[":status"]).toBe("405");
-  await world.expectServed();
-  await world.idle();
-});
+it.each(["GET", "PUT", "DELETE", "PATCH", "BREW"])(
+  "the server answers 405 to %s",
+  async (method) => {
+    await using world = await watchedServer();
+    const peer = await world.dial();
+    peer.write(request(1, "Chat", { ":method": method }), data(1, hello, true));
+    expect((await peer.ended(1)).headers?.[":status"]).toBe("405");
+    await world.expectServed();
+    await world.idle();
+  },
+);
 
-it("answers a refused request whose body never ends", async () => {
+it("the server answers a refused request whose body never ends", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const { stillWorks } = await otherCall(peer);
@@ -346,7 +349,7 @@ it.each([
   ],
   ["a field given twice", [envelope(Buffer.concat([text("a"), text("b")]))], ["b"]],
   ["a length in more bytes than it needs", [envelope(Buffer.of(0x0a, 0x81, 0x00, 0x41))], ["A"]],
-])("serves %s", async (_, bodies, contents) => {
+])("the server serves %s", async (_, bodies, contents) => {
   await using world = await watchedServer();
   const peer = await world.dial();
   peer.write(request(1, "Chat"), data(1, Buffer.concat(bodies), true));
@@ -366,7 +369,7 @@ it.each([
   ["metadata of every printable character", { "x-odd": "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~" }],
   ["metadata that names a prototype", { __proto__x: "1", "constructor-bin": "AAAA" }],
   ["no te header", { te: "" }],
-])("serves a request with %s", async (_, but) => {
+])("the server serves a request with %s", async (_, but) => {
   await using world = await watchedServer();
   const peer = await world.dial();
   const list = requestHeaders("Chat", but).filter(([, value]) => value !== "");

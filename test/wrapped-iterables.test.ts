@@ -50,7 +50,7 @@ describe.each(wraps)("a client whose messages are wrapped %s", (_, wrap) => {
   const transport = { interceptors: wrapping(wrap) };
   const STATUS = new ConnectError("no more", Code.ResourceExhausted);
 
-  test("has its waiting send() and its later send() fail with the status of the call, before a response is read", async () => {
+  test("the waiting send() and a later send() fail with the status of the call, before a response is read", async () => {
     const ends = gate();
     await using world = await start({
       transport,
@@ -76,7 +76,7 @@ describe.each(wraps)("a client whose messages are wrapped %s", (_, wrap) => {
     expect((await failureOf(chat)).rawMessage).toBe("no more");
   });
 
-  test("gets FAILED_PRECONDITION from send() after a good end", async () => {
+  test("send() rejects with FAILED_PRECONDITION after the call ended with OK", async () => {
     await using world = await start({
       transport,
       greeter: {
@@ -142,7 +142,7 @@ describe.each(wraps)("a server whose messages are wrapped %s", (_, wrap) => {
     ];
   }
 
-  test("leaves the iterable that its handler returned when the client cancels, of every kind", async () => {
+  test("the server leaves the iterable that its handler returned when the client cancels a call of any kind", async () => {
     await using it = hubWorld();
     for (const { greeter, left } of handlers(it)) {
       await using world = await start({ server, greeter });
@@ -153,7 +153,7 @@ describe.each(wraps)("a server whose messages are wrapped %s", (_, wrap) => {
     }
   });
 
-  test("ends the requests that its handler waits for when the client cancels", async () => {
+  test("the server ends the requests that its handler waits for when the client cancels", async () => {
     const ends: unknown[] = [];
     await using world = await start({
       server,

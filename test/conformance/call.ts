@@ -179,7 +179,7 @@ function record({ result }: Task, { payload }: Response): void {
   result.payloads.push(payload ?? create(PayloadSchema));
 }
 
-/** Used after the end of a call; its failure is reported with the call's error. */
+/** Records the metadata of a call that has ended. If its headers or trailers reject, they are left out. */
 async function recordMetadata({ result }: Task, stream: Stream): Promise<void> {
   const [header, trailer] = await Promise.allSettled([stream.headers, stream.trailers]);
   if (header.status === "fulfilled") result.responseHeaders = toHeaderList(header.value);

@@ -145,7 +145,7 @@ async function goesOn(directory: string, befall: (nginx: Nginx) => Promise<void>
   await Promise.all(talks.map((talk) => talk.ends(world.runOf)));
 }
 
-/** The connection to nginx is cut many times: each session finds its server again, among two. */
+/** Checks that each session finds its server again, among two, when the connection to nginx is cut many times. */
 async function findsItsServer(directory: string): Promise<void> {
   await using world = await proxied(directory);
   const talks = Array.from({ length: 20 }, (_, i) => new Talk(world.greeter, `talk ${i}`));

@@ -3,7 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { Greeter } from "../../gen/example/greeter_pb.js";
 import { type Client, Code, ConnectError } from "../../src/index.ts";
 import type { Dice } from "./dice.ts";
-import { messageOf, noWrongs, readFarewell, Sequence } from "./sequence.ts";
+import { messageOf, noWrongs, readFinalReply, Sequence } from "./sequence.ts";
 
 /** A chat that neither sends nor receives for this time hangs. */
 const HANG_MS = 45_000;
@@ -156,14 +156,14 @@ class Chat {
 
   async #read(dice: Dice): Promise<void> {
     const { push, endAfter, cancelled, dozy } = this.#plan;
-    let farewell: { requests: number; replies: number } | undefined;
+    let finalReply: { requests: number; replies: number } | undefined;
     try {
       for await (const { reply } of this.#call) {
         this.#tally.received++;
         this.#livedAt = performance.now();
-        if (farewell !== undefined) throw new Error("a reply came after the final one");
-        farewell = readFarewell(reply);
-        if (farewell === undefined) this.#replies.take(reply);
+        if (finalReply !== undefined) throw new Error("a reply came after the final one");
+        finalReply = readFinalReply(reply);
+        if (finalReply === undefined) this.#replies.take(reply);
         if (dozy && dice.chance(0.01)) await pause(dice.between(1, 20));
       }
     } catch (error) {
@@ -171,14 +171,14 @@ class Chat {
       this.#replies.end();
       return;
     }
-    if (farewell === undefined) throw new Error("the chat ended without its final reply");
-    this.#replies.end(farewell.replies);
+    if (finalReply === undefined) throw new Error("the chat ended without its final reply");
+    this.#replies.end(finalReply.replies);
     const requests = endAfter > 0 ? endAfter : this.#sent;
     const replies = push > 0 ? push : requests;
-    this.#tally.wrongs.lost += Math.max(0, requests - farewell.requests);
-    if (farewell.requests !== requests || farewell.replies !== replies) {
+    this.#tally.wrongs.lost += Math.max(0, requests - finalReply.requests);
+    if (finalReply.requests !== requests || finalReply.replies !== replies) {
       throw new Error(
-        `the handler had ${farewell.requests} requests of ${requests}, and gave ${farewell.replies} replies of ${replies}`,
+        `the handler had ${finalReply.requests} requests of ${requests}, and gave ${finalReply.replies} replies of ${replies}`,
       );
     }
   }

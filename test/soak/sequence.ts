@@ -65,12 +65,12 @@ export function messageOf(chat: number, number: number): string {
 const padding = "the sea does not hold still for a rope to be tied. ".repeat(4096);
 
 /** The handler's final reply: how many requests it received, and how many replies it sent. */
-export function farewell(requests: number, replies: number): string {
+export function finalReply(requests: number, replies: number): string {
   return `end ${requests} ${replies}`;
 }
 
 /** Reads the counts of a final reply. Returns `undefined` if the message is not one. */
-export function readFarewell(message: string): { requests: number; replies: number } | undefined {
+export function readFinalReply(message: string): { requests: number; replies: number } | undefined {
   const [, requests, replies] = /^end (\d+) (\d+)$/.exec(message) ?? [];
   return requests === undefined
     ? undefined

@@ -6,7 +6,7 @@ import { createServer, type HandlerContext } from "../../src/server.ts";
 import { SessionRegistry } from "../../src/session/registry.ts";
 import { census } from "../support/census.ts";
 import { sample } from "./memory.ts";
-import { farewell, messageOf, noWrongs, Sequence, type Wrongs } from "./sequence.ts";
+import { finalReply, messageOf, noWrongs, Sequence, type Wrongs } from "./sequence.ts";
 
 export interface SessionsReport extends Wrongs {
   /** Requests that handlers took. */
@@ -80,7 +80,7 @@ async function* chat(
         if (sequence.received === endAfter) break;
       }
     }
-    yield { reply: farewell(sequence.received, replies) };
+    yield { reply: finalReply(sequence.received, replies) };
     if (cancelled) failures.push(`chat ${id} was cancelled, and its handler came to its end`);
   } catch (error) {
     if (!cancelled) failures.push(`the handler of chat ${id}: ${error}`);

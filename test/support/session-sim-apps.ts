@@ -163,7 +163,7 @@ export type ClientOutcome =
   | { readonly is: "running" }
   /** The server's status. */
   | { readonly is: "status"; readonly status: "ok" | ConnectError }
-  /** Ends the application because the session was lost, or never began. */
+  /** The session was lost, or never began. */
   | { readonly is: "failed"; readonly error: ConnectError }
   | { readonly is: "cancelled" };
 
@@ -282,13 +282,13 @@ export class ServerApp extends SimApp implements ServerStreamListener {
     if (this.running) this.#sendHeaders();
   }
 
-  /** Its headers or messages could not be sent, as when node:http2 refuses its headers. */
+  /** Ends the session because its output could not be sent, as when node:http2 refuses its headers. */
   giveUp(): void {
     this.gaveUp = true;
     this.session.reset();
   }
 
-  /** The handler throws. */
+  /** Has the handler throw. */
   fail(error: ConnectError): void {
     this.#finish(error);
   }
