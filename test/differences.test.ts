@@ -171,12 +171,12 @@ test(rows.waiting, async () => {
   await staysQuiet(connect);
   expect(outcome).toBe("waits");
 
-  const told = gate();
+  const cancelled = gate();
   const js = await grpcJs({
-    chat: (chat: Chat) => void chat.on("data", () => {}).on("cancelled", told.open),
+    chat: (chat: Chat) => void chat.on("data", () => {}).on("cancelled", cancelled.open),
   });
   await call(js, "Chat", deadline);
-  await told.opened;
+  await cancelled.opened;
 });
 
 test(rows.losing, async () => {

@@ -15,7 +15,7 @@ import type { Fields } from "./support/session-sim-wire.ts";
 function client() {
   const time = new FakeTime();
   const dials: Dialling[] = [];
-  const told: Fields[] = [];
+  const cancels: Fields[] = [];
   const app = new ClientApp();
   const clock = time.clock();
   app.session = new ClientSession({
@@ -27,7 +27,7 @@ function client() {
     dialler: {
       dial: (session) => void dials.push(session),
       renegotiate: () => expect.unreachable("the server said nothing of EXPIRED"),
-      tell: (headers) => void told.push(headers),
+      tell: (headers) => void cancels.push(headers),
       unbind() {},
       add() {},
       remove() {},
@@ -44,7 +44,7 @@ function client() {
     });
     return stream;
   };
-  return { time, app, dials, told, open };
+  return { time, app, dials, cancels, open };
 }
 
 const ANSWER = {
@@ -106,18 +106,18 @@ test("a call whose first connection closes before its stream is opened begins on
 });
 
 test("a call that ends before it has a connection opens no stream, and sends no cancel", () => {
-  const { app, dials, told } = client();
+  const { app, dials, cancels } = client();
   expect(dials[0]?.isWanted).toBe(true);
   app.cancel();
   expect(dials[0]?.isWanted).toBe(false);
-  expect(told).toEqual([]);
+  expect(cancels).toEqual([]);
 });
 
 test("a call that ends while it looks for a connection opens no stream, and sends a cancel with the next attachment number", () => {
-  const { app, dials, told, open } = client();
+  const { app, dials, cancels, open } = client();
   open(0).lost();
   expect(dials[1]?.isWanted).toBe(true);
   app.cancel();
   expect(dials[1]?.isWanted).toBe(false);
-  expect(told).toMatchObject([{ "hawser-attach": "2", "hawser-cancel": "1" }]);
+  expect(cancels).toMatchObject([{ "hawser-attach": "2", "hawser-cancel": "1" }]);
 });

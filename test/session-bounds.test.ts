@@ -19,9 +19,9 @@ async function open(peer: SessionPeer, id = newId()): Promise<Attached> {
 }
 
 async function refused(peer: SessionPeer): Promise<string> {
-  const { status, lost, message: said } = await peer.attach(newId()).ended();
+  const { status, lost, message: text } = await peer.attach(newId()).ended();
   expect({ status, lost }).toEqual({ status: Code.ResourceExhausted, lost: undefined });
-  return said;
+  return text;
 }
 
 /** Sends one more message, reads its reply, and ends the call. */
@@ -114,13 +114,13 @@ test("maxBytes: messages count that are sent and not acknowledged, or received a
   const large = a.attach(newId());
   const idle = a.attach(newId());
   await idle.answer();
-  const said = Array.from({ length: 11 }, (_, n) => `${n}`.padEnd(10_000, "x"));
-  await a.peer.flow(large.stream, Buffer.concat(said.map(message)));
+  const contents = Array.from({ length: 11 }, (_, n) => `${n}`.padEnd(10_000, "x"));
+  await a.peer.flow(large.stream, Buffer.concat(contents.map(message)));
   await a.peer.ping();
   // Received, not taken.
   expect(await refused(b)).toMatch(/keep 1[01]\d{4} B \(maxBytes 100000\)/);
   held.open();
-  expect(await large.hears(11)).toEqual(said);
+  expect(await large.hears(11)).toEqual(contents);
   await large.isAcknowledged(11);
   // Sent, not acknowledged.
   await refused(b);

@@ -134,8 +134,8 @@ function negotiations(
 }
 
 test("a call whose server always answers EXPIRED fails after two more sessions", async () => {
-  const asked = negotiations();
-  await using host = await sessionHost(expired, { negotiation: asked.negotiation });
+  const negotiate = negotiations();
+  await using host = await sessionHost(expired, { negotiation: negotiate.negotiation });
   const chat = host.client.chat(scripted);
   chat.send({ content: "one" }).catch(() => {});
   const error = await failureOf(chat);
@@ -144,11 +144,11 @@ test("a call whose server always answers EXPIRED fails after two more sessions",
   expect(error.rawMessage).toContain("looked older than its grace");
   expect(host.hosted.map(({ number }) => number)).toEqual([1, 1, 1]);
   expect(new Set(host.hosted.map(({ asks }) => asks["hawser-session"])).size).toBe(3);
-  expect(asked.count).toBe(3);
+  expect(negotiate.count).toBe(3);
 });
 
 test("a session that begins anew outlives the grace of the one that never began", async () => {
-  const asked = negotiations(undefined, terms({ graceMs: 700n }));
+  const negotiate = negotiations(undefined, terms({ graceMs: 700n }));
   await using host = await sessionHost(
     (attachment) => {
       // REFUSED_STREAM, then EXPIRED, then an answer.
@@ -156,7 +156,7 @@ test("a session that begins anew outlives the grace of the one that never began"
       else if (host.hosted.length === 2) expired(attachment);
       else attachment.answer();
     },
-    { negotiation: asked.negotiation },
+    { negotiation: negotiate.negotiation },
   );
   const chat = host.client.chat(scripted);
   await chat.headers;
@@ -167,7 +167,7 @@ test("a session that begins anew outlives the grace of the one that never began"
 });
 
 test("a session that was answered does not begin anew", async () => {
-  const asked = negotiations();
+  const negotiate = negotiations();
   await using host = await sessionHost(
     (attachment) => {
       if (attachment.number === 1) {
@@ -175,22 +175,22 @@ test("a session that was answered does not begin anew", async () => {
         attachment.reset(8);
       } else expired(attachment);
     },
-    { negotiation: asked.negotiation },
+    { negotiation: negotiate.negotiation },
   );
   const chat = host.client.chat(scripted);
   expect(readSessionLost(await failureOf(chat))?.reason).toBe(SessionLostReason.EXPIRED);
   expect(host.hosted.map(({ number }) => number)).toEqual([1, 2]);
-  expect(asked.count).toBe(1);
+  expect(negotiate.count).toBe(1);
 });
 
 test("a session whose first attachment was lost without an answer may have begun, and does not begin anew", async () => {
-  const asked = negotiations();
+  const negotiate = negotiations();
   await using host = await sessionHost(
     (attachment) => {
       if (attachment.number === 1) attachment.reset(8);
       else expired(attachment);
     },
-    { negotiation: asked.negotiation },
+    { negotiation: negotiate.negotiation },
   );
   const chat = host.client.chat(scripted);
   expect(readSessionLost(await failureOf(chat))?.reason).toBe(SessionLostReason.EXPIRED);
@@ -198,7 +198,7 @@ test("a session whose first attachment was lost without an answer may have begun
 });
 
 test("a call ends with EXPIRED if a second Negotiate gets no settings, and the next call asks again", async () => {
-  const asked = negotiations((count, peer, stream) => {
+  const negotiate = negotiations((count, peer, stream) => {
     if (count === 2) peer.write(headers(stream, Object.entries(refusal(14)), true));
     return count !== 2;
   });
@@ -208,36 +208,36 @@ test("a call ends with EXPIRED if a second Negotiate gets no settings, and the n
       if (isAwake) attachment.answer();
       else expired(attachment);
     },
-    { negotiation: asked.negotiation },
+    { negotiation: negotiate.negotiation },
   );
   const error = await failureOf(host.client.chat(scripted));
   expect(readSessionLost(error)?.reason).toBe(SessionLostReason.EXPIRED);
-  expect(asked.count).toBe(2);
+  expect(negotiate.count).toBe(2);
   isAwake = true;
   const chat = host.client.chat(scripted);
   await chat.headers;
   expect(chat.resumable).toBe(true);
-  expect(asked.count).toBe(3);
+  expect(negotiate.count).toBe(3);
   chat.cancel();
 });
 
 test("Negotiate is called again if the connection is lost during it", async () => {
-  const asked = negotiations((count, peer) => {
+  const negotiate = negotiations((count, peer) => {
     if (count === 2) peer.socket.destroy();
     return count !== 2;
   });
   await using host = await sessionHost(
     (attachment) => {
-      if (asked.count < 3) expired(attachment);
+      if (negotiate.count < 3) expired(attachment);
       else attachment.answer();
     },
-    { negotiation: asked.negotiation },
+    { negotiation: negotiate.negotiation },
   );
   const chat = host.client.chat(scripted);
   await chat.send({ content: "one" });
   await chat.headers;
   await host.hosted.at(-1)?.hears(1);
-  expect(asked.count).toBe(3);
+  expect(negotiate.count).toBe(3);
   chat.cancel();
 });
 
@@ -245,11 +245,11 @@ test.each(["a deadline", "a cancel", "the transport's end"])(
   "%s ends a call that waits for the server's clock",
   async (what) => {
     const asking = gate();
-    const asked = negotiations((count) => {
+    const negotiate = negotiations((count) => {
       if (count > 1) asking.open();
       return count === 1;
     });
-    await using host = await sessionHost(expired, { negotiation: asked.negotiation });
+    await using host = await sessionHost(expired, { negotiation: negotiate.negotiation });
     const timeoutMs = what === "a deadline" ? 300 : undefined;
     const chat = host.client.chat({ ...scripted, timeoutMs });
     const ending = failureOf(chat);

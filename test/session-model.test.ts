@@ -67,7 +67,7 @@ const faults = [
   step(3, fc.record({ do: fc.constant("sleep"), who, ms })),
   step(
     4,
-    fc.record({ do: fc.constant("connecting"), who, how: fc.constantFrom("at once", "later") }),
+    fc.record({ do: fc.constant("connecting"), who, how: fc.constantFrom("immediately", "later") }),
   ),
   step(
     12,
@@ -116,9 +116,9 @@ const setup = {
   negotiatedInMs: fc.constantFrom(0, 7),
   clients: fc.constantFrom(1, 1, 1, 2),
   connecting: fc.constantFrom(
-    "at once" as const,
-    "at once" as const,
-    "at once" as const,
+    "immediately" as const,
+    "immediately" as const,
+    "immediately" as const,
     "later" as const,
   ),
 };

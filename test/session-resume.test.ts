@@ -190,10 +190,10 @@ test.each(["identity", "gzip"] as const)(
     chat.onState((state) => {
       if (state === "resuming") resumes++;
     });
-    const said = Array.from({ length: 120 }, (_, n) => `${n} `.repeat((n * 37) % 1000) + n);
+    const contents = Array.from({ length: 120 }, (_, n) => `${n} `.repeat((n * 37) % 1000) + n);
     const replies: (string | undefined)[] = [];
-    for (let from = 0; from < said.length; from += 15) {
-      const sends = said.slice(from, from + 15).map((content) => chat.send({ content }));
+    for (let from = 0; from < contents.length; from += 15) {
+      const sends = contents.slice(from, from + 15).map((content) => chat.send({ content }));
       for (let n = 0; n < 7; n++) replies.push((await next(chat))?.reply);
       await until("it is connected", () => chat.state === "open");
       const before = resumes;
@@ -204,8 +204,8 @@ test.each(["identity", "gzip"] as const)(
     }
     chat.closeSend();
     expect(await all(chat)).toEqual([]);
-    expect(replies).toEqual(said);
-    expect(world.runs).toMatchObject([{ requests: said, end: "half-closed" }]);
+    expect(replies).toEqual(contents);
+    expect(world.runs).toMatchObject([{ requests: contents, end: "half-closed" }]);
   },
 );
 
@@ -295,14 +295,14 @@ test("messages that an old connection delivers late are dropped, whichever conne
     await chat.send({ content: "first" });
     await until("it has arrived", () => world.runs[n]?.requests.length === 1);
     world.link.stall("up");
-    const said = Array.from({ length: 50 }, (_, m) => `${m}`);
-    for (const content of said) await chat.send({ content });
+    const contents = Array.from({ length: 50 }, (_, m) => `${m}`);
+    for (const content of contents) await chat.send({ content });
     chat.closeSend();
     await until("it has given the connection up", () => chat.state === "resuming");
     // Both the old connection's bytes and the new one's.
     world.link.resume("up");
-    expect((await replies).map(({ reply }) => reply)).toEqual(["first", ...said]);
-    expect(world.runs[n]).toMatchObject({ requests: ["first", ...said], end: "half-closed" });
+    expect((await replies).map(({ reply }) => reply)).toEqual(["first", ...contents]);
+    expect(world.runs[n]).toMatchObject({ requests: ["first", ...contents], end: "half-closed" });
   }
   expect(world.runs).toHaveLength(5);
 });
@@ -363,8 +363,8 @@ test("many calls of one connection resume together, each whole", async () => {
   }
   for (const chat of chats) chat.closeSend();
   for (const [c, reply] of replies.entries()) {
-    const said = Array.from({ length: 5 }, (_, n) => `${c}.${n}`);
-    expect((await reply).map(({ reply }) => reply)).toEqual(said);
+    const contents = Array.from({ length: 5 }, (_, n) => `${c}.${n}`);
+    expect((await reply).map(({ reply }) => reply)).toEqual(contents);
   }
   expect(runs).toHaveLength(100);
   expect(runs.every(({ end }) => end === "half-closed")).toBe(true);

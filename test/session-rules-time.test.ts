@@ -156,9 +156,9 @@ test.each([
     const id = newId();
     const headers = { "x-user": "me" };
     const mine = a.attach(id, { headers });
-    const said = Array.from({ length: 300 }, (_, n) => `${n} ${"x".repeat(n)}`);
-    for (let n = 0; n < 300; n += 10) mine.send(...said.slice(n, n + 10));
-    expect(await mine.hears(300)).toEqual(said);
+    const contents = Array.from({ length: 300 }, (_, n) => `${n} ${"x".repeat(n)}`);
+    for (let n = 0; n < 300; n += 10) mine.send(...contents.slice(n, n + 10));
+    expect(await mine.hears(300)).toEqual(contents);
     const theirs = b.attach(id, { attach: 2, headers: { "x-user": "them" } });
     expect((await theirs.ended()).lost).toMatchObject({ reason: Reason.NOT_YOURS });
     for (const user of ["late no", undefined]) {
@@ -169,7 +169,7 @@ test.each([
     again.send(end(300));
     expect(await again.ended()).toMatchObject({ status: 0 });
     again.halfClose();
-    expect(world.runs).toMatchObject([{ requests: said, end: "half-closed" }]);
+    expect(world.runs).toMatchObject([{ requests: contents, end: "half-closed" }]);
   },
 );
 
@@ -265,12 +265,12 @@ test("rule 11: a client resumes after the pushback, and its session is not lost"
 });
 
 test("rule 12: a handler whose client acknowledges nothing waits when the window is full", async () => {
-  let said = 0;
+  let yielded = 0;
   await using world = await sessionWorld({
     sessions: { windowMessages: 10 },
     greeter: {
       async *chat() {
-        for (;;) yield { reply: `${++said}` };
+        for (;;) yield { reply: `${++yielded}` };
       },
     },
   });
@@ -279,7 +279,7 @@ test("rule 12: a handler whose client acknowledges nothing waits when the window
   let attached = peer.attach(id);
   expect(await attached.hears(10)).toHaveLength(10);
   // Another attachment is made, and waits.
-  expect(await stillAt(() => said, 50)).toBeLessThanOrEqual(11);
+  expect(await stillAt(() => yielded, 50)).toBeLessThanOrEqual(11);
   attached.reset(8);
   attached = peer.attach(id, { attach: 2 });
   await attached.hears(10);

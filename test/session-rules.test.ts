@@ -43,22 +43,22 @@ test("rule 1: an old attachment is cut off before the count is taken, and its la
 test("rule 1: the count is exact even if old messages and the new attachment arrive together", async () => {
   await using world = await sessionWorld();
   const [a, b] = [await world.peer(), await world.peer()];
-  const said = ["one", "two", "three"];
+  const contents = ["one", "two", "three"];
   for (let n = 0; n < 40; n++) {
     const id = newId();
     const old = a.attach(id);
     await old.answer();
-    if (n % 2 === 0) old.send(...said);
+    if (n % 2 === 0) old.send(...contents);
     const resumed = b.attach(id, { attach: 2 });
-    if (n % 2 === 1) old.send(...said);
+    if (n % 2 === 1) old.send(...contents);
     const count = Number((await resumed.answer())["hawser-received"]);
-    resumed.send(...said.slice(count));
+    resumed.send(...contents.slice(count));
     // All replies, from the first: none was acknowledged.
-    expect(await resumed.hears(3)).toEqual(said);
+    expect(await resumed.hears(3)).toEqual(contents);
     await finish(resumed, 3);
   }
   expect(world.runs).toHaveLength(40);
-  for (const run of world.runs) expect(run.requests).toEqual(said);
+  for (const run of world.runs) expect(run.requests).toEqual(contents);
 });
 
 test("rule 2: an attachment number not higher than the previous one is refused, and the session continues", async () => {
@@ -231,16 +231,16 @@ test("rule 6: new messages follow those that are sent again", async () => {
 test("rule 6: messages that the client sends before, while and after it resumes come in order, once", async () => {
   await using world = await sessionWorld({ linked: true });
   const chat = world.greeter.chat();
-  const said = Array.from({ length: 400 }, (_, n) => `${n}`);
+  const contents = Array.from({ length: 400 }, (_, n) => `${n}`);
   const replies = all(chat);
-  for (const [n, content] of said.entries()) {
+  for (const [n, content] of contents.entries()) {
     await chat.send({ content });
     if (n % 50 === 20) world.link.cut(n % 100 === 20 ? "rst" : "fin");
     if (n % 10 === 0) await new Promise((turn) => setImmediate(turn));
   }
   chat.closeSend();
-  expect((await replies).map(({ reply }) => reply)).toEqual(said);
-  expect(world.runs).toMatchObject([{ requests: said, end: "half-closed" }]);
+  expect((await replies).map(({ reply }) => reply)).toEqual(contents);
+  expect(world.runs).toMatchObject([{ requests: contents, end: "half-closed" }]);
 });
 
 test("rule 6: no message is sent again on the same attachment, however long it stays unacknowledged", async () => {

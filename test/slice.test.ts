@@ -131,15 +131,15 @@ test("a loop that awaits each push leaves timers their turn even if the writer n
   const queue = new Queue<number>(16);
   const sink = new Sink();
   pumped(queue, sink);
-  let over = false;
+  let isDone = false;
   const pushing = (async () => {
     const endsAt = performance.now() + ENOUGH_MS;
-    while (!over && performance.now() < endsAt) await queue.push(0);
+    while (!isDone && performance.now() < endsAt) await queue.push(0);
   })();
   const began = performance.now();
   for (let n = 0; n < 20; n++) await new Promise((fired) => setTimeout(fired, 1));
   expect(performance.now() - began).toBeLessThan(ENOUGH_MS);
-  over = true;
+  isDone = true;
   await pushing;
   expect(sink.count).toBeGreaterThan(1000);
 });

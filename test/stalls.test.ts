@@ -80,10 +80,10 @@ describe("a call that waits for a response that needs closeSend()", () => {
     const listening = next(silent);
     const push = world.greeter.subscribe({});
     const pushed = next(push);
-    const over = world.greeter.chat();
-    await over.send({ content: "1" });
-    over.closeSend();
-    await all(over);
+    const endedChat = world.greeter.chat();
+    await endedChat.send({ content: "1" });
+    endedChat.closeSend();
+    await all(endedChat);
     const sink = world.greeter.collect();
     await sink.send({ content: "1" });
     pass(120);
@@ -216,12 +216,12 @@ test("a logger that throws changes no call, and the default logger is the consol
 });
 
 test("a server's logger that throws changes no call", async () => {
-  let told = 0;
+  let warnings = 0;
   await using world = await start({
     server: {
       logger: {
         error() {
-          told++;
+          warnings++;
           throw new Error("no log");
         },
       },
@@ -234,7 +234,7 @@ test("a server's logger that throws changes no call", async () => {
     },
   });
   await expect(world.greeter.sayHello({ content: "bug" })).rejects.toThrow("internal error");
-  await until("it was told", () => told === 1);
+  await until("the warning is logged", () => warnings === 1);
   expect((await world.greeter.sayHello({ content: "on" })).reply).toBe("on");
 });
 

@@ -92,10 +92,10 @@ test("the options of server and transport are those of createServer() and create
     server: { readMaxBytes: 100 },
     transport: { writeMaxBytes: 200 },
   });
-  const said = async (bytes: number) =>
+  const errorOf = async (bytes: number) =>
     (await failureOf(it.greeter.sayHello({ content: "x".repeat(bytes) }))).message;
-  expect(await said(150)).toContain("readMaxBytes 100");
-  expect(await said(250)).toContain("writeMaxBytes 200");
+  expect(await errorOf(150)).toContain("readMaxBytes 100");
+  expect(await errorOf(250)).toContain("writeMaxBytes 200");
 });
 
 test.each<[string, Code, unknown]>([

@@ -147,11 +147,11 @@ describe("the error of a call to a server that asks for a client certificate", (
       server.on("tlsClientError", () => {});
       await using there = await listening(server);
       const baseUrl = `https://127.0.0.1:${there.port}`;
-      const said = await refusal({ baseUrl, tls: { ca: certs.ca } });
-      expect(said).toContain(
+      const text = await refusal({ baseUrl, tls: { ca: certs.ca } });
+      expect(text).toContain(
         "does it ask for a client certificate? Give one with tls.cert and tls.key",
       );
-      expect(said).not.toContain("not trusted");
+      expect(text).not.toContain("not trusted");
     },
   );
 
@@ -160,8 +160,8 @@ describe("the error of a call to a server that asks for a client certificate", (
       ...mutual,
       transport: { tls: { ca: certs.ca, ...certs.client } },
     });
-    const said = await refusal({ baseUrl: world.url, tls: { ca: certs.ca } });
-    expect(said).toContain(
+    const text = await refusal({ baseUrl: world.url, tls: { ca: certs.ca } });
+    expect(text).toContain(
       "does it ask for a client certificate? Give one with tls.cert and tls.key",
     );
     expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
@@ -172,8 +172,8 @@ describe("the error of a call to a server that asks for a client certificate", (
       ...mutual,
       transport: { tls: { ca: certs.ca, ...certs.client } },
     });
-    const said = await refusal({ baseUrl: world.url, tls: { ca: certs.ca, ...certs.otherClient } });
-    expect(said).toContain("does it trust the CA of the client's certificate (tls.cert)?");
+    const text = await refusal({ baseUrl: world.url, tls: { ca: certs.ca, ...certs.otherClient } });
+    expect(text).toContain("does it trust the CA of the client's certificate (tls.cert)?");
     await world.greeter.sayHello({});
   });
 });
@@ -183,8 +183,8 @@ describe("the error of a call to a server whose certificate is refused", () => {
 
   test("the error names tls.ca if the server's certificate is not trusted", async () => {
     await using world = await start(secure);
-    const said = await refusal({ baseUrl: world.url, tls: { ca: certs.otherCa } });
-    expect(said).toMatch(
+    const text = await refusal({ baseUrl: world.url, tls: { ca: certs.otherCa } });
+    expect(text).toMatch(
       /\(\w+\): its certificate is not trusted; give the CA that signed it as tls\.ca$/,
     );
     await world.greeter.sayHello({});
@@ -204,8 +204,8 @@ describe("the error of a call whose baseUrl has the wrong scheme", () => {
       server: { tls: { cert, key } },
       transport: { tls: { ca: certs.ca } },
     });
-    const said = await refusal({ baseUrl: world.url.replace("https", "http") });
-    expect(said).toContain("does it speak TLS? Then use https://");
+    const text = await refusal({ baseUrl: world.url.replace("https", "http") });
+    expect(text).toContain("does it speak TLS? Then use https://");
     await world.greeter.sayHello({});
   });
 
@@ -219,8 +219,8 @@ describe("the error of a call whose baseUrl has the wrong scheme", () => {
           .end(alert),
     );
     await using there = await listening(server);
-    const said = await refusal({ baseUrl: `http://127.0.0.1:${there.port}` });
-    expect(said).toContain("does it speak TLS? Then use https://");
+    const text = await refusal({ baseUrl: `http://127.0.0.1:${there.port}` });
+    expect(text).toContain("does it speak TLS? Then use https://");
   });
 
   test("the error hints at http:// for a cleartext port", async () => {
@@ -233,8 +233,8 @@ describe("the error of a call whose baseUrl has the wrong scheme", () => {
 
   test("the error mentions http:// for a port that closes", async () => {
     await using there = await listening(createTcpServer((socket) => void socket.resume().end()));
-    const said = await refusal({ baseUrl: `https://127.0.0.1:${there.port}` });
-    expect(said).toContain("For cleartext use http://");
+    const text = await refusal({ baseUrl: `https://127.0.0.1:${there.port}` });
+    expect(text).toContain("For cleartext use http://");
   });
 
   test("the error names neither scheme if no server listens on the port", async () => {

@@ -30,7 +30,7 @@ const transport = createTransport({ baseUrl });
 const greeter = createClient(Greeter, transport);
 const took = { inTurn: [] as number[], atPace: [] as number[] };
 let failed = 0;
-let over = false;
+let isStopped = false;
 
 /** Makes a call that was due at `dueMs`. */
 async function probe(into: keyof typeof took, dueMs: number): Promise<void> {
@@ -50,7 +50,7 @@ function latencies(kind: keyof typeof took): Latencies {
 }
 
 const callers = Array.from({ length: CALLERS }, async () => {
-  while (!over) {
+  while (!isStopped) {
     await probe("inTurn", performance.now());
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
   }
@@ -67,7 +67,7 @@ for await (const _ of createInterface({ input: process.stdin })) {
   const probes: Probes = { failed, inTurn: latencies("inTurn"), atPace: latencies("atPace") };
   console.log(JSON.stringify(probes));
 }
-over = true;
+isStopped = true;
 clearInterval(timer);
 await Promise.all(callers);
 await transport.close();

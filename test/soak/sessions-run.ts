@@ -163,8 +163,8 @@ async function startServer() {
     async idle(): Promise<SessionsReport> {
       const limit = performance.now() + GRACE_MS + 5000;
       for (;;) {
-        const said = await report();
-        const isIdle = said.handlers + said.sessions + said.streams === 0;
+        const counts = await report();
+        const isIdle = counts.handlers + counts.sessions + counts.streams === 0;
         if (isIdle || performance.now() > limit) return await report("at rest");
         await pause(100);
       }

@@ -178,7 +178,7 @@ async function calm(world: SimWorld, excuses: Excuses): Promise<void> {
     if (lostFar) world.lose(attachment, "near");
   }
   for (const client of world.clients) {
-    client.connecting = "at once";
+    client.connecting = "immediately";
     while (client.dialling.length > 0) client.connect("well");
     client.app.close();
   }

@@ -39,7 +39,7 @@ export interface SimSetup extends ServerSetup {
 }
 
 /** Whether a connection opens immediately, or only when the test says so. */
-export type Connecting = "at once" | "later";
+export type Connecting = "immediately" | "later";
 
 /** A stream, with what its two ends make of it. */
 export interface SimAttachment extends SimRequest {
@@ -88,7 +88,7 @@ export class SimClient implements Dialler, SessionWatcher {
     const { clientWindow, graceMs, aheadMs = 0, negotiatedInMs = 0, random } = world.setup;
     this.#world = world;
     this.id = id;
-    this.connecting = world.setup.connecting ?? "at once";
+    this.connecting = world.setup.connecting ?? "immediately";
     const clock = world.time.clock(0, random);
     this.clock = clock;
     const { epoch, window } = world.server.settings;
