@@ -1,4 +1,4 @@
-/** The committed surface of the package (scripts/api.ts): what it shows of an entry, and that a change is told. */
+/** The committed surface of the package (scripts/api.ts): what it shows of an entry, and that a change is reported. */
 import { expect, test } from "vitest";
 import { changes, type Declarations, surfaceOf } from "../scripts/api.ts";
 
@@ -13,7 +13,7 @@ export type { Reader } from "./reader.ts";
 import type { Place } from "./place.ts";
 /** A file. "/* no comment" */
 export interface Opened {
-    /** Where it lies. */
+    /** The path of the file. */
     readonly place: Place;
     readonly bytes: Buffer; // all of them
     readonly mark: "/* no comment */";

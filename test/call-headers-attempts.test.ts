@@ -25,7 +25,7 @@ function resumable(
   });
 }
 
-/** Identifies callers by tokens, each of which is valid once; notes the tokens that came. */
+/** Identifies callers by tokens, each of which is valid once; notes the tokens that it received. */
 function strict() {
   const seen: string[] = [];
   const identify = ({ header }: SessionCaller) => {

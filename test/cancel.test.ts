@@ -10,7 +10,7 @@ import { start } from "./support/world.ts";
 
 type Requests = AsyncIterable<{ content: string }>;
 
-/** A chat handler that echoes, and tells when it started, when its signal aborted and when its `finally` ran. */
+/** A chat handler that echoes, with promises for its start, the abort of its signal and its `finally`. */
 function watched(then?: (requests: Requests, context: HandlerContext) => AsyncIterable<object>) {
   const started = gate();
   const signalled = gate();
@@ -25,7 +25,7 @@ function watched(then?: (requests: Requests, context: HandlerContext) => AsyncIt
       finished.open();
     }
   }
-  return { chat, started, over: () => Promise.all([signalled.opened, finished.opened]) };
+  return { chat, started, ended: () => Promise.all([signalled.opened, finished.opened]) };
 }
 
 /** The ways to be busy in which a cancel may find a handler. */
@@ -46,7 +46,7 @@ describe.each(Object.entries(busy))(
     test.each(["break", "throw", "return"])(
       "a client that leaves the loop by %s aborts the handler's signal and runs its finally",
       async (how) => {
-        const { chat, over } = watched(then);
+        const { chat, ended } = watched(then);
         await using world = await start({ greeter: { chat } });
         const call = world.greeter.chat();
         void call.send({ content: "x" });
@@ -60,21 +60,21 @@ describe.each(Object.entries(busy))(
         };
         if (how === "throw") await expect(loop()).rejects.toThrow("out of here");
         else await loop();
-        await over();
+        await ended();
         expect((await failureOf(call.send({}))).code).toBe(Code.Canceled);
         expect(call.state).toBe("closed");
       },
     );
 
     test("a client that leaves the loop by the end of a block with `await using` cancels the call", async () => {
-      const { chat, started, over } = watched(then);
+      const { chat, started, ended } = watched(then);
       await using world = await start({ greeter: { chat } });
       {
         await using call = world.greeter.chat();
         await call.send({ content: "x" });
         await started.opened;
       }
-      await over();
+      await ended();
     });
   },
 );
@@ -110,14 +110,14 @@ describe("a call that is cancelled by cancel()", () => {
   });
 
   test("a running call that is cancelled throws CANCELED in its loop, aborts the handler's signal and runs its finally", async () => {
-    const { chat, started, over } = watched();
+    const { chat, started, ended } = watched();
     await using world = await start({ greeter: { chat } });
     const call = world.greeter.chat();
     const loop = failureOf(call);
     await started.opened;
     call.cancel();
     expect((await loop).code).toBe(Code.Canceled);
-    await over();
+    await ended();
   });
 
   test("a running call that is cancelled drops messages that wait", async () => {
@@ -347,7 +347,7 @@ test("a request iterable is told to return when the call is cancelled", async ()
 });
 
 test("a request iterable that throws cancels the call, which ends with the error thrown", async () => {
-  const { chat, over } = watched();
+  const { chat, ended } = watched();
   await using world = await start({ greeter: { chat } });
   async function* requests() {
     yield { content: "x" };
@@ -355,5 +355,5 @@ test("a request iterable that throws cancels the call, which ends with the error
   }
   const error = await failureOf(world.greeter.chat(requests()));
   expect(error.message).toContain("the source ran dry");
-  await over();
+  await ended();
 });

@@ -1,4 +1,4 @@
-/** AsyncLocalStorage: a context that a server interceptor sets is that of the handler, from its beginning to its end. */
+/** AsyncLocalStorage: a handler runs from beginning to end in the context that a server interceptor sets. */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { createClient as createStockClient, type Transport } from "@connectrpc/connect";
 import {

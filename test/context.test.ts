@@ -1,4 +1,4 @@
-/** AsyncLocalStorage: all that runs for a call on the client runs in the context in which the call was made. */
+/** AsyncLocalStorage: every function that runs for a call on the client runs in the context in which the call was made. */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { describe, expect, test } from "vitest";

@@ -12,7 +12,7 @@ import { sessions } from "./support/mode.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { start } from "./support/world.ts";
 
-/** Connect's client and ours, as far as they are the same. */
+/** The methods that Connect's client and ours share. */
 type AnyClient = ReturnType<typeof createStockClient<typeof Greeter>>;
 type Outcome = PromiseLike<unknown> | AsyncIterable<object>;
 
@@ -28,7 +28,7 @@ async function* silence(): AsyncGenerator<{ content: string }> {
   yield await new Promise<never>(() => {});
 }
 
-/** Handlers of every kind that wait for the same. */
+/** Handlers of every kind that wait for the same promise. */
 function waiting(wait: (context: HandlerContext) => Promise<unknown>) {
   return {
     async sayHello(_: unknown, context: HandlerContext) {

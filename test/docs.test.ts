@@ -170,7 +170,7 @@ describe("the links and the form of the pages", () => {
         .replaceAll(" ", "-"),
     );
 
-  /** The links of a page that lead to something of the repository: from its root, and without an anchor of their own page. */
+  /** The links of a page into the repository, as paths from its root; links to anchors of the same page are left out. */
   const linksOf = ({ path, text }: { path: string; text: string }) =>
     [...text.matchAll(/\]\((?!https:)([^)#]*)(?:#([^)]*))?\)/g)].map(([, target = "", anchor]) => ({
       to: target === "" ? path : join(dirname(path), target),

@@ -1,4 +1,4 @@
-/** A server that closes still listens for its open sessions: one that is cut meanwhile comes back, and ends well. */
+/** A server that closes still listens for its open sessions: one that is cut meanwhile resumes, and ends without an error. */
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { constants } from "node:http2";

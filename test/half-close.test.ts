@@ -82,7 +82,7 @@ test("a handler's requests end cleanly at half-close, with the signal not aborte
   expect(await seen.opened).toBe(false);
 });
 
-/** A handler that reads all its requests and tells how they ended. */
+/** A handler that reads all its requests, and a promise of how they ended. */
 function listener() {
   const heard = gate();
   const ended = gate<{ error: unknown; abortedThen: boolean }>();

@@ -12,7 +12,7 @@ import { data, envelope, Http2Code, messages, rst } from "./support/wire.ts";
 const KIB = 1024;
 const MIB = 2 ** 20;
 
-/** gzip whose own size field says that it inflates to `saidBytes`. */
+/** gzip whose size field claims that it inflates to `saidBytes`. */
 function lying(gzip: Buffer, saidBytes: number): Buffer {
   const copy = Buffer.from(gzip);
   copy.writeUInt32LE(saidBytes, copy.length - 4);

@@ -14,13 +14,13 @@ import { start } from "./support/world.ts";
 
 const KEEPALIVE = { intervalMs: 1_000, timeoutMs: 200 };
 
-/** 1000 ms, 5 percent of them, and 200 ms. */
+/** 1000 ms, 5 percent more, and 200 ms. */
 const NOTICED_MS = 1_250;
 
-/** For what neither side's timers wait for: the bytes themselves. How late this process ran is added as measured. */
+/** Allowed for the transfer of bytes, which no timer covers. The measured delay of this process is added. */
 const MARGIN_MS = 200;
 
-/** How long a session waits, from the moment on when its connection is known to be dead. */
+/** How long a session waits after its connection was found dead. */
 const GRACE_MS = 1_000;
 
 /** A world whose only call is a Chat that says "ready", and notes how it ends. */
@@ -60,7 +60,7 @@ test.each([3, 130])(
     const chat = world.greeter.chat();
     await next(chat);
     await new Promise((resolve) => setTimeout(resolve, afterMs));
-    // The last byte comes just after one of the looks at the bytes, or between two.
+    // The final byte arrives just after a check of the received bytes, or between two checks.
     await chat.send({ content: "last" });
     await next(chat);
     const lastByteAt = performance.now();

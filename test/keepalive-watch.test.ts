@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { CLIENT_TIMES, Keepalive, SERVER_TIMES } from "../src/connection/keepalive.ts";
 import { until } from "./support/gate.ts";
 
-/** A connection that says what the test has it say, and when it was asked and given up. */
+/** A fake connection: the test sets what it receives, and reads when it was pinged and when it was closed. */
 function fakeConnection(keepalive: Keepalive) {
   const fake = {
     bytes: 0,
@@ -70,7 +70,7 @@ describe("on a clock that the test sets", () => {
         fake.byte();
         const lastByteAt = performance.now();
         vi.advanceTimersByTime(2 * (intervalMs + timeoutMs));
-        // Not sooner: a server counts pings that come too often.
+        // The ping is not sent sooner, because servers count pings that come too often.
         expect(fake.pings[0]! - lastByteAt).toBeGreaterThanOrEqual(intervalMs);
         expect(fake.deadAt! - lastByteAt).toBeLessThanOrEqual(
           1.05 * intervalMs + timeoutMs + GRAIN_MS,
@@ -115,7 +115,7 @@ describe("on a clock that the test sets", () => {
       fake.byte();
     }
     expect(fake.deadAt).toBeUndefined();
-    // The silence counts from that byte on, and not from the end of the wait for an answer.
+    // The silence is measured from that byte, not from the end of the wait for an answer.
     const lastByteAt = performance.now();
     vi.advanceTimersByTime(10_000);
     expect(fake.deadAt! - lastByteAt).toBeLessThanOrEqual(1_550 + GRAIN_MS);

@@ -8,7 +8,7 @@ import { stillAt, until } from "./support/gate.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { start, type World } from "./support/world.ts";
 
-/** A chat that has had one exchange, and the pings that arrive on its connection from now on. */
+/** A chat after its first reply, and the pings that arrive on its connection from then on. */
 async function watchedChat({ greeter }: World) {
   const chat = greeter.chat();
   await chat.send({ content: "x" });
@@ -35,7 +35,7 @@ test("a plain call whose peer falls silent fails with UNAVAILABLE that names the
   expect(performance.now() - began).toBeLessThan(1_000);
   expect(error.code).toBe(Code.Unavailable);
   expect(error.message).toContain(`127.0.0.1:${world.link.port}`);
-  // The server on the other side has no way to know.
+  // The server cannot notice this.
   world.link.cut();
 });
 

@@ -12,7 +12,7 @@ const LIMIT = 1_000;
 /** A text whose message encodes to exactly `bytes`: a tag, a length of two bytes, and the text. */
 const ofSize = (bytes: number) => "x".repeat(bytes - 3);
 
-/** A call on the same connection, which must not notice what happens to the others. */
+/** Starts a call on the same connection, which must continue while others fail. */
 async function otherCall(world: World) {
   const chat = world.greeter.chat();
   await chat.send({ content: "before" });

@@ -12,7 +12,7 @@ import { start } from "./support/world.ts";
 /** The limit of a header list that is sent, in bytes as HPACK counts them. */
 const LIMIT = 65_536;
 
-/** Where Node tells of each stream that a client opens. */
+/** Node's diagnostics channel that reports each stream that a client opens. */
 const STREAM_CREATED = "http2.client.stream.created";
 
 /** Handlers of every kind that answer with one message, after what `set` does. */

@@ -5,7 +5,7 @@ import { scenarios } from "./interop/scenarios.ts";
 import { type Capabilities, numbered, read, type World, worldOf } from "./interop/world.ts";
 import { type GrpcJsServer, startGrpcJsServer } from "./support/grpc-js-greeter.ts";
 
-/** grpc-js does not compress what its server sends, tells no sizes, and cuts a grpc-timeout to 32 bits. */
+/** grpc-js does not compress what its server sends, does not report sizes, and cuts a grpc-timeout to 32 bits. */
 const capabilities: Capabilities = { gzipResponses: false, wire: false, longDeadlines: false };
 
 describe("our client, grpc-js server", () => {

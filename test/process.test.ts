@@ -70,7 +70,7 @@ describe("a client", { timeout: 30_000 }, () => {
         await resumes;
         break;
       }
-      // The first attempts to tell the server have failed.
+      // The first attempts to send the cancel have failed.
       await new Promise((resolve) => setTimeout(resolve, 50));
       await transport.close();
       console.log("closed");

@@ -9,7 +9,7 @@ const file = new URL("./protobuf/vectors.json", import.meta.url);
 const vectors = JSON.parse(readFileSync(file, "utf8")) as Vectors;
 const typeOf = typesOf(vectors);
 
-/** As in a frame: somewhere within more bytes. */
+/** Decodes the bytes in the middle of a larger buffer, as in a frame. */
 function ours(typeName: string, hex: string): string | null {
   const type = typeOf(typeName);
   return written(type, hex, (bytes) => {

@@ -1,4 +1,4 @@
-/** When response headers leave, and what a handler is told that changes them later. */
+/** When response headers are sent, and the error of a handler that changes them later. */
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import type * as grpc from "@grpc/grpc-js";
@@ -202,7 +202,7 @@ function changes({ responseHeader }: HandlerContext): unknown[] {
 }
 
 interface Leaving {
-  /** As the error says it. */
+  /** The cause that the error names. */
   readonly left: string;
   /** Holds the handler until the headers are sent. */
   readonly chat: ServiceImpl<typeof Greeter>["chat"];

@@ -217,7 +217,7 @@ test("a stock client's cancel ends the handler, whose signal aborts", async () =
   await using world = await start({
     greeter: {
       async *chat(requests, { signal }) {
-        // Clients on node:http2 half-close before they reset, so the loop alone cannot tell.
+        // Clients on node:http2 half-close before they reset, so the loop cannot distinguish the two.
         signal.addEventListener("abort", () => ended.open(signal.reason));
         for await (const { content } of requests) yield { reply: content };
         await new Promise((gone) => signal.addEventListener("abort", gone));

@@ -7,8 +7,8 @@ import { scene } from "./support/session-scene.ts";
 import { message } from "./support/watched-server.ts";
 import { envelope, rst } from "./support/wire.ts";
 
-// What a hostile client can ask of a server that keeps sessions: each time it is told what is wrong, and another
-// session, on the same connection, continues. Input on an attachment that is admitted: session-input-frames.test.ts.
+// Requests of a hostile client to a server that keeps sessions: each is refused with an error that names the fault, and
+// another session, on the same connection, continues. Input on an attachment that is admitted: session-input-frames.test.ts.
 
 const u64 = `${2n ** 64n - 1n}`;
 const tooLarge = `${2n ** 53n}`;

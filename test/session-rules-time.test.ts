@@ -334,7 +334,7 @@ test.each(["connected", "cut off", "resumed"])(
     const took = performance.now() - began;
     expect(took).toBeGreaterThan(490);
     expect(took).toBeLessThan(740);
-    // Nothing else can have told the handler.
+    // The deadline is the only thing that can have ended the handler.
     if (how === "cut off") {
       await until("the handler has ended", () => world.runs[0]?.end !== "running");
       expect(world.runs[0]?.end).toMatchObject({ code });

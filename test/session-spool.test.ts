@@ -227,6 +227,6 @@ test("a spool frees the memory of acknowledged messages", () => {
   expect(spool.messages).toBe(1);
   spool.rewind(0);
   const piece = spool.next() as Uint8Array;
-  // What the one message keeps alive is one chunk of it.
+  // The message keeps only one chunk of memory alive.
   expect(piece.buffer.byteLength).toBeLessThanOrEqual(32 * 1024);
 });

@@ -181,7 +181,7 @@ describe("the window of a session", () => {
     for (let n = 0; n < 4; n++) expect(other.receive(1)).toBe(true);
     expect(other.receive(1)).toBe(false);
     for (let n = 0; n < 4; n++) other.take(1);
-    // The other side knows of room what it was told.
+    // The other side knows only the capacity that was acknowledged to it.
     expect(other.receive(1)).toBe(false);
     other.markAcknowledged();
     expect(other.receive(1)).toBe(true);

@@ -1,4 +1,4 @@
-/** The server of hawser/testing: it crashes and comes back. */
+/** The server of hawser/testing: kill() and restart(). */
 import { once } from "node:events";
 import { createServer as createTcpServer } from "node:net";
 import { describe, expect, test } from "vitest";

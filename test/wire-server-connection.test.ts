@@ -294,7 +294,7 @@ it.each<[string, number, number]>([
   await world.expectServed();
 });
 
-/** A connection that says what it is told to; `closed` resolves with all that it heard. */
+/** Connects a socket; `closed` resolves with all that it received. */
 async function rawSocket(
   world: WatchedServer,
 ): Promise<{ socket: Socket; closed: Promise<string> }> {

@@ -23,7 +23,7 @@ import {
   Type,
 } from "./support/wire.ts";
 
-// How a request may be cut into frames without harm, and what a handler is told when it ends halfway.
+// How a request may be split into frames, and the error that its handler gets if it ends halfway.
 
 const first = message("first");
 const second = message("second, a little longer");

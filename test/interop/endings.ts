@@ -142,7 +142,7 @@ async function onTime(call: () => PromiseLike<unknown>): Promise<void> {
 async function deadlineUnary(world: World): Promise<void> {
   const headers = { "x-hold": "deadline-unary" };
   await onTime(() => world.greeter.sayHello({}, { headers, timeoutMs: 300 }));
-  // The client's reset may overtake the server's own clock.
+  // The client's reset may arrive before the server's timer fires.
   await ask(world, "deadline-unary", "deadline", "canceled");
 }
 

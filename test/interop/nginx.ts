@@ -76,7 +76,7 @@ async function startServer(number: number, runs: Run[]) {
   return { server, port: port as number };
 }
 
-/** A chat that sends until it is told to stop, and gets each message back. */
+/** A chat that sends until it is stopped, and gets each message back. */
 class Talk {
   readonly name: string;
   readonly chat: Duplex<{ content: string }, { reply: string }>;

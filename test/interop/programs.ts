@@ -1,4 +1,4 @@
-/** The peers' programs, and how they are started and ended. None outlives this process: each ends with its standard input. */
+/** The peers' programs, and how they are started and ended. They exit when their standard input ends, so none outlives this process. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
 import { createInterface } from "node:readline";

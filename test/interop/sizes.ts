@@ -32,7 +32,7 @@ async function tooLarge(world: World): Promise<void> {
   // The server may end the call while this is still being sent.
   chat.send({ content }).catch(() => {});
   await rejects(read(chat), Code.ResourceExhausted);
-  // The connection lives on.
+  // The connection stays open.
   assert.equal((await generous.greeter.sayHello({ content: "!" })).reply, "Hello, !");
 }
 

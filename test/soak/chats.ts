@@ -17,7 +17,7 @@ export class Tally {
   cancelled = 0;
   /** Chats that could not begin, because there was no connection: they have no session yet, and were begun again. */
   unbegun = 0;
-  /** Replies that came. */
+  /** The count of replies that arrived. */
   received = 0;
   /** How often a chat continued over another connection. */
   resumed = 0;

@@ -3,13 +3,13 @@ import { mix } from "./dice.ts";
 
 /** Counts of wrong messages; all must be 0. */
 export interface Wrongs {
-  /** Never came, although a later one or the end did. */
+  /** Messages that never arrived, although a later one or the end did. */
   lost: number;
-  /** Came once more. */
+  /** Messages that arrived again. */
   repeated: number;
-  /** Came after one that was sent later. */
+  /** Messages that arrived after one that was sent later. */
   outOfOrder: number;
-  /** Are of another chat, or not as they were sent. */
+  /** Messages of another chat, or with changed content. */
   damaged: number;
 }
 
@@ -28,7 +28,7 @@ export class Sequence {
     this.#wrongs = wrongs;
   }
 
-  /** How many messages came. */
+  /** How many messages arrived. */
   get received(): number {
     return this.#received;
   }

@@ -28,11 +28,11 @@ export async function storm(
   link: TcpLink,
   dice: Dice,
   damage: Damage,
-  over: AbortSignal,
+  stop: AbortSignal,
 ): Promise<void> {
-  while (!over.aborted) {
-    await calm(link, dice, over);
-    // The client has not come back yet: a cut now would count for nothing, and an armed one hit its handshake.
+  while (!stop.aborted) {
+    await calm(link, dice, stop);
+    // The client has not reconnected yet: a cut now would have no effect, and a scheduled one would hit its handshake.
     if (link.open === 0) continue;
     const misfortune = dice.float();
     const direction = dice.pick<Direction>("up", "down");
@@ -67,12 +67,12 @@ export async function storm(
 }
 
 /** The time between two misfortunes. */
-async function calm(link: TcpLink, dice: Dice, over: AbortSignal): Promise<void> {
+async function calm(link: TcpLink, dice: Dice, stop: AbortSignal): Promise<void> {
   const { least, most, chanceOfNone, limitMs } = CALM_BYTES;
   const bytes = link.down.delivered + (dice.chance(chanceOfNone) ? 0 : dice.between(least, most));
   const giveUp = performance.now() + limitMs;
   await pause(dice.between(CALM_MS.least, CALM_MS.most));
-  while (link.down.delivered < bytes && performance.now() < giveUp && !over.aborted) {
+  while (link.down.delivered < bytes && performance.now() < giveUp && !stop.aborted) {
     await pause(10);
   }
 }

@@ -6,10 +6,10 @@ import { fileURLToPath } from "node:url";
 /** A program of test/support/programs in a separate process. It is killed when it is disposed. */
 export interface Child extends AsyncDisposable {
   readonly pid: number;
-  /** The next line that it prints; throws, with its stderr, when it ends instead. */
+  /** Resolves with the next printed line; rejects, with the stderr, if the program ends instead. */
   line(): Promise<string>;
   kill(signal?: NodeJS.Signals): void;
-  /** How it ended: its exit code or its signal, and its stderr. */
+  /** Resolves at the end of the program with its exit code or signal, and its stderr. */
   readonly exit: Promise<{ code: number | null; signal: string | null; stderr: string }>;
 }
 

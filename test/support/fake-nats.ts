@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 
-/** Answers a request to JetStream's API: by method ("STREAM.INFO.hawser"), with the body that came. */
+/** Answers a request to JetStream's API: by method ("STREAM.INFO.hawser"), with the received body. */
 export type Api = (method: string, body: unknown) => object;
 
 /** The part of a NATS server that the opening of a log needs, with faults that a real server does not have. */

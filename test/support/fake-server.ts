@@ -136,7 +136,7 @@ export async function listen(serve: (socket: Socket) => void): Promise<Listening
   return await listening("http", createServer, serve);
 }
 
-/** The same over TLS, with the certificate of the tests. */
+/** Listens over TLS, with the certificate of the tests. */
 export async function listenSecurely(serve: (socket: Socket) => void): Promise<Listening> {
   const options = { ...certs.server, ALPNProtocols: ["h2"] };
   return await listening("https", (onSocket) => tls.createServer(options, onSocket), serve);
@@ -185,7 +185,7 @@ export function trailers(stream: number, status: number | string = 0, message?: 
   return headers(stream, list, true);
 }
 
-/** Serves a call well. A request and a reply look the same on the wire, so the bytes go back as they came. */
+/** Serves a call: a request and a reply look the same on the wire, so the bytes are sent back unchanged. */
 async function echo({ peer, stream, request }: FakeCall): Promise<void> {
   peer.write(responseHeaders(stream));
   for (let sent = 0; !request.ended || sent < request.chunks.length; ) {
@@ -215,7 +215,7 @@ export const outcomeOf = {
       (error) => ({ replies: [], error }),
     );
   },
-  /** A Chat whose client sends one message; it half-closes only if told to. */
+  /** A Chat whose client sends one message, and half-closes only if asked to. */
   async chat({ client }: FakeServer, half?: "half-close"): Promise<Outcome> {
     const replies: string[] = [];
     const chat = client.chat(scripted);

@@ -6,7 +6,7 @@ import { createClient, createTransport } from "../../src/index.ts";
 export interface Honest extends AsyncDisposable {
   /** Calls for `forMs`; resolves when each of these calls has ended. */
   calls(forMs: number): Promise<CallTimes>;
-  /** Subscribes, in a session, to three notifications; resolves with how many came. */
+  /** Subscribes, in a session, to three notifications; resolves with how many arrived. */
   subscribes(): Promise<number>;
 }
 

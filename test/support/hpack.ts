@@ -27,7 +27,7 @@ function integer(value: number): Buffer {
   return Buffer.of(...bytes, rest);
 }
 
-/** The reading half; one for each connection, because the dynamic table lives as long as that. */
+/** Decodes header blocks; each connection needs its own, for its dynamic table. */
 export class HeaderDecoder {
   readonly #dynamic: Header[] = [];
   #capacity = 4096;

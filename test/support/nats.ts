@@ -45,7 +45,7 @@ export interface Nats extends AsyncDisposable {
   kill(): Promise<void>;
   /** Pauses it: it keeps its connections and sends nothing. */
   freeze(): void;
-  /** Starts it again, on the same port, with what it stored. */
+  /** Starts the server again, on the same port, with its stored data. */
   start(): Promise<void>;
 }
 

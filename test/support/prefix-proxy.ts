@@ -5,7 +5,7 @@ import * as http2 from "node:http2";
 export interface PrefixProxy extends AsyncDisposable {
   /** `http://127.0.0.1:port`, without the path. */
   readonly origin: string;
-  /** The path of each request, as it came. */
+  /** The path of each request, unchanged. */
   readonly paths: string[];
   /** Ends every connection to the proxy now. */
   cut(): void;

@@ -30,11 +30,11 @@ export interface Program extends AsyncDisposable {
   /** The output so far. */
   readonly stdout: string;
   readonly stderr: string;
-  /** Resolves when its stdout matches; throws when it ends without. */
+  /** Resolves when the program's stdout matches; rejects if it ends before. */
   prints(pattern: RegExp): Promise<RegExpMatchArray>;
-  /** The same for its stderr. */
+  /** Resolves when the program's stderr matches. */
   complains(pattern: RegExp): Promise<RegExpMatchArray>;
-  /** How it ended: exit code, or the name of the signal that ended it. */
+  /** Resolves with the exit code, or with the name of the signal that ended the program. */
   readonly ended: Promise<number | string>;
   kill(signal: NodeJS.Signals): void;
   /** Closes the reading end of its output. */

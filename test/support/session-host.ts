@@ -72,7 +72,7 @@ export class Hosted {
     this.peer.write(rst(this.stream, code));
   }
 
-  /** The frames that came whole. */
+  /** The frames that arrived completely. */
   get frames(): { flags: number; bytes: Buffer }[] {
     const body = this.#incoming.body;
     const found = [];

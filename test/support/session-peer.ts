@@ -85,12 +85,12 @@ export class Attached {
     return this.peer.until(() => this.#incoming.headers);
   }
 
-  /** The texts of the messages that came. */
+  /** The texts of the messages that have arrived. */
   get messages(): string[] {
     return this.#frames.filter(({ flags }) => flags !== CONTROL).map(({ bytes }) => textOf(bytes));
   }
 
-  /** The contents of the Controls that came. */
+  /** The contents of the Controls that have arrived. */
   get controls(): Kind[] {
     return this.#frames
       .filter(({ flags }) => flags === CONTROL)
@@ -103,7 +103,7 @@ export class Attached {
     return Math.max(0, ...counts);
   }
 
-  /** Resolves with the messages when `count` of them, or more, have come; rejects if the stream ends before. */
+  /** Resolves with the messages when `count` of them, or more, have arrived; rejects if the stream ends before. */
   async hears(count: number): Promise<string[]> {
     await this.peer.until(() => this.messages.length >= count || this.#hasEnded);
     if (this.messages.length >= count) return this.messages;
@@ -133,7 +133,7 @@ export class Attached {
     return this.#incoming.ended || this.#incoming.reset !== undefined;
   }
 
-  /** The whole frames that came: a frame whose rest is still on its way is left out. */
+  /** The frames that have arrived completely. */
   get #frames(): { flags: number; bytes: Buffer }[] {
     const body = this.#incoming.body;
     const found = [];
@@ -163,7 +163,7 @@ export interface Asking {
   halfClosed?: boolean;
 }
 
-/** A client of sessions that sends what the test tells it to, on one connection. */
+/** A client of sessions that sends the frames that the test asks for, on one connection. */
 export class SessionPeer implements AsyncDisposable {
   readonly peer: Peer;
   /** The response of Negotiate. */

@@ -136,7 +136,7 @@ export abstract class SimApp {
 
   /** Whether the call continues. */
   abstract get running(): boolean;
-  /** Whether it may still take what came. */
+  /** Whether the application may still take received messages. */
   protected abstract get takes(): boolean;
   /** Whether it may send already. */
   protected abstract get ready(): boolean;

@@ -33,7 +33,7 @@ interface Stream {
 
 const METHODS = new Map<string, object>();
 
-/** Always the same object for a name. */
+/** Returns the same object each time for a name. */
 function methodOf(name: string): object {
   const method = METHODS.get(name) ?? {};
   METHODS.set(name, method);
@@ -137,7 +137,7 @@ export class ServerSide implements Side, ServerStreamListener {
     this.#session?.sendHeaders(headers);
   }
 
-  /** As server-call.ts ends a call. */
+  /** Ends a call as server-call.ts does. */
   #finish(error: ConnectError | undefined): void {
     const trailers = statusTrailers(error, undefined) as HeaderList;
     this.#session?.endSend({ status: error ?? "ok", trailers });
@@ -157,7 +157,7 @@ export class ServerSide implements Side, ServerStreamListener {
     if (event.reset) far?.receive({ is: "reset" });
   }
 
-  /** As server-sessions.ts lets a stream in, or does not. */
+  /** Accepts or refuses a stream as server-sessions.ts does. */
   #accept({ headers, caller = "me", method = "Chat" }: Step["in"] & Wire): void {
     const stream: Stream = { down: new Pipe(), far: undefined };
     this.#streams.push(stream);

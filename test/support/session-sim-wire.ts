@@ -14,7 +14,7 @@ export type Item =
   | { readonly is: "end"; readonly fields: Fields }
   | { readonly is: "reset" };
 
-/** As much of an outbox may wait in a pipe before its writer is held back. */
+/** An outbox's writer has to wait when this much is in the pipe. */
 const HIGH_WATER_BYTES = 256;
 
 /** A direction of a stream: items arrive in order, when the test delivers them. */

@@ -294,7 +294,7 @@ export class SimWorld {
     }
   }
 
-  /** The server process dies, and another takes its place. */
+  /** Kills the server process, and starts another in its place. */
   restart(): void {
     this.servers.at(-1)?.die();
     const { graceMs, serverWindow, laterWindow } = this.setup;

@@ -13,7 +13,7 @@ export interface Run {
   readonly context: HandlerContext;
   /** The requests that it took. */
   readonly requests: string[];
-  /** How its requests ended: "half-closed" is the clean end, and the only one. */
+  /** How the requests ended. "half-closed" is the only clean end. */
   end: "running" | "half-closed" | ConnectError;
 }
 
@@ -26,7 +26,7 @@ export interface Asked {
   readonly window: string;
 }
 
-/** A world whose server notes the requests of its handlers, and the attachments that came. */
+/** A world whose server notes the requests of its handlers, and the attachments that arrive. */
 export interface SessionWorld extends World {
   readonly runs: Run[];
   /** All attachments, those that were refused included. */
@@ -40,7 +40,7 @@ export interface SessionSetup extends Omit<Setup, "server"> {
   server?: Omit<NonNullable<Setup["server"]>, "sessions">;
 }
 
-/** Where Node tells of each stream that a server gets. */
+/** Node's diagnostics channel that reports each stream that a server gets. */
 const STREAM_OPENED = "http2.server.stream.created";
 
 interface Opened {

@@ -13,7 +13,7 @@ export interface Seen {
   readonly context: HandlerContext;
   /** The requests that it read. */
   readonly requests: string[];
-  /** How its requests ended: "half-closed" is the clean end, and the only one. */
+  /** How the requests ended. "half-closed" is the only clean end. */
   end: "running" | "half-closed" | ConnectError;
   /** Whether the signal was aborted at that moment. */
   abortedAtEnd: boolean;

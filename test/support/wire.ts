@@ -130,11 +130,11 @@ export type Fields = Readonly<Record<string, string>>;
 export class Incoming {
   headers: Fields | undefined;
   trailers: Fields | undefined;
-  /** Set once END_STREAM came. */
+  /** Whether END_STREAM has arrived. */
   ended = false;
-  /** The code of RST_STREAM, once it came. */
+  /** The code of RST_STREAM, once it has arrived. */
   reset: number | undefined;
-  /** How many bytes of DATA came. */
+  /** How many bytes of DATA have arrived. */
   bytes = 0;
   readonly chunks: Buffer[] = [];
 
@@ -161,12 +161,12 @@ export interface PeerOptions {
 }
 
 /**
- * One end of an HTTP/2 connection that sends what it is told to, byte by byte, and notes what it receives. It answers
+ * One end of an HTTP/2 connection that sends exactly the bytes that the test writes, and notes the frames that arrive. It answers
  * SETTINGS and PING, and opens its windows wide; all else is up to the test.
  */
 export class Peer implements AsyncDisposable {
   readonly socket: Socket;
-  /** Every frame that came, in order. */
+  /** Every frame that has arrived, in order. */
   readonly frames: Frame[] = [];
   /** Resolves when the socket is closed. */
   readonly closed: Promise<void>;
@@ -259,7 +259,7 @@ export class Peer implements AsyncDisposable {
     return (await this.frame(Type.GOAWAY)).payload.readUInt32BE(4);
   }
 
-  /** A round trip: the other side has read everything written before. */
+  /** Makes a round trip: afterwards the other side has read everything that was written before. */
   async ping(): Promise<void> {
     const mark = Buffer.alloc(8);
     mark.writeUInt32BE(++this.#pings);
@@ -387,7 +387,7 @@ export async function dial(port: number, options?: PeerOptions): Promise<Peer> {
   return new Peer(socket, "client", options);
 }
 
-/** The same over TLS, to a server whose certificate `ca` signed. */
+/** Connects over TLS to a server whose certificate `ca` signed. */
 export async function dialSecurely(port: number, ca: string): Promise<Peer> {
   const socket = tls.connect({ port, host: "127.0.0.1", ca, ALPNProtocols: ["h2"] });
   await once(socket, "secureConnect");

@@ -159,7 +159,7 @@ function environment(bin: string): NodeJS.ProcessEnv {
   return env;
 }
 
-/** The pages have their servers on 50051; tests that run at the same time need ports of their own. */
+/** The pages have their servers on 50051; tests that run at the same time need other ports. */
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -1,5 +1,5 @@
 // The example's rooms in a separate process, which tests kill. They are kept in --log, as the example server has it; --beat is
-// how often the node tells who is there, in milliseconds. It prints its URL. With --standby it prints "loaded" first,
+// how often the node announces its members, in milliseconds. It prints its URL. With --standby it prints "loaded" first,
 // and waits for SIGUSR2. SIGTERM closes it.
 import { once } from "node:events";
 import { parseArgs } from "node:util";
