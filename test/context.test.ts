@@ -36,7 +36,7 @@ async function* requests(notes: Notes, who: string, rest?: Promise<unknown>) {
   }
 }
 
-/** Each note of a tenant is in the context of that tenant, and there are at least `count`. */
+/** Expects that each note of a tenant was made in that tenant's context, and that there are at least `count`. */
 function expectOwn(notes: Notes, count: number): void {
   expect(notes.size).toBeGreaterThanOrEqual(count);
   for (const [what, seen] of notes) {

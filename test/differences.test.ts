@@ -55,7 +55,7 @@ async function call(
   return peer;
 }
 
-/** Nothing more comes on the stream, although the server has read all that was written to it. */
+/** Expects that no more frames arrive on the stream after the server has read all that was written to it. */
 async function staysQuiet(peer: Peer): Promise<void> {
   await peer.ping();
   const count = () => peer.frames.filter(({ stream }) => stream === 1).length;

@@ -29,7 +29,7 @@ async function runningChat({ greeter }: Pick<SessionWorld, "greeter">) {
   return chat;
 }
 
-/** Whether something accepts connections there. */
+/** Whether a server accepts connections on the port. */
 async function isTaken(at: { port: number } | { path: string }): Promise<boolean> {
   const socket = connect({ host: "127.0.0.1", ...at });
   try {

@@ -48,7 +48,7 @@ const SCALARS = {
 
 let registry: ReturnType<typeof createFileRegistry>;
 
-/** Every scalar four times: implicit, optional, repeated, in a oneof; and messages, enums, and what is left to toBinary(). */
+/** Every scalar four times: implicit, optional, repeated, in a oneof; and messages, enums, and fields that toBinary() encodes. */
 const everything = describeEverything();
 
 function describeEverything(): DescMessage {

@@ -23,7 +23,7 @@ async function fileWith(content: string) {
   return { ...folder, path };
 }
 
-/** The first `count`; the rest is left unread, and the call continues. */
+/** Reads the first `count` messages; the call continues, and the others stay unread. */
 async function* firstOf<T>(values: AsyncIterable<T>, count: number): AsyncGenerator<T> {
   const iterator = values[Symbol.asyncIterator]();
   for (let i = 0; i < count; i++) yield (await iterator.next()).value;

@@ -17,7 +17,7 @@ import { decode } from "../src/codec/decode.ts";
 import { encode } from "../src/codec/encode.ts";
 import { encodedOnce } from "../src/server.ts";
 
-/** Names of fields, as they stand in a .proto. */
+/** Names of fields, as in a .proto. */
 const NAMES = [
   "has_own_property",
   "is_prototype_of",

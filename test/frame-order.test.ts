@@ -35,7 +35,7 @@ import {
 // writes is under way continues to read in the callback of that write, and no tick runs between two frames: DATA comes first.
 // Over TLS every write takes a turn of the event loop.
 
-/** How much a TLS record holds. */
+/** The size of a TLS record, in bytes. */
 const RECORD_BYTES = 16 * 1024;
 
 /** Has the client read frames while one of its writes is under way: they follow a frame that it answers immediately. */

@@ -1,4 +1,4 @@
-/** A handler that answers with an iterable which is not there yet. */
+/** A handler that answers with a promise of an iterable, by later(). */
 import { createClient as createStockClient } from "@connectrpc/connect";
 import { createGrpcWebTransport } from "@connectrpc/connect-node";
 import { expect, test } from "vitest";

@@ -1,4 +1,4 @@
-/** `npm start`, with the npm that is there. */
+/** `npm start`, with the installed npm. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { rm } from "node:fs/promises";
@@ -35,7 +35,7 @@ function npm(...args: string[]) {
   return { child, stderr: text(child.stderr) };
 }
 
-/** Whether a server listens there. */
+/** Whether a server listens on the port. */
 async function isOpen(url: string): Promise<boolean> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);

@@ -6,7 +6,7 @@ import { openPrefixProxy } from "./support/prefix-proxy.ts";
 import { all, next } from "./support/read.ts";
 import { start } from "./support/world.ts";
 
-/** A client of a server that stands below a path, by way of a proxy that serves nothing else. */
+/** A client of a server under a path prefix, through a proxy that serves only that path. */
 async function below(prefix: string, path: string) {
   const world = await start();
   const proxy = await openPrefixProxy(world.url, prefix);

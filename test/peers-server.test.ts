@@ -73,7 +73,7 @@ async function answer<Res>(
   return { response: await promise, leading: leading(), status: await status };
 }
 
-/** Leading metadata, once it is there, and the status, when it comes. */
+/** Resolves with the leading metadata and the status, each when it arrives. */
 function endOf(call: NodeJS.EventEmitter) {
   let leading = new grpc.Metadata();
   call.on("metadata", (metadata) => {

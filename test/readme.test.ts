@@ -7,7 +7,7 @@ import { openWorkshop, repository, type Workshop } from "./support/workshop.ts";
 // npm installs here, from its cache or from the registry.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
-/** The pieces of a program, in order, by the page and its name there. */
+/** The pieces of a program, in order, by the page and the program's name on it. */
 const programs = Map.groupBy(
   blocks.filter(({ run }) => run !== undefined),
   ({ page, run }) => `${basename(page, ".md").toLowerCase()}-${run}`,

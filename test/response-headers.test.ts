@@ -29,7 +29,7 @@ const LATER_MS = 200;
 
 const later = () => new Promise((resolve) => setTimeout(resolve, LATER_MS));
 
-/** Whether the headers are here within that time. */
+/** Whether the headers arrive within that time. */
 async function areHere(headers: Promise<Headers>): Promise<boolean> {
   let here = false;
   headers.then(() => {

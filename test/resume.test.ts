@@ -28,7 +28,7 @@ import { all, next } from "./support/read.ts";
 import { begin, type Event, roomWorld, textOf, texts, toyRoom } from "./support/toy-room.ts";
 import { start } from "./support/world.ts";
 
-/** Reads until a message has this text; the texts on the way. */
+/** Reads until a message has this text; returns the texts up to it. */
 async function readTo(call: AsyncIterable<WatchResponse>, last: string): Promise<string[]> {
   const read: string[] = [];
   while (read.at(-1) !== last) {

@@ -123,7 +123,7 @@ const setup = {
   ),
 };
 
-/** Plays many cases; what they came to together. */
+/** Plays many cases; returns their counts together. */
 async function playAll(setup: fc.Arbitrary<SimSetup>, steps: fc.Arbitrary<Step[]>): Promise<Tally> {
   const all: Tally = { cases: 0 };
   const property = fc.asyncProperty(setup, steps, async (setup, steps) => {
@@ -135,7 +135,7 @@ async function playAll(setup: fc.Arbitrary<SimSetup>, steps: fc.Arbitrary<Step[]
   return all;
 }
 
-/** Each of these came about in at least so large a part of the cases: else the rules have seen little. */
+/** Expects that each of these happened in at least its share of the cases: otherwise the rules were hardly tested. */
 function expectOften(tally: Tally, shares: Record<string, number>): void {
   // If one case is played again, no other case runs.
   if (HAWSER_PATH !== undefined) return;

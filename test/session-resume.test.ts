@@ -91,7 +91,7 @@ test("a call may ask for a session, and for its window, where its transport asks
   expect(windows).toEqual([`${1024 * 1024},16384`, `${1024 * 1024},7`]);
 });
 
-/** Metadata of every sort, and gates before each part of it leaves. */
+/** Metadata of every kind, with a gate before each part is sent. */
 function corresponding(fails: boolean) {
   const gates = { headers: gate(), reply: gate(), trailers: gate() };
   return {

@@ -73,7 +73,7 @@ function message(size: number): Uint8Array {
   return bytes;
 }
 
-/** All that is given out from here on, as the other side reads it. */
+/** Returns all messages that the spool gives out from now on, as the other side reads them. */
 function read(spool: Spool): Kept[] {
   const came: Kept[] = [];
   const reader = new FrameReader(

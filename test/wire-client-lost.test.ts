@@ -186,7 +186,7 @@ it.each<[string, (stream: number) => Buffer[]]>([
     "a content-length that promises less",
     (s) => [responseHeaders(s, { "content-length": "3" }), data(s, hello), trailers(s)],
   ],
-])("a server that says %s loses its connection", async (_, answer) => {
+])("a server that sends %s loses its connection", async (_, answer) => {
   for (const kind of ["unary", "chat"] as const) {
     await using world = await fakeServer(({ peer, stream }) => peer.write(...answer(stream)));
     const { fails } = await world.otherCall();
@@ -231,7 +231,7 @@ it.each<[string, (stream: number) => Buffer[], Code?]>([
     (s) => [responseHeaders(s, { "content-length": "99" }), data(s, hello), trailers(s)],
   ],
 ])(
-  "a server that says %s loses the stream, and no other",
+  "a server that sends %s loses the stream, and no other",
   async (_, answer, code = Code.Internal) => {
     for (const kind of ["unary", "chat"] as const) {
       await using world = await fakeServer(({ peer, stream }) => peer.write(...answer(stream)));

@@ -22,7 +22,7 @@ interface BadResponse {
   readonly message?: RegExp;
   /** The replies that a Chat receives before its error. */
   readonly replies?: readonly string[];
-  /** The server ends the stream: there is nothing left for the client to reset. */
+  /** Whether the server ends the stream, so that the client has nothing to reset. */
   readonly ended?: boolean;
 }
 

@@ -155,7 +155,7 @@ async function* outgoing<Desc extends DescMessage>({ request, result }: Task, sc
   }
 }
 
-/** Whether a send went through; why it did not shows at the next read. */
+/** Whether the send succeeded. The reason of a failure appears at the next read. */
 async function isSent({ result }: Task, sending: Promise<void>): Promise<boolean> {
   try {
     await sending;

@@ -27,7 +27,7 @@ export async function* readMessages<Desc extends DescMessage>(
   if (unread.length > 0) throw new Error(`stdin ended inside a message, after ${unread.length} B`);
 }
 
-/** Answers the runner. Messages of concurrent calls leave whole. */
+/** Answers the runner. Messages of concurrent calls are not interleaved. */
 export function writeMessage<Desc extends DescMessage>(
   schema: Desc,
   init: MessageInitShape<Desc>,

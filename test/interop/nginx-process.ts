@@ -113,7 +113,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Whether a server listens there. */
+/** Whether a server listens on the port. */
 async function answers(port: number): Promise<boolean> {
   const socket = connect(port, "127.0.0.1");
   try {

@@ -11,7 +11,7 @@ const HANG_MS = 45_000;
 /** The counts of all chats of a run. */
 export class Tally {
   readonly wrongs = noWrongs();
-  /** Chats that came to their planned end. */
+  /** Chats that ended as planned. */
   ended = 0;
   /** Those of them that were cancelled. */
   cancelled = 0;

@@ -9,7 +9,7 @@ const CALLERS = 4;
 const PAUSE_MS = 2;
 const PER_SECOND = 100;
 
-/** How long calls took, in milliseconds, and how many there were. */
+/** How long calls took, in milliseconds, and their count. */
 export interface Latencies {
   readonly calls: number;
   readonly p50: number;

@@ -11,7 +11,7 @@ import { finalReply, messageOf, noWrongs, Sequence, type Wrongs } from "./sequen
 export interface SessionsReport extends Wrongs {
   /** Requests that handlers took. */
   received: number;
-  /** Attachments of sessions that there were. */
+  /** The count of attachments since the start. */
   resumes: number;
   /** Handlers that have started and not ended. */
   handlers: number;

@@ -17,13 +17,13 @@ export interface Damage {
   /** The count of connections that were cut, immediately or after some bytes. */
   cuts: number;
   stalls: number;
-  /** Times of a link whose bytes came much later, and those sent afterwards before them on another connection. */
+  /** Delays: bytes of a link arrived after those that were sent later on another connection. */
   delays: number;
   /** Times of a link that took no connection. */
   refusals: number;
 }
 
-/** Cuts and stalls one link until `over` aborts, and leaves it calm. */
+/** Cuts and stalls one link until `stop` aborts, then lets it run without faults. */
 export async function storm(
   link: TcpLink,
   dice: Dice,

@@ -21,7 +21,7 @@ export function counting() {
   return { contexts, routes: (router: ConnectRouter) => router.service(Greeter, handlers) };
 }
 
-/** A world of that service. When it is disposed no stream, socket or timer may be left. */
+/** A world of that service. Its disposal fails the test if a stream, socket or timer is still open. */
 export async function countingWorld(options: Omit<WorldOptions, "routes"> = {}) {
   const { contexts, routes } = counting();
   const before = resources();

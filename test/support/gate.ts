@@ -32,7 +32,7 @@ export function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Gives the event loop turns until the condition holds; false when it does not within the time. */
+/** Yields to the event loop until the condition is true; returns false if it is not within the time. */
 export async function settles(condition: () => boolean, withinMs = 2_000): Promise<boolean> {
   const giveUp = performance.now() + withinMs;
   while (!condition()) {
@@ -42,7 +42,7 @@ export async function settles(condition: () => boolean, withinMs = 2_000): Promi
   return true;
 }
 
-/** Gives the event loop turns until the condition holds; throws, and says what it waited for, when it does not. */
+/** Yields to the event loop until the condition is true; throws an error that names the condition if it stays false. */
 export async function until(
   what: string,
   condition: () => boolean,

@@ -4,7 +4,7 @@ import type { HandlerContext } from "../../src/server.ts";
 /** 256 values, so that every base64 character and a padding occur. */
 export const BYTES = Uint8Array.from({ length: 256 }, (_, n) => n);
 
-/** Handlers of every kind that keep what came and answer with headers and trailers. */
+/** Handlers of every kind that keep the received metadata and answer with headers and trailers. */
 export function corresponding() {
   const received: Headers[] = [];
   const note = (context: HandlerContext) => {

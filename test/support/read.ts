@@ -2,7 +2,7 @@ import { ConnectError } from "../../src/index.ts";
 
 const iterators = new WeakMap<AsyncIterable<unknown>, AsyncIterator<unknown>>();
 
-/** The next message, `undefined` at the end. It does not leave the loop: what follows can be read by a later call. */
+/** Returns the next message, or `undefined` at the end. The loop is not left: a later call reads the messages that follow. */
 export async function next<T>(messages: AsyncIterable<T>): Promise<T | undefined> {
   const iterator = (iterators.get(messages) ??
     messages[Symbol.asyncIterator]()) as AsyncIterator<T>;
@@ -11,7 +11,7 @@ export async function next<T>(messages: AsyncIterable<T>): Promise<T | undefined
   return done ? undefined : value;
 }
 
-/** Every message that is left. */
+/** Returns every remaining message. */
 export async function all<T extends object>(messages: AsyncIterable<T>): Promise<T[]> {
   const taken: T[] = [];
   for (let message = await next(messages); message; message = await next(messages)) {

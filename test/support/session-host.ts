@@ -85,7 +85,7 @@ export class Hosted {
     return found;
   }
 
-  /** The messages that came, as their bytes. */
+  /** The bytes of each message that has arrived. */
   get messages(): Buffer[] {
     return this.frames.filter(({ flags }) => flags !== CONTROL).map(({ bytes }) => bytes);
   }

@@ -237,7 +237,7 @@ function textOf(bytes: Buffer): string {
   return text;
 }
 
-/** The SessionLost among the details of a google.rpc.Status, as it stands in trailers. */
+/** The SessionLost among the details of a google.rpc.Status in trailers. */
 export function readLost(header: string | undefined): SessionLost | undefined {
   if (header === undefined) return undefined;
   for (const any of fieldsOf(Buffer.from(header, "base64"), 3)) {

@@ -65,7 +65,7 @@ export abstract class SimApp {
     return this.#closed;
   }
 
-  /** Bytes and messages that came and were not taken. */
+  /** Bytes and messages that arrived and were not taken. */
   get held(): { bytes: number; messages: number } {
     return sum(this.got.slice(this.taken));
   }
@@ -141,7 +141,7 @@ export abstract class SimApp {
   /** Whether it may send already. */
   protected abstract get ready(): boolean;
   protected abstract closeSide(): void;
-  /** The handler's headers leave before its first message. */
+  /** Sends the handler's headers, before its first message. */
   protected beforeWrite(): void {}
 
   protected keep({ bytes, start, end }: Received): void {

@@ -222,7 +222,7 @@ function checkServerOutcome(
 const isToldInTime = ({ time }: SimWorld, { owesSinceMs }: SimApp) =>
   owesSinceMs === undefined || time.nowMs - owesSinceMs <= ACKNOWLEDGED_MS;
 
-/** Neither side holds more than the window and one message. */
+/** Checks that neither side holds more than the window and one message. */
 function checkMemory(id: string, app: SimApp, window: Window): void {
   for (const [name, { bytes, messages }, all] of [
     ["keeps", app.kept, app.written],

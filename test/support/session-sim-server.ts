@@ -79,7 +79,7 @@ export class SimServer {
     return this.served.findLast((served) => served.id === id);
   }
 
-  /** A request is here: as server-sessions.ts, ServerSessions.accept(). */
+  /** Accepts or refuses a request, as ServerSessions.accept() of server-sessions.ts does. */
   accept(request: SimRequest): void {
     const { headers, down } = request;
     try {

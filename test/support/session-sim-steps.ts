@@ -20,7 +20,7 @@ export type Step =
   | { do: "flow"; rounds: number }
   /** Tells one side now and the other one later, or both at the same time. */
   | { do: "cut"; which: number; side: "near" | "far" | "both" }
-  /** The bytes that arrive yet, each way. */
+  /** Cuts after `up` and `down` further bytes have arrived in their direction. */
   | { do: "cut at"; which: number; up: number; down: number }
   /** Tells the client; the bytes that it sent arrive late. */
   | { do: "delay"; which: number }

@@ -130,7 +130,7 @@ export class ServerSide implements Side, ServerStreamListener {
     }
   }
 
-  /** The handler's headers leave once, at the latest before its first message. */
+  /** Sends the handler's headers once, at the latest before its first message. */
   #sendHeaders(headers: HeaderList): void {
     if (this.#headersSent) return;
     this.#headersSent = true;

@@ -1,4 +1,4 @@
-/** Plays the traces of test/vectors/ against the core: events in; frames that leave, and events of the application, out. */
+/** Plays the traces of test/vectors/ against the core: their input is events; their output is the frames that are sent, and events of the application. */
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { SessionLostSchema } from "../../gen/hawser/v1/session_pb.js";

@@ -25,7 +25,7 @@ export class Pipe {
   stalled = false;
   onDrained: (() => void) | undefined;
 
-  /** How much is on its way: each byte of data is one, and each of headers, end and reset. */
+  /** The units on their way: each byte of data, each headers, each end and each reset counts one. */
   get waiting(): number {
     return this.#items.length + this.#dataBytes;
   }

@@ -128,7 +128,7 @@ export class SimClient implements Dialler, SessionWatcher {
     watcher.onSettings({ ...settings, clockAheadMs });
   }
 
-  /** The machine sleeps: time passes, and its clock stands still. */
+  /** Lets time pass while the clock of the sleeping machine stands still. */
   sleep(ms: number): void {
     this.#world.time.pass(ms);
     this.clock.fallBehind(ms);
@@ -264,7 +264,7 @@ export class SimWorld {
     }
   }
 
-  /** Delivers all there is on the streams that are not stalled, and all that follows from it, `rounds` times. */
+  /** Delivers all items on the streams that are not stalled, and the items that follow from them, `rounds` times. */
   flow(rounds: number): void {
     for (let round = 0; round < rounds; round++) {
       const busy = this.live.filter(({ near, down }) => near.up.waiting + down.waiting > 0);

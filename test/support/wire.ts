@@ -236,7 +236,7 @@ export class Peer implements AsyncDisposable {
     return promise;
   }
 
-  /** The first frame of a type (on a stream), now or when it comes. */
+  /** Resolves with the first frame of a type (on a stream), as soon as it has arrived. */
   frame(type: number, stream?: number): Promise<Frame> {
     return this.until(() =>
       this.frames.find((f) => f.type === type && (stream === undefined || f.stream === stream)),

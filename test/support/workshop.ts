@@ -139,7 +139,7 @@ export async function openWorkshop(): Promise<Workshop> {
   };
 }
 
-/** How packages are got here. */
+/** How npm gets packages on this machine. */
 const OF_THE_MACHINE =
   /^(NODE_EXTRA_CA_CERTS|npm_config_(registry|cafile|cache|userconfig|globalconfig))$/i;
 
