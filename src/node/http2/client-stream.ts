@@ -20,8 +20,8 @@ import { checkResponse } from "../../grpc/response.ts";
 import { readStatus } from "../../grpc/status.ts";
 import type { ClientAttachment } from "../../session/attachment.ts";
 import { MESSAGES, MessageStream } from "./message-stream.ts";
+import { catchUp } from "./receive.ts";
 import { destroyReset, readReset, reset } from "./reset.ts";
-import { catchUp } from "./turns.ts";
 
 /** The connection of a stream, as the stream sees it. */
 export interface StreamConnection {
@@ -58,15 +58,12 @@ export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implement
   #head: IncomingHttpHeaders | undefined;
   #tail: IncomingHttpHeaders | undefined;
   #status: Status | undefined;
-  /** Whether 'response' was emitted. */
-  #responded = false;
-  /** The DATA that came before 'response'. */
-  #early: Uint8Array[] | undefined;
   /** Whether 'end' came before 'response'. */
   #endedEarly = false;
 
   constructor(stream: ClientHttp2Stream, connection: StreamConnection, init: OpenStream) {
     super(stream, init);
+    this.awaitsHeaders = true;
     const { head, listener, repeater } = init;
     this.listener = listener;
     this.#repeater = repeater;
@@ -94,18 +91,6 @@ export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implement
     else if (!stream.writableEnded) reset(stream, constants.NGHTTP2_NO_ERROR);
   }
 
-  override get mayReceive(): boolean {
-    return super.mayReceive && (this.#early === undefined || this.isDiscarding);
-  }
-
-  override onData(chunk: Uint8Array): void {
-    if (this.#responded || this.isDiscarding) super.onData(chunk);
-    else {
-      this.#early ??= [];
-      this.#early.push(chunk);
-    }
-  }
-
   protected refuseInput(error: unknown): void {
     this.#refuse(asFailure(error));
   }
@@ -117,13 +102,13 @@ export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implement
     rawHeaders: string[],
   ): void {
     const self = (this as ClientNative)[MESSAGES];
-    self.#responded = true;
+    self.awaitsHeaders = false;
     if (!self.isDiscarding) {
       const refusal = self.#tooMany(rawHeaders, "response headers");
       if (refusal !== undefined) self.#refuse(refusal);
       else self.#answered(headers, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
     }
-    if (self.#early !== undefined) self.#takeEarly();
+    self.takeEarlyData();
     if (self.#tail !== undefined) self.#status ??= self.#readStatus(self.#tail);
     if (self.#endedEarly) self.#ended();
   };
@@ -138,13 +123,13 @@ export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implement
     const self = (this as ClientNative)[MESSAGES];
     self.#tail ??= trailers;
     self.#status ??= self.#tooMany(rawTrailers, "trailers");
-    if (self.#responded) self.#status ??= self.#readStatus(self.#tail);
+    if (!self.awaitsHeaders) self.#status ??= self.#readStatus(self.#tail);
   };
 
   static readonly #onEnd = function (this: ClientHttp2Stream): void {
     // 'end' also comes after a reset: then 'close' knows more.
     const self = (this as ClientNative)[MESSAGES];
-    if (!self.#responded) self.#endedEarly = !this.closed;
+    if (self.awaitsHeaders) self.#endedEarly = !this.closed;
     else if (self.#status !== undefined || !this.closed) self.#ended();
     destroyReset(this);
   };
@@ -176,14 +161,6 @@ export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implement
     if (!ended) return;
     this.#tail = headers;
     this.#ended();
-  }
-
-  /** Takes what came before the headers, and lets the server continue. */
-  #takeEarly(): void {
-    const early = this.#early ?? [];
-    this.#early = undefined;
-    for (const chunk of early) this.onData(chunk);
-    this.readOn();
   }
 
   /** The status of the trailers. The metadata of an error has the response headers too, as Connect's errors do. */

@@ -53,6 +53,10 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
   #failure: { error: unknown } | undefined;
   /** Whether all that comes is dropped, however long the peer sends. */
   protected isDiscarding = false;
+  /** Whether DATA is kept until the response headers were reported. Only a client's stream waits for headers. */
+  protected awaitsHeaders = false;
+  /** The DATA that is kept for that reason. */
+  #early: Uint8Array[] | undefined;
   /** Whether messages that were not taken hold the peer back. A session has a window for that. */
   readonly #isPaced: boolean;
   /** The bytes of the messages that the listener was given and that were not taken. */
@@ -211,11 +215,16 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
   protected abstract refuseInput(error: unknown): void;
 
   get mayReceive(): boolean {
-    return !this.#isFull || this.isDiscarding;
+    return (!this.#isFull && this.#early === undefined) || this.isDiscarding;
   }
 
   onData(chunk: Uint8Array): void {
     if (this.isDiscarding) return;
+    if (this.awaitsHeaders) {
+      this.#early ??= [];
+      this.#early.push(chunk);
+      return;
+    }
     try {
       this.reader.push(chunk);
     } catch (error) {
@@ -234,12 +243,20 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
     this.#waitingBytes -= bytes + ENTRY_BYTES;
     if (this.#isFull && this.#waitingBytes * 2 <= INBOX_BYTES) {
       this.#isFull = false;
-      this.readOn();
+      this.#readOn();
     }
   }
 
-  /** Reads what waits, where the listener may receive. */
-  protected readOn(): void {
+  /** The response headers were reported: takes the DATA that was kept until then, and lets the server continue. */
+  protected takeEarlyData(): void {
+    if (this.#early === undefined) return;
+    const early = this.#early;
+    this.#early = undefined;
+    for (const chunk of early) this.onData(chunk);
+    this.#readOn();
+  }
+
+  #readOn(): void {
     if (this.mayReceive && !this.native.destroyed) readOn(this.native);
   }
 }

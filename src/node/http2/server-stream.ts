@@ -14,9 +14,8 @@ import { statusTrailers } from "../../grpc/status.ts";
 import type { ServerAttachment } from "../../session/attachment.ts";
 import { announcedHeaderBytes } from "./announced.ts";
 import { MESSAGES, MessageStream } from "./message-stream.ts";
-import { endedByPeer } from "./receive.ts";
+import { catchUp, endedByPeer } from "./receive.ts";
 import { destroyReset, free, reset } from "./reset.ts";
-import { catchUp } from "./turns.ts";
 
 type ServerNative = ServerHttp2Stream & { [MESSAGES]: GrpcServerStream };
 
