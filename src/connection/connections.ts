@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import { A_FIFTH, Backoff, type BackoffOptions } from "../flow/backoff.ts";
-import { currentContext } from "../flow/runtime.ts";
+import { runtime } from "../flow/runtime.ts";
 import { sleep, startTimer } from "../flow/wait.ts";
 import type { OpenSession } from "../session/attachment.ts";
 import type { Target } from "./address.ts";
@@ -72,7 +72,7 @@ export class Connections {
   readonly #onDrain: () => void;
   readonly #keepalive: Keepalive;
   /** A connection is of no call: it is made in the context of its transport. */
-  readonly #context = currentContext();
+  readonly #context = runtime.currentContext();
   readonly #closing = new AbortController();
   #connections: Connection[] = [];
   /** The calls that wait for a connection with capacity, in order. */

@@ -1,4 +1,4 @@
-import { inLaterTurn } from "../flow/runtime.ts";
+import { runtime } from "../flow/runtime.ts";
 import { startTimer } from "../flow/wait.ts";
 import { type Checks, positiveOrInfinite } from "../options.ts";
 
@@ -159,7 +159,7 @@ export class Watch implements Disposable {
     } else if (now - this.#pingedAt >= timeoutMs) {
       // A process that was held up has not read what came meanwhile; it is read before a later turn begins.
       this.#isChecking = true;
-      inLaterTurn(() => this.#lastCheck(timeoutMs));
+      runtime.inLaterTurn(() => this.#lastCheck(timeoutMs));
       return;
     }
     this.#schedule();

@@ -1,5 +1,5 @@
 /** The metadata of a call, attempt by attempt: what the options `headers` say, and what interceptors made of it. */
-import { currentContext } from "../flow/runtime.ts";
+import { runtime } from "../flow/runtime.ts";
 import { type CallHeaders, type HeadersFunction, runHeaders } from "./call-headers.ts";
 import { asHeaders } from "./metadata.ts";
 
@@ -26,7 +26,7 @@ export class HeaderOptions {
     this.#transport = transport;
     this.#call = typeof call === "function" || call === undefined ? call : asHeaders(call);
     if (typeof transport === "function" || typeof call === "function") {
-      const context = currentContext();
+      const context = runtime.currentContext();
       this.ask = () => context.runInAsyncScope(() => this.#read());
     }
   }

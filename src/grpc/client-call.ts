@@ -11,7 +11,7 @@ import type {
 import { asFailure, deadlineExceeded, failure, fromAbort, handled } from "../failure.ts";
 import { Inbox, type InboxSource } from "../flow/inbox.ts";
 import { pump } from "../flow/pump.ts";
-import { type AsyncContext, currentContext } from "../flow/runtime.ts";
+import { type AsyncContext, runtime } from "../flow/runtime.ts";
 import { onAbort, startTimer } from "../flow/wait.ts";
 import type { Pump, Writer } from "../flow/writer.ts";
 import { alone, COMPRESSED } from "./framing.ts";
@@ -91,7 +91,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     }
     this.#abort = onAbort(signal, (reason) => this.#finish(fromAbort(reason), true));
     if (!this.#isOver) open(this);
-    if (this.#writer === undefined && !this.#isOver) this.#context = currentContext();
+    if (this.#writer === undefined && !this.#isOver) this.#context = runtime.currentContext();
   }
 
   /** Whether a stream was opened: of a call that failed before that, nothing was sent. */

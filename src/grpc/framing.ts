@@ -6,7 +6,7 @@ import { Code } from "@connectrpc/connect";
 import type { Received } from "../call-stream.ts";
 import { failure, tooLarge } from "../failure.ts";
 import { PREFIX_BYTES, readLength } from "../flow/length-prefix.ts";
-import { allocate } from "../flow/runtime.ts";
+import { runtime } from "../flow/runtime.ts";
 
 /** The message is compressed with the call's grpc-encoding. */
 export const COMPRESSED = 0x01;
@@ -111,7 +111,7 @@ export class FrameReader {
     this.#prefixBytes = 0;
     this.#bodyLength = size;
     this.#bodyBytes = 0;
-    this.#body = allocate(Math.min(size, FIRST_ALLOCATION_BYTES));
+    this.#body = runtime.allocate(Math.min(size, FIRST_ALLOCATION_BYTES));
   }
 
   #append(chunk: Uint8Array, from: number): number {
@@ -119,7 +119,9 @@ export class FrameReader {
     let body = this.#body as Uint8Array;
     const needed = this.#bodyBytes + take;
     if (needed > body.length) {
-      const larger = allocate(Math.min(this.#bodyLength, Math.max(needed, body.length * GROWTH)));
+      const larger = runtime.allocate(
+        Math.min(this.#bodyLength, Math.max(needed, body.length * GROWTH)),
+      );
       larger.set(body.subarray(0, this.#bodyBytes));
       this.#body = body = larger;
     }
@@ -158,7 +160,7 @@ export class FrameReader {
 export function alone(frame: Received): Received {
   const { flags, bytes, start, end } = frame;
   if (bytes.length * 4 >= bytes.buffer.byteLength) return frame;
-  const own = allocate(end - start);
+  const own = runtime.allocate(end - start);
   own.set(bytes.subarray(start, end));
   return { flags, bytes: own, start: 0, end: end - start };
 }

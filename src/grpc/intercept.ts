@@ -1,7 +1,7 @@
 import type { Interceptor } from "@connectrpc/connect";
 import { deadlineExceeded, fromAbort, handled } from "../failure.ts";
 import { iterateIn } from "../flow/context.ts";
-import { currentContext } from "../flow/runtime.ts";
+import { runtime } from "../flow/runtime.ts";
 import { onAbort, startTimer } from "../flow/wait.ts";
 import type { Deadline } from "./timeout.ts";
 
@@ -20,7 +20,7 @@ export function intercept<Fn>(next: Fn, interceptors: readonly Interceptor[]): F
  */
 export const keepContext: Interceptor = (next) => async (request) => {
   if (!request.stream) return await next(request);
-  const context = currentContext();
+  const context = runtime.currentContext();
   const message = iterateIn(context, request.message);
   const response = await next({ ...request, message });
   if (!response.stream) return response;

@@ -126,6 +126,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#gzip = acceptsGzip(headers, options.sendCompression);
     this.#requests = new MessageReader(spec.method.input, options, readEncoding(headers));
     this.#inbox = new Inbox<Received, MessageShape<I>>(this, "the requests of a call");
+    if (spec.kind === "bidi_streaming") this.#inbox.onDry = () => this.#sendHeadersIfDry();
     this.#stream = open(this);
     const compressFromBytes = this.#gzip ? options.compressMinBytes : undefined;
     const { writeMaxBytes, binaryOptions, compression } = options;
@@ -196,6 +197,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   #sendHeaders(left: HeadersLeft): ConnectError | undefined {
     if (this.#headersSent) return undefined;
     this.#headersSent = true;
+    this.#inbox.onDry = undefined;
     this.#context.closeHeaders(left);
     const metadata = this.#context.setHeaders();
     const headers = this.#head();
@@ -246,9 +248,8 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     return alone(message);
   }
 
-  onDry(): void {
-    if (this.#headersSent || this.#spec.kind !== "bidi_streaming") return;
-    // The client may wait for headers: at once where it has sent something, else soon.
+  /** Sends the response headers, for which the client may wait: now if a request has come, else within 50 ms. */
+  #sendHeadersIfDry(): void {
     if (this.#begun) this.sendHeaders("when the handler waited for its second request");
     else this.#options.firstRequests.add(this);
   }

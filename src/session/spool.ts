@@ -1,5 +1,5 @@
 import { PREFIX_BYTES, readLength, writePrefix } from "../flow/length-prefix.ts";
-import { allocate } from "../flow/runtime.ts";
+import { runtime } from "../flow/runtime.ts";
 
 /** Keeps messages in pieces that are framed already. */
 export interface FramedSource {
@@ -145,7 +145,7 @@ export class Spool implements FramedSource {
     const size = framed ? Math.max(bytes, this.#nextBytes) : bytes;
     if (framed) this.#nextBytes = Math.min(this.#nextBytes * 2, CHUNK_BYTES.last);
     const chunk = {
-      bytes: allocate(size),
+      bytes: runtime.allocate(size),
       used: 0,
       from: 0,
       messages: 0,
