@@ -2,7 +2,7 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 
-/** When a call must be over, whatever the number of its attempts. */
+/** When a call must have ended, whatever the number of its attempts. */
 export interface Deadline {
   readonly timeoutMs: number;
   readonly endsAt: number;

@@ -11,11 +11,10 @@
 import type { Http2Stream } from "node:http2";
 import { Readable } from "node:stream";
 
-/** Takes what a stream receives. */
+/** Receives the bytes of a stream. */
 export interface Receiver {
-  /** Takes bytes. */
   onData(chunk: Uint8Array): void;
-  /** `false` holds the peer back: after that at most what waits here, and a stream's window, still comes. */
+  /** `false` stops reading. After that at most what waits here and one window of the stream is still delivered. */
   readonly mayReceive: boolean;
 }
 
@@ -25,25 +24,25 @@ const ENDED = Symbol("ended by the peer");
 type ReceivingStream = Http2Stream & { [RECEIVER]?: Receiver; [ENDED]?: boolean };
 
 /**
- * Hands the bytes of a stream to `receiver` as node:http2 reads them, without
- * the buffering and events of a Readable in between, which cost more than all
- * that gRPC does with a small message. push() is given data, and returns whether
- * to read more: that much is the public contract of Readable. The end stays
- * Node's: 'end' fires after the last byte.
+ * Delivers the bytes of a stream to `receiver` as node:http2 reads them, without
+ * the buffering and events of a Readable, which cost more than everything that
+ * gRPC does with a small message. That push() is given data and returns whether to
+ * read more is the public contract of Readable. The end stays with Node: 'end' is
+ * emitted after the final byte.
  */
 export function receive(stream: Http2Stream, receiver: Receiver): void {
   (stream as ReceivingStream)[RECEIVER] = receiver;
   stream.push = push;
-  // What came with the headers, before this; it also makes 'end' come.
+  // For DATA that was read before this call. A listener of 'data' also lets 'end' be emitted.
   stream.on("data", onData);
 }
 
-/** Reads more: the receiver may receive again. */
+/** Reads on: the receiver may receive again. */
 export function readOn(stream: Http2Stream): void {
   stream._read(0);
 }
 
-/** At 'end': whether the peer ended its side by END_STREAM. It also comes where the stream was reset. */
+/** Whether the peer ended its side by END_STREAM: 'end' is emitted after a reset too. */
 export function endedByPeer(stream: Http2Stream): boolean {
   return (stream as ReceivingStream)[ENDED] === true || stream.endAfterHeaders || !stream.closed;
 }
@@ -51,7 +50,7 @@ export function endedByPeer(stream: Http2Stream): boolean {
 function push(this: ReceivingStream, chunk: Uint8Array | null): boolean {
   if (chunk === null) {
     catchUp();
-    // node:http2 says it at END_STREAM, while the stream is open, and once more when it is closed, however that came.
+    // node:http2 calls push(null) at END_STREAM, while the stream is open, and again when it is closed for any reason.
     if (!this.closed) this[ENDED] = true;
     return Readable.prototype.push.call(this, null);
   }
@@ -59,18 +58,18 @@ function push(this: ReceivingStream, chunk: Uint8Array | null): boolean {
 }
 
 function onData(this: ReceivingStream, chunk: Uint8Array): void {
-  // 'end' may follow at once.
+  // 'end' may be emitted before the next turn.
   catchUp();
   this[RECEIVER]?.onData(chunk);
 }
 
-/** How many frames are delivered at once, and again in each later turn. */
-const AT_ONCE = 48;
+/** The number of frames that are delivered immediately, and again in each later turn. */
+const FRAMES_PER_TURN = 48;
 
-/** The count starts again in a later turn only after this many frames: after fewer it continues over turns. */
+/** After this many frames a later turn is scheduled, in which the count starts again. Fewer are counted over turns. */
 const COUNTED_FROM = 8;
 
-/** When one of these is reached all is delivered: what waits here no longer counts in its stream's window. */
+/** At one of these limits everything is delivered: waiting bytes no longer count in the window of their stream. */
 const MOST_WAITING = { frames: 1024, bytes: 256 * 1024 };
 
 interface Waiting {
@@ -78,17 +77,17 @@ interface Waiting {
   readonly chunk: Uint8Array;
 }
 
-/** What was delivered is `undefined`, so that its bytes are freed. */
+/** Delivered entries are `undefined`, so that their bytes are freed. */
 let waiting: (Waiting | undefined)[] = [];
-/** The index in `waiting` of the first that was not delivered. */
+/** The index in `waiting` of the first entry that was not delivered. */
 let first = 0;
 let waitingBytes = 0;
 let delivered = 0;
 let scheduled = false;
 
-/** Delivers a chunk, now or soon, after all that came before. `false`: its receiver takes no more for now. */
+/** Delivers a chunk after all earlier ones, now or in a later turn. Returns whether its receiver may receive more. */
 export function deliver(receiver: Receiver, chunk: Uint8Array): boolean {
-  if (waiting.length === 0 && delivered < AT_ONCE) {
+  if (waiting.length === 0 && delivered < FRAMES_PER_TURN) {
     if (++delivered === COUNTED_FROM) schedule();
     receiver.onData(chunk);
     return receiver.mayReceive;
@@ -101,7 +100,7 @@ export function deliver(receiver: Receiver, chunk: Uint8Array): boolean {
   return receiver.mayReceive;
 }
 
-/** Delivers all that waits: for streams that are about to hear of what came after their data. */
+/** Delivers all waiting chunks: to be called before a stream handles what came after its DATA. */
 export function catchUp(): void {
   if (waiting.length > 0) deliverWaiting(waiting.length);
 }
@@ -117,14 +116,14 @@ function nextTurn(): void {
   delivered = 0;
   const count = waiting.length - first;
   try {
-    // Half of many: what comes faster than this must not pile up.
-    if (count > 0) deliverWaiting(Math.max(AT_ONCE, count >> 1));
+    // At least half of what waits, so that it cannot grow without a limit.
+    if (count > 0) deliverWaiting(Math.max(FRAMES_PER_TURN, count >> 1));
   } finally {
     if (waiting.length > 0) schedule();
   }
 }
 
-/** Keeps the order also where a receiver calls catchUp() meanwhile. */
+/** Delivers `count` waiting chunks; in order also if a receiver calls catchUp() meanwhile. */
 function deliverWaiting(count: number): void {
   for (let left = count; left > 0 && first < waiting.length; left--) {
     const { receiver, chunk } = waiting[first] as Waiting;
