@@ -33,8 +33,8 @@ const SWEPT_FROM = 64;
 
 /**
  * The most connections on which the server allows no streams for now (SETTINGS_MAX_CONCURRENT_STREAMS is 0). A second
- * one may reach a server that allows some (gRPC A105). A third is opened only after one of the two allows streams, or is
- * lost.
+ * one may reach a server that allows some (gRPC A105). A third is opened only after one of the two allows streams, or
+ * is lost.
  */
 const CLOSED_FOR_NOW_MAX = 2;
 
@@ -64,7 +64,9 @@ const FAST_BACKOFF: BackoffOptions = { ...BACKOFF, initialMs: 100, maxMs: 5000 }
  */
 export class Connections {
   readonly target: Target;
-  /** The sessions at this address that have not ended. close() cancels them: else the server keeps them for its grace. */
+  /**
+   * The sessions at this address that have not ended. close() cancels them: else the server keeps them for its grace.
+   */
   readonly openSessions = new Set<OpenSession>();
   readonly cancels = new SessionCancels(this);
   readonly #options: ConnectionsOptions;

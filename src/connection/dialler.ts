@@ -34,7 +34,9 @@ export interface StreamDiallerInit {
   readonly readMaxBytes: number;
 }
 
-/** Opens the streams of a session: at any address of the transport until the session has begun, then only at its own. */
+/**
+ * Opens the streams of a session: at any address of the transport until the session has begun, then only at its own.
+ */
 export class StreamDialler implements Dialler {
   readonly #addresses: Addresses;
   readonly #headers: RequestHeaders;

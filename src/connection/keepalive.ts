@@ -119,8 +119,8 @@ export class Watch implements Disposable {
   }
 
   /**
-   * Counts silence from now on: a call was opened, and no other is open. Silence since an earlier call that ended without
-   * a received byte counts too: calls with short deadlines must not hide a dead peer.
+   * Counts silence from now on: a call was opened, and no other is open. Silence since an earlier call that ended
+   * without a received byte counts too: calls with short deadlines must not hide a dead peer.
    */
   onBusy(): void {
     if (this.#connection.bytesRead() !== this.#bytesRead) this.#heard();

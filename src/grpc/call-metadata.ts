@@ -16,7 +16,8 @@ export class HeaderOptions {
   readonly #transport: Headers | HeadersFunction | undefined;
   readonly #call: Headers | HeadersFunction | undefined;
   /**
-   * Runs the functions, in the async context of the call, and returns the values; `undefined` if there are no functions.
+   * Runs the functions, in the async context of the call, and returns the values; `undefined` if there are no
+   * functions.
    */
   readonly ask: (() => Promise<HeaderValues>) | undefined;
 

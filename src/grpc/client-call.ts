@@ -173,7 +173,9 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#finish(status === "ok" ? undefined : status, false);
   }
 
-  /** Turns CANCELED after the deadline into DEADLINE_EXCEEDED: the server has the deadline too, and may cancel first. */
+  /**
+   * Turns CANCELED after the deadline into DEADLINE_EXCEEDED: the server has the deadline too, and may cancel first.
+   */
   #meaningOf(error: ConnectError): ConnectError {
     const { deadline } = this.#init;
     const isCanceled = error.code === Code.Canceled;

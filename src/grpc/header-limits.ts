@@ -63,7 +63,9 @@ function forEachField(headers: HeaderList, visit: (name: string, value: string) 
   }
 }
 
-/** The limit of a call's trailers, by the SETTINGS_MAX_HEADER_LIST_SIZE that its client announced. They stay below it. */
+/**
+ * The limit of a call's trailers, by the SETTINGS_MAX_HEADER_LIST_SIZE that its client announced. They stay below it.
+ */
 export function trailersLimit(announced: number): number {
   if (announced === NOT_ANNOUNCED) return TRAILERS_BYTES;
   if (announced >= LARGE_PEER_BYTES) return Math.min(announced, HEADERS_MAX_BYTES);

@@ -78,7 +78,9 @@ export class MessageWriter<Desc extends DescMessage> {
     return this.#stream.write(COMPRESSED, bytes);
   }
 
-  /** The bytes of an encodedOnce() message. They contain its unknown fields, so they are not used if those are left out. */
+  /**
+   * The bytes of an encodedOnce() message. They contain its unknown fields, so they are not used if those are left out.
+   */
   #sharedBytesOf(message: MessageInitShape<Desc>): SharedBytes | undefined {
     if (this.#binaryOptions?.writeUnknownFields === false) return undefined;
     return sharedBytesOf(this.#desc, message);

@@ -6,7 +6,9 @@ import { type Deadline, formatTimeout } from "./timeout.ts";
 /** The request headers of one stream. */
 export interface RequestHead {
   readonly fields: HeaderList;
-  /** Whether the application set some of them. Only then is the size checked: the headers of Hawser itself always fit. */
+  /**
+   * Whether the application set some of them. Only then is the size checked: the headers of Hawser itself always fit.
+   */
   readonly hasMetadata: boolean;
   /** The bytes that the headers of later streams of the same call may need in addition. */
   readonly reserveBytes: number;

@@ -141,7 +141,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     return this.#spec.method;
   }
 
-  /** Runs the handler; or refuses the call where its headers ask for what is not supported. */
+  /** Runs the handler, or refuses the call if its headers are not supported. */
   start(): void {
     if (this.#refused !== undefined) this.#finish(this.#refused);
     else this.#run();
@@ -193,7 +193,10 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     return this.#stream;
   }
 
-  /** Sends the response headers. If those of the handler are not valid, leaves them out and returns the error of the call. */
+  /**
+   * Sends the response headers. If those of the handler are not valid, leaves them out and returns the error of the
+   * call.
+   */
   #sendHeaders(left: HeadersLeft): ConnectError | undefined {
     if (this.#headersSent) return undefined;
     this.#headersSent = true;
@@ -248,7 +251,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     return ownedFrame(message);
   }
 
-  /** Sends the response headers, for which the client may wait: now if a request has come, else within 50 ms. */
+  /** Sends the response headers, for which the client may wait: now if it has sent a request, else within 50 ms. */
   #sendHeadersIfDry(): void {
     if (this.#hasRequest) this.sendHeaders("when the handler waited for its second request");
     else this.#options.firstRequests.add(this);
@@ -302,7 +305,9 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#finish(sent);
   }
 
-  /** Reports what a handler throws after the end of its call, unless it is the error of its signal or of its requests. */
+  /**
+   * Reports what a handler throws after the end of its call, unless it is the error of its signal or of its requests.
+   */
   readonly #onLate = (error: unknown): void => {
     if (error instanceof ConnectError || error === this.#context.signal.reason) return;
     if (error instanceof Error && error.name === "AbortError") return;

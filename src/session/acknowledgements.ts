@@ -47,7 +47,7 @@ export class Acknowledger {
   #stream: SessionStream | undefined;
   /** Whether the timer will call flush(). */
   isScheduled = false;
-  /** Whether an acknowledgement should leave with the next message: the session then calls now(). */
+  /** Whether the next message takes an acknowledgement along: the session then calls now(). */
   isDue = false;
 
   constructor(window: SessionWindow, timer: Acknowledgements) {
@@ -55,7 +55,10 @@ export class Acknowledger {
     this.#timer = timer;
   }
 
-  /** Sends acknowledgements on this stream from now on. Sends one now: the previous one may have been lost with its stream. */
+  /**
+   * Sends acknowledgements on this stream from now on. Sends one now: the previous one may have been lost with its
+   * stream.
+   */
   attach(stream: SessionStream): void {
     this.#stream = stream;
     if (this.#window.delivered > 0) this.#write(stream);

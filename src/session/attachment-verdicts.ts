@@ -17,7 +17,7 @@ import type { SessionWindow, Violation } from "./session-window.ts";
 export interface ClientKnowledge {
   readonly identity: Pick<SessionIdentity, "isAnswered" | "epoch">;
   readonly window: Pick<SessionWindow, "sent" | "received" | "checkResume">;
-  /** How many messages the server is known to have. */
+  /** The number of messages that the server is known to have. */
   readonly arrived: number;
 }
 
@@ -108,8 +108,8 @@ function judgeOtherEnd(
   const why = readSessionLost(status);
   if (why?.reason === Reason.EXPIRED && !identity.isAnswered) return { is: "expired" };
   if (why !== undefined) {
-    const said = Math.min(Number(why.arrived), window.sent);
-    const error = sessionLost(why.reason, Math.max(arrived, said));
+    const reported = Math.min(Number(why.arrived), window.sent);
+    const error = sessionLost(why.reason, Math.max(arrived, reported));
     return { is: "lost", error, serverKnows: true };
   }
   if (status.code !== Code.Unavailable) return { is: "lost", error: status, serverKnows: true };

@@ -19,7 +19,7 @@ import type { FramedSource } from "./spool.ts";
  */
 export interface SessionStream extends CallStream {
   /**
-   * Has the stream take its messages from `source` when it writes next. They leave before what write() was given.
+   * Has the stream take its messages from `source` when it writes next. They are sent before what write() was given.
    * Returns as write() does.
    *
    * @param bytes how much more `source` has since the last pull(), prefixes included
@@ -32,11 +32,15 @@ export interface SessionStream extends CallStream {
 /** A session's stream at the client. */
 export interface ClientAttachment extends SessionStream, ClientCallStream {}
 
-/** A session's stream at the server. After endSend() it listens until the client has ended its side, at most a second. */
+/**
+ * A session's stream at the server. After endSend() it listens until the client has ended its side, at most a second.
+ */
 export interface ServerAttachment extends SessionStream, ServerCallStream {
   /** Sends all that was written, now. */
   flush(): void;
-  /** Drops what waits to be written, and ends the stream with an error: the session has another stream, or has ended. */
+  /**
+   * Drops what waits to be written, and ends the stream with an error: the session has another stream, or has ended.
+   */
   refuse(error: ConnectError): void;
 }
 
@@ -55,7 +59,10 @@ export interface WaitingForConnection {
   readonly isWanted: boolean;
   /** Called if the server is connected, but all its connections have as many streams as it allows. */
   onReached(): void;
-  /** Called with a connection. Opens the stream by `open` if it is still needed; returns `false` if `open` returned none. */
+  /**
+   * Called with a connection. Opens the stream by `open` if it is still needed; returns `false` if `open` returned
+   * none.
+   */
   onConnection(open: OpenAttachment): boolean;
   /** Called if no stream can be opened. If `error` is not UNAVAILABLE, another attempt would fail too. */
   onUnreachable(error: ConnectError): void;
@@ -93,7 +100,9 @@ export interface Dialler {
    * learned of its clock before is outdated. Sessions that ask at the same time share one request.
    */
   renegotiate(sinceMs: number, watcher: SettingsWatcher): void;
-  /** Cancels a session at its server, if there is a connection within `forMs`: opens a stream with only these headers. */
+  /**
+   * Cancels a session at its server, if there is a connection within `forMs`: opens a stream with only these headers.
+   */
   sendCancel(headers: Record<string, string>, forMs: number): void;
   /** Adds a session that has begun: leave() is called when the transport is closed. */
   add(session: OpenSession): void;

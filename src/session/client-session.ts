@@ -382,7 +382,7 @@ export class ClientSession
     this.#init.call.onClosed({ is: "lost", error, unprocessed: false }, this);
   }
 
-  /** Tells the server not to wait for another attachment. */
+  /** Cancels the session at the server, which then waits for no other attachment. */
   #cancel(): void {
     if (this.attachment.number === 0) return;
     this.#init.dialler.sendCancel(this.#ask(true), this.#identity.graceMs);

@@ -8,7 +8,7 @@ const BACKOFF = {
   steadyMs: 10_000,
 };
 
-/** The session that a Redial tells when to dial. */
+/** The session that a Redial calls when an attempt is due. */
 export interface RedialListener {
   /** Called when the stream was lost, and again each time that the server asks to wait. */
   onResuming(): void;

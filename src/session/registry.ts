@@ -19,7 +19,10 @@ export interface SessionLimits {
   readonly maxBytes: number;
   /** The most sessions of one connection, with and without a stream. Default: 5000. */
   readonly maxPerConnection: number;
-  /** The most sessions that are resumed in a second; clients of further ones are asked to try again later. Default: 2000. */
+  /**
+   * The most sessions that are resumed in a second; clients of further ones are asked to try again later. Default:
+   * 2000.
+   */
   readonly resumesPerSecond: number;
 }
 

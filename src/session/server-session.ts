@@ -135,8 +135,8 @@ export class ServerSession
   }
 
   /**
-   * The client ended its side of the stream. After the end of the call this confirms the end; in the middle of a message
-   * or of the call it breaks the rules, and the client must attach again.
+   * The client ended its side of the stream. After the end of the call this confirms the end; in the middle of a
+   * message or of the call it breaks the rules, and the client must attach again.
    */
   onHalfClose(isWhole: boolean, from: CallStream): void {
     const { stream } = this.attachment;

@@ -144,7 +144,10 @@ export class SessionWindow {
     return true;
   }
 
-  /** Counts a message that the application took. Returns whether half a window was taken, so that it must be acknowledged. */
+  /**
+   * Counts a message that the application took. Returns whether half a window was taken, so that it must be
+   * acknowledged.
+   */
   take(bytes: number): boolean {
     if (this.#closed) return false;
     this.#taken++;

@@ -20,7 +20,9 @@ interface Chunk {
   from: number;
   /** The number of unacknowledged messages that begin in this chunk. */
   messages: number;
-  /** `true`: the chunk holds whole frames. `false`: it holds one message, whose prefix is the end of the chunk before. */
+  /**
+   * `true`: the chunk holds whole frames. `false`: it holds one message, whose prefix is the end of the chunk before.
+   */
   readonly framed: boolean;
 }
 

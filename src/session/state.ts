@@ -34,7 +34,9 @@ export type AttachmentState<Stream> =
       readonly outgoing: undefined;
       readonly isReached: boolean;
     }
-  /** Only at the client: a stream is open, and the server has not answered. On attachment 1 messages are sent already. */
+  /**
+   * Only at the client: a stream is open, and the server has not answered. On attachment 1 messages are sent already.
+   */
   | {
       readonly is: "attaching";
       readonly number: number;

@@ -57,7 +57,7 @@ export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implement
   #head: IncomingHttpHeaders | undefined;
   #tail: IncomingHttpHeaders | undefined;
   #status: Status | undefined;
-  /** Whether 'end' came before 'response'. */
+  /** Whether 'end' was emitted before 'response'. */
   #endedEarly = false;
 
   constructor(stream: ClientHttp2Stream, connection: StreamConnection, init: OpenStream) {

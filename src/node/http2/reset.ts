@@ -10,7 +10,8 @@ const MEANING: Record<number, [Code, string]> = {
   [constants.NGHTTP2_CANCEL]: [Code.Canceled, "cancelled the call"],
   [constants.NGHTTP2_ENHANCE_YOUR_CALM]: [
     Code.ResourceExhausted,
-    // node:http2 resets a call with the same code if the response is over its own limit; the two cannot be distinguished.
+    // node:http2 resets a call with the same code if the response is over its own limit; the two cannot be
+    // distinguished.
     `reset the call with ENHANCE_YOUR_CALM: too many requests or resets, or response headers over the ${HEADERS_MAX_BYTES} B that this client takes`,
   ],
   [constants.NGHTTP2_INADEQUATE_SECURITY]: [

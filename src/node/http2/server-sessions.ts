@@ -156,7 +156,10 @@ export class ServerSessions {
     }
   }
 
-  /** Hashes the caller's identity, so that credentials are not kept. Consecutive sessions of one caller share one string. */
+  /**
+   * Hashes the caller's identity, so that credentials are not kept. Consecutive sessions of one caller share one
+   * string.
+   */
   #fingerprint(caller: string): string {
     if (caller !== this.#lastCaller.caller || this.#lastCaller.print === "") {
       this.#lastCaller = { caller, print: hash("sha256", caller, "base64") };

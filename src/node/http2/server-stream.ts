@@ -155,7 +155,9 @@ export class GrpcServerStream extends MessageStream<ServerHttp2Stream> implement
     free(this.native);
   }
 
-  /** Reports that the client reset the stream, or the connection was lost; not after the server has ended the stream. */
+  /**
+   * Reports that the client reset the stream, or the connection was lost; not after the server has ended the stream.
+   */
   #lost(): void {
     if (this.#end !== undefined || this.#isClosed) return;
     const { session } = this.native;
