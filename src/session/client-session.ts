@@ -301,10 +301,7 @@ export class ClientSession
     else this.#fail(error);
   }
 
-  /**
-   * The server did not process attachment 1, for example because it drains. No server knows the session, so any may
-   * start it.
-   */
+  /** The server did not process attachment 1 (it may drain). No server knows the session, so any may start it. */
   #beginElsewhere(): void {
     this.releaseStream();
     this.attachment = unattached;
