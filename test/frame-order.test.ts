@@ -274,7 +274,7 @@ describe("a client stream, in whatever order node:http2 emits its events", () =>
       },
     };
     // What a GrpcClientStream asks of its connection.
-    const connection = { name: "the server", lost: undefined, neverProcessed: () => false };
+    const connection = { name: "the server", lossReason: undefined, neverProcessed: () => false };
     const requestHead = { fields: {}, hasMetadata: false, reserveBytes: 0 };
     const made = new GrpcClientStream(stream as unknown as ClientHttp2Stream, connection, {
       head: requestHead,

@@ -3,7 +3,7 @@ import { Code } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import { failure } from "../src/failure.ts";
 import { Acknowledgements } from "../src/session/acknowledgements.ts";
-import type { Dialling } from "../src/session/attachment.ts";
+import type { WaitingForConnection } from "../src/session/attachment.ts";
 import { ClientSession } from "../src/session/client-session.ts";
 import { frame, GRACE_MS, RegistryWorld, WINDOW } from "./support/registry-world.ts";
 import { ClientApp } from "./support/session-sim-apps.ts";
@@ -14,7 +14,7 @@ import type { Fields } from "./support/session-sim-wire.ts";
 /** A client whose dials the test answers. */
 function client() {
   const time = new FakeTime();
-  const dials: Dialling[] = [];
+  const dials: WaitingForConnection[] = [];
   const cancels: Fields[] = [];
   const app = new ClientApp();
   const clock = time.clock();
@@ -27,7 +27,7 @@ function client() {
     dialler: {
       dial: (session) => void dials.push(session),
       renegotiate: () => expect.unreachable("the server said nothing of EXPIRED"),
-      tell: (headers) => void cancels.push(headers),
+      sendCancel: (headers) => void cancels.push(headers),
       unbind() {},
       add() {},
       remove() {},

@@ -141,7 +141,7 @@ test("a call whose server always answers EXPIRED fails after two more sessions",
   const error = await failureOf(chat);
   expect(error.code).toBe(Code.Aborted);
   expect(readSessionLost(error)).toMatchObject({ reason: SessionLostReason.EXPIRED, arrived: 0n });
-  expect(error.rawMessage).toContain("looked older than its grace");
+  expect(error.rawMessage).toContain("longer ago than the grace period");
   expect(host.hosted.map(({ number }) => number)).toEqual([1, 1, 1]);
   expect(new Set(host.hosted.map(({ asks }) => asks["hawser-session"])).size).toBe(3);
   expect(negotiate.count).toBe(3);

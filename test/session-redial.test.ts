@@ -15,7 +15,7 @@ function cutOff(random?: () => number) {
   const redial = new Redial(time.clock(0, random), GRACE_MS, {
     onResuming: () => void resuming++,
     onDue() {
-      redial.dialled();
+      redial.onDial();
       dialledMs.push(time.nowMs);
     },
     onGivenUp() {
@@ -23,7 +23,7 @@ function cutOff(random?: () => number) {
       redial.stop();
     },
   });
-  redial.dialled();
+  redial.onDial();
   return {
     time,
     redial,
@@ -39,7 +39,7 @@ function cutOff(random?: () => number) {
       return Array.from({ length: attempts }, () => {
         const lostMs = time.nowMs;
         const before = dialledMs.length;
-        redial.lost();
+        redial.onLost();
         while (dialledMs.length === before) time.pass((time.nextMs as number) - time.nowMs);
         return Math.round(time.nowMs - lostMs);
       });
@@ -58,11 +58,11 @@ test("the pauses are spread by a fifth either way", () => {
 });
 
 test.each([
-  ["that brought something", [0, 100], 0, (redial: Redial) => redial.delivered()],
-  ["by which more had arrived", [0, 100], 0, (redial: Redial) => redial.answered(true)],
-  ["that was answered, and no more", [100, 160], 0, (redial: Redial) => redial.answered(false)],
-  ["that held for 10 s", [0, 100], 10_000, (redial: Redial) => redial.answered(false)],
-  ["that held for less", [100, 160], 9_999, (redial: Redial) => redial.answered(false)],
+  ["that brought something", [0, 100], 0, (redial: Redial) => redial.onArrival()],
+  ["by which more had arrived", [0, 100], 0, (redial: Redial) => redial.onAnswer(true)],
+  ["that was answered, and no more", [100, 160], 0, (redial: Redial) => redial.onAnswer(false)],
+  ["that held for 10 s", [0, 100], 10_000, (redial: Redial) => redial.onAnswer(false)],
+  ["that held for less", [100, 160], 9_999, (redial: Redial) => redial.onAnswer(false)],
 ])("the pauses after a stream %s are of %j ms", (_, pausesMs, heldMs, bring) => {
   const session = cutOff();
   session.pausesOf(5);
@@ -83,12 +83,12 @@ test("a session gives up when the grace has passed since the loss, however often
 
 test("the grace ends with an answer, and begins anew with the next loss", () => {
   const session = cutOff();
-  session.redial.lost();
+  session.redial.onLost();
   session.time.pass(GRACE_MS - 1);
-  session.redial.answered(false);
+  session.redial.onAnswer(false);
   session.time.pass(GRACE_MS);
   expect(session.givenUpMs).toBeUndefined();
-  session.redial.lost();
+  session.redial.onLost();
   expect(session.resuming).toBe(2);
   session.time.pass(GRACE_MS);
   expect(session.givenUpMs).toBe(3 * GRACE_MS - 1);
@@ -96,9 +96,9 @@ test("the grace ends with an answer, and begins anew with the next loss", () => 
 
 test("a session dials after the server's pushback, and the grace counts from there", () => {
   const session = cutOff();
-  session.redial.lost();
+  session.redial.onLost();
   session.time.pass(1_000);
-  session.redial.lost(20_000);
+  session.redial.onLost(20_000);
   session.time.pass(19_999);
   expect(session.dialledMs).toEqual([0]);
   session.time.pass(1);
@@ -110,7 +110,7 @@ test("a session dials after the server's pushback, and the grace counts from the
 test("a session that has ended dials no more, and leaves no timer", () => {
   const session = cutOff();
   session.pausesOf(3);
-  session.redial.lost();
+  session.redial.onLost();
   session.redial.stop();
   expect(session.time.timers).toBe(0);
 });

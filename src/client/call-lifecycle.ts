@@ -1,6 +1,6 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { asFailure, failure, handled } from "../failure.ts";
-import { currentContext } from "../flow/runtime.ts";
+import { runtime } from "../flow/runtime.ts";
 import { iteratedBefore } from "../flow/second-loop.ts";
 import { log } from "../observe/logger.ts";
 import type { StallWarnings } from "../observe/stalls.ts";
@@ -30,7 +30,7 @@ export class CallLifecycle {
   readonly #call: LivingCall;
   readonly #warnings: StallWarnings | undefined;
   readonly #options: Pick<CallOptions, "onTrailer">;
-  readonly #context = currentContext();
+  readonly #context = runtime.currentContext();
   readonly #ended = Promise.withResolvers<Headers>();
   #state: CallState = "connecting";
   #listeners: readonly ((state: CallState) => void)[] = [];
@@ -89,14 +89,12 @@ export class CallLifecycle {
     return this.#ended.promise;
   }
 
-  /** Called when the application sends a message: it may then wait for a response that needs closeSend() first. */
-  onSend(): void {
-    if (!this.#call.isSink && !this.#call.isOver) this.#watchStalls()?.onSend();
-  }
-
-  /** Called when the application asks for a response. */
-  onRead(): void {
-    this.#watch?.onRead();
+  /** Asks for a warning if the application waits for a response that the server sends only after the half-close. */
+  warnOfMissingHalfClose(): void {
+    if (this.isClosed) return;
+    const watch = this.#watchStalls();
+    if (watch === undefined) this.#call.use.isWatched = true;
+    else watch.onSend();
   }
 
   /** Called when the application was told that no more responses follow. */

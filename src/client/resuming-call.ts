@@ -14,6 +14,7 @@ import { CallLifecycle, type CallState, type LivingCall } from "./call-lifecycle
 import { type CallOptions, refusalOf } from "./call-options.ts";
 import type { Resumption } from "./resume.ts";
 import { BACKOFF, madeProgress, waitBeforeNext } from "./resume-policy.ts";
+import type { CallUse } from "./stall-watch.ts";
 import { type ServerStream, StreamingCall } from "./streaming-call.ts";
 
 /** A method that declares how its calls continue. */
@@ -37,6 +38,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   readonly isSink = false;
   readonly canSend = false;
   readonly taken = 0;
+  readonly use: CallUse = { sends: 0, takenAtSend: 0, reads: 0, isWatched: false };
   readonly name: string;
   readonly #transport: Transport;
   readonly #method: DescMethodServerStreaming<I, O>;
@@ -137,7 +139,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   }
 
   async #next(): Promise<IteratorResult<MessageShape<O>, undefined>> {
-    this.#lifecycle.onRead();
+    this.use.reads++;
     this.#awaited++;
     try {
       const result = await this.#responses.next();

@@ -1,7 +1,23 @@
 import type { Stall, Stalling, StallWarnings } from "../observe/stalls.ts";
 
+/**
+ * Counts what the application does with a call. The call counts, and its StallWatch reads the counts by a timer, so
+ * that a message costs no function call.
+ */
+export interface CallUse {
+  /** The number of messages that were sent; 0 for a sink. */
+  sends: number;
+  /** The number of responses that had been taken at the previous send. */
+  takenAtSend: number;
+  /** The number of responses that were asked for. */
+  reads: number;
+  /** Whether a further send need not ask StallWarnings to watch the call. */
+  isWatched: boolean;
+}
+
 /** The part of a streaming call that its StallWatch reads. */
 export interface WatchedCall {
+  readonly use: CallUse;
   /** "example.Greeter.Chat" */
   readonly name: string;
   /** Whether the call has finish(), in place of a loop. */
@@ -18,12 +34,8 @@ export interface WatchedCall {
 
 /** Watches what the application does with a streaming call, for StallWarnings. */
 export class StallWatch implements Stalling {
-  isWatched = false;
   readonly #call: WatchedCall;
   readonly #warnings: StallWarnings;
-  #sends = 0;
-  #takenAtSend = 0;
-  #reads = 0;
   #readsAtTrailers = -1;
 
   constructor(call: WatchedCall, warnings: StallWarnings) {
@@ -31,19 +43,21 @@ export class StallWatch implements Stalling {
     this.#warnings = warnings;
   }
 
-  onSend(): void {
-    this.#sends++;
-    this.#takenAtSend = this.#call.taken;
-    if (!this.isWatched) this.#warnings.watch(this, "closeSend");
+  get isWatched(): boolean {
+    return this.#call.use.isWatched;
   }
 
-  onRead(): void {
-    this.#reads++;
+  set isWatched(isWatched: boolean) {
+    this.#call.use.isWatched = isWatched;
+  }
+
+  onSend(): void {
+    this.#warnings.watch(this, "closeSend");
   }
 
   onTrailersAsked(): void {
     if (this.#call.isOver || this.#readsAtTrailers >= 0) return;
-    this.#readsAtTrailers = this.#reads;
+    this.#readsAtTrailers = this.#call.use.reads;
     this.#warnings.watch(this, "trailers");
   }
 
@@ -52,20 +66,21 @@ export class StallWatch implements Stalling {
   }
 
   get activity(): number {
-    return this.#sends + this.#reads;
+    const { sends, reads } = this.#call.use;
+    return sends + reads;
   }
 
   get stall(): Stall | undefined {
-    const { isAwaited, canSend, taken } = this.#call;
+    const { isAwaited, canSend, taken, use } = this.#call;
     if (!isAwaited) return this.#isUnread ? "trailers" : undefined;
-    const isUnanswered = this.#sends > 0 && taken === this.#takenAtSend;
+    const isUnanswered = use.sends > 0 && taken === use.takenAtSend;
     return canSend && isUnanswered ? "closeSend" : undefined;
   }
 
   get mayStall(): boolean {
-    const { isOver, canSend, taken } = this.#call;
+    const { isOver, canSend, taken, use } = this.#call;
     if (isOver) return false;
-    return this.#isUnread || (canSend && taken === this.#takenAtSend);
+    return this.#isUnread || (canSend && taken === use.takenAtSend);
   }
 
   describe(stall: Stall, seconds: number): string {
@@ -79,6 +94,6 @@ export class StallWatch implements Stalling {
 
   /** Whether nothing was read since the application asked for the trailers. */
   get #isUnread(): boolean {
-    return this.#readsAtTrailers === this.#reads;
+    return this.#readsAtTrailers === this.#call.use.reads;
   }
 }

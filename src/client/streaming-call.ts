@@ -14,6 +14,7 @@ import { warningsOf } from "../observe/stalls.ts";
 import { CallLifecycle, type CallState, type LivingCall } from "./call-lifecycle.ts";
 import { type CallOptions, refusalOf } from "./call-options.ts";
 import { type CallWatcher, openCall, type StreamingCallInit } from "./open-call.ts";
+import type { CallUse } from "./stall-watch.ts";
 
 /** send() waits while this many messages are queued for the transport. */
 const QUEUE_MESSAGES = 16;
@@ -93,6 +94,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   /** "example.Greeter.Chat" */
   readonly name: string;
   readonly isSink: boolean;
+  readonly use: CallUse = { sends: 0, takenAtSend: 0, reads: 0, isWatched: false };
   readonly #controller = new AbortController();
   readonly #queue: Queue<MessageInitShape<I>> | undefined;
   readonly #response: Promise<StreamResponse<I, O>>;
@@ -167,7 +169,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
 
   send(message: MessageInitShape<I>): Promise<void> {
     if (!this.#halfClosed && this.#queue !== undefined) {
-      this.#lifecycle.onSend();
+      if (!this.isSink) this.#countSend();
       return this.#queue.push(message);
     }
     return handled(
@@ -175,6 +177,13 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
         failure(Code.FailedPrecondition, `${this.name}: nothing can be sent after half-close`),
       ),
     );
+  }
+
+  #countSend(): void {
+    const { use } = this;
+    use.sends++;
+    use.takenAtSend = this.taken;
+    if (!use.isWatched) this.#lifecycle.warnOfMissingHalfClose();
   }
 
   closeSend(): void {
@@ -266,7 +275,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   }
 
   #next(): Promise<IteratorResult<MessageShape<O>, undefined>> {
-    this.#lifecycle.onRead();
+    this.use.reads++;
     if (this.#inbox !== undefined) return this.#inbox.next();
     this.#awaited++;
     if (this.#messages !== undefined) return this.#read(this.#messages);

@@ -41,7 +41,7 @@ export function giveMessage<Desc extends DescMessage>(
 }
 
 /** Throws a NotThatMessage if a value is not an object. */
-export function checkIsObject(desc: DescMessage, value: unknown): void {
+function checkIsObject(desc: DescMessage, value: unknown): void {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return;
   throw new NotThatMessage(
     `${describe(value)} is not a ${desc.typeName}: give an object with its fields`,

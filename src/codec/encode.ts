@@ -13,7 +13,7 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { checkIsObject, complete, inheritedAs } from "./complete.ts";
+import { complete, inheritedAs } from "./complete.ts";
 import type { Fields } from "./decoder.ts";
 
 type Encode = (writer: BinaryWriter, message: Fields) => void;
@@ -27,8 +27,9 @@ export function encode<Desc extends DescMessage>(
   message: MessageInitShape<Desc>,
   options?: Partial<BinaryWriteOptions>,
 ): Uint8Array {
-  checkIsObject(desc, message);
-  const fast = encoderOf(desc);
+  // complete() below refuses any other value.
+  const isObject = typeof message === "object" && message !== null && !Array.isArray(message);
+  const fast = isObject ? encoderOf(desc) : undefined;
   if (fast !== undefined) {
     try {
       fast(writer, message as Fields);

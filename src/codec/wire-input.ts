@@ -4,7 +4,7 @@
  */
 import { ScalarType } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
-import { asciiText } from "../flow/runtime.ts";
+import { runtime } from "../flow/runtime.ts";
 
 /** The bytes that are decoded, the position in them, and the limits there. */
 export interface WireInput {
@@ -170,7 +170,7 @@ function stringBy(decoder: TextDecoder): (input: WireInput) => string {
     const { at } = input;
     input.at = end;
     if (end - at <= SHORT_BYTES && isAscii(bytes, at, end)) {
-      return asciiText(bytes, at, end);
+      return runtime.asciiText(bytes, at, end);
     }
     try {
       return end - at <= PIECE_BYTES

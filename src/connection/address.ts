@@ -2,7 +2,7 @@ import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import { wrong } from "../options.ts";
 
-/** Where a transport connects to. */
+/** An address to which a transport connects. */
 export interface Target {
   /** The name in errors: "127.0.0.1:50051", "unix:/run/hawser.sock". */
   readonly name: string;
@@ -18,9 +18,9 @@ export interface Target {
 }
 
 /**
- * Reads the baseUrls of one transport. Throws INVALID_ARGUMENT where one of them
- * is not valid, where the list is empty, and where they differ in more than
- * host and port.
+ * Reads the baseUrls of one transport. Throws INVALID_ARGUMENT if one of them is
+ * not valid, if the list is empty, and if they differ in more than host and
+ * port.
  */
 export function parseTargets(baseUrl: string | readonly string[]): [Target, ...Target[]] {
   const [first, ...others] = [baseUrl].flat().map(parseTarget);
@@ -37,7 +37,7 @@ export function parseTargets(baseUrl: string | readonly string[]): [Target, ...T
   );
 }
 
-/** Reads a baseUrl; throws INVALID_ARGUMENT, with an example, where it is not valid. */
+/** Reads a baseUrl. Throws INVALID_ARGUMENT, with an example, if it is not valid. */
 function parseTarget(baseUrl: string): Target {
   if (typeof baseUrl !== "string") throw invalid(baseUrl);
   if (baseUrl.startsWith("unix:")) {

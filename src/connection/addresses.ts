@@ -9,25 +9,26 @@ import { Connections, type ConnectionsOptions } from "./connections.ts";
 import { SessionQuestion } from "./session-question.ts";
 
 /**
- * How long an address may neither answer nor refuse, or take no calls for now, before the next address is tried as
+ * If an address neither answers nor refuses for this time, or allows no streams for now, the next address is tried as
  * well.
  */
 const PATIENCE_MS = 500;
 
 /**
  * The addresses of one transport, each with its connections. Calls go to the
- * one that was reached last, and to the first of all before that; where it
- * cannot be reached, or drains, to the next in order, and after the last to the
- * first again. Where all of them failed, each is left out while its backoff
- * lasts; calls then wait for the address whose backoff ends first.
+ * address that was reached last, at first to the first of the list. If it cannot
+ * be reached, or drains, they go to the next of the list, which begins again
+ * after its end. If all addresses failed, each is left out during its backoff;
+ * calls then wait for the address whose backoff ends first.
  *
- * A session lives in one server: it stays with the connections of its address.
+ * One server has a session, so the session stays with the connections of its
+ * address.
  */
 export class Addresses {
   readonly #all: readonly Connections[];
   /** Whether the servers keep sessions. */
   readonly question = new SessionQuestion(this);
-  /** The acknowledgements of all sessions of the transport. */
+  /** The timer for the acknowledgements of all sessions of the transport. */
   readonly acknowledgements = new Acknowledgements(realClock);
   readonly #closing = new AbortController();
   #at = 0;
@@ -42,17 +43,17 @@ export class Addresses {
     return this.#closing.signal;
   }
 
-  /** "127.0.0.1:50051", or several, as errors name them. */
+  /** The addresses in errors: "127.0.0.1:50051, 127.0.0.1:50052". */
   get name(): string {
     return this.#all.map(({ target }) => target.name).join(", ");
   }
 
-  /** Connections are tried more often from now on: there are calls that reconnect by themselves. */
+  /** Tries to connect more often from now on: there are calls that reconnect by themselves. */
   useFastReconnect(): void {
     for (const connections of this.#all) connections.useFastReconnect();
   }
 
-  /** A connection that takes another call now, if there is one. */
+  /** Returns a connection with a free stream, if there is one. */
   ready(): Connection | undefined {
     const current = (this.#all[this.#at] as Connections).ready();
     if (current !== undefined || this.#all.length === 1) return current;
@@ -63,13 +64,13 @@ export class Addresses {
     return undefined;
   }
 
-  /** As Connections.acquire(), at any address. */
+  /** As Connections.acquire(), with connections to any address. */
   acquire(use: (connection: Connection) => void, wanted = () => true): Promise<void> {
     const [only] = this.#all as [Connections];
     return this.#all.length === 1 ? only.acquire(use, wanted) : this.#acquire(use, wanted);
   }
 
-  /** All connections to the address of this one. */
+  /** Returns the connections to the address of this one. */
   homeOf({ target }: Connection): Connections {
     return this.#all.find((connections) => connections.target === target) as Connections;
   }
@@ -88,7 +89,7 @@ export class Addresses {
       if (used) return;
       used = true;
       this.#at = this.#all.indexOf(connections);
-      // The other addresses are tried at once when this connection is lost.
+      // When this connection is lost, the other addresses are tried without a pause.
       for (const other of this.#all) if (other !== connections) other.resetBackoff();
       try {
         use(connection);
@@ -100,7 +101,7 @@ export class Addresses {
     const waits = () => !used && wanted();
     const tryAll = async () => {
       const attempts: Promise<void>[] = [];
-      // Where all are in their backoff, the call waits for the one whose backoff ends first.
+      // If all addresses are in their backoff, the call waits for the one whose backoff ends first.
       for (const connections of this.#inOrder().sort((a, b) => a.waitMs - b.waitMs)) {
         if (attempts.length > 0 && connections.waitMs > 0) continue;
         const attempt = handled(connections.acquire(once(connections), waits));
@@ -119,7 +120,7 @@ export class Addresses {
 
   #unreachable(reasons: readonly unknown[]): unknown {
     const errors = reasons.map(asFailure);
-    // The transport was closed meanwhile.
+    // Any other code: the transport was closed meanwhile.
     const other = errors.find(({ code }) => code !== Code.Unavailable);
     if (other !== undefined) return other;
     // The addresses in their backoff failed a moment ago.
@@ -127,9 +128,9 @@ export class Addresses {
       .map(({ lastError }) => lastError)
       .filter((error) => error !== undefined);
     const texts = [...errors, ...known].map(({ rawMessage }: ConnectError) => rawMessage);
-    const said = [...new Set(texts)].join("; ");
+    const reason = [...new Set(texts)].join("; ");
     const count = this.#all.length;
-    return failure(Code.Unavailable, `none of ${count} addresses can be reached: ${said}`);
+    return failure(Code.Unavailable, `none of ${count} addresses can be reached: ${reason}`);
   }
 
   #inOrder(): Connections[] {

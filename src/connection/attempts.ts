@@ -7,10 +7,10 @@ import type { RequestHeaders } from "../grpc/request-headers.ts";
 import type { ClientAttachment } from "../session/attachment.ts";
 import type { Connection, ConnectionSource, StreamRepeater } from "./connection.ts";
 
-/** How many bytes of what was sent are kept for another attempt, until the server answers. */
+/** The most bytes of a call that are kept for another attempt, until the server answers. */
 const REPLAY_BYTES = 64 * 1024;
 
-/** How often a call that the server certainly never processed is tried again (gRPC A6, transparent retry). */
+/** The most further attempts of a call that the server certainly never processed (gRPC A6, transparent retry). */
 const TRANSPARENT_RETRIES = 3;
 
 interface Sent {
@@ -25,10 +25,10 @@ export interface AttemptsInit {
 }
 
 /**
- * The stream of a call without a session, for its requests until the response
- * headers: a call that the server certainly never processed is sent again on
- * another connection, with all that was sent. The call listens to the HTTP/2
- * stream itself, and writes to it, too, from the response headers on.
+ * The stream of a call without a session, to which the call writes until the
+ * response headers arrive. If the server certainly never processed the call, it
+ * is sent again on another connection. The call listens to the HTTP/2 stream
+ * itself, and after the response headers writes to it too.
  */
 export class Attempts implements ClientCallStream, StreamRepeater {
   readonly #init: AttemptsInit;
@@ -47,14 +47,14 @@ export class Attempts implements ClientCallStream, StreamRepeater {
     this.#call = call;
   }
 
-  /** Makes the first attempt, on a connection that is ready or as soon as there is one. */
+  /** Makes the first attempt, as soon as there is a connection. */
   start(): void {
     this.#attempt();
   }
 
   write(flags: number, payload: Uint8Array): Promise<void> | undefined {
     this.#sent?.push({ flags, payload });
-    // 64 B stand for what an entry costs beside its bytes.
+    // 64 B: the approximate cost of an entry beside its bytes.
     this.#sentBytes += payload.length + 64;
     if (this.#stream !== undefined) {
       this.#forget();
@@ -81,7 +81,7 @@ export class Attempts implements ClientCallStream, StreamRepeater {
 
   onUnprocessed(error: ConnectError): boolean {
     if (this.#sent === undefined || this.#attempts > TRANSPARENT_RETRIES) return false;
-    // The transport was closed.
+    // CANCELED: the transport was closed.
     if (error.code === Code.Canceled) return false;
     this.#stream?.release();
     this.#stream = undefined;
@@ -108,7 +108,7 @@ export class Attempts implements ClientCallStream, StreamRepeater {
     addresses.acquire(use, wanted).catch((error) => this.#fail(asFailure(error)));
   }
 
-  /** Opens the stream once the headers are there. If they must be waited for, the connection is chosen after that. */
+  /** Opens the stream. If a function among the headers must run first, a connection is chosen again after it. */
   #use(connection: Connection): void {
     const { addresses, headers } = this.#init;
     const renewal = headers.renew();
@@ -136,7 +136,7 @@ export class Attempts implements ClientCallStream, StreamRepeater {
     } catch (error) {
       // The headers are too large or not valid; or the connection was lost between ready() and here.
       if (error instanceof ConnectError) this.#fail(error);
-      else if (!connection.usable) this.#attempt();
+      else if (!connection.isUsable) this.#attempt();
       else this.#fail(invalidHeaders(error));
       return;
     }
@@ -154,13 +154,13 @@ export class Attempts implements ClientCallStream, StreamRepeater {
     if (!this.#isDone) this.#call.onFailed(error);
   }
 
-  /** Drops what was sent where it is over REPLAY_BYTES: there is no other attempt then. */
+  /** Drops what was sent if it is over REPLAY_BYTES: then there is no further attempt. */
   #forget(): void {
     if (this.#sentBytes > REPLAY_BYTES) this.#sent = undefined;
   }
 }
 
-/** What HTTP/2 says of headers that it refuses, as an error of the call. */
+/** The error of a call with headers that HTTP/2 does not allow. */
 export function invalidHeaders(error: unknown): ConnectError {
   return notAllowed(error instanceof Error ? error.message : String(error), error);
 }

@@ -1,4 +1,4 @@
-/** One HTTP/2 connection of a client, as the code that makes calls on it sees it. src/node/http2 implements it. */
+/** One HTTP/2 connection of a client, as seen by the code that makes calls on it. src/node/http2 implements it. */
 import type { ConnectError } from "@connectrpc/connect";
 import type { ClientStreamListener } from "../call-stream.ts";
 import type { FrameRules } from "../grpc/framing.ts";
@@ -8,78 +8,80 @@ import type { NegotiatedSettings } from "../session/settings.ts";
 import type { Target } from "./address.ts";
 import type { Keepalive } from "./keepalive.ts";
 
-/** What a stream of a connection is opened with. Control frames: the stream is a session's, and has no window of its own. */
+/** The parameters of a new stream. With `controlFrames` it belongs to a session, and has no window of its own. */
 export interface OpenStream extends FrameRules {
   readonly head: RequestHead;
   readonly listener: ClientStreamListener;
-  /** Asked first where the stream closes before the response headers. */
+  /** Asked before the listener is called, if the stream closes before the response headers. */
   readonly repeater?: StreamRepeater;
 }
 
 /** A call that can be sent again on another stream. */
 export interface StreamRepeater {
   /**
-   * The server certainly did nothing for the stream. Returns whether the call is sent again: then the listener is told
-   * nothing.
+   * Called if the server certainly did nothing for the stream. Returns whether the call is sent again; the listener is
+   * then not called.
    */
   onUnprocessed(error: ConnectError): boolean;
 }
 
 export interface Connection {
   readonly target: Target;
-  /** Whether another call can be opened here now. */
-  readonly hasCapacity: boolean;
-  /** Whether the server takes no calls here for now: its SETTINGS_MAX_CONCURRENT_STREAMS is 0 (RFC 9113, 6.5.2). */
-  readonly isClosedForNow: boolean;
-  /** Whether calls can be opened here, now or when others have ended. */
-  readonly usable: boolean;
-  /** How many calls are open here. */
+  /** Whether another stream can be opened now. */
+  readonly hasFreeStream: boolean;
+  /** Whether the server allows no streams for now: its SETTINGS_MAX_CONCURRENT_STREAMS is 0 (RFC 9113, 6.5.2). */
+  readonly takesNoCalls: boolean;
+  /** Whether the connection is alive and not draining. It may have no free stream, or the server may allow none. */
+  readonly isUsable: boolean;
+  /** The number of open streams. */
   readonly active: number;
-  /** Why the connection is gone; `undefined` while it is not. */
-  readonly lost: ConnectError | undefined;
-  /** The settings of the server's sessions: `false` where it keeps no sessions, `undefined` before it was asked. */
+  /** Why the connection was lost; `undefined` if it was not. */
+  readonly lossReason: ConnectError | undefined;
+  /** Settings of the server's sessions. `false`: it has no sessions. `undefined`: not asked yet. */
   readonly sessionSettings: NegotiatedSettings | false | undefined;
-  /** Whether the server must be asked for its session settings, for the first time or again. */
+  /** Whether Negotiate must be called, or called again. */
   readonly mustNegotiate: boolean;
-  /** Notes the settings that the server answered with. */
+  /** Sets `sessionSettings` to the server's answer. */
   setSessionSettings(settings: NegotiatedSettings | false): void;
-  /** What the server said of its clock until `untilMs` is no longer true: it must be asked again. */
-  doubtSessionSettings(untilMs: number): void;
-  /** The server is Hawser's, and permits more frequent keepalive pings: uses the intervals of Hawser's peers. */
+  /** What was learned of the server's clock at `untilMs` or earlier is outdated; `mustNegotiate` becomes true. */
+  invalidateSettings(untilMs: number): void;
+  /** Uses the shorter keepalive interval for Hawser servers. */
   useHawserKeepalive(): void;
-  /** Calls begin to wait until they can be opened here: keepalive watches the connection although no call is open. */
+  /**
+   * Call this when calls begin to wait for this connection: keepalive then watches it although no call is open on it.
+   */
   onAwaited(): void;
   /**
-   * Opens a stream. Throws RESOURCE_EXHAUSTED where the headers are too large;
-   * another error where HTTP/2 refuses them, or the connection has been lost.
+   * Opens a stream. Throws RESOURCE_EXHAUSTED if the headers are too large;
+   * another error if HTTP/2 does not allow them, or the connection was lost.
    */
   open(init: OpenStream): ClientAttachment;
-  /** Closes when what was written has reached the socket; open calls fail with `reason`. Resolves when it is closed. */
+  /** Closes the connection after what was written has reached the socket; open calls fail with `reason`. */
   close(reason: ConnectError): Promise<void>;
 }
 
-/** Gives connections to calls. */
+/** Supplies connections. */
 export interface ConnectionSource {
   /** Aborts when the transport is closed. */
   readonly closing: AbortSignal;
-  /** A connection that takes another call now, if there is one. */
+  /** Returns a connection with a free stream, if there is one. */
   ready(): Connection | undefined;
   /** As Connections.acquire(). */
   acquire(use: (connection: Connection) => void, wanted?: () => boolean): Promise<void>;
 }
 
-/** The owner of a connection. */
+/** What a connection needs from its owner. */
 export interface ConnectionOwner {
   readonly keepalive: Keepalive;
   /** Aborts the attempt to connect. */
   readonly signal: AbortSignal;
-  /** The connection may take a call again, or will take none any more. */
+  /** Called when the connection can take calls again, or never will. */
   onChange(): void;
-  /** The server asks for new calls to go elsewhere. */
+  /** Called when the server asks for new calls to go elsewhere (GOAWAY). */
   onDrain(): void;
-  /** Whether calls wait until they can be opened here. */
+  /** Whether calls wait for this connection. */
   isAwaited(): boolean;
 }
 
-/** Connects to an address. Rejects with UNAVAILABLE that names the address and the reason, or as the signal says. */
+/** Connects to an address. Rejects with UNAVAILABLE, the address and the reason; or with the reason of the signal. */
 export type Connect = (target: Target, owner: ConnectionOwner) => Promise<Connection>;

@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import { A_FIFTH, Backoff, type BackoffOptions } from "../flow/backoff.ts";
-import { currentContext } from "../flow/runtime.ts";
+import { runtime } from "../flow/runtime.ts";
 import { sleep, startTimer } from "../flow/wait.ts";
 import type { OpenSession } from "../session/attachment.ts";
 import type { Target } from "./address.ts";
@@ -21,7 +21,7 @@ interface Waiter {
   readonly wanted: () => boolean;
   readonly resolve: () => void;
   readonly reject: (reason: unknown) => void;
-  /** Ends the wait where no connection can be made. */
+  /** Ends the wait if no connection can be made. */
   patience: Disposable | undefined;
 }
 
@@ -32,13 +32,13 @@ interface Waiter {
 const SWEPT_FROM = 64;
 
 /**
- * How many connections may be there on which the server takes no calls for now (SETTINGS_MAX_CONCURRENT_STREAMS is 0):
- * the one where that was seen, and another, for it may lead to a server that does (gRPC A105). No further one is
- * opened before one of the two takes calls, or is lost.
+ * The most connections on which the server allows no streams for now (SETTINGS_MAX_CONCURRENT_STREAMS is 0). A second
+ * one may reach a server that allows some (gRPC A105). A third is opened only after one of the two allows streams, or
+ * is lost.
  */
 const CLOSED_FOR_NOW_MAX = 2;
 
-/** How often the calls that wait for capacity are checked for whether they still need it. */
+/** The interval in which calls that no longer need a connection are removed from those that wait. */
 const CHECK_MS = 1000;
 
 /** The error of an acquire() whose call no longer needs a connection. */
@@ -52,37 +52,38 @@ const BACKOFF: BackoffOptions = {
   jitter: A_FIFTH,
 };
 
-/** The same where calls reconnect by themselves: a session must, before the server's grace is over. */
+/** The pause if calls reconnect by themselves: a session must do so within the server's grace. */
 const FAST_BACKOFF: BackoffOptions = { ...BACKOFF, initialMs: 100, maxMs: 5000 };
 
 /**
- * The connections of one transport to one address: made when a call needs one,
- * shared by as many calls as the server allows; another one is made for calls
- * beyond that. Attempts
- * that fail are spaced by an exponential backoff with jitter; calls wait for
- * the next attempt together. A connection whose server takes no calls for now
- * is kept, and calls wait until it does.
+ * The connections of one transport to one address. A connection is made when a
+ * call needs it, and shared by as many calls as the server allows; further calls
+ * get another one. After failed attempts there are pauses by exponential backoff
+ * with jitter; all calls wait for the same next attempt. If the server allows no
+ * streams for now, the connection is kept, and calls wait until it does.
  */
 export class Connections {
   readonly target: Target;
-  /** The sessions at this address that have not ended: their server keeps each until its grace is over, unless told. */
+  /**
+   * The sessions at this address that have not ended. close() cancels them: else the server keeps them for its grace.
+   */
   readonly openSessions = new Set<OpenSession>();
   readonly cancels = new SessionCancels(this);
   readonly #options: ConnectionsOptions;
   readonly #onDrain: () => void;
   readonly #keepalive: Keepalive;
-  /** A connection is of no call: it is made in the context of its transport. */
-  readonly #context = currentContext();
+  /** The context of the transport, in which connections are made: they belong to no call. */
+  readonly #context = runtime.currentContext();
   readonly #closing = new AbortController();
   #connections: Connection[] = [];
   /** The calls that wait for a connection with capacity, in order. */
   readonly #waiting = new Set<Waiter>();
   #sweepAt = SWEPT_FROM;
-  /** Whether the calls that wait do so for capacity on the connections that there are. */
+  /** Whether the waiting calls wait for a free stream on the existing connections. */
   #awaitsCapacity = false;
-  /** Keeps the process while calls wait for capacity: a socket without open calls does not. */
+  /** Keeps the process alive while calls wait for a free stream: a socket without open calls does not. */
   #staying: Disposable | undefined;
-  /** Whether the last connection was made to a server that took no calls. */
+  /** Whether the server of the newest connection allowed no streams. */
   #closedForNow = false;
   #attempt: Promise<void> | undefined;
   readonly #backoff = new Backoff(BACKOFF);
@@ -101,53 +102,53 @@ export class Connections {
     return this.#closing.signal;
   }
 
-  /** Whether there is a connection on which calls can be opened, now or when others have ended. */
-  get usable(): boolean {
-    return this.#connections.some(({ usable }) => usable);
+  /** Whether there is a connection that is alive and not draining. */
+  get isUsable(): boolean {
+    return this.#connections.some(({ isUsable }) => isUsable);
   }
 
-  /** Whether calls can be opened on one of them, now or when others have ended, without the server changing its mind. */
+  /** Whether there is such a connection, and its server allows streams. */
   get takesCalls(): boolean {
-    return this.#connections.some(({ usable, isClosedForNow }) => usable && !isClosedForNow);
+    return this.#connections.some(({ isUsable, takesNoCalls }) => isUsable && !takesNoCalls);
   }
 
-  /** How long until the next attempt may be made, where the last ones failed. */
+  /** The rest of the pause after failed attempts, in milliseconds. */
   get waitMs(): number {
-    return this.usable ? 0 : Math.max(this.#retryAt - performance.now(), 0);
+    return this.isUsable ? 0 : Math.max(this.#retryAt - performance.now(), 0);
   }
 
-  /** Connections are tried more often from now on: there are calls that reconnect by themselves. */
+  /** Tries to connect more often from now on: there are calls that reconnect by themselves. */
   useFastReconnect(): void {
     this.#backoff.options = FAST_BACKOFF;
   }
 
-  /** The next attempt may come at once, whatever the last ones did. */
+  /** Ends the pause after failed attempts. */
   resetBackoff(): void {
     this.#backoff.reset();
     this.#retryAt = 0;
   }
 
-  /** Why the last attempt failed, where none has succeeded since. */
+  /** The error of the previous attempt, if it failed. */
   get lastError(): ConnectError | undefined {
     return this.#lastError;
   }
 
-  /** A connection that takes another call now, if there is one. */
+  /** Returns a connection with a free stream, if there is one. */
   ready(): Connection | undefined {
-    return this.#connections.find((connection) => connection.hasCapacity);
+    return this.#connections.find((connection) => connection.hasFreeStream);
   }
 
-  /** What the server said of its clock until `untilMs`, on any connection, is no longer true. */
-  doubtSessionSettings(untilMs: number): void {
-    for (const connection of this.#connections) connection.doubtSessionSettings(untilMs);
+  /** As Connection.invalidateSettings(), for all connections. */
+  invalidateSettings(untilMs: number): void {
+    for (const connection of this.#connections) connection.invalidateSettings(untilMs);
   }
 
   /**
-   * Calls `use` with a connection that takes another call at that moment, when
-   * there is one, in the order of the calls. Rejects with UNAVAILABLE where there
+   * Calls `use` with a connection that has a free stream, as soon as there is one;
+   * calls get theirs in the order of acquire(). Rejects with UNAVAILABLE if there
    * is no connection and the next attempt fails, or does not end within the
-   * connect timeout; and with what `use` throws. A call that is no longer
-   * `wanted` may be dropped: NO_LONGER.
+   * connect timeout; and with what `use` throws. May reject with NO_LONGER if
+   * `wanted` returns false.
    */
   acquire(use: (connection: Connection) => void, wanted = always): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -158,41 +159,41 @@ export class Connections {
       if (this.#waiting.size >= this.#sweepAt) this.#sweep();
       this.#waiting.add(waiter);
       if (this.#waiting.size === 1) for (const open of this.#connections) open.onAwaited();
-      if (!this.usable) this.#limit(waiter);
+      if (!this.isUsable) this.#limit(waiter);
       this.#stay();
       this.#connectMore();
     }
     return promise;
   }
 
-  /** Where no connection is there, a call waits for one no longer than it takes to connect. */
+  /** Limits the wait of a call for the first connection to the connect timeout. */
   #limit(waiter: Waiter): void {
     const { connectTimeoutMs } = this.#options;
     const waitMs = this.#retryAt - performance.now();
     if (waitMs > connectTimeoutMs) this.#refuse(waiter, this.#tooLate(waitMs));
     else {
-      // An attempt has a timeout of its own, whose error says more: it comes first.
+      // 50 ms later than the timeout of the attempt, whose error says more.
       const tooLate = () => this.#refuse(waiter, this.#tooLate(0));
       waiter.patience = startTimer(connectTimeoutMs + 50, tooLate);
     }
   }
 
   /**
-   * Calls that wait when a connection comes wait for capacity there, without a limit. When the last connection is lost,
-   * all of them wait for the next attempt, within the limit.
+   * Removes the limits once there is a connection: calls wait for a free stream without one. Sets them again when there
+   * is no connection any more: calls then wait for the next attempt.
    */
   #limitAll(): void {
-    const { usable } = this;
-    if (usable === this.#awaitsCapacity) return;
-    this.#awaitsCapacity = usable;
+    const { isUsable } = this;
+    if (isUsable === this.#awaitsCapacity) return;
+    this.#awaitsCapacity = isUsable;
     for (const waiter of this.#waiting) {
       waiter.patience?.[Symbol.dispose]();
       waiter.patience = undefined;
-      if (!usable) this.#limit(waiter);
+      if (!isUsable) this.#limit(waiter);
     }
   }
 
-  /** Drops the calls that need no connection any more. */
+  /** Drops the calls that no longer need a connection. */
   #sweep(): void {
     for (const waiter of this.#waiting) if (!waiter.wanted()) this.#refuse(waiter, NO_LONGER);
     this.#sweepAt = Math.max(SWEPT_FROM, 2 * this.#waiting.size);
@@ -214,7 +215,7 @@ export class Connections {
     waiter.reject(reason);
   }
 
-  /** Gives connections to the calls that wait, as far as there is capacity. */
+  /** Gives connections to the waiting calls while there are free streams. */
   #admit(): void {
     if (this.#closedForNow && this.ready() !== undefined) {
       this.#closedForNow = false;
@@ -230,7 +231,7 @@ export class Connections {
     this.#connectMore();
   }
 
-  /** Keeps the process for as long as a call waits that still needs a connection. */
+  /** Keeps the process alive while a call waits that still needs a connection. */
   #stay(): void {
     if (this.#waiting.size === 0) {
       this.#staying?.[Symbol.dispose]();
@@ -248,11 +249,11 @@ export class Connections {
     );
   }
 
-  /** Tries to make another connection where a call waits. */
+  /** Tries to make another connection if a call waits. */
   #connectMore(): void {
     if (this.#waiting.size === 0 || this.#attempt !== undefined) return;
     if (this.#closing.signal.aborted) return;
-    const closed = this.#connections.filter(({ isClosedForNow }) => isClosedForNow).length;
+    const closed = this.#connections.filter(({ takesNoCalls }) => takesNoCalls).length;
     if (closed >= CLOSED_FOR_NOW_MAX) return;
     const pauseMs = closed > 0 ? this.#backoff.pauseMs(0) : 0;
     const waitMs = Math.max(this.#retryAt - performance.now(), pauseMs);
@@ -263,8 +264,8 @@ export class Connections {
     try {
       await this.#connect(waitMs);
     } catch (error) {
-      // Where there are connections, if full ones, their calls may end before the next attempt.
-      if (!this.usable) {
+      // If there are connections, a stream may become free there before the next attempt.
+      if (!this.isUsable) {
         for (const waiter of this.#waiting) this.#refuse(waiter, error);
       }
     }
@@ -298,8 +299,8 @@ export class Connections {
     if (waitMs > 0) await sleep(waitMs, this.#closing.signal);
     const { signal } = this.#closing;
     if (signal.aborted) throw signal.reason;
-    if (this.usable) {
-      // The calls that waited may have got capacity, or have ended, during the pause.
+    if (this.isUsable) {
+      // During the pause the waiting calls may have got a free stream, or have ended.
       this.#sweep();
       if (this.#waiting.size === 0) return;
     }
@@ -318,8 +319,8 @@ export class Connections {
       this.#lastError = undefined;
       this.#connections.push(connection);
       if (this.#waiting.size > 0) connection.onAwaited();
-      this.#closedForNow = connection.isClosedForNow;
-      // A server that takes no calls, and then closes, must not be dialled without a pause.
+      this.#closedForNow = connection.takesNoCalls;
+      // If a server allows no streams, and then closes, there must be a pause before the next attempt.
       if (this.#closedForNow) this.#postpone();
       else this.resetBackoff();
     } catch (error) {
@@ -329,7 +330,7 @@ export class Connections {
     }
   }
 
-  /** The next attempt is made after a pause, longer each time. */
+  /** Makes the next attempt wait; the pause grows each time. */
   #postpone(): void {
     this.#retryAt = performance.now() + this.#backoff.failed();
   }
@@ -342,7 +343,7 @@ export class Connections {
   /** Forgets connections on which no call can be opened any more and none is open. */
   #onChange(): void {
     this.#connections = this.#connections.filter(
-      (connection) => connection.usable || connection.active > 0,
+      (connection) => connection.isUsable || connection.active > 0,
     );
     this.#admit();
   }

@@ -5,36 +5,38 @@ import type { RequestHeaders } from "../grpc/request-headers.ts";
 import type {
   ClientAttachment,
   Dialler,
-  Dialling,
   OpenSession,
   SettingsWatcher,
+  WaitingForConnection,
 } from "../session/attachment.ts";
 import { CONTROL_FRAMES } from "../session/control.ts";
 import type { Addresses } from "./addresses.ts";
 import { invalidHeaders } from "./attempts.ts";
 import type { Connection } from "./connection.ts";
 import type { Connections } from "./connections.ts";
-import { type MethodHeaders, negotiated } from "./negotiate.ts";
+import { type MethodHeaders, negotiatedConnection } from "./negotiate.ts";
 
 /**
- * How much smaller than the limit the headers of an attachment must be: the
- * numbers in those of later ones may be longer, and a cancel has one more.
+ * The headers of an attachment must stay this far below the limit: in later
+ * attachments the numbers may be longer, and a cancel has one more header.
  */
 const RESERVE_BYTES = 64;
 
-/** What the streams of a session have in common. */
+/** What all streams of a session share. */
 export interface StreamDiallerInit {
   readonly addresses: Addresses;
-  /** The connections to the address where the session is. */
+  /** The connections to the address of the session's server. */
   readonly connections: Connections;
   /** The request headers of an attachment, without those of the session. */
   readonly headers: RequestHeaders;
-  /** Makes the request headers of a method that belongs to no call. */
+  /** Makes the request headers of Negotiate, which belongs to no call. */
   readonly ownHeaders: MethodHeaders;
   readonly readMaxBytes: number;
 }
 
-/** Opens the streams of a session on the connections of a transport: those to one address, once it has begun. */
+/**
+ * Opens the streams of a session: at any address of the transport until the session has begun, then only at its own.
+ */
 export class StreamDialler implements Dialler {
   readonly #addresses: Addresses;
   readonly #headers: RequestHeaders;
@@ -53,13 +55,13 @@ export class StreamDialler implements Dialler {
     this.#readMaxBytes = readMaxBytes;
   }
 
-  dial(session: Dialling): void {
+  dial(session: WaitingForConnection): void {
     const failed = (reason: unknown) => session.onUnreachable(asFailure(reason));
     const use = (connection: Connection) => {
       if (!session.isWanted) return;
       const renewal = this.#headers.renew();
       if (renewal === undefined) this.#connect(connection, session);
-      // The connection may be gone by then.
+      // Chooses again afterwards: this connection may be lost by then.
       else renewal.then(() => session.isWanted && this.dial(session), failed);
     };
     const source = this.#bound ? this.#connections : this.#addresses;
@@ -68,12 +70,12 @@ export class StreamDialler implements Dialler {
       use(ready);
       return;
     }
-    if (this.#bound && this.#connections.usable) session.onReached();
+    if (this.#bound && this.#connections.isUsable) session.onReached();
     source.acquire(use, () => session.isWanted).catch(failed);
   }
 
-  /** Has the session open its stream on this connection; looks for another where that has just been lost. */
-  #connect(connection: Connection, session: Dialling): void {
+  /** Has the session open its stream on this connection; if that has just been lost, on another. */
+  #connect(connection: Connection, session: WaitingForConnection): void {
     let isOpened: boolean;
     try {
       isOpened = session.onConnection((headers, listener) => {
@@ -91,8 +93,8 @@ export class StreamDialler implements Dialler {
   }
 
   renegotiate(sinceMs: number, watcher: SettingsWatcher): void {
-    this.#connections.doubtSessionSettings(sinceMs);
-    negotiated(this.#connections, this.#ownHeaders, () => watcher.isWanted).then(
+    this.#connections.invalidateSettings(sinceMs);
+    negotiatedConnection(this.#connections, this.#ownHeaders, () => watcher.isWanted).then(
       ({ sessionSettings, mustNegotiate }) => {
         if (sessionSettings && !mustNegotiate) watcher.onSettings(sessionSettings);
         else watcher.onNoSettings();
@@ -101,7 +103,7 @@ export class StreamDialler implements Dialler {
     );
   }
 
-  tell(headers: Record<string, string>, forMs: number): void {
+  sendCancel(headers: Record<string, string>, forMs: number): void {
     const own = this.#headers;
     this.#connections.cancels.send(
       { renew: () => own.renew(), make: () => own.make(headers) },
@@ -145,7 +147,7 @@ export class StreamDialler implements Dialler {
     } catch (error) {
       // The headers are too large or not valid; or the connection was lost between ready() and here.
       if (error instanceof ConnectError) throw error;
-      if (connection.usable) throw invalidHeaders(error);
+      if (connection.isUsable) throw invalidHeaders(error);
       return undefined;
     }
     if (!this.#bound) this.#bind(this.#addresses.homeOf(connection));

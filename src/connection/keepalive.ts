@@ -1,22 +1,23 @@
-import { inLaterTurn } from "../flow/runtime.ts";
+import { runtime } from "../flow/runtime.ts";
 import { startTimer } from "../flow/wait.ts";
 import { type Checks, positiveOrInfinite } from "../options.ts";
 
 /**
- * Keepalive by HTTP/2 PING (gRPC keepalive): a connection with open calls on
- * which nothing came for an interval is sent a ping, and given up where no
- * answer comes. A server that answers "too_many_pings" is sent half as many.
+ * Keepalive by HTTP/2 PING (gRPC keepalive): if nothing was received for an
+ * interval on a connection with open calls, a ping is sent. If nothing is
+ * received after that either, the connection is closed. The answer
+ * "too_many_pings" doubles the interval.
  *
- * node:http2 consumes what a socket reads, and says how many bytes that were,
- * not when. So the count is checked CHECKS times in an interval: a byte is
- * noted late by at most a CHECKS-th of it, and a dead peer is given up within
- * intervalMs + timeoutMs + intervalMs / CHECKS after its last byte.
+ * node:http2 consumes what a socket reads, and reports only the number of bytes.
+ * So that number is checked CHECKS times in an interval: a byte is noticed at
+ * most intervalMs / CHECKS late, and the connection of a dead peer is closed
+ * within intervalMs + timeoutMs + intervalMs / CHECKS after its last byte.
  */
 
 export interface KeepaliveOptions {
   /**
    * Silence on a connection with open calls before a ping, in milliseconds; it
-   * counts from the last byte that came. Default: 30 000 between a client and
+   * counts from the last received byte. Default: 30 000 between a client and
    * a server of Hawser that have sessions; else 300 000 at a client, the least
    * that a default grpc-go server permits, and 60 000 at a server. Infinity: no pings.
    */
@@ -30,86 +31,87 @@ export interface KeepaliveOptions {
 
 type Times = Required<KeepaliveOptions>;
 
-/** What the options of a keepalive may be. */
+/** The checks of the options of a keepalive. */
 export const keepaliveChecks = {
   intervalMs: positiveOrInfinite,
   timeoutMs: positiveOrInfinite,
 } satisfies Checks<KeepaliveOptions>;
 
-/** Of a client: what a default grpc-go server permits. */
+/** The default of a client: what a default grpc-go server permits. */
 export const CLIENT_TIMES: Times = { intervalMs: 300_000, timeoutMs: 20_000 };
 
-/** Of a server: clients do not count its pings. */
+/** The default of a server: clients do not limit its pings. */
 export const SERVER_TIMES: Times = { intervalMs: 60_000, timeoutMs: 20_000 };
 
 /** Between a client and a server that are both Hawser's. */
 const HAWSER_TIMES: Times = { intervalMs: 30_000, timeoutMs: 10_000 };
 
-/** When TCP's own keepalive asks a silent peer that has no open calls, or speaks HTTP/1.1. */
+/** The interval of TCP's keepalive, for peers without open calls, and for HTTP/1.1. */
 export const TCP_KEEPALIVE_MS = 60_000;
 
 const CHECKS = 20;
 
-/** A connection as the keepalive sees it. */
-export interface Watched {
+/** What the keepalive needs from a connection. */
+export interface WatchedConnection {
   bytesRead(): number;
-  /** Whether calls are open, or wait to be: servers count pings without any as abuse. */
+  /** Whether calls are open, or wait for the connection: for servers, pings without open calls are abuse. */
   busy(): boolean;
   ping(answered: () => void): void;
+  /** Called if the peer has not answered for `afterMs`. */
   dead(afterMs: number): void;
 }
 
-/** The keepalive of one transport or server: what one connection learns counts for the next. */
+/** The keepalive of one transport or server: slowDown() on one connection counts for all. */
 export class Keepalive {
   readonly #options: KeepaliveOptions;
   readonly #defaults: Times;
   #slowness = 1;
 
-  /** @param defaults of connections whose other side is not known to be Hawser's */
+  /** @param defaults for connections whose peer is not known to be Hawser's */
   constructor(options: KeepaliveOptions = {}, defaults: Times) {
     this.#options = options;
     this.#defaults = defaults;
   }
 
-  /** The server answered "too_many_pings": doubles the interval (gRPC A8). */
+  /** Doubles the interval: the server answered "too_many_pings" (gRPC A8). */
   slowDown(): void {
     this.#slowness *= 2;
   }
 
-  /** @param isHawser whether the other side is known to be Hawser's */
+  /** @param isHawser whether the peer is known to be Hawser's */
   times(isHawser: boolean): Times {
     const defaults = isHawser ? HAWSER_TIMES : this.#defaults;
     const { intervalMs = defaults.intervalMs, timeoutMs = defaults.timeoutMs } = this.#options;
     return { intervalMs: intervalMs * this.#slowness, timeoutMs };
   }
 
-  watch(connection: Watched): Watch {
+  watch(connection: WatchedConnection): Watch {
     return new Watch(this, connection);
   }
 }
 
-/** Watches over a connection, until disposed. Without open calls it has no timer. */
+/** Watches a connection until disposed. Without open calls it has no timer. */
 export class Watch implements Disposable {
   readonly #keepalive: Keepalive;
-  readonly #connection: Watched;
+  readonly #connection: WatchedConnection;
   #isHawser = false;
   #timer: Disposable | undefined;
-  /** Whether the last check before the connection is given up is under way. */
+  /** Whether #lastCheck() is scheduled. */
   #isChecking = false;
   #isDisposed = false;
   #bytesRead = 0;
-  /** When the last byte came, or the silence began to count. */
+  /** The time of the last received byte, or when silence began to count. */
   #heardAt = 0;
-  /** When the ping was sent that waits for its answer. */
+  /** The time of the unanswered ping, if there is one. */
   #pingedAt: number | undefined;
 
-  constructor(keepalive: Keepalive, connection: Watched) {
+  constructor(keepalive: Keepalive, connection: WatchedConnection) {
     this.#keepalive = keepalive;
     this.#connection = connection;
     this.#heard();
   }
 
-  /** The other side is Hawser's, and permits more frequent pings. */
+  /** Uses the shorter interval for Hawser's peers. */
   useHawserKeepalive(): void {
     if (this.#isHawser) return;
     this.#isHawser = true;
@@ -117,8 +119,8 @@ export class Watch implements Disposable {
   }
 
   /**
-   * A call was opened where none was open: from now on silence counts. Silence since an earlier call that ended without
-   * a byte of the other side counts too: calls with short deadlines must not hide a dead peer.
+   * Counts silence from now on: a call was opened, and no other is open. Silence since an earlier call that ended
+   * without a received byte counts too: calls with short deadlines must not hide a dead peer.
    */
   onBusy(): void {
     if (this.#connection.bytesRead() !== this.#bytesRead) this.#heard();
@@ -157,9 +159,9 @@ export class Watch implements Disposable {
         this.#connection.ping(() => this.#heard());
       }
     } else if (now - this.#pingedAt >= timeoutMs) {
-      // A process that was held up has not read what came meanwhile; it is read before a later turn begins.
+      // A blocked process has not read what arrived meanwhile. It reads that before a later turn of the event loop.
       this.#isChecking = true;
-      inLaterTurn(() => this.#lastCheck(timeoutMs));
+      runtime.inLaterTurn(() => this.#lastCheck(timeoutMs));
       return;
     }
     this.#schedule();

@@ -15,32 +15,31 @@ import type { Connection, ConnectionSource } from "./connection.ts";
 
 const METHOD = SessionService.method.negotiate;
 
-/** A longer answer is not one of Negotiate. */
+/** An answer of Negotiate is shorter than this. */
 const ANSWER_MAX_BYTES = 4096;
 
-/** A server that has not answered by then keeps no sessions. */
+/** A server that has not answered within this time is taken for one without sessions. */
 const ANSWER_MS = 5000;
 
-/** On how many connections, one after the other, Negotiate is tried where they are lost before the answer. */
+/** The most attempts of Negotiate, each on another connection, if connections are lost before the answer. */
 const NEGOTIATIONS = 3;
 
 /** Makes the request headers of a method. */
 export type MethodHeaders = (method: DescMethod) => RequestHead;
 
 /**
- * A connection whose server has said whether it keeps sessions. Rejects where
- * there is no connection, or one after the other is lost before its server
- * answers.
+ * Returns a connection whose `sessionSettings` are known. Rejects if there is no
+ * connection, or if NEGOTIATIONS connections are lost before the answer.
  *
- * @param wanted whether a call still waits for it
+ * @param wanted whether a call still waits for the connection
  */
-export async function negotiated(
+export async function negotiatedConnection(
   source: ConnectionSource,
   headers: MethodHeaders,
   wanted: () => boolean,
 ): Promise<Connection> {
   for (let attempt = 1; ; attempt++) {
-    // acquire() has called back before it resolves.
+    // acquire() calls back before it resolves.
     let asked!: Connection;
     await source.acquire((ready) => {
       asked = ready;
@@ -56,9 +55,9 @@ export async function negotiated(
 
 /**
  * Asks the server of a connection whether it keeps sessions (session.proto, 2),
- * and notes the answer there. A server that keeps none, or answers anything
- * else, gets plain calls. Where it has answered with settings before, and does
- * not now, those stay. Rejects where the connection is lost.
+ * and sets `sessionSettings`. Any answer other than valid settings means that it
+ * keeps none; but settings of an earlier answer then stay. Rejects if the
+ * connection is lost.
  */
 function negotiate(connection: Connection, headers: MethodHeaders): Promise<void> {
   const asked = asking.get(connection);
@@ -88,7 +87,7 @@ async function ask(connection: Connection, headers: MethodHeaders): Promise<void
     },
     onInvalid: plain,
     onClosed(outcome) {
-      if (outcome.is !== "lost" || connection.usable) plain();
+      if (outcome.is !== "lost" || connection.isUsable) plain();
       else reject(outcome.error);
     },
   };
@@ -105,12 +104,12 @@ async function ask(connection: Connection, headers: MethodHeaders): Promise<void
 }
 
 function readSettings({ bytes, start, end }: Received): NegotiatedSettings {
-  const said = fromBinary(NegotiateResponseSchema, bytes.subarray(start, end));
+  const response = fromBinary(NegotiateResponseSchema, bytes.subarray(start, end));
   const settings = {
-    epoch: said.epoch,
-    graceMs: Number(said.graceMs),
-    window: { bytes: Number(said.windowBytes), messages: Number(said.windowMessages) },
-    clockAheadMs: Number(said.nowMs) - realClock.now(),
+    epoch: response.epoch,
+    graceMs: Number(response.graceMs),
+    window: { bytes: Number(response.windowBytes), messages: Number(response.windowMessages) },
+    clockAheadMs: Number(response.nowMs) - realClock.now(),
   };
   const { bytes: windowBytes, messages } = settings.window;
   if (!/^[0-9a-f]{32}$/.test(settings.epoch)) throw new RangeError("no epoch");

@@ -12,27 +12,27 @@ import type { Connections } from "./connections.ts";
 import { StreamDialler } from "./dialler.ts";
 import type { MethodHeaders } from "./negotiate.ts";
 
-/** Hears whether the call has a session, and whether the session has a stream. */
+/** Listens to whether the call has a session, and to the state of the session. */
 export interface CallStreamWatcher extends SessionWatcher {
-  /** The call has a session: it outlives its connections. */
+  /** Called if the call has a session. */
   onSession(): void;
 }
 
-/** What the stream of a call is opened with. */
+/** The parameters of the stream of a call. */
 export interface CallStreamOptions {
   readonly addresses: Addresses;
   readonly headers: RequestHeaders;
-  /** The request headers of a method that belongs to no call. */
+  /** Makes the request headers of Negotiate, which belongs to no call. */
   readonly ownHeaders: MethodHeaders;
   readonly readMaxBytes: number;
-  /** The window of the call's session; `undefined`: the call has no session. */
+  /** The window of the call's session; `undefined` if the call has no session. */
   readonly window: Window | undefined;
-  /** Whether the call reconnects by itself where it is lost: connections are tried more often then. */
+  /** Whether the call reconnects by itself when it is lost: then connections are tried more often. */
   readonly fastReconnect: boolean;
   readonly watcher: CallStreamWatcher | undefined;
 }
 
-/** Gives a call its stream: a session where both sides have them, else plain HTTP/2 streams. */
+/** Gives a call its stream: a session if both sides have sessions, else plain HTTP/2 streams. */
 export function openCallStream(options: CallStreamOptions, call: ClientCallListener): void {
   const { addresses, ownHeaders, window } = options;
   const ready = addresses.ready();
@@ -43,7 +43,7 @@ export function openCallStream(options: CallStreamOptions, call: ClientCallListe
   };
   if (window === undefined) {
     openPlain(options, call);
-    // A server of Hawser's is sent keepalive pings more often: a loss is known sooner.
+    // Asks only to learn whether it is a Hawser server: that one is sent pings more often, which detect a loss sooner.
     if (options.fastReconnect && ready?.mustNegotiate !== false) {
       addresses.question.ask(ownHeaders, { call, onAnswer() {}, onFailed() {} });
     }
@@ -64,7 +64,7 @@ function openPlain(options: CallStreamOptions, call: ClientCallListener): void {
   stream.start();
 }
 
-/** The server that a session begins at. */
+/** The server at which a session begins. */
 interface SessionServer {
   readonly connections: Connections;
   readonly settings: NegotiatedSettings;

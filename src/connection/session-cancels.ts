@@ -5,26 +5,26 @@ import type { StreamHeaders } from "../grpc/request-headers.ts";
 import type { Connection, ConnectionSource } from "./connection.ts";
 
 /**
- * How many cancels are under way at once. A server counts streams that were reset a
- * moment ago as open; node:http2 gives up a connection that is a hundred over
- * its limit.
+ * The most cancels under way at the same time. A server counts streams that were
+ * just reset as open, and node:http2 destroys a connection that is a hundred
+ * streams over the limit.
  */
 const AT_ONCE = 32;
 
 /** The pause before a cancel that the server did not take is sent again. */
 const AGAIN_MS = 100;
 
-/** How long the cancels may take when the transport is closed. */
+/** The cancels may take this long when the transport is closed. */
 const CLOSING_MS = 500;
 
 /**
- * How long the functions of the option `headers` may take for a cancel, and how long when the transport is closed. After
- * that, and where they fail, the cancel is sent with the headers that they returned last.
+ * The functions of the option `headers` may take this long for a cancel, and when the transport is closed. After that,
+ * or if they fail, the cancel is sent with the headers that they returned before.
  */
 const HEADERS_MS = 1000;
 const CLOSING_HEADERS_MS = CLOSING_MS / 2;
 
-/** The answer is not used. */
+/** The limit of the answer, which is not used. */
 const ANSWER_MAX_BYTES = 4096;
 
 interface Cancel {
@@ -32,11 +32,11 @@ interface Cancel {
   readonly endsAt: number;
 }
 
-/** Tells a server of sessions that were cancelled, a few at a time. */
+/** Cancels sessions at their server, a few at a time. */
 export class SessionCancels {
   readonly #connections: ConnectionSource;
   readonly #waiting = new Set<Cancel>();
-  /** Ends the wait for headers, of each that waits for them. */
+  /** For each cancel that waits for headers: ends the wait. */
   readonly #renewing = new Set<() => void>();
   #remaining: readonly Connection[] | undefined;
   #underWay = 0;
@@ -46,19 +46,19 @@ export class SessionCancels {
     this.#connections = connections;
   }
 
-  /** Opens a stream with these headers and nothing else, unless `forMs` go by without a connection. */
+  /** Opens a stream with only these headers, if there is a connection within `forMs`. */
   send(headers: StreamHeaders, forMs: number): void {
     this.#waiting.add({ headers, endsAt: performance.now() + forMs });
     this.#next();
   }
 
-  /** From now on there are these connections and no others. Resolves when all cancels are sent, or CLOSING_MS are over. */
+  /** Uses only these connections from now on. Resolves when all cancels are sent, or after CLOSING_MS. */
   async flush(connections: readonly Connection[]): Promise<void> {
     this.#remaining = connections;
     // Cancels that send() is given in this turn count.
     await Promise.resolve();
     if (this.#underWay === 0) return;
-    // The timer keeps the process, for nothing else may until transport.close() has resolved.
+    // The timer keeps the process alive until transport.close() resolves: nothing else may.
     using _timer = startTimer(CLOSING_MS, () => this.#allSent.resolve(), true);
     using _headers = startTimer(CLOSING_HEADERS_MS, () => {
       for (const endWait of this.#renewing) endWait();
@@ -80,7 +80,7 @@ export class SessionCancels {
     this.#allSent = Promise.withResolvers();
   }
 
-  /** Resolves when new headers are there, or the wait for them has ended. */
+  /** Resolves when the new headers are known, or the wait for them has ended. */
   async #renewed(renewal: Promise<void>): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#renewing.add(resolve);
@@ -121,7 +121,7 @@ export class SessionCancels {
     const ready =
       this.#remaining === undefined
         ? this.#connections.ready()
-        : this.#remaining.find((connection) => connection.hasCapacity);
+        : this.#remaining.find((connection) => connection.hasFreeStream);
     if (ready === undefined && this.#remaining === undefined) {
       const wanted = () => performance.now() < cancel.endsAt;
       this.#connections.acquire(use, wanted).catch((error) => {
@@ -139,10 +139,10 @@ export class SessionCancels {
   }
 }
 
-/** Why the rest of an answer that is not gRPC is not read. */
+/** The reason with which the stream is reset if the answer is not gRPC. */
 const IGNORED = failure(Code.Canceled, "the answer to a cancel is not used");
 
-/** Whether the cancel should be sent again: the server did not take it, because it is busy or not there. */
+/** Whether the cancel should be sent again: the server did not process it, because it is busy or unreachable. */
 function mayHelp({ unprocessed, error }: { unprocessed: boolean; error: ConnectError }): boolean {
   return unprocessed || error.code === Code.ResourceExhausted || error.code === Code.Unavailable;
 }

@@ -2,22 +2,22 @@ import type { ConnectError } from "@connectrpc/connect";
 import { asFailure } from "../failure.ts";
 import type { Connection, ConnectionSource } from "./connection.ts";
 import { NO_LONGER } from "./connections.ts";
-import { type MethodHeaders, negotiated } from "./negotiate.ts";
+import { type MethodHeaders, negotiatedConnection } from "./negotiate.ts";
 
-/** A call that waits until its server has said whether it keeps sessions. */
-export interface Asker {
+/** A call that waits until it is known whether its server keeps sessions. */
+export interface WaitingCall {
   readonly call: { readonly isOver: boolean };
   readonly onAnswer: (asked: Connection) => void;
   readonly onFailed: (error: ConnectError) => void;
 }
 
-/** When this many calls wait, those that have ended are dropped; and again when twice as many wait as were left. */
+/** When this many calls wait, those that have ended are dropped; again when twice the remaining number wait. */
 const SWEPT_FROM = 64;
 
 /** Asks whether the servers of a transport keep sessions, once for all calls that wait for the answer. */
 export class SessionQuestion {
   readonly #source: ConnectionSource;
-  #askers: Asker[] = [];
+  #waiting: WaitingCall[] = [];
   #sweepAt = SWEPT_FROM;
   #isUnderWay = false;
 
@@ -25,31 +25,31 @@ export class SessionQuestion {
     this.#source = source;
   }
 
-  /** Asks, unless that is under way. `asker` hears the answer, unless its call has ended by then. */
-  ask(headers: MethodHeaders, asker: Asker): void {
-    if (this.#askers.length === this.#sweepAt) {
-      this.#askers = this.#askers.filter(({ call }) => !call.isOver);
-      this.#sweepAt = Math.max(2 * this.#askers.length, SWEPT_FROM);
+  /** Asks, unless that is under way already. Calls back with the answer, unless the call has ended by then. */
+  ask(headers: MethodHeaders, waiter: WaitingCall): void {
+    if (this.#waiting.length === this.#sweepAt) {
+      this.#waiting = this.#waiting.filter(({ call }) => !call.isOver);
+      this.#sweepAt = Math.max(2 * this.#waiting.length, SWEPT_FROM);
     }
-    this.#askers.push(asker);
+    this.#waiting.push(waiter);
     if (this.#isUnderWay) return;
     this.#isUnderWay = true;
-    const isWanted = () => this.#askers.some(({ call }) => !call.isOver);
-    negotiated(this.#source, headers, isWanted).then(
-      (connection) => this.#tell(({ onAnswer }) => onAnswer(connection)),
+    const isWanted = () => this.#waiting.some(({ call }) => !call.isOver);
+    negotiatedConnection(this.#source, headers, isWanted).then(
+      (connection) => this.#callBack(({ onAnswer }) => onAnswer(connection)),
       (error) => {
-        // A call may have come when the wait for the others had just ended.
-        if (error === NO_LONGER) this.#tell((asker) => this.ask(headers, asker));
-        else this.#tell(({ onFailed }) => onFailed(asFailure(error)));
+        // NO_LONGER: all calls had ended; another call may have begun to wait since then.
+        if (error === NO_LONGER) this.#callBack((waiter) => this.ask(headers, waiter));
+        else this.#callBack(({ onFailed }) => onFailed(asFailure(error)));
       },
     );
   }
 
-  #tell(how: (asker: Asker) => void): void {
-    const askers = this.#askers;
-    this.#askers = [];
+  #callBack(run: (waiter: WaitingCall) => void): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
     this.#sweepAt = SWEPT_FROM;
     this.#isUnderWay = false;
-    for (const asker of askers) if (!asker.call.isOver) how(asker);
+    for (const waiter of waiting) if (!waiter.call.isOver) run(waiter);
   }
 }

@@ -2,21 +2,21 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import type { Target } from "./address.ts";
 
-/** How far a connection came before it failed. */
+/** The phase in which a connection failed. */
 export type ConnectPhase = "the connection" | "the TLS handshake" | "the server's HTTP/2 SETTINGS";
 
 /** An attempt to connect that failed. */
 export interface FailedConnect {
   readonly target: Target;
   readonly phase: ConnectPhase;
-  /** Node's code of the error, or what happened. */
+  /** The error's code in Node, or a text. */
   readonly reason: string;
   readonly cause: unknown;
   /** Whether the client has a certificate to show. */
   readonly hasCertificate: boolean;
 }
 
-/** The reason where the peer ended the connection without one. */
+/** The reason if the peer closed the connection without giving one. */
 export const SERVER_CLOSED = "the server closed the connection";
 
 const CLOSED = new RegExp(`^(?:ECONNRESET|EPIPE|ECONNABORTED|${SERVER_CLOSED})$`);
@@ -38,7 +38,7 @@ function remedyOf(failed: FailedConnect): string {
   if (failed.target.tls) return tlsRemedyOf(failed);
   const { target, phase, reason } = failed;
   const greeted = phase === "the server's HTTP/2 SETTINGS";
-  // A server that expects TLS closes, or answers with what is no HTTP/2.
+  // A server that expects TLS closes, or answers with something that is not HTTP/2.
   const mayExpectTls = "port" in target.connect && (CLOSED.test(reason) || /HTTP2/.test(reason));
   return greeted && mayExpectTls
     ? "does it speak TLS? Then use https://; or is it not a gRPC server?"
@@ -46,7 +46,7 @@ function remedyOf(failed: FailedConnect): string {
 }
 
 function tlsRemedyOf({ phase, reason, hasCertificate }: FailedConnect): string {
-  // Alerts are what the server says of the client (RFC 8446, 6).
+  // TLS alerts are the server's objections to the client (RFC 8446, 6).
   if (/ALERT_NO_APPLICATION_PROTOCOL/.test(reason)) return IS_SERVER;
   if (/ALERT_.*(?:CERT|CA$)|ALERT_HANDSHAKE_FAILURE/.test(reason)) {
     return hasCertificate ? OTHER_CERTIFICATE : SHOW_CERTIFICATE;

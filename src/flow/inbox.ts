@@ -6,8 +6,6 @@ const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
 export interface InboxSource<Raw, T> {
   /** Makes a message from raw data. If it throws, the iteration ends with that error. */
   open(raw: Raw): T | Promise<T>;
-  /** Called when the consumer waits and the inbox is empty. */
-  onDry?(): void;
   /** Copies raw data that has to wait, so that the buffer around it can be freed. */
   keep?(raw: Raw): Raw;
   /** Called for a message that is dropped without open(), because the consumer does not take it. */
@@ -68,6 +66,8 @@ export class Inbox<Raw, T> implements Inbound<T> {
   #closed: { error: unknown } | undefined;
   /** Called when the consumer reaches the end, with the error if the end is one. */
   onEnd: ((error?: unknown) => void) | undefined;
+  /** Called when the consumer waits and the inbox is empty. */
+  onDry: (() => void) | undefined;
 
   /** @param what the name of the messages in errors */
   constructor(source: InboxSource<Raw, T>, what = "the messages of this call") {
@@ -124,7 +124,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
       return error === undefined ? Promise.resolve(END) : Promise.reject(error);
     }
     const waiting = this.#queue();
-    this.#source.onDry?.();
+    this.onDry?.();
     return waiting;
   }
 

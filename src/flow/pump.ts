@@ -1,4 +1,4 @@
-import { currentContext } from "./runtime.ts";
+import { runtime } from "./runtime.ts";
 import { Share, slices } from "./slice.ts";
 import { onAbort } from "./wait.ts";
 import { isPumpable, type Pump, pumpTo, type Writer } from "./writer.ts";
@@ -28,7 +28,7 @@ export function pump<T>(
     queueMicrotask(() => writer.fail(error));
     return STOPPED;
   }
-  const context = currentContext();
+  const context = runtime.currentContext();
   const share = new Share();
   let stopped = false;
   const stop = () => {

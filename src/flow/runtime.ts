@@ -28,7 +28,8 @@ export interface Runtime {
 const ascii = new TextDecoder();
 const noContext: AsyncContext = { runInAsyncScope: (run) => run() };
 
-let runtime: Runtime = {
+/** What this program runs in. Only setRuntime() changes it. */
+export let runtime: Runtime = {
   inLaterTurn: (run) => void setTimeout(run, 0),
   afterMicrotasks: (run) => queueMicrotask(() => queueMicrotask(run)),
   currentContext: () => noContext,
@@ -39,13 +40,6 @@ let runtime: Runtime = {
 export function setRuntime(ofThisProgram: Runtime): void {
   runtime = ofThisProgram;
 }
-
-export const inLaterTurn: Runtime["inLaterTurn"] = (run) => runtime.inLaterTurn(run);
-export const afterMicrotasks: Runtime["afterMicrotasks"] = (run) => runtime.afterMicrotasks(run);
-export const currentContext: Runtime["currentContext"] = () => runtime.currentContext();
-export const allocate: Runtime["allocate"] = (bytes) => runtime.allocate(bytes);
-export const asciiText: Runtime["asciiText"] = (bytes, start, end) =>
-  runtime.asciiText(bytes, start, end);
 
 /** Lets the process end although the timer runs. A browser's timers are numbers, and do not keep anything alive. */
 export function unref(timer: ReturnType<typeof setTimeout>): void {

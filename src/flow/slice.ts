@@ -1,4 +1,4 @@
-import { afterMicrotasks, inLaterTurn } from "./runtime.ts";
+import { runtime } from "./runtime.ts";
 
 /**
  * How long all pumps of a process together may run in one turn of the event loop. A pump whose iterable always has
@@ -58,7 +58,7 @@ class Slices {
 
   #begin(nowMs: number): void {
     this.#beganMs = this.#lookedMs = nowMs;
-    inLaterTurn(this.#nextTurn);
+    runtime.inLaterTurn(this.#nextTurn);
   }
 
   #look(): boolean {
@@ -94,7 +94,7 @@ class Slices {
     queueMicrotask(this.#resumeLater);
   };
 
-  readonly #resumeLater = (): void => afterMicrotasks(this.#resume);
+  readonly #resumeLater = (): void => runtime.afterMicrotasks(this.#resume);
 }
 
 /** The slices of this process. */

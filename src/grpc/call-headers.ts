@@ -1,20 +1,19 @@
-/** The option `headers`, of a transport and of a call: values, or a function that says what they are now. */
+/** The option `headers` of a transport and of a call: values, or a function that returns them. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import { show } from "../options.ts";
 
 /**
- * Headers, or a function without arguments that returns them, or promises them. The function runs for each call and,
- * where a call is attempted again or continues over another connection, for each of these attempts: so that a token
- * that was renewed meanwhile is sent. A call whose function throws or rejects fails with its ConnectError, or with
- * UNKNOWN and the error as its cause. Where the call has begun and another attempt was to follow, UNAVAILABLE counts as
- * a failed attempt, and another one follows; every other error ends the call.
+ * Headers, or a function without arguments that returns them or a promise of them. The function runs for each call, and
+ * again for each further attempt and each further connection of the call, so that a renewed token is sent. If it throws
+ * or rejects, the call fails with that ConnectError; any other error becomes the cause of UNKNOWN. In a further attempt
+ * UNAVAILABLE counts as a failed attempt, and another one follows; every other error ends the call.
  */
 export type CallHeaders = HeadersInit | HeadersFunction;
 
 export type HeadersFunction = () => HeadersInit | Promise<HeadersInit>;
 
-/** Runs a function; where it fails, rejects with a ConnectError. */
+/** Runs the function. If it fails, rejects with a ConnectError. */
 export async function runHeaders(headers: HeadersFunction): Promise<HeadersInit> {
   try {
     return await headers();

@@ -1,13 +1,13 @@
-/** The metadata of a call, attempt by attempt: what the options `headers` say, and what interceptors made of it. */
-import { currentContext } from "../flow/runtime.ts";
+/** The metadata of the attempts of a call: from the options `headers`, changed by interceptors. */
+import { runtime } from "../flow/runtime.ts";
 import { type CallHeaders, type HeadersFunction, runHeaders } from "./call-headers.ts";
 import { asHeaders } from "./metadata.ts";
 
-/** What the options `headers` say at one time. */
-export interface SaidHeaders {
-  /** The transport's alone: for requests that belong to no call. */
+/** The values of the options `headers` at one time. */
+export interface HeaderValues {
+  /** Only the transport's: for requests that belong to no call. */
   readonly transport: Headers | undefined;
-  /** The transport's, and over them the call's own, by name. */
+  /** The transport's, replaced by the call's own where both have a name. */
   readonly call: Headers | undefined;
 }
 
@@ -16,36 +16,36 @@ export class HeaderOptions {
   readonly #transport: Headers | HeadersFunction | undefined;
   readonly #call: Headers | HeadersFunction | undefined;
   /**
-   * Has the functions run, where there are any: in the async context of the call, whatever makes another attempt
-   * necessary.
+   * Runs the functions, in the async context of the call, and returns the values; `undefined` if there are no
+   * functions.
    */
-  readonly ask: (() => Promise<SaidHeaders>) | undefined;
+  readonly ask: (() => Promise<HeaderValues>) | undefined;
 
-  /** @param transport a Headers is not changed afterwards */
+  /** @param transport must not be changed afterwards */
   constructor(transport: Headers | HeadersFunction | undefined, call: CallHeaders | undefined) {
     this.#transport = transport;
     this.#call = typeof call === "function" || call === undefined ? call : asHeaders(call);
     if (typeof transport === "function" || typeof call === "function") {
-      const context = currentContext();
+      const context = runtime.currentContext();
       this.ask = () => context.runInAsyncScope(() => this.#read());
     }
   }
 
-  /** What they say where none is a function. */
-  said(): SaidHeaders {
+  /** The values, if none of the options is a function. */
+  current(): HeaderValues {
     const [transport, call] = [this.#transport, this.#call] as (Headers | undefined)[];
     return { transport, call: merged(transport, call) };
   }
 
-  async #read(): Promise<SaidHeaders> {
+  async #read(): Promise<HeaderValues> {
     const [transport, call] = await Promise.all([read(this.#transport), read(this.#call)]);
     return { transport, call: merged(transport, call) };
   }
 }
 
 /**
- * The metadata of a call that was sent with what the options said, as its interceptors left it. In a later attempt the
- * names that they changed stay as they are; all others are as the options say then.
+ * The metadata of a call. The first attempt sends the values of the options as the interceptors changed them. Later
+ * attempts keep what the interceptors changed, and take everything else from the options again.
  */
 export class CallMetadata {
   readonly #options: HeaderOptions;
@@ -53,25 +53,25 @@ export class CallMetadata {
   readonly #sent: Headers | undefined;
   #transport: Headers | undefined;
 
-  constructor(options: HeaderOptions, given: SaidHeaders, sent: Headers | undefined) {
+  constructor(options: HeaderOptions, given: HeaderValues, sent: Headers | undefined) {
     this.#options = options;
     this.#given = given.call;
     this.#transport = given.transport;
-    // A copy: an interceptor may change its own later.
+    // A copy: an interceptor may change the original later.
     this.#sent = options.ask === undefined ? sent : new Headers(sent);
   }
 
-  /** That of the first attempt. */
+  /** The metadata of the first attempt. */
   get sent(): Headers | undefined {
     return this.#sent;
   }
 
-  /** What the transport's option said last. */
+  /** The newest values of the transport's option. */
   get transport(): Headers | undefined {
     return this.#transport;
   }
 
-  /** Runs the functions for the metadata of another attempt; `undefined` where there are no functions. */
+  /** Runs the functions, and returns the metadata of another attempt; `undefined` if there are no functions. */
   get again(): (() => Promise<Headers>) | undefined {
     const { ask } = this.#options;
     if (ask === undefined) return undefined;
@@ -82,7 +82,7 @@ export class CallMetadata {
     };
   }
 
-  /** With what the interceptors changed. */
+  /** Applies the changes of the interceptors to `metadata`. */
   #changed(metadata: Headers): Headers {
     const names = [...(this.#given?.keys() ?? []), ...(this.#sent?.keys() ?? [])];
     for (const name of new Set(names)) {
@@ -95,7 +95,7 @@ export class CallMetadata {
   }
 }
 
-/** The first headers, but the second by name where they have it; one of the two itself where the other has none. */
+/** Returns `first`, replaced by `second` where both have a name; one of the two itself if the other is `undefined`. */
 function merged(first: Headers | undefined, second: Headers | undefined): Headers | undefined {
   if (first === undefined || second === undefined) return first ?? second;
   const headers = new Headers(first);

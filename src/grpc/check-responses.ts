@@ -4,8 +4,8 @@ import { complete } from "../codec/complete.ts";
 import { map } from "../flow/pump.ts";
 
 /**
- * A handler whose responses are whole messages. Connect would make an empty message of a response that is not a
- * message, before interceptors and its own protocols see it; here that is an error of the handler.
+ * Returns a handler whose responses are complete messages. Connect would turn a response that is not a message into an
+ * empty message, before interceptors and its own protocols see it; here that is an error of the handler.
  */
 export function checkResponses<I extends DescMessage, O extends DescMessage>(
   spec: MethodImplSpec<I, O>,

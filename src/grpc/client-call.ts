@@ -11,38 +11,38 @@ import type {
 import { asFailure, deadlineExceeded, failure, fromAbort, handled } from "../failure.ts";
 import { Inbox, type InboxSource } from "../flow/inbox.ts";
 import { pump } from "../flow/pump.ts";
-import { type AsyncContext, currentContext } from "../flow/runtime.ts";
+import { type AsyncContext, runtime } from "../flow/runtime.ts";
 import { onAbort, startTimer } from "../flow/wait.ts";
 import type { Pump, Writer } from "../flow/writer.ts";
-import { alone, COMPRESSED } from "./framing.ts";
+import { COMPRESSED, ownedFrame } from "./framing.ts";
 import type { MessageOptions } from "./limits.ts";
 import { MessageReader, type MessageSender, MessageWriter } from "./message.ts";
 import { toHeaders } from "./metadata.ts";
 import type { Deadline } from "./timeout.ts";
 
-/** The error of writes after the server has ended the call: made once, for its stack takes a tenth of a unary call. */
+/** The error of writes after the server has ended the call. Made once: its stack would take a tenth of a unary call. */
 const ENDED = failure(
   Code.FailedPrecondition,
   "the server has ended the call: nothing is sent any more",
 );
 
-/** What a call is made from. */
+/** The parameters of a call. */
 export interface ClientCallInit<I extends DescMessage, O extends DescMessage>
   extends MessageOptions {
   readonly input: I;
   readonly output: O;
-  /** `timeoutMs` as the caller asked for it, and the end of it by performance.now(). */
+  /** `timeoutMs` as the caller set it, and its end by performance.now(). */
   readonly deadline: Deadline | undefined;
   readonly signal: AbortSignal | undefined;
-  /** Requests from this size on are compressed; `undefined`: none. */
+  /** Requests of at least this size are compressed; `undefined`: none are. */
   readonly compressFromBytes: number | undefined;
   readonly requests: AsyncIterable<MessageInitShape<I>>;
   readonly watcher: SendWatcher | undefined;
 }
 
-/** Hears when a call takes no more requests: it may have some that wait. */
+/** Listens for the end of sending, for a queue of requests. */
 export interface SendWatcher {
-  /** The call takes no more requests: those that wait, and later ones, fail with `error`. */
+  /** Called when the call takes no more requests: waiting and later ones fail with `error`. */
   onSendEnded(error: unknown): void;
 }
 
@@ -58,7 +58,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     InboxSource<Received, MessageShape<O>>,
     Writer<MessageInitShape<I>>
 {
-  /** Resolves when the response headers are here; rejects where the call ends without them. */
+  /** Resolves when the response headers have arrived; rejects if the call ends without them. */
   readonly answered: Promise<void>;
   /** The responses: ends at the status OK, throws at any other end. */
   readonly responses: Inbox<Received, MessageShape<O>>;
@@ -75,10 +75,10 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   #header: Headers | undefined;
   #trailer: Headers | undefined;
   #isOver = false;
-  /** Where the call had to wait for its stream: the context in which it was made. */
+  /** The context in which the call was made, while it waits for its stream. */
   #context: AsyncContext | undefined;
 
-  /** @param open has the call given its stream, as soon as it is known what that is */
+  /** @param open gives the call its stream, now or later */
   constructor(init: ClientCallInit<I, O>, open: (call: ClientCallListener) => void) {
     this.#init = init;
     this.answered = handled(this.#answer.promise);
@@ -91,32 +91,32 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     }
     this.#abort = onAbort(signal, (reason) => this.#finish(fromAbort(reason), true));
     if (!this.#isOver) open(this);
-    if (this.#writer === undefined && !this.#isOver) this.#context = currentContext();
+    if (this.#writer === undefined && !this.#isOver) this.#context = runtime.currentContext();
   }
 
-  /** Whether a stream was opened: of a call that failed before that, nothing was sent. */
+  /** Whether a stream was opened. If not, nothing was sent. */
   get reached(): boolean {
     return this.#writer !== undefined;
   }
 
-  /** Whether the server sent response headers. A response of trailers only does not count. */
+  /** Whether the server sent response headers. A trailers-only response does not count. */
   get committed(): boolean {
     return this.#reader !== undefined;
   }
 
-  /** The response headers; empty before they came. */
+  /** The response headers; empty until they arrive. */
   get header(): Headers {
     this.#header ??= toHeaders(this.#head ?? {});
     return this.#header;
   }
 
-  /** The trailers; filled at the end of the call. */
+  /** The trailers; empty until the end of the call. */
   get trailer(): Headers {
     this.#trailer ??= toHeaders(this.#tail ?? {});
     return this.#trailer;
   }
 
-  // What the stream brings.
+  // ClientCallListener: called by the stream.
 
   get isOver(): boolean {
     return this.#isOver;
@@ -132,7 +132,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     const start = () => pump(requests, this);
     this.#pump = this.#context === undefined ? start() : this.#context.runInAsyncScope(start);
     this.#context = undefined;
-    // It may have failed at once.
+    // The pump may have ended the call already.
     if (this.#isOver) this.#pump.stop();
   }
 
@@ -173,7 +173,9 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#finish(status === "ok" ? undefined : status, false);
   }
 
-  /** The server keeps the deadline too, and its timer may be faster: what it cancels then is over its deadline. */
+  /**
+   * Turns CANCELED after the deadline into DEADLINE_EXCEEDED: the server has the deadline too, and may cancel first.
+   */
   #meaningOf(error: ConnectError): ConnectError {
     const { deadline } = this.#init;
     const isCanceled = error.code === Code.Canceled;
@@ -181,7 +183,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     return deadlineExceeded(deadline.timeoutMs);
   }
 
-  // What the inbox asks for.
+  // InboxSource: called by the inbox.
 
   open(message: Received): MessageShape<O> | Promise<MessageShape<O>> {
     this.#stream?.taken(message.end - message.start);
@@ -193,7 +195,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   }
 
   keep(message: Received): Received {
-    return alone(message);
+    return ownedFrame(message);
   }
 
   onLeave(): void {
@@ -204,7 +206,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#finish(asFailure(error), true);
   }
 
-  // What the requests are written to.
+  // Writer: called by the pump of the requests.
 
   write(message: MessageInitShape<I>): Promise<void> | undefined {
     try {
@@ -226,7 +228,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     return this.#stream as ClientCallStream;
   }
 
-  /** A request that cannot be sent ends its call, and fails its send(). */
+  /** Ends the call, and fails send(): a request cannot be sent. */
   readonly #refuse = (error: unknown): never => {
     const refusal =
       error instanceof TypeError
@@ -236,7 +238,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     throw refusal;
   };
 
-  /** @param drop whether responses that wait for the caller are dropped */
+  /** @param drop whether responses that the caller has not read are dropped */
   #finish(error: ConnectError | undefined, drop: boolean): void {
     if (this.#isOver) return;
     this.#isOver = true;
@@ -248,7 +250,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
       this.responses.fail(error);
     } else this.responses.close(error);
     this.#stream?.reset(error ?? ENDED);
-    // Callers are given an error of their own: they may change it.
+    // The watcher gets a copy of ENDED: the application may change its error.
     this.#init.watcher?.onSendEnded(error ?? failure(ENDED.code, ENDED.rawMessage));
     this.#pump?.stop();
   }

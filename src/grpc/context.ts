@@ -8,11 +8,11 @@ const sender = Symbol("headers");
 
 /**
  * Sends the response headers of a call now, for a client that waits for them
- * before it speaks. Without it they leave with the first response; in a
- * bidirectional call also when the handler waits for a request after it has had
- * one, or has waited 50 ms for its first. Does nothing where they are on their
- * way, and for protocols other than gRPC. Over gRPC, a response header that is
- * changed after they left throws FAILED_PRECONDITION.
+ * before it sends. Without this they are sent with the first response; in a
+ * bidirectional call also when the handler waits for its second request, or has
+ * waited 50 ms for its first. Does nothing if they were sent, and for protocols
+ * other than gRPC. Over gRPC, changing a response header after they were sent
+ * throws FAILED_PRECONDITION.
  */
 export function sendHeaders(context: HandlerContext): void {
   anObject(context, { of: "sendHeaders", option: "context" });
@@ -20,11 +20,11 @@ export function sendHeaders(context: HandlerContext): void {
 }
 
 /**
- * Has the response headers of a bidirectional call wait for its first request,
- * however long that takes, not for 50 ms: for a handler that reads in it which
- * headers to set. A client that waits for headers before it sends waits for
- * ever, so call it where no such client comes. Does nothing where they are on
- * their way, in the other kinds of calls, and for protocols other than gRPC.
+ * Makes the response headers of a bidirectional call wait for its first request
+ * without a limit, not for 50 ms: for a handler that needs the request to set
+ * them. A client that waits for headers before it sends then waits for ever, so
+ * call this only if there is no such client. Does nothing if they were sent, in
+ * the other kinds of calls, and for protocols other than gRPC.
  */
 export function holdHeaders(context: HandlerContext): void {
   anObject(context, { of: "holdHeaders", option: "context" });
@@ -37,13 +37,13 @@ interface HeadersSender {
   holdHeaders(): void;
 }
 
-/** What a handler sees of its call, and what the call needs of it. */
+/** The handler's view of a call, and what the call needs of it. */
 export interface CallContext extends HandlerContext {
   /** A property, so that a copy of the context has it too: interceptors get one. */
   readonly [sender]: HeadersSender;
   /** The response headers that the handler set, if it did. */
   readonly setHeaders: () => Headers | undefined;
-  /** The response headers leave: no handler can change them any more. */
+  /** Closes the response headers: the handler can no longer change them. */
   readonly closeHeaders: (left: HeadersLeft) => void;
   /** The trailers that the handler set, if it did. */
   readonly setTrailers: () => Headers | undefined;
@@ -51,16 +51,16 @@ export interface CallContext extends HandlerContext {
   readonly abort: (reason: unknown) => void;
 }
 
-/** What the client says with a call. */
+/** The request as the client sent it. */
 export interface RequestInfo {
-  /** Names and values in turn, as node:http2 gives them. */
+  /** Names and values in turn, as in node:http2. */
   readonly rawHeaders: readonly string[];
   readonly timeoutMs: number | undefined;
 }
 
 /**
- * The handler's view of a call. What few handlers look at (headers, signal,
- * values) is made when it is first looked at: an idle stream stays small.
+ * Makes the handler's view of a call. What few handlers use (headers, signal,
+ * values) is made when it is first used, so that an idle stream stays small.
  */
 export function createContext(
   method: DescMethod,
@@ -72,12 +72,12 @@ export function createContext(
 
 const noTimeout = () => undefined;
 
-/** With its accessors on the prototype: closures of its own would be a tenth of an idle stream. */
+/** A class, with accessors on the prototype: closures for each call would be a tenth of an idle stream. */
 class Context implements CallContext {
   readonly method: DescMethod;
   readonly #rawHeaders: readonly string[];
   #requestHeader: Headers | undefined;
-  /** Before anyone looked at them: when they left, if they did. */
+  /** The response headers; until the handler uses them, when they were sent, if they were. */
   #responseHeader: ResponseHeaders | HeadersLeft | undefined;
   #responseTrailer: Headers | undefined;
   #values: ContextValues | undefined;
@@ -172,7 +172,7 @@ function countdown(timeoutMs: number): () => number {
   return () => endsAt - performance.now();
 }
 
-/** A context whose parts are all its own, for interceptors: Connect gives the handler a copy. */
+/** A plain copy of a context, for interceptors: Connect copies own properties only. */
 export function whole(context: CallContext): HandlerContext {
   const { method, service, protocolName, requestMethod, url, values, signal } = context;
   const { requestHeader, responseHeader, responseTrailer } = context;

@@ -2,10 +2,10 @@ import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 
 /**
- * Reads the one request, or the one response, of a call whose kind allows no more. Throws UNIMPLEMENTED where none
- * comes, or a second one (gRPC statuscodes.md, "cardinality violation"); the caller then leaves what is not read.
+ * Reads the only request, or the only response, of a call. Throws UNIMPLEMENTED if there is none, or a second one (gRPC
+ * statuscodes.md, "cardinality violation"); the caller must then end the iteration.
  *
- * @param next gives the next message
+ * @param next returns the next message
  * @param call the call, as the error names it
  */
 export async function exactlyOne<T>(

@@ -1,27 +1,27 @@
 import type { Clock } from "../flow/clock.ts";
 
-/** How long the response headers of a bidirectional call wait for its first request. */
+/** The response headers of a bidirectional call wait this long for its first request. */
 const FIRST_REQUEST_MS = 50;
 
 /** A call whose handler waits for its first request. */
 export interface AwaitingCall {
-  /** FIRST_REQUEST_MS have passed. Called too where the request came, or the call ended, meanwhile. */
+  /** Called after FIRST_REQUEST_MS, also if the request has arrived or the call has ended. */
   onFirstRequestLate(): void;
 }
 
 /**
- * Tells calls, in the order in which they began to wait, that FIRST_REQUEST_MS
- * have passed. All wait equally long, so one timer is enough for all calls of a
- * server, and there is none while no call waits.
+ * Calls waiting calls back after FIRST_REQUEST_MS, in the order of add(). All
+ * wait equally long, so one timer is enough for all calls of a server; there is
+ * none while no call waits.
  */
 export class FirstRequestTimer {
   readonly #clock: Clock;
   readonly #afterReads: (run: () => void) => void;
   #calls: AwaitingCall[] = [];
-  /** When each call has waited long enough. */
+  /** When each call must be called back. */
   #dueAt: number[] = [];
 
-  /** @param afterReads runs a function once the streams were given all that sockets have received */
+  /** @param afterReads runs a function after all that the sockets have received was delivered to the streams */
   constructor(clock: Clock, afterReads: (run: () => void) => void) {
     this.#clock = clock;
     this.#afterReads = afterReads;
@@ -34,10 +34,10 @@ export class FirstRequestTimer {
   }
 
   #arm(ms: number): void {
-    this.#clock.startTimer(ms, () => this.#afterReads(this.#tell));
+    this.#clock.startTimer(ms, () => this.#afterReads(this.#callBack));
   }
 
-  readonly #tell = (): void => {
+  readonly #callBack = (): void => {
     const now = this.#clock.now();
     let due = this.#dueAt.findIndex((at) => at > now);
     if (due === -1) due = this.#dueAt.length;

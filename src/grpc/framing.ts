@@ -6,15 +6,15 @@ import { Code } from "@connectrpc/connect";
 import type { Received } from "../call-stream.ts";
 import { failure, tooLarge } from "../failure.ts";
 import { PREFIX_BYTES, readLength } from "../flow/length-prefix.ts";
-import { allocate } from "../flow/runtime.ts";
+import { runtime } from "../flow/runtime.ts";
 
 /** The message is compressed with the call's grpc-encoding. */
 export const COMPRESSED = 0x01;
 
-/** What a partly received message gets at first; it grows with what arrives, not with what is announced. */
+/** Initial buffer of a partly received message. It grows with the bytes that arrive, not with the announced length. */
 const FIRST_ALLOCATION_BYTES = 16 * 1024;
 
-/** A buffer that is too small grows by this factor: few steps to a large message, and at most 8 times what came. */
+/** The buffer grows by this factor: few copies for a large message, and at most 8 times the bytes that arrived. */
 const GROWTH = 8;
 
 /** Takes the frames that a FrameReader cuts. */
@@ -22,32 +22,32 @@ export interface FrameReceiver {
   onFrame(frame: Received): void;
 }
 
-/** The frames of another protocol among the messages: a flag marks them. */
+/** The rules for control frames, which stand among the messages; a flag marks them. */
 export interface ControlFrames {
   readonly flag: number;
-  /** A longer control frame is refused by its prefix. */
+  /** A longer control frame is refused as soon as its prefix is read. */
   readonly maxBytes: number;
 }
 
-/** Which frames a FrameReader takes. */
+/** The frames that a FrameReader accepts. */
 export interface FrameRules {
-  /** A longer frame is refused by its prefix, before anything is allocated. */
+  /** A longer frame is refused as soon as its prefix is read, before anything is allocated. */
   readonly readMaxBytes: number;
-  /** Default: there are messages only. */
+  /** Default: only messages are accepted. */
   readonly controlFrames?: ControlFrames | undefined;
 }
 
-/** Cuts the chunks of an HTTP/2 stream into frames, wherever the chunks were split. */
+/** Cuts the DATA of an HTTP/2 stream into frames, which may begin and end anywhere in a chunk. */
 export class FrameReader {
   readonly #rules: FrameRules;
   readonly #receiver: FrameReceiver;
   /** The flag bits that a frame may have. */
-  readonly #knownFlags: number;
-  /** The first bytes of a prefix that is not whole yet; most streams never have one. */
+  readonly #allowedFlags: number;
+  /** The first bytes of a prefix that is not complete yet; most streams never have one. */
   #prefix: number[] | undefined;
   #flags = 0;
   #prefixBytes = 0;
-  /** The message that is not whole yet. */
+  /** The frame that is not complete yet. */
   #body: Uint8Array | undefined;
   #bodyBytes = 0;
   #bodyLength = 0;
@@ -55,17 +55,17 @@ export class FrameReader {
   constructor(rules: FrameRules, receiver: FrameReceiver) {
     this.#rules = rules;
     this.#receiver = receiver;
-    this.#knownFlags = COMPRESSED | (rules.controlFrames?.flag ?? 0);
+    this.#allowedFlags = COMPRESSED | (rules.controlFrames?.flag ?? 0);
   }
 
-  /** Whether the bytes so far end inside a message: at the end of a stream, it was cut off. */
+  /** Whether the bytes so far end inside a frame. At the end of the stream that frame was cut off. */
   get isPartial(): boolean {
     return this.#prefixBytes > 0 || this.#body !== undefined;
   }
 
   /**
-   * Reads the next chunk; gives the receiver each frame that is whole now. Throws a
-   * ConnectError where a prefix is not gRPC's, or a frame is over its limit.
+   * Reads the next chunk, and passes each complete frame to the receiver. Throws a
+   * ConnectError if a prefix is not gRPC's, or a frame is over its limit.
    */
   push(chunk: Uint8Array): void {
     let at = this.isPartial ? this.#resume(chunk) : 0;
@@ -88,7 +88,7 @@ export class FrameReader {
     while (at < length) this.#prefix[this.#prefixBytes++] = chunk[at++] as number;
   }
 
-  /** Continues the frame that the last chunk left unfinished; returns where the next one starts. */
+  /** Continues the incomplete frame; returns the index in `chunk` where the next frame starts. */
   #resume(chunk: Uint8Array): number {
     let at = 0;
     if (this.#body === undefined) {
@@ -111,7 +111,7 @@ export class FrameReader {
     this.#prefixBytes = 0;
     this.#bodyLength = size;
     this.#bodyBytes = 0;
-    this.#body = allocate(Math.min(size, FIRST_ALLOCATION_BYTES));
+    this.#body = runtime.allocate(Math.min(size, FIRST_ALLOCATION_BYTES));
   }
 
   #append(chunk: Uint8Array, from: number): number {
@@ -119,7 +119,9 @@ export class FrameReader {
     let body = this.#body as Uint8Array;
     const needed = this.#bodyBytes + take;
     if (needed > body.length) {
-      const larger = allocate(Math.min(this.#bodyLength, Math.max(needed, body.length * GROWTH)));
+      const larger = runtime.allocate(
+        Math.min(this.#bodyLength, Math.max(needed, body.length * GROWTH)),
+      );
       larger.set(body.subarray(0, this.#bodyBytes));
       this.#body = body = larger;
     }
@@ -133,14 +135,15 @@ export class FrameReader {
   }
 
   #check(flags: number, size: number): void {
-    if ((flags & ~this.#knownFlags) !== 0) {
+    if ((flags & ~this.#allowedFlags) !== 0) {
       throw failure(
         Code.Internal,
         `protocol error: a message has the reserved flag bits 0x${flags.toString(16).padStart(2, "0")}`,
       );
     }
     const { readMaxBytes, controlFrames } = this.#rules;
-    if (flags > COMPRESSED && controlFrames !== undefined && size > controlFrames.maxBytes) {
+    const isControl = controlFrames !== undefined && (flags & controlFrames.flag) !== 0;
+    if (isControl && size > controlFrames.maxBytes) {
       throw failure(
         Code.InvalidArgument,
         `protocol error: a control frame of ${size} B is over ${controlFrames.maxBytes} B`,
@@ -151,14 +154,15 @@ export class FrameReader {
 }
 
 /**
- * A frame that can wait. Its bytes are a view of all that one read of the
- * socket brought, for any stream; where they came in a small part of that, they
- * are copied, so as not to hold on to the rest.
+ * Makes a frame safe to queue. Its bytes may be a view of the buffer of one socket
+ * read, which other streams share. If the view is less than a quarter of that
+ * buffer the frame is copied, so that the queue does not keep the whole buffer in
+ * memory.
  */
-export function alone(frame: Received): Received {
+export function ownedFrame(frame: Received): Received {
   const { flags, bytes, start, end } = frame;
   if (bytes.length * 4 >= bytes.buffer.byteLength) return frame;
-  const own = allocate(end - start);
+  const own = runtime.allocate(end - start);
   own.set(bytes.subarray(start, end));
   return { flags, bytes: own, start: 0, end: end - start };
 }

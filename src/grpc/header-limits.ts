@@ -1,17 +1,17 @@
 /**
- * How large headers and trailers are, as HPACK counts them (RFC 7541, 4.1: the
- * bytes of a name and of its value, and 32 for each field), and how large they
- * may be. What is counted here is ASCII: metadata is checked before.
+ * The size of headers and trailers as HPACK counts it (RFC 7541, 4.1: the bytes
+ * of a name and of its value, and 32 for each field), and the limits. The text
+ * that is counted here is ASCII: metadata is checked before.
  */
 
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type { HeaderList } from "../call-stream.ts";
 import { failure, HEADERS_MAX_FIELDS } from "../failure.ts";
 
-/** What HPACK adds for each field. */
+/** HPACK adds this for each field. */
 const FIELD_BYTES = 32;
 
-/** The longest header list that this side sends, and that our client announces to take: node:http2 sends no more. */
+/** The limit of header lists that this side sends, and that the client announces: node:http2 sends no longer ones. */
 export const HEADERS_MAX_BYTES = 64 * 1024;
 
 /**
@@ -20,24 +20,24 @@ export const HEADERS_MAX_BYTES = 64 * 1024;
  */
 export const TRAILERS_BYTES = 8000;
 
-/** A peer that announces this much, or more, reads trailers up to what it announces. */
+/** A peer that announces at least this much reads trailers up to the announced size. */
 const LARGE_PEER_BYTES = 32 * 1024;
 
-/** What node:http2 gives for a peer that announced no SETTINGS_MAX_HEADER_LIST_SIZE. */
+/** The value of node:http2 for a peer that announced no SETTINGS_MAX_HEADER_LIST_SIZE. */
 export const NOT_ANNOUNCED = 2 ** 32 - 1;
 
-/** What the header `date` counts, which node:http2 adds to a response. */
+/** The size of the header `date`, which node:http2 adds to a response. */
 export const DATE_BYTES = 65;
 
-/** Response headers leave this for what is added to them: the date, and the answer of a session. */
+/** Response headers stay this far below the limit, for the date and the answer of a session. */
 const RESPONSE_RESERVE_BYTES = 512;
 
-/** What one field counts. */
+/** The size of one field. */
 export function fieldBytes(name: string, value: string): number {
   return name.length + value.length + FIELD_BYTES;
 }
 
-/** What a header list counts, pseudo-headers included. */
+/** The size of a header list, pseudo-headers included. */
 export function headerListBytes(headers: HeaderList): number {
   let bytes = 0;
   forEachField(headers, (name, value) => {
@@ -46,7 +46,7 @@ export function headerListBytes(headers: HeaderList): number {
   return bytes;
 }
 
-/** How many fields a header list has, pseudo-headers included. */
+/** The number of fields of a header list, pseudo-headers included. */
 export function countFields(headers: HeaderList): number {
   let count = 0;
   forEachField(headers, () => {
@@ -63,7 +63,9 @@ function forEachField(headers: HeaderList, visit: (name: string, value: string) 
   }
 }
 
-/** Below how many bytes the trailers of a call stay, by the SETTINGS_MAX_HEADER_LIST_SIZE that its client announced. */
+/**
+ * The limit of a call's trailers, by the SETTINGS_MAX_HEADER_LIST_SIZE that its client announced. They stay below it.
+ */
 export function trailersLimit(announced: number): number {
   if (announced === NOT_ANNOUNCED) return TRAILERS_BYTES;
   if (announced >= LARGE_PEER_BYTES) return Math.min(announced, HEADERS_MAX_BYTES);
@@ -71,8 +73,8 @@ export function trailersLimit(announced: number): number {
 }
 
 /**
- * The most bytes of response headers, by the same announcement. A client that
- * announced nothing gets what this side can send; grpc-python, which announces
+ * The limit of response headers, by the same SETTINGS value. For a client that
+ * announced none it is what this side can send; grpc-python, which announces
  * 16 KiB, loses some calls from 8 KiB on here too.
  */
 export function responseHeadersLimit(announced: number): number {
@@ -81,11 +83,11 @@ export function responseHeadersLimit(announced: number): number {
 }
 
 /**
- * Throws RESOURCE_EXHAUSTED where request headers are more than this side
- * sends, or than the server takes.
+ * Throws RESOURCE_EXHAUSTED if request headers are larger than this side sends,
+ * or than the server accepts.
  *
  * @param announced the server's SETTINGS_MAX_HEADER_LIST_SIZE
- * @param moreBytes what is still added to them
+ * @param moreBytes the size of what is added to them later
  */
 export function checkRequestHeaders(
   headers: HeaderList,
@@ -104,7 +106,7 @@ export function checkRequestHeaders(
   );
 }
 
-/** A server reset a call with more request headers than node:http2's servers take. */
+/** The error of a call that a server reset, probably because it has more headers than servers on Node accept. */
 export function requestRefused(count: number, by: string): ConnectError {
   return failure(
     Code.ResourceExhausted,

@@ -1,20 +1,20 @@
-/** What a server reads of the headers that open a call. */
+/** Reads the request headers of a call at the server. */
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { HeaderList } from "../call-stream.ts";
 import { ENCODING, isSupported } from "../codec/compression.ts";
 import { failure, toWire } from "../failure.ts";
 import { parseTimeout } from "./timeout.ts";
 
-/** The headers that open a call, in both forms that node:http2 gives. */
+/** The request headers of a call, in both forms of node:http2. */
 export interface Incoming {
   readonly headers: HeaderList;
   readonly rawHeaders: readonly string[];
 }
 
-/** "gzip" for all clients that accept it, "identity" for none, `undefined`: for those that send gzip. */
+/** Compress responses? "gzip": if the client accepts it. "identity": never. `undefined`: if it also sends gzip. */
 export type SendCompression = "gzip" | "identity" | undefined;
 
-/** The deadline that the client sets, in milliseconds; `undefined`: none. An error: why it cannot be had. */
+/** Reads the client's deadline in milliseconds, `undefined` if it set none. Returns an error if it is not allowed. */
 export function readTimeout(
   headers: HeaderList,
   maxTimeoutMs: number,
@@ -33,12 +33,12 @@ export function readTimeout(
   }
 }
 
-/** The encoding of the client's messages, where it names one. */
+/** The grpc-encoding of the client's messages, if it names one. */
 export function readEncoding(headers: HeaderList): string | undefined {
   return headers["grpc-encoding"] as string | undefined;
 }
 
-/** Why a call with these headers has no handler, where it has none. */
+/** Returns the error with which a call with these headers is refused, if it is. */
 export function refusalOf(
   headers: HeaderList,
   timeout: number | undefined | ConnectError,
@@ -63,7 +63,7 @@ export function responseHead(contentType: string, gzip: boolean): HeaderList {
   return head;
 }
 
-/** Whether responses to such a call are compressed. */
+/** Whether the responses of the call are compressed. */
 export function acceptsGzip(headers: HeaderList, sendCompression: SendCompression): boolean {
   if (sendCompression === "identity") return false;
   if (sendCompression === undefined && headers["grpc-encoding"] !== ENCODING) return false;

@@ -1,45 +1,45 @@
 import type { Interceptor } from "@connectrpc/connect";
 import { deadlineExceeded, fromAbort, handled } from "../failure.ts";
 import { iterateIn } from "../flow/context.ts";
-import { currentContext } from "../flow/runtime.ts";
+import { runtime } from "../flow/runtime.ts";
 import { onAbort, startTimer } from "../flow/wait.ts";
 import type { Deadline } from "./timeout.ts";
 
 type Next = ReturnType<Interceptor>;
 
-/** `next` with the interceptors around it; the first is the outermost. */
+/** Returns `next` with the interceptors around it; the first one is the outermost. */
 export function intercept<Fn>(next: Fn, interceptors: readonly Interceptor[]): Fn {
   return interceptors.reduceRight((inner, wrap) => wrap(inner), next as Next) as Fn;
 }
 
 /**
- * Has the messages of both directions iterated in the context (AsyncLocalStorage)
- * in which they were passed on. A generator begins at the first next(), which its
- * reader calls, outside of any `als.run()`: so this stands between any two
- * interceptors, and between an interceptor and the handler.
+ * Iterates the messages of both directions in the context (AsyncLocalStorage) in
+ * which they were passed on. A generator begins at the first next(), which its
+ * reader calls outside of any `als.run()`. So this interceptor stands between any
+ * two others, and between an interceptor and the handler.
  */
 export const keepContext: Interceptor = (next) => async (request) => {
   if (!request.stream) return await next(request);
-  const context = currentContext();
+  const context = runtime.currentContext();
   const message = iterateIn(context, request.message);
   const response = await next({ ...request, message });
   if (!response.stream) return response;
   return { ...response, message: iterateIn(context, response.message) };
 };
 
-/** The interceptors of a server, with keepContext after each: before the next one, or the handler. */
+/** Returns the interceptors of a server, with keepContext after each. */
 export function aroundHandler(interceptors: readonly Interceptor[]): Interceptor[] {
   return interceptors.flatMap((interceptor) => [interceptor, keepContext]);
 }
 
-/** The interceptors of a client, with keepContext before each: after the caller, or the one before. */
+/** Returns the interceptors of a client, with keepContext before each. */
 export function aroundCall(interceptors: readonly Interceptor[]): Interceptor[] {
   return interceptors.flatMap((interceptor) => [keepContext, interceptor]);
 }
 
 /**
- * A call as its interceptors see it: they always get a signal, and they count
- * towards the deadline, whatever they wait for.
+ * Limits interceptors by the deadline and the signal of their call, whatever they
+ * wait for. They always get a signal.
  */
 export function intercepted(signal: AbortSignal | undefined, deadline: Deadline | undefined) {
   const controller = new AbortController();
@@ -47,15 +47,15 @@ export function intercepted(signal: AbortSignal | undefined, deadline: Deadline 
   handled(cut.promise);
   let listening: Disposable | undefined;
   let timer: Disposable | undefined;
-  /** The call is over: its deadline and its caller no longer abort it, and its signal aborts. */
-  const over = (error?: unknown): void => {
+  /** Ends the call: stops its deadline and the caller's signal, and aborts its own signal. */
+  const end = (error?: unknown): void => {
     listening?.[Symbol.dispose]();
     timer?.[Symbol.dispose]();
     controller.abort(error);
   };
   const abort = (error: unknown) => {
     cut.reject(error);
-    over(error);
+    end(error);
   };
   listening = onAbort(signal, (reason) => abort(fromAbort(reason)));
   if (deadline !== undefined && !controller.signal.aborted) {
@@ -65,16 +65,16 @@ export function intercepted(signal: AbortSignal | undefined, deadline: Deadline 
   }
   return {
     signal: controller.signal,
-    /** Resolves as the interceptors do; rejects where the call ends before. */
+    /** Settles as `answer` does; rejects if the call ends before. */
     async race<T>(answer: Promise<T>): Promise<T> {
-      using _process = timer && stay();
+      using _process = timer && keepAlive();
       return await Promise.race([answer, cut.promise]);
     },
-    over,
+    end,
   };
 }
 
-/** Keeps the process alive, so that the deadline ends a call whose interceptors wait for what does not. */
-function stay(): Disposable {
+/** Keeps the process alive, so that the deadline can end a call whose interceptors wait. */
+function keepAlive(): Disposable {
   return startTimer(Number.MAX_SAFE_INTEGER, () => {}, true);
 }

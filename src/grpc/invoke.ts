@@ -7,19 +7,19 @@ import { exactlyOne } from "./exactly-one.ts";
 
 type Requests<I extends DescMessage> = AsyncIterableIterator<MessageShape<I>, undefined>;
 
-/** What a handler returned: one response, or an iterable of them. */
+/** The result of a handler: one response, or an iterable of responses. */
 export type HandlerResult<O extends DescMessage> =
   | { readonly one: MessageInitShape<O> }
   | { readonly many: AsyncIterable<MessageInitShape<O>> };
 
-/** What a handler is run with. */
+/** The parameters of a handler's run. */
 export interface Invocation<I extends DescMessage> {
   readonly context: CallContext;
   readonly requests: Requests<I>;
   readonly interceptors: Interceptor[];
 }
 
-/** Runs a handler: whatever its kind, requests go in as an iterable. */
+/** Runs a handler of any kind; it is given its requests as an iterable. */
 export async function invoke<I extends DescMessage, O extends DescMessage>(
   spec: MethodImplSpec<I, O>,
   { context, requests, interceptors }: Invocation<I>,
@@ -40,7 +40,7 @@ export async function invoke<I extends DescMessage, O extends DescMessage>(
   }
 }
 
-/** The one request of a call that has just one. */
+/** Reads the request of a call that has exactly one. */
 function single<T>(requests: AsyncIterableIterator<T, undefined>, kind: string): Promise<T> {
   return exactlyOne(() => requests.next(), "request", `a ${kind} call`);
 }

@@ -14,19 +14,20 @@ import type { BinaryOptions, MessageOptions } from "./limits.ts";
 
 /** The call whose messages a MessageWriter writes. */
 export interface MessageSender {
-  /** The stream that they are written to; asked for when the first one is encoded. */
+  /** Returns the stream of the call; called when the first message is encoded. */
   outgoing(): Pick<CallStream, "write">;
 }
 
-/** What a MessageWriter holds messages to. */
+/** The options of a MessageWriter. */
 export interface SendOptions extends Omit<MessageOptions, "readMaxBytes"> {
-  /** Messages from this size on are compressed; `undefined`: none. */
+  /** Messages of at least this size are compressed; `undefined`: none are. */
   readonly compressFromBytes: number | undefined;
 }
 
 /**
- * Encodes, checks, compresses and frames the messages of one direction of a
- * call. What is no message is a TypeError, one over the limit a ConnectError.
+ * Encodes, checks, compresses and writes the messages of one direction of a
+ * call. Throws a TypeError if a value is not a message of the type, and a
+ * ConnectError if it is over the limit.
  */
 export class MessageWriter<Desc extends DescMessage> {
   readonly #desc: Desc;
@@ -46,12 +47,12 @@ export class MessageWriter<Desc extends DescMessage> {
     this.#sender = sender;
   }
 
-  /** From now on messages are written to this stream. */
+  /** Writes messages to this stream from now on. */
   useStream(stream: Pick<CallStream, "write">): void {
     this.#stream = stream;
   }
 
-  /** `undefined`: there is capacity for more. A promise: there will be when it resolves. */
+  /** Returns as CallStream.write() does. */
   write(message: MessageInitShape<Desc>): Promise<void> | undefined {
     const shared = this.#sharedBytesOf(message);
     const payload = shared?.payload ?? this.#encode(message);
@@ -77,7 +78,9 @@ export class MessageWriter<Desc extends DescMessage> {
     return this.#stream.write(COMPRESSED, bytes);
   }
 
-  /** The shared bytes hold the unknown fields of their message. */
+  /**
+   * The bytes of an encodedOnce() message. They contain its unknown fields, so they are not used if those are left out.
+   */
   #sharedBytesOf(message: MessageInitShape<Desc>): SharedBytes | undefined {
     if (this.#binaryOptions?.writeUnknownFields === false) return undefined;
     return sharedBytesOf(this.#desc, message);
@@ -96,17 +99,17 @@ export class MessageWriter<Desc extends DescMessage> {
   }
 }
 
-/** Opens the frames of one direction of a call. */
+/** Decompresses and decodes the messages of one direction of a call. */
 export class MessageReader<Desc extends DescMessage> {
   readonly #desc: Desc;
   readonly #readMaxBytes: number;
   readonly #binaryOptions: BinaryOptions | undefined;
   readonly #compression: Compression;
   readonly #encoding: string | undefined;
-  /** The message that a thread inflates, or will. */
+  /** The message that waits for a thread to decompress it, or is being decompressed. */
   #inflating: Work<MessageShape<Desc>> | undefined;
 
-  /** @param encoding the grpc-encoding of the stream; "identity" or none means that no message may be compressed */
+  /** @param encoding the grpc-encoding of the stream; with "identity" or none no message may be compressed */
   constructor(desc: Desc, options: MessageOptions, encoding: string | undefined) {
     this.#desc = desc;
     this.#readMaxBytes = options.readMaxBytes;
@@ -122,20 +125,20 @@ export class MessageReader<Desc extends DescMessage> {
     const plain = this.#compression.inflateSmall(payload, this.#readMaxBytes);
     if (plain !== undefined) return this.#decode(whole(plain));
     this.#inflating = this.#compression.inflate(payload, this.#readMaxBytes, (bytes) => {
-      // It would hold the message until the next one.
+      // The Work would keep the message in memory until the next one.
       this.#inflating = undefined;
       return this.#decode(whole(bytes));
     });
     return this.#inflating.done;
   }
 
-  /** Nobody needs the messages any more: one that waits to be inflated fails with `error`. */
+  /** Fails the message that waits to be decompressed with `error`: the call has ended. */
   drop(error: unknown): void {
     this.#inflating?.drop(error);
     this.#inflating = undefined;
   }
 
-  /** A compressed message came, read or not: a protocol error where the stream announced no compression. */
+  /** Called for each compressed message when it arrives. Throws if the stream announced no compression. */
   onCompressed(): void {
     if (this.#encoding !== undefined) return;
     throw failure(

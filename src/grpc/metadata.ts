@@ -1,10 +1,10 @@
-/** Metadata between the Headers of Connect's API and the header objects of node:http2. */
+/** Converts metadata between the Headers of Connect's API and the header objects of node:http2, and checks it. */
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type { HeaderList } from "../call-stream.ts";
 import { failure } from "../failure.ts";
 import { show } from "../options.ts";
 
-/** What came, without the pseudo-headers. */
+/** Converts received headers, without the pseudo-headers. */
 export function toHeaders(incoming: HeaderList): Headers {
   const headers = new Headers();
   for (const name in incoming) {
@@ -16,15 +16,15 @@ export function toHeaders(incoming: HeaderList): Headers {
   return headers;
 }
 
-/** Headers of sessions: a handler does not see them, and cannot set them. */
+/** Whether a header belongs to sessions: a handler does not see it, and cannot set it. */
 const isOfSessions = (name: string) => name.startsWith("hawser-");
 
-/** Names and values in turn, as node:http2 gives them, without those of sessions. */
+/** Removes the headers of sessions from names and values in turn, as in node:http2. */
 export function withoutSessions(raw: readonly string[]): string[] {
   return raw.filter((_, at) => !isOfSessions(raw[at - (at % 2)] as string));
 }
 
-/** What toHeaders() makes, of names and values in turn. */
+/** As toHeaders(), from names and values in turn. */
 export function rawToHeaders(raw: readonly string[]): Headers {
   const headers = new Headers();
   for (let at = 0; at < raw.length; at += 2) {
@@ -36,12 +36,12 @@ export function rawToHeaders(raw: readonly string[]): Headers {
 
 const GRPC_WITH_PROTOBUF = /^application\/grpc(?:\+proto)?(?:;|$)/i;
 
-/** Whether a content-type is that of gRPC with protobuf messages. */
+/** Whether a content-type means gRPC with protobuf messages. */
 export function isGrpc(contentType: HeaderList[string]): boolean {
   return GRPC_WITH_PROTOBUF.test(String(contentType ?? ""));
 }
 
-/** Names of HTTP/2 and gRPC that no application sets: those of a connection (RFC 9113, 8.2.2), and those of a message. */
+/** Names that no application may set: those of a connection (RFC 9113, 8.2.2), and those of a message. */
 const RESERVED = new Set([
   "connection",
   "content-length",
@@ -55,17 +55,17 @@ const RESERVED = new Set([
   "upgrade",
 ]);
 
-/** Names that begin with "grpc-" are gRPC's own, but for what applications and tracing libraries set. */
+/** Names that begin with "grpc-" are reserved, except for these, which applications and tracing libraries set. */
 const FREE_OF_GRPC = new Set(["grpc-retry-pushback-ms", "grpc-tags-bin", "grpc-trace-bin"]);
 
 const isReserved = (name: string) =>
   RESERVED.has(name) || isOfSessions(name) || (name.startsWith("grpc-") && !FREE_OF_GRPC.has(name));
 
-/** Header-Name and ASCII-Value of gRPC's PROTOCOL-HTTP2; an empty value is taken too. */
+/** Header-Name and ASCII-Value of gRPC's PROTOCOL-HTTP2; an empty value is allowed too. */
 const NAME = /^[0-9a-z_.-]+$/;
 const ASCII_VALUE = /^[\x20-\x7e]*$/;
 
-/** Headers joins what was appended; peers such as grpc-go do not split binary values again. */
+/** Splits the values that Headers has joined: peers such as grpc-go do not do that for binary values. */
 const splitBinary = (value: string) => value.split(/,\s*/);
 
 /** Whether a value is base64, padded or not. */
@@ -80,9 +80,9 @@ export function hasMetadata(metadata: Headers | undefined): metadata is Headers 
 }
 
 /**
- * Adds metadata to what leaves. Returns what is wrong with it, by the name of
- * the header and never by its value; `undefined` where gRPC allows it all.
- * What a header is set to already stays.
+ * Adds metadata to outgoing headers; headers that are set already stay. Returns
+ * `undefined` if gRPC allows all of it, else what is wrong, with the name of the
+ * header and never its value.
  */
 export function addMetadata(outgoing: HeaderList, metadata: Headers): string | undefined {
   let wrong: string | undefined;
@@ -111,8 +111,8 @@ function wrongWith(name: string, value: string): string | undefined {
 }
 
 /**
- * A call's headers as the caller gave them. Throws INVALID_ARGUMENT that names
- * the first one that is no header.
+ * Makes Headers of what the caller gave. Throws INVALID_ARGUMENT, with the name
+ * of the first header that is not valid.
  */
 export function asHeaders(given: HeadersInit): Headers {
   if (typeof given !== "object" || given === null) {
@@ -121,7 +121,7 @@ export function asHeaders(given: HeadersInit): Headers {
   try {
     return new Headers(given);
   } catch (error) {
-    // What the engine says of it has the value in it, which may be a secret.
+    // The engine's error contains the value, which may be a secret.
     throw notAllowed(nameOfInvalid(given), error);
   }
 }

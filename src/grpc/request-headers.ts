@@ -6,38 +6,40 @@ import { type Deadline, formatTimeout } from "./timeout.ts";
 /** The request headers of one stream. */
 export interface RequestHead {
   readonly fields: HeaderList;
-  /** Whether the application set some of them. Only then are they counted: those of ours always fit. */
+  /**
+   * Whether the application set some of them. Only then is the size checked: the headers of Hawser itself always fit.
+   */
   readonly hasMetadata: boolean;
-  /** What later streams of the same call may need beyond these. */
+  /** The bytes that the headers of later streams of the same call may need in addition. */
   readonly reserveBytes: number;
 }
 
 /** Makes the request headers of the streams of a call. */
 export interface StreamHeaders {
   /**
-   * Has the functions among the options `headers` run, where a stream has had what they said last. A promise: make()
-   * has to wait for it; where it rejects, the attempt has failed. `undefined`: it need not.
+   * Runs the functions of the options `headers`, unless no stream has used their newest values. Returns a promise if
+   * make() must wait for it; if that rejects, the attempt has failed. Returns `undefined` if make() can be called now.
    */
   renew(): Promise<void> | undefined;
-  /** The request headers of a stream that is opened now. */
+  /** Makes the request headers of a stream that is opened now. */
   make(): RequestHead;
 }
 
 export interface RequestHeadersInit {
-  /** Makes the headers that are not the application's. */
+  /** Makes the headers of gRPC and HTTP/2. */
   readonly own: (metadata: Headers | undefined) => HeaderList;
   /** The metadata of the first stream. */
   readonly metadata: Headers | undefined;
-  /** Whether no stream has had it. */
+  /** Whether no stream has used `metadata`. */
   readonly isFresh: boolean;
-  /** Has the functions say the metadata of another stream, where there are any. */
+  /** Runs the functions of the options `headers` for another stream; `undefined` if there are none. */
   readonly again: (() => Promise<Headers>) | undefined;
   readonly deadline: Deadline | undefined;
 }
 
 /** The request headers of a call, made anew for each of its streams. */
 export class RequestHeaders implements StreamHeaders {
-  /** Where there are functions. */
+  /** Set if there are functions. */
   readonly #renewable: RequestHeadersInit | undefined;
   readonly #deadline: Deadline | undefined;
   #fields!: HeaderList;
@@ -46,8 +48,8 @@ export class RequestHeaders implements StreamHeaders {
   #renewal: Promise<void> | undefined;
 
   /**
-   * Throws INVALID_ARGUMENT where gRPC does not allow the metadata, and
-   * RESOURCE_EXHAUSTED where it is more than this side sends.
+   * Throws INVALID_ARGUMENT if gRPC does not allow the metadata, and
+   * RESOURCE_EXHAUSTED if it is larger than this side sends.
    */
   constructor(init: RequestHeadersInit) {
     this.#renewable = init.again === undefined ? undefined : init;
@@ -56,7 +58,7 @@ export class RequestHeaders implements StreamHeaders {
     this.#compose(init, init.metadata);
   }
 
-  /** Rejects as the constructor throws, too. */
+  /** Also rejects with what the constructor throws. */
   renew(): Promise<void> | undefined {
     const init = this.#renewable;
     if (this.#isFresh || init === undefined) return undefined;
@@ -84,7 +86,7 @@ export class RequestHeaders implements StreamHeaders {
   }
 
   /**
-   * With what is left of the deadline.
+   * Makes the headers, with the rest of the deadline.
    *
    * @param more headers of a session
    */

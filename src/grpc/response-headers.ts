@@ -3,7 +3,7 @@ import { failure } from "../failure.ts";
 
 const LATE = "when no request had come for 50 ms";
 
-/** When the response headers of a call left, as the end of a sentence: "the headers left …". */
+/** When the response headers of a call were sent, as the end of an error: "the headers left …". */
 export type HeadersLeft =
   | "at sendHeaders()"
   | "with the first response"
@@ -12,19 +12,19 @@ export type HeadersLeft =
   | "at the end of the call";
 
 /**
- * The response headers that a handler sets. Once they have left, a change
- * would not be sent: set(), append() and delete() throw FAILED_PRECONDITION.
+ * The response headers that a handler sets. After they were sent, set(),
+ * append() and delete() throw FAILED_PRECONDITION.
  */
 export class ResponseHeaders extends Headers {
   #left: HeadersLeft | undefined;
 
-  /** @param left when they left, where they have */
+  /** @param left when the headers were sent; `undefined` if they were not */
   constructor(left: HeadersLeft | undefined) {
     super();
     this.#left = left;
   }
 
-  /** They leave now; the first call counts. */
+  /** Notes that the headers are sent now; only the first call counts. */
   close(left: HeadersLeft): void {
     this.#left ??= left;
   }

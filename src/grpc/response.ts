@@ -6,9 +6,9 @@ import { isGrpc } from "./metadata.ts";
 import { codeFromHttp, readStatus } from "./status.ts";
 
 /**
- * What is wrong with response headers, or the error that they contain.
+ * Returns the error that response headers contain, or of headers that are not valid.
  *
- * @param ended whether the response is trailers only: nothing follows
+ * @param ended whether this is a trailers-only response
  * @param from the server, as errors name it
  */
 export function checkResponse(
@@ -16,7 +16,7 @@ export function checkResponse(
   ended: boolean,
   from: string,
 ): ConnectError | undefined {
-  // A response of trailers only has its status here; in any other the trailers have it.
+  // Only a trailers-only response has its status here; in any other the trailers have it.
   const status = ended ? readStatus(headers) : undefined;
   if (status instanceof ConnectError) return status;
   const http = headers[":status"];

@@ -15,7 +15,7 @@ import { startTimer } from "../flow/wait.ts";
 import type { Pump, Writer } from "../flow/writer.ts";
 import { type CallContext, createContext } from "./context.ts";
 import type { AwaitingCall, FirstRequestTimer } from "./first-request-timer.ts";
-import { alone, COMPRESSED } from "./framing.ts";
+import { COMPRESSED, ownedFrame } from "./framing.ts";
 import {
   DATE_BYTES,
   headerListBytes,
@@ -38,33 +38,33 @@ import { addMetadata, hasMetadata } from "./metadata.ts";
 import type { HeadersLeft } from "./response-headers.ts";
 import { fitTrailers } from "./status.ts";
 
-/** What all calls of a server share. */
+/** The options that all calls of a server share. */
 export interface ServerCallOptions extends MessageOptions {
   readonly interceptors: Interceptor[];
   readonly sendCompression: SendCompression;
   /** Smaller responses are never compressed. */
   readonly compressMinBytes: number;
-  /** A client may not ask for a longer deadline. */
+  /** A longer deadline is refused. */
   readonly maxTimeoutMs: number;
-  /** Of the server: tells bidirectional calls that no request came for a while. */
+  /** Calls bidirectional calls back when no request has arrived for 50 ms. */
   readonly firstRequests: FirstRequestTimer;
-  /** Told of what a handler threw that is not a ConnectError: a bug. */
+  /** Called with what a handler threw that is not a ConnectError: a bug. */
   readonly onHandlerError: (error: unknown, path: string) => void;
 }
 
-/** A call of any messages, as the sets of open calls know it. */
+/** An open call, whatever the types of its messages. */
 export type OpenCall = Pick<ServerCall, "method" | "abort">;
 
-/** Why a handler's signal aborts when its call is over. */
+/** The reason with which a handler's signal aborts when its call has ended. */
 const OVER = failure(Code.Canceled, "the call is over");
 
-/** Why it aborts where HTTP/2 does not allow the headers that the handler set. */
+/** The reason if HTTP/2 does not allow the headers or trailers that the handler set. */
 const UNSENDABLE = failure(Code.Internal, "the response headers or trailers could not be sent");
 
-/** How long the status of an expired call may take to leave. */
+/** An expired call is reset if its status was not sent within this time. */
 const END_MS = 1000;
 
-/** What a call is made from. */
+/** The parameters of a call. */
 export interface ServerCallInit<I extends DescMessage, O extends DescMessage> {
   readonly incoming: Incoming;
   readonly spec: MethodImplSpec<I, O>;
@@ -99,11 +99,11 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   #pump: Pump | undefined;
   readonly #refused: ConnectError | undefined;
   #headersSent = false;
-  /** Whether a request came, or the half-close without one: no handler waits for its first any more. */
-  #begun = false;
-  /** Whether the response headers wait for the first request, however long it takes. */
-  #holds = false;
-  #over = false;
+  /** Whether the first request, or the half-close without one, has arrived. */
+  #hasRequest = false;
+  /** Whether the response headers wait for the first request without a limit: holdHeaders() was called. */
+  #holdsHeaders = false;
+  #isOver = false;
 
   /**
    * @param open makes the stream of the call
@@ -126,6 +126,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#gzip = acceptsGzip(headers, options.sendCompression);
     this.#requests = new MessageReader(spec.method.input, options, readEncoding(headers));
     this.#inbox = new Inbox<Received, MessageShape<I>>(this, "the requests of a call");
+    if (spec.kind === "bidi_streaming") this.#inbox.onDry = () => this.#sendHeadersIfDry();
     this.#stream = open(this);
     const compressFromBytes = this.#gzip ? options.compressMinBytes : undefined;
     const { writeMaxBytes, binaryOptions, compression } = options;
@@ -140,7 +141,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     return this.#spec.method;
   }
 
-  /** Runs the handler; or refuses the call where its headers ask for what is not supported. */
+  /** Runs the handler, or refuses the call if its headers are not supported. */
   start(): void {
     if (this.#refused !== undefined) this.#finish(this.#refused);
     else this.#run();
@@ -151,16 +152,16 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#finish(error);
   }
 
-  // What the stream brings.
+  // ServerStreamListener: called by the stream.
 
   onMessage(message: Received): void {
     if ((message.flags & COMPRESSED) !== 0) this.#requests.onCompressed();
-    this.#begun = true;
+    this.#hasRequest = true;
     this.#inbox.put(message);
   }
 
   onHalfClose(isWhole: boolean): void {
-    this.#begun = true;
+    this.#hasRequest = true;
     if (isWhole) this.#inbox.close();
     else this.#finish(failure(Code.Internal, "protocol error: the last message was cut off"));
   }
@@ -171,8 +172,8 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   onClosed(outcome: Outcome): void {
     if (outcome.is === "unsendable") this.#report(outcome.error);
-    if (!this.#over) {
-      this.#over = true;
+    if (!this.#isOver) {
+      this.#isOver = true;
       this.#release(outcome.is === "lost" ? outcome.error : UNSENDABLE);
     }
     this.#deadline?.[Symbol.dispose]();
@@ -180,22 +181,26 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#closed = undefined;
   }
 
-  /** Sends the response headers, where they have not left yet. */
+  /** Sends the response headers, if they have not been sent. */
   sendHeaders(left: HeadersLeft): void {
     const fault = this.#sendHeaders(left);
     if (fault !== undefined) this.#finish(fault);
   }
 
-  /** A response is encoded: the headers leave before it. */
+  /** Returns the stream for an encoded response; sends the headers first. */
   outgoing(): ServerCallStream {
     if (!this.#headersSent) this.sendHeaders("with the first response");
     return this.#stream;
   }
 
-  /** Returns why those of the handler cannot be sent, where they cannot: the call then ends with that. */
+  /**
+   * Sends the response headers. If those of the handler are not valid, leaves them out and returns the error of the
+   * call.
+   */
   #sendHeaders(left: HeadersLeft): ConnectError | undefined {
     if (this.#headersSent) return undefined;
     this.#headersSent = true;
+    this.#inbox.onDry = undefined;
     this.#context.closeHeaders(left);
     const metadata = this.#context.setHeaders();
     const headers = this.#head();
@@ -205,7 +210,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     return fault;
   }
 
-  /** Returns why the response headers of the handler cannot be sent, where they cannot. */
+  /** Adds the handler's response headers. Returns an error if they are not valid, or too large. */
   #addHeaders(headers: HeaderList, metadata: Headers): ConnectError | undefined {
     const wrong = addMetadata(headers, metadata);
     if (wrong !== undefined) {
@@ -221,17 +226,17 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     );
   }
 
-  /** They do not leave before the first request comes. */
+  /** Makes the response headers wait for the first request. */
   holdHeaders(): void {
-    this.#holds = true;
+    this.#holdsHeaders = true;
   }
 
   onFirstRequestLate(): void {
-    if (this.#begun || this.#over || this.#holds) return;
+    if (this.#hasRequest || this.#isOver || this.#holdsHeaders) return;
     this.sendHeaders("when no request had come for 50 ms");
   }
 
-  // What the inbox asks for.
+  // InboxSource: called by the inbox.
 
   open(message: Received): MessageShape<I> | Promise<MessageShape<I>> {
     this.#stream.taken(message.end - message.start);
@@ -239,17 +244,16 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   }
 
   drop(message: Received): void {
-    if (!this.#over) this.#stream.taken(message.end - message.start);
+    if (!this.#isOver) this.#stream.taken(message.end - message.start);
   }
 
   keep(message: Received): Received {
-    return alone(message);
+    return ownedFrame(message);
   }
 
-  onDry(): void {
-    if (this.#headersSent || this.#spec.kind !== "bidi_streaming") return;
-    // The client may wait for headers: at once where it has sent something, else soon.
-    if (this.#begun) this.sendHeaders("when the handler waited for its second request");
+  /** Sends the response headers, for which the client may wait: now if it has sent a request, else within 50 ms. */
+  #sendHeadersIfDry(): void {
+    if (this.#hasRequest) this.sendHeaders("when the handler waited for its second request");
     else this.#options.firstRequests.add(this);
   }
 
@@ -257,10 +261,11 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#finish(toWire(error));
   }
 
-  // What the handler's responses are written to.
+  // Writer: called by the pump of the handler's responses.
 
   write(response: MessageInitShape<O>): Promise<void> | undefined {
-    // They leave when the response is encoded. From here on they cannot be changed, so that a handler can rely on one rule.
+    // The headers are sent when the response is encoded. They are closed here already, so that there is one rule for
+    // handlers.
     if (!this.#headersSent) this.#context.closeHeaders("with the first response");
     return this.#responses.write(response);
   }
@@ -274,12 +279,12 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
       const { interceptors } = this.#options;
       const invocation = { context: this.#context, requests: this.#inbox, interceptors };
       const result = await invoke(this.#spec, invocation);
-      if (this.#over) {
+      if (this.#isOver) {
         if ("many" in result) leave(result.many[Symbol.asyncIterator](), this.#onLate);
       } else if ("many" in result) {
         this.#pump = pump(result.many, this, this.#onLate);
-        // It may have ended at once.
-        if (this.#over) this.#pump.stop();
+        // The pump may have ended the call already.
+        if (this.#isOver) this.#pump.stop();
       } else {
         await this.write(result.one);
         this.end();
@@ -289,9 +294,9 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     }
   }
 
-  /** What the handler threw, or its responses did. */
+  /** Ends the call with the error that the handler threw, or the iteration of its responses. */
   fail(error: unknown): void {
-    if (this.#over) {
+    if (this.#isOver) {
       this.#onLate(error);
       return;
     }
@@ -300,7 +305,9 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#finish(sent);
   }
 
-  /** What a handler throws after the end of its call: a bug, unless it is the error that its signal or its requests gave it. */
+  /**
+   * Reports what a handler throws after the end of its call, unless it is the error of its signal or of its requests.
+   */
   readonly #onLate = (error: unknown): void => {
     if (error instanceof ConnectError || error === this.#context.signal.reason) return;
     if (error instanceof Error && error.name === "AbortError") return;
@@ -312,16 +319,16 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     return `/${parent.typeName}/${name}`;
   }
 
-  /** Tells the server's logger of a bug of the handler. */
+  /** Reports a bug of the handler to the server's logger. */
   #report(error: unknown): void {
     this.#options.onHandlerError(error, this.#path);
   }
 
-  /** A client that does not read would hold the stream for ever; it knows its deadline. */
+  /** Ends an expired call, and resets its stream after END_MS: a client that does not read would keep it for ever. */
   #expire(timeoutMs: number): void {
     const expired = deadlineExceeded(timeoutMs);
     const resetLater = () => this.#stream.reset(expired);
-    if (this.#over) {
+    if (this.#isOver) {
       resetLater();
       return;
     }
@@ -330,9 +337,9 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   }
 
   #finish(error: ConnectError | undefined): void {
-    if (this.#over) return;
-    this.#over = true;
-    // Metadata of the two kinds would become one in a response of trailers only.
+    if (this.#isOver) return;
+    this.#isOver = true;
+    // In a trailers-only response the handler's headers could not be distinguished from its trailers.
     const fault = hasMetadata(this.#context.setHeaders())
       ? this.#sendHeaders("at the end of the call")
       : undefined;
@@ -340,7 +347,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#release(error ?? OVER);
   }
 
-  /** What the call ends with; where no headers were sent, they are among it. */
+  /** Makes the end of the call; if no headers were sent, they are included. */
   #end(error: ConnectError | undefined): End {
     const status = error ?? "ok";
     const metadata = this.#context.setTrailers();
@@ -362,7 +369,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     return responseHead(this.#contentType, this.#gzip);
   }
 
-  /** Ends what the handler has: its signal aborts, its requests and responses end. */
+  /** Aborts the handler's signal, and ends its requests and responses. */
   #release(error: ConnectError): void {
     this.#context.abort(error);
     this.#requests.drop(error);

@@ -1,6 +1,6 @@
 /**
- * The status of a gRPC call as it stands in trailers: grpc-status,
- * grpc-message, grpc-status-details-bin (gRPC PROTOCOL-HTTP2, "Responses").
+ * The status of a gRPC call in its trailers: grpc-status, grpc-message,
+ * grpc-status-details-bin (gRPC PROTOCOL-HTTP2, "Responses").
  */
 
 import { create, toBinary } from "@bufbuild/protobuf";
@@ -17,29 +17,29 @@ import { failure, knownCode } from "../failure.ts";
 import { fieldBytes, headerListBytes, TRAILERS_BYTES } from "./header-limits.ts";
 import { addMetadata, toHeaders } from "./metadata.ts";
 
-/** How much of its message a status keeps at least: metadata of a handler that leaves less does not fit. */
+/** A shortened message keeps at least this much; metadata of a handler that leaves less is refused. */
 const MESSAGE_KEPT_BYTES = 256;
 
-/** How large the trailers of a call may be, and what of that is used. */
+/** The limit of the trailers of a call, and the used part of it. */
 export interface TrailersBudget {
-  /** What they stay below, as HPACK counts it. */
+  /** The trailers stay below this size, as HPACK counts it. */
   readonly limitBytes: number;
-  /** What of it is used: by headers in the same block, or by trailers that are added later. */
+  /** The part that is used by headers in the same block, or by trailers that are added later. */
   readonly usedBytes: number;
 }
 
 export interface FittedTrailers {
   readonly fields: HeaderList;
-  /** What was wrong with the metadata of the handler: the status that the call ends with instead. */
+  /** If the handler's metadata is not valid or too large: the error with which the call ends instead. */
   readonly fault: ConnectError | undefined;
 }
 
 /**
- * The trailers that end a call: its status, then the metadata of the error and
- * of the handler. Where they do not fit, the details of the error are left out
- * first, then its message is shortened; both say so. Metadata that does not fit
- * even then ends the call with RESOURCE_EXHAUSTED, and metadata that gRPC does
- * not allow with INTERNAL, whatever its status was.
+ * Makes the trailers that end a call: its status, then the metadata of the error
+ * and of the handler. If they do not fit, the details of the error are left out
+ * first, then its message is shortened; the message says so. If the metadata does
+ * not fit even then, the call ends with RESOURCE_EXHAUSTED; if gRPC does not
+ * allow it, with INTERNAL.
  */
 export function fitTrailers(
   error: ConnectError | undefined,
@@ -47,7 +47,7 @@ export function fitTrailers(
   budget: TrailersBudget,
 ): FittedTrailers {
   const metadata: HeaderList = {};
-  // An error that came from another server brings its details along, not that server's headers.
+  // The error of a call to another server keeps its details, without the headers of that server.
   const ofError = error?.isWireError === false ? error.metadata : undefined;
   const wrong =
     (ofError && addMetadata(metadata, ofError)) ?? (trailers && addMetadata(metadata, trailers));
@@ -73,7 +73,7 @@ export function fitTrailers(
   return { fields: Object.assign(fields, metadata), fault: undefined };
 }
 
-/** The trailers of a call that no handler ended; a limit that is not given is that of a client that announced none. */
+/** Makes the trailers of a call that no handler ended. Default budget: that of a client that announced no limit. */
 export function statusTrailers(
   error: ConnectError | undefined,
   trailers: Headers | undefined,
@@ -82,7 +82,7 @@ export function statusTrailers(
   return fitTrailers(error, trailers, budget).fields;
 }
 
-/** The status alone: its code always, and as much of the rest as fits; and whether that is enough. */
+/** Makes the fields of a status: always its code, and as much of the rest as fits. Returns whether that is enough. */
 function fitStatus(
   error: ConnectError | undefined,
   { limitBytes, usedBytes }: TrailersBudget,
@@ -90,7 +90,7 @@ function fitStatus(
   const fields: HeaderList = {
     "grpc-status": error === undefined ? "0" : String(knownCode(error.code)),
   };
-  // They stay below the limit, hence the one.
+  // Minus one: trailers stay below the limit.
   const leftBytes = limitBytes - usedBytes - headerListBytes(fields) - 1;
   if (error === undefined) return { fields, enough: leftBytes >= 0 };
   const message = encodeMessage(error.rawMessage);
@@ -112,8 +112,8 @@ function fitStatus(
 }
 
 /**
- * A message and a note after it, percent-encoded, in `maxBytes`: the message
- * is cut where it must be, between two characters, and says how long it was.
+ * Percent-encodes a message and a note after it. If they are over `maxBytes`, cuts
+ * the message between two characters, and adds how long it was.
  */
 function shorten(
   message: string,
@@ -138,8 +138,8 @@ function shorten(
 }
 
 /**
- * What trailers, or the headers of a trailers-only response, say of a call:
- * `undefined` where they hold no status, `"ok"`, or the error.
+ * Reads the status from trailers, or from the headers of a trailers-only
+ * response. Returns `undefined` if they have none.
  */
 export function readStatus(incoming: HeaderList): "ok" | ConnectError | undefined {
   const status = incoming["grpc-status"];
@@ -156,7 +156,7 @@ export function readStatus(incoming: HeaderList): "ok" | ConnectError | undefine
   return error;
 }
 
-/** The server's message; where it has none, or its status is not a number, that its status is not one of gRPC's. */
+/** Returns the server's message. If the status is not one of gRPC's and the message does not explain it, adds that. */
 function messageOf(status: string, message: string): string {
   const isNumber = /^\d+$/.test(status);
   if (isNumber && (message !== "" || knownCode(Number(status)) === Number(status))) return message;
@@ -164,7 +164,7 @@ function messageOf(status: string, message: string): string {
   return message === "" ? what : `${message} (${what})`;
 }
 
-/** The code that stands for an HTTP status without grpc-status (gRPC http-grpc-status-mapping). */
+/** The code for an HTTP status without grpc-status (gRPC http-grpc-status-mapping). */
 export function codeFromHttp(status: number): Code {
   switch (status) {
     case 400:
@@ -185,7 +185,7 @@ export function codeFromHttp(status: number): Code {
   }
 }
 
-/** How long a character is when encodeMessage() has encoded it, within a message. */
+/** The length of a character after encodeMessage(), except for spaces at the ends of a message. */
 function encodedLength(character: string): number {
   const code = character.codePointAt(0) as number;
   if (code >= 0x20 && code <= 0x7e && character !== "%") return 1;
@@ -194,7 +194,7 @@ function encodedLength(character: string): number {
   return code < 0x10000 ? 9 : 12;
 }
 
-/** Percent-encodes all but printable ASCII, and the percent sign; spaces too where HTTP would strip them. */
+/** Percent-encodes everything except printable ASCII, the percent sign, and spaces that HTTP would strip. */
 function encodeMessage(message: string): string {
   return message.toWellFormed().replace(/[^\x20-\x24\x26-\x7e]+|^ +| +$/g, encodeURIComponent);
 }
@@ -227,7 +227,7 @@ function encodeDetails(error: ConnectError, message: string): string {
   return base64Encode(status.finish(), "std_raw");
 }
 
-/** The details that can be read; a malformed header has none. */
+/** Reads the details of a status. Returns none if the header is malformed. */
 function decodeDetails(header: string): ConnectError["details"] {
   const details: ConnectError["details"] = [];
   try {

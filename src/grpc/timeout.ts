@@ -2,7 +2,7 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 
-/** When a call must be over, whatever the number of its attempts. */
+/** When a call must have ended, whatever the number of its attempts. */
 export interface Deadline {
   readonly timeoutMs: number;
   readonly endsAt: number;
@@ -17,7 +17,7 @@ const UNIT_MS: Record<string, number> = {
   n: 1e-6,
 };
 
-/** Milliseconds of a grpc-timeout header; throws INVALID_ARGUMENT where it is not valid. */
+/** Reads a grpc-timeout header as milliseconds. Throws INVALID_ARGUMENT if it is not valid. */
 export function parseTimeout(header: string): number {
   const [, digits, unit] = /^(\d{1,8})([HMSmun])$/.exec(header) ?? [];
   if (digits === undefined || unit === undefined) {

@@ -31,7 +31,7 @@ import { openCallStream } from "../connection/open-call-stream.ts";
 import { asFailure } from "../failure.ts";
 import { map, one } from "../flow/pump.ts";
 import { onAbort, sleep } from "../flow/wait.ts";
-import { CallMetadata, HeaderOptions, type SaidHeaders } from "../grpc/call-metadata.ts";
+import { CallMetadata, HeaderOptions, type HeaderValues } from "../grpc/call-metadata.ts";
 import { ClientCall } from "../grpc/client-call.ts";
 import { exactlyOne } from "../grpc/exactly-one.ts";
 import { aroundCall, intercept, intercepted } from "../grpc/intercept.ts";
@@ -105,7 +105,7 @@ export class Calls implements CallOpener {
     const { headerOptions, pending, deadline } = this.#begin(init);
     const headers =
       pending === undefined
-        ? headerOptions.said()
+        ? headerOptions.current()
         : await this.#awaitHeaders(pending, init.signal, deadline);
     const send = async (
       { signal, header }: InterceptedCall,
@@ -149,7 +149,7 @@ export class Calls implements CallOpener {
     } catch (error) {
       throw asFailure(error);
     } finally {
-      linked.over();
+      linked.end();
     }
   }
 
@@ -160,7 +160,7 @@ export class Calls implements CallOpener {
     const { headerOptions, pending, deadline } = this.#begin(init);
     const headers =
       pending === undefined
-        ? headerOptions.said()
+        ? headerOptions.current()
         : await this.#awaitHeaders(pending, init.signal, deadline);
     const send = async (
       { signal, header }: InterceptedCall,
@@ -193,7 +193,7 @@ export class Calls implements CallOpener {
         async (request: StreamRequest<I, O>): Promise<StreamResponse<I, O>> => {
           const messages = request.message as AsyncIterable<MessageInitShape<I>>;
           const response = await send(request, messages);
-          return { ...response, message: withEnd(response.message, linked.over) };
+          return { ...response, message: withEnd(response.message, linked.end) };
         },
         this.#interceptors,
       );
@@ -209,7 +209,7 @@ export class Calls implements CallOpener {
       );
     } catch (error) {
       const failed = asFailure(error);
-      linked.over(failed);
+      linked.end(failed);
       throw failed;
     }
   }
@@ -226,17 +226,17 @@ export class Calls implements CallOpener {
    * wait.
    */
   async #awaitHeaders(
-    pending: Promise<SaidHeaders>,
+    pending: Promise<HeaderValues>,
     signal: AbortSignal | undefined,
     deadline: Deadline | undefined,
-  ): Promise<SaidHeaders> {
+  ): Promise<HeaderValues> {
     const linked = intercepted(signal, deadline);
     const closed = Promise.withResolvers<never>();
     using _closing = onAbort(this.#init.closing, closed.reject);
     try {
       return await Promise.race([linked.race(pending), closed.promise]);
     } finally {
-      linked.over();
+      linked.end();
     }
   }
 

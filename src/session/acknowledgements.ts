@@ -1,11 +1,11 @@
-/** When a side of a session acknowledges what its application took (session.proto, 6). */
+/** The acknowledgements of the messages that the application took (session.proto, 6). */
 
 import type { Clock } from "../flow/clock.ts";
 import type { SessionStream } from "./attachment.ts";
 import { CONTROL, receivedControl } from "./control.ts";
 import type { SessionWindow } from "./session-window.ts";
 
-/** After how long a message that the application took is acknowledged at the latest. */
+/** A message that the application took is acknowledged within this time. */
 const ACKNOWLEDGE_MS = 50;
 
 /** One timer for the acknowledgements of all sessions of a process. */
@@ -36,17 +36,18 @@ export class Acknowledgements {
 }
 
 /**
- * The acknowledgements of one side of a session: at once where half a window
- * was taken; else with the next message that leaves in the second half of the
- * 50 ms, or alone at their end. While the session has no stream they wait.
+ * Sends the acknowledgements of one side of a session: immediately if half a
+ * window was taken; else together with the next message that is sent in the
+ * second half of the 50 ms, or by itself at their end. While the session has no
+ * stream nothing is acknowledged.
  */
 export class Acknowledger {
   readonly #window: SessionWindow;
   readonly #timer: Acknowledgements;
   #stream: SessionStream | undefined;
-  /** Whether the timer will flush it: soon() has been called. */
+  /** Whether the timer will call flush(). */
   isScheduled = false;
-  /** Whether an acknowledgement should leave with the next message: the session then calls now(). */
+  /** Whether the next message takes an acknowledgement along: the session then calls now(). */
   isDue = false;
 
   constructor(window: SessionWindow, timer: Acknowledgements) {
@@ -54,35 +55,38 @@ export class Acknowledger {
     this.#timer = timer;
   }
 
-  /** From now on they leave on this stream; one leaves at once, since the last may have been lost with its stream. */
+  /**
+   * Sends acknowledgements on this stream from now on. Sends one now: the previous one may have been lost with its
+   * stream.
+   */
   attach(stream: SessionStream): void {
     this.#stream = stream;
     if (this.#window.delivered > 0) this.#write(stream);
   }
 
-  /** There is no stream, or acknowledgements may no longer leave on it. */
+  /** Sends no acknowledgement until the next attach(). */
   detach(): void {
     this.#stream = undefined;
   }
 
-  /** Half a window was taken: as soon as there is a stream. */
+  /** Acknowledges now, or with attach() if there is no stream. */
   now(): void {
     this.isDue = false;
     if (this.#stream !== undefined && this.#window.ackPending) this.#write(this.#stream);
   }
 
-  /** A message was taken: within 50 ms. Must not be called while it is scheduled. */
+  /** Acknowledges within 50 ms. Must not be called while `isScheduled`. */
   soon(): void {
     this.isScheduled = true;
     this.#timer.schedule(this);
   }
 
-  /** From now on the acknowledgement should go along with what is sent anyway. */
+  /** Called after 25 ms: the next message that is sent takes the acknowledgement along. */
   onDue(): void {
     this.isDue = true;
   }
 
-  /** The 50 ms are over: an acknowledgement that has not left yet leaves now. */
+  /** Called after 50 ms: sends the acknowledgement if no message took it along. */
   flush(): void {
     if (this.isDue) this.now();
     this.isScheduled = false;

@@ -1,7 +1,7 @@
 /**
- * What the server says on an attachment, as the client's half of the session
- * judges it: the answer, the counts, the headers, the end. The functions
- * change nothing.
+ * How the client's half of a session judges what the server sends on an
+ * attachment: its answer, its counts, the response headers, the end. The
+ * functions change nothing.
  */
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type { Metadata } from "../../gen/hawser/v1/session_pb.js";
@@ -13,15 +13,15 @@ import type { SessionIdentity } from "./identity.ts";
 import { Reason, readSessionLost, sessionLost } from "./lost.ts";
 import type { SessionWindow, Violation } from "./session-window.ts";
 
-/** What the client's half knows. */
+/** The state of the client's half by which it judges. */
 export interface ClientKnowledge {
   readonly identity: Pick<SessionIdentity, "isAnswered" | "epoch">;
   readonly window: Pick<SessionWindow, "sent" | "received" | "checkResume">;
-  /** How many messages the server is known to have. */
+  /** The number of messages that the server is known to have. */
   readonly arrived: number;
 }
 
-/** The answer of the server; or why the session is lost. */
+/** Returns the answer of the server, or the error with which the session is lost. */
 export function judgeAnswer(headers: HeaderList, known: ClientKnowledge): Answer | ConnectError {
   let answer: Answer | undefined;
   try {
@@ -33,14 +33,16 @@ export function judgeAnswer(headers: HeaderList, known: ClientKnowledge): Answer
     return failure(Code.Internal, "the server keeps no sessions any more: make the call again");
   }
   const { identity, window } = known;
-  const isAnother = identity.isAnswered
-    ? !answer.resumed || answer.epoch !== identity.epoch
-    : !answer.resumed && answer.received > 0;
-  if (isAnother) return protocolError("the server answered with another session", known);
+  const isAnotherSession = identity.isAnswered
+    ? // After the first answer only the same server process can resume the session.
+      !answer.resumed || answer.epoch !== identity.epoch
+    : // A session that begins with this attachment has received nothing.
+      !answer.resumed && answer.received > 0;
+  if (isAnotherSession) return protocolError("the server answered with another session", known);
   return judgeCount(answer.received, window.checkResume(answer.received), known) ?? answer;
 }
 
-/** Why the session is lost where a count of the server violates the rules. */
+/** Returns the error with which the session is lost if a count of the server violates the rules. */
 export function judgeCount(
   count: number,
   violation: Violation | undefined,
@@ -51,7 +53,7 @@ export function judgeCount(
   return protocolError(`the server has received ${count} messages of ${known.window.sent}`, known);
 }
 
-/** The response headers of the handler, which came in a control frame; or why the session is lost. */
+/** Returns the handler's response headers from a control frame, or the error with which the session is lost. */
 export function judgeMetadata(
   metadata: Metadata,
   base: HeaderList,
@@ -65,18 +67,18 @@ export function judgeMetadata(
   return tooManyFields(count, "response headers", "the server") ?? set;
 }
 
-/** What the end of an attachment means for its session. */
+/** The meaning of the end of an attachment for its session. */
 export type EndVerdict =
-  /** The call has ended, and all that the server sent is here. */
+  /** The call has ended, and all messages of the server have arrived. */
   | { readonly is: "call ended" }
-  /** The attachment alone has ended: another one follows, at the earliest after `waitMs` where the server says so. */
+  /** Only the attachment has ended. The next one follows after `waitMs`, if the server asks for that. */
   | { readonly is: "attachment ended"; readonly waitMs?: number | undefined }
-  /** The server takes the session, which no server has answered, for older than its grace. */
+  /** No server has answered the session, and by this server's clock it is older than the grace. */
   | { readonly is: "expired" }
-  /** The session is lost. */
+  /** The session is lost. `serverKnows`: the server keeps it no longer, and need not be told. */
   | { readonly is: "lost"; readonly error: ConnectError; readonly serverKnows: boolean };
 
-/** Judges the status and the trailers that the server ended an attachment with. */
+/** Judges the status and the trailers with which an attachment ended. */
 export function judgeEnd(status: Status, trailers: HeaderList, known: ClientKnowledge): EndVerdict {
   let sent: number | undefined;
   try {
@@ -84,16 +86,16 @@ export function judgeEnd(status: Status, trailers: HeaderList, known: ClientKnow
   } catch (error) {
     return { is: "lost", error: asFailure(error), serverKnows: false };
   }
-  if (sent === undefined) return judgeForeignEnd(status, trailers, known);
+  if (sent === undefined) return judgeOtherEnd(status, trailers, known);
   const { received } = known.window;
   if (sent === received) return { is: "call ended" };
   if (sent > received) return { is: "attachment ended" };
-  const what = `the server sent ${sent} messages; ${received} came`;
+  const what = `the server says it sent ${sent} messages, but ${received} arrived`;
   return { is: "lost", error: protocolError(what, known), serverKnows: false };
 }
 
-/** The status is not the call's: it is a proxy's, or that of a server that refuses the attachment. */
-function judgeForeignEnd(
+/** Judges a status that is not the handler's: it comes from a proxy, or from a server that refuses this attachment. */
+function judgeOtherEnd(
   status: Status,
   trailers: HeaderList,
   { identity, window, arrived }: ClientKnowledge,
@@ -106,8 +108,8 @@ function judgeForeignEnd(
   const why = readSessionLost(status);
   if (why?.reason === Reason.EXPIRED && !identity.isAnswered) return { is: "expired" };
   if (why !== undefined) {
-    const said = Math.min(Number(why.arrived), window.sent);
-    const error = sessionLost(why.reason, Math.max(arrived, said));
+    const reported = Math.min(Number(why.arrived), window.sent);
+    const error = sessionLost(why.reason, Math.max(arrived, reported));
     return { is: "lost", error, serverKnows: true };
   }
   if (status.code !== Code.Unavailable) return { is: "lost", error: status, serverKnows: true };
@@ -116,10 +118,10 @@ function judgeForeignEnd(
   return { is: "attachment ended", waitMs };
 }
 
-/** The error of a call whose sessions all looked too old to the server. */
-export function expired(): ConnectError {
+/** The error of a call whose sessions were all older than the grace by the server's clock. */
+export function expiredError(): ConnectError {
   const what =
-    "to the server it looked older than its grace when it began: was this machine asleep, or does a clock drift? Make the call again";
+    "the server's clock says that it began longer ago than the grace period: this machine may have been asleep, or a clock is wrong. Make the call again";
   return sessionLost(Reason.EXPIRED, 0, what);
 }
 

@@ -16,15 +16,15 @@ import type { Acknowledgements } from "./acknowledgements.ts";
 import type {
   ClientAttachment,
   Dialler,
-  Dialling,
   OpenAttachment,
   OpenSession,
   SessionWatcher,
   SettingsWatcher,
+  WaitingForConnection,
 } from "./attachment.ts";
 import {
   type ClientKnowledge,
-  expired,
+  expiredError,
   judgeAnswer,
   judgeCount,
   judgeEnd,
@@ -34,7 +34,7 @@ import { CONTROL, endControl, readControl } from "./control.ts";
 import { type Answer, dropOwn, withoutOwn } from "./headers.ts";
 import { SessionIdentity } from "./identity.ts";
 import { Reason, sessionLost } from "./lost.ts";
-import { Redial, type Redialled } from "./redial.ts";
+import { Redial, type RedialListener } from "./redial.ts";
 import { SessionHalf } from "./session-half.ts";
 import { type Account, SessionWindow, type Window } from "./session-window.ts";
 import type { NegotiatedSettings } from "./settings.ts";
@@ -62,27 +62,28 @@ export interface ClientSessionInit {
   readonly watcher: SessionWatcher | undefined;
 }
 
-/** How often a session that no server has begun is tried again (gRPC A6, transparent retry). */
+/** How many times an unprocessed session is retried (gRPC A6, transparent retry). */
 const TRANSPARENT_RETRIES = 3;
 
-const NO_ACCOUNT: Account = { bytes: 0 };
+/** Sessions count their bytes in an account; on the client nothing reads the sum. */
+const UNUSED_ACCOUNT: Account = { bytes: 0 };
 
-/** How often a call is begun anew because the server took its session for too old: see #onExpired(). */
+/** How many times a session is replaced by a new one because it was too old for the server: see #onExpired(). */
 const NEW_SESSIONS_MAX = 2;
 
 /**
- * The client's half of a session: for the call it is a stream that is never
- * lost until the server's grace has run out; it opens one attachment after the
- * other.
+ * The client's half of a session. The call uses it as a stream, which is lost
+ * only when the server's grace has run out. The session opens one attachment
+ * after the other.
  */
 export class ClientSession
   extends SessionHalf<ClientAttachment>
   implements
     ClientCallStream,
     ClientStreamListener,
-    Dialling,
+    WaitingForConnection,
     OpenSession,
-    Redialled,
+    RedialListener,
     SettingsWatcher
 {
   readonly #init: ClientSessionInit;
@@ -90,15 +91,15 @@ export class ClientSession
   #redial: Redial;
   #newSessions = 0;
   #phase: ClientPhase = "waiting";
-  /** How often a server did nothing for attachment 1. */
+  /** How many times a server refused attachment 1 unprocessed. */
   #refusals = 0;
-  /** The response headers that are not the handler's, until the call is told its headers. */
+  /** Response headers of the stream, kept until the call gets them. */
   #base: HeaderList = {};
-  /** How many messages the server is known to have. */
+  /** The number of messages that the server is known to have. */
   #arrived = 0;
 
   constructor(init: ClientSessionInit) {
-    super(new SessionWindow(init.window, NO_ACCOUNT), init.acknowledgements);
+    super(new SessionWindow(init.window, UNUSED_ACCOUNT), init.acknowledgements);
     this.#init = init;
     this.#identity = new SessionIdentity(init.newId, init.server, init.clock);
     this.window.setPeerWindow(init.server.window);
@@ -118,14 +119,14 @@ export class ClientSession
     this.onDue();
   }
 
-  // What the call does, as it would with a stream.
+  // ClientCallStream: called by the call.
 
   endSend(): void {
     this.window.end();
     this.attachment.outgoing?.write(CONTROL, endControl(this.window.sent));
   }
 
-  /** The call is over; where the server did not end it, it is told. */
+  /** Ends the session. Tells the server, unless the server ended the call itself. */
   reset(reason: ConnectError): void {
     this.failWrites(reason);
     if (this.attachment.is === "over") return;
@@ -133,12 +134,12 @@ export class ClientSession
     this.#cancel();
   }
 
-  /** The transport is closed: the call fails, and the server is told. */
+  /** Fails the call, and cancels the session at the server: the transport is closed. */
   leave(reason: ConnectError): void {
     this.#fail(reason);
   }
 
-  // What the dialler brings.
+  // WaitingForConnection: called by the Dialler.
 
   onReached(): void {
     this.attachment = reached(this.attachment);
@@ -149,7 +150,7 @@ export class ClientSession
     const stream = open(this.#ask(false), this);
     if (stream === undefined) {
       this.onReached();
-      // Nothing was sent: the session is opened with its first attachment.
+      // Nothing was sent: the next attachment opens the session.
       if (this.attachment.number === 0) this.#identity.reopen();
       return false;
     }
@@ -157,7 +158,7 @@ export class ClientSession
     this.attachment = opened(this.attachment, stream, isFirst);
     if (isFirst) {
       this.acknowledger.attach(stream);
-      // A session that takes the place of one that never began has all of the call to send.
+      // This session replaces one that the server never started, so it sends the call from its first message.
       if (this.#phase !== "waiting") this.#sendAllAgain(stream, 0);
     }
     if (this.#phase !== "waiting") return true;
@@ -172,7 +173,7 @@ export class ClientSession
     else this.#lost();
   }
 
-  // What the attachments bring.
+  // ClientStreamListener: called by the attachments.
 
   onHeaders(headers: HeaderList, from: CallStream): void {
     const { stream } = this.attachment;
@@ -183,16 +184,16 @@ export class ClientSession
   }
 
   #resume(stream: ClientAttachment, answer: Answer, headers: HeaderList): void {
-    const flows = this.attachment.outgoing !== undefined;
+    const isSending = this.attachment.outgoing !== undefined;
     this.attachment = answered(this.attachment);
-    this.#identity.answered(answer.epoch);
-    // Another process than Negotiate asked may have another window.
+    this.#identity.onAnswer(answer.epoch);
+    // The server process may differ from the one that Negotiate asked, and so may its window.
     this.window.setPeerWindow(answer.window);
-    this.#redial.answered(answer.received > this.#arrived);
-    if (this.#phase !== "answered") this.#base = headers;
+    this.#redial.onAnswer(answer.received > this.#arrived);
+    if (this.#phase !== "headersGiven") this.#base = headers;
     this.#arrived = Math.max(this.#arrived, answer.received);
-    if (answer.metadata) this.#tellHeaders();
-    if (!flows) {
+    if (answer.metadata) this.#giveHeaders();
+    if (!isSending) {
       this.acknowledger.attach(stream);
       this.#sendAllAgain(stream, answer.received);
     }
@@ -207,22 +208,23 @@ export class ClientSession
 
   onMessage(message: Received, from: CallStream): void {
     if (from !== this.attachment.stream) return;
-    if (this.#redial.hasFailed) this.#redial.delivered();
+    if (this.#redial.hasFailed) this.#redial.onArrival();
     if ((message.flags & CONTROL) !== 0) {
       this.#onControl(message);
       return;
     }
-    if (this.#phase !== "answered") this.#tellHeaders();
+    if (this.#phase !== "headersGiven") this.#giveHeaders();
     const bytes = message.end - message.start;
     if (this.window.receive(bytes)) this.#init.call.onMessage(message, this);
-    else this.#violated("the server sends more than the window holds");
+    else this.#violated("the server exceeded the session window");
   }
 
   #onControl(message: Received): void {
     const control = readControl(message);
     if (control?.case === "received") this.#onAcknowledged(Number(control.value));
     else if (control?.case === "header") this.#onMetadata(control.value);
-    else this.#violated("the server sent a control frame that makes no sense");
+    else
+      this.#violated("the server sent a control frame that is malformed or not allowed to servers");
   }
 
   #onAcknowledged(count: number): void {
@@ -235,11 +237,11 @@ export class ClientSession
     this.wakeWriters();
   }
 
-  /** The response headers of the handler. */
+  /** The handler's response headers arrived in a control frame. */
   #onMetadata(metadata: Metadata): void {
     const set = judgeMetadata(metadata, this.#base, this.#known);
     if (set instanceof ConnectError) this.#fail(set);
-    else this.#tellHeaders(set);
+    else this.#giveHeaders(set);
   }
 
   onInvalid(error: ConnectError, from: CallStream): void {
@@ -268,17 +270,17 @@ export class ClientSession
   }
 
   /**
-   * To the server the session looks older than its grace, and it does not know it. Where that is said of attachment 1 no
-   * handler has run (session.proto, 4h): most likely this machine slept since Negotiate, and its clock stood still. The
-   * server is asked for its settings again, and another session takes the place of this one, with all that was sent.
+   * The server does not know the session, and by its clock the session is older than the grace. For attachment 1 this
+   * means that no handler has run (session.proto, 4h). Most likely this machine slept after Negotiate, while its clock
+   * stood still. Asks for the settings again, and replaces this session by a new one that sends everything.
    */
   #onExpired(): void {
     if (this.attachment.number > 1 || this.#newSessions === NEW_SESSIONS_MAX) {
-      this.#fail(expired(), false);
+      this.#fail(expiredError(), false);
       return;
     }
     this.#newSessions++;
-    // Its grace may run, where the session had been begun elsewhere; what comes has a grace of its own.
+    // The grace timer runs if #beginElsewhere() was called before. The new session starts its own.
     this.#redial.stop();
     this.releaseStream();
     this.attachment = unattached;
@@ -295,26 +297,26 @@ export class ClientSession
   }
 
   onNoSettings(error?: ConnectError): void {
-    if (error === undefined) this.#fail(expired(), false);
+    if (error === undefined) this.#fail(expiredError(), false);
     else this.#fail(error);
   }
 
-  /** The server did nothing for attachment 1, as one that drains: no server knows the session. */
+  /** The server did not process attachment 1 (it may drain). No server knows the session, so any may start it. */
   #beginElsewhere(): void {
     this.releaseStream();
     this.attachment = unattached;
     this.#identity.reopen();
     this.#init.dialler.unbind();
-    this.#redial.lost();
+    this.#redial.onLost();
   }
 
-  /** The stream is gone, or there was none: another one, soon. */
+  /** Drops the lost stream, if there is one, and schedules the next attachment. */
   #lost(waitMs?: number): void {
     this.releaseStream();
-    this.#redial.lost(waitMs);
+    this.#redial.onLost(waitMs);
   }
 
-  // What the redial tells.
+  // RedialListener: called by Redial.
 
   onResuming(): void {
     this.#init.watcher?.onSessionState("resuming");
@@ -324,10 +326,10 @@ export class ClientSession
     this.#fail(sessionLost(Reason.UNREACHABLE, this.#arrived), false);
   }
 
-  /** It is time to open the next attachment. */
+  /** Asks the dialler for a connection, on which the next attachment is opened. */
   onDue(): void {
     if (this.attachment.is !== "detached") return;
-    this.#redial.dialled();
+    this.#redial.onDial();
     this.#init.dialler.dial(this);
   }
 
@@ -344,22 +346,22 @@ export class ClientSession
     });
   }
 
-  /** Tells the call its response headers, once. */
-  #tellHeaders(set?: HeaderList): void {
-    if (this.#phase === "answered") return;
-    this.#phase = "answered";
+  /** Gives the call its response headers, once. */
+  #giveHeaders(set?: HeaderList): void {
+    if (this.#phase === "headersGiven") return;
+    this.#phase = "headersGiven";
     const base = withoutOwn(this.#base);
     this.#base = {};
     this.#init.call.onHeaders(set === undefined ? base : Object.assign(base, set), this);
   }
 
   #finish(status: Status, trailers: HeaderList): void {
-    if (status === "ok") this.#tellHeaders();
+    if (status === "ok") this.#giveHeaders();
     else dropOwn(status.metadata);
     const stopped = failure(Code.FailedPrecondition, "the server has ended the call");
     const error = status === "ok" ? stopped : status;
     const stream = this.#close(error);
-    // The server frees the session when this side has ended, too.
+    // The half-close confirms the end: the server then frees the session.
     stream?.endSend();
     stream?.reset(error);
     this.#init.call.onClosed({ is: "ended", status, trailers: withoutOwn(trailers) }, this);
@@ -369,21 +371,21 @@ export class ClientSession
     this.#fail(sessionLost(Reason.PROTOCOL_ERROR, this.#arrived, what));
   }
 
-  /** @param tell whether the server must be told that the session has ended */
-  #fail(error: ConnectError, tell = true): void {
+  /** @param mustCancel whether the session must be cancelled at the server */
+  #fail(error: ConnectError, mustCancel = true): void {
     if (this.attachment.is === "over") return;
     this.#close(error)?.reset(error);
-    if (tell) this.#cancel();
+    if (mustCancel) this.#cancel();
     this.#init.call.onClosed({ is: "lost", error, unprocessed: false }, this);
   }
 
-  /** Tells the server not to wait for another attachment. */
+  /** Cancels the session at the server, which then waits for no other attachment. */
   #cancel(): void {
     if (this.attachment.number === 0) return;
-    this.#init.dialler.tell(this.#ask(true), this.#identity.graceMs);
+    this.#init.dialler.sendCancel(this.#ask(true), this.#identity.graceMs);
   }
 
-  /** Ends the session here, and returns its stream to be ended. */
+  /** Ends the session, and returns its stream, which the caller must end. */
   #close(error: ConnectError): ClientAttachment | undefined {
     const stream = this.takeStream();
     this.attachment = ended(this.attachment);

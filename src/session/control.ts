@@ -14,7 +14,7 @@ export const CONTROL = 0x40;
 /** A longer Control breaks the protocol (session.proto, 5). */
 const CONTROL_MAX_BYTES = 65_536;
 
-/** What a reader of frames must know of control frames. */
+/** The rules for control frames, for a FrameReader. */
 export const CONTROL_FRAMES = { flag: CONTROL, maxBytes: CONTROL_MAX_BYTES };
 
 /** Field 1 of Control, a varint. */
@@ -38,13 +38,13 @@ export function receivedControl(count: number): Uint8Array {
 export const endControl = (count: number): Uint8Array =>
   encode({ case: "end", value: BigInt(count) });
 
-/** Most handlers set none. */
+/** A Control with an empty header: most handlers set none. */
 const NO_HEADER = Uint8Array.of(0x1a, 0);
 
 export const headerControl = (header: Metadata): Uint8Array =>
   header.entries.length === 0 ? NO_HEADER : encode({ case: "header", value: header });
 
-/** Response headers as a Control has them. */
+/** Converts response headers to the form that they have in a Control. */
 export function writeMetadata(headers: HeaderList): Metadata {
   const entries = Object.entries(headers).flatMap(([name, value]) =>
     (Array.isArray(value) ? value : [value]).map((one) => ({ name, value: String(one) })),
@@ -52,11 +52,11 @@ export function writeMetadata(headers: HeaderList): Metadata {
   return create(MetadataSchema, { entries });
 }
 
-/** What HTTP/2 lets through in a HEADERS frame, pseudo-headers aside. */
+/** Names and values that HTTP/2 allows in a HEADERS frame, pseudo-headers aside. */
 const NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
-/** Response headers that came in a Control; `undefined` where one of them is no header. */
+/** Reads the response headers in a Control. Returns `undefined` if one of them is not a valid header. */
 export function readMetadata({ entries }: Metadata): HeaderList | undefined {
   const headers: Record<string, string | string[]> = {};
   for (const { name, value } of entries) {
@@ -67,7 +67,7 @@ export function readMetadata({ entries }: Metadata): HeaderList | undefined {
   return headers;
 }
 
-/** What a frame says; `undefined` where it is no Control of this protocol, or has a count past 2^53 - 1. */
+/** Reads a control frame. Returns `undefined` if it is not a valid Control, or has a count above 2^53 - 1. */
 export function readControl(frame: Received): Control["kind"] | undefined {
   if ((frame.flags & ~CONTROL) !== 0 || frame.end - frame.start > CONTROL_MAX_BYTES) {
     return undefined;
@@ -85,7 +85,7 @@ export function readControl(frame: Received): Control["kind"] | undefined {
   }
 }
 
-/** Reads what receivedControl() makes; `undefined`: fromBinary() must read the frame. */
+/** Reads what receivedControl() makes. Returns `undefined` if fromBinary() must read the frame. */
 function readReceived({ bytes, start, end }: Received): Control["kind"] | undefined {
   if (bytes[start] !== RECEIVED_TAG || end - start > 8) return undefined;
   let count = 0;

@@ -4,33 +4,33 @@ import type { HeaderList } from "../call-stream.ts";
 import { failure } from "../failure.ts";
 import type { Window } from "./session-window.ts";
 
-/** The names that are the protocol's own; applications do not see them. */
+/** Whether a header belongs to the protocol of sessions; applications do not see those. */
 const isOwn = (name: string): boolean => name.startsWith("hawser-");
 
-/** Removes the protocol's own from `values`, which the caller alone has, and returns them. */
+/** Removes the headers of the protocol from `values`, which nothing else may use, and returns `values`. */
 export function withoutOwn(values: HeaderList): HeaderList {
   for (const name in values) if (isOwn(name)) delete values[name];
   return values;
 }
 
-/** Removes the same from the metadata of a status. */
+/** Removes the headers of the protocol from the metadata of a status. */
 export function dropOwn(metadata: Headers): void {
   for (const name of [...metadata.keys()]) if (isOwn(name)) metadata.delete(name);
 }
 
-/** What a client asks with an attachment. */
+/** The headers with which a client asks for an attachment. */
 export interface Ask {
   readonly session: string;
   readonly attach: number;
   readonly received: number;
   readonly window: Window;
   readonly epoch: string;
-  /** The server's clock when the session was opened; `undefined` once a response of it has come. */
+  /** The server's clock when the session was opened; `undefined` once the server has answered. */
   readonly openedMs: number | undefined;
   readonly cancel: boolean;
 }
 
-/** What a server answers. */
+/** The headers with which a server accepts an attachment. */
 export interface Answer {
   readonly resumed: boolean;
   readonly epoch: string;
@@ -53,7 +53,7 @@ export function writeAsk(ask: Ask): Record<string, string> {
   return headers;
 }
 
-/** Throws INVALID_ARGUMENT that names the header. */
+/** Throws INVALID_ARGUMENT, with the name of the header, if one is missing or not valid. */
 export function readAsk(headers: HeaderList): Ask {
   const opened = headers["hawser-opened"];
   return {
@@ -77,7 +77,7 @@ export function writeAnswer(answer: Answer): Record<string, string> {
   };
 }
 
-/** `undefined` where a server that keeps no sessions answered. Throws INVALID_ARGUMENT that names the header. */
+/** Returns `undefined` if the server keeps no sessions. Throws INVALID_ARGUMENT, with the name of the header. */
 export function readAnswer(headers: HeaderList): Answer | undefined {
   const session = headers["hawser-session"];
   if (session === undefined) return undefined;
@@ -91,7 +91,7 @@ export function readAnswer(headers: HeaderList): Answer | undefined {
   };
 }
 
-/** How many messages the server has sent, as its trailers say; `undefined` where they are not a session's. */
+/** The number of messages that the server has sent; `undefined` if the trailers are not those of a session. */
 export function readSent(trailers: HeaderList): number | undefined {
   return trailers["hawser-sent"] === undefined ? undefined : readCount(trailers, "hawser-sent");
 }

@@ -3,7 +3,7 @@ import { writeAsk } from "./headers.ts";
 import type { Window } from "./session-window.ts";
 import type { NegotiatedSettings } from "./settings.ts";
 
-/** What an attachment says beside what its session is. */
+/** The headers of an attachment that change from one to the next. */
 export interface AttachmentCounts {
   readonly attach: number;
   readonly received: number;
@@ -12,8 +12,8 @@ export interface AttachmentCounts {
 }
 
 /**
- * Which session the attachments of a call belong to: its id, the server process that has it, and, until that has
- * answered, when it was opened (session.proto, 3).
+ * The identity of a session: its id, the epoch of the server process that has it, and, until that has answered, the
+ * time when it was opened (session.proto, 3).
  */
 export class SessionIdentity {
   readonly #newId: () => string;
@@ -22,7 +22,7 @@ export class SessionIdentity {
   #server: NegotiatedSettings;
   #epoch: string;
   #openedMs: number | undefined;
-  #answered = false;
+  #isAnswered = false;
 
   /** @param newId makes 128 random bits in hexadecimal digits */
   constructor(newId: () => string, server: NegotiatedSettings, clock: Clock) {
@@ -33,33 +33,33 @@ export class SessionIdentity {
     this.#epoch = server.epoch;
   }
 
-  /** How long the server keeps the session without an attachment. */
+  /** The server keeps the session without an attachment for this time. */
   get graceMs(): number {
     return this.#server.graceMs;
   }
 
-  /** The server process, as it last said. */
+  /** The epoch of the server process that answered last, at first that of Negotiate. */
   get epoch(): string {
     return this.#epoch;
   }
 
   /** Whether the server has answered an attachment. */
   get isAnswered(): boolean {
-    return this.#answered;
+    return this.#isAnswered;
   }
 
-  /** When the first attachment was sent, by this side's clock. */
+  /** The time when the first attachment was sent, by this side's clock. */
   get openedMs(): number | undefined {
     return this.#openedMs;
   }
 
-  /** The server process with this epoch has the session. */
-  answered(epoch: string): void {
-    this.#answered = true;
+  /** Notes the epoch of the server process that has the session. */
+  onAnswer(epoch: string): void {
+    this.#isAnswered = true;
     this.#epoch = epoch;
   }
 
-  /** Another session takes the place of one that never began. */
+  /** Becomes the identity of a new session, which replaces one that never began. */
   replace(server: NegotiatedSettings): void {
     this.#id = this.#newId();
     this.#server = server;
@@ -67,12 +67,12 @@ export class SessionIdentity {
     this.#openedMs = undefined;
   }
 
-  /** The first attachment reached no handler, or was not sent: the next one is the first. */
+  /** Makes the next attachment the first: the one before reached no handler, or was not sent. */
   reopen(): void {
     this.#openedMs = undefined;
   }
 
-  /** The headers of an attachment that is sent now; what was the first remains so. */
+  /** Returns the headers of an attachment that is sent now. */
   ask(counts: AttachmentCounts): Record<string, string> {
     this.#openedMs ??= this.#clock.now();
     const openedMs = this.#openedMs + this.#server.clockAheadMs;
@@ -80,7 +80,7 @@ export class SessionIdentity {
       ...counts,
       session: this.#id,
       epoch: this.#epoch,
-      openedMs: this.#answered ? undefined : openedMs,
+      openedMs: this.#isAnswered ? undefined : openedMs,
     });
   }
 }

@@ -22,11 +22,11 @@ const MEANING: Record<Reason, string> = {
 };
 
 /**
- * The error of a call whose session is lost: ABORTED, or INVALID_ARGUMENT
- * where the rules were broken, with a SessionLost among its details.
+ * The error of a call whose session is lost: INVALID_ARGUMENT if a side broke
+ * the rules, else ABORTED; with a SessionLost among its details.
  *
  * @param arrived how many messages of the side that gets the error are known to have arrived
- * @param what what happened, where that says more than the reason
+ * @param what what happened; default: the meaning of the reason
  */
 export function sessionLost(reason: Reason, arrived: number, what?: string): ConnectError {
   const meaning = MEANING[reason] ?? MEANING[Reason.UNSPECIFIED];
@@ -40,7 +40,7 @@ export function sessionLost(reason: Reason, arrived: number, what?: string): Con
   return error;
 }
 
-/** Why the session of a call was lost; `undefined` where `error` says nothing of that. */
+/** Returns why a session was lost; `undefined` if `error` is not the loss of a session. */
 export function readSessionLost(error: unknown): SessionLost | undefined {
   return error instanceof ConnectError ? error.findDetails(SessionLostSchema)[0] : undefined;
 }

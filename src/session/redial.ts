@@ -1,83 +1,82 @@
 import { A_FIFTH, Backoff } from "../flow/backoff.ts";
 import type { Clock } from "../flow/clock.ts";
 
-/** A stream that lasted `steadyMs` was not a failure. */
+/** The end of a stream that lasted `steadyMs` does not count as a failure. */
 const BACKOFF = {
   ...{ initialMs: 100, factor: 1.6, maxMs: 5000, jitter: A_FIFTH },
   firstAtOnce: true,
   steadyMs: 10_000,
 };
 
-/** The session that a Redial has dial. */
-export interface Redialled {
-  /** The session begins to look for a stream; called again each time that the server says when. */
+/** The session that a Redial calls when an attempt is due. */
+export interface RedialListener {
+  /** Called when the stream was lost, and again each time that the server asks to wait. */
   onResuming(): void;
-  /** It is time to dial. */
+  /** Called when the next attempt is due. */
   onDue(): void;
-  /** The grace has run out: the server no longer keeps the session. */
+  /** Called when the grace has run out: the server no longer keeps the session. */
   onGivenUp(): void;
 }
 
 /**
- * When a session that has lost its stream dials again: at once, then after
- * pauses that grow with each attempt that brings nothing, or when the server
- * says; until the server's grace has run out, which counts from the loss
- * (session.proto, 8). It knows time and chance, and no streams.
+ * Decides when a session that has lost its stream dials again: immediately, then
+ * after pauses that grow with each failed attempt, or after the pause that the
+ * server asks for; until the server's grace has run out, which counts from the
+ * loss (session.proto, 8). A Redial has no streams.
  */
 export class Redial {
   readonly #clock: Clock;
   readonly #graceMs: number;
-  readonly #session: Redialled;
-  /** Counts the attempts in a row that brought nothing. */
+  readonly #session: RedialListener;
+  /** Counts the failed attempts in a row. */
   readonly #backoff: Backoff;
   /** Runs from the loss until a server answers. */
   #grace: Disposable | undefined;
   #pause: Disposable | undefined;
-  /** Whether a stream was lost, or not found, since one last brought something. */
+  /** Whether a stream was lost, or could not be opened, since a message last arrived. */
   hasFailed = false;
 
-  constructor(clock: Clock, graceMs: number, session: Redialled) {
+  constructor(clock: Clock, graceMs: number, session: RedialListener) {
     this.#clock = clock;
     this.#graceMs = graceMs;
     this.#backoff = new Backoff(BACKOFF, clock);
     this.#session = session;
   }
 
-  /** An attempt begins. */
-  dialled(): void {
+  /** Notes that an attempt begins. */
+  onDial(): void {
     this.#backoff.begin();
   }
 
   /**
-   * The server answered: a session that is cut off again after each answer
-   * need not wait longer each time.
+   * Notes that the server answered: the pauses of a session that loses its
+   * stream after each answer do not grow.
    *
-   * @param further whether more messages have arrived there than were known of
+   * @param madeProgress whether the server has more messages than was known
    */
-  answered(further: boolean): void {
+  onAnswer(madeProgress: boolean): void {
     this.#grace?.[Symbol.dispose]();
     this.#grace = undefined;
-    this.#backoff.reset(further ? 0 : 1);
+    this.#backoff.reset(madeProgress ? 0 : 1);
   }
 
-  /** The stream brings something. */
-  delivered(): void {
+  /** Notes that a message arrived. */
+  onArrival(): void {
     this.hasFailed = false;
     this.#backoff.reset();
   }
 
   /**
-   * The stream is gone, or no stream could be opened: has the session dial
-   * again.
+   * Has the session dial again: its stream was lost, or could not be opened.
    *
-   * @param waitMs how long the server asks to wait
+   * @param waitMs the pause that the server asks for
    */
-  lost(waitMs?: number): void {
+  onLost(waitMs?: number): void {
     this.hasFailed = true;
     if (this.#grace === undefined || waitMs !== undefined) {
       this.#session.onResuming();
       this.#grace?.[Symbol.dispose]();
-      // The process stays for it: there may be no socket that keeps it.
+      // The timer keeps the process alive: there may be no socket that does.
       this.#grace = this.#clock.startTimer(
         this.#graceMs + (waitMs ?? 0),
         () => this.#session.onGivenUp(),
@@ -89,7 +88,7 @@ export class Redial {
     else this.#pause = this.#clock.startTimer(pauseMs, () => this.#session.onDue());
   }
 
-  /** The session is over. */
+  /** Stops the timers: the session has ended. */
   stop(): void {
     this.#grace?.[Symbol.dispose]();
     this.#pause?.[Symbol.dispose]();

@@ -5,41 +5,44 @@ import { Acknowledgements } from "./acknowledgements.ts";
 import type { ServerAttachment } from "./attachment.ts";
 import type { Ask } from "./headers.ts";
 import { Reason, sessionLost } from "./lost.ts";
-import type { Keeper, ServerSession } from "./server-session.ts";
+import type { ServerSession, SessionKeeper } from "./server-session.ts";
 import type { Account } from "./session-window.ts";
 import type { SessionSettings } from "./settings.ts";
 import { judgeUnknown } from "./state.ts";
 import { Tombstones } from "./tombstones.ts";
 
-/** How much the sessions of one server may take. */
+/** The limits of the sessions of one server. */
 export interface SessionLimits {
-  /** How many sessions the server keeps. Past it no more begin. Default: 100 000. */
+  /** The most sessions that the server keeps; above it no session begins. Default: 100 000. */
   readonly maxSessions: number;
-  /** How many bytes they hold together. Past it no more begin. Default: 256 MiB. */
+  /** The most bytes that all sessions keep together; above it no session begins. Default: 256 MiB. */
   readonly maxBytes: number;
-  /** How many sessions one connection may have, with and without a stream. Default: 5000. */
+  /** The most sessions of one connection, with and without a stream. Default: 5000. */
   readonly maxPerConnection: number;
-  /** How many may be resumed in a second; the clients of more are told when to try again. Default: 2000. */
+  /**
+   * The most sessions that are resumed in a second; clients of further ones are asked to try again later. Default:
+   * 2000.
+   */
   readonly resumesPerSecond: number;
 }
 
 /** An attachment that a client asks for. */
 export interface Arrival {
   readonly ask: Ask;
-  /** The method, and who calls it, as authenticated: both must be those of the session. */
+  /** The method and the authenticated caller: both must be those of the session. */
   readonly method: object;
   readonly caller: string;
-  /** The connection that it came on. */
+  /** The connection of the client. */
   readonly connection: object;
   /** Opens the stream of the attachment. */
   open(session: ServerSession): ServerAttachment;
   /** Makes a session and its call. */
-  create(keeper: Keeper): ServerSession;
+  create(keeper: SessionKeeper): ServerSession;
   /** Runs the handler, after the first attach(). */
   start(): void;
 }
 
-/** Why a server that closes refuses an attachment that would begin a session. */
+/** The error of an attachment that would begin a session while the server closes. */
 export const DRAINING = failure(Code.Unavailable, "the server is closing: no session begins here");
 
 const LOOKS_OLD =
@@ -56,8 +59,8 @@ interface Entry {
   skipped: boolean;
 }
 
-/** The sessions of a server: which there are, which callers may have them, and how many fit. */
-export class SessionRegistry implements Keeper {
+/** The sessions of a server. Admits attachments by identity, by caller and by the limits. */
+export class SessionRegistry implements SessionKeeper {
   readonly settings: SessionSettings;
   readonly clock: Clock;
   readonly acknowledgements: Acknowledgements;
@@ -69,7 +72,7 @@ export class SessionRegistry implements Keeper {
   readonly #tombstones: Tombstones;
   #resumes = 0;
   #resumesSinceMs = 0;
-  /** Told when the last session is over; `undefined` while sessions may begin. */
+  /** Called when the last session has ended; `undefined` while sessions may begin. */
   #onEmpty: (() => void) | undefined;
 
   constructor(settings: SessionSettings, limits: SessionLimits, clock: Clock) {
@@ -80,28 +83,28 @@ export class SessionRegistry implements Keeper {
     this.acknowledgements = new Acknowledgements(clock);
   }
 
-  /** How many sessions are kept. */
+  /** The number of sessions that are kept. */
   get size(): number {
     return this.#entries.size;
   }
 
-  /** What they keep, in bytes. */
+  /** The bytes that all sessions keep together. */
   get bytes(): number {
     return this.account.bytes;
   }
 
-  /** Admits an attachment; or returns why it is refused. */
+  /** Admits an attachment, or returns the error with which it is refused. */
   admit(arrival: Arrival): ConnectError | undefined {
     const entry = this.#entries.get(arrival.ask.session);
     return entry === undefined ? this.#begin(arrival) : this.#resume(entry, arrival);
   }
 
-  /** From now on no session begins: DRAINING. Those that there are can still be resumed. */
+  /** Lets no session begin from now on (DRAINING). Sessions that exist can still be resumed. */
   drain(onEmpty: () => void): void {
     this.#onEmpty = onEmpty;
   }
 
-  /** Ends the sessions that wait for an attachment or a confirmation: the server closes. */
+  /** Ends all sessions: the server closes. */
   close(): void {
     for (const { session } of [...this.#entries.values()]) session.expire();
   }
@@ -121,7 +124,7 @@ export class SessionRegistry implements Keeper {
     const waitMs = this.#paceMs();
     if (waitMs > 0) {
       entry.session.postpone(waitMs);
-      return comeAgain(waitMs);
+      return resumeLater(waitMs);
     }
     const refusal = entry.session.attach(ask, () => arrival.open(entry.session));
     if (refusal !== undefined) return refusal;
@@ -137,11 +140,11 @@ export class SessionRegistry implements Keeper {
     const { ask } = arrival;
     const nowMs = this.clock.now();
     if (this.#tombstones.has(ask.session)) return sessionLost(Reason.UNKNOWN, 0);
-    // The clock of another process is not known here.
+    // hawser-opened is by the clock of the server process with that epoch, which is comparable only if it is this one.
     const own = ask.epoch === this.settings.epoch;
     const openedMs = own ? Math.min(ask.openedMs ?? nowMs, nowMs + this.settings.graceMs) : nowMs;
     if (ask.cancel) {
-      // An attachment that the cancel overtook must start nothing.
+      // An attachment that arrives after its cancel must not start the handler.
       const mayStart = ask.openedMs !== undefined;
       if (mayStart) this.#leaveTombstone(ask.session, openedMs, arrival.connection);
       return failure(Code.Canceled, "the client cancelled the call");
@@ -171,7 +174,7 @@ export class SessionRegistry implements Keeper {
     return undefined;
   }
 
-  /** Why no session can begin, where none can; sessions whose end only waits to be confirmed are dropped first. */
+  /** Returns why no session can begin, if so. Drops sessions that wait only for the confirmation of their end first. */
   #full(connection: object): string | undefined {
     const { maxSessions, maxBytes, maxPerConnection } = this.#limits;
     const isFull = () => this.#entries.size >= maxSessions || this.bytes >= maxBytes;
@@ -195,17 +198,17 @@ export class SessionRegistry implements Keeper {
     this.#finished.add(id);
   }
 
-  onOver(id: string, settled: boolean): void {
+  onEnded(id: string, clientKnows: boolean): void {
     const entry = this.#entries.get(id);
     if (entry === undefined) return;
     this.#entries.delete(id);
     this.#finished.delete(id);
     this.#count(entry.connection, -1);
-    if (entry.skipped || !settled) this.#leaveTombstone(id, entry.openedMs, entry.connection);
+    if (entry.skipped || !clientKnows) this.#leaveTombstone(id, entry.openedMs, entry.connection);
     if (this.size === 0) this.#onEmpty?.();
   }
 
-  /** Remembers that a session is over for as long as an attachment could start it. */
+  /** Remembers that a session has ended, until no attachment can start it any more. */
   #leaveTombstone(id: string, openedMs: number, connection: object): void {
     const nowMs = this.clock.now();
     const untilMs = openedMs + this.settings.graceMs;
@@ -219,7 +222,7 @@ export class SessionRegistry implements Keeper {
     else this.#perConnection.delete(connection);
   }
 
-  /** How long a resume has to wait: 0, or some time in one of the next seconds. */
+  /** Counts a resume, and returns its pause: 0, or a random time in one of the next seconds. */
   #paceMs(): number {
     const nowMs = this.clock.now();
     if (nowMs - this.#resumesSinceMs >= 1000) {
@@ -232,7 +235,7 @@ export class SessionRegistry implements Keeper {
   }
 }
 
-function comeAgain(waitMs: number): ConnectError {
+function resumeLater(waitMs: number): ConnectError {
   const error = failure(
     Code.Unavailable,
     `too many sessions are resumed at once: come again in ${waitMs} ms`,

@@ -20,35 +20,35 @@ import { type Account, SessionWindow } from "./session-window.ts";
 import type { SessionSettings } from "./settings.ts";
 import { attachedTo, ended, refusalOf, type ServerPhase } from "./state.ts";
 
-/** What keeps the sessions of a server. */
-export interface Keeper {
+/** The owner of the sessions of a server. */
+export interface SessionKeeper {
   readonly settings: SessionSettings;
   readonly clock: Clock;
   readonly acknowledgements: Acknowledgements;
   readonly account: Account;
-  /** The call has ended, and only the client's confirmation is missing. */
+  /** Called when the call has ended, and only the client's confirmation is missing. */
   onFinished(id: string): void;
-  /** The session is over: nothing can resume it. `settled`: the client knows, and will not try to. */
-  onOver(id: string, settled: boolean): void;
+  /** Called when the session has ended. `clientKnows`: the client will not try to resume it. */
+  onEnded(id: string, clientKnows: boolean): void;
 }
 
 export interface ServerSessionInit {
-  readonly keeper: Keeper;
-  /** What the client asked for with its first attachment. */
+  readonly keeper: SessionKeeper;
+  /** The headers of the first attachment. */
   readonly ask: Ask;
   /** The response headers that every response has. */
   readonly head: HeaderList;
 }
 
-/** What the trailer hawser-sent counts, with a number of 16 digits. */
+/** The size of the trailer hawser-sent with a number of 16 digits, as HPACK counts it. */
 const SENT_BYTES = 64;
 
 const NOTHING: HeaderList = {};
 
 /**
- * The server's half of a session: for the call it is a stream that is never
- * lost until the grace has run out; it listens to the attachments, one after
- * the other.
+ * The server's half of a session. The call uses it as a stream, which is lost
+ * only when the grace has run out. The session listens to the attachments, one
+ * after the other.
  */
 export class ServerSession
   extends SessionHalf<ServerAttachment>
@@ -56,14 +56,14 @@ export class ServerSession
 {
   readonly ownTrailerBytes = SENT_BYTES;
   readonly #id: string;
-  readonly #keeper: Keeper;
+  readonly #keeper: SessionKeeper;
   readonly #head: HeaderList;
   readonly #call: ServerStreamListener;
   #phase: ServerPhase = "running";
   #grace: Disposable | undefined;
   /** The response headers of the handler, once it has sent them. */
   #headers: HeaderList | undefined;
-  /** What the call has ended with. It is kept until the client confirms it. */
+  /** The end of the call, kept until the client confirms it. */
   #callEnd: End | undefined;
   #announcedHeaderBytes = 0;
   /** Whether the client has half-closed. */
@@ -83,11 +83,12 @@ export class ServerSession
     return this.#callEnd !== undefined;
   }
 
-  // What the attachments bring.
+  // ServerStreamListener: called by the attachments, and by the registry.
 
   /**
-   * A client asks for an attachment. Either `open` is called and the session
-   * continues there, or the error says why not; the session is then as it was.
+   * Attaches the session to the stream that `open` makes. If the attachment is
+   * refused, `open` is not called, the session does not change, and the error is
+   * returned.
    */
   attach(ask: Ask, open: () => ServerAttachment): ConnectError | undefined {
     const refusal = refusalOf(this.attachment, ask.attach);
@@ -100,7 +101,7 @@ export class ServerSession
     }
     const resumed = this.attachment.number > 0;
     this.#grace?.[Symbol.dispose]();
-    // Fence first, then count: from here on the last attachment brings nothing any more.
+    // The previous attachment is detached before the counts are read, so that nothing of it changes them.
     this.takeStream()?.refuse(sessionLost(Reason.TAKEN_OVER, this.window.received));
     const stream = open();
     this.attachment = attachedTo(stream, ask.attach);
@@ -109,7 +110,7 @@ export class ServerSession
     const metadata = this.#headers !== undefined;
     const answer = writeAnswer({ ...this.#keeper.settings, resumed, received, metadata });
     stream.sendHeaders({ ...this.#head, ...this.#headers, ...answer });
-    // After the end of the call the handler takes nothing.
+    // After the end of the call nothing is acknowledged, since the handler takes nothing.
     if (!this.finished) this.acknowledger.attach(stream);
     this.sendAgain(stream, ask.received);
     if (this.#callEnd !== undefined) stream.endSend(this.#callEnd);
@@ -126,22 +127,22 @@ export class ServerSession
     const bytes = message.end - message.start;
     if ((message.flags & CONTROL) !== 0) this.#onControl(message);
     else if (this.#hasHalfClosed) {
-      this.#violated("the client sends a message behind its end");
+      this.#violated("the client sent a message after its half-close");
     } else if (!this.window.receive(bytes)) {
-      this.#violated("the client sends more than the window holds");
+      this.#violated("the client exceeded the session window");
     } else if (this.finished) this.window.take(bytes);
     else this.#call.onMessage(message, this);
   }
 
   /**
-   * The client ended its side of the stream: it has all. Or it broke the rules, in the middle of a message or of the
-   * call, and must attach again.
+   * The client ended its side of the stream. After the end of the call this confirms the end; in the middle of a
+   * message or of the call it breaks the rules, and the client must attach again.
    */
   onHalfClose(isWhole: boolean, from: CallStream): void {
     const { stream } = this.attachment;
     if (stream === undefined || from !== stream) return;
     if (isWhole && this.finished) {
-      this.#over(true);
+      this.#end(true);
       return;
     }
     this.#lost();
@@ -158,14 +159,14 @@ export class ServerSession
     else this.#lost();
   }
 
-  /** The stream is gone; the session waits for another. */
+  /** Drops the lost stream, and waits for another. */
   #lost(): void {
     this.releaseStream();
     if (this.finished) this.#closeCall();
     this.#wait(0);
   }
 
-  /** The client was told to attach that much later. */
+  /** Extends the grace: the client was asked to attach that much later. */
   postpone(ms: number): void {
     if (this.attachment.is === "detached") this.#wait(ms);
   }
@@ -176,14 +177,14 @@ export class ServerSession
     this.#grace = clock.startTimer(settings.graceMs + moreMs, () => this.expire());
   }
 
-  /** No attachment came within the grace; or the server needs the memory. */
+  /** Ends the session: no attachment came within the grace, or the server needs the memory. */
   expire(): void {
-    this.#over(false, sessionLost(Reason.EXPIRED, this.window.acknowledged));
+    this.#end(false, sessionLost(Reason.EXPIRED, this.window.acknowledged));
   }
 
-  // What the call does, as it would with a stream.
+  // ServerCallStream: called by the call.
 
-  /** That of the client of the last attachment. */
+  /** Announced by the client on the last attachment. */
   get announcedHeaderBytes(): number {
     return this.#announcedHeaderBytes;
   }
@@ -193,7 +194,7 @@ export class ServerSession
     this.#headers = without(headers, this.#head);
     const { stream } = this.attachment;
     stream?.write(CONTROL, headerControl(writeMetadata(this.#headers)));
-    // Messages would leave before it.
+    // Otherwise messages would be sent before it.
     stream?.flush();
   }
 
@@ -211,7 +212,7 @@ export class ServerSession
     else this.#closeCall();
   }
 
-  /** Gives the session up: it cannot be resumed. */
+  /** Ends the session: it cannot be resumed. */
   reset(): void {
     this.#giveUp(false, failure(Code.Aborted, "the session was given up"));
   }
@@ -225,13 +226,14 @@ export class ServerSession
     } else if (control?.case === "end") {
       if (Number(control.value) !== this.window.received) {
         this.#violated(
-          `the client ends after ${control.value} messages; ${this.window.received} came`,
+          `the client says it sent ${control.value} messages, but ${this.window.received} arrived`,
         );
       } else if (!this.#hasHalfClosed) {
         this.#hasHalfClosed = true;
         if (!this.finished) this.#call.onHalfClose(true, this);
       }
-    } else this.#violated("the client sent a control frame that makes no sense");
+    } else
+      this.#violated("the client sent a control frame that is malformed or not allowed to clients");
   }
 
   #violated(what: string): void {
@@ -242,22 +244,22 @@ export class ServerSession
     if (!this.finished) this.#call.onInvalid(error, this);
   }
 
-  /** Ends the session, and its stream with the same error. */
-  #giveUp(settled: boolean, error: ConnectError): void {
+  /** Ends the session and its stream with an error. */
+  #giveUp(clientKnows: boolean, error: ConnectError): void {
     const stream = this.takeStream();
-    this.#over(settled, error);
+    this.#end(clientKnows, error);
     stream?.refuse(error);
   }
 
-  /** @param error why the call is lost, where it has not ended */
-  #over(settled: boolean, error: ConnectError = ENDED): void {
+  /** @param error why the call is lost, if it has not ended */
+  #end(clientKnows: boolean, error: ConnectError = ENDED): void {
     if (this.attachment.is === "over") return;
     this.takeStream();
     this.attachment = ended(this.attachment);
     this.#grace?.[Symbol.dispose]();
     this.failWrites(error);
     this.window.close();
-    this.#keeper.onOver(this.#id, settled);
+    this.#keeper.onEnded(this.#id, clientKnows);
     this.#closeCall(error);
   }
 
@@ -272,7 +274,7 @@ export class ServerSession
 /** Why nothing can be written any more to a session whose call ended well. */
 const ENDED = failure(Code.Canceled, "the call is over");
 
-/** What the call set, without what every response has. */
+/** Returns the headers that the call set, without those that every response has. */
 function without(headers: HeaderList, head: HeaderList): HeaderList {
   const set = Object.entries(headers).filter(([name]) => !(name in head));
   return set.length === 0 ? NOTHING : Object.fromEntries(set);

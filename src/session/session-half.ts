@@ -7,15 +7,15 @@ import type { SessionWindow } from "./session-window.ts";
 import { type AttachmentState, detached, unattached } from "./state.ts";
 
 /**
- * What the two halves of a session have in common. A message that the call
- * sends is kept in the window, and leaves on the stream that there is, or on
- * the next one. A message that the call takes is acknowledged there.
+ * The common part of the two halves of a session. A message that the call sends
+ * is kept in the window, and is sent on the session's stream, or on the next one
+ * if there is none. A message that the call takes is acknowledged there.
  */
 export abstract class SessionHalf<Stream extends SessionStream> {
   protected readonly window: SessionWindow;
   protected readonly acknowledger: Acknowledger;
   protected attachment: AttachmentState<Stream> = unattached;
-  /** What writers wait for while the window is full. */
+  /** Writers wait for this promise while the window is full. */
   #capacity: PromiseWithResolvers<void> | undefined;
   /** The error of every write from now on. */
   #failure: ConnectError | undefined;
@@ -25,7 +25,7 @@ export abstract class SessionHalf<Stream extends SessionStream> {
     this.acknowledger = new Acknowledger(window, acknowledgements);
   }
 
-  /** As CallStream.write(): a promise where the window is full, or the stream takes no more for now. */
+  /** As CallStream.write(): returns a promise if the window is full, or the stream takes no more for now. */
   write(flags: number, payload: Uint8Array): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure;
     const { window, acknowledger } = this;
@@ -42,19 +42,19 @@ export abstract class SessionHalf<Stream extends SessionStream> {
     else if (!this.acknowledger.isScheduled) this.acknowledger.soon();
   }
 
-  /** The stream is gone, or another takes its place. */
+  /** Takes the stream from the session, and drops what waits in it: it was lost, or another one replaces it. */
   protected releaseStream(): void {
     this.takeStream()?.release();
   }
 
-  /** Sends all that follows the first `received` messages. */
+  /** Sends again all messages after the first `received` ones. */
   protected sendAgain(stream: Stream, received: number): void {
     const { kept } = this.window;
     this.window.rewind(received);
     stream.pull(kept, kept.framedBytes);
   }
 
-  /** Lets writers continue, where the window has capacity. */
+  /** Lets writers continue if the window has capacity. */
   protected wakeWriters(): void {
     if (this.window.full) return;
     this.#capacity?.resolve();
@@ -69,7 +69,7 @@ export abstract class SessionHalf<Stream extends SessionStream> {
     this.#capacity.reject(this.#failure);
   }
 
-  /** Takes the stream from the session, which has none from now on, and returns it to be ended. */
+  /** Takes the stream from the session, which has none from now on. The caller must end it. */
   protected takeStream(): Stream | undefined {
     const { stream } = this.attachment;
     this.attachment = detached(this.attachment);

@@ -2,7 +2,7 @@ import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import { Spool } from "./spool.ts";
 
-/** How much of a session may be unacknowledged (session.proto, 6). */
+/** The most that may be unacknowledged in one direction of a session (session.proto, 6). */
 export interface Window {
   readonly bytes: number;
   readonly messages: number;
@@ -11,7 +11,7 @@ export interface Window {
 /** The default of either side: 1 MiB, and about 16 ms of the fastest stream. */
 export const DEFAULT_WINDOW: Window = { bytes: 1024 * 1024, messages: 16_384 };
 
-/** The smaller of both in each; one of the two itself where it is, for there are many. */
+/** The smaller value of both in bytes and in messages. Returns `a` itself if possible: there are many sessions. */
 function smaller(a: Window, b: Window): Window {
   const window = {
     bytes: Math.min(a.bytes, b.bytes),
@@ -20,21 +20,22 @@ function smaller(a: Window, b: Window): Window {
   return window.bytes === a.bytes && window.messages === a.messages ? a : window;
 }
 
-/** How much many sessions hold together, in bytes. */
+/** The bytes that all sessions of a server hold together. */
 export interface Account {
   bytes: number;
 }
 
-/** What is wrong with a count of the other side. */
+/** A count of the other side that violates the rules: below what it acknowledged, or above what was sent. */
 export type Violation = "gap" | "above";
 
-/** What a kept message costs beside its bytes, about. */
+/** The approximate cost of a kept message beside its bytes. */
 const ENTRY_BYTES = 16;
 
 /**
- * The window of one side of a session, both ways: what it has sent and keeps until it is
- * acknowledged, and how much it has received, handed to the application and
- * acknowledged. It knows no streams and no time.
+ * The window of one side of a session, in both directions: the messages that it
+ * has sent and keeps until they are acknowledged, and the counts of those that
+ * it has received, handed to the application and acknowledged. It uses neither
+ * streams nor timers.
  */
 export class SessionWindow {
   readonly #own: Window;
@@ -58,14 +59,14 @@ export class SessionWindow {
     this.#acknowledged = this.#received = this.#taken = this.#ackSent = start;
   }
 
-  // What this side sends.
+  // The messages that this side sends.
 
-  /** How many messages were sent. */
+  /** The number of messages that were sent. */
   get sent(): number {
     return this.#acknowledged + this.kept.messages;
   }
 
-  /** How many of them the other side has acknowledged. */
+  /** The number of sent messages that the other side has acknowledged. */
   get acknowledged(): number {
     return this.#acknowledged;
   }
@@ -89,12 +90,12 @@ export class SessionWindow {
     return this.full;
   }
 
-  /** This side half-closes. */
+  /** Notes that this side half-closes. */
   end(): void {
     this.#ended = true;
   }
 
-  /** The other side acknowledged `count` messages: they are kept no longer. An older count is ignored. */
+  /** Drops the first `count` messages, which the other side acknowledged. Ignores a count below the previous one. */
   acknowledge(count: number): Violation | undefined {
     if (count > this.sent) return "above";
     const news = count - this.#acknowledged;
@@ -104,33 +105,33 @@ export class SessionWindow {
     return undefined;
   }
 
-  /** What is wrong, if anything, where the other side has received `received` messages. */
+  /** Checks the number of messages that the other side has received; returns the violation, if it is one. */
   checkResume(received: number): Violation | undefined {
     if (received > this.sent) return "above";
     return received < this.#acknowledged ? "gap" : undefined;
   }
 
-  /** Has everything after the first `received` messages sent again. */
+  /** Makes `kept` return everything after the first `received` messages again. */
   rewind(received: number): void {
     this.kept.rewind(received - this.#acknowledged);
   }
 
-  // What this side receives.
+  // The messages that this side receives.
 
   get received(): number {
     return this.#received;
   }
 
-  /** How many messages the application has taken. */
+  /** The number of messages that the application has taken. */
   get delivered(): number {
     return this.#taken;
   }
 
-  /** Counts a message that came; `false` where the other side exceeds the window. */
+  /** Counts a received message. Returns `false` if the other side exceeds the window. */
   receive(bytes: number): boolean {
     if (this.#closed) return true;
     checkCount(this.#received);
-    // The last one may go over the bytes.
+    // A message that begins within the window may exceed its bytes.
     if (
       this.#received - this.#ackSent >= this.#window.messages ||
       this.#heldBytes + this.#ackPendingBytes >= this.#window.bytes
@@ -143,7 +144,10 @@ export class SessionWindow {
     return true;
   }
 
-  /** The application took a message; whether it is time to acknowledge. */
+  /**
+   * Counts a message that the application took. Returns whether half a window was taken, so that it must be
+   * acknowledged.
+   */
   take(bytes: number): boolean {
     if (this.#closed) return false;
     this.#taken++;
@@ -168,7 +172,7 @@ export class SessionWindow {
     return this.#taken;
   }
 
-  /** The other side says its window, the first time or anew. */
+  /** Sets the window of the other side; the smaller of the two counts. */
   setPeerWindow(theirs: Window): void {
     this.#window = smaller(this.#own, theirs);
   }
@@ -177,7 +181,7 @@ export class SessionWindow {
     return this.#window;
   }
 
-  /** The application takes no more: counts what it has not taken as taken. */
+  /** Counts all received messages as taken: the application takes no more. */
   takeAll(): void {
     this.#account.bytes -= this.#heldBytes + (this.#received - this.#taken) * ENTRY_BYTES;
     this.#ackPendingBytes += this.#heldBytes;
@@ -185,7 +189,7 @@ export class SessionWindow {
     this.#taken = this.#received;
   }
 
-  /** Lets go of everything; nothing is kept or counted any more. */
+  /** Drops all messages. Nothing is kept or counted any more. */
   close(): void {
     if (this.#closed) return;
     this.takeAll();

@@ -1,16 +1,16 @@
 import type { Window } from "./session-window.ts";
 
-/** What the sessions of a server have in common: Negotiate tells it (session.proto, 2). */
+/** The settings of a server's sessions, which Negotiate returns (session.proto, 2). */
 export interface SessionSettings {
-  /** The server process: 128 random bits in hexadecimal digits. */
+  /** Identifies the server process: 128 random bits in hexadecimal digits. */
   readonly epoch: string;
-  /** How long a session is kept without an attachment, in milliseconds. */
+  /** The server keeps a session without an attachment for this time. */
   readonly graceMs: number;
   readonly window: Window;
 }
 
-/** The same as a client knows it. */
+/** The settings of a server's sessions, as its client knows them. */
 export interface NegotiatedSettings extends SessionSettings {
-  /** The server's clock less this one's; too small by what Negotiate's answer took on its way. */
+  /** The server's clock minus this process's clock; too small by the time that Negotiate's answer took. */
   readonly clockAheadMs: number;
 }

@@ -1,47 +1,48 @@
 import { PREFIX_BYTES, readLength, writePrefix } from "../flow/length-prefix.ts";
-import { allocate } from "../flow/runtime.ts";
+import { runtime } from "../flow/runtime.ts";
 
-/** Keeps messages in pieces that are framed already. */
+/** Messages in pieces that are framed already. */
 export interface FramedSource {
-  /** The next piece, if there is one. */
+  /** Returns the next piece, if there is one. */
   next(): Uint8Array | undefined;
 }
 
 /** A larger message is kept as it is, not copied. */
 const COPY_MAX_BYTES = 16 * 1024;
 
-/** Chunks grow from the first size to the last while more is kept: an idle session stays small. */
+/** The size of chunks grows from the first to the last while messages are kept, so that an idle session stays small. */
 const CHUNK_BYTES = { first: 512, last: 32 * 1024 };
 
 interface Chunk {
   readonly bytes: Uint8Array;
-  /** How much of `bytes` is used, and from where on it is not acknowledged. */
+  /** The end of the used part of `bytes`, and the start of what is not acknowledged. */
   used: number;
   from: number;
-  /** How many messages begin here that are not acknowledged. */
+  /** The number of unacknowledged messages that begin in this chunk. */
   messages: number;
-  /** Whether these are frames, one after the other; else the bytes of one message, whose prefix ends the chunk before. */
+  /**
+   * `true`: the chunk holds whole frames. `false`: it holds one message, whose prefix is the end of the chunk before.
+   */
   readonly framed: boolean;
 }
 
 /**
  * The messages of a session that are not acknowledged, framed as they are
- * sent. They are kept as few large pieces: an object for each message that
- * lives until its acknowledgement would cost more than all else that a session
- * does.
+ * sent. They are kept as few large pieces: one object for each message, kept
+ * until the acknowledgement, would cost more than everything else in a session.
  */
 export class Spool implements FramedSource {
   #chunks: Chunk[] = [];
   #nextBytes = CHUNK_BYTES.first;
-  /** How many messages are kept. Only the Spool changes it. */
+  /** The number of messages that are kept. Only the Spool changes it. */
   messages = 0;
-  /** Their bytes, prefixes aside. Only the Spool changes it. */
+  /** The bytes of those messages without prefixes. Only the Spool changes it. */
   bytes = 0;
-  /** The chunk that next() has given out last, and how much of it. */
+  /** The index of the chunk from which next() returns, and the start of what it has not returned. */
   #at = 0;
   #offset = 0;
 
-  /** Their bytes, prefixes included. */
+  /** The bytes of the kept messages, prefixes included. */
   get framedBytes(): number {
     return this.bytes + this.messages * PREFIX_BYTES;
   }
@@ -65,7 +66,7 @@ export class Spool implements FramedSource {
     this.#chunks.push({ bytes: payload, used: size, from: 0, messages: 1, framed: false });
   }
 
-  /** The next piece that was not given out yet, if there is one. */
+  /** Returns the next piece that was not returned yet, if there is one. */
   next(): Uint8Array | undefined {
     for (;;) {
       const chunk = this.#chunks[this.#at];
@@ -94,7 +95,7 @@ export class Spool implements FramedSource {
       this.bytes -= bytesOf(chunk, chunk.messages);
       dropped++;
     }
-    // A prefix stays with its message.
+    // A prefix is dropped only with its message, which is in the next chunk.
     if (dropped > 0 && this.#chunks[dropped]?.framed === false) dropped--;
     if (rest > 0) {
       const chunk = this.#chunks[dropped] as Chunk;
@@ -116,11 +117,11 @@ export class Spool implements FramedSource {
     return before - this.bytes;
   }
 
-  /** Has next() give out again all that follows the first `count` messages. */
+  /** Makes next() return again everything after the first `count` messages. */
   rewind(count: number): void {
     let rest = count;
     this.#at = 0;
-    // Not past the last chunk, which may grow, and not between a prefix and its message.
+    // Stops before the last chunk, which may grow, and never between a prefix and its message.
     for (const chunk of this.#chunks.slice(0, -1)) {
       if (rest < chunk.messages || rest === 0) break;
       rest -= chunk.messages;
@@ -138,14 +139,14 @@ export class Spool implements FramedSource {
     this.messages = this.bytes = this.#at = this.#offset = 0;
   }
 
-  /** A chunk that `bytes` more fit in: the last one, or a new one. */
+  /** Returns the last chunk if `bytes` more fit into it, else a new one. */
   #chunkFor(bytes: number, framed: boolean): Chunk {
     const last = this.#chunks[this.#chunks.length - 1];
     if (framed && last?.framed === true && last.bytes.length - last.used >= bytes) return last;
     const size = framed ? Math.max(bytes, this.#nextBytes) : bytes;
     if (framed) this.#nextBytes = Math.min(this.#nextBytes * 2, CHUNK_BYTES.last);
     const chunk = {
-      bytes: allocate(size),
+      bytes: runtime.allocate(size),
       used: 0,
       from: 0,
       messages: 0,
@@ -162,7 +163,7 @@ function copy(from: Uint8Array, to: Uint8Array, at: number): void {
   else for (let i = 0; i < from.length; i++) to[at + i] = from[i] as number;
 }
 
-/** The bytes of the first `count` messages of a chunk that are not acknowledged. */
+/** The bytes of the first `count` unacknowledged messages of a chunk, without prefixes. */
 function bytesOf(chunk: Chunk, count: number): number {
   if (!chunk.framed) return chunk.used;
   const { bytes } = chunk;

@@ -1,8 +1,8 @@
 /**
- * Where a session stands, as data: its attachment, and how far its call is.
- * Each side moves the attachment by the functions below, which look at nothing
- * else: no time, and of a stream only its identity, which tells what the current
- * stream says from what an earlier one still says.
+ * The state of a session as data: its attachment, and the phase of its call.
+ * Each side changes the attachment by the functions below, which use nothing
+ * else: no time, and of a stream only its identity, by which a session ignores
+ * what an earlier stream still reports.
  *
  *                    open                answer
  *       ┌──────────┐──────▶┌───────────┐──────▶┌──────────┐
@@ -16,17 +16,17 @@
  *       │ over: ended, cancelled, expired, lost         │
  *       └──────────────────────────────────────────────┘
  *
- *     the call at the client    waiting ──── first stream ───▶ open ──── response headers ────▶ answered
+ *     the call at the client    waiting ──── first stream ───▶ open ──── response headers ────▶ headersGiven
  *     the call at the server    running ── endSend() ──▶ ended ── the stream with the end is closed ──▶ closed
  */
 import { Reason } from "./lost.ts";
 
 /**
- * `number` is that of the last attachment, 0 before the first; `stream` is the stream of the session, and `outgoing` the
- * stream on which messages leave.
+ * `number` is the number of the newest attachment, 0 before the first. `stream` is the stream of the session, and
+ * `outgoing` the stream on which messages are sent.
  */
 export type AttachmentState<Stream> =
-  /** The session has no stream. `isReached`: since it began there has been a connection to its server. */
+  /** The session has no stream. `isReached`: there has been a connection to its server since it began. */
   | {
       readonly is: "detached";
       readonly number: number;
@@ -34,21 +34,23 @@ export type AttachmentState<Stream> =
       readonly outgoing: undefined;
       readonly isReached: boolean;
     }
-  /** Only at the client: a stream is open, and the server has not answered. On attachment 1 messages leave all the same. */
+  /**
+   * Only at the client: a stream is open, and the server has not answered. On attachment 1 messages are sent already.
+   */
   | {
       readonly is: "attaching";
       readonly number: number;
       readonly stream: Stream;
       readonly outgoing: Stream | undefined;
     }
-  /** The session has a stream. */
+  /** The session has a stream, and the server has accepted it. */
   | {
       readonly is: "attached";
       readonly number: number;
       readonly stream: Stream;
       readonly outgoing: Stream;
     }
-  /** The session has ended: nothing follows. */
+  /** The session has ended. */
   | {
       readonly is: "over";
       readonly number: number;
@@ -56,10 +58,13 @@ export type AttachmentState<Stream> =
       readonly outgoing: undefined;
     };
 
-/** How far the call is at the client: no message may be written, messages may, and the response headers were told. */
-export type ClientPhase = "waiting" | "open" | "answered";
+/**
+ * The phase of the call at the client: it waits for its first stream; it may write messages; it was given its response
+ * headers.
+ */
+export type ClientPhase = "waiting" | "open" | "headersGiven";
 
-/** The same at the server: it runs, its end is known, and it was told that its stream is closed. */
+/** The phase of the call at the server: the handler runs; the call has ended; onClosed() was called. */
 export type ServerPhase = "running" | "ended" | "closed";
 
 export const unattached: AttachmentState<never> = {
@@ -70,28 +75,28 @@ export const unattached: AttachmentState<never> = {
   isReached: false,
 };
 
-/** There is a connection to the server, or there was one before a stream could be opened on it. */
+/** The server was connected, even if no stream could be opened on that connection. */
 export function reached<S>(state: AttachmentState<S>): AttachmentState<S> {
   return state.is === "detached" ? { ...state, isReached: true } : state;
 }
 
-/** Whether the session is lost where no connection can be made now: it has never reached its server. */
+/** Whether the session has never reached its server. It is then lost if no connection can be made. */
 export function isUnreached(state: AttachmentState<unknown>): boolean {
   return state.is === "detached" && !state.isReached;
 }
 
 /**
- * The client has opened a stream for the next attachment. Whatever the last one still says is fenced off.
+ * The client has opened a stream for the next attachment. What the previous stream still reports is ignored.
  *
- * @param flows whether messages leave before the answer
+ * @param isSending whether messages are sent before the server answers
  */
 export function opened<S>(
   state: AttachmentState<S>,
   stream: S,
-  flows: boolean,
+  isSending: boolean,
 ): AttachmentState<S> {
   if (state.is === "over") return state;
-  const outgoing = flows ? stream : undefined;
+  const outgoing = isSending ? stream : undefined;
   return { is: "attaching", number: state.number + 1, stream, outgoing };
 }
 
@@ -100,25 +105,25 @@ export function answered<S>(state: AttachmentState<S>): AttachmentState<S> {
   return state.is === "attaching" ? attachedTo(state.stream, state.number) : state;
 }
 
-/** The session has a stream, that of attachment `number`: the server has let it in. */
+/** The server has accepted attachment `number`. */
 export function attachedTo<S>(stream: S, number: number): AttachmentState<S> {
   return { is: "attached", number, stream, outgoing: stream };
 }
 
-/** Why the server refuses attachment `number`, if it does. */
+/** Returns why the server refuses attachment `number`; `undefined` if it accepts it. */
 export function refusalOf(state: AttachmentState<unknown>, number: number): Reason | undefined {
   if (state.is === "over") return Reason.UNKNOWN;
   return number > state.number ? undefined : Reason.TAKEN_OVER;
 }
 
-/** The stream is gone, or left. */
+/** The session has no stream any more. */
 export function detached<S>(state: AttachmentState<S>): AttachmentState<S> {
   if (state.is === "over" || state.is === "detached") return state;
   const { number } = state;
   return { is: "detached", number, stream: undefined, outgoing: undefined, isReached: true };
 }
 
-/** Whether the last attachment is the first, and no server has answered it: where none processed it, the next is the first. */
+/** Whether attachment 1 was sent and not answered. If no server processed it, the next attachment is number 1 again. */
 export function mayBeginAgain(state: AttachmentState<unknown>): boolean {
   return state.is === "attaching" && state.number === 1;
 }
@@ -128,17 +133,17 @@ export function ended<S>(state: AttachmentState<S>): AttachmentState<S> {
   return { is: "over", number: state.number, stream: undefined, outgoing: undefined };
 }
 
-/** What a server does with an attachment of a session that it does not know (session.proto, 4c and 4d). */
+/** Returns what a server does with an attachment of a session that it does not know (session.proto, 4c and 4d). */
 export function judgeUnknown(
   ask: { attach: number; epoch: string; openedMs: number | undefined },
   server: { epoch: string; nowMs: number; graceMs: number },
 ): "start" | Reason {
   if (ask.epoch !== server.epoch) {
-    // No server has seen attachment 1 before. What a later one resumes is in another process, which may be gone or not.
+    // Attachment 1 begins a session. A later one resumes a session of another process, which may still run or not.
     return ask.attach === 1 ? "start" : Reason.SERVER_RESTARTED;
   }
   if (ask.openedMs === undefined) return Reason.UNKNOWN;
-  // A time ahead of this clock is as wrong: when the session is forgotten, a late attachment could start it once more.
+  // A time ahead of this clock is refused too: a late attachment could start the session again after it was forgotten.
   const apartMs = Math.abs(server.nowMs - ask.openedMs);
   return apartMs <= server.graceMs ? "start" : Reason.EXPIRED;
 }

@@ -1,27 +1,27 @@
-/** How many tombstones the sessions of one connection may leave. */
+/** The most tombstones of the sessions of one connection. */
 export const TOMBSTONES_PER_CONNECTION = 1000;
 
 interface Tombstone {
   readonly untilMs: number;
-  /** The ids that the same connection left, oldest first. */
+  /** The ids of all tombstones of the same connection, oldest first. */
   readonly siblings: Set<string>;
 }
 
 /**
- * The ids of sessions that are over, and whose earlier attachments may still
- * arrive: they must not start the handler. Tombstones outlive the connection
- * that left them, because the attachment may come on another one. Past
- * TOMBSTONES_PER_CONNECTION, or past `limit` for all connections together, the
- * oldest is dropped: session.proto, 4g says what is lost then.
+ * The ids of sessions that have ended, and whose earlier attachments may still
+ * arrive: those must not start the handler again. A tombstone outlives its
+ * connection, because the attachment may arrive on another one. Above
+ * TOMBSTONES_PER_CONNECTION, or above `limit` for all connections together, the
+ * oldest is dropped: session.proto, 4g, has the consequence.
  */
 export class Tombstones {
   readonly #limit: number;
   /** In the order in which they were added. */
   readonly #tombstones = new Map<string, Tombstone>();
   readonly #perConnection = new WeakMap<object, Set<string>>();
-  /** Passes each tombstone once: an iterator that begins anew steps over all holes that dropped ones left in the map. */
+  /** Visits each tombstone once: a new iterator would step over the holes of all dropped ones in the map. */
   readonly #inOrder = this.#tombstones.entries();
-  /** What #inOrder passed last. */
+  /** The tombstone that #inOrder visited last. */
   #passed: readonly [string, Tombstone] | undefined;
 
   constructor(limit: number) {
@@ -36,7 +36,7 @@ export class Tombstones {
     return this.#tombstones.has(id);
   }
 
-  /** Remembers that the session `id` is over, until `untilMs`. */
+  /** Remembers until `untilMs` that the session `id` has ended. */
   add(id: string, untilMs: number, connection: object): void {
     this.#drop(id);
     let siblings = this.#perConnection.get(connection);
@@ -51,7 +51,7 @@ export class Tombstones {
     this.#tombstones.set(id, { untilMs, siblings });
   }
 
-  /** Drops those whose time is over; one that is kept for longer keeps those that were added after it. */
+  /** Drops the oldest tombstones until one is still valid; later ones stay, even if they are no longer valid. */
   expire(nowMs: number): void {
     for (let oldest = this.#oldest(); oldest !== undefined; oldest = this.#oldest()) {
       const [id, { untilMs }] = oldest;

@@ -4,7 +4,7 @@ import { toWire } from "../../src/failure.ts";
 import { statusTrailers } from "../../src/grpc/status.ts";
 import { type Ask, readAsk } from "../../src/session/headers.ts";
 import { type SessionLimits, SessionRegistry } from "../../src/session/registry.ts";
-import { type Keeper, ServerSession } from "../../src/session/server-session.ts";
+import { ServerSession, type SessionKeeper } from "../../src/session/server-session.ts";
 import type { SessionSettings } from "../../src/session/settings.ts";
 import { BASE, brief, ServerApp } from "./session-sim-apps.ts";
 import type { FakeClock, FakeTime } from "./session-sim-clock.ts";
@@ -116,7 +116,7 @@ export class SimServer {
     down.put({ is: "end", fields: statusTrailers(refusal, undefined) as Fields });
   }
 
-  #create(keeper: Keeper, ask: Ask): ServerSession {
+  #create(keeper: SessionKeeper, ask: Ask): ServerSession {
     const app = new ServerApp();
     const served: SimServed = {
       id: ask.session,
@@ -129,15 +129,15 @@ export class SimServer {
     this.served.push(served);
     if (this.#cancelled.has(ask.session)) app.bugs.push("it began after its cancel");
     const { settings, clock, acknowledgements, account } = keeper;
-    const listening: Keeper = {
+    const listening: SessionKeeper = {
       settings,
       clock,
       acknowledgements,
       account,
       onFinished: (id) => keeper.onFinished(id),
-      onOver: (id, settled) => {
+      onEnded: (id, settled) => {
         served.over = true;
-        keeper.onOver(id, settled);
+        keeper.onEnded(id, settled);
       },
     };
     app.session = new ServerSession({ keeper: listening, ask, head: BASE }, app);

@@ -10,7 +10,11 @@ import type {
 import { failure } from "../../src/failure.ts";
 import { COMPRESSED } from "../../src/grpc/framing.ts";
 import { Acknowledgements } from "../../src/session/acknowledgements.ts";
-import type { Dialler, Dialling, SettingsWatcher } from "../../src/session/attachment.ts";
+import type {
+  Dialler,
+  SettingsWatcher,
+  WaitingForConnection,
+} from "../../src/session/attachment.ts";
 import { ClientSession } from "../../src/session/client-session.ts";
 import { FakeTime } from "./session-sim-clock.ts";
 import { SimClientStream } from "./session-sim-streams.ts";
@@ -141,7 +145,7 @@ export class ClientSide implements Side, Dialler, ClientCallListener {
 
   // What the session asks for.
 
-  dial(session: Dialling): void {
+  dial(session: WaitingForConnection): void {
     if (!this.#reachable) {
       session.onUnreachable(failure(Code.Unavailable, "there is no connection"));
       return;
@@ -173,7 +177,7 @@ export class ClientSide implements Side, Dialler, ClientCallListener {
     return negotiates;
   }
 
-  tell(headers: Fields): void {
+  sendCancel(headers: Fields): void {
     if (this.#reachable) this.#open(headers, undefined).endSend();
   }
 

@@ -6,7 +6,7 @@ import { statusTrailers } from "../../src/grpc/status.ts";
 
 import { type Ask, readAsk } from "../../src/session/headers.ts";
 import { SessionRegistry } from "../../src/session/registry.ts";
-import { type Keeper, ServerSession } from "../../src/session/server-session.ts";
+import { ServerSession, type SessionKeeper } from "../../src/session/server-session.ts";
 import { BASE } from "./session-sim-apps.ts";
 import { type FakeClock, FakeTime } from "./session-sim-clock.ts";
 import { asValues, SimServerStream } from "./session-sim-streams.ts";
@@ -191,17 +191,17 @@ export class ServerSide implements Side, ServerStreamListener {
     return stream.far;
   }
 
-  #create(keeper: Keeper, ask: Ask): ServerSession {
+  #create(keeper: SessionKeeper, ask: Ask): ServerSession {
     const { settings, clock, acknowledgements, account } = keeper;
-    const listening: Keeper = {
+    const listening: SessionKeeper = {
       settings,
       clock,
       acknowledgements,
       account,
       onFinished: (id) => keeper.onFinished(id),
-      onOver: (id, settled) => {
+      onEnded: (id, settled) => {
         this.#over = true;
-        keeper.onOver(id, settled);
+        keeper.onEnded(id, settled);
       },
     };
     this.#session = new ServerSession({ keeper: listening, ask, head: BASE }, this);

@@ -13,10 +13,10 @@ import { failure } from "../../src/failure.ts";
 import { Acknowledgements } from "../../src/session/acknowledgements.ts";
 import type {
   Dialler,
-  Dialling,
   OpenSession,
   SessionWatcher,
   SettingsWatcher,
+  WaitingForConnection,
 } from "../../src/session/attachment.ts";
 import { ClientSession } from "../../src/session/client-session.ts";
 import type { Window } from "../../src/session/session-window.ts";
@@ -53,9 +53,9 @@ export interface SimAttachment extends SimRequest {
 }
 
 /** A dial that waits for a connection: a session, or headers that are sent once. */
-type Waiting = Dialling | Fields;
+type Waiting = WaitingForConnection | Fields;
 
-const isSession = (waiting: Waiting): waiting is Dialling => "onConnection" in waiting;
+const isSession = (waiting: Waiting): waiting is WaitingForConnection => "onConnection" in waiting;
 
 /** A client: one session, and how it gets its streams. */
 export class SimClient implements Dialler, SessionWatcher {
@@ -135,7 +135,7 @@ export class SimClient implements Dialler, SessionWatcher {
     this.sleptMs += ms;
   }
 
-  tell(headers: Fields): void {
+  sendCancel(headers: Fields): void {
     this.tells++;
     this.dial(headers);
   }

@@ -1,11 +1,11 @@
 /**
- * Several messages as the bytes of one write. Where many calls send the same
- * messages (see encoded-once.ts), one call right after the other, they send the
- * same batch too: making it costs each of them a comparison.
+ * Several messages as the bytes of one write. If many calls send the same
+ * messages (see encoded-once.ts), one call directly after the other, they share
+ * one batch: for each further call it costs only a comparison.
  */
 import { PREFIX_BYTES, writePrefix } from "../../flow/length-prefix.ts";
 
-/** Messages to be written: the flags of each, and its bytes. */
+/** Messages to be written: the flags and the bytes of each. */
 export interface Messages {
   readonly payloads: readonly Uint8Array[];
   readonly flags: readonly number[];
@@ -15,13 +15,13 @@ interface Batch extends Messages {
   readonly bytes: Buffer;
 }
 
-/** The batch that was made last, of up to 48 KiB; it is kept until the next is made. */
+/** The previous batch, of up to 48 KiB; it is kept until the next one is made. */
 let last: Batch = { payloads: [], flags: [], bytes: Buffer.alloc(0) };
 
 /**
- * The frames of messages. The caller must change neither the bytes nor the two lists afterwards.
+ * Returns the frames of messages. The caller must change neither the bytes nor the two lists afterwards.
  *
- * @param size how many bytes they have, prefixes included
+ * @param size the bytes of all messages, prefixes included
  */
 export function batchOf(messages: Messages, size: number): Buffer {
   if (isLast(messages)) return last.bytes;
@@ -46,7 +46,7 @@ export function writeFrames(
   }
 }
 
-/** Whether these messages are the ones of the last batch. Those of unrelated calls differ in the first message. */
+/** Whether the previous batch has the same messages. Those of unrelated calls differ in the first message. */
 function isLast({ payloads, flags }: Messages): boolean {
   if (payloads.length !== last.payloads.length) return false;
   for (let at = 0; at < payloads.length; at++) {

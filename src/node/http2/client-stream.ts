@@ -20,15 +20,15 @@ import { checkResponse } from "../../grpc/response.ts";
 import { readStatus } from "../../grpc/status.ts";
 import type { ClientAttachment } from "../../session/attachment.ts";
 import { MESSAGES, MessageStream } from "./message-stream.ts";
+import { catchUp } from "./receive.ts";
 import { destroyReset, readReset, reset } from "./reset.ts";
-import { catchUp } from "./turns.ts";
 
-/** The connection of a stream, as the stream sees it. */
+/** What a stream needs from its connection. */
 export interface StreamConnection {
-  /** As errors name it. */
+  /** The address in errors. */
   readonly name: string;
-  /** Why it is gone, if it is. */
-  readonly lost: ConnectError | undefined;
+  /** Why it was lost; `undefined` if it was not. */
+  readonly lossReason: ConnectError | undefined;
   /** Whether the server certainly did nothing for the stream. */
   neverProcessed(stream: ClientHttp2Stream): boolean;
 }
@@ -36,37 +36,33 @@ export interface StreamConnection {
 type ClientNative = ClientHttp2Stream & { [MESSAGES]: GrpcClientStream };
 
 /**
- * The HTTP/2 stream of a gRPC call, seen from the client: headers, messages, and
- * the status that the end means. All streams share the listeners of node:http2's
- * events, as those of a GrpcServerStream.
+ * The HTTP/2 stream of a gRPC call at the client: headers, messages, and the
+ * status at the end. All streams share the listeners of node:http2's events, as
+ * those of GrpcServerStream do.
  *
- * Response headers, messages and the end reach the listener in the order in which
- * the server sent them. node:http2 does not keep that order: it emits 'response'
- * in a tick of its own but gives DATA at once, so DATA comes first wherever it
- * reads several frames without a tick in between (over TLS while a write is
- * under way; always on Deno). DATA that comes early is kept until the headers are
- * here. The stream's window bounds it, since no more of the window is given
- * back meanwhile.
+ * The listener is called in the order in which the server sent response headers,
+ * messages and the end. node:http2 does not keep that order: it emits 'response'
+ * in a later tick but delivers DATA immediately. DATA therefore comes first if
+ * node:http2 reads several frames without a tick between them (over TLS during a
+ * write; always on Deno). The stream keeps such early DATA until 'response', and
+ * the flow-control window limits its size, since it is not extended meanwhile.
  */
 export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implements ClientAttachment {
   protected readonly listener: ClientStreamListener;
-  /** Until the response headers. */
+  /** Asked when the stream closes; `undefined` after the response headers. */
   #repeater: StreamRepeater | undefined;
   readonly #connection: StreamConnection;
-  /** How many request headers were sent, where the application set some of them. */
+  /** The number of request headers, if the application set some of them; else 0. */
   readonly #fields: number;
   #head: IncomingHttpHeaders | undefined;
   #tail: IncomingHttpHeaders | undefined;
   #status: Status | undefined;
-  /** Whether 'response' was emitted. */
-  #responded = false;
-  /** The DATA that came before 'response'. */
-  #early: Uint8Array[] | undefined;
-  /** Whether 'end' came before 'response'. */
+  /** Whether 'end' was emitted before 'response'. */
   #endedEarly = false;
 
   constructor(stream: ClientHttp2Stream, connection: StreamConnection, init: OpenStream) {
     super(stream, init);
+    this.awaitsHeaders = true;
     const { head, listener, repeater } = init;
     this.listener = listener;
     this.#repeater = repeater;
@@ -89,21 +85,9 @@ export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implement
     this.failWrites(reason);
     const stream = this.native;
     if (stream.closed) return;
-    // The server's status may have come before the client's half-close; the stream is freed all the same.
+    // If the status arrived before the client half-closed, the stream is freed without CANCEL.
     if (this.#status === undefined) reset(stream, constants.NGHTTP2_CANCEL);
     else if (!stream.writableEnded) reset(stream, constants.NGHTTP2_NO_ERROR);
-  }
-
-  override get mayReceive(): boolean {
-    return super.mayReceive && (this.#early === undefined || this.isDiscarding);
-  }
-
-  override onData(chunk: Uint8Array): void {
-    if (this.#responded || this.isDiscarding) super.onData(chunk);
-    else {
-      this.#early ??= [];
-      this.#early.push(chunk);
-    }
   }
 
   protected refuseInput(error: unknown): void {
@@ -117,13 +101,13 @@ export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implement
     rawHeaders: string[],
   ): void {
     const self = (this as ClientNative)[MESSAGES];
-    self.#responded = true;
+    self.awaitsHeaders = false;
     if (!self.isDiscarding) {
       const refusal = self.#tooMany(rawHeaders, "response headers");
       if (refusal !== undefined) self.#refuse(refusal);
       else self.#answered(headers, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
     }
-    if (self.#early !== undefined) self.#takeEarly();
+    self.takeEarlyData();
     if (self.#tail !== undefined) self.#status ??= self.#readStatus(self.#tail);
     if (self.#endedEarly) self.#ended();
   };
@@ -132,26 +116,26 @@ export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implement
     this: ClientHttp2Stream,
     trailers: IncomingHttpHeaders,
     _flags: number,
-    // node:http2 gives them, and @types/node does not know.
+    // node:http2 passes this parameter; @types/node does not declare it.
     rawTrailers: string[] = [],
   ): void {
     const self = (this as ClientNative)[MESSAGES];
     self.#tail ??= trailers;
     self.#status ??= self.#tooMany(rawTrailers, "trailers");
-    if (self.#responded) self.#status ??= self.#readStatus(self.#tail);
+    if (!self.awaitsHeaders) self.#status ??= self.#readStatus(self.#tail);
   };
 
   static readonly #onEnd = function (this: ClientHttp2Stream): void {
-    // 'end' also comes after a reset: then 'close' knows more.
+    // 'end' is emitted after a reset too; then #onClose reads the error code.
     const self = (this as ClientNative)[MESSAGES];
-    if (!self.#responded) self.#endedEarly = !this.closed;
+    if (self.awaitsHeaders) self.#endedEarly = !this.closed;
     else if (self.#status !== undefined || !this.closed) self.#ended();
     destroyReset(this);
   };
 
   static readonly #onClose = function (this: ClientHttp2Stream): void {
     catchUp();
-    (this as ClientNative)[MESSAGES].#gone();
+    (this as ClientNative)[MESSAGES].#onLost();
   };
 
   /** @param raw names and values in turn */
@@ -178,15 +162,7 @@ export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implement
     this.#ended();
   }
 
-  /** Takes what came before the headers, and lets the server continue. */
-  #takeEarly(): void {
-    const early = this.#early ?? [];
-    this.#early = undefined;
-    for (const chunk of early) this.onData(chunk);
-    this.readOn();
-  }
-
-  /** The status of the trailers. The metadata of an error has the response headers too, as Connect's errors do. */
+  /** Reads the status. The metadata of an error includes the response headers, as in Connect. */
   #readStatus(trailers: IncomingHttpHeaders): Status | undefined {
     const status = readStatus(trailers);
     if (status instanceof ConnectError && this.#head !== undefined) {
@@ -195,7 +171,7 @@ export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implement
     return status;
   }
 
-  /** The server has ended the stream, and all is read. */
+  /** Reports the end: the server has ended the stream, and everything was read. */
   #ended(): void {
     if (this.isDiscarding) return;
     if (this.#status === undefined) {
@@ -210,27 +186,27 @@ export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implement
     }
   }
 
-  /** The stream is gone, before its end was read or without one. */
-  #gone(): void {
+  /** Reports the loss of the stream, unless its status is known. */
+  #onLost(): void {
     if (this.isDiscarding) return;
     if (this.#status !== undefined) {
       this.#ended();
       return;
     }
     const rstCode = this.native.rstCode ?? 0;
-    const { lost, name } = this.#connection;
+    const { lossReason, name } = this.#connection;
     if (
-      lost === undefined &&
+      lossReason === undefined &&
       rstCode === constants.NGHTTP2_ENHANCE_YOUR_CALM &&
       this.#fields > HEADERS_MAX_FIELDS
     ) {
-      // Another attempt would have as many.
+      // Not retried: another attempt would have as many headers.
       this.#refuse(requestRefused(this.#fields, name));
       return;
     }
     const cause = readReset(rstCode, name);
     const unprocessed = this.#connection.neverProcessed(this.native) || cause.refused;
-    this.#lost(lost ?? cause.error, unprocessed);
+    this.#lost(lossReason ?? cause.error, unprocessed);
   }
 
   #lost(error: ConnectError, unprocessed: boolean): void {

@@ -25,10 +25,10 @@ import type { ClientTlsSettings } from "../tls.ts";
 import { GrpcClientStream, type StreamConnection } from "./client-stream.ts";
 
 /**
- * node:http2 refuses more header fields than this with RST_STREAM, in a way
- * that looks like the server's: GrpcClientStream, which can say what happened,
- * refuses those above HEADERS_MAX_FIELDS of failure.ts. Even empty fields are over
- * HEADERS_MAX_BYTES when there are more than this.
+ * node:http2 resets a stream with more header fields than this, with the same code
+ * that a server may use. So the value is too high to be reached: even empty fields
+ * are then over HEADERS_MAX_BYTES. GrpcClientStream refuses more fields than
+ * HEADERS_MAX_FIELDS (failure.ts) with an error that explains it.
  */
 const RECEIVED_MAX_FIELDS = HEADERS_MAX_BYTES / 32;
 
@@ -43,14 +43,14 @@ interface Connected {
 /** One HTTP/2 connection of a client, from the server's SETTINGS on. */
 class NodeConnection implements Connection, StreamConnection {
   readonly target: Target;
-  /** As errors name it. */
+  /** The address in errors. */
   readonly name: string;
   #settings: NegotiatedSettings | false | undefined;
   /** When `sessionSettings` was set, by this process's clock. */
-  #settingsKnownMs = 0;
-  #settingsDoubtful = false;
+  #settingsSetMs = 0;
+  #areSettingsOutdated = false;
   /** Resolves when the socket is closed. */
-  readonly #gone: Promise<void>;
+  readonly #closed: Promise<void>;
   readonly #session: http2.ClientHttp2Session;
   readonly #socket: net.Socket;
   readonly #keepalive: Watch;
@@ -72,7 +72,7 @@ class NodeConnection implements Connection, StreamConnection {
     this.#socket = socket;
     this.#owner = owner;
     const onChange = () => owner.onChange();
-    this.#gone = new Promise((resolve) => socket.once("close", () => resolve()));
+    this.#closed = new Promise((resolve) => socket.once("close", () => resolve()));
     session.on("goaway", (code, lastStreamId, data) => {
       if (!this.#draining) owner.onDrain();
       this.#draining = true;
@@ -96,15 +96,15 @@ class NodeConnection implements Connection, StreamConnection {
       this.#lose("the server closed it");
       onChange();
     });
-    // Before the streams hear of it, so that they know why they end.
+    // Prepended, so that the streams find the reason when they are closed by the same event.
     socket.prependListener("error", (error) => this.#lose(systemReason(error)));
     socket.prependListener("close", () => this.#lose("the server closed it"));
     this.#keepalive = keepalive.watch({
       bytesRead: () => socket.bytesRead,
-      // Where no call is open, calls that wait must still hear when the server is gone.
+      // Calls that wait for this connection must fail too if the server no longer answers.
       busy: () => this.#active > 0 || owner.isAwaited(),
       ping: (answered) => {
-        // It calls back with an error when the connection ends meanwhile.
+        // If the connection ends first, ping() calls back with an error.
         if (!session.destroyed) session.ping((error) => error === null && answered());
       },
       dead: (afterMs) => {
@@ -116,28 +116,28 @@ class NodeConnection implements Connection, StreamConnection {
     socket.unref();
   }
 
-  get hasCapacity(): boolean {
-    return this.usable && this.#active < this.#maxStreams;
+  get hasFreeStream(): boolean {
+    return this.isUsable && this.#active < this.#maxStreams;
   }
 
-  get isClosedForNow(): boolean {
-    return this.usable && this.#maxStreams === 0;
+  get takesNoCalls(): boolean {
+    return this.isUsable && this.#maxStreams === 0;
   }
 
   get #maxStreams(): number {
     return this.#session.remoteSettings.maxConcurrentStreams as number;
   }
 
-  get usable(): boolean {
-    return !this.#draining && this.lost === undefined && !this.#session.closed;
+  get isUsable(): boolean {
+    return !this.#draining && this.lossReason === undefined && !this.#session.closed;
   }
 
   get active(): number {
     return this.#active;
   }
 
-  get lost(): ConnectError | undefined {
-    // A connection that breaks the protocol is gone before node:http2 says why.
+  get lossReason(): ConnectError | undefined {
+    // If the server breaks the protocol, node:http2 destroys the session before it emits the error.
     if (this.#session.destroyed) this.#lose(BROKEN);
     return this.#lost;
   }
@@ -148,16 +148,16 @@ class NodeConnection implements Connection, StreamConnection {
 
   setSessionSettings(settings: NegotiatedSettings | false): void {
     this.#settings = settings;
-    this.#settingsKnownMs = realClock.now();
-    this.#settingsDoubtful = false;
+    this.#settingsSetMs = realClock.now();
+    this.#areSettingsOutdated = false;
   }
 
-  doubtSessionSettings(untilMs: number): void {
-    if (this.#settingsKnownMs <= untilMs && this.#settings) this.#settingsDoubtful = true;
+  invalidateSettings(untilMs: number): void {
+    if (this.#settingsSetMs <= untilMs && this.#settings) this.#areSettingsOutdated = true;
   }
 
   get mustNegotiate(): boolean {
-    return this.#settings === undefined || this.#settingsDoubtful;
+    return this.#settings === undefined || this.#areSettingsOutdated;
   }
 
   open(init: OpenStream): GrpcClientStream {
@@ -173,7 +173,7 @@ class NodeConnection implements Connection, StreamConnection {
       this.#keepalive.onBusy();
     }
     stream.once("close", this.#onStreamClose);
-    // The connection ends with its calls; later calls get another one.
+    // close() waits for the open calls; later calls get another connection.
     if (stream.id === LAST_STREAM_ID) this.#session.close();
     return new GrpcClientStream(stream, this, init);
   }
@@ -186,19 +186,19 @@ class NodeConnection implements Connection, StreamConnection {
     this.#keepalive.useHawserKeepalive();
   }
 
-  /** Whether the server certainly did nothing for `stream`: its GOAWAY named an earlier one as its last. */
+  /** Whether the server certainly did nothing for `stream`: its GOAWAY named an earlier stream as the last one. */
   neverProcessed(stream: http2.ClientHttp2Stream): boolean {
     return stream.id === undefined || stream.id > this.#lastStreamId;
   }
 
   async close(reason: ConnectError): Promise<void> {
-    // What was written just now must reach the socket before the socket goes: where the end of a session was
-    // confirmed, its server waits for no other attachment.
+    // What was just written must reach the socket before it is destroyed, for example the confirmation of a session's
+    // end: without it the server would wait for another attachment.
     await new Promise((resolve) => setImmediate(resolve));
     this.#lost ??= reason;
     this.#session.destroy();
     this.#socket.destroy();
-    await this.#gone;
+    await this.#closed;
   }
 
   #lose(reason: string): void {
@@ -209,7 +209,7 @@ class NodeConnection implements Connection, StreamConnection {
   }
 }
 
-/** node:http2 does not say which of the causes it was. */
+/** node:http2 does not report which of these it was. */
 const BROKEN = `the server broke the HTTP/2 protocol, or sent headers that node:http2 does not take: a field over ${HEADERS_MAX_BYTES} B, or more than 9 frames`;
 
 function reasonOf(error: NodeJS.ErrnoException): string {
@@ -217,9 +217,8 @@ function reasonOf(error: NodeJS.ErrnoException): string {
 }
 
 /**
- * node:http2 keeps the headers that it sent for as long as the stream, for
- * `sentHeaders`. Hawser never reads them, and they are a tenth of what an idle
- * stream costs.
+ * Frees the sent headers, which node:http2 keeps with a stream for `sentHeaders`.
+ * Hawser never reads them, and they are a tenth of the memory of an idle stream.
  */
 function forgetSent(stream: http2.ClientHttp2Stream): void {
   sentHeaders ??= Object.getOwnPropertySymbols(stream).find(
@@ -230,13 +229,13 @@ function forgetSent(stream: http2.ClientHttp2Stream): void {
 
 let sentHeaders: symbol | undefined;
 
-/** How connections are made. */
+/** The options for making connections. */
 export interface ConnectOptions {
   readonly tls: ClientTlsSettings;
   readonly timeoutMs: number;
 }
 
-/** Makes connections: TCP, TLS and the server's SETTINGS within `timeoutMs`. */
+/** Returns a function that makes connections: TCP, TLS and the server's SETTINGS within `timeoutMs`. */
 export function connectBy(options: ConnectOptions): Connect {
   return (target, owner) => connect(target, options, owner);
 }
@@ -268,7 +267,7 @@ async function connect(
     };
     const end = () => {
       settle();
-      // The promise is settled: later errors of the connection say nothing new.
+      // Ignores later errors of the connection: the promise is settled.
       session?.on("error", () => {});
       session?.destroy();
       socket.destroy();
@@ -320,7 +319,7 @@ function tlsSocket(target: Target, settings: ClientTlsSettings): tls.TLSSocket {
   });
 }
 
-/** The name for SNI: an IP address has none (RFC 6066). */
+/** The name for SNI; empty for an IP address (RFC 6066). */
 function serverNameOf(target: Target): string {
   return net.isIP(target.hostname) === 0 ? target.hostname : "";
 }

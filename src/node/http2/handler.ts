@@ -14,42 +14,42 @@ import { reset } from "./reset.ts";
 import type { ServerSessions } from "./server-sessions.ts";
 import { GrpcServerStream } from "./server-stream.ts";
 
-/** One method that is served, and how. */
+/** A method that is served, and the options of its calls. */
 export interface Route {
   readonly spec: MethodImplSpec;
   readonly options: ServerCallOptions;
 }
 
-/** Serves gRPC calls, one HTTP/2 stream each. */
+/** Serves gRPC calls; each has one HTTP/2 stream. */
 export interface GrpcHandler {
-  /** Takes the stream of a gRPC call; `false` where it is not gRPC: another protocol may have it. */
+  /** Serves the stream of a gRPC call. Returns `false` if it is not gRPC; another protocol may then serve it. */
   accept(
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
     rawHeaders: readonly string[],
   ): boolean;
-  /** How many calls have a stream, or a session, that is not closed yet. */
+  /** The number of calls whose stream or session is not closed yet. */
   readonly open: number;
   /**
-   * Refuses every new call in a way that lets its client try it elsewhere
-   * (REFUSED_STREAM). Streams that resume a session are taken.
+   * Refuses every new call from now on by REFUSED_STREAM, so that its client can
+   * try it at another server. Streams that resume a session are still served.
    */
   refuse(): void;
-  /** Ends the open calls that their clients continue at another server. */
+  /** Ends the open calls that can continue at another server. */
   move(): void;
   /** Ends every open call with `error`. */
   abort(error: ConnectError): void;
 }
 
-/** Hears of the calls of a GrpcHandler. */
+/** Listens to the calls of a GrpcHandler. */
 export interface GrpcListener {
-  /** A call is no longer open. */
+  /** Called when a call is no longer open. */
   onClosed(): void;
-  /** A new call is about to be refused: its client should open no more on this connection. */
+  /** Called before a new call is refused: the connection's client should open no more calls on it. */
   onRefused(connection: ServerHttp2Session): void;
 }
 
-/** A handler of the methods in `routes`, by path: `/package.Service/Method`. */
+/** Makes a handler of the methods in `routes`, by path: `/package.Service/Method`. */
 export function createGrpcHandler(
   routes: ReadonlyMap<string, Route>,
   sessions: ServerSessions | undefined,
@@ -62,13 +62,13 @@ export function createGrpcHandler(
     calls.delete(call);
     onClosed();
   };
-  const turnAway = (stream: ServerHttp2Stream) => {
+  const refuseStream = (stream: ServerHttp2Stream) => {
     stream.on("error", () => {});
-    // A client that hears of the reset first could try the call on the same connection.
+    // Before the reset: otherwise the client could try the call again on the same connection.
     if (stream.session !== undefined) onRefused(stream.session as ServerHttp2Session);
     reset(stream, constants.NGHTTP2_REFUSED_STREAM);
   };
-  const listener = { opened, closed, turnAway };
+  const listener = { opened, closed, refuseStream };
   return {
     accept(stream, headers, rawHeaders) {
       if (!isGrpc(headers["content-type"])) return false;
@@ -76,7 +76,7 @@ export function createGrpcHandler(
       const route = routes.get(path);
       const session = route && asksForSession(route.spec, headers) ? sessions : undefined;
       if (refusing && session === undefined) {
-        turnAway(stream);
+        refuseStream(stream);
         return true;
       }
       if (headers[":method"] !== "POST") {
@@ -124,7 +124,7 @@ export function createGrpcHandler(
   };
 }
 
-/** Sessions are of streaming calls; a unary one is plain whatever its headers say. */
+/** Whether the stream asks for a session. A unary call never has one, whatever its headers are. */
 function asksForSession(spec: MethodImplSpec, headers: IncomingHttpHeaders): boolean {
   return headers["hawser-session"] !== undefined && spec.kind !== "unary";
 }

@@ -8,13 +8,13 @@ import type { FramedSource } from "../../session/spool.ts";
 import { batchOf, writeFrames } from "./batch.ts";
 import { readOn, receive } from "./receive.ts";
 
-/** A larger message is written by itself, so that it is not copied once more. */
+/** A larger message is written by itself, so that it is not copied. */
 const COPY_MAX_BYTES = 16 * 1024;
 
-/** A batch of this size leaves at once. */
+/** A batch of this size is written immediately. */
 const BATCH_BYTES = 32 * 1024;
 
-/** About what a message that waits for the application costs beside its bytes. */
+/** The approximate cost of a message that waits for the application, beside its bytes. */
 const ENTRY_BYTES = 64;
 
 /** The property of a stream of node:http2 that is its MessageStream, for the listeners that all streams share. */
@@ -23,18 +23,18 @@ export const MESSAGES: unique symbol = Symbol("message stream");
 type NativeStream = Http2Stream & { [MESSAGES]: MessageStream<Http2Stream> };
 
 /**
- * The messages of an HTTP/2 stream, both ways: what its two ends have in common.
+ * The messages of an HTTP/2 stream in both directions: the common part of its two
+ * ends.
  *
- * The first message that is written leaves in the next tick. Messages that are
- * written while it is on its way to the socket leave after it, in one write:
- * node:http2 runs ticks after each DATA frame that comes, and what many frames
- * cause must not become as many writes. write() says when the peer takes no more
- * for now.
+ * The first message is written in the next tick. Messages that follow before
+ * node:http2 has passed that write to the socket are written after it, in one
+ * write: node:http2 runs ticks after each received DATA frame, and the answers to
+ * many frames must not become as many writes. write() returns a promise while the
+ * peer takes no more.
  *
- * The peer may send until the listener was given INBOX_BYTES of messages that
- * were not taken; then nothing is read until half of that was taken. A stream
- * with control frames is a session's, whose window is in the place of this one:
- * it is read without pause.
+ * The peer may send until INBOX_BYTES of messages wait for the application; then
+ * nothing is read until half of that was taken. A stream with control frames
+ * belongs to a session, whose window limits the peer instead: it is always read.
  */
 export abstract class MessageStream<Native extends Http2Stream> implements CallStream {
   protected readonly native: Native;
@@ -51,11 +51,15 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
   };
   #drained: PromiseWithResolvers<void> | undefined;
   #failure: { error: unknown } | undefined;
-  /** Whether all that comes is dropped, however long the peer sends. */
+  /** Whether everything that is received is dropped. */
   protected isDiscarding = false;
-  /** Whether messages that were not taken hold the peer back. A session has a window for that. */
+  /** Whether DATA is kept until the response headers were reported. Only a client's stream waits for headers. */
+  protected awaitsHeaders = false;
+  /** The DATA that is kept for that reason. */
+  #early: Uint8Array[] | undefined;
+  /** Whether messages that were not taken stop the reading. `false` for a session, which has a window. */
   readonly #isPaced: boolean;
-  /** The bytes of the messages that the listener was given and that were not taken. */
+  /** The bytes of messages that the listener was given and the application has not taken. */
   #waitingBytes = 0;
   #isFull = false;
 
@@ -93,7 +97,7 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
     return this.#drained.promise;
   }
 
-  /** Writes what waits, now. */
+  /** Writes the waiting messages now. */
   flush(): void {
     this.#scheduled = false;
     if (this.#bytes === 0 || this.#failure !== undefined) return;
@@ -104,7 +108,7 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
     if (this.native.writableCorked > 0) this.native.uncork();
   }
 
-  /** Writes all pieces of a source, as one write, except the last, which it returns. */
+  /** Writes all pieces of a source in one write, except the final piece, which it returns. */
   #writeAllButLast(source: FramedSource): Uint8Array | undefined {
     let last = source.next();
     for (let piece = last && source.next(); piece !== undefined; piece = source.next()) {
@@ -115,7 +119,7 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
     return last;
   }
 
-  /** Writes the messages that wait, as few pieces, after `head`. */
+  /** Writes the waiting messages in few pieces, after `head`. */
   #writePayloads(head: Uint8Array | undefined): void {
     const payloads = this.#payloads;
     const flags = this.#flags;
@@ -149,7 +153,7 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
     this.#flags = [];
   }
 
-  /** @param bytes what these messages have, prefixes included */
+  /** @param bytes the bytes of these messages, prefixes included */
   #writeBatch(
     head: Uint8Array | undefined,
     { from, to }: { from: number; to: number },
@@ -179,7 +183,7 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
     this.#resolveDrained();
   }
 
-  /** Drops what waits to be written; every waiting and later write fails with `error`. */
+  /** Drops the waiting messages; every waiting and later write fails with `error`. */
   protected failWrites(error: unknown): void {
     if (this.#failure !== undefined) return;
     this.#failure = { error };
@@ -207,15 +211,20 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
   /** The call, or the session. */
   protected abstract readonly listener: CallStreamListener<CallStream>;
   abstract reset(reason: ConnectError): void;
-  /** What came is not gRPC, or over a limit; or the listener threw. */
+  /** Called if the input is not gRPC or over a limit, or if the listener threw. */
   protected abstract refuseInput(error: unknown): void;
 
   get mayReceive(): boolean {
-    return !this.#isFull || this.isDiscarding;
+    return (!this.#isFull && this.#early === undefined) || this.isDiscarding;
   }
 
   onData(chunk: Uint8Array): void {
     if (this.isDiscarding) return;
+    if (this.awaitsHeaders) {
+      this.#early ??= [];
+      this.#early.push(chunk);
+      return;
+    }
     try {
       this.reader.push(chunk);
     } catch (error) {
@@ -234,12 +243,20 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
     this.#waitingBytes -= bytes + ENTRY_BYTES;
     if (this.#isFull && this.#waitingBytes * 2 <= INBOX_BYTES) {
       this.#isFull = false;
-      this.readOn();
+      this.#readOn();
     }
   }
 
-  /** Reads what waits, where the listener may receive. */
-  protected readOn(): void {
+  /** The response headers were reported: takes the DATA that was kept until then, and lets the server continue. */
+  protected takeEarlyData(): void {
+    if (this.#early === undefined) return;
+    const early = this.#early;
+    this.#early = undefined;
+    for (const chunk of early) this.onData(chunk);
+    this.#readOn();
+  }
+
+  #readOn(): void {
     if (this.mayReceive && !this.native.destroyed) readOn(this.native);
   }
 }

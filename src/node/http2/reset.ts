@@ -3,14 +3,15 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure } from "../../failure.ts";
 import { HEADERS_MAX_BYTES } from "../../grpc/header-limits.ts";
 
-/** What each HTTP/2 error code means for a call (gRPC PROTOCOL-HTTP2, "Errors"); the rest is INTERNAL. */
+/** The meaning of HTTP/2 error codes for a call (gRPC PROTOCOL-HTTP2, "Errors"); all others are INTERNAL. */
 const MEANING: Record<number, [Code, string]> = {
   [constants.NGHTTP2_NO_ERROR]: [Code.Internal, "ended the call without a gRPC status"],
   [constants.NGHTTP2_REFUSED_STREAM]: [Code.Unavailable, "refused the call"],
   [constants.NGHTTP2_CANCEL]: [Code.Canceled, "cancelled the call"],
   [constants.NGHTTP2_ENHANCE_YOUR_CALM]: [
     Code.ResourceExhausted,
-    // node:http2 resets a call with the same code where the response is over our own limit: the two cannot be told apart.
+    // node:http2 resets a call with the same code if the response is over its own limit; the two cannot be
+    // distinguished.
     `reset the call with ENHANCE_YOUR_CALM: too many requests or resets, or response headers over the ${HEADERS_MAX_BYTES} B that this client takes`,
   ],
   [constants.NGHTTP2_INADEQUATE_SECURITY]: [
@@ -21,11 +22,11 @@ const MEANING: Record<number, [Code, string]> = {
 
 export interface Reset {
   readonly error: ConnectError;
-  /** Whether the server says that it did nothing for the call. */
+  /** Whether the server did nothing for the call (REFUSED_STREAM). */
   readonly refused: boolean;
 }
 
-/** What it means that `peer` reset the stream of a call with an HTTP/2 error code. */
+/** Returns the error of a call whose stream was reset by `peer` with an HTTP/2 error code. */
 export function readReset(rstCode: number, peer: string): Reset {
   const [code, what] = MEANING[rstCode] ?? [Code.Internal, "broke off the call"];
   return {
@@ -35,9 +36,8 @@ export function readReset(rstCode: number, peer: string): Reset {
 }
 
 /**
- * Resets a stream, and does nothing else: close() of node:http2 ends the
- * writable side first, which the peer sees as END_STREAM: a cancelled call
- * would look like a half-closed one.
+ * Resets a stream without END_STREAM. close() of node:http2 would end the writable
+ * side first, and the peer would take a cancelled call for a half-closed one.
  */
 export function reset(stream: Http2Stream, rstCode: number): void {
   if (stream.closed || stream.destroyed) return;
@@ -47,17 +47,17 @@ export function reset(stream: Http2Stream, rstCode: number): void {
 
 /**
  * Destroys a stream that the peer reset with NO_ERROR: node:http2 keeps it, and
- * never emits 'close', for as long as something waits to be written there.
+ * does not emit 'close', while something waits to be written.
  */
 export function destroyReset(stream: Http2Stream): void {
   if (stream.closed && !stream.destroyed && !stream.writableFinished) stream.destroy();
 }
 
 /**
- * Frees a stream that the server has ended, also where the client has not ended
- * its side: RST_STREAM(NO_ERROR) tells it to stop (RFC 9113, 8.1). A reset
- * overtakes what still waits for the socket, so the end must be sent first;
- * node:http2 has no event for that.
+ * Frees a stream that the server has ended. If the client has not ended its side,
+ * RST_STREAM(NO_ERROR) asks it to stop (RFC 9113, 8.1). A reset overtakes what
+ * waits for the socket, so this waits until the end was sent; node:http2 has no
+ * event for that.
  */
 export function free(stream: ServerHttp2Stream, waitMs = 0): void {
   if (stream.closed || stream.destroyed) return;

@@ -11,50 +11,50 @@ import { type OpenCall, ServerCall, type ServerCallOptions } from "../../grpc/se
 import { CONTROL_FRAMES } from "../../session/control.ts";
 import { type Ask, readAsk } from "../../session/headers.ts";
 import { DRAINING, type SessionLimits, SessionRegistry } from "../../session/registry.ts";
-import { type Keeper, ServerSession } from "../../session/server-session.ts";
+import { ServerSession, type SessionKeeper } from "../../session/server-session.ts";
 import type { SessionSettings } from "../../session/settings.ts";
 import { refuse } from "./refuse.ts";
 import { GrpcServerStream } from "./server-stream.ts";
 
-/** The client that asks to open or to resume a session. */
+/** The client that opens or resumes a session. */
 export interface SessionCaller {
   /** The request headers of the attachment. */
   readonly header: Headers;
-  /** The SHA-256 fingerprint of the client's certificate, where it has one. */
+  /** The SHA-256 fingerprint of the client's certificate, if it has one. */
   readonly certificate: string | undefined;
 }
 
-/** Sessions of a server: how long, how much, and whose. */
+/** The options of a server's sessions. */
 export interface SessionOptions extends Partial<SessionLimits> {
   /** How long a session is kept without a connection, in milliseconds. Default: 30 000. */
   readonly graceMs?: number;
-  /** What one session may hold of what it sent, and of what it received, in bytes. Default: 1 MiB. */
+  /** The most unacknowledged bytes of one session, in each direction. Default: 1 MiB. */
   readonly windowBytes?: number;
-  /** The same in messages. Default: 16 384. */
+  /** The most unacknowledged messages of one session, in each direction. Default: 16 384. */
   readonly windowMessages?: number;
   /**
    * Returns the identity of the caller, at each attachment; only the caller
-   * that opened a session may resume it. Throws, or rejects, where the caller is
-   * not allowed. Default: the authorization header and the certificate, which
-   * must both stay the same. Where tokens are renewed while calls run: verify the
-   * token, and return its subject. Hawser's clients send a new token with each
-   * attachment where their option `headers` is a function.
+   * that opened a session may resume it. Throws, or rejects, if the caller is not
+   * allowed. Default: the authorization header and the certificate, which must
+   * both stay the same. If tokens are renewed while calls run: verify the token,
+   * and return its subject. Hawser's clients send a new token with each attachment
+   * if their option `headers` is a function.
    */
   readonly identify?: (caller: SessionCaller) => string | Promise<string>;
 }
 
-/** The method that a session calls, and how it is served. */
+/** The method that a session calls, and the options of the call. */
 interface SessionRoute {
   readonly spec: MethodImplSpec;
   readonly options: ServerCallOptions;
 }
 
-/** Hears what becomes of a stream that asks for a session. */
+/** Listens to the calls of sessions. */
 export interface SessionListener {
   opened(call: OpenCall): void;
   closed(call: OpenCall): void;
-  /** The stream asks for a new session, and the server begins none any more. */
-  turnAway(stream: ServerHttp2Stream): void;
+  /** Called with a stream that asks for a new session while the server closes; the listener refuses it. */
+  refuseStream(stream: ServerHttp2Stream): void;
 }
 
 interface SessionRequest {
@@ -62,7 +62,7 @@ interface SessionRequest {
   readonly listener: SessionListener;
 }
 
-/** How long a client may take to confirm the end of its session before the stream is freed. */
+/** The stream is freed if the client has not confirmed the end of its session within this time. */
 const LINGER_MS = 1000;
 
 /** The sessions of a server, on its HTTP/2 streams. */
@@ -73,7 +73,7 @@ export class ServerSessions {
   readonly #onPeer: (connection: ServerHttp2Session) => void;
   #lastCaller = { caller: "", print: "" };
 
-  /** @param onPeer told of connections whose clients have sessions */
+  /** @param onPeer called with each connection whose client has sessions */
   constructor(options: Required<SessionOptions>, onPeer: (connection: ServerHttp2Session) => void) {
     this.#options = options;
     this.#onPeer = onPeer;
@@ -85,7 +85,7 @@ export class ServerSessions {
     this.#registry = new SessionRegistry(this.#settings, options, realClock);
   }
 
-  /** What a client calls to learn of the sessions. */
+  /** The method Negotiate, by which clients ask for the settings. */
   get negotiation(): MethodImplSpec {
     const { epoch, graceMs, window } = this.#settings;
     return createMethodImplSpec(SessionService.method.negotiate, () => ({
@@ -97,16 +97,16 @@ export class ServerSessions {
     }));
   }
 
-  /** How many sessions there are, with a stream and without. */
+  /** The number of sessions, with and without a stream. */
   get size(): number {
     return this.#registry.size;
   }
 
-  /** Takes a stream that asks for a session: a new one, or one that exists. */
+  /** Serves a stream that opens or resumes a session. */
   accept(
     stream: ServerHttp2Stream,
     incoming: Incoming,
-    { route, listener: { opened, closed, turnAway } }: SessionRequest,
+    { route, listener: { opened, closed, refuseStream } }: SessionRequest,
   ): void {
     const { spec, options } = route;
     try {
@@ -137,7 +137,7 @@ export class ServerSessions {
             call.start();
           },
         });
-        if (refusal === DRAINING) turnAway(stream);
+        if (refusal === DRAINING) refuseStream(stream);
         else if (refusal !== undefined) refuse(stream, refusal);
       };
       const caller = this.#options.identify(callerOf(stream, incoming));
@@ -156,7 +156,10 @@ export class ServerSessions {
     }
   }
 
-  /** A hash, so that credentials are not kept; many sessions of one caller share one string. */
+  /**
+   * Hashes the caller's identity, so that credentials are not kept. Consecutive sessions of one caller share one
+   * string.
+   */
   #fingerprint(caller: string): string {
     if (caller !== this.#lastCaller.caller || this.#lastCaller.print === "") {
       this.#lastCaller = { caller, print: hash("sha256", caller, "base64") };
@@ -164,19 +167,19 @@ export class ServerSessions {
     return this.#lastCaller.print;
   }
 
-  /** From now on no session begins; `onEmpty` is called when the last one is over. */
+  /** Lets no session begin from now on; `onEmpty` is called when the last session has ended. */
   drain(onEmpty: () => void): void {
     this.#registry.drain(onEmpty);
   }
 
-  /** Ends the sessions that have no stream. */
+  /** Ends all sessions. */
   close(): void {
     this.#registry.close();
   }
 }
 
 interface Begun {
-  readonly keeper: Keeper;
+  readonly keeper: SessionKeeper;
   readonly ask: Ask;
   readonly incoming: Incoming;
 }
@@ -191,7 +194,7 @@ function create(
   const head = responseHead(String(headers["content-type"]), gzip);
   const rawHeaders = withoutSessions(incoming.rawHeaders);
   const init = { incoming: { headers, rawHeaders }, spec, options };
-  // The constructor of ServerCall has its session made.
+  // The constructor of ServerCall calls the function that makes the session.
   let session!: ServerSession;
   const call = new ServerCall(
     init,
@@ -204,7 +207,7 @@ function create(
   return { session, call };
 }
 
-/** By default the same credentials are the same caller. */
+/** The default of `identify`: callers with the same credentials are the same caller. */
 export function identifyByCredentials({ header, certificate }: SessionCaller): string {
   return `${header.get("authorization") ?? ""}\n${certificate ?? ""}`;
 }

@@ -14,32 +14,31 @@ import { statusTrailers } from "../../grpc/status.ts";
 import type { ServerAttachment } from "../../session/attachment.ts";
 import { announcedHeaderBytes } from "./announced.ts";
 import { MESSAGES, MessageStream } from "./message-stream.ts";
-import { endedByPeer } from "./receive.ts";
+import { catchUp, endedByPeer } from "./receive.ts";
 import { destroyReset, free, reset } from "./reset.ts";
-import { catchUp } from "./turns.ts";
 
 type ServerNative = ServerHttp2Stream & { [MESSAGES]: GrpcServerStream };
 
 const losses = new WeakMap<Http2Session, string>();
 
-/** Notes why a connection is about to be destroyed, for the errors of its calls. */
+/** Notes why a connection is destroyed, for the errors of its calls. */
 export function noteLoss(connection: Http2Session, reason: string): void {
   losses.set(connection, reason);
 }
 
-/** Why nothing can be written any more to a stream whose call ended well. */
+/** The error of writes to a stream whose call ended with OK. */
 const ENDED = failure(Code.Canceled, "the call is over");
 
-/** Control frames: the stream is a session's, and has no window of its own. */
+/** The options of a stream. With `controlFrames` it belongs to a session, and has no window of its own. */
 export interface GrpcServerStreamInit extends FrameRules {
-  /** How long the client may still send, and is listened to, after the server has ended the stream. Default: 0. */
+  /** For this time after the server has ended the stream, the client may still send. Default: 0. */
   readonly lingerMs?: number;
 }
 
 /**
- * The HTTP/2 stream of a gRPC call, seen from the server: headers first and
- * trailers last. All streams share the listeners of node:http2's events: closures
- * for each stream would be a tenth of what an idle one costs.
+ * The HTTP/2 stream of a gRPC call at the server: headers first and trailers at
+ * the end. All streams share the listeners of node:http2's events: closures for
+ * each stream would be a tenth of the memory of an idle stream.
  */
 export class GrpcServerStream extends MessageStream<ServerHttp2Stream> implements ServerAttachment {
   readonly ownTrailerBytes = 0;
@@ -47,7 +46,7 @@ export class GrpcServerStream extends MessageStream<ServerHttp2Stream> implement
   readonly #lingerMs: number;
   #timer: Disposable | undefined;
   #end: End | undefined;
-  /** Whether the listener was told that the stream is closed, or has reset it. */
+  /** Whether onClosed() was called, or the listener has reset the stream. */
   #isClosed = false;
 
   constructor(
@@ -100,7 +99,7 @@ export class GrpcServerStream extends MessageStream<ServerHttp2Stream> implement
     this.release();
     const budget = { limitBytes: trailersLimit(this.announcedHeaderBytes), usedBytes: 0 };
     this.endSend({ status: error, trailers: statusTrailers(error, undefined, budget) });
-    // A client that does not read would hold the stream for ever.
+    // A client that does not read would keep the stream for ever.
     this.#timer = startTimer(this.#lingerMs, () => this.reset(error));
   }
 
@@ -112,7 +111,7 @@ export class GrpcServerStream extends MessageStream<ServerHttp2Stream> implement
   }
 
   static readonly #onEnd = function (this: ServerHttp2Stream): void {
-    // 'end' also comes after a reset; only without one is it the client's half-close.
+    // 'end' is emitted after a reset too; only without a reset it is the client's half-close.
     const self = (this as ServerNative)[MESSAGES];
     if (!endedByPeer(this)) destroyReset(this);
     if (self.isDiscarding || this.aborted || !endedByPeer(this)) return;
@@ -156,14 +155,16 @@ export class GrpcServerStream extends MessageStream<ServerHttp2Stream> implement
     free(this.native);
   }
 
-  /** The client reset the stream, or its connection is gone. Nothing follows from that once the server has ended it. */
+  /**
+   * Reports that the client reset the stream, or the connection was lost; not after the server has ended the stream.
+   */
   #lost(): void {
     if (this.#end !== undefined || this.#isClosed) return;
     const { session } = this.native;
-    const gone = session === undefined || session.destroyed || session.socket.destroyed;
+    const isConnectionLost = session === undefined || session.destroyed || session.socket.destroyed;
     const reason = session && losses.get(session);
     const lost = `the connection to the client was lost${reason === undefined ? "" : ` (${reason})`}`;
-    const error = failure(Code.Canceled, gone ? lost : "the client cancelled the call");
+    const error = failure(Code.Canceled, isConnectionLost ? lost : "the client cancelled the call");
     this.#close({ is: "lost", error, unprocessed: false });
   }
 
@@ -175,7 +176,7 @@ export class GrpcServerStream extends MessageStream<ServerHttp2Stream> implement
     this.listener.onClosed(outcome, this);
   }
 
-  /** Metadata that node:http2 refuses must neither end the process nor let the client wait for ever. */
+  /** Sends metadata. If node:http2 refuses it, ends the stream, so that the client does not wait for ever. */
   #guard(send: () => void): void {
     try {
       send();

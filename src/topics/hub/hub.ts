@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../../failure.ts";
-import { currentContext } from "../../flow/runtime.ts";
+import { runtime } from "../../flow/runtime.ts";
 import { startTimer } from "../../flow/wait.ts";
 import {
   abortSignal,
@@ -128,7 +128,7 @@ class LogHub<T, N> implements Hub<T, N> {
    * The async context of the code that made the hub. The hub follows topics and reads pages in it,
    * because subscribers share the values that `make` returns.
    */
-  readonly #context = currentContext();
+  readonly #context = runtime.currentContext();
   /** The key is the topic. The topic whose newest record or note is the oldest comes first. */
   readonly #tails = new Map<string, Tail<T, N>>();
   readonly #lingering = new Map<Tail<T, N>, Disposable>();

@@ -1,5 +1,5 @@
 import { PullIterator, type PullSource } from "../../flow/pull.ts";
-import { type AsyncContext, currentContext } from "../../flow/runtime.ts";
+import { type AsyncContext, runtime } from "../../flow/runtime.ts";
 import { failing, iteratedBefore } from "../../flow/second-loop.ts";
 import { onAbort } from "../../flow/wait.ts";
 import { type Checks, callable, oneOf, text } from "../../options.ts";
@@ -137,7 +137,8 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
     this.placed = this.#placed.promise;
     this.#sources = sources;
     this.#onEnd = onEnd;
-    this.#context = shape === undefined && onEnd === undefined ? undefined : currentContext();
+    this.#context =
+      shape === undefined && onEnd === undefined ? undefined : runtime.currentContext();
     this.#shape = shape ?? ((event) => event as U);
     this.#values = new PullIterator<U>(this);
     sources.tail.followers.add(this);

@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { failure, handled } from "../../failure.ts";
-import { inLaterTurn } from "../../flow/runtime.ts";
+import { runtime } from "../../flow/runtime.ts";
 import { Share, slices } from "../../flow/slice.ts";
 import { type Cursors, cursorsOf } from "../cursor.ts";
 import type { TopicLog, TopicPosition, TopicRecord } from "../log.ts";
@@ -189,7 +189,7 @@ export class Tail<T, N> {
       this.#wakeAll();
     } else if (!this.#isWakeScheduled) {
       this.#isWakeScheduled = true;
-      inLaterTurn(() => this.#onScheduledWake());
+      runtime.inLaterTurn(() => this.#onScheduledWake());
     }
   }
 

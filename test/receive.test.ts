@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { catchUp, deliver, type Receiver } from "../src/node/http2/turns.ts";
+import { catchUp, deliver, type Receiver } from "../src/node/http2/receive.ts";
 import { memoryInUse } from "./support/memory.ts";
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
