@@ -1,9 +1,9 @@
 import { setTimeout } from "node:timers/promises";
 
-/** The longest that one timer of Node can wait: 31 bits of milliseconds, 24.8 days. */
+/** The longest delay of a Node timer: 31 bits of milliseconds, 24.8 days. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** Resolves after `ms`, however long that is; throws the signal's reason when it aborts first. */
+/** Resolves after `ms`, which may be longer than LONGEST_TIMER_MS. Throws the signal's reason if the signal aborts first. */
 export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   const endsAt = performance.now() + ms;

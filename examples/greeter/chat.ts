@@ -98,7 +98,7 @@ async function openSpeaker(
   return speakerOf((closed) => lines(input, closed));
 }
 
-/** Message 0, Message 1 … up to `count`, with a pause between two. */
+/** Yields `count` messages (Message 0, Message 1 …), with a pause between two. */
 async function* numbered(
   count: number,
   intervalMs: number,
@@ -112,8 +112,8 @@ async function* numbered(
 }
 
 /**
- * Sends every message of the speaker while it prints the replies, both at their own pace; half-closes after the last
- * message and reads to the end. Resolves with the number of messages sent.
+ * Sends every message of the speaker, and prints the replies at the same time; neither waits for the other. Half-closes
+ * after the last message and reads to the end. Resolves with the number of messages sent.
  */
 async function converse(
   chat: Duplex<MessageInitShape<typeof MessageRequestSchema>, MessageResponse>,
@@ -138,7 +138,7 @@ async function converse(
           () => true,
           () => false,
         );
-        // The call has ended, and the listening half learns why.
+        // The call has ended: listen() throws the reason.
         if (!isSent) return;
         sent++;
       }

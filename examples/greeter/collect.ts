@@ -18,7 +18,7 @@ Examples:
   run: ({ file, ...connection }) =>
     call(Greeter, connection, async ({ client, options }) => {
       const input = await openInput(file);
-      // The call can end while the input has no data: then no more is read.
+      // The call can end while the input has no data: reading must then stop.
       const closed = new AbortController();
       const response = await client
         .collect(messages(lines(input, closed.signal)), options)
@@ -31,7 +31,7 @@ Examples:
     }),
 });
 
-/** Sent as they are taken: no more is read of the text than the server has capacity for. */
+/** Makes requests of lines. The call pulls them one by one, so the text is read only as fast as the server accepts it. */
 async function* messages(contents: AsyncIterable<string>) {
   for await (const content of contents) yield { content };
 }

@@ -1,7 +1,7 @@
 import type { Duplex } from "hawser";
 import { type CuttingProxy, openCuttingProxy } from "../terminal/cutting-proxy.ts";
 
-/** Cuts the connections of a call again and again. The call loses and repeats no message: only its `state` shows the cuts. */
+/** Cuts the connections of a call again and again. The call loses and repeats no message; only its `state` changes. */
 export class Cutter implements AsyncDisposable {
   /** The addresses to call instead of the server's, in the same order. */
   readonly urls: readonly string[];
@@ -23,7 +23,7 @@ export class Cutter implements AsyncDisposable {
     this.urls = proxies.map(({ url }) => url);
   }
 
-  /** Cuts each time that the call has been open for `everyMs`: before it is open there is nothing to continue. */
+  /** Cuts the connections each time that the call has been open for `everyMs`. */
   start(call: Pick<Duplex<never, never>, "onState">): void {
     call.onState((state) => {
       clearTimeout(this.#timer);

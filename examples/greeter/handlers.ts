@@ -35,7 +35,7 @@ export const greeter: ServiceImpl<typeof Greeter> = {
 /** ±10,000 years: the range of google.protobuf.Duration, in seconds. */
 const LONGEST_DURATION_S = 315_576_000_000n;
 
-/** The interval of a subscription in milliseconds; INVALID_ARGUMENT where it is out of range. */
+/** Returns the interval of a subscription in milliseconds. Throws INVALID_ARGUMENT if it is out of range. */
 function readIntervalMs({ seconds, nanos }: Duration): number {
   const wellFormed = seconds <= LONGEST_DURATION_S && Math.abs(nanos) < 1_000_000_000;
   if (seconds < 0n || nanos < 0 || !wellFormed) {

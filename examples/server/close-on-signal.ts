@@ -4,21 +4,21 @@ import { printNote } from "../terminal/output.ts";
 import { programLine } from "../terminal/program.ts";
 import { report } from "../terminal/report.ts";
 
-/** One Ctrl-C can come twice: from the terminal, and from npm, which passes it on. */
+/** A signal within this time of the first one is the same Ctrl-C, which the terminal and npm both send. */
 const SAME_PRESS_MS = 500;
 
 export interface ClosingOptions {
   /** How long running calls may continue. */
   readonly graceMs: number;
   readonly json: boolean;
-  /** Called when no call runs any more. */
+  /** Called after all calls have ended. */
   readonly afterwards: () => Promise<void>;
 }
 
-/** The first signal lets running calls finish; the second ends the process at once. */
+/** Closes the server at the first signal, and lets running calls finish; the second signal ends the process immediately. */
 export function closeOnSignal(server: Server, { graceMs, json, afterwards }: ClosingOptions): void {
   let firstAt: number | undefined;
-  const say = (text: string) => {
+  const note = (text: string) => {
     if (!json) printNote(programLine(text));
   };
   const stop = async (signal: Interrupt) => {
@@ -28,7 +28,7 @@ export function closeOnSignal(server: Server, { graceMs, json, afterwards }: Clo
     }
     firstAt = performance.now();
     const calls = server.openCalls;
-    say(
+    note(
       calls === 0
         ? "closing"
         : `closing: ${calls} open call${calls === 1 ? "" : "s"} may finish within ${graceMs / 1000} s; ` +
@@ -37,7 +37,7 @@ export function closeOnSignal(server: Server, { graceMs, json, afterwards }: Clo
     try {
       await server.close({ graceMs });
       await afterwards();
-      say("closed");
+      note("closed");
     } catch (error) {
       report(error, { json });
     }

@@ -4,12 +4,12 @@ import { type ServerTls, selfSigned } from "./tls.ts";
 /** The address that a client calls by default. */
 const USUAL_URL = "http://127.0.0.1:50051";
 
-/** The two commands to type next, in another terminal, with the purpose of each. */
+/** Returns the two commands to type next, in another terminal, with the purpose of each. */
 export function nextSteps(
   listening: string,
   { tls, certificate }: { tls: ServerTls | undefined; certificate: string | undefined },
 ): string {
-  const url = reachable(listening);
+  const url = callableUrl(listening);
   const flags = url === USUAL_URL ? [] : ["--url", url];
   if (tls !== undefined) flags.push("--ca", selfSigned(tls.cert) ? `${certificate}` : "CA.pem");
   if (tls?.ca !== undefined) flags.push("--cert", "CLIENT.pem", "--key", "CLIENT-KEY.pem");
@@ -28,7 +28,7 @@ export function nextSteps(
   return typed.map((command, n) => `${command.padEnd(width)}   # ${steps[n]?.[1]}`).join("\n");
 }
 
-/** The address that a client on this machine calls: a wildcard address is only for listening. */
-function reachable(url: string): string {
+/** Returns the address for clients on this machine: they cannot call a wildcard address. */
+function callableUrl(url: string): string {
   return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:");
 }

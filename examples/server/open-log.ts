@@ -3,13 +3,13 @@ import type { Logger } from "hawser/server";
 import { memoryLog, type TopicLog } from "hawser/topics";
 import { Unreadable } from "../terminal/parameter.ts";
 
-/** The place where messages are kept. */
+/** A place for messages. */
 export type LogPlace =
   | { readonly kind: "memory" }
   | { readonly kind: "sqlite"; readonly path: string }
   | { readonly kind: "nats"; readonly servers: string };
 
-/** The file of the rooms in a directory of data. */
+/** Returns the file of the rooms in a directory of data. */
 export function inDirectory(directory: string): LogPlace {
   return { kind: "sqlite", path: join(directory, "rooms.sqlite") };
 }
@@ -31,7 +31,7 @@ export function readLog(text: string): LogPlace {
   );
 }
 
-/** Whether a URL has a server, and perhaps a user, and nothing else: the NATS client would ignore a path. */
+/** Whether a URL has only a server and perhaps a user: the NATS client would ignore a path. */
 function isAddress(url: string): boolean {
   const { username, password, pathname, search, hash } = new URL(url);
   try {
@@ -51,7 +51,7 @@ export function readLogPlace(text: string): LogPlace | undefined {
   return undefined;
 }
 
-/** Opens a log. The package of a log is loaded only for that log: it may not be installed. */
+/** Opens a log. Loads the package of that log only: the other packages may not be installed. */
 export async function openLog(place: LogPlace, logger: Logger = console): Promise<TopicLog> {
   switch (place.kind) {
     case "memory":
@@ -72,7 +72,7 @@ export async function openLog(place: LogPlace, logger: Logger = console): Promis
   }
 }
 
-/** The place of the messages, for the user. */
+/** Returns the place of the messages in words, for the user. */
 export function describePlace(place: LogPlace): string {
   switch (place.kind) {
     case "memory":

@@ -4,7 +4,7 @@ import { systemCode } from "../terminal/report.ts";
 import { shellWord } from "../terminal/shell-word.ts";
 import type { LogPlace } from "./open-log.ts";
 
-/** The step that helps when a log cannot be opened, where the message does not name it. */
+/** Returns the step that helps if a log cannot be opened, unless the message already names it. */
 export function logRemedy(error: unknown, place: LogPlace): string | undefined {
   const { code, rawMessage } = ConnectError.from(error);
   if (/npm install/.test(rawMessage)) {
@@ -36,7 +36,7 @@ function isDirectory(path: string): boolean {
   }
 }
 
-/** The step that helps when the server cannot listen, where the message does not name it. */
+/** Returns the step that helps if the server cannot listen, unless the message already names it. */
 export function listenRemedy(error: unknown, unix: string | undefined): string | undefined {
   switch (systemCode(error)) {
     case "EACCES":

@@ -75,7 +75,7 @@ there when this one has said "closed".`,
       const place = options.log ?? inDirectory(options.data);
       const chat = await openRooms(place, options);
       if (chat === undefined) return;
-      const server = await listening(options, tls, chat).catch(async (error) => {
+      const server = await startListening(options, tls, chat).catch(async (error) => {
         await chat[Symbol.asyncDispose]();
         throw error;
       });
@@ -97,7 +97,7 @@ there when this one has said "closed".`,
   },
 });
 
-/** The rooms on their log, which closes with them. Reports a log that cannot be opened, and returns `undefined`. */
+/** Opens the log and the rooms that are kept in it. If the log cannot be opened, reports that and returns `undefined`. */
 async function openRooms(place: LogPlace, { json }: ServeOptions): Promise<Rooms | undefined> {
   try {
     const log = await openLog(place, serverLog({ json }));
@@ -115,7 +115,7 @@ async function openRooms(place: LogPlace, { json }: ServeOptions): Promise<Rooms
   }
 }
 
-async function listening(
+async function startListening(
   options: ServeOptions,
   tls: ServerTls | undefined,
   chat: Rooms,

@@ -17,7 +17,7 @@ export interface TlsFiles {
   readonly tlsCa: string | undefined;
 }
 
-/** Reads them; `undefined` where none is named. */
+/** Reads these files. Returns `undefined` if no file is named. */
 export async function readTls({
   tlsCert,
   tlsKey,
@@ -36,7 +36,7 @@ export async function readTls({
   return { cert, key, ca, requestClientCertificate: ca !== undefined };
 }
 
-/** Whether a certificate signed itself: a client can then trust only the certificate itself. */
+/** Whether a certificate is self-signed: a client must then trust the certificate itself. */
 export function selfSigned(pem: string): boolean {
   const certificate = new X509Certificate(pem);
   return certificate.checkIssued(certificate);

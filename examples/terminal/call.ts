@@ -34,7 +34,7 @@ export const connectionOptions = {
 
 export type ConnectionOptions = Values<typeof connectionOptions>;
 
-/** The client and the options that a command calls the server with. */
+/** The client and the options with which a command calls the server. */
 export interface Call<Service extends DescService> {
   client: Client<Service>;
   /** The deadline, and a signal that aborts at Ctrl-C. */
@@ -43,10 +43,9 @@ export interface Call<Service extends DescService> {
 }
 
 /**
- * Runs `work` with a client of a service of the server at --url. An error of `work` becomes
- * one line on stderr and exit code 1; Ctrl-C is exit code 130; when the reader of the
- * output has closed it (`| head`), the command ends without an error text. An
- * Unfinished error is always reported.
+ * Runs `work` with a client of a service of the server at --url. If `work` throws, prints one line to stderr and sets
+ * exit code 1; after Ctrl-C the exit code is 130. If the reader of the output has closed it (`| head`), prints no error
+ * text. Always reports an Unfinished error.
  */
 export async function call<Service extends DescService>(
   service: Service,
@@ -101,7 +100,7 @@ async function readTls({ url, ca, cert, key }: ConnectionOptions) {
   return { ca: await readPem(ca), cert: await readPem(cert), key: await readPem(key) };
 }
 
-/** The step that helps the user after a failed call, where its message does not name it. */
+/** Returns the step that helps after a failed call, unless the message already names it. */
 function remedy(error: unknown, service: DescService): string | undefined {
   if (!(error instanceof ConnectError)) return undefined;
   switch (error.code) {

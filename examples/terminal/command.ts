@@ -21,11 +21,11 @@ import { nameProgram } from "./program.ts";
 import { report, systemCode } from "./report.ts";
 
 export interface CommandOptions<Arguments extends Parameters, Options extends Parameters> {
-  /** The name of the program, which begins each line that it writes to stderr. */
+  /** The name of the program: each line that it writes to stderr begins with it. */
   readonly program: string;
-  /** The words that run it, before its options: `npm run chat --`. */
+  /** The words to type before the options: `npm run chat --`. */
   readonly usage: string;
-  /** A sentence. */
+  /** One sentence about the purpose. */
   readonly about: string;
   /** In the order in which they are typed. */
   readonly arguments?: Arguments;
@@ -38,27 +38,27 @@ export interface CommandOptions<Arguments extends Parameters, Options extends Pa
 /** A command, or a group of them, for main(). */
 export interface Runnable {
   readonly about: string;
-  /** Prints the help where `words` ask for it; else does its work. Throws INVALID_ARGUMENT for words that are wrong. */
+  /** Prints the help if `words` contain --help; otherwise runs the command. Throws INVALID_ARGUMENT for invalid words. */
   run(words: readonly string[]): Promise<void>;
 }
 
 export interface Command<AllValues> extends Runnable {
   readonly help: string;
-  /** The values of the words that were typed; throws INVALID_ARGUMENT. `undefined`: the words ask for the help. */
+  /** Returns the values of the typed words, or `undefined` if they contain --help. Throws INVALID_ARGUMENT. */
   read(words: readonly string[]): AllValues | undefined;
 }
 
 // biome-ignore lint/complexity/noBannedTypes: no parameters at all
 type None = {};
 
-/** Makes a command of its tables. */
+/** Makes a command from its tables of parameters. */
 export function command<Arguments extends Parameters = None, Options extends Parameters = None>(
-  given: CommandOptions<Arguments, Options>,
+  table: CommandOptions<Arguments, Options>,
 ): Command<Values<Arguments> & Values<Options>> {
-  const { program, about, run, arguments: ordered = {}, options = {} } = given;
-  const help = helpOf({ ...given, arguments: ordered, options });
+  const { program, about, run, arguments: ordered = {}, options = {} } = table;
+  const help = helpOf({ ...table, arguments: ordered, options });
   const read = (words: readonly string[]) =>
-    // The two tables have the names and types of this type.
+    // The two tables define the names and types of these values.
     readWords(words, ordered, options) as (Values<Arguments> & Values<Options>) | undefined;
   return {
     about,
@@ -82,7 +82,7 @@ export interface GroupOptions {
   readonly more?: string;
 }
 
-/** Makes one program of several commands: the first word is the name of the command. */
+/** Makes a program from several commands: the first word selects the command. */
 export function group({ program, usage, about, commands, more }: GroupOptions): Runnable {
   const names = Object.keys(commands);
   const help = async () => {
@@ -110,7 +110,7 @@ export function group({ program, usage, about, commands, more }: GroupOptions): 
   };
 }
 
-/** Runs a program with the words that were typed. An error becomes one line on stderr, and exit code 1. */
+/** Runs a program with the words that the user typed. If it throws, prints one line to stderr and sets exit code 1. */
 export async function main(program: Runnable, words = process.argv.slice(2)): Promise<void> {
   try {
     await program.run(words);
@@ -126,12 +126,12 @@ function readWords(
   options: Parameters,
 ): Record<string, unknown> | undefined {
   try {
-    const { given, rest, wantsHelp } = tokensOf(words, options);
+    const { textsOf, rest, wantsHelp } = tokensOf(words, options);
     if (wantsHelp) return undefined;
-    checkExclusions(given, options);
+    checkExclusions(textsOf, options);
     const values: Record<string, unknown> = {};
     for (const [name, parameter] of Object.entries(options)) {
-      values[name] = parameter.parse(given.get(name) ?? [], `--${nameOf(name)}`);
+      values[name] = parameter.parse(textsOf.get(name) ?? [], `--${nameOf(name)}`);
     }
     for (const [name, parameter] of Object.entries(ordered)) {
       const texts = rest.splice(0, parameter.form.endsWith("...]") ? Infinity : 1);
@@ -147,15 +147,15 @@ function readWords(
   }
 }
 
-interface Given {
-  /** The texts of each option that was given, "" for a flag, by its name in the table. */
-  readonly given: Map<string, string[]>;
+interface TypedWords {
+  /** The typed texts of each option, by its name in the table; "" for a flag. */
+  readonly textsOf: Map<string, string[]>;
   readonly rest: string[];
   readonly wantsHelp: boolean;
 }
 
-/** Takes apart the words that were typed; not strict, since the error texts of this file are better. */
-function tokensOf(words: readonly string[], options: Parameters): Given {
+/** Splits the typed words into options and arguments. `strict` is off, because the error texts of this file are better. */
+function tokensOf(words: readonly string[], options: Parameters): TypedWords {
   const named = new Map(Object.keys(options).map((name) => [nameOf(name), name]));
   const { tokens } = parseArgs({
     args: [...words],
@@ -169,13 +169,13 @@ function tokensOf(words: readonly string[], options: Parameters): Given {
     allowPositionals: true,
     tokens: true,
   });
-  const given = new Map<string, string[]>();
+  const textsOf = new Map<string, string[]>();
   const rest: string[] = [];
   for (const token of tokens) {
     if (token.kind === "positional") rest.push(token.value);
     if (token.kind !== "option") continue;
     if (token.rawName === "--help" || token.rawName === "-h") {
-      return { given, rest, wantsHelp: true };
+      return { textsOf, rest, wantsHelp: true };
     }
     const name = token.rawName.startsWith("--") ? named.get(token.name) : undefined;
     if (name === undefined) throw unknownOption(token.rawName, [...named.keys()]);
@@ -186,9 +186,9 @@ function tokensOf(words: readonly string[], options: Parameters): Given {
     if (kind === "option" && token.value === undefined) {
       throw new Unreadable(`${token.rawName} has no value: write ${token.rawName} ${form}`);
     }
-    given.set(name, [...(given.get(name) ?? []), token.value ?? ""]);
+    textsOf.set(name, [...(textsOf.get(name) ?? []), token.value ?? ""]);
   }
-  return { given, rest, wantsHelp: false };
+  return { textsOf, rest, wantsHelp: false };
 }
 
 function unknownOption(typed: string, names: readonly string[]): Unreadable {
@@ -197,9 +197,9 @@ function unknownOption(typed: string, names: readonly string[]): Unreadable {
   return new Unreadable(`there is no option ${typed}: ${remedy}`);
 }
 
-function checkExclusions(given: Given["given"], options: Parameters): void {
-  for (const name of given.keys()) {
-    const other = options[name]?.excludes.find((excluded) => given.has(excluded));
+function checkExclusions(textsOf: TypedWords["textsOf"], options: Parameters): void {
+  for (const name of textsOf.keys()) {
+    const other = options[name]?.excludes.find((excluded) => textsOf.has(excluded));
     if (other === undefined) continue;
     throw new Unreadable(
       `--${nameOf(name)} and --${nameOf(other)} exclude each other: give one of them`,

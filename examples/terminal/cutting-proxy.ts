@@ -9,22 +9,22 @@ import {
 import { Code, ConnectError } from "hawser";
 import { systemCode } from "./report.ts";
 
-/** A proxy between a client and its server that cuts its connections, as a network that fails does. */
+/** A proxy between a client and its server that cuts the connections, as a broken network does. */
 export interface CuttingProxy extends AsyncDisposable {
   /** The address that the client calls instead of the server's. */
   readonly url: string;
-  /** How many connections it has cut. */
+  /** How many connections the proxy has cut. */
   readonly cuts: number;
   /** Cuts the connections that are open now. */
   cut(): void;
 }
 
 /**
- * Opens a proxy on this machine for the server at this address: http, https or unix, as a transport takes it.
- * UNAVAILABLE where no server listens there: later a client would only see that its connection to the proxy ends.
+ * Opens a proxy on this machine for the server at an http, https or unix address. Throws UNAVAILABLE if no server
+ * listens there: a client of the proxy would only see that its connection ends.
  */
 export async function openCuttingProxy(serverUrl: string): Promise<CuttingProxy> {
-  const { scheme, host, server } = placeOf(serverUrl);
+  const { scheme, host, server } = addressesOf(serverUrl);
   await checkReachable(server, serverUrl);
   const pairs = new Map<Socket, Socket>();
   let cuts = 0;
@@ -78,8 +78,8 @@ async function checkReachable(server: NetConnectOpts, url: string): Promise<void
   }
 }
 
-/** Where the server is, and how a client calls the proxy so that it sees the same server. */
-function placeOf(url: string) {
+/** Returns the address of the server, and the scheme and host with which a client must call the proxy. */
+function addressesOf(url: string) {
   if (url.startsWith("unix:")) {
     return { scheme: "http:", host: "127.0.0.1", server: { path: url.slice("unix:".length) } };
   }

@@ -1,14 +1,14 @@
 import type { Parameters } from "./parameter.ts";
 
-/** The columns of a help, whatever the terminal has. */
+/** The width of a help text, in characters, in every terminal. */
 const COLUMNS = 90;
 
-/** How a parameter of a table is typed: `jsonLines` is `json-lines`. */
+/** Returns a parameter's name as the user types it: `jsonLines` is `json-lines`. */
 export function nameOf(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
-export interface Described {
+export interface HelpContents {
   readonly usage: string;
   readonly about: string;
   readonly arguments?: Parameters;
@@ -17,8 +17,8 @@ export interface Described {
   readonly more?: string | undefined;
 }
 
-/** What --help prints. */
-export function helpOf(command: Described): string {
+/** Returns the text that --help prints. */
+export function helpOf(command: HelpContents): string {
   const { usage, about, commands, more, arguments: ordered = {}, options = {} } = command;
   const forms = Object.values(ordered).map(({ form }) => form);
   const typed = commands === undefined ? ["[options]", ...forms] : ["<command>", "[options]"];
@@ -45,13 +45,13 @@ function tableOf(title: string, rows: readonly (readonly [string, string])[]): s
   if (rows.length === 0) return [];
   const indent = Math.max(...rows.map(([name]) => name.length)) + 4;
   const lines = rows.map(
-    ([name, text]) => `  ${name}`.padEnd(indent) + wrapped(text, COLUMNS - indent, indent),
+    ([name, text]) => `  ${name}`.padEnd(indent) + wrap(text, COLUMNS - indent, indent),
   );
   return [[`${title}:`, ...lines].join("\n")];
 }
 
-/** A text in lines of at most `columns`, all but the first with an indent. */
-function wrapped(text: string, columns: number, indent: number): string {
+/** Breaks a text into lines of at most `columns` characters. All lines but the first are indented. */
+function wrap(text: string, columns: number, indent: number): string {
   const lines: string[] = [];
   for (const word of text.split(" ")) {
     const last = lines.at(-1);

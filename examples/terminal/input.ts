@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { Code, ConnectError } from "hawser";
 import { systemCode } from "./report.ts";
 
-/** The longest line that is read: as long as a message may be (writeMaxBytes). */
+/** The longest line that is read, in characters: the default of writeMaxBytes. */
 const LONGEST_LINE = 4 * 1024 * 1024;
 
 /** A text that is read line by line. */
@@ -14,11 +14,11 @@ export interface Input {
   /** The name that the user knows: a path, or `standard input`. */
   readonly name: string;
   readonly stream: Readable;
-  /** The size, where it is known before the text is read. */
+  /** The size in bytes, if it is known before the text is read. */
   readonly bytes?: number | undefined;
 }
 
-/** Opens a file, or standard input for `-`; NOT_FOUND and the like where that fails. */
+/** Opens a file, or standard input for `-`. Throws NOT_FOUND or another code, with the remedy. */
 export async function openInput(path: string): Promise<Input> {
   if (path === "-") {
     return { name: "standard input", stream: process.stdin, bytes: sizeOf(process.stdin.fd) };
@@ -39,7 +39,7 @@ function sizeOf(fd: number): number | undefined {
   return stat.isFile() ? stat.size : undefined;
 }
 
-/** The text of a PEM file; undefined where no file was named. */
+/** Returns the text of a PEM file, or `undefined` if no file is named. */
 export async function readPem(path: string | undefined): Promise<string | undefined> {
   if (path === undefined) return undefined;
   try {
@@ -49,15 +49,15 @@ export async function readPem(path: string | undefined): Promise<string | undefi
   }
 }
 
-/** The error of a PEM file, with the flag and the file in the place of the option `tls`. */
+/** Returns the error of a PEM file with the flag and the file in place of the option `tls`. */
 export function aboutPem(error: unknown, flags: Record<string, string | undefined>): unknown {
   if (!(error instanceof ConnectError) || !/^create\w+: tls\./.test(error.rawMessage)) return error;
   const what = error.rawMessage.replace(/^\w+: /, "").replace("; is it a path?", "");
-  const told = what.replace(/tls\.(ca|cert|key)\b/g, (_, name: string) => flags[name] ?? name);
-  return new ConnectError(told, error.code, undefined, undefined, error);
+  const message = what.replace(/tls\.(ca|cert|key)\b/g, (_, name: string) => flags[name] ?? name);
+  return new ConnectError(message, error.code, undefined, undefined, error);
 }
 
-/** Why a file cannot be read, with the remedy. */
+/** Returns the error of a file that cannot be read, with the remedy. */
 function unreadable(path: string, error: unknown): ConnectError {
   switch (systemCode(error)) {
     case "ENOENT":
@@ -81,9 +81,8 @@ function unreadable(path: string, error: unknown): ConnectError {
 }
 
 /**
- * The lines of a text in UTF-8, without their ends (LF or CRLF); what follows
- * the last end counts as a line unless it is empty. Ends early, without an
- * error, when `signal` aborts.
+ * Reads the lines of a UTF-8 text, without LF or CRLF. The text after the last line end is a line unless it is empty.
+ * Ends early, without an error, when `signal` aborts.
  */
 export async function* lines({ name, stream }: Input, signal: AbortSignal): AsyncGenerator<string> {
   const decoder = new TextDecoder("utf-8", { fatal: true });

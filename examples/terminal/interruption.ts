@@ -1,9 +1,9 @@
-/** What a shell expects as the exit code of a program that a signal ended: 128 and its number. */
+/** The exit codes of a program that a signal ended, by the convention of shells: 128 + the signal's number. */
 export const EXIT_CODE = { SIGINT: 130, SIGTERM: 143 } as const;
 
 export type Interrupt = keyof typeof EXIT_CODE;
 
-/** How the user stops a command that calls the server. */
+/** Lets the user stop a command that calls the server. */
 export class Interruption {
   /** Aborts at the first Ctrl-C (SIGINT) or SIGTERM. The second one ends the process. */
   readonly signal: AbortSignal;
@@ -16,7 +16,7 @@ export class Interruption {
     process.once("SIGTERM", () => this.interrupt("SIGTERM"));
   }
 
-  /** The exit code of an interrupted command; undefined until it is interrupted. */
+  /** The exit code of an interrupted command; `undefined` before the interruption. */
   get exitCode(): number | undefined {
     return this.#exitCode;
   }

@@ -1,4 +1,4 @@
-/** The name that is nearest to a mistyped one; `undefined` where none is near. */
+/** Returns the name that is most similar to a mistyped one, or `undefined` if no name is similar. */
 export function nearest(typed: string, names: readonly string[]): string | undefined {
   const [best] = names
     .map((name) => ({ name, edits: editsBetween(typed.toLowerCase(), name.toLowerCase()) }))
@@ -6,7 +6,7 @@ export function nearest(typed: string, names: readonly string[]): string | undef
   return best !== undefined && best.edits <= Math.max(typed.length / 3, 1) ? best.name : undefined;
 }
 
-/** How many letters are added, left out, changed, or swapped with the next one (optimal string alignment). */
+/** Counts the letters that are added, left out, changed, or swapped with the next letter (optimal string alignment). */
 function editsBetween(a: string, b: string): number {
   let before: number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, n) => n);

@@ -1,10 +1,10 @@
 import { type DescMessage, type MessageShape, toJsonString } from "@bufbuild/protobuf";
 
-/** A failed write rejects where it was made; without a listener it would also end the process. */
+// The promise of a failed write rejects. Without these listeners a failed write would also end the process.
 process.stdout.on("error", () => {});
 process.stderr.on("error", () => {});
 
-/** Writes one line to stdout; resolves when it is out, rejects with EPIPE when its reader has closed it. */
+/** Writes one line to stdout. Resolves when it is written; rejects with EPIPE if the reader has closed stdout. */
 export function printLine(line: string): Promise<void> {
   return new Promise((resolve, reject) => {
     process.stdout.write(`${line}\n`, (error) => (error ? reject(error) : resolve()));
@@ -16,7 +16,7 @@ export function printNote(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-/** A message as one line of protobuf JSON, fields of value zero included; fit for a terminal, as oneLine(). */
+/** Returns a message as one line of protobuf JSON, with fields of value zero, and safe for a terminal as by oneLine(). */
 export function toJsonLine<Desc extends DescMessage>(
   schema: Desc,
   message: MessageShape<Desc>,
@@ -25,9 +25,8 @@ export function toJsonLine<Desc extends DescMessage>(
 }
 
 /**
- * Text of a peer, made safe for a terminal: characters that would break the line, control
- * the terminal or change the direction of the text are written as escapes
- * (`\n`, `\u001b`, `\u202e`). JSON stays the same JSON.
+ * Makes the text of a peer safe for a terminal: replaces characters that would break the line, control the terminal or
+ * change the direction of the text by escapes (`\n`, `\u001b`, `\u202e`). JSON keeps its meaning.
  */
 export function oneLine(text: string): string {
   return text.replace(CONTROL, (character) => {

@@ -1,23 +1,23 @@
-/** The error of a text that cannot be read; its message says what to write instead. */
+/** The error of an invalid text. Its message says what to write instead. */
 export class Unreadable extends Error {}
 
 /** An option, a flag or an argument of a command. */
 export interface Parameter<T> {
   readonly kind: "option" | "flag" | "argument";
-  /** Its value as the help shows it: `<number>`; of an argument: `<file>`, `[name]`, `[text...]`. */
+  /** The value's placeholder in the help: `<number>`; for an argument: `<file>`, `[name]`, `[text...]`. */
   readonly form: string;
   readonly help: string;
-  /** The options that cannot be given beside it, by their names in the table. */
+  /** The names in the table of options that exclude this one. */
   readonly excludes: readonly string[];
   /**
-   * Its value, from the texts that were given for it, in their order.
+   * Reads the value from the texts that the user typed for this parameter, in their order.
    *
    * @param what the name that the user knows: `--count` or `<file>`
    */
   parse(texts: readonly string[], what: string): T;
 }
 
-/** A table of parameters: their names in the code; `jsonLines` is typed `--json-lines`. */
+/** A table of parameters by their names in the code. The user types `--json-lines` for `jsonLines`. */
 export type Parameters = Readonly<Record<string, Parameter<unknown>>>;
 
 /** The values of a table of parameters. */
@@ -25,11 +25,11 @@ export type Values<P extends Parameters> = {
   [Name in keyof P]: P[Name] extends Parameter<infer T> ? T : never;
 };
 
-/** How an option, or an argument that may be left out, is read. */
+/** The rules for reading an option, or an argument that may be left out. */
 export interface Rules {
-  /** Makes the value of the text that was typed; throws Unreadable. Default: the text itself. */
+  /** Returns the value of a typed text; throws Unreadable. Default: returns the text itself. */
   readonly read?: (text: string) => unknown;
-  /** The value where it is not given. Default: `undefined`. */
+  /** The value if the user types none. Default: `undefined`. */
   readonly otherwise?: unknown;
   /** `otherwise` as the help shows it. Default: as a string. */
   readonly shown?: string;
@@ -41,7 +41,7 @@ type ValueOf<R extends Rules> =
   | (R extends { read: (text: string) => infer T } ? T : string)
   | (R extends { otherwise: infer Otherwise } ? Otherwise : undefined);
 
-/** An option with a value. Where it is given several times, the last counts. */
+/** Makes an option with a value. If the user types it several times, the last value is used. */
 export function option<R extends Rules = object>(
   form: `<${string}>`,
   help: string,
@@ -52,7 +52,7 @@ export function option<R extends Rules = object>(
   return { kind: "option", form, help: withDefault(help, shown), excludes, parse };
 }
 
-/** The value of the last text, as the rules say. */
+/** Reads the last text by the rules. */
 function lastOf<R extends Rules>(texts: readonly string[], what: string, rules?: R): ValueOf<R> {
   const text = texts.at(-1);
   const value = text === undefined ? rules?.otherwise : readWith(rules?.read ?? asItIs, text, what);
@@ -62,7 +62,7 @@ function lastOf<R extends Rules>(texts: readonly string[], what: string, rules?:
 
 const asItIs = (text: string) => text;
 
-/** An option that may be given several times, and each time with several values. */
+/** Makes an option that may be typed several times, each time with several values. */
 export function repeatedOption<T>(
   form: string,
   help: string,
@@ -78,7 +78,7 @@ export function repeatedOption<T>(
   };
 }
 
-/** An option without a value. */
+/** Makes an option without a value. */
 export function flag(
   help: string,
   { excludes = [] }: { excludes?: readonly string[] } = {},
@@ -89,7 +89,7 @@ export function flag(
 /** --json, the same for every command. */
 export const jsonFlag = flag("print one JSON object a line, errors on stderr included");
 
-/** An argument that has to be given: `<file>`. */
+/** Makes an argument that is required: `<file>`. */
 export function argument<Read extends (text: string) => unknown = typeof asItIs>(
   form: `<${string}>`,
   help: string,
@@ -99,13 +99,13 @@ export function argument<Read extends (text: string) => unknown = typeof asItIs>
     ...{ kind: "argument", form, help, excludes: [] },
     parse([text], what) {
       if (text === undefined) throw new Unreadable(`${what} is missing: ${help}`);
-      // Without `read`, its type is that of asItIs.
+      // Without `read`, the type of Read is that of asItIs.
       return readWith(read ?? asItIs, text, what) as ReturnType<Read>;
     },
   };
 }
 
-/** An argument that may be left out: `[name]`. */
+/** Makes an argument that may be left out: `[name]`. */
 export function optionalArgument<R extends Pick<Rules, "read" | "otherwise"> = object>(
   form: `[${string}]`,
   help: string,
@@ -116,7 +116,7 @@ export function optionalArgument<R extends Pick<Rules, "read" | "otherwise"> = o
   return { kind: "argument", form, help: shown, excludes: [], parse };
 }
 
-/** All arguments that are left: `[text...]`. The last of a table. */
+/** Makes a parameter for all remaining arguments: `[text...]`. It must be the last of its table. */
 export function restArguments(form: `[${string}...]`, help: string): Parameter<readonly string[]> {
   return { kind: "argument", form, help, excludes: [], parse: (texts) => texts };
 }
@@ -130,7 +130,7 @@ function readWith<T>(read: (text: string) => T, text: string, what: string): T {
     return read(text);
   } catch (error) {
     if (!(error instanceof Unreadable)) throw error;
-    // The user and password of an address are left out of the message.
+    // The message must not contain the user and password of an address.
     const shown = text.replace(/:\/\/.*@/, "://…@");
     throw new Unreadable(`${what} '${shown}' is not valid: ${error.message}`);
   }

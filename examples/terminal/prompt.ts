@@ -3,25 +3,25 @@ import { printLine, printNote } from "./output.ts";
 
 const PROMPT = "> ";
 
-/** The source of the messages, and the place where the replies are printed. */
+/** Supplies the user's messages, and prints the replies. */
 export interface Speaker extends Disposable {
-  /** Ends early, without an error, when the signal aborts, because the conversation has ended. */
-  messages(over: AbortSignal): AsyncIterable<string>;
+  /** Ends early, without an error, when `closed` aborts: the conversation has ended. */
+  messages(closed: AbortSignal): AsyncIterable<string>;
   print(line: string): Promise<void>;
   /** Writes a line to stderr. */
   note(line: string): void;
-  /** Shows a word before the line that is being typed, until the next call; "" shows none. Only on a terminal. */
+  /** Shows a word before the line that is being typed, until the next call; "" removes it. Only on a terminal. */
   hint?(text: string): void;
 }
 
-/** A speaker without a terminal. */
+/** Makes a speaker without a terminal. */
 export function speakerOf(messages: Speaker["messages"]): Speaker {
   return { messages, print: printLine, note: printNote, [Symbol.dispose]() {} };
 }
 
 /**
- * The terminal as a speaker: each line is a message, Ctrl-D ends the messages,
- * Ctrl-C runs `onCancel`. A reply appears above the line that is being typed.
+ * Makes a speaker on the terminal: each line is a message, Ctrl-D ends the messages, Ctrl-C runs `onCancel`. A reply
+ * appears above the line that is being typed.
  *
  * @param onTyping called at each key after which the line is not empty
  */
@@ -31,9 +31,9 @@ export function openPrompt(onCancel: () => void, onTyping?: () => void): Speaker
   let open = true;
   let prompt = PROMPT;
   let writing = Promise.resolve();
-  /** Whether the line that is being typed is off the screen. */
+  /** Whether the line that is being typed was removed from the screen. */
   let cleared = false;
-  // Before the reader has the key: the entered line stays on the screen, and the hint does not.
+  // Runs before the reader gets the key: removes the hint from the entered line, which stays on the screen.
   const onEnter = (_text: string, key: { name?: string }) => {
     if (!open || prompt === PROMPT || !/^(?:return|enter)$/.test(key.name ?? "")) return;
     if (!cleared) clear();
@@ -41,7 +41,7 @@ export function openPrompt(onCancel: () => void, onTyping?: () => void): Speaker
     reader.prompt(true);
     reader.setPrompt(prompt);
   };
-  // After the reader, so that the line has the key already.
+  // Runs after the reader: the line already contains the key.
   const onKey = () => {
     if (open && reader.line !== "") onTyping?.();
   };
@@ -61,7 +61,7 @@ export function openPrompt(onCancel: () => void, onTyping?: () => void): Speaker
     moveCursor(screen, 0, -rows);
     cursorTo(screen, 0);
     clearScreenDown(screen);
-    // The cursor is no longer below the prompt, where readline left it; no documented call says so.
+    // clear() moved the cursor above the place that readline remembers. No documented call tells readline.
     (reader as { prevRows?: number }).prevRows = 0;
   };
 
@@ -80,15 +80,15 @@ export function openPrompt(onCancel: () => void, onTyping?: () => void): Speaker
   };
 
   return {
-    async *messages(over) {
+    async *messages(closed) {
       const close = () => reader.close();
-      over.addEventListener("abort", close, { once: true });
-      if (over.aborted) return;
+      closed.addEventListener("abort", close, { once: true });
+      if (closed.aborted) return;
       process.stderr.write(
         "Type a message and press Enter. Ctrl-D ends the conversation, Ctrl-C cancels it.\n",
       );
       reader.prompt();
-      // At once, so that a pasted line does not begin before its prompt.
+      // Synchronously, so that a pasted line does not begin before its prompt.
       reader.on("line", () => reader.prompt(true));
       for await (const line of reader) yield line;
     },

@@ -3,9 +3,9 @@ import { oneLine } from "./output.ts";
 import { programLine } from "./program.ts";
 
 export interface ReportOptions {
-  /** One JSON object instead of the text. */
+  /** Whether to write a JSON object instead of a text. */
   json?: boolean | undefined;
-  /** The step that helps the user, where the message does not name it. */
+  /** The step that helps the user, unless the message already names it. */
   remedy?: string | undefined;
 }
 
@@ -15,7 +15,7 @@ export function report(error: unknown, options: ReportOptions): void {
   process.exitCode = 1;
 }
 
-/** The line itself: `chat: unavailable: cannot reach …: is the server running?` */
+/** Returns that line: `chat: unavailable: cannot reach …: is the server running?` */
 export function describe(error: unknown, { json, remedy }: ReportOptions): string {
   const failure = ConnectError.from(error);
   const code = codeName(failure.code);
@@ -25,12 +25,12 @@ export function describe(error: unknown, { json, remedy }: ReportOptions): strin
   return `${oneLine(programLine(`${code}: ${message}${advice}`))}\n`;
 }
 
-/** A code as gRPC and Connect write it: `deadline_exceeded`. */
+/** Returns the name of a code as Connect writes it: `deadline_exceeded`. */
 function codeName(code: Code): string {
   return (Code[code] ?? Code[Code.Unknown]).replace(/(?<!^)[A-Z]/g, "_$&").toLowerCase();
 }
 
-/** The errno name (ECONNREFUSED, ENOENT …) at the bottom of an error, where there is one. */
+/** Returns the errno name (ECONNREFUSED, ENOENT …) of an error or of its innermost cause, if there is one. */
 export function systemCode(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   const { code } = error as NodeJS.ErrnoException;

@@ -2,7 +2,7 @@ import type { CallState } from "hawser";
 import { printNote } from "./output.ts";
 import { programLine } from "./program.ts";
 
-/** A streaming call, as far as its state is concerned. */
+/** The part of a streaming call that announceResuming() needs. */
 interface Stateful {
   onState(listener: (state: CallState) => void): Disposable;
 }
@@ -24,7 +24,7 @@ export function announceResuming(
   });
 }
 
-/** Notes of the loss of a connection and of its return: each is written once, however often it is called. */
+/** Writes a note when a connection is lost, and when the call continues. Repeated calls of the same method write nothing. */
 export interface ResumingNotes {
   away(): void;
   back(): void;

@@ -1,4 +1,4 @@
-/** A word as it is typed in a shell. */
+/** Quotes a word for a shell, if it needs quotes. */
 export function shellWord(word: string): string {
   return /^[\w@%+=:,./[\]-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }

@@ -1,7 +1,6 @@
 /**
- * Why a work of many parts stopped in the middle (its `cause`), and how to continue
- * without doing a part twice. It is always reported: also after Ctrl-C, and
- * where the output is no longer read.
+ * The error of a command with many steps that stopped in the middle. `cause` is the reason, `advice` how to continue
+ * without repeating a step. It is always reported: also after Ctrl-C, and if the output is no longer read.
  */
 export class Unfinished extends Error {
   readonly advice: string;

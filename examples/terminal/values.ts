@@ -4,10 +4,10 @@ import { Unreadable } from "./parameter.ts";
 const UNIT_MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 const DURATION = /^(?:\d+(?:\.\d+)?(?:ms|s|m|h))+$/;
 
-/** Ten years: longer than a call lasts, and far below the largest number of milliseconds. */
+/** Ten years: longer than any call, and far below Number.MAX_SAFE_INTEGER. */
 const LONGEST_MS = 10 * 365 * 24 * 3_600_000;
 
-/** Reads `250ms`, `1s`, `1m30s`, `0s`; gives milliseconds. */
+/** Reads `250ms`, `1s`, `1m30s` or `0s`. Returns milliseconds. */
 export function readDuration(text: string): number {
   if (!DURATION.test(text)) {
     throw new Unreadable("write a duration with its unit, such as 250ms, 1s or 1m30s");
@@ -20,14 +20,14 @@ export function readDuration(text: string): number {
   return ms;
 }
 
-/** The same, for a pause between repetitions: above 0. */
+/** Reads a duration above 0, for a pause between repetitions. Returns milliseconds. */
 export function readInterval(text: string): number {
   const ms = readDuration(text);
   if (ms === 0) throw new Unreadable("write a duration above 0, such as 2s");
   return ms;
 }
 
-/** Reads a whole number of 0 or more, as large as a uint32 field takes. */
+/** Reads a whole number in the range of a uint32 field. */
 export function readCount(text: string): number {
   return readWhole(text, 2 ** 32 - 1);
 }
@@ -44,7 +44,7 @@ function readWhole(text: string, largest: number): number {
   return Number(text);
 }
 
-/** Reads an address that a transport takes: http, https or unix. */
+/** Reads an http, https or unix address of a transport. */
 export function readUrl(text: string): string {
   const network = /^https?:\/\//i.test(text) && URL.canParse(text);
   if (network || /^unix:./.test(text)) return text;
@@ -53,7 +53,7 @@ export function readUrl(text: string): string {
   );
 }
 
-/** Reads one address or several; a path of a unix socket may have commas of its own. */
+/** Reads one or more addresses, separated by commas. The path of a unix socket may contain commas too. */
 export function readUrls(text: string): string[] {
   return text.split(/,(?=https?:|unix:|$)/i).map(readUrl);
 }
