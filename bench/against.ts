@@ -1,30 +1,30 @@
 /**
- * The cost of a change: Hawser of this checkout and of another, row by row in turn, in CPU seconds
- * of the process under test. Wall time is not comparable on a machine that others use too.
+ * The cost of a change: compares Hawser of this checkout with Hawser of another, row by row in turn, in CPU seconds of
+ * the process under test. Wall time is not comparable on a machine with other work.
  */
 import { cpuPerMillion, measureRound, median, type Round } from "./measure.ts";
 import { type Cell, cells, nameOf, type Role, roles } from "./plan.ts";
 import type { World } from "./world.ts";
 
-/** No row may cost more than this many times what it costs in the other checkout. */
+/** The limit for the CPU of a row, divided by its CPU in the other checkout. */
 const BOUND = 1.1;
 
-/** A process counts its CPU in ticks of 10 ms: shorter rounds would measure the ticks. */
+/** The CPU of a process is counted in ticks of 10 ms: in shorter rounds the ticks would decide the result. */
 const timing = { warmMs: 100, measureMs: 500 };
 const rounds = 5;
 
 /**
- * The count of pairs of new processes that measure a row over the bound; the median of the pairs counts, because how the
- * engine compiles, and where memory lies, differ from process to process. Two pairs of the same source were 0.94 to
- * 1.11 of each other, however many rounds each had.
+ * The number of pairs of new processes that measure a row which was over BOUND; their median is the result. One pair is
+ * not enough, because compilation and memory layout differ between processes: with the same source, the ratios of pairs
+ * were 0.94 to 1.11, with any number of rounds.
  */
-const pairsInDoubt = 9;
+const PAIRS_OVER_BOUND = 9;
 
 export interface Costs {
   ok: boolean;
   /** By row: CPU seconds per million messages here and there, and the ratio. */
   rows: Record<string, { here: number; there: number; ratio: number; pairs: number }>;
-  /** The rows over the bound, in words. */
+  /** The rows over BOUND, in words. */
   missed: string[];
 }
 
@@ -34,8 +34,9 @@ export async function compareWith(start: () => Promise<World>): Promise<Costs> {
     .flatMap((role) => cells.map((cell) => ({ role, cell })))
     .map((row) => ({ ...row, pairs: [] as Pair[] }));
   await measurePair(start, rows);
-  const inDoubt = rows.filter(({ pairs }) => ratioOf(pairs) > BOUND);
-  for (let n = 1; n < pairsInDoubt && inDoubt.length > 0; n++) await measurePair(start, inDoubt);
+  const overBound = rows.filter(({ pairs }) => ratioOf(pairs) > BOUND);
+  for (let n = 1; n < PAIRS_OVER_BOUND && overBound.length > 0; n++)
+    await measurePair(start, overBound);
   const costs: Costs = { ok: true, rows: {}, missed: [] };
   for (const { role, cell, pairs } of rows) {
     const name = `${role} ${nameOf(cell)}`;
@@ -52,7 +53,7 @@ export async function compareWith(start: () => Promise<World>): Promise<Costs> {
   return costs;
 }
 
-/** The cost of one pair of processes: medians of its rounds, in CPU seconds per million messages. */
+/** The cost in one pair of processes: medians of the rounds, in CPU seconds per million messages. */
 interface Pair {
   readonly here: number;
   readonly there: number;
@@ -65,7 +66,7 @@ interface Row {
   readonly pairs: Pair[];
 }
 
-/** Measures rows, each in turn, by one more pair of processes. */
+/** Measures rows with one more pair of processes, one row after the other in each round. */
 async function measurePair(start: () => Promise<World>, rows: readonly Row[]): Promise<void> {
   await using world = await start();
   const measured = rows.map((): Round[] => []);
@@ -77,7 +78,7 @@ async function measurePair(start: () => Promise<World>, rows: readonly Row[]): P
   for (const [n, { pairs }] of rows.entries()) pairs.push(pairOf(measured[n] as Round[]));
 }
 
-/** The ratio is the median of the rounds' ratios: other work of the machine disturbs both sides of a round. */
+/** Summarizes rounds. `ratio` is the median of the rounds' ratios, because other work disturbs both sides of a round. */
 function pairOf(measured: readonly Round[]): Pair {
   const cost = (round: Round, peer: "hawser" | "before") => cpuPerMillion(round.get(peer)!);
   return {

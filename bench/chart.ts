@@ -1,6 +1,6 @@
 /**
- * Draws chart.svg: messages a second with small messages, servers on the left, clients on the
- * right. It brings its own background, so that it reads on a white page and on a dark one.
+ * Draws chart.svg: messages a second with small messages, servers on the left, clients on the right. The chart has a
+ * background of its own, so that it is readable on white and on dark pages.
  */
 import { medianOf, perSecond, type Results } from "./measure.ts";
 import { cells, type Peer, type Role } from "./plan.ts";

@@ -1,20 +1,20 @@
-/** The outer end of commands.ts: one process under test or of the load, and its CPU and memory. */
+/** Starts a process under test, or of the load, sends it the commands of commands.ts, and measures its CPU and memory. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import type { BenchEvent, Command, Job } from "./commands.ts";
 import type { PushJob } from "./push/job.ts";
 
-/** How to start a program; node programs are files, others are executables. */
+/** The command line of a program: a TypeScript file, which Node runs, or an executable. */
 export type Program = readonly [file: string, ...args: string[]];
 
 type Kind = BenchEvent["event"];
 type EventOf<K extends Kind> = Extract<BenchEvent, { event: K }> & { event: K };
 
-/** The measured part of a job, and the CPU that a process of interest took in it. */
+/** The results of the measured part of a job, with the CPU of the process under test in it. */
 export interface Measured {
   messages: number;
-  /** The count of messages that were posted first, where there were any. */
+  /** The number of messages that were posted, for jobs that post. */
   posts: number;
   ms: number;
   cpuMs: number;
@@ -35,9 +35,9 @@ export class Child implements AsyncDisposable, UnderTest {
   version = "";
   readonly #process: ChildProcess;
   readonly #events: BenchEvent[] = [];
-  #wake: (() => void) | undefined;
+  #onEvent: (() => void) | undefined;
   #exit: string | undefined;
-  #said = "";
+  #stderr = "";
 
   private constructor(name: string, program: Program) {
     this.name = name;
@@ -48,13 +48,13 @@ export class Child implements AsyncDisposable, UnderTest {
     this.#process.on("exit", (code, signal) => this.#exited(`exit ${signal ?? code}`));
     this.#process.on("error", (error) => this.#exited(error.message));
     this.#process.stdin?.on("error", () => {});
-    // Some servers log each cancelled call; their last lines are shown if they fail.
+    // Some servers log each cancelled call. The end of stderr is shown if the process fails.
     this.#process.stderr?.on("data", (chunk) => {
-      this.#said = `${this.#said}${chunk}`.slice(-2000);
+      this.#stderr = `${this.#stderr}${chunk}`.slice(-2000);
     });
     createInterface({ input: this.#process.stdout! }).on("line", (line) => {
       this.#events.push(JSON.parse(line));
-      this.#wake?.();
+      this.#onEvent?.();
     });
   }
 
@@ -66,7 +66,7 @@ export class Child implements AsyncDisposable, UnderTest {
     return child;
   }
 
-  /** Runs a job here, and measures the CPU of `underTest` meanwhile. */
+  /** Runs a job in this process, and measures the CPU of `underTest` during the job. */
   async measure(job: Job | PushJob, underTest: UnderTest): Promise<Measured> {
     this.#send({ job });
     await this.#next("start");
@@ -78,24 +78,24 @@ export class Child implements AsyncDisposable, UnderTest {
     return { messages, posts, ms, cpuMs, p50Us, p99Us };
   }
 
-  /** Holds idle streams open while `look` runs. */
-  async idle<T>(job: Job | PushJob, look: () => Promise<T>): Promise<T> {
+  /** Keeps idle streams open while `measure` runs. */
+  async idle<T>(job: Job | PushJob, measure: () => Promise<T>): Promise<T> {
     this.#send({ job });
     await this.#next("idle");
-    const seen = await look();
+    const measured = await measure();
     this.#send({ release: true });
     await this.#next("done");
-    return seen;
+    return measured;
   }
 
-  /** Resident memory after a garbage collection, in bytes. */
+  /** Returns the resident memory after a garbage collection, in bytes. */
   async rssBytes(): Promise<number> {
     this.#send({ gc: true });
     await this.#next("collected");
     return rssBytesOf(this.#process.pid!);
   }
 
-  /** The memory of the objects in use after a garbage collection, in bytes; of Node programs. */
+  /** Returns the memory of the objects in use after a garbage collection, in bytes; NaN if the program is not a Node program. */
   async usedBytes(): Promise<number> {
     this.#send({ gc: true });
     return (await this.#next("collected")).usedBytes ?? Number.NaN;
@@ -122,26 +122,27 @@ export class Child implements AsyncDisposable, UnderTest {
     for (;;) {
       const event = this.#events.shift();
       if (event === undefined) {
-        if (this.#exit !== undefined) throw new Error(`${this.name}: ${this.#exit}\n${this.#said}`);
+        if (this.#exit !== undefined)
+          throw new Error(`${this.name}: ${this.#exit}\n${this.#stderr}`);
         await new Promise<void>((resolve) => {
-          this.#wake = resolve;
+          this.#onEvent = resolve;
         });
       } else if (event.event === kind) {
         return event as EventOf<K>;
       } else {
         const what = event.event === "failed" ? event.error : `${event.event} instead of ${kind}`;
-        throw new Error(`${this.name}: ${what}\n${this.#said}`);
+        throw new Error(`${this.name}: ${what}\n${this.#stderr}`);
       }
     }
   }
 
   #exited(why: string): void {
     this.#exit = why;
-    this.#wake?.();
+    this.#onEvent?.();
   }
 }
 
-/** User and system time of all threads of a process; /proc counts in ticks of 10 ms. */
+/** Returns the user and system time of all threads of a process, in milliseconds; /proc counts in ticks of 10 ms. */
 export function cpuMsOf(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
   // The second field is the program's name in brackets, and may contain blanks.
@@ -149,7 +150,7 @@ export function cpuMsOf(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
-/** Resident memory of a process. */
+/** Returns the resident memory of a process, in bytes. */
 export function rssBytesOf(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;

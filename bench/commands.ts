@@ -1,6 +1,6 @@
 /**
- * The inner end of the programs that bench/child.ts drives: JSON lines on stdin and stdout.
- * Every program under bench/ reads and writes them, bench/go included.
+ * The protocol between bench/child.ts and the programs that it starts: JSON lines on their stdin and stdout. Every
+ * program under bench/ uses it, also bench/go.
  *
  *     stdin   {"gc":true} · {"job":{…}} · {"release":true}; the end of stdin ends the program
  *     stdout  ready · collected · start · end · idle · done · failed
@@ -19,7 +19,7 @@ export interface Job {
   window: number;
   /** Bytes of content. */
   size: number;
-  /** The count of connections for the streams; more than one only for idle. */
+  /** The number of connections for the streams; more than one only for idle. */
   connections: number;
   warmMs: number;
   measureMs: number;
@@ -34,7 +34,7 @@ export interface Command<J = Job> {
 export type BenchEvent =
   | { event: "ready"; address?: string; version?: string }
   | { event: "start" | "end" | "idle" }
-  /** The memory in use after the collection: of the heap, and outside of it. */
+  /** The memory in use after the garbage collection, in the heap and outside of it. */
   | { event: "collected"; usedBytes?: number }
   | { event: "failed"; error: string }
   | {
@@ -50,18 +50,18 @@ export function emit(event: BenchEvent): void {
   process.stdout.write(`${JSON.stringify(event)}\n`);
 }
 
-/** Calls back for each command, ends the program with stdin, and answers "gc" itself. */
-export function onCommand<J = Job>(take: (command: Command<J>) => void): void {
+/** Calls `onEach` for each command except "gc", which it executes itself. Ends the program when stdin ends. */
+export function onCommand<J = Job>(onEach: (command: Command<J>) => void): void {
   const lines = createInterface({ input: process.stdin });
   lines.on("line", (line) => {
     const command: Command<J> = JSON.parse(line);
     if (command.gc) void collect();
-    else take(command);
+    else onEach(command);
   });
   lines.on("close", () => process.exit(0));
 }
 
-/** Collects twice, with a turn of the loop between: the second collection frees what the first one finalizes. */
+/** Collects garbage twice, with a turn of the event loop between: the second run frees objects that the first one finalizes. */
 async function collect(): Promise<void> {
   for (let i = 0; i < 2; i++) {
     globalThis.gc?.();

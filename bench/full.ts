@@ -1,4 +1,4 @@
-/** The whole comparison: every row with every peer, five rounds, both roles. */
+/** Measures the whole comparison: every row with every peer, in five rounds and both roles. */
 import { writeFileSync } from "node:fs";
 import { chart } from "./chart.ts";
 import { idleBytes, measureRound, Results } from "./measure.ts";

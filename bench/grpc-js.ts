@@ -7,8 +7,8 @@ import {
 import { loadSync } from "@grpc/proto-loader";
 
 /**
- * Greeter as grpc-js has it. Its documentation loads the .proto with proto-loader, and that
- * is the fast way too: proto-loader generates an encoder and a decoder per message.
+ * The Greeter service for grpc-js. Loads the .proto with proto-loader, as the documentation of grpc-js does. This is also
+ * the fastest way: proto-loader generates an encoder and a decoder for each message.
  */
 export const Greeter = (
   loadPackageDefinition(

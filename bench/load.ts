@@ -1,7 +1,7 @@
 /**
- * The load on servers where Go is not on the PATH: raw HTTP/2. Requests are framed once,
- * replies are counted by their bytes, so that the server is what is measured. Unlike the Go
- * load it puts several messages into one DATA frame where it has several to send.
+ * The load on servers if Go is not on the PATH: raw HTTP/2. Requests are framed once, and replies are only counted, by
+ * their bytes, so that the load uses little CPU. Unlike the Go load it puts several messages into one DATA frame if it
+ * has several to send.
  */
 import { type ClientHttp2Stream, connect, constants, type IncomingHttpHeaders } from "node:http2";
 import { create, toBinary } from "@bufbuild/protobuf";
@@ -112,18 +112,18 @@ function replyBytes(reply: string): number {
   return 5 + toBinary(MessageResponseSchema, create(MessageResponseSchema, { reply })).length;
 }
 
-/** Tells how many replies of `bytes` each have become complete. */
-function onReplies(call: ClientHttp2Stream, bytes: number, take: (count: number) => void): void {
+/** Calls `onCount` with the number of replies, of `bytes` bytes each, that have become complete. */
+function onReplies(call: ClientHttp2Stream, bytes: number, onCount: (count: number) => void): void {
   let pending = 0;
   call.on("data", (chunk: Buffer) => {
     pending += chunk.length;
     const count = Math.floor(pending / bytes);
     pending -= count * bytes;
-    if (count > 0) take(count);
+    if (count > 0) onCount(count);
   });
 }
 
-/** Resolves when the call has ended with status 0, or was cancelled where that is expected. */
+/** Resolves when the call has ended with status 0; also when it was cancelled, if `cancelled` is true. */
 function untilStatus(call: ClientHttp2Stream, cancelled = false): Promise<void> {
   return new Promise((resolve, reject) => {
     let status: unknown;

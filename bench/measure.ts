@@ -1,12 +1,12 @@
-/** Rounds: the peers do the same row one right after the other, and the order changes each round. */
+/** Measures rounds: all peers do the same row, one directly after the other, in another order in each round. */
 import type { Measured } from "./child.ts";
 import { type Cell, idleJob, jobOf, nameOf, type Peer, type Role } from "./plan.ts";
 import type { World } from "./world.ts";
 
-/** The work of a process before the memory of its idle streams is measured. */
+/** The work that a process does before the memory of its idle streams is measured. */
 const working: Cell = { workload: "pipelined", streams: 100, size: 15 };
 
-/** One row, measured once with each peer. */
+/** The measurements of a row, one with each peer. */
 export type Round = ReadonlyMap<Peer, Measured>;
 
 /** The rounds of a run, by role and row. */
@@ -24,7 +24,7 @@ export class Results {
 export interface Timing {
   warmMs: number;
   measureMs: number;
-  /** The number of the round: another peer begins. */
+  /** The number of the round, which decides which peer begins. */
   turn: number;
 }
 
@@ -48,7 +48,7 @@ export const perSecond = ({ messages, ms }: Measured): number => (messages / ms)
 /** CPU seconds per million messages. */
 export const cpuPerMillion = ({ messages, cpuMs }: Measured): number => (cpuMs * 1000) / messages;
 
-/** The median over the rounds of this peer; NaN where it had no round. */
+/** Returns the median over the rounds of this peer; NaN if the peer had no round. */
 export function medianOf(
   rounds: readonly Round[],
   peer: Peer,
@@ -58,8 +58,8 @@ export function medianOf(
 }
 
 /**
- * The speed of Hawser over that of `peer`: the median of the ratios of the rounds, since other
- * work of this machine disturbs both sides of a round, but not every round.
+ * Returns the speed of Hawser divided by that of `peer`: the median of the ratios of the rounds, because other work on
+ * the machine disturbs both peers in a round, but not every round.
  */
 export function ratioTo(rounds: readonly Round[], peer: Peer): number {
   const ratios = rounds.flatMap((round) => {
@@ -78,9 +78,9 @@ export function median(values: readonly number[]): number {
 }
 
 /**
- * Resident bytes per idle stream: with all streams open, less what the process took after a
- * second of load. By then the memory that grows with work and not with streams (compiled code,
- * pools, the young generation) has its size.
+ * Returns the resident bytes per idle stream: the memory with all streams open, minus that after a second of load. After
+ * this second the memory that grows with work and not with streams (compiled code, pools, the young generation) has its
+ * final size.
  */
 export async function idleBytes(
   world: World,

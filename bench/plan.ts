@@ -5,11 +5,11 @@ export const peers = ["hawser", "connect-node", "grpc-js", "grpc-go"] as const;
 /** The peers; "before" is Hawser of another checkout. */
 export type Peer = (typeof peers)[number] | "before";
 
-/** Which end of the call is under test. */
+/** The ends of a call that can be under test. */
 export const roles = ["server", "client"] as const;
 export type Role = (typeof roles)[number];
 
-/** One row of the tables. */
+/** A row of the tables. */
 export interface Cell {
   workload: Workload;
   streams: number;
@@ -26,7 +26,7 @@ const kinds: readonly (readonly [Workload, number])[] = [
   ["push", 1],
 ];
 
-/** The rows of the full run. Unary calls are small: their cost hardly depends on their messages. */
+/** The rows of the full run. Unary calls have only small messages: their cost hardly depends on the size. */
 export const cells: readonly Cell[] = [
   ...sizes.flatMap((size) => kinds.map(([workload, streams]) => ({ workload, streams, size }))),
   { workload: "unary", streams: 1, size: 15 },
@@ -43,7 +43,7 @@ export function nameOf({ workload, streams, size }: Cell): string {
   return `${workload} ${streams} × ${size} B`;
 }
 
-/** The floors: how many times as fast as the peer at least; the same for servers and for clients. */
+/** The floors: the lowest speed of Hawser divided by the peer's, the same for servers and for clients. */
 export const floors: readonly { cell: Cell; over: Partial<Record<Peer, number>> }[] = [
   {
     cell: { workload: "pipelined", streams: 1, size: 15 },
@@ -60,7 +60,7 @@ export const floors: readonly { cell: Cell; over: Partial<Record<Peer, number>> 
   },
 ];
 
-/** An idle stream costs no more than this peer's. */
+/** The peer whose idle stream may not use less memory than Hawser's. */
 export const idlePeer: Peer = "grpc-js";
 export const idleStreams = 5000;
 export const idleConnections = 10;

@@ -1,6 +1,6 @@
 /**
- * The floors alone, within a minute: short rounds, and more of them for a ratio that is under
- * its floor, while there is time. A disturbed machine needs them; a slow build fails all.
+ * Checks only the floors, within a minute. Rounds are short. A row below its floor is measured again while there is time:
+ * if other work disturbed the machine the row then passes; a slow build stays below the floor.
  */
 import { idleBytes, measureRound, Results, ratioTo } from "./measure.ts";
 import {
@@ -20,9 +20,9 @@ const rounds = 3;
 
 export interface Verdict {
   ok: boolean;
-  /** Times as fast as the peer; for "idle stream": our bytes over the peer's. */
+  /** Hawser's speed divided by the peer's; for "idle stream": Hawser's bytes divided by the peer's. */
   ratios: Record<string, Partial<Record<Peer, number>>>;
-  /** The rows under their floors, in words. */
+  /** The rows below their floors, in words. */
   missed: string[];
 }
 
@@ -32,7 +32,7 @@ interface Row {
   over: Partial<Record<Peer, number>>;
 }
 
-/** @param untilMs when to stop, on the clock of performance.now() */
+/** @param untilMs the time to stop, on the clock of performance.now() */
 export async function quick(world: World, untilMs: number): Promise<Verdict> {
   const results = new Results();
   const rows: Row[] = roles.flatMap((role) => floors.map((floor) => ({ role, ...floor })));
@@ -45,8 +45,7 @@ export async function quick(world: World, untilMs: number): Promise<Verdict> {
   for (const row of rows) await measure(row, floored, -1); // warm-up
   for (let turn = 0; turn < rounds; turn++) {
     for (const row of rows) {
-      // A slow machine gets fewer rounds, but each row at least one. grpc-go has no floor: one
-      // round is enough.
+      // On a slow machine each row has fewer rounds, but at least one. One round of grpc-go is enough: it has no floor.
       if (turn > 0 && performance.now() > untilMs) break;
       const peers = turn === 0 ? world.peers : floored;
       results.rounds(row.role, row.cell).push(await measure(row, peers, turn));
@@ -82,7 +81,7 @@ export async function quick(world: World, untilMs: number): Promise<Verdict> {
   return verdict;
 }
 
-/** Memory does not depend on time, so all peers are measured at once. */
+/** Memory does not depend on time, so both peers are measured at the same time. */
 async function idle(world: World, role: Role, verdict: Verdict): Promise<void> {
   const [ours, theirs] = await Promise.all([
     idleBytes(world, role, "hawser", idleStreams),

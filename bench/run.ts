@@ -1,10 +1,10 @@
 /**
  * npm run bench                measures everything, writes RESULTS.md and chart.svg; ~20 minutes
- * npm run bench -- --quick     the floors alone, within a minute; exit 1 where one is missed
- * npm run bench -- --sessions  the cost of sessions where nothing is lost, ~3 minutes; exit 1 past a bound
- *     --no-go                  as on a machine without Go
- *     --quick --against DIR    CPU seconds, against Hawser of another checkout (with its node_modules);
- *                              5 to 15 minutes; exit 1 where a row costs more than it may
+ * npm run bench -- --quick     checks only the floors, within a minute; exit code 1 if a row is below its floor
+ * npm run bench -- --sessions  measures the cost of sessions, ~3 minutes; exit code 1 if a bound is exceeded
+ *     --no-go                  runs as on a machine without Go
+ *     --quick --against DIR    compares CPU seconds with Hawser of another checkout (with its node_modules);
+ *                              5 to 15 minutes; exit code 1 if a row is over its bound
  */
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -14,7 +14,7 @@ import { quick } from "./quick.ts";
 import { measureSessions } from "./sessions.ts";
 import { buildGo, World } from "./world.ts";
 
-/** From then on no further round begins: the end of the run, and its start, take some seconds. */
+/** After this time no further round begins: the start and the end of a run take the rest of the minute. */
 const quickLimitMs = 52_000;
 
 const { values } = parseArgs({

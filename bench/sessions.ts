@@ -1,16 +1,16 @@
 /**
- * The cost of sessions where nothing is lost: Hawser's client with them and without them, against
- * the same server, row by row in turn; and the memory of an idle stream of each on both sides.
+ * The cost of sessions while no connection is lost. Compares a Hawser client with sessions and one without, row by row
+ * in turn, against the same server; also the memory of an idle stream with and without a session, on both sides.
  */
 import { fileURLToPath } from "node:url";
 import { Child } from "./child.ts";
 import { median, perSecond } from "./measure.ts";
 import { type Cell, cells, idleJob, idleStreams, jobOf, nameOf } from "./plan.ts";
 
-/** The least throughput of a stream with a session, over that of a plain one. */
+/** The floor for the throughput with sessions, divided by that of plain calls. */
 const FLOOR = 0.9;
 
-/** The most bytes that it takes more while it is idle, on each side. */
+/** The limit for the additional bytes of an idle stream with a session, on each side. */
 const IDLE_MORE_BYTES = 2048;
 
 const timing = { warmMs: 150, measureMs: 400 };
@@ -26,11 +26,11 @@ type Kind = keyof typeof clients;
 
 export interface SessionCosts {
   ok: boolean;
-  /** By row: the throughput with sessions, over that of plain calls. */
+  /** By row: the throughput with sessions, divided by that of plain calls. */
   ratios: Record<string, number>;
-  /** The bytes that an idle stream takes more, on each side. */
+  /** The additional bytes of an idle stream with a session, on each side. */
   idleMoreBytes: { server: number; client: number };
-  /** The results under their floors, in words. */
+  /** The results below FLOOR or above IDLE_MORE_BYTES, in words. */
   missed: string[];
 }
 
@@ -58,7 +58,7 @@ export async function measureSessions(): Promise<SessionCosts> {
   return costs;
 }
 
-/** The median of the rounds' ratios; more rounds follow for a while where it is under the floor. */
+/** Returns the median of the rounds' ratios. Measures up to three times as many rounds while the median is below FLOOR. */
 async function compare(cell: Cell, server: Child, session: Child, plain: Child): Promise<number> {
   const job = jobOf(cell, server.address, timing.warmMs, timing.measureMs);
   const ratios: number[] = [];
@@ -77,7 +77,7 @@ async function compare(cell: Cell, server: Child, session: Child, plain: Child):
 }
 
 /**
- * The memory of an idle stream on one side: the objects in use, since the rest of the resident
+ * Returns the memory of an idle stream on one side, in bytes. Counts only the objects in use: the rest of the resident
  * memory depends on how the garbage collector sized its spaces while 5000 streams were opened.
  */
 async function idleBytes(kind: Kind, side: "server" | "client"): Promise<number> {

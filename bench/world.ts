@@ -1,4 +1,4 @@
-/** All the programs of a run, started and waiting. */
+/** Starts and ends all programs of a run. */
 import { spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -9,8 +9,8 @@ import { type Cell, jobOf, type Peer, peers, type Role } from "./plan.ts";
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 /**
- * Builds the Go programs, about two seconds where Go has its cache; gives the path of the
- * binary, or undefined where there is no Go.
+ * Builds the Go programs, in about two seconds if Go's cache is warm. Returns the path of the binary, or `undefined`
+ * if Go is not installed.
  */
 export function buildGo(): string | undefined {
   const binary = here("../.cache/bench/peer");
@@ -46,7 +46,7 @@ export class World implements AsyncDisposable {
     this.loadName = go === undefined ? "raw node:http2 (bench/load.ts)" : "grpc-go (bench/go)";
   }
 
-  /** @param checkout the path of another Hawser, with its node_modules: it is then the only other peer */
+  /** @param checkout the path of another checkout of Hawser, with its node_modules: the only other peer in that case */
   static async start(go: string | undefined, checkout?: string): Promise<World> {
     const world = new World(go, checkout);
     world.#load = await world.startLoad();
@@ -70,8 +70,8 @@ export class World implements AsyncDisposable {
   }
 
   /**
-   * The server that all clients are measured against: ours, since every other pushes more slowly
-   * than some client can read, and would then be measured itself.
+   * The server for all clients under test. It is Hawser's: every other server pushes more slowly than the fastest client
+   * reads, so that client would only be as fast as the server.
    */
   readonly target: Peer = "hawser";
 
@@ -79,7 +79,7 @@ export class World implements AsyncDisposable {
     return this.#go === undefined ? undefined : this.#load.version;
   }
 
-  /** One peer, one role, one row, once. */
+  /** Measures a row once, with one peer in one role. */
   measure(role: Role, peer: Peer, cell: Cell, warmMs: number, ms: number): Promise<Measured> {
     const server = this.#servers.get(role === "server" ? peer : this.target)!;
     const client = role === "server" ? this.#load : this.#clients.get(peer)!;
@@ -94,7 +94,7 @@ export class World implements AsyncDisposable {
 
   #program(peer: Peer, role: Role): Program {
     if (peer === "grpc-go") return [this.#go!, role];
-    // Its own program, which imports its own source.
+    // The program of that checkout, which imports the source of that checkout.
     if (peer === "before") return [join(this.#checkout!, "bench", `${role}s`, "hawser.ts")];
     return [here(`./${role}s/${peer}.ts`)];
   }

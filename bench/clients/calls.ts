@@ -2,7 +2,7 @@ import { Greeter } from "../../gen/example/greeter_pb.js";
 import { createClient, createTransport } from "../../src/index.ts";
 import { type Caller, type Gauge, Window } from "./drive.ts";
 
-/** Hawser's client, with its defaults except for sessions. */
+/** Makes a Hawser client with default options except `sessions`. */
 export function caller(address: string, session: boolean): Caller {
   const transport = createTransport({ baseUrl: `http://${address}`, sessions: session });
   const greeter = createClient(Greeter, transport);
@@ -23,8 +23,8 @@ export function caller(address: string, session: boolean): Caller {
       const window = new Window(size);
       const send = async () => {
         while (gauge.running) {
-          const room = window.take();
-          if (room !== undefined) await room;
+          const acquired = window.acquire();
+          if (acquired !== undefined) await acquired;
           await chat.send({ content });
         }
         chat.closeSend();
@@ -32,7 +32,7 @@ export function caller(address: string, session: boolean): Caller {
       const receive = async () => {
         for await (const _reply of chat) {
           gauge.reply();
-          window.give();
+          window.release();
         }
       };
       await Promise.all([send(), receive()]);
@@ -59,7 +59,7 @@ export function caller(address: string, session: boolean): Caller {
       const replies = chat[Symbol.asyncIterator]();
       await chat.send({ content });
       await replies.next();
-      // The application waits for the next reply itself.
+      // The application waits for the next reply too.
       replies.next().catch(() => {});
     },
 

@@ -5,7 +5,7 @@ import { drive, type Gauge, Window } from "./drive.ts";
 
 drive((address) => {
   const baseUrl = `http://${address}`;
-  // The transport's own default, made here so that it can be closed.
+  // The default session manager of the transport, made here so that it can be closed.
   const sessionManager = new Http2SessionManager(baseUrl);
   const greeter = createClient(Greeter, createGrpcTransport({ baseUrl, sessionManager }));
   return {
@@ -13,14 +13,14 @@ drive((address) => {
       const window = new Window(1);
       async function* requests() {
         while (gauge.running) {
-          await window.take();
+          await window.acquire();
           yield { content };
         }
       }
       let since = performance.now();
       for await (const _reply of greeter.chat(requests())) {
         since = gauge.roundTrip(since);
-        window.give();
+        window.release();
       }
     },
 
@@ -28,14 +28,14 @@ drive((address) => {
       const window = new Window(size);
       async function* requests() {
         while (gauge.running) {
-          const room = window.take();
-          if (room !== undefined) await room;
+          const acquired = window.acquire();
+          if (acquired !== undefined) await acquired;
           yield { content };
         }
       }
       for await (const _reply of greeter.chat(requests())) {
         gauge.reply();
-        window.give();
+        window.release();
       }
     },
 

@@ -1,18 +1,18 @@
 /**
- * Runs the jobs of a client: `streams` loops of one kind at the same time, first to warm up,
- * then measured. Each peer implements its own loops (Caller).
+ * Runs the jobs of a client: `streams` loops of one kind at the same time, which are measured after a warm-up. Each peer
+ * implements these loops (Caller).
  */
 import { emit, type Job, onCommand } from "../commands.ts";
 
-/** A client with one connection. Each method is one loop, until the gauge stops it. */
+/** A client with one connection. Each method runs a loop until `gauge.running` is false. */
 export interface Caller {
-  /** Sends, waits for the reply, sends the next, on one stream. */
+  /** Sends a message on one stream, waits for the reply, and repeats. */
   pingPong(content: string, gauge: Gauge): Promise<void>;
   /** Keeps `window` messages in flight on one stream. */
   pipelined(content: string, window: number, gauge: Gauge): Promise<void>;
-  /** Receives what the server pushes on one stream, as fast as it comes; then cancels. */
+  /** Receives the messages of one server stream as fast as they arrive; then cancels the call. */
   push(size: number, gauge: Gauge): Promise<void>;
-  /** One unary call after the other. */
+  /** Makes unary calls, one after the other. */
   unary(content: string, gauge: Gauge): Promise<void>;
   /** Opens a stream, exchanges one message and leaves it open. */
   idle(content: string): Promise<void>;
@@ -20,7 +20,7 @@ export interface Caller {
   close(): unknown;
 }
 
-/** Counts replies, and tells when to stop. */
+/** Counts replies, and stops the loops. */
 export class Gauge {
   running = true;
   measuring = false;
@@ -31,7 +31,7 @@ export class Gauge {
     this.messages++;
   }
 
-  /** A reply with its latency; gives the time, from which the next one counts. */
+  /** Counts a reply and its latency. Returns the current time, at which the next round trip begins. */
   roundTrip(since: number): number {
     const now = performance.now();
     this.messages++;
@@ -40,7 +40,7 @@ export class Gauge {
   }
 }
 
-/** The free places of a window, for a loop that sends and another that receives. */
+/** The messages that a loop may still send before another loop receives replies. */
 export class Window {
   #free: number;
   #waiting: (() => void) | undefined;
@@ -49,8 +49,8 @@ export class Window {
     this.#free = free;
   }
 
-  /** Takes a place; returns a promise where no place is free yet. */
-  take(): Promise<void> | undefined {
+  /** Takes one message of the window. Returns a promise if the window is full. */
+  acquire(): Promise<void> | undefined {
     if (this.#free > 0) {
       this.#free--;
       return undefined;
@@ -60,7 +60,8 @@ export class Window {
     });
   }
 
-  give(): void {
+  /** Returns one message to the window, or to the loop that waits for it. */
+  release(): void {
     const waiting = this.#waiting;
     if (waiting === undefined) {
       this.#free++;
@@ -103,7 +104,7 @@ export function drive(connect: (address: string) => Caller): void {
     const caller = connect(job.address);
     const gauge = new Gauge();
     const loops = Array.from({ length: job.streams }, () => start(job, caller, gauge));
-    // A loop that fails ends the job at once, and one that hangs ends it late.
+    // A loop that fails ends the job immediately; a loop that hangs ends it after the time limit.
     const failure = Promise.race([
       ...loops.map((loop) => loop.then(() => new Promise<never>(() => {}))),
       after(job.warmMs + job.measureMs + 20_000).then(() => {

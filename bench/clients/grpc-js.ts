@@ -16,7 +16,7 @@ interface GreeterClient extends grpc.Client {
 }
 
 drive((address) => {
-  // Its own channel, so that each client has its own connection.
+  // Without a shared pool, so that each client has its own connection.
   const client = new Greeter(address, grpc.credentials.createInsecure(), {
     "grpc.use_local_subchannel_pool": 1,
   }) as unknown as GreeterClient;
@@ -30,7 +30,7 @@ drive((address) => {
         else chat.end();
       });
       chat.write({ content });
-      return ended(chat);
+      return untilStatus(chat);
     },
 
     pipelined(content: string, window: number, gauge: Gauge) {
@@ -56,7 +56,7 @@ drive((address) => {
         else if (drained) fill();
       });
       fill();
-      return ended(chat);
+      return untilStatus(chat);
     },
 
     push(size: number, gauge: Gauge) {
@@ -67,7 +67,7 @@ drive((address) => {
         gauge.reply();
         if (!gauge.running) push.cancel();
       });
-      return ended(push, grpc.status.CANCELLED);
+      return untilStatus(push, grpc.status.CANCELLED);
     },
 
     async unary(content: string, gauge: Gauge) {
@@ -93,7 +93,7 @@ drive((address) => {
   };
 });
 
-function ended(
+function untilStatus(
   call: Chat | grpc.ClientReadableStream<Notification>,
   expected: grpc.status = grpc.status.OK,
 ): Promise<void> {

@@ -40,7 +40,7 @@ func withSize(ctx context.Context, size int) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "bench-size", strconv.Itoa(size))
 }
 
-// typed is the client under test: generated code, as grpc-go's documentation has it.
+// typed is the client under test: generated code, as in the documentation of grpc-go.
 type typed struct {
 	connection *grpc.ClientConn
 	client     greeterpb.GreeterClient
@@ -100,7 +100,7 @@ func (p *typedPush) recv() error {
 
 func (p *typedPush) closeSend() error { return nil }
 
-// raw is the load: requests are encoded once, replies are told by their length.
+// raw is the load: requests are encoded once, and only the length of replies is checked.
 type raw struct {
 	connection *grpc.ClientConn
 	size       int
@@ -110,7 +110,7 @@ type raw struct {
 	hello      expected
 }
 
-// expected is how long a reply must be, in bytes.
+// expected is the required length of a reply, in bytes.
 type expected int
 
 func dialRaw(address string, size int) (caller, error) {
@@ -169,7 +169,7 @@ func (s *rawStream) send() error      { return s.call.SendMsg(s.request) }
 func (s *rawStream) recv() error      { return s.call.RecvMsg(&s.reply) }
 func (s *rawStream) closeSend() error { return s.call.CloseSend() }
 
-// rawCodec takes encoded messages and gives nothing back but the check of the length.
+// rawCodec sends encoded messages as they are, and only checks the length of received ones.
 type rawCodec struct{}
 
 func (rawCodec) Name() string { return "proto" }

@@ -14,7 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// job is what a client is asked to do.
+// job is the job of a client.
 type job struct {
 	Address     string `json:"address"`
 	Workload    string `json:"workload"`
@@ -26,7 +26,7 @@ type job struct {
 	MeasureMs   int    `json:"measureMs"`
 }
 
-// gauge counts the replies of one stream; padded, so that streams do not share a cache line.
+// gauge counts the replies of one stream. It is padded, so that two gauges never share a cache line.
 type gauge struct {
 	count     atomic.Int64
 	measuring *atomic.Bool
@@ -69,7 +69,7 @@ func run(j job, open dialer, lines <-chan command) (event, error) {
 		return event{}, err
 	}
 	defer c.close()
-	// A call that hangs ends the job, it does not hang the run.
+	// A call that hangs ends the job after a time limit, so that the run continues.
 	limit := time.Duration(j.WarmMs+j.MeasureMs)*time.Millisecond + 20*time.Second
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -138,7 +138,7 @@ func run(j job, open dialer, lines <-chan command) (event, error) {
 	return result, nil
 }
 
-// ending waits for the end of a stream that we have half-closed.
+// ending waits for the end of a half-closed stream.
 func ending(s stream) error {
 	if err := s.closeSend(); err != nil {
 		return err
@@ -236,7 +236,7 @@ func unary(ctx context.Context, c caller, running *atomic.Bool, g *gauge) error 
 }
 
 // runIdle opens streams over several connections, exchanges one message on each, and
-// holds them until it is told to release them.
+// keeps them open until the command "release".
 func runIdle(j job, open dialer, lines <-chan command) (event, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -1,12 +1,12 @@
 // The Go half of the benchmark, one program with three roles:
 //
-//	server   grpc-go's server under test, and the server that clients are measured against
+//	server   grpc-go's server under test
 //	client   grpc-go's client under test: generated code, protobuf messages
-//	load     the load on servers under test: the same loops with messages made once, so
-//	         that the load costs as little as it can and the server is what is measured
+//	load     the load on servers under test: the same loops, with messages that are made once,
+//	         so that the load uses little CPU
 //
-// All three speak JSON lines on stdin and stdout, as every program under bench/ does
-// (see bench/child.ts), and end when stdin ends.
+// All three read and write JSON lines on stdin and stdout, as every program under bench/
+// does (see bench/commands.ts), and end when stdin ends.
 package main
 
 import (
@@ -43,7 +43,7 @@ func emit(e event) {
 	}
 }
 
-// commands gives the lines of stdin; the channel closes at its end.
+// commands returns a channel of the lines of stdin, which closes when stdin ends.
 func commands() <-chan command {
 	lines := make(chan command)
 	go func() {

@@ -37,8 +37,8 @@ func (greeter) Chat(stream greeterpb.Greeter_ChatServer) error {
 	}
 }
 
-// Subscribe sends content of the size that the header bench-size gives, as fast as
-// it goes, until the call is cancelled.
+// Subscribe sends content with the number of bytes in the header bench-size, as fast as
+// possible, until the call is cancelled.
 func (greeter) Subscribe(_ *greeterpb.SubscribeRequest, stream greeterpb.Greeter_SubscribeServer) error {
 	size := 0
 	if headers, ok := metadata.FromIncomingContext(stream.Context()); ok {

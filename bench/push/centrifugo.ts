@@ -1,4 +1,4 @@
-/** Centrifugo as a server under test: built where Go is on the PATH, started with its defaults. */
+/** Centrifugo as a server under test: installed if Go is on the PATH, and started with its defaults. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
@@ -12,7 +12,7 @@ const MODULE = "github.com/centrifugal/centrifugo/v6";
 const cache = join(import.meta.dirname, "../../.cache/bench");
 const binary = join(cache, "centrifugo");
 
-/** The longest time for its start. */
+/** The time limit for the start of Centrifugo. */
 const START_MS = 10_000;
 
 /** Every client may subscribe and post; all other options have their defaults. */
@@ -27,8 +27,8 @@ const config = {
 };
 
 /**
- * Installs it once: a few minutes where Go has none of its modules. Returns the
- * reason where it cannot be installed.
+ * Installs Centrifugo once, which takes a few minutes if Go has none of its modules. Returns the reason if Centrifugo
+ * cannot be installed.
  */
 export function installCentrifugo(): string | undefined {
   const stamp = join(cache, `centrifugo-${CENTRIFUGO}`);
@@ -45,7 +45,7 @@ export function installCentrifugo(): string | undefined {
   return undefined;
 }
 
-/** Whether it is installed: a quick run does not wait for the installation. */
+/** Whether Centrifugo is installed: a quick run does not wait for the installation. */
 export function hasCentrifugo(): boolean {
   return existsSync(binary);
 }
@@ -72,17 +72,17 @@ export class Centrifugo implements AsyncDisposable, UnderTest {
       `${port}`,
     ];
     const child = spawn(binary, args, { stdio: ["ignore", "ignore", "pipe"] });
-    let said = "";
+    let stderr = "";
     child.stderr.on("data", (chunk) => {
-      said = `${said}${chunk}`.slice(-2000);
+      stderr = `${stderr}${chunk}`.slice(-2000);
     });
-    // It does not end by itself.
+    // Centrifugo would keep running after this process.
     process.once("exit", () => child.kill("SIGKILL"));
     const server = new Centrifugo(`127.0.0.1:${port}`, child);
     for (const from = performance.now(); !(await server.#isHealthy()); await sleep(50, undefined)) {
       if (child.exitCode === null && performance.now() - from < START_MS) continue;
       await server[Symbol.asyncDispose]();
-      throw new Error(`Centrifugo did not start: ${said}`);
+      throw new Error(`Centrifugo did not start: ${stderr}`);
     }
     return server;
   }

@@ -10,10 +10,10 @@ export const ROOM = "lobby";
 /** The text that is posted: 30 bytes. */
 export const TEXT = "x".repeat(30);
 
-/** Watchers on a connection of a gRPC peer; others have a connection each. */
+/** The number of watchers on a connection of a gRPC peer. Other watchers have a connection each. */
 export const PER_CONNECTION = 50;
 
-/** One room, and all of its watchers. */
+/** Messages to all watchers of one room. */
 export interface FanOutJob {
   readonly kind: "fan-out";
   readonly peer: Peer;
@@ -21,7 +21,7 @@ export interface FanOutJob {
   readonly address: string;
   readonly watchers: number;
   readonly connections: number;
-  /** Posts on their way, until the average watcher has them. */
+  /** The number of posts that the average watcher has not received yet. */
   readonly window: number;
   readonly warmMs: number;
   readonly measureMs: number;
@@ -36,21 +36,21 @@ export interface WatchersJob {
   readonly connections: number;
 }
 
-/** Posters that wait for each answer: by Join each has a room of its own, by Post all are in one. */
+/** Posters that wait for each answer. With Join each has a room of its own; with Post all are in one room. */
 export interface PostJob {
   readonly kind: "post";
   readonly address: string;
-  /** By one call for each post, or in the call of a member. */
+  /** "Post": a call for each post; "Join": one call for all posts of a member. */
   readonly method: "Post" | "Join";
   readonly posters: number;
   readonly connections: number;
-  /** Posts a second, however fast answers come; 0: the next post as soon as one is answered. */
+  /** The rate of posts; 0 means that each poster posts again as soon as it has an answer. */
   readonly perSecond: number;
   readonly warmMs: number;
   readonly measureMs: number;
 }
 
-/** The same, in the process of the log. */
+/** Posters that append to a log in its own process. */
 export interface AppendJob {
   readonly kind: "append";
   readonly posters: number;

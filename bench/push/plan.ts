@@ -2,18 +2,18 @@
 import type { Measured } from "../child.ts";
 import { median } from "../measure.ts";
 import type { Peer } from "./job.ts";
-import { type Idle, type Stage, type Timing, weigh } from "./stage.ts";
+import { type Idle, measureIdle, type Stage, type Timing } from "./stage.ts";
 
-/** The room of the comparison. */
+/** The number of watchers of the room in the comparison. */
 export const WATCHERS = 1000;
 
-/** Posts on their way: a count that saturates every peer, and one, which shows the cost of a single message. */
+/** Windows of posts: the first saturates every peer; a window of one post shows the cost of a single message. */
 export const WINDOWS = [64, 1] as const;
 export const SATURATED = WINDOWS[0];
 
-/** The sizes of the crowds of the curve; an empty one shows the cost of a post alone. */
+/** The numbers of watchers in the curve. A room without watchers shows the cost of the post itself. */
 export const CROWDS = [10, 100, 1000, 5000] as const;
-export const NOBODY = 0;
+export const NO_WATCHERS = 0;
 
 export const POSTERS = 64;
 const POST_CONNECTIONS = 4;
@@ -22,14 +22,14 @@ export const STEADY = 1000;
 export const IDLE = { watchers: 5000, connections: 20 } as const;
 
 export const FLOORS = {
-  /** Deliveries a second of the server's CPU, over Socket.IO's. */
+  /** Deliveries a second of the server's CPU, divided by those of Socket.IO. */
   overSocketIo: 2,
   /** Durable posts a second of 64 posters. */
   posts: 20_000,
   /** The median of durable posts at a steady 1000 a second, in milliseconds. */
   p50Ms: 5,
   idleKiB: 24,
-  /** The highest cost of a delivery in a crowd, over its cost in a smaller one. */
+  /** The highest cost of a delivery in a crowd, divided by its cost in a smaller crowd. */
   growth: 2,
 } as const;
 
@@ -37,14 +37,14 @@ export const FLOORS = {
 export const WAYS = ["append", "Join", "Post"] as const;
 export type Way = (typeof WAYS)[number];
 
-/** All measurements; each list has an entry a round. */
+/** All measurements; each list has one entry for each round. */
 export interface Findings {
   readonly peers: readonly Peer[];
-  /** By window and peer. */
+  /** By fanOutKey(). */
   readonly fanOut: Map<string, Measured[]>;
-  /** By number of watchers, of Hawser; and of Socket.IO in a full run. */
+  /** By curveKey(): of Hawser; in a full run also of Socket.IO. */
   readonly curve: Map<string, Measured[]>;
-  /** By way: as fast as 64 posters go, and at a steady rate. */
+  /** By way: as fast as 64 posters can post, and at a steady rate. */
   readonly fastest: Map<Way, Measured[]>;
   readonly steady: Map<Way, Measured[]>;
   idle: Idle;
@@ -64,7 +64,7 @@ export function noFindings(peers: readonly Peer[]): Findings {
 export const fanOutKey = (window: number, peer: Peer) => `${window} ${peer}`;
 export const curveKey = (peer: Peer, watchers: number) => `${peer} ${watchers}`;
 
-/** One round of the comparison: the peers one right after the other, with another first in each round. */
+/** Measures a round of the comparison: one peer directly after the other, beginning with another peer in each round. */
 export async function fanOutRound(
   stage: Stage,
   found: Findings,
@@ -79,7 +79,7 @@ export async function fanOutRound(
   }
 }
 
-/** One round of the curve. */
+/** Measures a round of the curve. */
 export async function curveRound(
   stage: Stage,
   found: Findings,
@@ -95,7 +95,7 @@ export async function curveRound(
   }
 }
 
-/** One round of durable posts. */
+/** Measures a round of durable posts. */
 export async function postRound(stage: Stage, found: Findings, timing: Timing): Promise<void> {
   for (const way of WAYS) {
     for (const [perSecond, results] of [
@@ -112,8 +112,8 @@ export async function postRound(stage: Stage, found: Findings, timing: Timing): 
   }
 }
 
-export async function weighIdle(found: Findings): Promise<void> {
-  found.idle = await weigh(IDLE.watchers, IDLE.connections);
+export async function measureIdleWatchers(found: Findings): Promise<void> {
+  found.idle = await measureIdle(IDLE.watchers, IDLE.connections);
 }
 
 function push<K>(map: Map<K, Measured[]>, key: K, measured: Measured): void {
@@ -122,7 +122,7 @@ function push<K>(map: Map<K, Measured[]>, key: K, measured: Measured): void {
   list.push(measured);
 }
 
-// Results.
+// Evaluation of the findings.
 
 export const perCpuSecond = ({ messages, cpuMs }: Measured) => (messages * 1000) / cpuMs;
 export const perSecond = ({ messages, ms }: Measured) => (messages * 1000) / ms;
@@ -134,7 +134,7 @@ export function medianOf(
   return median((rounds ?? []).map(of));
 }
 
-/** How many times as many deliveries a CPU second as a peer: the median of the rounds' ratios. */
+/** Returns the deliveries a CPU second of `ours`, divided by those of `theirs`: the median of the rounds' ratios. */
 export function ratioTo(found: Findings, window: number, ours: Peer, theirs: Peer): number {
   const our = found.fanOut.get(fanOutKey(window, ours)) ?? [];
   const their = found.fanOut.get(fanOutKey(window, theirs)) ?? [];
@@ -147,52 +147,52 @@ export function ratioTo(found: Findings, window: number, ours: Peer, theirs: Pee
   );
 }
 
-/** CPU of one post, with all of its deliveries, in microseconds. */
+/** Returns the CPU of one post with all of its deliveries, in microseconds. */
 export function cpuPerPost(found: Findings, peer: Peer, watchers: number): number {
   return medianOf(found.curve.get(curveKey(peer, watchers)), ({ cpuMs, posts }) => {
     return (cpuMs * 1000) / posts;
   });
 }
 
-/** CPU of one delivery with its share of the post, in microseconds. */
+/** Returns the CPU of one delivery with its share of the post, in microseconds. */
 export function costOf(found: Findings, peer: Peer, watchers: number): number {
   return cpuPerPost(found, peer, watchers) / watchers;
 }
 
-/** How many times as much a delivery costs as in a smaller crowd, at most. */
+/** Returns the highest cost of a delivery, divided by the lowest cost in a crowd of at most that size. */
 export function growth(found: Findings, peer: Peer): number {
   const costs = CROWDS.map((watchers) => costOf(found, peer, watchers));
   return Math.max(...costs.map((cost, n) => cost / Math.min(...costs.slice(0, n + 1))));
 }
 
-/** The results under their floors, in words. */
+/** Returns the results that miss their floors, in words. */
 export function missed(found: Findings): string[] {
   const missed: string[] = [];
-  const hold = (what: string, holds: boolean) => {
+  const check = (what: string, holds: boolean) => {
     if (!holds) missed.push(what);
   };
   for (const ours of ["hawser", "hawser sqlite"] as const) {
     const ratio = ratioTo(found, SATURATED, ours, "socket.io");
     const floor = FLOORS.overSocketIo;
-    hold(`${ours}: ${ratio.toFixed(2)} × Socket.IO, its floor is ${floor}`, ratio >= floor);
+    check(`${ours}: ${ratio.toFixed(2)} × Socket.IO, its floor is ${floor}`, ratio >= floor);
   }
   for (const way of WAYS) {
     const rate = medianOf(found.fastest.get(way), perSecond);
     const what = `${way}: ${Math.round(rate)} durable posts a second`;
-    hold(`${what}, its floor is ${FLOORS.posts}`, rate >= FLOORS.posts);
+    check(`${what}, its floor is ${FLOORS.posts}`, rate >= FLOORS.posts);
   }
   for (const way of WAYS) {
     const p50Ms = medianOf(found.steady.get(way), (m) => m.p50Us / 1000);
     const what = `${way} at ${STEADY} a second: a p50 of ${p50Ms.toFixed(1)} ms`;
-    hold(`${what}, it must be under ${FLOORS.p50Ms}`, p50Ms < FLOORS.p50Ms);
+    check(`${what}, it must be under ${FLOORS.p50Ms}`, p50Ms < FLOORS.p50Ms);
   }
   const idleKiB = found.idle.rss / 1024;
-  hold(
+  check(
     `an idle watcher takes ${idleKiB.toFixed(1)} KiB, it must be under ${FLOORS.idleKiB}`,
     idleKiB < FLOORS.idleKiB,
   );
   const grows = growth(found, "hawser");
-  hold(
+  check(
     `a delivery costs ${grows.toFixed(2)} times as much in a crowd as in a smaller one, at most ${FLOORS.growth}`,
     grows <= FLOORS.growth,
   );

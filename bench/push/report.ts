@@ -13,7 +13,7 @@ import {
   IDLE,
   medianOf,
   missed,
-  NOBODY,
+  NO_WATCHERS,
   POSTERS,
   perCpuSecond,
   perSecond,
@@ -81,7 +81,7 @@ ${table(
 ## The size of the crowd
 
 CPU of the server a delivery in µs, at saturation, with the delivery's share of the post: in a small crowd that is most of it.
-A post without watchers takes ${short(cpuPerPost(found, "hawser", NOBODY))} µs of Hawser, ${short(cpuPerPost(found, "socket.io", NOBODY))} µs of Socket.IO. The dearest delivery costs ${growth(found, "hawser").toFixed(2)} times as much as one in a smaller
+A post without watchers takes ${short(cpuPerPost(found, "hawser", NO_WATCHERS))} µs of Hawser, ${short(cpuPerPost(found, "socket.io", NO_WATCHERS))} µs of Socket.IO. The dearest delivery costs ${growth(found, "hawser").toFixed(2)} times as much as one in a smaller
 crowd; Socket.IO's, ${growth(found, "socket.io").toFixed(2)} times.
 
 ![µs a delivery by the number of watchers](push.svg)

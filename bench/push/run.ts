@@ -1,8 +1,8 @@
 /**
  * npm run bench:push             measures everything, writes bench/PUSH.md and bench/push.svg; ~3 minutes
- *     --rounds N                 the count of rounds; 5
- * npm run bench:push -- --quick  the floors alone, within a minute; exit 1 where one is missed
- *     --no-go                    as on a machine without Go
+ *     --rounds N                 the number of rounds; default: 5
+ * npm run bench:push -- --quick  checks only the floors, within a minute; exit code 1 if a result is below its floor
+ *     --no-go                    runs as on a machine without Go
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -16,9 +16,10 @@ import {
   type Findings,
   fanOutRound,
   growth,
+  measureIdleWatchers,
   medianOf,
   missed,
-  NOBODY,
+  NO_WATCHERS,
   noFindings,
   perSecond,
   postRound,
@@ -26,12 +27,11 @@ import {
   SATURATED,
   WAYS,
   WINDOWS,
-  weighIdle,
 } from "./plan.ts";
 import { report } from "./report.ts";
 import { Stage } from "./stage.ts";
 
-/** From then on, no further round begins: one takes up to ten seconds, the end some. */
+/** After this time no further round begins: a round takes up to ten seconds, and ending the run some more. */
 const QUICK_LIMIT_MS = 42_000;
 
 const { values } = parseArgs({
@@ -41,17 +41,17 @@ const { values } = parseArgs({
     "no-go": { type: "boolean" },
   },
 });
-// Processes that must not stay are ended at "exit".
+// Listeners of "exit" end the processes that would otherwise stay.
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
-const withoutGo = whyNoCentrifugo();
-if (withoutGo !== undefined) console.log(`Centrifugo is left out: ${withoutGo}.`);
-const playing = peers.filter((peer) => peer !== "centrifugo" || withoutGo === undefined);
-await using stage = await Stage.start(playing);
-const found = noFindings(playing);
+const exclusion = reasonWithoutCentrifugo();
+if (exclusion !== undefined) console.log(`Centrifugo is left out: ${exclusion}.`);
+const participants = peers.filter((peer) => peer !== "centrifugo" || exclusion === undefined);
+await using stage = await Stage.start(participants);
+const found = noFindings(participants);
 if (values.quick) await quick();
 else await full();
 
-function whyNoCentrifugo(): string | undefined {
+function reasonWithoutCentrifugo(): string | undefined {
   if (values["no-go"]) return "--no-go";
   if (!values.quick) return installCentrifugo();
   return hasCentrifugo() ? undefined : "it is not built; npm run bench:push does that";
@@ -59,9 +59,9 @@ function whyNoCentrifugo(): string | undefined {
 
 async function quick(): Promise<void> {
   const timing = { warmMs: 300, measureMs: 500 };
-  await weighIdle(found);
-  // The first posts compile code, which must not count.
-  await fanOutRound(stage, noFindings(playing), SATURATED, 0, timing);
+  await measureIdleWatchers(found);
+  // A warm-up: during the first posts Node compiles the code.
+  await fanOutRound(stage, noFindings(participants), SATURATED, 0, timing);
   for (let turn = 0; turn < 3; turn++) {
     if (turn > 0 && performance.now() > QUICK_LIMIT_MS) break;
     await fanOutRound(stage, found, SATURATED, turn, timing);
@@ -77,13 +77,13 @@ async function quick(): Promise<void> {
 async function full(): Promise<void> {
   const rounds = Number(values.rounds);
   const timing = { warmMs: 250, measureMs: 500 };
-  await weighIdle(found);
-  await fanOutRound(stage, noFindings(playing), SATURATED, 0, timing);
+  await measureIdleWatchers(found);
+  await fanOutRound(stage, noFindings(participants), SATURATED, 0, timing);
   for (let turn = 0; turn < rounds; turn++) {
     console.log(`round ${turn + 1} of ${rounds}`);
     for (const window of WINDOWS) await fanOutRound(stage, found, window, turn, timing);
     await postRound(stage, found, timing);
-    await curveRound(stage, found, ["hawser", "socket.io"], [NOBODY, ...CROWDS], timing);
+    await curveRound(stage, found, ["hawser", "socket.io"], [NO_WATCHERS, ...CROWDS], timing);
   }
   const file = (name: string) => new URL(`../${name}`, import.meta.url);
   writeFileSync(file("PUSH.md"), report(found, { rounds, ...timing, centrifugo: CENTRIFUGO }));
@@ -92,9 +92,9 @@ async function full(): Promise<void> {
   console.log("wrote bench/PUSH.md and bench/push.svg");
 }
 
-/** The results that are printed as JSON. */
+/** Returns the results that are printed as JSON. */
 function summary(found: Findings) {
-  const others = playing.filter((peer) => !peer.startsWith("hawser"));
+  const others = participants.filter((peer) => !peer.startsWith("hawser"));
   const ratios = (ours: Peer) =>
     Object.fromEntries(
       others.map((peer) => [peer, rounded(ratioTo(found, SATURATED, ours, peer))]),

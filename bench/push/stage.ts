@@ -1,4 +1,4 @@
-/** The programs of a run: a server a peer, and the load. */
+/** Starts and ends the programs of a run: a server for each peer, and the load. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Child, type Measured, type UnderTest } from "../child.ts";
@@ -19,7 +19,7 @@ type Server = UnderTest & AsyncDisposable & { readonly address: string };
 
 export class Stage implements AsyncDisposable {
   readonly peers: readonly Peer[];
-  /** On the disk of the repository: /tmp may be in memory. */
+  /** The folder of the logs. It is in the repository, because /tmp may be in memory. */
   readonly #directory = mkdtempSync(program("../../.cache/push-"));
   readonly #servers = new Map<Peer, Server>();
   #load!: Child;
@@ -39,7 +39,7 @@ export class Stage implements AsyncDisposable {
     return stage;
   }
 
-  /** One room: its deliveries, and the CPU of the server. */
+  /** Measures the deliveries of one room, and the CPU of the server. */
   fanOut(peer: Peer, watchers: number, window: number, timing: Timing): Promise<Measured> {
     const server = this.#servers.get(peer) as Server;
     const connections = Math.max(1, Math.ceil(watchers / PER_CONNECTION));
@@ -47,7 +47,7 @@ export class Stage implements AsyncDisposable {
     return this.#load.measure({ kind: "fan-out", ...crowd, window, ...timing }, server);
   }
 
-  /** Posts to Hawser with the SQLite log. */
+  /** Measures posts to Hawser with the SQLite log. */
   post(
     job: Pick<PostJob, "method" | "posters" | "connections" | "perSecond">,
     timing: Timing,
@@ -57,7 +57,7 @@ export class Stage implements AsyncDisposable {
     return this.#load.measure({ kind: "post", address, ...job, ...timing }, server);
   }
 
-  /** The log by itself. */
+  /** Measures appends to the log, without a server. */
   append(posters: number, perSecond: number, timing: Timing): Promise<Measured> {
     const job = { kind: "append", posters, perSecond, ...timing } as const;
     return this.#appender.measure(job, this.#appender);
@@ -87,27 +87,27 @@ export class Stage implements AsyncDisposable {
   }
 }
 
-/** The memory of a watcher that waits, in bytes. */
+/** The memory of an idle watcher, in bytes. */
 export interface Idle {
-  /** Resident memory, less that of the server after a second of work. */
+  /** Resident memory, minus that of the server after a second of work. */
   readonly rss: number;
   /** Memory of objects in use. */
   readonly used: number;
 }
 
-/** Measures the memory of watchers in a server of their own, after some work, as bench/measure.ts does. */
-export async function weigh(watchers: number, connections: number): Promise<Idle> {
+/** Measures the memory of idle watchers in a new server, after a second of work, as idleBytes() of bench/measure.ts does. */
+export async function measureIdle(watchers: number, connections: number): Promise<Idle> {
   await using server = await startRooms("memory");
   await using load = await startLoad();
   const { address } = server;
   const some = { peer: "hawser", address, watchers: 200, connections: 4 } as const;
   const work = { kind: "fan-out", window: 64, warmMs: 0, measureMs: 1000 } as const;
   await load.measure({ ...some, ...work }, server);
-  const look = async () => ({ rss: await server.rssBytes(), used: await server.usedBytes() });
-  await load.idle({ kind: "watchers", ...some }, look);
-  const before = await look();
+  const measure = async () => ({ rss: await server.rssBytes(), used: await server.usedBytes() });
+  await load.idle({ kind: "watchers", ...some }, measure);
+  const before = await measure();
   const all = { kind: "watchers", peer: "hawser", address, watchers, connections } as const;
-  const after = await load.idle(all, look);
+  const after = await load.idle(all, measure);
   return {
     rss: (after.rss - before.rss) / watchers,
     used: (after.used - before.used) / watchers,

@@ -29,8 +29,8 @@ server.addService(Greeter.service, {
     const write = () => {
       while (!call.cancelled && call.write({ content })) sent++;
       if (call.cancelled) return;
-      // Where the socket never blocks, one "drain" follows the other in the same turn of the
-      // event loop, and the cancel is never read. So it waits for a turn from time to time.
+      // If the socket never blocks, all "drain" events run in the same turn of the event loop, and the cancel is never
+      // read. So every 1000 messages the handler waits for the next turn.
       call.once("drain", sent < 1000 ? write : () => setImmediate(write));
       sent %= 1000;
     };

@@ -2,8 +2,8 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { Greeter } from "../../gen/example/greeter_pb.js";
 
 /**
- * The handlers of Connect's server and of ours, word for word the same. Subscribe sends
- * content of the size that the header bench-size gives, until it is cancelled.
+ * The handlers of Connect's server and of Hawser's, which are identical. The content of a Subscribe message has the number
+ * of bytes in the header bench-size.
  */
 export const handlers: Partial<ServiceImpl<typeof Greeter>> = {
   sayHello: ({ content }) => ({ reply: `Hello, ${content}` }),

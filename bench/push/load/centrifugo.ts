@@ -1,4 +1,4 @@
-/** Watchers of a Centrifugo: a WebSocket each, in its JSON; posts by its HTTP API, in batches. */
+/** Watchers of a Centrifugo server: a WebSocket each, with JSON; posts by the HTTP API, in batches. */
 import { Agent, request } from "node:http";
 import { ROOM, TEXT } from "../job.ts";
 import { type Crowd, type CrowdOptions, type CrowdOwner, each } from "./crowd.ts";
@@ -18,7 +18,7 @@ export async function gather(options: CrowdOptions, owner: CrowdOwner): Promise<
     };
     const socket = new WebSocketClient(address, "/connection/websocket", {
       onText(bytes, from, to) {
-        // Only pings have this length, and each is alone in its text.
+        // Only pings are this short, and a text with a ping contains nothing else.
         if (to - from < 4) return socket.send("{}");
         if (replies === 2) return owner.onMessages(n, linesIn(bytes, from, to));
         for (const line of bytes.toString("utf8", from, to).trim().split("\n")) {
@@ -63,7 +63,7 @@ export async function gather(options: CrowdOptions, owner: CrowdOwner): Promise<
   };
 }
 
-/** A text has several messages where these were written together. */
+/** Counts the messages of a text: one a line. */
 function linesIn(bytes: Buffer, from: number, to: number): number {
   let lines = 1;
   for (let at = from; at < to - 1; at++) if (bytes[at] === NEWLINE) lines++;

@@ -1,18 +1,18 @@
-/** The watchers of one room, and its poster, for every server. */
+/** The watchers of a room and its poster, for each server. */
 import type { Peer } from "../job.ts";
 
 /** A crowd: watchers, and one poster. */
 export interface Crowd {
-  /** Posts messages; they leave now. */
+  /** Posts messages immediately. */
   post(count: number): void;
   close(): void;
 }
 
 /** The listener of a crowd. */
 export interface CrowdOwner {
-  /** A watcher got messages. */
+  /** Called when a watcher has received messages. */
   onMessages(watcher: number, count: number): void;
-  /** Posts were answered. */
+  /** Called when posts were answered. */
   onPosted(count: number): void;
   onLost(error: Error): void;
 }
@@ -23,7 +23,7 @@ export interface CrowdOptions {
   readonly connections: number;
 }
 
-/** Gathers a crowd; resolves when all watchers are connected. */
+/** Connects a crowd. Resolves when all watchers are connected. */
 export async function gather(peer: Peer, options: CrowdOptions, owner: CrowdOwner): Promise<Crowd> {
   switch (peer) {
     case "hawser":
@@ -36,11 +36,11 @@ export async function gather(peer: Peer, options: CrowdOptions, owner: CrowdOwne
   }
 }
 
-/** Does a step `count` times, a few at a time: no server takes thousands of connections at once. */
+/** Does a step `count` times, 50 at a time: no server accepts thousands of connections at the same time. */
 export async function each(count: number, start: (n: number) => Promise<void>): Promise<void> {
-  const atOnce = 50;
-  for (let from = 0; from < count; from += atOnce) {
-    const size = Math.min(atOnce, count - from);
+  const batchSize = 50;
+  for (let from = 0; from < count; from += batchSize) {
+    const size = Math.min(batchSize, count - from);
     await Promise.all(Array.from({ length: size }, (_, n) => start(from + n)));
   }
 }

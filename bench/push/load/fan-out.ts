@@ -1,12 +1,12 @@
-/** One room and all of its watchers: posts come as fast as all watchers get them. */
+/** Loads a room with watchers: posts as fast as all watchers receive the messages. */
 
 import { sleep } from "../../../src/flow/wait.ts";
 import { emit } from "../../commands.ts";
 import type { FanOutJob, WatchersJob } from "../job.ts";
 import { type Crowd, gather } from "./crowd.ts";
 
-/** The time after which a step that has not ended counts as failed. */
-const PATIENCE_MS = 20_000;
+/** The time limit of a step. */
+const STEP_TIMEOUT_MS = 20_000;
 
 /** Counts messages, for each watcher and for all. */
 class Tally {
@@ -24,7 +24,7 @@ class Tally {
     this.total += count;
   }
 
-  /** The count of posts that have reached the average watcher; without watchers, the poster. */
+  /** The number of posts that the average watcher has received; without watchers, the number of answered posts. */
   get arrived(): number {
     return this.#each.length === 0 ? this.answered : Math.floor(this.total / this.#each.length);
   }
@@ -48,10 +48,10 @@ export async function fanOut(job: FanOutJob): Promise<void> {
   /** Fills the window. */
   const pump = () => {
     pumping = false;
-    const room = job.window - (tally.posted - tally.arrived);
-    if (!running || room <= 0) return;
-    tally.posted += room;
-    crowd.post(room);
+    const free = job.window - (tally.posted - tally.arrived);
+    if (!running || free <= 0) return;
+    tally.posted += free;
+    crowd.post(free);
   };
   const pumpSoon = () => {
     if (pumping || !running) return;
@@ -83,23 +83,23 @@ export async function fanOut(job: FanOutJob): Promise<void> {
   emit({ event: "end" });
   running = false;
   for (const from = performance.now(); !tally.isComplete; ) {
-    if (performance.now() - from > PATIENCE_MS) throw new Error(tally.missing);
+    if (performance.now() - from > STEP_TIMEOUT_MS) throw new Error(tally.missing);
     await wait(10);
   }
   crowd.close();
   emit({ event: "done", messages, posts, ms });
 }
 
-/** A crowd; it fails where its server loses a watcher, or leaves one waiting. */
+/** Waits for a crowd. Rejects if the server loses a watcher, or does not connect all of them in time. */
 function inTime(gathering: Promise<Crowd>, lost: Promise<never>): Promise<Crowd> {
-  const late = sleep(PATIENCE_MS, undefined).then(() => {
+  const late = sleep(STEP_TIMEOUT_MS, undefined).then(() => {
     throw new Error("some of the watchers were not let in");
   });
   late.catch(() => {});
   return Promise.race([gathering, lost, late]);
 }
 
-/** Watchers that wait for messages that do not come. */
+/** Keeps watchers connected that get no messages, until `released`. */
 export async function waitIdle(job: WatchersJob, released: Promise<void>): Promise<void> {
   const lost = Promise.withResolvers<never>();
   const owner = { onMessages() {}, onPosted() {}, onLost: lost.reject };

@@ -1,4 +1,4 @@
-/** Watchers of a RoomService: RoomService.Watch, PER_CONNECTION calls on each connection. */
+/** Watchers of a RoomService: calls of RoomService.Watch, PER_CONNECTION on each connection. */
 import { randomUUID } from "node:crypto";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { PostRequestSchema, WatchRequestSchema } from "../../../gen/chat/v1/room_pb.js";
@@ -19,7 +19,7 @@ export async function gather(options: CrowdOptions, owner: CrowdOwner): Promise<
     (watching[n % connections] as Connection).open(request, true, {
       onMessages(count) {
         if (isOpen) return owner.onMessages(n, count);
-        // The first message is the opening.
+        // The first message is the opening event, not a post.
         isOpen = true;
         opened.resolve();
         if (count > 1) owner.onMessages(n, count - 1);

@@ -1,6 +1,6 @@
 /**
- * A gRPC client that costs next to nothing: HTTP/2 frames on a socket, for calls of one method.
- * Messages are counted, not decoded, so that the server is what is measured.
+ * A gRPC client that uses very little CPU: it writes HTTP/2 frames to a socket, for calls of one method. It counts messages
+ * and does not decode them.
  */
 import { connect, type Socket } from "node:net";
 
@@ -18,22 +18,22 @@ const END_HEADERS = 4;
 const FRAME_BYTES = 9;
 const PREFIX_BYTES = 5;
 const INITIAL_WINDOW_SIZE = 4;
-/** The same as that of Hawser's client. */
+/** The stream window of Hawser's client. */
 const STREAM_WINDOW = 256 * 1024;
 const CONNECTION_WINDOW = 8 * 1024 * 1024;
 
 /** The listener of a call of a Connection. */
 export interface CallOwner {
-  /** `count` messages have become complete. */
+  /** Called when `count` more messages have become complete. */
   onMessages(count: number): void;
-  /** The server has ended the call. */
+  /** Called when the server has ended the call. */
   onEnd?(): void;
 }
 
 class Call {
   readonly id: number;
   readonly owner: CallOwner;
-  /** Bytes that were received since the last update of the window. */
+  /** Bytes that were received since the previous WINDOW_UPDATE. */
   unacknowledged = 0;
   #prefix = 0;
   #length = 0;
@@ -83,8 +83,8 @@ export class Connection {
     const [host, port] = address.split(":");
     this.#socket = connect({ host, port: Number(port), noDelay: true });
     this.#socket.on("data", (chunk) => this.#receive(chunk));
-    this.#socket.on("error", (error) => this.#lost(error.message));
-    this.#socket.on("close", () => this.#lost("the connection was closed"));
+    this.#socket.on("error", (error) => this.#fail(error.message));
+    this.#socket.on("close", () => this.#fail("the connection was closed"));
     const settings = Buffer.alloc(6);
     settings.writeUInt16BE(INITIAL_WINDOW_SIZE);
     settings.writeUInt32BE(STREAM_WINDOW, 2);
@@ -93,7 +93,7 @@ export class Connection {
     this.#write(frame(WINDOW_UPDATE, 0, 0, uint32(CONNECTION_WINDOW - 65_535)));
   }
 
-  /** Opens a call; `last` says that no more requests come. */
+  /** Opens a call. With `last` no more requests follow. */
   open(request: Uint8Array, last: boolean, owner: CallOwner): number {
     const id = this.#nextId;
     this.#nextId += 2;
@@ -115,7 +115,7 @@ export class Connection {
     this.#socket.destroy();
   }
 
-  /** The first request's headers go into the peer's table, the others are references to them. */
+  /** Encodes request headers: the first request adds them to the peer's HPACK table, later requests refer to them. */
   #headers(first: boolean): Buffer {
     if (!first) return Buffer.from([0x83, 0x86, 0xc1, 0xc0, 0xbf, 0xbe]);
     const text = (value: string) => [value.length, ...Buffer.from(value)];
@@ -128,7 +128,7 @@ export class Connection {
     ]);
   }
 
-  /** Bytes that are written in one turn leave together. */
+  /** Writes the bytes of one turn of the event loop together. */
   #write(bytes: Buffer): void {
     if (this.#waiting.push(bytes) > 1) return;
     setImmediate(() => {
@@ -146,20 +146,20 @@ export class Connection {
       if (end > bytes.length) break;
       const flags = bytes[at + 4] as number;
       const id = bytes.readUInt32BE(at + 5);
-      this.#take(bytes[at + 3] as number, flags, id, bytes, at + FRAME_BYTES, end);
+      this.#onFrame(bytes[at + 3] as number, flags, id, bytes, at + FRAME_BYTES, end);
       at = end;
     }
     this.#rest = bytes.subarray(at);
   }
 
-  #take(type: number, flags: number, id: number, bytes: Buffer, from: number, to: number): void {
+  #onFrame(type: number, flags: number, id: number, bytes: Buffer, from: number, to: number): void {
     const call = this.#calls.get(id);
-    if (type === DATA && call !== undefined) this.#data(call, bytes, from, to);
+    if (type === DATA && call !== undefined) this.#onData(call, bytes, from, to);
     else if (type === SETTINGS && (flags & ACK) === 0) this.#write(frame(SETTINGS, ACK, 0));
     else if (type === PING && (flags & ACK) === 0) {
       this.#write(frame(PING, ACK, 0, Buffer.from(bytes.subarray(from, to))));
     } else if (type === RST_STREAM || type === GOAWAY) {
-      this.#lost(`the server sent ${type === GOAWAY ? "GOAWAY" : "RST_STREAM"}`);
+      this.#fail(`the server sent ${type === GOAWAY ? "GOAWAY" : "RST_STREAM"}`);
     }
     if ((type === DATA || type === HEADERS) && (flags & END_STREAM) !== 0) {
       this.#calls.delete(id);
@@ -167,7 +167,7 @@ export class Connection {
     }
   }
 
-  #data(call: Call, bytes: Buffer, from: number, to: number): void {
+  #onData(call: Call, bytes: Buffer, from: number, to: number): void {
     call.unacknowledged += to - from;
     this.#unacknowledged += to - from;
     if (call.unacknowledged * 2 > STREAM_WINDOW) {
@@ -181,7 +181,7 @@ export class Connection {
     call.receive(bytes, from, to);
   }
 
-  #lost(why: string): void {
+  #fail(why: string): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#onLost(new Error(`${this.#path}: ${why}`));

@@ -1,4 +1,4 @@
-/** The load of bench/push, a process of its own. */
+/** The process that loads the servers of bench/push. */
 import { emit, onCommand } from "../../commands.ts";
 import type { PushJob } from "../job.ts";
 import { fanOut, waitIdle } from "./fan-out.ts";

@@ -1,4 +1,4 @@
-/** Posters, each of which waits for its answer: as fast as answers come, or by the clock. */
+/** Posters: each waits for an answer before its next post, and posts as fast as answers arrive, or at a fixed rate. */
 import { randomUUID } from "node:crypto";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { JoinRequestSchema, PostRequestSchema } from "../../../gen/chat/v1/room_pb.js";
@@ -17,13 +17,13 @@ export interface Pace {
   readonly measureMs: number;
 }
 
-/** Has the posters post; returns how many posts were acknowledged, and how long each took. */
+/** Runs the posters, and emits how many posts were acknowledged, and their latencies. */
 export async function run(posters: readonly Poster[], pace: Pace): Promise<void> {
   const latenciesMs: number[] = [];
   let measuring = false;
   let running = true;
   let messages = 0;
-  /** The time of a post counts from the moment at which it was due. */
+  /** Posts a message. Its latency is measured from the time at which it was due. */
   const post = async (poster: Poster, dueMs: number) => {
     await poster();
     messages++;
@@ -32,7 +32,7 @@ export async function run(posters: readonly Poster[], pace: Pace): Promise<void>
   const closed = async (poster: Poster) => {
     while (running) await post(poster, performance.now());
   };
-  /** Posters that are free take the posts that are due; posts without a free poster are late. */
+  /** Gives each post that is due to a free poster. If no poster is free, the post waits, and its latency includes the wait. */
   const open = async () => {
     const free = [...posters];
     const due: number[] = [];
@@ -95,7 +95,7 @@ export async function post(job: PostJob): Promise<void> {
   for (const connection of connections) connection.close();
 }
 
-/** One call a post; all posters are in one room. */
+/** Makes a poster that makes one call a post. All such posters are in one room. */
 async function callPoster(connection: Connection): Promise<Poster> {
   const producer = randomUUID();
   let sequence = 0n;
@@ -113,28 +113,28 @@ async function callPoster(connection: Connection): Promise<Poster> {
     });
 }
 
-/** A member alone in its room, which gets two responses for each post: the acknowledgement, and the message. */
+/** Makes a poster that is the only member of its room. It gets two responses for each post: the acknowledgement and the message. */
 async function memberPoster(connection: Connection, name: string): Promise<Poster> {
   const request = (event: MessageInitShape<typeof JoinRequestSchema>["event"]) =>
     toBinary(JoinRequestSchema, create(JoinRequestSchema, { event }));
   const opened = Promise.withResolvers<void>();
   let sequence = 0n;
   let received = -1;
-  let said: PromiseWithResolvers<void> | undefined;
+  let posted: PromiseWithResolvers<void> | undefined;
   const open = { room: `room of ${name}`, name, producer: randomUUID() };
   const id = connection.open(request({ case: "open", value: open }), false, {
     onMessages(count) {
       received += count;
       opened.resolve();
-      if (received === 2 * Number(sequence)) said?.resolve();
+      if (received === 2 * Number(sequence)) posted?.resolve();
     },
-    onEnd: () => said?.reject(new Error("the call of a member was ended")),
+    onEnd: () => posted?.reject(new Error("the call of a member was ended")),
   });
   await opened.promise;
   return () => {
     sequence++;
-    said = Promise.withResolvers();
+    posted = Promise.withResolvers();
     connection.send(id, request({ case: "say", value: { text: TEXT, sequence } }));
-    return said.promise;
+    return posted.promise;
   };
 }

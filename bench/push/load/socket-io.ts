@@ -1,4 +1,4 @@
-/** Watchers of a Socket.IO server: a WebSocket each, as its client would open it. */
+/** Watchers of a Socket.IO server: a WebSocket each, opened as the Socket.IO client opens it. */
 import { ROOM, TEXT } from "../job.ts";
 import { type Crowd, type CrowdOptions, type CrowdOwner, each } from "./crowd.ts";
 import { WebSocketClient } from "./websocket.ts";
@@ -11,7 +11,7 @@ const PACKET = { open: "0", ping: "2", pong: "3", connect: "40", event: "42", ac
 export async function gather(options: CrowdOptions, owner: CrowdOwner): Promise<Crowd> {
   const { address, watchers } = options;
   const sockets: WebSocketClient[] = [];
-  /** Opens a socket; calls back for events, and for acknowledgements. */
+  /** Opens a socket, and sends `first` on it. */
   const open = async (onEvent: () => void, onAck: () => void, first: string) => {
     const joined = Promise.withResolvers<void>();
     const socket = new WebSocketClient(address, PATH, {

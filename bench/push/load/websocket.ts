@@ -1,4 +1,4 @@
-/** A WebSocket client that costs next to nothing: text frames on a socket, whole in both directions. */
+/** A WebSocket client that uses very little CPU: it reads and writes unfragmented text frames on a socket. */
 import { connect, type Socket } from "node:net";
 
 const TEXT = 1;
@@ -11,7 +11,7 @@ const HEAD_END = "\r\n\r\n";
 
 /** The listener of a WebSocket. */
 export interface WebSocketOwner {
-  /** A text came; it is in `bytes` until the function returns. */
+  /** Called with a text, which is in `bytes` only until the function returns. */
   onText(bytes: Buffer, from: number, to: number): void;
   onLost(error: Error): void;
 }
@@ -30,8 +30,8 @@ export class WebSocketClient {
     const [host, port] = address.split(":");
     this.#socket = connect({ host, port: Number(port), noDelay: true });
     this.#socket.on("data", (chunk) => this.#receive(chunk));
-    this.#socket.on("error", (error) => this.#lost(error.message));
-    this.#socket.on("close", () => this.#lost("the connection was closed"));
+    this.#socket.on("error", (error) => this.#fail(error.message));
+    this.#socket.on("close", () => this.#fail("the connection was closed"));
     this.#socket.write(
       [
         `GET ${path} HTTP/1.1`,
@@ -55,7 +55,7 @@ export class WebSocketClient {
     this.#socket.destroy();
   }
 
-  /** Masked, as a client must; with a key of zeros, which leaves the bytes as they are. */
+  /** Sends a masked frame, as RFC 6455 requires of clients. The key is zero, so that the bytes stay unchanged. */
   #send(opcode: number, payload: Buffer): void {
     const isLong = payload.length > 125;
     const head = Buffer.alloc(isLong ? 8 : 6);
@@ -75,7 +75,7 @@ export class WebSocketClient {
         return;
       }
       const [status] = bytes.toString("latin1", 0, end).split("\r\n");
-      if (!status?.includes(" 101 ")) this.#lost(`the server answered ${status}`);
+      if (!status?.includes(" 101 ")) this.#fail(`the server answered ${status}`);
       this.#upgraded = true;
       at = end + HEAD_END.length;
       for (const text of this.#early.splice(0)) this.send(text);
@@ -94,19 +94,19 @@ export class WebSocketClient {
       }
       const to = from + length;
       if (to > bytes.length) break;
-      this.#take((bytes[at] as number) & 0x0f, bytes, from, to);
+      this.#onFrame((bytes[at] as number) & 0x0f, bytes, from, to);
       at = to;
     }
     this.#rest = bytes.subarray(at);
   }
 
-  #take(opcode: number, bytes: Buffer, from: number, to: number): void {
+  #onFrame(opcode: number, bytes: Buffer, from: number, to: number): void {
     if (opcode === PING) this.#send(PONG, Buffer.from(bytes.subarray(from, to)));
-    else if (opcode === CLOSE) this.#lost("the server closed the WebSocket");
+    else if (opcode === CLOSE) this.#fail("the server closed the WebSocket");
     else this.#owner.onText(bytes, from, to);
   }
 
-  #lost(why: string): void {
+  #fail(why: string): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#owner.onLost(new Error(why));

@@ -1,4 +1,4 @@
-/** The rooms as the example server has them. Argument: the place of the log, as for --log. */
+/** A server with the rooms of the example server. Argument: the place of the log, as for --log. */
 
 import { rooms } from "../../../examples/rooms/handlers.ts";
 import { openLog, readLogPlace } from "../../../examples/server/open-log.ts";

@@ -1,4 +1,4 @@
-/** One Socket.IO room, as its documentation has it; WebSockets alone. */
+/** A Socket.IO server with rooms, as in the documentation of Socket.IO, over WebSockets only. */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Server } from "socket.io";
