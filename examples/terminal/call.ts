@@ -85,8 +85,8 @@ function makeTransport(
 }
 
 async function readTls({ url, ca, cert, key }: ConnectionOptions) {
-  const given = ca ?? cert ?? key;
-  if (given === undefined) return undefined;
+  const anyPath = ca ?? cert ?? key;
+  if (anyPath === undefined) return undefined;
   const plain = url.find((one) => !/^https:/i.test(one));
   if (plain !== undefined) {
     throw new ConnectError(
