@@ -44,19 +44,22 @@ export function nameOf({ workload, streams, size }: Cell): string {
 }
 
 /** The floors: the lowest speed of Hawser divided by the peer's, the same for servers and for clients. */
-export const floors: readonly { cell: Cell; over: Partial<Record<Peer, number>> }[] = [
+export const floors: readonly { cell: Cell; floorOf: Partial<Record<Peer, number>> }[] = [
   {
     cell: { workload: "pipelined", streams: 1, size: 15 },
-    over: { "connect-node": 3.5, "grpc-js": 2.5 },
+    floorOf: { "connect-node": 3.5, "grpc-js": 2.5 },
   },
   {
     cell: { workload: "pipelined", streams: 100, size: 15 },
-    over: { "connect-node": 5, "grpc-js": 1.3 },
+    floorOf: { "connect-node": 5, "grpc-js": 1.3 },
   },
-  { cell: { workload: "push", streams: 1, size: 15 }, over: { "connect-node": 4, "grpc-js": 3.5 } },
+  {
+    cell: { workload: "push", streams: 1, size: 15 },
+    floorOf: { "connect-node": 4, "grpc-js": 3.5 },
+  },
   {
     cell: { workload: "ping-pong", streams: 100, size: 15 },
-    over: { "connect-node": 3.5, "grpc-js": 1 },
+    floorOf: { "connect-node": 3.5, "grpc-js": 1 },
   },
 ];
 

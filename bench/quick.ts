@@ -29,7 +29,7 @@ export interface Verdict {
 interface Row {
   role: Role;
   cell: Cell;
-  over: Partial<Record<Peer, number>>;
+  floorOf: Partial<Record<Peer, number>>;
 }
 
 /** @param untilMs the time to stop, on the clock of performance.now() */
@@ -52,8 +52,8 @@ export async function quick(world: World, untilMs: number): Promise<Verdict> {
     }
   }
 
-  const under = ({ role, cell, over }: Row) =>
-    floored.filter((peer) => ratioTo(results.rounds(role, cell), peer) < (over[peer] ?? 0));
+  const under = ({ role, cell, floorOf }: Row) =>
+    floored.filter((peer) => ratioTo(results.rounds(role, cell), peer) < (floorOf[peer] ?? 0));
   for (let turn = rounds; rows.some((row) => under(row).length > 0); turn++) {
     if (performance.now() > untilMs) break;
     for (const row of rows) {
@@ -73,7 +73,7 @@ export async function quick(world: World, untilMs: number): Promise<Verdict> {
     );
     for (const peer of under(row)) {
       verdict.missed.push(
-        `${name}: ${ratioTo(measured, peer).toFixed(2)} × ${peer}, its floor is ${row.over[peer]}`,
+        `${name}: ${ratioTo(measured, peer).toFixed(2)} × ${peer}, its floor is ${row.floorOf[peer]}`,
       );
     }
   }

@@ -115,8 +115,8 @@ ${table(
 
 What \`npm run bench -- --quick\` holds, as a server and as a client: ${floors
     .map(
-      ({ cell, over }) =>
-        `${nameOf(cell)}: ${Object.entries(over)
+      ({ cell, floorOf }) =>
+        `${nameOf(cell)}: ${Object.entries(floorOf)
           .map(([peer, floor]) => `${floor}× ${peer}`)
           .join(", ")}`,
     )
