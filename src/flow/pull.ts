@@ -159,7 +159,7 @@ class PullPump<T> implements Pump {
   readonly #values: PullIterator<T>;
   readonly #writer: Writer<T>;
   /** The values that a source has ready are bounded, and may soon be removed there. */
-  readonly #share = new Share(QUANTUM_MESSAGES);
+  readonly #share = new Share({ freeMessages: QUANTUM_MESSAGES });
   #stopped = false;
 
   constructor(values: PullIterator<T>, writer: Writer<T>) {

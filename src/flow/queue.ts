@@ -7,11 +7,12 @@ const DONE: Promise<void> = Promise.resolve();
 const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
 /**
- * How many messages a queue writes in a turn of the event loop although its slice has ended. A sender that answers what
- * it receives has many answers to write after one read of the socket. If most of them waited for the next turn, they
- * would be sent in smaller writes: with 4, a client with 100 busy calls took a tenth more CPU.
+ * After how much of the slice of all pumps a queue waits for the next turn of the event loop. It is more than that of
+ * other pumps, since the program's own sends fill it: a sender that answers what it receives has many answers after one
+ * read of the socket, and what waits is sent in smaller writes. With 1 ms, a client with 100 busy calls took a tenth
+ * more CPU.
  */
-const FREE_MESSAGES = 32;
+const SLICE_MS = 4;
 
 interface Queued<T> {
   value: T;
@@ -32,7 +33,7 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
   #writing = false;
   #reader: PromiseWithResolvers<IteratorResult<T, undefined>> | undefined;
   #onTake: (() => void) | undefined;
-  readonly #share = new Share(FREE_MESSAGES);
+  readonly #share = new Share({ sliceMs: SLICE_MS });
   #pause: Promise<void> | undefined;
   #ended = false;
   /** `provisional` marks the error of stop(), which fail() may still replace by the reason. */

@@ -1,7 +1,7 @@
 import { runtime } from "./runtime.ts";
 
 /**
- * How long all pumps of a process together may run in one turn of the event loop. A pump whose iterable always has
+ * How long all pumps of a process together may run in one turn of the event loop, in milliseconds. A pump whose iterable always has
  * another message runs in microtasks, and Node handles no timer, no socket and no signal until no microtask is left.
  */
 const SLICE_MS = 1;
@@ -30,7 +30,8 @@ class Slices {
   turn = 0;
   #beganMs: number | undefined;
   #lookedMs = 0;
-  #isOver = false;
+  /** How long the slice of this turn had lasted at the last check of the clock. */
+  #elapsedMs = 0;
   /** How many messages are counted until the next check of the clock, and between two checks. */
   #left = STRIDE;
   #stride = STRIDE;
@@ -45,9 +46,12 @@ class Slices {
     return this.#waiting.length > 0;
   }
 
-  /** Counts a message, or work that costs about as much. Returns whether the slice of this turn has ended. */
-  countMessage(): boolean {
-    return (--this.#left <= 0 && this.#look()) || this.#isOver;
+  /**
+   * Counts a message, or work that costs about as much. Returns whether the slice of this turn has lasted `sliceMs`.
+   */
+  countMessage(sliceMs = SLICE_MS): boolean {
+    if (--this.#left <= 0) this.#look();
+    return this.#elapsedMs >= sliceMs;
   }
 
   /** Resolves in a later turn, in the order of the calls. */
@@ -61,7 +65,7 @@ class Slices {
     runtime.inLaterTurn(this.#nextTurn);
   }
 
-  #look(): boolean {
+  #look(): void {
     const nowMs = performance.now();
     if (this.#beganMs === undefined) this.#begin(nowMs);
     else {
@@ -69,22 +73,23 @@ class Slices {
       const isSlow = (nowMs - this.#lookedMs) * 2 > SLICE_MS;
       this.#stride = isSlow ? 1 : Math.min(this.#stride * 2, STRIDE);
       this.#lookedMs = nowMs;
-      this.#isOver = nowMs - (this.#beganMs as number) >= SLICE_MS;
+      this.#elapsedMs = nowMs - (this.#beganMs as number);
     }
     this.#left = this.#stride;
-    return this.#isOver;
   }
 
   readonly #nextTurn = (): void => {
     this.turn++;
     this.#beganMs = undefined;
-    this.#isOver = false;
+    this.#elapsedMs = 0;
     this.#resume();
   };
 
   readonly #resume = (): void => {
     const resume = this.#waiting[this.#first];
-    if (resume === undefined || this.#look()) return;
+    if (resume === undefined) return;
+    this.#look();
+    if (this.#elapsedMs >= SLICE_MS) return;
     if (++this.#first * 2 >= this.#waiting.length) {
       this.#waiting.splice(0, this.#first);
       this.#first = 0;
@@ -103,12 +108,17 @@ export const slices = new Slices();
 /** One pump's share of the slices. */
 export class Share {
   readonly #freeMessages: number;
+  readonly #sliceMs: number;
   #turn = -1;
   #messages = 0;
 
-  /** @param freeMessages how many messages the pump may write in a turn even after the slice has ended */
-  constructor(freeMessages = FREE_MESSAGES) {
+  /**
+   * @param freeMessages how many messages the pump may write in a turn even after the slice has ended
+   * @param sliceMs after how much of the slice of all pumps this one waits
+   */
+  constructor({ freeMessages = FREE_MESSAGES, sliceMs = SLICE_MS } = {}) {
     this.#freeMessages = freeMessages;
+    this.#sliceMs = sliceMs;
   }
 
   /** Counts a message of the pump. Returns whether the pump must await slices.next() before its next message. */
@@ -118,7 +128,7 @@ export class Share {
       this.#messages = 0;
     }
     this.#messages++;
-    const isOver = slices.countMessage() && this.#messages >= this.#freeMessages;
+    const isOver = slices.countMessage(this.#sliceMs) && this.#messages >= this.#freeMessages;
     return isOver || (this.#messages >= QUANTUM_MESSAGES && slices.isAwaited);
   }
 }
