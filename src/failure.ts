@@ -56,6 +56,17 @@ export function asFailure(reason: unknown): ConnectError {
   return reason instanceof ConnectError ? reason : ConnectError.from(reason);
 }
 
+/**
+ * Copies an error that ends several calls. Each caller gets one of its own: if it changes that, for example the
+ * metadata, no other caller sees it.
+ */
+export function ownCopy(error: ConnectError): ConnectError {
+  const { rawMessage, code, metadata, cause } = error;
+  const copy = new ConnectError(rawMessage, code, metadata, undefined, cause);
+  copy.details = [...error.details];
+  return copy;
+}
+
 const handlerBugs = new WeakSet<object>();
 
 /** Marks an error as a mistake in a handler's code: its client gets INTERNAL, without the text. */

@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { failure } from "../failure.ts";
+import { asFailure, failure, ownCopy } from "../failure.ts";
 import { A_FIFTH, Backoff, type BackoffOptions } from "../flow/backoff.ts";
 import { runtime } from "../flow/runtime.ts";
 import { sleep, startTimer } from "../flow/wait.ts";
@@ -153,7 +153,7 @@ export class Connections {
   acquire(use: (connection: Connection) => void, wanted = always): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const waiter: Waiter = { use, wanted, resolve, reject, patience: undefined };
-    if (this.#closing.signal.aborted) reject(this.#closing.signal.reason);
+    if (this.#closing.signal.aborted) reject(ownCopy(this.#closing.signal.reason));
     else if (this.#waiting.size === 0 && this.ready() !== undefined) this.#serve(waiter);
     else {
       if (this.#waiting.size >= this.#sweepAt) this.#sweep();
@@ -266,7 +266,7 @@ export class Connections {
     } catch (error) {
       // If there are connections, a stream may become free there before the next attempt.
       if (!this.isUsable) {
-        for (const waiter of this.#waiting) this.#refuse(waiter, error);
+        for (const waiter of this.#waiting) this.#refuse(waiter, ownCopy(asFailure(error)));
       }
     }
     this.#attempt = undefined;
@@ -285,10 +285,10 @@ export class Connections {
     this.#closing.abort(reason);
     const connections = this.#connections;
     this.#connections = [];
-    for (const waiter of this.#waiting) this.#refuse(waiter, reason);
+    for (const waiter of this.#waiting) this.#refuse(waiter, ownCopy(reason));
     this.#stay();
     const flushed = this.cancels.flush(connections);
-    for (const session of [...this.openSessions]) session.leave(reason);
+    for (const session of [...this.openSessions]) session.leave(ownCopy(reason));
     await flushed;
     const closed = Promise.all(connections.map((connection) => connection.close(reason)));
     await this.#attempt;

@@ -1,5 +1,5 @@
 import type { ConnectError } from "@connectrpc/connect";
-import { asFailure } from "../failure.ts";
+import { asFailure, ownCopy } from "../failure.ts";
 import type { Connection, ConnectionSource } from "./connection.ts";
 import { NO_LONGER } from "./connections.ts";
 import { type MethodHeaders, negotiatedConnection } from "./negotiate.ts";
@@ -40,7 +40,7 @@ export class SessionQuestion {
       (error) => {
         // NO_LONGER: all calls had ended; another call may have begun to wait since then.
         if (error === NO_LONGER) this.#callBack((waiter) => this.ask(headers, waiter));
-        else this.#callBack(({ onFailed }) => onFailed(asFailure(error)));
+        else this.#callBack(({ onFailed }) => onFailed(ownCopy(asFailure(error))));
       },
     );
   }

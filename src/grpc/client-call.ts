@@ -8,7 +8,7 @@ import type {
   Received,
   Status,
 } from "../call-stream.ts";
-import { asFailure, deadlineExceeded, failure, fromAbort, handled } from "../failure.ts";
+import { asFailure, deadlineExceeded, failure, fromAbort, handled, ownCopy } from "../failure.ts";
 import { Inbox, type InboxSource } from "../flow/inbox.ts";
 import { pump } from "../flow/pump.ts";
 import { type AsyncContext, runtime } from "../flow/runtime.ts";
@@ -20,7 +20,10 @@ import { MessageReader, type MessageSender, MessageWriter } from "./message.ts";
 import { toHeaders } from "./metadata.ts";
 import type { Deadline } from "./timeout.ts";
 
-/** The error of writes after the server has ended the call. Made once: its stack would take a tenth of a unary call. */
+/**
+ * The error of writes after the server has ended the call. It is made once, since its stack would take a tenth of a
+ * unary call; callers get copies.
+ */
 const ENDED = failure(
   Code.FailedPrecondition,
   "the server has ended the call: nothing is sent any more",
@@ -235,7 +238,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
         ? failure(Code.InvalidArgument, error.message, error)
         : asFailure(error);
     this.#finish(refusal, true);
-    throw refusal;
+    throw refusal === ENDED ? ownCopy(ENDED) : refusal;
   };
 
   /** @param drop whether responses that the caller has not read are dropped */
@@ -250,8 +253,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
       this.responses.fail(error);
     } else this.responses.close(error);
     this.#stream?.reset(error ?? ENDED);
-    // The watcher gets a copy of ENDED: the application may change its error.
-    this.#init.watcher?.onSendEnded(error ?? failure(ENDED.code, ENDED.rawMessage));
+    this.#init.watcher?.onSendEnded(error ?? ownCopy(ENDED));
     this.#pump?.stop();
   }
 }

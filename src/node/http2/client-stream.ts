@@ -12,6 +12,7 @@ import {
   failure,
   HEADERS_MAX_FIELDS,
   markCutOff,
+  ownCopy,
   tooManyFields,
 } from "../../failure.ts";
 import { countFields, requestRefused } from "../../grpc/header-limits.ts";
@@ -206,7 +207,7 @@ export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implement
     }
     const cause = readReset(rstCode, name);
     const unprocessed = this.#connection.neverProcessed(this.native) || cause.refused;
-    this.#lost(lossReason ?? cause.error, unprocessed);
+    this.#lost(lossReason === undefined ? cause.error : ownCopy(lossReason), unprocessed);
   }
 
   #lost(error: ConnectError, unprocessed: boolean): void {
