@@ -48,7 +48,7 @@ export function needed(check: Check): Check {
   });
 }
 
-/** Accepts any value. It is for options that the code which uses them checks. */
+/** Accepts any value: for options that are checked by the code that uses them. */
 export const anything: Check = () => {};
 
 /** A finite number above 0. */
@@ -72,11 +72,11 @@ export const notNegativeOrInfinite = number(
 /** A number of milliseconds. Values up to 0, and Infinity, mean that there is no deadline. */
 export const timeout = number("a number of milliseconds", (value) => !Number.isNaN(value));
 
-/** A whole number from `least` to `most`. */
-export function whole(least: number, most: number): Check {
+/** A whole number from `min` to `max`. */
+export function whole(min: number, max: number): Check {
   return number(
-    `a whole number from ${least} to ${most}`,
-    (value) => Number.isInteger(value) && value >= least && value <= most,
+    `a whole number from ${min} to ${max}`,
+    (value) => Number.isInteger(value) && value >= min && value <= max,
   );
 }
 

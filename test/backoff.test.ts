@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import { A_FIFTH, Backoff } from "../src/flow/backoff.ts";
+import { Backoff, GRPC_JITTER } from "../src/flow/backoff.ts";
 import { FakeTime } from "./support/session-sim-clock.ts";
 
-const OPTIONS = { initialMs: 100, factor: 2, maxMs: 1000, jitter: A_FIFTH };
+const OPTIONS = { initialMs: 100, factor: 2, maxMs: 1000, jitter: GRPC_JITTER };
 
 function pausesOf(backoff: Backoff, failures: number): number[] {
   return Array.from({ length: failures }, () => Math.round(backoff.failed()));
@@ -60,26 +60,26 @@ test("the attempt after the first failure comes immediately with firstAtOnce", (
   expect(pausesOf(backoff, 4)).toEqual([0, 100, 200, 400]);
 });
 
-test("reset() forgets all failures, or all but as many as it is told", () => {
+test("an attempt that succeeded clears the failures, or lowers their number to at most keptFailures", () => {
   const backoff = new Backoff(OPTIONS, new FakeTime().clock());
   pausesOf(backoff, 3);
-  backoff.reset(1);
+  backoff.succeeded(1);
   expect(pausesOf(backoff, 1)).toEqual([200]);
-  backoff.reset();
+  backoff.succeeded();
   expect(pausesOf(backoff, 1)).toEqual([100]);
-  backoff.reset();
-  backoff.reset(5);
+  backoff.succeeded();
+  backoff.succeeded(5);
   expect(pausesOf(backoff, 1)).toEqual([100]);
 });
 
-test("an attempt that lasted steadyMs does not count as a failure", () => {
+test("an attempt that lasted steadyMs clears the failures before it", () => {
   const time = new FakeTime();
   const backoff = new Backoff({ ...OPTIONS, steadyMs: 5000 }, time.clock());
   backoff.begin();
   pausesOf(backoff, 3);
   backoff.begin();
   time.pass(4999);
-  expect(backoff.lastedMs).toBe(4999);
+  expect(backoff.elapsedMs).toBe(4999);
   expect(pausesOf(backoff, 1)).toEqual([800]);
   time.pass(1);
   expect(pausesOf(backoff, 2)).toEqual([100, 100]);

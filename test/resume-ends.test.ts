@@ -230,12 +230,12 @@ function attempts(random?: () => number) {
 }
 
 test("an attempt that brought a new cursor, or was answered and lasted a second, counts as a success", () => {
-  const attempt = { moved: false, answered: true, lastedMs: 999 };
+  const attempt = { moved: false, answered: true, elapsedMs: 999 };
   expect(madeProgress(attempt)).toBe(false);
-  expect(madeProgress({ ...attempt, moved: true, lastedMs: 0 })).toBe(true);
-  expect(madeProgress({ ...attempt, lastedMs: 1000 })).toBe(true);
+  expect(madeProgress({ ...attempt, moved: true, elapsedMs: 0 })).toBe(true);
+  expect(madeProgress({ ...attempt, elapsedMs: 1000 })).toBe(true);
   // A server that takes calls, and answers none.
-  expect(madeProgress({ ...attempt, answered: false, lastedMs: 60_000 })).toBe(false);
+  expect(madeProgress({ ...attempt, answered: false, elapsedMs: 60_000 })).toBe(false);
 });
 
 test("pauses grow from 100 ms to 5 s, by 1.6 and with jitter", () => {

@@ -239,7 +239,7 @@ describe("import", () => {
     await call.send({ text: "" });
     await expect(call.finish()).rejects.toMatchObject({
       code: Code.InvalidArgument,
-      rawMessage: "message 2: text is empty: it must have 1 to 4096; those before it are stored",
+      rawMessage: "message 2: text is empty: it must have 1 to 4096; message 1 is stored",
     });
     expect((await world.log.end("room/a")).position).toBe(1);
   });

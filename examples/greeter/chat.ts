@@ -21,7 +21,7 @@ import { Cutter } from "./cutter.ts";
 const chatOptions = {
   count: option(
     "<number>",
-    'send this count of messages: "Message 0", "Message 1" … (default: ask on a terminal, else read stdin)',
+    'send this many messages: "Message 0", "Message 1" … (default: ask on a terminal, else read stdin)',
     { read: readCount },
   ),
   interval: option("<duration>", "with --count: the pause between two messages", {

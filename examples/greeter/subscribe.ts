@@ -12,7 +12,7 @@ export const subscribe = command({
   usage: "npm run greeter -- subscribe",
   about: "Prints the notifications of the server as they come: a server-streaming call.",
   options: {
-    count: option("<number>", "end after this count of notifications; 0 means at Ctrl-C", {
+    count: option("<number>", "stop after this many notifications (0: run until Ctrl-C)", {
       read: readCount,
       otherwise: 0,
     }),

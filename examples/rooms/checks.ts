@@ -31,14 +31,14 @@ export function checkSequence(field: string, value: bigint): void {
   }
 }
 
-function checkLength(field: string, value: string, most: number): void {
+function checkLength(field: string, value: string, maxCharacters: number): void {
   // There are never more code points than UTF-16 units.
-  if (value.length > 0 && value.length <= most) return;
+  if (value.length > 0 && value.length <= maxCharacters) return;
   let characters = 0;
   for (const _ of value) characters++;
-  if (characters >= 1 && characters <= most) return;
+  if (characters >= 1 && characters <= maxCharacters) return;
   const has = characters === 0 ? "is empty" : `has ${characters} characters`;
-  throw invalid(`${field} ${has}: it must have 1 to ${most}`);
+  throw invalid(`${field} ${has}: it must have 1 to ${maxCharacters}`);
 }
 
 function checkControls(field: string, value: string, controls: RegExp, but: string): void {

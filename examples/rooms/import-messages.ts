@@ -4,7 +4,7 @@ import type { NewRecord, TopicLog } from "hawser/topics";
 import { checkName, checkSequence, checkText, invalid } from "./checks.ts";
 import { recordOf, topicOf } from "./record.ts";
 
-/** A batch is sent to the log when it reaches one of these limits. */
+/** While one batch is being stored, the next one may grow to one of these limits; then the client waits. */
 const BATCH = { records: 256, bytes: 64 * 1024 };
 
 /** The outcome of an import. */
@@ -15,38 +15,38 @@ export interface Imported {
 }
 
 /**
- * Adds the messages in their order. While one batch is on its way to the log, the
- * next one fills; when that is full, the client waits.
+ * Adds the messages in their order. The first message is stored at once; those that
+ * arrive while a batch is being stored are the next batch.
  */
 export async function importMessages(
   requests: AsyncIterable<ImportRequest>,
   log: TopicLog,
 ): Promise<Imported> {
   const batches = new Batches(log);
-  let before: ImportRequest | undefined;
+  let previous: ImportRequest | undefined;
   try {
     for await (const request of requests) {
-      const message: ImportRequest = completed(request, before);
+      const message: ImportRequest = completed(request, previous);
       check(message, batches.taken + 1n);
-      before = message;
-      const full = batches.add(topicOf(message.room), recordOf(message));
-      if (full !== undefined) await full;
+      previous = message;
+      const pause = batches.add(topicOf(message.room), recordOf(message));
+      if (pause !== undefined) await pause;
     }
   } finally {
-    // Whatever ends the import, the messages before are stored.
+    // However the import ends, try to store the messages that were accepted.
     await batches.flush();
   }
   return batches.imported;
 }
 
-/** A request with the fields that it leaves out, from the request before it. */
-function completed(request: ImportRequest, before: ImportRequest | undefined): ImportRequest {
+/** Fills empty fields from the previous request; a sequence of 0 becomes the previous one plus 1. */
+function completed(request: ImportRequest, previous: ImportRequest | undefined): ImportRequest {
   return {
     ...request,
-    room: request.room || (before?.room ?? ""),
-    name: request.name || (before?.name ?? ""),
-    producer: request.producer || (before?.producer ?? ""),
-    sequence: request.sequence || (before?.sequence ?? 0n) + 1n,
+    room: request.room || (previous?.room ?? ""),
+    name: request.name || (previous?.name ?? ""),
+    producer: request.producer || (previous?.producer ?? ""),
+    sequence: request.sequence || (previous?.sequence ?? 0n) + 1n,
   };
 }
 
@@ -59,8 +59,14 @@ function check({ room, name, text, producer, sequence }: ImportRequest, number: 
     checkSequence("sequence", sequence);
   } catch (error) {
     const reason = error instanceof ConnectError ? error.rawMessage : error;
-    throw invalid(`message ${number}: ${reason}; those before it are stored`);
+    throw invalid(`message ${number}: ${reason}${storedBefore(number)}`);
   }
+}
+
+/** Says which messages are stored, although this one is not valid. */
+function storedBefore(number: bigint): string {
+  if (number === 1n) return "";
+  return number === 2n ? "; message 1 is stored" : `; messages 1 to ${number - 1n} are stored`;
 }
 
 class Batches {
@@ -70,8 +76,8 @@ class Batches {
   #topic = "";
   #records: NewRecord[] = [];
   #bytes = 0;
-  /** Resolves when the current batch is stored; `undefined` if no batch is being stored. */
-  #flight: Promise<void> | undefined;
+  /** Resolves when the batch that is being stored is done, even if storing failed (see #failure). */
+  #storing: Promise<void> | undefined;
   #failure: { error: unknown } | undefined;
 
   constructor(log: TopicLog) {
@@ -90,11 +96,11 @@ class Batches {
     return this.#put(topic, record);
   }
 
-  /** Resolves when all is stored. */
+  /** Resolves when all records are stored. Rejects if storing failed. */
   async flush(): Promise<void> {
-    while (this.#flight !== undefined || this.#records.length > 0) {
-      this.#depart();
-      await this.#flight;
+    while (this.#storing !== undefined || this.#records.length > 0) {
+      this.#sendBatch();
+      await this.#storing;
     }
     if (this.#failure !== undefined) throw this.#failure.error;
   }
@@ -103,26 +109,26 @@ class Batches {
     this.#topic = topic;
     this.#records.push(record);
     this.#bytes += record.data.length;
-    if (this.#flight === undefined) this.#depart();
-    const full = this.#records.length >= BATCH.records || this.#bytes >= BATCH.bytes;
-    return full || this.#failure !== undefined ? this.#landed() : undefined;
+    if (this.#storing === undefined) this.#sendBatch();
+    const isFull = this.#records.length >= BATCH.records || this.#bytes >= BATCH.bytes;
+    return isFull || this.#failure !== undefined ? this.#whenStored() : undefined;
   }
 
-  async #landed(): Promise<void> {
-    await this.#flight;
+  async #whenStored(): Promise<void> {
+    await this.#storing;
     if (this.#failure !== undefined) throw this.#failure.error;
   }
 
-  /** Sends the batch that has filled, when no other is on its way. */
-  #depart(): void {
-    if (this.#flight !== undefined || this.#records.length === 0) return;
+  /** Sends the collected records, unless another batch is being stored. After a failure, drops them. */
+  #sendBatch(): void {
+    if (this.#storing !== undefined || this.#records.length === 0) return;
     const records = this.#records;
     this.#records = [];
     this.#bytes = 0;
     if (this.#failure !== undefined) return;
-    this.#flight = this.#store(this.#topic, records).then(() => {
-      this.#flight = undefined;
-      this.#depart();
+    this.#storing = this.#store(this.#topic, records).then(() => {
+      this.#storing = undefined;
+      this.#sendBatch();
     });
   }
 

@@ -2,16 +2,22 @@
 import { invalid } from "./checks.ts";
 import { placeIn } from "./sorted.ts";
 
-/** The size of a page: the default, and the most that a client may ask for. */
-const PAGE = { usual: 100, most: 1000 };
+/** The size of a page: the default, and the largest that a client may ask for. */
+const PAGE_SIZE = { default: 100, max: 1000 };
 
-/** Returns the size of a page that a client asks for. Throws INVALID_ARGUMENT if it is above the maximum. */
+/**
+ * Returns the size of a page that a client asks for; 0 means the default. Throws INVALID_ARGUMENT
+ * if it is above the maximum.
+ */
 export function readPageSize(size: number): number {
-  if (size > PAGE.most) throw invalid(`page_size is ${size}: ask for ${PAGE.most} at most`);
-  return size || PAGE.usual;
+  if (size > PAGE_SIZE.max) throw invalid(`page_size is ${size}: ask for ${PAGE_SIZE.max} at most`);
+  return size || PAGE_SIZE.default;
 }
 
-/** Returns at most `size` texts after `after` from a list in the order of its UTF-8, and whether more follow. */
+/**
+ * Returns up to `size` entries that follow `after` in a list sorted by UTF-8 bytes, and whether
+ * there are more.
+ */
 export function pageOf(
   sorted: readonly string[],
   after: string,

@@ -2,7 +2,7 @@ import { shellWord } from "../terminal/shell-word.ts";
 import { type ServerTls, selfSigned } from "./tls.ts";
 
 /** The address that a client calls by default. */
-const USUAL_URL = "http://127.0.0.1:50051";
+const DEFAULT_URL = "http://127.0.0.1:50051";
 
 /** Returns the two commands to type next, in another terminal, with the purpose of each. */
 export function nextSteps(
@@ -10,7 +10,7 @@ export function nextSteps(
   { tls, certificate }: { tls: ServerTls | undefined; certificate: string | undefined },
 ): string {
   const url = callableUrl(listening);
-  const flags = url === USUAL_URL ? [] : ["--url", url];
+  const flags = url === DEFAULT_URL ? [] : ["--url", url];
   if (tls !== undefined) flags.push("--ca", selfSigned(tls.cert) ? `${certificate}` : "CA.pem");
   if (tls?.ca !== undefined) flags.push("--cert", "CLIENT.pem", "--key", "CLIENT-KEY.pem");
   const steps: [words: string[], what: string][] = [

@@ -117,7 +117,7 @@ async function runHeadersBefore(
   signal: AbortSignal | undefined,
   timeoutMs: number | undefined,
 ): Promise<PlainCallInit> {
-  const beganMs = performance.now();
+  const startedAtMs = performance.now();
   const ended = Promise.withResolvers<never>();
   handled(ended.promise);
   using _abort = onAbort(signal, (reason) => ended.reject(fromAbort(reason)));
@@ -127,9 +127,9 @@ async function runHeadersBefore(
       ? undefined
       : startTimer(limitMs, () => ended.reject(deadlineExceeded(limitMs)));
   const header = await Promise.race([runHeaders(headers), ended.promise]);
-  const tookMs = performance.now() - beganMs;
+  const elapsedMs = performance.now() - startedAtMs;
   return {
     header,
-    timeoutMs: limitMs === undefined ? timeoutMs : Math.max(limitMs - tookMs, 1),
+    timeoutMs: limitMs === undefined ? timeoutMs : Math.max(limitMs - elapsedMs, 1),
   };
 }

@@ -1,7 +1,7 @@
 /** Decides whether a call that continues by a cursor is made again, and when. */
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { isCutOff } from "../failure.ts";
-import { A_FIFTH, type Backoff } from "../flow/backoff.ts";
+import { type Backoff, GRPC_JITTER } from "../flow/backoff.ts";
 
 /**
  * How an attempt ended: with a status from the server; cut off, which is without a status; or on this side, because no
@@ -20,7 +20,7 @@ const RETRIED_CODES: Record<AttemptEnd, readonly Code[]> = {
 
 /** The pauses after attempts that made no progress. */
 export const BACKOFF = {
-  ...{ initialMs: 100, factor: 1.6, maxMs: 5000, jitter: A_FIFTH },
+  ...{ initialMs: 100, factor: 1.6, maxMs: 5000, jitter: GRPC_JITTER },
   firstAtOnce: true,
 };
 
@@ -44,12 +44,13 @@ export interface EndedAttempt {
   readonly moved: boolean;
   /** Whether the attempt brought a response. */
   readonly answered: boolean;
-  readonly lastedMs: number;
+  /** How long the attempt lasted. */
+  readonly elapsedMs: number;
 }
 
 /** Whether an attempt made progress: it brought a new cursor, or it got a response and lasted for STEADY_MS. */
-export function madeProgress({ moved, answered, lastedMs }: EndedAttempt): boolean {
-  return moved || (answered && lastedMs >= STEADY_MS);
+export function madeProgress({ moved, answered, elapsedMs }: EndedAttempt): boolean {
+  return moved || (answered && elapsedMs >= STEADY_MS);
 }
 
 /**
@@ -59,9 +60,9 @@ export function madeProgress({ moved, answered, lastedMs }: EndedAttempt): boole
  */
 export function waitBeforeNext(error: ConnectError, backoff: Backoff): number | undefined {
   if (!RETRIED_CODES[endOf(error)].includes(error.code)) return undefined;
-  const { failures, lastedMs } = backoff;
+  const { failures, elapsedMs } = backoff;
   const pauseMs = backoff.failed();
-  const waitMs = failures > 0 ? pauseMs : Math.max(SPACING_MS - lastedMs, 0);
+  const waitMs = failures > 0 ? pauseMs : Math.max(SPACING_MS - elapsedMs, 0);
   const pushback = error.metadata.get("grpc-retry-pushback-ms");
   if (pushback === null) return waitMs;
   // A number is the pause that the server asks for; any other value forbids another attempt (gRPC A6).

@@ -174,9 +174,9 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
         ended = await this.#attempt.trailers;
       } catch (thrown) {
         const error = this.#toCallError(thrown);
-        const { lastedMs } = this.#backoff;
+        const { elapsedMs } = this.#backoff;
         const moved = this.#cursor !== cursorBefore;
-        if (madeProgress({ moved, answered, lastedMs })) this.#backoff.reset();
+        if (madeProgress({ moved, answered, elapsedMs })) this.#backoff.succeeded();
         const waitMs =
           everAnswered && !signal.aborted ? waitBeforeNext(error, this.#backoff) : undefined;
         if (waitMs === undefined) {

@@ -5,10 +5,10 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { Code, type ConnectError } from "@connectrpc/connect";
-import { A_FIFTH, Backoff } from "../flow/backoff.ts";
+import { Backoff, GRPC_JITTER } from "../flow/backoff.ts";
 
 const ATTEMPTS = 4;
-const BACKOFF = { initialMs: 100, factor: 2, maxMs: 1000, jitter: A_FIFTH };
+const BACKOFF = { initialMs: 100, factor: 2, maxMs: 1000, jitter: GRPC_JITTER };
 const TOKENS = { max: 10, perSuccess: 0.1 };
 
 /** Whether a method declares that calling it twice does no harm. */

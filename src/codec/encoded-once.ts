@@ -16,7 +16,7 @@ type Marked = { readonly $typeName?: string; readonly [SHARED]?: SharedBytes };
 /**
  * Makes a message for many calls: it is encoded when it is first sent, and compressed when a call first needs that;
  * every later call sends the same bytes. Otherwise it is a message like any other: interceptors, sessions, limits and
- * all protocols accept it. It is frozen, and the values in it must not be changed either; a copy of it, by `{...}` or
+ * all protocols accept it. The message is frozen, and the values in it must not be changed either; a copy of it, by `{...}` or
  * clone(), is an ordinary message. Throws INVALID_ARGUMENT if `message` is not of this type.
  */
 export function encodedOnce<Desc extends DescMessage>(

@@ -1,6 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { asFailure, failure, ownCopy } from "../failure.ts";
 import { A_FIFTH, Backoff, type BackoffOptions } from "../flow/backoff.ts";
+import { Backoff, type BackoffOptions, GRPC_JITTER } from "../flow/backoff.ts";
 import { runtime } from "../flow/runtime.ts";
 import { sleep, startTimer } from "../flow/wait.ts";
 import type { OpenSession } from "../session/attachment.ts";
@@ -49,7 +50,7 @@ const BACKOFF: BackoffOptions = {
   initialMs: 1000,
   factor: 1.6,
   maxMs: 120_000,
-  jitter: A_FIFTH,
+  jitter: GRPC_JITTER,
 };
 
 /** The pause if calls reconnect by themselves: a session must do so within the server's grace. */
@@ -124,7 +125,7 @@ export class Connections {
 
   /** Ends the pause after failed attempts. */
   resetBackoff(): void {
-    this.#backoff.reset();
+    this.#backoff.succeeded();
     this.#retryAt = 0;
   }
 

@@ -14,14 +14,13 @@ export interface BackoffOptions {
   /** Whether the first failure is followed by an attempt without a pause. Default: false. */
   readonly firstAtOnce?: boolean;
   /**
-   * An attempt that lasted this long, in milliseconds, does not count as a failure: the pauses begin anew. Default:
-   * Infinity.
+   * If an attempt lasted at least this long, in milliseconds, the failures before it are forgotten. Default: Infinity.
    */
   readonly steadyMs?: number;
 }
 
 /** The jitter of gRPC's connection-backoff: a fifth more or less. */
-export const A_FIFTH = [0.8, 1.2] as const;
+export const GRPC_JITTER = [0.8, 1.2] as const;
 
 /** The pauses between attempts that fail: they grow exponentially, with jitter (gRPC connection-backoff). */
 export class Backoff {
@@ -29,7 +28,8 @@ export class Backoff {
   options: BackoffOptions;
   readonly #clock: Pick<Clock, "now" | "random">;
   #failures = 0;
-  #begunMs = 0;
+  /** When the attempt began, by the clock. */
+  #startedAtMs = 0;
 
   constructor(options: BackoffOptions, clock: Pick<Clock, "now" | "random"> = realClock) {
     this.options = options;
@@ -43,33 +43,31 @@ export class Backoff {
 
   /** Marks the beginning of an attempt. */
   begin(): void {
-    this.#begunMs = this.#clock.now();
+    this.#startedAtMs = this.#clock.now();
   }
 
   /** How long ago the attempt began, in milliseconds. */
-  get lastedMs(): number {
-    return this.#clock.now() - this.#begunMs;
+  get elapsedMs(): number {
+    return this.#clock.now() - this.#startedAtMs;
   }
 
   /**
    * Counts a failed attempt. Returns how long to wait before the next one, in milliseconds.
    *
-   * @param givenMs the pause that the server asks for, in place of the usual one
+   * @param givenMs the pause that the server asks for, in place of the one that is due
    */
   failed(givenMs?: number): number {
-    if (this.lastedMs >= (this.options.steadyMs ?? Infinity)) this.#failures = 0;
+    if (this.elapsedMs >= (this.options.steadyMs ?? Infinity)) this.#failures = 0;
     const pauseMs = givenMs ?? this.pauseMs(this.#failures);
     this.#failures++;
     return pauseMs;
   }
 
   /**
-   * Counts an attempt that succeeded.
-   *
-   * @param failures how many of the failures before it still count, at most
+   * Counts an attempt that succeeded: lowers the number of failures to at most `keptFailures`.
    */
-  reset(failures = 0): void {
-    this.#failures = Math.min(this.#failures, failures);
+  succeeded(keptFailures = 0): void {
+    this.#failures = Math.min(this.#failures, keptFailures);
   }
 
   /**
@@ -78,8 +76,8 @@ export class Backoff {
    */
   pauseMs(failures: number): number {
     const { initialMs, factor, maxMs, jitter, firstAtOnce } = this.options;
-    const [least, most] = jitter;
-    const share = least + (most - least) * this.#clock.random();
+    const [min, max] = jitter;
+    const share = min + (max - min) * this.#clock.random();
     const steps = firstAtOnce === true ? failures - 1 : failures;
     return steps < 0 ? 0 : Math.min(initialMs * factor ** steps, maxMs) * share;
   }

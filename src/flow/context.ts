@@ -1,6 +1,6 @@
 import type { AsyncContext } from "./runtime.ts";
 
-/** Iterates `values` in `context`, even if next() and return() are called in another context. */
+/** Returns an iterable that runs the iterator of `values` in `context`, whichever context calls it. */
 export function iterateIn<T>(context: AsyncContext, values: AsyncIterable<T>): AsyncIterable<T> {
   return {
     [Symbol.asyncIterator]() {

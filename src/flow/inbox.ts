@@ -10,7 +10,7 @@ export interface InboxSource<Raw, T> {
   keep?(raw: Raw): Raw;
   /** Called for a message that is dropped without open(), because the consumer does not take it. */
   drop?(raw: Raw): void;
-  /** Called when the consumer leaves the loop before its end. */
+  /** Called when the consumer leaves the iteration before its end. */
   onLeave?(): void;
   /** Called when open() has failed and the iteration has thrown its error. */
   onRefuse?(error: unknown): void;
@@ -60,7 +60,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
   };
   #opening: Promise<unknown> | undefined;
   /** Whether the consumer has reached the end, or has left. */
-  #isRead = false;
+  #consumerDone = false;
   /** How many messages the consumer was given. */
   taken = 0;
   #closed: { error: unknown } | undefined;
@@ -90,14 +90,14 @@ export class Inbox<Raw, T> implements Inbound<T> {
     this.#items.push(this.#source.keep?.(raw) ?? raw);
   }
 
-  /** Closes the inbox: after what is inside, the iteration ends, or throws `error`. */
+  /** Closes the inbox: once the waiting messages are taken, the iteration ends, or throws `error`. */
   close(error?: unknown): void {
     if (this.#closed !== undefined) return;
     this.#closed = { error };
     for (const reader of this.#takeReaders()) this.#settle(reader);
   }
 
-  /** Drops what is inside: the iteration throws `error` now. */
+  /** Drops the waiting messages: the iteration throws `error` now. */
   fail(error: unknown): void {
     if (this.#closed === undefined || this.#size > 0) {
       this.#closed = { error };
@@ -116,7 +116,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
     if (this.#size > 0) return Promise.resolve(this.#open(this.#shift()));
     if (this.#closed !== undefined) {
       const { error } = this.#closed;
-      this.#isRead = true;
+      this.#consumerDone = true;
       // The error is thrown once; then the iteration has ended, as a generator's has.
       this.#closed = { error: undefined };
       const thrown = this.#reachEnd(error);
@@ -143,7 +143,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
    * FAILED_PRECONDITION.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<T, undefined> {
-    return this.#isRead || this.isAwaited ? failing(iteratedBefore(this.#what)) : this;
+    return this.#consumerDone || this.isAwaited ? failing(iteratedBefore(this.#what)) : this;
   }
 
   /** Whether the consumer waits for a message. */
@@ -170,7 +170,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
 
   /** Ends the iteration here. Returns `false` if it had ended. */
   #leave(): boolean {
-    this.#isRead = true;
+    this.#consumerDone = true;
     const hadEnded = this.#closed !== undefined && this.#size === 0;
     this.#closed = { error: undefined };
     this.#clear();

@@ -3,9 +3,10 @@ import { leave, pump } from "./pump.ts";
 import { type Pump, type Pumpable, pumpTo, type Writer } from "./writer.ts";
 
 /**
- * An iterable that `open` makes when it is first iterated. A handler returns it if it must wait before it knows its
- * responses; they are then written as fast as if the handler had not waited. An `async function*` that passes each
- * value on is slower. If `open` rejects, the iteration throws that error.
+ * Returns an iterable. Each iteration calls `open` and yields the values of the iterable that `open` resolves to. If
+ * `open` rejects, the iteration throws that error. A handler returns such an iterable if it must wait before it knows
+ * its responses; they are then written as fast as if the handler had not waited. An `async function*` that passes each
+ * value on is slower.
  */
 export function later<T>(open: () => Promise<AsyncIterable<T>>): AsyncIterable<T> {
   callable(open, { of: "later", option: "open" });
@@ -24,13 +25,13 @@ class Later<T> implements AsyncIterable<T>, Pumpable<T> {
     return undefined;
   }
 
-  [pumpTo](writer: Writer<T>, onLate?: (error: unknown) => void): Pump {
+  [pumpTo](writer: Writer<T>, onReturnError?: (error: unknown) => void): Pump {
     let opened: Pump | undefined;
     let stopped = false;
     const run = async () => {
       const iterable = await this.#open();
-      if (stopped) leave(iterable[Symbol.asyncIterator](), onLate);
-      else opened = pump(iterable, writer, onLate);
+      if (stopped) leave(iterable[Symbol.asyncIterator](), onReturnError);
+      else opened = pump(iterable, writer, onReturnError);
     };
     run().catch((error) => writer.fail(error));
     return {

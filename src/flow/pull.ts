@@ -18,14 +18,15 @@ type Resolve<T> = (
 ) => void;
 
 /**
- * An iteration of values that are stored elsewhere: it has no queue, so that many consumers can share what they read.
- * Iterated once, by one consumer: either by next(), which is a promise for each step, or by ready() and onReady(),
- * which is a call for each step; while that consumer waits, only its listener is in memory.
+ * Iterates values that its source stores. It has no queue of its own, so many iterators can read one copy. Only one
+ * consumer may read an iterator: with next(), which makes a promise for each value, or with takeReady() and onReady(),
+ * which make none. A waiting consumer of the second kind costs only its listener.
  */
 export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pumpable<T> {
   readonly #source: PullSource<T>;
-  #claimed = false;
-  #isRead = false;
+  #usesReady = false;
+  /** Whether the consumer has reached the end, or has left. */
+  #consumerDone = false;
   #listener: (() => void) | undefined;
   #resolve: Resolve<T> | undefined;
   /** The promise of the next() that waits; needed only if next() is called again before it settles. */
@@ -45,20 +46,20 @@ export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pum
   }
 
   /**
-   * Whether a consumer has called claim(), waits, has reached the end or has left. A second one would take its values,
-   * or get none.
+   * Whether a consumer has called claim(), waits, has reached the end or has left. A second consumer would steal
+   * values, or get none.
    */
-  get isTaken(): boolean {
-    return this.#claimed || this.#isRead || this.#resolve !== undefined;
+  get hasConsumer(): boolean {
+    return this.#usesReady || this.#consumerDone || this.#resolve !== undefined;
   }
 
-  /** Marks the iteration as read by a consumer that uses ready(). */
+  /** Marks the iteration as read by a consumer that uses takeReady(). */
   claim(): void {
-    this.#claimed = true;
+    this.#usesReady = true;
   }
 
-  /** Returns the next value, if there is one now. A consumer that uses ready() calls next() only for the end. */
-  ready(): T | undefined {
+  /** Returns the next value, if there is one now. A consumer that uses takeReady() calls next() only for the end. */
+  takeReady(): T | undefined {
     if (this.#closed !== undefined) return undefined;
     try {
       return this.#source.take();
@@ -68,7 +69,7 @@ export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pum
     }
   }
 
-  /** Calls `listener` once, when ready() may have a value again, or the iteration has ended. */
+  /** Calls `listener` once, when takeReady() may have a value again, or the iteration has ended. */
   onReady(listener: () => void): void {
     this.#listener = listener;
     this.#source.onDry();
@@ -82,7 +83,7 @@ export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pum
     else if (this.#resolve !== undefined) this.#answer(this.#resolve);
   }
 
-  /** Ends the iteration now. It throws `error`, if there is one. */
+  /** Ends the iteration now. If `error` is set, the iteration throws it. */
   close(error?: unknown): void {
     if (this.#closed !== undefined) return;
     this.#closed = { error };
@@ -103,13 +104,13 @@ export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pum
   }
 
   async return(): Promise<IteratorReturnResult<undefined>> {
-    this.#isRead = true;
+    this.#consumerDone = true;
     this.close();
     return END;
   }
 
   async throw(error: unknown): Promise<IteratorReturnResult<undefined>> {
-    this.#isRead = true;
+    this.#consumerDone = true;
     this.close();
     throw error;
   }
@@ -123,7 +124,7 @@ export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pum
   }
 
   #answer(resolve: Resolve<T>): void {
-    // take() of the source may call wake() or close() of this iterator.
+    // take() of the source may call wake() or close() of this iterator, so clear #resolve first.
     this.#resolve = undefined;
     const result = this.#take();
     if (result !== undefined) {
@@ -135,11 +136,11 @@ export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pum
   }
 
   #take(): IteratorResult<T, undefined> | Promise<never> | undefined {
-    const value = this.ready();
+    const value = this.takeReady();
     if (value !== undefined) return { done: false, value };
     if (this.#closed === undefined) return undefined;
     const { error } = this.#closed;
-    this.#isRead = true;
+    this.#consumerDone = true;
     // The error is thrown once; then the iteration has ended, as a generator's has.
     this.#closed = { error: undefined };
     return error === undefined ? END : Promise.reject(error);
@@ -158,7 +159,10 @@ export class PullIterator<T> implements AsyncIterableIterator<T, undefined>, Pum
 class PullPump<T> implements Pump {
   readonly #values: PullIterator<T>;
   readonly #writer: Writer<T>;
-  /** The values that a source has ready are bounded, and may soon be removed there. */
+  /**
+   * May write this many messages in a turn even after the slice has ended: the source keeps only a limited number, and
+   * may drop them before a later turn.
+   */
   readonly #share = new Share({ freeMessages: QUANTUM_MESSAGES });
   #stopped = false;
 
@@ -185,13 +189,17 @@ class PullPump<T> implements Pump {
     else this.#values.onReady(this.#step);
   };
 
-  /** Writes the values that are ready. Returns `false` if the others are written later, or never. */
+  /** Writes the values that are ready. Returns `false` if it stopped early, because the pump must pause or was stopped. */
   #writeReady(): boolean {
-    for (let value = this.#values.ready(); value !== undefined; value = this.#values.ready()) {
-      const full =
+    for (
+      let value = this.#values.takeReady();
+      value !== undefined;
+      value = this.#values.takeReady()
+    ) {
+      const pause =
         this.#writer.write(value) ?? (this.#share.countMessage() ? slices.next() : undefined);
-      if (full !== undefined) full.then(this.#step, (error) => this.#fail(error));
-      if (full !== undefined || this.#stopped) return false;
+      if (pause !== undefined) pause.then(this.#step, (error) => this.#fail(error));
+      if (pause !== undefined || this.#stopped) return false;
     }
     return true;
   }

@@ -12,18 +12,18 @@ const STOPPED: Pump = { stop() {} };
  * the process together take about a millisecond of a turn of the event loop. Never throws: an error that the iterable
  * throws when it is first called fails the writer, too, in a later microtask.
  *
- * @param onLate called with an error that the iterable throws when it is left
+ * @param onReturnError called with an error that the iterable throws when it is left
  */
 export function pump<T>(
   messages: AsyncIterable<T>,
   writer: Writer<T>,
-  onLate?: (error: unknown) => void,
+  onReturnError?: (error: unknown) => void,
 ): Pump {
   let iterator: AsyncIterator<T>;
   try {
-    if (isPumpable(messages)) return messages[pumpTo](writer, onLate);
+    if (isPumpable(messages)) return messages[pumpTo](writer, onReturnError);
     iterator = messages[Symbol.asyncIterator]();
-    if (isPumpable(iterator)) return iterator[pumpTo](writer, onLate);
+    if (isPumpable(iterator)) return iterator[pumpTo](writer, onReturnError);
   } catch (error) {
     queueMicrotask(() => writer.fail(error));
     return STOPPED;
@@ -34,7 +34,7 @@ export function pump<T>(
   const stop = () => {
     if (stopped) return;
     stopped = true;
-    context.runInAsyncScope(() => leave(iterator, onLate));
+    context.runInAsyncScope(() => leave(iterator, onReturnError));
   };
   const run = async () => {
     for (;;) {
@@ -42,8 +42,8 @@ export function pump<T>(
       if (stopped) return;
       if (done) break;
       try {
-        const full = writer.write(value);
-        if (full !== undefined) await full;
+        const pause = writer.write(value);
+        if (pause !== undefined) await pause;
         if (share.countMessage()) await slices.next();
       } catch (error) {
         stop();
@@ -61,12 +61,12 @@ export function pump<T>(
 /** Tells an iterator that nothing more is read, without waiting for its return(). */
 export function leave(
   iterator: AsyncIterator<unknown>,
-  onLate: (error: unknown) => void = () => {},
+  onReturnError: (error: unknown) => void = () => {},
 ): void {
   try {
-    iterator.return?.(undefined)?.then(undefined, onLate);
+    iterator.return?.(undefined)?.then(undefined, onReturnError);
   } catch (error) {
-    onLate(error);
+    onReturnError(error);
   }
 }
 

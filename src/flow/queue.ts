@@ -21,9 +21,9 @@ interface Queued<T> {
 }
 
 /**
- * A bounded queue: the sender's end of a stream. Any number of places may push at the same time; messages leave whole,
- * in the order of the pushes. One consumer takes them: either an async iteration, or a Writer, which gets each message
- * without a promise in between.
+ * A bounded queue: the sender's end of a stream. Any code may push at any time. Messages are delivered in the order of
+ * the pushes. One consumer takes them: either an async iteration, or a Writer, which gets each message without a promise
+ * in between.
  */
 export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
   readonly #limit: number;
@@ -40,7 +40,7 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
   #failure: { error: unknown; provisional: boolean } | undefined;
 
   /**
-   * @param limit how many messages wait inside before push() waits
+   * @param limit how many messages the queue holds before push() waits
    * @param onTake called once, when a consumer first asks for a message
    */
   constructor(limit: number, onTake?: () => void) {
@@ -49,9 +49,9 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
   }
 
   /**
-   * Resolves when there is capacity for another message; if the writer takes messages without a pause, in a later turn
-   * of the event loop. Rejects with the error of fail(). A caller that does not await it loses no message, only the
-   * backpressure.
+   * Resolves when there is capacity for another message. After too much work in one turn of the event loop, it
+   * resolves in a later turn even if there is capacity, so that other calls can run. Rejects with the error of
+   * fail(). A caller that does not await it loses no message, only the backpressure.
    */
   push(value: T): Promise<void> {
     if (this.#failure !== undefined) return handled(Promise.reject(this.#failure.error));
@@ -69,7 +69,7 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
     return waiting === undefined ? DONE : handled(waiting.promise);
   }
 
-  /** Ends the queue after what is inside: no more pushes follow. */
+  /** Ends the queue once the queued messages are taken. Do not push() afterwards; this is not checked. */
   end(): void {
     if (this.#ended || this.#failure !== undefined) return;
     this.#ended = true;
@@ -80,7 +80,7 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
     this.#drain();
   }
 
-  /** Drops what is inside; every waiting and later push() rejects with `error`. */
+  /** Drops the queued messages; every waiting and later push() rejects with `error`. */
   fail(error: unknown): void {
     this.#fail(error, false);
   }
@@ -99,7 +99,7 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
     this.#writer = undefined;
   }
 
-  /** Writes every message to `writer` from now on, those that wait inside first. */
+  /** Writes every message to `writer` from now on, the queued ones first. */
   [pumpTo](writer: Writer<T>): Pump {
     this.#onFirstTake();
     if (this.#failure === undefined) {
@@ -111,7 +111,7 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
 
   /** Ends the queue because its consumer takes no more messages. fail() may still give the reason. */
   stop(): void {
-    const what = "the call takes no more messages: it is over";
+    const what = "the call has ended and takes no more messages";
     this.#fail(failure(Code.FailedPrecondition, what), true);
   }
 
@@ -188,17 +188,17 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
   }
 
   #writeTo(writer: Writer<T>, value: T): Promise<void> | undefined {
-    let full: Promise<void> | undefined;
+    let pause: Promise<void> | undefined;
     try {
-      full = writer.write(value);
+      pause = writer.write(value);
     } catch (error) {
       this.fail(error);
       writer.fail(error);
       return handled(Promise.reject(error));
     }
-    if (full === undefined) return undefined;
+    if (pause === undefined) return undefined;
     this.#writing = true;
-    full.then(
+    pause.then(
       () => {
         this.#writing = false;
         this.#drain();
@@ -208,16 +208,16 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
         writer.fail(error);
       },
     );
-    return full;
+    return pause;
   }
 
   #drain(): void {
     while (this.#writer !== undefined && !this.#writing && this.#size > 0) {
       const { value, waiting } = this.#shift();
-      const full = this.#writeTo(this.#writer, value);
+      const pause = this.#writeTo(this.#writer, value);
       if (waiting === undefined) continue;
-      if (full === undefined) waiting.resolve();
-      else full.then(waiting.resolve, waiting.reject);
+      if (pause === undefined) waiting.resolve();
+      else pause.then(waiting.resolve, waiting.reject);
     }
     if (this.#ended && this.#size === 0 && !this.#writing) {
       this.#writer?.end();

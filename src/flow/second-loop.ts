@@ -2,8 +2,8 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure, markBug } from "../failure.ts";
 
 /**
- * Makes the error of a second loop over messages that can be read only once: it would silently get none of them, or a
- * part.
+ * Makes the error of a second loop over messages that can be read only once. Without the error, the second loop would
+ * silently get only some of the messages, or none.
  */
 export function iteratedBefore(what: string): ConnectError {
   const error = failure(

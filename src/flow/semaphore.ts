@@ -3,7 +3,8 @@ interface Job {
   work: (() => Promise<unknown>) | undefined;
   readonly resolve: (result: Promise<unknown>) => void;
   readonly reject: (error: unknown) => void;
-  readonly sinceMs: number;
+  /** When the job was added, by performance.now(). */
+  readonly addedAtMs: number;
 }
 
 /** Work that a semaphore runs, or will run. */
@@ -38,7 +39,7 @@ export class Semaphore {
       work,
       resolve: resolve as (result: Promise<unknown>) => void,
       reject,
-      sinceMs: performance.now(),
+      addedAtMs: performance.now(),
     };
     this.#jobs.push(job);
     this.#next();
@@ -47,11 +48,11 @@ export class Semaphore {
 
   /** Drops the work that has waited for `ms` or longer; it rejects with `error`. */
   dropWaiting(ms: number, error: unknown): void {
-    const since = performance.now() - ms;
+    const latestMs = performance.now() - ms;
     // Jobs are in the order of their waits, the longest first.
     for (let at = this.#first; at < this.#jobs.length; at++) {
       const job = this.#jobs[at] as Job;
-      if (job.sinceMs > since) break;
+      if (job.addedAtMs > latestMs) break;
       drop(job, error);
     }
   }
@@ -84,7 +85,7 @@ function drop(job: Job, error: unknown): void {
   job.reject(error);
 }
 
-/** Begins the work. It may throw before it has made its promise. */
+/** Begins the work, and returns its promise. The promise rejects if the work throws before it has made one. */
 function begin(work: () => Promise<unknown>): Promise<unknown> {
   try {
     return work();

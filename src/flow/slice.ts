@@ -28,8 +28,9 @@ export const QUANTUM_MESSAGES = 256;
 class Slices {
   /** A number that changes with each turn of the event loop that had a slice. */
   turn = 0;
-  #beganMs: number | undefined;
-  #lookedMs = 0;
+  /** When the slice of this turn began, by performance.now(); `undefined` if this turn has none yet. */
+  #startedAtMs: number | undefined;
+  #checkedAtMs = 0;
   /** How long the slice of this turn had lasted at the last check of the clock. */
   #elapsedMs = 0;
   /** How many messages are counted until the next check of the clock, and between two checks. */
@@ -56,31 +57,31 @@ class Slices {
 
   /** Resolves in a later turn, in the order of the calls. */
   next(): Promise<void> {
-    if (this.#beganMs === undefined) this.#begin(performance.now());
+    if (this.#startedAtMs === undefined) this.#begin(performance.now());
     return new Promise(this.#wait);
   }
 
   #begin(nowMs: number): void {
-    this.#beganMs = this.#lookedMs = nowMs;
+    this.#startedAtMs = this.#checkedAtMs = nowMs;
     runtime.inLaterTurn(this.#nextTurn);
   }
 
   #look(): void {
     const nowMs = performance.now();
-    if (this.#beganMs === undefined) this.#begin(nowMs);
+    if (this.#startedAtMs === undefined) this.#begin(nowMs);
     else {
       // Slow messages are counted one by one.
-      const isSlow = (nowMs - this.#lookedMs) * 2 > SLICE_MS;
+      const isSlow = (nowMs - this.#checkedAtMs) * 2 > SLICE_MS;
       this.#stride = isSlow ? 1 : Math.min(this.#stride * 2, STRIDE);
-      this.#lookedMs = nowMs;
-      this.#elapsedMs = nowMs - (this.#beganMs as number);
+      this.#checkedAtMs = nowMs;
+      this.#elapsedMs = nowMs - (this.#startedAtMs as number);
     }
     this.#left = this.#stride;
   }
 
   readonly #nextTurn = (): void => {
     this.turn++;
-    this.#beganMs = undefined;
+    this.#startedAtMs = undefined;
     this.#elapsedMs = 0;
     this.#resume();
   };

@@ -24,8 +24,8 @@ export interface Pump {
 export const pumpTo: unique symbol = Symbol("hawser: pump to a writer");
 
 export interface Pumpable<T> {
-  /** @param onLate called with an error that the iterable throws when it is left */
-  [pumpTo](writer: Writer<T>, onLate?: (error: unknown) => void): Pump;
+  /** @param onReturnError called with an error that the iterable throws when it is left */
+  [pumpTo](writer: Writer<T>, onReturnError?: (error: unknown) => void): Pump;
 }
 
 /** Whether an iterable, or an iterator, has the method. */

@@ -23,10 +23,10 @@ const INFLATE_SYNC_BYTES = 16 * 1024;
 const MAX_IN_THREADS = 4;
 
 /**
- * Bounds of the output buffer. Its size is the length that gzip states; a longer result takes several buffers, and a
+ * Bounds of the output buffer. The size of the buffer is the length that gzip states; a longer result takes several buffers, and a
  * copy.
  */
-const INFLATE_CHUNK_BYTES = { least: 1024, most: 4 * 1024 * 1024 };
+const INFLATE_CHUNK_BYTES = { min: 1024, max: 4 * 1024 * 1024 };
 
 const compressInThread = promisify<Uint8Array, Uint8Array>(zlib.gzip);
 const inflateInThread = promisify<Uint8Array, zlib.ZlibOptions, Uint8Array>(zlib.gunzip);
@@ -45,11 +45,11 @@ function compress(bytes: Uint8Array): Uint8Array | Promise<Uint8Array> {
 function inflateSmall(bytes: Uint8Array, readMaxBytes: number): Uint8Array | undefined {
   if (bytes.length === 0) return bytes;
   if (Math.max(bytes.length, statedBytes(bytes)) > INFLATE_SYNC_BYTES) return undefined;
-  const most = Math.min(readMaxBytes, INFLATE_SYNC_BYTES);
+  const maxBytes = Math.min(readMaxBytes, INFLATE_SYNC_BYTES);
   try {
-    return zlib.gunzipSync(bytes, optionsFor(bytes, most));
+    return zlib.gunzipSync(bytes, optionsFor(bytes, maxBytes));
   } catch (error) {
-    if (isTooLarge(error) && most < readMaxBytes) return undefined;
+    if (isTooLarge(error) && maxBytes < readMaxBytes) return undefined;
     throw refusal(bytes, readMaxBytes, error);
   }
 }
@@ -61,8 +61,8 @@ function inflate<T>(
   decode: (plain: Uint8Array) => T,
 ): Work<T> {
   return inflateSlots.start(async () => {
-    const most = Math.min(readMaxBytes, constants.MAX_LENGTH);
-    const plain = await inflateInThread(bytes, optionsFor(bytes, most)).catch((error) => {
+    const maxBytes = Math.min(readMaxBytes, constants.MAX_LENGTH);
+    const plain = await inflateInThread(bytes, optionsFor(bytes, maxBytes)).catch((error) => {
       throw refusal(bytes, readMaxBytes, error);
     });
     // Several threads may finish at the same time, and decoding megabytes takes milliseconds: one message in each turn.
@@ -72,9 +72,9 @@ function inflate<T>(
 }
 
 function optionsFor(bytes: Uint8Array, maxOutputLength: number): zlib.ZlibOptions {
-  const { least, most } = INFLATE_CHUNK_BYTES;
+  const { min, max } = INFLATE_CHUNK_BYTES;
   // With one spare byte, zlib sees that the output is complete.
-  const chunkSize = Math.min(Math.max(statedBytes(bytes), least), maxOutputLength, most) + 1;
+  const chunkSize = Math.min(Math.max(statedBytes(bytes), min), maxOutputLength, max) + 1;
   return { maxOutputLength, chunkSize: Math.max(chunkSize, zlib.constants.Z_MIN_CHUNK) };
 }
 

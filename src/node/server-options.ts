@@ -121,7 +121,7 @@ export interface ServerAddress {
 export const DEFAULT_PORT = 50051;
 
 /** The largest value of a setting of HTTP/2 (RFC 9113, 6.5.1). */
-const MOST_STREAMS = 2 ** 32 - 1;
+const MAX_STREAMS = 2 ** 32 - 1;
 
 /** Counts are whole numbers, also on the wire. */
 const count = whole(1, Number.MAX_SAFE_INTEGER);
@@ -153,7 +153,7 @@ const checks = {
   sendCompression: oneOf("gzip", "identity"),
   compressMinBytes: notNegative,
   maxTimeoutMs: positive,
-  maxConcurrentStreams: whole(1, MOST_STREAMS),
+  maxConcurrentStreams: whole(1, MAX_STREAMS),
   sessions: either((value) => value === false, optionsOf(sessionChecks)),
   keepalive: optionsOf(keepaliveChecks),
   prefaceTimeoutMs: positive,

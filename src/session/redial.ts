@@ -1,9 +1,9 @@
-import { A_FIFTH, Backoff } from "../flow/backoff.ts";
+import { Backoff, GRPC_JITTER } from "../flow/backoff.ts";
 import type { Clock } from "../flow/clock.ts";
 
-/** The end of a stream that lasted `steadyMs` does not count as a failure. */
+/** After a stream that lasted `steadyMs`, the failures before it are forgotten. */
 const BACKOFF = {
-  ...{ initialMs: 100, factor: 1.6, maxMs: 5000, jitter: A_FIFTH },
+  ...{ initialMs: 100, factor: 1.6, maxMs: 5000, jitter: GRPC_JITTER },
   firstAtOnce: true,
   steadyMs: 10_000,
 };
@@ -57,13 +57,13 @@ export class Redial {
   onAnswer(madeProgress: boolean): void {
     this.#grace?.[Symbol.dispose]();
     this.#grace = undefined;
-    this.#backoff.reset(madeProgress ? 0 : 1);
+    this.#backoff.succeeded(madeProgress ? 0 : 1);
   }
 
   /** Notes that a message arrived. */
   onArrival(): void {
     this.hasFailed = false;
-    this.#backoff.reset();
+    this.#backoff.succeeded();
   }
 
   /**

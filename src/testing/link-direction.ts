@@ -14,7 +14,7 @@ const NO_DELAY = { ms: 0 };
 /** Bytes, or an end, that one socket has sent and the other has not received yet. */
 interface Item {
   /** When it may be delivered, on the clock of performance.now(). */
-  readonly dueMs: number;
+  readonly dueAtMs: number;
   readonly what: Buffer | "fin" | "rst";
 }
 
@@ -95,7 +95,7 @@ export class LinkDirection {
     const items: Item[] = [];
     let heldBytes = 0;
     const add = (what: Item["what"]) => {
-      items.push({ dueMs: performance.now() + this.#delay.ms, what });
+      items.push({ dueAtMs: performance.now() + this.#delay.ms, what });
       this.#wake();
     };
     from.on("data", (bytes: Buffer) => {
@@ -114,7 +114,7 @@ export class LinkDirection {
     const deliver = async () => {
       while (!to.destroyed && !this.#closing.aborted) {
         const item = items[0];
-        const waitMs = item === undefined ? 0 : item.dueMs - performance.now();
+        const waitMs = item === undefined ? 0 : item.dueAtMs - performance.now();
         if (item === undefined || this.#stalls.size > 0) await this.#change(to);
         else if (waitMs > 0) await sleep(Math.ceil(waitMs), this.#closing);
         else if (item.what === "rst") resetSocket(to);
@@ -124,7 +124,7 @@ export class LinkDirection {
         } else {
           // After a cut with FIN nothing more is delivered.
           const rest = to.writable ? await this.#write(item.what, route) : NOTHING;
-          if (rest.length > 0) items[0] = { dueMs: 0, what: rest };
+          if (rest.length > 0) items[0] = { dueAtMs: 0, what: rest };
           else items.shift();
           heldBytes -= item.what.length - rest.length;
           if (heldBytes === 0 && from.isPaused()) from.resume();

@@ -111,14 +111,14 @@ export interface TopicRecord extends TopicPosition {
   readonly timeMs: number;
 }
 
-/** Takes the place of dropped records: those up to its position were dropped, or never were in this log. */
+/** Takes the place of missing records: the log has dropped the records up to its position, or never had them. */
 export interface TopicGap extends TopicPosition {
   readonly kind: "gap";
 }
 
 export type TopicItem = TopicRecord | TopicGap;
 
-/** The limits of a page. It ends when one of them is reached, and has at least one record. */
+/** The limits of a page, which ends when one of them is reached, and has at least one record. */
 export interface PageLimits {
   /** Default: 512. */
   readonly records?: number;

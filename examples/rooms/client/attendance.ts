@@ -39,7 +39,8 @@ export interface AttendanceOptions {
  *     say() ──> unsaid ──> Join ──> the room
  *                 └── said (acknowledged) <──┘
  *
- * Iterate it once. It ends when leave() was called and all messages of this member have come back.
+ * An Attendance can be iterated once. The iteration ends when leave() was called and all messages
+ * of this member have come back.
  */
 export class Attendance implements AsyncIterable<Heard> {
   readonly #client: Pick<Client<typeof RoomService>, "join">;

@@ -209,7 +209,7 @@ function readJsonLine(
 
 function howToContinue({ producer }: Opening): string {
   return (
-    "the messages before may be imported: import all of them again with " +
+    "some of the messages may be imported already: import all of them again with " +
     `--producer ${producer}, which adds only those that are missing`
   );
 }

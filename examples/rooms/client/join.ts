@@ -26,8 +26,8 @@ pipe, each line is a message, and the command ends when all of them are stored.
 Empty lines are left out.
 
 When the connection is lost, or the server starts again, it joins again by
-itself, until --timeout ends: no message is left out or comes twice, and each
-of your messages is stored once.
+itself, until --timeout ends: no message is skipped or repeated, and each of
+your messages is stored once.
 
 Examples:
   $ npm run room -- join lobby --name ada
@@ -108,7 +108,7 @@ async function attend(
         }
       }
     } finally {
-      // Half-close also if the input failed: the messages before are stored.
+      // Half-close also if the input failed, so that the messages before the failure are stored.
       attendance.leave();
     }
   };

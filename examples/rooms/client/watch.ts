@@ -12,19 +12,19 @@ import { Roster } from "./roster.ts";
 export const watch = command({
   program: "room",
   usage: "npm run room -- watch",
-  about: "Prints the events of a room as they come: a push that continues.",
+  about: "Prints the events of a room as they come, and resumes after a lost connection.",
   arguments: { room: argument("<room>", "the room", readName) },
   options: {
     ...beginOptions,
-    count: option("<number>", "end after this count of messages; 0 means at Ctrl-C", {
+    count: option("<number>", "stop after this many messages (0: run until Ctrl-C)", {
       read: readCount,
       otherwise: 0,
     }),
     ...connectionOptions,
   },
   more: `
-When the connection is lost, or the server starts again, it continues after the
-last message that it printed: no message is left out or comes twice.
+When the connection is lost, or the server starts again, watch continues after
+the last printed message: none is skipped or repeated.
 
 Examples:
   $ npm run room -- watch lobby

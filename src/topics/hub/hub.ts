@@ -87,10 +87,11 @@ const announceChecks = { fleeting: trueOrFalse } satisfies Checks<AnnounceOption
  */
 export interface Hub<T = TopicRecord, N = never> extends AsyncDisposable {
   /**
-   * Begins a subscription. It ends with the reason of `signal`, or when its loop is left. Throws
-   * INVALID_ARGUMENT for a cursor that is malformed or of another topic, for an unknown option, and
-   * for an invalid value. The loop throws UNAVAILABLE when the log was unavailable for
-   * `patienceMs`, or the hub is closed.
+   * Begins a subscription. The subscription ends when `signal` aborts (the iteration then throws
+   * the reason), when its close() is called, or when the consumer leaves its `for await` loop.
+   * Throws INVALID_ARGUMENT for a cursor that is malformed or of another topic, for an unknown
+   * option, and for an invalid value. The iteration throws UNAVAILABLE when the log was unavailable
+   * for `patienceMs`, or the hub is closed.
    */
   subscribe<U = HubEvent<T, N>>(
     topic: string,
@@ -99,8 +100,9 @@ export interface Hub<T = TopicRecord, N = never> extends AsyncDisposable {
   ): Subscription<U>;
 
   /**
-   * Sends a note to the live subscribers of a topic. It is not stored. A subscriber that does not
-   * keep up gets another opening in its place, unless the note is fleeting.
+   * Sends a note to the live subscribers of a topic: those that keep up with the newest
+   * records. The note is not stored. A subscriber that misses it gets another opening in its place,
+   * unless the note is fleeting.
    */
   announce(topic: string, value: N, options?: AnnounceOptions): void;
 

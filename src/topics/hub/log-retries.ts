@@ -32,7 +32,7 @@ export class LogRetries {
   /** Marks the attempt as successful. */
   succeeded(): void {
     this.#failedAtMs = undefined;
-    this.#backoff.reset();
+    this.#backoff.succeeded();
   }
 
   /**
@@ -40,7 +40,7 @@ export class LogRetries {
    * UNAVAILABLE, or if attempts have failed for patienceMs.
    */
   async failed(error: unknown): Promise<void> {
-    if (this.#backoff.lastedMs >= this.#patienceMs) this.succeeded();
+    if (this.#backoff.elapsedMs >= this.#patienceMs) this.succeeded();
     const nowMs = performance.now();
     this.#failedAtMs ??= nowMs;
     const isUnavailable = error instanceof ConnectError && error.code === Code.Unavailable;

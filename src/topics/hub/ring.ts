@@ -20,6 +20,11 @@ export interface NoteSlot<N> {
   readonly value: N;
 }
 
+/** Whether a subscriber that misses this note does not need to know. */
+export function isFleeting(note: NoteSlot<unknown>): boolean {
+  return note.number === 0;
+}
+
 /**
  * About how many bytes a record takes in addition to its data: for the value that is made of it,
  * its cursor, its slot.

@@ -5,21 +5,25 @@ import { onAbort } from "../../flow/wait.ts";
 import { type Checks, callable, oneOf, text } from "../../options.ts";
 import type { TopicGap, TopicLog, TopicPosition } from "../log.ts";
 import type { Page, PageItem, Pages } from "./pages.ts";
-import type { NoteSlot, RecordSlot } from "./ring.ts";
+import { isFleeting, type NoteSlot, type RecordSlot } from "./ring.ts";
 import type { Follower, Tail } from "./tail.ts";
 
-/** The position that all following events come after. A subscriber that missed notes gets another opening. */
+/** Marks a position: every later event comes after it. */
 interface TopicOpening extends TopicPosition {
   readonly kind: "opening";
 }
 
 /**
- * An event of a subscription: first an opening, then records and gaps of the log, and the notes
- * that are announced while the subscriber is live.
+ * An event of a subscription:
+ *
+ * - an opening is the first event, and comes again when the subscriber missed notes;
+ * - records, and gaps in place of missing records, come from the log;
+ * - a note comes from Hub.announce(), and is not stored. Only a live subscriber gets it: one that
+ *   keeps up with the newest records, and need not read the log.
  */
 export type HubEvent<T, N = never> = TopicOpening | RecordSlot<T> | TopicGap | NoteSlot<N>;
 
-/** The beginning of a subscription, and the values that its loop gets. */
+/** Options: where a subscription begins, and what its consumer receives. */
 export interface SubscribeOptions<T, N, U> {
   /** Begins after this cursor. */
   readonly after?: string | undefined;
@@ -28,13 +32,16 @@ export interface SubscribeOptions<T, N, U> {
    * oldest record. Default: now.
    */
   readonly start?: "now" | "oldest" | undefined;
-  /** The opening waits for this promise. If it rejects, the loop throws its reason. */
+  /**
+   * Called first; the opening waits for the promise that it returns. If the promise rejects, the
+   * iteration throws its reason.
+   */
   readonly ready?: () => Promise<void>;
   /**
-   * Makes the value that the loop gets for an event. It is called when the loop asks for the value;
-   * an event for which it returns `undefined` is left out. Default: the event. In a handler declare
-   * the return type, so that the compiler checks each field, and each case of a oneof, against the
-   * contract:
+   * Makes the value that the consumer receives for an event. Called when the consumer asks for the
+   * value; an event for which it returns `undefined` is left out. Default: the event. In a handler
+   * declare the return type, so that the compiler checks each field, and each case of a oneof,
+   * against the contract:
    *
    *     shape: (event): MessageInitShape<typeof WatchResponseSchema> => …
    */
@@ -52,9 +59,10 @@ export const subscribeChecks = {
 } satisfies Checks<SubscribeOptions<unknown, unknown, unknown>>;
 
 /**
- * The events of one subscriber, as `shape` makes them, for one loop. A handler that returns the
- * subscription sends each of them as a response. It ends with the reason of its signal, with
- * close(), or when its loop is left.
+ * The events of one subscriber, as `shape` makes them, for one consumer. A handler that returns the
+ * subscription sends each of them as a response. The subscription ends when its signal aborts (the
+ * iteration then throws the reason), when close() is called, or when the consumer leaves its
+ * `for await` loop.
  */
 export interface Subscription<U> extends AsyncIterable<U> {
   /**
@@ -63,16 +71,16 @@ export interface Subscription<U> extends AsyncIterable<U> {
    */
   readonly placed: Promise<void>;
 
-  /** Begins the loop. A second loop fails with FAILED_PRECONDITION. Leaving the loop ends the subscription. */
+  /** Returns the iterator, for one consumer: a second consumer fails with FAILED_PRECONDITION. */
   [Symbol.asyncIterator](): AsyncIterator<U, undefined>;
 
   /**
    * Sends a value to this subscriber only: after the opening, and before the next event. Resolves
-   * when the loop has taken it, or the subscription has ended.
+   * when the consumer has taken it, or the subscription has ended.
    */
   tell(value: U): Promise<void>;
 
-  /** Ends the loop immediately. It throws `error`, if that is set. */
+  /** Ends the iteration now. If `error` is set, the iteration throws it. */
   close(error?: unknown): void;
 }
 
@@ -102,20 +110,26 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
   readonly #sources: SubscriptionSources<T, N>;
   readonly #shape: (event: HubEvent<T, N>) => U | undefined;
   readonly #onEnd: (() => void) | undefined;
-  /** The async context of the subscriber, if it passed a function: other contexts wake and end the subscription. */
+  /**
+   * The context in which `shape` and `onEnd` run: wake() and close() may be called in another.
+   * Unset if neither option is set.
+   */
   readonly #context: AsyncContext | undefined;
   readonly #values: PullIterator<U>;
   readonly #listening: Disposable;
-  /** The values of tell() that the loop has not taken; `undefined` when the subscription has ended. */
+  /** The values of tell() that the consumer has not taken; `undefined` when the subscription has ended. */
   #direct: { value: U; onTaken: () => void }[] | undefined = [];
   #state: "starting" | "behind" | "live" = "starting";
   #opened = false;
-  /** The position of the newest record or gap that the loop got; -1 if the cursor has no position in this log. */
+  /** The position of the newest record or gap that the consumer got; -1 if the cursor has no position in this log. */
   #position = -1;
   #cursor = "";
-  /** Whether the log had nothing after this position. */
+  /** Whether the log had nothing after #position. */
   #atEnd = false;
-  /** How many of the tail's notes the subscriber got, or an opening replaced. */
+  /**
+   * The number of the newest note that the subscriber has got or skipped. An opening stands in for
+   * skipped notes.
+   */
   #notes = 0;
   /** The tail's generation to which #position belongs. */
   #generation = 0;
@@ -147,7 +161,7 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
   }
 
   [Symbol.asyncIterator](): AsyncIterator<U, undefined> {
-    if (this.#values.isTaken) return failing(iteratedBefore("the events of a subscription"));
+    if (this.#values.hasConsumer) return failing(iteratedBefore("the events of a subscription"));
     return this.#values;
   }
 
@@ -206,6 +220,10 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
     }
   }
 
+  get #hasEnded(): boolean {
+    return this.#direct === undefined;
+  }
+
   #run(run: () => void): void {
     if (this.#context === undefined) run();
     else this.#context.runInAsyncScope(run);
@@ -221,7 +239,7 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
       this.#moveTo(position, cursor);
       this.#atEnd = start === "now";
     }
-    if (this.#direct === undefined) return;
+    if (this.#hasEnded) return;
     this.#generation = tail.generation;
     this.#goToPages();
     this.#placed.resolve();
@@ -261,7 +279,7 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
     while (this.#at < ring.next) {
       const slot = ring.at(this.#at++);
       if (slot.kind === "note") {
-        if (slot.number === 0) return slot;
+        if (isFleeting(slot)) return slot;
         if (slot.number <= this.#notes) continue;
         this.#notes = slot.number;
         return slot;
@@ -283,6 +301,8 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
     this.#page = undefined;
     if (this.#reading) return undefined;
     const { ring } = tail;
+    // After the tail's position, #atEnd suffices: the log had nothing after #position, so the tail
+    // will add all that follows.
     const isInRing =
       this.#position >= ring.from && (this.#position <= tail.position || this.#atEnd);
     if (isInRing && this.#generation === tail.generation) {
@@ -308,7 +328,10 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
     this.#sources.tail.pageReaders++;
   }
 
-  /** Marks this subscriber as one that reads no pages. If no other subscriber of the topic does, drops its pages. */
+  /**
+   * Called when this subscriber stops reading pages. If no subscriber of the topic still reads pages,
+   * drops the topic's pages.
+   */
   #leavePages(): void {
     const { tail, pages } = this.#sources;
     if (--tail.pageReaders === 0) pages.forget(tail.topic);
@@ -322,11 +345,11 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
       (page) => {
         this.#reading = false;
         // A page that no subscriber needs is not kept.
-        if (this.#direct === undefined && tail.pageReaders === 0) pages.forget(tail.topic);
-        if (this.#direct === undefined) return;
+        if (this.#hasEnded && tail.pageReaders === 0) pages.forget(tail.topic);
+        if (this.#hasEnded) return;
         this.#generation = generation;
         // The log may have newer positions without records of this topic, and the ring may begin at
-        // one of them.
+        // one of them, so move there; otherwise the ring would never be reached.
         if (page.isEnd && page.to > this.#position) {
           this.#moveTo(page.to, tail.cursors.write(page.to));
         }
@@ -338,7 +361,7 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
     );
   }
 
-  /** Continues with a page. It may begin before this position: skips the items that the subscriber has. */
+  /** Continues with a page. The page may begin before #position: skips the items that the subscriber has. */
   #enter(page: Page<T>): void {
     const { items } = page;
     let at = 0;

@@ -164,12 +164,12 @@ export class StreamReader {
     if (batch.hasPosition || batch.records[0]?.position === position + 1) return true;
     const { state, config } = await this.state(subjects);
     const count = state.subjects?.[subjects.records] ?? 0;
-    const most = config.max_msgs_per_subject;
+    const maxRecords = config.max_msgs_per_subject;
     return (
       position <= state.last_seq &&
       state.first_seq <= position + 1 &&
       floorOf(config.description) <= position &&
-      (most <= 0 || count < most) &&
+      (maxRecords <= 0 || count < maxRecords) &&
       (await this.trimmed(subjects)).upTo <= position
     );
   }
@@ -306,8 +306,8 @@ export class StreamReader {
       const fits =
         bytes === 0 ? FIRST_BATCH : Math.ceil(((limits.bytes - bytes) * records.length) / bytes);
       // Add one for the record at the position, which is not part of the page.
-      const most = limits.records - records.length + 1;
-      const wanted = Math.min(most, Math.max(fits, 1), LARGEST_BATCH);
+      const maxWanted = limits.records - records.length + 1;
+      const wanted = Math.min(maxWanted, Math.max(fits, 1), LARGEST_BATCH);
       const batch = Math.min(pending, wanted);
       let arrived = 0;
       let isNew = false;

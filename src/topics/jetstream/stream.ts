@@ -40,10 +40,10 @@ export function republishesTimes(version: string): boolean {
   return isAtLeast(version, [2, 10, 0]);
 }
 
-function isAtLeast(version: string, least: readonly number[]): boolean {
+function isAtLeast(version: string, oldest: readonly number[]): boolean {
   const parts = version.split(/[.-]/, 3).map(Number);
-  const at = least.findIndex((number, part) => parts[part] !== number);
-  return at === -1 || (parts[at] as number) > (least[at] as number);
+  const at = oldest.findIndex((number, part) => parts[part] !== number);
+  return at === -1 || (parts[at] as number) > (oldest[at] as number);
 }
 
 /** Throws INVALID_ARGUMENT if this is not a valid name of a stream. */

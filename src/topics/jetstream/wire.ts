@@ -35,7 +35,8 @@ export async function packages(): Promise<Packages> {
 interface PendingRequest {
   readonly resolve: (answer: Msg) => void;
   readonly reject: (error: ConnectError) => void;
-  readonly sinceMs: number;
+  /** When the request was sent, by performance.now(). */
+  readonly sentAtMs: number;
 }
 
 export interface WireOptions {
@@ -232,7 +233,7 @@ export class Wire {
     token: string,
     { resolve, reject }: Pick<PendingRequest, "resolve" | "reject">,
   ): void {
-    this.#pending.set(token, { resolve, reject, sinceMs: performance.now() });
+    this.#pending.set(token, { resolve, reject, sentAtMs: performance.now() });
     if (this.#timer === undefined) this.#startTimer(this.#timeoutMs);
   }
 
@@ -254,8 +255,8 @@ export class Wire {
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       const nowMs = performance.now();
-      for (const [token, { reject, sinceMs }] of this.#pending) {
-        const leftMs = sinceMs + this.#timeoutMs - nowMs;
+      for (const [token, { reject, sentAtMs }] of this.#pending) {
+        const leftMs = sentAtMs + this.#timeoutMs - nowMs;
         if (leftMs > 0) return this.#startTimer(leftMs);
         this.#takePending(token);
         const text = `NATS has not answered within timeoutMs ${this.#timeoutMs}`;

@@ -206,9 +206,9 @@ class SqliteLog implements TopicLog {
     this.#sent.push(...appends);
     const message = pack(appends);
     // Live readers get the bytes from here: they are then copied to the writer, not transferred.
-    const isRead = appends.some(({ topic }) => this.#listeners.has(topic));
-    if (isRead) keepPayloads(appends, message);
-    this.#writer.post(message, isRead ? [] : [message.data.buffer as ArrayBuffer]);
+    const hasListener = appends.some(({ topic }) => this.#listeners.has(topic));
+    if (hasListener) keepPayloads(appends, message);
+    this.#writer.post(message, hasListener ? [] : [message.data.buffer as ArrayBuffer]);
   }
 
   #onAppended(outcomes: readonly AppendOutcome[]): void {

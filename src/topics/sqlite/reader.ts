@@ -32,7 +32,7 @@ export class FileReader {
     return this.#connection.transaction(() => this.#page(name, after, limits))();
   }
 
-  /** Returns the newest dropped position. It may be the position of another topic's record. */
+  /** Returns the newest dropped position, which may be the position of another topic's record. */
   oldest(name: string): number {
     return this.#topic(name).trimmed;
   }

@@ -95,7 +95,7 @@ export function connectWriter(
 }
 
 /**
- * Whether the file is a log or empty. It is empty if the process that created it ended before it
+ * Whether the file is a log or empty. The file is empty if the process that created it ended before it
  * created the tables.
  */
 function isOurs(connection: FileConnection): boolean {
