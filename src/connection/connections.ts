@@ -1,6 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { asFailure, failure, ownCopy } from "../failure.ts";
-import { A_FIFTH, Backoff, type BackoffOptions } from "../flow/backoff.ts";
 import { Backoff, type BackoffOptions, GRPC_JITTER } from "../flow/backoff.ts";
 import { runtime } from "../flow/runtime.ts";
 import { sleep, startTimer } from "../flow/wait.ts";
