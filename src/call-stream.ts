@@ -98,7 +98,10 @@ export interface CallStreamListener<Stream extends CallStream> {
   onMessage(message: Received, from: Stream): void;
   /** Called if the input is not gRPC, or over a limit. Nothing is called after it, and the listener ends the stream. */
   onInvalid(error: ConnectError, from: Stream): void;
-  /** Called when the stream is closed. */
+  /**
+   * Called when the stream is closed, before a write that waits fails: a session releases the stream in this call, and
+   * its call then continues to write, to the next stream.
+   */
   onClosed(outcome: Outcome, from: Stream): void;
 }
 

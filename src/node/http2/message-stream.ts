@@ -1,6 +1,7 @@
 import type { Http2Stream } from "node:http2";
 import type { ConnectError } from "@connectrpc/connect";
 import type { CallStream, CallStreamListener, Received } from "../../call-stream.ts";
+import { handled } from "../../failure.ts";
 import { PREFIX_BYTES, writePrefix } from "../../flow/length-prefix.ts";
 import { FrameReader, type FrameRules } from "../../grpc/framing.ts";
 import { INBOX_BYTES } from "../../grpc/limits.ts";
@@ -183,13 +184,19 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
     this.#resolveDrained();
   }
 
-  /** Drops the waiting messages; every waiting and later write fails with `error`. */
-  protected failWrites(error: unknown): void {
+  /** Drops the waiting messages; every later write fails with `error`. A write that waits continues to wait. */
+  protected refuseWrites(error: unknown): void {
     if (this.#failure !== undefined) return;
     this.#failure = { error };
     this.#dropWrites();
-    this.#drained?.reject(error);
-    this.#drained?.promise.catch(() => {});
+  }
+
+  /** Drops the waiting messages; every waiting and later write fails with `error`, or the error of refuseWrites(). */
+  protected failWrites(error: unknown): void {
+    this.refuseWrites(error);
+    if (this.#drained === undefined) return;
+    handled(this.#drained.promise);
+    this.#drained.reject(this.#failure?.error);
   }
 
   #dropWrites(): void {

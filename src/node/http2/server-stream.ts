@@ -172,8 +172,10 @@ export class GrpcServerStream extends MessageStream<ServerHttp2Stream> implement
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.isDiscarding = true;
-    if (outcome.is !== "ended") this.failWrites(outcome.error);
+    if (outcome.is !== "ended") this.refuseWrites(outcome.error);
     this.listener.onClosed(outcome, this);
+    // After onClosed(): there a session calls release(), so that its call continues to write, to the next stream.
+    if (outcome.is !== "ended") this.failWrites(outcome.error);
   }
 
   /** Sends metadata. If node:http2 refuses it, ends the stream, so that the client does not wait for ever. */
