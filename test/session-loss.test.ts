@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import {
+  type CallState,
   Code,
   ConnectError,
   createClient,
@@ -184,6 +185,24 @@ test("a late attachment of a session that ended starts no handler", async () => 
   expect(lost).toMatchObject({ reason: SessionLostReason.UNKNOWN });
 });
 
+test.each(["resuming", "open"] as const)(
+  "where a listener cancels the chat when its state is %s again, the other listeners hear that state and then closed",
+  async (state) => {
+    await using world = await sessionWorld({ linked: true });
+    const chat = await settledChat(world, 1);
+    const heard: CallState[] = [];
+    chat.onState((now) => {
+      if (now === state) chat.cancel();
+    });
+    chat.onState((now) => heard.push(now));
+    await world.link.cut();
+    expect(await failureOf(chat)).toMatchObject({ code: Code.Canceled });
+    await aborted(world.runs[0]?.context.signal as AbortSignal);
+    const path = ["resuming", "open"] as const;
+    expect(heard).toEqual([...path.slice(0, path.indexOf(state) + 1), "closed"]);
+  },
+);
+
 test("closing the transport ends a chat that resumes with CANCELED, at both ends", async () => {
   await using world = await sessionWorld({ linked: true, sessions: { graceMs: 500 } });
   const chat = await settledChat(world, 1);
@@ -299,5 +318,27 @@ test("a program whose only work is a call that resumes stays until the call ends
   world.link.refuse();
   world.link.cut();
   expect(await child.line()).toMatch(/^the session was lost: .* could not be reached/);
+  expect(await child.exit).toMatchObject({ code: 0 });
+});
+
+test("a program that cancels its only call in an onState listener, when the call resumes, ends without the grace", async () => {
+  await using world = await sessionWorld({ linked: true });
+  await using child = runText(`
+    const transport = createTransport({ baseUrl: "${world.link.url}" });
+    const chat = createClient(Greeter, transport).chat();
+    chat.onState((state) => {
+      if (state === "resuming") chat.cancel();
+    });
+    await chat.send({ content: "one" });
+    try {
+      for await (const { reply } of chat) console.log(reply);
+    } catch (error) {
+      console.log(error.rawMessage);
+    }
+  `);
+  expect(await child.line()).toBe("one");
+  world.link.cut();
+  expect(await child.line()).toBe("the call was cancelled");
+  // The grace of the server is 30 s.
   expect(await child.exit).toMatchObject({ code: 0 });
 });

@@ -12,8 +12,12 @@ function cutOff(random?: () => number) {
   const dialledMs: number[] = [];
   let resuming = 0;
   let givenUpMs: number | undefined;
+  let onResuming = () => {};
   const redial = new Redial(time.clock(0, random), GRACE_MS, {
-    onResuming: () => void resuming++,
+    onResuming() {
+      resuming++;
+      onResuming();
+    },
     onDue() {
       redial.onDial();
       dialledMs.push(time.nowMs);
@@ -30,6 +34,10 @@ function cutOff(random?: () => number) {
     dialledMs,
     get resuming() {
       return resuming;
+    },
+    /** Calls `listener` when the session is told that it resumes. */
+    whenResuming(listener: () => void) {
+      onResuming = listener;
     },
     get givenUpMs() {
       return givenUpMs;
@@ -114,3 +122,22 @@ test("a session that has ended dials no more, and leaves no timer", () => {
   session.redial.stop();
   expect(session.time.timers).toBe(0);
 });
+
+test.each([
+  ["it has just been lost", 0, undefined],
+  ["an attempt has failed before", 1, undefined],
+  ["the server asks to wait", 0, 20_000],
+])(
+  "a session that ends when it is told that it resumes dials no more, and leaves no timer: %s",
+  (_, failures, waitMs) => {
+    const session = cutOff();
+    session.pausesOf(failures);
+    session.redial.onAnswer(false);
+    const { length } = session.dialledMs;
+    session.whenResuming(() => session.redial.stop());
+    session.redial.onLost(waitMs);
+    expect(session.resuming).toBe(failures + 1);
+    expect(session.time.timers).toBe(0);
+    expect(session.dialledMs).toHaveLength(length);
+  },
+);

@@ -34,6 +34,8 @@ export class CallLifecycle {
   readonly #ended = Promise.withResolvers<Headers>();
   #state: CallState = "connecting";
   #listeners: readonly ((state: CallState) => void)[] = [];
+  /** The changes of the state of which the listeners are being told. */
+  readonly #changes: CallState[] = [];
   /** Created when the application first does something that may stall. Most calls never need one. */
   #watch: StallWatch | undefined;
   /** Identifies the loop that reads the responses: its next(). */
@@ -173,13 +175,21 @@ export class CallLifecycle {
   #change(state: CallState): void {
     if (this.#state === state) return;
     this.#state = state;
-    for (const listener of this.#listeners) {
-      try {
-        this.run(() => listener(state));
-      } catch (error) {
-        const what = `an onState listener of a call of ${this.#call.name} threw; the call continues:`;
-        log(this.#warnings?.logger ?? console, "warn", what, error);
-      }
+    this.#changes.push(state);
+    // A listener has changed the state, by cancel(): the loop below tells all listeners, after the change before.
+    if (this.#changes.length > 1) return;
+    for (const change of this.#changes) {
+      for (const listener of this.#listeners) this.#tell(listener, change);
+    }
+    this.#changes.length = 0;
+  }
+
+  #tell(listener: (state: CallState) => void, state: CallState): void {
+    try {
+      this.run(() => listener(state));
+    } catch (error) {
+      const what = `an onState listener of a call of ${this.#call.name} threw; the call continues:`;
+      log(this.#warnings?.logger ?? console, "warn", what, error);
     }
   }
 }

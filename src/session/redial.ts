@@ -33,6 +33,8 @@ export class Redial {
   /** Runs from the loss until a server answers. */
   #grace: Disposable | undefined;
   #pause: Disposable | undefined;
+  /** Whether the session has ended. */
+  #isStopped = false;
   /** Whether a stream was lost, or could not be opened, since a message last arrived. */
   hasFailed = false;
 
@@ -74,7 +76,6 @@ export class Redial {
   onLost(waitMs?: number): void {
     this.hasFailed = true;
     if (this.#grace === undefined || waitMs !== undefined) {
-      this.#session.onResuming();
       this.#grace?.[Symbol.dispose]();
       // The timer keeps the process alive: there may be no socket that does.
       this.#grace = this.#clock.startTimer(
@@ -82,6 +83,9 @@ export class Redial {
         () => this.#session.onGivenUp(),
         true,
       );
+      this.#session.onResuming();
+      // The application hears of it, and may have ended the call.
+      if (this.#isStopped) return;
     }
     const pauseMs = this.#backoff.failed(waitMs);
     if (pauseMs === 0) this.#session.onDue();
@@ -90,6 +94,7 @@ export class Redial {
 
   /** Stops the timers: the session has ended. */
   stop(): void {
+    this.#isStopped = true;
     this.#grace?.[Symbol.dispose]();
     this.#pause?.[Symbol.dispose]();
   }
