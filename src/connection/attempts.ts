@@ -40,7 +40,8 @@ export class Attempts implements ClientCallStream, StreamRepeater {
   #sentBytes = 0;
   #attempts = 0;
   #opened = false;
-  #isDone = false;
+  /** The reason of reset(): the call has ended. */
+  #reason: ConnectError | undefined;
 
   constructor(init: AttemptsInit, call: ClientCallListener) {
     this.#init = init;
@@ -53,6 +54,7 @@ export class Attempts implements ClientCallStream, StreamRepeater {
   }
 
   write(flags: number, payload: Uint8Array): Promise<void> | undefined {
+    if (this.#reason !== undefined) throw this.#reason;
     this.#sent?.push({ flags, payload });
     // 64 B: the approximate cost of an entry beside its bytes.
     this.#sentBytes += payload.length + 64;
@@ -74,7 +76,7 @@ export class Attempts implements ClientCallStream, StreamRepeater {
   }
 
   reset(reason: ConnectError): void {
-    this.#isDone = true;
+    this.#reason ??= reason;
     this.#stream?.reset(reason);
     this.#reattached?.reject(reason);
   }
@@ -87,6 +89,10 @@ export class Attempts implements ClientCallStream, StreamRepeater {
     this.#stream = undefined;
     this.#attempt();
     return true;
+  }
+
+  get #isOver(): boolean {
+    return this.#reason !== undefined;
   }
 
   #attempt(): void {
@@ -102,9 +108,9 @@ export class Attempts implements ClientCallStream, StreamRepeater {
       return;
     }
     const use = (connection: Connection) => {
-      if (!this.#isDone) this.#use(connection);
+      if (!this.#isOver) this.#use(connection);
     };
-    const wanted = () => !this.#isDone;
+    const wanted = () => !this.#isOver;
     addresses.acquire(use, wanted).catch((error) => this.#fail(asFailure(error)));
   }
 
@@ -118,7 +124,7 @@ export class Attempts implements ClientCallStream, StreamRepeater {
       renewal
         .finally(() => closing[Symbol.dispose]())
         .then(
-          () => this.#isDone || this.#dial(),
+          () => this.#isOver || this.#dial(),
           (error) => this.#fail(asFailure(error)),
         );
     }
@@ -151,7 +157,7 @@ export class Attempts implements ClientCallStream, StreamRepeater {
   }
 
   #fail(error: ConnectError): void {
-    if (!this.#isDone) this.#call.onFailed(error);
+    if (!this.#isOver) this.#call.onFailed(error);
   }
 
   /** Drops what was sent if it is over REPLAY_BYTES: then there is no further attempt. */
