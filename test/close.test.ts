@@ -3,13 +3,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
-import { Code, createClient, createTransport } from "../src/index.ts";
+import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
 import { createServer } from "../src/server.ts";
 import { census } from "./support/census.ts";
 import { run } from "./support/child.ts";
 import { aborted, gate, until } from "./support/gate.ts";
+import { idempotent } from "./support/idempotent.ts";
 import { all, failureOf, next } from "./support/read.ts";
+import { roomWorld } from "./support/toy-room.ts";
 import { start, type World } from "./support/world.ts";
+
+/** The server asks for a pause that is longer than a test may take. */
+const PUSHBACK = { "grpc-retry-pushback-ms": "60000" };
 
 /** A chat that has had one exchange. */
 async function runningChat({ greeter }: World) {
@@ -233,6 +238,42 @@ describe("transport.close()", () => {
     const failed = failureOf(world.greeter.sayHello({}));
     await world.transport.close();
     expect((await failed).code).toBe(Code.Canceled);
+  });
+
+  test("ends a unary call that waits until it is made again", async () => {
+    const { method, service } = idempotent();
+    let made = 0;
+    await using world = await start({
+      server: {
+        routes: (router) => {
+          router.rpc(method, () => {
+            made++;
+            throw new ConnectError("busy", Code.Unavailable, PUSHBACK);
+          });
+        },
+      },
+    });
+    const failed = failureOf(world.client(service).sayHello({}));
+    await until("the call waits", () => made === 1 && census.clientStreams === 0);
+    await world.transport.close();
+    expect(await failed).toMatchObject({
+      code: Code.Canceled,
+      rawMessage: expect.stringContaining("was closed"),
+    });
+    expect(made).toBe(1);
+  });
+
+  test("ends a push that waits until it continues by its cursor", async () => {
+    await using world = await roomWorld();
+    const call = await world.watching();
+    const failed = failureOf(call);
+    world.room.end(new ConnectError("busy", Code.Unavailable, PUSHBACK));
+    await until("the call waits", () => call.state === "resuming");
+    await world.transport.close();
+    expect(await failed).toMatchObject({
+      code: Code.Canceled,
+      rawMessage: expect.stringContaining("was closed"),
+    });
   });
 });
 

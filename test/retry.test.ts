@@ -7,6 +7,7 @@ import * as net from "node:net";
 import { expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
+import { census } from "./support/census.ts";
 import { gate, until } from "./support/gate.ts";
 import { idempotent } from "./support/idempotent.ts";
 import { sessions } from "./support/mode.ts";
@@ -120,6 +121,29 @@ test("a unary call of an idempotent method is made again on UNAVAILABLE, up to t
   const plain = world.greeter.sayHello({ content: "you" });
   expect((await failureOf(plain)).code).toBe(Code.Unavailable);
   expect(seen).toEqual([null]);
+});
+
+test("a cancel ends a unary call that waits until it is made again, with CANCELED", async () => {
+  const { method, service } = idempotent();
+  let made = 0;
+  await using world = await start({
+    server: {
+      routes: (router) => {
+        router.rpc(method, () => {
+          made++;
+          throw new ConnectError("not now", Code.Unavailable, {
+            "grpc-retry-pushback-ms": "60000",
+          });
+        });
+      },
+    },
+  });
+  const controller = new AbortController();
+  const failed = failureOf(world.client(service).sayHello({}, { signal: controller.signal }));
+  await until("the call waits", () => made === 1 && census.clientStreams === 0);
+  controller.abort();
+  expect(await failed).toMatchObject({ code: Code.Canceled, rawMessage: "the call was cancelled" });
+  expect(made).toBe(1);
 });
 
 test("interceptors that never answer delay neither cancel() nor a deadline", async () => {

@@ -41,6 +41,8 @@ export interface StreamingCallInit<I extends DescMessage> extends CallInit {
 
 /** Makes calls on a Hawser transport, with options that Connect's Transport has no parameters for. */
 export interface CallOpener {
+  /** Aborts when the transport is closed. */
+  readonly closing: AbortSignal;
   openCall<I extends DescMessage, O extends DescMessage>(
     method: DescMethodStreaming<I, O>,
     init: StreamingCallInit<I>,
@@ -52,7 +54,7 @@ export interface CallOpener {
 }
 
 /**
- * Adds a CallOpener to a transport. Its methods are not enumerable: a program that copies the transport with another
+ * Adds a CallOpener to a transport. Its members are not enumerable: a program that copies the transport with another
  * `stream` gets calls through that `stream`.
  */
 export function withCallOpener<T extends Transport>(
@@ -62,11 +64,17 @@ export function withCallOpener<T extends Transport>(
   return Object.defineProperties(transport as T & CallOpener, {
     openCall: { value: opener.openCall.bind(opener) },
     openUnaryCall: { value: opener.openUnaryCall.bind(opener) },
+    closing: { value: opener.closing },
   });
 }
 
 function hasCallOpener(transport: Transport): transport is Transport & CallOpener {
   return "openCall" in transport && "openUnaryCall" in transport;
+}
+
+/** Returns the signal that aborts when the transport is closed. Transports that are not Hawser's do not have one. */
+export function closingOf(transport: Transport): AbortSignal | undefined {
+  return hasCallOpener(transport) ? transport.closing : undefined;
 }
 
 /** Makes a streaming call. */

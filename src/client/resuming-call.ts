@@ -12,6 +12,7 @@ import { onAbort, sleep, startTimer } from "../flow/wait.ts";
 import { warningsOf } from "../observe/stalls.ts";
 import { CallLifecycle, type CallState, type LivingCall } from "./call-lifecycle.ts";
 import { type CallOptions, refusalOf } from "./call-options.ts";
+import { closingOf } from "./open-call.ts";
 import type { Resumption } from "./resume.ts";
 import { BACKOFF, madeProgress, waitBeforeNext } from "./resume-policy.ts";
 import type { CallUse } from "./stall-watch.ts";
@@ -184,7 +185,8 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
           throw error;
         }
         this.#lifecycle.change("resuming");
-        await sleep(waitMs, signal);
+        // An attempt on a transport that was closed fails immediately, with the reason.
+        await sleep(waitMs, signal, closingOf(this.#transport));
       }
       if (ended !== undefined) {
         this.#lifecycle.end(ended);

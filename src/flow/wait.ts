@@ -43,22 +43,17 @@ export function startTimer(ms: number, run: () => void, keepsAlive = false): Dis
   return { [Symbol.dispose]: () => clearTimeout(timer) };
 }
 
-/** Waits for `ms`, or until `signal` aborts. Unlike startTimer(), it keeps the process alive. */
-export function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = startTimer(
-      ms,
-      () => {
-        listening[Symbol.dispose]();
-        resolve();
-      },
-      true,
-    );
-    const listening = onAbort(signal, () => {
-      timer[Symbol.dispose]();
-      resolve();
-    });
-  });
+/** Waits for `ms`, or until one of the signals aborts. Unlike startTimer(), it keeps the process alive. */
+export async function sleep(
+  ms: number,
+  signal: AbortSignal | undefined,
+  closing?: AbortSignal,
+): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  using _timer = startTimer(ms, resolve, true);
+  using _signal = onAbort(signal, () => resolve());
+  using _closing = onAbort(closing, () => resolve());
+  await promise;
 }
 
 /** Resolves when the promise has settled, or after `ms`. */

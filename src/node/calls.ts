@@ -28,7 +28,7 @@ import { ENCODING } from "../codec/compression.ts";
 import type { Target } from "../connection/address.ts";
 import type { Addresses } from "../connection/addresses.ts";
 import { openCallStream } from "../connection/open-call-stream.ts";
-import { asFailure } from "../failure.ts";
+import { asFailure, fromAbort, ownCopy } from "../failure.ts";
 import { map, one } from "../flow/pump.ts";
 import { onAbort, sleep } from "../flow/wait.ts";
 import { CallMetadata, HeaderOptions, type HeaderValues } from "../grpc/call-metadata.ts";
@@ -79,6 +79,7 @@ type InterceptedCall = Pick<CallInit, "signal"> & { readonly header: Headers | u
 /** Makes the calls of one transport: options and headers, interceptors, retries. */
 export class Calls implements CallOpener {
   readonly #options: TransportOptions;
+  readonly closing: AbortSignal;
   readonly #init: CallsInit;
   readonly #headers: Headers | (() => HeadersInit | Promise<HeadersInit>) | undefined;
   readonly #messages: MessageOptions;
@@ -90,6 +91,7 @@ export class Calls implements CallOpener {
   constructor(options: TransportOptions, init: CallsInit) {
     this.#options = options;
     this.#init = init;
+    this.closing = init.closing;
     const { headers } = options;
     this.#headers =
       typeof headers === "function" || headers === undefined ? headers : asHeaders(headers);
@@ -232,7 +234,7 @@ export class Calls implements CallOpener {
   ): Promise<HeaderValues> {
     const linked = intercepted(signal, deadline);
     const closed = Promise.withResolvers<never>();
-    using _closing = onAbort(this.#init.closing, closed.reject);
+    using _closing = onAbort(this.closing, closed.reject);
     try {
       return await Promise.race([linked.race(pending), closed.promise]);
     } finally {
@@ -259,8 +261,9 @@ export class Calls implements CallOpener {
         const waitMs = this.#retries.pauseAfter(asFailure(error), attempts);
         if (!isIdempotent(method) || !call.reached || call.committed) throw error;
         if (waitMs === undefined || performance.now() + waitMs >= endsAt) throw error;
-        await sleep(waitMs, signal);
-        if (signal?.aborted) throw error;
+        await sleep(waitMs, signal, this.closing);
+        if (signal?.aborted) throw fromAbort(signal.reason);
+        if (this.closing.aborted) throw ownCopy(this.closing.reason);
       }
     }
   }
