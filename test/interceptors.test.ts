@@ -252,3 +252,29 @@ test("interceptors see service, method, URL and signal of the call", async () =>
   const call = ["example.Greeter", "SayHello", "/example.Greeter/SayHello", "POST", false, false];
   expect(seen).toEqual([call, call]);
 });
+
+test("an interceptor that reads one request ahead sends each request once", async () => {
+  const readAhead: Interceptor = (next) => (request) => {
+    if (!request.stream) return next(request);
+    const messages = request.message[Symbol.asyncIterator]();
+    async function* message() {
+      for (let ahead = messages.next(); ; ) {
+        const following = messages.next();
+        const { done, value } = await ahead;
+        if (done === true) return;
+        yield value;
+        ahead = following;
+      }
+    }
+    return next({ ...request, message: message() });
+  };
+  await using world = await start({ transport: { interceptors: [readAhead] } });
+  const chat = world.greeter.chat();
+  const contents = ["one", "two", "three", "four"];
+  for (const content of contents) {
+    await chat.send({ content });
+    expect(await next(chat)).toMatchObject({ reply: `Received: ${content}` });
+  }
+  chat.closeSend();
+  expect(await next(chat)).toBeUndefined();
+});

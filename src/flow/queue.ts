@@ -23,7 +23,8 @@ interface Queued<T> {
 /**
  * A bounded queue: the sender's end of a stream. Any code may push at any time. Messages are delivered in the order of
  * the pushes. One consumer takes them: either an async iteration, or a Writer, which gets each message without a promise
- * in between.
+ * in between. An iteration may call next() again before the previous call has settled: each call gets a message of its
+ * own, in the order of the calls.
  */
 export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
   readonly #limit: number;
@@ -31,7 +32,8 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
   #first = 0;
   #writer: Writer<T> | undefined;
   #writing = false;
-  #reader: PromiseWithResolvers<IteratorResult<T, undefined>> | undefined;
+  /** The calls of next() that wait, in order. */
+  readonly #readers: PromiseWithResolvers<IteratorResult<T, undefined>>[] = [];
   #onTake: (() => void) | undefined;
   readonly #share = new Share({ sliceMs: SLICE_MS });
   #pause: Promise<void> | undefined;
@@ -55,10 +57,8 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
    */
   push(value: T): Promise<void> {
     if (this.#failure !== undefined) return handled(Promise.reject(this.#failure.error));
-    if (this.#reader !== undefined) {
-      const reader = this.#reader;
-      this.#reader = undefined;
-      reader.resolve({ done: false, value });
+    if (this.#readers.length > 0) {
+      this.#readers.shift()?.resolve({ done: false, value });
       return DONE;
     }
     if (this.#writer !== undefined && !this.#writing && this.#size === 0) {
@@ -73,10 +73,7 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
   end(): void {
     if (this.#ended || this.#failure !== undefined) return;
     this.#ended = true;
-    if (this.#reader !== undefined) {
-      this.#reader.resolve(END);
-      this.#reader = undefined;
-    }
+    this.#endReaders();
     this.#drain();
   }
 
@@ -94,9 +91,14 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
     const dropped = this.#entries.splice(0).slice(this.#first);
     this.#first = 0;
     for (const { waiting } of dropped) waiting?.reject(error);
-    this.#reader?.reject(error);
-    this.#reader = undefined;
+    // The error is thrown once; then the iteration has ended, as a generator's has.
+    this.#readers.shift()?.reject(error);
+    this.#endReaders();
     this.#writer = undefined;
+  }
+
+  #endReaders(): void {
+    for (const reader of this.#readers.splice(0)) reader.resolve(END);
   }
 
   /** Writes every message to `writer` from now on, the queued ones first. */
@@ -167,8 +169,9 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
       return Promise.resolve({ done: false, value });
     }
     if (this.#ended) return Promise.resolve(END);
-    this.#reader ??= Promise.withResolvers();
-    return this.#reader.promise;
+    const reader = Promise.withResolvers<IteratorResult<T, undefined>>();
+    this.#readers.push(reader);
+    return reader.promise;
   }
 
   /** Takes the oldest entry, and resolves the push() of the entry that now fits. */
