@@ -1,6 +1,6 @@
 /** Which sessions a server has, what it forgets of them, and what must never begin twice. */
 import { Code } from "@connectrpc/connect";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { failure } from "../src/failure.ts";
 import { TOMBSTONES_PER_CONNECTION } from "../src/session/tombstones.ts";
 import { frame, GRACE_MS, RegistryWorld, START_MS } from "./support/registry-world.ts";
@@ -158,6 +158,23 @@ test("a session that was given up is UNKNOWN, and its handler's call is lost", (
   expect(world.ask("a", { attach: 2, opened: 5000 })).toBe("UNKNOWN");
   expect(world.runsOf("a")).toBe(1);
 });
+
+test.each(["runs", "has ended"])(
+  "where HTTP/2 does not allow the headers or trailers of a handler, its call, which %s, is told the cause, and the session is UNKNOWN",
+  (state) => {
+    const world = new RegistryWorld();
+    expect(world.ask("a", { opened: 5000 })).toBe("in");
+    const { session } = world.app("a");
+    const onClosed = vi.spyOn(world.app("a"), "onClosed").mockReturnValue();
+    if (state === "has ended") session.endSend({ status: "ok", trailers: {} });
+    const outcome = { is: "unsendable", error: new Error("not allowed") } as const;
+    session.onClosed(outcome, world.stream("a"));
+    expect(onClosed).toHaveBeenCalledExactlyOnceWith(outcome, session);
+    expect(() => session.write(0, new Uint8Array(1))).toThrow();
+    expect(world.stream("a").refused).toBe(true);
+    expect(world.ask("a", { attach: 2, opened: 5000 })).toBe("UNKNOWN");
+  },
+);
 
 test("a full registry drops ends that wait to be confirmed, the oldest first, and nothing else", () => {
   const world = new RegistryWorld({ maxSessions: 3 });

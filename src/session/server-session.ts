@@ -155,7 +155,7 @@ export class ServerSession
 
   onClosed(outcome: Outcome, from: CallStream): void {
     if (from !== this.attachment.stream) return;
-    if (outcome.is === "unsendable") this.reset();
+    if (outcome.is === "unsendable") this.#giveUp(false, givenUp(), outcome);
     else this.#lost();
   }
 
@@ -214,7 +214,7 @@ export class ServerSession
 
   /** Ends the session: it cannot be resumed. */
   reset(): void {
-    this.#giveUp(false, failure(Code.Aborted, "the session was given up"));
+    this.#giveUp(false, givenUp());
   }
 
   #onControl(message: Received): void {
@@ -244,15 +244,22 @@ export class ServerSession
     if (!this.finished) this.#call.onInvalid(error, this);
   }
 
-  /** Ends the session and its stream with an error. */
-  #giveUp(clientKnows: boolean, error: ConnectError): void {
+  /**
+   * Ends the session and its stream with an error.
+   *
+   * @param outcome as for #closeCall()
+   */
+  #giveUp(clientKnows: boolean, error: ConnectError, outcome: Outcome = lost(error)): void {
     const stream = this.takeStream();
-    this.#end(clientKnows, error);
+    this.#end(clientKnows, error, outcome);
     stream?.refuse(error);
   }
 
-  /** @param error why the call is lost, if it has not ended */
-  #end(clientKnows: boolean, error: ConnectError = ENDED): void {
+  /**
+   * @param error the error of later writes
+   * @param outcome as for #closeCall()
+   */
+  #end(clientKnows: boolean, error: ConnectError = ENDED, outcome: Outcome = lost(error)): void {
     if (this.attachment.is === "over") return;
     this.takeStream();
     this.attachment = ended(this.attachment);
@@ -260,19 +267,28 @@ export class ServerSession
     this.failWrites(error);
     this.window.close();
     this.#keeper.onEnded(this.#id, clientKnows);
-    this.#closeCall(error);
+    this.#closeCall(outcome);
   }
 
-  #closeCall(error: ConnectError = ENDED): void {
+  /** @param outcome how the call ended, if it has not ended before, or if its end could not be sent */
+  #closeCall(outcome: Outcome = lost(ENDED)): void {
     if (this.#phase === "closed") return;
     this.#phase = "closed";
-    if (this.#callEnd !== undefined) this.#call.onClosed({ is: "ended", ...this.#callEnd }, this);
-    else this.#call.onClosed({ is: "lost", error, unprocessed: false }, this);
+    const end = outcome.is === "unsendable" ? undefined : this.#callEnd;
+    this.#call.onClosed(end === undefined ? outcome : { is: "ended", ...end }, this);
   }
 }
 
 /** Why nothing can be written any more to a session whose call ended well. */
 const ENDED = failure(Code.Canceled, "the call is over");
+
+function lost(error: ConnectError): Outcome {
+  return { is: "lost", error, unprocessed: false };
+}
+
+function givenUp(): ConnectError {
+  return failure(Code.Aborted, "the session was given up");
+}
 
 /** Returns the headers that the call set, without those that every response has. */
 function without(headers: HeaderList, head: HeaderList): HeaderList {

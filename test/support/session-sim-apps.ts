@@ -282,7 +282,7 @@ export class ServerApp extends SimApp implements ServerStreamListener {
     if (this.running) this.#sendHeaders();
   }
 
-  /** Ends the session because its output could not be sent, as when node:http2 refuses its headers. */
+  /** Ends the session: the call gives it up. */
   giveUp(): void {
     this.gaveUp = true;
     this.session.reset();
