@@ -18,7 +18,7 @@ export function intercept<Fn>(next: Fn, interceptors: readonly Interceptor[]): F
  * reader calls outside of any `als.run()`. So this interceptor stands between any
  * two others, and between an interceptor and the handler.
  */
-export const keepContext: Interceptor = (next) => async (request) => {
+const keepContext: Interceptor = (next) => async (request) => {
   if (!request.stream) return await next(request);
   const context = runtime.currentContext();
   const message = iterateIn(context, request.message);
