@@ -26,8 +26,8 @@ const PATIENCE_MS = 500;
  */
 export class Addresses {
   readonly #all: readonly Connections[];
-  /** Whether the servers keep sessions. */
-  readonly question = new SessionQuestion(this);
+  /** Whether the servers keep sessions. A single address is asked once for calls and for sessions that begin again. */
+  readonly question: SessionQuestion;
   /** The timer for the acknowledgements of all sessions of the transport. */
   readonly acknowledgements = new Acknowledgements(realClock);
   readonly #closing = new AbortController();
@@ -37,6 +37,8 @@ export class Addresses {
     this.#all = targets.map((target, at) => {
       return new Connections(target, options, () => this.#drains(at));
     });
+    const [only] = this.#all as [Connections];
+    this.question = this.#all.length === 1 ? only.question : new SessionQuestion(this);
   }
 
   get closing(): AbortSignal {

@@ -1,6 +1,7 @@
 /** One HTTP/2 connection of a client, as seen by the code that makes calls on it. src/node/http2 implements it. */
-import type { ConnectError } from "@connectrpc/connect";
+import { Code, type ConnectError } from "@connectrpc/connect";
 import type { ClientStreamListener } from "../call-stream.ts";
+import { failure } from "../failure.ts";
 import type { FrameRules } from "../grpc/framing.ts";
 import type { RequestHead } from "../grpc/request-headers.ts";
 import type { ClientAttachment } from "../session/attachment.ts";
@@ -69,6 +70,9 @@ export interface ConnectionSource {
   /** As Connections.acquire(). */
   acquire(use: (connection: Connection) => void, wanted?: () => boolean): Promise<void>;
 }
+
+/** The error of an acquire() whose call no longer needs a connection. */
+export const NO_LONGER = failure(Code.Canceled, "the call was over before there was a connection");
 
 /** What a connection needs from its owner. */
 export interface ConnectionOwner {

@@ -5,9 +5,10 @@ import { runtime } from "../flow/runtime.ts";
 import { sleep, startTimer } from "../flow/wait.ts";
 import type { OpenSession } from "../session/attachment.ts";
 import type { Target } from "./address.ts";
-import type { Connect, Connection } from "./connection.ts";
+import { type Connect, type Connection, NO_LONGER } from "./connection.ts";
 import { CLIENT_TIMES, Keepalive, type KeepaliveOptions } from "./keepalive.ts";
 import { SessionCancels } from "./session-cancels.ts";
+import { SessionQuestion } from "./session-question.ts";
 
 export interface ConnectionsOptions {
   connect: Connect;
@@ -41,9 +42,6 @@ const CLOSED_FOR_NOW_MAX = 2;
 /** The interval in which calls that no longer need a connection are removed from those that wait. */
 const CHECK_MS = 1000;
 
-/** The error of an acquire() whose call no longer needs a connection. */
-export const NO_LONGER = failure(Code.Canceled, "the call was over before there was a connection");
-
 /** The pause between attempts (gRPC connection-backoff). */
 const BACKOFF: BackoffOptions = {
   initialMs: 1000,
@@ -69,6 +67,8 @@ export class Connections {
    */
   readonly openSessions = new Set<OpenSession>();
   readonly cancels = new SessionCancels(this);
+  /** Whether the server keeps sessions. */
+  readonly question = new SessionQuestion(this);
   readonly #options: ConnectionsOptions;
   readonly #onDrain: () => void;
   readonly #keepalive: Keepalive;

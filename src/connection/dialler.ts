@@ -14,7 +14,7 @@ import type { Addresses } from "./addresses.ts";
 import { invalidHeaders } from "./attempts.ts";
 import type { Connection } from "./connection.ts";
 import type { Connections } from "./connections.ts";
-import { type MethodHeaders, negotiatedConnection } from "./negotiate.ts";
+import type { MethodHeaders } from "./negotiate.ts";
 
 /**
  * The headers of an attachment must stay this far below the limit: in later
@@ -94,13 +94,14 @@ export class StreamDialler implements Dialler {
 
   renegotiate(sinceMs: number, watcher: SettingsWatcher): void {
     this.#connections.invalidateSettings(sinceMs);
-    negotiatedConnection(this.#connections, this.#ownHeaders, () => watcher.isWanted).then(
-      ({ sessionSettings, mustNegotiate }) => {
+    this.#connections.question.ask(this.#ownHeaders, {
+      isWanted: () => watcher.isWanted,
+      onAnswer({ sessionSettings, mustNegotiate }) {
         if (sessionSettings && !mustNegotiate) watcher.onSettings(sessionSettings);
         else watcher.onNoSettings();
       },
-      (reason) => watcher.onNoSettings(asFailure(reason)),
-    );
+      onFailed: (error) => watcher.onNoSettings(error),
+    });
   }
 
   sendCancel(headers: Record<string, string>, forMs: number): void {

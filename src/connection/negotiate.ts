@@ -59,17 +59,7 @@ export async function negotiatedConnection(
  * keeps none; but settings of an earlier answer then stay. Rejects if the
  * connection is lost.
  */
-function negotiate(connection: Connection, headers: MethodHeaders): Promise<void> {
-  const asked = asking.get(connection);
-  if (asked !== undefined) return asked;
-  const answer = ask(connection, headers).finally(() => asking.delete(connection));
-  asking.set(connection, answer);
-  return answer;
-}
-
-const asking = new WeakMap<Connection, Promise<void>>();
-
-async function ask(connection: Connection, headers: MethodHeaders): Promise<void> {
+async function negotiate(connection: Connection, headers: MethodHeaders): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const plain = () => {
     if (connection.sessionSettings === undefined) connection.setSessionSettings(false);

@@ -41,17 +41,18 @@ export function openCallStream(options: CallStreamOptions, call: ClientCallListe
     else
       openSession(options, call, { connections: addresses.homeOf(connection), settings, window });
   };
+  const isWanted = () => !call.isOver;
   if (window === undefined) {
     openPlain(options, call);
     // Asks only to learn whether it is a Hawser server: that one is sent pings more often, which detect a loss sooner.
     if (options.fastReconnect && ready?.mustNegotiate !== false) {
-      addresses.question.ask(ownHeaders, { call, onAnswer() {}, onFailed() {} });
+      addresses.question.ask(ownHeaders, { isWanted, onAnswer() {}, onFailed() {} });
     }
   } else if (ready?.sessionSettings !== undefined && !ready.mustNegotiate) {
     by(ready, ready.sessionSettings);
   } else {
     addresses.question.ask(ownHeaders, {
-      call,
+      isWanted,
       onAnswer: (asked) => by(asked, asked.sessionSettings ?? false),
       onFailed: (error) => call.onFailed(error),
     });
