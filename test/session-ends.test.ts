@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { Code } from "../src/index.ts";
-import { stillAt, until } from "./support/gate.ts";
+import { aborted, stillAt, until } from "./support/gate.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { end, newId } from "./support/session-peer.ts";
 import { puppet, sessionWorld } from "./support/session-world.ts";
@@ -88,4 +88,20 @@ test("a client that drops its connection while the end is on its way gets the en
   await until("the client has given it up", () => chat.state === "resuming");
   world.link.resume("down");
   expect((await all(chat)).map(({ reply }) => reply)).toEqual(["two"]);
+});
+
+test("a call whose deadline passes while its session has no connection is kept with its end for the grace", async () => {
+  await using world = await sessionWorld({ sessions: { graceMs: 5_000 } });
+  const [a, b] = [await world.peer(), await world.peer()];
+  const id = newId();
+  const first = a.attach(id, { headers: { "grpc-timeout": "300m" } });
+  first.send("one");
+  await first.hears(1);
+  await a[Symbol.asyncDispose]();
+  await aborted(world.runs[0]?.context.signal as AbortSignal);
+  // The stream of an expired call is reset after a second; the session has no stream.
+  await new Promise((resolve) => setTimeout(resolve, 1_200));
+  const second = b.attach(id, { attach: 2, received: 1 });
+  expect(await second.ended()).toMatchObject({ status: Code.DeadlineExceeded, sent: "1" });
+  second.halfClose();
 });

@@ -332,8 +332,9 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
       resetLater();
       return;
     }
-    this.#finish(expired);
+    // Before #finish(): that may close the call already, and then the timer must not run.
     this.#deadline = startTimer(END_MS, resetLater);
+    this.#finish(expired);
   }
 
   #finish(error: ConnectError | undefined): void {
