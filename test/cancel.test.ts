@@ -332,6 +332,17 @@ test("calls that fill a connection and are cancelled together abort every handle
   otherCall.cancel();
 });
 
+test("where a listener cancels the call when it opens, onHeader is not called", async () => {
+  await using world = await start();
+  let headers = 0;
+  const push = world.greeter.subscribe({ count: 1 }, { onHeader: () => void headers++ });
+  push.onState((state) => {
+    if (state === "open") push.cancel();
+  });
+  expect(await failureOf(push)).toMatchObject({ code: Code.Canceled });
+  expect(headers).toBe(0);
+});
+
 test("a request iterable is told to return when the call is cancelled", async () => {
   const returned = gate();
   await using world = await start();

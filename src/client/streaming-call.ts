@@ -140,7 +140,8 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     answer
       .then((response) => {
         this.#opened();
-        options.onHeader?.(response.header);
+        // A listener of the state may have ended the call there.
+        if (!this.#lifecycle.isClosed) options.onHeader?.(response.header);
         resolve(response);
       })
       // Reached also if onHeader threw: without this the call would continue.
