@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { expect, test } from "vitest";
-import { openLink } from "../src/testing/link.ts";
+import { openLink, type TcpLink } from "../src/testing/link.ts";
 import { settles, stillAt, until } from "./support/gate.ts";
 
 /** A link to a server that keeps what it gets, and one connection through it, of which both ends are seen. */
@@ -73,6 +73,25 @@ test.each(["fin", "rst"] as const)(
     await cut;
   },
 );
+
+test.each<[string, (link: TcpLink) => Promise<unknown>]>([
+  ["cut()", (link) => link.cut("fin")],
+  ["cutAfter()", (link) => link.cutAfter("up", 1, "fin")],
+])("%s with FIN resolves although a stalled direction is full", async (_name, cutIn) => {
+  await using line = await through();
+  const { here, there, link } = line;
+  link.stall("down");
+  there.socket.write(Buffer.alloc(32 << 20));
+  expect(await stillAt(() => there.socket.writableLength, 100)).toBeGreaterThan(0);
+  let cuts = 0;
+  const cut = cutIn(link).then(() => cuts++);
+  here.socket.write("x");
+  await until("both ends have the FIN", () => here.sawFin && there.sawFin);
+  for (const { socket } of [here, there]) socket.end();
+  await until("the cut resolves", () => cuts === 1);
+  await cut;
+  expect(link.open).toBe(0);
+});
 
 test("cut() ends every connection, refuse() resets new ones, and a new target gets the next", async () => {
   await using line = await through();

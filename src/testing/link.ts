@@ -276,6 +276,8 @@ async function endGracefully(socket: Socket): Promise<void> {
   const closed = new Promise((resolve) => socket.once("close", resolve));
   socket.removeAllListeners("data").removeAllListeners("end");
   socket.on("data", () => {}).on("end", () => socket.destroy());
+  // A direction that holds bytes back has paused it; while it is paused, it does not see the peer's FIN.
+  socket.resume();
   socket.end();
   await closed;
 }
