@@ -131,6 +131,7 @@ class TestWorld implements World {
   }
 
   async #close(): Promise<void> {
+    this.server.refuseRestarts();
     await this.transport.close();
     await this.server.kill();
     await this.link[Symbol.asyncDispose]();
