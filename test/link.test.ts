@@ -93,6 +93,35 @@ test.each<[string, (link: TcpLink) => Promise<unknown>]>([
   expect(link.open).toBe(0);
 });
 
+test("cutAfter() cuts one connection if bytes of two are delivered at the same time", async () => {
+  await using line = await through();
+  const { link } = line;
+  const other = watch(connect({ host: "127.0.0.1", port: link.port }));
+  await until("both are connected", () => link.open === 2);
+  const stall = link.stall("up");
+  for (const { socket } of [line.here, other]) socket.write("x".repeat(100));
+  expect(await stillAt(() => link.up.delivered, 50)).toBe(0);
+  let cuts = 0;
+  void link.cutAfter("up", 10).then(() => cuts++);
+  stall[Symbol.dispose]();
+  await until("the cut resolves", () => cuts === 1);
+  await until("one connection ended", () => link.open === 1);
+  other.socket.destroy();
+});
+
+test("cutAfter() does not count bytes that are already on their way", async () => {
+  await using line = await through();
+  const { here, there, link } = line;
+  there.socket.pause();
+  here.socket.write(Buffer.alloc(32 << 20));
+  const delivered = await stillAt(() => link.up.delivered, 100);
+  let cuts = 0;
+  void link.cutAfter("up", 5).then(() => cuts++);
+  there.socket.resume();
+  await until("the cut resolves", () => cuts === 1);
+  expect(link.up.delivered).toBeGreaterThan(delivered + 5);
+});
+
 test("cut() ends every connection, refuse() resets new ones, and a new target gets the next", async () => {
   await using line = await through();
   line.link.cut("rst");
