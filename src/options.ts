@@ -69,6 +69,12 @@ export const notNegativeOrInfinite = number(
   (value) => value >= 0,
 );
 
+/** A whole number of 0 or more, or Infinity. */
+export const wholeOrInfinite = number(
+  "a whole number of 0 or more, or Infinity,",
+  (value) => value >= 0 && (Number.isInteger(value) || value === Infinity),
+);
+
 /** A number of milliseconds. Values up to 0, and Infinity, mean that there is no deadline. */
 export const timeout = number("a number of milliseconds", (value) => !Number.isNaN(value));
 

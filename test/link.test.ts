@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { expect, test } from "vitest";
-import { openLink } from "../src/testing/link.ts";
+import { openLink, type TcpLink } from "../src/testing/link.ts";
 import { settles, stillAt, until } from "./support/gate.ts";
 
 /** A link to a server that keeps what it gets, and one connection through it, of which both ends are seen. */
@@ -73,6 +73,54 @@ test.each(["fin", "rst"] as const)(
     await cut;
   },
 );
+
+test.each<[string, (link: TcpLink) => Promise<unknown>]>([
+  ["cut()", (link) => link.cut("fin")],
+  ["cutAfter()", (link) => link.cutAfter("up", 1, "fin")],
+])("%s with FIN resolves although a stalled direction is full", async (_name, cutIn) => {
+  await using line = await through();
+  const { here, there, link } = line;
+  link.stall("down");
+  there.socket.write(Buffer.alloc(32 << 20));
+  expect(await stillAt(() => there.socket.writableLength, 100)).toBeGreaterThan(0);
+  let cuts = 0;
+  const cut = cutIn(link).then(() => cuts++);
+  here.socket.write("x");
+  await until("both ends have the FIN", () => here.sawFin && there.sawFin);
+  for (const { socket } of [here, there]) socket.end();
+  await until("the cut resolves", () => cuts === 1);
+  await cut;
+  expect(link.open).toBe(0);
+});
+
+test("cutAfter() cuts one connection if bytes of two are delivered at the same time", async () => {
+  await using line = await through();
+  const { link } = line;
+  const other = watch(connect({ host: "127.0.0.1", port: link.port }));
+  await until("both are connected", () => link.open === 2);
+  const stall = link.stall("up");
+  for (const { socket } of [line.here, other]) socket.write("x".repeat(100));
+  expect(await stillAt(() => link.up.delivered, 50)).toBe(0);
+  let cuts = 0;
+  void link.cutAfter("up", 10).then(() => cuts++);
+  stall[Symbol.dispose]();
+  await until("the cut resolves", () => cuts === 1);
+  await until("one connection ended", () => link.open === 1);
+  other.socket.destroy();
+});
+
+test("cutAfter() does not count bytes that are already on their way", async () => {
+  await using line = await through();
+  const { here, there, link } = line;
+  there.socket.pause();
+  here.socket.write(Buffer.alloc(32 << 20));
+  const delivered = await stillAt(() => link.up.delivered, 100);
+  let cuts = 0;
+  void link.cutAfter("up", 5).then(() => cuts++);
+  there.socket.resume();
+  await until("the cut resolves", () => cuts === 1);
+  expect(link.up.delivered).toBeGreaterThan(delivered + 5);
+});
 
 test("cut() ends every connection, refuse() resets new ones, and a new target gets the next", async () => {
   await using line = await through();

@@ -44,6 +44,52 @@ test("cutAfter() ends a connection in the middle of a message, which then arrive
   chat.cancel();
 });
 
+test("cutAfter() rejects if a later call for the same direction replaces it", async () => {
+  await using it = await countingWorld();
+  const chat = await chatting(it);
+  const first = it.link.cutAfter("up", 1_000_000);
+  await chat.send({ content: "b" });
+  await next(chat);
+  const other = it.link.cutAfter("down", 10);
+  const second = it.link.cutAfter("up", 5_000);
+  const error = await failureOf(first);
+  expect(error.code).toBe(Code.Canceled);
+  expect(error.rawMessage).toMatch(
+    /^link\.cutAfter: a later call for "up" replaced this one after [1-9]\d* of its 1000000 B: /,
+  );
+  await chat.send({ content: "c" });
+  await other;
+  await chat.send({ content: "d".repeat(20_000) });
+  await second;
+  chat.cancel();
+});
+
+test("cutAfter() rejects if the world is disposed before the cut, and throws afterwards", async () => {
+  let first: Promise<void> | undefined;
+  let link: World["link"] | undefined;
+  {
+    await using it = await countingWorld();
+    link = it.link;
+    first = link.cutAfter("down", 1_000_000);
+    await it.greeter.sayHello({});
+  }
+  const error = await failureOf(first);
+  expect(error.code).toBe(Code.Canceled);
+  expect(error.rawMessage).toMatch(
+    /^link\.cutAfter: the world was disposed after [1-9]\d* of the 1000000 B "down": /,
+  );
+  expect(() => link.cutAfter("down", 1)).toThrow(
+    "link.cutAfter: the world was disposed: start another with startWorld()",
+  );
+});
+
+test("a cutAfter() that was replaced, or is left when the world is disposed, need not be awaited", async () => {
+  await using it = await countingWorld();
+  it.link.cutAfter("up", 1_000_000);
+  it.link.cutAfter("up", 1_000_000);
+  await it.greeter.sayHello({});
+});
+
 test("stall() holds all bytes until it is disposed, and a deadline passes meanwhile", async () => {
   await using it = await countingWorld();
   const chat = await chatting(it);
@@ -159,7 +205,11 @@ test.each<[string, (link: World["link"]) => unknown]>([
     'link.cut: kind is "RST" (a string): "rst" or "fin" is needed',
     (link) => link.cut("RST" as "rst"),
   ],
-  ["link.cutAfter: bytes is -1: a number of 0", (link) => link.cutAfter("up", -1)],
+  [
+    "link.cutAfter: bytes is -1: a whole number of 0 or more, or Infinity, is needed",
+    (link) => link.cutAfter("up", -1),
+  ],
+  ["link.cutAfter: bytes is 1.5: a whole number", (link) => link.cutAfter("up", 1.5)],
   [
     'link.cutAfter: direction is missing: "up" or "down" is needed',
     (link) => link.cutAfter(undefined as never, 1),

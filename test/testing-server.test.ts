@@ -12,7 +12,7 @@ import {
 } from "../src/index.ts";
 import type { HandlerContext } from "../src/server.ts";
 import { startWorld } from "../src/testing.ts";
-import { chatting, countingWorld, dial, elapsedMs } from "./support/counting-world.ts";
+import { chatting, counting, countingWorld, dial, elapsedMs } from "./support/counting-world.ts";
 import { aborted, gate, settles, stillAt, until } from "./support/gate.ts";
 import { failureOf, next } from "./support/read.ts";
 import { leftSince, resources } from "./support/world.ts";
@@ -178,5 +178,22 @@ describe("server.restart()", () => {
     await once(other, "close");
     await it.server.restart();
     expect(await it.greeter.sayHello({ content: "hi" })).toMatchObject({ reply: "hi" });
+  });
+
+  test("fails while its world is disposed and afterwards, and starts no server", async () => {
+    const before = resources();
+    const world = await startWorld(counting().routes);
+    const disposed = world[Symbol.asyncDispose]();
+    const errors = [await failureOf(world.server.restart())];
+    await disposed;
+    errors.push(await failureOf(world.server.restart()));
+    for (const error of errors) {
+      expect(error.code).toBe(Code.FailedPrecondition);
+      expect(error.rawMessage).toBe(
+        "server.restart: the world was disposed: start another with startWorld()",
+      );
+    }
+    await settles(() => leftSince(before).length === 0);
+    expect(leftSince(before)).toEqual([]);
   });
 });

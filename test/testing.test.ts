@@ -59,6 +59,18 @@ test.each<[string, RegExp, Omit<WorldOptions, "routes">]>([
   expect(await it.greeter.sayHello({ content: "hi" })).toMatchObject({ reply: "hi" });
 });
 
+test.each<[string, WorldOptions["listen"]]>([
+  ["a host", { host: "127.0.0.1" }],
+  ["neither a host nor a port", {}],
+  ["a port that is undefined", { port: undefined }],
+])("worlds that listen with %s have a free port each", async (_name, listen) => {
+  await using a = await countingWorld({ listen });
+  expect(a.server.url).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
+  expect(await a.greeter.sayHello({ content: "a" })).toMatchObject({ reply: "a" });
+  await using b = await countingWorld({ listen });
+  expect(await b.greeter.sayHello({ content: "b" })).toMatchObject({ reply: "b" });
+});
+
 test("a world over a Unix socket can be served, cut, killed and restarted", async () => {
   const folder = await mkdtemp(join(tmpdir(), "hawser-"));
   try {

@@ -4,8 +4,18 @@ import { NAME_CHARACTERS, TEXT_CHARACTERS } from "./limits.ts";
 /** The largest sequence: stores keep it in 64 bits with a sign. */
 const LARGEST_SEQUENCE = 2n ** 63n - 1n;
 
-const CONTROL = /\p{Cc}/u;
-const CONTROL_IN_TEXT = /[^\P{Cc}\n\r\t]/u;
+/** Control characters that a value must not hold. */
+interface Controls {
+  readonly pattern: RegExp;
+  /** Which ones the value may hold, as an error says it. */
+  readonly exception: string;
+}
+
+const CONTROLS: Controls = { pattern: /\p{Cc}/u, exception: "" };
+const CONTROLS_IN_TEXT: Controls = {
+  pattern: /[^\P{Cc}\n\r\t]/u,
+  exception: " other than line breaks and tabs",
+};
 
 /** An error with the code INVALID_ARGUMENT. */
 export function invalid(message: string): ConnectError {
@@ -15,13 +25,13 @@ export function invalid(message: string): ConnectError {
 /** Throws unless the value can be the name of a room, a member or a producer. */
 export function checkName(field: string, value: string): void {
   checkLength(field, value, NAME_CHARACTERS);
-  checkControls(field, value, CONTROL, "");
+  checkControls(field, value, CONTROLS);
 }
 
 /** Throws unless the value can be the text of a message. */
 export function checkText(field: string, value: string): void {
   checkLength(field, value, TEXT_CHARACTERS);
-  checkControls(field, value, CONTROL_IN_TEXT, " other than line breaks and tabs");
+  checkControls(field, value, CONTROLS_IN_TEXT);
 }
 
 /** Throws unless the value can be the number of a message. */
@@ -41,9 +51,9 @@ function checkLength(field: string, value: string, maxCharacters: number): void 
   throw invalid(`${field} ${has}: it must have 1 to ${maxCharacters}`);
 }
 
-function checkControls(field: string, value: string, controls: RegExp, but: string): void {
-  const found = controls.exec(value);
+function checkControls(field: string, value: string, { pattern, exception }: Controls): void {
+  const found = pattern.exec(value);
   if (found === null) return;
   const code = (found[0].codePointAt(0) as number).toString(16).toUpperCase().padStart(4, "0");
-  throw invalid(`${field} holds U+${code}: leave out control characters${but}`);
+  throw invalid(`${field} holds U+${code}: leave out control characters${exception}`);
 }

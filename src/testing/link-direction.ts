@@ -24,6 +24,23 @@ export interface LinkRoute {
   readonly to: Socket;
 }
 
+/** Is told what becomes of a cut: one of its functions is called, once. */
+export interface CutListener {
+  /** The connection that the final byte was for must be cut now. */
+  onCut(route: LinkRoute): void;
+  /** There will be no cut: a later one replaced it, or the link was closed. `passedBytes` of its bytes have passed. */
+  onNoCut(reason: "replaced" | "closed", passedBytes: number): void;
+}
+
+/** A cut that waits for its final byte. */
+interface WaitingCut {
+  /** After how many bytes it cuts. */
+  readonly bytes: number;
+  /** How many of them have passed. They count as soon as they are written, so that no two writes take the same. */
+  passedBytes: number;
+  readonly listener: CutListener;
+}
+
 /** One direction of a link: takes bytes from one socket of each connection and delivers them to the other. */
 export class LinkDirection {
   /** Reads everything and delivers nothing, like a cable that is unplugged behind a switch which still answers. */
@@ -32,8 +49,7 @@ export class LinkDirection {
   bytesPerSecond = Number.POSITIVE_INFINITY;
   #delivered = 0;
   #delay = NO_DELAY;
-  #bytesUntilCut = Number.POSITIVE_INFINITY;
-  #onCut: (route: LinkRoute) => void = () => {};
+  #cut: WaitingCut | undefined;
   readonly #stalls = new Set<symbol>();
   readonly #closing: AbortSignal;
   readonly #waiting = new Set<() => void>();
@@ -41,7 +57,7 @@ export class LinkDirection {
   /** @param closing aborts when the link is closed: nothing is delivered after that */
   constructor(closing: AbortSignal) {
     this.#closing = closing;
-    closing.addEventListener("abort", () => this.#wake(), { once: true });
+    closing.addEventListener("abort", () => this.#onClosing(), { once: true });
   }
 
   /** How many bytes were delivered, over all connections. */
@@ -84,10 +100,10 @@ export class LinkDirection {
     };
   }
 
-  /** Delivers this many more bytes, then calls `onCut` with the connection that the final one was for. */
-  cutAfter(bytes: number, onCut: (route: LinkRoute) => void): void {
-    this.#bytesUntilCut = bytes;
-    this.#onCut = onCut;
+  /** Delivers this many more bytes, then calls onCut(). A later cut replaces one that still waits. */
+  cutAfter(bytes: number, listener: CutListener): void {
+    this.#dropCut("replaced");
+    this.#cut = { bytes, passedBytes: 0, listener };
   }
 
   forward(route: LinkRoute): void {
@@ -138,16 +154,19 @@ export class LinkDirection {
   async #write(bytes: Buffer, route: LinkRoute): Promise<Buffer> {
     if (this.dropping) return bytes.subarray(bytes.length);
     const share = Math.max(1, Math.ceil(this.bytesPerSecond / 100));
-    const now = bytes.subarray(0, Math.min(bytes.length, share, this.#bytesUntilCut));
+    const cut = this.#cut;
+    const bytesUntilCut = cut === undefined ? Infinity : cut.bytes - cut.passedBytes;
+    const now = bytes.subarray(0, Math.min(bytes.length, share, bytesUntilCut));
+    const isFinal = now.length === bytesUntilCut;
+    if (cut !== undefined) cut.passedBytes += now.length;
+    // From here on the cut belongs to this connection: no other one takes it, and no later cut replaces it.
+    if (isFinal) this.#cut = undefined;
     if (now.length > 0) {
       await new Promise<void>((resolve) => route.to.write(now, () => resolve()));
       this.#delivered += now.length;
-      this.#bytesUntilCut -= now.length;
     }
-    if (this.#bytesUntilCut === 0) {
-      this.#bytesUntilCut = Number.POSITIVE_INFINITY;
-      this.#onCut(route);
-    } else if (Number.isFinite(this.bytesPerSecond)) {
+    if (isFinal) cut?.listener.onCut(route);
+    else if (Number.isFinite(this.bytesPerSecond)) {
       await sleep((now.length / this.bytesPerSecond) * 1000, this.#closing);
     }
     return bytes.subarray(now.length);
@@ -164,6 +183,17 @@ export class LinkDirection {
       this.#waiting.add(wake);
       to.once("close", wake);
     });
+  }
+
+  #dropCut(reason: "replaced" | "closed"): void {
+    const cut = this.#cut;
+    this.#cut = undefined;
+    cut?.listener.onNoCut(reason, cut.passedBytes);
+  }
+
+  #onClosing(): void {
+    this.#dropCut("closed");
+    this.#wake();
   }
 
   #wake(): void {

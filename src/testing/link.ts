@@ -1,9 +1,11 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket, type SocketConnectOpts } from "node:net";
 import { setImmediate } from "node:timers/promises";
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { failure, handled } from "../failure.ts";
 import { listen } from "../node/listen.ts";
 import { resetSocket } from "../node/reset-socket.ts";
-import { either, notNegative, notNegativeOrInfinite, oneOf } from "../options.ts";
+import { either, notNegative, oneOf, wholeOrInfinite } from "../options.ts";
 import { LinkDirection } from "./link-direction.ts";
 
 /** `"up"` is from the client to the server, `"down"` from the server to the client. */
@@ -35,8 +37,13 @@ export interface Link {
   /**
    * Delivers this many more bytes in one direction, counted over all connections, then cuts the connection that the
    * final byte was for. So a test ends a connection in the middle of a message. Resolves when both ends in this process
-   * have seen the end. A later call for the same direction replaces it.
+   * have seen the end.
    *
+   * Rejects with CANCELED if there is no such cut: a later call for the same direction replaced it, or the world was
+   * disposed first. If nobody awaits the promise, its rejection is not reported as unhandled. Throws
+   * FAILED_PRECONDITION when the world is disposed.
+   *
+   * @param bytes a whole number; Infinity only replaces an earlier call
    * @param kind default: `"rst"`
    */
   cutAfter(direction: Direction, bytes: number, kind?: CutKind): Promise<void>;
@@ -166,16 +173,29 @@ export class TcpLink implements Link, AsyncDisposable {
 
   cutAfter(direction: Direction, bytes: number, kind: CutKind = "rst"): Promise<void> {
     aDirection(direction, { of: "link.cutAfter", option: "direction" });
-    notNegativeOrInfinite(bytes, { of: "link.cutAfter", option: "bytes" });
+    wholeOrInfinite(bytes, { of: "link.cutAfter", option: "bytes" });
     aKind(kind, { of: "link.cutAfter", option: "kind" });
-    return new Promise((resolve) => this.armCut({ direction, bytes, kind }, resolve));
+    if (this.#closing.signal.aborted) {
+      const what = "link.cutAfter: the world was disposed: start another with startWorld()";
+      throw failure(Code.FailedPrecondition, what);
+    }
+    const cut = { direction, bytes, kind };
+    return handled(new Promise((resolve, reject) => this.armCut(cut, resolve, reject)));
   }
 
   /**
-   * Does the same as cutAfter(). Calls `onCut` at the cut, with a promise that resolves when both ends have seen it.
+   * Does the same as cutAfter(). Calls `onCut` at the cut, with a promise that resolves when both ends have seen it, or
+   * `onNoCut` with the error if there will be no cut.
    */
-  armCut({ direction, bytes, kind }: Cut, onCut: (seen: Promise<void>) => void): void {
-    this[direction].cutAfter(bytes, ({ from, to }) => onCut(endSockets([from, to], kind)));
+  armCut(
+    cut: Cut,
+    onCut: (seen: Promise<void>) => void,
+    onNoCut: (error: ConnectError) => void = () => {},
+  ): void {
+    this[cut.direction].cutAfter(cut.bytes, {
+      onCut: ({ from, to }) => onCut(endSockets([from, to], cut.kind)),
+      onNoCut: (reason, passedBytes) => onNoCut(noCut(cut, reason, passedBytes)),
+    });
   }
 
   stall(direction?: Direction): Disposable {
@@ -260,6 +280,21 @@ export async function openLink(
   return link;
 }
 
+/** Makes the error of a cut that will not happen. */
+function noCut(
+  { direction, bytes }: Cut,
+  reason: "replaced" | "closed",
+  passedBytes: number,
+): ConnectError {
+  const what =
+    reason === "replaced"
+      ? `a later call for "${direction}" replaced this one after ${passedBytes} of its ${bytes} B: ` +
+        "await each cut before the next call"
+      : `the world was disposed after ${passedBytes} of the ${bytes} B "${direction}": ` +
+        "cut after fewer bytes, or let more pass before the test ends";
+  return failure(Code.Canceled, `link.cutAfter: ${what}`);
+}
+
 /** Ends connections, and resolves when the other ends in this process have seen it. */
 async function endSockets(sockets: readonly Socket[], kind: CutKind): Promise<void> {
   if (kind === "rst") {
@@ -276,6 +311,8 @@ async function endGracefully(socket: Socket): Promise<void> {
   const closed = new Promise((resolve) => socket.once("close", resolve));
   socket.removeAllListeners("data").removeAllListeners("end");
   socket.on("data", () => {}).on("end", () => socket.destroy());
+  // A direction that holds bytes back has paused it; while it is paused, it does not see the peer's FIN.
+  socket.resume();
   socket.end();
   await closed;
 }

@@ -1,3 +1,5 @@
+import { Code } from "@connectrpc/connect";
+import { failure } from "../failure.ts";
 import { HawserServer, type Server } from "../node/create-server.ts";
 import type { ListenOptions, ServerAddress, ServerOptions } from "../node/server-options.ts";
 import type { TcpLink } from "./link.ts";
@@ -16,7 +18,8 @@ export interface WorldServer extends Pick<Server, "close" | "openCalls"> {
   /**
    * Starts the server again at the same port, like a new process: it runs `routes` again and knows none of the old
    * sessions. A server that is not closed is killed first. A call during a restart resolves with that restart. Rejects
-   * with FAILED_PRECONDITION if another process took the port meanwhile, and may then be called again.
+   * with FAILED_PRECONDITION if another process took the port meanwhile, and may then be called again. Rejects with
+   * FAILED_PRECONDITION too when the world is disposed.
    */
   restart(): Promise<void>;
 }
@@ -28,6 +31,7 @@ export class RestartableServer implements WorldServer {
   #server: HawserServer;
   #address: ServerAddress | undefined;
   #restarting: Promise<void> | undefined;
+  #refusesRestarts = false;
 
   constructor(options: ServerOptions, link: TcpLink) {
     this.#options = options;
@@ -65,12 +69,21 @@ export class RestartableServer implements WorldServer {
     return this.#restarting;
   }
 
+  /** Makes restart() reject from now on, because its world is being disposed: nothing would close a new server. */
+  refuseRestarts(): void {
+    this.#refusesRestarts = true;
+  }
+
   async #kill(): Promise<void> {
     await this.#server.kill();
     await this.#link.passServerLoss();
   }
 
   async #restart(): Promise<void> {
+    if (this.#refusesRestarts) {
+      const what = "server.restart: the world was disposed: start another with startWorld()";
+      throw failure(Code.FailedPrecondition, what);
+    }
     await this.#kill();
     this.#server = new HawserServer(this.#options);
     const { host, port, path } = this.#address ?? {};

@@ -19,7 +19,7 @@ export interface WorldOptions {
   transport?: Omit<TransportOptions, "baseUrl">;
   /** The server's certificate and key. The transport trusts only this certificate. Default: no TLS. */
   tls?: Pick<TlsOptions, "cert" | "key">;
-  /** The address on which the server listens. Default: a free port of 127.0.0.1. */
+  /** The address on which the server listens. Default: a free port of `host`; its default is 127.0.0.1. */
   listen?: ListenOptions;
 }
 
@@ -69,7 +69,7 @@ export async function startWorld(given: ServerOptions["routes"] | WorldOptions):
     },
     link,
   );
-  const { host = "", port = 0, path } = await server.listen(options.listen ?? { port: 0 });
+  const { host = "", port = 0, path } = await server.listen(onFreePort(options.listen ?? {}));
   try {
     link.target = path === undefined ? { host: reachableHost(host), port } : { path };
     await link.listen({
@@ -97,6 +97,12 @@ function without(name: string, why: string): Check {
     const what = `${place.of}: ${place.option}.${name} cannot be set: ${why}`;
     throw failure(Code.InvalidArgument, what);
   };
+}
+
+/** Adds a free port to an address that names neither a port nor a path: worlds run at the same time. */
+function onFreePort(address: ListenOptions): ListenOptions {
+  const isOpen = address.path === undefined && address.port === undefined;
+  return isOpen ? { ...address, port: 0 } : address;
 }
 
 /** Returns an address of this machine for a server that listens on all of them. */
@@ -131,6 +137,7 @@ class TestWorld implements World {
   }
 
   async #close(): Promise<void> {
+    this.server.refuseRestarts();
     await this.transport.close();
     await this.server.kill();
     await this.link[Symbol.asyncDispose]();

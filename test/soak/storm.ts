@@ -41,7 +41,7 @@ export async function storm(
     else if (misfortune < 0.8) {
       // In the midst of a frame, wherever that is.
       const bytes = dice.between(1, dice.pick(100, 2000, 60_000));
-      void link.cutAfter(direction, bytes, kind).then(() => damage.cuts++);
+      link.armCut({ direction, bytes, kind }, () => damage.cuts++);
     } else if (misfortune < 0.96) {
       damage.stalls++;
       link.stall(dice.chance(0.5) ? direction : undefined);

@@ -22,11 +22,19 @@ export interface Heard {
   readonly own: boolean;
 }
 
-export interface AttendanceOptions {
+/** How a member first joins the room. */
+export interface Opening {
   readonly room: string;
   readonly name: string;
   readonly after: string;
   readonly start: Start;
+}
+
+export interface AttendanceOptions {
+  /** The options of each call of Join. Its `signal` also ends the pauses between the calls. */
+  readonly callOptions: CallOptions & { signal: AbortSignal };
+  /** Is told when the connection is lost, and when the member is back. */
+  readonly notes: ResumingNotes;
 }
 
 /**
@@ -44,8 +52,8 @@ export interface AttendanceOptions {
  */
 export class Attendance implements AsyncIterable<Heard> {
   readonly #client: Pick<Client<typeof RoomService>, "join">;
-  readonly #options: CallOptions & { signal: AbortSignal };
-  readonly #opening: AttendanceOptions;
+  readonly #callOptions: AttendanceOptions["callOptions"];
+  readonly #opening: Opening;
   readonly #notes: ResumingNotes;
   readonly #producer = randomUUID();
   /** The messages that are not acknowledged, by their sequence, oldest first. */
@@ -61,14 +69,13 @@ export class Attendance implements AsyncIterable<Heard> {
 
   constructor(
     client: Pick<Client<typeof RoomService>, "join">,
-    opening: AttendanceOptions,
-    options: CallOptions & { signal: AbortSignal },
-    notes: ResumingNotes,
+    opening: Opening,
+    { callOptions, notes }: AttendanceOptions,
   ) {
     this.#client = client;
     this.#opening = opening;
     this.#cursor = opening.after;
-    this.#options = options;
+    this.#callOptions = callOptions;
     this.#notes = notes;
   }
 
@@ -94,15 +101,15 @@ export class Attendance implements AsyncIterable<Heard> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Heard, void> {
-    const { signal } = this.#options;
-    const timeLeft = countdown(this.#options.timeoutMs);
+    const { signal } = this.#callOptions;
+    const timeLeft = countdown(this.#callOptions.timeoutMs);
     let opened = false;
     try {
       for (let attempt = 0; ; attempt++) {
         const call = { opened: false, over: false };
         try {
           const responses = this.#client.join(this.#requests(call), {
-            ...this.#options,
+            ...this.#callOptions,
             timeoutMs: timeLeft(),
           });
           responses.onState((state) => {

@@ -44,7 +44,7 @@ Examples:
         : await pipedSpeaker();
       const opening = { room, name: joining.name, ...beginOf(joining) };
       const notes = resumingNotes(joining.json, speaker.note);
-      const attendance = new Attendance(client, opening, options, notes);
+      const attendance = new Attendance(client, opening, { callOptions: options, notes });
       onTyping = atMostEvery(TYPING_MS, () => attendance.type());
       await attend(attendance, speaker, joining);
     }),
