@@ -140,13 +140,13 @@ export function withFunctions(...names: string[]): Check {
   return checkThat(what, (value) => isWith(value, names));
 }
 
-/** Whether a value is an object, or a function, that has functions of these names. */
+/** Whether a value is an object or a function with methods of these names. */
 export function isWith(value: unknown, names: readonly string[]): boolean {
   if ((typeof value !== "object" || value === null) && typeof value !== "function") return false;
   return names.every((name) => typeof (value as Record<string, unknown>)[name] === "function");
 }
 
-/** An AbortSignal, also one of another realm or of a polyfill. */
+/** An AbortSignal. It may come from another realm or a polyfill. */
 export const abortSignal: Check = checkThat("an AbortSignal", isSignal);
 
 function isSignal(value: unknown): boolean {

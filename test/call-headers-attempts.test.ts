@@ -37,7 +37,7 @@ function strict() {
   return { seen, identify };
 }
 
-test("the function runs in the async context of its own call, also for a later attachment", async () => {
+test("the function runs in the async context of its own call, for the first attachment and for later ones", async () => {
   const user = new AsyncLocalStorage<string>();
   const seen: (string | null)[] = [];
   await using world = await resumable(
@@ -126,7 +126,7 @@ test("a function that fails with UNAVAILABLE for a later attachment is followed 
   await next(chat);
 });
 
-test("a function that fails with another code for a later attachment ends the call with it, at both ends", async () => {
+test("a function that fails with another code for a later attachment ends the call with that code, at both ends", async () => {
   let runs = 0;
   const headers = async () => {
     if (++runs > 1) throw new ConnectError("log in again", Code.Unauthenticated);
@@ -262,7 +262,7 @@ test("closing the transport ends the wait for a function before a unary call is 
   expect(await post).toMatchObject({ code: Code.Canceled });
 });
 
-test("each attempt of a call that continues by a cursor has the headers that the function returns for it", async () => {
+test("each attempt of a call that continues from a cursor has the headers that the function returns for it", async () => {
   const seen: (string | null)[] = [];
   await using world = await start({
     server: {

@@ -57,7 +57,7 @@ test("messages of 50 loops that send at the same time arrive whole, and those of
   );
 });
 
-test("messages leave in the order of the calls of send(), also when these are not awaited", async () => {
+test("messages leave in the order of the calls of send(), even when these are not awaited", async () => {
   await using world = await start();
   const chat = world.greeter.chat();
   for (let n = 0; n < 2_000; n++) void chat.send({ content: `${n}` });

@@ -162,7 +162,7 @@ test("calls go to the second of two addresses if the first takes no calls", asyn
   expect([first.peers.length, second.peers.length]).toEqual([1, 1]);
 });
 
-/** A process starts within this time, also on a busy machine. */
+/** A process starts within this time, even on a busy machine. */
 const PROCESS = { timeout: 30_000 };
 
 /** Runs a program whose only work is a call to a server that takes none for now. */
@@ -186,7 +186,7 @@ function callFromProcess(url: string, options: string) {
 }
 
 test(
-  "a program that has nothing but a call that waits stays until it is served",
+  "a program that has nothing but a waiting call runs until the call is served",
   PROCESS,
   async () => {
     await using server = await fakeServer(() => {}, NONE);
@@ -198,7 +198,7 @@ test(
   },
 );
 
-test("a program whose call ended while it waited does not stay for it", PROCESS, async () => {
+test("a program whose call ended while the call waited exits", PROCESS, async () => {
   await using server = await fakeServer(() => {}, NONE);
   const ended = await callFromProcess(server.url, "{ timeoutMs: 200 }");
   expect(ended).toEqual({ code: 0, output: "the deadline of 200 ms passed\n" });

@@ -72,7 +72,7 @@ describe("a call to an address on which no server listens", () => {
     expect(world.server.openCalls).toBe(0);
   });
 
-  test("every kind of call, and every promise of it, fails with UNAVAILABLE that names the address", async () => {
+  test("every kind of call, and every promise of a call, fails with UNAVAILABLE that names the address", async () => {
     const port = await unusedPort();
     const unavailable = async (what: PromiseLike<unknown> | AsyncIterable<object>) => {
       const error = await failureOf(what);

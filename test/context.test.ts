@@ -215,7 +215,7 @@ test("each attempt of a unary call that is made again runs in the context of the
   expectOwn(notes, 6);
 });
 
-test("each attempt of a call that continues by a cursor is made in the context of the call", async () => {
+test("each attempt of a call that continues from a cursor is made in the context of the call", async () => {
   const notes: Notes = new Map();
   let attempts = 0;
   const interceptor: Interceptor = (next) => async (request) => {

@@ -96,7 +96,7 @@ describe.each(Object.entries(kinds))("a deadline, %s", (_, call) => {
     });
   });
 
-  test("a deadline is on time although the handler ignores it, also for a client that leaves the deadline to the server", async () => {
+  test("a deadline is on time although the handler ignores it, even for a client that leaves the deadline to the server", async () => {
     const never = gate();
     await using world = await start({ greeter: waiting(() => never.opened) });
     const stock = createStockClient(Greeter, createGrpcTransport({ baseUrl: world.url }));

@@ -76,7 +76,7 @@ const rows = {
   size: "The longest request",
   streams: "Open calls on one connection",
   unknown: "An unknown method, over gRPC",
-  browsers: "gRPC-Web and Connect, also over HTTP/1.1 and beside gRPC on one cleartext port",
+  browsers: "gRPC-Web and Connect, over HTTP/1.1 too and beside gRPC on one cleartext port",
 };
 
 test("the table has a test for each row", () => {

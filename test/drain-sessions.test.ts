@@ -383,7 +383,7 @@ test("a session whose first attachment crosses the GOAWAY begins at the next add
   expect(world.runs).toHaveLength(1);
 });
 
-test("such a session fails with UNAVAILABLE soon, before its grace ends, if the transport has no other address", async () => {
+test("a session whose first attachment crosses the GOAWAY fails with UNAVAILABLE soon, before its grace ends, if the transport has no other address", async () => {
   await using held = await crossing(({ link }) => [link.url]);
   const began = performance.now();
   expect((await failureOf(held.crossing)).code).toBe(Code.Unavailable);

@@ -1,4 +1,4 @@
-/** A server that drains ends calls that continue by a cursor: these continue at the next address. */
+/** A server that drains ends calls that continue from a cursor: these continue at the next address. */
 import { createClient as createStockClient, type Transport } from "@connectrpc/connect";
 import {
   createConnectTransport,

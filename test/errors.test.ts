@@ -392,7 +392,7 @@ test.each([
     /Timestamp is not a google\.protobuf\.Duration/,
   ],
 ])(
-  "a request with %s fails with INVALID_ARGUMENT, and the error names it",
+  "a request with %s fails with INVALID_ARGUMENT, and the error says what is wrong",
   async (_, request, said) => {
     await using world = await start();
     const error = await failureOf(world.greeter.subscribe(request as object));

@@ -57,7 +57,7 @@ test("collect counts requests, and bytes of UTF-8", async () => {
   expect(await sink.finish()).toMatchObject({ count: 4, bytes: 14n });
 });
 
-test("a pause ends with the signal's reason, also when that aborted before", async () => {
+test("a pause ends with the signal's reason, even when the signal had aborted before", async () => {
   const controller = new AbortController();
   const pausing = pause(2 ** 40, controller.signal);
   controller.abort(new Error("enough"));

@@ -12,7 +12,7 @@ const CTRL_C = "\u0003";
 const CTRL_D = "\u0004";
 
 test.skipIf(!canMakeTerminals)(
-  "on a terminal chat takes a line a message, and Ctrl-D ends it",
+  "on a terminal chat takes one line per message, and Ctrl-D ends it",
   async () => {
     await using server = await startExampleServer();
     await using chat = exampleOnTerminal("chat", "--url", server.url);

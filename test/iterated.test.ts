@@ -67,7 +67,7 @@ describe("a second loop over a call, which would get nothing,", () => {
     expect(await first).toBe(1);
   });
 
-  test("a second loop throws also for a push that continues by a cursor", async () => {
+  test("a second loop throws even for a push that continues from a cursor", async () => {
     await using world = await roomWorld();
     const watch: ServerStream<unknown> = world.client(RoomService).watch({});
     const first = loop(watch);

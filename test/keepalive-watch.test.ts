@@ -140,7 +140,7 @@ describe("on a clock that the test sets", () => {
     expect(fake.deadAt).toBeUndefined();
   });
 
-  test("calls that begin and end do not delay the ping: it follows the newest byte", () => {
+  test("calls that begin and end do not delay the ping, which follows the newest byte", () => {
     const fake = fakeConnection(new Keepalive({}, SERVER_TIMES));
     fake.openCall();
     for (let second = 0; second < 59; second++) {

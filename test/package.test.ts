@@ -4,7 +4,7 @@ import { delimiter, dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { openWorkshop, repository, type Workshop } from "./support/workshop.ts";
 
-// npm installs here, from its cache or from the registry.
+// These tests run npm install, from npm's cache or from the registry.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const { name, version } = JSON.parse(readFileSync(join(repository, "package.json"), "utf8"));
@@ -27,7 +27,7 @@ async function filesIn(folder: string): Promise<string[]> {
     .sort();
 }
 
-test("the package has the build of src/ and gen/, Hawser's contracts, and nothing else", async () => {
+test("the package has exactly src/ and its build, gen/, Hawser's contracts and the four files at the root", async () => {
   const packed = (await workshop.run(".", "tar", "-tzf", tarball)).trim().split("\n").sort();
   const [sources, gen, proto] = await Promise.all(
     ["src", "gen", "proto/hawser"].map((folder) => filesIn(join(repository, folder))),
@@ -66,15 +66,15 @@ test("an editor finds the source of each declaration in the package", async () =
 test("the package is small", async () => {
   const { size } = await stat(join(workshop.folder, tarball));
   expect(size).toBeGreaterThan(10_000);
-  // A good third of it are the sources, and the maps that lead to them.
+  // Over a third of it is source files and declaration maps.
   expect(size).toBeLessThan(620_000);
 });
 
-test("the first program of the README runs in an empty project, and has its types", async () => {
+test("the README's first program runs in an empty project, the types check it, and each entry of the package can be imported", async () => {
   await workshop.follow("greeter");
   const project = join(workshop.folder, "greeter");
 
-  // Without skipLibCheck: the types of the package itself are checked too.
+  // The options leave out skipLibCheck, so that the types of the package itself are checked too.
   const compilerOptions = {
     target: "es2024",
     lib: ["es2024", "esnext.disposable", "dom", "dom.iterable"],
@@ -116,7 +116,7 @@ test("the first program of the README runs in an empty project, and has its type
   );
 });
 
-/** A service of a user that continues by a cursor, and a program that serves it with faults and follows it correctly. */
+/** A user's service that resumes from a cursor: a program whose server fails and whose client resumes. */
 const feed = {
   "package.json": '{ "private": true, "type": "module" }',
   "buf.yaml": `version: v2
@@ -144,7 +144,7 @@ service FeedService {
 message FollowRequest { string behind_place = 1; }
 message FollowResponse { string last_place = 1; }
 `,
-  // Contracts of the user whose names the repository of Hawser has too.
+  // The user's .proto files with the same paths as files in Hawser's repository.
   "proto/chat/v1/room.proto": `syntax = "proto3";
 package chat.v1;
 message Seat { string row = 1; }
@@ -179,7 +179,7 @@ await server.close();
 `,
 };
 
-test("a service of a user continues by the cursor that its .proto declares with the package's option", async () => {
+test("a user's service resumes from the cursor that its .proto declares with the package's option", async () => {
   for (const [file, text] of Object.entries(feed)) {
     const path = join(workshop.folder, "feed", file);
     await mkdir(dirname(path), { recursive: true });

@@ -28,7 +28,7 @@ test.each([
   ["a path with a slash at its end", "/api", "/api/"],
   ["a path of several parts", "/a/b-c", "/a/b-c//"],
 ])(
-  "every request of a transport to %s begins with it, and its calls have sessions",
+  "every request of a transport to %s begins with that path, and its calls have sessions",
   async (...names) => {
     const [, prefix, path] = names;
     await using scene = await below(prefix, path);

@@ -141,7 +141,7 @@ describe("a client", { timeout: 30_000 }, () => {
     expect(posts).toBe(2);
   });
 
-  test("a client whose call that continues by a cursor waits for its server runs until the call ends", async () => {
+  test("a client whose call that continues from a cursor waits for its server runs until the call ends", async () => {
     const room = toyRoom();
     await using world = await start({
       linked: true,

@@ -1,4 +1,4 @@
-/** How server-streaming calls that continue by a cursor end, and how soon they continue. */
+/** How server-streaming calls that continue from a cursor end, and how soon they continue. */
 import { describe, expect, test } from "vitest";
 import { RoomService, type WatchResponse } from "../gen/chat/v1/room_pb.js";
 import { BACKOFF, madeProgress, waitBeforeNext } from "../src/client/resume-policy.ts";

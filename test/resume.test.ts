@@ -1,4 +1,4 @@
-/** Server-streaming calls that continue by a cursor, as resume.proto declares them. */
+/** Server-streaming calls that continue from a cursor, as resume.proto declares them. */
 import { constants, createServer as createHttp2Server } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { create, toBinary } from "@bufbuild/protobuf";
@@ -40,7 +40,7 @@ async function readTo(call: AsyncIterable<WatchResponse>, last: string): Promise
   return read;
 }
 
-describe("a watch that continues by a cursor", () => {
+describe("a watch that continues from a cursor", () => {
   test("a watch over a link that is cut at random places gets every message once, in order", async () => {
     await using world = await roomWorld();
     const call = await world.watching();

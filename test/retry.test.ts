@@ -169,7 +169,7 @@ test("interceptors that never answer delay neither cancel() nor a deadline", asy
   expect(late.code).toBe(Code.DeadlineExceeded);
 });
 
-test("every send() on a call whose signal had aborted rejects, also with interceptors", async () => {
+test("every send() on a call whose signal had aborted rejects, with and without interceptors", async () => {
   await using world = await start({ transport: { interceptors: [(ask) => (call) => ask(call)] } });
   const chat = world.greeter.chat({ signal: AbortSignal.abort() });
   for (let n = 0; n < 40; n++) {

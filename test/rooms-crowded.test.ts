@@ -94,7 +94,7 @@ test("members are listed by name, 100 a page by default, after a name that need 
   });
 });
 
-test("the command line counts the members that it does not name, and shows an opening only if members changed", () => {
+test("the command line counts the members that are not named, and shows an opening only if members changed", () => {
   const opened = (count: number, ...names: string[]) => {
     const value = create(OpenedSchema, { members: names.map((name) => ({ name })), count });
     return { case: "opened" as const, value };

@@ -59,7 +59,7 @@ test.skipIf(!canMount())(
     expect(logged).toContain("make room");
     expect(stored).toBeGreaterThan(50);
     await expect(post(stored + 1)).rejects.toMatchObject({ code: Code.ResourceExhausted });
-    // Stored messages are sent to watchers, also to new ones.
+    // Stored messages are sent to watchers, even to new ones.
     const late = rooms.watch({ room: "lobby", start: Start.OLDEST });
     const newcomer = drain(late);
     const numbers = ({ came }: typeof watching) =>

@@ -127,7 +127,7 @@ test("only the opening, messages and gaps have a cursor", async () => {
   await ann.leave();
 });
 
-test("other members get a typing event, at most once a second; watchers do not get it", async () => {
+test("other members get a typing event, at most once per second; watchers get none", async () => {
   await using world = await startRooms();
   const watching = world.rooms.watch({ room: "lobby" });
   const watched = drain(watching);

@@ -89,7 +89,7 @@ const skipped = program === undefined ? " (skipped: there is no nats-server)" : 
 
 describe.skipIf(program === undefined)(`two servers on one NATS${skipped}`, () => {
   test.each(["SIGTERM", "SIGKILL"] as const)(
-    "watchers of both get every post once, also those whose server gets %s and who continue at the other",
+    "watchers of both get every post once, even those whose server gets %s and who continue at the other",
     async (signal) => {
       await using nats = await startNats(program as string);
       await using a = await startExampleServer("--log", nats.url);

@@ -25,7 +25,7 @@ function watch(rooms: Client<typeof RoomService>, from: { start: Start; after: s
   return { call, ...drain(call) };
 }
 
-test("a watcher from the oldest message gets all and no gap, also if records of other topics were stored first", async () => {
+test("a watcher from the oldest message gets all and no gap, even if records of other topics were stored first", async () => {
   await using log = await sqliteLog(`${folder}/rooms.sqlite`);
   await using world = await startRooms({ log });
   await world.post("another", 3);

@@ -131,7 +131,7 @@ describe("watch", () => {
     });
   });
 
-  test("a watcher that does not read delays no other, and gets every message when it reads again", async () => {
+  test("a watcher that does not read delays no other watcher, and gets every message when it reads again", async () => {
     await using world = await startRooms();
     const stalled = world.rooms.watch({ room: "lobby" });
     const events = stalled[Symbol.asyncIterator]();

@@ -32,7 +32,7 @@ test("each place runs one task at a time, and the others follow in the order in 
   expect(await Promise.all([a?.done, c?.done, d?.done])).toEqual(["a", "c", "d"]);
 });
 
-test("work that fails, also before it has made a promise, frees its place for the next", async () => {
+test("work that fails, even before it has made a promise, frees its place for the next", async () => {
   const { semaphore, work, begun } = limitedTo(1);
   const refused = semaphore.run(() => {
     throw new Error("refused");

@@ -21,7 +21,7 @@ import { data, envelope, headers, type Peer } from "./support/wire.ts";
 
 const NEGOTIATE = "/hawser.v1.SessionService/Negotiate";
 
-/** A process starts within this time, also on a busy machine. */
+/** A process starts within this time, even on a busy machine. */
 const PROCESS = { timeout: 30_000 };
 
 afterEach(() => vi.restoreAllMocks());
@@ -221,7 +221,7 @@ test("a call ends with EXPIRED if a second Negotiate gets no settings, and the n
   chat.cancel();
 });
 
-test("Negotiate is called again if the connection is lost during it", async () => {
+test("Negotiate is called again if the connection is lost during the call", async () => {
   const negotiate = negotiations((count, peer) => {
     if (count === 2) peer.socket.destroy();
     return count !== 2;

@@ -8,7 +8,7 @@ import { until } from "./support/gate.ts";
 import { all, next } from "./support/read.ts";
 import { type Run, type SessionWorld, sessionWorld } from "./support/session-world.ts";
 
-// A cut at every byte of a short Chat, in both directions: each time the chat ends as if nothing had happened.
+// Connections are cut at every byte of a short Chat, in both directions. Each Chat must end as one without a cut does.
 
 const SAID = ["one", "two", "three"];
 
@@ -28,16 +28,16 @@ interface Cut {
 let world: SessionWorld;
 let chats = 0;
 
-/** The sockets of a link wait for more to send (Nagle), which would make 40 ms of each turn of a Chat. */
-const hurry = (event: unknown) => void (event as { socket: Socket }).socket.setNoDelay(true);
+/** Nagle's algorithm would add 40 ms to each turn. */
+const disableNagle = (event: unknown) => void (event as { socket: Socket }).socket.setNoDelay(true);
 const SOCKETS = ["net.client.socket", "net.server.socket"];
 
 beforeAll(async () => {
-  for (const channel of SOCKETS) subscribe(channel, hurry);
+  for (const channel of SOCKETS) subscribe(channel, disableNagle);
   world = await sessionWorld();
 });
 afterAll(async () => {
-  for (const channel of SOCKETS) unsubscribe(channel, hurry);
+  for (const channel of SOCKETS) unsubscribe(channel, disableNagle);
   await world.transport.close();
   await world.server.close({ graceMs: 0 });
 });
@@ -85,7 +85,7 @@ function runsOf(name: string): Run[] {
   return runs;
 }
 
-/** The bytes of a Chat without cuts, in each direction: until its end, and until no more bytes come. */
+/** Counts the bytes of an uncut Chat in each direction, up to the end of its responses. */
 async function measure(link: TcpLink): Promise<Record<Direction, number>> {
   await using transport = createTransport({ baseUrl: link.url });
   const greeter = createClient(Greeter, transport);
@@ -103,22 +103,22 @@ async function measure(link: TcpLink): Promise<Record<Direction, number>> {
   return { up: up.delivered - before.up, down: down.delivered - before.down };
 }
 
-/** Makes a Chat for each of the cuts, a few at a time; returns how many of the links cut. */
+/** Makes a Chat for each of the cuts, a few at a time; returns how many Chats had all their cuts. */
 async function chatThroughAll(cuts: readonly Cut[]): Promise<number> {
   const { port } = new URL(world.url);
   const waiting = [...cuts];
-  let happened = 0;
+  let fullyCut = 0;
   const lanes = Array.from({ length: 4 }, async () => {
     await using link = await openLink({ host: "127.0.0.1", port: Number(port) });
     for (let cut = waiting.shift(); cut !== undefined; cut = waiting.shift()) {
-      if ((await chatThrough(link, cut)) > (cut.again === undefined ? 0 : 1)) happened++;
-      // A cut that it did not come to must not wait for the next Chat.
+      if ((await chatThrough(link, cut)) > (cut.again === undefined ? 0 : 1)) fullyCut++;
+      // Disarms a cut that this Chat did not reach.
       void link.cutAfter("up", Number.POSITIVE_INFINITY);
       void link.cutAfter("down", Number.POSITIVE_INFINITY);
     }
   });
   await Promise.all(lanes);
-  return happened;
+  return fullyCut;
 }
 
 const range = (from: number, to: number, step = 1) =>
@@ -134,18 +134,22 @@ describe.each(["up", "down"] as const)("cuts on the way %s", (direction) => {
     expect(bytes).toBeGreaterThan(200);
   });
 
-  test("a reset after every byte", { timeout: 30_000 }, async () => {
+  test("a Chat survives a reset after every byte", { timeout: 30_000 }, async () => {
     const cuts = range(0, bytes).map((after): Cut => ({ direction, after, kind: "rst" }));
-    // No side waits for the very last bytes.
+    // A Chat may end before its last bytes are delivered: no side waits for those. Its cut then does not happen.
     expect(await chatThroughAll(cuts)).toBeGreaterThan(bytes * 0.9);
   });
 
-  test("an orderly end after every seventh byte", { timeout: 30_000 }, async () => {
+  test("a Chat survives an orderly end of its connection after every seventh byte", {
+    timeout: 30_000,
+  }, async () => {
     const cuts = range(3, bytes, 7).map((after): Cut => ({ direction, after, kind: "fin" }));
     expect(await chatThroughAll(cuts)).toBeGreaterThan(cuts.length * 0.8);
   });
 
-  test("a reset or an end, with all requests sent together", { timeout: 30_000 }, async () => {
+  test("a Chat that sends all requests together survives a reset or an orderly end", {
+    timeout: 30_000,
+  }, async () => {
     const kinds: CutKind[] = ["rst", "fin"];
     const cuts = range(1, bytes, 5).map((after): Cut => {
       return { direction, after, kind: kinds[after % 2] as CutKind, manner: "together" };
@@ -154,15 +158,15 @@ describe.each(["up", "down"] as const)("cuts on the way %s", (direction) => {
   });
 });
 
-test("a second cut on the connection on which it resumes, anywhere in the answer", async () => {
-  // Not within the first bytes of a connection: without them it fails, and the next attempt waits a second.
+test("a Chat survives a second cut, anywhere in the answer that resumes it", async () => {
+  // Cuts only after byte 60: a connection cut earlier fails to open, and the next attempt waits a second.
   const cuts = range(60, 140).map((again, n): Cut => {
     return { direction: n % 2 === 0 ? "up" : "down", after: 150 + n, kind: "rst", again };
   });
   expect(await chatThroughAll(cuts)).toBeGreaterThan(cuts.length * 0.7);
 });
 
-test("no handler has run for a Chat that had ended, or without a Chat", async () => {
+test("every run of the handler belonged to a Chat, and none began after its Chat had ended", async () => {
   await until("all calls have ended on the server", () => world.server.openCalls === 0, 8_000);
   expect(world.runs).toEqual([]);
 });

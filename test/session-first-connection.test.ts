@@ -49,7 +49,7 @@ test("a session whose connection is lost before its first stream looks for anoth
   ]);
 });
 
-test("it is lost when no server could be reached for its grace: UNREACHABLE, and nothing had arrived", async () => {
+test("a session is lost when no server could be reached for its grace: UNREACHABLE, and nothing had arrived", async () => {
   await using world = await sessionWorld({ ...oneCall, sessions: { graceMs: 400 } });
   const { open, waiting } = await waitingChat(world);
   const began = performance.now();

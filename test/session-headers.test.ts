@@ -65,7 +65,7 @@ describe("headers", () => {
     );
   });
 
-  test("take a time in whole milliseconds, never later than it was", () => {
+  test("a time in a header is rounded down to whole milliseconds", () => {
     const [ask] = fc.sample(fc.record({ session: id, epoch: id, window }), 1);
     const written = writeAsk({
       ...(ask as Ask),
@@ -127,7 +127,7 @@ describe("headers", () => {
   ];
 
   test.each(bad)(
-    "headers of an attachment with %s of %j are refused by its name",
+    "headers of an attachment with %s of %j are refused, and the error names the header",
     (name, value) => {
       expect(() => readAsk({ ...good, [name]: value })).toThrow(
         expect.objectContaining({
@@ -142,7 +142,7 @@ describe("headers", () => {
     ([name]) => name !== "hawser-attach" && name !== "hawser-opened" && name !== "hawser-cancel",
   );
   test.each(ofAnswers.filter(([name, value]) => name !== "hawser-session" || value !== undefined))(
-    "headers of an answer with %s of %j are refused by its name",
+    "headers of an answer with %s of %j are refused, and the error names the header",
     (name, value) => {
       expect(() => readAnswer({ ...answer, [name]: value })).toThrow(
         expect.objectContaining({

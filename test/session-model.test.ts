@@ -152,7 +152,7 @@ test("whatever the network does, all messages arrive once and in order, and each
   expect(others).toEqual({});
 }, 600_000);
 
-test("whatever ends a call meanwhile, both sides know that it ended, and neither counts a message that did not arrive", async () => {
+test("whatever ends a call meanwhile, both sides know that the call ended, and neither counts a message that did not arrive", async () => {
   const hurried = fc.record({
     ...setup,
     graceMs: fc.constantFrom(10_000, 10_000, 400),

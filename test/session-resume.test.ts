@@ -79,7 +79,7 @@ test("a session has the window that its call asks for, and the transport's value
   expect(windows).toEqual(["50000,50", "50000,50", "7000,50", "50000,7"]);
 });
 
-test("a call may ask for a session, and for its window, where its transport asks for none", async () => {
+test("a call may ask for a session, and for its window, if its transport asks for none", async () => {
   await using world = await sessionWorld({ transport: { sessions: false } });
   for (const sessions of [true, { windowMessages: 7 }, false, undefined]) {
     const chat = world.greeter.chat({ sessions });

@@ -19,7 +19,7 @@ async function finish(attached: Attached, sent: number): Promise<void> {
 
 const later = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
-test("rule 8: a resume at the end of the grace either continues the session or finds it lost", async () => {
+test("rule 8: a resume at the end of the grace either continues the session or finds the session lost", async () => {
   const graceMs = 400;
   await using world = await sessionWorld({ sessions: { graceMs } });
   const [a, b] = [await world.peer(), await world.peer()];
@@ -58,7 +58,7 @@ test("rule 8: a resume at the end of the grace either continues the session or f
   expect(world.runs).toHaveLength(120);
 });
 
-test("rule 8: with our client too, the chat either continues, or both sides know that it is lost", async () => {
+test("rule 8: with our client too, the chat either continues, or both sides know that the session is lost", async () => {
   const graceMs = 500;
   await using world = await sessionWorld({ sessions: { graceMs } });
   const { port } = new URL(world.url);

@@ -255,7 +255,7 @@ test("rule 6: no message is sent again on the same attachment, however long it s
   attached.halfClose();
 });
 
-test("rule 7: a request over the limit is refused before it is kept; the requests before it arrive", async () => {
+test("rule 7: a request over the limit is refused before it is kept; the requests before that one arrive", async () => {
   await using world = await sessionWorld({ linked: true, transport: { writeMaxBytes: 100 } });
   const chat = world.greeter.chat();
   await chat.send({ content: "fits" });
@@ -268,7 +268,7 @@ test("rule 7: a request over the limit is refused before it is kept; the request
   expect(world.runs).toMatchObject([{ requests: ["fits"], end: { code: Code.Canceled } }]);
 });
 
-test("rule 7: a response over the limit ends the call; the responses before it arrive, also across a cut", async () => {
+test("rule 7: a response over the limit ends the call; the responses before that one arrive, even across a cut", async () => {
   const handler = puppet();
   await using world = await sessionWorld({
     linked: true,

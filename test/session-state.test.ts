@@ -60,7 +60,7 @@ describe("the attachment of a session", () => {
     }
   });
 
-  test("admits a higher attachment, whatever attachment it has", () => {
+  test("a session admits a higher attachment, whatever attachment it has", () => {
     for (const state of all.filter(({ is }) => is !== "over")) {
       expect(refusalOf(state, state.number + 1)).toBeUndefined();
       expect(refusalOf(state, MOST)).toBeUndefined();
@@ -286,7 +286,7 @@ describe("the window of a session", () => {
     },
   );
 
-  test("shares its account with other windows", () => {
+  test("a window shares its account with other windows", () => {
     const account = { bytes: 0 };
     const [one, two] = [new SessionWindow(size, account), new SessionWindow(size, account)];
     one.push(0, bytes(10));

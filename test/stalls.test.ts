@@ -155,7 +155,7 @@ describe("trailers that are awaited before the call was read", () => {
     await trailers;
   });
 
-  test("trailers of a push that continues by a cursor log a warning", async () => {
+  test("trailers of a push that continues from a cursor log a warning", async () => {
     const warnings: string[] = [];
     await using world = await roomWorld({ logger: { warn: (text) => void warnings.push(text) } });
     const watch = world.client(RoomService).watch({});

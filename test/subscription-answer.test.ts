@@ -84,7 +84,7 @@ test("a subscription of another call is an error, and the other call continues",
   await first.return?.();
 });
 
-test("a subscription whose first event the handler took continues after it", async () => {
+test("a subscription whose first event the handler took continues after that event", async () => {
   await using world = await start({
     greeter: {
       subscribe: (_, { signal }) =>

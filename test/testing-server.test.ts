@@ -18,7 +18,7 @@ import { failureOf, next } from "./support/read.ts";
 import { leftSince, resources } from "./support/world.ts";
 
 describe("server.kill()", () => {
-  test("server.kill() resets every connection without GOAWAY, also during a handshake", async () => {
+  test("server.kill() resets every connection without GOAWAY, even during a handshake", async () => {
     await using it = await countingWorld();
     const silent = dial(it.server);
     const greeted = dial(it.server);
@@ -155,7 +155,7 @@ describe("server.restart()", () => {
     expect(await greeter.sayHello({})).toMatchObject({ reply: "process 2" });
   });
 
-  test("server.restart() called twice at the same time restarts once, and a kill() meanwhile follows it", async () => {
+  test("server.restart() called twice at the same time restarts once, and a kill() meanwhile follows the restart", async () => {
     await using it = await countingWorld();
     const both = Promise.all([it.server.restart(), it.server.restart()]);
     const killed = it.server.kill();

@@ -89,7 +89,7 @@ test("a world over a Unix socket can be served, cut, killed and restarted", asyn
   }
 });
 
-test("a kill during a TLS handshake resets it", async () => {
+test("a kill during a TLS handshake resets the connection", async () => {
   await using it = await countingWorld({ tls: certs.server });
   const client = dial(it.server);
   // A record that announces a ClientHello, and no more.

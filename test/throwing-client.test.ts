@@ -236,7 +236,7 @@ describe.each(thrown)("%s", (_, value, code) => {
     await calm(world);
   });
 
-  test("an error thrown by onTrailer at the end of a call that continues by a cursor fails the call, and no attempt follows", async () => {
+  test("an error thrown by onTrailer at the end of a call that continues from a cursor fails the call, and no attempt follows", async () => {
     await using world = await roomWorld({}, []);
     const served = world.room.watchings.length;
     const watch = createClient(RoomService, world.transport).watch;
@@ -248,7 +248,7 @@ describe.each(thrown)("%s", (_, value, code) => {
   });
 });
 
-test("an interceptor that ends the responses early, and does not leave those that it reads, ends the call", async () => {
+test("an interceptor that ends the responses early, without leaving its source of responses, ends the call", async () => {
   const first: Interceptor = (next) => async (request) => {
     const response = await next(request);
     if (!response.stream) return response;
@@ -339,7 +339,7 @@ describe("a listener of onState that throws", () => {
     expect(reports).toHaveLength(4);
   });
 
-  test("a listener that throws in a call that continues by a cursor is reported, and the call continues", async () => {
+  test("a listener that throws in a call that continues from a cursor is reported, and the call continues", async () => {
     await using world = await roomWorld();
     const call = world.watch({ room: "lobby" });
     call.onState(() => {

@@ -153,7 +153,7 @@ describe("the log of a killed process", () => {
     expect(await readLog(path)).toEqual(all.slice(0, -1));
   });
 
-  test("a cursor of a record that vanished with the -wal leads to a gap, also after new appends", async () => {
+  test("a cursor of a record that vanished with the -wal leads to a gap, even after new appends", async () => {
     await using file = await temporaryFile("log.db");
     const { cursors } = await makeCrashed(file, 30);
     rmSync(`${file.path}-wal`);

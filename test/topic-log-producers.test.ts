@@ -46,7 +46,7 @@ function inTable(): number {
   return count as number;
 }
 
-test("every stored record is recognised, also after the log was opened again at any time", async () => {
+test("every stored record is recognised, even after the log was opened again at any time", async () => {
   const cursors: string[] = [];
   let stored = 0;
   const moved: number[] = [];
@@ -97,7 +97,7 @@ test("trimmed records leave no entries in the table", async () => {
   await until("the table is swept again", () => inTable() === 0);
 });
 
-test("the number of records read at opening is limited, also if records have no producer", async () => {
+test("the number of records read at opening is limited, even if records have no producer", async () => {
   {
     await using log = await sqliteLog(path);
     await store(

@@ -243,7 +243,7 @@ test("both entries export the type of a message that a handler returns", () => {
   expectTypeOf<ServerInitShape<Watch>>().toEqualTypeOf<StockInitShape<Watch>>();
 });
 
-test("a subscription shows what its caller uses, and nothing of the hub that wakes it", () => {
+test("a subscription shows what its caller uses, and nothing of the hub that wakes the subscription", () => {
   type Shown = "placed" | "tell" | "close" | typeof Symbol.asyncIterator;
   expectTypeOf<keyof Subscription<string>>().toEqualTypeOf<Shown>();
 });

@@ -144,7 +144,7 @@ it("gzip that inflates a thousandfold takes no more memory than readMaxBytes", a
   await world.expectServed();
 });
 
-it("a message does not keep the memory of other bytes that came with it", async () => {
+it("a message does not keep the memory of other bytes that came with the message", async () => {
   const junk = frame(Type.UNKNOWN, 0, 0, Buffer.alloc(16_384));
   await using world = await fakeServer(async ({ peer, stream }) => {
     peer.write(responseHeaders(stream));

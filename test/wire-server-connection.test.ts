@@ -260,7 +260,7 @@ it("more streams than maxConcurrentStreams are refused one by one", async () => 
   expect(world.calls).toHaveLength(10);
 });
 
-it("more streams than maxConcurrentStreams, after the client has acknowledged it, end the connection", async () => {
+it("more streams than maxConcurrentStreams, after the client has acknowledged that limit, end the connection", async () => {
   await using world = await watchedServer({ maxConcurrentStreams: 10 });
   const elsewhere = await otherCall(await world.dial());
   const peer = await world.dial();

@@ -248,7 +248,7 @@ it("the server names the encodings that it supports when it refuses one", async 
   expect(headers?.["grpc-accept-encoding"]?.split(/, ?/)).toContain("gzip");
 });
 
-it("a bad message does not cancel replies to the good messages before it", async () => {
+it("a bad message does not cancel replies to the good messages before the bad one", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();
   peer.write(request(1, "Chat"), data(1, Buffer.concat([hello, hello])));

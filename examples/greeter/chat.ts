@@ -43,7 +43,7 @@ export const chat = command({
   about: "Sends messages and prints the replies as they come: a bidirectional call.",
   options: chatOptions,
   more: `
-On a terminal, without --count, type a line a message: Ctrl-D ends the
+On a terminal, without --count, type one line per message: Ctrl-D ends the
 conversation, Ctrl-C cancels it. From a pipe, each line is a message. When the
 connection is lost, the conversation continues over another.
 

@@ -71,7 +71,7 @@ function roomService(
       return { cursor: appended?.cursor, repeated: appended?.repeated };
     },
 
-    // Not a generator: with many watchers the cost of each delivery counts.
+    // watch() is not a generator: with many watchers the cost of each delivery counts.
     watch({ room, after, start }, { signal }) {
       checkName("room", room);
       const names = () => presence.members(room);

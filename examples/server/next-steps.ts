@@ -14,7 +14,7 @@ export function nextSteps(
   if (tls !== undefined) flags.push("--ca", selfSigned(tls.cert) ? `${certificate}` : "CA.pem");
   if (tls?.ca !== undefined) flags.push("--cert", "CLIENT.pem", "--key", "CLIENT-KEY.pem");
   const steps: [words: string[], what: string][] = [
-    [[], "in another terminal: chat, a line a message"],
+    [[], "in another terminal: chat, one line per message"],
     [
       ["--count", "20", "--cut-every", "2s"],
       "the same while its connection is cut again and again",

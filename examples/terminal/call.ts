@@ -22,7 +22,7 @@ const DEFAULT_URLS = ["http://127.0.0.1:50051"];
 export const connectionOptions = {
   url: repeatedOption(
     "<url>",
-    "the server: http://, https:// or unix:; several, by commas or repeated, where any will do",
+    "the server: http://, https:// or unix:; several servers, separated by commas or repeated; the client picks one",
     { read: readUrls, otherwise: DEFAULT_URLS },
   ),
   timeout: option("<duration>", "the deadline of the call (default: none)", { read: readDuration }),
@@ -44,8 +44,8 @@ export interface Call<Service extends DescService> {
 
 /**
  * Runs `work` with a client of a service of the server at --url. If `work` throws, prints one line to stderr and sets
- * exit code 1; after Ctrl-C the exit code is 130. If the reader of the output has closed it (`| head`), prints no error
- * text. Always reports an Unfinished error.
+ * exit code 1; after Ctrl-C the exit code is 130. It prints
+ * nothing after Ctrl-C or a closed output (`| head`), except for an Unfinished error.
  */
 export async function call<Service extends DescService>(
   service: Service,
@@ -100,7 +100,7 @@ async function readTls({ url, ca, cert, key }: ConnectionOptions) {
   return { ca: await readPem(ca), cert: await readPem(cert), key: await readPem(key) };
 }
 
-/** Returns the step that helps after a failed call, unless the message already names it. */
+/** Returns advice for a failed call, as a step or a question, unless the message already has it. */
 function remedy(error: unknown, service: DescService): string | undefined {
   if (!(error instanceof ConnectError)) return undefined;
   switch (error.code) {
@@ -116,7 +116,7 @@ function remedy(error: unknown, service: DescService): string | undefined {
     case Code.DeadlineExceeded:
       return "give the call longer with --timeout";
     case Code.Unimplemented:
-      return `is it a server with a ${service.name} that answers there?`;
+      return `does the server at this URL offer ${service.name}?`;
     default:
       return undefined;
   }

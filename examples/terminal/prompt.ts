@@ -31,7 +31,7 @@ export function openPrompt(onCancel: () => void, onTyping?: () => void): Speaker
   let open = true;
   let prompt = PROMPT;
   let writing = Promise.resolve();
-  /** Whether the line that is being typed was removed from the screen. */
+  /** Whether the unfinished line was removed from the screen. */
   let cleared = false;
   // Runs before the reader gets the key: removes the hint from the entered line, which stays on the screen.
   const onEnter = (_text: string, key: { name?: string }) => {

@@ -28,7 +28,7 @@ export interface CallOptions extends Omit<ConnectCallOptions, "headers"> {
   compress?: boolean;
   /**
    * Whether this call outlives its connections, if the server keeps sessions. An object means yes, with this window;
-   * fields that it lacks are the transport's. Default: the transport's option. A method that continues by a cursor
+   * fields that it lacks are the transport's. Default: the transport's option. A method that continues from a cursor
    * (hawser/v1/resume.proto) needs no session, and gets none.
    */
   sessions?: boolean | SessionWindowOptions;

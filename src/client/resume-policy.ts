@@ -1,4 +1,4 @@
-/** Decides whether a call that continues by a cursor is made again, and when. */
+/** Decides whether a call that continues from a cursor is made again, and when. */
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { isCutOff } from "../failure.ts";
 import { type Backoff, GRPC_JITTER } from "../flow/backoff.ts";
@@ -38,7 +38,7 @@ const STEADY_MS = 1000;
 /** An attempt that has ended. */
 export interface EndedAttempt {
   /**
-   * Whether the attempt brought another cursor than the one that it began after. A server that fails at its next record
+   * Whether the attempt brought a cursor other than the one it began after. A server that fails at its next record
    * each time brings the same cursor again, which does not count as progress.
    */
   readonly moved: boolean;
@@ -85,7 +85,7 @@ const NODE_CODE =
  */
 const FETCH_TEXT = /fetch|network|load failed|input stream|terminated/i;
 
-/** Whether a transport that is not Hawser's failed because its connection failed. */
+/** Whether the transport of another library failed because of its connection. */
 function isNetworkFailure(cause: unknown): boolean {
   if (!(cause instanceof Error)) return false;
   const { code } = cause as { code?: unknown };

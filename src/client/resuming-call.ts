@@ -25,7 +25,7 @@ interface ResumableMethod<I extends DescMessage, O extends DescMessage> {
 }
 
 /**
- * A server-streaming call that continues by a cursor (resume.proto). It makes one attempt after the other; each begins
+ * A server-streaming call that continues from a cursor (resume.proto). It makes one attempt after the other; each begins
  * after the newest cursor that the caller was given. Until the first response the call fails as any call does; after
  * that only the server's status, the caller or the deadline ends it.
  *
@@ -215,7 +215,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
           this.#endsAt === undefined
             ? options.timeoutMs
             : Math.ceil(Math.max(this.#endsAt - performance.now(), 1)),
-        // The call continues by its cursor, at any server.
+        // The call continues from its cursor, at any server.
         sessions: false,
         // The trailers are the call's only if no other attempt follows: the lifecycle passes them on.
         onTrailer: undefined,

@@ -11,7 +11,7 @@ const ATTEMPTS = 4;
 const BACKOFF = { initialMs: 100, factor: 2, maxMs: 1000, jitter: GRPC_JITTER };
 const TOKENS = { max: 10, perSuccess: 0.1 };
 
-/** Whether a method declares that calling it twice does no harm. */
+/** Whether the contract declares a method as safe to call twice. */
 export function isIdempotent(method: DescMethod): boolean {
   return method.idempotency !== MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN;
 }

@@ -9,7 +9,7 @@ export interface SessionWindowOptions {
   windowMessages?: number;
 }
 
-/** Counts are whole numbers, also on the wire. */
+/** Counts are whole numbers here and on the wire. */
 const count = whole(1, Number.MAX_SAFE_INTEGER);
 
 /** The check of the option `sessions`, of a transport and of a call. */

@@ -33,7 +33,7 @@ interface Ongoing extends AsyncDisposable {
   /** The state of the call. */
   readonly state: CallState;
   /**
-   * Whether the call outlives its connections: by a session, or by the cursor that its method declares
+   * Whether the call outlives its connections: it has a session, or its method declares a cursor
    * (hawser/v1/resume.proto). Known when it is no longer "connecting".
    */
   readonly resumable: boolean;

@@ -109,7 +109,7 @@ function valuesIn(message: Fields, field: MessageField): Fields[] {
 
 const inherited = new WeakMap<DescMessage, boolean>();
 
-/** Whether a field of the message, or of a message within it, is named like a method that every object has. */
+/** Whether the message, or a message within it, has a field with the name of a method of Object.prototype. */
 function hasInherited(desc: DescMessage): boolean {
   let has = inherited.get(desc);
   if (has === undefined) {

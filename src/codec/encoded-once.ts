@@ -32,7 +32,7 @@ export function encodedOnce<Desc extends DescMessage>(
   // The caller's own message is not changed.
   const copy = Object.assign(Object.create(Object.getPrototypeOf(complete)), complete);
   const value: SharedBytes = { payload: undefined, gzip: undefined };
-  // Not enumerable: a copy with other fields must not have these bytes.
+  // The property is not enumerable: a copy with other fields must not have these bytes.
   return Object.freeze(Object.defineProperty(copy, SHARED, { value }));
 }
 

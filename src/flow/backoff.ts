@@ -28,7 +28,7 @@ export class Backoff {
   options: BackoffOptions;
   readonly #clock: Pick<Clock, "now" | "random">;
   #failures = 0;
-  /** When the attempt began, by the clock. */
+  /** When the attempt began, according to the clock. */
   #startedAtMs = 0;
 
   constructor(options: BackoffOptions, clock: Pick<Clock, "now" | "random"> = realClock) {

@@ -12,12 +12,12 @@ const SLICE_MS = 1;
 const STRIDE = 16;
 
 /**
- * How many messages a pump writes in a turn even after the slice has ended, so that a pump that rarely writes does not
+ * How many messages a pump writes per turn even after the slice has ended, so that a pump that rarely writes does not
  * wait for those that never pause.
  */
 const FREE_MESSAGES = 4;
 
-/** How many messages a pump writes in a turn while others wait. Fewer would make the writes too small. */
+/** How many messages a pump writes per turn while others wait. Fewer would make the writes too small. */
 export const QUANTUM_MESSAGES = 256;
 
 /**

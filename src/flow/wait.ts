@@ -21,7 +21,7 @@ export function onAbort(
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
- * Does what setTimeout does, also for more than 31 bits of milliseconds.
+ * Does what setTimeout does, without its limit of 31 bits of milliseconds.
  *
  * @param keepsAlive whether the timer keeps the process alive. Default: false
  */

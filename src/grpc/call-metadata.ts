@@ -5,7 +5,7 @@ import { asHeaders } from "./metadata.ts";
 
 /** The values of the options `headers` at one time. */
 export interface HeaderValues {
-  /** Only the transport's: for requests that belong to no call. */
+  /** The values of the transport alone: for requests that belong to no call. */
   readonly transport: Headers | undefined;
   /** The transport's, replaced by the call's own where both have a name. */
   readonly call: Headers | undefined;

@@ -241,7 +241,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     throw refusal === ENDED ? ownCopy(ENDED) : refusal;
   };
 
-  /** @param drop whether responses that the caller has not read are dropped */
+  /** @param drop whether unread responses are dropped */
   #finish(error: ConnectError | undefined, drop: boolean): void {
     if (this.#isOver) return;
     this.#isOver = true;

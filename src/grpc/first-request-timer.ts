@@ -5,7 +5,7 @@ const FIRST_REQUEST_MS = 50;
 
 /** A call whose handler waits for its first request. */
 export interface AwaitingCall {
-  /** Called after FIRST_REQUEST_MS, also if the request has arrived or the call has ended. */
+  /** Called after FIRST_REQUEST_MS, even if the request has arrived or the call has ended. */
   onFirstRequestLate(): void;
 }
 

@@ -16,7 +16,7 @@ export function checkResponse(
   ended: boolean,
   from: string,
 ): ConnectError | undefined {
-  // Only a trailers-only response has its status here; in any other the trailers have it.
+  // A trailers-only response has its status here; for any other response the trailers have it.
   const status = ended ? readStatus(headers) : undefined;
   if (status instanceof ConnectError) return status;
   const http = headers[":status"];

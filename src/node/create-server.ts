@@ -55,7 +55,7 @@ export interface Server extends AsyncDisposable {
    */
   listen(options?: ListenOptions): Promise<ServerAddress>;
   /**
-   * Drains and closes: refuses new calls; ends with UNAVAILABLE the calls that clients continue by a cursor at another
+   * Drains and closes: refuses new calls; ends with UNAVAILABLE the calls that clients continue from a cursor at another
    * server (hawser/v1/resume.proto); lets the other open calls finish for at most `graceMs`, and ends the rest with
    * UNAVAILABLE. May be called again, with a shorter grace, or to stop listening. Rejects with INVALID_ARGUMENT, and
    * closes nothing, if an option is unknown or not valid.

@@ -123,7 +123,7 @@ export const DEFAULT_PORT = 50051;
 /** The largest value of a setting of HTTP/2 (RFC 9113, 6.5.1). */
 const MAX_STREAMS = 2 ** 32 - 1;
 
-/** Counts are whole numbers, also on the wire. */
+/** Counts are whole numbers here and on the wire. */
 const count = whole(1, Number.MAX_SAFE_INTEGER);
 
 const sessionChecks = {

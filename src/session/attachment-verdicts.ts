@@ -56,15 +56,15 @@ export function judgeCount(
 /** Returns the handler's response headers from a control frame, or the error with which the session is lost. */
 export function judgeMetadata(
   metadata: Metadata,
-  base: HeaderList,
+  httpHeaders: HeaderList,
   known: ClientKnowledge,
 ): HeaderList | ConnectError {
-  const set = readMetadata(metadata);
-  if (set === undefined) {
+  const handlerHeaders = readMetadata(metadata);
+  if (handlerHeaders === undefined) {
     return protocolError("the server sent response headers that are not valid", known);
   }
-  const count = Object.keys(base).length + metadata.entries.length;
-  return tooManyFields(count, "response headers", "the server") ?? set;
+  const count = Object.keys(httpHeaders).length + metadata.entries.length;
+  return tooManyFields(count, "response headers", "the server") ?? handlerHeaders;
 }
 
 /** The meaning of the end of an attachment for its session. */
@@ -73,7 +73,7 @@ export type EndVerdict =
   | { readonly is: "call ended" }
   /** Only the attachment has ended. The next one follows after `waitMs`, if the server asks for that. */
   | { readonly is: "attachment ended"; readonly waitMs?: number | undefined }
-  /** No server has answered the session, and by this server's clock it is older than the grace. */
+  /** No server has answered the session, and according to this server's clock it is older than the grace. */
   | { readonly is: "expired" }
   /** The session is lost. `serverKnows`: the server keeps it no longer, and need not be told. */
   | { readonly is: "lost"; readonly error: ConnectError; readonly serverKnows: boolean };
@@ -118,7 +118,7 @@ function judgeOtherEnd(
   return { is: "attachment ended", waitMs };
 }
 
-/** The error of a call whose sessions were all older than the grace by the server's clock. */
+/** The error of a call whose sessions were all older than the grace according to the server's clock. */
 export function expiredError(): ConnectError {
   const what =
     "the server's clock says that it began longer ago than the grace period: this machine may have been asleep, or a clock is wrong. Make the call again";

@@ -62,7 +62,7 @@ export interface ClientSessionInit {
   readonly watcher: SessionWatcher | undefined;
 }
 
-/** How many times an unprocessed session is retried (gRPC A6, transparent retry). */
+/** How many times attachment 1 is sent again after a server refused it without processing it (gRPC A6, transparent retry). */
 const TRANSPARENT_RETRIES = 3;
 
 /** Sessions count their bytes in an account; on the client nothing reads the sum. */
@@ -72,9 +72,9 @@ const UNUSED_ACCOUNT: Account = { bytes: 0 };
 const NEW_SESSIONS_MAX = 2;
 
 /**
- * The client's half of a session. The call uses it as a stream, which is lost
- * only when the server's grace has run out. The session opens one attachment
- * after the other.
+ * The client's half of a session. The call uses it as one stream that survives
+ * lost connections until the server's grace runs out. A protocol error also ends
+ * it. The session opens one attachment after the other.
  */
 export class ClientSession
   extends SessionHalf<ClientAttachment>
@@ -91,12 +91,12 @@ export class ClientSession
   #redial: Redial;
   #newSessions = 0;
   #phase: ClientPhase = "waiting";
-  /** How many times a server refused attachment 1 unprocessed. */
+  /** How many times a server refused attachment 1 without processing it. */
   #refusals = 0;
-  /** Response headers of the stream, kept until the call gets them. */
-  #base: HeaderList = {};
+  /** The HTTP headers of the latest answer, kept until the call gets them. */
+  #httpHeaders: HeaderList = {};
   /** The number of messages that the server is known to have. */
-  #arrived = 0;
+  #serverHas = 0;
 
   constructor(init: ClientSessionInit) {
     super(new SessionWindow(init.window, UNUSED_ACCOUNT), init.acknowledgements);
@@ -147,18 +147,18 @@ export class ClientSession
 
   onConnection(open: OpenAttachment): boolean {
     if (this.attachment.is !== "detached") return true;
-    const stream = open(this.#ask(false), this);
+    const stream = open(this.#requestHeaders(false), this);
     if (stream === undefined) {
       this.onReached();
       // Nothing was sent: the next attachment opens the session.
       if (this.attachment.number === 0) this.#identity.reopen();
       return false;
     }
-    const isFirst = this.attachment.number === 0 && this.#refusals === 0;
-    this.attachment = opened(this.attachment, stream, isFirst);
-    if (isFirst) {
+    const sendsBeforeAnswer = this.attachment.number === 0 && this.#refusals === 0;
+    this.attachment = opened(this.attachment, stream, sendsBeforeAnswer);
+    if (sendsBeforeAnswer) {
       this.acknowledger.attach(stream);
-      // This session replaces one that the server never started, so it sends the call from its first message.
+      // Attachment 1 of a replacement after #onExpired(): the call has written already, so all of it is sent again.
       if (this.#phase !== "waiting") this.#sendAllAgain(stream, 0);
     }
     if (this.#phase !== "waiting") return true;
@@ -189,9 +189,9 @@ export class ClientSession
     this.#identity.onAnswer(answer.epoch);
     // The server process may differ from the one that Negotiate asked, and so may its window.
     this.window.setPeerWindow(answer.window);
-    this.#redial.onAnswer(answer.received > this.#arrived);
-    if (this.#phase !== "headersGiven") this.#base = headers;
-    this.#arrived = Math.max(this.#arrived, answer.received);
+    this.#redial.onAnswer(answer.received > this.#serverHas);
+    if (this.#phase !== "headersGiven") this.#httpHeaders = headers;
+    this.#serverHas = Math.max(this.#serverHas, answer.received);
     if (answer.metadata) this.#giveHeaders();
     if (!isSending) {
       this.acknowledger.attach(stream);
@@ -233,15 +233,15 @@ export class ClientSession
       this.#fail(error);
       return;
     }
-    this.#arrived = Math.max(this.#arrived, count);
+    this.#serverHas = Math.max(this.#serverHas, count);
     this.wakeWriters();
   }
 
   /** The handler's response headers arrived in a control frame. */
   #onMetadata(metadata: Metadata): void {
-    const set = judgeMetadata(metadata, this.#base, this.#known);
-    if (set instanceof ConnectError) this.#fail(set);
-    else this.#giveHeaders(set);
+    const handlerHeaders = judgeMetadata(metadata, this.#httpHeaders, this.#known);
+    if (handlerHeaders instanceof ConnectError) this.#fail(handlerHeaders);
+    else this.#giveHeaders(handlerHeaders);
   }
 
   onInvalid(error: ConnectError, from: CallStream): void {
@@ -270,9 +270,10 @@ export class ClientSession
   }
 
   /**
-   * The server does not know the session, and by its clock the session is older than the grace. For attachment 1 this
-   * means that no handler has run (session.proto, 4h). Most likely this machine slept after Negotiate, while its clock
-   * stood still. Asks for the settings again, and replaces this session by a new one that sends everything.
+   * The server does not know the session, and according to its clock the session is older than the grace. For
+   * attachment 1 this means that no handler has run (session.proto, 4h). Most likely this machine slept after
+   * Negotiate, while its clock stood still. Asks for the settings again, and replaces this session by a new one that
+   * sends everything.
    */
   #onExpired(): void {
     if (this.attachment.number > 1 || this.#newSessions === NEW_SESSIONS_MAX) {
@@ -323,7 +324,7 @@ export class ClientSession
   }
 
   onGivenUp(): void {
-    this.#fail(sessionLost(Reason.UNREACHABLE, this.#arrived), false);
+    this.#fail(sessionLost(Reason.UNREACHABLE, this.#serverHas), false);
   }
 
   /** Asks the dialler for a connection, on which the next attachment is opened. */
@@ -334,10 +335,10 @@ export class ClientSession
   }
 
   get #known(): ClientKnowledge {
-    return { identity: this.#identity, window: this.window, arrived: this.#arrived };
+    return { identity: this.#identity, window: this.window, arrived: this.#serverHas };
   }
 
-  #ask(cancel: boolean): Record<string, string> {
+  #requestHeaders(cancel: boolean): Record<string, string> {
     return this.#identity.ask({
       attach: this.attachment.number + 1,
       received: this.window.received,
@@ -347,12 +348,12 @@ export class ClientSession
   }
 
   /** Gives the call its response headers, once. */
-  #giveHeaders(set?: HeaderList): void {
+  #giveHeaders(handlerHeaders: HeaderList = {}): void {
     if (this.#phase === "headersGiven") return;
     this.#phase = "headersGiven";
-    const base = withoutOwn(this.#base);
-    this.#base = {};
-    this.#init.call.onHeaders(set === undefined ? base : Object.assign(base, set), this);
+    const headers = withoutOwn(this.#httpHeaders);
+    this.#httpHeaders = {};
+    this.#init.call.onHeaders(Object.assign(headers, handlerHeaders), this);
   }
 
   #finish(status: Status, trailers: HeaderList): void {
@@ -368,7 +369,7 @@ export class ClientSession
   }
 
   #violated(what: string): void {
-    this.#fail(sessionLost(Reason.PROTOCOL_ERROR, this.#arrived, what));
+    this.#fail(sessionLost(Reason.PROTOCOL_ERROR, this.#serverHas, what));
   }
 
   /** @param mustCancel whether the session must be cancelled at the server */
@@ -382,7 +383,7 @@ export class ClientSession
   /** Cancels the session at the server, which then waits for no other attachment. */
   #cancel(): void {
     if (this.attachment.number === 0) return;
-    this.#init.dialler.sendCancel(this.#ask(true), this.#identity.graceMs);
+    this.#init.dialler.sendCancel(this.#requestHeaders(true), this.#identity.graceMs);
   }
 
   /** Ends the session, and returns its stream, which the caller must end. */

@@ -140,7 +140,7 @@ export class SessionRegistry implements SessionKeeper {
     const { ask } = arrival;
     const nowMs = this.clock.now();
     if (this.#tombstones.has(ask.session)) return sessionLost(Reason.UNKNOWN, 0);
-    // hawser-opened is by the clock of the server process with that epoch, which is comparable only if it is this one.
+    // hawser-opened is a time of the server process with that epoch, comparable only if that is this process.
     const own = ask.epoch === this.settings.epoch;
     const openedMs = own ? Math.min(ask.openedMs ?? nowMs, nowMs + this.settings.graceMs) : nowMs;
     if (ask.cancel) {

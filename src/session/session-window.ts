@@ -145,8 +145,8 @@ export class SessionWindow {
   }
 
   /**
-   * Counts a message that the application took. Returns whether half a window was taken, so that it must be
-   * acknowledged.
+   * Counts a message that the application took. Returns true once half a window was taken: an acknowledgement
+   * is then due.
    */
   take(bytes: number): boolean {
     if (this.#closed) return false;

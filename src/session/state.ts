@@ -35,7 +35,7 @@ export type AttachmentState<Stream> =
       readonly isReached: boolean;
     }
   /**
-   * Only at the client: a stream is open, and the server has not answered. On attachment 1 messages are sent already.
+   * A state of the client alone: a stream is open, and the server has not answered. On attachment 1 messages are sent already.
    */
   | {
       readonly is: "attaching";

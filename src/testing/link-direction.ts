@@ -45,7 +45,7 @@ interface WaitingCut {
 export class LinkDirection {
   /** Reads everything and delivers nothing, like a cable that is unplugged behind a switch which still answers. */
   dropping = false;
-  /** Delivers at most this many bytes a second. Default: no limit. */
+  /** Delivers at most this many bytes per second. Default: no limit. */
   bytesPerSecond = Number.POSITIVE_INFINITY;
   #delivered = 0;
   #delay = NO_DELAY;

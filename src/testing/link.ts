@@ -85,7 +85,7 @@ const aKind = oneOf("rst", "fin");
 export interface LinkOptions {
   /** The loopback address on which the link listens. Default: 127.0.0.1. */
   host?: string;
-  /** Whether the bytes that it passes on are TLS; its URL then begins with https. Default: false. */
+  /** Whether the connections use TLS. The URL of the link then begins with https. Default: false. */
   tls?: boolean;
 }
 

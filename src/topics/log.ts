@@ -10,16 +10,16 @@
  * Every log keeps to these rules; test/contract/ tests each engine against them:
  *
  * 1. append() resolves when the records are as durable as the log promises, and rejects otherwise.
- * The records of one append() are stored together, next to each other and in order, or not at all.
- * In JetStream records of other processes may come between them, and an append() that fails with
- * UNAVAILABLE may have stored some of them: records with ids may be appended again, by rule 2
- * (jetstream.ts).
+ * All logs except JetStream: the records of one append() are stored together, next to each other
+ * and in order, or not at all. JetStream: records of other processes may come between them, and an
+ * append() that fails with UNAVAILABLE may have stored some of them; records with ids may be
+ * appended again, because of rule 2 (jetstream.ts).
  * 2. A record whose producer and sequence were stored before, in the same topic, is not stored
  * again: append() returns the first record's cursor, with `repeated` true.
- * 3. page() and read() return each record after the cursor once, in order, and every record that
- * was appended before the call, also by another process.
- * 4. If records after the cursor were dropped, or the cursor is of another epoch, or past the end,
- * a TopicGap takes their place, before what follows.
+ * 3. page() and read() return each record after the cursor once, in order. They include every
+ * record that this or another process appended before the call.
+ * 4. If records after the cursor were dropped, or the cursor has another epoch or is past the end,
+ * the reader first gets a TopicGap.
  * 5. read() never ends by itself: it throws the signal's reason when that aborts, and UNAVAILABLE
  * when the log is closed or cannot be reached.
  * 6. The bytes that a log returns may be shared: readers MUST NOT write into them.
@@ -70,7 +70,8 @@ export interface TopicLog extends AsyncDisposable {
 
   /**
    * Returns the names of the topics that begin with the prefix and have records, in the order of
-   * their UTF-8. There are no pages: JetStream cannot list subjects from a given one on.
+   * their UTF-8. The result is not paged, because JetStream cannot start a list at a given
+   * subject.
    */
   topics(prefix?: string): Promise<string[]>;
 }
@@ -79,8 +80,8 @@ export interface TopicLog extends AsyncDisposable {
 export interface NewRecord {
   readonly data: Uint8Array;
   /**
-   * The producer of the record, and the record's number there. A record whose id was stored before
-   * is not stored again.
+   * The producer of the record, and its number among that producer's records. A record with the
+   * same id as a stored one is not stored again.
    */
   readonly id?: {
     readonly producer: string;
@@ -118,7 +119,10 @@ export interface TopicGap extends TopicPosition {
 
 export type TopicItem = TopicRecord | TopicGap;
 
-/** The limits of a page, which ends when one of them is reached, and has at least one record. */
+/**
+ * The limits of a page, which ends when one of them is reached. It has at least one item, unless it
+ * begins at the end of the topic.
+ */
 export interface PageLimits {
   /** Default: 512. */
   readonly records?: number;

@@ -49,7 +49,7 @@ function describePages(shared: Shared): void {
     );
   });
 
-  test("a page ends at its limit of bytes, and has one record at least", async () => {
+  test("a page ends at its limit of bytes, but not before its first record", async () => {
     const { log, t } = await shared.borrow();
     await log.append(
       t,
@@ -280,7 +280,7 @@ function describeTopics(engine: Engine, shared: Shared): void {
 }
 
 function describeClosing(engine: Engine): void {
-  test("calls of a closed log fail with UNAVAILABLE; it can be closed again", async () => {
+  test("calls of a closed log fail with UNAVAILABLE; the log can be closed again", async () => {
     await using opened = await openLog(engine);
     const { log } = opened;
     const [last] = await log.append("t", texts("a"));

@@ -1,4 +1,4 @@
-/** Counts and prints: one line a scenario. */
+/** Counts and prints: one line per scenario. */
 const SCENARIO_LIMIT_MS = 20_000;
 
 let passed = 0;

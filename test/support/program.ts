@@ -16,7 +16,7 @@ const PROGRAMS = {
 
 export type ProgramName = keyof typeof PROGRAMS;
 
-/** The command that starts a program: Node, and the arguments before those of the user. */
+/** The command that starts a program: Node, and the arguments before the user's. */
 function commandOf(name: ProgramName): [node: string, ...args: string[]] {
   const [file, ...words] = PROGRAMS[name];
   const path = fileURLToPath(new URL(`../../${file}`, import.meta.url));

@@ -143,7 +143,7 @@ export async function openWorkshop(): Promise<Workshop> {
 const OF_THE_MACHINE =
   /^(NODE_EXTRA_CA_CERTS|npm_config_(registry|cafile|cache|userconfig|globalconfig))$/i;
 
-/** The environment of a user: of Node and npm, only what says how packages are got. */
+/** A user's environment. Of the variables of Node and npm, it has only those that say how packages are got. */
 function environment(bin: string): NodeJS.ProcessEnv {
   const env: NodeJS.ProcessEnv = {};
   for (const [name, value] of Object.entries(process.env)) {

@@ -198,7 +198,7 @@ export class Attendance implements AsyncIterable<Heard> {
     return false;
   }
 
-  /** No message follows, and all messages of this member are stored and have come back from the room. */
+  /** Whether all messages of this member are stored and have come back from the room, and none follows. */
   get #isDone(): boolean {
     return this.#leaving && this.#unsaid.size === 0 && this.#unheard.length === 0;
   }

@@ -24,7 +24,7 @@ type ImportRequest = MessageInitShape<typeof ImportRequestSchema>;
 export const importCommand = command({
   program: "room",
   usage: "npm run room -- import",
-  about: "Adds many messages to a room, a line a message: a client-streaming call.",
+  about: "Adds many messages to a room, one line per message: a client-streaming call.",
   arguments: {
     room: argument("<room>", "the room", readName),
     file: argument("<file>", "the messages, in UTF-8; - is standard input"),

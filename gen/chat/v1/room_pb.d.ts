@@ -266,7 +266,7 @@ export declare type JoinRequest = Message$1<"chat.v1.JoinRequest"> & {
    */
   event: {
     /**
-     * Only in the first request, which must have it.
+     * The first request must have this event. No other request may have it.
      *
      * @generated from field: chat.v1.JoinRequest.Open open = 1;
      */

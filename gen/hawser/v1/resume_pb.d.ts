@@ -2,9 +2,8 @@
 // @generated from file hawser/v1/resume.proto (package hawser.v1, syntax proto3)
 /* eslint-disable */
 
-// Push that continues: a server-streaming method declares how a call of it
-// continues after an earlier one that was lost. MUST, MUST NOT and MAY are the
-// words of RFC 2119.
+// Lets a server-streaming method declare how a client resumes a lost call. MUST,
+// MUST NOT and MAY are the words of RFC 2119.
 
 import type { GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
@@ -54,13 +53,14 @@ export declare const ResumeSchema: GenMessage<Resume>;
  * A client that loses such a call MAY make it again. It MUST then set the
  * request's field `after` to the newest cursor that its application was given. A
  * server MUST NOT need state of the earlier call: any server that has the same
- * records can answer, also after a restart.
+ * records can answer, even one that was restarted.
  *
- * The server MUST send a cursor with its first response, before any record. A
- * response with an empty cursor is a control event: the client MUST NOT change
- * its position by it. If records after a cursor are no longer kept, the server
- * MUST say so in a response, and MUST continue with the records that it has. A server whose clients are to continue at another server MUST end their
- * calls with UNAVAILABLE.
+ * The first response MUST have a cursor and MUST NOT be a record. A later
+ * response with an empty cursor has no position: the client MUST keep its own.
+ * If records after a cursor are no longer kept, the server MUST say so in a
+ * response, and MUST continue with the records that it has. A server whose
+ * clients are to continue at another server MUST end their calls with
+ * UNAVAILABLE.
  *
  * The number is provisional: it is random, and outside of 50000 to 99999, which
  * are for use within one organisation. A number from protobuf's registry of

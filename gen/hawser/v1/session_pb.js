@@ -245,7 +245,7 @@
 //   refuse attachments that would start a session, and other calls, by
 //   REFUSED_STREAM. An attachment 1 that the server did not process, because of
 //   REFUSED_STREAM or of its GOAWAY, counts as not sent: the client MAY send it
-//   again, also to another server.
+//   again, to this or to another server.
 //
 // 9. Counts
 //

@@ -201,7 +201,7 @@ export class GrpcClientStream extends MessageStream<ClientHttp2Stream> implement
       rstCode === constants.NGHTTP2_ENHANCE_YOUR_CALM &&
       this.#fields > HEADERS_MAX_FIELDS
     ) {
-      // Not retried: another attempt would have as many headers.
+      // The call is not retried: another attempt would have as many headers.
       this.#refuse(requestRefused(this.#fields, name));
       return;
     }

@@ -9,7 +9,7 @@ import type { FramedSource } from "../../session/spool.ts";
 import { batchOf, writeFrames } from "./batch.ts";
 import { readOn, receive } from "./receive.ts";
 
-/** A larger message is written by itself, so that it is not copied. */
+/** Messages above this size are written by themselves, so that they are not copied. */
 const COPY_MAX_BYTES = 16 * 1024;
 
 /** A batch of this size is written immediately. */
@@ -27,11 +27,10 @@ type NativeStream = Http2Stream & { [MESSAGES]: MessageStream<Http2Stream> };
  * The messages of an HTTP/2 stream in both directions: the common part of its two
  * ends.
  *
- * The first message is written in the next tick. Messages that follow before
- * node:http2 has passed that write to the socket are written after it, in one
- * write: node:http2 runs ticks after each received DATA frame, and the answers to
- * many frames must not become as many writes. write() returns a promise while the
- * peer takes no more.
+ * The first message is written in the next tick. While node:http2 still holds a
+ * write, further messages wait, and then go out together. Reason: node:http2 runs
+ * ticks after each received DATA frame, so one write per tick would be one per
+ * frame. write() returns a promise while the peer takes no more.
  *
  * The peer may send until INBOX_BYTES of messages wait for the application; then
  * nothing is read until half of that was taken. A stream with control frames
@@ -52,13 +51,13 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
   };
   #drained: PromiseWithResolvers<void> | undefined;
   #failure: { error: unknown } | undefined;
-  /** Whether everything that is received is dropped. */
+  /** If true, received data is dropped. */
   protected isDiscarding = false;
-  /** Whether DATA is kept until the response headers were reported. Only a client's stream waits for headers. */
+  /** If true, DATA is kept until the response headers were reported. Only a client's stream waits for headers. */
   protected awaitsHeaders = false;
-  /** The DATA that is kept for that reason. */
+  /** DATA received before the headers were reported. */
   #early: Uint8Array[] | undefined;
-  /** Whether messages that were not taken stop the reading. `false` for a session, which has a window. */
+  /** Whether reading stops while too many messages wait. `false` for a session, which has a window. */
   readonly #isPaced: boolean;
   /** The bytes of messages that the listener was given and the application has not taken. */
   #waitingBytes = 0;
@@ -103,33 +102,33 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
     this.#scheduled = false;
     if (this.#bytes === 0 || this.#failure !== undefined) return;
     this.#bytes = 0;
-    const last = this.#source === undefined ? undefined : this.#writeAllButLast(this.#source);
-    if (this.#payloads.length > 0) this.#writePayloads(last);
-    else if (last !== undefined) this.#send(last);
+    const tail = this.#source === undefined ? undefined : this.#writeAllButTail(this.#source);
+    if (this.#payloads.length > 0) this.#writePayloads(tail);
+    else if (tail !== undefined) this.#send(tail);
     if (this.native.writableCorked > 0) this.native.uncork();
   }
 
-  /** Writes all pieces of a source in one write, except the final piece, which it returns. */
-  #writeAllButLast(source: FramedSource): Uint8Array | undefined {
-    let last = source.next();
-    for (let piece = last && source.next(); piece !== undefined; piece = source.next()) {
+  /** Corks the stream and writes all pieces but the last, the tail, which it returns; flush() uncorks it. */
+  #writeAllButTail(source: FramedSource): Uint8Array | undefined {
+    let tail = source.next();
+    for (let piece = tail && source.next(); piece !== undefined; piece = source.next()) {
       if (this.native.writableCorked === 0) this.native.cork();
-      this.#send(last as Uint8Array);
-      last = piece;
+      this.#send(tail as Uint8Array);
+      tail = piece;
     }
-    return last;
+    return tail;
   }
 
-  /** Writes the waiting messages in few pieces, after `head`. */
-  #writePayloads(head: Uint8Array | undefined): void {
+  /** Writes the waiting messages in few pieces, after the tail of a source. */
+  #writePayloads(tail: Uint8Array | undefined): void {
     const payloads = this.#payloads;
     const flags = this.#flags;
     let from = 0;
     let batch = 0;
-    let before = head;
-    if (head !== undefined && head.length > COPY_MAX_BYTES) {
-      this.#send(head);
-      before = undefined;
+    let unsentTail = tail;
+    if (tail !== undefined && tail.length > COPY_MAX_BYTES) {
+      this.#send(tail);
+      unsentTail = undefined;
     }
     for (let at = 0; at < payloads.length; at++) {
       const size = (payloads[at] as Uint8Array).length;
@@ -137,8 +136,8 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
         batch += size + PREFIX_BYTES;
         continue;
       }
-      this.#writeBatch(before, { from, to: at }, batch);
-      before = undefined;
+      this.#writeBatch(unsentTail, { from, to: at }, batch);
+      unsentTail = undefined;
       const prefix = Buffer.allocUnsafe(PREFIX_BYTES);
       writePrefix(prefix, 0, { flags: flags[at] as number, size });
       this.native.cork();
@@ -149,27 +148,27 @@ export abstract class MessageStream<Native extends Http2Stream> implements CallS
       from = at + 1;
       batch = 0;
     }
-    this.#writeBatch(before, { from, to: payloads.length }, batch);
+    this.#writeBatch(unsentTail, { from, to: payloads.length }, batch);
     this.#payloads = [];
     this.#flags = [];
   }
 
   /** @param bytes the bytes of these messages, prefixes included */
   #writeBatch(
-    head: Uint8Array | undefined,
+    tail: Uint8Array | undefined,
     { from, to }: { from: number; to: number },
     bytes: number,
   ): void {
-    const headBytes = head?.length ?? 0;
-    if (headBytes + bytes === 0) return;
+    const tailBytes = tail?.length ?? 0;
+    if (tailBytes + bytes === 0) return;
     const messages = { payloads: this.#payloads, flags: this.#flags };
-    if (headBytes === 0 && to - from === messages.payloads.length) {
+    if (tailBytes === 0 && to - from === messages.payloads.length) {
       this.#send(batchOf(messages, bytes));
       return;
     }
-    const batch = Buffer.allocUnsafe(headBytes + bytes);
-    if (head !== undefined) batch.set(head);
-    writeFrames(batch.subarray(headBytes), messages, { from, to });
+    const batch = Buffer.allocUnsafe(tailBytes + bytes);
+    if (tail !== undefined) batch.set(tail);
+    writeFrames(batch.subarray(tailBytes), messages, { from, to });
     this.#send(batch);
   }
 

@@ -10,12 +10,12 @@ export class LogRetries {
   readonly #patienceMs: number;
   readonly #signal: AbortSignal;
   readonly #backoff: Backoff;
-  /** When the first of the failures in a row happened, by performance.now(). */
+  /** When the first of the failures in a row happened, in the time of performance.now(). */
   #failedAtMs: number | undefined;
 
   /**
-   * @param patienceMs how long attempts may fail in a row. An attempt that lasted for this time
-   * before it failed begins a new row: the log could be reached, and had nothing new.
+   * @param patienceMs how long attempts may fail in a row. A failure after an attempt this long
+   * counts as the first one: the log was reachable meanwhile.
    */
   constructor(patienceMs: number, signal: AbortSignal) {
     this.#patienceMs = patienceMs;
@@ -31,8 +31,7 @@ export class LogRetries {
 
   /** Marks the attempt as successful. */
   succeeded(): void {
-    this.#failedAtMs = undefined;
-    this.#backoff.succeeded();
+    this.#forgetFailures();
   }
 
   /**
@@ -40,11 +39,16 @@ export class LogRetries {
    * UNAVAILABLE, or if attempts have failed for patienceMs.
    */
   async failed(error: unknown): Promise<void> {
-    if (this.#backoff.elapsedMs >= this.#patienceMs) this.succeeded();
+    if (this.#backoff.elapsedMs >= this.#patienceMs) this.#forgetFailures();
     const nowMs = performance.now();
     this.#failedAtMs ??= nowMs;
     const isUnavailable = error instanceof ConnectError && error.code === Code.Unavailable;
     if (!isUnavailable || nowMs - this.#failedAtMs >= this.#patienceMs) throw error;
     await sleep(this.#backoff.failed(), this.#signal);
+  }
+
+  #forgetFailures(): void {
+    this.#failedAtMs = undefined;
+    this.#backoff.succeeded();
   }
 }

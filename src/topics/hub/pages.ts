@@ -32,7 +32,7 @@ export interface PagePlace {
 /** The limits of one page. */
 const PAGE_LIMITS = { records: 256, bytes: 128 * 1024 };
 
-/** About how many bytes a record takes in addition to its data. */
+/** The approximate number of bytes per record in addition to its data. */
 const RECORD_BYTES = 512;
 
 interface Reading<T> {

@@ -12,26 +12,23 @@ export interface NoteSlot<N> {
   readonly kind: "note";
   /** The position of the record before the note. */
   readonly position: number;
-  /**
-   * How many notes were announced, including this one. 0 marks a fleeting note: a subscriber that
-   * misses it does not need to know.
-   */
+  /** The note's number, from 1, among those that are not fleeting. 0 if it is fleeting. */
   readonly number: number;
   readonly value: N;
 }
 
-/** Whether a subscriber that misses this note does not need to know. */
+/** True for a note that a subscriber may miss without being told. */
 export function isFleeting(note: NoteSlot<unknown>): boolean {
   return note.number === 0;
 }
 
 /**
- * About how many bytes a record takes in addition to its data: for the value that is made of it,
+ * The approximate number of bytes per record in addition to its data: the value that is made of it,
  * its cursor, its slot.
  */
 const SLOT_BYTES = 512;
 
-/** When this many dropped slots are at the front of the array, the other slots are moved there. */
+/** Dropped slots stay at the front of the array until there are this many. Then they are removed together. */
 const SLACK = 1024;
 
 /**
@@ -39,7 +36,7 @@ const SLACK = 1024;
  * that a subscriber's place in the ring is one index. Past a limit the oldest slots are dropped.
  */
 export class Ring<T, N> {
-  readonly #records: number;
+  readonly #maxRecords: number;
   readonly #maxBytes: number;
   readonly #slots: (Slot<T, N> | undefined)[] = [];
   readonly #sizes: number[] = [];
@@ -48,13 +45,13 @@ export class Ring<T, N> {
   #oldest = 0;
   #next = 0;
   #bytes = 0;
-  #from: number;
+  #completeAfter: number;
 
-  /** @param from the position before the first record */
-  constructor(from: number, records: number, bytes: number) {
-    this.#from = from;
-    this.#records = records;
-    this.#maxBytes = bytes;
+  /** @param completeAfter the position before the first record */
+  constructor(completeAfter: number, maxRecords: number, maxBytes: number) {
+    this.#completeAfter = completeAfter;
+    this.#maxRecords = maxRecords;
+    this.#maxBytes = maxBytes;
   }
 
   /** The index of the oldest slot. */
@@ -68,8 +65,8 @@ export class Ring<T, N> {
   }
 
   /** The ring has every record after this position, up to the newest. */
-  get from(): number {
-    return this.#from;
+  get completeAfter(): number {
+    return this.#completeAfter;
   }
 
   get bytes(): number {
@@ -83,7 +80,8 @@ export class Ring<T, N> {
     this.#sizes.push(bytes);
     this.#next++;
     this.#bytes += bytes;
-    while (this.#next - this.#oldest > this.#records || this.#bytes > this.#maxBytes) this.#drop();
+    while (this.#next - this.#oldest > this.#maxRecords || this.#bytes > this.#maxBytes)
+      this.#drop();
     return bytes;
   }
 
@@ -104,18 +102,18 @@ export class Ring<T, N> {
   }
 
   /** Drops all slots. The next record must come after this position. */
-  clear(from: number): void {
+  clear(completeAfter: number): void {
     this.#slots.length = 0;
     this.#sizes.length = 0;
     this.#base = this.#next;
     this.#oldest = this.#next;
     this.#bytes = 0;
-    this.#from = from;
+    this.#completeAfter = completeAfter;
   }
 
   #drop(): void {
     const at = this.#oldest - this.#base;
-    this.#from = (this.#slots[at] as Slot<T, N>).position;
+    this.#completeAfter = (this.#slots[at] as Slot<T, N>).position;
     this.#bytes -= this.#sizes[at] as number;
     this.#slots[at] = undefined;
     this.#oldest++;

@@ -270,7 +270,7 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
   #fromRing(): HubEvent<T, N> | undefined {
     const { tail } = this.#sources;
     const { ring } = tail;
-    if (this.#position < ring.from || this.#generation !== tail.generation) {
+    if (this.#position < ring.completeAfter || this.#generation !== tail.generation) {
       this.#goToPages();
       return undefined;
     }
@@ -304,7 +304,7 @@ export class HubSubscription<T, N, U> implements Subscription<U>, Follower, Pull
     // After the tail's position, #atEnd suffices: the log had nothing after #position, so the tail
     // will add all that follows.
     const isInRing =
-      this.#position >= ring.from && (this.#position <= tail.position || this.#atEnd);
+      this.#position >= ring.completeAfter && (this.#position <= tail.position || this.#atEnd);
     if (isInRing && this.#generation === tail.generation) {
       this.#leavePages();
       return this.#goLive();

@@ -116,8 +116,8 @@ export class Tail<T, N> {
   }
 
   /**
-   * Whether the tail must pause for its followers: those that are woken in later slices must find
-   * in the ring the slots that they were woken for.
+   * Whether the tail must pause for its followers. Otherwise the ring could drop slots before the
+   * followers for which these slots are new were woken, in later slices.
    */
   get #mustPause(): boolean {
     return this.#waking || (this.#isQuarterNew && slices.isAwaited);

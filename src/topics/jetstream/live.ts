@@ -8,7 +8,7 @@ import type { Wire } from "./wire.ts";
 export interface LiveRecord {
   readonly record: TopicRecord;
   /** The position of the previous record of the topic; 0 if none is kept. */
-  readonly before: number;
+  readonly previousPosition: number;
 }
 
 type LiveListener = (live: LiveRecord) => void;
@@ -54,6 +54,6 @@ function liveRecordOf(subjects: TopicSubjects, { headers, data }: Msg): LiveReco
   const timeMs = headerTimeMs(headers) ?? (Date.parse(header("Nats-Time-Stamp")) || Date.now());
   return {
     record: recordOf(subjects, Number(header("Nats-Sequence")), { data, timeMs }),
-    before: Number(header("Nats-Last-Sequence")),
+    previousPosition: Number(header("Nats-Last-Sequence")),
   };
 }

@@ -76,7 +76,7 @@ export async function* readTopic(
         if (end.position > position) live.isBehind = true;
       }
     } else if (next.record.position > position) {
-      if (next.before === 0 || next.before > position) {
+      if (next.previousPosition === 0 || next.previousPosition > position) {
         live.isBehind = true;
       } else {
         ({ position, cursor: after } = next.record);

@@ -71,7 +71,7 @@ export class StreamReader {
   readonly #stream: string;
   readonly #epoch: string;
   readonly #timeoutMs: number;
-  /** Whether a replica that lacks the newest records may answer. */
+  /** If true, the stream has replicas: one of them may answer without the newest records. */
   readonly #hasReplicas: boolean;
   readonly #pageSlots = new Semaphore(PAGES_AT_ONCE);
 

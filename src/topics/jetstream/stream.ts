@@ -35,7 +35,7 @@ export function checkVersion(version: string): void {
   );
 }
 
-/** Whether the messages that the server republishes have the time at which they were stored. */
+/** Whether a server of this version republishes messages with the time of their storage. */
 export function republishesTimes(version: string): boolean {
   return isAtLeast(version, [2, 10, 0]);
 }

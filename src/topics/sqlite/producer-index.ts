@@ -25,7 +25,7 @@ interface IndexState {
   last: number;
   /** How many entries of the run are in the table. */
   moved: number;
-  /** Whether the file records that the whole run is in the table. */
+  /** Whether the whole run is in the table, according to the file. */
   isIndexed: boolean;
 }
 

@@ -133,7 +133,7 @@ function startWorker(workerData: ThreadData): Worker {
   }
 }
 
-/** Whether the worker's own file was not found, rather than a package that it imports. */
+/** True if the worker's own file was not found; false if one of its imports was not. */
 function isWorkerMissing(error: unknown): boolean {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: string };
   return (
