@@ -44,8 +44,8 @@ export interface Call<Service extends DescService> {
 
 /**
  * Runs `work` with a client of a service of the server at --url. If `work` throws, prints one line to stderr and sets
- * exit code 1; after Ctrl-C the exit code is 130. It prints
- * nothing after Ctrl-C or a closed output (`| head`), except for an Unfinished error.
+ * exit code 1; after Ctrl-C the exit code is 130. After Ctrl-C, or if the output was closed (`| head`), prints only an
+ * Unfinished error.
  */
 export async function call<Service extends DescService>(
   service: Service,
