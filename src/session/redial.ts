@@ -33,7 +33,7 @@ export class Redial {
   /** Runs from the loss until a server answers. */
   #grace: Disposable | undefined;
   #pause: Disposable | undefined;
-  /** Whether the session has ended. */
+  /** Whether stop() was called. */
   #isStopped = false;
   /** Whether a stream was lost, or could not be opened, since a message last arrived. */
   hasFailed = false;
