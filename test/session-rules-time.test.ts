@@ -20,7 +20,8 @@ async function finish(attached: Attached, sent: number): Promise<void> {
 const later = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 test("rule 8: a resume at the end of the grace either continues the session or finds the session lost", async () => {
-  const graceMs = 400;
+  // More than the event loop of a busy machine may stall: what arrives later has expired.
+  const graceMs = 1_000;
   await using world = await sessionWorld({ sessions: { graceMs } });
   const [a, b] = [await world.peer(), await world.peer()];
   const outcomes = Array.from({ length: 120 }, async (_, n) => {
@@ -31,7 +32,8 @@ test("rule 8: a resume at the end of the grace either continues the session or f
     await first.hears(1);
     const run = world.runs.find(({ requests }) => requests[0] === `${n}`);
     first.reset(8);
-    await later(graceMs - 12 + (n % 24) + Math.random());
+    // Around the end of the grace; the first ones are early enough on a busy machine too.
+    await later(graceMs - 60 + (n % 24) * 3 + Math.random());
     const second = b.attach(id, { attach: 2 });
     const head = await second.answer();
     const resumed = head["hawser-session"] === "resumed";

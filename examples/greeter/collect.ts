@@ -8,8 +8,7 @@ import { argument } from "../terminal/parameter.ts";
 export const collect = command({
   program: "greeter",
   usage: "npm run greeter -- collect",
-  about:
-    "Sends a text, one line per message, and prints the server's count: a client-streaming call.",
+  about: "Sends a text, one line per message, and prints the server's count: client streaming.",
   arguments: { file: argument("<file>", "the text, in UTF-8; - is standard input") },
   options: connectionOptions,
   more: `
