@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { ClientCallListener, ClientCallStream } from "../call-stream.ts";
-import { asFailure } from "../failure.ts";
+import { asFailure, ownCopy } from "../failure.ts";
 import { onAbort } from "../flow/wait.ts";
 import { notAllowed } from "../grpc/metadata.ts";
 import type { RequestHeaders } from "../grpc/request-headers.ts";
@@ -120,7 +120,9 @@ export class Attempts implements ClientCallStream, StreamRepeater {
     const renewal = headers.renew();
     if (renewal === undefined) this.#open(connection);
     else {
-      const closing = onAbort(addresses.closing, (reason) => this.#fail(asFailure(reason)));
+      const closing = onAbort(addresses.closing, (reason) =>
+        this.#fail(ownCopy(asFailure(reason))),
+      );
       renewal
         .finally(() => closing[Symbol.dispose]())
         .then(

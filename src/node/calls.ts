@@ -234,7 +234,7 @@ export class Calls implements CallOpener {
   ): Promise<HeaderValues> {
     const linked = intercepted(signal, deadline);
     const closed = Promise.withResolvers<never>();
-    using _closing = onAbort(this.closing, closed.reject);
+    using _closing = onAbort(this.closing, (reason) => closed.reject(ownCopy(asFailure(reason))));
     try {
       return await Promise.race([linked.race(pending), closed.promise]);
     } finally {
