@@ -142,6 +142,7 @@ test("a client that answers pings stays connected while its call is silent", asy
   const chat = world.greeter.chat();
   await chat.send({ content: "x" });
   await next(chat);
+  // Several intervals and timeouts of silence: nothing may happen in them.
   await new Promise((resolve) => setTimeout(resolve, 1_500));
   await chat.send({ content: "y" });
   expect(await next(chat)).toMatchObject({ reply: "Received: y" });

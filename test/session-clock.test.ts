@@ -161,6 +161,7 @@ test("a session that begins anew outlives the grace of the one that never began"
   const chat = host.client.chat(scripted);
   await chat.headers;
   expect(host.hosted.map(({ number }) => number)).toEqual([1, 1, 1]);
+  // No timer of the earlier sessions may end the call.
   await new Promise((resolve) => setTimeout(resolve, 1_000));
   expect(chat.state).toBe("open");
   chat.cancel();

@@ -98,6 +98,7 @@ test("the grace counts anew with each loss", async () => {
   for (let n = 0; n < 4; n++) {
     world.link.stall();
     world.link.cut();
+    // Four of these together are longer than the grace.
     await new Promise((resolve) => setTimeout(resolve, 350));
     world.link.resume();
     await chat.send({ content: "on" });

@@ -8,7 +8,7 @@ import { all, failureOf, next } from "./support/read.ts";
 import { type Attached, end, newId, received } from "./support/session-peer.ts";
 import { lossOf, sessionWorld } from "./support/session-world.ts";
 
-// The rules of DESIGN.md, "Sessions", from 8 on: time, callers, counts, bounds.
+// The rules of sessions from 8 on: time, callers, counts, bounds.
 
 /** Half-closes a Chat in which `sent` messages were sent, and confirms its end. */
 async function finish(attached: Attached, sent: number): Promise<void> {

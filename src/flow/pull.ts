@@ -5,7 +5,7 @@ const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
 /** The source that a PullIterator reads. */
 export interface PullSource<T> {
-  /** Returns the next value, or `undefined` if there is none now. If it throws, the iteration ends with that error. */
+  /** Returns the next value, or `undefined` if no value is ready. The iteration ends with an error that this throws. */
   take(): T | undefined;
   /** Called when the consumer waits and the source has no value. The source calls wake() when it has one. */
   onDry(): void;

@@ -2,7 +2,7 @@ import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 
 /**
- * Reads the only request, or the only response, of a call. Throws UNIMPLEMENTED if there is none, or a second one (gRPC
+ * Reads the only request, or the only response, of a call. Throws UNIMPLEMENTED if no message came, or two (gRPC
  * statuscodes.md, "cardinality violation"); the caller must then end the iteration.
  *
  * @param next returns the next message

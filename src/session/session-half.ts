@@ -8,8 +8,9 @@ import { type AttachmentState, detached, unattached } from "./state.ts";
 
 /**
  * The common part of the two halves of a session. A message that the call sends
- * is kept in the window, and is sent on the session's stream, or on the next one
- * if there is none. A message that the call takes is acknowledged there.
+ * is kept in the window, and is sent on the session's stream. If the session has
+ * no stream, the message is sent on the next one. A message that the call takes
+ * is acknowledged on the same stream.
  */
 export abstract class SessionHalf<Stream extends SessionStream> {
   protected readonly window: SessionWindow;

@@ -5,7 +5,7 @@ import type { TopicSubjects } from "./stream.ts";
 /** The header with the time of a record. Only servers before 2.10 need it: what they republish has no time. */
 export const TIME_HEADER = "Hawser-Time";
 
-/** Returns the time in TIME_HEADER, in milliseconds since 1970, or `undefined` if there is none. */
+/** Returns the time in TIME_HEADER, in milliseconds since 1970, or `undefined` if the header is missing. */
 export function headerTimeMs(headers: MsgHdrs | undefined): number | undefined {
   return Number(headers?.get(TIME_HEADER)) || undefined;
 }

@@ -76,7 +76,7 @@ export class ProducerIndex {
     this.onCommit();
   }
 
-  /** Returns the position of a stored record, or `undefined` if there is none. */
+  /** Returns the position of a stored record, or `undefined` if the record is not stored. */
   find(topic: number, producer: string, sequence: bigint): number | undefined {
     const key = keyOf(topic, producer, sequence);
     const waiting = this.#fresh.get(key) ?? this.#moving.get(key);

@@ -51,7 +51,7 @@ export type FileConnection = Database.Database;
 /** A row of `topics`. */
 export interface TopicRow {
   readonly id: number;
-  /** The newest dropped position; 0 if there is none. */
+  /** The newest dropped position; 0 if no record was dropped. */
   trimmed: number;
   last: number;
   /** How many records are in the table, including dropped ones that are not deleted yet. */
