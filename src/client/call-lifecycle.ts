@@ -16,6 +16,11 @@ export type CallState = "connecting" | "open" | "resuming" | "closed";
 
 /** The part of a streaming call that its CallLifecycle uses. */
 export interface LivingCall extends WatchedCall {
+  /**
+   * The loop that reads the responses, identified by its next(). The lifecycle sets it. The next() of each loop compares
+   * itself with it, so that a response costs no call of the lifecycle.
+   */
+  loop: unknown;
   /** Called when the call has ended, so that it frees its resources. `error` is `undefined` if the status was OK. */
   onClosed(error: ConnectError | undefined): void;
   /** Called when the application leaves the loop over the responses before their end. Ends the call with `error`. */
@@ -38,9 +43,7 @@ export class CallLifecycle {
   readonly #changes: CallState[] = [];
   /** Created when the application first does something that may stall. Most calls never need one. */
   #watch: StallWatch | undefined;
-  /** Identifies the loop that reads the responses: its next(). */
-  #loop: unknown;
-  /** Whether that loop has reached the end, or was left. */
+  /** Whether the loop that reads the responses has reached the end, or was left. */
   #isRead = false;
 
   /** @param warnings the warnings of the transport; `undefined` if it is not a Hawser transport */
@@ -105,17 +108,13 @@ export class CallLifecycle {
   }
 
   /**
-   * Returns an iterator over the responses. A second loop may begin when the first neither waits nor has ended.
+   * Returns an iterator over the responses.
    *
-   * @param read returns the next response
+   * @param next returns the next response if its loop reads the responses, and otherwise calls beginLoop()
    */
   iterator<T>(
-    read: () => Promise<IteratorResult<T, undefined>>,
+    next: () => Promise<IteratorResult<T, undefined>>,
   ): AsyncIterator<T, undefined, undefined> {
-    const next = () =>
-      this.#loop === next || this.#claim(next)
-        ? read()
-        : Promise.reject(iteratedBefore(`the responses of ${this.#call.name}`));
     const leave = async (): Promise<IteratorReturnResult<undefined>> => {
       this.#isRead = true;
       if (!this.isClosed) this.#call.onLeft(failure(Code.Canceled, "the caller left the loop"));
@@ -129,6 +128,19 @@ export class CallLifecycle {
         throw error;
       },
     };
+  }
+
+  /**
+   * Makes a loop, identified by its next(), the one that reads the responses, and calls its next(). Rejects if another
+   * loop waits or has ended.
+   */
+  beginLoop<T>(next: () => Promise<T>): Promise<T> {
+    const { loop, isAwaited, name } = this.#call;
+    if (loop !== undefined && (this.#isRead || isAwaited)) {
+      return Promise.reject(iteratedBefore(`the responses of ${name}`));
+    }
+    this.#call.loop = next;
+    return next();
   }
 
   /** Ends the call when the server has sent OK and all responses were read. Throws what onTrailer throws. */
@@ -154,16 +166,6 @@ export class CallLifecycle {
   #watchStalls(): StallWatch | undefined {
     if (this.#warnings !== undefined) this.#watch ??= new StallWatch(this.#call, this.#warnings);
     return this.#watch;
-  }
-
-  /**
-   * Makes a loop, identified by its next(), the reader of the responses. Returns `false` if another loop waits or has
-   * ended.
-   */
-  #claim(next: unknown): boolean {
-    if (this.#loop !== undefined && (this.#isRead || this.#call.isAwaited)) return false;
-    this.#loop = next;
-    return true;
   }
 
   #close(error: ConnectError | undefined): void {

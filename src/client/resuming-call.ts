@@ -40,6 +40,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   readonly canSend = false;
   readonly taken = 0;
   readonly use: CallUse = { sends: 0, takenAtSend: 0, reads: 0, isWatched: false };
+  loop: unknown;
   readonly name: string;
   readonly #transport: Transport;
   readonly #method: DescMethodServerStreaming<I, O>;
@@ -136,7 +137,9 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   }
 
   [Symbol.asyncIterator](): AsyncIterator<MessageShape<O>, undefined> {
-    return this.#lifecycle.iterator(() => this.#next());
+    const next = (): Promise<IteratorResult<MessageShape<O>, undefined>> =>
+      this.loop === next ? this.#next() : this.#lifecycle.beginLoop(next);
+    return this.#lifecycle.iterator(next);
   }
 
   async #next(): Promise<IteratorResult<MessageShape<O>, undefined>> {

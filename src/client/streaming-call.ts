@@ -95,6 +95,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   readonly name: string;
   readonly isSink: boolean;
   readonly use: CallUse = { sends: 0, takenAtSend: 0, reads: 0, isWatched: false };
+  loop: unknown;
   readonly #controller = new AbortController();
   readonly #queue: Queue<MessageInitShape<I>> | undefined;
   readonly #response: Promise<StreamResponse<I, O>>;
@@ -212,7 +213,9 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   }
 
   [Symbol.asyncIterator](): AsyncIterator<MessageShape<O>, undefined> {
-    return this.#lifecycle.iterator(() => this.#next());
+    const next = (): Promise<IteratorResult<MessageShape<O>, undefined>> =>
+      this.loop === next ? this.#next() : this.#lifecycle.beginLoop(next);
+    return this.#lifecycle.iterator(next);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
