@@ -10,6 +10,7 @@ const behaviours = [
   "errors",
   "half-close",
   "interceptors",
+  "invalid-messages",
   "keepalive",
   "leaks",
   "limits",

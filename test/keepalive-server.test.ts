@@ -59,8 +59,8 @@ test.each([3, 130])(
     await using world = made;
     const chat = world.greeter.chat();
     await next(chat);
-    await new Promise((resolve) => setTimeout(resolve, afterMs));
     // The final byte arrives just after a check of the received bytes, or between two checks.
+    await new Promise((resolve) => setTimeout(resolve, afterMs));
     await chat.send({ content: "last" });
     await next(chat);
     const lastByteAt = performance.now();
@@ -159,6 +159,7 @@ test("a server that vanishes is noticed by its client in time, whenever its last
     const chat = world.greeter.chat();
     await chat.send({ content: "first" });
     await next(chat);
+    // The final byte arrives just after a check of the received bytes, or between two checks.
     await new Promise((resolve) => setTimeout(resolve, afterMs));
     await chat.send({ content: "last" });
     await next(chat);

@@ -6,16 +6,9 @@ import { openLink } from "../src/testing/link.ts";
 import { aborted, stillAt, until } from "./support/gate.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { type Attached, end, newId, received } from "./support/session-peer.ts";
-import { lossOf, sessionWorld } from "./support/session-world.ts";
+import { finish, lossOf, sessionWorld } from "./support/session-world.ts";
 
 // The rules of sessions from 8 on: time, callers, counts, bounds.
-
-/** Half-closes a Chat in which `sent` messages were sent, and confirms its end. */
-async function finish(attached: Attached, sent: number): Promise<void> {
-  attached.send(end(sent));
-  expect(await attached.ended()).toMatchObject({ status: 0, lost: undefined });
-  attached.halfClose();
-}
 
 const later = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 

@@ -3,17 +3,10 @@ import { SessionLost_Reason as Reason } from "../gen/hawser/v1/session_pb.js";
 import { Code } from "../src/index.ts";
 import { stillAt, until } from "./support/gate.ts";
 import { all, failureOf, next } from "./support/read.ts";
-import { type Attached, end, newId, received } from "./support/session-peer.ts";
-import { lossOf, puppet, sessionWorld } from "./support/session-world.ts";
+import { end, newId, received } from "./support/session-peer.ts";
+import { finish, lossOf, puppet, sessionWorld } from "./support/session-world.ts";
 
 // The rules of session.proto, by their numbers.
-
-/** Half-closes a Chat in which `sent` messages were sent, and confirms its end. */
-async function finish(attached: Attached, sent: number): Promise<void> {
-  attached.send(end(sent));
-  expect(await attached.ended()).toMatchObject({ status: 0, lost: undefined });
-  attached.halfClose();
-}
 
 test("rule 1: an old attachment is cut off before the count is taken, and its late messages are dropped", async () => {
   await using world = await sessionWorld();

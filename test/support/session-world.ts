@@ -1,11 +1,12 @@
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import { expect } from "vitest";
 import type { SessionLost } from "../../gen/hawser/v1/session_pb.js";
 import { readSessionLost } from "../../src/index.ts";
 import { ConnectError, type HandlerContext, type SessionOptions } from "../../src/server.ts";
 import { aborted, gate } from "./gate.ts";
 import { failureOf } from "./read.ts";
-import { type SessionPeer, sessionPeer } from "./session-peer.ts";
+import { type Attached, end, type SessionPeer, sessionPeer } from "./session-peer.ts";
 import { type Setup, start, type World } from "./world.ts";
 
 /** A run of a handler. */
@@ -173,4 +174,11 @@ export function puppet() {
       throw signal.reason;
     },
   };
+}
+
+/** Half-closes a Chat in which `sent` messages were sent, and confirms its end. */
+export async function finish(attached: Attached, sent: number): Promise<void> {
+  attached.send(end(sent));
+  expect(await attached.ended()).toMatchObject({ status: 0, lost: undefined });
+  attached.halfClose();
 }
