@@ -1,4 +1,4 @@
-/** The rows that are measured, and their floors. */
+/** The rows that are measured, and their minimums. */
 import type { Job, Workload } from "./commands.ts";
 
 export const peers = ["hawser", "connect-node", "grpc-js", "grpc-go"] as const;
@@ -43,23 +43,23 @@ export function nameOf({ workload, streams, size }: Cell): string {
   return `${workload} ${streams} × ${size} B`;
 }
 
-/** The floors: the lowest speed of Hawser divided by the peer's, the same for servers and for clients. */
-export const floors: readonly { cell: Cell; floorOf: Partial<Record<Peer, number>> }[] = [
+/** The minimums: the lowest speed of Hawser divided by the peer's, the same for servers and for clients. */
+export const minimums: readonly { cell: Cell; minimumOf: Partial<Record<Peer, number>> }[] = [
   {
     cell: { workload: "pipelined", streams: 1, size: 15 },
-    floorOf: { "connect-node": 3.5, "grpc-js": 2.5 },
+    minimumOf: { "connect-node": 3.5, "grpc-js": 2.5 },
   },
   {
     cell: { workload: "pipelined", streams: 100, size: 15 },
-    floorOf: { "connect-node": 5, "grpc-js": 1.3 },
+    minimumOf: { "connect-node": 5, "grpc-js": 1.3 },
   },
   {
     cell: { workload: "push", streams: 1, size: 15 },
-    floorOf: { "connect-node": 4, "grpc-js": 3.5 },
+    minimumOf: { "connect-node": 4, "grpc-js": 3.5 },
   },
   {
     cell: { workload: "ping-pong", streams: 100, size: 15 },
-    floorOf: { "connect-node": 3.5, "grpc-js": 1 },
+    minimumOf: { "connect-node": 3.5, "grpc-js": 1 },
   },
 ];
 

@@ -1,13 +1,13 @@
 /**
- * Checks only the floors, within a minute. Rounds are short. A row below its floor is measured again while there is time:
- * if other work disturbed the machine the row then passes; a slow build stays below the floor.
+ * Checks only the minimums, within a minute. Rounds are short. A row below its minimum is measured again while there is time:
+ * if other work disturbed the machine the row then passes; a slow build stays below the minimum.
  */
 import { idleBytes, measureRound, Results, ratioTo } from "./measure.ts";
 import {
   type Cell,
-  floors,
   idlePeer,
   idleStreams,
+  minimums,
   nameOf,
   type Peer,
   type Role,
@@ -22,38 +22,38 @@ export interface Verdict {
   ok: boolean;
   /** Hawser's speed divided by the peer's; for "idle stream": Hawser's bytes divided by the peer's. */
   ratios: Record<string, Partial<Record<Peer, number>>>;
-  /** The rows below their floors, in words. */
+  /** The rows below their minimums, in words. */
   missed: string[];
 }
 
 interface Row {
   role: Role;
   cell: Cell;
-  floorOf: Partial<Record<Peer, number>>;
+  minimumOf: Partial<Record<Peer, number>>;
 }
 
 /** @param untilMs the time to stop, on the clock of performance.now() */
 export async function quick(world: World, untilMs: number): Promise<Verdict> {
   const results = new Results();
-  const rows: Row[] = roles.flatMap((role) => floors.map((floor) => ({ role, ...floor })));
-  const floored = world.peers.filter((peer) => peer !== "grpc-go");
+  const rows: Row[] = roles.flatMap((role) => minimums.map((minimum) => ({ role, ...minimum })));
+  const checked = world.peers.filter((peer) => peer !== "grpc-go");
   const measure = ({ role, cell }: Row, peers: readonly Peer[], turn: number) =>
     measureRound(world, role, cell, peers, { ...timing, turn: Math.max(turn, 0) });
 
   const verdict: Verdict = { ok: true, ratios: {}, missed: [] };
   await Promise.all(roles.map((role) => idle(world, role, verdict)));
-  for (const row of rows) await measure(row, floored, -1); // warm-up
+  for (const row of rows) await measure(row, checked, -1); // warm-up
   for (let turn = 0; turn < rounds; turn++) {
     for (const row of rows) {
-      // On a slow machine each row has fewer rounds, but at least one. One round of grpc-go is enough: it has no floor.
+      // On a slow machine each row has fewer rounds, but at least one. One round of grpc-go is enough: it has no minimum.
       if (turn > 0 && performance.now() > untilMs) break;
-      const peers = turn === 0 ? world.peers : floored;
+      const peers = turn === 0 ? world.peers : checked;
       results.rounds(row.role, row.cell).push(await measure(row, peers, turn));
     }
   }
 
-  const under = ({ role, cell, floorOf }: Row) =>
-    floored.filter((peer) => ratioTo(results.rounds(role, cell), peer) < (floorOf[peer] ?? 0));
+  const under = ({ role, cell, minimumOf }: Row) =>
+    checked.filter((peer) => ratioTo(results.rounds(role, cell), peer) < (minimumOf[peer] ?? 0));
   for (let turn = rounds; rows.some((row) => under(row).length > 0); turn++) {
     if (performance.now() > untilMs) break;
     for (const row of rows) {
@@ -73,7 +73,7 @@ export async function quick(world: World, untilMs: number): Promise<Verdict> {
     );
     for (const peer of under(row)) {
       verdict.missed.push(
-        `${name}: ${ratioTo(measured, peer).toFixed(2)} × ${peer}, its floor is ${row.floorOf[peer]}`,
+        `${name}: ${ratioTo(measured, peer).toFixed(2)} × ${peer}, its minimum is ${row.minimumOf[peer]}`,
       );
     }
   }

@@ -13,9 +13,9 @@ import {
 import {
   type Cell,
   cells,
-  floors,
   idleConnections,
   idleStreams,
+  minimums,
   nameOf,
   type Peer,
   type Role,
@@ -111,13 +111,13 @@ ${table(
   ]),
 )}
 
-## Floors
+## Minimums
 
-What \`npm run bench -- --quick\` holds, as a server and as a client: ${floors
+What \`npm run bench -- --quick\` holds, as a server and as a client: ${minimums
     .map(
-      ({ cell, floorOf }) =>
-        `${nameOf(cell)}: ${Object.entries(floorOf)
-          .map(([peer, floor]) => `${floor}× ${peer}`)
+      ({ cell, minimumOf }) =>
+        `${nameOf(cell)}: ${Object.entries(minimumOf)
+          .map(([peer, minimum]) => `${minimum}× ${peer}`)
           .join(", ")}`,
     )
     .join("; ")}; an idle stream costs no more than grpc-js's.

@@ -1,6 +1,6 @@
 /**
  * npm run bench                measures everything, writes RESULTS.md and chart.svg; ~20 minutes
- * npm run bench -- --quick     checks only the floors, within a minute; exit code 1 if a row is below its floor
+ * npm run bench -- --quick     checks only the minimums, within a minute; exit code 1 if a row is below its minimum
  * npm run bench -- --sessions  measures the cost of sessions, ~3 minutes; exit code 1 if a bound is exceeded
  *     --no-go                  runs as on a machine without Go
  *     --quick --against DIR    compares CPU seconds with Hawser of another checkout (with its node_modules);
@@ -47,7 +47,7 @@ console.log(
 );
 if (values.quick) {
   const verdict = await quick(world, quickLimitMs);
-  for (const missed of verdict.missed) console.log(`under its floor: ${missed}`);
+  for (const missed of verdict.missed) console.log(`below its minimum: ${missed}`);
   console.log(JSON.stringify(verdict));
   process.exitCode = verdict.ok ? 0 : 1;
 } else {

@@ -7,8 +7,8 @@ import { Child } from "./child.ts";
 import { median, perSecond } from "./measure.ts";
 import { type Cell, cells, idleJob, idleStreams, jobOf, nameOf } from "./plan.ts";
 
-/** The floor for the throughput with sessions, divided by that of plain calls. */
-const FLOOR = 0.9;
+/** The minimum of the throughput with sessions, divided by that of plain calls. */
+const MINIMUM = 0.9;
 
 /** The limit for the additional bytes of an idle stream with a session, on each side. */
 const IDLE_MORE_BYTES = 2048;
@@ -30,7 +30,7 @@ export interface SessionCosts {
   ratios: Record<string, number>;
   /** The additional bytes of an idle stream with a session, on each side. */
   idleMoreBytes: { server: number; client: number };
-  /** The results below FLOOR or above IDLE_MORE_BYTES, in words. */
+  /** The results below MINIMUM or above IDLE_MORE_BYTES, in words. */
   missed: string[];
 }
 
@@ -47,7 +47,8 @@ export async function measureSessions(): Promise<SessionCosts> {
   for (const cell of cells.filter(({ workload }) => workload !== "unary")) {
     const ratio = await compare(cell, server, session, plain);
     costs.ratios[nameOf(cell)] = Math.round(ratio * 100) / 100;
-    if (ratio < FLOOR) costs.missed.push(`${nameOf(cell)}: ${ratio.toFixed(2)} of the plain calls`);
+    if (ratio < MINIMUM)
+      costs.missed.push(`${nameOf(cell)}: ${ratio.toFixed(2)} of the plain calls`);
   }
   for (const side of ["server", "client"] as const) {
     const more = Math.round((await idleBytes("session", side)) - (await idleBytes("plain", side)));
@@ -58,7 +59,7 @@ export async function measureSessions(): Promise<SessionCosts> {
   return costs;
 }
 
-/** Returns the median of the rounds' ratios. Measures up to three times as many rounds while the median is below FLOOR. */
+/** Returns the median of the rounds' ratios. Measures up to three times as many rounds while the median is below MINIMUM. */
 async function compare(cell: Cell, server: Child, session: Child, plain: Child): Promise<number> {
   const job = jobOf(cell, server.address, timing.warmMs, timing.measureMs);
   const ratios: number[] = [];
@@ -70,7 +71,7 @@ async function compare(cell: Cell, server: Child, session: Child, plain: Child):
     return first === session ? one / other : other / one;
   };
   await round(0);
-  for (let turn = 0; turn < rounds || (turn < 3 * rounds && median(ratios) < FLOOR); turn++) {
+  for (let turn = 0; turn < rounds || (turn < 3 * rounds && median(ratios) < MINIMUM); turn++) {
     ratios.push(await round(turn));
   }
   return median(ratios);

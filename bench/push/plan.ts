@@ -1,4 +1,4 @@
-/** The measurements, and their floors. */
+/** The measurements, with their minimums and maximums. */
 import type { Measured } from "../child.ts";
 import { median } from "../measure.ts";
 import type { Peer } from "./job.ts";
@@ -21,11 +21,14 @@ export const STEADY = 1000;
 
 export const IDLE = { watchers: 5000, connections: 20 } as const;
 
-export const FLOORS = {
+export const MINIMUMS = {
   /** Deliveries a second of the server's CPU, divided by those of Socket.IO. */
   overSocketIo: 2,
   /** Durable posts a second of 64 posters. */
   posts: 20_000,
+} as const;
+
+export const MAXIMUMS = {
   /** The median of durable posts at a steady 1000 a second, in milliseconds. */
   p50Ms: 5,
   idleKiB: 24,
@@ -165,7 +168,7 @@ export function growth(found: Findings, peer: Peer): number {
   return Math.max(...costs.map((cost, n) => cost / Math.min(...costs.slice(0, n + 1))));
 }
 
-/** Returns the results that miss their floors, in words. */
+/** Returns the results below their minimums or above their maximums, in words. */
 export function missed(found: Findings): string[] {
   const missed: string[] = [];
   const check = (what: string, holds: boolean) => {
@@ -173,28 +176,28 @@ export function missed(found: Findings): string[] {
   };
   for (const ours of ["hawser", "hawser sqlite"] as const) {
     const ratio = ratioTo(found, SATURATED, ours, "socket.io");
-    const floor = FLOORS.overSocketIo;
-    check(`${ours}: ${ratio.toFixed(2)} × Socket.IO, its floor is ${floor}`, ratio >= floor);
+    const minimum = MINIMUMS.overSocketIo;
+    check(`${ours}: ${ratio.toFixed(2)} × Socket.IO, its minimum is ${minimum}`, ratio >= minimum);
   }
   for (const way of WAYS) {
     const rate = medianOf(found.fastest.get(way), perSecond);
     const what = `${way}: ${Math.round(rate)} durable posts a second`;
-    check(`${what}, its floor is ${FLOORS.posts}`, rate >= FLOORS.posts);
+    check(`${what}, its minimum is ${MINIMUMS.posts}`, rate >= MINIMUMS.posts);
   }
   for (const way of WAYS) {
     const p50Ms = medianOf(found.steady.get(way), (m) => m.p50Us / 1000);
     const what = `${way} at ${STEADY} a second: a p50 of ${p50Ms.toFixed(1)} ms`;
-    check(`${what}, it must be under ${FLOORS.p50Ms}`, p50Ms < FLOORS.p50Ms);
+    check(`${what}, it must be under ${MAXIMUMS.p50Ms}`, p50Ms < MAXIMUMS.p50Ms);
   }
   const idleKiB = found.idle.rss / 1024;
   check(
-    `an idle watcher takes ${idleKiB.toFixed(1)} KiB, it must be under ${FLOORS.idleKiB}`,
-    idleKiB < FLOORS.idleKiB,
+    `an idle watcher takes ${idleKiB.toFixed(1)} KiB, it must be under ${MAXIMUMS.idleKiB}`,
+    idleKiB < MAXIMUMS.idleKiB,
   );
   const grows = growth(found, "hawser");
   check(
-    `a delivery costs ${grows.toFixed(2)} times as much in a crowd as in a smaller one, at most ${FLOORS.growth}`,
-    grows <= FLOORS.growth,
+    `a delivery costs ${grows.toFixed(2)} times as much in a crowd as in a smaller one, at most ${MAXIMUMS.growth}`,
+    grows <= MAXIMUMS.growth,
   );
   return missed;
 }
