@@ -72,7 +72,8 @@ async function measurePair(start: () => Promise<World>, rows: readonly Row[]): P
   const measured = rows.map((): Round[] => []);
   for (let turn = 0; turn < rounds; turn++) {
     for (const [n, { role, cell }] of rows.entries()) {
-      measured[n]?.push(await measureRound(world, role, cell, world.peers, { ...timing, turn }));
+      const row = { role, cell, peers: world.peers };
+      measured[n]?.push(await measureRound(world, row, { ...timing, turn }));
     }
   }
   for (const [n, { pairs }] of rows.entries()) pairs.push(pairOf(measured[n] as Round[]));

@@ -26,11 +26,11 @@ export function chart(peers: readonly Peer[], results: Results): string {
   const body: string[] = [];
 
   const panel = (role: Role, left: number) => {
-    text(body, left, top - 14, `As a ${role}`, "title");
+    body.push(text("title", { x: left, y: top - 14 }, `As a ${role}`));
     rows.forEach((cell, index) => {
       const y = top + index * rowHeight;
       const plural = cell.streams === 1 ? "stream" : "streams";
-      text(body, left, y + 18, `${cell.workload}, ${cell.streams} ${plural}`, "row");
+      body.push(text("row", { x: left, y: y + 18 }, `${cell.workload}, ${cell.streams} ${plural}`));
       const rounds = results.rounds(role, cell);
       const rates = peers.map((peer) => medianOf(rounds, peer, perSecond));
       const fastest = Math.max(...rates);
@@ -38,17 +38,19 @@ export function chart(peers: readonly Peer[], results: Results): string {
         const rate = rates[i]!;
         const length = Math.max(2, (rate / fastest) * bar.longest);
         const barY = y + 28 + i * (bar.height + bar.gap);
-        text(body, left + 84, barY + 12, peer, "name");
+        body.push(text("name", { x: left + 84, y: barY + 12 }, peer));
         body.push(
           `<rect x="${left + 92}" y="${barY}" width="${length.toFixed(1)}" height="${bar.height}" rx="2" fill="${colors[peer]}"/>`,
         );
-        text(body, left + 98 + length, barY + 12, compact(rate), "value");
+        body.push(text("value", { x: left + 98 + length, y: barY + 12 }, compact(rate)));
       });
     });
   };
   panel("server", 20);
   panel("client", 20 + panelWidth);
-  text(body, 20, height - 16, "Each row has its own scale; longer is faster.", "note");
+  body.push(
+    text("note", { x: 20, y: height - 16 }, "Each row has its own scale; longer is faster."),
+  );
 
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-labelledby="heading">
 <title id="heading">Messages a second with ${smallest}-byte messages: ${peers.join(", ")}</title>
@@ -67,8 +69,9 @@ ${body.join("\n")}
 `;
 }
 
-function text(body: string[], x: number, y: number, content: string, kind: string): void {
-  body.push(`<text x="${x.toFixed(1)}" y="${y}" class="${kind}">${content}</text>`);
+/** Returns a text; `kind` is a class of the style sheet above. */
+function text(kind: string, { x, y }: { x: number; y: number }, content: string): string {
+  return `<text x="${x.toFixed(1)}" y="${y}" class="${kind}">${content}</text>`;
 }
 
 const compact = (rate: number) =>

@@ -19,10 +19,11 @@ export async function full(world: World): Promise<void> {
     for (const role of roles) {
       console.log(turn < 0 ? `warm-up, ${role}s` : `round ${turn + 1} of ${rounds}, ${role}s`);
       for (const cell of cells) {
+        const row = { role, cell, peers: world.peers };
         if (turn < 0) {
-          await measureRound(world, role, cell, world.peers, { ...warmUp, turn: 0 });
+          await measureRound(world, row, { ...warmUp, turn: 0 });
         } else {
-          const round = await measureRound(world, role, cell, world.peers, { ...timing, turn });
+          const round = await measureRound(world, row, { ...timing, turn });
           results.rounds(role, cell).push(round);
         }
       }
@@ -32,11 +33,11 @@ export async function full(world: World): Promise<void> {
   for (const role of roles) {
     for (const peer of world.peers) {
       console.log(`${idleStreams} idle streams, ${peer} as ${role}`);
-      idle.set(`${role} ${peer}`, await idleBytes(world, role, peer, idleStreams));
+      idle.set(`${role} ${peer}`, await idleBytes(world, { role, peer, streams: idleStreams }));
     }
   }
   const file = (name: string) => new URL(name, import.meta.url);
-  writeFileSync(file("./RESULTS.md"), report(world, results, idle, { rounds, ...timing }));
+  writeFileSync(file("./RESULTS.md"), report(world, { results, idle }, { rounds, ...timing }));
   writeFileSync(file("./chart.svg"), chart(world.peers, results));
   console.log("wrote bench/RESULTS.md and bench/chart.svg");
 }

@@ -30,15 +30,13 @@ export interface Timing {
 
 export async function measureRound(
   world: World,
-  role: Role,
-  cell: Cell,
-  peers: readonly Peer[],
-  { warmMs, measureMs, turn }: Timing,
+  { role, cell, peers }: { role: Role; cell: Cell; peers: readonly Peer[] },
+  timing: Timing,
 ): Promise<Round> {
   const round = new Map<Peer, Measured>();
   for (let i = 0; i < peers.length; i++) {
-    const peer = peers[(i + turn) % peers.length]!;
-    round.set(peer, await world.measure(role, peer, cell, warmMs, measureMs));
+    const peer = peers[(i + timing.turn) % peers.length]!;
+    round.set(peer, await world.measure({ role, peer, cell }, timing));
   }
   return round;
 }
@@ -84,14 +82,12 @@ export function median(values: readonly number[]): number {
  */
 export async function idleBytes(
   world: World,
-  role: Role,
-  peer: Peer,
-  streams: number,
+  { role, peer, streams }: { role: Role; peer: Peer; streams: number },
 ): Promise<number> {
   await using server = await world.startServer(role === "server" ? peer : world.target);
   await using client = await (role === "server" ? world.startLoad() : world.startClient(peer));
   const underTest = role === "server" ? server : client;
-  await client.measure(jobOf(working, server.address, 0, 1000), underTest);
+  await client.measure(jobOf(working, server.address, { warmMs: 0, measureMs: 1000 }), underTest);
   await client.idle(idleJob(server.address, 200), async () => {});
   const before = await underTest.rssBytes();
   const after = await client.idle(idleJob(server.address, streams), () => underTest.rssBytes());

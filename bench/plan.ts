@@ -68,7 +68,11 @@ export const idlePeer: Peer = "grpc-js";
 export const idleStreams = 5000;
 export const idleConnections = 10;
 
-export function jobOf(cell: Cell, address: string, warmMs: number, measureMs: number): Job {
+export function jobOf(
+  cell: Cell,
+  address: string,
+  { warmMs, measureMs }: Pick<Job, "warmMs" | "measureMs">,
+): Job {
   return { ...cell, address, window: windowOf(cell), connections: 1, warmMs, measureMs };
 }
 

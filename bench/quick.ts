@@ -38,7 +38,7 @@ export async function quick(world: World, untilMs: number): Promise<Verdict> {
   const rows: Row[] = roles.flatMap((role) => minimums.map((minimum) => ({ role, ...minimum })));
   const checked = world.peers.filter((peer) => peer !== "grpc-go");
   const measure = ({ role, cell }: Row, peers: readonly Peer[], turn: number) =>
-    measureRound(world, role, cell, peers, { ...timing, turn: Math.max(turn, 0) });
+    measureRound(world, { role, cell, peers }, { ...timing, turn: Math.max(turn, 0) });
 
   const verdict: Verdict = { ok: true, ratios: {}, missed: [] };
   await Promise.all(roles.map((role) => idle(world, role, verdict)));
@@ -84,8 +84,8 @@ export async function quick(world: World, untilMs: number): Promise<Verdict> {
 /** Memory does not depend on time, so both peers are measured at the same time. */
 async function idle(world: World, role: Role, verdict: Verdict): Promise<void> {
   const [ours, theirs] = await Promise.all([
-    idleBytes(world, role, "hawser", idleStreams),
-    idleBytes(world, role, idlePeer, idleStreams),
+    idleBytes(world, { role, peer: "hawser", streams: idleStreams }),
+    idleBytes(world, { role, peer: idlePeer, streams: idleStreams }),
   ]);
   const name = `${role} idle stream`;
   verdict.ratios[name] = { [idlePeer]: rounded(ours / theirs) };

@@ -29,7 +29,11 @@ export interface Method {
   measureMs: number;
 }
 
-export function report(world: World, results: Results, idle: Idle, method: Method): string {
+export function report(
+  world: World,
+  { results, idle }: { results: Results; idle: Idle },
+  method: Method,
+): string {
   const others = world.peers.filter((peer) => peer !== "hawser");
   const section = (role: Role, title: string, intro: string) => {
     const rounds = (cell: Cell) => results.rounds(role, cell);

@@ -45,7 +45,7 @@ export async function measureSessions(): Promise<SessionCosts> {
   await using session = await clients.session();
   await using plain = await clients.plain();
   for (const cell of cells.filter(({ workload }) => workload !== "unary")) {
-    const ratio = await compare(cell, server, session, plain);
+    const ratio = await compare(cell, server, { session, plain });
     costs.ratios[nameOf(cell)] = Math.round(ratio * 100) / 100;
     if (ratio < MINIMUM)
       costs.missed.push(`${nameOf(cell)}: ${ratio.toFixed(2)} of the plain calls`);
@@ -60,8 +60,12 @@ export async function measureSessions(): Promise<SessionCosts> {
 }
 
 /** Returns the median of the rounds' ratios. Measures up to three times as many rounds while the median is below MINIMUM. */
-async function compare(cell: Cell, server: Child, session: Child, plain: Child): Promise<number> {
-  const job = jobOf(cell, server.address, timing.warmMs, timing.measureMs);
+async function compare(
+  cell: Cell,
+  server: Child,
+  { session, plain }: Record<Kind, Child>,
+): Promise<number> {
+  const job = jobOf(cell, server.address, timing);
   const ratios: number[] = [];
   const round = async (turn: number) => {
     const first = turn % 2 === 0 ? session : plain;
@@ -85,7 +89,10 @@ async function idleBytes(kind: Kind, side: "server" | "client"): Promise<number>
   await using server = await startServer();
   await using client = await clients[kind]();
   const underTest = side === "server" ? server : client;
-  const working = jobOf({ workload: "pipelined", streams: 100, size: 15 }, server.address, 0, 1000);
+  const working = jobOf({ workload: "pipelined", streams: 100, size: 15 }, server.address, {
+    warmMs: 0,
+    measureMs: 1000,
+  });
   await client.measure(working, underTest);
   await client.idle(idleJob(server.address, 200), async () => {});
   const before = await underTest.usedBytes();

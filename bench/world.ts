@@ -4,6 +4,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Child, type Measured, type Program } from "./child.ts";
+import type { Job } from "./commands.ts";
 import { type Cell, jobOf, type Peer, peers, type Role } from "./plan.ts";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
@@ -80,10 +81,13 @@ export class World implements AsyncDisposable {
   }
 
   /** Measures a row once, with one peer in one role. */
-  measure(role: Role, peer: Peer, cell: Cell, warmMs: number, ms: number): Promise<Measured> {
+  measure(
+    { role, peer, cell }: { role: Role; peer: Peer; cell: Cell },
+    timing: Pick<Job, "warmMs" | "measureMs">,
+  ): Promise<Measured> {
     const server = this.#servers.get(role === "server" ? peer : this.target)!;
     const client = role === "server" ? this.#load : this.#clients.get(peer)!;
-    const job = jobOf(cell, server.address, warmMs, ms);
+    const job = jobOf(cell, server.address, timing);
     return client.measure(job, role === "server" ? server : client);
   }
 

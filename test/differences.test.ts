@@ -46,12 +46,11 @@ const AHOY = envelope(Buffer.from([0x0a, 4, ...Buffer.from("ahoy")]));
 async function call(
   { port }: Server,
   method: string,
-  extra: Fields = {},
-  end = false,
+  { headers = {}, halfClosed = false }: { headers?: Fields; halfClosed?: boolean } = {},
 ): Promise<Peer> {
   const peer = await dial(port);
   open.push(() => peer[Symbol.asyncDispose]());
-  peer.write(request(1, method, extra), data(1, AHOY, end));
+  peer.write(request(1, method, headers), data(1, AHOY, halfClosed));
   return peer;
 }
 
@@ -141,7 +140,11 @@ test(rows.ignoring, async () => {
       void hello.once("cancelled", () => answer(null, { reply: "late" })),
   });
   const statusOf = async (server: Server) =>
-    (await (await call(server, "SayHello", { "grpc-timeout": "100m" }, true)).ended(1)).status;
+    (
+      await (
+        await call(server, "SayHello", { headers: { "grpc-timeout": "100m" }, halfClosed: true })
+      ).ended(1)
+    ).status;
   expect(await statusOf(await hawser(handlers))).toBe(Code.DeadlineExceeded);
   expect(await statusOf(await connectNode(handlers))).toBe(OK);
   expect(await statusOf(js)).toBe(Code.DeadlineExceeded);
@@ -162,11 +165,11 @@ test(rows.waiting, async () => {
     },
   };
   const deadline = { "grpc-timeout": "100m" };
-  await (await call(await hawser(handlers), "Chat", deadline)).ended(1);
+  await (await call(await hawser(handlers), "Chat", { headers: deadline })).ended(1);
   expect(outcome).toBe("thrown");
 
   outcome = "waits";
-  const connect = await call(await connectNode(handlers), "Chat", deadline);
+  const connect = await call(await connectNode(handlers), "Chat", { headers: deadline });
   await timesUp.opened;
   await staysQuiet(connect);
   expect(outcome).toBe("waits");
@@ -175,7 +178,7 @@ test(rows.waiting, async () => {
   const js = await grpcJs({
     chat: (chat: Chat) => void chat.on("data", () => {}).on("cancelled", cancelled.open),
   });
-  await call(js, "Chat", deadline);
+  await call(js, "Chat", { headers: deadline });
   await cancelled.opened;
 });
 
@@ -328,7 +331,7 @@ test(rows.throwing, async () => {
     throw new Error("a bug");
   };
   const outcome = async (server: Server) => {
-    const { status } = await (await call(server, "SayHello", {}, true)).ended(1);
+    const { status } = await (await call(server, "SayHello", { halfClosed: true })).ended(1);
     return [Code[status ?? Number.NaN], server.logged()];
   };
   expect(await outcome(await hawser({ sayHello: fail }))).toEqual(["Internal", 1]);
@@ -374,7 +377,7 @@ test(rows.streams, async () => {
 
 test(rows.unknown, async () => {
   const answer = async (server: Server) => {
-    const incoming = await (await call(server, "Whistle", {}, true)).ended(1);
+    const incoming = await (await call(server, "Whistle", { halfClosed: true })).ended(1);
     return [incoming.headers?.[":status"], incoming.status];
   };
   expect(await answer(await hawser({}))).toEqual(["200", Code.Unimplemented]);

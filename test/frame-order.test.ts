@@ -172,7 +172,7 @@ describe.each([
     await until("it attaches", () => server.calls.length === 3);
     const { peer, stream, request } = server.calls[2] as FakeCall;
     const bytes: Buffer[] = [];
-    const attachment = new Hosted(collecting(peer, bytes), stream, request, "e".repeat(32));
+    const attachment = new Hosted(collecting(peer, bytes), stream, request);
     attachment.answer();
     attachment.send("one", "two");
     attachment.end({ "grpc-status": "0", "hawser-sent": "2" });

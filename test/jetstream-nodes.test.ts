@@ -30,11 +30,11 @@ async function start() {
   };
 }
 
-/** Reads into an array until read() throws; `ended` resolves with the error. */
-function follow(log: TopicLog, topic: string, signal: AbortSignal, after?: string) {
+/** Reads the topic "t" into an array until read() throws; `ended` resolves with the error. */
+function follow(log: TopicLog, signal: AbortSignal, after?: string) {
   const items: TopicItem[] = [];
   const ended = (async () => {
-    for await (const item of log.read(topic, after, signal)) items.push(item);
+    for await (const item of log.read("t", after, signal)) items.push(item);
   })().catch((error: unknown) => error);
   return { items, ended };
 }
@@ -160,7 +160,7 @@ describe.skipIf(program === undefined)("a server that fails", () => {
     await using world = await start();
     const nodes = [await world.open(), await world.open()];
     const leave = new AbortController();
-    const readers = nodes.map((log) => follow(log, "t", leave.signal));
+    const readers = nodes.map((log) => follow(log, leave.signal));
     const [producers, each] = [8, 150];
     let [acknowledged, repeats] = [0, 0];
     const writing = Array.from({ length: producers }, async (_, p) => {
@@ -197,9 +197,9 @@ describe.skipIf(program === undefined)("a server that fails", () => {
     const log = await world.open();
     const [first] = await log.append("t", texts("a"));
     const leave = new AbortController();
-    const reader = follow(log, "t", leave.signal);
+    const reader = follow(log, leave.signal);
     const leaving = new AbortController();
-    const leaver = follow(log, "t", leaving.signal);
+    const leaver = follow(log, leaving.signal);
     await until("the history is read", () => reader.items.length + leaver.items.length === 2);
 
     await world.nats.kill();
@@ -213,7 +213,7 @@ describe.skipIf(program === undefined)("a server that fails", () => {
     ];
     expect(new Set(await Promise.all(calls.map(codeOf)))).toEqual(new Set(["Unavailable"]));
     expect(performance.now() - startedAt).toBeLessThan(1_000);
-    const late = follow(log, "t", leave.signal, first?.cursor);
+    const late = follow(log, leave.signal, first?.cursor);
     leaving.abort(new Error("leaves meanwhile"));
     expect(await leaver.ended).toBe(leaving.signal.reason);
 
@@ -247,7 +247,7 @@ describe.skipIf(program === undefined)("a server that fails", () => {
   test("closing a log does not wait for a server that is down", async () => {
     await using world = await start();
     const log = await world.open();
-    const reader = follow(log, "t", AbortSignal.timeout(8_000));
+    const reader = follow(log, AbortSignal.timeout(8_000));
     await log.append("t", texts("a"));
     await until("it is read", () => reader.items.length === 1);
     await world.nats.kill();
@@ -281,7 +281,7 @@ describe.skipIf(program === undefined)("a server that fails", () => {
     const servers = link.url.replace("http", "nats");
     const quick = await world.open({ servers, silenceMs: 100, timeoutMs: 500 });
     const patient = await world.open({ servers });
-    const readers = [quick, patient].map((log) => follow(log, "t", leave.signal));
+    const readers = [quick, patient].map((log) => follow(log, leave.signal));
     const counts = () => readers.map(({ items }) => items.length);
     await other.append("t", texts("a"));
     await until("it is read", () => counts().every((count) => count === 1));
@@ -342,7 +342,7 @@ describe.skipIf(program === undefined)("a server that fails", () => {
     expect((await pages(log, "t")).length).toBe(cursors.length);
     // Fill the stream completely, so that there is no space for the trim marker.
     while ((await codeOf(log.append("t", texts("")))) === "done");
-    const reader = follow(log, "t", AbortSignal.timeout(8_000), cursors.at(-1));
+    const reader = follow(log, AbortSignal.timeout(8_000), cursors.at(-1));
     await log.trim("t", cursors[9] as string);
     expect(shown(await pages(log, "t", cursors[3]))[0]).toBe("(gap)");
     const [last] = await log.append("t", texts("there is space"));

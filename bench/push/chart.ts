@@ -20,13 +20,13 @@ export function chart(found: Findings): string {
     const cost = (most * n) / 4;
     body.push(
       `<line x1="${plot.left}" x2="${plot.right}" y1="${y(cost).toFixed(1)}" y2="${y(cost).toFixed(1)}" stroke="#d1d9e0"/>`,
-      text(plot.left - 8, y(cost) + 4, short(cost), "name"),
+      text("name", { x: plot.left - 8, y: y(cost) + 4 }, short(cost)),
     );
   }
   CROWDS.forEach((watchers, n) => {
-    body.push(text(x(n), plot.bottom + 20, watchers.toLocaleString("en-US"), "middle"));
+    body.push(text("middle", { x: x(n), y: plot.bottom + 20 }, watchers.toLocaleString("en-US")));
   });
-  body.push(text((plot.left + plot.right) / 2, plot.bottom + 42, "watchers", "middle"));
+  body.push(text("middle", { x: (plot.left + plot.right) / 2, y: plot.bottom + 42 }, "watchers"));
   lines.forEach(({ color, name }, l) => {
     const points = (costs[l] as number[]).map((cost, n) => [x(n), y(cost), cost] as const);
     const path = points.map(([px, py]) => `${px.toFixed(1)},${py.toFixed(1)}`).join(" ");
@@ -34,11 +34,11 @@ export function chart(found: Findings): string {
     for (const [px, py, cost] of points) {
       body.push(
         `<circle cx="${px.toFixed(1)}" cy="${py.toFixed(1)}" r="4" fill="${color}"/>`,
-        text(px, py - 10, short(cost), "middle"),
+        text("middle", { x: px, y: py - 10 }, short(cost)),
       );
     }
     const [, py] = points.at(-1) as readonly [number, number, number];
-    body.push(text(plot.right + 14, py + 4, name, "row"));
+    body.push(text("row", { x: plot.right + 14, y: py + 4 }, name));
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${size.width} ${size.height}" width="${size.width}" height="${size.height}" role="img" aria-labelledby="heading">
 <title id="heading">CPU of the server a delivery with its share of the post, by the number of watchers: ${lines.map(({ name }) => name).join(", ")}</title>
@@ -56,7 +56,8 @@ ${body.join("\n")}
 `;
 }
 
-function text(x: number, y: number, content: string, kind: string): string {
+/** Returns a text; `kind` is a class of the style sheet above. */
+function text(kind: string, { x, y }: { x: number; y: number }, content: string): string {
   return `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" class="${kind}">${content}</text>`;
 }
 

@@ -71,13 +71,11 @@ export const curveKey = (peer: Peer, watchers: number) => `${peer} ${watchers}`;
 export async function fanOutRound(
   stage: Stage,
   found: Findings,
-  window: number,
-  turn: number,
-  timing: Timing,
+  { window, turn, timing }: { window: number; turn: number; timing: Timing },
 ): Promise<void> {
   for (let n = 0; n < stage.peers.length; n++) {
     const peer = stage.peers[(n + turn) % stage.peers.length] as Peer;
-    const measured = await stage.fanOut(peer, WATCHERS, window, timing);
+    const measured = await stage.fanOut(peer, { watchers: WATCHERS, window }, timing);
     push(found.fanOut, fanOutKey(window, peer), measured);
   }
 }
@@ -86,13 +84,11 @@ export async function fanOutRound(
 export async function curveRound(
   stage: Stage,
   found: Findings,
-  peers: readonly Peer[],
-  crowds: readonly number[],
-  timing: Timing,
+  { peers, crowds, timing }: { peers: readonly Peer[]; crowds: readonly number[]; timing: Timing },
 ): Promise<void> {
   for (const watchers of crowds) {
     for (const peer of peers) {
-      const measured = await stage.fanOut(peer, watchers, SATURATED, timing);
+      const measured = await stage.fanOut(peer, { watchers, window: SATURATED }, timing);
       push(found.curve, curveKey(peer, watchers), measured);
     }
   }
@@ -138,7 +134,11 @@ export function medianOf(
 }
 
 /** Returns the deliveries a CPU second of `ours`, divided by those of `theirs`: the median of the rounds' ratios. */
-export function ratioTo(found: Findings, window: number, ours: Peer, theirs: Peer): number {
+export function ratioTo(
+  found: Findings,
+  window: number,
+  { ours, theirs }: { ours: Peer; theirs: Peer },
+): number {
   const our = found.fanOut.get(fanOutKey(window, ours)) ?? [];
   const their = found.fanOut.get(fanOutKey(window, theirs)) ?? [];
   const rounds = Math.min(our.length, their.length);
@@ -175,7 +175,7 @@ export function missed(found: Findings): string[] {
     if (!holds) missed.push(what);
   };
   for (const ours of ["hawser", "hawser sqlite"] as const) {
-    const ratio = ratioTo(found, SATURATED, ours, "socket.io");
+    const ratio = ratioTo(found, SATURATED, { ours, theirs: "socket.io" });
     const minimum = MINIMUMS.overSocketIo;
     check(`${ours}: ${ratio.toFixed(2)} × Socket.IO, its minimum is ${minimum}`, ratio >= minimum);
   }

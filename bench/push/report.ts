@@ -38,6 +38,9 @@ const ways: Record<Way, string> = {
   Post: "`Post`, a call a message, one room",
 };
 
+const SATURATION = { name: "at saturation", window: SATURATED };
+const BY_ITSELF = { name: "each message by itself", window: 1 };
+
 export function report(found: Findings, method: Method): string {
   const others = found.peers.filter((peer) => !peer.startsWith("hawser"));
   const hasCentrifugo = others.includes("centrifugo");
@@ -64,8 +67,8 @@ their way at a time; "by itself" is one, the next when it has arrived: then noth
 ${table(
   ["", ...found.peers],
   [
-    fanOutRow(found, "at saturation", SATURATED, perCpuSecond, true),
-    fanOutRow(found, "each message by itself", 1, perCpuSecond, true),
+    fanOutRow(found, SATURATION, { of: perCpuSecond, withRatio: true }),
+    fanOutRow(found, BY_ITSELF, { of: perCpuSecond, withRatio: true }),
   ],
 )}
 
@@ -74,8 +77,8 @@ Deliveries a second on this machine, whose cores the watchers share:
 ${table(
   ["", ...found.peers],
   [
-    fanOutRow(found, "at saturation", SATURATED, perSecond, false),
-    fanOutRow(found, "each message by itself", 1, perSecond, false),
+    fanOutRow(found, SATURATION, { of: perSecond, withRatio: false }),
+    fanOutRow(found, BY_ITSELF, { of: perSecond, withRatio: false }),
   ],
 )}
 
@@ -130,15 +133,13 @@ ${under.length === 0 ? "All of them were held." : `Missed in this run: ${under.j
 
 function fanOutRow(
   found: Findings,
-  name: string,
-  window: number,
-  of: (measured: Measured) => number,
-  withRatio: boolean,
+  { name, window }: { name: string; window: number },
+  { of, withRatio }: { of: (measured: Measured) => number; withRatio: boolean },
 ): string[] {
   const cells = found.peers.map((peer) => {
     const figure = whole(medianOf(found.fanOut.get(fanOutKey(window, peer)), of));
     if (!withRatio || peer === "hawser") return figure;
-    return `${figure} (${ratioTo(found, window, "hawser", peer).toFixed(2)}×)`;
+    return `${figure} (${ratioTo(found, window, { ours: "hawser", theirs: peer }).toFixed(2)}×)`;
   });
   return [name, ...cells];
 }

@@ -61,12 +61,12 @@ async function quick(): Promise<void> {
   const timing = { warmMs: 300, measureMs: 500 };
   await measureIdleWatchers(found);
   // A warm-up: during the first posts Node compiles the code.
-  await fanOutRound(stage, noFindings(participants), SATURATED, 0, timing);
+  await fanOutRound(stage, noFindings(participants), { window: SATURATED, turn: 0, timing });
   for (let turn = 0; turn < 3; turn++) {
     if (turn > 0 && performance.now() > QUICK_LIMIT_MS) break;
-    await fanOutRound(stage, found, SATURATED, turn, timing);
+    await fanOutRound(stage, found, { window: SATURATED, turn, timing });
     await postRound(stage, found, { warmMs: 200, measureMs: 500 });
-    if (turn < 2) await curveRound(stage, found, ["hawser"], CROWDS, timing);
+    if (turn < 2) await curveRound(stage, found, { peers: ["hawser"], crowds: CROWDS, timing });
   }
   const failed = missed(found);
   for (const what of failed) console.log(`missed: ${what}`);
@@ -78,12 +78,16 @@ async function full(): Promise<void> {
   const rounds = Number(values.rounds);
   const timing = { warmMs: 250, measureMs: 500 };
   await measureIdleWatchers(found);
-  await fanOutRound(stage, noFindings(participants), SATURATED, 0, timing);
+  await fanOutRound(stage, noFindings(participants), { window: SATURATED, turn: 0, timing });
   for (let turn = 0; turn < rounds; turn++) {
     console.log(`round ${turn + 1} of ${rounds}`);
-    for (const window of WINDOWS) await fanOutRound(stage, found, window, turn, timing);
+    for (const window of WINDOWS) await fanOutRound(stage, found, { window, turn, timing });
     await postRound(stage, found, timing);
-    await curveRound(stage, found, ["hawser", "socket.io"], [NO_WATCHERS, ...CROWDS], timing);
+    await curveRound(stage, found, {
+      peers: ["hawser", "socket.io"],
+      crowds: [NO_WATCHERS, ...CROWDS],
+      timing,
+    });
   }
   const file = (name: string) => new URL(`../${name}`, import.meta.url);
   writeFileSync(file("PUSH.md"), report(found, { rounds, ...timing, centrifugo: CENTRIFUGO }));
@@ -97,7 +101,7 @@ function summary(found: Findings) {
   const others = participants.filter((peer) => !peer.startsWith("hawser"));
   const ratios = (ours: Peer) =>
     Object.fromEntries(
-      others.map((peer) => [peer, rounded(ratioTo(found, SATURATED, ours, peer))]),
+      others.map((peer) => [peer, rounded(ratioTo(found, SATURATED, { ours, theirs: peer }))]),
     );
   const byWay = (of: (way: (typeof WAYS)[number]) => number) =>
     Object.fromEntries(WAYS.map((way) => [way, rounded(of(way))]));

@@ -40,7 +40,11 @@ export class Stage implements AsyncDisposable {
   }
 
   /** Measures the deliveries of one room, and the CPU of the server. */
-  fanOut(peer: Peer, watchers: number, window: number, timing: Timing): Promise<Measured> {
+  fanOut(
+    peer: Peer,
+    { watchers, window }: { watchers: number; window: number },
+    timing: Timing,
+  ): Promise<Measured> {
     const server = this.#servers.get(peer) as Server;
     const connections = Math.max(1, Math.ceil(watchers / PER_CONNECTION));
     const crowd = { peer, watchers, connections, address: server.address };

@@ -62,15 +62,14 @@ function plan(dice: Dice): Plan {
 /** Has one chat after another until `stopped`, or until something went wrong. */
 export async function chatOn(
   greeter: Client<typeof Greeter>,
-  dice: Dice,
-  tally: Tally,
+  { dice, tally }: { dice: Dice; tally: Tally },
   stopped: () => boolean,
 ): Promise<void> {
   while (!stopped() && tally.failures.length === 0) {
     const id = tally.nextChat();
     const planned = plan(dice);
     try {
-      await new Chat(id, greeter, planned, tally).run(dice);
+      await new Chat(greeter, { id, plan: planned, tally }).run(dice);
       tally.ended++;
       if (planned.cancelled) tally.cancelled++;
     } catch (error) {
@@ -94,7 +93,10 @@ class Chat {
   #sent = 0;
   #livedAt = performance.now();
 
-  constructor(id: number, greeter: Client<typeof Greeter>, plan: Plan, tally: Tally) {
+  constructor(
+    greeter: Client<typeof Greeter>,
+    { id, plan, tally }: { id: number; plan: Plan; tally: Tally },
+  ) {
     this.#id = id;
     this.#plan = plan;
     this.#tally = tally;

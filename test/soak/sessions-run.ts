@@ -49,14 +49,18 @@ export async function soakSessions(seconds: number, seed: number): Promise<boole
   const sites = await Promise.all(
     Array.from({ length: TRANSPORTS }, async (_, at) => {
       const link = await openLink({ host: "127.0.0.1", port: server.port });
-      const session = WINDOWS[at % 4];
+      const sessions = WINDOWS[at % 4];
       const keepalive = at % 2 === 0 ? IMPATIENT : undefined;
       const transport = createTransport({
         baseUrl: link.url,
-        ...(session && { session }),
+        ...(sessions && { sessions }),
         ...(keepalive && { keepalive }),
       });
-      return { link, transport, stormy: storm(link, new Dice(seed, at), damage, calm.signal) };
+      return {
+        link,
+        transport,
+        stormy: storm(link, calm.signal, { dice: new Dice(seed, at), damage }),
+      };
     }),
   );
 
@@ -66,7 +70,7 @@ export async function soakSessions(seconds: number, seed: number): Promise<boole
   const chats = sites.flatMap(({ transport }, site) => {
     const greeter = createClient(Greeter, transport);
     return Array.from({ length: CHATS_EACH }, (_, at) =>
-      chatOn(greeter, new Dice(seed, site, at), tally, () => stopped),
+      chatOn(greeter, { dice: new Dice(seed, site, at), tally }, () => stopped),
     );
   });
   const wanted = Math.ceil(seconds * MESSAGES_PER_SECOND);

@@ -26,9 +26,8 @@ export interface Damage {
 /** Cuts and stalls one link until `stop` aborts, then lets it run without faults. */
 export async function storm(
   link: TcpLink,
-  dice: Dice,
-  damage: Damage,
   stop: AbortSignal,
+  { dice, damage }: { dice: Dice; damage: Damage },
 ): Promise<void> {
   while (!stop.aborted) {
     await calm(link, dice, stop);

@@ -17,6 +17,9 @@ import { CONTROL, type Kind, newId } from "./session-peer.ts";
 import { message } from "./watched-server.ts";
 import { data, envelope, type Fields, headers, type Incoming, Peer, rst } from "./wire.ts";
 
+/** The epoch of the server (session.proto, 1). */
+const EPOCH = "e".repeat(32);
+
 /** An attachment at a server that writes bytes: the test answers it. */
 export class Hosted {
   readonly peer: Peer;
@@ -24,14 +27,12 @@ export class Hosted {
   /** The request headers. */
   readonly asks: Fields;
   readonly #incoming: Incoming;
-  readonly #epoch: string;
 
-  constructor(peer: Peer, stream: number, incoming: Incoming, epoch: string) {
+  constructor(peer: Peer, stream: number, incoming: Incoming) {
     this.peer = peer;
     this.stream = stream;
     this.asks = incoming.headers ?? {};
     this.#incoming = incoming;
-    this.#epoch = epoch;
   }
 
   get number(): number {
@@ -42,7 +43,7 @@ export class Hosted {
   answer(but: Readonly<Record<string, string | undefined>> = {}): void {
     const list = {
       "hawser-session": this.number === 1 ? "new" : "resumed",
-      "hawser-epoch": this.#epoch,
+      "hawser-epoch": EPOCH,
       "hawser-received": "0",
       "hawser-window": "1048576,16384",
       "hawser-metadata": "here",
@@ -136,7 +137,7 @@ export function terms(but: { epoch?: string; graceMs?: bigint; windowMessages?: 
   return toBinary(
     NegotiateResponseSchema,
     create(NegotiateResponseSchema, {
-      epoch: "e".repeat(32),
+      epoch: EPOCH,
       nowMs: 1000n,
       graceMs: 2000n,
       windowBytes: 1_048_576n,
@@ -167,7 +168,7 @@ export async function sessionHost(
         negotiate(peer, stream, negotiation);
         return;
       }
-      const attachment = new Hosted(peer, stream, incoming, "e".repeat(32));
+      const attachment = new Hosted(peer, stream, incoming);
       const isScripted = asks["x-case"] !== undefined;
       if (asks["hawser-session"] === undefined) plain++;
       else if (isScripted) hosted.push(attachment);

@@ -34,7 +34,7 @@ export function checkAlways(world: SimWorld, excuses: Excuses): void {
   for (const client of world.clients) {
     const runs = world.servers.flatMap(({ served }) => served.filter(({ id }) => id === client.id));
     must(runs.length <= 1, `the handler of ${client.id} ran ${runs.length} times`);
-    checkPair(world, client, runs[0], excuses);
+    checkPair(world, { client, served: runs[0] }, excuses);
   }
 }
 
@@ -85,12 +85,13 @@ function checkServer(world: SimWorld, server: SimServer): void {
   }
 }
 
-function checkPair(
-  world: SimWorld,
-  client: SimClient,
-  served: SimServed | undefined,
-  excuses: Excuses,
-): void {
+/** A session at both ends; the server may not know it. */
+interface Pair {
+  readonly client: SimClient;
+  readonly served: SimServed | undefined;
+}
+
+function checkPair(world: SimWorld, { client, served }: Pair, excuses: Excuses): void {
   const { id, app } = client;
   const theirs = served?.app;
   const window = widest(world);
@@ -108,16 +109,11 @@ function checkPair(
     must(app.hasClosed, `${id}: the handler was told of a half-close, and there was none`);
     must(theirs.got.length === app.written.length, `${id}: the half-close overtook messages`);
   }
-  checkClientOutcome(world, client, served, excuses);
-  if (served !== undefined) checkServerOutcome(world, client, served, excuses);
+  checkClientOutcome(world, { client, served }, excuses);
+  if (served !== undefined) checkServerOutcome(world, { client, served }, excuses);
 }
 
-function checkClientOutcome(
-  world: SimWorld,
-  client: SimClient,
-  served: SimServed | undefined,
-  excuses: Excuses,
-): void {
+function checkClientOutcome(world: SimWorld, { client, served }: Pair, excuses: Excuses): void {
   const { app, id } = client;
   const { outcome } = app;
   must(app.running === (client.leaver !== undefined), `${id}: the transport keeps the session`);
@@ -190,10 +186,10 @@ function mustTell({ id, hasSent, tells }: SimClient): void {
 
 function checkServerOutcome(
   world: SimWorld,
-  client: SimClient,
-  { app, id, detachedMs }: SimServed,
+  { client, served }: Pair & { served: SimServed },
   excuses: Excuses,
 ): void {
+  const { app, id, detachedMs } = served;
   const { outcome } = app;
   if (app.running && detachedMs === undefined) {
     must(isToldInTime(world, app), `the handler of ${id} has not acknowledged in time`);
