@@ -55,7 +55,7 @@ export const service: Partial<ServiceImpl<typeof ConformanceService>> = {
     const requests = [echo(serverStream.input, request)];
     setMetadata(request.responseDefinition, context);
     announce(request.responseDefinition, context);
-    yield* respondRest(request.responseDefinition, 0, requests, context);
+    yield* respondRest(request.responseDefinition, { sent: 0, requests }, context);
   },
 
   async *bidiStream(incoming, context) {
@@ -84,7 +84,7 @@ export const service: Partial<ServiceImpl<typeof ConformanceService>> = {
       requests = [];
     }
     if (!fullDuplex) announce(definition, context);
-    yield* respondRest(definition, sent, requests, context);
+    yield* respondRest(definition, { sent, requests }, context);
   },
 };
 
@@ -106,8 +106,7 @@ async function respondOnce(
 /** The responses of a stream from number `sent` on, then its error if it has one. */
 async function* respondRest(
   definition: StreamDefinition | undefined,
-  sent: number,
-  requests: Any[],
+  { sent, requests }: { sent: number; requests: Any[] },
   context: HandlerContext,
 ) {
   if (definition === undefined) return;

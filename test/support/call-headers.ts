@@ -1,4 +1,4 @@
-import type { HandlerContext } from "../../src/server.ts";
+import { everyKind } from "./every-kind.ts";
 
 /** A function for the option `headers` that returns a new token each time: "token 1", "token 2" … */
 export function tokens(name = "authorization") {
@@ -9,20 +9,10 @@ export function tokens(name = "authorization") {
 /** Handlers of every kind that note the metadata of their calls. */
 export function noting() {
   const seen: Headers[] = [];
-  const note = ({ requestHeader }: HandlerContext) => {
+  const greeter = everyKind(({ requestHeader }) => {
     seen.push(requestHeader);
     return {};
-  };
-  const greeter = {
-    sayHello: (_: unknown, context: HandlerContext) => note(context),
-    collect: async (_: unknown, context: HandlerContext) => note(context),
-    async *subscribe(_: unknown, context: HandlerContext) {
-      yield note(context);
-    },
-    async *chat(_: unknown, context: HandlerContext) {
-      yield note(context);
-    },
-  };
+  });
   const value = (name: string) => seen.map((headers) => headers.get(name));
   return { seen, greeter, value };
 }

@@ -1,5 +1,5 @@
 import { encodeBinaryHeader } from "@connectrpc/connect";
-import type { HandlerContext } from "../../src/server.ts";
+import { everyKind } from "./every-kind.ts";
 
 /** 256 values, so that every base64 character and a padding occur. */
 export const BYTES = Uint8Array.from({ length: 256 }, (_, n) => n);
@@ -7,7 +7,7 @@ export const BYTES = Uint8Array.from({ length: 256 }, (_, n) => n);
 /** Handlers of every kind that keep the received metadata and answer with headers and trailers. */
 export function corresponding() {
   const received: Headers[] = [];
-  const note = (context: HandlerContext) => {
+  const greeter = everyKind((context) => {
     received.push(context.requestHeader);
     context.responseHeader.set("x-leading", "from the server");
     context.responseHeader.append("x-twice", "one");
@@ -16,18 +16,6 @@ export function corresponding() {
     context.responseTrailer.set("x-trailing", "at the end");
     context.responseTrailer.set("x-trailing-bin", encodeBinaryHeader(BYTES));
     return {};
-  };
-  return {
-    received,
-    greeter: {
-      sayHello: (_: unknown, context: HandlerContext) => note(context),
-      collect: async (_: unknown, context: HandlerContext) => note(context),
-      async *subscribe(_: unknown, context: HandlerContext) {
-        yield note(context);
-      },
-      async *chat(_: unknown, context: HandlerContext) {
-        yield note(context);
-      },
-    },
-  };
+  });
+  return { received, greeter };
 }

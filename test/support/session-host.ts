@@ -13,7 +13,7 @@ import { census } from "./census.ts";
 import { listen, responseHeaders } from "./fake-server.ts";
 import { until } from "./gate.ts";
 import { next } from "./read.ts";
-import { CONTROL, type Kind, newId } from "./session-peer.ts";
+import { CONTROL, framesIn, type Kind, newId } from "./session-peer.ts";
 import { message } from "./watched-server.ts";
 import { data, envelope, type Fields, headers, type Incoming, Peer, rst } from "./wire.ts";
 
@@ -73,26 +73,17 @@ export class Hosted {
     this.peer.write(rst(this.stream, code));
   }
 
-  /** The frames that arrived completely. */
-  get frames(): { flags: number; bytes: Buffer }[] {
-    const body = this.#incoming.body;
-    const found = [];
-    for (let at = 0; at + 5 <= body.length; ) {
-      const next = at + 5 + body.readUInt32BE(at + 1);
-      if (next > body.length) break;
-      found.push({ flags: body.readUInt8(at), bytes: body.subarray(at + 5, next) });
-      at = next;
-    }
-    return found;
+  get #frames() {
+    return framesIn(this.#incoming.body);
   }
 
   /** The bytes of each message that has arrived. */
   get messages(): Buffer[] {
-    return this.frames.filter(({ flags }) => flags !== CONTROL).map(({ bytes }) => bytes);
+    return this.#frames.filter(({ flags }) => flags !== CONTROL).map(({ bytes }) => bytes);
   }
 
   get controls(): Kind[] {
-    return this.frames
+    return this.#frames
       .filter(({ flags }) => flags === CONTROL)
       .map(({ bytes }) => fromBinary(ControlSchema, bytes).kind);
   }

@@ -41,6 +41,24 @@ export const end = (count: number | bigint): Buffer =>
 /** An id as a client makes it. */
 export const newId = (): string => randomBytes(16).toString("hex");
 
+/** A message or a Control. */
+interface Framed {
+  readonly flags: number;
+  readonly bytes: Buffer;
+}
+
+/** Returns the frames that have arrived completely. */
+export function framesIn(body: Buffer): Framed[] {
+  const found: Framed[] = [];
+  for (let at = 0; at + 5 <= body.length; ) {
+    const next = at + 5 + body.readUInt32BE(at + 1);
+    if (next > body.length) break;
+    found.push({ flags: body.readUInt8(at), bytes: body.subarray(at + 5, next) });
+    at = next;
+  }
+  return found;
+}
+
 /** How an attachment ended. */
 export interface Ending {
   /** The gRPC status; `undefined` if the stream was reset without one. */
@@ -133,17 +151,8 @@ export class Attached {
     return this.#incoming.ended || this.#incoming.reset !== undefined;
   }
 
-  /** The frames that have arrived completely. */
-  get #frames(): { flags: number; bytes: Buffer }[] {
-    const body = this.#incoming.body;
-    const found = [];
-    for (let at = 0; at + 5 <= body.length; ) {
-      const next = at + 5 + body.readUInt32BE(at + 1);
-      if (next > body.length) break;
-      found.push({ flags: body.readUInt8(at), bytes: body.subarray(at + 5, next) });
-      at = next;
-    }
-    return found;
+  get #frames(): Framed[] {
+    return framesIn(this.#incoming.body);
   }
 }
 

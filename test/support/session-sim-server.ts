@@ -8,6 +8,7 @@ import { ServerSession, type SessionKeeper } from "../../src/session/server-sess
 import type { SessionSettings } from "../../src/session/settings.ts";
 import { BASE, brief, ServerApp } from "./session-sim-apps.ts";
 import type { FakeClock, FakeTime } from "./session-sim-clock.ts";
+import { notingEnd } from "./session-sim-keeper.ts";
 import { asValues, type Counts, SimServerStream } from "./session-sim-streams.ts";
 import type { Fields, Pipe } from "./session-sim-wire.ts";
 
@@ -89,7 +90,7 @@ export class SimServer {
         method: METHOD,
         caller: "me",
         connection: request,
-        open: (session) => this.#open(request, session, ask.session, ask.attach),
+        open: (session) => this.#open(request, session, ask),
         create: (keeper) => this.#create(keeper, ask),
         start: () => {},
       });
@@ -128,24 +129,16 @@ export class SimServer {
     };
     this.served.push(served);
     if (this.#cancelled.has(ask.session)) app.bugs.push("it began after its cancel");
-    const { settings, clock, acknowledgements, account } = keeper;
-    const listening: SessionKeeper = {
-      settings,
-      clock,
-      acknowledgements,
-      account,
-      onFinished: (id) => keeper.onFinished(id),
-      onEnded: (id, settled) => {
-        served.over = true;
-        keeper.onEnded(id, settled);
-      },
-    };
+    const listening = notingEnd(keeper, () => {
+      served.over = true;
+    });
     app.session = new ServerSession({ keeper: listening, ask, head: BASE }, app);
     this.#world.log(`server starts ${ask.session}`);
     return app.session;
   }
 
-  #open(request: SimRequest, session: ServerSession, id: string, number: number): SimServerStream {
+  #open(request: SimRequest, session: ServerSession, ask: Ask): SimServerStream {
+    const { session: id, attach: number } = ask;
     const served = this.of(id) as SimServed;
     served.number = number;
     served.detachedMs = undefined;

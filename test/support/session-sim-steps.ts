@@ -93,7 +93,7 @@ async function waiters(): Promise<void> {
 
 function perform(world: SimWorld, step: Step, excuses: Excuses): void {
   world.log(JSON.stringify(step));
-  if ("who" in step) act(world, clientOf(world, step.who), step, excuses);
+  if ("who" in step) act(world, step, excuses);
   else if ("which" in step) disturb(world, step);
   else if (step.do === "flow") world.flow(step.rounds);
   else if (step.do === "time") world.time.pass(step.ms);
@@ -101,12 +101,8 @@ function perform(world: SimWorld, step: Step, excuses: Excuses): void {
 }
 
 /** A step of an application, or of its process. */
-function act(
-  world: SimWorld,
-  client: SimClient,
-  step: Extract<Step, { who: number }>,
-  excuses: Excuses,
-): void {
+function act(world: SimWorld, step: Extract<Step, { who: number }>, excuses: Excuses): void {
+  const client = clientOf(world, step.who);
   const { app } = client;
   const handler = servedBy(world, client);
   if (step.do === "send") (step.side === "client" ? app : handler)?.send(step.count, step.size);

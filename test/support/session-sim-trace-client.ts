@@ -8,7 +8,6 @@ import type {
   Received,
 } from "../../src/call-stream.ts";
 import { failure } from "../../src/failure.ts";
-import { COMPRESSED } from "../../src/grpc/framing.ts";
 import { Acknowledgements } from "../../src/session/acknowledgements.ts";
 import type {
   Dialler,
@@ -22,32 +21,28 @@ import {
   drain,
   fromHex,
   fromTrailers,
-  type Heard,
   type Side,
   type State,
   type Step,
   shownHeaders,
   type Trace,
   toFailure,
-  toHex,
   type Wire,
 } from "./session-sim-trace.ts";
+import { TraceApp } from "./session-sim-trace-app.ts";
 import type { Fields } from "./session-sim-wire.ts";
 
 /** The client's side of a trace: a session, with a test in place of the application and of the network. */
 export class ClientSide implements Side, Dialler, ClientCallListener {
   readonly wire: Wire[] = [];
-  readonly app: Heard[] = [];
+  readonly #app = new TraceApp();
+  readonly app = this.#app.heard;
   readonly #time = new FakeTime();
   readonly #session: ClientSession;
   readonly #streams: SimClientStream[] = [];
-  readonly #got: Received[] = [];
   #asks: SettingsWatcher | undefined;
   #negotiates = false;
   #reachable = true;
-  #full = false;
-  #sent = 0;
-  #received = 0;
   #acknowledged = 0;
 
   constructor({ id, nextId, window, server }: NonNullable<Trace["client"]>) {
@@ -68,10 +63,10 @@ export class ClientSide implements Side, Dialler, ClientCallListener {
   get state(): State {
     return {
       link: this.#session.state,
-      sent: this.#sent,
-      received: this.#received,
+      sent: this.#app.sent,
+      received: this.#app.received,
       acknowledged: this.#acknowledged,
-      full: this.#full,
+      full: this.#app.isFull,
     };
   }
 
@@ -94,26 +89,12 @@ export class ClientSide implements Side, Dialler, ClientCallListener {
       case "start":
         session.start();
         break;
-      case "send": {
-        this.#sent++;
-        const flags = event.compressed ? COMPRESSED : 0;
-        const room = session.write(flags, fromHex(event.message));
-        if (room === undefined) break;
-        this.#full = true;
-        const roomAgain = () => {
-          this.#full = false;
-          this.app.push({ room: true });
-        };
-        room.then(roomAgain, () => {
-          this.#full = false;
-        });
+      case "send":
+        this.#app.send(session, event);
         break;
-      }
-      case "take": {
-        const frame = this.#got.shift() as Received;
-        session.taken(frame.end - frame.start);
+      case "take":
+        this.#app.take(session);
         break;
-      }
       case "half-close":
         session.endSend();
         break;
@@ -200,13 +181,7 @@ export class ClientSide implements Side, Dialler, ClientCallListener {
   }
 
   onMessage(message: Received): void {
-    this.#received++;
-    this.#got.push({ ...message, bytes: message.bytes.slice() });
-    const text = toHex(message.bytes.subarray(message.start, message.end));
-    this.app.push({
-      message: text,
-      ...(message.flags === COMPRESSED ? { compressed: true } : {}),
-    });
+    this.#app.onMessage(message);
   }
 
   onInvalid(error: ConnectError): void {

@@ -1,28 +1,26 @@
 import type { ConnectError } from "@connectrpc/connect";
 import type { HeaderList, Outcome, Received, ServerStreamListener } from "../../src/call-stream.ts";
 import { toWire } from "../../src/failure.ts";
-import { COMPRESSED } from "../../src/grpc/framing.ts";
 import { statusTrailers } from "../../src/grpc/status.ts";
-
 import { type Ask, readAsk } from "../../src/session/headers.ts";
 import { SessionRegistry } from "../../src/session/registry.ts";
 import { ServerSession, type SessionKeeper } from "../../src/session/server-session.ts";
 import { BASE } from "./session-sim-apps.ts";
 import { type FakeClock, FakeTime } from "./session-sim-clock.ts";
+import { notingEnd } from "./session-sim-keeper.ts";
 import { asValues, SimServerStream } from "./session-sim-streams.ts";
 import {
   drain,
   fromFailure,
   fromHex,
-  type Heard,
   type Side,
   type State,
   type Step,
   type Trace,
   toFailure,
-  toHex,
   type Wire,
 } from "./session-sim-trace.ts";
+import { TraceApp } from "./session-sim-trace-app.ts";
 import { type Fields, Pipe } from "./session-sim-wire.ts";
 
 /** A stream with the headers of an attachment; without a client end if it was refused. */
@@ -43,19 +41,16 @@ function methodOf(name: string): object {
 /** The server's side of a trace: all of its sessions are of one id, and of one handler. */
 export class ServerSide implements Side, ServerStreamListener {
   readonly wire: Wire[] = [];
-  readonly app: Heard[] = [];
+  readonly #app = new TraceApp();
+  readonly app = this.#app.heard;
   readonly #time = new FakeTime();
   readonly #clock: FakeClock;
   readonly #registry: SessionRegistry;
   readonly #streams: Stream[] = [];
-  readonly #got: Received[] = [];
   #session: ServerSession | undefined;
   #carrier: SimServerStream | undefined;
   #over = false;
   #headersSent = false;
-  #full = false;
-  #sent = 0;
-  #received = 0;
   #acknowledged = 0;
 
   constructor({ epoch, graceMs, window, nowMs, limits }: NonNullable<Trace["server"]>) {
@@ -74,10 +69,10 @@ export class ServerSide implements Side, ServerStreamListener {
     const attached = this.#carrier?.closed === false;
     return {
       link: this.#over ? "over" : attached ? "attached" : "detached",
-      sent: this.#sent,
-      received: this.#received,
+      sent: this.#app.sent,
+      received: this.#app.received,
       acknowledged: this.#acknowledged,
-      full: this.#full,
+      full: this.#app.isFull,
     };
   }
 
@@ -96,26 +91,13 @@ export class ServerSide implements Side, ServerStreamListener {
   #act(event: Extract<Step["in"], { app: string }>): void {
     const session = this.#session as ServerSession;
     switch (event.app) {
-      case "send": {
-        this.#sent++;
+      case "send":
         this.#sendHeaders({ ...BASE, "x-handler": "here" });
-        const room = session.write(event.compressed ? COMPRESSED : 0, fromHex(event.message));
-        if (room === undefined) break;
-        this.#full = true;
-        const roomAgain = () => {
-          this.#full = false;
-          this.app.push({ room: true });
-        };
-        room.then(roomAgain, () => {
-          this.#full = false;
-        });
+        this.#app.send(session, event);
         break;
-      }
-      case "take": {
-        const frame = this.#got.shift() as Received;
-        session.taken(frame.end - frame.start);
+      case "take":
+        this.#app.take(session);
         break;
-      }
       case "respond":
         this.#sendHeaders({ ...BASE, ...event.headers });
         break;
@@ -183,7 +165,7 @@ export class ServerSide implements Side, ServerStreamListener {
       onTold() {},
       onAcknowledged: (count) => {
         if (this.#carrier === stream.far) {
-          this.#acknowledged = Math.max(this.#acknowledged, Math.min(count, this.#sent));
+          this.#acknowledged = Math.max(this.#acknowledged, Math.min(count, this.#app.sent));
         }
       },
     });
@@ -192,18 +174,9 @@ export class ServerSide implements Side, ServerStreamListener {
   }
 
   #create(keeper: SessionKeeper, ask: Ask): ServerSession {
-    const { settings, clock, acknowledgements, account } = keeper;
-    const listening: SessionKeeper = {
-      settings,
-      clock,
-      acknowledgements,
-      account,
-      onFinished: (id) => keeper.onFinished(id),
-      onEnded: (id, settled) => {
-        this.#over = true;
-        keeper.onEnded(id, settled);
-      },
-    };
+    const listening = notingEnd(keeper, () => {
+      this.#over = true;
+    });
     this.#session = new ServerSession({ keeper: listening, ask, head: BASE }, this);
     return this.#session;
   }
@@ -211,13 +184,7 @@ export class ServerSide implements Side, ServerStreamListener {
   // Events of the handler.
 
   onMessage(message: Received): void {
-    this.#received++;
-    this.#got.push({ ...message, bytes: message.bytes.slice() });
-    const text = toHex(message.bytes.subarray(message.start, message.end));
-    this.app.push({
-      message: text,
-      ...(message.flags === COMPRESSED ? { compressed: true } : {}),
-    });
+    this.#app.onMessage(message);
   }
 
   onHalfClose(): void {

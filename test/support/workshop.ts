@@ -5,11 +5,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { cp, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import { freePort } from "./free-port.ts";
 import { type Block, blocks, outputOf } from "./readme.ts";
 
 export const repository = fileURLToPath(new URL("../..", import.meta.url)).replace(/[/\\]$/, "");
@@ -120,6 +120,7 @@ export async function openWorkshop(): Promise<Workshop> {
     serve,
 
     async follow(project) {
+      // The pages have their servers on 50051; tests that run at the same time need other ports.
       const port = await freePort();
       for (const block of blocks) {
         if (block.file?.startsWith(`${project}/`)) {
@@ -157,14 +158,4 @@ function environment(bin: string): NodeJS.ProcessEnv {
   env.npm_config_fund = "false";
   env.npm_config_update_notifier = "false";
   return env;
-}
-
-/** The pages have their servers on 50051; tests that run at the same time need other ports. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }
