@@ -41,6 +41,7 @@ type Hello = [
 const OK = 0;
 
 const AHOY = envelope(Buffer.from([0x0a, 4, ...Buffer.from("ahoy")]));
+const DEADLINE = { headers: { "grpc-timeout": "100m" } };
 
 /** Opens a call by hand, with one request; its stream is 1. */
 async function call(
@@ -139,12 +140,10 @@ test(rows.ignoring, async () => {
     sayHello: (...[hello, answer]: Hello) =>
       void hello.once("cancelled", () => answer(null, { reply: "late" })),
   });
-  const statusOf = async (server: Server) =>
-    (
-      await (
-        await call(server, "SayHello", { headers: { "grpc-timeout": "100m" }, halfClosed: true })
-      ).ended(1)
-    ).status;
+  const statusOf = async (server: Server) => {
+    const peer = await call(server, "SayHello", { ...DEADLINE, halfClosed: true });
+    return (await peer.ended(1)).status;
+  };
   expect(await statusOf(await hawser(handlers))).toBe(Code.DeadlineExceeded);
   expect(await statusOf(await connectNode(handlers))).toBe(OK);
   expect(await statusOf(js)).toBe(Code.DeadlineExceeded);
@@ -164,12 +163,11 @@ test(rows.waiting, async () => {
       }
     },
   };
-  const deadline = { "grpc-timeout": "100m" };
-  await (await call(await hawser(handlers), "Chat", { headers: deadline })).ended(1);
+  await (await call(await hawser(handlers), "Chat", DEADLINE)).ended(1);
   expect(outcome).toBe("thrown");
 
   outcome = "waits";
-  const connect = await call(await connectNode(handlers), "Chat", { headers: deadline });
+  const connect = await call(await connectNode(handlers), "Chat", DEADLINE);
   await timesUp.opened;
   await staysQuiet(connect);
   expect(outcome).toBe("waits");
@@ -178,7 +176,7 @@ test(rows.waiting, async () => {
   const js = await grpcJs({
     chat: (chat: Chat) => void chat.on("data", () => {}).on("cancelled", cancelled.open),
   });
-  await call(js, "Chat", { headers: deadline });
+  await call(js, "Chat", DEADLINE);
   await cancelled.opened;
 });
 
@@ -311,15 +309,13 @@ test(rows.headers, async () => {
   expect(connect.stream(1).headers).toBeUndefined();
 
   const send = gate();
-  const js = await call(
-    await grpcJs({
-      chat: (chat: Chat) => {
-        chat.on("data", () => {});
-        void send.opened.then(() => chat.sendMetadata(new grpc.Metadata()));
-      },
-    }),
-    "Chat",
-  );
+  const waiting = await grpcJs({
+    chat: (chat: Chat) => {
+      chat.on("data", () => {});
+      void send.opened.then(() => chat.sendMetadata(new grpc.Metadata()));
+    },
+  });
+  const js = await call(waiting, "Chat");
   await staysQuiet(js);
   expect(js.stream(1).headers).toBeUndefined();
   send.open();
