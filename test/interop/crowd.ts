@@ -40,11 +40,35 @@ async function calls(world: World, atOnce: number, kind: (i: number) => Call): P
   await Promise.all(Array.from({ length: atOnce }, caller));
 }
 
-export const crowd: Scenario[] = [1, 2, 10, 100].flatMap((atOnce) => [
-  scenario(`unary calls, ${atOnce} at a time`, (world) =>
-    calls(world, atOnce, () => kinds[0] as Call),
-  ),
-  scenario(`calls of all kinds, ${atOnce} at a time`, (world) =>
-    calls(world, atOnce, (i) => kinds[i % kinds.length] as Call),
-  ),
-]);
+/** 1,500 calls of all kinds, made in one turn; 375 of them are chats, which are all open before one of them ends. */
+async function allAtOnce(world: World): Promise<void> {
+  const each = 375;
+  let open = 0;
+  const everyChatOpen = Promise.withResolvers<void>();
+  const chat: Call = async ({ greeter }) => {
+    const chat = greeter.chat();
+    const replies = chat[Symbol.asyncIterator]();
+    await chat.send({ content: "here" });
+    assert.equal((await replies.next()).value?.reply, "Received: here");
+    if (++open === each) everyChatOpen.resolve();
+    await everyChatOpen.promise;
+    chat.closeSend();
+    assert.equal((await replies.next()).done, true);
+  };
+  const made = [...kinds.slice(0, 3), chat].flatMap((kind) =>
+    Array.from({ length: each }, () => kind(world)),
+  );
+  await Promise.all(made);
+}
+
+export const crowd: Scenario[] = [
+  ...[1, 2, 10, 100].flatMap((atOnce) => [
+    scenario(`unary calls, ${atOnce} at a time`, (world) =>
+      calls(world, atOnce, () => kinds[0] as Call),
+    ),
+    scenario(`calls of all kinds, ${atOnce} at a time`, (world) =>
+      calls(world, atOnce, (i) => kinds[i % kinds.length] as Call),
+    ),
+  ]),
+  scenario("1,500 calls of all kinds at once", allAtOnce),
+];

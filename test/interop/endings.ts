@@ -1,4 +1,4 @@
-/** Scenarios for every peer's Greeter: metadata, errors, deadlines, cancelling. */
+/** Scenarios for every peer's Greeter: metadata, errors, early ends. */
 import assert from "node:assert/strict";
 import { create } from "@bufbuild/protobuf";
 import { DurationSchema } from "@bufbuild/protobuf/wkt";
@@ -7,7 +7,6 @@ import { MessageResponseSchema } from "../../gen/example/greeter_pb.js";
 import { Code, type ConnectError } from "../../src/index.ts";
 import { ERROR_INFO, FAILURE_MESSAGE } from "./greeter.ts";
 import {
-  ask,
   echo,
   numbered,
   read,
@@ -19,6 +18,7 @@ import {
 } from "./world.ts";
 
 const EVERY_BYTE = Uint8Array.from({ length: 256 }, (_, i) => i);
+const MEBIBYTE = "x".repeat(1024 * 1024);
 const SECOND = new TextEncoder().encode("second");
 
 async function metadata({ greeter }: World): Promise<void> {
@@ -114,95 +114,81 @@ async function failChat({ greeter }: World): Promise<void> {
   asked(await rejects(chat.send({ content: "too late" }), Code.Aborted));
 }
 
-async function deadlineCarried({ greeter }: World): Promise<void> {
-  const headers = { "x-deadline": "yes" };
-  const { reply: leftMs } = await greeter.sayHello({}, { headers, timeoutMs: 30_000 });
-  const fits = Number(leftMs) > 25_000 && Number(leftMs) <= 30_001;
-  assert(fits, `the handler has ${leftMs} ms left of 30 s`);
-  const { reply: none } = await greeter.sayHello({}, { headers });
-  assert.equal(none, "none");
-}
-
-async function longDeadline({ greeter }: World): Promise<void> {
-  const timeoutMs = 100 * 24 * 3600_000;
-  const { reply } = await greeter.sayHello({}, { headers: { "x-deadline": "yes" }, timeoutMs });
-  // grpc-timeout has eight digits: this does not travel as milliseconds.
-  const fits = Number(reply) > timeoutMs - 5_000 && Number(reply) <= timeoutMs + 60_000;
-  assert(fits, `the handler has ${reply} ms left of ${timeoutMs}`);
-}
-
-/** Runs a call that has a deadline of 300 ms, and expects it to end with that. */
-async function onTime(call: () => PromiseLike<unknown>): Promise<void> {
-  const start = performance.now();
-  await rejects(call(), Code.DeadlineExceeded);
-  const tookMs = performance.now() - start;
-  assert(tookMs > 290 && tookMs < 1300, `ended after ${tookMs} ms instead of 300`);
-}
-
-async function deadlineUnary(world: World): Promise<void> {
-  const headers = { "x-hold": "deadline-unary" };
-  await onTime(() => world.greeter.sayHello({}, { headers, timeoutMs: 300 }));
-  // The client's reset may arrive before the server's timer fires.
-  await ask(world, "deadline-unary", "deadline", "canceled");
-}
-
-async function deadlineChat(world: World): Promise<void> {
-  const replies: string[] = [];
-  await onTime(async () => {
-    const headers = { "x-hold": "deadline-chat" };
-    await using chat = world.greeter.chat({ headers, timeoutMs: 300 });
-    await chat.send({ content: "one" });
-    for await (const { reply } of chat) replies.push(reply);
-  });
-  sameReplies(replies, ["one"]);
-  await ask(world, "deadline-chat", "deadline", "canceled");
-}
-
-async function cancelUnary(world: World): Promise<void> {
-  const controller = new AbortController();
-  const call = world.greeter.sayHello(
-    {},
-    { headers: { "x-hold": "cancel-unary" }, signal: controller.signal },
-  );
-  const cancelled = rejects(call, Code.Canceled);
-  await ask(world, "cancel-unary begun", "yes");
-  controller.abort();
-  await cancelled;
-  await ask(world, "cancel-unary", "canceled");
-}
-
-async function cancelChat(world: World): Promise<void> {
-  const chat = world.greeter.chat({ headers: { "x-hold": "cancel-chat" } });
-  await chat.send({ content: "one" });
-  const replies = chat[Symbol.asyncIterator]();
-  await replies.next();
-  chat.cancel();
-  await rejects(replies.next(), Code.Canceled);
-  await rejects(chat.send({ content: "too late" }), Code.Canceled);
-  await ask(world, "cancel-chat", "canceled");
-}
-
-async function leaveLoop(world: World): Promise<void> {
-  const headers = { "x-hold": "leave-loop" };
-  const request = { interval: create(DurationSchema, { nanos: 1_000_000 }) };
-  for await (const { sequence } of world.greeter.subscribe(request, { headers })) {
-    if (sequence === 5n) break;
+/** One call of each kind that ends with the given code, unary first. */
+function failing({ greeter }: World, code: Code, headers: Headers): PromiseLike<unknown>[] {
+  const options = { headers };
+  const request = { count: 1, interval: create(DurationSchema) };
+  async function* requests() {
+    yield { content: "one" };
   }
-  await ask(world, "leave-loop", "canceled");
+  headers.set("x-fail", String(code));
+  return [
+    greeter.sayHello({}, options),
+    greeter.collect(requests(), options),
+    readAll(greeter.subscribe(request, options)),
+    read(greeter.chat(requests(), options)),
+  ];
+}
+
+async function readAll(messages: AsyncIterable<unknown>): Promise<void> {
+  for await (const _ of messages);
+}
+
+async function everyCode(world: World): Promise<void> {
+  for (let code = Code.Canceled; code <= Code.Unauthenticated; code++) {
+    const errors = failing(world, code, new Headers()).map((call) => rejects(call, code));
+    for (const error of await Promise.all(errors)) asked(error);
+  }
+}
+
+async function metadataOfErrors(world: World): Promise<void> {
+  const headers = new Headers([["x-trail", "three, four"]]);
+  for (const value of [EVERY_BYTE, SECOND]) {
+    headers.append("x-trail-bin", encodeBinaryHeader(value));
+  }
+  const calls = failing(world, Code.Aborted, headers);
+  for (const { metadata } of await Promise.all(calls.map((call) => rejects(call, Code.Aborted)))) {
+    assert.equal(metadata.get("x-trail"), "three, four");
+    assert.deepEqual(binary(metadata, "x-trail-bin"), [EVERY_BYTE, SECOND]);
+  }
+}
+
+/** The server ends the call while the client still sends messages that are larger than the window. */
+async function endsWhileSending({ greeter }: World): Promise<void> {
+  await using chat = greeter.chat({ headers: { "x-end-after": "1" } });
+  const replies = read(chat);
+  await rejects(sendWithoutEnd(chat), Code.FailedPrecondition);
+  sameReplies(await replies, [MEBIBYTE]);
+  await echo(greeter, numbered(3));
+}
+
+async function failsWhileSending({ greeter }: World): Promise<void> {
+  const options = { headers: { "x-fail": "9" } };
+  await using chat = greeter.chat(options);
+  const sending = rejects(sendWithoutEnd(chat), Code.FailedPrecondition);
+  asked(await rejects(read(chat), Code.FailedPrecondition));
+  asked(await sending);
+  await using sink = greeter.collect(options);
+  asked(await rejects(sendWithoutEnd(sink), Code.FailedPrecondition));
+  asked(await rejects(sink.finish(), Code.FailedPrecondition));
+  await echo(greeter, numbered(3));
+}
+
+async function sendWithoutEnd(call: {
+  send(message: { content: string }): Promise<void>;
+}): Promise<void> {
+  for (;;) await call.send({ content: MEBIBYTE });
 }
 
 export const endings: Scenario[] = [
   scenario("leading and trailing metadata, ascii and binary", metadata),
   scenario("leading metadata before the first message", headersFirst),
+  scenario("trailing metadata of an error, ascii and binary", metadataOfErrors),
   scenario("error with details, unary", failUnary),
   scenario("error with details, client streaming", failCollect),
   scenario("error with details after messages, push", failPush),
   scenario("error with details after messages, chat", failChat),
-  scenario("deadline is carried", deadlineCarried),
-  scenario("deadline of 100 days is carried", longDeadline, "longDeadlines"),
-  scenario("deadline of a unary call", deadlineUnary),
-  scenario("deadline of a chat that waits for a request", deadlineChat),
-  scenario("cancel a unary call", cancelUnary),
-  scenario("cancel a chat", cancelChat),
-  scenario("leaving the loop of a push cancels it", leaveLoop),
+  scenario("every status code, every kind of call", everyCode),
+  scenario("server ends while messages of 1 MiB are sent", endsWhileSending),
+  scenario("server fails while messages of 1 MiB are sent", failsWhileSending),
 ];

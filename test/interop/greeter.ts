@@ -54,6 +54,7 @@ export function switchedGreeter(drain: () => void = () => {}): ServiceImpl<typeo
       if (asked.has("x-drain")) drain();
       const endAfter = Number(asked.get("x-end-after") ?? Number.POSITIVE_INFINITY);
       if (endAfter === 0) return;
+      await waitIfAsked(asked);
       const held = asked.get("x-hold");
       const late: { reply: string }[] = [];
       let count = 0;
@@ -72,12 +73,20 @@ export function switchedGreeter(drain: () => void = () => {}): ServiceImpl<typeo
     },
 
     async collect(requests, context) {
-      failIfAsked(begin(context));
+      const asked = begin(context);
+      failIfAsked(asked);
+      await waitIfAsked(asked);
+      const held = asked.get("x-hold");
+      if (held !== null) calls.put(`${held} begun`, "yes");
       let count = 0;
       let bytes = 0n;
-      for await (const { content } of requests) {
-        count++;
-        bytes += BigInt(Buffer.byteLength(content));
+      try {
+        for await (const { content } of requests) {
+          count++;
+          bytes += BigInt(Buffer.byteLength(content));
+        }
+      } finally {
+        if (held !== null) calls.put(held, ending(context));
       }
       return { count, bytes };
     },
@@ -120,6 +129,12 @@ function failIfAsked(asked: Headers): void {
   }
   const code = asked.get("x-fail");
   if (code !== null) throw askedFailure(Number(code));
+}
+
+/** Begins to read requests as much later as `x-wait` asks. */
+async function waitIfAsked(asked: Headers): Promise<void> {
+  const waitMs = asked.get("x-wait");
+  if (waitMs !== null) await setTimeout(Number(waitMs));
 }
 
 function ending({ signal }: HandlerContext): string {

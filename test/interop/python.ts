@@ -3,11 +3,24 @@ import { certFile, certs } from "../support/tls.ts";
 import { python, startServer } from "./programs.ts";
 import { check } from "./report.ts";
 import { scenarios } from "./scenarios.ts";
+import {
+  answersPings,
+  drain,
+  gzipBothWays,
+  killed,
+  limitedStreams,
+  noSessions,
+  permittedPings,
+  retiredConnections,
+  type Special,
+  special,
+  tooManyPings,
+} from "./specials.ts";
 import { against, CA, CLIENT_CERT } from "./their-client.ts";
 import { type Capabilities, worldOf } from "./world.ts";
 
-/** Python's server compresses all messages or none, does not report sizes, and counts deadlines in 64 bits. */
-const capabilities: Capabilities = { gzipResponses: false, wire: false, longDeadlines: true };
+/** Python's server does not report sizes, and counts deadlines in 64 bits. */
+const capabilities: Capabilities = { gzipResponses: true, wire: false, longDeadlines: true };
 
 export async function pythonAgainstOurs(): Promise<void> {
   const tls = { ...certs.server };
@@ -19,17 +32,49 @@ export async function pythonAgainstOurs(): Promise<void> {
   );
 }
 
+const SPECIALS: readonly Special[] = [
+  { name: "graceful shutdown (GOAWAY) while a chat runs", run: drain },
+  {
+    name: "connections retired by age, no call fails",
+    flags: ["-max-age", "300"],
+    run: retiredConnections,
+  },
+  { name: "it keeps no sessions, and sees nothing of them", run: noSessions },
+  { name: "killed while a chat runs", run: killed },
+  {
+    name: "pings at the shortest interval it permits",
+    flags: ["-min-ping", "200"],
+    run: permittedPings,
+    options: { keepalive: { intervalMs: 220 } },
+  },
+  {
+    name: "too_many_pings doubles the interval",
+    run: tooManyPings,
+    options: { keepalive: { intervalMs: 100 } },
+  },
+  { name: "its pings are answered", flags: ["-ping", "200"], run: answersPings },
+  {
+    name: "1,500 calls, 100 streams a connection",
+    flags: ["-max-streams", "100"],
+    run: limitedStreams,
+  },
+  { name: "gzip both ways is smaller on the wire", run: gzipBothWays },
+];
+
 export async function oursAgainstPython(): Promise<void> {
   {
     await using server = await startServer(python);
     await all("cleartext", { baseUrl: `http://${server.address}` });
   }
   const keyPair = ["-cert", certFile("server.pem"), "-key", certFile("server.key")];
-  await using server = await startServer(python, ...keyPair, "-client-ca", certFile("ca.pem"));
-  await all("mTLS", {
-    baseUrl: `https://${server.address}`,
-    tls: { ca: certs.ca, ...certs.client },
-  });
+  {
+    await using server = await startServer(python, ...keyPair, "-client-ca", certFile("ca.pem"));
+    await all("mTLS", {
+      baseUrl: `https://${server.address}`,
+      tls: { ca: certs.ca, ...certs.client },
+    });
+  }
+  for (const one of SPECIALS) await special(python, one);
 }
 
 async function all(what: string, options: Parameters<typeof worldOf>[0]): Promise<void> {

@@ -25,18 +25,36 @@ async function end(exitCode: number): Promise<never> {
 process.on("SIGINT", () => void end(130));
 process.on("SIGTERM", () => void end(143));
 
+/** What is run, in this order; arguments choose some of it by name. */
+const parts: Record<string, () => Promise<void>> = {
+  async go() {
+    await buildGo();
+    await goClientAgainstOurs(directory);
+    await oursAgainstGoServer(directory);
+  },
+  async python() {
+    if (hasPython()) {
+      await buildPython();
+      await pythonAgainstOurs();
+      await oursAgainstPython();
+    } else if (process.env.HAWSER_REQUIRE_PYTHON === "1") {
+      fail("Python", "grpcio is not there: README.md in this folder says how to install it");
+    } else console.log("grpcio is not there: Python is left out (see README.md in this folder)");
+  },
+  nginx: () => throughNginx(directory),
+};
+
+const chosen = process.argv.slice(2);
+const unknown = chosen.filter((name) => !(name in parts));
+if (unknown.length > 0) {
+  console.error(`no part "${unknown[0]}": choose among ${Object.keys(parts).join(", ")}`);
+  process.exit(1);
+}
+
 try {
-  await buildGo();
-  await goClientAgainstOurs(directory);
-  await oursAgainstGoServer(directory);
-  if (hasPython()) {
-    await buildPython();
-    await pythonAgainstOurs();
-    await oursAgainstPython();
-  } else if (process.env.HAWSER_REQUIRE_PYTHON === "1") {
-    fail("Python", "grpcio is not there: README.md in this folder says how to install it");
-  } else console.log("grpcio is not there: Python is left out (see README.md in this folder)");
-  await throughNginx(directory);
+  for (const [name, run] of Object.entries(parts)) {
+    if (chosen.length === 0 || chosen.includes(name)) await run();
+  }
 } catch (error) {
   fail("the run", error);
 }

@@ -4,7 +4,9 @@ import { create } from "@bufbuild/protobuf";
 import { DurationSchema, timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "../../src/index.ts";
 import { crowd } from "./crowd.ts";
+import { deadlines } from "./deadlines.ts";
 import { endings } from "./endings.ts";
+import { pauses } from "./pauses.ts";
 import { sizes } from "./sizes.ts";
 import {
   echo,
@@ -157,7 +159,9 @@ export function scenarios(): Scenario[] {
     scenario("200 chats at the same time", manyChats),
     ...crowd,
     ...endings,
+    ...deadlines,
     ...sizes,
+    ...pauses,
     scenario("one connection served all of this", async (world) => {
       assert.equal(await seenAs(world), peer);
     }),

@@ -43,6 +43,61 @@ async function tooLargeResponse({ greeter }: World): Promise<void> {
   assert.equal((await greeter.sayHello({ content: "!" })).reply, "Hello, !");
 }
 
+/** Around what a DATA frame of the default size holds, and around the window that a stream begins with (RFC 9113). */
+const BOUNDARIES = [16_384, 65_535];
+
+/** Contents whose messages, with their prefixes of gRPC and protobuf, are a few bytes below and above each boundary. */
+async function aroundFrames({ greeter }: World): Promise<void> {
+  const lengths = [0, 1, ...BOUNDARIES.flatMap((size) => [...range(size - 24, size + 4)])];
+  await echo(
+    greeter,
+    lengths.map((length) => "x".repeat(length)),
+  );
+  for (const length of lengths) {
+    const content = "y".repeat(length);
+    const { reply } = await greeter.sayHello({ content });
+    assert(reply === `Hello, ${content}`, `${length} B: the reply is another`);
+  }
+}
+
+function* range(from: number, to: number): Generator<number> {
+  for (let i = from; i <= to; i++) yield i;
+}
+
+/** The default limit of Hawser, grpc-go, grpcio and grpc-js for what they receive. */
+const LIMIT = 4 * MiB;
+
+/** A content whose request is so many bytes long: a tag and a length of 4 B precede it. */
+const contentOf = (bytes: number) => "z".repeat(bytes - 5);
+
+async function requestsAtTheLimit(world: World, compress: boolean): Promise<void> {
+  await using generous = world.another({ writeMaxBytes: LIMIT + 1 });
+  const send = (bytes: number) => {
+    async function* requests() {
+      yield { content: contentOf(bytes) };
+    }
+    return generous.greeter.collect(requests(), { compress });
+  };
+  for (const bytes of [LIMIT - 1, LIMIT])
+    assert.equal((await send(bytes)).bytes, BigInt(bytes - 5));
+  await rejects(send(LIMIT + 1), Code.ResourceExhausted);
+  assert.equal((await generous.greeter.sayHello({ content: "!" })).reply, "Hello, !");
+}
+
+/** The client reads what is just under its limit and exactly at it, and refuses what is over it. */
+async function responsesAtTheLimit(world: World, headers: HeadersInit): Promise<void> {
+  const content = "x".repeat(100_000);
+  // The message of the reply: a tag, a length of 3 B, "Received: ".
+  const bytes = content.length + 14;
+  for (const readMaxBytes of [bytes + 1, bytes]) {
+    await using exact = world.another({ readMaxBytes });
+    await echo(exact.greeter, [content, "short", content], { headers });
+  }
+  await using short = world.another({ readMaxBytes: bytes - 1 });
+  await rejects(echo(short.greeter, [content], { headers }), Code.ResourceExhausted);
+  await echo(short.greeter, ["short"], { headers });
+}
+
 const COMPRESSIBLE = "compress me ".repeat(10_000);
 const MESSAGES = [COMPRESSIBLE, "short", "", COMPRESSIBLE];
 
@@ -73,6 +128,19 @@ export const sizes: Scenario[] = [
   scenario("3 MiB messages, all four kinds", large),
   scenario("5 MiB request is RESOURCE_EXHAUSTED", tooLarge),
   scenario("5 MiB response is RESOURCE_EXHAUSTED", tooLargeResponse),
+  scenario("0 and 1 B, and around 16,384 and 65,535 B", aroundFrames),
+  scenario("requests just under, at and over 4 MiB", (world) => requestsAtTheLimit(world, false)),
+  scenario("responses just under, at and over readMaxBytes", (world) =>
+    responsesAtTheLimit(world, {}),
+  ),
+  scenario("gzip requests just under, at and over 4 MiB", (world) =>
+    requestsAtTheLimit(world, true),
+  ),
+  scenario(
+    "gzip responses just under, at and over readMaxBytes",
+    (world) => responsesAtTheLimit(world, { "x-gzip": "yes" }),
+    "gzipResponses",
+  ),
   scenario("gzip requests", gzipRequests),
   scenario("gzip responses", gzipResponses, "gzipResponses"),
   scenario("gzip is smaller on the wire", gzipOnTheWire, "wire"),

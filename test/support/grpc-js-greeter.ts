@@ -104,13 +104,16 @@ function handlers(drain: () => Promise<void>): grpc.UntypedServiceImplementation
       end();
     });
     if (endAfter === 0) end();
+    waitIfAsked(call, asked("x-wait"));
   }
 
   function collect(
     call: grpc.ServerReadableStream<MessageRequest, CollectResponse>,
     callback: grpc.sendUnaryData<Pick<CollectResponse, "count" | "bytes">>,
   ): void {
-    const { trailers, failure } = begin(call);
+    const { asked, trailers, failure } = begin(call);
+    noteEnd(call, calls, asked("x-hold"));
+    if (asked("x-hold") !== undefined) calls.put(`${asked("x-hold")} begun`, "yes");
     if (failure !== undefined) callback(failure);
     let count = 0;
     let bytes = 0n;
@@ -121,6 +124,7 @@ function handlers(drain: () => Promise<void>): grpc.UntypedServiceImplementation
     call.on("end", () => {
       if (failure === undefined) callback(null, { count, bytes }, trailers);
     });
+    waitIfAsked(call, asked("x-wait"));
   }
 
   function subscribe(
@@ -163,7 +167,9 @@ function begin(call: Pick<Call, "metadata" | "sendMetadata">) {
   if (Object.keys(leading.getMap()).length > 0) call.sendMetadata(leading);
   const asked = (name: string) => call.metadata.get(name)[0]?.toString();
   const code = asked("x-fail");
-  return { asked, trailers, failure: code === undefined ? undefined : failureOf(Number(code)) };
+  const failure = code === undefined ? undefined : failureOf(Number(code));
+  failure?.metadata?.merge(trailers);
+  return { asked, trailers, failure };
 }
 
 function failureOf(code: number): grpc.ServerErrorResponse {
@@ -173,6 +179,16 @@ function failureOf(code: number): grpc.ServerErrorResponse {
     details: FAILURE_MESSAGE,
     metadata: metadataOf(["grpc-status-details-bin", status]),
   });
+}
+
+/** Stops reading requests for as long as `x-wait` asks. */
+function waitIfAsked(
+  call: Pick<NodeJS.ReadableStream, "pause" | "resume">,
+  waitMs: string | undefined,
+): void {
+  if (waitMs === undefined) return;
+  call.pause();
+  setTimeout(() => call.resume(), Number(waitMs));
 }
 
 /** Notes how a call with `x-hold` ended, unless its status was OK. */

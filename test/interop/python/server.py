@@ -48,9 +48,17 @@ def switches(context: grpc.aio.ServicerContext) -> dict[str, str]:
     return names
 
 
+async def wait_if_asked(asked: dict[str, str]) -> None:
+    """Begins to read requests as much later as x-wait asks."""
+    if "x-wait" in asked:
+        await asyncio.sleep(int(asked["x-wait"]) / 1000)
+
+
 async def lead(context: grpc.aio.ServicerContext) -> None:
-    """Sends the response headers, with the metadata to echo."""
+    """Sends the response headers, with the metadata to echo, and compresses the responses as x-gzip asks."""
     given = context.invocation_metadata() or ()
+    if any(name == "x-gzip" for name, _ in given):
+        context.set_compression(grpc.Compression.Gzip)
     await context.send_initial_metadata(
         tuple((name, value) for name, value in given if name.startswith("x-lead"))
     )
@@ -75,8 +83,9 @@ async def fail_if_asked(asked: dict[str, str], context: grpc.aio.ServicerContext
 
 
 class Greeter(services.GreeterServicer):
-    def __init__(self) -> None:
+    def __init__(self, drain) -> None:
         self.calls = Outcomes()
+        self.drain = drain
 
     @contextmanager
     def held(self, asked: dict[str, str], context: grpc.aio.ServicerContext):
@@ -115,6 +124,9 @@ class Greeter(services.GreeterServicer):
         led = "x-headers-first" in asked
         if led:
             await lead(context)
+        if "x-drain" in asked:
+            self.drain()
+        await wait_if_asked(asked)
         end_after = int(asked.get("x-end-after", -1))
         late = []
         count = 0
@@ -143,10 +155,16 @@ class Greeter(services.GreeterServicer):
         asked = switches(context)
         await lead(context)
         await fail_if_asked(asked, context)
+        await wait_if_asked(asked)
+        if "x-hold" in asked:
+            self.calls.put(asked["x-hold"] + " begun", "yes")
         total = pb.CollectResponse()
-        async for request in requests:
-            total.count += 1
-            total.bytes += len(request.content.encode())
+        with self.held(asked, context):
+            async for request in requests:
+                total.count += 1
+                total.bytes += len(request.content.encode())
+            if "x-hold" in asked:
+                await asyncio.Event().wait()
         return total
 
     async def Subscribe(self, request, context):
@@ -171,13 +189,28 @@ def end_with_input() -> None:
     os._exit(0)
 
 
+# Flags in milliseconds, and the option of grpcio that each sets.
+TIMES = {
+    "max-age": "grpc.max_connection_age_ms",
+    "min-ping": "grpc.http2.min_ping_interval_without_data_ms",
+    "ping": "grpc.keepalive_time_ms",
+}
+
+
 async def main() -> None:
     parser = argparse.ArgumentParser()
     for name in ("cert", "key", "client-ca"):
         parser.add_argument(f"-{name}", help="PEM file")
+    for name, option in TIMES.items():
+        parser.add_argument(f"-{name}", dest=option, type=int, help=f"sets {option}")
+    parser.add_argument("-max-streams", dest="grpc.max_concurrent_streams", type=int)
     flags = parser.parse_args()
-    server = grpc.aio.server()
-    services.add_GreeterServicer_to_server(Greeter(), server)
+    options = [(name, value) for name, value in vars(flags).items() if name.startswith("grpc.") and value]
+    server = grpc.aio.server(options=options)
+    drained = []
+    # Ends when its final call has.
+    drain = lambda: drained.append(asyncio.create_task(server.stop(60)))  # noqa: E731
+    services.add_GreeterServicer_to_server(Greeter(drain), server)
     if flags.cert is None:
         port = server.add_insecure_port("127.0.0.1:0")
     else:
@@ -195,3 +228,5 @@ async def main() -> None:
 
 
 asyncio.run(main())
+# The thread that waits for the end of the input must not keep the process.
+os._exit(0)

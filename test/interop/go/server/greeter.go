@@ -65,6 +65,17 @@ func (s switches) number(name string) int {
 	return n
 }
 
+// wait delays the reading of requests as x-wait asks.
+func (s switches) wait(ctx context.Context) {
+	if !s.has("x-wait") {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Duration(s.number("x-wait")) * time.Millisecond):
+	}
+}
+
 // failure is the error that x-fail asks for, with two details; nil without it.
 func (s switches) failure() error {
 	if !s.has("x-fail") {
@@ -87,6 +98,14 @@ func (g *greeter) hold(ctx context.Context, id string) error {
 	<-ctx.Done()
 	g.calls.put(id, ending(ctx))
 	return status.FromContextError(ctx.Err()).Err()
+}
+
+// ended records how a call with x-hold ended whose requests cannot be read.
+func (g *greeter) ended(ctx context.Context, s switches) {
+	if s.has("x-hold") {
+		<-ctx.Done()
+		g.calls.put(s.text("x-hold"), ending(ctx))
+	}
 }
 
 func ending(ctx context.Context) string {
@@ -143,6 +162,7 @@ func (g *greeter) Chat(stream grpc.BidiStreamingServer[pb.MessageRequest, pb.Mes
 	if s.has("x-drain") {
 		go g.drain()
 	}
+	s.wait(ctx)
 	endAfter := s.number("x-end-after")
 	var late []*pb.MessageResponse
 	for count := 0; count != endAfter; count++ {
@@ -151,10 +171,7 @@ func (g *greeter) Chat(stream grpc.BidiStreamingServer[pb.MessageRequest, pb.Mes
 			break
 		}
 		if err != nil {
-			if s.has("x-hold") {
-				<-ctx.Done()
-				g.calls.put(s.text("x-hold"), ending(ctx))
-			}
+			g.ended(ctx, s)
 			return err
 		}
 		reply := &pb.MessageResponse{Reply: "Received: " + in.GetContent()}
@@ -181,12 +198,17 @@ func (g *greeter) Chat(stream grpc.BidiStreamingServer[pb.MessageRequest, pb.Mes
 }
 
 func (g *greeter) Collect(stream grpc.ClientStreamingServer[pb.MessageRequest, pb.CollectResponse]) error {
-	s, err := begin(stream.Context())
+	ctx := stream.Context()
+	s, err := begin(ctx)
 	if err != nil {
 		return err
 	}
 	if err := s.failure(); err != nil {
 		return err
+	}
+	s.wait(ctx)
+	if s.has("x-hold") {
+		g.calls.put(s.text("x-hold")+" begun", "yes")
 	}
 	total := &pb.CollectResponse{}
 	for {
@@ -195,6 +217,7 @@ func (g *greeter) Collect(stream grpc.ClientStreamingServer[pb.MessageRequest, p
 			return stream.SendAndClose(total)
 		}
 		if err != nil {
+			g.ended(ctx, s)
 			return err
 		}
 		total.Count++
