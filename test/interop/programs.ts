@@ -84,7 +84,14 @@ function run(command: readonly string[], onLine: (line: string) => void): Progra
   const [program = "", ...args] = command;
   const child = spawn(program, args, {
     stdio: ["pipe", "pipe", "inherit"],
-    env: { ...process.env, PYTHONPATH: `${BIN}python` },
+    env: {
+      ...process.env,
+      PYTHONPATH: `${BIN}python`,
+      // It logs each handshake that fails as asked.
+      GRPC_VERBOSITY: "NONE",
+      // Not beside the sources.
+      PYTHONPYCACHEPREFIX: `${BIN}python/cache`,
+    },
   });
   child.stdin.on("error", () => {});
   createInterface({ input: child.stdout }).on("line", onLine);

@@ -1,4 +1,5 @@
 /** grpcio: its client against our server, and our client against its server. */
+import assert from "node:assert/strict";
 import { certFile, certs } from "../support/tls.ts";
 import { python, startServer } from "./programs.ts";
 import { check } from "./report.ts";
@@ -16,7 +17,7 @@ import {
   special,
   tooManyPings,
 } from "./specials.ts";
-import { against, CA, CLIENT_CERT } from "./their-client.ts";
+import { against, CA, CLIENT_CERT, OTHER_CERT } from "./their-client.ts";
 import { type Capabilities, worldOf } from "./world.ts";
 
 /** Python's server does not report sizes, and counts deadlines in 64 bits. */
@@ -29,7 +30,51 @@ export async function pythonAgainstOurs(): Promise<void> {
     [python, "mTLS"],
     { tls: { ...tls, ca: certs.ca } },
     { flags: [...CA, ...CLIENT_CERT] },
+    { flags: CA, scenarios: ["refused without a client certificate"] },
+    { flags: [...CA, ...OTHER_CERT], scenarios: ["refused with a certificate of another CA"] },
   );
+  await against(
+    [python, "a server that compresses"],
+    { sendCompression: "gzip" },
+    {
+      scenarios: ["gzip requests"],
+      passed: ({ up, down }) => {
+        assert(up.bytes < 20_000, `${up.bytes} B of requests, which are 360,000 B in plain`);
+        assert(down.bytes < 20_000, `${down.bytes} B of replies, which are 360,000 B in plain`);
+      },
+    },
+  );
+  // They mostly wait, so they run at the same time.
+  await Promise.all([
+    against(
+      [python, "a server that shuts down"],
+      {},
+      { scenarios: ["graceful shutdown while a chat runs"] },
+    ),
+    against(
+      [python, "a server that pings"],
+      { keepalive: { intervalMs: 200, timeoutMs: 1000 } },
+      {
+        scenarios: ["a chat that is silent for 2 s"],
+        passed: ({ up, down }) => {
+          assert(down.pings >= 5, `only ${down.pings} pings in 2 s`);
+          assert(up.answers >= 5, `only ${up.answers} answers to ${down.pings} pings`);
+        },
+      },
+    ),
+    against(
+      [python, "pings every 6 s"],
+      {},
+      {
+        flags: ["-ping", "6000"],
+        scenarios: ["a chat that is silent for 12.5 s"],
+        passed: ({ up, down }) => {
+          assert(up.pings >= 2, `only ${up.pings} pings in 12.5 s`);
+          assert(down.answers >= 2, `only ${down.answers} answers to ${up.pings} pings`);
+        },
+      },
+    ),
+  ]);
 }
 
 const SPECIALS: readonly Special[] = [
@@ -42,6 +87,16 @@ const SPECIALS: readonly Special[] = [
   { name: "it keeps no sessions, and sees nothing of them", run: noSessions },
   { name: "killed while a chat runs", run: killed },
   {
+    name: "1,500 calls, 100 streams a connection",
+    flags: ["-max-streams", "100"],
+    run: limitedStreams,
+  },
+  { name: "gzip both ways is smaller on the wire", run: gzipBothWays },
+];
+
+/** They mostly wait, so they run at the same time. */
+const PINGS: readonly Special[] = [
+  {
     name: "pings at the shortest interval it permits",
     flags: ["-min-ping", "200"],
     run: permittedPings,
@@ -53,12 +108,6 @@ const SPECIALS: readonly Special[] = [
     options: { keepalive: { intervalMs: 100 } },
   },
   { name: "its pings are answered", flags: ["-ping", "200"], run: answersPings },
-  {
-    name: "1,500 calls, 100 streams a connection",
-    flags: ["-max-streams", "100"],
-    run: limitedStreams,
-  },
-  { name: "gzip both ways is smaller on the wire", run: gzipBothWays },
 ];
 
 export async function oursAgainstPython(): Promise<void> {
@@ -75,6 +124,7 @@ export async function oursAgainstPython(): Promise<void> {
     });
   }
   for (const one of SPECIALS) await special(python, one);
+  await Promise.all(PINGS.map((one) => special(python, one)));
 }
 
 async function all(what: string, options: Parameters<typeof worldOf>[0]): Promise<void> {

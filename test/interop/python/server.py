@@ -206,6 +206,8 @@ async def main() -> None:
     parser.add_argument("-max-streams", dest="grpc.max_concurrent_streams", type=int)
     flags = parser.parse_args()
     options = [(name, value) for name, value in vars(flags).items() if name.startswith("grpc.") and value]
+    # By default it refuses some calls at random while more than 1,000 wait for their handlers.
+    options += [("grpc.server.max_pending_requests", 10_000), ("grpc.server.max_pending_requests_hard_limit", 10_000)]
     server = grpc.aio.server(options=options)
     drained = []
     # Ends when its final call has.
