@@ -5,7 +5,8 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const MODULE = fileURLToPath(new URL("./go", import.meta.url));
-const BIN = fileURLToPath(new URL("../../.cache/interop/", import.meta.url));
+/** Where what is built and installed for interop lies. */
+export const BIN = fileURLToPath(new URL("../../.cache/interop/", import.meta.url));
 
 const PYTHON = fileURLToPath(new URL("./python/", import.meta.url));
 const VENV = fileURLToPath(new URL("../../.cache/interop/venv/bin/python", import.meta.url));
@@ -54,8 +55,17 @@ export function hasPython(): boolean {
   return existsSync(VENV);
 }
 
-async function make(program: string, args: string[], cwd: string): Promise<void> {
-  const child = spawn(program, args, { cwd, stdio: ["ignore", "inherit", "inherit"] });
+/** Runs a program that builds something; rejects if it fails. */
+export async function make(
+  program: string,
+  args: string[],
+  { cwd, env }: { cwd: string; env?: Record<string, string> },
+): Promise<void> {
+  const child = spawn(program, args, {
+    cwd,
+    stdio: ["ignore", "inherit", "inherit"],
+    env: { ...process.env, ...env },
+  });
   const exited = codeOf(child);
   endsWithUs(() => child.kill("SIGKILL"), exited);
   const code = await exited;
@@ -64,14 +74,16 @@ async function make(program: string, args: string[], cwd: string): Promise<void>
 
 export async function buildGo(): Promise<void> {
   mkdirSync(BIN, { recursive: true });
-  await make("go", ["build", "-o", BIN, "./server", "./client"], MODULE);
+  await make("go", ["build", "-o", BIN, "./server", "./client"], { cwd: MODULE });
 }
 
 /** Generates the messages and stubs that the Python programs import. */
 export async function buildPython(): Promise<void> {
   mkdirSync(`${BIN}python`, { recursive: true });
   const out = [`--python_out=${BIN}python`, `--grpc_python_out=${BIN}python`];
-  await make(VENV, ["-m", "grpc_tools.protoc", `-I${PROTO}`, ...out, "greeter.proto"], PROTO);
+  await make(VENV, ["-m", "grpc_tools.protoc", `-I${PROTO}`, ...out, "greeter.proto"], {
+    cwd: PROTO,
+  });
 }
 
 interface Program {

@@ -3,6 +3,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { goClientAgainstOurs } from "./go-client.ts";
+import { grpcGoClientAgainstOurs, oursAgainstGrpcGoServer } from "./grpc-go.ts";
+import { installSuite } from "./grpc-go-programs.ts";
 import { throughNginx } from "./nginx.ts";
 import { oursAgainstGoServer } from "./our-client.ts";
 import { buildGo, buildPython, endPrograms, hasGo, hasPython } from "./programs.ts";
@@ -31,6 +33,11 @@ const parts: Record<string, () => Promise<void>> = {
     await buildGo();
     await goClientAgainstOurs(directory);
     await oursAgainstGoServer(directory);
+  },
+  async "grpc-go"() {
+    await installSuite();
+    await grpcGoClientAgainstOurs();
+    await oursAgainstGrpcGoServer();
   },
   async python() {
     if (hasPython()) {
