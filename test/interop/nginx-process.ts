@@ -1,12 +1,9 @@
 /** nginx with the configuration that README.md prints, its ports aside. */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
+import { spawnSync } from "node:child_process";
 import { mkdir, mkdtemp, readFile, writeFile } from "node:fs/promises";
-import { connect } from "node:net";
 import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import { freePort } from "../support/free-port.ts";
-import { endsWithUs } from "./programs.ts";
+import { env, type ProxyProcess, startProxy } from "./proxy-process.ts";
 
 const PRINTED = new URL("./nginx/hawser.conf", import.meta.url);
 
@@ -28,9 +25,6 @@ http {
 }
 `;
 
-/** Debian installs nginx in a folder that is not on the PATH of many users. */
-const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin` };
-
 /** The reason why nginx cannot run; `undefined` if it can. */
 export function lackOfNginx(): string | undefined {
   const { error, stderr } = spawnSync("nginx", ["-V"], { encoding: "utf8", env });
@@ -38,28 +32,11 @@ export function lackOfNginx(): string | undefined {
   return stderr.includes("http_v2_module") ? undefined : "this `nginx` has no HTTP/2";
 }
 
-interface Running {
-  readonly child: ChildProcess;
-  /** Ends the master and its workers. */
-  kill(): void;
-  readonly exited: Promise<unknown>;
-}
-
-export interface Nginx extends AsyncDisposable {
-  readonly port: number;
-  /** Reads its configuration anew: other workers take over, those before end a second later. */
-  reload(): void;
-  /** Kills nginx and its workers together, as the failure of a machine does. */
-  kill(): Promise<void>;
-  /** Starts it again on its port. */
-  start(): Promise<void>;
-}
-
 /** Starts nginx before the servers on these two ports. */
 export async function startNginx(
   directory: string,
   backends: readonly [number, number],
-): Promise<Nginx> {
+): Promise<ProxyProcess> {
   const folder = await mkdtemp(join(directory, "nginx-"));
   await mkdir(join(folder, "body"));
   const port = await freePort();
@@ -69,51 +46,15 @@ export async function startNginx(
   await writeFile(join(folder, "hawser.conf"), set);
   await writeFile(join(folder, "nginx.conf"), around(folder));
 
-  let running: Running | undefined;
-  const start = async () => {
-    const args = ["-p", folder, "-c", join(folder, "nginx.conf"), "-e", "stderr"];
-    // nginx gets its own process group: its workers would outlive it if only nginx were killed.
-    const child = spawn("nginx", [...args, "-g", "daemon off;"], {
-      stdio: ["ignore", "ignore", "inherit"],
-      detached: true,
-      env,
-    });
-    const exited = once(child, "exit");
-    const kill = () => {
-      if (child.exitCode === null && child.signalCode === null) {
-        process.kill(-(child.pid as number), "SIGKILL");
-      }
-    };
-    endsWithUs(kill, exited);
-    running = { child, kill, exited };
-    while (!(await answers(port))) {
-      if (child.exitCode !== null) throw new Error(`nginx exited with ${child.exitCode}`);
-      await pause(20);
-    }
-  };
-  const kill = async () => {
-    running?.kill();
-    await running?.exited;
-  };
-  await start();
-  return {
-    port,
-    start,
-    kill,
-    reload: () => void running?.child.kill("SIGHUP"),
-    [Symbol.asyncDispose]: kill,
-  };
-}
-
-/** Whether a server listens on the port. */
-async function answers(port: number): Promise<boolean> {
-  const socket = connect(port, "127.0.0.1");
-  try {
-    await once(socket, "connect");
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
+  const args = [
+    "-p",
+    folder,
+    "-c",
+    join(folder, "nginx.conf"),
+    "-e",
+    "stderr",
+    "-g",
+    "daemon off;",
+  ];
+  return startProxy(["nginx", ...args], { port, reload: "SIGHUP" });
 }

@@ -35,7 +35,6 @@ const SPECIALS: readonly Special[] = [
   { name: "killed while a chat runs", run: killed },
 ];
 
-/** They mostly wait, so they run at the same time. */
 const PINGS: readonly Special[] = [
   {
     name: "pings at the shortest interval it permits",
@@ -97,5 +96,9 @@ export async function oursAgainstGoServer(directory: string): Promise<void> {
   }
   await secure();
   for (const one of SPECIALS) await special(go, one);
+}
+
+/** What mostly waits. */
+export async function goServerPings(): Promise<void> {
   await Promise.all(PINGS.map((one) => special(go, one)));
 }

@@ -34,6 +34,9 @@ export function endPrograms(): void {
   for (const kill of running) kill();
 }
 
+// Also after an error that nobody handles.
+process.on("exit", endPrograms);
+
 /** Has endPrograms() end a program that has not exited by then. */
 export function endsWithUs(kill: () => void, exited: Promise<unknown>): void {
   running.add(kill);

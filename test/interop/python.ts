@@ -44,37 +44,11 @@ export async function pythonAgainstOurs(): Promise<void> {
       },
     },
   );
-  // They mostly wait, so they run at the same time.
-  await Promise.all([
-    against(
-      [python, "a server that shuts down"],
-      {},
-      { scenarios: ["graceful shutdown while a chat runs"] },
-    ),
-    against(
-      [python, "a server that pings"],
-      { keepalive: { intervalMs: 200, timeoutMs: 1000 } },
-      {
-        scenarios: ["a chat that is silent for 2 s"],
-        passed: ({ up, down }) => {
-          assert(down.pings >= 5, `only ${down.pings} pings in 2 s`);
-          assert(up.answers >= 5, `only ${up.answers} answers to ${down.pings} pings`);
-        },
-      },
-    ),
-    against(
-      [python, "pings every 6 s"],
-      {},
-      {
-        flags: ["-ping", "6000"],
-        scenarios: ["a chat that is silent for 12.5 s"],
-        passed: ({ up, down }) => {
-          assert(up.pings >= 2, `only ${up.pings} pings in 12.5 s`);
-          assert(down.answers >= 2, `only ${down.answers} answers to ${up.pings} pings`);
-        },
-      },
-    ),
-  ]);
+  await against(
+    [python, "a server that shuts down"],
+    {},
+    { scenarios: ["graceful shutdown while a chat runs"] },
+  );
 }
 
 const SPECIALS: readonly Special[] = [
@@ -94,7 +68,6 @@ const SPECIALS: readonly Special[] = [
   { name: "gzip both ways is smaller on the wire", run: gzipBothWays },
 ];
 
-/** They mostly wait, so they run at the same time. */
 const PINGS: readonly Special[] = [
   {
     name: "pings at the shortest interval it permits",
@@ -124,7 +97,6 @@ export async function oursAgainstPython(): Promise<void> {
     });
   }
   for (const one of SPECIALS) await special(python, one);
-  await Promise.all(PINGS.map((one) => special(python, one)));
 }
 
 async function all(what: string, options: Parameters<typeof worldOf>[0]): Promise<void> {
@@ -133,4 +105,34 @@ async function all(what: string, options: Parameters<typeof worldOf>[0]): Promis
     if (needs !== undefined && !capabilities[needs]) continue;
     await check(`Python server, ${what}: ${name}`, () => run(world));
   }
+}
+
+/** What mostly waits. */
+export async function pythonPings(): Promise<void> {
+  await Promise.all([
+    against(
+      [python, "a server that pings"],
+      { keepalive: { intervalMs: 200, timeoutMs: 1000 } },
+      {
+        scenarios: ["a chat that is silent for 2 s"],
+        passed: ({ up, down }) => {
+          assert(down.pings >= 5, `only ${down.pings} pings in 2 s`);
+          assert(up.answers >= 5, `only ${up.answers} answers to ${down.pings} pings`);
+        },
+      },
+    ),
+    against(
+      [python, "pings every 6 s"],
+      {},
+      {
+        flags: ["-ping", "6000"],
+        scenarios: ["a chat that is silent for 12.5 s"],
+        passed: ({ up, down }) => {
+          assert(up.pings >= 2, `only ${up.pings} pings in 12.5 s`);
+          assert(down.answers >= 2, `only ${down.answers} answers to ${up.pings} pings`);
+        },
+      },
+    ),
+    ...PINGS.map((one) => special(python, one)),
+  ]);
 }

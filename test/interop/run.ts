@@ -1,14 +1,19 @@
-/** `npm run interop`: grpc-go and grpcio against Hawser, both ways round, and Hawser with nginx in the middle. Needs Go. */
+/**
+ * `npm run interop`: grpc-go and grpcio against Hawser, both ways round, and Hawser with proxies in the middle. Needs Go.
+ * `npm run interop -- python haproxy` runs two of the parts.
+ */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { goClientAgainstOurs } from "./go-client.ts";
 import { grpcGoClientAgainstOurs, oursAgainstGrpcGoServer } from "./grpc-go.ts";
 import { installSuite } from "./grpc-go-programs.ts";
+import { haproxyFaults, throughHaproxy } from "./haproxy.ts";
+import { lackOfHaproxy } from "./haproxy-process.ts";
 import { throughNginx } from "./nginx.ts";
-import { oursAgainstGoServer } from "./our-client.ts";
+import { goServerPings, oursAgainstGoServer } from "./our-client.ts";
 import { buildGo, buildPython, endPrograms, hasGo, hasPython } from "./programs.ts";
-import { oursAgainstPython, pythonAgainstOurs } from "./python.ts";
+import { oursAgainstPython, pythonAgainstOurs, pythonPings } from "./python.ts";
 import { fail, summary } from "./report.ts";
 
 if (!hasGo()) {
@@ -27,28 +32,66 @@ async function end(exitCode: number): Promise<never> {
 process.on("SIGINT", () => void end(130));
 process.on("SIGTERM", () => void end(143));
 
-/** What is run, in this order; arguments choose some of it by name. */
-const parts: Record<string, () => Promise<void>> = {
-  async go() {
+interface Part {
+  run(): Promise<void>;
+  /** What mostly waits: runs at the end, at the same time as that of the other parts. */
+  waits?(): Promise<void>;
+}
+
+const go: Part = {
+  async run() {
     await buildGo();
     await goClientAgainstOurs(directory);
     await oursAgainstGoServer(directory);
   },
-  async "grpc-go"() {
+  waits: goServerPings,
+};
+
+const grpcGo: Part = {
+  async run() {
     await installSuite();
     await grpcGoClientAgainstOurs();
     await oursAgainstGrpcGoServer();
   },
-  async python() {
-    if (hasPython()) {
-      await buildPython();
-      await pythonAgainstOurs();
-      await oursAgainstPython();
-    } else if (process.env.HAWSER_REQUIRE_PYTHON === "1") {
-      fail("Python", "grpcio is not there: README.md in this folder says how to install it");
-    } else console.log("grpcio is not there: Python is left out (see README.md in this folder)");
+};
+
+const withPython: Part = {
+  async run() {
+    await buildPython();
+    await pythonAgainstOurs();
+    await oursAgainstPython();
   },
-  nginx: () => throughNginx(directory),
+  waits: pythonPings,
+};
+
+/** Says that it is left out; that is a failure if the variable, which CI sets, is 1. */
+function without(what: string, lack: string, variable: string): Part {
+  return {
+    async run() {
+      if (process.env[variable] === "1") fail(what, lack);
+      else console.log(`SKIP ${what}: ${lack}`);
+    },
+  };
+}
+
+function python(): Part {
+  const lack = "grpcio is not there: README.md in this folder says how to install it";
+  return hasPython() ? withPython : without("Python", lack, "HAWSER_REQUIRE_PYTHON");
+}
+
+function haproxy(): Part {
+  const lack = lackOfHaproxy();
+  if (lack !== undefined) return without("HAProxy", lack, "HAWSER_REQUIRE_HAPROXY");
+  return { run: () => throughHaproxy(directory), waits: () => haproxyFaults(directory) };
+}
+
+/** In this order; arguments choose some of them by name. */
+const parts: Record<string, Part> = {
+  go,
+  "grpc-go": grpcGo,
+  python: python(),
+  haproxy: haproxy(),
+  nginx: { run: () => throughNginx(directory) },
 };
 
 const chosen = process.argv.slice(2);
@@ -59,9 +102,9 @@ if (unknown.length > 0) {
 }
 
 try {
-  for (const [name, run] of Object.entries(parts)) {
-    if (chosen.length === 0 || chosen.includes(name)) await run();
-  }
+  const names = chosen.length === 0 ? Object.keys(parts) : chosen;
+  for (const name of names) await parts[name]?.run();
+  await Promise.all(names.map((name) => parts[name]?.waits?.()));
 } catch (error) {
   fail("the run", error);
 }

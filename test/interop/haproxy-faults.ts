@@ -1,0 +1,303 @@
+/** HAProxy before two servers that are killed in turn, and HAProxy that cuts what is silent. */
+import assert from "node:assert/strict";
+import { setTimeout } from "node:timers/promises";
+import { create } from "@bufbuild/protobuf";
+import { DurationSchema } from "@bufbuild/protobuf/wkt";
+import { RoomService } from "../../gen/chat/v1/room_pb.js";
+import type { SessionLost } from "../../gen/hawser/v1/session_pb.js";
+import {
+  type Client,
+  Code,
+  ConnectError,
+  createClient,
+  readSessionLost,
+  SessionLostReason,
+  type TransportOptions,
+} from "../../src/index.ts";
+import { FROM_SOURCE } from "../support/child.ts";
+// The servers start in half the time.
+import "../support/compile-cache.ts";
+import { until } from "../support/gate.ts";
+import { type HaproxyOptions, startHaproxy } from "./haproxy-process.ts";
+import { type Peer, type PeerServer, startServer } from "./programs.ts";
+import { numbered, rejects, sameReplies, type World, worldOf } from "./world.ts";
+
+type Rooms = Client<typeof RoomService>;
+
+const program = new URL("./proxied-server.ts", import.meta.url).pathname;
+const hawser: Peer = {
+  name: "Hawser",
+  client: [],
+  server: [process.execPath, FROM_SOURCE, program],
+};
+
+/** A server behind HAProxy, with its port and its name, which stay when it is killed and started again. */
+class Backend {
+  readonly name: string;
+  readonly port: number;
+  #server: PeerServer;
+
+  private constructor(name: string, server: PeerServer) {
+    this.name = name;
+    this.port = Number(server.address.split(":")[1]);
+    this.#server = server;
+  }
+
+  static async start(name: string): Promise<Backend> {
+    return new Backend(name, await startServer(hawser, "0", name));
+  }
+
+  async kill(): Promise<void> {
+    this.#server.kill();
+    await this.#server.exited;
+  }
+
+  async startAgain(): Promise<void> {
+    this.#server = await startServer(hawser, String(this.port), this.name);
+  }
+}
+
+export interface BehindHaproxy extends AsyncDisposable {
+  readonly backends: readonly [Backend, Backend];
+  readonly greeter: World["greeter"];
+  readonly rooms: Rooms;
+  another(options: Partial<TransportOptions>): World;
+}
+
+export async function behindHaproxy(
+  directory: string,
+  options?: HaproxyOptions,
+): Promise<BehindHaproxy> {
+  const backends = await Promise.all([Backend.start("first"), Backend.start("second")]);
+  const [first, second] = backends;
+  const proxy = await startHaproxy(directory, [first.port, second.port], options);
+  const world = worldOf({ baseUrl: `http://127.0.0.1:${proxy.port}` });
+  return {
+    backends,
+    greeter: world.greeter,
+    rooms: createClient(RoomService, world.transport),
+    another: world.another,
+    async [Symbol.asyncDispose]() {
+      await world[Symbol.asyncDispose]();
+      await proxy[Symbol.asyncDispose]();
+      for (const backend of backends) await backend.kill();
+    },
+  };
+}
+
+/** A chat that sends until it is told to stop, or its session is lost. */
+class Chatter {
+  readonly replies: string[] = [];
+  readonly ended: Promise<SessionLost | undefined>;
+  /** The name of its server, once that has answered. */
+  server: string | undefined;
+  #sent = 0;
+  #stopped = false;
+
+  constructor(greeter: World["greeter"]) {
+    this.ended = this.#run(greeter);
+    this.ended.catch(() => {});
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  async #run(greeter: World["greeter"]): Promise<SessionLost | undefined> {
+    const chat = greeter.chat();
+    const sending = (async () => {
+      while (!this.#stopped) {
+        await chat.send({ content: `Message ${this.#sent++}` });
+        await setTimeout(2);
+      }
+      chat.closeSend();
+    })();
+    // If it rejects, so does the loop.
+    sending.catch(() => {});
+    let lost: SessionLost | undefined;
+    try {
+      for await (const { reply } of chat) {
+        if (this.replies.push(reply) === 1)
+          this.server = (await chat.headers).get("x-server") ?? "";
+      }
+      await sending;
+    } catch (error) {
+      lost = readSessionLost(error);
+      if (lost === undefined) throw error;
+      assert(Number(lost.arrived) <= this.#sent, `${lost.arrived} of ${this.#sent} arrived`);
+    }
+    // Also where the session is lost: what came before is whole and in order.
+    sameReplies(this.replies, numbered(lost === undefined ? this.#sent : this.replies.length));
+    return lost;
+  }
+}
+
+/** Calls without a pause until it is told to stop. */
+class Caller {
+  made = 0;
+  refused = 0;
+  readonly ended: Promise<void>;
+  #stopped = false;
+
+  constructor(call: () => Promise<unknown>) {
+    this.ended = (async () => {
+      for (; !this.#stopped; this.made++) {
+        try {
+          await call();
+        } catch (error) {
+          if (ConnectError.from(error).code !== Code.Unavailable) throw error;
+          this.refused++;
+        }
+        await setTimeout(5);
+      }
+    })();
+    this.ended.catch(() => {});
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.ended;
+  }
+}
+
+/** A push that continues at any server. Counts its responses, each of which must come once and in order. */
+class Watcher {
+  got = 0;
+  resumes = 0;
+  readonly #push;
+  readonly #reading: Promise<void>;
+
+  constructor(rooms: Rooms, intervalMs: number) {
+    this.#push = rooms.watch({ room: `${Date.now()}/${intervalMs}` });
+    this.#push.onState((state) => {
+      if (state === "resuming") this.resumes++;
+    });
+    this.#reading = this.#read();
+    this.#reading.catch(() => {});
+  }
+
+  async #read(): Promise<void> {
+    for await (const { event } of this.#push) {
+      if (event.case !== "message") continue;
+      assert.equal(event.value.text, `${++this.got}`);
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#push.cancel();
+    await rejects(this.#reading, Code.Canceled);
+  }
+}
+
+/**
+ * Three kills while sessions, pushes and unary calls run. A session of a server that is killed ends with SERVER_RESTARTED
+ * after a gapless part; each other session continues to its end. Pushes miss and repeat nothing. Idempotent calls do not
+ * fail; others may be UNAVAILABLE.
+ */
+export async function killedInTurn(world: BehindHaproxy): Promise<void> {
+  const { backends, greeter, rooms } = world;
+  const chatters = Array.from({ length: 10 }, () => new Chatter(greeter));
+  const watchers = Array.from({ length: 4 }, () => new Watcher(rooms, 5));
+  const idempotent = [0, 1].map(() => new Caller(() => rooms.post({ text: "now" })));
+  const others = [0, 1].map(() => new Caller(() => greeter.sayHello({})));
+  const all = () => [...idempotent, ...others];
+
+  for (const index of [0, 1, 0]) {
+    const victim = backends[index] as Backend;
+    const were = {
+      replies: chatters.map(({ replies }) => replies.length),
+      made: all().map(({ made }) => made),
+      got: watchers.map(({ got }) => got),
+    };
+    await until(
+      "all made progress",
+      () =>
+        chatters.every(({ replies }, i) => replies.length >= (were.replies[i] as number) + 20) &&
+        all().every(({ made }, i) => made >= (were.made[i] as number) + 30) &&
+        watchers.every(({ got }, i) => got >= (were.got[i] as number) + 20),
+      15_000,
+    );
+    await victim.kill();
+    for (const [i, chatter] of chatters.entries()) {
+      if (chatter.server !== victim.name) continue;
+      const lost = await chatter.ended;
+      assert.equal(SessionLostReason[lost?.reason ?? 0], "SERVER_RESTARTED");
+      chatters[i] = new Chatter(greeter);
+    }
+    // Of the other server alone, until this one is back.
+    await until("new sessions have begun", () =>
+      chatters.every(({ server }) => server !== undefined),
+    );
+    await victim.startAgain();
+  }
+
+  for (const chatter of chatters) chatter.stop();
+  for (const { ended } of chatters) assert.equal(await ended, undefined, "a session was lost");
+  for (const one of all()) await one.stop();
+  for (const one of watchers) await one.stop();
+  assert.equal(idempotent[0]?.refused, 0, "an idempotent call failed");
+  assert.equal(idempotent[1]?.refused, 0, "an idempotent call failed");
+  const resumes = watchers.reduce((sum, one) => sum + one.resumes, 0);
+  assert(resumes > 0, "no push was cut");
+}
+
+/**
+ * HAProxy, with timeouts of a second, cuts each stream after a second of silence. Sessions and pushes with a cursor do
+ * not notice, plain calls fail.
+ */
+export async function idleCuts(world: BehindHaproxy): Promise<void> {
+  await Promise.all([
+    silentSession(world),
+    silentPush(world),
+    silentPlainCalls(world),
+    heldCalls(world),
+  ]);
+}
+
+async function silentSession({ greeter }: BehindHaproxy): Promise<void> {
+  const chat = greeter.chat();
+  let resumes = 0;
+  chat.onState((state) => {
+    if (state === "resuming") resumes++;
+  });
+  const replies = chat[Symbol.asyncIterator]();
+  for (const content of numbered(2)) {
+    await chat.send({ content });
+    assert.equal((await replies.next()).value?.reply, `Received: ${content}`);
+    await setTimeout(3500);
+  }
+  chat.closeSend();
+  assert.equal((await replies.next()).done, true);
+  assert(resumes >= 4, `${resumes} resumes in 7 s`);
+}
+
+async function silentPush({ rooms }: BehindHaproxy): Promise<void> {
+  const watcher = new Watcher(rooms, 2500);
+  await until("three came", () => watcher.got === 3, 12_000);
+  assert(watcher.resumes >= 3, `${watcher.resumes} resumes in 7.5 s`);
+  await watcher.stop();
+}
+
+async function silentPlainCalls({ another }: BehindHaproxy): Promise<void> {
+  await using world = another({ sessions: false });
+  const push = world.greeter.subscribe({ interval: create(DurationSchema, { seconds: 5n }) });
+  // The headers have not come: HAProxy answers 504.
+  const answered = rejects(push[Symbol.asyncIterator]().next(), Code.Unavailable);
+  const chat = world.greeter.chat();
+  await chat.send({ content: "one" });
+  const replies = chat[Symbol.asyncIterator]();
+  await replies.next();
+  // HAProxy ends the stream without trailers.
+  await rejects(replies.next(), Code.Internal);
+  await answered;
+}
+
+/** Of calls that HAProxy gave up, one that is idempotent is made again. */
+async function heldCalls({ greeter, rooms }: BehindHaproxy): Promise<void> {
+  const { cursor: attemptsBefore } = await rooms.post({ text: "hold" });
+  assert.equal(attemptsBefore, "1");
+  const start = performance.now();
+  await rejects(greeter.sayHello({}, { headers: { "x-hold": "idle" } }), Code.Unavailable);
+  const tookMs = performance.now() - start;
+  assert(tookMs < 1900, `it was made again: it took ${Math.round(tookMs)} ms`);
+}

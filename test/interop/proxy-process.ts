@@ -1,0 +1,79 @@
+/** A proxy in a process of its own, and the processes that it starts itself. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { setTimeout as pause } from "node:timers/promises";
+import { endsWithUs } from "./programs.ts";
+
+interface Running {
+  readonly child: ChildProcess;
+  /** Ends the master and its workers. */
+  kill(): void;
+  readonly exited: Promise<unknown>;
+}
+
+export interface ProxyProcess extends AsyncDisposable {
+  readonly port: number;
+  /** Reads its configuration anew: other workers take over, those before end a second later. */
+  reload(): void;
+  /** Kills the proxy and its workers together, as the failure of a machine does. */
+  kill(): Promise<void>;
+  /** Starts it again on its port. */
+  start(): Promise<void>;
+}
+
+/** Debian installs proxies in a folder that is not on the PATH of many users. */
+export const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin` };
+
+/** Starts a proxy that listens on the port; `reload` is the signal at which it reads its configuration anew. */
+export async function startProxy(
+  [command, ...args]: readonly [string, ...string[]],
+  { port, reload }: { port: number; reload: NodeJS.Signals },
+): Promise<ProxyProcess> {
+  let running: Running | undefined;
+  const start = async () => {
+    // It gets its own process group: its workers would outlive it if it were killed alone.
+    const child = spawn(command, args, {
+      stdio: ["ignore", "ignore", "inherit"],
+      detached: true,
+      env,
+    });
+    const exited = once(child, "exit");
+    const kill = () => {
+      if (child.exitCode === null && child.signalCode === null) {
+        process.kill(-(child.pid as number), "SIGKILL");
+      }
+    };
+    endsWithUs(kill, exited);
+    running = { child, kill, exited };
+    while (!(await answers(port))) {
+      if (child.exitCode !== null) throw new Error(`${command} exited with ${child.exitCode}`);
+      await pause(20);
+    }
+  };
+  const kill = async () => {
+    running?.kill();
+    await running?.exited;
+  };
+  await start();
+  return {
+    port,
+    start,
+    kill,
+    reload: () => void running?.child.kill(reload),
+    [Symbol.asyncDispose]: kill,
+  };
+}
+
+/** Whether a server listens on the port. */
+async function answers(port: number): Promise<boolean> {
+  const socket = connect(port, "127.0.0.1");
+  try {
+    await once(socket, "connect");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
