@@ -33,7 +33,7 @@ export async function goClientAgainstOurs(directory: string): Promise<void> {
   await against(
     [go, "mTLS"],
     { tls: { ...tls, ca: certs.ca } },
-    { flags: [...CA, ...CLIENT_CERT] },
+    { flags: [...CA, ...CLIENT_CERT], scenarios: BASICS },
     { flags: CA, scenarios: ["refused without a client certificate"] },
     { flags: [...CA, ...OTHER_CERT], scenarios: ["refused with a certificate of another CA"] },
   );

@@ -7,13 +7,16 @@ import { env, type ProxyProcess, startProxy } from "./proxy-process.ts";
 
 const PRINTED = new URL("./nginx/hawser.conf", import.meta.url);
 
-/** The parts of a distribution's nginx.conf around ours, in a separate folder, and a setting that ends old workers soon. */
+/**
+ * The parts of a distribution's nginx.conf around ours, in a separate folder, enough connections for 1,500 calls at once,
+ * and a setting that ends old workers soon.
+ */
 const around = (folder: string) => `
 pid ${folder}/pid;
 error_log ${folder}/error.log;
 worker_processes 2;
 worker_shutdown_timeout 1s;
-events {}
+events { worker_connections 8192; }
 http {
   access_log off;
   client_body_temp_path ${folder}/body;

@@ -72,7 +72,7 @@ async function secure(): Promise<void> {
   }
   await using server = await startServer(go, ...keyPair, "-client-ca", certFile("ca.pem"));
   const baseUrl = `https://${server.address}`;
-  await basics("mTLS", { baseUrl, tls: { ca, ...certs.client } });
+  await basics("mTLS", { baseUrl, tls: { ca, ...certs.client } }, BASICS);
   for (const [who, tls] of [
     ["without a client certificate", { ca }],
     ["with a certificate of another CA", { ca, ...certs.otherClient }],

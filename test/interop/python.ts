@@ -6,11 +6,12 @@ import { check } from "./report.ts";
 import { scenarios } from "./scenarios.ts";
 import {
   answersPings,
-  drain,
+  drainOfPython,
   gzipBothWays,
   killed,
   limitedStreams,
   noSessions,
+  onServer,
   permittedPings,
   retiredConnections,
   type Special,
@@ -51,21 +52,25 @@ export async function pythonAgainstOurs(): Promise<void> {
   );
 }
 
+/** They need a transport of their own, but no server. */
+const WITH_ANY: readonly Special[] = [
+  { name: "it keeps no sessions, and sees nothing of them", run: noSessions },
+  { name: "gzip both ways is smaller on the wire", run: gzipBothWays },
+];
+
 const SPECIALS: readonly Special[] = [
-  { name: "graceful shutdown (GOAWAY) while a chat runs", run: drain },
+  { name: "graceful shutdown (GOAWAY) while a chat runs", run: drainOfPython },
   {
     name: "connections retired by age, no call fails",
     flags: ["-max-age", "300"],
     run: retiredConnections,
   },
-  { name: "it keeps no sessions, and sees nothing of them", run: noSessions },
   { name: "killed while a chat runs", run: killed },
   {
     name: "1,500 calls, 100 streams a connection",
     flags: ["-max-streams", "100"],
     run: limitedStreams,
   },
-  { name: "gzip both ways is smaller on the wire", run: gzipBothWays },
 ];
 
 const PINGS: readonly Special[] = [
@@ -87,6 +92,9 @@ export async function oursAgainstPython(): Promise<void> {
   {
     await using server = await startServer(python);
     await all("cleartext", { baseUrl: `http://${server.address}` });
+    for (const one of WITH_ANY) {
+      await check(`Python server, cleartext: ${one.name}`, () => onServer(server, one));
+    }
   }
   const keyPair = ["-cert", certFile("server.pem"), "-key", certFile("server.key")];
   {

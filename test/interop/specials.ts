@@ -4,7 +4,7 @@ import { setTimeout } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { SessionService } from "../../gen/hawser/v1/session_pb.js";
-import { Code, createClient, type TransportOptions } from "../../src/index.ts";
+import { Code, ConnectError, createClient, type TransportOptions } from "../../src/index.ts";
 import { countingRelay } from "./counting-relay.ts";
 import { type Peer, type PeerServer, startServer } from "./programs.ts";
 import { check } from "./report.ts";
@@ -19,19 +19,41 @@ export interface Special {
 }
 
 /** Runs a scenario with its own server and transport. */
-export async function special(peer: Peer, { name, flags = [], run, options }: Special) {
-  await check(`${peer.name} server: ${name}`, async () => {
-    await using server = await startServer(peer, ...flags);
-    await using world = worldOf({ baseUrl: `http://${server.address}`, ...options });
-    await run(world, server);
+export async function special(peer: Peer, one: Special) {
+  await check(`${peer.name} server: ${one.name}`, async () => {
+    await using server = await startServer(peer, ...(one.flags ?? []));
+    await onServer(server, one);
   });
 }
 
+/** Runs a scenario that needs no flags with its own transport. */
+export async function onServer(server: PeerServer, { run, options }: Special): Promise<void> {
+  await using world = worldOf({ baseUrl: `http://${server.address}`, ...options });
+  await run(world, server);
+}
+
 /** The server shuts down gracefully while a chat runs: the chat continues to its end, new calls are refused. */
-export async function drain({ greeter }: World, server: PeerServer): Promise<void> {
+export async function drain(world: World, server: PeerServer): Promise<void> {
+  await drains(world, server, () => false);
+}
+
+/** grpcio cancels what had arrived but had not begun; what comes later is refused. */
+export async function drainOfPython(world: World, server: PeerServer): Promise<void> {
+  await drains(world, server, ({ code }) => code === Code.Canceled);
+}
+
+async function drains(
+  { greeter }: World,
+  server: PeerServer,
+  inTransition: (error: ConnectError) => boolean,
+): Promise<void> {
   const chat = greeter.chat({ headers: { "x-drain": "yes" } });
   const calling = (async () => {
-    for (;;) await greeter.sayHello({});
+    for (;;) {
+      await greeter.sayHello({}).catch((error: unknown) => {
+        if (!inTransition(ConnectError.from(error))) throw error;
+      });
+    }
   })();
   await rejects(calling, Code.Unavailable);
   const replies = read(chat);
