@@ -15,11 +15,15 @@ export function fail(name: string, reason: unknown): void {
   console.log(`FAIL ${name}: ${text.replaceAll("\n", " ").slice(0, 400)}`);
 }
 
-export async function check(name: string, run: () => Promise<void>): Promise<void> {
+export async function check(
+  name: string,
+  run: () => Promise<void>,
+  limitMs = SCENARIO_LIMIT_MS,
+): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise<never>((_, reject) => {
-    const late = () => reject(new Error(`not over after ${SCENARIO_LIMIT_MS} ms`));
-    timer = setTimeout(late, SCENARIO_LIMIT_MS);
+    const late = () => reject(new Error(`not over after ${limitMs} ms`));
+    timer = setTimeout(late, limitMs);
   });
   try {
     await Promise.race([run(), limit]);

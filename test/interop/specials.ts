@@ -20,10 +20,8 @@ export interface Special {
 
 /** Runs a scenario with its own server and transport. */
 export async function special(peer: Peer, one: Special) {
-  await check(`${peer.name} server: ${one.name}`, async () => {
-    await using server = await startServer(peer, ...(one.flags ?? []));
-    await onServer(server, one);
-  });
+  await using server = await startServer(peer, ...(one.flags ?? []));
+  await check(`${peer.name} server: ${one.name}`, () => onServer(server, one));
 }
 
 /** Runs a scenario that needs no flags with its own transport. */
