@@ -1,6 +1,8 @@
 /** HAProxy with the configuration in haproxy/hawser.cfg, its ports and times aside. */
 import { spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { freePort } from "../support/free-port.ts";
 import { env, type ProxyProcess, startProxy } from "./proxy-process.ts";
@@ -42,5 +44,30 @@ export async function startHaproxy(
     );
   const file = join(folder, "haproxy.cfg");
   await writeFile(file, GLOBAL + set);
-  return startProxy(["haproxy", "-q", "-W", "-db", "-f", file], { port, reload: "SIGUSR2" });
+  const control = join(folder, "control");
+  const args = ["-q", "-W", "-db", "-S", control, "-f", file];
+  return startProxy(["haproxy", ...args], {
+    port,
+    // The master executes itself once more after its worker listens, and misses signals and commands before.
+    ready: async () => (await command(control, "show proc")) !== "",
+    reload: async () => {
+      await command(control, "reload");
+    },
+  });
+}
+
+/** Gives a command to the master at its socket. Returns the answer; "" also if it takes no commands yet. */
+async function command(path: string, text: string): Promise<string> {
+  const socket = connect(path).setEncoding("utf8");
+  try {
+    await once(socket, "connect");
+    socket.end(`${text}\n`);
+    let answer = "";
+    for await (const part of socket) answer += part;
+    return answer;
+  } catch {
+    return "";
+  } finally {
+    socket.destroy();
+  }
 }

@@ -59,5 +59,5 @@ export async function startNginx(
     "-g",
     "daemon off;",
   ];
-  return startProxy(["nginx", ...args], { port, reload: "SIGHUP" });
+  return startProxy(["nginx", ...args], { port, reload: (nginx) => void nginx.kill("SIGHUP") });
 }

@@ -202,7 +202,7 @@ export async function everyScenario(
 /** What a session makes of the proxy's reload and death, and of its own many connections. */
 export async function sessionsThrough(name: string, startProxy: StartProxy): Promise<void> {
   await check(`${name}: a session outlives its reload`, () =>
-    outlives(startProxy, async (proxy) => proxy.reload()),
+    outlives(startProxy, (proxy) => proxy.reload()),
   );
   await check(`${name}: a session outlives its death`, () =>
     outlives(startProxy, async (proxy) => {

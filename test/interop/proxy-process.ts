@@ -15,7 +15,7 @@ interface Running {
 export interface ProxyProcess extends AsyncDisposable {
   readonly port: number;
   /** Reads its configuration anew: other workers take over, those before end a second later. */
-  reload(): void;
+  reload(): Promise<void>;
   /** Kills the proxy and its workers together, as the failure of a machine does. */
   kill(): Promise<void>;
   /** Starts it again on its port. */
@@ -25,10 +25,18 @@ export interface ProxyProcess extends AsyncDisposable {
 /** Debian installs proxies in a folder that is not on the PATH of many users. */
 export const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin` };
 
-/** Starts a proxy that listens on the port; `reload` is the signal at which it reads its configuration anew. */
+export interface ProxyOptions {
+  /** On which it listens. */
+  readonly port: number;
+  /** Whether it takes commands; it listens before. Default: it does. */
+  readonly ready?: () => Promise<boolean>;
+  /** Has it read its configuration anew. */
+  readonly reload: (proxy: ChildProcess) => void | Promise<void>;
+}
+
 export async function startProxy(
   [command, ...args]: readonly [string, ...string[]],
-  { port, reload }: { port: number; reload: NodeJS.Signals },
+  { port, ready = async () => true, reload }: ProxyOptions,
 ): Promise<ProxyProcess> {
   let running: Running | undefined;
   const start = async () => {
@@ -46,7 +54,7 @@ export async function startProxy(
     };
     endsWithUs(kill, exited);
     running = { child, kill, exited };
-    while (!(await answers(port))) {
+    while (!(await answers(port)) || !(await ready())) {
       if (child.exitCode !== null) throw new Error(`${command} exited with ${child.exitCode}`);
       await pause(20);
     }
@@ -60,7 +68,9 @@ export async function startProxy(
     port,
     start,
     kill,
-    reload: () => void running?.child.kill(reload),
+    async reload() {
+      if (running !== undefined) await reload(running.child);
+    },
     [Symbol.asyncDispose]: kill,
   };
 }
