@@ -77,7 +77,7 @@ export async function make(
 
 export async function buildGo(): Promise<void> {
   mkdirSync(BIN, { recursive: true });
-  await make("go", ["build", "-o", BIN, "./server", "./client"], { cwd: MODULE });
+  await make("go", ["build", "-o", BIN, "./server", "./client", "./transcript"], { cwd: MODULE });
 }
 
 /** Generates the messages and stubs that the Python programs import. */

@@ -1,0 +1,36 @@
+import { DEFAULT_WINDOW_BYTES, MAX_WINDOW_BYTES } from "./frames.ts";
+import type { Output } from "./output.ts";
+
+/** What a connection takes unless told otherwise: more than a peer has in flight. */
+const DEFAULT_CONNECTION_WINDOW = 8 * 1024 * 1024;
+
+/**
+ * The window of the connection for received DATA. It is extended at receipt: a stream that is not read must not keep the
+ * others waiting. So it is never used up, and a peer cannot send more than it; the windows of streams bound what is
+ * received and not read.
+ */
+export class ConnectionWindow {
+  readonly #output: Output;
+  readonly #bytes: number;
+  /** What the peer may send; more than half of #bytes, which is more than a frame. */
+  #left = DEFAULT_WINDOW_BYTES;
+
+  constructor(output: Output, bytes: number = DEFAULT_CONNECTION_WINDOW) {
+    this.#output = output;
+    this.#bytes = Math.min(Math.max(bytes, DEFAULT_WINDOW_BYTES), MAX_WINDOW_BYTES);
+  }
+
+  /** Extends the window to what it shall be. */
+  extend(): void {
+    const bytes = this.#bytes - this.#left;
+    if (bytes === 0) return;
+    this.#left = this.#bytes;
+    this.#output.windowUpdate(0, bytes);
+  }
+
+  /** DATA came. */
+  receive(bytes: number): void {
+    this.#left -= bytes;
+    if (this.#left * 2 <= this.#bytes) this.extend();
+  }
+}

@@ -1,0 +1,28 @@
+/** What the peer did breaks the protocol, or a limit, for the whole connection (RFC 9113, 5.4.1). Thrown only while received bytes are handled. */
+export class ConnectionError extends Error {
+  readonly code: number;
+  /** The debug data of the GOAWAY; default: the reason. */
+  readonly debugData: string;
+
+  constructor(code: number, reason: string, debugData: string = reason) {
+    super(reason);
+    this.code = code;
+    this.debugData = debugData;
+  }
+}
+
+/** Header fields that HTTP/2 does not allow were to be sent. */
+export class InvalidFieldsError extends Error {
+  constructor(reason: string) {
+    super(`the header fields cannot be sent: ${reason}`);
+    this.name = "InvalidFieldsError";
+  }
+}
+
+/** A stream was to be opened on a connection that takes no more: it has ended, a GOAWAY came or was sent, or its stream ids are used up. */
+export class ConnectionUnusableError extends Error {
+  constructor() {
+    super("the connection takes no more streams: look at isUsable before open()");
+    this.name = "ConnectionUnusableError";
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * The states of a stream (RFC 9113, 5.1). There is no push, so nothing is ever reserved; and what is idle or was closed
+ * is no Stream here: StreamTable and ClosedStreams know what to do with frames for it.
+ *
+ *                            ┌──────┐
+ *                            │ idle │
+ *                            └──┬───┘
+ *                               │ HEADERS
+ *                            ┌──▼───┐
+ *              SENT_END ┌────┤ OPEN ├────┐ RECEIVED_END
+ *                       │    └──┬───┘    │
+ *         HALF_CLOSED_LOCAL     │     HALF_CLOSED_REMOTE
+ *                       │       │        │
+ *          RECEIVED_END └────┐  │  ┌─────┘ SENT_END
+ *                          ┌─▼──▼──▼┐
+ *                          │ CLOSED │  by RESET from each state
+ *                          └────────┘
+ */
+export const OPEN = 0;
+export const HALF_CLOSED_LOCAL = 1;
+export const HALF_CLOSED_REMOTE = 2;
+export const CLOSED = 3;
+
+export type StreamState =
+  | typeof OPEN
+  | typeof HALF_CLOSED_LOCAL
+  | typeof HALF_CLOSED_REMOTE
+  | typeof CLOSED;
+
+/** END_STREAM was sent. */
+export const SENT_END = 0;
+/** END_STREAM was received. */
+export const RECEIVED_END = 1;
+/** RST_STREAM was sent or received, or the connection has ended. */
+export const RESET = 2;
+
+export type StreamEvent = typeof SENT_END | typeof RECEIVED_END | typeof RESET;
+
+/** The next state, by the state and the event. An end that has been sent, or received, already changes nothing. */
+export const TRANSITIONS: readonly (readonly [StreamState, StreamState, StreamState])[] = [
+  // SENT_END, RECEIVED_END, RESET
+  [HALF_CLOSED_LOCAL, HALF_CLOSED_REMOTE, CLOSED], // OPEN
+  [HALF_CLOSED_LOCAL, CLOSED, CLOSED], // HALF_CLOSED_LOCAL
+  [CLOSED, HALF_CLOSED_REMOTE, CLOSED], // HALF_CLOSED_REMOTE
+  [CLOSED, CLOSED, CLOSED], // CLOSED
+];

@@ -1,0 +1,66 @@
+import { ClosedStreams } from "./closed-streams.ts";
+import { MAX_STREAM_ID } from "./frames.ts";
+import type { Stream } from "./stream.ts";
+
+/** The streams of a connection, and which ids were used. */
+export class StreamTable {
+  readonly closed = new ClosedStreams();
+  /** A server: the highest id of a request. */
+  highestPeerId = 0;
+  /** A server: the highest id of a request that it has accepted. GOAWAY names it. */
+  lastAcceptedId = 0;
+  readonly #isServer: boolean;
+  readonly #streams = new Map<number, Stream>();
+  /** The stream that was found last; frames of one stream often follow each other. */
+  #recent: Stream | undefined;
+  #nextId: number;
+
+  /** @param nextId where tests begin that use up the ids */
+  constructor(isServer: boolean, nextId = 1) {
+    this.#isServer = isServer;
+    this.#nextId = nextId;
+  }
+
+  get size(): number {
+    return this.#streams.size;
+  }
+
+  get hasIds(): boolean {
+    return this.#nextId <= MAX_STREAM_ID;
+  }
+
+  /** A client: the id of the next stream. */
+  takeId(): number {
+    const id = this.#nextId;
+    this.#nextId += 2;
+    return id;
+  }
+
+  /** All streams that are open now. */
+  all(): Stream[] {
+    return [...this.#streams.values()];
+  }
+
+  find(id: number): Stream | undefined {
+    if (this.#recent?.id === id) return this.#recent;
+    const stream = this.#streams.get(id | 0);
+    if (stream !== undefined) this.#recent = stream;
+    return stream;
+  }
+
+  add(stream: Stream): void {
+    this.#streams.set(stream.id, stream);
+    this.#recent = stream;
+  }
+
+  remove(stream: Stream): void {
+    this.#streams.delete(stream.id);
+    if (this.#recent === stream) this.#recent = undefined;
+  }
+
+  /** Whether no stream of this id was ever opened. */
+  isIdle(id: number): boolean {
+    if (id % 2 === 0) return true;
+    return this.#isServer ? id > this.highestPeerId : id >= this.#nextId;
+  }
+}
