@@ -159,16 +159,6 @@ export class ServerSession
     else this.#lost();
   }
 
-  /** Ends the attachment, so that the client attaches again. Does nothing after the end of the call. */
-  detach(): void {
-    const { stream } = this.attachment;
-    if (stream === undefined || this.finished) return;
-    this.#lost();
-    stream.refuse(
-      failure(Code.Unavailable, "the connection takes no more calls: attach on another"),
-    );
-  }
-
   /** Drops the lost stream, and waits for another. */
   #lost(): void {
     this.releaseStream();
@@ -202,7 +192,10 @@ export class ServerSession
   sendHeaders(headers: HeaderList): void {
     if (this.#headers !== undefined) return;
     this.#headers = without(headers, this.#head);
-    this.attachment.stream?.write(CONTROL, headerControl(writeMetadata(this.#headers)));
+    const { stream } = this.attachment;
+    stream?.write(CONTROL, headerControl(writeMetadata(this.#headers)));
+    // Otherwise messages would be sent before it.
+    stream?.flush();
   }
 
   endSend({ status, trailers }: End): void {

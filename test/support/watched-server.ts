@@ -69,8 +69,6 @@ export async function watchedServer(
   }
 
   const server = createServer({
-    // Peers of tests ping to learn that all was read.
-    minPingIntervalMs: 0,
     ...options,
     logger: { error: log },
     routes: (router) =>
