@@ -43,7 +43,7 @@ export class StreamTable {
 
   find(id: number): Stream | undefined {
     if (this.#recent?.id === id) return this.#recent;
-    const stream = this.#streams.get(id | 0);
+    const stream = this.#streams.get(id);
     if (stream !== undefined) this.#recent = stream;
     return stream;
   }

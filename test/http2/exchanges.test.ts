@@ -11,7 +11,7 @@ import { RawPeer, requestFrame } from "./support/raw-peer.ts";
 vi.setConfig({ testTimeout: 60_000 });
 
 /** How many offsets of a long exchange are tried. */
-const LONG_OFFSETS = 12;
+const LONG_OFFSETS = 8;
 
 function run({ run }: Exchange, cuts: Pick<LinkOptions, "up" | "down">) {
   // A server that echoes what was cut into bytes sends tiny frames.

@@ -1,6 +1,16 @@
 /** What an engine does with received frames: windows and credit, padding, content-length, streams that are closed. */
 import { describe, expect, test } from "vitest";
-import { data, Flag, frame, Http2Code, rst, Type, uint32, windowUpdate } from "../support/wire.ts";
+import {
+  data,
+  Flag,
+  frame,
+  Http2Code,
+  rst,
+  settings,
+  Type,
+  uint32,
+  windowUpdate,
+} from "../support/wire.ts";
 import {
   Alone,
   bytesOf,
@@ -313,6 +323,23 @@ describe("what breaks the protocol for all", () => {
     expect(sent.at(-1)?.payload.toString("latin1", 8)).toBe(server.end?.reason);
     expect(server.receive(headersOf(1, request()))).toEqual([]);
     expect(server.requests).toEqual([]);
+  });
+
+  test("SETTINGS that make the window of a stream larger than 2^31-1", () => {
+    const { server, log } = serverWithRequest();
+    server.receive(windowUpdate(1, 2 ** 31 - 1 - 65_535));
+    expect(server.end).toBeUndefined();
+    server.receive(settings({ 4: 65_536 }));
+    expect(server.end).toMatchObject({ by: "failed", code: Http2Code.FLOW_CONTROL_ERROR });
+    expect(log.end?.by).toBe("connection");
+  });
+
+  test("a WINDOW_UPDATE that does so, or that is empty, ends its stream alone", () => {
+    const { server, log } = serverWithRequest();
+    server.receive(headersOf(3, request()));
+    expect(resets(server.receive(windowUpdate(1, 2 ** 31 - 65_535)))).toEqual([[1, 3]]);
+    expect(resets(server.receive(windowUpdate(3, 0)))).toEqual([[3, 1]]);
+    expect([log.end?.by, server.end]).toEqual(["invalid", undefined]);
   });
 
   test("a client takes no requests", () => {

@@ -1,4 +1,5 @@
 import type { FieldList } from "./field-list.ts";
+import { hashBytes, slotOf } from "./hash.ts";
 
 /** How many blocks a cache holds. A power of two. */
 const SLOTS = 64;
@@ -26,7 +27,7 @@ export class BlockCache<Block extends { readonly fields: FieldList }> {
 
   find(bytes: Uint8Array, start: number, end: number): Block | undefined {
     if (this.#slots === undefined || end - start > MAX_BLOCK) return undefined;
-    const cached = this.#slots[slotOf(hashOf(bytes, start, end))];
+    const cached = this.#slots[slotOf(hashBytes(bytes, start, end), SLOTS)];
     if (cached === undefined || cached.octets.length !== end - start) return undefined;
     const { octets } = cached;
     for (let at = 0; at < octets.length; at++) {
@@ -41,7 +42,7 @@ export class BlockCache<Block extends { readonly fields: FieldList }> {
     this.#slots ??= new Array(SLOTS).fill(undefined);
     // Not slice(): that of a Buffer is a view.
     const copy = new Uint8Array(octets);
-    this.#slots[slotOf(hashOf(copy, 0, copy.length))] = { octets: copy, block };
+    this.#slots[slotOf(hashBytes(copy, 0, copy.length), SLOTS)] = { octets: copy, block };
   }
 
   /**
@@ -50,25 +51,15 @@ export class BlockCache<Block extends { readonly fields: FieldList }> {
    */
   isSeenAgain(bytes: Uint8Array, start: number, end: number): boolean {
     if (end - start > MAX_BLOCK) return false;
-    const hash = hashOf(bytes, start, end);
+    const hash = hashBytes(bytes, start, end);
+    const slot = slotOf(hash, SLOTS);
     this.#seen ??= new Int32Array(SLOTS);
-    if (this.#seen[slotOf(hash)] === hash) return true;
-    this.#seen[slotOf(hash)] = hash;
+    if (this.#seen[slot] === hash) return true;
+    this.#seen[slot] = hash;
     return false;
   }
 
   clear(): void {
     this.#slots = undefined;
   }
-}
-
-/** FNV-1a, 32 bits. */
-function hashOf(bytes: Uint8Array, start: number, end: number): number {
-  let hash = 0x811c9dc5;
-  for (let at = start; at < end; at++) hash = Math.imul(hash ^ (bytes[at] as number), 0x01000193);
-  return hash | 0;
-}
-
-function slotOf(hash: number): number {
-  return (hash ^ (hash >>> 16)) & (SLOTS - 1);
 }

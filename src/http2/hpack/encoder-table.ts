@@ -1,5 +1,6 @@
 import { FIELD_OVERHEAD } from "./field-list.ts";
 import { type FieldKind, kindOf } from "./field-policy.ts";
+import { hashText, slotOf } from "./hash.ts";
 import { STATIC_BY_NAME, STATIC_COUNT, type StaticName } from "./static-table.ts";
 
 /** The table begins anew when the fields that found it full add up to this many tables. */
@@ -82,7 +83,7 @@ export class EncoderTable {
     return known;
   }
 
-  /** Returns the index of a whole field; 0: there is none. */
+  /** Returns the index of a whole field, or 0 if no table has the field. */
   indexOf(known: KnownName, value: string): number {
     if (known.lastValue !== value) {
       // Only the first value of a changing field is in a table.
@@ -130,8 +131,8 @@ export class EncoderTable {
   }
 
   #isSeenAgain(name: string, value: string): boolean {
-    const hash = hashOf(value, hashOf(name, 0));
-    const slot = (hash ^ (hash >>> 16)) & (SEEN_VALUES - 1);
+    const hash = hashText(value, hashText(name));
+    const slot = slotOf(hash, SEEN_VALUES);
     this.#seen ??= new Int32Array(SEEN_VALUES);
     if (this.#seen[slot] === hash) return true;
     this.#seen[slot] = hash;
@@ -160,13 +161,4 @@ export class EncoderTable {
   #indexAt(place: Place): number {
     return place <= STATIC_COUNT ? place : 2 * STATIC_COUNT + 1 + this.#inserted - place;
   }
-}
-
-/** FNV-1a, 32 bits, of the text's characters. */
-function hashOf(text: string, seed: number): number {
-  let hash = seed ^ 0x811c9dc5;
-  for (let at = 0; at < text.length; at++) {
-    hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
-  }
-  return hash;
 }
