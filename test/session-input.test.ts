@@ -89,6 +89,7 @@ test("a client whose clock is ahead of the server's by at most the grace gets it
     ahead.send(end(0));
     expect(await ahead.ended()).toMatchObject({ status: 0 });
     ahead.halfClose();
+    // A tombstone must be gone after the grace, counted from what the client's clock said: only time shows it.
     await new Promise((resolve) => setTimeout(resolve, aheadMs + 310));
   }
 });

@@ -137,7 +137,7 @@ async function metadataOf(
   await until("the call is open", () => world.server.openCalls === 1);
   const pass = async (name: keyof typeof handler.gates, opened: Gate) => {
     if (meanwhile[name] === "cut") {
-      // What leaves now is lost on its way.
+      // The handler has 20 ms to send: what it sends while the link stalls is lost.
       world.link.stall("down");
       opened.open();
       await new Promise((turn) => setTimeout(turn, 20));

@@ -1,6 +1,6 @@
 /**
  * Floods: frames that cost this side something and bring nothing. A connection has one budget of units for all of them.
- * It is full at first, is refilled by time, and by work that the peer was useful for (Http2Connection.earn). Whoever
+ * It is full at first, is refilled by time, and by work that the peer was useful for (Http2Connection.earn). A peer that
  * spends more gets GOAWAY(ENHANCE_YOUR_CALM), whose debug data names what the last unit was spent on.
  *
  * | what the peer sends                                                              | units |
@@ -174,7 +174,7 @@ export class PingStrikes {
   /**
    * Counts a ping. Throws a ConnectionError at the third strike.
    *
-   * @param sent how many HEADERS and DATA this side has sent: a ping after some is no strike
+   * @param sent how many HEADERS and DATA this side has sent: a ping after HEADERS or DATA does not count
    */
   onPing(now: number, sent: number): void {
     if (sent !== this.#lastSent) this.#strikes = 0;

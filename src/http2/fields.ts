@@ -92,7 +92,7 @@ export function fieldOf(fields: FieldList, name: string): string | undefined {
 /** The status of valid response headers. */
 export const statusOf = (fields: FieldList): string => fieldOf(fields, ":status") as string;
 
-/** The content-length of valid fields; -1 if there is none, undefined if it is not a number, or there are two. */
+/** Returns the content-length; -1 if the fields have no content-length, undefined if it is not a number, or if two differ. */
 export function contentLengthOf(fields: FieldList): number | undefined {
   let length = -1;
   for (let at = 0; at < fields.length; at += 2) {

@@ -56,7 +56,7 @@ export class HeaderBlocks {
     this.#maxBlockBytes = Math.max(maxListBytes, MAX_FRAME_BYTES) * BLOCK_FACTOR;
   }
 
-  /** The stream of the block that must be continued next (RFC 9113, 4.3); undefined if there is none. */
+  /** The stream whose header block must be continued next (RFC 9113, 4.3); undefined if no block is open. */
   get openStream(): number | undefined {
     return this.#open?.stream;
   }

@@ -87,7 +87,7 @@ export class Output {
     return this.#controlBytes > MAX_CONTROL_BYTES;
   }
 
-  /** Returns what was written, if anything. Whoever takes it gives the buffer back. */
+  /** Returns what was written, if anything. The caller gives the buffer back to its OutputBuffers. */
   take(): Uint8Array | undefined {
     const buffer = this.#buffer;
     const length = this.#endAt ?? this.#at;

@@ -128,7 +128,7 @@ export class HeadersReceiver {
     stream.hasReceivedEnd = endStream;
     stream.contentLeft = contentLength;
     if (fieldOf(fields, ":method") === "CONNECT") {
-      // A proxy's request, and this is none: 501 (RFC 9110, 15.6.2).
+      // CONNECT asks a proxy for a tunnel, and an engine is not a proxy: 501 (RFC 9110, 15.6.2).
       this.#answer(stream, "501", endStream);
       return;
     }

@@ -1,6 +1,6 @@
 /**
- * The states of a stream (RFC 9113, 5.1). There is no push, so nothing is ever reserved; and what is idle or was closed
- * is no Stream here: StreamTable and ClosedStreams know what to do with frames for it.
+ * The states of a stream (RFC 9113, 5.1). Push is never enabled, so no stream is ever reserved. An id that is idle, or
+ * whose stream was closed, has no Stream object: StreamTable and ClosedStreams decide on frames for such ids.
  *
  *                            ┌──────┐
  *                            │ idle │

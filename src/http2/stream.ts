@@ -44,7 +44,7 @@ export interface StreamHost {
 
 const ENDED: StreamEnd = { by: "ended", code: NO_ERROR, reason: "", unprocessed: false };
 
-/** One stream of an engine. Who has an Http2Stream sees what the application may call; the rest is for the engine. */
+/** One stream of an engine. The application calls the methods of Http2Stream; the engine calls the others. */
 export class Stream implements Http2Stream, SendingStream {
   readonly id: number;
   state: StreamState = OPEN;

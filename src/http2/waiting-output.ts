@@ -54,7 +54,7 @@ export class WaitingOutput {
     else if (kind >= 0) this.bytes += (item as Uint8Array).length + PREFIX_BYTES;
   }
 
-  /** So many bytes of the first item were sent. */
+  /** Notes that `bytes` more of the first item were sent. */
   advance(bytes: number): void {
     this.bytes -= bytes;
     if (bytes === this.left) this.shift();

@@ -44,7 +44,7 @@ export class TextReader {
     for (let at = start; at < end; at++) {
       const octet = bytes[at] as number;
       let step = steps[state | (octet >> 4)] as number;
-      // The low eight bits are the symbol. If there is none, the next one is put in the same place.
+      // The low eight bits are the symbol. If these bits complete no symbol, the next symbol is put in the same place.
       piece[count] = step;
       count += (step >> COMPLETES_SHIFT) & 1;
       step = steps[(step >> NEXT_SHIFT) | (octet & 15)] as number;
