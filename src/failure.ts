@@ -17,7 +17,7 @@ export function tooLarge(
   );
 }
 
-/** Each side accepts at most this many fields in one header list: node:http2's default of maxHeaderListPairs. */
+/** Each side accepts at most this many fields in one header list. It is also the limit of servers on node:http2. */
 export const HEADERS_MAX_FIELDS = 128;
 
 /**
@@ -30,7 +30,7 @@ export function tooManyFields(count: number, what: string, from: string): Connec
   if (count <= HEADERS_MAX_FIELDS) return undefined;
   return failure(
     Code.ResourceExhausted,
-    `${from} sent ${count} ${what}: ${HEADERS_MAX_FIELDS} are taken at most (node:http2's maxHeaderListPairs); send fewer`,
+    `${from} sent ${count} ${what}: ${HEADERS_MAX_FIELDS} are taken at most; send fewer`,
   );
 }
 

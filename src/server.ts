@@ -22,7 +22,7 @@ export type { KeepaliveOptions } from "./connection/keepalive.ts";
 export { later } from "./flow/later.ts";
 export { holdHeaders, sendHeaders } from "./grpc/context.ts";
 export { createServer, type Server } from "./node/create-server.ts";
-export type { SessionCaller, SessionOptions } from "./node/http2/server-sessions.ts";
+export type { Http1Options } from "./node/http1.ts";
 export type {
   CloseOptions,
   ListenOptions,
@@ -31,4 +31,5 @@ export type {
   TlsOptions,
 } from "./node/server-options.ts";
 export type { Logger } from "./observe/logger.ts";
+export type { SessionCaller, SessionOptions } from "./server/server-sessions.ts";
 export { Reason as SessionLostReason, readSessionLost } from "./session/lost.ts";

@@ -358,10 +358,12 @@ test("a request iterable is told to return when the call is cancelled", async ()
 });
 
 test("a request iterable that throws cancels the call, which ends with the error thrown", async () => {
-  const { chat, ended } = watched();
+  const { chat, started, ended } = watched();
   await using world = await start({ greeter: { chat } });
   async function* requests() {
     yield { content: "x" };
+    // The handler of a call that is cancelled with its first bytes never runs.
+    await started.opened;
     throw new Error("the source ran dry");
   }
   const error = await failureOf(world.greeter.chat(requests()));

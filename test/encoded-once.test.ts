@@ -44,6 +44,24 @@ test("every call sends the same bytes", () => {
   for (const again of [...one.sent, ...two.sent]) expect(again.payload).toBe(payload);
 });
 
+test("calls learn that others send the same bytes, and the bytes have a buffer of their own", () => {
+  const shared: (boolean | undefined)[] = [];
+  const sink = {
+    write(_flags: number, { length, buffer }: Uint8Array, isShared?: boolean) {
+      if (isShared) expect(buffer.byteLength).toBe(length);
+      shared.push(isShared);
+      return undefined;
+    },
+  };
+  const options = { writeMaxBytes: 1 << 20, compressFromBytes: 1000, compression: nodeGzip };
+  const writer = new MessageWriter(NotificationSchema, options, { outgoing: () => sink });
+  for (const content of ["to all", "a".repeat(2000)]) {
+    writer.write(encodedOnce(NotificationSchema, { content }));
+    writer.write(create(NotificationSchema, { content }));
+  }
+  expect(shared).toEqual([true, false, true, false]);
+});
+
 test.each([
   ["small", 2000],
   ["large, in a thread", 50_000],

@@ -1,10 +1,5 @@
-import type { ClientHttp2Stream } from "node:http2";
-import { Duplex } from "node:stream";
 import { describe, expect, test } from "vitest";
-import type { ClientStreamListener } from "../src/call-stream.ts";
-import { failure } from "../src/failure.ts";
 import { Code, ConnectError } from "../src/index.ts";
-import { GrpcClientStream } from "../src/node/http2/client-stream.ts";
 import {
   type FakeCall,
   type FakeServer,
@@ -31,9 +26,8 @@ import {
   Type,
 } from "./support/wire.ts";
 
-// node:http2 emits 'response' in a separate tick, and hands over DATA immediately. A connection that reads while one of its
-// writes is under way continues to read in the callback of that write, and no tick runs between two frames: DATA comes first.
-// Over TLS every write takes a turn of the event loop.
+// Frames of many streams that are read at once, while one of the reader's own writes is under way. Over TLS every write takes a
+// turn of the event loop.
 
 /** The size of a TLS record, in bytes. */
 const RECORD_BYTES = 16 * 1024;
@@ -48,7 +42,6 @@ async function readWhileWriting(server: FakeServer, ...frames: Buffer[]): Promis
   peer.write(
     ...[responseHeaders(stream), data(stream, message("a question"))],
     frame(Type.UNKNOWN, 0, 0, Buffer.alloc(RECORD_BYTES)),
-    // At the first DATA that it meets during a write, node:http2 waits for the write.
     data(stream, message("another")),
     ...frames,
   );
@@ -252,76 +245,5 @@ describe.each([
     const ends = server.calls.map(({ end }) => (end instanceof ConnectError ? end.code : end));
     // A call may be reset before its handler begins.
     expect(ends.filter((end) => end !== Code.Canceled)).toEqual(["half-closed", "half-closed"]);
-  });
-});
-
-describe("a client stream, in whatever order node:http2 emits its events", () => {
-  type Step = "response" | "data" | "trailers" | "end";
-
-  /** The events that the listener of a GrpcClientStream gets when node:http2 emits in this order. */
-  async function heard(...steps: Step[]): Promise<unknown[]> {
-    const duplex = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() });
-    const stream = Object.assign(duplex, { close: () => duplex.destroy() });
-    const notes: unknown[] = [];
-    const listener: ClientStreamListener = {
-      onHeaders: ({ "x-mark": mark }) => void notes.push(mark),
-      onMessage: ({ bytes, start, end }) => {
-        notes.push(Buffer.from(bytes.subarray(start, end)).toString());
-      },
-      onInvalid: (error) => void notes.push(error),
-      onClosed: (outcome) => {
-        notes.push(outcome.is === "ended" ? outcome.status : outcome.error);
-      },
-    };
-    // What a GrpcClientStream asks of its connection.
-    const connection = { name: "the server", lossReason: undefined, neverProcessed: () => false };
-    const requestHead = { fields: {}, hasMetadata: false, reserveBytes: 0 };
-    const made = new GrpcClientStream(stream as unknown as ClientHttp2Stream, connection, {
-      head: requestHead,
-      readMaxBytes: 1024,
-      listener,
-    });
-    const does: Record<Step, () => unknown> = {
-      response: () => stream.emit("response", head, 0, []),
-      data: () => stream.push(envelope(Buffer.from("a message"))),
-      trailers: () => stream.emit("trailers", { "grpc-status": "0" }),
-      end: () => stream.push(null),
-    };
-    for (const step of steps) {
-      does[step]();
-      if (step === "end") await new Promise((resolve) => setImmediate(resolve));
-    }
-    await new Promise((resolve) => setImmediate(resolve));
-    made.reset(failure(Code.Canceled, "the test has ended"));
-    stream.destroy();
-    return notes;
-  }
-
-  const head = {
-    ":status": 200,
-    "content-type": "application/grpc",
-    "x-mark": "headers",
-  };
-
-  test.each<[Step, Step, Step, Step]>([
-    ["response", "data", "trailers", "end"],
-    ["data", "response", "trailers", "end"],
-    ["data", "trailers", "response", "end"],
-    ["data", "trailers", "end", "response"],
-  ])(
-    "a client stream brings headers, messages and status to the call in order: %s, %s, %s, %s",
-    async (...steps) => {
-      expect(await heard(...steps)).toEqual(["headers", "a message", "ok"]);
-    },
-  );
-
-  test("a client stream ends its call with an error at an end without trailers, before the headers", async () => {
-    const [mark, text, error] = await heard("data", "end", "response");
-    expect([mark, text]).toEqual(["headers", "a message"]);
-    expect(error).toMatchObject({ code: Code.Internal });
-  });
-
-  test("a client stream emits no message if it is destroyed before its headers are emitted", async () => {
-    expect(await heard("data")).toEqual([]);
   });
 });

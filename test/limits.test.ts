@@ -121,6 +121,9 @@ describe("a request over the server's readMaxBytes", () => {
       },
     });
     const chat = world.greeter.chat();
+    // The handler of a call that is refused with its first bytes never runs.
+    await chat.send({ content: "x" });
+    await next(chat);
     await chat.send({ content });
     expectOverLimit(await failureOf(chat), "readMaxBytes");
     expectOverLimit(seen[0] as ConnectError, "readMaxBytes");

@@ -220,6 +220,46 @@ describe("a value that an option does not take is shown with quotes and its type
       "createServer: prefaceTimeoutMs is -5: a number above 0",
       () => serverWith({ prefaceTimeoutMs: -5 }),
     ],
+    [
+      "createServer: http1.bodyIdleMs is 0: a number above 0, or Infinity,",
+      () => serverWith({ http1: { bodyIdleMs: 0 } }),
+    ],
+    [
+      "createServer: maxConnections is Infinity: a whole number from 1",
+      () => serverWith({ maxConnections: Infinity }),
+    ],
+    [
+      "createServer: connectionIdleMs is 0: a number above 0, or Infinity,",
+      () => serverWith({ connectionIdleMs: 0 }),
+    ],
+    [
+      "createServer: connectionAgeMs is -1: a number above 0, or Infinity,",
+      () => serverWith({ connectionAgeMs: -1 }),
+    ],
+    [
+      "createServer: connectionAgeGraceMs is NaN: a number of 0 or more, or Infinity,",
+      () => serverWith({ connectionAgeGraceMs: NaN }),
+    ],
+    [
+      "createServer: connectionBudgetBytes is 0: a number above 0",
+      () => serverWith({ connectionBudgetBytes: 0 }),
+    ],
+    [
+      "createServer: serverBudgetBytes is Infinity: a number above 0",
+      () => serverWith({ serverBudgetBytes: Infinity }),
+    ],
+    [
+      'createServer: abuse is "hard" (a string): "strict", "lenient" or { budget } is needed',
+      () => serverWith({ abuse: "hard" }),
+    ],
+    [
+      "createServer: abuse.budget is missing: a whole number from 1",
+      () => serverWith({ abuse: {} }),
+    ],
+    [
+      "createServer: minPingIntervalMs is -1: a number of 0 or more",
+      () => serverWith({ minPingIntervalMs: -1 }),
+    ],
     ["createServer: sessions is true (a boolean): an object", () => serverWith({ sessions: true })],
     [
       "createServer: sessions.identify is an object: a function",

@@ -1,11 +1,12 @@
 import { execFile, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cp, mkdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
-import { delimiter, dirname, join } from "node:path";
+import { readFile, rename, rm, symlink } from "node:fs/promises";
+import { delimiter, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { copyInto, installPackage } from "./support/installed-package.ts";
 import { temporary } from "./support/temporary.ts";
 
 // A build, and programs: a busy machine takes its time for that.
@@ -13,29 +14,13 @@ vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const run = promisify(execFile);
 const repository = fileURLToPath(new URL("..", import.meta.url));
-const { dependencies } = (await import("../package.json", { with: { type: "json" } })).default;
 
 let project: string;
 
-/** The package as npm installs it: built, with its dependencies, but with no optional peer. */
 beforeAll(async () => {
   project = await temporary();
-  const installed = join(project, "node_modules", "hawser");
-  await mkdir(installed, { recursive: true });
-  const tsc = join(repository, "node_modules", ".bin", "tsc");
-  await run(tsc, ["-p", "tsconfig.build.json", "--outDir", join(installed, "dist")], {
-    cwd: repository,
-  });
-  await writeFile(join(project, "package.json"), '{ "type": "module" }');
-  await cp(join(repository, "examples"), join(project, "examples"), { recursive: true });
-  for (const part of ["gen", "package.json"]) {
-    await cp(join(repository, part), join(installed, part), { recursive: true });
-  }
-  for (const name of Object.keys(dependencies)) {
-    const place = join(project, "node_modules", name);
-    await mkdir(dirname(place), { recursive: true });
-    await symlink(join(repository, "node_modules", name), place);
-  }
+  await installPackage(project);
+  await copyInto(project, "examples");
 });
 
 afterAll(() => rm(project, { recursive: true }));

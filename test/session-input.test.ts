@@ -20,7 +20,7 @@ const badHeaders: [name: string, values: (string | undefined)[]][] = [
   ],
   ["hawser-session", ["x".repeat(9000), `${newId()}, ${newId()}`]],
   ["hawser-attach", [undefined, "", "0", "-1", "1.5", "1e3", "0x1", "one", "1, 1", tooLarge, u64]],
-  ["hawser-attach", ["9".repeat(17), "9".repeat(5000), "+1", "1 ", "\xb2"]],
+  ["hawser-attach", ["9".repeat(17), "9".repeat(5000), "+1", "\xb2"]],
   ["hawser-received", [undefined, "", "-1", "0.5", "1e3", "none", tooLarge, u64, "9".repeat(5000)]],
   ["hawser-window", [undefined, "", "0,0", "0,1", "1,0", "-1,-1", "1", "1,1,1", "1;1", "1e9,1"]],
   ["hawser-window", [`${u64},1`, `1,${u64}`, "1,", ",1", "all,all"]],
@@ -201,5 +201,6 @@ test("attachments with random headers and frames leave no handler and no session
   await peer.peer.ping();
   for (let stream = 5; stream < 5 + 2 * 400; stream += 2) peer.peer.write(rst(stream, 8));
   await until("only the other session is left", () => world.server.openCalls === 1);
-  expect(world.runs.length).toBeGreaterThan(20);
+  // The handler of a session that is reset with its first bytes never runs.
+  expect(world.runs.length).toBeGreaterThan(10);
 });

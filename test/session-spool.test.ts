@@ -37,7 +37,7 @@ class Model {
 }
 
 type Step =
-  | { do: "push"; flags: number; size: number }
+  | { do: "push"; flags: number; size: number; isShared: boolean }
   /** As many pieces as there are, or one: a piece may hold any number of messages. */
   | { do: "next" }
   | { do: "drop"; share: number }
@@ -54,7 +54,12 @@ const share = fc.oneof(fc.constantFrom(0, 1), fc.double({ min: 0, max: 1, noNaN:
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 12,
-    arbitrary: fc.record({ do: fc.constant("push"), flags: fc.constantFrom(0, 1), size }),
+    arbitrary: fc.record({
+      do: fc.constant("push"),
+      flags: fc.constantFrom(0, 1),
+      size,
+      isShared: fc.boolean(),
+    }),
   },
   { weight: 6, arbitrary: fc.record({ do: fc.constant("next") }) },
   { weight: 5, arbitrary: fc.record({ do: fc.constant("drop"), share }) },
@@ -86,7 +91,7 @@ function read(spool: Spool): Kept[] {
   );
   for (let piece = spool.next(); piece !== undefined; piece = spool.next()) {
     expect(piece.length).toBeGreaterThan(0);
-    reader.push(piece);
+    reader.push(piece, 0, piece.length);
   }
   expect(reader.isPartial).toBe(false);
   return came;
@@ -103,7 +108,7 @@ function expectSame(came: readonly Kept[], sent: readonly Kept[]): void {
 function perform(step: Step, spool: Spool, model: Model): void {
   if (step.do === "push") {
     const payload = message(step.size);
-    spool.push(step.flags, payload);
+    spool.push(step.flags, payload, step.isShared);
     model.kept.push({ flags: step.flags, payload });
   } else if (step.do === "next") expectSame(read(spool), model.next());
   else if (step.do === "clear") {
@@ -158,6 +163,27 @@ test("a spool does not change bytes that it has given out", () => {
     { numRuns: Number(process.env.HAWSER_RUNS ?? 100) },
   );
 }, 120_000);
+
+/** The bytes of all pieces that a spool gives out, without those that are in the buffer of `payload`. */
+function ownBytes(spool: Spool, payload: Uint8Array): number {
+  let bytes = 0;
+  for (let piece = spool.next(); piece !== undefined; piece = spool.next()) {
+    if (piece.buffer !== payload.buffer) bytes += piece.length;
+  }
+  return bytes;
+}
+
+test("spools share the bytes of a message that many sessions send, unless it is smaller than a reference", () => {
+  const shared = message(1000);
+  for (const spool of [new Spool(), new Spool()]) {
+    spool.push(0, shared, true);
+    expect(ownBytes(spool, shared)).toBe(5);
+  }
+  const tiny = message(15);
+  const spool = new Spool();
+  spool.push(0, tiny, true);
+  expect(ownBytes(spool, tiny)).toBe(20);
+});
 
 describe("messages that are not copied", () => {
   const small = message(3);

@@ -3,7 +3,7 @@ import { createServer, type ServerHttp2Stream } from "node:http2";
 import { expect, test, vi } from "vitest";
 import { openLink } from "../src/testing/link.ts";
 import { run } from "./support/child.ts";
-import { settles, until } from "./support/gate.ts";
+import { aborted, gate, until } from "./support/gate.ts";
 import { start } from "./support/world.ts";
 
 // Each test starts a process, which takes its time where others are at work.
@@ -114,9 +114,20 @@ test("a client whose server does not run does not die", async () => {
 });
 
 test("a client whose server closes during its calls does not die", async () => {
-  await using world = await start();
-  const client = survives(world.url, 30);
-  await settles(() => world.server.openCalls > 3);
+  let answered = 0;
+  const waits = gate();
+  await using world = await start({
+    greeter: {
+      async sayHello(_request, { signal }) {
+        if (++answered < 10) return {};
+        waits.open();
+        await aborted(signal);
+        return {};
+      },
+    },
+  });
+  const client = survives(world.url, 11);
+  await waits.opened;
   await world.server.close({ graceMs: 20 });
-  expect(Object.keys(await client)).toContain("Unavailable");
+  expect(await client).toEqual({ OK: 9, Unavailable: 2 });
 });

@@ -17,7 +17,7 @@ const hello = message("hello");
 // An empty message is valid for every type.
 const empty = envelope(Buffer.alloc(0));
 
-/** More frames than one turn of the event loop handles (src/node/http2/receive.ts). */
+/** More frames than one read of a socket brings. */
 const hundreds: string[] = new Array(300).fill("hello");
 
 it.each<[string, (stream: number) => Buffer[]]>([

@@ -92,14 +92,25 @@ it("a call that was refused once is tried again, with the messages that were sen
   }
 });
 
-it("a call above the last-stream-id of a GOAWAY is tried again on another connection", async () => {
-  for (const kind of ["unary", "chat"] as const) {
-    await using world = await fakeServer(second(({ peer }) => peer.write(goaway(0, 0))));
-    expect(await outcomeOf[kind](world)).toEqual({ replies: ["hello"], error: undefined });
-    expect(world.peers).toHaveLength(2);
-    await world.idle();
-  }
-});
+it.each<[string, CodeName, string]>([
+  ["of a server that drains", "NO_ERROR", ""],
+  ["for too many pings", "ENHANCE_YOUR_CALM", "too_many_pings"],
+])(
+  "a call above the last-stream-id of a GOAWAY %s is tried again on another connection",
+  async (_, code, reason) => {
+    for (const kind of ["unary", "chat"] as const) {
+      await using world = await fakeServer(
+        second(({ peer }) => {
+          peer.write(goaway(0, Http2Code[code], reason));
+          if (code !== "NO_ERROR") peer.socket.end();
+        }),
+      );
+      expect(await outcomeOf[kind](world)).toEqual({ replies: ["hello"], error: undefined });
+      expect(world.peers).toHaveLength(2);
+      await world.idle();
+    }
+  },
+);
 
 it("a call below the last-stream-id of a GOAWAY finishes on its connection; the next call goes to another", async () => {
   await using world = await fakeServer(async ({ peer, stream }) => {
@@ -171,21 +182,18 @@ it.each<[string, (stream: number) => Buffer[]]>([
   ["HTTP/1.1", () => [Buffer.from("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")]],
   ["DATA on stream 0", () => [data(0, hello)]],
   ["DATA on a stream that never was", () => [data(99, hello)]],
-  ["DATA before headers", (s) => [data(s, hello)]],
   ["a frame over the limit", (s) => [data(s, Buffer.alloc(16_385))]],
   ["settings of five bytes", () => [frame(Type.SETTINGS, 0, 0, Buffer.alloc(5))]],
   ["a ping of seven bytes", () => [frame(Type.PING, 0, 0, Buffer.alloc(7))]],
   ["a window past 2^31-1", () => [windowUpdate(0, 2 ** 31 - 1)]],
-  ["a stream's window past 2^31-1", (s) => [windowUpdate(s, 2 ** 31 - 1)]],
   ["a window update of nothing", () => [windowUpdate(0, 0)]],
   ["headers that refer to nothing", (s) => [frame(1, 4, s, Buffer.of(0xff, 0xff, 0x7f))]],
   ["headers within headers", (s) => [frame(1, 0, s, Buffer.of(0x88)), responseHeaders(s)]],
-  ["more padding than frame", (s) => [frame(0, Flag.PADDED, s, Buffer.of(9, 1))]],
-  ["a push promise", (s) => [frame(5, 4, s, Buffer.concat([uint32(2), Buffer.of(0x82)]))]],
   [
-    "a content-length that promises less",
-    (s) => [responseHeaders(s, { "content-length": "3" }), data(s, hello), trailers(s)],
+    "more padding than frame",
+    (s) => [responseHeaders(s), frame(0, Flag.PADDED, s, Buffer.of(9, 1))],
   ],
+  ["a push promise", (s) => [frame(5, 4, s, Buffer.concat([uint32(2), Buffer.of(0x82)]))]],
 ])("a server that sends %s loses its connection", async (_, answer) => {
   for (const kind of ["unary", "chat"] as const) {
     await using world = await fakeServer(({ peer, stream }) => peer.write(...answer(stream)));
@@ -203,6 +211,8 @@ it.each<[string, (stream: number) => Buffer[]]>([
 const threeHundred = Object.fromEntries(Array.from({ length: 300 }, (_, n) => [`x-${n}`, ""]));
 
 it.each<[string, (stream: number) => Buffer[], Code?]>([
+  ["DATA before headers", (s) => [data(s, hello)]],
+  ["a stream's window past 2^31-1", (s) => [windowUpdate(s, 2 ** 31 - 1)]],
   ["headers without :status", (s) => [headers(s, [["content-type", "application/grpc"]])]],
   ["headers twice", (s) => [responseHeaders(s), responseHeaders(s)]],
   ["headers, a message, headers", (s) => [responseHeaders(s), data(s, hello), responseHeaders(s)]],
@@ -225,6 +235,10 @@ it.each<[string, (stream: number) => Buffer[], Code?]>([
       headers(s, [["grpc-status", "0"], ...Object.entries(threeHundred)], true),
     ],
     Code.ResourceExhausted,
+  ],
+  [
+    "a content-length that promises less",
+    (s) => [responseHeaders(s, { "content-length": "3" }), data(s, hello), trailers(s)],
   ],
   [
     "a content-length that promises more",

@@ -165,12 +165,22 @@ it("a message does not keep the memory of other bytes that came with the message
   await world.idle();
 });
 
-it("a message in DATA frames of one byte takes little memory", async () => {
+it("a message in DATA frames of five bytes arrives", async () => {
   const content = "x".repeat(64 * 1024);
   await using world = await fakeServer(async ({ peer, stream }) => {
     peer.write(responseHeaders(stream));
-    await peer.flow(stream, message(content), 1);
+    await peer.flow(stream, message(content), 5);
     peer.write(trailers(stream));
   });
   expect(await outcomeOf.chat(world)).toEqual({ replies: [content], error: undefined });
+});
+
+it("a server that floods with DATA frames of one byte loses its connection, and the error names the flood", async () => {
+  await using world = await fakeServer(async ({ peer, stream }) => {
+    peer.write(responseHeaders(stream));
+    await peer.flow(stream, message("x".repeat(64 * 1024)), 1);
+  });
+  const { error } = await outcomeOf.chat(world);
+  expect(error?.code).toBe(Code.Unavailable);
+  expect(error?.rawMessage).toContain("too_many_tiny_data_frames");
 });

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { gzipSync } from "node:zlib";
 import { expect, it } from "vitest";
 import { Code, ConnectError } from "../src/server.ts";
+import { encodeHeaders } from "./support/hpack.ts";
 import {
   message,
   otherCall,
@@ -192,11 +193,14 @@ it.each<[string, (stream: number) => Buffer[], number]>([
   ["a name in capitals", (s) => [request(s, "Chat", { "X-Odd": "1" })], Http2Code.PROTOCOL_ERROR],
   ["a connection header", (s) => [request(s, "Chat", { connection: "close" })], 1],
   [
-    "three hundred headers",
-    (s) => [
-      request(s, "Chat", Object.fromEntries(Array.from({ length: 300 }, (_, n) => [`x-${n}`, ""]))),
-    ],
-    Http2Code.ENHANCE_YOUR_CALM,
+    "DATA after its end",
+    (s) => [request(s, "Chat", { "x-handler": "idle" }, true), data(s, first)],
+    Http2Code.STREAM_CLOSED,
+  ],
+  [
+    "a content-length that promises less than comes",
+    (s) => [request(s, "Chat", { "content-length": "3" }), data(s, first, true)],
+    Http2Code.PROTOCOL_ERROR,
   ],
   ["a te of gzip", (s) => [request(s, "Chat", { te: "gzip" })], Http2Code.PROTOCOL_ERROR],
 ])("the server resets a stream with %s, and no other", async (_, frames, code) => {
@@ -210,6 +214,36 @@ it.each<[string, (stream: number) => Buffer[], number]>([
   await world.idle();
   // What the handler had begun to read did not end cleanly.
   expect(world.calls.slice(1).filter(({ end }) => end === "half-closed")).toEqual([]);
+});
+
+it("the server refuses a call of three hundred headers with its status", async () => {
+  await using world = await watchedServer();
+  const peer = await world.dial();
+  const { stillWorks } = await otherCall(peer);
+  const many = Object.fromEntries(Array.from({ length: 300 }, (_, n) => [`x-${n}`, ""]));
+  peer.write(request(3, "Chat", many));
+  const { status, message } = await peer.ended(3);
+  expect(status).toBe(Code.ResourceExhausted);
+  expect(message).toMatch(/the client sent \d+ request headers: 128 are taken at most/);
+  await stillWorks();
+});
+
+it("the server refuses a call whose headers are over 64 KiB with its status", async () => {
+  await using world = await watchedServer();
+  const peer = await world.dial();
+  const { stillWorks } = await otherCall(peer);
+  const block = encodeHeaders([...requestHeaders("Chat"), ["x-large", "y".repeat(70_000)]]);
+  const frames: Buffer[] = [];
+  for (let at = 0; at < block.length; at += 16_384) {
+    const type = at === 0 ? Type.HEADERS : Type.CONTINUATION;
+    const flags = at + 16_384 >= block.length ? Flag.END_HEADERS : 0;
+    frames.push(frame(type, flags, 3, block.subarray(at, at + 16_384)));
+  }
+  peer.write(...frames);
+  const { status, message } = await peer.ended(3);
+  expect(status).toBe(Code.ResourceExhausted);
+  expect(message).toContain("the call's headers are over the 65536 B that this server takes");
+  await stillWorks();
 });
 
 /** The moments at which a client resets its stream: what it has sent, and what the server has answered, by then. */

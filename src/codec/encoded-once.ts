@@ -64,7 +64,10 @@ export function compressOnce(
   return shared.gzip;
 }
 
-/** Copies the bytes: zlib's buffer is many times as large, and a kept message would hold all of it. */
-function trim(bytes: Uint8Array): Uint8Array {
+/**
+ * Copies the bytes if their buffer is larger, as zlib's is: every session that keeps the message would hold all of the
+ * buffer.
+ */
+export function trim(bytes: Uint8Array): Uint8Array {
   return bytes.length === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
 }

@@ -1,4 +1,4 @@
-/** One HTTP/2 connection of a client, as seen by the code that makes calls on it. src/node/http2 implements it. */
+/** One HTTP/2 connection of a client, as seen by the code that makes calls on it. ClientConnection implements it. */
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type { ClientStreamListener } from "../call-stream.ts";
 import { failure } from "../failure.ts";

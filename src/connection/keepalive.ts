@@ -8,10 +8,10 @@ import { type Checks, positiveOrInfinite } from "../options.ts";
  * received after that either, the connection is closed. The answer
  * "too_many_pings" doubles the interval.
  *
- * node:http2 consumes what a socket reads, and reports only the number of bytes.
- * So that number is checked CHECKS times in an interval: a byte is noticed at
- * most intervalMs / CHECKS late, and the connection of a dead peer is closed
- * within intervalMs + timeoutMs + intervalMs / CHECKS after its last byte.
+ * A timer that each received chunk sets again would cost time for each of them.
+ * So the number of received bytes is checked CHECKS times in an interval: a byte
+ * is noticed at most intervalMs / CHECKS late, and the connection of a dead peer
+ * is closed within intervalMs + timeoutMs + intervalMs / CHECKS after its last byte.
  */
 
 export interface KeepaliveOptions {

@@ -6,7 +6,7 @@ import {
   SessionService,
 } from "../../gen/hawser/v1/session_pb.js";
 import type { ClientStreamListener, Received } from "../call-stream.ts";
-import { failure } from "../failure.ts";
+import { failure, handled } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
 import { startTimer } from "../flow/wait.ts";
 import type { RequestHead } from "../grpc/request-headers.ts";
@@ -41,11 +41,14 @@ export async function negotiatedConnection(
   for (let attempt = 1; ; attempt++) {
     // acquire() calls back before it resolves.
     let asked!: Connection;
+    let answered: Promise<void> | undefined;
     await source.acquire((ready) => {
       asked = ready;
+      // Opened now: later the free stream may be another call's.
+      if (ready.mustNegotiate) answered = handled(negotiate(ready, headers));
     }, wanted);
     try {
-      if (asked.mustNegotiate) await negotiate(asked, headers);
+      await answered;
       return asked;
     } catch (error) {
       if (attempt === NEGOTIATIONS) throw error;

@@ -4,13 +4,6 @@ import { settled, startTimer } from "../flow/wait.ts";
 import type { StreamHeaders } from "../grpc/request-headers.ts";
 import type { Connection, ConnectionSource } from "./connection.ts";
 
-/**
- * The most cancels under way at the same time. A server counts streams that were
- * just reset as open, and node:http2 destroys a connection that is a hundred
- * streams over the limit.
- */
-const AT_ONCE = 32;
-
 /** The pause before a cancel that the server did not take is sent again. */
 const AGAIN_MS = 100;
 
@@ -32,15 +25,18 @@ interface Cancel {
   readonly endsAt: number;
 }
 
-/** Cancels sessions at their server, a few at a time. */
+/** Cancels sessions at their server: each on a stream of its own, as soon as one is free. */
 export class SessionCancels {
   readonly #connections: ConnectionSource;
+  /** The cancels that were not answered yet. */
+  readonly #underWay = new Set<Cancel>();
+  /** Those of them that wait for a free stream of `#remaining`. */
   readonly #waiting = new Set<Cancel>();
   /** For each cancel that waits for headers: ends the wait. */
   readonly #renewing = new Set<() => void>();
   #remaining: readonly Connection[] | undefined;
-  #underWay = 0;
-  #allSent = Promise.withResolvers<void>();
+  /** Resolves when the transport is closed and no cancel is under way. */
+  readonly #allSent = Promise.withResolvers<void>();
 
   constructor(connections: ConnectionSource) {
     this.#connections = connections;
@@ -48,8 +44,11 @@ export class SessionCancels {
 
   /** Opens a stream with only these headers, if there is a connection within `forMs`. */
   send(headers: StreamHeaders, forMs: number): void {
-    this.#waiting.add({ headers, endsAt: performance.now() + forMs });
-    this.#next();
+    const cancel = { headers, endsAt: performance.now() + forMs };
+    this.#underWay.add(cancel);
+    const renewal = headers.renew();
+    if (renewal === undefined) this.#send(cancel);
+    else this.#renewed(renewal).then(() => this.#send(cancel));
   }
 
   /** Uses only these connections from now on. Resolves when all cancels are sent, or after CLOSING_MS. */
@@ -57,27 +56,13 @@ export class SessionCancels {
     this.#remaining = connections;
     // Cancels that send() is given in this turn count.
     await Promise.resolve();
-    if (this.#underWay === 0) return;
+    if (this.#underWay.size === 0) return;
     // The timer keeps the process alive until transport.close() resolves: nothing else may.
     using _timer = startTimer(CLOSING_MS, () => this.#allSent.resolve(), true);
     using _headers = startTimer(CLOSING_HEADERS_MS, () => {
       for (const endWait of this.#renewing) endWait();
     });
     await this.#allSent.promise;
-  }
-
-  #next(): void {
-    for (const cancel of this.#waiting) {
-      if (this.#underWay === AT_ONCE) return;
-      this.#waiting.delete(cancel);
-      this.#underWay++;
-      const renewal = cancel.headers.renew();
-      if (renewal === undefined) this.#send(cancel);
-      else this.#renewed(renewal).then(() => this.#send(cancel));
-    }
-    if (this.#underWay > 0) return;
-    this.#allSent.resolve();
-    this.#allSent = Promise.withResolvers();
   }
 
   /** Resolves when the new headers are known, or the wait for them has ended. */
@@ -90,16 +75,29 @@ export class SessionCancels {
   }
 
   #send(cancel: Cancel): void {
-    const done = () => {
-      this.#underWay--;
-      this.#next();
-    };
-    const again = () => {
-      if (performance.now() + AGAIN_MS < cancel.endsAt) {
-        startTimer(AGAIN_MS, () => this.#send(cancel));
-      } else done();
-    };
-    const use = (connection: Connection) => {
+    const ready =
+      this.#remaining === undefined
+        ? this.#connections.ready()
+        : this.#remaining.find((connection) => connection.hasFreeStream);
+    if (ready !== undefined) this.#open(cancel, ready);
+    else if (this.#remaining === undefined) this.#acquire(cancel);
+    // If no other cancel has a stream, none becomes free.
+    else if (this.#underWay.size > this.#waiting.size + 1) this.#waiting.add(cancel);
+    else this.#done(cancel);
+  }
+
+  #acquire(cancel: Cancel): void {
+    const wanted = () => performance.now() < cancel.endsAt;
+    this.#connections
+      .acquire((connection) => this.#open(cancel, connection), wanted)
+      .catch((error) => {
+        if (asFailure(error).code === Code.Unavailable) this.#sendAgain(cancel);
+        else this.#done(cancel);
+      });
+  }
+
+  #open(cancel: Cancel, connection: Connection): void {
+    try {
       const stream = connection.open({
         head: cancel.headers.make(),
         readMaxBytes: ANSWER_MAX_BYTES,
@@ -108,34 +106,38 @@ export class SessionCancels {
           onMessage() {},
           onInvalid: (_error, from) => {
             from.reset(IGNORED);
-            done();
+            this.#done(cancel);
           },
           onClosed: (outcome) => {
-            if (outcome.is === "lost" && mayHelp(outcome)) again();
-            else done();
+            if (outcome.is === "lost" && mayHelp(outcome)) this.#sendAgain(cancel);
+            else this.#done(cancel);
           },
         },
       });
       stream.endSend();
-    };
-    const ready =
-      this.#remaining === undefined
-        ? this.#connections.ready()
-        : this.#remaining.find((connection) => connection.hasFreeStream);
-    if (ready === undefined && this.#remaining === undefined) {
-      const wanted = () => performance.now() < cancel.endsAt;
-      this.#connections.acquire(use, wanted).catch((error) => {
-        if (asFailure(error).code === Code.Unavailable) again();
-        else done();
-      });
-      return;
-    }
-    try {
-      if (ready === undefined) done();
-      else use(ready);
     } catch {
-      done();
+      // The headers are not valid, or the connection was just lost.
+      this.#done(cancel);
     }
+  }
+
+  #sendAgain(cancel: Cancel): void {
+    if (performance.now() + AGAIN_MS >= cancel.endsAt) this.#done(cancel);
+    else startTimer(AGAIN_MS, () => this.#send(cancel));
+  }
+
+  #done(cancel: Cancel): void {
+    this.#underWay.delete(cancel);
+    if (this.#remaining === undefined) return;
+    if (this.#underWay.size === 0) this.#allSent.resolve();
+    // The stream of this one is free when it is closed, after this call.
+    else if (this.#waiting.size > 0) queueMicrotask(() => this.#sendWaiting());
+  }
+
+  #sendWaiting(): void {
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const cancel of waiting) this.#send(cancel);
   }
 }
 

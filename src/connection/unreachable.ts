@@ -19,6 +19,9 @@ export interface FailedConnect {
 /** The reason if the peer closed the connection without giving one. */
 export const SERVER_CLOSED = "the server closed the connection";
 
+/** The beginning of the reason if the peer answers with something else than HTTP/2. */
+export const NOT_HTTP2 = "it does not speak HTTP/2";
+
 const CLOSED = new RegExp(`^(?:ECONNRESET|EPIPE|ECONNABORTED|${SERVER_CLOSED})$`);
 
 const IS_SERVER = "is a gRPC server running there?";
@@ -39,7 +42,8 @@ function remedyOf(failed: FailedConnect): string {
   const { target, phase, reason } = failed;
   const greeted = phase === "the server's HTTP/2 SETTINGS";
   // A server that expects TLS closes, or answers with something that is not HTTP/2.
-  const mayExpectTls = "port" in target.connect && (CLOSED.test(reason) || /HTTP2/.test(reason));
+  const mayExpectTls =
+    "port" in target.connect && (CLOSED.test(reason) || reason.startsWith(NOT_HTTP2));
   return greeted && mayExpectTls
     ? "does it speak TLS? Then use https://; or is it not a gRPC server?"
     : IS_SERVER;

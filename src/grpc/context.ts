@@ -53,7 +53,7 @@ export interface CallContext extends HandlerContext {
 
 /** The request as the client sent it. */
 export interface RequestInfo {
-  /** Names and values in turn, as in node:http2. */
+  /** Names and values in turn. */
   readonly rawHeaders: readonly string[];
   readonly timeoutMs: number | undefined;
 }

@@ -63,39 +63,48 @@ export class FrameReader {
     return this.#prefixBytes > 0 || this.#body !== undefined;
   }
 
-  /**
-   * Reads the next chunk, and passes each complete frame to the receiver. Throws a
-   * ConnectError if a prefix is not gRPC's, or a frame is over its limit.
-   */
-  push(chunk: Uint8Array): void {
-    let at = this.isPartial ? this.#resume(chunk) : 0;
-    const length = chunk.length;
-    while (length - at >= PREFIX_BYTES) {
-      const flags = chunk[at] as number;
-      const size = readLength(chunk, at);
-      this.#check(flags, size);
-      const start = at + PREFIX_BYTES;
-      if (length - start < size) {
-        this.#begin(flags, size);
-        this.#append(chunk, start);
-        return;
-      }
-      at = start + size;
-      this.#receiver.onFrame({ flags, bytes: chunk, start, end: at });
-    }
-    if (at === length) return;
-    this.#prefix = [];
-    while (at < length) this.#prefix[this.#prefixBytes++] = chunk[at++] as number;
+  /** The bytes that are still to come of a frame whose prefix is complete. */
+  get missingBytes(): number {
+    return this.#body === undefined ? 0 : this.#bodyLength - this.#bodyBytes;
   }
 
-  /** Continues the incomplete frame; returns the index in `chunk` where the next frame starts. */
-  #resume(chunk: Uint8Array): number {
-    let at = 0;
+  /** The bytes of the frame that is not complete yet, with its prefix. */
+  get partialBytes(): number {
+    return this.#body === undefined ? this.#prefixBytes : PREFIX_BYTES + this.#bodyBytes;
+  }
+
+  /**
+   * Reads the next bytes, from `start` up to `end`, and passes each complete frame to the receiver. Throws a
+   * ConnectError if a prefix is not gRPC's, or a frame is over its limit.
+   */
+  push(bytes: Uint8Array, start: number, end: number): void {
+    let at = this.isPartial ? this.#resume(bytes, start, end) : start;
+    while (end - at >= PREFIX_BYTES) {
+      const flags = bytes[at] as number;
+      const size = readLength(bytes, at);
+      this.#check(flags, size);
+      const from = at + PREFIX_BYTES;
+      if (end - from < size) {
+        this.#begin(flags, size);
+        this.#append(bytes, from, end);
+        return;
+      }
+      at = from + size;
+      this.#receiver.onFrame({ flags, bytes, start: from, end: at });
+    }
+    if (at === end) return;
+    this.#prefix = [];
+    while (at < end) this.#prefix[this.#prefixBytes++] = bytes[at++] as number;
+  }
+
+  /** Continues the incomplete frame; returns the index in `bytes` where the next frame starts. */
+  #resume(bytes: Uint8Array, start: number, end: number): number {
+    let at = start;
     if (this.#body === undefined) {
       const prefix = this.#prefix as number[];
       while (this.#prefixBytes < PREFIX_BYTES) {
-        if (at === chunk.length) return at;
-        prefix[this.#prefixBytes++] = chunk[at++] as number;
+        if (at === end) return at;
+        prefix[this.#prefixBytes++] = bytes[at++] as number;
       }
       this.#prefix = undefined;
       const flags = prefix[0] as number;
@@ -103,7 +112,7 @@ export class FrameReader {
       this.#check(flags, size);
       this.#begin(flags, size);
     }
-    return this.#append(chunk, at);
+    return this.#append(bytes, at, end);
   }
 
   #begin(flags: number, size: number): void {
@@ -114,8 +123,8 @@ export class FrameReader {
     this.#body = runtime.allocate(Math.min(size, FIRST_ALLOCATION_BYTES));
   }
 
-  #append(chunk: Uint8Array, from: number): number {
-    const take = Math.min(chunk.length - from, this.#bodyLength - this.#bodyBytes);
+  #append(bytes: Uint8Array, from: number, end: number): number {
+    const take = Math.min(end - from, this.#bodyLength - this.#bodyBytes);
     let body = this.#body as Uint8Array;
     const needed = this.#bodyBytes + take;
     if (needed > body.length) {
@@ -125,7 +134,7 @@ export class FrameReader {
       larger.set(body.subarray(0, this.#bodyBytes));
       this.#body = body = larger;
     }
-    body.set(chunk.subarray(from, from + take), this.#bodyBytes);
+    body.set(bytes.subarray(from, from + take), this.#bodyBytes);
     this.#bodyBytes = needed;
     if (needed === this.#bodyLength) {
       this.#body = undefined;
@@ -154,14 +163,13 @@ export class FrameReader {
 }
 
 /**
- * Makes a frame safe to queue. Its bytes may be a view of the buffer of one socket
- * read, which other streams share. If the view is less than a quarter of that
- * buffer the frame is copied, so that the queue does not keep the whole buffer in
+ * Makes a frame safe to queue. Its bytes may be a part of the buffer of one socket read, which other frames share. If
+ * the frame is less than a quarter of that buffer it is copied, so that the queue does not keep the whole buffer in
  * memory.
  */
 export function ownedFrame(frame: Received): Received {
   const { flags, bytes, start, end } = frame;
-  if (bytes.length * 4 >= bytes.buffer.byteLength) return frame;
+  if ((end - start) * 4 >= bytes.buffer.byteLength) return frame;
   const own = runtime.allocate(end - start);
   own.set(bytes.subarray(start, end));
   return { flags, bytes: own, start: 0, end: end - start };

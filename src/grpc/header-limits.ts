@@ -11,7 +11,7 @@ import { failure, HEADERS_MAX_FIELDS } from "../failure.ts";
 /** HPACK adds this for each field. */
 const FIELD_BYTES = 32;
 
-/** The limit of header lists that this side sends, and that the client announces: node:http2 sends no longer ones. */
+/** The limit of header lists that this side sends, and that it announces: node:http2 sends no longer ones. */
 export const HEADERS_MAX_BYTES = 64 * 1024;
 
 /**
@@ -23,13 +23,10 @@ export const TRAILERS_BYTES = 8000;
 /** A peer that announces at least this much reads trailers up to the announced size. */
 const LARGE_PEER_BYTES = 32 * 1024;
 
-/** The value of node:http2 for a peer that announced no SETTINGS_MAX_HEADER_LIST_SIZE. */
-export const NOT_ANNOUNCED = 2 ** 32 - 1;
+/** A peer that announced no SETTINGS_MAX_HEADER_LIST_SIZE has no limit (RFC 9113, 6.5.2). */
+export const NOT_ANNOUNCED = Number.POSITIVE_INFINITY;
 
-/** The size of the header `date`, which node:http2 adds to a response. */
-export const DATE_BYTES = 65;
-
-/** Response headers stay this far below the limit, for the date and the answer of a session. */
+/** Response headers stay this far below the limit, for the answer of a session. */
 const RESPONSE_RESERVE_BYTES = 512;
 
 /** The size of one field. */

@@ -5,7 +5,7 @@ import { ENCODING, isSupported } from "../codec/compression.ts";
 import { failure, toWire } from "../failure.ts";
 import { parseTimeout } from "./timeout.ts";
 
-/** The request headers of a call, in both forms of node:http2. */
+/** The request headers of a call in two forms: by name, and as names and values in turn. */
 export interface Incoming {
   readonly headers: HeaderList;
   readonly rawHeaders: readonly string[];

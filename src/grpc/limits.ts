@@ -23,24 +23,6 @@ export interface MessageOptions extends Limits {
 
 const DEFAULT_MAX_BYTES = 4 * 1024 * 1024;
 
-/** The flow-control window of one HTTP/2 stream. */
-export const STREAM_WINDOW_BYTES = 256 * 1024;
-
-/**
- * The flow-control window of a connection towards a client. Towards a server it
- * stays at HTTP/2's 65 535: node:http2 reads nothing while a write of its own
- * waits for the socket, so two Node peers that both fill the sockets' buffers
- * would wait for each other for ever. One direction must always fit into the
- * buffers.
- */
-export const CLIENT_CONNECTION_WINDOW_BYTES = 8 * 1024 * 1024;
-
-/** While more bytes of messages than this wait for the reader of a call, its stream is not read. */
-export const INBOX_BYTES = 64 * 1024;
-
-/** The memory that node:http2 may use for one connection beside the windows, in MB. */
-export const SESSION_MEMORY_MB = 256;
-
 /** The checks of `binaryOptions`. */
 export const binaryChecks = {
   readUnknownFields: trueOrFalse,

@@ -6,7 +6,7 @@ import { NotThatMessage } from "../codec/complete.ts";
 import type { Compression } from "../codec/compression.ts";
 import { decode, type MessageBytes } from "../codec/decode.ts";
 import { encode } from "../codec/encode.ts";
-import { compressOnce, type SharedBytes, sharedBytesOf } from "../codec/encoded-once.ts";
+import { compressOnce, type SharedBytes, sharedBytesOf, trim } from "../codec/encoded-once.ts";
 import { failure, tooLarge } from "../failure.ts";
 import type { Work } from "../flow/semaphore.ts";
 import { COMPRESSED } from "./framing.ts";
@@ -55,27 +55,30 @@ export class MessageWriter<Desc extends DescMessage> {
   /** Returns as CallStream.write() does. */
   write(message: MessageInitShape<Desc>): Promise<void> | undefined {
     const shared = this.#sharedBytesOf(message);
-    const payload = shared?.payload ?? this.#encode(message);
-    if (shared !== undefined) shared.payload = payload;
+    let payload = shared?.payload;
+    if (payload === undefined) {
+      payload = this.#encode(message);
+      if (shared !== undefined) shared.payload = payload = trim(payload);
+    }
     if (payload.length > this.#writeMaxBytes) {
       throw tooLarge(payload.length, "writeMaxBytes", this.#writeMaxBytes);
     }
     if (payload.length < this.#compressFromBytes) {
       this.#stream ??= this.#sender.outgoing();
-      return this.#stream.write(0, payload);
+      return this.#stream.write(0, payload, shared !== undefined);
     }
     const compressed =
       shared === undefined
         ? this.#compression.compress(payload)
         : compressOnce(shared, payload, this.#compression);
     return compressed instanceof Promise
-      ? compressed.then((bytes) => this.#writeCompressed(bytes))
-      : this.#writeCompressed(compressed);
+      ? compressed.then((bytes) => this.#writeCompressed(bytes, shared !== undefined))
+      : this.#writeCompressed(compressed, shared !== undefined);
   }
 
-  #writeCompressed(bytes: Uint8Array): Promise<void> | undefined {
+  #writeCompressed(bytes: Uint8Array, isShared: boolean): Promise<void> | undefined {
     this.#stream ??= this.#sender.outgoing();
-    return this.#stream.write(COMPRESSED, bytes);
+    return this.#stream.write(COMPRESSED, bytes, isShared);
   }
 
   /**

@@ -1,4 +1,4 @@
-/** Converts metadata between the Headers of Connect's API and the header objects of node:http2, and checks it. */
+/** Converts metadata between the Headers of Connect's API and header lists, and checks it. */
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type { HeaderList } from "../call-stream.ts";
 import { failure } from "../failure.ts";
@@ -19,7 +19,7 @@ export function toHeaders(incoming: HeaderList): Headers {
 /** Whether a header belongs to sessions: a handler does not see it, and cannot set it. */
 const isOfSessions = (name: string) => name.startsWith("hawser-");
 
-/** Removes the headers of sessions from names and values in turn, as in node:http2. */
+/** Removes the headers of sessions from names and values in turn. */
 export function withoutSessions(raw: readonly string[]): string[] {
   return raw.filter((_, at) => !isOfSessions(raw[at - (at % 2)] as string));
 }

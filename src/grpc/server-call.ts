@@ -16,12 +16,7 @@ import type { Pump, Writer } from "../flow/writer.ts";
 import { type CallContext, createContext } from "./context.ts";
 import type { AwaitingCall, FirstRequestTimer } from "./first-request-timer.ts";
 import { COMPRESSED, ownedFrame } from "./framing.ts";
-import {
-  DATE_BYTES,
-  headerListBytes,
-  responseHeadersLimit,
-  trailersLimit,
-} from "./header-limits.ts";
+import { headerListBytes, responseHeadersLimit, trailersLimit } from "./header-limits.ts";
 import {
   acceptsGzip,
   type Incoming,
@@ -357,7 +352,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     if (error === undefined && !hasMetadata(metadata)) {
       return { status, trailers: { ...head, "grpc-status": "0" } };
     }
-    const headBytes = head === undefined ? 0 : headerListBytes(head) + DATE_BYTES;
+    const headBytes = head === undefined ? 0 : headerListBytes(head);
     const usedBytes = this.#stream.ownTrailerBytes + headBytes;
     const limitBytes = trailersLimit(this.#stream.announcedHeaderBytes);
     const { fields, fault } = fitTrailers(error, metadata, { limitBytes, usedBytes });

@@ -1,25 +1,32 @@
-import * as http from "node:http";
-import * as http2 from "node:http2";
+import { hash, randomBytes } from "node:crypto";
+import type * as net from "node:net";
+import { TLSSocket } from "node:tls";
 import { Code } from "@connectrpc/connect";
+import { compressionGzip } from "@connectrpc/connect-node";
 import { Keepalive, SERVER_TIMES } from "../connection/keepalive.ts";
-import { failure, HEADERS_MAX_FIELDS } from "../failure.ts";
+import { ReceiveBudget } from "../connection/receive-budget.ts";
+import type { Peer } from "../connection/server-connection.ts";
+import { ServerConnections } from "../connection/server-connections.ts";
+import type { ServerRequest } from "../connection/server-request.ts";
+import { failure } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
+import { runtime } from "../flow/runtime.ts";
 import { startTimer } from "../flow/wait.ts";
 import { FirstRequestTimer } from "../grpc/first-request-timer.ts";
 import { aroundHandler } from "../grpc/intercept.ts";
-import { limitsOf, SESSION_MEMORY_MB, STREAM_WINDOW_BYTES } from "../grpc/limits.ts";
+import { limitsOf } from "../grpc/limits.ts";
 import { log } from "../observe/logger.ts";
+import { type ConnectHandlers, createConnectHandlers } from "../server/connect-handlers.ts";
+import { connectOptions } from "../server/connect-options.ts";
+import { createGrpcHandler, type GrpcHandler, type Route } from "../server/handler.ts";
 import { serverClosing } from "../server/move-elsewhere.ts";
 import { pathOf, type RegisteredRoutes, register } from "../server/routes.ts";
-import { createConnectFallback, type NodeHandler } from "./connect-fallback.ts";
+import { ServerSessions } from "../server/server-sessions.ts";
 import { nodeGzip } from "./gzip.ts";
-import { createGrpcHandler, type GrpcHandler, type Route } from "./http2/handler.ts";
-import { catchUp } from "./http2/receive.ts";
-import { answer } from "./http2/refuse.ts";
-import { ServerSessions } from "./http2/server-sessions.ts";
+import { createHttp1Server, type Http1Server } from "./http1.ts";
 import { listen } from "./listen.ts";
 import { createListener, type Listener } from "./listener.ts";
-import { ServerConnections } from "./server-connections.ts";
+import { outputBuffers } from "./output-buffers.ts";
 import {
   type CloseOptions,
   checkClose,
@@ -29,24 +36,19 @@ import {
   type ServerOptions,
   withDefaults,
 } from "./server-options.ts";
+import { SocketPipe } from "./socket-pipe.ts";
 
 /** How long clients may take to read the statuses of their calls after a closing server has ended these. */
 const STATUS_READ_MS = 1000;
 
 /**
- * node:http2 resets a call with more request headers than this. A call with fewer, but more than HEADERS_MAX_FIELDS, is
- * refused with a status.
- */
-const RECEIVED_MAX_FIELDS = 2 * HEADERS_MAX_FIELDS;
-
-/**
- * A server that is safe to expose: gRPC on Hawser's own data path; Connect,
- * gRPC-Web and HTTP/1.1 on Connect's, all on one port.
+ * A server that is safe to expose: gRPC on Hawser's own data path; Connect and
+ * gRPC-Web by Connect's handlers, all on one port.
  *
- *     createListener   bytes: TLS, HTTP/2 or HTTP/1.1
- *       http2          streams ── gRPC ──> createGrpcHandler ──> ServerCall ──> handler
- *                              └─ else ──> createConnectFallback ─────────────> handler
- *       http           requests ─────────> createConnectFallback ─────────────> handler
+ *     createListener        bytes: TLS, HTTP/2 or HTTP/1.1
+ *       ServerConnections   requests ── gRPC ──> createGrpcHandler ──> ServerCall ──> handler
+ *                                    └─ else ──> createConnectHandlers ─────────────> handler
+ *       createHttp1Server   requests ──────────> connectNodeAdapter ────────────────> handler
  */
 export interface Server extends AsyncDisposable {
   /**
@@ -77,16 +79,14 @@ export function createServer(options: ServerOptions): Server {
 /** The server itself. Only hawser/testing uses kill(), which Server does not have. */
 export class HawserServer implements Server {
   readonly #grpc: GrpcHandler;
-  readonly #fallback: NodeHandler;
+  readonly #connect: ConnectHandlers;
+  readonly #http1: Http1Server;
   readonly #listener: Listener;
-  readonly #http1: http.Server;
-  readonly #http2: http2.Http2Server;
   readonly #sessions: ServerSessions | undefined;
   readonly #connections: ServerConnections;
   readonly #draining = new AbortController();
   readonly #shutdown = new AbortController();
   #listening = false;
-  #fallbackCalls = 0;
   #onIdle: (() => void) | undefined;
   #closing: Promise<void> | undefined;
   /** Resolves when the server no longer listens and all its connections are closed. */
@@ -95,64 +95,38 @@ export class HawserServer implements Server {
 
   constructor(options: ServerOptions) {
     const settings = withDefaults(options);
-    const onHandlerError = (error: unknown, path: string) =>
+    const onError = (error: unknown, path: string) =>
       log(settings.logger, "error", `the handler of ${path} failed:`, error);
+    const onClosed = () => this.#checkIdle();
     const registered = register(options.routes);
     const methods = [...registered.methods];
-    const keepalive = new Keepalive(settings.keepalive, SERVER_TIMES);
-    this.#connections = new ServerConnections(keepalive, settings.prefaceTimeoutMs);
     if (settings.sessions !== undefined) {
-      this.#sessions = new ServerSessions(settings.sessions, (connection) =>
-        this.#connections.useHawserKeepalive(connection),
-      );
+      this.#sessions = new ServerSessions(settings.sessions, cryptography);
       methods.push({ spec: this.#sessions.negotiation, options: { interceptors: [] } });
     }
-    const routes = grpcRoutes(methods, settings, onHandlerError);
-    this.#grpc = createGrpcHandler(routes, this.#sessions, {
-      onClosed: () => this.#checkIdle(),
-      onRefused: (connection) => this.#connections.drain(connection),
+    this.#grpc = createGrpcHandler(grpcRoutes(methods, settings, onError), this.#sessions, {
+      onClosed,
     });
-    this.#fallback = createConnectFallback(registered.replay, settings, {
+    const connect = connectOptions(registered.replay, settings, {
       draining: this.#draining.signal,
       shutdown: this.#shutdown.signal,
-      onHandlerError,
+      onHandlerError: onError,
+      compression: compressionGzip,
     });
-    this.#http2 = http2.createServer({
-      settings: {
-        initialWindowSize: STREAM_WINDOW_BYTES,
-        maxConcurrentStreams: settings.maxConcurrentStreams,
-        enablePush: false,
-      },
-      maxSessionMemory: SESSION_MEMORY_MB,
-      maxHeaderListPairs: RECEIVED_MAX_FIELDS,
-      // Clients of streams rightly cancel often; the attack "rapid reset" (CVE-2023-44487) is thousands a second.
-      streamResetBurst: 10_000,
-      streamResetRate: 1000,
+    this.#connect = createConnectHandlers(connect, { onError, onClosed });
+    this.#http1 = createHttp1Server(connect, settings.http1, onClosed);
+    this.#connections = new ServerConnections(connectionOptions(settings), {
+      onRequest: (request) => this.#onRequest(request),
+      onAged: (connection) => this.#sessions?.moveFrom(connection),
     });
-    this.#http2.on("session", (session) => this.#onConnection(session));
-    this.#http2.on("stream", (stream, headers, _flags, rawHeaders) => {
-      this.#connections.onStream(stream);
-      if (this.#grpc.accept(stream, headers, rawHeaders)) return;
-      this.#acceptFallback(stream, headers, rawHeaders);
+    this.#listener = createListener(options.tls, settings, {
+      http2: (socket, received) => this.#onHttp2(socket, received),
+      http1: (socket) => this.#http1.accept(socket),
     });
-    // node:http2 has sent an error to the client that breaks the protocol, and has closed its connection.
-    this.#http2.on("sessionError", () => {});
-    this.#http1 = http.createServer((request, response) => this.#serveFallback(request, response));
-    // This server has no port, so it does not emit the event at which node:http begins to watch for slow requests.
-    this.#http1.emit("listening");
-    this.#listener = createListener(options.tls, settings.prefaceTimeoutMs, {
-      http2: (socket) => this.#http2.emit("connection", socket),
-      http1: (socket) => {
-        this.#http1.emit("connection", socket);
-        socket.resume();
-      },
-    });
-    // If a TLS handshake fails or never ends, node:tls leaves closing the socket to this listener.
-    this.#listener.server.on("tlsClientError", (_error, socket) => socket.destroy());
   }
 
   get openCalls(): number {
-    return this.#grpc.open + this.#fallbackCalls;
+    return this.#grpc.open + this.#connect.open + this.#http1.open;
   }
 
   async listen(options: ListenOptions = {}): Promise<ServerAddress> {
@@ -194,7 +168,7 @@ export class HawserServer implements Server {
   kill(): Promise<void> {
     // First, so that nothing more is sent.
     this.#listener.resetAll();
-    this.#connections.destroy();
+    this.#connections.destroyAll();
     return this.close({ graceMs: 0, keepListening: false });
   }
 
@@ -208,7 +182,7 @@ export class HawserServer implements Server {
     // After GOAWAY, so that no client makes its next attempt on the same connection.
     this.#grpc.move();
     this.#draining.abort(serverClosing());
-    this.#http1.closeIdleConnections();
+    this.#http1.refuse();
     if (this.#sessionCount === 0) this.#stopListening();
     if (!this.#isIdle) {
       await new Promise<void>((resolve) => {
@@ -227,12 +201,11 @@ export class HawserServer implements Server {
       await promise;
     }
     this.#sessions?.close();
-    this.#connections.close();
+    this.#connections.closeAll();
     this.#http1.close();
-    this.#http1.closeAllConnections();
     // Data that was written must reach the socket before the socket is closed.
     await new Promise((resolve) => setImmediate(resolve));
-    this.#connections.destroy();
+    this.#connections.destroyAll();
     this.#listener.destroyAll();
     await this.#listenerClosed;
   }
@@ -254,45 +227,16 @@ export class HawserServer implements Server {
     return this.openCalls === 0 && (this.#sessionCount === 0 || this.#shutdown.signal.aborted);
   }
 
-  #onConnection(connection: http2.ServerHttp2Session): void {
-    this.#connections.add(connection);
+  #onHttp2(socket: net.Socket, received: Uint8Array): void {
+    const connection = this.#connections.add(new SocketPipe(socket), peerOf(socket), received);
     // While the server listens for sessions, a connection gets GOAWAY only when a new call arrives on it.
-    if (this.#listenerClosed !== undefined) this.#connections.drain(connection);
+    if (this.#listenerClosed !== undefined) connection.drain();
   }
 
-  #acceptFallback(
-    stream: http2.ServerHttp2Stream,
-    headers: http2.IncomingHttpHeaders,
-    rawHeaders: string[],
-  ): void {
-    stream.on("error", () => {});
-    if (rawHeaders.length > 2 * HEADERS_MAX_FIELDS) {
-      answer(stream, { ":status": 431 });
-      return;
-    }
-    const request = new http2.Http2ServerRequest(stream, headers, {}, rawHeaders);
-    const response = new http2.Http2ServerResponse(stream);
-    if (headers.expect === "100-continue") response.writeContinue();
-    this.#serveFallback(request, response);
-  }
-
-  #serveFallback(...[request, response]: Parameters<NodeHandler>): void {
-    this.#fallbackCalls++;
-    request.once("error", () => {});
-    (response as http.ServerResponse).once("close", () => {
-      this.#fallbackCalls--;
-      this.#checkIdle();
-    });
-    if (this.#closing === undefined) this.#fallback(request, response);
-    else this.#refuseFallback(request, response as http.ServerResponse);
-  }
-
-  #refuseFallback(request: Parameters<NodeHandler>[0], response: http.ServerResponse): void {
-    if (!("stream" in request)) response.setHeader("connection", "close");
-    else if (request.stream.session) {
-      this.#connections.drain(request.stream.session as http2.ServerHttp2Session);
-    }
-    response.writeHead(503).end();
+  #onRequest(request: ServerRequest): void {
+    if (this.#grpc.accept(request)) return;
+    if (this.#closing === undefined) this.#connect.serve(request);
+    else this.#connect.refuse(request);
   }
 
   #checkIdle(): void {
@@ -300,15 +244,44 @@ export class HawserServer implements Server {
   }
 }
 
-/**
- * Runs `run` after sockets were read. If the process was busy, timers fire before that; a request that has arrived by
- * then is not late.
- */
-function afterReads(run: () => void): void {
-  setImmediate(() => {
-    catchUp();
-    run();
-  });
+/** Node's part of the sessions of a server. */
+const cryptography = {
+  randomHex: (bytes: number) => randomBytes(bytes).toString("hex"),
+  sha256: (text: string) => hash("sha256", text, "base64"),
+};
+
+function connectionOptions(settings: ReturnType<typeof withDefaults>) {
+  return {
+    clock: realClock,
+    buffers: outputBuffers,
+    keepalive: new Keepalive(settings.keepalive, SERVER_TIMES),
+    maxConcurrentStreams: settings.maxConcurrentStreams,
+    holdTimeoutMs: settings.prefaceTimeoutMs,
+    abuseBudget: settings.abuseBudget,
+    minPingIntervalMs: settings.minPingIntervalMs,
+    idleMs: settings.connectionIdleMs,
+    ageMs: settings.connectionAgeMs,
+    ageGraceMs: settings.connectionAgeGraceMs,
+    budgetBytes: settings.connectionBudgetBytes,
+    serverBudget: new ReceiveBudget(
+      {
+        bytes: settings.serverBudgetBytes,
+        of: "the server",
+        limit: `serverBudgetBytes ${settings.serverBudgetBytes} B`,
+      },
+      realClock,
+    ),
+  };
+}
+
+function peerOf(socket: net.Socket): Peer {
+  const tls = socket instanceof TLSSocket ? socket : undefined;
+  return {
+    isEncrypted: tls !== undefined,
+    get certificate() {
+      return tls?.getPeerCertificate()?.fingerprint256;
+    },
+  };
 }
 
 function grpcRoutes(
@@ -316,7 +289,9 @@ function grpcRoutes(
   settings: ReturnType<typeof withDefaults>,
   onHandlerError: (error: unknown, path: string) => void,
 ): Map<string, Route> {
-  const firstRequests = new FirstRequestTimer(realClock, afterReads);
+  // In a later turn, after sockets were read: timers of a process that was busy fire before that, and a request that has
+  // arrived by then is not late.
+  const firstRequests = new FirstRequestTimer(realClock, (run) => runtime.inLaterTurn(run));
   return new Map(
     methods.map(({ spec, options }) => [
       pathOf(spec),

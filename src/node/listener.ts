@@ -2,6 +2,7 @@ import * as net from "node:net";
 import * as tls from "node:tls";
 import { TCP_KEEPALIVE_MS } from "../connection/keepalive.ts";
 import { startTimer } from "../flow/wait.ts";
+import { type Logger, log } from "../observe/logger.ts";
 import { resetSocket } from "./reset-socket.ts";
 import type { TlsOptions } from "./server-options.ts";
 import { orExplain } from "./tls.ts";
@@ -14,7 +15,8 @@ const PREFACE_START = Buffer.from("PRI * ");
 
 /** Receives each connection when its protocol is known. */
 export interface Protocols {
-  http2(socket: net.Socket): void;
+  /** @param received the first bytes */
+  http2(socket: net.Socket, received: Uint8Array): void;
   http1(socket: net.Socket): void;
 }
 
@@ -27,15 +29,28 @@ export interface Listener {
   resetAll(): void;
 }
 
+/** The limits of a listener. */
+export interface ListenerSettings {
+  /** How long a client may take to send its first bytes. */
+  readonly prefaceTimeoutMs: number;
+  /** Further sockets are closed when they are accepted. */
+  readonly maxConnections: number;
+  readonly logger: Pick<Logger, "error">;
+}
+
+/** While more sockets are closed than maxConnections allows, their number is logged so often. */
+const LOG_EVERY_MS = 60_000;
+
 /**
  * Tells HTTP/2 from HTTP/1.1 by the first bytes that a client sends, with TLS or without. Disconnects a client that
  * sends nothing for `prefaceTimeoutMs`.
  */
 export function createListener(
   tlsOptions: TlsOptions | undefined,
-  prefaceTimeoutMs: number,
+  settings: ListenerSettings,
   protocols: Protocols,
 ): Listener {
+  const { prefaceTimeoutMs } = settings;
   const sockets = new Set<net.Socket>();
   const onSocket = (socket: net.Socket) => detectProtocol(socket, prefaceTimeoutMs, protocols);
   const server =
@@ -49,6 +64,9 @@ export function createListener(
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
   });
+  // If a TLS handshake fails or never ends, node:tls leaves closing the socket to this listener.
+  server.on("tlsClientError", (_error, socket) => socket.destroy());
+  limitConnections(server, settings);
   return {
     server,
     destroyAll() {
@@ -58,6 +76,23 @@ export function createListener(
       for (const socket of sockets) resetSocket(socket);
     },
   };
+}
+
+/** Closes further sockets when they are accepted. Logs the first one, and then their number once in LOG_EVERY_MS. */
+function limitConnections(server: net.Server, { maxConnections, logger }: ListenerSettings): void {
+  let closed = 0;
+  let mayLogAt = 0;
+  server.maxConnections = maxConnections;
+  server.on("drop", () => {
+    closed++;
+    const now = performance.now();
+    if (now < mayLogAt) return;
+    mayLogAt = now + LOG_EVERY_MS;
+    const how = closed === 1 ? "a connection was" : `${closed} connections were`;
+    const what = `${how} closed when accepted: maxConnections ${maxConnections} are open; raise it, or start more servers`;
+    log(logger, "error", what);
+    closed = 0;
+  });
 }
 
 function createTlsServer(
@@ -96,9 +131,11 @@ function detectProtocol(socket: net.Socket, timeoutMs: number, protocols: Protoc
     const isHttp2 = received.subarray(0, known).equals(PREFACE_START.subarray(0, known));
     if (isHttp2 && known < PREFACE_START.length) return;
     stop();
-    socket.unshift(received);
-    if (isHttp2) protocols.http2(socket);
-    else protocols.http1(socket);
+    if (isHttp2) protocols.http2(socket, received);
+    else {
+      socket.unshift(received);
+      protocols.http1(socket);
+    }
   };
   socket.on("readable", read);
   socket.on("error", stop);

@@ -1,6 +1,7 @@
 import type { BinaryReadOptions, BinaryWriteOptions } from "@bufbuild/protobuf";
 import { Code, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
 import { type KeepaliveOptions, keepaliveChecks } from "../connection/keepalive.ts";
+import { connectionBudgetBytes, totalBudgetBytes } from "../connection/receive-budget.ts";
 import { failure } from "../failure.ts";
 import { binaryChecks, limitsOf } from "../grpc/limits.ts";
 import type { Logger } from "../observe/logger.ts";
@@ -13,16 +14,20 @@ import {
   needed,
   notNegative,
   notNegativeOrInfinite,
+  type OptionPlace,
   oneOf,
   optionsOf,
   positive,
+  positiveOrInfinite,
   someText,
   trueOrFalse,
   whole,
   withFunctions,
+  wrong,
 } from "../options.ts";
+import { identifyByCredentials, type SessionOptions } from "../server/server-sessions.ts";
 import { DEFAULT_WINDOW } from "../session/session-window.ts";
-import { identifyByCredentials, type SessionOptions } from "./http2/server-sessions.ts";
+import { type Http1Options, http1Checks } from "./http1.ts";
 import { pemChecks } from "./tls.ts";
 
 /** TLS for a server: PEM texts, as node:tls takes them. */
@@ -86,8 +91,54 @@ export interface ServerOptions {
    * TCP's keepalive.
    */
   keepalive?: KeepaliveOptions;
-  /** How long a connection may take to send its first bytes, in milliseconds. Then it is closed. Default: 10 000. */
+  /**
+   * How long a connection may take to send its first bytes, in milliseconds; and one of HTTP/2 to send its first SETTINGS,
+   * to acknowledge the server's, and to complete a block of headers. Then it is closed. Default: 10 000.
+   */
   prefaceTimeoutMs?: number;
+  /** The deadlines of requests over HTTP/1.1. */
+  http1?: Http1Options;
+  /**
+   * How many connections may be open at the same time. Further ones are closed immediately, and their number is logged at
+   * most once a minute. Default: 10 000.
+   */
+  maxConnections?: number;
+  /**
+   * How long an HTTP/2 connection may be without open calls, in milliseconds. Then it is closed (gRFC A9). Default: no
+   * limit.
+   */
+  connectionIdleMs?: number;
+  /**
+   * The age at which an HTTP/2 connection takes no more calls, in milliseconds, ± 10 % so that not all of them end at the
+   * same time (gRFC A9). Its client makes new calls on another connection, and continues its sessions there. Default: no
+   * limit.
+   */
+  connectionAgeMs?: number;
+  /**
+   * How long the other calls of a connection that has reached its age may continue, in milliseconds. Then it is closed.
+   * Default: Infinity.
+   */
+  connectionAgeGraceMs?: number;
+  /**
+   * The bytes that the calls of one HTTP/2 connection may hold: requests that handlers have not taken, and responses that
+   * the client has not. Above it each call gets less, and those of which nothing is taken for 10 s end with
+   * RESOURCE_EXHAUSTED, the largest first. Default: the larger of 8 MiB and 2 × readMaxBytes.
+   */
+  connectionBudgetBytes?: number;
+  /** The same for all connections together. Default: the larger of 128 MiB and 2 × readMaxBytes. */
+  serverBudgetBytes?: number;
+  /**
+   * How many units of work without use an HTTP/2 client may cause: a reset before any answer, an empty or unknown frame, a
+   * PING, and a SETTINGS are one unit each. 200 units a second, and each message and call that is served, give some back.
+   * Beyond it the connection is closed (ENHANCE_YOUR_CALM). "strict": 500; "lenient": 10 000. Default: 1000.
+   */
+  abuse?: "strict" | "lenient" | { budget: number };
+  /**
+   * The least time between two pings of an HTTP/2 client that sends no data between them, in milliseconds (gRFC A8). The
+   * connection of a client that breaks it three times is closed (ENHANCE_YOUR_CALM, "too_many_pings"). The pings of Hawser's clients
+   * are exempt. gRPC's own value is 300 000. 0: no limit. Default: 5000.
+   */
+  minPingIntervalMs?: number;
 }
 
 /** The address on which a server listens. */
@@ -157,7 +208,29 @@ const checks = {
   sessions: either((value) => value === false, optionsOf(sessionChecks)),
   keepalive: optionsOf(keepaliveChecks),
   prefaceTimeoutMs: positive,
+  http1: optionsOf(http1Checks),
+  maxConnections: count,
+  connectionIdleMs: positiveOrInfinite,
+  connectionAgeMs: positiveOrInfinite,
+  connectionAgeGraceMs: notNegativeOrInfinite,
+  connectionBudgetBytes: positive,
+  serverBudgetBytes: positive,
+  abuse: abuseLevel,
+  minPingIntervalMs: notNegative,
 } satisfies Checks<ServerOptions>;
+
+/** The units of the levels of `abuse`. */
+const ABUSE_UNITS = { strict: 500, default: 1000, lenient: 10_000 };
+
+function abuseLevel(value: unknown, place: OptionPlace): void {
+  if (value === "strict" || value === "lenient") return;
+  if (typeof value !== "object") throw wrong(place, value, '"strict", "lenient" or { budget }');
+  optionsOf<{ budget: number }>({ budget: needed(count) })(value, place);
+}
+
+function abuseBudget(abuse: ServerOptions["abuse"]): number {
+  return typeof abuse === "object" ? abuse.budget : ABUSE_UNITS[abuse ?? "default"];
+}
 
 const listenChecks = {
   host: someText,
@@ -200,17 +273,31 @@ export function checkClose(options: CloseOptions): void {
 /** Adds the defaults. Throws INVALID_ARGUMENT, which names the option, if one is unknown or not valid. */
 export function withDefaults(options: ServerOptions) {
   checkOptions("createServer", options, checks);
+  const limits = limitsOf(options);
+  const { readMaxBytes } = limits;
   return {
     maxTimeoutMs: options.maxTimeoutMs ?? Number.MAX_SAFE_INTEGER,
     maxConcurrentStreams: options.maxConcurrentStreams ?? 1000,
     prefaceTimeoutMs: options.prefaceTimeoutMs ?? 10_000,
-    ...limitsOf(options),
+    ...limits,
     compressMinBytes: options.compressMinBytes ?? 1024,
     sendCompression: options.sendCompression,
     interceptors: options.interceptors ?? [],
     logger: options.logger ?? console,
     sessions: options.sessions === false ? undefined : sessionDefaults(options.sessions ?? {}),
     keepalive: options.keepalive,
+    http1: {
+      headersTimeoutMs: options.http1?.headersTimeoutMs ?? 10_000,
+      bodyIdleMs: options.http1?.bodyIdleMs ?? 60_000,
+    },
+    maxConnections: options.maxConnections ?? 10_000,
+    connectionIdleMs: options.connectionIdleMs ?? Number.POSITIVE_INFINITY,
+    connectionAgeMs: options.connectionAgeMs ?? Number.POSITIVE_INFINITY,
+    connectionAgeGraceMs: options.connectionAgeGraceMs ?? Number.POSITIVE_INFINITY,
+    connectionBudgetBytes: options.connectionBudgetBytes ?? connectionBudgetBytes(readMaxBytes),
+    serverBudgetBytes: options.serverBudgetBytes ?? totalBudgetBytes(readMaxBytes),
+    abuseBudget: abuseBudget(options.abuse),
+    minPingIntervalMs: options.minPingIntervalMs ?? 5000,
   };
 }
 

@@ -14,11 +14,15 @@ import {
 import { withCallOpener } from "../client/open-call.ts";
 import { parseTargets } from "../connection/address.ts";
 import { Addresses } from "../connection/addresses.ts";
+import { ReceiveBudget, totalBudgetBytes } from "../connection/receive-budget.ts";
 import { failure } from "../failure.ts";
+import { realClock } from "../flow/clock.ts";
+import { limitsOf } from "../grpc/limits.ts";
 import { StallWarnings, stallWarnings } from "../observe/stalls.ts";
 import { checkOptions } from "../options.ts";
 import { Calls } from "./calls.ts";
-import { connectBy } from "./http2/connection.ts";
+import { connectBy } from "./connect.ts";
+import { outputBuffers } from "./output-buffers.ts";
 import { clientTls } from "./tls.ts";
 import {
   type ClosableTransport,
@@ -42,7 +46,12 @@ export function createTransport(options: TransportOptions): ClosableTransport {
   const tls = clientTls(HERE, options.tls);
   const closing = new AbortController();
   const addresses = new Addresses(targets, {
-    connect: connectBy({ tls, timeoutMs: connectTimeoutMs }),
+    connect: connectBy({
+      tls,
+      timeoutMs: connectTimeoutMs,
+      buffers: outputBuffers,
+      budget: budgetOf(options),
+    }),
     connectTimeoutMs,
     keepalive,
   });
@@ -90,6 +99,13 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     [Symbol.asyncDispose]: close,
   };
   return withCallOpener(transport, calls);
+}
+
+/** Returns the budget of the bytes that all streams of a transport hold. */
+function budgetOf(options: TransportOptions): ReceiveBudget {
+  const bytes = totalBudgetBytes(limitsOf(options).readMaxBytes);
+  const limit = `the ${bytes} B that the calls of a transport may hold`;
+  return new ReceiveBudget({ bytes, of: "the transport", limit }, realClock);
 }
 
 /** Makes the error of TLS options with a cleartext address. Such calls would otherwise be cleartext unnoticed. */

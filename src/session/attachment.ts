@@ -19,12 +19,10 @@ import type { FramedSource } from "./spool.ts";
  */
 export interface SessionStream extends CallStream {
   /**
-   * Has the stream take its messages from `source` when it writes next. They are sent before what write() was given.
-   * Returns as write() does.
-   *
-   * @param bytes how much more `source` has since the last pull(), prefixes included
+   * Sends what `source` has, now as far as the stream takes it, and the rest when it takes more. What write() is given
+   * later is sent after it. Returns as write() does.
    */
-  pull(source: FramedSource, bytes: number): Promise<void> | undefined;
+  pull(source: FramedSource): Promise<void> | undefined;
   /** Drops what waits to be written, and resolves what write() and pull() promised: another stream takes its place. */
   release(): void;
 }
@@ -36,8 +34,6 @@ export interface ClientAttachment extends SessionStream, ClientCallStream {}
  * A session's stream at the server. After endSend() it listens until the client has ended its side, at most a second.
  */
 export interface ServerAttachment extends SessionStream, ServerCallStream {
-  /** Sends all that was written, now. */
-  flush(): void;
   /**
    * Drops what waits to be written, and ends the stream with an error: the session has another stream, or has ended.
    */

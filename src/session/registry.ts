@@ -99,6 +99,13 @@ export class SessionRegistry implements SessionKeeper {
     return entry === undefined ? this.#begin(arrival) : this.#resume(entry, arrival);
   }
 
+  /** Ends the attachments of a connection that ends, so that their clients attach on another one. */
+  moveFrom(connection: object): void {
+    for (const entry of [...this.#entries.values()]) {
+      if (entry.connection === connection) entry.session.detach();
+    }
+  }
+
   /** Lets no session begin from now on (DRAINING). Sessions that exist can still be resumed. */
   drain(onEmpty: () => void): void {
     this.#onEmpty = onEmpty;

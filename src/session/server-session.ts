@@ -159,6 +159,16 @@ export class ServerSession
     else this.#lost();
   }
 
+  /** Ends the attachment, so that the client attaches again. Does nothing after the end of the call. */
+  detach(): void {
+    const { stream } = this.attachment;
+    if (stream === undefined || this.finished) return;
+    this.#lost();
+    stream.refuse(
+      failure(Code.Unavailable, "the connection takes no more calls: attach on another"),
+    );
+  }
+
   /** Drops the lost stream, and waits for another. */
   #lost(): void {
     this.releaseStream();
@@ -192,10 +202,7 @@ export class ServerSession
   sendHeaders(headers: HeaderList): void {
     if (this.#headers !== undefined) return;
     this.#headers = without(headers, this.#head);
-    const { stream } = this.attachment;
-    stream?.write(CONTROL, headerControl(writeMetadata(this.#headers)));
-    // Otherwise messages would be sent before it.
-    stream?.flush();
+    this.attachment.stream?.write(CONTROL, headerControl(writeMetadata(this.#headers)));
   }
 
   endSend({ status, trailers }: End): void {

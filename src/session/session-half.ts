@@ -1,6 +1,5 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { handled } from "../failure.ts";
-import { PREFIX_BYTES } from "../flow/length-prefix.ts";
 import { type Acknowledgements, Acknowledger } from "./acknowledgements.ts";
 import type { SessionStream } from "./attachment.ts";
 import type { SessionWindow } from "./session-window.ts";
@@ -27,11 +26,11 @@ export abstract class SessionHalf<Stream extends SessionStream> {
   }
 
   /** As CallStream.write(): returns a promise if the window is full, or the stream takes no more for now. */
-  write(flags: number, payload: Uint8Array): Promise<void> | undefined {
+  write(flags: number, payload: Uint8Array, isShared = false): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure;
     const { window, acknowledger } = this;
-    const isFull = window.push(flags, payload);
-    const written = this.attachment.outgoing?.pull(window.kept, payload.length + PREFIX_BYTES);
+    const isFull = window.push(flags, payload, isShared);
+    const written = this.attachment.outgoing?.pull(window.kept);
     if (acknowledger.isDue) acknowledger.now();
     if (!isFull) return written;
     this.#capacity ??= Promise.withResolvers();
@@ -50,9 +49,8 @@ export abstract class SessionHalf<Stream extends SessionStream> {
 
   /** Sends again all messages after the first `received` ones. */
   protected sendAgain(stream: Stream, received: number): void {
-    const { kept } = this.window;
     this.window.rewind(received);
-    stream.pull(kept, kept.framedBytes);
+    stream.pull(this.window.kept);
   }
 
   /** Lets writers continue if the window has capacity. */

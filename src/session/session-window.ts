@@ -82,10 +82,10 @@ export class SessionWindow {
   }
 
   /** Keeps a message that is sent. Returns whether the window is full now. */
-  push(flags: number, payload: Uint8Array): boolean {
+  push(flags: number, payload: Uint8Array, isShared = false): boolean {
     if (this.#closed) return false;
     checkCount(this.sent);
-    this.kept.push(flags, payload);
+    this.kept.push(flags, payload, isShared);
     this.#account.bytes += payload.length + ENTRY_BYTES;
     return this.full;
   }

@@ -10,6 +10,9 @@ export interface FramedSource {
 /** A larger message is kept as it is, not copied. */
 const COPY_MAX_BYTES = 16 * 1024;
 
+/** The same for a message that many sessions keep. A reference to a smaller one would take more memory than its copy. */
+const SHARED_COPY_MAX_BYTES = 512;
+
 /** The size of chunks grows from the first to the last while messages are kept, so that an idle session stays small. */
 const CHUNK_BYTES = { first: 512, last: 32 * 1024 };
 
@@ -42,17 +45,16 @@ export class Spool implements FramedSource {
   #at = 0;
   #offset = 0;
 
-  /** The bytes of the kept messages, prefixes included. */
-  get framedBytes(): number {
-    return this.bytes + this.messages * PREFIX_BYTES;
-  }
-
-  /** Keeps a message. */
-  push(flags: number, payload: Uint8Array): void {
+  /**
+   * Keeps a message.
+   *
+   * @param isShared whether other spools keep the same bytes
+   */
+  push(flags: number, payload: Uint8Array, isShared = false): void {
     const size = payload.length;
     this.messages++;
     this.bytes += size;
-    const copied = size <= COPY_MAX_BYTES;
+    const copied = size <= (isShared ? SHARED_COPY_MAX_BYTES : COPY_MAX_BYTES);
     const chunk = this.#chunkFor(copied ? size + PREFIX_BYTES : PREFIX_BYTES, copied);
     const { bytes, used } = chunk;
     writePrefix(bytes, used, { flags, size });

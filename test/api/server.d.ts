@@ -13,6 +13,11 @@ export { ConnectRouter } from "@connectrpc/connect";
 
 export { HandlerContext } from "@connectrpc/connect";
 
+export interface Http1Options {
+    readonly headersTimeoutMs?: number;
+    readonly bodyIdleMs?: number;
+}
+
 export { Interceptor } from "@connectrpc/connect";
 
 export interface KeepaliveOptions {
@@ -67,6 +72,17 @@ export interface ServerOptions {
     sessions?: false | SessionOptions;
     keepalive?: KeepaliveOptions;
     prefaceTimeoutMs?: number;
+    http1?: Http1Options;
+    maxConnections?: number;
+    connectionIdleMs?: number;
+    connectionAgeMs?: number;
+    connectionAgeGraceMs?: number;
+    connectionBudgetBytes?: number;
+    serverBudgetBytes?: number;
+    abuse?: "strict" | "lenient" | {
+        budget: number;
+    };
+    minPingIntervalMs?: number;
 }
 
 export { ServiceImpl } from "@connectrpc/connect";

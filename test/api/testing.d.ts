@@ -92,6 +92,11 @@ interface Duplex<Req, Res> extends Ongoing, AsyncIterable<Res> {
 
 type HeadersFunction = () => HeadersInit | Promise<HeadersInit>;
 
+interface Http1Options {
+    readonly headersTimeoutMs?: number;
+    readonly bodyIdleMs?: number;
+}
+
 interface KeepaliveOptions {
     intervalMs?: number;
     timeoutMs?: number;
@@ -153,6 +158,17 @@ interface ServerOptions {
     sessions?: false | SessionOptions;
     keepalive?: KeepaliveOptions;
     prefaceTimeoutMs?: number;
+    http1?: Http1Options;
+    maxConnections?: number;
+    connectionIdleMs?: number;
+    connectionAgeMs?: number;
+    connectionAgeGraceMs?: number;
+    connectionBudgetBytes?: number;
+    serverBudgetBytes?: number;
+    abuse?: "strict" | "lenient" | {
+        budget: number;
+    };
+    minPingIntervalMs?: number;
 }
 
 interface ServerStream<Res> extends Ongoing, AsyncIterable<Res> {

@@ -1,6 +1,9 @@
 /**
- * npm run attack              how a server serves an honest client beside a hostile one; ~2 minutes
- * npm run attack -- --only B1 one of the hostile clients
+ * npm run attack              all of it; ~6 minutes
+ * npm run attack -- beside    how a server serves an honest client beside a hostile one; --only B1 for one of those
+ * npm run attack -- floods    frames that bring nothing: when the connection ends, and the CPU; --only PING for some
+ * npm run attack -- holds     clients that make the server wait
+ * npm run attack -- honest    what must not be taken for a flood or a hold
  *
  * Server, hostile client and honest client are a process each. The honest client makes 25 calls a second and waits 4 s for
  * each: before the hostile client comes, while it runs, and after it.
@@ -13,21 +16,36 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type CallTimes, honest } from "../support/honest.ts";
 import { startExampleServer } from "../support/program.ts";
+import { tryFloods } from "./floods.ts";
+import { tryHolds } from "./holds.ts";
+import { tryHonestClients } from "./honest.ts";
 import { hostileClients } from "./hostile-clients.ts";
+import { allIsWell } from "./verdict.ts";
 
 const QUIET_MS = 2000;
 const ATTACK_MS = 8000;
 const AFTER_MS = 8000;
 
-const { values } = parseArgs({ options: { only: { type: "string" } } });
+const { values, positionals } = parseArgs({
+  options: { only: { type: "string" } },
+  allowPositionals: true,
+});
+const isChosen = (part: string) => positionals.length === 0 || positionals.includes(part);
 
-for (const { name, does } of hostileClients) {
-  if (values.only !== undefined && values.only !== name) continue;
-  console.log(`\n${name}: ${does}`);
-  await attack(name);
-}
+if (isChosen("beside")) await beside();
+if (isChosen("floods")) await tryFloods(values.only);
+if (isChosen("holds")) await tryHolds();
+if (isChosen("honest")) await tryHonestClients();
 // Node does not exit by itself if a connection was reset while it was being ended.
-process.exit(0);
+process.exit(allIsWell() ? 0 : 1);
+
+async function beside(): Promise<void> {
+  for (const { name, does } of hostileClients) {
+    if (values.only !== undefined && values.only !== name) continue;
+    console.log(`\n${name}: ${does}`);
+    await attack(name);
+  }
+}
 
 async function attack(name: string): Promise<void> {
   await using server = await startExampleServer("--grace", "0s");

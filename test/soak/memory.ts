@@ -19,7 +19,7 @@ export async function sample(): Promise<Sample> {
   const streams = () => census.clientStreams + census.serverStreams;
   while (streams() > 0 && performance.now() < limit) await turn();
   // The census drops closed objects when it is read.
-  void [census.clientSockets, census.serverSockets, census.sessions];
+  void [census.clientSockets, census.serverSockets, census.http2Connections];
   // What one collection finalizes, the next one frees.
   for (let i = 0; i < 3; i++) {
     gc();

@@ -80,8 +80,8 @@ export class SimClientStream implements ClientAttachment {
     return this.#ended;
   }
 
-  pull(kept: FramedSource, bytes: number): Promise<void> | undefined {
-    return this.outbox.pull(kept, bytes);
+  pull(kept: FramedSource): Promise<void> | undefined {
+    return this.outbox.pull(kept);
   }
 
   write(flags: number, payload: Uint8Array): Promise<void> | undefined {
@@ -93,7 +93,7 @@ export class SimClientStream implements ClientAttachment {
   taken(): void {}
 
   endSend(): void {
-    this.outbox.flush();
+    this.outbox.putRest();
     this.#end({ is: "end", fields: {} });
   }
 
@@ -140,7 +140,7 @@ export class SimClientStream implements ClientAttachment {
 
   #read(bytes: Uint8Array): void {
     try {
-      this.#reader.push(bytes);
+      this.#reader.push(bytes, 0, bytes.length);
     } catch (error) {
       if (this.#over) return;
       this.#over = true;
@@ -228,17 +228,13 @@ export class SimServerStream implements ServerAttachment {
     this.#down.put({ is: "headers", fields: headers });
   }
 
-  pull(kept: FramedSource, bytes: number): Promise<void> | undefined {
-    return this.outbox.pull(kept, bytes);
+  pull(kept: FramedSource): Promise<void> | undefined {
+    return this.outbox.pull(kept);
   }
 
   write(flags: number, payload: Uint8Array): Promise<void> | undefined {
     tellOf(flags, payload, this.#counts);
     return this.outbox.write(flags, payload);
-  }
-
-  flush(): void {
-    this.outbox.flush();
   }
 
   /** A session is read without pause. */
@@ -248,7 +244,7 @@ export class SimServerStream implements ServerAttachment {
     this.#callEnd = end;
     this.#over = true;
     if (this.#closed || this.#ended) return;
-    this.outbox.flush();
+    this.outbox.putRest();
     this.#ended = true;
     this.#down.put({ is: "end", fields: end.trailers });
     if (this.#headersSent && !this.#clientEnded) {
@@ -315,7 +311,7 @@ export class SimServerStream implements ServerAttachment {
   #read(bytes: Uint8Array): void {
     if (this.#ignoresClient) return;
     try {
-      this.#reader.push(bytes);
+      this.#reader.push(bytes, 0, bytes.length);
     } catch (error) {
       this.#ignoresClient = true;
       this.#session.onInvalid(toWire(error), this);

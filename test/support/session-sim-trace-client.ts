@@ -77,10 +77,7 @@ export class ClientSide implements Side, Dialler, ClientCallListener {
     else if ("reachable" in event) this.#reachable = event.reachable;
     else this.#receive(event);
     for (let n = 0; n < 4; n++) await null;
-    for (const [at, { outbox, up }] of this.#streams.entries()) {
-      outbox.flush();
-      this.wire.push(...drain(up, at + 1));
-    }
+    for (const [at, { up }] of this.#streams.entries()) this.wire.push(...drain(up, at + 1));
   }
 
   #act(event: Extract<Step["in"], { app: string }>): void {

@@ -82,10 +82,7 @@ export class ServerSide implements Side, ServerStreamListener {
     else if ("stream" in event) this.#receive(event);
     else throw new Error("nothing that happens to a server");
     for (let n = 0; n < 4; n++) await null;
-    for (const [at, { far, down }] of this.#streams.entries()) {
-      far?.outbox.flush();
-      this.wire.push(...drain(down, at + 1));
-    }
+    for (const [at, { down }] of this.#streams.entries()) this.wire.push(...drain(down, at + 1));
   }
 
   #act(event: Extract<Step["in"], { app: string }>): void {

@@ -69,21 +69,21 @@ export class Pipe {
 }
 
 /**
- * Does as src/node/http2/message-stream.ts does: the pieces of a source leave when it is
- * flushed, and before the control frames; a writer is held back while much
- * waits. What there waits for a tick waits here for flush().
+ * Does as src/connection/message-stream.ts does: what is written leaves immediately, and the pieces of a source while the
+ * pipe takes them; a writer is held back while much waits.
  */
 export class SimOutbox {
   readonly #pipe: Pipe;
   #source: FramedSource | undefined;
-  #frames: Uint8Array[] = [];
-  #bytes = 0;
   #drained: PromiseWithResolvers<void> | undefined;
   #failure: { error: unknown } | undefined;
 
   constructor(pipe: Pipe) {
     this.#pipe = pipe;
-    pipe.onDrained = () => this.#drain();
+    pipe.onDrained = () => {
+      if (this.#source !== undefined) this.#putPieces(this.#source, false);
+      if (!pipe.full) this.#drain();
+    };
   }
 
   write(flags: number, payload: Uint8Array): Promise<void> | undefined {
@@ -91,38 +91,45 @@ export class SimOutbox {
     const frame = new Uint8Array(PREFIX_BYTES + payload.length);
     writePrefix(frame, 0, { flags, size: payload.length });
     frame.set(payload, PREFIX_BYTES);
-    this.#frames.push(frame);
-    return this.#add(frame.length);
+    this.putRest();
+    this.#pipe.put({ is: "data", bytes: frame });
+    return this.#awaitCapacity();
   }
 
-  pull(source: FramedSource, bytes: number): Promise<void> | undefined {
+  pull(source: FramedSource): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure.error;
-    this.#source = source;
-    return this.#add(bytes);
+    this.#putPieces(source, false);
+    return this.#awaitCapacity();
   }
 
-  #add(bytes: number): Promise<void> | undefined {
-    this.#bytes += bytes;
+  /** Puts what the source still has into the pipe. */
+  putRest(): void {
+    if (this.#source !== undefined) this.#putPieces(this.#source, true);
+  }
+
+  #putPieces(source: FramedSource, isAll: boolean): void {
+    this.#source = source;
+    while (isAll || !this.#pipe.full) {
+      const piece = source.next();
+      if (piece === undefined) {
+        this.#source = undefined;
+        return;
+      }
+      // Not copied: what a source has given out it must not write to again.
+      this.#pipe.put({ is: "data", bytes: piece });
+    }
+  }
+
+  #awaitCapacity(): Promise<void> | undefined {
     if (!this.#pipe.full) return undefined;
     this.#drained ??= Promise.withResolvers();
     return this.#drained.promise;
   }
 
-  flush(): void {
-    if (this.#bytes === 0 || this.#failure !== undefined) return;
-    this.#bytes = 0;
-    for (let piece = this.#source?.next(); piece !== undefined; piece = this.#source?.next()) {
-      // Not copied: what a source has given out it must not write to again.
-      if (piece.length > 0) this.#pipe.put({ is: "data", bytes: piece });
-    }
-    for (const bytes of this.#frames) this.#pipe.put({ is: "data", bytes });
-    this.#frames = [];
-  }
-
   /** Drops what waits, and lets writers continue that wait for the pipe. */
   release(): void {
     this.#failure ??= { error: new Error("this outbox was released") };
-    this.#forget();
+    this.#source = undefined;
     this.#drain();
   }
 
@@ -130,15 +137,9 @@ export class SimOutbox {
   fail(error: unknown): void {
     if (this.#failure !== undefined) return;
     this.#failure = { error };
-    this.#forget();
+    this.#source = undefined;
     this.#drained?.reject(error);
     this.#drained?.promise.catch(() => {});
-  }
-
-  #forget(): void {
-    this.#source = undefined;
-    this.#frames = [];
-    this.#bytes = 0;
   }
 
   #drain(): void {

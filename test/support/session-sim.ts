@@ -245,14 +245,7 @@ export class SimWorld {
     return this.attachments.filter(isLive).reverse();
   }
 
-  /** Streams are written to what the sessions gave them. */
-  flush(attachment: SimAttachment): void {
-    attachment.near.outbox.flush();
-    attachment.far?.outbox.flush();
-  }
-
   deliver(attachment: SimAttachment, way: "up" | "down", units: number): void {
-    this.flush(attachment);
     const { near, down, server } = attachment;
     if (way === "down") {
       if (!attachment.lostNear) down.deliver(units, (item) => near.receive(item));
@@ -271,7 +264,6 @@ export class SimWorld {
       for (const attachment of this.live) {
         for (const way of ["up", "down"] as const) {
           const pipe = way === "up" ? attachment.near.up : attachment.down;
-          this.flush(attachment);
           if (!pipe.stalled) this.deliver(attachment, way, pipe.waiting);
         }
       }

@@ -1,9 +1,13 @@
-import { subscribe, unsubscribe } from "node:diagnostics_channel";
-import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { expect } from "vitest";
 import type { SessionLost } from "../../gen/hawser/v1/session_pb.js";
 import { readSessionLost } from "../../src/index.ts";
-import { ConnectError, type HandlerContext, type SessionOptions } from "../../src/server.ts";
+import { identifyByCredentials } from "../../src/server/server-sessions.ts";
+import {
+  ConnectError,
+  type HandlerContext,
+  type SessionCaller,
+  type SessionOptions,
+} from "../../src/server.ts";
 import { aborted, gate } from "./gate.ts";
 import { failureOf } from "./read.ts";
 import { type Attached, end, type SessionPeer, sessionPeer } from "./session-peer.ts";
@@ -30,7 +34,7 @@ export interface Asked {
 /** A world whose server notes the requests of its handlers, and the attachments that arrive. */
 export interface SessionWorld extends World {
   readonly runs: Run[];
-  /** All attachments, those that were refused included. */
+  /** All attachments with valid headers, those that were refused included. */
   readonly asked: Asked[];
   /** A client that writes bytes, past the link; closed with the world. */
   peer(): Promise<SessionPeer>;
@@ -39,14 +43,6 @@ export interface SessionWorld extends World {
 export interface SessionSetup extends Omit<Setup, "server"> {
   sessions?: false | SessionOptions;
   server?: Omit<NonNullable<Setup["server"]>, "sessions">;
-}
-
-/** Node's diagnostics channel that reports each stream that a server gets. */
-const STREAM_OPENED = "http2.server.stream.created";
-
-interface Opened {
-  readonly stream: ServerHttp2Stream;
-  readonly headers: IncomingHttpHeaders;
 }
 
 /**
@@ -58,6 +54,17 @@ export async function sessionWorld(setup: SessionSetup = {}): Promise<SessionWor
   const runs: Run[] = [];
   const asked: Asked[] = [];
   const peers: SessionPeer[] = [];
+  const identify = (caller: SessionCaller) => {
+    const { header } = caller;
+    asked.push({
+      session: String(header.get("hawser-session")),
+      attach: Number(header.get("hawser-attach")),
+      cancel: header.has("hawser-cancel"),
+      window: String(header.get("hawser-window")),
+    });
+    const { identify: given = identifyByCredentials } = sessions || {};
+    return given(caller);
+  };
   const world = await start({
     ...rest,
     greeter: {
@@ -77,21 +84,9 @@ export async function sessionWorld(setup: SessionSetup = {}): Promise<SessionWor
       },
       ...greeter,
     },
-    server: { ...server, sessions },
+    server: { ...server, sessions: sessions === false ? false : { ...sessions, identify } },
   });
   const port = Number(new URL(world.url).port);
-  const note = (event: unknown) => {
-    const { stream, headers } = event as Opened;
-    if (stream.session?.socket.localPort !== port) return;
-    if (headers["hawser-session"] === undefined) return;
-    asked.push({
-      session: String(headers["hawser-session"]),
-      attach: Number(headers["hawser-attach"]),
-      cancel: headers["hawser-cancel"] !== undefined,
-      window: String(headers["hawser-window"]),
-    });
-  };
-  subscribe(STREAM_OPENED, note);
   // Not copied: `link` is a getter that may throw.
   return Object.create(world, {
     runs: { value: runs },
@@ -107,7 +102,6 @@ export async function sessionWorld(setup: SessionSetup = {}): Promise<SessionWor
       value: async () => {
         for (const peer of peers) await peer[Symbol.asyncDispose]();
         await world[Symbol.asyncDispose]();
-        unsubscribe(STREAM_OPENED, note);
       },
     },
   }) as SessionWorld;

@@ -69,6 +69,8 @@ export async function watchedServer(
   }
 
   const server = createServer({
+    // Peers of tests ping to learn that all was read.
+    minPingIntervalMs: 0,
     ...options,
     logger: { error: log },
     routes: (router) =>

@@ -3,8 +3,8 @@ import { randomUUID } from "node:crypto";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { PostRequestSchema, WatchRequestSchema } from "../../../gen/chat/v1/room_pb.js";
 import { ROOM, TEXT } from "../job.ts";
+import { Connection } from "./connection.ts";
 import { type Crowd, type CrowdOptions, type CrowdOwner, each } from "./crowd.ts";
-import { Connection } from "./http2.ts";
 
 export async function gather(options: CrowdOptions, owner: CrowdOwner): Promise<Crowd> {
   const { address, watchers, connections } = options;

@@ -5,8 +5,8 @@ import { JoinRequestSchema, PostRequestSchema } from "../../../gen/chat/v1/room_
 import { sleep } from "../../../src/flow/wait.ts";
 import { emit } from "../../commands.ts";
 import { type PostJob, ROOM, TEXT } from "../job.ts";
+import { Connection } from "./connection.ts";
 import { each } from "./crowd.ts";
-import { Connection } from "./http2.ts";
 
 /** Posts one message; resolves when it is acknowledged. */
 export type Poster = () => Promise<void>;
@@ -122,7 +122,7 @@ async function memberPoster(connection: Connection, name: string): Promise<Poste
   let received = -1;
   let posted: PromiseWithResolvers<void> | undefined;
   const open = { room: `room of ${name}`, name, producer: randomUUID() };
-  const id = connection.open(request({ case: "open", value: open }), false, {
+  const call = connection.open(request({ case: "open", value: open }), false, {
     onMessages(count) {
       received += count;
       opened.resolve();
@@ -134,7 +134,7 @@ async function memberPoster(connection: Connection, name: string): Promise<Poste
   return () => {
     sequence++;
     posted = Promise.withResolvers();
-    connection.send(id, request({ case: "say", value: { text: TEXT, sequence } }));
+    call.send(request({ case: "say", value: { text: TEXT, sequence } }));
     return posted.promise;
   };
 }

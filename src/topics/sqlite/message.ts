@@ -2,6 +2,7 @@
  * The messages between the threads of a SQLite log. They contain records as columns and one buffer,
  * which is transferred instead of copied, unless live readers need it.
  */
+import type { MessagePort } from "node:worker_threads";
 import type { Code } from "@connectrpc/connect";
 import type { RetentionLimits } from "../retention.ts";
 
@@ -12,6 +13,12 @@ export interface ThreadData {
   readonly retention: RetentionLimits;
   /** The largest size of the file, in pages of 4 KiB. Only tests set it, to simulate a small disk. */
   readonly maxPages: number | undefined;
+}
+
+/** What the worker gets. */
+export interface WorkerInput extends ThreadData {
+  /** The thread's end of its channel to the log. On Deno `parentPort` is no MessagePort. */
+  readonly port: MessagePort;
 }
 
 /** Records of one or more appends, in the order of the calls. */

@@ -1,6 +1,6 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 // biome-ignore lint/style/useNodejsImportProtocol: webpack 5 breaks `new Worker` where it comes from node:worker_threads
-import { Worker } from "worker_threads";
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "worker_threads";
 import { failure } from "../../failure.ts";
 import { logFailure } from "../log-failure.ts";
 import type {
@@ -11,6 +11,7 @@ import type {
   ReaderCall,
   ThreadData,
   ToThread,
+  WorkerInput,
   WriterCall,
 } from "./message.ts";
 
@@ -21,6 +22,7 @@ import type {
 export class Thread<Call extends WriterCall | ReaderCall> {
   readonly #path: string;
   readonly #worker: Worker;
+  readonly #port: MessagePort;
   readonly #calls = new Map<number, PromiseWithResolvers<unknown>>();
   readonly #onMessage: (message: AppendedMessage) => void;
   readonly #onFailed: (error: ConnectError) => void;
@@ -43,11 +45,15 @@ export class Thread<Call extends WriterCall | ReaderCall> {
     this.#path = data.path;
     this.#onMessage = onMessage;
     this.#onFailed = onFailed;
-    this.#worker = startWorker(data);
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    this.#worker = startWorker({ ...data, port: port2 });
     this.#worker.unref();
-    this.#worker.on("message", (message: FromThread) => this.#receive(message));
-    this.#worker.on("error", (error) => this.#fail(this.#unexpected(error)));
-    this.#worker.on("exit", () => this.#fail(this.#unexpected(undefined)));
+    port1.on("message", (message: FromThread) => this.#receive(message));
+    // The listener has referenced it; hold() references the worker.
+    port1.unref();
+    this.#worker.on("error", (error) => this.#onEnd(error));
+    this.#worker.on("exit", () => this.#onEnd(undefined));
   }
 
   /** Sends a call to the thread. Resolves or rejects with the thread's answer. */
@@ -61,7 +67,7 @@ export class Thread<Call extends WriterCall | ReaderCall> {
   }
 
   post(message: ToThread, transfer: ArrayBuffer[] = []): void {
-    this.#worker.postMessage(message, transfer);
+    this.#port.postMessage(message, transfer);
   }
 
   /** Changes the number of calls and appends that wait for this thread. */
@@ -79,7 +85,20 @@ export class Thread<Call extends WriterCall | ReaderCall> {
     } finally {
       this.#ended ??= { error: failure(Code.Unavailable, "the log is closed") };
       await this.#worker.terminate();
+      this.#port.close();
     }
+  }
+
+  /** Receives what the thread sent before its end, which may be the reason for it. */
+  #onEnd(cause: unknown): void {
+    for (
+      let last = receiveMessageOnPort(this.#port);
+      last !== undefined;
+      last = receiveMessageOnPort(this.#port)
+    ) {
+      this.#receive(last.message as FromThread);
+    }
+    this.#fail(this.#unexpected(cause));
   }
 
   #receive(message: FromThread): void {
@@ -118,11 +137,12 @@ export class Thread<Call extends WriterCall | ReaderCall> {
 }
 
 /** Bundlers look for exactly this expression, `new Worker(new URL(…, import.meta.url))`, and build that file too. */
-function startWorker(workerData: ThreadData): Worker {
+function startWorker(workerData: WorkerInput): Worker {
   try {
     // execArgv: the worker does not inherit this process's options, such as `--input-type` or `--test`.
     return new Worker(new URL("./sqlite-worker.js", import.meta.url), {
       workerData,
+      transferList: [workerData.port],
       execArgv: [],
       name: "hawser-log",
     });

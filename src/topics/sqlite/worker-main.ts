@@ -2,12 +2,7 @@
  * The threads of a SQLite log: one writes, one reads, each with its own connection. The appends
  * that wait for the writer go into one transaction, so that they share one fsync.
  */
-import {
-  type MessagePort,
-  parentPort,
-  receiveMessageOnPort,
-  workerData,
-} from "node:worker_threads";
+import { receiveMessageOnPort, workerData } from "node:worker_threads";
 import {
   type AppendMessage,
   type CallMessage,
@@ -15,8 +10,8 @@ import {
   failureOf,
   type PageColumns,
   type ReaderCall,
-  type ThreadData,
   type ToThread,
+  type WorkerInput,
   type WriterCall,
 } from "./message.ts";
 import { FileReader } from "./reader.ts";
@@ -31,8 +26,8 @@ const SWEEP_EVERY_MS = 5;
 /** How long the writer deletes nothing after the disk had no space for a deletion. */
 const SWEEP_AGAIN_MS = 1_000;
 
-const data = workerData as ThreadData;
-const port = parentPort as MessagePort;
+const data = workerData as WorkerInput;
+const { port } = data;
 
 function post(message: FromThread, transfer: ArrayBuffer[] = []): void {
   port.postMessage(message, transfer);

@@ -1,0 +1,270 @@
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { failure, systemReason } from "../failure.ts";
+import { realClock } from "../flow/clock.ts";
+import { checkRequestHeaders, HEADERS_MAX_BYTES } from "../grpc/header-limits.ts";
+import { createConnection } from "../http2/connection.ts";
+import type {
+  ConnectionEnd,
+  ConnectionListener,
+  Http2Connection,
+  OutputBuffers,
+} from "../http2/types.ts";
+import type { NegotiatedSettings } from "../session/settings.ts";
+import type { Target } from "./address.ts";
+import type { BytePipe } from "./byte-pipe.ts";
+import { GrpcClientStream, type StreamConnection } from "./client-stream.ts";
+import type { Connection, ConnectionOwner, OpenStream } from "./connection.ts";
+import type { Watch } from "./keepalive.ts";
+import { PipeDriver, type PipeOwner } from "./pipe-driver.ts";
+import { ConnectionMemory, type ReceiveBudget } from "./receive-budget.ts";
+import { Http2Code } from "./reset-meaning.ts";
+import { NOT_HTTP2, SERVER_CLOSED } from "./unreachable.ts";
+
+/** What the connections of a transport share. */
+export interface ClientConnectionOptions {
+  readonly buffers: OutputBuffers;
+  /** The bytes that the streams of all connections may hold. */
+  readonly budget: ReceiveBudget;
+}
+
+export interface ClientConnectionInit extends ClientConnectionOptions {
+  readonly target: Target;
+  readonly pipe: BytePipe;
+  readonly owner: ConnectionOwner;
+}
+
+/** Why a connection could not be used: a reason for errors, and its cause. */
+export interface NotReady {
+  readonly reason: string;
+  readonly cause: unknown;
+}
+
+/** One HTTP/2 connection of a client. It may be used when `ready` has resolved. */
+export class ClientConnection
+  implements Connection, StreamConnection, ConnectionListener, PipeOwner
+{
+  readonly target: Target;
+  /** The address in errors. */
+  readonly name: string;
+  readonly memory: ConnectionMemory;
+  readonly #ready = Promise.withResolvers<void>();
+  /** Resolves with the server's SETTINGS; rejects with NotReady if the connection is lost before. */
+  readonly ready = this.#ready.promise;
+  readonly #pipe: BytePipe;
+  readonly #owner: ConnectionOwner;
+  readonly #driver: PipeDriver;
+  readonly #http2: Http2Connection;
+  readonly #keepalive: Watch;
+  readonly #closed = Promise.withResolvers<void>();
+  #isReady = false;
+  #settings: NegotiatedSettings | false | undefined;
+  /** When `sessionSettings` was set, by this process's clock. */
+  #settingsSetMs = 0;
+  #areSettingsOutdated = false;
+  #active = 0;
+  #isDraining = false;
+  /** The server's reason for GOAWAY, if that named an error. */
+  #goawayReason: string | undefined;
+  #lost: ConnectError | undefined;
+  /** The closed streams that wait for `lossReason`. */
+  #lostStreams: (() => void)[] = [];
+
+  constructor({ target, pipe, owner, buffers, budget }: ClientConnectionInit) {
+    this.target = target;
+    this.name = target.name;
+    this.#pipe = pipe;
+    this.#owner = owner;
+    this.memory = new ConnectionMemory([budget], realClock);
+    this.#driver = new PipeDriver(pipe, buffers, this);
+    this.#http2 = createConnection(
+      { role: "client", clock: realClock, buffers, maxHeaderListBytes: HEADERS_MAX_BYTES },
+      this,
+    );
+    this.#keepalive = owner.keepalive.watch({
+      bytesRead: () => pipe.bytesRead,
+      // Calls that wait for this connection must fail too if the server no longer answers.
+      busy: () => this.#active > 0 || owner.isAwaited(),
+      ping: (answered) => this.#http2.ping(answered),
+      dead: (afterMs) => {
+        this.#lose(`no answer to a keepalive ping for ${afterMs} ms`);
+        pipe.destroy();
+      },
+    });
+    this.#driver.start(this.#http2);
+  }
+
+  get hasFreeStream(): boolean {
+    return this.isUsable && this.#active < this.#http2.peer.maxConcurrentStreams;
+  }
+
+  get takesNoCalls(): boolean {
+    return this.isUsable && this.#http2.peer.maxConcurrentStreams === 0;
+  }
+
+  get isUsable(): boolean {
+    return this.#isReady && this.#http2.isUsable && this.#lost === undefined;
+  }
+
+  get active(): number {
+    return this.#active;
+  }
+
+  get lossReason(): ConnectError | undefined {
+    return this.#lost;
+  }
+
+  get sessionSettings(): NegotiatedSettings | false | undefined {
+    return this.#settings;
+  }
+
+  setSessionSettings(settings: NegotiatedSettings | false): void {
+    this.#settings = settings;
+    this.#settingsSetMs = realClock.now();
+    this.#areSettingsOutdated = false;
+  }
+
+  invalidateSettings(untilMs: number): void {
+    if (this.#settingsSetMs <= untilMs && this.#settings) this.#areSettingsOutdated = true;
+  }
+
+  get mustNegotiate(): boolean {
+    return this.#settings === undefined || this.#areSettingsOutdated;
+  }
+
+  open(init: OpenStream): GrpcClientStream {
+    const { fields, hasMetadata, reserveBytes } = init.head;
+    fields[":authority"] = this.target.authority;
+    if (hasMetadata) {
+      checkRequestHeaders(fields, this.#http2.peer.maxHeaderListBytes, reserveBytes);
+    }
+    const stream = new GrpcClientStream(this.#http2, this, init);
+    if (this.#active++ === 0) {
+      this.#pipe.keepAlive(true);
+      this.#keepalive.onBusy();
+    }
+    // The stream ids are used up: the connection ends with its streams, and later calls get another one.
+    if (!this.#http2.isUsable) this.#drain();
+    return stream;
+  }
+
+  onAwaited(): void {
+    if (this.#active === 0) this.#keepalive.onBusy();
+  }
+
+  useHawserKeepalive(): void {
+    this.#keepalive.useHawserKeepalive();
+  }
+
+  async close(reason: ConnectError): Promise<void> {
+    this.#lost ??= reason;
+    // Else the process may end before what was written has left.
+    this.#pipe.keepAlive(true);
+    this.#http2.close(Http2Code.NO_ERROR);
+    this.#driver.destroyWhenWritten();
+    await this.#closed.promise;
+  }
+
+  // StreamConnection: called by the streams.
+
+  whenLost(run: () => void): void {
+    if (this.#lost === undefined) this.#lostStreams.push(run);
+    else run();
+  }
+
+  onStreamClosed(): void {
+    if (--this.#active === 0) {
+      this.#pipe.keepAlive(false);
+      if (this.#isDraining) this.#closeIdle();
+    }
+    this.#owner.onChange();
+  }
+
+  // ConnectionListener: called by the HTTP/2 connection.
+
+  /** A server cannot send requests: push is off. */
+  onRequest(): undefined {}
+
+  onOutput(): void {
+    this.#driver.scheduleWrite();
+  }
+
+  onFull(): void {
+    this.#driver.writeNow();
+  }
+
+  onSettings(): void {
+    if (this.#isReady) this.#owner.onChange();
+    else {
+      this.#isReady = true;
+      this.#pipe.keepAlive(false);
+      this.#ready.resolve();
+    }
+  }
+
+  onGoaway(code: number, _lastStreamId: number, debugData: string): void {
+    const { keepalive } = this.#owner;
+    if (!this.#isDraining) this.#owner.onDrain();
+    if (code === Http2Code.ENHANCE_YOUR_CALM && debugData === "too_many_pings") {
+      keepalive.slowDown();
+    }
+    if (code !== Http2Code.NO_ERROR) {
+      const text = debugData === "" ? "" : ` "${debugData}"`;
+      this.#goawayReason = `it sent GOAWAY with HTTP/2 error ${code}${text}`;
+    }
+    this.#drain();
+    this.#owner.onChange();
+  }
+
+  onClosed({ by, reason }: ConnectionEnd): void {
+    this.#failReady({ reason: `${NOT_HTTP2}: ${reason}`, cause: undefined });
+    this.#lose(by === "failed" ? `the server broke the HTTP/2 protocol: ${reason}` : CLOSED);
+    this.#driver.finish();
+    this.#owner.onChange();
+  }
+
+  // PipeOwner: called by the driver.
+
+  onPipeEnd(error: unknown): void {
+    const reason = error === undefined ? undefined : systemReason(error);
+    this.#failReady({ reason: reason ?? SERVER_CLOSED, cause: error });
+    this.#lose(this.#goawayReason ?? reason ?? CLOSED);
+  }
+
+  onPipeClosed(): void {
+    this.#keepalive[Symbol.dispose]();
+    this.memory.close();
+    this.#closed.resolve();
+    this.#owner.onChange();
+  }
+
+  #failReady(notReady: NotReady): void {
+    if (!this.#isReady) this.#ready.reject(notReady);
+  }
+
+  #lose(reason: string): void {
+    this.#lost ??= failure(
+      Code.Unavailable,
+      `the connection to ${this.target.name} was lost (${reason})`,
+    );
+    const lostStreams = this.#lostStreams;
+    this.#lostStreams = [];
+    for (const onLost of lostStreams) onLost();
+  }
+
+  /** Opens no more streams, and closes the connection when the last one has ended. */
+  #drain(): void {
+    this.#isDraining = true;
+    if (this.#active === 0) this.#closeIdle();
+  }
+
+  /** Closes the connection, on which no stream is open and none can be opened; not while it calls. */
+  #closeIdle(): void {
+    queueMicrotask(() => {
+      if (this.#active > 0 || this.#lost !== undefined) return;
+      this.#lose(this.#goawayReason ?? CLOSED);
+      this.#http2.close(Http2Code.NO_ERROR);
+    });
+  }
+}
+
+const CLOSED = "the server closed it";

@@ -1,0 +1,327 @@
+import type { ConnectError } from "@connectrpc/connect";
+import type { CallStream, CallStreamListener, Received } from "../call-stream.ts";
+import { handled } from "../failure.ts";
+import { PREFIX_BYTES } from "../flow/length-prefix.ts";
+import { FrameReader, type FrameRules } from "../grpc/framing.ts";
+import { EARNED_BY_CALL, EARNED_BY_MESSAGE } from "../http2/abuse.ts";
+import type { Http2Stream } from "../http2/types.ts";
+import type { FramedSource } from "../session/spool.ts";
+import {
+  type BudgetedStream,
+  type ConnectionMemory,
+  FIRST_WINDOW_BYTES,
+  LARGEST_WINDOW_BYTES,
+} from "./receive-budget.ts";
+import { Http2Code } from "./reset-meaning.ts";
+
+/** The approximate cost of a message that waits for the application, beside its bytes. */
+const ENTRY_BYTES = 64;
+
+/** The connection earns for this many messages of a stream at once. */
+const EARNED_TOGETHER = 16;
+
+/**
+ * A window grows if the application took a whole one within this time. A stream that is slower is not held back by its
+ * window, unless the way to the peer and back takes longer.
+ */
+const GROWTH_MS = 250;
+
+/** What a MessageStream needs beside its HTTP/2 stream. With `controlFrames` it belongs to a session. */
+export interface MessageStreamInit extends FrameRules {
+  /** The memory that the streams of the connection hold. */
+  readonly memory: ConnectionMemory;
+}
+
+/**
+ * The messages of an HTTP/2 stream in both directions: the common part of its two ends.
+ *
+ * What is written goes into the output of the connection immediately, as far as the windows and the pipe allow; write()
+ * returns a promise while some of it waits.
+ *
+ * The peer may send again as many bytes as the application took. The bytes of an incomplete message are returned as
+ * they arrive, since the application cannot take them: so a message may be larger than the window. The stream of a
+ * session is always read, because the window of the session limits the peer.
+ */
+export abstract class MessageStream implements CallStream, BudgetedStream {
+  /** Set by the subclass, before anything is written or received. */
+  protected native!: Http2Stream;
+  protected readonly reader: FrameReader;
+  /** The call, or the session. */
+  protected abstract readonly listener: CallStreamListener<CallStream>;
+  /** If true, received data is dropped. */
+  protected isDiscarding = false;
+  readonly #memory: ConnectionMemory;
+  readonly #isPaced: boolean;
+  #source: FramedSource | undefined;
+  #drained: PromiseWithResolvers<void> | undefined;
+  #failure: { error: unknown } | undefined;
+  /** Whether received data is being read: then the credit is returned when all of it was read. */
+  #isReading = false;
+  /** The messages that the listener was given and the application has not taken; their bytes with prefixes. */
+  #untaken = 0;
+  #untakenBytes = 0;
+  /** The part of `heldBytes` that was counted. */
+  #countedBytes = 0;
+  #isIncomplete = false;
+  /** Whether the window is larger than `#windowBytes`, for the rest of an incomplete message. */
+  #isAhead = false;
+  #isClosed = false;
+  #windowBytes = FIRST_WINDOW_BYTES;
+  /** The bytes that the application took since `#windowTakenAt`, when it had taken a whole window. */
+  #takenBytes = 0;
+  #windowTakenAt = Number.NEGATIVE_INFINITY;
+  /** The messages for which the connection has not earned yet. */
+  #unearned = 0;
+  /** Changes whenever the application takes a message, and when all that waited was sent. */
+  progress = 0;
+
+  constructor(init: MessageStreamInit) {
+    this.reader = new FrameReader(init, this);
+    this.#isPaced = init.controlFrames === undefined;
+    this.#memory = init.memory;
+    this.#memory.add(this);
+  }
+
+  // Messages that this side sends.
+
+  write(flags: number, payload: Uint8Array): Promise<void> | undefined {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    // They were given before this message.
+    if (this.#source !== undefined) this.#writePieces(this.#source, true);
+    this.#onMessageDone();
+    return this.#afterWrite(this.native.writeMessage(flags, payload));
+  }
+
+  pull(source: FramedSource): Promise<void> | undefined {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    if (this.#drained === undefined) return this.#afterWrite(this.#writePieces(source, false));
+    this.#source = source;
+    return this.#drained.promise;
+  }
+
+  /**
+   * Writes the pieces of a source while the stream takes them.
+   *
+   * @param isAll whether the rest is written too, and then waits in the stream
+   */
+  #writePieces(source: FramedSource, isAll: boolean): boolean {
+    this.#source = undefined;
+    let hasCapacity = true;
+    for (let piece = source.next(); piece !== undefined; piece = source.next()) {
+      this.#onMessageDone();
+      hasCapacity = this.native.write(piece);
+      if (hasCapacity || isAll) continue;
+      this.#source = source;
+      break;
+    }
+    return hasCapacity;
+  }
+
+  #afterWrite(hasCapacity: boolean): Promise<void> | undefined {
+    if (hasCapacity) return undefined;
+    this.recount();
+    this.#drained ??= Promise.withResolvers();
+    return this.#drained.promise;
+  }
+
+  onDrain(): void {
+    this.progress++;
+    if (this.#source !== undefined && !this.#writePieces(this.#source, false)) return;
+    this.recount();
+    this.#resolveDrained();
+  }
+
+  /** Writes what a source still has: to be called before the end is written. */
+  protected writeRest(): void {
+    if (this.#source !== undefined) this.#writePieces(this.#source, true);
+  }
+
+  release(): void {
+    this.#failure ??= { error: new Error("this stream was released") };
+    this.#source = undefined;
+    this.#resolveDrained();
+  }
+
+  /** Every later write fails with `error`. A write that waits continues to wait. */
+  protected refuseWrites(error: unknown): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = { error };
+    this.#source = undefined;
+  }
+
+  /** Every waiting and later write fails with `error`, or the error of refuseWrites(). */
+  protected failWrites(error: unknown): void {
+    this.refuseWrites(error);
+    if (this.#drained === undefined) return;
+    handled(this.#drained.promise);
+    this.#drained.reject(this.#failure?.error);
+  }
+
+  #resolveDrained(): void {
+    this.#drained?.resolve();
+    this.#drained = undefined;
+  }
+
+  abstract reset(reason: ConnectError): void;
+
+  // Messages that this side receives.
+
+  /** Called if the input is not gRPC or over a limit, or if the listener threw. */
+  protected abstract refuseInput(error: unknown): void;
+
+  onData(bytes: Uint8Array, start: number, end: number): void {
+    if (!this.isDiscarding) {
+      this.#isReading = true;
+      try {
+        this.reader.push(bytes, start, end);
+      } catch (error) {
+        this.refuseInput(error);
+      }
+      this.#isReading = false;
+    }
+    this.settle();
+  }
+
+  onFrame(message: Received): void {
+    if (this.isDiscarding) return;
+    if (this.#isIncomplete) this.#completed();
+    const bytes = message.end - message.start + PREFIX_BYTES;
+    if (this.#isPaced) {
+      this.#untaken++;
+      this.#untakenBytes += bytes;
+    } else this.#onTaken(bytes);
+    this.#onMessageDone();
+    this.listener.onMessage(message, this);
+  }
+
+  taken(bytes: number): void {
+    this.#untaken--;
+    this.#untakenBytes -= bytes + PREFIX_BYTES;
+    this.#onTaken(bytes + PREFIX_BYTES);
+    if (!this.#isReading) this.settle();
+  }
+
+  #onTaken(bytes: number): void {
+    this.progress++;
+    this.#takenBytes += bytes;
+    if (this.#takenBytes >= this.#windowBytes) this.#onWindowTaken();
+  }
+
+  /** Doubles the window if it may be what limits the peer. */
+  #onWindowTaken(): void {
+    const now = this.#memory.now();
+    const isFast = now - this.#windowTakenAt <= GROWTH_MS;
+    this.#takenBytes = 0;
+    this.#windowTakenAt = now;
+    if (!isFast || this.#windowBytes >= LARGEST_WINDOW_BYTES || !this.#memory.mayGrow) return;
+    this.#windowBytes = Math.min(this.#windowBytes * 2, LARGEST_WINDOW_BYTES);
+    this.native.setWindow(this.#windowBytes);
+  }
+
+  settle(): void {
+    const { partialBytes } = this.reader;
+    const isIncomplete = partialBytes > 0 && !this.isDiscarding && !this.#isClosed;
+    this.recount();
+    if (!isIncomplete && this.#isIncomplete) this.#completed();
+    else if (isIncomplete && !this.#isIncomplete) {
+      this.#isIncomplete = true;
+      this.#memory.onIncomplete(this);
+    }
+    if (isIncomplete || this.#isAhead) this.#lookAhead();
+    let keptBytes = 0;
+    if (this.#isPaced && !this.isDiscarding) {
+      const keepsPartial = isIncomplete && !this.#memory.mayComplete(this);
+      keptBytes = this.#untakenBytes + (keepsPartial ? partialBytes : 0);
+    }
+    const bytes = this.native.unreturnedBytes - keptBytes;
+    if (bytes > 0) this.native.returnCredit(bytes);
+  }
+
+  /**
+   * Lets the peer send the whole rest of an incomplete message at once, as grpc-go does. A proxy that reads no further than
+   * a stream whose other side takes no more (HAProxy 2.6) may otherwise wait for ever for the next WINDOW_UPDATE.
+   */
+  #lookAhead(): void {
+    const restBytes = Math.min(this.reader.missingBytes, LARGEST_WINDOW_BYTES);
+    const isAhead = restBytes > this.#windowBytes && this.#memory.mayGrow;
+    if (!isAhead && !this.#isAhead) return;
+    this.#isAhead = isAhead;
+    this.native.setWindow(isAhead ? restBytes : this.#windowBytes);
+  }
+
+  #completed(): void {
+    this.#isIncomplete = false;
+    this.#memory.onComplete(this);
+  }
+
+  // BudgetedStream: called by the budgets.
+
+  get heldBytes(): number {
+    const { partialBytes } = this.reader;
+    if (!this.#isPaced) return partialBytes;
+    const { waitingBytes } = this.native;
+    return this.#untakenBytes + this.#untaken * ENTRY_BYTES + partialBytes + waitingBytes;
+  }
+
+  get untaken(): number {
+    return this.#untaken;
+  }
+
+  get partialBytes(): number {
+    return this.reader.partialBytes;
+  }
+
+  get waitingBytes(): number {
+    return this.native.waitingBytes;
+  }
+
+  get hasCredit(): boolean {
+    return this.native.unreturnedBytes < this.#windowBytes;
+  }
+
+  recount(): void {
+    const bytes = this.isDiscarding || this.#isClosed ? 0 : this.heldBytes;
+    if (bytes === this.#countedBytes) return;
+    const more = bytes - this.#countedBytes;
+    this.#countedBytes = bytes;
+    this.#memory.count(more);
+  }
+
+  shrinkWindow(): void {
+    if (this.#windowBytes === FIRST_WINDOW_BYTES) return;
+    this.#windowBytes = FIRST_WINDOW_BYTES;
+    this.native.setWindow(FIRST_WINDOW_BYTES);
+  }
+
+  endOverBudget(error: ConnectError): void {
+    this.refuseInput(error);
+    this.isDiscarding = true;
+    // A status would wait for ever, as what the peer does not read.
+    if (this.native.waitingBytes > 0) this.native.reset(Http2Code.ENHANCE_YOUR_CALM);
+    this.settle();
+  }
+
+  /**
+   * Ends the count of what this stream holds: to be called when the HTTP/2 stream is closed.
+   *
+   * @param hasCompleted whether the call has ended with a status
+   */
+  protected closed(hasCompleted = false): void {
+    this.#isClosed = true;
+    this.recount();
+    if (this.#isIncomplete) this.#completed();
+    this.#memory.remove(this);
+    if (this.#unearned > 0) this.#earn();
+    if (hasCompleted) this.native.connection.earn(EARNED_BY_CALL);
+  }
+
+  /** Counts a message that was received or sent, which makes up for what the peer's frames cost. */
+  #onMessageDone(): void {
+    if (++this.#unearned === EARNED_TOGETHER) this.#earn();
+  }
+
+  #earn(): void {
+    this.native.connection.earn(this.#unearned * EARNED_BY_MESSAGE);
+    this.#unearned = 0;
+  }
+}

@@ -1,0 +1,138 @@
+import { runtime } from "../flow/runtime.ts";
+import { startTimer } from "../flow/wait.ts";
+import type { Http2Connection, OutputBuffers } from "../http2/types.ts";
+import type { BytePipe, PipeListener } from "./byte-pipe.ts";
+
+/**
+ * While a pipe holds this many bytes, no DATA is given to it: what waits then waits in its stream, where later messages
+ * of other streams do not wait for it. TLS holds every write until a later turn of the event loop, so less would cost
+ * throughput.
+ */
+const HELD_BYTES = 128 * 1024;
+
+/** After this side has ended, the peer may take this long to end its side. Then the pipe is destroyed. */
+const LINGER_MS = 1000;
+
+/** The client's or the server's connection, as its PipeDriver sees it. */
+export interface PipeOwner {
+  /**
+   * Called when the pipe has ended or is lost, before the HTTP/2 connection learns of it: the errors of its streams can
+   * so name the reason. `error` is `undefined` if the peer has ended the pipe.
+   */
+  onPipeEnd(error: unknown): void;
+  /** Called once, last: the pipe is closed in both directions. */
+  onPipeClosed(): void;
+}
+
+/**
+ * Moves bytes between one HTTP/2 connection and its pipe. Received bytes go to the connection at once. What is to be
+ * sent is written once in a turn of the event loop, after its microtasks: the answers of all streams to one received
+ * chunk are one write. A full output buffer is written immediately.
+ */
+export class PipeDriver implements PipeListener {
+  readonly #pipe: BytePipe;
+  readonly #buffers: OutputBuffers;
+  readonly #owner: PipeOwner;
+  #connection!: Http2Connection;
+  /** The buffers that the pipe still needs. */
+  readonly #held: Uint8Array[] = [];
+  #isWriteScheduled = false;
+  #isBlocked = false;
+  /** Whether the HTTP/2 connection is closed: nothing is received or written any more. */
+  #isFinished = false;
+  #isClosed = false;
+  #destroysWhenWritten = false;
+  #linger: Disposable | undefined;
+  readonly #writeScheduled = (): void => {
+    this.#isWriteScheduled = false;
+    this.writeNow();
+  };
+  readonly #writeAfterMicrotasks = (): void => runtime.afterMicrotasks(this.#writeScheduled);
+
+  constructor(pipe: BytePipe, buffers: OutputBuffers, owner: PipeOwner) {
+    this.#pipe = pipe;
+    this.#buffers = buffers;
+    this.#owner = owner;
+  }
+
+  /** Begins to read. The listener of `connection` must call scheduleWrite(), writeNow() and finish(). */
+  start(connection: Http2Connection): void {
+    this.#connection = connection;
+    this.#pipe.start(this);
+    if (connection.hasOutput) this.scheduleWrite();
+  }
+
+  /** Writes what there is to write after the microtasks of this turn: to be called by onOutput(). */
+  scheduleWrite(): void {
+    if (this.#isWriteScheduled || this.#isFinished) return;
+    this.#isWriteScheduled = true;
+    // Two steps: a tick alone would run before the microtasks if nothing but a callback of Node has run before it.
+    queueMicrotask(this.#writeAfterMicrotasks);
+  }
+
+  /** Writes what there is to write: to be called by onFull(). */
+  writeNow(): void {
+    if (!this.#isFinished) this.#write();
+  }
+
+  /** Writes what is left, and ends the pipe: to be called by onClosed(). */
+  finish(): void {
+    if (this.#isFinished) return;
+    this.#write();
+    this.#isFinished = true;
+    this.#pipe.end();
+    if (!this.#isClosed) this.#linger = startTimer(LINGER_MS, () => this.#pipe.destroy());
+  }
+
+  /** Closes the pipe as soon as it holds nothing that was written. To be called after finish(). */
+  destroyWhenWritten(): void {
+    this.#destroysWhenWritten = true;
+    if (this.#pipe.waitingBytes === 0) this.#pipe.destroy();
+  }
+
+  // PipeListener: called by the pipe.
+
+  onReceived(bytes: Uint8Array): void {
+    if (!this.#isFinished) this.#connection.receive(bytes);
+  }
+
+  onWritten(): void {
+    this.#giveBack();
+    if (this.#destroysWhenWritten) this.#pipe.destroy();
+    if (!this.#isBlocked || this.#isFinished) return;
+    this.#isBlocked = false;
+    this.#connection.unblock();
+    this.#write();
+  }
+
+  onEnd(error: unknown): void {
+    this.#owner.onPipeEnd(error);
+    if (!this.#isFinished) this.#connection.endOfInput();
+  }
+
+  onClosed(): void {
+    this.#isClosed = true;
+    this.#linger?.[Symbol.dispose]();
+    this.#giveBack();
+    this.#owner.onPipeClosed();
+  }
+
+  #write(): void {
+    const connection = this.#connection;
+    for (let bytes = connection.take(); bytes !== undefined; bytes = connection.take()) {
+      this.#pipe.write(bytes);
+      this.#held.push(bytes);
+    }
+    const { waitingBytes } = this.#pipe;
+    if (waitingBytes === 0) this.#giveBack();
+    else if (waitingBytes >= HELD_BYTES && !this.#isBlocked) {
+      this.#isBlocked = true;
+      connection.block();
+    }
+  }
+
+  #giveBack(): void {
+    for (const buffer of this.#held) this.#buffers.giveBack(buffer);
+    this.#held.length = 0;
+  }
+}

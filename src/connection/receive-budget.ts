@@ -1,0 +1,324 @@
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { failure } from "../failure.ts";
+import type { Clock } from "../flow/clock.ts";
+
+/** The window that each stream begins with: that of HTTP/2 (RFC 9113, 6.5.2). */
+export const FIRST_WINDOW_BYTES = 65_535;
+
+/**
+ * A window grows up to this: 100 ms at 10 MB/s. Eight streams that nobody reads then fill the budget of a connection,
+ * and all windows become small again.
+ */
+export const LARGEST_WINDOW_BYTES = 1024 * 1024;
+
+/** Above a budget, a stream that makes no progress for this time is ended. */
+const STALLED_MS = 10_000;
+
+/** How often that is checked. */
+const CHECK_MS = 1000;
+
+/** The budget of a connection, and that of a server or a transport; each at least READ_MAX_FACTOR × readMaxBytes. */
+const CONNECTION_BUDGET_BYTES = 8 * 1024 * 1024;
+const TOTAL_BUDGET_BYTES = 128 * 1024 * 1024;
+const READ_MAX_FACTOR = 2;
+
+/** Returns the default of `connectionBudgetBytes`. */
+export function connectionBudgetBytes(readMaxBytes: number): number {
+  return Math.max(CONNECTION_BUDGET_BYTES, READ_MAX_FACTOR * readMaxBytes);
+}
+
+/** Returns the default of `serverBudgetBytes`, and the budget of a transport. */
+export function totalBudgetBytes(readMaxBytes: number): number {
+  return Math.max(TOTAL_BUDGET_BYTES, READ_MAX_FACTOR * readMaxBytes);
+}
+
+/** A stream, as its budgets see it. */
+export interface BudgetedStream {
+  /** The bytes of messages that were not taken, of the incomplete one, and of those that wait to be sent. */
+  readonly heldBytes: number;
+  /** The number of messages that the application has not taken. */
+  readonly untaken: number;
+  /** The bytes that have arrived of an incomplete message. */
+  readonly partialBytes: number;
+  /** The bytes that wait to be sent. */
+  readonly waitingBytes: number;
+  /** Whether the peer may send. */
+  readonly hasCredit: boolean;
+  /** Changes whenever the application takes a message, and when all that waited was sent. */
+  readonly progress: number;
+  /** Reports how `heldBytes` has changed, by ConnectionMemory.count(). */
+  recount(): void;
+  /** Gives the stream the window that it began with. */
+  shrinkWindow(): void;
+  /** Lets the peer send more of an incomplete message, if mayComplete() allows it now. */
+  settle(): void;
+  /** Ends the stream with an error, and drops what it holds. */
+  endOverBudget(error: ConnectError): void;
+}
+
+/** The progress of a stream at the last check that found some. */
+interface Progress {
+  readonly atMs: number;
+  readonly progress: number;
+  readonly waitingBytes: number;
+  readonly partialBytes: number;
+}
+
+/** What a budget limits, for errors: "the client's connection (connectionBudgetBytes)". */
+export interface ReceiveBudgetInit {
+  readonly bytes: number;
+  /** What holds the bytes: "the connection". */
+  readonly of: string;
+  /** The name of the limit: "connectionBudgetBytes 8388608 B". */
+  readonly limit: string;
+}
+
+/**
+ * A limit of the bytes that streams hold because an application does not take them, or a peer does not: of the streams
+ * of one connection, or of several connections.
+ *
+ * Below the budget each stream's window grows as it needs. Above it no window is larger than FIRST_WINDOW_BYTES, and
+ * only the oldest incomplete message is given credit beyond that, until it is whole: so a message larger than the
+ * budget passes, and no two messages wait for each other. A stream that makes no progress for STALLED_MS is then ended,
+ * the largest first, until the rest is below the budget. Above twice the budget no new stream is admitted, and the
+ * largest streams are ended immediately; but never the oldest incomplete message while bytes of it arrive.
+ */
+export class ReceiveBudget {
+  readonly #init: ReceiveBudgetInit;
+  readonly #clock: Clock;
+  readonly #connections = new Set<ConnectionMemory>();
+  #usedBytes = 0;
+  #isAbove = false;
+  /** Whether #relieve() is queued. */
+  #isRelieving = false;
+  /** The progress of the streams that hold something, while the budget is exceeded. */
+  readonly #progress = new Map<BudgetedStream, Progress>();
+  #oldest: BudgetedStream | undefined;
+
+  constructor(init: ReceiveBudgetInit, clock: Clock) {
+    this.#init = init;
+    this.#clock = clock;
+  }
+
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
+  /** Whether new streams are admitted. */
+  get admits(): boolean {
+    return this.#usedBytes <= 2 * this.#init.bytes;
+  }
+
+  /** Whether windows may grow. */
+  get mayGrow(): boolean {
+    return !this.#isAbove;
+  }
+
+  add(connection: ConnectionMemory): void {
+    this.#connections.add(connection);
+  }
+
+  remove(connection: ConnectionMemory): void {
+    this.#connections.delete(connection);
+  }
+
+  count(bytes: number): void {
+    this.#usedBytes += bytes;
+    if (this.#usedBytes <= this.#init.bytes) return;
+    if (!this.#isAbove) this.#exceeded();
+    if (this.admits || this.#isRelieving) return;
+    this.#isRelieving = true;
+    // Not now: a stream calls this while it reads or writes.
+    queueMicrotask(() => this.#relieve());
+  }
+
+  forget(stream: BudgetedStream): void {
+    this.#progress.delete(stream);
+  }
+
+  /** Whether an incomplete message is given credit until it is whole. */
+  mayComplete(stream: BudgetedStream): boolean {
+    return !this.#isAbove || this.#oldestIncomplete() === stream;
+  }
+
+  /** Lets the next incomplete message continue if this one was the oldest. */
+  onComplete(stream: BudgetedStream): void {
+    if (this.#oldest !== stream) return;
+    this.#oldest = undefined;
+    if (this.#isAbove) this.#oldestIncomplete()?.settle();
+  }
+
+  #oldestIncomplete(): BudgetedStream | undefined {
+    if (this.#oldest !== undefined) return this.#oldest;
+    let sinceMs = Number.POSITIVE_INFINITY;
+    for (const { oldestIncomplete } of this.#connections) {
+      if (oldestIncomplete === undefined || oldestIncomplete.sinceMs >= sinceMs) continue;
+      sinceMs = oldestIncomplete.sinceMs;
+      this.#oldest = oldestIncomplete.stream;
+    }
+    return this.#oldest;
+  }
+
+  *#streams(): Generator<BudgetedStream> {
+    for (const { streams } of this.#connections) yield* streams;
+  }
+
+  #exceeded(): void {
+    this.#isAbove = true;
+    this.#oldest = undefined;
+    for (const stream of this.#streams()) stream.shrinkWindow();
+    this.#findStalled();
+    this.#checkLater();
+  }
+
+  #checkLater(): void {
+    this.#clock.startTimer(CHECK_MS, () => this.#check());
+  }
+
+  #check(): void {
+    for (const stream of this.#streams()) stream.recount();
+    const { bytes } = this.#init;
+    if (this.#usedBytes > bytes) this.#endLargest(this.#findStalled(), bytes);
+    if (this.#usedBytes > bytes) {
+      this.#checkLater();
+      return;
+    }
+    this.#isAbove = false;
+    this.#progress.clear();
+    for (const stream of this.#streams()) if (stream.partialBytes > 0) stream.settle();
+  }
+
+  #relieve(): void {
+    this.#isRelieving = false;
+    for (const stream of this.#streams()) stream.recount();
+    if (this.admits) return;
+    this.#findStalled();
+    const spared = this.#oldestIncomplete();
+    const streams = [...this.#streams()].filter((stream) => {
+      return stream.heldBytes > 0 && (stream !== spared || this.#isStalled(stream));
+    });
+    // Below twice the budget by a part of it: so the streams are not sorted again for each that follows.
+    this.#endLargest(streams, 1.75 * this.#init.bytes);
+  }
+
+  /** Ends streams, the largest first, until no more than `bytes` are held. */
+  #endLargest(streams: BudgetedStream[], bytes: number): void {
+    const bySize = streams
+      .map((stream) => ({ stream, heldBytes: stream.heldBytes }))
+      .sort((a, b) => b.heldBytes - a.heldBytes);
+    for (const { stream, heldBytes } of bySize) {
+      if (this.#usedBytes <= bytes) break;
+      stream.endOverBudget(this.#error(heldBytes));
+    }
+  }
+
+  /** Notes the progress of all streams, and returns those that have made none for STALLED_MS. */
+  #findStalled(): BudgetedStream[] {
+    const stalled: BudgetedStream[] = [];
+    for (const stream of this.#streams()) {
+      const last = this.#progress.get(stream);
+      if (stream.heldBytes === 0) this.#progress.delete(stream);
+      else if (last === undefined || hasProgressed(stream, last)) {
+        const { progress, waitingBytes, partialBytes } = stream;
+        const atMs = this.#clock.now();
+        this.#progress.set(stream, { atMs, progress, waitingBytes, partialBytes });
+      } else if (this.#isStalled(stream)) stalled.push(stream);
+    }
+    return stalled;
+  }
+
+  #isStalled(stream: BudgetedStream): boolean {
+    const last = this.#progress.get(stream);
+    return last !== undefined && this.#clock.now() - last.atMs >= STALLED_MS;
+  }
+
+  #error(heldBytes: number): ConnectError {
+    const { of, limit } = this.#init;
+    return failure(
+      Code.ResourceExhausted,
+      `the call was ended because ${of} holds ${this.#usedBytes} B of messages that are not taken, ${heldBytes} B of them for this call: that is over ${limit}; read faster, or send less at a time`,
+    );
+  }
+}
+
+/** Whether the application, or the peer, has done its part since the last check. */
+function hasProgressed(stream: BudgetedStream, last: Progress): boolean {
+  if (stream.progress !== last.progress) return true;
+  if (stream.waitingBytes > 0 && stream.waitingBytes !== last.waitingBytes) return true;
+  if (stream.untaken > 0 || stream.partialBytes === 0) return false;
+  // A peer without credit cannot send the rest.
+  return stream.partialBytes !== last.partialBytes || !stream.hasCredit;
+}
+
+/** The memory that the streams of one connection hold: what each of its budgets counts. */
+export class ConnectionMemory {
+  readonly streams = new Set<BudgetedStream>();
+  readonly #budgets: readonly ReceiveBudget[];
+  readonly #clock: Clock;
+  /** The incomplete messages in the order in which they began, with the time. */
+  readonly #incomplete = new Map<BudgetedStream, number>();
+
+  /** @param budgets those of the connection, of its server or transport, and of any other group that it belongs to */
+  constructor(budgets: readonly ReceiveBudget[], clock: Clock) {
+    this.#budgets = budgets;
+    this.#clock = clock;
+    for (const budget of budgets) budget.add(this);
+  }
+
+  /** Whether a new stream is admitted. If not, it is to be refused (REFUSED_STREAM). */
+  get admits(): boolean {
+    return this.#budgets.every(({ admits }) => admits);
+  }
+
+  /** Whether windows may grow. */
+  get mayGrow(): boolean {
+    return this.#budgets.every(({ mayGrow }) => mayGrow);
+  }
+
+  get oldestIncomplete():
+    | { readonly stream: BudgetedStream; readonly sinceMs: number }
+    | undefined {
+    for (const [stream, sinceMs] of this.#incomplete) return { stream, sinceMs };
+    return undefined;
+  }
+
+  now(): number {
+    return this.#clock.now();
+  }
+
+  add(stream: BudgetedStream): void {
+    this.streams.add(stream);
+  }
+
+  /** Removes a stream, which holds nothing any more. */
+  remove(stream: BudgetedStream): void {
+    this.streams.delete(stream);
+    for (const budget of this.#budgets) budget.forget(stream);
+  }
+
+  /** Counts bytes that a stream holds now, or, if negative, holds no more. */
+  count(bytes: number): void {
+    for (const budget of this.#budgets) budget.count(bytes);
+  }
+
+  /** Called when an incomplete message has begun. */
+  onIncomplete(stream: BudgetedStream): void {
+    this.#incomplete.set(stream, this.#clock.now());
+  }
+
+  /** Called when the incomplete message is whole, or the stream is closed. */
+  onComplete(stream: BudgetedStream): void {
+    this.#incomplete.delete(stream);
+    for (const budget of this.#budgets) budget.onComplete(stream);
+  }
+
+  /** Whether an incomplete message is given credit until it is whole. */
+  mayComplete(stream: BudgetedStream): boolean {
+    return this.#budgets.every((budget) => budget.mayComplete(stream));
+  }
+
+  /** Called when the connection is closed: no budget counts it any more. */
+  close(): void {
+    for (const budget of this.#budgets) budget.remove(this);
+  }
+}

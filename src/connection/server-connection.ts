@@ -1,0 +1,282 @@
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { failure } from "../failure.ts";
+import type { Clock } from "../flow/clock.ts";
+import { runtime } from "../flow/runtime.ts";
+import { HEADERS_MAX_BYTES } from "../grpc/header-limits.ts";
+import { isGrpc } from "../grpc/metadata.ts";
+import { createConnection } from "../http2/connection.ts";
+import { NO_ERROR } from "../http2/frames.ts";
+import type { FieldList } from "../http2/hpack/field-list.ts";
+import type {
+  ConnectionListener,
+  Http2Connection,
+  Http2Stream,
+  OutputBuffers,
+  StreamEnd,
+  StreamListener,
+} from "../http2/types.ts";
+import type { BytePipe } from "./byte-pipe.ts";
+import type { Keepalive, Watch } from "./keepalive.ts";
+import { PipeDriver, type PipeOwner } from "./pipe-driver.ts";
+import { ConnectionMemory, ReceiveBudget } from "./receive-budget.ts";
+import type { ServedConnection } from "./served-connection.ts";
+import { ServerRequest } from "./server-request.ts";
+
+/** Ages vary by this part in both directions, so that connections that began together do not end together (gRFC A9). */
+const AGE_JITTER = 0.1;
+
+/** The options of all connections of a server. */
+export interface ServerConnectionOptions {
+  readonly clock: Clock;
+  readonly buffers: OutputBuffers;
+  readonly keepalive: Keepalive;
+  readonly maxConcurrentStreams: number;
+  /** How long the client may take for its preface and first SETTINGS, to acknowledge ours, and to end a header block. */
+  readonly holdTimeoutMs: number;
+  readonly abuseBudget: number;
+  readonly minPingIntervalMs: number;
+  /** Infinity: no limit. */
+  readonly idleMs: number;
+  /** Infinity: no limit. */
+  readonly ageMs: number;
+  readonly ageGraceMs: number;
+  /** The bytes that the streams of one connection may hold. */
+  readonly budgetBytes: number;
+  /** The bytes that the streams of all connections of the server may hold. */
+  readonly serverBudget: ReceiveBudget;
+}
+
+/** What is known of the client of a connection. */
+export interface Peer {
+  /** Whether the connection has TLS. */
+  readonly isEncrypted: boolean;
+  /** The SHA-256 fingerprint of the client's certificate, if it has one. */
+  readonly certificate: string | undefined;
+}
+
+/** Listens to the connections of a server. */
+export interface ServerConnectionListener {
+  /** Called with each request. It is served in this call, or later. */
+  onRequest(request: ServerRequest): void;
+  /** Called when a connection has reached its age, and takes no more calls. */
+  onAged(connection: ServerConnection): void;
+  /** Called when the connection is closed. */
+  onClosed(connection: ServerConnection): void;
+}
+
+/** One HTTP/2 connection of a client. */
+export class ServerConnection implements ServedConnection, ConnectionListener, PipeOwner {
+  readonly #pipe: BytePipe;
+  readonly #peer: Peer;
+  readonly #options: ServerConnectionOptions;
+  readonly #listener: ServerConnectionListener;
+  readonly #driver: PipeDriver;
+  readonly #engine: Http2Connection;
+  readonly #watch: Watch;
+  readonly memory: ConnectionMemory;
+  /** Why the connection was lost, where this side knows it. */
+  #lossReason: string | undefined;
+  #isDraining = false;
+  isAged = false;
+  /** What is to be sent after the response headers of this turn. */
+  #afterHeaders: (() => void)[] = [];
+  readonly #writeAfterMicrotasks = () => runtime.afterMicrotasks(this.#write);
+  #isWriteScheduled = false;
+  readonly #write = () => {
+    this.#isWriteScheduled = false;
+    const sends = this.#afterHeaders;
+    this.#afterHeaders = [];
+    for (const send of sends) send();
+    this.#driver.writeNow();
+  };
+  #idle: Disposable | undefined;
+  #age: Disposable | undefined;
+
+  constructor(
+    pipe: BytePipe,
+    peer: Peer,
+    { options, listener }: { options: ServerConnectionOptions; listener: ServerConnectionListener },
+  ) {
+    this.#pipe = pipe;
+    this.#peer = peer;
+    this.#options = options;
+    this.#listener = listener;
+    this.#driver = new PipeDriver(pipe, options.buffers, this);
+    const { clock, buffers, maxConcurrentStreams, holdTimeoutMs, budgetBytes } = options;
+    const budget = new ReceiveBudget(
+      {
+        bytes: budgetBytes,
+        of: "the client's connection",
+        limit: `connectionBudgetBytes ${budgetBytes} B`,
+      },
+      clock,
+    );
+    this.memory = new ConnectionMemory([budget, options.serverBudget], clock);
+    const { abuseBudget, minPingIntervalMs } = options;
+    this.#engine = createConnection(
+      {
+        role: "server",
+        ...{ clock, buffers, maxConcurrentStreams, holdTimeoutMs, abuseBudget, minPingIntervalMs },
+        maxHeaderListBytes: HEADERS_MAX_BYTES,
+      },
+      this,
+    );
+    this.#watch = options.keepalive.watch({
+      bytesRead: () => pipe.bytesRead,
+      busy: () => this.#engine.openStreams > 0,
+      ping: (answered) => this.#engine.ping(answered),
+      dead: (afterMs) => {
+        this.#lossReason = `no answer to a keepalive ping for ${afterMs} ms`;
+        this.destroy();
+      },
+    });
+  }
+
+  /**
+   * Begins to serve.
+   *
+   * @param received the bytes that were read from the pipe already
+   */
+  start(received: Uint8Array): void {
+    this.#driver.start(this.#engine);
+    this.#startIdle();
+    this.#startAge();
+    // In this turn, so that the answers are in one write with the SETTINGS.
+    this.#driver.onReceived(received);
+  }
+
+  /** Closes the connection when what was written has reached the socket. Streams that are open end now. */
+  close(): void {
+    this.#engine.close(NO_ERROR);
+    this.#driver.destroyWhenWritten();
+  }
+
+  /** Closes the connection now; what was written may be lost. */
+  destroy(): void {
+    this.#pipe.destroy();
+  }
+
+  // ServedConnection: called by its requests, and by what serves them.
+
+  get isEncrypted(): boolean {
+    return this.#peer.isEncrypted;
+  }
+
+  get certificate(): string | undefined {
+    return this.#peer.certificate;
+  }
+
+  get announcedHeaderBytes(): number {
+    return this.#engine.peer.maxHeaderListBytes;
+  }
+
+  useHawserKeepalive(): void {
+    this.#watch.useHawserKeepalive();
+    this.#engine.allowPings();
+  }
+
+  drain(): void {
+    if (this.#isDraining) return;
+    this.#isDraining = true;
+    this.#engine.goaway();
+  }
+
+  lossOf({ by, reason }: StreamEnd): ConnectError {
+    if (by === "invalid") return failure(Code.Internal, `protocol error: ${reason}`);
+    if (by !== "connection") return failure(Code.Canceled, "the client cancelled the call");
+    const why = this.#lossReason ?? reason;
+    const lost = `the connection to the client was lost${why === "" ? "" : ` (${why})`}`;
+    return failure(Code.Canceled, lost);
+  }
+
+  afterHeaders(send: () => void): void {
+    if (!this.isEncrypted) {
+      send();
+      return;
+    }
+    this.#afterHeaders.push(send);
+    this.#scheduleWrite();
+  }
+
+  onStreamClosed(): void {
+    if (this.#engine.openStreams === 0) this.#startIdle();
+  }
+
+  // ConnectionListener: called by the engine.
+
+  onRequest(stream: Http2Stream, fields: FieldList): StreamListener {
+    if (this.#engine.openStreams === 1) this.#watch.onBusy();
+    this.#idle?.[Symbol.dispose]();
+    const request = new ServerRequest(stream, this, fields);
+    if (this.memory.admits) this.#listener.onRequest(request);
+    else request.refuse();
+    return request.takeListener();
+  }
+
+  onTooLargeRequest(stream: Http2Stream, fields: FieldList): void {
+    const request = new ServerRequest(stream, this, fields);
+    if (!isGrpc(request.headers["content-type"])) {
+      request.answer({ ":status": 431 });
+      return;
+    }
+    const what = `the call's headers are over the ${HEADERS_MAX_BYTES} B that this server takes (32 B are counted for each header): send less metadata`;
+    request.refuseCall(failure(Code.ResourceExhausted, what));
+  }
+
+  onOutput(): void {
+    if (!this.isEncrypted) this.#driver.scheduleWrite();
+    else this.#scheduleWrite();
+  }
+
+  onFull(): void {
+    this.#driver.writeNow();
+  }
+
+  onSettings(): void {}
+
+  onGoaway(): void {}
+
+  onClosed(): void {
+    this.#driver.finish();
+  }
+
+  // PipeOwner: called by the driver.
+
+  onPipeEnd(): void {}
+
+  onPipeClosed(): void {
+    this.#watch[Symbol.dispose]();
+    this.#idle?.[Symbol.dispose]();
+    this.#age?.[Symbol.dispose]();
+    this.memory.close();
+    this.#listener.onClosed(this);
+  }
+
+  #scheduleWrite(): void {
+    if (this.#isWriteScheduled) return;
+    this.#isWriteScheduled = true;
+    queueMicrotask(this.#writeAfterMicrotasks);
+  }
+
+  #startIdle(): void {
+    const { clock, idleMs } = this.#options;
+    if (idleMs === Number.POSITIVE_INFINITY || this.#isDraining) return;
+    this.#idle?.[Symbol.dispose]();
+    this.#idle = clock.startTimer(idleMs, () => {
+      if (this.#engine.openStreams === 0) this.drain();
+    });
+  }
+
+  #startAge(): void {
+    const { clock, ageMs, ageGraceMs } = this.#options;
+    if (ageMs === Number.POSITIVE_INFINITY) return;
+    const jitter = 1 + AGE_JITTER * (2 * clock.random() - 1);
+    this.#age = clock.startTimer(ageMs * jitter, () => {
+      this.isAged = true;
+      this.drain();
+      this.#listener.onAged(this);
+      if (ageGraceMs === Number.POSITIVE_INFINITY) return;
+      this.#age = clock.startTimer(ageGraceMs, () => this.#engine.close(NO_ERROR));
+    });
+  }
+}

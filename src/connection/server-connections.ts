@@ -1,0 +1,53 @@
+import type { BytePipe } from "./byte-pipe.ts";
+import {
+  type Peer,
+  ServerConnection,
+  type ServerConnectionListener,
+  type ServerConnectionOptions,
+} from "./server-connection.ts";
+
+/** The HTTP/2 connections of a server. Keepalive watches each of them while streams are open on it. */
+export class ServerConnections {
+  readonly #all = new Set<ServerConnection>();
+  readonly #options: ServerConnectionOptions;
+  readonly #listener: ServerConnectionListener;
+
+  constructor(
+    options: ServerConnectionOptions,
+    listener: Omit<ServerConnectionListener, "onClosed">,
+  ) {
+    this.#options = options;
+    this.#listener = {
+      onRequest: (request) => listener.onRequest(request),
+      onAged: (connection) => listener.onAged(connection),
+      onClosed: (connection) => this.#all.delete(connection),
+    };
+  }
+
+  /**
+   * Serves HTTP/2 on a pipe.
+   *
+   * @param received the bytes that were read from the pipe already
+   */
+  add(pipe: BytePipe, peer: Peer, received: Uint8Array): ServerConnection {
+    const init = { options: this.#options, listener: this.#listener };
+    const connection = new ServerConnection(pipe, peer, init);
+    this.#all.add(connection);
+    connection.start(received);
+    return connection;
+  }
+
+  /** Tells every client to open no more calls here (GOAWAY). */
+  drainAll(): void {
+    for (const connection of this.#all) connection.drain();
+  }
+
+  /** Closes each connection when what was written to it has reached its socket. */
+  closeAll(): void {
+    for (const connection of this.#all) connection.close();
+  }
+
+  destroyAll(): void {
+    for (const connection of this.#all) connection.destroy();
+  }
+}

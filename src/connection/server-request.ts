@@ -1,0 +1,154 @@
+import type { ConnectError } from "@connectrpc/connect";
+import type { HeaderList, ServerStreamListener } from "../call-stream.ts";
+import { HEADERS_MAX_FIELDS } from "../failure.ts";
+import { runtime } from "../flow/runtime.ts";
+import { headerListBytes, trailersLimit } from "../grpc/header-limits.ts";
+import { statusTrailers } from "../grpc/status.ts";
+import { REFUSED_STREAM } from "../http2/frames.ts";
+import type { FieldList } from "../http2/hpack/field-list.ts";
+import type { Http2Stream, StreamEnd, StreamListener } from "../http2/types.ts";
+import { toFields, toHeaderList } from "./fields.ts";
+import { HttpExchange } from "./http-exchange.ts";
+import type { ServedConnection } from "./served-connection.ts";
+import { GrpcServerStream, type GrpcServerStreamInit } from "./server-stream.ts";
+import { stopReadingSoon } from "./stop-reading.ts";
+
+/** What arrived while it was not known what serves the request. */
+type Waiting = Uint8Array | FieldList | "end";
+
+/**
+ * A request of a client, whose headers have arrived and which nothing serves yet. Exactly one of openCallStream(),
+ * openExchange(), answer(), refuseCall() and refuse() is called: immediately, or when it is known who the caller is. Until
+ * then at most a window of its body waits here.
+ */
+export class ServerRequest implements StreamListener {
+  readonly connection: ServedConnection;
+  readonly headers: HeaderList;
+  /** Names and values in turn, pseudo-headers included. */
+  readonly rawHeaders: FieldList;
+  readonly #stream: Http2Stream;
+  #target: StreamListener | undefined;
+  /** `undefined` if what arrives is dropped. */
+  #waiting: Waiting[] | undefined = [];
+  /** Whether the request is served in the call in which it arrived: the engine then calls `#target` itself. */
+  #isNew = true;
+  /** Whether what waits was passed on, so that what arrives follows immediately. */
+  #isPassingOn = false;
+  #isClosed = false;
+
+  constructor(stream: Http2Stream, connection: ServedConnection, fields: FieldList) {
+    this.#stream = stream;
+    this.connection = connection;
+    this.rawHeaders = fields;
+    this.headers = toHeaderList(fields);
+  }
+
+  /** The listener for the engine, after the request was shown to the server. */
+  takeListener(): StreamListener {
+    this.#isNew = false;
+    return this.#target ?? this;
+  }
+
+  /** Whether the stream is closed: the client has cancelled the request, or its connection was lost. */
+  get isClosed(): boolean {
+    return this.#stream.isClosed;
+  }
+
+  /** Whether there are more fields than HEADERS_MAX_FIELDS. */
+  get hasTooManyFields(): boolean {
+    return this.rawHeaders.length > 2 * HEADERS_MAX_FIELDS;
+  }
+
+  /** Serves the request as a gRPC call. */
+  openCallStream(init: GrpcServerStreamInit, listener: ServerStreamListener): GrpcServerStream {
+    const stream = new GrpcServerStream(this.#stream, this.connection, { ...init, listener });
+    this.#serveBy(stream);
+    return stream;
+  }
+
+  /** Serves the request as plain HTTP. */
+  openExchange(): HttpExchange {
+    const exchange = new HttpExchange(this.#stream, this.connection);
+    this.#serveBy(exchange);
+    return exchange;
+  }
+
+  /** Answers without a body, and frees the stream: the request's body is not read. */
+  answer(headers: HeaderList): void {
+    this.#waiting = undefined;
+    this.#stream.sendHeaders(toFields(headers), true);
+    this.#stream.returnCredit(this.#stream.unreturnedBytes);
+    stopReadingSoon(this.#stream);
+  }
+
+  /** Answers a gRPC call that gets no handler with its status, and frees the stream. */
+  refuseCall(error: ConnectError): void {
+    const head = { ":status": 200, "content-type": "application/grpc" };
+    const budget = {
+      limitBytes: trailersLimit(this.connection.announcedHeaderBytes),
+      usedBytes: headerListBytes(head),
+    };
+    this.answer({ ...head, ...statusTrailers(error, undefined, budget) });
+  }
+
+  /** Refuses the request, so that the client may make it again at another server. */
+  refuse(): void {
+    this.#stream.reset(REFUSED_STREAM);
+  }
+
+  #serveBy(target: StreamListener): void {
+    this.#target = target;
+    if (!this.#isNew) runtime.afterMicrotasks(() => this.#passOn(target));
+  }
+
+  /** Passes on what waits, when the target is ready: it was made in the same turn. */
+  #passOn(target: StreamListener): void {
+    this.#isPassingOn = true;
+    for (const one of this.#waiting?.splice(0) ?? []) {
+      if (this.#isClosed) return;
+      if (one === "end") target.onEnd();
+      else if (one instanceof Uint8Array) target.onData(one, 0, one.length);
+      else target.onTrailers(one);
+    }
+  }
+
+  // StreamListener: called by the engine while the request waits, and after that.
+
+  onHeaders(): void {}
+
+  onData(bytes: Uint8Array, start: number, end: number): void {
+    if (this.#isPassingOn) {
+      this.#target?.onData(bytes, start, end);
+      return;
+    }
+    if (start === end) return;
+    if (this.#waiting === undefined) {
+      this.#stream.returnCredit(end - start);
+      return;
+    }
+    const chunk = runtime.allocate(end - start);
+    chunk.set(bytes.subarray(start, end));
+    this.#waiting.push(chunk);
+  }
+
+  onTrailers(fields: FieldList): void {
+    if (this.#isPassingOn) this.#target?.onTrailers(fields);
+    else this.#waiting?.push(fields);
+  }
+
+  onEnd(): void {
+    if (this.#isPassingOn) this.#target?.onEnd();
+    else this.#waiting?.push("end");
+  }
+
+  onDrain(): void {
+    this.#target?.onDrain();
+  }
+
+  onClosed(end: StreamEnd): void {
+    this.#isClosed = true;
+    this.#waiting = undefined;
+    if (this.#target === undefined) this.connection.onStreamClosed();
+    else this.#target.onClosed(end);
+  }
+}

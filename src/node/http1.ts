@@ -1,0 +1,216 @@
+/** HTTP/1.1, by node:http and Connect's adapter, with deadlines of its own for clients that send slowly. */
+import * as http from "node:http";
+import type { Socket } from "node:net";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { startTimer } from "../flow/wait.ts";
+import { type Checks, positiveOrInfinite } from "../options.ts";
+import type { ConnectOptions } from "../server/connect-options.ts";
+
+/** How long clients of HTTP/1.1 may take to send a request. */
+export interface Http1Options {
+  /**
+   * How long the headers of a request may take from its first byte, in milliseconds. Then it is answered with 408, and the
+   * connection is closed. Default: 10 000. Infinity: no limit.
+   */
+  readonly headersTimeoutMs?: number;
+  /**
+   * How long no byte of a body may arrive while the server waits for one, in milliseconds. Then the request is answered
+   * with 408, if its response has not begun, and the connection is closed. A body may take any time in all. Default:
+   * 60 000. Infinity: no limit.
+   */
+  readonly bodyIdleMs?: number;
+}
+
+export const http1Checks = {
+  headersTimeoutMs: positiveOrInfinite,
+  bodyIdleMs: positiveOrInfinite,
+} satisfies Checks<Http1Options>;
+
+/** The headers of requests are checked this many times within their deadline, and a body within its own. */
+const CHECKS = 20;
+
+/** How long a connection may stay without a request; responses announce it. It is the default of node:http. */
+const KEEP_ALIVE_MS = 5_000;
+
+/** A request may be on its way when the announced time ends. */
+const KEEP_ALIVE_MARGIN_MS = 1_000;
+
+const REQUEST_TIMEOUT = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n";
+
+/** The HTTP/1.1 side of a server. */
+export interface Http1Server {
+  accept(socket: Socket): void;
+  /** Answers further requests with 503, and closes the connections that are idle. */
+  refuse(): void;
+  /** Closes all connections. */
+  close(): void;
+  /** The number of requests whose responses are not complete. */
+  readonly open: number;
+}
+
+/** @param onClosed called when a request is no longer open */
+export function createHttp1Server(
+  options: ConnectOptions,
+  times: Required<Http1Options>,
+  onClosed: () => void,
+): Http1Server {
+  const handle = connectNodeAdapter(options);
+  let open = 0;
+  let isRefusing = false;
+  const headers = new HeadersWatch(times.headersTimeoutMs);
+  const server = http.createServer(
+    // On a server without a port node:http does not enforce the first two, and Bun none. The whole of a request may take
+    // any time; a body is watched for silence.
+    { headersTimeout: 0, requestTimeout: 0, keepAliveTimeout: KEEP_ALIVE_MS },
+    (request, response) => {
+      const { socket } = request;
+      open++;
+      headers.onRequest(socket);
+      request.once("error", () => {});
+      response.once("close", () => {
+        open--;
+        headers.onResponded(socket);
+        onClosed();
+      });
+      watchBody(request, response, times.bodyIdleMs);
+      if (isRefusing) {
+        response.writeHead(503, { connection: "close" }).end();
+        return;
+      }
+      answerBeforeEnd(request, response);
+      handle(request, response);
+    },
+  );
+  // Deno closes a connection after each response if its server does not listen (denoland/deno issue 35609).
+  Object.defineProperty(server, "listening", { value: true });
+  return {
+    accept(socket) {
+      headers.onConnection(socket);
+      server.emit("connection", socket);
+      socket.resume();
+    },
+    refuse() {
+      isRefusing = true;
+      server.closeIdleConnections();
+    },
+    close() {
+      server.close();
+      server.closeAllConnections();
+    },
+    get open() {
+      return open;
+    },
+  };
+}
+
+/** A connection on which no request is open. */
+interface IdleConnection {
+  /** Whether bytes of the next request have arrived. */
+  hasBegun: boolean;
+  /** When they have arrived; before, when the previous request ended. */
+  sinceMs: number;
+  /** The value of `socket.bytesRead` at the end of the previous request. */
+  readonly bytesRead: number;
+}
+
+/** Closes connections that have no request, or whose request has no complete headers, for too long. */
+class HeadersWatch {
+  readonly #timeoutMs: number;
+  readonly #intervalMs: number;
+  readonly #idle = new Map<Socket, IdleConnection>();
+  /** How many requests are open on a connection: with pipelining, more than one. */
+  readonly #open = new WeakMap<Socket, number>();
+  #timer: Disposable | undefined;
+
+  constructor(timeoutMs: number) {
+    this.#timeoutMs = timeoutMs;
+    this.#intervalMs = Math.max(Math.min(timeoutMs, KEEP_ALIVE_MS) / CHECKS, 1);
+  }
+
+  /** Called when the first bytes of a connection have arrived. */
+  onConnection(socket: Socket): void {
+    socket.once("close", () => this.#idle.delete(socket));
+    this.#watch(socket, true);
+  }
+
+  onRequest(socket: Socket): void {
+    this.#open.set(socket, (this.#open.get(socket) ?? 0) + 1);
+    this.#idle.delete(socket);
+  }
+
+  onResponded(socket: Socket): void {
+    const open = (this.#open.get(socket) ?? 1) - 1;
+    this.#open.set(socket, open);
+    if (open === 0 && !socket.destroyed) this.#watch(socket, false);
+  }
+
+  #watch(socket: Socket, hasBegun: boolean): void {
+    const { bytesRead } = socket;
+    this.#idle.set(socket, { hasBegun, sinceMs: performance.now(), bytesRead });
+    this.#timer ??= startTimer(this.#intervalMs, () => this.#check());
+  }
+
+  #check(): void {
+    const now = performance.now();
+    for (const [socket, idle] of this.#idle) {
+      const elapsedMs = now - idle.sinceMs;
+      if (idle.hasBegun) {
+        if (elapsedMs >= this.#timeoutMs) refuseSlow(socket);
+      } else if (socket.bytesRead !== idle.bytesRead) {
+        idle.hasBegun = true;
+        idle.sinceMs = now;
+      } else if (elapsedMs >= KEEP_ALIVE_MS + KEEP_ALIVE_MARGIN_MS) socket.destroy();
+    }
+    this.#timer =
+      this.#idle.size === 0 ? undefined : startTimer(this.#intervalMs, () => this.#check());
+  }
+}
+
+/** Answers a request that has no response yet, and closes the connection. */
+function refuseSlow(socket: Socket): void {
+  if (socket.writable) socket.end(REQUEST_TIMEOUT, () => socket.destroy());
+  else socket.destroy();
+}
+
+/**
+ * Ends a request whose body stops. Time counts while the adapter reads: what has arrived and was not read is no fault of
+ * the client. node:http consumes what a socket reads, and reports only the number of bytes, so that is checked.
+ */
+function watchBody(
+  request: http.IncomingMessage,
+  response: http.ServerResponse,
+  idleMs: number,
+): void {
+  const { socket } = request;
+  if (idleMs === Number.POSITIVE_INFINITY) return;
+  let bytesRead = socket.bytesRead;
+  let lastByteAt = performance.now();
+  let timer: Disposable | undefined;
+  const check = () => {
+    if (request.complete || request.closed || socket.destroyed) return;
+    const now = performance.now();
+    if (socket.bytesRead !== bytesRead || request.readableLength > 0) {
+      bytesRead = socket.bytesRead;
+      lastByteAt = now;
+    }
+    const leftMs = lastByteAt + idleMs - now;
+    if (leftMs <= 0) {
+      if (response.headersSent) socket.destroy();
+      else refuseSlow(socket);
+    } else timer = startTimer(Math.max(Math.min(leftMs, idleMs / CHECKS), 1), check);
+  };
+  request.once("close", () => timer?.[Symbol.dispose]());
+  // Most bodies have arrived when this turn ends.
+  setImmediate(check);
+}
+
+/**
+ * Lets the adapter answer a call before its client has sent everything. The adapter then stops reading, which must not
+ * close the connection or lose the answer.
+ */
+function answerBeforeEnd(request: http.IncomingMessage, response: http.ServerResponse): void {
+  Object.defineProperty(request, Symbol.asyncIterator, {
+    value: () => request.iterator({ destroyOnReturn: false }),
+  });
+  response.once("finish", () => request.resume());
+}

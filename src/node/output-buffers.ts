@@ -1,0 +1,4 @@
+import { createOutputBuffers } from "../http2/buffers.ts";
+
+/** The output buffers of all connections of this process. */
+export const outputBuffers = createOutputBuffers();

@@ -1,0 +1,128 @@
+/**
+ * The requests of HTTP/2 that are not gRPC with protobuf, served by Connect's handlers: Connect, gRPC-Web, and gRPC with
+ * JSON. They work over anything that an engine runs on.
+ */
+import { createConnectRouter } from "@connectrpc/connect";
+import type {
+  UniversalHandler,
+  UniversalServerRequest,
+  UniversalServerResponse,
+} from "@connectrpc/connect/protocol";
+import type { HttpExchange } from "../connection/http-exchange.ts";
+import type { ServerRequest } from "../connection/server-request.ts";
+import { toWire } from "../failure.ts";
+import { toHeaders } from "../grpc/metadata.ts";
+import type { ConnectOptions } from "./connect-options.ts";
+
+/** Serves the requests of HTTP/2 that are not gRPC with protobuf. */
+export interface ConnectHandlers {
+  /** Serves a request, or answers it: 404 if no method has its path, 431 if it has too many headers. */
+  serve(request: ServerRequest): void;
+  /** Answers 503: the server closes. */
+  refuse(request: ServerRequest): void;
+  /** The number of requests whose streams are not closed. */
+  readonly open: number;
+}
+
+/** Listens to the requests of Connect's handlers. */
+export interface ConnectListener {
+  /** Called when a request is no longer open. */
+  onClosed(): void;
+  /** Called with an error that is neither the client's nor reported by connectOptions(): HTTP/2 does not allow a header. */
+  onError(error: unknown, path: string): void;
+}
+
+export function createConnectHandlers(
+  options: ConnectOptions,
+  { onClosed, onError }: ConnectListener,
+): ConnectHandlers {
+  const router = createConnectRouter(options);
+  options.routes(router);
+  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  let open = 0;
+  return {
+    serve(request) {
+      if (request.hasTooManyFields) {
+        answer(request, 431);
+        return;
+      }
+      const [path = ""] = String(request.headers[":path"]).split("?", 1);
+      const handler = handlers.get(path);
+      const url = urlOf(request);
+      if (handler === undefined || url === undefined) {
+        answer(request, handler === undefined ? 404 : 400);
+        return;
+      }
+      open++;
+      const exchange = request.openExchange();
+      exchange.onEnded = () => {
+        open--;
+        onClosed();
+      };
+      if (request.headers.expect === "100-continue") exchange.sendContinue();
+      call(handler, universalRequest(request, exchange, url), exchange).catch((error) => {
+        if (exchange.signal.aborted) return;
+        onError(error, path);
+        exchange.fail(toWire(error));
+      });
+    },
+    refuse(request) {
+      request.connection.drain();
+      answer(request, 503);
+    },
+    get open() {
+      return open;
+    },
+  };
+}
+
+function answer(request: ServerRequest, status: number): void {
+  request.answer({ ":status": status, date: new Date().toUTCString() });
+}
+
+/** The URL of a request, if its authority is valid. */
+function urlOf({ headers, connection }: ServerRequest): string | undefined {
+  const authority = headers[":authority"] ?? headers.host;
+  const base = `${connection.isEncrypted ? "https" : "http"}://${authority}`;
+  return authority !== undefined && URL.canParse(base) ? `${base}${headers[":path"]}` : undefined;
+}
+
+function universalRequest(
+  { headers }: ServerRequest,
+  { body, signal }: HttpExchange,
+  url: string,
+): UniversalServerRequest {
+  const header = toHeaders(headers);
+  return { httpVersion: "2.0", method: String(headers[":method"]), url, header, body, signal };
+}
+
+async function call(
+  handler: UniversalHandler,
+  request: UniversalServerRequest,
+  exchange: HttpExchange,
+): Promise<void> {
+  const response = await handler(request);
+  const chunks = response.body?.[Symbol.asyncIterator]();
+  try {
+    await respond(response, chunks, exchange);
+  } finally {
+    await chunks?.return?.(undefined);
+  }
+}
+
+async function respond(
+  { status, header, trailer }: UniversalServerResponse,
+  chunks: AsyncIterator<Uint8Array> | undefined,
+  exchange: HttpExchange,
+): Promise<void> {
+  // Before the headers: a handler may set some of them until its first response.
+  let next = await chunks?.next();
+  const headers = new Headers(header);
+  if (!headers.has("date")) headers.set("date", new Date().toUTCString());
+  await exchange.sendHeaders(status, headers);
+  while (next !== undefined && next.done !== true) {
+    await exchange.write(next.value);
+    next = await chunks?.next();
+  }
+  exchange.end(trailer);
+}

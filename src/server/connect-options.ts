@@ -1,0 +1,124 @@
+/**
+ * The options of Connect's own handlers, which serve the other protocols: Connect, gRPC-Web, and gRPC with JSON, over
+ * HTTP/1.1 and HTTP/2.
+ */
+import {
+  ConnectError,
+  type ConnectRouter,
+  type ConnectRouterOptions,
+  type Interceptor,
+} from "@connectrpc/connect";
+import type { Compression } from "@connectrpc/connect/protocol";
+import { knownCode, toWire } from "../failure.ts";
+import { untilAborted } from "../flow/pump.ts";
+import { aroundHandler } from "../grpc/intercept.ts";
+import type { BinaryOptions } from "../grpc/limits.ts";
+import { canMove } from "./move-elsewhere.ts";
+
+/** The options of a server that its Connect handlers need. */
+export interface ConnectSettings {
+  readonly interceptors: Interceptor[];
+  readonly readMaxBytes: number;
+  readonly writeMaxBytes: number;
+  readonly binaryOptions?: BinaryOptions | undefined;
+  readonly sendCompression: "gzip" | "identity" | undefined;
+  readonly compressMinBytes: number;
+  readonly maxTimeoutMs: number;
+}
+
+/** The parts of its server that Connect's handlers use. */
+export interface ConnectServer {
+  /** Aborts when the server begins to drain. */
+  readonly draining: AbortSignal;
+  /** Aborts when the server ends the calls that are still open. */
+  readonly shutdown: AbortSignal;
+  /** Called with an error that a handler threw and that is not a ConnectError: a bug. */
+  readonly onHandlerError: (error: unknown, path: string) => void;
+  readonly compression: Compression;
+}
+
+/** Registers the routes on Connect's router, with an interceptor around each handler. */
+type Routes = (router: ConnectRouter, around: Interceptor) => void;
+
+/** Connect's options, and the routes, for any version of HTTP. */
+export interface ConnectOptions extends ConnectRouterOptions {
+  routes(router: ConnectRouter): void;
+}
+
+/** Makes the options of Connect's handlers. */
+export function connectOptions(
+  routes: Routes,
+  settings: ConnectSettings,
+  { draining, shutdown, onHandlerError, compression }: ConnectServer,
+): ConnectOptions {
+  const report = reportErrors(onHandlerError);
+  const move = moveCalls(draining);
+  const around: Interceptor = (next) => move(report(next));
+  const { binaryOptions } = settings;
+  return {
+    routes: (router) => routes(router, around),
+    interceptors: [around, ...aroundHandler(settings.interceptors)],
+    readMaxBytes: settings.readMaxBytes,
+    writeMaxBytes: settings.writeMaxBytes,
+    ...(binaryOptions === undefined ? {} : { binaryOptions }),
+    // Connect's handlers cannot turn compression off; no response is as long as this.
+    compressMinBytes:
+      settings.sendCompression === "identity" ? Number.MAX_SAFE_INTEGER : settings.compressMinBytes,
+    acceptCompression: [compression],
+    maxTimeoutMs: settings.maxTimeoutMs,
+    shutdownSignal: shutdown,
+  };
+}
+
+/** Ends calls that can continue at another server when this server begins to drain. */
+function moveCalls(draining: AbortSignal): Interceptor {
+  return (next) => async (request) => {
+    const response = await next(request);
+    if (!response.stream || !canMove(response.method)) return response;
+    return { ...response, message: untilAborted(response.message, draining) };
+  };
+}
+
+/**
+ * Reports an error of a handler that is not a ConnectError: Connect shows it neither to the client nor to the logger.
+ */
+function reportErrors(report: (error: unknown, path: string) => void): Interceptor {
+  const reportAndThrow = (
+    error: unknown,
+    { url, signal }: { url: string; signal: AbortSignal },
+  ): never => {
+    // connect-node's adapter throws its own write errors into a handler whose client has disconnected.
+    if (!(error instanceof ConnectError) && !signal.aborted) report(error, new URL(url).pathname);
+    if (error instanceof ConnectError) throw withKnownCode(error);
+    // Connect would take a thrown value that is not an Error, such as `undefined`, for no error.
+    throw error instanceof Error ? error : toWire(error);
+  };
+  return (next) => async (request) => {
+    try {
+      const response = await next(request);
+      if (!response.stream) return response;
+      const message = observe(response.message, (error) => reportAndThrow(error, request));
+      return { ...response, message };
+    } catch (error) {
+      return reportAndThrow(error, request);
+    }
+  };
+}
+
+/** Replaces a code that gRPC does not define. Connect would send it. */
+function withKnownCode(error: ConnectError): ConnectError {
+  const { rawMessage, code, metadata, details, cause } = error;
+  if (knownCode(code) === code) return error;
+  const known = new ConnectError(rawMessage, knownCode(code), metadata, undefined, cause);
+  known.details = details;
+  known.isWireError = error.isWireError;
+  return known;
+}
+
+async function* observe<T>(messages: AsyncIterable<T>, onError: (error: unknown) => never) {
+  try {
+    yield* messages;
+  } catch (error) {
+    onError(error);
+  }
+}

@@ -1,0 +1,116 @@
+import { Code, type ConnectError, type MethodImplSpec } from "@connectrpc/connect";
+import type { HeaderList } from "../call-stream.ts";
+import type { ServerRequest } from "../connection/server-request.ts";
+import { failure, tooManyFields } from "../failure.ts";
+import { isGrpc } from "../grpc/metadata.ts";
+import { type OpenCall, ServerCall, type ServerCallOptions } from "../grpc/server-call.ts";
+import { canMove, serverClosing } from "./move-elsewhere.ts";
+import type { ServerSessions } from "./server-sessions.ts";
+
+/** A method that is served, and the options of its calls. */
+export interface Route {
+  readonly spec: MethodImplSpec;
+  readonly options: ServerCallOptions;
+}
+
+/** Serves gRPC calls; each has one HTTP/2 stream. */
+export interface GrpcHandler {
+  /** Serves a gRPC call. Returns `false` if the request is not gRPC; another protocol may then serve it. */
+  accept(request: ServerRequest): boolean;
+  /** The number of calls whose stream or session is not closed yet. */
+  readonly open: number;
+  /**
+   * Refuses every new call from now on by REFUSED_STREAM, so that its client can
+   * try it at another server. Streams that resume a session are still served.
+   */
+  refuse(): void;
+  /** Ends the open calls that can continue at another server. */
+  move(): void;
+  /** Ends every open call with `error`. */
+  abort(error: ConnectError): void;
+}
+
+/** Listens to the calls of a GrpcHandler. */
+export interface GrpcListener {
+  /** Called when a call is no longer open. */
+  onClosed(): void;
+}
+
+/** Makes a handler of the methods in `routes`, by path: `/package.Service/Method`. */
+export function createGrpcHandler(
+  routes: ReadonlyMap<string, Route>,
+  sessions: ServerSessions | undefined,
+  { onClosed }: GrpcListener,
+): GrpcHandler {
+  const calls = new Set<OpenCall>();
+  let refusing = false;
+  const opened = (call: OpenCall) => calls.add(call);
+  const closed = (call: OpenCall) => {
+    calls.delete(call);
+    onClosed();
+  };
+  const refuseRequest = (request: ServerRequest) => {
+    // Before the reset: otherwise the client could try the call again on the same connection.
+    request.connection.drain();
+    request.refuse();
+  };
+  const listener = { opened, closed, refuseRequest };
+  return {
+    accept(request) {
+      const { headers, rawHeaders } = request;
+      if (!isGrpc(headers["content-type"])) return false;
+      const path = String(headers[":path"]);
+      const route = routes.get(path);
+      const session = route && asksForSession(route.spec, headers) ? sessions : undefined;
+      if (refusing && session === undefined) {
+        refuseRequest(request);
+        return true;
+      }
+      if (headers[":method"] !== "POST") {
+        request.answer({ ":status": 405, allow: "POST" });
+        return true;
+      }
+      const refusal = tooManyFields(rawHeaders.length / 2, "request headers", "the client");
+      if (refusal !== undefined) {
+        request.refuseCall(refusal);
+        return true;
+      }
+      if (route === undefined) {
+        request.refuseCall(failure(Code.Unimplemented, `${path} is not served here`));
+        return true;
+      }
+      const { spec, options } = route;
+      if (session !== undefined) {
+        session.accept(request, route, listener);
+        return true;
+      }
+      const { readMaxBytes } = options;
+      const call = new ServerCall(
+        { incoming: request, spec, options },
+        (call) => request.openCallStream({ readMaxBytes }, call),
+        closed,
+      );
+      opened(call);
+      call.start();
+      return true;
+    },
+    get open() {
+      return calls.size;
+    },
+    refuse() {
+      refusing = true;
+    },
+    move() {
+      const error = serverClosing();
+      for (const call of calls) if (canMove(call.method)) call.abort(error);
+    },
+    abort(error) {
+      for (const call of calls) call.abort(error);
+    },
+  };
+}
+
+/** Whether the stream asks for a session. A unary call never has one, whatever its headers are. */
+function asksForSession(spec: MethodImplSpec, headers: HeaderList): boolean {
+  return headers["hawser-session"] !== undefined && spec.kind !== "unary";
+}

@@ -1,0 +1,232 @@
+import { createMethodImplSpec, type MethodImplSpec } from "@connectrpc/connect";
+import { SessionService } from "../../gen/hawser/v1/session_pb.js";
+import type { ServedConnection } from "../connection/served-connection.ts";
+import type { ServerRequest } from "../connection/server-request.ts";
+import { toWire } from "../failure.ts";
+import { realClock } from "../flow/clock.ts";
+import { acceptsGzip, responseHead } from "../grpc/incoming.ts";
+import { rawToHeaders, withoutSessions } from "../grpc/metadata.ts";
+import { type OpenCall, ServerCall, type ServerCallOptions } from "../grpc/server-call.ts";
+import { CONTROL_FRAMES } from "../session/control.ts";
+import { type Ask, readAsk } from "../session/headers.ts";
+import { DRAINING, type SessionLimits, SessionRegistry } from "../session/registry.ts";
+import { ServerSession, type SessionKeeper } from "../session/server-session.ts";
+import type { SessionSettings } from "../session/settings.ts";
+
+/** The client that opens or resumes a session. */
+export interface SessionCaller {
+  /** The request headers of the attachment. */
+  readonly header: Headers;
+  /** The SHA-256 fingerprint of the client's certificate, if it has one. */
+  readonly certificate: string | undefined;
+}
+
+/** The options of a server's sessions. */
+export interface SessionOptions extends Partial<SessionLimits> {
+  /** How long a session is kept without a connection, in milliseconds. Default: 30 000. */
+  readonly graceMs?: number;
+  /** The most unacknowledged bytes of one session, in each direction. Default: 1 MiB. */
+  readonly windowBytes?: number;
+  /** The most unacknowledged messages of one session, in each direction. Default: 16 384. */
+  readonly windowMessages?: number;
+  /**
+   * Returns the identity of the caller, at each attachment; only the caller
+   * that opened a session may resume it. Throws, or rejects, if the caller is not
+   * allowed. Default: the authorization header and the certificate, which must
+   * both stay the same. If tokens are renewed while calls run: verify the token,
+   * and return its subject. Hawser's clients send a new token with each attachment
+   * if their option `headers` is a function.
+   */
+  readonly identify?: (caller: SessionCaller) => string | Promise<string>;
+}
+
+/** The method that a session calls, and the options of the call. */
+interface SessionRoute {
+  readonly spec: MethodImplSpec;
+  readonly options: ServerCallOptions;
+}
+
+/** Listens to the calls of sessions. */
+export interface SessionListener {
+  opened(call: OpenCall): void;
+  closed(call: OpenCall): void;
+  /** Called with a request for a new session while the server closes; the listener refuses it. */
+  refuseRequest(request: ServerRequest): void;
+}
+
+/** What sessions need of the platform. */
+export interface Cryptography {
+  /** Returns that many random bytes as hexadecimal digits. */
+  randomHex(bytes: number): string;
+  /** Returns the SHA-256 of a text, in base64. */
+  sha256(text: string): string;
+}
+
+/** The stream is freed if the client has not confirmed the end of its session within this time. */
+const LINGER_MS = 1000;
+
+/** The sessions of a server, on its HTTP/2 streams. */
+export class ServerSessions {
+  readonly #options: Required<SessionOptions>;
+  readonly #cryptography: Cryptography;
+  readonly #settings: SessionSettings;
+  readonly #registry: SessionRegistry;
+  #lastCaller = { caller: "", print: "" };
+
+  constructor(options: Required<SessionOptions>, cryptography: Cryptography) {
+    this.#options = options;
+    this.#cryptography = cryptography;
+    this.#settings = {
+      epoch: cryptography.randomHex(16),
+      graceMs: options.graceMs,
+      window: { bytes: options.windowBytes, messages: options.windowMessages },
+    };
+    this.#registry = new SessionRegistry(this.#settings, options, realClock);
+  }
+
+  /** The method Negotiate, by which clients ask for the settings. */
+  get negotiation(): MethodImplSpec {
+    const { epoch, graceMs, window } = this.#settings;
+    return createMethodImplSpec(SessionService.method.negotiate, () => ({
+      epoch,
+      nowMs: BigInt(Math.floor(realClock.now())),
+      graceMs: BigInt(graceMs),
+      windowBytes: BigInt(window.bytes),
+      windowMessages: BigInt(window.messages),
+    }));
+  }
+
+  /** The number of sessions, with and without a stream. */
+  get size(): number {
+    return this.#registry.size;
+  }
+
+  /** Serves a request that opens or resumes a session. */
+  accept(
+    request: ServerRequest,
+    route: SessionRoute,
+    { opened, closed, refuseRequest }: SessionListener,
+  ): void {
+    const { spec, options } = route;
+    const { connection } = request;
+    if (connection.isAged) {
+      // The client has opened the stream before it read GOAWAY.
+      request.refuse();
+      return;
+    }
+    try {
+      const ask = readAsk(request.headers);
+      connection.useHawserKeepalive();
+      const admit = (caller: string) => {
+        let call: ServerCall | undefined;
+        const refusal = this.#registry.admit({
+          ask,
+          caller: this.#fingerprint(caller),
+          method: spec.method,
+          connection,
+          open: (session) => {
+            const { readMaxBytes } = options;
+            const init = { readMaxBytes, controlFrames: CONTROL_FRAMES, lingerMs: LINGER_MS };
+            return request.openCallStream(init, session);
+          },
+          create: (keeper) => {
+            const made = create({ keeper, ask, request }, route, closed);
+            call = made.call;
+            return made.session;
+          },
+          start: () => {
+            if (call === undefined) return;
+            opened(call);
+            call.start();
+          },
+        });
+        if (refusal === DRAINING) refuseRequest(request);
+        else if (refusal !== undefined) request.refuseCall(refusal);
+      };
+      const caller = this.#options.identify(callerOf(request));
+      if (typeof caller === "string") {
+        admit(caller);
+        return;
+      }
+      caller
+        .then((caller) => {
+          if (!request.isClosed) admit(caller);
+        })
+        .catch((error) => request.refuseCall(toWire(error)));
+    } catch (error) {
+      request.refuseCall(toWire(error));
+    }
+  }
+
+  /**
+   * Hashes the caller's identity, so that credentials are not kept. Consecutive sessions of one caller share one
+   * string.
+   */
+  #fingerprint(caller: string): string {
+    if (caller !== this.#lastCaller.caller || this.#lastCaller.print === "") {
+      this.#lastCaller = { caller, print: this.#cryptography.sha256(caller) };
+    }
+    return this.#lastCaller.print;
+  }
+
+  /** Has the sessions of a connection that takes no more calls continue on another connection. */
+  moveFrom(connection: ServedConnection): void {
+    this.#registry.moveFrom(connection);
+  }
+
+  /** Lets no session begin from now on; `onEmpty` is called when the last session has ended. */
+  drain(onEmpty: () => void): void {
+    this.#registry.drain(onEmpty);
+  }
+
+  /** Ends all sessions. */
+  close(): void {
+    this.#registry.close();
+  }
+}
+
+interface Begun {
+  readonly keeper: SessionKeeper;
+  readonly ask: Ask;
+  readonly request: ServerRequest;
+}
+
+function create(
+  { keeper, ask, request }: Begun,
+  { spec, options }: SessionRoute,
+  closed: (call: OpenCall) => void,
+): { session: ServerSession; call: ServerCall } {
+  const { headers } = request;
+  const gzip = acceptsGzip(headers, options.sendCompression);
+  const head = responseHead(String(headers["content-type"]), gzip);
+  const rawHeaders = withoutSessions(request.rawHeaders);
+  const init = { incoming: { headers, rawHeaders }, spec, options };
+  // The constructor of ServerCall calls the function that makes the session.
+  let session!: ServerSession;
+  const call = new ServerCall(
+    init,
+    (call) => {
+      session = new ServerSession({ keeper, ask, head }, call);
+      return session;
+    },
+    closed,
+  );
+  return { session, call };
+}
+
+/** The default of `identify`: callers with the same credentials are the same caller. */
+export function identifyByCredentials({ header, certificate }: SessionCaller): string {
+  return `${header.get("authorization") ?? ""}\n${certificate ?? ""}`;
+}
+
+function callerOf({ rawHeaders, connection }: ServerRequest): SessionCaller {
+  return {
+    get header() {
+      return rawToHeaders(rawHeaders);
+    },
+    // A getter: to read a certificate from TLS costs as much as a call.
+    get certificate() {
+      return connection.certificate;
+    },
+  };
+}

@@ -1,0 +1,182 @@
+/** What honest clients do, however often, does not end their connections: the twins of floods.ts, over sockets. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { setTimeout } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { buildGo, hasPython } from "../interop/programs.ts";
+import { message, request } from "../support/request.ts";
+import { data, envelope, frame, Http2Code, rst, Type, windowUpdate } from "../support/wire.ts";
+import { RawClient } from "./raw.ts";
+import { startTarget, type Target } from "./target.ts";
+import { verdict } from "./verdict.ts";
+
+const MINUTE_MS = 60_000;
+/** A SubscribeRequest without end or pause: an empty `interval`. */
+const ENDLESS = envelope(Buffer.of(0x12, 0));
+
+export async function tryHonestClients(): Promise<void> {
+  await using target = await startTarget();
+  await Promise.all([
+    pings(target),
+    pausingReader(target),
+    cancelledUnanswered(target),
+    afterFirstMessage(target)
+      .then(() => smallMessages(target))
+      .then(() => proxy(target)),
+  ]);
+  await grpcPushes(target);
+}
+
+function judge(client: RawClient, isWell: boolean, what: string): void {
+  const isOpen = !client.isClosed && client.goaway === undefined;
+  const end = isOpen ? "" : `; the connection was ended (GOAWAY ${client.goaway})`;
+  verdict(isWell && isOpen, `${what}${end}`);
+}
+
+async function afterFirstMessage(target: Target): Promise<void> {
+  await using client = await RawClient.connect(target.port);
+  const calls = 10_000;
+  const first = new Set<number>();
+  client.onData = (stream) => {
+    if (first.has(stream)) return;
+    first.add(stream);
+    client.write(rst(stream, Http2Code.CANCEL));
+  };
+  client.write(windowUpdate(0, 2 ** 30));
+  const isWell = await inTurns(calls, 50, (n) => {
+    client.write(request(2 * n + 1, "Subscribe"), data(2 * n + 1, ENDLESS, true));
+    return () => first.size;
+  });
+  judge(client, isWell, `${first.size} of ${calls} calls, each cancelled after its first message`);
+}
+
+/** Starts `count` things, at most `atOnce` more than are done. */
+async function inTurns(
+  count: number,
+  atOnce: number,
+  start: (n: number) => () => number,
+): Promise<boolean> {
+  let done = () => 0;
+  for (let n = 0; n < count; n++) {
+    done = start(n);
+    const until = performance.now() + 10_000;
+    while (n + 1 - done() > atOnce) {
+      if (performance.now() > until) return false;
+      await setTimeout(1);
+    }
+  }
+  await setTimeout(500);
+  return done() === count;
+}
+
+async function cancelledUnanswered(target: Target): Promise<void> {
+  await using client = await RawClient.connect(target.port);
+  const [perSecond, seconds] = [150, 30];
+  const began = performance.now();
+  for (let n = 0; n < perSecond * seconds; n++) {
+    const stream = 2 * n + 1;
+    client.write(request(stream, "Collect"), data(stream, message("one")));
+    client.write(rst(stream, Http2Code.CANCEL));
+    const waitMs = began + ((n + 1) * 1000) / perSecond - performance.now();
+    if (waitMs > 1) await setTimeout(waitMs);
+  }
+  judge(
+    client,
+    await answers(client),
+    "150 calls a second, each cancelled before any answer, for 30 s",
+  );
+}
+
+/** Whether the connection still serves a call. */
+async function answers(client: RawClient): Promise<boolean> {
+  const { ended } = client;
+  const stream = 2 ** 30 + 1;
+  client.write(request(stream, "SayHello"), data(stream, message("you"), true));
+  return await client.until(() => client.ended > ended, 5000);
+}
+
+async function smallMessages(target: Target): Promise<void> {
+  await using client = await RawClient.connect(target.port);
+  let body = Buffer.alloc(0);
+  client.onData = (_, payload) => {
+    body = Buffer.concat([body, payload]);
+  };
+  client.write(request(1, "Collect"));
+  // A MessageRequest with an empty field 1 has two bytes; with an empty payload the frame has five.
+  const one = data(1, message(""));
+  for (let n = 0; n < 100; n++) {
+    client.write(...new Array<Buffer>(1000).fill(one));
+    await client.flushed();
+    await setTimeout(10);
+  }
+  client.write(data(1, Buffer.alloc(0), true));
+  await client.until(() => client.ended === 1, 20_000);
+  // CollectResponse { count: 100,000 }: field 1, a varint.
+  const isWell = body.subarray(5, 9).equals(Buffer.of(0x08, 0xa0, 0x8d, 0x06));
+  judge(client, isWell, "100,000 small messages, a frame each, in one call");
+}
+
+async function pings(target: Target): Promise<void> {
+  await using client = await RawClient.connect(target.port);
+  client.write(request(1, "Collect"));
+  const count = 6;
+  for (let n = 0; n < count; n++) {
+    await setTimeout(10_000);
+    client.write(frame(Type.PING, 0, 0, Buffer.alloc(8)));
+  }
+  const isWell = await client.until(() => client.pingAnswers === count, 2000);
+  judge(client, isWell, "a ping every 10 s, for a minute");
+}
+
+async function pausingReader(target: Target): Promise<void> {
+  await using client = await RawClient.connect(target.port);
+  client.write(request(1, "Subscribe", { "x-bytes": "1000" }), data(1, ENDLESS, true));
+  await client.until(() => client.dataBytes === 65_535, 5000);
+  const paused = client.dataBytes;
+  await setTimeout(MINUTE_MS);
+  const during = client.dataBytes;
+  client.onData = (_, { length }) => {
+    if (length > 0) client.write(windowUpdate(0, length), windowUpdate(1, length));
+  };
+  client.write(windowUpdate(0, 65_535), windowUpdate(1, 65_535));
+  const isWell = paused === 65_535 && during === paused;
+  const goesOn = await client.until(() => client.dataBytes > 5_000_000, MINUTE_MS);
+  judge(
+    client,
+    isWell && goesOn,
+    `a reader that pauses for a minute: ${client.dataBytes} B afterwards`,
+  );
+}
+
+async function proxy(target: Target): Promise<void> {
+  await using client = await RawClient.connect(target.port);
+  const atOnce = 1000;
+  let next = 0;
+  for (let round = 1; round <= 5; round++) {
+    const streams = Array.from({ length: atOnce }, () => 2 * next++ + 1);
+    for (const stream of streams) client.write(request(stream, "Collect"));
+    await client.flushed();
+    for (const stream of streams) client.write(data(stream, message("hello"), true));
+    if (!(await client.until(() => client.ended === round * atOnce, 20_000))) break;
+  }
+  judge(client, client.ended === 5 * atOnce, `${client.ended} calls of a proxy, 1,000 at a time`);
+}
+
+/** Pushes of 64 KiB to other implementations, with their defaults. */
+async function grpcPushes(target: Target): Promise<void> {
+  const root = fileURLToPath(new URL("../../", import.meta.url));
+  const bin = `${root}.cache/interop/`;
+  await buildGo();
+  const clients = [{ name: "grpc-go", command: [`${bin}transcript`] }];
+  if (hasPython()) {
+    const script = `${root}test/http2/transcripts/peers/client.py`;
+    clients.push({ name: "grpcio", command: [`${bin}venv/bin/python`, script] });
+  }
+  for (const { name, command } of clients) {
+    const [program = "", ...args] = [...command, `127.0.0.1:${target.port}`, "pushes"];
+    const env = { ...process.env, PYTHONPATH: `${bin}python` };
+    const child = spawn(program, args, { env, stdio: ["ignore", "ignore", "inherit"] });
+    const [code] = await once(child, "close");
+    verdict(code === 0, `2,000 pushes of 64 KiB to ${name}`);
+  }
+}

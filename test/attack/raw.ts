@@ -1,0 +1,102 @@
+/** A client that writes frames to a socket, and reads as little as it can of the answers. */
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { setTimeout } from "node:timers/promises";
+import { Flag, frame, PREFACE, settings, Type } from "../support/wire.ts";
+
+const ACK = frame(Type.SETTINGS, Flag.ACK, 0);
+
+export class RawClient implements AsyncDisposable {
+  readonly #socket: Socket;
+  #rest: Buffer = Buffer.alloc(0);
+  /** The code of the server's GOAWAY. */
+  goaway: number | undefined;
+  /** How many streams the server has ended, or reset. */
+  ended = 0;
+  resets = 0;
+  /** Bytes of data that have arrived, padding included. */
+  dataBytes = 0;
+  pingAnswers = 0;
+  settingsAnswers = 0;
+  /** Called with each frame of data. */
+  onData: (stream: number, payload: Buffer) => void = () => {};
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.on("error", () => {});
+    socket.on("data", (chunk) => this.#read(chunk));
+  }
+
+  static async connect(port: number, greeting: Uint8Array[] = [PREFACE, settings(), ACK]) {
+    const socket = connect({ port, host: "127.0.0.1", noDelay: true });
+    await once(socket, "connect");
+    const client = new RawClient(socket);
+    if (greeting.length > 0) client.write(...greeting);
+    return client;
+  }
+
+  get isClosed(): boolean {
+    return this.#socket.closed || this.#socket.readableEnded;
+  }
+
+  /** Resolves when the server has closed the connection; with false if it has not after `ms`. */
+  async closed(ms: number): Promise<boolean> {
+    const until = performance.now() + ms;
+    while (!this.isClosed && performance.now() < until) await setTimeout(5);
+    return this.isClosed;
+  }
+
+  write(...parts: readonly Uint8Array[]): void {
+    if (this.#socket.writable) this.#socket.write(Buffer.concat(parts));
+  }
+
+  /** Resolves when the kernel has taken all that was written. */
+  async flushed(): Promise<void> {
+    while (this.#socket.writableLength > 0 && !this.isClosed) await setTimeout(1);
+  }
+
+  async until(condition: () => boolean, ms = 60_000): Promise<boolean> {
+    const end = performance.now() + ms;
+    while (!condition()) {
+      if (this.isClosed || performance.now() > end) return false;
+      await setTimeout(1);
+    }
+    return true;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#socket.closed) return;
+    const closed = once(this.#socket, "close");
+    this.#socket.destroy();
+    await closed;
+  }
+
+  #read(chunk: Buffer): void {
+    const bytes = this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk;
+    let at = 0;
+    while (bytes.length - at >= 9) {
+      const end = at + 9 + bytes.readUIntBE(at, 3);
+      if (bytes.length < end) break;
+      this.#take(bytes.subarray(at, end));
+      at = end;
+    }
+    this.#rest = bytes.subarray(at);
+  }
+
+  #take(bytes: Buffer): void {
+    const type = bytes.readUInt8(3);
+    const flags = bytes.readUInt8(4);
+    const stream = bytes.readUInt32BE(5);
+    const payload = bytes.subarray(9);
+    if (type === Type.GOAWAY) this.goaway = payload.readUInt32BE(4);
+    else if (type === Type.RST_STREAM) this.resets++;
+    else if (type === Type.SETTINGS && (flags & Flag.ACK) !== 0) this.settingsAnswers++;
+    else if (type === Type.PING && (flags & Flag.ACK) !== 0) this.pingAnswers++;
+    else if (type === Type.DATA) {
+      this.dataBytes += payload.length;
+      this.onData(stream, payload);
+    }
+    const endsStream = type === Type.DATA || type === Type.HEADERS;
+    if (endsStream && (flags & Flag.END_STREAM) !== 0) this.ended++;
+  }
+}

@@ -1,0 +1,116 @@
+/** Connect over HTTP/2, byte by byte: backpressure in both directions, early answers, and requests that are no calls. */
+import { expect, it } from "vitest";
+import { Code } from "../src/server.ts";
+import { stillAt, until } from "./support/gate.ts";
+import { memoryInUse } from "./support/memory.ts";
+import { message, otherCall, request, text, watchedServer } from "./support/watched-server.ts";
+import { data, envelope, Http2Code, messages, rst, Type, windowUpdate } from "./support/wire.ts";
+
+const MiB = 2 ** 20;
+
+const CONNECT = { "content-type": "application/connect+proto", te: "trailers" };
+
+/** The end of a stream of Connect: an envelope with flag 2, and JSON. */
+function endOf(body: Buffer): unknown {
+  for (let at = 0; at < body.length; at += 5 + body.readUInt32BE(at + 1)) {
+    if (body[at] === 2) return JSON.parse(body.subarray(at + 5).toString());
+  }
+  return undefined;
+}
+
+it("a handler that does not read makes its client wait, and takes no memory", async () => {
+  await using world = await watchedServer();
+  const peer = await world.dial();
+  const { stillWorks } = await otherCall(peer);
+  const used = await memoryInUse();
+  peer.write(request(3, "Chat", { ...CONNECT, "x-handler": "idle" }));
+  let sent = 0;
+  const offer = message("x".repeat(MiB));
+  const flooded = (async () => {
+    for (; ; sent++) await peer.flow(3, offer);
+  })();
+  await stillAt(() => sent);
+  expect(sent).toBe(0);
+  expect((await memoryInUse()) - used).toBeLessThan(4 * MiB);
+  await stillWorks();
+  peer.write(rst(3, Http2Code.CANCEL));
+  await world.idle();
+  expect(world.calls[1]?.context.signal.reason).toMatchObject({
+    code: Code.Canceled,
+    rawMessage: "the client cancelled the call",
+  });
+  await peer[Symbol.asyncDispose]();
+  await expect(flooded).rejects.toThrow("the connection ended");
+});
+
+it("a client that does not read makes the handler wait, and then gets everything", async () => {
+  await using world = await watchedServer();
+  const peer = await world.dial({ settings: { 4: 10_000 } });
+  const contents = "x".repeat(1_000);
+  peer.write(request(1, "Chat", CONNECT));
+  const flow = peer.flow(1, Buffer.concat(new Array(500).fill(message(contents))));
+  await stillAt(() => world.calls[0]?.requests.length ?? 0);
+  expect(world.calls[0]?.requests.length).toBeLessThan(200);
+  peer.write(windowUpdate(1, 10 * MiB));
+  await flow;
+  peer.write(data(1, Buffer.alloc(0), true));
+  const { body, headers } = await peer.ended(1);
+  expect(headers?.[":status"]).toBe("200");
+  expect(endOf(body)).toEqual({});
+  expect(messages(body)).toHaveLength(501);
+});
+
+it("a call that is answered before its client has sent everything is asked to stop", async () => {
+  await using world = await watchedServer();
+  const peer = await world.dial();
+  const { stillWorks } = await otherCall(peer);
+  peer.write(request(3, "Chat", CONNECT), data(3, envelope(text("x"), 0, 5 * MiB)));
+  const { body } = await peer.ended(3);
+  expect(endOf(body)).toMatchObject({ error: { code: "resource_exhausted" } });
+  expect(await peer.reset(3)).toBe(Http2Code.NO_ERROR);
+  await stillWorks();
+  await world.idle();
+});
+
+it("a request with expect: 100-continue is told to continue", async () => {
+  await using world = await watchedServer();
+  const peer = await world.dial();
+  const json = { "content-type": "application/json", expect: "100-continue" };
+  peer.write(request(1, "SayHello", json));
+  await peer.frame(Type.HEADERS, 1);
+  expect(peer.stream(1).headers?.[":status"]).toBe("100");
+  peer.write(data(1, Buffer.from('{"content":"x"}'), true));
+  const { body } = await peer.ended(1);
+  expect(JSON.parse(body.toString())).toEqual({ reply: "x" });
+});
+
+it.each<[string, Record<string, string>, string]>([
+  ["of an unknown path", { ":path": "/nowhere" }, "404"],
+  ["of the path *", { ":path": "*", ":method": "OPTIONS" }, "404"],
+  ["with three hundred headers", many(300), "431"],
+  ["of an authority that is no host", { ":authority": "[" }, "400"],
+])("a request %s is answered with its status, and without its body", async (_, fields, status) => {
+  await using world = await watchedServer();
+  const peer = await world.dial();
+  peer.write(request(1, "SayHello", { "content-type": "application/json", ...fields }));
+  expect((await peer.ended(1)).headers?.[":status"]).toBe(status);
+  expect(await peer.reset(1)).toBe(Http2Code.NO_ERROR);
+  await world.idle();
+});
+
+it("a call is refused with 503 while the server closes", async () => {
+  await using world = await watchedServer();
+  const peer = await world.dial();
+  const call = await otherCall(peer);
+  const closed = world.server.close();
+  // It arrives before the answer to the ping that the server sends with its first GOAWAY.
+  peer.write(request(3, "SayHello", CONNECT), data(3, Buffer.alloc(0), true));
+  await until("it is answered", () => peer.stream(3).headers !== undefined);
+  expect(peer.stream(3).headers?.[":status"]).toBe("503");
+  await call.stillWorks();
+  await closed;
+});
+
+function many(count: number): Record<string, string> {
+  return Object.fromEntries(Array.from({ length: count }, (_, n) => [`x-${n}`, ""]));
+}

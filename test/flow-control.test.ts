@@ -1,0 +1,117 @@
+/** What peers may send before an application has read it: on one stream, on a connection, and on a server. */
+import { describe, expect, test } from "vitest";
+import { Code } from "../src/index.ts";
+import { census } from "./support/census.ts";
+import { stillAt } from "./support/gate.ts";
+import { failureOf, next } from "./support/read.ts";
+import { message, request, watchedServer } from "./support/watched-server.ts";
+import { data, messages } from "./support/wire.ts";
+import { start } from "./support/world.ts";
+
+const MB = 1024 * 1024;
+
+test.each([
+  ["with a session", true],
+  ["without a session", false],
+])(
+  "messages of 30 MiB pass both ways, %s",
+  async (_, sessions) => {
+    const limits = { readMaxBytes: 32 * MB, writeMaxBytes: 32 * MB };
+    await using world = await start({
+      server: limits,
+      transport: { ...limits, sessions },
+      greeter: {
+        async *chat(requests) {
+          for await (const { content } of requests) yield { reply: content };
+        },
+      },
+    });
+    const content = "x".repeat(30 * MB);
+    const chat = world.greeter.chat();
+    for (let n = 0; n < 2; n++) {
+      void chat.send({ content });
+      expect((await next(chat))?.reply).toHaveLength(content.length);
+    }
+    chat.closeSend();
+    expect(await next(chat)).toBeUndefined();
+  },
+  60_000,
+);
+
+test("a push that is read is not slowed by 100 pushes on its connection that nobody reads", async () => {
+  let pushed = 0;
+  await using world = await start({
+    transport: { sessions: false },
+    greeter: {
+      async *subscribe({ count }) {
+        for (let sequence = 1n; sequence <= count; sequence++) {
+          pushed++;
+          yield { sequence, content: "x".repeat(4000) };
+        }
+      },
+    },
+  });
+  const connections = census.connections;
+  const unread = Array.from({ length: 100 }, () => world.greeter.subscribe({ count: 10_000 }));
+  await Promise.all(unread.map(({ headers }) => headers));
+  const held = await stillAt(() => pushed);
+  const read = world.greeter.subscribe({ count: 2000 });
+  let sequence = 0n;
+  for await (const notification of read) sequence = notification.sequence;
+  expect(sequence).toBe(2000n);
+  expect(pushed - held).toBe(2000);
+  // Each was sent the window of its stream, and its handler waits with a message or two.
+  expect(held * 4000).toBeLessThan(100 * 80_000);
+  // What the window has brought is there when it is read.
+  for (const push of unread) expect((await next(push))?.sequence).toBe(1n);
+  expect(census.connections - connections).toBe(1);
+  for (const push of unread) push.cancel();
+  await Promise.all(unread.map(failureOf));
+}, 30_000);
+
+describe("on a connection above its budget", () => {
+  test("calls are served beside eight messages of 4 MiB of which half has come, and those pass one after the other", async () => {
+    await using world = await watchedServer({ readMaxBytes: 5 * MB, writeMaxBytes: 5 * MB });
+    const peer = await world.dial();
+    const large = message("x".repeat(4 * MB));
+    const streams = Array.from({ length: 8 }, (_, n) => 2 * n + 1);
+    for (const stream of streams) peer.write(request(stream, "SayHello"));
+    const halves = streams.map((stream) => peer.flow(stream, large.subarray(0, 2 * MB)));
+    // The first one has credit until it is whole, the others as long as the connection is below its budget.
+    await halves[0];
+    for (let stream = 101; stream < 121; stream += 2) {
+      peer.write(request(stream, "SayHello"), data(stream, message("hello"), true));
+      expect(await peer.ended(stream)).toMatchObject({ status: 0 });
+    }
+    for (const [n, stream] of streams.entries()) {
+      await halves[n];
+      await peer.flow(stream, large.subarray(2 * MB));
+      peer.write(data(stream, Buffer.alloc(0), true));
+      const { status, body, message: why } = await peer.ended(stream);
+      expect(status, why).toBe(0);
+      expect(messages(body)[0]?.length).toBe(large.length - 5);
+    }
+  }, 60_000);
+
+  test("the largest unread call is ended at once at twice the budget, and others continue", async () => {
+    await using world = await watchedServer({ connectionBudgetBytes: 100_000 });
+    const peer = await world.dial();
+    const idle = { "x-handler": "idle" };
+    const sizes = [60_000, 50_000, 55_000];
+    for (const [n, size] of sizes.entries()) {
+      const stream = 2 * n + 1;
+      peer.write(request(stream, "Chat", idle));
+      await peer.flow(stream, message("x".repeat(size)));
+    }
+    peer.write(request(7, "Chat", idle));
+    await peer.flow(7, message("x".repeat(40_000)));
+    const ended = await peer.ended(1);
+    expect(ended.status).toBe(Code.ResourceExhausted);
+    expect(decodeURIComponent(ended.message ?? "")).toMatch(
+      /the client's connection holds 2\d{5} B of messages that are not taken, 60\d{3} B of them for this call: that is over connectionBudgetBytes 100000 B/,
+    );
+    peer.write(request(9, "SayHello"), data(9, message("hello"), true));
+    expect(await peer.ended(9)).toMatchObject({ status: 0 });
+    for (const stream of [3, 5, 7]) expect(peer.stream(stream).ended).toBe(false);
+  });
+});

@@ -1,0 +1,221 @@
+import { expect, onTestFinished, test, vi } from "vitest";
+import type { BytePipe, PipeListener } from "../src/connection/byte-pipe.ts";
+import { PipeDriver } from "../src/connection/pipe-driver.ts";
+import type { Http2Connection, OutputBuffers } from "../src/http2/types.ts";
+
+/** A pipe that notes what happens to it, and holds what is written until the test lets it go. */
+class FakePipe implements BytePipe {
+  readonly bytesRead = 0;
+  waitingBytes = 0;
+  listener!: PipeListener;
+  readonly log: string[] = [];
+  /** Whether the pipe holds what is written. */
+  holds = false;
+
+  start(listener: PipeListener): void {
+    this.listener = listener;
+  }
+
+  write(bytes: Uint8Array): void {
+    this.log.push(`write ${bytes.length}`);
+    if (this.holds) this.waitingBytes += bytes.length;
+  }
+
+  /** All that was written has left. */
+  letGo(): void {
+    this.holds = false;
+    this.waitingBytes = 0;
+    this.listener.onWritten();
+  }
+
+  end(): void {
+    this.log.push("end");
+  }
+
+  destroy(): void {
+    this.log.push("destroy");
+  }
+
+  keepAlive(): void {}
+}
+
+/** The side of an HTTP/2 connection that a driver sees. */
+class FakeConnection {
+  readonly log: string[] = [];
+  #output = 0;
+  driver!: PipeDriver;
+
+  get hasOutput(): boolean {
+    return this.#output > 0;
+  }
+
+  /** Adds output, as a stream does. */
+  add(bytes: number): void {
+    if (this.#output === 0) this.driver.scheduleWrite();
+    this.#output += bytes;
+  }
+
+  take(): Uint8Array | undefined {
+    if (this.#output === 0) return undefined;
+    const bytes = new Uint8Array(this.#output);
+    this.#output = 0;
+    return bytes;
+  }
+
+  receive({ length }: Uint8Array): void {
+    this.log.push(`receive ${length}`);
+  }
+
+  block(): void {
+    this.log.push("block");
+  }
+
+  unblock(): void {
+    this.log.push("unblock");
+    this.add(100);
+  }
+
+  endOfInput(): void {
+    this.log.push("end of input");
+    this.add(9);
+    this.driver.finish();
+  }
+}
+
+function tied() {
+  const pipe = new FakePipe();
+  const connection = new FakeConnection();
+  const owner: unknown[] = [];
+  let given = 0;
+  const buffers: OutputBuffers = {
+    take: () => new Uint8Array(1),
+    giveBack: () => {
+      given++;
+    },
+  };
+  const driver = new PipeDriver(pipe, buffers, {
+    onPipeEnd: (error) => owner.push({ end: error }),
+    onPipeClosed: () => owner.push("closed"),
+  });
+  connection.driver = driver;
+  driver.start(connection as Partial<Http2Connection> as Http2Connection);
+  return { pipe, connection, driver, owner, buffersGiven: () => given };
+}
+
+const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
+
+test("what several steps of a turn of the event loop send is one write, after its microtasks", async () => {
+  const { pipe, connection } = tied();
+  // A callback of Node, as that of a socket, with microtasks and ticks after it.
+  setImmediate(() => {
+    connection.add(1);
+    queueMicrotask(() => {
+      connection.add(2);
+      Promise.resolve().then(() => Promise.resolve().then(() => connection.add(4)));
+    });
+  });
+  await nextTurn();
+  await nextTurn();
+  expect(pipe.log).toEqual(["write 7"]);
+});
+
+test("a full output buffer is written immediately", () => {
+  const { pipe, connection, driver } = tied();
+  connection.add(65_536);
+  driver.writeNow();
+  expect(pipe.log).toEqual(["write 65536"]);
+});
+
+test("output that a connection has from the start is written", async () => {
+  const { pipe, connection } = tied();
+  connection.add(24);
+  await nextTurn();
+  expect(pipe.log).toEqual(["write 24"]);
+});
+
+test("a pipe that holds 128 KiB blocks the connection until all of it has left; then what waits is written", () => {
+  const { pipe, connection, driver } = tied();
+  pipe.holds = true;
+  connection.add(100_000);
+  driver.writeNow();
+  expect(connection.log).toEqual([]);
+  connection.add(40_000);
+  driver.writeNow();
+  driver.writeNow();
+  expect(connection.log).toEqual(["block"]);
+  pipe.letGo();
+  expect(connection.log).toEqual(["block", "unblock"]);
+  expect(pipe.log).toEqual(["write 100000", "write 40000", "write 100"]);
+});
+
+test("buffers are given back when the pipe holds none of their bytes", () => {
+  const { pipe, connection, driver, buffersGiven } = tied();
+  connection.add(10);
+  driver.writeNow();
+  expect(buffersGiven()).toBe(1);
+  pipe.holds = true;
+  for (let write = 0; write < 2; write++) {
+    connection.add(10);
+    driver.writeNow();
+  }
+  expect(buffersGiven()).toBe(1);
+  pipe.letGo();
+  expect(buffersGiven()).toBe(3);
+});
+
+test("buffers that a lost pipe held are given back", () => {
+  const { pipe, connection, driver, buffersGiven } = tied();
+  pipe.holds = true;
+  connection.add(10);
+  driver.writeNow();
+  pipe.listener.onEnd(new Error("lost"));
+  pipe.listener.onClosed();
+  expect(buffersGiven()).toBe(2);
+});
+
+test("the end of the pipe reaches the owner, then the connection; what that sends last is written, and the pipe ends", () => {
+  const { pipe, connection, owner } = tied();
+  pipe.listener.onReceived(new Uint8Array(5));
+  const error = new Error("lost");
+  pipe.listener.onEnd(error);
+  expect(owner).toEqual([{ end: error }]);
+  expect(connection.log).toEqual(["receive 5", "end of input"]);
+  expect(pipe.log).toEqual(["write 9", "end"]);
+  pipe.listener.onClosed();
+  expect(owner).toEqual([{ end: error }, "closed"]);
+});
+
+test("a connection that is closed receives nothing any more, and hears of no end", async () => {
+  const { pipe, connection, driver } = tied();
+  connection.add(17);
+  driver.finish();
+  expect(pipe.log).toEqual(["write 17", "end"]);
+  pipe.listener.onReceived(new Uint8Array(5));
+  pipe.listener.onEnd(undefined);
+  connection.add(1);
+  await nextTurn();
+  expect(connection.log).toEqual([]);
+  expect(pipe.log).toEqual(["write 17", "end"]);
+});
+
+test("a pipe whose peer does not end its side is destroyed a second after this side has ended", () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const { pipe, driver } = tied();
+  driver.finish();
+  vi.advanceTimersByTime(999);
+  expect(pipe.log).toEqual(["end"]);
+  vi.advanceTimersByTime(10);
+  expect(pipe.log).toEqual(["end", "destroy"]);
+});
+
+test("a pipe that is to be destroyed when all was written waits for that", () => {
+  const { pipe, connection, driver } = tied();
+  pipe.holds = true;
+  connection.add(17);
+  driver.finish();
+  driver.destroyWhenWritten();
+  expect(pipe.log).toEqual(["write 17", "end"]);
+  pipe.letGo();
+  expect(pipe.log).toEqual(["write 17", "end", "destroy"]);
+});

@@ -1,0 +1,152 @@
+/** How many connections a server has, and for how long: maxConnections, connectionIdleMs, connectionAgeMs. */
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { describe, expect, test } from "vitest";
+import { stillAt } from "./support/gate.ts";
+import { all, failureOf, next } from "./support/read.ts";
+import { certs } from "./support/tls.ts";
+import { otherCall, watchedServer } from "./support/watched-server.ts";
+import { Http2Code, Type } from "./support/wire.ts";
+import { start } from "./support/world.ts";
+
+async function openSocket(url: string): Promise<{ socket: Socket; closed: Promise<unknown> }> {
+  const socket = connect(Number(new URL(url).port), "127.0.0.1");
+  socket.on("error", () => {});
+  const closed = new Promise((resolve) => socket.on("close", resolve));
+  await once(socket.resume(), "connect");
+  return { socket, closed };
+}
+
+describe("maxConnections", () => {
+  test.each([
+    ["in cleartext", {}],
+    ["with TLS", { tls: certs.server }],
+  ])(
+    "a connection over maxConnections is closed when it is accepted, and logged, %s",
+    async (_, tls) => {
+      await using world = await start({ server: { maxConnections: 2, ...tls } });
+      const first = await openSocket(world.url);
+      const second = await openSocket(world.url);
+      const third = await openSocket(world.url);
+      await third.closed;
+      const fourth = await openSocket(world.url);
+      await fourth.closed;
+      // The second one is not logged within the same minute.
+      expect(world.logged).toEqual([
+        [
+          "a connection was closed when accepted: maxConnections 2 are open; raise it, or start more servers",
+        ],
+      ]);
+      first.socket.destroy();
+      await first.closed;
+      const fifth = await openSocket(world.url);
+      await stillAt(() => Number(fifth.socket.closed), 100);
+      expect(fifth.socket.closed).toBe(false);
+      for (const { socket } of [second, fifth]) socket.destroy();
+    },
+  );
+});
+
+describe("connectionIdleMs", () => {
+  test("a connection without open calls is closed after connectionIdleMs, by GOAWAY", async () => {
+    await using world = await watchedServer({ connectionIdleMs: 100 });
+    const peer = await world.dial();
+    const connectedAt = performance.now();
+    await peer.closed;
+    expect(performance.now() - connectedAt).toBeGreaterThan(90);
+    expect(await peer.goaway()).toBe(Http2Code.NO_ERROR);
+  });
+
+  test("a connection with an open call is kept, and closed connectionIdleMs after its call", async () => {
+    await using world = await watchedServer({ connectionIdleMs: 100 });
+    const peer = await world.dial();
+    const call = await otherCall(peer);
+    await stillAt(() => Number(peer.socket.closed), 300);
+    await call.stillWorks();
+    await peer.closed;
+    expect(await peer.goaway()).toBe(Http2Code.NO_ERROR);
+  });
+
+  test("a client whose idle connection was closed makes its next call on another one", async () => {
+    await using world = await start({ server: { connectionIdleMs: 50 } });
+    for (let n = 0; n < 5; n++) {
+      expect((await world.greeter.sayHello({ content: "you" })).reply).toBe("Hello, you");
+      await new Promise((resolve) => setTimeout(resolve, 20 * n));
+    }
+  });
+});
+
+describe("connectionAgeMs", () => {
+  test("an aged connection takes no more calls, and its calls may finish", async () => {
+    await using world = await start({
+      server: { connectionAgeMs: 100 },
+      transport: { sessions: false },
+    });
+    const chat = world.greeter.chat();
+    await chat.send({ content: "a" });
+    await next(chat);
+    // Past the age of several connections.
+    await stillAt(() => 0, 300);
+    for (let n = 0; n < 3; n++) await world.greeter.sayHello({ content: "you" });
+    await chat.send({ content: "b" });
+    expect(await next(chat)).toMatchObject({ reply: "Received: b" });
+    chat.closeSend();
+    await all(chat);
+  });
+
+  test("the calls that are left after connectionAgeGraceMs end with their connection", async () => {
+    await using world = await start({
+      server: { connectionAgeMs: 50, connectionAgeGraceMs: 50 },
+      transport: { sessions: false },
+    });
+    const chat = world.greeter.chat();
+    await chat.send({ content: "a" });
+    await next(chat);
+    await failureOf(chat);
+  });
+
+  test("ages differ by up to 10 % in both directions", async () => {
+    await using world = await watchedServer({ connectionAgeMs: 1_000 });
+    const ages = await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const peer = await world.dial();
+        const connectedAt = performance.now();
+        await peer.frame(Type.GOAWAY);
+        return performance.now() - connectedAt;
+      }),
+    );
+    expect(Math.min(...ages)).toBeGreaterThan(890);
+    expect(Math.max(...ages) - Math.min(...ages)).toBeGreaterThan(50);
+  });
+
+  test("sessions under load move from aged connections to the next ones, and lose nothing", async () => {
+    await using world = await start({
+      server: { connectionAgeMs: 600 },
+      transport: { sessions: true },
+      greeter: {
+        async *chat(requests) {
+          for await (const { content } of requests) yield { reply: content };
+        },
+      },
+    });
+    // Each session moves several times, while messages go both ways.
+    const moves: number[] = [];
+    const chats = Array.from({ length: 10 }, async (_, c) => {
+      const chat = world.greeter.chat();
+      moves[c] = 0;
+      chat.onState((state) => {
+        if (state === "resuming") moves[c] = (moves[c] as number) + 1;
+      });
+      let sent = 0;
+      const sending = (async () => {
+        while (moves.some((count) => count < 2)) await chat.send({ content: `${c}/${sent++}` });
+        chat.closeSend();
+      })();
+      let received = 0;
+      for await (const { reply } of chat) expect(reply).toBe(`${c}/${received++}`);
+      await sending;
+      expect(received).toBe(sent);
+    });
+    await Promise.all(chats);
+  });
+});

@@ -1,0 +1,112 @@
+/** The options that limit what one HTTP/2 connection may cost: budgets of unread bytes, floods, pings. */
+import { describe, expect, test } from "vitest";
+import { Code } from "../src/server.ts";
+import { until } from "./support/gate.ts";
+import { message, otherCall, request, watchedServer } from "./support/watched-server.ts";
+import { data, Flag, frame, Http2Code, type Peer, Type } from "./support/wire.ts";
+
+const ping = frame(Type.PING, 0, 0, Buffer.alloc(8));
+const IDLE = { "x-handler": "idle" };
+/** Nearly the whole window with which each stream begins. */
+const WINDOW_FULL = message("x".repeat(60_000));
+
+async function debugDataOf(peer: Peer): Promise<string> {
+  return (await peer.frame(Type.GOAWAY)).payload.subarray(8).toString();
+}
+
+describe.each([
+  ["gRPC", {}],
+  ["Connect", { "content-type": "application/connect+proto" }],
+])("connectionBudgetBytes, over %s", (protocol, headers) => {
+  test("calls that are not read end above twice the budget, the error names it, and others continue", async () => {
+    await using world = await watchedServer({ connectionBudgetBytes: 200_000 });
+    const peer = await world.dial();
+    const { stillWorks } = await otherCall(peer);
+    for (let stream = 3; stream < 43; stream += 2) {
+      peer.write(request(stream, "Chat", { ...headers, ...IDLE }));
+      await peer.flow(stream, WINDOW_FULL);
+    }
+    const ended = () =>
+      world.calls.filter(
+        ({ end }) => typeof end === "object" && end.code === Code.ResourceExhausted,
+      );
+    await until("some have ended", () => ended().length > 0);
+    const [first] = ended();
+    expect(first?.context.signal.reason.message).toMatch(
+      /the client's connection holds \d+ B of messages that are not taken.* over connectionBudgetBytes 200000 B/,
+    );
+    if (protocol === "gRPC") {
+      const stream = 1 + 2 * world.calls.indexOf(first as (typeof world.calls)[number]);
+      expect((await peer.ended(stream)).status).toBe(Code.ResourceExhausted);
+    }
+    await stillWorks();
+    await peer[Symbol.asyncDispose]();
+    await world.idle();
+  });
+});
+
+test("serverBudgetBytes limits the calls of all connections together", async () => {
+  await using world = await watchedServer({ serverBudgetBytes: 200_000 });
+  const other = await otherCall(await world.dial());
+  const peers = await Promise.all(Array.from({ length: 20 }, () => world.dial()));
+  for (const peer of peers) {
+    peer.write(request(1, "Chat", IDLE));
+    await peer.flow(1, WINDOW_FULL);
+  }
+  await until("one has ended", () => peers.some((peer) => peer.stream(1).status !== undefined));
+  const ended = peers.find((peer) => peer.stream(1).status !== undefined)?.stream(1);
+  expect(ended?.status).toBe(Code.ResourceExhausted);
+  expect(ended?.message).toContain("over serverBudgetBytes 200000 B");
+  await other.stillWorks();
+});
+
+describe("abuse", () => {
+  test.each([
+    ["strict", 500],
+    [undefined, 1_000],
+    [{ budget: 50 }, 50],
+  ] as const)(
+    "a flood of pings ends the connection beyond the units of %j",
+    async (abuse, units) => {
+      await using world = await watchedServer(abuse === undefined ? {} : { abuse });
+      const peer = await world.dial();
+      peer.write(...new Array(units - 10).fill(ping));
+      await peer.ping();
+      peer.write(...new Array(1_000).fill(ping));
+      expect(await peer.goaway()).toBe(Http2Code.ENHANCE_YOUR_CALM);
+      expect(await debugDataOf(peer)).toBe("too_many_pings");
+      await peer.closed;
+      await world.expectServed();
+    },
+  );
+
+  test('"lenient" allows ten times as much', async () => {
+    await using world = await watchedServer({ abuse: "lenient" });
+    const peer = await world.dial();
+    peer.write(...new Array(9_000).fill(ping));
+    await peer.ping();
+    expect(peer.frames.filter(({ flags }) => flags === Flag.ACK).length).toBeGreaterThan(9_000);
+  });
+});
+
+describe("minPingIntervalMs", () => {
+  test("a client that pings more often three times is told too_many_pings", async () => {
+    await using world = await watchedServer({ minPingIntervalMs: 60_000 });
+    const peer = await world.dial();
+    for (let n = 0; n < 3; n++) await peer.ping();
+    peer.write(ping);
+    expect(await peer.goaway()).toBe(Http2Code.ENHANCE_YOUR_CALM);
+    expect(await debugDataOf(peer)).toBe("too_many_pings");
+  });
+
+  test("pings after data that the server has sent are allowed", async () => {
+    await using world = await watchedServer({ minPingIntervalMs: 60_000 });
+    const peer = await world.dial();
+    peer.write(request(1, "Chat"));
+    for (let n = 1; n <= 10; n++) {
+      peer.write(data(1, message("x")));
+      await peer.until(() => peer.stream(1).bytes === n * message("x").length);
+      await peer.ping();
+    }
+  });
+});

@@ -1,0 +1,105 @@
+import { once } from "node:events";
+import { connect, createServer, type Socket } from "node:net";
+import { expect, test } from "vitest";
+import type { PipeListener } from "../src/connection/byte-pipe.ts";
+import { SocketPipe } from "../src/node/socket-pipe.ts";
+import { until } from "./support/gate.ts";
+
+/** A pipe over a TCP connection, with the other end of the connection, and what its listener was called with. */
+async function pipe() {
+  const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const accepted = once(server, "connection");
+  const { port } = server.address() as { port: number };
+  const socket = connect(port, "127.0.0.1");
+  await once(socket, "connect");
+  const [other] = (await accepted) as [Socket];
+  other.on("error", () => {});
+  const log: string[] = [];
+  const listener: PipeListener = {
+    onReceived: ({ length }) => log.push(`received ${length}`),
+    onWritten: () => log.push("written"),
+    onEnd: (error) => log.push(`end ${(error as NodeJS.ErrnoException | undefined)?.code}`),
+    onClosed: () => log.push("closed"),
+  };
+  const pipe = new SocketPipe(socket);
+  pipe.start(listener);
+  return {
+    pipe,
+    socket,
+    other,
+    log,
+    async [Symbol.asyncDispose]() {
+      socket.destroy();
+      other.destroy();
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
+
+test("a pipe delivers what its socket receives, and counts it", async () => {
+  await using world = await pipe();
+  world.other.write("hello");
+  await until("it was received", () => world.log.length > 0);
+  expect(world.log).toEqual(["received 5"]);
+  expect(world.pipe.bytesRead).toBe(5);
+});
+
+test("a pipe holds nothing of what the kernel took immediately", async () => {
+  await using world = await pipe();
+  world.pipe.write(new Uint8Array(1000));
+  expect(world.pipe.waitingBytes).toBe(0);
+});
+
+test("a pipe holds what a peer does not read, and says when it holds nothing any more", async () => {
+  await using world = await pipe();
+  const { pipe: held, log } = world;
+  for (let n = 0; n < 100 && held.waitingBytes === 0; n++) held.write(new Uint8Array(1 << 20));
+  expect(held.waitingBytes).toBeGreaterThan(0);
+  // The writes that the kernel took whole were reported; the one that it did not take whole was not.
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(log).toEqual([]);
+  world.other.resume();
+  await until("all has left", () => log.length > 0);
+  expect(log).toEqual(["written"]);
+  expect(held.waitingBytes).toBe(0);
+});
+
+test.each<[string, (world: Awaited<ReturnType<typeof pipe>>) => void, string]>([
+  ["the peer ends its side", ({ other }) => void other.end(), "end undefined"],
+  ["the peer resets the connection", ({ other }) => void other.resetAndDestroy(), "end ECONNRESET"],
+  ["it is destroyed", ({ pipe }) => pipe.destroy(), "end undefined"],
+])("a pipe reports its end once, and then that it is closed, when %s", async (_, end, expected) => {
+  await using world = await pipe();
+  end(world);
+  await until("it is closed", () => world.log.includes("closed"));
+  expect(world.log).toEqual([expected, "closed"]);
+  expect(world.pipe.waitingBytes).toBe(0);
+  world.pipe.write(new Uint8Array(10));
+  world.pipe.end();
+  world.pipe.destroy();
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(world.log).toEqual([expected, "closed"]);
+});
+
+test("a pipe that ends sends all that was written before", async () => {
+  await using world = await pipe();
+  const { other } = world;
+  world.pipe.write(Buffer.from("last words"));
+  world.pipe.end();
+  other.resume();
+  const [chunk] = (await once(other, "data")) as [Buffer];
+  expect(chunk.toString()).toBe("last words");
+  await once(other, "end");
+});
+
+test("a pipe keeps the process alive only while it is asked to", async () => {
+  await using world = await pipe();
+  const handle = () => process.getActiveResourcesInfo().filter((name) => name === "TCPSocketWrap");
+  const before = handle().length;
+  world.pipe.keepAlive(false);
+  expect(handle().length).toBe(before - 1);
+  world.pipe.keepAlive(true);
+  expect(handle().length).toBe(before);
+});
