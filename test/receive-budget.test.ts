@@ -190,19 +190,20 @@ describe("above the budget", () => {
   });
 
   test("an incomplete message that may be sent and of which nothing came for 10 s is ended; then the next may be sent", () => {
-    const { clock, connect } = budgetWorld(MB);
-    const { open } = connect();
-    const streams = [open(), open(), open(), open()] as const;
+    const { clock, connect } = budgetWorld(800 * KB);
+    const { open, budget } = connect();
+    const streams = [open(), open(), open(), open(), open()] as const;
     for (const stream of streams) {
       clock.pass(1);
-      stream.send(framed(4 * MB).subarray(0, 300 * KB));
+      stream.send(framed(4 * MB).subarray(0, 200 * KB));
     }
     // All but the first one use up their windows, and cannot continue.
     for (const stream of streams.slice(1)) {
       expect(stream.send(new Uint8Array(MB))).toBeLessThan(MB);
     }
     clock.pass(12_000);
-    expect(ended(...streams)).toEqual([true, false, false, false]);
+    expect(ended(...streams)).toEqual([true, false, false, false, false]);
+    expect(budget.usedBytes).toBeGreaterThan(800 * KB);
     expect(streams[1].send(new Uint8Array(MB))).toBe(MB);
   });
 
@@ -210,7 +211,9 @@ describe("above the budget", () => {
     const { clock, connect } = budgetWorld(100 * KB);
     const { open } = connect();
     const streams = [open(), open()] as const;
-    for (const stream of streams) stream.write(0, new Uint8Array(60 * KB))?.catch(() => {});
+    for (const [n, stream] of streams.entries()) {
+      stream.write(0, new Uint8Array((70 - 10 * n) * KB))?.catch(() => {});
+    }
     clock.pass(5000);
     // The peer of the first one reads.
     streams[0].http2.waitingBytes -= KB;
