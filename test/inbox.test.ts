@@ -61,3 +61,33 @@ test("each message is either opened or dropped, so that its sender can be told",
   inbox.put(4);
   expect({ opened, dropped }).toEqual({ opened: [0], dropped: [1, 2, 3, 4] });
 });
+
+test("what its consumer takes in the turn of its arrival is not copied, what waits longer is copied once", async () => {
+  const copied: number[] = [];
+  const opened: number[] = [];
+  const inbox = new Inbox<number, number>({
+    open: (n) => n,
+    keep(n) {
+      copied.push(n);
+      return n + 100;
+    },
+  });
+  const consumer = (async () => {
+    for (let n = 0; n < 3; n++) opened.push((await inbox.next()).value ?? 0);
+  })();
+  // As at the arrival of data: a turn of the event loop with no microtask yet.
+  await new Promise<void>((arrived) => {
+    setImmediate(() => {
+      for (const n of [1, 2, 3, 4, 5]) inbox.put(n);
+      arrived();
+    });
+  });
+  await consumer;
+  await new Promise(setImmediate);
+  expect({ opened, copied }).toEqual({ opened: [1, 2, 3], copied: [4, 5] });
+  inbox.put(6);
+  await new Promise(setImmediate);
+  expect(copied).toEqual([4, 5, 6]);
+  const rest = [await inbox.next(), await inbox.next(), await inbox.next()];
+  expect(rest.map(({ value }) => value)).toEqual([104, 105, 106]);
+});

@@ -47,7 +47,6 @@ export class PipeDriver implements PipeListener {
     this.#isWriteScheduled = false;
     this.writeNow();
   };
-  readonly #writeAfterMicrotasks = (): void => runtime.afterMicrotasks(this.#writeScheduled);
 
   constructor(pipe: BytePipe, buffers: OutputBuffers, owner: PipeOwner) {
     this.#pipe = pipe;
@@ -66,8 +65,7 @@ export class PipeDriver implements PipeListener {
   scheduleWrite(): void {
     if (this.#isWriteScheduled || this.#isFinished) return;
     this.#isWriteScheduled = true;
-    // Two steps: a tick alone would run before the microtasks if nothing but a callback of Node has run before it.
-    queueMicrotask(this.#writeAfterMicrotasks);
+    runtime.afterMicrotasks(this.#writeScheduled);
   }
 
   /** Writes what there is to write: to be called by onFull(). */

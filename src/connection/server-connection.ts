@@ -80,7 +80,6 @@ export class ServerConnection implements ServedConnection, ConnectionListener, P
   isAged = false;
   /** What is to be sent after the response headers of this turn. */
   #afterHeaders: (() => void)[] = [];
-  readonly #writeAfterMicrotasks = () => runtime.afterMicrotasks(this.#write);
   #isWriteScheduled = false;
   readonly #write = () => {
     this.#isWriteScheduled = false;
@@ -255,7 +254,7 @@ export class ServerConnection implements ServedConnection, ConnectionListener, P
   #scheduleWrite(): void {
     if (this.#isWriteScheduled) return;
     this.#isWriteScheduled = true;
-    queueMicrotask(this.#writeAfterMicrotasks);
+    runtime.afterMicrotasks(this.#write);
   }
 
   #startIdle(): void {

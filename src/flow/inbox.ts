@@ -1,3 +1,4 @@
+import { runtime } from "./runtime.ts";
 import { failing, iteratedBefore } from "./second-loop.ts";
 
 const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
@@ -6,7 +7,10 @@ const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
 export interface InboxSource<Raw, T> {
   /** Makes a message from raw data. If it throws, the iteration ends with that error. */
   open(raw: Raw): T | Promise<T>;
-  /** Copies raw data that has to wait, so that the buffer around it can be freed. */
+  /**
+   * Copies raw data that waits, so that the buffer around it can be freed. Called only at the end of the turn of the event
+   * loop in which the data arrived: most consumers have taken it by then.
+   */
   keep?(raw: Raw): Raw;
   /** Called for a message that is dropped without open(), because the consumer does not take it. */
   drop?(raw: Raw): void;
@@ -50,6 +54,8 @@ export class Inbox<Raw, T> implements Inbound<T> {
   readonly #what: string;
   readonly #items: Raw[] = [];
   #first = 0;
+  /** How many of the last items arrived in this turn, and still share the buffer in which they arrived. */
+  #sharing = 0;
   /** The reader that waits for the next message; most often the only one. */
   #reader: Reader<T> | undefined;
   /** The readers that wait after it, in order. */
@@ -87,7 +93,16 @@ export class Inbox<Raw, T> implements Inbound<T> {
       resolve(this.#open(raw));
       return;
     }
-    this.#items.push(this.#source.keep?.(raw) ?? raw);
+    this.#items.push(raw);
+    if (this.#source.keep === undefined) return;
+    if (this.#sharing++ === 0) runtime.afterMicrotasks(() => this.#keepWaiting());
+  }
+
+  #keepWaiting(): void {
+    const items = this.#items;
+    for (let at = items.length - this.#sharing; at < items.length; at++)
+      items[at] = this.#source.keep!(items[at] as Raw);
+    this.#sharing = 0;
   }
 
   /** Closes the inbox: once the waiting messages are taken, the iteration ends, or throws `error`. */
@@ -181,6 +196,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
   #clear(): void {
     const dropped = this.#items.splice(0).slice(this.#first);
     this.#first = 0;
+    this.#sharing = 0;
     if (this.#source.drop !== undefined) for (const raw of dropped) this.#source.drop(raw);
   }
 
@@ -210,6 +226,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
     } else {
       this.#items[at] = undefined as Raw;
     }
+    this.#sharing = Math.min(this.#sharing, this.#size);
     return raw;
   }
 

@@ -97,10 +97,8 @@ class Slices {
     }
     resume();
     // The microtasks of the pump that was resumed run first.
-    queueMicrotask(this.#resumeLater);
+    runtime.afterMicrotasks(this.#resume);
   };
-
-  readonly #resumeLater = (): void => runtime.afterMicrotasks(this.#resume);
 }
 
 /** The slices of this process. */

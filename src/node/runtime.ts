@@ -6,7 +6,8 @@ const { latin1Slice } = Buffer.prototype;
 // Each entry that runs on Node imports this file for its effect.
 setRuntime({
   inLaterTurn: (run) => void setImmediate(run),
-  afterMicrotasks: (run) => process.nextTick(run),
+  // A tick alone would run before the microtasks if only a callback of Node has run before it.
+  afterMicrotasks: (run) => queueMicrotask(() => process.nextTick(run)),
   // AsyncLocalStorage.snapshot() does the same, with thirty times the memory.
   currentContext: () => new AsyncResource("HawserCall"),
   allocate: (bytes) => Buffer.allocUnsafe(bytes),
