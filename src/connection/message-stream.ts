@@ -2,6 +2,7 @@ import type { ConnectError } from "@connectrpc/connect";
 import type { CallStream, CallStreamListener, Received } from "../call-stream.ts";
 import { handled } from "../failure.ts";
 import { PREFIX_BYTES } from "../flow/length-prefix.ts";
+import { runtime } from "../flow/runtime.ts";
 import { FrameReader, type FrameRules } from "../grpc/framing.ts";
 import { EARNED_BY_CALL, EARNED_BY_MESSAGE } from "../http2/abuse.ts";
 import type { Http2Stream } from "../http2/types.ts";
@@ -53,6 +54,7 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
   readonly #memory: ConnectionMemory;
   readonly #isPaced: boolean;
   #source: FramedSource | undefined;
+  #isPullScheduled = false;
   #drained: PromiseWithResolvers<void> | undefined;
   #failure: { error: unknown } | undefined;
   /** Whether received data is being read: then the credit is returned when all of it was read. */
@@ -94,9 +96,23 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
 
   pull(source: FramedSource): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure.error;
-    if (this.#drained === undefined) return this.#afterWrite(this.#writePieces(source, false));
+    if (this.#drained === undefined && !source.isGrowing) {
+      return this.#afterWrite(this.#writePieces(source, false));
+    }
     this.#source = source;
-    return this.#drained.promise;
+    if (this.#drained === undefined) this.#schedulePull();
+    return this.#drained?.promise;
+  }
+
+  /** Writes the small messages of this turn of the event loop in one piece, at its end. */
+  #schedulePull(): void {
+    if (this.#isPullScheduled) return;
+    this.#isPullScheduled = true;
+    runtime.afterMicrotasks(() => {
+      this.#isPullScheduled = false;
+      if (this.#source === undefined || this.#drained !== undefined) return;
+      this.#afterWrite(this.#writePieces(this.#source, false));
+    });
   }
 
   /**

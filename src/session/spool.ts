@@ -5,6 +5,8 @@ import { runtime } from "../flow/runtime.ts";
 export interface FramedSource {
   /** Returns the next piece, if there is one. */
   next(): Uint8Array | undefined;
+  /** Whether next() would return one small piece, which messages to come may still extend. */
+  readonly isGrowing: boolean;
 }
 
 /** A larger message is kept as it is, not copied. */
@@ -15,6 +17,9 @@ const SHARED_COPY_MAX_BYTES = 512;
 
 /** The size of chunks grows from the first to the last while messages are kept, so that an idle session stays small. */
 const CHUNK_BYTES = { first: 512, last: 32 * 1024 };
+
+/** A piece of this size is worth a write of its own. */
+const PIECE_BYTES = 8 * 1024;
 
 interface Chunk {
   readonly bytes: Uint8Array;
@@ -83,6 +88,12 @@ export class Spool implements FramedSource {
       this.#at++;
       this.#offset = 0;
     }
+  }
+
+  get isGrowing(): boolean {
+    const last = this.#chunks.length - 1;
+    const chunk = this.#chunks[last];
+    return chunk?.framed === true && this.#at === last && chunk.used - this.#offset < PIECE_BYTES;
   }
 
   /** Drops the first `count` messages; returns their bytes. */
