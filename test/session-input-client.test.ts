@@ -5,7 +5,7 @@ import { stillAt, until } from "./support/gate.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { type Hosted, refusal, scripted, sessionHost, terms } from "./support/session-host.ts";
 import { CONTROL, control, end, newId, received } from "./support/session-peer.ts";
-import { envelope, headers, type Peer, rst } from "./support/wire.ts";
+import { envelope, goaway, Http2Code, headers, type Peer, rst } from "./support/wire.ts";
 
 // Input of a hostile server to a client that wants sessions: the call fails with the reason, or continues; another
 // session on the same connection continues.
@@ -235,6 +235,31 @@ const losses: [what: string, how: (attachment: Hosted) => void][] = [
   ["RST_STREAM(CANCEL)", (a) => a.reset(8)],
   ["a connection that breaks off", (a) => a.peer.socket.destroy()],
 ];
+
+test("a session whose first attachment is above the last-stream-id of a GOAWAY for too many pings begins on another connection, with all that was sent", async () => {
+  await using host = await sessionHost(async (attachment) => {
+    const { peer, stream } = attachment;
+    if (host.hosted.length === 1) {
+      await attachment.hears(1);
+      peer.write(goaway(stream - 2, Http2Code.ENHANCE_YOUR_CALM, "too_many_pings"));
+      peer.socket.end();
+      return;
+    }
+    attachment.answer();
+    await attachment.hearsEnd();
+    expect(attachment.messages).toHaveLength(1);
+    attachment.send("one");
+    attachment.end({ "grpc-status": "0", "hawser-sent": "1" });
+  });
+  const chat = host.client.chat(scripted);
+  await chat.send({ content: "hello" });
+  chat.closeSend();
+  expect(await all(chat)).toMatchObject([{ reply: "one" }]);
+  const [first, second] = host.hosted;
+  expect([first?.number, second?.number]).toEqual([1, 1]);
+  expect(second?.peer).not.toBe(first?.peer);
+  expect(second?.asks["hawser-session"]).toBe(first?.asks["hawser-session"]);
+});
 
 test.each(losses)("%s ends the attachment only", async (_, how) => {
   await using host = await sessionHost(async (attachment) => {

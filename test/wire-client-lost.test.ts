@@ -112,6 +112,39 @@ it.each<[string, CodeName, string]>([
   },
 );
 
+it("of the calls of a connection that ends for too many pings, those above the last-stream-id of its GOAWAY are tried again, and no other", async () => {
+  let arrived = 0;
+  await using world = await fakeServer(async ({ peer, stream, request }) => {
+    await peer.until(() => request.bytes === hello.length);
+    if (peer !== world.peers[0]) {
+      peer.write(responseHeaders(stream), data(stream, request.body), trailers(stream));
+    } else if (++arrived === 4) {
+      // The calls have the streams 1, 3, 5, 7.
+      peer.write(goaway(3, Http2Code.ENHANCE_YOUR_CALM, "too_many_pings"));
+      peer.socket.end();
+    }
+  });
+  const calls = [outcomeOf.chat, outcomeOf.unary, outcomeOf.chat, outcomeOf.unary];
+  const outcomes = await Promise.all(calls.map((call) => call(world)));
+  const rawMessage = expect.stringContaining('GOAWAY with HTTP/2 error 11 "too_many_pings"');
+  const failed = { replies: [], error: { code: Code.Unavailable, rawMessage } };
+  const served = { replies: ["hello"], error: undefined };
+  expect(outcomes).toMatchObject([failed, failed, served, served]);
+  expect(world.calls.map(({ stream }) => stream)).toEqual([1, 3, 5, 7, 1, 3]);
+  expect(world.peers).toHaveLength(2);
+  await world.idle();
+});
+
+it("a call that a GOAWAY for too many pings excludes on each connection is tried three times again, and fails with UNAVAILABLE", async () => {
+  await using world = await fakeServer(({ peer }) => {
+    peer.write(goaway(0, Http2Code.ENHANCE_YOUR_CALM, "too_many_pings"));
+    peer.socket.end();
+  });
+  expect(await outcomeOf.chat(world)).toMatchObject({ error: { code: Code.Unavailable } });
+  expect(world.calls).toHaveLength(4);
+  expect(world.peers).toHaveLength(4);
+});
+
 it("a call below the last-stream-id of a GOAWAY finishes on its connection; the next call goes to another", async () => {
   await using world = await fakeServer(async ({ peer, stream }) => {
     peer.write(responseHeaders(stream), goaway(2 ** 31 - 1, 0), data(stream, hello));
