@@ -1,11 +1,8 @@
 /** What honest clients do, however often, does not end their connections: the twins of floods.ts, over sockets. */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { setTimeout } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
-import { buildGo, hasPython } from "../interop/programs.ts";
 import { message, request } from "../support/request.ts";
 import { data, envelope, frame, Http2Code, rst, Type, windowUpdate } from "../support/wire.ts";
+import { tryGrpcPushes } from "./grpc-pushes.ts";
 import { RawClient } from "./raw.ts";
 import { startTarget, type Target } from "./target.ts";
 import { verdict } from "./verdict.ts";
@@ -24,7 +21,7 @@ export async function tryHonestClients(): Promise<void> {
       .then(() => smallMessages(target))
       .then(() => proxy(target)),
   ]);
-  await grpcPushes(target);
+  await tryGrpcPushes(target.port);
 }
 
 function judge(client: RawClient, isWell: boolean, what: string): void {
@@ -160,23 +157,4 @@ async function proxy(target: Target): Promise<void> {
     if (!(await client.until(() => client.ended === round * atOnce, 20_000))) break;
   }
   judge(client, client.ended === 5 * atOnce, `${client.ended} calls of a proxy, 1,000 at a time`);
-}
-
-/** Pushes of 64 KiB to other implementations, with their defaults. */
-async function grpcPushes(target: Target): Promise<void> {
-  const root = fileURLToPath(new URL("../../", import.meta.url));
-  const bin = `${root}.cache/interop/`;
-  await buildGo();
-  const clients = [{ name: "grpc-go", command: [`${bin}transcript`] }];
-  if (hasPython()) {
-    const script = `${root}test/http2/transcripts/peers/client.py`;
-    clients.push({ name: "grpcio", command: [`${bin}venv/bin/python`, script] });
-  }
-  for (const { name, command } of clients) {
-    const [program = "", ...args] = [...command, `127.0.0.1:${target.port}`, "pushes"];
-    const env = { ...process.env, PYTHONPATH: `${bin}python` };
-    const child = spawn(program, args, { env, stdio: ["ignore", "ignore", "inherit"] });
-    const [code] = await once(child, "close");
-    verdict(code === 0, `2,000 pushes of 64 KiB to ${name}`);
-  }
 }
