@@ -1,5 +1,8 @@
 /** What honest clients do, however often, does not end their connections: the twins of floods.ts, over sockets. */
 import { setTimeout } from "node:timers/promises";
+import { createClient } from "@connectrpc/connect";
+import { createConnectTransport } from "@connectrpc/connect-node";
+import { Greeter } from "../../gen/example/greeter_pb.js";
 import { message, request } from "../support/request.ts";
 import { data, envelope, frame, Http2Code, rst, Type, windowUpdate } from "../support/wire.ts";
 import { tryGrpcPushes } from "./grpc-pushes.ts";
@@ -17,6 +20,7 @@ export async function tryHonestClients(): Promise<void> {
     pings(target),
     pausingReader(target),
     cancelledUnanswered(target),
+    slowUpload(target),
     afterFirstMessage(target)
       .then(() => smallMessages(target))
       .then(() => proxy(target)),
@@ -157,4 +161,30 @@ async function proxy(target: Target): Promise<void> {
     if (!(await client.until(() => client.ended === round * atOnce, 20_000))) break;
   }
   judge(client, client.ended === 5 * atOnce, `${client.ended} calls of a proxy, 1,000 at a time`);
+}
+
+/**
+ * HTTP/1.1 has a deadline of 10 s for headers and of 60 s for a pause in a body, by default. A call over it that sends a
+ * message every 10 s lives longer than both.
+ */
+async function slowUpload({ port }: Target): Promise<void> {
+  const [pauses, pauseMs] = [12, 10_000];
+  async function* requests() {
+    yield { content: "x" };
+    for (let n = 0; n < pauses; n++) {
+      await setTimeout(pauseMs);
+      yield { content: "x" };
+    }
+  }
+  const baseUrl = `http://127.0.0.1:${port}`;
+  const greeter = createClient(Greeter, createConnectTransport({ baseUrl, httpVersion: "1.1" }));
+  const began = performance.now();
+  const outcome = await greeter
+    .collect(requests())
+    .then(({ count }) => (count === pauses + 1 ? "OK" : `${count} arrived`), String);
+  const seconds = Math.round((performance.now() - began) / 1000);
+  verdict(
+    outcome === "OK" && seconds >= (pauses * pauseMs) / 1000,
+    `a Connect call over HTTP/1.1 with a message every 10 s: ${outcome} after ${seconds} s`,
+  );
 }

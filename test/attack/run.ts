@@ -1,9 +1,9 @@
 /**
- * npm run attack              all of it; ~6 minutes
+ * npm run attack              all of it; ~7 minutes
  * npm run attack -- beside    how a server serves an honest client beside a hostile one; --only B1 for one of those
  * npm run attack -- floods    frames that bring nothing: when the connection ends, and the CPU; --only PING for some
  * npm run attack -- holds     clients that make the server wait
- * npm run attack -- honest    what must not be taken for a flood or a hold
+ * npm run attack -- honest    what must not be taken for a flood or a hold; ~2.5 minutes
  *
  * Server, hostile client and honest client are a process each. The honest client makes 25 calls a second and waits 4 s for
  * each: before the hostile client comes, while it runs, and after it.
