@@ -37,6 +37,11 @@ export class ClosedStreams {
       this.#forgottenId = Math.max(this.#forgottenId, oldest);
     }
     this.#ids.add(id);
+    this.allow({ blocks, bytes });
+  }
+
+  /** Lets the peer send more for closed streams. */
+  allow({ blocks, bytes }: InFlight): void {
     this.#blocks += blocks;
     if (bytes > 0) this.#bytes += bytes;
   }

@@ -145,10 +145,9 @@ export class FramesReceiver implements FrameHandler {
     if (streams.isIdle(id)) {
       throw new ConnectionError(PROTOCOL_ERROR, "DATA for a stream that was not opened");
     }
-    if (id > streams.lastAcceptedId && this.#host.isServer) return;
-    const wasReset = streams.closed.mayReceive(id);
-    if (!wasReset) this.#host.writeReset(id, STREAM_CLOSED, NONE_IN_FLIGHT);
-    if (wasReset && length >= LEAST_DATA_BYTES && streams.closed.takeData(length)) return;
+    const isExpected = streams.mayReceive(id);
+    if (!isExpected) this.#host.writeReset(id, STREAM_CLOSED, NONE_IN_FLIGHT);
+    if (isExpected && length >= LEAST_DATA_BYTES && streams.closed.takeData(length)) return;
     budget.spend("too_many_frames_for_closed_streams");
   }
 

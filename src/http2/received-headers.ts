@@ -59,7 +59,7 @@ export class HeadersReceiver {
     } else stream.receiveEnd();
   }
 
-  /** Resets a stream, since the peer broke the protocol or a limit on it. That costs it a unit. */
+  /** Resets a stream because the peer broke the protocol or a limit on it. The peer spends a unit of its budget. */
   fail(stream: Stream, code: number, reason: string): void {
     stream.fail(code, reason);
     this.#host.budget.spend("too_many_stream_errors");
@@ -72,7 +72,7 @@ export class HeadersReceiver {
       throw new ConnectionError(PROTOCOL_ERROR, "HEADERS with an even stream id");
     }
     if (!streams.isIdle(id)) {
-      if (!streams.closed.mayReceive(id)) {
+      if (!streams.mayReceive(id)) {
         throw new ConnectionError(STREAM_CLOSED, "HEADERS for a closed stream");
       }
       if (!streams.closed.takeBlock()) budget.spend("too_many_frames_for_closed_streams");
@@ -87,7 +87,8 @@ export class HeadersReceiver {
   #receiveRequest(headers: ReceivedHeaders): void {
     const host = this.#host;
     if (!host.acceptsStreams) {
-      // RFC 9113, 6.8: what comes after the last GOAWAY is ignored.
+      // RFC 9113, 6.8: what comes after the last GOAWAY is ignored; a body and trailers may follow.
+      host.streams.closed.allow({ blocks: 1, bytes: host.initialReceiveWindow });
       host.budget.spend("too_many_refused_streams");
       return;
     }

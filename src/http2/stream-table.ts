@@ -58,6 +58,16 @@ export class StreamTable {
     if (this.#recent === stream) this.#recent = undefined;
   }
 
+  /** A server: whether a request of this id came after the last GOAWAY, and was ignored (RFC 9113, 6.8). */
+  wasIgnored(id: number): boolean {
+    return this.#isServer && id > this.lastAcceptedId && id <= this.highestPeerId;
+  }
+
+  /** Whether frames for a closed stream may have been in flight when it was closed here. */
+  mayReceive(id: number): boolean {
+    return this.wasIgnored(id) || this.closed.mayReceive(id);
+  }
+
   /** Whether no stream of this id was ever opened. */
   isIdle(id: number): boolean {
     if (id % 2 === 0) return true;

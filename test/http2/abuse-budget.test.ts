@@ -231,6 +231,35 @@ test("100,000 messages of one byte, a frame each, in one chunk per window, cost 
   expect(server.streams[0]?.data).toHaveLength(600_000);
 });
 
+test("a request that came after the last GOAWAY may send what a stream's window allows; more costs units", () => {
+  const server = new Alone({ connectionWindowBytes: 10_000_000 });
+  server.receive(headersOf(1, request()));
+  server.connection.goaway();
+  server.clock.advance(1000);
+  server.receive(headersOf(3, request()));
+  let frames = 0;
+  for (; server.end === undefined && frames < 20_000; frames++)
+    server.receive(data(3, Buffer.alloc(5)));
+  expect(server.end?.reason).toMatch(/^too_many_frames_for_closed_streams/);
+  expect(frames).toBe(65_535 / 5 + 1000);
+});
+
+test.each([0, 4])(
+  "DATA of %i bytes for a request that came after the last GOAWAY costs a unit",
+  (size) => {
+    const server = new Alone();
+    server.receive(headersOf(1, request()));
+    server.connection.goaway();
+    server.clock.advance(1000);
+    server.receive(headersOf(3, request()));
+    let frames = 0;
+    for (; server.end === undefined && frames < 2000; frames++)
+      server.receive(data(3, Buffer.alloc(size)));
+    expect(server.end?.reason).toMatch(/^too_many_frames_for_closed_streams/);
+    expect(frames).toBe(1000);
+  },
+);
+
 test("resets that cross the end of a stream cost nothing", () => {
   const server = new Alone();
   for (let id = 1; id < 10_000; id += 2) {

@@ -210,8 +210,9 @@ describe("a server that goes away", () => {
     server.connection.goaway();
     server.clock.advance(1000);
     server.take();
-    const ignored = [headersOf(3, request()), frame(Type.DATA, 1, 3, Buffer.alloc(100))];
-    expect(server.receive(...ignored)).toEqual([]);
+    const ignored = [headersOf(3, request()), frame(Type.DATA, 0, 3, Buffer.alloc(100))];
+    expect(server.receive(...ignored, headersOf(3, ["x-sum", "100"], true))).toEqual([]);
+    expect(server.end).toBeUndefined();
     server.receive(headersOf(5, request("x-table", "entry")));
     // The table for headers is the same at both ends all the same.
     server.receive(headersOf(1, ["x-table", "entry"], true));
