@@ -40,7 +40,7 @@ export interface WaitingData {
 
 /** Listens to the output. */
 export interface OutputListener {
-  /** There is output, and there was none. Called before it can be taken. */
+  /** There is output, and there was none. It may be taken now. */
   onOutput(): void;
   /** There is much output. It may be taken now. */
   onFull(): void;
@@ -48,7 +48,7 @@ export interface OutputListener {
 
 /**
  * The frames that wait to be taken, in one buffer, which is held only while there are any. It knows neither streams nor
- * windows: what is written here is on its way. Calls its listener only between frames: before the first one, and after one.
+ * windows: what is written here is on its way. Calls its listener only after a whole frame.
  */
 export class Output {
   /** The pipe takes no more for now: onFull() is not called, the buffer grows instead. */
@@ -63,6 +63,7 @@ export class Output {
   /** Whether the buffer is one of #buffers, not a larger one that was made here. */
   #isPooled = false;
   #at = 0;
+  /** How many bytes are much output; negative until the listener has heard that there is output. */
   #fullBytes = 0;
   #controlBytes = 0;
   #isInOnFull = false;
@@ -115,8 +116,7 @@ export class Output {
 
   /** How many bytes of data one frame may have now. */
   get dataCapacity(): number {
-    while (this.#buffer === undefined) this.#begin();
-    const free = this.#buffer.length - this.#at - HEAD_BYTES;
+    const free = (this.#buffer ?? this.#begin()).length - this.#at - HEAD_BYTES;
     // If hardly anything is free, the buffer grows.
     return free > SHORT_FRAME_BYTES ? Math.min(free, MAX_FRAME_BYTES) : MAX_FRAME_BYTES;
   }
@@ -134,14 +134,14 @@ export class Output {
     out[at++] = flags;
     writeUint32(out, at, size);
     copyBytes(payload, out, at + 4);
-    if (this.#at >= this.#fullBytes) this.#full();
+    if (this.#at >= this.#fullBytes) this.#report();
   }
 
   /** Bytes of data of less than a frame. They extend the last frame if that is DATA of the same stream. */
   piece(stream: number, bytes: Uint8Array): void {
     const at = this.#extendData(stream, bytes.length);
     copyBytes(bytes, this.#buffer as Uint8Array, at);
-    if (this.#at >= this.#fullBytes) this.#full();
+    if (this.#at >= this.#fullBytes) this.#report();
   }
 
   /** `length` bytes, dataCapacity at most, of what waits, from its offset on. The caller calls checkFull() next. */
@@ -163,7 +163,7 @@ export class Output {
 
   /** Calls the listener if there is much output. To be called after data(), when the caller has noted what was written. */
   checkFull(): void {
-    if (this.#at >= this.#fullBytes) this.#full();
+    if (this.#at >= this.#fullBytes) this.#report();
   }
 
   /** Ends a stream with its last DATA frame if that is the last one in the buffer, else with an empty one. */
@@ -175,7 +175,7 @@ export class Output {
     }
     this.dataFrames++;
     this.#frame((DATA << 8) | END_STREAM, stream, 0);
-    if (this.#at >= this.#fullBytes) this.#full();
+    if (this.#at >= this.#fullBytes) this.#report();
   }
 
   /** Writes a header block: HEADERS, and CONTINUATIONs if it is long. No frame may be among them (RFC 9113, 4.3). */
@@ -192,19 +192,19 @@ export class Output {
       const part = frames === 1 ? block : block.subarray(from, to);
       copyBytes(part, this.#buffer as Uint8Array, at);
     }
-    if (this.#at >= this.#fullBytes) this.#full();
+    if (this.#at >= this.#fullBytes) this.#report();
   }
 
   rstStream(stream: number, code: number): void {
     const at = this.#control(RST_STREAM << 8, stream, 4);
     this.#uint32(at, code);
-    if (this.#at >= this.#fullBytes) this.#full();
+    if (this.#at >= this.#fullBytes) this.#report();
   }
 
   windowUpdate(stream: number, bytes: number): void {
     const at = this.#control(WINDOW_UPDATE << 8, stream, 4);
     this.#uint32(at, bytes);
-    if (this.#at >= this.#fullBytes) this.#full();
+    if (this.#at >= this.#fullBytes) this.#report();
   }
 
   /** SETTINGS: identifiers and values, alternating. */
@@ -216,11 +216,12 @@ export class Output {
       out[at + 1] = settings[i] as number;
       this.#uint32(at + 2, settings[i + 1] as number);
     }
+    if (this.#at >= this.#fullBytes) this.#report();
   }
 
   settingsAck(): void {
     this.#control((SETTINGS << 8) | ACK, 0, 0);
-    if (this.#at >= this.#fullBytes) this.#full();
+    if (this.#at >= this.#fullBytes) this.#report();
   }
 
   /** PING with the eight bytes of `bytes` from `start`. */
@@ -228,7 +229,7 @@ export class Output {
     const at = this.#control((PING << 8) | (isAck ? ACK : 0), 0, 8);
     const out = this.#buffer as Uint8Array;
     for (let i = 0; i < 8; i++) out[at + i] = bytes[start + i] as number;
-    if (this.#at >= this.#fullBytes) this.#full();
+    if (this.#at >= this.#fullBytes) this.#report();
   }
 
   goaway(lastStream: number, code: number, debugData: Uint8Array): void {
@@ -236,6 +237,7 @@ export class Output {
     this.#uint32(at, lastStream);
     this.#uint32(at + 4, code);
     copyBytes(debugData, this.#buffer as Uint8Array, at + 8);
+    if (this.#at >= this.#fullBytes) this.#report();
   }
 
   /** Makes space for `length` bytes of DATA, in the last frame or in a new one. Returns where they go. */
@@ -293,8 +295,7 @@ export class Output {
   }
 
   #ensure(length: number): void {
-    while (this.#buffer === undefined) this.#begin();
-    const buffer = this.#buffer;
+    const buffer = this.#buffer ?? this.#begin();
     if (this.#at + length <= buffer.length) return;
     const larger = new Uint8Array(buffer.length * 2 + length);
     larger.set(buffer.subarray(0, this.#at));
@@ -303,15 +304,23 @@ export class Output {
     this.#buffer = larger;
   }
 
-  #begin(): void {
-    this.#buffer = this.#buffers.take();
+  #begin(): Uint8Array<ArrayBuffer> {
+    const buffer = this.#buffers.take();
+    this.#buffer = buffer;
     this.#isPooled = true;
-    this.#fullBytes = Math.min(FULL_BYTES, this.#buffer.length >>> 1);
-    if (this.#endAt === undefined) this.#listener.onOutput();
+    this.#fullBytes = -Math.min(FULL_BYTES, buffer.length >>> 1);
+    return buffer;
   }
 
-  #full(): void {
-    if (this.isBlocked || this.#isInOnFull || this.#endAt !== undefined) return;
+  /** Calls the listener: this is the first frame of the output, or there is much of it. */
+  #report(): void {
+    if (this.#endAt !== undefined) return;
+    if (this.#fullBytes < 0) {
+      this.#fullBytes = -this.#fullBytes;
+      this.#listener.onOutput();
+      if (this.#at < this.#fullBytes || this.#endAt !== undefined) return;
+    }
+    if (this.isBlocked || this.#isInOnFull) return;
     this.#isInOnFull = true;
     this.#listener.onFull();
     this.#isInOnFull = false;

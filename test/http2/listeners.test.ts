@@ -1,11 +1,13 @@
 /** Listeners that throw, and listeners that call the engine back. */
 import { describe, expect, test } from "vitest";
 import type { ConnectionListener, StreamListener } from "../../src/http2/types.ts";
+import { type Header, HeaderDecoder } from "../support/hpack.ts";
 import { data, Flag, frame, goaway, rst, settings, Type, windowUpdate } from "../support/wire.ts";
 import {
   Alone,
   bytesOf,
   headersOf,
+  type RawFrame,
   type RecordingStream,
   request,
   response,
@@ -88,7 +90,7 @@ describe.each(callbacks)("%s", (name, makeScene, cause) => {
     ["stop to read", ({ log }) => log.stream.stopReading()],
     ["block the pipe", ({ side }) => side.connection.block()],
     ["unblock the pipe", ({ side }) => side.connection.unblock()],
-    ["take the output", ({ side }) => void side.take()],
+    ["take the output", ({ side }) => void side.frames()],
     [
       "answer",
       ({ log }) => {
@@ -120,7 +122,7 @@ describe.each(callbacks)("%s", (name, makeScene, cause) => {
     cause(scene);
     expect(calls).toBeGreaterThan(0);
     // The connection continues, or has ended as it should.
-    side.take();
+    side.frames();
     if (side.end === undefined) {
       side.connection.unblock();
       side.receive(frame(Type.PING, 0, 0, Buffer.alloc(8)));
@@ -130,8 +132,30 @@ describe.each(callbacks)("%s", (name, makeScene, cause) => {
     expect([side.connection.openStreams, side.clock.timers]).toEqual([0, 0]);
     const ends = log.events.filter((event) => event.startsWith("closed")).length;
     expect(ends).toBe(name === "onClosed" ? ends : 1);
+    side.frames();
+    expect(misplaced(side.sent)).toEqual([]);
   });
 });
+
+/** The frames of streams that are not in the order headers, data, trailers, RST_STREAM. Decodes all header blocks. */
+function misplaced(frames: readonly RawFrame[]): string[] {
+  const decoder = new HeaderDecoder();
+  const next = new Map<number, "headers" | "data" | "nothing">();
+  return frames.flatMap(({ type, stream, flags, payload }) => {
+    const isEnd = (flags & Flag.END_STREAM) !== 0;
+    let isWrong = false;
+    if (type === Type.HEADERS) {
+      const [first] = decoder.decode(payload) as [Header];
+      const expected = next.get(stream) ?? "headers";
+      isWrong = expected !== (first[0].startsWith(":") ? "headers" : "data");
+      next.set(stream, isEnd ? "nothing" : "data");
+    } else if (type === Type.DATA) {
+      isWrong = next.get(stream) !== "data";
+      if (isEnd) next.set(stream, "nothing");
+    } else if (type === Type.RST_STREAM) next.set(stream, "nothing");
+    return isWrong ? [`${type} on stream ${stream}`] : [];
+  });
+}
 
 test("a listener that is closed in onRequest() hears it before the connection does, and after it was returned", () => {
   const side = new Alone();

@@ -84,6 +84,17 @@ test("a buffer is held only while there is output, and onOutput() tells when the
   expect([outputs, buffers.out]).toEqual([2, 2]);
 });
 
+test("onOutput() is called after the first frame: a listener that writes or takes in it meets whole frames", () => {
+  const taken: number[] = [];
+  const writing = output({ onOutput: () => writing.out.settingsAck() });
+  writing.out.headers(1, bytesOf("block"), false);
+  expect(framesIn(writing.out).map(({ type }) => type)).toEqual([Type.HEADERS, Type.SETTINGS]);
+  const taking = output({ onOutput: () => taken.push(taking.out.take()?.length ?? 0) });
+  taking.out.message(1, 0, bytesOf("message"));
+  taking.out.goaway(1, 0, bytesOf("bye"));
+  expect([taken, taking.out.isEmpty]).toEqual([[21, 20], true]);
+});
+
 test("a long header block is HEADERS and CONTINUATIONs, without anything between them", () => {
   const { out } = output({ bytes: 16 * 1024, onFull: () => out.settingsAck() });
   const block = Uint8Array.from({ length: 40_000 }, (_, at) => at);
