@@ -181,17 +181,23 @@ export class FrameReader {
     }
     this.#isDropped = isDropped;
     this.#paddingLeft = 0;
-    if (this.#isDropped) {
-      this.#next = DATA_BYTES;
-      this.#readData();
-    } else if (isPadded) {
-      if (length === 0) throw new ConnectionError(FRAME_SIZE_ERROR, "padded DATA without padding");
+    if (isPadded) {
+      if (length === 0)
+        throw new ConnectionError(
+          FRAME_SIZE_ERROR,
+          "padded DATA without the length of its padding",
+        );
       this.#next = PADDING_LENGTH;
-    } else {
-      this.#handler.onDataLength(length, 0, this.#hasEndStream());
-      this.#next = DATA_BYTES;
-      this.#readData();
+    } else this.#beginPayload(0);
+  }
+
+  /** @param paddingBytes with the length of the padding */
+  #beginPayload(paddingBytes: number): void {
+    if (!this.#isDropped) {
+      this.#handler.onDataLength(this.#left, paddingBytes, this.#hasEndStream());
     }
+    this.#next = DATA_BYTES;
+    this.#readData();
   }
 
   #readPaddingLength(): void {
@@ -202,9 +208,7 @@ export class FrameReader {
     }
     this.#left = length - padding;
     this.#paddingLeft = padding;
-    this.#handler.onDataLength(this.#left, padding + 1, this.#hasEndStream());
-    this.#next = DATA_BYTES;
-    this.#readData();
+    this.#beginPayload(padding + 1);
   }
 
   #readData(): void {

@@ -228,6 +228,24 @@ const blocks: Violation[] = [
     bytes: [open, frame(Type.DATA, Flag.PADDED, 1, Buffer.of(2, 0))],
     goaway: PROTOCOL_ERROR,
   },
+  {
+    what: "DATA with padding over its length, before the response headers",
+    to: "client",
+    bytes: [frame(Type.DATA, Flag.PADDED, 1, Buffer.of(2, 0))],
+    goaway: PROTOCOL_ERROR,
+  },
+  {
+    what: "DATA with padding over its length, for a stream that was reset",
+    to: "server",
+    bytes: [open, rst(1, 8), frame(Type.DATA, Flag.PADDED, 1, Buffer.of(2, 0))],
+    goaway: PROTOCOL_ERROR,
+  },
+  {
+    what: "padded DATA of 0 bytes, for a stream that was reset",
+    to: "server",
+    bytes: [open, rst(1, 8), frame(Type.DATA, Flag.PADDED, 1)],
+    goaway: FRAME_SIZE_ERROR,
+  },
 ];
 
 const states: Violation[] = [
