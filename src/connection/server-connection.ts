@@ -32,7 +32,7 @@ export interface ServerConnectionOptions {
   readonly keepalive: Keepalive;
   readonly maxConcurrentStreams: number;
   /** How long the client may take for its preface and first SETTINGS, to acknowledge ours, and to end a header block. */
-  readonly holdTimeoutMs: number;
+  readonly peerTimeoutMs: number;
   readonly abuseBudget: number;
   readonly minPingIntervalMs: number;
   /** Infinity: no limit. */
@@ -101,7 +101,7 @@ export class ServerConnection implements ServedConnection, ConnectionListener, P
     this.#options = options;
     this.#listener = listener;
     this.#driver = new PipeDriver(pipe, options.buffers, this);
-    const { clock, buffers, maxConcurrentStreams, holdTimeoutMs, budgetBytes } = options;
+    const { clock, buffers, maxConcurrentStreams, peerTimeoutMs, budgetBytes } = options;
     const budget = new ReceiveBudget(
       {
         bytes: budgetBytes,
@@ -115,7 +115,7 @@ export class ServerConnection implements ServedConnection, ConnectionListener, P
     this.#engine = createConnection(
       {
         role: "server",
-        ...{ clock, buffers, maxConcurrentStreams, holdTimeoutMs, abuseBudget, minPingIntervalMs },
+        ...{ clock, buffers, maxConcurrentStreams, peerTimeoutMs, abuseBudget, minPingIntervalMs },
         maxHeaderListBytes: HEADERS_MAX_BYTES,
       },
       this,

@@ -1,7 +1,7 @@
 import { DEFAULT_WINDOW_BYTES, MAX_WINDOW_BYTES } from "./frames.ts";
 import type { Output } from "./output.ts";
 
-/** What a connection takes unless told otherwise: more than a peer has in flight. */
+/** More than a peer usually has in flight. */
 const DEFAULT_CONNECTION_WINDOW = 8 * 1024 * 1024;
 
 /**
@@ -20,7 +20,7 @@ export class ConnectionWindow {
     this.#bytes = Math.min(Math.max(bytes, DEFAULT_WINDOW_BYTES), MAX_WINDOW_BYTES);
   }
 
-  /** Extends the window to what it shall be. */
+  /** Lets the peer send #bytes again. */
   extend(): void {
     const bytes = this.#bytes - this.#left;
     if (bytes === 0) return;

@@ -9,16 +9,17 @@ import {
   DEFAULT_WINDOW_BYTES,
   ENHANCE_YOUR_CALM,
   INTERNAL_ERROR,
+  MAX_WINDOW_BYTES,
   NO_ERROR,
   PREFACE,
   PROTOCOL_ERROR,
   REFUSED_STREAM,
   SETTINGS_TIMEOUT,
 } from "./frames.ts";
-import { Hold } from "./hold.ts";
 import { HpackEncoder } from "./hpack/encoder.ts";
 import type { FieldList } from "./hpack/field-list.ts";
 import { Output } from "./output.ts";
+import { PeerDeadline } from "./peer-deadline.ts";
 import { PendingPings } from "./pings.ts";
 import { type FramesHost, FramesReceiver } from "./received-frames.ts";
 import { SettingsExchange } from "./settings-exchange.ts";
@@ -37,7 +38,7 @@ import type {
 
 const DEFAULT_HEADER_LIST_BYTES = 64 * 1024;
 const DEFAULT_PING_INTERVAL_MS = 5000;
-const DEFAULT_HOLD_TIMEOUT_MS = 10_000;
+const DEFAULT_PEER_TIMEOUT_MS = 10_000;
 
 /** How much debug data a GOAWAY has, and how much of the peer's is reported. */
 const MAX_DEBUG_BYTES = 1024;
@@ -72,10 +73,12 @@ class Connection implements Http2Connection, FramesHost {
   readonly #shutdown: Shutdown;
   readonly #frames: FramesReceiver;
   readonly #reader: FrameReader;
-  readonly #holdTimeoutMs: number;
-  readonly #greeting: Hold;
-  readonly #block: Hold;
-  /** Counts the header blocks that were complete when #block began. */
+  readonly #peerTimeoutMs: number;
+  /** For the peer's SETTINGS, and for its acknowledgement of ours. */
+  readonly #settingsDeadline: PeerDeadline;
+  /** For the end of a header block that has begun. */
+  readonly #headersDeadline: PeerDeadline;
+  /** How many header blocks were complete when #headersDeadline began. */
   #blockNumber = 0;
   #strikes: PingStrikes | undefined;
   /** The peer's last GOAWAY. */
@@ -91,7 +94,8 @@ class Connection implements Http2Connection, FramesHost {
     this.listener = listener;
     this.maxConcurrentStreams = options.maxConcurrentStreams ?? Number.POSITIVE_INFINITY;
     this.maxHeaderListBytes = options.maxHeaderListBytes ?? DEFAULT_HEADER_LIST_BYTES;
-    this.streamWindowBytes = options.streamWindowBytes ?? DEFAULT_WINDOW_BYTES;
+    const { streamWindowBytes = DEFAULT_WINDOW_BYTES } = options;
+    this.streamWindowBytes = Math.min(streamWindowBytes, MAX_WINDOW_BYTES);
     this.#clock = clock;
     this.#encoder = new HpackEncoder({ maxTableBytes: options.encoderTableBytes });
     this.output = new Output(options.buffers, {
@@ -123,10 +127,14 @@ class Connection implements Http2Connection, FramesHost {
     if (this.isServer && minPingIntervalMs > 0) this.#strikes = new PingStrikes(minPingIntervalMs);
     this.#frames = new FramesReceiver(this);
     this.#reader = new FrameReader(this.#frames, this.isServer);
-    this.#holdTimeoutMs = options.holdTimeoutMs ?? DEFAULT_HOLD_TIMEOUT_MS;
-    this.#greeting = new Hold(clock, this.#holdTimeoutMs, () => this.#onGreetingExpired());
-    this.#block = new Hold(clock, this.#holdTimeoutMs, () => this.#onBlockExpired());
-    this.#greet();
+    this.#peerTimeoutMs = options.peerTimeoutMs ?? DEFAULT_PEER_TIMEOUT_MS;
+    this.#settingsDeadline = new PeerDeadline(clock, this.#peerTimeoutMs, () =>
+      this.#onSettingsLate(),
+    );
+    this.#headersDeadline = new PeerDeadline(clock, this.#peerTimeoutMs, () =>
+      this.#onHeadersLate(),
+    );
+    this.#sendPreface();
   }
 
   // ---- For the application
@@ -165,7 +173,7 @@ class Connection implements Http2Connection, FramesHost {
       if (error instanceof ConnectionError) this.#fail(error);
       else this.onListenerError(error);
     }
-    this.#holdBlock();
+    this.#setHeadersDeadline();
   }
 
   take(): Uint8Array | undefined {
@@ -283,13 +291,13 @@ class Connection implements Http2Connection, FramesHost {
 
   onSettings(bytes: Uint8Array, start: number, end: number): void {
     const hasChanged = this.#settings.receive(bytes, start, end);
-    this.#endGreeting();
+    this.#endSettingsDeadline();
     if (hasChanged && !this.isClosed) this.listener.onSettings(this.peer);
   }
 
   onSettingsAck(): boolean {
     const isExpected = this.#settings.receiveAck();
-    this.#endGreeting();
+    this.#endSettingsDeadline();
     return isExpected;
   }
 
@@ -315,36 +323,36 @@ class Connection implements Http2Connection, FramesHost {
 
   // ---- The beginning and the end
 
-  #greet(): void {
+  #sendPreface(): void {
     if (!this.isServer) this.output.bytes(PREFACE);
     this.#settings.sendOwn();
     this.#window.extend();
-    this.#greeting.begin();
+    this.#settingsDeadline.begin();
   }
 
-  #endGreeting(): void {
-    if (this.#settings.isComplete) this.#greeting.end();
+  #endSettingsDeadline(): void {
+    if (this.#settings.isComplete) this.#settingsDeadline.end();
   }
 
-  #onGreetingExpired(): void {
+  #onSettingsLate(): void {
     const [code, what] = this.#settings.isReceived
       ? [SETTINGS_TIMEOUT, "no acknowledgement of SETTINGS"]
       : [PROTOCOL_ERROR, "no SETTINGS"];
-    this.#fail(new ConnectionError(code, `${what} within holdTimeoutMs ${this.#holdTimeoutMs}`));
+    this.#fail(new ConnectionError(code, `${what} within peerTimeoutMs ${this.#peerTimeoutMs}`));
   }
 
-  #onBlockExpired(): void {
-    const reason = `a header block without an end within holdTimeoutMs ${this.#holdTimeoutMs}`;
+  #onHeadersLate(): void {
+    const reason = `a header block without an end within peerTimeoutMs ${this.#peerTimeoutMs}`;
     this.#fail(new ConnectionError(ENHANCE_YOUR_CALM, reason));
   }
 
   /** Sets a deadline for the end of a header block that has begun. */
-  #holdBlock(): void {
+  #setHeadersDeadline(): void {
     const isOpen = this.#frames.isInBlock || this.#reader.isInHeaders;
     const { blocks } = this.#frames;
-    if (this.isClosed || !isOpen || blocks !== this.#blockNumber) this.#block.end();
+    if (this.isClosed || !isOpen || blocks !== this.#blockNumber) this.#headersDeadline.end();
     this.#blockNumber = blocks;
-    if (isOpen && !this.isClosed) this.#block.begin();
+    if (isOpen && !this.isClosed) this.#headersDeadline.begin();
   }
 
   #fail({ code, message, debugData }: ConnectionError): void {
@@ -361,12 +369,13 @@ class Connection implements Http2Connection, FramesHost {
     if (this.#end !== undefined) return;
     this.#end = end;
     this.output.end();
-    this.#greeting.end();
-    this.#block.end();
+    this.#settingsDeadline.end();
+    this.#headersDeadline.end();
     this.#shutdown.stop();
     this.#pings.clear();
+    const { code, reason } = end;
     for (const stream of this.streams.all()) {
-      stream.close({ by: "connection", code: end.code, reason: "", unprocessed: false });
+      stream.close({ by: "connection", code, reason, unprocessed: false });
     }
     this.#reportEnd();
   }

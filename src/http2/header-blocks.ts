@@ -141,8 +141,8 @@ function fragmentOf(frame: ReceivedFrame): { readonly start: number; readonly en
 }
 
 /**
- * Checks a priority, which is ignored (RFC 9113, 5.3.2), as RFC 7540, 5.3.1, wants it. A stream error is enough for it;
- * but nobody sends it unless by intent, and the stream may not exist.
+ * Throws if a priority names its own stream (RFC 7540, 5.3.1); else priorities are ignored (RFC 9113, 5.3.2). The RFC
+ * asks for a stream error. This is a connection error, because the stream may not exist, and no correct peer sends it.
  */
 export function checkDependency(bytes: Uint8Array, at: number, stream: number): void {
   if (readUint31(bytes, at) !== stream) return;

@@ -73,7 +73,7 @@ export class Stream implements Http2Stream, SendingStream {
   #windowBytes: number;
   /** Whether what is received is dropped. */
   #isDropping = false;
-  /** Whether the end of the peer's side, too, had not come when reading stopped. */
+  /** Whether reading stopped before the peer's END_STREAM, which is then dropped like its data. */
   #isEndDropped = false;
 
   constructor(id: number, host: StreamHost) {

@@ -34,9 +34,9 @@ export interface ConnectionOptions {
   readonly role: "client" | "server";
   readonly clock: EngineClock;
   readonly buffers: OutputBuffers;
-  /** SETTINGS_INITIAL_WINDOW_SIZE: the bytes that each stream may send at first. Default: 65 535. */
+  /** SETTINGS_INITIAL_WINDOW_SIZE: the bytes that each stream may send at first; 2^31-1 at most. Default: 65 535. */
   readonly streamWindowBytes?: number;
-  /** The window of the connection, which is extended at receipt. Default: 8 MiB. */
+  /** The window of the connection, which is extended at receipt: 65 535 to 2^31-1 bytes. Default: 8 MiB. */
   readonly connectionWindowBytes?: number;
   /** SETTINGS_MAX_CONCURRENT_STREAMS of a server. Default: no limit. A stream over it is refused (REFUSED_STREAM). */
   readonly maxConcurrentStreams?: number;
@@ -49,7 +49,7 @@ export interface ConnectionOptions {
   /** A server: the least interval of pings without data between them, in milliseconds (gRPC A8). Default: 5000; 0: no limit. */
   readonly minPingIntervalMs?: number;
   /** How long the peer may take for its preface and first SETTINGS, to acknowledge ours, and to end a header block. Default: 10 000 ms. */
-  readonly holdTimeoutMs?: number;
+  readonly peerTimeoutMs?: number;
 }
 
 /** What the peer announced by SETTINGS, or their initial values (RFC 9113, 6.5.2). */
@@ -102,12 +102,12 @@ export interface StreamEnd {
   /**
    * "ended": both sides have sent END_STREAM, or this side has and the peer was asked to stop (stopReading()). "reset": this
    * side called reset(). "peer": the peer sent RST_STREAM, or a GOAWAY that excludes the stream (code REFUSED_STREAM). "invalid": the peer broke the protocol or a limit on this stream,
-   * which the engine has reset with `code`. "connection": the connection has ended; its listener learns why next.
+   * which the engine has reset with `code`. "connection": the connection has ended.
    */
   readonly by: "ended" | "reset" | "peer" | "invalid" | "connection";
   /** The HTTP/2 error code. */
   readonly code: number;
-  /** If "invalid": what was wrong. */
+  /** If "invalid": what was wrong. If "connection": the reason of its ConnectionEnd. Else empty. */
   readonly reason: string;
   /** Client: whether the server certainly did nothing for the stream: REFUSED_STREAM, or after the last id of a GOAWAY. */
   readonly unprocessed: boolean;

@@ -256,7 +256,7 @@ function connectionOptions(settings: ReturnType<typeof withDefaults>) {
     buffers: outputBuffers,
     keepalive: new Keepalive(settings.keepalive, SERVER_TIMES),
     maxConcurrentStreams: settings.maxConcurrentStreams,
-    holdTimeoutMs: settings.prefaceTimeoutMs,
+    peerTimeoutMs: settings.prefaceTimeoutMs,
     abuseBudget: settings.abuseBudget,
     minPingIntervalMs: settings.minPingIntervalMs,
     idleMs: settings.connectionIdleMs,

@@ -29,7 +29,7 @@ export async function startHoldServer(): Promise<HoldServer> {
       buffers: createOutputBuffers(),
       keepalive: new Keepalive({}, SERVER_TIMES),
       maxConcurrentStreams: 100,
-      holdTimeoutMs: 10_000,
+      peerTimeoutMs: 10_000,
       abuseBudget: 1000,
       minPingIntervalMs: 0,
       idleMs: Number.POSITIVE_INFINITY,

@@ -49,6 +49,16 @@ describe("the beginning", () => {
     ]);
   });
 
+  test("windows are at most 2^31-1 bytes", () => {
+    const { side } = start("server", {
+      streamWindowBytes: 2 ** 32,
+      connectionWindowBytes: 2 ** 32,
+    });
+    const [first, window] = framesOf(Buffer.concat(side.take()));
+    expect(first?.payload.subarray(0, 6)).toEqual(Buffer.from([0, 4, 127, 255, 255, 255]));
+    expect(window?.payload.readUInt32BE()).toBe(2 ** 31 - 1 - 65_535);
+  });
+
   test("the peer's SETTINGS are reported once, and when they change", () => {
     const server = new Alone();
     server.receive(settings({ 3: 10 }), settings({ 3: 10, 4: 1000 }), settings({ 6: 5000 }));
@@ -107,13 +117,13 @@ describe("deadlines for the peer", () => {
     clock.advance(1);
     expect(side.end).toMatchObject({
       by: "failed",
-      reason: "no SETTINGS within holdTimeoutMs 10000",
+      reason: "no SETTINGS within peerTimeoutMs 10000",
     });
     expect(clock.timers).toBe(0);
   });
 
   test("the acknowledgement of our SETTINGS", () => {
-    const { side, clock } = start("client", { holdTimeoutMs: 500 });
+    const { side, clock } = start("client", { peerTimeoutMs: 500 });
     side.connection.receive(settings());
     clock.advance(500);
     expect(side.end).toMatchObject({ code: Http2Code.SETTINGS_TIMEOUT });
@@ -321,6 +331,22 @@ describe("the end", () => {
     expect(pair.client.end).toEqual({ by: "lost", code: 0, reason: "" });
     expect(pair.client.take()).toEqual([]);
     expect(pair.client.connection.isClosed).toBe(true);
+  });
+
+  test("the streams of a connection that fails, or that the peer ends by GOAWAY, learn the reason", () => {
+    const server = new Alone();
+    server.receive(headersOf(1, request()), headersOf(2, request()));
+    expect(server.streams[0]?.end).toEqual({
+      by: "connection",
+      code: 1,
+      reason: "HEADERS with an even stream id",
+      unprocessed: false,
+    });
+    const client = new Alone({ role: "client" });
+    const call = client.open();
+    client.receive(goaway(1, 11, "too_many_pings"));
+    client.connection.endOfInput();
+    expect(call.end).toMatchObject({ by: "connection", code: 11, reason: "too_many_pings" });
   });
 
   test("a ping is answered once, and never after the end", () => {

@@ -1,7 +1,7 @@
 import type { EngineClock } from "./types.ts";
 
 /** A deadline for the peer. It has a timer only between begin() and end(). */
-export class Hold {
+export class PeerDeadline {
   readonly #clock: EngineClock;
   readonly #ms: number;
   readonly #onExpired: () => void;
