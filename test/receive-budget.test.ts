@@ -101,10 +101,22 @@ describe("the credit of a stream", () => {
       .connect()
       .open();
     stream.send(framed(MB));
-    const sent = stream.send(framed(MB));
+    let sent = 0;
+    for (let part = -1; part !== 0; sent += part) part = stream.send(framed(KB));
     expect(sent).toBeLessThanOrEqual(65_535);
+  });
+
+  test("comes back for the rest of a message that follows such a message, 1 MiB of it, before the application takes that", () => {
+    const stream = budgetWorld(8 * MB)
+      .connect()
+      .open();
+    stream.send(framed(MB));
+    const message = framed(3 * MB);
+    const sent = stream.send(message);
+    expect(sent).toBeGreaterThan(MB - 65_535);
+    expect(sent).toBeLessThanOrEqual(MB);
     stream.take();
-    expect(stream.send(framed(MB).subarray(sent))).toBe(MB + 5 - sent);
+    expect(stream.send(message.subarray(sent))).toBe(message.length - sent);
   });
 
   test("of a session comes back at once: its own window limits the peer", () => {
@@ -117,7 +129,7 @@ describe("the credit of a stream", () => {
 });
 
 describe("above the budget", () => {
-  test("only the oldest incomplete message gets credit beyond 65 535 bytes, until it is whole; then the next", () => {
+  test("only the oldest incomplete message gets more credit, until it is whole; then the next", () => {
     const { clock, connect } = budgetWorld(MB);
     const { open } = connect();
     const streams = [open(), open(), open()] as const;
@@ -190,21 +202,21 @@ describe("above the budget", () => {
   });
 
   test("an incomplete message that may be sent and of which nothing came for 10 s is ended; then the next may be sent", () => {
-    const { clock, connect } = budgetWorld(800 * KB);
+    const { clock, connect } = budgetWorld(4 * MB);
     const { open, budget } = connect();
-    const streams = [open(), open(), open(), open(), open()] as const;
+    const streams = [open(), open(), open()] as const;
     for (const stream of streams) {
       clock.pass(1);
-      stream.send(framed(4 * MB).subarray(0, 200 * KB));
+      stream.send(framed(6 * MB).subarray(0, 1.5 * MB));
     }
-    // All but the first one use up their windows, and cannot continue.
+    // All but the first one use up the credit that they were given below the budget, and cannot continue.
     for (const stream of streams.slice(1)) {
-      expect(stream.send(new Uint8Array(MB))).toBeLessThan(MB);
+      expect(stream.send(new Uint8Array(2 * MB))).toBeLessThanOrEqual(MB);
     }
     clock.pass(12_000);
-    expect(ended(...streams)).toEqual([true, false, false, false, false]);
-    expect(budget.usedBytes).toBeGreaterThan(800 * KB);
-    expect(streams[1].send(new Uint8Array(MB))).toBe(MB);
+    expect(ended(...streams)).toEqual([true, false, false]);
+    expect(budget.usedBytes).toBeGreaterThan(4 * MB);
+    expect(streams[1].send(new Uint8Array(2 * MB))).toBe(2 * MB);
   });
 
   test("a stream whose peer does not read what waits for it is ended by a reset", () => {
@@ -278,15 +290,16 @@ describe("the budget of a server", () => {
     expect(total.usedBytes).toBeLessThan(150 * KB);
   });
 
-  test("gives only one incomplete message of all connections credit beyond 65 535 bytes", () => {
-    const { clock, connect } = budgetWorld(8 * MB, MB);
+  test("gives only one incomplete message of all connections more credit", () => {
+    const { clock, connect } = budgetWorld(8 * MB, 2 * MB);
     const streams = [connect().open(), connect().open()] as const;
-    const message = framed(3 * MB);
+    const message = framed(6 * MB);
     const sent = streams.map((stream) => {
       clock.pass(1);
-      return stream.send(message.subarray(0, 600 * KB));
+      return stream.send(message.subarray(0, 1.2 * MB));
     });
-    expect(streams[1].send(message.subarray(sent[1]))).toBeLessThanOrEqual(65_535);
+    // The credit that it was given below the budget.
+    expect(streams[1].send(message.subarray(sent[1]))).toBeLessThanOrEqual(MB);
     expect(streams[0].send(message.subarray(sent[0]))).toBe(message.length - (sent[0] as number));
   });
 });

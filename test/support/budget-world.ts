@@ -42,9 +42,14 @@ export class ManualClock implements Clock {
   }
 }
 
-/** The side of an HTTP/2 stream that a MessageStream sees, with a peer that sends as much as the window allows. */
+/**
+ * The side of an HTTP/2 stream that a MessageStream sees. Its peer learns of each extension of the window immediately, and
+ * the window becomes smaller only as bytes arrive.
+ */
 class FakeHttp2Stream {
   unreturnedBytes = 0;
+  /** The bytes that the peer may send. */
+  capacity = 65_535;
   waitingBytes = 0;
   windowBytes = 65_535;
   resetCode: number | undefined;
@@ -55,21 +60,29 @@ class FakeHttp2Stream {
     },
   } as Http2Connection;
 
-  get capacity(): number {
-    return this.windowBytes - this.unreturnedBytes;
-  }
-
   writeMessage(_flags: number, payload: Uint8Array): boolean {
     this.waitingBytes += payload.length + 5;
     return false;
   }
 
+  /** The peer sends. */
+  receive(bytes: number): void {
+    this.capacity -= bytes;
+    this.unreturnedBytes += bytes;
+  }
+
   returnCredit(bytes: number): void {
     this.unreturnedBytes -= bytes;
+    this.#extend();
   }
 
   setWindow(bytes: number): void {
     this.windowBytes = bytes;
+    this.#extend();
+  }
+
+  #extend(): void {
+    this.capacity = Math.max(this.capacity, this.windowBytes - this.unreturnedBytes);
   }
 
   reset(code: number): void {
@@ -110,7 +123,7 @@ export class BudgetTestStream extends MessageStream {
     let sent = 0;
     while (sent < bytes.length && this.http2.capacity > 0 && this.error === undefined) {
       const size = Math.min(bytes.length - sent, this.http2.capacity, 16_384);
-      this.http2.unreturnedBytes += size;
+      this.http2.receive(size);
       this.onData(bytes, sent, sent + size);
       sent += size;
     }
