@@ -1,43 +1,10 @@
 import { expect, onTestFinished, test, vi } from "vitest";
-import type { BytePipe, PipeListener } from "../src/connection/byte-pipe.ts";
 import { PipeDriver } from "../src/connection/pipe-driver.ts";
 import type { Http2Connection, OutputBuffers } from "../src/http2/types.ts";
+import { FakePipe } from "./support/fake-pipe.ts";
 
-/** A pipe that notes what happens to it, and holds what is written until the test lets it go. */
-class FakePipe implements BytePipe {
-  readonly bytesRead = 0;
-  waitingBytes = 0;
-  listener!: PipeListener;
-  readonly log: string[] = [];
-  /** Whether the pipe holds what is written. */
-  holds = false;
-
-  start(listener: PipeListener): void {
-    this.listener = listener;
-  }
-
-  write(bytes: Uint8Array): void {
-    this.log.push(`write ${bytes.length}`);
-    if (this.holds) this.waitingBytes += bytes.length;
-  }
-
-  /** All that was written has left. */
-  letGo(): void {
-    this.holds = false;
-    this.waitingBytes = 0;
-    this.listener.onWritten();
-  }
-
-  end(): void {
-    this.log.push("end");
-  }
-
-  destroy(): void {
-    this.log.push("destroy");
-  }
-
-  keepAlive(): void {}
-}
+/** The size of output buffers. */
+const BUFFER_BYTES = 1000;
 
 /** The side of an HTTP/2 connection that a driver sees. */
 class FakeConnection {
@@ -57,7 +24,7 @@ class FakeConnection {
 
   take(): Uint8Array | undefined {
     if (this.#output === 0) return undefined;
-    const bytes = new Uint8Array(this.#output);
+    const bytes = new Uint8Array(Math.max(this.#output, BUFFER_BYTES)).subarray(0, this.#output);
     this.#output = 0;
     return bytes;
   }
@@ -78,7 +45,7 @@ class FakeConnection {
   endOfInput(): void {
     this.log.push("end of input");
     this.add(9);
-    this.driver.finish();
+    this.driver.finish("lost");
   }
 }
 
@@ -148,6 +115,48 @@ test("a pipe that holds 128 KiB blocks the connection until all of it has left; 
   expect(pipe.log).toEqual(["write 100000", "write 40000", "write 100"]);
 });
 
+test("what a blocked connection sends waits in its output, where the engine limits it, and is written when the pipe is free", async () => {
+  const { pipe, connection, driver } = tied();
+  pipe.holds = true;
+  connection.add(140_000);
+  driver.writeNow();
+  connection.add(17);
+  driver.writeNow();
+  connection.add(17);
+  await nextTurn();
+  expect(pipe.log).toEqual(["write 140000"]);
+  pipe.letGo();
+  expect(pipe.log).toEqual(["write 140000", "write 134"]);
+});
+
+test("a blocked connection that is closed writes what it sends last", () => {
+  const { pipe, connection, driver } = tied();
+  pipe.holds = true;
+  connection.add(140_000);
+  driver.writeNow();
+  connection.add(17);
+  driver.finish("closed");
+  expect(pipe.log).toEqual(["write 140000", "write 17", "end"]);
+});
+
+test("a pipe that still holds bytes is given a copy of a small write, and does not keep its whole buffer", () => {
+  const { pipe, connection, driver, buffersGiven } = tied();
+  pipe.holds = true;
+  connection.add(10);
+  driver.writeNow();
+  expect(buffersGiven()).toBe(0);
+  for (let write = 0; write < 100; write++) {
+    connection.add(10);
+    driver.writeNow();
+  }
+  expect([buffersGiven(), pipe.heldBufferBytes]).toEqual([100, BUFFER_BYTES + 100 * 10]);
+  connection.add(900);
+  driver.writeNow();
+  expect([buffersGiven(), pipe.heldBufferBytes]).toEqual([100, 2 * BUFFER_BYTES + 100 * 10]);
+  pipe.letGo();
+  expect(buffersGiven()).toBe(102);
+});
+
 test("buffers are given back when the pipe holds none of their bytes", () => {
   const { pipe, connection, driver, buffersGiven } = tied();
   connection.add(10);
@@ -155,7 +164,7 @@ test("buffers are given back when the pipe holds none of their bytes", () => {
   expect(buffersGiven()).toBe(1);
   pipe.holds = true;
   for (let write = 0; write < 2; write++) {
-    connection.add(10);
+    connection.add(600);
     driver.writeNow();
   }
   expect(buffersGiven()).toBe(1);
@@ -188,7 +197,7 @@ test("the end of the pipe reaches the owner, then the connection; what that send
 test("a connection that is closed receives nothing any more, and hears of no end", async () => {
   const { pipe, connection, driver } = tied();
   connection.add(17);
-  driver.finish();
+  driver.finish("closed");
   expect(pipe.log).toEqual(["write 17", "end"]);
   pipe.listener.onReceived(new Uint8Array(5));
   pipe.listener.onEnd(undefined);
@@ -202,20 +211,61 @@ test("a pipe whose peer does not end its side is destroyed a second after this s
   vi.useFakeTimers();
   onTestFinished(() => void vi.useRealTimers());
   const { pipe, driver } = tied();
-  driver.finish();
+  driver.finish("closed");
   vi.advanceTimersByTime(999);
   expect(pipe.log).toEqual(["end"]);
   vi.advanceTimersByTime(10);
   expect(pipe.log).toEqual(["end", "destroy"]);
 });
 
+test("a slow peer may take what a connection sent before it was closed in order: at most 10 s, and a second to end its side", () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const slow = tied();
+  slow.pipe.holds = true;
+  slow.connection.add(100_000);
+  slow.driver.finish("closed");
+  vi.advanceTimersByTime(9_000);
+  slow.pipe.letGo();
+  vi.advanceTimersByTime(999);
+  expect(slow.pipe.log).toEqual(["write 100000", "end"]);
+  vi.advanceTimersByTime(10);
+  expect(slow.pipe.log).toEqual(["write 100000", "end", "destroy"]);
+  for (const [by, ms] of [
+    ["closed", 10_000],
+    ["failed", 1000],
+    ["lost", 1000],
+  ] as const) {
+    const { pipe, connection, driver } = tied();
+    pipe.holds = true;
+    connection.add(100_000);
+    driver.finish(by);
+    vi.advanceTimersByTime(ms - 1);
+    expect(pipe.log).not.toContain("destroy");
+    vi.advanceTimersByTime(1);
+    expect(pipe.log).toContain("destroy");
+  }
+});
+
 test("a pipe that is to be destroyed when all was written waits for that", () => {
   const { pipe, connection, driver } = tied();
   pipe.holds = true;
   connection.add(17);
-  driver.finish();
+  driver.finish("closed");
   driver.destroyWhenWritten();
   expect(pipe.log).toEqual(["write 17", "end"]);
   pipe.letGo();
+  expect(pipe.log).toEqual(["write 17", "end", "destroy"]);
+});
+
+test("a pipe that is to be destroyed when all was written is destroyed a second later at the latest", () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const { pipe, connection, driver } = tied();
+  pipe.holds = true;
+  connection.add(17);
+  driver.finish("closed");
+  driver.destroyWhenWritten();
+  vi.advanceTimersByTime(1000);
   expect(pipe.log).toEqual(["write 17", "end", "destroy"]);
 });

@@ -218,7 +218,7 @@ export class ClientConnection
   onClosed({ by, reason }: ConnectionEnd): void {
     this.#failReady({ reason: `${NOT_HTTP2}: ${reason}`, cause: undefined });
     this.#lose(by === "failed" ? `the server broke the HTTP/2 protocol: ${reason}` : CLOSED);
-    this.#driver.finish();
+    this.#driver.finish(by);
     this.#owner.onChange();
   }
 

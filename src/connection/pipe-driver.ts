@@ -1,6 +1,6 @@
 import { runtime } from "../flow/runtime.ts";
 import { startTimer } from "../flow/wait.ts";
-import type { Http2Connection, OutputBuffers } from "../http2/types.ts";
+import type { ConnectionEnd, Http2Connection, OutputBuffers } from "../http2/types.ts";
 import type { BytePipe, PipeListener } from "./byte-pipe.ts";
 
 /**
@@ -10,8 +10,14 @@ import type { BytePipe, PipeListener } from "./byte-pipe.ts";
  */
 const HELD_BYTES = 128 * 1024;
 
+/** While the pipe holds bytes, a write that needs no more than a quarter of its buffer is copied. */
+const COPIED_PART = 4;
+
 /** After this side has ended, the peer may take this long to end its side. Then the pipe is destroyed. */
 const LINGER_MS = 1000;
+
+/** So long may a slow peer take for what was written before a connection was closed in order: at least 13 KB/s. */
+const LEAVE_MS = 10_000;
 
 /** The client's or the server's connection, as its PipeDriver sees it. */
 export interface PipeOwner {
@@ -68,24 +74,29 @@ export class PipeDriver implements PipeListener {
     runtime.afterMicrotasks(this.#writeScheduled);
   }
 
-  /** Writes what there is to write: to be called by onFull(). */
+  /**
+   * Writes what there is to write: to be called by onFull(). While the connection is blocked its control frames stay in
+   * its output, which limits them: a peer that does not read may provoke any number.
+   */
   writeNow(): void {
-    if (!this.#isFinished) this.#write();
+    if (!this.#isFinished && !this.#isBlocked) this.#write();
   }
 
   /** Writes what is left, and ends the pipe: to be called by onClosed(). */
-  finish(): void {
+  finish(by: ConnectionEnd["by"]): void {
     if (this.#isFinished) return;
     this.#write();
     this.#isFinished = true;
     this.#pipe.end();
-    if (!this.#isClosed) this.#linger = startTimer(LINGER_MS, () => this.#pipe.destroy());
+    const mustLeave = by === "closed" && this.#pipe.waitingBytes > 0;
+    this.#destroyAfter(mustLeave ? LEAVE_MS : LINGER_MS);
   }
 
   /** Closes the pipe as soon as it holds nothing that was written. To be called after finish(). */
   destroyWhenWritten(): void {
     this.#destroysWhenWritten = true;
     if (this.#pipe.waitingBytes === 0) this.#pipe.destroy();
+    else this.#destroyAfter(LINGER_MS);
   }
 
   // PipeListener: called by the pipe.
@@ -97,6 +108,7 @@ export class PipeDriver implements PipeListener {
   onWritten(): void {
     this.#giveBack();
     if (this.#destroysWhenWritten) this.#pipe.destroy();
+    else if (this.#isFinished) this.#destroyAfter(LINGER_MS);
     if (!this.#isBlocked || this.#isFinished) return;
     this.#isBlocked = false;
     this.#connection.unblock();
@@ -115,11 +127,15 @@ export class PipeDriver implements PipeListener {
     this.#owner.onPipeClosed();
   }
 
+  #destroyAfter(ms: number): void {
+    this.#linger?.[Symbol.dispose]();
+    if (!this.#isClosed) this.#linger = startTimer(ms, () => this.#pipe.destroy());
+  }
+
   #write(): void {
     const connection = this.#connection;
     for (let bytes = connection.take(); bytes !== undefined; bytes = connection.take()) {
-      this.#pipe.write(bytes);
-      this.#held.push(bytes);
+      this.#writeBytes(bytes);
     }
     const { waitingBytes } = this.#pipe;
     if (waitingBytes === 0) this.#giveBack();
@@ -127,6 +143,17 @@ export class PipeDriver implements PipeListener {
       this.#isBlocked = true;
       connection.block();
     }
+  }
+
+  #writeBytes(bytes: Uint8Array): void {
+    // A peer that does not read could else have the pipe keep a whole buffer for each small frame that it provokes.
+    if (bytes.length * COPIED_PART <= bytes.buffer.byteLength && this.#pipe.waitingBytes > 0) {
+      this.#pipe.write(bytes.slice());
+      this.#buffers.giveBack(bytes);
+      return;
+    }
+    this.#pipe.write(bytes);
+    this.#held.push(bytes);
   }
 
   #giveBack(): void {

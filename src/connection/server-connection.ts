@@ -8,6 +8,7 @@ import { createConnection } from "../http2/connection.ts";
 import { NO_ERROR } from "../http2/frames.ts";
 import type { FieldList } from "../http2/hpack/field-list.ts";
 import type {
+  ConnectionEnd,
   ConnectionListener,
   Http2Connection,
   Http2Stream,
@@ -235,8 +236,8 @@ export class ServerConnection implements ServedConnection, ConnectionListener, P
 
   onGoaway(): void {}
 
-  onClosed(): void {
-    this.#driver.finish();
+  onClosed({ by }: ConnectionEnd): void {
+    this.#driver.finish(by);
   }
 
   // PipeOwner: called by the driver.

@@ -142,7 +142,7 @@ export class Connection implements ConnectionListener, PipeOwner {
   }
 
   onClosed({ by, reason }: ConnectionEnd): void {
-    this.#driver.finish();
+    this.#driver.finish(by);
     this.#onLost(new Error(`the connection was closed (${by}) ${reason}`));
   }
 
