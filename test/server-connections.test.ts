@@ -2,8 +2,9 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { describe, expect, test } from "vitest";
+import { Code } from "../src/server.ts";
 import { stillAt } from "./support/gate.ts";
-import { all, failureOf, next } from "./support/read.ts";
+import { all, next } from "./support/read.ts";
 import { certs } from "./support/tls.ts";
 import { otherCall, watchedServer } from "./support/watched-server.ts";
 import { Http2Code, Type } from "./support/wire.ts";
@@ -94,15 +95,17 @@ describe("connectionAgeMs", () => {
     await all(chat);
   });
 
-  test("the calls that are left after connectionAgeGraceMs end with their connection", async () => {
-    await using world = await start({
-      server: { connectionAgeMs: 50, connectionAgeGraceMs: 50 },
-      transport: { sessions: false },
+  test("the calls that are left after connectionAgeGraceMs end with their connection, and their handlers learn why", async () => {
+    await using world = await watchedServer({ connectionAgeMs: 50, connectionAgeGraceMs: 50 });
+    const peer = await world.dial();
+    await otherCall(peer);
+    await peer.closed;
+    await world.idle();
+    expect(world.calls[0]?.end).toMatchObject({
+      code: Code.Canceled,
+      rawMessage:
+        "the connection to the client was lost (it was closed connectionAgeGraceMs 50 ms after its age)",
     });
-    const chat = world.greeter.chat();
-    await chat.send({ content: "a" });
-    await next(chat);
-    await failureOf(chat);
   });
 
   test("ages differ by up to 10 % in both directions", async () => {

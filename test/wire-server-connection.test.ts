@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { expect, it } from "vitest";
-import { ConnectError } from "../src/server.ts";
+import { Code, ConnectError } from "../src/server.ts";
 import { census } from "./support/census.ts";
 import { until } from "./support/gate.ts";
 import { encodeHeaders } from "./support/hpack.ts";
@@ -20,8 +20,10 @@ import {
   envelope,
   Flag,
   frame,
+  goaway,
   Http2Code,
   headers,
+  type Peer,
   type PeerOptions,
   PREFACE,
   rst,
@@ -98,11 +100,47 @@ it.each<[string, Buffer[], number]>([
   expect(await peer.goaway()).toBe(code);
   await until("the handler on it ended", () => world.calls[1]?.end !== "running");
   expect(world.calls[1]?.end).toBeInstanceOf(ConnectError);
+  expect(world.calls[1]?.end).toMatchObject({
+    rawMessage: expect.stringMatching(
+      /^the connection to the client was lost \(the client broke the HTTP\/2 protocol: \S.+\)$/,
+    ),
+  });
   expect(world.calls[1]?.abortedAtEnd).toBe(true);
   await elsewhere.stillWorks();
   await world.expectServed();
   await world.idle();
   expect(world.logged).toEqual([]);
+});
+
+it.each<[string, (peer: Peer) => void, string]>([
+  [
+    "by GOAWAY with an error",
+    (peer) => {
+      peer.write(goaway(0, Http2Code.INTERNAL_ERROR, "a bug"));
+      peer.socket.end();
+    },
+    ' (it sent GOAWAY with HTTP/2 error 2 "a bug")',
+  ],
+  [
+    "by GOAWAY without an error",
+    (peer) => {
+      peer.write(goaway(0, Http2Code.NO_ERROR, "bye"));
+      peer.socket.end();
+    },
+    "",
+  ],
+  ["at once", (peer) => void peer.socket.end(), ""],
+  ["by a reset of the socket", (peer) => void peer.socket.resetAndDestroy(), " (ECONNRESET)"],
+])("a handler learns why its connection ended: the client ended it %s", async (_, end, reason) => {
+  await using world = await watchedServer();
+  const peer = await world.dial();
+  await otherCall(peer);
+  end(peer);
+  await until("the handler ended", () => world.calls[0]?.end !== "running");
+  expect(world.calls[0]?.end).toMatchObject({
+    code: Code.Canceled,
+    rawMessage: `the connection to the client was lost${reason}`,
+  });
 });
 
 it("a connection continues with its streams after the client's GOAWAY", async () => {

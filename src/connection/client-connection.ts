@@ -15,6 +15,7 @@ import type { BytePipe } from "./byte-pipe.ts";
 import { GrpcClientStream, type StreamConnection } from "./client-stream.ts";
 import type { Connection, ConnectionOwner, OpenStream } from "./connection.ts";
 import type { Watch } from "./keepalive.ts";
+import { failureReason, goawayReason } from "./loss-reason.ts";
 import { PipeDriver, type PipeOwner } from "./pipe-driver.ts";
 import { ConnectionMemory, type ReceiveBudget } from "./receive-budget.ts";
 import { Http2Code } from "./reset-meaning.ts";
@@ -207,18 +208,15 @@ export class ClientConnection
     if (code === Http2Code.ENHANCE_YOUR_CALM && debugData === "too_many_pings") {
       keepalive.slowDown();
     }
-    if (code !== Http2Code.NO_ERROR) {
-      const text = debugData === "" ? "" : ` "${debugData}"`;
-      this.#goawayReason = `it sent GOAWAY with HTTP/2 error ${code}${text}`;
-    }
+    this.#goawayReason = goawayReason(code, debugData) ?? this.#goawayReason;
     this.#drain();
     this.#owner.onChange();
   }
 
-  onClosed({ by, reason }: ConnectionEnd): void {
-    this.#failReady({ reason: `${NOT_HTTP2}: ${reason}`, cause: undefined });
-    this.#lose(by === "failed" ? `the server broke the HTTP/2 protocol: ${reason}` : CLOSED);
-    this.#driver.finish(by);
+  onClosed(end: ConnectionEnd): void {
+    this.#failReady({ reason: `${NOT_HTTP2}: ${end.reason}`, cause: undefined });
+    this.#lose(failureReason(end, "the server") ?? CLOSED);
+    this.#driver.finish(end.by);
     this.#owner.onChange();
   }
 
@@ -248,7 +246,13 @@ export class ClientConnection
     );
     const lostStreams = this.#lostStreams;
     this.#lostStreams = [];
-    for (const onLost of lostStreams) onLost();
+    for (const onLost of lostStreams) {
+      try {
+        onLost();
+      } catch {
+        // As in the engine: the connection has ended, and the other calls must learn of it.
+      }
+    }
   }
 
   /** Opens no more streams, and closes the connection when the last one has ended. */

@@ -68,8 +68,18 @@ export class GrpcClientStream extends MessageStream implements ClientAttachment,
   }
 
   reset(reason: ConnectError): void {
-    this.isDiscarding = true;
     this.failWrites(reason);
+    this.#free();
+  }
+
+  /** Also frees the stream: a server that has ended only its side would keep it open for ever. */
+  override release(): void {
+    super.release();
+    this.#free();
+  }
+
+  #free(): void {
+    this.isDiscarding = true;
     const stream = this.native;
     // If the status arrived before the client half-closed, the stream is freed without CANCEL.
     if (this.#status === undefined) stream.reset(Http2Code.CANCEL);
@@ -105,13 +115,16 @@ export class GrpcClientStream extends MessageStream implements ClientAttachment,
   }
 
   onClosed(end: StreamEnd): void {
-    if (!this.isDiscarding) {
+    try {
+      if (this.isDiscarding) return;
       if (this.#status !== undefined) this.#ended(this.#status);
       else if (end.by === "connection") this.#connection.whenLost(() => this.#onLost(end));
       else this.#onLost(end);
+    } finally {
+      // Also if the listener throws: the budgets outlive the connection.
+      this.closed(this.#status !== undefined);
+      this.#connection.onStreamClosed();
     }
-    this.closed(this.#status !== undefined);
-    this.#connection.onStreamClosed();
   }
 
   #tooMany(fields: FieldList, what: "response headers" | "trailers"): ConnectError | undefined {

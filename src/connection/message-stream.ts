@@ -191,9 +191,11 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
       try {
         this.reader.push(bytes, start, end);
       } catch (error) {
-        this.refuseInput(error);
+        // Nobody hears of what follows in the chunk after the listener has ended the stream.
+        if (!this.isDiscarding) this.refuseInput(error);
+      } finally {
+        this.#isReading = false;
       }
-      this.#isReading = false;
     }
     this.settle();
   }

@@ -1,5 +1,5 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
-import { failure } from "../failure.ts";
+import { failure, systemReason } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
 import { runtime } from "../flow/runtime.ts";
 import { HEADERS_MAX_BYTES } from "../grpc/header-limits.ts";
@@ -18,6 +18,7 @@ import type {
 } from "../http2/types.ts";
 import type { BytePipe } from "./byte-pipe.ts";
 import type { Keepalive, Watch } from "./keepalive.ts";
+import { failureReason, goawayReason } from "./loss-reason.ts";
 import { PipeDriver, type PipeOwner } from "./pipe-driver.ts";
 import { ConnectionMemory, ReceiveBudget } from "./receive-budget.ts";
 import type { ServedConnection } from "./served-connection.ts";
@@ -181,11 +182,12 @@ export class ServerConnection implements ServedConnection, ConnectionListener, P
     this.#engine.goaway();
   }
 
-  lossOf({ by, reason }: StreamEnd): ConnectError {
+  lossOf(end: StreamEnd): ConnectError {
+    const { by, reason } = end;
     if (by === "invalid") return failure(Code.Internal, `protocol error: ${reason}`);
     if (by !== "connection") return failure(Code.Canceled, "the client cancelled the call");
-    const why = this.#lossReason ?? reason;
-    const lost = `the connection to the client was lost${why === "" ? "" : ` (${why})`}`;
+    const why = this.#lossReason ?? failureReason(end, "the client");
+    const lost = `the connection to the client was lost${why === undefined ? "" : ` (${why})`}`;
     return failure(Code.Canceled, lost);
   }
 
@@ -234,7 +236,9 @@ export class ServerConnection implements ServedConnection, ConnectionListener, P
 
   onSettings(): void {}
 
-  onGoaway(): void {}
+  onGoaway(code: number, _lastStreamId: number, debugData: string): void {
+    this.#lossReason = goawayReason(code, debugData) ?? this.#lossReason;
+  }
 
   onClosed({ by }: ConnectionEnd): void {
     this.#driver.finish(by);
@@ -242,7 +246,9 @@ export class ServerConnection implements ServedConnection, ConnectionListener, P
 
   // PipeOwner: called by the driver.
 
-  onPipeEnd(): void {}
+  onPipeEnd(error: unknown): void {
+    if (error !== undefined) this.#lossReason ??= systemReason(error);
+  }
 
   onPipeClosed(): void {
     this.#watch[Symbol.dispose]();
@@ -276,7 +282,10 @@ export class ServerConnection implements ServedConnection, ConnectionListener, P
       this.drain();
       this.#listener.onAged(this);
       if (ageGraceMs === Number.POSITIVE_INFINITY) return;
-      this.#age = clock.startTimer(ageGraceMs, () => this.#engine.close(NO_ERROR));
+      this.#age = clock.startTimer(ageGraceMs, () => {
+        this.#lossReason = `it was closed connectionAgeGraceMs ${ageGraceMs} ms after its age`;
+        this.#engine.close(NO_ERROR);
+      });
     });
   }
 }

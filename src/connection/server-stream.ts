@@ -59,14 +59,14 @@ export class GrpcServerStream extends MessageStream implements ServerAttachment,
     if (this.native.headersSent) return;
     this.#guard(() => this.native.sendHeaders(toFields(headers)));
     // The messages of a session need not wait: it ends its stream much later.
-    if (!this.#connection.isEncrypted || this.#lingerMs > 0) return;
+    if (!this.#connection.isEncrypted || this.#lingerMs > 0 || this.#isClosed) return;
     this.#held = [];
     this.#connection.afterHeaders(() => this.#sendHeld());
   }
 
   override write(flags: number, payload: Uint8Array): Promise<void> | undefined {
     if (this.#held === undefined) return super.write(flags, payload);
-    if (this.#end !== undefined) throw ENDED;
+    if (this.#end !== undefined) throw errorAfter(this.#end);
     this.#held.push({ flags, payload });
     this.#heldBytes += payload.length;
     return this.#heldBytes <= MAX_HELD_BYTES ? undefined : this.#sendHeld();
@@ -104,7 +104,7 @@ export class GrpcServerStream extends MessageStream implements ServerAttachment,
         this.#timer = startTimer(this.#lingerMs, () => this.#stopLingering());
       }
     }
-    this.failWrites(end.status === "ok" ? ENDED : end.status);
+    this.failWrites(errorAfter(end));
   }
 
   protected refuseInput(error: unknown): void {
@@ -116,6 +116,7 @@ export class GrpcServerStream extends MessageStream implements ServerAttachment,
     this.release();
     const budget = { limitBytes: trailersLimit(this.announcedHeaderBytes), usedBytes: 0 };
     this.endSend({ status: error, trailers: statusTrailers(error, undefined, budget) });
+    if (this.native.isClosed) return;
     // A client that does not read would keep the stream for ever.
     this.#timer?.[Symbol.dispose]();
     this.#timer = startTimer(this.#lingerMs, () => this.reset(error));
@@ -142,11 +143,15 @@ export class GrpcServerStream extends MessageStream implements ServerAttachment,
   onClosed(end: StreamEnd): void {
     this.#held = undefined;
     this.#timer?.[Symbol.dispose]();
-    if (this.#end === undefined) {
-      this.#close({ is: "lost", error: this.#connection.lossOf(end), unprocessed: false });
-    } else this.#close({ is: "ended", ...this.#end });
-    this.closed(this.#end !== undefined);
-    this.#connection.onStreamClosed();
+    try {
+      if (this.#end === undefined) {
+        this.#close({ is: "lost", error: this.#connection.lossOf(end), unprocessed: false });
+      } else this.#close({ is: "ended", ...this.#end });
+    } finally {
+      // Also if the listener throws: the budgets outlive the connection.
+      this.closed(this.#end !== undefined);
+      this.#connection.onStreamClosed();
+    }
   }
 
   #stopLingering(): void {
@@ -173,4 +178,9 @@ export class GrpcServerStream extends MessageStream implements ServerAttachment,
       this.native.reset(INTERNAL_ERROR);
     }
   }
+}
+
+/** The error of writes after the end of the call. */
+function errorAfter({ status }: End): ConnectError {
+  return status === "ok" ? ENDED : status;
 }
