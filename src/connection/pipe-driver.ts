@@ -10,8 +10,8 @@ import type { BytePipe, PipeListener } from "./byte-pipe.ts";
  */
 const HELD_BYTES = 128 * 1024;
 
-/** While the pipe holds bytes, a write that needs no more than a quarter of its buffer is copied. */
-const COPIED_PART = 4;
+/** While the pipe holds this many buffers, a write that needs no more than a quarter of its own is copied. */
+const HELD_BUFFERS = 4;
 
 /** After this side has ended, the peer may take this long to end its side. Then the pipe is destroyed. */
 const LINGER_MS = 1000;
@@ -147,7 +147,7 @@ export class PipeDriver implements PipeListener {
 
   #writeBytes(bytes: Uint8Array): void {
     // A peer that does not read could else have the pipe keep a whole buffer for each small frame that it provokes.
-    if (bytes.length * COPIED_PART <= bytes.buffer.byteLength && this.#pipe.waitingBytes > 0) {
+    if (this.#held.length >= HELD_BUFFERS && bytes.length * 4 <= bytes.buffer.byteLength) {
       this.#pipe.write(bytes.slice());
       this.#buffers.giveBack(bytes);
       return;
