@@ -34,7 +34,7 @@ export const EARNED_BY_MESSAGE = 4;
 export const EARNED_BY_CALL = 8;
 
 /** The units of a full budget. */
-export const DEFAULT_ABUSE_BUDGET = 1000;
+const DEFAULT_ABUSE_BUDGET = 1000;
 
 /** Units that time refills. */
 const UNITS_PER_MS = 0.2;

@@ -30,7 +30,7 @@ const SHORT_FRAME_BYTES = 2 * 1024;
 export const PREFIX_BYTES = 5;
 
 /** Data that waits: bytes, or a gRPC message. */
-export interface WaitingData {
+interface WaitingData {
   /** The flags of a message; below 0: bytes. */
   readonly kind: number;
   readonly payload: Uint8Array;
@@ -39,7 +39,7 @@ export interface WaitingData {
 }
 
 /** Listens to the output. */
-export interface OutputListener {
+interface OutputListener {
   /** There is output, and there was none. It may be taken now. */
   onOutput(): void;
   /** There is much output. It may be taken now. */

@@ -16,7 +16,7 @@ import type { StreamTable } from "./stream-table.ts";
 import type { PeerSettings } from "./types.ts";
 
 /** What this side announces. */
-export interface OwnSettings {
+interface OwnSettings {
   readonly isServer: boolean;
   readonly streamWindowBytes: number;
   readonly maxHeaderListBytes: number;

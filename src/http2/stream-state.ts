@@ -18,7 +18,7 @@
  */
 export const OPEN = 0;
 export const HALF_CLOSED_LOCAL = 1;
-export const HALF_CLOSED_REMOTE = 2;
+const HALF_CLOSED_REMOTE = 2;
 export const CLOSED = 3;
 
 export type StreamState =

@@ -157,14 +157,6 @@ describe("a block that comes again", () => {
     expect(() => decode(indexed(NEWEST))).toThrow("beyond the tables");
   });
 
-  test("is an error when our setting has fallen, until the table has its new size", () => {
-    const { decoder, decode } = decoderWith();
-    decode(0x82);
-    decode(0x82);
-    decoder.setTableBytes(10);
-    expect(() => decode(0x82)).toThrow("fell to 10");
-  });
-
   test("with values that are not indexed is the same object from its third time on", () => {
     const { decode } = decoderWith();
     const block = [0x83, ...literal(":path", "/a", 0x00)];

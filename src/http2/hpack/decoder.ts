@@ -30,15 +30,13 @@ export class HpackDecoder {
   readonly #cache = new BlockCache<DecodedBlock>();
   readonly #texts = new TextReader();
   /** Our SETTINGS_HEADER_TABLE_SIZE. */
-  #tableBytes: number;
-  /** Set if the next block must begin with an update to this size or a smaller one. */
-  #requiredBytes: number | undefined;
+  readonly #tableBytes: number;
   /** Where the block is read. */
   #at = 0;
 
   /**
-   * @param options.tableBytes our SETTINGS_HEADER_TABLE_SIZE. It is 4,096 until the peer has acknowledged another value,
-   * which setTableBytes() is for.
+   * @param options.tableBytes our SETTINGS_HEADER_TABLE_SIZE, which does not change. Unless it is 4,096, the peer must know
+   * it before its first block.
    * @param options.maxListBytes our SETTINGS_MAX_HEADER_LIST_SIZE
    */
   constructor(options: { readonly tableBytes: number; readonly maxListBytes: number }) {
@@ -106,37 +104,19 @@ export class HpackDecoder {
     return block;
   }
 
-  /**
-   * Call it when the peer has acknowledged a new value of our SETTINGS_HEADER_TABLE_SIZE. If the table may be larger than
-   * that, the peer must begin its next block with a size update (RFC 7541, 4.2).
-   */
-  setTableBytes(bytes: number): void {
-    this.#tableBytes = bytes;
-    if (bytes >= Math.min(this.#table.maxBytes, this.#requiredBytes ?? Infinity)) return;
-    this.#requiredBytes = bytes;
-    // A block that was valid before is not valid now.
-    this.#cache.clear();
-  }
-
   #readSizeUpdates(bytes: Uint8Array, end: number): void {
     while (this.#at < end) {
       const first = bytes[this.#at] as number;
       if (first < 0x20 || first >= 0x40) break;
       const size = this.#integer(bytes, end, 0x1f);
-      const limit = this.#requiredBytes ?? this.#tableBytes;
-      if (size > limit) {
+      if (size > this.#tableBytes) {
         throw new HpackError(
-          `HPACK: the update of the table's size to ${size} is over SETTINGS_HEADER_TABLE_SIZE, ${limit}`,
+          `HPACK: the update of the table's size to ${size} is over SETTINGS_HEADER_TABLE_SIZE, ${this.#tableBytes}`,
         );
       }
-      this.#requiredBytes = undefined;
       this.#table.setMaxBytes(size);
       this.#cache.clear();
     }
-    if (this.#requiredBytes === undefined || this.#at >= end) return;
-    throw new HpackError(
-      `HPACK: the block does not begin with an update of the table's size, although SETTINGS_HEADER_TABLE_SIZE fell to ${this.#requiredBytes} (RFC 7541, 4.2)`,
-    );
   }
 
   #addToTable([name, value]: readonly [string, string], size: number): void {

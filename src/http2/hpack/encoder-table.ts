@@ -19,7 +19,7 @@ const POSITIONS = 16;
 type Place = number;
 
 /** A name that is in a table. */
-export interface KnownName {
+interface KnownName {
   readonly name: string;
   readonly kind: FieldKind;
   readonly staticName: StaticName | undefined;
