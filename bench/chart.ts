@@ -4,6 +4,7 @@
  */
 import { medianOf, perSecond, type Results } from "./measure.ts";
 import { cells, type Peer, type Role } from "./plan.ts";
+import { text } from "./svg.ts";
 
 const colors: Record<Peer, string> = {
   hawser: "#0b6bcb",
@@ -67,11 +68,6 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 ${body.join("\n")}
 </svg>
 `;
-}
-
-/** Returns a text; `kind` is a class of the style sheet above. */
-function text(kind: string, { x, y }: { x: number; y: number }, content: string): string {
-  return `<text x="${x.toFixed(1)}" y="${y}" class="${kind}">${content}</text>`;
 }
 
 const compact = (rate: number) =>

@@ -1,4 +1,5 @@
 /** Draws push.svg: the CPU of the server for a delivery, by the size of the crowd. In the style of bench/chart.ts. */
+import { text } from "../svg.ts";
 import type { Peer } from "./job.ts";
 import { CROWDS, costOf, type Findings } from "./plan.ts";
 
@@ -54,11 +55,6 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 ${body.join("\n")}
 </svg>
 `;
-}
-
-/** Returns a text; `kind` is a class of the style sheet above. */
-function text(kind: string, { x, y }: { x: number; y: number }, content: string): string {
-  return `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" class="${kind}">${content}</text>`;
 }
 
 /** A round number with some space above the largest value. */
