@@ -1,5 +1,5 @@
 /**
- * npm run attack              all of it; ~7 minutes
+ * npm run attack              all of it; ~6 minutes
  * npm run attack -- beside    how a server serves an honest client beside a hostile one; --only B1 for one of those
  * npm run attack -- floods    frames that bring nothing: when the connection ends, and the CPU; --only PING for some
  * npm run attack -- holds     clients that make the server wait
