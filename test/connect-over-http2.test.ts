@@ -72,6 +72,41 @@ it("a call that is answered before its client has sent everything is asked to st
   await world.idle();
 });
 
+it.each([
+  ["SayHello", "application/proto"],
+  ["SayHello", "application/grpc-web+proto"],
+  ["Chat", "application/connect+proto"],
+])(
+  "of requests of %s as %s that have arrived in part, only the oldest continues above the budget of the connection",
+  async (method, type) => {
+    await using world = await watchedServer({ connectionBudgetBytes: MiB });
+    const peer = await world.dial();
+    const content = text("x".repeat(900 * 1024));
+    const body = type === "application/proto" ? content : envelope(content);
+    const ids = Array.from({ length: 4 }, (_, n) => 1 + 2 * n);
+    const rest = Promise.withResolvers<void>();
+    let halves = 0;
+    const sent = ids.map(async (id) => {
+      peer.write(request(id, method, { "content-type": type }));
+      await peer.flow(id, body.subarray(0, 800 * 1024));
+      halves++;
+      await rest.promise;
+      await peer.flow(id, body.subarray(800 * 1024));
+      peer.write(data(id, Buffer.alloc(0), true));
+    });
+    await stillAt(() => halves);
+    expect(halves).toBeLessThanOrEqual(1);
+    rest.resolve();
+    await Promise.all(sent);
+    for (const id of ids) {
+      const { headers, body } = await peer.ended(id);
+      expect(headers?.[":status"]).toBe("200");
+      expect(body.length).toBeGreaterThanOrEqual(content.length);
+    }
+    await world.idle();
+  },
+);
+
 it("a request with expect: 100-continue is told to continue", async () => {
   await using world = await watchedServer();
   const peer = await world.dial();

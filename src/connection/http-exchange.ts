@@ -5,6 +5,7 @@ import { runtime } from "../flow/runtime.ts";
 import { EARNED_BY_CALL } from "../http2/abuse.ts";
 import { ENHANCE_YOUR_CALM, INTERNAL_ERROR } from "../http2/frames.ts";
 import type { Http2Stream, StreamEnd, StreamListener } from "../http2/types.ts";
+import { MessageMeter } from "./message-meter.ts";
 import { type BudgetedStream, FIRST_WINDOW_BYTES } from "./receive-budget.ts";
 import type { ServedConnection } from "./served-connection.ts";
 import { stopReadingSoon } from "./stop-reading.ts";
@@ -38,17 +39,23 @@ export class HttpExchange
   #closed: ConnectError | undefined;
   /** The part of `heldBytes` that was counted. */
   #countedBytes = 0;
-  /** The parts of the body that were not taken. */
+  /** The parts of the body that were not taken, and their bytes. */
   untaken = 0;
-  /** No part of a body waits for the rest. */
-  readonly partialBytes = 0;
+  #untakenBytes = 0;
+  /** Measures the parts that were taken. */
+  readonly #meter: MessageMeter;
+  #isIncomplete = false;
+  /** Whether nobody waits for the rest of a message: the body has ended, or its reader has left. */
+  #isOver = false;
   progress = 0;
   /** Called when the stream is closed, however it ended. */
   onEnded: (() => void) | undefined;
 
-  constructor(stream: Http2Stream, connection: ServedConnection) {
+  /** @param hasPrefixes whether the body has many messages, each with a prefix; else it is one message */
+  constructor(stream: Http2Stream, connection: ServedConnection, hasPrefixes: boolean) {
     this.#stream = stream;
     this.#connection = connection;
+    this.#meter = new MessageMeter(hasPrefixes);
     this.#inbox = new Inbox<Uint8Array, Uint8Array>(this, "the body of a request");
     connection.memory.add(this);
   }
@@ -88,6 +95,7 @@ export class HttpExchange
     const fields = fieldsOf(trailers);
     this.#stream.end(fields.length === 0 ? undefined : fields);
     this.#inbox.return();
+    this.#endCount();
     stopReadingSoon(this.#stream);
   }
 
@@ -104,6 +112,7 @@ export class HttpExchange
   // InboxSource: called by the inbox.
 
   open(chunk: Uint8Array): Uint8Array {
+    if (!this.#isOver) this.#meter.push(chunk);
     this.#onTaken(chunk);
     return chunk;
   }
@@ -112,11 +121,22 @@ export class HttpExchange
     this.#onTaken(chunk);
   }
 
+  onLeave(): void {
+    this.#endCount();
+  }
+
+  /** Counts no incomplete message any more. */
+  #endCount(): void {
+    this.#isOver = true;
+    this.#meter.clear();
+    this.settle();
+  }
+
   #onTaken(chunk: Uint8Array): void {
     this.untaken--;
+    this.#untakenBytes -= chunk.length;
     this.progress++;
-    this.#stream.returnCredit(chunk.length);
-    this.recount();
+    this.settle();
   }
 
   // StreamListener: called by the engine.
@@ -128,6 +148,7 @@ export class HttpExchange
     const chunk = runtime.allocate(end - start);
     chunk.set(bytes.subarray(start, end));
     this.untaken++;
+    this.#untakenBytes += chunk.length;
     this.#inbox.put(chunk);
     this.recount();
   }
@@ -135,6 +156,7 @@ export class HttpExchange
   onTrailers(): void {}
 
   onEnd(): void {
+    this.#endCount();
     this.#inbox.close();
   }
 
@@ -152,7 +174,7 @@ export class HttpExchange
     this.#inbox.fail(reason);
     this.#drained?.reject(reason);
     this.#abort.abort(reason);
-    this.recount();
+    this.#endCount();
     this.#connection.memory.remove(this);
     if (end.by === "ended") this.#stream.connection.earn(EARNED_BY_CALL);
     this.#connection.onStreamClosed();
@@ -162,7 +184,12 @@ export class HttpExchange
   // BudgetedStream: called by the budgets.
 
   get heldBytes(): number {
-    return this.#closed === undefined ? this.#stream.unreturnedBytes + this.waitingBytes : 0;
+    if (this.#closed !== undefined) return 0;
+    return this.#untakenBytes + this.partialBytes + this.waitingBytes;
+  }
+
+  get partialBytes(): number {
+    return this.#meter.partialBytes;
   }
 
   get waitingBytes(): number {
@@ -183,8 +210,19 @@ export class HttpExchange
   /** The window does not grow. */
   shrinkWindow(): void {}
 
-  /** There are no incomplete messages. */
-  settle(): void {}
+  settle(): void {
+    this.recount();
+    const { memory } = this.#connection;
+    const isIncomplete = this.partialBytes > 0;
+    if (isIncomplete !== this.#isIncomplete) {
+      this.#isIncomplete = isIncomplete;
+      if (isIncomplete) memory.onIncomplete(this);
+      else memory.onComplete(this);
+    }
+    const keptBytes = this.#untakenBytes + (memory.mayComplete(this) ? 0 : this.partialBytes);
+    const bytes = this.#stream.unreturnedBytes - keptBytes;
+    if (bytes > 0) this.#stream.returnCredit(bytes);
+  }
 
   endOverBudget(error: ConnectError): void {
     this.#reset(ENHANCE_YOUR_CALM, error);

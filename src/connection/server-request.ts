@@ -66,9 +66,13 @@ export class ServerRequest implements StreamListener {
     return stream;
   }
 
-  /** Serves the request as plain HTTP. */
-  openExchange(): HttpExchange {
-    const exchange = new HttpExchange(this.#stream, this.connection);
+  /**
+   * Serves the request as plain HTTP.
+   *
+   * @param hasPrefixes whether the body has many messages, each with a prefix of five bytes; else it is one message
+   */
+  openExchange(hasPrefixes: boolean): HttpExchange {
+    const exchange = new HttpExchange(this.#stream, this.connection, hasPrefixes);
     this.#serveBy(exchange);
     return exchange;
   }

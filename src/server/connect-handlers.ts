@@ -14,6 +14,9 @@ import { toWire } from "../failure.ts";
 import { toHeaders } from "../grpc/metadata.ts";
 import type { ConnectOptions } from "./connect-options.ts";
 
+/** The content types of bodies in which each message has a prefix; the body of a unary call of Connect is its message. */
+const MANY_MESSAGES = /^application\/(connect\+|grpc)/i;
+
 /** Serves the requests of HTTP/2 that are not gRPC with protobuf. */
 export interface ConnectHandlers {
   /** Serves a request, or answers it: 404 if no method has its path, 431 if it has too many headers. */
@@ -54,7 +57,9 @@ export function createConnectHandlers(
         return;
       }
       open++;
-      const exchange = request.openExchange();
+      const exchange = request.openExchange(
+        MANY_MESSAGES.test(String(request.headers["content-type"])),
+      );
       exchange.onEnded = () => {
         open--;
         onClosed();

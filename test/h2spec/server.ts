@@ -66,7 +66,7 @@ export async function startHoldServer(): Promise<HoldServer> {
 
 /** Answers with a body, which the cases about windows need. */
 async function serve(request: ServerRequest): Promise<void> {
-  const exchange = request.openExchange();
+  const exchange = request.openExchange(false);
   try {
     for await (const _ of exchange.body);
     await setTimeout(HOLD_MS, undefined, { signal: exchange.signal });
