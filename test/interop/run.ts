@@ -5,7 +5,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { goClientAgainstOurs } from "./go-client.ts";
+import { goClientAgainstOurs } from "./go.ts";
 import { grpcGoClientAgainstOurs, oursAgainstGrpcGoServer } from "./grpc-go.ts";
 import { installSuite } from "./grpc-go-programs.ts";
 import { haproxyFaults, throughHaproxy } from "./haproxy.ts";
