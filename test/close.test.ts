@@ -1,6 +1,9 @@
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { mkdtemp, rm } from "node:fs/promises";
+import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import { Code, ConnectError, createClient, createTransport } from "../src/index.ts";
@@ -11,6 +14,8 @@ import { aborted, gate, until } from "./support/gate.ts";
 import { idempotent } from "./support/idempotent.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { roomWorld } from "./support/toy-room.ts";
+import { message, request, watchedServer } from "./support/watched-server.ts";
+import { data } from "./support/wire.ts";
 import { start, type World } from "./support/world.ts";
 
 /** The server asks for a pause that is longer than a test may take. */
@@ -22,6 +27,17 @@ async function runningChat({ greeter }: World) {
   await chat.send({ content: "before" });
   expect(await next(chat)).toMatchObject({ reply: "Received: before" });
   return chat;
+}
+
+/** Resolves with the next socket that a server of this process accepts. */
+function serverSocket(): Promise<{ socket: Socket }> {
+  return new Promise((resolve) => {
+    const note = (message: unknown) => {
+      unsubscribe("net.server.socket", note);
+      resolve(message as { socket: Socket });
+    };
+    subscribe("net.server.socket", note);
+  });
 }
 
 async function elapsedMs(what: Promise<unknown>): Promise<number> {
@@ -123,6 +139,28 @@ describe("server.close()", () => {
     expect(await elapsedMs(world.server.close({ graceMs: 50 }))).toBeLessThan(2_000);
     await finished.opened;
     expect((await failureOf(chat)).code).toBe(Code.Unavailable);
+  });
+
+  test("server.close() gives a client that reads slowly what was written for its calls that have ended", async () => {
+    await using world = await watchedServer();
+    const accepted = serverSocket();
+    const peer = await world.dial();
+    const { socket } = await accepted;
+    // The client reads nothing until its socket is full, and some of the responses wait in the server.
+    peer.socket.pause();
+    let calls = 0;
+    while (socket.writableLength < 20_000 || world.server.openCalls > 0) {
+      const id = 1 + 2 * calls++;
+      peer.write(request(id, "SayHello"), data(id, message("x".repeat(16_000)), true));
+      await setTimeout(1);
+    }
+    const closed = world.server.close();
+    await setTimeout(20);
+    peer.socket.resume();
+    await closed;
+    await peer.closed;
+    const ended = Array.from({ length: calls }, (_, n) => peer.stream(1 + 2 * n).ended);
+    expect(ended.filter((isEnded) => !isEnded)).toEqual([]);
   });
 
   test("server.close() resolves immediately if there are no calls, even with clients connected", async () => {

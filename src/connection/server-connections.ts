@@ -11,6 +11,7 @@ export class ServerConnections {
   readonly #all = new Set<ServerConnection>();
   readonly #options: ServerConnectionOptions;
   readonly #listener: ServerConnectionListener;
+  #onAllClosed: (() => void) | undefined;
 
   constructor(
     options: ServerConnectionOptions,
@@ -20,7 +21,10 @@ export class ServerConnections {
     this.#listener = {
       onRequest: (request) => listener.onRequest(request),
       onAged: (connection) => listener.onAged(connection),
-      onClosed: (connection) => this.#all.delete(connection),
+      onClosed: (connection) => {
+        this.#all.delete(connection);
+        if (this.#all.size === 0) this.#onAllClosed?.();
+      },
     };
   }
 
@@ -42,9 +46,13 @@ export class ServerConnections {
     for (const connection of this.#all) connection.drain();
   }
 
-  /** Closes each connection when what was written to it has reached its socket. */
-  closeAll(): void {
+  /** Closes each connection when what was written to it has reached its socket. Resolves when all are closed. */
+  async closeAll(): Promise<void> {
     for (const connection of this.#all) connection.close();
+    if (this.#all.size === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#onAllClosed = resolve;
+    });
   }
 
   destroyAll(): void {

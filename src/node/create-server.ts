@@ -11,7 +11,7 @@ import type { ServerRequest } from "../connection/server-request.ts";
 import { failure } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
 import { runtime } from "../flow/runtime.ts";
-import { startTimer } from "../flow/wait.ts";
+import { settled, startTimer } from "../flow/wait.ts";
 import { FirstRequestTimer } from "../grpc/first-request-timer.ts";
 import { aroundHandler } from "../grpc/intercept.ts";
 import { limitsOf } from "../grpc/limits.ts";
@@ -38,7 +38,10 @@ import {
 } from "./server-options.ts";
 import { SocketPipe } from "./socket-pipe.ts";
 
-/** How long clients may take to read the statuses of their calls after a closing server has ended these. */
+/**
+ * After a closing server has ended its calls, clients may take this long to read their statuses, and then as long again to
+ * read what was written before their connections are closed.
+ */
 const STATUS_READ_MS = 1000;
 
 /**
@@ -201,10 +204,8 @@ export class HawserServer implements Server {
       await promise;
     }
     this.#sessions?.close();
-    this.#connections.closeAll();
     this.#http1.close();
-    // Data that was written must reach the socket before the socket is closed.
-    await new Promise((resolve) => setImmediate(resolve));
+    await settled(this.#connections.closeAll(), STATUS_READ_MS);
     this.#connections.destroyAll();
     this.#listener.destroyAll();
     await this.#listenerClosed;
