@@ -85,6 +85,29 @@ describe("a body", () => {
     expect(world.logged).toEqual([]);
   });
 
+  test("a body that stops does not cut off the response of an earlier request on its connection", async () => {
+    const later = gate();
+    await using world = await start({
+      server: { http1: { bodyIdleMs: 100 } },
+      greeter: {
+        async *subscribe() {
+          yield { sequence: 1n };
+          await later.opened;
+          yield { sequence: 2n };
+        },
+      },
+    });
+    const { socket, closed } = await rawClient(world.url);
+    const stream =
+      "POST /example.Greeter/Subscribe HTTP/1.1\r\nHost: x\r\nContent-Type: application/connect+json\r\n";
+    socket.write(`${stream}Content-Length: 7\r\n\r\n\0\0\0\0\x02{}`);
+    socket.write(`${HEAD}Content-Length: 100\r\n\r\n{"content":`);
+    setTimeout(() => later.open(), 400);
+    expect(await closed).toMatch(
+      /^HTTP\/1\.1 200 .*"1".*"2".*\r\n0\r\n\r\nHTTP\/1\.1 408 Request Timeout\r\n/s,
+    );
+  });
+
   test("the connection of a body that stops after the response has begun is closed", async () => {
     await using world = await start({ server: { http1: { bodyIdleMs: 200 } } });
     const { socket, closed } = await rawClient(world.url);

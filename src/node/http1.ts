@@ -65,14 +65,17 @@ export function createHttp1Server(
     (request, response) => {
       const { socket } = request;
       open++;
-      headers.onRequest(socket);
+      headers.onRequest(socket, response);
       request.once("error", () => {});
       response.once("close", () => {
         open--;
-        headers.onResponded(socket);
+        headers.onResponded(socket, response);
         onClosed();
       });
-      watchBody(request, response, times.bodyIdleMs);
+      watchBody(request, response, {
+        idleMs: times.bodyIdleMs,
+        isNext: () => headers.isNext(socket, response),
+      });
       if (isRefusing) {
         response.writeHead(503, { connection: "close" }).end();
         return;
@@ -118,8 +121,8 @@ class HeadersWatch {
   readonly #timeoutMs: number;
   readonly #intervalMs: number;
   readonly #idle = new Map<Socket, IdleConnection>();
-  /** How many requests are open on a connection: with pipelining, more than one. */
-  readonly #open = new WeakMap<Socket, number>();
+  /** The responses of the open requests of a connection, in order: with pipelining, more than one. */
+  readonly #open = new WeakMap<Socket, Set<http.ServerResponse>>();
   #timer: Disposable | undefined;
 
   constructor(timeoutMs: number) {
@@ -133,15 +136,23 @@ class HeadersWatch {
     this.#watch(socket, true);
   }
 
-  onRequest(socket: Socket): void {
-    this.#open.set(socket, (this.#open.get(socket) ?? 0) + 1);
+  onRequest(socket: Socket, response: http.ServerResponse): void {
+    const open = this.#open.get(socket);
+    if (open === undefined) this.#open.set(socket, new Set([response]));
+    else open.add(response);
     this.#idle.delete(socket);
   }
 
-  onResponded(socket: Socket): void {
-    const open = (this.#open.get(socket) ?? 1) - 1;
-    this.#open.set(socket, open);
-    if (open === 0 && !socket.destroyed) this.#watch(socket, false);
+  onResponded(socket: Socket, response: http.ServerResponse): void {
+    const open = this.#open.get(socket);
+    open?.delete(response);
+    if (open?.size === 0 && !socket.destroyed) this.#watch(socket, false);
+  }
+
+  /** Whether a response may be sent: those of all earlier requests of its connection are complete. */
+  isNext(socket: Socket, response: http.ServerResponse): boolean {
+    const [next] = this.#open.get(socket) ?? [];
+    return next === response;
   }
 
   #watch(socket: Socket, hasBegun: boolean): void {
@@ -174,12 +185,13 @@ function refuseSlow(socket: Socket): void {
 
 /**
  * Ends a request whose body stops. Time counts while the adapter reads: what has arrived and was not read is no fault of
- * the client. node:http consumes what a socket reads, and reports only the number of bytes, so that is checked.
+ * the client. Nor does time count while an earlier response of the connection is not complete, which 408 would cut off.
+ * node:http consumes what a socket reads, and reports only the number of bytes, so that is checked.
  */
 function watchBody(
   request: http.IncomingMessage,
   response: http.ServerResponse,
-  idleMs: number,
+  { idleMs, isNext }: { readonly idleMs: number; isNext(): boolean },
 ): void {
   const { socket } = request;
   if (idleMs === Number.POSITIVE_INFINITY) return;
@@ -189,7 +201,7 @@ function watchBody(
   const check = () => {
     if (request.complete || request.closed || socket.destroyed) return;
     const now = performance.now();
-    if (socket.bytesRead !== bytesRead || request.readableLength > 0) {
+    if (socket.bytesRead !== bytesRead || request.readableLength > 0 || !isNext()) {
       bytesRead = socket.bytesRead;
       lastByteAt = now;
     }
