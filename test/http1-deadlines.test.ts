@@ -40,6 +40,14 @@ async function elapsedMs(what: Promise<unknown>): Promise<number> {
   return performance.now() - began;
 }
 
+/** Writes to a socket, and lets nothing else run in this process for a time. Timers are the first to run afterwards. */
+async function writeAndBlock(socket: Socket, bytes: string, blockMs: number): Promise<void> {
+  await new Promise(setImmediate);
+  socket.write(bytes);
+  const until = performance.now() + blockMs;
+  while (performance.now() < until);
+}
+
 describe("headers", () => {
   test.each(["that stop", "of which a byte comes now and then"])(
     "headers %s are answered with 408 after headersTimeoutMs",
@@ -55,6 +63,18 @@ describe("headers", () => {
       expect(took).toBeLessThan(200 + MARGIN_MS + late.ms);
     },
   );
+
+  test("time does not count while the server does not run, and the rest of the headers has arrived", async () => {
+    const headersTimeoutMs = 100;
+    await using world = await start({ server: { http1: { headersTimeoutMs } } });
+    const { socket, closed } = await rawClient(world.url);
+    socket.write(HEAD);
+    // The server waits for the rest of the headers.
+    await new Promise((resolve) => setTimeout(resolve, headersTimeoutMs / 5));
+    const rest = 'Connection: close\r\nContent-Length: 17\r\n\r\n{"content":"you"}';
+    await writeAndBlock(socket, rest, 2 * headersTimeoutMs);
+    expect(await closed).toMatch(/^HTTP\/1\.1 200 OK\r\n.*Hello, you/s);
+  });
 
   test("the deadline of a later request on a connection begins with its first byte", async () => {
     await using world = await start({ server: { http1: { headersTimeoutMs: 200 } } });
@@ -134,9 +154,10 @@ describe("a body", () => {
   });
 
   test("time does not count while the handler has not read what has arrived", async () => {
+    const bodyIdleMs = 100;
     const mayRead = gate();
     await using world = await start({
-      server: { http1: { bodyIdleMs: 500 } },
+      server: { http1: { bodyIdleMs } },
       greeter: {
         async collect(requests) {
           await mayRead.opened;
@@ -151,8 +172,19 @@ describe("a body", () => {
       for (let n = 0; n < 64; n++) yield { content: "x".repeat(64 * 1024) };
     }
     const answer = createStockClient(Greeter, transport).collect(requests());
-    setTimeout(() => mayRead.open(), 1_500);
+    setTimeout(() => mayRead.open(), 4 * bodyIdleMs);
     expect(await answer).toMatchObject({ count: 64 });
+  });
+
+  test("time does not count while the server does not run, and the rest of the body has arrived", async () => {
+    const bodyIdleMs = 100;
+    await using world = await start({ server: { http1: { bodyIdleMs } } });
+    const { socket, closed } = await rawClient(world.url);
+    socket.write(`${HEAD}Connection: close\r\nContent-Length: 17\r\n\r\n{"content":`);
+    // The server waits for the rest of the body.
+    await new Promise((resolve) => setTimeout(resolve, bodyIdleMs / 5));
+    await writeAndBlock(socket, '"you"}', 2 * bodyIdleMs);
+    expect(await closed).toMatch(/^HTTP\/1\.1 200 OK\r\n.*Hello, you/s);
   });
 
   test("a push may last longer than bodyIdleMs after its request", async () => {

@@ -106,11 +106,33 @@ export function createHttp1Server(
   };
 }
 
+/**
+ * The time in which this process has run, in milliseconds. While it does not run, because its event loop or the machine is
+ * busy, it does not read what clients send: that is no fault of theirs. Whoever checks a deadline reads the clock in each
+ * interval; where that is late, two intervals count.
+ */
+class RunningClock {
+  readonly #mostMs: number;
+  #ms = 0;
+  #readAt = performance.now();
+
+  constructor(intervalMs: number) {
+    this.#mostMs = 2 * intervalMs;
+  }
+
+  now(): number {
+    const readAt = performance.now();
+    this.#ms += Math.min(readAt - this.#readAt, this.#mostMs);
+    this.#readAt = readAt;
+    return this.#ms;
+  }
+}
+
 /** A connection on which no request is open. */
 interface IdleConnection {
   /** Whether bytes of the next request have arrived. */
   hasBegun: boolean;
-  /** When they have arrived; before, when the previous request ended. */
+  /** When they have arrived, by the RunningClock; before, when the previous request ended. */
   sinceMs: number;
   /** The value of `socket.bytesRead` at the end of the previous request. */
   readonly bytesRead: number;
@@ -120,6 +142,7 @@ interface IdleConnection {
 class HeadersWatch {
   readonly #timeoutMs: number;
   readonly #intervalMs: number;
+  readonly #clock: RunningClock;
   readonly #idle = new Map<Socket, IdleConnection>();
   /** The responses of the open requests of a connection, in order: with pipelining, more than one. */
   readonly #open = new WeakMap<Socket, Set<http.ServerResponse>>();
@@ -128,6 +151,7 @@ class HeadersWatch {
   constructor(timeoutMs: number) {
     this.#timeoutMs = timeoutMs;
     this.#intervalMs = Math.max(Math.min(timeoutMs, KEEP_ALIVE_MS) / CHECKS, 1);
+    this.#clock = new RunningClock(this.#intervalMs);
   }
 
   /** Called when the first bytes of a connection have arrived. */
@@ -157,12 +181,12 @@ class HeadersWatch {
 
   #watch(socket: Socket, hasBegun: boolean): void {
     const { bytesRead } = socket;
-    this.#idle.set(socket, { hasBegun, sinceMs: performance.now(), bytesRead });
+    this.#idle.set(socket, { hasBegun, sinceMs: this.#clock.now(), bytesRead });
     this.#timer ??= startTimer(this.#intervalMs, () => this.#check());
   }
 
   #check(): void {
-    const now = performance.now();
+    const now = this.#clock.now();
     for (const [socket, idle] of this.#idle) {
       const elapsedMs = now - idle.sinceMs;
       if (idle.hasBegun) {
@@ -195,12 +219,14 @@ function watchBody(
 ): void {
   const { socket } = request;
   if (idleMs === Number.POSITIVE_INFINITY) return;
+  const intervalMs = Math.max(idleMs / CHECKS, 1);
+  const clock = new RunningClock(intervalMs);
   let bytesRead = socket.bytesRead;
-  let lastByteAt = performance.now();
+  let lastByteAt = clock.now();
   let timer: Disposable | undefined;
   const check = () => {
     if (request.complete || request.closed || socket.destroyed) return;
-    const now = performance.now();
+    const now = clock.now();
     if (socket.bytesRead !== bytesRead || request.readableLength > 0 || !isNext()) {
       bytesRead = socket.bytesRead;
       lastByteAt = now;
@@ -209,7 +235,7 @@ function watchBody(
     if (leftMs <= 0) {
       if (response.headersSent) socket.destroy();
       else refuseSlow(socket);
-    } else timer = startTimer(Math.max(Math.min(leftMs, idleMs / CHECKS), 1), check);
+    } else timer = startTimer(Math.max(Math.min(leftMs, intervalMs), 1), check);
   };
   request.once("close", () => timer?.[Symbol.dispose]());
   // Most bodies have arrived when this turn ends.
