@@ -176,7 +176,7 @@ describe("above the budget", () => {
     const { error } = streams[0] as BudgetTestStream;
     expect(error?.code).toBe(Code.ResourceExhausted);
     expect(error?.rawMessage).toMatch(
-      /the client's connection holds 2\d{5} B of messages that are not taken, 6\d{4} B of them for this call: that is over connectionBudgetBytes 204800 B/,
+      /the client's connection holds 2\d{5} B of messages that are not taken, 7\d{4} B of them for this call: that is over connectionBudgetBytes 204800 B/,
     );
   });
 

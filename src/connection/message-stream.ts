@@ -15,8 +15,11 @@ import {
 } from "./receive-budget.ts";
 import { Http2Code } from "./reset-meaning.ts";
 
-/** The approximate cost of a message that waits for the application, beside its bytes. */
-const ENTRY_BYTES = 64;
+/**
+ * The approximate cost of a message that waits for the application, beside its bytes and its prefix: two objects, and its part
+ * of the memory that KeptMessages does not use.
+ */
+const ENTRY_BYTES = 112;
 
 /** The connection earns for this many messages of a stream at once. */
 const EARNED_TOGETHER = 16;
@@ -256,12 +259,13 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
   }
 
   /**
-   * Lets the peer send the whole rest of an incomplete message at once, as grpc-go does. A proxy that reads no further than
+   * Lets the peer send the whole rest of an incomplete message at once if the application waits for it, as grpc-go does. A proxy that reads no further than
    * a stream whose other side takes no more (HAProxy 2.6) may otherwise wait for ever for the next WINDOW_UPDATE.
    */
   #lookAhead(): void {
     const restBytes = Math.min(this.reader.missingBytes, LARGEST_WINDOW_BYTES);
-    const isAhead = restBytes > this.#windowBytes && this.#memory.mayGrow;
+    const isRead = this.#untaken === 0;
+    const isAhead = isRead && restBytes > this.#windowBytes && this.#memory.mayGrow;
     if (!isAhead && !this.#isAhead) return;
     this.#isAhead = isAhead;
     this.native.setWindow(isAhead ? restBytes : this.#windowBytes);

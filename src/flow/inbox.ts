@@ -10,8 +10,10 @@ export interface InboxSource<Raw, T> {
   /**
    * Copies raw data that waits, so that the buffer around it can be freed. Called only at the end of the turn of the event
    * loop in which the data arrived: most consumers have taken it by then.
+   *
+   * @param isFirst whether no earlier data waits
    */
-  keep?(raw: Raw): Raw;
+  keep?(raw: Raw, isFirst: boolean): Raw;
   /** Called for a message that is dropped without open(), because the consumer does not take it. */
   drop?(raw: Raw): void;
   /** Called when the consumer leaves the iteration before its end. */
@@ -101,7 +103,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
   #keepWaiting(): void {
     const items = this.#items;
     for (let at = items.length - this.#sharing; at < items.length; at++)
-      items[at] = this.#source.keep!(items[at] as Raw);
+      items[at] = this.#source.keep!(items[at] as Raw, at === this.#first);
     this.#sharing = 0;
   }
 

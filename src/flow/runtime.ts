@@ -19,8 +19,13 @@ export interface Runtime {
   afterMicrotasks(run: () => void): void;
   /** Returns the caller's context, for later. */
   currentContext(): AsyncContext;
-  /** Allocates memory; its content is undefined. */
+  /** Allocates memory, which may be a part of a larger buffer; its content is undefined. */
   allocate(bytes: number): Uint8Array<ArrayBuffer>;
+  /**
+   * Allocates memory that is no part of a larger buffer; its content is undefined. For data of which a peer decides how long
+   * it is kept: a few bytes could keep a whole larger buffer.
+   */
+  allocateAlone(bytes: number): Uint8Array<ArrayBuffer>;
   /** Returns the text of ASCII bytes, from `start` up to `end`. */
   asciiText(bytes: Uint8Array, start: number, end: number): string;
 }
@@ -34,6 +39,7 @@ export let runtime: Runtime = {
   afterMicrotasks: (run) => queueMicrotask(() => queueMicrotask(run)),
   currentContext: () => noContext,
   allocate: (bytes) => new Uint8Array(bytes),
+  allocateAlone: (bytes) => new Uint8Array(bytes),
   asciiText: (bytes, start, end) => ascii.decode(bytes.subarray(start, end)),
 };
 

@@ -14,7 +14,8 @@ import { pump } from "../flow/pump.ts";
 import { type AsyncContext, runtime } from "../flow/runtime.ts";
 import { onAbort, startTimer } from "../flow/wait.ts";
 import type { Pump, Writer } from "../flow/writer.ts";
-import { COMPRESSED, ownedFrame } from "./framing.ts";
+import { COMPRESSED } from "./framing.ts";
+import { KeptMessages } from "./kept-messages.ts";
 import type { MessageOptions } from "./limits.ts";
 import { MessageReader, type MessageSender, MessageWriter } from "./message.ts";
 import { toHeaders } from "./metadata.ts";
@@ -70,6 +71,8 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   #stream: ClientCallStream | undefined;
   #writer: MessageWriter<I> | undefined;
   #reader: MessageReader<O> | undefined;
+  /** Undefined until a response has waited. */
+  #kept: KeptMessages | undefined;
   #pump: Pump | undefined;
   #deadline: Disposable | undefined;
   #abort: Disposable | undefined;
@@ -197,8 +200,9 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     if (!this.#isOver) this.#stream?.taken(message.end - message.start);
   }
 
-  keep(message: Received): Received {
-    return ownedFrame(message);
+  keep(message: Received, isFirst: boolean): Received {
+    this.#kept ??= new KeptMessages();
+    return this.#kept.keep(message, isFirst);
   }
 
   onLeave(): void {

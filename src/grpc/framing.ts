@@ -120,7 +120,7 @@ export class FrameReader {
     this.#prefixBytes = 0;
     this.#bodyLength = size;
     this.#bodyBytes = 0;
-    this.#body = runtime.allocate(Math.min(size, FIRST_ALLOCATION_BYTES));
+    this.#body = runtime.allocateAlone(Math.min(size, FIRST_ALLOCATION_BYTES));
   }
 
   #append(bytes: Uint8Array, from: number, end: number): number {
@@ -160,17 +160,4 @@ export class FrameReader {
     }
     if (size > readMaxBytes) throw tooLarge(size, "readMaxBytes", readMaxBytes);
   }
-}
-
-/**
- * Makes a frame safe to queue. Its bytes may be a part of the buffer of one socket read, which other frames share. If
- * the frame is less than a quarter of that buffer it is copied, so that the queue does not keep the whole buffer in
- * memory.
- */
-export function ownedFrame(frame: Received): Received {
-  const { flags, bytes, start, end } = frame;
-  if ((end - start) * 4 >= bytes.buffer.byteLength) return frame;
-  const own = runtime.allocate(end - start);
-  own.set(bytes.subarray(start, end));
-  return { flags, bytes: own, start: 0, end: end - start };
 }

@@ -15,7 +15,7 @@ import { startTimer } from "../flow/wait.ts";
 import type { Pump, Writer } from "../flow/writer.ts";
 import { type CallContext, createContext } from "./context.ts";
 import type { AwaitingCall, FirstRequestTimer } from "./first-request-timer.ts";
-import { COMPRESSED, ownedFrame } from "./framing.ts";
+import { COMPRESSED } from "./framing.ts";
 import { headerListBytes, responseHeadersLimit, trailersLimit } from "./header-limits.ts";
 import {
   acceptsGzip,
@@ -27,6 +27,7 @@ import {
   type SendCompression,
 } from "./incoming.ts";
 import { invoke } from "./invoke.ts";
+import { KeptMessages } from "./kept-messages.ts";
 import type { MessageOptions } from "./limits.ts";
 import { MessageReader, type MessageSender, MessageWriter } from "./message.ts";
 import { addMetadata, hasMetadata } from "./metadata.ts";
@@ -88,6 +89,8 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   readonly #requests: MessageReader<I>;
   readonly #responses: MessageWriter<O>;
   readonly #inbox: Inbox<Received, MessageShape<I>>;
+  /** Undefined until a request has waited. */
+  #kept: KeptMessages | undefined;
   readonly #gzip: boolean;
   #closed: ((call: OpenCall) => void) | undefined;
   #deadline: Disposable | undefined;
@@ -242,8 +245,9 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     if (!this.#isOver) this.#stream.taken(message.end - message.start);
   }
 
-  keep(message: Received): Received {
-    return ownedFrame(message);
+  keep(message: Received, isFirst: boolean): Received {
+    this.#kept ??= new KeptMessages();
+    return this.#kept.keep(message, isFirst);
   }
 
   /** Sends the response headers, for which the client may wait: now if it has sent a request, else within 50 ms. */

@@ -11,6 +11,7 @@ setRuntime({
   // AsyncLocalStorage.snapshot() does the same, with thirty times the memory.
   currentContext: () => new AsyncResource("HawserCall"),
   allocate: (bytes) => Buffer.allocUnsafe(bytes),
+  allocateAlone: (bytes) => Buffer.allocUnsafeSlow(bytes),
   // A TextDecoder takes several times as long for a few bytes.
   asciiText: (bytes, start, end) => latin1Slice.call(bytes, start, end),
 });
