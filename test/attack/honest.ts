@@ -1,10 +1,25 @@
 /** What honest clients do, however often, does not end their connections: the twins of floods.ts, over sockets. */
 import { setTimeout } from "node:timers/promises";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
-import { Greeter } from "../../gen/example/greeter_pb.js";
+import {
+  Greeter,
+  NotificationSchema,
+  SubscribeRequestSchema,
+} from "../../gen/example/greeter_pb.js";
 import { message, request } from "../support/request.ts";
-import { data, envelope, frame, Http2Code, rst, Type, windowUpdate } from "../support/wire.ts";
+import {
+  data,
+  envelope,
+  frame,
+  Http2Code,
+  messages,
+  rst,
+  Type,
+  windowUpdate,
+} from "../support/wire.ts";
 import { tryGrpcPushes } from "./grpc-pushes.ts";
 import { RawClient } from "./raw.ts";
 import { startTarget, type Target } from "./target.ts";
@@ -131,21 +146,36 @@ async function pings(target: Target): Promise<void> {
 
 async function pausingReader(target: Target): Promise<void> {
   await using client = await RawClient.connect(target.port);
-  client.write(request(1, "Subscribe", { "x-bytes": "1000" }), data(1, ENDLESS, true));
+  const pushes = 5000;
+  const body: Buffer[] = [];
+  let returnsCredit = false;
+  client.onData = (_, payload) => {
+    body.push(payload);
+    const { length } = payload;
+    if (returnsCredit && length > 0) client.write(windowUpdate(0, length), windowUpdate(1, length));
+  };
+  const asked = toBinary(
+    SubscribeRequestSchema,
+    create(SubscribeRequestSchema, { count: pushes, interval: create(DurationSchema) }),
+  );
+  client.write(request(1, "Subscribe", { "x-bytes": "1000" }), data(1, envelope(asked), true));
   await client.until(() => client.dataBytes === 65_535, 5000);
   const paused = client.dataBytes;
   await setTimeout(MINUTE_MS);
   const during = client.dataBytes;
-  client.onData = (_, { length }) => {
-    if (length > 0) client.write(windowUpdate(0, length), windowUpdate(1, length));
-  };
+  returnsCredit = true;
   client.write(windowUpdate(0, 65_535), windowUpdate(1, 65_535));
-  const isWell = paused === 65_535 && during === paused;
-  const goesOn = await client.until(() => client.dataBytes > 5_000_000, MINUTE_MS);
+  const hasEnded = await client.until(() => client.ended === 1, MINUTE_MS);
+  const sequences = messages(Buffer.concat(body)).map((bytes) => {
+    return fromBinary(NotificationSchema, bytes).sequence;
+  });
+  const areAll =
+    sequences.length === pushes && sequences.every((sequence, n) => sequence === BigInt(n + 1));
+  const isWell = paused === 65_535 && during === paused && hasEnded && areAll;
   judge(
     client,
-    isWell && goesOn,
-    `a reader that pauses for a minute: ${client.dataBytes} B afterwards`,
+    isWell,
+    `a reader that pauses for a minute: ${sequences.length} of ${pushes} pushes, in order`,
   );
 }
 

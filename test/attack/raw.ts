@@ -14,12 +14,17 @@ export class RawClient implements AsyncDisposable {
   /** How many streams the server has ended, or reset. */
   ended = 0;
   resets = 0;
+  sentBytes = 0;
   /** Bytes of data that have arrived, padding included. */
   dataBytes = 0;
   pingAnswers = 0;
   settingsAnswers = 0;
   /** Called with each frame of data. */
   onData: (stream: number, payload: Buffer) => void = () => {};
+  /** Called when the server takes more data on a stream, or, for stream 0, on the connection. */
+  onWindow: (stream: number, bytes: number) => void = () => {};
+  /** Called when the server has ended a stream, or has reset it. */
+  onEnd: (stream: number) => void = () => {};
 
   private constructor(socket: Socket) {
     this.#socket = socket;
@@ -47,7 +52,10 @@ export class RawClient implements AsyncDisposable {
   }
 
   write(...parts: readonly Uint8Array[]): void {
-    if (this.#socket.writable) this.#socket.write(Buffer.concat(parts));
+    if (!this.#socket.writable) return;
+    const bytes = Buffer.concat(parts);
+    this.sentBytes += bytes.length;
+    this.#socket.write(bytes);
   }
 
   /** Resolves when the kernel has taken all that was written. */
@@ -89,14 +97,19 @@ export class RawClient implements AsyncDisposable {
     const stream = bytes.readUInt32BE(5);
     const payload = bytes.subarray(9);
     if (type === Type.GOAWAY) this.goaway = payload.readUInt32BE(4);
-    else if (type === Type.RST_STREAM) this.resets++;
-    else if (type === Type.SETTINGS && (flags & Flag.ACK) !== 0) this.settingsAnswers++;
+    else if (type === Type.WINDOW_UPDATE) this.onWindow(stream, payload.readUInt32BE(0));
+    else if (type === Type.RST_STREAM) {
+      this.resets++;
+      this.onEnd(stream);
+    } else if (type === Type.SETTINGS && (flags & Flag.ACK) !== 0) this.settingsAnswers++;
     else if (type === Type.PING && (flags & Flag.ACK) !== 0) this.pingAnswers++;
     else if (type === Type.DATA) {
       this.dataBytes += payload.length;
       this.onData(stream, payload);
     }
     const endsStream = type === Type.DATA || type === Type.HEADERS;
-    if (endsStream && (flags & Flag.END_STREAM) !== 0) this.ended++;
+    if (!endsStream || (flags & Flag.END_STREAM) === 0) return;
+    this.ended++;
+    this.onEnd(stream);
   }
 }

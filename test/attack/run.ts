@@ -1,8 +1,9 @@
 /**
- * npm run attack              all of it; ~6 minutes
+ * npm run attack              all of it; ~8 minutes
  * npm run attack -- beside    how a server serves an honest client beside a hostile one; --only B1 for one of those
  * npm run attack -- floods    frames that bring nothing: when the connection ends, and the CPU; --only PING for some
  * npm run attack -- holds     clients that make the server wait
+ * npm run attack -- unread    clients that send and never read: the memory that they make the server hold
  * npm run attack -- honest    what must not be taken for a flood or a hold; ~2.5 minutes
  *
  * Server, hostile client and honest client are a process each. The honest client makes 25 calls a second and waits 4 s for
@@ -20,6 +21,7 @@ import { tryFloods } from "./floods.ts";
 import { tryHolds } from "./holds.ts";
 import { tryHonestClients } from "./honest.ts";
 import { hostileClients } from "./hostile-clients.ts";
+import { tryUnread } from "./unread.ts";
 import { allIsWell } from "./verdict.ts";
 
 const QUIET_MS = 2000;
@@ -35,6 +37,7 @@ const isChosen = (part: string) => positionals.length === 0 || positionals.inclu
 if (isChosen("beside")) await beside();
 if (isChosen("floods")) await tryFloods(values.only);
 if (isChosen("holds")) await tryHolds();
+if (isChosen("unread")) await tryUnread();
 if (isChosen("honest")) await tryHonestClients();
 // Node does not exit by itself if a connection was reset while it was being ended.
 process.exit(allIsWell() ? 0 : 1);

@@ -14,7 +14,7 @@ export interface Child extends AsyncDisposable {
 }
 
 /** Small, so that the RSS shows what a process holds: the default space for young objects, up to 48 MiB, would be most of it. */
-const YOUNG = "--max-semi-space-size=4";
+export const SMALL_YOUNG_SPACE = "--max-semi-space-size=4";
 
 /** The programs import `hawser` as users do; here that is src/ (tsconfig.json, vitest.config.ts). */
 export const FROM_SOURCE = "--conditions=hawser-source";
@@ -24,7 +24,7 @@ export function run(
   ...args: string[]
 ): Child {
   const file = fileURLToPath(new URL(`./programs/${program}.ts`, import.meta.url));
-  return start(program, [YOUNG, FROM_SOURCE, file, ...args]);
+  return start(program, [SMALL_YOUNG_SPACE, FROM_SOURCE, file, ...args]);
 }
 
 const ROOT = new URL("../../", import.meta.url).href;
