@@ -2,8 +2,8 @@
 import { describe, expect, test } from "vitest";
 import { Code } from "../src/index.ts";
 import { census } from "./support/census.ts";
-import { stillAt } from "./support/gate.ts";
-import { failureOf, next } from "./support/read.ts";
+import { gate, stillAt } from "./support/gate.ts";
+import { all, failureOf, next } from "./support/read.ts";
 import { message, request, watchedServer } from "./support/watched-server.ts";
 import { data, messages } from "./support/wire.ts";
 import { start } from "./support/world.ts";
@@ -68,6 +68,79 @@ test("a push that is read is not slowed by 100 pushes on its connection that nob
   for (const push of unread) push.cancel();
   await Promise.all(unread.map(failureOf));
 }, 30_000);
+
+test("a chat that is read is not slowed by 100 chats on its connection whose handlers read nothing", async () => {
+  const mayRead = gate();
+  await using world = await start({
+    transport: { sessions: false },
+    greeter: {
+      async *chat(requests, { requestHeader }) {
+        if (requestHeader.has("x-unread")) await mayRead.opened;
+        for await (const { content } of requests) yield { reply: content.slice(0, 10) };
+      },
+    },
+  });
+  const connections = census.connections;
+  const content = "x".repeat(4000);
+  let sent = 0;
+  const unread = Array.from({ length: 100 }, async () => {
+    const chat = world.greeter.chat({ headers: { "x-unread": "1" } });
+    const sending = (async () => {
+      for (let n = 0; n < 40; n++) {
+        await chat.send({ content });
+        sent++;
+      }
+      chat.closeSend();
+    })();
+    const replies = await all(chat);
+    await sending;
+    return replies.length;
+  });
+  const held = await stillAt(() => sent);
+  expect(held).toBeLessThan(100 * 40);
+  const read = world.greeter.chat();
+  for (let n = 0; n < 1000; n++) {
+    await read.send({ content: `${n} ${content}` });
+    expect((await next(read))?.reply).toBe(`${n} ${content}`.slice(0, 10));
+  }
+  read.closeSend();
+  expect(await next(read)).toBeUndefined();
+  expect([sent, census.connections - connections]).toEqual([held, 1]);
+  // What has waited is there when it is read.
+  mayRead.open();
+  expect(await Promise.all(unread)).toEqual(new Array(100).fill(40));
+}, 30_000);
+
+test.each([
+  ["with a session", true],
+  ["without a session", false],
+])(
+  "a reader that pauses gets everything afterwards, in order, %s",
+  async (_, sessions) => {
+    let pushed = 0;
+    await using world = await start({
+      transport: { sessions },
+      greeter: {
+        async *subscribe({ count }) {
+          for (let sequence = 1n; sequence <= count; sequence++) {
+            pushed++;
+            yield { sequence, content: "x".repeat(1000) };
+          }
+        },
+      },
+    });
+    const count = 5000;
+    const push = world.greeter.subscribe({ count });
+    expect((await next(push))?.sequence).toBe(1n);
+    const held = await stillAt(() => pushed, 1000);
+    expect(held).toBeLessThan(count);
+    const rest = await all(push);
+    expect(rest.map(({ sequence }) => sequence)).toEqual(
+      Array.from({ length: count - 1 }, (_, n) => BigInt(n + 2)),
+    );
+  },
+  20_000,
+);
 
 describe("on a connection above its budget", () => {
   test("calls are served beside eight messages of 4 MiB of which half has come, and those pass one after the other", async () => {
