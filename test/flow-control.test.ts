@@ -2,10 +2,11 @@
 import { describe, expect, test } from "vitest";
 import { Code } from "../src/index.ts";
 import { census } from "./support/census.ts";
-import { gate, stillAt } from "./support/gate.ts";
+import { type FakeCall, fakeServer, scripted } from "./support/fake-server.ts";
+import { gate, stillAt, until } from "./support/gate.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { message, request, watchedServer } from "./support/watched-server.ts";
-import { data, messages } from "./support/wire.ts";
+import { data, messages, Type } from "./support/wire.ts";
 import { start } from "./support/world.ts";
 
 const MB = 1024 * 1024;
@@ -187,4 +188,23 @@ describe("on a connection above its budget", () => {
     expect(await peer.ended(9)).toMatchObject({ status: 0 });
     for (const stream of [3, 5, 7]) expect(peer.stream(stream).ended).toBe(false);
   });
+});
+
+test("a client widens the window of a call before it sends much, and of no other call", async () => {
+  await using world = await fakeServer(() => {});
+  const widenedBy = async (content: string) => {
+    const chat = world.client.chat(scripted);
+    const calls = world.calls.length;
+    await chat.send({ content });
+    await until("the call has arrived", () => world.calls.length > calls);
+    const { peer, stream } = world.calls.at(-1) as FakeCall;
+    const sent = await peer.frame(Type.DATA, stream);
+    const before = peer.frames.slice(0, peer.frames.indexOf(sent));
+    chat.cancel();
+    return before
+      .filter((frame) => frame.type === Type.WINDOW_UPDATE && frame.stream === stream)
+      .map(({ payload }) => payload.readUInt32BE(0));
+  };
+  expect(await widenedBy("x".repeat(4_000))).toEqual([]);
+  expect(await widenedBy("x".repeat(8_192))).toEqual([256 * 1024 - 65_535]);
 });

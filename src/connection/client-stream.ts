@@ -49,7 +49,7 @@ export class GrpcClientStream extends MessageStream implements ClientAttachment,
   /** Opens the stream. Throws if HTTP/2 does not allow the headers, or the connection takes no more streams. */
   constructor(http2: Http2Connection, connection: StreamConnection, init: OpenStream) {
     const { head, listener, repeater, readMaxBytes, controlFrames } = init;
-    super({ readMaxBytes, controlFrames, memory: connection.memory });
+    super({ readMaxBytes, controlFrames, memory: connection.memory, isClient: true });
     this.listener = listener;
     this.#repeater = repeater;
     this.#fieldCount = head.hasMetadata ? countFields(head.fields) : 0;

@@ -30,10 +30,21 @@ const EARNED_TOGETHER = 16;
  */
 const GROWTH_MS = 250;
 
+/**
+ * The window of a client's stream that sends more than DUPLEX_BYTES: twice what HAProxy holds of a stream, which is 64 KiB
+ * and three buffers of 16 KiB. HAProxy 2.6 reads the frames of a connection in order: it comes to a WINDOW_UPDATE only
+ * after the requests before it; these may wait for the server, which may wait until HAProxy has sent its responses on. While
+ * the client reads, half of this window is free, so that they can be sent. DUPLEX_BYTES are less than one buffer.
+ */
+const DUPLEX_WINDOW_BYTES = 256 * 1024;
+const DUPLEX_BYTES = 8 * 1024;
+
 /** What a MessageStream needs beside its HTTP/2 stream. With `controlFrames` it belongs to a session. */
 export interface MessageStreamInit extends FrameRules {
   /** The memory that the streams of the connection hold. */
   readonly memory: ConnectionMemory;
+  /** If true, the window becomes DUPLEX_WINDOW_BYTES before more than DUPLEX_BYTES are sent. */
+  readonly isClient?: boolean;
 }
 
 /**
@@ -72,6 +83,8 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
   #isAhead = false;
   #isClosed = false;
   #windowBytes = FIRST_WINDOW_BYTES;
+  /** The bytes to be sent until the window becomes DUPLEX_WINDOW_BYTES. At 0 or less it has, or never does. */
+  #bytesToDuplex: number;
   /** The bytes that the application took since `#windowTakenAt`, when it had taken a whole window. */
   #takenBytes = 0;
   #windowTakenAt = Number.NEGATIVE_INFINITY;
@@ -83,6 +96,7 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
   constructor(init: MessageStreamInit) {
     this.reader = new FrameReader(init, this);
     this.#isPaced = init.controlFrames === undefined;
+    this.#bytesToDuplex = init.isClient ? DUPLEX_BYTES : 0;
     this.#memory = init.memory;
     this.#memory.add(this);
   }
@@ -94,6 +108,7 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
     // They were given before this message.
     if (this.#source !== undefined) this.#writePieces(this.#source, true);
     this.#onMessageDone();
+    if (this.#bytesToDuplex > 0) this.#onSend(payload.length);
     return this.#afterWrite(this.native.writeMessage(flags, payload));
   }
 
@@ -128,12 +143,22 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
     let hasCapacity = true;
     for (let piece = source.next(); piece !== undefined; piece = source.next()) {
       this.#onMessageDone();
+      if (this.#bytesToDuplex > 0) this.#onSend(piece.length);
       hasCapacity = this.native.write(piece);
       if (hasCapacity || isAll) continue;
       this.#source = source;
       break;
     }
     return hasCapacity;
+  }
+
+  /** To be called before bytes are sent, while #bytesToDuplex is above 0. */
+  #onSend(bytes: number): void {
+    this.#bytesToDuplex -= bytes;
+    if (this.#bytesToDuplex > 0 || !this.#memory.mayGrow) return;
+    if (this.#windowBytes >= DUPLEX_WINDOW_BYTES) return;
+    this.#windowBytes = DUPLEX_WINDOW_BYTES;
+    this.native.setWindow(this.#windowBytes);
   }
 
   #afterWrite(hasCapacity: boolean): Promise<void> | undefined {
