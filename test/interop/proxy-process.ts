@@ -9,7 +9,7 @@ interface Running {
   readonly child: ChildProcess;
   /** Ends the master and its workers. */
   kill(): void;
-  readonly exited: Promise<unknown>;
+  readonly ended: Promise<void>;
 }
 
 export interface ProxyProcess extends AsyncDisposable {
@@ -46,22 +46,29 @@ export async function startProxy(
       detached: true,
       env,
     });
-    const exited = once(child, "exit");
+    /** How it ended; `undefined` while it runs. */
+    let end: string | undefined;
+    const ended = new Promise<void>((resolve) => {
+      const endWith = (how: string) => {
+        end = how;
+        resolve();
+      };
+      child.once("error", ({ message }) => endWith(`did not start: ${message}`));
+      child.once("exit", (code, signal) => endWith(`exited with ${code ?? signal}`));
+    });
     const kill = () => {
-      if (child.exitCode === null && child.signalCode === null) {
-        process.kill(-(child.pid as number), "SIGKILL");
-      }
+      if (end === undefined) process.kill(-(child.pid as number), "SIGKILL");
     };
-    endsWithUs(kill, exited);
-    running = { child, kill, exited };
+    endsWithUs(kill, ended);
+    running = { child, kill, ended };
     while (!(await answers(port)) || !(await ready())) {
-      if (child.exitCode !== null) throw new Error(`${command} exited with ${child.exitCode}`);
+      if (end !== undefined) throw new Error(`${command} ${end}`);
       await pause(20);
     }
   };
   const kill = async () => {
     running?.kill();
-    await running?.exited;
+    await running?.ended;
   };
   await start();
   return {
