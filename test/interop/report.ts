@@ -22,7 +22,7 @@ export async function check(
 ): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise<never>((_, reject) => {
-    const late = () => reject(new Error(`not over after ${limitMs} ms`));
+    const late = () => reject(new Error(`it has not ended after ${limitMs} ms`));
     timer = setTimeout(late, limitMs);
   });
   try {

@@ -57,7 +57,7 @@ class Spoken:
     def __init__(self):
         self._ready = threading.Condition()
         self._contents = []
-        self._over = False
+        self._ended = False
 
     def send(self, content):
         with self._ready:
@@ -66,7 +66,7 @@ class Spoken:
 
     def end(self):
         with self._ready:
-            self._over = True
+            self._ended = True
             self._ready.notify()
 
     def __iter__(self):
@@ -74,7 +74,7 @@ class Spoken:
 
     def __next__(self):
         with self._ready:
-            while not self._contents and not self._over:
+            while not self._contents and not self._ended:
                 self._ready.wait()
             if not self._contents:
                 raise StopIteration

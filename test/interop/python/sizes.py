@@ -48,8 +48,8 @@ def at_the_limit(compression):
         for size in (LIMIT - 1, LIMIT):
             total = greeter.Collect(requests_of(["z" * (size - 5)]), timeout=TIMEOUT_S, compression=compression)
             expect("the bytes", total.bytes, size - 5)
-        over = requests_of(["z" * (LIMIT - 4)])
-        code = status_of(lambda: greeter.Collect(over, timeout=TIMEOUT_S, compression=compression))
+        larger = requests_of(["z" * (LIMIT - 4)])
+        code = status_of(lambda: greeter.Collect(larger, timeout=TIMEOUT_S, compression=compression))
         expect("the code", code, grpc.StatusCode.RESOURCE_EXHAUSTED)
         echo(greeter, ["!"])
 
