@@ -2,11 +2,23 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Code, ConnectError } from "../src/index.ts";
 import { scenarios } from "./interop/scenarios.ts";
-import { type Capabilities, numbered, read, type World, worldOf } from "./interop/world.ts";
+import {
+  type Capabilities,
+  EVERYTHING,
+  numbered,
+  read,
+  type World,
+  worldOf,
+} from "./interop/world.ts";
 import { type GrpcJsServer, startGrpcJsServer } from "./support/grpc-js-greeter.ts";
 
 /** grpc-js does not compress what its server sends, does not report sizes, and cuts a grpc-timeout to 32 bits. */
-const capabilities: Capabilities = { gzipResponses: false, wire: false, longDeadlines: false };
+const capabilities: Capabilities = {
+  ...EVERYTHING,
+  gzipResponses: false,
+  wire: false,
+  longDeadlines: false,
+};
 
 describe("our client, grpc-js server", () => {
   let server: GrpcJsServer;

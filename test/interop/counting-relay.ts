@@ -12,6 +12,8 @@ export interface Passed {
 }
 
 export interface Counts {
+  /** All that clients have opened. */
+  readonly connections: number;
   /** To the server. */
   readonly up: Passed;
   /** From the server. */
@@ -50,7 +52,9 @@ export async function countingRelay(address: string): Promise<CountingRelay> {
     from.on("close", () => to.destroy());
     sockets.add(from);
   };
+  let connections = 0;
   const server = createServer((client) => {
+    connections++;
     const upstream = connect(Number(port), host);
     pass(client, upstream, up);
     pass(upstream, client, down);
@@ -61,7 +65,7 @@ export async function countingRelay(address: string): Promise<CountingRelay> {
   return {
     port: own,
     url: `http://127.0.0.1:${own}`,
-    counts: () => ({ up: { ...up }, down: { ...down } }),
+    counts: () => ({ connections, up: { ...up }, down: { ...down } }),
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy();
       server.close();

@@ -4,13 +4,11 @@ import { setTimeout } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { RoomService } from "../../gen/chat/v1/room_pb.js";
-import type { SessionLost } from "../../gen/hawser/v1/session_pb.js";
 import {
   type Client,
   Code,
   ConnectError,
   createClient,
-  readSessionLost,
   SessionLostReason,
   type TransportOptions,
 } from "../../src/index.ts";
@@ -18,9 +16,10 @@ import { FROM_SOURCE } from "../support/child.ts";
 // The servers start in half the time.
 import "../support/compile-cache.ts";
 import { until } from "../support/gate.ts";
+import { Chatter } from "./chatter.ts";
 import { type HaproxyOptions, startHaproxy } from "./haproxy-process.ts";
 import { type Peer, type PeerServer, startServer } from "./programs.ts";
-import { numbered, rejects, sameReplies, type World, worldOf } from "./world.ts";
+import { numbered, rejects, type World, worldOf } from "./world.ts";
 
 type Rooms = Client<typeof RoomService>;
 
@@ -83,53 +82,6 @@ export async function behindHaproxy(
       for (const backend of backends) await backend.kill();
     },
   };
-}
-
-/** A chat that sends until it is told to stop, or its session is lost. */
-class Chatter {
-  readonly replies: string[] = [];
-  readonly ended: Promise<SessionLost | undefined>;
-  /** The name of its server, once that has answered. */
-  server: string | undefined;
-  #sent = 0;
-  #stopped = false;
-
-  constructor(greeter: World["greeter"]) {
-    this.ended = this.#run(greeter);
-    this.ended.catch(() => {});
-  }
-
-  stop(): void {
-    this.#stopped = true;
-  }
-
-  async #run(greeter: World["greeter"]): Promise<SessionLost | undefined> {
-    const chat = greeter.chat();
-    const sending = (async () => {
-      while (!this.#stopped) {
-        await chat.send({ content: `Message ${this.#sent++}` });
-        await setTimeout(2);
-      }
-      chat.closeSend();
-    })();
-    // If it rejects, so does the loop.
-    sending.catch(() => {});
-    let lost: SessionLost | undefined;
-    try {
-      for await (const { reply } of chat) {
-        if (this.replies.push(reply) === 1)
-          this.server = (await chat.headers).get("x-server") ?? "";
-      }
-      await sending;
-    } catch (error) {
-      lost = readSessionLost(error);
-      if (lost === undefined) throw error;
-      assert(Number(lost.arrived) <= this.#sent, `${lost.arrived} of ${this.#sent} arrived`);
-    }
-    // Also where the session is lost: what came before is whole and in order.
-    sameReplies(this.replies, numbered(lost === undefined ? this.#sent : this.replies.length));
-    return lost;
-  }
 }
 
 /** Makes unary calls until it is told to stop. */
@@ -205,14 +157,35 @@ class Watcher {
   }
 }
 
+/** How many chats each server has when one of the two is killed. */
+const CHATS = 5;
+
+/** Starts chats until each server has CHATS of them: HAProxy chooses the server by the id of the session. */
+async function fill(chatters: Chatter[], { backends, greeter }: BehindHaproxy): Promise<void> {
+  while (chatters.length < CHATS * backends.length) {
+    const chatter = await start(greeter);
+    const beside = chatters.filter(({ server }) => server === chatter.server);
+    if (beside.length < CHATS) chatters.push(chatter);
+    else await chatter.stop();
+  }
+}
+
+/** Starts a chat; resolves when its server has answered. */
+async function start(greeter: World["greeter"]): Promise<Chatter> {
+  const chatter = new Chatter(greeter, "a new chat");
+  await chatter.receives(1);
+  await until("its server is known", () => chatter.server !== undefined);
+  return chatter;
+}
+
 /**
  * Three kills while sessions, pushes and unary calls run. A session of a server that is killed ends with SERVER_RESTARTED
- * after a gapless part; each other session continues to its end. Pushes miss and repeat nothing. Idempotent calls are
+ * after a gapless part; each session of the other server continues. Pushes miss and repeat nothing. Idempotent calls are
  * never UNAVAILABLE, others may be.
  */
 export async function killedInTurn(world: BehindHaproxy): Promise<void> {
   const { backends, greeter, rooms } = world;
-  const chatters = Array.from({ length: 10 }, () => new Chatter(greeter));
+  let chatters: Chatter[] = [];
   const watchers = Array.from({ length: 4 }, () => new Watcher(rooms, 5));
   const idempotent = [0, 1].map(() => new Caller(() => rooms.post({ text: "now" })));
   const others = [0, 1].map(() => new Caller(() => greeter.sayHello({})));
@@ -220,35 +193,37 @@ export async function killedInTurn(world: BehindHaproxy): Promise<void> {
 
   for (const index of [0, 1, 0]) {
     const victim = backends[index] as Backend;
+    await fill(chatters, world);
     const were = {
-      replies: chatters.map(({ replies }) => replies.length),
       made: all().map(({ progress }) => progress),
       got: watchers.map(({ got }) => got),
     };
-    await until(
-      "all made progress",
-      () =>
-        chatters.every(({ replies }, i) => replies.length >= (were.replies[i] as number) + 20) &&
-        all().every(({ progress }, i) => progress >= (were.made[i] as number) + 30) &&
-        watchers.every(({ got }, i) => got >= (were.got[i] as number) + 20),
-      15_000,
-    );
+    await Promise.all([
+      ...chatters.map((chatter) => chatter.receives(20)),
+      until(
+        "all made progress",
+        () =>
+          all().every(({ progress }, i) => progress >= (were.made[i] as number) + 30) &&
+          watchers.every(({ got }, i) => got >= (were.got[i] as number) + 20),
+        15_000,
+      ),
+    ]);
     await victim.kill();
-    for (const [i, chatter] of chatters.entries()) {
-      if (chatter.server !== victim.name) continue;
-      const lost = await chatter.ended;
-      assert.equal(SessionLostReason[lost?.reason ?? 0], "SERVER_RESTARTED");
-      chatters[i] = new Chatter(greeter);
+    const lost = chatters.filter(({ server }) => server === victim.name);
+    chatters = chatters.filter(({ server }) => server !== victim.name);
+    assert.deepEqual([lost.length, chatters.length], [CHATS, CHATS]);
+    for (const { ended } of lost) {
+      assert.equal(SessionLostReason[(await ended)?.reason ?? 0], "SERVER_RESTARTED");
     }
     // Of the other server alone, until this one is back.
-    await until("new sessions have begun", () =>
-      chatters.every(({ server }) => server !== undefined),
-    );
+    const replacements = await Promise.all(lost.map(() => start(greeter)));
     await victim.startAgain();
+    for (const chatter of replacements) await chatter.stop();
+    // Those of the other server have noticed nothing.
+    await Promise.all(chatters.map((chatter) => chatter.receives(20)));
   }
 
-  for (const chatter of chatters) chatter.stop();
-  for (const { ended } of chatters) assert.equal(await ended, undefined, "a session was lost");
+  for (const chatter of chatters) await chatter.stop();
   for (const one of all()) await one.stop();
   for (const one of watchers) await one.stop();
   for (const one of idempotent) assert.equal(one.unavailable, 0, "an idempotent call failed");

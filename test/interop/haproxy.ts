@@ -3,30 +3,25 @@ import { behindHaproxy, idleCuts, killedInTurn } from "./haproxy-faults.ts";
 import { startHaproxy } from "./haproxy-process.ts";
 import { everyScenario, type StartProxy, sessionsThrough } from "./proxied.ts";
 import { check } from "./report.ts";
+import type { Capabilities } from "./world.ts";
 
-/** What plain calls cannot have through HAProxy 2.6. */
-const NOT_PLAIN = [
-  // Where a call is cancelled whose requests have not ended, HAProxy ends them (END_STREAM) before it resets the stream:
+/** What plain calls cannot do through HAProxy 2.6. */
+const PLAIN_LACKS: Partial<Capabilities> = {
+  // If a call is cancelled whose requests have not ended, HAProxy ends them (END_STREAM) before it resets the stream:
   // the handler may finish first.
-  "deadline of a chat that waits for a request",
-  "deadline of a client stream",
-  "cancel a chat",
-  "cancel a client stream",
-  // It shares its connections to servers, and reads one no further than the stream that its own client does not read.
-  "a call that is not read delays no other",
-];
+  earlyCancels: false,
+  // Calls share its connections to servers, and it reads such a connection only as far as the slowest of them is read.
+  independentCalls: false,
+};
 
-/** They measure what our client and a peer can take, and a proxy says nothing new about them. */
+/** They put a load on our client and the server; a proxy between them shows nothing new. */
 const LOADS = /at a time$|^64 MiB|^10,000 messages/;
 
 export async function throughHaproxy(directory: string): Promise<void> {
   const start: StartProxy = (backends) => startHaproxy(directory, backends);
-  const without = (title: string) => LOADS.test(title);
-  await everyScenario("HAProxy", start, { session: true, without });
-  await everyScenario("HAProxy", start, {
-    session: false,
-    without: (title) => without(title) || NOT_PLAIN.includes(title),
-  });
+  const isChosen = (name: string) => !LOADS.test(name);
+  await everyScenario("HAProxy", start, { session: true, isChosen });
+  await everyScenario("HAProxy", start, { session: false, lacks: PLAIN_LACKS, isChosen });
   await sessionsThrough("HAProxy", start);
 }
 

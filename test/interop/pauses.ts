@@ -52,6 +52,6 @@ async function serverPauses({ greeter }: World): Promise<void> {
 
 export const pauses: Scenario[] = [
   scenario("a client that pauses gets everything", clientPauses),
-  scenario("a call that is not read delays no other", oneOfManyPauses),
+  scenario("a call that is not read delays no other", oneOfManyPauses, "independentCalls"),
   scenario("a handler that pauses gets everything", serverPauses),
 ];

@@ -1,28 +1,16 @@
 /** grpcio: its client against our server, and our client against its server. */
 import assert from "node:assert/strict";
 import { certFile, certs } from "../support/tls.ts";
+import { pingsOf, runScenarios, specialsOf } from "./our-client.ts";
 import { python, startServer } from "./programs.ts";
-import { check } from "./report.ts";
-import { scenarios } from "./scenarios.ts";
-import {
-  answersPings,
-  drainOfPython,
-  gzipBothWays,
-  killed,
-  limitedStreams,
-  noSessions,
-  onServer,
-  permittedPings,
-  retiredConnections,
-  type Special,
-  special,
-  tooManyPings,
-} from "./specials.ts";
+import type { ServerFeatures } from "./specials.ts";
 import { against, CA, CLIENT_CERT, OTHER_CERT } from "./their-client.ts";
-import { type Capabilities, worldOf } from "./world.ts";
+import { type Capabilities, EVERYTHING, worldOf } from "./world.ts";
 
-/** Python's server does not report sizes, and counts deadlines in 64 bits. */
-const capabilities: Capabilities = { gzipResponses: true, wire: false, longDeadlines: true };
+/** Python's server does not report the sizes of messages. */
+const capabilities: Capabilities = { ...EVERYTHING, wire: false };
+
+const features: ServerFeatures = { frequentPings: true, cancelsAtShutdown: true };
 
 export async function pythonAgainstOurs(): Promise<void> {
   const tls = { ...certs.server };
@@ -52,67 +40,20 @@ export async function pythonAgainstOurs(): Promise<void> {
   );
 }
 
-/** They need a transport of their own, but no server. */
-const WITH_ANY: readonly Special[] = [
-  { name: "it keeps no sessions, and sees nothing of them", run: noSessions },
-  { name: "gzip both ways is smaller on the wire", run: gzipBothWays },
-];
-
-const SPECIALS: readonly Special[] = [
-  { name: "graceful shutdown (GOAWAY) while a chat runs", run: drainOfPython },
-  {
-    name: "connections retired by age, no call fails",
-    flags: ["-max-age", "300"],
-    run: retiredConnections,
-  },
-  { name: "killed while a chat runs", run: killed },
-  {
-    name: "1,500 calls, 100 streams a connection",
-    flags: ["-max-streams", "100"],
-    run: limitedStreams,
-  },
-];
-
-const PINGS: readonly Special[] = [
-  {
-    name: "pings at the shortest interval it permits",
-    flags: ["-min-ping", "200"],
-    run: permittedPings,
-    options: { keepalive: { intervalMs: 220 } },
-  },
-  {
-    name: "too_many_pings doubles the interval",
-    run: tooManyPings,
-    options: { keepalive: { intervalMs: 100 } },
-  },
-  { name: "its pings are answered", flags: ["-ping", "200"], run: answersPings },
-];
-
 export async function oursAgainstPython(): Promise<void> {
   {
     await using server = await startServer(python);
-    await all("cleartext", { baseUrl: `http://${server.address}` });
-    for (const one of WITH_ANY) {
-      await check(`Python server, cleartext: ${one.name}`, () => onServer(server, one));
-    }
+    await using world = worldOf({ baseUrl: `http://${server.address}` });
+    await runScenarios("Python server, cleartext", world, capabilities);
   }
-  const keyPair = ["-cert", certFile("server.pem"), "-key", certFile("server.key")];
   {
+    const keyPair = ["-cert", certFile("server.pem"), "-key", certFile("server.key")];
     await using server = await startServer(python, ...keyPair, "-client-ca", certFile("ca.pem"));
-    await all("mTLS", {
-      baseUrl: `https://${server.address}`,
-      tls: { ca: certs.ca, ...certs.client },
-    });
+    const tls = { ca: certs.ca, ...certs.client };
+    await using world = worldOf({ baseUrl: `https://${server.address}`, tls });
+    await runScenarios("Python server, mTLS", world, capabilities);
   }
-  for (const one of SPECIALS) await special(python, one);
-}
-
-async function all(what: string, options: Parameters<typeof worldOf>[0]): Promise<void> {
-  await using world = worldOf(options);
-  for (const { name, run, needs } of scenarios()) {
-    if (needs !== undefined && !capabilities[needs]) continue;
-    await check(`Python server, ${what}: ${name}`, () => run(world));
-  }
+  await specialsOf(python, features);
 }
 
 /** What mostly waits. */
@@ -141,6 +82,6 @@ export async function pythonPings(): Promise<void> {
         },
       },
     ),
-    ...PINGS.map((one) => special(python, one)),
+    pingsOf(python, features),
   ]);
 }

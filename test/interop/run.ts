@@ -5,13 +5,12 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { goClientAgainstOurs } from "./go.ts";
+import { goClientAgainstOurs, goServerPings, oursAgainstGoServer } from "./go.ts";
 import { grpcGoClientAgainstOurs, oursAgainstGrpcGoServer } from "./grpc-go.ts";
 import { installSuite } from "./grpc-go-programs.ts";
 import { haproxyFaults, throughHaproxy } from "./haproxy.ts";
 import { lackOfHaproxy } from "./haproxy-process.ts";
 import { throughNginx } from "./nginx.ts";
-import { goServerPings, oursAgainstGoServer } from "./our-client.ts";
 import { buildGo, buildPython, endPrograms, hasGo, hasPython } from "./programs.ts";
 import { oursAgainstPython, pythonAgainstOurs, pythonPings } from "./python.ts";
 import { fail, summary } from "./report.ts";

@@ -162,8 +162,12 @@ export function scenarios(): Scenario[] {
     ...deadlines,
     ...sizes,
     ...pauses,
-    scenario("one connection served all of this", async (world) => {
-      assert.equal(await seenAs(world), peer);
-    }),
+    scenario(
+      "one connection served all of this",
+      async (world) => {
+        assert.equal(await seenAs(world), peer);
+      },
+      "oneConnection",
+    ),
   ];
 }

@@ -1,4 +1,4 @@
-/** Scenarios for our client that need a peer's server of their own, and what is in common between them. */
+/** Scenarios for our client that need a transport or a server of their own. */
 import assert from "node:assert/strict";
 import { setTimeout } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
@@ -6,50 +6,83 @@ import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { SessionService } from "../../gen/hawser/v1/session_pb.js";
 import { Code, ConnectError, createClient, type TransportOptions } from "../../src/index.ts";
 import { countingRelay } from "./counting-relay.ts";
-import { type Peer, type PeerServer, startServer } from "./programs.ts";
-import { check } from "./report.ts";
-import { echo, numbered, read, rejects, type World, worldOf } from "./world.ts";
+import type { PeerServer } from "./programs.ts";
+import { echo, numbered, read, rejects, type World } from "./world.ts";
 
 export interface Special {
   readonly name: string;
-  /** Arguments of the peer's server. */
+  /** Arguments of the peer's server; times are in milliseconds. */
   readonly flags?: readonly string[];
   readonly run: (world: World, server: PeerServer) => Promise<void>;
   readonly options?: Partial<TransportOptions>;
 }
 
-/** Runs a scenario with its own server and transport. */
-export async function special(peer: Peer, one: Special) {
-  await using server = await startServer(peer, ...(one.flags ?? []));
-  await check(`${peer.name} server: ${one.name}`, () => onServer(server, one));
+/** In what the servers of peers are different. */
+export interface ServerFeatures {
+  /** It sends keepalive pings more often than once a second. */
+  readonly frequentPings: boolean;
+  /** When it shuts down, it cancels the calls that have arrived but not begun. */
+  readonly cancelsAtShutdown: boolean;
 }
 
-/** Runs a scenario that needs no flags with its own transport. */
-export async function onServer(server: PeerServer, { run, options }: Special): Promise<void> {
-  await using world = worldOf({ baseUrl: `http://${server.address}`, ...options });
-  await run(world, server);
+/** They need no server of their own. */
+export const WITH_ANY_SERVER: readonly Special[] = [
+  { name: "it keeps no sessions, and sees nothing of them", run: noSessions },
+  { name: "gzip both ways is smaller on the wire", run: gzipBothWays },
+];
+
+export function specials({ cancelsAtShutdown }: ServerFeatures): readonly Special[] {
+  return [
+    {
+      name: "graceful shutdown (GOAWAY) while a chat runs",
+      run: (world, server) => drain(world, server, cancelsAtShutdown),
+    },
+    {
+      name: "connections retired by age, no call fails",
+      flags: ["-max-age", "300"],
+      run: retiredConnections,
+    },
+    { name: "killed while a chat runs", run: killed },
+    {
+      name: "1,500 calls, 100 streams a connection",
+      flags: ["-max-streams", `${MAX_STREAMS}`],
+      run: limitedStreams,
+    },
+  ];
+}
+
+/** They mostly wait. */
+export function pings({ frequentPings }: ServerFeatures): readonly Special[] {
+  return [
+    {
+      name: "pings at the shortest interval it permits",
+      flags: ["-min-ping", "200"],
+      run: permittedPings,
+      options: { keepalive: { intervalMs: 220 } },
+    },
+    {
+      name: "too_many_pings doubles the interval",
+      run: tooManyPings,
+      options: { keepalive: { intervalMs: 100 } },
+    },
+    ...(frequentPings
+      ? [{ name: "its pings are answered", flags: ["-ping", "200"], run: answersPings }]
+      : []),
+  ];
 }
 
 /** The server shuts down gracefully while a chat runs: the chat continues to its end, new calls are refused. */
-export async function drain(world: World, server: PeerServer): Promise<void> {
-  await drains(world, server, () => false);
-}
-
-/** grpcio cancels what had arrived but had not begun; what comes later is refused. */
-export async function drainOfPython(world: World, server: PeerServer): Promise<void> {
-  await drains(world, server, ({ code }) => code === Code.Canceled);
-}
-
-async function drains(
+async function drain(
   { greeter }: World,
   server: PeerServer,
-  inTransition: (error: ConnectError) => boolean,
+  cancelsAtShutdown: boolean,
 ): Promise<void> {
   const chat = greeter.chat({ headers: { "x-drain": "yes" } });
   const calling = (async () => {
     for (;;) {
       await greeter.sayHello({}).catch((error: unknown) => {
-        if (!inTransition(ConnectError.from(error))) throw error;
+        const { code } = ConnectError.from(error);
+        if (!cancelsAtShutdown || code !== Code.Canceled) throw error;
       });
     }
   })();
@@ -62,7 +95,7 @@ async function drains(
 }
 
 /** The server retires each connection after about 300 ms: running calls continue on it, new calls get another connection. */
-export async function retiredConnections({ greeter }: World): Promise<void> {
+async function retiredConnections({ greeter }: World): Promise<void> {
   const chat = greeter.chat();
   const replies = read(chat);
   const peers = new Set<string>();
@@ -83,7 +116,7 @@ export async function retiredConnections({ greeter }: World): Promise<void> {
   assert(peers.size >= 4, `only ${peers.size} connections in 2.5 s`);
 }
 
-export async function killed({ greeter }: World, server: PeerServer): Promise<void> {
+async function killed({ greeter }: World, server: PeerServer): Promise<void> {
   const chat = greeter.chat();
   await chat.send({ content: "one" });
   const replies = chat[Symbol.asyncIterator]();
@@ -97,7 +130,7 @@ export async function killed({ greeter }: World, server: PeerServer): Promise<vo
 }
 
 /** A server without sessions: the question for them is UNIMPLEMENTED, and calls of every kind are plain. */
-export async function noSessions({ greeter, transport }: World): Promise<void> {
+async function noSessions({ greeter, transport }: World): Promise<void> {
   await rejects(createClient(SessionService, transport).negotiate({}), Code.Unimplemented);
   const chat = await echo(greeter, numbered(100), { headers: { "x-names": "yes" } });
   assert.equal(chat.resumable, false);
@@ -116,14 +149,19 @@ export async function noSessions({ greeter, transport }: World): Promise<void> {
  * As the defaults of both sides are to each other, 1500 times as fast: an interval that is just permitted. A tenth is
  * added: the server counts from when it sees a ping, which on a busy machine it may see late.
  */
-export async function permittedPings({ greeter }: World): Promise<void> {
-  const chat = greeter.chat();
+async function permittedPings(world: World, server: PeerServer): Promise<void> {
+  await using relay = await countingRelay(server.address);
+  await using relayed = world.another({ baseUrl: relay.url });
+  const chat = relayed.greeter.chat();
   const replies = chat[Symbol.asyncIterator]();
   for (const content of ["before", "after"]) {
     await chat.send({ content });
     assert.equal((await replies.next()).value?.reply, `Received: ${content}`);
     if (content === "before") await setTimeout(3000);
   }
+  const { up, down, connections } = relay.counts();
+  assert(up.pings >= 8 && down.answers >= 8, `${up.pings} pings in 3 s, ${down.answers} answers`);
+  assert.equal(connections, 1);
   chat.closeSend();
   assert.equal((await replies.next()).done, true);
 }
@@ -139,7 +177,7 @@ async function silence({ greeter }: World): Promise<number> {
   return performance.now() - start;
 }
 
-export async function tooManyPings(world: World): Promise<void> {
+async function tooManyPings(world: World): Promise<void> {
   const first = await silence(world);
   const second = await silence(world);
   assert(second > 780, `silent for ${first} ms, then ${second} ms: the interval did not double`);
@@ -147,10 +185,10 @@ export async function tooManyPings(world: World): Promise<void> {
 }
 
 /** The server's pings, every 200 ms, are answered in time while the call is silent. */
-export async function answersPings(_: World, server: PeerServer): Promise<void> {
+async function answersPings(world: World, server: PeerServer): Promise<void> {
   await using relay = await countingRelay(server.address);
-  await using world = worldOf({ baseUrl: relay.url });
-  const chat = world.greeter.chat();
+  await using relayed = world.another({ baseUrl: relay.url });
+  const chat = relayed.greeter.chat();
   const replies = chat[Symbol.asyncIterator]();
   await chat.send({ content: "one" });
   await replies.next();
@@ -161,24 +199,43 @@ export async function answersPings(_: World, server: PeerServer): Promise<void> 
   assert.equal((await replies.next()).value?.reply, "Received: two");
 }
 
-/** More calls at a time than the server takes on one connection. */
-export async function limitedStreams({ greeter }: World): Promise<void> {
+/** The streams that the server takes on a connection. */
+const MAX_STREAMS = 100;
+
+/** More calls at a time than the server takes on one connection: they wait, or get another connection. */
+async function limitedStreams(world: World, server: PeerServer): Promise<void> {
+  await using relay = await countingRelay(server.address);
+  await using relayed = world.another({ baseUrl: relay.url });
+  const { greeter } = relayed;
+  const open = 3 * MAX_STREAMS;
+  const chats = Array.from({ length: open }, () => greeter.chat());
+  const first = chats.map(async (chat) => {
+    await chat.send({ content: "here" });
+    const { value } = await chat[Symbol.asyncIterator]().next();
+    assert.equal(value?.reply, "Received: here");
+  });
+  await Promise.all(first);
+  // All of them are open now, and fill the connections.
+  assert.equal(relay.counts().connections, open / MAX_STREAMS);
+  for (const chat of chats) chat.closeSend();
+  await Promise.all(chats.map(read));
   await Promise.all(
     Array.from({ length: 1500 }, async (_, i) => {
       assert.equal((await greeter.sayHello({ content: `${i}` })).reply, `Hello, ${i}`);
     }),
   );
-  await Promise.all(Array.from({ length: 300 }, () => echo(greeter, numbered(5))));
+  const { connections } = relay.counts();
+  assert(connections <= 1500 / MAX_STREAMS, `${connections} connections`);
 }
 
 /** Requests and responses take less than a tenth of their bytes on the wire, and as they are only if asked for. */
-export async function gzipBothWays(_: World, server: PeerServer): Promise<void> {
+async function gzipBothWays(world: World, server: PeerServer): Promise<void> {
   await using relay = await countingRelay(server.address);
-  await using world = worldOf({ baseUrl: relay.url });
+  await using relayed = world.another({ baseUrl: relay.url });
   const text = "compress me ".repeat(10_000);
   const cost = async (options: Parameters<typeof echo>[2]) => {
     const before = relay.counts();
-    await echo(world.greeter, [text, text], options);
+    await echo(relayed.greeter, [text, text], options);
     const after = relay.counts();
     return {
       up: after.up.bytes - before.up.bytes,

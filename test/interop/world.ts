@@ -42,7 +42,22 @@ export interface Capabilities {
   wire: boolean;
   /** Counts the time of a deadline in more than 31 bits of milliseconds. */
   longDeadlines: boolean;
+  /** The calls of a transport share one connection to the server. */
+  oneConnection: boolean;
+  /** A call that is not read delays no other call. */
+  independentCalls: boolean;
+  /** A handler whose requests have not ended learns that its call was cancelled. */
+  earlyCancels: boolean;
 }
+
+export const EVERYTHING: Capabilities = {
+  gzipResponses: true,
+  wire: true,
+  longDeadlines: true,
+  oneConnection: true,
+  independentCalls: true,
+  earlyCancels: true,
+};
 
 export function scenario(
   name: string,

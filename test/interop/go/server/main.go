@@ -31,8 +31,9 @@ func main() {
 	cert := flag.String("cert", "", "PEM file; TLS when given")
 	key := flag.String("key", "", "PEM file")
 	clientCA := flag.String("client-ca", "", "PEM file; clients need a certificate when given")
-	maxAge := flag.Duration("max-age", 0, "retire connections after this long; 0 is never")
-	minPing := flag.Duration("min-ping", 0, "the shortest ping interval that is permitted; 0 is grpc-go's default")
+	maxAge := flag.Int("max-age", 0, "retire connections after this many milliseconds; 0 is never")
+	minPing := flag.Int("min-ping", 0, "the shortest ping interval that is permitted, in milliseconds; 0 is grpc-go's default")
+	maxStreams := flag.Uint("max-streams", 0, "the most streams at a time on a connection; 0 is grpc-go's default")
 	flag.Parse()
 
 	options := []grpc.ServerOption{grpc.StatsHandler(wireCounter{})}
@@ -40,10 +41,13 @@ func main() {
 		options = append(options, grpc.Creds(credentials.NewTLS(serverTLS(*cert, *key, *clientCA))))
 	}
 	if *maxAge > 0 {
-		options = append(options, grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: *maxAge}))
+		options = append(options, grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: milliseconds(*maxAge)}))
 	}
 	if *minPing > 0 {
-		options = append(options, grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: *minPing}))
+		options = append(options, grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: milliseconds(*minPing)}))
+	}
+	if *maxStreams > 0 {
+		options = append(options, grpc.MaxConcurrentStreams(uint32(*maxStreams)))
 	}
 
 	network, address := "tcp", *listen
@@ -67,6 +71,10 @@ func main() {
 		log.Fatal(err)
 	}
 	fmt.Println("drained")
+}
+
+func milliseconds(count int) time.Duration {
+	return time.Duration(count) * time.Millisecond
 }
 
 func serverTLS(cert, key, clientCA string) *tls.Config {
