@@ -16,7 +16,7 @@
  * | DATA without END_STREAM that cannot hold a message: 1 to 4 bytes                 |     2 |
  * | DATA with more padding than data                                                 |     1 |
  * | SETTINGS; and again for every 8 settings of the frame beyond 8                   |     1 |
- * | PING, WINDOW_UPDATE: two are free for each DATA frame that this side has sent    |     1 |
+ * | PING, WINDOW_UPDATE: two are free for each DATA frame, and each KiB of DATA, that this side has sent | 1 |
  * | PRIORITY, GOAWAY, a frame of an unknown type, an acknowledgement of nothing      |     1 |
  *
  * Recommended earnings, of the layer above: EARNED_BY_MESSAGE for each message that was sent, and for each that was
@@ -46,10 +46,13 @@ export const LEAST_DATA_BYTES = 5;
 const TINY_DATA_UNITS = 2;
 
 /** How many PINGs and WINDOW_UPDATEs are free for a DATA frame: an update of the stream and one of the connection. */
-const ANSWERS_PER_DATA = 2;
+const ANSWERS_PER_FRAME = 2;
 
-/** How many free answers accumulate at most. */
-const MAX_ANSWERS = 1000;
+/** One more is free for this much DATA: HAProxy sends both updates for each part of a frame that one read brings it. */
+const BYTES_PER_ANSWER = 512;
+
+/** How many free answers accumulate at most: those for 2 MiB. */
+const MAX_ANSWERS = 4096;
 
 /** Settings that a SETTINGS frame may have for one unit: there are six that are known. */
 const SETTINGS_PER_UNIT = 8;
@@ -77,6 +80,12 @@ export type Flood =
   | "too_many_goaways"
   | "too_many_unknown_frames";
 
+export interface SentData {
+  readonly dataFrames: number;
+  /** What windows count: without the heads of frames. */
+  readonly dataBytes: number;
+}
+
 export class AbuseBudget {
   readonly #capacity: number;
   readonly #clock: EngineClock;
@@ -84,7 +93,9 @@ export class AbuseBudget {
   #refilledAt: number;
   /** How many PINGs and WINDOW_UPDATEs are free. */
   #answers = 0;
+  /** The DATA that #answers takes into account. */
   #dataFrames = 0;
+  #dataBytes = 0;
 
   constructor(clock: EngineClock, capacity: number = DEFAULT_ABUSE_BUDGET) {
     this.#clock = clock;
@@ -110,11 +121,13 @@ export class AbuseBudget {
   /**
    * Spends a unit on a frame that may be an answer to DATA: a WINDOW_UPDATE, or the PING of a bandwidth estimator.
    *
-   * @param dataFrames how many DATA frames this side has sent
+   * @param sent the DATA that this side has sent
    */
-  spendOnAnswer(flood: Flood, dataFrames: number): void {
-    this.#allow((dataFrames - this.#dataFrames) * ANSWERS_PER_DATA);
+  spendOnAnswer(flood: Flood, { dataFrames, dataBytes }: SentData): void {
+    const forBytes = Math.floor((dataBytes - this.#dataBytes) / BYTES_PER_ANSWER);
+    this.#allow((dataFrames - this.#dataFrames) * ANSWERS_PER_FRAME + forBytes);
     this.#dataFrames = dataFrames;
+    this.#dataBytes += forBytes * BYTES_PER_ANSWER;
     if (this.#answers > 0) this.#answers--;
     else this.spend(flood);
   }

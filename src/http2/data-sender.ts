@@ -37,9 +37,21 @@ export class DataSender {
   /** The streams that wait for their turn; the first one is next. */
   readonly #turns = new Set<SendingStream>();
   #isTakingTurns = false;
+  /** The sum of the windows that the peer has given the connection. */
+  #grantedBytes = DEFAULT_WINDOW_BYTES;
 
   constructor(output: Output) {
     this.#output = output;
+  }
+
+  /** How many DATA frames were sent. A message that extends a frame makes no new one. */
+  get dataFrames(): number {
+    return this.#output.dataFrames;
+  }
+
+  /** The bytes of DATA that were sent. */
+  get dataBytes(): number {
+    return this.#grantedBytes - this.window;
   }
 
   /** Sends a gRPC message. Returns false if it waits. */
@@ -102,6 +114,7 @@ export class DataSender {
       );
     }
     this.window += bytes;
+    this.#grantedBytes += bytes;
     this.takeTurns();
   }
 

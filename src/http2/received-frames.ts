@@ -237,12 +237,12 @@ export class FramesReceiver implements FrameHandler {
   }
 
   #onPing({ flags, bytes, start }: ReceivedFrame): void {
-    const { budget, output } = this.#host;
+    const { budget, sender } = this.#host;
     if ((flags & ACK) !== 0) {
       if (!this.#host.onPingAnswer(bytes, start)) budget.spend("too_many_pings");
       return;
     }
-    budget.spendOnAnswer("too_many_pings", output.dataFrames);
+    budget.spendOnAnswer("too_many_pings", sender);
     this.#host.onPing(bytes, start);
   }
 
@@ -254,8 +254,8 @@ export class FramesReceiver implements FrameHandler {
   }
 
   #onWindowUpdate(id: number, bytes: number): void {
-    const { streams, budget, sender, output } = this.#host;
-    budget.spendOnAnswer("too_many_window_updates", output.dataFrames);
+    const { streams, budget, sender } = this.#host;
+    budget.spendOnAnswer("too_many_window_updates", sender);
     if (id === 0) {
       if (bytes === 0) throw new ConnectionError(PROTOCOL_ERROR, "WINDOW_UPDATE of 0 bytes");
       sender.growWindow(bytes);

@@ -62,18 +62,20 @@ describe("a budget", () => {
     );
   });
 
-  test("lets two frames answer each DATA frame, and no more than 1,000 together", () => {
+  test("lets two frames answer each DATA frame and each KiB of it, and no more than 4,096 together", () => {
     const budget = new AbuseBudget(new FakeClock(), 0);
-    const answers = (dataFrames: number) => {
+    const answers = (dataFrames: number, dataBytes: number) => {
       for (let n = 0; ; n++) {
         try {
-          budget.spendOnAnswer("too_many_window_updates", dataFrames);
+          budget.spendOnAnswer("too_many_window_updates", { dataFrames, dataBytes });
         } catch {
           return n;
         }
       }
     };
-    expect([answers(0), answers(3), answers(3), answers(10_003)]).toEqual([0, 6, 0, 1000]);
+    expect([answers(0, 0), answers(3, 15), answers(3, 15)]).toEqual([0, 6, 0]);
+    expect([answers(3, 511), answers(3, 512), answers(4, 16_896)]).toEqual([0, 1, 34]);
+    expect(answers(10_000, 20_000)).toBe(4096);
   });
 
   test("counts settings by eight, and a list by each KiB above 8 KiB beyond its block", () => {

@@ -83,6 +83,29 @@ test("a client that answers each frame of pushed data with WINDOW_UPDATEs and a 
   expectUnharmed(server);
 });
 
+test("a proxy that answers each KiB of a frame with two WINDOW_UPDATEs, as it arrives there", () => {
+  const server = startServer();
+  server.write(requestFrame(1, "/push"));
+  const log = server.end.stream(1);
+  const parts = (bytes: number) => [
+    ...Array.from({ length: Math.floor(bytes / 1024) }, () => 1024),
+    bytes % 1024,
+  ];
+  for (let n = 0; n < 10; n++) {
+    sendMessage(log, Buffer.alloc(3 * 1024 * 1024));
+    while (server.read().frames.length > 0) {
+      const sent = server.frames.splice(0).filter(({ type }) => type === Type.DATA);
+      const updates = sent
+        .flatMap(({ payload }) => parts(payload.length))
+        .filter((bytes) => bytes > 0)
+        .flatMap((bytes) => [windowUpdate(1, bytes), windowUpdate(0, bytes)]);
+      server.write(...updates);
+    }
+  }
+  expect(log.stream.waitingBytes).toBe(0);
+  expectUnharmed(server);
+});
+
 test("a reader that pauses for a minute gets everything then", () => {
   const link = new Link({ server: grpcServer() });
   const call = link.client.open(request("/push"), {}, true);
