@@ -1,6 +1,6 @@
 import type { OutputBuffers } from "./types.ts";
 
-/** Twice what a connection collects before onFull(): a frame that begins below that fits. */
+/** What a connection collects before onFull(), and a third more: a frame that begins below that fits. */
 const BUFFER_BYTES = 128 * 1024;
 
 /** How many unused buffers a pool keeps: 1 MiB. */

@@ -17,8 +17,8 @@ import {
 } from "./frames.ts";
 import type { OutputBuffers } from "./types.ts";
 
-/** onFull() is called when so much is in the output. */
-const FULL_BYTES = 64 * 1024;
+/** onFull() is called when so much is in the output: a message of 64 KiB with its headers and trailers is one write. */
+const FULL_BYTES = 96 * 1024;
 
 /** How many bytes of control frames the peer may leave unread; then it provokes frames and does not read them. */
 const MAX_CONTROL_BYTES = 1024 * 1024;
@@ -308,7 +308,7 @@ export class Output {
     const buffer = this.#buffers.take();
     this.#buffer = buffer;
     this.#isPooled = true;
-    this.#fullBytes = -Math.min(FULL_BYTES, buffer.length >>> 1);
+    this.#fullBytes = -Math.min(FULL_BYTES, (buffer.length * 3) >>> 2);
     return buffer;
   }
 

@@ -110,11 +110,11 @@ test("a long header block is HEADERS and CONTINUATIONs, without anything between
   );
 });
 
-test("onFull() is called at 64 KiB, and not while the output is blocked: then the buffer grows, and the small one goes back", () => {
+test("onFull() is called at 96 KiB, and not while the output is blocked: then the buffer grows, and the small one goes back", () => {
   const taken: number[] = [];
   const { out, buffers } = output({ onFull: () => taken.push(out.take()?.length ?? 0) });
-  for (let n = 0; n < 70; n++) out.message(n * 2 + 1, 0, new Uint8Array(986));
-  expect(taken).toEqual([66_000]);
+  for (let n = 0; n < 100; n++) out.message(n * 2 + 1, 0, new Uint8Array(986));
+  expect(taken).toEqual([99_000]);
   out.take();
   buffers.out = 0;
   out.isBlocked = true;

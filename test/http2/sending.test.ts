@@ -187,7 +187,7 @@ test("a pipe that blocks in onFull() gets no more than the frame that made it fu
     server.connection.block();
   };
   expect(streams[0]?.write(new Uint8Array(1_000_000))).toBe(false);
-  expect(written).toBeLessThan(64 * 1024 + 16_393);
+  expect(written).toBeLessThan(96 * 1024 + 16_393);
   expect(server.connection.hasOutput).toBe(false);
   let turns = 1;
   for (; (streams[0]?.waitingBytes ?? 0) > 0; turns++) server.connection.unblock();
