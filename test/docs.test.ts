@@ -5,7 +5,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { withDefaults } from "../src/node/server-options.ts";
+import { budgetsOf, withDefaults } from "../src/node/server-options.ts";
 import { type Block, blocks, pages, readme, tableOf } from "./support/readme.ts";
 import { repository } from "./support/workshop.ts";
 
@@ -142,7 +142,9 @@ describe("the pages", () => {
   });
 
   test("promise, in SECURITY.md, limits that are the defaults", () => {
-    const { sessions, ...set } = withDefaults({ routes() {} });
+    const options = { routes() {} };
+    const { sessions, ...set } = withDefaults(options);
+    const budgets = budgetsOf(options, set.readMaxBytes);
     const said = Object.fromEntries(
       tableOf("Bound", "SECURITY.md").map(([, value, option]) => [option, value]),
     );
@@ -153,8 +155,8 @@ describe("the pages", () => {
       writeMaxBytes: MiB(set.writeMaxBytes),
       maxConcurrentStreams: `${set.maxConcurrentStreams}`,
       maxConnections: count(set.maxConnections),
-      connectionBudgetBytes: MiB(set.connectionBudgetBytes),
-      serverBudgetBytes: MiB(set.serverBudgetBytes),
+      connectionBudgetBytes: MiB(budgets.connectionBudgetBytes),
+      serverBudgetBytes: MiB(budgets.serverBudgetBytes),
       http1: `${set.http1.headersTimeoutMs / 1000} s; ${set.http1.bodyIdleMs / 1000} s`,
       abuse: `${set.abuseBudget} in a burst, then 200 a second`,
       prefaceTimeoutMs: `${set.prefaceTimeoutMs / 1000} s each`,

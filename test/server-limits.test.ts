@@ -1,10 +1,12 @@
 /** The options that limit what one HTTP/2 connection may cost: budgets of unread bytes, floods, pings. */
 import { describe, expect, test } from "vitest";
-import { Code } from "../src/server.ts";
-import { until } from "./support/gate.ts";
+import { Greeter } from "../gen/example/greeter_pb.js";
+import { Code, createServer } from "../src/server.ts";
+import { gate, until } from "./support/gate.ts";
 import { message, otherCall, request, watchedServer } from "./support/watched-server.ts";
-import { data, Flag, frame, Http2Code, type Peer, Type } from "./support/wire.ts";
+import { data, dial, Flag, frame, Http2Code, type Peer, Type } from "./support/wire.ts";
 
+const MiB = 2 ** 20;
 const ping = frame(Type.PING, 0, 0, Buffer.alloc(8));
 const IDLE = { "x-handler": "idle" };
 /** Nearly the whole window with which each stream begins. */
@@ -43,6 +45,31 @@ describe.each([
     await peer[Symbol.asyncDispose]();
     await world.idle();
   });
+});
+
+test("the budgets grow with the readMaxBytes of a route, so that its messages may wait for a handler", async () => {
+  const mayRead = gate();
+  await using server = createServer({
+    routes: (router) =>
+      router.rpc(
+        Greeter.method.collect,
+        async (requests) => {
+          let count = 0;
+          await mayRead.opened;
+          for await (const _ of requests) count++;
+          return { count };
+        },
+        { readMaxBytes: 32 * MiB },
+      ),
+  });
+  const { port } = await server.listen({ port: 0 });
+  await using peer = await dial(port as number);
+  peer.write(request(1, "Collect"));
+  await peer.flow(1, message("x".repeat(20 * MiB)));
+  peer.write(data(1, Buffer.alloc(0), true));
+  await peer.ping();
+  mayRead.open();
+  expect((await peer.ended(1)).status).toBe(0);
 });
 
 test("serverBudgetBytes limits the calls of all connections together", async () => {

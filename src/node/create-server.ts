@@ -28,6 +28,7 @@ import { listen } from "./listen.ts";
 import { createListener, type Listener } from "./listener.ts";
 import { outputBuffers } from "./output-buffers.ts";
 import {
+  budgetsOf,
   type CloseOptions,
   checkClose,
   checkListen,
@@ -102,6 +103,8 @@ export class HawserServer implements Server {
       log(settings.logger, "error", `the handler of ${path} failed:`, error);
     const onClosed = () => this.#checkIdle();
     const registered = register(options.routes);
+    const readMaxBytes = Math.max(settings.readMaxBytes, registered.readMaxBytes);
+    const budgets = budgetsOf(options, readMaxBytes);
     const methods = [...registered.methods];
     if (settings.sessions !== undefined) {
       this.#sessions = new ServerSessions(settings.sessions, cryptography);
@@ -118,7 +121,7 @@ export class HawserServer implements Server {
     });
     this.#connect = createConnectHandlers(connect, { onError, onClosed });
     this.#http1 = createHttp1Server(connect, settings.http1, onClosed);
-    this.#connections = new ServerConnections(connectionOptions(settings), {
+    this.#connections = new ServerConnections(connectionOptions(settings, budgets), {
       onRequest: (request) => this.#onRequest(request),
       onAged: (connection) => this.#sessions?.moveFrom(connection),
     });
@@ -251,7 +254,10 @@ const cryptography = {
   sha256: (text: string) => hash("sha256", text, "base64"),
 };
 
-function connectionOptions(settings: ReturnType<typeof withDefaults>) {
+function connectionOptions(
+  settings: ReturnType<typeof withDefaults>,
+  { connectionBudgetBytes, serverBudgetBytes }: ReturnType<typeof budgetsOf>,
+) {
   return {
     clock: realClock,
     buffers: outputBuffers,
@@ -263,12 +269,12 @@ function connectionOptions(settings: ReturnType<typeof withDefaults>) {
     idleMs: settings.connectionIdleMs,
     ageMs: settings.connectionAgeMs,
     ageGraceMs: settings.connectionAgeGraceMs,
-    budgetBytes: settings.connectionBudgetBytes,
+    budgetBytes: connectionBudgetBytes,
     serverBudget: new ReceiveBudget(
       {
-        bytes: settings.serverBudgetBytes,
+        bytes: serverBudgetBytes,
         of: "the server",
-        limit: `serverBudgetBytes ${settings.serverBudgetBytes} B`,
+        limit: `serverBudgetBytes ${serverBudgetBytes} B`,
       },
       realClock,
     ),

@@ -122,7 +122,8 @@ export interface ServerOptions {
   /**
    * The bytes that the calls of one HTTP/2 connection may hold: requests that handlers have not taken, and responses that
    * the client has not. Above it each call gets less, and those of which nothing is taken for 10 s end with
-   * RESOURCE_EXHAUSTED, the largest first. Default: the larger of 8 MiB and 2 × readMaxBytes.
+   * RESOURCE_EXHAUSTED, the largest first. Default: the larger of 8 MiB and 2 × readMaxBytes; here readMaxBytes is the
+   * largest of the server's own and those of its routes.
    */
   connectionBudgetBytes?: number;
   /** The same for all connections together. Default: the larger of 128 MiB and 2 × readMaxBytes. */
@@ -274,7 +275,6 @@ export function checkClose(options: CloseOptions): void {
 export function withDefaults(options: ServerOptions) {
   checkOptions("createServer", options, checks);
   const limits = limitsOf(options);
-  const { readMaxBytes } = limits;
   return {
     maxTimeoutMs: options.maxTimeoutMs ?? Number.MAX_SAFE_INTEGER,
     maxConcurrentStreams: options.maxConcurrentStreams ?? 1000,
@@ -294,10 +294,16 @@ export function withDefaults(options: ServerOptions) {
     connectionIdleMs: options.connectionIdleMs ?? Number.POSITIVE_INFINITY,
     connectionAgeMs: options.connectionAgeMs ?? Number.POSITIVE_INFINITY,
     connectionAgeGraceMs: options.connectionAgeGraceMs ?? Number.POSITIVE_INFINITY,
-    connectionBudgetBytes: options.connectionBudgetBytes ?? connectionBudgetBytes(readMaxBytes),
-    serverBudgetBytes: options.serverBudgetBytes ?? totalBudgetBytes(readMaxBytes),
     abuseBudget: abuseBudget(options.abuse),
     minPingIntervalMs: options.minPingIntervalMs ?? 5000,
+  };
+}
+
+/** Returns the budgets that are set, else their defaults. `readMaxBytes` is the largest of the server and its routes. */
+export function budgetsOf(options: ServerOptions, readMaxBytes: number) {
+  return {
+    connectionBudgetBytes: options.connectionBudgetBytes ?? connectionBudgetBytes(readMaxBytes),
+    serverBudgetBytes: options.serverBudgetBytes ?? totalBudgetBytes(readMaxBytes),
   };
 }
 

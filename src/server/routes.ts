@@ -15,6 +15,8 @@ import { RouteChecks, type RouteOptions } from "./check-routes.ts";
 export interface RegisteredRoutes {
   /** The methods that are served over gRPC, each with its handler. */
   readonly methods: { spec: MethodImplSpec; options: RouteOptions }[];
+  /** The largest `readMaxBytes` of a route; 0 if none has one. */
+  readonly readMaxBytes: number;
   /**
    * Registers the same routes on a Connect router. If a route has interceptors itself, `around` runs outside of them.
    */
@@ -27,8 +29,10 @@ export interface RegisteredRoutes {
 export function register(routes: (router: ConnectRouter) => void): RegisteredRoutes {
   const methods: RegisteredRoutes["methods"] = [];
   const replays: ((router: ConnectRouter, around: Interceptor) => void)[] = [];
+  let largestReadMaxBytes = 0;
   const add = (spec: MethodImplSpec, options: RouteOptions) => {
-    const { grpc } = (options ?? {}) as ConnectRouterOptions;
+    const { grpc, readMaxBytes = 0 } = (options ?? {}) as ConnectRouterOptions;
+    largestReadMaxBytes = Math.max(largestReadMaxBytes, readMaxBytes);
     if (grpc !== false) methods.push({ spec, options });
     const { method, impl } = checkResponses(spec);
     replays.push((router, around) =>
@@ -53,6 +57,7 @@ export function register(routes: (router: ConnectRouter) => void): RegisteredRou
   routes(router);
   return {
     methods,
+    readMaxBytes: largestReadMaxBytes,
     replay(router, around) {
       for (const replay of replays) replay(router, around);
     },
