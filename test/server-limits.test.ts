@@ -1,8 +1,11 @@
 /** The options that limit what one HTTP/2 connection may cost: budgets of unread bytes, floods, pings. */
 import { describe, expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
+import { createClient, createTransport } from "../src/index.ts";
 import { Code, createServer } from "../src/server.ts";
+import { census } from "./support/census.ts";
 import { gate, until } from "./support/gate.ts";
+import { next } from "./support/read.ts";
 import { message, otherCall, request, watchedServer } from "./support/watched-server.ts";
 import { data, dial, Flag, frame, Http2Code, type Peer, Type } from "./support/wire.ts";
 
@@ -124,6 +127,22 @@ describe("minPingIntervalMs", () => {
     peer.write(ping);
     expect(await peer.goaway()).toBe(Http2Code.ENHANCE_YOUR_CALM);
     expect(await debugDataOf(peer)).toBe("too_many_pings");
+  });
+
+  test("Hawser's clients may ping more often, also without sessions", async () => {
+    await using world = await watchedServer({ minPingIntervalMs: 60_000 });
+    await using transport = createTransport({
+      baseUrl: `http://127.0.0.1:${world.port}`,
+      keepalive: { intervalMs: 20 },
+      sessions: false,
+    });
+    const chat = createClient(Greeter, transport).chat();
+    await chat.send({ content: "before" });
+    await next(chat);
+    const before = census.pings.client;
+    await until("it has pinged", () => census.pings.client >= before + 6);
+    await chat.send({ content: "after" });
+    expect(await next(chat)).toMatchObject({ reply: "after" });
   });
 
   test("pings after data that the server has sent are allowed", async () => {

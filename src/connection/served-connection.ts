@@ -25,7 +25,7 @@ export interface ServedConnection {
   lossOf(end: StreamEnd): ConnectError;
   /** Called by what serves a request, when its stream is closed. */
   onStreamClosed(): void;
-  /** Pings this client more often, and lets it ping as often as it wants, because it has sessions. */
+  /** Pings this client more often, because it has sessions. */
   useHawserKeepalive(): void;
   /**
    * Tells the client, once, to open no more calls here (GOAWAY, in two steps). The connection closes when those that it has

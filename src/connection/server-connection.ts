@@ -173,7 +173,6 @@ export class ServerConnection implements ServedConnection, ConnectionListener, P
 
   useHawserKeepalive(): void {
     this.#watch.useHawserKeepalive();
-    this.#engine.allowPings();
   }
 
   drain(): void {

@@ -20,7 +20,7 @@ import { HpackEncoder } from "./hpack/encoder.ts";
 import type { FieldList } from "./hpack/field-list.ts";
 import { Output } from "./output.ts";
 import { PeerDeadline } from "./peer-deadline.ts";
-import { PendingPings } from "./pings.ts";
+import { isOwnPing, PendingPings } from "./pings.ts";
 import { type FramesHost, FramesReceiver } from "./received-frames.ts";
 import { SettingsExchange } from "./settings-exchange.ts";
 import { Shutdown } from "./shutdown.ts";
@@ -80,7 +80,7 @@ class Connection implements Http2Connection, FramesHost {
   readonly #headersDeadline: PeerDeadline;
   /** How many header blocks were complete when #headersDeadline began. */
   #blockNumber = 0;
-  #strikes: PingStrikes | undefined;
+  readonly #strikes: PingStrikes | undefined;
   /** The peer's last GOAWAY. */
   #goaway: { readonly code: number; readonly debugData: string } | undefined;
   #end: ConnectionEnd | undefined;
@@ -213,10 +213,6 @@ class Connection implements Http2Connection, FramesHost {
     if (!this.isClosed) this.#pings.send(onAnswer);
   }
 
-  allowPings(): void {
-    this.#strikes = undefined;
-  }
-
   earn(units: number): void {
     this.budget.earn(units);
   }
@@ -303,7 +299,9 @@ class Connection implements Http2Connection, FramesHost {
 
   onPing(bytes: Uint8Array, start: number): void {
     const { output } = this;
-    this.#strikes?.onPing(this.#clock.now(), output.dataFrames + output.headerBlocks);
+    if (!isOwnPing(bytes, start)) {
+      this.#strikes?.onPing(this.#clock.now(), output.dataFrames + output.headerBlocks);
+    }
     output.ping(true, bytes, start);
   }
 

@@ -1,8 +1,13 @@
 import { readUint32, writeUint32 } from "./frames.ts";
 import type { Output } from "./output.ts";
 
-/** The first half of the payload of our pings; the second is their number. */
+/** The first half of the payload of our pings, "haws"; the second is their number. */
 const MARK = 0x68617773;
+
+/** Whether a ping is one of this engine, at the other end: its interval is not limited. */
+export function isOwnPing(bytes: Uint8Array, start: number): boolean {
+  return readUint32(bytes, start) === MARK;
+}
 
 /** The pings that this side has sent and that are not answered. */
 export class PendingPings {
@@ -26,7 +31,7 @@ export class PendingPings {
 
   /** An answer came. Returns false if there was no such ping. */
   receiveAnswer(bytes: Uint8Array, start: number): boolean {
-    if (readUint32(bytes, start) !== MARK) return false;
+    if (!isOwnPing(bytes, start)) return false;
     const number = readUint32(bytes, start + 4);
     const onAnswer = this.#pending?.get(number);
     if (onAnswer === undefined) return false;

@@ -196,8 +196,6 @@ export interface Http2Connection {
   readonly isUsable: boolean;
   /** Sends a PING; `onAnswer` is called with its answer, never if the connection ends before. */
   ping(onAnswer: () => void): void;
-  /** A server: the pings of this client are exempt from minPingIntervalMs (not from the budget). */
-  allowPings(): void;
   /** Work that the peer was useful for: a message that came or was sent, a call that has completed. Units: abuse.ts. */
   earn(units: number): void;
   /**

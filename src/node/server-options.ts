@@ -135,9 +135,9 @@ export interface ServerOptions {
    */
   abuse?: "strict" | "lenient" | { budget: number };
   /**
-   * The least time between two pings of an HTTP/2 client that sends no data between them, in milliseconds (gRFC A8). The
-   * connection of a client that breaks it three times is closed (ENHANCE_YOUR_CALM, "too_many_pings"). The pings of Hawser's clients
-   * are exempt. gRPC's own value is 300 000. 0: no limit. Default: 5000.
+   * The least time between two pings of an HTTP/2 client to which the server sends nothing between them, in milliseconds
+   * (gRFC A8). The connection of a client that pings earlier three times is closed (ENHANCE_YOUR_CALM, "too_many_pings").
+   * The pings of Hawser's clients are exempt. gRPC's own value is 300 000. 0: no limit. Default: 5000.
    */
   minPingIntervalMs?: number;
 }
