@@ -3,7 +3,8 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { describe, expect, test } from "vitest";
 import { Code } from "../src/server.ts";
-import { stillAt } from "./support/gate.ts";
+import { census } from "./support/census.ts";
+import { gate, stillAt, until } from "./support/gate.ts";
 import { all, next } from "./support/read.ts";
 import { certs } from "./support/tls.ts";
 import { otherCall, watchedServer } from "./support/watched-server.ts";
@@ -120,6 +121,35 @@ describe("connectionAgeMs", () => {
     );
     expect(Math.min(...ages)).toBeGreaterThan(890);
     expect(Math.max(...ages) - Math.min(...ages)).toBeGreaterThan(50);
+  });
+
+  test("a session whose caller was identified after the connection's age begins on the next connection", async () => {
+    const identified = gate();
+    let attachments = 0;
+    await using world = await start({
+      server: {
+        connectionAgeMs: 50,
+        sessions: {
+          async identify() {
+            attachments++;
+            await identified.opened;
+            return "the caller";
+          },
+        },
+      },
+      transport: { sessions: true },
+    });
+    const chat = world.greeter.chat();
+    await chat.send({ content: "x" });
+    await until("the caller is asked for", () => attachments === 1);
+    const connections = census.connections;
+    // The connection has reached its age when a call needs another one.
+    while (census.connections === connections) await world.greeter.sayHello({});
+    identified.open();
+    await next(chat);
+    expect(attachments).toBeGreaterThan(1);
+    chat.closeSend();
+    await all(chat);
   });
 
   test("sessions under load move from aged connections to the next ones, and lose nothing", async () => {

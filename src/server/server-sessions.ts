@@ -109,15 +109,15 @@ export class ServerSessions {
   ): void {
     const { spec, options } = route;
     const { connection } = request;
-    if (connection.isAged) {
-      // The client has opened the stream before it read GOAWAY.
-      request.refuse();
-      return;
-    }
     try {
       const ask = readAsk(request.headers);
       connection.useHawserKeepalive();
       const admit = (caller: string) => {
+        if (connection.isAged) {
+          // The client had opened the stream before it read GOAWAY.
+          request.refuse();
+          return;
+        }
         let call: ServerCall | undefined;
         const refusal = this.#registry.admit({
           ask,
