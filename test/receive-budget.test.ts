@@ -260,6 +260,23 @@ describe("above twice the budget", () => {
     expect([memory.admits, budget.usedBytes < 200 * KB]).toEqual([true, true]);
   });
 
+  test("responses that wait for a peer which may be reading stay, up to eight times the budget of a connection", async () => {
+    const { connect } = budgetWorld(100 * KB);
+    const { open, memory, budget } = connect();
+    const respond = (stream: BudgetTestStream) => {
+      stream.write(0, new Uint8Array(100 * KB))?.catch(() => {});
+      return stream;
+    };
+    const streams = Array.from({ length: 7 }, () => respond(open()));
+    await Promise.resolve();
+    expect(ended(...streams)).toEqual(Array(7).fill(false));
+    expect(memory.admits).toBe(true);
+    streams.push(respond(open()));
+    await Promise.resolve();
+    expect(ended(...streams).filter(Boolean).length).toBeGreaterThan(0);
+    expect([memory.admits, budget.usedBytes < 800 * KB]).toEqual([true, true]);
+  });
+
   test("the oldest incomplete message is never ended while bytes of it come", async () => {
     const { clock, connect } = budgetWorld(100 * KB);
     const { open } = connect();

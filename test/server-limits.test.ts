@@ -75,6 +75,17 @@ test("the budgets grow with the readMaxBytes of a route, so that its messages ma
   expect((await peer.ended(1)).status).toBe(0);
 });
 
+test("twenty responses of 3 MiB at the same time reach a client that reads", async () => {
+  await using server = createServer({
+    routes: (router) => router.rpc(Greeter.method.sayHello, () => ({ reply: "x".repeat(3 * MiB) })),
+  });
+  const { url } = await server.listen({ port: 0 });
+  await using transport = createTransport({ baseUrl: url });
+  const greeter = createClient(Greeter, transport);
+  const replies = await Promise.all(Array.from({ length: 20 }, () => greeter.sayHello({})));
+  expect(replies.map(({ reply }) => reply.length)).toEqual(Array(20).fill(3 * MiB));
+});
+
 test("serverBudgetBytes limits the calls of all connections together", async () => {
   await using world = await watchedServer({ serverBudgetBytes: 200_000 });
   const other = await otherCall(await world.dial());

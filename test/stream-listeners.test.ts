@@ -21,7 +21,8 @@ import { Alone, bytesOf, framesOf, headersOf, request, response } from "./http2/
 import { FakePipe } from "./support/fake-pipe.ts";
 import { data, envelope, Http2Code, PREFACE, settings, Type } from "./support/wire.ts";
 
-const budgetOf = () => new ReceiveBudget({ bytes: 1e6, of: "the test", limit: "none" }, realClock);
+const budgetOf = () =>
+  new ReceiveBudget({ bytes: 1e6, of: "the test", limit: "none", factor: 2 }, realClock);
 
 /** A listener that writes down what it is told, and does `acts` at each of it. */
 function listening(acts: Partial<ClientStreamListener> = {}) {

@@ -37,8 +37,9 @@ export class HttpExchange
   /** Why this side has reset the stream, if it has. */
   #resetReason: ConnectError | undefined;
   #closed: ConnectError | undefined;
-  /** The part of `heldBytes` that was counted. */
+  /** The part of `heldBytes` that was counted, and the part of that which waits to be sent. */
   #countedBytes = 0;
+  countedWaitingBytes = 0;
   /** The parts of the body that were not taken, and their bytes. */
   untaken = 0;
   #untakenBytes = 0;
@@ -202,9 +203,12 @@ export class HttpExchange
 
   recount(): void {
     const more = this.heldBytes - this.#countedBytes;
-    if (more === 0) return;
+    const waitingBytes = this.#closed === undefined ? this.waitingBytes : 0;
+    const moreWaiting = waitingBytes - this.countedWaitingBytes;
+    if (more === 0 && moreWaiting === 0) return;
     this.#countedBytes += more;
-    this.#connection.memory.count(more);
+    this.countedWaitingBytes = waitingBytes;
+    this.#connection.memory.count(more, moreWaiting);
   }
 
   /** The window does not grow. */

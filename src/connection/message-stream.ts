@@ -76,8 +76,9 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
   /** The messages that the listener was given and the application has not taken; their bytes with prefixes. */
   #untaken = 0;
   #untakenBytes = 0;
-  /** The part of `heldBytes` that was counted. */
+  /** The part of `heldBytes` that was counted, and the part of that which waits to be sent. */
   #countedBytes = 0;
+  countedWaitingBytes = 0;
   #isIncomplete = false;
   /** Whether the window is larger than `#windowBytes`, for the rest of an incomplete message. */
   #isAhead = false;
@@ -327,11 +328,15 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
   }
 
   recount(): void {
-    const bytes = this.isDiscarding || this.#isClosed ? 0 : this.heldBytes;
-    if (bytes === this.#countedBytes) return;
+    const isCounted = !this.isDiscarding && !this.#isClosed;
+    const bytes = isCounted ? this.heldBytes : 0;
+    const waitingBytes = isCounted && this.#isPaced ? this.native.waitingBytes : 0;
     const more = bytes - this.#countedBytes;
+    const moreWaiting = waitingBytes - this.countedWaitingBytes;
+    if (more === 0 && moreWaiting === 0) return;
     this.#countedBytes = bytes;
-    this.#memory.count(more);
+    this.countedWaitingBytes = waitingBytes;
+    this.#memory.count(more, moreWaiting);
   }
 
   shrinkWindow(): void {

@@ -22,6 +22,18 @@ const CONNECTION_BUDGET_BYTES = 8 * 1024 * 1024;
 const TOTAL_BUDGET_BYTES = 128 * 1024 * 1024;
 const READ_MAX_FACTOR = 2;
 
+/** Above this many times a budget, what the application has not taken is no longer held, and no stream is admitted. */
+const UNTAKEN_FACTOR = 2;
+
+/** The same for all that the streams of one connection hold. What waits to be sent may be more: the peer may be reading it. */
+export const CONNECTION_FACTOR = 8;
+
+/** The same for all that the streams of several connections hold. */
+export const TOTAL_FACTOR = 2;
+
+/** The largest streams are ended until no more than this part of a limit is held, so that the next ones do not end at once. */
+const RELIEVED = 7 / 8;
+
 /** Returns the default of `connectionBudgetBytes`. */
 export function connectionBudgetBytes(readMaxBytes: number): number {
   return Math.max(CONNECTION_BUDGET_BYTES, READ_MAX_FACTOR * readMaxBytes);
@@ -42,6 +54,8 @@ export interface BudgetedStream {
   readonly partialBytes: number;
   /** The bytes that wait to be sent. */
   readonly waitingBytes: number;
+  /** The part of `heldBytes` that waits to be sent, as it was counted. */
+  readonly countedWaitingBytes: number;
   /** Whether the peer may send. */
   readonly hasCredit: boolean;
   /** Changes whenever the application takes a message, and when all that waited was sent. */
@@ -71,6 +85,8 @@ export interface ReceiveBudgetInit {
   readonly of: string;
   /** The name of the limit: "connectionBudgetBytes 8388608 B". */
   readonly limit: string;
+  /** CONNECTION_FACTOR or TOTAL_FACTOR. */
+  readonly factor: number;
 }
 
 /**
@@ -80,14 +96,17 @@ export interface ReceiveBudgetInit {
  * Below the budget each stream's window grows as it needs. Above it no window is larger than FIRST_WINDOW_BYTES, and
  * only the oldest incomplete message is given credit beyond that, until it is whole: so a message larger than the
  * budget passes, and no two messages wait for each other. A stream that makes no progress for STALLED_MS is then ended,
- * the largest first, until the rest is below the budget. Above twice the budget no new stream is admitted, and the
- * largest streams are ended immediately; but never the oldest incomplete message while bytes of it arrive.
+ * the largest first, until the rest is below the budget. No new stream is admitted, and the largest streams are ended
+ * immediately, above UNTAKEN_FACTOR times the budget without what waits to be sent, and above `factor` times the budget
+ * with it; but never the oldest incomplete message while bytes of it arrive.
  */
 export class ReceiveBudget {
   readonly #init: ReceiveBudgetInit;
   readonly #clock: Clock;
   readonly #connections = new Set<ConnectionMemory>();
   #usedBytes = 0;
+  /** The part of `#usedBytes` that waits to be sent. */
+  #waitingBytes = 0;
   #isAbove = false;
   /** Whether #relieve() is queued. */
   #isRelieving = false;
@@ -106,7 +125,12 @@ export class ReceiveBudget {
 
   /** Whether new streams are admitted. */
   get admits(): boolean {
-    return this.#usedBytes <= 2 * this.#init.bytes;
+    const { bytes, factor } = this.#init;
+    return this.#untakenBytes <= UNTAKEN_FACTOR * bytes && this.#usedBytes <= factor * bytes;
+  }
+
+  get #untakenBytes(): number {
+    return this.#usedBytes - this.#waitingBytes;
   }
 
   /** Whether windows may grow. */
@@ -122,8 +146,10 @@ export class ReceiveBudget {
     this.#connections.delete(connection);
   }
 
-  count(bytes: number): void {
+  /** @param waiting the part of `bytes` that waits to be sent */
+  count(bytes: number, waiting: number): void {
     this.#usedBytes += bytes;
+    this.#waitingBytes += waiting;
     if (this.#usedBytes <= this.#init.bytes) return;
     if (!this.#isAbove) this.#exceeded();
     if (this.admits || this.#isRelieving) return;
@@ -178,7 +204,9 @@ export class ReceiveBudget {
   #check(): void {
     for (const stream of this.#streams()) stream.recount();
     const { bytes } = this.#init;
-    if (this.#usedBytes > bytes) this.#endLargest(this.#findStalled(), bytes);
+    if (this.#usedBytes > bytes) {
+      this.#endLargest(this.#findStalled(), { isEnough: () => this.#usedBytes <= bytes });
+    }
     if (this.#usedBytes > bytes) {
       this.#checkLater();
       return;
@@ -197,17 +225,30 @@ export class ReceiveBudget {
     const streams = [...this.#streams()].filter((stream) => {
       return stream.heldBytes > 0 && (stream !== spared || this.#isStalled(stream));
     });
-    // Below twice the budget by a part of it: so the streams are not sorted again for each that follows.
-    this.#endLargest(streams, 1.75 * this.#init.bytes);
+    const { bytes, factor } = this.#init;
+    const untakenBytes = RELIEVED * UNTAKEN_FACTOR * bytes;
+    this.#endLargest(streams, {
+      sizeOf: (stream) => stream.heldBytes - stream.countedWaitingBytes,
+      isEnough: () => this.#untakenBytes <= untakenBytes,
+    });
+    const usedBytes = RELIEVED * factor * bytes;
+    this.#endLargest(streams, { isEnough: () => this.#usedBytes <= usedBytes });
   }
 
-  /** Ends streams, the largest first, until no more than `bytes` are held. */
-  #endLargest(streams: BudgetedStream[], bytes: number): void {
+  /** Ends streams, the largest first, until it is enough. */
+  #endLargest(
+    streams: BudgetedStream[],
+    {
+      isEnough,
+      sizeOf = ({ heldBytes }) => heldBytes,
+    }: { isEnough: () => boolean; sizeOf?: (stream: BudgetedStream) => number },
+  ): void {
+    if (isEnough()) return;
     const bySize = streams
-      .map((stream) => ({ stream, heldBytes: stream.heldBytes }))
-      .sort((a, b) => b.heldBytes - a.heldBytes);
+      .map((stream) => ({ stream, size: sizeOf(stream), heldBytes: stream.heldBytes }))
+      .sort((a, b) => b.size - a.size);
     for (const { stream, heldBytes } of bySize) {
-      if (this.#usedBytes <= bytes) break;
+      if (isEnough()) break;
       stream.endOverBudget(this.#error(heldBytes));
     }
   }
@@ -296,9 +337,13 @@ export class ConnectionMemory {
     for (const budget of this.#budgets) budget.forget(stream);
   }
 
-  /** Counts bytes that a stream holds now, or, if negative, holds no more. */
-  count(bytes: number): void {
-    for (const budget of this.#budgets) budget.count(bytes);
+  /**
+   * Counts bytes that a stream holds now, or, if negative, holds no more.
+   *
+   * @param waiting the part of `bytes` that waits to be sent
+   */
+  count(bytes: number, waiting: number): void {
+    for (const budget of this.#budgets) budget.count(bytes, waiting);
   }
 
   /** Called when an incomplete message has begun. */

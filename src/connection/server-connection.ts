@@ -20,7 +20,7 @@ import type { BytePipe } from "./byte-pipe.ts";
 import type { Keepalive, Watch } from "./keepalive.ts";
 import { failureReason, goawayReason } from "./loss-reason.ts";
 import { PipeDriver, type PipeOwner } from "./pipe-driver.ts";
-import { ConnectionMemory, ReceiveBudget } from "./receive-budget.ts";
+import { CONNECTION_FACTOR, ConnectionMemory, ReceiveBudget } from "./receive-budget.ts";
 import type { ServedConnection } from "./served-connection.ts";
 import { ServerRequest } from "./server-request.ts";
 
@@ -109,6 +109,7 @@ export class ServerConnection implements ServedConnection, ConnectionListener, P
         bytes: budgetBytes,
         of: "the client's connection",
         limit: `connectionBudgetBytes ${budgetBytes} B`,
+        factor: CONNECTION_FACTOR,
       },
       clock,
     );

@@ -4,7 +4,7 @@ import { TLSSocket } from "node:tls";
 import { Code } from "@connectrpc/connect";
 import { compressionGzip } from "@connectrpc/connect-node";
 import { Keepalive, SERVER_TIMES } from "../connection/keepalive.ts";
-import { ReceiveBudget } from "../connection/receive-budget.ts";
+import { ReceiveBudget, TOTAL_FACTOR } from "../connection/receive-budget.ts";
 import type { Peer } from "../connection/server-connection.ts";
 import { ServerConnections } from "../connection/server-connections.ts";
 import type { ServerRequest } from "../connection/server-request.ts";
@@ -275,6 +275,7 @@ function connectionOptions(
         bytes: serverBudgetBytes,
         of: "the server",
         limit: `serverBudgetBytes ${serverBudgetBytes} B`,
+        factor: TOTAL_FACTOR,
       },
       realClock,
     ),

@@ -14,7 +14,7 @@ import {
 import { withCallOpener } from "../client/open-call.ts";
 import { parseTargets } from "../connection/address.ts";
 import { Addresses } from "../connection/addresses.ts";
-import { ReceiveBudget, totalBudgetBytes } from "../connection/receive-budget.ts";
+import { ReceiveBudget, TOTAL_FACTOR, totalBudgetBytes } from "../connection/receive-budget.ts";
 import { failure } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
 import { limitsOf } from "../grpc/limits.ts";
@@ -105,7 +105,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
 function budgetOf(options: TransportOptions): ReceiveBudget {
   const bytes = totalBudgetBytes(limitsOf(options).readMaxBytes);
   const limit = `the ${bytes} B that the calls of a transport may hold`;
-  return new ReceiveBudget({ bytes, of: "the transport", limit }, realClock);
+  return new ReceiveBudget({ bytes, of: "the transport", limit, factor: TOTAL_FACTOR }, realClock);
 }
 
 /** Makes the error of TLS options with a cleartext address. Such calls would otherwise be cleartext unnoticed. */

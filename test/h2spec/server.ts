@@ -22,7 +22,7 @@ export interface HoldServer extends AsyncDisposable {
 }
 
 export async function startHoldServer(): Promise<HoldServer> {
-  const limit = { bytes: BUDGET_BYTES, of: "the server", limit: `${BUDGET_BYTES} B` };
+  const limit = { bytes: BUDGET_BYTES, of: "the server", limit: `${BUDGET_BYTES} B`, factor: 2 };
   const connections = new ServerConnections(
     {
       clock: realClock,

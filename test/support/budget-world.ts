@@ -1,7 +1,12 @@
 import type { ConnectError } from "@connectrpc/connect";
 import type { CallStream, CallStreamListener, Received } from "../../src/call-stream.ts";
 import { MessageStream } from "../../src/connection/message-stream.ts";
-import { ConnectionMemory, ReceiveBudget } from "../../src/connection/receive-budget.ts";
+import {
+  CONNECTION_FACTOR,
+  ConnectionMemory,
+  ReceiveBudget,
+  TOTAL_FACTOR,
+} from "../../src/connection/receive-budget.ts";
 import { asFailure } from "../../src/failure.ts";
 import type { Clock } from "../../src/flow/clock.ts";
 import type { ControlFrames } from "../../src/grpc/framing.ts";
@@ -155,12 +160,22 @@ export function framed(size: number): Uint8Array {
 export function budgetWorld(connectionBytes: number, totalBytes = Number.POSITIVE_INFINITY) {
   const clock = new ManualClock();
   const total = new ReceiveBudget(
-    { bytes: totalBytes, of: "the server", limit: `serverBudgetBytes ${totalBytes} B` },
+    {
+      bytes: totalBytes,
+      of: "the server",
+      limit: `serverBudgetBytes ${totalBytes} B`,
+      factor: TOTAL_FACTOR,
+    },
     clock,
   );
   const connect = () => {
     const limit = `connectionBudgetBytes ${connectionBytes} B`;
-    const init = { bytes: connectionBytes, of: "the client's connection", limit };
+    const init = {
+      bytes: connectionBytes,
+      of: "the client's connection",
+      limit,
+      factor: CONNECTION_FACTOR,
+    };
     const budget = new ReceiveBudget(init, clock);
     const memory = new ConnectionMemory([budget, total], clock);
     const open = (controlFrames?: ControlFrames) =>
