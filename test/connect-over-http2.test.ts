@@ -107,17 +107,20 @@ it.each([
   },
 );
 
-it("a request with expect: 100-continue is told to continue", async () => {
-  await using world = await watchedServer();
-  const peer = await world.dial();
-  const json = { "content-type": "application/json", expect: "100-continue" };
-  peer.write(request(1, "SayHello", json));
-  await peer.frame(Type.HEADERS, 1);
-  expect(peer.stream(1).headers?.[":status"]).toBe("100");
-  peer.write(data(1, Buffer.from('{"content":"x"}'), true));
-  const { body } = await peer.ended(1);
-  expect(JSON.parse(body.toString())).toEqual({ reply: "x" });
-});
+it.each(["100-continue", "100-Continue"])(
+  "a request with expect: %s is told to continue",
+  async (expected) => {
+    await using world = await watchedServer();
+    const peer = await world.dial();
+    const json = { "content-type": "application/json", expect: expected };
+    peer.write(request(1, "SayHello", json));
+    await peer.frame(Type.HEADERS, 1);
+    expect(peer.stream(1).headers?.[":status"]).toBe("100");
+    peer.write(data(1, Buffer.from('{"content":"x"}'), true));
+    const { body } = await peer.ended(1);
+    expect(JSON.parse(body.toString())).toEqual({ reply: "x" });
+  },
+);
 
 it.each<[string, Record<string, string>, string]>([
   ["of an unknown path", { ":path": "/nowhere" }, "404"],

@@ -308,6 +308,35 @@ describe("a port, for other clients", () => {
     agent.destroy();
   });
 
+  test.each([
+    ["of a URL", "http://a.example/example.Greeter/SayHello", "", /^HTTP\/1\.1 200 /],
+    [
+      "that expects 100-continue",
+      "/example.Greeter/SayHello",
+      "Expect: 100-continue\r\n",
+      /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 /,
+    ],
+    [
+      "that offers h2c, which is ignored,",
+      "/example.Greeter/SayHello",
+      "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+      /^HTTP\/1\.1 200 /,
+    ],
+  ])("a call over HTTP/1.1 %s is served", async (_, target, fields, expected) => {
+    await using world = await start();
+    const socket = connect(Number(new URL(world.url).port), "127.0.0.1");
+    const body = JSON.stringify({ content: "you" });
+    socket.write(
+      `POST ${target} HTTP/1.1\r\nHost: a.example\r\nContent-Type: application/json\r\n${fields}Content-Length: ${body.length}\r\n\r\n${body}`,
+    );
+    let answer = "";
+    for await (const chunk of socket) {
+      answer += chunk;
+      if (answer.includes("Hello, you")) break;
+    }
+    expect(answer).toMatch(expected);
+  });
+
   test("a port answers a plain HTTP/2 request that is not a call with an HTTP status", async () => {
     await using world = await start();
     const session = http2.connect(world.url);

@@ -80,6 +80,7 @@ export function createHttp1Server(
         response.writeHead(503, { connection: "close" }).end();
         return;
       }
+      takeOriginForm(request);
       answerBeforeEnd(request, response);
       handle(request, response);
     },
@@ -240,6 +241,12 @@ function watchBody(
   request.once("close", () => timer?.[Symbol.dispose]());
   // Most bodies have arrived when this turn ends.
   setImmediate(check);
+}
+
+/** Leaves only path and query of a URL. A server must accept URLs, although clients send them to proxies (RFC 9112, 3.2.2). */
+function takeOriginForm(request: http.IncomingMessage): void {
+  const [, path] = /^https?:\/\/[^/?#]*(.*)$/i.exec(request.url ?? "") ?? [];
+  if (path !== undefined) request.url = path;
 }
 
 /**

@@ -64,7 +64,7 @@ export function createConnectHandlers(
         open--;
         onClosed();
       };
-      if (request.headers.expect === "100-continue") exchange.sendContinue();
+      if (/^100-continue$/i.test(String(request.headers.expect))) exchange.sendContinue();
       call(handler, universalRequest(request, exchange, url), exchange).catch((error) => {
         if (exchange.signal.aborted) return;
         onError(error, path);
