@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import { createClient, createTransport } from "../src/index.ts";
 import { Code, createServer } from "../src/server.ts";
+import { writeAsk } from "../src/session/headers.ts";
 import { census } from "./support/census.ts";
 import { gate, until } from "./support/gate.ts";
 import { next } from "./support/read.ts";
@@ -73,6 +74,28 @@ test("the budgets grow with the readMaxBytes of a route, so that its messages ma
   await peer.ping();
   mayRead.open();
   expect((await peer.ended(1)).status).toBe(0);
+});
+
+test("the budgets count what arrives while the caller of a session is identified", async () => {
+  const never = gate<string>();
+  await using world = await watchedServer({
+    connectionBudgetBytes: 200_000,
+    sessions: { identify: () => never.opened },
+  });
+  const peer = await world.dial();
+  const streams = Array.from({ length: 10 }, (_, n) => 1 + 2 * n);
+  for (const stream of streams) {
+    const session = `${stream}`.padStart(32, "0");
+    const ask = { session, attach: 1, received: 0, window: { bytes: 1_000_000, messages: 100 } };
+    const headers = writeAsk({ ...ask, epoch: session, openedMs: Date.now(), cancel: false });
+    peer.write(request(stream, "Chat", headers));
+    await peer.flow(stream, WINDOW_FULL);
+  }
+  const code = await peer.until(() =>
+    streams.map((stream) => peer.stream(stream).reset).find((reset) => reset !== undefined),
+  );
+  expect(code).toBe(Http2Code.ENHANCE_YOUR_CALM);
+  await peer[Symbol.asyncDispose]();
 });
 
 test("twenty responses of 3 MiB at the same time reach a client that reads", async () => {

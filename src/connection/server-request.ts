@@ -12,9 +12,7 @@ import { HttpExchange } from "./http-exchange.ts";
 import type { ServedConnection } from "./served-connection.ts";
 import { GrpcServerStream, type GrpcServerStreamInit } from "./server-stream.ts";
 import { stopReadingSoon } from "./stop-reading.ts";
-
-/** What arrived while it was not known what serves the request. */
-type Waiting = Uint8Array | FieldList | "end";
+import { WaitingBody } from "./waiting-body.ts";
 
 /**
  * A request of a client, whose headers have arrived and which nothing serves yet. Exactly one of openCallStream(),
@@ -28,8 +26,10 @@ export class ServerRequest implements StreamListener {
   readonly rawHeaders: FieldList;
   readonly #stream: Http2Stream;
   #target: StreamListener | undefined;
-  /** `undefined` if what arrives is dropped. */
-  #waiting: Waiting[] | undefined = [];
+  /** What arrived while it was not known what serves the request. */
+  #waiting: WaitingBody | undefined;
+  /** Whether what arrives is dropped. */
+  #isDropping = false;
   /** Whether the request is served in the call in which it arrived: the engine then calls `#target` itself. */
   #isNew = true;
   /** Whether what waits was passed on, so that what arrives follows immediately. */
@@ -79,7 +79,8 @@ export class ServerRequest implements StreamListener {
 
   /** Answers without a body, and frees the stream: the request's body is not read. */
   answer(headers: HeaderList): void {
-    this.#waiting = undefined;
+    this.#isDropping = true;
+    this.#waiting?.take();
     this.#stream.sendHeaders(toFields(headers), true);
     this.#stream.returnCredit(this.#stream.unreturnedBytes);
     stopReadingSoon(this.#stream);
@@ -108,7 +109,7 @@ export class ServerRequest implements StreamListener {
   /** Passes on what waits, when the target is ready: it was made in the same turn. */
   #passOn(target: StreamListener): void {
     this.#isPassingOn = true;
-    for (const one of this.#waiting?.splice(0) ?? []) {
+    for (const one of this.#waiting?.take() ?? []) {
       if (this.#isClosed) return;
       if (one === "end") target.onEnd();
       else if (one instanceof Uint8Array) target.onData(one, 0, one.length);
@@ -126,23 +127,23 @@ export class ServerRequest implements StreamListener {
       return;
     }
     if (start === end) return;
-    if (this.#waiting === undefined) {
-      this.#stream.returnCredit(end - start);
-      return;
-    }
-    const chunk = runtime.allocate(end - start);
-    chunk.set(bytes.subarray(start, end));
-    this.#waiting.push(chunk);
+    if (this.#isDropping) this.#stream.returnCredit(end - start);
+    else this.#waitingBody().putData(bytes.subarray(start, end));
+  }
+
+  #waitingBody(): WaitingBody {
+    this.#waiting ??= new WaitingBody(this.#stream, this.connection.memory);
+    return this.#waiting;
   }
 
   onTrailers(fields: FieldList): void {
     if (this.#isPassingOn) this.#target?.onTrailers(fields);
-    else this.#waiting?.push(fields);
+    else if (!this.#isDropping) this.#waitingBody().put(fields);
   }
 
   onEnd(): void {
     if (this.#isPassingOn) this.#target?.onEnd();
-    else this.#waiting?.push("end");
+    else if (!this.#isDropping) this.#waitingBody().put("end");
   }
 
   onDrain(): void {
@@ -151,7 +152,7 @@ export class ServerRequest implements StreamListener {
 
   onClosed(end: StreamEnd): void {
     this.#isClosed = true;
-    this.#waiting = undefined;
+    this.#waiting?.take();
     if (this.#target === undefined) this.connection.onStreamClosed();
     else this.#target.onClosed(end);
   }
