@@ -3,6 +3,7 @@ import { failure, systemReason } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
 import { checkRequestHeaders, HEADERS_MAX_BYTES } from "../grpc/header-limits.ts";
 import { createConnection } from "../http2/connection.ts";
+import { ENHANCE_YOUR_CALM, NO_ERROR } from "../http2/frames.ts";
 import type {
   ConnectionEnd,
   ConnectionListener,
@@ -18,7 +19,6 @@ import type { Watch } from "./keepalive.ts";
 import { failureReason, goawayReason } from "./loss-reason.ts";
 import { PipeDriver, type PipeOwner } from "./pipe-driver.ts";
 import { ConnectionMemory, type ReceiveBudget } from "./receive-budget.ts";
-import { Http2Code } from "./reset-meaning.ts";
 import { NOT_HTTP2, SERVER_CLOSED } from "./unreachable.ts";
 
 /** What the connections of a transport share. */
@@ -160,7 +160,7 @@ export class ClientConnection
     this.#lost ??= reason;
     // Else the process may end before what was written has left.
     this.#pipe.keepAlive(true);
-    this.#http2.close(Http2Code.NO_ERROR);
+    this.#http2.close(NO_ERROR);
     this.#driver.destroyWhenWritten();
     await this.#closed.promise;
   }
@@ -205,7 +205,7 @@ export class ClientConnection
   onGoaway(code: number, _lastStreamId: number, debugData: string): void {
     const { keepalive } = this.#owner;
     if (!this.#isDraining) this.#owner.onDrain();
-    if (code === Http2Code.ENHANCE_YOUR_CALM && debugData === "too_many_pings") {
+    if (code === ENHANCE_YOUR_CALM && debugData === "too_many_pings") {
       keepalive.slowDown();
     }
     this.#goawayReason = goawayReason(code, debugData) ?? this.#goawayReason;
@@ -266,7 +266,7 @@ export class ClientConnection
     queueMicrotask(() => {
       if (this.#active > 0 || this.#lost !== undefined) return;
       this.#lose(this.#goawayReason ?? CLOSED);
-      this.#http2.close(Http2Code.NO_ERROR);
+      this.#http2.close(NO_ERROR);
     });
   }
 }

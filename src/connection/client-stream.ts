@@ -12,6 +12,7 @@ import { countFields, requestRefused } from "../grpc/header-limits.ts";
 import { toHeaders } from "../grpc/metadata.ts";
 import { checkResponse } from "../grpc/response.ts";
 import { readStatus } from "../grpc/status.ts";
+import { CANCEL, ENHANCE_YOUR_CALM, NO_ERROR } from "../http2/frames.ts";
 import type { FieldList } from "../http2/hpack/field-list.ts";
 import type { Http2Connection, StreamEnd, StreamListener } from "../http2/types.ts";
 import type { ClientAttachment } from "../session/attachment.ts";
@@ -19,7 +20,7 @@ import type { OpenStream, StreamRepeater } from "./connection.ts";
 import { toFields, toHeaderList } from "./fields.ts";
 import { MessageStream } from "./message-stream.ts";
 import type { ConnectionMemory } from "./receive-budget.ts";
-import { Http2Code, resetMeaning } from "./reset-meaning.ts";
+import { resetMeaning } from "./reset-meaning.ts";
 
 /** What a stream needs from its connection. */
 export interface StreamConnection {
@@ -82,8 +83,8 @@ export class GrpcClientStream extends MessageStream implements ClientAttachment,
     this.isDiscarding = true;
     const stream = this.native;
     // If the status arrived before the client half-closed, the stream is freed without CANCEL.
-    if (this.#status === undefined) stream.reset(Http2Code.CANCEL);
-    else if (!stream.isLocalEnded) stream.reset(Http2Code.NO_ERROR);
+    if (this.#status === undefined) stream.reset(CANCEL);
+    else if (!stream.isLocalEnded) stream.reset(NO_ERROR);
   }
 
   protected refuseInput(error: unknown): void {
@@ -164,7 +165,7 @@ export class GrpcClientStream extends MessageStream implements ClientAttachment,
   /** Reports that the stream was closed without a status. */
   #onLost({ by, code, reason, unprocessed }: StreamEnd): void {
     const { lossReason, name } = this.#connection;
-    if (by === "peer" && code === Http2Code.ENHANCE_YOUR_CALM) {
+    if (by === "peer" && code === ENHANCE_YOUR_CALM) {
       if (this.#fieldCount > HEADERS_MAX_FIELDS) {
         // The call is not retried: another attempt would have as many headers.
         this.#refuse(requestRefused(this.#fieldCount, name));
@@ -172,7 +173,7 @@ export class GrpcClientStream extends MessageStream implements ClientAttachment,
       }
     }
     if (by === "invalid") {
-      const isTooLarge = code === Http2Code.ENHANCE_YOUR_CALM;
+      const isTooLarge = code === ENHANCE_YOUR_CALM;
       this.#refuse(
         isTooLarge
           ? failure(Code.ResourceExhausted, `${name} sent too many headers: ${reason}; send fewer`)

@@ -5,6 +5,7 @@ import { PREFIX_BYTES } from "../flow/length-prefix.ts";
 import { runtime } from "../flow/runtime.ts";
 import { FrameReader, type FrameRules } from "../grpc/framing.ts";
 import { EARNED_BY_CALL, EARNED_BY_MESSAGE } from "../http2/abuse.ts";
+import { ENHANCE_YOUR_CALM } from "../http2/frames.ts";
 import type { Http2Stream } from "../http2/types.ts";
 import type { FramedSource } from "../session/spool.ts";
 import {
@@ -13,7 +14,6 @@ import {
   FIRST_WINDOW_BYTES,
   LARGEST_WINDOW_BYTES,
 } from "./receive-budget.ts";
-import { Http2Code } from "./reset-meaning.ts";
 
 /**
  * The approximate cost of a message that waits for the application, beside its bytes and its prefix: two objects, and its part
@@ -349,7 +349,7 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
     this.refuseInput(error);
     this.isDiscarding = true;
     // A status would wait for ever, as what the peer does not read.
-    if (this.native.waitingBytes > 0) this.native.reset(Http2Code.ENHANCE_YOUR_CALM);
+    if (this.native.waitingBytes > 0) this.native.reset(ENHANCE_YOUR_CALM);
     this.settle();
   }
 

@@ -1,26 +1,23 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
-
-/** Error codes of HTTP/2 (RFC 9113, 7). */
-export const Http2Code = {
-  NO_ERROR: 0,
-  INTERNAL_ERROR: 2,
-  REFUSED_STREAM: 7,
-  CANCEL: 8,
-  ENHANCE_YOUR_CALM: 11,
-  INADEQUATE_SECURITY: 12,
-} as const;
+import {
+  CANCEL,
+  ENHANCE_YOUR_CALM,
+  INADEQUATE_SECURITY,
+  NO_ERROR,
+  REFUSED_STREAM,
+} from "../http2/frames.ts";
 
 /** The meaning of HTTP/2 error codes for a call (gRPC PROTOCOL-HTTP2, "Errors"); all others are INTERNAL. */
 const MEANING: Record<number, [Code, string]> = {
-  [Http2Code.NO_ERROR]: [Code.Internal, "ended the call without a gRPC status"],
-  [Http2Code.REFUSED_STREAM]: [Code.Unavailable, "refused the call"],
-  [Http2Code.CANCEL]: [Code.Canceled, "cancelled the call"],
-  [Http2Code.ENHANCE_YOUR_CALM]: [
+  [NO_ERROR]: [Code.Internal, "ended the call without a gRPC status"],
+  [REFUSED_STREAM]: [Code.Unavailable, "refused the call"],
+  [CANCEL]: [Code.Canceled, "cancelled the call"],
+  [ENHANCE_YOUR_CALM]: [
     Code.ResourceExhausted,
     "reset the call with ENHANCE_YOUR_CALM: it takes too much of a resource there, or there are too many requests or resets",
   ],
-  [Http2Code.INADEQUATE_SECURITY]: [Code.PermissionDenied, "asks for a more secure connection"],
+  [INADEQUATE_SECURITY]: [Code.PermissionDenied, "asks for a more secure connection"],
 };
 
 /** Returns the error of a call whose stream `peer` has reset with an HTTP/2 error code. */
