@@ -285,8 +285,9 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
   }
 
   /**
-   * Lets the peer send the whole rest of an incomplete message at once if the application waits for it, as grpc-go does. A proxy that reads no further than
-   * a stream whose other side takes no more (HAProxy 2.6) may otherwise wait for ever for the next WINDOW_UPDATE.
+   * Lets the peer send the whole rest of an incomplete message at once if the application waits for it, as grpc-go does. A
+   * proxy that reads no further than a stream whose other side takes no more (HAProxy 2.6) may otherwise wait for ever for
+   * the next WINDOW_UPDATE.
    */
   #lookAhead(): void {
     const restBytes = Math.min(this.reader.missingBytes, LARGEST_WINDOW_BYTES);
