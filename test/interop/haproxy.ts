@@ -30,10 +30,13 @@ const KILLS_LIMIT_MS = 60_000;
 
 /** What mostly waits. */
 export async function haproxyFaults(directory: string): Promise<void> {
-  await using killed = await behindHaproxy(directory);
-  await using cut = await behindHaproxy(directory, { timeout: "1s" });
-  await Promise.all([
-    check("HAProxy: servers are killed in turn", () => killedInTurn(killed), KILLS_LIMIT_MS),
-    check("HAProxy: what is silent is cut", () => idleCuts(cut)),
-  ]);
+  const kills = async () => {
+    await using world = await behindHaproxy(directory);
+    await check("HAProxy: servers are killed in turn", () => killedInTurn(world), KILLS_LIMIT_MS);
+  };
+  const cuts = async () => {
+    await using world = await behindHaproxy(directory, { timeout: "1s" });
+    await check("HAProxy: what is silent is cut", () => idleCuts(world));
+  };
+  await Promise.all([kills(), cuts()]);
 }

@@ -70,18 +70,22 @@ export async function pythonPings(): Promise<void> {
         },
       },
     ),
-    against(
-      [python, "pings every 6 s"],
-      {},
-      {
-        flags: ["-ping", "6000"],
-        scenarios: ["a chat that is silent for 12.5 s"],
-        passed: ({ up, down }) => {
-          assert(up.pings >= 2, `only ${up.pings} pings in 12.5 s`);
-          assert(down.answers >= 2, `only ${down.answers} answers to ${up.pings} pings`);
-        },
-      },
-    ),
     pingsOf(python, features),
   ]);
+}
+
+/** Its pings come every 6 s: it may run beside whatever keeps the machine busy. */
+export async function longSilenceOfPython(): Promise<void> {
+  await against(
+    [python, "pings every 6 s"],
+    {},
+    {
+      flags: ["-ping", "6000"],
+      scenarios: ["a chat that is silent for 12.5 s"],
+      passed: ({ up, down }) => {
+        assert(up.pings >= 2, `only ${up.pings} pings in 12.5 s`);
+        assert(down.answers >= 2, `only ${down.answers} answers to ${up.pings} pings`);
+      },
+    },
+  );
 }

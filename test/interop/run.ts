@@ -12,7 +12,12 @@ import { haproxyFaults, throughHaproxy } from "./haproxy.ts";
 import { lackOfHaproxy } from "./haproxy-process.ts";
 import { throughNginx } from "./nginx.ts";
 import { buildGo, buildPython, endPrograms, hasGo, hasPython } from "./programs.ts";
-import { oursAgainstPython, pythonAgainstOurs, pythonPings } from "./python.ts";
+import {
+  longSilenceOfPython,
+  oursAgainstPython,
+  pythonAgainstOurs,
+  pythonPings,
+} from "./python.ts";
 import { fail, summary } from "./report.ts";
 
 if (!hasGo()) {
@@ -33,7 +38,7 @@ process.on("SIGTERM", () => void end(143));
 
 interface Part {
   run(): Promise<void>;
-  /** What mostly waits: runs at the end, at the same time as that of the other parts. */
+  /** What mostly waits and measures times: runs when all else has ended, at the same time as that of the other parts. */
   waits?(): Promise<void>;
 }
 
@@ -57,8 +62,13 @@ const grpcGo: Part = {
 const withPython: Part = {
   async run() {
     await buildPython();
-    await pythonAgainstOurs();
-    await oursAgainstPython();
+    await Promise.all([
+      longSilenceOfPython(),
+      (async () => {
+        await pythonAgainstOurs();
+        await oursAgainstPython();
+      })(),
+    ]);
   },
   waits: pythonPings,
 };
@@ -84,7 +94,7 @@ function haproxy(): Part {
   return { run: () => throughHaproxy(directory), waits: () => haproxyFaults(directory) };
 }
 
-/** In this order; arguments choose some of them by name. */
+/** Arguments choose some of them by name. */
 const parts: Record<string, Part> = {
   go,
   "grpc-go": grpcGo,
@@ -92,6 +102,9 @@ const parts: Record<string, Part> = {
   haproxy: haproxy(),
   nginx: { run: () => throughNginx(directory) },
 };
+
+/** The parts of a lane run one after the other, the lanes at the same time: two, of similar length, for two processors. */
+const LANES = [["go", "grpc-go", "haproxy", "nginx"], ["python"]];
 
 const chosen = process.argv.slice(2);
 const unknown = chosen.filter((name) => !(name in parts));
@@ -101,9 +114,16 @@ if (unknown.length > 0) {
 }
 
 try {
-  const names = chosen.length === 0 ? Object.keys(parts) : chosen;
-  for (const name of names) await parts[name]?.run();
-  await Promise.all(names.map((name) => parts[name]?.waits?.()));
+  const isChosen = (name: string) => chosen.length === 0 || chosen.includes(name);
+  const lane = async (names: string[]) => {
+    for (const name of names.filter(isChosen)) await parts[name]?.run();
+  };
+  await Promise.all(LANES.map(lane));
+  await Promise.all(
+    Object.keys(parts)
+      .filter(isChosen)
+      .map((name) => parts[name]?.waits?.()),
+  );
 } catch (error) {
   fail("the run", error);
 }
