@@ -72,8 +72,10 @@ test("the server holds a few messages of gzip that inflates a thousandfold, and 
   }
   // A handler holds its last message until the next one: 80 MiB, as much in threads, and garbage.
   expect(most - before).toBeLessThan(400 * MIB);
-  await client.calls(1000);
-  expect((rssOf(server.pid) as number) - before).toBeLessThan(300 * MIB);
+  // Garbage is collected while other calls need memory.
+  const isFreed = () => (rssOf(server.pid) as number) - before < 300 * MIB;
+  for (let round = 0; round < 8 && !isFreed(); round++) await client.calls(500);
+  expect(isFreed()).toBe(true);
 });
 
 /** The resident memory of a process, in bytes; `undefined` if the system does not report it. */

@@ -39,6 +39,15 @@ const GROWTH_MS = 250;
 const DUPLEX_WINDOW_BYTES = 256 * 1024;
 const DUPLEX_BYTES = 8 * 1024;
 
+/** The streams whose sources have small messages of this turn: one callback serves all of them. */
+let pulling: MessageStream[] = [];
+
+function pullAll(): void {
+  const streams = pulling;
+  pulling = [];
+  for (const stream of streams) stream.pullScheduled();
+}
+
 /** What a MessageStream needs beside its HTTP/2 stream. With `controlFrames` it belongs to a session. */
 export interface MessageStreamInit extends FrameRules {
   /** The memory that the streams of the connection hold. */
@@ -127,11 +136,14 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
   #schedulePull(): void {
     if (this.#isPullScheduled) return;
     this.#isPullScheduled = true;
-    runtime.afterMicrotasks(() => {
-      this.#isPullScheduled = false;
-      if (this.#source === undefined || this.#drained !== undefined) return;
-      this.#afterWrite(this.#writePieces(this.#source, false));
-    });
+    if (pulling.push(this) === 1) runtime.afterMicrotasks(pullAll);
+  }
+
+  /** Writes what the source has, at the end of the turn. */
+  pullScheduled(): void {
+    this.#isPullScheduled = false;
+    if (this.#source === undefined || this.#drained !== undefined) return;
+    this.#afterWrite(this.#writePieces(this.#source, false));
   }
 
   /**
