@@ -181,6 +181,7 @@ export class SessionPeer implements AsyncDisposable {
   #stream = 1;
 
   constructor(peer: Peer, terms: NegotiateResponse) {
+    peer.pingsAs = "haws";
     this.peer = peer;
     this.terms = terms;
   }

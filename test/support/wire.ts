@@ -172,6 +172,8 @@ export class Peer implements AsyncDisposable {
   readonly closed: Promise<void>;
   /** Called for each HEADERS frame that opens a stream. */
   onStream: (stream: number, incoming: Incoming) => void = () => {};
+  /** The first half of the payload of its pings. Those of Hawser's clients begin with "haws". */
+  pingsAs = "test";
   readonly #options: PeerOptions;
   readonly #streams = new Map<number, Incoming>();
   readonly #decoder = new HeaderDecoder();
@@ -261,8 +263,8 @@ export class Peer implements AsyncDisposable {
 
   /** Makes a round trip: afterwards the other side has read everything that was written before. */
   async ping(): Promise<void> {
-    const mark = Buffer.alloc(8);
-    mark.writeUInt32BE(++this.#pings);
+    const mark = Buffer.alloc(8, this.pingsAs);
+    mark.writeUInt32BE(++this.#pings, 4);
     this.write(frame(Type.PING, 0, 0, mark));
     await this.until(() => this.frames.some((f) => f.type === Type.PING && f.payload.equals(mark)));
   }
