@@ -76,14 +76,14 @@ export function jobOf(
   return { ...cell, address, window: windowOf(cell), connections: 1, warmMs, measureMs };
 }
 
-export function idleJob(address: string, streams: number): Job {
+export function idleJob(address: string, streams: number, connections = idleConnections): Job {
   return {
     address,
     workload: "idle",
     streams,
     window: 1,
     size: 15,
-    connections: idleConnections,
+    connections,
     warmMs: 0,
     measureMs: 0,
   };

@@ -2,6 +2,7 @@
  * npm run bench                measures everything, writes RESULTS.md and chart.svg; ~20 minutes
  * npm run bench -- --quick     checks only the minimums, within a minute; exit code 1 if a row is below its minimum
  * npm run bench -- --sessions  measures the cost of sessions, ~3 minutes; exit code 1 if a bound is exceeded
+ * npm run bench -- --idle      measures the memory of idle streams and connections; exit code 1 if a bound is exceeded
  *     --no-go                  runs as on a machine without Go
  *     --quick --against DIR    compares CPU seconds with Hawser of another checkout (with its node_modules);
  *                              5 to 15 minutes; exit code 1 if a row is over its bound
@@ -10,6 +11,7 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { compareWith } from "./against.ts";
 import { full } from "./full.ts";
+import { measureIdle } from "./idle.ts";
 import { quick } from "./quick.ts";
 import { measureSessions } from "./sessions.ts";
 import { buildGo, World } from "./world.ts";
@@ -21,6 +23,7 @@ const { values } = parseArgs({
   options: {
     quick: { type: "boolean" },
     sessions: { type: "boolean" },
+    idle: { type: "boolean" },
     "no-go": { type: "boolean" },
     against: { type: "string" },
   },
@@ -30,6 +33,12 @@ if (values.sessions) {
   for (const missed of costs.missed) console.log(`missed: ${missed}`);
   console.log(JSON.stringify(costs));
   process.exit(costs.ok ? 0 : 1);
+}
+if (values.idle) {
+  const { bytes, missed } = await measureIdle();
+  for (const one of missed) console.log(`missed: ${one}`);
+  console.log(JSON.stringify({ ok: missed.length === 0, bytes }));
+  process.exit(missed.length === 0 ? 0 : 1);
 }
 const go = values["no-go"] ? undefined : buildGo();
 if (values.against !== undefined) {

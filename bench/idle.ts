@@ -1,0 +1,77 @@
+/**
+ * The memory of what is idle, on both sides: of a stream with and without a session, and of a connection. Counts only the
+ * objects in use, in the heap and outside of it: the rest of the resident memory depends on how the garbage collector
+ * sized its spaces while the streams were opened.
+ */
+import { clients, type Kind, startServer } from "./hawser.ts";
+import { idleConnections, idleJob, idleStreams, jobOf } from "./plan.ts";
+
+interface Sides {
+  server: number;
+  client: number;
+}
+
+/**
+ * The limits, in bytes. On the client, a call has objects of the application too, and each connection a transport of its own:
+ * both are reported without a limit.
+ */
+const LIMITS: Record<"stream" | "session" | "connection", Sides> = {
+  stream: { server: 4096, client: Number.POSITIVE_INFINITY },
+  /** The additional bytes of a stream with a session. */
+  session: { server: 2048, client: 2048 },
+  connection: { server: 12_288, client: Number.POSITIVE_INFINITY },
+};
+
+/** The number of connections with one stream each whose memory is measured. */
+const CONNECTIONS = 1000;
+
+const sides = ["server", "client"] as const;
+
+/** Bytes of idle things, by side. */
+export type IdleBytes = Record<keyof typeof LIMITS, Sides>;
+
+export interface IdleCosts {
+  readonly bytes: IdleBytes;
+  /** The results above their limits, in words. */
+  readonly missed: readonly string[];
+}
+
+export async function measureIdle(): Promise<IdleCosts> {
+  const plain = await used("plain", idleStreams, idleConnections);
+  const withSession = await used("session", idleStreams, idleConnections);
+  const connected = await used("plain", CONNECTIONS, CONNECTIONS);
+  const bytes = { stream: zero(), session: zero(), connection: zero() };
+  const missed: string[] = [];
+  for (const side of sides) {
+    const stream = plain[side] / idleStreams;
+    bytes.stream[side] = Math.round(stream);
+    bytes.session[side] = Math.round(withSession[side] / idleStreams - stream);
+    bytes.connection[side] = Math.round(connected[side] / CONNECTIONS - stream);
+    for (const what of Object.keys(LIMITS) as (keyof typeof LIMITS)[]) {
+      const more = what === "session" ? " more" : "";
+      if (bytes[what][side] <= LIMITS[what][side]) continue;
+      missed.push(`an idle ${what}: ${bytes[what][side]} B${more} on the ${side}`);
+    }
+  }
+  return { bytes, missed };
+}
+
+function zero(): Sides {
+  return { server: 0, client: 0 };
+}
+
+/** Returns the bytes of idle streams on some connections, on both sides. */
+async function used(kind: Kind, streams: number, connections: number): Promise<Sides> {
+  await using server = await startServer();
+  await using client = await clients[kind]();
+  const working = jobOf({ workload: "pipelined", streams: 100, size: 15 }, server.address, {
+    warmMs: 0,
+    measureMs: 1000,
+  });
+  const now = async () => ({ server: await server.usedBytes(), client: await client.usedBytes() });
+  await client.measure(working, server);
+  await client.idle(idleJob(server.address, 200), async () => {});
+  const before = await now();
+  const after = await client.idle(idleJob(server.address, streams, connections), now);
+  return { server: after.server - before.server, client: after.client - before.client };
+}
