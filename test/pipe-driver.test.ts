@@ -55,6 +55,7 @@ function tied() {
   const owner: unknown[] = [];
   let given = 0;
   const buffers: OutputBuffers = {
+    maxBytes: 1,
     take: () => new Uint8Array(1),
     giveBack: () => {
       given++;

@@ -60,7 +60,7 @@ export class Output {
   readonly #buffers: OutputBuffers;
   readonly #listener: OutputListener;
   #buffer: Uint8Array<ArrayBuffer> | undefined;
-  /** Whether the buffer is one of #buffers, not a larger one that was made here. */
+  /** Whether the buffer is one of #buffers, not a larger one of this connection. */
   #isPooled = false;
   #at = 0;
   /** How many bytes are much output; negative until the listener has heard that there is output. */
@@ -116,7 +116,7 @@ export class Output {
 
   /** How many bytes of data one frame may have now. */
   get dataCapacity(): number {
-    const free = (this.#buffer ?? this.#begin()).length - this.#at - HEAD_BYTES;
+    const free = this.#sizeLimit - this.#at - HEAD_BYTES;
     // If hardly anything is free, the buffer grows.
     return free > SHORT_FRAME_BYTES ? Math.min(free, MAX_FRAME_BYTES) : MAX_FRAME_BYTES;
   }
@@ -246,7 +246,7 @@ export class Output {
     if (
       this.#dataStream !== stream ||
       bytes > MAX_FRAME_BYTES ||
-      this.#at + length > (this.#buffer as Uint8Array).length
+      this.#at + length > this.#sizeLimit
     ) {
       this.dataFrames++;
       const at = this.#frame(DATA << 8, stream, length);
@@ -255,8 +255,7 @@ export class Output {
       this.#dataBytes = length;
       return at;
     }
-    const at = this.#at;
-    this.#at += length;
+    const at = this.#reserve(length);
     this.#dataBytes = bytes;
     const out = this.#buffer as Uint8Array;
     out[this.#dataAt + 1] = bytes >>> 8;
@@ -295,21 +294,29 @@ export class Output {
   }
 
   #ensure(length: number): void {
-    const buffer = this.#buffer ?? this.#begin();
-    if (this.#at + length <= buffer.length) return;
-    const larger = new Uint8Array(buffer.length * 2 + length);
-    larger.set(buffer.subarray(0, this.#at));
-    if (this.#isPooled) this.#buffers.giveBack(buffer);
-    this.#isPooled = false;
-    this.#buffer = larger;
+    const bytes = this.#at + length;
+    const buffer = this.#buffer;
+    if (buffer !== undefined && bytes <= buffer.length) return;
+    const { maxBytes } = this.#buffers;
+    const isPooled = bytes <= maxBytes;
+    if (buffer === undefined) {
+      this.#buffer = isPooled ? this.#buffers.take(bytes) : new Uint8Array(bytes);
+      this.#fullBytes = -Math.min(FULL_BYTES, (maxBytes * 3) >>> 2);
+    } else {
+      const more = Math.max(bytes, Math.min(buffer.length * 2, maxBytes));
+      const larger = isPooled
+        ? this.#buffers.take(more)
+        : new Uint8Array(buffer.length * 2 + length);
+      larger.set(buffer.subarray(0, this.#at));
+      if (this.#isPooled) this.#buffers.giveBack(buffer);
+      this.#buffer = larger;
+    }
+    this.#isPooled = isPooled;
   }
 
-  #begin(): Uint8Array<ArrayBuffer> {
-    const buffer = this.#buffers.take();
-    this.#buffer = buffer;
-    this.#isPooled = true;
-    this.#fullBytes = -Math.min(FULL_BYTES, (buffer.length * 3) >>> 2);
-    return buffer;
+  /** Up to this size the buffer grows, if need be, without making DATA frames shorter. */
+  get #sizeLimit(): number {
+    return Math.max(this.#buffer?.length ?? 0, this.#buffers.maxBytes);
   }
 
   /** Calls the listener: this is the first frame of the output, or there is much of it. */

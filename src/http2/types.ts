@@ -24,8 +24,10 @@ export interface EngineClock {
 
 /** Memory for output. A pool is shared by all connections of a process; an idle connection holds none of it. */
 export interface OutputBuffers {
-  /** Returns an empty buffer, of at least 16 KiB. */
-  take(): Uint8Array<ArrayBuffer>;
+  /** The size of the largest buffers: 32 KiB or more. */
+  readonly maxBytes: number;
+  /** Returns an empty buffer of at least `bytes`, which are no more than `maxBytes`. */
+  take(bytes: number): Uint8Array<ArrayBuffer>;
   /** Returns a buffer that take() of a connection has handed out, when the pipe no longer needs its bytes. */
   giveBack(buffer: Uint8Array): void;
 }

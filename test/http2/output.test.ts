@@ -1,5 +1,6 @@
 /** The output buffer of an engine: frames that extend each other, a buffer that is held only while there is output. */
 import { expect, test } from "vitest";
+import { createOutputBuffers } from "../../src/http2/buffers.ts";
 import { Output } from "../../src/http2/output.ts";
 import { Type } from "../support/wire.ts";
 import { bytesOf, framesOf } from "./support/pair.ts";
@@ -7,15 +8,15 @@ import { bytesOf, framesOf } from "./support/pair.ts";
 /** Counts the buffers that are out. */
 class Buffers {
   out = 0;
-  readonly bytes: number;
+  readonly maxBytes: number;
 
   constructor(bytes: number) {
-    this.bytes = bytes;
+    this.maxBytes = bytes;
   }
 
   take() {
     this.out++;
-    return new Uint8Array(this.bytes);
+    return new Uint8Array(this.maxBytes);
   }
   giveBack() {
     this.out--;
@@ -156,4 +157,54 @@ test("over 1 MiB of control frames the limit is exceeded; DATA and headers do no
   expect(out.isOverControlLimit).toBe(true);
   out.take();
   expect(out.isOverControlLimit).toBe(false);
+});
+
+test("a small buffer grows up to the largest size, and no frame is shorter or split because of it", () => {
+  const sizes: number[] = [];
+  let out = 0;
+  const maxBytes = 64 * 1024;
+  const buffers = {
+    maxBytes,
+    take(bytes: number) {
+      out++;
+      sizes.push(bytes);
+      return new Uint8Array(bytes);
+    },
+    giveBack() {
+      out--;
+    },
+  };
+  const output = new Output(buffers, { onOutput() {}, onFull() {} });
+  expect(output.dataCapacity).toBe(16_384);
+  for (let n = 0; n < 100; n++) output.message(1, 0, new Uint8Array(95).fill(n));
+  expect(out).toBe(1);
+  expect(sizes.length).toBeGreaterThan(3);
+  expect(output.dataCapacity).toBe(16_384);
+  output.message(1, 0, new Uint8Array(5_000));
+  output.message(3, 0, new Uint8Array(40_000));
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(maxBytes);
+  const frames = framesIn(output);
+  expect(frames.map(({ stream, payload }) => [stream, payload.length])).toEqual([
+    [1, 100 * 100 + 5_005],
+    [3, 40_005],
+  ]);
+  const messages = Array.from({ length: 100 }, (_, n) => frames[0]?.payload.readUInt8(n * 100 + 5));
+  expect(messages).toEqual(Array.from({ length: 100 }, (_, n) => n));
+});
+
+test("a few connections have large buffers at the same time, the others small ones; all are used again", () => {
+  const pool = createOutputBuffers();
+  const take = (bytes: number) => pool.take(bytes);
+  const large = Array.from({ length: 8 }, () => take(100));
+  expect(large.map(({ length }) => length)).toEqual(Array(8).fill(pool.maxBytes));
+  const small = Array.from({ length: 1000 }, () => take(100));
+  expect(new Set(small.map(({ length }) => length))).toEqual(new Set([8 * 1024]));
+  expect(take(20_000)).toHaveLength(32 * 1024);
+  for (const buffer of small) pool.giveBack(buffer.subarray(0, 10));
+  const again = new Set(small.map(({ buffer }) => buffer));
+  expect(again).toContain(take(100).buffer);
+  // A small one does not do.
+  expect(again).not.toContain(take(10_000).buffer);
+  pool.giveBack(large[0] as Uint8Array);
+  expect(take(10_000).buffer).toBe(large[0]?.buffer);
 });

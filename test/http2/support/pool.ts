@@ -5,19 +5,16 @@ export class CheckedPool implements OutputBuffers {
   readonly violations: string[] = [];
   readonly #out = new Set<ArrayBufferLike>();
   readonly #returned = new WeakSet<ArrayBufferLike>();
-  readonly #bytes: number;
-
-  constructor(bytes = 64 * 1024) {
-    this.#bytes = bytes;
-  }
+  readonly maxBytes = 64 * 1024;
 
   /** How many buffers were taken and did not come back. */
   get taken(): number {
     return this.#out.size;
   }
 
-  take(): Uint8Array<ArrayBuffer> {
-    const buffer = new Uint8Array(this.#bytes);
+  /** Small, so that outputs grow. */
+  take(bytes: number): Uint8Array<ArrayBuffer> {
+    const buffer = new Uint8Array(Math.max(bytes, 1024));
     this.#out.add(buffer.buffer);
     return buffer;
   }
