@@ -69,7 +69,7 @@ export async function make(
     stdio: ["ignore", "inherit", "inherit"],
     env: { ...process.env, ...env },
   });
-  const exited = codeOf(child);
+  const exited = exitOf(child);
   endsWithUs(() => child.kill("SIGKILL"), exited);
   const code = await exited;
   if (code !== 0) throw new Error(`${program} ${args.join(" ")} exited with ${code}`);
@@ -91,8 +91,7 @@ export async function buildPython(): Promise<void> {
 
 interface Program {
   readonly child: ChildProcess;
-  /** The program's exit code; `null` if a signal ended it. */
-  readonly exited: Promise<number | null>;
+  readonly exited: Promise<Exit>;
 }
 
 function run(command: readonly string[], onLine: (line: string) => void): Program {
@@ -110,15 +109,18 @@ function run(command: readonly string[], onLine: (line: string) => void): Progra
   });
   child.stdin.on("error", () => {});
   createInterface({ input: child.stdout }).on("line", onLine);
-  const exited = codeOf(child);
+  const exited = exitOf(child);
   endsWithUs(() => child.kill("SIGKILL"), exited);
   return { child, exited };
 }
 
-function codeOf(child: ChildProcess): Promise<number | null> {
+/** The exit code of a program, or the signal that ended it. */
+export type Exit = number | NodeJS.Signals;
+
+function exitOf(child: ChildProcess): Promise<Exit> {
   return new Promise((resolve, reject) => {
     child.once("error", reject);
-    child.once("close", resolve);
+    child.once("close", (code, signal) => resolve(code ?? (signal as NodeJS.Signals)));
   });
 }
 
@@ -127,15 +129,15 @@ export function runClient(
   { client }: Peer,
   args: readonly string[],
   onLine: (line: string) => void,
-): Promise<number | null> {
+): Promise<Exit> {
   return run([...client, ...args], onLine).exited;
 }
 
 export interface PeerServer extends AsyncDisposable {
   /** HOST:PORT, or the path of a Unix socket. */
   readonly address: string;
-  /** The program's exit code: 0 after a graceful shutdown, when its final call has ended. */
-  readonly exited: Promise<number | null>;
+  /** Resolves with 0 after a graceful shutdown, when the final call has ended. */
+  readonly exited: Promise<Exit>;
   kill(): void;
 }
 
