@@ -4,7 +4,7 @@
  */
 import { rm } from "node:fs/promises";
 import Database from "better-sqlite3";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { NewRecord, TopicLog } from "../src/topics/log.ts";
 import { retentionLimitsOf } from "../src/topics/retention.ts";
 import { openSqliteLog } from "../src/topics/sqlite/log.ts";
@@ -12,6 +12,9 @@ import { sqliteLog } from "../src/topics/sqlite/sqlite.ts";
 import { made } from "./contract/engine.ts";
 import { until } from "./support/gate.ts";
 import { temporary } from "./support/temporary.ts";
+
+// Some tests store ten thousand records on the disk, which other programs may use too.
+vi.setConfig({ testTimeout: 60_000 });
 
 const TOPIC = "room/a";
 const PRODUCERS = ["p", "q", "r"];
