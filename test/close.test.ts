@@ -152,9 +152,11 @@ describe("server.close()", () => {
     while (socket.writableLength < 20_000 || world.server.openCalls > 0) {
       const id = 1 + 2 * calls++;
       peer.write(request(id, "SayHello"), data(id, message("x".repeat(16_000)), true));
+      // The server must read and answer before the next look at its socket.
       await setTimeout(1);
     }
     const closed = world.server.close();
+    // A close() that did not wait for the client would cut off the responses in this time.
     await setTimeout(20);
     peer.socket.resume();
     await closed;

@@ -81,6 +81,7 @@ describe("headers", () => {
     const { socket, closed } = await rawClient(world.url);
     socket.write(`${HEAD}Content-Length: 2\r\n\r\n{}`);
     await once(socket, "data");
+    // Longer than the deadline, which must not run between two requests.
     await new Promise((resolve) => setTimeout(resolve, 300));
     using late = measureLateness();
     socket.write(HEAD);
@@ -122,6 +123,7 @@ describe("a body", () => {
       "POST /example.Greeter/Subscribe HTTP/1.1\r\nHost: x\r\nContent-Type: application/connect+json\r\n";
     socket.write(`${stream}Content-Length: 7\r\n\r\n\0\0\0\0\x02{}`);
     socket.write(`${HEAD}Content-Length: 100\r\n\r\n{"content":`);
+    // Longer than bodyIdleMs: the response continues after the second body should have ended.
     setTimeout(() => later.open(), 400);
     expect(await closed).toMatch(
       /^HTTP\/1\.1 200 .*"1".*"2".*\r\n0\r\n\r\nHTTP\/1\.1 408 Request Timeout\r\n/s,
@@ -143,6 +145,7 @@ describe("a body", () => {
     async function* requests() {
       for (let n = 0; n < 20; n++) {
         yield { content: "x" };
+        // The time between the messages is what is tested.
         await new Promise((resolve) => setTimeout(resolve, bodyIdleMs / 10));
       }
     }
@@ -172,6 +175,7 @@ describe("a body", () => {
       for (let n = 0; n < 64; n++) yield { content: "x".repeat(64 * 1024) };
     }
     const answer = createStockClient(Greeter, transport).collect(requests());
+    // Time must pass in which the handler does not read.
     setTimeout(() => mayRead.open(), 4 * bodyIdleMs);
     expect(await answer).toMatchObject({ count: 64 });
   });
@@ -193,6 +197,7 @@ describe("a body", () => {
       greeter: {
         async *subscribe() {
           yield { sequence: 1n };
+          // Longer than bodyIdleMs.
           await new Promise((resolve) => setTimeout(resolve, 300));
           yield { sequence: 2n };
         },

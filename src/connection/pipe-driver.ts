@@ -16,7 +16,7 @@ const HELD_BUFFERS = 4;
 /** After this side has ended, the peer may take this long to end its side. Then the pipe is destroyed. */
 const LINGER_MS = 1000;
 
-/** So long may a slow peer take for what was written before a connection was closed in order: at least 13 KB/s. */
+/** After a connection was closed in order, a slow peer may take this long for what was written before: 13 KB/s suffice. */
 const LEAVE_MS = 10_000;
 
 /** The client's or the server's connection, as its PipeDriver sees it. */

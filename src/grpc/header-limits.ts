@@ -24,7 +24,7 @@ export const TRAILERS_BYTES = 8000;
 const LARGE_PEER_BYTES = 32 * 1024;
 
 /** A peer that announced no SETTINGS_MAX_HEADER_LIST_SIZE has no limit (RFC 9113, 6.5.2). */
-export const NOT_ANNOUNCED = Number.POSITIVE_INFINITY;
+const NOT_ANNOUNCED = Number.POSITIVE_INFINITY;
 
 /** Response headers stay this far below the limit, for the answer of a session. */
 const RESPONSE_RESERVE_BYTES = 512;

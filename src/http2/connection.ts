@@ -2,7 +2,7 @@ import { AbuseBudget, PingStrikes } from "./abuse.ts";
 import type { InFlight } from "./closed-streams.ts";
 import { ConnectionWindow } from "./connection-window.ts";
 import { DataSender } from "./data-sender.ts";
-import { ConnectionError, ConnectionUnusableError } from "./errors.ts";
+import { ConnectionError, ConnectionUnusableError, decodeDebug, encodeDebug } from "./errors.ts";
 import { checkSentFields, fieldOf, REQUEST } from "./fields.ts";
 import { FrameReader } from "./frame-reader.ts";
 import {
@@ -39,9 +39,6 @@ import type {
 const DEFAULT_HEADER_LIST_BYTES = 64 * 1024;
 const DEFAULT_PING_INTERVAL_MS = 5000;
 const DEFAULT_PEER_TIMEOUT_MS = 10_000;
-
-/** How much debug data a GOAWAY has, and how much of the peer's is reported. */
-const MAX_DEBUG_BYTES = 1024;
 
 /**
  * Makes an HTTP/2 connection. The listener's onOutput() is called before this returns: what a side sends first is in the
@@ -310,7 +307,7 @@ class Connection implements Http2Connection, FramesHost {
   }
 
   onGoaway(code: number, lastStream: number, debugBytes: Uint8Array): void {
-    const debugData = new TextDecoder().decode(debugBytes.subarray(0, MAX_DEBUG_BYTES));
+    const debugData = decodeDebug(debugBytes);
     this.#goaway = { code, debugData };
     this.listener.onGoaway(code, lastStream, debugData);
     if (this.isServer) return;
@@ -397,8 +394,4 @@ class Connection implements Http2Connection, FramesHost {
       this.onListenerError(error);
     }
   }
-}
-
-function encodeDebug(text: string): Uint8Array {
-  return new TextEncoder().encode(text).subarray(0, MAX_DEBUG_BYTES);
 }

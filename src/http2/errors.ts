@@ -11,6 +11,18 @@ export class ConnectionError extends Error {
   }
 }
 
+/** How much debug data a GOAWAY has, and how much of the peer's is reported. */
+const MAX_DEBUG_BYTES = 1024;
+
+/** Returns the debug data of a GOAWAY. */
+export function encodeDebug(text: string): Uint8Array {
+  return new TextEncoder().encode(text).subarray(0, MAX_DEBUG_BYTES);
+}
+
+export function decodeDebug(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes.subarray(0, MAX_DEBUG_BYTES));
+}
+
 /** Header fields that HTTP/2 does not allow were to be sent. */
 export class InvalidFieldsError extends Error {
   constructor(reason: string) {

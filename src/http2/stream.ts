@@ -65,7 +65,7 @@ export class Stream implements Http2Stream, SendingStream {
   hasReceivedEnd = false;
   /** Undefined as long as the stream is not closed. */
   closedBy: StreamEnd | undefined = undefined;
-  /** Undefined if nobody listens (any more). */
+  /** Undefined while there is no listener, and after the stream's end. */
   listener: StreamListener | undefined = undefined;
   isLocalEnded = false;
   readonly #host: StreamHost;
@@ -278,7 +278,7 @@ export class Stream implements Http2Stream, SendingStream {
     this.close(ENDED);
   }
 
-  /** Sends WINDOW_UPDATE, if it is of so many bytes at least. */
+  /** Sends a WINDOW_UPDATE if it has at least this many bytes. */
   #extendWindow(leastBytes: number): void {
     if (this.isRemoteEnded) return;
     const bytes = this.#windowBytes - this.receiveWindow - this.unreturnedBytes;

@@ -167,7 +167,7 @@ export interface Http2Stream {
   stopReading(): void;
   /** Ends the stream now, in both directions; what waits is dropped. */
   reset(code: number): void;
-  /** The application took so many bytes of onData(): the peer may send as many more. WINDOW_UPDATEs are sent in larger steps. */
+  /** To be called with the number of bytes of onData() that the application took: the peer may send as many more. WINDOW_UPDATEs are sent in larger steps. */
   returnCredit(bytes: number): void;
   /** Sets the window that returnCredit() keeps up: larger at once, smaller as bytes come. At least 65 535. */
   setWindow(bytes: number): void;

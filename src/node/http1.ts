@@ -109,8 +109,8 @@ export function createHttp1Server(
 
 /**
  * The time in which this process has run, in milliseconds. While it does not run, because its event loop or the machine is
- * busy, it does not read what clients send: that is no fault of theirs. Whoever checks a deadline reads the clock in each
- * interval; where that is late, two intervals count.
+ * busy, it does not read what clients send: that is no fault of theirs. The code that checks a deadline reads the clock
+ * once in each interval; if a read is late, two intervals count.
  */
 class RunningClock {
   readonly #mostMs: number;

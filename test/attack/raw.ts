@@ -2,13 +2,14 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { setTimeout } from "node:timers/promises";
+import { type Frame, FrameSplitter } from "../support/frame-splitter.ts";
 import { Flag, frame, PREFACE, settings, Type } from "../support/wire.ts";
 
 const ACK = frame(Type.SETTINGS, Flag.ACK, 0);
 
 export class RawClient implements AsyncDisposable {
   readonly #socket: Socket;
-  #rest: Buffer = Buffer.alloc(0);
+  readonly #splitter = new FrameSplitter();
   /** The code of the server's GOAWAY. */
   goaway: number | undefined;
   /** How many streams the server has ended, or reset. */
@@ -29,7 +30,9 @@ export class RawClient implements AsyncDisposable {
   private constructor(socket: Socket) {
     this.#socket = socket;
     socket.on("error", () => {});
-    socket.on("data", (chunk) => this.#read(chunk));
+    socket.on("data", (chunk) => {
+      for (const frame of this.#splitter.read(chunk)) this.#take(frame);
+    });
   }
 
   static async connect(port: number, greeting: Uint8Array[] = [PREFACE, settings(), ACK]) {
@@ -79,23 +82,7 @@ export class RawClient implements AsyncDisposable {
     await closed;
   }
 
-  #read(chunk: Buffer): void {
-    const bytes = this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk;
-    let at = 0;
-    while (bytes.length - at >= 9) {
-      const end = at + 9 + bytes.readUIntBE(at, 3);
-      if (bytes.length < end) break;
-      this.#take(bytes.subarray(at, end));
-      at = end;
-    }
-    this.#rest = bytes.subarray(at);
-  }
-
-  #take(bytes: Buffer): void {
-    const type = bytes.readUInt8(3);
-    const flags = bytes.readUInt8(4);
-    const stream = bytes.readUInt32BE(5);
-    const payload = bytes.subarray(9);
+  #take({ type, flags, stream, payload }: Frame): void {
     if (type === Type.GOAWAY) this.goaway = payload.readUInt32BE(4);
     else if (type === Type.WINDOW_UPDATE) this.onWindow(stream, payload.readUInt32BE(0));
     else if (type === Type.RST_STREAM) {

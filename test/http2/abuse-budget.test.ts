@@ -1,8 +1,10 @@
 /** The budget of a connection for frames that bring nothing (src/http2/abuse.ts). */
+
 import { describe, expect, test } from "vitest";
 import { AbuseBudget, PingStrikes } from "../../src/http2/abuse.ts";
+import type { Frame } from "../support/frame-splitter.ts";
 import { data, Flag, frame, rst, settings, Type, uint32, windowUpdate } from "../support/wire.ts";
-import { Alone, FakeClock, headersOf, type RawFrame, request, response } from "./support/pair.ts";
+import { Alone, FakeClock, headersOf, request, response } from "./support/pair.ts";
 
 /** How many single units may be spent now. */
 function left(budget: AbuseBudget): number {
@@ -184,7 +186,7 @@ describe.each(Object.keys(floods))("a flood: %s", (name) => {
     const server = new Alone(options);
     server.receive(headersOf(1, request()));
     before[name]?.(server);
-    let sent: RawFrame[] = [];
+    let sent: Frame[] = [];
     let frames = 0;
     for (let n = 0; server.end === undefined; n++) {
       const next = (floods[name] as (n: number) => readonly Uint8Array[])(n);

@@ -1,8 +1,10 @@
 /** The life of a connection: its beginning, GOAWAY both ways, deadlines for the peer, its end. */
+
 import { describe, expect, test } from "vitest";
 import { createOutputBuffers } from "../../src/http2/buffers.ts";
 import { ConnectionUnusableError } from "../../src/http2/errors.ts";
 import { StreamTable } from "../../src/http2/stream-table.ts";
+import type { Frame } from "../support/frame-splitter.ts";
 import { Flag, frame, goaway, Http2Code, PREFACE, settings, Type } from "../support/wire.ts";
 import {
   Alone,
@@ -11,7 +13,6 @@ import {
   framesOf,
   headersOf,
   Pair,
-  type RawFrame,
   RecordingStream,
   request,
   response,
@@ -19,7 +20,7 @@ import {
 } from "./support/pair.ts";
 
 const NO_MORE = 2 ** 31 - 1;
-const lastIdOf = (one: RawFrame | undefined) => one?.payload.readUInt32BE(0);
+const lastIdOf = (one: Frame | undefined) => one?.payload.readUInt32BE(0);
 
 function start(role: "client" | "server", options = {}) {
   const clock = new FakeClock();
@@ -354,7 +355,7 @@ describe("the end", () => {
     let answers = 0;
     for (let n = 0; n < 2; n++) server.connection.ping(() => answers++);
     const [one, two] = server.frames();
-    const answer = (to: RawFrame | undefined) => frame(Type.PING, Flag.ACK, 0, to?.payload);
+    const answer = (to: Frame | undefined) => frame(Type.PING, Flag.ACK, 0, to?.payload);
     server.receive(answer(two), answer(two), frame(Type.PING, Flag.ACK, 0, Buffer.alloc(8)));
     expect(answers).toBe(1);
     server.connection.endOfInput();

@@ -1,9 +1,11 @@
 /** How many streams, and which header lists, an engine takes. */
-import { expect, test } from "vitest";
-import { frame, Http2Code, rst, Type } from "../support/wire.ts";
-import { Alone, headersOf, type RawFrame, request, response } from "./support/pair.ts";
 
-const resets = (frames: readonly RawFrame[]) =>
+import { expect, test } from "vitest";
+import type { Frame } from "../support/frame-splitter.ts";
+import { frame, Http2Code, rst, Type } from "../support/wire.ts";
+import { Alone, headersOf, request, response } from "./support/pair.ts";
+
+const resets = (frames: readonly Frame[]) =>
   frames
     .filter(({ type }) => type === Type.RST_STREAM)
     .map(({ stream, payload }) => [stream, payload.readUInt32BE()]);

@@ -1,13 +1,14 @@
 /** Listeners that throw, and listeners that call the engine back. */
+
 import { describe, expect, test } from "vitest";
 import type { ConnectionListener, StreamListener } from "../../src/http2/types.ts";
+import type { Frame } from "../support/frame-splitter.ts";
 import { type Header, HeaderDecoder } from "../support/hpack.ts";
 import { data, Flag, frame, goaway, rst, settings, Type, windowUpdate } from "../support/wire.ts";
 import {
   Alone,
   bytesOf,
   headersOf,
-  type RawFrame,
   type RecordingStream,
   request,
   response,
@@ -138,7 +139,7 @@ describe.each(callbacks)("%s", (name, makeScene, cause) => {
 });
 
 /** The frames of streams that are not in the order headers, data, trailers, RST_STREAM. Decodes all header blocks. */
-function misplaced(frames: readonly RawFrame[]): string[] {
+function misplaced(frames: readonly Frame[]): string[] {
   const decoder = new HeaderDecoder();
   const next = new Map<number, "headers" | "data" | "nothing">();
   return frames.flatMap(({ type, stream, flags, payload }) => {

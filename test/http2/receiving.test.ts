@@ -1,5 +1,7 @@
 /** What an engine does with received frames: windows and credit, padding, content-length, streams that are closed. */
+
 import { describe, expect, test } from "vitest";
+import type { Frame } from "../support/frame-splitter.ts";
 import {
   data,
   Flag,
@@ -11,21 +13,13 @@ import {
   uint32,
   windowUpdate,
 } from "../support/wire.ts";
-import {
-  Alone,
-  bytesOf,
-  headersOf,
-  Pair,
-  type RawFrame,
-  request,
-  response,
-} from "./support/pair.ts";
+import { Alone, bytesOf, headersOf, Pair, request, response } from "./support/pair.ts";
 
-const updates = (frames: readonly RawFrame[]) =>
+const updates = (frames: readonly Frame[]) =>
   frames
     .filter(({ type }) => type === Type.WINDOW_UPDATE)
     .map(({ stream, payload }) => [stream, payload.readUInt32BE()]);
-const resets = (frames: readonly RawFrame[]) =>
+const resets = (frames: readonly Frame[]) =>
   frames
     .filter(({ type }) => type === Type.RST_STREAM)
     .map(({ stream, payload }) => [stream, payload.readUInt32BE()]);
@@ -131,7 +125,7 @@ describe("padding", () => {
 
   test("is dropped, counts for the window, and returns its credit itself", () => {
     const { server, log, stream } = serverWithRequest();
-    const frames: RawFrame[] = [];
+    const frames: Frame[] = [];
     for (let n = 0; n < 140; n++)
       frames.push(...server.receive(padded(1, bytesOf("x".repeat(235)), 234)));
     expect(log.data).toHaveLength(140 * 235);

@@ -1,7 +1,9 @@
 /** What an engine sends when windows, or the pipe, take no more: what waits, in which order, and whose turn it is. */
+
 import { expect, test } from "vitest";
+import type { Frame } from "../support/frame-splitter.ts";
 import { Flag, settings, Type, windowUpdate } from "../support/wire.ts";
-import { Alone, bytesOf, headersOf, type RawFrame, request, response } from "./support/pair.ts";
+import { Alone, bytesOf, headersOf, request, response } from "./support/pair.ts";
 
 const INITIAL_WINDOW_SIZE = 4;
 const WIDE = 2 ** 31 - 1 - 65_535;
@@ -15,12 +17,12 @@ function serverWith(streams: number, options = {}) {
   return { server, streams: server.streams.map(({ stream }) => stream), logs: server.streams };
 }
 
-const dataOf = (frames: readonly RawFrame[]) =>
+const dataOf = (frames: readonly Frame[]) =>
   frames
     .filter(({ type }) => type === Type.DATA)
     .map(({ stream, payload }) => [stream, payload.length]);
 
-const bytesBy = (frames: readonly RawFrame[], id: number) =>
+const bytesBy = (frames: readonly Frame[], id: number) =>
   dataOf(frames).reduce((sum, [stream, bytes]) => sum + (stream === id ? (bytes as number) : 0), 0);
 
 test("write() returns true while all goes to the output, then false; onDrain() is called when nothing waits", () => {

@@ -4,6 +4,7 @@ import { connect, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { SubscribeRequestSchema } from "../../gen/example/greeter_pb.js";
+import { FrameSplitter } from "./frame-splitter.ts";
 import { request, text } from "./request.ts";
 import { end, newId, sessionPeer } from "./session-peer.ts";
 import { data, dial, envelope, Flag, type Peer, PREFACE, settings, Type } from "./wire.ts";
@@ -12,7 +13,7 @@ import { data, dial, envelope, Flag, type Peer, PREFACE, settings, Type } from "
 class Connection implements AsyncDisposable {
   readonly #socket: Socket;
   #ended = 0;
-  #rest: Buffer = Buffer.alloc(0);
+  readonly #splitter = new FrameSplitter();
   #onEnded: (() => void) | undefined;
 
   constructor(socket: Socket) {
@@ -44,17 +45,10 @@ class Connection implements AsyncDisposable {
   }
 
   #read(chunk: Buffer): void {
-    const bytes = this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk;
-    let at = 0;
-    while (bytes.length - at >= 9) {
-      const end = at + 9 + bytes.readUIntBE(at, 3);
-      if (bytes.length < end) break;
-      const type = bytes.readUInt8(at + 3);
-      const isEnd = (bytes.readUInt8(at + 4) & Flag.END_STREAM) !== 0;
+    for (const { type, flags } of this.#splitter.read(chunk)) {
+      const isEnd = (flags & Flag.END_STREAM) !== 0;
       if ((type === Type.HEADERS || type === Type.DATA) && isEnd) this.#ended++;
-      at = end;
     }
-    this.#rest = bytes.subarray(at);
     this.#onEnded?.();
   }
 }

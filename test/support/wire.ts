@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import * as tls from "node:tls";
+import { type Frame, FrameSplitter } from "./frame-splitter.ts";
 import { encodeHeaders, type Header, HeaderDecoder } from "./hpack.ts";
 
 /** Frame types of RFC 9113. */
@@ -117,13 +118,6 @@ export function messages(body: Buffer): Buffer[] {
 
 // ---- A peer.
 
-export interface Frame {
-  readonly type: number;
-  readonly flags: number;
-  readonly stream: number;
-  readonly payload: Buffer;
-}
-
 export type Fields = Readonly<Record<string, string>>;
 
 /** The bytes and frames of one stream so far. */
@@ -180,15 +174,14 @@ export class Peer implements AsyncDisposable {
   readonly #waiting = new Set<() => void>();
   readonly #windows = new Map<number, number>([[0, 65_535]]);
   #initialWindow = 65_535;
-  #skip: number;
-  #buffered: Buffer = Buffer.alloc(0);
+  readonly #splitter: FrameSplitter;
   #block: Buffer[] = [];
   #pings = 0;
 
   constructor(socket: Socket, role: "client" | "server", options: PeerOptions = {}) {
     this.socket = socket;
     this.#options = options;
-    this.#skip = role === "server" ? PREFACE.length : 0;
+    this.#splitter = new FrameSplitter(role === "server" ? PREFACE.length : 0);
     socket.setNoDelay(true);
     socket.on("error", () => {});
     this.closed = new Promise((resolve) => {
@@ -313,23 +306,10 @@ export class Peer implements AsyncDisposable {
   }
 
   #read(chunk: Buffer): void {
-    const skipped = Math.min(this.#skip, chunk.length);
-    this.#skip -= skipped;
-    let rest = Buffer.concat([this.#buffered, chunk.subarray(skipped)]);
-    while (rest.length >= 9) {
-      const end = 9 + rest.readUIntBE(0, 3);
-      if (rest.length < end) break;
-      const heard: Frame = {
-        type: rest.readUInt8(3),
-        flags: rest.readUInt8(4),
-        stream: rest.readUInt32BE(5) & WIDEST_WINDOW,
-        payload: rest.subarray(9, end),
-      };
-      rest = rest.subarray(end);
+    for (const heard of this.#splitter.read(chunk)) {
       this.frames.push(heard);
       this.#take(heard);
     }
-    this.#buffered = rest;
     this.#changed();
   }
 

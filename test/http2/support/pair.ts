@@ -12,6 +12,7 @@ import type {
   StreamEnd,
   StreamListener,
 } from "../../../src/http2/types.ts";
+import { type Frame, FrameSplitter } from "../../support/frame-splitter.ts";
 import type { Header } from "../../support/hpack.ts";
 import { Flag, frame, headers, PREFACE, settings, Type } from "../../support/wire.ts";
 
@@ -205,37 +206,20 @@ export const response = (...fields: string[]): FieldList => [
 
 export const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
 
-/** A frame as bytes say it. */
-export interface RawFrame {
-  readonly type: number;
-  readonly flags: number;
-  readonly stream: number;
-  readonly payload: Buffer;
-}
-
 /** Reads whole frames. */
-export function framesOf(bytes: Uint8Array): RawFrame[] {
-  const found: RawFrame[] = [];
-  const all = Buffer.from(bytes);
-  for (let at = 0; at < all.length; ) {
-    const end = at + 9 + all.readUIntBE(at, 3);
-    const payload = all.subarray(at + 9, end);
-    found.push({
-      type: all.readUInt8(at + 3),
-      flags: all.readUInt8(at + 4),
-      stream: all.readUInt32BE(at + 5),
-      payload,
-    });
-    at = end;
-  }
-  return found;
+export function framesOf(bytes: Uint8Array): Frame[] {
+  const splitter = new FrameSplitter();
+  const frames = splitter.read(Buffer.from(bytes));
+  if (splitter.restBytes > 0)
+    throw new Error(`${splitter.restBytes} B follow the last whole frame`);
+  return frames;
 }
 
 /** One engine, opposite to which a test writes frames. The beginning of the connection is over. */
 export class Alone extends Side {
   readonly clock: FakeClock;
   /** All frames that were sent. */
-  readonly sent: RawFrame[] = [];
+  readonly sent: Frame[] = [];
 
   constructor(options: Partial<ConnectionOptions> = {}) {
     const clock = new FakeClock();
@@ -247,13 +231,13 @@ export class Alone extends Side {
   }
 
   /** Receives frames, and returns those that are sent then. */
-  receive(...frames: readonly Uint8Array[]): RawFrame[] {
+  receive(...frames: readonly Uint8Array[]): Frame[] {
     for (const bytes of frames) this.connection.receive(bytes);
     return this.frames();
   }
 
   /** What is sent. */
-  frames(): RawFrame[] {
+  frames(): Frame[] {
     const frames = framesOf(Buffer.concat(this.take()));
     this.sent.push(...frames);
     return frames;

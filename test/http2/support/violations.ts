@@ -36,7 +36,25 @@ const bytes = (length: number) => Buffer.alloc(length);
 const open = requestFrame(1, "/endless");
 const ended = requestFrame(1, "/endless", true);
 
+/** Frames of the connection that have a wrong size. */
+const sizes = (
+  [
+    ["SETTINGS", 5],
+    ["PING", 7],
+    ["GOAWAY", 7],
+    ["WINDOW_UPDATE", 3],
+  ] as const
+).map(
+  ([type, size]): Violation => ({
+    what: `${type} of ${size} bytes`,
+    to: "both",
+    bytes: [frame(Type[type], 0, 0, bytes(size))],
+    goaway: FRAME_SIZE_ERROR,
+  }),
+);
+
 const connection: Violation[] = [
+  ...sizes,
   { what: "DATA on stream 0", to: "both", bytes: [data(0)], goaway: PROTOCOL_ERROR },
   { what: "HEADERS on stream 0", to: "both", bytes: [headers(0, [])], goaway: PROTOCOL_ERROR },
   {
@@ -57,12 +75,6 @@ const connection: Violation[] = [
     to: "both",
     bytes: [frame(Type.SETTINGS, 0, 1)],
     goaway: PROTOCOL_ERROR,
-  },
-  {
-    what: "SETTINGS of 5 bytes",
-    to: "both",
-    bytes: [frame(Type.SETTINGS, 0, 0, bytes(5))],
-    goaway: FRAME_SIZE_ERROR,
   },
   {
     what: "an acknowledgement of SETTINGS with a payload",
@@ -115,28 +127,10 @@ const connection: Violation[] = [
     goaway: PROTOCOL_ERROR,
   },
   {
-    what: "PING of 7 bytes",
-    to: "both",
-    bytes: [frame(Type.PING, 0, 0, bytes(7))],
-    goaway: FRAME_SIZE_ERROR,
-  },
-  {
     what: "GOAWAY on a stream",
     to: "both",
     bytes: [frame(Type.GOAWAY, 0, 1, bytes(8))],
     goaway: PROTOCOL_ERROR,
-  },
-  {
-    what: "GOAWAY of 7 bytes",
-    to: "both",
-    bytes: [frame(Type.GOAWAY, 0, 0, bytes(7))],
-    goaway: FRAME_SIZE_ERROR,
-  },
-  {
-    what: "WINDOW_UPDATE of 3 bytes",
-    to: "both",
-    bytes: [frame(Type.WINDOW_UPDATE, 0, 0, bytes(3))],
-    goaway: FRAME_SIZE_ERROR,
   },
   {
     what: "WINDOW_UPDATE by 0 on the connection",

@@ -1,4 +1,5 @@
 /** Reads frames by test/support: independently of the engine. */
+import { type Frame, FrameSplitter } from "../../support/frame-splitter.ts";
 import type { Header, HeaderDecoder } from "../../support/hpack.ts";
 import { Flag, PREFACE, Type } from "../../support/wire.ts";
 import type { Side } from "./transcript.ts";
@@ -17,37 +18,27 @@ export interface ReadFrame {
 /** Reads the frames of one side, from chunks of any size. */
 export class FrameSource {
   readonly #decoder: HeaderDecoder;
-  #skip: number;
-  #rest: Buffer = Buffer.alloc(0);
+  readonly #splitter: FrameSplitter;
   #block: Buffer[] = [];
   #blockEndsStream = false;
 
   constructor(from: Side, decoder: HeaderDecoder) {
-    this.#skip = from === "client" ? PREFACE.length : 0;
+    this.#splitter = new FrameSplitter(from === "client" ? PREFACE.length : 0);
     this.#decoder = decoder;
   }
 
   /** Returns the frames that are complete now. */
   read(chunk: Buffer): ReadFrame[] {
-    const skipped = Math.min(this.#skip, chunk.length);
-    this.#skip -= skipped;
-    this.#rest = Buffer.concat([this.#rest, chunk.subarray(skipped)]);
     const frames: ReadFrame[] = [];
-    while (this.#rest.length >= 9) {
-      const end = 9 + this.#rest.readUIntBE(0, 3);
-      if (this.#rest.length < end) break;
-      const read = this.#frame(this.#rest.subarray(0, end));
+    for (const frame of this.#splitter.read(chunk)) {
+      const read = this.#frame(frame);
       if (read !== undefined) frames.push(read);
-      this.#rest = this.#rest.subarray(end);
     }
     return frames;
   }
 
-  #frame(bytes: Buffer): ReadFrame | undefined {
-    const type = bytes.readUInt8(3);
-    const flags = bytes.readUInt8(4);
-    const stream = bytes.readUInt32BE(5) & 0x7fffffff;
-    let payload = bytes.subarray(9);
+  #frame({ type, flags, stream, payload: whole }: Frame): ReadFrame | undefined {
+    let payload = whole;
     if ((type === Type.DATA || type === Type.HEADERS) && flags & Flag.PADDED) {
       payload = payload.subarray(1, payload.length - payload.readUInt8(0));
     }
