@@ -60,7 +60,8 @@ export interface MessageStreamInit extends FrameRules {
  * The messages of an HTTP/2 stream in both directions: the common part of its two ends.
  *
  * What is written goes into the output of the connection immediately, as far as the windows and the pipe allow; write()
- * returns a promise while some of it waits.
+ * returns a promise while some of it waits. Small messages of a session, which pull() gets, go there together at the end of
+ * the turn.
  *
  * The peer may send again as many bytes as the application took. The bytes of an incomplete message are returned as
  * they arrive, since the application cannot take them: so a message may be larger than the window. The stream of a
