@@ -251,3 +251,29 @@ test("the error of a handler that throws because its call was cancelled is not l
   await world.server.close();
   expect(world.logged).toEqual([]);
 });
+
+test("errors of what a peer did have no stack: its frames would all be Hawser's", async () => {
+  const started = gate();
+  const cancelled = gate<unknown>();
+  await using world = await start({
+    greeter: {
+      sayHello() {
+        throw new ConnectError("no such person", Code.NotFound);
+      },
+      async *chat(_requests, { signal }) {
+        signal.addEventListener("abort", () => cancelled.open(signal.reason));
+        started.open();
+        yield* [];
+        await cancelled.opened;
+      },
+    },
+  });
+  const error = await failureOf(world.greeter.sayHello({}));
+  expect(error.stack).toBe("ConnectError: [not_found] no such person");
+  const chat = world.greeter.chat();
+  await started.opened;
+  chat.cancel();
+  const reason = (await cancelled.opened) as ConnectError;
+  expect(reason.stack).toBe("ConnectError: [canceled] the client cancelled the call");
+  expect(new ConnectError("of somebody else").stack).toContain("errors.test.ts");
+});

@@ -2,10 +2,10 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { ClientStreamListener, HeaderList, Outcome, Status } from "../call-stream.ts";
 import {
   asFailure,
-  failure,
   HEADERS_MAX_FIELDS,
   markCutOff,
   ownCopy,
+  peerFailure,
   tooManyFields,
 } from "../failure.ts";
 import { countFields, requestRefused } from "../grpc/header-limits.ts";
@@ -109,9 +109,9 @@ export class GrpcClientStream extends MessageStream implements ClientAttachment,
     if (this.isDiscarding) return;
     if (this.#status === undefined) {
       const what = `${this.#connection.name} ended the call without a gRPC status`;
-      this.#lost(failure(Code.Internal, what), false);
+      this.#lost(peerFailure(Code.Internal, what), false);
     } else if (this.#status === "ok" && this.reader.isPartial) {
-      this.#refuse(failure(Code.Internal, "protocol error: the last message was cut off"));
+      this.#refuse(peerFailure(Code.Internal, "protocol error: the last message was cut off"));
     } else this.#ended(this.#status);
   }
 
@@ -176,8 +176,11 @@ export class GrpcClientStream extends MessageStream implements ClientAttachment,
       const isTooLarge = code === ENHANCE_YOUR_CALM;
       this.#refuse(
         isTooLarge
-          ? failure(Code.ResourceExhausted, `${name} sent too many headers: ${reason}; send fewer`)
-          : failure(Code.Internal, `protocol error of ${name}: ${reason}`),
+          ? peerFailure(
+              Code.ResourceExhausted,
+              `${name} sent too many headers: ${reason}; send fewer`,
+            )
+          : peerFailure(Code.Internal, `protocol error of ${name}: ${reason}`),
       );
     } else if (lossReason !== undefined) this.#lost(ownCopy(lossReason), unprocessed);
     else this.#lost(resetMeaning(code, name), unprocessed);

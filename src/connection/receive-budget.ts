@@ -1,5 +1,5 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
-import { failure } from "../failure.ts";
+import { peerFailure } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
 
 /** The window that each stream begins with: that of HTTP/2 (RFC 9113, 6.5.2). */
@@ -275,7 +275,7 @@ export class ReceiveBudget {
 
   #error(heldBytes: number): ConnectError {
     const { of, limit } = this.#init;
-    return failure(
+    return peerFailure(
       Code.ResourceExhausted,
       `the call was ended because ${of} holds ${this.#usedBytes} B of messages that are not taken, ${heldBytes} B of them for this call: that is over ${limit}; read faster, or send less at a time`,
     );

@@ -1,5 +1,5 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
-import { failure } from "../failure.ts";
+import { peerFailure } from "../failure.ts";
 import {
   CANCEL,
   ENHANCE_YOUR_CALM,
@@ -23,5 +23,5 @@ const MEANING: Record<number, [Code, string]> = {
 /** Returns the error of a call whose stream `peer` has reset with an HTTP/2 error code. */
 export function resetMeaning(code: number, peer: string): ConnectError {
   const [status, what] = MEANING[code] ?? [Code.Internal, "broke off the call"];
-  return failure(status, `${peer} ${what} (RST_STREAM with HTTP/2 error ${code})`);
+  return peerFailure(status, `${peer} ${what} (RST_STREAM with HTTP/2 error ${code})`);
 }

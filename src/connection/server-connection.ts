@@ -1,5 +1,5 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
-import { failure, systemReason } from "../failure.ts";
+import { peerFailure, systemReason } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
 import { runtime } from "../flow/runtime.ts";
 import { HEADERS_MAX_BYTES } from "../grpc/header-limits.ts";
@@ -184,11 +184,11 @@ export class ServerConnection implements ServedConnection, ConnectionListener, P
 
   lossOf(end: StreamEnd): ConnectError {
     const { by, reason } = end;
-    if (by === "invalid") return failure(Code.Internal, `protocol error: ${reason}`);
-    if (by !== "connection") return failure(Code.Canceled, "the client cancelled the call");
+    if (by === "invalid") return peerFailure(Code.Internal, `protocol error: ${reason}`);
+    if (by !== "connection") return peerFailure(Code.Canceled, "the client cancelled the call");
     const why = this.#lossReason ?? failureReason(end, "the client");
     const lost = `the connection to the client was lost${why === undefined ? "" : ` (${why})`}`;
-    return failure(Code.Canceled, lost);
+    return peerFailure(Code.Canceled, lost);
   }
 
   afterHeaders(send: () => void): void {
@@ -222,7 +222,7 @@ export class ServerConnection implements ServedConnection, ConnectionListener, P
       return;
     }
     const what = `the call's headers are over the ${HEADERS_MAX_BYTES} B that this server takes (32 B are counted for each header): send less metadata`;
-    request.refuseCall(failure(Code.ResourceExhausted, what));
+    request.refuseCall(peerFailure(Code.ResourceExhausted, what));
   }
 
   onOutput(): void {

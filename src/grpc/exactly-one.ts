@@ -1,5 +1,5 @@
 import { Code } from "@connectrpc/connect";
-import { failure } from "../failure.ts";
+import { peerFailure } from "../failure.ts";
 
 /**
  * Reads the only request, or the only response, of a call. Throws UNIMPLEMENTED if no message came, or two (gRPC
@@ -21,5 +21,5 @@ export async function exactlyOne<T>(
 }
 
 function violation(got: string, call: string) {
-  return failure(Code.Unimplemented, `protocol error: ${call} got ${got}; it has just one`);
+  return peerFailure(Code.Unimplemented, `protocol error: ${call} got ${got}; it has just one`);
 }

@@ -4,7 +4,7 @@
  */
 import { Code } from "@connectrpc/connect";
 import type { Received } from "../call-stream.ts";
-import { failure, tooLarge } from "../failure.ts";
+import { peerFailure, tooLarge } from "../failure.ts";
 import { PREFIX_BYTES, readLength } from "../flow/length-prefix.ts";
 import { runtime } from "../flow/runtime.ts";
 
@@ -145,7 +145,7 @@ export class FrameReader {
 
   #check(flags: number, size: number): void {
     if ((flags & ~this.#allowedFlags) !== 0) {
-      throw failure(
+      throw peerFailure(
         Code.Internal,
         `protocol error: a message has the reserved flag bits 0x${flags.toString(16).padStart(2, "0")}`,
       );
@@ -153,7 +153,7 @@ export class FrameReader {
     const { readMaxBytes, controlFrames } = this.#rules;
     const isControl = controlFrames !== undefined && (flags & controlFrames.flag) !== 0;
     if (isControl && size > controlFrames.maxBytes) {
-      throw failure(
+      throw peerFailure(
         Code.InvalidArgument,
         `protocol error: a control frame of ${size} B is over ${controlFrames.maxBytes} B`,
       );

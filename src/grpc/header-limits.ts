@@ -6,7 +6,7 @@
 
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type { HeaderList } from "../call-stream.ts";
-import { failure, HEADERS_MAX_FIELDS } from "../failure.ts";
+import { failure, HEADERS_MAX_FIELDS, peerFailure } from "../failure.ts";
 
 /** HPACK adds this for each field. */
 const FIELD_BYTES = 32;
@@ -105,7 +105,7 @@ export function checkRequestHeaders(
 
 /** The error of a call that a server reset, probably because it has more headers than servers on Node accept. */
 export function requestRefused(count: number, by: string): ConnectError {
-  return failure(
+  return peerFailure(
     Code.ResourceExhausted,
     `${by} refused the call's ${count} headers (RST_STREAM with HTTP/2 error ENHANCE_YOUR_CALM): servers on Node take ${HEADERS_MAX_FIELDS}; send less metadata`,
   );

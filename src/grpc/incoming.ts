@@ -2,7 +2,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { HeaderList } from "../call-stream.ts";
 import { ENCODING, isSupported } from "../codec/compression.ts";
-import { failure, toWire } from "../failure.ts";
+import { peerFailure, toWire } from "../failure.ts";
 import { parseTimeout } from "./timeout.ts";
 
 /** The request headers of a call in two forms: by name, and as names and values in turn. */
@@ -24,7 +24,7 @@ export function readTimeout(
   try {
     const timeoutMs = parseTimeout(String(header));
     if (timeoutMs <= maxTimeoutMs) return timeoutMs;
-    return failure(
+    return peerFailure(
       Code.InvalidArgument,
       `a timeout of ${timeoutMs} ms is over maxTimeoutMs ${maxTimeoutMs}: ask for less`,
     );
@@ -46,7 +46,7 @@ export function refusalOf(
   if (timeout instanceof ConnectError) return timeout;
   const encoding = readEncoding(headers);
   if (isSupported(encoding)) return undefined;
-  return failure(
+  return peerFailure(
     Code.Unimplemented,
     `grpc-encoding "${encoding}" is not supported: use ${ENCODING} or identity`,
   );

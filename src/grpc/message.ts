@@ -7,7 +7,7 @@ import type { Compression } from "../codec/compression.ts";
 import { decode, type MessageBytes } from "../codec/decode.ts";
 import { encode } from "../codec/encode.ts";
 import { compressOnce, type SharedBytes, sharedBytesOf, trim } from "../codec/encoded-once.ts";
-import { failure, tooLarge } from "../failure.ts";
+import { failure, peerFailure, tooLarge } from "../failure.ts";
 import type { Work } from "../flow/semaphore.ts";
 import { COMPRESSED } from "./framing.ts";
 import type { BinaryOptions, MessageOptions } from "./limits.ts";
@@ -144,7 +144,7 @@ export class MessageReader<Desc extends DescMessage> {
   /** Called for each compressed message when it arrives. Throws if the stream announced no compression. */
   onCompressed(): void {
     if (this.#encoding !== undefined) return;
-    throw failure(
+    throw peerFailure(
       Code.Internal,
       "protocol error: a message is compressed, but no grpc-encoding was announced",
     );

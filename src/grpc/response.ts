@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { HeaderList } from "../call-stream.ts";
 import { isSupported } from "../codec/compression.ts";
-import { failure } from "../failure.ts";
+import { peerFailure } from "../failure.ts";
 import { isGrpc } from "./metadata.ts";
 import { codeFromHttp, readStatus } from "./status.ts";
 
@@ -21,7 +21,7 @@ export function checkResponse(
   if (status instanceof ConnectError) return status;
   const http = headers[":status"];
   if (http !== 200) {
-    return failure(
+    return peerFailure(
       codeFromHttp(http ?? 0),
       `HTTP status ${http} from ${from}, without a gRPC status`,
     );
@@ -29,17 +29,17 @@ export function checkResponse(
   if (!isGrpc(headers["content-type"])) {
     const contentType = String(headers["content-type"] ?? "");
     const grpc = contentType.startsWith("application/grpc");
-    return failure(
+    return peerFailure(
       grpc ? Code.Internal : Code.Unknown,
       `content-type "${contentType}" from ${from} is not gRPC with protobuf: is it a gRPC server?`,
     );
   }
   const encoding = headers["grpc-encoding"];
   if (!isSupported(encoding)) {
-    return failure(Code.Internal, `grpc-encoding "${encoding}" from ${from} was not asked for`);
+    return peerFailure(Code.Internal, `grpc-encoding "${encoding}" from ${from} was not asked for`);
   }
   if (ended && status === undefined) {
-    return failure(Code.Internal, `${from} ended the call without a gRPC status`);
+    return peerFailure(Code.Internal, `${from} ended the call without a gRPC status`);
   }
   return undefined;
 }

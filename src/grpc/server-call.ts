@@ -8,7 +8,7 @@ import type {
   ServerCallStream,
   ServerStreamListener,
 } from "../call-stream.ts";
-import { deadlineExceeded, failure, toWire } from "../failure.ts";
+import { deadlineExceeded, failure, peerFailure, toWire } from "../failure.ts";
 import { Inbox, type InboxSource } from "../flow/inbox.ts";
 import { leave, pump } from "../flow/pump.ts";
 import { startTimer } from "../flow/wait.ts";
@@ -161,7 +161,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   onHalfClose(isWhole: boolean): void {
     this.#hasRequest = true;
     if (isWhole) this.#inbox.close();
-    else this.#finish(failure(Code.Internal, "protocol error: the last message was cut off"));
+    else this.#finish(peerFailure(Code.Internal, "protocol error: the last message was cut off"));
   }
 
   onInvalid(error: ConnectError): void {

@@ -11,9 +11,9 @@ import {
   base64Encode,
   WireType,
 } from "@bufbuild/protobuf/wire";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, type ConnectError } from "@connectrpc/connect";
 import type { HeaderList } from "../call-stream.ts";
-import { failure, knownCode } from "../failure.ts";
+import { failure, knownCode, peerFailure } from "../failure.ts";
 import { fieldBytes, headerListBytes, TRAILERS_BYTES } from "./header-limits.ts";
 import { addMetadata, toHeaders } from "./metadata.ts";
 
@@ -145,9 +145,9 @@ export function readStatus(incoming: HeaderList): "ok" | ConnectError | undefine
   const status = incoming["grpc-status"];
   if (status === undefined) return undefined;
   if (status === "0") return "ok";
-  const error = new ConnectError(
-    messageOf(String(status), decodeMessage(String(incoming["grpc-message"] ?? ""))),
+  const error = peerFailure(
     /^\d+$/.test(String(status)) ? knownCode(Number(status)) : Code.Unknown,
+    messageOf(String(status), decodeMessage(String(incoming["grpc-message"] ?? ""))),
     toHeaders(incoming),
   );
   const details = incoming["grpc-status-details-bin"];

@@ -1,6 +1,6 @@
 /** The grpc-timeout header (gRPC PROTOCOL-HTTP2, "Timeout"): up to eight digits and a unit. */
 import { Code } from "@connectrpc/connect";
-import { failure } from "../failure.ts";
+import { peerFailure } from "../failure.ts";
 
 /** When a call must have ended, whatever the number of its attempts. */
 export interface Deadline {
@@ -21,7 +21,7 @@ const UNIT_MS: Record<string, number> = {
 export function parseTimeout(header: string): number {
   const [, digits, unit] = /^(\d{1,8})([HMSmun])$/.exec(header) ?? [];
   if (digits === undefined || unit === undefined) {
-    throw failure(
+    throw peerFailure(
       Code.InvalidArgument,
       `protocol error: grpc-timeout "${header}" is not up to eight digits and a unit of H, M, S, m, u, n`,
     );

@@ -1,7 +1,7 @@
 import { Code, type ConnectError, type MethodImplSpec } from "@connectrpc/connect";
 import type { HeaderList } from "../call-stream.ts";
 import type { ServerRequest } from "../connection/server-request.ts";
-import { failure, tooManyFields } from "../failure.ts";
+import { peerFailure, tooManyFields } from "../failure.ts";
 import { isGrpc } from "../grpc/metadata.ts";
 import { type OpenCall, ServerCall, type ServerCallOptions } from "../grpc/server-call.ts";
 import { canMove, serverClosing } from "./move-elsewhere.ts";
@@ -76,7 +76,7 @@ export function createGrpcHandler(
         return true;
       }
       if (route === undefined) {
-        request.refuseCall(failure(Code.Unimplemented, `${path} is not served here`));
+        request.refuseCall(peerFailure(Code.Unimplemented, `${path} is not served here`));
         return true;
       }
       const { spec, options } = route;

@@ -10,7 +10,7 @@ import type {
   Received,
   Status,
 } from "../call-stream.ts";
-import { asFailure, failure } from "../failure.ts";
+import { asFailure, peerFailure } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
 import type { Acknowledgements } from "./acknowledgements.ts";
 import type {
@@ -359,7 +359,7 @@ export class ClientSession
   #finish(status: Status, trailers: HeaderList): void {
     if (status === "ok") this.#giveHeaders();
     else dropOwn(status.metadata);
-    const stopped = failure(Code.FailedPrecondition, "the server has ended the call");
+    const stopped = peerFailure(Code.FailedPrecondition, "the server has ended the call");
     const error = status === "ok" ? stopped : status;
     const stream = this.#close(error);
     // The half-close confirms the end: the server then frees the session.

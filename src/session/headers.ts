@@ -1,7 +1,7 @@
 /** The headers of an attachment (session.proto, 3 and 4). */
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type { HeaderList } from "../call-stream.ts";
-import { failure } from "../failure.ts";
+import { peerFailure } from "../failure.ts";
 import type { Window } from "./session-window.ts";
 
 /** Whether a header belongs to the protocol of sessions; applications do not see those. */
@@ -126,5 +126,5 @@ function readWindow(headers: HeaderList): Window {
 function broken(name: string, value: HeaderList[string]): ConnectError {
   const what =
     value === undefined ? "is missing" : `"${String(value).slice(0, 80)}" makes no sense`;
-  return failure(Code.InvalidArgument, `protocol error: the session header ${name} ${what}`);
+  return peerFailure(Code.InvalidArgument, `protocol error: the session header ${name} ${what}`);
 }

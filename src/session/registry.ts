@@ -1,5 +1,5 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
-import { failure } from "../failure.ts";
+import { failure, peerFailure } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
 import type { ServerAttachment } from "./attachment.ts";
@@ -126,7 +126,7 @@ export class SessionRegistry implements SessionKeeper {
     if (ask.cancel) {
       entry.skipped ||= ask.attach > entry.last + 1;
       entry.session.cancel();
-      return failure(Code.Canceled, "the client cancelled the call");
+      return peerFailure(Code.Canceled, "the client cancelled the call");
     }
     const waitMs = this.#paceMs();
     if (waitMs > 0) {
@@ -154,7 +154,7 @@ export class SessionRegistry implements SessionKeeper {
       // An attachment that arrives after its cancel must not start the handler.
       const mayStart = ask.openedMs !== undefined;
       if (mayStart) this.#leaveTombstone(ask.session, openedMs, arrival.connection);
-      return failure(Code.Canceled, "the client cancelled the call");
+      return peerFailure(Code.Canceled, "the client cancelled the call");
     }
     const verdict = judgeUnknown(ask, { ...this.settings, nowMs });
     if (verdict === Reason.EXPIRED) return sessionLost(verdict, 0, LOOKS_OLD);
@@ -164,7 +164,7 @@ export class SessionRegistry implements SessionKeeper {
       return sessionLost(Reason.PROTOCOL_ERROR, 0, "it received messages before it began");
     }
     const full = this.#full(arrival.connection);
-    if (full !== undefined) return failure(Code.ResourceExhausted, full);
+    if (full !== undefined) return peerFailure(Code.ResourceExhausted, full);
     const session = arrival.create(this);
     this.#entries.set(ask.session, {
       session,
@@ -243,7 +243,7 @@ export class SessionRegistry implements SessionKeeper {
 }
 
 function resumeLater(waitMs: number): ConnectError {
-  const error = failure(
+  const error = peerFailure(
     Code.Unavailable,
     `too many sessions are resumed at once: come again in ${waitMs} ms`,
   );

@@ -8,7 +8,7 @@ import type {
   ServerCallStream,
   ServerStreamListener,
 } from "../call-stream.ts";
-import { failure } from "../failure.ts";
+import { failure, peerFailure } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
 import type { Acknowledgements } from "./acknowledgements.ts";
 import type { ServerAttachment } from "./attachment.ts";
@@ -119,7 +119,7 @@ export class ServerSession
 
   /** The client cancels the call. */
   cancel(): void {
-    this.#giveUp(true, failure(Code.Canceled, "the client cancelled the call"));
+    this.#giveUp(true, peerFailure(Code.Canceled, "the client cancelled the call"));
   }
 
   onMessage(message: Received, from: CallStream): void {
@@ -146,7 +146,7 @@ export class ServerSession
       return;
     }
     this.#lost();
-    stream.refuse(failure(Code.Unavailable, "the stream of a session was half-closed"));
+    stream.refuse(peerFailure(Code.Unavailable, "the stream of a session was half-closed"));
   }
 
   onInvalid(error: ConnectError, from: CallStream): void {
@@ -165,7 +165,7 @@ export class ServerSession
     if (stream === undefined || this.finished) return;
     this.#lost();
     stream.refuse(
-      failure(Code.Unavailable, "the connection takes no more calls: attach on another"),
+      peerFailure(Code.Unavailable, "the connection takes no more calls: attach on another"),
     );
   }
 
