@@ -29,7 +29,8 @@ function writerOf(desc: DescMessage, compressFromBytes?: number, writeMaxBytes =
       return undefined;
     },
   };
-  const options = { writeMaxBytes, compressFromBytes, compression: nodeGzip };
+  const messages = { readMaxBytes: 1, writeMaxBytes, compression: nodeGzip };
+  const options = { messages, compressFromBytes };
   return { sent, writer: new MessageWriter(desc, options, { outgoing: () => sink }) };
 }
 
@@ -53,7 +54,8 @@ test("calls learn that others send the same bytes, and the bytes have a buffer o
       return undefined;
     },
   };
-  const options = { writeMaxBytes: 1 << 20, compressFromBytes: 1000, compression: nodeGzip };
+  const messages = { readMaxBytes: 1, writeMaxBytes: 1 << 20, compression: nodeGzip };
+  const options = { messages, compressFromBytes: 1000 };
   const writer = new MessageWriter(NotificationSchema, options, { outgoing: () => sink });
   for (const content of ["to all", "a".repeat(2000)]) {
     writer.write(encodedOnce(NotificationSchema, { content }));

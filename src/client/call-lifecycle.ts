@@ -14,6 +14,13 @@ import { StallWatch, type WatchedCall } from "./stall-watch.ts";
  */
 export type CallState = "connecting" | "open" | "resuming" | "closed";
 
+const NO_LISTENERS: readonly ((state: CallState) => void)[] = [];
+
+/** What has the trailers of a call. They are read only if something asks for them: making them takes time. */
+interface WithTrailers {
+  readonly trailer: Headers;
+}
+
 /** The part of a streaming call that its CallLifecycle uses. */
 export interface LivingCall extends WatchedCall {
   /**
@@ -36,11 +43,14 @@ export class CallLifecycle {
   readonly #warnings: StallWarnings | undefined;
   readonly #options: Pick<CallOptions, "onTrailer">;
   readonly #context = runtime.currentContext();
-  readonly #ended = Promise.withResolvers<Headers>();
+  /** The promise of `trailers`; made when that is first asked for. */
+  #trailers: PromiseWithResolvers<Headers> | undefined;
+  /** What `trailers` settles with, once the call has ended. */
+  #end: { readonly answer: WithTrailers } | { readonly error: unknown } | undefined;
   #state: CallState = "connecting";
-  #listeners: readonly ((state: CallState) => void)[] = [];
-  /** The changes of the state of which the listeners are being told. */
-  readonly #changes: CallState[] = [];
+  #listeners: readonly ((state: CallState) => void)[] = NO_LISTENERS;
+  /** The changes of the state of which the listeners are being told; `undefined` if none is being told of one. */
+  #changes: CallState[] | undefined;
   /** Created when the application first does something that may stall. Most calls never need one. */
   #watch: StallWatch | undefined;
   /** Whether the loop that reads the responses has reached the end, or was left. */
@@ -55,7 +65,6 @@ export class CallLifecycle {
     this.#call = call;
     this.#warnings = warnings;
     this.#options = options;
-    handled(this.#ended.promise);
   }
 
   get state(): CallState {
@@ -91,7 +100,12 @@ export class CallLifecycle {
   /** Resolves with the trailers when all responses have been read; rejects with the error of the call. */
   get trailers(): Promise<Headers> {
     if (!this.#call.isOver) this.#watchStalls()?.onTrailersAsked();
-    return this.#ended.promise;
+    if (this.#trailers === undefined) {
+      this.#trailers = Promise.withResolvers();
+      handled(this.#trailers.promise);
+      this.#settleTrailers();
+    }
+    return this.#trailers.promise;
   }
 
   /** Asks for a warning if the application waits for a response that the server sends only after the half-close. */
@@ -144,23 +158,36 @@ export class CallLifecycle {
   }
 
   /** Ends the call when the server has sent OK and all responses were read. Throws what onTrailer throws. */
-  end(trailers: Headers): void {
+  end(answer: WithTrailers): void {
     if (this.isClosed) return;
     this.#close(undefined);
     try {
-      this.run(() => this.#options.onTrailer?.(trailers));
+      if (this.#options.onTrailer !== undefined) {
+        this.run(() => this.#options.onTrailer?.(answer.trailer));
+      }
     } catch (error) {
       const failed = asFailure(error);
-      this.#ended.reject(failed);
+      this.#settle({ error: failed });
       throw failed;
     }
-    this.#ended.resolve(trailers);
+    this.#settle({ answer });
   }
 
   fail(error: ConnectError): void {
     if (this.isClosed) return;
     this.#close(error);
-    this.#ended.reject(error);
+    this.#settle({ error });
+  }
+
+  #settle(end: { readonly answer: WithTrailers } | { readonly error: unknown }): void {
+    this.#end = end;
+    this.#settleTrailers();
+  }
+
+  #settleTrailers(): void {
+    if (this.#end === undefined) return;
+    if ("error" in this.#end) this.#trailers?.reject(this.#end.error);
+    else this.#trailers?.resolve(this.#end.answer.trailer);
   }
 
   #watchStalls(): StallWatch | undefined {
@@ -177,13 +204,17 @@ export class CallLifecycle {
   #change(state: CallState): void {
     if (this.#state === state) return;
     this.#state = state;
-    this.#changes.push(state);
-    // A listener has changed the state, by cancel(): the loop below tells all listeners, after the change before.
-    if (this.#changes.length > 1) return;
+    if (this.#changes !== undefined) {
+      // A listener has changed the state, by cancel(): the loop below tells all listeners, after the change before.
+      this.#changes.push(state);
+      return;
+    }
+    if (this.#listeners.length === 0) return;
+    this.#changes = [state];
     for (const change of this.#changes) {
       for (const listener of this.#listeners) this.#tell(listener, change);
     }
-    this.#changes.length = 0;
+    this.#changes = undefined;
   }
 
   #tell(listener: (state: CallState) => void, state: CallState): void {

@@ -7,7 +7,8 @@ import type {
 } from "@bufbuild/protobuf";
 import type { StreamResponse, Transport, UnaryResponse } from "@connectrpc/connect";
 import { deadlineExceeded, fromAbort, handled } from "../failure.ts";
-import { onAbort, startTimer } from "../flow/wait.ts";
+import { LazyAbortController } from "../flow/lazy-abort.ts";
+import { type AbortSource, onAbort, startTimer } from "../flow/wait.ts";
 import { type HeadersFunction, runHeaders } from "../grpc/call-headers.ts";
 import type { CallOptions } from "./call-options.ts";
 
@@ -24,7 +25,7 @@ export interface CallWatcher {
 /** The options of a call of any kind. */
 export interface CallInit
   extends Pick<CallOptions, "headers" | "contextValues" | "compress" | "sessions"> {
-  readonly signal: AbortSignal | undefined;
+  readonly signal: AbortSource | undefined;
   readonly timeoutMs: number | undefined;
 }
 
@@ -85,8 +86,8 @@ export function openCall<I extends DescMessage, O extends DescMessage>(
 ): Promise<StreamResponse<I, O>> {
   if (hasCallOpener(transport)) return transport.openCall(method, init);
   return openPlain(init, ({ header, timeoutMs }) => {
-    const { signal, requests, contextValues } = init;
-    return transport.stream(method, signal, timeoutMs, header, requests, contextValues);
+    const { requests, contextValues } = init;
+    return transport.stream(method, signalOf(init), timeoutMs, header, requests, contextValues);
   });
 }
 
@@ -98,9 +99,13 @@ export function openUnaryCall<I extends DescMessage, O extends DescMessage>(
 ): Promise<UnaryResponse<I, O>> {
   if (hasCallOpener(transport)) return transport.openUnaryCall(method, init);
   return openPlain(init, ({ header, timeoutMs }) => {
-    const { signal, request, contextValues } = init;
-    return transport.unary(method, signal, timeoutMs, header, request, contextValues);
+    const { request, contextValues } = init;
+    return transport.unary(method, signalOf(init), timeoutMs, header, request, contextValues);
   });
+}
+
+function signalOf({ signal }: CallInit): AbortSignal | undefined {
+  return signal instanceof LazyAbortController ? signal.signal : signal;
 }
 
 /** Calls a transport that is not Hawser's. If `headers` is a function, it runs once, before the call. */
@@ -122,7 +127,7 @@ interface PlainCallInit {
 /** Runs the function `headers` before a call; the deadline, or the caller's signal, ends the wait. */
 async function runHeadersBefore(
   headers: HeadersFunction,
-  signal: AbortSignal | undefined,
+  signal: AbortSource | undefined,
   timeoutMs: number | undefined,
 ): Promise<PlainCallInit> {
   const startedAtMs = performance.now();

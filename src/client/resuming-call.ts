@@ -192,7 +192,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
         await sleep(waitMs, signal, closingOf(this.#transport));
       }
       if (ended !== undefined) {
-        this.#lifecycle.end(ended);
+        this.#lifecycle.end({ trailer: ended });
         return undefined;
       }
       if (signal.aborted) throw signal.reason;

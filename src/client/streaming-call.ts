@@ -6,7 +6,8 @@ import type {
 } from "@bufbuild/protobuf";
 import { Code, type ConnectError, type StreamResponse, type Transport } from "@connectrpc/connect";
 import { asFailure, failure, fromAbort, handled } from "../failure.ts";
-import { type Inbound, isInbound } from "../flow/inbox.ts";
+import { type Inbound, type InboundListener, isInbound } from "../flow/inbox.ts";
+import { LazyAbortController } from "../flow/lazy-abort.ts";
 import { Queue } from "../flow/queue.ts";
 import { onAbort } from "../flow/wait.ts";
 import { exactlyOne } from "../grpc/exactly-one.ts";
@@ -77,6 +78,8 @@ export interface Duplex<Req, Res> extends Ongoing, AsyncIterable<Res> {
   closeSend(): void;
 }
 
+const NO_OPTIONS: CallOptions = {};
+
 /** The arguments of a streaming call. */
 interface StreamingCallSetup<I extends DescMessage>
   extends Partial<Pick<StreamingCallInit<I>, "requests" | "fastReconnect">> {
@@ -89,17 +92,18 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     Duplex<MessageInitShape<I>, MessageShape<O>>,
     Sink<MessageInitShape<I>, MessageShape<O>>,
     CallWatcher,
+    InboundListener,
     LivingCall
 {
-  /** "example.Greeter.Chat" */
-  readonly name: string;
   readonly isSink: boolean;
   readonly use: CallUse = { sends: 0, takenAtSend: 0, reads: 0, isWatched: false };
   loop: unknown;
-  readonly #controller = new AbortController();
+  readonly #method: DescMethodStreaming<I, O>;
+  readonly #controller = new LazyAbortController();
   readonly #queue: Queue<MessageInitShape<I>> | undefined;
   readonly #response: Promise<StreamResponse<I, O>>;
-  readonly #rejectResponse: (error: unknown) => void;
+  /** Rejects `#response`; `undefined` when that has settled. */
+  #rejectResponse: ((error: unknown) => void) | undefined;
   readonly #callerAbort: Disposable | undefined;
   readonly #lifecycle: CallLifecycle;
   #answer: StreamResponse<I, O> | undefined;
@@ -115,9 +119,9 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   constructor(
     transport: Transport,
     method: DescMethodStreaming<I, O>,
-    { requests, options = {}, fastReconnect }: StreamingCallSetup<I>,
+    { requests, options = NO_OPTIONS, fastReconnect }: StreamingCallSetup<I>,
   ) {
-    this.name = `${method.parent.typeName}.${method.name}`;
+    this.#method = method;
     this.isSink = method.methodKind === "client_streaming";
     this.#lifecycle = new CallLifecycle(this, options, warningsOf(transport));
     if (requests === undefined) this.#queue = new Queue(QUEUE_MESSAGES, () => this.#opened());
@@ -132,7 +136,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
     this.#callerAbort = onAbort(options.signal, (reason) => this.#abort(fromAbort(reason)));
     const answer = openCall(transport, method, {
       ...options,
-      signal: this.#controller.signal,
+      signal: this.#controller,
       timeoutMs: options.timeoutMs,
       requests: requests ?? (this.#queue as Queue<MessageInitShape<I>>),
       watcher: this,
@@ -144,9 +148,15 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
         // A listener of the state may have ended the call there.
         if (!this.#lifecycle.isClosed) options.onHeader?.(response.header);
         resolve(response);
+        this.#rejectResponse = undefined;
       })
       // Reached also if onHeader threw: without this the call would continue.
       .catch((error) => this.#abort(asFailure(error)));
+  }
+
+  /** "example.Greeter.Chat" */
+  get name(): string {
+    return `${this.#method.parent.typeName}.${this.#method.name}`;
   }
 
   get state(): CallState {
@@ -288,11 +298,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
       if (isInbound(response.message)) {
         // An Inbound reports its end itself; each message then costs one promise less.
         this.#inbox = response.message;
-        this.#inbox.onEnd = (error) => {
-          this.#lifecycle.onReadToEnd();
-          if (error === undefined) this.#end();
-          else this.#lifecycle.fail(asFailure(error));
-        };
+        this.#inbox.listener = this;
         this.#awaited--;
         return this.#inbox.next();
       }
@@ -303,6 +309,14 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
       }
       return this.#read(this.#messages);
     });
+  }
+
+  // InboundListener: called by the inbox.
+
+  onReadToEnd(error?: unknown): void {
+    this.#lifecycle.onReadToEnd();
+    if (error === undefined) this.#end();
+    else this.#lifecycle.fail(asFailure(error));
   }
 
   /** Reads from an iterable that is not an Inbound: its next() may throw instead of rejecting. */
@@ -332,11 +346,12 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
 
   /** Ends the call when the server has sent OK and all responses were read. */
   #end(): void {
-    this.#lifecycle.end((this.#answer as StreamResponse<I, O>).trailer);
+    this.#lifecycle.end(this.#answer as StreamResponse<I, O>);
   }
 
   #abort(error: ConnectError): void {
-    this.#rejectResponse(error);
+    this.#rejectResponse?.(error);
+    this.#rejectResponse = undefined;
     this.#controller.abort(error);
     this.#lifecycle.fail(error);
   }

@@ -29,11 +29,16 @@ type Reader<T> = (
 /** Marks an Inbound. */
 const inbound: unique symbol = Symbol("hawser: inbound");
 
+/** Listens to an Inbound. */
+export interface InboundListener {
+  /** Called when the consumer reaches the end, with the error if the end is one. The consumer gets what this throws. */
+  onReadToEnd(error?: unknown): void;
+}
+
 /** Messages that report when their consumer reaches the end, so that the caller need not check each result for it. */
 export interface Inbound<T> extends AsyncIterableIterator<T, undefined> {
   readonly [inbound]: true;
-  /** Called when the consumer reaches the end, with the error if the end is one. */
-  onEnd: ((error?: unknown) => void) | undefined;
+  listener: InboundListener | undefined;
   /** Whether the consumer waits for a message. */
   readonly isAwaited: boolean;
   /** How many messages the consumer was given. */
@@ -54,17 +59,21 @@ export class Inbox<Raw, T> implements Inbound<T> {
   readonly [inbound] = true;
   readonly #source: InboxSource<Raw, T>;
   readonly #what: string;
-  readonly #items: Raw[] = [];
+  /** Undefined until an item has waited. */
+  #items: Raw[] | undefined;
   #first = 0;
   /** How many of the last items arrived in this turn, and still share the buffer in which they arrived. */
   #sharing = 0;
   /** The reader that waits for the next message; most often the only one. */
   #reader: Reader<T> | undefined;
-  /** The readers that wait after it, in order. */
-  #readers: Reader<T>[] = [];
+  /** The readers that wait after it, in order; undefined until there is one. */
+  #readers: Reader<T>[] | undefined;
   readonly #wait = (resolve: Reader<T>): void => {
     if (this.#reader === undefined) this.#reader = resolve;
-    else this.#readers.push(resolve);
+    else {
+      this.#readers ??= [];
+      this.#readers.push(resolve);
+    }
   };
   #opening: Promise<unknown> | undefined;
   /** Whether the consumer has reached the end, or has left. */
@@ -72,8 +81,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
   /** How many messages the consumer was given. */
   taken = 0;
   #closed: { error: unknown } | undefined;
-  /** Called when the consumer reaches the end, with the error if the end is one. */
-  onEnd: ((error?: unknown) => void) | undefined;
+  listener: InboundListener | undefined;
   /** Called when the consumer waits and the inbox is empty. */
   onDry: (() => void) | undefined;
 
@@ -91,17 +99,18 @@ export class Inbox<Raw, T> implements Inbound<T> {
     }
     if (this.#reader !== undefined && this.#opening === undefined && this.#size === 0) {
       const resolve = this.#reader;
-      this.#reader = this.#readers.shift();
+      this.#reader = this.#readers?.shift();
       resolve(this.#open(raw));
       return;
     }
+    this.#items ??= [];
     this.#items.push(raw);
     if (this.#source.keep === undefined) return;
     if (this.#sharing++ === 0) runtime.afterMicrotasks(() => this.#keepWaiting());
   }
 
   #keepWaiting(): void {
-    const items = this.#items;
+    const items = this.#items ?? [];
     for (let at = items.length - this.#sharing; at < items.length; at++)
       items[at] = this.#source.keep!(items[at] as Raw, at === this.#first);
     this.#sharing = 0;
@@ -169,7 +178,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
   }
 
   get #size(): number {
-    return this.#items.length - this.#first;
+    return this.#items === undefined ? 0 : this.#items.length - this.#first;
   }
 
   #queue(): Promise<IteratorResult<T, undefined>> {
@@ -179,9 +188,9 @@ export class Inbox<Raw, T> implements Inbound<T> {
   /** Returns the readers that wait, in order. The caller must settle them. */
   #takeReaders(): Reader<T>[] {
     if (this.#reader === undefined) return [];
-    const readers = [this.#reader, ...this.#readers];
+    const readers = [this.#reader, ...(this.#readers ?? [])];
     this.#reader = undefined;
-    this.#readers = [];
+    this.#readers = undefined;
     return readers;
   }
 
@@ -196,20 +205,22 @@ export class Inbox<Raw, T> implements Inbound<T> {
   }
 
   #clear(): void {
-    const dropped = this.#items.splice(0).slice(this.#first);
+    const dropped = this.#items?.slice(this.#first);
+    this.#items = undefined;
     this.#first = 0;
     this.#sharing = 0;
-    if (this.#source.drop !== undefined) for (const raw of dropped) this.#source.drop(raw);
+    if (dropped === undefined || this.#source.drop === undefined) return;
+    for (const raw of dropped) this.#source.drop(raw);
   }
 
   #settle(resolve: Reader<T>): void {
     resolve(this.#take());
   }
 
-  /** Reports that the consumer has reached the end. The consumer gets what the listener throws. */
+  /** Reports that the consumer has reached the end. */
   #reachEnd(error?: unknown): Promise<never> | undefined {
     try {
-      this.onEnd?.(error);
+      this.listener?.onReadToEnd(error);
     } catch (thrown) {
       return Promise.reject(thrown);
     }
@@ -217,16 +228,17 @@ export class Inbox<Raw, T> implements Inbound<T> {
   }
 
   #shift(): Raw {
+    const items = this.#items as Raw[];
     const at = this.#first++;
-    const raw = this.#items[at] as Raw;
-    if (this.#first === this.#items.length) {
-      this.#items.length = 0;
+    const raw = items[at] as Raw;
+    if (this.#first === items.length) {
+      items.length = 0;
       this.#first = 0;
     } else if (this.#first >= 1024) {
-      this.#items.splice(0, this.#first);
+      items.splice(0, this.#first);
       this.#first = 0;
     } else {
-      this.#items[at] = undefined as Raw;
+      items[at] = undefined as Raw;
     }
     this.#sharing = Math.min(this.#sharing, this.#size);
     return raw;
@@ -252,7 +264,7 @@ export class Inbox<Raw, T> implements Inbound<T> {
       while (this.#reader !== undefined && this.#opening === undefined) {
         if (this.#size === 0 && this.#closed === undefined) return;
         const resolve = this.#reader;
-        this.#reader = this.#readers.shift();
+        this.#reader = this.#readers?.shift();
         this.#settle(resolve);
       }
     };

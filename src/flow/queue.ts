@@ -32,8 +32,8 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
   #first = 0;
   #writer: Writer<T> | undefined;
   #writing = false;
-  /** The calls of next() that wait, in order. */
-  readonly #readers: PromiseWithResolvers<IteratorResult<T, undefined>>[] = [];
+  /** The calls of next() that wait, in order; undefined until there is one. */
+  #readers: PromiseWithResolvers<IteratorResult<T, undefined>>[] | undefined;
   #onTake: (() => void) | undefined;
   readonly #share = new Share({ sliceMs: SLICE_MS });
   #pause: Promise<void> | undefined;
@@ -57,8 +57,9 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
    */
   push(value: T): Promise<void> {
     if (this.#failure !== undefined) return handled(Promise.reject(this.#failure.error));
-    if (this.#readers.length > 0) {
-      this.#readers.shift()?.resolve({ done: false, value });
+    const reader = this.#readers?.shift();
+    if (reader !== undefined) {
+      reader.resolve({ done: false, value });
       return DONE;
     }
     if (this.#writer !== undefined && !this.#writing && this.#size === 0) {
@@ -92,13 +93,15 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
     this.#first = 0;
     for (const { waiting } of dropped) waiting?.reject(error);
     // The error is thrown once; then the iteration has ended, as a generator's has.
-    this.#readers.shift()?.reject(error);
+    this.#readers?.shift()?.reject(error);
     this.#endReaders();
     this.#writer = undefined;
   }
 
   #endReaders(): void {
-    for (const reader of this.#readers.splice(0)) reader.resolve(END);
+    const readers = this.#readers;
+    this.#readers = undefined;
+    for (const reader of readers ?? []) reader.resolve(END);
   }
 
   /** Writes every message to `writer` from now on, the queued ones first. */
@@ -170,6 +173,7 @@ export class Queue<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
     }
     if (this.#ended) return Promise.resolve(END);
     const reader = Promise.withResolvers<IteratorResult<T, undefined>>();
+    this.#readers ??= [];
     this.#readers.push(reader);
     return reader.promise;
   }

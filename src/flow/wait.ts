@@ -1,17 +1,29 @@
+import { LazyAbortController } from "./lazy-abort.ts";
 import { unref } from "./runtime.ts";
 
+/** What ends an operation early. */
+export type AbortSource = AbortSignal | LazyAbortController;
+
+/** The end of a wait that never began. */
+const NOTHING: Disposable = { [Symbol.dispose]() {} };
+
 /**
- * Calls `listener` once when `signal` aborts, or now if it has aborted. To stop listening, dispose what this returns.
+ * Calls `listener` once when `source` aborts, or now if it has aborted. To stop listening, dispose what this returns.
  */
 export function onAbort(
-  signal: AbortSignal | undefined,
+  source: AbortSource | undefined,
   listener: (reason: unknown) => void,
 ): Disposable {
-  if (signal === undefined) return { [Symbol.dispose]() {} };
-  if (signal.aborted) {
-    listener(signal.reason);
-    return { [Symbol.dispose]() {} };
+  if (source === undefined) return NOTHING;
+  if (source.aborted) {
+    listener(source.reason);
+    return NOTHING;
   }
+  if (!(source instanceof LazyAbortController)) return listenTo(source, listener);
+  return source.listen(listener) ?? listenTo(source.signal, listener);
+}
+
+function listenTo(signal: AbortSignal, listener: (reason: unknown) => void): Disposable {
   const onAborted = () => listener(signal.reason);
   signal.addEventListener("abort", onAborted, { once: true });
   return { [Symbol.dispose]: () => signal.removeEventListener("abort", onAborted) };
@@ -26,27 +38,45 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
  * @param keepsAlive whether the timer keeps the process alive. Default: false
  */
 export function startTimer(ms: number, run: () => void, keepsAlive = false): Disposable {
-  let timer: ReturnType<typeof setTimeout>;
-  const endsAt = performance.now() + ms;
-  const arm = (rest: number) => {
-    timer = setTimeout(
-      () => {
-        const left = endsAt - performance.now();
-        if (left >= 1) arm(left);
-        else run();
-      },
-      Math.min(Math.max(rest, 0), LONGEST_TIMER_MS),
-    );
-    if (!keepsAlive) unref(timer);
-  };
-  arm(ms);
-  return { [Symbol.dispose]: () => clearTimeout(timer) };
+  return new Timer(ms, run, keepsAlive);
+}
+
+/** A class without closures: a connection has a timer as long as it is open. */
+class Timer implements Disposable {
+  readonly #run: () => void;
+  readonly #endsAt: number;
+  readonly #keepsAlive: boolean;
+  #timeout: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(ms: number, run: () => void, keepsAlive: boolean) {
+    this.#run = run;
+    this.#endsAt = performance.now() + ms;
+    this.#keepsAlive = keepsAlive;
+    this.#arm(ms);
+  }
+
+  static onTimeout(timer: Timer): void {
+    const left = timer.#endsAt - performance.now();
+    if (left >= 1) timer.#arm(left);
+    else timer.#run();
+  }
+
+  #arm(ms: number): void {
+    const waitMs = Math.min(Math.max(ms, 0), LONGEST_TIMER_MS);
+    this.#timeout = setTimeout(Timer.onTimeout, waitMs, this);
+    if (!this.#keepsAlive) unref(this.#timeout);
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timeout);
+    this.#timeout = undefined;
+  }
 }
 
 /** Waits for `ms`, or until one of the signals aborts. Unlike startTimer(), it keeps the process alive. */
 export async function sleep(
   ms: number,
-  signal: AbortSignal | undefined,
+  signal: AbortSource | undefined,
   closing?: AbortSignal,
 ): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();

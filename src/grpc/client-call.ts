@@ -1,4 +1,4 @@
-import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type {
   ClientCallListener,
@@ -8,11 +8,11 @@ import type {
   Received,
   Status,
 } from "../call-stream.ts";
-import { asFailure, deadlineExceeded, failure, fromAbort, handled, ownCopy } from "../failure.ts";
+import { asFailure, deadlineExceeded, failure, fromAbort, ownCopy } from "../failure.ts";
 import { Inbox, type InboxSource } from "../flow/inbox.ts";
 import { pump } from "../flow/pump.ts";
 import { type AsyncContext, runtime } from "../flow/runtime.ts";
-import { onAbort, startTimer } from "../flow/wait.ts";
+import { type AbortSource, onAbort, startTimer } from "../flow/wait.ts";
 import type { Pump, Writer } from "../flow/writer.ts";
 import { COMPRESSED } from "./framing.ts";
 import { KeptMessages } from "./kept-messages.ts";
@@ -31,13 +31,12 @@ const ENDED = failure(
 );
 
 /** The parameters of a call. */
-export interface ClientCallInit<I extends DescMessage, O extends DescMessage>
-  extends MessageOptions {
-  readonly input: I;
-  readonly output: O;
+export interface ClientCallInit<I extends DescMessage, O extends DescMessage> {
+  readonly method: DescMethod & { readonly input: I; readonly output: O };
+  readonly messages: MessageOptions;
   /** `timeoutMs` as the caller set it, and its end by performance.now(). */
   readonly deadline: Deadline | undefined;
-  readonly signal: AbortSignal | undefined;
+  readonly signal: AbortSource | undefined;
   /** Requests of at least this size are compressed; `undefined`: none are. */
   readonly compressFromBytes: number | undefined;
   readonly requests: AsyncIterable<MessageInitShape<I>>;
@@ -62,12 +61,11 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     InboxSource<Received, MessageShape<O>>,
     Writer<MessageInitShape<I>>
 {
-  /** Resolves when the response headers have arrived; rejects if the call ends without them. */
-  readonly answered: Promise<void>;
   /** The responses: ends at the status OK, throws at any other end. */
   readonly responses: Inbox<Received, MessageShape<O>>;
   readonly #init: ClientCallInit<I, O>;
-  readonly #answer = Promise.withResolvers<void>();
+  /** The promise of `answered`, while something waits for it. */
+  #answer: PromiseWithResolvers<void> | undefined;
   #stream: ClientCallStream | undefined;
   #writer: MessageWriter<I> | undefined;
   #reader: MessageReader<O> | undefined;
@@ -81,13 +79,14 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   #header: Headers | undefined;
   #trailer: Headers | undefined;
   #isOver = false;
+  /** Why the call has ended, if not with OK. */
+  #error: ConnectError | undefined;
   /** The context in which the call was made, while it waits for its stream. */
   #context: AsyncContext | undefined;
 
   /** @param open gives the call its stream, now or later */
   constructor(init: ClientCallInit<I, O>, open: (call: ClientCallListener) => void) {
     this.#init = init;
-    this.answered = handled(this.#answer.promise);
     this.responses = new Inbox<Received, MessageShape<O>>(this, "the responses of a call");
     const { deadline, signal } = init;
     if (deadline !== undefined) {
@@ -95,9 +94,21 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
         this.#finish(deadlineExceeded(deadline.timeoutMs), true),
       );
     }
-    this.#abort = onAbort(signal, (reason) => this.#finish(fromAbort(reason), true));
+    if (signal !== undefined) {
+      this.#abort = onAbort(signal, (reason) => this.#finish(fromAbort(reason), true));
+    }
     if (!this.#isOver) open(this);
     if (this.#writer === undefined && !this.#isOver) this.#context = runtime.currentContext();
+  }
+
+  /** Resolves when the response headers have arrived; rejects if the call ends without them. */
+  get answered(): Promise<void> {
+    if (this.committed) return Promise.resolve();
+    if (this.#isOver) {
+      return this.#error === undefined ? Promise.resolve() : Promise.reject(this.#error);
+    }
+    this.#answer ??= Promise.withResolvers();
+    return this.#answer.promise;
   }
 
   /** Whether a stream was opened. If not, nothing was sent. */
@@ -133,8 +144,8 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   }
 
   onOpen(): void {
-    const { input, requests } = this.#init;
-    this.#writer = new MessageWriter(input, this.#init, this);
+    const { method, messages, requests, compressFromBytes } = this.#init;
+    this.#writer = new MessageWriter(method.input, { messages, compressFromBytes }, this);
     const start = () => pump(requests, this);
     this.#pump = this.#context === undefined ? start() : this.#context.runInAsyncScope(start);
     this.#context = undefined;
@@ -147,8 +158,9 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#writer?.useStream(from);
     this.#head = headers;
     const encoding = headers["grpc-encoding"] as string | undefined;
-    this.#reader = new MessageReader(this.#init.output, this.#init, encoding);
-    this.#answer.resolve();
+    const { method, messages } = this.#init;
+    this.#reader = new MessageReader(method.output, messages, encoding);
+    this.#onAnswered();
   }
 
   onMessage(message: Received): void {
@@ -175,7 +187,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     if (this.#trailer !== undefined) {
       for (const [name, value] of toHeaders(trailers)) this.#trailer.append(name, value);
     }
-    if (status === "ok") this.#answer.resolve();
+    if (status === "ok") this.#onAnswered();
     this.#finish(status === "ok" ? undefined : status, false);
   }
 
@@ -217,7 +229,8 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   write(message: MessageInitShape<I>): Promise<void> | undefined {
     try {
-      return (this.#writer as MessageWriter<I>).write(message)?.catch(this.#refuse);
+      const written = (this.#writer as MessageWriter<I>).write(message);
+      return written?.catch((error) => this.#refuse(error));
     } catch (error) {
       return this.#refuse(error);
     }
@@ -236,14 +249,19 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   }
 
   /** Ends the call, and fails send(): a request cannot be sent. */
-  readonly #refuse = (error: unknown): never => {
+  #refuse(error: unknown): never {
     const refusal =
       error instanceof TypeError
         ? failure(Code.InvalidArgument, error.message, error)
         : asFailure(error);
     this.#finish(refusal, true);
     throw refusal === ENDED ? ownCopy(ENDED) : refusal;
-  };
+  }
+
+  #onAnswered(): void {
+    this.#answer?.resolve();
+    this.#answer = undefined;
+  }
 
   /** @param drop whether unread responses are dropped */
   #finish(error: ConnectError | undefined, drop: boolean): void {
@@ -251,7 +269,8 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#isOver = true;
     this.#deadline?.[Symbol.dispose]();
     this.#abort?.[Symbol.dispose]();
-    if (error !== undefined) this.#answer.reject(error);
+    this.#error = error;
+    if (error !== undefined) this.#answer?.reject(error);
     if (drop) {
       this.#reader?.drop(error);
       this.responses.fail(error);

@@ -1,5 +1,6 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { type ContextValues, createContextValues, type HandlerContext } from "@connectrpc/connect";
+import { LazyAbortController } from "../flow/lazy-abort.ts";
 import { anObject } from "../options.ts";
 import { rawToHeaders } from "./metadata.ts";
 import { type HeadersLeft, ResponseHeaders } from "./response-headers.ts";
@@ -73,7 +74,7 @@ export function createContext(
 const noTimeout = () => undefined;
 
 /** A class, with accessors on the prototype: closures for each call would be a tenth of an idle stream. */
-class Context implements CallContext {
+class Context extends LazyAbortController implements CallContext {
   readonly method: DescMethod;
   readonly #rawHeaders: readonly string[];
   #requestHeader: Headers | undefined;
@@ -81,13 +82,12 @@ class Context implements CallContext {
   #responseHeader: ResponseHeaders | HeadersLeft | undefined;
   #responseTrailer: Headers | undefined;
   #values: ContextValues | undefined;
-  #controller: AbortController | undefined;
-  #aborted: { reason: unknown } | undefined;
   readonly [sender]: HeadersSender;
   /** A function without `this`, since handlers take it out of the context. */
   readonly timeoutMs: () => number | undefined;
 
   constructor(method: DescMethod, { rawHeaders, timeoutMs }: RequestInfo, headers: HeadersSender) {
+    super();
     this.method = method;
     this.#rawHeaders = rawHeaders;
     this[sender] = headers;
@@ -134,14 +134,6 @@ class Context implements CallContext {
     return this.#values;
   }
 
-  get signal() {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      if (this.#aborted !== undefined) this.#controller.abort(this.#aborted.reason);
-    }
-    return this.#controller.signal;
-  }
-
   setHeaders() {
     return this.#responseHeader instanceof ResponseHeaders ? this.#responseHeader : undefined;
   }
@@ -153,12 +145,6 @@ class Context implements CallContext {
 
   setTrailers() {
     return this.#responseTrailer;
-  }
-
-  abort(reason: unknown) {
-    if (this.#aborted !== undefined) return;
-    this.#aborted = { reason };
-    this.#controller?.abort(reason);
   }
 
   #raw(name: string): string | undefined {

@@ -2,7 +2,7 @@ import type { Interceptor } from "@connectrpc/connect";
 import { deadlineExceeded, fromAbort, handled } from "../failure.ts";
 import { iterateIn } from "../flow/context.ts";
 import { runtime } from "../flow/runtime.ts";
-import { onAbort, startTimer } from "../flow/wait.ts";
+import { type AbortSource, onAbort, startTimer } from "../flow/wait.ts";
 import type { Deadline } from "./timeout.ts";
 
 type Next = ReturnType<Interceptor>;
@@ -41,7 +41,7 @@ export function aroundCall(interceptors: readonly Interceptor[]): Interceptor[] 
  * Limits interceptors by the deadline and the signal of their call, whatever they
  * wait for. They always get a signal.
  */
-export function intercepted(signal: AbortSignal | undefined, deadline: Deadline | undefined) {
+export function intercepted(signal: AbortSource | undefined, deadline: Deadline | undefined) {
   const controller = new AbortController();
   const cut = Promise.withResolvers<never>();
   handled(cut.promise);

@@ -3,14 +3,13 @@ import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/prot
 import { Code } from "@connectrpc/connect";
 import type { CallStream, Received } from "../call-stream.ts";
 import { NotThatMessage } from "../codec/complete.ts";
-import type { Compression } from "../codec/compression.ts";
 import { decode, type MessageBytes } from "../codec/decode.ts";
 import { encode } from "../codec/encode.ts";
 import { compressOnce, type SharedBytes, sharedBytesOf, trim } from "../codec/encoded-once.ts";
 import { failure, peerFailure, tooLarge } from "../failure.ts";
 import type { Work } from "../flow/semaphore.ts";
 import { COMPRESSED } from "./framing.ts";
-import type { BinaryOptions, MessageOptions } from "./limits.ts";
+import type { MessageOptions } from "./limits.ts";
 
 /** The call whose messages a MessageWriter writes. */
 export interface MessageSender {
@@ -19,7 +18,8 @@ export interface MessageSender {
 }
 
 /** The options of a MessageWriter. */
-export interface SendOptions extends Omit<MessageOptions, "readMaxBytes"> {
+export interface SendOptions {
+  readonly messages: MessageOptions;
   /** Messages of at least this size are compressed; `undefined`: none are. */
   readonly compressFromBytes: number | undefined;
 }
@@ -31,19 +31,15 @@ export interface SendOptions extends Omit<MessageOptions, "readMaxBytes"> {
  */
 export class MessageWriter<Desc extends DescMessage> {
   readonly #desc: Desc;
-  readonly #writeMaxBytes: number;
-  readonly #binaryOptions: BinaryOptions | undefined;
-  readonly #compression: Compression;
-  readonly #compressFromBytes: number;
+  readonly #options: MessageOptions;
+  readonly #compressFromBytes: number | undefined;
   readonly #sender: MessageSender;
   #stream: Pick<CallStream, "write"> | undefined;
 
   constructor(desc: Desc, options: SendOptions, sender: MessageSender) {
     this.#desc = desc;
-    this.#writeMaxBytes = options.writeMaxBytes;
-    this.#binaryOptions = options.binaryOptions;
-    this.#compressFromBytes = options.compressFromBytes ?? Number.POSITIVE_INFINITY;
-    this.#compression = options.compression;
+    this.#options = options.messages;
+    this.#compressFromBytes = options.compressFromBytes;
     this.#sender = sender;
   }
 
@@ -60,17 +56,18 @@ export class MessageWriter<Desc extends DescMessage> {
       payload = this.#encode(message);
       if (shared !== undefined) shared.payload = payload = trim(payload);
     }
-    if (payload.length > this.#writeMaxBytes) {
-      throw tooLarge(payload.length, "writeMaxBytes", this.#writeMaxBytes);
+    const { writeMaxBytes, compression } = this.#options;
+    if (payload.length > writeMaxBytes) {
+      throw tooLarge(payload.length, "writeMaxBytes", writeMaxBytes);
     }
-    if (payload.length < this.#compressFromBytes) {
+    if (this.#compressFromBytes === undefined || payload.length < this.#compressFromBytes) {
       this.#stream ??= this.#sender.outgoing();
       return this.#stream.write(0, payload, shared !== undefined);
     }
     const compressed =
       shared === undefined
-        ? this.#compression.compress(payload)
-        : compressOnce(shared, payload, this.#compression);
+        ? compression.compress(payload)
+        : compressOnce(shared, payload, compression);
     return compressed instanceof Promise
       ? compressed.then((bytes) => this.#writeCompressed(bytes, shared !== undefined))
       : this.#writeCompressed(compressed, shared !== undefined);
@@ -85,13 +82,13 @@ export class MessageWriter<Desc extends DescMessage> {
    * The bytes of an encodedOnce() message. They contain its unknown fields, so they are not used if those are left out.
    */
   #sharedBytesOf(message: MessageInitShape<Desc>): SharedBytes | undefined {
-    if (this.#binaryOptions?.writeUnknownFields === false) return undefined;
+    if (this.#options.binaryOptions?.writeUnknownFields === false) return undefined;
     return sharedBytesOf(this.#desc, message);
   }
 
   #encode(message: MessageInitShape<Desc>): Uint8Array {
     try {
-      return encode(this.#desc, message, this.#binaryOptions);
+      return encode(this.#desc, message, this.#options.binaryOptions);
     } catch (error) {
       if (error instanceof NotThatMessage) throw error;
       const reason = error instanceof Error ? error.message : error;
@@ -105,9 +102,7 @@ export class MessageWriter<Desc extends DescMessage> {
 /** Decompresses and decodes the messages of one direction of a call. */
 export class MessageReader<Desc extends DescMessage> {
   readonly #desc: Desc;
-  readonly #readMaxBytes: number;
-  readonly #binaryOptions: BinaryOptions | undefined;
-  readonly #compression: Compression;
+  readonly #options: MessageOptions;
   readonly #encoding: string | undefined;
   /** The message that waits for a thread to decompress it, or is being decompressed. */
   #inflating: Work<MessageShape<Desc>> | undefined;
@@ -115,9 +110,7 @@ export class MessageReader<Desc extends DescMessage> {
   /** @param encoding the grpc-encoding of the stream; with "identity" or none no message may be compressed */
   constructor(desc: Desc, options: MessageOptions, encoding: string | undefined) {
     this.#desc = desc;
-    this.#readMaxBytes = options.readMaxBytes;
-    this.#binaryOptions = options.binaryOptions;
-    this.#compression = options.compression;
+    this.#options = options;
     this.#encoding = encoding === "identity" ? undefined : encoding;
   }
 
@@ -125,9 +118,10 @@ export class MessageReader<Desc extends DescMessage> {
     const { bytes, start, end } = frame;
     if ((frame.flags & COMPRESSED) === 0) return this.#decode(frame);
     const payload = bytes.subarray(start, end);
-    const plain = this.#compression.inflateSmall(payload, this.#readMaxBytes);
+    const { compression, readMaxBytes } = this.#options;
+    const plain = compression.inflateSmall(payload, readMaxBytes);
     if (plain !== undefined) return this.#decode(whole(plain));
-    this.#inflating = this.#compression.inflate(payload, this.#readMaxBytes, (bytes) => {
+    this.#inflating = compression.inflate(payload, readMaxBytes, (bytes) => {
       // The Work would keep the message in memory until the next one.
       this.#inflating = undefined;
       return this.#decode(whole(bytes));
@@ -152,7 +146,7 @@ export class MessageReader<Desc extends DescMessage> {
 
   #decode(message: MessageBytes): MessageShape<Desc> {
     try {
-      return decode(this.#desc, message, this.#binaryOptions);
+      return decode(this.#desc, message, this.#options.binaryOptions);
     } catch (error) {
       throw failure(
         Code.Internal,

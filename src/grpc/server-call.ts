@@ -127,9 +127,8 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     if (spec.kind === "bidi_streaming") this.#inbox.onDry = () => this.#sendHeadersIfDry();
     this.#stream = open(this);
     const compressFromBytes = this.#gzip ? options.compressMinBytes : undefined;
-    const { writeMaxBytes, binaryOptions, compression } = options;
-    const limits = { writeMaxBytes, binaryOptions, compression, compressFromBytes };
-    this.#responses = new MessageWriter(spec.method.output, limits, this);
+    const sendOptions = { messages: options, compressFromBytes };
+    this.#responses = new MessageWriter(spec.method.output, sendOptions, this);
     if (timeoutMs !== undefined) {
       this.#deadline = startTimer(timeoutMs, () => this.#expire(timeoutMs));
     }

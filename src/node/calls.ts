@@ -30,7 +30,7 @@ import type { Addresses } from "../connection/addresses.ts";
 import { openCallStream } from "../connection/open-call-stream.ts";
 import { asFailure, fromAbort, ownCopy } from "../failure.ts";
 import { map, one } from "../flow/pump.ts";
-import { onAbort, sleep } from "../flow/wait.ts";
+import { type AbortSource, onAbort, sleep } from "../flow/wait.ts";
 import { CallMetadata, HeaderOptions, type HeaderValues } from "../grpc/call-metadata.ts";
 import { ClientCall } from "../grpc/client-call.ts";
 import { exactlyOne } from "../grpc/exactly-one.ts";
@@ -42,6 +42,7 @@ import type { Deadline } from "../grpc/timeout.ts";
 import { timeout } from "../options.ts";
 import type { Window } from "../session/session-window.ts";
 import { version } from "../version.ts";
+import { StreamingCallResponse, UnaryCallResponse, wholeResponse } from "./call-response.ts";
 import { nodeGzip } from "./gzip.ts";
 import type { TransportOptions } from "./transport-options.ts";
 
@@ -58,7 +59,7 @@ export interface CallsInit {
 /** A call whose headers are known. */
 interface ReadyCall {
   readonly deadline: Deadline | undefined;
-  readonly signal: AbortSignal | undefined;
+  readonly signal: AbortSource | undefined;
   readonly metadata: CallMetadata;
 }
 
@@ -116,19 +117,7 @@ export class Calls implements CallOpener {
       const metadata = new CallMetadata(headerOptions, headers, header);
       const ready = { deadline, signal, metadata, request };
       const { call, response } = await this.#single(method, ready, init);
-      return {
-        stream: false,
-        service: method.parent,
-        method,
-        message: response,
-        // Getters, because most callers never read them.
-        get header() {
-          return call.header;
-        },
-        get trailer() {
-          return call.trailer;
-        },
-      };
+      return new UnaryCallResponse(method, response, call);
     };
     const { signal, request } = init;
     if (this.#interceptors.length === 0)
@@ -136,7 +125,8 @@ export class Calls implements CallOpener {
     const linked = intercepted(signal, deadline);
     try {
       const next = intercept(
-        (request: UnaryRequest<I, O>) => send(request, request.message as MessageInitShape<I>),
+        async (request: UnaryRequest<I, O>) =>
+          wholeResponse(await send(request, request.message as MessageInitShape<I>)),
         this.#interceptors,
       );
       return await linked.race(
@@ -172,18 +162,7 @@ export class Calls implements CallOpener {
       const ready = { deadline, signal, metadata };
       const call = this.#start(method, { ready, requests, previousAttempts: 0 }, init);
       await call.answered;
-      return {
-        stream: true,
-        service: method.parent,
-        method,
-        message: call.responses,
-        get header() {
-          return call.header;
-        },
-        get trailer() {
-          return call.trailer;
-        },
-      };
+      return new StreamingCallResponse(method, call.responses, call);
     };
     const { signal, requests } = init;
     if (this.#interceptors.length === 0) {
@@ -195,7 +174,7 @@ export class Calls implements CallOpener {
         async (request: StreamRequest<I, O>): Promise<StreamResponse<I, O>> => {
           const messages = request.message as AsyncIterable<MessageInitShape<I>>;
           const response = await send(request, messages);
-          return { ...response, message: withEnd(response.message, linked.end) };
+          return { ...wholeResponse(response), message: withEnd(response.message, linked.end) };
         },
         this.#interceptors,
       );
@@ -229,7 +208,7 @@ export class Calls implements CallOpener {
    */
   async #awaitHeaders(
     pending: Promise<HeaderValues>,
-    signal: AbortSignal | undefined,
+    signal: AbortSource | undefined,
     deadline: Deadline | undefined,
   ): Promise<HeaderValues> {
     const linked = intercepted(signal, deadline);
@@ -311,9 +290,8 @@ export class Calls implements CallOpener {
       watcher,
     };
     const callInit = {
-      ...this.#messages,
-      input: method.input,
-      output: method.output,
+      method,
+      messages: this.#messages,
       deadline,
       signal,
       compressFromBytes: gzip ? compressMinBytes : undefined,

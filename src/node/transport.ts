@@ -20,6 +20,7 @@ import { realClock } from "../flow/clock.ts";
 import { limitsOf } from "../grpc/limits.ts";
 import { StallWarnings, stallWarnings } from "../observe/stalls.ts";
 import { checkOptions } from "../options.ts";
+import { wholeResponse } from "./call-response.ts";
 import { Calls } from "./calls.ts";
 import { connectBy } from "./connect.ts";
 import { outputBuffers } from "./output-buffers.ts";
@@ -71,7 +72,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     [stallWarnings]: stalls,
 
     /** Connect's Transport interface, for Connect's own clients. */
-    unary<I extends DescMessage, O extends DescMessage>(
+    async unary<I extends DescMessage, O extends DescMessage>(
       method: DescMethodUnary<I, O>,
       signal: AbortSignal | undefined,
       timeoutMs: number | undefined,
@@ -80,10 +81,10 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       contextValues?: ContextValues,
     ): Promise<UnaryResponse<I, O>> {
       const init = { signal, timeoutMs, headers, request, contextValues };
-      return calls.openUnaryCall(method, init);
+      return wholeResponse(await calls.openUnaryCall(method, init));
     },
 
-    stream<I extends DescMessage, O extends DescMessage>(
+    async stream<I extends DescMessage, O extends DescMessage>(
       method: DescMethodStreaming<I, O>,
       signal: AbortSignal | undefined,
       timeoutMs: number | undefined,
@@ -92,7 +93,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       contextValues?: ContextValues,
     ): Promise<StreamResponse<I, O>> {
       const init = { signal, timeoutMs, headers, requests, contextValues };
-      return calls.openCall(method, init);
+      return wholeResponse(await calls.openCall(method, init));
     },
 
     close,
