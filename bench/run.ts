@@ -3,6 +3,8 @@
  * npm run bench -- --quick     checks only the minimums, within a minute; exit code 1 if a row is below its minimum
  * npm run bench -- --sessions  measures the cost of sessions, ~3 minutes; exit code 1 if a bound is exceeded
  * npm run bench -- --idle      measures the memory of idle streams and connections; exit code 1 if a bound is exceeded
+ * npm run bench -- --codec     compares the codec with its fallback and with protobufjs, ~10 s; exit code 1 if a ratio
+ *                              is below its minimum
  *     --no-go                  runs as on a machine without Go
  *     --quick --against DIR    compares CPU seconds with Hawser of another checkout (with its node_modules);
  *                              5 to 15 minutes; exit code 1 if a row is over its bound
@@ -10,6 +12,7 @@
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { compareWith } from "./against.ts";
+import { measureCodecs } from "./codec.ts";
 import { full } from "./full.ts";
 import { measureIdle } from "./idle.ts";
 import { quick } from "./quick.ts";
@@ -24,6 +27,7 @@ const { values } = parseArgs({
     quick: { type: "boolean" },
     sessions: { type: "boolean" },
     idle: { type: "boolean" },
+    codec: { type: "boolean" },
     "no-go": { type: "boolean" },
     against: { type: "string" },
   },
@@ -39,6 +43,12 @@ if (values.idle) {
   for (const one of missed) console.log(`missed: ${one}`);
   console.log(JSON.stringify({ ok: missed.length === 0, bytes }));
   process.exit(missed.length === 0 ? 0 : 1);
+}
+if (values.codec) {
+  const results = measureCodecs();
+  for (const missed of results.missed) console.log(`below its minimum: ${missed}`);
+  console.log(JSON.stringify(results));
+  process.exit(results.ok ? 0 : 1);
 }
 const go = values["no-go"] ? undefined : buildGo();
 if (values.against !== undefined) {

@@ -110,7 +110,7 @@ function valuesIn(message: Fields, field: MessageField): Fields[] {
 const inherited = new WeakMap<DescMessage, boolean>();
 
 /** Whether the message, or a message within it, has a field with the name of a method of Object.prototype. */
-function hasInherited(desc: DescMessage): boolean {
+export function hasInherited(desc: DescMessage): boolean {
   let has = inherited.get(desc);
   if (has === undefined) {
     const seen = new Set<DescMessage>();

@@ -1,8 +1,16 @@
 /** Decoding of maps. */
 import { create, type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
-import { readClosed, readInt32, type SetValue } from "./decode-enum.ts";
-import { Decoder, type Fields, keepUnknown, type Read, readDelimited, tagOf } from "./decoder.ts";
+import { readInt32, readKnown, type SetValue } from "./decode-enum.ts";
+import {
+  Decoder,
+  type Fields,
+  keepUnknown,
+  type Read,
+  readDelimited,
+  skipUnknown,
+  tagOf,
+} from "./decoder.ts";
 import { ownFormOf, setOwn } from "./own-form.ts";
 import { ownBytes, readLenientString, scalars } from "./wire-input.ts";
 
@@ -12,6 +20,12 @@ type MapField = DescField & { fieldKind: "map" };
 interface MapEntry extends Fields {
   key?: unknown;
   value?: unknown;
+  /** Whether it has another field, or a value that its enum does not have. */
+  isUnknown?: boolean;
+}
+
+function markUnknown(entry: MapEntry): void {
+  entry.isUnknown = true;
 }
 
 /**
@@ -20,7 +34,10 @@ interface MapEntry extends Fields {
  */
 export function readEntry(field: MapField, decoderOf: (desc: DescMessage) => Decoder): Read {
   const { localName, number } = field;
-  const entries = new Decoder();
+  const entries = new Decoder((input, entry, tag) => {
+    skipUnknown(input, tag);
+    markUnknown(entry);
+  });
   const keyZero = String(zeroOf(field.mapKey));
   const [keyType, readKey] = scalars[field.mapKey];
   const lenient = field.mapKey === ScalarType.STRING && !field.utf8Validation;
@@ -32,14 +49,11 @@ export function readEntry(field: MapField, decoderOf: (desc: DescMessage) => Dec
   return (input, message) => {
     const start = input.at;
     const entry: MapEntry = {};
-    const keeps = input.readUnknownFields;
-    input.readUnknownFields = true;
     read(input, entry);
-    input.readUnknownFields = keeps;
-    if (entry.$unknown !== undefined) {
+    if (entry.isUnknown === true) {
+      if (!input.readUnknownFields) return;
       const data = ownBytes(input.bytes, start, input.at);
-      if (input.readUnknownFields)
-        keepUnknown(message, tagOf(number, WireType.LengthDelimited), data);
+      keepUnknown(message, tagOf(number, WireType.LengthDelimited), data);
       return;
     }
     const key = entry.key === undefined ? keyZero : String(entry.key);
@@ -75,7 +89,11 @@ function addEntryValue(
       entry.value = value;
     };
     const read: Read = (input, entry) => set(entry, readInt32(input));
-    entries.add(2, WireType.Varint, field.enum.open ? read : readClosed(2, field.enum, set));
+    entries.add(
+      2,
+      WireType.Varint,
+      field.enum.open ? read : readKnown(field.enum, set, (_, entry) => markUnknown(entry)),
+    );
     return () => first;
   }
   const [wireType, readValue] = scalars[field.scalar];
@@ -86,7 +104,8 @@ function addEntryValue(
   return () => zeroOf(field.scalar);
 }
 
-function zeroOf(scalar: ScalarType): unknown {
+/** Returns the value of a key or a value that an entry does not have. */
+export function zeroOf(scalar: ScalarType): unknown {
   switch (scalar) {
     case ScalarType.STRING:
       return "";

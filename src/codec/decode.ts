@@ -1,23 +1,13 @@
-/**
- * Decodes in place. protobuf-es' fromBinary() makes a reader, a view and a context for each message; this reads the
- * bytes of a frame where they are. The result is what fromBinary() returns. Decoding accepts what upb accepts;
- * fromBinary() differs from that (a value that overruns its message, a field with another's wire type …): test/protobuf/vectors.json
- * lists the differences.
- */
 import {
   type BinaryReadOptions,
   create,
-  type DescField,
   type DescMessage,
   type MessageShape,
-  ScalarType,
 } from "@bufbuild/protobuf";
-import { WireType } from "@bufbuild/protobuf/wire";
-import { readClosed, type SetValue } from "./decode-enum.ts";
-import { readEntry } from "./decode-map.ts";
-import { Decoder, type Fields, type Read, readDelimited, readPackedWith } from "./decoder.ts";
-import { ownFormOf } from "./own-form.ts";
-import { endOf, type ReadValue, readLenientString, scalars, type WireInput } from "./wire-input.ts";
+import { decoderOf } from "./closure-decoder.ts";
+import { type CompiledDecoder, CompiledLater, NO_GROUP } from "./compiler.ts";
+import type { Fields } from "./decoder.ts";
+import type { WireInput } from "./wire-input.ts";
 
 /** As in upb: the message itself, and 100 within it. */
 const RECURSION_LIMIT = 101;
@@ -29,20 +19,42 @@ export interface MessageBytes {
   readonly end: number;
 }
 
-/** Decodes a message. Throws an Error if upb refuses the bytes. */
+const decoders = new WeakMap<DescMessage, CompiledLater<CompiledDecoder>>();
+
+/**
+ * Decodes a message where its bytes are; protobuf-es' fromBinary() makes a reader, a view and a context for each. The
+ * result is what fromBinary() returns, but what is accepted is what upb accepts. fromBinary() differs from that (a value
+ * that overruns its message, a field with another's wire type …): test/protobuf/vectors.json lists the differences.
+ * Throws an Error if upb refuses the bytes.
+ */
 export function decode<Desc extends DescMessage>(
   desc: Desc,
-  { bytes, start, end }: MessageBytes,
+  bytes: MessageBytes,
+  options?: Partial<BinaryReadOptions>,
+): MessageShape<Desc> {
+  let decoder = decoders.get(desc);
+  if (decoder === undefined) {
+    decoder = new CompiledLater((compiler) => compiler.decoderOf(desc));
+    decoders.set(desc, decoder);
+  }
+  const { compiled } = decoder;
+  if (compiled === undefined) {
+    decoder.used();
+    return decodeByClosures(desc, bytes, options);
+  }
+  const message = compiled.create();
+  compiled.read(inputOf(bytes, options), message, NO_GROUP);
+  return message as MessageShape<Desc>;
+}
+
+/** Does the same without generated code. */
+export function decodeByClosures<Desc extends DescMessage>(
+  desc: Desc,
+  bytes: MessageBytes,
   options?: Partial<BinaryReadOptions>,
 ): MessageShape<Desc> {
   const message = create(desc);
-  input.bytes = bytes;
-  input.at = start;
-  input.end = end;
-  input.recursionLimit = options?.recursionLimit ?? RECURSION_LIMIT;
-  input.depthLeft = input.recursionLimit;
-  input.readUnknownFields = options?.readUnknownFields ?? true;
-  decoderOf(desc).read(input, byName(message));
+  decoderOf(desc).read(inputOf(bytes, options), message as Fields);
   return message;
 }
 
@@ -56,156 +68,16 @@ const input: WireInput = {
   readUnknownFields: true,
 };
 
-function byName(message: object): Fields {
-  return message as Fields;
-}
-
-const decoders = new WeakMap<DescMessage, Decoder>();
-
-function decoderOf(desc: DescMessage): Decoder {
-  const known = decoders.get(desc);
-  if (known !== undefined) return known;
-  const decoder = new Decoder();
-  // Before the fields, which may hold messages of this type themselves.
-  decoders.set(desc, decoder);
-  for (const field of desc.fields) addField(decoder, field);
-  return decoder;
-}
-
-function addField(decoder: Decoder, field: DescField): void {
-  const { localName, number, oneof } = field;
-  if (field.fieldKind === "map") {
-    decoder.add(number, WireType.LengthDelimited, readEntry(field, decoderOf));
-    return;
-  }
-  if (field.message !== undefined) {
-    const wireType = isGroup(field) ? WireType.StartGroup : WireType.LengthDelimited;
-    decoder.add(number, wireType, readMessage(field, field.message));
-    return;
-  }
-  const [wireType, readValue] = readerOf(field);
-  if (field.enum?.open === false) {
-    const read = readClosed(number, field.enum, setterOf(field));
-    decoder.add(number, WireType.Varint, read);
-    if (field.fieldKind === "list")
-      decoder.add(number, WireType.LengthDelimited, readPackedWith(read));
-  } else if (field.fieldKind === "list") {
-    decoder.add(number, wireType, (input, message) => {
-      (message[localName] as unknown[]).push(readValue(input));
-    });
-    if (wireType !== WireType.LengthDelimited) {
-      decoder.add(number, WireType.LengthDelimited, readPacked(localName, readValue));
-    }
-  } else if (oneof !== undefined) {
-    const group = oneof.localName;
-    decoder.add(number, wireType, (input, message) => {
-      message[group] = { case: localName, value: readValue(input) };
-    });
-  } else {
-    decoder.add(number, wireType, (input, message) => {
-      message[localName] = readValue(input);
-    });
-  }
-}
-
-/** Returns the reader of one value of a field, or of one item of a list. */
-function readerOf(field: DescField): readonly [WireType, ReadValue] {
-  if (field.enum !== undefined) return scalars[ScalarType.INT32];
-  const scalar = field.scalar as ScalarType;
-  const [wireType, read] = scalars[scalar];
-  if (scalar === ScalarType.STRING && !field.utf8Validation) return [wireType, readLenientString];
-  if (!("longAsString" in field && field.longAsString)) return [wireType, read];
-  return [wireType, (input) => String(read(input))];
-}
-
-function readPacked(localName: string, readValue: ReadValue): Read {
-  return (input, message) => {
-    const end = endOf(input);
-    const items = message[localName] as unknown[];
-    const outer = input.end;
-    input.end = end;
-    while (input.at < end) items.push(readValue(input));
-    input.end = outer;
-  };
-}
-
-function isGroup(field: DescField): boolean {
-  return "delimitedEncoding" in field && field.delimitedEncoding;
-}
-
-function readMessage(field: DescField, desc: DescMessage): Read {
-  const { localName, oneof, number } = field;
-  const decoder = decoderOf(desc);
-  const readInto: Read = isGroup(field)
-    ? (input, message) => decoder.readGroup(input, message, number)
-    : readDelimited(decoder);
-  const form = ownFormOf(field);
-  if (form !== undefined) {
-    const get = getterOf(field);
-    const set = setterOf(field);
-    return (input, message) => {
-      const present = get(message);
-      const child = form.begin(present);
-      readInto(input, child);
-      set(message, form.end(child, present));
-    };
-  }
-  if (field.fieldKind === "list") {
-    return (input, message) => {
-      const item = byName(create(desc));
-      (message[localName] as unknown[]).push(item);
-      readInto(input, item);
-    };
-  }
-  // If the field already has a message, the new one is merged into it.
-  if (oneof !== undefined) {
-    return (input, message) => {
-      const set = message[oneof.localName] as OneofValue;
-      if (set.case !== localName) {
-        message[oneof.localName] = { case: localName, value: create(desc) };
-      }
-      readInto(input, (message[oneof.localName] as OneofValue).value as Fields);
-    };
-  }
-  if (localName in Object.prototype) {
-    return (input, message) => {
-      message[localName] = presentIn(message, localName) ?? create(desc);
-      readInto(input, message[localName] as Fields);
-    };
-  }
-  return (input, message) => {
-    message[localName] ??= create(desc);
-    readInto(input, message[localName] as Fields);
-  };
-}
-
-interface OneofValue {
-  readonly case?: string;
-  readonly value?: unknown;
-}
-
-/** Returns a function that sets a field, or adds to it if it is a list. */
-function setterOf({ fieldKind, localName, oneof }: DescField): SetValue {
-  if (fieldKind === "list") {
-    return (message, value) => (message[localName] as unknown[]).push(value);
-  }
-  return (message, value) => {
-    if (oneof === undefined) message[localName] = value;
-    else message[oneof.localName] = { case: localName, value };
-  };
-}
-
-/** Returns a function that reads the value to merge the new one with. A list has none. */
-function getterOf({ fieldKind, localName, oneof }: DescField): (message: Fields) => unknown {
-  if (fieldKind === "list") return () => undefined;
-  if (oneof === undefined) return (message) => presentIn(message, localName);
-  return (message) => {
-    const set = message[oneof.localName] as OneofValue;
-    return set.case === localName ? set.value : undefined;
-  };
-}
-
-/** Reads a property of the message itself: a field may be named like a method that every object has. */
-function presentIn(message: Fields, localName: string): unknown {
-  return Object.hasOwn(message, localName) ? message[localName] : undefined;
+/** Sets the input to the bytes of a message. */
+export function inputOf(
+  { bytes, start, end }: MessageBytes,
+  options: Partial<BinaryReadOptions> | undefined,
+): WireInput {
+  input.bytes = bytes;
+  input.at = start;
+  input.end = end;
+  input.recursionLimit = options?.recursionLimit ?? RECURSION_LIMIT;
+  input.depthLeft = input.recursionLimit;
+  input.readUnknownFields = options?.readUnknownFields ?? true;
+  return input;
 }

@@ -8,12 +8,21 @@ export type Fields = Record<string, unknown>;
 /** Reads one field into a message. */
 export type Read = (input: WireInput, message: Fields) => void;
 
+/** Reads one field whose tag the message does not have. */
+export type ReadUnknown = (input: WireInput, message: Fields, tag: number) => void;
+
 /** Reads the fields of one type of message. */
 export class Decoder {
   /** The readers of the fields, by tag: field number and wire type. */
   readonly fields = new Map<number, Read>();
   /** The same readers, for tags of one byte. Most tags are. */
   readonly oneByteTags: (Read | undefined)[] = new Array(128).fill(undefined);
+  readonly #readUnknown: ReadUnknown;
+
+  /** @param unknown reads fields that have no reader. Default: readUnknown() */
+  constructor(unknown: ReadUnknown = readUnknown) {
+    this.#readUnknown = unknown;
+  }
 
   /** Reads up to the end of the message. */
   read(input: WireInput, message: Fields): void {
@@ -24,7 +33,7 @@ export class Decoder {
         input.at++;
         const read = this.oneByteTags[first];
         if (read !== undefined) read(input, message);
-        else readUnknown(input, message, first);
+        else this.#readUnknown(input, message, first);
       } else this.readTagged(input, message, uint32(input, "a tag"));
     }
     input.depthLeft++;
@@ -45,7 +54,7 @@ export class Decoder {
   readTagged(input: WireInput, message: Fields, tag: number): void {
     const read = this.fields.get(tag);
     if (read !== undefined) read(input, message);
-    else readUnknown(input, message, tag);
+    else this.#readUnknown(input, message, tag);
   }
 
   add(field: number, wireType: WireType, read: Read): void {
@@ -59,12 +68,17 @@ export function tagOf(number: number, wireType: WireType): number {
   return ((number << 3) | wireType) >>> 0;
 }
 
-function readUnknown(input: WireInput, message: Fields, tag: number): void {
-  if (tag >>> 3 === 0) throw new Error("a field has the number 0");
+/** Reads an unknown field, and keeps it if unknown fields are read. */
+export function readUnknown(input: WireInput, message: Fields, tag: number): void {
   const start = input.at;
+  skipUnknown(input, tag);
+  if (input.readUnknownFields) keepUnknown(message, tag, ownBytes(input.bytes, start, input.at));
+}
+
+/** Skips an unknown field, after its tag. */
+export function skipUnknown(input: WireInput, tag: number): void {
+  if (tag >>> 3 === 0) throw new Error("a field has the number 0");
   skip(input, tag);
-  if (!input.readUnknownFields) return;
-  keepUnknown(message, tag, ownBytes(input.bytes, start, input.at));
 }
 
 /**

@@ -58,6 +58,38 @@ function valueToJson({ kind }: Value): JsonValue {
   }
 }
 
+/** Makes the Struct that an object stands for, as protobuf-es does: a value that JSON does not have is left out. */
+export function jsonToStruct(json: unknown): Fields {
+  const fields: Fields = {};
+  if (typeof json === "object" && json !== null && !Array.isArray(json)) {
+    for (const [name, value] of Object.entries(json)) setOwn(fields, name, jsonToValue(value));
+  }
+  return { $typeName: "google.protobuf.Struct", fields };
+}
+
+function jsonToValue(json: unknown): Fields {
+  return { $typeName: "google.protobuf.Value", kind: kindOf(json) };
+}
+
+function kindOf(json: unknown): { case: string | undefined; value?: unknown } {
+  switch (typeof json) {
+    case "number":
+      return { case: "numberValue", value: json };
+    case "string":
+      return { case: "stringValue", value: json };
+    case "boolean":
+      return { case: "boolValue", value: json };
+    case "object": {
+      if (json === null) return { case: "nullValue", value: 0 };
+      if (!Array.isArray(json)) return { case: "structValue", value: jsonToStruct(json) };
+      const values = Array.from(json, jsonToValue);
+      return { case: "listValue", value: { $typeName: "google.protobuf.ListValue", values } };
+    }
+    default:
+      return { case: undefined };
+  }
+}
+
 /** Sets an own property of a record, even if its name is `__proto__`. */
 export function setOwn(record: Fields, name: string, value: unknown): void {
   if (name !== "__proto__") record[name] = value;

@@ -25,12 +25,14 @@ export type ReadValue = (input: WireInput) => unknown;
 
 /** Enters a message, an entry or a group. The caller raises `depthLeft` again after it. */
 export function enter(input: WireInput): void {
-  if (--input.depthLeft < 0) {
-    throw new Error(
-      `messages are nested deeper than recursionLimit ${input.recursionLimit}: ` +
-        "send flatter ones, or raise it in binaryOptions",
-    );
-  }
+  if (--input.depthLeft < 0) throw tooDeep(input);
+}
+
+export function tooDeep({ recursionLimit }: WireInput): Error {
+  return new Error(
+    `messages are nested deeper than recursionLimit ${recursionLimit}: ` +
+      "send flatter ones, or raise it in binaryOptions",
+  );
 }
 
 /** Reads a length; returns where the bytes that it announces end. */
@@ -62,7 +64,7 @@ export function uint32(input: WireInput, what: "a tag" | "a length"): number {
 export function skip(input: WireInput, tag: number): void {
   switch (tag & 7) {
     case WireType.Varint:
-      varint(input);
+      readVarint(input);
       return;
     case WireType.Bit64:
       skipFixed(input, 8);
@@ -99,22 +101,22 @@ function cutOff(): Error {
 }
 
 /** The high 32 bits of the varint that was read. */
-let high = 0;
+export let varintHigh = 0;
 
-/** Reads a varint. Returns its low 32 bits as a signed number, and sets `high`. Drops bits above the 64th. */
-function varint(input: WireInput): number {
+/** Reads a varint. Returns its low 32 bits as a signed number, and sets `varintHigh`. Drops bits above the 64th. */
+export function readVarint(input: WireInput): number {
   const { bytes } = input;
   const stop = Math.min(input.end, input.at + 10);
   let low = 0;
-  high = 0;
+  varintHigh = 0;
   for (let at = input.at, shift = 0; at < stop; at++, shift += 7) {
     const byte = bytes[at] as number;
     const bits = byte & 0x7f;
     if (shift < 28) low |= bits << shift;
     else if (shift === 28) {
       low |= bits << 28;
-      high = bits >>> 4;
-    } else high |= bits << (shift - 32);
+      varintHigh = bits >>> 4;
+    } else varintHigh |= bits << (shift - 32);
     if (byte < 0x80) {
       input.at = at + 1;
       return low;
@@ -123,7 +125,7 @@ function varint(input: WireInput): number {
   throw stop < input.end ? new Error("a varint has more than 10 bytes") : cutOff();
 }
 
-const toBigInt = (low: number) => (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
+const toBigInt = (low: number) => (BigInt(varintHigh >>> 0) << 32n) | BigInt(low >>> 0);
 
 const scratch = new DataView(new ArrayBuffer(8));
 
@@ -137,7 +139,7 @@ function fixed<T>(size: 4 | 8, get: (view: DataView) => T): ReadValue {
 }
 
 function varintOf<T>(make: (low: number) => T): ReadValue {
-  return (input) => make(varint(input));
+  return (input) => make(readVarint(input));
 }
 
 function bytesOf(input: WireInput): Uint8Array {
@@ -157,29 +159,37 @@ export function ownBytes(bytes: Uint8Array, start: number, end: number): Uint8Ar
   return view.length * 4 < view.buffer.byteLength ? view.slice() : view;
 }
 
-const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
+/** Decodes UTF-8, or throws if it is not valid. */
+export type Utf8 = TextDecoder;
+
+export const strictUtf8: Utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+export const lenientUtf8: Utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Up to this length, checking whether a string is ASCII is cheaper than the TextDecoder. */
 const SHORT_BYTES = 64;
 
-function stringBy(decoder: TextDecoder): (input: WireInput) => string {
+function stringBy(utf8: Utf8): (input: WireInput) => string {
   return (input) => {
-    const { bytes } = input;
     const end = endOf(input);
-    const { at } = input;
+    const { bytes, at: from } = input;
     input.at = end;
-    if (end - at <= SHORT_BYTES && isAscii(bytes, at, end)) {
-      return runtime.asciiText(bytes, at, end);
-    }
-    try {
-      return end - at <= PIECE_BYTES
-        ? decoder.decode(bytes.subarray(at, end))
-        : inPieces(decoder, bytes, { from: at, end });
-    } catch {
-      throw new Error(`a string of ${end - at} B is not valid UTF-8`);
-    }
+    return asciiOrDecoded(utf8, bytes, { from, end });
   };
+}
+
+/** Returns the text of bytes. */
+export function asciiOrDecoded(utf8: Utf8, bytes: Uint8Array, range: Range): string {
+  const { from, end } = range;
+  if (end - from <= SHORT_BYTES && isAscii(bytes, from, end)) {
+    return runtime.asciiText(bytes, from, end);
+  }
+  try {
+    return end - from <= PIECE_BYTES
+      ? utf8.decode(bytes.subarray(from, end))
+      : inPieces(utf8, bytes, range);
+  } catch {
+    throw new Error(`a string of ${end - from} B is not valid UTF-8`);
+  }
 }
 
 /**
@@ -188,16 +198,17 @@ function stringBy(decoder: TextDecoder): (input: WireInput) => string {
  */
 const PIECE_BYTES = 1_000_000;
 
-interface Range {
+/** The bytes from `from` up to `end`. */
+export interface Range {
   readonly from: number;
   readonly end: number;
 }
 
-function inPieces(decoder: TextDecoder, bytes: Uint8Array, { from, end }: Range): string {
+function inPieces(utf8: Utf8, bytes: Uint8Array, { from, end }: Range): string {
   let text = "";
   for (let at = from; at < end; ) {
     const to = characterAt(bytes, Math.min(at + PIECE_BYTES, end), end);
-    text += decoder.decode(bytes.subarray(at, to));
+    text += utf8.decode(bytes.subarray(at, to));
     at = to;
   }
   return text;
@@ -221,13 +232,13 @@ function isAscii(bytes: Uint8Array, from: number, to: number): boolean {
 }
 
 /** Reads a string of proto2: invalid UTF-8 becomes U+FFFD. */
-export const readLenientString: ReadValue = stringBy(lenient);
+export const readLenientString: ReadValue = stringBy(lenientUtf8);
 
 /** The wire type of each scalar type, and the reader of its values. */
 export const scalars: Record<ScalarType, readonly [WireType, ReadValue]> = {
-  [ScalarType.STRING]: [WireType.LengthDelimited, stringBy(strict)],
+  [ScalarType.STRING]: [WireType.LengthDelimited, stringBy(strictUtf8)],
   [ScalarType.BYTES]: [WireType.LengthDelimited, bytesOf],
-  [ScalarType.BOOL]: [WireType.Varint, varintOf((low) => low !== 0 || high !== 0)],
+  [ScalarType.BOOL]: [WireType.Varint, varintOf((low) => low !== 0 || varintHigh !== 0)],
   [ScalarType.INT32]: [WireType.Varint, varintOf((low) => low)],
   [ScalarType.UINT32]: [WireType.Varint, varintOf((low) => low >>> 0)],
   [ScalarType.SINT32]: [WireType.Varint, varintOf((low) => (low >>> 1) ^ -(low & 1))],

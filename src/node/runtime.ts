@@ -1,4 +1,6 @@
 import { AsyncResource } from "node:async_hooks";
+import { compiledCodecs } from "../codec/compiled/compiled-codecs.ts";
+import { setCodecCompiler } from "../codec/compiler.ts";
 import { setRuntime } from "../flow/runtime.ts";
 
 const { latin1Slice } = Buffer.prototype;
@@ -15,3 +17,4 @@ setRuntime({
   // A TextDecoder takes several times as long for a few bytes.
   asciiText: (bytes, start, end) => latin1Slice.call(bytes, start, end),
 });
+setCodecCompiler(compiledCodecs);

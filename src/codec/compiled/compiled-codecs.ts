@@ -1,0 +1,128 @@
+/**
+ * Compiles codecs: for each type of message one function that encodes and one that decodes, in straight lines, from the
+ * descriptor. A type within another one is compiled at its first use. Only programs that may generate code import this.
+ */
+import { create, type DescMessage } from "@bufbuild/protobuf";
+import { decoderOf } from "../closure-decoder.ts";
+import { encodeByClosures, needsLibrary } from "../closure-encoder.ts";
+import type { CodecCompiler, CompiledDecoder } from "../compiler.ts";
+import { hasInherited } from "../complete.ts";
+import type { Fields } from "../decoder.ts";
+import { decoderSource } from "./decoder-source.ts";
+import { encoderSource, type MessageWriter } from "./encoder-source.ts";
+import { Output } from "./output.ts";
+import type { Source } from "./source.ts";
+
+/**
+ * The limit of a generated function, in characters: V8 does not optimize functions of more than 60 KiB of bytecode, and
+ * a type must not take much memory.
+ */
+const MAX_LENGTH = 64 * 1024;
+
+/** Whether the engine has refused to generate code: it will not do it later either. */
+let isForbidden = false;
+
+/** Compiles a text. Returns `undefined` if there is none, or code must not be generated in this program. */
+function compile<Compiled>(generate: () => Source | undefined): Compiled | undefined {
+  if (isForbidden) return undefined;
+  try {
+    return generate()?.compile() as Compiled | undefined;
+  } catch (error) {
+    if (!(error instanceof EvalError)) throw error;
+    isForbidden = true;
+    return undefined;
+  }
+}
+
+/** The decoder of a type, which is compiled at its first use. */
+class LazyDecoder implements CompiledDecoder {
+  create: CompiledDecoder["create"];
+  read: CompiledDecoder["read"];
+
+  constructor(desc: DescMessage) {
+    const become = () => {
+      const compiled = compile<CompiledDecoder>(() => decoderSource(desc, decoderFor, MAX_LENGTH));
+      const { create, read } = compiled ?? closuresOf(desc);
+      this.create = create;
+      this.read = read;
+    };
+    this.create = () => {
+      become();
+      return this.create();
+    };
+    this.read = (input, message, endTag) => {
+      become();
+      this.read(input, message, endTag);
+    };
+  }
+}
+
+function closuresOf(desc: DescMessage): CompiledDecoder {
+  return {
+    create: () => create(desc) as Fields,
+    read: (input, message, endTag) => {
+      if (endTag < 0) decoderOf(desc).read(input, message);
+      else decoderOf(desc).readGroup(input, message, endTag >>> 3);
+    },
+  };
+}
+
+const decoders = new WeakMap<DescMessage, LazyDecoder>();
+
+function decoderFor(desc: DescMessage): LazyDecoder {
+  let decoder = decoders.get(desc);
+  if (decoder === undefined) {
+    decoder = new LazyDecoder(desc);
+    decoders.set(desc, decoder);
+  }
+  return decoder;
+}
+
+/** The writer of a type, which is compiled at its first use. */
+class LazyWriter implements MessageWriter {
+  write: MessageWriter["write"];
+
+  constructor(desc: DescMessage) {
+    this.write = (output, message) => {
+      const compiled = compile<MessageWriter>(() => encoderSource(desc, writerFor, MAX_LENGTH));
+      this.write = compiled?.write ?? writeByClosures(desc);
+      this.write(output, message);
+    };
+  }
+}
+
+function writeByClosures(desc: DescMessage): MessageWriter["write"] {
+  return (output, message) => output.raw(encodeByClosures(desc, message, output.options));
+}
+
+const writers = new WeakMap<DescMessage, LazyWriter>();
+
+function writerFor(desc: DescMessage): LazyWriter {
+  let writer = writers.get(desc);
+  if (writer === undefined) {
+    writer = new LazyWriter(desc);
+    writers.set(desc, writer);
+  }
+  return writer;
+}
+
+/** Encoding is synchronous, so one output is enough. */
+const output = new Output();
+
+export const compiledCodecs: CodecCompiler = {
+  encoderOf(desc) {
+    // complete() has rules of its own for such names.
+    if (isForbidden || hasInherited(desc)) return undefined;
+    const isStrict = needsLibrary(desc);
+    const writer = writerFor(desc);
+    return (message, options) => {
+      output.begin(isStrict, options);
+      writer.write(output, message);
+      return output.finish();
+    };
+  },
+  decoderOf(desc) {
+    if (isForbidden || hasInherited(desc)) return undefined;
+    return decoderFor(desc);
+  },
+};

@@ -1,0 +1,265 @@
+/**
+ * Generates encoders. The generated code writes the valid values of a type; for any other value it throws FOR_LIBRARY,
+ * and the library encodes the whole message, or says what is wrong with it.
+ */
+import { create, type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
+import { WireType } from "@bufbuild/protobuf/wire";
+import { isGroup } from "../closure-decoder.ts";
+import { type Fields, tagOf } from "../decoder.ts";
+import { jsonToStruct, ownFormOf } from "../own-form.ts";
+import { addScalar, keyOf, leftOut, sizeOf, wireTypeOf } from "./encoder-scalars.ts";
+import { FOR_LIBRARY, type Output } from "./output.ts";
+import { property, Source, text } from "./source.ts";
+
+/** Encodes the messages of one type into an output. */
+export interface MessageWriter {
+  write(output: Output, message: Fields): void;
+}
+
+/** Returns the writer of the messages within a message. It may be one that is compiled later. */
+export type WriterOf = (desc: DescMessage) => MessageWriter;
+
+const IMPLICIT = 2;
+const LEGACY_REQUIRED = 3;
+
+/** Generates the encoder of a type. Returns `undefined` if the text becomes longer than `maxLength`. */
+export function encoderSource(
+  desc: DescMessage,
+  writerOf: WriterOf,
+  maxLength: number,
+): Source | undefined {
+  const source = new Source();
+  source.add(
+    "return {",
+    "write(output, message) {",
+    "const type = message.$typeName;",
+    `if (type !== undefined && type !== ${text(desc.typeName)}) throw ${source.constant(FOR_LIBRARY)};`,
+    "let bytes = output.bytes, at = output.at, value, n = 0, k = 0;",
+    ...desc.oneofs.map(
+      ({ localName }, at) => `const one${at} = ${property("message", localName)};`,
+    ),
+  );
+  for (const at of desc.oneofs.keys()) {
+    source.add(`if (one${at} == null) { ${refuseIfStrict(source)} }`);
+  }
+  // The defaults of fields with presence are on a prototype there.
+  const hasDefaults = Object.getPrototypeOf(create(desc)) !== Object.prototype;
+  const fields = [...desc.fields].sort((a, b) => a.number - b.number);
+  for (const field of fields) {
+    if (source.length > maxLength) return undefined;
+    addField(source, field, { writerOf, hasDefaults });
+  }
+  source.add(
+    "output.at = at;",
+    "value = message.$unknown;",
+    "if (value !== undefined) {",
+    `if (type === undefined) throw ${source.constant(FOR_LIBRARY)};`,
+    "output.unknown(value);",
+    "}",
+    "}",
+    "};",
+  );
+  return source;
+}
+
+interface Context {
+  readonly writerOf: WriterOf;
+  readonly hasDefaults: boolean;
+}
+
+/** toBinary() refuses properties of complete messages that the closures take as not set. */
+function refuseIfStrict(source: Source): string {
+  return `if (type !== undefined && output.isStrict) throw ${source.constant(FOR_LIBRARY)};`;
+}
+
+function addField(source: Source, field: DescField, context: Context): void {
+  const { localName, oneof } = field;
+  if (oneof !== undefined) {
+    const one = `one${field.parent.oneofs.indexOf(oneof)}`;
+    source.add(
+      `if (${one} != null && ${one}.case === ${text(localName)}) {`,
+      `value = ${one}.value;`,
+    );
+    addValue(source, field, context);
+    source.add("}");
+    return;
+  }
+  source.add(`value = ${property("message", localName)};`);
+  if (field.fieldKind === "list" || field.fieldKind === "map") {
+    source.add("if (value !== undefined && value !== null) {");
+    if (field.fieldKind === "list") addList(source, field, context);
+    else addMap(source, field, context);
+    source.add(`} else { ${refuseIfStrict(source)} }`);
+    return;
+  }
+  const { presence } = field;
+  if (presence === IMPLICIT) {
+    source.add(`if (value === undefined || value === null) { ${refuseIfStrict(source)} }`);
+    source.add(`else if (!(${leftOut(source, field)})) {`);
+    addValue(source, field, context);
+    source.add("}");
+    return;
+  }
+  const isOwn = context.hasDefaults
+    ? ` && (type === undefined || Object.hasOwn(message, ${text(localName)}))`
+    : "";
+  source.add(
+    `if (value === null) { ${refuseIfStrict(source)} }`,
+    `if (value !== undefined && value !== null${isOwn}) {`,
+  );
+  addValue(source, field, context);
+  source.add("}");
+  // The library names the field that is missing.
+  if (presence === LEGACY_REQUIRED) source.add(`else throw ${source.constant(FOR_LIBRARY)};`);
+}
+
+/** Returns the statement that makes the buffer large enough for `size` more bytes. */
+function ensure(size: string | number): string {
+  return (
+    `if (at + ${size} > bytes.length) ` +
+    `{ output.at = at; output.grow(${size}); bytes = output.bytes; }`
+  );
+}
+
+/** Returns the statements that write a tag, whose bytes must fit. */
+export function writeTag(number: number, wireType: WireType): string {
+  const parts: string[] = [];
+  let rest = tagOf(number, wireType);
+  while (rest > 0x7f) {
+    parts.push(`bytes[at++] = ${(rest & 0x7f) | 0x80};`);
+    rest >>>= 7;
+  }
+  parts.push(`bytes[at++] = ${rest};`);
+  return parts.join(" ");
+}
+
+/** The length of the longest tag. */
+const TAG_BYTES = 5;
+
+/** Adds code that writes `value`, which is set, with its tag. */
+function addValue(source: Source, field: DescField, context: Context): void {
+  if (field.message !== undefined) {
+    addMessage(source, field, { ...context, number: field.number });
+    return;
+  }
+  const scalar = scalarOf(field);
+  source.add(ensure(TAG_BYTES + sizeOf(scalar)), writeTag(field.number, wireTypeOf(scalar)));
+  const asText = "longAsString" in field && field.longAsString;
+  addScalar(source, scalar, asText);
+}
+
+function scalarOf(field: DescField): ScalarType {
+  return field.enum !== undefined ? ScalarType.INT32 : (field.scalar as ScalarType);
+}
+
+interface MessageContext extends Context {
+  /** The number of the field, or of the value in an entry of a map. */
+  readonly number: number;
+}
+
+/** Adds code that writes the message `value` with its tag. */
+function addMessage(source: Source, field: DescField, { writerOf, number }: MessageContext): void {
+  const desc = field.message as DescMessage;
+  const writer = source.constant(writerOf(desc));
+  const form = ownFormOf(field);
+  if (form !== undefined) {
+    const toMessage =
+      desc.typeName === "google.protobuf.Struct"
+        ? (value: unknown) => jsonToStruct(value)
+        : (value: unknown) => ({ $typeName: desc.typeName, value });
+    source.add(`value = ${source.constant(toMessage)}(value);`);
+  } else {
+    source.add(
+      `if (typeof value !== "object" || value === null) throw ${source.constant(FOR_LIBRARY)};`,
+      "if (output.isStrict) output.checkChild(value, type);",
+    );
+  }
+  if (isGroup(field)) {
+    source.add(
+      ensure(TAG_BYTES),
+      writeTag(number, WireType.StartGroup),
+      "output.at = at;",
+      `${writer}.write(output, value);`,
+      "at = output.at; bytes = output.bytes;",
+      ensure(TAG_BYTES),
+      writeTag(number, WireType.EndGroup),
+    );
+    return;
+  }
+  source.add(ensure(TAG_BYTES + 1), writeTag(number, WireType.LengthDelimited));
+  addDelimited(source, [`${writer}.write(output, value);`]);
+}
+
+/** Adds code that writes a length, and what statements write into the output after `at` was set in it. */
+function addDelimited(source: Source, statements: readonly string[]): void {
+  source.add(
+    "{",
+    "const from = at + 1;",
+    "output.at = from;",
+    ...statements,
+    "output.join(from);",
+    "at = output.at; bytes = output.bytes;",
+    "}",
+  );
+}
+
+function addList(source: Source, field: DescField & { fieldKind: "list" }, context: Context): void {
+  source.add(
+    `if (!Array.isArray(value)) throw ${source.constant(FOR_LIBRARY)};`,
+    "const items = value;",
+  );
+  if (!field.packed) {
+    source.add("for (let i = 0; i < items.length; i++) {", "value = items[i];");
+    addValue(source, field, context);
+    source.add("}");
+    return;
+  }
+  const scalar = scalarOf(field);
+  source.add(
+    "if (items.length > 0) {",
+    ensure(TAG_BYTES + 1),
+    writeTag(field.number, WireType.LengthDelimited),
+    "const from = ++at;",
+    "for (let i = 0; i < items.length; i++) {",
+    "value = items[i];",
+    ensure(sizeOf(scalar)),
+  );
+  addScalar(source, scalar, field.listKind === "scalar" && field.longAsString);
+  source.add(
+    "}",
+    "output.at = at;",
+    "output.join(from);",
+    "at = output.at; bytes = output.bytes;",
+    "}",
+  );
+}
+
+function addMap(source: Source, field: DescField & { fieldKind: "map" }, context: Context): void {
+  const forLibrary = source.constant(FOR_LIBRARY);
+  const key = field.mapKey;
+  source.add(
+    `if (typeof value !== "object" || Array.isArray(value)) throw ${forLibrary};`,
+    "const entries = value;",
+    "for (const name of Object.keys(entries)) {",
+    ensure(2 * TAG_BYTES + 1 + sizeOf(key)),
+    writeTag(field.number, WireType.LengthDelimited),
+    "const entry = ++at;",
+    writeTag(1, wireTypeOf(key)),
+    `value = ${source.constant(keyOf(key))}(name);`,
+  );
+  addScalar(source, key, false);
+  source.add("value = entries[name];");
+  if (field.mapKind === "message") {
+    addMessage(source, field, { ...context, number: 2 });
+  } else {
+    const scalar = scalarOf(field);
+    source.add(ensure(TAG_BYTES + sizeOf(scalar)), writeTag(2, wireTypeOf(scalar)));
+    addScalar(source, scalar, false);
+  }
+  source.add(
+    "output.at = at;",
+    "output.join(entry);",
+    "at = output.at; bytes = output.bytes;",
+    "}",
+  );
+}

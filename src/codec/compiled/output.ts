@@ -1,0 +1,242 @@
+/** The memory into which the generated encoders write, and what they call. */
+import type { BinaryWriteOptions } from "@bufbuild/protobuf";
+import { runtime } from "../../flow/runtime.ts";
+import { KEEP_BYTES } from "../closure-encoder.ts";
+import type { Fields } from "../decoder.ts";
+
+/** Small messages are parts of a buffer of this size: a buffer for each would take longer than encoding it. */
+const CHUNK_BYTES = 8 * 1024;
+
+/** A message begins in a new chunk if the chunk has less than this. */
+const BEGIN_BYTES = 1024;
+
+/** Allocates memory, as a plain Uint8Array: that of the library is one, too. */
+function allocate(size: number): Uint8Array {
+  const { buffer, byteOffset } = runtime.allocate(size);
+  return new Uint8Array(buffer, byteOffset, size);
+}
+
+/** The error of a value that the library must encode, or refuse. It is not seen by anyone. */
+export const FOR_LIBRARY = new Error("for toBinary()");
+
+/**
+ * The message that is being encoded. Its bytes begin at `start` in the chunk. If it does not fit into that, it continues
+ * at the same index in a larger buffer, and is copied from there when it is complete.
+ */
+export class Output {
+  bytes: Uint8Array = new Uint8Array();
+  view = new DataView(this.bytes.buffer);
+  /** Where the next byte is written. */
+  at = 0;
+  /** Whether values of properties must be as toBinary() requires them: the closures do not encode this type. */
+  isStrict = false;
+  options: Partial<BinaryWriteOptions> | undefined;
+  #chunk: Uint8Array = this.bytes;
+  #large: Uint8Array | undefined;
+  #start = 0;
+
+  begin(isStrict: boolean, options: Partial<BinaryWriteOptions> | undefined): void {
+    this.isStrict = isStrict;
+    this.options = options;
+    if (this.#chunk.length - this.#start < BEGIN_BYTES) {
+      this.#chunk = allocate(CHUNK_BYTES);
+      this.#start = 0;
+    }
+    // After a failure the buffer of a large message is still in use.
+    if (this.bytes !== this.#chunk) this.#use(this.#chunk);
+    this.at = this.#start;
+  }
+
+  /** Returns the message. */
+  finish(): Uint8Array {
+    const { bytes, at } = this;
+    const start = this.#start;
+    if (bytes === this.#chunk) {
+      this.#start = at;
+      return bytes.subarray(start, at);
+    }
+    const message = allocate(at - start);
+    message.set(bytes.subarray(start, at));
+    if (bytes.length > KEEP_BYTES) this.#large = undefined;
+    return message;
+  }
+
+  /** Makes the buffer large enough for `more` bytes. */
+  grow(more: number): void {
+    const needed = this.at + more;
+    let large = this.#large;
+    if (large === undefined || large.length < needed) {
+      let size = CHUNK_BYTES * 4;
+      while (size < needed) size *= 2;
+      large = allocate(size);
+      this.#large = large;
+    }
+    large.set(this.bytes.subarray(this.#start, this.at), this.#start);
+    this.#use(large);
+  }
+
+  #use(bytes: Uint8Array): void {
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /**
+   * Writes the length of what was written since `from`, which the byte before that is reserved for. Most are below 128.
+   */
+  join(from: number): void {
+    const length = this.at - from;
+    if (length < 128) this.bytes[from - 1] = length;
+    else this.#widen(from, length);
+  }
+
+  #widen(from: number, length: number): void {
+    const more = lengthOfVarint(length) - 1;
+    if (this.at + more > this.bytes.length) this.grow(more);
+    this.bytes.copyWithin(from + more, from, this.at);
+    writeVarint(this.bytes, from - 1, length);
+    this.at += more;
+  }
+
+  /** Writes a string with its length. */
+  text(value: string): void {
+    const most = value.length * 3;
+    if (this.at + most + 5 > this.bytes.length) this.grow(most + 5);
+    const { at } = this;
+    // Most text is ASCII: the guess is right then.
+    const reserved = lengthOfVarint(value.length);
+    const from = at + reserved;
+    const { written } = encoder.encodeInto(value, this.bytes.subarray(from));
+    const used = lengthOfVarint(written);
+    if (used !== reserved) this.bytes.copyWithin(at + used, from, from + written);
+    writeVarint(this.bytes, at, written);
+    this.at = at + used + written;
+  }
+
+  /** Writes bytes with their length. */
+  delimited(value: Uint8Array): void {
+    if (this.at + value.length + 5 > this.bytes.length) this.grow(value.length + 5);
+    this.at = writeVarint(this.bytes, this.at, value.length);
+    this.raw(value);
+  }
+
+  raw(value: Uint8Array): void {
+    const { length } = value;
+    if (this.at + length > this.bytes.length) this.grow(length);
+    const { bytes, at } = this;
+    if (length > 64) bytes.set(value, at);
+    else for (let i = 0; i < length; i++) bytes[at + i] = value[i] as number;
+    this.at = at + length;
+  }
+
+  /** Writes the unknown fields of a message. */
+  unknown(fields: unknown): void {
+    if (!Array.isArray(fields)) throw FOR_LIBRARY;
+    const { options } = this;
+    // As in protobuf-es, whose default does not replace a value that is undefined.
+    if (options && "writeUnknownFields" in options && !options.writeUnknownFields) return;
+    for (const { no, wireType, data } of fields) {
+      if (!(data instanceof Uint8Array)) throw FOR_LIBRARY;
+      if (this.at + 5 > this.bytes.length) this.grow(5);
+      this.at = writeVarint(this.bytes, this.at, ((no << 3) | wireType) >>> 0);
+      this.raw(data);
+    }
+  }
+
+  /**
+   * Refuses a message that toBinary() refuses: one without a type within one that has it.
+   *
+   * @param type the type of the message around it
+   */
+  checkChild(child: Fields, type: unknown): void {
+    if (Array.isArray(child) || (type !== undefined && child.$typeName === undefined)) {
+      throw FOR_LIBRARY;
+    }
+  }
+}
+
+const encoder = new TextEncoder();
+
+function lengthOfVarint(value: number): number {
+  if (value < 0x80) return 1;
+  if (value < 0x4000) return 2;
+  if (value < 0x200000) return 3;
+  return value < 0x10000000 ? 4 : 5;
+}
+
+/** Writes a number from 0 to 2^32-1. Returns the index after it. */
+export function writeVarint(bytes: Uint8Array, from: number, value: number): number {
+  let at = from;
+  let rest = value;
+  while (rest > 0x7f) {
+    bytes[at++] = (rest & 0x7f) | 0x80;
+    rest >>>= 7;
+  }
+  bytes[at++] = rest;
+  return at;
+}
+
+/** Writes a number of 64 bits. Returns the index after it. */
+export function writeLong(bytes: Uint8Array, from: number, halves: Halves): number {
+  let { low, high } = halves;
+  let at = from;
+  while (high !== 0) {
+    bytes[at++] = (low & 0x7f) | 0x80;
+    low = (low >>> 7) | (high << 25);
+    high >>>= 7;
+  }
+  return writeVarint(bytes, at, low >>> 0);
+}
+
+/** The two halves of the number that is being written. */
+interface Halves {
+  low: number;
+  high: number;
+}
+
+export const halves: Halves = { low: 0, high: 0 };
+
+const scratch = new DataView(new ArrayBuffer(8));
+
+/** Sets `halves` to a signed number. */
+export function splitSigned(value: unknown): void {
+  if (typeof value !== "bigint" || BigInt.asIntN(64, value) !== value) throw FOR_LIBRARY;
+  scratch.setBigInt64(0, value, true);
+  halves.low = scratch.getInt32(0, true);
+  halves.high = scratch.getInt32(4, true);
+}
+
+/** Sets `halves` to an unsigned number. */
+export function splitUnsigned(value: unknown): void {
+  if (typeof value !== "bigint" || BigInt.asUintN(64, value) !== value) throw FOR_LIBRARY;
+  scratch.setBigUint64(0, value, true);
+  halves.low = scratch.getInt32(0, true);
+  halves.high = scratch.getInt32(4, true);
+}
+
+/** Sets `halves` to a signed number in zigzag form. */
+export function splitZigzag(value: unknown): void {
+  splitSigned(value);
+  const { low, high } = halves;
+  const sign = high >> 31;
+  halves.low = (low << 1) ^ sign;
+  halves.high = ((high << 1) | (low >>> 31)) ^ sign;
+}
+
+/** Writes a signed number of 32 bits, as 64 bits if it is below 0. Returns the index after it. */
+export function writeInt32(bytes: Uint8Array, at: number, value: number): number {
+  if (value >= 0) return writeVarint(bytes, at, value);
+  halves.low = value;
+  halves.high = -1;
+  return writeLong(bytes, at, halves);
+}
+
+/** Writes ASCII characters. Returns the index after them, or -1 if there are others. */
+export function writeAscii(bytes: Uint8Array, from: number, text: string): number {
+  const { length } = text;
+  for (let i = 0; i < length; i++) {
+    const code = text.charCodeAt(i);
+    if (code > 0x7f) return -1;
+    bytes[from + i] = code;
+  }
+  return from + length;
+}
