@@ -38,22 +38,32 @@ function compile<Compiled>(generate: () => Source | undefined): Compiled | undef
 class LazyDecoder implements CompiledDecoder {
   create: CompiledDecoder["create"];
   read: CompiledDecoder["read"];
+  /** Undefined before the first use. */
+  #isCompiled: boolean | undefined;
+  readonly #desc: DescMessage;
 
   constructor(desc: DescMessage) {
-    const become = () => {
-      const compiled = compile<CompiledDecoder>(() => decoderSource(desc, decoderFor, MAX_LENGTH));
-      const { create, read } = compiled ?? closuresOf(desc);
-      this.create = create;
-      this.read = read;
-    };
+    this.#desc = desc;
     this.create = () => {
-      become();
+      this.compile();
       return this.create();
     };
     this.read = (input, message, endTag) => {
-      become();
+      this.compile();
       this.read(input, message, endTag);
     };
+  }
+
+  /** Returns false if the closures must decode messages of this type. */
+  compile(): boolean {
+    if (this.#isCompiled !== undefined) return this.#isCompiled;
+    const desc = this.#desc;
+    const compiled = compile<CompiledDecoder>(() => decoderSource(desc, decoderFor, MAX_LENGTH));
+    const { create, read } = compiled ?? closuresOf(desc);
+    this.create = create;
+    this.read = read;
+    this.#isCompiled = compiled !== undefined;
+    return this.#isCompiled;
   }
 }
 
@@ -81,13 +91,26 @@ function decoderFor(desc: DescMessage): LazyDecoder {
 /** The writer of a type, which is compiled at its first use. */
 class LazyWriter implements MessageWriter {
   write: MessageWriter["write"];
+  /** Undefined before the first use. */
+  #isCompiled: boolean | undefined;
+  readonly #desc: DescMessage;
 
   constructor(desc: DescMessage) {
+    this.#desc = desc;
     this.write = (output, message) => {
-      const compiled = compile<MessageWriter>(() => encoderSource(desc, writerFor, MAX_LENGTH));
-      this.write = compiled?.write ?? writeByClosures(desc);
+      this.compile();
       this.write(output, message);
     };
+  }
+
+  /** Returns false if the closures must encode messages of this type. */
+  compile(): boolean {
+    if (this.#isCompiled !== undefined) return this.#isCompiled;
+    const desc = this.#desc;
+    const compiled = compile<MessageWriter>(() => encoderSource(desc, writerFor, MAX_LENGTH));
+    this.write = compiled?.write ?? writeByClosures(desc);
+    this.#isCompiled = compiled !== undefined;
+    return this.#isCompiled;
   }
 }
 
@@ -112,9 +135,10 @@ const output = new Output();
 export const compiledCodecs: CodecCompiler = {
   encoderOf(desc) {
     // complete() has rules of its own for such names.
-    if (isForbidden || hasInherited(desc)) return undefined;
-    const isStrict = needsLibrary(desc);
+    if (hasInherited(desc)) return undefined;
     const writer = writerFor(desc);
+    if (!writer.compile()) return undefined;
+    const isStrict = needsLibrary(desc);
     return (message, options) => {
       output.begin(isStrict, options);
       writer.write(output, message);
@@ -122,7 +146,8 @@ export const compiledCodecs: CodecCompiler = {
     };
   },
   decoderOf(desc) {
-    if (isForbidden || hasInherited(desc)) return undefined;
-    return decoderFor(desc);
+    if (hasInherited(desc)) return undefined;
+    const decoder = decoderFor(desc);
+    return decoder.compile() ? decoder : undefined;
   },
 };
