@@ -24,10 +24,19 @@ export function decoderOf(desc: DescMessage): Decoder {
   return decoder;
 }
 
+/** Returns a function that returns the decoder. It is made at its first use: types may be nested deeper than the stack. */
+function decoderLater(desc: DescMessage): () => Decoder {
+  let decoder: Decoder | undefined;
+  return () => {
+    decoder ??= decoderOf(desc);
+    return decoder;
+  };
+}
+
 function addField(decoder: Decoder, field: DescField): void {
   const { localName, number, oneof } = field;
   if (field.fieldKind === "map") {
-    decoder.add(number, WireType.LengthDelimited, readEntry(field, decoderOf));
+    decoder.add(number, WireType.LengthDelimited, readEntry(field, decoderLater));
     return;
   }
   if (field.message !== undefined) {
@@ -87,9 +96,9 @@ export function isGroup(field: DescField): boolean {
 
 function readMessage(field: DescField, desc: DescMessage): Read {
   const { localName, oneof, number } = field;
-  const decoder = decoderOf(desc);
+  const decoder = decoderLater(desc);
   const readInto: Read = isGroup(field)
-    ? (input, message) => decoder.readGroup(input, message, number)
+    ? (input, message) => decoder().readGroup(input, message, number)
     : readDelimited(decoder);
   const form = ownFormOf(field);
   if (form !== undefined) {

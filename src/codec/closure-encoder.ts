@@ -73,7 +73,7 @@ const encoders = new WeakMap<DescMessage, { encode: Encode | undefined }>();
 function encoderOf(desc: DescMessage): Encode | undefined {
   let known = encoders.get(desc);
   if (known === undefined) {
-    known = { encode: canCompile(desc, new Set()) ? compile(desc) : undefined };
+    known = { encode: canCompile(desc) ? compile(desc) : undefined };
     encoders.set(desc, known);
   }
   return known.encode;
@@ -86,20 +86,20 @@ const IMPLICIT = 2;
 const LEGACY_REQUIRED = 3;
 
 /** Whether all fields of a message, and below it, can be encoded by closures. */
-function canCompile(desc: DescMessage, seen: Set<DescMessage>): boolean {
-  if (seen.has(desc)) return true;
-  seen.add(desc);
-  const proto3 = desc.file.proto.syntax === "proto3";
-  return desc.fields.every((field) => {
-    if (field.fieldKind === "map") return false;
+function canCompile(desc: DescMessage): boolean {
+  const seen = new Set<DescMessage>([desc]);
+  for (const { fields, file } of seen) {
     // Other syntaxes put the defaults of fields with explicit presence on a prototype.
-    if (!proto3 || field.presence === LEGACY_REQUIRED) return false;
-    const message = field.message;
-    if (message === undefined) return true;
-    return (
-      !field.delimitedEncoding && !OWN_FORM.test(message.typeName) && canCompile(message, seen)
-    );
-  });
+    if (fields.length > 0 && file.proto.syntax !== "proto3") return false;
+    for (const field of fields) {
+      if (field.fieldKind === "map" || field.presence === LEGACY_REQUIRED) return false;
+      const { message } = field;
+      if (message === undefined) continue;
+      if (field.delimitedEncoding || OWN_FORM.test(message.typeName)) return false;
+      seen.add(message);
+    }
+  }
+  return true;
 }
 
 function compile(desc: DescMessage): Encode {
@@ -167,9 +167,11 @@ function compileValue(field: DescField): Write {
   const { number } = field;
   if (field.message !== undefined) {
     const { message } = field;
-    const encode = encoders.get(message)?.encode ?? compile(message);
+    // At its first use: types may be nested deeper than the stack.
+    let encode: Encode | undefined;
     return (writer, value) => {
       if (typeof value !== "object") throw new TypeError("for toBinary()");
+      encode ??= encoders.get(message)?.encode ?? compile(message);
       writer.tag(number, WireType.LengthDelimited).fork();
       encode(writer, value as Fields);
       writer.join();

@@ -32,7 +32,10 @@ function markUnknown(entry: MapEntry): void {
  * Reads an entry, which is a message with the fields key and value. An entry with any other field is unknown as a
  * whole.
  */
-export function readEntry(field: MapField, decoderOf: (desc: DescMessage) => Decoder): Read {
+export function readEntry(
+  field: MapField,
+  decoderLater: (desc: DescMessage) => () => Decoder,
+): Read {
   const { localName, number } = field;
   const entries = new Decoder((input, entry, tag) => {
     skipUnknown(input, tag);
@@ -44,8 +47,8 @@ export function readEntry(field: MapField, decoderOf: (desc: DescMessage) => Dec
   entries.add(1, keyType, (input, entry) => {
     entry.key = (lenient ? readLenientString : readKey)(input);
   });
-  const zero = addEntryValue(entries, field, decoderOf);
-  const read = readDelimited(entries);
+  const zero = addEntryValue(entries, field, decoderLater);
+  const read = readDelimited(() => entries);
   return (input, message) => {
     const start = input.at;
     const entry: MapEntry = {};
@@ -65,12 +68,12 @@ export function readEntry(field: MapField, decoderOf: (desc: DescMessage) => Dec
 function addEntryValue(
   entries: Decoder,
   field: MapField,
-  decoderOf: (desc: DescMessage) => Decoder,
+  decoderLater: (desc: DescMessage) => () => Decoder,
 ): () => unknown {
   if (field.mapKind === "message") {
     const desc = field.message;
     const form = ownFormOf(field);
-    const readInto = readDelimited(decoderOf(desc));
+    const readInto = readDelimited(decoderLater(desc));
     entries.add(2, WireType.LengthDelimited, (input, entry) => {
       if (form === undefined) {
         entry.value ??= create(desc);

@@ -103,12 +103,12 @@ export function readPackedWith(read: Read): Read {
 }
 
 /** Reads a message that has its length before it. */
-export function readDelimited(decoder: Decoder): Read {
+export function readDelimited(decoder: () => Decoder): Read {
   return (input, message) => {
     const end = endOf(input);
     const outer = input.end;
     input.end = end;
-    decoder.read(input, message);
+    decoder().read(input, message);
     input.end = outer;
   };
 }

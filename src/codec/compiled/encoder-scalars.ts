@@ -66,8 +66,10 @@ export function leftOut(source: Source, field: DescField): string {
   }
 }
 
+/** Whether a number of 64 bits, or a text that stands for it, is 0: "" is, as in protobuf-es. */
 function isZero(value: unknown): boolean {
-  return typeof value === "bigint" ? value === 0n : value === 0 || value === "0";
+  if (typeof value === "bigint") return value === 0n;
+  return typeof value === "string" ? Number(value) === 0 : value === 0;
 }
 
 /** Returns a function that makes the key of a map from the name of a property. */
