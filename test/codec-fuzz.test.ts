@@ -107,7 +107,7 @@ test("each difference to protobuf-es is in the vectors", () => {
 
 test("readUnknownFields also holds in the values of maps", () => {
   const desc = codecTypes[0] as DescMessage;
-  const bytes = Buffer.from("fa010708011203c03e05", "hex");
+  const bytes = new Uint8Array(Buffer.from("fa010708011203c03e05", "hex"));
   for (const readUnknownFields of [true, false]) {
     const theirs = fromBinary(desc, bytes, { readUnknownFields });
     expect(compiledOf(desc).decode(bytes, { readUnknownFields })).toStrictEqual(theirs);
