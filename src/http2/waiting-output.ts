@@ -9,7 +9,7 @@ export const END = -3;
 
 /**
  * What a stream was given to send and could not yet: headers, data, the end, in order. A stream has one only while
- * something waits. Payloads are kept by reference.
+ * something waits. Payloads are kept by reference, but for small parts of larger buffers, which are copied.
  */
 export class WaitingOutput {
   /** Bytes of data, with the prefixes of messages. */
@@ -49,7 +49,7 @@ export class WaitingOutput {
 
   add(kind: number, item: Uint8Array | FieldList | undefined): void {
     this.#kinds.push(kind);
-    this.#items.push(item);
+    this.#items.push(item instanceof Uint8Array ? ownMemory(item) : item);
     if (kind === BYTES) this.bytes += (item as Uint8Array).length;
     else if (kind >= 0) this.bytes += (item as Uint8Array).length + PREFIX_BYTES;
   }
@@ -72,4 +72,9 @@ export class WaitingOutput {
       this.#first = 0;
     }
   }
+}
+
+/** Returns bytes that do not keep a much larger buffer in memory. */
+function ownMemory(bytes: Uint8Array): Uint8Array {
+  return bytes.length * 4 < bytes.buffer.byteLength ? new Uint8Array(bytes) : bytes;
 }
