@@ -1,72 +1,29 @@
 /**
  * The compiled codec, the closures and protobuf-es do the same: with arbitrary messages of every kind of field, and with
- * arbitrary bytes. A failure prints a seed and the smallest message; HAWSER_SEED=<seed> plays it again, HAWSER_RUNS=5000
- * plays more than some hundred of each.
+ * arbitrary bytes. support/replay.ts says how to play a failure again. codec-fuzz-types.test.ts does the same with arbitrary
+ * types.
  */
-import {
-  create,
-  type DescMessage,
-  fromBinary,
-  type MessageInitShape,
-  toBinary,
-} from "@bufbuild/protobuf";
+import { create, type DescMessage, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
-import { encodeByClosures, encodeByLibrary } from "../src/codec/closure-encoder.ts";
-import { compiledCodecs } from "../src/codec/compiled/compiled-codecs.ts";
-import { type CompiledDecoder, type CompiledEncode, NO_GROUP } from "../src/codec/compiler.ts";
-import { decodeByClosures, inputOf } from "../src/codec/decode.ts";
-import { changed, messageOf } from "./support/arbitrary-message.ts";
+import { describe, expect, test, vi } from "vitest";
+import { encodeByClosures } from "../src/codec/closure-encoder.ts";
+import { changed, decodeOptions, messageOf } from "./support/arbitrary-message.ts";
 import { codecTypes, vectors } from "./support/codec-types.ts";
+import {
+  bytesOf,
+  compiledOf,
+  decodeClosures,
+  decodeLibrary,
+  type EncodeOptions,
+  type Outcome,
+  outcome,
+} from "./support/codecs.ts";
+import { replay } from "./support/replay.ts";
 
-const { HAWSER_SEED, HAWSER_RUNS } = process.env;
-const replay: fc.Parameters<unknown> = {
-  numRuns: Number(HAWSER_RUNS ?? 300),
-  ...(HAWSER_SEED === undefined ? {} : { seed: Number(HAWSER_SEED) }),
-};
+/** A busy machine takes several times as long. */
+vi.setConfig({ testTimeout: 60_000 });
 
 type Init = MessageInitShape<DescMessage>;
-type Options = Parameters<CompiledEncode>[1];
-
-/** What a codec returns, or the error that it throws. */
-function outcome<Result>(run: () => Result): { is: Result } | { error: string } {
-  try {
-    return { is: run() };
-  } catch (error) {
-    return { error: String(error) };
-  }
-}
-
-const bytesOf = (run: () => Uint8Array) => outcome(() => Buffer.from(run()).toString("hex"));
-
-/** Decodes the bytes in the middle of a larger buffer, as in a frame. */
-function framed(bytes: Uint8Array) {
-  const all = Buffer.concat([Buffer.alloc(7, 0x0a), bytes, Buffer.alloc(5, 0x0a)]);
-  return { bytes: all, start: 7, end: 7 + bytes.length };
-}
-
-/** The compiled codec of a type, whatever its number of uses. */
-function compiledOf(desc: DescMessage) {
-  const encoder = compiledCodecs.encoderOf(desc) as CompiledEncode;
-  const decoder = compiledCodecs.decoderOf(desc) as CompiledDecoder;
-  return {
-    /** Throws if the library must encode the message. */
-    encode: (message: object, options?: Options) => encoder(message as never, options),
-    /** As encode() of src/codec/encode.ts. */
-    encodeAny(message: object, options?: Options) {
-      try {
-        return encoder(message as never, options);
-      } catch {
-        return encodeByLibrary(desc, message, options);
-      }
-    },
-    decode(bytes: Uint8Array, options = {}) {
-      const message = decoder.create();
-      decoder.read(inputOf(framed(bytes), options), message, NO_GROUP);
-      return message;
-    },
-  };
-}
 
 /**
  * Where protobuf-es differs from upb, which the codec follows. Each has a vector in test/protobuf/vectors.json, which has
@@ -109,9 +66,9 @@ test("readUnknownFields also holds in the values of maps", () => {
   const desc = codecTypes[0] as DescMessage;
   const bytes = new Uint8Array(Buffer.from("fa010708011203c03e05", "hex"));
   for (const readUnknownFields of [true, false]) {
-    const theirs = fromBinary(desc, bytes, { readUnknownFields });
+    const theirs = decodeLibrary(desc, bytes, { readUnknownFields });
     expect(compiledOf(desc).decode(bytes, { readUnknownFields })).toStrictEqual(theirs);
-    const ours = decodeByClosures(desc, framed(bytes), { readUnknownFields });
+    const ours = decodeClosures(desc, bytes, { readUnknownFields });
     expect(ours).toStrictEqual(theirs);
   }
 });
@@ -135,11 +92,7 @@ function keepsKnown(desc: DescMessage, value: unknown): boolean {
 }
 
 /** Whether protobuf-es may read these bytes in another way. */
-function isDifferent(
-  desc: DescMessage,
-  ours: ReturnType<typeof outcome>,
-  theirs: ReturnType<typeof outcome>,
-): boolean {
+function isDifferent(desc: DescMessage, ours: Outcome<unknown>, theirs: Outcome<unknown>): boolean {
   if ("error" in ours) {
     return Object.values(DIFFERENCES).some(({ refused }) => refused?.test(ours.error) === true);
   }
@@ -163,7 +116,7 @@ describe.each(codecTypes.map((desc) => [desc.typeName, desc] as const))("%s", (_
         expect(bytesOf(() => encodeByClosures(desc, message))).toEqual(theirs);
         expect(bytesOf(() => encodeByClosures(desc, init))).toEqual(theirs);
       }),
-      replay,
+      replay(300),
     );
   });
 
@@ -176,7 +129,7 @@ describe.each(codecTypes.map((desc) => [desc.typeName, desc] as const))("%s", (_
           bytesOf(() => encodeByClosures(desc, made.is)),
         );
       }),
-      replay,
+      replay(300),
     );
   });
 
@@ -184,11 +137,11 @@ describe.each(codecTypes.map((desc) => [desc.typeName, desc] as const))("%s", (_
     fc.assert(
       fc.property(messageOf(desc, { odd: 0, depth: 3 }), (init) => {
         const bytes = toBinary(desc, create(desc, init as Init));
-        const theirs = fromBinary(desc, new Uint8Array(bytes));
+        const theirs = decodeLibrary(desc, bytes);
         expect(compiled.decode(bytes)).toStrictEqual(theirs);
-        expect(decodeByClosures(desc, framed(bytes))).toStrictEqual(theirs);
+        expect(decodeClosures(desc, bytes)).toStrictEqual(theirs);
       }),
-      replay,
+      replay(300),
     );
   });
 
@@ -196,25 +149,27 @@ describe.each(codecTypes.map((desc) => [desc.typeName, desc] as const))("%s", (_
     const bytes = messageOf(desc, { odd: 0, depth: 3 }).chain((init) =>
       changed(toBinary(desc, create(desc, init as Init))),
     );
-    const options = fc.record(
-      { readUnknownFields: fc.boolean(), recursionLimit: fc.integer({ min: 1, max: 6 }) },
-      { requiredKeys: [] },
-    );
     const compareAll = (bytes: Uint8Array, options: object) => {
       const ours = outcome(() => compiled.decode(bytes, options));
-      expect(ours).toStrictEqual(outcome(() => decodeByClosures(desc, framed(bytes), options)));
+      expect(ours).toStrictEqual(outcome(() => decodeClosures(desc, bytes, options)));
       // A Struct that has become an object has lost its unknown fields, so no difference could be told.
       if (Object.keys(options).length > 0 || desc.typeName === "fuzz.Forms") return;
-      const theirs = outcome(() => fromBinary(desc, new Uint8Array(bytes)));
+      const theirs = outcome(() => decodeLibrary(desc, bytes));
       if ("error" in ours && "error" in theirs) return;
       if (!isDifferent(desc, ours, theirs)) expect(ours).toStrictEqual(theirs);
     };
-    fc.assert(fc.property(bytes, fc.oneof(fc.constant({}), options), compareAll), replay);
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 40 }), fc.constant({}), compareAll), replay);
+    fc.assert(
+      fc.property(bytes, fc.oneof(fc.constant({}), decodeOptions), compareAll),
+      replay(300),
+    );
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 40 }), fc.constant({}), compareAll),
+      replay(300),
+    );
   });
 
   test("unknown fields are kept, and written unless writeUnknownFields says otherwise", () => {
-    const options = fc.constantFrom<Options>(
+    const options = fc.constantFrom<EncodeOptions>(
       undefined,
       {},
       { writeUnknownFields: true },
@@ -237,7 +192,7 @@ describe.each(codecTypes.map((desc) => [desc.typeName, desc] as const))("%s", (_
           expect(bytesOf(() => encodeByClosures(desc, message, given))).toEqual({ is: theirs });
         },
       ),
-      replay,
+      replay(300),
     );
   });
 });

@@ -1,10 +1,11 @@
 /** Engines that receive anything: whatever comes, receive() does not throw, listeners are called in order, and nothing is left. */
 import fc from "fast-check";
 import { expect, test, vi } from "vitest";
+import { replay } from "../support/replay.ts";
 import { PREFACE, settings } from "../support/wire.ts";
 import { End } from "./support/end.ts";
 import { answering, request } from "./support/exchanges.ts";
-import { checkEnd, replay, step, take } from "./support/fuzz.ts";
+import { checkEnd, step, take } from "./support/fuzz.ts";
 import { whole } from "./support/link.ts";
 import { Random } from "./support/random.ts";
 import { replayed } from "./support/replayed.ts";

@@ -71,18 +71,48 @@ export interface ArbitraryOptions {
 
 const odd = fc.constantFrom<unknown>(
   ...["5", "", "0", 5, 0, 5n, true, null, undefined, {}, [], [1], -1, 2 ** 40, 2n ** 70n, 1.25],
+  ...["0x10", " 7 ", "-0", "1e3", "1.5", "+5", "many", "true", "NaN", "9".repeat(30)],
+  ...[
+    -0,
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    2 ** 31,
+    2 ** 32,
+    3.4028235e38,
+    3.5e38,
+    -(2n ** 63n),
+  ],
+  ...[0n, false, [undefined], [null], ["a", "b"], [1.5, -3], [{}], { a: {} }, { length: 2 }],
+  ...[{ case: "none" }, { case: 5 }, { value: 5 }, { $typeName: "other.Type" }, { $unknown: [] }],
+  ...[{ $unknown: 5 }, { $typeName: "" }, { $typeName: undefined, $unknown: [{ no: 1 }] }],
   Symbol.iterator,
   new Map(),
+  new Date(0),
+  new String("text"),
+  Object(5),
+  Object.create(null),
+  () => 5,
+  new Uint8Array([1, 2]),
+  new Uint16Array([1, 2]),
+  Buffer.from("abc"),
 );
 
-const known = new Map<string, fc.Arbitrary<Init>>();
+/** Names of properties that are not keys of every type. */
+const oddKey = fc.constantFrom(
+  ...["", "0x10", "5", "-1", "1e3", " 7 ", "07", "5 apples", "true", "TRUE", "__proto__", "NaN"],
+  ...["-0", "99999999999999999999", "4294967296", "1.5", "constructor"],
+);
+
+const known = new WeakMap<DescMessage, Map<string, fc.Arbitrary<Init>>>();
 
 /** Returns arbitrary messages of a type. */
 export function messageOf(desc: DescMessage, options: ArbitraryOptions): fc.Arbitrary<Init> {
   // A type within itself in many fields would take very long otherwise.
-  const key = `${desc.typeName} ${options.odd} ${options.depth}`;
-  const messages = known.get(key) ?? makeMessages(desc, options);
-  known.set(key, messages);
+  const ofType = known.get(desc) ?? new Map<string, fc.Arbitrary<Init>>();
+  known.set(desc, ofType);
+  const key = `${options.odd} ${options.depth}`;
+  const messages = ofType.get(key) ?? makeMessages(desc, options);
+  ofType.set(key, messages);
   return messages;
 }
 
@@ -116,13 +146,20 @@ function makeMessages(desc: DescMessage, options: ArbitraryOptions): fc.Arbitrar
 const LEGACY_REQUIRED = 3;
 
 function fieldOf(field: DescField, options: ArbitraryOptions): fc.Arbitrary<unknown> {
-  const value = valueIn(field, options);
+  const valid = valueIn(field, options);
+  const value =
+    options.odd === 0
+      ? valid
+      : fc.oneof(
+          { weight: 3 * options.odd, arbitrary: odd },
+          { weight: 300 - 3 * options.odd, arbitrary: valid },
+        );
   const all =
     field.fieldKind === "list"
       ? fc.array(value, { maxLength: 4 })
       : field.fieldKind === "map"
         ? fc
-            .array(fc.tuple(scalarOf(field.mapKey).map(String), value), { maxLength: 3 })
+            .array(fc.tuple(keyOf(field.mapKey, options), value), { maxLength: 3 })
             .map((entries) => Object.fromEntries(entries))
         : value;
   if (options.odd === 0) return all;
@@ -130,6 +167,11 @@ function fieldOf(field: DescField, options: ArbitraryOptions): fc.Arbitrary<unkn
     { weight: options.odd, arbitrary: odd },
     { weight: 100 - options.odd, arbitrary: all },
   );
+}
+
+function keyOf(scalar: ScalarType, options: ArbitraryOptions): fc.Arbitrary<string> {
+  const key = scalarOf(scalar).map(String);
+  return options.odd === 0 ? key : fc.oneof({ weight: 3, arbitrary: key }, oddKey);
 }
 
 function valueIn(field: DescField, options: ArbitraryOptions): fc.Arbitrary<unknown> {
@@ -188,3 +230,9 @@ export function changed(all: Uint8Array): fc.Arbitrary<Uint8Array> {
     .array(change, { minLength: 1, maxLength: 3 })
     .map((changes) => changes.reduce((bytes, one) => one(bytes), all));
 }
+
+/** Options of decoding, with limits that small messages reach. */
+export const decodeOptions = fc.record(
+  { readUnknownFields: fc.boolean(), recursionLimit: fc.integer({ min: 1, max: 6 }) },
+  { requiredKeys: [] },
+);

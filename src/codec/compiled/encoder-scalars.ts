@@ -72,7 +72,10 @@ function isZero(value: unknown): boolean {
   return typeof value === "string" ? Number(value) === 0 : value === 0;
 }
 
-/** Returns a function that makes the key of a map from the name of a property. */
+/**
+ * Returns a function that makes the key of a map from the name of a property. It returns `undefined` for a name that no key
+ * has, which the library refuses, or takes for a key ("0x10").
+ */
 export function keyOf(scalar: ScalarType): (name: string) => unknown {
   switch (scalar) {
     case ScalarType.STRING:
@@ -86,7 +89,10 @@ export function keyOf(scalar: ScalarType): (name: string) => unknown {
     case ScalarType.SFIXED64:
       return (name) => BigInt(name);
     default:
-      return (name) => Number.parseInt(name, 10);
+      return (name) => {
+        const key = Number(name);
+        return String(key) === name ? key : undefined;
+      };
   }
 }
 
