@@ -1,7 +1,16 @@
 /** Programs that must not generate code from strings, as in Workers and under a strict Content-Security-Policy. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { expect, test } from "vitest";
+import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
+import { FieldDescriptorProto_Type as Type } from "@bufbuild/protobuf/wkt";
+import { afterEach, expect, test, vi } from "vitest";
+import { NO_GROUP } from "../src/codec/compiler.ts";
+import { inputOf } from "../src/codec/decode.ts";
+import type { Fields } from "../src/codec/decoder.ts";
+import { makeTypes, textType } from "./support/made-types.ts";
+
+/** A busy machine takes several times as long to start a program. */
+vi.setConfig({ testTimeout: 60_000 });
 
 const ROOT = new URL("../", import.meta.url).href;
 
@@ -48,4 +57,45 @@ test("calls work where Node must not generate code from strings", async () => {
 
 test("the codec is compiled where it may be", async () => {
   expect(await outputOf([], CALLS)).toBe("number 499 compiled\n");
+});
+
+afterEach(() => vi.unstubAllGlobals());
+
+type Init = MessageInitShape<DescMessage>;
+
+/** A type, and the type of a message within it. */
+function aroundType() {
+  const typeOf = makeTypes({
+    Around: [{ name: "within", number: 1, type: Type.MESSAGE, typeName: ".n.Within" }],
+    Within: [{ name: "text", number: 1, type: Type.STRING }],
+  });
+  return { Around: typeOf("Around"), Within: typeOf("Within") };
+}
+
+/** The compiler as a module that was not used yet. */
+async function newCompiler() {
+  vi.resetModules();
+  const { compiledCodecs } = await import("../src/codec/compiled/compiled-codecs.ts");
+  return compiledCodecs;
+}
+
+test("types whose messages come first when code must not be generated any more are encoded and decoded by closures", async () => {
+  const { encoderOf, decoderOf } = await newCompiler();
+  const { Around, Within } = aroundType();
+  const encode = encoderOf(Around);
+  const decoder = decoderOf(Around);
+  vi.stubGlobal("Function", function Refused() {
+    throw new EvalError("Code generation from strings disallowed for this context");
+  });
+  for (let use = 0; use < 3; use++) {
+    const bytes = encode?.({ within: { text: "a text" } }, undefined) as Uint8Array;
+    expect(Buffer.from(bytes).toString("latin1")).toBe("\n\x08\n\x06a text");
+    const message = decoder?.create() as Fields;
+    decoder?.read(inputOf({ bytes, start: 0, end: bytes.length }, {}), message, NO_GROUP);
+    expect(message.within).toStrictEqual(create(Within, { text: "a text" } as Init));
+  }
+  expect(encoderOf(textType())).toBeUndefined();
+  vi.unstubAllGlobals();
+  // It is not tried for each type.
+  expect(encoderOf(textType())).toBeUndefined();
 });

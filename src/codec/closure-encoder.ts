@@ -29,15 +29,16 @@ export function encodeByClosures(
 ): Uint8Array {
   const fast = isObject(message) ? encoderOf(desc) : undefined;
   if (fast !== undefined) {
+    const writer = unusedWriter ?? new BinaryWriter();
+    unusedWriter = undefined;
     try {
       fast(writer, message as Fields);
       const bytes = writer.finish();
-      // The writer must not keep the memory of a large message.
-      if (bytes.length > KEEP_BYTES) writer = new BinaryWriter();
+      // The writer of a large message has much memory.
+      if (bytes.length <= KEEP_BYTES) unusedWriter = writer;
       return bytes;
     } catch {
       // The writer holds a part of the message. toBinary() below names the field.
-      writer = new BinaryWriter();
     }
   }
   return encodeByLibrary(desc, message, options);
@@ -65,7 +66,8 @@ export function needsLibrary(desc: DescMessage): boolean {
 /** A writer whose message was larger than this is not kept. */
 export const KEEP_BYTES = 1024 * 1024;
 
-let writer = new BinaryWriter();
+/** One writer is enough, unless a getter of a message encodes another one meanwhile. */
+let unusedWriter: BinaryWriter | undefined;
 
 const encoders = new WeakMap<DescMessage, { encode: Encode | undefined }>();
 
@@ -170,7 +172,7 @@ function compileValue(field: DescField): Write {
     // At its first use: types may be nested deeper than the stack.
     let encode: Encode | undefined;
     return (writer, value) => {
-      if (typeof value !== "object") throw new TypeError("for toBinary()");
+      if (!isObject(value)) throw new TypeError("for toBinary()");
       encode ??= encoders.get(message)?.encode ?? compile(message);
       writer.tag(number, WireType.LengthDelimited).fork();
       encode(writer, value as Fields);

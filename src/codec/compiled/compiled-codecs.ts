@@ -5,7 +5,7 @@
 import { create, type DescMessage } from "@bufbuild/protobuf";
 import { decoderOf } from "../closure-decoder.ts";
 import { encodeByClosures, needsLibrary } from "../closure-encoder.ts";
-import type { CodecCompiler, CompiledDecoder } from "../compiler.ts";
+import type { CodecCompiler, CompiledDecoder, CompiledEncode } from "../compiler.ts";
 import { hasInherited } from "../complete.ts";
 import type { Fields } from "../decoder.ts";
 import { decoderSource } from "./decoder-source.ts";
@@ -22,14 +22,16 @@ const MAX_LENGTH = 64 * 1024;
 /** Whether the engine has refused to generate code: it will not do it later either. */
 let isForbidden = false;
 
-/** Compiles a text. Returns `undefined` if there is none, or code must not be generated in this program. */
+/**
+ * Compiles a text. Returns `undefined` if there is none, or it cannot be compiled: the message that is the first of its type
+ * here must not fail for that, since the closures do the same.
+ */
 function compile<Compiled>(generate: () => Source | undefined): Compiled | undefined {
   if (isForbidden) return undefined;
   try {
     return generate()?.compile() as Compiled | undefined;
   } catch (error) {
-    if (!(error instanceof EvalError)) throw error;
-    isForbidden = true;
+    if (error instanceof EvalError) isForbidden = true;
     return undefined;
   }
 }
@@ -129,21 +131,30 @@ function writerFor(desc: DescMessage): LazyWriter {
   return writer;
 }
 
-/** Encoding is synchronous, so one output is enough. */
-const output = new Output();
+/** One output is enough, unless a getter of a message encodes another one meanwhile. */
+let unusedOutput: Output | undefined;
+
+function encodeBy(writer: MessageWriter, isStrict: boolean): CompiledEncode {
+  return (message, options) => {
+    const output = unusedOutput ?? new Output();
+    unusedOutput = undefined;
+    try {
+      output.begin(isStrict, options);
+      writer.write(output, message);
+      return output.finish();
+    } finally {
+      output.end();
+      unusedOutput = output;
+    }
+  };
+}
 
 export const compiledCodecs: CodecCompiler = {
   encoderOf(desc) {
     // complete() has rules of its own for such names.
     if (hasInherited(desc)) return undefined;
     const writer = writerFor(desc);
-    if (!writer.compile()) return undefined;
-    const isStrict = needsLibrary(desc);
-    return (message, options) => {
-      output.begin(isStrict, options);
-      writer.write(output, message);
-      return output.finish();
-    };
+    return writer.compile() ? encodeBy(writer, needsLibrary(desc)) : undefined;
   },
   decoderOf(desc) {
     if (hasInherited(desc)) return undefined;

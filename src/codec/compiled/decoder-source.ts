@@ -16,6 +16,12 @@ import { integer, property, Source, text } from "./source.ts";
 /** Returns the decoder of the messages within a message. It may be one that is compiled later. */
 export type DecoderOf = (desc: DescMessage) => CompiledDecoder;
 
+/**
+ * The variables of all fields: those of a list or a message, and those of the entry of a map. If each field declared its own,
+ * a message of a type with many fields would take kilobytes of the stack, at each level of messages within each other.
+ */
+const VARIABLES = "value, child, items, stop = 0, start = 0, entryTag = 0, key, content, isUnknown";
+
 /** Generates the decoder of a type. Returns `undefined` if the text becomes longer than `maxLength`. */
 export function decoderSource(
   desc: DescMessage,
@@ -29,9 +35,9 @@ export function decoderSource(
     "read(input, message, endTag) {",
     `if (--input.depthLeft < 0) throw ${source.constant(tooDeep)}(input);`,
     "const bytes = input.bytes, end = input.end;",
-    "let at = input.at, n = 0, k = 0;",
+    `let at = input.at, n = 0, k = 0, tag = 0, ${VARIABLES};`,
     "while (at < end) {",
-    "let tag = bytes[at];",
+    "tag = bytes[at];",
     "if (tag < 128) at++;",
     "else if (at + 1 < end && (n = bytes[at + 1]) < 128) { tag = (tag & 127) | (n << 7); at += 2; }",
     `else { input.at = at; tag = ${source.constant(uint32)}(input, "a tag"); at = input.at; }`,
@@ -95,7 +101,7 @@ function initialValue(source: Source, value: unknown): string {
   if (typeof value === "string") return text(value);
   if (typeof value === "boolean") return String(value);
   if (typeof value === "bigint") return `${value}n`;
-  if (typeof value === "number" && Number.isInteger(value)) return `${value}`;
+  if (Number.isInteger(value) && !Object.is(value, -0)) return `${value}`;
   if (Array.isArray(value)) return "[]";
   if (typeof value === "object" && value !== null && !(value instanceof Uint8Array)) {
     return "case" in value ? "{ case: undefined }" : "{}";
@@ -116,21 +122,19 @@ function addField(source: Source, field: DescField, childOf: DecoderOf): boolean
     return true;
   }
   const reading = scalarReading(source, field);
-  source.add(`case ${integer(tagOf(number, reading.wireType))}: {`, "let value;");
+  source.add(`case ${integer(tagOf(number, reading.wireType))}:`);
   addScalar(source, reading, "end");
-  source.add(store(field, "value"), "break;", "}");
+  source.add(store(field, "value"), "break;");
   if (field.fieldKind !== "list" || reading.wireType === WireType.LengthDelimited) return true;
   source.add(
-    `case ${integer(tagOf(number, WireType.LengthDelimited))}: {`,
-    "let value;",
-    ...readLength(source),
-    `const items = ${property("message", field.localName)};`,
-    "input.end = n;",
-    "const stop = n;",
+    `case ${integer(tagOf(number, WireType.LengthDelimited))}:`,
+    ...readLength(source, "end"),
+    `items = ${property("message", field.localName)};`,
+    "input.end = stop = n;",
     "while (at < stop) {",
   );
   addScalar(source, reading, "stop");
-  source.add("items.push(value);", "}", "input.end = end;", "break;", "}");
+  source.add("items.push(value);", "}", "input.end = end;", "break;");
   return true;
 }
 
@@ -141,11 +145,11 @@ function store({ fieldKind, localName, oneof }: DescField, value: string): strin
   return `${property("message", oneof.localName)} = { case: ${text(localName)}, value: ${value} };`;
 }
 
-/** Reads a length; `n` is where the bytes that it announces end, `at` where they begin. */
-function readLength(source: Source): string[] {
+/** Reads a length before `end`; `n` is where the bytes that it announces end, `at` where they begin. */
+function readLength(source: Source, end: string): string[] {
   return [
-    "n = at < end ? bytes[at] : 128;",
-    "if (n < 128 && at + n < end) { at++; n += at; }",
+    `n = at < ${end} ? bytes[at] : 128;`,
+    `if (n < 128 && at + n < ${end}) { at++; n += at; }`,
     `else { input.at = at; n = ${source.constant(endOf)}(input); at = input.at; }`,
   ];
 }
@@ -155,28 +159,28 @@ function addMessage(source: Source, field: DescField, child: CompiledDecoder): v
   const isInGroup = isGroup(field);
   const { fieldKind, localName, number, oneof } = field;
   const wireType = isInGroup ? WireType.StartGroup : WireType.LengthDelimited;
-  source.add(`case ${integer(tagOf(number, wireType))}: {`);
+  source.add(`case ${integer(tagOf(number, wireType))}:`);
   if (fieldKind === "list") {
-    source.add(`const child = ${decoder}.create();`, store(field, "child"));
+    source.add(`child = ${decoder}.create();`, store(field, "child"));
   } else if (oneof === undefined) {
     // A message that is already there is merged with the new one.
     const present = property("message", localName);
-    source.add(`const child = ${present} ??= ${decoder}.create();`);
+    source.add(`child = ${present} ??= ${decoder}.create();`);
   } else {
     const set = property("message", oneof.localName);
     const isSet = `${set}.case === ${text(localName)}`;
     source.add(
-      `const child = ${isSet} ? ${set}.value : ${decoder}.create();`,
+      `child = ${isSet} ? ${set}.value : ${decoder}.create();`,
       `if (!(${isSet})) ${store(field, "child")}`,
     );
   }
   if (isInGroup) {
     const endTag = integer(tagOf(number, WireType.EndGroup));
     source.add("input.at = at;", `${decoder}.read(input, child, ${endTag});`);
-    source.add("at = input.at;", "break;", "}");
+    source.add("at = input.at;", "break;");
     return;
   }
-  source.add(...readLength(source), ...readChild(decoder, "end"), "break;", "}");
+  source.add(...readLength(source, "end"), ...readChild(decoder, "end"), "break;");
 }
 
 /** Reads the message between `at` and `n` into `child`. */
@@ -199,22 +203,22 @@ function addMap(source: Source, field: MapField, childOf: DecoderOf): void {
   const key: ScalarReading = readingOf(source, mapKey, { lenient, asText: false });
   const tag = tagOf(number, WireType.LengthDelimited);
   source.add(
-    `case ${integer(tag)}: {`,
-    "const start = at;",
-    ...readLength(source),
+    `case ${integer(tag)}:`,
+    "start = at;",
+    ...readLength(source, "end"),
     `if (--input.depthLeft < 0) throw ${source.constant(tooDeep)}(input);`,
-    "const stop = n;",
-    "input.end = stop;",
-    "let key, content, value, isUnknown = false;",
+    "input.end = stop = n;",
+    "key = content = undefined;",
+    "isUnknown = false;",
     "while (at < stop) {",
-    "let entryTag = bytes[at];",
+    "entryTag = bytes[at];",
     "if (entryTag < 128) at++;",
     `else { input.at = at; entryTag = ${source.constant(uint32)}(input, "a tag"); at = input.at; }`,
     "switch (entryTag) {",
-    `case ${integer(tagOf(1, key.wireType))}: {`,
+    `case ${integer(tagOf(1, key.wireType))}:`,
   );
   addScalar(source, key, "stop");
-  source.add("key = value;", "break;", "}");
+  source.add("key = value;", "break;");
   const zero = addMapValue(source, field, childOf);
   source.add(
     "default:",
@@ -234,7 +238,6 @@ function addMap(source: Source, field: MapField, childOf: DecoderOf): void {
     `key = key === undefined ? ${text(String(zeroOf(mapKey)))} : String(key);`,
     `${source.constant(setOwn)}(${property("message", localName)}, key, content ?? ${zero});`,
     "break;",
-    "}",
   );
 }
 
@@ -243,23 +246,20 @@ function addMapValue(source: Source, field: MapField, childOf: DecoderOf): strin
   if (field.mapKind === "message") {
     const decoder = source.constant(childOf(field.message));
     source.add(
-      `case ${integer(tagOf(2, WireType.LengthDelimited))}: {`,
-      "n = at < stop ? bytes[at] : 128;",
-      "if (n < 128 && at + n < stop) { at++; n += at; }",
-      `else { input.at = at; n = ${source.constant(endOf)}(input); at = input.at; }`,
-      `const child = content ??= ${decoder}.create();`,
+      `case ${integer(tagOf(2, WireType.LengthDelimited))}:`,
+      ...readLength(source, "stop"),
+      `child = content ??= ${decoder}.create();`,
       ...readChild(decoder, "stop"),
       "break;",
-      "}",
     );
     return `${decoder}.create()`;
   }
   const scalar = field.mapKind === "enum" ? ScalarType.INT32 : field.scalar;
   const lenient = !field.utf8Validation;
   const reading = readingOf(source, scalar, { lenient, asText: false });
-  source.add(`case ${integer(tagOf(2, reading.wireType))}: {`);
+  source.add(`case ${integer(tagOf(2, reading.wireType))}:`);
   addScalar(source, reading, "stop");
-  source.add("content = value;", "break;", "}");
+  source.add("content = value;", "break;");
   if (field.mapKind === "enum") return integer(field.enum.values[0]?.number ?? 0);
   if (scalar === ScalarType.BYTES) return "new Uint8Array()";
   return initialValue(source, zeroOf(scalar));

@@ -5,6 +5,7 @@
 import { create, type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
 import { isGroup } from "../closure-decoder.ts";
+import { isObject } from "../closure-encoder.ts";
 import { type Fields, tagOf } from "../decoder.ts";
 import { jsonToStruct, ownFormOf } from "../own-form.ts";
 import { addScalar, keyOf, leftOut, sizeOf, wireTypeOf } from "./encoder-scalars.ts";
@@ -22,6 +23,12 @@ export type WriterOf = (desc: DescMessage) => MessageWriter;
 const IMPLICIT = 2;
 const LEGACY_REQUIRED = 3;
 
+/**
+ * The variables of all fields, as in decoder-source.ts: of a value, a list, a length, and a map. A message within this one
+ * has its own.
+ */
+const VARIABLES = "value, one, items, i = 0, from = 0, entries, names, name, entry = 0";
+
 /** Generates the encoder of a type. Returns `undefined` if the text becomes longer than `maxLength`. */
 export function encoderSource(
   desc: DescMessage,
@@ -34,13 +41,10 @@ export function encoderSource(
     "write(output, message) {",
     "const type = message.$typeName;",
     `if (type !== undefined && type !== ${text(desc.typeName)}) throw ${source.constant(FOR_LIBRARY)};`,
-    "let bytes = output.bytes, at = output.at, value, n = 0, k = 0;",
-    ...desc.oneofs.map(
-      ({ localName }, at) => `const one${at} = ${property("message", localName)};`,
-    ),
+    `let bytes = output.bytes, at = output.at, n = 0, k = 0, ${VARIABLES};`,
   );
-  for (const at of desc.oneofs.keys()) {
-    source.add(`if (one${at} == null) { ${refuseIfStrict(source)} }`);
+  for (const { localName } of desc.oneofs) {
+    source.add(`if (${property("message", localName)} == null) { ${refuseIfStrict(source)} }`);
   }
   // The defaults of fields with presence are on a prototype there.
   const hasDefaults = Object.getPrototypeOf(create(desc)) !== Object.prototype;
@@ -75,10 +79,10 @@ function refuseIfStrict(source: Source): string {
 function addField(source: Source, field: DescField, context: Context): void {
   const { localName, oneof } = field;
   if (oneof !== undefined) {
-    const one = `one${field.parent.oneofs.indexOf(oneof)}`;
     source.add(
-      `if (${one} != null && ${one}.case === ${text(localName)}) {`,
-      `value = ${one}.value;`,
+      `one = ${property("message", oneof.localName)};`,
+      `if (one != null && one.case === ${text(localName)}) {`,
+      "value = one.value;",
     );
     addValue(source, field, context);
     source.add("}");
@@ -170,8 +174,8 @@ function addMessage(source: Source, field: DescField, { writerOf, number }: Mess
     source.add(`value = ${source.constant(toMessage)}(value);`);
   } else {
     source.add(
-      `if (typeof value !== "object" || value === null) throw ${source.constant(FOR_LIBRARY)};`,
-      "if (output.isStrict) output.checkChild(value, type);",
+      `if (!${source.constant(isObject)}(value)) throw ${source.constant(FOR_LIBRARY)};`,
+      `if (value.$typeName === undefined) { ${refuseIfStrict(source)} }`,
     );
   }
   if (isGroup(field)) {
@@ -186,30 +190,20 @@ function addMessage(source: Source, field: DescField, { writerOf, number }: Mess
     );
     return;
   }
-  source.add(ensure(TAG_BYTES + 1), writeTag(number, WireType.LengthDelimited));
-  addDelimited(source, [`${writer}.write(output, value);`]);
-}
-
-/** Adds code that writes a length, and what statements write into the output after `at` was set in it. */
-function addDelimited(source: Source, statements: readonly string[]): void {
   source.add(
-    "{",
-    "const from = at + 1;",
-    "output.at = from;",
-    ...statements,
+    ensure(TAG_BYTES + 1),
+    writeTag(number, WireType.LengthDelimited),
+    "from = output.at = at + 1;",
+    `${writer}.write(output, value);`,
     "output.join(from);",
     "at = output.at; bytes = output.bytes;",
-    "}",
   );
 }
 
 function addList(source: Source, field: DescField & { fieldKind: "list" }, context: Context): void {
-  source.add(
-    `if (!Array.isArray(value)) throw ${source.constant(FOR_LIBRARY)};`,
-    "const items = value;",
-  );
+  source.add(`if (!Array.isArray(value)) throw ${source.constant(FOR_LIBRARY)};`, "items = value;");
   if (!field.packed) {
-    source.add("for (let i = 0; i < items.length; i++) {", "value = items[i];");
+    source.add("for (i = 0; i < items.length; i++) {", "value = items[i];");
     addValue(source, field, context);
     source.add("}");
     return;
@@ -219,8 +213,8 @@ function addList(source: Source, field: DescField & { fieldKind: "list" }, conte
     "if (items.length > 0) {",
     ensure(TAG_BYTES + 1),
     writeTag(field.number, WireType.LengthDelimited),
-    "const from = ++at;",
-    "for (let i = 0; i < items.length; i++) {",
+    "from = ++at;",
+    "for (i = 0; i < items.length; i++) {",
     "value = items[i];",
     ensure(sizeOf(scalar)),
   );
@@ -239,11 +233,13 @@ function addMap(source: Source, field: DescField & { fieldKind: "map" }, context
   const key = field.mapKey;
   source.add(
     `if (typeof value !== "object" || Array.isArray(value)) throw ${forLibrary};`,
-    "const entries = value;",
-    "for (const name of Object.keys(entries)) {",
+    "entries = value;",
+    "names = Object.keys(entries);",
+    "for (i = 0; i < names.length; i++) {",
+    "name = names[i];",
     ensure(2 * TAG_BYTES + 1 + sizeOf(key)),
     writeTag(field.number, WireType.LengthDelimited),
-    "const entry = ++at;",
+    "entry = ++at;",
     writeTag(1, wireTypeOf(key)),
     `value = ${source.constant(keyOf(key))}(name);`,
   );

@@ -2,7 +2,6 @@
 import type { BinaryWriteOptions } from "@bufbuild/protobuf";
 import { runtime } from "../../flow/runtime.ts";
 import { KEEP_BYTES } from "../closure-encoder.ts";
-import type { Fields } from "../decoder.ts";
 
 /** Small messages are parts of a buffer of this size: a buffer for each would take longer than encoding it. */
 const CHUNK_BYTES = 8 * 1024;
@@ -10,18 +9,20 @@ const CHUNK_BYTES = 8 * 1024;
 /** A message begins in a new chunk if the chunk has less than this. */
 const BEGIN_BYTES = 1024;
 
-/** Allocates memory, as a plain Uint8Array: that of the library is one, too. */
+/**
+ * Allocates memory, as a plain Uint8Array: that of the library is one, too. It is no part of a larger buffer: a message that
+ * is kept keeps all of it in memory.
+ */
 function allocate(size: number): Uint8Array {
-  const { buffer, byteOffset } = runtime.allocate(size);
-  return new Uint8Array(buffer, byteOffset, size);
+  return new Uint8Array(runtime.allocateAlone(size).buffer);
 }
 
 /** The error of a value that the library must encode, or refuse. It is not seen by anyone. */
 export const FOR_LIBRARY = new Error("for toBinary()");
 
 /**
- * The message that is being encoded. Its bytes begin at `start` in the chunk. If it does not fit into that, it continues
- * at the same index in a larger buffer, and is copied from there when it is complete.
+ * The memory of the message that is being encoded. Its bytes begin at `start` in the chunk. If it does not fit into that, it
+ * continues at the same index in a larger buffer, and is copied from there when it is complete.
  */
 export class Output {
   bytes: Uint8Array = new Uint8Array();
@@ -41,9 +42,8 @@ export class Output {
     if (this.#chunk.length - this.#start < BEGIN_BYTES) {
       this.#chunk = allocate(CHUNK_BYTES);
       this.#start = 0;
+      this.#use(this.#chunk);
     }
-    // After a failure the buffer of a large message is still in use.
-    if (this.bytes !== this.#chunk) this.#use(this.#chunk);
     this.at = this.#start;
   }
 
@@ -57,8 +57,15 @@ export class Output {
     }
     const message = allocate(at - start);
     message.set(bytes.subarray(start, at));
-    if (bytes.length > KEEP_BYTES) this.#large = undefined;
     return message;
+  }
+
+  /** To be called after each message, also if it could not be encoded. */
+  end(): void {
+    this.options = undefined;
+    if (this.bytes === this.#chunk) return;
+    if (this.bytes.length > KEEP_BYTES) this.#large = undefined;
+    this.#use(this.#chunk);
   }
 
   /** Makes the buffer large enough for `more` bytes. */
@@ -139,17 +146,6 @@ export class Output {
       if (this.at + 5 > this.bytes.length) this.grow(5);
       this.at = writeVarint(this.bytes, this.at, ((no << 3) | wireType) >>> 0);
       this.raw(data);
-    }
-  }
-
-  /**
-   * Refuses a message that toBinary() refuses: one without a type within one that has it.
-   *
-   * @param type the type of the message around it
-   */
-  checkChild(child: Fields, type: unknown): void {
-    if (Array.isArray(child) || (type !== undefined && child.$typeName === undefined)) {
-      throw FOR_LIBRARY;
     }
   }
 }
