@@ -58,6 +58,14 @@ test("a type with a thousand fields is not compiled, but a message around it is"
   expectSame(typeOf("Around"), { many: { f0: "first", f999: "last" }, after: "after" });
 });
 
+test("a type with a very long name of a field is not compiled", () => {
+  const name = "a".repeat(100_000);
+  const desc = makeTypes({ Long: [{ name, number: 1, type: Type.STRING }] })("Long");
+  expect(compiledCodecs.encoderOf(desc)).toBeUndefined();
+  expect(compiledCodecs.decoderOf(desc)).toBeUndefined();
+  expectSame(desc, { [name]: "text" });
+});
+
 test("messages of a type with many fields may be within each other as deep as the stack allows others", () => {
   const many: FieldInit[] = Array.from({ length: 150 }, (_, at) => ({
     ...{ name: `f${at}`, number: at + 2, type: Type.BOOL },

@@ -4,6 +4,7 @@ import { WireType } from "@bufbuild/protobuf/wire";
 import { readClosed, type SetValue } from "./decode-enum.ts";
 import { readEntry } from "./decode-map.ts";
 import { Decoder, type Fields, type Read, readDelimited, readPackedWith } from "./decoder.ts";
+import { isGroup, isLongAsString } from "./field-types.ts";
 import { ownFormOf } from "./own-form.ts";
 import { endOf, type ReadValue, readLenientString, scalars } from "./wire-input.ts";
 
@@ -75,7 +76,7 @@ export function readerOf(field: DescField): readonly [WireType, ReadValue] {
   const scalar = field.scalar as ScalarType;
   const [wireType, read] = scalars[scalar];
   if (scalar === ScalarType.STRING && !field.utf8Validation) return [wireType, readLenientString];
-  if (!("longAsString" in field && field.longAsString)) return [wireType, read];
+  if (!isLongAsString(field)) return [wireType, read];
   return [wireType, (input) => String(read(input))];
 }
 
@@ -88,10 +89,6 @@ function readPacked(localName: string, readValue: ReadValue): Read {
     while (input.at < end) items.push(readValue(input));
     input.end = outer;
   };
-}
-
-export function isGroup(field: DescField): boolean {
-  return "delimitedEncoding" in field && field.delimitedEncoding;
 }
 
 function readMessage(field: DescField, desc: DescMessage): Read {

@@ -15,6 +15,7 @@ import {
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { complete, inheritedAs } from "./complete.ts";
 import type { Fields } from "./decoder.ts";
+import { IMPLICIT, LEGACY_REQUIRED, scalarOf, wireTypeOf } from "./field-types.ts";
 
 type Encode = (writer: BinaryWriter, message: Fields) => void;
 
@@ -75,7 +76,7 @@ const encoders = new WeakMap<DescMessage, { encode: Encode | undefined }>();
 function encoderOf(desc: DescMessage): Encode | undefined {
   let known = encoders.get(desc);
   if (known === undefined) {
-    known = { encode: canCompile(desc) ? compile(desc) : undefined };
+    known = { encode: knowsAll(desc) ? makeEncoder(desc) : undefined };
     encoders.set(desc, known);
   }
   return known.encode;
@@ -84,11 +85,8 @@ function encoderOf(desc: DescMessage): Encode | undefined {
 /** Messages that are another value in the messages around them: wrappers are their value, a Struct is an object. */
 const OWN_FORM = /^google\.protobuf\.(?:\w+Value|Struct)$/;
 
-const IMPLICIT = 2;
-const LEGACY_REQUIRED = 3;
-
 /** Whether all fields of a message, and below it, can be encoded by closures. */
-function canCompile(desc: DescMessage): boolean {
+function knowsAll(desc: DescMessage): boolean {
   const seen = new Set<DescMessage>([desc]);
   for (const { fields, file } of seen) {
     // Other syntaxes put the defaults of fields with explicit presence on a prototype.
@@ -104,7 +102,7 @@ function canCompile(desc: DescMessage): boolean {
   return true;
 }
 
-function compile(desc: DescMessage): Encode {
+function makeEncoder(desc: DescMessage): Encode {
   const steps: Encode[] = [];
   const { typeName } = desc;
   const encode: Encode = (writer, message) => {
@@ -117,14 +115,14 @@ function compile(desc: DescMessage): Encode {
   // Before the fields, which may hold messages of this type themselves.
   encoders.set(desc, { encode });
   const fields = [...desc.fields].sort((a, b) => a.number - b.number);
-  for (const field of fields) steps.push(compileField(field));
+  for (const field of fields) steps.push(makeField(field));
   return encode;
 }
 
-function compileField(field: DescField): Encode {
+function makeField(field: DescField): Encode {
   const { localName, oneof } = field;
-  if (field.fieldKind === "list") return compileList(field);
-  const write = compileValue(field);
+  if (field.fieldKind === "list") return makeList(field);
+  const write = makeValue(field);
   if (oneof !== undefined) {
     return (writer, message) => {
       const set = message[oneof.localName] as { case?: string; value?: unknown } | undefined;
@@ -165,7 +163,7 @@ function leftOutCheckOf(field: DescField): (value: unknown) => boolean {
 
 type Write = (writer: BinaryWriter, value: unknown) => void;
 
-function compileValue(field: DescField): Write {
+function makeValue(field: DescField): Write {
   const { number } = field;
   if (field.message !== undefined) {
     const { message } = field;
@@ -173,7 +171,7 @@ function compileValue(field: DescField): Write {
     let encode: Encode | undefined;
     return (writer, value) => {
       if (!isObject(value)) throw new TypeError("for toBinary()");
-      encode ??= encoders.get(message)?.encode ?? compile(message);
+      encode ??= encoders.get(message)?.encode ?? makeEncoder(message);
       writer.tag(number, WireType.LengthDelimited).fork();
       encode(writer, value as Fields);
       writer.join();
@@ -188,9 +186,9 @@ function compileValue(field: DescField): Write {
   };
 }
 
-function compileList(field: DescField & { fieldKind: "list" }): Encode {
+function makeList(field: DescField & { fieldKind: "list" }): Encode {
   const { localName, number } = field;
-  const write = compileValue(field);
+  const write = makeValue(field);
   const inherited = inheritedAs(localName);
   if (!field.packed) {
     return (writer, message) => {
@@ -213,28 +211,6 @@ function itemsOf(value: unknown, inherited: unknown): readonly unknown[] {
   if (value === undefined || value === null || value === inherited) return NONE;
   if (!Array.isArray(value)) throw new TypeError("for toBinary()");
   return value;
-}
-
-function scalarOf(field: DescField): ScalarType {
-  return field.enum !== undefined ? ScalarType.INT32 : (field.scalar as ScalarType);
-}
-
-function wireTypeOf(scalar: ScalarType): WireType {
-  switch (scalar) {
-    case ScalarType.STRING:
-    case ScalarType.BYTES:
-      return WireType.LengthDelimited;
-    case ScalarType.DOUBLE:
-    case ScalarType.FIXED64:
-    case ScalarType.SFIXED64:
-      return WireType.Bit64;
-    case ScalarType.FLOAT:
-    case ScalarType.FIXED32:
-    case ScalarType.SFIXED32:
-      return WireType.Bit32;
-    default:
-      return WireType.Varint;
-  }
 }
 
 /** Returns a writer of one scalar type. It accepts only values of that type. */

@@ -13,23 +13,17 @@ import { encoderSource, type MessageWriter } from "./encoder-source.ts";
 import { Output } from "./output.ts";
 import type { Source } from "./source.ts";
 
-/**
- * The limit of a generated function, in characters: V8 does not optimize functions of more than 60 KiB of bytecode, and
- * a type must not take much memory.
- */
-const MAX_LENGTH = 64 * 1024;
-
 /** Whether the engine has refused to generate code: it will not do it later either. */
 let isForbidden = false;
 
 /**
- * Compiles a text. Returns `undefined` if there is none, or it cannot be compiled: the message that is the first of its type
- * here must not fail for that, since the closures do the same.
+ * Generates code and compiles it. Returns `undefined` if that fails, for whatever reason: no message must fail because of it,
+ * since the closures do the same.
  */
-function compile<Compiled>(generate: () => Source | undefined): Compiled | undefined {
+function compile<Compiled>(generate: () => Source): Compiled | undefined {
   if (isForbidden) return undefined;
   try {
-    return generate()?.compile() as Compiled | undefined;
+    return generate().compile() as Compiled;
   } catch (error) {
     if (error instanceof EvalError) isForbidden = true;
     return undefined;
@@ -60,7 +54,7 @@ class LazyDecoder implements CompiledDecoder {
   compile(): boolean {
     if (this.#isCompiled !== undefined) return this.#isCompiled;
     const desc = this.#desc;
-    const compiled = compile<CompiledDecoder>(() => decoderSource(desc, decoderFor, MAX_LENGTH));
+    const compiled = compile<CompiledDecoder>(() => decoderSource(desc, decoderFor));
     const { create, read } = compiled ?? closuresOf(desc);
     this.create = create;
     this.read = read;
@@ -109,7 +103,7 @@ class LazyWriter implements MessageWriter {
   compile(): boolean {
     if (this.#isCompiled !== undefined) return this.#isCompiled;
     const desc = this.#desc;
-    const compiled = compile<MessageWriter>(() => encoderSource(desc, writerFor, MAX_LENGTH));
+    const compiled = compile<MessageWriter>(() => encoderSource(desc, writerFor));
     this.write = compiled?.write ?? writeByClosures(desc);
     this.#isCompiled = compiled !== undefined;
     return this.#isCompiled;

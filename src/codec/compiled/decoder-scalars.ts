@@ -1,6 +1,7 @@
 /** The parts of generated decoders that read one value. */
 import { type DescField, ScalarType } from "@bufbuild/protobuf";
 import type { WireType } from "@bufbuild/protobuf/wire";
+import { isLongAsString, scalarOf } from "../field-types.ts";
 import { lenientUtf8, readLenientString, scalars, strictUtf8 } from "../wire-input.ts";
 import {
   copyBytes,
@@ -37,12 +38,8 @@ interface ValueRules {
 
 /** Returns how a value of a field is read, or an item of a list. */
 export function scalarReading(source: Source, field: DescField): ScalarReading {
-  if (field.enum !== undefined) {
-    return readingOf(source, ScalarType.INT32, { lenient: false, asText: false });
-  }
-  const lenient = !field.utf8Validation;
-  const asText = "longAsString" in field && field.longAsString;
-  return readingOf(source, field.scalar as ScalarType, { lenient, asText });
+  const rules = { lenient: !field.utf8Validation, asText: isLongAsString(field) };
+  return readingOf(source, scalarOf(field), rules);
 }
 
 let texts: Record<"strict" | "lenient", ReturnType<typeof textReader>> | undefined;

@@ -4,10 +4,11 @@
  */
 import { create, type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
-import { decoderOf, isGroup } from "../closure-decoder.ts";
+import { decoderOf } from "../closure-decoder.ts";
 import type { CompiledDecoder } from "../compiler.ts";
 import { zeroOf } from "../decode-map.ts";
 import { keepUnknown, type ReadUnknown, readUnknown, skipUnknown, tagOf } from "../decoder.ts";
+import { isGroup } from "../field-types.ts";
 import { ownFormOf, setOwn } from "../own-form.ts";
 import { endOf, ownBytes, tooDeep, uint32 } from "../wire-input.ts";
 import { addScalar, readingOf, type ScalarReading, scalarReading } from "./decoder-scalars.ts";
@@ -22,12 +23,8 @@ export type DecoderOf = (desc: DescMessage) => CompiledDecoder;
  */
 const VARIABLES = "value, child, items, stop = 0, start = 0, entryTag = 0, key, content, isUnknown";
 
-/** Generates the decoder of a type. Returns `undefined` if the text becomes longer than `maxLength`. */
-export function decoderSource(
-  desc: DescMessage,
-  childOf: DecoderOf,
-  maxLength: number,
-): Source | undefined {
+/** Generates the decoder of a type. Throws if it is too long. */
+export function decoderSource(desc: DescMessage, childOf: DecoderOf): Source {
   const source = new Source();
   source.add("return {");
   addCreate(source, desc);
@@ -47,7 +44,6 @@ export function decoderSource(
   const fields = new Map(desc.fields.map((field) => [field.number, field]));
   let hasOthers = fields.size !== desc.fields.length;
   for (const field of fields.values()) {
-    if (source.length > maxLength) return undefined;
     hasOthers = !addField(source, field, childOf) || hasOthers;
   }
   const readOther: ReadUnknown = hasOthers

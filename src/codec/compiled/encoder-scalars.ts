@@ -1,6 +1,5 @@
 /** The parts of generated encoders that write one value. */
 import { type DescField, ScalarType } from "@bufbuild/protobuf";
-import { WireType } from "@bufbuild/protobuf/wire";
 import {
   FOR_LIBRARY,
   halves,
@@ -13,24 +12,6 @@ import {
   writeVarint,
 } from "./output.ts";
 import { integer, type Source } from "./source.ts";
-
-export function wireTypeOf(scalar: ScalarType): WireType {
-  switch (scalar) {
-    case ScalarType.STRING:
-    case ScalarType.BYTES:
-      return WireType.LengthDelimited;
-    case ScalarType.DOUBLE:
-    case ScalarType.FIXED64:
-    case ScalarType.SFIXED64:
-      return WireType.Bit64;
-    case ScalarType.FLOAT:
-    case ScalarType.FIXED32:
-    case ScalarType.SFIXED32:
-      return WireType.Bit32;
-    default:
-      return WireType.Varint;
-  }
-}
 
 /** Strings up to this length are written by a loop; the length is one byte. */
 const LOOP_CHARACTERS = 48;

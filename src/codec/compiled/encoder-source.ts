@@ -2,13 +2,20 @@
  * Generates encoders. The generated code writes the valid values of a type; for any other value it throws FOR_LIBRARY,
  * and the library encodes the whole message, or says what is wrong with it.
  */
-import { create, type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
+import { create, type DescField, type DescMessage } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
-import { isGroup } from "../closure-decoder.ts";
 import { isObject } from "../closure-encoder.ts";
 import { type Fields, tagOf } from "../decoder.ts";
+import {
+  IMPLICIT,
+  isGroup,
+  isLongAsString,
+  LEGACY_REQUIRED,
+  scalarOf,
+  wireTypeOf,
+} from "../field-types.ts";
 import { jsonToStruct, ownFormOf } from "../own-form.ts";
-import { addScalar, keyOf, leftOut, sizeOf, wireTypeOf } from "./encoder-scalars.ts";
+import { addScalar, keyOf, leftOut, sizeOf } from "./encoder-scalars.ts";
 import { FOR_LIBRARY, type Output } from "./output.ts";
 import { property, Source, text } from "./source.ts";
 
@@ -20,21 +27,14 @@ export interface MessageWriter {
 /** Returns the writer of the messages within a message. It may be one that is compiled later. */
 export type WriterOf = (desc: DescMessage) => MessageWriter;
 
-const IMPLICIT = 2;
-const LEGACY_REQUIRED = 3;
-
 /**
  * The variables of all fields, as in decoder-source.ts: of a value, a list, a length, and a map. A message within this one
  * has its own.
  */
 const VARIABLES = "value, one, items, i = 0, from = 0, entries, names, name, entry = 0";
 
-/** Generates the encoder of a type. Returns `undefined` if the text becomes longer than `maxLength`. */
-export function encoderSource(
-  desc: DescMessage,
-  writerOf: WriterOf,
-  maxLength: number,
-): Source | undefined {
+/** Generates the encoder of a type. Throws if it is too long. */
+export function encoderSource(desc: DescMessage, writerOf: WriterOf): Source {
   const source = new Source();
   source.add(
     "return {",
@@ -50,7 +50,6 @@ export function encoderSource(
   const hasDefaults = Object.getPrototypeOf(create(desc)) !== Object.prototype;
   const fields = [...desc.fields].sort((a, b) => a.number - b.number);
   for (const field of fields) {
-    if (source.length > maxLength) return undefined;
     addField(source, field, { writerOf, hasDefaults });
   }
   source.add(
@@ -148,12 +147,7 @@ function addValue(source: Source, field: DescField, context: Context): void {
   }
   const scalar = scalarOf(field);
   source.add(ensure(TAG_BYTES + sizeOf(scalar)), writeTag(field.number, wireTypeOf(scalar)));
-  const asText = "longAsString" in field && field.longAsString;
-  addScalar(source, scalar, asText);
-}
-
-function scalarOf(field: DescField): ScalarType {
-  return field.enum !== undefined ? ScalarType.INT32 : (field.scalar as ScalarType);
+  addScalar(source, scalar, isLongAsString(field));
 }
 
 interface MessageContext extends Context {
@@ -218,7 +212,7 @@ function addList(source: Source, field: DescField & { fieldKind: "list" }, conte
     "value = items[i];",
     ensure(sizeOf(scalar)),
   );
-  addScalar(source, scalar, field.listKind === "scalar" && field.longAsString);
+  addScalar(source, scalar, isLongAsString(field));
   source.add(
     "}",
     "output.at = at;",

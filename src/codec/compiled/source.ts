@@ -1,4 +1,10 @@
 /**
+ * The limit of a generated function, in characters: V8 does not optimize functions of more than 60 KiB of bytecode, and
+ * a type must not take much memory.
+ */
+const MAX_LENGTH = 64 * 1024;
+
+/**
  * The text of a generated function. Nothing from a descriptor becomes a part of the program but numbers, and names as
  * string literals: a descriptor may come from an attacker.
  */
@@ -6,15 +12,14 @@ export class Source {
   readonly #lines: string[] = [];
   readonly #constants: unknown[] = [];
   readonly #names = new Map<unknown, string>();
+  #length = 0;
 
-  /** The length of the text so far. */
-  length = 0;
-
-  /** Adds lines of the program. */
+  /** Adds lines of the program. Throws if the text becomes longer than MAX_LENGTH. */
   add(...lines: readonly string[]): void {
     for (const line of lines) {
       this.#lines.push(line);
-      this.length += line.length + 1;
+      this.#length += line.length + 1;
+      if (this.#length > MAX_LENGTH) throw new RangeError(`longer than ${MAX_LENGTH} characters`);
     }
   }
 
