@@ -6,6 +6,7 @@ import { Attempts } from "../src/connection/attempts.ts";
 import type { ConnectionSource } from "../src/connection/connection.ts";
 import { failure } from "../src/failure.ts";
 import { RequestHeaders } from "../src/grpc/request-headers.ts";
+import { memoryInUse } from "./support/memory.ts";
 
 const REASON = failure(Code.Unavailable, "no server can be reached");
 
@@ -54,4 +55,16 @@ test("a write fails with the reason of the reset where none waited before", asyn
   attempts.reset(REASON);
   const write = async () => await attempts.write(0, new Uint8Array(1));
   await expect(write()).rejects.toBe(REASON);
+});
+
+test("a message that waits does not keep the larger buffer that it is a part of", async () => {
+  const all = [started()];
+  const before = await memoryInUse();
+  for (let n = 0; n < 100; n++) {
+    const attempts = started();
+    attempts.write(0, Buffer.alloc(64 * 1024).subarray(0, 20))?.catch(() => {});
+    all.push(attempts);
+  }
+  expect((await memoryInUse()) - before).toBeLessThan(512 * 1024);
+  for (const attempts of all) attempts.reset(REASON);
 });

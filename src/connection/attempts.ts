@@ -4,6 +4,7 @@ import { asFailure, ownCopy } from "../failure.ts";
 import { onAbort } from "../flow/wait.ts";
 import { notAllowed } from "../grpc/metadata.ts";
 import type { RequestHeaders } from "../grpc/request-headers.ts";
+import { ownMemory } from "../http2/waiting-output.ts";
 import type { ClientAttachment } from "../session/attachment.ts";
 import type { Connection, ConnectionSource, StreamRepeater } from "./connection.ts";
 
@@ -55,7 +56,7 @@ export class Attempts implements ClientCallStream, StreamRepeater {
 
   write(flags: number, payload: Uint8Array): Promise<void> | undefined {
     if (this.#reason !== undefined) throw this.#reason;
-    this.#sent?.push({ flags, payload });
+    this.#sent?.push({ flags, payload: ownMemory(payload) });
     // 64 B: the approximate cost of an entry beside its bytes.
     this.#sentBytes += payload.length + 64;
     if (this.#stream !== undefined) {

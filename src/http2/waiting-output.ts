@@ -9,7 +9,7 @@ export const END = -3;
 
 /**
  * What a stream was given to send and could not yet: headers, data, the end, in order. A stream has one only while
- * something waits. Payloads are kept by reference, but for small parts of larger buffers, which are copied.
+ * something waits. Payloads are kept by reference, except that small parts of larger buffers are copied.
  */
 export class WaitingOutput {
   /** Bytes of data, with the prefixes of messages. */
@@ -74,7 +74,7 @@ export class WaitingOutput {
   }
 }
 
-/** Returns bytes that do not keep a much larger buffer in memory. */
-function ownMemory(bytes: Uint8Array): Uint8Array {
+/** Returns bytes that keep no buffer in memory that is more than four times as large: the same, or a copy. */
+export function ownMemory(bytes: Uint8Array): Uint8Array {
   return bytes.length * 4 < bytes.buffer.byteLength ? new Uint8Array(bytes) : bytes;
 }

@@ -3,7 +3,7 @@ import { expect, test, vi } from "vitest";
 import { encodeHeaders } from "../support/hpack.ts";
 import { memoryInUse } from "../support/memory.ts";
 import { Flag, frame, PREFACE, rst, settings, Type } from "../support/wire.ts";
-import { End } from "./support/end.ts";
+import { End, type EndOptions } from "./support/end.ts";
 import { grpcServer } from "./support/grpc-server.ts";
 import { requestFrame } from "./support/raw-peer.ts";
 
@@ -13,8 +13,8 @@ vi.setConfig({ testTimeout: 60_000 });
 const KIB = 1024;
 const SERVERS = 6;
 
-function startServer(): End {
-  const server = new End({ role: "server", ...grpcServer() });
+function startServer(options: Partial<EndOptions> = grpcServer()): End {
+  const server = new End({ role: "server", ...options });
   write(server, PREFACE, settings(), frame(Type.SETTINGS, Flag.ACK, 0));
   return server;
 }
@@ -149,4 +149,21 @@ test("answers that the pipe does not take are bounded", async () => {
     server.output.length = 0;
   });
   expect(held).toBeLessThan(256 * KIB);
+});
+
+test("small messages that wait for a window do not keep the larger buffers that they are parts of", async () => {
+  const server = startServer({
+    onRequest({ stream }) {
+      stream.sendHeaders([":status", "200"]);
+      const part = () => Buffer.alloc(64 * KIB).subarray(0, 20);
+      stream.writeMessage(0, part());
+      stream.write(part());
+    },
+  });
+  write(server, settings({ 4: 0 }));
+  const before = await memoryInUse();
+  for (let n = 0; n < 50; n++) write(server, requestFrame(2 * n + 1, "/push"));
+  expect((await memoryInUse()) - before).toBeLessThan(512 * KIB);
+  const waiting = server.openStreams.map(({ stream }) => stream.waitingBytes);
+  expect(waiting).toEqual(Array.from({ length: 50 }, () => 45));
 });
