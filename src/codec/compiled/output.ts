@@ -3,8 +3,11 @@ import type { BinaryWriteOptions } from "@bufbuild/protobuf";
 import { runtime } from "../../flow/runtime.ts";
 import { KEEP_BYTES } from "../closure-encoder.ts";
 
-/** Small messages are parts of a buffer of this size: a buffer for each would take longer than encoding it. */
-const CHUNK_BYTES = 8 * 1024;
+/**
+ * Small messages are parts of a buffer of this size: a buffer for each would take longer than encoding it. In a smaller one
+ * messages of 1 KiB take longer; a larger one may be kept in memory by one message.
+ */
+const CHUNK_BYTES = 16 * 1024;
 
 /** A message begins in a new chunk if the chunk has less than this. */
 const BEGIN_BYTES = 1024;
@@ -73,7 +76,7 @@ export class Output {
     const needed = this.at + more;
     let large = this.#large;
     if (large === undefined || large.length < needed) {
-      let size = CHUNK_BYTES * 4;
+      let size = CHUNK_BYTES * 2;
       while (size < needed) size *= 2;
       large = allocate(size);
       this.#large = large;
