@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { Greeter } from "../gen/example/greeter_pb.js";
 import {
   Code,
   ConnectError,
@@ -277,4 +278,21 @@ test("an interceptor that reads one request ahead sends each request once", asyn
   }
   chat.closeSend();
   expect(await next(chat)).toBeUndefined();
+});
+
+test("a copy of a transport's response has its message, its headers and its trailers", async () => {
+  await using world = await start({
+    greeter: {
+      sayHello(_request, { responseHeader, responseTrailer }) {
+        responseHeader.set("x-head", "h");
+        responseTrailer.set("x-tail", "t");
+        return { reply: "hi" };
+      },
+    },
+  });
+  const { sayHello } = Greeter.method;
+  const response = await world.transport.unary(sayHello, undefined, undefined, undefined, {});
+  const { header, trailer, ...copy } = { ...response };
+  expect([header.get("x-head"), trailer.get("x-tail")]).toEqual(["h", "t"]);
+  expect(copy).toMatchObject({ stream: false, service: Greeter, message: { reply: "hi" } });
 });
