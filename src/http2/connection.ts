@@ -18,12 +18,11 @@ import {
 } from "./frames.ts";
 import { HpackEncoder } from "./hpack/encoder.ts";
 import type { FieldList } from "./hpack/field-list.ts";
-import { Output } from "./output.ts";
-import { PeerDeadline } from "./peer-deadline.ts";
+import { Output, type OutputListener } from "./output.ts";
 import { isOwnPing, PendingPings } from "./pings.ts";
 import { type FramesHost, FramesReceiver } from "./received-frames.ts";
-import { SettingsExchange } from "./settings-exchange.ts";
-import { Shutdown } from "./shutdown.ts";
+import { SettingsExchange, type SettingsHost } from "./settings-exchange.ts";
+import { Shutdown, type ShutdownHost } from "./shutdown.ts";
 import { Stream } from "./stream.ts";
 import { StreamTable } from "./stream-table.ts";
 import type {
@@ -52,7 +51,9 @@ export function createConnection(
 }
 
 /** Ties the parts of an engine together. What Http2Connection does not have is for those parts. */
-class Connection implements Http2Connection, FramesHost {
+class Connection
+  implements Http2Connection, FramesHost, OutputListener, SettingsHost, ShutdownHost
+{
   readonly isServer: boolean;
   readonly listener: ConnectionListener;
   readonly maxConcurrentStreams: number;
@@ -62,19 +63,19 @@ class Connection implements Http2Connection, FramesHost {
   readonly sender: DataSender;
   readonly streams: StreamTable;
   readonly budget: AbuseBudget;
-  readonly #clock: EngineClock;
-  readonly #encoder: HpackEncoder;
+  readonly clock: EngineClock;
+  readonly encoder: HpackEncoder;
+  readonly pings: PendingPings;
   readonly #window: ConnectionWindow;
   readonly #settings: SettingsExchange;
-  readonly #pings: PendingPings;
   readonly #shutdown: Shutdown;
   readonly #frames: FramesReceiver;
   readonly #reader: FrameReader;
   readonly #peerTimeoutMs: number;
-  /** For the peer's SETTINGS, and for its acknowledgement of ours. */
-  readonly #settingsDeadline: PeerDeadline;
-  /** For the end of a header block that has begun. */
-  readonly #headersDeadline: PeerDeadline;
+  /** The deadline of the peer's SETTINGS, and of its acknowledgement of ours. */
+  #settingsDeadline: Disposable | undefined;
+  /** The deadline of the end of a header block that has begun. */
+  #headersDeadline: Disposable | undefined;
   /** How many header blocks were complete when #headersDeadline began. */
   #blockNumber = 0;
   readonly #strikes: PingStrikes | undefined;
@@ -93,44 +94,21 @@ class Connection implements Http2Connection, FramesHost {
     this.maxHeaderListBytes = options.maxHeaderListBytes ?? DEFAULT_HEADER_LIST_BYTES;
     const { streamWindowBytes = DEFAULT_WINDOW_BYTES } = options;
     this.streamWindowBytes = Math.min(streamWindowBytes, MAX_WINDOW_BYTES);
-    this.#clock = clock;
-    this.#encoder = new HpackEncoder({ maxTableBytes: options.encoderTableBytes });
-    this.output = new Output(options.buffers, {
-      onOutput: () => this.#call(() => listener.onOutput()),
-      onFull: () => this.#call(() => listener.onFull()),
-    });
+    this.clock = clock;
+    this.encoder = new HpackEncoder({ maxTableBytes: options.encoderTableBytes });
+    this.output = new Output(options.buffers, this);
     this.sender = new DataSender(this.output);
     this.streams = new StreamTable(this.isServer);
     this.budget = new AbuseBudget(clock, options.abuseBudget);
     this.#window = new ConnectionWindow(this.output, options.connectionWindowBytes);
-    this.#settings = new SettingsExchange(this, {
-      output: this.output,
-      encoder: this.#encoder,
-      sender: this.sender,
-      streams: this.streams,
-    });
-    this.#pings = new PendingPings(this.output);
-    this.#shutdown = new Shutdown(
-      {
-        isServer: this.isServer,
-        clock,
-        output: this.output,
-        pings: this.#pings,
-        streams: this.streams,
-      },
-      () => this.afterStreamClosed(),
-    );
+    this.#settings = new SettingsExchange(this);
+    this.pings = new PendingPings(this.output);
+    this.#shutdown = new Shutdown(this);
     const minPingIntervalMs = options.minPingIntervalMs ?? DEFAULT_PING_INTERVAL_MS;
     if (this.isServer && minPingIntervalMs > 0) this.#strikes = new PingStrikes(minPingIntervalMs);
     this.#frames = new FramesReceiver(this);
     this.#reader = new FrameReader(this.#frames, this.isServer);
     this.#peerTimeoutMs = options.peerTimeoutMs ?? DEFAULT_PEER_TIMEOUT_MS;
-    this.#settingsDeadline = new PeerDeadline(clock, this.#peerTimeoutMs, () =>
-      this.#onSettingsLate(),
-    );
-    this.#headersDeadline = new PeerDeadline(clock, this.#peerTimeoutMs, () =>
-      this.#onHeadersLate(),
-    );
     this.#sendPreface();
   }
 
@@ -207,7 +185,7 @@ class Connection implements Http2Connection, FramesHost {
   }
 
   ping(onAnswer: () => void): void {
-    if (!this.isClosed) this.#pings.send(onAnswer);
+    if (!this.isClosed) this.pings.send(onAnswer);
   }
 
   earn(units: number): void {
@@ -238,7 +216,7 @@ class Connection implements Http2Connection, FramesHost {
   }
 
   writeFields(stream: number, fields: FieldList, endStream: boolean): void {
-    this.output.headers(stream, this.#encoder.encode(fields), endStream);
+    this.output.headers(stream, this.encoder.encode(fields), endStream);
   }
 
   writeReset(stream: number, code: number, inFlight: InFlight): void {
@@ -255,6 +233,24 @@ class Connection implements Http2Connection, FramesHost {
   afterStreamClosed(): void {
     if (!this.#shutdown.isFinal || this.streams.size > 0) return;
     this.#close({ by: "closed", code: NO_ERROR, reason: "" });
+  }
+
+  /** For Output and Shutdown: called while something is written. */
+  onOutput(): void {
+    try {
+      this.listener.onOutput();
+    } catch (error) {
+      this.onListenerError(error);
+    }
+  }
+
+  /** As onOutput(). */
+  onFull(): void {
+    try {
+      this.listener.onFull();
+    } catch (error) {
+      this.onListenerError(error);
+    }
   }
 
   onListenerError(error: unknown): void {
@@ -297,13 +293,13 @@ class Connection implements Http2Connection, FramesHost {
   onPing(bytes: Uint8Array, start: number): void {
     const { output } = this;
     if (!isOwnPing(bytes, start)) {
-      this.#strikes?.onPing(this.#clock.now(), output.dataFrames + output.headerBlocks);
+      this.#strikes?.onPing(this.clock.now(), output.dataFrames + output.headerBlocks);
     }
     output.ping(true, bytes, start);
   }
 
   onPingAnswer(bytes: Uint8Array, start: number): boolean {
-    return this.#pings.receiveAnswer(bytes, start);
+    return this.pings.receiveAnswer(bytes, start);
   }
 
   onGoaway(code: number, lastStream: number, debugBytes: Uint8Array): void {
@@ -322,11 +318,15 @@ class Connection implements Http2Connection, FramesHost {
     if (!this.isServer) this.output.bytes(PREFACE);
     this.#settings.sendOwn();
     this.#window.extend();
-    this.#settingsDeadline.begin();
+    this.#settingsDeadline = this.clock.startTimer(this.#peerTimeoutMs, () => {
+      this.#onSettingsLate();
+    });
   }
 
   #endSettingsDeadline(): void {
-    if (this.#settings.isComplete) this.#settingsDeadline.end();
+    if (!this.#settings.isComplete) return;
+    this.#settingsDeadline?.[Symbol.dispose]();
+    this.#settingsDeadline = undefined;
   }
 
   #onSettingsLate(): void {
@@ -345,9 +345,17 @@ class Connection implements Http2Connection, FramesHost {
   #setHeadersDeadline(): void {
     const isOpen = this.#frames.isInBlock || this.#reader.isInHeaders;
     const { blocks } = this.#frames;
-    if (this.isClosed || !isOpen || blocks !== this.#blockNumber) this.#headersDeadline.end();
+    if (this.isClosed || !isOpen || blocks !== this.#blockNumber) this.#endHeadersDeadline();
     this.#blockNumber = blocks;
-    if (isOpen && !this.isClosed) this.#headersDeadline.begin();
+    if (!isOpen || this.isClosed) return;
+    this.#headersDeadline ??= this.clock.startTimer(this.#peerTimeoutMs, () => {
+      this.#onHeadersLate();
+    });
+  }
+
+  #endHeadersDeadline(): void {
+    this.#headersDeadline?.[Symbol.dispose]();
+    this.#headersDeadline = undefined;
   }
 
   #fail({ code, message, debugData }: ConnectionError): void {
@@ -364,10 +372,10 @@ class Connection implements Http2Connection, FramesHost {
     if (this.#end !== undefined) return;
     this.#end = end;
     this.output.end();
-    this.#settingsDeadline.end();
-    this.#headersDeadline.end();
+    this.#settingsDeadline?.[Symbol.dispose]();
+    this.#endHeadersDeadline();
     this.#shutdown.stop();
-    this.#pings.clear();
+    this.pings.clear();
     const { code, reason } = end;
     for (const stream of this.streams.all()) {
       stream.close({ by: "connection", code, reason, unprocessed: false });
@@ -383,15 +391,6 @@ class Connection implements Http2Connection, FramesHost {
       this.listener.onClosed(this.#end);
     } catch {
       // The connection has ended: nothing is left that could fail.
-    }
-  }
-
-  /** Calls the listener while something is written: its error ends the connection. */
-  #call(run: () => void): void {
-    try {
-      run();
-    } catch (error) {
-      this.onListenerError(error);
     }
   }
 }

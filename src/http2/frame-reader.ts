@@ -62,8 +62,8 @@ export class FrameReader {
   /** What is read now, only during read(). */
   #chunk: Uint8Array = NOTHING;
   #at = 0;
-  /** A head that came in several chunks. */
-  readonly #head = new Uint8Array(HEAD_BYTES);
+  /** A head that comes in several chunks; undefined until there is one. */
+  #head: Uint8Array | undefined;
   #headBytes = 0;
   // The frame that is not complete.
   #type = 0;
@@ -123,12 +123,15 @@ export class FrameReader {
       this.#begin(chunk, this.#at - HEAD_BYTES);
       return;
     }
+    this.#head ??= new Uint8Array(HEAD_BYTES);
     while (this.#headBytes < HEAD_BYTES && this.#at < chunk.length) {
       this.#head[this.#headBytes++] = chunk[this.#at++] as number;
     }
     if (this.#headBytes < HEAD_BYTES) return;
+    const head = this.#head;
+    this.#head = undefined;
     this.#headBytes = 0;
-    this.#begin(this.#head, 0);
+    this.#begin(head, 0);
   }
 
   /** Begins a frame, whose head is `head` from `headAt`. */

@@ -39,7 +39,7 @@ interface WaitingData {
 }
 
 /** Listens to the output. */
-interface OutputListener {
+export interface OutputListener {
   /** There is output, and there was none. It may be taken now. */
   onOutput(): void;
   /** There is much output. It may be taken now. */

@@ -15,17 +15,13 @@ import {
 import type { StreamTable } from "./stream-table.ts";
 import type { PeerSettings } from "./types.ts";
 
-/** What this side announces. */
-interface OwnSettings {
+/** What this side announces, and what the settings of either side act on: the connection. */
+export interface SettingsHost {
   readonly isServer: boolean;
   readonly streamWindowBytes: number;
   readonly maxHeaderListBytes: number;
   /** Infinity: not announced. */
   readonly maxConcurrentStreams: number;
-}
-
-/** What the settings of either side act on. */
-interface Parts {
   readonly output: Output;
   readonly encoder: HpackEncoder;
   readonly sender: DataSender;
@@ -34,17 +30,15 @@ interface Parts {
 
 /** The SETTINGS of both sides (RFC 9113, 6.5). */
 export class SettingsExchange {
-  readonly #own: OwnSettings;
-  readonly #parts: Parts;
+  readonly #host: SettingsHost;
   readonly #received: ReceivedSettings;
   #isReceived = false;
   /** Whether the peer has acknowledged ours: they hold for it from then on. */
   #isAcknowledged = false;
 
-  constructor(own: OwnSettings, parts: Parts) {
-    this.#own = own;
-    this.#parts = parts;
-    this.#received = new ReceivedSettings(own.isServer);
+  constructor(host: SettingsHost) {
+    this.#host = host;
+    this.#received = new ReceivedSettings(host.isServer);
   }
 
   /** Whether the peer's settings came, and it has acknowledged ours. */
@@ -67,21 +61,21 @@ export class SettingsExchange {
 
   /** The bytes that the peer may send on a new stream. It may use a larger window before it acknowledges it. */
   get initialReceiveWindow(): number {
-    const { streamWindowBytes } = this.#own;
+    const { streamWindowBytes } = this.#host;
     return this.#isAcknowledged
       ? streamWindowBytes
       : Math.max(streamWindowBytes, DEFAULT_WINDOW_BYTES);
   }
 
   sendOwn(): void {
-    const { isServer, streamWindowBytes, maxHeaderListBytes, maxConcurrentStreams } = this.#own;
+    const { isServer, streamWindowBytes, maxHeaderListBytes, maxConcurrentStreams } = this.#host;
     const settings = [INITIAL_WINDOW_SIZE, streamWindowBytes];
     settings.push(MAX_HEADER_LIST_SIZE, maxHeaderListBytes);
     if (!isServer) settings.push(ENABLE_PUSH, 0);
     else if (Number.isFinite(maxConcurrentStreams)) {
       settings.push(MAX_CONCURRENT_STREAMS, maxConcurrentStreams);
     }
-    this.#parts.output.settings(settings);
+    this.#host.output.settings(settings);
   }
 
   /** Takes over the peer's settings. Returns whether its PeerSettings are the first ones, or have changed. */
@@ -89,13 +83,13 @@ export class SettingsExchange {
     const { peer, initialWindow } = this.#received;
     for (let at = start; at < end; at += SETTING_BYTES) {
       const { identifier, value } = this.#received.read(bytes, at);
-      if (identifier === HEADER_TABLE_SIZE) this.#parts.encoder.setPeerTableBytes(value);
+      if (identifier === HEADER_TABLE_SIZE) this.#host.encoder.setPeerTableBytes(value);
     }
     const by = this.#received.initialWindow - initialWindow;
     this.#changeSendWindows(by);
     // Before anything that uses them: they hold for this side from here on.
-    this.#parts.output.settingsAck();
-    if (by > 0) for (const stream of this.#parts.streams.all()) this.#parts.sender.resume(stream);
+    this.#host.output.settingsAck();
+    if (by > 0) for (const stream of this.#host.streams.all()) this.#host.sender.resume(stream);
     const isFirst = !this.#isReceived;
     this.#isReceived = true;
     return isFirst || this.#received.peer !== peer;
@@ -104,16 +98,16 @@ export class SettingsExchange {
   /** The peer acknowledges ours. Returns false if it has done so already. */
   receiveAck(): boolean {
     if (this.#isAcknowledged) return false;
-    const by = this.#own.streamWindowBytes - this.initialReceiveWindow;
+    const by = this.#host.streamWindowBytes - this.initialReceiveWindow;
     this.#isAcknowledged = true;
-    if (by !== 0) for (const stream of this.#parts.streams.all()) stream.receiveWindow += by;
+    if (by !== 0) for (const stream of this.#host.streams.all()) stream.receiveWindow += by;
     return true;
   }
 
   /** SETTINGS_INITIAL_WINDOW_SIZE changes the windows of all streams (RFC 9113, 6.9.2); they may fall below 0. */
   #changeSendWindows(by: number): void {
     if (by === 0) return;
-    for (const stream of this.#parts.streams.all()) {
+    for (const stream of this.#host.streams.all()) {
       stream.sendWindow += by;
       if (stream.sendWindow <= MAX_WINDOW_BYTES) continue;
       throw new ConnectionError(

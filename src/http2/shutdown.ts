@@ -7,13 +7,15 @@ import type { EngineClock } from "./types.ts";
 /** How long the last GOAWAY waits for the answer to a ping. */
 const ROUND_TRIP_MS = 1000;
 
-/** What a shutdown acts on. */
-interface Parts {
+/** What a shutdown acts on: the connection. */
+export interface ShutdownHost {
   readonly isServer: boolean;
   readonly clock: EngineClock;
   readonly output: Output;
   readonly pings: PendingPings;
   readonly streams: StreamTable;
+  /** Called when no more requests are accepted: closes the connection if no stream is open. */
+  afterStreamClosed(): void;
 }
 
 /**
@@ -26,12 +28,10 @@ export class Shutdown {
   isFinal = false;
   #isBegun = false;
   #timer: Disposable | undefined;
-  readonly #parts: Parts;
-  readonly #onFinal: () => void;
+  readonly #host: ShutdownHost;
 
-  constructor(parts: Parts, onFinal: () => void) {
-    this.#parts = parts;
-    this.#onFinal = onFinal;
+  constructor(host: ShutdownHost) {
+    this.#host = host;
   }
 
   get isBegun(): boolean {
@@ -41,7 +41,7 @@ export class Shutdown {
   begin(debugData: Uint8Array): void {
     if (this.#isBegun) return;
     this.#isBegun = true;
-    const { isServer, clock, output, pings } = this.#parts;
+    const { isServer, clock, output, pings } = this.#host;
     const end = () => this.#end(debugData);
     if (!isServer) {
       end();
@@ -63,7 +63,7 @@ export class Shutdown {
   #end(debugData: Uint8Array): void {
     if (this.isFinal) return;
     this.stop();
-    this.#parts.output.goaway(this.#parts.streams.lastAcceptedId, NO_ERROR, debugData);
-    this.#onFinal();
+    this.#host.output.goaway(this.#host.streams.lastAcceptedId, NO_ERROR, debugData);
+    this.#host.afterStreamClosed();
   }
 }

@@ -1,7 +1,7 @@
 import { FIELD_OVERHEAD } from "./field-list.ts";
 
 /** How many entries there is capacity for at first. A power of two, as each later capacity. */
-const FIRST_CAPACITY = 16;
+const FIRST_CAPACITY = 4;
 
 /** The decoder's dynamic table (RFC 7541, 2.3.2): first in, first out, in a ring. Positions count from the newest entry, 0. */
 export class DynamicTable {
@@ -69,12 +69,12 @@ export class DynamicTable {
   }
 
   #grow(): void {
-    const grown: string[] = [];
-    for (let position = this.#count - 1; position >= 0; position--) {
-      grown.push(this.nameAt(position), this.valueAt(position));
-    }
     const capacity = Math.max(this.#count * 2, FIRST_CAPACITY);
-    while (grown.length < capacity * 2) grown.push("");
+    const grown = new Array<string>(capacity * 2).fill("");
+    for (let position = this.#count - 1, at = 0; position >= 0; position--) {
+      grown[at++] = this.nameAt(position);
+      grown[at++] = this.valueAt(position);
+    }
     this.#ring = grown;
     this.#mask = capacity - 1;
     this.#added = this.#count;

@@ -25,7 +25,9 @@ interface KnownName {
   readonly staticName: StaticName | undefined;
   /** The place of the newest entry that has the name; 0 if only the static table has it. */
   place: Place;
-  /** The places of values in the dynamic table. */
+  /** The value of that entry. Most names have one value: it needs no Map. */
+  value: string | undefined;
+  /** The places of the values in the dynamic table, if there are several. */
   values: Map<string, Place> | undefined;
   /** The value that was found last, and its place: most names have one value. */
   lastValue: string | undefined;
@@ -88,7 +90,7 @@ export class EncoderTable {
     if (known.lastValue !== value) {
       // Only the first value of a changing field is in a table.
       if (known.kind === "changing") return 0;
-      const place = known.values?.get(value) ?? known.staticName?.values.get(value);
+      const place = placeOf(known, value) ?? known.staticName?.values.get(value);
       if (place === undefined) return 0;
       known.lastValue = value;
       known.lastPlace = place;
@@ -115,9 +117,10 @@ export class EncoderTable {
     this.#inserted++;
     // Not `known`, which may be forgotten.
     const added = this.#names.get(name) ?? this.#staticNameOf(name) ?? this.#know(name, undefined);
+    if (added.value !== undefined) added.values ??= new Map([[added.value, added.place]]);
     added.place = STATIC_COUNT + this.#inserted;
-    added.values ??= new Map();
-    added.values.set(value, added.place);
+    added.value = value;
+    added.values?.set(value, added.place);
     added.lastValue = value;
     added.lastPlace = added.place;
     return true;
@@ -127,7 +130,7 @@ export class EncoderTable {
     // In an entry, a new name is worth more than its value.
     if (known === undefined) return true;
     if (known.kind === "changing") return false;
-    return known.values === undefined || this.#isSeenAgain(known.name, value);
+    return known.value === undefined || this.#isSeenAgain(known.name, value);
   }
 
   #isSeenAgain(name: string, value: string): boolean {
@@ -150,6 +153,7 @@ export class EncoderTable {
       kind: kindOf(name),
       staticName,
       place: 0,
+      value: undefined,
       values: undefined,
       lastValue: undefined,
       lastPlace: 0,
@@ -161,4 +165,10 @@ export class EncoderTable {
   #indexAt(place: Place): number {
     return place <= STATIC_COUNT ? place : 2 * STATIC_COUNT + 1 + this.#inserted - place;
   }
+}
+
+/** The place in the dynamic table of a name with this value. */
+function placeOf({ value: newest, place, values }: KnownName, value: string): Place | undefined {
+  if (value === newest) return place;
+  return values?.get(value);
 }

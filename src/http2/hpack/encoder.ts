@@ -6,11 +6,13 @@ import { isGuessable, kindOf } from "./field-policy.ts";
 /** What SETTINGS_HEADER_TABLE_SIZE is until the peer says otherwise. */
 const DEFAULT_TABLE_BYTES = 4096;
 
+/** Shared by all encoders: a block is copied before another one is encoded. Idle connections so have no buffer. */
+const block = new BlockWriter();
+
 /** Encodes the header blocks of one direction of a connection, in their order (RFC 7541). */
 export class HpackEncoder {
   readonly #maxTableBytes: number;
   readonly #table: EncoderTable;
-  readonly #block = new BlockWriter();
   /** The peer's SETTINGS_HEADER_TABLE_SIZE. */
   #peerTableBytes = DEFAULT_TABLE_BYTES;
   /** The smallest one since the last block. */
@@ -29,11 +31,11 @@ export class HpackEncoder {
 
   /**
    * Returns the header block of a list whose names are in lower case. It is a view of a buffer that the next call of
-   * encode() uses again: copy or write it before. The blocks must be sent in the order of the calls, each of them. Throws
+   * encode(), of any encoder, uses again: copy or write it before. The blocks must be sent in the order of the calls, each of them. Throws
    * a RangeError if a character of a field is not a byte (above U+00FF); the encoder may be used again then.
    */
   encode(fields: FieldList): Uint8Array {
-    this.#block.begin();
+    block.begin();
     try {
       const decoderTableBytes = this.#writeSizeUpdates();
       for (let at = 0; at < fields.length; at += 2) {
@@ -46,7 +48,7 @@ export class HpackEncoder {
       this.#table.forget();
       throw error;
     }
-    return this.#block.written();
+    return block.written();
   }
 
   /** The peer's SETTINGS_HEADER_TABLE_SIZE: the next block begins with the size updates that it needs (RFC 7541, 4.2). */
@@ -61,11 +63,11 @@ export class HpackEncoder {
     let size = this.#decoderTableBytes;
     if (this.#smallestTableBytes < size) {
       size = Math.min(this.#smallestTableBytes, this.#maxTableBytes);
-      this.#block.integer(0x20, 0x1f, size);
+      block.integer(0x20, 0x1f, size);
     }
     const allowed = Math.min(this.#peerTableBytes, this.#maxTableBytes);
     if (allowed <= size) return size;
-    this.#block.integer(0x20, 0x1f, allowed);
+    block.integer(0x20, 0x1f, allowed);
     return allowed;
   }
 
@@ -73,15 +75,15 @@ export class HpackEncoder {
     const known = this.#table.nameOf(name, position);
     const index = known === undefined ? 0 : this.#table.indexOf(known, value);
     if (index > 0) {
-      this.#block.integer(0x80, 0x7f, index);
+      block.integer(0x80, 0x7f, index);
       return;
     }
     const nameIndex = known === undefined ? 0 : this.#table.indexOfName(known);
     const isSecret = isGuessable(value) && (known?.kind ?? kindOf(name)) === "secret";
-    if (isSecret) this.#block.integer(0x10, 0x0f, nameIndex);
-    else if (this.#table.admit(name, value, known)) this.#block.integer(0x40, 0x3f, nameIndex);
-    else this.#block.integer(0, 0x0f, nameIndex);
-    if (nameIndex === 0) this.#block.string(name);
-    this.#block.string(value);
+    if (isSecret) block.integer(0x10, 0x0f, nameIndex);
+    else if (this.#table.admit(name, value, known)) block.integer(0x40, 0x3f, nameIndex);
+    else block.integer(0, 0x0f, nameIndex);
+    if (nameIndex === 0) block.string(name);
+    block.string(value);
   }
 }

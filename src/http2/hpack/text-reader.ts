@@ -11,6 +11,9 @@ import {
 /** How many octets of a Huffman-coded string are decoded before they become a piece of the string. */
 const PIECE = 256;
 
+/** The piece that is decoded now: it becomes a string before huffman() returns. */
+const piece = new Uint8Array(PIECE);
+
 /** From this many octets on, TextDecoder takes less time than pieces of eight characters. */
 const LONG = 64;
 
@@ -23,7 +26,6 @@ export class TextReader {
   most = 0;
   /** How many octets the string has that was read last, without its Huffman code. */
   length = 0;
-  #piece: Uint8Array | undefined;
 
   /** Reads octets that stand for themselves. */
   plain(bytes: Uint8Array, start: number, end: number): string {
@@ -34,8 +36,6 @@ export class TextReader {
 
   /** Reads octets that are a Huffman code. */
   huffman(bytes: Uint8Array, start: number, end: number): string {
-    this.#piece ??= new Uint8Array(PIECE);
-    const piece = this.#piece;
     const steps = STEPS;
     let state = START_STATE;
     let text = "";
