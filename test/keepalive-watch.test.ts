@@ -23,13 +23,17 @@ function fakeConnection(keepalive: Keepalive) {
     useHawserKeepalive: () => watch.useHawserKeepalive(),
   };
   const watch = keepalive.watch({
-    bytesRead: () => fake.bytes,
-    busy: () => fake.open > 0,
-    ping: (answered) => {
-      fake.pings.push(performance.now());
-      fake.answer = answered;
+    get bytesRead() {
+      return fake.bytes;
     },
-    dead: (afterMs) => {
+    get isBusy() {
+      return fake.open > 0;
+    },
+    ping(onAnswer) {
+      fake.pings.push(performance.now());
+      fake.answer = onAnswer;
+    },
+    onDead(afterMs) {
       fake.deadAt = performance.now();
       fake.deadAfterMs = afterMs;
       watch[Symbol.dispose]();
@@ -195,9 +199,11 @@ test("a process that was blocked past the timeout reads the answer that waits be
   let deadAt = 0;
   const keepalive = new Keepalive({ intervalMs: 20, timeoutMs: 50 }, SERVER_TIMES);
   using watch = keepalive.watch({
-    bytesRead: () => socket.bytesRead,
-    busy: () => true,
-    ping: () => {
+    get bytesRead() {
+      return socket.bytesRead;
+    },
+    isBusy: true,
+    ping() {
       socket.write("x");
       pings++;
       setImmediate(() => {
@@ -205,7 +211,7 @@ test("a process that was blocked past the timeout reads the answer that waits be
         while (performance.now() < until);
       });
     },
-    dead: () => {
+    onDead() {
       deadAt = pings;
     },
   });

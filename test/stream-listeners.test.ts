@@ -67,7 +67,7 @@ function client() {
     budget,
     owner: {
       keepalive: { watch: () => watch, slowDown: none } as never,
-      signal: new AbortController().signal,
+      closing: new AbortController().signal,
       onChange: none,
       onDrain: none,
       isAwaited: () => false,

@@ -43,7 +43,7 @@ export interface StreamingCallInit<I extends DescMessage> extends CallInit {
 /** Makes calls on a Hawser transport, with options that Connect's Transport has no parameters for. */
 export interface CallOpener {
   /** Aborts when the transport is closed. */
-  readonly closing: AbortSignal;
+  readonly closing: AbortSource;
   openCall<I extends DescMessage, O extends DescMessage>(
     method: DescMethodStreaming<I, O>,
     init: StreamingCallInit<I>,
@@ -74,7 +74,7 @@ function hasCallOpener(transport: Transport): transport is Transport & CallOpene
 }
 
 /** Returns the signal that aborts when the transport is closed. Transports that are not Hawser's do not have one. */
-export function closingOf(transport: Transport): AbortSignal | undefined {
+export function closingOf(transport: Transport): AbortSource | undefined {
   return hasCallOpener(transport) ? transport.closing : undefined;
 }
 

@@ -1,7 +1,8 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { asFailure, failure, handled } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
-import { settled } from "../flow/wait.ts";
+import { LazyAbortController } from "../flow/lazy-abort.ts";
+import { type AbortSource, settled } from "../flow/wait.ts";
 import { Acknowledgements } from "../session/acknowledgements.ts";
 import type { Target } from "./address.ts";
 import type { Connection } from "./connection.ts";
@@ -26,23 +27,30 @@ const PATIENCE_MS = 500;
  */
 export class Addresses {
   readonly #all: readonly Connections[];
-  /** Whether the servers keep sessions. A single address is asked once for calls and for sessions that begin again. */
-  readonly question: SessionQuestion;
   /** The timer for the acknowledgements of all sessions of the transport. */
   readonly acknowledgements = new Acknowledgements(realClock);
-  readonly #closing = new AbortController();
+  /** Undefined until it is asked, or if there is one address. */
+  #question: SessionQuestion | undefined;
+  readonly #closing = new LazyAbortController();
   #at = 0;
 
   constructor(targets: readonly Target[], options: ConnectionsOptions) {
     this.#all = targets.map((target, at) => {
-      return new Connections(target, options, () => this.#drains(at));
+      const owner = { closing: this.#closing, onDrain: () => this.#drains(at) };
+      return new Connections(target, options, owner);
     });
-    const [only] = this.#all as [Connections];
-    this.question = this.#all.length === 1 ? only.question : new SessionQuestion(this);
   }
 
-  get closing(): AbortSignal {
-    return this.#closing.signal;
+  /** Whether the servers keep sessions. A single address is asked once for calls and for sessions that begin again. */
+  get question(): SessionQuestion {
+    const [only] = this.#all as [Connections];
+    if (this.#all.length === 1) return only.question;
+    this.#question ??= new SessionQuestion(this);
+    return this.#question;
+  }
+
+  get closing(): AbortSource {
+    return this.#closing;
   }
 
   /** The addresses in errors: "127.0.0.1:50051, 127.0.0.1:50052". */

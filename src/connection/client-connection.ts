@@ -15,7 +15,7 @@ import type { Target } from "./address.ts";
 import type { BytePipe } from "./byte-pipe.ts";
 import { GrpcClientStream, type StreamConnection } from "./client-stream.ts";
 import type { Connection, ConnectionOwner, OpenStream } from "./connection.ts";
-import type { Watch } from "./keepalive.ts";
+import type { Watch, WatchedConnection } from "./keepalive.ts";
 import { failureReason, goawayReason } from "./loss-reason.ts";
 import { PipeDriver, type PipeOwner } from "./pipe-driver.ts";
 import { ConnectionMemory, type ReceiveBudget } from "./receive-budget.ts";
@@ -42,21 +42,22 @@ export interface NotReady {
 
 /** One HTTP/2 connection of a client. It may be used when `ready` has resolved. */
 export class ClientConnection
-  implements Connection, StreamConnection, ConnectionListener, PipeOwner
+  implements Connection, StreamConnection, ConnectionListener, PipeOwner, WatchedConnection
 {
   readonly target: Target;
   /** The address in errors. */
   readonly name: string;
   readonly memory: ConnectionMemory;
-  readonly #ready = Promise.withResolvers<void>();
-  /** Resolves with the server's SETTINGS; rejects with NotReady if the connection is lost before. */
-  readonly ready = this.#ready.promise;
+  /** The promise of `ready`, until it has settled. */
+  #opening: PromiseWithResolvers<void> | undefined = Promise.withResolvers();
   readonly #pipe: BytePipe;
   readonly #owner: ConnectionOwner;
   readonly #driver: PipeDriver;
   readonly #http2: Http2Connection;
   readonly #keepalive: Watch;
-  readonly #closed = Promise.withResolvers<void>();
+  /** The promise of close(), if that was called. */
+  #closed: PromiseWithResolvers<void> | undefined;
+  #isPipeClosed = false;
   #isReady = false;
   #settings: NegotiatedSettings | false | undefined;
   /** When `sessionSettings` was set, by this process's clock. */
@@ -67,8 +68,8 @@ export class ClientConnection
   /** The server's reason for GOAWAY, if that named an error. */
   #goawayReason: string | undefined;
   #lost: ConnectError | undefined;
-  /** The closed streams that wait for `lossReason`. */
-  #lostStreams: (() => void)[] = [];
+  /** The closed streams that wait for `lossReason`; undefined if there are none. */
+  #lostStreams: (() => void)[] | undefined;
 
   constructor({ target, pipe, owner, buffers, budget }: ClientConnectionInit) {
     this.target = target;
@@ -81,17 +82,13 @@ export class ClientConnection
       { role: "client", clock: realClock, buffers, maxHeaderListBytes: HEADERS_MAX_BYTES },
       this,
     );
-    this.#keepalive = owner.keepalive.watch({
-      bytesRead: () => pipe.bytesRead,
-      // Calls that wait for this connection must fail too if the server no longer answers.
-      busy: () => this.#active > 0 || owner.isAwaited(),
-      ping: (answered) => this.#http2.ping(answered),
-      dead: (afterMs) => {
-        this.#lose(`no answer to a keepalive ping for ${afterMs} ms`);
-        pipe.destroy();
-      },
-    });
+    this.#keepalive = owner.keepalive.watch(this);
     this.#driver.start(this.#http2);
+  }
+
+  /** Resolves with the server's SETTINGS; rejects with NotReady if the connection is lost before. */
+  get ready(): Promise<void> {
+    return this.#opening?.promise ?? Promise.resolve();
   }
 
   get hasFreeStream(): boolean {
@@ -162,14 +159,39 @@ export class ClientConnection
     this.#pipe.keepAlive(true);
     this.#http2.close(NO_ERROR);
     this.#driver.destroyWhenWritten();
+    if (this.#isPipeClosed) return;
+    this.#closed ??= Promise.withResolvers();
     await this.#closed.promise;
+  }
+
+  // WatchedConnection: called by the keepalive.
+
+  get bytesRead(): number {
+    return this.#pipe.bytesRead;
+  }
+
+  /** Calls that wait for this connection must fail too if the server no longer answers. */
+  get isBusy(): boolean {
+    return this.#active > 0 || this.#owner.isAwaited();
+  }
+
+  ping(onAnswer: () => void): void {
+    this.#http2.ping(onAnswer);
+  }
+
+  onDead(afterMs: number): void {
+    this.#lose(`no answer to a keepalive ping for ${afterMs} ms`);
+    this.#pipe.destroy();
   }
 
   // StreamConnection: called by the streams.
 
   whenLost(run: () => void): void {
-    if (this.#lost === undefined) this.#lostStreams.push(run);
-    else run();
+    if (this.#lost !== undefined) run();
+    else {
+      this.#lostStreams ??= [];
+      this.#lostStreams.push(run);
+    }
   }
 
   onStreamClosed(): void {
@@ -198,7 +220,8 @@ export class ClientConnection
     else {
       this.#isReady = true;
       this.#pipe.keepAlive(false);
-      this.#ready.resolve();
+      this.#opening?.resolve();
+      this.#opening = undefined;
     }
   }
 
@@ -231,12 +254,13 @@ export class ClientConnection
   onPipeClosed(): void {
     this.#keepalive[Symbol.dispose]();
     this.memory.close();
-    this.#closed.resolve();
+    this.#isPipeClosed = true;
+    this.#closed?.resolve();
     this.#owner.onChange();
   }
 
   #failReady(notReady: NotReady): void {
-    if (!this.#isReady) this.#ready.reject(notReady);
+    this.#opening?.reject(notReady);
   }
 
   #lose(reason: string): void {
@@ -244,8 +268,8 @@ export class ClientConnection
       Code.Unavailable,
       `the connection to ${this.target.name} was lost (${reason})`,
     );
-    const lostStreams = this.#lostStreams;
-    this.#lostStreams = [];
+    const lostStreams = this.#lostStreams ?? [];
+    this.#lostStreams = undefined;
     for (const onLost of lostStreams) {
       try {
         onLost();

@@ -2,6 +2,7 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type { ClientStreamListener } from "../call-stream.ts";
 import { failure } from "../failure.ts";
+import type { AbortSource } from "../flow/wait.ts";
 import type { FrameRules } from "../grpc/framing.ts";
 import type { RequestHead } from "../grpc/request-headers.ts";
 import type { ClientAttachment } from "../session/attachment.ts";
@@ -64,7 +65,7 @@ export interface Connection {
 /** Supplies connections. */
 export interface ConnectionSource {
   /** Aborts when the transport is closed. */
-  readonly closing: AbortSignal;
+  readonly closing: AbortSource;
   /** Returns a connection with a free stream, if there is one. */
   ready(): Connection | undefined;
   /** As Connections.acquire(). */
@@ -77,8 +78,8 @@ export const NO_LONGER = failure(Code.Canceled, "the call was over before there 
 /** What a connection needs from its owner. */
 export interface ConnectionOwner {
   readonly keepalive: Keepalive;
-  /** Aborts the attempt to connect. */
-  readonly signal: AbortSignal;
+  /** Aborts the attempt to connect: the transport is closed. */
+  readonly closing: AbortSource;
   /** Called when the connection can take calls again, or never will. */
   onChange(): void;
   /** Called when the server asks for new calls to go elsewhere (GOAWAY). */

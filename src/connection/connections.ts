@@ -2,10 +2,10 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { asFailure, failure, ownCopy } from "../failure.ts";
 import { Backoff, type BackoffOptions, GRPC_JITTER } from "../flow/backoff.ts";
 import { runtime } from "../flow/runtime.ts";
-import { sleep, startTimer } from "../flow/wait.ts";
+import { type AbortSource, sleep, startTimer } from "../flow/wait.ts";
 import type { OpenSession } from "../session/attachment.ts";
 import type { Target } from "./address.ts";
-import { type Connect, type Connection, NO_LONGER } from "./connection.ts";
+import { type Connect, type Connection, type ConnectionOwner, NO_LONGER } from "./connection.ts";
 import { CLIENT_TIMES, Keepalive, type KeepaliveOptions } from "./keepalive.ts";
 import { SessionCancels } from "./session-cancels.ts";
 import { SessionQuestion } from "./session-question.ts";
@@ -14,6 +14,14 @@ export interface ConnectionsOptions {
   connect: Connect;
   connectTimeoutMs: number;
   keepalive?: KeepaliveOptions;
+}
+
+/** The transport that the connections belong to. */
+export interface ConnectionsOwner {
+  /** Aborts when the transport is closed, before close() is called. */
+  readonly closing: AbortSource;
+  /** Called when the server asks for new calls to go elsewhere. */
+  onDrain(): void;
 }
 
 /** A call that waits for a connection. */
@@ -60,21 +68,17 @@ const FAST_BACKOFF: BackoffOptions = { ...BACKOFF, initialMs: 100, maxMs: 5000 }
  * with jitter; all calls wait for the same next attempt. If the server allows no
  * streams for now, the connection is kept, and calls wait until it does.
  */
-export class Connections {
+export class Connections implements ConnectionOwner {
   readonly target: Target;
-  /**
-   * The sessions at this address that have not ended. close() cancels them: else the server keeps them for its grace.
-   */
-  readonly openSessions = new Set<OpenSession>();
-  readonly cancels = new SessionCancels(this);
-  /** Whether the server keeps sessions. */
-  readonly question = new SessionQuestion(this);
+  readonly keepalive: Keepalive;
   readonly #options: ConnectionsOptions;
-  readonly #onDrain: () => void;
-  readonly #keepalive: Keepalive;
+  readonly #owner: ConnectionsOwner;
+  /** The sessions at this address that have not ended; undefined until there is one. */
+  #openSessions: Set<OpenSession> | undefined;
+  #cancels: SessionCancels | undefined;
+  #question: SessionQuestion | undefined;
   /** The context of the transport, in which connections are made: they belong to no call. */
   readonly #context = runtime.currentContext();
-  readonly #closing = new AbortController();
   #connections: Connection[] = [];
   /** The calls that wait for a connection with capacity, in order. */
   readonly #waiting = new Set<Waiter>();
@@ -90,16 +94,36 @@ export class Connections {
   #retryAt = 0;
   #lastError: ConnectError | undefined;
 
-  /** @param onDrain called when the server asks for new calls to go elsewhere */
-  constructor(target: Target, options: ConnectionsOptions, onDrain: () => void) {
+  constructor(target: Target, options: ConnectionsOptions, owner: ConnectionsOwner) {
     this.target = target;
     this.#options = options;
-    this.#onDrain = onDrain;
-    this.#keepalive = new Keepalive(options.keepalive, CLIENT_TIMES);
+    this.#owner = owner;
+    this.keepalive = new Keepalive(options.keepalive, CLIENT_TIMES);
   }
 
-  get closing(): AbortSignal {
-    return this.#closing.signal;
+  get closing(): AbortSource {
+    return this.#owner.closing;
+  }
+
+  get cancels(): SessionCancels {
+    this.#cancels ??= new SessionCancels(this);
+    return this.#cancels;
+  }
+
+  /** Whether the server keeps sessions. */
+  get question(): SessionQuestion {
+    this.#question ??= new SessionQuestion(this);
+    return this.#question;
+  }
+
+  /** Adds a session that has begun. close() cancels it: else the server keeps it for its grace. */
+  addSession(session: OpenSession): void {
+    this.#openSessions ??= new Set();
+    this.#openSessions.add(session);
+  }
+
+  removeSession(session: OpenSession): void {
+    this.#openSessions?.delete(session);
   }
 
   /** Whether there is a connection that is alive and not draining. */
@@ -153,7 +177,7 @@ export class Connections {
   acquire(use: (connection: Connection) => void, wanted = always): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const waiter: Waiter = { use, wanted, resolve, reject, patience: undefined };
-    if (this.#closing.signal.aborted) reject(ownCopy(this.#closing.signal.reason));
+    if (this.closing.aborted) reject(ownCopy(asFailure(this.closing.reason)));
     else if (this.#waiting.size === 0 && this.ready() !== undefined) this.#serve(waiter);
     else {
       if (this.#waiting.size >= this.#sweepAt) this.#sweep();
@@ -252,7 +276,7 @@ export class Connections {
   /** Tries to make another connection if a call waits. */
   #connectMore(): void {
     if (this.#waiting.size === 0 || this.#attempt !== undefined) return;
-    if (this.#closing.signal.aborted) return;
+    if (this.closing.aborted) return;
     const closed = this.#connections.filter(({ takesNoCalls }) => takesNoCalls).length;
     if (closed >= CLOSED_FOR_NOW_MAX) return;
     const pauseMs = closed > 0 ? this.#backoff.pauseMs(0) : 0;
@@ -280,15 +304,14 @@ export class Connections {
     return failure(Code.Unavailable, reason + next, this.#lastError);
   }
 
-  /** Closes every connection; open calls, and new ones, fail with `reason`. */
+  /** Closes every connection; open calls fail with `reason`, and new ones with that of `closing`. */
   async close(reason: ConnectError): Promise<void> {
-    this.#closing.abort(reason);
     const connections = this.#connections;
     this.#connections = [];
     for (const waiter of this.#waiting) this.#refuse(waiter, ownCopy(reason));
     this.#stay();
     const flushed = this.cancels.flush(connections);
-    for (const session of [...this.openSessions]) session.leave(ownCopy(reason));
+    for (const session of [...(this.#openSessions ?? [])]) session.leave(ownCopy(reason));
     await flushed;
     const closed = Promise.all(connections.map((connection) => connection.close(reason)));
     await this.#attempt;
@@ -296,28 +319,23 @@ export class Connections {
   }
 
   async #connect(waitMs: number): Promise<void> {
-    if (waitMs > 0) await sleep(waitMs, this.#closing.signal);
-    const { signal } = this.#closing;
-    if (signal.aborted) throw signal.reason;
+    const { closing } = this;
+    if (waitMs > 0) await sleep(waitMs, closing);
+    if (closing.aborted) throw closing.reason;
     if (this.isUsable) {
       // During the pause the waiting calls may have got a free stream, or have ended.
       this.#sweep();
       if (this.#waiting.size === 0) return;
     }
     try {
-      const connection = await this.#options.connect(this.target, {
-        keepalive: this.#keepalive,
-        signal,
-        onChange: () => this.#onChange(),
-        onDrain: this.#onDrain,
-        isAwaited: () => this.#isAwaited(),
-      });
-      if (signal.aborted) {
-        await connection.close(signal.reason);
-        throw signal.reason;
+      const connection = await this.#options.connect(this.target, this);
+      if (closing.aborted) {
+        await connection.close(asFailure(closing.reason));
+        throw closing.reason;
       }
       this.#lastError = undefined;
-      this.#connections.push(connection);
+      // push() would allocate for many more.
+      this.#connections = [...this.#connections, connection];
       if (this.#waiting.size > 0) connection.onAwaited();
       this.#closedForNow = connection.takesNoCalls;
       // If a server allows no streams, and then closes, there must be a pause before the next attempt.
@@ -335,18 +353,26 @@ export class Connections {
     this.#retryAt = performance.now() + this.#backoff.failed();
   }
 
-  #isAwaited(): boolean {
+  // ConnectionOwner: called by the connections.
+
+  isAwaited(): boolean {
     for (const waiter of this.#waiting) if (waiter.wanted()) return true;
     return false;
   }
 
+  onDrain(): void {
+    this.#owner.onDrain();
+  }
+
   /** Forgets connections on which no call can be opened any more and none is open. */
-  #onChange(): void {
-    this.#connections = this.#connections.filter(
-      (connection) => connection.isUsable || connection.active > 0,
-    );
+  onChange(): void {
+    if (!this.#connections.every(isNeeded)) this.#connections = this.#connections.filter(isNeeded);
     this.#admit();
   }
+}
+
+function isNeeded({ isUsable, active }: Connection): boolean {
+  return isUsable || active > 0;
 }
 
 function always(): boolean {

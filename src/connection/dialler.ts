@@ -30,7 +30,7 @@ export interface StreamDiallerInit {
   /** The request headers of an attachment, without those of the session. */
   readonly headers: RequestHeaders;
   /** Makes the request headers of Negotiate, which belongs to no call. */
-  readonly ownHeaders: MethodHeaders;
+  readonly negotiateHeaders: MethodHeaders;
   readonly readMaxBytes: number;
 }
 
@@ -40,18 +40,18 @@ export interface StreamDiallerInit {
 export class StreamDialler implements Dialler {
   readonly #addresses: Addresses;
   readonly #headers: RequestHeaders;
-  readonly #ownHeaders: MethodHeaders;
+  readonly #negotiateHeaders: MethodHeaders;
   readonly #readMaxBytes: number;
   #connections: Connections;
   #bound = true;
   #session: OpenSession | undefined;
 
   constructor(init: StreamDiallerInit) {
-    const { addresses, connections, headers, ownHeaders, readMaxBytes } = init;
+    const { addresses, connections, headers, negotiateHeaders, readMaxBytes } = init;
     this.#addresses = addresses;
     this.#connections = connections;
     this.#headers = headers;
-    this.#ownHeaders = ownHeaders;
+    this.#negotiateHeaders = negotiateHeaders;
     this.#readMaxBytes = readMaxBytes;
   }
 
@@ -94,7 +94,7 @@ export class StreamDialler implements Dialler {
 
   renegotiate(sinceMs: number, watcher: SettingsWatcher): void {
     this.#connections.invalidateSettings(sinceMs);
-    this.#connections.question.ask(this.#ownHeaders, {
+    this.#connections.question.ask(this.#negotiateHeaders, {
       isWanted: () => watcher.isWanted,
       onAnswer({ sessionSettings, mustNegotiate }) {
         if (sessionSettings && !mustNegotiate) watcher.onSettings(sessionSettings);
@@ -114,19 +114,19 @@ export class StreamDialler implements Dialler {
 
   add(session: OpenSession): void {
     this.#session = session;
-    this.#connections.openSessions.add(session);
+    this.#connections.addSession(session);
   }
 
   remove(session: OpenSession): void {
     this.#session = undefined;
-    this.#connections.openSessions.delete(session);
+    this.#connections.removeSession(session);
   }
 
   #bind(connections: Connections): void {
     this.#bound = true;
     if (this.#session !== undefined) {
-      this.#connections.openSessions.delete(this.#session);
-      connections.openSessions.add(this.#session);
+      this.#connections.removeSession(this.#session);
+      connections.addSession(this.#session);
     }
     this.#connections = connections;
     connections.useFastReconnect();

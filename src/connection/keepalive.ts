@@ -53,12 +53,12 @@ const CHECKS = 20;
 
 /** What the keepalive needs from a connection. */
 export interface WatchedConnection {
-  bytesRead(): number;
+  readonly bytesRead: number;
   /** Whether calls are open, or wait for the connection: for servers, pings without open calls are abuse. */
-  busy(): boolean;
-  ping(answered: () => void): void;
+  readonly isBusy: boolean;
+  ping(onAnswer: () => void): void;
   /** Called if the peer has not answered for `afterMs`. */
-  dead(afterMs: number): void;
+  onDead(afterMs: number): void;
 }
 
 /** The keepalive of one transport or server: slowDown() on one connection counts for all. */
@@ -123,7 +123,7 @@ export class Watch implements Disposable {
    * without a received byte counts too: calls with short deadlines must not hide a dead peer.
    */
   onBusy(): void {
-    if (this.#connection.bytesRead() !== this.#bytesRead) this.#heard();
+    if (this.#connection.bytesRead !== this.#bytesRead) this.#heard();
     if (this.#timer === undefined && !this.#isChecking) this.#schedule();
   }
 
@@ -133,7 +133,7 @@ export class Watch implements Disposable {
   }
 
   #heard(): void {
-    this.#bytesRead = this.#connection.bytesRead();
+    this.#bytesRead = this.#connection.bytesRead;
     this.#heardAt = performance.now();
     this.#pingedAt = undefined;
   }
@@ -149,10 +149,10 @@ export class Watch implements Disposable {
 
   #check(): void {
     this.#timer = undefined;
-    if (!this.#connection.busy()) return;
+    if (!this.#connection.isBusy) return;
     const { intervalMs, timeoutMs } = this.#keepalive.times(this.#isHawser);
     const now = performance.now();
-    if (this.#connection.bytesRead() !== this.#bytesRead) this.#heard();
+    if (this.#connection.bytesRead !== this.#bytesRead) this.#heard();
     else if (this.#pingedAt === undefined) {
       if (now - this.#heardAt >= intervalMs) {
         this.#pingedAt = now;
@@ -170,8 +170,8 @@ export class Watch implements Disposable {
   #lastCheck(timeoutMs: number): void {
     this.#isChecking = false;
     if (this.#isDisposed) return;
-    if (this.#connection.bytesRead() !== this.#bytesRead) this.#heard();
+    if (this.#connection.bytesRead !== this.#bytesRead) this.#heard();
     if (this.#pingedAt === undefined) this.#schedule();
-    else this.#connection.dead(timeoutMs);
+    else this.#connection.onDead(timeoutMs);
   }
 }

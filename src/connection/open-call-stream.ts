@@ -23,7 +23,7 @@ export interface CallStreamOptions {
   readonly addresses: Addresses;
   readonly headers: RequestHeaders;
   /** Makes the request headers of Negotiate, which belongs to no call. */
-  readonly ownHeaders: MethodHeaders;
+  readonly negotiateHeaders: MethodHeaders;
   readonly readMaxBytes: number;
   /** The window of the call's session; `undefined` if the call has no session. */
   readonly window: Window | undefined;
@@ -34,7 +34,7 @@ export interface CallStreamOptions {
 
 /** Gives a call its stream: a session if both sides have sessions, else plain HTTP/2 streams. */
 export function openCallStream(options: CallStreamOptions, call: ClientCallListener): void {
-  const { addresses, ownHeaders, window } = options;
+  const { addresses, negotiateHeaders, window } = options;
   const ready = addresses.ready();
   const by = (connection: Connection, settings: NegotiatedSettings | false) => {
     if (settings === false || window === undefined) openPlain(options, call);
@@ -46,12 +46,12 @@ export function openCallStream(options: CallStreamOptions, call: ClientCallListe
     openPlain(options, call);
     // Asks only to learn whether it is a Hawser server: that one is sent pings more often, which detect a loss sooner.
     if (options.fastReconnect && ready?.mustNegotiate !== false) {
-      addresses.question.ask(ownHeaders, { isWanted, onAnswer() {}, onFailed() {} });
+      addresses.question.ask(negotiateHeaders, { isWanted, onAnswer() {}, onFailed() {} });
     }
   } else if (ready?.sessionSettings !== undefined && !ready.mustNegotiate) {
     by(ready, ready.sessionSettings);
   } else {
-    addresses.question.ask(ownHeaders, {
+    addresses.question.ask(negotiateHeaders, {
       isWanted,
       onAnswer: (asked) => by(asked, asked.sessionSettings ?? false),
       onFailed: (error) => call.onFailed(error),
@@ -73,7 +73,7 @@ interface SessionServer {
 }
 
 function openSession(
-  { addresses, headers, ownHeaders, readMaxBytes, watcher }: CallStreamOptions,
+  { addresses, headers, negotiateHeaders, readMaxBytes, watcher }: CallStreamOptions,
   call: ClientCallListener,
   { connections, settings, window }: SessionServer,
 ): void {
@@ -85,7 +85,7 @@ function openSession(
     window,
     clock: realClock,
     acknowledgements: addresses.acknowledgements,
-    dialler: new StreamDialler({ addresses, connections, headers, ownHeaders, readMaxBytes }),
+    dialler: new StreamDialler({ addresses, connections, headers, negotiateHeaders, readMaxBytes }),
     call,
     watcher,
   });

@@ -110,8 +110,8 @@ export class ReceiveBudget {
   #isAbove = false;
   /** Whether #relieve() is queued. */
   #isRelieving = false;
-  /** The progress of the streams that hold something, while the budget is exceeded. */
-  readonly #progress = new Map<BudgetedStream, Progress>();
+  /** The progress of the streams that hold something, while the budget is exceeded; else undefined. */
+  #progress: Map<BudgetedStream, Progress> | undefined;
   #oldest: BudgetedStream | undefined;
 
   constructor(init: ReceiveBudgetInit, clock: Clock) {
@@ -159,7 +159,7 @@ export class ReceiveBudget {
   }
 
   forget(stream: BudgetedStream): void {
-    this.#progress.delete(stream);
+    this.#progress?.delete(stream);
   }
 
   /** Whether an incomplete message is given credit until it is whole. */
@@ -212,7 +212,7 @@ export class ReceiveBudget {
       return;
     }
     this.#isAbove = false;
-    this.#progress.clear();
+    this.#progress = undefined;
     for (const stream of this.#streams()) if (stream.partialBytes > 0) stream.settle();
   }
 
@@ -256,6 +256,7 @@ export class ReceiveBudget {
   /** Notes the progress of all streams, and returns those that have made none for STALLED_MS. */
   #findStalled(): BudgetedStream[] {
     const stalled: BudgetedStream[] = [];
+    this.#progress ??= new Map();
     for (const stream of this.#streams()) {
       const last = this.#progress.get(stream);
       if (stream.heldBytes === 0) this.#progress.delete(stream);
@@ -269,7 +270,7 @@ export class ReceiveBudget {
   }
 
   #isStalled(stream: BudgetedStream): boolean {
-    const last = this.#progress.get(stream);
+    const last = this.#progress?.get(stream);
     return last !== undefined && this.#clock.now() - last.atMs >= STALLED_MS;
   }
 
@@ -296,8 +297,8 @@ export class ConnectionMemory {
   readonly streams = new Set<BudgetedStream>();
   readonly #budgets: readonly ReceiveBudget[];
   readonly #clock: Clock;
-  /** The incomplete messages in the order in which they began, with the time. */
-  readonly #incomplete = new Map<BudgetedStream, number>();
+  /** The incomplete messages in the order in which they began, with the time; undefined until there is one. */
+  #incomplete: Map<BudgetedStream, number> | undefined;
 
   /** @param budgets those of the connection, of its server or transport, and of any other group that it belongs to */
   constructor(budgets: readonly ReceiveBudget[], clock: Clock) {
@@ -319,7 +320,7 @@ export class ConnectionMemory {
   get oldestIncomplete():
     | { readonly stream: BudgetedStream; readonly sinceMs: number }
     | undefined {
-    for (const [stream, sinceMs] of this.#incomplete) return { stream, sinceMs };
+    for (const [stream, sinceMs] of this.#incomplete ?? []) return { stream, sinceMs };
     return undefined;
   }
 
@@ -348,12 +349,13 @@ export class ConnectionMemory {
 
   /** Called when an incomplete message has begun. */
   onIncomplete(stream: BudgetedStream): void {
+    this.#incomplete ??= new Map();
     this.#incomplete.set(stream, this.#clock.now());
   }
 
   /** Called when the incomplete message is whole, or the stream is closed. */
   onComplete(stream: BudgetedStream): void {
-    this.#incomplete.delete(stream);
+    this.#incomplete?.delete(stream);
     for (const budget of this.#budgets) budget.onComplete(stream);
   }
 

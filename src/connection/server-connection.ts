@@ -17,7 +17,7 @@ import type {
   StreamListener,
 } from "../http2/types.ts";
 import type { BytePipe } from "./byte-pipe.ts";
-import type { Keepalive, Watch } from "./keepalive.ts";
+import type { Keepalive, Watch, WatchedConnection } from "./keepalive.ts";
 import { failureReason, goawayReason } from "./loss-reason.ts";
 import { PipeDriver, type PipeOwner } from "./pipe-driver.ts";
 import { CONNECTION_FACTOR, ConnectionMemory, ReceiveBudget } from "./receive-budget.ts";
@@ -67,7 +67,9 @@ export interface ServerConnectionListener {
 }
 
 /** One HTTP/2 connection of a client. */
-export class ServerConnection implements ServedConnection, ConnectionListener, PipeOwner {
+export class ServerConnection
+  implements ServedConnection, ConnectionListener, PipeOwner, WatchedConnection
+{
   readonly #pipe: BytePipe;
   readonly #peer: Peer;
   readonly #options: ServerConnectionOptions;
@@ -81,15 +83,8 @@ export class ServerConnection implements ServedConnection, ConnectionListener, P
   #isDraining = false;
   isAged = false;
   /** What is to be sent after the response headers of this turn. */
-  #afterHeaders: (() => void)[] = [];
+  #afterHeaders: (() => void)[] | undefined;
   #isWriteScheduled = false;
-  readonly #write = () => {
-    this.#isWriteScheduled = false;
-    const sends = this.#afterHeaders;
-    this.#afterHeaders = [];
-    for (const send of sends) send();
-    this.#driver.writeNow();
-  };
   #idle: Disposable | undefined;
   #age: Disposable | undefined;
 
@@ -123,15 +118,7 @@ export class ServerConnection implements ServedConnection, ConnectionListener, P
       },
       this,
     );
-    this.#watch = options.keepalive.watch({
-      bytesRead: () => pipe.bytesRead,
-      busy: () => this.#engine.openStreams > 0,
-      ping: (answered) => this.#engine.ping(answered),
-      dead: (afterMs) => {
-        this.#lossReason = `no answer to a keepalive ping for ${afterMs} ms`;
-        this.destroy();
-      },
-    });
+    this.#watch = options.keepalive.watch(this);
   }
 
   /**
@@ -196,12 +183,32 @@ export class ServerConnection implements ServedConnection, ConnectionListener, P
       send();
       return;
     }
+    this.#afterHeaders ??= [];
     this.#afterHeaders.push(send);
     this.#scheduleWrite();
   }
 
   onStreamClosed(): void {
     if (this.#engine.openStreams === 0) this.#startIdle();
+  }
+
+  // WatchedConnection: called by the keepalive.
+
+  get bytesRead(): number {
+    return this.#pipe.bytesRead;
+  }
+
+  get isBusy(): boolean {
+    return this.#engine.openStreams > 0;
+  }
+
+  ping(onAnswer: () => void): void {
+    this.#engine.ping(onAnswer);
+  }
+
+  onDead(afterMs: number): void {
+    this.#lossReason = `no answer to a keepalive ping for ${afterMs} ms`;
+    this.destroy();
   }
 
   // ConnectionListener: called by the engine.
@@ -261,7 +268,15 @@ export class ServerConnection implements ServedConnection, ConnectionListener, P
   #scheduleWrite(): void {
     if (this.#isWriteScheduled) return;
     this.#isWriteScheduled = true;
-    runtime.afterMicrotasks(this.#write);
+    runtime.afterMicrotasks(() => this.#write());
+  }
+
+  #write(): void {
+    this.#isWriteScheduled = false;
+    const sends = this.#afterHeaders ?? [];
+    this.#afterHeaders = undefined;
+    for (const send of sends) send();
+    this.#driver.writeNow();
   }
 
   #startIdle(): void {

@@ -77,7 +77,7 @@ class Timer implements Disposable {
 export async function sleep(
   ms: number,
   signal: AbortSource | undefined,
-  closing?: AbortSignal,
+  closing?: AbortSource,
 ): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   using _timer = startTimer(ms, resolve, true);

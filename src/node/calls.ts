@@ -27,6 +27,7 @@ import { giveMessage } from "../codec/complete.ts";
 import { ENCODING } from "../codec/compression.ts";
 import type { Target } from "../connection/address.ts";
 import type { Addresses } from "../connection/addresses.ts";
+import type { MethodHeaders } from "../connection/negotiate.ts";
 import { openCallStream } from "../connection/open-call-stream.ts";
 import { asFailure, fromAbort, ownCopy } from "../failure.ts";
 import { map, one } from "../flow/pump.ts";
@@ -37,7 +38,7 @@ import { exactlyOne } from "../grpc/exactly-one.ts";
 import { aroundCall, intercept, intercepted } from "../grpc/intercept.ts";
 import { limitsOf, type MessageOptions } from "../grpc/limits.ts";
 import { asHeaders } from "../grpc/metadata.ts";
-import { RequestHeaders } from "../grpc/request-headers.ts";
+import { type RequestHead, RequestHeaders } from "../grpc/request-headers.ts";
 import type { Deadline } from "../grpc/timeout.ts";
 import { timeout } from "../options.ts";
 import type { Window } from "../session/session-window.ts";
@@ -52,8 +53,6 @@ const USER_AGENT = `hawser/${version}`;
 export interface CallsInit {
   readonly target: Target;
   readonly addresses: Addresses;
-  /** Aborts when the transport is closed. */
-  readonly closing: AbortSignal;
 }
 
 /** A call whose headers are known. */
@@ -80,22 +79,28 @@ type InterceptedCall = Pick<CallInit, "signal"> & { readonly header: Headers | u
 /** Makes the calls of one transport: options and headers, interceptors, retries. */
 export class Calls implements CallOpener {
   readonly #options: TransportOptions;
-  readonly closing: AbortSignal;
+  readonly closing: AbortSource;
   readonly #init: CallsInit;
   readonly #headers: Headers | (() => HeadersInit | Promise<HeadersInit>) | undefined;
   readonly #messages: MessageOptions;
   readonly #interceptors: Interceptor[];
   readonly #retries = new Retries();
+  /** Makes the headers of Negotiate; undefined if the option `headers` is a function, whose values change. */
+  readonly #negotiateHeaders: MethodHeaders | undefined;
   /** The window for calls that ask for a session; also set if the transport asks for none. */
   readonly #window: Window | undefined;
 
   constructor(options: TransportOptions, init: CallsInit) {
     this.#options = options;
     this.#init = init;
-    this.closing = init.closing;
+    this.closing = init.addresses.closing;
     const { headers } = options;
-    this.#headers =
-      typeof headers === "function" || headers === undefined ? headers : asHeaders(headers);
+    if (typeof headers === "function") this.#headers = headers;
+    else {
+      const metadata = headers === undefined ? undefined : asHeaders(headers);
+      this.#headers = metadata;
+      this.#negotiateHeaders = (method) => this.#headOf(method, metadata);
+    }
     this.#messages = { ...limitsOf(options), compression: nodeGzip };
     this.#interceptors = aroundCall(options.interceptors ?? []);
     this.#window = windowOf(options.sessions || true);
@@ -242,7 +247,7 @@ export class Calls implements CallOpener {
         if (waitMs === undefined || performance.now() + waitMs >= endsAt) throw error;
         await sleep(waitMs, signal, this.closing);
         if (signal?.aborted) throw fromAbort(signal.reason);
-        if (this.closing.aborted) throw ownCopy(this.closing.reason);
+        if (this.closing.aborted) throw ownCopy(asFailure(this.closing.reason));
       }
     }
   }
@@ -276,14 +281,9 @@ export class Calls implements CallOpener {
         again: metadata.again,
         deadline,
       }),
-      ownHeaders: (method: DescMethod) =>
-        new RequestHeaders({
-          own: (header) => this.#ownHeaders(method, header),
-          metadata: metadata.transport,
-          isFresh: true,
-          again: undefined,
-          deadline: undefined,
-        }).make(),
+      negotiateHeaders:
+        this.#negotiateHeaders ??
+        ((method: DescMethod) => this.#headOf(method, metadata.transport)),
       readMaxBytes: this.#messages.readMaxBytes,
       window: method.methodKind === "unary" ? undefined : windowOf(sessions, this.#window),
       fastReconnect,
@@ -307,6 +307,17 @@ export class Calls implements CallOpener {
     timeout(timeoutMs, { of: "the call", option: "timeoutMs" });
     if (timeoutMs <= 0 || timeoutMs === Infinity) return undefined;
     return { timeoutMs, endsAt: performance.now() + timeoutMs };
+  }
+
+  /** Makes the request headers of a method, for a request that belongs to no call. */
+  #headOf(method: DescMethod, metadata: Headers | undefined): RequestHead {
+    return new RequestHeaders({
+      own: (header) => this.#ownHeaders(method, header),
+      metadata,
+      isFresh: true,
+      again: undefined,
+      deadline: undefined,
+    }).make();
   }
 
   /** Returns the request headers that Hawser sets. */

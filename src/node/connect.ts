@@ -10,7 +10,7 @@ import type { Connect, Connection, ConnectionOwner } from "../connection/connect
 import { TCP_KEEPALIVE_MS } from "../connection/keepalive.ts";
 import { type ConnectPhase, SERVER_CLOSED, unreachable } from "../connection/unreachable.ts";
 import { systemReason } from "../failure.ts";
-import { startTimer } from "../flow/wait.ts";
+import { onAbort, startTimer } from "../flow/wait.ts";
 import { SocketPipe } from "./socket-pipe.ts";
 import type { ClientTlsSettings } from "./tls.ts";
 
@@ -30,26 +30,26 @@ async function connect(
   { tls: tlsSettings, timeoutMs, buffers, budget }: ConnectOptions,
   owner: ConnectionOwner,
 ): Promise<Connection> {
-  const { signal } = owner;
+  const { closing } = owner;
   const socket = target.tls ? tlsSocket(target, tlsSettings) : net.connect(target.connect);
   socket.setNoDelay(true);
   socket.setKeepAlive(true, TCP_KEEPALIVE_MS);
   return await new Promise<Connection>((resolve, reject) => {
     let phase: ConnectPhase = target.tls ? "the TLS handshake" : "the connection";
+    let listening: Disposable | undefined;
     const timer = startTimer(timeoutMs, () => fail(`${phase} took over ${timeoutMs} ms`));
-    const cancelled = () => {
-      end();
-      reject(signal.reason);
-    };
     const onError = (error: Error) => fail(systemReason(error), error);
     const onClose = () => fail(SERVER_CLOSED);
     const settle = () => {
       timer[Symbol.dispose]();
-      signal.removeEventListener("abort", cancelled);
+      listening?.[Symbol.dispose]();
       socket.off("close", onClose);
+      socket.off("error", onError);
     };
     const end = () => {
       settle();
+      // An error of the socket that nothing listens to would end the process.
+      socket.on("error", ignore);
       socket.destroy();
     };
     const fail = (reason: string, cause?: unknown) => {
@@ -73,12 +73,13 @@ async function connect(
         ({ reason, cause }: NotReady) => fail(reason, cause),
       );
     };
-    signal.addEventListener("abort", cancelled);
-    // Stays: an error of the socket that nothing listens to would end the process.
     socket.on("error", onError);
     socket.on("close", onClose);
     socket.once(target.tls ? "secureConnect" : "connect", greet);
-    if (signal.aborted) cancelled();
+    listening = onAbort(closing, (reason) => {
+      end();
+      reject(reason);
+    });
   });
 }
 
@@ -97,3 +98,5 @@ function tlsSocket(target: Target, settings: ClientTlsSettings): tls.TLSSocket {
 function serverNameOf(target: Target): string {
   return net.isIP(target.hostname) === 0 ? target.hostname : "";
 }
+
+function ignore(): void {}

@@ -45,7 +45,6 @@ export function createTransport(options: TransportOptions): ClosableTransport {
   const { keepalive, connectTimeoutMs = 10_000, logger = console } = options;
   if (options.tls !== undefined && !target.tls) throw tlsWithoutHttps(options.baseUrl);
   const tls = clientTls(HERE, options.tls);
-  const closing = new AbortController();
   const addresses = new Addresses(targets, {
     connect: connectBy({
       tls,
@@ -56,15 +55,14 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     connectTimeoutMs,
     keepalive,
   });
-  const calls = new Calls(options, { target, addresses, closing: closing.signal });
+  const calls = new Calls(options, { target, addresses });
   const stalls = new StallWarnings(logger);
 
   async function close(): Promise<void> {
     stalls[Symbol.dispose]();
     const { name } = addresses;
     const what = `the transport to ${name} was closed: create another to make calls`;
-    closing.abort(failure(Code.Canceled, what));
-    await addresses.close(closing.signal.reason);
+    await addresses.close(failure(Code.Canceled, what));
   }
 
   const transport: ClosableTransport & { [stallWarnings]: StallWarnings } = {

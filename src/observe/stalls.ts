@@ -49,8 +49,10 @@ interface Observation {
 export class StallWarnings implements Disposable {
   /** The logger of the transport. */
   readonly logger: Pick<Logger, "warn">;
-  readonly #watched = new Map<Stalling, Observation>();
-  readonly #warned = new Set<Stall>();
+  /** Undefined while no call is watched. */
+  #watched: Map<Stalling, Observation> | undefined;
+  /** The kinds of stall of which it has warned; undefined if there are none. */
+  #warned: Set<Stall> | undefined;
   #timer: ReturnType<typeof setInterval> | undefined;
   #closed = false;
 
@@ -60,10 +62,11 @@ export class StallWarnings implements Disposable {
 
   /** Watches a call, unless MAX_WATCHED calls are watched, or a warning of its kind was given. */
   watch(call: Stalling, stall: Stall): void {
-    if (this.#closed || this.#warned.has(stall)) {
+    if (this.#closed || this.#warned?.has(stall)) {
       call.isWatched = true;
       return;
     }
+    this.#watched ??= new Map();
     if (this.#watched.size >= MAX_WATCHED || this.#watched.has(call)) return;
     call.isWatched = true;
     this.#watched.set(call, { activity: -1, stall: undefined, checks: 0 });
@@ -74,30 +77,32 @@ export class StallWarnings implements Disposable {
 
   /** Ends the watch of a call. */
   forget(call: Stalling): void {
-    if (!this.#watched.delete(call)) return;
+    if (!this.#watched?.delete(call)) return;
     call.isWatched = false;
     if (this.#watched.size === 0) this.#stop();
   }
 
   [Symbol.dispose](): void {
     this.#closed = true;
-    this.#watched.clear();
     this.#stop();
   }
 
   #check(): void {
-    for (const [call, observed] of this.#watched) {
+    const watched = this.#watched;
+    if (watched === undefined) return;
+    for (const [call, observed] of watched) {
       const { activity, stall } = call;
       if (stall === undefined && !call.mayStall) this.forget(call);
       else if (stall === undefined || activity !== observed.activity || stall !== observed.stall) {
-        this.#watched.set(call, { activity, stall, checks: 0 });
+        watched.set(call, { activity, stall, checks: 0 });
       } else if (++observed.checks >= CHECKS) this.#warn(call, stall);
     }
   }
 
   #warn(call: Stalling, stall: Stall): void {
     this.forget(call);
-    if (this.#warned.has(stall)) return;
+    if (this.#warned?.has(stall)) return;
+    this.#warned ??= new Set();
     this.#warned.add(stall);
     log(this.logger, "warn", call.describe(stall, WARN_AFTER_MS / 1000));
   }
@@ -105,5 +110,6 @@ export class StallWarnings implements Disposable {
   #stop(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
+    this.#watched = undefined;
   }
 }

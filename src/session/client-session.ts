@@ -94,7 +94,7 @@ export class ClientSession
   /** How many times a server refused attachment 1 without processing it. */
   #refusals = 0;
   /** The HTTP headers of the latest answer, kept until the call gets them. */
-  #httpHeaders: HeaderList = {};
+  #httpHeaders: HeaderList | undefined;
   /** The number of messages that the server is known to have. */
   #serverHas = 0;
 
@@ -239,7 +239,7 @@ export class ClientSession
 
   /** The handler's response headers arrived in a control frame. */
   #onMetadata(metadata: Metadata): void {
-    const handlerHeaders = judgeMetadata(metadata, this.#httpHeaders, this.#known);
+    const handlerHeaders = judgeMetadata(metadata, this.#httpHeaders ?? {}, this.#known);
     if (handlerHeaders instanceof ConnectError) this.#fail(handlerHeaders);
     else this.#giveHeaders(handlerHeaders);
   }
@@ -351,8 +351,8 @@ export class ClientSession
   #giveHeaders(handlerHeaders: HeaderList = {}): void {
     if (this.#phase === "headersGiven") return;
     this.#phase = "headersGiven";
-    const headers = withoutOwn(this.#httpHeaders);
-    this.#httpHeaders = {};
+    const headers = withoutOwn(this.#httpHeaders ?? {});
+    this.#httpHeaders = undefined;
     this.#init.call.onHeaders(Object.assign(headers, handlerHeaders), this);
   }
 
