@@ -1,74 +1,148 @@
 /**
- * Draws chart.svg: messages a second with small messages, servers on the left, clients on the right. The chart has a
- * background of its own, so that it is readable on white and on dark pages.
+ * Draws the charts of the comparison: CPU per message, with a small chart for each row. chart.svg has some rows of both
+ * roles; servers.svg and clients.svg have all rows of one.
  */
-import { medianOf, perSecond, type Results } from "./measure.ts";
-import { cells, type Peer, type Role } from "./plan.ts";
-import { text } from "./svg.ts";
+import { cpuPerMillion, medianOf, type Results } from "./measure.ts";
+import { type Cell, LARGE, MEDIUM, type Peer, type Role, roles, SMALL, sizes } from "./plan.ts";
+import { bar, type Colour, card, line, type Point, text } from "./svg.ts";
 
-const colors: Record<Peer, string> = {
-  hawser: "#0b6bcb",
-  "connect-node": "#b4561f",
-  "grpc-js": "#8a8f98",
-  "grpc-go": "#1b8a5a",
-  before: "#7a5aa6",
+const colours: Partial<Record<Peer, Colour>> = {
+  hawser: "blue",
+  "connect-node": "pink",
+  "grpc-js": "orange",
+  "grpc-go": "green",
+  tonic: "red",
 };
 
-const smallest = 15;
-const bar = { height: 16, gap: 3, longest: 250 };
-const panelWidth = 440;
-const top = 92;
+/** Its bars are several times as long as those of the others, and are cut. */
+const CUT: Peer = "connect-node";
 
-export function chart(peers: readonly Peer[], results: Results): string {
-  const rows = cells.filter(({ size, workload }) => size === smallest && workload !== "unary");
-  const rowHeight = 30 + peers.length * (bar.height + bar.gap) + 12;
-  const width = 2 * panelWidth + 40;
-  const height = top + rows.length * rowHeight + 34;
-  const body: string[] = [];
+const BAR = { height: 13, gap: 3, longest: 170, left: 92 };
+const COLUMN = 320;
+const TOP = 96;
+const LEFT = 20;
 
-  const panel = (role: Role, left: number) => {
-    body.push(text("title", { x: left, y: top - 14 }, `As a ${role}`));
-    rows.forEach((cell, index) => {
-      const y = top + index * rowHeight;
-      const plural = cell.streams === 1 ? "stream" : "streams";
-      body.push(text("row", { x: left, y: y + 18 }, `${cell.workload}, ${cell.streams} ${plural}`));
-      const rounds = results.rounds(role, cell);
-      const rates = peers.map((peer) => medianOf(rounds, peer, perSecond));
-      const fastest = Math.max(...rates);
-      peers.forEach((peer, i) => {
-        const rate = rates[i]!;
-        const length = Math.max(2, (rate / fastest) * bar.longest);
-        const barY = y + 28 + i * (bar.height + bar.gap);
-        body.push(text("name", { x: left + 84, y: barY + 12 }, peer));
-        body.push(
-          `<rect x="${left + 92}" y="${barY}" width="${length.toFixed(1)}" height="${bar.height}" rx="2" fill="${colors[peer]}"/>`,
-        );
-        body.push(text("value", { x: left + 98 + length, y: barY + 12 }, compact(rate)));
-      });
-    });
-  };
-  panel("server", 20);
-  panel("client", 20 + panelWidth);
-  body.push(
-    text("note", { x: 20, y: height - 16 }, "Each row has its own scale; longer is faster."),
-  );
+const UNIT = "µs of CPU per message (CPU seconds per million); shorter is better.";
 
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-labelledby="heading">
-<title id="heading">Messages a second with ${smallest}-byte messages: ${peers.join(", ")}</title>
-<style>
-text { font: 12px system-ui, sans-serif; fill: #1f2328 }
-.heading { font-size: 18px; font-weight: 600 }
-.title { font-size: 15px; font-weight: 600 }
-.row { font-weight: 600 }
-.name { text-anchor: end }
-.note { fill: #59636e }
-</style>
-<rect width="${width}" height="${height}" rx="10" fill="#ffffff" stroke="#d1d9e0"/>
-<text x="20" y="36" class="heading">Messages a second, ${smallest}-byte messages, one connection</text>
-${body.join("\n")}
-</svg>
-`;
+/** The rows of chart.svg. */
+const selected: readonly Cell[] = [
+  { workload: "unary", streams: 100, size: SMALL },
+  { workload: "ping-pong", streams: 100, size: SMALL },
+  { workload: "pipelined", streams: 100, size: MEDIUM },
+  { workload: "push", streams: 1, size: MEDIUM },
+  { workload: "ping-pong", streams: 100, size: LARGE },
+];
+
+const kinds: readonly Pick<Cell, "workload" | "streams">[] = [
+  { workload: "ping-pong", streams: 1 },
+  { workload: "ping-pong", streams: 100 },
+  { workload: "pipelined", streams: 1 },
+  { workload: "pipelined", streams: 100 },
+  { workload: "push", streams: 1 },
+  { workload: "unary", streams: 1 },
+  { workload: "unary", streams: 100 },
+];
+
+/** Returns chart.svg: some rows, as a server on the left and as a client on the right. */
+export function overview(peers: readonly Peer[], results: Results): string {
+  const columns = roles.map((role) => ({
+    title: `As a ${role}`,
+    charts: selected.map((cell) => ({
+      title: `${kindOf(cell)}, ${sizeOf(cell.size)}`,
+      role,
+      cell,
+    })),
+  }));
+  return grid(peers, results, { heading: "CPU per message, one connection", columns });
 }
 
-const compact = (rate: number) =>
-  rate >= 100_000 ? `${Math.round(rate / 1000)} k` : `${(rate / 1000).toFixed(1)} k`;
+/** Returns servers.svg or clients.svg: all rows of a role, a column for each size. */
+export function panels(peers: readonly Peer[], results: Results, role: Role): string {
+  const columns = sizes.map((size) => ({
+    title: sizeOf(size),
+    charts: kinds.map((kind) => ({ title: kindOf(kind), role, cell: { ...kind, size } })),
+  }));
+  return grid(peers, results, { heading: `CPU per message as a ${role}`, columns });
+}
+
+interface Chart {
+  readonly title: string;
+  readonly role: Role;
+  readonly cell: Cell;
+}
+
+interface Grid {
+  readonly heading: string;
+  readonly columns: readonly { readonly title: string; readonly charts: readonly Chart[] }[];
+}
+
+function grid(peers: readonly Peer[], results: Results, { heading, columns }: Grid): string {
+  const rowHeight = 34 + peers.length * (BAR.height + BAR.gap);
+  const rows = columns[0]?.charts.length ?? 0;
+  const body = [text("note", { x: LEFT, y: 56 }, UNIT)];
+  columns.forEach(({ title, charts }, column) => {
+    const x = LEFT + column * COLUMN;
+    body.push(text("title", { x, y: TOP - 12 }, title));
+    charts.forEach((chart, row) => {
+      body.push(...draw(peers, results, { chart, at: { x, y: TOP + row * rowHeight } }));
+    });
+  });
+  const height = TOP + rows * rowHeight + 44;
+  const notes = [
+    `Each row has its own scale. A bar with a gap is cut: ${CUT}'s is longer than there is space for.`,
+    "Dashed line, at servers: a socket that echoes, or sends, the same bytes, without gRPC.",
+  ];
+  notes.forEach((note, n) => {
+    body.push(text("note", { x: LEFT, y: height - 30 + n * 16 }, note));
+  });
+  const description = `${heading}: ${peers.join(", ")}`;
+  return card({ width: columns.length * COLUMN + LEFT, height }, { heading, description }, body);
+}
+
+/** Draws the bars of a row, one for each peer. */
+function draw(
+  peers: readonly Peer[],
+  results: Results,
+  { chart, at }: { chart: Chart; at: Point },
+): string[] {
+  const rounds = results.rounds(chart.role, chart.cell);
+  const costOf = (peer: Peer) => medianOf(rounds, peer, cpuPerMillion);
+  const longest = Math.max(...peers.filter((peer) => peer !== CUT).map(costOf));
+  const lengthOf = (cost: number) => Math.max(1.5, (cost / longest) * BAR.longest);
+  const top = at.y + 18;
+  const x = at.x + BAR.left;
+  const drawn = [text("row", { x: at.x, y: at.y + 8 }, chart.title)];
+  peers.forEach((peer, n) => {
+    const cost = costOf(peer);
+    const isCut = cost > longest;
+    const width = isCut ? BAR.longest : lengthOf(cost);
+    const y = top + n * (BAR.height + BAR.gap);
+    const kind = peer === "hawser" ? "ours" : "name";
+    drawn.push(
+      text(kind, { x: x - 6, y: y + 11 }, peer),
+      bar(colours[peer] ?? "grey", { x, y }, { width, height: BAR.height }),
+      text(peer === "hawser" ? "row" : "value", { x: x + width + 5, y: y + 11 }, short(cost)),
+    );
+    if (isCut) drawn.push(cutMark({ x: x + width - 16, y }));
+  });
+  const socket = costOf("socket");
+  if (!Number.isNaN(socket)) {
+    const bottom = top + peers.length * (BAR.height + BAR.gap);
+    const right = x + lengthOf(socket);
+    drawn.push(line("reference", { x: right, y: top - 3 }, { x: right, y: bottom }));
+  }
+  return drawn;
+}
+
+function cutMark({ x, y }: Point): string {
+  return line("gap", { x: x + 5, y: y - 2 }, { x, y: y + BAR.height + 2 });
+}
+
+function kindOf({ workload, streams }: Pick<Cell, "workload" | "streams">): string {
+  if (workload === "unary")
+    return streams === 1 ? "unary, 1 call" : `unary, ${streams} calls at a time`;
+  return `${workload}, ${streams === 1 ? "1 stream" : `${streams} streams`}`;
+}
+
+const sizeOf = (size: number) => (size < 1024 ? `${size} B` : `${size / 1024} KiB`);
+const short = (value: number) => String(Number(value.toPrecision(value >= 100 ? 3 : 2)));

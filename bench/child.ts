@@ -22,6 +22,14 @@ export interface Measured {
   p99Us: number;
 }
 
+/** The memory of a process, in bytes. */
+export interface Memory {
+  /** Objects in use, in the heap and outside of it; NaN if the program cannot say. */
+  readonly used: number;
+  /** Resident memory. */
+  readonly rss: number;
+}
+
 /** A process whose CPU is measured. */
 export interface UnderTest {
   /** User and system time of all threads so far. */
@@ -32,18 +40,18 @@ export class Child implements AsyncDisposable, UnderTest {
   readonly name: string;
   /** host:port, of a server. */
   address = "";
-  version = "";
   readonly #process: ChildProcess;
   readonly #events: BenchEvent[] = [];
   #onEvent: (() => void) | undefined;
   #exit: string | undefined;
   #stderr = "";
 
-  private constructor(name: string, program: Program) {
+  private constructor(name: string, program: Program, nodeFlags: readonly string[]) {
     this.name = name;
     const [file, ...args] = program;
+    const flags = ["--expose-gc", "--conditions=hawser-source", ...nodeFlags];
     this.#process = file.endsWith(".ts")
-      ? spawn(process.execPath, ["--expose-gc", "--conditions=hawser-source", file, ...args])
+      ? spawn(process.execPath, [...flags, file, ...args])
       : spawn(file, args);
     this.#process.on("exit", (code, signal) => this.#exited(`exit ${signal ?? code}`));
     this.#process.on("error", (error) => this.#exited(error.message));
@@ -58,11 +66,15 @@ export class Child implements AsyncDisposable, UnderTest {
     });
   }
 
-  static async start(name: string, program: Program): Promise<Child> {
-    const child = new Child(name, program);
+  /** @param nodeFlags more options of Node, for a program in TypeScript */
+  static async start(
+    name: string,
+    program: Program,
+    nodeFlags: readonly string[] = [],
+  ): Promise<Child> {
+    const child = new Child(name, program, nodeFlags);
     const ready = await child.#next("ready");
     child.address = ready.address ?? "";
-    child.version = ready.version ?? "";
     return child;
   }
 
@@ -88,17 +100,11 @@ export class Child implements AsyncDisposable, UnderTest {
     return measured;
   }
 
-  /** Returns the resident memory after a garbage collection, in bytes. */
-  async rssBytes(): Promise<number> {
+  /** Returns the memory after a garbage collection. */
+  async memory(): Promise<Memory> {
     this.#send({ gc: true });
-    await this.#next("collected");
-    return rssBytesOf(this.#process.pid!);
-  }
-
-  /** Returns the memory of the objects in use after a garbage collection, in bytes; NaN if the program is not a Node program. */
-  async usedBytes(): Promise<number> {
-    this.#send({ gc: true });
-    return (await this.#next("collected")).usedBytes ?? Number.NaN;
+    const { usedBytes } = await this.#next("collected");
+    return { used: usedBytes ?? Number.NaN, rss: rssBytesOf(this.#process.pid!) };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -13,6 +13,8 @@ export type Workload = "ping-pong" | "pipelined" | "push" | "unary" | "idle";
 export interface Job {
   /** host:port */
   address: string;
+  /** The file of the authority of the server's certificate. Without it the connection has no TLS. */
+  ca?: string;
   workload: Workload;
   streams: number;
   /** Messages in flight on each stream, for pipelined. */
@@ -32,7 +34,7 @@ export interface Command<J = Job> {
 }
 
 export type BenchEvent =
-  | { event: "ready"; address?: string; version?: string }
+  | { event: "ready"; address?: string }
   | { event: "start" | "end" | "idle" }
   /** The memory in use after the garbage collection, in the heap and outside of it. */
   | { event: "collected"; usedBytes?: number }

@@ -1,43 +1,112 @@
-/** Measures the whole comparison: every row with every peer, in five rounds and both roles. */
+/** Measures the whole comparison: every row with every peer, in rounds, in both roles. */
 import { writeFileSync } from "node:fs";
-import { chart } from "./chart.ts";
-import { idleBytes, measureRound, Results } from "./measure.ts";
-import { cells, idleStreams, type Peer, type Role, roles } from "./plan.ts";
+import { overview, panels } from "./chart.ts";
+import type { Memory } from "./child.ts";
+import { type Checked, checkAll, type Findings, isLimit, lineOf, missedOf } from "./limits.ts";
+import { idleBytes, measureRound, medianOf, Results } from "./measure.ts";
+import { machine, today, withVersion } from "./method.ts";
+import {
+  cells,
+  idleStreams,
+  nameOf,
+  type Peer,
+  peersOverTls,
+  type Role,
+  roles,
+  SMALL,
+  tlsCells,
+} from "./plan.ts";
 import { report } from "./report.ts";
 import type { World } from "./world.ts";
 
-const rounds = 5;
+/** The limits hold for medians of at least this number of rounds. */
+export const ROUNDS = 5;
+
 const timing = { warmMs: 250, measureMs: 1000 };
 const warmUp = { warmMs: 0, measureMs: 700 };
 
-/** Bytes per idle stream. */
-export type Idle = ReadonlyMap<`${Role} ${Peer}`, number>;
-
-export async function full(world: World): Promise<void> {
-  const results = new Results();
+/** Measures everything, writes the results, and returns the missed limits. */
+export async function full(world: World, rounds: number): Promise<readonly Checked[]> {
+  const found = {
+    cleartext: new Results(),
+    tls: new Results(),
+    idle: new Map<`${Role} ${Peer}`, Memory>(),
+  };
   for (let turn = -1; turn < rounds; turn++) {
     for (const role of roles) {
       console.log(turn < 0 ? `warm-up, ${role}s` : `round ${turn + 1} of ${rounds}, ${role}s`);
-      for (const cell of cells) {
-        const row = { role, cell, peers: world.peers };
-        if (turn < 0) {
-          await measureRound(world, row, { ...warmUp, turn: 0 });
-        } else {
-          const round = await measureRound(world, row, { ...timing, turn });
-          results.rounds(role, cell).push(round);
-        }
-      }
+      await measureRows(world, found, { role, turn });
     }
   }
-  const idle = new Map<`${Role} ${Peer}`, number>();
   for (const role of roles) {
     for (const peer of world.peers) {
       console.log(`${idleStreams} idle streams, ${peer} as ${role}`);
-      idle.set(`${role} ${peer}`, await idleBytes(world, { role, peer, streams: idleStreams }));
+      const memory = await idleBytes(world, { role, peer, streams: idleStreams });
+      found.idle.set(`${role} ${peer}`, memory);
     }
   }
-  const file = (name: string) => new URL(name, import.meta.url);
-  writeFileSync(file("./RESULTS.md"), report(world, { results, idle }, { rounds, ...timing }));
-  writeFileSync(file("./chart.svg"), chart(world.peers, results));
-  console.log("wrote bench/RESULTS.md and bench/chart.svg");
+  write(world, found, rounds);
+  return print(world, found);
+}
+
+/** Measures a round of all rows in one role; round -1 is the warm-up. */
+async function measureRows(
+  world: World,
+  found: Findings,
+  { role, turn }: { role: Role; turn: number },
+): Promise<void> {
+  const measure = async (
+    results: Results,
+    cell: (typeof cells)[number],
+    peers: readonly Peer[],
+  ) => {
+    const row = { role, cell, peers: peers.filter((peer) => world.has(peer)) };
+    if (turn < 0) await measureRound(world, row, { ...warmUp, turn: 0 });
+    else results.rounds(role, cell).push(await measureRound(world, row, { ...timing, turn }));
+  };
+  const peers: readonly Peer[] = role === "server" ? [...world.peers, "socket"] : world.peers;
+  for (const cell of cells) await measure(found.cleartext, cell, peers);
+  for (const cell of tlsCells) await measure(found.tls, cell, peersOverTls(role, cell));
+}
+
+function write({ peers, loadName, target }: World, found: Findings, rounds: number): void {
+  const method = {
+    date: today(),
+    machine: machine(),
+    versions: peers.map(withVersion),
+    ...{ peers, loadName, target, rounds, roundsOfLimits: ROUNDS, ...timing },
+  };
+  const files = {
+    "RESULTS.md": report(method, found),
+    "chart.svg": overview(peers, found.cleartext),
+    "servers.svg": panels(peers, found.cleartext, "server"),
+    "clients.svg": panels(peers, found.cleartext, "client"),
+  };
+  for (const [name, text] of Object.entries(files)) {
+    writeFileSync(new URL(name, import.meta.url), text);
+    console.log(`wrote bench/${name}`);
+  }
+}
+
+/** Prints each limit with what was measured. Returns those that were missed. */
+function print(world: World, found: Findings): readonly Checked[] {
+  const checked = checkAll(found);
+  for (const one of checked) console.log(lineOf(one));
+  const unary = { workload: "unary", streams: 100, size: SMALL } as const;
+  for (const role of roles) {
+    const rounds = found.cleartext.rounds(role, unary);
+    for (const peer of world.peers) {
+      const us = (key: "p50Us" | "p99Us") => Math.round(medianOf(rounds, peer, (m) => m[key]));
+      console.log(
+        `${role}, ${nameOf(unary)}, ${peer}: p50 ${us("p50Us")} µs, p99 ${us("p99Us")} µs`,
+      );
+    }
+  }
+  const limits = checked.filter(({ bound }) => isLimit(bound));
+  const measured = limits.filter((one) => !Number.isNaN(one.measured));
+  const missed = missedOf(checked);
+  console.log(
+    `${measured.length - missed.length} of ${measured.length} limits are met; ${limits.length - measured.length} were not measured`,
+  );
+  return missed;
 }

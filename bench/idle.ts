@@ -64,11 +64,14 @@ function zero(): Sides {
 async function used(kind: Kind, streams: number, connections: number): Promise<Sides> {
   await using server = await startServer();
   await using client = await clients[kind]();
-  const working = jobOf({ workload: "pipelined", streams: 100, size: 15 }, server.address, {
+  const working = jobOf({ workload: "pipelined", streams: 100, size: 15 }, server, {
     warmMs: 0,
     measureMs: 1000,
   });
-  const now = async () => ({ server: await server.usedBytes(), client: await client.usedBytes() });
+  const now = async () => ({
+    server: (await server.memory()).used,
+    client: (await client.memory()).used,
+  });
   await client.measure(working, server);
   // V8 compiles now what opens streams and connections.
   await client.idle(idleJob(server.address, 200, Math.min(connections, 200)), async () => {});

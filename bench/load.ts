@@ -10,12 +10,13 @@ import {
   MessageResponseSchema,
   NotificationSchema,
 } from "../gen/example/greeter_pb.js";
-import { drive, type Gauge } from "./clients/drive.ts";
+import { drive, type Gauge, urlOf } from "./clients/drive.ts";
 
 const windowBytes = 16 * 1024 * 1024;
 
-drive((address) => {
-  const session = connect(`http://${address}`, {
+drive((target) => {
+  const session = connect(urlOf(target), {
+    ...(target.ca !== undefined && { ca: target.ca }),
     settings: { initialWindowSize: windowBytes },
     // 100 streams with 512 KiB in flight on each are more than Node's 10 MB.
     maxSessionMemory: 1000,

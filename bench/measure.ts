@@ -1,5 +1,5 @@
 /** Measures rounds: all peers do the same row, one directly after the other, in another order in each round. */
-import type { Measured } from "./child.ts";
+import type { Measured, Memory } from "./child.ts";
 import { type Cell, idleJob, jobOf, nameOf, type Peer, type Role } from "./plan.ts";
 import type { World } from "./world.ts";
 
@@ -56,16 +56,25 @@ export function medianOf(
 }
 
 /**
- * Returns the speed of Hawser divided by that of `peer`: the median of the ratios of the rounds, because other work on
- * the machine disturbs both peers in a round, but not every round.
+ * Returns what is measured of `ours`, divided by that of `theirs`: the median of the ratios of the rounds, because other
+ * work on the machine disturbs both in a round, but not every round. NaN if no round has both.
  */
-export function ratioTo(rounds: readonly Round[], peer: Peer): number {
+export function ratioOf(
+  rounds: readonly Round[],
+  { ours, theirs }: { ours: Peer; theirs: Peer },
+  of: (measured: Measured) => number,
+): number {
   const ratios = rounds.flatMap((round) => {
-    const ours = round.get("hawser");
-    const theirs = round.get(peer);
-    return ours && theirs ? [perSecond(ours) / perSecond(theirs)] : [];
+    const our = round.get(ours);
+    const their = round.get(theirs);
+    return our && their ? [of(our) / of(their)] : [];
   });
   return median(ratios);
+}
+
+/** Returns the speed of Hawser divided by that of `peer`. */
+export function speedRatio(rounds: readonly Round[], peer: Peer): number {
+  return ratioOf(rounds, { ours: "hawser", theirs: peer }, perSecond);
 }
 
 export function median(values: readonly number[]): number {
@@ -76,20 +85,21 @@ export function median(values: readonly number[]): number {
 }
 
 /**
- * Returns the resident bytes per idle stream: the memory with all streams open, minus that after a second of load. After
- * this second the memory that grows with work and not with streams (compiled code, pools, the young generation) has its
- * final size.
+ * Returns the memory of an idle stream: the memory with all streams open, minus that after a second of load. After this
+ * second the memory that grows with work and not with streams (compiled code, pools, the young generation) has its final
+ * size.
  */
 export async function idleBytes(
   world: World,
   { role, peer, streams }: { role: Role; peer: Peer; streams: number },
-): Promise<number> {
-  await using server = await world.startServer(role === "server" ? peer : world.target);
-  await using client = await (role === "server" ? world.startLoad() : world.startClient(peer));
+): Promise<Memory> {
+  await using server = await world.start(role === "server" ? peer : world.target, "server");
+  await using client = await (role === "server" ? world.startLoad() : world.start(peer, "client"));
   const underTest = role === "server" ? server : client;
-  await client.measure(jobOf(working, server.address, { warmMs: 0, measureMs: 1000 }), underTest);
-  await client.idle(idleJob(server.address, 200), async () => {});
-  const before = await underTest.rssBytes();
-  const after = await client.idle(idleJob(server.address, streams), () => underTest.rssBytes());
-  return (after - before) / streams;
+  const { address } = server;
+  await client.measure(jobOf(working, { address }, { warmMs: 0, measureMs: 1000 }), underTest);
+  await client.idle(idleJob(address, 200), async () => {});
+  const before = await underTest.memory();
+  const after = await client.idle(idleJob(address, streams), () => underTest.memory());
+  return { used: (after.used - before.used) / streams, rss: (after.rss - before.rss) / streams };
 }

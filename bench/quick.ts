@@ -2,13 +2,14 @@
  * Checks only the minimums, within a minute. Rounds are short. A row below its minimum is measured again while there is time:
  * if other work disturbed the machine the row then passes; a slow build stays below the minimum.
  */
-import { idleBytes, measureRound, Results, ratioTo } from "./measure.ts";
+import { idleBytes, measureRound, Results, speedRatio } from "./measure.ts";
 import {
   type Cell,
   idlePeer,
   idleStreams,
   minimums,
   nameOf,
+  nodePeers,
   type Peer,
   type Role,
   roles,
@@ -36,7 +37,7 @@ interface Row {
 export async function quick(world: World, untilMs: number): Promise<Verdict> {
   const results = new Results();
   const rows: Row[] = roles.flatMap((role) => minimums.map((minimum) => ({ role, ...minimum })));
-  const checked = world.peers.filter((peer) => peer !== "grpc-go");
+  const checked = world.peers.filter((peer) => nodePeers.includes(peer));
   const measure = ({ role, cell }: Row, peers: readonly Peer[], turn: number) =>
     measureRound(world, { role, cell, peers }, { ...timing, turn: Math.max(turn, 0) });
 
@@ -45,7 +46,7 @@ export async function quick(world: World, untilMs: number): Promise<Verdict> {
   for (const row of rows) await measure(row, checked, -1); // warm-up
   for (let turn = 0; turn < rounds; turn++) {
     for (const row of rows) {
-      // On a slow machine each row has fewer rounds, but at least one. One round of grpc-go is enough: it has no minimum.
+      // On a slow machine each row has fewer rounds, but at least one. One round of grpc-go and tonic is enough: they have no minimum.
       if (turn > 0 && performance.now() > untilMs) break;
       const peers = turn === 0 ? world.peers : checked;
       results.rounds(row.role, row.cell).push(await measure(row, peers, turn));
@@ -53,7 +54,7 @@ export async function quick(world: World, untilMs: number): Promise<Verdict> {
   }
 
   const under = ({ role, cell, minimumOf }: Row) =>
-    checked.filter((peer) => ratioTo(results.rounds(role, cell), peer) < (minimumOf[peer] ?? 0));
+    checked.filter((peer) => speedRatio(results.rounds(role, cell), peer) < (minimumOf[peer] ?? 0));
   for (let turn = rounds; rows.some((row) => under(row).length > 0); turn++) {
     if (performance.now() > untilMs) break;
     for (const row of rows) {
@@ -69,11 +70,11 @@ export async function quick(world: World, untilMs: number): Promise<Verdict> {
     const measured = results.rounds(row.role, row.cell);
     const peers = world.peers.filter((peer) => peer !== "hawser");
     verdict.ratios[name] = Object.fromEntries(
-      peers.map((peer) => [peer, rounded(ratioTo(measured, peer))]),
+      peers.map((peer) => [peer, rounded(speedRatio(measured, peer))]),
     );
     for (const peer of under(row)) {
       verdict.missed.push(
-        `${name}: ${ratioTo(measured, peer).toFixed(2)} × ${peer}, its minimum is ${row.minimumOf[peer]}`,
+        `${name}: ${speedRatio(measured, peer).toFixed(2)} × ${peer}, its minimum is ${row.minimumOf[peer]}`,
       );
     }
   }
@@ -88,10 +89,10 @@ async function idle(world: World, role: Role, verdict: Verdict): Promise<void> {
     idleBytes(world, { role, peer: idlePeer, streams: idleStreams }),
   ]);
   const name = `${role} idle stream`;
-  verdict.ratios[name] = { [idlePeer]: rounded(ours / theirs) };
-  if (ours > theirs) {
+  verdict.ratios[name] = { [idlePeer]: rounded(ours.used / theirs.used) };
+  if (ours.used > theirs.used) {
     verdict.missed.push(
-      `${name}: ${Math.round(ours)} B, ${idlePeer}'s costs ${Math.round(theirs)} B`,
+      `${name}: ${Math.round(ours.used)} B, ${idlePeer}'s costs ${Math.round(theirs.used)} B`,
     );
   }
 }

@@ -1,73 +1,49 @@
 /** Starts and ends all programs of a run. */
-import { spawnSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { Child, type Measured, type Program } from "./child.ts";
+import { Child, type Measured } from "./child.ts";
 import type { Job } from "./commands.ts";
-import { type Cell, jobOf, type Peer, peers, type Role } from "./plan.ts";
-
-const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
-
-/**
- * Builds the Go programs, in about two seconds if Go's cache is warm. Returns the path of the binary, or `undefined`
- * if Go is not installed.
- */
-export function buildGo(): string | undefined {
-  const binary = here("../.cache/bench/peer");
-  mkdirSync(here("../.cache/bench"), { recursive: true });
-  const built = spawnSync("go", ["build", "-o", binary, "."], {
-    cwd: here("./go"),
-    encoding: "utf8",
-    stdio: ["ignore", "inherit", "inherit"],
-  });
-  if (built.error !== undefined) return undefined;
-  if (built.status !== 0) throw new Error("go build failed in bench/go");
-  return binary;
-}
+import { type Cell, jobOf, type Peer, peers, type Role, withoutTls } from "./plan.ts";
+import { loadProgram, type Programs, programOf } from "./programs.ts";
+import { authorityFile } from "./tls.ts";
 
 export class World implements AsyncDisposable {
   /** The peers that this machine can run. */
   readonly peers: readonly Peer[];
   /** The load, in words. */
   readonly loadName: string;
-  readonly #go: string | undefined;
-  readonly #checkout: string | undefined;
-  readonly #servers = new Map<Peer, Child>();
-  readonly #clients = new Map<Peer, Child>();
+  readonly #programs: Programs;
+  /** By role and peer. A program starts when it is measured first. */
+  readonly #children = new Map<string, Promise<Child>>();
   #load!: Child;
 
-  private constructor(go: string | undefined, checkout: string | undefined) {
-    this.#go = go;
-    this.#checkout = checkout;
+  private constructor(programs: Programs) {
+    const { go, checkout } = programs;
+    this.#programs = programs;
     this.peers =
-      checkout === undefined
-        ? peers.filter((peer) => go !== undefined || peer !== "grpc-go")
-        : ["hawser", "before"];
+      checkout === undefined ? peers.filter((peer) => this.has(peer)) : ["hawser", "before"];
     this.loadName = go === undefined ? "raw node:http2 (bench/load.ts)" : "grpc-go (bench/go)";
   }
 
-  /** @param checkout the path of another checkout of Hawser, with its node_modules: the only other peer in that case */
-  static async start(go: string | undefined, checkout?: string): Promise<World> {
-    const world = new World(go, checkout);
+  /** With the `checkout` of another Hawser, that is the only other peer. */
+  static async start(programs: Programs): Promise<World> {
+    const world = new World(programs);
     world.#load = await world.startLoad();
-    for (const peer of world.peers) {
-      world.#servers.set(peer, await world.startServer(peer));
-      world.#clients.set(peer, await world.startClient(peer));
-    }
     return world;
   }
 
+  /** Whether this machine can run a peer. */
+  has(peer: Peer): boolean {
+    const { name } = withoutTls(peer);
+    if (name === "grpc-go") return this.#programs.go !== undefined;
+    if (name === "tonic") return this.#programs.rust !== undefined;
+    return true;
+  }
+
   startLoad(): Promise<Child> {
-    return Child.start("load", this.#go === undefined ? [here("./load.ts")] : [this.#go, "load"]);
+    return Child.start("load", loadProgram(this.#programs));
   }
 
-  startServer(peer: Peer): Promise<Child> {
-    return Child.start(`${peer} server`, this.#program(peer, "server"));
-  }
-
-  startClient(peer: Peer): Promise<Child> {
-    return Child.start(`${peer} client`, this.#program(peer, "client"));
+  start(peer: Peer, role: Role): Promise<Child> {
+    return Child.start(`${peer} ${role}`, programOf(peer, role, this.#programs));
   }
 
   /**
@@ -76,30 +52,30 @@ export class World implements AsyncDisposable {
    */
   readonly target: Peer = "hawser";
 
-  get goVersion(): string | undefined {
-    return this.#go === undefined ? undefined : this.#load.version;
-  }
-
   /** Measures a row once, with one peer in one role. */
-  measure(
+  async measure(
     { role, peer, cell }: { role: Role; peer: Peer; cell: Cell },
     timing: Pick<Job, "warmMs" | "measureMs">,
   ): Promise<Measured> {
-    const server = this.#servers.get(role === "server" ? peer : this.target)!;
-    const client = role === "server" ? this.#load : this.#clients.get(peer)!;
-    const job = jobOf(cell, server.address, timing);
+    const { name, tls } = withoutTls(peer);
+    const target: Peer = tls ? "hawser TLS" : this.target;
+    const server = await this.#child(role === "server" ? peer : target, "server");
+    const loads = role === "server" && name !== "socket";
+    const client = loads ? this.#load : await this.#child(peer, "client");
+    const { address } = server;
+    const job = jobOf(cell, { address, ...(tls && { ca: authorityFile }) }, timing);
     return client.measure(job, role === "server" ? server : client);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const all = [this.#load, ...this.#servers.values(), ...this.#clients.values()];
+    const all = [this.#load, ...(await Promise.all(this.#children.values()))];
     await Promise.all(all.map((child) => child[Symbol.asyncDispose]()));
   }
 
-  #program(peer: Peer, role: Role): Program {
-    if (peer === "grpc-go") return [this.#go!, role];
-    // The program of that checkout, which imports the source of that checkout.
-    if (peer === "before") return [join(this.#checkout!, "bench", `${role}s`, "hawser.ts")];
-    return [here(`./${role}s/${peer}.ts`)];
+  #child(peer: Peer, role: Role): Promise<Child> {
+    const key = `${role} ${peer}`;
+    const running = this.#children.get(key) ?? this.start(peer, role);
+    this.#children.set(key, running);
+    return running;
   }
 }

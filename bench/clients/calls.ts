@@ -1,10 +1,15 @@
 import { Greeter } from "../../gen/example/greeter_pb.js";
 import { createClient, createTransport } from "../../src/index.ts";
-import { type Caller, type Gauge, Window } from "./drive.ts";
+import { type Caller, type Gauge, type Target, urlOf, Window } from "./drive.ts";
 
 /** Makes a Hawser client with default options except `sessions`. */
-export function caller(address: string, session: boolean): Caller {
-  const transport = createTransport({ baseUrl: `http://${address}`, sessions: session });
+export function caller(target: Target, session: boolean): Caller {
+  const { ca } = target;
+  const transport = createTransport({
+    baseUrl: urlOf(target),
+    sessions: session,
+    ...(ca !== undefined && { tls: { ca } }),
+  });
   const greeter = createClient(Greeter, transport);
   return {
     async pingPong(content: string, gauge: Gauge) {

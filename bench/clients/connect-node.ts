@@ -1,10 +1,10 @@
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { Greeter } from "../../gen/example/greeter_pb.js";
-import { drive, type Gauge, Window } from "./drive.ts";
+import { drive, type Gauge, urlOf, Window } from "./drive.ts";
 
-drive((address) => {
-  const baseUrl = `http://${address}`;
+drive((target) => {
+  const baseUrl = urlOf(target);
   // The default session manager of the transport, made here so that it can be closed.
   const sessionManager = new Http2SessionManager(baseUrl);
   const greeter = createClient(Greeter, createGrpcTransport({ baseUrl, sessionManager }));

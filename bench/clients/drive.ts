@@ -2,7 +2,21 @@
  * Runs the jobs of a client: `streams` loops of one kind at the same time, which are measured after a warm-up. Each peer
  * implements these loops (Caller).
  */
+import { readFileSync } from "node:fs";
 import { emit, type Job, onCommand } from "../commands.ts";
+
+/** The server of a job. */
+export interface Target {
+  /** host:port */
+  readonly address: string;
+  /** The authority that signed the server's certificate; `undefined` if the connection has no TLS. */
+  readonly ca: Buffer | undefined;
+}
+
+/** Returns the URL of a server. */
+export function urlOf({ address, ca }: Target): string {
+  return `${ca === undefined ? "http" : "https"}://${address}`;
+}
 
 /** A client with one connection. Each method runs a loop until `gauge.running` is false. */
 export interface Caller {
@@ -72,21 +86,44 @@ export class Window {
   }
 }
 
-export function drive(connect: (address: string) => Caller): void {
+/** The loops of a job, which have begun. */
+export interface Loops {
+  /** Each ends soon after `gauge.running` is false. */
+  readonly loops: readonly Promise<void>[];
+  close(): unknown;
+}
+
+/** Drives a client of which each stream of a job has a loop. */
+export function drive(connect: (target: Target) => Caller): void {
+  driveLoops((job, target, gauge) => {
+    const caller = connect(target);
+    const loops = Array.from({ length: job.streams }, () => start(job, caller, gauge));
+    return { loops, close: () => caller.close() };
+  }, connect);
+}
+
+/** Drives a client by the loops of a job; `connect` is needed for idle streams. */
+export function driveLoops(
+  begin: (job: Job, target: Target, gauge: Gauge) => Loops,
+  connect?: (target: Target) => Caller,
+): void {
   let release: (() => void) | undefined;
   onCommand(({ job, release: released }) => {
     if (released) release?.();
     if (job === undefined) return;
-    const run = job.workload === "idle" ? idle(job) : load(job);
+    const { address } = job;
+    const ca = job.ca === undefined ? undefined : readFileSync(job.ca);
+    const run = job.workload === "idle" ? idle(job, { address, ca }) : load(job, { address, ca });
     run.catch((error: unknown) => emit({ event: "failed", error: String(error) }));
   });
   emit({ event: "ready" });
 
-  async function idle(job: Job): Promise<void> {
+  async function idle(job: Job, target: Target): Promise<void> {
+    if (connect === undefined) throw new Error("this client has no idle streams");
     const content = "x".repeat(job.size);
     const callers: Caller[] = [];
     for (let c = 0; c < job.connections; c++) {
-      const caller = connect(job.address);
+      const caller = connect(target);
       callers.push(caller);
       const streams = Array.from({ length: job.streams / job.connections });
       await Promise.all(streams.map(() => caller.idle(content)));
@@ -100,10 +137,9 @@ export function drive(connect: (address: string) => Caller): void {
     emit({ event: "done" });
   }
 
-  async function load(job: Job): Promise<void> {
-    const caller = connect(job.address);
+  async function load(job: Job, target: Target): Promise<void> {
     const gauge = new Gauge();
-    const loops = Array.from({ length: job.streams }, () => start(job, caller, gauge));
+    const { loops, close } = begin(job, target, gauge);
     // A loop that fails ends the job immediately; a loop that hangs ends it after the time limit.
     const failure = Promise.race([
       ...loops.map((loop) => loop.then(() => new Promise<never>(() => {}))),
@@ -123,7 +159,7 @@ export function drive(connect: (address: string) => Caller): void {
     emit({ event: "end" });
     gauge.running = false;
     await Promise.race([Promise.all(loops), failure]);
-    await caller.close();
+    await close();
     const sorted = Float64Array.from(gauge.latenciesMs).sort();
     const quantileUs = (q: number) => (sorted[Math.floor(sorted.length * q)] ?? 0) * 1000;
     emit({ event: "done", messages, ms, p50Us: quantileUs(0.5), p99Us: quantileUs(0.99) });

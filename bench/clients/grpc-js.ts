@@ -15,9 +15,10 @@ interface GreeterClient extends grpc.Client {
   subscribe(request: object, metadata: grpc.Metadata): grpc.ClientReadableStream<Notification>;
 }
 
-drive((address) => {
+drive(({ address, ca }) => {
+  const { createInsecure, createSsl } = grpc.credentials;
   // Without a shared pool, so that each client has its own connection.
-  const client = new Greeter(address, grpc.credentials.createInsecure(), {
+  const client = new Greeter(address, ca === undefined ? createInsecure() : createSsl(ca), {
     "grpc.use_local_subchannel_pool": 1,
   }) as unknown as GreeterClient;
   return {

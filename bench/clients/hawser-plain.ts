@@ -1,4 +1,4 @@
 import { caller } from "./calls.ts";
 import { drive } from "./drive.ts";
 
-drive((address) => caller(address, false));
+drive((target) => caller(target, false));

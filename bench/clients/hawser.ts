@@ -1,4 +1,4 @@
 import { caller } from "./calls.ts";
 import { drive } from "./drive.ts";
 
-drive((address) => caller(address, true));
+drive((target) => caller(target, true));

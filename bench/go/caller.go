@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
@@ -30,10 +31,17 @@ type stream interface {
 }
 
 // dialer makes the caller of a job.
-type dialer func(address string, size int) (caller, error)
+type dialer func(j job) (caller, error)
 
-func dial(address string) (*grpc.ClientConn, error) {
-	return grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+func dial(j job) (*grpc.ClientConn, error) {
+	transport := insecure.NewCredentials()
+	if j.CA != "" {
+		var err error
+		if transport, err = credentials.NewClientTLSFromFile(j.CA, ""); err != nil {
+			return nil, err
+		}
+	}
+	return grpc.NewClient("passthrough:///"+j.Address, grpc.WithTransportCredentials(transport))
 }
 
 func withSize(ctx context.Context, size int) context.Context {
@@ -48,12 +56,12 @@ type typed struct {
 	size       int
 }
 
-func dialTyped(address string, size int) (caller, error) {
-	connection, err := dial(address)
+func dialTyped(j job) (caller, error) {
+	connection, err := dial(j)
 	if err != nil {
 		return nil, err
 	}
-	return &typed{connection, greeterpb.NewGreeterClient(connection), strings.Repeat("x", size), size}, nil
+	return &typed{connection, greeterpb.NewGreeterClient(connection), strings.Repeat("x", j.Size), j.Size}, nil
 }
 
 func (t *typed) chat(ctx context.Context) (stream, error) {
@@ -113,19 +121,19 @@ type raw struct {
 // expected is the required length of a reply, in bytes.
 type expected int
 
-func dialRaw(address string, size int) (caller, error) {
-	connection, err := dial(address)
+func dialRaw(j job) (caller, error) {
+	connection, err := dial(j)
 	if err != nil {
 		return nil, err
 	}
-	content := strings.Repeat("x", size)
+	content := strings.Repeat("x", j.Size)
 	request, err := proto.Marshal(&greeterpb.MessageRequest{Content: content})
 	if err != nil {
 		return nil, err
 	}
 	return &raw{
 		connection: connection,
-		size:       size,
+		size:       j.Size,
 		request:    request,
 		echo:       expected(proto.Size(&greeterpb.MessageResponse{Reply: "Received: " + content})),
 		push:       expected(proto.Size(&greeterpb.Notification{Content: content})),

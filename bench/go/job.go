@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -17,6 +16,7 @@ import (
 // job is the job of a client.
 type job struct {
 	Address     string `json:"address"`
+	CA          string `json:"ca"`
 	Workload    string `json:"workload"`
 	Streams     int    `json:"streams"`
 	Window      int64  `json:"window"`
@@ -45,7 +45,7 @@ func (g *gauge) roundTrip(since time.Time) time.Time {
 
 func drive(open dialer) {
 	lines := commands()
-	emit(event{Event: "ready", Version: grpc.Version})
+	emit(event{Event: "ready"})
 	for c := range lines {
 		switch {
 		case c.GC:
@@ -64,7 +64,7 @@ func run(j job, open dialer, lines <-chan command) (event, error) {
 	if j.Workload == "idle" {
 		return runIdle(j, open, lines)
 	}
-	c, err := open(j.Address, j.Size)
+	c, err := open(j)
 	if err != nil {
 		return event{}, err
 	}
@@ -242,7 +242,7 @@ func runIdle(j job, open dialer, lines <-chan command) (event, error) {
 	defer cancel()
 	failures := make(chan error, j.Connections)
 	for range j.Connections {
-		c, err := open(j.Address, j.Size)
+		c, err := open(j)
 		if err != nil {
 			return event{}, err
 		}

@@ -1,6 +1,6 @@
 // The Go half of the benchmark, one program with three roles:
 //
-//	server   grpc-go's server under test
+//	server   grpc-go's server under test; over TLS if a certificate and its key follow
 //	client   grpc-go's client under test: generated code, protobuf messages
 //	load     the load on servers under test: the same loops, with messages that are made once,
 //	         so that the load uses little CPU
@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"runtime"
 	"runtime/debug"
 )
 
@@ -29,12 +30,13 @@ type command struct {
 type event struct {
 	Event    string  `json:"event"`
 	Address  string  `json:"address,omitempty"`
-	Version  string  `json:"version,omitempty"`
 	Error    string  `json:"error,omitempty"`
 	Messages int64   `json:"messages,omitempty"`
 	Ms       float64 `json:"ms,omitempty"`
 	P50Us    float64 `json:"p50Us,omitempty"`
 	P99Us    float64 `json:"p99Us,omitempty"`
+	// UsedBytes is the memory in use after the garbage collection.
+	UsedBytes uint64 `json:"usedBytes,omitempty"`
 }
 
 func emit(e event) {
@@ -60,25 +62,28 @@ func commands() <-chan command {
 	return lines
 }
 
+// collectGarbage collects garbage, and reports the memory of objects and of stacks.
 func collectGarbage() {
 	debug.FreeOSMemory()
-	emit(event{Event: "collected"})
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	emit(event{Event: "collected", UsedBytes: stats.HeapAlloc + stats.StackInuse})
 }
 
 func main() {
-	role := ""
-	if len(os.Args) == 2 {
-		role = os.Args[1]
+	role, args := "", []string{}
+	if len(os.Args) > 1 {
+		role, args = os.Args[1], os.Args[2:]
 	}
 	switch role {
 	case "server":
-		serve()
+		serve(args)
 	case "client":
 		drive(dialTyped)
 	case "load":
 		drive(dialRaw)
 	default:
-		fmt.Fprintln(os.Stderr, "usage: bench server|client|load")
+		fmt.Fprintln(os.Stderr, "usage: peer server [CERT KEY]|client|load")
 		os.Exit(2)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"hawser/interop/greeterpb"
 )
@@ -54,19 +55,28 @@ func (greeter) Subscribe(_ *greeterpb.SubscribeRequest, stream greeterpb.Greeter
 	}
 }
 
-func serve() {
+// serve serves over TLS if files has a certificate and its key.
+func serve(files []string) {
+	var options []grpc.ServerOption
+	if len(files) == 2 {
+		transport, err := credentials.NewServerTLSFromFile(files[0], files[1])
+		if err != nil {
+			log.Fatal(err)
+		}
+		options = append(options, grpc.Creds(transport))
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
 	}
-	server := grpc.NewServer()
+	server := grpc.NewServer(options...)
 	greeterpb.RegisterGreeterServer(server, greeter{})
 	go func() {
 		if err := server.Serve(listener); err != nil {
 			log.Fatal(err)
 		}
 	}()
-	emit(event{Event: "ready", Address: listener.Addr().String(), Version: grpc.Version})
+	emit(event{Event: "ready", Address: listener.Addr().String()})
 	for c := range commands() {
 		if c.GC {
 			collectGarbage()

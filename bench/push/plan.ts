@@ -1,8 +1,8 @@
 /** The measurements, with their minimums and maximums. */
-import type { Measured } from "../child.ts";
+import type { Measured, Memory } from "../child.ts";
 import { median } from "../measure.ts";
 import type { Peer } from "./job.ts";
-import { type Idle, measureIdle, type Stage, type Timing } from "./stage.ts";
+import { measureIdle, type Stage, type Timing } from "./stage.ts";
 
 /** The number of watchers of the room in the comparison. */
 export const WATCHERS = 1000;
@@ -50,7 +50,8 @@ export interface Findings {
   /** By way: as fast as 64 posters can post, and at a steady rate. */
   readonly fastest: Map<Way, Measured[]>;
   readonly steady: Map<Way, Measured[]>;
-  idle: Idle;
+  /** The memory of an idle watcher. */
+  idle: Memory;
 }
 
 export function noFindings(peers: readonly Peer[]): Findings {

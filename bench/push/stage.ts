@@ -1,7 +1,7 @@
 /** Starts and ends the programs of a run: a server for each peer, and the load. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { Child, type Measured, type UnderTest } from "../child.ts";
+import { Child, type Measured, type Memory, type UnderTest } from "../child.ts";
 import { Centrifugo } from "./centrifugo.ts";
 import { PER_CONNECTION, type Peer, type PostJob } from "./job.ts";
 
@@ -91,23 +91,15 @@ export class Stage implements AsyncDisposable {
   }
 }
 
-/** The memory of an idle watcher, in bytes. */
-export interface Idle {
-  /** Resident memory, minus that of the server after a second of work. */
-  readonly rss: number;
-  /** Memory of objects in use. */
-  readonly used: number;
-}
-
-/** Measures the memory of idle watchers in a new server, after a second of work, as idleBytes() of bench/measure.ts does. */
-export async function measureIdle(watchers: number, connections: number): Promise<Idle> {
+/** Measures the memory of an idle watcher in a new server, after a second of work, as idleBytes() of bench/measure.ts does. */
+export async function measureIdle(watchers: number, connections: number): Promise<Memory> {
   await using server = await startRooms("memory");
   await using load = await startLoad();
   const { address } = server;
   const some = { peer: "hawser", address, watchers: 200, connections: 4 } as const;
   const work = { kind: "fan-out", window: 64, warmMs: 0, measureMs: 1000 } as const;
   await load.measure({ ...some, ...work }, server);
-  const measure = async () => ({ rss: await server.rssBytes(), used: await server.usedBytes() });
+  const measure = () => server.memory();
   await load.idle({ kind: "watchers", ...some }, measure);
   const before = await measure();
   const all = { kind: "watchers", peer: "hawser", address, watchers, connections } as const;

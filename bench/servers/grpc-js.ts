@@ -6,6 +6,7 @@ import {
   type MessageResponse,
   type Notification,
 } from "../grpc-js.ts";
+import { ownCertificate } from "../tls.ts";
 
 const server = new grpc.Server();
 server.addService(Greeter.service, {
@@ -37,7 +38,14 @@ server.addService(Greeter.service, {
     write();
   },
 });
-server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, port) => {
+const certificate = ownCertificate();
+const credentials =
+  certificate === undefined
+    ? grpc.ServerCredentials.createInsecure()
+    : grpc.ServerCredentials.createSsl(null, [
+        { cert_chain: certificate.cert, private_key: certificate.key },
+      ]);
+server.bindAsync("127.0.0.1:0", credentials, (error, port) => {
   if (error !== null) throw error;
   onCommand(() => {});
   emit({ event: "ready", address: `127.0.0.1:${port}` });
