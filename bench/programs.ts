@@ -1,7 +1,7 @@
 /** Builds the programs that are not TypeScript, and finds each peer's. */
 import { spawnSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Program } from "./child.ts";
 import { type Peer, type Role, withoutTls } from "./plan.ts";
@@ -27,7 +27,8 @@ export interface Programs {
 export function buildGo(): string | undefined {
   const binary = join(cache, "peer");
   mkdirSync(cache, { recursive: true });
-  return build("go", ["build", "-o", binary, "."], "./go") ? binary : undefined;
+  const isBuilt = build("go", ["build", "-o", binary, "."], { directory: "./go" });
+  return isBuilt ? binary : undefined;
 }
 
 /**
@@ -36,22 +37,32 @@ export function buildGo(): string | undefined {
  */
 export function buildRust(): string | undefined {
   if (spawnSync("cargo", ["--version"]).error !== undefined) return undefined;
-  const target = join(cache, "rust");
-  const descriptors = join(cache, "greeter.binpb");
   mkdirSync(cache, { recursive: true });
-  const ofGreeter = ["--path", "proto/example/greeter.proto", "--as-file-descriptor-set"];
-  if (!build(here("../node_modules/.bin/buf"), ["build", ...ofGreeter, "-o", descriptors], ".."))
-    throw new Error("buf is not installed; run npm ci");
-  const env = { CARGO_TARGET_DIR: target, HAWSER_GREETER_DESCRIPTORS: descriptors };
-  build("cargo", ["build", "--quiet", "--release", "--locked"], "./rust", env);
+  const target = join(cache, "rust");
+  const env = { CARGO_TARGET_DIR: target, HAWSER_GREETER_DESCRIPTORS: writeDescriptors() };
+  build("cargo", ["build", "--quiet", "--release", "--locked"], { directory: "./rust", env });
   return join(target, "release", "peer");
 }
 
-/** Runs a program that builds. Returns whether it exists. */
+/** Writes the descriptors of the Greeter service, if they have changed: cargo builds again if the file is newer. */
+function writeDescriptors(): string {
+  const file = join(cache, "greeter.binpb");
+  const source = ["--path", "proto/example/greeter.proto", "--as-file-descriptor-set"];
+  const made = spawnSync(here("../node_modules/.bin/buf"), ["build", ...source, "-o", "-"], {
+    cwd: here(".."),
+  });
+  if (made.status !== 0) throw new Error(`buf build failed: ${made.error ?? made.stderr}`);
+  if (!existsSync(file) || !readFileSync(file).equals(made.stdout)) {
+    writeFileSync(file, made.stdout);
+  }
+  return file;
+}
+
+/** Runs a program that builds, in a folder of bench/. Returns `false` if the program is not installed. */
 function build(
   program: string,
   args: readonly string[],
-  ...[directory, env]: [directory: string, env?: NodeJS.ProcessEnv]
+  { directory, env }: { directory: string; env?: NodeJS.ProcessEnv },
 ): boolean {
   const built = spawnSync(program, args, {
     cwd: here(directory),
@@ -59,7 +70,8 @@ function build(
     stdio: ["ignore", "inherit", "inherit"],
   });
   if (built.error !== undefined) return false;
-  if (built.status !== 0) throw new Error(`${program} ${args[0]} failed in bench/${directory}`);
+  if (built.status !== 0)
+    throw new Error(`${program} ${args[0]} failed in bench/${basename(directory)}`);
   return true;
 }
 
