@@ -22,8 +22,8 @@ import type { World } from "./world.ts";
 /** The limits hold for medians of at least this number of rounds. */
 export const ROUNDS = 5;
 
-const timing = { warmMs: 250, measureMs: 1000 };
-const warmUp = { warmMs: 0, measureMs: 700 };
+const timing = { warmMs: 200, measureMs: 900 };
+const warmUp = { warmMs: 0, measureMs: 600 };
 
 /** Measures everything, writes the results, and returns the missed limits. */
 export async function full(world: World, rounds: number): Promise<readonly Checked[]> {

@@ -1,11 +1,11 @@
 /** Draws push.svg: the CPU of the server for a delivery, by the size of the crowd. In the style of bench/chart.ts. */
-import { text } from "../svg.ts";
+import { card, line, text } from "../svg.ts";
 import type { Peer } from "./job.ts";
 import { CROWDS, costOf, type Findings } from "./plan.ts";
 
-const lines: readonly { peer: Peer; color: string; name: string }[] = [
-  { peer: "hawser", color: "#0b6bcb", name: "hawser" },
-  { peer: "socket.io", color: "#b4561f", name: "socket.io" },
+const lines: readonly { peer: Peer; colour: "blue" | "red"; name: string }[] = [
+  { peer: "hawser", colour: "blue", name: "hawser" },
+  { peer: "socket.io", colour: "red", name: "socket.io" },
 ];
 
 const plot = { left: 70, right: 560, top: 70, bottom: 290 };
@@ -20,7 +20,7 @@ export function chart(found: Findings): string {
   for (let n = 0; n <= 4; n++) {
     const cost = (most * n) / 4;
     body.push(
-      `<line x1="${plot.left}" x2="${plot.right}" y1="${y(cost).toFixed(1)}" y2="${y(cost).toFixed(1)}" stroke="#d1d9e0"/>`,
+      line("grid", { x: plot.left, y: y(cost) }, { x: plot.right, y: y(cost) }),
       text("name", { x: plot.left - 8, y: y(cost) + 4 }, short(cost)),
     );
   }
@@ -28,33 +28,26 @@ export function chart(found: Findings): string {
     body.push(text("middle", { x: x(n), y: plot.bottom + 20 }, watchers.toLocaleString("en-US")));
   });
   body.push(text("middle", { x: (plot.left + plot.right) / 2, y: plot.bottom + 42 }, "watchers"));
-  lines.forEach(({ color, name }, l) => {
+  lines.forEach(({ colour, name }, l) => {
     const points = (costs[l] as number[]).map((cost, n) => [x(n), y(cost), cost] as const);
     const path = points.map(([px, py]) => `${px.toFixed(1)},${py.toFixed(1)}`).join(" ");
-    body.push(`<polyline points="${path}" fill="none" stroke="${color}" stroke-width="2.5"/>`);
+    body.push(`<polyline points="${path}" fill="none" class="${colour}-line" stroke-width="2.5"/>`);
     for (const [px, py, cost] of points) {
       body.push(
-        `<circle cx="${px.toFixed(1)}" cy="${py.toFixed(1)}" r="4" fill="${color}"/>`,
+        `<circle cx="${px.toFixed(1)}" cy="${py.toFixed(1)}" r="4" class="${colour}"/>`,
         text("middle", { x: px, y: py - 10 }, short(cost)),
       );
     }
     const [, py] = points.at(-1) as readonly [number, number, number];
     body.push(text("row", { x: plot.right + 14, y: py + 4 }, name));
   });
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${size.width} ${size.height}" width="${size.width}" height="${size.height}" role="img" aria-labelledby="heading">
-<title id="heading">CPU of the server a delivery with its share of the post, by the number of watchers: ${lines.map(({ name }) => name).join(", ")}</title>
-<style>
-text { font: 12px system-ui, sans-serif; fill: #1f2328 }
-.heading { font-size: 18px; font-weight: 600 }
-.row { font-weight: 600 }
-.name { text-anchor: end }
-.middle { text-anchor: middle }
-</style>
-<rect width="${size.width}" height="${size.height}" rx="10" fill="#ffffff" stroke="#d1d9e0"/>
-<text x="20" y="36" class="heading">µs of the server's CPU a delivery, with its share of the post</text>
-${body.join("\n")}
-</svg>
-`;
+  const heading = "µs of the server's CPU a delivery, with its share of the post";
+  const names = lines.map(({ name }) => name).join(", ");
+  return card(
+    size,
+    { heading, description: `${heading}, by the number of watchers: ${names}` },
+    body,
+  );
 }
 
 /** A round number with some space above the largest value. */

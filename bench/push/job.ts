@@ -1,7 +1,13 @@
 /** The jobs of the load of bench/push. */
 
-/** The servers that push messages: Hawser with each of two logs, and the peers. */
-export const peers = ["hawser", "hawser sqlite", "socket.io", "centrifugo"] as const;
+/** The servers that push messages: Hawser with each of two logs, Hawser to watchers in sessions, and the peers. */
+export const peers = [
+  "hawser",
+  "hawser sessions",
+  "hawser sqlite",
+  "socket.io",
+  "centrifugo",
+] as const;
 export type Peer = (typeof peers)[number];
 
 /** The room, or channel, of all clients. */

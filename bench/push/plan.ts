@@ -24,6 +24,11 @@ export const IDLE = { watchers: 5000, connections: 20 } as const;
 export const MINIMUMS = {
   /** Deliveries a second of the server's CPU, divided by those of Socket.IO. */
   overSocketIo: 2,
+  /** The same, divided by those of Centrifugo: at saturation, and for a message by itself. */
+  overCentrifugo: new Map<number, number>([
+    [SATURATED, 4.4],
+    [1, 2],
+  ]),
   /** Durable posts a second of 64 posters. */
   posts: 20_000,
 } as const;
@@ -167,6 +172,24 @@ export function costOf(found: Findings, peer: Peer, watchers: number): number {
 export function growth(found: Findings, peer: Peer): number {
   const costs = CROWDS.map((watchers) => costOf(found, peer, watchers));
   return Math.max(...costs.map((cost, n) => cost / Math.min(...costs.slice(0, n + 1))));
+}
+
+/**
+ * Returns the ratios to Centrifugo that are below their minimums, in words: of watchers with plain calls and in sessions.
+ * Only a full run has all of them.
+ */
+export function missedOfCentrifugo(found: Findings): string[] {
+  if (!found.peers.includes("centrifugo")) return [];
+  const missed: string[] = [];
+  for (const ours of ["hawser", "hawser sessions"] as const) {
+    for (const [window, minimum] of MINIMUMS.overCentrifugo) {
+      const ratio = ratioTo(found, window, { ours, theirs: "centrifugo" });
+      if (ratio >= minimum) continue;
+      const load = window === SATURATED ? "at saturation" : "a message by itself";
+      missed.push(`${ours}, ${load}: ${ratio.toFixed(2)} × Centrifugo, its minimum is ${minimum}`);
+    }
+  }
+  return missed;
 }
 
 /** Returns the results below their minimums or above their maximums, in words. */

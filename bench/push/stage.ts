@@ -80,6 +80,7 @@ export class Stage implements AsyncDisposable {
   #startServer(peer: Peer): Promise<Server> {
     switch (peer) {
       case "hawser":
+      case "hawser sessions":
         return startRooms("memory");
       case "hawser sqlite":
         return startRooms(`sqlite:${join(this.#directory, "rooms.sqlite")}`);

@@ -29,6 +29,8 @@ export async function gather(peer: Peer, options: CrowdOptions, owner: CrowdOwne
     case "hawser":
     case "hawser sqlite":
       return await (await import("./hawser.ts")).gather(options, owner);
+    case "hawser sessions":
+      return await (await import("./hawser-session.ts")).gather(options, owner);
     case "socket.io":
       return await (await import("./socket-io.ts")).gather(options, owner);
     case "centrifugo":
