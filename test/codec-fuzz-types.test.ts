@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { expect, test, vi } from "vitest";
 import { encodeByClosures } from "../src/codec/closure-encoder.ts";
 import { hasInherited } from "../src/codec/complete.ts";
-import { changed, decodeOptions, messageOf } from "./support/arbitrary-message.ts";
+import { changed, decodeOptions, messageOf, shape } from "./support/arbitrary-message.ts";
 import { anyType } from "./support/arbitrary-type.ts";
 import { bytesOf, compiledOf, decodeClosures, decodeLibrary, outcome } from "./support/codecs.ts";
 import { replay } from "./support/replay.ts";
@@ -62,10 +62,10 @@ test("valid messages are written and read as by protobuf-es, by generated code a
 
 test("values that are not valid have the same result, or the same error", () => {
   fc.assert(
-    fc.property(typeAndMessages(3), fc.boolean(), ([desc, inits], isComplete) => {
+    fc.property(typeAndMessages(3), shape, ([desc, inits], { make }) => {
       const compiled = compiledOf(desc);
       for (const init of inits) {
-        const made = isComplete ? outcome(() => create(desc, init as Init)) : { is: init };
+        const made = outcome(() => make(desc, init));
         if ("error" in made) continue;
         const ours = bytesOf(() => compiled.encodeAny(made.is));
         expect(ours, textOf(desc)).toEqual(bytesOf(() => encodeByClosures(desc, made.is)));

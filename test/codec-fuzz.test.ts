@@ -7,7 +7,7 @@ import { create, type DescMessage, type MessageInitShape, toBinary } from "@bufb
 import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
 import { encodeByClosures } from "../src/codec/closure-encoder.ts";
-import { changed, decodeOptions, messageOf } from "./support/arbitrary-message.ts";
+import { changed, decodeOptions, messageOf, shape } from "./support/arbitrary-message.ts";
 import { codecTypes, vectors } from "./support/codec-types.ts";
 import {
   bytesOf,
@@ -122,8 +122,8 @@ describe.each(codecTypes.map((desc) => [desc.typeName, desc] as const))("%s", (_
 
   test("values that are not valid have the same result, or the same error", () => {
     fc.assert(
-      fc.property(messageOf(desc, { odd: 4, depth: 3 }), fc.boolean(), (init, isComplete) => {
-        const made = isComplete ? outcome(() => create(desc, init as Init)) : { is: init };
+      fc.property(messageOf(desc, { odd: 4, depth: 3 }), shape, (init, { make }) => {
+        const made = outcome(() => make(desc, init));
         if ("error" in made) return;
         expect(bytesOf(() => compiled.encodeAny(made.is))).toEqual(
           bytesOf(() => encodeByClosures(desc, made.is)),

@@ -15,7 +15,7 @@ import {
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { complete, inheritedAs } from "./complete.ts";
 import type { Fields } from "./decoder.ts";
-import { IMPLICIT, LEGACY_REQUIRED, scalarOf, wireTypeOf } from "./field-types.ts";
+import { IMPLICIT, isLongAsString, LEGACY_REQUIRED, scalarOf, wireTypeOf } from "./field-types.ts";
 
 type Encode = (writer: BinaryWriter, message: Fields) => void;
 
@@ -156,9 +156,21 @@ function leftOutCheckOf(field: DescField): (value: unknown) => boolean {
     case ScalarType.DOUBLE:
     case ScalarType.FLOAT:
       return (value) => Object.is(value, 0);
+    case ScalarType.INT64:
+    case ScalarType.UINT64:
+    case ScalarType.SINT64:
+    case ScalarType.FIXED64:
+    case ScalarType.SFIXED64:
+      return isZeroLong;
     default:
       return (value) => value === 0 || value === 0n || value === "0";
   }
+}
+
+/** Whether a number of 64 bits, or a text that stands for it, is 0: "" is, as in protobuf-es. */
+export function isZeroLong(value: unknown): boolean {
+  if (typeof value === "bigint") return value === 0n;
+  return typeof value === "string" ? Number(value) === 0 : value === 0;
 }
 
 type Write = (writer: BinaryWriter, value: unknown) => void;
@@ -179,7 +191,7 @@ function makeValue(field: DescField): Write {
   }
   const scalar = scalarOf(field);
   const wireType = wireTypeOf(scalar);
-  const write = writeScalar(scalar);
+  const write = writeScalar(scalar, isLongAsString(field));
   return (writer, value) => {
     writer.tag(number, wireType);
     write(writer, value);
@@ -195,7 +207,7 @@ function makeList(field: DescField & { fieldKind: "list" }): Encode {
       for (const value of itemsOf(message[localName], inherited)) write(writer, value);
     };
   }
-  const item = writeScalar(scalarOf(field));
+  const item = writeScalar(scalarOf(field), isLongAsString(field));
   return (writer, message) => {
     const items = itemsOf(message[localName], inherited);
     if (items.length === 0) return;
@@ -213,8 +225,12 @@ function itemsOf(value: unknown, inherited: unknown): readonly unknown[] {
   return value;
 }
 
-/** Returns a writer of one scalar type. It accepts only values of that type. */
-function writeScalar(scalar: ScalarType): Write {
+/**
+ * Returns a writer of one scalar type. It accepts only values of that type.
+ *
+ * @param asText whether numbers of 64 bits may be strings
+ */
+function writeScalar(scalar: ScalarType, asText: boolean): Write {
   switch (scalar) {
     case ScalarType.STRING:
       return (writer, value) => writer.string(ensureType(value, "string"));
@@ -240,23 +256,27 @@ function writeScalar(scalar: ScalarType): Write {
     case ScalarType.SFIXED32:
       return (writer, value) => writer.sfixed32(ensureType(value, "number"));
     case ScalarType.INT64:
-      return (writer, value) => writer.int64(ensureType(value, "bigint"));
+      return (writer, value) => writer.int64(ensureLong(value, asText));
     case ScalarType.UINT64:
-      return (writer, value) => writer.uint64(ensureType(value, "bigint"));
+      return (writer, value) => writer.uint64(ensureLong(value, asText));
     case ScalarType.SINT64:
-      return (writer, value) => writer.sint64(ensureType(value, "bigint"));
+      return (writer, value) => writer.sint64(ensureLong(value, asText));
     case ScalarType.FIXED64:
-      return (writer, value) => writer.fixed64(ensureType(value, "bigint"));
+      return (writer, value) => writer.fixed64(ensureLong(value, asText));
     case ScalarType.SFIXED64:
-      return (writer, value) => writer.sfixed64(ensureType(value, "bigint"));
+      return (writer, value) => writer.sfixed64(ensureLong(value, asText));
   }
+}
+
+function ensureLong(value: unknown, asText: boolean): bigint | string {
+  if (typeof value === "bigint" || (asText && typeof value === "string")) return value;
+  throw new TypeError("for toBinary()");
 }
 
 interface Types {
   string: string;
   boolean: boolean;
   number: number;
-  bigint: bigint;
 }
 
 function ensureType<Name extends keyof Types>(value: unknown, name: Name): Types[Name] {

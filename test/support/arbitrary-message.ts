@@ -1,5 +1,11 @@
 /** Arbitrary messages of any type, as callers pass them to create(), and arbitrary changes of their bytes. */
-import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescField,
+  type DescMessage,
+  type MessageInitShape,
+  ScalarType,
+} from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { ownFormOf } from "../../src/codec/own-form.ts";
 
@@ -235,4 +241,21 @@ export function changed(all: Uint8Array): fc.Arbitrary<Uint8Array> {
 export const decodeOptions = fc.record(
   { readUnknownFields: fc.boolean(), recursionLimit: fc.integer({ min: 1, max: 6 }) },
   { requiredKeys: [] },
+);
+
+/** What callers may make of the fields of a message. Its `make` may throw, as create() does. */
+export const shape = fc.constantFrom<{
+  name: string;
+  make: (desc: DescMessage, init: Init) => object;
+}>(
+  { name: "its fields", make: (_, init) => init },
+  { name: "a message", make: (desc, init) => create(desc, init as MessageInitShape<DescMessage>) },
+  {
+    name: "an object that inherits from a message",
+    make: (desc, init) => Object.create(create(desc, init as MessageInitShape<DescMessage>)),
+  },
+  {
+    name: "its fields, with the name of its type",
+    make: ({ typeName }, init) => ({ ...init, $typeName: typeName }),
+  },
 );

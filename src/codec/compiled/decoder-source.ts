@@ -40,8 +40,8 @@ export function decoderSource(desc: DescMessage, childOf: DecoderOf): Source {
     `else { input.at = at; tag = ${source.constant(uint32)}(input, "a tag"); at = input.at; }`,
     "switch (tag) {",
   );
-  // The last of two fields with the same number counts, as in the closures' decoder.
-  const fields = new Map(desc.fields.map((field) => [field.number, field]));
+  // The last of two fields with the same tag counts, as in the closures' decoder.
+  const fields = new Map(desc.fields.map((field) => [tagOf(field.number, 0), field]));
   let hasOthers = fields.size !== desc.fields.length;
   for (const field of fields.values()) {
     hasOthers = !addField(source, field, childOf) || hasOthers;

@@ -1,5 +1,6 @@
 /** The parts of generated encoders that write one value. */
 import { type DescField, ScalarType } from "@bufbuild/protobuf";
+import { isZeroLong } from "../closure-encoder.ts";
 import {
   FOR_LIBRARY,
   halves,
@@ -41,16 +42,10 @@ export function leftOut(source: Source, field: DescField): string {
     case ScalarType.SINT64:
     case ScalarType.FIXED64:
     case ScalarType.SFIXED64:
-      return `${source.constant(isZero)}(value)`;
+      return `${source.constant(isZeroLong)}(value)`;
     default:
       return 'value === 0 || value === 0n || value === "0"';
   }
-}
-
-/** Whether a number of 64 bits, or a text that stands for it, is 0: "" is, as in protobuf-es. */
-function isZero(value: unknown): boolean {
-  if (typeof value === "bigint") return value === 0n;
-  return typeof value === "string" ? Number(value) === 0 : value === 0;
 }
 
 /**

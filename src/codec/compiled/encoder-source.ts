@@ -103,12 +103,14 @@ function addField(source: Source, field: DescField, context: Context): void {
     source.add("}");
     return;
   }
-  const isOwn = context.hasDefaults
-    ? ` && (type === undefined || Object.hasOwn(message, ${text(localName)}))`
-    : "";
+  // What a message inherits is no value: it may be a default. The closures, which know no defaults, do not look.
+  const mayInherit = context.hasDefaults
+    ? "type === undefined"
+    : "type === undefined || !output.isStrict";
+  const isOwn = `(${mayInherit} || Object.hasOwn(message, ${text(localName)}))`;
   source.add(
     `if (value === null) { ${refuseIfStrict(source)} }`,
-    `if (value !== undefined && value !== null${isOwn}) {`,
+    `if (value !== undefined && value !== null && ${isOwn}) {`,
   );
   addValue(source, field, context);
   source.add("}");
