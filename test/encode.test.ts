@@ -24,9 +24,12 @@ import {
   TimestampSchema,
   FieldDescriptorProto_Type as Type,
 } from "@bufbuild/protobuf/wkt";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { decode } from "../src/codec/decode.ts";
 import { encode } from "../src/codec/encode.ts";
+
+/** A busy machine takes several times as long. */
+vi.setConfig({ testTimeout: 60_000 });
 
 const SCALARS = {
   double: Type.DOUBLE,

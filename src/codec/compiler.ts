@@ -3,7 +3,7 @@ import type { BinaryWriteOptions, DescMessage } from "@bufbuild/protobuf";
 import type { Fields } from "./decoder.ts";
 import type { WireInput } from "./wire-input.ts";
 
-/** Encodes a message. Throws anything if the value is not one that it knows: the library must encode it then. */
+/** Encodes a message. Throws if it has a value that is not valid, or that only the library knows: that must encode it then. */
 export type CompiledEncode = (
   message: Fields,
   options: Partial<BinaryWriteOptions> | undefined,
@@ -13,11 +13,11 @@ export type CompiledEncode = (
 export interface CompiledDecoder {
   /** Makes a message without fields, as create() does. */
   create(): Fields;
-  /** Reads up to the end of the message; `endTag` ends a group, NO_GROUP is none. */
+  /** Reads up to the end of the message. @param endTag the tag that ends a group, or NO_GROUP */
   read(input: WireInput, message: Fields, endTag: number): void;
 }
 
-/** Of a message that is not a group. No tag is below 0. */
+/** The endTag of a message that is not a group: no tag is below 0. */
 export const NO_GROUP = -1;
 
 /** Generates code. Returns `undefined` for a type whose messages the closures must encode or decode. */
@@ -28,7 +28,7 @@ export interface CodecCompiler {
 
 let compiler: CodecCompiler | undefined;
 
-/** Makes this program compile its codecs. Without it, as in a browser's bundle, the closures do all. */
+/** Makes this program compile its codecs. Without one, as in a browser's bundle, the closures encode and decode everything. */
 export function setCodecCompiler(ofThisProgram: CodecCompiler | undefined): void {
   compiler = ofThisProgram;
 }
@@ -49,8 +49,8 @@ export class CompiledLater<Compiled> {
     this.#compile = compile;
   }
 
-  /** Counts a use by the closures. */
-  used(): void {
+  /** Counts a use of the closures. */
+  countUse(): void {
     if (++this.#uses === COMPILE_AT && compiler !== undefined) {
       this.compiled = this.#compile(compiler);
     }

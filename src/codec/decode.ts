@@ -39,7 +39,7 @@ export function decode<Desc extends DescMessage>(
   }
   const { compiled } = decoder;
   if (compiled === undefined) {
-    decoder.used();
+    decoder.countUse();
     return decodeByClosures(desc, bytes, options);
   }
   const message = compiled.create();

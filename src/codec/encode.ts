@@ -21,7 +21,7 @@ export function encode<Desc extends DescMessage>(
   }
   const { compiled } = encoder;
   if (compiled === undefined) {
-    encoder.used();
+    encoder.countUse();
     return encodeByClosures(desc, message, options);
   }
   if (isObject(message)) {

@@ -1,6 +1,7 @@
 /**
- * Compiles codecs: for each type of message one function that encodes and one that decodes, in straight lines, from the
- * descriptor. A type within another one is compiled at its first use. Only programs that may generate code import this.
+ * Compiles codecs: generates for each type of message one function that encodes and one that decodes, with the code of all
+ * fields in a row. A type within another one is compiled at its first use. A program that must not generate code need not
+ * import this.
  */
 import { create, type DescMessage } from "@bufbuild/protobuf";
 import { decoderOf } from "../closure-decoder.ts";
@@ -13,7 +14,7 @@ import { encoderSource, type MessageWriter } from "./encoder-source.ts";
 import { Output } from "./output.ts";
 import type { Source } from "./source.ts";
 
-/** Whether the engine has refused to generate code: it will not do it later either. */
+/** Whether code must not be generated from strings in this program. It is tried once. */
 let isForbidden = false;
 
 /**

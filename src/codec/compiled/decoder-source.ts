@@ -1,6 +1,17 @@
 /**
  * Generates decoders. The generated code reads what is usual inline; the functions of the closures' decoder read
- * everything else, at the same place in the same input, and throw its errors.
+ * everything else, at the same place in the same input, and throw its errors. This is the code of `int32 count = 3`:
+ *
+ *     switch (tag) {
+ *       case 24:
+ *         n = at < end ? bytes[at] : 128;
+ *         if (n < 128) { at++; value = n; }
+ *         else if (at + 1 < end && (k = bytes[at + 1]) < 128) { n = (n & 127) | (k << 7); at += 2; value = n; }
+ *         else { input.at = at; value = c2(input); at = input.at; }
+ *         message["count"] = value;
+ *         break;
+ *
+ * Here c2 is the closures' reader of an int32.
  */
 import { create, type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
@@ -12,7 +23,7 @@ import { isGroup } from "../field-types.ts";
 import { ownFormOf, setOwn } from "../own-form.ts";
 import { endOf, ownBytes, tooDeep, uint32 } from "../wire-input.ts";
 import { addScalar, readingOf, type ScalarReading, scalarReading } from "./decoder-scalars.ts";
-import { integer, property, Source, text } from "./source.ts";
+import { integer, literal, property, Source } from "./source.ts";
 
 /** Returns the decoder of the messages within a message. It may be one that is compiled later. */
 export type DecoderOf = (desc: DescMessage) => CompiledDecoder;
@@ -76,7 +87,7 @@ function addCreate(source: Source, desc: DescMessage): void {
   );
   if (prototype === Object.prototype) {
     source.add(
-      `create() { return { ${values.map(([n, v]) => `${text(n)}: ${v}`).join(", ")} }; },`,
+      `create() { return { ${values.map(([n, v]) => `${literal(n)}: ${v}`).join(", ")} }; },`,
     );
     return;
   }
@@ -94,7 +105,7 @@ function addCreate(source: Source, desc: DescMessage): void {
 }
 
 function initialValue(source: Source, value: unknown): string {
-  if (typeof value === "string") return text(value);
+  if (typeof value === "string") return literal(value);
   if (typeof value === "boolean") return String(value);
   if (typeof value === "bigint") return `${value}n`;
   if (Number.isInteger(value) && !Object.is(value, -0)) return `${value}`;
@@ -138,7 +149,7 @@ function addField(source: Source, field: DescField, childOf: DecoderOf): boolean
 function store({ fieldKind, localName, oneof }: DescField, value: string): string {
   if (fieldKind === "list") return `${property("message", localName)}.push(${value});`;
   if (oneof === undefined) return `${property("message", localName)} = ${value};`;
-  return `${property("message", oneof.localName)} = { case: ${text(localName)}, value: ${value} };`;
+  return `${property("message", oneof.localName)} = { case: ${literal(localName)}, value: ${value} };`;
 }
 
 /** Reads a length before `end`; `n` is where the bytes that it announces end, `at` where they begin. */
@@ -164,7 +175,7 @@ function addMessage(source: Source, field: DescField, child: CompiledDecoder): v
     source.add(`child = ${present} ??= ${decoder}.create();`);
   } else {
     const set = property("message", oneof.localName);
-    const isSet = `${set}.case === ${text(localName)}`;
+    const isSet = `${set}.case === ${literal(localName)}`;
     source.add(
       `child = ${isSet} ? ${set}.value : ${decoder}.create();`,
       `if (!(${isSet})) ${store(field, "child")}`,
@@ -231,7 +242,7 @@ function addMap(source: Source, field: MapField, childOf: DecoderOf): void {
     `${source.constant(keepUnknown)}(message, ${integer(tag)}, ${source.constant(ownBytes)}(bytes, start, at));`,
     "break;",
     "}",
-    `key = key === undefined ? ${text(String(zeroOf(mapKey)))} : String(key);`,
+    `key = key === undefined ? ${literal(String(zeroOf(mapKey)))} : String(key);`,
     `${source.constant(setOwn)}(${property("message", localName)}, key, content ?? ${zero});`,
     "break;",
   );

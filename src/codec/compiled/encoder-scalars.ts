@@ -86,15 +86,23 @@ export function addScalar(source: Source, scalar: ScalarType, asText: boolean): 
       `output.${method}(value);`,
       "at = output.at; bytes = output.bytes;",
     );
-  const long = (split: (value: unknown) => void, write: string) => {
+  /** Adds the code that splits `value`. Returns the variable with its halves. */
+  const long = (split: (value: unknown) => void) => {
     if (asText) source.add(`value = ${source.constant(longOf)}(value);`);
-    source.add(`${source.constant(split)}(value);`, write);
+    source.add(`${source.constant(split)}(value);`);
+    return source.constant(halves);
   };
-  const numbers = source.constant(halves);
-  const longVarint = `at = ${source.constant(writeLong)}(bytes, at, ${numbers});`;
-  const longFixed =
-    `output.view.setInt32(at, ${numbers}.low, true); ` +
-    `output.view.setInt32(at + 4, ${numbers}.high, true); at += 8;`;
+  const longVarint = (split: (value: unknown) => void) => {
+    const numbers = long(split);
+    source.add(`at = ${source.constant(writeLong)}(bytes, at, ${numbers});`);
+  };
+  const longFixed = (split: (value: unknown) => void) => {
+    const numbers = long(split);
+    source.add(
+      `output.view.setInt32(at, ${numbers}.low, true);`,
+      `output.view.setInt32(at + 4, ${numbers}.high, true); at += 8;`,
+    );
+  };
   switch (scalar) {
     case ScalarType.STRING:
       source.add(
@@ -156,19 +164,19 @@ export function addScalar(source: Source, scalar: ScalarType, asText: boolean): 
       );
       return;
     case ScalarType.INT64:
-      long(splitSigned, longVarint);
+      longVarint(splitSigned);
       return;
     case ScalarType.UINT64:
-      long(splitUnsigned, longVarint);
+      longVarint(splitUnsigned);
       return;
     case ScalarType.SINT64:
-      long(splitZigzag, longVarint);
+      longVarint(splitZigzag);
       return;
     case ScalarType.FIXED64:
-      long(splitUnsigned, longFixed);
+      longFixed(splitUnsigned);
       return;
     case ScalarType.SFIXED64:
-      long(splitSigned, longFixed);
+      longFixed(splitSigned);
       return;
   }
 }

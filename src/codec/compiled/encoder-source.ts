@@ -1,6 +1,18 @@
 /**
  * Generates encoders. The generated code writes the valid values of a type; for any other value it throws FOR_LIBRARY,
- * and the library encodes the whole message, or says what is wrong with it.
+ * and the library encodes the whole message, or says what is wrong with it. This is the code of `int32 count = 3`:
+ *
+ *     value = message["count"];
+ *     if (value === undefined || value === null) { if (type !== undefined && output.isStrict) throw c0; }
+ *     else if (!(value === 0 || value === 0n || value === "0")) {
+ *       if (at + 15 > bytes.length) { output.at = at; output.grow(15); bytes = output.bytes; }
+ *       bytes[at++] = 24;
+ *       if (!((value | 0) === value)) throw c0;
+ *       if (value >= 0 && value < 128) bytes[at++] = value;
+ *       else at = c1(bytes, at, value);
+ *     }
+ *
+ * Here c0 is FOR_LIBRARY, c1 is writeInt32().
  */
 import { create, type DescField, type DescMessage } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
@@ -17,7 +29,7 @@ import {
 import { jsonToStruct, ownFormOf } from "../own-form.ts";
 import { addScalar, keyOf, leftOut, sizeOf } from "./encoder-scalars.ts";
 import { FOR_LIBRARY, type Output } from "./output.ts";
-import { property, Source, text } from "./source.ts";
+import { literal, property, Source } from "./source.ts";
 
 /** Encodes the messages of one type into an output. */
 export interface MessageWriter {
@@ -40,7 +52,7 @@ export function encoderSource(desc: DescMessage, writerOf: WriterOf): Source {
     "return {",
     "write(output, message) {",
     "const type = message.$typeName;",
-    `if (type !== undefined && type !== ${text(desc.typeName)}) throw ${source.constant(FOR_LIBRARY)};`,
+    `if (type !== undefined && type !== ${literal(desc.typeName)}) throw ${source.constant(FOR_LIBRARY)};`,
     `let bytes = output.bytes, at = output.at, n = 0, k = 0, ${VARIABLES};`,
   );
   for (const { localName } of desc.oneofs) {
@@ -70,7 +82,7 @@ interface Context {
   readonly hasDefaults: boolean;
 }
 
-/** toBinary() refuses properties of complete messages that the closures take as not set. */
+/** Returns the statement for a property that toBinary() refuses in a complete message, and the closures take as not set. */
 function refuseIfStrict(source: Source): string {
   return `if (type !== undefined && output.isStrict) throw ${source.constant(FOR_LIBRARY)};`;
 }
@@ -80,7 +92,7 @@ function addField(source: Source, field: DescField, context: Context): void {
   if (oneof !== undefined) {
     source.add(
       `one = ${property("message", oneof.localName)};`,
-      `if (one != null && one.case === ${text(localName)}) {`,
+      `if (one != null && one.case === ${literal(localName)}) {`,
       "value = one.value;",
     );
     addValue(source, field, context);
@@ -103,11 +115,12 @@ function addField(source: Source, field: DescField, context: Context): void {
     source.add("}");
     return;
   }
-  // What a message inherits is no value: it may be a default. The closures, which know no defaults, do not look.
+  // A complete message may inherit defaults: only its own properties are values. toBinary() requires that in all types, the
+  // closures in none, since their types have no defaults.
   const mayInherit = context.hasDefaults
     ? "type === undefined"
     : "type === undefined || !output.isStrict";
-  const isOwn = `(${mayInherit} || Object.hasOwn(message, ${text(localName)}))`;
+  const isOwn = `(${mayInherit} || Object.hasOwn(message, ${literal(localName)}))`;
   source.add(
     `if (value === null) { ${refuseIfStrict(source)} }`,
     `if (value !== undefined && value !== null && ${isOwn}) {`,
@@ -119,7 +132,7 @@ function addField(source: Source, field: DescField, context: Context): void {
 }
 
 /** Returns the statement that makes the buffer large enough for `size` more bytes. */
-function ensure(size: string | number): string {
+function ensure(size: number): string {
   return (
     `if (at + ${size} > bytes.length) ` +
     `{ output.at = at; output.grow(${size}); bytes = output.bytes; }`
@@ -127,7 +140,7 @@ function ensure(size: string | number): string {
 }
 
 /** Returns the statements that write a tag, whose bytes must fit. */
-export function writeTag(number: number, wireType: WireType): string {
+function writeTag(number: number, wireType: WireType): string {
   const parts: string[] = [];
   let rest = tagOf(number, wireType);
   while (rest > 0x7f) {

@@ -20,7 +20,7 @@ function allocate(size: number): Uint8Array {
   return new Uint8Array(runtime.allocateAlone(size).buffer);
 }
 
-/** The error of a value that the library must encode, or refuse. It is not seen by anyone. */
+/** The error of a value that the library must encode, or refuse. No caller of encode() gets it. */
 export const FOR_LIBRARY = new Error("for toBinary()");
 
 /**
@@ -32,7 +32,7 @@ export class Output {
   view = new DataView(this.bytes.buffer);
   /** Where the next byte is written. */
   at = 0;
-  /** Whether values of properties must be as toBinary() requires them: the closures do not encode this type. */
+  /** Whether properties must be as toBinary() requires them, because the closures leave this type to it. */
   isStrict = false;
   options: Partial<BinaryWriteOptions> | undefined;
   #chunk: Uint8Array = this.bytes;
@@ -90,9 +90,7 @@ export class Output {
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
-  /**
-   * Writes the length of what was written since `from`, which the byte before that is reserved for. Most are below 128.
-   */
+  /** Writes the length of what was written since `from`. The byte before `from` is reserved: most lengths are below 128. */
   join(from: number): void {
     const length = this.at - from;
     if (length < 128) this.bytes[from - 1] = length;

@@ -47,8 +47,8 @@ export function property(of: string, name: string): string {
   return `${of}[${JSON.stringify(name)}]`;
 }
 
-/** Returns a name from a descriptor as a string. */
-export function text(name: string): string {
+/** Returns a name from a descriptor as a string literal. */
+export function literal(name: string): string {
   return JSON.stringify(name);
 }
 
