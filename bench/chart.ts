@@ -2,6 +2,7 @@
  * Draws the charts of the comparison: CPU per message, with a small chart for each row. chart.svg has some rows of both
  * roles; servers.svg and clients.svg have all rows of one.
  */
+import { NONE } from "./markdown.ts";
 import { cpuPerMillion, medianOf, type Results } from "./measure.ts";
 import { type Cell, LARGE, MEDIUM, type Peer, type Role, roles, SMALL, sizes } from "./plan.ts";
 import { bar, type Colour, card, line, type Point, text } from "./svg.ts";
@@ -107,7 +108,8 @@ function draw(
 ): string[] {
   const rounds = results.rounds(chart.role, chart.cell);
   const costOf = (peer: Peer) => medianOf(rounds, peer, cpuPerMillion);
-  const longest = Math.max(...peers.filter((peer) => peer !== CUT).map(costOf));
+  const scaled = peers.filter((peer) => peer !== CUT).map(costOf);
+  const longest = Math.max(...scaled.filter(Number.isFinite));
   const lengthOf = (cost: number) => Math.max(1.5, (cost / longest) * BAR.longest);
   const top = at.y + 18;
   const x = at.x + BAR.left;
@@ -145,4 +147,6 @@ function kindOf({ workload, streams }: Pick<Cell, "workload" | "streams">): stri
 }
 
 const sizeOf = (size: number) => (size < 1024 ? `${size} B` : `${size / 1024} KiB`);
-const short = (value: number) => String(Number(value.toPrecision(value >= 100 ? 3 : 2)));
+/** Two digits, or three from 100 on; a peer that got no message done has no figure. */
+const short = (value: number) =>
+  Number.isFinite(value) ? String(Number(value.toPrecision(value >= 100 ? 3 : 2))) : NONE;

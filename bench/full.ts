@@ -6,6 +6,7 @@ import { type Checked, checkAll, type Findings, isLimit, lineOf, missedOf } from
 import { idleBytes, measureRound, medianOf, Results } from "./measure.ts";
 import { machine, today, withVersion } from "./method.ts";
 import {
+  type Cell,
   cells,
   idleStreams,
   nameOf,
@@ -55,11 +56,7 @@ async function measureRows(
   found: Findings,
   { role, turn }: { role: Role; turn: number },
 ): Promise<void> {
-  const measure = async (
-    results: Results,
-    cell: (typeof cells)[number],
-    peers: readonly Peer[],
-  ) => {
+  const measure = async (results: Results, cell: Cell, peers: readonly Peer[]) => {
     const row = { role, cell, peers: peers.filter((peer) => world.has(peer)) };
     if (turn < 0) await measureRound(world, row, { ...warmUp, turn: 0 });
     else results.rounds(role, cell).push(await measureRound(world, row, { ...timing, turn }));

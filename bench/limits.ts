@@ -214,5 +214,6 @@ function inWords({ role, cell, quantity, ours, theirs }: Ratio): string {
   const other = withoutTls(theirs);
   const without = overTls && !other.tls ? " without TLS" : "";
   const row = `${role}, ${nameOf(cell)}${overTls ? " over TLS" : ""}`;
-  return `${row}: ${names[quantity]} divided by ${other.name}'s${without}`;
+  const of = other.name === "socket" ? "the socket" : other.name;
+  return `${row}: ${names[quantity]} divided by ${of}'s${without}`;
 }

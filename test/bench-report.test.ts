@@ -99,6 +99,13 @@ describe("the charts", () => {
     expect(bars(svg)).toBe(titles.length * peers.length);
   });
 
+  test("have no figure for a peer that got no message done", () => {
+    const found = findings({ change: ({ peer }) => (peer === "grpc-js" ? { messages: 0 } : {}) });
+    const svg = panels(peers, found.cleartext, "server");
+    expect(svg).not.toMatch(/NaN|Infinity/);
+    expect(svg.match(/>–</g)).toHaveLength(cells.length);
+  });
+
   test("draw the longest bar at full length, others in proportion, and cut connect-node's", () => {
     const found = findings({
       change: ({ peer }) => ({
