@@ -2,20 +2,26 @@
 import { readFileSync } from "node:fs";
 import { fromBinary } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
-import { decode } from "../src/codec/decode.ts";
+import { encodeByClosures } from "../src/codec/closure-encoder.ts";
+import { compiledOf, decodeClosures } from "./support/codecs.ts";
 import { typesOf, type Vectors, written } from "./support/protobuf-vectors.ts";
 
 const file = new URL("./protobuf/vectors.json", import.meta.url);
 const vectors = JSON.parse(readFileSync(file, "utf8")) as Vectors;
 const typeOf = typesOf(vectors);
 
-/** Decodes the bytes in the middle of a larger buffer, as in a frame. */
+/** What the compiled codec makes of the bytes, and the closures: the same. */
 function ours(typeName: string, hex: string): string | null {
   const type = typeOf(typeName);
-  return written(type, hex, (bytes) => {
-    const around = Buffer.concat([Buffer.alloc(7, 0x0a), bytes, Buffer.alloc(5, 0x0a)]);
-    return decode(type, { bytes: around, start: 7, end: 7 + bytes.length });
-  });
+  const { decode, encode } = compiledOf(type);
+  const again = written(type, hex, decode);
+  expect(written(type, hex, (bytes) => decodeClosures(type, bytes))).toBe(again);
+  if (again !== null) {
+    const message = decode(Buffer.from(hex, "hex"));
+    expect(Buffer.from(encode(message)).toString("hex")).toBe(again);
+    expect(Buffer.from(encodeByClosures(type, message)).toString("hex")).toBe(again);
+  }
+  return again;
 }
 
 test.each(vectors.vectors)("$name", ({ type, bytes, again }) => {
