@@ -100,7 +100,7 @@ function print(world: World, found: Findings): readonly Checked[] {
     }
   }
   const limits = checked.filter(({ bound }) => isLimit(bound));
-  const measured = limits.filter((one) => !Number.isNaN(one.measured));
+  const measured = limits.filter((one) => one.measured !== undefined);
   const missed = missedOf(checked);
   console.log(
     `${measured.length - missed.length} of ${measured.length} limits are met; ${limits.length - measured.length} were not measured`,

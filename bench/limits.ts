@@ -49,8 +49,8 @@ export interface Checked {
   /** The row and the ratio, in words. */
   readonly name: string;
   readonly bound: Bound;
-  /** NaN if the peer is not on this machine. */
-  readonly measured: number;
+  /** `undefined` if the peer is not on this machine. */
+  readonly measured: number | undefined;
 }
 
 const quantities: Record<Quantity, (measured: Measured) => number> = {
@@ -150,11 +150,12 @@ export function tlsRatiosOf(role: Role, cell: Cell): readonly Ratio[] {
   return others.map((theirs) => ({ role, cell, quantity: "cpu", ours: "hawser TLS", theirs }));
 }
 
-/** Returns the value of a ratio: the median of the rounds' ratios. */
-export function measuredOf(found: Findings, ratio: Ratio): number {
+/** Returns the value of a ratio: the median of the rounds' ratios; `undefined` if the peer is not on this machine. */
+export function measuredOf(found: Findings, ratio: Ratio): number | undefined {
   const { role, cell, ours, theirs, quantity } = ratio;
-  const results = withoutTls(ours).tls ? found.tls : found.cleartext;
-  return ratioOf(results.rounds(role, cell), { ours, theirs }, quantities[quantity]);
+  const rounds = (withoutTls(ours).tls ? found.tls : found.cleartext).rounds(role, cell);
+  if (!rounds.some((round) => round.has(theirs))) return undefined;
+  return ratioOf(rounds, { ours, theirs }, quantities[quantity]);
 }
 
 /** Returns all limits and aims, with what was measured. */
@@ -168,7 +169,7 @@ export function checkAll(found: Findings): readonly Checked[] {
     bound: boundOf(ratio),
     measured: measuredOf(found, ratio),
   }));
-  const used = (peer: Peer) => found.idle.get(`client ${peer}`)?.used ?? Number.NaN;
+  const used = (peer: Peer) => found.idle.get(`client ${peer}`)?.used as number;
   const idle = {
     name: `client, idle stream: memory divided by ${idlePeer}'s`,
     bound: { atMost: 1 },
@@ -177,9 +178,14 @@ export function checkAll(found: Findings): readonly Checked[] {
   return [...checked, idle].filter(({ bound }) => Object.keys(bound).length > 0);
 }
 
-/** Whether a ratio keeps its limit. What is not measured does not miss it. */
-export function isMet(measured: number, { atMost, atLeast }: Bound): boolean {
-  return !(measured > (atMost ?? Number.POSITIVE_INFINITY) || measured < (atLeast ?? 0));
+/**
+ * Whether a ratio keeps its limit: not if it is NaN, because a process got no message done. What was not measured misses
+ * nothing.
+ */
+export function isMet(measured: number | undefined, { atMost, atLeast }: Bound): boolean {
+  if (measured === undefined) return true;
+  if (atMost !== undefined) return measured <= atMost;
+  return atLeast === undefined || measured >= atLeast;
 }
 
 /** Whether a bound decides the exit code. */
@@ -194,11 +200,12 @@ export function missedOf(checked: readonly Checked[]): readonly Checked[] {
 /** Returns a line with the limit and what was measured. */
 export function lineOf({ name, bound, measured }: Checked): string {
   const verdict = () => {
-    if (Number.isNaN(measured)) return "not measured";
+    if (measured === undefined) return "not measured";
     if (!isLimit(bound)) return "aim";
     return isMet(measured, bound) ? "met" : "missed";
   };
-  return `${verdict().padEnd(12)} ${name}: ${measured.toFixed(2)}, ${boundInWords(bound)}`;
+  const value = measured === undefined ? "" : ` ${measured.toFixed(2)},`;
+  return `${verdict().padEnd(12)} ${name}:${value} ${boundInWords(bound)}`;
 }
 
 export function boundInWords({ atMost, atLeast, aim }: Bound): string {

@@ -97,19 +97,12 @@ export function chart(rows: readonly Profiled[]): string {
   let y = TOP;
   for (const role of roles) {
     body.push(text("title", { x: 20, y: y - 6 }, `As a ${role}`));
-    for (const { divided } of rows.filter((row) => row.role === role)) {
+    for (const { cell, divided } of rows.filter((row) => row.role === role)) {
+      body.push(text("name", { x: ROW.left - 8, y: y + 13 }, nameOf(cell)));
       body.push(...stacked(divided.shares, y));
       y += ROW.height + ROW.gap;
     }
     y += 30;
-  }
-  let labelY = TOP;
-  for (const role of roles) {
-    for (const { cell } of rows.filter((row) => row.role === role)) {
-      body.push(text("name", { x: ROW.left - 8, y: labelY + 13 }, nameOf(cell)));
-      labelY += ROW.height + ROW.gap;
-    }
-    labelY += 30;
   }
   const heading = "Where the CPU of a message goes";
   const description = `${heading}: the share of each part, by row`;

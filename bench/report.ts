@@ -88,10 +88,11 @@ What \`npm run bench -- --quick\` checks, as a server and as a client, in messag
 
 function verdict({ rounds, roundsOfLimits }: Method, found: Findings): string {
   const checked = checkAll(found);
-  const limits = checked.filter(({ bound, measured }) => isLimit(bound) && !Number.isNaN(measured));
+  const limits = checked.filter(({ bound, measured }) => isLimit(bound) && measured !== undefined);
   const missed = missedOf(limits);
   const lines = missed.map(
-    ({ name, measured, bound }) => `* ${name}: ${ratio(measured)}, ${boundInWords(bound)}`,
+    ({ name, measured, bound }) =>
+      `* ${name}: ${ratio(measured as number)}, ${boundInWords(bound)}`,
   );
   const few = rounds < roundsOfLimits ? ` This run had ${rounds}: too few to judge by.` : "";
   return `## Limits
@@ -176,7 +177,7 @@ function ratios(role: Role, found: Findings, quantity: Quantity): string {
 function withBound(found: Findings, one: Ratio): string {
   const measured = measuredOf(found, one);
   const bound = boundOf(one);
-  if (Number.isNaN(measured)) return NONE;
+  if (measured === undefined) return NONE;
   const { atMost, atLeast, aim } = bound;
   const limit =
     atMost !== undefined ? `≤ ${atMost}` : atLeast !== undefined ? `≥ ${atLeast}` : undefined;

@@ -184,6 +184,14 @@ describe("a run", () => {
     );
   });
 
+  test("misses a limit if no message got done", () => {
+    const found = findings({ change: () => ({ messages: 0 }) });
+    const all = checkAll(found).filter(
+      ({ bound, name }) => isLimit(bound) && /CPU|second/.test(name),
+    );
+    expect(missedOf(checkAll(found))).toEqual(expect.arrayContaining(all));
+  });
+
   test("does not miss an aim", () => {
     const found = findings({
       change: ({ peer }) => (peer === "hawser" ? { cpuMs: 1000 } : {}),
@@ -196,7 +204,7 @@ describe("a run", () => {
   });
 
   test("has figures for each limit", () => {
-    for (const one of checkAll(findings())) expect(one.measured, one.name).not.toBeNaN();
+    for (const one of checkAll(findings())) expect(one.measured, one.name).toBeGreaterThan(0);
   });
 });
 

@@ -1,5 +1,8 @@
 /** How `npm run bench -- --profile` divides a CPU profile. */
 import { describe, expect, test } from "vitest";
+import { roles } from "../bench/plan.ts";
+import type { Profiled } from "../bench/profile.ts";
+import { chart, page } from "../bench/profile-page.ts";
 import { type CpuProfile, divide, PARTS, type Part } from "../bench/profile-parts.ts";
 
 /** A stack of functions, "name at URL" each, or only a name, from the outermost; and the time that its last one took itself, in µs. */
@@ -106,5 +109,35 @@ describe("a profile is divided", () => {
     ];
     const { shares } = divide(profileOf(stacks, 5000), { fromUs: 5150, untilUs: 5250 });
     expect(shares.get("engine")).toBe(1);
+  });
+});
+
+describe("the page about where the time goes", () => {
+  const divided = divide(
+    profileOf([
+      [30, `take at ${src("http2/output")}`],
+      [70, `encode at ${src("codec/encode")}`],
+    ]),
+    ALL,
+  );
+  const cell = { workload: "unary", streams: 100, size: 15 } as const;
+  const rows: Profiled[] = roles.map((role) => ({ role, cell, cpu: 12.34, divided }));
+
+  test("has the share of each part for each row, its CPU, and its functions", () => {
+    const text = page(rows, { date: "2026-01-31", machine: "2 cores", measureMs: 4000 });
+    const lines = text.split("\n").filter((line) => line.startsWith("| unary 100 × 15 B |"));
+    expect(lines).toHaveLength(roles.length);
+    expect(lines[0]).toMatch(/\| 70 % \| 0 % \| 30 % \|.* 12\.3 \|$/);
+    expect(text).toContain(
+      "`encode in src/codec/encode.ts` 70 %, `take in src/http2/output.ts` 30 %.",
+    );
+    for (const part of Object.keys(PARTS)) expect(text).toContain(`\n- ${part}: `);
+  });
+
+  test("has a chart that names each part, and draws their shares", () => {
+    const svg = chart(rows);
+    expect(svg).not.toMatch(/NaN|undefined|Infinity/);
+    for (const part of Object.keys(PARTS)) expect(svg).toContain(`>${part}<`);
+    expect(svg.match(/>70 %</g)).toHaveLength(roles.length);
   });
 });
