@@ -170,12 +170,47 @@ test("buffers are given back when the pipe holds none of their bytes", () => {
   expect(buffersGiven()).toBe(3);
 });
 
-test("buffers that a lost pipe held are given back", () => {
+test("a buffer is given back as soon as its bytes have left, while the pipe still holds later ones", () => {
+  const { pipe, connection, driver, buffersGiven } = tied();
+  pipe.holds = true;
+  for (const bytes of [30, 20, 10]) {
+    connection.add(bytes);
+    driver.writeNow();
+  }
+  pipe.take(29);
+  expect(buffersGiven()).toBe(0);
+  pipe.take(1);
+  expect(buffersGiven()).toBe(1);
+  pipe.take(25);
+  expect(buffersGiven()).toBe(2);
+  connection.add(40);
+  driver.writeNow();
+  pipe.take(5);
+  expect(buffersGiven()).toBe(3);
+  pipe.letGo();
+  expect(buffersGiven()).toBe(4);
+});
+
+test("what a blocked pipe takes in part does not unblock it", () => {
+  const { pipe, connection, driver } = tied();
+  pipe.holds = true;
+  connection.add(140_000);
+  driver.writeNow();
+  pipe.take(139_999);
+  expect(connection.log).toEqual(["block"]);
+  pipe.take(1);
+  expect(connection.log).toEqual(["block", "unblock"]);
+});
+
+test("buffers that a lost pipe held are given back when it is closed", () => {
   const { pipe, connection, driver, buffersGiven } = tied();
   pipe.holds = true;
   connection.add(10);
   driver.writeNow();
+  pipe.isLost = true;
   pipe.listener.onEnd(new Error("lost"));
+  // That of what the connection sent last, and the pipe did not take.
+  expect(buffersGiven()).toBe(1);
   pipe.listener.onClosed();
   expect(buffersGiven()).toBe(2);
 });

@@ -1,9 +1,11 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
+import * as tls from "node:tls";
 import { expect, test } from "vitest";
 import type { PipeListener } from "../src/connection/byte-pipe.ts";
 import { SocketPipe } from "../src/node/socket-pipe.ts";
 import { until } from "./support/gate.ts";
+import { certs } from "./support/tls.ts";
 
 /** A pipe over a TCP connection, with the other end of the connection, and what its listener was called with. */
 async function pipe() {
@@ -18,7 +20,7 @@ async function pipe() {
   const log: string[] = [];
   const listener: PipeListener = {
     onReceived: ({ length }) => log.push(`received ${length}`),
-    onWritten: () => log.push("written"),
+    onWritten: () => log.push(`holds ${pipe.waitingBytes}`),
     onEnd: (error) => log.push(`end ${(error as NodeJS.ErrnoException | undefined)?.code}`),
     onClosed: () => log.push("closed"),
   };
@@ -52,18 +54,62 @@ test("a pipe holds nothing of what the kernel took immediately", async () => {
   expect(world.pipe.waitingBytes).toBe(0);
 });
 
+/** Writes until the kernel takes no more of what the peer does not read. */
+async function fill({ pipe, log }: { readonly pipe: SocketPipe; readonly log: string[] }) {
+  for (let n = 0; n < 100 && pipe.waitingBytes === 0; n++) pipe.write(new Uint8Array(1 << 20));
+  expect(pipe.waitingBytes).toBe(1 << 20);
+  // The writes that the kernel took whole are reported now.
+  await new Promise((resolve) => setImmediate(resolve));
+  log.length = 0;
+}
+
 test("a pipe holds what a peer does not read, and says when it holds nothing any more", async () => {
   await using world = await pipe();
   const { pipe: held, log } = world;
-  for (let n = 0; n < 100 && held.waitingBytes === 0; n++) held.write(new Uint8Array(1 << 20));
-  expect(held.waitingBytes).toBeGreaterThan(0);
-  // The writes that the kernel took whole were reported; the one that it did not take whole was not.
+  await fill(world);
+  held.write(new Uint8Array(10));
+  expect(held.waitingBytes).toBe((1 << 20) + 10);
   await new Promise((resolve) => setImmediate(resolve));
   expect(log).toEqual([]);
   world.other.resume();
-  await until("all has left", () => log.length > 0);
-  expect(log).toEqual(["written"]);
+  await until("all has left", () => log.includes("holds 0"));
   expect(held.waitingBytes).toBe(0);
+});
+
+test("a pipe over TLS holds what was written until a later turn, and nothing then", async () => {
+  const server = tls.createServer(certs.server, (socket) => socket.resume()).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  const socket = tls.connect({ port, host: "127.0.0.1", ca: certs.ca });
+  await once(socket, "secureConnect");
+  const pipe = new SocketPipe(socket);
+  const log: string[] = [];
+  pipe.start({
+    onReceived: () => {},
+    onWritten: () => log.push(`holds ${pipe.waitingBytes}`),
+    onEnd: () => {},
+    onClosed: () => log.push("closed"),
+  });
+  pipe.write(new Uint8Array(1000));
+  expect(pipe.waitingBytes).toBe(1000);
+  await until("it holds nothing", () => log.length > 0);
+  expect(log).toEqual(["holds 0"]);
+  pipe.destroy();
+  await until("it is closed", () => log.includes("closed"));
+  server.close();
+  await once(server, "close");
+});
+
+test("a pipe that is destroyed holds what was written until it is closed", async () => {
+  await using world = await pipe();
+  await fill(world);
+  world.pipe.write(new Uint8Array(10));
+  world.pipe.destroy();
+  expect(world.pipe.write(new Uint8Array(10))).toBe(false);
+  await new Promise((resolve) => process.nextTick(resolve));
+  expect(world.pipe.waitingBytes).toBe((1 << 20) + 10);
+  await until("it is closed", () => world.log.includes("closed"));
+  expect(world.pipe.waitingBytes).toBe(0);
 });
 
 test.each<[string, (world: Awaited<ReturnType<typeof pipe>>) => void, string]>([

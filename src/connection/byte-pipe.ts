@@ -6,14 +6,17 @@ export interface BytePipe {
   /** How many bytes were received so far: keepalive compares it with an earlier value. */
   readonly bytesRead: number;
   /**
-   * How many written bytes the pipe still holds. At 0 it needs none of them any more, and their memory may be used
-   * again.
+   * How many written bytes the pipe still holds. It takes them in order: if it holds 10 bytes, they are the last 10 that
+   * were written, and the memory of the others may be used again. At 0 it needs none.
    */
   readonly waitingBytes: number;
   /** Begins to deliver what is received. Called once. */
   start(listener: PipeListener): void;
-  /** Writes bytes, which must not change while the pipe holds them. If it holds some after the call, onWritten() follows. */
-  write(bytes: Uint8Array): void;
+  /**
+   * Writes bytes, which must not change while the pipe holds them. If it holds some after the call, onWritten() follows.
+   * Returns false if the pipe is lost, and takes nothing.
+   */
+  write(bytes: Uint8Array): boolean;
   /** Ends this side after all that was written. */
   end(): void;
   /** Closes the pipe now, in both directions. */
@@ -26,7 +29,7 @@ export interface BytePipe {
 export interface PipeListener {
   /** Called with received bytes. The pipe does not change them later. */
   onReceived(bytes: Uint8Array): void;
-  /** Called when the pipe holds no written bytes any more, and has held some after write(). */
+  /** Called when the pipe may hold fewer written bytes than before; the last time when it holds none. */
   onWritten(): void;
   /**
    * Called once, when no more bytes can be received: the peer has ended its side, or the pipe is lost or destroyed.

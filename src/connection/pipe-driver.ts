@@ -40,8 +40,9 @@ export class PipeDriver implements PipeListener {
   readonly #buffers: OutputBuffers;
   readonly #owner: PipeOwner;
   #connection!: Http2Connection;
-  /** The buffers that the pipe still needs. */
+  /** What was written in buffers that the pipe still needs, and how many bytes that is. */
   readonly #held: Uint8Array[] = [];
+  #heldBytes = 0;
   #isWriteScheduled = false;
   #isBlocked = false;
   /** Whether the HTTP/2 connection is closed: nothing is received or written any more. */
@@ -106,7 +107,9 @@ export class PipeDriver implements PipeListener {
   }
 
   onWritten(): void {
-    this.#giveBack();
+    const { waitingBytes } = this.#pipe;
+    this.#giveBackBuffers(waitingBytes);
+    if (waitingBytes > 0) return;
     if (this.#destroysWhenWritten) this.#pipe.destroy();
     else if (this.#isFinished) this.#destroyAfter(LINGER_MS);
     if (!this.#isBlocked || this.#isFinished) return;
@@ -123,7 +126,7 @@ export class PipeDriver implements PipeListener {
   onClosed(): void {
     this.#isClosed = true;
     this.#linger?.[Symbol.dispose]();
-    this.#giveBack();
+    this.#giveBackBuffers(0);
     this.#owner.onPipeClosed();
   }
 
@@ -138,8 +141,8 @@ export class PipeDriver implements PipeListener {
       this.#writeBytes(bytes);
     }
     const { waitingBytes } = this.#pipe;
-    if (waitingBytes === 0) this.#giveBack();
-    else if (waitingBytes >= HELD_BYTES && !this.#isBlocked) {
+    this.#giveBackBuffers(waitingBytes);
+    if (waitingBytes >= HELD_BYTES && !this.#isBlocked) {
       this.#isBlocked = true;
       connection.block();
     }
@@ -152,12 +155,25 @@ export class PipeDriver implements PipeListener {
       this.#buffers.giveBack(bytes);
       return;
     }
-    this.#pipe.write(bytes);
+    if (!this.#pipe.write(bytes)) {
+      this.#buffers.giveBack(bytes);
+      return;
+    }
     this.#held.push(bytes);
+    this.#heldBytes += bytes.length;
   }
 
-  #giveBack(): void {
-    for (const buffer of this.#held) this.#buffers.giveBack(buffer);
-    this.#held.length = 0;
+  /** Gives back the buffers of which the pipe holds nothing. It holds the last `waitingBytes` of what was written. */
+  #giveBackBuffers(waitingBytes: number): void {
+    const held = this.#held;
+    let count = 0;
+    for (; count < held.length; count++) {
+      const bytes = held[count] as Uint8Array;
+      if (this.#heldBytes - bytes.length < waitingBytes) break;
+      this.#heldBytes -= bytes.length;
+      this.#buffers.giveBack(bytes);
+    }
+    if (count === held.length) held.length = 0;
+    else if (count > 0) held.splice(0, count);
   }
 }

@@ -5,6 +5,7 @@ import type { BytePipe, PipeListener } from "../connection/byte-pipe.ts";
 export class SocketPipe implements BytePipe {
   readonly #socket: Socket;
   #hasEnded = false;
+  #isClosed = false;
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -15,7 +16,8 @@ export class SocketPipe implements BytePipe {
   }
 
   get waitingBytes(): number {
-    return this.#socket.destroyed ? 0 : this.#socket.writableLength;
+    // The system may read what a destroyed socket was given until that is closed.
+    return this.#isClosed ? 0 : this.#socket.writableLength;
   }
 
   start(listener: PipeListener): void {
@@ -25,12 +27,11 @@ export class SocketPipe implements BytePipe {
       this.#hasEnded = true;
       listener.onEnd(error);
     };
-    this.#onWritten = () => {
-      if (this.waitingBytes === 0) listener.onWritten();
-    };
+    this.#onWritten = () => listener.onWritten();
     socket.on("end", () => end());
     socket.on("error", end);
     socket.on("close", () => {
+      this.#isClosed = true;
       end();
       listener.onClosed();
     });
@@ -41,8 +42,10 @@ export class SocketPipe implements BytePipe {
   /** Node calls it for each write, also for one that the kernel took immediately. */
   #onWritten = (): void => {};
 
-  write(bytes: Uint8Array): void {
-    if (!this.#socket.destroyed) this.#socket.write(bytes, this.#onWritten);
+  write(bytes: Uint8Array): boolean {
+    if (this.#socket.destroyed) return false;
+    this.#socket.write(bytes, this.#onWritten);
+    return true;
   }
 
   end(): void {

@@ -12,23 +12,32 @@ export class FakePipe implements BytePipe {
   readonly written: Buffer[] = [];
   /** Whether the pipe holds what is written. */
   holds = false;
+  /** Whether the pipe takes nothing any more. */
+  isLost = false;
 
   start(listener: PipeListener): void {
     this.listener = listener;
   }
 
-  write(bytes: Uint8Array): void {
+  write(bytes: Uint8Array): boolean {
     this.log.push(`write ${bytes.length}`);
+    if (this.isLost) return false;
     this.written.push(Buffer.from(bytes));
-    if (!this.holds) return;
+    if (!this.holds) return true;
     this.waitingBytes += bytes.length;
     this.heldBufferBytes += bytes.buffer.byteLength;
+    return true;
   }
 
   /** All that was written has left. */
   letGo(): void {
     this.holds = false;
-    this.waitingBytes = 0;
+    this.take(this.waitingBytes);
+  }
+
+  /** The first `bytes` of what it holds have left. */
+  take(bytes: number): void {
+    this.waitingBytes -= bytes;
     this.listener.onWritten();
   }
 
