@@ -51,11 +51,11 @@ export type Outcome =
 export interface CallStream {
   /**
    * Sends a message. Returns `undefined` if there is capacity for more, else a promise that resolves when there is.
-   * Throws, or rejects, once the stream is closed, reset, or ended by the server. The caller must not change the
-   * payload afterwards. It may be a small part of a larger buffer: a stream that keeps it copies it. These are several parameters because an object for each message would cost time.
+   * Throws, or rejects, once the stream is closed, reset, or ended by the server. The memory of the payload is used again
+   * when write() has returned: a stream that keeps the payload copies it, unless it is shared. These are several parameters
+   * because an object for each message would cost time.
    *
-   * @param isShared whether many calls send the same bytes, which are no part of a larger buffer: a stream that keeps the
-   * payload need not copy it. Default: false
+   * @param isShared whether many calls send the same bytes, which never change. Default: false
    */
   write(flags: number, payload: Uint8Array, isShared?: boolean): Promise<void> | undefined;
   /** Called when the application took or dropped a message of `bytes`: the other side may send as many more. */

@@ -3,9 +3,10 @@ import { Code } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import type { ClientCallListener } from "../src/call-stream.ts";
 import { Attempts } from "../src/connection/attempts.ts";
-import type { ConnectionSource } from "../src/connection/connection.ts";
+import type { Connection, ConnectionSource } from "../src/connection/connection.ts";
 import { failure } from "../src/failure.ts";
 import { RequestHeaders } from "../src/grpc/request-headers.ts";
+import type { ClientAttachment } from "../src/session/attachment.ts";
 import { memoryInUse } from "./support/memory.ts";
 
 const REASON = failure(Code.Unavailable, "no server can be reached");
@@ -20,7 +21,7 @@ const nowhere: ConnectionSource = {
 const call: ClientCallListener = {
   isOver: false,
   onStream() {},
-  onOpen: () => expect.unreachable("there is no connection"),
+  onOpen() {},
   onFailed: () => expect.unreachable("the test resets the stream"),
   onHeaders() {},
   onMessage() {},
@@ -28,7 +29,7 @@ const call: ClientCallListener = {
   onClosed() {},
 };
 
-function started(): Attempts {
+function started(addresses = nowhere): Attempts {
   const headers = new RequestHeaders({
     own: () => ({}),
     metadata: undefined,
@@ -36,7 +37,7 @@ function started(): Attempts {
     again: undefined,
     deadline: undefined,
   });
-  const attempts = new Attempts({ addresses: nowhere, headers, readMaxBytes: 1 }, call);
+  const attempts = new Attempts({ addresses, headers, readMaxBytes: 1 }, call);
   attempts.start();
   return attempts;
 }
@@ -67,4 +68,43 @@ test("a message that waits does not keep the larger buffer that it is a part of"
   }
   expect((await memoryInUse()) - before).toBeLessThan(512 * 1024);
   for (const attempts of all) attempts.reset(REASON);
+});
+
+/** A connection whose streams note what is written to them. */
+function connectionTo(written: string[]): Connection {
+  const stream: Partial<ClientAttachment> = {
+    write: (_flags: number, payload: Uint8Array) => {
+      written.push(Buffer.from(payload).toString());
+      return undefined;
+    },
+    release() {},
+  };
+  const open = () => stream as ClientAttachment;
+  return { open } as Partial<Connection> as Connection;
+}
+
+test("a message that waits for a connection, or is sent again, is kept although its memory is used again", () => {
+  const written: string[] = [];
+  let ready: Connection | undefined;
+  let use: ((connection: Connection) => void) | undefined;
+  const attempts = started({
+    ...nowhere,
+    ready: () => ready,
+    acquire: (found) => {
+      use = found;
+      return Promise.resolve();
+    },
+  });
+  const memory = Buffer.alloc(5);
+  const write = (content: string) => {
+    memory.write(content);
+    attempts.write(0, memory)?.catch(() => {});
+    memory.fill(0xdd);
+  };
+  write("early");
+  ready = connectionTo(written);
+  use?.(ready);
+  write("later");
+  expect(attempts.onUnprocessed(REASON)).toBe(true);
+  expect(written).toEqual(["early", "later", "early", "later"]);
 });

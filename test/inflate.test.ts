@@ -1,5 +1,5 @@
 /** Compressed messages: which are inflated on the main thread, which in others, and in which order the handler gets them. */
-import { gzipSync } from "node:zlib";
+import { gunzipSync, gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { MessageRequestSchema } from "../gen/example/greeter_pb.js";
 import { decode } from "../src/codec/decode.ts";
@@ -49,6 +49,19 @@ test.each([
 ])("%s are inflated in a thread", async (_, gzip, bytes) => {
   expect(nodeGzip.inflateSmall(gzip, 4 * MIB)).toBeUndefined();
   expect(await nodeGzip.inflate(gzip, 4 * MIB, ({ length }) => length).done).toBe(bytes);
+});
+
+test("a message that a thread compresses is kept although its memory is used again", async () => {
+  // Four threads compress at a time: the others wait.
+  const compressed = Array.from({ length: 8 }, (_, n) => {
+    const bytes = Buffer.alloc(100_000, n);
+    const gzip = nodeGzip.compress(bytes);
+    bytes.fill(0xdd);
+    return gzip;
+  });
+  for (const [n, gzip] of (await Promise.all(compressed)).entries()) {
+    expect(new Set(gunzipSync(gzip))).toEqual(new Set([n]));
+  }
 });
 
 test.each([0, 100, 2 ** 32 - 1])(

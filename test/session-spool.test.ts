@@ -108,8 +108,9 @@ function expectSame(came: readonly Kept[], sent: readonly Kept[]): void {
 function perform(step: Step, spool: Spool, model: Model): void {
   if (step.do === "push") {
     const payload = message(step.size);
+    model.kept.push({ flags: step.flags, payload: payload.slice() });
     spool.push(step.flags, payload, step.isShared);
-    model.kept.push({ flags: step.flags, payload });
+    if (!step.isShared) payload.fill(0xdd);
   } else if (step.do === "next") expectSame(read(spool), model.next());
   else if (step.do === "clear") {
     spool.clear();
@@ -191,7 +192,7 @@ describe("messages that are not copied", () => {
 
   function spoolOf(...payloads: Uint8Array[]): Spool {
     const spool = new Spool();
-    for (const payload of payloads) spool.push(0, payload);
+    for (const payload of payloads) spool.push(0, payload, true);
     return spool;
   }
 
@@ -233,14 +234,27 @@ describe("messages that are not copied", () => {
       );
     }
   });
+});
 
-  test("large messages are not copied from the application's bytes; smaller messages are", () => {
-    const [own, copied] = [message(LARGE + 1), message(LARGE)];
-    const spool = spoolOf(own, copied);
-    const pieces = [spool.next(), spool.next(), spool.next()];
-    expect(pieces[1]?.buffer).toBe(own.buffer);
-    expect(pieces[2]?.buffer).not.toBe(copied.buffer);
-  });
+test("a spool copies messages that no other spool keeps: their memory may be used again", () => {
+  const spool = new Spool();
+  const payloads = [3, 600, LARGE, LARGE + 1, 70_000].map(message);
+  const sent = payloads.map((payload) => ({ flags: 0, payload: payload.slice() }));
+  for (const payload of payloads) {
+    spool.push(0, payload);
+    payload.fill(0xdd);
+  }
+  expectSame(read(spool), sent);
+});
+
+test("a large message has memory of its size", () => {
+  const spool = new Spool();
+  spool.push(0, message(15));
+  spool.push(0, message(70_000));
+  spool.push(0, message(15));
+  const pieces = [spool.next(), spool.next(), spool.next()];
+  expect(pieces.map((piece) => piece?.length)).toEqual([20, 70_005, 20]);
+  expect(pieces[1]?.buffer.byteLength).toBe(70_005);
 });
 
 test("a spool frees the memory of acknowledged messages", () => {

@@ -198,6 +198,22 @@ describe("at a server", () => {
     expect(heard).toEqual(["message", "ended"]);
   });
 
+  test("with TLS, messages that wait for headers of other streams are kept, although their memory is used again", () => {
+    const { engine, stream, sendLater } = server({}, true);
+    stream.sendHeaders(OK);
+    engine.take();
+    const memory = Buffer.alloc(5);
+    for (const content of ["hello", "again"]) {
+      memory.write(content);
+      stream.write(0, memory);
+      memory.fill(0xdd);
+    }
+    expect(engine.frames()).toEqual([]);
+    sendLater();
+    const body = Buffer.concat(engine.frames().map(({ payload }) => payload));
+    expect(body.toString("latin1")).toBe("\0\0\0\0\x05hello\0\0\0\0\x05again");
+  });
+
   test("with TLS, a write after headers that cannot be sent, and one after the end, throw at once", () => {
     const unsendable = server({}, true);
     unsendable.stream.sendHeaders({ ...OK, "x-\n": "1" });

@@ -13,7 +13,7 @@ export function isSupported(encoding: unknown): boolean {
 
 /** gzip, by the platform's library. */
 export interface Compression {
-  /** Returns a promise for a large message, which a thread compresses. */
+  /** Returns a promise for a large message, which a thread compresses. The bytes may change when compress() has returned. */
   compress(bytes: Uint8Array): Uint8Array | Promise<Uint8Array>;
   /**
    * Inflates a message synchronously. Returns `undefined` if that is too much work for the event loop: call inflate()

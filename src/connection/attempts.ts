@@ -4,7 +4,6 @@ import { asFailure, ownCopy } from "../failure.ts";
 import { onAbort } from "../flow/wait.ts";
 import { notAllowed } from "../grpc/metadata.ts";
 import type { RequestHeaders } from "../grpc/request-headers.ts";
-import { ownMemory } from "../http2/waiting-output.ts";
 import type { ClientAttachment } from "../session/attachment.ts";
 import type { Connection, ConnectionSource, StreamRepeater } from "./connection.ts";
 
@@ -14,9 +13,10 @@ const REPLAY_BYTES = 64 * 1024;
 /** The most further attempts of a call that the server certainly never processed (gRPC A6, transparent retry). */
 const TRANSPARENT_RETRIES = 3;
 
+/** A message that another attempt sends again. */
 interface Sent {
-  flags: number;
-  payload: Uint8Array;
+  readonly flags: number;
+  readonly payload: Uint8Array;
 }
 
 export interface AttemptsInit {
@@ -54,14 +54,16 @@ export class Attempts implements ClientCallStream, StreamRepeater {
     this.#attempt();
   }
 
-  write(flags: number, payload: Uint8Array): Promise<void> | undefined {
+  write(flags: number, payload: Uint8Array, isShared = false): Promise<void> | undefined {
     if (this.#reason !== undefined) throw this.#reason;
-    this.#sent?.push({ flags, payload: ownMemory(payload) });
+    const isKept = this.#sent !== undefined;
+    const own = isKept && !isShared ? new Uint8Array(payload) : payload;
+    this.#sent?.push({ flags, payload: own });
     // 64 B: the approximate cost of an entry beside its bytes.
     this.#sentBytes += payload.length + 64;
     if (this.#stream !== undefined) {
       this.#forget();
-      return this.#stream.write(flags, payload);
+      return this.#stream.write(flags, own, isShared || isKept);
     }
     this.#reattached ??= Promise.withResolvers();
     return this.#reattached.promise;
@@ -149,7 +151,7 @@ export class Attempts implements ClientCallStream, StreamRepeater {
       else this.#fail(invalidHeaders(error));
       return;
     }
-    for (const { flags, payload } of this.#sent ?? []) this.#stream.write(flags, payload);
+    for (const { flags, payload } of this.#sent ?? []) this.#stream.write(flags, payload, true);
     this.#forget();
     if (this.#halfClosed) this.#stream.endSend();
     this.#reattached?.resolve();

@@ -114,13 +114,13 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
 
   // Messages that this side sends.
 
-  write(flags: number, payload: Uint8Array): Promise<void> | undefined {
+  write(flags: number, payload: Uint8Array, isShared = false): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure.error;
     // They were given before this message.
     if (this.#source !== undefined) this.#writePieces(this.#source, true);
     this.#onMessageDone();
     if (this.#bytesToDuplex > 0) this.#onSend(payload.length);
-    return this.#afterWrite(this.native.writeMessage(flags, payload));
+    return this.#afterWrite(this.native.writeMessage(flags, payload, isShared));
   }
 
   pull(source: FramedSource): Promise<void> | undefined {

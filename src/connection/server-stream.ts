@@ -64,10 +64,10 @@ export class GrpcServerStream extends MessageStream implements ServerAttachment,
     this.#connection.afterHeaders(() => this.#sendHeld());
   }
 
-  override write(flags: number, payload: Uint8Array): Promise<void> | undefined {
-    if (this.#held === undefined) return super.write(flags, payload);
+  override write(flags: number, payload: Uint8Array, isShared = false): Promise<void> | undefined {
+    if (this.#held === undefined) return super.write(flags, payload, isShared);
     if (this.#end !== undefined) throw errorAfter(this.#end);
-    this.#held.push({ flags, payload });
+    this.#held.push({ flags, payload: isShared ? payload : new Uint8Array(payload) });
     this.#heldBytes += payload.length;
     return this.#heldBytes <= MAX_HELD_BYTES ? undefined : this.#sendHeld();
   }
@@ -78,7 +78,7 @@ export class GrpcServerStream extends MessageStream implements ServerAttachment,
     this.#held = undefined;
     if (held === undefined || this.#isClosed) return undefined;
     let waiting: Promise<void> | undefined;
-    for (const { flags, payload } of held) waiting = super.write(flags, payload);
+    for (const { flags, payload } of held) waiting = super.write(flags, payload, true);
     if (this.#end !== undefined) this.#sendEnd(this.#end);
     return waiting;
   }

@@ -127,13 +127,18 @@ export class Stream implements Http2Stream, SendingStream {
   write(bytes: Uint8Array): boolean {
     if (this.isLocalEnded || this.isClosed) return true;
     if (!this.headersSent) throw noHeaders();
-    return this.#host.sender.sendBytes(this, bytes);
+    const isSent = this.#host.sender.sendBytes(this, bytes);
+    // A small part would keep a large buffer in memory while it waits.
+    if (!isSent && bytes.length * 4 < bytes.buffer.byteLength) this.waiting?.copyRest(bytes);
+    return isSent;
   }
 
-  writeMessage(flags: number, payload: Uint8Array): boolean {
+  writeMessage(flags: number, payload: Uint8Array, isStable = false): boolean {
     if (this.isLocalEnded || this.isClosed) return true;
     if (!this.headersSent) throw noHeaders();
-    return this.#host.sender.sendMessage(this, flags, payload);
+    const isSent = this.#host.sender.sendMessage(this, flags, payload);
+    if (!isSent && !isStable) this.waiting?.copyRest(payload);
+    return isSent;
   }
 
   end(trailers?: FieldList): void {

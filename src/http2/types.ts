@@ -156,8 +156,13 @@ export interface Http2Stream {
    * writeMessage() and end() do.
    */
   write(bytes: Uint8Array): boolean;
-  /** As write(), of a gRPC message: five bytes of prefix (flags, length), then the payload. No buffer is made for the prefix. */
-  writeMessage(flags: number, payload: Uint8Array): boolean;
+  /**
+   * As write(), of a gRPC message: five bytes of prefix (flags, length), then the payload. No buffer is made for the prefix.
+   *
+   * @param isStable whether the payload does not change until it is in the output. Default: false; it may change when
+   * writeMessage() has returned, and what waits of it is a copy
+   */
+  writeMessage(flags: number, payload: Uint8Array, isStable?: boolean): boolean;
   /** Ends this side, after all that was written; with trailers or without. Throws InvalidFieldsError. */
   end(trailers?: FieldList): void;
   /**

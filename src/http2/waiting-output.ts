@@ -9,7 +9,7 @@ export const END = -3;
 
 /**
  * What a stream was given to send and could not yet: headers, data, the end, in order. A stream has one only while
- * something waits. Payloads are kept by reference, except that small parts of larger buffers are copied.
+ * something waits. Payloads are kept by reference, unless copyRest() is called.
  */
 export class WaitingOutput {
   /** Bytes of data, with the prefixes of messages. */
@@ -49,9 +49,23 @@ export class WaitingOutput {
 
   add(kind: number, item: Uint8Array | FieldList | undefined): void {
     this.#kinds.push(kind);
-    this.#items.push(item instanceof Uint8Array ? ownMemory(item) : item);
+    this.#items.push(item);
     if (kind === BYTES) this.bytes += (item as Uint8Array).length;
     else if (kind >= 0) this.bytes += (item as Uint8Array).length + PREFIX_BYTES;
+  }
+
+  /** Copies what was not sent of a payload. */
+  copyRest(payload: Uint8Array): void {
+    const at = this.#items.lastIndexOf(payload);
+    if (at < 0) return;
+    const prefixBytes = this.#kinds[at] === BYTES ? 0 : PREFIX_BYTES;
+    const sentBytes = at === this.#first ? this.offset - prefixBytes : 0;
+    if (sentBytes <= 0) this.#items[at] = new Uint8Array(payload);
+    else {
+      this.#kinds[at] = BYTES;
+      this.#items[at] = new Uint8Array(payload.subarray(sentBytes));
+      this.offset = 0;
+    }
   }
 
   /** Notes that `bytes` more of the first item were sent. */
@@ -72,9 +86,4 @@ export class WaitingOutput {
       this.#first = 0;
     }
   }
-}
-
-/** Returns bytes that keep no buffer in memory that is more than four times as large: the same, or a copy. */
-export function ownMemory(bytes: Uint8Array): Uint8Array {
-  return bytes.length * 4 < bytes.buffer.byteLength ? new Uint8Array(bytes) : bytes;
 }

@@ -39,7 +39,8 @@ export const nodeGzip: Compression = { compress, inflateSmall, inflate };
 
 function compress(bytes: Uint8Array): Uint8Array | Promise<Uint8Array> {
   if (bytes.length <= COMPRESS_SYNC_BYTES) return zlib.gzipSync(bytes);
-  return compressSlots.run(() => compressInThread(bytes));
+  const own = new Uint8Array(bytes);
+  return compressSlots.run(() => compressInThread(own));
 }
 
 function inflateSmall(bytes: Uint8Array, readMaxBytes: number): Uint8Array | undefined {

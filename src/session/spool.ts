@@ -9,11 +9,11 @@ export interface FramedSource {
   readonly isGrowing: boolean;
 }
 
-/** A larger message is kept as it is, not copied. */
-const COPY_MAX_BYTES = 16 * 1024;
-
-/** The same for a message that many sessions keep. A reference to a smaller one would take more memory than its copy. */
+/** A larger message that many sessions keep is not copied. A reference to a smaller one would take more memory than its copy. */
 const SHARED_COPY_MAX_BYTES = 512;
+
+/** A larger message, with its prefix, has a chunk of its size to itself: little of a chunk stays unused. */
+const IN_CHUNK_MAX_BYTES = 16 * 1024;
 
 /** The size of chunks grows from the first to the last while messages are kept, so that an idle session stays small. */
 const CHUNK_BYTES = { first: 512, last: 32 * 1024 };
@@ -51,15 +51,15 @@ export class Spool implements FramedSource {
   #offset = 0;
 
   /**
-   * Keeps a message.
+   * Keeps a message. Copies the payload, unless it is shared.
    *
-   * @param isShared whether other spools keep the same bytes
+   * @param isShared whether other spools keep the same bytes, which never change
    */
   push(flags: number, payload: Uint8Array, isShared = false): void {
     const size = payload.length;
     this.messages++;
     this.bytes += size;
-    const copied = size <= (isShared ? SHARED_COPY_MAX_BYTES : COPY_MAX_BYTES);
+    const copied = !isShared || size <= SHARED_COPY_MAX_BYTES;
     const chunk = this.#chunkFor(copied ? size + PREFIX_BYTES : PREFIX_BYTES, copied);
     const { bytes, used } = chunk;
     writePrefix(bytes, used, { flags, size });
@@ -156,8 +156,9 @@ export class Spool implements FramedSource {
   #chunkFor(bytes: number, framed: boolean): Chunk {
     const last = this.#chunks[this.#chunks.length - 1];
     if (framed && last?.framed === true && last.bytes.length - last.used >= bytes) return last;
-    const size = framed ? Math.max(bytes, this.#nextBytes) : bytes;
-    if (framed) this.#nextBytes = Math.min(this.#nextBytes * 2, CHUNK_BYTES.last);
+    const isAlone = !framed || bytes > IN_CHUNK_MAX_BYTES;
+    const size = isAlone ? bytes : Math.max(bytes, this.#nextBytes);
+    if (!isAlone) this.#nextBytes = Math.min(this.#nextBytes * 2, CHUNK_BYTES.last);
     const chunk = {
       bytes: runtime.allocate(size),
       used: 0,

@@ -207,19 +207,43 @@ test("a reset drops what waits", () => {
   expect(streams[0]?.waitingBytes).toBe(0);
 });
 
-test("a message in one piece, in pieces, and as bytes is the same", () => {
-  for (const size of [0, 1, 48, 49, 8000, 8192, 20_000]) {
-    const payload = Uint8Array.from({ length: size }, (_, at) => at % 256);
-    const { server, streams } = serverWith(1, {});
-    server.receive(windowUpdate(0, WIDE));
-    streams[0]?.write(new Uint8Array(65_533));
-    server.frames();
-    // The window ends within the prefix, within the payload, after each byte of the prefix.
-    streams[0]?.writeMessage(1, payload);
-    const parts = server.frames();
-    for (const step of [1, 1, 1, 7, 100_000]) parts.push(...server.receive(windowUpdate(1, step)));
-    const body = Buffer.concat(parts.map((one) => one.payload));
-    const prefix = Buffer.from([1, 0, 0, size >> 8, size]);
-    expect(body.equals(Buffer.concat([prefix, payload])), `${size}`).toBe(true);
-  }
+test.each([
+  ["its prefix", 2],
+  ["its payload", 12],
+])(
+  "a message in one piece, in pieces, and as bytes is the same if the window ends in %s",
+  (_, left) => {
+    for (const size of [0, 1, 48, 49, 8000, 8192, 20_000]) {
+      const payload = Uint8Array.from({ length: size }, (_, at) => at % 256);
+      const { server, streams } = serverWith(1, {});
+      server.receive(windowUpdate(0, WIDE));
+      streams[0]?.write(new Uint8Array(65_535 - left));
+      server.frames();
+      const written = payload.slice();
+      streams[0]?.writeMessage(1, written);
+      // Its memory is used again.
+      written.fill(0xdd);
+      const parts = server.frames();
+      for (const step of [1, 1, 1, 7, 100_000])
+        parts.push(...server.receive(windowUpdate(1, step)));
+      const body = Buffer.concat(parts.map((one) => one.payload));
+      const prefix = Buffer.from([1, 0, 0, size >> 8, size]);
+      expect(body.equals(Buffer.concat([prefix, payload])), `${size}`).toBe(true);
+    }
+  },
+);
+
+test("what waits of a message is a copy, unless its bytes do not change", () => {
+  const { server, streams } = serverWith(1);
+  const [stream] = streams;
+  stream?.write(new Uint8Array(65_535));
+  server.frames();
+  const [copied, kept] = [Buffer.from("copied"), Buffer.from("stable")];
+  stream?.writeMessage(0, copied);
+  stream?.writeMessage(0, kept, true);
+  copied.fill("x");
+  kept.fill("y");
+  const frames = server.receive(windowUpdate(1, 100), windowUpdate(0, 100));
+  const body = Buffer.concat(frames.map(({ payload }) => payload));
+  expect(body.toString("latin1")).toBe("\0\0\0\0\x06copied\0\0\0\0\x06yyyyyy");
 });
