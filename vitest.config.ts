@@ -12,6 +12,7 @@ const behaviours = [
   "interceptors",
   "invalid-messages",
   "keepalive",
+  "large-messages",
   "leaks",
   "limits",
   "metadata",

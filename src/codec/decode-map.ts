@@ -55,7 +55,7 @@ export function readEntry(
     read(input, entry);
     if (entry.isUnknown === true) {
       if (!input.readUnknownFields) return;
-      const data = ownBytes(input.bytes, start, input.at);
+      const data = ownBytes(input, start, input.at);
       keepUnknown(message, tagOf(number, WireType.LengthDelimited), data);
       return;
     }

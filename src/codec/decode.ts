@@ -7,6 +7,7 @@ import {
 import { decoderOf } from "./closure-decoder.ts";
 import { type CompiledDecoder, CompiledLater, NO_GROUP } from "./compiler.ts";
 import type { Fields } from "./decoder.ts";
+import { messageBuffers } from "./message-buffers.ts";
 import type { WireInput } from "./wire-input.ts";
 
 /** As in upb: the message itself, and 100 within it. */
@@ -17,6 +18,8 @@ export interface MessageBytes {
   readonly bytes: Uint8Array;
   readonly start: number;
   readonly end: number;
+  /** Whether decode() gives `bytes` to `messageBuffers`, unless the message has parts of it. Default: false. */
+  readonly isReusable?: boolean;
 }
 
 const decoders = new WeakMap<DescMessage, CompiledLater<CompiledDecoder>>();
@@ -44,6 +47,7 @@ export function decode<Desc extends DescMessage>(
   }
   const message = compiled.create();
   compiled.read(inputOf(bytes, options), message, NO_GROUP);
+  giveBack(bytes);
   return message as MessageShape<Desc>;
 }
 
@@ -55,7 +59,13 @@ export function decodeByClosures<Desc extends DescMessage>(
 ): MessageShape<Desc> {
   const message = create(desc);
   decoderOf(desc).read(inputOf(bytes, options), message as Fields);
+  giveBack(bytes);
   return message;
+}
+
+/** Gives back the memory of the message that was decoded. */
+function giveBack({ bytes, isReusable }: MessageBytes): void {
+  if (isReusable && !input.isShared) messageBuffers.giveBack(bytes);
 }
 
 /** Decoding is synchronous, so one input is enough. */
@@ -66,6 +76,7 @@ const input: WireInput = {
   depthLeft: 0,
   recursionLimit: 0,
   readUnknownFields: true,
+  isShared: false,
 };
 
 /** Sets the input to the bytes of a message. */
@@ -79,5 +90,6 @@ export function inputOf(
   input.recursionLimit = options?.recursionLimit ?? RECURSION_LIMIT;
   input.depthLeft = input.recursionLimit;
   input.readUnknownFields = options?.readUnknownFields ?? true;
+  input.isShared = false;
   return input;
 }

@@ -72,7 +72,7 @@ export function tagOf(number: number, wireType: WireType): number {
 export function readUnknown(input: WireInput, message: Fields, tag: number): void {
   const start = input.at;
   skipUnknown(input, tag);
-  if (input.readUnknownFields) keepUnknown(message, tag, ownBytes(input.bytes, start, input.at));
+  if (input.readUnknownFields) keepUnknown(message, tag, ownBytes(input, start, input.at));
 }
 
 /** Skips an unknown field, after its tag. */

@@ -18,6 +18,8 @@ export interface WireInput {
   /** The initial value of `depthLeft`. */
   recursionLimit: number;
   readUnknownFields: boolean;
+  /** Whether the message has parts of `bytes` that are not copied. */
+  isShared: boolean;
 }
 
 /** Reads one value. */
@@ -143,20 +145,22 @@ function varintOf<T>(make: (low: number) => T): ReadValue {
 }
 
 function bytesOf(input: WireInput): Uint8Array {
-  const { bytes } = input;
   const end = endOf(input);
   const { at } = input;
   input.at = end;
-  return ownBytes(bytes, at, end);
+  return ownBytes(input, at, end);
 }
 
 /**
  * Returns a part of the bytes, as a plain Uint8Array. Copies a small part, so that it does not keep the others in
  * memory.
  */
-export function ownBytes(bytes: Uint8Array, start: number, end: number): Uint8Array {
+export function ownBytes(input: WireInput, start: number, end: number): Uint8Array {
+  const { bytes } = input;
   const view = new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start);
-  return view.length * 4 < view.buffer.byteLength ? view.slice() : view;
+  if (view.length * 4 < view.buffer.byteLength) return view.slice();
+  input.isShared = true;
+  return view;
 }
 
 /** Decodes UTF-8, or throws if it is not valid. */

@@ -28,6 +28,11 @@ export interface Runtime {
   allocateAlone(bytes: number): Uint8Array<ArrayBuffer>;
   /** Returns the text of ASCII bytes, from `start` up to `end`. */
   asciiText(bytes: Uint8Array, start: number, end: number): string;
+  /**
+   * Set by tests: overwrites memory that a pool gets back. The pool then drops it, so that code which still reads it finds
+   * no message there. Default: the memory is used again.
+   */
+  readonly poison?: (memory: Uint8Array) => void;
 }
 
 const ascii = new TextDecoder();

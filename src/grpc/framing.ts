@@ -4,15 +4,18 @@
  */
 import { Code } from "@connectrpc/connect";
 import type { Received } from "../call-stream.ts";
+import { messageBuffers } from "../codec/message-buffers.ts";
 import { peerFailure, tooLarge } from "../failure.ts";
 import { PREFIX_BYTES, readLength } from "../flow/length-prefix.ts";
-import { runtime } from "../flow/runtime.ts";
 
 /** The message is compressed with the call's grpc-encoding. */
 export const COMPRESSED = 0x01;
 
-/** Initial buffer of a partly received message. It grows with the bytes that arrive, not with the announced length. */
-const FIRST_ALLOCATION_BYTES = 16 * 1024;
+/**
+ * The first buffer of a message that arrives in parts, unless an unused one of its size exists. It grows with the bytes that
+ * arrive, not with the announced length.
+ */
+const FIRST_BYTES = 16 * 1024;
 
 /** The buffer grows by this factor: few copies for a large message, and at most 8 times the bytes that arrived. */
 const GROWTH = 8;
@@ -120,7 +123,7 @@ export class FrameReader {
     this.#prefixBytes = 0;
     this.#bodyLength = size;
     this.#bodyBytes = 0;
-    this.#body = runtime.allocateAlone(Math.min(size, FIRST_ALLOCATION_BYTES));
+    this.#body = messageBuffers.reuse(size) ?? messageBuffers.take(Math.min(size, FIRST_BYTES));
   }
 
   #append(bytes: Uint8Array, from: number, end: number): number {
@@ -128,17 +131,18 @@ export class FrameReader {
     let body = this.#body as Uint8Array;
     const needed = this.#bodyBytes + take;
     if (needed > body.length) {
-      const larger = runtime.allocate(
-        Math.min(this.#bodyLength, Math.max(needed, body.length * GROWTH)),
-      );
+      const size = Math.min(this.#bodyLength, Math.max(needed, body.length * GROWTH));
+      const larger = messageBuffers.take(size);
       larger.set(body.subarray(0, this.#bodyBytes));
+      messageBuffers.giveBack(body);
       this.#body = body = larger;
     }
     body.set(bytes.subarray(from, from + take), this.#bodyBytes);
     this.#bodyBytes = needed;
     if (needed === this.#bodyLength) {
       this.#body = undefined;
-      this.#receiver.onFrame({ flags: this.#flags, bytes: body, start: 0, end: needed });
+      const flags = this.#flags;
+      this.#receiver.onFrame({ flags, bytes: body, start: 0, end: needed, isReusable: true });
     }
     return from + take;
   }

@@ -6,6 +6,7 @@ import { NotThatMessage } from "../codec/complete.ts";
 import { decode, type MessageBytes } from "../codec/decode.ts";
 import { encode } from "../codec/encode.ts";
 import { compressOnce, type SharedBytes, sharedBytesOf, trim } from "../codec/encoded-once.ts";
+import { messageBuffers } from "../codec/message-buffers.ts";
 import { failure, peerFailure, tooLarge } from "../failure.ts";
 import type { Work } from "../flow/semaphore.ts";
 import { COMPRESSED } from "./framing.ts";
@@ -120,10 +121,14 @@ export class MessageReader<Desc extends DescMessage> {
     const payload = bytes.subarray(start, end);
     const { compression, readMaxBytes } = this.#options;
     const plain = compression.inflateSmall(payload, readMaxBytes);
-    if (plain !== undefined) return this.#decode(whole(plain));
+    if (plain !== undefined) {
+      giveBack(frame);
+      return this.#decode(whole(plain));
+    }
     this.#inflating = compression.inflate(payload, readMaxBytes, (bytes) => {
       // The Work would keep the message in memory until the next one.
       this.#inflating = undefined;
+      giveBack(frame);
       return this.#decode(whole(bytes));
     });
     return this.#inflating.done;
@@ -155,6 +160,11 @@ export class MessageReader<Desc extends DescMessage> {
       );
     }
   }
+}
+
+/** Gives back the memory of a message that was decompressed. */
+function giveBack({ bytes, isReusable }: Received): void {
+  if (isReusable) messageBuffers.giveBack(bytes);
 }
 
 function whole(bytes: Uint8Array): MessageBytes {

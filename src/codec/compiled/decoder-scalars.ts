@@ -74,7 +74,7 @@ export function readingOf(source: Source, scalar: ScalarType, rules: ValueRules)
       return { wireType, slow: any, inline: { is: "delimited", make } };
     }
     case ScalarType.BYTES: {
-      const make = `${source.constant(copyBytes)}(bytes, at, n)`;
+      const make = `${source.constant(copyBytes)}(input, at, n)`;
       return { wireType, slow, inline: { is: "delimited", make } };
     }
     case ScalarType.BOOL:

@@ -239,7 +239,7 @@ function addMap(source: Source, field: MapField, childOf: DecoderOf): void {
     "input.depthLeft++;",
     "if (isUnknown) {",
     "if (input.readUnknownFields)",
-    `${source.constant(keepUnknown)}(message, ${integer(tag)}, ${source.constant(ownBytes)}(bytes, start, at));`,
+    `${source.constant(keepUnknown)}(message, ${integer(tag)}, ${source.constant(ownBytes)}(input, start, at));`,
     "break;",
     "}",
     `key = key === undefined ? ${literal(String(zeroOf(mapKey)))} : String(key);`,

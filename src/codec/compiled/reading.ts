@@ -7,6 +7,7 @@ import {
   readVarint,
   type Utf8,
   varintHigh,
+  type WireInput,
 } from "../wire-input.ts";
 import { Source } from "./source.ts";
 
@@ -48,10 +49,11 @@ export function textReader(
 }
 
 /** Returns a part of the bytes, as ownBytes(). */
-export function copyBytes(bytes: Uint8Array, at: number, end: number): Uint8Array {
+export function copyBytes(input: WireInput, at: number, end: number): Uint8Array {
+  const { bytes } = input;
   const length = end - at;
   // V8 keeps such a small array in its heap; slice() and set() take longer than a loop.
-  if (length > 64 || length * 4 >= bytes.buffer.byteLength) return ownBytes(bytes, at, end);
+  if (length > 64 || length * 4 >= bytes.buffer.byteLength) return ownBytes(input, at, end);
   const copy = new Uint8Array(length);
   for (let i = 0; i < length; i++) copy[i] = bytes[at + i] as number;
   return copy;
