@@ -14,8 +14,10 @@ const SMALL_COUNT = 128;
  * Makes a pool of output buffers, to be shared by the connections of a process. The few connections that write at the same
  * time on most servers get large buffers, which are used again and again. If many connections write in one turn of the event
  * loop, as after a message to a crowd, the others get buffers of the size that they need.
+ *
+ * @param poison called with each buffer that is given back, which is then dropped: for tests
  */
-export function createOutputBuffers(): OutputBuffers {
+export function createOutputBuffers(poison?: (memory: Uint8Array) => void): OutputBuffers {
   const large: Uint8Array<ArrayBuffer>[] = [];
   const small: Uint8Array<ArrayBuffer>[] = [];
   let madeLarge = 0;
@@ -28,9 +30,15 @@ export function createOutputBuffers(): OutputBuffers {
       madeLarge++;
       return new Uint8Array(MAX_BYTES);
     },
-    giveBack({ buffer }) {
+    giveBack(bytes) {
+      const { buffer } = bytes;
       if (!(buffer instanceof ArrayBuffer)) return;
       const { byteLength } = buffer;
+      if (poison !== undefined) {
+        poison(bytes);
+        if (byteLength === MAX_BYTES) madeLarge--;
+        return;
+      }
       if (byteLength === MAX_BYTES && large.length < LARGE_COUNT)
         large.push(new Uint8Array(buffer));
       if (byteLength === MIN_BYTES && small.length < SMALL_COUNT)
