@@ -1,7 +1,9 @@
 /** Messages that need something of the codec beside their bytes. */
 import { create, type DescMessage, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { encodeByClosures } from "../src/codec/closure-encoder.ts";
+import { compiledCodecs } from "../src/codec/compiled/compiled-codecs.ts";
+import { runtime, setRuntime } from "../src/flow/runtime.ts";
 import { codecTypes } from "./support/codec-types.ts";
 import { bytesOf, compiledOf } from "./support/codecs.ts";
 import { textType } from "./support/made-types.ts";
@@ -56,20 +58,76 @@ describe.each([
     const text = Buffer.alloc(20 * MIB, "x").toString("latin1");
     encode({ text: "small" });
     const before = await memoryInUse();
-    expect(encode({ text }).length).toBe(20 * MIB + 5);
+    const use = () => {
+      const bytes = encode({ text });
+      compiledCodecs.giveBack(bytes);
+      return bytes.length;
+    };
+    expect(use()).toBe(20 * MIB + 5);
     expect((await memoryInUse()) - before).toBeLessThan(2 * MIB);
     expect(() => encode({ text, child: "no message" })).toThrow();
     expect((await memoryInUse()) - before).toBeLessThan(2 * MIB);
   });
 });
 
-test("a small message keeps at most 16 KiB in memory", () => {
-  for (let at = 0; at < 500; at++) {
-    const { buffer } = encodeCompiled({ text: `message ${at}` });
-    expect(buffer.byteLength).toBeLessThanOrEqual(16 * KIB);
+describe("the memory of a message that is given back", () => {
+  const { giveBack } = compiledCodecs;
+
+  /** Encodes a message and gives it back; returns its memory. */
+  function used(text: string): ArrayBufferLike {
+    const bytes = encodeCompiled({ text });
+    giveBack(bytes);
+    return bytes.buffer;
   }
-  const bytes = encodeCompiled({ text: "x".repeat(17 * KIB) });
-  expect(bytes.buffer.byteLength).toBe(bytes.length);
+
+  test("is used for the next message, also if that is larger and fits", () => {
+    const memory = used("one");
+    expect(used("two")).toBe(memory);
+    expect(used("x".repeat(5000))).toBe(memory);
+    const larger = used("x".repeat(100 * KIB));
+    expect(larger).not.toBe(memory);
+    expect(used("three")).toBe(larger);
+  });
+
+  test("is used for no other message before, nor if it is given back twice", () => {
+    const [one, two, three] = ["one", "two", "three"].map((text) => encodeCompiled({ text }));
+    for (const bytes of [one, two, three, three, one]) giveBack(bytes as Uint8Array);
+    const next = [encodeCompiled({ text: "next" }), encodeCompiled({ text: "last" })];
+    expect(new Set([one, two, ...next].map((bytes) => bytes?.buffer)).size).toBe(4);
+    expect(next.map((bytes) => textOf(bytes.subarray(2)))).toEqual(["next", "last"]);
+    expect([one, two].map((bytes) => textOf((bytes as Uint8Array).subarray(2)))).toEqual([
+      "one",
+      "two",
+    ]);
+  });
+
+  test("is used for no message that a getter encodes meanwhile", () => {
+    const message = (text: string) => ({
+      get text() {
+        used("within");
+        return text;
+      },
+    });
+    const bytes = encodeCompiled(message("around"));
+    used("after");
+    expect(textOf(bytes.subarray(2))).toBe("around");
+  });
+
+  test("is used after a message that could not be encoded", () => {
+    const memory = used("one");
+    expect(() => encodeCompiled({ text: "two", child: "no message" })).toThrow();
+    expect(used("three")).toBe(memory);
+  });
+
+  test("is overwritten, and used for no other message, in a program that poisons", () => {
+    const before = runtime;
+    onTestFinished(() => setRuntime(before));
+    setRuntime({ ...runtime, poison: (memory) => void memory.fill(0xdd) });
+    const bytes = encodeCompiled({ text: "one" });
+    giveBack(bytes);
+    expect(new Set(bytes)).toEqual(new Set([0xdd]));
+    expect(used("two")).not.toBe(bytes.buffer);
+  });
 });
 
 test("a large message does not change those after it", () => {

@@ -24,8 +24,8 @@ interface Sent {
 function writerOf(desc: DescMessage, compressFromBytes?: number, writeMaxBytes = 1 << 20) {
   const sent: Sent[] = [];
   const sink = {
-    write(flags: number, payload: Uint8Array) {
-      sent.push({ flags, payload });
+    write(flags: number, payload: Uint8Array, isShared = false) {
+      sent.push({ flags, payload: isShared ? payload : new Uint8Array(payload) });
       return undefined;
     },
   };

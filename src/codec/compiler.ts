@@ -24,20 +24,38 @@ export const NO_GROUP = -1;
 export interface CodecCompiler {
   encoderOf(desc: DescMessage): CompiledEncode | undefined;
   decoderOf(desc: DescMessage): CompiledDecoder | undefined;
+  /** Takes back the memory of a message that a CompiledEncode has returned; nothing may refer to it any more. */
+  giveBack(message: Uint8Array): void;
 }
 
 let compiler: CodecCompiler | undefined;
-
-/** Makes this program compile its codecs. Without one, as in a browser's bundle, the closures encode and decode everything. */
-export function setCodecCompiler(ofThisProgram: CodecCompiler | undefined): void {
-  compiler = ofThisProgram;
-}
 
 /**
  * A type is compiled when it is used for this time in one direction. Compiling takes about as long as the closures take
  * for some hundred small messages (docs/decisions.md), so a type that is used a few times is not worth it.
  */
 const COMPILE_AT = 200;
+
+let compileAt = COMPILE_AT;
+
+/**
+ * Makes this program compile its codecs. Without one, as in a browser's bundle, the closures encode and decode
+ * everything.
+ *
+ * @param atUse the use of a type at which it is compiled: 1 in tests of what compiled codecs do
+ */
+export function setCodecCompiler(
+  ofThisProgram: CodecCompiler | undefined,
+  atUse = COMPILE_AT,
+): void {
+  compiler = ofThisProgram;
+  compileAt = atUse;
+}
+
+/** Takes back the memory of a message that encode() has returned; nothing may refer to it any more. */
+export function giveBackEncoded(message: Uint8Array): void {
+  compiler?.giveBack(message);
+}
 
 /** Counts the uses of a type in one direction, and compiles it once. */
 export class CompiledLater<Compiled> {
@@ -51,7 +69,7 @@ export class CompiledLater<Compiled> {
 
   /** Counts a use of the closures. */
   countUse(): void {
-    if (++this.#uses === COMPILE_AT && compiler !== undefined) {
+    if (++this.#uses === compileAt && compiler !== undefined) {
       this.compiled = this.#compile(compiler);
     }
   }

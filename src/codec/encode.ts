@@ -6,8 +6,10 @@ import type { Fields } from "./decoder.ts";
 const encoders = new WeakMap<DescMessage, CompiledLater<CompiledEncode>>();
 
 /**
- * Encodes a message, or the fields of one. The bytes may be a part of a larger buffer. Throws what toBinary() throws,
- * and a NotThatMessage if it is not of this type.
+ * Encodes a message, or the fields of one. Throws what toBinary() throws, and a NotThatMessage if it is not of this type.
+ *
+ * The bytes may be a part of a larger buffer, which is used again after giveBackEncoded(). To be fast, the caller calls that
+ * at the end of the turn of the event loop at the latest, and copies before what it keeps.
  */
 export function encode<Desc extends DescMessage>(
   desc: Desc,

@@ -68,6 +68,6 @@ export function compressOnce(
  * Copies the bytes if their buffer is larger, as zlib's is: every session that keeps the message would hold all of the
  * buffer.
  */
-export function trim(bytes: Uint8Array): Uint8Array {
+function trim(bytes: Uint8Array): Uint8Array {
   return bytes.length === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
 }

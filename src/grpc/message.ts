@@ -2,10 +2,11 @@
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import type { CallStream, Received } from "../call-stream.ts";
+import { giveBackEncoded } from "../codec/compiler.ts";
 import { NotThatMessage } from "../codec/complete.ts";
 import { decode, type MessageBytes } from "../codec/decode.ts";
 import { encode } from "../codec/encode.ts";
-import { compressOnce, type SharedBytes, sharedBytesOf, trim } from "../codec/encoded-once.ts";
+import { compressOnce, type SharedBytes, sharedBytesOf } from "../codec/encoded-once.ts";
 import { messageBuffers } from "../codec/message-buffers.ts";
 import { failure, peerFailure, tooLarge } from "../failure.ts";
 import type { Work } from "../flow/semaphore.ts";
@@ -52,11 +53,19 @@ export class MessageWriter<Desc extends DescMessage> {
   /** Returns as CallStream.write() does. */
   write(message: MessageInitShape<Desc>): Promise<void> | undefined {
     const shared = this.#sharedBytesOf(message);
-    let payload = shared?.payload;
-    if (payload === undefined) {
-      payload = this.#encode(message);
-      if (shared !== undefined) shared.payload = payload = trim(payload);
+    if (shared?.payload !== undefined) return this.#writePayload(shared.payload, shared);
+    const encoded = this.#encode(message);
+    try {
+      if (shared === undefined) return this.#writePayload(encoded);
+      shared.payload = new Uint8Array(encoded);
+      return this.#writePayload(shared.payload, shared);
+    } finally {
+      giveBackEncoded(encoded);
     }
+  }
+
+  /** @param shared if other calls send the same bytes */
+  #writePayload(payload: Uint8Array, shared?: SharedBytes): Promise<void> | undefined {
     const { writeMaxBytes, compression } = this.#options;
     if (payload.length > writeMaxBytes) {
       throw tooLarge(payload.length, "writeMaxBytes", writeMaxBytes);

@@ -126,22 +126,38 @@ function writerFor(desc: DescMessage): LazyWriter {
   return writer;
 }
 
-/** One output is enough, unless a getter of a message encodes another one meanwhile. */
+/** One output is enough, unless a message is encoded while another one is being encoded or is in use. */
 let unusedOutput: Output | undefined;
+
+/** The message that was encoded last, and its output, until it is given back. */
+let usedMessage: Uint8Array | undefined;
+let usedOutput: Output | undefined;
 
 function encodeBy(writer: MessageWriter, isStrict: boolean): CompiledEncode {
   return (message, options) => {
     const output = unusedOutput ?? new Output();
+    // Also while it is being encoded: a getter of the message may encode another one.
     unusedOutput = undefined;
     try {
       output.begin(isStrict, options);
       writer.write(output, message);
-      return output.finish();
-    } finally {
-      output.end();
+    } catch (error) {
+      output.release();
       unusedOutput = output;
+      throw error;
     }
+    usedOutput = output;
+    usedMessage = output.finish();
+    return usedMessage;
   };
+}
+
+/** Does nothing if the message is not the one that was encoded last: its memory is then not used again. */
+function giveBack(message: Uint8Array): void {
+  if (message !== usedMessage) return;
+  unusedOutput = usedOutput as Output;
+  usedMessage = usedOutput = undefined;
+  unusedOutput.release();
 }
 
 export const compiledCodecs: CodecCompiler = {
@@ -156,4 +172,5 @@ export const compiledCodecs: CodecCompiler = {
     const decoder = decoderFor(desc);
     return decoder.compile() ? decoder : undefined;
   },
+  giveBack,
 };

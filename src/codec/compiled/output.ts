@@ -3,86 +3,52 @@ import type { BinaryWriteOptions } from "@bufbuild/protobuf";
 import { runtime } from "../../flow/runtime.ts";
 import { KEEP_BYTES } from "../closure-encoder.ts";
 
-/**
- * Small messages are parts of a buffer of this size: a buffer for each would take longer than encoding it. In a smaller one
- * messages of 1 KiB take longer; a larger one may be kept in memory by one message.
- */
-const CHUNK_BYTES = 16 * 1024;
-
-/** A message begins in a new chunk if the chunk has less than this. */
-const BEGIN_BYTES = 1024;
-
-/**
- * Allocates memory, as a plain Uint8Array: that of the library is one, too. It is no part of a larger buffer: a message that
- * is kept keeps all of it in memory.
- */
-function allocate(size: number): Uint8Array {
-  return new Uint8Array(runtime.allocateAlone(size).buffer);
-}
+/** The size of the buffer at first. */
+const FIRST_BYTES = 16 * 1024;
 
 /** The error of a value that the library must encode, or refuse. No caller of encode() gets it. */
 export const FOR_LIBRARY = new Error("for toBinary()");
 
-/**
- * The memory of the message that is being encoded. Its bytes begin at `start` in the chunk. If it does not fit into that, it
- * continues at the same index in a larger buffer, and is copied from there when it is complete.
- */
+const NOTHING = new Uint8Array();
+
+/** The memory of one message at a time: that which is being encoded, or was encoded and is in use. */
 export class Output {
-  bytes: Uint8Array = new Uint8Array();
-  view = new DataView(this.bytes.buffer);
+  bytes: Uint8Array = NOTHING;
+  view: DataView = new DataView(NOTHING.buffer);
   /** Where the next byte is written. */
   at = 0;
   /** Whether properties must be as toBinary() requires them, because the closures leave this type to it. */
   isStrict = false;
   options: Partial<BinaryWriteOptions> | undefined;
-  #chunk: Uint8Array = this.bytes;
-  #large: Uint8Array | undefined;
-  #start = 0;
 
   begin(isStrict: boolean, options: Partial<BinaryWriteOptions> | undefined): void {
     this.isStrict = isStrict;
     this.options = options;
-    if (this.#chunk.length - this.#start < BEGIN_BYTES) {
-      this.#chunk = allocate(CHUNK_BYTES);
-      this.#start = 0;
-      this.#use(this.#chunk);
-    }
-    this.at = this.#start;
+    this.at = 0;
+    if (this.bytes === NOTHING) this.grow(FIRST_BYTES);
   }
 
-  /** Returns the message. */
+  /** Returns the message. It is valid until release(). */
   finish(): Uint8Array {
-    const { bytes, at } = this;
-    const start = this.#start;
-    if (bytes === this.#chunk) {
-      this.#start = at;
-      return bytes.subarray(start, at);
-    }
-    const message = allocate(at - start);
-    message.set(bytes.subarray(start, at));
-    return message;
+    return this.bytes.subarray(0, this.at);
   }
 
-  /** To be called after each message, also if it could not be encoded. */
-  end(): void {
+  /** The message is not in use any more. Keeps the memory for the next one, unless it is much. */
+  release(): void {
     this.options = undefined;
-    if (this.bytes === this.#chunk) return;
-    if (this.bytes.length > KEEP_BYTES) this.#large = undefined;
-    this.#use(this.#chunk);
+    runtime.poison?.(this.bytes);
+    if (this.bytes.length > KEEP_BYTES || runtime.poison !== undefined) this.#use(NOTHING);
   }
 
   /** Makes the buffer large enough for `more` bytes. */
   grow(more: number): void {
     const needed = this.at + more;
-    let large = this.#large;
-    if (large === undefined || large.length < needed) {
-      let size = CHUNK_BYTES * 2;
-      while (size < needed) size *= 2;
-      large = allocate(size);
-      this.#large = large;
-    }
-    large.set(this.bytes.subarray(this.#start, this.at), this.#start);
-    this.#use(large);
+    let size = FIRST_BYTES;
+    while (size < needed) size *= 2;
+    // A plain Uint8Array: that of the library is one, too.
+    const larger = new Uint8Array(runtime.allocateAlone(size).buffer);
+    larger.set(this.bytes.subarray(0, this.at));
+    this.#use(larger);
   }
 
   #use(bytes: Uint8Array): void {
