@@ -91,8 +91,11 @@ function grid(peers: readonly Peer[], results: Results, { heading, columns }: Gr
   const height = TOP + rows * rowHeight + 44;
   const notes = [
     `Each row has its own scale. A bar with a gap is cut: ${CUT}'s is longer than there is space for.`,
-    "Dashed line, at servers: a socket that echoes, or sends, the same bytes, without gRPC.",
   ];
+  if (columns.some(({ charts }) => charts.some(({ role }) => role === "server")))
+    notes.push(
+      "Dashed line, at servers: a socket that echoes, or sends, the same bytes, without gRPC.",
+    );
   notes.forEach((note, n) => {
     body.push(text("note", { x: LEFT, y: height - 30 + n * 16 }, note));
   });
