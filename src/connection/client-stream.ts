@@ -56,7 +56,7 @@ export class GrpcClientStream extends MessageStream implements ClientAttachment,
     this.#fieldCount = head.hasMetadata ? countFields(head.fields) : 0;
     this.#connection = connection;
     try {
-      this.native = http2.open(toFields(head.fields), this);
+      this.attach(http2.open(toFields(head.fields), this));
     } catch (error) {
       this.closed();
       throw error;

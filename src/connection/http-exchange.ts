@@ -6,7 +6,8 @@ import { EARNED_BY_CALL } from "../http2/abuse.ts";
 import { ENHANCE_YOUR_CALM, INTERNAL_ERROR } from "../http2/frames.ts";
 import type { Http2Stream, StreamEnd, StreamListener } from "../http2/types.ts";
 import { MessageMeter } from "./message-meter.ts";
-import { type BudgetedStream, FIRST_WINDOW_BYTES } from "./receive-budget.ts";
+import type { BudgetedStream } from "./receive-budget.ts";
+import { FIRST_WINDOW_BYTES } from "./receive-window.ts";
 import type { ServedConnection } from "./served-connection.ts";
 import { stopReadingSoon } from "./stop-reading.ts";
 

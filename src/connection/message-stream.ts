@@ -8,12 +8,8 @@ import { EARNED_BY_CALL, EARNED_BY_MESSAGE } from "../http2/abuse.ts";
 import { ENHANCE_YOUR_CALM } from "../http2/frames.ts";
 import type { Http2Stream } from "../http2/types.ts";
 import type { FramedSource } from "../session/spool.ts";
-import {
-  type BudgetedStream,
-  type ConnectionMemory,
-  FIRST_WINDOW_BYTES,
-  LARGEST_WINDOW_BYTES,
-} from "./receive-budget.ts";
+import type { BudgetedStream, ConnectionMemory } from "./receive-budget.ts";
+import { ReceiveWindow } from "./receive-window.ts";
 
 /**
  * The approximate cost of a message that waits for the application, beside its bytes and its prefix: objects, and what is not
@@ -23,21 +19,6 @@ const ENTRY_BYTES = 192;
 
 /** The connection earns for this many messages of a stream at once. */
 const EARNED_TOGETHER = 16;
-
-/**
- * A window grows if the application took a whole one within this time. A stream that is slower is not held back by its
- * window, unless the way to the peer and back takes longer.
- */
-const GROWTH_MS = 250;
-
-/**
- * The window of a client's stream that sends more than DUPLEX_BYTES: twice what HAProxy holds of a stream, which is 64 KiB
- * and three buffers of 16 KiB. HAProxy 2.6 reads the frames of a connection in order: it comes to a WINDOW_UPDATE only
- * after the requests before it; these may wait for the server, which may wait until HAProxy has sent its responses on. While
- * the client reads, half of this window is free, so that they can be sent. DUPLEX_BYTES are less than one buffer.
- */
-const DUPLEX_WINDOW_BYTES = 256 * 1024;
-const DUPLEX_BYTES = 8 * 1024;
 
 /** The streams whose sources have small messages of this turn: one callback serves all of them. */
 let pulling: MessageStream[] = [];
@@ -52,7 +33,7 @@ function pullAll(): void {
 export interface MessageStreamInit extends FrameRules {
   /** The memory that the streams of the connection hold. */
   readonly memory: ConnectionMemory;
-  /** If true, the window becomes DUPLEX_WINDOW_BYTES before more than DUPLEX_BYTES are sent. */
+  /** Whether this is the client's end. Default: false. */
   readonly isClient?: boolean;
 }
 
@@ -68,7 +49,7 @@ export interface MessageStreamInit extends FrameRules {
  * session is always read, because the window of the session limits the peer.
  */
 export abstract class MessageStream implements CallStream, BudgetedStream {
-  /** Set by the subclass, before anything is written or received. */
+  /** Set by attach(). */
   protected native!: Http2Stream;
   protected readonly reader: FrameReader;
   /** The call, or the session. */
@@ -76,6 +57,7 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
   /** If true, received data is dropped. */
   protected isDiscarding = false;
   readonly #memory: ConnectionMemory;
+  readonly #window: ReceiveWindow;
   readonly #isPaced: boolean;
   #source: FramedSource | undefined;
   #isPullScheduled = false;
@@ -90,15 +72,7 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
   #countedBytes = 0;
   countedWaitingBytes = 0;
   #isIncomplete = false;
-  /** Whether the window is larger than `#windowBytes`, for the rest of an incomplete message. */
-  #isAhead = false;
   #isClosed = false;
-  #windowBytes = FIRST_WINDOW_BYTES;
-  /** The bytes to be sent until the window becomes DUPLEX_WINDOW_BYTES. At 0 or less it has, or never does. */
-  #bytesToDuplex: number;
-  /** The bytes that the application took since `#windowTakenAt`, when it had taken a whole window. */
-  #takenBytes = 0;
-  #windowTakenAt = Number.NEGATIVE_INFINITY;
   /** The messages for which the connection has not earned yet. */
   #unearned = 0;
   /** Changes whenever the application takes a message, and when all that waited was sent. */
@@ -107,9 +81,15 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
   constructor(init: MessageStreamInit) {
     this.reader = new FrameReader(init, this);
     this.#isPaced = init.controlFrames === undefined;
-    this.#bytesToDuplex = init.isClient ? DUPLEX_BYTES : 0;
     this.#memory = init.memory;
+    this.#window = new ReceiveWindow(init.memory, init.isClient);
     this.#memory.add(this);
+  }
+
+  /** Sets the HTTP/2 stream: to be called by the subclass, before anything is written or received. */
+  protected attach(native: Http2Stream): void {
+    this.native = native;
+    this.#window.attach(native);
   }
 
   // Messages that this side sends.
@@ -119,7 +99,7 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
     // They were given before this message.
     if (this.#source !== undefined) this.#writePieces(this.#source, true);
     this.#onMessageDone();
-    if (this.#bytesToDuplex > 0) this.#onSend(payload.length);
+    this.#window.onSend(payload.length);
     return this.#afterWrite(this.native.writeMessage(flags, payload, isShared));
   }
 
@@ -157,22 +137,13 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
     let hasCapacity = true;
     for (let piece = source.next(); piece !== undefined; piece = source.next()) {
       this.#onMessageDone();
-      if (this.#bytesToDuplex > 0) this.#onSend(piece.length);
+      this.#window.onSend(piece.length);
       hasCapacity = this.native.write(piece);
       if (hasCapacity || isAll) continue;
       this.#source = source;
       break;
     }
     return hasCapacity;
-  }
-
-  /** To be called before bytes are sent, while #bytesToDuplex is above 0. */
-  #onSend(bytes: number): void {
-    this.#bytesToDuplex -= bytes;
-    if (this.#bytesToDuplex > 0 || !this.#memory.mayGrow) return;
-    if (this.#windowBytes >= DUPLEX_WINDOW_BYTES) return;
-    this.#windowBytes = DUPLEX_WINDOW_BYTES;
-    this.native.setWindow(this.#windowBytes);
   }
 
   #afterWrite(hasCapacity: boolean): Promise<void> | undefined {
@@ -263,19 +234,7 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
 
   #onTaken(bytes: number): void {
     this.progress++;
-    this.#takenBytes += bytes;
-    if (this.#takenBytes >= this.#windowBytes) this.#onWindowTaken();
-  }
-
-  /** Doubles the window if it may be what limits the peer. */
-  #onWindowTaken(): void {
-    const now = this.#memory.now();
-    const isFast = now - this.#windowTakenAt <= GROWTH_MS;
-    this.#takenBytes = 0;
-    this.#windowTakenAt = now;
-    if (!isFast || this.#windowBytes >= LARGEST_WINDOW_BYTES || !this.#memory.mayGrow) return;
-    this.#windowBytes = Math.min(this.#windowBytes * 2, LARGEST_WINDOW_BYTES);
-    this.native.setWindow(this.#windowBytes);
+    this.#window.onTaken(bytes);
   }
 
   settle(): void {
@@ -287,7 +246,8 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
       this.#isIncomplete = true;
       this.#memory.onIncomplete(this);
     }
-    if (isIncomplete || this.#isAhead) this.#lookAhead();
+    const isAwaited = isIncomplete && this.#untaken === 0;
+    this.#window.awaitRest(isAwaited ? this.reader.missingBytes : 0);
     let keptBytes = 0;
     if (this.#isPaced && !this.isDiscarding) {
       const keepsPartial = isIncomplete && !this.#memory.mayComplete(this);
@@ -295,20 +255,6 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
     }
     const bytes = this.native.unreturnedBytes - keptBytes;
     if (bytes > 0) this.native.returnCredit(bytes);
-  }
-
-  /**
-   * Lets the peer send the whole rest of an incomplete message at once if the application waits for it, as grpc-go does. A
-   * proxy that reads no further than a stream whose other side takes no more (HAProxy 2.6) may otherwise wait for ever for
-   * the next WINDOW_UPDATE.
-   */
-  #lookAhead(): void {
-    const restBytes = Math.min(this.reader.missingBytes, LARGEST_WINDOW_BYTES);
-    const isRead = this.#untaken === 0;
-    const isAhead = isRead && restBytes > this.#windowBytes && this.#memory.mayGrow;
-    if (!isAhead && !this.#isAhead) return;
-    this.#isAhead = isAhead;
-    this.native.setWindow(isAhead ? restBytes : this.#windowBytes);
   }
 
   #completed(): void {
@@ -338,7 +284,7 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
   }
 
   get hasCredit(): boolean {
-    return this.native.unreturnedBytes < this.#windowBytes;
+    return this.#window.hasCredit;
   }
 
   recount(): void {
@@ -354,9 +300,7 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
   }
 
   shrinkWindow(): void {
-    if (this.#windowBytes === FIRST_WINDOW_BYTES) return;
-    this.#windowBytes = FIRST_WINDOW_BYTES;
-    this.native.setWindow(FIRST_WINDOW_BYTES);
+    this.#window.shrink();
   }
 
   endOverBudget(error: ConnectError): void {

@@ -2,15 +2,6 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import { peerFailure } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
 
-/** The window that each stream begins with: that of HTTP/2 (RFC 9113, 6.5.2). */
-export const FIRST_WINDOW_BYTES = 65_535;
-
-/**
- * A window grows up to this: 100 ms at 10 MB/s. Eight streams that nobody reads then fill the budget of a connection,
- * and all windows become small again.
- */
-export const LARGEST_WINDOW_BYTES = 1024 * 1024;
-
 /** Above a budget, a stream that makes no progress for this time is ended. */
 const STALLED_MS = 10_000;
 
@@ -93,7 +84,7 @@ export interface ReceiveBudgetInit {
  * A limit of the bytes that streams hold because an application does not take them, or a peer does not: of the streams
  * of one connection, or of several connections.
  *
- * Below the budget each stream's window grows as it needs. Above it no window is larger than FIRST_WINDOW_BYTES, and
+ * Below the budget each stream's window grows as it needs. Above it no window is larger than at first, and
  * only the oldest incomplete message is given credit beyond that, until it is whole: so a message larger than the
  * budget passes, and no two messages wait for each other. A stream that makes no progress for STALLED_MS is then ended,
  * the largest first, until the rest is below the budget. No new stream is admitted, and the largest streams are ended

@@ -45,7 +45,7 @@ export class GrpcServerStream extends MessageStream implements ServerAttachment,
     init: GrpcServerStreamInit & { readonly listener: ServerStreamListener },
   ) {
     super({ ...init, memory: connection.memory });
-    this.native = stream;
+    this.attach(stream);
     this.#connection = connection;
     this.listener = init.listener;
     this.#lingerMs = init.lingerMs ?? 0;

@@ -51,7 +51,7 @@ export class ManualClock implements Clock {
  * The side of an HTTP/2 stream that a MessageStream sees. Its peer learns of each extension of the window immediately, and
  * the window becomes smaller only as bytes arrive.
  */
-class FakeHttp2Stream {
+export class FakeHttp2Stream {
   unreturnedBytes = 0;
   /** The bytes that the peer may send. */
   capacity = 65_535;
@@ -115,7 +115,7 @@ export class BudgetTestStream extends MessageStream {
 
   constructor(memory: ConnectionMemory, readMaxBytes: number, controlFrames?: ControlFrames) {
     super({ memory, readMaxBytes, controlFrames });
-    this.native = this.http2 as unknown as Http2Stream;
+    this.attach(this.http2 as unknown as Http2Stream);
   }
 
   /** The application takes a message. */
