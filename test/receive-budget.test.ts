@@ -25,54 +25,6 @@ test("the budgets of a connection and of a server grow with readMaxBytes", () =>
   expect([totalBudgetBytes(4 * MB), totalBudgetBytes(100 * MB)]).toEqual([128 * MB, 200 * MB]);
 });
 
-describe("the window of a stream", () => {
-  const message = framed(10 * KB);
-
-  /** The peer sends a MiB, of which each message is taken at once. */
-  function stream(stream: BudgetTestStream, windowMs: number, pass: (ms: number) => void): void {
-    stream.readsAtOnce = true;
-    for (let sent = 0; sent < MB; sent += message.length) {
-      stream.send(message);
-      pass((windowMs * message.length) / 65_535);
-    }
-  }
-
-  test("doubles up to 1 MiB while the application takes a whole one within 250 ms", () => {
-    const { clock, connect } = budgetWorld(8 * MB);
-    const fast = connect().open();
-    for (let round = 0; round < 20; round++) stream(fast, 10, (ms) => clock.pass(ms));
-    expect(fast.http2.windowBytes).toBe(MB);
-  });
-
-  test("stays at 65 535 bytes if the application or the peer is slower", () => {
-    const { clock, connect } = budgetWorld(8 * MB);
-    const slow = connect().open();
-    for (let round = 0; round < 20; round++) stream(slow, 300, (ms) => clock.pass(ms));
-    expect(slow.http2.windowBytes).toBe(65_535);
-  });
-
-  test("of a session grows too, by what was received", () => {
-    const { clock, connect } = budgetWorld(8 * MB);
-    const session = connect().open(CONTROL_FRAMES);
-    for (let round = 0; round < 20; round++) stream(session, 10, (ms) => clock.pass(ms));
-    expect(session.http2.windowBytes).toBe(MB);
-  });
-
-  test("is 65 535 bytes again, and does not grow, while the connection is above its budget", () => {
-    const { clock, connect } = budgetWorld(100 * KB);
-    const { open, budget } = connect();
-    const fast = open();
-    for (let round = 0; round < 20; round++) stream(fast, 10, (ms) => clock.pass(ms));
-    expect(fast.http2.windowBytes).toBe(MB);
-    fill(open());
-    fill(open());
-    expect(budget.usedBytes).toBeGreaterThan(100 * KB);
-    expect(fast.http2.windowBytes).toBe(65_535);
-    stream(fast, 10, (ms) => clock.pass(ms));
-    expect(fast.http2.windowBytes).toBe(65_535);
-  });
-});
-
 describe("the credit of a stream", () => {
   test("comes back as the application takes messages", () => {
     const stream = fill(

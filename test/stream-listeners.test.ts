@@ -10,7 +10,8 @@ import type {
 } from "../src/call-stream.ts";
 import { ClientConnection } from "../src/connection/client-connection.ts";
 import type { GrpcClientStream } from "../src/connection/client-stream.ts";
-import { ConnectionMemory, ReceiveBudget } from "../src/connection/receive-budget.ts";
+import { ConnectionMemory } from "../src/connection/connection-memory.ts";
+import { ReceiveBudget } from "../src/connection/receive-budget.ts";
 import type { ServedConnection } from "../src/connection/served-connection.ts";
 import { GrpcServerStream } from "../src/connection/server-stream.ts";
 import { failure } from "../src/failure.ts";

@@ -15,10 +15,11 @@ import type { Target } from "./address.ts";
 import type { BytePipe } from "./byte-pipe.ts";
 import { GrpcClientStream, type StreamConnection } from "./client-stream.ts";
 import type { Connection, ConnectionOwner, OpenStream } from "./connection.ts";
+import { ConnectionMemory } from "./connection-memory.ts";
 import type { Watch, WatchedConnection } from "./keepalive.ts";
 import { failureReason, goawayReason } from "./loss-reason.ts";
 import { PipeDriver, type PipeOwner } from "./pipe-driver.ts";
-import { ConnectionMemory, type ReceiveBudget } from "./receive-budget.ts";
+import type { ReceiveBudget } from "./receive-budget.ts";
 import { NOT_HTTP2, SERVER_CLOSED } from "./unreachable.ts";
 
 /** What the connections of a transport share. */

@@ -17,9 +17,9 @@ import type { FieldList } from "../http2/hpack/field-list.ts";
 import type { Http2Connection, StreamEnd, StreamListener } from "../http2/types.ts";
 import type { ClientAttachment } from "../session/attachment.ts";
 import type { OpenStream, StreamRepeater } from "./connection.ts";
+import type { ConnectionMemory } from "./connection-memory.ts";
 import { toFields, toHeaderList } from "./fields.ts";
 import { MessageStream } from "./message-stream.ts";
-import type { ConnectionMemory } from "./receive-budget.ts";
 import { resetMeaning } from "./reset-meaning.ts";
 
 /** What a stream needs from its connection. */

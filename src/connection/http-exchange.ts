@@ -5,9 +5,10 @@ import { runtime } from "../flow/runtime.ts";
 import { EARNED_BY_CALL } from "../http2/abuse.ts";
 import { ENHANCE_YOUR_CALM, INTERNAL_ERROR } from "../http2/frames.ts";
 import type { Http2Stream, StreamEnd, StreamListener } from "../http2/types.ts";
+import type { ConnectionMemory } from "./connection-memory.ts";
 import { MessageMeter } from "./message-meter.ts";
 import type { BudgetedStream } from "./receive-budget.ts";
-import { FIRST_WINDOW_BYTES } from "./receive-window.ts";
+import { ReceiveWindow, type WindowOwner } from "./receive-window.ts";
 import type { ServedConnection } from "./served-connection.ts";
 import { stopReadingSoon } from "./stop-reading.ts";
 
@@ -28,10 +29,12 @@ const OF_CONNECTIONS = new Set([
  * iterated, and write() makes the writer wait for a client that does not read.
  */
 export class HttpExchange
-  implements StreamListener, BudgetedStream, InboxSource<Uint8Array, Uint8Array>
+  implements StreamListener, BudgetedStream, WindowOwner, InboxSource<Uint8Array, Uint8Array>
 {
   readonly #stream: Http2Stream;
   readonly #connection: ServedConnection;
+  readonly memory: ConnectionMemory;
+  readonly #window: ReceiveWindow;
   readonly #inbox: Inbox<Uint8Array, Uint8Array>;
   readonly #abort = new AbortController();
   #drained: PromiseWithResolvers<void> | undefined;
@@ -59,7 +62,10 @@ export class HttpExchange
     this.#connection = connection;
     this.#meter = new MessageMeter(hasPrefixes);
     this.#inbox = new Inbox<Uint8Array, Uint8Array>(this, "the body of a request");
-    connection.memory.add(this);
+    this.memory = connection.memory;
+    this.#window = new ReceiveWindow(this);
+    this.#window.attach(stream);
+    this.memory.add(this);
   }
 
   /** The body of the request. If the iteration is left before its end, the rest is dropped. */
@@ -177,7 +183,8 @@ export class HttpExchange
     this.#drained?.reject(reason);
     this.#abort.abort(reason);
     this.#endCount();
-    this.#connection.memory.remove(this);
+    this.#window.close();
+    this.memory.remove(this);
     if (end.by === "ended") this.#stream.connection.earn(EARNED_BY_CALL);
     this.#connection.onStreamClosed();
     this.onEnded?.();
@@ -199,7 +206,7 @@ export class HttpExchange
   }
 
   get hasCredit(): boolean {
-    return this.#stream.unreturnedBytes < FIRST_WINDOW_BYTES;
+    return this.#window.hasCredit;
   }
 
   recount(): void {
@@ -209,15 +216,20 @@ export class HttpExchange
     if (more === 0 && moreWaiting === 0) return;
     this.#countedBytes += more;
     this.countedWaitingBytes = waitingBytes;
-    this.#connection.memory.count(more, moreWaiting);
+    this.memory.count(more, moreWaiting);
   }
 
-  /** The window does not grow. */
-  shrinkWindow(): void {}
+  shrinkWindow(): void {
+    this.#window.shrink();
+  }
+
+  shrinkIdleWindow(): void {
+    this.#window.shrinkIdle();
+  }
 
   settle(): void {
     this.recount();
-    const { memory } = this.#connection;
+    const { memory } = this;
     const isIncomplete = this.partialBytes > 0;
     if (isIncomplete !== this.#isIncomplete) {
       this.#isIncomplete = isIncomplete;
@@ -226,7 +238,7 @@ export class HttpExchange
     }
     const keptBytes = this.#untakenBytes + (memory.mayComplete(this) ? 0 : this.partialBytes);
     const bytes = this.#stream.unreturnedBytes - keptBytes;
-    if (bytes > 0) this.#stream.returnCredit(bytes);
+    if (bytes > 0) this.#window.returnCredit(bytes);
   }
 
   endOverBudget(error: ConnectError): void {

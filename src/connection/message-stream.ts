@@ -8,14 +8,9 @@ import { EARNED_BY_CALL, EARNED_BY_MESSAGE } from "../http2/abuse.ts";
 import { ENHANCE_YOUR_CALM } from "../http2/frames.ts";
 import type { Http2Stream } from "../http2/types.ts";
 import type { FramedSource } from "../session/spool.ts";
-import type { BudgetedStream, ConnectionMemory } from "./receive-budget.ts";
-import { ReceiveWindow } from "./receive-window.ts";
-
-/**
- * The approximate cost of a message that waits for the application, beside its bytes and its prefix: objects, and what is not
- * used of the memory that holds the messages of its call. Measured by `npm run attack -- unread`.
- */
-const ENTRY_BYTES = 192;
+import type { ConnectionMemory } from "./connection-memory.ts";
+import { type BudgetedStream, ENTRY_BYTES } from "./receive-budget.ts";
+import { ReceiveWindow, type WindowOwner } from "./receive-window.ts";
 
 /** The connection earns for this many messages of a stream at once. */
 const EARNED_TOGETHER = 16;
@@ -48,7 +43,7 @@ export interface MessageStreamInit extends FrameRules {
  * they arrive, since the application cannot take them: so a message may be larger than the window. The stream of a
  * session is always read, because the window of the session limits the peer.
  */
-export abstract class MessageStream implements CallStream, BudgetedStream {
+export abstract class MessageStream implements CallStream, BudgetedStream, WindowOwner {
   /** Set by attach(). */
   protected native!: Http2Stream;
   protected readonly reader: FrameReader;
@@ -56,7 +51,7 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
   protected abstract readonly listener: CallStreamListener<CallStream>;
   /** If true, received data is dropped. */
   protected isDiscarding = false;
-  readonly #memory: ConnectionMemory;
+  readonly memory: ConnectionMemory;
   readonly #window: ReceiveWindow;
   readonly #isPaced: boolean;
   #source: FramedSource | undefined;
@@ -81,9 +76,9 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
   constructor(init: MessageStreamInit) {
     this.reader = new FrameReader(init, this);
     this.#isPaced = init.controlFrames === undefined;
-    this.#memory = init.memory;
-    this.#window = new ReceiveWindow(init.memory, init.isClient);
-    this.#memory.add(this);
+    this.memory = init.memory;
+    this.#window = new ReceiveWindow(this, init.isClient);
+    this.memory.add(this);
   }
 
   /** Sets the HTTP/2 stream: to be called by the subclass, before anything is written or received. */
@@ -220,7 +215,7 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
     if (this.#isPaced) {
       this.#untaken++;
       this.#untakenBytes += bytes;
-    } else this.#onTaken(bytes);
+    } else this.progress++;
     this.#onMessageDone();
     this.listener.onMessage(message, this);
   }
@@ -228,13 +223,8 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
   taken(bytes: number): void {
     this.#untaken--;
     this.#untakenBytes -= bytes + PREFIX_BYTES;
-    this.#onTaken(bytes + PREFIX_BYTES);
-    if (!this.#isReading) this.settle();
-  }
-
-  #onTaken(bytes: number): void {
     this.progress++;
-    this.#window.onTaken(bytes);
+    if (!this.#isReading) this.settle();
   }
 
   settle(): void {
@@ -244,22 +234,22 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
     if (!isIncomplete && this.#isIncomplete) this.#completed();
     else if (isIncomplete && !this.#isIncomplete) {
       this.#isIncomplete = true;
-      this.#memory.onIncomplete(this);
+      this.memory.onIncomplete(this);
     }
     const isAwaited = isIncomplete && this.#untaken === 0;
     this.#window.awaitRest(isAwaited ? this.reader.missingBytes : 0);
     let keptBytes = 0;
     if (this.#isPaced && !this.isDiscarding) {
-      const keepsPartial = isIncomplete && !this.#memory.mayComplete(this);
+      const keepsPartial = isIncomplete && !this.memory.mayComplete(this);
       keptBytes = this.#untakenBytes + (keepsPartial ? partialBytes : 0);
     }
     const bytes = this.native.unreturnedBytes - keptBytes;
-    if (bytes > 0) this.native.returnCredit(bytes);
+    if (bytes > 0) this.#window.returnCredit(bytes);
   }
 
   #completed(): void {
     this.#isIncomplete = false;
-    this.#memory.onComplete(this);
+    this.memory.onComplete(this);
   }
 
   // BudgetedStream: called by the budgets.
@@ -296,11 +286,15 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
     if (more === 0 && moreWaiting === 0) return;
     this.#countedBytes = bytes;
     this.countedWaitingBytes = waitingBytes;
-    this.#memory.count(more, moreWaiting);
+    this.memory.count(more, moreWaiting);
   }
 
   shrinkWindow(): void {
     this.#window.shrink();
+  }
+
+  shrinkIdleWindow(): void {
+    this.#window.shrinkIdle();
   }
 
   endOverBudget(error: ConnectError): void {
@@ -320,7 +314,8 @@ export abstract class MessageStream implements CallStream, BudgetedStream {
     this.#isClosed = true;
     this.recount();
     if (this.#isIncomplete) this.#completed();
-    this.#memory.remove(this);
+    this.#window.close();
+    this.memory.remove(this);
     if (this.#unearned > 0) this.#earn();
     if (hasCompleted) this.native.connection.earn(EARNED_BY_CALL);
   }

@@ -2,6 +2,12 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import { peerFailure } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
 
+/**
+ * The approximate cost of a message that waits for the application, beside its bytes and its prefix: objects, and what is not
+ * used of the memory that holds the messages of its call. Measured by `npm run attack -- unread`.
+ */
+export const ENTRY_BYTES = 192;
+
 /** Above a budget, a stream that makes no progress for this time is ended. */
 const STALLED_MS = 10_000;
 
@@ -21,6 +27,15 @@ export const CONNECTION_FACTOR = 8;
 
 /** The same for all that the streams of several connections hold. */
 export const TOTAL_FACTOR = 2;
+
+/**
+ * The part of a budget by which windows may be larger than at first, all together: so they alone do not exceed it when no
+ * application takes anything.
+ */
+const CAPACITY = 1 / 2;
+
+/** While this capacity is used up, idle windows are looked for this often. */
+const IDLE_CHECK_MS = 1000;
 
 /** The largest streams are ended until no more than this part of a limit is held, so that the next ones do not end at once. */
 const RELIEVED = 7 / 8;
@@ -55,10 +70,21 @@ export interface BudgetedStream {
   recount(): void;
   /** Gives the stream the window that it began with. */
   shrinkWindow(): void;
+  /** Does the same if the window is larger and little was taken since the previous call. */
+  shrinkIdleWindow(): void;
   /** Lets the peer send more of an incomplete message, if mayComplete() allows it now. */
   settle(): void;
   /** Ends the stream with an error, and drops what it holds. */
   endOverBudget(error: ConnectError): void;
+}
+
+/** A connection, as its budgets see it: ConnectionMemory implements it. */
+interface BudgetedConnection {
+  readonly streams: Iterable<BudgetedStream>;
+  /** The oldest of its incomplete messages, and when that began. */
+  readonly oldestIncomplete:
+    | { readonly stream: BudgetedStream; readonly sinceMs: number }
+    | undefined;
 }
 
 /** The progress of a stream at the last check that found some. */
@@ -94,10 +120,13 @@ export interface ReceiveBudgetInit {
 export class ReceiveBudget {
   readonly #init: ReceiveBudgetInit;
   readonly #clock: Clock;
-  readonly #connections = new Set<ConnectionMemory>();
+  readonly #connections = new Set<BudgetedConnection>();
   #usedBytes = 0;
   /** The part of `#usedBytes` that waits to be sent. */
   #waitingBytes = 0;
+  /** By how many bytes windows are larger than at first; messages that do not fill them count with what they would cost. */
+  #capacityUsedBytes = 0;
+  #idleCheckedAtMs = Number.NEGATIVE_INFINITY;
   #isAbove = false;
   /** Whether #relieve() is queued. */
   #isRelieving = false;
@@ -129,11 +158,34 @@ export class ReceiveBudget {
     return !this.#isAbove;
   }
 
-  add(connection: ConnectionMemory): void {
+  /** By how much windows may become larger, if they need `bytes`. If that is less, idle windows become smaller. */
+  capacityFor(bytes: number): number {
+    if (this.#isAbove) return 0;
+    if (this.#freeCapacityBytes < bytes) this.#shrinkIdle();
+    return Math.min(Math.max(this.#freeCapacityBytes, 0), bytes);
+  }
+
+  get #freeCapacityBytes(): number {
+    return CAPACITY * this.#init.bytes - this.#capacityUsedBytes;
+  }
+
+  /** @param bytes how much larger windows are now; if negative, smaller */
+  countCapacity(bytes: number): void {
+    this.#capacityUsedBytes += bytes;
+  }
+
+  #shrinkIdle(): void {
+    const now = this.#clock.now();
+    if (now - this.#idleCheckedAtMs < IDLE_CHECK_MS) return;
+    this.#idleCheckedAtMs = now;
+    for (const stream of this.#streams()) stream.shrinkIdleWindow();
+  }
+
+  add(connection: BudgetedConnection): void {
     this.#connections.add(connection);
   }
 
-  remove(connection: ConnectionMemory): void {
+  remove(connection: BudgetedConnection): void {
     this.#connections.delete(connection);
   }
 
@@ -281,82 +333,4 @@ function hasProgressed(stream: BudgetedStream, last: Progress): boolean {
   if (stream.untaken > 0 || stream.partialBytes === 0) return false;
   // A peer without credit cannot send the rest.
   return stream.partialBytes !== last.partialBytes || !stream.hasCredit;
-}
-
-/** The memory that the streams of one connection hold: what each of its budgets counts. */
-export class ConnectionMemory {
-  readonly streams = new Set<BudgetedStream>();
-  readonly #budgets: readonly ReceiveBudget[];
-  readonly #clock: Clock;
-  /** The incomplete messages in the order in which they began, with the time; undefined until there is one. */
-  #incomplete: Map<BudgetedStream, number> | undefined;
-
-  /** @param budgets those of the connection, of its server or transport, and of any other group that it belongs to */
-  constructor(budgets: readonly ReceiveBudget[], clock: Clock) {
-    this.#budgets = budgets;
-    this.#clock = clock;
-    for (const budget of budgets) budget.add(this);
-  }
-
-  /** Whether a new stream is admitted. If not, it is to be refused (REFUSED_STREAM). */
-  get admits(): boolean {
-    return this.#budgets.every(({ admits }) => admits);
-  }
-
-  /** Whether windows may grow. */
-  get mayGrow(): boolean {
-    return this.#budgets.every(({ mayGrow }) => mayGrow);
-  }
-
-  get oldestIncomplete():
-    | { readonly stream: BudgetedStream; readonly sinceMs: number }
-    | undefined {
-    for (const [stream, sinceMs] of this.#incomplete ?? []) return { stream, sinceMs };
-    return undefined;
-  }
-
-  now(): number {
-    return this.#clock.now();
-  }
-
-  add(stream: BudgetedStream): void {
-    this.streams.add(stream);
-  }
-
-  /** Removes a stream, which holds nothing any more. */
-  remove(stream: BudgetedStream): void {
-    this.streams.delete(stream);
-    for (const budget of this.#budgets) budget.forget(stream);
-  }
-
-  /**
-   * Counts bytes that a stream holds now, or, if negative, holds no more.
-   *
-   * @param waiting the part of `bytes` that waits to be sent
-   */
-  count(bytes: number, waiting: number): void {
-    for (const budget of this.#budgets) budget.count(bytes, waiting);
-  }
-
-  /** Called when an incomplete message has begun. */
-  onIncomplete(stream: BudgetedStream): void {
-    this.#incomplete ??= new Map();
-    this.#incomplete.set(stream, this.#clock.now());
-  }
-
-  /** Called when the incomplete message is whole, or the stream is closed. */
-  onComplete(stream: BudgetedStream): void {
-    this.#incomplete?.delete(stream);
-    for (const budget of this.#budgets) budget.onComplete(stream);
-  }
-
-  /** Whether an incomplete message is given credit until it is whole. */
-  mayComplete(stream: BudgetedStream): boolean {
-    return this.#budgets.every((budget) => budget.mayComplete(stream));
-  }
-
-  /** Called when the connection is closed: no budget counts it any more. */
-  close(): void {
-    for (const budget of this.#budgets) budget.remove(this);
-  }
 }

@@ -1,6 +1,6 @@
 import type { ConnectError } from "@connectrpc/connect";
 import type { StreamEnd } from "../http2/types.ts";
-import type { ConnectionMemory } from "./receive-budget.ts";
+import type { ConnectionMemory } from "./connection-memory.ts";
 
 /** A connection of a client, as seen by its requests and by what serves them. ServerConnection implements it. */
 export interface ServedConnection {

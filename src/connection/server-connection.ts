@@ -17,10 +17,11 @@ import type {
   StreamListener,
 } from "../http2/types.ts";
 import type { BytePipe } from "./byte-pipe.ts";
+import { ConnectionMemory } from "./connection-memory.ts";
 import type { Keepalive, Watch, WatchedConnection } from "./keepalive.ts";
 import { failureReason, goawayReason } from "./loss-reason.ts";
 import { PipeDriver, type PipeOwner } from "./pipe-driver.ts";
-import { CONNECTION_FACTOR, ConnectionMemory, ReceiveBudget } from "./receive-budget.ts";
+import { CONNECTION_FACTOR, ReceiveBudget } from "./receive-budget.ts";
 import type { ServedConnection } from "./served-connection.ts";
 import { ServerRequest } from "./server-request.ts";
 

@@ -3,7 +3,8 @@ import { runtime } from "../flow/runtime.ts";
 import { ENHANCE_YOUR_CALM } from "../http2/frames.ts";
 import type { FieldList } from "../http2/hpack/field-list.ts";
 import type { Http2Stream } from "../http2/types.ts";
-import type { BudgetedStream, ConnectionMemory } from "./receive-budget.ts";
+import type { ConnectionMemory } from "./connection-memory.ts";
+import type { BudgetedStream } from "./receive-budget.ts";
 
 /** Data, trailers, or the end of a request. */
 export type BodyPart = Uint8Array | FieldList | "end";
@@ -57,6 +58,8 @@ export class WaitingBody implements BudgetedStream {
   recount(): void {}
 
   shrinkWindow(): void {}
+
+  shrinkIdleWindow(): void {}
 
   settle(): void {}
 

@@ -130,6 +130,10 @@ class Connection
     return this.#end !== undefined;
   }
 
+  get receivedBytes(): number {
+    return this.#window.receivedBytes;
+  }
+
   get isUsable(): boolean {
     return (
       !this.isServer &&

@@ -42,6 +42,9 @@ export interface StreamHost {
   onListenerError(error: unknown): void;
 }
 
+/** A WINDOW_UPDATE of a large window is sent before half of it is used up: the peer would have to wait for it. */
+const LARGEST_STEP_BYTES = 256 * 1024;
+
 const ENDED: StreamEnd = { by: "ended", code: NO_ERROR, reason: "", unprocessed: false };
 
 /** One stream of an engine. The application calls the methods of Http2Stream; the engine calls the others. */
@@ -197,7 +200,7 @@ export class Stream implements Http2Stream, SendingStream {
 
   returnCredit(bytes: number): void {
     this.unreturnedBytes -= Math.min(bytes, this.unreturnedBytes);
-    this.#extendWindow(this.#windowBytes >>> 1);
+    this.#extendWindow(Math.min(this.#windowBytes >>> 2, LARGEST_STEP_BYTES));
   }
 
   setWindow(bytes: number): void {

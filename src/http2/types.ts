@@ -38,7 +38,7 @@ export interface ConnectionOptions {
   readonly buffers: OutputBuffers;
   /** SETTINGS_INITIAL_WINDOW_SIZE: the bytes that each stream may send at first; 2^31-1 at most. Default: 65 535. */
   readonly streamWindowBytes?: number;
-  /** The window of the connection, which is extended at receipt: 65 535 to 2^31-1 bytes. Default: 8 MiB. */
+  /** The window of the connection, which is extended at receipt: 65 535 to 2^31-1 bytes. Default: 32 MiB. */
   readonly connectionWindowBytes?: number;
   /** SETTINGS_MAX_CONCURRENT_STREAMS of a server. Default: no limit. A stream over it is refused (REFUSED_STREAM). */
   readonly maxConcurrentStreams?: number;
@@ -185,6 +185,8 @@ export interface Http2Connection {
   /** Whether take() would return something. */
   readonly hasOutput: boolean;
   readonly isClosed: boolean;
+  /** The bytes of DATA that came, with its padding. */
+  readonly receivedBytes: number;
   /** Handles bytes of the pipe. Never throws. The engine keeps no view of `chunk`. */
   receive(chunk: Uint8Array): void;
   /** Returns what is to be written now. The caller gives the buffer back when the pipe no longer needs it (OutputBuffers). */

@@ -34,16 +34,30 @@ function serverWithRequest(options = {}) {
 }
 
 describe("the window of a stream", () => {
-  test("is extended when half of it was returned", () => {
+  test("is extended when a quarter of it was returned", () => {
     const { server, log, stream } = serverWithRequest();
-    server.receive(data(1, new Uint8Array(16_000)), data(1, new Uint8Array(16_000)));
-    expect(stream.unreturnedBytes).toBe(32_000);
-    stream.returnCredit(32_000);
+    server.receive(data(1, new Uint8Array(16_000)));
+    expect(stream.unreturnedBytes).toBe(16_000);
+    stream.returnCredit(16_000);
     expect(updates(server.frames())).toEqual([]);
-    server.receive(data(1, new Uint8Array(768)));
-    stream.returnCredit(768);
-    expect(updates(server.frames())).toEqual([[1, 32_768]]);
-    expect(log.data).toHaveLength(32_768);
+    server.receive(data(1, new Uint8Array(384)));
+    stream.returnCredit(384);
+    expect(updates(server.frames())).toEqual([[1, 16_384]]);
+    expect(log.data).toHaveLength(16_384);
+  });
+
+  test("is extended by 256 KiB if a quarter of it is more", () => {
+    const { server, stream } = serverWithRequest();
+    stream.setWindow(4_000_000);
+    server.frames();
+    for (let n = 0; n < 16; n++) {
+      server.receive(data(1, new Uint8Array(16_000)));
+      stream.returnCredit(16_000);
+    }
+    expect(updates(server.frames())).toEqual([]);
+    server.receive(data(1, new Uint8Array(6144)));
+    stream.returnCredit(6144);
+    expect(updates(server.frames())).toEqual([[1, 262_144]]);
   });
 
   test("is kept: more DATA is a stream error FLOW_CONTROL_ERROR", () => {
@@ -126,12 +140,12 @@ describe("padding", () => {
   test("is dropped, counts for the window, and returns its credit itself", () => {
     const { server, log, stream } = serverWithRequest();
     const frames: Frame[] = [];
-    for (let n = 0; n < 140; n++)
+    for (let n = 0; n < 70; n++)
       frames.push(...server.receive(padded(1, bytesOf("x".repeat(235)), 234)));
-    expect(log.data).toHaveLength(140 * 235);
-    expect(stream.unreturnedBytes).toBe(140 * 235);
-    // 140 frames of 470 bytes: half of the credit comes from padding, and is less than half of the window.
-    expect(updates(frames)).toEqual([[1, 32_900]]);
+    expect(log.data).toHaveLength(70 * 235);
+    expect(stream.unreturnedBytes).toBe(70 * 235);
+    // 70 frames of 470 bytes: half of the credit comes from padding, and is less than a quarter of the window until the end.
+    expect(updates(frames)).toEqual([[1, 16_450]]);
     server.receive(padded(1, bytesOf("x".repeat(300)), 20, true));
     expect(log.events.slice(-2)).toEqual(["data 300", "end"]);
   });

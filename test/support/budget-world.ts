@@ -1,9 +1,9 @@
 import type { ConnectError } from "@connectrpc/connect";
 import type { CallStream, CallStreamListener, Received } from "../../src/call-stream.ts";
+import { ConnectionMemory } from "../../src/connection/connection-memory.ts";
 import { MessageStream } from "../../src/connection/message-stream.ts";
 import {
   CONNECTION_FACTOR,
-  ConnectionMemory,
   ReceiveBudget,
   TOTAL_FACTOR,
 } from "../../src/connection/receive-budget.ts";
@@ -57,13 +57,29 @@ export class FakeHttp2Stream {
   capacity = 65_535;
   waitingBytes = 0;
   windowBytes = 65_535;
+  isRemoteEnded = false;
+  isClosed = false;
   resetCode: number | undefined;
   earned = 0;
-  readonly connection = {
-    earn: (units: number) => {
-      this.earned += units;
-    },
-  } as Http2Connection;
+  /** The bytes that came, and the pings that are not answered, on the connection. */
+  receivedBytes = 0;
+  readonly pings: (() => void)[] = [];
+  readonly connection: Http2Connection;
+
+  constructor() {
+    const http2 = this;
+    this.connection = {
+      get receivedBytes() {
+        return http2.receivedBytes;
+      },
+      earn(units: number) {
+        http2.earned += units;
+      },
+      ping(onAnswer: () => void) {
+        http2.pings.push(onAnswer);
+      },
+    } as Http2Connection;
+  }
 
   writeMessage(_flags: number, payload: Uint8Array): boolean {
     this.waitingBytes += payload.length + 5;
@@ -73,6 +89,7 @@ export class FakeHttp2Stream {
   /** The peer sends. */
   receive(bytes: number): void {
     this.capacity -= bytes;
+    this.receivedBytes += bytes;
     this.unreturnedBytes += bytes;
   }
 
