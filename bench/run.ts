@@ -8,6 +8,8 @@
  *                              5 to 15 minutes; exit code 1 if a row is over its bound
  * npm run bench -- --sessions  measures the cost of sessions, ~3 minutes; exit code 1 if a bound is exceeded
  * npm run bench -- --idle      measures the memory of idle streams and connections; exit code 1 if a bound is exceeded
+ * npm run bench -- --link      measures messages of 64 KiB over a link with a delay of 50 ms, ~2 minutes; exit code 1 below
+ *                              0.8 of a raw socket
  * npm run bench -- --codec     compares the codec with its fallback and with protobufjs, ~10 s; exit code 1 if a ratio
  *                              is below its minimum
  * npm run bench -- --profile   measures where the time goes, writes docs/where-the-time-goes.md and profile.svg; ~2 minutes
@@ -20,6 +22,7 @@ import { compareWith } from "./against.ts";
 import { measureCodecs } from "./codec.ts";
 import { full, ROUNDS } from "./full.ts";
 import { measureIdle } from "./idle.ts";
+import { measureLink } from "./link.ts";
 import { profile } from "./profile.ts";
 import { buildGo, buildRust } from "./programs.ts";
 import { quick } from "./quick.ts";
@@ -34,6 +37,7 @@ const { values } = parseArgs({
     quick: { type: "boolean" },
     sessions: { type: "boolean" },
     idle: { type: "boolean" },
+    link: { type: "boolean" },
     codec: { type: "boolean" },
     profile: { type: "boolean" },
     "no-go": { type: "boolean" },
@@ -54,6 +58,12 @@ if (values.idle) {
   for (const one of missed) console.log(`missed: ${one}`);
   console.log(JSON.stringify({ ok: missed.length === 0, bytes }));
   process.exit(missed.length === 0 ? 0 : 1);
+}
+if (values.link) {
+  const verdict = await measureLink();
+  for (const missed of verdict.missed) console.log(`below its minimum: ${missed}`);
+  console.log(JSON.stringify(verdict));
+  process.exit(verdict.ok ? 0 : 1);
 }
 if (values.codec) {
   const results = measureCodecs();
