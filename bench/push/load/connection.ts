@@ -15,14 +15,27 @@ import type {
   StreamListener,
 } from "../../../src/http2/types.ts";
 import { SocketPipe } from "../../../src/node/socket-pipe.ts";
+import { CONTROL } from "../../../src/session/control.ts";
 import "../../../src/node/runtime.ts";
 
 const PREFIX_BYTES = 5;
 
+/** The request of a call. */
+export interface Request {
+  /** The first message, if there is one. */
+  readonly message?: Uint8Array;
+  /** Whether the client half-closes after it. */
+  readonly isLast: boolean;
+  /** Names and values of headers, in addition to those of gRPC. */
+  readonly headers?: readonly string[];
+}
+
 /** The listener of a call of a Connection. */
 export interface CallOwner {
-  /** Called when `count` more messages have become complete. */
+  /** Called when `count` more messages have become complete; the control frames of a session are none. */
   onMessages(count: number): void;
+  /** Called with the received bytes, which are valid until it returns. */
+  onBytes?(bytes: Uint8Array): void;
   /** Called when the server has ended the call. */
   onEnd?(): void;
 }
@@ -32,6 +45,7 @@ export class Call implements StreamListener {
   readonly #owner: CallOwner;
   readonly #onLost: (error: Error) => void;
   #prefix = 0;
+  #flags = 0;
   #length = 0;
 
   constructor(owner: CallOwner, onLost: (error: Error) => void) {
@@ -43,17 +57,24 @@ export class Call implements StreamListener {
     this.stream.writeMessage(0, request);
   }
 
+  /** Sends a control frame of a session. */
+  sendControl(control: Uint8Array): void {
+    this.stream.writeMessage(CONTROL, control);
+  }
+
   onHeaders(): void {}
 
   /** Counts the messages that end in these bytes. */
   onData(bytes: Uint8Array, start: number, end: number): void {
     this.stream.returnCredit(end - start);
+    this.#owner.onBytes?.(bytes.subarray(start, end));
     let messages = 0;
     let at = start;
     while (at < end) {
       if (this.#prefix < PREFIX_BYTES) {
         const byte = bytes[at++] as number;
-        if (this.#prefix++ > 0) this.#length = this.#length * 256 + byte;
+        if (this.#prefix++ === 0) this.#flags = byte;
+        else this.#length = this.#length * 256 + byte;
         if (this.#prefix < PREFIX_BYTES) continue;
       }
       const taken = Math.min(this.#length, end - at);
@@ -61,7 +82,7 @@ export class Call implements StreamListener {
       at += taken;
       if (this.#length > 0) continue;
       this.#prefix = 0;
-      messages++;
+      if (this.#flags !== CONTROL) messages++;
     }
     if (messages > 0) this.#owner.onMessages(messages);
   }
@@ -111,12 +132,12 @@ export class Connection implements ConnectionListener, PipeOwner {
     this.#driver.start(this.#engine);
   }
 
-  /** Opens a call. With `last` no more requests follow. */
-  open(request: Uint8Array, last: boolean, owner: CallOwner): Call {
+  /** Opens a call. */
+  open({ message, isLast, headers = [] }: Request, owner: CallOwner): Call {
     const call = new Call(owner, this.#onLost);
-    call.stream = this.#engine.open(this.#headers, call);
-    call.send(request);
-    if (last) call.stream.end();
+    call.stream = this.#engine.open([...this.#headers, ...headers], call);
+    if (message !== undefined) call.send(message);
+    if (isLast) call.stream.end();
     return call;
   }
 

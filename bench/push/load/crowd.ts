@@ -5,7 +5,7 @@ import type { Peer } from "../job.ts";
 export interface Crowd {
   /** Posts messages immediately. */
   post(count: number): void;
-  close(): void;
+  close(): void | Promise<void>;
 }
 
 /** The listener of a crowd. */
@@ -30,7 +30,7 @@ export async function gather(peer: Peer, options: CrowdOptions, owner: CrowdOwne
     case "hawser sqlite":
       return await (await import("./hawser.ts")).gather(options, owner);
     case "hawser sessions":
-      return await (await import("./hawser-session.ts")).gather(options, owner);
+      return await (await import("./hawser.ts")).gatherInSessions(options, owner);
     case "socket.io":
       return await (await import("./socket-io.ts")).gather(options, owner);
     case "centrifugo":

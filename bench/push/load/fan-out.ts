@@ -86,7 +86,7 @@ export async function fanOut(job: FanOutJob): Promise<void> {
     if (performance.now() - from > STEP_TIMEOUT_MS) throw new Error(tally.missing);
     await wait(10);
   }
-  crowd.close();
+  await crowd.close();
   emit({ event: "done", messages, posts, ms });
 }
 
@@ -106,6 +106,6 @@ export async function waitIdle(job: WatchersJob, released: Promise<void>): Promi
   const crowd = await inTime(gather(job.peer, job, owner), lost.promise);
   emit({ event: "idle" });
   await Promise.race([released, lost.promise]);
-  crowd.close();
+  await crowd.close();
   emit({ event: "done" });
 }

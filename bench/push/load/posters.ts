@@ -102,14 +102,18 @@ async function callPoster(connection: Connection): Promise<Poster> {
   return () =>
     new Promise((resolve, reject) => {
       sequence++;
-      const message = { room: ROOM, name: "bench", text: TEXT, producer, sequence };
+      const post = { room: ROOM, name: "bench", text: TEXT, producer, sequence };
+      const message = toBinary(PostRequestSchema, create(PostRequestSchema, post));
       let answers = 0;
-      connection.open(toBinary(PostRequestSchema, create(PostRequestSchema, message)), true, {
-        onMessages: (count) => {
-          answers += count;
+      connection.open(
+        { message, isLast: true },
+        {
+          onMessages: (count) => {
+            answers += count;
+          },
+          onEnd: () => (answers === 1 ? resolve() : reject(new Error("a post was refused"))),
         },
-        onEnd: () => (answers === 1 ? resolve() : reject(new Error("a post was refused"))),
-      });
+      );
     });
 }
 
@@ -122,14 +126,18 @@ async function memberPoster(connection: Connection, name: string): Promise<Poste
   let received = -1;
   let posted: PromiseWithResolvers<void> | undefined;
   const open = { room: `room of ${name}`, name, producer: randomUUID() };
-  const call = connection.open(request({ case: "open", value: open }), false, {
-    onMessages(count) {
-      received += count;
-      opened.resolve();
-      if (received === 2 * Number(sequence)) posted?.resolve();
+  const message = request({ case: "open", value: open });
+  const call = connection.open(
+    { message, isLast: false },
+    {
+      onMessages(count) {
+        received += count;
+        opened.resolve();
+        if (received === 2 * Number(sequence)) posted?.resolve();
+      },
+      onEnd: () => posted?.reject(new Error("the call of a member was ended")),
     },
-    onEnd: () => posted?.reject(new Error("the call of a member was ended")),
-  });
+  );
   await opened.promise;
   return () => {
     sequence++;
