@@ -13,7 +13,8 @@ const size = { width: 680, height: 350 };
 
 export function chart(found: Findings): string {
   const costs = lines.map(({ peer }) => CROWDS.map((watchers) => costOf(found, peer, watchers)));
-  const most = niceAbove(Math.max(...costs.flat()));
+  // A server that delivered no post in a measurement has no cost there.
+  const most = niceAbove(Math.max(...costs.flat().filter(Number.isFinite)));
   const x = (n: number) => plot.left + (n / (CROWDS.length - 1)) * (plot.right - plot.left);
   const y = (cost: number) => plot.bottom - (cost / most) * (plot.bottom - plot.top);
   const body: string[] = [];
@@ -29,7 +30,9 @@ export function chart(found: Findings): string {
   });
   body.push(text("middle", { x: (plot.left + plot.right) / 2, y: plot.bottom + 42 }, "watchers"));
   lines.forEach(({ colour, name }, l) => {
-    const points = (costs[l] as number[]).map((cost, n) => [x(n), y(cost), cost] as const);
+    const points = (costs[l] as number[])
+      .map((cost, n) => [x(n), y(cost), cost] as const)
+      .filter(([, , cost]) => Number.isFinite(cost));
     const path = points.map(([px, py]) => `${px.toFixed(1)},${py.toFixed(1)}`).join(" ");
     body.push(`<polyline points="${path}" fill="none" class="${colour}-line" stroke-width="2.5"/>`);
     for (const [px, py, cost] of points) {

@@ -61,7 +61,7 @@ Written by \`npm run bench:push\` on ${today()}; do not edit.
   in turn against one server, 1,000 watchers, a busy machine, medians of 4: 1.8 µs a delivery with the earlier one, 1.3 µs with this one.
 * The watchers of "hawser sessions" are calls in sessions, which acknowledge their messages every 50 ms.
 * gRPC watchers are calls, ${PER_CONNECTION} on a connection. The others have a connection each: their protocols have one client on a connection.
-* ${method.rounds} rounds after a warm-up; in each the peers do the same one right after the other, in turn as the first, ${method.warmMs} ms
+* ${method.rounds === 1 ? "One round" : `${method.rounds} rounds`} after a warm-up; in each the peers do the same one right after the other, in turn as the first, ${method.warmMs} ms
   to warm up and ${method.measureMs} ms measured. Figures are medians of the rounds, ratios the medians of the rounds' ratios.
 * After each measurement every watcher must have got every message that was posted, or the run fails.
 
