@@ -14,10 +14,8 @@ const SMALL_COUNT = 128;
  * Makes a pool of output buffers, to be shared by the connections of a process. The few connections that write at the same
  * time on most servers get large buffers, which are used again and again. If many connections write in one turn of the event
  * loop, as after a message to a crowd, the others get buffers of the size that they need.
- *
- * @param poison called with each buffer that is given back, which is then dropped: for tests
  */
-export function createOutputBuffers(poison?: (memory: Uint8Array) => void): OutputBuffers {
+export function createOutputBuffers(): OutputBuffers {
   const large: Uint8Array<ArrayBuffer>[] = [];
   const small: Uint8Array<ArrayBuffer>[] = [];
   let madeLarge = 0;
@@ -30,20 +28,23 @@ export function createOutputBuffers(poison?: (memory: Uint8Array) => void): Outp
       madeLarge++;
       return new Uint8Array(MAX_BYTES);
     },
-    giveBack(bytes) {
-      const { buffer } = bytes;
+    giveBack({ buffer }) {
       if (!(buffer instanceof ArrayBuffer)) return;
       const { byteLength } = buffer;
-      if (poison !== undefined) {
-        poison(bytes);
-        if (byteLength === MAX_BYTES) madeLarge--;
-        return;
-      }
       if (byteLength === MAX_BYTES && large.length < LARGE_COUNT)
         large.push(new Uint8Array(buffer));
       if (byteLength === MIN_BYTES && small.length < SMALL_COUNT)
         small.push(new Uint8Array(buffer));
     },
+  };
+}
+
+/** Makes output buffers that are used once, for tests. `poison` overwrites what is given back. */
+export function createPoisonedBuffers(poison: (memory: Uint8Array) => void): OutputBuffers {
+  return {
+    maxBytes: MAX_BYTES,
+    take: (bytes) => new Uint8Array(sizeFor(bytes)),
+    giveBack: poison,
   };
 }
 

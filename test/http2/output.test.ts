@@ -208,16 +208,3 @@ test("a few connections have large buffers at the same time, the others small on
   pool.giveBack(large[0] as Uint8Array);
   expect(take(10_000).buffer).toBe(large[0]?.buffer);
 });
-
-test("a pool that poisons overwrites what it gets back, and hands it out to nobody again", () => {
-  const pool = createOutputBuffers((memory) => void new Uint8Array(memory.buffer).fill(0xdd));
-  const seen = new Set<ArrayBuffer>();
-  for (let time = 0; time < 20; time++) {
-    const buffer = pool.take(100);
-    expect(buffer).toHaveLength(pool.maxBytes);
-    seen.add(buffer.buffer);
-    pool.giveBack(buffer.subarray(0, 100));
-    expect(new Set(buffer)).toEqual(new Set([0xdd]));
-  }
-  expect(seen.size).toBe(20);
-});

@@ -36,8 +36,10 @@ export class Output {
   /** The message is not in use any more. Keeps the memory for the next one, unless it is much. */
   release(): void {
     this.options = undefined;
-    runtime.poison?.(this.bytes);
-    if (this.bytes.length > KEEP_BYTES || runtime.poison !== undefined) this.#use(NOTHING);
+    if (runtime.poison !== undefined) {
+      runtime.poison(this.bytes.subarray(0, this.at));
+      this.#use(NOTHING);
+    } else if (this.bytes.length > KEEP_BYTES) this.#use(NOTHING);
   }
 
   /** Makes the buffer large enough for `more` bytes. */
