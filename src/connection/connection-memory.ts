@@ -1,10 +1,11 @@
 import type { Clock } from "../flow/clock.ts";
+import { Roster } from "../flow/roster.ts";
 import type { BudgetedStream, ReceiveBudget } from "./receive-budget.ts";
 import { type MeasuredWindow, RoundTrips } from "./round-trips.ts";
 
 /** The memory that the streams of one connection hold: what each of its budgets counts. */
 export class ConnectionMemory {
-  readonly streams = new Set<BudgetedStream>();
+  readonly streams = new Roster<BudgetedStream>();
   readonly #budgets: readonly ReceiveBudget[];
   readonly #clock: Clock;
   #roundTrips: RoundTrips | undefined;

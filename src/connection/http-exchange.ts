@@ -53,6 +53,7 @@ export class HttpExchange
   /** Whether nobody waits for the rest of a message: the body has ended, or its reader has left. */
   #isOver = false;
   progress = 0;
+  rosterIndex = -1;
   /** Called when the stream is closed, however it ended. */
   onEnded: (() => void) | undefined;
 

@@ -72,6 +72,7 @@ export abstract class MessageStream implements CallStream, BudgetedStream, Windo
   #unearned = 0;
   /** Changes whenever the application takes a message, and when all that waited was sent. */
   progress = 0;
+  rosterIndex = -1;
 
   constructor(init: MessageStreamInit) {
     this.reader = new FrameReader(init, this);

@@ -1,6 +1,7 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { peerFailure } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
+import type { RosterMember } from "../flow/roster.ts";
 
 /**
  * The approximate cost of a message that waits for the application, beside its bytes and its prefix: objects, and what is not
@@ -51,7 +52,7 @@ export function totalBudgetBytes(readMaxBytes: number): number {
 }
 
 /** A stream, as its budgets see it. */
-export interface BudgetedStream {
+export interface BudgetedStream extends RosterMember {
   /** The bytes of messages that were not taken, of the incomplete one, and of those that wait to be sent. */
   readonly heldBytes: number;
   /** The number of messages that the application has not taken. */

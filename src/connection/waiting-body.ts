@@ -20,6 +20,7 @@ export class WaitingBody implements BudgetedStream {
   readonly countedWaitingBytes = 0;
   readonly hasCredit = true;
   readonly progress = 0;
+  rosterIndex = -1;
 
   constructor(stream: Http2Stream, memory: ConnectionMemory) {
     this.#stream = stream;

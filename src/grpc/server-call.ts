@@ -49,7 +49,7 @@ export interface ServerCallOptions extends MessageOptions {
 }
 
 /** An open call, whatever the types of its messages. */
-export type OpenCall = Pick<ServerCall, "method" | "abort">;
+export type OpenCall = Pick<ServerCall, "method" | "abort" | "rosterIndex">;
 
 /** The reason with which a handler's signal aborts when its call has ended. */
 const OVER = failure(Code.Canceled, "the call is over");
@@ -81,6 +81,8 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     InboxSource<Received, MessageShape<I>>,
     Writer<MessageInitShape<O>>
 {
+  /** Its place among the calls of the server. */
+  rosterIndex = -1;
   readonly #stream: ServerCallStream;
   readonly #spec: MethodImplSpec<I, O>;
   readonly #options: ServerCallOptions;

@@ -1,5 +1,6 @@
 import { ClosedStreams } from "./closed-streams.ts";
 import { MAX_STREAM_ID } from "./frames.ts";
+import { OpenStreams } from "./open-streams.ts";
 import type { Stream } from "./stream.ts";
 
 /** The streams of a connection, and which ids were used. */
@@ -10,7 +11,7 @@ export class StreamTable {
   /** A server: the highest id of a request that it has accepted. GOAWAY names it. */
   lastAcceptedId = 0;
   readonly #isServer: boolean;
-  readonly #streams = new Map<number, Stream>();
+  readonly #streams = new OpenStreams();
   /** The stream that was found last; frames of one stream often follow each other. */
   #recent: Stream | undefined;
   #nextId: number;
@@ -38,7 +39,7 @@ export class StreamTable {
 
   /** All streams that are open now. */
   all(): Stream[] {
-    return [...this.#streams.values()];
+    return this.#streams.all();
   }
 
   find(id: number): Stream | undefined {
@@ -49,7 +50,7 @@ export class StreamTable {
   }
 
   add(stream: Stream): void {
-    this.#streams.set(stream.id, stream);
+    this.#streams.add(stream);
     this.#recent = stream;
   }
 

@@ -2,6 +2,7 @@ import { Code, type ConnectError, type MethodImplSpec } from "@connectrpc/connec
 import type { HeaderList } from "../call-stream.ts";
 import type { ServerRequest } from "../connection/server-request.ts";
 import { peerFailure, tooManyFields } from "../failure.ts";
+import { Roster } from "../flow/roster.ts";
 import { isGrpc } from "../grpc/metadata.ts";
 import { type OpenCall, ServerCall, type ServerCallOptions } from "../grpc/server-call.ts";
 import { canMove, serverClosing } from "./move-elsewhere.ts";
@@ -42,7 +43,7 @@ export function createGrpcHandler(
   sessions: ServerSessions | undefined,
   { onClosed }: GrpcListener,
 ): GrpcHandler {
-  const calls = new Set<OpenCall>();
+  const calls = new Roster<OpenCall>();
   let refusing = false;
   const opened = (call: OpenCall) => calls.add(call);
   const closed = (call: OpenCall) => {
