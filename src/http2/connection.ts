@@ -3,7 +3,8 @@ import type { InFlight } from "./closed-streams.ts";
 import { ConnectionWindow } from "./connection-window.ts";
 import { DataSender } from "./data-sender.ts";
 import { ConnectionError, ConnectionUnusableError, decodeDebug, encodeDebug } from "./errors.ts";
-import { checkSentFields, fieldOf, REQUEST } from "./fields.ts";
+import { REQUEST } from "./fields.ts";
+import { checkSent, encodeFields, pseudoFieldOf, type SentFields } from "./fixed-fields.ts";
 import { FrameReader } from "./frame-reader.ts";
 import {
   DEFAULT_WINDOW_BYTES,
@@ -173,12 +174,12 @@ class Connection
     this.#close({ by: this.#goaway === undefined ? "lost" : "goaway", code, reason: debugData });
   }
 
-  open(fields: FieldList, listener: StreamListener, endStream = false): Stream {
-    checkSentFields(fields, REQUEST);
+  open(fields: SentFields, listener: StreamListener, endStream = false): Stream {
+    checkSent(fields, REQUEST);
     if (!this.isUsable) throw new ConnectionUnusableError();
     const stream = new Stream(this.streams.takeId(), this);
     stream.listener = listener;
-    stream.isHead = fieldOf(fields, ":method") === "HEAD";
+    stream.isHead = pseudoFieldOf(fields, ":method") === "HEAD";
     this.streams.add(stream);
     this.budget.onStream();
     if (endStream) {
@@ -219,8 +220,8 @@ class Connection
     return this.#settings.initialReceiveWindow;
   }
 
-  writeFields(stream: number, fields: FieldList, endStream: boolean): void {
-    this.output.headers(stream, this.encoder.encode(fields), endStream);
+  writeFields(stream: number, fields: SentFields, endStream: boolean): void {
+    this.output.headers(stream, encodeFields(this.encoder, fields), endStream);
   }
 
   writeReset(stream: number, code: number, inFlight: InFlight): void {

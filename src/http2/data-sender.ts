@@ -1,6 +1,6 @@
 import { ConnectionError } from "./errors.ts";
+import type { SentFields } from "./fixed-fields.ts";
 import { DEFAULT_WINDOW_BYTES, FLOW_CONTROL_ERROR, MAX_WINDOW_BYTES } from "./frames.ts";
-import type { FieldList } from "./hpack/field-list.ts";
 import { type Output, PREFIX_BYTES } from "./output.ts";
 import { BYTES, END, FIELDS, WaitingOutput } from "./waiting-output.ts";
 
@@ -18,9 +18,9 @@ export interface SendingStream {
   /** Undefined if nothing waits. */
   waiting: WaitingOutput | undefined;
   /** Writes headers to the output now. */
-  writeFields(fields: FieldList): void;
+  writeFields(fields: SentFields): void;
   /** Writes the end of this side to the output now. */
-  writeEnd(trailers: FieldList | undefined): void;
+  writeEnd(trailers: SentFields | undefined): void;
   /** All that waited is in the output. */
   onDrained(): void;
 }
@@ -83,12 +83,12 @@ export class DataSender {
     return false;
   }
 
-  sendFields(stream: SendingStream, fields: FieldList): void {
+  sendFields(stream: SendingStream, fields: SentFields): void {
     if (stream.waiting === undefined && !this.#output.isBlocked) stream.writeFields(fields);
     else this.#add(stream, FIELDS, fields);
   }
 
-  sendEnd(stream: SendingStream, trailers: FieldList | undefined): void {
+  sendEnd(stream: SendingStream, trailers: SentFields | undefined): void {
     if (stream.waiting === undefined && !this.#output.isBlocked) stream.writeEnd(trailers);
     else this.#add(stream, END, trailers);
   }
@@ -164,7 +164,7 @@ export class DataSender {
   }
 
   /** Sends an item after what waits already. Returns false if it, or a part of it, waits. */
-  #add(stream: SendingStream, kind: number, item: Uint8Array | FieldList | undefined): boolean {
+  #add(stream: SendingStream, kind: number, item: Uint8Array | SentFields | undefined): boolean {
     const isFirst = stream.waiting === undefined;
     stream.waiting ??= new WaitingOutput();
     const { waiting } = stream;
@@ -206,7 +206,7 @@ export class DataSender {
     const { fields } = waiting;
     waiting.shift();
     if (kind === END) stream.writeEnd(fields);
-    else stream.writeFields(fields as FieldList);
+    else stream.writeFields(fields as SentFields);
   }
 
   /** Sends a frame of the first item that waits. Returns its length. */

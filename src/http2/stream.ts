@@ -1,7 +1,8 @@
 import { BLOCKS_IN_FLIGHT, type InFlight } from "./closed-streams.ts";
 import type { DataSender, SendingStream } from "./data-sender.ts";
 import { InvalidFieldsError } from "./errors.ts";
-import { checkSentFields, RESPONSE, statusOf, TRAILERS } from "./fields.ts";
+import { RESPONSE, TRAILERS } from "./fields.ts";
+import { checkSent, pseudoFieldOf, type SentFields } from "./fixed-fields.ts";
 import { DEFAULT_WINDOW_BYTES, MAX_WINDOW_BYTES, NO_ERROR, REFUSED_STREAM } from "./frames.ts";
 import type { FieldList } from "./hpack/field-list.ts";
 import type { Output } from "./output.ts";
@@ -32,7 +33,7 @@ export interface StreamHost {
   /** The window that a stream keeps up until setWindow(). */
   readonly streamWindowBytes: number;
   /** Encodes a header block, and writes it. */
-  writeFields(stream: number, fields: FieldList, endStream: boolean): void;
+  writeFields(stream: number, fields: SentFields, endStream: boolean): void;
   /** Sends RST_STREAM. */
   writeReset(stream: number, code: number, inFlight: InFlight): void;
   /** Called before the stream's listener hears that it is closed. */
@@ -112,11 +113,11 @@ export class Stream implements Http2Stream, SendingStream {
 
   // ---- Sending
 
-  sendHeaders(fields: FieldList, endStream = false): void {
+  sendHeaders(fields: SentFields, endStream = false): void {
     if (this.isClosed || this.isLocalEnded) return;
     if (this.headersSent) throw new Error("the headers of the stream have been sent already");
-    checkSentFields(fields, RESPONSE);
-    if (statusOf(fields).startsWith("1")) {
+    checkSent(fields, RESPONSE);
+    if (pseudoFieldOf(fields, ":status")?.startsWith("1")) {
       if (endStream) throw new InvalidFieldsError("informational headers do not end a stream");
       this.#host.sender.sendFields(this, fields);
       return;
@@ -144,10 +145,10 @@ export class Stream implements Http2Stream, SendingStream {
     return isSent;
   }
 
-  end(trailers?: FieldList): void {
+  end(trailers?: SentFields): void {
     if (this.isLocalEnded || this.isClosed) return;
     if (!this.headersSent) throw noHeaders();
-    if (trailers !== undefined) checkSentFields(trailers, TRAILERS);
+    if (trailers !== undefined) checkSent(trailers, TRAILERS);
     this.isLocalEnded = true;
     this.#host.sender.sendEnd(this, trailers);
   }
@@ -159,12 +160,12 @@ export class Stream implements Http2Stream, SendingStream {
   }
 
   /** For the sender. */
-  writeFields(fields: FieldList): void {
+  writeFields(fields: SentFields): void {
     this.#host.writeFields(this.id, fields, false);
   }
 
   /** For the sender. */
-  writeEnd(fields: FieldList | undefined): void {
+  writeEnd(fields: SentFields | undefined): void {
     if (fields !== undefined) this.#host.writeFields(this.id, fields, true);
     else this.#host.output.endStream(this.id);
     this.#change(SENT_END);

@@ -12,6 +12,7 @@
  * Input is always read. So two peers that both write as much as they can never wait for each other; what bounds memory
  * is flow control (streams), and the abuse budget (everything else).
  */
+import type { SentFields } from "./fixed-fields.ts";
 import type { FieldList } from "./hpack/field-list.ts";
 
 /** Time and timers, given in: an engine has none of its own. */
@@ -149,7 +150,7 @@ export interface Http2Stream {
    * A server: sends response headers, once, and before them informational ones (1xx). Throws InvalidFieldsError if HTTP/2
    * does not allow them, and an Error if response headers were sent already.
    */
-  sendHeaders(fields: FieldList, endStream?: boolean): void;
+  sendHeaders(fields: SentFields, endStream?: boolean): void;
   /**
    * Sends bytes. Returns false if some of them wait: then onDrain() is called. What is written meanwhile waits too, so the
    * writer should stop. The bytes must not change until they are in the output. Throws an Error before sendHeaders(), as
@@ -164,7 +165,7 @@ export interface Http2Stream {
    */
   writeMessage(flags: number, payload: Uint8Array, isStable?: boolean): boolean;
   /** Ends this side, after all that was written; with trailers or without. Throws InvalidFieldsError. */
-  end(trailers?: FieldList): void;
+  end(trailers?: SentFields): void;
   /**
    * Drops what the peer sends from now on, its end included, and returns its credit. A server: when this side has ended, a
    * peer that has not is asked to stop by RST_STREAM(NO_ERROR), after all that was written (RFC 9113, 8.1).
@@ -200,7 +201,7 @@ export interface Http2Connection {
   /** The pipe has ended or is lost: closes all streams, then the connection. */
   endOfInput(): void;
   /** A client: opens a stream. Throws InvalidFieldsError; ConnectionUnusableError if isUsable is false. */
-  open(fields: FieldList, listener: StreamListener, endStream?: boolean): Http2Stream;
+  open(fields: SentFields, listener: StreamListener, endStream?: boolean): Http2Stream;
   /** A client: whether streams may be opened: no GOAWAY came or was sent, and ids are left. It does not count streams. */
   readonly isUsable: boolean;
   /** Sends a PING; `onAnswer` is called with its answer, never if the connection ends before. */

@@ -1,4 +1,4 @@
-import type { FieldList } from "./hpack/field-list.ts";
+import type { SentFields } from "./fixed-fields.ts";
 import { PREFIX_BYTES } from "./output.ts";
 
 /** What waits, beside gRPC messages: these have their flags (0 to 255) as kind. */
@@ -19,7 +19,7 @@ export class WaitingOutput {
   /** The bytes that were sent of the first item. */
   offset = 0;
   readonly #kinds: number[] = [];
-  readonly #items: (Uint8Array | FieldList | undefined)[] = [];
+  readonly #items: (Uint8Array | SentFields | undefined)[] = [];
   #first = 0;
 
   get isEmpty(): boolean {
@@ -37,8 +37,8 @@ export class WaitingOutput {
   }
 
   /** The first item, if it is FIELDS or END. */
-  get fields(): FieldList | undefined {
-    return this.#items[this.#first] as FieldList | undefined;
+  get fields(): SentFields | undefined {
+    return this.#items[this.#first] as SentFields | undefined;
   }
 
   /** The bytes of the first item that were not sent, if it is of data. */
@@ -47,7 +47,7 @@ export class WaitingOutput {
     return (this.kind === BYTES ? length : length + PREFIX_BYTES) - this.offset;
   }
 
-  add(kind: number, item: Uint8Array | FieldList | undefined): void {
+  add(kind: number, item: Uint8Array | SentFields | undefined): void {
     this.#kinds.push(kind);
     this.#items.push(item);
     if (kind === BYTES) this.bytes += (item as Uint8Array).length;

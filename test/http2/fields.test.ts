@@ -9,6 +9,7 @@ import {
   RESPONSE,
   TRAILERS,
 } from "../../src/http2/fields.ts";
+import { FixedFields } from "../../src/http2/fixed-fields.ts";
 import { rst, Type } from "../support/wire.ts";
 import { Alone, headersOf, Pair, request, response } from "./support/pair.ts";
 
@@ -138,6 +139,33 @@ test("cookies that came as several fields are one", () => {
   expect(server.requests[0]?.fields).toEqual(joined);
   const one = request("cookie", "a=1");
   expect(joinCookies(one)).toBe(one);
+});
+
+describe("fixed fields", () => {
+  test("are checked when they are made, and those that follow them when they are sent", () => {
+    expect(() => FixedFields.ofRequest(without(":path"))).toThrow(InvalidFieldsError);
+    expect(() => FixedFields.ofTrailers(["Grpc-Status", "0"])).toThrow(/lower case/);
+    const { client } = new Pair();
+    const fixed = FixedFields.ofRequest(request());
+    const open = (more: string[]) => client.open({ fixed, more });
+    expect(() => open([":path", "/b"])).toThrow(/not a pseudo-header field of trailers/);
+    expect(() => open(["x-a", "\n"])).toThrow(InvalidFieldsError);
+    expect(() => client.open(FixedFields.ofResponse(response()))).toThrow(/of requests/);
+    expect(client.connection.openStreams).toBe(0);
+  });
+
+  test("arrive as any others do, with those that follow them", () => {
+    const pair = new Pair();
+    const { client, server } = pair;
+    const fixed = FixedFields.ofRequest(request());
+    for (const ms of ["1m", "2m", "3m"]) client.open({ fixed, more: ["grpc-timeout", ms] });
+    client.open(fixed);
+    pair.move();
+    expect(server.requests.map(({ fields }) => fields)).toEqual([
+      ...["1m", "2m", "3m"].map((ms) => [...request(), "grpc-timeout", ms]),
+      request(),
+    ]);
+  });
 });
 
 test("CONNECT is answered 501, and cannot be sent", () => {

@@ -66,6 +66,52 @@ describe("a list that comes again", () => {
   });
 });
 
+describe("fixed fields", () => {
+  test("have an octet a field from the second block on, before others that change", () => {
+    const { encoder, decoder } = pair();
+    const lengths = [1, 2, 3].map((ms) => {
+      const more = ["grpc-timeout", `${ms}m`];
+      const block = encoder.encode(more, grpcRequest).slice();
+      expect(decoder.decode(block).fields).toEqual([...grpcRequest, ...more]);
+      return block.length;
+    });
+    expect(lengths[1]).toBe(lengths[2]);
+    expect(encoder.encode([], grpcRequest).length).toBe(grpcRequest.length / 2);
+  });
+
+  test("are right after the table has changed", () => {
+    const { encoder, decoder, send, setTableBytes } = pair();
+    const check = () => {
+      for (let n = 0; n < 3; n++) {
+        expect(decoder.decode(encoder.encode([], grpcRequest)).fields).toEqual(grpcRequest);
+      }
+    };
+    check();
+    send("x-new", "entry");
+    check();
+    setTableBytes(0);
+    check();
+    setTableBytes(4096);
+    check();
+  });
+
+  test("enter the table as other fields do: another value of a name when it comes for the second time", () => {
+    const { encoder, decoder } = pair();
+    const fixed = [
+      [":path", "/a"],
+      [":path", "/b"],
+    ];
+    const lengths = [0, 1, 2, 3].flatMap(() =>
+      fixed.map((fields) => {
+        const block = encoder.encode([], fields).slice();
+        expect(decoder.decode(block).fields).toEqual(fields);
+        return block.length;
+      }),
+    );
+    expect(lengths.slice(-4)).toEqual([1, 1, 1, 1]);
+  });
+});
+
 test.each([
   [":method", "GET", 2],
   [":method", "POST", 3],

@@ -24,6 +24,26 @@ export class BlockWriter {
     return this.#bytes.subarray(0, this.#at);
   }
 
+  get length(): number {
+    return this.#at;
+  }
+
+  /** Returns a copy of what was written from `start` on. */
+  copyFrom(start: number): Uint8Array {
+    return this.#bytes.slice(start, this.#at);
+  }
+
+  /** Writes octets of a block as they are. */
+  octets(octets: Uint8Array): void {
+    const { length } = octets;
+    if (this.#at + length > this.#bytes.length) this.#grow(length);
+    const bytes = this.#bytes;
+    // Few: set() would take longer.
+    for (let from = 0, at = this.#at; from < length; from++, at++)
+      bytes[at] = octets[from] as number;
+    this.#at += length;
+  }
+
   /** Writes an integer whose prefix has the bits of `mask`, after the bits of `pattern`. */
   integer(pattern: number, mask: number, value: number): void {
     if (this.#at + INTEGER_BYTES > this.#bytes.length) this.#grow(INTEGER_BYTES);

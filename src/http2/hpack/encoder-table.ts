@@ -52,6 +52,10 @@ export class EncoderTable {
   #bytes = 0;
   #inserted = 0;
   #refusedBytes = 0;
+  /** Changes with the indices of the entries. */
+  version = 0;
+  /** Changes whenever a field that was encoded may be encoded in another way the next time. */
+  changes = 0;
   /** Hashes of fields. */
   #seen: Int32Array | undefined;
 
@@ -72,6 +76,8 @@ export class EncoderTable {
     this.#bytes = 0;
     this.#inserted = 0;
     this.#refusedBytes = 0;
+    this.version++;
+    this.changes++;
   }
 
   /** @param position of the field in its list, a hint: lists of calls have the same names in the same order */
@@ -110,11 +116,14 @@ export class EncoderTable {
     if (size > this.#maxBytes / 2 || !this.#isWorth(value, known)) return false;
     if (this.#bytes + size > this.#maxBytes) {
       this.#refusedBytes += size;
+      this.changes++;
       if (this.#refusedBytes < this.#maxBytes * REFUSED_TABLES) return false;
       this.forget();
     }
     this.#bytes += size;
     this.#inserted++;
+    this.version++;
+    this.changes++;
     // Not `known`, which may be forgotten.
     const added = this.#names.get(name) ?? this.#staticNameOf(name) ?? this.#know(name, undefined);
     if (added.value !== undefined) added.values ??= new Map([[added.value, added.place]]);
@@ -139,6 +148,7 @@ export class EncoderTable {
     this.#seen ??= new Int32Array(SEEN_VALUES);
     if (this.#seen[slot] === hash) return true;
     this.#seen[slot] = hash;
+    this.changes++;
     return false;
   }
 

@@ -6,6 +6,17 @@ import { isGuessable, kindOf } from "./field-policy.ts";
 /** What SETTINGS_HEADER_TABLE_SIZE is until the peer says otherwise. */
 const DEFAULT_TABLE_BYTES = 4096;
 
+/** How many blocks of fixed fields an encoder keeps. */
+const FIXED_BLOCKS = 64;
+
+const NONE: FieldList = [];
+
+interface FixedBlock {
+  readonly octets: Uint8Array;
+  /** The EncoderTable.version for which it is right. */
+  readonly version: number;
+}
+
 /** Shared by all encoders: a block is copied before another one is encoded. Idle connections so have no buffer. */
 const block = new BlockWriter();
 
@@ -17,6 +28,8 @@ export class HpackEncoder {
   #peerTableBytes = DEFAULT_TABLE_BYTES;
   /** The smallest one since the last block. */
   #smallestTableBytes = Infinity;
+  /** The blocks of fixed fields; undefined until there is one. */
+  #fixed: Map<FieldList, FixedBlock> | undefined;
   /** The size of the table in the peer's decoder, which only size updates change. */
   #decoderTableBytes = DEFAULT_TABLE_BYTES;
 
@@ -33,14 +46,16 @@ export class HpackEncoder {
    * Returns the header block of a list whose names are in lower case. It is a view of a buffer that the next call of
    * encode(), of any encoder, uses again: copy or write it before. The blocks must be sent in the order of the calls, each of them. Throws
    * a RangeError if a character of a field is not a byte (above U+00FF); the encoder may be used again then.
+   *
+   * @param fixed fields before those; the same array always has the same fields. They are encoded once for as long as the
+   * table does not change
    */
-  encode(fields: FieldList): Uint8Array {
+  encode(fields: FieldList, fixed: FieldList = NONE): Uint8Array {
     block.begin();
     try {
       const decoderTableBytes = this.#writeSizeUpdates();
-      for (let at = 0; at < fields.length; at += 2) {
-        this.#write(fields[at] as string, fields[at + 1] as string, at >> 1);
-      }
+      if (fixed.length > 0) this.#writeFixed(fixed);
+      this.#writeAll(fields, fixed.length >> 1);
       this.#decoderTableBytes = decoderTableBytes;
       this.#smallestTableBytes = Infinity;
     } catch (error) {
@@ -69,6 +84,30 @@ export class HpackEncoder {
     if (allowed <= size) return size;
     block.integer(0x20, 0x1f, allowed);
     return allowed;
+  }
+
+  #writeFixed(fields: FieldList): void {
+    const table = this.#table;
+    const kept = this.#fixed?.get(fields);
+    if (kept !== undefined && kept.version === table.version) {
+      block.octets(kept.octets);
+      return;
+    }
+    const start = block.length;
+    const { version, changes } = table;
+    this.#writeAll(fields, 0);
+    // Unless the next block of these fields is the same.
+    if (table.changes !== changes) return;
+    this.#fixed ??= new Map();
+    if (this.#fixed.size >= FIXED_BLOCKS) this.#fixed.clear();
+    this.#fixed.set(fields, { octets: block.copyFrom(start), version });
+  }
+
+  /** @param position of the first one in its list */
+  #writeAll(fields: FieldList, position: number): void {
+    for (let at = 0; at < fields.length; at += 2) {
+      this.#write(fields[at] as string, fields[at + 1] as string, position + (at >> 1));
+    }
   }
 
   #write(name: string, value: string, position: number): void {

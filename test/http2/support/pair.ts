@@ -1,5 +1,6 @@
 import { createOutputBuffers } from "../../../src/http2/buffers.ts";
 import { createConnection } from "../../../src/http2/connection.ts";
+import type { SentFields } from "../../../src/http2/fixed-fields.ts";
 import type { FieldList } from "../../../src/http2/hpack/field-list.ts";
 import type {
   ConnectionEnd,
@@ -108,7 +109,7 @@ export class Side implements ConnectionListener {
     this.connection = createConnection(options, this);
   }
 
-  open(fields: FieldList = request(), endStream = false): RecordingStream {
+  open(fields: SentFields = request(), endStream = false): RecordingStream {
     const recorded = new RecordingStream();
     recorded.stream = this.connection.open(fields, recorded, endStream);
     return recorded;
