@@ -19,7 +19,7 @@
  */
 import type { ConnectError } from "@connectrpc/connect";
 
-/** Headers or trailers: names in lower case. */
+/** Headers or trailers: names in lower case. A frozen list is sent by many calls: a stream may keep what it makes of it. */
 export type HeaderList = Record<string, number | string | string[] | undefined>;
 
 /** The status with which a server ended a call. */

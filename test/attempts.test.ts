@@ -4,8 +4,8 @@ import { expect, test } from "vitest";
 import type { ClientCallListener } from "../src/call-stream.ts";
 import { Attempts } from "../src/connection/attempts.ts";
 import type { Connection, ConnectionSource } from "../src/connection/connection.ts";
+import { RequestFields, RequestHeaders } from "../src/connection/request-headers.ts";
 import { failure } from "../src/failure.ts";
-import { RequestHeaders } from "../src/grpc/request-headers.ts";
 import type { ClientAttachment } from "../src/session/attachment.ts";
 import { memoryInUse } from "./support/memory.ts";
 
@@ -30,13 +30,8 @@ const call: ClientCallListener = {
 };
 
 function started(addresses = nowhere): Attempts {
-  const headers = new RequestHeaders({
-    own: () => ({}),
-    metadata: undefined,
-    isFresh: true,
-    again: undefined,
-    deadline: undefined,
-  });
+  const fields = new RequestFields({}, undefined);
+  const headers = new RequestHeaders({ fields, deadline: undefined });
   const attempts = new Attempts({ addresses, headers, readMaxBytes: 1 }, call);
   attempts.start();
   return attempts;

@@ -12,6 +12,7 @@ import { ClientConnection } from "../src/connection/client-connection.ts";
 import type { GrpcClientStream } from "../src/connection/client-stream.ts";
 import { ConnectionMemory } from "../src/connection/connection-memory.ts";
 import { ReceiveBudget } from "../src/connection/receive-budget.ts";
+import { RequestFields } from "../src/connection/request-headers.ts";
 import type { ServedConnection } from "../src/connection/served-connection.ts";
 import { GrpcServerStream } from "../src/connection/server-stream.ts";
 import { failure } from "../src/failure.ts";
@@ -77,9 +78,10 @@ function client() {
   const receive = (...frames: Buffer[]) => pipe.listener.onReceived(Buffer.concat(frames));
   receive(settings());
   const open = (listener: ClientStreamListener) => {
-    const fields = { ":method": "POST", ":scheme": "http", ":path": "/a", ":authority": "" };
+    const own = { ":method": "POST", ":scheme": "http", ":path": "/a", ":authority": "" };
+    const fields = new RequestFields(own, undefined);
     return connection.open({
-      head: { fields, hasMetadata: false, reserveBytes: 0 },
+      head: { fields, more: [], reserveBytes: 0 },
       listener,
       readMaxBytes: 1000,
     });

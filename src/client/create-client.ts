@@ -14,7 +14,7 @@ import { asFailure, failure } from "../failure.ts";
 import { one } from "../flow/pump.ts";
 import { isWith, wrong } from "../options.ts";
 import { type CallOptions, refusalOf } from "./call-options.ts";
-import { openUnaryCall } from "./open-call.ts";
+import { unaryOpener } from "./open-call.ts";
 import { refuseResumption, resumptionOf } from "./resume.ts";
 import { ResumingCall } from "./resuming-call.ts";
 import { type Duplex, type ServerStream, type Sink, StreamingCall } from "./streaming-call.ts";
@@ -122,24 +122,31 @@ function unary<I extends DescMessage, O extends DescMessage>(
   transport: Transport,
   method: DescMethodUnary<I, O>,
 ): UnaryCall<I, O> {
-  return async (request, options) => {
-    const refusal = refusalOf(options, method);
-    if (refusal !== undefined) throw refusal;
-    try {
-      const response = await openUnaryCall(transport, method, {
-        ...options,
-        signal: options?.signal,
-        timeoutMs: options?.timeoutMs,
-        request,
-      });
-      options?.onHeader?.(response.header);
-      options?.onTrailer?.(response.trailer);
-      return response.message;
-    } catch (error) {
-      // Interceptors, and the caller's onHeader and onTrailer, may throw any value.
-      throw asFailure(error);
+  const open = unaryOpener(transport, method);
+  return (request, options) => {
+    if (options === undefined) {
+      return open({ request, signal: undefined, timeoutMs: undefined }, messageOf);
     }
+    const refusal = refusalOf(options, method);
+    if (refusal !== undefined) return Promise.reject(refusal);
+    const { signal, timeoutMs, onHeader, onTrailer } = options;
+    const init = { ...options, signal, timeoutMs, request };
+    if (onHeader === undefined && onTrailer === undefined) return open(init, messageOf);
+    return open(init, (response) => {
+      options.onHeader?.(response.header);
+      options.onTrailer?.(response.trailer);
+      return response.message;
+    }).catch(throwFailure);
   };
+}
+
+function messageOf<Message>({ message }: { readonly message: Message }): Message {
+  return message;
+}
+
+/** The caller's onHeader and onTrailer may throw any value. */
+function throwFailure(error: unknown): never {
+  throw asFailure(error);
 }
 
 type RequestIterable<I extends DescMessage> = AsyncIterable<Req<I>>;

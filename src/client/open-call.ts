@@ -6,7 +6,7 @@ import type {
   MessageInitShape,
 } from "@bufbuild/protobuf";
 import type { StreamResponse, Transport, UnaryResponse } from "@connectrpc/connect";
-import { deadlineExceeded, fromAbort, handled } from "../failure.ts";
+import { asFailure, deadlineExceeded, fromAbort, handled } from "../failure.ts";
 import { LazyAbortController } from "../flow/lazy-abort.ts";
 import { type AbortSource, onAbort, startTimer } from "../flow/wait.ts";
 import { type HeadersFunction, runHeaders } from "../grpc/call-headers.ts";
@@ -48,10 +48,12 @@ export interface CallOpener {
     method: DescMethodStreaming<I, O>,
     init: StreamingCallInit<I>,
   ): Promise<StreamResponse<I, O>>;
-  openUnaryCall<I extends DescMessage, O extends DescMessage>(
+  /** Resolves with what `read` makes of the response. */
+  openUnaryCall<I extends DescMessage, O extends DescMessage, R>(
     method: DescMethodUnary<I, O>,
     init: UnaryCallInit<I>,
-  ): Promise<UnaryResponse<I, O>>;
+    read: (response: UnaryResponse<I, O>) => R,
+  ): Promise<R>;
 }
 
 /**
@@ -91,17 +93,24 @@ export function openCall<I extends DescMessage, O extends DescMessage>(
   });
 }
 
-/** Makes a unary call. */
-export function openUnaryCall<I extends DescMessage, O extends DescMessage>(
+/**
+ * Makes unary calls of a method on a transport. Each resolves with what its `read` makes of the response. Rejects with a
+ * ConnectError, or with what `read` throws.
+ */
+export function unaryOpener<I extends DescMessage, O extends DescMessage>(
   transport: Transport,
   method: DescMethodUnary<I, O>,
-  init: UnaryCallInit<I>,
-): Promise<UnaryResponse<I, O>> {
-  if (hasCallOpener(transport)) return transport.openUnaryCall(method, init);
-  return openPlain(init, ({ header, timeoutMs }) => {
-    const { request, contextValues } = init;
-    return transport.unary(method, signalOf(init), timeoutMs, header, request, contextValues);
-  });
+) {
+  return <R>(init: UnaryCallInit<I>, read: (response: UnaryResponse<I, O>) => R): Promise<R> => {
+    if (hasCallOpener(transport)) return transport.openUnaryCall(method, init, read);
+    const response = openPlain(init, ({ header, timeoutMs }) => {
+      const { request, contextValues } = init;
+      return transport.unary(method, signalOf(init), timeoutMs, header, request, contextValues);
+    });
+    return response.then(read, (error) => {
+      throw asFailure(error);
+    });
+  };
 }
 
 function signalOf({ signal }: CallInit): AbortSignal | undefined {

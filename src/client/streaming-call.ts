@@ -215,7 +215,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   async #finish(): Promise<MessageShape<O>> {
     this.closeSend();
     try {
-      return await exactlyOne(() => this.#next(), "response", this.name);
+      return await exactlyOne(() => this.#next(), this.name);
     } finally {
       // Ends the call if the server sent more than one response.
       this.cancel();

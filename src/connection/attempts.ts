@@ -3,9 +3,9 @@ import type { ClientCallListener, ClientCallStream } from "../call-stream.ts";
 import { asFailure, ownCopy } from "../failure.ts";
 import { onAbort } from "../flow/wait.ts";
 import { notAllowed } from "../grpc/metadata.ts";
-import type { RequestHeaders } from "../grpc/request-headers.ts";
 import type { ClientAttachment } from "../session/attachment.ts";
 import type { Connection, ConnectionSource, StreamRepeater } from "./connection.ts";
+import type { RequestHeaders } from "./request-headers.ts";
 
 /** The most bytes of a call that are kept for another attempt, until the server answers. */
 const REPLAY_BYTES = 64 * 1024;

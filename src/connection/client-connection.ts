@@ -1,8 +1,9 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure, systemReason } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
-import { checkRequestHeaders, HEADERS_MAX_BYTES } from "../grpc/header-limits.ts";
+import { checkRequestBytes, HEADERS_MAX_BYTES } from "../grpc/header-limits.ts";
 import { createConnection } from "../http2/connection.ts";
+import { listBytesOf } from "../http2/fixed-fields.ts";
 import { ENHANCE_YOUR_CALM, NO_ERROR } from "../http2/frames.ts";
 import type {
   ConnectionEnd,
@@ -131,12 +132,14 @@ export class ClientConnection
   }
 
   open(init: OpenStream): GrpcClientStream {
-    const { fields, hasMetadata, reserveBytes } = init.head;
-    fields[":authority"] = this.target.authority;
-    if (hasMetadata) {
-      checkRequestHeaders(fields, this.#http2.peer.maxHeaderListBytes, reserveBytes);
+    const { fields, more, reserveBytes } = init.head;
+    const fixed = fields.to(this.target.authority);
+    if (fields.hasMetadata) {
+      const bytes = fields.bytes + listBytesOf(more) + reserveBytes;
+      checkRequestBytes(bytes, this.#http2.peer.maxHeaderListBytes);
     }
-    const stream = new GrpcClientStream(this.#http2, this, init);
+    const stream = new GrpcClientStream(this, init);
+    stream.open(this.#http2, more.length === 0 ? fixed : { fixed, more });
     if (this.#active++ === 0) {
       this.#pipe.keepAlive(true);
       this.#keepalive.onBusy();

@@ -8,17 +8,18 @@ import {
   peerFailure,
   tooManyFields,
 } from "../failure.ts";
-import { countFields, requestRefused } from "../grpc/header-limits.ts";
+import { requestRefused } from "../grpc/header-limits.ts";
 import { toHeaders } from "../grpc/metadata.ts";
 import { checkResponse } from "../grpc/response.ts";
 import { readStatus } from "../grpc/status.ts";
+import type { SentFields } from "../http2/fixed-fields.ts";
 import { CANCEL, ENHANCE_YOUR_CALM, NO_ERROR } from "../http2/frames.ts";
 import type { FieldList } from "../http2/hpack/field-list.ts";
 import type { Http2Connection, StreamEnd, StreamListener } from "../http2/types.ts";
 import type { ClientAttachment } from "../session/attachment.ts";
 import type { OpenStream, StreamRepeater } from "./connection.ts";
 import type { ConnectionMemory } from "./connection-memory.ts";
-import { toFields, toHeaderList } from "./fields.ts";
+import { toHeaderList } from "./fields.ts";
 import { MessageStream } from "./message-stream.ts";
 import { resetMeaning } from "./reset-meaning.ts";
 
@@ -47,16 +48,20 @@ export class GrpcClientStream extends MessageStream implements ClientAttachment,
   #tail: HeaderList | undefined;
   #status: Status | undefined;
 
-  /** Opens the stream. Throws if HTTP/2 does not allow the headers, or the connection takes no more streams. */
-  constructor(http2: Http2Connection, connection: StreamConnection, init: OpenStream) {
+  constructor(connection: StreamConnection, init: OpenStream) {
     const { head, listener, repeater, readMaxBytes, controlFrames } = init;
     super({ readMaxBytes, controlFrames, memory: connection.memory, isClient: true });
     this.listener = listener;
     this.#repeater = repeater;
-    this.#fieldCount = head.hasMetadata ? countFields(head.fields) : 0;
+    const { fields, more } = head;
+    this.#fieldCount = fields.hasMetadata ? fields.count + more.length / 2 : 0;
     this.#connection = connection;
+  }
+
+  /** Opens the stream. Throws if HTTP/2 does not allow the headers, or the connection takes no more streams. */
+  open(http2: Http2Connection, fields: SentFields): void {
     try {
-      this.attach(http2.open(toFields(head.fields), this));
+      this.attach(http2.open(fields, this));
     } catch (error) {
       this.closed();
       throw error;

@@ -4,11 +4,11 @@ import type { ClientStreamListener } from "../call-stream.ts";
 import { failure } from "../failure.ts";
 import type { AbortSource } from "../flow/wait.ts";
 import type { FrameRules } from "../grpc/framing.ts";
-import type { RequestHead } from "../grpc/request-headers.ts";
 import type { ClientAttachment } from "../session/attachment.ts";
 import type { NegotiatedSettings } from "../session/settings.ts";
 import type { Target } from "./address.ts";
 import type { Keepalive } from "./keepalive.ts";
+import type { RequestHead } from "./request-headers.ts";
 
 /** The parameters of a new stream. With `controlFrames` it belongs to a session, and has no window of its own. */
 export interface OpenStream extends FrameRules {

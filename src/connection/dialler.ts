@@ -1,7 +1,6 @@
 import { ConnectError } from "@connectrpc/connect";
 import type { ClientStreamListener } from "../call-stream.ts";
 import { asFailure } from "../failure.ts";
-import type { RequestHeaders } from "../grpc/request-headers.ts";
 import type {
   ClientAttachment,
   Dialler,
@@ -14,7 +13,8 @@ import type { Addresses } from "./addresses.ts";
 import { invalidHeaders } from "./attempts.ts";
 import type { Connection } from "./connection.ts";
 import type { Connections } from "./connections.ts";
-import type { MethodHeaders } from "./negotiate.ts";
+import type { NegotiateHeaders } from "./negotiate.ts";
+import type { RequestHeaders } from "./request-headers.ts";
 
 /**
  * The headers of an attachment must stay this far below the limit: in later
@@ -30,7 +30,7 @@ export interface StreamDiallerInit {
   /** The request headers of an attachment, without those of the session. */
   readonly headers: RequestHeaders;
   /** Makes the request headers of Negotiate, which belongs to no call. */
-  readonly negotiateHeaders: MethodHeaders;
+  readonly negotiateHeaders: NegotiateHeaders;
   readonly readMaxBytes: number;
 }
 
@@ -40,7 +40,7 @@ export interface StreamDiallerInit {
 export class StreamDialler implements Dialler {
   readonly #addresses: Addresses;
   readonly #headers: RequestHeaders;
-  readonly #negotiateHeaders: MethodHeaders;
+  readonly #negotiateHeaders: NegotiateHeaders;
   readonly #readMaxBytes: number;
   #connections: Connections;
   #bound = true;

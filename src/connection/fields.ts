@@ -1,5 +1,6 @@
 /** Converts between the fields of HTTP/2 and the header objects of a call. */
 import type { HeaderList } from "../call-stream.ts";
+import { FixedFields, type SentFields } from "../http2/fixed-fields.ts";
 import type { FieldList } from "../http2/hpack/field-list.ts";
 
 /**
@@ -38,6 +39,27 @@ export function toHeaderList(fields: FieldList): HeaderList {
     }
   }
   return headers;
+}
+
+/** The fields of frozen header lists: these never change, and many calls send them. */
+const fixedFields = new WeakMap<HeaderList, FixedFields>();
+
+/** As toFields(), for response headers. A frozen list is converted and checked once. */
+export function toResponseFields(headers: HeaderList): SentFields {
+  return fixedFields.get(headers) ?? fixedOnce(headers, FixedFields.ofResponse);
+}
+
+/** As toFields(), for trailers. A frozen list is converted and checked once. */
+export function toTrailerFields(headers: HeaderList): SentFields {
+  return fixedFields.get(headers) ?? fixedOnce(headers, FixedFields.ofTrailers);
+}
+
+function fixedOnce(headers: HeaderList, fix: (fields: FieldList) => FixedFields): SentFields {
+  const fields = toFields(headers);
+  if (!Object.isFrozen(headers)) return fields;
+  const fixed = fix(fields);
+  fixedFields.set(headers, fixed);
+  return fixed;
 }
 
 /** Converts headers that are sent: an array becomes several fields. */

@@ -9,9 +9,9 @@ import type { ClientStreamListener, Received } from "../call-stream.ts";
 import { failure, handled } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
 import { startTimer } from "../flow/wait.ts";
-import type { RequestHead } from "../grpc/request-headers.ts";
 import type { NegotiatedSettings } from "../session/settings.ts";
 import type { Connection, ConnectionSource } from "./connection.ts";
+import type { RequestHead } from "./request-headers.ts";
 
 const METHOD = SessionService.method.negotiate;
 
@@ -24,8 +24,8 @@ const ANSWER_MS = 5000;
 /** The most attempts of Negotiate, each on another connection, if connections are lost before the answer. */
 const NEGOTIATIONS = 3;
 
-/** Makes the request headers of a method. */
-export type MethodHeaders = (method: DescMethod) => RequestHead;
+/** Makes the request headers of Negotiate. */
+export type NegotiateHeaders = (method: DescMethod) => RequestHead;
 
 /**
  * Returns a connection whose `sessionSettings` are known. Rejects if there is no
@@ -35,7 +35,7 @@ export type MethodHeaders = (method: DescMethod) => RequestHead;
  */
 export async function negotiatedConnection(
   source: ConnectionSource,
-  headers: MethodHeaders,
+  headers: NegotiateHeaders,
   wanted: () => boolean,
 ): Promise<Connection> {
   for (let attempt = 1; ; attempt++) {
@@ -62,7 +62,7 @@ export async function negotiatedConnection(
  * keeps none; but settings of an earlier answer then stay. Rejects if the
  * connection is lost.
  */
-async function negotiate(connection: Connection, headers: MethodHeaders): Promise<void> {
+async function negotiate(connection: Connection, headers: NegotiateHeaders): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const plain = () => {
     if (connection.sessionSettings === undefined) connection.setSessionSettings(false);

@@ -1,6 +1,5 @@
 import type { ClientCallListener } from "../call-stream.ts";
 import { realClock } from "../flow/clock.ts";
-import type { RequestHeaders } from "../grpc/request-headers.ts";
 import type { SessionWatcher } from "../session/attachment.ts";
 import { ClientSession } from "../session/client-session.ts";
 import type { Window } from "../session/session-window.ts";
@@ -10,7 +9,8 @@ import { Attempts } from "./attempts.ts";
 import type { Connection } from "./connection.ts";
 import type { Connections } from "./connections.ts";
 import { StreamDialler } from "./dialler.ts";
-import type { MethodHeaders } from "./negotiate.ts";
+import type { NegotiateHeaders } from "./negotiate.ts";
+import type { RequestHeaders } from "./request-headers.ts";
 
 /** Listens to whether the call has a session, and to the state of the session. */
 export interface CallStreamWatcher extends SessionWatcher {
@@ -23,7 +23,7 @@ export interface CallStreamOptions {
   readonly addresses: Addresses;
   readonly headers: RequestHeaders;
   /** Makes the request headers of Negotiate, which belongs to no call. */
-  readonly negotiateHeaders: MethodHeaders;
+  readonly negotiateHeaders: NegotiateHeaders;
   readonly readMaxBytes: number;
   /** The window of the call's session; `undefined` if the call has no session. */
   readonly window: Window | undefined;

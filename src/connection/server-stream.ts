@@ -8,7 +8,7 @@ import { statusTrailers } from "../grpc/status.ts";
 import { CANCEL, INTERNAL_ERROR } from "../http2/frames.ts";
 import type { Http2Stream, StreamEnd, StreamListener } from "../http2/types.ts";
 import type { ServerAttachment } from "../session/attachment.ts";
-import { toFields } from "./fields.ts";
+import { toResponseFields, toTrailerFields } from "./fields.ts";
 import { MessageStream } from "./message-stream.ts";
 import type { ServedConnection } from "./served-connection.ts";
 import { stopReadingSoon } from "./stop-reading.ts";
@@ -57,7 +57,7 @@ export class GrpcServerStream extends MessageStream implements ServerAttachment,
 
   sendHeaders(headers: HeaderList): void {
     if (this.native.headersSent) return;
-    this.#guard(() => this.native.sendHeaders(toFields(headers)));
+    this.#guard(() => this.native.sendHeaders(toResponseFields(headers)));
     // The messages of a session need not wait: it ends its stream much later.
     if (!this.#connection.isEncrypted || this.#lingerMs > 0 || this.#isClosed) return;
     this.#held = [];
@@ -93,10 +93,10 @@ export class GrpcServerStream extends MessageStream implements ServerAttachment,
     const stream = this.native;
     if (!stream.isClosed) {
       this.writeRest();
-      const fields = toFields(end.trailers);
+      const { trailers } = end;
       this.#guard(() => {
-        if (stream.headersSent) stream.end(fields);
-        else stream.sendHeaders(fields, true);
+        if (stream.headersSent) stream.end(toTrailerFields(trailers));
+        else stream.sendHeaders(toResponseFields(trailers), true);
       });
       if (this.#lingerMs === 0) stopReadingSoon(stream);
       else if (!stream.isClosed) {

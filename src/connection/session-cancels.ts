@@ -1,8 +1,8 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { asFailure, failure } from "../failure.ts";
 import { settled, startTimer } from "../flow/wait.ts";
-import type { StreamHeaders } from "../grpc/request-headers.ts";
 import type { Connection, ConnectionSource } from "./connection.ts";
+import type { StreamHeaders } from "./request-headers.ts";
 
 /** The pause before a cancel that the server did not take is sent again. */
 const AGAIN_MS = 100;

@@ -1,7 +1,7 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { asFailure, ownCopy } from "../failure.ts";
 import { type Connection, type ConnectionSource, NO_LONGER } from "./connection.ts";
-import { type MethodHeaders, negotiatedConnection } from "./negotiate.ts";
+import { type NegotiateHeaders, negotiatedConnection } from "./negotiate.ts";
 
 /** A call, or a session, that waits until it is known whether its server keeps sessions. */
 export interface WaitingForAnswer {
@@ -26,7 +26,7 @@ export class SessionQuestion {
   }
 
   /** Asks, unless that is under way already. Calls back with the answer, unless that is no longer wanted by then. */
-  ask(headers: MethodHeaders, waiter: WaitingForAnswer): void {
+  ask(headers: NegotiateHeaders, waiter: WaitingForAnswer): void {
     if (this.#waiting.length === this.#sweepAt) {
       this.#waiting = this.#waiting.filter(({ isWanted }) => isWanted());
       this.#sweepAt = Math.max(2 * this.#waiting.length, SWEPT_FROM);

@@ -22,6 +22,16 @@ export interface InboxSource<Raw, T> {
   onRefuse?(error: unknown): void;
 }
 
+/** Takes what a source receives. */
+export interface MessageSink<Raw> {
+  /** Takes raw data that has arrived. */
+  put(raw: Raw): void;
+  /** No more data arrives; with an error if that is why. What has arrived before may still be taken. */
+  close(error?: unknown): void;
+  /** Drops what was not taken: the consumer gets `error` now. */
+  fail(error: unknown): void;
+}
+
 type Reader<T> = (
   result: IteratorResult<T, undefined> | Promise<IteratorResult<T, undefined>>,
 ) => void;
@@ -55,7 +65,7 @@ export function isInbound<T>(messages: AsyncIterable<T>): messages is Inbound<T>
  * much waits; flow control does, because the source learns of each message that is taken, by open(), or dropped, by
  * drop(). Iterated once, by one consumer.
  */
-export class Inbox<Raw, T> implements Inbound<T> {
+export class Inbox<Raw, T> implements Inbound<T>, MessageSink<Raw> {
   readonly [inbound] = true;
   readonly #source: InboxSource<Raw, T>;
   readonly #what: string;

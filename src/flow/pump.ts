@@ -1,7 +1,7 @@
 import { runtime } from "./runtime.ts";
 import { Share, slices } from "./slice.ts";
 import { onAbort } from "./wait.ts";
-import { isPumpable, type Pump, pumpTo, type Writer } from "./writer.ts";
+import { isPumpable, type Pump, type Pumpable, pumpTo, type Writer } from "./writer.ts";
 
 /** The pump of an iterable that failed at its beginning. */
 const STOPPED: Pump = { stop() {} };
@@ -127,8 +127,47 @@ export async function* untilAborted<T>(
   }
 }
 
-/** Returns an iterable of one value. */
-export async function* one<T>(value: T): AsyncGenerator<T, undefined> {
-  yield value;
-  return undefined;
+/** Returns an iterable of one value, which can be iterated once. */
+export function one<T>(value: T): AsyncIterable<T> {
+  return new One(value);
+}
+
+/** Not a generator: its promises would be a twentieth of a unary call. */
+class One<T> implements AsyncIterable<T>, Pumpable<T>, Pump {
+  readonly #value: T;
+  #writer: Writer<T> | undefined;
+
+  constructor(value: T) {
+    this.#value = value;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<T, undefined> {
+    yield this.#value;
+    return undefined;
+  }
+
+  [pumpTo](writer: Writer<T>): Pump {
+    this.#writer = writer;
+    try {
+      const pause = writer.write(this.#value);
+      if (pause === undefined) this.#end();
+      else {
+        pause.then(
+          () => this.#end(),
+          (error) => writer.fail(error),
+        );
+      }
+    } catch (error) {
+      writer.fail(error);
+    }
+    return this;
+  }
+
+  stop(): void {
+    this.#writer = undefined;
+  }
+
+  #end(): void {
+    this.#writer?.end();
+  }
 }

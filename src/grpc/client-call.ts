@@ -9,11 +9,12 @@ import type {
   Status,
 } from "../call-stream.ts";
 import { asFailure, deadlineExceeded, failure, fromAbort, ownCopy } from "../failure.ts";
-import { Inbox, type InboxSource } from "../flow/inbox.ts";
+import { Inbox, type InboxSource, type MessageSink } from "../flow/inbox.ts";
 import { pump } from "../flow/pump.ts";
 import { type AsyncContext, runtime } from "../flow/runtime.ts";
 import { type AbortSource, onAbort, startTimer } from "../flow/wait.ts";
 import type { Pump, Writer } from "../flow/writer.ts";
+import { ExactlyOne, type OnlyMessageListener } from "./exactly-one.ts";
 import { COMPRESSED } from "./framing.ts";
 import { KeptMessages } from "./kept-messages.ts";
 import type { MessageOptions } from "./limits.ts";
@@ -41,6 +42,8 @@ export interface ClientCallInit<I extends DescMessage, O extends DescMessage> {
   readonly compressFromBytes: number | undefined;
   readonly requests: AsyncIterable<MessageInitShape<I>>;
   readonly watcher: SendWatcher | undefined;
+  /** Receives the only response, if the call has exactly one. Default: `responses` has them. */
+  readonly onlyResponse?: OnlyMessageListener<MessageShape<O>> | undefined;
 }
 
 /** Listens for the end of sending, for a queue of requests. */
@@ -61,8 +64,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     InboxSource<Received, MessageShape<O>>,
     Writer<MessageInitShape<I>>
 {
-  /** The responses: ends at the status OK, throws at any other end. */
-  readonly responses: Inbox<Received, MessageShape<O>>;
+  readonly #responses: MessageSink<Received>;
   readonly #init: ClientCallInit<I, O>;
   /** The promise of `answered`, while something waits for it. */
   #answer: PromiseWithResolvers<void> | undefined;
@@ -87,8 +89,11 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   /** @param open gives the call its stream, now or later */
   constructor(init: ClientCallInit<I, O>, open: (call: ClientCallListener) => void) {
     this.#init = init;
-    this.responses = new Inbox<Received, MessageShape<O>>(this, "the responses of a call");
-    const { deadline, signal } = init;
+    const { deadline, signal, onlyResponse } = init;
+    this.#responses =
+      onlyResponse === undefined
+        ? new Inbox(this, "the responses of a call")
+        : new ExactlyOne(this, { listener: onlyResponse, what: "response", call: "a unary call" });
     if (deadline !== undefined) {
       this.#deadline = startTimer(deadline.endsAt - performance.now(), () =>
         this.#finish(deadlineExceeded(deadline.timeoutMs), true),
@@ -99,6 +104,11 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     }
     if (!this.#isOver) open(this);
     if (this.#writer === undefined && !this.#isOver) this.#context = runtime.currentContext();
+  }
+
+  /** The responses: ends at the status OK, throws at any other end. A call with `onlyResponse` has none. */
+  get responses(): Inbox<Received, MessageShape<O>> {
+    return this.#responses as Inbox<Received, MessageShape<O>>;
   }
 
   /** Resolves when the response headers have arrived; rejects if the call ends without them. */
@@ -165,7 +175,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   onMessage(message: Received): void {
     if ((message.flags & COMPRESSED) !== 0) this.#reader?.onCompressed();
-    this.responses.put(message);
+    this.#responses.put(message);
   }
 
   onInvalid(error: ConnectError): void {
@@ -273,8 +283,8 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     if (error !== undefined) this.#answer?.reject(error);
     if (drop) {
       this.#reader?.drop(error);
-      this.responses.fail(error);
-    } else this.responses.close(error);
+      this.#responses.fail(error);
+    } else this.#responses.close(error);
     this.#stream?.reset(error ?? ENDED);
     this.#init.watcher?.onSendEnded(error ?? ownCopy(ENDED));
     this.#pump?.stop();

@@ -80,18 +80,12 @@ export function responseHeadersLimit(announced: number): number {
 }
 
 /**
- * Throws RESOURCE_EXHAUSTED if request headers are larger than this side sends,
- * or than the server accepts.
+ * Throws RESOURCE_EXHAUSTED if request headers of this size are larger than this
+ * side sends, or than the server accepts.
  *
  * @param announced the server's SETTINGS_MAX_HEADER_LIST_SIZE
- * @param moreBytes the size of what is added to them later
  */
-export function checkRequestHeaders(
-  headers: HeaderList,
-  announced = NOT_ANNOUNCED,
-  moreBytes = 0,
-): void {
-  const bytes = headerListBytes(headers) + moreBytes;
+export function checkRequestBytes(bytes: number, announced = NOT_ANNOUNCED): void {
   if (bytes <= Math.min(announced, HEADERS_MAX_BYTES)) return;
   const limit =
     announced < HEADERS_MAX_BYTES

@@ -52,8 +52,21 @@ export function refusalOf(
   );
 }
 
+/** The headers of responses with the usual content-types. */
+const plainHeads = headsOf(false);
+const gzipHeads = headsOf(true);
+
 /** The headers that every response has. */
-export function responseHead(contentType: string, gzip: boolean): HeaderList {
+export function responseHead(contentType: string, gzip: boolean): Readonly<HeaderList> {
+  return (gzip ? gzipHeads : plainHeads).get(contentType) ?? makeHead(contentType, gzip);
+}
+
+function headsOf(gzip: boolean): Map<string, Readonly<HeaderList>> {
+  const contentTypes = ["application/grpc", "application/grpc+proto"];
+  return new Map(contentTypes.map((type) => [type, Object.freeze(makeHead(type, gzip))]));
+}
+
+function makeHead(contentType: string, gzip: boolean): HeaderList {
   const head: HeaderList = {
     ":status": 200,
     "content-type": contentType,

@@ -3,14 +3,16 @@ import type { Interceptor, MethodImplSpec } from "@connectrpc/connect";
 import { transformInvokeImplementation } from "@connectrpc/connect/protocol";
 import { checkResponses } from "./check-responses.ts";
 import { type CallContext, whole } from "./context.ts";
-import { exactlyOne } from "./exactly-one.ts";
-
-type Requests<I extends DescMessage> = AsyncIterableIterator<MessageShape<I>, undefined>;
 
 /** The result of a handler: one response, or an iterable of responses. */
 export type HandlerResult<O extends DescMessage> =
-  | { readonly one: MessageInitShape<O> }
+  | { readonly one: MessageInitShape<O> | Promise<MessageInitShape<O>> }
   | { readonly many: AsyncIterable<MessageInitShape<O>> };
+
+/** What a handler is given beside its context: its only request (see takesOneRequest), or its requests as an iterable. */
+export type Requests<I extends DescMessage> =
+  | { readonly only: MessageShape<I> }
+  | AsyncIterableIterator<MessageShape<I>, undefined>;
 
 /** The parameters of a handler's run. */
 export interface Invocation<I extends DescMessage> {
@@ -19,28 +21,34 @@ export interface Invocation<I extends DescMessage> {
   readonly interceptors: Interceptor[];
 }
 
-/** Runs a handler of any kind; it is given its requests as an iterable. */
-export async function invoke<I extends DescMessage, O extends DescMessage>(
+/** Whether a handler is given its only request. Interceptors are given an iterable, whatever the kind of the call. */
+export function takesOneRequest(
+  kind: MethodImplSpec["kind"],
+  interceptors: readonly Interceptor[],
+): boolean {
+  return interceptors.length === 0 && (kind === "unary" || kind === "server_streaming");
+}
+
+/** Runs a handler of any kind. Throws what it throws. */
+export function invoke<I extends DescMessage, O extends DescMessage>(
   spec: MethodImplSpec<I, O>,
   { context, requests, interceptors }: Invocation<I>,
-): Promise<HandlerResult<O>> {
+): HandlerResult<O> {
+  if ("only" in requests) {
+    if (spec.kind === "unary") return { one: spec.impl(requests.only, context) };
+    if (spec.kind === "server_streaming") return { many: spec.impl(requests.only, context) };
+    throw new Error(`a handler of the kind ${spec.kind} was given one request`);
+  }
   if (interceptors.length > 0) {
     const checked = checkResponses(spec);
     return { many: transformInvokeImplementation(checked, whole(context), interceptors)(requests) };
   }
-  switch (spec.kind) {
-    case "unary":
-      return { one: await spec.impl(await single(requests, spec.kind), context) };
-    case "server_streaming":
-      return { many: spec.impl(await single(requests, spec.kind), context) };
-    case "client_streaming":
-      return { one: await spec.impl(requests, context) };
-    case "bidi_streaming":
-      return { many: spec.impl(requests, context) };
-  }
+  if (spec.kind === "client_streaming") return { one: spec.impl(requests, context) };
+  if (spec.kind === "bidi_streaming") return { many: spec.impl(requests, context) };
+  throw new Error(`a handler of the kind ${spec.kind} was given an iterable`);
 }
 
-/** Reads the request of a call that has exactly one. */
-function single<T>(requests: AsyncIterableIterator<T, undefined>, kind: string): Promise<T> {
-  return exactlyOne(() => requests.next(), "request", `a ${kind} call`);
+/** Whether a handler has returned a promise of its response. */
+export function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
+  return typeof (value as Partial<PromiseLike<T>> | null | undefined)?.then === "function";
 }

@@ -1,5 +1,8 @@
-import { Code } from "@connectrpc/connect";
+import { Code, type ConnectError } from "@connectrpc/connect";
+import type { HeaderList } from "../call-stream.ts";
 import { failure } from "../failure.ts";
+import { headerListBytes, responseHeadersLimit } from "./header-limits.ts";
+import { addMetadata } from "./metadata.ts";
 
 const LATE = "when no request had come for 50 ms";
 
@@ -53,4 +56,28 @@ export class ResponseHeaders extends Headers {
         `change it before, ${hold}or set a trailer (responseTrailer)`,
     );
   }
+}
+
+/**
+ * Adds the response headers of a handler to those of every response. Returns an error if they are not valid, or too large.
+ *
+ * @param announced the client's SETTINGS_MAX_HEADER_LIST_SIZE
+ */
+export function addHandlerHeaders(
+  headers: HeaderList,
+  metadata: Headers,
+  announced: number,
+): ConnectError | undefined {
+  const wrong = addMetadata(headers, metadata);
+  if (wrong !== undefined) {
+    const what = `the handler's response headers cannot be sent: ${wrong}`;
+    return failure(Code.Internal, what);
+  }
+  const bytes = headerListBytes(headers);
+  const limitBytes = responseHeadersLimit(announced);
+  if (bytes <= limitBytes) return undefined;
+  return failure(
+    Code.ResourceExhausted,
+    `the response headers are ${bytes} B (32 B are counted for each), over the ${limitBytes} B that this client can be sent: set fewer, or send it in a message`,
+  );
 }

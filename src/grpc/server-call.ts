@@ -1,5 +1,5 @@
 import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-import { Code, ConnectError, type Interceptor, type MethodImplSpec } from "@connectrpc/connect";
+import { Code, ConnectError, type MethodImplSpec } from "@connectrpc/connect";
 import type {
   End,
   HeaderList,
@@ -13,43 +13,29 @@ import { Inbox, type InboxSource } from "../flow/inbox.ts";
 import { leave, pump } from "../flow/pump.ts";
 import { startTimer } from "../flow/wait.ts";
 import type { Pump, Writer } from "../flow/writer.ts";
+import { endOf } from "./call-end.ts";
 import { type CallContext, createContext } from "./context.ts";
-import type { AwaitingCall, FirstRequestTimer } from "./first-request-timer.ts";
+import { ExactlyOne, type OnlyMessageListener } from "./exactly-one.ts";
+import type { AwaitingCall } from "./first-request-timer.ts";
 import { COMPRESSED } from "./framing.ts";
-import { headerListBytes, responseHeadersLimit, trailersLimit } from "./header-limits.ts";
+import { acceptsGzip, readEncoding, readTimeout, refusalOf, responseHead } from "./incoming.ts";
 import {
-  acceptsGzip,
-  type Incoming,
-  readEncoding,
-  readTimeout,
-  refusalOf,
-  responseHead,
-  type SendCompression,
-} from "./incoming.ts";
-import { invoke } from "./invoke.ts";
+  type HandlerResult,
+  invoke,
+  isThenable,
+  type Requests,
+  takesOneRequest,
+} from "./invoke.ts";
 import { KeptMessages } from "./kept-messages.ts";
-import type { MessageOptions } from "./limits.ts";
 import { MessageReader, type MessageSender, MessageWriter } from "./message.ts";
-import { addMetadata, hasMetadata } from "./metadata.ts";
-import type { HeadersLeft } from "./response-headers.ts";
-import { fitTrailers } from "./status.ts";
-
-/** The options that all calls of a server share. */
-export interface ServerCallOptions extends MessageOptions {
-  readonly interceptors: Interceptor[];
-  readonly sendCompression: SendCompression;
-  /** Smaller responses are never compressed. */
-  readonly compressMinBytes: number;
-  /** A longer deadline is refused. */
-  readonly maxTimeoutMs: number;
-  /** Calls bidirectional calls back when no request has arrived for 50 ms. */
-  readonly firstRequests: FirstRequestTimer;
-  /** Called with what a handler threw that is not a ConnectError: a bug. */
-  readonly onHandlerError: (error: unknown, path: string) => void;
-}
+import { hasMetadata } from "./metadata.ts";
+import { addHandlerHeaders, type HeadersLeft } from "./response-headers.ts";
+import type { ServerCallInit, ServerCallOptions } from "./server-call-options.ts";
 
 /** An open call, whatever the types of its messages. */
 export type OpenCall = Pick<ServerCall, "method" | "abort" | "rosterIndex">;
+
+const RESOLVED = Promise.resolve();
 
 /** The reason with which a handler's signal aborts when its call has ended. */
 const OVER = failure(Code.Canceled, "the call is over");
@@ -59,13 +45,6 @@ const UNSENDABLE = failure(Code.Internal, "the response headers or trailers coul
 
 /** An expired call is reset if its status was not sent within this time. */
 const END_MS = 1000;
-
-/** The parameters of a call. */
-export interface ServerCallInit<I extends DescMessage, O extends DescMessage> {
-  readonly incoming: Incoming;
-  readonly spec: MethodImplSpec<I, O>;
-  readonly options: ServerCallOptions;
-}
 
 /**
  * One gRPC call on the server: a stream on one side, a handler on the other.
@@ -79,6 +58,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     AwaitingCall,
     MessageSender,
     InboxSource<Received, MessageShape<I>>,
+    OnlyMessageListener<MessageShape<I>>,
     Writer<MessageInitShape<O>>
 {
   /** Its place among the calls of the server. */
@@ -88,9 +68,10 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   readonly #options: ServerCallOptions;
   readonly #contentType: string;
   readonly #context: CallContext;
-  readonly #requests: MessageReader<I>;
-  readonly #responses: MessageWriter<O>;
-  readonly #inbox: Inbox<Received, MessageShape<I>>;
+  readonly #reader: MessageReader<I>;
+  readonly #writer: MessageWriter<O>;
+  /** The only request of a handler that takes one, or the requests of any other. */
+  readonly #requests: ExactlyOne<Received, MessageShape<I>> | Inbox<Received, MessageShape<I>>;
   /** Undefined until a request has waited. */
   #kept: KeptMessages | undefined;
   readonly #gzip: boolean;
@@ -124,16 +105,25 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#refused = refusalOf(headers, timeout);
     this.#context = createContext(spec.method, { rawHeaders, timeoutMs }, this);
     this.#gzip = acceptsGzip(headers, options.sendCompression);
-    this.#requests = new MessageReader(spec.method.input, options, readEncoding(headers));
-    this.#inbox = new Inbox<Received, MessageShape<I>>(this, "the requests of a call");
-    if (spec.kind === "bidi_streaming") this.#inbox.onDry = () => this.#sendHeadersIfDry();
+    this.#reader = new MessageReader(spec.method.input, options, readEncoding(headers));
+    this.#requests = this.#receiveRequests();
     this.#stream = open(this);
     const compressFromBytes = this.#gzip ? options.compressMinBytes : undefined;
     const sendOptions = { messages: options, compressFromBytes };
-    this.#responses = new MessageWriter(spec.method.output, sendOptions, this);
+    this.#writer = new MessageWriter(spec.method.output, sendOptions, this);
     if (timeoutMs !== undefined) {
       this.#deadline = startTimer(timeoutMs, () => this.#expire(timeoutMs));
     }
+  }
+
+  #receiveRequests(): ExactlyOne<Received, MessageShape<I>> | Inbox<Received, MessageShape<I>> {
+    const { kind } = this.#spec;
+    if (takesOneRequest(kind, this.#options.interceptors)) {
+      return new ExactlyOne(this, { listener: this, what: "request", call: `a ${kind} call` });
+    }
+    const inbox = new Inbox<Received, MessageShape<I>>(this, "the requests of a call");
+    if (kind === "bidi_streaming") inbox.onDry = () => this.#sendHeadersIfDry();
+    return inbox;
   }
 
   get method(): DescMethod {
@@ -143,7 +133,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   /** Runs the handler, or refuses the call if its headers are not supported. */
   start(): void {
     if (this.#refused !== undefined) this.#finish(this.#refused);
-    else this.#run();
+    else if (this.#requests instanceof Inbox) this.#run(this.#requests);
   }
 
   /** Ends the call with an error now, whatever the handler does. */
@@ -154,14 +144,14 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   // ServerStreamListener: called by the stream.
 
   onMessage(message: Received): void {
-    if ((message.flags & COMPRESSED) !== 0) this.#requests.onCompressed();
+    if ((message.flags & COMPRESSED) !== 0) this.#reader.onCompressed();
     this.#hasRequest = true;
-    this.#inbox.put(message);
+    this.#requests.put(message);
   }
 
   onHalfClose(isWhole: boolean): void {
     this.#hasRequest = true;
-    if (isWhole) this.#inbox.close();
+    if (isWhole) this.#requests.close();
     else this.#finish(peerFailure(Code.Internal, "protocol error: the last message was cut off"));
   }
 
@@ -199,30 +189,19 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   #sendHeaders(left: HeadersLeft): ConnectError | undefined {
     if (this.#headersSent) return undefined;
     this.#headersSent = true;
-    this.#inbox.onDry = undefined;
+    if (this.#requests instanceof Inbox) this.#requests.onDry = undefined;
     this.#context.closeHeaders(left);
     const metadata = this.#context.setHeaders();
-    const headers = this.#head();
-    const fault = hasMetadata(metadata) ? this.#addHeaders(headers, metadata) : undefined;
-    if (fault !== undefined) this.#report(fault);
-    this.#stream.sendHeaders(fault === undefined ? headers : this.#head());
-    return fault;
-  }
-
-  /** Adds the handler's response headers. Returns an error if they are not valid, or too large. */
-  #addHeaders(headers: HeaderList, metadata: Headers): ConnectError | undefined {
-    const wrong = addMetadata(headers, metadata);
-    if (wrong !== undefined) {
-      const what = `the handler's response headers cannot be sent: ${wrong}`;
-      return failure(Code.Internal, what);
+    const head = this.#head();
+    if (!hasMetadata(metadata)) {
+      this.#stream.sendHeaders(head);
+      return undefined;
     }
-    const bytes = headerListBytes(headers);
-    const limitBytes = responseHeadersLimit(this.#stream.announcedHeaderBytes);
-    if (bytes <= limitBytes) return undefined;
-    return failure(
-      Code.ResourceExhausted,
-      `the response headers are ${bytes} B (32 B are counted for each), over the ${limitBytes} B that this client can be sent: set fewer, or send it in a message`,
-    );
+    const headers = { ...head };
+    const fault = addHandlerHeaders(headers, metadata, this.#stream.announcedHeaderBytes);
+    if (fault !== undefined) this.#report(fault);
+    this.#stream.sendHeaders(fault === undefined ? headers : head);
+    return fault;
   }
 
   /** Makes the response headers wait for the first request. */
@@ -239,7 +218,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   open(message: Received): MessageShape<I> | Promise<MessageShape<I>> {
     this.#stream.taken(message.end - message.start);
-    return this.#requests.open(message);
+    return this.#reader.open(message);
   }
 
   drop(message: Received): void {
@@ -267,27 +246,71 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     // The headers are sent when the response is encoded. They are closed here already, so that there is one rule for
     // handlers.
     if (!this.#headersSent) this.#context.closeHeaders("with the first response");
-    return this.#responses.write(response);
+    return this.#writer.write(response);
   }
 
   end(): void {
     this.#finish(undefined);
   }
 
-  async #run(): Promise<void> {
+  // OnlyMessageListener: called by the ExactlyOne.
+
+  onOnlyMessage(request: MessageShape<I>): void {
+    this.#run({ only: request });
+  }
+
+  onNoMessage(error: unknown): void {
+    this.fail(error);
+  }
+
+  /**
+   * Runs the handler, in a microtask: what it does at once, for example AsyncLocalStorage.enterWith(), must not reach the
+   * other requests in the chunk that is being read.
+   */
+  #run(requests: Requests<I>): void {
+    RESOLVED.then(() => {
+      try {
+        const { interceptors } = this.#options;
+        this.#send(invoke(this.#spec, { context: this.#context, requests, interceptors }));
+      } catch (error) {
+        this.fail(error);
+      }
+    });
+  }
+
+  /** Sends what the handler has returned. */
+  #send(result: HandlerResult<O>): void {
+    if ("one" in result) {
+      const { one } = result;
+      if (!isThenable(one)) this.#respond(one);
+      else {
+        Promise.resolve(one).then(
+          (response) => this.#respond(response),
+          (error) => this.fail(error),
+        );
+      }
+      return;
+    }
+    const onLate = (error: unknown) => this.#onLate(error);
+    if (this.#isOver) {
+      leave(result.many[Symbol.asyncIterator](), onLate);
+      return;
+    }
+    this.#pump = pump(result.many, this, onLate);
+    // The pump may have ended the call already.
+    if (this.#isOver) this.#pump.stop();
+  }
+
+  #respond(response: MessageInitShape<O>): void {
+    if (this.#isOver) return;
     try {
-      const { interceptors } = this.#options;
-      const invocation = { context: this.#context, requests: this.#inbox, interceptors };
-      const result = await invoke(this.#spec, invocation);
-      if (this.#isOver) {
-        if ("many" in result) leave(result.many[Symbol.asyncIterator](), this.#onLate);
-      } else if ("many" in result) {
-        this.#pump = pump(result.many, this, this.#onLate);
-        // The pump may have ended the call already.
-        if (this.#isOver) this.#pump.stop();
-      } else {
-        await this.write(result.one);
-        this.end();
+      const written = this.write(response);
+      if (written === undefined) this.end();
+      else {
+        written.then(
+          () => this.end(),
+          (error) => this.fail(error),
+        );
       }
     } catch (error) {
       this.fail(error);
@@ -308,11 +331,11 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   /**
    * Reports what a handler throws after the end of its call, unless it is the error of its signal or of its requests.
    */
-  readonly #onLate = (error: unknown): void => {
+  #onLate(error: unknown): void {
     if (error instanceof ConnectError || error === this.#context.signal.reason) return;
     if (error instanceof Error && error.name === "AbortError") return;
     this.#report(error);
-  };
+  }
 
   get #path(): string {
     const { parent, name } = this.#spec.method;
@@ -348,21 +371,12 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#release(error ?? OVER);
   }
 
-  /** Makes the end of the call; if no headers were sent, they are included. */
   #end(error: ConnectError | undefined): End {
-    const status = error ?? "ok";
-    const metadata = this.#context.setTrailers();
     const head = this.#headersSent ? undefined : this.#head();
-    delete head?.["grpc-encoding"];
-    if (error === undefined && !hasMetadata(metadata)) {
-      return { status, trailers: { ...head, "grpc-status": "0" } };
-    }
-    const headBytes = head === undefined ? 0 : headerListBytes(head);
-    const usedBytes = this.#stream.ownTrailerBytes + headBytes;
-    const limitBytes = trailersLimit(this.#stream.announcedHeaderBytes);
-    const { fields, fault } = fitTrailers(error, metadata, { limitBytes, usedBytes });
+    const metadata = this.#context.setTrailers();
+    const { end, fault } = endOf({ error, metadata, head, stream: this.#stream });
     if (fault !== undefined) this.#report(fault);
-    return { status, trailers: { ...head, ...fields } };
+    return end;
   }
 
   /** The headers that every response has. */
@@ -373,8 +387,8 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   /** Aborts the handler's signal, and ends its requests and responses. */
   #release(error: ConnectError): void {
     this.#context.abort(error);
-    this.#requests.drop(error);
-    this.#inbox.fail(error);
+    this.#reader.drop(error);
+    this.#requests.fail(error);
     this.#pump?.stop();
   }
 }

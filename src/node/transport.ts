@@ -70,7 +70,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
     [stallWarnings]: stalls,
 
     /** Connect's Transport interface, for Connect's own clients. */
-    async unary<I extends DescMessage, O extends DescMessage>(
+    unary<I extends DescMessage, O extends DescMessage>(
       method: DescMethodUnary<I, O>,
       signal: AbortSignal | undefined,
       timeoutMs: number | undefined,
@@ -79,7 +79,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       contextValues?: ContextValues,
     ): Promise<UnaryResponse<I, O>> {
       const init = { signal, timeoutMs, headers, request, contextValues };
-      return wholeResponse(await calls.openUnaryCall(method, init));
+      return calls.openUnaryCall(method, init, wholeResponse);
     },
 
     async stream<I extends DescMessage, O extends DescMessage>(

@@ -4,7 +4,8 @@ import type { ServerRequest } from "../connection/server-request.ts";
 import { peerFailure, tooManyFields } from "../failure.ts";
 import { Roster } from "../flow/roster.ts";
 import { isGrpc } from "../grpc/metadata.ts";
-import { type OpenCall, ServerCall, type ServerCallOptions } from "../grpc/server-call.ts";
+import { type OpenCall, ServerCall } from "../grpc/server-call.ts";
+import type { ServerCallOptions } from "../grpc/server-call-options.ts";
 import { canMove, serverClosing } from "./move-elsewhere.ts";
 import type { ServerSessions } from "./server-sessions.ts";
 
