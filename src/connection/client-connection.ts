@@ -133,13 +133,13 @@ export class ClientConnection
 
   open(init: OpenStream): GrpcClientStream {
     const { fields, more, reserveBytes } = init.head;
-    const fixed = fields.to(this.target.authority);
+    const sent = fields.to(this.target.authority, more);
     if (fields.hasMetadata) {
       const bytes = fields.bytes + listBytesOf(more) + reserveBytes;
       checkRequestBytes(bytes, this.#http2.peer.maxHeaderListBytes);
     }
     const stream = new GrpcClientStream(this, init);
-    stream.open(this.#http2, more.length === 0 ? fixed : { fixed, more });
+    stream.open(this.#http2, sent);
     if (this.#active++ === 0) {
       this.#pipe.keepAlive(true);
       this.#keepalive.onBusy();

@@ -2,21 +2,22 @@ import type { HeaderList } from "../call-stream.ts";
 import { checkRequestBytes } from "../grpc/header-limits.ts";
 import { addMetadata, hasMetadata, notAllowed } from "../grpc/metadata.ts";
 import { type Deadline, formatTimeout } from "../grpc/timeout.ts";
-import { FixedFields, listBytesOf } from "../http2/fixed-fields.ts";
+import { FixedFields, listBytesOf, type SentFields } from "../http2/fixed-fields.ts";
 import type { FieldList } from "../http2/hpack/field-list.ts";
 import { toFields } from "./fields.ts";
 
 const NONE: FieldList = [];
 
-/** The request headers of a method, with some metadata: checked once, and sent in any number of calls. */
+/** The request headers of a method, with some metadata. */
 export class RequestFields {
   /**
    * Whether the application set some of them. Only then is the size checked: the headers of Hawser itself always fit.
    */
   readonly hasMetadata: boolean;
+  readonly #isReused: boolean;
   #list: FieldList;
   #bytes: number;
-  /** The list, if HTTP/2 allows it. */
+  /** The list, if many calls send it: HTTP/2 allows it. */
   #fixed: FixedFields | undefined;
 
   /**
@@ -24,8 +25,10 @@ export class RequestFields {
    * sends.
    *
    * @param own the headers of gRPC and HTTP/2, `:authority` among them
+   * @param isReused whether many calls send them: they are then checked, and encoded on each connection, once
    */
-  constructor(own: HeaderList, metadata: Headers | undefined) {
+  constructor(own: HeaderList, metadata: Headers | undefined, isReused = false) {
+    this.#isReused = isReused;
     this.hasMetadata = hasMetadata(metadata);
     const wrong = hasMetadata(metadata) ? addMetadata(own, metadata) : undefined;
     if (wrong !== undefined) throw notAllowed(wrong);
@@ -43,15 +46,21 @@ export class RequestFields {
     return this.#bytes;
   }
 
-  /** Returns the fields for an authority. Throws an InvalidFieldsError if HTTP/2 does not allow them. */
-  to(authority: string): FixedFields {
+  /**
+   * Returns the fields for an authority, with those of one stream. Throws an InvalidFieldsError if HTTP/2 does not allow
+   * fields that are reused.
+   */
+  to(authority: string, more: FieldList): SentFields {
     const at = this.#list.indexOf(":authority") + 1;
-    if (this.#fixed !== undefined && this.#list[at] === authority) return this.#fixed;
-    // Not the same array: streams that wait have the one before.
-    this.#list = this.#list.with(at, authority);
-    this.#bytes = listBytesOf(this.#list);
-    this.#fixed = FixedFields.ofRequest(this.#list);
-    return this.#fixed;
+    if (this.#list[at] !== authority) {
+      // Not the same array: streams that wait have the one before.
+      this.#list = this.#list.with(at, authority);
+      this.#bytes = listBytesOf(this.#list);
+      this.#fixed = undefined;
+    }
+    if (!this.#isReused) return more.length === 0 ? this.#list : [...this.#list, ...more];
+    this.#fixed ??= FixedFields.ofRequest(this.#list);
+    return more.length === 0 ? this.#fixed : { fixed: this.#fixed, more };
   }
 }
 

@@ -41,9 +41,9 @@ export class MethodHeaders {
     const { metadata, gzip, previousAttempts } = init;
     const isUsual =
       metadata === this.#init.metadata && gzip === this.#init.gzip && previousAttempts === 0;
-    if (!isUsual) return this.#make(method, init);
+    if (!isUsual) return this.#make(method, init, false);
     if (method === this.#method) return this.#fields;
-    const fields = this.#all?.get(method) ?? this.#make(method, init);
+    const fields = this.#all?.get(method) ?? this.#make(method, init, true);
     if (this.#method !== undefined) {
       this.#all ??= new Map([[this.#method, this.#fields]]);
       this.#all.set(method, fields);
@@ -64,12 +64,13 @@ export class MethodHeaders {
     return `${tls ? "https" : "http"}://${authority}${this.#pathOf(method)}`;
   }
 
-  #make(method: DescMethod, { metadata, gzip, previousAttempts }: CallHeadersInit): RequestFields {
+  #make(method: DescMethod, init: CallHeadersInit, isUsual: boolean): RequestFields {
+    const { metadata, gzip, previousAttempts } = init;
     const own = this.#own(method, metadata);
     own["grpc-accept-encoding"] = this.#init.acceptsGzip ? ENCODING : "identity";
     if (gzip) own["grpc-encoding"] = ENCODING;
     if (previousAttempts > 0) own["grpc-previous-rpc-attempts"] = String(previousAttempts);
-    return new RequestFields(own, metadata);
+    return new RequestFields(own, metadata, isUsual);
   }
 
   /** Returns the request headers that Hawser sets. */
