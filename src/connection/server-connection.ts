@@ -225,7 +225,7 @@ export class ServerConnection
 
   onTooLargeRequest(stream: Http2Stream, fields: FieldList): void {
     const request = new ServerRequest(stream, this, fields);
-    if (!isGrpc(request.headers["content-type"])) {
+    if (!isGrpc(request.fields.contentType)) {
       request.answer({ ":status": 431 });
       return;
     }

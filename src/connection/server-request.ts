@@ -2,6 +2,7 @@ import type { ConnectError } from "@connectrpc/connect";
 import type { HeaderList, ServerStreamListener } from "../call-stream.ts";
 import { HEADERS_MAX_FIELDS } from "../failure.ts";
 import { runtime } from "../flow/runtime.ts";
+import { CallFields } from "../grpc/call-fields.ts";
 import { headerListBytes, trailersLimit } from "../grpc/header-limits.ts";
 import { statusTrailers } from "../grpc/status.ts";
 import { REFUSED_STREAM } from "../http2/frames.ts";
@@ -21,9 +22,11 @@ import { WaitingBody } from "./waiting-body.ts";
  */
 export class ServerRequest implements StreamListener {
   readonly connection: ServedConnection;
-  readonly headers: HeaderList;
+  /** Those that decide how a gRPC call is served. */
+  readonly fields: CallFields;
   /** Names and values in turn, pseudo-headers included. */
   readonly rawHeaders: FieldList;
+  #headers: HeaderList | undefined;
   readonly #stream: Http2Stream;
   #target: StreamListener | undefined;
   /** What arrived while it was not known what serves the request. */
@@ -40,7 +43,13 @@ export class ServerRequest implements StreamListener {
     this.#stream = stream;
     this.connection = connection;
     this.rawHeaders = fields;
-    this.headers = toHeaderList(fields);
+    this.fields = new CallFields(fields);
+  }
+
+  /** All headers, by name. */
+  get headers(): HeaderList {
+    this.#headers ??= toHeaderList(this.rawHeaders);
+    return this.#headers;
   }
 
   /** The listener for the engine, after the request was shown to the server. */

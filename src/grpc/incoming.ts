@@ -3,11 +3,13 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { HeaderList } from "../call-stream.ts";
 import { ENCODING, isSupported } from "../codec/compression.ts";
 import { peerFailure, toWire } from "../failure.ts";
+import type { CallFields } from "./call-fields.ts";
 import { parseTimeout } from "./timeout.ts";
 
-/** The request headers of a call in two forms: by name, and as names and values in turn. */
+/** The request headers of a call. */
 export interface Incoming {
-  readonly headers: HeaderList;
+  readonly fields: CallFields;
+  /** All of them, as names and values in turn. */
   readonly rawHeaders: readonly string[];
 }
 
@@ -16,13 +18,12 @@ export type SendCompression = "gzip" | "identity" | undefined;
 
 /** Reads the client's deadline in milliseconds, `undefined` if it set none. Returns an error if it is not allowed. */
 export function readTimeout(
-  headers: HeaderList,
+  { timeout }: CallFields,
   maxTimeoutMs: number,
 ): number | undefined | ConnectError {
-  const header = headers["grpc-timeout"];
-  if (header === undefined) return undefined;
+  if (timeout === undefined) return undefined;
   try {
-    const timeoutMs = parseTimeout(String(header));
+    const timeoutMs = parseTimeout(timeout);
     if (timeoutMs <= maxTimeoutMs) return timeoutMs;
     return peerFailure(
       Code.InvalidArgument,
@@ -33,18 +34,12 @@ export function readTimeout(
   }
 }
 
-/** The grpc-encoding of the client's messages, if it names one. */
-export function readEncoding(headers: HeaderList): string | undefined {
-  return headers["grpc-encoding"] as string | undefined;
-}
-
 /** Returns the error with which a call with these headers is refused, if it is. */
 export function refusalOf(
-  headers: HeaderList,
+  { encoding }: CallFields,
   timeout: number | undefined | ConnectError,
 ): ConnectError | undefined {
   if (timeout instanceof ConnectError) return timeout;
-  const encoding = readEncoding(headers);
   if (isSupported(encoding)) return undefined;
   return peerFailure(
     Code.Unimplemented,
@@ -77,10 +72,11 @@ function makeHead(contentType: string, gzip: boolean): HeaderList {
 }
 
 /** Whether the responses of the call are compressed. */
-export function acceptsGzip(headers: HeaderList, sendCompression: SendCompression): boolean {
+export function acceptsGzip(
+  { encoding, acceptEncoding = "" }: CallFields,
+  sendCompression: SendCompression,
+): boolean {
   if (sendCompression === "identity") return false;
-  if (sendCompression === undefined && headers["grpc-encoding"] !== ENCODING) return false;
-  return String(headers["grpc-accept-encoding"] ?? "")
-    .split(",")
-    .some((encoding) => encoding.trim() === ENCODING);
+  if (sendCompression === undefined && encoding !== ENCODING) return false;
+  return acceptEncoding.split(",").some((encoding) => encoding.trim() === ENCODING);
 }

@@ -38,6 +38,7 @@ const GRPC_WITH_PROTOBUF = /^application\/grpc(?:\+proto)?(?:;|$)/i;
 
 /** Whether a content-type means gRPC with protobuf messages. */
 export function isGrpc(contentType: HeaderList[string]): boolean {
+  if (contentType === "application/grpc" || contentType === "application/grpc+proto") return true;
   return GRPC_WITH_PROTOBUF.test(String(contentType ?? ""));
 }
 

@@ -18,7 +18,7 @@ import { type CallContext, createContext } from "./context.ts";
 import { ExactlyOne, type OnlyMessageListener } from "./exactly-one.ts";
 import type { AwaitingCall } from "./first-request-timer.ts";
 import { COMPRESSED } from "./framing.ts";
-import { acceptsGzip, readEncoding, readTimeout, refusalOf, responseHead } from "./incoming.ts";
+import { acceptsGzip, readTimeout, refusalOf, responseHead } from "./incoming.ts";
 import {
   type HandlerResult,
   invoke,
@@ -95,17 +95,17 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     open: (call: ServerStreamListener) => ServerCallStream,
     onClosed: (call: OpenCall) => void,
   ) {
-    const { headers, rawHeaders } = incoming;
+    const { fields, rawHeaders } = incoming;
     this.#spec = spec;
     this.#options = options;
     this.#closed = onClosed;
-    this.#contentType = headers["content-type"] as string;
-    const timeout = readTimeout(headers, options.maxTimeoutMs);
+    this.#contentType = String(fields.contentType);
+    const timeout = readTimeout(fields, options.maxTimeoutMs);
     const timeoutMs = timeout instanceof ConnectError ? undefined : timeout;
-    this.#refused = refusalOf(headers, timeout);
+    this.#refused = refusalOf(fields, timeout);
     this.#context = createContext(spec.method, { rawHeaders, timeoutMs }, this);
-    this.#gzip = acceptsGzip(headers, options.sendCompression);
-    this.#reader = new MessageReader(spec.method.input, options, readEncoding(headers));
+    this.#gzip = acceptsGzip(fields, options.sendCompression);
+    this.#reader = new MessageReader(spec.method.input, options, fields.encoding);
     this.#requests = this.#receiveRequests();
     this.#stream = open(this);
     const compressFromBytes = this.#gzip ? options.compressMinBytes : undefined;

@@ -35,6 +35,8 @@ for (const c of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") {
   NAME_CHARACTERS[c.charCodeAt(0)] = 1;
 }
 
+const NONE: FieldList = [];
+
 const COLON = 0x3a;
 const SPACE = 0x20;
 const TAB = 0x09;
@@ -42,8 +44,16 @@ const TAB = 0x09;
 /** How much of a name or a value an error shows. */
 const SHOWN_CHARACTERS = 60;
 
-/** Returns why HTTP/2 does not allow these fields; undefined if it does. */
-export function findInvalid(fields: FieldList, kind: FieldsKind): string | undefined {
+/**
+ * Returns why HTTP/2 does not allow these fields; undefined if it does.
+ *
+ * @param valid fields of the same kind that are allowed: names and values that are equal to theirs are not checked again
+ */
+export function findInvalid(
+  fields: FieldList,
+  kind: FieldsKind,
+  valid: FieldList = NONE,
+): string | undefined {
   const pseudo: (string | undefined)[] = [];
   let host: string | undefined;
   let isPastPseudo = false;
@@ -51,6 +61,7 @@ export function findInvalid(fields: FieldList, kind: FieldsKind): string | undef
     const name = fields[at] as string;
     const value = fields[at + 1] as string;
     let reason: string | undefined;
+    const isKnown = valid[at] === name && valid[at + 1] === value;
     if (name.charCodeAt(0) === COLON) {
       const index = kind.pseudo.indexOf(name);
       if (isPastPseudo) reason = "pseudo-header fields come first";
@@ -59,13 +70,13 @@ export function findInvalid(fields: FieldList, kind: FieldsKind): string | undef
       else pseudo[index] = value;
     } else {
       isPastPseudo = true;
-      reason = findInvalidName(name, value);
+      if (!isKnown) reason = findInvalidName(name, value);
       if (name === "host") {
         if (host !== undefined && host !== value) reason = "it is there twice";
         host = value;
       }
     }
-    reason ??= findInvalidValue(value);
+    if (!isKnown) reason ??= findInvalidValue(value);
     if (reason !== undefined) return `the field ${shown(name)}: ${reason}`;
   }
   if (kind === REQUEST) return findInvalidRequest(pseudo, host);

@@ -1,7 +1,10 @@
 import type { Stream } from "./stream.ts";
 
-/** The least number of slots. A power of two, as every number of slots. */
-const LEAST_SLOTS = 4;
+/** The number of slots at first. A power of two, as every number of slots. */
+const FIRST_SLOTS = 4;
+
+/** The table does not shrink below this number of slots: the number of streams may rise and fall all the time. */
+const KEPT_SLOTS = 256;
 
 /**
  * The open streams of a connection, by id. A hash table with linear probing, at most half full. It is not a Map, because V8
@@ -9,7 +12,7 @@ const LEAST_SLOTS = 4;
  * and keep their entries, until a major garbage collection.
  */
 export class OpenStreams {
-  #slots: (Stream | undefined)[] = emptySlots(LEAST_SLOTS);
+  #slots: (Stream | undefined)[] = emptySlots(FIRST_SLOTS);
   #size = 0;
 
   get size(): number {
@@ -42,7 +45,7 @@ export class OpenStreams {
       free = at;
     }
     slots[free] = undefined;
-    if (slots.length > LEAST_SLOTS && this.#size * 8 < slots.length) this.#resize(slots.length / 2);
+    if (slots.length > KEPT_SLOTS && this.#size * 8 < slots.length) this.#resize(slots.length / 2);
   }
 
   /** All streams, in the order of their ids. */

@@ -35,6 +35,8 @@ export interface HeadersHost extends StreamHost {
 /** Handles decoded header blocks: requests, responses, trailers. */
 export class HeadersReceiver {
   readonly #host: HeadersHost;
+  /** The fields of the last valid request. */
+  #validRequest: FieldList | undefined;
 
   constructor(host: HeadersHost) {
     this.#host = host;
@@ -105,7 +107,7 @@ export class HeadersReceiver {
     const { block, endStream } = headers;
     const contentLength = contentLengthOf(block.fields);
     if (
-      findInvalidBlock(block, REQUEST) !== undefined ||
+      this.#findInvalidRequest(block) !== undefined ||
       contentLength === undefined ||
       (endStream && contentLength > 0)
     ) {
@@ -209,6 +211,13 @@ export class HeadersReceiver {
     }
   }
 
+  /** Most fields of a request are equal to those of the request before it, which were checked. */
+  #findInvalidRequest(block: DecodedBlock): string | undefined {
+    const reason = findInvalidBlock(block, REQUEST, this.#validRequest);
+    if (reason === undefined) this.#validRequest = block.fields;
+    return reason;
+  }
+
   #findInvalid(
     block: DecodedBlock,
     kind: FieldsKind,
@@ -223,9 +232,13 @@ export class HeadersReceiver {
 }
 
 /** As findInvalid(); a block that is repeated is checked once. */
-function findInvalidBlock(block: DecodedBlock, kind: FieldsKind): string | undefined {
+function findInvalidBlock(
+  block: DecodedBlock,
+  kind: FieldsKind,
+  valid?: FieldList,
+): string | undefined {
   if (block.note === kind) return undefined;
-  const reason = findInvalid(block.fields, kind);
+  const reason = findInvalid(block.fields, kind, valid);
   if (reason === undefined) block.note = kind;
   return reason;
 }

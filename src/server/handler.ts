@@ -1,8 +1,8 @@
 import { Code, type ConnectError, type MethodImplSpec } from "@connectrpc/connect";
-import type { HeaderList } from "../call-stream.ts";
 import type { ServerRequest } from "../connection/server-request.ts";
 import { peerFailure, tooManyFields } from "../failure.ts";
 import { Roster } from "../flow/roster.ts";
+import type { CallFields } from "../grpc/call-fields.ts";
 import { isGrpc } from "../grpc/metadata.ts";
 import { type OpenCall, ServerCall } from "../grpc/server-call.ts";
 import type { ServerCallOptions } from "../grpc/server-call-options.ts";
@@ -59,16 +59,16 @@ export function createGrpcHandler(
   const listener = { opened, closed, refuseRequest };
   return {
     accept(request) {
-      const { headers, rawHeaders } = request;
-      if (!isGrpc(headers["content-type"])) return false;
-      const path = String(headers[":path"]);
+      const { fields, rawHeaders } = request;
+      if (!isGrpc(fields.contentType)) return false;
+      const path = String(fields.path);
       const route = routes.get(path);
-      const session = route && asksForSession(route.spec, headers) ? sessions : undefined;
+      const session = route && asksForSession(route.spec, fields) ? sessions : undefined;
       if (refusing && session === undefined) {
         refuseRequest(request);
         return true;
       }
-      if (headers[":method"] !== "POST") {
+      if (fields.method !== "POST") {
         request.answer({ ":status": 405, allow: "POST" });
         return true;
       }
@@ -113,6 +113,6 @@ export function createGrpcHandler(
 }
 
 /** Whether the stream asks for a session. A unary call never has one, whatever its headers are. */
-function asksForSession(spec: MethodImplSpec, headers: HeaderList): boolean {
-  return headers["hawser-session"] !== undefined && spec.kind !== "unary";
+function asksForSession(spec: MethodImplSpec, { hasSession }: CallFields): boolean {
+  return hasSession && spec.kind !== "unary";
 }

@@ -197,11 +197,11 @@ function create(
   { spec, options }: SessionRoute,
   closed: (call: OpenCall) => void,
 ): { session: ServerSession; call: ServerCall } {
-  const { headers } = request;
-  const gzip = acceptsGzip(headers, options.sendCompression);
-  const head = responseHead(String(headers["content-type"]), gzip);
+  const { fields } = request;
+  const gzip = acceptsGzip(fields, options.sendCompression);
+  const head = responseHead(String(fields.contentType), gzip);
   const rawHeaders = withoutSessions(request.rawHeaders);
-  const init = { incoming: { headers, rawHeaders }, spec, options };
+  const init = { incoming: { fields, rawHeaders }, spec, options };
   // The constructor of ServerCall calls the function that makes the session.
   let session!: ServerSession;
   const call = new ServerCall(

@@ -70,6 +70,14 @@ describe.each(invalidRequests)("a request with %s", (_, fields, reason) => {
     server.receive(headersOf(3, request()));
     expect(server.requests).toHaveLength(1);
   });
+
+  test("is reset also after a valid one that is much alike", () => {
+    const server = new Alone();
+    server.receive(headersOf(1, request("x", "1")));
+    const [reset] = server.receive(headersOf(3, fields));
+    expect(reset).toMatchObject({ type: Type.RST_STREAM, stream: 3 });
+    expect(server.requests).toHaveLength(1);
+  });
 });
 
 test("a value that is not a byte string cannot be sent", () => {
