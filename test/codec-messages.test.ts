@@ -15,7 +15,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 const desc = textType();
-const { encode: encodeCompiled, encodeAny } = compiledOf(desc);
+const { encode: encodeCompiled, encodeAny, decode: decodeCompiled } = compiledOf(desc);
 
 const textOf = (bytes: Uint8Array) => Buffer.from(bytes).toString("latin1");
 
@@ -89,6 +89,23 @@ describe("the memory of a message that is given back", () => {
     expect(used("three")).toBe(larger);
   });
 
+  test("is used without a new array for a short message of the same length", () => {
+    const use = (text: string) => {
+      const bytes = encodeCompiled({ text });
+      const read = textOf(bytes.subarray(2));
+      giveBack(bytes);
+      return [bytes, read] as const;
+    };
+    const [first] = use("first");
+    expect(use("longer")[1]).toBe("longer");
+    const [again, text] = use("again");
+    expect([again === first, text]).toEqual([true, "again"]);
+    const [larger] = use("x".repeat(100 * KIB));
+    expect(larger.length).toBeGreaterThan(100 * KIB);
+    // The memory is another one now.
+    expect(use("other")).toMatchObject([{ buffer: larger.buffer }, "other"]);
+  });
+
   test("is used for no other message before, nor if it is given back twice", () => {
     const [one, two, three] = ["one", "two", "three"].map((text) => encodeCompiled({ text }));
     for (const bytes of [one, two, three, three, one]) giveBack(bytes as Uint8Array);
@@ -136,6 +153,16 @@ test("a large message does not change those after it", () => {
       const message = { text: character.repeat(length) };
       const expected = Buffer.from(toBinary(desc, create(desc, message as Init)));
       expect(expected.equals(encodeCompiled(message))).toBe(true);
+    }
+  }
+});
+
+test.each(["x", "é"])("strings of each length are read, with %s at any place", (character) => {
+  for (let length = 0; length <= 70; length++) {
+    for (let at = 0; at < Math.max(length, 1); at += 3) {
+      const text = "a".repeat(at) + character + "b".repeat(Math.max(length - at - 1, 0));
+      const bytes = toBinary(desc, create(desc, { text } as Init));
+      expect(decodeCompiled(bytes)).toMatchObject({ text });
     }
   }
 });

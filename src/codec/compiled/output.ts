@@ -11,6 +11,9 @@ export const FOR_LIBRARY = new Error("for toBinary()");
 
 const NOTHING = new Uint8Array();
 
+/** Up to this length the array that finish() returns is kept for the next message of the same length. */
+const KEPT_LENGTH = 255;
+
 /** The memory of one message at a time: that which is being encoded, or was encoded and is in use. */
 export class Output {
   bytes: Uint8Array = NOTHING;
@@ -20,6 +23,8 @@ export class Output {
   /** Whether properties must be as toBinary() requires them, because the closures leave this type to it. */
   isStrict = false;
   options: Partial<BinaryWriteOptions> | undefined;
+  /** Parts of `bytes` from its start, by their length. A new array for each message takes as long as encoding a small one. */
+  #messages: Uint8Array[] = [];
 
   begin(isStrict: boolean, options: Partial<BinaryWriteOptions> | undefined): void {
     this.isStrict = isStrict;
@@ -30,7 +35,13 @@ export class Output {
 
   /** Returns the message. It is valid until release(). */
   finish(): Uint8Array {
-    return this.bytes.subarray(0, this.at);
+    const length = this.at;
+    if (length > KEPT_LENGTH) return this.bytes.subarray(0, length);
+    const kept = this.#messages[length];
+    if (kept !== undefined) return kept;
+    const message = this.bytes.subarray(0, length);
+    this.#messages[length] = message;
+    return message;
   }
 
   /** The message is not in use any more. Keeps the memory for the next one, unless it is much. */
@@ -55,6 +66,7 @@ export class Output {
 
   #use(bytes: Uint8Array): void {
     this.bytes = bytes;
+    this.#messages = [];
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 

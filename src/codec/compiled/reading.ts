@@ -14,7 +14,7 @@ import { Source } from "./source.ts";
 type ShortText = (bytes: Uint8Array, at: number, length: number) => string | undefined;
 
 /** Strings up to this length are made from their characters: a call of a function in C++ takes longer. */
-const SHORT_BYTES = 24;
+const SHORT_BYTES = 40;
 
 /** Returns a function that makes the text of up to SHORT_BYTES ASCII bytes; `undefined` if they are not ASCII. */
 export function generateShortText(): ShortText {
