@@ -58,7 +58,7 @@ export class Attempts implements ClientCallStream, StreamRepeater {
     if (this.#reason !== undefined) throw this.#reason;
     const isKept = this.#sent !== undefined;
     const own = isKept && !isShared ? new Uint8Array(payload) : payload;
-    this.#sent?.push({ flags, payload: own });
+    this.#keep({ flags, payload: own });
     // 64 B: the approximate cost of an entry beside its bytes.
     this.#sentBytes += payload.length + 64;
     if (this.#stream !== undefined) {
@@ -92,6 +92,12 @@ export class Attempts implements ClientCallStream, StreamRepeater {
     this.#stream = undefined;
     this.#attempt();
     return true;
+  }
+
+  #keep(message: Sent): void {
+    // Most calls send one message. push() would take space for many.
+    if (this.#sent?.length === 0) this.#sent = [message];
+    else this.#sent?.push(message);
   }
 
   get #isOver(): boolean {

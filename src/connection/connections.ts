@@ -233,6 +233,15 @@ export class Connections implements ConnectionOwner {
     }
   }
 
+  #serveWaiting(): void {
+    if (this.#waiting.size === 0) return;
+    for (const waiter of this.#waiting) {
+      if (this.ready() === undefined) return;
+      this.#waiting.delete(waiter);
+      this.#serve(waiter);
+    }
+  }
+
   #refuse(waiter: Waiter, reason: unknown): void {
     waiter.patience?.[Symbol.dispose]();
     this.#waiting.delete(waiter);
@@ -245,11 +254,7 @@ export class Connections implements ConnectionOwner {
       this.#closedForNow = false;
       this.resetBackoff();
     }
-    for (const waiter of this.#waiting) {
-      if (this.ready() === undefined) break;
-      this.#waiting.delete(waiter);
-      this.#serve(waiter);
-    }
+    this.#serveWaiting();
     this.#limitAll();
     this.#stay();
     this.#connectMore();

@@ -44,7 +44,8 @@ export class GrpcServerStream extends MessageStream implements ServerAttachment,
     connection: ServedConnection,
     init: GrpcServerStreamInit & { readonly listener: ServerStreamListener },
   ) {
-    super({ ...init, memory: connection.memory });
+    const { readMaxBytes, controlFrames } = init;
+    super({ readMaxBytes, controlFrames, memory: connection.memory });
     this.attach(stream);
     this.#connection = connection;
     this.listener = init.listener;

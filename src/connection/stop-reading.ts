@@ -11,9 +11,12 @@ const WAIT_MS = 10;
  * the response that it has not read yet. The caller drops what arrives until then.
  */
 export function stopReadingSoon(stream: Http2Stream): void {
-  const isOver = () => stream.isClosed || stream.isRemoteEnded;
-  if (isOver()) return;
+  if (hasEnded(stream)) return;
   runtime.inLaterTurn(() => {
-    if (!isOver()) startTimer(WAIT_MS, () => stream.stopReading());
+    if (!hasEnded(stream)) startTimer(WAIT_MS, () => stream.stopReading());
   });
+}
+
+function hasEnded(stream: Http2Stream): boolean {
+  return stream.isClosed || stream.isRemoteEnded;
 }

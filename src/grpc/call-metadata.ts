@@ -20,6 +20,9 @@ export class HeaderOptions {
    * functions.
    */
   readonly ask: (() => Promise<HeaderValues>) | undefined;
+  /** The values, and the metadata of every call that sends them as they are; undefined until the first one. */
+  #values: HeaderValues | undefined;
+  #metadata: CallMetadata | undefined;
 
   /** @param transport must not be changed afterwards */
   constructor(transport: Headers | HeadersFunction | undefined, call: CallHeaders | undefined) {
@@ -33,8 +36,20 @@ export class HeaderOptions {
 
   /** The values, if none of the options is a function. */
   current(): HeaderValues {
-    const [transport, call] = [this.#transport, this.#call] as (Headers | undefined)[];
-    return { transport, call: merged(transport, call) };
+    if (this.#values === undefined) {
+      const transport = this.#transport as Headers | undefined;
+      const call = this.#call as Headers | undefined;
+      this.#values = { transport, call: merged(transport, call) };
+    }
+    return this.#values;
+  }
+
+  /** @param sent the values as the interceptors changed them. Default: they did not */
+  metadataOf(values: HeaderValues, sent = values.call): CallMetadata {
+    if (values !== this.#values || sent !== values.call)
+      return new CallMetadata(this, values, sent);
+    this.#metadata ??= new CallMetadata(this, values, sent);
+    return this.#metadata;
   }
 
   async #read(): Promise<HeaderValues> {

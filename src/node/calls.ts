@@ -32,7 +32,7 @@ import { RequestHeaders } from "../connection/request-headers.ts";
 import { asFailure, ownCopy } from "../failure.ts";
 import { map } from "../flow/pump.ts";
 import { type AbortSource, onAbort } from "../flow/wait.ts";
-import { CallMetadata, HeaderOptions, type HeaderValues } from "../grpc/call-metadata.ts";
+import { type CallMetadata, HeaderOptions, type HeaderValues } from "../grpc/call-metadata.ts";
 import { ClientCall } from "../grpc/client-call.ts";
 import { aroundCall, intercept, intercepted } from "../grpc/intercept.ts";
 import { limitsOf, type MessageOptions } from "../grpc/limits.ts";
@@ -70,6 +70,8 @@ export class Calls implements CallOpener, UnaryCallOwner {
   readonly #interceptors: Interceptor[];
   readonly retries = new Retries();
   readonly #methodHeaders: MethodHeaders;
+  /** The headers of calls that have no option `headers`; undefined if the transport's is a function. */
+  readonly #headerOptions: HeaderOptions | undefined;
   /** Whether requests are compressed. */
   readonly #gzip: boolean;
   /** Makes the headers of Negotiate; undefined if the option `headers` is a function, whose values change. */
@@ -93,6 +95,7 @@ export class Calls implements CallOpener, UnaryCallOwner {
       metadata,
     });
     if (!isFunction) {
+      this.#headerOptions = new HeaderOptions(metadata, undefined);
       this.#negotiateHeaders = (method) => this.#methodHeaders.ofMethod(method, metadata);
     }
     this.#messages = { ...limitsOf(options), compression: nodeGzip };
@@ -201,7 +204,8 @@ export class Calls implements CallOpener, UnaryCallOwner {
   /** Reads the headers and the deadline from the options. */
   #begin({ headers, timeoutMs }: CallInit): BegunCall {
     const deadline = this.#deadlineOf(timeoutMs);
-    const headerOptions = new HeaderOptions(this.#headers, headers);
+    const ofTransport = headers === undefined ? this.#headerOptions : undefined;
+    const headerOptions = ofTransport ?? new HeaderOptions(this.#headers, headers);
     return { headerOptions, pending: headerOptions.ask?.(), deadline };
   }
 
@@ -237,16 +241,18 @@ export class Calls implements CallOpener, UnaryCallOwner {
     const gzip = init.compress ?? this.#gzip;
     const sessions = init.sessions ?? this.#options.sessions ?? true;
     if (fastReconnect) addresses.useFastReconnect();
-    const headersOf = (metadata: Headers | undefined) =>
-      this.#methodHeaders.ofCall(method, { metadata, gzip, previousAttempts });
-    const { again } = metadata;
-    const isFresh = previousAttempts === 0;
+    const { sent, again } = metadata;
+    const headersInit = { metadata: sent, gzip, previousAttempts };
     const streamOptions = {
       addresses,
       headers: new RequestHeaders({
-        fields: headersOf(metadata.sent),
+        fields: this.#methodHeaders.ofCall(method, headersInit),
         deadline,
-        renewal: again && { isFresh, again: async () => headersOf(await again()) },
+        renewal: again && {
+          isFresh: previousAttempts === 0,
+          again: async () =>
+            this.#methodHeaders.ofCall(method, { ...headersInit, metadata: await again() }),
+        },
       }),
       negotiateHeaders: this.#negotiateHeaders ?? this.#negotiateWith(metadata),
       readMaxBytes: this.#messages.readMaxBytes,
@@ -300,9 +306,9 @@ function readyCall(
   { headerOptions, deadline }: BegunCall,
   headers: HeaderValues,
   signal: AbortSource | undefined,
-  sent = headers.call,
+  sent?: Headers,
 ): ReadyCall {
-  return { deadline, signal, metadata: new CallMetadata(headerOptions, headers, sent) };
+  return { deadline, signal, metadata: headerOptions.metadataOf(headers, sent) };
 }
 
 async function* withEnd<T>(messages: AsyncIterable<T>, onEnd: () => void): AsyncGenerator<T> {

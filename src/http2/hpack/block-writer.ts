@@ -6,6 +6,9 @@ const FIRST_BYTES = 256;
 /** A larger buffer than this is dropped at the next block, so that one large block does not cost memory for ever. */
 const KEPT_BYTES = 4096;
 
+/** Up to this length the array that written() returns is kept for the next block of the same length. */
+const KEPT_LENGTH = 255;
+
 /** The most octets that an integer has. */
 const INTEGER_BYTES = 6;
 
@@ -13,15 +16,20 @@ const INTEGER_BYTES = 6;
 export class BlockWriter {
   #bytes = new Uint8Array(0);
   #at = 0;
+  /** Parts of the buffer from its start, by their length. */
+  #blocks: Uint8Array[] = [];
 
   /** Begins a block. What written() returned is not valid any more. */
   begin(): void {
     this.#at = 0;
-    if (this.#bytes.length > KEPT_BYTES) this.#bytes = new Uint8Array(0);
+    if (this.#bytes.length > KEPT_BYTES) this.#use(new Uint8Array(0));
   }
 
   written(): Uint8Array {
-    return this.#bytes.subarray(0, this.#at);
+    const length = this.#at;
+    if (length > KEPT_LENGTH) return this.#bytes.subarray(0, length);
+    this.#blocks[length] ??= this.#bytes.subarray(0, length);
+    return this.#blocks[length];
   }
 
   get length(): number {
@@ -109,7 +117,12 @@ export class BlockWriter {
     while (length < this.#at + needed) length *= 2;
     const grown = new Uint8Array(length);
     grown.set(this.#bytes);
-    this.#bytes = grown;
+    this.#use(grown);
+  }
+
+  #use(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#bytes = bytes;
+    this.#blocks = [];
   }
 }
 
