@@ -6,7 +6,7 @@ import {
   StringValueSchema,
   StructSchema,
 } from "@bufbuild/protobuf/wkt";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import type { Received } from "../src/call-stream.ts";
 import { decode, decodeByClosures } from "../src/codec/decode.ts";
 import { MessageBuffers, messageBuffers } from "../src/codec/message-buffers.ts";
@@ -58,11 +58,31 @@ describe("buffers", () => {
       buffers.giveBack(buffers.take(bytes));
       expect(kept(bytes)).toBe(0);
     }
-    const old = Array.from({ length: 100 }, () => buffers.take(64 * KIB));
+    const old = Array.from({ length: 200 }, () => buffers.take(64 * KIB));
     const recent = Array.from({ length: 50 }, () => buffers.take(32 * KIB));
     for (const buffer of [...old, ...recent]) buffers.giveBack(buffer);
     expect(kept(32 * KIB)).toBe(50);
-    expect(kept(64 * KIB)).toBe((4 * MIB - 50 * 32 * KIB) / (64 * KIB));
+    expect(kept(64 * KIB)).toBe((8 * MIB - 50 * 32 * KIB) / (64 * KIB));
+  });
+
+  test("unused buffers are dropped when none was given back for two seconds", () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const buffers = new MessageBuffers();
+    const buffer = buffers.take(64 * KIB);
+    for (let second = 0; second < 10; second++) {
+      buffers.giveBack(buffer);
+      vi.advanceTimersByTime(1000);
+      expect(buffers.reuse(64 * KIB)).toBe(buffer);
+    }
+    buffers.giveBack(buffer);
+    vi.advanceTimersByTime(4000);
+    expect(buffers.reuse(64 * KIB)).toBeUndefined();
+    expect(vi.getTimerCount()).toBe(0);
+    // It keeps others again, and as many.
+    const others = Array.from({ length: 200 }, () => buffers.take(64 * KIB));
+    for (const other of others) buffers.giveBack(other);
+    expect(others.filter(() => buffers.reuse(64 * KIB) !== undefined)).toHaveLength(128);
   });
 
   test("in a program that poisons, a buffer is overwritten when it is given back, and used by nobody again", () => {

@@ -1,22 +1,29 @@
 import { runtime } from "../flow/runtime.ts";
+import { startTimer } from "../flow/wait.ts";
 
 /** Smaller buffers are not kept, since they cost little, nor larger ones, since messages of that size are rare. */
 const KEPT_BYTES = { min: 16 * 1024, max: 2 * 1024 * 1024 };
 
-/** How many bytes of unused buffers are kept. */
-const MAX_UNUSED_BYTES = 4 * 1024 * 1024;
+/** How many bytes of unused buffers are kept: those of a hundred messages of 64 KiB that arrive at the same time. */
+const MAX_UNUSED_BYTES = 8 * 1024 * 1024;
+
+/** The unused buffers are dropped when none was given back for this time. */
+const IDLE_MS = 2000;
 
 /** Sizes are rounded up by a sixteenth at most, so that messages of similar sizes use the same buffers. */
 const ROUNDING_BITS = 4;
 
 /**
- * The buffers in which large received messages are put together. If each message had a new one, the garbage collector would take
- * more time than all else. A buffer is in use from the first bytes of its message until that is decoded.
+ * The buffers in which large received messages are put together. If each message had a new one, the garbage collector would run
+ * for every few of them. A buffer is in use from the first bytes of its message until that is decoded.
  */
 export class MessageBuffers {
   /** The one that was given back last is at the end. */
   readonly #unused: Uint8Array[] = [];
   #unusedBytes = 0;
+  #timer: Disposable | undefined;
+  /** Whether a buffer was given back since the timer was started. */
+  #isBusy = false;
 
   /** Returns an unused buffer for a message of `bytes`, if there is one. Its content is undefined. */
   reuse(bytes: number): Uint8Array | undefined {
@@ -52,7 +59,18 @@ export class MessageBuffers {
     while (this.#unusedBytes > MAX_UNUSED_BYTES) {
       this.#unusedBytes -= (this.#unused.shift() as Uint8Array).length;
     }
+    this.#isBusy = true;
+    this.#timer ??= startTimer(IDLE_MS, this.#onTimer);
   }
+
+  readonly #onTimer = (): void => {
+    this.#timer = this.#isBusy ? startTimer(IDLE_MS, this.#onTimer) : undefined;
+    if (!this.#isBusy) {
+      this.#unused.length = 0;
+      this.#unusedBytes = 0;
+    }
+    this.#isBusy = false;
+  };
 }
 
 /** Returns the size of the buffer for a message of `bytes`. */
