@@ -1,5 +1,5 @@
 /** The receiver's end of a stream, with several concurrent readers and messages that take time to open. */
-import { expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { Inbox } from "../src/flow/inbox.ts";
 
 /** Opens even numbers immediately and odd ones later, as large gzip messages are. */
@@ -62,32 +62,74 @@ test("each message is either opened or dropped, so that its sender can be told",
   expect({ opened, dropped }).toEqual({ opened: [0], dropped: [1, 2, 3, 4] });
 });
 
-test("what its consumer takes in the turn of its arrival is not copied, what waits longer is copied once", async () => {
-  const copied: number[] = [];
-  const opened: number[] = [];
-  const inbox = new Inbox<number, number>({
-    open: (n) => n,
-    keep(n) {
-      copied.push(n);
-      return n + 100;
-    },
-  });
-  const consumer = (async () => {
-    for (let n = 0; n < 3; n++) opened.push((await inbox.next()).value ?? 0);
-  })();
-  // As at the arrival of data: a turn of the event loop with no microtask yet.
-  await new Promise<void>((arrived) => {
-    setImmediate(() => {
-      for (const n of [1, 2, 3, 4, 5]) inbox.put(n);
-      arrived();
+describe("messages that share the buffer of a socket read", () => {
+  const KIB = 1024;
+
+  /** An inbox of numbers that are parts of `buffer.current`. A copy is 100 larger. */
+  function sharingInbox() {
+    const copied: number[] = [];
+    const buffer = { current: new ArrayBuffer(64 * KIB) };
+    const inbox = new Inbox<number, number>({
+      open: (n) => n,
+      bufferOf: () => buffer.current,
+      keep(n) {
+        copied.push(n);
+        return n + 100;
+      },
     });
+    const put = (...numbers: number[]) => {
+      for (const n of numbers) inbox.put(n);
+    };
+    const take = async () => (await inbox.next()).value;
+    return { copied, buffer, put, take };
+  }
+
+  test("are copied once when they have waited for two tenths of a second", async () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const { copied, put, take } = sharingInbox();
+    put(1, 2, 3);
+    vi.advanceTimersByTime(100);
+    put(4, 5);
+    expect(await take()).toBe(1);
+    expect(copied).toEqual([]);
+    vi.advanceTimersByTime(100);
+    expect(copied).toEqual([2, 3]);
+    vi.advanceTimersByTime(100);
+    expect(copied).toEqual([2, 3, 4, 5]);
+    vi.advanceTimersByTime(1000);
+    expect(copied).toEqual([2, 3, 4, 5]);
+    expect(vi.getTimerCount()).toBe(0);
+    put(6);
+    expect([await take(), await take(), await take(), await take(), await take()]).toEqual([
+      102, 103, 104, 105, 6,
+    ]);
   });
-  await consumer;
-  await new Promise(setImmediate);
-  expect({ opened, copied }).toEqual({ opened: [1, 2, 3], copied: [4, 5] });
-  inbox.put(6);
-  await new Promise(setImmediate);
-  expect(copied).toEqual([4, 5, 6]);
-  const rest = [await inbox.next(), await inbox.next(), await inbox.next()];
-  expect(rest.map(({ value }) => value)).toEqual([104, 105, 106]);
+
+  test("are copied when 4 to 8 MiB of such buffers have arrived since, so that all inboxes together keep no more", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+    onTestFinished(() => void vi.useRealTimers());
+    const { copied, put } = sharingInbox();
+    const other = sharingInbox();
+    put(1);
+    for (let n = 0; n < 127; n++) {
+      if (n < 64) expect(copied).toEqual([]);
+      other.buffer.current = new ArrayBuffer(64 * KIB);
+      other.put(n);
+      expect(await other.take()).toBe(n);
+      await new Promise(setImmediate);
+    }
+    expect(copied).toEqual([1]);
+  });
+
+  test("are not copied if they are taken before", async () => {
+    const { copied, buffer, put, take } = sharingInbox();
+    for (let n = 0; n < 512; n++) {
+      buffer.current = new ArrayBuffer(64 * KIB);
+      put(n, n + 1000);
+      expect([await take(), await take()]).toEqual([n, n + 1000]);
+      await new Promise(setImmediate);
+    }
+    expect(copied).toEqual([]);
+  });
 });

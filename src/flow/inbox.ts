@@ -1,5 +1,5 @@
-import { runtime } from "./runtime.ts";
 import { failing, iteratedBefore } from "./second-loop.ts";
+import { type Sharer, sharedBuffers } from "./shared-buffers.ts";
 
 const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
@@ -7,9 +7,11 @@ const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
 export interface InboxSource<Raw, T> {
   /** Makes a message from raw data. If it throws, the iteration ends with that error. */
   open(raw: Raw): T | Promise<T>;
+  /** Returns the buffer of which raw data is a part; with keep(). */
+  bufferOf?(raw: Raw): ArrayBufferLike;
   /**
-   * Copies raw data that waits, so that the buffer around it can be freed. Called only at the end of the turn of the event
-   * loop in which the data arrived: most consumers have taken it by then.
+   * Copies raw data that has waited for long, so that the buffer around it can be freed (shared-buffers.ts). Most consumers
+   * have taken it before.
    *
    * @param isFirst whether no earlier data waits
    */
@@ -65,15 +67,19 @@ export function isInbound<T>(messages: AsyncIterable<T>): messages is Inbound<T>
  * much waits; flow control does, because the source learns of each message that is taken, by open(), or dropped, by
  * drop(). Iterated once, by one consumer.
  */
-export class Inbox<Raw, T> implements Inbound<T>, MessageSink<Raw> {
+export class Inbox<Raw, T> implements Inbound<T>, MessageSink<Raw>, Sharer {
   readonly [inbound] = true;
   readonly #source: InboxSource<Raw, T>;
   readonly #what: string;
   /** Undefined until an item has waited. */
   #items: Raw[] | undefined;
   #first = 0;
-  /** How many of the last items arrived in this turn, and still share the buffer in which they arrived. */
+  /** How many of the last items still share the buffer in which they arrived. */
   #sharing = 0;
+  /** How many of these waited already when copyOld() was last called. */
+  #old = 0;
+  /** Whether `sharedBuffers` has this inbox. */
+  #isListed = false;
   /** The reader that waits for the next message; most often the only one. */
   #reader: Reader<T> | undefined;
   /** The readers that wait after it, in order; undefined until there is one. */
@@ -115,15 +121,24 @@ export class Inbox<Raw, T> implements Inbound<T>, MessageSink<Raw> {
     }
     this.#items ??= [];
     this.#items.push(raw);
-    if (this.#source.keep === undefined) return;
-    if (this.#sharing++ === 0) runtime.afterMicrotasks(() => this.#keepWaiting());
+    if (this.#source.bufferOf === undefined) return;
+    this.#sharing++;
+    sharedBuffers.count(this.#source.bufferOf(raw));
+    if (this.#isListed) return;
+    this.#isListed = true;
+    sharedBuffers.add(this);
   }
 
-  #keepWaiting(): void {
+  /** For `sharedBuffers`. */
+  copyOld(): boolean {
     const items = this.#items ?? [];
-    for (let at = items.length - this.#sharing; at < items.length; at++)
+    const from = items.length - this.#sharing;
+    this.#sharing -= this.#old;
+    for (let at = from; at < from + this.#old; at++)
       items[at] = this.#source.keep!(items[at] as Raw, at === this.#first);
-    this.#sharing = 0;
+    this.#old = this.#sharing;
+    this.#isListed = this.#sharing > 0;
+    return this.#isListed;
   }
 
   /** Closes the inbox: once the waiting messages are taken, the iteration ends, or throws `error`. */
@@ -219,6 +234,7 @@ export class Inbox<Raw, T> implements Inbound<T>, MessageSink<Raw> {
     this.#items = undefined;
     this.#first = 0;
     this.#sharing = 0;
+    this.#old = 0;
     if (dropped === undefined || this.#source.drop === undefined) return;
     for (const raw of dropped) this.#source.drop(raw);
   }
@@ -250,7 +266,10 @@ export class Inbox<Raw, T> implements Inbound<T>, MessageSink<Raw> {
     } else {
       items[at] = undefined as Raw;
     }
-    this.#sharing = Math.min(this.#sharing, this.#size);
+    if (this.#sharing > this.#size) {
+      this.#sharing--;
+      if (this.#old > 0) this.#old--;
+    }
     return raw;
   }
 

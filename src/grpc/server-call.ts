@@ -225,6 +225,10 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     if (!this.#isOver) this.#stream.taken(message.end - message.start);
   }
 
+  bufferOf({ bytes }: Received): ArrayBufferLike {
+    return bytes.buffer;
+  }
+
   keep(message: Received, isFirst: boolean): Received {
     this.#kept ??= new KeptMessages();
     return this.#kept.keep(message, isFirst);

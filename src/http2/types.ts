@@ -120,7 +120,7 @@ export interface StreamEnd {
 export interface StreamListener {
   /** A client: the response headers. Informational ones (1xx) are not reported. */
   onHeaders(fields: FieldList, endStream: boolean): void;
-  /** Data: `bytes` from `start` up to `end`, valid until onData() returns. The peer may send as much again after returnCredit(). */
+  /** Data: `bytes` from `start` up to `end`, which are not changed later. The peer may send as much again after returnCredit(). */
   onData(bytes: Uint8Array, start: number, end: number): void;
   /** Trailers; onEnd() follows. */
   onTrailers(fields: FieldList): void;
