@@ -15,6 +15,9 @@ import { ReceiveWindow, type WindowOwner } from "./receive-window.ts";
 /** The connection earns for this many messages of a stream at once. */
 const EARNED_TOGETHER = 16;
 
+/** What the application takes is counted, and its credit returned, in steps of this many bytes, and when it has taken all. */
+const TAKEN_STEP_BYTES = 2048;
+
 /** The streams whose sources have small messages of this turn: one callback serves all of them. */
 let pulling: MessageStream[] = [];
 
@@ -63,6 +66,8 @@ export abstract class MessageStream implements CallStream, BudgetedStream, Windo
   /** The messages that the listener was given and the application has not taken; their bytes with prefixes. */
   #untaken = 0;
   #untakenBytes = 0;
+  /** The bytes that the application took since settle(). */
+  #takenBytes = 0;
   /** The part of `heldBytes` that was counted, and the part of that which waits to be sent. */
   #countedBytes = 0;
   countedWaitingBytes = 0;
@@ -224,11 +229,14 @@ export abstract class MessageStream implements CallStream, BudgetedStream, Windo
   taken(bytes: number): void {
     this.#untaken--;
     this.#untakenBytes -= bytes + PREFIX_BYTES;
+    this.#takenBytes += bytes + PREFIX_BYTES;
     this.progress++;
-    if (!this.#isReading) this.settle();
+    if (this.#isReading) return;
+    if (this.#untaken === 0 || this.#takenBytes >= TAKEN_STEP_BYTES) this.settle();
   }
 
   settle(): void {
+    this.#takenBytes = 0;
     const { partialBytes } = this.reader;
     const isIncomplete = partialBytes > 0 && !this.isDiscarding && !this.#isClosed;
     this.recount();
