@@ -20,8 +20,8 @@ import protobufjs from "protobufjs";
 import "../src/node/runtime.ts";
 import { encodeByClosures } from "../src/codec/closure-encoder.ts";
 import { giveBackEncoded } from "../src/codec/compiler.ts";
-import { decode, decodeByClosures } from "../src/codec/decode.ts";
-import { encode } from "../src/codec/encode.ts";
+import { decodeByClosures, messageDecoder } from "../src/codec/decode.ts";
+import { messageEncoder } from "../src/codec/encode.ts";
 import { median } from "./measure.ts";
 
 const ROUNDS = 31;
@@ -138,10 +138,13 @@ function tasksOf({ desc, other, size, message }: Row): Record<Task, Record<Codec
   const ours = inits.map((init) => create(desc, init as MessageInitShape<DescMessage>));
   const theirs = inits.map((init) => other.fromObject({ ...init, id: longOf(init.id) }));
   type Message = (typeof ours)[number];
+  const encoder = messageEncoder(desc);
+  const decoder = messageDecoder(desc);
+  const encode = (at: number) => encoder.encode(ours[at] as Message, undefined);
   const all = ours.map((one) => Buffer.from(toBinary(desc, one)));
   for (const [at, bytes] of all.entries()) {
     const encoded = other.encode(theirs[at] as protobufjs.Message).finish();
-    const same = [encode(desc, ours[at] as Message), encoded];
+    const same = [encode(at), encoded];
     if (bytes.length !== size || same.some((one) => !bytes.equals(one))) {
       throw new Error(`the codecs differ: ${bytes.length} B, ${encoded.length} B by protobufjs`);
     }
@@ -157,12 +160,12 @@ function tasksOf({ desc, other, size, message }: Row): Record<Task, Record<Codec
   return {
     encode: {
       // As in a call, which writes the message before the next one.
-      compiled: (at) => giveBackEncoded(encode(desc, ours[at] as Message)),
+      compiled: (at) => giveBackEncoded(encode(at)),
       closures: (at) => encodeByClosures(desc, ours[at]),
       protobufjs: (at) => other.encode(theirs[at] as protobufjs.Message).finish(),
     },
     decode: {
-      compiled: (at) => decode(desc, frames[at] as (typeof frames)[number]),
+      compiled: (at) => decoder.decode(frames[at] as (typeof frames)[number], undefined),
       closures: (at) => decodeByClosures(desc, frames[at] as (typeof frames)[number]),
       protobufjs: (at) => other.decode(parts[at] as Buffer),
     },

@@ -31,7 +31,7 @@ export interface Received {
   readonly bytes: Uint8Array;
   readonly start: number;
   readonly end: number;
-  /** Whether the memory of `bytes` is used again after decode(). Default: false; other messages may be in it. */
+  /** Whether the memory of `bytes` is used again after decoding. Default: false; other messages may be in it. */
   readonly isReusable?: boolean;
 }
 

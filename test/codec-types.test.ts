@@ -3,9 +3,7 @@ import { create, type DescMessage, type MessageInitShape, toBinary } from "@bufb
 import { FieldDescriptorProto_Type as Type } from "@bufbuild/protobuf/wkt";
 import { afterEach, expect, test, vi } from "vitest";
 import { compiledCodecs } from "../src/codec/compiled/compiled-codecs.ts";
-import { decode } from "../src/codec/decode.ts";
-import { encode } from "../src/codec/encode.ts";
-import { compiledOf, decodeClosures } from "./support/codecs.ts";
+import { compiledOf, decode, decodeClosures, encode } from "./support/codecs.ts";
 import { type FieldInit, makeTypes, textType } from "./support/made-types.ts";
 
 afterEach(() => vi.unstubAllGlobals());

@@ -25,8 +25,7 @@ import {
   FieldDescriptorProto_Type as Type,
 } from "@bufbuild/protobuf/wkt";
 import { expect, test, vi } from "vitest";
-import { decode } from "../src/codec/decode.ts";
-import { encode } from "../src/codec/encode.ts";
+import { decode, encode } from "./support/codecs.ts";
 
 /** A busy machine takes several times as long. */
 vi.setConfig({ testTimeout: 60_000 });

@@ -13,9 +13,8 @@ import {
   FieldDescriptorProto_Type as Type,
 } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
-import { decode } from "../src/codec/decode.ts";
-import { encode } from "../src/codec/encode.ts";
 import { encodedOnce } from "../src/server.ts";
+import { decode, encode } from "./support/codecs.ts";
 
 /** Names of fields, as in a .proto. */
 const NAMES = [

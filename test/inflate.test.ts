@@ -2,9 +2,9 @@
 import { gunzipSync, gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { MessageRequestSchema } from "../gen/example/greeter_pb.js";
-import { decode } from "../src/codec/decode.ts";
 import { Code } from "../src/index.ts";
 import { nodeGzip } from "../src/node/gzip.ts";
+import { decode } from "./support/codecs.ts";
 import { bomb } from "./support/hostile-client.ts";
 import { message, request, text, watchedServer } from "./support/watched-server.ts";
 import { data, envelope, Http2Code, messages, rst } from "./support/wire.ts";

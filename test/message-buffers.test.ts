@@ -8,10 +8,11 @@ import {
 } from "@bufbuild/protobuf/wkt";
 import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import type { Received } from "../src/call-stream.ts";
-import { decode, decodeByClosures } from "../src/codec/decode.ts";
+import { decodeByClosures } from "../src/codec/decode.ts";
 import { MessageBuffers, messageBuffers } from "../src/codec/message-buffers.ts";
 import { runtime, setRuntime } from "../src/flow/runtime.ts";
 import { FrameReader } from "../src/grpc/framing.ts";
+import { decode } from "./support/codecs.ts";
 import { envelope } from "./support/wire.ts";
 
 const KIB = 1024;

@@ -22,36 +22,48 @@ export interface MessageBytes {
   readonly isReusable?: boolean;
 }
 
-const decoders = new WeakMap<DescMessage, CompiledLater<CompiledDecoder>>();
+const decoders = new WeakMap<DescMessage, MessageDecoder<never>>();
 
-/**
- * Decodes a message where its bytes are; protobuf-es' fromBinary() makes a reader, a view and a context for each. The
- * result is what fromBinary() returns, but what is accepted is what upb accepts. fromBinary() differs from that (a value
- * that overruns its message, a field with another's wire type …): test/protobuf/vectors.json lists the differences.
- * Throws an Error if upb refuses the bytes.
- */
-export function decode<Desc extends DescMessage>(
-  desc: Desc,
-  bytes: MessageBytes,
-  options?: Partial<BinaryReadOptions>,
-): MessageShape<Desc> {
-  let decoder = decoders.get(desc);
-  if (decoder === undefined) {
-    decoder = new CompiledLater((compiler) => compiler.decoderOf(desc));
-    decoders.set(desc, decoder);
+/** Decodes the messages of one type. */
+export class MessageDecoder<Desc extends DescMessage> {
+  readonly #desc: Desc;
+  readonly #code: CompiledLater<CompiledDecoder>;
+
+  constructor(desc: Desc) {
+    this.#desc = desc;
+    this.#code = new CompiledLater((compiler) => compiler.decoderOf(desc));
   }
-  const { compiled } = decoder;
-  if (compiled === undefined) {
-    decoder.countUse();
-    return decodeByClosures(desc, bytes, options);
+
+  /**
+   * Decodes a message where its bytes are; protobuf-es' fromBinary() makes a reader, a view and a context for each. The
+   * result is what fromBinary() returns, but what is accepted is what upb accepts. fromBinary() differs from that (a value
+   * that overruns its message, a field with another's wire type …): test/protobuf/vectors.json lists the differences.
+   * Throws an Error if upb refuses the bytes.
+   */
+  decode(bytes: MessageBytes, options: Partial<BinaryReadOptions> | undefined): MessageShape<Desc> {
+    const { compiled } = this.#code;
+    if (compiled === undefined) {
+      this.#code.countUse();
+      return decodeByClosures(this.#desc, bytes, options);
+    }
+    const message = compiled.create();
+    compiled.read(inputOf(bytes, options), message, NO_GROUP);
+    giveBack(bytes);
+    return message as MessageShape<Desc>;
   }
-  const message = compiled.create();
-  compiled.read(inputOf(bytes, options), message, NO_GROUP);
-  giveBack(bytes);
-  return message as MessageShape<Desc>;
 }
 
-/** Does the same without generated code. */
+/** Returns the decoder of a type, which all its messages share. */
+export function messageDecoder<Desc extends DescMessage>(desc: Desc): MessageDecoder<Desc> {
+  let decoder = decoders.get(desc) as MessageDecoder<Desc> | undefined;
+  if (decoder === undefined) {
+    decoder = new MessageDecoder(desc);
+    decoders.set(desc, decoder as MessageDecoder<never>);
+  }
+  return decoder;
+}
+
+/** Decodes as a MessageDecoder does, without generated code. */
 export function decodeByClosures<Desc extends DescMessage>(
   desc: Desc,
   bytes: MessageBytes,

@@ -4,8 +4,8 @@ import { Code } from "@connectrpc/connect";
 import type { CallStream, Received } from "../call-stream.ts";
 import { giveBackEncoded } from "../codec/compiler.ts";
 import { NotThatMessage } from "../codec/complete.ts";
-import { decode, type MessageBytes } from "../codec/decode.ts";
-import { encode } from "../codec/encode.ts";
+import { type MessageBytes, type MessageDecoder, messageDecoder } from "../codec/decode.ts";
+import { type MessageEncoder, messageEncoder } from "../codec/encode.ts";
 import { compressOnce, type SharedBytes, sharedBytesOf } from "../codec/encoded-once.ts";
 import { messageBuffers } from "../codec/message-buffers.ts";
 import { failure, peerFailure, tooLarge } from "../failure.ts";
@@ -33,6 +33,7 @@ export interface SendOptions {
  */
 export class MessageWriter<Desc extends DescMessage> {
   readonly #desc: Desc;
+  readonly #encoder: MessageEncoder<Desc>;
   readonly #options: MessageOptions;
   readonly #compressFromBytes: number | undefined;
   readonly #sender: MessageSender;
@@ -40,6 +41,7 @@ export class MessageWriter<Desc extends DescMessage> {
 
   constructor(desc: Desc, options: SendOptions, sender: MessageSender) {
     this.#desc = desc;
+    this.#encoder = messageEncoder(desc);
     this.#options = options.messages;
     this.#compressFromBytes = options.compressFromBytes;
     this.#sender = sender;
@@ -98,7 +100,7 @@ export class MessageWriter<Desc extends DescMessage> {
 
   #encode(message: MessageInitShape<Desc>): Uint8Array {
     try {
-      return encode(this.#desc, message, this.#options.binaryOptions);
+      return this.#encoder.encode(message, this.#options.binaryOptions);
     } catch (error) {
       if (error instanceof NotThatMessage) throw error;
       const reason = error instanceof Error ? error.message : error;
@@ -112,6 +114,7 @@ export class MessageWriter<Desc extends DescMessage> {
 /** Decompresses and decodes the messages of one direction of a call. */
 export class MessageReader<Desc extends DescMessage> {
   readonly #desc: Desc;
+  readonly #decoder: MessageDecoder<Desc>;
   readonly #options: MessageOptions;
   readonly #encoding: string | undefined;
   /** The message that waits for a thread to decompress it, or is being decompressed. */
@@ -120,6 +123,7 @@ export class MessageReader<Desc extends DescMessage> {
   /** @param encoding the grpc-encoding of the stream; with "identity" or none no message may be compressed */
   constructor(desc: Desc, options: MessageOptions, encoding: string | undefined) {
     this.#desc = desc;
+    this.#decoder = messageDecoder(desc);
     this.#options = options;
     this.#encoding = encoding === "identity" ? undefined : encoding;
   }
@@ -160,7 +164,7 @@ export class MessageReader<Desc extends DescMessage> {
 
   #decode(message: MessageBytes): MessageShape<Desc> {
     try {
-      return decode(this.#desc, message, this.#options.binaryOptions);
+      return this.#decoder.decode(message, this.#options.binaryOptions);
     } catch (error) {
       throw failure(
         Code.Internal,

@@ -1,9 +1,21 @@
 /** The codecs of a type beside each other, and what they make of a message. */
-import { type DescMessage, fromBinary } from "@bufbuild/protobuf";
+import {
+  type BinaryReadOptions,
+  type BinaryWriteOptions,
+  type DescMessage,
+  fromBinary,
+  type MessageInitShape,
+} from "@bufbuild/protobuf";
 import { encodeByLibrary } from "../../src/codec/closure-encoder.ts";
 import { compiledCodecs } from "../../src/codec/compiled/compiled-codecs.ts";
 import { type CompiledDecoder, type CompiledEncode, NO_GROUP } from "../../src/codec/compiler.ts";
-import { decodeByClosures, inputOf } from "../../src/codec/decode.ts";
+import {
+  decodeByClosures,
+  inputOf,
+  type MessageBytes,
+  messageDecoder,
+} from "../../src/codec/decode.ts";
+import { messageEncoder } from "../../src/codec/encode.ts";
 
 export type EncodeOptions = Parameters<CompiledEncode>[1];
 
@@ -19,6 +31,24 @@ export function outcome<Result>(run: () => Result): Outcome<Result> {
 }
 
 export const bytesOf = (run: () => Uint8Array) => outcome(() => Buffer.from(run()).toString("hex"));
+
+/** Encodes as calls do. */
+export function encode<Desc extends DescMessage>(
+  desc: Desc,
+  message: MessageInitShape<Desc>,
+  options?: Partial<BinaryWriteOptions>,
+) {
+  return messageEncoder(desc).encode(message, options);
+}
+
+/** Decodes as calls do. */
+export function decode<Desc extends DescMessage>(
+  desc: Desc,
+  bytes: MessageBytes,
+  options?: Partial<BinaryReadOptions>,
+) {
+  return messageDecoder(desc).decode(bytes, options);
+}
 
 /** The bytes in the middle of a larger buffer, as in a frame. */
 function framed(bytes: Uint8Array) {
@@ -36,7 +66,7 @@ export function compiledOf(desc: DescMessage) {
   return {
     /** Throws if the library must encode the message. */
     encode: (message: object, options?: EncodeOptions) => encoder(message as never, options),
-    /** As encode() of src/codec/encode.ts. */
+    /** As a MessageEncoder. */
     encodeAny(message: object, options?: EncodeOptions) {
       try {
         return encoder(message as never, options);
