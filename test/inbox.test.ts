@@ -65,13 +65,13 @@ test("each message is either opened or dropped, so that its sender can be told",
 describe("messages that share the buffer of a socket read", () => {
   const KIB = 1024;
 
-  /** An inbox of numbers that are parts of `buffer.current`. A copy is 100 larger. */
+  /** An inbox of numbers that are parts of `read.current`. A copy is 100 larger. */
   function sharingInbox() {
     const copied: number[] = [];
-    const buffer = { current: new ArrayBuffer(64 * KIB) };
+    const read = { current: new Uint8Array(64 * KIB) };
     const inbox = new Inbox<number, number>({
       open: (n) => n,
-      bufferOf: () => buffer.current,
+      readOf: () => read.current,
       keep(n) {
         copied.push(n);
         return n + 100;
@@ -81,7 +81,7 @@ describe("messages that share the buffer of a socket read", () => {
       for (const n of numbers) inbox.put(n);
     };
     const take = async () => (await inbox.next()).value;
-    return { copied, buffer, put, take };
+    return { copied, read, put, take };
   }
 
   test("are copied once when they have waited for two tenths of a second", async () => {
@@ -114,7 +114,7 @@ describe("messages that share the buffer of a socket read", () => {
     put(1);
     for (let n = 0; n < 127; n++) {
       if (n < 64) expect(copied).toEqual([]);
-      other.buffer.current = new ArrayBuffer(64 * KIB);
+      other.read.current = new Uint8Array(64 * KIB);
       other.put(n);
       expect(await other.take()).toBe(n);
       await new Promise(setImmediate);
@@ -123,9 +123,9 @@ describe("messages that share the buffer of a socket read", () => {
   });
 
   test("are not copied if they are taken before", async () => {
-    const { copied, buffer, put, take } = sharingInbox();
+    const { copied, read, put, take } = sharingInbox();
     for (let n = 0; n < 512; n++) {
-      buffer.current = new ArrayBuffer(64 * KIB);
+      read.current = new Uint8Array(64 * KIB);
       put(n, n + 1000);
       expect([await take(), await take()]).toEqual([n, n + 1000]);
       await new Promise(setImmediate);

@@ -7,8 +7,8 @@ const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
 export interface InboxSource<Raw, T> {
   /** Makes a message from raw data. If it throws, the iteration ends with that error. */
   open(raw: Raw): T | Promise<T>;
-  /** Returns the buffer of which raw data is a part; with keep(). */
-  bufferOf?(raw: Raw): ArrayBufferLike;
+  /** Returns the bytes of which raw data is a part; with keep(). */
+  readOf?(raw: Raw): Uint8Array;
   /**
    * Copies raw data that has waited for long, so that the buffer around it can be freed (shared-buffers.ts). Most consumers
    * have taken it before.
@@ -121,9 +121,9 @@ export class Inbox<Raw, T> implements Inbound<T>, MessageSink<Raw>, Sharer {
     }
     this.#items ??= [];
     this.#items.push(raw);
-    if (this.#source.bufferOf === undefined) return;
+    if (this.#source.readOf === undefined) return;
     this.#sharing++;
-    sharedBuffers.count(this.#source.bufferOf(raw));
+    sharedBuffers.count(this.#source.readOf(raw));
     if (this.#isListed) return;
     this.#isListed = true;
     sharedBuffers.add(this);

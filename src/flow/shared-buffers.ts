@@ -18,17 +18,17 @@ export interface Sharer {
 
 class SharedBuffers {
   #sharers: Sharer[] = [];
-  #latest: ArrayBufferLike | undefined;
+  #latest: Uint8Array | undefined;
   /** The bytes of the buffers since the previous step. */
   #bytes = 0;
   #isStepScheduled = false;
   #timer: Disposable | undefined;
 
-  /** A message waits that is a part of `buffer`. */
-  count(buffer: ArrayBufferLike): void {
-    if (buffer === this.#latest) return;
-    this.#latest = buffer;
-    this.#bytes += buffer.byteLength;
+  /** A message waits that is a part of `read`, the bytes of a socket read. */
+  count(read: Uint8Array): void {
+    if (read === this.#latest) return;
+    this.#latest = read;
+    this.#bytes += read.buffer.byteLength;
     if (this.#bytes < STEP_BYTES || this.#isStepScheduled) return;
     this.#isStepScheduled = true;
     runtime.afterMicrotasks(this.#step);

@@ -222,8 +222,8 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     if (!this.#isOver) this.#stream?.taken(message.end - message.start);
   }
 
-  bufferOf({ bytes }: Received): ArrayBufferLike {
-    return bytes.buffer;
+  readOf({ bytes }: Received): Uint8Array {
+    return bytes;
   }
 
   keep(message: Received, isFirst: boolean): Received {
