@@ -12,7 +12,10 @@ export const FOR_LIBRARY = new Error("for toBinary()");
 const NOTHING = new Uint8Array();
 
 /** Up to this length the array that finish() returns is kept for the next message of the same length. */
-const KEPT_LENGTH = 255;
+const KEPT_LENGTH = 2047;
+
+/** The same for the memory from each of the first of its bytes on, in which a text begins. */
+const KEPT_RESTS = 32;
 
 /** The memory of one message at a time: that which is being encoded, or was encoded and is in use. */
 export class Output {
@@ -25,6 +28,8 @@ export class Output {
   options: Partial<BinaryWriteOptions> | undefined;
   /** Parts of `bytes` from its start, by their length. A new array for each message takes as long as encoding a small one. */
   #messages: Uint8Array[] = [];
+  /** The rest of `bytes` from each of the first of them on. */
+  #rests: Uint8Array[] = [];
 
   begin(isStrict: boolean, options: Partial<BinaryWriteOptions> | undefined): void {
     this.isStrict = isStrict;
@@ -53,6 +58,16 @@ export class Output {
     } else if (this.bytes.length > KEEP_BYTES) this.#use(NOTHING);
   }
 
+  #rest(from: number): Uint8Array {
+    if (from >= KEPT_RESTS) return this.bytes.subarray(from);
+    let rest = this.#rests[from];
+    if (rest === undefined) {
+      rest = this.bytes.subarray(from);
+      this.#rests[from] = rest;
+    }
+    return rest;
+  }
+
   /** Makes the buffer large enough for `more` bytes. */
   grow(more: number): void {
     const needed = this.at + more;
@@ -66,7 +81,9 @@ export class Output {
 
   #use(bytes: Uint8Array): void {
     this.bytes = bytes;
-    this.#messages = [];
+    // With all its places: V8 makes a hash table of an array that grows by more than 1,024.
+    this.#messages = new Array(bytes === NOTHING ? 0 : KEPT_LENGTH + 1);
+    this.#rests = [];
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
@@ -93,7 +110,7 @@ export class Output {
     // Most text is ASCII: the guess is right then.
     const reserved = lengthOfVarint(value.length);
     const from = at + reserved;
-    const { written } = encoder.encodeInto(value, this.bytes.subarray(from));
+    const { written } = encoder.encodeInto(value, this.#rest(from));
     const used = lengthOfVarint(written);
     if (used !== reserved) this.bytes.copyWithin(at + used, from, from + written);
     writeVarint(this.bytes, at, written);
