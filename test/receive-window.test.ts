@@ -252,6 +252,19 @@ describe("the window of a client that sends", () => {
   });
 });
 
+test("an idle window gives its capacity back, but not what a proxy may need", () => {
+  const { http2, window, receive, answer } = windowOf({ mayBeDuplex: true });
+  window.onSend(MB);
+  receive(256 * KB);
+  receive(256 * KB);
+  answer();
+  expect(http2.windowBytes).toBe(512 * KB);
+  window.shrinkIdle();
+  expect(http2.windowBytes).toBe(512 * KB);
+  window.shrinkIdle();
+  expect(http2.windowBytes).toBe(256 * KB);
+});
+
 test("the peer has credit until it has sent a window that is not taken", () => {
   const { window, http2 } = windowOf();
   http2.receive(FIRST - 1);

@@ -13,8 +13,9 @@ const LARGEST_WINDOW_BYTES = 16 * 1024 * 1024;
 const FULL = 2 / 3;
 
 /**
- * A window grows again if the peer is faster than before by this factor: else something else than the window limits the peer.
- * A window that is the limit makes the peer twice as fast. So it ends between 1.6 and 3.2 times what is under way.
+ * A window grows again if the peer is faster than before by this factor; otherwise something other than the window limits the
+ * peer. When a window that is the limit doubles, the peer becomes twice as fast. So the window ends between 1.6 and 3.2 times
+ * what is under way.
  */
 const FASTER = 1.25;
 
@@ -64,6 +65,8 @@ export class ReceiveWindow implements MeasuredWindow {
   #isAhead = false;
   /** The bytes to be sent until the window becomes DUPLEX_WINDOW_BYTES. At 0 or less it has, or never does. */
   #bytesToDuplex: number;
+  /** The window while nothing is received. */
+  #idleBytes = FIRST_WINDOW_BYTES;
   /** The bytes whose credit was returned since the measurement began, or since measure() was called. */
   #returnedBytes = 0;
   #isMeasured = false;
@@ -150,6 +153,7 @@ export class ReceiveWindow implements MeasuredWindow {
     if (this.#bytesToDuplex <= 0) return;
     this.#bytesToDuplex -= bytes;
     if (this.#bytesToDuplex > 0 || !this.#owner.memory.mayGrow) return;
+    this.#idleBytes = DUPLEX_WINDOW_BYTES;
     if (this.#bytes < DUPLEX_WINDOW_BYTES) this.#setBytes(DUPLEX_WINDOW_BYTES);
   }
 
@@ -169,16 +173,20 @@ export class ReceiveWindow implements MeasuredWindow {
 
   /** Gives the stream the window that it began with: a budget is exceeded. */
   shrink(): void {
-    if (this.#bytes === FIRST_WINDOW_BYTES) return;
-    this.#setBytes(FIRST_WINDOW_BYTES);
-    this.#bytesPerMs = 0;
-    this.#giveCapacityBack();
+    this.#idleBytes = FIRST_WINDOW_BYTES;
+    this.#shrinkToIdle();
   }
 
-  /** Does the same if little was taken since the previous call, for streams that need the capacity. */
+  /** Gives capacity back, for streams that need it, if little was taken since the previous call. */
   shrinkIdle(): void {
-    if (this.#capacityBytes > 0 && !this.#isUsed) this.shrink();
+    if (this.#capacityBytes > 0 && !this.#isUsed) this.#shrinkToIdle();
     this.#isUsed = false;
+  }
+
+  #shrinkToIdle(): void {
+    if (this.#bytes > this.#idleBytes) this.#setBytes(this.#idleBytes);
+    this.#bytesPerMs = 0;
+    this.#giveCapacityBack();
   }
 
   /** To be called when the stream is closed. */
