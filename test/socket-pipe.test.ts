@@ -76,28 +76,74 @@ test("a pipe holds what a peer does not read, and says when it holds nothing any
   expect(held.waitingBytes).toBe(0);
 });
 
-test("a pipe over TLS holds what was written until a later turn, and nothing then", async () => {
-  const server = tls.createServer(certs.server, (socket) => socket.resume()).listen(0, "127.0.0.1");
+/** A pipe over TLS, with the other end of the connection, and what its listener was called with. */
+async function tlsPipe() {
+  const server = tls.createServer(certs.server).listen(0, "127.0.0.1");
   await once(server, "listening");
+  const accepted = once(server, "secureConnection");
   const { port } = server.address() as { port: number };
   const socket = tls.connect({ port, host: "127.0.0.1", ca: certs.ca });
   await once(socket, "secureConnect");
-  const pipe = new SocketPipe(socket);
+  const [other] = (await accepted) as [tls.TLSSocket];
+  other.on("error", () => {}).resume();
   const log: string[] = [];
+  const pipe = new SocketPipe(socket);
+  const world = { onReceived() {} };
   pipe.start({
-    onReceived: () => {},
+    onReceived: ({ length }) => {
+      log.push(`received ${length}`);
+      queueMicrotask(() => log.push("microtask"));
+      world.onReceived();
+    },
     onWritten: () => log.push(`holds ${pipe.waitingBytes}`),
-    onEnd: () => {},
+    onEnd: () => log.push("end"),
     onClosed: () => log.push("closed"),
   });
+  return Object.assign(world, {
+    pipe,
+    other,
+    log,
+    async [Symbol.asyncDispose]() {
+      socket.destroy();
+      other.destroy();
+      server.close();
+      await once(server, "close");
+    },
+  });
+}
+
+test("a pipe over TLS holds what was written until a later turn, and nothing then", async () => {
+  await using world = await tlsPipe();
+  const { pipe, log } = world;
   pipe.write(new Uint8Array(1000));
   expect(pipe.waitingBytes).toBe(1000);
   await until("it holds nothing", () => log.length > 0);
   expect(log).toEqual(["holds 0"]);
-  pipe.destroy();
-  await until("it is closed", () => log.includes("closed"));
-  server.close();
-  await once(server, "close");
+});
+
+test("a pipe over TLS delivers together the records that come together, and then their microtasks run", async () => {
+  await using world = await tlsPipe();
+  world.other.write(new Uint8Array(40_000));
+  await until("they were received", () => world.log.includes("microtask"));
+  // TLS has records of 16 KiB at most (RFC 8446, 5.1).
+  const records = ["received 16384", "received 16384", "received 7232"];
+  expect(world.log).toEqual([...records, "microtask", "microtask", "microtask"]);
+});
+
+test("a pipe over TLS delivers what came before the end", async () => {
+  await using world = await tlsPipe();
+  world.other.end(new Uint8Array(20_000));
+  await until("it is closed", () => world.log.includes("closed"));
+  const log = world.log.filter((one) => one !== "microtask");
+  expect(log).toEqual(["received 16384", "received 3616", "end", "closed"]);
+});
+
+test("a pipe over TLS delivers nothing after it was destroyed", async () => {
+  await using world = await tlsPipe();
+  world.onReceived = () => world.pipe.destroy();
+  world.other.write(new Uint8Array(40_000));
+  await until("it is closed", () => world.log.includes("closed"));
+  expect(world.log.filter((one) => one.startsWith("received"))).toEqual(["received 16384"]);
 });
 
 test("a pipe that is destroyed holds what was written until it is closed", async () => {

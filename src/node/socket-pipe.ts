@@ -1,11 +1,17 @@
 import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 import type { BytePipe, PipeListener } from "../connection/byte-pipe.ts";
 
 /** A connected TCP, TLS or Unix socket as a BytePipe. */
 export class SocketPipe implements BytePipe {
   readonly #socket: Socket;
+  #listener: PipeListener | undefined;
   #hasEnded = false;
   #isClosed = false;
+  /** Whether destroy() was called: nothing is delivered any more. */
+  #isDestroyed = false;
+  /** The records of TLS that were received in this turn of the event loop, and are not delivered yet. */
+  #records: Uint8Array[] = [];
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -22,21 +28,42 @@ export class SocketPipe implements BytePipe {
 
   start(listener: PipeListener): void {
     const socket = this.#socket;
-    const end = (error?: unknown) => {
-      if (this.#hasEnded) return;
-      this.#hasEnded = true;
-      listener.onEnd(error);
-    };
+    this.#listener = listener;
     this.#onWritten = () => listener.onWritten();
-    socket.on("end", () => end());
-    socket.on("error", end);
+    socket.on("end", () => this.#end());
+    socket.on("error", (error) => this.#end(error));
     socket.on("close", () => {
       this.#isClosed = true;
-      end();
+      this.#end();
       listener.onClosed();
     });
     // The last one: it lets the socket flow.
-    socket.on("data", (bytes) => listener.onReceived(bytes));
+    if (socket instanceof TLSSocket) socket.on("data", (record) => this.#onRecord(record));
+    else socket.on("data", (bytes) => listener.onReceived(bytes));
+  }
+
+  /**
+   * Delivers the records that come in one turn of the event loop together, as TCP does: what they cause is then written
+   * together. Otherwise each record would be answered by one, and both sides would soon write a record for each message.
+   */
+  #onRecord(record: Uint8Array): void {
+    if (this.#records.push(record) === 1) setImmediate(() => this.#deliver());
+  }
+
+  #deliver(): void {
+    const records = this.#records;
+    this.#records = [];
+    for (const record of records) {
+      if (this.#isDestroyed) return;
+      this.#listener?.onReceived(record);
+    }
+  }
+
+  #end(error?: unknown): void {
+    if (this.#hasEnded) return;
+    this.#deliver();
+    this.#hasEnded = true;
+    this.#listener?.onEnd(error);
   }
 
   /** Node calls it for each write, also for one that the kernel took immediately. */
@@ -53,6 +80,7 @@ export class SocketPipe implements BytePipe {
   }
 
   destroy(): void {
+    this.#isDestroyed = true;
     this.#socket.destroy();
   }
 
