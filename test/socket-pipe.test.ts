@@ -130,6 +130,20 @@ test("a pipe over TLS delivers together the records that come together, and then
   expect(world.log).toEqual([...records, "microtask", "microtask", "microtask"]);
 });
 
+test("a pipe over TLS keeps no more than 64 KiB of records until they are delivered", async () => {
+  await using world = await tlsPipe();
+  world.other.write(new Uint8Array(256 * 1024));
+  const lengths = () => world.log.map((one) => Number(/^received (\d+)$/.exec(one)?.[1] ?? 0));
+  const sum = (bytes: readonly number[]) => bytes.reduce((all, length) => all + length, 0);
+  await until("they were received", () => sum(lengths()) === 256 * 1024);
+  await until("their microtasks have run", () => world.log.at(-1) === "microtask");
+  // Only microtasks tell one delivery from the next.
+  const deliveries = world.log.join(" ").split(/(?: ?microtask)+ ?/);
+  for (const delivery of deliveries) {
+    expect(sum(delivery.match(/\d+/g)?.map(Number) ?? [])).toBeLessThanOrEqual(64 * 1024);
+  }
+});
+
 test("a pipe over TLS delivers what came before the end", async () => {
   await using world = await tlsPipe();
   world.other.end(new Uint8Array(20_000));

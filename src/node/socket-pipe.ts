@@ -2,6 +2,9 @@ import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import type { BytePipe, PipeListener } from "../connection/byte-pipe.ts";
 
+/** Records of TLS are delivered as soon as they are this many bytes: Node reads as much of TCP at once. */
+const RECORDS_BYTES = 64 * 1024;
+
 /** A connected TCP, TLS or Unix socket as a BytePipe. */
 export class SocketPipe implements BytePipe {
   readonly #socket: Socket;
@@ -12,6 +15,12 @@ export class SocketPipe implements BytePipe {
   #isDestroyed = false;
   /** The records of TLS that were received in this turn of the event loop, and are not delivered yet. */
   #records: Uint8Array[] = [];
+  #recordsBytes = 0;
+  #isDeliveryScheduled = false;
+  readonly #deliverScheduled = (): void => {
+    this.#isDeliveryScheduled = false;
+    this.#deliver();
+  };
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -47,12 +56,19 @@ export class SocketPipe implements BytePipe {
    * together. Otherwise each record would be answered by one, and both sides would soon write a record for each message.
    */
   #onRecord(record: Uint8Array): void {
-    if (this.#records.push(record) === 1) setImmediate(() => this.#deliver());
+    this.#records.push(record);
+    this.#recordsBytes += record.length;
+    if (this.#recordsBytes >= RECORDS_BYTES) this.#deliver();
+    else if (!this.#isDeliveryScheduled) {
+      this.#isDeliveryScheduled = true;
+      setImmediate(this.#deliverScheduled);
+    }
   }
 
   #deliver(): void {
     const records = this.#records;
     this.#records = [];
+    this.#recordsBytes = 0;
     for (const record of records) {
       if (this.#isDestroyed) return;
       this.#listener?.onReceived(record);
