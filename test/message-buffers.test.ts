@@ -9,7 +9,7 @@ import {
 import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import type { Received } from "../src/call-stream.ts";
 import { decodeByClosures } from "../src/codec/decode.ts";
-import { MessageBuffers, messageBuffers } from "../src/codec/message-buffers.ts";
+import { MessageBuffers, messageBuffers } from "../src/flow/message-buffers.ts";
 import { runtime, setRuntime } from "../src/flow/runtime.ts";
 import { FrameReader } from "../src/grpc/framing.ts";
 import { decode } from "./support/codecs.ts";

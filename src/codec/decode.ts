@@ -4,10 +4,10 @@ import {
   type DescMessage,
   type MessageShape,
 } from "@bufbuild/protobuf";
+import { messageBuffers } from "../flow/message-buffers.ts";
 import { decoderOf } from "./closure-decoder.ts";
 import { type CompiledDecoder, CompiledLater, NO_GROUP } from "./compiler.ts";
 import type { Fields } from "./decoder.ts";
-import { messageBuffers } from "./message-buffers.ts";
 import type { WireInput } from "./wire-input.ts";
 
 /** As in upb: the message itself, and 100 within it. */

@@ -4,9 +4,9 @@
  */
 import { Code } from "@connectrpc/connect";
 import type { Received } from "../call-stream.ts";
-import { messageBuffers } from "../codec/message-buffers.ts";
 import { peerFailure, tooLarge } from "../failure.ts";
 import { PREFIX_BYTES, readLength } from "../flow/length-prefix.ts";
+import { messageBuffers } from "../flow/message-buffers.ts";
 
 /** The message is compressed with the call's grpc-encoding. */
 export const COMPRESSED = 0x01;

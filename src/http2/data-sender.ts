@@ -2,6 +2,7 @@ import { ConnectionError } from "./errors.ts";
 import type { SentFields } from "./fixed-fields.ts";
 import { DEFAULT_WINDOW_BYTES, FLOW_CONTROL_ERROR, MAX_WINDOW_BYTES } from "./frames.ts";
 import { type Output, PREFIX_BYTES } from "./output.ts";
+import type { BytesPart } from "./types.ts";
 import { BYTES, END, FIELDS, WaitingOutput } from "./waiting-output.ts";
 
 /** How many bytes of a stream are sent before the next one's turn, if several wait. */
@@ -66,18 +67,21 @@ export class DataSender {
     return true;
   }
 
+  /** Sends a part of bytes now. Returns false, and does nothing, if it is large or would wait. */
+  sendPart(stream: SendingStream, bytes: Uint8Array, part: BytesPart): boolean {
+    const length = part.end - part.start;
+    if (length > SMALL_BYTES || length > stream.sendWindow || !this.#isFree(stream, length)) {
+      return false;
+    }
+    stream.sendWindow -= length;
+    this.window -= length;
+    this.#output.part(stream.id, bytes, part);
+    return true;
+  }
+
   /** Sends bytes. Returns false if some of them wait. */
   sendBytes(stream: SendingStream, bytes: Uint8Array): boolean {
-    const { length } = bytes;
-    if (length > 0) {
-      if (length > SMALL_BYTES || length > stream.sendWindow || !this.#isFree(stream, length)) {
-        return this.#add(stream, BYTES, bytes);
-      }
-      stream.sendWindow -= length;
-      this.window -= length;
-      this.#output.piece(stream.id, bytes);
-      return true;
-    }
+    if (bytes.length > 0) return this.#add(stream, BYTES, bytes);
     if (stream.waiting === undefined) return true;
     stream.waiting.needsDrain = true;
     return false;

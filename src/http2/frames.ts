@@ -83,7 +83,7 @@ export function writeUint32(bytes: Uint8Array, at: number, value: number): void 
 }
 
 /** Below this length a loop copies faster than TypedArray.set(). */
-const SHORT_COPY_BYTES = 48;
+export const SHORT_COPY_BYTES = 48;
 
 /** Copies all of `from` into `to`, to begin at `at`. */
 export function copyBytes(from: Uint8Array, to: Uint8Array, at: number): void {

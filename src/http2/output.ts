@@ -12,10 +12,11 @@ import {
   PING,
   RST_STREAM,
   SETTINGS,
+  SHORT_COPY_BYTES,
   WINDOW_UPDATE,
   writeUint32,
 } from "./frames.ts";
-import type { OutputBuffers } from "./types.ts";
+import type { BytesPart, OutputBuffers } from "./types.ts";
 
 /** onFull() is called when so much is in the output: a message of 64 KiB with its headers and trailers is one write. */
 const FULL_BYTES = 96 * 1024;
@@ -137,10 +138,12 @@ export class Output {
     if (this.#at >= this.#fullBytes) this.#report();
   }
 
-  /** Bytes of data of less than a frame. They extend the last frame if that is DATA of the same stream. */
-  piece(stream: number, bytes: Uint8Array): void {
-    const at = this.#extendData(stream, bytes.length);
-    copyBytes(bytes, this.#buffer as Uint8Array, at);
+  /** A part of bytes, of less than a frame. It extends the last frame if that is DATA of the same stream. */
+  part(stream: number, bytes: Uint8Array, { start, end }: BytesPart): void {
+    const at = this.#extendData(stream, end - start);
+    const out = this.#buffer as Uint8Array;
+    if (end - start > SHORT_COPY_BYTES) out.set(bytes.subarray(start, end), at);
+    else for (let i = start; i < end; i++) out[at + i - start] = bytes[i] as number;
     if (this.#at >= this.#fullBytes) this.#report();
   }
 

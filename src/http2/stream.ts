@@ -17,7 +17,13 @@ import {
   type StreamState,
   TRANSITIONS,
 } from "./stream-state.ts";
-import type { Http2Connection, Http2Stream, StreamEnd, StreamListener } from "./types.ts";
+import type {
+  BytesPart,
+  Http2Connection,
+  Http2Stream,
+  StreamEnd,
+  StreamListener,
+} from "./types.ts";
 import type { WaitingOutput } from "./waiting-output.ts";
 
 /** What a stream needs from its connection. */
@@ -128,12 +134,15 @@ export class Stream implements Http2Stream, SendingStream {
     else this.#host.sender.sendFields(this, fields);
   }
 
-  write(bytes: Uint8Array): boolean {
+  write(bytes: Uint8Array, part?: BytesPart): boolean {
     if (this.isLocalEnded || this.isClosed) return true;
     if (!this.headersSent) throw noHeaders();
-    const isSent = this.#host.sender.sendBytes(this, bytes);
+    const { sender } = this.#host;
+    if (part !== undefined && sender.sendPart(this, bytes, part)) return true;
+    const all = part === undefined ? bytes : bytes.subarray(part.start, part.end);
+    const isSent = sender.sendBytes(this, all);
     // A small part would keep a large buffer in memory while it waits.
-    if (!isSent && bytes.length * 4 < bytes.buffer.byteLength) this.waiting?.copyRest(bytes);
+    if (!isSent && all.length * 4 < all.buffer.byteLength) this.waiting?.copyRest(all);
     return isSent;
   }
 

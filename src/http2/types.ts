@@ -116,6 +116,12 @@ export interface StreamEnd {
   readonly unprocessed: boolean;
 }
 
+/** The bytes from `start` up to `end`. */
+export interface BytesPart {
+  readonly start: number;
+  readonly end: number;
+}
+
 /** Listens to a stream, in the order in which the peer sent. Must not throw. */
 export interface StreamListener {
   /** A client: the response headers. Informational ones (1xx) are not reported. */
@@ -152,11 +158,11 @@ export interface Http2Stream {
    */
   sendHeaders(fields: SentFields, endStream?: boolean): void;
   /**
-   * Sends bytes. Returns false if some of them wait: then onDrain() is called. What is written meanwhile waits too, so the
+   * Sends bytes: all, or a part. Returns false if some of them wait: then onDrain() is called. What is written meanwhile waits too, so the
    * writer should stop. The bytes must not change until they are in the output. Throws an Error before sendHeaders(), as
    * writeMessage() and end() do.
    */
-  write(bytes: Uint8Array): boolean;
+  write(bytes: Uint8Array, part?: BytesPart): boolean;
   /**
    * As write(), of a gRPC message: five bytes of prefix (flags, length), then the payload. No buffer is made for the prefix.
    *

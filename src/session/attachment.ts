@@ -18,6 +18,8 @@ import type { FramedSource } from "./spool.ts";
  * does not call taken().
  */
 export interface SessionStream extends CallStream {
+  /** The bytes of messages that were written, or pulled, and wait: their memory is still read. */
+  readonly waitingBytes: number;
   /**
    * Sends what `source` has, now as far as the stream takes it, and the rest when it takes more. What write() is given
    * later is sent after it. Returns as write() does.

@@ -228,7 +228,7 @@ export class ClientSession
   }
 
   #onAcknowledged(count: number): void {
-    const error = judgeCount(count, this.window.acknowledge(count), this.#known);
+    const error = judgeCount(count, this.acknowledge(count), this.#known);
     if (error !== undefined) {
       this.#fail(error);
       return;

@@ -227,7 +227,7 @@ export class ServerSession
   #onControl(message: Received): void {
     const control = readControl(message);
     if (control?.case === "received") {
-      if (this.window.acknowledge(Number(control.value)) === "above") {
+      if (this.acknowledge(Number(control.value)) === "above") {
         this.#violated(`the client acknowledges ${control.value} messages of ${this.window.sent}`);
       } else this.wakeWriters();
     } else if (control?.case === "end") {

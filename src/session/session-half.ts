@@ -2,7 +2,7 @@ import type { ConnectError } from "@connectrpc/connect";
 import { handled } from "../failure.ts";
 import { type Acknowledgements, Acknowledger } from "./acknowledgements.ts";
 import type { SessionStream } from "./attachment.ts";
-import type { SessionWindow } from "./session-window.ts";
+import type { SessionWindow, Violation } from "./session-window.ts";
 import { type AttachmentState, detached, unattached } from "./state.ts";
 
 /**
@@ -51,6 +51,11 @@ export abstract class SessionHalf<Stream extends SessionStream> {
   protected sendAgain(stream: Stream, received: number): void {
     this.window.rewind(received);
     stream.pull(this.window.kept);
+  }
+
+  /** Drops what the other side acknowledged. */
+  protected acknowledge(count: number): Violation | undefined {
+    return this.window.acknowledge(count, this.attachment.stream?.waitingBytes);
   }
 
   /** Lets writers continue if the window has capacity. */

@@ -28,6 +28,12 @@ export interface Account {
 /** A count of the other side that violates the rules: below what it acknowledged, or above what was sent. */
 export type Violation = "gap" | "above";
 
+/**
+ * An acknowledgement is due when this many bytes were taken, also if that is less than half a window. It costs little beside
+ * them, and the other side uses their memory again while it is in the processor's cache.
+ */
+const ACKNOWLEDGE_BYTES = 64 * 1024;
+
 /** The approximate cost of a kept message beside its bytes. */
 const ENTRY_BYTES = 16;
 
@@ -95,12 +101,16 @@ export class SessionWindow {
     this.#ended = true;
   }
 
-  /** Drops the first `count` messages, which the other side acknowledged. Ignores a count below the previous one. */
-  acknowledge(count: number): Violation | undefined {
+  /**
+   * Drops the first `count` messages, which the other side acknowledged. Ignores a count below the previous one.
+   *
+   * @param waitingBytes how many bytes of the stream, at most, wait to be sent
+   */
+  acknowledge(count: number, waitingBytes?: number): Violation | undefined {
     if (count > this.sent) return "above";
     const news = count - this.#acknowledged;
     if (news <= 0) return undefined;
-    this.#account.bytes -= this.kept.drop(news) + news * ENTRY_BYTES;
+    this.#account.bytes -= this.kept.drop(news, waitingBytes) + news * ENTRY_BYTES;
     this.#acknowledged = count;
     return undefined;
   }
@@ -145,8 +155,8 @@ export class SessionWindow {
   }
 
   /**
-   * Counts a message that the application took. Returns true once half a window was taken: an acknowledgement
-   * is then due.
+   * Counts a message that the application took. Returns true once half a window, or ACKNOWLEDGE_BYTES, was taken:
+   * an acknowledgement is then due.
    */
   take(bytes: number): boolean {
     if (this.#closed) return false;
@@ -156,7 +166,7 @@ export class SessionWindow {
     this.#account.bytes -= bytes + ENTRY_BYTES;
     return (
       (this.#taken - this.#ackSent) * 2 >= this.#window.messages ||
-      this.#ackPendingBytes * 2 >= this.#window.bytes
+      this.#ackPendingBytes >= Math.min(this.#window.bytes / 2, ACKNOWLEDGE_BYTES)
     );
   }
 

@@ -1,12 +1,13 @@
 import { PREFIX_BYTES, readLength, writePrefix } from "../flow/length-prefix.ts";
+import { messageBuffers } from "../flow/message-buffers.ts";
 import { runtime } from "../flow/runtime.ts";
 
 /** Messages in pieces that are framed already. */
 export interface FramedSource {
-  /** Returns the next piece, if there is one. */
+  /** Returns the memory of the next piece, if there is one. The piece is the bytes from `start` up to `end` of it. */
   next(): Uint8Array | undefined;
-  /** Whether next() would return one small piece, which messages to come may still extend. */
-  readonly isGrowing: boolean;
+  readonly start: number;
+  readonly end: number;
 }
 
 /** A larger message that many sessions keep is not copied. A reference to a smaller one would take more memory than its copy. */
@@ -18,11 +19,13 @@ const IN_CHUNK_MAX_BYTES = 16 * 1024;
 /** The size of chunks grows from the first to the last while messages are kept, so that an idle session stays small. */
 const CHUNK_BYTES = { first: 512, last: 32 * 1024 };
 
-/** A piece of this size is worth a write of its own. */
-const PIECE_BYTES = 8 * 1024;
+/** Chunks of at least this size use the buffers of large messages again: new memory costs more than all else in a session. */
+const POOLED_MIN_BYTES = 16 * 1024;
 
 interface Chunk {
   readonly bytes: Uint8Array;
+  /** How much of `bytes` may be used. */
+  readonly size: number;
   /** The end of the used part of `bytes`, and the start of what is not acknowledged. */
   used: number;
   from: number;
@@ -32,6 +35,10 @@ interface Chunk {
    * `true`: the chunk holds whole frames. `false`: it holds one message, whose prefix is the end of the chunk before.
    */
   readonly framed: boolean;
+  /** Whether `bytes` is used again after the acknowledgement, unless something may still refer to it. */
+  isReusable: boolean;
+  /** How many bytes next() had returned, on the current stream, when it had returned all of this chunk so far. */
+  returnedAt: number;
 }
 
 /**
@@ -49,6 +56,10 @@ export class Spool implements FramedSource {
   /** The index of the chunk from which next() returns, and the start of what it has not returned. */
   #at = 0;
   #offset = 0;
+  /** The bytes that next() has returned since the last rewind(). */
+  #returned = 0;
+  start = 0;
+  end = 0;
 
   /**
    * Keeps a message. Copies the payload, unless it is shared.
@@ -70,7 +81,16 @@ export class Spool implements FramedSource {
       return;
     }
     chunk.used += PREFIX_BYTES;
-    this.#chunks.push({ bytes: payload, used: size, from: 0, messages: 1, framed: false });
+    this.#chunks.push({
+      bytes: payload,
+      size,
+      used: size,
+      from: 0,
+      messages: 1,
+      framed: false,
+      isReusable: false,
+      returnedAt: 0,
+    });
   }
 
   /** Returns the next piece that was not returned yet, if there is one. */
@@ -78,10 +98,13 @@ export class Spool implements FramedSource {
     for (;;) {
       const chunk = this.#chunks[this.#at];
       if (chunk === undefined) return undefined;
-      const from = this.#offset;
-      if (from < chunk.used) {
-        this.#offset = chunk.used;
-        return chunk.bytes.subarray(from, chunk.used);
+      const { bytes, used } = chunk;
+      if (this.#offset < used) {
+        this.start = this.#offset;
+        this.end = this.#offset = used;
+        this.#returned += used - this.start;
+        chunk.returnedAt = this.#returned;
+        return bytes;
       }
       // The last chunk may grow.
       if (this.#at === this.#chunks.length - 1) return undefined;
@@ -90,14 +113,12 @@ export class Spool implements FramedSource {
     }
   }
 
-  get isGrowing(): boolean {
-    const last = this.#chunks.length - 1;
-    const chunk = this.#chunks[last];
-    return chunk?.framed === true && this.#at === last && chunk.used - this.#offset < PIECE_BYTES;
-  }
-
-  /** Drops the first `count` messages; returns their bytes. */
-  drop(count: number): number {
+  /**
+   * Drops the first `count` messages; returns their bytes.
+   *
+   * @param waitingBytes how many of the bytes that next() has returned last may still be read, where they wait to be sent
+   */
+  drop(count: number, waitingBytes = Number.POSITIVE_INFINITY): number {
     const before = this.bytes;
     this.messages -= count;
     let rest = count;
@@ -119,7 +140,11 @@ export class Spool implements FramedSource {
       chunk.messages -= rest;
     }
     if (dropped > 0) {
-      this.#chunks.splice(0, dropped);
+      for (const chunk of this.#chunks.splice(0, dropped)) {
+        if (chunk.isReusable && this.#returned - chunk.returnedAt >= waitingBytes) {
+          messageBuffers.giveBack(chunk.bytes);
+        }
+      }
       this.#at -= dropped;
       if (this.#at < 0) {
         this.#at = 0;
@@ -133,7 +158,9 @@ export class Spool implements FramedSource {
   /** Makes next() return again everything after the first `count` messages. */
   rewind(count: number): void {
     let rest = count;
-    this.#at = 0;
+    this.#at = this.#returned = 0;
+    // What an earlier stream was given may still wait there.
+    for (const chunk of this.#chunks) chunk.isReusable = false;
     // Stops before the last chunk, which may grow, and never between a prefix and its message.
     for (const chunk of this.#chunks.slice(0, -1)) {
       if (rest < chunk.messages || rest === 0) break;
@@ -149,26 +176,36 @@ export class Spool implements FramedSource {
 
   clear(): void {
     this.#chunks = [];
-    this.messages = this.bytes = this.#at = this.#offset = 0;
+    this.messages = this.bytes = this.#at = this.#offset = this.#returned = 0;
   }
 
   /** Returns the last chunk if `bytes` more fit into it, else a new one. */
   #chunkFor(bytes: number, framed: boolean): Chunk {
     const last = this.#chunks[this.#chunks.length - 1];
-    if (framed && last?.framed === true && last.bytes.length - last.used >= bytes) return last;
+    if (framed && last?.framed === true && last.size - last.used >= bytes) return last;
     const isAlone = !framed || bytes > IN_CHUNK_MAX_BYTES;
     const size = isAlone ? bytes : Math.max(bytes, this.#nextBytes);
     if (!isAlone) this.#nextBytes = Math.min(this.#nextBytes * 2, CHUNK_BYTES.last);
-    const chunk = {
-      bytes: runtime.allocate(size),
+    const isReusable = size >= POOLED_MIN_BYTES;
+    const chunk: Chunk = {
+      bytes: isReusable ? messageBuffers.take(size) : allocate(size),
+      size,
       used: 0,
       from: 0,
       messages: 0,
       framed: true,
+      isReusable,
+      returnedAt: 0,
     };
     this.#chunks.push(chunk);
     return chunk;
   }
+}
+
+/** A plain Uint8Array, as all that is sent: code that gets only those is faster. */
+function allocate(size: number): Uint8Array {
+  const { buffer, byteOffset } = runtime.allocate(size);
+  return new Uint8Array(buffer, byteOffset, size);
 }
 
 /** set() takes longer than a small message does byte by byte. */

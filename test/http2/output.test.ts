@@ -33,7 +33,7 @@ const framesIn = (out: Output) => framesOf(out.take() ?? new Uint8Array());
 test("messages of one stream that follow each other are one DATA frame, which its end joins", () => {
   const { out } = output();
   out.message(1, 0, bytesOf("a"));
-  out.piece(1, bytesOf("raw"));
+  out.part(1, bytesOf("-raw-"), { start: 1, end: 4 });
   out.message(1, 1, bytesOf("bc"));
   out.endStream(1);
   const [frame, ...others] = framesIn(out);

@@ -19,6 +19,7 @@ class SilentStream implements ServerAttachment {
   refused = false;
   readonly announcedHeaderBytes = 65_536;
   readonly ownTrailerBytes = 0;
+  readonly waitingBytes = 0;
   sendHeaders(): void {}
   pull(): undefined {}
   write(): undefined {}

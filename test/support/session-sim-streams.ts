@@ -80,6 +80,10 @@ export class SimClientStream implements ClientAttachment {
     return this.#ended;
   }
 
+  get waitingBytes(): number {
+    return this.outbox.waitingBytes;
+  }
+
   pull(kept: FramedSource): Promise<void> | undefined {
     return this.outbox.pull(kept);
   }
@@ -226,6 +230,10 @@ export class SimServerStream implements ServerAttachment {
     if (this.#headersSent || this.#closed) return;
     this.#headersSent = true;
     this.#down.put({ is: "headers", fields: headers });
+  }
+
+  get waitingBytes(): number {
+    return this.outbox.waitingBytes;
   }
 
   pull(kept: FramedSource): Promise<void> | undefined {

@@ -30,6 +30,11 @@ export class Pipe {
     return this.#items.length + this.#dataBytes;
   }
 
+  /** The bytes of data on their way. */
+  get dataBytes(): number {
+    return this.#dataBytes;
+  }
+
   get full(): boolean {
     return this.#dataBytes >= HIGH_WATER_BYTES;
   }
@@ -86,6 +91,10 @@ export class SimOutbox {
     };
   }
 
+  get waitingBytes(): number {
+    return this.#pipe.dataBytes;
+  }
+
   write(flags: number, payload: Uint8Array): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure.error;
     const frame = new Uint8Array(PREFIX_BYTES + payload.length);
@@ -116,7 +125,7 @@ export class SimOutbox {
         return;
       }
       // Not copied: what a source has given out it must not write to again.
-      this.#pipe.put({ is: "data", bytes: piece });
+      this.#pipe.put({ is: "data", bytes: piece.subarray(source.start, source.end) });
     }
   }
 

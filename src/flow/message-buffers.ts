@@ -1,5 +1,5 @@
-import { runtime } from "../flow/runtime.ts";
-import { startTimer } from "../flow/wait.ts";
+import { runtime } from "./runtime.ts";
+import { startTimer } from "./wait.ts";
 
 /** Smaller buffers are not kept, since they cost little, nor larger ones, since messages of that size are rare. */
 const KEPT_BYTES = { min: 16 * 1024, max: 2 * 1024 * 1024 };
