@@ -199,6 +199,16 @@ describe("the window of a session", () => {
     expect(window.take(50)).toBe(true);
   });
 
+  test("a large window is due for an acknowledgement at 64 KiB: the other side then uses that memory again", () => {
+    const window = new SessionWindow({ bytes: 1024 * 1024, messages: 1000 }, { bytes: 0 });
+    for (const size of [65_535, 1]) window.receive(size);
+    expect(window.take(65_535)).toBe(false);
+    expect(window.take(1)).toBe(true);
+    window.markAcknowledged();
+    window.receive(65_535);
+    expect(window.take(65_535)).toBe(false);
+  });
+
   test("the window refuses counts that are impossible, and ignores old ones", () => {
     const { window } = open();
     for (let n = 0; n < 3; n++) window.push(0, bytes(1));
