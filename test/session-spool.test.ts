@@ -309,3 +309,26 @@ test("a spool frees the memory of acknowledged messages", () => {
   // The message keeps only one chunk of memory alive.
   expect(piece.buffer.byteLength).toBeLessThanOrEqual(32 * 1024);
 });
+
+test("a piece may grow while it is small and the last one", () => {
+  const spool = new Spool();
+  expect(spool.isGrowing).toBe(false);
+  const push = (count: number, bytes: number) => {
+    for (let n = 0; n < count; n++) spool.push(0, new Uint8Array(bytes));
+  };
+  push(20, 15);
+  expect(spool.isGrowing).toBe(true);
+  expect(nextOf(spool)).toHaveLength(20 * 20);
+  expect(nextOf(spool)).toBeUndefined();
+  // 512 bytes are the first chunk: what does not fit is a second piece.
+  push(20, 15);
+  expect(spool.isGrowing).toBe(false);
+  while (spool.next() !== undefined);
+  push(1, LARGE + 1);
+  expect(spool.isGrowing).toBe(false);
+  while (spool.next() !== undefined);
+  push(4, 2043);
+  expect(spool.isGrowing).toBe(false);
+  spool.rewind(spool.messages - 1);
+  expect(spool.isGrowing).toBe(true);
+});

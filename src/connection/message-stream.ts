@@ -2,6 +2,7 @@ import type { ConnectError } from "@connectrpc/connect";
 import type { CallStream, CallStreamListener, Received } from "../call-stream.ts";
 import { handled } from "../failure.ts";
 import { PREFIX_BYTES } from "../flow/length-prefix.ts";
+import { runtime } from "../flow/runtime.ts";
 import { FrameReader, type FrameRules } from "../grpc/framing.ts";
 import { EARNED_BY_CALL, EARNED_BY_MESSAGE } from "../http2/abuse.ts";
 import { ENHANCE_YOUR_CALM } from "../http2/frames.ts";
@@ -17,6 +18,15 @@ const EARNED_TOGETHER = 16;
 /** What the application takes is counted, and its credit returned, in steps of this many bytes, and when it has taken all. */
 const TAKEN_STEP_BYTES = 2048;
 
+/** The streams whose sources have small messages of this turn: one callback serves all of them. */
+let pulling: MessageStream[] = [];
+
+function pullAll(): void {
+  const streams = pulling;
+  pulling = [];
+  for (const stream of streams) stream.pullScheduled();
+}
+
 /** What a MessageStream needs beside its HTTP/2 stream. With `controlFrames` it belongs to a session. */
 export interface MessageStreamInit extends FrameRules {
   /** The memory that the streams of the connection hold. */
@@ -29,7 +39,8 @@ export interface MessageStreamInit extends FrameRules {
  * The messages of an HTTP/2 stream in both directions: the common part of its two ends.
  *
  * What is written goes into the output of the connection immediately, as far as the windows and the pipe allow; write()
- * returns a promise while some of it waits.
+ * returns a promise while some of it waits. Small messages of a session, which pull() gets, follow the first one of a stream
+ * together at the end of the turn, unless another stream has written meanwhile.
  *
  * The peer may send again as many bytes as the application took. The bytes of an incomplete message are returned as
  * they arrive, since the application cannot take them: so a message may be larger than the window. The stream of a
@@ -47,6 +58,7 @@ export abstract class MessageStream implements CallStream, BudgetedStream, Windo
   readonly #window: ReceiveWindow;
   readonly #isPaced: boolean;
   #source: FramedSource | undefined;
+  #isPullScheduled = false;
   #drained: PromiseWithResolvers<void> | undefined;
   #failure: { error: unknown } | undefined;
   /** Whether received data is being read: then the credit is returned when all of it was read. */
@@ -94,9 +106,26 @@ export abstract class MessageStream implements CallStream, BudgetedStream, Windo
 
   pull(source: FramedSource): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure.error;
-    if (this.#drained === undefined) return this.#afterWrite(this.#writePieces(source, false));
+    if (this.#drained === undefined && !(source.isGrowing && this.native.isLastInOutput)) {
+      return this.#afterWrite(this.#writePieces(source, false));
+    }
     this.#source = source;
-    return this.#drained.promise;
+    if (this.#drained === undefined) this.#schedulePull();
+    return this.#drained?.promise;
+  }
+
+  /** Writes the small messages of this turn of the event loop in one piece, at its end. */
+  #schedulePull(): void {
+    if (this.#isPullScheduled) return;
+    this.#isPullScheduled = true;
+    if (pulling.push(this) === 1) runtime.afterMicrotasks(pullAll);
+  }
+
+  /** Writes what the source has, at the end of the turn. */
+  pullScheduled(): void {
+    this.#isPullScheduled = false;
+    if (this.#source === undefined || this.#drained !== undefined) return;
+    this.#afterWrite(this.#writePieces(this.#source, false));
   }
 
   /**

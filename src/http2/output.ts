@@ -84,6 +84,11 @@ export class Output {
     return this.#at === 0 || this.#endAt === 0;
   }
 
+  /** The stream whose DATA frame is the last one in the output; 0 if the last one is another frame, or there is none. */
+  get dataStream(): number {
+    return this.#dataStream;
+  }
+
   /** Whether the peer lets more control frames accumulate than it may. */
   get isOverControlLimit(): boolean {
     return this.#controlBytes > MAX_CONTROL_BYTES;

@@ -117,6 +117,10 @@ export class Stream implements Http2Stream, SendingStream {
     return this.waiting === undefined ? 0 : this.waiting.bytes;
   }
 
+  get isLastInOutput(): boolean {
+    return this.#host.output.dataStream === this.id;
+  }
+
   // ---- Sending
 
   sendHeaders(fields: SentFields, endStream = false): void {

@@ -8,6 +8,8 @@ export interface FramedSource {
   next(): Uint8Array | undefined;
   readonly start: number;
   readonly end: number;
+  /** Whether next() would return one small piece, which messages to come may still extend. */
+  readonly isGrowing: boolean;
 }
 
 /** A larger message that many sessions keep is not copied. A reference to a smaller one would take more memory than its copy. */
@@ -21,6 +23,9 @@ const CHUNK_BYTES = { first: 512, last: 32 * 1024 };
 
 /** Chunks of at least this size use the buffers of large messages again: new memory costs more than all else in a session. */
 const POOLED_MIN_BYTES = 16 * 1024;
+
+/** A piece of this size is worth a write of its own. */
+const PIECE_BYTES = 8 * 1024;
 
 interface Chunk {
   readonly bytes: Uint8Array;
@@ -111,6 +116,12 @@ export class Spool implements FramedSource {
       this.#at++;
       this.#offset = 0;
     }
+  }
+
+  get isGrowing(): boolean {
+    const last = this.#chunks.length - 1;
+    const chunk = this.#chunks[last];
+    return chunk?.framed === true && this.#at === last && chunk.used - this.#offset < PIECE_BYTES;
   }
 
   /**
