@@ -296,3 +296,11 @@ test("a copy of a transport's response has its message, its headers and its trai
   expect([header.get("x-head"), trailer.get("x-tail")]).toEqual(["h", "t"]);
   expect(copy).toMatchObject({ stream: false, service: Greeter, message: { reply: "hi" } });
 });
+
+test("interceptors get the request of a unary call as it was when the call was made", async () => {
+  await using world = await start({ transport: { interceptors: [marker("!")] } });
+  const request = { content: "as it was" };
+  const answer = world.greeter.sayHello(request);
+  request.content = "changed later";
+  expect((await answer).reply).toBe("Hello, as it was!!");
+});

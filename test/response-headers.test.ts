@@ -15,8 +15,9 @@ import {
 import { gate, settles } from "./support/gate.ts";
 import { grpcJsClient } from "./support/grpc-js.ts";
 import { all, failureOf } from "./support/read.ts";
+import { certs } from "./support/tls.ts";
 import { request } from "./support/watched-server.ts";
-import { data, dial, envelope } from "./support/wire.ts";
+import { data, dial, dialSecurely, envelope } from "./support/wire.ts";
 import { start } from "./support/world.ts";
 
 type Handlers = Partial<ServiceImpl<typeof Greeter>>;
@@ -147,30 +148,37 @@ describe.each(Object.entries(servers))("%s, response headers", (_, server) => {
   });
 });
 
-test("a first request that came while the server was busy counts as in time", async () => {
-  const [waiting, answered] = [gate(), gate<string>()];
-  await using world = await start({
-    greeter: {
-      async *chat(requests, { responseHeader }) {
-        const first = requests[Symbol.asyncIterator]().next();
-        waiting.open();
-        await first;
-        responseHeader.set("x-first", "here");
-        answered.open("set");
-        yield {};
+test.each([
+  ["", {}, dial],
+  [" over TLS", { tls: certs.server }, (port: number) => dialSecurely(port, certs.ca)],
+])(
+  "a first request that came%s while the server was busy counts as in time",
+  async (_, server, dial) => {
+    const [waiting, answered] = [gate(), gate<string>()];
+    await using world = await start({
+      server,
+      greeter: {
+        async *chat(requests, { responseHeader }) {
+          const first = requests[Symbol.asyncIterator]().next();
+          waiting.open();
+          await first;
+          responseHeader.set("x-first", "here");
+          answered.open("set");
+          yield {};
+        },
       },
-    },
-  });
-  await using peer = await dial(Number(new URL(world.url).port));
-  peer.write(request(1, "Chat"));
-  await waiting.opened;
-  // The request is on its way into the socket's buffer when the server stops to look.
-  peer.write(data(1, envelope(Buffer.alloc(0)), true));
-  const busyUntil = performance.now() + LATER_MS;
-  while (performance.now() < busyUntil);
-  expect(await answered.opened).toBe("set");
-  expect((await peer.ended(1)).headers?.["x-first"]).toBe("here");
-});
+    });
+    await using peer = await dial(Number(new URL(world.url).port));
+    peer.write(request(1, "Chat"));
+    await waiting.opened;
+    // The request is on its way into the socket's buffer when the server stops to look.
+    peer.write(data(1, envelope(Buffer.alloc(0)), true));
+    const busyUntil = performance.now() + LATER_MS;
+    while (performance.now() < busyUntil);
+    expect(await answered.opened).toBe("set");
+    expect((await peer.ended(1)).headers?.["x-first"]).toBe("here");
+  },
+);
 
 test("a grpc-js client that waits for headers before it writes is served", async () => {
   await using world = await start();

@@ -144,12 +144,12 @@ test("a pipe over TLS keeps no more than 64 KiB of records until they are delive
   }
 });
 
-test("a pipe over TLS delivers what came before the end", async () => {
+test("a pipe over TLS delivers what came before the end, whose microtasks run before it ends", async () => {
   await using world = await tlsPipe();
   world.other.end(new Uint8Array(20_000));
   await until("it is closed", () => world.log.includes("closed"));
-  const log = world.log.filter((one) => one !== "microtask");
-  expect(log).toEqual(["received 16384", "received 3616", "end", "closed"]);
+  const records = ["received 16384", "received 3616"];
+  expect(world.log).toEqual([...records, "microtask", "microtask", "end", "closed"]);
 });
 
 test("a pipe over TLS delivers nothing after it was destroyed", async () => {

@@ -24,7 +24,10 @@ export const NO_GROUP = -1;
 export interface CodecCompiler {
   encoderOf(desc: DescMessage): CompiledEncode | undefined;
   decoderOf(desc: DescMessage): CompiledDecoder | undefined;
-  /** Takes back the memory of a message that a CompiledEncode has returned; nothing may refer to it any more. */
+  /**
+   * Takes back the memory of a message that a CompiledEncode has returned: once at most, since the next message may be the
+   * same array. Nothing may refer to it any more.
+   */
   giveBack(message: Uint8Array): void;
 }
 
@@ -52,7 +55,7 @@ export function setCodecCompiler(
   compileAt = atUse;
 }
 
-/** Takes back the memory of a message that encode() has returned; nothing may refer to it any more. */
+/** Takes back the memory of a message that a MessageEncoder has returned: once at most. Nothing may refer to it any more. */
 export function giveBackEncoded(message: Uint8Array): void {
   compiler?.giveBack(message);
 }

@@ -71,7 +71,7 @@ export interface BudgetedStream extends RosterMember {
   recount(): void;
   /** Gives the stream the window that it began with. */
   shrinkWindow(): void;
-  /** Does the same if the window is larger and little was taken since the previous call. */
+  /** Gives back the part of the window that an idle stream does not need, if little was taken since the previous call. */
   shrinkIdleWindow(): void;
   /** Lets the peer send more of an incomplete message, if mayComplete() allows it now. */
   settle(): void;

@@ -132,17 +132,17 @@ export class RequestHeaders implements StreamHeaders {
   /**
    * Makes the headers, with the rest of the deadline.
    *
-   * @param own headers of a session
+   * @param session headers of a session
    */
-  make(own?: Record<string, string>, reserveBytes = 0): RequestHead {
+  make(session?: Record<string, string>, reserveBytes = 0): RequestHead {
     this.#isFresh = false;
-    return { fields: this.#fields, more: this.#more(own), reserveBytes };
+    return { fields: this.#fields, more: this.#more(session), reserveBytes };
   }
 
-  #more(own: Record<string, string> | undefined): FieldList {
-    if (this.#deadline === undefined) return own === undefined ? NONE : toFields(own);
+  #more(session: Record<string, string> | undefined): FieldList {
+    if (this.#deadline === undefined) return session === undefined ? NONE : toFields(session);
     const leftMs = Math.max(this.#deadline.endsAt - performance.now(), 0.001);
     const timeout = ["grpc-timeout", formatTimeout(leftMs)];
-    return own === undefined ? timeout : [...toFields(own), ...timeout];
+    return session === undefined ? timeout : [...toFields(session), ...timeout];
   }
 }

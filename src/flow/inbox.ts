@@ -7,7 +7,7 @@ const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
 export interface InboxSource<Raw, T> {
   /** Makes a message from raw data. If it throws, the iteration ends with that error. */
   open(raw: Raw): T | Promise<T>;
-  /** Returns the bytes of which raw data is a part; with keep(). */
+  /** Returns the bytes of a socket read of which raw data is a part. A source that has this has keep() too. */
   readOf?(raw: Raw): Uint8Array;
   /**
    * Copies raw data that has waited for long, so that the buffer around it can be freed (shared-buffers.ts). Most consumers

@@ -14,8 +14,9 @@ const IDLE_MS = 2000;
 const ROUNDING_BITS = 4;
 
 /**
- * The buffers in which large received messages are put together. If each message had a new one, the garbage collector would run
- * for every few of them. A buffer is in use from the first bytes of its message until that is decoded.
+ * The buffers in which large received messages are put together, and those in which sessions keep what they send. If each
+ * message had a new one, the garbage collector would run for every few of them. A buffer is in use from the first bytes of its
+ * message until that is decoded, or acknowledged.
  */
 export class MessageBuffers {
   /** The one that was given back last is at the end. */

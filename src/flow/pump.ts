@@ -127,7 +127,7 @@ export async function* untilAborted<T>(
   }
 }
 
-/** Returns an iterable of one value, which can be iterated once. */
+/** Returns an iterable of one value. */
 export function one<T>(value: T): AsyncIterable<T> {
   return new One(value);
 }

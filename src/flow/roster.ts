@@ -7,8 +7,8 @@ export interface RosterMember {
 /**
  * A set of objects that live only for a short time, such as the calls of a server. In a Set they would stay in memory
  * after they have left it: V8 gives a Set a new table now and then, and links the old one to it, with the members that it
- * had then. A table that has survived two minor garbage collections so keeps all that follow, until a major one. With
- * unary calls that was half of the time of garbage collection.
+ * had then. A table that survives two minor garbage collections is freed by a major one only, and until then keeps all later
+ * tables and their members. With unary calls that was half of the time of garbage collection.
  */
 export class Roster<T extends RosterMember> implements Iterable<T> {
   readonly #members: T[] = [];

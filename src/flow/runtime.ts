@@ -13,7 +13,10 @@ export interface AsyncContext {
 }
 
 export interface Runtime {
-  /** Calls `run` in a later turn of the event loop, after what the sockets have received by then was delivered. */
+  /**
+   * Calls `run` in a later turn of the event loop, after what TCP has received by then was delivered. What TLS has received
+   * is delivered in the turn after that at the latest.
+   */
   inLaterTurn(run: () => void): void;
   /** Calls `run` in this turn, after the microtasks that are queued now, and those that they queue. */
   afterMicrotasks(run: () => void): void;

@@ -1,8 +1,8 @@
 /**
  * What waits in an inbox is at first a part of the buffer of one socket read, which many messages share. Most consumers take
- * it soon; what waits longer is copied, so that a few bytes do not keep a whole buffer in memory. It is copied when this many
- * bytes of such buffers have arrived twice, or TICK_MS have passed twice. So all inboxes of a process together keep about
- * twice STEP_BYTES of buffers.
+ * it soon; what waits longer is copied, so that a few bytes do not keep a whole buffer in memory. A step is made after each
+ * STEP_BYTES of such buffers, and after TICK_MS; the second step after the arrival of a message copies it. So all inboxes of
+ * a process together keep about twice STEP_BYTES of buffers.
  */
 import { runtime } from "./runtime.ts";
 import { startTimer } from "./wait.ts";

@@ -8,7 +8,7 @@ import { fitTrailers } from "./status.ts";
 const ENDED_OK: End = { status: "ok", trailers: Object.freeze({ "grpc-status": "0" }) };
 
 /** What is at the end of a call. */
-export interface EndingCall {
+interface EndingCall {
   /** Undefined: the status is OK. */
   readonly error: ConnectError | undefined;
   /** The trailers of the handler, if it has set some. */

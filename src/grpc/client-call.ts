@@ -108,7 +108,8 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   /** The responses: ends at the status OK, throws at any other end. A call with `onlyResponse` has none. */
   get responses(): Inbox<Received, MessageShape<O>> {
-    return this.#responses as Inbox<Received, MessageShape<O>>;
+    if (this.#responses instanceof Inbox) return this.#responses;
+    throw new Error("the only response of a call goes to its listener");
   }
 
   /** Resolves when the response headers have arrived; rejects if the call ends without them. */
@@ -211,7 +212,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     return deadlineExceeded(deadline.timeoutMs);
   }
 
-  // InboxSource: called by the inbox.
+  // InboxSource: called by the Inbox, or the ExactlyOne.
 
   open(message: Received): MessageShape<O> | Promise<MessageShape<O>> {
     this.#stream?.taken(message.end - message.start);

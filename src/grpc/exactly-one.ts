@@ -3,7 +3,7 @@ import { peerFailure } from "../failure.ts";
 import type { InboxSource, MessageSink } from "../flow/inbox.ts";
 
 /** A message of a call that has exactly one in this direction. */
-export type OnlyMessage = "request" | "response";
+type OnlyMessage = "request" | "response";
 
 /**
  * Reads the only response of a call. Throws UNIMPLEMENTED if no message came, or two (gRPC statuscodes.md, "cardinality

@@ -43,15 +43,6 @@ export function headerListBytes(headers: HeaderList): number {
   return bytes;
 }
 
-/** The number of fields of a header list, pseudo-headers included. */
-export function countFields(headers: HeaderList): number {
-  let count = 0;
-  forEachField(headers, () => {
-    count++;
-  });
-  return count;
-}
-
 function forEachField(headers: HeaderList, visit: (name: string, value: string) => void): void {
   for (const name in headers) {
     const value = headers[name];

@@ -214,7 +214,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.sendHeaders("when no request had come for 50 ms");
   }
 
-  // InboxSource: called by the inbox.
+  // InboxSource: called by the Inbox, or the ExactlyOne.
 
   open(message: Received): MessageShape<I> | Promise<MessageShape<I>> {
     this.#stream.taken(message.end - message.start);
@@ -244,7 +244,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#finish(toWire(error));
   }
 
-  // Writer: called by the pump of the handler's responses.
+  // Writer: called by the pump of the handler's responses, or for its only response.
 
   write(response: MessageInitShape<O>): Promise<void> | undefined {
     // The headers are sent when the response is encoded. They are closed here already, so that there is one rule for

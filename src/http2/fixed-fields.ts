@@ -15,7 +15,7 @@ const NONE: FieldList = [];
 /** Fields to send: a list, or fixed fields and a list of others that follow them. */
 export type SentFields = FieldList | PartlyFixed;
 
-export interface PartlyFixed {
+interface PartlyFixed {
   readonly fixed: FixedFields;
   readonly more: FieldList;
 }

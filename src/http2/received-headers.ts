@@ -19,6 +19,9 @@ import { Stream, type StreamHost } from "./stream.ts";
 import type { StreamTable } from "./stream-table.ts";
 import type { ConnectionListener } from "./types.ts";
 
+/** A connection does not keep a larger list of fields. */
+const KEPT_LIST_BYTES = 2048;
+
 /** What received headers act on: the connection. */
 export interface HeadersHost extends StreamHost {
   readonly listener: ConnectionListener;
@@ -35,7 +38,7 @@ export interface HeadersHost extends StreamHost {
 /** Handles decoded header blocks: requests, responses, trailers. */
 export class HeadersReceiver {
   readonly #host: HeadersHost;
-  /** The fields of the last valid request. */
+  /** The fields of the last valid request, unless they were many. */
   #validRequest: FieldList | undefined;
 
   constructor(host: HeadersHost) {
@@ -214,7 +217,9 @@ export class HeadersReceiver {
   /** Most fields of a request are equal to those of the request before it, which were checked. */
   #findInvalidRequest(block: DecodedBlock): string | undefined {
     const reason = findInvalidBlock(block, REQUEST, this.#validRequest);
-    if (reason === undefined) this.#validRequest = block.fields;
+    if (reason === undefined && block.listBytes <= KEPT_LIST_BYTES) {
+      this.#validRequest = block.fields;
+    }
     return reason;
   }
 

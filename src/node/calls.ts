@@ -127,7 +127,11 @@ export class Calls implements CallOpener, UnaryCallOwner {
     begun: BegunCall,
   ): Promise<UnaryResponse<I, O>> {
     const { signal, request, contextValues } = init;
-    const headers = await this.#headersOf(begun, signal);
+    // Without an await if nothing is pending: interceptors get the request as it is now.
+    const headers =
+      begun.pending === undefined
+        ? begun.headerOptions.current()
+        : await this.#headersOf(begun, signal);
     const call = (ready: ReadyCall, request: MessageInitShape<I>) =>
       makeUnaryCall(this, { method, ready, request, init }, wholeResponse);
     if (this.#interceptors.length === 0) {

@@ -297,9 +297,10 @@ function grpcRoutes(
   settings: ReturnType<typeof withDefaults>,
   onHandlerError: (error: unknown, path: string) => void,
 ): Map<string, Route> {
-  // In a later turn, after sockets were read: timers of a process that was busy fire before that, and a request that has
-  // arrived by then is not late.
-  const firstRequests = new FirstRequestTimer(realClock, (run) => runtime.inLaterTurn(run));
+  // After sockets were read: timers of a process that was busy fire before that, and a request that has arrived by then is
+  // not late. What came over TLS is delivered in the turn after that (socket-pipe.ts).
+  const afterReads = (run: () => void) => runtime.inLaterTurn(() => runtime.inLaterTurn(run));
+  const firstRequests = new FirstRequestTimer(realClock, afterReads);
   return new Map(
     methods.map(({ spec, options }) => [
       pathOf(spec),

@@ -30,7 +30,7 @@ export class MethodHeaders {
   #method: DescMethod | undefined;
   #fields!: RequestFields;
   /** The headers of all methods; undefined until there are two. */
-  #all: Map<DescMethod, RequestFields> | undefined;
+  #all: WeakMap<DescMethod, RequestFields> | undefined;
 
   constructor(init: MethodHeadersInit) {
     this.#init = init;
@@ -45,7 +45,7 @@ export class MethodHeaders {
     if (method === this.#method) return this.#fields;
     const fields = this.#all?.get(method) ?? this.#make(method, init, true);
     if (this.#method !== undefined) {
-      this.#all ??= new Map([[this.#method, this.#fields]]);
+      this.#all ??= new WeakMap([[this.#method, this.#fields]]);
       this.#all.set(method, fields);
     }
     this.#method = method;

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import type { BytePipe, PipeListener } from "../connection/byte-pipe.ts";
+import { runtime } from "../flow/runtime.ts";
 
 /** Records of TLS are delivered as soon as they are this many bytes: Node reads as much of TCP at once. */
 const RECORDS_BYTES = 64 * 1024;
@@ -39,7 +40,7 @@ export class SocketPipe implements BytePipe {
     const socket = this.#socket;
     this.#listener = listener;
     this.#onWritten = () => listener.onWritten();
-    socket.on("end", () => this.#end());
+    socket.on("end", () => this.#endAfterRecords());
     socket.on("error", (error) => this.#end(error));
     socket.on("close", () => {
       this.#isClosed = true;
@@ -72,6 +73,15 @@ export class SocketPipe implements BytePipe {
     for (const record of records) {
       if (this.#isDestroyed) return;
       this.#listener?.onReceived(record);
+    }
+  }
+
+  /** Ends after what the records cause: the answers to requests that came in the same turn are still sent. */
+  #endAfterRecords(): void {
+    if (this.#records.length === 0) this.#end();
+    else {
+      this.#deliver();
+      runtime.afterMicrotasks(() => this.#end());
     }
   }
 

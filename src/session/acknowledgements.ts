@@ -37,7 +37,7 @@ export class Acknowledgements {
 
 /**
  * Sends the acknowledgements of one side of a session: immediately if half a
- * window was taken; else together with the next message that is sent in the
+ * window, or 64 KiB, was taken; else together with the next message that is sent in the
  * second half of the 50 ms, or by itself at their end. While the session has no
  * stream nothing is acknowledged.
  */

@@ -14,7 +14,7 @@ const NOTHING = new Uint8Array();
 /** Up to this length the array that finish() returns is kept for the next message of the same length. */
 const KEPT_LENGTH = 2047;
 
-/** The same for the memory from each of the first of its bytes on, in which a text begins. */
+/** For a text that begins below this byte the array to encode it into is kept too. */
 const KEPT_RESTS = 32;
 
 /** The memory of one message at a time: that which is being encoded, or was encoded and is in use. */
@@ -28,7 +28,7 @@ export class Output {
   options: Partial<BinaryWriteOptions> | undefined;
   /** Parts of `bytes` from its start, by their length. A new array for each message takes as long as encoding a small one. */
   #messages: Uint8Array[] = [];
-  /** The rest of `bytes` from each of the first of them on. */
+  /** `bytes.subarray(n)`, by n. */
   #rests: Uint8Array[] = [];
 
   begin(isStrict: boolean, options: Partial<BinaryWriteOptions> | undefined): void {

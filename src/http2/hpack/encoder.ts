@@ -99,7 +99,7 @@ export class HpackEncoder {
     // Unless the next block of these fields is the same.
     if (table.changes !== changes) return;
     this.#fixed ??= new Map();
-    if (this.#fixed.size >= FIXED_BLOCKS) this.#fixed.clear();
+    if (this.#fixed.size >= FIXED_BLOCKS && kept === undefined) this.#fixed.clear();
     this.#fixed.set(fields, { octets: block.copyFrom(start), version });
   }
 

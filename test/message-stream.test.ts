@@ -1,0 +1,76 @@
+/** What a MessageStream does with what it sends and receives, on an HTTP/2 stream without a connection. */
+import { expect, test } from "vitest";
+import { ConnectionMemory } from "../src/connection/connection-memory.ts";
+import type { BytesPart } from "../src/http2/types.ts";
+import { Spool } from "../src/session/spool.ts";
+import { BudgetTestStream, framed, ManualClock } from "./support/budget-world.ts";
+
+const KIB = 1024;
+
+function streamOf(): BudgetTestStream {
+  return new BudgetTestStream(new ConnectionMemory([], new ManualClock()), KIB * KIB);
+}
+
+test("the credit of small messages that wait is returned in steps of 2 KiB, and all of it with the last one", () => {
+  const stream = streamOf();
+  const unreturned = () => stream.http2.unreturnedBytes;
+  // 100 messages of 45 B with their prefixes.
+  for (let n = 0; n < 100; n++) stream.send(framed(40));
+  expect(unreturned()).toBe(100 * 45);
+  const steps = new Set<number>();
+  for (let n = 0; n < 99; n++) {
+    stream.take();
+    steps.add(unreturned());
+  }
+  expect([...steps]).toEqual([4500, 4500 - 46 * 45, 4500 - 92 * 45]);
+  stream.take();
+  expect(unreturned()).toBe(0);
+});
+
+test("the credit of a message of 2 KiB is returned when it is taken", () => {
+  const stream = streamOf();
+  for (let n = 0; n < 3; n++) stream.send(framed(2 * KIB - 5));
+  stream.take();
+  expect(stream.http2.unreturnedBytes).toBe(4 * KIB);
+});
+
+/** A stream whose spool has messages, and what it writes to its HTTP/2 stream. */
+function sending() {
+  const stream = streamOf();
+  const written: string[] = [];
+  const http2 = Object.assign(stream.http2, {
+    isLastInOutput: false,
+    write(bytes: Uint8Array, { start, end }: BytesPart) {
+      written.push(Buffer.from(bytes.subarray(start, end)).toString("latin1").replaceAll("\0", ""));
+      http2.isLastInOutput = true;
+      return true;
+    },
+  });
+  const spool = new Spool();
+  const send = (text: string) => {
+    spool.push(0, Buffer.from(text));
+    return stream.pull(spool);
+  };
+  return { http2, written, send };
+}
+
+const endOfTurn = () => new Promise((resolve) => setImmediate(resolve));
+
+test("the first small message of a session in a turn is written immediately, and the others together at its end", async () => {
+  const { written, send } = sending();
+  for (const text of ["one", "two", "three"]) send(text);
+  expect(written).toEqual(["\x03one"]);
+  await endOfTurn();
+  expect(written).toEqual(["\x03one", "\x03two\x05three"]);
+});
+
+test("a small message of a session is written immediately after data of another stream, after those before it", async () => {
+  const { http2, written, send } = sending();
+  send("one");
+  send("two");
+  http2.isLastInOutput = false;
+  send("three");
+  expect(written).toEqual(["\x03one", "\x03two\x05three"]);
+  await endOfTurn();
+  expect(written).toHaveLength(2);
+});
