@@ -23,11 +23,15 @@ export interface CallHeadersInit {
   readonly previousAttempts: number;
 }
 
-/** Makes the request headers of the methods of one transport. Those of usual calls are made once for each method. */
+/**
+ * Makes the request headers of the methods of one transport. Those of usual calls are made once for each method, but not for the
+ * first call: a transport with one long call keeps none.
+ */
 export class MethodHeaders {
   readonly #init: MethodHeadersInit;
   /** The method of the previous usual call, and its headers. Most transports have one method that is used most. */
   #method: DescMethod | undefined;
+  #hasCalled = false;
   #fields!: RequestFields;
   /** The headers of all methods; undefined until there are two. */
   #all: WeakMap<DescMethod, RequestFields> | undefined;
@@ -41,7 +45,10 @@ export class MethodHeaders {
     const { metadata, gzip, previousAttempts } = init;
     const isUsual =
       metadata === this.#init.metadata && gzip === this.#init.gzip && previousAttempts === 0;
-    if (!isUsual) return this.#make(method, init, false);
+    if (!isUsual || !this.#hasCalled) {
+      this.#hasCalled = true;
+      return this.#make(method, init, false);
+    }
     if (method === this.#method) return this.#fields;
     const fields = this.#all?.get(method) ?? this.#make(method, init, true);
     if (this.#method !== undefined) {

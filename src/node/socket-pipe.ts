@@ -14,14 +14,10 @@ export class SocketPipe implements BytePipe {
   #isClosed = false;
   /** Whether destroy() was called: nothing is delivered any more. */
   #isDestroyed = false;
-  /** The records of TLS that were received in this turn of the event loop, and are not delivered yet. */
-  #records: Uint8Array[] = [];
+  /** The records of TLS that were received in this turn of the event loop, and are not delivered yet; undefined if none are. */
+  #records: Uint8Array[] | undefined;
   #recordsBytes = 0;
   #isDeliveryScheduled = false;
-  readonly #deliverScheduled = (): void => {
-    this.#isDeliveryScheduled = false;
-    this.#deliver();
-  };
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -57,18 +53,26 @@ export class SocketPipe implements BytePipe {
    * together. Otherwise each record would be answered by one, and both sides would soon write a record for each message.
    */
   #onRecord(record: Uint8Array): void {
+    this.#records ??= [];
     this.#records.push(record);
     this.#recordsBytes += record.length;
     if (this.#recordsBytes >= RECORDS_BYTES) this.#deliver();
     else if (!this.#isDeliveryScheduled) {
       this.#isDeliveryScheduled = true;
-      setImmediate(this.#deliverScheduled);
+      setImmediate(deliverScheduled, this);
     }
+  }
+
+  /** For deliverScheduled(). */
+  deliverNow(): void {
+    this.#isDeliveryScheduled = false;
+    this.#deliver();
   }
 
   #deliver(): void {
     const records = this.#records;
-    this.#records = [];
+    if (records === undefined) return;
+    this.#records = undefined;
     this.#recordsBytes = 0;
     for (const record of records) {
       if (this.#isDestroyed) return;
@@ -78,7 +82,7 @@ export class SocketPipe implements BytePipe {
 
   /** Ends after what the records cause: the answers to requests that came in the same turn are still sent. */
   #endAfterRecords(): void {
-    if (this.#records.length === 0) this.#end();
+    if (this.#records === undefined) this.#end();
     else {
       this.#deliver();
       runtime.afterMicrotasks(() => this.#end());
@@ -114,4 +118,9 @@ export class SocketPipe implements BytePipe {
     if (isNeeded) this.#socket.ref();
     else this.#socket.unref();
   }
+}
+
+/** One function for all pipes: an idle connection has no closure for it. */
+function deliverScheduled(pipe: SocketPipe): void {
+  pipe.deliverNow();
 }

@@ -36,19 +36,21 @@ export class BlockWriter {
     return this.#at;
   }
 
-  /** Returns a copy of what was written from `start` on. */
-  copyFrom(start: number): Uint8Array {
-    return this.#bytes.slice(start, this.#at);
+  /** Returns what was written from `start` on, a character for each octet: an array would take several times the memory. */
+  textFrom(start: number): string {
+    let text = "";
+    for (let at = start; at < this.#at; at++)
+      text += String.fromCharCode(this.#bytes[at] as number);
+    return text;
   }
 
-  /** Writes octets of a block as they are. */
-  octets(octets: Uint8Array): void {
-    const { length } = octets;
+  /** Writes octets of a block as they are: what textFrom() returned. */
+  octets(text: string): void {
+    const { length } = text;
     if (this.#at + length > this.#bytes.length) this.#grow(length);
     const bytes = this.#bytes;
-    // Few: set() would take longer.
     for (let from = 0, at = this.#at; from < length; from++, at++)
-      bytes[at] = octets[from] as number;
+      bytes[at] = text.charCodeAt(from);
     this.#at += length;
   }
 

@@ -6,15 +6,16 @@ import { isGuessable, kindOf } from "./field-policy.ts";
 /** What SETTINGS_HEADER_TABLE_SIZE is until the peer says otherwise. */
 const DEFAULT_TABLE_BYTES = 4096;
 
-/** How many blocks of fixed fields an encoder keeps. */
-const FIXED_BLOCKS = 64;
+/** How many blocks of fixed fields an encoder keeps. They are looked for one by one. */
+const FIXED_BLOCKS = 32;
 
 const NONE: FieldList = [];
 
 interface FixedBlock {
-  readonly octets: Uint8Array;
+  readonly fields: FieldList;
+  octets: string;
   /** The EncoderTable.version for which it is right. */
-  readonly version: number;
+  version: number;
 }
 
 /** Shared by all encoders: a block is copied before another one is encoded. Idle connections so have no buffer. */
@@ -29,7 +30,7 @@ export class HpackEncoder {
   /** The smallest one since the last block. */
   #smallestTableBytes = Infinity;
   /** The blocks of fixed fields; undefined until there is one. */
-  #fixed: Map<FieldList, FixedBlock> | undefined;
+  #fixed: FixedBlock[] | undefined;
   /** The size of the table in the peer's decoder, which only size updates change. */
   #decoderTableBytes = DEFAULT_TABLE_BYTES;
 
@@ -88,7 +89,7 @@ export class HpackEncoder {
 
   #writeFixed(fields: FieldList): void {
     const table = this.#table;
-    const kept = this.#fixed?.get(fields);
+    const kept = this.#keptBlock(fields);
     if (kept !== undefined && kept.version === table.version) {
       block.octets(kept.octets);
       return;
@@ -98,9 +99,18 @@ export class HpackEncoder {
     this.#writeAll(fields, 0);
     // Unless the next block of these fields is the same.
     if (table.changes !== changes) return;
-    this.#fixed ??= new Map();
-    if (this.#fixed.size >= FIXED_BLOCKS && kept === undefined) this.#fixed.clear();
-    this.#fixed.set(fields, { octets: block.copyFrom(start), version });
+    const octets = block.textFrom(start);
+    if (kept !== undefined) Object.assign(kept, { octets, version });
+    else if (this.#fixed === undefined || this.#fixed.length === FIXED_BLOCKS) {
+      this.#fixed = [{ fields, octets, version }];
+    } else this.#fixed.push({ fields, octets, version });
+  }
+
+  #keptBlock(fields: FieldList): FixedBlock | undefined {
+    const all = this.#fixed;
+    if (all === undefined) return undefined;
+    for (const kept of all) if (kept.fields === fields) return kept;
+    return undefined;
   }
 
   /** @param position of the first one in its list */
