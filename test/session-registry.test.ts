@@ -91,6 +91,16 @@ test("a cancel keeps the attachments that it overtook from starting, whatever th
   }
 });
 
+test("a server that keeps one session also remembers cancels while other sessions end", () => {
+  const world = new RegistryWorld({ maxSessions: 1 });
+  expect(world.ask("a", { attach: 2, opened: START_MS, cancel: true })).toBe("Canceled");
+  for (const id of ["b", "c"]) {
+    expect(world.ask(id, { attach: 2, opened: START_MS })).toBe("in");
+    expect(world.ask(id, { attach: 3, cancel: true })).toBe("Canceled");
+  }
+  expect(world.ask("a", { opened: START_MS })).toBe("UNKNOWN");
+});
+
 test("messages after the end of a call count no bytes", () => {
   const world = new RegistryWorld();
   expect(world.ask("a")).toBe("in");

@@ -9,7 +9,7 @@ import type { ServerSession, SessionKeeper } from "./server-session.ts";
 import type { Account } from "./session-window.ts";
 import type { SessionSettings } from "./settings.ts";
 import { judgeUnknown } from "./state.ts";
-import { Tombstones } from "./tombstones.ts";
+import { TOMBSTONES_PER_CONNECTION, Tombstones } from "./tombstones.ts";
 
 /** The limits of the sessions of one server. */
 export interface SessionLimits {
@@ -79,7 +79,7 @@ export class SessionRegistry implements SessionKeeper {
     this.settings = settings;
     this.#limits = limits;
     this.clock = clock;
-    this.#tombstones = new Tombstones(limits.maxSessions);
+    this.#tombstones = new Tombstones(Math.max(limits.maxSessions, TOMBSTONES_PER_CONNECTION));
     this.acknowledgements = new Acknowledgements(clock);
   }
 

@@ -1,4 +1,4 @@
-/** The most tombstones of the sessions of one connection. */
+/** The most tombstones of the sessions of one connection. A server has at least as many, however few sessions it keeps. */
 export const TOMBSTONES_PER_CONNECTION = 1000;
 
 interface Tombstone {
