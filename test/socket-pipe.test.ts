@@ -1,11 +1,20 @@
 import { once } from "node:events";
-import { connect, createServer, type Socket } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import * as tls from "node:tls";
 import { expect, test } from "vitest";
 import type { PipeListener } from "../src/connection/byte-pipe.ts";
 import { SocketPipe } from "../src/node/socket-pipe.ts";
 import { until } from "./support/gate.ts";
 import { certs } from "./support/tls.ts";
+
+/** Returns a function that closes both ends of a connection, and its server. */
+function closing(server: Server, ...ends: Socket[]): () => Promise<void> {
+  return async () => {
+    for (const end of ends) end.destroy();
+    server.close();
+    await once(server, "close");
+  };
+}
 
 /** A pipe over a TCP connection, with the other end of the connection, and what its listener was called with. */
 async function pipe() {
@@ -31,12 +40,7 @@ async function pipe() {
     socket,
     other,
     log,
-    async [Symbol.asyncDispose]() {
-      socket.destroy();
-      other.destroy();
-      server.close();
-      await once(server, "close");
-    },
+    [Symbol.asyncDispose]: closing(server, socket, other),
   };
 }
 
@@ -103,12 +107,7 @@ async function tlsPipe() {
     pipe,
     other,
     log,
-    async [Symbol.asyncDispose]() {
-      socket.destroy();
-      other.destroy();
-      server.close();
-      await once(server, "close");
-    },
+    [Symbol.asyncDispose]: closing(server, socket, other),
   });
 }
 

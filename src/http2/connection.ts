@@ -182,10 +182,9 @@ class Connection
     stream.isHead = pseudoFieldOf(fields, ":method") === "HEAD";
     this.streams.add(stream);
     this.budget.onStream();
-    if (endStream) {
-      stream.isLocalEnded = true;
-      stream.writeEnd(fields);
-    } else stream.writeFields(fields);
+    stream.isLocalEnded = endStream;
+    if (endStream) stream.writeEnd(fields);
+    else stream.writeFields(fields);
     return stream;
   }
 

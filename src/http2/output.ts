@@ -84,9 +84,9 @@ export class Output {
     return this.#at === 0 || this.#endAt === 0;
   }
 
-  /** The stream whose DATA frame is the last one in the output; 0 if the last one is another frame, or there is none. */
-  get dataStream(): number {
-    return this.#dataStream;
+  /** Whether the last frame in the output is DATA of this stream. */
+  endsWithDataOf(stream: number): boolean {
+    return this.#dataStream === stream;
   }
 
   /** Whether the peer lets more control frames accumulate than it may. */

@@ -118,7 +118,7 @@ export class Stream implements Http2Stream, SendingStream {
   }
 
   get isLastInOutput(): boolean {
-    return this.#host.output.dataStream === this.id;
+    return this.#host.output.endsWithDataOf(this.id);
   }
 
   // ---- Sending

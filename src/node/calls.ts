@@ -131,7 +131,7 @@ export class Calls implements CallOpener, UnaryCallOwner {
     const headers =
       begun.pending === undefined
         ? begun.headerOptions.current()
-        : await this.#headersOf(begun, signal);
+        : await this.#pendingHeaders(begun.pending, begun.deadline, signal);
     const call = (ready: ReadyCall, request: MessageInitShape<I>) =>
       makeUnaryCall(this, { method, ready, request, init }, wholeResponse);
     if (this.#interceptors.length === 0) {
@@ -168,7 +168,7 @@ export class Calls implements CallOpener, UnaryCallOwner {
     const headers =
       begun.pending === undefined
         ? begun.headerOptions.current()
-        : await this.#headersOf(begun, signal);
+        : await this.#pendingHeaders(begun.pending, begun.deadline, signal);
     const send = async (ready: ReadyCall, requests: AsyncIterable<MessageInitShape<I>>) => {
       const call = this.start(method, { ready, requests, previousAttempts: 0 }, init);
       await call.answered;
@@ -214,14 +214,14 @@ export class Calls implements CallOpener, UnaryCallOwner {
   }
 
   /**
-   * Returns the headers of a call; awaits those that a function returns. The deadline, the caller's signal, or the end of
-   * the transport ends the wait.
+   * Awaits the headers that a function returns. The deadline, the caller's signal, or the end of the transport ends the
+   * wait.
    */
-  async #headersOf(
-    { headerOptions, pending, deadline }: BegunCall,
+  async #pendingHeaders(
+    pending: Promise<HeaderValues>,
+    deadline: Deadline | undefined,
     signal: AbortSource | undefined,
   ): Promise<HeaderValues> {
-    if (pending === undefined) return headerOptions.current();
     const linked = intercepted(signal, deadline);
     const closed = Promise.withResolvers<never>();
     using _closing = onAbort(this.closing, (reason) => closed.reject(ownCopy(asFailure(reason))));
