@@ -49,6 +49,25 @@ export type Outcome =
   /** HTTP/2 does not allow the headers or trailers of the application: a bug there. */
   | { readonly is: "unsendable"; readonly error: unknown };
 
+/**
+ * Where a message that many calls send stands, with its prefix, in a run of such messages. A stream that sends several
+ * messages of a run, one after the other, can send them as one piece.
+ */
+export interface SharedFrame {
+  readonly run: FrameRun;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Messages with their prefixes, one after the other. */
+export interface FrameRun {
+  /** `undefined` if the run is old: most calls have sent its messages, and the others send them one by one. */
+  readonly bytes: Uint8Array | undefined;
+}
+
+/** For a message that is in no run. */
+export const IN_NO_RUN: SharedFrame = { run: { bytes: undefined }, start: 0, end: 0 };
+
 /** The stream of a call's messages. */
 export interface CallStream {
   /**
@@ -57,9 +76,9 @@ export interface CallStream {
    * when write() has returned: a stream that keeps the payload copies it, unless it is shared. These are several parameters
    * because an object for each message would cost time.
    *
-   * @param isShared whether many calls send the same bytes, which never change. Default: false
+   * @param shared given if many calls send the same bytes, which never change
    */
-  write(flags: number, payload: Uint8Array, isShared?: boolean): Promise<void> | undefined;
+  write(flags: number, payload: Uint8Array, shared?: SharedFrame): Promise<void> | undefined;
   /** Called when the application took or dropped a message of `bytes`: the other side may send as many more. */
   taken(bytes: number): void;
   /**

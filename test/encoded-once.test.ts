@@ -7,6 +7,7 @@ import {
 } from "@connectrpc/connect-node";
 import { expect, test } from "vitest";
 import { Greeter, NotificationSchema } from "../gen/example/greeter_pb.js";
+import type { SharedFrame } from "../src/call-stream.ts";
 import { MessageWriter } from "../src/grpc/message.ts";
 import { Code, type Interceptor } from "../src/index.ts";
 import { nodeGzip } from "../src/node/gzip.ts";
@@ -24,8 +25,8 @@ interface Sent {
 function writerOf(desc: DescMessage, compressFromBytes?: number, writeMaxBytes = 1 << 20) {
   const sent: Sent[] = [];
   const sink = {
-    write(flags: number, payload: Uint8Array, isShared = false) {
-      sent.push({ flags, payload: isShared ? payload : new Uint8Array(payload) });
+    write(flags: number, payload: Uint8Array, shared?: SharedFrame) {
+      sent.push({ flags, payload: shared === undefined ? new Uint8Array(payload) : payload });
       return undefined;
     },
   };
@@ -46,11 +47,11 @@ test("every call sends the same bytes", () => {
 });
 
 test("calls learn that others send the same bytes, and the bytes have a buffer of their own", () => {
-  const shared: (boolean | undefined)[] = [];
+  const shared: boolean[] = [];
   const sink = {
-    write(_flags: number, { length, buffer }: Uint8Array, isShared?: boolean) {
-      if (isShared) expect(buffer.byteLength).toBe(length);
-      shared.push(isShared);
+    write(_flags: number, { length, buffer }: Uint8Array, frame?: SharedFrame) {
+      if (frame !== undefined) expect(buffer.byteLength).toBe(length);
+      shared.push(frame !== undefined);
       return undefined;
     },
   };

@@ -1,7 +1,7 @@
 /** The spool of unacknowledged messages, compared with a plain list that follows the same rules. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Received } from "../src/call-stream.ts";
+import { IN_NO_RUN, type Received } from "../src/call-stream.ts";
 import { FrameReader } from "../src/grpc/framing.ts";
 import { Spool } from "../src/session/spool.ts";
 
@@ -114,7 +114,7 @@ function perform(step: Step, spool: Spool, model: Model): void {
   if (step.do === "push") {
     const payload = message(step.size);
     model.kept.push({ flags: step.flags, payload: payload.slice() });
-    spool.push(step.flags, payload, step.isShared);
+    spool.push(step.flags, payload, step.isShared ? IN_NO_RUN : undefined);
     if (!step.isShared) payload.fill(0xdd);
   } else if (step.do === "next") expectSame(read(spool), model.next());
   else if (step.do === "clear") {
@@ -182,12 +182,12 @@ function ownBytes(spool: Spool, payload: Uint8Array): number {
 test("spools share the bytes of a message that many sessions send, unless it is smaller than a reference", () => {
   const shared = message(1000);
   for (const spool of [new Spool(), new Spool()]) {
-    spool.push(0, shared, true);
+    spool.push(0, shared, IN_NO_RUN);
     expect(ownBytes(spool, shared)).toBe(5);
   }
   const tiny = message(15);
   const spool = new Spool();
-  spool.push(0, tiny, true);
+  spool.push(0, tiny, IN_NO_RUN);
   expect(ownBytes(spool, tiny)).toBe(20);
 });
 
@@ -197,7 +197,7 @@ describe("messages that are not copied", () => {
 
   function spoolOf(...payloads: Uint8Array[]): Spool {
     const spool = new Spool();
-    for (const payload of payloads) spool.push(0, payload, true);
+    for (const payload of payloads) spool.push(0, payload, IN_NO_RUN);
     return spool;
   }
 

@@ -1,4 +1,5 @@
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { IN_NO_RUN, type SharedFrame } from "../call-stream.ts";
 import { wrong } from "../options.ts";
 import { giveMessage } from "./complete.ts";
 import type { Compression } from "./compression.ts";
@@ -6,6 +7,8 @@ import type { Compression } from "./compression.ts";
 /** The bytes of one message that many calls send. */
 export interface SharedBytes {
   payload: Uint8Array | undefined;
+  /** Where the payload stands in a run, once there is a payload. */
+  frame: SharedFrame;
   gzip: Uint8Array | Promise<Uint8Array> | undefined;
 }
 
@@ -31,7 +34,7 @@ export function encodedOnce<Desc extends DescMessage>(
   if (sharedBytesOf(schema, complete) !== undefined) return complete;
   // The caller's own message is not changed.
   const copy = Object.assign(Object.create(Object.getPrototypeOf(complete)), complete);
-  const value: SharedBytes = { payload: undefined, gzip: undefined };
+  const value: SharedBytes = { payload: undefined, frame: IN_NO_RUN, gzip: undefined };
   // The property is not enumerable: a copy with other fields must not have these bytes.
   return Object.freeze(Object.defineProperty(copy, SHARED, { value }));
 }

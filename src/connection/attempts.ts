@@ -1,5 +1,10 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { ClientCallListener, ClientCallStream } from "../call-stream.ts";
+import {
+  type ClientCallListener,
+  type ClientCallStream,
+  IN_NO_RUN,
+  type SharedFrame,
+} from "../call-stream.ts";
 import { asFailure, ownCopy } from "../failure.ts";
 import { onAbort } from "../flow/wait.ts";
 import { notAllowed } from "../grpc/metadata.ts";
@@ -54,16 +59,16 @@ export class Attempts implements ClientCallStream, StreamRepeater {
     this.#attempt();
   }
 
-  write(flags: number, payload: Uint8Array, isShared = false): Promise<void> | undefined {
+  write(flags: number, payload: Uint8Array, shared?: SharedFrame): Promise<void> | undefined {
     if (this.#reason !== undefined) throw this.#reason;
     const isKept = this.#sent !== undefined;
-    const own = isKept && !isShared ? new Uint8Array(payload) : payload;
+    const own = isKept && shared === undefined ? new Uint8Array(payload) : payload;
     this.#keep({ flags, payload: own });
     // 64 B: the approximate cost of an entry beside its bytes.
     this.#sentBytes += payload.length + 64;
     if (this.#stream !== undefined) {
       this.#forget();
-      return this.#stream.write(flags, own, isShared || isKept);
+      return this.#stream.write(flags, own, shared ?? (isKept ? IN_NO_RUN : undefined));
     }
     this.#reattached ??= Promise.withResolvers();
     return this.#reattached.promise;
@@ -157,7 +162,8 @@ export class Attempts implements ClientCallStream, StreamRepeater {
       else this.#fail(invalidHeaders(error));
       return;
     }
-    for (const { flags, payload } of this.#sent ?? []) this.#stream.write(flags, payload, true);
+    for (const { flags, payload } of this.#sent ?? [])
+      this.#stream.write(flags, payload, IN_NO_RUN);
     this.#forget();
     if (this.#halfClosed) this.#stream.endSend();
     this.#reattached?.resolve();

@@ -1,5 +1,5 @@
 import type { ConnectError } from "@connectrpc/connect";
-import type { CallStream, CallStreamListener, Received } from "../call-stream.ts";
+import type { CallStream, CallStreamListener, Received, SharedFrame } from "../call-stream.ts";
 import { handled } from "../failure.ts";
 import { PREFIX_BYTES } from "../flow/length-prefix.ts";
 import { runtime } from "../flow/runtime.ts";
@@ -11,6 +11,7 @@ import type { FramedSource } from "../session/spool.ts";
 import type { ConnectionMemory } from "./connection-memory.ts";
 import { type BudgetedStream, ENTRY_BYTES } from "./receive-budget.ts";
 import { ReceiveWindow, type WindowOwner } from "./receive-window.ts";
+import { RunPart } from "./run-part.ts";
 
 /** The connection earns for this many messages of a stream at once. */
 const EARNED_TOGETHER = 16;
@@ -59,6 +60,8 @@ export abstract class MessageStream implements CallStream, BudgetedStream, Windo
   readonly #window: ReceiveWindow;
   readonly #isPaced: boolean;
   #source: FramedSource | undefined;
+  /** Undefined until there was one. */
+  #part: RunPart | undefined;
   #isPullScheduled = false;
   #drained: PromiseWithResolvers<void> | undefined;
   #failure: { error: unknown } | undefined;
@@ -96,13 +99,32 @@ export abstract class MessageStream implements CallStream, BudgetedStream, Windo
 
   // Messages that this side sends.
 
-  write(flags: number, payload: Uint8Array, isShared = false): Promise<void> | undefined {
+  write(flags: number, payload: Uint8Array, shared?: SharedFrame): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure.error;
+    this.#onMessageDone();
+    const part = this.#part;
+    if (
+      shared !== undefined &&
+      part !== undefined &&
+      this.#source === part &&
+      part.extend(shared)
+    ) {
+      if (this.#isPullScheduled && part.isGrowing) return this.#drained?.promise;
+      return this.pull(part);
+    }
     // They were given before this message.
     if (this.#source !== undefined) this.#writePieces(this.#source, true);
-    this.#onMessageDone();
+    if (
+      shared?.run.bytes !== undefined &&
+      this.#drained === undefined &&
+      this.native.isLastInOutput
+    ) {
+      this.#part ??= new RunPart();
+      this.#part.begin(shared.run.bytes, shared);
+      return this.pull(this.#part);
+    }
     this.#window.onSend(payload.length);
-    return this.#afterWrite(this.native.writeMessage(flags, payload, isShared));
+    return this.#afterWrite(this.native.writeMessage(flags, payload, shared !== undefined));
   }
 
   pull(source: FramedSource): Promise<void> | undefined {

@@ -1,5 +1,12 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
-import type { End, HeaderList, Outcome, ServerStreamListener } from "../call-stream.ts";
+import {
+  type End,
+  type HeaderList,
+  IN_NO_RUN,
+  type Outcome,
+  type ServerStreamListener,
+  type SharedFrame,
+} from "../call-stream.ts";
 import { failure, toWire } from "../failure.ts";
 import { startTimer } from "../flow/wait.ts";
 import type { FrameRules } from "../grpc/framing.ts";
@@ -65,10 +72,14 @@ export class GrpcServerStream extends MessageStream implements ServerAttachment,
     this.#connection.afterHeaders(() => this.#sendHeld());
   }
 
-  override write(flags: number, payload: Uint8Array, isShared = false): Promise<void> | undefined {
-    if (this.#held === undefined) return super.write(flags, payload, isShared);
+  override write(
+    flags: number,
+    payload: Uint8Array,
+    shared?: SharedFrame,
+  ): Promise<void> | undefined {
+    if (this.#held === undefined) return super.write(flags, payload, shared);
     if (this.#end !== undefined) throw errorAfter(this.#end);
-    this.#held.push({ flags, payload: isShared ? payload : new Uint8Array(payload) });
+    this.#held.push({ flags, payload: shared === undefined ? new Uint8Array(payload) : payload });
     this.#heldBytes += payload.length;
     return this.#heldBytes <= MAX_HELD_BYTES ? undefined : this.#sendHeld();
   }
@@ -79,7 +90,7 @@ export class GrpcServerStream extends MessageStream implements ServerAttachment,
     this.#held = undefined;
     if (held === undefined || this.#isClosed) return undefined;
     let waiting: Promise<void> | undefined;
-    for (const { flags, payload } of held) waiting = super.write(flags, payload, true);
+    for (const { flags, payload } of held) waiting = super.write(flags, payload, IN_NO_RUN);
     if (this.#end !== undefined) this.#sendEnd(this.#end);
     return waiting;
   }

@@ -1,12 +1,13 @@
 /** Messages between their typed form and the bytes of a frame. */
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
-import type { CallStream, Received } from "../call-stream.ts";
+import { type CallStream, IN_NO_RUN, type Received } from "../call-stream.ts";
 import { giveBackEncoded } from "../codec/compiler.ts";
 import { NotThatMessage } from "../codec/complete.ts";
 import { type MessageBytes, type MessageDecoder, messageDecoder } from "../codec/decode.ts";
 import { type MessageEncoder, messageEncoder } from "../codec/encode.ts";
 import { compressOnce, type SharedBytes, sharedBytesOf } from "../codec/encoded-once.ts";
+import { frameRuns } from "../codec/frame-runs.ts";
 import { failure, peerFailure, tooLarge } from "../failure.ts";
 import { messageBuffers } from "../flow/message-buffers.ts";
 import type { Work } from "../flow/semaphore.ts";
@@ -60,6 +61,7 @@ export class MessageWriter<Desc extends DescMessage> {
     try {
       if (shared === undefined) return this.#writePayload(encoded);
       shared.payload = new Uint8Array(encoded);
+      shared.frame = frameRuns.add(shared.payload);
       return this.#writePayload(shared.payload, shared);
     } finally {
       giveBackEncoded(encoded);
@@ -74,20 +76,20 @@ export class MessageWriter<Desc extends DescMessage> {
     }
     if (this.#compressFromBytes === undefined || payload.length < this.#compressFromBytes) {
       this.#stream ??= this.#sender.outgoing();
-      return this.#stream.write(0, payload, shared !== undefined);
+      return this.#stream.write(0, payload, shared?.frame);
     }
     const compressed =
       shared === undefined
         ? compression.compress(payload)
         : compressOnce(shared, payload, compression);
     return compressed instanceof Promise
-      ? compressed.then((bytes) => this.#writeCompressed(bytes, shared !== undefined))
-      : this.#writeCompressed(compressed, shared !== undefined);
+      ? compressed.then((bytes) => this.#writeCompressed(bytes, shared))
+      : this.#writeCompressed(compressed, shared);
   }
 
-  #writeCompressed(bytes: Uint8Array, isShared: boolean): Promise<void> | undefined {
+  #writeCompressed(bytes: Uint8Array, shared: SharedBytes | undefined): Promise<void> | undefined {
     this.#stream ??= this.#sender.outgoing();
-    return this.#stream.write(COMPRESSED, bytes, isShared);
+    return this.#stream.write(COMPRESSED, bytes, shared && IN_NO_RUN);
   }
 
   /**

@@ -1,4 +1,5 @@
 import type { ConnectError } from "@connectrpc/connect";
+import type { SharedFrame } from "../call-stream.ts";
 import { handled } from "../failure.ts";
 import { type Acknowledgements, Acknowledger } from "./acknowledgements.ts";
 import type { SessionStream } from "./attachment.ts";
@@ -26,10 +27,10 @@ export abstract class SessionHalf<Stream extends SessionStream> {
   }
 
   /** As CallStream.write(): returns a promise if the window is full, or the stream takes no more for now. */
-  write(flags: number, payload: Uint8Array, isShared = false): Promise<void> | undefined {
+  write(flags: number, payload: Uint8Array, shared?: SharedFrame): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure;
     const { window, acknowledger } = this;
-    const isFull = window.push(flags, payload, isShared);
+    const isFull = window.push(flags, payload, shared);
     const written = this.attachment.outgoing?.pull(window.kept);
     if (acknowledger.isDue) acknowledger.now();
     if (!isFull) return written;

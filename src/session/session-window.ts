@@ -1,4 +1,5 @@
 import { Code } from "@connectrpc/connect";
+import type { SharedFrame } from "../call-stream.ts";
 import { failure } from "../failure.ts";
 import { Spool } from "./spool.ts";
 
@@ -88,10 +89,10 @@ export class SessionWindow {
   }
 
   /** Keeps a message that is sent. Returns whether the window is full now. */
-  push(flags: number, payload: Uint8Array, isShared = false): boolean {
+  push(flags: number, payload: Uint8Array, shared?: SharedFrame): boolean {
     if (this.#closed) return false;
     checkCount(this.sent);
-    this.kept.push(flags, payload, isShared);
+    this.kept.push(flags, payload, shared);
     this.#account.bytes += payload.length + ENTRY_BYTES;
     return this.full;
   }

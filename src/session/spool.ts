@@ -1,3 +1,4 @@
+import type { SharedFrame } from "../call-stream.ts";
 import { PREFIX_BYTES, readLength, writePrefix } from "../flow/length-prefix.ts";
 import { messageBuffers } from "../flow/message-buffers.ts";
 import { runtime } from "../flow/runtime.ts";
@@ -17,6 +18,9 @@ const SHARED_COPY_MAX_BYTES = 512;
 
 /** A larger message, with its prefix, has a chunk of its size to itself: little of a chunk stays unused. */
 const IN_CHUNK_MAX_BYTES = 16 * 1024;
+
+/** The memory of the runs whose parts a spool keeps, divided by the bytes of its messages, may be at most this; two runs are free. */
+const RUN_MEMORY_MAX = 4;
 
 /** The size of chunks grows from the first to the last while messages are kept, so that an idle session stays small. */
 const CHUNK_BYTES = { first: 512, last: 32 * 1024 };
@@ -42,6 +46,8 @@ interface Chunk {
   readonly framed: boolean;
   /** Whether `bytes` is used again after the acknowledgement, unless something may still refer to it. */
   isReusable: boolean;
+  /** Whether `bytes` is a run of messages that many calls send. */
+  readonly isRun: boolean;
   /** How many bytes next() had returned, on the current stream, when it had returned all of this chunk so far. */
   returnedAt: number;
 }
@@ -65,17 +71,20 @@ export class Spool implements FramedSource {
   #returned = 0;
   start = 0;
   end = 0;
+  /** The memory of the runs of which chunks are parts; of a run with several parts, several times. */
+  #runBytes = 0;
 
   /**
    * Keeps a message. Copies the payload, unless it is shared.
    *
-   * @param isShared whether other spools keep the same bytes, which never change
+   * @param shared given if other spools keep the same bytes, which never change
    */
-  push(flags: number, payload: Uint8Array, isShared = false): void {
+  push(flags: number, payload: Uint8Array, shared?: SharedFrame): void {
     const size = payload.length;
     this.messages++;
     this.bytes += size;
-    const copied = !isShared || size <= SHARED_COPY_MAX_BYTES;
+    if (shared !== undefined && this.#pushPartOfRun(shared)) return;
+    const copied = shared === undefined || size <= SHARED_COPY_MAX_BYTES;
     const chunk = this.#chunkFor(copied ? size + PREFIX_BYTES : PREFIX_BYTES, copied);
     const { bytes, used } = chunk;
     writePrefix(bytes, used, { flags, size });
@@ -86,7 +95,7 @@ export class Spool implements FramedSource {
       return;
     }
     chunk.used += PREFIX_BYTES;
-    this.#chunks.push({
+    this.#add({
       bytes: payload,
       size,
       used: size,
@@ -94,8 +103,52 @@ export class Spool implements FramedSource {
       messages: 1,
       framed: false,
       isReusable: false,
+      isRun: false,
       returnedAt: 0,
     });
+  }
+
+  /** Keeps a message as a part of its run. Returns `false` if it is better copied. */
+  #pushPartOfRun({ run, start, end }: SharedFrame): boolean {
+    const { bytes } = run;
+    if (bytes === undefined) return false;
+    const last = this.#chunks[this.#chunks.length - 1];
+    if (last !== undefined && last.bytes === bytes && last.used === start) {
+      last.used = end;
+      last.messages++;
+      return true;
+    }
+    if (!this.#mayBeginPart(last, end - start, bytes.length)) return false;
+    this.#runBytes += bytes.length;
+    this.#add({
+      bytes,
+      size: end,
+      used: end,
+      from: start,
+      messages: 1,
+      framed: true,
+      isReusable: false,
+      isRun: true,
+      returnedAt: 0,
+    });
+    return true;
+  }
+
+  /**
+   * Whether a message that does not follow the last one in their run is kept as a part of it nevertheless. It is not if it fits
+   * into the last chunk, if the message before it was alone in a part, since such a part takes more memory than a copy, or if
+   * the spool keeps too much memory alive by its parts of runs.
+   */
+  #mayBeginPart(last: Chunk | undefined, bytes: number, runBytes: number): boolean {
+    if (last === undefined) return true;
+    if (last.isRun ? last.messages === 1 : last.framed && last.size - last.used >= bytes)
+      return false;
+    return this.#runBytes <= Math.max(this.bytes * RUN_MEMORY_MAX, runBytes);
+  }
+
+  #add(chunk: Chunk): void {
+    if (this.#chunks.length === 0) this.#offset = chunk.from;
+    this.#chunks.push(chunk);
   }
 
   /** Returns the next piece that was not returned yet, if there is one. */
@@ -114,7 +167,7 @@ export class Spool implements FramedSource {
       // The last chunk may grow.
       if (this.#at === this.#chunks.length - 1) return undefined;
       this.#at++;
-      this.#offset = 0;
+      this.#offset = (this.#chunks[this.#at] as Chunk).from;
     }
   }
 
@@ -137,7 +190,7 @@ export class Spool implements FramedSource {
     for (const chunk of this.#chunks) {
       if (chunk.messages > rest) break;
       rest -= chunk.messages;
-      this.bytes -= bytesOf(chunk, chunk.messages);
+      this.bytes -= allBytesOf(chunk);
       dropped++;
     }
     // A prefix is dropped only with its message, which is in the next chunk.
@@ -152,6 +205,7 @@ export class Spool implements FramedSource {
     }
     if (dropped > 0) {
       for (const chunk of this.#chunks.splice(0, dropped)) {
+        if (chunk.isRun) this.#runBytes -= chunk.bytes.length;
         if (chunk.isReusable && this.#returned - chunk.returnedAt >= waitingBytes) {
           messageBuffers.giveBack(chunk.bytes);
         }
@@ -187,7 +241,7 @@ export class Spool implements FramedSource {
 
   clear(): void {
     this.#chunks = [];
-    this.messages = this.bytes = this.#at = this.#offset = this.#returned = 0;
+    this.messages = this.bytes = this.#at = this.#offset = this.#returned = this.#runBytes = 0;
   }
 
   /** Returns the last chunk if `bytes` more fit into it, else a new one. */
@@ -206,9 +260,10 @@ export class Spool implements FramedSource {
       messages: 0,
       framed: true,
       isReusable,
+      isRun: false,
       returnedAt: 0,
     };
-    this.#chunks.push(chunk);
+    this.#add(chunk);
     return chunk;
   }
 }
@@ -223,6 +278,13 @@ function allocate(size: number): Uint8Array {
 function copy(from: Uint8Array, to: Uint8Array, at: number): void {
   if (from.length > 64) to.set(from, at);
   else for (let i = 0; i < from.length; i++) to[at + i] = from[i] as number;
+}
+
+/** The bytes of all unacknowledged messages of a chunk, without prefixes. */
+function allBytesOf({ framed, messages, used, from }: Chunk): number {
+  // A chunk without messages is the prefix of the next one.
+  if (messages === 0) return 0;
+  return framed ? used - from - messages * PREFIX_BYTES : used;
 }
 
 /** The bytes of the first `count` unacknowledged messages of a chunk, without prefixes. */
