@@ -39,10 +39,10 @@ function sending() {
   const stream = streamOf();
   const written: string[] = [];
   const http2 = Object.assign(stream.http2, {
-    isLastInOutput: false,
+    hasDataInOutput: false,
     write(bytes: Uint8Array, { start, end }: BytesPart) {
       written.push(Buffer.from(bytes.subarray(start, end)).toString("latin1").replaceAll("\0", ""));
-      http2.isLastInOutput = true;
+      http2.hasDataInOutput = true;
       return true;
     },
   });
@@ -64,13 +64,15 @@ test("the first small message of a session in a turn is written immediately, and
   expect(written).toEqual(["\x03one", "\x03two\x05three"]);
 });
 
-test("a small message of a session is written immediately after data of another stream, after those before it", async () => {
+test("a small message of a session is written immediately if the output was taken and no message waits", async () => {
   const { http2, written, send } = sending();
   send("one");
+  http2.hasDataInOutput = false;
   send("two");
-  http2.isLastInOutput = false;
   send("three");
-  expect(written).toEqual(["\x03one", "\x03two\x05three"]);
+  http2.hasDataInOutput = false;
+  send("four");
+  expect(written).toEqual(["\x03one", "\x03two"]);
   await endOfTurn();
-  expect(written).toHaveLength(2);
+  expect(written).toEqual(["\x03one", "\x03two", "\x05three\x04four"]);
 });

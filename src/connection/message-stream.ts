@@ -2,7 +2,6 @@ import type { ConnectError } from "@connectrpc/connect";
 import type { CallStream, CallStreamListener, Received, SharedFrame } from "../call-stream.ts";
 import { handled } from "../failure.ts";
 import { PREFIX_BYTES } from "../flow/length-prefix.ts";
-import { runtime } from "../flow/runtime.ts";
 import { FrameReader, type FrameRules } from "../grpc/framing.ts";
 import { EARNED_BY_CALL, EARNED_BY_MESSAGE } from "../http2/abuse.ts";
 import { ENHANCE_YOUR_CALM } from "../http2/frames.ts";
@@ -12,21 +11,13 @@ import type { ConnectionMemory } from "./connection-memory.ts";
 import { type BudgetedStream, ENTRY_BYTES } from "./receive-budget.ts";
 import { ReceiveWindow, type WindowOwner } from "./receive-window.ts";
 import { RunPart } from "./run-part.ts";
+import { schedulePull } from "./scheduled-pulls.ts";
 
 /** The connection earns for this many messages of a stream at once. */
 const EARNED_TOGETHER = 16;
 
 /** What the application takes is counted, and its credit returned, in steps of this many bytes, and when it has taken all. */
 const TAKEN_STEP_BYTES = 2048;
-
-/** The streams whose sources have small messages of this turn: one callback serves all of them. */
-let pulling: MessageStream[] = [];
-
-function pullAll(): void {
-  const streams = pulling;
-  pulling = [];
-  for (const stream of streams) stream.pullScheduled();
-}
 
 /** What a MessageStream needs beside its HTTP/2 stream. With `controlFrames` it belongs to a session. */
 export interface MessageStreamInit extends FrameRules {
@@ -109,7 +100,6 @@ export abstract class MessageStream implements CallStream, BudgetedStream, Windo
       this.#source === part &&
       part.extend(shared)
     ) {
-      if (this.#isPullScheduled && part.isGrowing) return this.#drained?.promise;
       return this.pull(part);
     }
     // They were given before this message.
@@ -117,7 +107,7 @@ export abstract class MessageStream implements CallStream, BudgetedStream, Windo
     if (
       shared?.run.bytes !== undefined &&
       this.#drained === undefined &&
-      this.native.isLastInOutput
+      this.native.hasDataInOutput
     ) {
       this.#part ??= new RunPart();
       this.#part.begin(shared.run.bytes, shared);
@@ -129,7 +119,10 @@ export abstract class MessageStream implements CallStream, BudgetedStream, Windo
 
   pull(source: FramedSource): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure.error;
-    if (this.#drained === undefined && !(source.isGrowing && this.native.isLastInOutput)) {
+    if (this.#isPullScheduled && this.#source === source && source.isGrowing) {
+      return this.#drained?.promise;
+    }
+    if (this.#drained === undefined && !(source.isGrowing && this.native.hasDataInOutput)) {
       return this.#afterWrite(this.#writePieces(source, false));
     }
     this.#source = source;
@@ -141,7 +134,7 @@ export abstract class MessageStream implements CallStream, BudgetedStream, Windo
   #schedulePull(): void {
     if (this.#isPullScheduled) return;
     this.#isPullScheduled = true;
-    if (pulling.push(this) === 1) runtime.afterMicrotasks(pullAll);
+    schedulePull(this);
   }
 
   /** Writes what the source has, at the end of the turn. */

@@ -2,6 +2,7 @@ import { runtime } from "../flow/runtime.ts";
 import { startTimer } from "../flow/wait.ts";
 import type { ConnectionEnd, Http2Connection, OutputBuffers } from "../http2/types.ts";
 import type { BytePipe, PipeListener } from "./byte-pipe.ts";
+import { pullAll } from "./scheduled-pulls.ts";
 
 /**
  * While a pipe holds this many bytes, no DATA is given to it: what waits then waits in its stream, where later messages
@@ -51,6 +52,8 @@ export class PipeDriver implements PipeListener {
   #destroysWhenWritten = false;
   #linger: Disposable | undefined;
   readonly #writeScheduled = (): void => {
+    // What streams wait to write goes into the same write.
+    pullAll();
     this.#isWriteScheduled = false;
     this.writeNow();
   };

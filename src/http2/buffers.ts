@@ -7,7 +7,7 @@ const MAX_BYTES = 128 * 1024;
 const MIN_BYTES = 8 * 1024;
 
 /** How many unused buffers of each of these two sizes a pool keeps: 1 MiB. */
-const LARGE_COUNT = 8;
+const LARGE_COUNT = 32;
 const SMALL_COUNT = 128;
 
 /**

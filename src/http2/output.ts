@@ -54,6 +54,8 @@ export interface OutputListener {
 export class Output {
   /** The pipe takes no more for now: onFull() is not called, the buffer grows instead. */
   isBlocked = false;
+  /** How many times the output was taken. */
+  takes = 0;
   /** How many DATA frames were written. A message that extends a frame makes no new one. */
   dataFrames = 0;
   /** How many header blocks were written. */
@@ -84,11 +86,6 @@ export class Output {
     return this.#at === 0 || this.#endAt === 0;
   }
 
-  /** Whether the last frame in the output is DATA of this stream. */
-  endsWithDataOf(stream: number): boolean {
-    return this.#dataStream === stream;
-  }
-
   /** Whether the peer lets more control frames accumulate than it may. */
   get isOverControlLimit(): boolean {
     return this.#controlBytes > MAX_CONTROL_BYTES;
@@ -100,6 +97,7 @@ export class Output {
     const length = this.#endAt ?? this.#at;
     if (buffer === undefined || length === 0) return undefined;
     this.#buffer = undefined;
+    this.takes++;
     this.#at = 0;
     this.#controlBytes = 0;
     this.#dataStream = 0;

@@ -79,6 +79,8 @@ export class Stream implements Http2Stream, SendingStream {
   listener: StreamListener | undefined = undefined;
   isLocalEnded = false;
   readonly #host: StreamHost;
+  /** `takes` of the output when data was last written. */
+  #writtenBeforeTake = -1;
   /** The window that returnCredit() keeps up. */
   #windowBytes: number;
   /** Whether what is received is dropped. */
@@ -117,8 +119,8 @@ export class Stream implements Http2Stream, SendingStream {
     return this.waiting === undefined ? 0 : this.waiting.bytes;
   }
 
-  get isLastInOutput(): boolean {
-    return this.#host.output.endsWithDataOf(this.id);
+  get hasDataInOutput(): boolean {
+    return this.#writtenBeforeTake === this.#host.output.takes;
   }
 
   // ---- Sending
@@ -141,7 +143,8 @@ export class Stream implements Http2Stream, SendingStream {
   write(bytes: Uint8Array, part?: BytesPart): boolean {
     if (this.isLocalEnded || this.isClosed) return true;
     if (!this.headersSent) throw noHeaders();
-    const { sender } = this.#host;
+    const { sender, output } = this.#host;
+    this.#writtenBeforeTake = output.takes;
     if (part !== undefined && sender.sendPart(this, bytes, part)) return true;
     const all = part === undefined ? bytes : bytes.subarray(part.start, part.end);
     const isSent = sender.sendBytes(this, all);
@@ -153,7 +156,9 @@ export class Stream implements Http2Stream, SendingStream {
   writeMessage(flags: number, payload: Uint8Array, isStable = false): boolean {
     if (this.isLocalEnded || this.isClosed) return true;
     if (!this.headersSent) throw noHeaders();
-    const isSent = this.#host.sender.sendMessage(this, flags, payload);
+    const { sender, output } = this.#host;
+    this.#writtenBeforeTake = output.takes;
+    const isSent = sender.sendMessage(this, flags, payload);
     if (!isSent && !isStable) this.waiting?.copyRest(payload);
     return isSent;
   }

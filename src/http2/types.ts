@@ -150,8 +150,8 @@ export interface Http2Stream {
   readonly isRemoteEnded: boolean;
   /** Bytes of data that were written and wait for a window, or for the pipe. */
   readonly waitingBytes: number;
-  /** Whether the last frame in the output is DATA of this stream, which more data extends. */
-  readonly isLastInOutput: boolean;
+  /** Whether data of this stream was written since the output was last taken. */
+  readonly hasDataInOutput: boolean;
   /** Bytes of data that onData() was called with and returnCredit() was not. */
   readonly unreturnedBytes: number;
   /**
