@@ -1,5 +1,6 @@
 /** What a MessageStream does with what it sends and receives, on an HTTP/2 stream without a connection. */
 import { expect, test } from "vitest";
+import { frameRuns } from "../src/codec/frame-runs.ts";
 import { ConnectionMemory } from "../src/connection/connection-memory.ts";
 import type { BytesPart } from "../src/http2/types.ts";
 import { Spool } from "../src/session/spool.ts";
@@ -45,13 +46,23 @@ function sending() {
       http2.hasDataInOutput = true;
       return true;
     },
+    writeMessage(_flags: number, payload: Uint8Array) {
+      written.push(Buffer.from(payload).toString("latin1"));
+      http2.hasDataInOutput = true;
+      return true;
+    },
   });
   const spool = new Spool();
   const send = (text: string) => {
     spool.push(0, Buffer.from(text));
     return stream.pull(spool);
   };
-  return { http2, written, send };
+  const write = (text: string) => stream.write(0, Buffer.from(text));
+  const writeOfRun = (text: string) => {
+    const payload = Buffer.from(text);
+    return stream.write(0, payload, frameRuns.add(payload));
+  };
+  return { http2, written, send, write, writeOfRun };
 }
 
 const endOfTurn = () => new Promise((resolve) => setImmediate(resolve));
@@ -75,4 +86,41 @@ test("a small message of a session is written immediately if the output was take
   expect(written).toEqual(["\x03one", "\x03two"]);
   await endOfTurn();
   expect(written).toEqual(["\x03one", "\x03two", "\x05three\x04four"]);
+});
+
+test("messages of a session after a control frame are written at the end of the turn too", async () => {
+  const { written, send, write } = sending();
+  send("one");
+  send("two");
+  write("control");
+  send("three");
+  expect(written).toEqual(["\x03one", "\x03two", "control"]);
+  await endOfTurn();
+  expect(written).toEqual(["\x03one", "\x03two", "control", "\x05three"]);
+});
+
+test("of the messages of a run, a call writes the first one in a turn immediately, and the others together at its end", async () => {
+  const { written, writeOfRun } = sending();
+  for (const text of ["one", "two", "three"]) writeOfRun(text);
+  expect(written).toEqual(["one"]);
+  await endOfTurn();
+  expect(written).toEqual(["one", "\x03two\x05three"]);
+  writeOfRun("four");
+  await endOfTurn();
+  expect(written.slice(2)).toEqual(["\x04four"]);
+});
+
+test("a call writes its messages in order, of whatever runs they are", async () => {
+  const { http2, written, write, writeOfRun } = sending();
+  writeOfRun("one");
+  writeOfRun("two");
+  // Other calls send what comes between.
+  frameRuns.add(Buffer.from("other"));
+  writeOfRun("three");
+  write("four");
+  writeOfRun("five");
+  http2.hasDataInOutput = false;
+  writeOfRun("six");
+  await endOfTurn();
+  expect(written).toEqual(["one", "\x03two", "\x05three", "four", "\x04five\x03six"]);
 });

@@ -1,7 +1,8 @@
 /** The spool of unacknowledged messages, compared with a plain list that follows the same rules. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { IN_NO_RUN, type Received } from "../src/call-stream.ts";
+import { IN_NO_RUN, type Received, type SharedFrame } from "../src/call-stream.ts";
+import { frameRuns } from "../src/codec/frame-runs.ts";
 import { FrameReader } from "../src/grpc/framing.ts";
 import { Spool } from "../src/session/spool.ts";
 
@@ -38,6 +39,8 @@ class Model {
 
 type Step =
   | { do: "push"; flags: number; size: number; isShared: boolean }
+  /** Messages of many calls, of which `skipped` others came before in the run; or the last one of those again. */
+  | { do: "push of a run"; sizes: readonly number[]; skipped: number; isAgain: boolean }
   /** As many pieces as there are, or one: a piece may hold any number of messages. */
   | { do: "next" }
   | { do: "drop"; share: number }
@@ -59,6 +62,15 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       flags: fc.constantFrom(0, 1),
       size,
       isShared: fc.boolean(),
+    }),
+  },
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      do: fc.constant("push of a run"),
+      sizes: fc.array(fc.nat({ max: 600 }), { minLength: 1, maxLength: 12 }),
+      skipped: fc.constantFrom(0, 0, 0, 1, 40),
+      isAgain: fc.boolean(),
     }),
   },
   { weight: 6, arbitrary: fc.record({ do: fc.constant("next") }) },
@@ -110,8 +122,29 @@ function expectSame(came: readonly Kept[], sent: readonly Kept[]): void {
   }
 }
 
+/** Other messages of many calls. */
+const others = Array.from({ length: 40 }, () => message(300));
+let latest = oneOfRun(20);
+
+function oneOfRun(size: number): { payload: Uint8Array; frame: SharedFrame } {
+  const payload = message(size);
+  return { payload, frame: frameRuns.add(payload) };
+}
+
+function pushOfRun(payload: Uint8Array, frame: SharedFrame, to: { spool: Spool; model: Model }) {
+  to.model.kept.push({ flags: 0, payload });
+  to.spool.push(0, payload, frame);
+}
+
 function perform(step: Step, spool: Spool, model: Model): void {
-  if (step.do === "push") {
+  if (step.do === "push of a run") {
+    for (const other of others.slice(0, step.skipped)) frameRuns.add(other);
+    if (step.isAgain) pushOfRun(latest.payload, latest.frame, { spool, model });
+    for (const size of step.sizes) {
+      latest = oneOfRun(size);
+      pushOfRun(latest.payload, latest.frame, { spool, model });
+    }
+  } else if (step.do === "push") {
     const payload = message(step.size);
     model.kept.push({ flags: step.flags, payload: payload.slice() });
     spool.push(step.flags, payload, step.isShared ? IN_NO_RUN : undefined);
@@ -189,6 +222,62 @@ test("spools share the bytes of a message that many sessions send, unless it is 
   const spool = new Spool();
   spool.push(0, tiny, IN_NO_RUN);
   expect(ownBytes(spool, tiny)).toBe(20);
+});
+
+/** The messages of a run, for the spools of several sessions. */
+function runOf(count: number, size: number) {
+  return Array.from({ length: count }, () => oneOfRun(size));
+}
+
+test("spools keep messages that many sessions send as parts of one run, and give them out as one piece", () => {
+  // All of them are in a new run.
+  while (oneOfRun(2000).frame.start !== 0);
+  const run = runOf(50, 60);
+  const [one, two] = [new Spool(), new Spool()].map((spool) => {
+    for (const { payload, frame } of run) spool.push(0, payload, frame);
+    return spool;
+  }) as [Spool, Spool];
+  const piece = nextOf(one) as Uint8Array;
+  expect(piece).toHaveLength(50 * 65);
+  expect(nextOf(two)?.buffer).toBe(piece.buffer);
+});
+
+test("a spool copies the messages of a run if each of them is alone there: a part of a run takes more memory than one message", () => {
+  const spool = new Spool();
+  const mine: Uint8Array[] = [];
+  for (let n = 0; n < 10; n++) {
+    const { payload, frame } = oneOfRun(20);
+    spool.push(0, payload, frame);
+    mine.push(payload);
+    oneOfRun(20);
+  }
+  expect(nextOf(spool)).toHaveLength(25);
+  expect(nextOf(spool)).toHaveLength(9 * 25);
+});
+
+test("a spool copies messages rather than keep many runs alive by a few messages of each", () => {
+  const spool = new Spool();
+  const runs = new Set<ArrayBufferLike>();
+  for (let n = 0; n < 100; n++) {
+    for (const { payload, frame } of runOf(2, 20)) spool.push(0, payload, frame);
+    for (const other of others) frameRuns.add(other);
+  }
+  for (let piece = spool.next(); piece !== undefined; piece = spool.next()) {
+    if (piece.buffer.byteLength === 16 * 1024) runs.add(piece.buffer);
+  }
+  // Each of the 100 pairs, of 40 bytes, is in another run.
+  expect(runs.size).toBeGreaterThan(0);
+  expect(runs.size).toBeLessThanOrEqual(3);
+});
+
+test("the memory of a run is freed when newer runs have begun, and calls that are late send each message by itself", () => {
+  const { payload, frame } = oneOfRun(20);
+  expect(frame.run.bytes).toBeDefined();
+  for (let n = 0; n < 3; n++) for (const other of others) frameRuns.add(other);
+  expect(frame.run.bytes).toBeUndefined();
+  const spool = new Spool();
+  spool.push(0, payload, frame);
+  expectSame(read(spool), [{ flags: 0, payload }]);
 });
 
 describe("messages that are not copied", () => {

@@ -31,9 +31,9 @@ export interface MessageStreamInit extends FrameRules {
  * The messages of an HTTP/2 stream in both directions: the common part of its two ends.
  *
  * What is written goes into the output of the connection immediately, as far as the windows and the pipe allow; write()
- * returns a promise while some of it waits. Of the small messages of a session, which pull() gets, the first one in a turn
- * is written immediately. The others are written together at the end of the turn, while the last frame in the output is DATA
- * of this stream.
+ * returns a promise while some of it waits. Of the small messages of a session, which pull() gets, and of those of a run, only
+ * the first one is written immediately. While the output has data of this stream, the others wait for the end of the turn, or
+ * for the connection's write, and are written together.
  *
  * The peer may send again as many bytes as the application took. The bytes of an incomplete message are returned as
  * they arrive, since the application cannot take them: so a message may be larger than the window. The stream of a

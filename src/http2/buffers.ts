@@ -6,7 +6,7 @@ const MAX_BYTES = 128 * 1024;
 /** The size of the smallest buffers. */
 const MIN_BYTES = 8 * 1024;
 
-/** How many unused buffers of each of these two sizes a pool keeps: 1 MiB. */
+/** How many unused buffers of each of these two sizes a pool keeps: 4 MiB, and 1 MiB. */
 const LARGE_COUNT = 32;
 const SMALL_COUNT = 128;
 
