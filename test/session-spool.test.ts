@@ -358,11 +358,45 @@ function memoryOfLarge(spool: Spool): ArrayBufferLike {
   return (nextOf(spool) as Uint8Array).buffer;
 }
 
-test("the memory of an acknowledged message is used for the next one", () => {
+/** Sends a small message, and returns the memory that the spool kept it in. */
+function memoryOfSmall(spool: Spool): Uint8Array {
+  spool.push(0, message(100));
+  const memory = spool.next() as Uint8Array;
+  while (spool.next() !== undefined);
+  return memory;
+}
+
+test.each([
+  ["large", memoryOfLarge],
+  ["small", memoryOfSmall],
+])("the memory of an acknowledged %s message is used for the next one", (_, memoryOf) => {
   const spool = new Spool();
-  const memory = memoryOfLarge(spool);
+  const memory = memoryOf(spool);
   spool.drop(1, 0);
-  expect(memoryOfLarge(spool)).toBe(memory);
+  expect(memoryOf(spool)).toBe(memory);
+});
+
+test("the memory of a small message is not used again while the stream may still read it", () => {
+  const spool = new Spool();
+  const memory = memoryOfSmall(spool);
+  spool.drop(1, 1);
+  expect(memoryOfSmall(spool)).not.toBe(memory);
+  const sentBefore = memoryOfSmall(spool);
+  spool.rewind(0);
+  while (spool.next() !== undefined);
+  spool.drop(2, 0);
+  expect(memoryOfSmall(spool)).not.toBe(sentBefore);
+});
+
+test("the memory of acknowledged messages serves other sessions, and only some of it is kept", () => {
+  const spools = Array.from({ length: 2000 }, () => new Spool());
+  const before = new Set(spools.map(memoryOfSmall));
+  expect(before.size).toBe(2000);
+  for (const spool of spools) spool.drop(1, 0);
+  const after = spools.map(memoryOfSmall);
+  expect(new Set(after).size).toBe(2000);
+  // 256 KiB of 512 bytes each.
+  expect(after.filter((memory) => before.has(memory))).toHaveLength(512);
 });
 
 test("the memory of an acknowledged message is not used again while the stream may still read it", () => {

@@ -13,6 +13,9 @@ import { ReceiveWindow, type WindowOwner } from "./receive-window.ts";
 import { RunPart } from "./run-part.ts";
 import { schedulePull } from "./scheduled-pulls.ts";
 
+/** Made once: the stack of an error would cost more than all else when many sessions lose their streams. */
+const RELEASED = { error: new Error("this stream was released") };
+
 /** The connection earns for this many messages of a stream at once. */
 const EARNED_TOGETHER = 16;
 
@@ -183,7 +186,7 @@ export abstract class MessageStream implements CallStream, BudgetedStream, Windo
   }
 
   release(): void {
-    this.#failure ??= { error: new Error("this stream was released") };
+    this.#failure ??= RELEASED;
     this.#source = undefined;
     this.#resolveDrained();
   }

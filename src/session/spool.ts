@@ -1,7 +1,7 @@
 import type { SharedFrame } from "../call-stream.ts";
 import { PREFIX_BYTES, readLength, writePrefix } from "../flow/length-prefix.ts";
 import { messageBuffers } from "../flow/message-buffers.ts";
-import { runtime } from "../flow/runtime.ts";
+import { chunkBuffers } from "./chunk-buffers.ts";
 
 /** Messages in pieces that are framed already. */
 export interface FramedSource {
@@ -25,8 +25,8 @@ const RUN_MEMORY_MAX = 4;
 /** The size of chunks grows from the first to the last while messages are kept, so that an idle session stays small. */
 const CHUNK_BYTES = { first: 512, last: 32 * 1024 };
 
-/** Chunks of at least this size use the buffers of large messages again: new memory costs more than all else in a session. */
-const POOLED_MIN_BYTES = 16 * 1024;
+/** Chunks of at least this size use the buffers of large messages: new memory costs more than all else in a session. */
+const LARGE_BYTES = 16 * 1024;
 
 /** A piece of this size is worth a write of its own. */
 const PIECE_BYTES = 8 * 1024;
@@ -207,7 +207,7 @@ export class Spool implements FramedSource {
       for (const chunk of this.#chunks.splice(0, dropped)) {
         if (chunk.isRun) this.#runBytes -= chunk.bytes.length;
         if (chunk.isReusable && this.#returned - chunk.returnedAt >= waitingBytes) {
-          messageBuffers.giveBack(chunk.bytes);
+          giveBack(chunk.bytes);
         }
       }
       this.#at -= dropped;
@@ -249,17 +249,18 @@ export class Spool implements FramedSource {
     const last = this.#chunks[this.#chunks.length - 1];
     if (framed && last?.framed === true && last.size - last.used >= bytes) return last;
     const isAlone = !framed || bytes > IN_CHUNK_MAX_BYTES;
-    const size = isAlone ? bytes : Math.max(bytes, this.#nextBytes);
+    const least = isAlone ? bytes : Math.max(bytes, this.#nextBytes);
     if (!isAlone) this.#nextBytes = Math.min(this.#nextBytes * 2, CHUNK_BYTES.last);
-    const isReusable = size >= POOLED_MIN_BYTES;
+    const isLarge = least >= LARGE_BYTES;
+    const memory = isLarge ? messageBuffers.take(least) : chunkBuffers.take(least);
     const chunk: Chunk = {
-      bytes: isReusable ? messageBuffers.take(size) : allocate(size),
-      size,
+      bytes: memory,
+      size: isLarge ? least : memory.length,
       used: 0,
       from: 0,
       messages: 0,
       framed: true,
-      isReusable,
+      isReusable: true,
       isRun: false,
       returnedAt: 0,
     };
@@ -268,10 +269,9 @@ export class Spool implements FramedSource {
   }
 }
 
-/** A plain Uint8Array, as all that is sent: code that gets only those is faster. */
-function allocate(size: number): Uint8Array {
-  const { buffer, byteOffset } = runtime.allocate(size);
-  return new Uint8Array(buffer, byteOffset, size);
+function giveBack(memory: Uint8Array): void {
+  if (memory.length >= LARGE_BYTES) messageBuffers.giveBack(memory);
+  else chunkBuffers.giveBack(memory);
 }
 
 /** set() takes longer than a small message does byte by byte. */
