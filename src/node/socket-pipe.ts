@@ -6,9 +6,14 @@ import { runtime } from "../flow/runtime.ts";
 /** Records of TLS are delivered as soon as they are this many bytes: Node reads as much of TCP at once. */
 const RECORDS_BYTES = 64 * 1024;
 
+/** Written only to be told when all that was written before has left. */
+const NOTHING = new Uint8Array();
+
 /** A connected TCP, TLS or Unix socket as a BytePipe. */
 export class SocketPipe implements BytePipe {
   readonly #socket: Socket;
+  /** Whether the socket always holds what it is given until a later turn of the event loop, as TLS does. */
+  readonly #holdsWrites: boolean;
   #listener: PipeListener | undefined;
   #hasEnded = false;
   #isClosed = false;
@@ -21,6 +26,7 @@ export class SocketPipe implements BytePipe {
 
   constructor(socket: Socket) {
     this.#socket = socket;
+    this.#holdsWrites = socket instanceof TLSSocket;
   }
 
   get bytesRead(): number {
@@ -96,12 +102,17 @@ export class SocketPipe implements BytePipe {
     this.#listener?.onEnd(error);
   }
 
-  /** Node calls it for each write, also for one that the kernel took immediately. */
   #onWritten = (): void => {};
 
   write(bytes: Uint8Array): boolean {
-    if (this.#socket.destroyed) return false;
-    this.#socket.write(bytes, this.#onWritten);
+    const socket = this.#socket;
+    if (socket.destroyed) return false;
+    if (this.#holdsWrites) socket.write(bytes, this.#onWritten);
+    else {
+      // Node would make a tick for the callback also of a write that the kernel has taken already, as it takes most.
+      socket.write(bytes);
+      if (socket.writableLength > 0) socket.write(NOTHING, this.#onWritten);
+    }
     return true;
   }
 
