@@ -172,9 +172,9 @@ export class Spool implements FramedSource {
   }
 
   get isGrowing(): boolean {
-    const last = this.#chunks.length - 1;
-    const chunk = this.#chunks[last];
-    return chunk?.framed === true && this.#at === last && chunk.used - this.#offset < PIECE_BYTES;
+    const chunk = this.#chunks[this.#at];
+    if (chunk === undefined || this.#at < this.#chunks.length - 1) return false;
+    return chunk.framed && chunk.used - this.#offset < PIECE_BYTES;
   }
 
   /**
@@ -246,7 +246,8 @@ export class Spool implements FramedSource {
 
   /** Returns the last chunk if `bytes` more fit into it, else a new one. */
   #chunkFor(bytes: number, framed: boolean): Chunk {
-    const last = this.#chunks[this.#chunks.length - 1];
+    // Not [length - 1]: while there is no chunk, V8 would look for a property "-1", and make this access slow for ever.
+    const last = this.#chunks.at(-1);
     if (framed && last?.framed === true && last.size - last.used >= bytes) return last;
     const isAlone = !framed || bytes > IN_CHUNK_MAX_BYTES;
     const least = isAlone ? bytes : Math.max(bytes, this.#nextBytes);
