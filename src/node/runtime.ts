@@ -4,12 +4,14 @@ import { setCodecCompiler } from "../codec/compiler.ts";
 import { setRuntime } from "../flow/runtime.ts";
 
 const { latin1Slice } = Buffer.prototype;
+const settled = Promise.resolve();
 
 // Each entry that runs on Node imports this file for its effect.
 setRuntime({
   inLaterTurn: (run) => void setImmediate(run),
-  // A tick alone would run before the microtasks if only a callback of Node has run before it.
-  afterMicrotasks: (run) => queueMicrotask(() => process.nextTick(run)),
+  // A tick alone would run before the microtasks if only a callback of Node has run before it. queueMicrotask() would make an
+  // AsyncResource.
+  afterMicrotasks: (run) => void settled.then(() => process.nextTick(run)),
   // AsyncLocalStorage.snapshot() does the same, with thirty times the memory.
   currentContext: () => new AsyncResource("HawserCall"),
   allocate: (bytes) => Buffer.allocUnsafe(bytes),
