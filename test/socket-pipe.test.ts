@@ -119,6 +119,12 @@ test("a pipe over TLS holds what was written until a later turn, and nothing the
   expect(log).toEqual(["holds 0"]);
 });
 
+test("a pipe over TLS may hold four times as much as one over TCP: all that a turn writes", async () => {
+  await using tcp = await pipe();
+  await using world = await tlsPipe();
+  expect([tcp.pipe.maxWaitingBytes, world.pipe.maxWaitingBytes]).toEqual([131_072, 524_288]);
+});
+
 test("a pipe over TLS delivers together the records that come together, and then their microtasks run", async () => {
   await using world = await tlsPipe();
   world.other.write(new Uint8Array(40_000));

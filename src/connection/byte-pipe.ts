@@ -10,6 +10,8 @@ export interface BytePipe {
    * were written, and the memory of the others may be used again. At 0 it needs none.
    */
   readonly waitingBytes: number;
+  /** Once the pipe holds this many bytes, it is given no DATA until it holds none: messages wait in their streams. */
+  readonly maxWaitingBytes: number;
   /** Begins to deliver what is received. Called once. */
   start(listener: PipeListener): void;
   /**

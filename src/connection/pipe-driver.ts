@@ -4,16 +4,6 @@ import type { ConnectionEnd, Http2Connection, OutputBuffers } from "../http2/typ
 import type { BytePipe, PipeListener } from "./byte-pipe.ts";
 import { pullAll } from "./scheduled-pulls.ts";
 
-/**
- * While a pipe holds this many bytes, no DATA is given to it: what waits then waits in its stream, where later messages
- * of other streams do not wait for it. TLS holds every write until a later turn of the event loop, so less would cost
- * throughput.
- */
-const HELD_BYTES = 128 * 1024;
-
-/** While the pipe holds this many buffers, a write that needs no more than a quarter of its own is copied. */
-const HELD_BUFFERS = 4;
-
 /** After this side has ended, the peer may take this long to end its side. Then the pipe is destroyed. */
 const LINGER_MS = 1000;
 
@@ -34,7 +24,8 @@ export interface PipeOwner {
 /**
  * Moves bytes between one HTTP/2 connection and its pipe. Received bytes go to the connection at once. What is to be
  * sent is written once in a turn of the event loop, after its microtasks: the answers of all streams to one received
- * chunk are one write. A full output buffer is written immediately.
+ * chunk are one write. While the pipe holds an earlier write, what is to be sent collects in the output. A full output
+ * buffer is written immediately.
  */
 export class PipeDriver implements PipeListener {
   readonly #pipe: BytePipe;
@@ -55,7 +46,7 @@ export class PipeDriver implements PipeListener {
     // What streams wait to write goes into the same write.
     pullAll();
     this.#isWriteScheduled = false;
-    this.writeNow();
+    if (this.#pipe.waitingBytes === 0) this.writeNow();
   };
 
   constructor(pipe: BytePipe, buffers: OutputBuffers, owner: PipeOwner) {
@@ -71,7 +62,10 @@ export class PipeDriver implements PipeListener {
     if (connection.hasOutput) this.scheduleWrite();
   }
 
-  /** Writes what there is to write after the microtasks of this turn: to be called by onOutput(). */
+  /**
+   * Writes what there is to write after the microtasks of this turn, or as soon as the pipe holds nothing: to be called by
+   * onOutput().
+   */
   scheduleWrite(): void {
     if (this.#isWriteScheduled || this.#isFinished) return;
     this.#isWriteScheduled = true;
@@ -115,10 +109,11 @@ export class PipeDriver implements PipeListener {
     if (waitingBytes > 0) return;
     if (this.#destroysWhenWritten) this.#pipe.destroy();
     else if (this.#isFinished) this.#destroyAfter(LINGER_MS);
-    if (!this.#isBlocked || this.#isFinished) return;
-    this.#isBlocked = false;
-    this.#connection.unblock();
-    this.#write();
+    else if (this.#isBlocked) {
+      this.#isBlocked = false;
+      this.#connection.unblock();
+      this.#write();
+    } else if (this.#connection.hasOutput) this.scheduleWrite();
   }
 
   onEnd(error: unknown): void {
@@ -145,19 +140,13 @@ export class PipeDriver implements PipeListener {
     }
     const { waitingBytes } = this.#pipe;
     this.#giveBackBuffers(waitingBytes);
-    if (waitingBytes >= HELD_BYTES && !this.#isBlocked) {
+    if (waitingBytes >= this.#pipe.maxWaitingBytes && !this.#isBlocked) {
       this.#isBlocked = true;
       connection.block();
     }
   }
 
   #writeBytes(bytes: Uint8Array): void {
-    // A peer that does not read could else have the pipe keep a whole buffer for each small frame that it provokes.
-    if (this.#held.length >= HELD_BUFFERS && bytes.length * 4 <= bytes.buffer.byteLength) {
-      this.#pipe.write(bytes.slice());
-      this.#buffers.giveBack(bytes);
-      return;
-    }
     if (!this.#pipe.write(bytes)) {
       this.#buffers.giveBack(bytes);
       return;

@@ -9,6 +9,15 @@ const RECORDS_BYTES = 64 * 1024;
 /** Written only to be told when all that was written before has left. */
 const NOTHING = new Uint8Array();
 
+/** While a socket holds this many bytes, later messages wait in their streams, where none waits for those of others. */
+const WAITING_BYTES = 128 * 1024;
+
+/**
+ * As WAITING_BYTES, over TLS: Node reports no write before the end of the turn of the event loop, also if the kernel has
+ * taken it. A turn writes as much.
+ */
+const TLS_WAITING_BYTES = 512 * 1024;
+
 /** A connected TCP, TLS or Unix socket as a BytePipe. */
 export class SocketPipe implements BytePipe {
   readonly #socket: Socket;
@@ -31,6 +40,10 @@ export class SocketPipe implements BytePipe {
 
   get bytesRead(): number {
     return this.#socket.bytesRead;
+  }
+
+  get maxWaitingBytes(): number {
+    return this.#holdsWrites ? TLS_WAITING_BYTES : WAITING_BYTES;
   }
 
   get waitingBytes(): number {

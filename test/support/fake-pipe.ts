@@ -4,8 +4,7 @@ import type { BytePipe, PipeListener } from "../../src/connection/byte-pipe.ts";
 export class FakePipe implements BytePipe {
   readonly bytesRead = 0;
   waitingBytes = 0;
-  /** The memory of the writes that it holds. */
-  heldBufferBytes = 0;
+  readonly maxWaitingBytes = 128 * 1024;
   listener!: PipeListener;
   readonly log: string[] = [];
   /** What was written. */
@@ -25,7 +24,6 @@ export class FakePipe implements BytePipe {
     this.written.push(Buffer.from(bytes));
     if (!this.holds) return true;
     this.waitingBytes += bytes.length;
-    this.heldBufferBytes += bytes.buffer.byteLength;
     return true;
   }
 
