@@ -169,7 +169,7 @@ function checkThat(what: string, fits: (value: unknown) => boolean): Check {
   };
 }
 
-function isObject(value: unknown): boolean {
+export function isObject(value: unknown): boolean {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 

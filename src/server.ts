@@ -20,6 +20,7 @@ export {
 export { encodedOnce } from "./codec/encoded-once.ts";
 export type { KeepaliveOptions } from "./connection/keepalive.ts";
 export { later } from "./flow/later.ts";
+export { type Caller, caller, type Peer, type PeerCertificate } from "./grpc/caller.ts";
 export { holdHeaders, sendHeaders } from "./grpc/context.ts";
 export { createServer, type Server } from "./node/create-server.ts";
 export type { Http1Options } from "./node/http1.ts";
@@ -31,5 +32,6 @@ export type {
   TlsOptions,
 } from "./node/server-options.ts";
 export type { Logger } from "./observe/logger.ts";
-export type { SessionCaller, SessionOptions } from "./server/server-sessions.ts";
+export type { Authenticate, Authentication, AuthenticationRequest } from "./server/authenticate.ts";
+export type { SessionOptions } from "./server/server-sessions.ts";
 export { Reason as SessionLostReason, readSessionLost } from "./session/lost.ts";

@@ -3,7 +3,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { expect, test } from "vitest";
 import { RoomService } from "../gen/chat/v1/room_pb.js";
 import { type CallHeaders, Code, ConnectError, type Interceptor } from "../src/index.ts";
-import type { SessionCaller } from "../src/server.ts";
+import type { AuthenticationRequest } from "../src/server.ts";
 import { tokens } from "./support/call-headers.ts";
 import { fakeServer, responseHeaders } from "./support/fake-server.ts";
 import { gate, until } from "./support/gate.ts";
@@ -14,13 +14,13 @@ import { start } from "./support/world.ts";
 
 /** A world whose server identifies callers, and whose client has this option `headers`. */
 function resumable(
-  sessions: Exclude<SessionSetup["sessions"], false | undefined>,
+  setup: Pick<SessionSetup, "identify">,
   headers?: CallHeaders,
   interceptors: Interceptor[] = [],
 ) {
   return sessionWorld({
     linked: true,
-    sessions,
+    ...setup,
     transport: { interceptors, ...(headers === undefined ? {} : { headers }) },
   });
 }
@@ -28,7 +28,7 @@ function resumable(
 /** Identifies callers by tokens, each of which is valid once; notes the tokens that it received. */
 function strict() {
   const seen: string[] = [];
-  const identify = ({ header }: SessionCaller) => {
+  const identify = ({ header }: AuthenticationRequest) => {
     const token = header.get("authorization") ?? "none";
     if (seen.includes(token)) throw new ConnectError("the token has expired", Code.Unauthenticated);
     seen.push(token);
@@ -182,7 +182,7 @@ test("a function that never answers does not keep the close of a transport from 
 test("later attachments keep the headers that an interceptor changed, and have new values of the others from the function", async () => {
   const seen: Record<string, string | null>[] = [];
   const names = ["x-fresh", "x-changed", "x-removed", "x-added", "x-static"];
-  const identify = ({ header }: SessionCaller) => {
+  const identify = ({ header }: AuthenticationRequest) => {
     seen.push(Object.fromEntries(names.map((name) => [name, header.get(name)])));
     return "ada";
   };

@@ -261,10 +261,7 @@ describe("a value that an option does not take is shown with quotes and its type
       () => serverWith({ minPingIntervalMs: -1 }),
     ],
     ["createServer: sessions is true (a boolean): an object", () => serverWith({ sessions: true })],
-    [
-      "createServer: sessions.identify is an object: a function",
-      () => serverWith({ sessions: { identify: {} } }),
-    ],
+    ["createServer: authenticate is an object: a function", () => serverWith({ authenticate: {} })],
     [
       "createServer: sessions.graceMs is 0.5: a whole number",
       () => serverWith({ sessions: { graceMs: 0.5 } }),

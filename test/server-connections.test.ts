@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { describe, expect, test } from "vitest";
+import { Greeter } from "../gen/example/greeter_pb.js";
 import { Code } from "../src/server.ts";
 import { census } from "./support/census.ts";
 import { gate, stillAt, until } from "./support/gate.ts";
@@ -129,12 +130,12 @@ describe("connectionAgeMs", () => {
     await using world = await start({
       server: {
         connectionAgeMs: 50,
-        sessions: {
-          async identify() {
+        async authenticate({ method }) {
+          if (method === Greeter.method.chat) {
             attachments++;
             await identified.opened;
-            return "the caller";
-          },
+          }
+          return { identity: "the caller" };
         },
       },
       transport: { sessions: true },

@@ -80,7 +80,7 @@ test("the budgets count what arrives while the caller of a session is identified
   const never = gate<string>();
   await using world = await watchedServer({
     connectionBudgetBytes: 200_000,
-    sessions: { identify: () => never.opened },
+    authenticate: () => never.opened.then((identity) => ({ identity })),
   });
   const peer = await world.dial();
   const streams = Array.from({ length: 10 }, (_, n) => 1 + 2 * n);

@@ -2,16 +2,8 @@ import { once } from "node:events";
 import * as http from "node:http";
 import * as http2 from "node:http2";
 import { connect } from "node:net";
-import {
-  createClient as createStockClient,
-  ConnectError as StockError,
-  type Transport,
-} from "@connectrpc/connect";
-import {
-  createConnectTransport,
-  createGrpcTransport,
-  createGrpcWebTransport,
-} from "@connectrpc/connect-node";
+import { createClient as createStockClient, ConnectError as StockError } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
 import { describe, expect, test } from "vitest";
 import { greeter } from "../examples/greeter/handlers.ts";
 import { Greeter, MessageRequestSchema } from "../gen/example/greeter_pb.js";
@@ -19,28 +11,11 @@ import { Code, ConnectError } from "../src/index.ts";
 import { census } from "./support/census.ts";
 import { aborted, gate, until } from "./support/gate.ts";
 import { all, failureOf, next } from "./support/read.ts";
+import { protocols } from "./support/stock-protocols.ts";
 import { certs } from "./support/tls.ts";
 import { start } from "./support/world.ts";
 
 const tls = { server: { tls: certs.server }, transport: { tls: { ca: certs.ca } } };
-const nodeOptions = { ca: certs.ca };
-
-/** How stock Connect speaks to a server at a URL. */
-const protocols: Record<string, (baseUrl: string) => Transport> = {
-  "gRPC over HTTP/2": (baseUrl) => createGrpcTransport({ baseUrl, nodeOptions }),
-  "gRPC-Web over HTTP/1.1": (baseUrl) =>
-    createGrpcWebTransport({ baseUrl, httpVersion: "1.1", nodeOptions }),
-  "gRPC-Web over HTTP/2": (baseUrl) =>
-    createGrpcWebTransport({ baseUrl, httpVersion: "2", nodeOptions }),
-  "Connect over HTTP/1.1": (baseUrl) =>
-    createConnectTransport({ baseUrl, httpVersion: "1.1", nodeOptions }),
-  "Connect over HTTP/2": (baseUrl) =>
-    createConnectTransport({ baseUrl, httpVersion: "2", nodeOptions }),
-  "Connect over HTTP/1.1, as JSON": (baseUrl) =>
-    createConnectTransport({ baseUrl, httpVersion: "1.1", useBinaryFormat: false, nodeOptions }),
-  "Connect over HTTP/2, with GET": (baseUrl) =>
-    createConnectTransport({ baseUrl, httpVersion: "2", useHttpGet: true, nodeOptions }),
-};
 
 async function* contents(...texts: string[]) {
   for (const content of texts) yield { content };

@@ -92,7 +92,7 @@ test("rule 8: with our client too, the chat either continues, or both sides know
 });
 
 test("rule 9: by default the authorization header identifies the caller, at each attachment", async () => {
-  await using world = await sessionWorld({ sessions: { identify: undefined } });
+  await using world = await sessionWorld({ identify: false });
   const [a, b] = [await world.peer(), await world.peer()];
   const id = newId();
   const headers = { authorization: "Bearer mine" };
@@ -134,17 +134,15 @@ test.each([
   ["immediately", (name: string) => name],
   ["later", (name: string) => later(Math.random() * 5).then(() => name)],
 ])(
-  "rule 9: identify returns the caller %s; messages that come before are not lost",
+  "rule 9: authenticate returns the caller %s; messages that come before are not lost",
   async (_, say) => {
     const unknown = new ConnectError("who is that?", Code.Unauthenticated);
     await using world = await sessionWorld({
-      sessions: {
-        identify: ({ header }) => {
-          const user = header.get("x-user");
-          if (user === null) throw unknown;
-          if (user === "late no") return later(1).then(() => Promise.reject(unknown));
-          return say(user);
-        },
+      identify: ({ header }) => {
+        const user = header.get("x-user");
+        if (user === null) throw unknown;
+        if (user === "late no") return later(1).then(() => Promise.reject(unknown));
+        return say(user);
       },
     });
     const [a, b] = [await world.peer(), await world.peer()];
@@ -172,10 +170,8 @@ test("rule 9: a client that now identifies as another caller gets NOT_YOURS, and
   const users = new Map([["token", "alice"]]);
   await using world = await sessionWorld({
     linked: true,
-    sessions: {
-      graceMs: 300,
-      identify: ({ header }) => users.get(header.get("authorization") ?? "") ?? "nobody",
-    },
+    sessions: { graceMs: 300 },
+    identify: ({ header }) => users.get(header.get("authorization") ?? "") ?? "nobody",
   });
   const chat = world.greeter.chat({ headers: { authorization: "token" } });
   await chat.send({ content: "one" });

@@ -1,4 +1,5 @@
 import type { ConnectError } from "@connectrpc/connect";
+import type { Caller } from "../grpc/caller.ts";
 import type { StreamEnd } from "../http2/types.ts";
 import type { ConnectionMemory } from "./connection-memory.ts";
 
@@ -6,8 +7,8 @@ import type { ConnectionMemory } from "./connection-memory.ts";
 export interface ServedConnection {
   /** Whether the connection has TLS. */
   readonly isEncrypted: boolean;
-  /** The SHA-256 fingerprint of the client's certificate, if it has one. */
-  readonly certificate: string | undefined;
+  /** Who makes the calls of the connection, as long as nobody has authenticated. */
+  readonly caller: Caller;
   /** The SETTINGS_MAX_HEADER_LIST_SIZE that the client announced. */
   readonly announcedHeaderBytes: number;
   /** Whether the connection has reached its age: sessions continue on another one. */

@@ -2,6 +2,7 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import { peerFailure, systemReason } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
 import { runtime } from "../flow/runtime.ts";
+import type { Caller, Peer } from "../grpc/caller.ts";
 import { HEADERS_MAX_BYTES } from "../grpc/header-limits.ts";
 import { isGrpc } from "../grpc/metadata.ts";
 import { createConnection } from "../http2/connection.ts";
@@ -49,14 +50,6 @@ export interface ServerConnectionOptions {
   readonly serverBudget: ReceiveBudget;
 }
 
-/** What is known of the client of a connection. */
-export interface Peer {
-  /** Whether the connection has TLS. */
-  readonly isEncrypted: boolean;
-  /** The SHA-256 fingerprint of the client's certificate, if it has one. */
-  readonly certificate: string | undefined;
-}
-
 /** Listens to the connections of a server. */
 export interface ServerConnectionListener {
   /** Called with each request. It is served in this call, or later. */
@@ -72,13 +65,13 @@ export class ServerConnection
   implements ServedConnection, ConnectionListener, PipeOwner, WatchedConnection
 {
   readonly #pipe: BytePipe;
-  readonly #peer: Peer;
   readonly #options: ServerConnectionOptions;
   readonly #listener: ServerConnectionListener;
   readonly #driver: PipeDriver;
   readonly #engine: Http2Connection;
   readonly #watch: Watch;
   readonly memory: ConnectionMemory;
+  readonly caller: Caller;
   /** Why the connection was lost, where this side knows it. */
   #lossReason: string | undefined;
   #isDraining = false;
@@ -95,7 +88,7 @@ export class ServerConnection
     { options, listener }: { options: ServerConnectionOptions; listener: ServerConnectionListener },
   ) {
     this.#pipe = pipe;
-    this.#peer = peer;
+    this.caller = { identity: undefined, peer };
     this.#options = options;
     this.#listener = listener;
     this.#driver = new PipeDriver(pipe, options.buffers, this);
@@ -149,11 +142,7 @@ export class ServerConnection
   // ServedConnection: called by its requests, and by what serves them.
 
   get isEncrypted(): boolean {
-    return this.#peer.isEncrypted;
-  }
-
-  get certificate(): string | undefined {
-    return this.#peer.certificate;
+    return this.caller.peer.isEncrypted;
   }
 
   get announcedHeaderBytes(): number {

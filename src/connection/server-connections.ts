@@ -1,6 +1,6 @@
+import type { Peer } from "../grpc/caller.ts";
 import type { BytePipe } from "./byte-pipe.ts";
 import {
-  type Peer,
   ServerConnection,
   type ServerConnectionListener,
   type ServerConnectionOptions,

@@ -3,6 +3,7 @@ import type { HeaderList, ServerStreamListener } from "../call-stream.ts";
 import { HEADERS_MAX_FIELDS } from "../failure.ts";
 import { runtime } from "../flow/runtime.ts";
 import { CallFields } from "../grpc/call-fields.ts";
+import type { KnownCaller } from "../grpc/caller.ts";
 import { headerListBytes, trailersLimit } from "../grpc/header-limits.ts";
 import { statusTrailers } from "../grpc/status.ts";
 import { REFUSED_STREAM } from "../http2/frames.ts";
@@ -38,6 +39,9 @@ export class ServerRequest implements StreamListener {
   /** Whether what waits was passed on, so that what arrives follows immediately. */
   #isPassingOn = false;
   #isClosed = false;
+  #caller: KnownCaller | undefined;
+  /** Called if the stream is closed before anything serves the request. */
+  onClosedUnserved: (() => void) | undefined;
 
   constructor(stream: Http2Stream, connection: ServedConnection, fields: FieldList) {
     this.#stream = stream;
@@ -56,6 +60,15 @@ export class ServerRequest implements StreamListener {
   takeListener(): StreamListener {
     this.#isNew = false;
     return this.#target ?? this;
+  }
+
+  /** Who makes the call: the connection's caller, until a better one is known. */
+  get caller(): KnownCaller {
+    return this.#caller ?? this.connection.caller;
+  }
+
+  set caller(caller: KnownCaller) {
+    this.#caller = caller;
   }
 
   /** Whether the stream is closed: the client has cancelled the request, or its connection was lost. */
@@ -162,7 +175,10 @@ export class ServerRequest implements StreamListener {
   onClosed(end: StreamEnd): void {
     this.#isClosed = true;
     this.#waiting?.take();
-    if (this.#target === undefined) this.connection.onStreamClosed();
-    else this.#target.onClosed(end);
+    if (this.#target !== undefined) this.#target.onClosed(end);
+    else {
+      this.onClosedUnserved?.();
+      this.connection.onStreamClosed();
+    }
   }
 }

@@ -1,7 +1,8 @@
 import type { DescMethod } from "@bufbuild/protobuf";
-import { type ContextValues, createContextValues, type HandlerContext } from "@connectrpc/connect";
+import type { ContextValues, HandlerContext } from "@connectrpc/connect";
 import { LazyAbortController } from "../flow/lazy-abort.ts";
 import { anObject } from "../options.ts";
+import { CallValues, type KnownCaller } from "./caller.ts";
 import { rawToHeaders } from "./metadata.ts";
 import { type HeadersLeft, ResponseHeaders } from "./response-headers.ts";
 
@@ -56,6 +57,7 @@ export interface CallContext extends HandlerContext {
 export interface RequestInfo {
   /** Names and values in turn. */
   readonly rawHeaders: readonly string[];
+  readonly caller: KnownCaller;
   readonly timeoutMs: number | undefined;
 }
 
@@ -77,6 +79,7 @@ const noTimeout = () => undefined;
 class Context extends LazyAbortController implements CallContext {
   readonly method: DescMethod;
   readonly #rawHeaders: readonly string[];
+  readonly #caller: KnownCaller;
   #requestHeader: Headers | undefined;
   /** The response headers; until the handler uses them, when they were sent, if they were. */
   #responseHeader: ResponseHeaders | HeadersLeft | undefined;
@@ -86,10 +89,15 @@ class Context extends LazyAbortController implements CallContext {
   /** A function without `this`, since handlers take it out of the context. */
   readonly timeoutMs: () => number | undefined;
 
-  constructor(method: DescMethod, { rawHeaders, timeoutMs }: RequestInfo, headers: HeadersSender) {
+  constructor(
+    method: DescMethod,
+    { rawHeaders, caller, timeoutMs }: RequestInfo,
+    headers: HeadersSender,
+  ) {
     super();
     this.method = method;
     this.#rawHeaders = rawHeaders;
+    this.#caller = caller;
     this[sender] = headers;
     this.timeoutMs = timeoutMs === undefined ? noTimeout : countdown(timeoutMs);
   }
@@ -130,7 +138,7 @@ class Context extends LazyAbortController implements CallContext {
   }
 
   get values() {
-    this.#values ??= createContextValues();
+    this.#values ??= new CallValues(this.#caller);
     return this.#values;
   }
 

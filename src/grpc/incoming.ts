@@ -4,6 +4,7 @@ import type { HeaderList } from "../call-stream.ts";
 import { ENCODING, isSupported } from "../codec/compression.ts";
 import { peerFailure, toWire } from "../failure.ts";
 import type { CallFields } from "./call-fields.ts";
+import type { KnownCaller } from "./caller.ts";
 import { parseTimeout } from "./timeout.ts";
 
 /** The request headers of a call. */
@@ -11,6 +12,7 @@ export interface Incoming {
   readonly fields: CallFields;
   /** All of them, as names and values in turn. */
   readonly rawHeaders: readonly string[];
+  readonly caller: KnownCaller;
 }
 
 /** Compress responses? "gzip": if the client accepts it. "identity": never. `undefined`: if it also sends gzip. */

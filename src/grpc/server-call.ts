@@ -95,7 +95,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     open: (call: ServerStreamListener) => ServerCallStream,
     onClosed: (call: OpenCall) => void,
   ) {
-    const { fields, rawHeaders } = incoming;
+    const { fields, rawHeaders, caller } = incoming;
     this.#spec = spec;
     this.#options = options;
     this.#closed = onClosed;
@@ -103,7 +103,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     const timeout = readTimeout(fields, options.maxTimeoutMs);
     const timeoutMs = timeout instanceof ConnectError ? undefined : timeout;
     this.#refused = refusalOf(fields, timeout);
-    this.#context = createContext(spec.method, { rawHeaders, timeoutMs }, this);
+    this.#context = createContext(spec.method, { rawHeaders, caller, timeoutMs }, this);
     this.#gzip = acceptsGzip(fields, options.sendCompression);
     this.#reader = new MessageReader(spec.method.input, options, fields.encoding);
     this.#requests = this.#receiveRequests();

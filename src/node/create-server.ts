@@ -1,11 +1,9 @@
 import { hash, randomBytes } from "node:crypto";
 import type * as net from "node:net";
-import { TLSSocket } from "node:tls";
 import { Code } from "@connectrpc/connect";
 import { compressionGzip } from "@connectrpc/connect-node";
 import { Keepalive, SERVER_TIMES } from "../connection/keepalive.ts";
 import { ReceiveBudget, TOTAL_FACTOR } from "../connection/receive-budget.ts";
-import type { Peer } from "../connection/server-connection.ts";
 import { ServerConnections } from "../connection/server-connections.ts";
 import type { ServerRequest } from "../connection/server-request.ts";
 import { failure } from "../failure.ts";
@@ -15,7 +13,9 @@ import { settled, startTimer } from "../flow/wait.ts";
 import { FirstRequestTimer } from "../grpc/first-request-timer.ts";
 import { aroundHandler } from "../grpc/intercept.ts";
 import { limitsOf } from "../grpc/limits.ts";
-import { log } from "../observe/logger.ts";
+import { type Logger, log } from "../observe/logger.ts";
+import { Authenticator } from "../server/authenticate.ts";
+import { Callers } from "../server/callers.ts";
 import { type ConnectHandlers, createConnectHandlers } from "../server/connect-handlers.ts";
 import { connectOptions } from "../server/connect-options.ts";
 import { createGrpcHandler, type GrpcHandler, type Route } from "../server/handler.ts";
@@ -37,7 +37,9 @@ import {
   type ServerOptions,
   withDefaults,
 } from "./server-options.ts";
+import { peerOf } from "./socket-peer.ts";
 import { SocketPipe } from "./socket-pipe.ts";
+import { trustedProxies as proxiesOf } from "./trusted-proxies.ts";
 
 /**
  * After a closing server has ended its calls, clients may take this long to read their statuses, and then as long again to
@@ -110,14 +112,16 @@ export class HawserServer implements Server {
       this.#sessions = new ServerSessions(settings.sessions, cryptography);
       methods.push({ spec: this.#sessions.negotiation, options: { interceptors: [] } });
     }
-    this.#grpc = createGrpcHandler(grpcRoutes(methods, settings, onError), this.#sessions, {
-      onClosed,
+    const callers = callersOf(options, settings.logger);
+    this.#grpc = createGrpcHandler(grpcRoutes(methods, settings, onError), {
+      ...{ callers, sessions: this.#sessions, onClosed },
     });
     const connect = connectOptions(registered.replay, settings, {
       draining: this.#draining.signal,
       shutdown: this.#shutdown.signal,
       onHandlerError: onError,
       compression: compressionGzip,
+      callers,
     });
     this.#connect = createConnectHandlers(connect, { onError, onClosed });
     this.#http1 = createHttp1Server(connect, settings.http1, onClosed);
@@ -248,6 +252,14 @@ export class HawserServer implements Server {
   }
 }
 
+function callersOf(
+  { authenticate, trustedProxies }: ServerOptions,
+  logger: Pick<Logger, "error">,
+): Callers {
+  const authenticator = authenticate && new Authenticator(authenticate, logger);
+  return new Callers(authenticator, trustedProxies && proxiesOf(trustedProxies));
+}
+
 /** Node's part of the sessions of a server. */
 const cryptography = {
   randomHex: (bytes: number) => randomBytes(bytes).toString("hex"),
@@ -279,16 +291,6 @@ function connectionOptions(
       },
       realClock,
     ),
-  };
-}
-
-function peerOf(socket: net.Socket): Peer {
-  const tls = socket instanceof TLSSocket ? socket : undefined;
-  return {
-    isEncrypted: tls !== undefined,
-    get certificate() {
-      return tls?.getPeerCertificate()?.fingerprint256;
-    },
   };
 }
 

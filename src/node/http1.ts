@@ -3,8 +3,10 @@ import * as http from "node:http";
 import type { Socket } from "node:net";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { startTimer } from "../flow/wait.ts";
+import { CallValues, type Peer } from "../grpc/caller.ts";
 import { type Checks, positiveOrInfinite } from "../options.ts";
 import type { ConnectOptions } from "../server/connect-options.ts";
+import { peerOf } from "./socket-peer.ts";
 
 /** How long clients of HTTP/1.1 may take to send a request. */
 export interface Http1Options {
@@ -54,7 +56,14 @@ export function createHttp1Server(
   times: Required<Http1Options>,
   onClosed: () => void,
 ): Http1Server {
-  const handle = connectNodeAdapter(options);
+  const peers = new WeakMap<Socket, Peer>();
+  const handle = connectNodeAdapter({
+    ...options,
+    contextValues: ({ socket }) => {
+      const peer = peers.get(socket) ?? peerOf(socket);
+      return new CallValues({ identity: undefined, peer });
+    },
+  });
   let open = 0;
   let isRefusing = false;
   const headers = new HeadersWatch(times.headersTimeoutMs);
@@ -90,6 +99,7 @@ export function createHttp1Server(
   return {
     accept(socket) {
       headers.onConnection(socket);
+      peers.set(socket, peerOf(socket));
       server.emit("connection", socket);
       socket.resume();
     },

@@ -25,10 +25,12 @@ import {
   withFunctions,
   wrong,
 } from "../options.ts";
-import { identifyByCredentials, type SessionOptions } from "../server/server-sessions.ts";
+import type { Authenticate } from "../server/authenticate.ts";
+import type { SessionOptions } from "../server/server-sessions.ts";
 import { DEFAULT_WINDOW } from "../session/session-window.ts";
 import { type Http1Options, http1Checks } from "./http1.ts";
 import { pemChecks } from "./tls.ts";
+import { trustedProxiesCheck } from "./trusted-proxies.ts";
 
 /** TLS for a server: PEM texts, as node:tls takes them. */
 export interface TlsOptions {
@@ -50,6 +52,18 @@ export interface ServerOptions {
    * its end, and for the interceptors inside.
    */
   interceptors?: Interceptor[];
+  /**
+   * Finds out who makes a call, once for each call and each attachment of a session, in every protocol; Negotiate and
+   * grpc.health.v1.Health alone are served to all. Handlers and interceptors then get the identity by `caller()`. Default:
+   * nobody is authenticated.
+   */
+  authenticate?: Authenticate;
+  /**
+   * The proxies that are believed when they name their client in the header `forwarded` (RFC 7239) or `x-forwarded-for`: IP
+   * addresses, networks ("10.0.0.0/8"), "loopback", and "unix" for those that connect to a Unix socket. The address of such
+   * a client is in `caller(context).peer`. Default: none.
+   */
+  trustedProxies?: string[];
   /**
    * Logs each error that a handler throws and that is not a ConnectError. An error of the logger itself is ignored.
    * Default: `console`.
@@ -186,12 +200,13 @@ const sessionChecks = {
   maxBytes: positive,
   maxPerConnection: positive,
   resumesPerSecond: positive,
-  identify: callable,
 } satisfies Checks<SessionOptions>;
 
 const checks = {
   routes: needed(callable),
   interceptors: listOf(callable),
+  authenticate: callable,
+  trustedProxies: trustedProxiesCheck,
   logger: withFunctions("error"),
   tls: optionsOf<TlsOptions>({
     cert: needed(pemChecks.cert),
@@ -316,7 +331,6 @@ function sessionDefaults(options: SessionOptions): Required<SessionOptions> {
     maxBytes: 256 * 1024 * 1024,
     maxPerConnection: 5000,
     resumesPerSecond: 2000,
-    identify: identifyByCredentials,
   };
   // A spread would leave out inherited options, which the checks have accepted.
   const chosen = Object.keys(defaults)

@@ -11,6 +11,7 @@ import {
   checkOptions,
   listOf,
   notNegative,
+  type OptionPlace,
   optionsOf,
   positive,
   show,
@@ -36,8 +37,13 @@ const optionChecks = {
   acceptCompression: listOf(anObject),
   jsonOptions: anything,
   binaryOptions: optionsOf(binaryChecks),
-  requestGate: callable,
+  requestGate: noGate,
 } satisfies Checks<ConnectRouterOptions>;
+
+/** gRPC calls would pass Connect's gate by: it is one of Connect's handlers. */
+function noGate(value: unknown, place: OptionPlace): never {
+  throw wrong(place, value, "no gate (gRPC calls do not pass it): authenticate of createServer");
+}
 
 /** Checks what an application registers. Throws INVALID_ARGUMENT, which names the service, the method or the option. */
 export class RouteChecks {

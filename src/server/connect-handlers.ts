@@ -11,6 +11,7 @@ import type {
 import type { HttpExchange } from "../connection/http-exchange.ts";
 import type { ServerRequest } from "../connection/server-request.ts";
 import { toWire } from "../failure.ts";
+import { CallValues } from "../grpc/caller.ts";
 import { toHeaders } from "../grpc/metadata.ts";
 import type { ConnectOptions } from "./connect-options.ts";
 
@@ -93,12 +94,15 @@ function urlOf({ headers, connection }: ServerRequest): string | undefined {
 }
 
 function universalRequest(
-  { headers }: ServerRequest,
+  { headers, connection }: ServerRequest,
   { body, signal }: HttpExchange,
   url: string,
 ): UniversalServerRequest {
   const header = toHeaders(headers);
-  return { httpVersion: "2.0", method: String(headers[":method"]), url, header, body, signal };
+  return {
+    ...{ httpVersion: "2.0", method: String(headers[":method"]), url, header, body, signal },
+    contextValues: new CallValues(connection.caller),
+  };
 }
 
 async function call(

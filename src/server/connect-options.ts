@@ -6,13 +6,19 @@ import {
   ConnectError,
   type ConnectRouter,
   type ConnectRouterOptions,
+  type HandlerContext,
   type Interceptor,
 } from "@connectrpc/connect";
 import type { Compression } from "@connectrpc/connect/protocol";
-import { knownCode, toWire } from "../failure.ts";
+import { fromAbort, knownCode, toWire } from "../failure.ts";
 import { untilAborted } from "../flow/pump.ts";
+import { onAbort } from "../flow/wait.ts";
+import { CallValues } from "../grpc/caller.ts";
 import { aroundHandler } from "../grpc/intercept.ts";
+import { isThenable } from "../grpc/invoke.ts";
 import type { BinaryOptions } from "../grpc/limits.ts";
+import type { Callers } from "./callers.ts";
+import { endExpired } from "./expiry.ts";
 import { canMove } from "./move-elsewhere.ts";
 
 /** The options of a server that its Connect handlers need. */
@@ -35,6 +41,7 @@ export interface ConnectServer {
   /** Called with an error that a handler threw and that is not a ConnectError: a bug. */
   readonly onHandlerError: (error: unknown, path: string) => void;
   readonly compression: Compression;
+  readonly callers: Callers;
 }
 
 /** Registers the routes on Connect's router, with an interceptor around each handler. */
@@ -49,14 +56,15 @@ export interface ConnectOptions extends ConnectRouterOptions {
 export function connectOptions(
   routes: Routes,
   settings: ConnectSettings,
-  { draining, shutdown, onHandlerError, compression }: ConnectServer,
+  { draining, shutdown, onHandlerError, compression, callers }: ConnectServer,
 ): ConnectOptions {
   const report = reportErrors(onHandlerError);
   const move = moveCalls(draining);
-  const around: Interceptor = (next) => move(report(next));
+  const around: Interceptor = (next) => move(endExpired(report(next)));
   const { binaryOptions } = settings;
   return {
     routes: (router) => routes(router, around),
+    requestGate: (context) => identify(context, callers),
     interceptors: [around, ...aroundHandler(settings.interceptors)],
     readMaxBytes: settings.readMaxBytes,
     writeMaxBytes: settings.writeMaxBytes,
@@ -68,6 +76,20 @@ export function connectOptions(
     maxTimeoutMs: settings.maxTimeoutMs,
     shutdownSignal: shutdown,
   };
+}
+
+/** Finds out who makes a call, before its body is read. Until then `values` has the client of the connection. */
+async function identify(context: HandlerContext, callers: Callers): Promise<void> {
+  const { requestHeader: header, method, signal, values } = context;
+  if (!callers.hasWork || !(values instanceof CallValues)) return;
+  const caller = callers.callerOf({ header, peer: values.caller.peer, method });
+  if (!isThenable(caller)) {
+    values.caller = caller;
+    return;
+  }
+  const ended = Promise.withResolvers<never>();
+  using _listening = onAbort(signal, (reason) => ended.reject(fromAbort(reason)));
+  values.caller = await Promise.race([caller, ended.promise]);
 }
 
 /** Ends calls that can continue at another server when this server begins to drain. */

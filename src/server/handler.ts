@@ -6,8 +6,11 @@ import type { CallFields } from "../grpc/call-fields.ts";
 import { isGrpc } from "../grpc/metadata.ts";
 import { type OpenCall, ServerCall } from "../grpc/server-call.ts";
 import type { ServerCallOptions } from "../grpc/server-call-options.ts";
+import type { Callers } from "./callers.ts";
+import { atExpiry } from "./expiry.ts";
 import { canMove, serverClosing } from "./move-elsewhere.ts";
 import type { ServerSessions } from "./server-sessions.ts";
+import { Unidentified } from "./unidentified.ts";
 
 /** A method that is served, and the options of its calls. */
 export interface Route {
@@ -32,8 +35,11 @@ export interface GrpcHandler {
   abort(error: ConnectError): void;
 }
 
-/** Listens to the calls of a GrpcHandler. */
-export interface GrpcListener {
+/** The parts of its server that a GrpcHandler uses. */
+export interface GrpcServer {
+  readonly callers: Callers;
+  /** Undefined: no call has a session. */
+  readonly sessions: ServerSessions | undefined;
   /** Called when a call is no longer open. */
   onClosed(): void;
 }
@@ -41,10 +47,10 @@ export interface GrpcListener {
 /** Makes a handler of the methods in `routes`, by path: `/package.Service/Method`. */
 export function createGrpcHandler(
   routes: ReadonlyMap<string, Route>,
-  sessions: ServerSessions | undefined,
-  { onClosed }: GrpcListener,
+  { callers, sessions, onClosed }: GrpcServer,
 ): GrpcHandler {
   const calls = new Roster<OpenCall>();
+  const unidentified = new Unidentified(callers, onClosed);
   let refusing = false;
   const opened = (call: OpenCall) => calls.add(call);
   const closed = (call: OpenCall) => {
@@ -57,14 +63,41 @@ export function createGrpcHandler(
     request.refuse();
   };
   const listener = { opened, closed, refuseRequest };
+  const serve = (request: ServerRequest, route: Route) => {
+    const { spec, options } = route;
+    const session = asksForSession(spec, request.fields) ? sessions : undefined;
+    if (session !== undefined) {
+      session.accept(request, route, listener);
+      return;
+    }
+    if (refusing) {
+      refuseRequest(request);
+      return;
+    }
+    const { readMaxBytes } = options;
+    let expiry: Disposable | undefined;
+    const call = new ServerCall(
+      { incoming: request, spec, options },
+      (call) => request.openCallStream({ readMaxBytes }, call),
+      request.caller.expiresAtMs === undefined
+        ? closed
+        : (call) => {
+            expiry?.[Symbol.dispose]();
+            closed(call);
+          },
+    );
+    expiry = atExpiry(request.caller.expiresAtMs, (error) => call.abort(error));
+    opened(call);
+    call.start();
+  };
   return {
     accept(request) {
       const { fields, rawHeaders } = request;
       if (!isGrpc(fields.contentType)) return false;
       const path = String(fields.path);
       const route = routes.get(path);
-      const session = route && asksForSession(route.spec, fields) ? sessions : undefined;
-      if (refusing && session === undefined) {
+      const mayResume = sessions !== undefined && route && asksForSession(route.spec, fields);
+      if (refusing && !mayResume) {
         refuseRequest(request);
         return true;
       }
@@ -81,23 +114,13 @@ export function createGrpcHandler(
         request.refuseCall(peerFailure(Code.Unimplemented, `${path} is not served here`));
         return true;
       }
-      const { spec, options } = route;
-      if (session !== undefined) {
-        session.accept(request, route, listener);
-        return true;
-      }
-      const { readMaxBytes } = options;
-      const call = new ServerCall(
-        { incoming: request, spec, options },
-        (call) => request.openCallStream({ readMaxBytes }, call),
-        closed,
-      );
-      opened(call);
-      call.start();
+      if (callers.hasWork) {
+        unidentified.identify(request, route.spec.method, () => serve(request, route));
+      } else serve(request, route);
       return true;
     },
     get open() {
-      return calls.size;
+      return calls.size + unidentified.size;
     },
     refuse() {
       refusing = true;
@@ -107,6 +130,8 @@ export function createGrpcHandler(
       for (const call of calls) if (canMove(call.method)) call.abort(error);
     },
     abort(error) {
+      // No handler has run: the client can make the call at another server.
+      for (const request of unidentified.takeAll()) refuseRequest(request);
       for (const call of calls) call.abort(error);
     },
   };

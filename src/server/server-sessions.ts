@@ -14,14 +14,6 @@ import { DRAINING, type SessionLimits, SessionRegistry } from "../session/regist
 import { ServerSession, type SessionKeeper } from "../session/server-session.ts";
 import type { SessionSettings } from "../session/settings.ts";
 
-/** The client that opens or resumes a session. */
-export interface SessionCaller {
-  /** The request headers of the attachment. */
-  readonly header: Headers;
-  /** The SHA-256 fingerprint of the client's certificate, if it has one. */
-  readonly certificate: string | undefined;
-}
-
 /** The options of a server's sessions. */
 export interface SessionOptions extends Partial<SessionLimits> {
   /** How long a session is kept without a connection, in milliseconds. Default: 30 000. */
@@ -30,15 +22,6 @@ export interface SessionOptions extends Partial<SessionLimits> {
   readonly windowBytes?: number;
   /** The most unacknowledged messages of one session, in each direction. Default: 16 384. */
   readonly windowMessages?: number;
-  /**
-   * Returns the identity of the caller, at each attachment; only the caller
-   * that opened a session may resume it. Throws, or rejects, if the caller is not
-   * allowed. Default: the authorization header and the certificate, which must
-   * both stay the same. If tokens are renewed while calls run: verify the token,
-   * and return its subject. Hawser's clients send a new token with each attachment
-   * if their option `headers` is a function.
-   */
-  readonly identify?: (caller: SessionCaller) => string | Promise<string>;
 }
 
 /** The method that a session calls, and the options of the call. */
@@ -68,14 +51,12 @@ const LINGER_MS = 1000;
 
 /** The sessions of a server, on its HTTP/2 streams. */
 export class ServerSessions {
-  readonly #options: Required<SessionOptions>;
   readonly #cryptography: Cryptography;
   readonly #settings: SessionSettings;
   readonly #registry: SessionRegistry;
   #lastCaller = { caller: "", print: "" };
 
   constructor(options: Required<SessionOptions>, cryptography: Cryptography) {
-    this.#options = options;
     this.#cryptography = cryptography;
     this.#settings = {
       epoch: cryptography.randomHex(16),
@@ -110,53 +91,43 @@ export class ServerSessions {
   ): void {
     const { spec, options } = route;
     const { connection } = request;
+    let ask: Ask;
     try {
-      const ask = readAsk(request.headers);
-      connection.useHawserKeepalive();
-      const admit = (caller: string) => {
-        if (connection.isAged) {
-          // The client had opened the stream before it read GOAWAY.
-          request.refuse();
-          return;
-        }
-        let call: ServerCall | undefined;
-        const refusal = this.#registry.admit({
-          ask,
-          caller: this.#fingerprint(caller),
-          method: spec.method,
-          connection,
-          open: (session) => {
-            const { readMaxBytes } = options;
-            const init = { readMaxBytes, controlFrames: CONTROL_FRAMES, lingerMs: LINGER_MS };
-            return request.openCallStream(init, session);
-          },
-          create: (keeper) => {
-            const made = create({ keeper, ask, request }, route, closed);
-            call = made.call;
-            return made.session;
-          },
-          start: () => {
-            if (call === undefined) return;
-            opened(call);
-            call.start();
-          },
-        });
-        if (refusal === DRAINING) refuseRequest(request);
-        else if (refusal !== undefined) request.refuseCall(refusal);
-      };
-      const caller = this.#options.identify(callerOf(request));
-      if (typeof caller === "string") {
-        admit(caller);
-        return;
-      }
-      caller
-        .then((caller) => {
-          if (!request.isClosed) admit(caller);
-        })
-        .catch((error) => request.refuseCall(toWire(error)));
+      ask = readAsk(request.headers);
     } catch (error) {
       request.refuseCall(toWire(error));
+      return;
     }
+    connection.useHawserKeepalive();
+    if (connection.isAged) {
+      // The client had opened the stream before it read GOAWAY.
+      request.refuse();
+      return;
+    }
+    let call: ServerCall | undefined;
+    const refusal = this.#registry.admit({
+      ask,
+      caller: this.#fingerprint(ownerOf(request)),
+      method: spec.method,
+      connection,
+      open: (session) => {
+        const { readMaxBytes } = options;
+        const init = { readMaxBytes, controlFrames: CONTROL_FRAMES, lingerMs: LINGER_MS };
+        return request.openCallStream(init, session);
+      },
+      create: (keeper) => {
+        const made = create({ keeper, ask, request }, route, closed);
+        call = made.call;
+        return made.session;
+      },
+      start: () => {
+        if (call === undefined) return;
+        opened(call);
+        call.start();
+      },
+    });
+    if (refusal === DRAINING) refuseRequest(request);
+    else if (refusal !== undefined) request.refuseCall(refusal);
   }
 
   /**
@@ -197,11 +168,11 @@ function create(
   { spec, options }: SessionRoute,
   closed: (call: OpenCall) => void,
 ): { session: ServerSession; call: ServerCall } {
-  const { fields } = request;
+  const { fields, caller } = request;
   const gzip = acceptsGzip(fields, options.sendCompression);
   const head = responseHead(String(fields.contentType), gzip);
   const rawHeaders = withoutSessions(request.rawHeaders);
-  const init = { incoming: { fields, rawHeaders }, spec, options };
+  const init = { incoming: { fields, rawHeaders, caller }, spec, options };
   // The constructor of ServerCall calls the function that makes the session.
   let session!: ServerSession;
   const call = new ServerCall(
@@ -215,19 +186,12 @@ function create(
   return { session, call };
 }
 
-/** The default of `identify`: callers with the same credentials are the same caller. */
-export function identifyByCredentials({ header, certificate }: SessionCaller): string {
-  return `${header.get("authorization") ?? ""}\n${certificate ?? ""}`;
-}
-
-function callerOf({ rawHeaders, connection }: ServerRequest): SessionCaller {
-  return {
-    get header() {
-      return rawToHeaders(rawHeaders);
-    },
-    // A getter: to read a certificate from TLS costs as much as a call.
-    get certificate() {
-      return connection.certificate;
-    },
-  };
+/**
+ * Who may resume the session that this request opens: the same identity; where none is known, a caller with the same
+ * authorization header and the same certificate.
+ */
+function ownerOf({ caller, rawHeaders }: ServerRequest): string {
+  if (caller.identity !== undefined) return caller.identity;
+  const authorization = rawToHeaders(rawHeaders).get("authorization");
+  return `${authorization ?? ""}\n${caller.peer.certificate?.fingerprint256 ?? ""}`;
 }

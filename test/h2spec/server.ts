@@ -10,6 +10,7 @@ import { realClock } from "../../src/flow/clock.ts";
 import { createOutputBuffers } from "../../src/http2/buffers.ts";
 import { createListener } from "../../src/node/listener.ts";
 import "../../src/node/runtime.ts";
+import { peerOf } from "../../src/node/socket-peer.ts";
 import { SocketPipe } from "../../src/node/socket-pipe.ts";
 
 /** How long the answer to /hold waits after the end of the request. */
@@ -45,7 +46,7 @@ export async function startHoldServer(): Promise<HoldServer> {
     { prefaceTimeoutMs: 10_000, maxConnections: 1000, logger: console },
     {
       http2: (socket, received) => {
-        const peer = { isEncrypted: false, certificate: undefined };
+        const peer = peerOf(socket);
         connections.add(new SocketPipe(socket), peer, received);
       },
       http1: (socket) => socket.destroy(),

@@ -1,11 +1,10 @@
 import { expect } from "vitest";
 import type { SessionLost } from "../../gen/hawser/v1/session_pb.js";
 import { readSessionLost } from "../../src/index.ts";
-import { identifyByCredentials } from "../../src/server/server-sessions.ts";
 import {
+  type AuthenticationRequest,
   ConnectError,
   type HandlerContext,
-  type SessionCaller,
   type SessionOptions,
 } from "../../src/server.ts";
 import { aborted, gate } from "./gate.ts";
@@ -34,7 +33,7 @@ export interface Asked {
 /** A world whose server notes the requests of its handlers, and the attachments that arrive. */
 export interface SessionWorld extends World {
   readonly runs: Run[];
-  /** All attachments with valid headers, those that were refused included. */
+  /** All attachments whose callers the server authenticates, those that were refused included. */
   readonly asked: Asked[];
   /** A client that writes bytes, past the link; closed with the world. */
   peer(): Promise<SessionPeer>;
@@ -42,28 +41,36 @@ export interface SessionWorld extends World {
 
 export interface SessionSetup extends Omit<Setup, "server"> {
   sessions?: false | SessionOptions;
-  server?: Omit<NonNullable<Setup["server"]>, "sessions">;
+  server?: Omit<NonNullable<Setup["server"]>, "sessions" | "authenticate">;
+  /** The identity of a caller; `false`: the server does not authenticate. Default: the credentials of the caller. */
+  identify?: false | ((request: AuthenticationRequest) => string | Promise<string>);
 }
+
+const byCredentials = ({ header, peer }: AuthenticationRequest) =>
+  `of ${header.get("authorization")} ${peer.certificate?.fingerprint256}`;
 
 /**
  * Starts a world with sessions. Unless told otherwise, Chat sends each request back, and Collect counts them. A Chat
  * with the header `x-hold` is not over with its requests, but when its signal aborts.
  */
 export async function sessionWorld(setup: SessionSetup = {}): Promise<SessionWorld> {
-  const { sessions, server, greeter, ...rest } = setup;
+  const { sessions, server, greeter, identify = byCredentials, ...rest } = setup;
   const runs: Run[] = [];
   const asked: Asked[] = [];
   const peers: SessionPeer[] = [];
-  const identify = (caller: SessionCaller) => {
-    const { header } = caller;
-    asked.push({
-      session: String(header.get("hawser-session")),
-      attach: Number(header.get("hawser-attach")),
-      cancel: header.has("hawser-cancel"),
-      window: String(header.get("hawser-window")),
-    });
-    const { identify: given = identifyByCredentials } = sessions || {};
-    return given(caller);
+  const authenticate = (request: AuthenticationRequest) => {
+    const { header } = request;
+    if (header.has("hawser-session")) {
+      asked.push({
+        session: String(header.get("hawser-session")),
+        attach: Number(header.get("hawser-attach")),
+        cancel: header.has("hawser-cancel"),
+        window: String(header.get("hawser-window")),
+      });
+    }
+    const identity = (identify || byCredentials)(request);
+    if (typeof identity === "string") return { identity };
+    return identity.then((identity) => ({ identity }));
   };
   const world = await start({
     ...rest,
@@ -84,7 +91,11 @@ export async function sessionWorld(setup: SessionSetup = {}): Promise<SessionWor
       },
       ...greeter,
     },
-    server: { ...server, sessions: sessions === false ? false : { ...sessions, identify } },
+    server: {
+      ...server,
+      sessions: sessions ?? {},
+      ...(identify === false ? {} : { authenticate }),
+    },
   });
   const port = Number(new URL(world.url).port);
   // Not copied: `link` is a getter that may throw.

@@ -13,10 +13,10 @@ authority() {
     -keyout "$1.key" -out "$1.pem"
 }
 
-# leaf NAME COMMON-NAME AUTHORITY EXTENSIONS
+# leaf NAME SUBJECT AUTHORITY EXTENSIONS
 leaf() {
   openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -sha256 \
-    -subj "/CN=$2" -keyout "$1.key" -out "$1.csr"
+    -subj "$2" -keyout "$1.key" -out "$1.csr"
   printf 'basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n%b\n' "$4" >"$1.ext"
   openssl x509 -req -sha256 -days "$days" -in "$1.csr" -extfile "$1.ext" \
     -CA "$3.pem" -CAkey "$3.key" -out "$1.pem"
@@ -24,10 +24,11 @@ leaf() {
 
 authority ca "Hawser test authority"
 authority other-ca "Some other authority"
-leaf server localhost ca \
+leaf server "/CN=localhost" ca \
   'extendedKeyUsage=serverAuth\nsubjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1'
-leaf client "test client" ca 'extendedKeyUsage=clientAuth'
-leaf other-client "stranger" other-ca 'extendedKeyUsage=clientAuth'
+leaf client "/O=Test/OU=one/OU=two/CN=test client" ca \
+  'extendedKeyUsage=clientAuth\nsubjectAltName=URI:spiffe://test.example/client,DNS:client.example'
+leaf other-client "/CN=stranger" other-ca 'extendedKeyUsage=clientAuth'
 
 # The authorities sign nothing more: make all of them anew instead.
 rm -f ca.key other-ca.key ./*.csr ./*.ext ./*.srl

@@ -1,0 +1,57 @@
+import type { DescMethod } from "@bufbuild/protobuf";
+import type { KnownCaller, Peer } from "../grpc/caller.ts";
+import type { Authenticator } from "./authenticate.ts";
+import { forwardedFor } from "./forwarded.ts";
+
+/** Proxies that are believed when they name their clients. */
+export interface TrustedProxies {
+  /** @param address `undefined`: the other side of a Unix socket */
+  has(address: string | undefined): boolean;
+}
+
+/** A request whose caller is not known yet. */
+export interface UnknownRequest {
+  readonly header: Headers;
+  /** The client of the connection. */
+  readonly peer: Peer;
+  readonly method: DescMethod;
+}
+
+/** Finds out who makes the calls of a server. */
+export class Callers {
+  readonly #authenticator: Authenticator | undefined;
+  readonly #proxies: TrustedProxies | undefined;
+
+  constructor(authenticator: Authenticator | undefined, proxies: TrustedProxies | undefined) {
+    this.#authenticator = authenticator;
+    this.#proxies = proxies;
+  }
+
+  /** Whether more is to be found out than the connection shows. */
+  get hasWork(): boolean {
+    return this.#authenticator !== undefined || this.#proxies !== undefined;
+  }
+
+  /** Returns the caller; throws, or rejects with, the ConnectError of a call that is refused. */
+  callerOf({ header, peer, method }: UnknownRequest): KnownCaller | Promise<KnownCaller> {
+    const client = this.#clientOf(peer, header);
+    if (this.#authenticator?.covers(method)) {
+      return this.#authenticator.callerOf({ header, peer: client, method });
+    }
+    return { identity: undefined, peer: client };
+  }
+
+  /**
+   * The client itself, if the connection is that of a trusted proxy. Each proxy adds the address that it sees at the end:
+   * the last one that is not a trusted proxy is the client; those before it are what the client says.
+   */
+  #clientOf(peer: Peer, header: Headers): Peer {
+    const proxies = this.#proxies;
+    if (proxies === undefined || !proxies.has(peer.address)) return peer;
+    const seen = forwardedFor(header);
+    const isProxy = (address: string | undefined) => address !== undefined && proxies.has(address);
+    const at = seen.findLastIndex((address) => !isProxy(address));
+    const address = seen[Math.max(at, 0)];
+    return { address, isEncrypted: peer.isEncrypted, certificate: undefined, proxy: peer };
+  }
+}
