@@ -54,6 +54,14 @@ export function deadlineExceeded(timeoutMs: number): ConnectError {
   return peerFailure(Code.DeadlineExceeded, `the deadline of ${timeoutMs} ms passed`);
 }
 
+/** Makes the error of a call whose caller's credentials have expired. */
+export function expired(): ConnectError {
+  return peerFailure(
+    Code.Unauthenticated,
+    "the caller's credentials have expired: make the call again with new ones",
+  );
+}
+
 /**
  * Turns the reason of an AbortSignal into the error of a call: a ConnectError stays as it is, a TimeoutError
  * (AbortSignal.timeout) becomes DEADLINE_EXCEEDED, any other reason CANCELED.

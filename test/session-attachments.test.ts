@@ -28,6 +28,7 @@ function client() {
       dial: (session) => void dials.push(session),
       renegotiate: () => expect.unreachable("the server said nothing of EXPIRED"),
       sendCancel: (headers) => void cancels.push(headers),
+      freshHeaders: () => undefined,
       unbind() {},
       add() {},
       remove() {},

@@ -283,7 +283,7 @@ describe("controls", () => {
   });
 
   test("controls of later versions, with unknown fields, are read", () => {
-    const unknown = Uint8Array.of(0x22, 0x01, 0x61);
+    const unknown = Uint8Array.of(0x32, 0x01, 0x61);
     expect(readControl(frame(unknown))).toEqual({ case: undefined });
     expect(toBinary(ControlSchema, fromBinary(ControlSchema, unknown))).toEqual(unknown);
   });

@@ -1,5 +1,5 @@
 import { ConnectError } from "@connectrpc/connect";
-import type { ClientStreamListener } from "../call-stream.ts";
+import type { ClientStreamListener, HeaderList } from "../call-stream.ts";
 import { asFailure } from "../failure.ts";
 import type {
   ClientAttachment,
@@ -110,6 +110,10 @@ export class StreamDialler implements Dialler {
       { renew: () => own.renew(), make: () => own.make(headers) },
       forMs,
     );
+  }
+
+  freshHeaders(): Promise<HeaderList> | undefined {
+    return this.#headers.fresh();
   }
 
   add(session: OpenSession): void {

@@ -4,7 +4,7 @@ import { addMetadata, hasMetadata, notAllowed } from "../grpc/metadata.ts";
 import { type Deadline, formatTimeout } from "../grpc/timeout.ts";
 import { FixedFields, listBytesOf, type SentFields } from "../http2/fixed-fields.ts";
 import type { FieldList } from "../http2/hpack/field-list.ts";
-import { toFields } from "./fields.ts";
+import { toFields, toHeaderList } from "./fields.ts";
 
 const NONE: FieldList = [];
 
@@ -39,6 +39,12 @@ export class RequestFields {
 
   get count(): number {
     return this.#list.length / 2;
+  }
+
+  /** By name, pseudo-headers aside. */
+  get headers(): HeaderList {
+    const named = Object.entries(toHeaderList(this.#list));
+    return Object.fromEntries(named.filter(([name]) => !name.startsWith(":")));
   }
 
   /** The size, as HPACK counts it. */
@@ -127,6 +133,15 @@ export class RequestHeaders implements StreamHeaders {
         this.#renewing = undefined;
       });
     return this.#renewing;
+  }
+
+  /** Returns the newest headers, pseudo-headers aside; `undefined` if they are always the same. */
+  fresh(): Promise<HeaderList> | undefined {
+    if (this.#renewal === undefined) return undefined;
+    return (this.renew() ?? Promise.resolve()).then(() => {
+      this.#isFresh = false;
+      return this.#fields.headers;
+    });
   }
 
   /**

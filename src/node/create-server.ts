@@ -107,12 +107,12 @@ export class HawserServer implements Server {
     const registered = register(options.routes);
     const readMaxBytes = Math.max(settings.readMaxBytes, registered.readMaxBytes);
     const budgets = budgetsOf(options, readMaxBytes);
+    const callers = callersOf(options, settings.logger);
     const methods = [...registered.methods];
     if (settings.sessions !== undefined) {
-      this.#sessions = new ServerSessions(settings.sessions, cryptography);
+      this.#sessions = new ServerSessions(settings.sessions, { callers, cryptography });
       methods.push({ spec: this.#sessions.negotiation, options: { interceptors: [] } });
     }
-    const callers = callersOf(options, settings.logger);
     this.#grpc = createGrpcHandler(grpcRoutes(methods, settings, onError), {
       ...{ callers, sessions: this.#sessions, onClosed },
     });

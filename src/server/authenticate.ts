@@ -1,11 +1,10 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
-import { failure, peerFailure } from "../failure.ts";
+import { expired, failure, peerFailure } from "../failure.ts";
 import type { KnownCaller, Peer } from "../grpc/caller.ts";
 import { isThenable } from "../grpc/invoke.ts";
 import { type Logger, log } from "../observe/logger.ts";
 import { isObject, show } from "../options.ts";
-import { expired } from "./expiry.ts";
 
 /** A call, or an attachment of a session, whose caller is not known yet. */
 export interface AuthenticationRequest {

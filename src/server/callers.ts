@@ -34,11 +34,14 @@ export class Callers {
 
   /** Returns the caller; throws, or rejects with, the ConnectError of a call that is refused. */
   callerOf({ header, peer, method }: UnknownRequest): KnownCaller | Promise<KnownCaller> {
-    const client = this.#clientOf(peer, header);
-    if (this.#authenticator?.covers(method)) {
-      return this.#authenticator.callerOf({ header, peer: client, method });
-    }
-    return { identity: undefined, peer: client };
+    return this.authenticate({ header, peer: this.#clientOf(peer, header), method });
+  }
+
+  /** As callerOf(), for the headers of a client whose peer is known. */
+  authenticate(request: UnknownRequest): KnownCaller | Promise<KnownCaller> {
+    const { method, peer } = request;
+    if (this.#authenticator?.covers(method)) return this.#authenticator.callerOf(request);
+    return { identity: undefined, peer };
   }
 
   /**

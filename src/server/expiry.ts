@@ -1,17 +1,9 @@
 /** Ends the calls whose callers' credentials expire. */
-import { Code, type ConnectError, type ContextValues, type Interceptor } from "@connectrpc/connect";
-import { handled, peerFailure } from "../failure.ts";
+import type { ConnectError, ContextValues, Interceptor } from "@connectrpc/connect";
+import { expired, handled } from "../failure.ts";
 import { untilAborted } from "../flow/pump.ts";
 import { startTimer } from "../flow/wait.ts";
 import { CallValues } from "../grpc/caller.ts";
-
-/** The error of a call whose caller's credentials have expired. */
-export function expired(): ConnectError {
-  return peerFailure(
-    Code.Unauthenticated,
-    "the caller's credentials have expired: make the call again with new ones",
-  );
-}
 
 /**
  * Calls `end` with that error when the credentials expire.

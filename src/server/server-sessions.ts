@@ -1,18 +1,23 @@
+import type { DescMethod } from "@bufbuild/protobuf";
 import { createMethodImplSpec, type MethodImplSpec } from "@connectrpc/connect";
 import { SessionService } from "../../gen/hawser/v1/session_pb.js";
 import type { ServedConnection } from "../connection/served-connection.ts";
 import type { ServerRequest } from "../connection/server-request.ts";
 import { toWire } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
+import type { KnownCaller } from "../grpc/caller.ts";
 import { acceptsGzip, responseHead } from "../grpc/incoming.ts";
-import { rawToHeaders, withoutSessions } from "../grpc/metadata.ts";
+import { rawToHeaders, toHeaders, withoutSessions } from "../grpc/metadata.ts";
 import { type OpenCall, ServerCall } from "../grpc/server-call.ts";
 import type { ServerCallOptions } from "../grpc/server-call-options.ts";
 import { CONTROL_FRAMES } from "../session/control.ts";
+import type { Credentials } from "../session/credential-watch.ts";
 import { type Ask, readAsk } from "../session/headers.ts";
+import { Reason, sessionLost } from "../session/lost.ts";
 import { DRAINING, type SessionLimits, SessionRegistry } from "../session/registry.ts";
 import { ServerSession, type SessionKeeper } from "../session/server-session.ts";
 import type { SessionSettings } from "../session/settings.ts";
+import type { Callers } from "./callers.ts";
 
 /** The options of a server's sessions. */
 export interface SessionOptions extends Partial<SessionLimits> {
@@ -49,14 +54,25 @@ export interface Cryptography {
 /** The stream is freed if the client has not confirmed the end of its session within this time. */
 const LINGER_MS = 1000;
 
+/** Credentials that are renewed by such that do not expire: nothing renews these. */
+const FOR_EVER: Credentials = {
+  validMs: Number.POSITIVE_INFINITY,
+  renew: () => Promise.resolve(FOR_EVER),
+};
+
 /** The sessions of a server, on its HTTP/2 streams. */
 export class ServerSessions {
+  readonly #callers: Callers;
   readonly #cryptography: Cryptography;
   readonly #settings: SessionSettings;
   readonly #registry: SessionRegistry;
   #lastCaller = { caller: "", print: "" };
 
-  constructor(options: Required<SessionOptions>, cryptography: Cryptography) {
+  constructor(
+    options: Required<SessionOptions>,
+    { callers, cryptography }: { callers: Callers; cryptography: Cryptography },
+  ) {
+    this.#callers = callers;
     this.#cryptography = cryptography;
     this.#settings = {
       epoch: cryptography.randomHex(16),
@@ -110,6 +126,7 @@ export class ServerSessions {
       caller: this.#fingerprint(ownerOf(request)),
       method: spec.method,
       connection,
+      credentials: this.#credentialsOf(request.caller, spec.method),
       open: (session) => {
         const { readMaxBytes } = options;
         const init = { readMaxBytes, controlFrames: CONTROL_FRAMES, lingerMs: LINGER_MS };
@@ -128,6 +145,21 @@ export class ServerSessions {
     });
     if (refusal === DRAINING) refuseRequest(request);
     else if (refusal !== undefined) request.refuseCall(refusal);
+  }
+
+  /** Returns the credentials with which a session was opened or resumed; `undefined` if they do not expire. */
+  #credentialsOf(caller: KnownCaller, method: DescMethod): Credentials | undefined {
+    const { identity, peer, expiresAtMs } = caller;
+    if (expiresAtMs === undefined || expiresAtMs === Number.POSITIVE_INFINITY) return undefined;
+    return {
+      validMs: expiresAtMs - Date.now(),
+      renew: async (headers) => {
+        const request = { header: toHeaders(headers), peer, method };
+        const renewed = await this.#callers.authenticate(request);
+        if (renewed.identity !== identity) throw sessionLost(Reason.NOT_YOURS, 0);
+        return this.#credentialsOf(renewed, method) ?? FOR_EVER;
+      },
+    };
   }
 
   /**

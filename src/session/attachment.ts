@@ -8,6 +8,7 @@ import type {
   CallStream,
   ClientCallStream,
   ClientStreamListener,
+  HeaderList,
   ServerCallStream,
 } from "../call-stream.ts";
 import type { NegotiatedSettings } from "./settings.ts";
@@ -102,6 +103,8 @@ export interface Dialler {
    * Cancels a session at its server, if there is a connection within `forMs`: opens a stream with only these headers.
    */
   sendCancel(headers: Record<string, string>, forMs: number): void;
+  /** Asks for the request headers of another stream; `undefined` if they are always the same. */
+  freshHeaders(): Promise<HeaderList> | undefined;
   /** Adds a session that has begun: leave() is called when the transport is closed. */
   add(session: OpenSession): void;
   /** Removes a session that has ended. */

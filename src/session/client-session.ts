@@ -2,7 +2,6 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Metadata } from "../../gen/hawser/v1/session_pb.js";
 import type {
   CallStream,
-  ClientCallListener,
   ClientCallStream,
   ClientStreamListener,
   HeaderList,
@@ -11,14 +10,10 @@ import type {
   Status,
 } from "../call-stream.ts";
 import { asFailure, peerFailure } from "../failure.ts";
-import type { Clock } from "../flow/clock.ts";
-import type { Acknowledgements } from "./acknowledgements.ts";
 import type {
   ClientAttachment,
-  Dialler,
   OpenAttachment,
   OpenSession,
-  SessionWatcher,
   SettingsWatcher,
   WaitingForConnection,
 } from "./attachment.ts";
@@ -30,13 +25,15 @@ import {
   judgeEnd,
   judgeMetadata,
 } from "./attachment-verdicts.ts";
-import { CONTROL, endControl, readControl } from "./control.ts";
+import type { ClientSessionInit } from "./client-session-init.ts";
+import { CONTROL, endControl, readControl, renewalControl } from "./control.ts";
+import { CredentialRenewal } from "./credential-renewal.ts";
 import { type Answer, dropOwn, withoutOwn } from "./headers.ts";
 import { SessionIdentity } from "./identity.ts";
 import { Reason, sessionLost } from "./lost.ts";
 import { Redial, type RedialListener } from "./redial.ts";
 import { SessionHalf } from "./session-half.ts";
-import { type Account, SessionWindow, type Window } from "./session-window.ts";
+import { type Account, SessionWindow } from "./session-window.ts";
 import type { NegotiatedSettings } from "./settings.ts";
 import {
   type AttachmentState,
@@ -49,18 +46,6 @@ import {
   reached,
   unattached,
 } from "./state.ts";
-
-export interface ClientSessionInit {
-  /** Makes an id of a session: 128 random bits in hexadecimal digits. */
-  readonly newId: () => string;
-  readonly server: NegotiatedSettings;
-  readonly window: Window;
-  readonly clock: Clock;
-  readonly acknowledgements: Acknowledgements;
-  readonly dialler: Dialler;
-  readonly call: ClientCallListener;
-  readonly watcher: SessionWatcher | undefined;
-}
 
 /** How many times attachment 1 is sent again after a server refused it without processing it (gRPC A6, transparent retry). */
 const TRANSPARENT_RETRIES = 3;
@@ -89,6 +74,8 @@ export class ClientSession
   readonly #init: ClientSessionInit;
   readonly #identity: SessionIdentity;
   #redial: Redial;
+  /** Undefined until the server says that the caller's credentials expire. */
+  #renewal: CredentialRenewal | undefined;
   #newSessions = 0;
   #phase: ClientPhase = "waiting";
   /** How many times a server refused attachment 1 without processing it. */
@@ -223,6 +210,7 @@ export class ClientSession
     const control = readControl(message);
     if (control?.case === "received") this.#onAcknowledged(Number(control.value));
     else if (control?.case === "header") this.#onMetadata(control.value);
+    else if (control?.case === "expires") this.#onExpires(Number(control.value));
     else
       this.#violated("the server sent a control frame that is malformed or not allowed to servers");
   }
@@ -242,6 +230,19 @@ export class ClientSession
     const handlerHeaders = judgeMetadata(metadata, this.#httpHeaders ?? {}, this.#known);
     if (handlerHeaders instanceof ConnectError) this.#fail(handlerHeaders);
     else this.#giveHeaders(handlerHeaders);
+  }
+
+  #onExpires(validMs: number): void {
+    this.#renewal ??= new CredentialRenewal(this.#init.clock, {
+      freshHeaders: () => this.#init.dialler.freshHeaders(),
+      sendRenewal: (headers) => this.attachment.outgoing?.write(CONTROL, renewalControl(headers)),
+    });
+    this.#renewal.onExpires(validMs);
+  }
+
+  protected override takeStream(): ClientAttachment | undefined {
+    this.#renewal?.stop();
+    return super.takeStream();
   }
 
   onInvalid(error: ConnectError, from: CallStream): void {

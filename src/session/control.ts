@@ -44,7 +44,13 @@ const NO_HEADER = Uint8Array.of(0x1a, 0);
 export const headerControl = (header: Metadata): Uint8Array =>
   header.entries.length === 0 ? NO_HEADER : encode({ case: "header", value: header });
 
-/** Converts response headers to the form that they have in a Control. */
+export const expiresControl = (validMs: number): Uint8Array =>
+  encode({ case: "expires", value: BigInt(Math.max(Math.floor(validMs), 0)) });
+
+export const renewalControl = (headers: HeaderList): Uint8Array =>
+  encode({ case: "renewal", value: writeMetadata(headers) });
+
+/** Converts headers to the form that they have in a Control. */
 export function writeMetadata(headers: HeaderList): Metadata {
   const entries = Object.entries(headers).flatMap(([name, value]) =>
     (Array.isArray(value) ? value : [value]).map((one) => ({ name, value: String(one) })),
@@ -56,7 +62,7 @@ export function writeMetadata(headers: HeaderList): Metadata {
 const NAME = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
-/** Reads the response headers in a Control. Returns `undefined` if one of them is not a valid header. */
+/** Reads the headers in a Control. Returns `undefined` if one of them is not a valid header. */
 export function readMetadata({ entries }: Metadata): HeaderList | undefined {
   const headers: Record<string, string | string[]> = {};
   for (const { name, value } of entries) {
@@ -76,7 +82,7 @@ export function readControl(frame: Received): Control["kind"] | undefined {
   if (received !== undefined) return received;
   try {
     const { kind } = fromBinary(ControlSchema, frame.bytes.subarray(frame.start, frame.end));
-    if (kind.case === "received" || kind.case === "end") {
+    if (kind.case === "received" || kind.case === "end" || kind.case === "expires") {
       return kind.value <= BigInt(Number.MAX_SAFE_INTEGER) ? kind : undefined;
     }
     return kind;

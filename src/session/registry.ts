@@ -3,6 +3,7 @@ import { failure, peerFailure } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
 import type { ServerAttachment } from "./attachment.ts";
+import type { Credentials } from "./credential-watch.ts";
 import type { Ask } from "./headers.ts";
 import { Reason, sessionLost } from "./lost.ts";
 import type { ServerSession, SessionKeeper } from "./server-session.ts";
@@ -34,6 +35,8 @@ export interface Arrival {
   readonly caller: string;
   /** The connection of the client. */
   readonly connection: object;
+  /** Undefined if they do not expire. */
+  readonly credentials?: Credentials | undefined;
   /** Opens the stream of the attachment. */
   open(session: ServerSession): ServerAttachment;
   /** Makes a session and its call. */
@@ -133,7 +136,11 @@ export class SessionRegistry implements SessionKeeper {
       entry.session.postpone(waitMs);
       return resumeLater(waitMs);
     }
-    const refusal = entry.session.attach(ask, () => arrival.open(entry.session));
+    const refusal = entry.session.attach(
+      ask,
+      () => arrival.open(entry.session),
+      arrival.credentials,
+    );
     if (refusal !== undefined) return refusal;
     entry.skipped ||= ask.attach > entry.last + 1;
     entry.last = ask.attach;
@@ -176,7 +183,7 @@ export class SessionRegistry implements SessionKeeper {
       skipped: ask.attach > 1,
     });
     this.#count(arrival.connection, 1);
-    session.attach(ask, () => arrival.open(session));
+    session.attach(ask, () => arrival.open(session), arrival.credentials);
     arrival.start();
     return undefined;
   }

@@ -8,11 +8,19 @@ import type {
   ServerCallStream,
   ServerStreamListener,
 } from "../call-stream.ts";
-import { failure, peerFailure } from "../failure.ts";
+import { expired, failure, peerFailure } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
 import type { Acknowledgements } from "./acknowledgements.ts";
 import type { ServerAttachment } from "./attachment.ts";
-import { CONTROL, headerControl, readControl, writeMetadata } from "./control.ts";
+import {
+  CONTROL,
+  expiresControl,
+  headerControl,
+  readControl,
+  readMetadata,
+  writeMetadata,
+} from "./control.ts";
+import { type Credentials, CredentialWatch, type ExpiringSession } from "./credential-watch.ts";
 import { type Ask, writeAnswer } from "./headers.ts";
 import { Reason, sessionLost } from "./lost.ts";
 import { SessionHalf } from "./session-half.ts";
@@ -52,7 +60,7 @@ const NOTHING: HeaderList = {};
  */
 export class ServerSession
   extends SessionHalf<ServerAttachment>
-  implements ServerCallStream, ServerStreamListener
+  implements ServerCallStream, ServerStreamListener, ExpiringSession
 {
   readonly ownTrailerBytes = SENT_BYTES;
   readonly #id: string;
@@ -61,6 +69,8 @@ export class ServerSession
   readonly #call: ServerStreamListener;
   #phase: ServerPhase = "running";
   #grace: Disposable | undefined;
+  /** Undefined if the credentials of the attachment do not expire. */
+  #credentials: CredentialWatch | undefined;
   /** The response headers of the handler, once it has sent them. */
   #headers: HeaderList | undefined;
   /** The end of the call, kept until the client confirms it. */
@@ -90,7 +100,11 @@ export class ServerSession
    * refused, `open` is not called, the session does not change, and the error is
    * returned.
    */
-  attach(ask: Ask, open: () => ServerAttachment): ConnectError | undefined {
+  attach(
+    ask: Ask,
+    open: () => ServerAttachment,
+    credentials?: Credentials,
+  ): ConnectError | undefined {
     const refusal = refusalOf(this.attachment, ask.attach);
     if (refusal !== undefined) return sessionLost(refusal, this.window.received);
     const violation = this.window.checkResume(ask.received);
@@ -114,7 +128,33 @@ export class ServerSession
     if (!this.finished) this.acknowledger.attach(stream);
     this.sendAgain(stream, ask.received);
     if (this.#callEnd !== undefined) stream.endSend(this.#callEnd);
+    else if (credentials !== undefined) {
+      this.#credentials = new CredentialWatch(credentials, this.#keeper.clock, this);
+    }
     return undefined;
+  }
+
+  // ExpiringSession: called by the CredentialWatch of the attachment.
+
+  sendExpiry(validMs: number): void {
+    this.attachment.stream?.write(CONTROL, expiresControl(validMs));
+  }
+
+  onExpired(): void {
+    this.#invalid(expired());
+  }
+
+  onRefused(error: ConnectError): void {
+    const { stream } = this.attachment;
+    if (stream === undefined || this.finished) return;
+    this.#lost();
+    stream.refuse(error);
+  }
+
+  protected override takeStream(): ServerAttachment | undefined {
+    this.#credentials?.[Symbol.dispose]();
+    this.#credentials = undefined;
+    return super.takeStream();
   }
 
   /** The client cancels the call. */
@@ -239,6 +279,10 @@ export class ServerSession
         this.#hasHalfClosed = true;
         if (!this.finished) this.#call.onHalfClose(true, this);
       }
+    } else if (control?.case === "renewal" && this.#credentials !== undefined) {
+      const headers = readMetadata(control.value);
+      if (headers === undefined) this.#violated("the client renewed with headers that are invalid");
+      else this.#credentials.renew(headers);
     } else
       this.#violated("the client sent a control frame that is malformed or not allowed to clients");
   }

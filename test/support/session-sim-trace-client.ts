@@ -142,6 +142,8 @@ export class ClientSide implements Side, Dialler, ClientCallListener {
     return stream;
   }
 
+  freshHeaders(): undefined {}
+
   unbind(): void {}
 
   renegotiate(_sinceMs: number, watcher: SettingsWatcher): void {

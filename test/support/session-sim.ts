@@ -115,6 +115,8 @@ export class SimClient implements Dialler, SessionWatcher {
     else this.#open(waiting);
   }
 
+  freshHeaders(): undefined {}
+
   unbind(): void {}
 
   renegotiate(sinceMs: number, watcher: SettingsWatcher): void {

@@ -250,6 +250,24 @@
 // 9. Counts
 //
 //   A count, in a header or in a Control, MUST NOT exceed 2^53 - 1.
+//
+// 10. Credentials that expire
+//
+//   If the credentials of an attachment are valid only for some time, the server
+//   SHOULD say so by Control{expires} after it has accepted the attachment. The
+//   client SHOULD then send Control{renewal} on the same stream before that time
+//   has passed: the request headers of the call, with new credentials, as they
+//   would be in another attachment. The client MUST NOT send Control{renewal} on
+//   a stream on which it has not received Control{expires}.
+//
+//   The server MUST authenticate the caller again by the headers in
+//   Control{renewal}. If it accepts them, it MUST count from them, and SHOULD send
+//   Control{expires} again if they expire too. If it does not, it MUST end the
+//   stream as in 4e: it leaves the session as it is.
+//
+//   When the time has passed without a renewal, the server MUST end the call with
+//   UNAUTHENTICATED. While the session has no attachment, it MUST NOT end the call
+//   for that reason: the next attachment is authenticated anyway.
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
@@ -351,6 +369,24 @@ export declare type Control = Message<"hawser.v1.Control"> & {
      */
     value: Metadata;
     case: "header";
+  } | {
+    /**
+     * How long the caller's credentials are valid from now on, in milliseconds:
+     * see 10. The client MUST NOT send it.
+     *
+     * @generated from field: uint64 expires = 4;
+     */
+    value: bigint;
+    case: "expires";
+  } | {
+    /**
+     * The request headers of the call, with new credentials: see 10. The server
+     * MUST NOT send it.
+     *
+     * @generated from field: hawser.v1.Metadata renewal = 5;
+     */
+    value: Metadata;
+    case: "renewal";
   } | { case: undefined; value?: undefined };
 };
 

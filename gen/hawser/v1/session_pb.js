@@ -250,6 +250,24 @@
 // 9. Counts
 //
 //   A count, in a header or in a Control, MUST NOT exceed 2^53 - 1.
+//
+// 10. Credentials that expire
+//
+//   If the credentials of an attachment are valid only for some time, the server
+//   SHOULD say so by Control{expires} after it has accepted the attachment. The
+//   client SHOULD then send Control{renewal} on the same stream before that time
+//   has passed: the request headers of the call, with new credentials, as they
+//   would be in another attachment. The client MUST NOT send Control{renewal} on
+//   a stream on which it has not received Control{expires}.
+//
+//   The server MUST authenticate the caller again by the headers in
+//   Control{renewal}. If it accepts them, it MUST count from them, and SHOULD send
+//   Control{expires} again if they expire too. If it does not, it MUST end the
+//   stream as in 4e: it leaves the session as it is.
+//
+//   When the time has passed without a renewal, the server MUST end the call with
+//   UNAUTHENTICATED. While the session has no attachment, it MUST NOT end the call
+//   for that reason: the next attachment is authenticated anyway.
 
 import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 
@@ -257,7 +275,7 @@ import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/
  * Describes the file hawser/v1/session.proto.
  */
 export const file_hawser_v1_session = /*@__PURE__*/
-  fileDesc("ChdoYXdzZXIvdjEvc2Vzc2lvbi5wcm90bxIJaGF3c2VyLnYxIhIKEE5lZ290aWF0ZVJlcXVlc3QicwoRTmVnb3RpYXRlUmVzcG9uc2USDQoFZXBvY2gYASABKAkSDgoGbm93X21zGAIgASgEEhAKCGdyYWNlX21zGAMgASgEEhQKDHdpbmRvd19ieXRlcxgEIAEoBBIXCg93aW5kb3dfbWVzc2FnZXMYBSABKAQiWwoHQ29udHJvbBISCghyZWNlaXZlZBgBIAEoBEgAEg0KA2VuZBgCIAEoBEgAEiUKBmhlYWRlchgDIAEoCzITLmhhd3Nlci52MS5NZXRhZGF0YUgAQgYKBGtpbmQiXAoITWV0YWRhdGESKgoHZW50cmllcxgBIAMoCzIZLmhhd3Nlci52MS5NZXRhZGF0YS5FbnRyeRokCgVFbnRyeRIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJIqUCCgtTZXNzaW9uTG9zdBItCgZyZWFzb24YASABKA4yHS5oYXdzZXIudjEuU2Vzc2lvbkxvc3QuUmVhc29uEg8KB2Fycml2ZWQYAiABKAQi1QEKBlJlYXNvbhIWChJSRUFTT05fVU5TUEVDSUZJRUQQABISCg5SRUFTT05fVU5LTk9XThABEhIKDlJFQVNPTl9FWFBJUkVEEAISFQoRUkVBU09OX1RBS0VOX09WRVIQAxIOCgpSRUFTT05fR0FQEAQSFAoQUkVBU09OX05PVF9ZT1VSUxAFEhsKF1JFQVNPTl9TRVJWRVJfUkVTVEFSVEVEEAYSFgoSUkVBU09OX1VOUkVBQ0hBQkxFEAcSGQoVUkVBU09OX1BST1RPQ09MX0VSUk9SEAgyWAoOU2Vzc2lvblNlcnZpY2USRgoJTmVnb3RpYXRlEhsuaGF3c2VyLnYxLk5lZ290aWF0ZVJlcXVlc3QaHC5oYXdzZXIudjEuTmVnb3RpYXRlUmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("ChdoYXdzZXIvdjEvc2Vzc2lvbi5wcm90bxIJaGF3c2VyLnYxIhIKEE5lZ290aWF0ZVJlcXVlc3QicwoRTmVnb3RpYXRlUmVzcG9uc2USDQoFZXBvY2gYASABKAkSDgoGbm93X21zGAIgASgEEhAKCGdyYWNlX21zGAMgASgEEhQKDHdpbmRvd19ieXRlcxgEIAEoBBIXCg93aW5kb3dfbWVzc2FnZXMYBSABKAQilgEKB0NvbnRyb2wSEgoIcmVjZWl2ZWQYASABKARIABINCgNlbmQYAiABKARIABIlCgZoZWFkZXIYAyABKAsyEy5oYXdzZXIudjEuTWV0YWRhdGFIABIRCgdleHBpcmVzGAQgASgESAASJgoHcmVuZXdhbBgFIAEoCzITLmhhd3Nlci52MS5NZXRhZGF0YUgAQgYKBGtpbmQiXAoITWV0YWRhdGESKgoHZW50cmllcxgBIAMoCzIZLmhhd3Nlci52MS5NZXRhZGF0YS5FbnRyeRokCgVFbnRyeRIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJIqUCCgtTZXNzaW9uTG9zdBItCgZyZWFzb24YASABKA4yHS5oYXdzZXIudjEuU2Vzc2lvbkxvc3QuUmVhc29uEg8KB2Fycml2ZWQYAiABKAQi1QEKBlJlYXNvbhIWChJSRUFTT05fVU5TUEVDSUZJRUQQABISCg5SRUFTT05fVU5LTk9XThABEhIKDlJFQVNPTl9FWFBJUkVEEAISFQoRUkVBU09OX1RBS0VOX09WRVIQAxIOCgpSRUFTT05fR0FQEAQSFAoQUkVBU09OX05PVF9ZT1VSUxAFEhsKF1JFQVNPTl9TRVJWRVJfUkVTVEFSVEVEEAYSFgoSUkVBU09OX1VOUkVBQ0hBQkxFEAcSGQoVUkVBU09OX1BST1RPQ09MX0VSUk9SEAgyWAoOU2Vzc2lvblNlcnZpY2USRgoJTmVnb3RpYXRlEhsuaGF3c2VyLnYxLk5lZ290aWF0ZVJlcXVlc3QaHC5oYXdzZXIudjEuTmVnb3RpYXRlUmVzcG9uc2ViBnByb3RvMw");
 
 /**
  * Describes the message hawser.v1.NegotiateRequest.
