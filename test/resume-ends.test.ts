@@ -3,24 +3,37 @@ import { describe, expect, test } from "vitest";
 import { RoomService, type WatchResponse } from "../gen/chat/v1/room_pb.js";
 import { BACKOFF, madeProgress, waitBeforeNext } from "../src/client/resume-policy.ts";
 import { Backoff } from "../src/flow/backoff.ts";
-import { Code, ConnectError, type Interceptor, type ServerStream } from "../src/index.ts";
+import {
+  type CallHeaders,
+  Code,
+  ConnectError,
+  type Interceptor,
+  type ServerStream,
+} from "../src/index.ts";
+import type { Authenticate } from "../src/server.ts";
+import { tokens as numberedTokens } from "./support/call-headers.ts";
 import { until } from "./support/gate.ts";
 import { failureOf, next } from "./support/read.ts";
 import { FakeTime } from "./support/session-sim-clock.ts";
-import { begin, roomWorld } from "./support/toy-room.ts";
+import { begin, roomWorld, textOf, texts } from "./support/toy-room.ts";
 import { start } from "./support/world.ts";
 
 describe("a watch ends", () => {
   const codes = Object.values(Code).filter((code) => typeof code === "number");
 
   test.each(codes)(
-    "a watch ends with the server's status %i, unless that is UNAVAILABLE (14)",
+    "a watch ends with the server's status %i, unless that is UNAVAILABLE (14), or once UNAUTHENTICATED (16)",
     async (code) => {
       await using world = await roomWorld();
       const call = await world.watching();
       world.room.end(new ConnectError("enough", code));
-      if (code === Code.Unavailable) {
+      if (code === Code.Unavailable || code === Code.Unauthenticated) {
         await next(call);
+        if (code === Code.Unauthenticated) {
+          // The second attempt brought no new cursor.
+          world.room.end(new ConnectError("enough", code));
+          expect(await failureOf(call)).toMatchObject({ code, rawMessage: "enough" });
+        }
         call.cancel();
         return;
       }
@@ -127,6 +140,44 @@ describe("a watch ends", () => {
     const failed = failureOf(call);
     await world.transport.close();
     expect((await failed).code).toBe(Code.Canceled);
+  });
+});
+
+describe("credentials that expire", () => {
+  /** A room whose tokens are valid for 150 ms, and once. */
+  async function expiring(headers: CallHeaders) {
+    const tokens: string[] = [];
+    const authenticate: Authenticate = ({ header }) => {
+      const token = String(header.get("authorization"));
+      if (tokens.includes(token)) throw new ConnectError("an old token", Code.Unauthenticated);
+      tokens.push(token);
+      return { identity: "ada", expiresAt: new Date(Date.now() + 150) };
+    };
+    const world = await roomWorld({ headers }, [], { authenticate });
+    return { world, tokens };
+  }
+
+  test("a watch with a function for its headers continues with new ones, and loses no message", async () => {
+    const { world, tokens } = await expiring(numberedTokens());
+    await using _world = world;
+    const call = await world.watching();
+    const read: string[] = [];
+    while (tokens.length < 5) {
+      world.room.post(1);
+      let text: string | undefined;
+      while (text === undefined) text = textOf((await next(call)) as WatchResponse);
+      read.push(text);
+    }
+    expect(read).toEqual(texts(read.length));
+    call.cancel();
+  });
+
+  test("a watch with fixed headers ends with UNAUTHENTICATED", async () => {
+    const { world } = await expiring({ authorization: "token" });
+    await using _world = world;
+    const call = await world.watching();
+    world.room.post(1);
+    expect(await failureOf(call)).toMatchObject({ code: Code.Unauthenticated });
   });
 });
 
@@ -251,10 +302,10 @@ test("pauses grow from 100 ms to 5 s, by 1.6 and with jitter", () => {
       // The first attempt after one that made progress comes immediately, but not sooner than 100 ms after that one began.
       if (idle === 1) {
         time.pass(30);
-        expect(waitBeforeNext(lost, backoff)).toBe(70);
+        expect(waitBeforeNext(lost, backoff, false)).toBe(70);
       } else {
         const base = Math.min(100 * 1.6 ** (idle - 2), 5000);
-        expect(waitBeforeNext(lost, backoff)).toBeCloseTo(base * least);
+        expect(waitBeforeNext(lost, backoff, false)).toBeCloseTo(base * least);
       }
     }
   }
@@ -264,20 +315,20 @@ test("an attempt that brought a new cursor after a while is followed by the next
   const { time, backoff } = attempts();
   backoff.begin();
   time.pass(1000);
-  expect(waitBeforeNext(new ConnectError("lost", Code.Unavailable), backoff)).toBe(0);
+  expect(waitBeforeNext(new ConnectError("lost", Code.Unavailable), backoff, false)).toBe(0);
 });
 
 test("a server that again and again asks for the next attempt immediately, without an answer, gets it after pauses", () => {
   const lost = new ConnectError("lost", Code.Unavailable, { "grpc-retry-pushback-ms": "0" });
   const { backoff } = attempts();
-  const waits = Array.from({ length: 12 }, () => waitBeforeNext(lost, backoff));
+  const waits = Array.from({ length: 12 }, () => waitBeforeNext(lost, backoff, false));
   expect(waits[0]).toBe(0);
   expect(waits.at(-1)).toBeGreaterThan(4000);
 });
 
 test("a network error of another transport counts as a loss, and a bug does not", () => {
   const from = (cause: unknown, code?: Code) =>
-    waitBeforeNext(ConnectError.from(cause, code), attempts().backoff);
+    waitBeforeNext(ConnectError.from(cause, code), attempts().backoff, false);
   const reset = Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET" });
   expect(from(reset, Code.Aborted)).toBeGreaterThan(0);
   expect(from(new TypeError("Failed to fetch"), Code.Internal)).toBeGreaterThan(0);

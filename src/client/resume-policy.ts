@@ -57,9 +57,16 @@ export function madeProgress({ moved, answered, elapsedMs }: EndedAttempt): bool
  * Returns how long to wait before the next attempt, in milliseconds, or `undefined` if the call ends with `error`.
  *
  * @param backoff knows when the failed attempt began, and counts the attempts in a row that made no progress
+ * @param progressed whether the failed attempt made progress. If so, UNAUTHENTICATED means that its credentials have
+ *   expired since; the next attempt may have new ones, or it ends with the same code immediately
  */
-export function waitBeforeNext(error: ConnectError, backoff: Backoff): number | undefined {
-  if (!RETRIED_CODES[endOf(error)].includes(error.code)) return undefined;
+export function waitBeforeNext(
+  error: ConnectError,
+  backoff: Backoff,
+  progressed: boolean,
+): number | undefined {
+  const hasExpired = error.isWireError && error.code === Code.Unauthenticated && progressed;
+  if (!hasExpired && !RETRIED_CODES[endOf(error)].includes(error.code)) return undefined;
   const { failures, elapsedMs } = backoff;
   const pauseMs = backoff.failed();
   const waitMs = failures > 0 ? pauseMs : Math.max(SPACING_MS - elapsedMs, 0);

@@ -180,9 +180,10 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
         const error = this.#toCallError(thrown);
         const { elapsedMs } = this.#backoff;
         const moved = this.#cursor !== cursorBefore;
-        if (madeProgress({ moved, answered, elapsedMs })) this.#backoff.succeeded();
-        const waitMs =
-          everAnswered && !signal.aborted ? waitBeforeNext(error, this.#backoff) : undefined;
+        const progressed = madeProgress({ moved, answered, elapsedMs });
+        if (progressed) this.#backoff.succeeded();
+        const isWanted = everAnswered && !signal.aborted;
+        const waitMs = isWanted ? waitBeforeNext(error, this.#backoff, progressed) : undefined;
         if (waitMs === undefined) {
           this.#lifecycle.fail(error);
           throw error;

@@ -8,7 +8,7 @@ import {
   type WatchResponseSchema,
 } from "../../gen/chat/v1/room_pb.js";
 import type { CallOptions, Client, ServerStream, TransportOptions } from "../../src/index.ts";
-import type { ServiceImpl } from "../../src/server.ts";
+import type { ServerOptions, ServiceImpl } from "../../src/server.ts";
 import { next } from "./read.ts";
 import { start } from "./world.ts";
 
@@ -100,10 +100,14 @@ export function texts(count: number): string[] {
 }
 
 /** A world with a toy room in it, which the client reaches through a link. */
-export async function roomWorld(transport: Partial<TransportOptions> = {}, extra: Event[] = []) {
+export async function roomWorld(
+  transport: Partial<TransportOptions> = {},
+  extra: Event[] = [],
+  server: Partial<ServerOptions> = {},
+) {
   const room = toyRoom(extra);
   const world = await start({
-    server: { routes: (router) => router.service(RoomService, room.service) },
+    server: { ...server, routes: (router) => router.service(RoomService, room.service) },
     transport,
     linked: true,
   });

@@ -39,7 +39,8 @@ export const ResumeSchema = /*@__PURE__*/
  * If records after a cursor are no longer kept, the server MUST say so in a
  * response, and MUST continue with the records that it has. A server whose
  * clients are to continue at another server MUST end their calls with
- * UNAVAILABLE.
+ * UNAVAILABLE. A server ends a call whose caller's credentials have expired with
+ * UNAUTHENTICATED; its client MAY make it again with new ones.
  *
  * The number is provisional: it is random, and outside of 50000 to 99999, which
  * are for use within one organisation. A number from protobuf's registry of
