@@ -28,6 +28,7 @@ export type {
   CloseOptions,
   ListenOptions,
   ServerAddress,
+  ServerCertificate,
   ServerOptions,
   TlsOptions,
 } from "./node/server-options.ts";

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { createServer as createTcpServer } from "node:net";
-import { createServer as createTlsServer } from "node:tls";
+import { connect as connectTls, createServer as createTlsServer } from "node:tls";
 import { describe, expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import {
@@ -10,7 +10,7 @@ import {
   createTransport,
   type TransportOptions,
 } from "../src/index.ts";
-import { createServer, type TlsOptions } from "../src/server.ts";
+import { createServer, type ServerCertificate, type TlsOptions } from "../src/server.ts";
 import { failureOf } from "./support/read.ts";
 import { certFile, certs } from "./support/tls.ts";
 import { start } from "./support/world.ts";
@@ -240,5 +240,62 @@ describe("the error of a call whose baseUrl has the wrong scheme", () => {
   test("the error names neither scheme if no server listens on the port", async () => {
     expect(await refusal({ baseUrl: "http://127.0.0.1:1" })).not.toMatch(/https?:\/\//);
     expect(await refusal({ baseUrl: "https://127.0.0.1:1" })).not.toMatch(/https?:\/\//);
+  });
+});
+
+describe("setTls", () => {
+  /** The name in the certificate that a new connection is shown. */
+  async function shownBy(url: string): Promise<unknown> {
+    const { hostname: host, port } = new URL(url);
+    const socket = connectTls({ host, port: Number(port), rejectUnauthorized: false });
+    await once(socket, "secureConnect");
+    const { subject } = socket.getPeerCertificate();
+    socket.destroy();
+    return subject.CN;
+  }
+
+  test("new connections are shown the new certificate, and open ones continue", async () => {
+    await using world = await start({
+      server: { tls: certs.server },
+      transport: { tls: { ca: certs.ca } },
+    });
+    expect(await shownBy(world.url)).toBe("localhost");
+    await world.greeter.sayHello({});
+    world.server.setTls(certs.otherClient);
+    expect(await shownBy(world.url)).toBe("stranger");
+    await world.greeter.sayHello({});
+    world.server.setTls(certs.server);
+    expect(await shownBy(world.url)).toBe("localhost");
+  });
+
+  test("clients are asked for certificates of the new authority", async () => {
+    await using world = await start({
+      server: { tls: { ...certs.server, ca: certs.otherCa } },
+      transport: { tls: { ca: certs.ca, ...certs.client } },
+    });
+    expect(await failureOf(world.greeter.sayHello({}))).toMatchObject({ code: Code.Unavailable });
+    world.server.setTls({ ...certs.server, ca: certs.ca });
+    await world.greeter.sayHello({});
+  });
+
+  test.each<[string, object]>([
+    ["setTls: tls.key does not belong to tls.cert", { ...certs.server, key: certs.client.key }],
+    ["setTls: tls.cert is not a PEM text; is it a path?", { ...certs.server, cert: "x" }],
+    ["setTls: tls.key is missing", { cert }],
+    ["without tls.ca, and this is with: make another server", { ...certs.server, ca: certs.ca }],
+    ["setTls: tls has no option `sni`", { ...certs.server, sni: "x" }],
+  ])("%s, and the old certificate stays", async (what, tls) => {
+    await using world = await start({
+      server: { tls: certs.server },
+      transport: { tls: { ca: certs.ca } },
+    });
+    expect(() => world.server.setTls(tls as ServerCertificate)).toThrow(what);
+    expect(await shownBy(world.url)).toBe("localhost");
+    await world.greeter.sayHello({});
+  });
+
+  test("a server without TLS cannot have a certificate later", async () => {
+    await using world = await start();
+    expect(() => world.server.setTls(certs.server)).toThrow("this server was made without tls");
   });
 });

@@ -1,10 +1,11 @@
+import { Code, ConnectError } from "hawser";
 import { RoomService } from "hawser/gen/chat/v1/room_pb.js";
 import { Greeter } from "hawser/gen/example/greeter_pb.js";
-import { createServer, type Server } from "hawser/server";
+import { type Authenticate, createServer, type Server } from "hawser/server";
 import { greeter } from "../greeter/handlers.ts";
 import { type Rooms, rooms } from "../rooms/handlers.ts";
 import { command } from "../terminal/command.ts";
-import { aboutPem } from "../terminal/input.ts";
+import { readPem } from "../terminal/input.ts";
 import { printLine } from "../terminal/output.ts";
 import { jsonFlag, option, type Values } from "../terminal/parameter.ts";
 import { report, systemCode } from "../terminal/report.ts";
@@ -21,7 +22,7 @@ import {
 } from "./open-log.ts";
 import { listenRemedy, logRemedy } from "./remedies.ts";
 import { serverLog } from "./server-log.ts";
-import { readTls, type ServerTls } from "./tls.ts";
+import { ofFiles, readTls, replaceTlsOnHangup, type ServerTls } from "./tls.ts";
 
 const serveOptions = {
   host: option("<address>", "the address to listen on", { otherwise: "127.0.0.1" }),
@@ -41,6 +42,7 @@ const serveOptions = {
   tlsCert: option("<file>", "serve https with this certificate, PEM"),
   tlsKey: option("<file>", "the key of --tls-cert, PEM"),
   tlsCa: option("<file>", "ask clients for a certificate of this authority, PEM"),
+  jwtKey: option("<file>", "serve only callers with a JSON Web Token of this public key, PEM"),
   grace: option("<duration>", "how long running calls may continue at the end", {
     read: readDuration,
     otherwise: 10_000,
@@ -67,18 +69,23 @@ Examples:
 Ctrl-C or SIGTERM closes it: it takes no more calls, and lets running ones
 finish for at most --grace. While chats of Hawser clients run it keeps its
 port, so that they can continue over a new connection: start the next server
-there when this one has said "closed".`,
+there when this one has said "closed". SIGHUP reads the files of --tls-cert,
+--tls-key and --tls-ca again.`,
   async run(options) {
     const { json, unix, grace: graceMs } = options;
     try {
       const tls = await readTls(options);
+      const authenticate = await readAuthenticate(options);
       const place = options.log ?? inDirectory(options.data);
       const chat = await openRooms(place, options);
       if (chat === undefined) return;
-      const server = await startListening(options, tls, chat).catch(async (error) => {
-        await chat[Symbol.asyncDispose]();
-        throw error;
-      });
+      const server = await startListening(options, { tls, authenticate, chat }).catch(
+        async (error) => {
+          await chat[Symbol.asyncDispose]();
+          throw error;
+        },
+      );
+      if (tls !== undefined) replaceTlsOnHangup(server, options, { json });
       closeOnSignal(server, {
         graceMs,
         json,
@@ -115,32 +122,47 @@ async function openRooms(place: LogPlace, { json }: ServeOptions): Promise<Rooms
   }
 }
 
+/** Reads the key of --jwt-key. Only a server that needs tokens loads the package that verifies them. */
+async function readAuthenticate({ jwtKey }: ServeOptions): Promise<Authenticate | undefined> {
+  const key = await readPem(jwtKey);
+  if (key === undefined) return undefined;
+  const { authenticateByJwt } = await import("../authenticate/jwt.ts");
+  try {
+    return authenticateByJwt({ key });
+  } catch (error) {
+    const what = `--jwt-key ${jwtKey} is no public key as PEM`;
+    throw new ConnectError(what, Code.InvalidArgument, undefined, undefined, error);
+  }
+}
+
 async function startListening(
   options: ServeOptions,
-  tls: ServerTls | undefined,
-  chat: Rooms,
+  parts: ServerParts,
 ): Promise<Server & { url: string }> {
-  const server = makeServer(options, tls, chat);
+  const server = makeServer(options, parts);
   const { host, port, unix: path } = options;
   const { url } = await server.listen(path === undefined ? { host, port } : { path });
   return Object.assign(server, { url });
 }
 
+/** What a server is made of, after all files were read. */
+interface ServerParts {
+  readonly tls: ServerTls | undefined;
+  readonly authenticate: Authenticate | undefined;
+  readonly chat: Rooms;
+}
+
 function makeServer(
-  { tlsCert, tlsKey, tlsCa }: ServeOptions,
-  tls: ServerTls | undefined,
-  { service }: Rooms,
+  options: ServeOptions,
+  { tls, authenticate, chat: { service } }: ServerParts,
 ): Server {
   try {
     return createServer({
       routes: (router) => router.service(Greeter, greeter).service(RoomService, service),
       tls,
+      authenticate,
     });
   } catch (error) {
-    throw aboutPem(error, {
-      ca: `--tls-ca ${tlsCa}`,
-      cert: `--tls-cert ${tlsCert}`,
-      key: `--tls-key ${tlsKey}`,
-    });
+    throw ofFiles(error, options);
   }
 }

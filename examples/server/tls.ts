@@ -1,6 +1,10 @@
 import { X509Certificate } from "node:crypto";
 import { Code, ConnectError } from "hawser";
-import { readPem } from "../terminal/input.ts";
+import type { Server } from "hawser/server";
+import { aboutPem, readPem } from "../terminal/input.ts";
+import { printNote } from "../terminal/output.ts";
+import { programLine } from "../terminal/program.ts";
+import { describe } from "../terminal/report.ts";
 
 /** The `tls` of createServer, from files. */
 export interface ServerTls {
@@ -34,6 +38,35 @@ export async function readTls({
     );
   }
   return { cert, key, ca, requestClientCertificate: ca !== undefined };
+}
+
+/** Reads the files again at each SIGHUP: `kill -HUP` after a certificate was renewed. If they are not valid, the old ones stay. */
+export function replaceTlsOnHangup(
+  server: Server,
+  files: TlsFiles,
+  { json }: { readonly json: boolean },
+): void {
+  process.on("SIGHUP", async () => {
+    try {
+      const tls = await readTls(files);
+      if (tls === undefined) return;
+      const { cert, key, ca } = tls;
+      server.setTls(ca === undefined ? { cert, key } : { cert, key, ca });
+      if (!json) printNote(programLine("new connections get the new certificate"));
+    } catch (error) {
+      const remedy = "the old certificate stays";
+      process.stderr.write(describe(ofFiles(error, files), { json, remedy }));
+    }
+  });
+}
+
+/** Returns the error of a PEM text with the flag and the file that it came from. */
+export function ofFiles(error: unknown, { tlsCa, tlsCert, tlsKey }: TlsFiles): unknown {
+  return aboutPem(error, {
+    ca: `--tls-ca ${tlsCa}`,
+    cert: `--tls-cert ${tlsCert}`,
+    key: `--tls-key ${tlsKey}`,
+  });
 }
 
 /** Whether a certificate is self-signed: a client must then trust the certificate itself. */

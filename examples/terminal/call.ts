@@ -9,7 +9,7 @@ import {
   createClient,
   createTransport,
 } from "hawser";
-import { aboutPem, readPem } from "./input.ts";
+import { aboutPem, readPem, readText } from "./input.ts";
 import { Interruption } from "./interruption.ts";
 import { jsonFlag, option, repeatedOption, type Values } from "./parameter.ts";
 import { report, systemCode } from "./report.ts";
@@ -29,6 +29,7 @@ export const connectionOptions = {
   ca: option("<file>", "https: the certificate authority to trust, PEM"),
   cert: option("<file>", "https: the certificate to show to the server, PEM"),
   key: option("<file>", "https: the key of --cert, PEM"),
+  token: option("<file>", "send the token in this file, which is read again when it is renewed"),
   json: jsonFlag,
 };
 
@@ -75,13 +76,19 @@ export async function call<Service extends DescService>(
 function makeTransport(
   baseUrl: readonly string[],
   tls: ClientTls | undefined,
-  { ca, cert, key }: ConnectionOptions,
+  { ca, cert, key, token }: ConnectionOptions,
 ): ClosableTransport {
+  const headers = token === undefined ? undefined : () => bearer(token);
   try {
-    return createTransport({ baseUrl, tls });
+    return createTransport({ baseUrl, tls, headers });
   } catch (error) {
     throw aboutPem(error, { ca: `--ca ${ca}`, cert: `--cert ${cert}`, key: `--key ${key}` });
   }
+}
+
+/** The header with the token in a file, as it is there now. */
+async function bearer(path: string) {
+  return { authorization: `Bearer ${(await readText(path)).trim()}` };
 }
 
 async function readTls({ url, ca, cert, key }: ConnectionOptions) {
@@ -113,6 +120,8 @@ function remedy(error: unknown, service: DescService): string | undefined {
       return error.rawMessage.endsWith("?")
         ? 'Start one with "npm start"'
         : 'is the server still running? Start one with "npm start"';
+    case Code.Unauthenticated:
+      return "give the server a token with --token";
     case Code.DeadlineExceeded:
       return "give the call longer with --timeout";
     case Code.Unimplemented:

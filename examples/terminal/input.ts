@@ -41,7 +41,11 @@ function sizeOf(fd: number): number | undefined {
 
 /** Returns the text of a PEM file, or `undefined` if no file is named. */
 export async function readPem(path: string | undefined): Promise<string | undefined> {
-  if (path === undefined) return undefined;
+  return path === undefined ? undefined : await readText(path);
+}
+
+/** Returns the text of a file. Throws NOT_FOUND or another code, with the remedy. */
+export async function readText(path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {
@@ -51,7 +55,8 @@ export async function readPem(path: string | undefined): Promise<string | undefi
 
 /** Returns the error of a PEM file with the flag and the file in place of the option `tls`. */
 export function aboutPem(error: unknown, flags: Record<string, string | undefined>): unknown {
-  if (!(error instanceof ConnectError) || !/^create\w+: tls\./.test(error.rawMessage)) return error;
+  if (!(error instanceof ConnectError) || !/^(?:create\w+|setTls): tls\./.test(error.rawMessage))
+    return error;
   const what = error.rawMessage.replace(/^\w+: /, "").replace("; is it a path?", "");
   const message = what.replace(/tls\.(ca|cert|key)\b/g, (_, name: string) => flags[name] ?? name);
   return new ConnectError(message, error.code, undefined, undefined, error);

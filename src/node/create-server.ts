@@ -34,6 +34,7 @@ import {
   checkListen,
   type ListenOptions,
   type ServerAddress,
+  type ServerCertificate,
   type ServerOptions,
   withDefaults,
 } from "./server-options.ts";
@@ -69,6 +70,12 @@ export interface Server extends AsyncDisposable {
    * closes nothing, if an option is unknown or not valid.
    */
   close(options?: CloseOptions): Promise<void>;
+  /**
+   * Uses another certificate for connections from now on, for example a renewed one; open connections keep theirs. Throws
+   * INVALID_ARGUMENT, and changes nothing, if a text is not valid, or if there is a `ca` now and was none before, or the
+   * reverse. Throws FAILED_PRECONDITION if the server was made without `tls`.
+   */
+  setTls(tls: ServerCertificate): void;
   /** How many calls are open. */
   readonly openCalls: number;
 }
@@ -137,6 +144,10 @@ export class HawserServer implements Server {
 
   get openCalls(): number {
     return this.#grpc.open + this.#connect.open + this.#http1.open;
+  }
+
+  setTls(tls: ServerCertificate): void {
+    this.#listener.setTls(tls);
   }
 
   async listen(options: ListenOptions = {}): Promise<ServerAddress> {

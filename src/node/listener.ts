@@ -1,10 +1,16 @@
 import * as net from "node:net";
 import * as tls from "node:tls";
+import { Code } from "@connectrpc/connect";
 import { TCP_KEEPALIVE_MS } from "../connection/keepalive.ts";
+import { failure } from "../failure.ts";
 import { startTimer } from "../flow/wait.ts";
 import { type Logger, log } from "../observe/logger.ts";
 import { resetSocket } from "./reset-socket.ts";
-import type { TlsOptions } from "./server-options.ts";
+import {
+  checkServerCertificate,
+  type ServerCertificate,
+  type TlsOptions,
+} from "./server-options.ts";
 import { orExplain } from "./tls.ts";
 
 /** The options of every TCP connection. */
@@ -12,6 +18,8 @@ const TCP = { noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEPALI
 
 /** The first bytes of HTTP/2 (RFC 9113, 3.4). No request of HTTP/1 starts with them. */
 const PREFACE_START = Buffer.from("PRI * ");
+
+const MIN_TLS = "TLSv1.2" as const;
 
 /** Receives each connection when its protocol is known. */
 export interface Protocols {
@@ -23,6 +31,8 @@ export interface Protocols {
 /** A port, or a Unix socket, that serves HTTP/1.1 and HTTP/2, with TLS or without. */
 export interface Listener {
   readonly server: net.Server;
+  /** Uses another certificate for further connections. Throws FAILED_PRECONDITION if the listener has no TLS. */
+  setTls(tls: ServerCertificate): void;
   /** Ends every connection now. */
   destroyAll(): void;
   /** Resets every connection now, like a crash of the process. */
@@ -69,6 +79,13 @@ export function createListener(
   limitConnections(server, settings);
   return {
     server,
+    setTls(certificate) {
+      if (!(server instanceof tls.Server) || tlsOptions === undefined) {
+        const what = "setTls: this server was made without tls: make another with it";
+        throw failure(Code.FailedPrecondition, what);
+      }
+      replaceCertificate(server, certificate, tlsOptions);
+    },
     destroyAll() {
       for (const socket of sockets) socket.destroy();
     },
@@ -109,9 +126,32 @@ function createTlsServer(
     requestCert: requestClientCertificate,
     rejectUnauthorized: ca !== undefined,
     ALPNProtocols: ["h2", "http/1.1"],
-    minVersion: "TLSv1.2" as const,
+    minVersion: MIN_TLS,
   };
   return tls.createServer(options, onSocket);
+}
+
+/** The CA decides whether clients are asked for certificates, which a server cannot change while it listens. */
+function replaceCertificate(
+  server: tls.Server,
+  texts: ServerCertificate,
+  before: TlsOptions,
+): void {
+  checkServerCertificate(texts);
+  if ((texts.ca === undefined) !== (before.ca === undefined)) {
+    const [was, is] = before.ca === undefined ? ["without", "with"] : ["with", "without"];
+    const what = `setTls: the server was made ${was} tls.ca, and this is ${is}: make another server`;
+    throw failure(Code.InvalidArgument, what);
+  }
+  const { cert, key, ca } = texts;
+  orExplain("setTls", texts, () => {
+    server.setSecureContext({
+      cert,
+      key,
+      ...(ca === undefined ? {} : { ca }),
+      minVersion: MIN_TLS,
+    });
+  });
 }
 
 function detectProtocol(socket: net.Socket, timeoutMs: number, protocols: Protocols): void {

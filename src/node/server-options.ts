@@ -32,13 +32,17 @@ import { type Http1Options, http1Checks } from "./http1.ts";
 import { pemChecks } from "./tls.ts";
 import { trustedProxiesCheck } from "./trusted-proxies.ts";
 
-/** TLS for a server: PEM texts, as node:tls takes them. */
-export interface TlsOptions {
+/** The certificate of a server: PEM texts, as node:tls takes them. */
+export interface ServerCertificate {
   /** The server's certificate, and its chain. */
   cert: string | Buffer;
   key: string | Buffer;
   /** With a CA, only clients with a certificate that it has signed are served (mTLS). */
   ca?: string | Buffer | (string | Buffer)[];
+}
+
+/** TLS for a server. */
+export interface TlsOptions extends ServerCertificate {
   /** Whether clients are asked for a certificate. Default: only if `ca` is set. */
   requestClientCertificate?: boolean;
 }
@@ -202,18 +206,24 @@ const sessionChecks = {
   resumesPerSecond: positive,
 } satisfies Checks<SessionOptions>;
 
+const certificateChecks = {
+  cert: needed(pemChecks.cert),
+  key: needed(pemChecks.key),
+  ca: pemChecks.ca,
+} satisfies Checks<ServerCertificate>;
+
+/** Throws INVALID_ARGUMENT if the argument of setTls() is not valid. */
+export function checkServerCertificate(certificate: ServerCertificate): void {
+  checkOptions("setTls", { tls: certificate }, { tls: needed(optionsOf(certificateChecks)) });
+}
+
 const checks = {
   routes: needed(callable),
   interceptors: listOf(callable),
   authenticate: callable,
   trustedProxies: trustedProxiesCheck,
   logger: withFunctions("error"),
-  tls: optionsOf<TlsOptions>({
-    cert: needed(pemChecks.cert),
-    key: needed(pemChecks.key),
-    ca: pemChecks.ca,
-    requestClientCertificate: trueOrFalse,
-  }),
+  tls: optionsOf<TlsOptions>({ ...certificateChecks, requestClientCertificate: trueOrFalse }),
   readMaxBytes: positive,
   writeMaxBytes: positive,
   binaryOptions: optionsOf(binaryChecks),

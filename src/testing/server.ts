@@ -4,8 +4,8 @@ import { HawserServer, type Server } from "../node/create-server.ts";
 import type { ListenOptions, ServerAddress, ServerOptions } from "../node/server-options.ts";
 import type { TcpLink } from "./link.ts";
 
-/** The server of a world: it can crash, and start again. */
-export interface WorldServer extends Pick<Server, "close" | "openCalls"> {
+/** The server of a world: it can crash, and start again, then with the options that it began with. */
+export interface WorldServer extends Pick<Server, "close" | "openCalls" | "setTls"> {
   /** The URL on which the server itself listens, past the link. It stays the same after a restart. */
   readonly url: string;
   /**
@@ -50,6 +50,10 @@ export class RestartableServer implements WorldServer {
 
   get openCalls(): number {
     return this.#server.openCalls;
+  }
+
+  setTls(...[tls]: Parameters<Server["setTls"]>): void {
+    this.#server.setTls(tls);
   }
 
   close(options?: Parameters<Server["close"]>[0]): Promise<void> {

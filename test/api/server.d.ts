@@ -1,5 +1,24 @@
 // Made by scripts/api.ts: npm run api. What the entry exports, in alphabetical order.
 
+export type Authenticate = (request: AuthenticationRequest) => Authentication | Promise<Authentication>;
+
+export interface Authentication {
+    readonly identity: string;
+    readonly expiresAt?: Date;
+    readonly values?: ContextValues;
+}
+
+export interface AuthenticationRequest {
+    readonly header: Headers;
+    readonly peer: Peer;
+    readonly method: DescMethod;
+}
+
+export interface Caller {
+    readonly identity: string | undefined;
+    readonly peer: Peer;
+}
+
 export interface CloseOptions {
     graceMs?: number;
     keepListening?: boolean;
@@ -44,9 +63,25 @@ export { MessageInitShape } from "@bufbuild/protobuf";
 
 export { MethodImpl } from "@connectrpc/connect";
 
+export interface Peer {
+    readonly address: string | undefined;
+    readonly isEncrypted: boolean;
+    readonly certificate: PeerCertificate | undefined;
+    readonly proxy: Peer | undefined;
+}
+
+export interface PeerCertificate {
+    readonly isTrusted: boolean;
+    readonly subject: Readonly<Record<string, string | readonly string[]>>;
+    readonly subjectAltNames: readonly string[];
+    readonly fingerprint256: string;
+    readonly spiffeId: string | undefined;
+}
+
 export interface Server extends AsyncDisposable {
     listen(options?: ListenOptions): Promise<ServerAddress>;
     close(options?: CloseOptions): Promise<void>;
+    setTls(tls: ServerCertificate): void;
     readonly openCalls: number;
 }
 
@@ -57,9 +92,17 @@ export interface ServerAddress {
     path?: string;
 }
 
+export interface ServerCertificate {
+    cert: string | Buffer;
+    key: string | Buffer;
+    ca?: string | Buffer | (string | Buffer)[];
+}
+
 export interface ServerOptions {
     routes: (router: ConnectRouter) => void;
     interceptors?: Interceptor[];
+    authenticate?: Authenticate;
+    trustedProxies?: string[];
     logger?: Pick<Logger, "error">;
     tls?: TlsOptions;
     readMaxBytes?: number;
@@ -87,26 +130,23 @@ export interface ServerOptions {
 
 export { ServiceImpl } from "@connectrpc/connect";
 
-export interface SessionCaller {
-    readonly header: Headers;
-    readonly certificate: string | undefined;
-}
-
 export { SessionLost_Reason as SessionLostReason } from "gen/hawser/v1/session_pb.d.ts";
 
 export interface SessionOptions extends Partial<SessionLimits> {
     readonly graceMs?: number;
     readonly windowBytes?: number;
     readonly windowMessages?: number;
-    readonly identify?: (caller: SessionCaller) => string | Promise<string>;
 }
 
-export interface TlsOptions {
-    cert: string | Buffer;
-    key: string | Buffer;
-    ca?: string | Buffer | (string | Buffer)[];
+export interface TlsOptions extends ServerCertificate {
     requestClientCertificate?: boolean;
 }
+
+export declare function caller(call: {
+    readonly values: ContextValues;
+} | {
+    readonly contextValues: ContextValues;
+}): Caller;
 
 export { createContextKey } from "@connectrpc/connect";
 

@@ -33,7 +33,7 @@ export interface WorldOptions {
     listen?: ListenOptions;
 }
 
-export interface WorldServer extends Pick<Server, "close" | "openCalls"> {
+export interface WorldServer extends Pick<Server, "close" | "openCalls" | "setTls"> {
     readonly url: string;
     kill(): Promise<void>;
     restart(): Promise<void>;
@@ -42,6 +42,20 @@ export interface WorldServer extends Pick<Server, "close" | "openCalls"> {
 export declare function startWorld(given: ServerOptions["routes"] | WorldOptions): Promise<World>;
 
 // Types that these mention, and that cannot be imported.
+
+type Authenticate = (request: AuthenticationRequest) => Authentication | Promise<Authentication>;
+
+interface Authentication {
+    readonly identity: string;
+    readonly expiresAt?: Date;
+    readonly values?: ContextValues;
+}
+
+interface AuthenticationRequest {
+    readonly header: Headers;
+    readonly peer: Peer;
+    readonly method: DescMethod;
+}
 
 interface BidirectionalCall<I extends DescMessage, O extends DescMessage> {
     (options?: CallOptions): Duplex<Req<I>, Res<O>>;
@@ -126,6 +140,21 @@ interface Ongoing extends AsyncDisposable {
     cancel(reason?: unknown): void;
 }
 
+interface Peer {
+    readonly address: string | undefined;
+    readonly isEncrypted: boolean;
+    readonly certificate: PeerCertificate | undefined;
+    readonly proxy: Peer | undefined;
+}
+
+interface PeerCertificate {
+    readonly isTrusted: boolean;
+    readonly subject: Readonly<Record<string, string | readonly string[]>>;
+    readonly subjectAltNames: readonly string[];
+    readonly fingerprint256: string;
+    readonly spiffeId: string | undefined;
+}
+
 type Req<I extends DescMessage> = MessageInitShape<I>;
 
 type Res<O extends DescMessage> = MessageShape<O>;
@@ -133,6 +162,7 @@ type Res<O extends DescMessage> = MessageShape<O>;
 interface Server extends AsyncDisposable {
     listen(options?: ListenOptions): Promise<ServerAddress>;
     close(options?: CloseOptions): Promise<void>;
+    setTls(tls: ServerCertificate): void;
     readonly openCalls: number;
 }
 
@@ -143,9 +173,17 @@ interface ServerAddress {
     path?: string;
 }
 
+interface ServerCertificate {
+    cert: string | Buffer;
+    key: string | Buffer;
+    ca?: string | Buffer | (string | Buffer)[];
+}
+
 interface ServerOptions {
     routes: (router: ConnectRouter) => void;
     interceptors?: Interceptor[];
+    authenticate?: Authenticate;
+    trustedProxies?: string[];
     logger?: Pick<Logger, "error">;
     tls?: TlsOptions;
     readMaxBytes?: number;
@@ -176,11 +214,6 @@ interface ServerStream<Res> extends Ongoing, AsyncIterable<Res> {
 
 type ServerStreamingCall<I extends DescMessage, O extends DescMessage> = (request: Req<I>, options?: CallOptions) => ServerStream<Res<O>>;
 
-interface SessionCaller {
-    readonly header: Headers;
-    readonly certificate: string | undefined;
-}
-
 interface SessionLimits {
     readonly maxSessions: number;
     readonly maxBytes: number;
@@ -192,7 +225,6 @@ interface SessionOptions extends Partial<SessionLimits> {
     readonly graceMs?: number;
     readonly windowBytes?: number;
     readonly windowMessages?: number;
-    readonly identify?: (caller: SessionCaller) => string | Promise<string>;
 }
 
 interface SessionWindowOptions {
@@ -205,10 +237,7 @@ interface Sink<Req, Res> extends Ongoing {
     finish(): Promise<Res>;
 }
 
-interface TlsOptions {
-    cert: string | Buffer;
-    key: string | Buffer;
-    ca?: string | Buffer | (string | Buffer)[];
+interface TlsOptions extends ServerCertificate {
     requestClientCertificate?: boolean;
 }
 
