@@ -160,7 +160,7 @@ describe("the pages", () => {
       http1: `${set.http1.headersTimeoutMs / 1000} s; ${set.http1.bodyIdleMs / 1000} s`,
       abuse: `${set.abuseBudget} in a burst, then 200 a second`,
       prefaceTimeoutMs: `${set.prefaceTimeoutMs / 1000} s each`,
-      "sessions.maxSessions, .maxPerConnection": `${count(sessions?.maxSessions)}; ${count(sessions?.maxPerConnection)}`,
+      "sessions.maxSessions": count(sessions?.maxSessions),
       "sessions.maxBytes": MiB(sessions?.maxBytes),
       "sessions.graceMs": `${(sessions?.graceMs ?? 0) / 1000} s`,
     });

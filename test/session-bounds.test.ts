@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { RetryInfoSchema } from "../gen/google/rpc/error_details_pb.js";
 import { SessionLost_Reason as Reason } from "../gen/hawser/v1/session_pb.js";
 import { Code } from "../src/index.ts";
 import { aborted, gate, until } from "./support/gate.ts";
@@ -8,7 +9,7 @@ import { type Attached, end, newId, received, type SessionPeer } from "./support
 import { sessionWorld } from "./support/session-world.ts";
 import { message } from "./support/watched-server.ts";
 
-// The limits of sessions, of one server and of one connection: at a limit no more begin, and open ones continue.
+// The limits of sessions, of one server and of one caller: at a limit no more begin, and open ones continue.
 
 /** Opens a session and has one exchange on it. */
 async function open(peer: SessionPeer, id = newId()): Promise<Attached> {
@@ -38,7 +39,7 @@ test("maxSessions: one session more is refused, open ones continue, and another 
   const [a, b] = [await world.peer(), await world.peer()];
   const live = [await open(a), await open(a), await open(b)];
   for (const peer of [a, b])
-    expect(await refused(peer)).toMatch(/keeps 3 sessions \(maxSessions\)/);
+    expect(await refused(peer)).toMatch(/keeps 3 sessions of 3 \(maxSessions\)/);
   // Calls without a session are served.
   expect(await world.greeter.sayHello({ content: "hello" })).toMatchObject({ reply: "hello" });
   const plain = world.greeter.chat({ sessions: false });
@@ -118,7 +119,7 @@ test("maxBytes: messages count that are sent and not acknowledged, or received a
   await a.peer.flow(large.stream, Buffer.concat(contents.map(message)));
   await a.peer.ping();
   // Received, not taken.
-  expect(await refused(b)).toMatch(/keep 1[01]\d{4} B \(maxBytes 100000\)/);
+  expect(await refused(b)).toMatch(/keeps 1[01]\d{4} B of sessions of 100000 \(maxBytes\)/);
   held.open();
   expect(await large.hears(11)).toEqual(contents);
   await large.isAcknowledged(11);
@@ -179,42 +180,36 @@ test("maxBytes: a session that has ended counts no bytes, however it ended", asy
   held.open();
 });
 
-test("maxPerConnection: one session more is refused on the same connection, and not on another", async () => {
-  await using world = await sessionWorld({ sessions: { maxPerConnection: 2 } });
-  const [a, b] = [await world.peer(), await world.peer()];
-  const movingId = newId();
-  const moving = await open(a, movingId);
-  const staying = await open(a);
-  expect(await refused(a)).toMatch(/has 2 sessions \(maxPerConnection\)/);
-  const other = await open(b);
-  // A session without a stream counts for the connection that it used before.
-  moving.reset(8);
-  await a.peer.ping();
-  await refused(a);
-  const moved = b.attach(movingId, { attach: 2, received: 1 });
-  await moved.answer();
-  await refused(b);
-  // A resume is admitted at the limit.
-  const third = await open(a);
-  third.reset(8);
-  for (const attached of [staying, other]) await continues(attached);
-  moved.send("two", end(2));
-  expect(await moved.hears(1)).toEqual(["two"]);
-  expect(await moved.ended()).toMatchObject({ status: 0 });
-  moved.halfClose();
+test("maxSessions: a caller that takes all that it gets leaves something to others, on its own address too", async () => {
+  await using world = await sessionWorld({ identify: false, sessions: { maxSessions: 27 } });
+  const [greedy, honest] = [await world.peer(), await world.peer()];
+  const live: Attached[] = [];
+  let refusal: string | undefined;
+  while (refusal === undefined) {
+    const attached = greedy.attach(newId());
+    const { "grpc-status": status } = await attached.answer();
+    if (status === undefined) live.push(attached);
+    else refusal = (await attached.ended()).message;
+  }
+  expect(live.length).toBeGreaterThan(15);
+  expect(refusal).toMatch(
+    /keeps \d+ sessions of 27 \(maxSessions\), and this caller has \d+ of them/,
+  );
+  const mine = await open(honest);
+  await continues(mine);
 });
 
-test("maxPerConnection: a chat of our client over the limit fails with its name, and other chats continue", async () => {
-  await using world = await sessionWorld({ linked: true, sessions: { maxPerConnection: 1 } });
+test("a refusal says when to come again, by RetryInfo and by a pushback", async () => {
+  await using world = await sessionWorld({ sessions: { maxSessions: 1 } });
   const chat = world.greeter.chat();
   await chat.send({ content: "one" });
   await next(chat);
   const error = await failureOf(world.greeter.chat());
   expect(error.code).toBe(Code.ResourceExhausted);
-  expect(error.message).toContain("maxPerConnection");
-  world.link.cut();
-  await chat.send({ content: "two" });
-  expect(await next(chat)).toMatchObject({ reply: "two" });
+  const pushbackMs = Number(error.metadata.get("grpc-retry-pushback-ms"));
+  expect(pushbackMs).toBeGreaterThanOrEqual(1000);
+  const [info] = error.findDetails(RetryInfoSchema);
+  expect(Number(info?.retryDelay?.seconds) * 1000).toBeLessThanOrEqual(pushbackMs);
   chat.closeSend();
   await all(chat);
 });

@@ -209,16 +209,60 @@ test("a registry that is full of bytes drops ends that wait to be confirmed", ()
   expect(world.registry.bytes).toBe(0);
 });
 
-test("a session counts for the connection of its last attachment", () => {
-  const world = new RegistryWorld({ maxSessions: 100, maxPerConnection: 1 });
+test("a session counts for the connection of its last attachment, with its bytes", () => {
+  const world = new RegistryWorld({ maxSessions: 100, maxBytes: 10_000 });
   const [one, two] = [{}, {}];
+  const partyOf = (connection: object) => world.parties.of(connection, "me");
   expect(world.ask("a", { connection: one })).toBe("in");
-  expect(world.ask("b", { connection: one })).toBe("ResourceExhausted");
+  world.app("a").send(1, 50);
+  expect(partyOf(one).sessions.held).toBe(1);
+  const bytes = partyOf(one).sessionBytes.held;
+  expect(bytes).toBeGreaterThan(50);
   expect(world.ask("a", { attach: 2, connection: two })).toBe("in");
-  expect(world.ask("b", { connection: one })).toBe("in");
-  expect(world.ask("c", { connection: two })).toBe("ResourceExhausted");
-  expect(world.ask("a", { attach: 3, cancel: true })).toBe("Canceled");
-  expect(world.ask("c", { connection: two })).toBe("in");
+  expect(partyOf(one)).toMatchObject({ sessions: { held: 0 }, sessionBytes: { held: 0 } });
+  expect(partyOf(two)).toMatchObject({ sessions: { held: 1 }, sessionBytes: { held: bytes } });
+  expect(world.ask("a", { attach: 3, cancel: true, connection: two })).toBe("Canceled");
+  expect(partyOf(two)).toMatchObject({ sessions: { held: 0 }, sessionBytes: { held: 0 } });
+  expect(world.registry.bytes).toBe(0);
+});
+
+test("a caller whose sessions fill the server does not keep another out, and the refusal names its share", () => {
+  const world = new RegistryWorld({ maxSessions: 90 });
+  const refusals: string[] = [];
+  for (let n = 0; n < 200; n++) {
+    // On many connections.
+    const answer = world.ask(`greedy ${n}`, { caller: "greedy", connection: { n } });
+    if (answer !== "in") refusals.push(answer);
+  }
+  expect(world.registry.size).toBeLessThanOrEqual(80);
+  expect(new Set(refusals)).toEqual(new Set(["ResourceExhausted"]));
+  for (let n = 0; n < 5; n++) expect(world.ask(`mine ${n}`, { caller: "honest" })).toBe("in");
+});
+
+test("an end of another caller that waits for its confirmation is dropped only if nothing is left", () => {
+  const world = new RegistryWorld({ maxSessions: 18 });
+  expect(world.ask("theirs", { caller: "other", connection: {} })).toBe("in");
+  world.app("theirs").fail(failure(Code.Internal, "the handler threw"));
+  let begun = 0;
+  while (world.ask(`mine ${begun}`) === "in") begun++;
+  // The caller has its share, and the other's end is kept.
+  expect(begun).toBeGreaterThan(10);
+  expect(world.parties.limits.sessions.free).toBeGreaterThan(0);
+  expect(world.ask("theirs", { attach: 2, caller: "other", connection: {} })).not.toBe("UNKNOWN");
+});
+
+test("callers that are gone take no memory", () => {
+  const world = new RegistryWorld({ maxSessions: 1000 });
+  const connections = Array.from({ length: 100 }, (_, n) => ({ n }));
+  for (const connection of connections) {
+    expect(world.ask(`${connection.n}`, { caller: `c${connection.n}`, connection })).toBe("in");
+  }
+  expect(world.parties.callers).toBe(100);
+  for (const connection of connections) world.parties.onClosed(connection);
+  // Their sessions may still be resumed.
+  expect(world.parties.callers).toBe(100);
+  for (const { n } of connections) world.app(`${n}`).session.expire();
+  expect(world.parties.callers).toBe(0);
 });
 
 test("resumes past the rate of a second get UNAVAILABLE, and their sessions are kept until their turn", () => {

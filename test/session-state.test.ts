@@ -145,11 +145,19 @@ describe("an attachment of a session that the server does not know", () => {
   });
 });
 
+/** An account that shows its bytes. */
+const counting = () => ({
+  bytes: 0,
+  count(bytes: number) {
+    this.bytes += bytes;
+  },
+});
+
 describe("the window of a session", () => {
   const size = { bytes: 100, messages: 4 };
   const bytes = (size: number) => new Uint8Array(size);
   const open = (start?: number) => {
-    const account = { bytes: 0 };
+    const account = counting();
     return { account, window: new SessionWindow(size, account, start) };
   };
 
@@ -200,7 +208,7 @@ describe("the window of a session", () => {
   });
 
   test("a large window is due for an acknowledgement at 64 KiB: the other side then uses that memory again", () => {
-    const window = new SessionWindow({ bytes: 1024 * 1024, messages: 1000 }, { bytes: 0 });
+    const window = new SessionWindow({ bytes: 1024 * 1024, messages: 1000 }, counting());
     for (const size of [65_535, 1]) window.receive(size);
     expect(window.take(65_535)).toBe(false);
     expect(window.take(1)).toBe(true);
@@ -297,7 +305,7 @@ describe("the window of a session", () => {
   );
 
   test("a window shares its account with other windows", () => {
-    const account = { bytes: 0 };
+    const account = counting();
     const [one, two] = [new SessionWindow(size, account), new SessionWindow(size, account)];
     one.push(0, bytes(10));
     const alone = account.bytes;

@@ -13,16 +13,14 @@ export class ServerConnections {
   readonly #listener: ServerConnectionListener;
   #onAllClosed: (() => void) | undefined;
 
-  constructor(
-    options: ServerConnectionOptions,
-    listener: Omit<ServerConnectionListener, "onClosed">,
-  ) {
+  constructor(options: ServerConnectionOptions, listener: ServerConnectionListener) {
     this.#options = options;
     this.#listener = {
       onRequest: (request) => listener.onRequest(request),
       onAged: (connection) => listener.onAged(connection),
       onClosed: (connection) => {
         this.#all.delete(connection);
+        listener.onClosed(connection);
         if (this.#all.size === 0) this.#onAllClosed?.();
       },
     };

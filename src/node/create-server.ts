@@ -135,6 +135,7 @@ export class HawserServer implements Server {
     this.#connections = new ServerConnections(connectionOptions(settings, budgets), {
       onRequest: (request) => this.#onRequest(request),
       onAged: (connection) => this.#sessions?.moveFrom(connection),
+      onClosed: (connection) => this.#sessions?.onClosed(connection),
     });
     this.#listener = createListener(options.tls, settings, {
       http2: (socket, received) => this.#onHttp2(socket, received),

@@ -202,7 +202,6 @@ const sessionChecks = {
   windowMessages: count,
   maxSessions: positive,
   maxBytes: positive,
-  maxPerConnection: positive,
   resumesPerSecond: positive,
 } satisfies Checks<SessionOptions>;
 
@@ -337,9 +336,8 @@ function sessionDefaults(options: SessionOptions): Required<SessionOptions> {
     graceMs: 30_000,
     windowBytes: DEFAULT_WINDOW.bytes,
     windowMessages: DEFAULT_WINDOW.messages,
-    maxSessions: 100_000,
+    maxSessions: 25_000,
     maxBytes: 256 * 1024 * 1024,
-    maxPerConnection: 5000,
     resumesPerSecond: 2000,
   };
   // A spread would leave out inherited options, which the checks have accepted.

@@ -17,6 +17,9 @@ import { Reason, sessionLost } from "../session/lost.ts";
 import { DRAINING, type SessionLimits, SessionRegistry } from "../session/registry.ts";
 import { ServerSession, type SessionKeeper } from "../session/server-session.ts";
 import type { SessionSettings } from "../session/settings.ts";
+import { callerKey } from "../sharing/caller-key.ts";
+import { Parties, sharedLimits } from "../sharing/parties.ts";
+import type { Account } from "../sharing/shared-limit.ts";
 import type { Callers } from "./callers.ts";
 
 /** The options of a server's sessions. */
@@ -65,6 +68,7 @@ export class ServerSessions {
   readonly #callers: Callers;
   readonly #cryptography: Cryptography;
   readonly #settings: SessionSettings;
+  readonly #parties: Parties;
   readonly #registry: SessionRegistry;
   #lastCaller = { caller: "", print: "" };
 
@@ -79,7 +83,9 @@ export class ServerSessions {
       graceMs: options.graceMs,
       window: { bytes: options.windowBytes, messages: options.windowMessages },
     };
-    this.#registry = new SessionRegistry(this.#settings, options, realClock);
+    this.#parties = new Parties(sharedLimits(options));
+    const shared = { limits: options, parties: this.#parties };
+    this.#registry = new SessionRegistry(this.#settings, shared, realClock);
   }
 
   /** The method Negotiate, by which clients ask for the settings. */
@@ -121,11 +127,13 @@ export class ServerSessions {
       return;
     }
     let call: ServerCall | undefined;
+    const party = this.#parties.of(connection, callerKey(request.caller));
     const refusal = this.#registry.admit({
       ask,
       caller: this.#fingerprint(ownerOf(request)),
       method: spec.method,
       connection,
+      party,
       credentials: this.#credentialsOf(request.caller, spec.method),
       open: (session) => {
         const { readMaxBytes } = options;
@@ -133,7 +141,8 @@ export class ServerSessions {
         return request.openCallStream(init, session);
       },
       create: (keeper) => {
-        const made = create({ keeper, ask, request }, route, closed);
+        const account = party.sessionBytes;
+        const made = create({ keeper, account, ask, request }, route, closed);
         call = made.call;
         return made.session;
       },
@@ -178,6 +187,11 @@ export class ServerSessions {
     this.#registry.moveFrom(connection);
   }
 
+  /** Called when a connection is closed. */
+  onClosed(connection: ServedConnection): void {
+    this.#parties.onClosed(connection);
+  }
+
   /** Lets no session begin from now on; `onEmpty` is called when the last session has ended. */
   drain(onEmpty: () => void): void {
     this.#registry.drain(onEmpty);
@@ -191,12 +205,13 @@ export class ServerSessions {
 
 interface Begun {
   readonly keeper: SessionKeeper;
+  readonly account: Account;
   readonly ask: Ask;
   readonly request: ServerRequest;
 }
 
 function create(
-  { keeper, ask, request }: Begun,
+  { keeper, account, ask, request }: Begun,
   { spec, options }: SessionRoute,
   closed: (call: OpenCall) => void,
 ): { session: ServerSession; call: ServerCall } {
@@ -210,7 +225,7 @@ function create(
   const call = new ServerCall(
     init,
     (call) => {
-      session = new ServerSession({ keeper, ask, head }, call);
+      session = new ServerSession({ keeper, account, ask, head }, call);
       return session;
     },
     closed,

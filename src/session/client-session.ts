@@ -33,7 +33,7 @@ import { SessionIdentity } from "./identity.ts";
 import { Reason, sessionLost } from "./lost.ts";
 import { Redial, type RedialListener } from "./redial.ts";
 import { SessionHalf } from "./session-half.ts";
-import { type Account, SessionWindow } from "./session-window.ts";
+import { type ByteCount, SessionWindow } from "./session-window.ts";
 import type { NegotiatedSettings } from "./settings.ts";
 import {
   type AttachmentState,
@@ -50,8 +50,8 @@ import {
 /** How many times attachment 1 is sent again after a server refused it without processing it (gRPC A6, transparent retry). */
 const TRANSPARENT_RETRIES = 3;
 
-/** Sessions count their bytes in an account; on the client nothing reads the sum. */
-const UNUSED_ACCOUNT: Account = { bytes: 0 };
+/** On the client nothing reads the bytes that sessions hold. */
+const UNCOUNTED: ByteCount = { count() {} };
 
 /** How many times a session is replaced by a new one because it was too old for the server: see #onExpired(). */
 const NEW_SESSIONS_MAX = 2;
@@ -86,7 +86,7 @@ export class ClientSession
   #serverHas = 0;
 
   constructor(init: ClientSessionInit) {
-    super(new SessionWindow(init.window, UNUSED_ACCOUNT), init.acknowledgements);
+    super(new SessionWindow(init.window, UNCOUNTED), init.acknowledgements);
     this.#init = init;
     this.#identity = new SessionIdentity(init.newId, init.server, init.clock);
     this.window.setPeerWindow(init.server.window);

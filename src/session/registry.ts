@@ -1,25 +1,28 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure, peerFailure } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
+import type { Parties, Party } from "../sharing/parties.ts";
+import { overLimit } from "../sharing/refusal.ts";
+import type { CallerAccount, SharedLimit } from "../sharing/shared-limit.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
 import type { ServerAttachment } from "./attachment.ts";
 import type { Credentials } from "./credential-watch.ts";
 import type { Ask } from "./headers.ts";
 import { Reason, sessionLost } from "./lost.ts";
 import type { ServerSession, SessionKeeper } from "./server-session.ts";
-import type { Account } from "./session-window.ts";
 import type { SessionSettings } from "./settings.ts";
 import { judgeUnknown } from "./state.ts";
 import { TOMBSTONES_PER_CONNECTION, Tombstones } from "./tombstones.ts";
 
 /** The limits of the sessions of one server. */
 export interface SessionLimits {
-  /** The most sessions that the server keeps; above it no session begins. Default: 100 000. */
+  /**
+   * The most sessions that the server keeps; above it no session begins. A caller may have 8 times as many as are free,
+   * so alone 8/9 of them. Default: 25 000.
+   */
   readonly maxSessions: number;
-  /** The most bytes that all sessions keep together; above it no session begins. Default: 256 MiB. */
+  /** The most bytes that all sessions keep together; above it no session begins. Shared likewise. Default: 256 MiB. */
   readonly maxBytes: number;
-  /** The most sessions of one connection, with and without a stream. Default: 5000. */
-  readonly maxPerConnection: number;
   /**
    * The most sessions that are resumed in a second; clients of further ones are asked to try again later. Default:
    * 2000.
@@ -35,6 +38,8 @@ export interface Arrival {
   readonly caller: string;
   /** The connection of the client. */
   readonly connection: object;
+  /** The caller on this connection, as the limits count it. */
+  readonly party: Party;
   /** Undefined if they do not expire. */
   readonly credentials?: Credentials | undefined;
   /** Opens the stream of the attachment. */
@@ -57,6 +62,7 @@ interface Entry {
   readonly caller: string;
   readonly openedMs: number;
   connection: object;
+  party: Party;
   last: number;
   /** Whether an attachment with a lower number may still arrive. */
   skipped: boolean;
@@ -67,20 +73,24 @@ export class SessionRegistry implements SessionKeeper {
   readonly settings: SessionSettings;
   readonly clock: Clock;
   readonly acknowledgements: Acknowledgements;
-  readonly account: Account = { bytes: 0 };
   readonly #limits: SessionLimits;
+  readonly #parties: Parties;
   readonly #entries = new Map<string, Entry>();
   readonly #finished = new Set<string>();
-  readonly #perConnection = new Map<object, number>();
   readonly #tombstones: Tombstones;
   #resumes = 0;
   #resumesSinceMs = 0;
   /** Called when the last session has ended; `undefined` while sessions may begin. */
   #onEmpty: (() => void) | undefined;
 
-  constructor(settings: SessionSettings, limits: SessionLimits, clock: Clock) {
+  constructor(
+    settings: SessionSettings,
+    { limits, parties }: { limits: SessionLimits; parties: Parties },
+    clock: Clock,
+  ) {
     this.settings = settings;
     this.#limits = limits;
+    this.#parties = parties;
     this.clock = clock;
     this.#tombstones = new Tombstones(Math.max(limits.maxSessions, TOMBSTONES_PER_CONNECTION));
     this.acknowledgements = new Acknowledgements(clock);
@@ -93,7 +103,7 @@ export class SessionRegistry implements SessionKeeper {
 
   /** The bytes that all sessions keep together. */
   get bytes(): number {
-    return this.account.bytes;
+    return this.#parties.limits.sessionBytes.held;
   }
 
   /** Admits an attachment, or returns the error with which it is refused. */
@@ -144,9 +154,7 @@ export class SessionRegistry implements SessionKeeper {
     if (refusal !== undefined) return refusal;
     entry.skipped ||= ask.attach > entry.last + 1;
     entry.last = ask.attach;
-    this.#count(entry.connection, -1);
-    this.#count(arrival.connection, 1);
-    entry.connection = arrival.connection;
+    this.#move(entry, arrival);
     return undefined;
   }
 
@@ -170,8 +178,8 @@ export class SessionRegistry implements SessionKeeper {
     if (ask.received > 0) {
       return sessionLost(Reason.PROTOCOL_ERROR, 0, "it received messages before it began");
     }
-    const full = this.#full(arrival.connection);
-    if (full !== undefined) return peerFailure(Code.ResourceExhausted, full);
+    const full = this.#full(arrival.party);
+    if (full !== undefined) return overLimit(full, this.clock.random);
     const session = arrival.create(this);
     this.#entries.set(ask.session, {
       session,
@@ -179,37 +187,61 @@ export class SessionRegistry implements SessionKeeper {
       caller: arrival.caller,
       openedMs,
       connection: arrival.connection,
+      party: arrival.party,
       last: ask.attach,
       skipped: ask.attach > 1,
     });
-    this.#count(arrival.connection, 1);
+    arrival.party.retain();
+    arrival.party.sessions.count(1);
     session.attach(ask, () => arrival.open(session), arrival.credentials);
     arrival.start();
     return undefined;
   }
 
-  /** Returns why no session can begin, if so. Drops sessions that wait only for the confirmation of their end first. */
-  #full(connection: object): string | undefined {
-    const { maxSessions, maxBytes, maxPerConnection } = this.#limits;
-    const isFull = () => this.#entries.size >= maxSessions || this.bytes >= maxBytes;
-    for (const id of this.#finished) {
-      if (!isFull()) break;
-      this.#entries.get(id)?.session.expire();
-    }
-    if (this.#entries.size >= maxSessions) {
-      return `the server keeps ${maxSessions} sessions (maxSessions): no more can begin now`;
-    }
-    if (this.bytes >= maxBytes) {
-      return `the server's sessions keep ${this.bytes} B (maxBytes ${maxBytes}): no more can begin now`;
-    }
-    if ((this.#perConnection.get(connection) ?? 0) >= maxPerConnection) {
-      return `this connection has ${maxPerConnection} sessions (maxPerConnection): no more can begin on it now`;
+  /** Counts the session for the connection that it has now. */
+  #move(entry: Entry, { connection, party }: Arrival): void {
+    entry.connection = connection;
+    if (party === entry.party) return;
+    party.retain();
+    party.sessions.count(1);
+    entry.session.countFor(party.sessionBytes);
+    this.#leave(entry.party);
+    entry.party = party;
+  }
+
+  #leave(party: Party): void {
+    party.sessions.count(-1);
+    party.release();
+  }
+
+  /**
+   * Returns why the caller can begin no session, if so. Drops sessions that wait only for the confirmation of their end
+   * first: the caller's own, and those of others if nothing is left at all.
+   */
+  #full(party: Party): string | undefined {
+    const { sessions, sessionBytes } = party;
+    const isFull = () => !sessions.admits(1) || !sessionBytes.admits(1);
+    this.#dropFinished(party.caller.finishedSessions, isFull);
+    const { limits } = this.#parties;
+    const isUsedUp = () => limits.sessions.free < 1 || limits.sessionBytes.free < 1;
+    this.#dropFinished(this.#finished, isUsedUp);
+    if (!sessions.admits(1)) return refusal(limits.sessions, "sessions", party.caller.sessions);
+    if (!sessionBytes.admits(1)) {
+      return refusal(limits.sessionBytes, "B of sessions", party.caller.sessionBytes);
     }
     return undefined;
   }
 
+  #dropFinished(ids: Iterable<string>, isNeeded: () => boolean): void {
+    for (const id of ids) {
+      if (!isNeeded()) break;
+      this.#entries.get(id)?.session.expire();
+    }
+  }
+
   onFinished(id: string): void {
     this.#finished.add(id);
+    this.#entries.get(id)?.party.caller.finishedSessions.add(id);
   }
 
   onEnded(id: string, clientKnows: boolean): void {
@@ -217,7 +249,8 @@ export class SessionRegistry implements SessionKeeper {
     if (entry === undefined) return;
     this.#entries.delete(id);
     this.#finished.delete(id);
-    this.#count(entry.connection, -1);
+    entry.party.caller.finishedSessions.delete(id);
+    this.#leave(entry.party);
     if (entry.skipped || !clientKnows) this.#leaveTombstone(id, entry.openedMs, entry.connection);
     if (this.size === 0) this.#onEmpty?.();
   }
@@ -228,12 +261,6 @@ export class SessionRegistry implements SessionKeeper {
     const untilMs = openedMs + this.settings.graceMs;
     this.#tombstones.expire(nowMs);
     if (untilMs >= nowMs) this.#tombstones.add(id, untilMs, connection);
-  }
-
-  #count(connection: object, change: 1 | -1): void {
-    const count = (this.#perConnection.get(connection) ?? 0) + change;
-    if (count > 0) this.#perConnection.set(connection, count);
-    else this.#perConnection.delete(connection);
   }
 
   /** Counts a resume, and returns its pause: 0, or a random time in one of the next seconds. */
@@ -247,6 +274,14 @@ export class SessionRegistry implements SessionKeeper {
     const seconds = Math.floor((this.#resumes - 1) / this.#limits.resumesPerSecond);
     return Math.ceil((seconds + this.clock.random()) * 1000);
   }
+}
+
+/** Says which limit refuses the caller: the total is used up, or its own share of it. */
+function refusal(limit: SharedLimit, what: string, caller: CallerAccount): string {
+  const { name, total, held } = limit;
+  const used = `the server keeps ${held} ${what} of ${total} (${name})`;
+  if (limit.free < 1) return `${used}: no session can begin now`;
+  return `${used}, and this caller has ${caller.held} of them: no more of its sessions can begin now`;
 }
 
 function resumeLater(waitMs: number): ConnectError {

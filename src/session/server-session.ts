@@ -24,7 +24,7 @@ import { type Credentials, CredentialWatch, type ExpiringSession } from "./crede
 import { type Ask, writeAnswer } from "./headers.ts";
 import { Reason, sessionLost } from "./lost.ts";
 import { SessionHalf } from "./session-half.ts";
-import { type Account, SessionWindow } from "./session-window.ts";
+import { type ByteCount, SessionWindow } from "./session-window.ts";
 import type { SessionSettings } from "./settings.ts";
 import { attachedTo, ended, refusalOf, type ServerPhase } from "./state.ts";
 
@@ -33,7 +33,6 @@ export interface SessionKeeper {
   readonly settings: SessionSettings;
   readonly clock: Clock;
   readonly acknowledgements: Acknowledgements;
-  readonly account: Account;
   /** Called when the call has ended, and only the client's confirmation is missing. */
   onFinished(id: string): void;
   /** Called when the session has ended. `clientKnows`: the client will not try to resume it. */
@@ -42,6 +41,8 @@ export interface SessionKeeper {
 
 export interface ServerSessionInit {
   readonly keeper: SessionKeeper;
+  /** Counts the bytes that the session holds. */
+  readonly account: ByteCount;
   /** The headers of the first attachment. */
   readonly ask: Ask;
   /** The response headers that every response has. */
@@ -79,8 +80,8 @@ export class ServerSession
   /** Whether the client has half-closed. */
   #hasHalfClosed = false;
 
-  constructor({ keeper, ask, head }: ServerSessionInit, call: ServerStreamListener) {
-    super(new SessionWindow(keeper.settings.window, keeper.account), keeper.acknowledgements);
+  constructor({ keeper, account, ask, head }: ServerSessionInit, call: ServerStreamListener) {
+    super(new SessionWindow(keeper.settings.window, account), keeper.acknowledgements);
     this.#id = ask.session;
     this.#keeper = keeper;
     this.#head = head;
@@ -155,6 +156,11 @@ export class ServerSession
     this.#credentials?.[Symbol.dispose]();
     this.#credentials = undefined;
     return super.takeStream();
+  }
+
+  /** Has another account count the bytes: the session has moved to another connection. */
+  countFor(account: ByteCount): void {
+    this.window.countFor(account);
   }
 
   /** The client cancels the call. */

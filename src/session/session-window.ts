@@ -21,9 +21,10 @@ function smaller(a: Window, b: Window): Window {
   return window.bytes === a.bytes && window.messages === a.messages ? a : window;
 }
 
-/** The bytes that all sessions of a server hold together. */
-export interface Account {
-  bytes: number;
+/** Counts the bytes that sessions hold. */
+export interface ByteCount {
+  /** @param bytes how many more are held; if negative, less */
+  count(bytes: number): void;
 }
 
 /** A count of the other side that violates the rules: below what it acknowledged, or above what was sent. */
@@ -47,7 +48,7 @@ const ENTRY_BYTES = 16;
 export class SessionWindow {
   readonly #own: Window;
   #window: Window;
-  readonly #account: Account;
+  #account: ByteCount;
   /** The messages that were sent and are not acknowledged, for the stream of the session to write. */
   readonly kept = new Spool();
   #acknowledged = 0;
@@ -60,7 +61,7 @@ export class SessionWindow {
   #closed = false;
 
   /** @param start the count that both directions begin with: for tests of their end */
-  constructor(window: Window, account: Account, start = 0) {
+  constructor(window: Window, account: ByteCount, start = 0) {
     this.#own = this.#window = window;
     this.#account = account;
     this.#acknowledged = this.#received = this.#taken = this.#ackSent = start;
@@ -93,7 +94,7 @@ export class SessionWindow {
     if (this.#closed) return false;
     checkCount(this.sent);
     this.kept.push(flags, payload, shared);
-    this.#account.bytes += payload.length + ENTRY_BYTES;
+    this.#account.count(payload.length + ENTRY_BYTES);
     return this.full;
   }
 
@@ -111,7 +112,7 @@ export class SessionWindow {
     if (count > this.sent) return "above";
     const news = count - this.#acknowledged;
     if (news <= 0) return undefined;
-    this.#account.bytes -= this.kept.drop(news, waitingBytes) + news * ENTRY_BYTES;
+    this.#account.count(-(this.kept.drop(news, waitingBytes) + news * ENTRY_BYTES));
     this.#acknowledged = count;
     return undefined;
   }
@@ -151,7 +152,7 @@ export class SessionWindow {
     }
     this.#received++;
     this.#heldBytes += bytes;
-    this.#account.bytes += bytes + ENTRY_BYTES;
+    this.#account.count(bytes + ENTRY_BYTES);
     return true;
   }
 
@@ -164,7 +165,7 @@ export class SessionWindow {
     this.#taken++;
     this.#heldBytes -= bytes;
     this.#ackPendingBytes += bytes;
-    this.#account.bytes -= bytes + ENTRY_BYTES;
+    this.#account.count(-(bytes + ENTRY_BYTES));
     return (
       (this.#taken - this.#ackSent) * 2 >= this.#window.messages ||
       this.#ackPendingBytes >= Math.min(this.#window.bytes / 2, ACKNOWLEDGE_BYTES)
@@ -194,17 +195,31 @@ export class SessionWindow {
 
   /** Counts all received messages as taken: the application takes no more. */
   takeAll(): void {
-    this.#account.bytes -= this.#heldBytes + (this.#received - this.#taken) * ENTRY_BYTES;
+    this.#account.count(-(this.#heldBytes + (this.#received - this.#taken) * ENTRY_BYTES));
     this.#ackPendingBytes += this.#heldBytes;
     this.#heldBytes = 0;
     this.#taken = this.#received;
+  }
+
+  /** Has another account count the bytes that this session holds, and will hold. */
+  countFor(account: ByteCount): void {
+    const bytes = this.#countedBytes;
+    this.#account.count(-bytes);
+    account.count(bytes);
+    this.#account = account;
+  }
+
+  get #countedBytes(): number {
+    if (this.#closed) return 0;
+    const messages = this.kept.messages + this.#received - this.#taken;
+    return this.kept.bytes + this.#heldBytes + messages * ENTRY_BYTES;
   }
 
   /** Drops all messages. Nothing is kept or counted any more. */
   close(): void {
     if (this.#closed) return;
     this.takeAll();
-    this.#account.bytes -= this.kept.bytes + this.kept.messages * ENTRY_BYTES;
+    this.#account.count(-(this.kept.bytes + this.kept.messages * ENTRY_BYTES));
     this.#closed = true;
     this.kept.clear();
   }

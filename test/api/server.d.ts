@@ -173,6 +173,5 @@ export declare function sendHeaders(context: HandlerContext): void;
 interface SessionLimits {
     readonly maxSessions: number;
     readonly maxBytes: number;
-    readonly maxPerConnection: number;
     readonly resumesPerSecond: number;
 }

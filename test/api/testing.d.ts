@@ -217,7 +217,6 @@ type ServerStreamingCall<I extends DescMessage, O extends DescMessage> = (reques
 interface SessionLimits {
     readonly maxSessions: number;
     readonly maxBytes: number;
-    readonly maxPerConnection: number;
     readonly resumesPerSecond: number;
 }
 

@@ -39,7 +39,7 @@ export async function startHoldServer(): Promise<HoldServer> {
       budgetBytes: BUDGET_BYTES,
       serverBudget: new ReceiveBudget(limit, realClock),
     },
-    { onRequest: (request) => void serve(request), onAged() {} },
+    { onRequest: (request) => void serve(request), onAged() {}, onClosed() {} },
   );
   const { server, destroyAll } = createListener(
     undefined,

@@ -5,6 +5,7 @@ import type { ServerAttachment } from "../../src/session/attachment.ts";
 import { Reason, readSessionLost } from "../../src/session/lost.ts";
 import { type SessionLimits, SessionRegistry } from "../../src/session/registry.ts";
 import { ServerSession } from "../../src/session/server-session.ts";
+import { Parties, sharedLimits } from "../../src/sharing/parties.ts";
 import { BASE, ServerApp } from "./session-sim-apps.ts";
 import { FakeTime } from "./session-sim-clock.ts";
 
@@ -40,30 +41,38 @@ interface Asking {
   cancel?: boolean;
   received?: number;
   connection?: object;
+  /** Whose connection it is. */
+  caller?: string;
 }
 
 /** The sessions of a server, on a clock that the test sets, and the handlers that they started. */
 export class RegistryWorld {
   readonly time = new FakeTime();
   readonly registry: SessionRegistry;
+  readonly parties: Parties;
   readonly runs: { id: string; app: ServerApp }[] = [];
   readonly #streams = new Map<string, SilentStream>();
 
   constructor(limits: Partial<SessionLimits> = {}) {
-    const all = { maxSessions: 3, maxBytes: 1000, maxPerConnection: 100, resumesPerSecond: 100 };
+    const all = { maxSessions: 3, maxBytes: 1000, resumesPerSecond: 100, ...limits };
     const settings = { epoch: "here", graceMs: GRACE_MS, window: WINDOW };
-    this.registry = new SessionRegistry(settings, { ...all, ...limits }, this.time.clock(START_MS));
+    this.parties = new Parties(sharedLimits(all));
+    const shared = { limits: all, parties: this.parties };
+    this.registry = new SessionRegistry(settings, shared, this.time.clock(START_MS));
   }
 
   /** An attachment asks to be admitted: "in", or the code or reason of the refusal. */
   ask(session: string, asking: Asking = {}): string {
-    const { attach = 1, epoch = "here", cancel = false, received = 0, connection = this } = asking;
+    const { attach = 1, epoch = "here", cancel = false, received = 0 } = asking;
+    const { connection = this, caller = "me" } = asking;
+    const party = this.parties.of(connection, caller);
     const openedMs = "opened" in asking ? asking.opened : START_MS + this.time.nowMs;
     const refusal = this.registry.admit({
       ask: { session, attach, received, window: WINDOW, epoch, openedMs, cancel },
       method: METHOD,
       caller: "me",
       connection,
+      party,
       open: () => {
         const stream = new SilentStream();
         this.#streams.set(session, stream);
@@ -72,7 +81,10 @@ export class RegistryWorld {
       create: (keeper) => {
         const app = new ServerApp();
         const ask = { session, attach, received, window: WINDOW, epoch, openedMs, cancel };
-        app.session = new ServerSession({ keeper, ask, head: BASE }, app);
+        app.session = new ServerSession(
+          { keeper, account: party.sessionBytes, ask, head: BASE },
+          app,
+        );
         this.runs.push({ id: session, app });
         return app.session;
       },

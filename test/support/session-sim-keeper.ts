@@ -2,12 +2,11 @@ import type { SessionKeeper } from "../../src/session/server-session.ts";
 
 /** Returns a keeper that also calls `onEnded` when its session ends. */
 export function notingEnd(keeper: SessionKeeper, onEnded: () => void): SessionKeeper {
-  const { settings, clock, acknowledgements, account } = keeper;
+  const { settings, clock, acknowledgements } = keeper;
   return {
     settings,
     clock,
     acknowledgements,
-    account,
     onFinished: (id) => keeper.onFinished(id),
     onEnded: (id, settled) => {
       onEnded();

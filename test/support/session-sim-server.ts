@@ -4,8 +4,9 @@ import { toWire } from "../../src/failure.ts";
 import { statusTrailers } from "../../src/grpc/status.ts";
 import { type Ask, readAsk } from "../../src/session/headers.ts";
 import { type SessionLimits, SessionRegistry } from "../../src/session/registry.ts";
-import { ServerSession, type SessionKeeper } from "../../src/session/server-session.ts";
+import { ServerSession, type ServerSessionInit } from "../../src/session/server-session.ts";
 import type { SessionSettings } from "../../src/session/settings.ts";
+import { Parties, sharedLimits } from "../../src/sharing/parties.ts";
 import { BASE, brief, ServerApp } from "./session-sim-apps.ts";
 import type { FakeClock, FakeTime } from "./session-sim-clock.ts";
 import { notingEnd } from "./session-sim-keeper.ts";
@@ -59,6 +60,7 @@ export class SimServer {
   readonly served: SimServed[] = [];
   readonly #world: ServerWorld;
   dead = false;
+  readonly #parties: Parties;
   /** The sessions whose cancel has arrived. */
   readonly #cancelled = new Set<string>();
 
@@ -70,10 +72,12 @@ export class SimServer {
     const usual = {
       maxSessions: 1000,
       maxBytes: 1e9,
-      maxPerConnection: 1000,
       resumesPerSecond: 1000,
     };
-    this.registry = new SessionRegistry(settings, { ...usual, ...limits }, this.clock);
+    const all = { ...usual, ...limits };
+    this.#parties = new Parties(sharedLimits(all));
+    const shared = { limits: all, parties: this.#parties };
+    this.registry = new SessionRegistry(settings, shared, this.clock);
   }
 
   of(id: string): SimServed | undefined {
@@ -85,13 +89,15 @@ export class SimServer {
     const { headers, down } = request;
     try {
       const ask = readAsk(asValues(headers));
+      const party = this.#parties.of(this, "me");
       const refusal = this.registry.admit({
         ask,
         method: METHOD,
         caller: "me",
         connection: request,
+        party,
         open: (session) => this.#open(request, session, ask),
-        create: (keeper) => this.#create(keeper, ask),
+        create: (keeper) => this.#create({ keeper, account: party.sessionBytes, ask }),
         start: () => {},
       });
       if (refusal !== undefined) this.#refuse(request, refusal);
@@ -117,7 +123,7 @@ export class SimServer {
     down.put({ is: "end", fields: statusTrailers(refusal, undefined) as Fields });
   }
 
-  #create(keeper: SessionKeeper, ask: Ask): ServerSession {
+  #create({ keeper, account, ask }: Omit<ServerSessionInit, "head">): ServerSession {
     const app = new ServerApp();
     const served: SimServed = {
       id: ask.session,
@@ -132,7 +138,7 @@ export class SimServer {
     const listening = notingEnd(keeper, () => {
       served.over = true;
     });
-    app.session = new ServerSession({ keeper: listening, ask, head: BASE }, app);
+    app.session = new ServerSession({ keeper: listening, account, ask, head: BASE }, app);
     this.#world.log(`server starts ${ask.session}`);
     return app.session;
   }

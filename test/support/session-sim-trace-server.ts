@@ -5,6 +5,7 @@ import { statusTrailers } from "../../src/grpc/status.ts";
 import { type Ask, readAsk } from "../../src/session/headers.ts";
 import { SessionRegistry } from "../../src/session/registry.ts";
 import { ServerSession, type SessionKeeper } from "../../src/session/server-session.ts";
+import { Parties, type Party, sharedLimits } from "../../src/sharing/parties.ts";
 import { BASE } from "./session-sim-apps.ts";
 import { type FakeClock, FakeTime } from "./session-sim-clock.ts";
 import { notingEnd } from "./session-sim-keeper.ts";
@@ -47,6 +48,7 @@ export class ServerSide implements Side, ServerStreamListener {
   readonly #clock: FakeClock;
   readonly #registry: SessionRegistry;
   readonly #streams: Stream[] = [];
+  readonly #party: Party;
   #session: ServerSession | undefined;
   #carrier: SimServerStream | undefined;
   #over = false;
@@ -58,11 +60,13 @@ export class ServerSide implements Side, ServerStreamListener {
     const all = {
       maxSessions: 10,
       maxBytes: 1_000_000,
-      maxPerConnection: 10,
       resumesPerSecond: 10,
       ...limits,
     };
-    this.#registry = new SessionRegistry({ epoch, graceMs, window }, all, this.#clock);
+    const parties = new Parties(sharedLimits(all));
+    this.#party = parties.of(this, "me");
+    const shared = { limits: all, parties };
+    this.#registry = new SessionRegistry({ epoch, graceMs, window }, shared, this.#clock);
   }
 
   get state(): State {
@@ -147,6 +151,7 @@ export class ServerSide implements Side, ServerStreamListener {
         caller,
         method: methodOf(method),
         connection: this,
+        party: this.#party,
         open: (session) => this.#open(stream, session),
         create: (keeper) => this.#create(keeper, ask),
         start: () => this.app.push({ started: true }),
@@ -174,7 +179,10 @@ export class ServerSide implements Side, ServerStreamListener {
     const listening = notingEnd(keeper, () => {
       this.#over = true;
     });
-    this.#session = new ServerSession({ keeper: listening, ask, head: BASE }, this);
+    this.#session = new ServerSession(
+      { keeper: listening, account: this.#party.sessionBytes, ask, head: BASE },
+      this,
+    );
     return this.#session;
   }
 

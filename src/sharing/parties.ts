@@ -1,0 +1,118 @@
+import { Account, CallerAccount, SharedLimit } from "./shared-limit.ts";
+
+/** The limits that the callers of a server share. */
+export interface SharedLimits {
+  readonly sessions: SharedLimit;
+  readonly sessionBytes: SharedLimit;
+}
+
+/** Makes the limits, from the options of a server that have their names. */
+export function sharedLimits(options: {
+  readonly maxSessions: number;
+  readonly maxBytes: number;
+}): SharedLimits {
+  return {
+    sessions: new SharedLimit("maxSessions", options.maxSessions),
+    sessionBytes: new SharedLimit("maxBytes", options.maxBytes),
+  };
+}
+
+/** A caller that has connections or sessions. */
+export class CallerParty {
+  readonly sessions: CallerAccount;
+  readonly sessionBytes: CallerAccount;
+  /** Its sessions that have ended, and wait only for their client's confirmation: they end when the caller needs more. */
+  readonly finishedSessions = new Set<string>();
+  readonly #onGone: () => void;
+  #users = 0;
+
+  constructor(limits: SharedLimits, onGone: () => void) {
+    this.sessions = new CallerAccount(limits.sessions);
+    this.sessionBytes = new CallerAccount(limits.sessionBytes);
+    this.#onGone = onGone;
+  }
+
+  retain(): void {
+    this.#users++;
+  }
+
+  release(): void {
+    if (--this.#users === 0) this.#onGone();
+  }
+}
+
+/** A caller on one connection: what the limits count together. Its connection and its sessions retain it. */
+export class Party {
+  readonly caller: CallerParty;
+  readonly sessions: Account;
+  readonly sessionBytes: Account;
+  #users = 0;
+
+  constructor(caller: CallerParty) {
+    this.caller = caller;
+    this.sessions = new Account(caller.sessions);
+    this.sessionBytes = new Account(caller.sessionBytes);
+  }
+
+  retain(): void {
+    if (this.#users++ === 0) this.caller.retain();
+  }
+
+  release(): void {
+    if (--this.#users === 0) this.caller.release();
+  }
+}
+
+/** The parties of a server. */
+export class Parties {
+  readonly limits: SharedLimits;
+  readonly #callers = new Map<string, CallerParty>();
+  readonly #ofConnections = new Map<object, Map<string | undefined, Party>>();
+
+  constructor(limits: SharedLimits) {
+    this.limits = limits;
+  }
+
+  /** The number of callers that have connections or sessions. */
+  get callers(): number {
+    return this.#callers.size;
+  }
+
+  /**
+   * Returns the party of a call.
+   *
+   * @param key the same for all connections of a caller; `undefined`: the connection is the caller
+   */
+  of(connection: object, key: string | undefined): Party {
+    let parties = this.#ofConnections.get(connection);
+    if (parties === undefined) {
+      parties = new Map();
+      this.#ofConnections.set(connection, parties);
+    }
+    let party = parties.get(key);
+    if (party === undefined) {
+      party = new Party(this.#callerOf(key));
+      party.retain();
+      parties.set(key, party);
+    }
+    return party;
+  }
+
+  /** Called when a connection is closed. Its parties continue while they have sessions. */
+  onClosed(connection: object): void {
+    const parties = this.#ofConnections.get(connection);
+    if (parties === undefined) return;
+    this.#ofConnections.delete(connection);
+    for (const party of parties.values()) party.release();
+  }
+
+  #callerOf(key: string | undefined): CallerParty {
+    if (key === undefined) return new CallerParty(this.limits, () => {});
+    let caller = this.#callers.get(key);
+    if (caller === undefined) {
+      caller = new CallerParty(this.limits, () => this.#callers.delete(key));
+      this.#callers.set(key, caller);
+    }
+    return caller;
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * A limit that the callers of a server share: of sessions, of their bytes, of open calls, of connections.
+ *
+ * Each caller may hold FACTOR times what is free, so something is always free for another one. This is the rule of dynamic
+ * thresholds by which switches share their memory (Choudhury and Hahne, 1998). A caller alone may hold 8/9 of the total, two
+ * callers 8/17 each; n callers about 1/n, and what remains is for the next one. Nothing counts callers, so a caller gains
+ * nothing by appearing as many that hold little. The connections of a caller share what it may hold by the same rule: behind
+ * one address, too, nobody takes everything.
+ */
+export class SharedLimit {
+  /** The name of the option, for errors. */
+  readonly name: string;
+  readonly total: number;
+  #held = 0;
+
+  constructor(name: string, total: number) {
+    this.name = name;
+    this.total = total;
+  }
+
+  /** What all callers hold. */
+  get held(): number {
+    return this.#held;
+  }
+
+  get free(): number {
+    return this.total - this.#held;
+  }
+
+  /** Called by the accounts of the limit. */
+  count(amount: number): void {
+    this.#held += amount;
+  }
+}
+
+/** How many times what is free a party may hold. */
+const FACTOR = 8;
+
+/** What a party may hold, if it holds `held` and so much is free; at least one, if that is free. */
+function allowance(held: number, free: number): number {
+  return Math.ceil(((held + free) * FACTOR) / (FACTOR + 1));
+}
+
+/** What one caller holds of a limit, on all its connections. */
+export class CallerAccount {
+  readonly limit: SharedLimit;
+  #held = 0;
+
+  constructor(limit: SharedLimit) {
+    this.limit = limit;
+  }
+
+  get held(): number {
+    return this.#held;
+  }
+
+  /** What the caller may still take. Negative if it holds more than it may, because others have come. */
+  get free(): number {
+    return allowance(this.#held, this.limit.free) - this.#held;
+  }
+
+  /** Counts what the caller holds more, or less; never refuses. */
+  count(amount: number): void {
+    this.#held += amount;
+    this.limit.count(amount);
+  }
+}
+
+/** What one connection of a caller holds of a limit. */
+export class Account {
+  readonly #caller: CallerAccount;
+  #held = 0;
+
+  constructor(caller: CallerAccount) {
+    this.#caller = caller;
+  }
+
+  get held(): number {
+    return this.#held;
+  }
+
+  /** Whether the connection may hold so much more. */
+  admits(amount: number): boolean {
+    const { free } = this.#caller;
+    return amount <= free && this.#held + amount <= allowance(this.#held, free);
+  }
+
+  /** Whether the connection, or its caller, holds more than it may. */
+  get isOver(): boolean {
+    return !this.admits(0);
+  }
+
+  /** Counts what the connection holds more, or less; never refuses: ask admits() before. */
+  count(amount: number): void {
+    this.#held += amount;
+    this.#caller.count(amount);
+  }
+}

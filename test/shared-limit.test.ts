@@ -1,0 +1,99 @@
+/** How the callers of a server share a limit. */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { Account, CallerAccount, SharedLimit } from "../src/sharing/shared-limit.ts";
+
+const limitOf = (total: number) => new SharedLimit("maxSessions", total);
+
+const connectionOf = (limit: SharedLimit) => new Account(new CallerAccount(limit));
+
+/** Takes one after the other until it is refused; returns how many it got. */
+function takeAll(account: Account, most = Number.POSITIVE_INFINITY): number {
+  let taken = 0;
+  for (; taken < most && account.admits(1); taken++) account.count(1);
+  return taken;
+}
+
+/** The connections of callers, each with a caller of its own, take in turns until all are refused. */
+function takeInTurns(accounts: Account[]): number[] {
+  for (let took = true; took; ) {
+    took = false;
+    for (const account of accounts) took = takeAll(account, 1) > 0 || took;
+  }
+  return accounts.map(({ held }) => held);
+}
+
+describe("a limit that callers share", () => {
+  test("a caller alone, with one connection, gets most of it", () => {
+    const limit = limitOf(8100);
+    const taken = takeAll(connectionOf(limit));
+    expect(taken).toBeCloseTo(8100 * (8 / 9) ** 2, -1);
+  });
+
+  test("a caller alone gets 8/9 of it by many connections", () => {
+    const limit = limitOf(9000);
+    const caller = new CallerAccount(limit);
+    const taken = takeInTurns(Array.from({ length: 50 }, () => new Account(caller)));
+    expect(taken.reduce((sum, one) => sum + one)).toBeCloseTo(8000, -2);
+  });
+
+  test("a small limit is not lost in roundings", () => {
+    expect(takeAll(connectionOf(limitOf(1)))).toBe(1);
+    expect(takeAll(connectionOf(limitOf(2)))).toBe(2);
+  });
+
+  test("a caller that comes after one that took all it could still gets something, and more when that one ends", () => {
+    const limit = limitOf(10_000);
+    const greedy = connectionOf(limit);
+    takeAll(greedy);
+    const honest = connectionOf(limit);
+    expect(takeAll(honest)).toBeGreaterThan(1000);
+    expect(greedy.isOver).toBe(true);
+    expect(honest.isOver).toBe(false);
+    greedy.count(-greedy.held);
+    expect(takeAll(honest)).toBeGreaterThan(5000);
+  });
+
+  test("a caller that comes after 26 greedy ones still gets something", () => {
+    const limit = limitOf(25_000);
+    takeInTurns(Array.from({ length: 26 }, () => connectionOf(limit)));
+    expect(takeAll(connectionOf(limit))).toBeGreaterThan(50);
+  });
+
+  test("behind one address, a connection that comes after 26 greedy ones still gets something", () => {
+    const limit = limitOf(25_000);
+    const address = new CallerAccount(limit);
+    takeInTurns(Array.from({ length: 26 }, () => new Account(address)));
+    expect(takeAll(new Account(address))).toBeGreaterThan(50);
+  });
+
+  test("callers that take in turns get the same", () => {
+    const limit = limitOf(9000);
+    const held = takeInTurns(Array.from({ length: 10 }, () => connectionOf(limit)));
+    expect(Math.max(...held) - Math.min(...held)).toBeLessThanOrEqual(2);
+  });
+
+  test("a caller that holds much does not keep others from a share, whoever comes and goes", () => {
+    const events = fc.array(
+      fc.record({ who: fc.nat(7), amount: fc.integer({ min: -500, max: 500 }) }),
+    );
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 5000 }), events, (total, events) => {
+        const limit = limitOf(total);
+        const callers = Array.from({ length: 4 }, () => new CallerAccount(limit));
+        const accounts = Array.from(
+          { length: 8 },
+          (_, n) => new Account(callers[n % 4] as CallerAccount),
+        );
+        for (const { who, amount } of events) {
+          const account = accounts[who] as Account;
+          if (amount < 0) account.count(-Math.min(-amount, account.held));
+          else if (account.admits(amount)) account.count(amount);
+          const sum = accounts.reduce((sum, { held }) => sum + held, 0);
+          expect(limit.held).toBe(sum);
+          expect(sum).toBeLessThanOrEqual(total);
+        }
+      }),
+    );
+  });
+});
