@@ -18,7 +18,18 @@ const layers: Record<string, readonly string[]> = {
   // Users test with it: nothing of ours imports it but its entry.
   testing: ["node", "client", ...everywhere],
   node: [
-    ...["server", "client", "connection", "http2", "session", "grpc", "codec", "gen", "version.ts"],
+    ...[
+      "server",
+      "sharing",
+      "client",
+      "connection",
+      "http2",
+      "session",
+      "grpc",
+      "codec",
+      "gen",
+      "version.ts",
+    ],
     ...everywhere,
   ],
   server: ["connection", "grpc", "session", "sharing", "gen", ...everywhere],

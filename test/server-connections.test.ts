@@ -12,8 +12,11 @@ import { otherCall, watchedServer } from "./support/watched-server.ts";
 import { Http2Code, Type } from "./support/wire.ts";
 import { start } from "./support/world.ts";
 
-async function openSocket(url: string): Promise<{ socket: Socket; closed: Promise<unknown> }> {
-  const socket = connect(Number(new URL(url).port), "127.0.0.1");
+async function openSocket(
+  url: string,
+  localAddress = "127.0.0.1",
+): Promise<{ socket: Socket; closed: Promise<unknown> }> {
+  const socket = connect({ port: Number(new URL(url).port), host: "127.0.0.1", localAddress });
   socket.on("error", () => {});
   const closed = new Promise((resolve) => socket.on("close", resolve));
   await once(socket.resume(), "connect");
@@ -48,6 +51,48 @@ describe("maxConnections", () => {
       for (const { socket } of [second, fifth]) socket.destroy();
     },
   );
+});
+
+describe("the connections of one address", () => {
+  /** Opens connections from an address until `most` are open, or one is closed. Returns those that are open. */
+  async function openMany(url: string, localAddress: string, most = 100): Promise<Socket[]> {
+    const sockets: Socket[] = [];
+    while (sockets.length < most) {
+      const { socket } = await openSocket(url, localAddress);
+      await stillAt(() => Number(socket.closed), 20);
+      if (socket.closed) break;
+      sockets.push(socket);
+    }
+    return sockets;
+  }
+
+  test.each([
+    ["in cleartext", {}],
+    ["with TLS", { tls: certs.server }],
+  ])("leave some for others, and the log says so once, %s", async (_, tls) => {
+    const transport = "tls" in tls ? { transport: { tls: { ca: certs.ca } } } : {};
+    await using world = await start({ server: { maxConnections: 9, ...tls }, ...transport });
+    const greedy = await openMany(world.url, "127.0.0.2");
+    expect(greedy).toHaveLength(8);
+    expect(world.logged).toEqual([
+      ["a connection was closed when accepted: 8 of maxConnections 9 are of the client 127.0.0.2"],
+    ]);
+    await world.greeter.sayHello({});
+    greedy.pop()?.destroy();
+    await until("there is a place", () => census.serverSockets <= 8);
+    const [another] = await openMany(world.url, "127.0.0.3", 1);
+    expect(another).toBeDefined();
+    for (const socket of [...greedy, another]) socket?.destroy();
+  });
+
+  test("of a trusted proxy are those of many clients: only the total limits them", async () => {
+    await using world = await start({
+      server: { maxConnections: 9, trustedProxies: ["127.0.0.2"] },
+    });
+    const ofProxy = await openMany(world.url, "127.0.0.2");
+    expect(ofProxy).toHaveLength(9);
+    for (const socket of ofProxy) socket.destroy();
+  });
 });
 
 describe("connectionIdleMs", () => {

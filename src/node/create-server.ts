@@ -15,7 +15,7 @@ import { aroundHandler } from "../grpc/intercept.ts";
 import { limitsOf } from "../grpc/limits.ts";
 import { type Logger, log } from "../observe/logger.ts";
 import { Authenticator } from "../server/authenticate.ts";
-import { Callers } from "../server/callers.ts";
+import { Callers, type TrustedProxies } from "../server/callers.ts";
 import { type ConnectHandlers, createConnectHandlers } from "../server/connect-handlers.ts";
 import { connectOptions } from "../server/connect-options.ts";
 import { createGrpcHandler, type GrpcHandler, type Route } from "../server/handler.ts";
@@ -114,7 +114,8 @@ export class HawserServer implements Server {
     const registered = register(options.routes);
     const readMaxBytes = Math.max(settings.readMaxBytes, registered.readMaxBytes);
     const budgets = budgetsOf(options, readMaxBytes);
-    const callers = callersOf(options, settings.logger);
+    const proxies = options.trustedProxies && proxiesOf(options.trustedProxies);
+    const callers = callersOf(options, proxies, settings.logger);
     const methods = [...registered.methods];
     if (settings.sessions !== undefined) {
       this.#sessions = new ServerSessions(settings.sessions, { callers, cryptography });
@@ -137,10 +138,14 @@ export class HawserServer implements Server {
       onAged: (connection) => this.#sessions?.moveFrom(connection),
       onClosed: (connection) => this.#sessions?.onClosed(connection),
     });
-    this.#listener = createListener(options.tls, settings, {
-      http2: (socket, received) => this.#onHttp2(socket, received),
-      http1: (socket) => this.#http1.accept(socket),
-    });
+    this.#listener = createListener(
+      options.tls,
+      { ...settings, proxies },
+      {
+        http2: (socket, received) => this.#onHttp2(socket, received),
+        http1: (socket) => this.#http1.accept(socket),
+      },
+    );
   }
 
   get openCalls(): number {
@@ -265,11 +270,11 @@ export class HawserServer implements Server {
 }
 
 function callersOf(
-  { authenticate, trustedProxies }: ServerOptions,
+  { authenticate }: ServerOptions,
+  proxies: TrustedProxies | undefined,
   logger: Pick<Logger, "error">,
 ): Callers {
-  const authenticator = authenticate && new Authenticator(authenticate, logger);
-  return new Callers(authenticator, trustedProxies && proxiesOf(trustedProxies));
+  return new Callers(authenticate && new Authenticator(authenticate, logger), proxies);
 }
 
 /** Node's part of the sessions of a server. */

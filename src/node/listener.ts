@@ -4,7 +4,7 @@ import { Code } from "@connectrpc/connect";
 import { TCP_KEEPALIVE_MS } from "../connection/keepalive.ts";
 import { failure } from "../failure.ts";
 import { startTimer } from "../flow/wait.ts";
-import { type Logger, log } from "../observe/logger.ts";
+import { type ConnectionLimit, limitConnections } from "./limit-connections.ts";
 import { resetSocket } from "./reset-socket.ts";
 import {
   checkServerCertificate,
@@ -40,16 +40,10 @@ export interface Listener {
 }
 
 /** The limits of a listener. */
-export interface ListenerSettings {
+export interface ListenerSettings extends ConnectionLimit {
   /** How long a client may take to send its first bytes. */
   readonly prefaceTimeoutMs: number;
-  /** Further sockets are closed when they are accepted. */
-  readonly maxConnections: number;
-  readonly logger: Pick<Logger, "error">;
 }
-
-/** While more sockets are closed than maxConnections allows, their number is logged so often. */
-const LOG_EVERY_MS = 60_000;
 
 /**
  * Tells HTTP/2 from HTTP/1.1 by the first bytes that a client sends, with TLS or without. Disconnects a client that
@@ -93,23 +87,6 @@ export function createListener(
       for (const socket of sockets) resetSocket(socket);
     },
   };
-}
-
-/** Closes further sockets when they are accepted. Logs the first one, and then their number once in LOG_EVERY_MS. */
-function limitConnections(server: net.Server, { maxConnections, logger }: ListenerSettings): void {
-  let closed = 0;
-  let mayLogAt = 0;
-  server.maxConnections = maxConnections;
-  server.on("drop", () => {
-    closed++;
-    const now = performance.now();
-    if (now < mayLogAt) return;
-    mayLogAt = now + LOG_EVERY_MS;
-    const how = closed === 1 ? "a connection was" : `${closed} connections were`;
-    const what = `${how} closed when accepted: maxConnections ${maxConnections} are open; raise it, or start more servers`;
-    log(logger, "error", what);
-    closed = 0;
-  });
 }
 
 function createTlsServer(

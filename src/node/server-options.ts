@@ -118,7 +118,8 @@ export interface ServerOptions {
   http1?: Http1Options;
   /**
    * How many connections may be open at the same time. Further ones are closed immediately, and their number is logged at
-   * most once a minute. Default: 10 000.
+   * most once a minute. The connections of one address (IPv6: of its /64) may be 8 times as many as are free, so 8/9 of
+   * all if it is alone; those of `trustedProxies` are not counted together. Default: 10 000.
    */
   maxConnections?: number;
   /**

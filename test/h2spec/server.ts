@@ -43,7 +43,7 @@ export async function startHoldServer(): Promise<HoldServer> {
   );
   const { server, destroyAll } = createListener(
     undefined,
-    { prefaceTimeoutMs: 10_000, maxConnections: 1000, logger: console },
+    { prefaceTimeoutMs: 10_000, maxConnections: 1000, proxies: undefined, logger: console },
     {
       http2: (socket, received) => {
         const peer = peerOf(socket);
