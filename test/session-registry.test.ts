@@ -281,6 +281,20 @@ test("resumes past the rate of a second get UNAVAILABLE, and their sessions are 
   expect(world.ask("c", { attach: 3 })).toBe("in");
 });
 
+test("a caller that resumes at a high rate does not postpone the resumes of another", () => {
+  const world = new RegistryWorld({ maxSessions: 1000, resumesPerSecond: 90 });
+  const greedy = { caller: "greedy", connection: {} };
+  const ids = Array.from({ length: 100 }, (_, n) => `greedy ${n}`);
+  for (const id of ids) expect(world.ask(id, greedy)).toBe("in");
+  for (const id of ["one", "two"]) expect(world.ask(id)).toBe("in");
+  const answers = ids.map((id) => world.ask(id, { ...greedy, attach: 2 }));
+  expect(answers.filter((answer) => answer === "in")).toHaveLength(80);
+  expect(answers.at(-1)).toBe("Unavailable");
+  for (const id of ["one", "two"]) expect(world.ask(id, { attach: 2 })).toBe("in");
+  world.time.pass(1000);
+  expect(world.ask(ids.at(-1) as string, { ...greedy, attach: 3 })).toBe("in");
+});
+
 test("close() ends all sessions that wait", () => {
   const world = new RegistryWorld();
   for (const id of ["a", "b"]) world.ask(id);

@@ -9,6 +9,7 @@ import type { ServerAttachment } from "./attachment.ts";
 import type { Credentials } from "./credential-watch.ts";
 import type { Ask } from "./headers.ts";
 import { Reason, sessionLost } from "./lost.ts";
+import { ResumePace } from "./resume-pace.ts";
 import type { ServerSession, SessionKeeper } from "./server-session.ts";
 import type { SessionSettings } from "./settings.ts";
 import { judgeUnknown } from "./state.ts";
@@ -24,8 +25,8 @@ export interface SessionLimits {
   /** The most bytes that all sessions keep together; above it no session begins. Shared likewise. Default: 256 MiB. */
   readonly maxBytes: number;
   /**
-   * The most sessions that are resumed in a second; clients of further ones are asked to try again later. Default:
-   * 2000.
+   * The most sessions that are resumed in a second; clients of further ones are asked to try again later. Shared
+   * likewise: a caller alone may resume 8/9 of them. Default: 2000.
    */
   readonly resumesPerSecond: number;
 }
@@ -73,13 +74,11 @@ export class SessionRegistry implements SessionKeeper {
   readonly settings: SessionSettings;
   readonly clock: Clock;
   readonly acknowledgements: Acknowledgements;
-  readonly #limits: SessionLimits;
   readonly #parties: Parties;
   readonly #entries = new Map<string, Entry>();
   readonly #finished = new Set<string>();
   readonly #tombstones: Tombstones;
-  #resumes = 0;
-  #resumesSinceMs = 0;
+  readonly #pace: ResumePace;
   /** Called when the last session has ended; `undefined` while sessions may begin. */
   #onEmpty: (() => void) | undefined;
 
@@ -89,7 +88,7 @@ export class SessionRegistry implements SessionKeeper {
     clock: Clock,
   ) {
     this.settings = settings;
-    this.#limits = limits;
+    this.#pace = new ResumePace(limits.resumesPerSecond, clock);
     this.#parties = parties;
     this.clock = clock;
     this.#tombstones = new Tombstones(Math.max(limits.maxSessions, TOMBSTONES_PER_CONNECTION));
@@ -141,7 +140,7 @@ export class SessionRegistry implements SessionKeeper {
       entry.session.cancel();
       return peerFailure(Code.Canceled, "the client cancelled the call");
     }
-    const waitMs = this.#paceMs();
+    const waitMs = this.#pace.pauseMs(arrival.party.caller);
     if (waitMs > 0) {
       entry.session.postpone(waitMs);
       return resumeLater(waitMs);
@@ -261,18 +260,6 @@ export class SessionRegistry implements SessionKeeper {
     const untilMs = openedMs + this.settings.graceMs;
     this.#tombstones.expire(nowMs);
     if (untilMs >= nowMs) this.#tombstones.add(id, untilMs, connection);
-  }
-
-  /** Counts a resume, and returns its pause: 0, or a random time in one of the next seconds. */
-  #paceMs(): number {
-    const nowMs = this.clock.now();
-    if (nowMs - this.#resumesSinceMs >= 1000) {
-      this.#resumesSinceMs = nowMs;
-      this.#resumes = 0;
-    }
-    if (++this.#resumes <= this.#limits.resumesPerSecond) return 0;
-    const seconds = Math.floor((this.#resumes - 1) / this.#limits.resumesPerSecond);
-    return Math.ceil((seconds + this.clock.random()) * 1000);
   }
 }
 
