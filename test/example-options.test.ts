@@ -108,7 +108,7 @@ test.each([
   ["serve --log nats://h:4222/rooms", "'nats://h:4222/rooms' is not valid: write nats://"],
   ["serve --data=", "--data '' is not valid: write the path of a directory"],
   ["serve --log memory --data x", "--log and --data exclude each other"],
-  ["join lobby --name a\u001bb", "without control characters"],
+  ["join lobby --name a\u001bb", "it holds U+001B: leave out characters that are not seen"],
   ["join", "<room> is missing: the room"],
   ["watch lobby --oldest --after x", "--after and --oldest exclude each other"],
   ["post lobby x --sequence 0", "--sequence '0' is not valid: write a whole number from 1 on"],

@@ -16,8 +16,18 @@ test.each([
   else expect(unfit(text)).toContain(why);
 });
 
-test.each(["", "x".repeat(65), "a\u001bb"])("%j is not a name", (text) => {
-  expect(() => readName(text)).toThrow("1 to 64 characters without control characters");
+test.each([
+  ["", "write 1 to 64 characters"],
+  ["x".repeat(65), "write 1 to 64 characters"],
+  ["a\u001bb", "it holds U+001B: leave out characters that are not seen"],
+])("%j is not a name", (text, why) => {
+  expect(() => readName(text)).toThrow(why);
+});
+
+test("a name is taken in the form that its user most likely means", () => {
+  expect(readName("\uff41\uff44\uff41")).toBe("ada");
+  expect(readName("e\u0301a")).toBe("\u00e9a");
+  expect(readName("ada \u2764\ufe0f")).toBe("ada \u2764");
 });
 
 test("a name has the same colour everywhere, and none on a screen without colours", () => {

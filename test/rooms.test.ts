@@ -248,8 +248,8 @@ describe("import", () => {
 describe("lists", () => {
   test("the list has the rooms by name, a page at a time, and no other topics", async () => {
     await using world = await startRooms();
-    // The emoji is the last name by UTF-8; by UTF-16 it is before U+FF41.
-    const names = ["a", "b", "room/c", "\u00e9", "\uff41", "\u{1f600}"];
+    // The emoji is the last name by UTF-8; by UTF-16 it is before U+FFFD.
+    const names = ["a", "b", "room/c", "\u00e9", "\ufffd", "\u{1f600}"];
     for (const room of names.toReversed()) await world.post(room, 1);
     await world.log.append("presence", [{ data: new Uint8Array() }]);
     await world.log.append("other", [{ data: new Uint8Array() }]);
@@ -316,8 +316,11 @@ describe("limits in code points", () => {
     ["name has 65 characters: it must have 1 to 64", { name: "x".repeat(65) }],
     ["producer is empty: it must have 1 to 64", { producer: "" }],
     ["text has 4097 characters: it must have 1 to 4096", { text: emoji.repeat(4097) }],
-    ["name holds U+000A: leave out control characters", { name: "a\nb" }],
-    ["room holds U+009B: leave out control characters", { room: "\u009b" }],
+    ["name holds U+000A: leave out characters that are not seen", { name: "a\nb" }],
+    ["room holds U+009B: leave out characters that are not seen", { room: "\u009b" }],
+    ["name mixes scripts, so that it may look like another name: use one", { name: "p\u0430ul" }],
+    ["name is not in Unicode's normal form NFKC: normalize it", { name: "\uff41da" }],
+    ["producer holds U+200B: leave out characters that are not seen", { producer: "a\u200b" }],
     [
       "text holds U+0007: leave out control characters other than line breaks and tabs",
       { text: "bell \u0007" },

@@ -1,21 +1,12 @@
 import { Code, ConnectError } from "hawser/server";
 import { NAME_CHARACTERS, TEXT_CHARACTERS } from "./limits.ts";
+import { faultOf } from "./names.ts";
 
 /** The largest sequence: stores keep it in 64 bits with a sign. */
 const LARGEST_SEQUENCE = 2n ** 63n - 1n;
 
-/** Control characters that a value must not hold. */
-interface Controls {
-  readonly pattern: RegExp;
-  /** Which ones the value may hold, as an error says it. */
-  readonly exception: string;
-}
-
-const CONTROLS: Controls = { pattern: /\p{Cc}/u, exception: "" };
-const CONTROLS_IN_TEXT: Controls = {
-  pattern: /[^\P{Cc}\n\r\t]/u,
-  exception: " other than line breaks and tabs",
-};
+/** Line breaks and tabs are text. */
+const CONTROL_IN_TEXT = /[^\P{Cc}\n\r\t]/u;
 
 /** An error with the code INVALID_ARGUMENT. */
 export function invalid(message: string): ConnectError {
@@ -25,13 +16,18 @@ export function invalid(message: string): ConnectError {
 /** Throws unless the value can be the name of a room, a member or a producer. */
 export function checkName(field: string, value: string): void {
   checkLength(field, value, NAME_CHARACTERS);
-  checkControls(field, value, CONTROLS);
+  const fault = faultOf(value);
+  if (fault !== undefined) throw invalid(`${field} ${fault}`);
 }
 
 /** Throws unless the value can be the text of a message. */
 export function checkText(field: string, value: string): void {
   checkLength(field, value, TEXT_CHARACTERS);
-  checkControls(field, value, CONTROLS_IN_TEXT);
+  const [found] = CONTROL_IN_TEXT.exec(value) ?? [];
+  if (found === undefined) return;
+  const code = found.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0");
+  const what = "leave out control characters other than line breaks and tabs";
+  throw invalid(`${field} holds U+${code}: ${what}`);
 }
 
 /** Throws unless the value can be the number of a message. */
@@ -49,11 +45,4 @@ function checkLength(field: string, value: string, maxCharacters: number): void 
   if (characters >= 1 && characters <= maxCharacters) return;
   const has = characters === 0 ? "is empty" : `has ${characters} characters`;
   throw invalid(`${field} ${has}: it must have 1 to ${maxCharacters}`);
-}
-
-function checkControls(field: string, value: string, { pattern, exception }: Controls): void {
-  const found = pattern.exec(value);
-  if (found === null) return;
-  const code = (found[0].codePointAt(0) as number).toString(16).toUpperCase().padStart(4, "0");
-  throw invalid(`${field} holds U+${code}: leave out control characters${exception}`);
 }

@@ -11,6 +11,7 @@ import { checkName, checkSequence, checkText, invalid } from "./checks.ts";
 import { importMessages } from "./import-messages.ts";
 import { pageOf, readPageSize } from "./pages.ts";
 import { Presence } from "./presence.ts";
+import { producersOf } from "./producer.ts";
 import { messageOf, ROOM_TOPICS, recordOf, topicOf } from "./record.ts";
 import { RoomEvent, roomEventOf } from "./room-event.ts";
 import { takePart } from "./take-part.ts";
@@ -60,12 +61,13 @@ function roomService(
   presence: Presence,
 ): ServiceImpl<typeof RoomService> {
   return {
-    async post({ room, name, text, producer, sequence }) {
+    async post({ room, name, text, producer: given, sequence }, context) {
       checkName("room", room);
       checkName("name", name);
       checkText("text", text);
-      checkName("producer", producer);
+      checkName("producer", given);
       checkSequence("sequence", sequence);
+      const producer = producersOf(context)(given);
       const record = recordOf({ name, text, producer, sequence });
       const [appended] = await log.append(topicOf(room), [record]);
       return { cursor: appended?.cursor, repeated: appended?.repeated };
@@ -86,10 +88,12 @@ function roomService(
       );
     },
 
-    join(requests, { signal }) {
+    join(requests, context) {
+      const { signal } = context;
       return later(async () => {
         const coming = requests[Symbol.asyncIterator]();
-        const { room, name, producer, place } = openingOf(await coming.next());
+        const { room, name, producer: given, place } = openingOf(await coming.next());
+        const producer = producersOf(context)(given);
         const topic = topicOf(room);
         const names = () => presence.members(room);
         await presence.ready();
@@ -126,7 +130,7 @@ function roomService(
       });
     },
 
-    import: (requests) => importMessages(requests, log),
+    import: (requests, context) => importMessages(requests, log, producersOf(context)),
 
     async listRooms({ pageSize, after }) {
       const size = readPageSize(pageSize);

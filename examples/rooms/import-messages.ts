@@ -17,10 +17,13 @@ export interface Imported {
 /**
  * Adds the messages in their order. The first message is stored at once; those that
  * arrive while a batch is being stored are the next batch.
+ *
+ * @param ownProducer makes the id in the log of a producer
  */
 export async function importMessages(
   requests: AsyncIterable<ImportRequest>,
   log: TopicLog,
+  ownProducer: (producer: string) => string,
 ): Promise<Imported> {
   const batches = new Batches(log);
   let previous: ImportRequest | undefined;
@@ -29,7 +32,8 @@ export async function importMessages(
       const message: ImportRequest = completed(request, previous);
       check(message, batches.taken + 1n);
       previous = message;
-      const pause = batches.add(topicOf(message.room), recordOf(message));
+      const record = recordOf({ ...message, producer: ownProducer(message.producer) });
+      const pause = batches.add(topicOf(message.room), record);
       if (pause !== undefined) await pause;
     }
   } finally {

@@ -46,7 +46,7 @@ beginning, and its messages are not added twice.
 
 Examples:
   $ npm run room -- import lobby notes.txt --name ada
-  $ npm run room -- import lobby history.jsonl --json-lines --producer history-2026
+  $ npm run room -- import lobby history.jsonl --json-lines --producer "$(uuidgen)"
   $ seq 10000 | npm run room -- import numbers -`,
   run: ({ room, file: path, ...options }) =>
     call(RoomService, options, async (rooms) => {

@@ -1,6 +1,7 @@
 import { Start } from "hawser/gen/chat/v1/room_pb.js";
 import { flag, option, Unreadable, type Values } from "../../terminal/parameter.ts";
 import { NAME_CHARACTERS, TEXT_CHARACTERS } from "../limits.ts";
+import { faultOf, meantBy } from "../names.ts";
 
 const { USER, USERNAME } = process.env;
 
@@ -12,9 +13,14 @@ export const nameOption = option("<name>", "the name of the sender", {
 
 /** Reads the name of a room, of a member, or of a producer. */
 export function readName(text: string): string {
-  const length = [...text].length;
-  if (length >= 1 && length <= NAME_CHARACTERS && !/\p{Cc}/u.test(text)) return text;
-  throw new Unreadable(`write 1 to ${NAME_CHARACTERS} characters without control characters`);
+  const name = meantBy(text);
+  const length = [...name].length;
+  if (length < 1 || length > NAME_CHARACTERS) {
+    throw new Unreadable(`write 1 to ${NAME_CHARACTERS} characters`);
+  }
+  const fault = faultOf(name);
+  if (fault !== undefined) throw new Unreadable(`it ${fault}`);
+  return name;
 }
 
 /** Returns the reason why a text cannot be a message, or `undefined` if it can. */

@@ -55,13 +55,14 @@ export const post = command({
   },
   more: `
 A message that is posted again by the same --producer with the same --sequence
-is not added again. Empty lines of stdin are left out. A post that stops in the
-middle says how to continue without adding a message twice.
+is not added again; take an id that others cannot guess. Empty lines of stdin
+are left out. A post that stops in the middle says how to continue without
+adding a message twice.
 
 Examples:
   $ npm run room -- post lobby hello everybody --name ada
   $ uptime | npm run room -- post status
-  $ npm run room -- post lobby "release 1.2" --producer ci --sequence 12 --json`,
+  $ npm run room -- post lobby "release 1.2" --producer "$(uuidgen)" --sequence 12`,
   run: ({ room, text, ...options }) =>
     call(RoomService, options, async ({ client, options: callOptions }) => {
       const { json } = options;

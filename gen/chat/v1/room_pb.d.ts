@@ -6,8 +6,10 @@
 // it, watches it or joins it.
 //
 // Limits, in characters (code points), else INVALID_ARGUMENT: room, name and
-// producer 1 to 64, text 1 to 4096. Names and texts contain no control
-// characters, except line breaks and tabs in texts.
+// producer 1 to 64, text 1 to 4096. Texts contain no control characters, except
+// line breaks and tabs. Names are in the normal form NFKC, in one script (Chinese,
+// Japanese and Korean as they are written, with Latin), without characters that
+// are not seen, and without spaces at an end or two in a row.
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message as Message$1 } from "@bufbuild/protobuf";
@@ -69,7 +71,8 @@ export declare type PostRequest = Message$1<"chat.v1.PostRequest"> & {
 
   /**
    * What counts sequences: one run of a program, or one device. It is not the
-   * name of the member.
+   * name of the member. It belongs to the caller; if the server authenticates
+   * nobody, it must be random, so that others cannot guess it.
    *
    * @generated from field: string producer = 4;
    */

@@ -6,8 +6,10 @@
 // it, watches it or joins it.
 //
 // Limits, in characters (code points), else INVALID_ARGUMENT: room, name and
-// producer 1 to 64, text 1 to 4096. Names and texts contain no control
-// characters, except line breaks and tabs in texts.
+// producer 1 to 64, text 1 to 4096. Texts contain no control characters, except
+// line breaks and tabs. Names are in the normal form NFKC, in one script (Chinese,
+// Japanese and Korean as they are written, with Latin), without characters that
+// are not seen, and without spaces at an end or two in a row.
 
 import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
