@@ -155,6 +155,7 @@ describe("the pages", () => {
       writeMaxBytes: MiB(set.writeMaxBytes),
       maxConcurrentStreams: `${set.maxConcurrentStreams}`,
       maxConnections: count(set.maxConnections),
+      maxOpenCalls: count(set.maxOpenCalls),
       connectionBudgetBytes: MiB(budgets.connectionBudgetBytes),
       serverBudgetBytes: MiB(budgets.serverBudgetBytes),
       http1: `${set.http1.headersTimeoutMs / 1000} s; ${set.http1.bodyIdleMs / 1000} s`,

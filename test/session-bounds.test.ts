@@ -39,7 +39,7 @@ test("maxSessions: one session more is refused, open ones continue, and another 
   const [a, b] = [await world.peer(), await world.peer()];
   const live = [await open(a), await open(a), await open(b)];
   for (const peer of [a, b])
-    expect(await refused(peer)).toMatch(/keeps 3 sessions of 3 \(maxSessions\)/);
+    expect(await refused(peer)).toMatch(/has 3 sessions of 3 \(maxSessions\)/);
   // Calls without a session are served.
   expect(await world.greeter.sayHello({ content: "hello" })).toMatchObject({ reply: "hello" });
   const plain = world.greeter.chat({ sessions: false });
@@ -119,7 +119,7 @@ test("maxBytes: messages count that are sent and not acknowledged, or received a
   await a.peer.flow(large.stream, Buffer.concat(contents.map(message)));
   await a.peer.ping();
   // Received, not taken.
-  expect(await refused(b)).toMatch(/keeps 1[01]\d{4} B of sessions of 100000 \(maxBytes\)/);
+  expect(await refused(b)).toMatch(/has 1[01]\d{4} B of sessions of 100000 \(maxBytes\)/);
   held.open();
   expect(await large.hears(11)).toEqual(contents);
   await large.isAcknowledged(11);
@@ -192,9 +192,7 @@ test("maxSessions: a caller that takes all that it gets leaves something to othe
     else refusal = (await attached.ended()).message;
   }
   expect(live.length).toBeGreaterThan(15);
-  expect(refusal).toMatch(
-    /keeps \d+ sessions of 27 \(maxSessions\), and this caller has \d+ of them/,
-  );
+  expect(refusal).toMatch(/has \d+ sessions of 27 \(maxSessions\); \d+ of them are this caller's/);
   const mine = await open(honest);
   await continues(mine);
 });

@@ -212,7 +212,7 @@ test("a registry that is full of bytes drops ends that wait to be confirmed", ()
 test("a session counts for the connection of its last attachment, with its bytes", () => {
   const world = new RegistryWorld({ maxSessions: 100, maxBytes: 10_000 });
   const [one, two] = [{}, {}];
-  const partyOf = (connection: object) => world.parties.of(connection, "me");
+  const partyOf = (connection: object) => world.partyOf(connection);
   expect(world.ask("a", { connection: one })).toBe("in");
   world.app("a").send(1, 50);
   expect(partyOf(one).sessions.held).toBe(1);
@@ -258,7 +258,7 @@ test("callers that are gone take no memory", () => {
     expect(world.ask(`${connection.n}`, { caller: `c${connection.n}`, connection })).toBe("in");
   }
   expect(world.parties.callers).toBe(100);
-  for (const connection of connections) world.parties.onClosed(connection);
+  for (const connection of connections) world.close(connection);
   // Their sessions may still be resumed.
   expect(world.parties.callers).toBe(100);
   for (const { n } of connections) world.app(`${n}`).session.expire();

@@ -22,6 +22,7 @@ import { createGrpcHandler, type GrpcHandler, type Route } from "../server/handl
 import { serverClosing } from "../server/move-elsewhere.ts";
 import { pathOf, type RegisteredRoutes, register } from "../server/routes.ts";
 import { ServerSessions } from "../server/server-sessions.ts";
+import { Parties, sharedLimits } from "../sharing/parties.ts";
 import { nodeGzip } from "./gzip.ts";
 import { createHttp1Server, type Http1Server } from "./http1.ts";
 import { listen } from "./listen.ts";
@@ -116,13 +117,14 @@ export class HawserServer implements Server {
     const budgets = budgetsOf(options, readMaxBytes);
     const proxies = options.trustedProxies && proxiesOf(options.trustedProxies);
     const callers = callersOf(options, proxies, settings.logger);
+    const parties = new Parties(sharedLimits(sharedOptions(settings)));
     const methods = [...registered.methods];
     if (settings.sessions !== undefined) {
-      this.#sessions = new ServerSessions(settings.sessions, { callers, cryptography });
+      this.#sessions = new ServerSessions(settings.sessions, { callers, parties, cryptography });
       methods.push({ spec: this.#sessions.negotiation, options: { interceptors: [] } });
     }
     this.#grpc = createGrpcHandler(grpcRoutes(methods, settings, onError), {
-      ...{ callers, sessions: this.#sessions, onClosed },
+      ...{ callers, parties, sessions: this.#sessions, onClosed },
     });
     const connect = connectOptions(registered.replay, settings, {
       draining: this.#draining.signal,
@@ -131,12 +133,12 @@ export class HawserServer implements Server {
       compression: compressionGzip,
       callers,
     });
-    this.#connect = createConnectHandlers(connect, { onError, onClosed });
+    this.#connect = createConnectHandlers(connect, { parties, onError, onClosed });
     this.#http1 = createHttp1Server(connect, settings.http1, onClosed);
     this.#connections = new ServerConnections(connectionOptions(settings, budgets), {
       onRequest: (request) => this.#onRequest(request),
       onAged: (connection) => this.#sessions?.moveFrom(connection),
-      onClosed: (connection) => this.#sessions?.onClosed(connection),
+      onClosed: (connection) => parties.onClosed(connection),
     });
     this.#listener = createListener(
       options.tls,
@@ -275,6 +277,12 @@ function callersOf(
   logger: Pick<Logger, "error">,
 ): Callers {
   return new Callers(authenticate && new Authenticator(authenticate, logger), proxies);
+}
+
+/** The options of limits that callers share. A server without sessions has none of theirs. */
+function sharedOptions({ maxOpenCalls, sessions }: ReturnType<typeof withDefaults>) {
+  const { maxSessions = 0, maxBytes = 0 } = sessions ?? {};
+  return { maxOpenCalls, maxSessions, maxBytes };
 }
 
 /** Node's part of the sessions of a server. */

@@ -98,6 +98,12 @@ export interface ServerOptions {
   /** How many calls may be open on one connection at the same time. Default: 1000. */
   maxConcurrentStreams?: number;
   /**
+   * How many calls over HTTP/2 may be open at the same time, those with sessions aside: `sessions.maxSessions` limits them.
+   * Further ones fail with RESOURCE_EXHAUSTED. A caller may have 8 times as many as are free, so 8/9 of all if it is
+   * alone. Default: 100 000.
+   */
+  maxOpenCalls?: number;
+  /**
    * Sessions, by which calls of Hawser clients outlive their connections. `false` turns them off. Default: on, with the
    * default of each option.
    */
@@ -231,6 +237,7 @@ const checks = {
   compressMinBytes: notNegative,
   maxTimeoutMs: positive,
   maxConcurrentStreams: whole(1, MAX_STREAMS),
+  maxOpenCalls: count,
   sessions: either((value) => value === false, optionsOf(sessionChecks)),
   keepalive: optionsOf(keepaliveChecks),
   prefaceTimeoutMs: positive,
@@ -303,6 +310,7 @@ export function withDefaults(options: ServerOptions) {
   return {
     maxTimeoutMs: options.maxTimeoutMs ?? Number.MAX_SAFE_INTEGER,
     maxConcurrentStreams: options.maxConcurrentStreams ?? 1000,
+    maxOpenCalls: options.maxOpenCalls ?? 100_000,
     prefaceTimeoutMs: options.prefaceTimeoutMs ?? 10_000,
     ...limits,
     compressMinBytes: options.compressMinBytes ?? 1024,

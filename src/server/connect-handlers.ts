@@ -13,6 +13,7 @@ import type { ServerRequest } from "../connection/server-request.ts";
 import { toWire } from "../failure.ts";
 import { CallValues } from "../grpc/caller.ts";
 import { toHeaders } from "../grpc/metadata.ts";
+import type { Parties } from "../sharing/parties.ts";
 import type { ConnectOptions } from "./connect-options.ts";
 
 /** The content types of bodies in which each message has a prefix; the body of a unary call of Connect is its message. */
@@ -20,7 +21,7 @@ const MANY_MESSAGES = /^application\/(connect\+|grpc)/i;
 
 /** Serves the requests of HTTP/2 that are not gRPC with protobuf. */
 export interface ConnectHandlers {
-  /** Serves a request, or answers it: 404 if no method has its path, 431 if it has too many headers. */
+  /** Serves a request, or answers it: 404 if no method has its path, 429 above the limit of calls, 431 if it has too many headers. */
   serve(request: ServerRequest): void;
   /** Answers 503: the server closes. */
   refuse(request: ServerRequest): void;
@@ -28,8 +29,9 @@ export interface ConnectHandlers {
   readonly open: number;
 }
 
-/** Listens to the requests of Connect's handlers. */
+/** The parts of its server that Connect's handlers use. */
 export interface ConnectListener {
+  readonly parties: Parties;
   /** Called when a request is no longer open. */
   onClosed(): void;
   /** Called with an error that is neither the client's nor reported by connectOptions(): HTTP/2 does not allow a header. */
@@ -38,7 +40,7 @@ export interface ConnectListener {
 
 export function createConnectHandlers(
   options: ConnectOptions,
-  { onClosed, onError }: ConnectListener,
+  { parties, onClosed, onError }: ConnectListener,
 ): ConnectHandlers {
   const router = createConnectRouter(options);
   options.routes(router);
@@ -57,11 +59,18 @@ export function createConnectHandlers(
         answer(request, handler === undefined ? 404 : 400);
         return;
       }
+      const { calls } = parties.of(request.connection, request.caller);
+      if (!calls.admits(1)) {
+        answer(request, 429);
+        return;
+      }
+      calls.count(1);
       open++;
       const exchange = request.openExchange(
         MANY_MESSAGES.test(String(request.headers["content-type"])),
       );
       exchange.onEnded = () => {
+        calls.count(-1);
         open--;
         onClosed();
       };

@@ -6,6 +6,8 @@ import type { CallFields } from "../grpc/call-fields.ts";
 import { isGrpc } from "../grpc/metadata.ts";
 import { type OpenCall, ServerCall } from "../grpc/server-call.ts";
 import type { ServerCallOptions } from "../grpc/server-call-options.ts";
+import type { Parties, Party } from "../sharing/parties.ts";
+import { overLimit } from "../sharing/refusal.ts";
 import type { Callers } from "./callers.ts";
 import { atExpiry } from "./expiry.ts";
 import { canMove, serverClosing } from "./move-elsewhere.ts";
@@ -38,6 +40,7 @@ export interface GrpcHandler {
 /** The parts of its server that a GrpcHandler uses. */
 export interface GrpcServer {
   readonly callers: Callers;
+  readonly parties: Parties;
   /** Undefined: no call has a session. */
   readonly sessions: ServerSessions | undefined;
   /** Called when a call is no longer open. */
@@ -47,7 +50,7 @@ export interface GrpcServer {
 /** Makes a handler of the methods in `routes`, by path: `/package.Service/Method`. */
 export function createGrpcHandler(
   routes: ReadonlyMap<string, Route>,
-  { callers, sessions, onClosed }: GrpcServer,
+  { callers, parties, sessions, onClosed }: GrpcServer,
 ): GrpcHandler {
   const calls = new Roster<OpenCall>();
   const unidentified = new Unidentified(callers, onClosed);
@@ -56,6 +59,18 @@ export function createGrpcHandler(
   const closed = (call: OpenCall) => {
     calls.delete(call);
     onClosed();
+  };
+  /** What is called when a call without a session is closed: for each party a function, and not for each call. */
+  const closedOf = new WeakMap<Party, (call: OpenCall) => void>();
+  const closedFor = (party: Party) => {
+    const known = closedOf.get(party);
+    if (known !== undefined) return known;
+    const made = (call: OpenCall) => {
+      party.calls.count(-1);
+      closed(call);
+    };
+    closedOf.set(party, made);
+    return made;
   };
   const refuseRequest = (request: ServerRequest) => {
     // Before the reset: otherwise the client could try the call again on the same connection.
@@ -74,16 +89,23 @@ export function createGrpcHandler(
       refuseRequest(request);
       return;
     }
+    const party = parties.of(request.connection, request.caller);
+    if (!party.calls.admits(1)) {
+      request.refuseCall(overLimit(party.caller.calls, "open calls", Math.random));
+      return;
+    }
+    party.calls.count(1);
+    const onCallClosed = closedFor(party);
     const { readMaxBytes } = options;
     let expiry: Disposable | undefined;
     const call = new ServerCall(
       { incoming: request, spec, options },
       (call) => request.openCallStream({ readMaxBytes }, call),
       request.caller.expiresAtMs === undefined
-        ? closed
+        ? onCallClosed
         : (call) => {
             expiry?.[Symbol.dispose]();
-            closed(call);
+            onCallClosed(call);
           },
     );
     expiry = atExpiry(request.caller.expiresAtMs, (error) => call.abort(error));

@@ -17,8 +17,7 @@ import { Reason, sessionLost } from "../session/lost.ts";
 import { DRAINING, type SessionLimits, SessionRegistry } from "../session/registry.ts";
 import { ServerSession, type SessionKeeper } from "../session/server-session.ts";
 import type { SessionSettings } from "../session/settings.ts";
-import { callerKey } from "../sharing/caller-key.ts";
-import { Parties, sharedLimits } from "../sharing/parties.ts";
+import type { Parties } from "../sharing/parties.ts";
 import type { Account } from "../sharing/shared-limit.ts";
 import type { Callers } from "./callers.ts";
 
@@ -54,6 +53,13 @@ export interface Cryptography {
   sha256(text: string): string;
 }
 
+/** The parts of a server that its sessions use. */
+export interface SessionServer {
+  readonly callers: Callers;
+  readonly parties: Parties;
+  readonly cryptography: Cryptography;
+}
+
 /** The stream is freed if the client has not confirmed the end of its session within this time. */
 const LINGER_MS = 1000;
 
@@ -74,7 +80,7 @@ export class ServerSessions {
 
   constructor(
     options: Required<SessionOptions>,
-    { callers, cryptography }: { callers: Callers; cryptography: Cryptography },
+    { callers, parties, cryptography }: SessionServer,
   ) {
     this.#callers = callers;
     this.#cryptography = cryptography;
@@ -83,7 +89,7 @@ export class ServerSessions {
       graceMs: options.graceMs,
       window: { bytes: options.windowBytes, messages: options.windowMessages },
     };
-    this.#parties = new Parties(sharedLimits(options));
+    this.#parties = parties;
     const shared = { limits: options, parties: this.#parties };
     this.#registry = new SessionRegistry(this.#settings, shared, realClock);
   }
@@ -127,7 +133,7 @@ export class ServerSessions {
       return;
     }
     let call: ServerCall | undefined;
-    const party = this.#parties.of(connection, callerKey(request.caller));
+    const party = this.#parties.of(connection, request.caller);
     const refusal = this.#registry.admit({
       ask,
       caller: this.#fingerprint(ownerOf(request)),
@@ -185,11 +191,6 @@ export class ServerSessions {
   /** Has the sessions of a connection that takes no more calls continue on another connection. */
   moveFrom(connection: ServedConnection): void {
     this.#registry.moveFrom(connection);
-  }
-
-  /** Called when a connection is closed. */
-  onClosed(connection: ServedConnection): void {
-    this.#parties.onClosed(connection);
   }
 
   /** Lets no session begin from now on; `onEmpty` is called when the last session has ended. */

@@ -3,7 +3,6 @@ import { failure, peerFailure } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
 import type { Parties, Party } from "../sharing/parties.ts";
 import { overLimit } from "../sharing/refusal.ts";
-import type { CallerAccount, SharedLimit } from "../sharing/shared-limit.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
 import type { ServerAttachment } from "./attachment.ts";
 import type { Credentials } from "./credential-watch.ts";
@@ -178,7 +177,7 @@ export class SessionRegistry implements SessionKeeper {
       return sessionLost(Reason.PROTOCOL_ERROR, 0, "it received messages before it began");
     }
     const full = this.#full(arrival.party);
-    if (full !== undefined) return overLimit(full, this.clock.random);
+    if (full !== undefined) return full;
     const session = arrival.create(this);
     this.#entries.set(ask.session, {
       session,
@@ -214,21 +213,20 @@ export class SessionRegistry implements SessionKeeper {
   }
 
   /**
-   * Returns why the caller can begin no session, if so. Drops sessions that wait only for the confirmation of their end
+   * Returns the error if the caller can begin no session. Drops sessions that wait only for the confirmation of their end
    * first: the caller's own, and those of others if nothing is left at all.
    */
-  #full(party: Party): string | undefined {
+  #full(party: Party): ConnectError | undefined {
     const { sessions, sessionBytes } = party;
     const isFull = () => !sessions.admits(1) || !sessionBytes.admits(1);
     this.#dropFinished(party.caller.finishedSessions, isFull);
     const { limits } = this.#parties;
     const isUsedUp = () => limits.sessions.free < 1 || limits.sessionBytes.free < 1;
     this.#dropFinished(this.#finished, isUsedUp);
-    if (!sessions.admits(1)) return refusal(limits.sessions, "sessions", party.caller.sessions);
-    if (!sessionBytes.admits(1)) {
-      return refusal(limits.sessionBytes, "B of sessions", party.caller.sessionBytes);
-    }
-    return undefined;
+    const { caller } = party;
+    if (!sessions.admits(1)) return overLimit(caller.sessions, "sessions", this.clock.random);
+    if (sessionBytes.admits(1)) return undefined;
+    return overLimit(caller.sessionBytes, "B of sessions", this.clock.random);
   }
 
   #dropFinished(ids: Iterable<string>, isNeeded: () => boolean): void {
@@ -261,14 +259,6 @@ export class SessionRegistry implements SessionKeeper {
     this.#tombstones.expire(nowMs);
     if (untilMs >= nowMs) this.#tombstones.add(id, untilMs, connection);
   }
-}
-
-/** Says which limit refuses the caller: the total is used up, or its own share of it. */
-function refusal(limit: SharedLimit, what: string, caller: CallerAccount): string {
-  const { name, total, held } = limit;
-  const used = `the server keeps ${held} ${what} of ${total} (${name})`;
-  if (limit.free < 1) return `${used}: no session can begin now`;
-  return `${used}, and this caller has ${caller.held} of them: no more of its sessions can begin now`;
 }
 
 function resumeLater(waitMs: number): ConnectError {

@@ -1,17 +1,23 @@
+import type { Caller } from "../grpc/caller.ts";
+import { callerKey } from "./caller-key.ts";
 import { Account, CallerAccount, SharedLimit } from "./shared-limit.ts";
 
 /** The limits that the callers of a server share. */
 export interface SharedLimits {
+  /** Of calls without a session. */
+  readonly calls: SharedLimit;
   readonly sessions: SharedLimit;
   readonly sessionBytes: SharedLimit;
 }
 
 /** Makes the limits, from the options of a server that have their names. */
 export function sharedLimits(options: {
+  readonly maxOpenCalls: number;
   readonly maxSessions: number;
   readonly maxBytes: number;
 }): SharedLimits {
   return {
+    calls: new SharedLimit("maxOpenCalls", options.maxOpenCalls),
     sessions: new SharedLimit("maxSessions", options.maxSessions),
     sessionBytes: new SharedLimit("maxBytes", options.maxBytes),
   };
@@ -19,6 +25,7 @@ export function sharedLimits(options: {
 
 /** A caller that has connections or sessions. */
 export class CallerParty {
+  readonly calls: CallerAccount;
   readonly sessions: CallerAccount;
   readonly sessionBytes: CallerAccount;
   /** Its sessions that have ended, and wait only for their client's confirmation: they end when the caller needs more. */
@@ -27,6 +34,7 @@ export class CallerParty {
   #users = 0;
 
   constructor(limits: SharedLimits, onGone: () => void) {
+    this.calls = new CallerAccount(limits.calls);
     this.sessions = new CallerAccount(limits.sessions);
     this.sessionBytes = new CallerAccount(limits.sessionBytes);
     this.#onGone = onGone;
@@ -44,12 +52,14 @@ export class CallerParty {
 /** A caller on one connection: what the limits count together. Its connection and its sessions retain it. */
 export class Party {
   readonly caller: CallerParty;
+  readonly calls: Account;
   readonly sessions: Account;
   readonly sessionBytes: Account;
   #users = 0;
 
   constructor(caller: CallerParty) {
     this.caller = caller;
+    this.calls = new Account(caller.calls);
     this.sessions = new Account(caller.sessions);
     this.sessionBytes = new Account(caller.sessionBytes);
   }
@@ -63,11 +73,17 @@ export class Party {
   }
 }
 
+/** A connection, as the limits see it. */
+export interface Connected {
+  /** Its caller, as long as nobody has authenticated. */
+  readonly caller: Caller;
+}
+
 /** The parties of a server. */
 export class Parties {
   readonly limits: SharedLimits;
   readonly #callers = new Map<string, CallerParty>();
-  readonly #ofConnections = new Map<object, Map<string | undefined, Party>>();
+  readonly #ofConnections = new Map<Connected, Map<Caller | string | undefined, Party>>();
 
   constructor(limits: SharedLimits) {
     this.limits = limits;
@@ -78,34 +94,36 @@ export class Parties {
     return this.#callers.size;
   }
 
-  /**
-   * Returns the party of a call.
-   *
-   * @param key the same for all connections of a caller; `undefined`: the connection is the caller
-   */
-  of(connection: object, key: string | undefined): Party {
+  /** Returns the party of a call: of the same caller on the same connection it is the same. */
+  of(connection: Connected, caller: Caller): Party {
     let parties = this.#ofConnections.get(connection);
     if (parties === undefined) {
       parties = new Map();
       this.#ofConnections.set(connection, parties);
     }
+    // Most calls have the caller of their connection, for which no key is made.
+    const known = parties.get(caller);
+    if (known !== undefined) return known;
+    const key = callerKey(caller);
     let party = parties.get(key);
     if (party === undefined) {
       party = new Party(this.#callerOf(key));
       party.retain();
       parties.set(key, party);
     }
+    if (caller === connection.caller) parties.set(caller, party);
     return party;
   }
 
   /** Called when a connection is closed. Its parties continue while they have sessions. */
-  onClosed(connection: object): void {
+  onClosed(connection: Connected): void {
     const parties = this.#ofConnections.get(connection);
     if (parties === undefined) return;
     this.#ofConnections.delete(connection);
-    for (const party of parties.values()) party.release();
+    for (const party of new Set(parties.values())) party.release();
   }
 
+  /** @param key `undefined`: the connection is the caller */
   #callerOf(key: string | undefined): CallerParty {
     if (key === undefined) return new CallerParty(this.limits, () => {});
     let caller = this.#callers.get(key);

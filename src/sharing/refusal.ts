@@ -2,19 +2,30 @@ import { create } from "@bufbuild/protobuf";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { peerFailure } from "../failure.ts";
+import type { CallerAccount } from "./shared-limit.ts";
 
 /** When a caller may come again: soon, since a share grows whenever another caller goes. */
 const RETRY_MS = 1000;
 
 /**
- * Makes the error of a caller that a limit refuses. It says when to try again, for Hawser's clients, and for other ones
- * that know gRPC's pushback or google.rpc.RetryInfo.
+ * Makes the error of a caller that a limit refuses: the total is used up, or the caller's share of it. It says when to try
+ * again, for Hawser's clients, and for others that know gRPC's pushback or google.rpc.RetryInfo.
  *
- * @param what the numbers, and the name of the limit
+ * @param what what is counted: "sessions", "open calls"
  */
-export function overLimit(what: string, random: () => number): ConnectError {
+export function overLimit(
+  account: CallerAccount,
+  what: string,
+  random: () => number,
+): ConnectError {
+  const { limit, held } = account;
+  const used = `the server has ${limit.held} ${what} of ${limit.total} (${limit.name})`;
+  const why =
+    limit.free < 1
+      ? "no more begin now"
+      : `${held} of them are this caller's: no more of its own begin now`;
   const retryMs = Math.ceil(RETRY_MS * (1 + random()));
-  const error = peerFailure(Code.ResourceExhausted, what);
+  const error = peerFailure(Code.ResourceExhausted, `${used}; ${why}`);
   error.metadata.set("grpc-retry-pushback-ms", String(retryMs));
   const retryDelay = {
     seconds: BigInt(Math.floor(retryMs / 1000)),

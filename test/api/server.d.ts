@@ -112,6 +112,7 @@ export interface ServerOptions {
     compressMinBytes?: number;
     maxTimeoutMs?: number;
     maxConcurrentStreams?: number;
+    maxOpenCalls?: number;
     sessions?: false | SessionOptions;
     keepalive?: KeepaliveOptions;
     prefaceTimeoutMs?: number;

@@ -193,6 +193,7 @@ interface ServerOptions {
     compressMinBytes?: number;
     maxTimeoutMs?: number;
     maxConcurrentStreams?: number;
+    maxOpenCalls?: number;
     sessions?: false | SessionOptions;
     keepalive?: KeepaliveOptions;
     prefaceTimeoutMs?: number;

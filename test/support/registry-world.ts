@@ -5,7 +5,7 @@ import type { ServerAttachment } from "../../src/session/attachment.ts";
 import { Reason, readSessionLost } from "../../src/session/lost.ts";
 import { type SessionLimits, SessionRegistry } from "../../src/session/registry.ts";
 import { ServerSession } from "../../src/session/server-session.ts";
-import { Parties, sharedLimits } from "../../src/sharing/parties.ts";
+import { type Connected, Parties, type Party, sharedLimits } from "../../src/sharing/parties.ts";
 import { BASE, ServerApp } from "./session-sim-apps.ts";
 import { FakeTime } from "./session-sim-clock.ts";
 
@@ -34,6 +34,10 @@ class SilentStream implements ServerAttachment {
   reset(): void {}
 }
 
+const peer = { address: undefined, isEncrypted: false, certificate: undefined, proxy: undefined };
+
+const callerOf = (identity: string | undefined) => ({ identity, peer });
+
 interface Asking {
   attach?: number;
   opened?: number | undefined;
@@ -51,12 +55,13 @@ export class RegistryWorld {
   readonly registry: SessionRegistry;
   readonly parties: Parties;
   readonly runs: { id: string; app: ServerApp }[] = [];
+  readonly #connections = new Map<object, Connected>();
   readonly #streams = new Map<string, SilentStream>();
 
   constructor(limits: Partial<SessionLimits> = {}) {
     const all = { maxSessions: 3, maxBytes: 1000, resumesPerSecond: 100, ...limits };
     const settings = { epoch: "here", graceMs: GRACE_MS, window: WINDOW };
-    this.parties = new Parties(sharedLimits(all));
+    this.parties = new Parties(sharedLimits({ maxOpenCalls: 1, ...all }));
     const shared = { limits: all, parties: this.parties };
     this.registry = new SessionRegistry(settings, shared, this.time.clock(START_MS));
   }
@@ -65,7 +70,7 @@ export class RegistryWorld {
   ask(session: string, asking: Asking = {}): string {
     const { attach = 1, epoch = "here", cancel = false, received = 0 } = asking;
     const { connection = this, caller = "me" } = asking;
-    const party = this.parties.of(connection, caller);
+    const party = this.partyOf(connection, caller);
     const openedMs = "opened" in asking ? asking.opened : START_MS + this.time.nowMs;
     const refusal = this.registry.admit({
       ask: { session, attach, received, window: WINDOW, epoch, openedMs, cancel },
@@ -93,6 +98,18 @@ export class RegistryWorld {
     if (refusal === undefined) return "in";
     const lost = readSessionLost(refusal);
     return lost === undefined ? (Code[refusal.code] ?? "?") : (Reason[lost.reason] ?? "?");
+  }
+
+  partyOf(connection: object, identity = "me"): Party {
+    const known = this.#connections.get(connection);
+    const connected = known ?? { caller: callerOf(undefined) };
+    this.#connections.set(connection, connected);
+    return this.parties.of(connected, callerOf(identity));
+  }
+
+  close(connection: object): void {
+    const connected = this.#connections.get(connection);
+    if (connected !== undefined) this.parties.onClosed(connected);
   }
 
   /** The last stream of a session. */

@@ -13,6 +13,9 @@ import { notingEnd } from "./session-sim-keeper.ts";
 import { asValues, type Counts, SimServerStream } from "./session-sim-streams.ts";
 import type { Fields, Pipe } from "./session-sim-wire.ts";
 
+const peer = { address: undefined, isEncrypted: false, certificate: undefined, proxy: undefined };
+const CONNECTED = { caller: { identity: "me", peer } };
+
 export interface ServerSetup {
   readonly limits?: Partial<SessionLimits>;
   /** How much the server's clock is ahead of the client's. */
@@ -75,7 +78,7 @@ export class SimServer {
       resumesPerSecond: 1000,
     };
     const all = { ...usual, ...limits };
-    this.#parties = new Parties(sharedLimits(all));
+    this.#parties = new Parties(sharedLimits({ maxOpenCalls: 1, ...all }));
     const shared = { limits: all, parties: this.#parties };
     this.registry = new SessionRegistry(settings, shared, this.clock);
   }
@@ -89,7 +92,7 @@ export class SimServer {
     const { headers, down } = request;
     try {
       const ask = readAsk(asValues(headers));
-      const party = this.#parties.of(this, "me");
+      const party = this.#parties.of(CONNECTED, CONNECTED.caller);
       const refusal = this.registry.admit({
         ask,
         method: METHOD,

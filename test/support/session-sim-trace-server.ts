@@ -24,6 +24,9 @@ import {
 import { TraceApp } from "./session-sim-trace-app.ts";
 import { type Fields, Pipe } from "./session-sim-wire.ts";
 
+const peer = { address: undefined, isEncrypted: false, certificate: undefined, proxy: undefined };
+const CONNECTED = { caller: { identity: "me", peer } };
+
 /** A stream with the headers of an attachment; without a client end if it was refused. */
 interface Stream {
   readonly down: Pipe;
@@ -63,8 +66,8 @@ export class ServerSide implements Side, ServerStreamListener {
       resumesPerSecond: 10,
       ...limits,
     };
-    const parties = new Parties(sharedLimits(all));
-    this.#party = parties.of(this, "me");
+    const parties = new Parties(sharedLimits({ maxOpenCalls: 1, ...all }));
+    this.#party = parties.of(CONNECTED, CONNECTED.caller);
     const shared = { limits: all, parties };
     this.#registry = new SessionRegistry({ epoch, graceMs, window }, shared, this.#clock);
   }
