@@ -1,6 +1,7 @@
 /** How the callers of a server share a limit. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { callerKey } from "../src/sharing/caller-key.ts";
 import { Account, CallerAccount, SharedLimit } from "../src/sharing/shared-limit.ts";
 
 const limitOf = (total: number) => new SharedLimit("maxSessions", total);
@@ -95,5 +96,34 @@ describe("a limit that callers share", () => {
         }
       }),
     );
+  });
+});
+
+describe("the key of a caller", () => {
+  const keyOf = (address: string | undefined, identity?: string) =>
+    callerKey({
+      identity,
+      peer: { address, isEncrypted: false, certificate: undefined, proxy: undefined },
+    });
+
+  test("is its identity, else its address", () => {
+    expect(keyOf("192.0.2.1", "ada")).toBe(keyOf("192.0.2.2", "ada"));
+    expect(keyOf("192.0.2.1")).toBe("address 192.0.2.1");
+    // No identity looks like an address.
+    expect(keyOf("192.0.2.1", "192.0.2.1")).not.toBe(keyOf("192.0.2.1"));
+    expect(keyOf(undefined)).toBeUndefined();
+  });
+
+  test.each([
+    ["2001:db8::1", "2001:db8::2", true],
+    ["2001:db8:0:0:1::", "2001:0db8:0000:0000:ffff::1", true],
+    ["2001:db8:0:1::1", "2001:db8:0:2::1", false],
+    ["fe80::1%eth0", "fe80::2%eth1", true],
+    ["::1", "::2", true],
+    ["::1", "1::", false],
+    ["64:ff9b::192.0.2.1", "64:ff9b::192.0.2.2", true],
+    ["1:2:3:4:5:6:7:8", "1:2:3:4::", true],
+  ])("of %s and %s is the same: %s", (one, other, isSame) => {
+    expect(keyOf(one) === keyOf(other)).toBe(isSame);
   });
 });

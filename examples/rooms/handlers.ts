@@ -135,9 +135,12 @@ function roomService(
     async listRooms({ pageSize, after }) {
       const size = readPageSize(pageSize);
       await presence.ready();
-      const kept = await log.topics(ROOM_TOPICS);
-      const names = kept.map((topic) => topic.slice(ROOM_TOPICS.length));
-      const all = [...new Set([...names, ...presence.rooms()])].sort(compareTopics);
+      // One more than asked for shows whether there are more.
+      const from = { after: after === "" ? "" : topicOf(after), limit: size + 1 };
+      const kept = (await log.topics(ROOM_TOPICS, from)).map((topic) =>
+        topic.slice(ROOM_TOPICS.length),
+      );
+      const all = [...new Set([...kept, ...presence.rooms(after, size + 1)])].sort(compareTopics);
       const { page, more } = pageOf(all, after, size);
       return {
         rooms: page.map((name) => ({ name, members: presence.members(name).length })),

@@ -56,6 +56,8 @@ export class Presence implements AsyncDisposable {
   readonly #own = new Map<string, number>();
   readonly #others = new Map<string, Node>();
   readonly #rooms = new Map<string, Room>();
+  /** Their names, in order. */
+  readonly #names: string[] = [];
   #loaded: PromiseWithResolvers<void> | undefined;
   #following: Promise<void> | undefined;
   #writing: Promise<unknown> = Promise.resolve();
@@ -110,9 +112,11 @@ export class Presence implements AsyncDisposable {
     return this.#rooms.get(room)?.names ?? [];
   }
 
-  /** The rooms that have members. */
-  rooms(): string[] {
-    return [...this.#rooms.keys()];
+  /** The rooms that have members and follow `after`, in order, at most `limit`. */
+  rooms(after: string, limit: number): string[] {
+    const place = placeIn(this.#names, after);
+    const from = this.#names[place] === after ? place + 1 : place;
+    return this.#names.slice(from, from + limit);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -158,6 +162,7 @@ export class Presence implements AsyncDisposable {
   #open(room: string): Room {
     const opened: Room = { nodes: new Map(), names: [] };
     this.#rooms.set(room, opened);
+    this.#names.splice(placeIn(this.#names, room), 0, room);
     return opened;
   }
 
@@ -170,7 +175,10 @@ export class Presence implements AsyncDisposable {
     }
     nodes.delete(name);
     names.splice(placeIn(names, name), 1);
-    if (names.length === 0) this.#rooms.delete(room);
+    if (names.length === 0) {
+      this.#rooms.delete(room);
+      this.#names.splice(placeIn(this.#names, room), 1);
+    }
     this.#onEvent("left", room, name);
   }
 

@@ -70,10 +70,19 @@ export interface TopicLog extends AsyncDisposable {
 
   /**
    * Returns the names of the topics that begin with the prefix and have records, in the order of
-   * their UTF-8. The result is not paged, because JetStream cannot start a list at a given
-   * subject.
+   * their UTF-8: all of them, or a page. A page costs what it returns. That of a JetStream log, which
+   * cannot begin a list at a given subject, is taken from a list of all topics that is at most a
+   * second old, and has the topics of this process's own appends.
    */
-  topics(prefix?: string): Promise<string[]>;
+  topics(prefix?: string, page?: TopicsPage): Promise<string[]>;
+}
+
+/** A page of the names of topics. */
+export interface TopicsPage {
+  /** Begins with the names that follow this one. Default: with the first. */
+  readonly after?: string;
+  /** How many names to return at most. Default: all. */
+  readonly limit?: number;
 }
 
 /** A record to be stored. */

@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
-import { type Checks, checkOptions, matching, optionsOf, text } from "../options.ts";
+import { type Checks, checkOptions, matching, optionsOf } from "../options.ts";
 import { type Cursors, cursorsOf, newEpoch } from "./cursor.ts";
 import type {
   Appended,
@@ -11,11 +11,12 @@ import type {
   TopicLog,
   TopicPosition,
   TopicRecord,
+  TopicsPage,
 } from "./log.ts";
-import { pageLimitsOf } from "./page-limits.ts";
+import { namesOf, pageLimitsOf, placeOf, topicsPageOf } from "./page-limits.ts";
 import { checkRecords } from "./record.ts";
 import { type RetentionLimits, retentionChecks, retentionLimitsOf } from "./retention.ts";
-import { checkTopic, compareTopics } from "./topic.ts";
+import { checkTopic } from "./topic.ts";
 import { TopicListeners } from "./topic-listeners.ts";
 
 export interface MemoryLogOptions {
@@ -45,6 +46,8 @@ class MemoryLog implements TopicLog {
   readonly #retention: RetentionLimits;
   /** Includes empty topics, whose last positions must be remembered. */
   readonly #topics = new Map<string, MemoryTopic>();
+  /** Their names, in order. */
+  readonly #names: string[] = [];
   readonly #listeners = new TopicListeners();
   #closed = false;
 
@@ -57,8 +60,7 @@ class MemoryLog implements TopicLog {
     this.#check(name);
     checkRecords(records);
     if (records.length === 0) return [];
-    const topic = this.#topics.get(name) ?? new MemoryTopic(cursorsOf(this.epoch, name));
-    this.#topics.set(name, topic);
+    const topic = this.#topics.get(name) ?? this.#add(name);
     const appended = records.map((record) => topic.append(record));
     topic.retain(this.#retention);
     this.#listeners.notify(name);
@@ -90,17 +92,24 @@ class MemoryLog implements TopicLog {
     this.#topic(name).trim(upTo);
   }
 
-  async topics(prefix = ""): Promise<string[]> {
+  async topics(prefix = "", page: TopicsPage = {}): Promise<string[]> {
     this.#checkOpen();
-    text(prefix, { of: "topics", option: "prefix" });
-    const names = [...this.#topics.keys()].filter((name) => name.startsWith(prefix));
-    return names.filter((name) => !this.#topic(name).isEmpty).sort(compareTopics);
+    const wanted = { prefix, ...topicsPageOf(prefix, page) };
+    return namesOf(this.#names, wanted, (name) => !this.#topic(name).isEmpty);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     this.#topics.clear();
+    this.#names.length = 0;
     this.#listeners.close(closed());
+  }
+
+  #add(name: string): MemoryTopic {
+    const topic = new MemoryTopic(cursorsOf(this.epoch, name));
+    this.#topics.set(name, topic);
+    this.#names.splice(placeOf(this.#names, name), 0, name);
+    return topic;
   }
 
   #topic(name: string): MemoryTopic {

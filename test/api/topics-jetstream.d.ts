@@ -60,7 +60,7 @@ interface TopicLog extends AsyncDisposable {
     oldest(topic: string): Promise<TopicPosition>;
     end(topic: string): Promise<TopicPosition>;
     trim(topic: string, upTo: string): Promise<void>;
-    topics(prefix?: string): Promise<string[]>;
+    topics(prefix?: string, page?: TopicsPage): Promise<string[]>;
 }
 
 interface TopicPosition {
@@ -72,4 +72,9 @@ interface TopicRecord extends TopicPosition {
     readonly kind: "record";
     readonly data: Uint8Array;
     readonly timeMs: number;
+}
+
+interface TopicsPage {
+    readonly after?: string;
+    readonly limit?: number;
 }

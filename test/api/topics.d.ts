@@ -89,7 +89,7 @@ export interface TopicLog extends AsyncDisposable {
     oldest(topic: string): Promise<TopicPosition>;
     end(topic: string): Promise<TopicPosition>;
     trim(topic: string, upTo: string): Promise<void>;
-    topics(prefix?: string): Promise<string[]>;
+    topics(prefix?: string, page?: TopicsPage): Promise<string[]>;
 }
 
 export interface TopicPosition {
@@ -127,4 +127,9 @@ interface RecordSlot<T> {
 
 interface TopicOpening extends TopicPosition {
     readonly kind: "opening";
+}
+
+interface TopicsPage {
+    readonly after?: string;
+    readonly limit?: number;
 }

@@ -259,6 +259,32 @@ function describeTopics(engine: Engine, shared: Shared): void {
     expect(await log.topics("rooms")).toEqual(["rooms", "rooms%", "rooms/a", "rooms/b", "rooms_d"]);
   });
 
+  test("topics() returns a page of names, in order, without those that have no records", async () => {
+    await using opened = await openLog(engine);
+    const { log } = opened;
+    const names = ["a", "b", "r/1", "r/2", "r/3", "r/4", "r/\u{1f600}", "s"];
+    let last: string | undefined;
+    for (const name of names.toReversed()) {
+      const [appended] = await log.append(name, texts("x"));
+      if (name === "r/2") last = appended?.cursor;
+    }
+    expect(await log.topics("r/", { limit: 2 })).toEqual(["r/1", "r/2"]);
+    expect(await log.topics("r/", { after: "r/2", limit: 2 })).toEqual(["r/3", "r/4"]);
+    expect(await log.topics("r/", { after: "r/4", limit: 2 })).toEqual(["r/\u{1f600}"]);
+    expect(await log.topics("r/", { after: "r/\u{1f600}", limit: 2 })).toEqual([]);
+    expect(await log.topics("", { after: "b", limit: 1 })).toEqual(["r/1"]);
+    expect(await log.topics("r/", { after: "a", limit: 1 })).toEqual(["r/1"]);
+    expect(await log.topics("r/", { limit: 0 })).toEqual([]);
+    expect(await log.topics("r/", { after: "r/3" })).toEqual(["r/4", "r/\u{1f600}"]);
+    await log.trim("r/2", last as string);
+    await log.append("r/12", texts("x"));
+    expect((await log.topics("r/")).slice(0, 3)).toEqual(["r/1", "r/12", "r/3"]);
+    expect(await log.topics("r/", { limit: 2 })).toContain("r/12");
+    for (const page of [{ limit: -1 }, { limit: 1.5 }, { after: 5 }, { first: 1 }]) {
+      await rejects(log.topics("r/", page as object), Code.InvalidArgument);
+    }
+  });
+
   test("a topic that was only read is not listed", async () => {
     await using opened = await openLog(engine);
     expect(await opened.log.page("t", undefined)).toEqual([]);

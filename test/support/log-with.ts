@@ -10,7 +10,7 @@ export function logWith(log: TopicLog, own: Partial<TopicLog>): TopicLog {
     oldest: (topic) => log.oldest(topic),
     end: (topic) => log.end(topic),
     trim: (topic, upTo) => log.trim(topic, upTo),
-    topics: (prefix) => log.topics(prefix),
+    topics: (prefix, page) => log.topics(prefix, page),
     [Symbol.asyncDispose]: async () => {},
     ...own,
   };

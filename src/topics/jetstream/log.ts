@@ -4,7 +4,6 @@ import type { StreamInfo } from "@nats-io/jetstream";
 import type { MsgHdrs } from "@nats-io/transport-node";
 import { asFailure, failure } from "../../failure.ts";
 import { sleep } from "../../flow/wait.ts";
-import { text } from "../../options.ts";
 import type { IncidentKind, Incidents } from "../incidents.ts";
 import {
   type Appended,
@@ -14,8 +13,9 @@ import {
   type TopicItem,
   type TopicLog,
   type TopicPosition,
+  type TopicsPage,
 } from "../log.ts";
-import { pageLimitsOf } from "../page-limits.ts";
+import { namesOf, pageLimitsOf, topicsPageOf } from "../page-limits.ts";
 import { checkRecords } from "../record.ts";
 import { checkTopic, compareTopics } from "../topic.ts";
 import { LiveTopics } from "./live.ts";
@@ -31,6 +31,7 @@ import {
   topicOf,
 } from "./stream.ts";
 import { BETWEEN_TRIES_MS, StreamReader } from "./stream-reader.ts";
+import { TopicList } from "./topic-list.ts";
 import { closed, type Packages, type Wire } from "./wire.ts";
 
 /**
@@ -51,6 +52,7 @@ export class JetStreamLog implements TopicLog {
   /** Aborts, with the reason, when the log can no longer be used. */
   readonly #ended = new AbortController();
   readonly #reconnectListener: Disposable;
+  readonly #list = new TopicList();
   #closing: Promise<void> | undefined;
 
   constructor(
@@ -89,6 +91,7 @@ export class JetStreamLog implements TopicLog {
     const outcomes = await Promise.allSettled(
       records.map((record) => this.#store({ subjects, topic }, record)),
     );
+    this.#list.add(topic);
     const errors = outcomes.flatMap((o) => (o.status === "rejected" ? asFailure(o.reason) : []));
     for (const error of errors) this.#incidents.report("append", error);
     // If the outcome of one record is unknown (UNAVAILABLE), throw that error: the others would
@@ -159,13 +162,15 @@ export class JetStreamLog implements TopicLog {
     orThrow(await this.#wire.api(`STREAM.PURGE.${this.#stream}`, purge));
   }
 
-  async topics(prefix = ""): Promise<string[]> {
+  async topics(prefix = "", page: TopicsPage = {}): Promise<string[]> {
     this.#throwIfEnded();
-    text(prefix, { of: "topics", option: "prefix" });
-    return this.#reportFailure("read", this.#topics(prefix));
+    const wanted = { prefix, ...topicsPageOf(prefix, page) };
+    const isPage = wanted.limit < Number.POSITIVE_INFINITY;
+    const listed = isPage ? this.#list.get(() => this.#allTopics()) : this.#allTopics();
+    return namesOf(await this.#reportFailure("read", listed), wanted);
   }
 
-  async #topics(prefix: string): Promise<string[]> {
+  async #allTopics(): Promise<string[]> {
     const head = `${this.#stream}.${this.epoch}.log.`;
     const names: string[] = [];
     for (let offset = 0; ; ) {
@@ -175,7 +180,7 @@ export class JetStreamLog implements TopicLog {
       offset += subjects.length;
       if (subjects.length === 0 || offset >= total) break;
     }
-    return names.filter((name) => name.startsWith(prefix)).sort(compareTopics);
+    return names.sort(compareTopics);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

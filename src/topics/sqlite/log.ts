@@ -2,7 +2,6 @@ import type { ConnectError } from "@connectrpc/connect";
 import { Code } from "@connectrpc/connect";
 import { failure } from "../../failure.ts";
 import type { Logger } from "../../observe/logger.ts";
-import { text } from "../../options.ts";
 import { type Cursors, cursorsOf, newEpoch } from "../cursor.ts";
 import { type IncidentKind, Incidents } from "../incidents.ts";
 import type {
@@ -13,9 +12,10 @@ import type {
   TopicLog,
   TopicPosition,
   TopicRecord,
+  TopicsPage,
 } from "../log.ts";
 import { logFailure, toOperator } from "../log-failure.ts";
-import { pageLimitsOf } from "../page-limits.ts";
+import { pageLimitsOf, topicsPageOf } from "../page-limits.ts";
 import { checkRecords } from "../record.ts";
 import type { RetentionLimits } from "../retention.ts";
 import { checkTopic } from "../topic.ts";
@@ -175,10 +175,10 @@ class SqliteLog implements TopicLog {
     await trimmed.catch((error) => this.#throw("append", error));
   }
 
-  async topics(prefix = ""): Promise<string[]> {
+  async topics(prefix = "", page: TopicsPage = {}): Promise<string[]> {
     this.#checkOpen();
-    text(prefix, { of: "topics", option: "prefix" });
-    return await this.#read<string[]>({ do: "topics", prefix });
+    const { after, limit } = topicsPageOf(prefix, page);
+    return await this.#read<string[]>({ do: "topics", prefix, after, limit });
   }
 
   [Symbol.asyncDispose](): Promise<void> {

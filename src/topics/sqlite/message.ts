@@ -99,7 +99,12 @@ export type ReaderCall =
       readonly bytes: number;
     }
   | { readonly do: "oldest" | "end"; readonly topic: string }
-  | { readonly do: "topics"; readonly prefix: string }
+  | {
+      readonly do: "topics";
+      readonly prefix: string;
+      readonly after: string;
+      readonly limit: number;
+    }
   | { readonly do: "close" };
 
 /** Takes the place of a position if the cursor is of another epoch. */

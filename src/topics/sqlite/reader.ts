@@ -1,4 +1,4 @@
-import type { PageLimits } from "../log.ts";
+import type { PageLimits, TopicsPage } from "../log.ts";
 import { damaged, FOREIGN, type PageColumns } from "./message.ts";
 import {
   connectReader,
@@ -41,10 +41,11 @@ export class FileReader {
     return this.#topic(name).last;
   }
 
-  topics(prefix: string): string[] {
+  topics({ prefix, after, limit }: Required<TopicsPage> & { readonly prefix: string }): string[] {
     const names: string[] = [];
-    for (const name of this.#statements.names.iterate(prefix) as Iterable<string>) {
-      if (!name.startsWith(prefix)) break;
+    const found = this.#statements.names.iterate(prefix, after) as Iterable<string>;
+    for (const name of found) {
+      if (names.length >= limit || !name.startsWith(prefix)) break;
       names.push(name);
     }
     return names;
@@ -147,7 +148,9 @@ function prepare(connection: FileConnection) {
   return {
     topic: connection.prepare(`SELECT ${TOPIC_COLUMNS} FROM topics WHERE name = ?`).raw(),
     names: connection
-      .prepare("SELECT name FROM topics WHERE name >= ? AND trimmed < last ORDER BY name")
+      .prepare(
+        "SELECT name FROM topics WHERE name >= ? AND name > ? AND trimmed < last ORDER BY name",
+      )
       .pluck(),
     before: connection
       .prepare("SELECT max(position) FROM records WHERE topic = ? AND position <= ?")

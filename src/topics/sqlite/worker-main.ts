@@ -57,7 +57,7 @@ function read(): void {
         return reader.page(call.topic, call.after, call);
       } else if (call.do === "oldest") return reader.oldest(call.topic);
       else if (call.do === "end") return reader.end(call.topic);
-      else if (call.do === "topics") return reader.topics(call.prefix);
+      else if (call.do === "topics") return reader.topics(call);
       else if (call.do === "close") reader?.close();
       return undefined;
     }),
