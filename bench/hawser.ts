@@ -7,8 +7,8 @@ const program = (file: string) => fileURLToPath(new URL(file, import.meta.url));
 export const startServer = () => Child.start("server", [program("./servers/hawser.ts")]);
 
 export const clients = {
-  session: () => Child.start("client with sessions", [program("./clients/hawser.ts")]),
-  plain: () => Child.start("client without", [program("./clients/hawser-plain.ts")]),
+  session: () => Child.start("client with sessions", [program("./clients/hawser-sessions.ts")]),
+  plain: () => Child.start("client without", [program("./clients/hawser.ts")]),
 };
 
 export type Kind = keyof typeof clients;

@@ -55,7 +55,8 @@ Written by \`npm run bench\` on ${method.date}; do not edit.
 * Machine: ${method.machine}.
 * ${method.versions.join(", ")}.
 * Everything runs with default settings, on the loopback interface, **compression off**, and without TLS where the row does
-  not say so. Each program under test is a process of its own; client and server share the cores.
+  not say so. Each program under test is a process of its own; client and server share the cores. Hawser's client makes plain
+  gRPC calls, as the others do: \`npm run bench -- --sessions\` measures what sessions cost, which are on by default.
 * ${method.rounds === 1 ? "One round" : `${method.rounds} rounds`} after a warm-up round; in each the peers do a row one directly after the other, each time beginning with
   another, ${method.warmMs} ms to warm up and ${method.measureMs} ms measured. Figures are medians of the rounds, ratios the medians of the rounds' ratios.
 * A row is "workload streams × content". The content is a string of this many bytes. Ping-pong sends, waits for the echo,

@@ -1,4 +1,4 @@
 import { caller } from "./calls.ts";
 import { drive } from "./drive.ts";
 
-drive((target) => caller(target, false));
+drive((target) => caller(target, true));
