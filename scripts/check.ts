@@ -83,7 +83,11 @@ async function checkBreaking(): Promise<string> {
     const listed = await run("git", "ls-tree", "--name-only", base, "--", "buf.yaml", "proto");
     if (listed.trim().split("\n").length < 2) continue;
     const archive = join(temporary, `${compared.length}.tar`);
-    await run("git", "archive", "--format=tar", `--output=${archive}`, base, "buf.yaml", "proto");
+    // buf.yaml names the folders of contracts.
+    const config = await run("git", "show", `${base}:buf.yaml`);
+    const folders = [...config.matchAll(/^ {2}- path: (\S+)$/gm)].map(([, path]) => path as string);
+    const paths = ["buf.yaml", ...folders];
+    await run("git", "archive", "--format=tar", `--output=${archive}`, base, ...paths);
     await run("buf", "breaking", "--against", archive);
     compared.push(base);
   }
