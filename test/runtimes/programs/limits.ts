@@ -32,18 +32,20 @@ async function silentClients({ unix, mutual }: Peer): Promise<void> {
 
 async function tooManyConnections({ crowded }: Peer): Promise<void> {
   const sockets = Array.from({ length: 30 }, () => open(crowded));
+  // One address may have 8/9 of the 20 connections.
+  const tooMany = 12;
   let count = 0;
-  const tenClosed = Promise.withResolvers<void>();
+  const closed = Promise.withResolvers<void>();
   for (const socket of sockets) {
     socket.once("close", () => {
-      if (++count === 10) tenClosed.resolve();
+      if (++count === tooMany) closed.resolve();
     });
   }
-  await tenClosed.promise;
+  await closed.promise;
   // What else the server closes is closed by then.
   await setTimeout(50);
-  assert.equal(count, 10);
   for (const socket of sockets) socket.destroy();
+  assert.equal(count, tooMany);
 }
 
 export const limitScenarios: readonly Scenario[] = [
