@@ -6,7 +6,6 @@ import { type Checked, checkAll, type Findings, isLimit, lineOf, missedOf } from
 import { idleBytes, measureRound, medianOf, Results } from "./measure.ts";
 import { machine, today, withVersion } from "./method.ts";
 import {
-  type Cell,
   cells,
   idleStreams,
   nameOf,
@@ -25,8 +24,8 @@ export const ROUNDS = 5;
 
 const timing = { warmMs: 200, measureMs: 900 };
 const warmUp = { warmMs: 0, measureMs: 600 };
-/** The processes of a role have nothing to do while the other role is measured, and are slower for a second then. */
-const FIRST_WARM_MS = 1000;
+/** The processes of a role have nothing to do while the other role is measured, and are slower for some seconds then. */
+const FIRST_WARM_MS = 3000;
 /** The processes over TLS do few rows, and V8 compiles for about three seconds of unary calls. */
 const warmUpOverTls = { warmMs: 0, measureMs: 3000 };
 
@@ -37,10 +36,15 @@ export async function full(world: World, rounds: number): Promise<readonly Check
     tls: new Results(),
     idle: new Map<`${Role} ${Peer}`, Memory>(),
   };
-  for (let turn = -1; turn < rounds; turn++) {
-    for (const role of roles) {
-      console.log(turn < 0 ? `warm-up, ${role}s` : `round ${turn + 1} of ${rounds}, ${role}s`);
-      await measureRows(world, found, { role, turn });
+  // The rounds over TLS follow each other: their processes do few rows, and V8 would compile for them again in each round.
+  for (const measure of [measureRows, measureTlsRows]) {
+    for (let turn = -1; turn < rounds; turn++) {
+      for (const role of roles) {
+        const rows = measure === measureRows ? "" : ", over TLS";
+        const round = turn < 0 ? "warm-up" : `round ${turn + 1} of ${rounds}`;
+        console.log(`${round}, ${role}s${rows}`);
+        await measure(world, found, { role, turn });
+      }
     }
   }
   for (const role of roles) {
@@ -54,25 +58,30 @@ export async function full(world: World, rounds: number): Promise<readonly Check
   return print(world, found);
 }
 
-/** Measures a round of all rows in one role; round -1 is the warm-up. */
-async function measureRows(
-  world: World,
-  found: Findings,
-  { role, turn }: { role: Role; turn: number },
-): Promise<void> {
-  const measure = async (results: Results, cell: Cell, peers: readonly Peer[]) => {
-    const row = { role, cell, peers: peers.filter((peer) => world.has(peer)) };
-    const first = results === found.tls ? warmUpOverTls : warmUp;
-    if (turn < 0) await measureRound(world, row, { ...first, turn: 0 });
-    else {
-      const { warmMs } = timing;
-      const own = { ...timing, warmMs: cell === cells[0] ? FIRST_WARM_MS : warmMs, turn };
-      results.rounds(role, cell).push(await measureRound(world, row, own));
-    }
-  };
-  const peers: readonly Peer[] = role === "server" ? [...world.peers, "socket"] : world.peers;
-  for (const cell of cells) await measure(found.cleartext, cell, peers);
-  for (const cell of tlsCells) await measure(found.tls, cell, peersOverTls(role, cell));
+/** A round of one role; -1 is the warm-up. */
+interface Turn {
+  readonly role: Role;
+  readonly turn: number;
+}
+
+async function measureRows(world: World, { cleartext }: Findings, { role, turn }: Turn) {
+  const all: readonly Peer[] = role === "server" ? [...world.peers, "socket"] : world.peers;
+  const peers = all.filter((peer) => world.has(peer));
+  for (const cell of cells) {
+    const warmMs = cell === cells[0] ? FIRST_WARM_MS : timing.warmMs;
+    const own = turn < 0 ? { ...warmUp, turn: 0 } : { ...timing, warmMs, turn };
+    const round = await measureRound(world, { role, cell, peers }, own);
+    if (turn >= 0) cleartext.rounds(role, cell).push(round);
+  }
+}
+
+async function measureTlsRows(world: World, { tls }: Findings, { role, turn }: Turn) {
+  for (const cell of tlsCells) {
+    const peers = peersOverTls(role, cell).filter((peer) => world.has(peer));
+    const own = turn < 0 ? { ...warmUpOverTls, turn: 0 } : { ...timing, turn };
+    const round = await measureRound(world, { role, cell, peers }, own);
+    if (turn >= 0) tls.rounds(role, cell).push(round);
+  }
 }
 
 function write({ peers, loadName, target }: World, found: Findings, rounds: number): void {
