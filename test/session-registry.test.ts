@@ -251,6 +251,18 @@ test("an end of another caller that waits for its confirmation is dropped only i
   expect(world.ask("theirs", { attach: 2, caller: "other", connection: {} })).not.toBe("UNKNOWN");
 });
 
+test("an ended session that resumes from another address counts for that one", () => {
+  const world = new RegistryWorld({ maxSessions: 100 });
+  const [one, two] = [{}, {}];
+  expect(world.ask("a", { caller: "first", connection: one })).toBe("in");
+  world.app("a").fail(failure(Code.Internal, "the handler threw"));
+  const before = world.partyOf(one, "first").caller.finishedSessions;
+  expect([...before]).toEqual(["a"]);
+  expect(world.ask("a", { attach: 2, caller: "second", connection: two })).toBe("in");
+  expect([...before]).toEqual([]);
+  expect([...world.partyOf(two, "second").caller.finishedSessions]).toEqual(["a"]);
+});
+
 test("callers that are gone take no memory", () => {
   const world = new RegistryWorld({ maxSessions: 1000 });
   const connections = Array.from({ length: 100 }, (_, n) => ({ n }));

@@ -1,7 +1,8 @@
 /** How the callers of a server share a limit. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { callerKey } from "../src/sharing/caller-key.ts";
+import { keyOfCaller } from "../src/sharing/caller-key.ts";
+import { Parties, sharedLimits } from "../src/sharing/parties.ts";
 import { Account, CallerAccount, SharedLimit } from "../src/sharing/shared-limit.ts";
 
 const limitOf = (total: number) => new SharedLimit("maxSessions", total);
@@ -101,7 +102,7 @@ describe("a limit that callers share", () => {
 
 describe("the key of a caller", () => {
   const keyOf = (address: string | undefined, identity?: string) =>
-    callerKey({
+    keyOfCaller({
       identity,
       peer: { address, isEncrypted: false, certificate: undefined, proxy: undefined },
     });
@@ -126,4 +127,29 @@ describe("the key of a caller", () => {
   ])("of %s and %s is the same: %s", (one, other, isSame) => {
     expect(keyOf(one) === keyOf(other)).toBe(isSame);
   });
+});
+
+test("a connection of many callers, one after the other, keeps none of them", () => {
+  const parties = new Parties(sharedLimits({ maxOpenCalls: 1e6, maxSessions: 1, maxBytes: 1 }));
+  const peer = {
+    address: "10.0.0.1",
+    isEncrypted: false,
+    certificate: undefined,
+    proxy: undefined,
+  };
+  const connection = { caller: { identity: undefined, peer } };
+  const as = (identity: string) => parties.of(connection, { identity, peer });
+  const busy = as("busy");
+  expect(busy.beginCall()).toBe(true);
+  for (let n = 0; n < 10_000; n++) {
+    const party = as(`user ${n}`);
+    // Every third one is only looked up, as if its call was refused.
+    if (n % 3 !== 0 && party.beginCall()) party.endCall();
+  }
+  expect(parties.callers).toBeLessThan(100);
+  expect(as("busy")).toBe(busy);
+  parties.onClosed(connection);
+  busy.endCall();
+  expect(parties.callers).toBe(0);
+  expect(parties.limits.calls.held).toBe(0);
 });

@@ -7,7 +7,7 @@ import type { ConnectionMemory } from "./connection-memory.ts";
 export interface ServedConnection {
   /** Whether the connection has TLS. */
   readonly isEncrypted: boolean;
-  /** Who makes the calls of the connection, as long as nobody has authenticated. */
+  /** The caller of the requests that were not authenticated: the client of the connection. */
   readonly caller: Caller;
   /** The SETTINGS_MAX_HEADER_LIST_SIZE that the client announced. */
   readonly announcedHeaderBytes: number;

@@ -62,7 +62,7 @@ export class ServerRequest implements StreamListener {
     return this.#target ?? this;
   }
 
-  /** Who makes the call: the connection's caller, until a better one is known. */
+  /** The caller: that of the connection, until the server has authenticated another one. */
   get caller(): KnownCaller {
     return this.#caller ?? this.connection.caller;
   }

@@ -40,7 +40,7 @@ export interface PeerCertificate {
   readonly spiffeId: string | undefined;
 }
 
-/** Who makes a call. */
+/** The caller of a call: its identity, and the client that it uses. */
 export interface Caller {
   /** What `authenticate` has returned. `undefined` if the server does not authenticate, or not for this method. */
   readonly identity: string | undefined;

@@ -1,7 +1,7 @@
 import type * as net from "node:net";
 import { type Logger, log } from "../observe/logger.ts";
 import type { TrustedProxies } from "../server/callers.ts";
-import { callerKey } from "../sharing/caller-key.ts";
+import { keyOfCaller } from "../sharing/caller-key.ts";
 import { CallerAccount, SharedLimit } from "../sharing/shared-limit.ts";
 import { peerOf } from "./socket-peer.ts";
 
@@ -33,7 +33,7 @@ export function limitConnections(server: net.Server, init: ConnectionLimit): voi
   server.prependListener("connection", (socket: net.Socket) => {
     const peer = peerOf(socket);
     const isShared = proxies?.has(peer.address) === true;
-    const key = isShared ? undefined : callerKey({ identity: undefined, peer });
+    const key = isShared ? undefined : keyOfCaller({ identity: undefined, peer });
     const known = key === undefined ? undefined : clients.get(key);
     const client = known ?? new CallerAccount(limit);
     if (key !== undefined && client.free < 1) {

@@ -14,7 +14,7 @@ export interface AuthenticationRequest {
   readonly method: DescMethod;
 }
 
-/** Who makes a call. */
+/** What `authenticate` has found out. */
 export interface Authentication {
   /** The name of the caller, the same for all its calls. Only who has opened a session may resume it. */
   readonly identity: string;

@@ -1,20 +1,11 @@
-import type { DescMethod } from "@bufbuild/protobuf";
 import type { KnownCaller, Peer } from "../grpc/caller.ts";
-import type { Authenticator } from "./authenticate.ts";
+import type { AuthenticationRequest, Authenticator } from "./authenticate.ts";
 import { forwardedFor } from "./forwarded.ts";
 
 /** Proxies that are believed when they name their clients. */
 export interface TrustedProxies {
   /** @param address `undefined`: the other side of a Unix socket */
   has(address: string | undefined): boolean;
-}
-
-/** A request whose caller is not known yet. */
-export interface UnknownRequest {
-  readonly header: Headers;
-  /** The client of the connection. */
-  readonly peer: Peer;
-  readonly method: DescMethod;
 }
 
 /** Finds out who makes the calls of a server. */
@@ -32,13 +23,16 @@ export class Callers {
     return this.#authenticator !== undefined || this.#proxies !== undefined;
   }
 
-  /** Returns the caller; throws, or rejects with, the ConnectError of a call that is refused. */
-  callerOf({ header, peer, method }: UnknownRequest): KnownCaller | Promise<KnownCaller> {
+  /**
+   * Returns the caller of a request whose `peer` is the client of its connection. Throws, or rejects with, the ConnectError of
+   * a call that is refused.
+   */
+  callerOf({ header, peer, method }: AuthenticationRequest): KnownCaller | Promise<KnownCaller> {
     return this.authenticate({ header, peer: this.#clientOf(peer, header), method });
   }
 
   /** As callerOf(), for the headers of a client whose peer is known. */
-  authenticate(request: UnknownRequest): KnownCaller | Promise<KnownCaller> {
+  authenticate(request: AuthenticationRequest): KnownCaller | Promise<KnownCaller> {
     const { method, peer } = request;
     if (this.#authenticator?.covers(method)) return this.#authenticator.callerOf(request);
     return { identity: undefined, peer };

@@ -59,18 +59,17 @@ export function createConnectHandlers(
         answer(request, handler === undefined ? 404 : 400);
         return;
       }
-      const { calls } = parties.of(request.connection, request.caller);
-      if (!calls.admits(1)) {
+      const party = parties.of(request.connection, request.caller);
+      if (!party.beginCall()) {
         answer(request, 429);
         return;
       }
-      calls.count(1);
       open++;
       const exchange = request.openExchange(
         MANY_MESSAGES.test(String(request.headers["content-type"])),
       );
       exchange.onEnded = () => {
-        calls.count(-1);
+        party.endCall();
         open--;
         onClosed();
       };

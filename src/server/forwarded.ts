@@ -1,7 +1,7 @@
 /** Reads the addresses that proxies write into the headers of a request. */
 
 /**
- * Returns the addresses that proxies have seen, the client's first: those of `forwarded` (RFC 7239), or if there is none
+ * Returns the addresses that proxies have seen, the client's first: those of the header `forwarded` (RFC 7239), or without it
  * those of `x-forwarded-for`. What is no address ("unknown", an obfuscated name) is `undefined`.
  */
 export function forwardedFor(header: Headers): (string | undefined)[] {

@@ -66,7 +66,7 @@ export function createGrpcHandler(
     const known = closedOf.get(party);
     if (known !== undefined) return known;
     const made = (call: OpenCall) => {
-      party.calls.count(-1);
+      party.endCall();
       closed(call);
     };
     closedOf.set(party, made);
@@ -90,11 +90,10 @@ export function createGrpcHandler(
       return;
     }
     const party = parties.of(request.connection, request.caller);
-    if (!party.calls.admits(1)) {
+    if (!party.beginCall()) {
       request.refuseCall(overLimit(party.caller.calls, "open calls", Math.random));
       return;
     }
-    party.calls.count(1);
     const onCallClosed = closedFor(party);
     const { readMaxBytes } = options;
     let expiry: Disposable | undefined;

@@ -63,12 +63,6 @@ export interface SessionServer {
 /** The stream is freed if the client has not confirmed the end of its session within this time. */
 const LINGER_MS = 1000;
 
-/** Credentials that are renewed by such that do not expire: nothing renews these. */
-const FOR_EVER: Credentials = {
-  validMs: Number.POSITIVE_INFINITY,
-  renew: () => Promise.resolve(FOR_EVER),
-};
-
 /** The sessions of a server, on its HTTP/2 streams. */
 export class ServerSessions {
   readonly #callers: Callers;
@@ -140,7 +134,9 @@ export class ServerSessions {
       method: spec.method,
       connection,
       party,
-      credentials: this.#credentialsOf(request.caller, spec.method),
+      credentials: expires(request.caller)
+        ? this.#credentialsOf(request.caller, spec.method)
+        : undefined,
       open: (session) => {
         const { readMaxBytes } = options;
         const init = { readMaxBytes, controlFrames: CONTROL_FRAMES, lingerMs: LINGER_MS };
@@ -162,17 +158,16 @@ export class ServerSessions {
     else if (refusal !== undefined) request.refuseCall(refusal);
   }
 
-  /** Returns the credentials with which a session was opened or resumed; `undefined` if they do not expire. */
-  #credentialsOf(caller: KnownCaller, method: DescMethod): Credentials | undefined {
-    const { identity, peer, expiresAtMs } = caller;
-    if (expiresAtMs === undefined || expiresAtMs === Number.POSITIVE_INFINITY) return undefined;
+  /** Returns the credentials with which a caller has attached. */
+  #credentialsOf(caller: KnownCaller, method: DescMethod): Credentials {
+    const { identity, peer, expiresAtMs = Number.POSITIVE_INFINITY } = caller;
     return {
       validMs: expiresAtMs - Date.now(),
       renew: async (headers) => {
         const request = { header: toHeaders(headers), peer, method };
         const renewed = await this.#callers.authenticate(request);
         if (renewed.identity !== identity) throw sessionLost(Reason.NOT_YOURS, 0);
-        return this.#credentialsOf(renewed, method) ?? FOR_EVER;
+        return this.#credentialsOf(renewed, method);
       },
     };
   }
@@ -202,6 +197,10 @@ export class ServerSessions {
   close(): void {
     this.#registry.close();
   }
+}
+
+function expires({ expiresAtMs }: KnownCaller): boolean {
+  return expiresAtMs !== undefined && expiresAtMs < Number.POSITIVE_INFINITY;
 }
 
 interface Begun {
@@ -235,7 +234,7 @@ function create(
 }
 
 /**
- * Who may resume the session that this request opens: the same identity; where none is known, a caller with the same
+ * Returns whose session this request opens: that of its identity; without one, that of the callers with the same
  * authorization header and the same certificate.
  */
 function ownerOf({ caller, rawHeaders }: ServerRequest): string {

@@ -197,9 +197,12 @@ export class SessionRegistry implements SessionKeeper {
   }
 
   /** Counts the session for the connection that it has now. */
-  #move(entry: Entry, { connection, party }: Arrival): void {
+  #move(entry: Entry, { ask, connection, party }: Arrival): void {
     entry.connection = connection;
     if (party === entry.party) return;
+    // Without authenticate the same credentials may come from another address: that is another caller to the limits.
+    const wasFinished = entry.party.caller.finishedSessions.delete(ask.session);
+    if (wasFinished) party.caller.finishedSessions.add(ask.session);
     party.retain();
     party.sessions.count(1);
     entry.session.countFor(party.sessionBytes);

@@ -5,7 +5,7 @@ import type { Caller } from "../grpc/caller.ts";
  * machine usually has alone. `undefined` if there is neither: behind a trusted proxy that names no client, and on a Unix
  * socket. The connection is the caller then.
  */
-export function callerKey({ identity, peer: { address } }: Caller): string | undefined {
+export function keyOfCaller({ identity, peer: { address } }: Caller): string | undefined {
   if (identity !== undefined) return `identity ${identity}`;
   if (address === undefined) return undefined;
   return address.includes(":") ? `network ${networkOf(address)}` : `address ${address}`;

@@ -1,5 +1,5 @@
 import type { Caller } from "../grpc/caller.ts";
-import { callerKey } from "./caller-key.ts";
+import { keyOfCaller } from "./caller-key.ts";
 import { Account, CallerAccount, SharedLimit } from "./shared-limit.ts";
 
 /** The limits that the callers of a server share. */
@@ -49,7 +49,7 @@ export class CallerParty {
   }
 }
 
-/** A caller on one connection: what the limits count together. Its connection and its sessions retain it. */
+/** A caller on one connection: what the limits count together. Its calls and its sessions retain it. */
 export class Party {
   readonly caller: CallerParty;
   readonly calls: Account;
@@ -64,6 +64,10 @@ export class Party {
     this.sessionBytes = new Account(caller.sessionBytes);
   }
 
+  get isUsed(): boolean {
+    return this.#users > 0;
+  }
+
   retain(): void {
     if (this.#users++ === 0) this.caller.retain();
   }
@@ -71,7 +75,23 @@ export class Party {
   release(): void {
     if (--this.#users === 0) this.caller.release();
   }
+
+  /** Counts a call. Returns `false`, and counts nothing, if the caller has as many as it may. */
+  beginCall(): boolean {
+    if (!this.calls.admits(1)) return false;
+    this.calls.count(1);
+    this.retain();
+    return true;
+  }
+
+  endCall(): void {
+    this.calls.count(-1);
+    this.release();
+  }
 }
+
+/** The parties of a connection with more callers than this are looked through for those that are not used. */
+const CALLERS_OF_CONNECTION = 64;
 
 /** A connection, as the limits see it. */
 export interface Connected {
@@ -104,15 +124,29 @@ export class Parties {
     // Most calls have the caller of their connection, for which no key is made.
     const known = parties.get(caller);
     if (known !== undefined) return known;
-    const key = callerKey(caller);
+    const key = keyOfCaller(caller);
     let party = parties.get(key);
     if (party === undefined) {
       party = new Party(this.#callerOf(key));
-      party.retain();
+      this.#dropUnused(parties);
       parties.set(key, party);
     }
-    if (caller === connection.caller) parties.set(caller, party);
+    if (caller === connection.caller) {
+      party.retain();
+      parties.set(caller, party);
+    }
     return party;
+  }
+
+  /** A proxy's connection may have any number of callers, one after the other. */
+  #dropUnused(parties: Map<Caller | string | undefined, Party>): void {
+    // At powers of two: the cost for each new caller stays constant.
+    if (parties.size < CALLERS_OF_CONNECTION || (parties.size & (parties.size - 1)) !== 0) return;
+    for (const [key, party] of parties) {
+      if (party.isUsed) continue;
+      parties.delete(key);
+      forget(party);
+    }
   }
 
   /** Called when a connection is closed. Its parties continue while they have sessions. */
@@ -120,7 +154,10 @@ export class Parties {
     const parties = this.#ofConnections.get(connection);
     if (parties === undefined) return;
     this.#ofConnections.delete(connection);
-    for (const party of new Set(parties.values())) party.release();
+    for (const [key, party] of parties) {
+      if (key === connection.caller) party.release();
+      else if (!party.isUsed) forget(party);
+    }
   }
 
   /** @param key `undefined`: the connection is the caller */
@@ -133,4 +170,10 @@ export class Parties {
     }
     return caller;
   }
+}
+
+/** A caller that nothing uses was never retained, or is gone already: both have it removed. */
+function forget(party: Party): void {
+  party.retain();
+  party.release();
 }
