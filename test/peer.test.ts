@@ -1,7 +1,9 @@
+import * as tls from "node:tls";
 import { describe, expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import { createClient, createTransport } from "../src/index.ts";
 import { readAltNames } from "../src/node/socket-peer.ts";
+import { forwardedFor } from "../src/server/forwarded.ts";
 import { caller, createServer, type Peer } from "../src/server.ts";
 import { temporaryFile } from "./support/temporary.ts";
 import { certs } from "./support/tls.ts";
@@ -50,6 +52,29 @@ describe("the certificate of a client", () => {
     expect(peers[0]?.certificate).toMatchObject({ isTrusted: false, spiffeId: undefined });
   });
 
+  test("is not trusted for a CA that Node trusts, if the server has none", async () => {
+    const trusted = tls.getCACertificates("default");
+    try {
+      tls.setDefaultCACertificates([...trusted, certs.ca]);
+      const { world, peers } = await watched({
+        server: { tls: { ...certs.server, requestClientCertificate: true } },
+        transport: { tls: { ca: certs.ca, ...certs.client } },
+      });
+      await using _world = world;
+      await world.greeter.sayHello({});
+      world.server.setTls(certs.server);
+      await using transport = createTransport({
+        baseUrl: world.url,
+        tls: { ca: certs.ca, ...certs.client },
+      });
+      await createClient(Greeter, transport).sayHello({});
+      const untrusted = { certificate: { isTrusted: false, spiffeId: undefined } };
+      expect(peers).toMatchObject([untrusted, untrusted]);
+    } finally {
+      tls.setDefaultCACertificates(trusted);
+    }
+  });
+
   test("is missing if the client has none", async () => {
     const { world, peers } = await watched({
       server: { tls: certs.server },
@@ -87,10 +112,17 @@ describe("behind trusted proxies", () => {
     ["IPv6 in x-forwarded-for", { "x-forwarded-for": "2001:db8::1" }, "2001:db8::1"],
     ["a port", { "x-forwarded-for": "203.0.113.7:4711" }, "203.0.113.7"],
     [
-      "forwarded before x-forwarded-for",
-      { forwarded: "for=203.0.113.7", "x-forwarded-for": "203.0.113.8" },
+      "both headers with one client",
+      { forwarded: "for=203.0.113.7", "x-forwarded-for": "203.0.113.7" },
       "203.0.113.7",
     ],
+    [
+      // A proxy has written one of them, and the client the other.
+      "both headers with two clients",
+      { forwarded: "for=203.0.113.7", "x-forwarded-for": "203.0.113.8" },
+      undefined,
+    ],
+    ["IPv4 in IPv6", { "x-forwarded-for": "::ffff:203.0.113.7" }, "203.0.113.7"],
     [
       "what a client says itself",
       { "x-forwarded-for": "198.51.100.1, 203.0.113.7" },
@@ -104,11 +136,33 @@ describe("behind trusted proxies", () => {
     ["trusted proxies alone", { "x-forwarded-for": "10.1.2.3, 10.1.2.4" }, "10.1.2.3"],
     ["an unknown client", { forwarded: "for=unknown" }, undefined],
     ["a quoted comma", { forwarded: 'for="_a,for=10.9.9.9", for=203.0.113.7' }, "203.0.113.7"],
+    [
+      "a quoted string that the client has left open",
+      { forwarded: 'for=198.51.100.1;by=", for="[2001:db8::1]"' },
+      "2001:db8::1",
+    ],
+    [
+      "a parameter in a quoted string",
+      { forwarded: 'host="a;for=198.51.100.1";for=203.0.113.7' },
+      "203.0.113.7",
+    ],
+    ["an escaped quote", { forwarded: 'by="_\\"a,b";for=203.0.113.7' }, "203.0.113.7"],
     ["no header", {}, undefined],
   ])("%s", async (_, headers, address) => {
     const peer = await proxied(["loopback", "10.0.0.0/8"], headers);
     expect(peer).toMatchObject({ address, certificate: undefined });
     expect(peer?.proxy).toMatchObject({ address: "127.0.0.1", proxy: undefined });
+  });
+
+  test.each<[string, Record<string, string>]>([
+    ["a quoted string that never ends", { forwarded: `"${'\\"'.repeat(30_000)}` }],
+    ["colons", { "x-forwarded-for": `${":".repeat(60_000)}z` }],
+    ["spaces", { forwarded: `;${" ".repeat(30_000)};for${" ".repeat(30_000)}` }],
+  ])("a header of 60 kB with %s is read quickly", (_, header) => {
+    const began = performance.now();
+    forwardedFor(new Headers(header));
+    // Regular expressions that try each position took 8 s.
+    expect(performance.now() - began).toBeLessThan(1000);
   });
 
   test("a client that is no trusted proxy is not believed", async () => {

@@ -23,6 +23,11 @@ export interface Peer {
   readonly proxy: Peer | undefined;
 }
 
+/** An IPv4 client of a socket that takes IPv6 too has the address `::ffff:192.0.2.1`; it is the same client. */
+export function unmapped(address: string): string {
+  return address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, "");
+}
+
 /** The certificate of a client, which has proven that it has the key. */
 export interface PeerCertificate {
   /**

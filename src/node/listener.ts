@@ -99,13 +99,18 @@ function createTlsServer(
     handshakeTimeout,
     cert,
     key,
-    ...(ca === undefined ? {} : { ca }),
+    ca: trusted(ca),
     requestCert: requestClientCertificate,
     rejectUnauthorized: ca !== undefined,
     ALPNProtocols: ["h2", "http/1.1"],
     minVersion: MIN_TLS,
   };
   return tls.createServer(options, onSocket);
+}
+
+/** Without a CA no client is trusted. Node would trust the CAs of the system, which vouch for anybody. */
+function trusted(ca: ServerCertificate["ca"]): NonNullable<ServerCertificate["ca"]> | [] {
+  return ca ?? [];
 }
 
 /** The CA decides whether clients are asked for certificates, which a server cannot change while it listens. */
@@ -125,7 +130,7 @@ function replaceCertificate(
     server.setSecureContext({
       cert,
       key,
-      ...(ca === undefined ? {} : { ca }),
+      ca: trusted(ca),
       minVersion: MIN_TLS,
     });
   });

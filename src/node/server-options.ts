@@ -65,7 +65,7 @@ export interface ServerOptions {
   /**
    * The proxies that are believed when they name their client in the header `forwarded` (RFC 7239) or `x-forwarded-for`: IP
    * addresses, networks ("10.0.0.0/8"), "loopback", and "unix" for those that connect to a Unix socket. The address of such
-   * a client is in `caller(context).peer`. Default: none.
+   * a client is in `caller(context).peer`; `undefined` if the two headers name different clients. Default: none.
    */
   trustedProxies?: string[];
   /**

@@ -1,21 +1,16 @@
 import type * as net from "node:net";
 import { TLSSocket } from "node:tls";
-import type { Peer, PeerCertificate } from "../grpc/caller.ts";
+import { type Peer, type PeerCertificate, unmapped } from "../grpc/caller.ts";
 
 /** Returns what a socket shows of its client, when its TLS handshake has ended. */
 export function peerOf(socket: net.Socket): Peer {
   const tls = socket instanceof TLSSocket ? socket : undefined;
   return {
-    address: addressOf(socket.remoteAddress),
+    address: socket.remoteAddress && unmapped(socket.remoteAddress),
     isEncrypted: tls !== undefined,
     certificate: tls === undefined ? undefined : certificateOf(tls),
     proxy: undefined,
   };
-}
-
-/** An IPv4 client of a socket that takes IPv6 too has the address `::ffff:192.0.2.1`; it is the same client. */
-function addressOf(address: string | undefined): string | undefined {
-  return address?.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, "");
 }
 
 function certificateOf(socket: TLSSocket): PeerCertificate | undefined {

@@ -1,4 +1,4 @@
-import type { KnownCaller, Peer } from "../grpc/caller.ts";
+import type { Caller, KnownCaller, Peer } from "../grpc/caller.ts";
 import type { AuthenticationRequest, Authenticator } from "./authenticate.ts";
 import { forwardedFor } from "./forwarded.ts";
 
@@ -31,6 +31,12 @@ export class Callers {
     return this.authenticate({ header, peer: this.#clientOf(peer, header), method });
   }
 
+  /** Returns the caller of a request before it is authenticated: that of the connection, or the client that a proxy names. */
+  clientOf(connected: Caller, header: Headers): Caller {
+    const peer = this.#clientOf(connected.peer, header);
+    return peer === connected.peer ? connected : { identity: undefined, peer };
+  }
+
   /** As callerOf(), for the headers of a client whose peer is known. */
   authenticate(request: AuthenticationRequest): KnownCaller | Promise<KnownCaller> {
     const { method, peer } = request;
@@ -40,15 +46,24 @@ export class Callers {
 
   /**
    * The client itself, if the connection is that of a trusted proxy. Each proxy adds the address that it sees at the end:
-   * the last one that is not a trusted proxy is the client; those before it are what the client says.
+   * the last one that is not a trusted proxy is the client; those before it are what the client says. A proxy usually writes
+   * one of the two headers, and passes on the other as the client has sent it: if they name two clients, none is believed.
    */
   #clientOf(peer: Peer, header: Headers): Peer {
     const proxies = this.#proxies;
     if (proxies === undefined || !proxies.has(peer.address)) return peer;
-    const seen = forwardedFor(header);
     const isProxy = (address: string | undefined) => address !== undefined && proxies.has(address);
-    const at = seen.findLastIndex((address) => !isProxy(address));
-    const address = seen[Math.max(at, 0)];
-    return { address, isEncrypted: peer.isEncrypted, certificate: undefined, proxy: peer };
+    const [address, ...others] = forwardedFor(header).map((seen) => {
+      return seen[
+        Math.max(
+          seen.findLastIndex((address) => !isProxy(address)),
+          0,
+        )
+      ];
+    });
+    return {
+      address: others.every((other) => other === address) ? address : undefined,
+      ...{ isEncrypted: peer.isEncrypted, certificate: undefined, proxy: peer },
+    };
   }
 }
