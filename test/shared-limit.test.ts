@@ -153,3 +153,32 @@ test("a connection of many callers, one after the other, keeps none of them", ()
   expect(parties.callers).toBe(0);
   expect(parties.limits.calls.held).toBe(0);
 });
+
+test("a caller has the same shares on all its connections, also if nothing of it was open for a while", () => {
+  const parties = new Parties(sharedLimits({ maxOpenCalls: 90, maxSessions: 1, maxBytes: 1 }));
+  const peer = {
+    address: "10.0.0.1",
+    isEncrypted: false,
+    certificate: undefined,
+    proxy: undefined,
+  };
+  const connect = () => {
+    const connection = { caller: { identity: undefined, peer } };
+    const party = () => parties.of(connection, { identity: "ada", peer });
+    // A call that ends before the next connection is made.
+    expect(party().beginCall()).toBe(true);
+    party().endCall();
+    return { connection, party };
+  };
+  const connections = Array.from({ length: 20 }, connect);
+  let calls = 0;
+  for (const { party } of connections) while (party().beginCall()) calls++;
+  // 8/9 of the total, as for any caller alone.
+  expect(calls).toBe(80);
+  expect(parties.callers).toBe(1);
+  const open = connections.map(({ party }) => party());
+  for (const { connection } of connections) parties.onClosed(connection);
+  expect(parties.callers).toBe(1);
+  for (const party of open) while (party.calls.held > 0) party.endCall();
+  expect(parties.callers).toBe(0);
+});

@@ -49,27 +49,33 @@ export class CallerParty {
   }
 }
 
-/** A caller on one connection: what the limits count together. Its calls and its sessions retain it. */
+/**
+ * A caller on one connection: what the limits count together. Its connection retains it, and so do its calls and sessions.
+ * As long as anything does, the caller has the same accounts on all its connections.
+ */
 export class Party {
   readonly caller: CallerParty;
   readonly calls: Account;
   readonly sessions: Account;
   readonly sessionBytes: Account;
-  #users = 0;
+  /** The first is the connection. */
+  #users = 1;
 
   constructor(caller: CallerParty) {
     this.caller = caller;
     this.calls = new Account(caller.calls);
     this.sessions = new Account(caller.sessions);
     this.sessionBytes = new Account(caller.sessionBytes);
+    caller.retain();
   }
 
+  /** Whether something beside its connection retains it. */
   get isUsed(): boolean {
-    return this.#users > 0;
+    return this.#users > 1;
   }
 
   retain(): void {
-    if (this.#users++ === 0) this.caller.retain();
+    this.#users++;
   }
 
   release(): void {
@@ -127,37 +133,32 @@ export class Parties {
     const key = keyOfCaller(caller);
     let party = parties.get(key);
     if (party === undefined) {
+      this.#dropUnused(parties, connection);
       party = new Party(this.#callerOf(key));
-      this.#dropUnused(parties);
       parties.set(key, party);
     }
-    if (caller === connection.caller) {
-      party.retain();
-      parties.set(caller, party);
-    }
+    if (caller === connection.caller) parties.set(caller, party);
     return party;
   }
 
   /** A proxy's connection may have any number of callers, one after the other. */
-  #dropUnused(parties: Map<Caller | string | undefined, Party>): void {
+  #dropUnused(parties: Map<Caller | string | undefined, Party>, connection: Connected): void {
     // At powers of two: the cost for each new caller stays constant.
     if (parties.size < CALLERS_OF_CONNECTION || (parties.size & (parties.size - 1)) !== 0) return;
+    const own = parties.get(connection.caller);
     for (const [key, party] of parties) {
-      if (party.isUsed) continue;
+      if (party.isUsed || party === own) continue;
       parties.delete(key);
-      forget(party);
+      party.release();
     }
   }
 
   /** Called when a connection is closed. Its parties continue while they have sessions. */
   onClosed(connection: Connected): void {
     const parties = this.#ofConnections.get(connection);
-    if (parties === undefined) return;
     this.#ofConnections.delete(connection);
-    for (const [key, party] of parties) {
-      if (key === connection.caller) party.release();
-      else if (!party.isUsed) forget(party);
-    }
+    // One party has two keys.
+    for (const party of new Set(parties?.values())) party.release();
   }
 
   /** @param key `undefined`: the connection is the caller */
@@ -170,10 +171,4 @@ export class Parties {
     }
     return caller;
   }
-}
-
-/** A caller that nothing uses was never retained, or is gone already: both have it removed. */
-function forget(party: Party): void {
-  party.retain();
-  party.release();
 }
