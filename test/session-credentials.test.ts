@@ -8,7 +8,7 @@ import type { Authenticate } from "../src/server.ts";
 import { CredentialRenewal } from "../src/session/credential-renewal.ts";
 import { type Credentials, CredentialWatch } from "../src/session/credential-watch.ts";
 import { Reason } from "../src/session/lost.ts";
-import { aborted, until } from "./support/gate.ts";
+import { aborted, gate, until } from "./support/gate.ts";
 import { all, failureOf, next } from "./support/read.ts";
 import { control, newId, sessionPeer } from "./support/session-peer.ts";
 import { FakeTime } from "./support/session-sim-clock.ts";
@@ -221,3 +221,29 @@ test.each([
     expect(time.timers).toBe(0);
   },
 );
+
+test("of renewals that arrive while one is authenticated only the newest follows it", async () => {
+  const authenticated: unknown[] = [];
+  const first = gate();
+  const credentials: Credentials = {
+    validMs: 60_000,
+    async renew({ authorization }) {
+      authenticated.push(authorization);
+      await first.opened;
+      return credentials;
+    },
+  };
+  using watch = new CredentialWatch(credentials, new FakeTime().clock(), {
+    sendExpiry: () => {},
+    onExpired: () => {},
+    onRefused: () => {},
+  });
+  const renewals = Array.from({ length: 1000 }, (_, n) => {
+    return watch.renew({ authorization: `ada ${n}` });
+  });
+  first.open();
+  await Promise.all(renewals);
+  expect(authenticated).toEqual(["ada 0", "ada 999"]);
+  await watch.renew({ authorization: "ada 1000" });
+  expect(authenticated).toHaveLength(3);
+});

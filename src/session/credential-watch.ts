@@ -30,6 +30,10 @@ export class CredentialWatch implements Disposable {
   readonly #session: ExpiringSession;
   #credentials: Credentials;
   #timer: Disposable | undefined;
+  /** Whether new credentials are being authenticated. */
+  #isRenewing = false;
+  /** The newest that wait until that is done: a client cannot make more wait. */
+  #waiting: HeaderList | undefined;
   #isOver = false;
 
   constructor(credentials: Credentials, clock: Clock, session: ExpiringSession) {
@@ -41,12 +45,25 @@ export class CredentialWatch implements Disposable {
 
   /** The client has sent new credentials. */
   async renew(headers: HeaderList): Promise<void> {
+    this.#waiting = headers;
+    if (this.#isRenewing) return;
+    this.#isRenewing = true;
     try {
-      const credentials = await this.#credentials.renew(headers);
-      if (!this.#isOver) this.#use(credentials);
+      for (let next = this.#takeWaiting(); next !== undefined; next = this.#takeWaiting()) {
+        const credentials = await this.#credentials.renew(next);
+        if (!this.#isOver) this.#use(credentials);
+      }
     } catch (error) {
       if (!this.#isOver) this.#session.onRefused(asFailure(error));
+    } finally {
+      this.#isRenewing = false;
     }
+  }
+
+  #takeWaiting(): HeaderList | undefined {
+    const waiting = this.#isOver ? undefined : this.#waiting;
+    this.#waiting = undefined;
+    return waiting;
   }
 
   #use(credentials: Credentials): void {

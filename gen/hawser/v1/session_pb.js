@@ -263,7 +263,8 @@
 //   The server MUST authenticate the caller again by the headers in
 //   Control{renewal}. If it accepts them, it MUST count from them, and SHOULD send
 //   Control{expires} again if they expire too. If it does not, it MUST end the
-//   stream as in 4e: it leaves the session as it is.
+//   stream as in 4e: it leaves the session as it is. Of several that wait it MAY
+//   authenticate the newest alone.
 //
 //   When the time has passed without a renewal, the server MUST end the call with
 //   UNAUTHENTICATED. While the session has no attachment, it MUST NOT end the call
