@@ -6,7 +6,9 @@ import { RetryInfoSchema } from "../gen/google/rpc/error_details_pb.js";
 import { Code } from "../src/index.ts";
 import { gate, until } from "./support/gate.ts";
 import { failureOf } from "./support/read.ts";
+import { request } from "./support/request.ts";
 import { protocols } from "./support/stock-protocols.ts";
+import { dial, Http2Code } from "./support/wire.ts";
 import { start } from "./support/world.ts";
 
 /** A server whose calls last until `over` is opened, and whose callers are what they say. */
@@ -55,6 +57,48 @@ test("a caller that opens all it can leaves some to others, and is told when to 
   expect(await call("greedy")).toMatchObject({ reply: "done" });
 });
 
+test("calls that wait for authenticate count for their client, until they are served or cancelled", async () => {
+  const known = gate();
+  await using world = await start({
+    server: {
+      maxOpenCalls: 18,
+      authenticate: async ({ header }) => {
+        await known.opened;
+        return { identity: header.get("x-user") ?? "nobody" };
+      },
+    },
+    transport: { sessions: false },
+  });
+  const { greeter, server } = world;
+  let refused = 0;
+  const waiting = (signal: AbortSignal, n: number) =>
+    greeter
+      .sayHello({}, { signal, headers: { "x-user": `user ${n}` } })
+      .catch(({ code }) => code === Code.ResourceExhausted && refused++);
+  const fill = async () => {
+    refused = 0;
+    const controller = new AbortController();
+    const calls = Array.from({ length: 30 }, (_, n) => waiting(controller.signal, n));
+    await until("all wait or are refused", () => server.openCalls + refused === 30);
+    expect(server.openCalls).toBe(15);
+    return { controller, calls };
+  };
+  const { controller } = await fill();
+  controller.abort();
+  await until("none waits", () => server.openCalls === 0);
+  const { calls } = await fill();
+  // Its client makes the attachment again: no session is lost.
+  await using peer = await dial(Number(new URL(world.url).port));
+  const id = "0".repeat(32);
+  peer.write(request(1, "Chat", { "hawser-session": id, "hawser-attach": "2" }));
+  await until("the attachment waits", () => server.openCalls === 16);
+  peer.write(request(3, "Chat", { "hawser-session": id, "hawser-attach": "2" }));
+  expect(await peer.reset(3)).toBe(Http2Code.REFUSED_STREAM);
+  known.open();
+  await Promise.all(calls);
+  expect(await greeter.sayHello({})).toBeDefined();
+});
+
 test("calls of Connect count too, and are refused with HTTP's 429", async () => {
   const { world, call, over, running } = await crowded(1);
   await using _world = world;
@@ -66,4 +110,24 @@ test("calls of Connect count too, and are refused with HTTP's 429", async () => 
   over.open();
   await first;
   expect(await stock.sayHello({})).toMatchObject({ reply: "done" });
+});
+
+test("calls of Connect count for the identity of their caller, and its refusal is RESOURCE_EXHAUSTED", async () => {
+  const { world, over, running } = await crowded(18);
+  await using _world = world;
+  const to = protocols["Connect over HTTP/2"] as NonNullable<(typeof protocols)[string]>;
+  const stock = createStockClient(Greeter, to(world.url));
+  const call = (user: string) => stock.sayHello({}, { headers: { "x-user": user } });
+  const greedy = Array.from({ length: 8 }, (_, n) => call(n === 7 ? "ada" : "greedy"));
+  await until("they run", () => running() === 8);
+  const more = Array.from({ length: 8 }, () => call("greedy"));
+  await until("they run too", () => running() === 16);
+  // All come from one address, and one connection.
+  const refused = await failureOf(call("greedy"));
+  expect(refused).toMatchObject({ code: Code.ResourceExhausted });
+  over.open();
+  await Promise.all([...greedy, ...more]);
+  await until("none is open", () => world.server.openCalls === 0);
+  const again = Array.from({ length: 15 }, () => call("greedy"));
+  expect(await Promise.all(again)).toHaveLength(15);
 });

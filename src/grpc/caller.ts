@@ -92,9 +92,18 @@ export class CallValues implements ContextValues {
   readonly #own = createContextValues();
   /** The keys whose values are in #own. */
   readonly #changed = new Set<symbol>();
+  readonly #onIdentified: ((caller: KnownCaller) => void) | undefined;
 
-  constructor(caller: KnownCaller) {
+  /** @param onIdentified called when the caller is authenticated; throws the error of a call that is refused */
+  constructor(caller: KnownCaller, onIdentified?: (caller: KnownCaller) => void) {
     this.caller = caller;
+    this.#onIdentified = onIdentified;
+  }
+
+  /** Replaces the caller: it is authenticated. */
+  identify(caller: KnownCaller): void {
+    this.caller = caller;
+    this.#onIdentified?.(caller);
   }
 
   get<T>(key: ContextKey<T>): T {

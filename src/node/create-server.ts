@@ -133,7 +133,7 @@ export class HawserServer implements Server {
       compression: compressionGzip,
       callers,
     });
-    this.#connect = createConnectHandlers(connect, { parties, onError, onClosed });
+    this.#connect = createConnectHandlers(connect, { callers, parties, onError, onClosed });
     this.#http1 = createHttp1Server(connect, settings.http1, onClosed);
     this.#connections = new ServerConnections(connectionOptions(settings, budgets), {
       onRequest: (request) => this.#onRequest(request),

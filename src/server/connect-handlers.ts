@@ -11,9 +11,11 @@ import type {
 import type { HttpExchange } from "../connection/http-exchange.ts";
 import type { ServerRequest } from "../connection/server-request.ts";
 import { toWire } from "../failure.ts";
-import { CallValues } from "../grpc/caller.ts";
+import { type Caller, CallValues } from "../grpc/caller.ts";
 import { toHeaders } from "../grpc/metadata.ts";
-import type { Parties } from "../sharing/parties.ts";
+import type { Parties, Party } from "../sharing/parties.ts";
+import { overLimit } from "../sharing/refusal.ts";
+import type { Callers } from "./callers.ts";
 import type { ConnectOptions } from "./connect-options.ts";
 
 /** The content types of bodies in which each message has a prefix; the body of a unary call of Connect is its message. */
@@ -31,6 +33,7 @@ export interface ConnectHandlers {
 
 /** The parts of its server that Connect's handlers use. */
 export interface ConnectListener {
+  readonly callers: Callers;
   readonly parties: Parties;
   /** Called when a request is no longer open. */
   onClosed(): void;
@@ -40,7 +43,7 @@ export interface ConnectListener {
 
 export function createConnectHandlers(
   options: ConnectOptions,
-  { parties, onClosed, onError }: ConnectListener,
+  { callers, parties, onClosed, onError }: ConnectListener,
 ): ConnectHandlers {
   const router = createConnectRouter(options);
   options.routes(router);
@@ -59,22 +62,41 @@ export function createConnectHandlers(
         answer(request, handler === undefined ? 404 : 400);
         return;
       }
-      const party = parties.of(request.connection, request.caller);
+      const { connection } = request;
+      const header = toHeaders(request.headers);
+      let party: Party | undefined = parties.of(
+        connection,
+        callers.clientOf(connection.caller, header),
+      );
       if (!party.beginCall()) {
         answer(request, 429);
         return;
       }
+      // Connect authenticates later. Until then the call counts for its client, whoever it is.
+      const onIdentified = (caller: Caller) => {
+        if (party === undefined) return;
+        const identified = parties.of(connection, caller);
+        if (identified === party) return;
+        party.endCall();
+        party = identified.beginCall() ? identified : undefined;
+        if (party === undefined) {
+          throw overLimit(identified.caller.calls, "open calls", Math.random);
+        }
+      };
       open++;
       const exchange = request.openExchange(
         MANY_MESSAGES.test(String(request.headers["content-type"])),
       );
       exchange.onEnded = () => {
-        party.endCall();
+        party?.endCall();
+        party = undefined;
         open--;
         onClosed();
       };
       if (/^100-continue$/i.test(String(request.headers.expect))) exchange.sendContinue();
-      call(handler, universalRequest(request, exchange, url), exchange).catch((error) => {
+      const contextValues = new CallValues(connection.caller, onIdentified);
+      const universal = universalRequest(request, exchange, { url, header, contextValues });
+      call(handler, universal, exchange).catch((error) => {
         if (exchange.signal.aborted) return;
         onError(error, path);
         exchange.fail(toWire(error));
@@ -102,15 +124,11 @@ function urlOf({ headers, connection }: ServerRequest): string | undefined {
 }
 
 function universalRequest(
-  { headers, connection }: ServerRequest,
+  { headers }: ServerRequest,
   { body, signal }: HttpExchange,
-  url: string,
+  more: Pick<UniversalServerRequest, "url" | "header" | "contextValues">,
 ): UniversalServerRequest {
-  const header = toHeaders(headers);
-  return {
-    ...{ httpVersion: "2.0", method: String(headers[":method"]), url, header, body, signal },
-    contextValues: new CallValues(connection.caller),
-  };
+  return { ...{ httpVersion: "2.0", method: String(headers[":method"]), body, signal }, ...more };
 }
 
 async function call(

@@ -84,12 +84,12 @@ async function identify(context: HandlerContext, callers: Callers): Promise<void
   if (!callers.hasWork || !(values instanceof CallValues)) return;
   const caller = callers.callerOf({ header, peer: values.caller.peer, method });
   if (!isThenable(caller)) {
-    values.caller = caller;
+    values.identify(caller);
     return;
   }
   const ended = Promise.withResolvers<never>();
   using _listening = onAbort(signal, (reason) => ended.reject(fromAbort(reason)));
-  values.caller = await Promise.race([caller, ended.promise]);
+  values.identify(await Promise.race([caller, ended.promise]));
 }
 
 /** Ends calls that can continue at another server when this server begins to drain. */

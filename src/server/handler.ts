@@ -53,7 +53,7 @@ export function createGrpcHandler(
   { callers, parties, sessions, onClosed }: GrpcServer,
 ): GrpcHandler {
   const calls = new Roster<OpenCall>();
-  const unidentified = new Unidentified(callers, onClosed);
+  const unidentified = new Unidentified({ callers, parties }, onClosed);
   let refusing = false;
   const opened = (call: OpenCall) => calls.add(call);
   const closed = (call: OpenCall) => {

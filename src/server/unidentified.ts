@@ -1,20 +1,39 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { ServerRequest } from "../connection/server-request.ts";
-import { asFailure } from "../failure.ts";
+import { asFailure, handled } from "../failure.ts";
 import type { KnownCaller } from "../grpc/caller.ts";
 import { isThenable } from "../grpc/invoke.ts";
 import { rawToHeaders } from "../grpc/metadata.ts";
+import type { Parties, Party } from "../sharing/parties.ts";
+import { overLimit } from "../sharing/refusal.ts";
 import type { Callers } from "./callers.ts";
 
-/** The requests of gRPC whose callers are being found out. At most a window of the body of each waits meanwhile. */
+/** A caller that is being found out, and what then serves the request. */
+interface Pending {
+  readonly caller: Promise<KnownCaller>;
+  readonly serve: () => void;
+}
+
+/** The parts of its server that Unidentified uses. */
+export interface IdentifyingServer {
+  readonly callers: Callers;
+  readonly parties: Parties;
+}
+
+/**
+ * The requests of gRPC whose callers are being found out. At most a window of the body of each waits meanwhile. They count as
+ * open calls of the clients that they come from.
+ */
 export class Unidentified {
   readonly #callers: Callers;
+  readonly #parties: Parties;
   readonly #onGone: () => void;
-  readonly #requests = new Set<ServerRequest>();
+  readonly #requests = new Map<ServerRequest, Party>();
 
   /** @param onGone called when a request no longer waits, and nothing serves it */
-  constructor(callers: Callers, onGone: () => void) {
+  constructor({ callers, parties }: IdentifyingServer, onGone: () => void) {
     this.#callers = callers;
+    this.#parties = parties;
     this.#onGone = onGone;
   }
 
@@ -26,15 +45,21 @@ export class Unidentified {
   /** Calls `serve` when the caller is known: in this call, or later. Refuses the request if its caller is not allowed. */
   identify(request: ServerRequest, method: DescMethod, serve: () => void): void {
     const { connection, rawHeaders } = request;
-    const { peer } = connection.caller;
+    const header = rawToHeaders(rawHeaders);
+    const client = this.#callers.clientOf(connection.caller, header);
     try {
-      const caller = this.#callers.callerOf({ header: rawToHeaders(rawHeaders), peer, method });
+      const caller = this.#callers.authenticate({ header, peer: client.peer, method });
       if (!isThenable(caller)) {
         request.caller = caller;
         serve();
         return;
       }
-      this.#wait(request, caller, serve);
+      const party = this.#parties.of(connection, client);
+      if (party.beginCall()) this.#wait(request, party, { caller, serve });
+      else {
+        handled(caller);
+        refuseOver(request, party);
+      }
     } catch (error) {
       request.refuseCall(asFailure(error));
     }
@@ -42,15 +67,17 @@ export class Unidentified {
 
   /** Takes out the requests that wait: nothing serves them any more. */
   takeAll(): ServerRequest[] {
-    const requests = [...this.#requests];
+    const requests = [...this.#requests.keys()];
+    for (const party of this.#requests.values()) party.endCall();
     this.#requests.clear();
     return requests;
   }
 
-  #wait(request: ServerRequest, caller: PromiseLike<KnownCaller>, serve: () => void): void {
-    this.#requests.add(request);
+  #wait(request: ServerRequest, party: Party, { caller, serve }: Pending): void {
+    this.#requests.set(request, party);
     const settle = (run: () => void) => {
       if (!this.#requests.delete(request)) return;
+      party.endCall();
       run();
       this.#onGone();
     };
@@ -64,4 +91,10 @@ export class Unidentified {
       (error) => settle(() => request.refuseCall(asFailure(error))),
     );
   }
+}
+
+/** A session is not lost by this: its client attaches again. */
+function refuseOver(request: ServerRequest, party: Party): void {
+  if (request.fields.hasSession) request.refuse();
+  else request.refuseCall(overLimit(party.caller.calls, "open calls", Math.random));
 }
