@@ -3,8 +3,10 @@ import { getEventListeners } from "node:events";
 import { expect, test, vi } from "vitest";
 import { Code, ConnectError } from "../src/index.ts";
 import { census } from "./support/census.ts";
+import { runText } from "./support/child.ts";
 import { aborted, until } from "./support/gate.ts";
 import { all, failureOf, next } from "./support/read.ts";
+import { newId, sessionPeer } from "./support/session-peer.ts";
 import { start, type World } from "./support/world.ts";
 
 // A thousand calls take a second or two, and longer where others are at work.
@@ -295,4 +297,30 @@ test("the heap is flat over 1,200 calls, half of them cancelled", async () => {
   await someCalls();
   await someCalls();
   expect(heap() - before).toBeLessThan(1024 * 1024);
+});
+
+test("a session that waits for its client does not keep the connection that it has lost", async () => {
+  const module = new URL("../src/connection/server-connection.ts", import.meta.url).href;
+  // A process of its own: the census keeps the sockets of a test.
+  await using child = runText(`
+    import { queryObjects } from "node:v8";
+    import { ServerConnection } from "${module}";
+    async function* chat(requests) {
+      for await (const _ of requests) yield {};
+    }
+    const server = createServer({ routes: (router) => router.service(Greeter, { chat }) });
+    const { port } = await server.listen({ port: 0 });
+    console.log(port);
+    setInterval(() => console.log(server.openCalls, queryObjects(ServerConnection)), 100);
+  `);
+  const port = Number(await child.line());
+  const sessions = 20;
+  for (let n = 0; n < sessions; n++) {
+    await using peer = await sessionPeer(port);
+    await peer.attach(newId()).answer();
+  }
+  let counts = "";
+  const giveUp = performance.now() + 10_000;
+  while (counts !== `${sessions} 0` && performance.now() < giveUp) counts = await child.line();
+  expect(counts).toBe(`${sessions} 0`);
 });

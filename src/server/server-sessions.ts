@@ -132,7 +132,7 @@ export class ServerSessions {
       ask,
       caller: this.#fingerprint(ownerOf(request)),
       method: spec.method,
-      connection,
+      connection: connection.caller,
       party,
       credentials: expires(request.caller)
         ? this.#credentialsOf(request.caller, spec.method)
@@ -185,7 +185,7 @@ export class ServerSessions {
 
   /** Has the sessions of a connection that takes no more calls continue on another connection. */
   moveFrom(connection: ServedConnection): void {
-    this.#registry.moveFrom(connection);
+    this.#registry.moveFrom(connection.caller);
   }
 
   /** Lets no session begin from now on; `onEmpty` is called when the last session has ended. */

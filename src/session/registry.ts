@@ -36,7 +36,7 @@ export interface Arrival {
   /** The method and the authenticated caller: both must be those of the session. */
   readonly method: object;
   readonly caller: string;
-  /** The connection of the client. */
+  /** Stands for the connection of the client: an object that the session may keep when the connection is closed. */
   readonly connection: object;
   /** The caller on this connection, as the limits count it. */
   readonly party: Party;
@@ -110,7 +110,11 @@ export class SessionRegistry implements SessionKeeper {
     return entry === undefined ? this.#begin(arrival) : this.#resume(entry, arrival);
   }
 
-  /** Ends the attachments of a connection that ends, so that their clients attach on another one. */
+  /**
+   * Ends the attachments of a connection that ends, so that their clients attach on another one.
+   *
+   * @param connection that of their Arrivals
+   */
   moveFrom(connection: object): void {
     for (const entry of [...this.#entries.values()]) {
       if (entry.connection === connection) entry.session.detach();
@@ -139,7 +143,7 @@ export class SessionRegistry implements SessionKeeper {
       entry.session.cancel();
       return peerFailure(Code.Canceled, "the client cancelled the call");
     }
-    const waitMs = this.#pace.pauseMs(arrival.party.caller);
+    const waitMs = this.#pace.pauseMs(arrival.party);
     if (waitMs > 0) {
       entry.session.postpone(waitMs);
       return resumeLater(waitMs);
