@@ -307,6 +307,27 @@ test("a caller that resumes at a high rate does not postpone the resumes of anot
   expect(world.ask(ids.at(-1) as string, { ...greedy, attach: 3 })).toBe("in");
 });
 
+test("behind one address, a new connection resumes a session although others resume at a high rate", () => {
+  const world = new RegistryWorld({ maxSessions: 10_000, resumesPerSecond: 90 });
+  const greedy = { connection: {} };
+  const ids = Array.from({ length: 100 }, (_, n) => `greedy ${n}`);
+  for (const id of ids) world.ask(id, greedy);
+  const resume = (id: string, connection: object) => world.ask(id, { connection, attach: 2 });
+  expect(ids.filter((id) => resume(id, greedy.connection) === "in")).toHaveLength(80);
+  const newcomers = Array.from({ length: 10 }, (_, n) => ({ id: `new ${n}`, connection: {} }));
+  for (const { id } of newcomers) world.ask(id);
+  // Each connection has its turn once in a second, and something remains for other callers.
+  const [first] = newcomers;
+  expect(newcomers.filter(({ id, connection }) => resume(id, connection) === "in")).toHaveLength(5);
+  world.ask("another", { connection: first?.connection as object });
+  expect(resume("another", first?.connection as object)).toBe("Unavailable");
+  const other = { caller: "other", connection: {} };
+  for (const id of ["one", "two"]) {
+    expect(world.ask(id, other)).toBe("in");
+    expect(world.ask(id, { ...other, attach: 2 })).toBe("in");
+  }
+});
+
 test("close() ends all sessions that wait", () => {
   const world = new RegistryWorld();
   for (const id of ["a", "b"]) world.ask(id);

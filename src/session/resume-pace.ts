@@ -1,5 +1,9 @@
 import type { Clock } from "../flow/clock.ts";
+import type { CallerParty, Party } from "../sharing/parties.ts";
 import { CallerAccount, SharedLimit } from "../sharing/shared-limit.ts";
+
+/** What remains of the total for connections that come when their callers have resumed all that they may. */
+const NEWCOMERS_PART = 1 / 18;
 
 /** The resumes of one caller in this second. */
 interface CallerPace {
@@ -10,14 +14,17 @@ interface CallerPace {
 
 /**
  * Limits how many sessions are resumed in a second, in all and by each caller: a caller that resumes many, or only says so,
- * waits for itself.
+ * waits for itself. Behind one address many clients may be one caller: of what the caller leaves to others, a connection
+ * that has resumed nothing in this second may still resume a session, until only NEWCOMERS_PART of the total is left.
  */
 export class ResumePace {
   readonly #perSecond: number;
   readonly #clock: Clock;
   #limit: SharedLimit;
   #sinceMs = 0;
-  #callers = new Map<object, CallerPace>();
+  readonly #callers = new Map<CallerParty, CallerPace>();
+  /** The callers on connections that have resumed a session in this second. */
+  readonly #resumed = new Set<Party>();
 
   constructor(perSecond: number, clock: Clock) {
     this.#perSecond = perSecond;
@@ -26,12 +33,14 @@ export class ResumePace {
   }
 
   /** Counts a resume, and returns its pause in milliseconds: 0, or a random time in one of the next seconds. */
-  pauseMs(caller: object): number {
+  pauseMs(party: Party): number {
+    const { caller } = party;
     const nowMs = this.#clock.now();
     if (nowMs - this.#sinceMs >= 1000) {
       this.#sinceMs = nowMs;
       this.#limit = new SharedLimit("resumesPerSecond", this.#perSecond);
       this.#callers.clear();
+      this.#resumed.clear();
     }
     let pace = this.#callers.get(caller);
     if (pace === undefined) {
@@ -39,7 +48,10 @@ export class ResumePace {
       this.#callers.set(caller, pace);
     }
     const { account } = pace;
-    if (account.free >= 1) {
+    const isNew = !this.#resumed.has(party);
+    const left = this.#limit.free - 1;
+    if (account.free >= 1 || (isNew && left >= this.#perSecond * NEWCOMERS_PART)) {
+      this.#resumed.add(party);
       account.count(1);
       return 0;
     }
