@@ -5,6 +5,7 @@ import {
   type SessionLost,
   SessionLostSchema,
 } from "../../gen/hawser/v1/session_pb.js";
+import { peerFailure } from "../failure.ts";
 
 export { SessionLost_Reason as Reason } from "../../gen/hawser/v1/session_pb.js";
 
@@ -31,9 +32,9 @@ const MEANING: Record<Reason, string> = {
 export function sessionLost(reason: Reason, arrived: number, what?: string): ConnectError {
   const meaning = MEANING[reason] ?? MEANING[Reason.UNSPECIFIED];
   const count = `${arrived} ${arrived === 1 ? "message is" : "messages are"} known to have arrived`;
-  const error = new ConnectError(
-    `the session was lost: ${what ?? meaning} (${count})`,
+  const error = peerFailure(
     reason === Reason.PROTOCOL_ERROR ? Code.InvalidArgument : Code.Aborted,
+    `the session was lost: ${what ?? meaning} (${count})`,
   );
   const value = create(SessionLostSchema, { reason, arrived: BigInt(arrived) });
   error.details.push({ desc: SessionLostSchema, value });
