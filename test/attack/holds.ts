@@ -8,7 +8,8 @@ import { verdict } from "./verdict.ts";
 
 const ACK = frame(Type.SETTINGS, Flag.ACK, 0);
 
-const holds = [
+/** What clients send that then make the server wait. */
+export const holds = [
   { name: "no bytes", greeting: [] },
   { name: "half a preface", greeting: [PREFACE.subarray(0, 10)] },
   { name: "a preface without SETTINGS", greeting: [PREFACE] },

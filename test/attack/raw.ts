@@ -10,6 +10,7 @@ const ACK = frame(Type.SETTINGS, Flag.ACK, 0);
 export class RawClient implements AsyncDisposable {
   readonly #socket: Socket;
   readonly #splitter = new FrameSplitter();
+  readonly #answered = new Set<number>();
   /** The code of the server's GOAWAY. */
   goaway: number | undefined;
   /** How many streams the server has ended, or reset. */
@@ -26,21 +27,37 @@ export class RawClient implements AsyncDisposable {
   onWindow: (stream: number, bytes: number) => void = () => {};
   /** Called when the server has ended a stream, or has reset it. */
   onEnd: (stream: number) => void = () => {};
+  /** Called when the connection is closed. */
+  onClosed: () => void = () => {};
 
   private constructor(socket: Socket) {
     this.#socket = socket;
     socket.on("error", () => {});
+    socket.on("close", () => this.onClosed());
     socket.on("data", (chunk) => {
       for (const frame of this.#splitter.read(chunk)) this.#take(frame);
     });
   }
 
-  static async connect(port: number, greeting: Uint8Array[] = [PREFACE, settings(), ACK]) {
-    const socket = connect({ port, host: "127.0.0.1", noDelay: true });
+  /** @param localAddress a loopback address of the client. Default: the system chooses it */
+  static async connect(
+    port: number,
+    greeting: readonly Uint8Array[] = [PREFACE, settings(), ACK],
+    localAddress?: string,
+  ) {
+    const socket = connect({
+      ...{ port, host: "127.0.0.1", noDelay: true },
+      ...(localAddress !== undefined && { localAddress }),
+    });
     await once(socket, "connect");
     const client = new RawClient(socket);
     if (greeting.length > 0) client.write(...greeting);
     return client;
+  }
+
+  /** On how many streams the server has sent headers. */
+  get answers(): number {
+    return this.#answered.size;
   }
 
   get isClosed(): boolean {
@@ -94,6 +111,7 @@ export class RawClient implements AsyncDisposable {
       this.dataBytes += payload.length;
       this.onData(stream, payload);
     }
+    if (type === Type.HEADERS) this.#answered.add(stream);
     const endsStream = type === Type.DATA || type === Type.HEADERS;
     if (!endsStream || (flags & Flag.END_STREAM) === 0) return;
     this.ended++;

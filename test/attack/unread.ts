@@ -3,6 +3,7 @@ import { setTimeout } from "node:timers/promises";
 import { SMALL_YOUNG_SPACE } from "../support/child.ts";
 import { message, request } from "../support/request.ts";
 import { data, Flag, frame, PREFACE, settings, Type } from "../support/wire.ts";
+import { sendEchoes } from "./endless.ts";
 import { RawClient } from "./raw.ts";
 import { startTarget, type Target } from "./target.ts";
 import { verdict } from "./verdict.ts";
@@ -16,10 +17,6 @@ const BUDGET_MIB = 8;
 
 /** What an open stream may cost beside the messages that it holds. */
 const STREAM_BYTES = 4096;
-
-/** The window that streams and connections begin with (RFC 9113, 6.9.2), and the largest frame (6.5.2). */
-const FIRST_WINDOW_BYTES = 65_535;
-const MOST_FRAME_BYTES = 16_384;
 
 /** After the last byte that the server takes. */
 const SETTLES_WITHIN_MS = 15_000;
@@ -55,7 +52,7 @@ async function tryOne({ connections, mostMib, windowBytes, messageBytes }: Unrea
   for (let n = 0; n < connections; n++) {
     const client = clients.use(await RawClient.connect(target.port, greeting));
     all.push(client);
-    sendAll(client, content);
+    sendEchoes(client, content, STREAMS);
   }
   let most = before.usedBytes;
   const look = async () => {
@@ -81,7 +78,7 @@ async function tryOne({ connections, mostMib, windowBytes, messageBytes }: Unrea
 async function warmUp(target: Target, greeting: Buffer[]): Promise<void> {
   await serves(target);
   const client = await RawClient.connect(target.port, greeting);
-  sendAll(client, message("x".repeat(20)));
+  sendEchoes(client, message("x".repeat(20)), STREAMS);
   await untilNothingIsSent([client], async () => {});
   await client[Symbol.asyncDispose]();
   // Until the timers of the connection, of a second, have ended: what they keep would else be counted as the server's own.
@@ -99,42 +96,6 @@ async function untilNothingIsSent(
     await setTimeout(1000);
     await look();
   }
-}
-
-/** Opens the streams, and sends the message again and again on each, as fast as the server takes it, while it is open. */
-function sendAll(client: RawClient, content: Buffer): void {
-  const windows = new Map<number, number>();
-  let connectionWindow = FIRST_WINDOW_BYTES;
-  /** The bytes of `content` that were sent, if it was not sent whole. */
-  const sent = new Map<number, number>();
-  const send = (stream: number) => {
-    const parts: Buffer[] = [];
-    let window = Math.min(windows.get(stream) ?? 0, connectionWindow);
-    for (let bytes = 0; window > 0; window -= bytes) {
-      const from = sent.get(stream) ?? 0;
-      bytes = Math.min(content.length - from, window, MOST_FRAME_BYTES);
-      parts.push(data(stream, content.subarray(from, from + bytes)));
-      sent.set(stream, (from + bytes) % content.length);
-      windows.set(stream, (windows.get(stream) ?? 0) - bytes);
-      connectionWindow -= bytes;
-    }
-    if (parts.length > 0) client.write(...parts);
-  };
-  client.onEnd = (stream) => windows.delete(stream);
-  client.onWindow = (stream, bytes) => {
-    if (stream === 0) {
-      connectionWindow += bytes;
-      for (const open of windows.keys()) if (connectionWindow > 0) send(open);
-    } else if (windows.has(stream)) {
-      windows.set(stream, (windows.get(stream) ?? 0) + bytes);
-      send(stream);
-    }
-  };
-  for (let stream = 1; stream < 2 * STREAMS; stream += 2) {
-    client.write(request(stream, "Chat"));
-    windows.set(stream, FIRST_WINDOW_BYTES);
-  }
-  for (const stream of [...windows.keys()]) send(stream);
 }
 
 /** Whether the server serves a call on a new connection. */

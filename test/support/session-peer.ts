@@ -18,6 +18,7 @@ import {
   type Incoming,
   messages,
   type Peer,
+  type PeerOptions,
   rst,
 } from "./wire.ts";
 
@@ -224,8 +225,8 @@ export class SessionPeer implements AsyncDisposable {
 }
 
 /** Connects to a port of 127.0.0.1 and asks the server there for its session settings. */
-export async function sessionPeer(port: number): Promise<SessionPeer> {
-  const peer = await dial(port);
+export async function sessionPeer(port: number, options?: PeerOptions): Promise<SessionPeer> {
+  const peer = await dial(port, options);
   peer.write(
     request(1, "/hawser.v1.SessionService/Negotiate"),
     data(1, envelope(Buffer.alloc(0)), true),

@@ -152,6 +152,8 @@ export interface PeerOptions {
   settings?: Readonly<Record<number, number>>;
   /** Sends only what the test writes, and answers neither SETTINGS nor PING. */
   mute?: boolean;
+  /** The loopback address from which dial() connects. Default: the system chooses it. */
+  localAddress?: string;
 }
 
 /**
@@ -364,7 +366,9 @@ export class Peer implements AsyncDisposable {
 
 /** Connects to a port of 127.0.0.1 as a client. */
 export async function dial(port: number, options?: PeerOptions): Promise<Peer> {
-  const socket = connect({ port, host: "127.0.0.1" });
+  const { localAddress } = options ?? {};
+  const from = localAddress === undefined ? {} : { localAddress };
+  const socket = connect({ port, host: "127.0.0.1", ...from });
   await once(socket, "connect");
   return new Peer(socket, "client", options);
 }
