@@ -139,7 +139,7 @@ export interface ClientStreamListener extends CallStreamListener<ClientCallStrea
 export interface ClientCallListener extends ClientStreamListener {
   /** Whether the call has ended, and needs no stream any more. */
   readonly isOver: boolean;
-  /** Gives the call its stream. */
+  /** Gives the call its stream; or, before onHeaders, another one, which has sent what the call has written before. */
   onStream(stream: ClientCallStream): void;
   /** Called when a stream to a server is open: from now on messages may be written. */
   onOpen(): void;

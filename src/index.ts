@@ -31,7 +31,7 @@ export {
   type ServerStreamingCall,
   type UnaryCall,
 } from "./client/create-client.ts";
-export type { SessionWindowOptions } from "./client/session-option.ts";
+export type { SessionsOption, SessionWindowOptions } from "./client/session-option.ts";
 export type { Duplex, ServerStream, Sink } from "./client/streaming-call.ts";
 export type { KeepaliveOptions } from "./connection/keepalive.ts";
 export type { CallHeaders } from "./grpc/call-headers.ts";

@@ -6,7 +6,8 @@ import { Attempts } from "../src/connection/attempts.ts";
 import type { Connection, ConnectionSource } from "../src/connection/connection.ts";
 import { RequestFields, RequestHeaders } from "../src/connection/request-headers.ts";
 import { failure } from "../src/failure.ts";
-import type { ClientAttachment } from "../src/session/attachment.ts";
+import type { BegunCall, ClientAttachment } from "../src/session/attachment.ts";
+import { Spool } from "../src/session/spool.ts";
 import { memoryInUse } from "./support/memory.ts";
 
 const REASON = failure(Code.Unavailable, "no server can be reached");
@@ -29,10 +30,10 @@ const call: ClientCallListener = {
   onClosed() {},
 };
 
-function started(addresses = nowhere): Attempts {
+function started(addresses = nowhere, begun?: BegunCall): Attempts {
   const fields = new RequestFields({}, undefined);
   const headers = new RequestHeaders({ fields, deadline: undefined });
-  const attempts = new Attempts({ addresses, headers, readMaxBytes: 1 }, call);
+  const attempts = new Attempts({ addresses, headers, readMaxBytes: 1 }, call, begun);
   attempts.start();
   return attempts;
 }
@@ -72,6 +73,13 @@ function connectionTo(written: string[]): Connection {
       written.push(Buffer.from(payload).toString());
       return undefined;
     },
+    pull: (source) => {
+      for (let piece = source.next(); piece !== undefined; piece = source.next()) {
+        written.push(Buffer.from(piece.subarray(source.start, source.end)).toString());
+      }
+      return undefined;
+    },
+    endSend: () => void written.push("half-close"),
     release() {},
   };
   const open = () => stream as ClientAttachment;
@@ -102,4 +110,27 @@ test("a message that waits for a connection, or is sent again, is kept although 
   write("later");
   expect(attempts.onUnprocessed(REASON)).toBe(true);
   expect(written).toEqual(["early", "later", "early", "later"]);
+});
+
+test("what a call has sent before in a session that did not begin stands before all else in each attempt, and its half-close after", () => {
+  const written: string[] = [];
+  const connection = connectionTo(written);
+  const sent = new Spool();
+  sent.push(0, Buffer.from("before"));
+  sent.next();
+  const addresses = { ...nowhere, ready: () => connection };
+  const attempts = started(addresses, { sent, hasHalfClosed: true });
+  const first = ["\0\0\0\0\x06before", "half-close"];
+  expect(written).toEqual(first);
+  expect(attempts.onUnprocessed(REASON)).toBe(true);
+  expect(written).toEqual([...first, ...first]);
+});
+
+test("a call that has sent much before is not sent again after its first attempt", () => {
+  const connection = connectionTo([]);
+  const sent = new Spool();
+  sent.push(0, new Uint8Array(64 * 1024));
+  const addresses = { ...nowhere, ready: () => connection };
+  const attempts = started(addresses, { sent, hasHalfClosed: false });
+  expect(attempts.onUnprocessed(REASON)).toBe(false);
 });

@@ -3,7 +3,7 @@ import { Code } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import { failure } from "../src/failure.ts";
 import { Acknowledgements } from "../src/session/acknowledgements.ts";
-import type { WaitingForConnection } from "../src/session/attachment.ts";
+import type { BegunCall, WaitingForConnection } from "../src/session/attachment.ts";
 import { ClientSession } from "../src/session/client-session.ts";
 import { frame, GRACE_MS, RegistryWorld, WINDOW } from "./support/registry-world.ts";
 import { ClientApp } from "./support/session-sim-apps.ts";
@@ -12,7 +12,7 @@ import { SimClientStream } from "./support/session-sim-streams.ts";
 import type { Fields } from "./support/session-sim-wire.ts";
 
 /** A client whose dials the test answers. */
-function client() {
+function client(continueWithout?: (begun: BegunCall) => void) {
   const time = new FakeTime();
   const dials: WaitingForConnection[] = [];
   const cancels: Fields[] = [];
@@ -35,6 +35,7 @@ function client() {
     },
     call: app,
     watcher: undefined,
+    continueWithout,
   });
   app.session.start();
   const open = (at: number) => {
@@ -120,4 +121,48 @@ test("a call that ends while it looks for a connection opens no stream, and send
   app.cancel();
   expect(dials[1]?.isWanted).toBe(false);
   expect(cancels).toMatchObject([{ "hawser-attach": "2", "hawser-cancel": "1" }]);
+});
+
+const FULL = {
+  is: "ended",
+  status: failure(Code.ResourceExhausted, "no more sessions"),
+  trailers: { "hawser-session": "full" },
+} as const;
+
+test("a call whose attachment 1 was refused because the server is full continues without a session, and the session calls nothing", () => {
+  const begun: BegunCall[] = [];
+  const { app, time, cancels, open } = client((call) => begun.push(call));
+  const stream = open(0);
+  app.send(1, 3);
+  app.session.onClosed(FULL, stream);
+  expect(begun.map(({ sent, hasHalfClosed }) => [sent.messages, hasHalfClosed])).toEqual([
+    [1, false],
+  ]);
+  app.session.onClosed(FULL, stream);
+  app.session.onMessage(frame("a"), stream);
+  expect({ running: app.running, got: app.got, cancels }).toEqual({
+    running: true,
+    got: [],
+    cancels: [],
+  });
+  expect(time.timers).toBe(0);
+});
+
+test("a refusal of attachment 2 because the server is full ends the call: attachment 1 may still start the session", () => {
+  const { app, cancels, open } = client(() => expect.unreachable("the handler may run"));
+  open(0).lost();
+  app.session.onClosed(FULL, open(1));
+  expect(app.running).toBe(false);
+  expect(app.outcome).toMatchObject({ error: { code: Code.ResourceExhausted } });
+  expect(cancels).toEqual([]);
+});
+
+test("a refusal because of another limit, and one after an answer, end the call", () => {
+  for (const answers of [false, true]) {
+    const { app, open } = client(() => expect.unreachable("the server may know the session"));
+    const stream = open(0);
+    if (answers) app.session.onHeaders({ ...ANSWER, "hawser-session": "new" }, stream);
+    app.session.onClosed({ ...FULL, trailers: answers ? FULL.trailers : {} }, stream);
+    expect(app.outcome).toMatchObject({ error: { code: Code.ResourceExhausted } });
+  }
 });

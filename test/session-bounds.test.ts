@@ -68,7 +68,7 @@ test("maxSessions: sessions that wait for a connection count, and resume althoug
     await chat.send({ content: "two" });
     expect(await next(chat)).toMatchObject({ reply: "two" });
   }
-  const error = await failureOf(world.greeter.chat());
+  const error = await failureOf(world.greeter.chat({ sessions: "required" }));
   expect(error.code).toBe(Code.ResourceExhausted);
   expect(error.message).toContain("maxSessions");
   for (const chat of chats) chat.closeSend();
@@ -202,7 +202,7 @@ test("a refusal says when to come again, by RetryInfo and by a pushback", async 
   const chat = world.greeter.chat();
   await chat.send({ content: "one" });
   await next(chat);
-  const error = await failureOf(world.greeter.chat());
+  const error = await failureOf(world.greeter.chat({ sessions: "required" }));
   expect(error.code).toBe(Code.ResourceExhausted);
   const pushbackMs = Number(error.metadata.get("grpc-retry-pushback-ms"));
   expect(pushbackMs).toBeGreaterThanOrEqual(1000);

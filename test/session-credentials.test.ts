@@ -198,10 +198,8 @@ test.each([
         return credentials();
       },
     });
-    const renewal = new CredentialRenewal(clock, {
-      freshHeaders: async () => ({}) as HeaderList,
-      sendRenewal: (headers) => void watch.renew(headers),
-    });
+    const source = { freshHeaders: async () => ({}) as HeaderList };
+    const renewal = new CredentialRenewal(clock, source, (headers) => void watch.renew(headers));
     const session = {
       sendExpiry: (ms: number) => renewal.onExpires(ms),
       onExpired: () => expirations++,

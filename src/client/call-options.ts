@@ -14,7 +14,7 @@ import {
   withFunctions,
   wrong,
 } from "../options.ts";
-import { type SessionWindowOptions, sessionsCheck } from "./session-option.ts";
+import { type SessionsOption, sessionsCheck } from "./session-option.ts";
 
 /** The options of one call: Connect's, and those that Hawser adds. */
 export interface CallOptions extends Omit<ConnectCallOptions, "headers"> {
@@ -28,10 +28,11 @@ export interface CallOptions extends Omit<ConnectCallOptions, "headers"> {
   compress?: boolean;
   /**
    * Whether this call outlives its connections, if the server keeps sessions. An object means yes, with this window;
-   * fields that it lacks are the transport's. Default: the transport's option. A method that continues from a cursor
-   * (hawser/v1/resume.proto) needs no session, and gets none.
+   * fields that it lacks are the transport's. "required": the call fails if it cannot, with FAILED_PRECONDITION if the
+   * server keeps no sessions, and with RESOURCE_EXHAUSTED if it takes no more. Default: the transport's option. A method
+   * that continues from a cursor (hawser/v1/resume.proto) needs no session, and gets none; a unary call gets none either.
    */
-  sessions?: boolean | SessionWindowOptions;
+  sessions?: SessionsOption;
 }
 
 const checks = new Map<string, Check>(

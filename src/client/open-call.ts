@@ -16,6 +16,8 @@ import type { CallOptions } from "./call-options.ts";
 export interface CallWatcher {
   /** Called when the call has a session: it outlives its connections. */
   onSession(): void;
+  /** Called when the call continues without a session, because the server takes no more. */
+  onSessionRefused(): void;
   /** Called when the session has a connection again, and when it begins to look for one. */
   onSessionState(state: "open" | "resuming"): void;
   /** Called when the call accepts no more requests: those that wait, and later ones, fail with `error`. */

@@ -12,9 +12,12 @@ export interface SessionWindowOptions {
 /** Counts are whole numbers here and on the wire. */
 const count = whole(1, Number.MAX_SAFE_INTEGER);
 
-/** The check of the option `sessions`, of a transport and of a call. */
+/** The option `sessions`, of a transport and of a call. */
+export type SessionsOption = boolean | "required" | SessionWindowOptions;
+
+/** The check of a SessionsOption. */
 export const sessionsCheck = either(
-  (value) => typeof value === "boolean",
+  (value) => typeof value === "boolean" || value === "required",
   optionsOf<SessionWindowOptions>({ windowBytes: count, windowMessages: count }),
 );
 
@@ -23,10 +26,24 @@ export const sessionsCheck = either(
  * session.
  */
 export function windowOf(
-  sessions: boolean | SessionWindowOptions,
+  sessions: SessionsOption,
   fallback: Window = DEFAULT_WINDOW,
 ): Window | undefined {
-  if (typeof sessions === "boolean") return sessions ? fallback : undefined;
+  if (sessions === false) return undefined;
+  if (typeof sessions !== "object") return fallback;
   const { windowBytes = fallback.bytes, windowMessages = fallback.messages } = sessions;
   return { bytes: windowBytes, messages: windowMessages };
+}
+
+/**
+ * Whether a call fails rather than be made without a session.
+ *
+ * @param ofCall its own option; a window alone leaves that to the transport
+ */
+export function requiresSession(
+  ofCall: SessionsOption | undefined,
+  ofTransport: SessionsOption | undefined,
+): boolean {
+  const decides = ofCall === undefined || typeof ofCall === "object" ? ofTransport : ofCall;
+  return decides === "required";
 }

@@ -35,7 +35,8 @@ interface Ongoing extends AsyncDisposable {
   readonly state: CallState;
   /**
    * Whether the call outlives its connections: it has a session, or its method declares a cursor
-   * (hawser/v1/resume.proto). Known when it is no longer "connecting".
+   * (hawser/v1/resume.proto). Known when it is no longer "connecting"; if the server takes no more sessions it becomes
+   * false before the response headers.
    */
   readonly resumable: boolean;
   /**
@@ -268,6 +269,10 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
 
   onSession(): void {
     this.#resumable = true;
+  }
+
+  onSessionRefused(): void {
+    this.#resumable = false;
   }
 
   onSessionState(state: "open" | "resuming"): void {

@@ -8,12 +8,15 @@ import {
 import { asFailure, ownCopy } from "../failure.ts";
 import { onAbort } from "../flow/wait.ts";
 import { notAllowed } from "../grpc/metadata.ts";
-import type { ClientAttachment } from "../session/attachment.ts";
+import type { BegunCall, ClientAttachment, SentMessages } from "../session/attachment.ts";
 import type { Connection, ConnectionSource, StreamRepeater } from "./connection.ts";
 import type { RequestHeaders } from "./request-headers.ts";
 
 /** The most bytes of a call that are kept for another attempt, until the server answers. */
 const REPLAY_BYTES = 64 * 1024;
+
+/** The approximate cost of a message that is kept, beside its bytes. */
+const ENTRY_BYTES = 64;
 
 /** The most further attempts of a call that the server certainly never processed (gRPC A6, transparent retry). */
 const TRANSPARENT_RETRIES = 3;
@@ -42,6 +45,8 @@ export class Attempts implements ClientCallStream, StreamRepeater {
   #stream: ClientAttachment | undefined;
   #reattached: PromiseWithResolvers<void> | undefined;
   #halfClosed = false;
+  /** What the call had sent before: it stands before `#sent`. */
+  #before: SentMessages | undefined;
   #sent: Sent[] | undefined = [];
   #sentBytes = 0;
   #attempts = 0;
@@ -49,9 +54,16 @@ export class Attempts implements ClientCallStream, StreamRepeater {
   /** The reason of reset(): the call has ended. */
   #reason: ConnectError | undefined;
 
-  constructor(init: AttemptsInit, call: ClientCallListener) {
+  /** @param begun given if the call is open, and has sent messages in a session that did not begin */
+  constructor(init: AttemptsInit, call: ClientCallListener, begun?: BegunCall) {
     this.#init = init;
     this.#call = call;
+    if (begun === undefined) return;
+    const { sent, hasHalfClosed } = begun;
+    this.#opened = true;
+    this.#halfClosed = hasHalfClosed;
+    this.#before = sent;
+    this.#sentBytes = sent.bytes + sent.messages * ENTRY_BYTES;
   }
 
   /** Makes the first attempt, as soon as there is a connection. */
@@ -64,8 +76,7 @@ export class Attempts implements ClientCallStream, StreamRepeater {
     const isKept = this.#sent !== undefined;
     const own = isKept && shared === undefined ? new Uint8Array(payload) : payload;
     this.#keep({ flags, payload: own });
-    // 64 B: the approximate cost of an entry beside its bytes.
-    this.#sentBytes += payload.length + 64;
+    this.#sentBytes += payload.length + ENTRY_BYTES;
     if (this.#stream !== undefined) {
       this.#forget();
       return this.#stream.write(flags, own, shared ?? (isKept ? IN_NO_RUN : undefined));
@@ -162,6 +173,8 @@ export class Attempts implements ClientCallStream, StreamRepeater {
       else this.#fail(invalidHeaders(error));
       return;
     }
+    this.#before?.rewind(0);
+    if (this.#before !== undefined) this.#stream.pull(this.#before);
     for (const { flags, payload } of this.#sent ?? [])
       this.#stream.write(flags, payload, IN_NO_RUN);
     this.#forget();
@@ -179,7 +192,7 @@ export class Attempts implements ClientCallStream, StreamRepeater {
 
   /** Drops what was sent if it is over REPLAY_BYTES: then there is no further attempt. */
   #forget(): void {
-    if (this.#sentBytes > REPLAY_BYTES) this.#sent = undefined;
+    if (this.#sentBytes > REPLAY_BYTES) this.#sent = this.#before = undefined;
   }
 }
 

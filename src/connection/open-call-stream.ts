@@ -1,6 +1,8 @@
+import { Code, type ConnectError } from "@connectrpc/connect";
 import type { ClientCallListener } from "../call-stream.ts";
+import { failure } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
-import type { SessionWatcher } from "../session/attachment.ts";
+import type { BegunCall, SessionWatcher } from "../session/attachment.ts";
 import { ClientSession } from "../session/client-session.ts";
 import type { Window } from "../session/session-window.ts";
 import type { NegotiatedSettings } from "../session/settings.ts";
@@ -16,6 +18,8 @@ import type { RequestHeaders } from "./request-headers.ts";
 export interface CallStreamWatcher extends SessionWatcher {
   /** Called if the call has a session. */
   onSession(): void;
+  /** Called if the call continues without it, because the server takes no more sessions. */
+  onSessionRefused(): void;
 }
 
 /** The parameters of the stream of a call. */
@@ -27,17 +31,24 @@ export interface CallStreamOptions {
   readonly readMaxBytes: number;
   /** The window of the call's session; `undefined` if the call has no session. */
   readonly window: Window | undefined;
+  /** Whether the call fails if it gets no session. */
+  readonly isSessionRequired: boolean;
   /** Whether the call reconnects by itself when it is lost: then connections are tried more often. */
   readonly fastReconnect: boolean;
   readonly watcher: CallStreamWatcher | undefined;
 }
 
-/** Gives a call its stream: a session if both sides have sessions, else plain HTTP/2 streams. */
+/**
+ * Gives a call its stream: a session if both sides have sessions, and the server takes one more; else plain HTTP/2 streams, or
+ * an error if a session is required.
+ */
 export function openCallStream(options: CallStreamOptions, call: ClientCallListener): void {
-  const { addresses, negotiateHeaders, window } = options;
+  const { addresses, negotiateHeaders, window, isSessionRequired } = options;
   const ready = addresses.ready();
   const by = (connection: Connection, settings: NegotiatedSettings | false) => {
-    if (settings === false || window === undefined) openPlain(options, call);
+    if (settings === false && window !== undefined && isSessionRequired) {
+      call.onFailed(noSessions(connection.target.name));
+    } else if (settings === false || window === undefined) openPlain(options, call);
     else
       openSession(options, call, { connections: addresses.homeOf(connection), settings, window });
   };
@@ -59,8 +70,13 @@ export function openCallStream(options: CallStreamOptions, call: ClientCallListe
   }
 }
 
-function openPlain(options: CallStreamOptions, call: ClientCallListener): void {
-  const stream = new Attempts(options, call);
+function noSessions(server: string): ConnectError {
+  const what = `${server} keeps no sessions, and this call has sessions: "required"`;
+  return failure(Code.FailedPrecondition, what);
+}
+
+function openPlain(options: CallStreamOptions, call: ClientCallListener, begun?: BegunCall): void {
+  const stream = new Attempts(options, call, begun);
   call.onStream(stream);
   stream.start();
 }
@@ -73,10 +89,15 @@ interface SessionServer {
 }
 
 function openSession(
-  { addresses, headers, negotiateHeaders, readMaxBytes, watcher }: CallStreamOptions,
+  options: CallStreamOptions,
   call: ClientCallListener,
   { connections, settings, window }: SessionServer,
 ): void {
+  const { addresses, headers, negotiateHeaders, readMaxBytes, watcher } = options;
+  const continueWithout = (begun: BegunCall) => {
+    watcher?.onSessionRefused();
+    if (!call.isOver) openPlain(options, call, begun);
+  };
   connections.useFastReconnect();
   watcher?.onSession();
   const session = new ClientSession({
@@ -88,6 +109,7 @@ function openSession(
     dialler: new StreamDialler({ addresses, connections, headers, negotiateHeaders, readMaxBytes }),
     call,
     watcher,
+    continueWithout: options.isSessionRequired ? undefined : continueWithout,
   });
   call.onStream(session);
   session.start();

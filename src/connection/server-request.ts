@@ -108,9 +108,9 @@ export class ServerRequest implements StreamListener {
     stopReadingSoon(this.#stream);
   }
 
-  /** Answers a gRPC call that gets no handler with its status, and frees the stream. */
-  refuseCall(error: ConnectError): void {
-    const head = { ":status": 200, "content-type": "application/grpc" };
+  /** Answers a gRPC call that gets no handler with its status, and these trailers, and frees the stream. */
+  refuseCall(error: ConnectError, trailers: HeaderList = {}): void {
+    const head = { ":status": 200, "content-type": "application/grpc", ...trailers };
     const budget = {
       limitBytes: trailersLimit(this.connection.announcedHeaderBytes),
       usedBytes: headerListBytes(head),

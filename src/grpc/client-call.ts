@@ -152,6 +152,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   onStream(stream: ClientCallStream): void {
     this.#stream = stream;
+    this.#writer?.useStream(stream);
   }
 
   onOpen(): void {

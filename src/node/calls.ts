@@ -21,7 +21,7 @@ import type {
   UnaryCallInit,
 } from "../client/open-call.ts";
 import { Retries } from "../client/retry.ts";
-import { windowOf } from "../client/session-option.ts";
+import { requiresSession, windowOf } from "../client/session-option.ts";
 import { giveMessage } from "../codec/complete.ts";
 import { ENCODING } from "../codec/compression.ts";
 import type { Target } from "../connection/address.ts";
@@ -261,6 +261,7 @@ export class Calls implements CallOpener, UnaryCallOwner {
       negotiateHeaders: this.#negotiateHeaders ?? this.#negotiateWith(metadata),
       readMaxBytes: this.#messages.readMaxBytes,
       window: method.methodKind === "unary" ? undefined : windowOf(sessions, this.#window),
+      isSessionRequired: requiresSession(init.sessions, this.#options.sessions),
       fastReconnect,
       watcher,
     };

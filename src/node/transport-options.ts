@@ -1,6 +1,6 @@
 import type { BinaryReadOptions, BinaryWriteOptions } from "@bufbuild/protobuf";
 import type { Interceptor, Transport } from "@connectrpc/connect";
-import { type SessionWindowOptions, sessionsCheck } from "../client/session-option.ts";
+import { type SessionsOption, sessionsCheck } from "../client/session-option.ts";
 import { type KeepaliveOptions, keepaliveChecks } from "../connection/keepalive.ts";
 import type { CallHeaders } from "../grpc/call-headers.ts";
 import { binaryChecks } from "../grpc/limits.ts";
@@ -71,10 +71,12 @@ export interface TransportOptions {
   /** TLS for `https://`. With any other baseUrl it is refused with INVALID_ARGUMENT. */
   tls?: ClientTls;
   /**
-   * Whether streaming calls outlive their connections, if the server keeps sessions. An object means yes, with this
-   * window. For one call: its option of the same name. Default: true.
+   * Whether streaming calls outlive their connections, if the server keeps sessions; where it takes no more sessions, a call
+   * is made without one. An object means yes, with this window. "required": a call fails instead, with RESOURCE_EXHAUSTED,
+   * and with FAILED_PRECONDITION where the server keeps no sessions. For one call: its option of the same name. Default:
+   * true.
    */
-  sessions?: boolean | SessionWindowOptions;
+  sessions?: SessionsOption;
   /**
    * Logs a warning about a call that has waited 10 s for something its own program must do first (`closeSend()`, or
    * reading the responses): once a transport for each of the two. Also logs each error that an onState listener throws.

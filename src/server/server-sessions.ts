@@ -1,5 +1,5 @@
 import type { DescMethod } from "@bufbuild/protobuf";
-import { createMethodImplSpec, type MethodImplSpec } from "@connectrpc/connect";
+import { Code, createMethodImplSpec, type MethodImplSpec } from "@connectrpc/connect";
 import { SessionService } from "../../gen/hawser/v1/session_pb.js";
 import type { ServedConnection } from "../connection/served-connection.ts";
 import type { ServerRequest } from "../connection/server-request.ts";
@@ -12,7 +12,7 @@ import { type OpenCall, ServerCall } from "../grpc/server-call.ts";
 import type { ServerCallOptions } from "../grpc/server-call-options.ts";
 import { CONTROL_FRAMES } from "../session/control.ts";
 import type { Credentials } from "../session/credential-watch.ts";
-import { type Ask, readAsk } from "../session/headers.ts";
+import { type Ask, FULL_TRAILERS, readAsk } from "../session/headers.ts";
 import { Reason, sessionLost } from "../session/lost.ts";
 import { DRAINING, type SessionLimits, SessionRegistry } from "../session/registry.ts";
 import { ServerSession, type SessionKeeper } from "../session/server-session.ts";
@@ -155,7 +155,10 @@ export class ServerSessions {
       },
     });
     if (refusal === DRAINING) refuseRequest(request);
-    else if (refusal !== undefined) request.refuseCall(refusal);
+    else if (refusal !== undefined) {
+      const isFull = refusal.code === Code.ResourceExhausted;
+      request.refuseCall(refusal, isFull ? FULL_TRAILERS : undefined);
+    }
   }
 
   /** Returns the credentials with which a caller has attached. */

@@ -8,7 +8,7 @@ import type { Metadata } from "../../gen/hawser/v1/session_pb.js";
 import type { HeaderList, Status } from "../call-stream.ts";
 import { asFailure, failure, tooManyFields } from "../failure.ts";
 import { readMetadata } from "./control.ts";
-import { type Answer, readAnswer, readSent } from "./headers.ts";
+import { type Answer, readAnswer, readSent, saysFull } from "./headers.ts";
 import type { SessionIdentity } from "./identity.ts";
 import { Reason, readSessionLost, sessionLost } from "./lost.ts";
 import type { SessionWindow, Violation } from "./session-window.ts";
@@ -75,6 +75,8 @@ export type EndVerdict =
   | { readonly is: "attachment ended"; readonly waitMs?: number | undefined }
   /** No server has answered the session, and according to this server's clock it is older than the grace. */
   | { readonly is: "expired" }
+  /** The server takes no more sessions. If this was attachment 1, no handler has run. */
+  | { readonly is: "full"; readonly error: ConnectError }
   /** The session is lost. `serverKnows`: the server keeps it no longer, and need not be told. */
   | { readonly is: "lost"; readonly error: ConnectError; readonly serverKnows: boolean };
 
@@ -111,6 +113,9 @@ function judgeOtherEnd(
     const reported = Math.min(Number(why.arrived), window.sent);
     const error = sessionLost(why.reason, Math.max(arrived, reported));
     return { is: "lost", error, serverKnows: true };
+  }
+  if (status.code === Code.ResourceExhausted && saysFull(trailers) && !identity.isAnswered) {
+    return { is: "full", error: status };
   }
   if (status.code !== Code.Unavailable) return { is: "lost", error: status, serverKnows: true };
   const pushback = String(trailers["grpc-retry-pushback-ms"]);

@@ -76,6 +76,21 @@ export interface SettingsWatcher {
   onNoSettings(error?: ConnectError): void;
 }
 
+/** The messages that a call has sent in a session which did not begin. A stream without a session sends them from the first. */
+export interface SentMessages extends FramedSource {
+  /** Their number, and their bytes without prefixes. */
+  readonly messages: number;
+  readonly bytes: number;
+  /** Makes next() return again everything after the first `count` messages. */
+  rewind(count: number): void;
+}
+
+/** A call that continues without the session for which it has asked. */
+export interface BegunCall {
+  readonly sent: SentMessages;
+  readonly hasHalfClosed: boolean;
+}
+
 /** Listens to the state of a session. */
 export interface SessionWatcher {
   /** "open": the session has a stream. "resuming": it looks for one. */

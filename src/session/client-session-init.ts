@@ -1,7 +1,7 @@
 import type { ClientCallListener } from "../call-stream.ts";
 import type { Clock } from "../flow/clock.ts";
 import type { Acknowledgements } from "./acknowledgements.ts";
-import type { Dialler, SessionWatcher } from "./attachment.ts";
+import type { BegunCall, Dialler, SessionWatcher } from "./attachment.ts";
 import type { Window } from "./session-window.ts";
 import type { NegotiatedSettings } from "./settings.ts";
 
@@ -16,4 +16,9 @@ export interface ClientSessionInit {
   readonly dialler: Dialler;
   readonly call: ClientCallListener;
   readonly watcher: SessionWatcher | undefined;
+  /**
+   * Continues the call without a session, because the server takes no more. `undefined`: the call fails instead. The session
+   * has ended before that, and calls nothing any more.
+   */
+  readonly continueWithout?: ((begun: BegunCall) => void) | undefined;
 }

@@ -25,6 +25,7 @@ import {
   judgeEnd,
   judgeMetadata,
 } from "./attachment-verdicts.ts";
+import { Beginnings } from "./beginnings.ts";
 import type { ClientSessionInit } from "./client-session-init.ts";
 import { CONTROL, endControl, readControl, renewalControl } from "./control.ts";
 import { CredentialRenewal } from "./credential-renewal.ts";
@@ -33,7 +34,7 @@ import { SessionIdentity } from "./identity.ts";
 import { Reason, sessionLost } from "./lost.ts";
 import { Redial, type RedialListener } from "./redial.ts";
 import { SessionHalf } from "./session-half.ts";
-import { type ByteCount, SessionWindow } from "./session-window.ts";
+import { SessionWindow, UNCOUNTED } from "./session-window.ts";
 import type { NegotiatedSettings } from "./settings.ts";
 import {
   type AttachmentState,
@@ -47,19 +48,9 @@ import {
   unattached,
 } from "./state.ts";
 
-/** How many times attachment 1 is sent again after a server refused it without processing it (gRPC A6, transparent retry). */
-const TRANSPARENT_RETRIES = 3;
-
-/** On the client nothing reads the bytes that sessions hold. */
-const UNCOUNTED: ByteCount = { count() {} };
-
-/** How many times a session is replaced by a new one because it was too old for the server: see #onExpired(). */
-const NEW_SESSIONS_MAX = 2;
-
 /**
- * The client's half of a session. The call uses it as one stream that survives
- * lost connections until the server's grace runs out. A protocol error also ends
- * it. The session opens one attachment after the other.
+ * The client's half of a session. The call uses it as one stream that survives lost connections until the server's grace runs
+ * out. A protocol error also ends it. The session opens one attachment after the other.
  */
 export class ClientSession
   extends SessionHalf<ClientAttachment>
@@ -76,10 +67,8 @@ export class ClientSession
   #redial: Redial;
   /** Undefined until the server says that the caller's credentials expire. */
   #renewal: CredentialRenewal | undefined;
-  #newSessions = 0;
+  readonly #beginnings = new Beginnings();
   #phase: ClientPhase = "waiting";
-  /** How many times a server refused attachment 1 without processing it. */
-  #refusals = 0;
   /** The HTTP headers of the latest answer, kept until the call gets them. */
   #httpHeaders: HeaderList | undefined;
   /** The number of messages that the server is known to have. */
@@ -88,7 +77,7 @@ export class ClientSession
   constructor(init: ClientSessionInit) {
     super(new SessionWindow(init.window, UNCOUNTED), init.acknowledgements);
     this.#init = init;
-    this.#identity = new SessionIdentity(init.newId, init.server, init.clock);
+    this.#identity = new SessionIdentity(init);
     this.window.setPeerWindow(init.server.window);
     this.#redial = new Redial(init.clock, init.server.graceMs, this);
   }
@@ -141,7 +130,7 @@ export class ClientSession
       if (this.attachment.number === 0) this.#identity.reopen();
       return false;
     }
-    const sendsBeforeAnswer = this.attachment.number === 0 && this.#refusals === 0;
+    const sendsBeforeAnswer = this.attachment.number === 0 && !this.#beginnings.wasRefused;
     this.attachment = opened(this.attachment, stream, sendsBeforeAnswer);
     if (sendsBeforeAnswer) {
       this.acknowledger.attach(stream);
@@ -233,9 +222,9 @@ export class ClientSession
   }
 
   #onExpires(validMs: number): void {
-    this.#renewal ??= new CredentialRenewal(this.#init.clock, {
-      freshHeaders: () => this.#init.dialler.freshHeaders(),
-      sendRenewal: (headers) => this.attachment.outgoing?.write(CONTROL, renewalControl(headers)),
+    const { clock, dialler } = this.#init;
+    this.#renewal ??= new CredentialRenewal(clock, dialler, (headers) => {
+      this.attachment.outgoing?.write(CONTROL, renewalControl(headers));
     });
     this.#renewal.onExpires(validMs);
   }
@@ -258,7 +247,7 @@ export class ClientSession
     if (outcome.is === "ended") this.#onEnd(outcome.status, outcome.trailers);
     else if (outcome.is === "unsendable") this.#fail(asFailure(outcome.error));
     else if (!outcome.unprocessed || !mayBeginAgain(this.attachment)) this.#lost();
-    else if (this.#refusals++ < TRANSPARENT_RETRIES) this.#beginElsewhere();
+    else if (this.#beginnings.mayRepeat()) this.#beginElsewhere();
     else this.#fail(outcome.error);
   }
 
@@ -267,7 +256,23 @@ export class ClientSession
     if (end.is === "call ended") this.#finish(status, trailers);
     else if (end.is === "attachment ended") this.#lost(end.waitMs);
     else if (end.is === "expired") this.#onExpired();
+    else if (end.is === "full") this.#onFull(end.error);
     else this.#fail(end.error, !end.serverKnows);
+  }
+
+  /**
+   * The server takes no more sessions. If this was attachment 1, no handler has run (session.proto, 4i): the call
+   * continues without a session, if it may.
+   */
+  #onFull(error: ConnectError): void {
+    dropOwn(error.metadata);
+    const { continueWithout } = this.#init;
+    if (this.attachment.number > 1 || continueWithout === undefined) this.#fail(error, false);
+    else {
+      this.#redial.stop();
+      this.#init.dialler.remove(this);
+      continueWithout(this.handOver());
+    }
   }
 
   /**
@@ -277,11 +282,10 @@ export class ClientSession
    * sends everything.
    */
   #onExpired(): void {
-    if (this.attachment.number > 1 || this.#newSessions === NEW_SESSIONS_MAX) {
+    if (this.attachment.number > 1 || !this.#beginnings.mayReplace()) {
       this.#fail(expiredError(), false);
       return;
     }
-    this.#newSessions++;
     // The grace timer runs if #beginElsewhere() was called before. The new session starts its own.
     this.#redial.stop();
     this.releaseStream();
@@ -340,12 +344,8 @@ export class ClientSession
   }
 
   #requestHeaders(cancel: boolean): Record<string, string> {
-    return this.#identity.ask({
-      attach: this.attachment.number + 1,
-      received: this.window.received,
-      window: this.#init.window,
-      cancel,
-    });
+    const { received } = this.window;
+    return this.#identity.ask({ attach: this.attachment.number + 1, received, cancel });
   }
 
   /** Gives the call its response headers, once. */

@@ -1,5 +1,6 @@
 import type { HeaderList } from "../call-stream.ts";
 import type { Clock } from "../flow/clock.ts";
+import type { Dialler } from "./attachment.ts";
 
 /** New credentials are asked for after this part of the time for which the old ones are valid, ± the jitter, */
 const RENEW_AT = 0.5;
@@ -11,23 +12,23 @@ const JITTER = 0.05;
 const AGAIN_AFTER = 0.5;
 const AGAIN_MIN_MS = 10;
 
-/** A session whose credentials are renewed. */
-export interface RenewedSession {
-  /** Asks for the headers of another attachment; `undefined` if they are always the same. */
-  freshHeaders(): Promise<HeaderList> | undefined;
-  sendRenewal(headers: HeaderList): void;
-}
-
 /** Renews the credentials of a session before they expire, at the client (session.proto, 10). */
 export class CredentialRenewal {
   readonly #clock: Clock;
-  readonly #session: RenewedSession;
+  readonly #source: Pick<Dialler, "freshHeaders">;
+  readonly #send: (headers: HeaderList) => void;
   #timer: Disposable | undefined;
   #expiresAtMs = 0;
 
-  constructor(clock: Clock, session: RenewedSession) {
+  /** @param send sends the new headers on the stream of the session */
+  constructor(
+    clock: Clock,
+    source: Pick<Dialler, "freshHeaders">,
+    send: (headers: HeaderList) => void,
+  ) {
     this.#clock = clock;
-    this.#session = session;
+    this.#source = source;
+    this.#send = send;
   }
 
   /** The server says how long the credentials of this attachment are valid. */
@@ -51,8 +52,8 @@ export class CredentialRenewal {
 
   #renew(timer: Disposable): void {
     const isCurrent = () => this.#timer === timer;
-    this.#session.freshHeaders()?.then(
-      (headers) => isCurrent() && this.#session.sendRenewal(headers),
+    this.#source.freshHeaders()?.then(
+      (headers) => isCurrent() && this.#send(headers),
       () => isCurrent() && this.#again(),
     );
   }

@@ -96,6 +96,14 @@ export function readSent(trailers: HeaderList): number | undefined {
   return trailers["hawser-sent"] === undefined ? undefined : readCount(trailers, "hawser-sent");
 }
 
+/** The trailers of a server that takes no more sessions, and would serve the call without one (session.proto, 4i). */
+export const FULL_TRAILERS: HeaderList = { "hawser-session": "full" };
+
+/** Whether these are such trailers. */
+export function saysFull(trailers: HeaderList): boolean {
+  return trailers["hawser-session"] === FULL_TRAILERS["hawser-session"];
+}
+
 function readId(headers: HeaderList, name: string): string {
   const value = headers[name];
   if (typeof value !== "string" || !/^[0-9a-f]{32}$/.test(value)) throw broken(name, value);

@@ -7,8 +7,17 @@ import type { NegotiatedSettings } from "./settings.ts";
 export interface AttachmentCounts {
   readonly attach: number;
   readonly received: number;
-  readonly window: Window;
   readonly cancel: boolean;
+}
+
+/** What an identity is made of. */
+export interface SessionIdentityInit {
+  /** Makes 128 random bits in hexadecimal digits. */
+  readonly newId: () => string;
+  readonly server: NegotiatedSettings;
+  /** The window of this side. */
+  readonly window: Window;
+  readonly clock: Clock;
 }
 
 /**
@@ -16,21 +25,18 @@ export interface AttachmentCounts {
  * time when it was opened (session.proto, 3).
  */
 export class SessionIdentity {
-  readonly #newId: () => string;
-  readonly #clock: Clock;
+  readonly #init: SessionIdentityInit;
   #id: string;
   #server: NegotiatedSettings;
   #epoch: string;
   #openedMs: number | undefined;
   #isAnswered = false;
 
-  /** @param newId makes 128 random bits in hexadecimal digits */
-  constructor(newId: () => string, server: NegotiatedSettings, clock: Clock) {
-    this.#newId = newId;
-    this.#clock = clock;
-    this.#id = newId();
-    this.#server = server;
-    this.#epoch = server.epoch;
+  constructor(init: SessionIdentityInit) {
+    this.#init = init;
+    this.#id = init.newId();
+    this.#server = init.server;
+    this.#epoch = init.server.epoch;
   }
 
   /** The server keeps the session without an attachment for this time. */
@@ -61,7 +67,7 @@ export class SessionIdentity {
 
   /** Becomes the identity of a new session, which replaces one that never began. */
   replace(server: NegotiatedSettings): void {
-    this.#id = this.#newId();
+    this.#id = this.#init.newId();
     this.#server = server;
     this.#epoch = server.epoch;
     this.#openedMs = undefined;
@@ -74,10 +80,12 @@ export class SessionIdentity {
 
   /** Returns the headers of an attachment that is sent now. */
   ask(counts: AttachmentCounts): Record<string, string> {
-    this.#openedMs ??= this.#clock.now();
+    const { clock, window } = this.#init;
+    this.#openedMs ??= clock.now();
     const openedMs = this.#openedMs + this.#server.clockAheadMs;
     return writeAsk({
       ...counts,
+      window,
       session: this.#id,
       epoch: this.#epoch,
       openedMs: this.#isAnswered ? undefined : openedMs,

@@ -104,7 +104,7 @@ export class SessionRegistry implements SessionKeeper {
     return this.#parties.limits.sessionBytes.held;
   }
 
-  /** Admits an attachment, or returns the error with which it is refused. */
+  /** Admits an attachment, or returns the error with which it is refused: RESOURCE_EXHAUSTED if no more sessions begin. */
   admit(arrival: Arrival): ConnectError | undefined {
     const entry = this.#entries.get(arrival.ask.session);
     return entry === undefined ? this.#begin(arrival) : this.#resume(entry, arrival);

@@ -2,9 +2,9 @@ import type { ConnectError } from "@connectrpc/connect";
 import type { SharedFrame } from "../call-stream.ts";
 import { handled } from "../failure.ts";
 import { type Acknowledgements, Acknowledger } from "./acknowledgements.ts";
-import type { SessionStream } from "./attachment.ts";
+import type { BegunCall, SessionStream } from "./attachment.ts";
 import type { SessionWindow, Violation } from "./session-window.ts";
-import { type AttachmentState, detached, unattached } from "./state.ts";
+import { type AttachmentState, detached, ended, unattached } from "./state.ts";
 
 /**
  * The common part of the two halves of a session. A message that the call sends
@@ -46,6 +46,15 @@ export abstract class SessionHalf<Stream extends SessionStream> {
   /** Takes the stream from the session, and drops what waits in it: it was lost, or another one replaces it. */
   protected releaseStream(): void {
     this.takeStream()?.release();
+  }
+
+  /** Ends this half, and returns what was sent: the call continues on another stream, to which the writers turn. */
+  protected handOver(): BegunCall {
+    this.releaseStream();
+    this.attachment = ended(this.attachment);
+    this.#capacity?.resolve();
+    this.#capacity = undefined;
+    return { sent: this.window.kept, hasHalfClosed: this.window.ended };
   }
 
   /** Sends again all messages after the first `received` ones. */

@@ -27,6 +27,9 @@ export interface ByteCount {
   count(bytes: number): void;
 }
 
+/** On the client nothing reads the bytes that sessions hold. */
+export const UNCOUNTED: ByteCount = { count() {} };
+
 /** A count of the other side that violates the rules: below what it acknowledged, or above what was sent. */
 export type Violation = "gap" | "above";
 

@@ -107,17 +107,17 @@
 //   ABORTED             with a SessionLost among the details: the session is lost
 //                       to this client.
 //   INVALID_ARGUMENT    the headers break these rules.
-//   RESOURCE_EXHAUSTED  the server takes no more sessions.
+//   RESOURCE_EXHAUSTED  the server takes no more sessions: see i.
 //   UNAVAILABLE         the server takes no attachment now. It MAY say when the
 //                       client is to attach again: grpc-retry-pushback-ms.
 //
 //   After UNAVAILABLE the client MUST attach again as 8 says, and not before
 //   the pushback, if there is one, has passed. With any other status it MUST
-//   end the call, except as 4h says. If the headers of an answer break these
-//   rules, the client MUST end the call with INVALID_ARGUMENT. An answer breaks
-//   the protocol (see 5) if it says "new" after an earlier answer, if it says
-//   "new" with a hawser-received above 0, or if its epoch differs from that of
-//   an earlier answer.
+//   end the call, except as 4h and 4i say. If the headers of an answer break
+//   these rules, the client MUST end the call with INVALID_ARGUMENT. An answer
+//   breaks the protocol (see 5) if it says "new" after an earlier answer, if it
+//   says "new" with a hawser-received above 0, or if its epoch differs from that
+//   of an earlier answer.
 //
 //   a. The server MUST refuse an attachment with TAKEN_OVER if its number is
 //      not higher than that of the newest attachment that it accepted.
@@ -161,6 +161,13 @@
 //      another session, whose id MUST be new. It MUST NOT do so for a session
 //      that was answered, or after EXPIRED for a later attachment, and SHOULD
 //      NOT do so more than twice for a call.
+//   i. A server that takes no more sessions, and would serve the call without
+//      one, SHOULD say so in the trailers of the refusal, by hawser-session:
+//      "full". For attachment 1 of a session that was not answered this says
+//      that no handler has run, and the client MAY make the call without a
+//      session, from its first message on. It MUST NOT do so after the refusal
+//      of a later attachment: an earlier one may still arrive, and start the
+//      session.
 //
 // 5. Frames
 //
