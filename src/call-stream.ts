@@ -82,6 +82,11 @@ export interface CallStream {
   /** Called when the application took or dropped a message of `bytes`: the other side may send as many more. */
   taken(bytes: number): void;
   /**
+   * Counts bytes of a message that was taken, and waits to be decompressed, as held; if negative, no longer. The other side
+   * may send as many meanwhile.
+   */
+  hold(bytes: number): void;
+  /**
    * Ends the stream now, in both directions. The listener is no longer called, except for onClosed if the server has
    * ended the call. Waiting and later writes fail with `reason`.
    */

@@ -1,13 +1,16 @@
 /** Compressed messages: which are inflated on the main thread, which in others, and in which order the handler gets them. */
 import { gunzipSync, gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
-import { MessageRequestSchema } from "../gen/example/greeter_pb.js";
+import { Greeter, MessageRequestSchema } from "../gen/example/greeter_pb.js";
+import { handled } from "../src/failure.ts";
+import { MessageReader } from "../src/grpc/message.ts";
 import { Code } from "../src/index.ts";
 import { nodeGzip } from "../src/node/gzip.ts";
+import { caller, createServer } from "../src/server.ts";
 import { decode } from "./support/codecs.ts";
 import { bomb } from "./support/hostile-client.ts";
 import { message, request, text, watchedServer } from "./support/watched-server.ts";
-import { data, envelope, Http2Code, messages, rst } from "./support/wire.ts";
+import { data, dial, envelope, Http2Code, messages, rst } from "./support/wire.ts";
 
 const KIB = 1024;
 const MIB = 2 ** 20;
@@ -18,6 +21,9 @@ function lying(gzip: Buffer, saidBytes: number): Buffer {
   copy.writeUInt32LE(saidBytes, copy.length - 4);
   return copy;
 }
+
+/** Messages of nobody in particular, up to a size. */
+const of = (readMaxBytes: number) => ({ readMaxBytes, owner: undefined });
 
 test.each([
   ["nothing", Buffer.alloc(0), 0],
@@ -48,7 +54,7 @@ test.each([
   ["a megabyte", gzipSync(Buffer.alloc(MIB)), MIB],
 ])("%s are inflated in a thread", async (_, gzip, bytes) => {
   expect(nodeGzip.inflateSmall(gzip, 4 * MIB)).toBeUndefined();
-  expect(await nodeGzip.inflate(gzip, 4 * MIB, ({ length }) => length).done).toBe(bytes);
+  expect(await nodeGzip.inflate(gzip, of(4 * MIB), ({ length }) => length).done).toBe(bytes);
 });
 
 test("a message that a thread compresses is kept although its memory is used again", async () => {
@@ -70,10 +76,10 @@ test.each([0, 100, 2 ** 32 - 1])(
     const gzip = lying(gzipSync(Buffer.alloc(MIB)), said);
     expect(nodeGzip.inflateSmall(gzip, 4 * MIB)).toBeUndefined();
     // The length is a checksum, too.
-    await expect(nodeGzip.inflate(gzip, 4 * MIB, () => 0).done).rejects.toMatchObject({
+    await expect(nodeGzip.inflate(gzip, of(4 * MIB), () => 0).done).rejects.toMatchObject({
       code: Code.Internal,
     });
-    await expect(nodeGzip.inflate(gzip, MIB / 2, () => 0).done).rejects.toMatchObject({
+    await expect(nodeGzip.inflate(gzip, of(MIB / 2), () => 0).done).rejects.toMatchObject({
       code: Code.ResourceExhausted,
     });
   },
@@ -116,6 +122,59 @@ test("messages of calls that were cancelled while they waited for a thread do no
   expect((await peer.ended(1001)).status).toBe(0);
   const read = world.calls.reduce((sum, { requests }) => sum + requests.length, 0);
   expect(read).toBeLessThan(90);
+});
+
+test("a caller with many messages to inflate does not make another one wait for all of them", async () => {
+  const order: string[] = [];
+  await using server = createServer({
+    authenticate: ({ header }) => ({ identity: String(header.get("x-name")) }),
+    routes: (router) =>
+      router.rpc(Greeter.method.collect, async (requests, context) => {
+        for await (const _ of requests) order.push(String(caller(context).identity));
+        return { count: 1 };
+      }),
+  });
+  const { port } = await server.listen({ port: 0 });
+  await using greedy = await dial(port as number);
+  await using honest = await dial(port as number);
+  const large = bomb(4 * MIB);
+  const streams = Array.from({ length: 60 }, (_, n) => 1 + 2 * n);
+  for (const stream of streams) {
+    greedy.write(request(stream, "Collect", { "grpc-encoding": "gzip", "x-name": "greedy" }));
+    await greedy.flow(stream, large);
+    greedy.write(data(stream, undefined, true));
+  }
+  await greedy.ping();
+  honest.write(request(1, "Collect", { "grpc-encoding": "gzip", "x-name": "honest" }));
+  honest.write(data(1, envelope(gzipSync(text("y".repeat(20_000))), 1), true));
+  expect((await honest.ended(1)).status).toBe(0);
+  for (const stream of streams) expect((await greedy.ended(stream)).status).toBe(0);
+  expect(order).toHaveLength(61);
+  expect(order.indexOf("honest")).toBeLessThan(45);
+});
+
+test("messages that wait to be inflated count as held, until they are decoded or dropped", async () => {
+  const counts: number[] = [];
+  const held = () => counts.reduce((sum, bytes) => sum + bytes, 0);
+  const stream = { hold: (bytes: number) => void counts.push(bytes) };
+  const gzip = gzipSync(text("x".repeat(20_000)));
+  const frame = { flags: 1, bytes: gzip, start: 0, end: gzip.length };
+  const options = { readMaxBytes: MIB, writeMaxBytes: MIB, compression: nodeGzip };
+  const reader = () => new MessageReader(MessageRequestSchema, options, { encoding: "gzip" });
+  const opened = reader().open(frame, stream);
+  expect(held()).toBe(gzip.length);
+  await opened;
+  expect(held()).toBe(0);
+  // Four are inflated at a time: the fifth waits.
+  const readers = Array.from({ length: 5 }, reader);
+  const all = readers.map((one) => handled(Promise.resolve(one.open(frame, stream))));
+  readers[4]?.drop(new Error("the call has ended"));
+  await expect(all[4]).rejects.toThrow("the call has ended");
+  await Promise.all(all.slice(0, 4));
+  expect(held()).toBe(0);
+  const broken = { ...frame, end: gzip.length - 10 };
+  await expect(reader().open(broken, stream)).rejects.toMatchObject({ code: Code.Internal });
+  expect(held()).toBe(0);
 });
 
 test("a text of megabytes arrives as it was sent, wherever its characters begin, and is refused if it is not UTF-8", () => {

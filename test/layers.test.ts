@@ -33,7 +33,7 @@ const layers: Record<string, readonly string[]> = {
     ...everywhere,
   ],
   server: ["connection", "grpc", "session", "sharing", "gen", ...everywhere],
-  connection: ["http2", "grpc", "session", "gen", ...everywhere],
+  connection: ["http2", "grpc", "session", "sharing", "gen", ...everywhere],
   client: ["grpc", "session", "gen", ...everywhere],
   grpc: ["codec", ...everywhere],
   codec: everywhere,

@@ -9,13 +9,13 @@ function limitedTo(limit: number) {
   return {
     semaphore,
     begun,
-    work(name: string) {
+    work(name: string, owner?: object) {
       const end = gate();
       const job = semaphore.start(async () => {
         begun.push(name);
         await end.opened;
         return name;
-      });
+      }, owner);
       return { ...job, end };
     },
   };
@@ -72,4 +72,27 @@ test("work that has waited for long is dropped together; work that runs or came 
   running?.end.open();
   later.end.open();
   expect(await Promise.all([running?.done, later.done])).toEqual(["running", "later"]);
+});
+
+test("the owners of work take turns, however much of it each adds; that of one keeps its order", async () => {
+  const { work, begun } = limitedTo(1);
+  const [ada, bob] = [{}, {}];
+  const many = ["1", "2", "3", "4"].map((n) => work(`ada ${n}`, ada));
+  const few = ["1", "2"].map((n) => work(`bob ${n}`, bob));
+  const nobodys = work("nobody's");
+  many[2]?.drop(new Error("not needed"));
+  await expect(many[2]?.done).rejects.toThrow("not needed");
+  for (const job of [...many, ...few, nobodys]) job.end.open();
+  await Promise.all([many[3]?.done, few[1]?.done, nobodys.done]);
+  expect(begun).toEqual(["ada 1", "ada 2", "bob 1", "nobody's", "ada 4", "bob 2"]);
+});
+
+test("work of several owners that has waited for long is dropped together", async () => {
+  const { semaphore, work } = limitedTo(1);
+  const running = work("running");
+  const waiting = [work("ada", {}), work("bob", {})];
+  semaphore.dropWaiting(0, new Error("waited for long"));
+  for (const { done } of waiting) await expect(done).rejects.toThrow("waited for long");
+  running.end.open();
+  await running.done;
 });

@@ -120,7 +120,7 @@ test("serverBudgetBytes limits the calls of all connections together", async () 
   await until("one has ended", () => peers.some((peer) => peer.stream(1).status !== undefined));
   const ended = peers.find((peer) => peer.stream(1).status !== undefined)?.stream(1);
   expect(ended?.status).toBe(Code.ResourceExhausted);
-  expect(ended?.message).toContain("over serverBudgetBytes 200000 B");
+  expect(ended?.message).toContain("over its share of serverBudgetBytes 200000 B");
   await other.stillWorks();
 });
 

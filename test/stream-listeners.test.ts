@@ -156,6 +156,7 @@ function server(acts: Partial<CallStreamListener<ServerCallStream>> = {}, isEncr
   engine.onRequest = (native: Http2Stream) => {
     stream = new GrpcServerStream(native, connection, {
       readMaxBytes: 1000,
+      memory,
       listener: {
         onMessage(message, from) {
           heard.push("message");

@@ -25,5 +25,11 @@ export interface Compression {
    * Inflates a message in a thread, in its turn, and decodes it. Rejects if inflateSmall() would throw, before more
    * than `readMaxBytes` are allocated.
    */
-  inflate<T>(bytes: Uint8Array, readMaxBytes: number, decode: (plain: Uint8Array) => T): Work<T>;
+  inflate<T>(bytes: Uint8Array, limits: InflateLimits, decode: (plain: Uint8Array) => T): Work<T>;
+}
+
+export interface InflateLimits {
+  readonly readMaxBytes: number;
+  /** Whose message it is: messages of several owners are inflated in turns. */
+  readonly owner: object | undefined;
 }

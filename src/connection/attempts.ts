@@ -94,6 +94,10 @@ export class Attempts implements ClientCallStream, StreamRepeater {
     this.#stream?.taken(bytes);
   }
 
+  hold(bytes: number): void {
+    this.#stream?.hold(bytes);
+  }
+
   reset(reason: ConnectError): void {
     this.#reason ??= reason;
     this.#stream?.reset(reason);

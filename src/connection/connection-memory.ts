@@ -3,7 +3,7 @@ import { Roster } from "../flow/roster.ts";
 import type { BudgetedStream, ReceiveBudget } from "./receive-budget.ts";
 import { type MeasuredWindow, RoundTrips } from "./round-trips.ts";
 
-/** The memory that the streams of one connection hold: what each of its budgets counts. */
+/** The memory that the streams of one connection hold, of one caller at a server: what each of its budgets counts. */
 export class ConnectionMemory {
   readonly streams = new Roster<BudgetedStream>();
   readonly #budgets: readonly ReceiveBudget[];
@@ -12,7 +12,7 @@ export class ConnectionMemory {
   /** The incomplete messages in the order in which they began, with the time; undefined until there is one. */
   #incomplete: Map<BudgetedStream, number> | undefined;
 
-  /** @param budgets those of the connection, of its server or transport, and of any other group that it belongs to */
+  /** @param budgets those of the connection, of the caller, and of the server or transport */
   constructor(budgets: readonly ReceiveBudget[], clock: Clock) {
     this.#budgets = budgets;
     this.#clock = clock;
@@ -94,7 +94,7 @@ export class ConnectionMemory {
     return this.#budgets.every((budget) => budget.mayComplete(stream));
   }
 
-  /** Called when the connection is closed: no budget counts it any more. */
+  /** Called when there are no streams any more: no budget looks here any more. */
   close(): void {
     for (const budget of this.#budgets) budget.remove(this);
   }

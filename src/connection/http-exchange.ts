@@ -58,12 +58,16 @@ export class HttpExchange
   onEnded: (() => void) | undefined;
 
   /** @param hasPrefixes whether the body has many messages, each with a prefix; else it is one message */
-  constructor(stream: Http2Stream, connection: ServedConnection, hasPrefixes: boolean) {
+  constructor(
+    stream: Http2Stream,
+    connection: ServedConnection,
+    { hasPrefixes, memory }: { hasPrefixes: boolean; memory: ConnectionMemory },
+  ) {
     this.#stream = stream;
     this.#connection = connection;
     this.#meter = new MessageMeter(hasPrefixes);
     this.#inbox = new Inbox<Uint8Array, Uint8Array>(this, "the body of a request");
-    this.memory = connection.memory;
+    this.memory = memory;
     this.#window = new ReceiveWindow(this);
     this.#window.attach(stream);
     this.memory.add(this);

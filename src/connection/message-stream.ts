@@ -64,6 +64,8 @@ export abstract class MessageStream implements CallStream, BudgetedStream, Windo
   /** The messages that the listener was given and the application has not taken; their bytes with prefixes. */
   #untaken = 0;
   #untakenBytes = 0;
+  /** The bytes of the message that waits to be decompressed. */
+  #inflatingBytes = 0;
   /** The bytes that the application took since settle(). */
   #takenBytes = 0;
   /** The part of `heldBytes` that was counted, and the part of that which waits to be sent. */
@@ -254,6 +256,11 @@ export abstract class MessageStream implements CallStream, BudgetedStream, Windo
     if (this.#untaken === 0 || this.#takenBytes >= TAKEN_STEP_BYTES) this.settle();
   }
 
+  hold(bytes: number): void {
+    this.#inflatingBytes += bytes;
+    this.recount();
+  }
+
   settle(): void {
     this.#takenBytes = 0;
     const { partialBytes } = this.reader;
@@ -286,7 +293,8 @@ export abstract class MessageStream implements CallStream, BudgetedStream, Windo
     const { partialBytes } = this.reader;
     if (!this.#isPaced) return partialBytes;
     const { waitingBytes } = this.native;
-    return this.#untakenBytes + this.#untaken * ENTRY_BYTES + partialBytes + waitingBytes;
+    const untakenBytes = this.#untakenBytes + this.#untaken * ENTRY_BYTES + this.#inflatingBytes;
+    return untakenBytes + partialBytes + waitingBytes;
   }
 
   get untaken(): number {

@@ -21,7 +21,7 @@ const TOTAL_BUDGET_BYTES = 128 * 1024 * 1024;
 const READ_MAX_FACTOR = 2;
 
 /** Above this many times a budget, what the application has not taken is no longer held, and no stream is admitted. */
-const UNTAKEN_FACTOR = 2;
+export const UNTAKEN_FACTOR = 2;
 
 /** The same for all that the streams of one connection hold. What waits to be sent may be more: the peer may be reading it. */
 export const CONNECTION_FACTOR = 8;
@@ -98,18 +98,19 @@ interface Progress {
 
 /** What a budget limits, for errors: "the client's connection (connectionBudgetBytes)". */
 export interface ReceiveBudgetInit {
+  /** May change, as the share of a caller does. */
   readonly bytes: number;
   /** What holds the bytes: "the connection". */
   readonly of: string;
   /** The name of the limit: "connectionBudgetBytes 8388608 B". */
   readonly limit: string;
-  /** CONNECTION_FACTOR or TOTAL_FACTOR. */
+  /** CONNECTION_FACTOR, TOTAL_FACTOR or UNTAKEN_FACTOR. */
   readonly factor: number;
 }
 
 /**
  * A limit of the bytes that streams hold because an application does not take them, or a peer does not: of the streams
- * of one connection, or of several connections.
+ * of one connection, of one caller, or of several connections.
  *
  * Below the budget each stream's window grows as it needs. Above it no window is larger than at first, and
  * only the oldest incomplete message is given credit beyond that, until it is whole: so a message larger than the
@@ -247,6 +248,8 @@ export class ReceiveBudget {
 
   #check(): void {
     for (const stream of this.#streams()) stream.recount();
+    // A share becomes smaller also while its caller does nothing.
+    if (!this.admits) this.#relieve();
     const { bytes } = this.#init;
     if (this.#usedBytes > bytes) {
       this.#endLargest(this.#findStalled(), { isEnough: () => this.#usedBytes <= bytes });

@@ -1,6 +1,7 @@
 import type { ConnectError } from "@connectrpc/connect";
 import type { Caller } from "../grpc/caller.ts";
 import type { StreamEnd } from "../http2/types.ts";
+import type { Party } from "../sharing/parties.ts";
 import type { ConnectionMemory } from "./connection-memory.ts";
 
 /** A connection of a client, as seen by its requests and by what serves them. ServerConnection implements it. */
@@ -13,8 +14,10 @@ export interface ServedConnection {
   readonly announcedHeaderBytes: number;
   /** Whether the connection has reached its age: sessions continue on another one. */
   readonly isAged: boolean;
-  /** The memory that the streams of the connection hold. */
+  /** The memory of streams whose caller is that of the connection, or is not known yet. */
   readonly memory: ConnectionMemory;
+  /** Returns the memory of the streams of a caller on this connection. */
+  memoryOf(party: Party): ConnectionMemory;
   /**
    * Calls `send` after the response headers that other streams send in this turn, if the connection has TLS. For clients on
    * node:http2: if several responses arrive with TLS while such a client writes, it handles all that follows the first DATA

@@ -17,13 +17,15 @@ import type {
   StreamEnd,
   StreamListener,
 } from "../http2/types.ts";
+import type { Party } from "../sharing/parties.ts";
 import type { BytePipe } from "./byte-pipe.ts";
-import { ConnectionMemory } from "./connection-memory.ts";
+import type { ConnectionMemory } from "./connection-memory.ts";
 import type { Keepalive, Watch, WatchedConnection } from "./keepalive.ts";
 import { failureReason, goawayReason } from "./loss-reason.ts";
 import { PipeDriver, type PipeOwner } from "./pipe-driver.ts";
 import { CONNECTION_FACTOR, ReceiveBudget } from "./receive-budget.ts";
 import type { ServedConnection } from "./served-connection.ts";
+import type { ServerMemory } from "./server-memory.ts";
 import { ServerRequest } from "./server-request.ts";
 
 /** Ages vary by this part in both directions, so that connections that began together do not end together (gRFC A9). */
@@ -46,12 +48,14 @@ export interface ServerConnectionOptions {
   readonly ageGraceMs: number;
   /** The bytes that the streams of one connection may hold. */
   readonly budgetBytes: number;
-  /** The bytes that the streams of all connections of the server may hold. */
-  readonly serverBudget: ReceiveBudget;
+  /** The memory of all connections of the server. */
+  readonly memory: ServerMemory;
 }
 
 /** Listens to the connections of a server. */
 export interface ServerConnectionListener {
+  /** Returns the caller of the connection itself, as the limits count it. Called once, with the first request. */
+  partyOf(connection: ServerConnection): Party;
   /** Called with each request. It is served in this call, or later. */
   onRequest(request: ServerRequest): void;
   /** Called when a connection has reached its age, and takes no more calls. */
@@ -70,7 +74,9 @@ export class ServerConnection
   readonly #driver: PipeDriver;
   readonly #engine: Http2Connection;
   readonly #watch: Watch;
-  readonly memory: ConnectionMemory;
+  readonly #budget: ReceiveBudget;
+  /** Undefined until the first request. */
+  #memory: ConnectionMemory | undefined;
   readonly caller: Caller;
   /** Why the connection was lost, where this side knows it. */
   #lossReason: string | undefined;
@@ -93,7 +99,7 @@ export class ServerConnection
     this.#listener = listener;
     this.#driver = new PipeDriver(pipe, options.buffers, this);
     const { clock, buffers, maxConcurrentStreams, peerTimeoutMs, budgetBytes } = options;
-    const budget = new ReceiveBudget(
+    this.#budget = new ReceiveBudget(
       {
         bytes: budgetBytes,
         of: "the client's connection",
@@ -102,7 +108,6 @@ export class ServerConnection
       },
       clock,
     );
-    this.memory = new ConnectionMemory([budget, options.serverBudget], clock);
     const { abuseBudget, minPingIntervalMs } = options;
     this.#engine = createConnection(
       {
@@ -147,6 +152,15 @@ export class ServerConnection
 
   get announcedHeaderBytes(): number {
     return this.#engine.peer.maxHeaderListBytes;
+  }
+
+  get memory(): ConnectionMemory {
+    this.#memory ??= this.memoryOf(this.#listener.partyOf(this));
+    return this.#memory;
+  }
+
+  memoryOf(party: Party): ConnectionMemory {
+    return this.#options.memory.of(party, this.#budget);
   }
 
   useHawserKeepalive(): void {
@@ -251,7 +265,6 @@ export class ServerConnection
     this.#watch[Symbol.dispose]();
     this.#idle?.[Symbol.dispose]();
     this.#age?.[Symbol.dispose]();
-    this.memory.close();
     this.#listener.onClosed(this);
   }
 

@@ -16,6 +16,7 @@ export class ServerConnections {
   constructor(options: ServerConnectionOptions, listener: ServerConnectionListener) {
     this.#options = options;
     this.#listener = {
+      partyOf: (connection) => listener.partyOf(connection),
       onRequest: (request) => listener.onRequest(request),
       onAged: (connection) => listener.onAged(connection),
       onClosed: (connection) => {

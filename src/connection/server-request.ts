@@ -9,6 +9,8 @@ import { statusTrailers } from "../grpc/status.ts";
 import { REFUSED_STREAM } from "../http2/frames.ts";
 import type { FieldList } from "../http2/hpack/field-list.ts";
 import type { Http2Stream, StreamEnd, StreamListener } from "../http2/types.ts";
+import type { Party } from "../sharing/parties.ts";
+import type { ConnectionMemory } from "./connection-memory.ts";
 import { toFields, toHeaderList } from "./fields.ts";
 import { HttpExchange } from "./http-exchange.ts";
 import type { ServedConnection } from "./served-connection.ts";
@@ -40,6 +42,7 @@ export class ServerRequest implements StreamListener {
   #isPassingOn = false;
   #isClosed = false;
   #caller: KnownCaller | undefined;
+  #memory: ConnectionMemory | undefined;
   /** Called if the stream is closed before anything serves the request. */
   onClosedUnserved: (() => void) | undefined;
 
@@ -71,6 +74,15 @@ export class ServerRequest implements StreamListener {
     this.#caller = caller;
   }
 
+  /**
+   * Counts for this caller what the stream will hold. Returns whether it may have another stream; if not, the request is to be
+   * refused by refuse().
+   */
+  countFor(party: Party): boolean {
+    this.#memory = this.connection.memoryOf(party);
+    return this.#memory.admits;
+  }
+
   /** Whether the stream is closed: the client has cancelled the request, or its connection was lost. */
   get isClosed(): boolean {
     return this.#stream.isClosed;
@@ -83,7 +95,9 @@ export class ServerRequest implements StreamListener {
 
   /** Serves the request as a gRPC call. */
   openCallStream(init: GrpcServerStreamInit, listener: ServerStreamListener): GrpcServerStream {
-    const stream = new GrpcServerStream(this.#stream, this.connection, { ...init, listener });
+    const { connection } = this;
+    const memory = this.#memory ?? connection.memory;
+    const stream = new GrpcServerStream(this.#stream, connection, { ...init, listener, memory });
     this.#serveBy(stream);
     return stream;
   }
@@ -94,7 +108,9 @@ export class ServerRequest implements StreamListener {
    * @param hasPrefixes whether the body has many messages, each with a prefix of five bytes; else it is one message
    */
   openExchange(hasPrefixes: boolean): HttpExchange {
-    const exchange = new HttpExchange(this.#stream, this.connection, hasPrefixes);
+    const { connection } = this;
+    const memory = this.#memory ?? connection.memory;
+    const exchange = new HttpExchange(this.#stream, connection, { hasPrefixes, memory });
     this.#serveBy(exchange);
     return exchange;
   }

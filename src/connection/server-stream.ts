@@ -15,6 +15,7 @@ import { statusTrailers } from "../grpc/status.ts";
 import { CANCEL, INTERNAL_ERROR } from "../http2/frames.ts";
 import type { Http2Stream, StreamEnd, StreamListener } from "../http2/types.ts";
 import type { ServerAttachment } from "../session/attachment.ts";
+import type { ConnectionMemory } from "./connection-memory.ts";
 import { toResponseFields, toTrailerFields } from "./fields.ts";
 import { MessageStream } from "./message-stream.ts";
 import type { ServedConnection } from "./served-connection.ts";
@@ -49,10 +50,13 @@ export class GrpcServerStream extends MessageStream implements ServerAttachment,
   constructor(
     stream: Http2Stream,
     connection: ServedConnection,
-    init: GrpcServerStreamInit & { readonly listener: ServerStreamListener },
+    init: GrpcServerStreamInit & {
+      readonly listener: ServerStreamListener;
+      readonly memory: ConnectionMemory;
+    },
   ) {
-    const { readMaxBytes, controlFrames } = init;
-    super({ readMaxBytes, controlFrames, memory: connection.memory });
+    const { readMaxBytes, controlFrames, memory } = init;
+    super({ readMaxBytes, controlFrames, memory });
     this.attach(stream);
     this.#connection = connection;
     this.listener = init.listener;

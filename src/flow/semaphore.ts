@@ -15,11 +15,14 @@ export interface Work<T> {
   drop(error: unknown): void;
 }
 
-/** Lets a few pieces of work run at the same time; the others wait, in the order of the calls. */
+/**
+ * Lets a few pieces of work run at the same time; the others wait. Their owners take turns: whoever adds much work makes others
+ * wait for no more than the pieces that run. Work of one owner, or of none, runs in the order of the calls.
+ */
 export class Semaphore {
   readonly #limit: number;
-  #jobs: Job[] = [];
-  #first = 0;
+  /** The jobs that wait, of the owner whose turn is next first. */
+  readonly #waiting = new Map<object | undefined, Job[]>();
   #running = 0;
 
   /** @param limit how many run at the same time */
@@ -32,8 +35,8 @@ export class Semaphore {
     return this.start(work).done;
   }
 
-  /** Does the same as run(), for work that may be dropped while it waits. */
-  start<T>(work: () => Promise<T>): Work<T> {
+  /** Does the same as run(), for work that has an owner, or may be dropped while it waits. */
+  start<T>(work: () => Promise<T>, owner?: object): Work<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     const job: Job = {
       work,
@@ -41,7 +44,9 @@ export class Semaphore {
       reject,
       addedAtMs: performance.now(),
     };
-    this.#jobs.push(job);
+    const jobs = this.#waiting.get(owner);
+    if (jobs === undefined) this.#waiting.set(owner, [job]);
+    else jobs.push(job);
     this.#next();
     return { done: promise, drop: (error) => drop(job, error) };
   }
@@ -49,24 +54,21 @@ export class Semaphore {
   /** Drops the work that has waited for `ms` or longer; it rejects with `error`. */
   dropWaiting(ms: number, error: unknown): void {
     const latestMs = performance.now() - ms;
-    // Jobs are in the order of their waits, the longest first.
-    for (let at = this.#first; at < this.#jobs.length; at++) {
-      const job = this.#jobs[at] as Job;
-      if (job.addedAtMs > latestMs) break;
-      drop(job, error);
+    for (const jobs of this.#waiting.values()) {
+      // Those of an owner are in the order of their waits, the longest first.
+      for (const job of jobs) {
+        if (job.addedAtMs > latestMs) break;
+        drop(job, error);
+      }
     }
   }
 
   #next(): void {
-    while (this.#running < this.#limit && this.#first < this.#jobs.length) {
-      const job = this.#jobs[this.#first] as Job;
-      if (++this.#first * 2 >= this.#jobs.length) {
-        this.#jobs.splice(0, this.#first);
-        this.#first = 0;
-      }
+    while (this.#running < this.#limit) {
+      const job = this.#takeNext();
+      if (job?.work === undefined) return;
       const { work } = job;
       job.work = undefined;
-      if (work === undefined) continue;
       this.#running++;
       const result = begin(work);
       job.resolve(result);
@@ -76,6 +78,17 @@ export class Semaphore {
       };
       result.then(onSettled, onSettled);
     }
+  }
+
+  /** Takes the next job that was not dropped, and makes its owner the last. */
+  #takeNext(): Job | undefined {
+    for (const [owner, jobs] of this.#waiting) {
+      const job = jobs.shift();
+      this.#waiting.delete(owner);
+      if (jobs.length > 0) this.#waiting.set(owner, jobs);
+      if (job?.work !== undefined) return job;
+    }
+    return undefined;
   }
 }
 

@@ -171,7 +171,7 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#head = headers;
     const encoding = headers["grpc-encoding"] as string | undefined;
     const { method, messages } = this.#init;
-    this.#reader = new MessageReader(method.output, messages, encoding);
+    this.#reader = new MessageReader(method.output, messages, { encoding });
     this.#onAnswered();
   }
 
@@ -216,8 +216,9 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
   // InboxSource: called by the Inbox, or the ExactlyOne.
 
   open(message: Received): MessageShape<O> | Promise<MessageShape<O>> {
-    this.#stream?.taken(message.end - message.start);
-    return (this.#reader as MessageReader<O>).open(message);
+    const stream = this.#stream as ClientCallStream;
+    stream.taken(message.end - message.start);
+    return (this.#reader as MessageReader<O>).open(message, stream);
   }
 
   drop(message: Received): void {

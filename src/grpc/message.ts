@@ -113,24 +113,37 @@ export class MessageWriter<Desc extends DescMessage> {
   }
 }
 
+/** How the messages of a MessageReader are decompressed. */
+export interface ReceiveOptions {
+  /** The grpc-encoding of the stream; with "identity" or none no message may be compressed. */
+  readonly encoding: string | undefined;
+  /** Whose turns the call has. `undefined`: all such calls of this process share them. */
+  readonly turnsOf?: object;
+}
+
 /** Decompresses and decodes the messages of one direction of a call. */
 export class MessageReader<Desc extends DescMessage> {
   readonly #desc: Desc;
   readonly #decoder: MessageDecoder<Desc>;
   readonly #options: MessageOptions;
   readonly #encoding: string | undefined;
+  readonly #turnsOf: object | undefined;
   /** The message that waits for a thread to decompress it, or is being decompressed. */
   #inflating: Work<MessageShape<Desc>> | undefined;
 
-  /** @param encoding the grpc-encoding of the stream; with "identity" or none no message may be compressed */
-  constructor(desc: Desc, options: MessageOptions, encoding: string | undefined) {
+  constructor(desc: Desc, options: MessageOptions, { encoding, turnsOf }: ReceiveOptions) {
     this.#desc = desc;
     this.#decoder = messageDecoder(desc);
     this.#options = options;
     this.#encoding = encoding === "identity" ? undefined : encoding;
+    this.#turnsOf = turnsOf;
   }
 
-  open(frame: Received): MessageShape<Desc> | Promise<MessageShape<Desc>> {
+  /** @param stream counts the bytes of a message that waits to be decompressed */
+  open(
+    frame: Received,
+    stream: Pick<CallStream, "hold">,
+  ): MessageShape<Desc> | Promise<MessageShape<Desc>> {
     const { bytes, start, end } = frame;
     if ((frame.flags & COMPRESSED) === 0) return this.#decode(frame);
     const payload = bytes.subarray(start, end);
@@ -140,13 +153,15 @@ export class MessageReader<Desc extends DescMessage> {
       giveBack(frame);
       return this.#decode(whole(plain));
     }
-    this.#inflating = compression.inflate(payload, readMaxBytes, (bytes) => {
+    const limits = { readMaxBytes, owner: this.#turnsOf };
+    stream.hold(payload.length);
+    this.#inflating = compression.inflate(payload, limits, (bytes) => {
       // The Work would keep the message in memory until the next one.
       this.#inflating = undefined;
       giveBack(frame);
       return this.#decode(whole(bytes));
     });
-    return this.#inflating.done;
+    return this.#inflating.done.finally(() => stream.hold(-payload.length));
   }
 
   /** Fails the message that waits to be decompressed with `error`: the call has ended. */

@@ -23,4 +23,6 @@ export interface ServerCallInit<I extends DescMessage, O extends DescMessage> {
   readonly incoming: Incoming;
   readonly spec: MethodImplSpec<I, O>;
   readonly options: ServerCallOptions;
+  /** Whose turns at decompressing messages the call has: those of its caller. */
+  readonly turnsOf: object;
 }

@@ -91,7 +91,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
    * @param onClosed called when that stream is closed, however the call ended
    */
   constructor(
-    { incoming, spec, options }: ServerCallInit<I, O>,
+    { incoming, spec, options, turnsOf }: ServerCallInit<I, O>,
     open: (call: ServerStreamListener) => ServerCallStream,
     onClosed: (call: OpenCall) => void,
   ) {
@@ -105,7 +105,8 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#refused = refusalOf(fields, timeout);
     this.#context = createContext(spec.method, { rawHeaders, caller, timeoutMs }, this);
     this.#gzip = acceptsGzip(fields, options.sendCompression);
-    this.#reader = new MessageReader(spec.method.input, options, fields.encoding);
+    const { encoding } = fields;
+    this.#reader = new MessageReader(spec.method.input, options, { encoding, turnsOf });
     this.#requests = this.#receiveRequests();
     this.#stream = open(this);
     const compressFromBytes = this.#gzip ? options.compressMinBytes : undefined;
@@ -218,7 +219,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
 
   open(message: Received): MessageShape<I> | Promise<MessageShape<I>> {
     this.#stream.taken(message.end - message.start);
-    return this.#reader.open(message);
+    return this.#reader.open(message, this.#stream);
   }
 
   drop(message: Received): void {

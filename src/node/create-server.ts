@@ -3,8 +3,8 @@ import type * as net from "node:net";
 import { Code } from "@connectrpc/connect";
 import { compressionGzip } from "@connectrpc/connect-node";
 import { Keepalive, SERVER_TIMES } from "../connection/keepalive.ts";
-import { ReceiveBudget, TOTAL_FACTOR } from "../connection/receive-budget.ts";
 import { ServerConnections } from "../connection/server-connections.ts";
+import { ServerMemory } from "../connection/server-memory.ts";
 import type { ServerRequest } from "../connection/server-request.ts";
 import { failure } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
@@ -117,7 +117,10 @@ export class HawserServer implements Server {
     const budgets = budgetsOf(options, readMaxBytes);
     const proxies = options.trustedProxies && proxiesOf(options.trustedProxies);
     const callers = callersOf(options, proxies, settings.logger);
-    const parties = new Parties(sharedLimits(sharedOptions(settings)));
+    const memory = new ServerMemory(budgets.serverBudgetBytes, realClock);
+    const parties = new Parties(sharedLimits(sharedOptions(settings)), (party) =>
+      memory.forget(party),
+    );
     const methods = [...registered.methods];
     if (settings.sessions !== undefined) {
       this.#sessions = new ServerSessions(settings.sessions, { callers, parties, cryptography });
@@ -135,7 +138,8 @@ export class HawserServer implements Server {
     });
     this.#connect = createConnectHandlers(connect, { callers, parties, onError, onClosed });
     this.#http1 = createHttp1Server(connect, settings.http1, onClosed);
-    this.#connections = new ServerConnections(connectionOptions(settings, budgets), {
+    this.#connections = new ServerConnections(connectionOptions(settings, budgets, memory), {
+      partyOf: (connection) => parties.of(connection, connection.caller),
       onRequest: (request) => this.#onRequest(request),
       onAged: (connection) => this.#sessions?.moveFrom(connection),
       onClosed: (connection) => parties.onClosed(connection),
@@ -293,7 +297,8 @@ const cryptography = {
 
 function connectionOptions(
   settings: ReturnType<typeof withDefaults>,
-  { connectionBudgetBytes, serverBudgetBytes }: ReturnType<typeof budgetsOf>,
+  { connectionBudgetBytes }: ReturnType<typeof budgetsOf>,
+  memory: ServerMemory,
 ) {
   return {
     clock: realClock,
@@ -307,15 +312,7 @@ function connectionOptions(
     ageMs: settings.connectionAgeMs,
     ageGraceMs: settings.connectionAgeGraceMs,
     budgetBytes: connectionBudgetBytes,
-    serverBudget: new ReceiveBudget(
-      {
-        bytes: serverBudgetBytes,
-        of: "the server",
-        limit: `serverBudgetBytes ${serverBudgetBytes} B`,
-        factor: TOTAL_FACTOR,
-      },
-      realClock,
-    ),
+    memory,
   };
 }
 

@@ -2,7 +2,7 @@ import { constants } from "node:buffer";
 import { promisify } from "node:util";
 import * as zlib from "node:zlib";
 import { Code, type ConnectError } from "@connectrpc/connect";
-import type { Compression } from "../codec/compression.ts";
+import type { Compression, InflateLimits } from "../codec/compression.ts";
 import { failure } from "../failure.ts";
 import { Semaphore, type Work } from "../flow/semaphore.ts";
 import { slices } from "../flow/slice.ts";
@@ -58,7 +58,7 @@ function inflateSmall(bytes: Uint8Array, readMaxBytes: number): Uint8Array | und
 /** Inflates a message in a thread. It counts towards MAX_IN_THREADS until it is decoded. */
 function inflate<T>(
   bytes: Uint8Array,
-  readMaxBytes: number,
+  { readMaxBytes, owner }: InflateLimits,
   decode: (plain: Uint8Array) => T,
 ): Work<T> {
   return inflateSlots.start(async () => {
@@ -69,7 +69,7 @@ function inflate<T>(
     // Several threads may finish at the same time, and decoding megabytes takes milliseconds: one message in each turn.
     await slices.next();
     return decode(plain);
-  });
+  }, owner);
 }
 
 function optionsFor(bytes: Uint8Array, maxOutputLength: number): zlib.ZlibOptions {

@@ -151,7 +151,10 @@ export interface ServerOptions {
    * largest of the server's own and those of its routes.
    */
   connectionBudgetBytes?: number;
-  /** The same for all connections together. Default: the larger of 128 MiB and 2 × readMaxBytes. */
+  /**
+   * The same for all connections together. Each caller may hold 8 times what is free, so alone 8/9 of it. Default: the larger
+   * of 128 MiB and 2 × readMaxBytes.
+   */
   serverBudgetBytes?: number;
   /**
    * How many units of work without use an HTTP/2 client may cause: a reset before any answer, an empty or unknown frame, a

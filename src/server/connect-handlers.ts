@@ -68,6 +68,10 @@ export function createConnectHandlers(
         connection,
         callers.clientOf(connection.caller, header),
       );
+      if (!request.countFor(party)) {
+        request.refuse();
+        return;
+      }
       if (!party.beginCall()) {
         answer(request, 429);
         return;

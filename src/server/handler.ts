@@ -81,15 +81,19 @@ export function createGrpcHandler(
   const serve = (request: ServerRequest, route: Route) => {
     const { spec, options } = route;
     const session = asksForSession(spec, request.fields) ? sessions : undefined;
-    if (session !== undefined) {
-      session.accept(request, route, listener);
-      return;
-    }
-    if (refusing) {
+    if (refusing && session === undefined) {
       refuseRequest(request);
       return;
     }
     const party = parties.of(request.connection, request.caller);
+    if (!request.countFor(party)) {
+      request.refuse();
+      return;
+    }
+    if (session !== undefined) {
+      session.accept(request, { route, party }, listener);
+      return;
+    }
     if (!party.beginCall()) {
       request.refuseCall(overLimit(party.caller.calls, "open calls", Math.random));
       return;
@@ -98,7 +102,7 @@ export function createGrpcHandler(
     const { readMaxBytes } = options;
     let expiry: Disposable | undefined;
     const call = new ServerCall(
-      { incoming: request, spec, options },
+      { incoming: request, spec, options, turnsOf: party.caller },
       (call) => request.openCallStream({ readMaxBytes }, call),
       request.caller.expiresAtMs === undefined
         ? onCallClosed

@@ -17,8 +17,7 @@ import { Reason, sessionLost } from "../session/lost.ts";
 import { DRAINING, type SessionLimits, SessionRegistry } from "../session/registry.ts";
 import { ServerSession, type SessionKeeper } from "../session/server-session.ts";
 import type { SessionSettings } from "../session/settings.ts";
-import type { Parties } from "../sharing/parties.ts";
-import type { Account } from "../sharing/shared-limit.ts";
+import type { Parties, Party } from "../sharing/parties.ts";
 import type { Callers } from "./callers.ts";
 
 /** The options of a server's sessions. */
@@ -68,7 +67,6 @@ export class ServerSessions {
   readonly #callers: Callers;
   readonly #cryptography: Cryptography;
   readonly #settings: SessionSettings;
-  readonly #parties: Parties;
   readonly #registry: SessionRegistry;
   #lastCaller = { caller: "", print: "" };
 
@@ -83,8 +81,7 @@ export class ServerSessions {
       graceMs: options.graceMs,
       window: { bytes: options.windowBytes, messages: options.windowMessages },
     };
-    this.#parties = parties;
-    const shared = { limits: options, parties: this.#parties };
+    const shared = { limits: options, parties };
     this.#registry = new SessionRegistry(this.#settings, shared, realClock);
   }
 
@@ -105,10 +102,10 @@ export class ServerSessions {
     return this.#registry.size;
   }
 
-  /** Serves a request that opens or resumes a session. */
+  /** Serves a request of `party` that opens or resumes a session. */
   accept(
     request: ServerRequest,
-    route: SessionRoute,
+    { route, party }: { readonly route: SessionRoute; readonly party: Party },
     { opened, closed, refuseRequest }: SessionListener,
   ): void {
     const { spec, options } = route;
@@ -127,7 +124,6 @@ export class ServerSessions {
       return;
     }
     let call: ServerCall | undefined;
-    const party = this.#parties.of(connection, request.caller);
     const refusal = this.#registry.admit({
       ask,
       caller: this.#fingerprint(ownerOf(request)),
@@ -143,8 +139,7 @@ export class ServerSessions {
         return request.openCallStream(init, session);
       },
       create: (keeper) => {
-        const account = party.sessionBytes;
-        const made = create({ keeper, account, ask, request }, route, closed);
+        const made = create({ keeper, party, ask, request }, route, closed);
         call = made.call;
         return made.session;
       },
@@ -208,13 +203,13 @@ function expires({ expiresAtMs }: KnownCaller): boolean {
 
 interface Begun {
   readonly keeper: SessionKeeper;
-  readonly account: Account;
+  readonly party: Party;
   readonly ask: Ask;
   readonly request: ServerRequest;
 }
 
 function create(
-  { keeper, account, ask, request }: Begun,
+  { keeper, party, ask, request }: Begun,
   { spec, options }: SessionRoute,
   closed: (call: OpenCall) => void,
 ): { session: ServerSession; call: ServerCall } {
@@ -222,13 +217,14 @@ function create(
   const gzip = acceptsGzip(fields, options.sendCompression);
   const head = responseHead(String(fields.contentType), gzip);
   const rawHeaders = withoutSessions(request.rawHeaders);
-  const init = { incoming: { fields, rawHeaders, caller }, spec, options };
+  const incoming = { fields, rawHeaders, caller };
+  const init = { incoming, spec, options, turnsOf: party.caller };
   // The constructor of ServerCall calls the function that makes the session.
   let session!: ServerSession;
   const call = new ServerCall(
     init,
     (call) => {
-      session = new ServerSession({ keeper, account, ask, head }, call);
+      session = new ServerSession({ keeper, account: party.sessionBytes, ask, head }, call);
       return session;
     },
     closed,

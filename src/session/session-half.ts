@@ -43,6 +43,10 @@ export abstract class SessionHalf<Stream extends SessionStream> {
     else if (!this.acknowledger.isScheduled) this.acknowledger.soon();
   }
 
+  hold(bytes: number): void {
+    this.window.hold(bytes);
+  }
+
   /** Takes the stream from the session, and drops what waits in it: it was lost, or another one replaces it. */
   protected releaseStream(): void {
     this.takeStream()?.release();

@@ -58,6 +58,7 @@ export class SessionWindow {
   #ended = false;
   #received = 0;
   #heldBytes = 0;
+  #inflatingBytes = 0;
   #taken = 0;
   #ackSent = 0;
   #ackPendingBytes = 0;
@@ -175,6 +176,12 @@ export class SessionWindow {
     );
   }
 
+  /** Counts bytes of a message that was taken, and waits to be decompressed; if negative, no longer. */
+  hold(bytes: number): void {
+    this.#inflatingBytes += bytes;
+    if (!this.#closed) this.#account.count(bytes);
+  }
+
   /** Whether there is something to acknowledge. */
   get ackPending(): boolean {
     return this.#taken > this.#ackSent && !this.#closed;
@@ -215,14 +222,15 @@ export class SessionWindow {
   get #countedBytes(): number {
     if (this.#closed) return 0;
     const messages = this.kept.messages + this.#received - this.#taken;
-    return this.kept.bytes + this.#heldBytes + messages * ENTRY_BYTES;
+    return this.kept.bytes + this.#heldBytes + this.#inflatingBytes + messages * ENTRY_BYTES;
   }
 
   /** Drops all messages. Nothing is kept or counted any more. */
   close(): void {
     if (this.#closed) return;
     this.takeAll();
-    this.#account.count(-(this.kept.bytes + this.kept.messages * ENTRY_BYTES));
+    const keptBytes = this.kept.bytes + this.kept.messages * ENTRY_BYTES;
+    this.#account.count(-(keptBytes + this.#inflatingBytes));
     this.#closed = true;
     this.kept.clear();
   }

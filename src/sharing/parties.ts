@@ -110,9 +110,12 @@ export class Parties {
   readonly limits: SharedLimits;
   readonly #callers = new Map<string, CallerParty>();
   readonly #ofConnections = new Map<Connected, Map<Caller | string | undefined, Party>>();
+  readonly #onDropped: (party: Party) => void;
 
-  constructor(limits: SharedLimits) {
+  /** @param onDropped called when a party gets no more calls: its connection is closed, or it has had none for long */
+  constructor(limits: SharedLimits, onDropped: (party: Party) => void = () => {}) {
     this.limits = limits;
+    this.#onDropped = onDropped;
   }
 
   /** The number of callers that have connections or sessions. */
@@ -149,7 +152,7 @@ export class Parties {
     for (const [key, party] of parties) {
       if (party.isUsed || party === own) continue;
       parties.delete(key);
-      party.release();
+      this.#drop(party);
     }
   }
 
@@ -158,7 +161,12 @@ export class Parties {
     const parties = this.#ofConnections.get(connection);
     this.#ofConnections.delete(connection);
     // One party has two keys.
-    for (const party of new Set(parties?.values())) party.release();
+    for (const party of new Set(parties?.values())) this.#drop(party);
+  }
+
+  #drop(party: Party): void {
+    party.release();
+    this.#onDropped(party);
   }
 
   /** @param key `undefined`: the connection is the caller */

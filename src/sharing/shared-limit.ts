@@ -37,7 +37,7 @@ export class SharedLimit {
 const FACTOR = 8;
 
 /** What a party may hold, if it holds `held` and so much is free; at least one, if that is free. */
-function allowance(held: number, free: number): number {
+export function shareOf(held: number, free: number): number {
   return Math.ceil(((held + free) * FACTOR) / (FACTOR + 1));
 }
 
@@ -56,7 +56,7 @@ export class CallerAccount {
 
   /** What the caller may still take. Negative if it holds more than it may, because others have come. */
   get free(): number {
-    return allowance(this.#held, this.limit.free) - this.#held;
+    return shareOf(this.#held, this.limit.free) - this.#held;
   }
 
   /** Counts what the caller holds more, or less; never refuses. */
@@ -82,7 +82,7 @@ export class Account {
   /** Whether the connection may hold so much more. */
   admits(amount: number): boolean {
     const { free } = this.#caller;
-    return amount <= free && this.#held + amount <= allowance(this.#held, free);
+    return amount <= free && this.#held + amount <= shareOf(this.#held, free);
   }
 
   /** Whether the connection, or its caller, holds more than it may. */

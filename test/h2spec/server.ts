@@ -3,8 +3,8 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { setTimeout } from "node:timers/promises";
 import { Keepalive, SERVER_TIMES } from "../../src/connection/keepalive.ts";
-import { ReceiveBudget } from "../../src/connection/receive-budget.ts";
 import { ServerConnections } from "../../src/connection/server-connections.ts";
+import { ServerMemory } from "../../src/connection/server-memory.ts";
 import type { ServerRequest } from "../../src/connection/server-request.ts";
 import { realClock } from "../../src/flow/clock.ts";
 import { createOutputBuffers } from "../../src/http2/buffers.ts";
@@ -12,6 +12,7 @@ import { createListener } from "../../src/node/listener.ts";
 import "../../src/node/runtime.ts";
 import { peerOf } from "../../src/node/socket-peer.ts";
 import { SocketPipe } from "../../src/node/socket-pipe.ts";
+import { Parties, sharedLimits } from "../../src/sharing/parties.ts";
 
 /** How long the answer to /hold waits after the end of the request. */
 const HOLD_MS = 1000;
@@ -23,7 +24,9 @@ export interface HoldServer extends AsyncDisposable {
 }
 
 export async function startHoldServer(): Promise<HoldServer> {
-  const limit = { bytes: BUDGET_BYTES, of: "the server", limit: `${BUDGET_BYTES} B`, factor: 2 };
+  const memory = new ServerMemory(BUDGET_BYTES, realClock);
+  const limits = sharedLimits({ maxOpenCalls: 1000, maxSessions: 0, maxBytes: 0 });
+  const parties = new Parties(limits, (party) => memory.forget(party));
   const connections = new ServerConnections(
     {
       clock: realClock,
@@ -37,9 +40,14 @@ export async function startHoldServer(): Promise<HoldServer> {
       ageMs: Number.POSITIVE_INFINITY,
       ageGraceMs: Number.POSITIVE_INFINITY,
       budgetBytes: BUDGET_BYTES,
-      serverBudget: new ReceiveBudget(limit, realClock),
+      memory,
     },
-    { onRequest: (request) => void serve(request), onAged() {}, onClosed() {} },
+    {
+      partyOf: (connection) => parties.of(connection, connection.caller),
+      onRequest: (request) => void serve(request),
+      onAged() {},
+      onClosed: (connection) => parties.onClosed(connection),
+    },
   );
   const { server, destroyAll } = createListener(
     undefined,

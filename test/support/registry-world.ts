@@ -25,6 +25,8 @@ class SilentStream implements ServerAttachment {
   pull(): undefined {}
   write(): undefined {}
   taken(): void {}
+
+  hold(): void {}
   flush(): void {}
   endSend(): void {}
   refuse(): void {

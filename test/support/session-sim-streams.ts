@@ -96,6 +96,8 @@ export class SimClientStream implements ClientAttachment {
   /** A session is read without pause. */
   taken(): void {}
 
+  hold(): void {}
+
   endSend(): void {
     this.outbox.putRest();
     this.#end({ is: "end", fields: {} });
@@ -247,6 +249,8 @@ export class SimServerStream implements ServerAttachment {
 
   /** A session is read without pause. */
   taken(): void {}
+
+  hold(): void {}
 
   endSend(end: End): void {
     this.#callEnd = end;
