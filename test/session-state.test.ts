@@ -148,6 +148,7 @@ describe("an attachment of a session that the server does not know", () => {
 /** An account that shows its bytes. */
 const counting = () => ({
   bytes: 0,
+  isOver: false,
   count(bytes: number) {
     this.bytes += bytes;
   },
@@ -303,6 +304,35 @@ describe("the window of a session", () => {
       expect(account.bytes).toBe(0);
     },
   );
+
+  test("the window is full while its account has no capacity, whatever it keeps itself", () => {
+    const { account, window } = open();
+    expect(window.push(0, bytes(1))).toBe(false);
+    account.isOver = true;
+    expect([window.full, window.push(0, bytes(1))]).toEqual([true, true]);
+    window.acknowledge(2);
+    expect(window.full).toBe(true);
+    account.isOver = false;
+    expect(window.full).toBe(false);
+  });
+
+  test("a message that many sessions share counts only what each keeps beside it", () => {
+    const account = counting();
+    const window = new SessionWindow({ bytes: 1e6, messages: 100 }, account);
+    const run = { bytes: new Uint8Array(5000) };
+    window.push(0, run.bytes.subarray(5, 2500), { run, start: 0, end: 2500 });
+    window.push(0, run.bytes.subarray(2505), { run, start: 2500, end: 5000 });
+    window.push(0, bytes(4000), { run: { bytes: undefined }, start: 0, end: 0 });
+    expect(window.kept.bytes).toBe(2 * 2495 + 4000);
+    expect(account.bytes).toBeLessThan(100);
+    window.push(0, bytes(300));
+    expect(account.bytes).toBeGreaterThan(300);
+    expect(window.countedBytes).toBe(account.bytes);
+    window.acknowledge(3);
+    expect(account.bytes).toBe(300 + 16);
+    window.acknowledge(4);
+    expect(account.bytes).toBe(0);
+  });
 
   test("a window shares its account with other windows", () => {
     const account = counting();

@@ -3,6 +3,7 @@ import { failure, peerFailure } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
 import type { Parties, Party } from "../sharing/parties.ts";
 import { overLimit } from "../sharing/refusal.ts";
+import type { SharedLimit } from "../sharing/shared-limit.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
 import type { ServerAttachment } from "./attachment.ts";
 import type { Credentials } from "./credential-watch.ts";
@@ -10,6 +11,7 @@ import type { Ask } from "./headers.ts";
 import { Reason, sessionLost } from "./lost.ts";
 import { ResumePace } from "./resume-pace.ts";
 import type { ServerSession, SessionKeeper } from "./server-session.ts";
+import { SessionCapacity } from "./session-capacity.ts";
 import type { SessionSettings } from "./settings.ts";
 import { judgeUnknown } from "./state.ts";
 import { TOMBSTONES_PER_CONNECTION, Tombstones } from "./tombstones.ts";
@@ -21,7 +23,12 @@ export interface SessionLimits {
    * so alone 8/9 of them. Default: 25 000.
    */
   readonly maxSessions: number;
-  /** The most bytes that all sessions keep together; above it no session begins. Shared likewise. Default: 256 MiB. */
+  /**
+   * The most bytes that all sessions keep together; above it no session begins. Shared likewise: what the handlers of a caller
+   * send waits while its sessions hold more than it may. If what clients have sent, and no handler has taken, exceeds it
+   * nevertheless, sessions end with RESOURCE_EXHAUSTED: of the caller that holds most first those without a connection, then
+   * the others, the largest first. Default: 256 MiB.
+   */
   readonly maxBytes: number;
   /**
    * The most sessions that are resumed in a second; clients of further ones are asked to try again later. Shared
@@ -50,6 +57,9 @@ export interface Arrival {
   start(): void;
 }
 
+/** Sessions are ended until no more than this part of maxBytes is held, so that the next ones do not end at once. */
+const RELIEVED = 7 / 8;
+
 /** The error of an attachment that would begin a session while the server closes. */
 export const DRAINING = failure(Code.Unavailable, "the server is closing: no session begins here");
 
@@ -73,6 +83,7 @@ export class SessionRegistry implements SessionKeeper {
   readonly settings: SessionSettings;
   readonly clock: Clock;
   readonly acknowledgements: Acknowledgements;
+  readonly capacity: SessionCapacity;
   readonly #parties: Parties;
   readonly #entries = new Map<string, Entry>();
   readonly #finished = new Set<string>();
@@ -92,6 +103,8 @@ export class SessionRegistry implements SessionKeeper {
     this.clock = clock;
     this.#tombstones = new Tombstones(Math.max(limits.maxSessions, TOMBSTONES_PER_CONNECTION));
     this.acknowledgements = new Acknowledgements(clock);
+    const { sessionBytes } = parties.limits;
+    this.capacity = new SessionCapacity(sessionBytes, clock, () => this.#relieve());
   }
 
   /** The number of sessions that are kept. */
@@ -243,6 +256,30 @@ export class SessionRegistry implements SessionKeeper {
     }
   }
 
+  /** Ends sessions until they hold less than maxBytes. */
+  #relieve(): void {
+    const { sessionBytes } = this.#parties.limits;
+    const isExceeded = () => sessionBytes.held > RELIEVED * sessionBytes.total;
+    this.#dropFinished(this.#finished, isExceeded);
+    for (const { session } of isExceeded() ? this.#byPrecedence() : []) {
+      if (!isExceeded()) break;
+      session.endOverLimit(tooMuchHeld(sessionBytes, session.countedBytes));
+    }
+  }
+
+  /** The sessions that hold something, in the order in which they are ended. */
+  #byPrecedence(): Entry[] {
+    const held = ({ party }: Entry) => party.caller.sessionBytes.held;
+    return [...this.#entries.values()]
+      .filter(({ session }) => session.countedBytes > 0)
+      .sort(
+        (a, b) =>
+          held(b) - held(a) ||
+          Number(a.session.isAttached) - Number(b.session.isAttached) ||
+          b.session.countedBytes - a.session.countedBytes,
+      );
+  }
+
   onFinished(id: string): void {
     this.#finished.add(id);
     this.#entries.get(id)?.party.caller.finishedSessions.add(id);
@@ -266,6 +303,13 @@ export class SessionRegistry implements SessionKeeper {
     this.#tombstones.expire(nowMs);
     if (untilMs >= nowMs) this.#tombstones.add(id, untilMs, connection);
   }
+}
+
+function tooMuchHeld({ name, total, held }: SharedLimit, bytes: number): ConnectError {
+  return peerFailure(
+    Code.ResourceExhausted,
+    `the session was ended because the sessions of the server hold ${held} B, ${bytes} B of them in this one: that is over ${name} ${total} B; read faster, or send less at a time`,
+  );
 }
 
 function resumeLater(waitMs: number): ConnectError {

@@ -10,6 +10,7 @@ import type {
 } from "../call-stream.ts";
 import { expired, failure, peerFailure } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
+import type { Account } from "../sharing/shared-limit.ts";
 import type { Acknowledgements } from "./acknowledgements.ts";
 import type { ServerAttachment } from "./attachment.ts";
 import {
@@ -23,8 +24,9 @@ import {
 import { type Credentials, CredentialWatch, type ExpiringSession } from "./credential-watch.ts";
 import { type Ask, writeAnswer } from "./headers.ts";
 import { Reason, sessionLost } from "./lost.ts";
+import type { SessionCapacity, WaitingSession } from "./session-capacity.ts";
 import { SessionHalf } from "./session-half.ts";
-import { type ByteCount, SessionWindow } from "./session-window.ts";
+import { SessionWindow } from "./session-window.ts";
 import type { SessionSettings } from "./settings.ts";
 import { attachedTo, ended, refusalOf, type ServerPhase } from "./state.ts";
 
@@ -33,6 +35,7 @@ export interface SessionKeeper {
   readonly settings: SessionSettings;
   readonly clock: Clock;
   readonly acknowledgements: Acknowledgements;
+  readonly capacity: SessionCapacity;
   /** Called when the call has ended, and only the client's confirmation is missing. */
   onFinished(id: string): void;
   /** Called when the session has ended. `clientKnows`: the client will not try to resume it. */
@@ -42,7 +45,7 @@ export interface SessionKeeper {
 export interface ServerSessionInit {
   readonly keeper: SessionKeeper;
   /** Counts the bytes that the session holds. */
-  readonly account: ByteCount;
+  readonly account: Account;
   /** The headers of the first attachment. */
   readonly ask: Ask;
   /** The response headers that every response has. */
@@ -61,9 +64,10 @@ const NOTHING: HeaderList = {};
  */
 export class ServerSession
   extends SessionHalf<ServerAttachment>
-  implements ServerCallStream, ServerStreamListener, ExpiringSession
+  implements ServerCallStream, ServerStreamListener, ExpiringSession, WaitingSession
 {
   readonly ownTrailerBytes = SENT_BYTES;
+  account: Account;
   readonly #id: string;
   readonly #keeper: SessionKeeper;
   readonly #head: HeaderList;
@@ -82,6 +86,7 @@ export class ServerSession
 
   constructor({ keeper, account, ask, head }: ServerSessionInit, call: ServerStreamListener) {
     super(new SessionWindow(keeper.settings.window, account), keeper.acknowledgements);
+    this.account = account;
     this.#id = ask.session;
     this.#keeper = keeper;
     this.#head = head;
@@ -159,8 +164,35 @@ export class ServerSession
   }
 
   /** Has another account count the bytes: the session has moved to another connection. */
-  countFor(account: ByteCount): void {
+  countFor(account: Account): void {
+    this.#keeper.capacity.remove(this);
+    this.account = account;
     this.window.countFor(account);
+    this.wakeWriters();
+  }
+
+  /** The bytes that the limits count for this session. */
+  get countedBytes(): number {
+    return this.window.countedBytes;
+  }
+
+  get isAttached(): boolean {
+    return this.attachment.is === "attached";
+  }
+
+  protected override mustWait(): boolean {
+    return this.#keeper.capacity.mustWait(this);
+  }
+
+  resumeWrites(): number {
+    this.letWrite();
+    const { bytes, messages } = this.window.kept;
+    return messages === 0 ? 0 : bytes / messages;
+  }
+
+  /** Ends the session and its call with an error: the sessions of the server hold too much. */
+  endOverLimit(error: ConnectError): void {
+    this.#giveUp(this.isAttached, error);
   }
 
   /** The client cancels the call. */
@@ -323,6 +355,7 @@ export class ServerSession
     this.#grace?.[Symbol.dispose]();
     this.failWrites(error);
     this.window.close();
+    this.#keeper.capacity.remove(this);
     this.#keeper.onEnded(this.#id, clientKnows);
     this.#closeCall(outcome);
   }

@@ -33,7 +33,7 @@ export abstract class SessionHalf<Stream extends SessionStream> {
     const isFull = window.push(flags, payload, shared);
     const written = this.attachment.outgoing?.pull(window.kept);
     if (acknowledger.isDue) acknowledger.now();
-    if (!isFull) return written;
+    if (!isFull || (!window.isFullItself && !this.mustWait())) return written;
     this.#capacity ??= Promise.withResolvers();
     return this.#capacity.promise;
   }
@@ -72,9 +72,23 @@ export abstract class SessionHalf<Stream extends SessionStream> {
     return this.window.acknowledge(count, this.attachment.stream?.waitingBytes);
   }
 
-  /** Lets writers continue if the window has capacity. */
+  /** Whether writers must wait although the window itself has capacity: for that of its account. */
+  protected mustWait(): boolean {
+    return false;
+  }
+
+  /**
+   * Lets writers continue if the window, and its account, have capacity. Each session may always have one message under way:
+   * else handlers that send while the requests of their sessions use the account up would wait for themselves.
+   */
   protected wakeWriters(): void {
-    if (this.window.full) return;
+    if (this.#capacity === undefined || this.window.isFullItself) return;
+    if (this.window.kept.messages === 0 || !this.mustWait()) this.letWrite();
+  }
+
+  /** Lets writers continue if the window itself has capacity. */
+  protected letWrite(): void {
+    if (this.window.isFullItself) return;
     this.#capacity?.resolve();
     this.#capacity = undefined;
   }

@@ -23,12 +23,14 @@ function smaller(a: Window, b: Window): Window {
 
 /** Counts the bytes that sessions hold. */
 export interface ByteCount {
+  /** Whether there is no capacity for more: then a session sends no second message before an acknowledgement. */
+  readonly isOver: boolean;
   /** @param bytes how many more are held; if negative, less */
   count(bytes: number): void;
 }
 
 /** On the client nothing reads the bytes that sessions hold. */
-export const UNCOUNTED: ByteCount = { count() {} };
+export const UNCOUNTED: ByteCount = { isOver: false, count() {} };
 
 /** A count of the other side that violates the rules: below what it acknowledged, or above what was sent. */
 export type Violation = "gap" | "above";
@@ -83,8 +85,13 @@ export class SessionWindow {
     return this.#acknowledged;
   }
 
-  /** Whether no more may be sent before an acknowledgement. */
+  /** Whether no more may be sent before an acknowledgement, of this session or of others that share its account. */
   get full(): boolean {
+    return this.isFullItself || this.#account.isOver;
+  }
+
+  /** Whether no more may be sent before an acknowledgement of this session. */
+  get isFullItself(): boolean {
     return this.kept.bytes >= this.#window.bytes || this.kept.messages >= this.#window.messages;
   }
 
@@ -97,8 +104,9 @@ export class SessionWindow {
   push(flags: number, payload: Uint8Array, shared?: SharedFrame): boolean {
     if (this.#closed) return false;
     checkCount(this.sent);
+    const before = this.kept.ownBytes;
     this.kept.push(flags, payload, shared);
-    this.#account.count(payload.length + ENTRY_BYTES);
+    this.#account.count(this.kept.ownBytes - before + ENTRY_BYTES);
     return this.full;
   }
 
@@ -116,7 +124,9 @@ export class SessionWindow {
     if (count > this.sent) return "above";
     const news = count - this.#acknowledged;
     if (news <= 0) return undefined;
-    this.#account.count(-(this.kept.drop(news, waitingBytes) + news * ENTRY_BYTES));
+    const before = this.kept.ownBytes;
+    this.kept.drop(news, waitingBytes);
+    this.#account.count(this.kept.ownBytes - before - news * ENTRY_BYTES);
     this.#acknowledged = count;
     return undefined;
   }
@@ -213,23 +223,24 @@ export class SessionWindow {
 
   /** Has another account count the bytes that this session holds, and will hold. */
   countFor(account: ByteCount): void {
-    const bytes = this.#countedBytes;
+    const bytes = this.countedBytes;
     this.#account.count(-bytes);
     account.count(bytes);
     this.#account = account;
   }
 
-  get #countedBytes(): number {
+  /** What the account counts for this session. Memory that many sessions share is counted for none of them. */
+  get countedBytes(): number {
     if (this.#closed) return 0;
     const messages = this.kept.messages + this.#received - this.#taken;
-    return this.kept.bytes + this.#heldBytes + this.#inflatingBytes + messages * ENTRY_BYTES;
+    return this.kept.ownBytes + this.#heldBytes + this.#inflatingBytes + messages * ENTRY_BYTES;
   }
 
   /** Drops all messages. Nothing is kept or counted any more. */
   close(): void {
     if (this.#closed) return;
     this.takeAll();
-    const keptBytes = this.kept.bytes + this.kept.messages * ENTRY_BYTES;
+    const keptBytes = this.kept.ownBytes + this.kept.messages * ENTRY_BYTES;
     this.#account.count(-(keptBytes + this.#inflatingBytes));
     this.#closed = true;
     this.kept.clear();

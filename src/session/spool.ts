@@ -64,6 +64,8 @@ export class Spool implements FramedSource {
   messages = 0;
   /** The bytes of those messages without prefixes. Only the Spool changes it. */
   bytes = 0;
+  /** The part of `bytes` in memory of this spool alone. Only the Spool changes it. */
+  ownBytes = 0;
   /** The index of the chunk from which next() returns, and the start of what it has not returned. */
   #at = 0;
   #offset = 0;
@@ -90,6 +92,7 @@ export class Spool implements FramedSource {
     writePrefix(bytes, used, { flags, size });
     if (copied) {
       copy(payload, bytes, used + PREFIX_BYTES);
+      this.ownBytes += size;
       chunk.used += size + PREFIX_BYTES;
       chunk.messages++;
       return;
@@ -178,19 +181,18 @@ export class Spool implements FramedSource {
   }
 
   /**
-   * Drops the first `count` messages; returns their bytes.
+   * Drops the first `count` messages.
    *
    * @param waitingBytes how many of the bytes that next() has returned last may still be read, where they wait to be sent
    */
-  drop(count: number, waitingBytes = Number.POSITIVE_INFINITY): number {
-    const before = this.bytes;
+  drop(count: number, waitingBytes = Number.POSITIVE_INFINITY): void {
     this.messages -= count;
     let rest = count;
     let dropped = 0;
     for (const chunk of this.#chunks) {
       if (chunk.messages > rest) break;
       rest -= chunk.messages;
-      this.bytes -= allBytesOf(chunk);
+      this.#forget(chunk, allBytesOf(chunk));
       dropped++;
     }
     // A prefix is dropped only with its message, which is in the next chunk.
@@ -199,7 +201,7 @@ export class Spool implements FramedSource {
       const chunk = this.#chunks[dropped] as Chunk;
       const { from } = chunk;
       const bytes = bytesOf(chunk, rest);
-      this.bytes -= bytes;
+      this.#forget(chunk, bytes);
       chunk.from = from + bytes + rest * PREFIX_BYTES;
       chunk.messages -= rest;
     }
@@ -217,7 +219,12 @@ export class Spool implements FramedSource {
       }
     }
     if (this.#chunks.length === 0) this.#nextBytes = CHUNK_BYTES.first;
-    return before - this.bytes;
+  }
+
+  /** Counts no longer what messages of a chunk have held. */
+  #forget({ framed, isRun }: Chunk, bytes: number): void {
+    this.bytes -= bytes;
+    if (framed && !isRun) this.ownBytes -= bytes;
   }
 
   /** Makes next() return again everything after the first `count` messages. */
@@ -241,7 +248,8 @@ export class Spool implements FramedSource {
 
   clear(): void {
     this.#chunks = [];
-    this.messages = this.bytes = this.#at = this.#offset = this.#returned = this.#runBytes = 0;
+    this.messages = this.bytes = this.ownBytes = this.#runBytes = 0;
+    this.#at = this.#offset = this.#returned = 0;
   }
 
   /** Returns the last chunk if `bytes` more fit into it, else a new one. */

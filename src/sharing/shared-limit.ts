@@ -11,6 +11,7 @@ export class SharedLimit {
   /** The name of the option, for errors. */
   readonly name: string;
   readonly total: number;
+  watcher: LimitWatcher | undefined;
   #held = 0;
 
   constructor(name: string, total: number) {
@@ -27,10 +28,25 @@ export class SharedLimit {
     return this.total - this.#held;
   }
 
+  /** Whether more than half is held. Until then nobody holds more than it may. */
+  get isScarce(): boolean {
+    return 2 * this.#held > this.total;
+  }
+
   /** Called by the accounts of the limit. */
   count(amount: number): void {
     this.#held += amount;
+    if (amount < 0) this.watcher?.onFreed();
+    else if (this.#held > this.total) this.watcher?.onExceeded();
   }
+}
+
+/** Watches a limit of what live work holds, which may become more without anybody asking before. */
+export interface LimitWatcher {
+  /** Called whenever something has become free. */
+  onFreed(): void;
+  /** Called whenever something was added, and more is held than the total. */
+  onExceeded(): void;
 }
 
 /** How many times what is free a party may hold. */
@@ -69,6 +85,8 @@ export class CallerAccount {
 /** What one connection of a caller holds of a limit. */
 export class Account {
   readonly #caller: CallerAccount;
+  /** Whether something waits until the connection may hold more: what comes now waits behind it. */
+  isAwaited = false;
   #held = 0;
 
   constructor(caller: CallerAccount) {
@@ -85,9 +103,9 @@ export class Account {
     return amount <= free && this.#held + amount <= shareOf(this.#held, free);
   }
 
-  /** Whether the connection, or its caller, holds more than it may. */
+  /** Whether the connection, or its caller, holds more than it may, or something waits until that is no longer so. */
   get isOver(): boolean {
-    return !this.admits(0);
+    return this.isAwaited || (this.#caller.limit.isScarce && !this.admits(0));
   }
 
   /** Counts what the connection holds more, or less; never refuses: ask admits() before. */

@@ -25,7 +25,6 @@ class SilentStream implements ServerAttachment {
   pull(): undefined {}
   write(): undefined {}
   taken(): void {}
-
   hold(): void {}
   flush(): void {}
   endSend(): void {}

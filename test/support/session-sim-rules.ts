@@ -159,7 +159,7 @@ function checkClientOutcome(world: SimWorld, { client, served }: Pair, excuses: 
       (code === Code.Unavailable && excuses.unreached.has(client)) ||
         (code === Code.ResourceExhausted &&
           world.setup.limits !== undefined &&
-          app.head === undefined) ||
+          (app.head === undefined || mayEnd(world))) ||
         (code === Code.Aborted && served?.app.gaveUp === true),
       said,
     );
@@ -206,7 +206,9 @@ function checkServerOutcome(
   const lost = readSessionLost(outcome.error);
   if (lost === undefined) {
     const over = excuses.cancelled.has(client) || client.app.outcome.is === "failed";
-    must(app.gaveUp || (outcome.error.code === Code.Canceled && over), said);
+    const { code } = outcome.error;
+    const isOverLimit = code === Code.ResourceExhausted && mayEnd(world);
+    must(app.gaveUp || isOverLimit || (code === Code.Canceled && over), said);
     return;
   }
   must(Number(lost.arrived) <= client.app.taken, `${said}, but ${client.app.taken} were taken`);
@@ -214,6 +216,9 @@ function checkServerOutcome(
   const { graceMs } = world.setup;
   must(detachedMs !== undefined && world.time.nowMs - detachedMs >= graceMs, said);
 }
+
+/** Whether the server may end sessions because they hold too much. */
+const mayEnd = ({ setup }: SimWorld) => setup.limits?.maxBytes !== undefined;
 
 const isToldInTime = ({ time }: SimWorld, { owesSinceMs }: SimApp) =>
   owesSinceMs === undefined || time.nowMs - owesSinceMs <= ACKNOWLEDGED_MS;
