@@ -1,5 +1,6 @@
 import type * as net from "node:net";
-import { type Logger, log } from "../observe/logger.ts";
+import type { Logger } from "../observe/logger.ts";
+import { OnceAMinute } from "../observe/once-a-minute.ts";
 import type { TrustedProxies } from "../server/callers.ts";
 import { keyOfCaller } from "../sharing/caller-key.ts";
 import { CallerAccount, SharedLimit } from "../sharing/shared-limit.ts";
@@ -13,18 +14,20 @@ export interface ConnectionLimit {
   readonly logger: Pick<Logger, "error">;
 }
 
-/** While connections are closed, their number is logged this often. */
-const LOG_EVERY_MS = 60_000;
-
 /**
  * Closes further connections when they are accepted: if `maxConnections` are open, and if the client's address has its share
- * of them. Logs the first one, and then their number once in LOG_EVERY_MS.
+ * of them. Logs the first one, and then their number once a minute.
  */
 export function limitConnections(server: net.Server, init: ConnectionLimit): void {
   const { maxConnections, proxies, logger } = init;
   const limit = new SharedLimit("maxConnections", maxConnections);
   const clients = new Map<string, CallerAccount>();
-  const note = noting(logger);
+  const rarely = new OnceAMinute(logger);
+  const note = (why: string) =>
+    rarely.error((count) => {
+      const how = count === 1 ? "a connection was" : `${count} connections were`;
+      return `${how} closed when accepted: ${why}`;
+    });
   server.maxConnections = maxConnections;
   server.on("drop", () => {
     note(`maxConnections ${maxConnections} are open; raise it, or start more servers`);
@@ -48,19 +51,4 @@ export function limitConnections(server: net.Server, init: ConnectionLimit): voi
       if (key !== undefined && client.held === 0) clients.delete(key);
     });
   });
-}
-
-/** Logs that a connection was closed, and why, at most once in LOG_EVERY_MS, with the number of those since. */
-function noting(logger: Pick<Logger, "error">): (why: string) => void {
-  let closed = 0;
-  let mayLogAt = 0;
-  return (why) => {
-    closed++;
-    const now = performance.now();
-    if (now < mayLogAt) return;
-    mayLogAt = now + LOG_EVERY_MS;
-    const how = closed === 1 ? "a connection was" : `${closed} connections were`;
-    log(logger, "error", `${how} closed when accepted: ${why}`);
-    closed = 0;
-  };
 }

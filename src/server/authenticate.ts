@@ -3,7 +3,8 @@ import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
 import { expired, failure, peerFailure } from "../failure.ts";
 import type { KnownCaller, Peer } from "../grpc/caller.ts";
 import { isThenable } from "../grpc/invoke.ts";
-import { type Logger, log } from "../observe/logger.ts";
+import type { Logger } from "../observe/logger.ts";
+import { OnceAMinute } from "../observe/once-a-minute.ts";
 import { isObject, show } from "../options.ts";
 
 /** A call, or an attachment of a session, whose caller is not known yet. */
@@ -35,18 +36,14 @@ export type Authenticate = (
 /** Services that serve any caller: clients of balancers and sessions ask them before they have credentials. */
 const EXEMPT = new Set(["hawser.v1.SessionService", "grpc.health.v1.Health"]);
 
-/** Errors of `authenticate` that are no ConnectErrors are logged this often. */
-const LOG_EVERY_MS = 60_000;
-
 /** Authenticates the callers of a server. */
 export class Authenticator {
   readonly #authenticate: Authenticate;
-  readonly #logger: Pick<Logger, "error">;
-  #mayLogAt = 0;
+  readonly #rarely: OnceAMinute;
 
   constructor(authenticate: Authenticate, logger: Pick<Logger, "error">) {
     this.#authenticate = authenticate;
-    this.#logger = logger;
+    this.#rarely = new OnceAMinute(logger);
   }
 
   /** Whether callers of the method are authenticated. */
@@ -85,20 +82,14 @@ export class Authenticator {
   }
 
   #bug(returned: string): ConnectError {
-    this.#log(`authenticate returned ${returned}`);
+    this.#rarely.error(() => `authenticate returned ${returned}`);
     return failure(Code.Internal, "internal error");
   }
 
   #refusal(error: unknown): ConnectError {
     if (error instanceof ConnectError) return error;
-    this.#log("authenticate failed, and its caller gets UNAUTHENTICATED:", error);
+    const what = "authenticate failed, and its caller gets UNAUTHENTICATED:";
+    this.#rarely.error(() => what, error);
     return peerFailure(Code.Unauthenticated, "the caller could not be authenticated");
-  }
-
-  #log(message: string, ...details: unknown[]): void {
-    const now = performance.now();
-    if (now < this.#mayLogAt) return;
-    this.#mayLogAt = now + LOG_EVERY_MS;
-    log(this.#logger, "error", message, ...details);
   }
 }
