@@ -33,6 +33,7 @@ export type {
   TlsOptions,
 } from "./node/server-options.ts";
 export type { Logger } from "./observe/logger.ts";
+export type { AdmissionRequest, Admit } from "./server/admission.ts";
 export type { Authenticate, Authentication, AuthenticationRequest } from "./server/authenticate.ts";
 export type { SessionOptions } from "./server/server-sessions.ts";
 export { Reason as SessionLostReason, readSessionLost } from "./session/lost.ts";

@@ -14,6 +14,7 @@ import { FirstRequestTimer } from "../grpc/first-request-timer.ts";
 import { aroundHandler } from "../grpc/intercept.ts";
 import { limitsOf } from "../grpc/limits.ts";
 import { type Logger, log } from "../observe/logger.ts";
+import { Admission } from "../server/admission.ts";
 import { Authenticator } from "../server/authenticate.ts";
 import { Callers, type TrustedProxies } from "../server/callers.ts";
 import { type ConnectHandlers, createConnectHandlers } from "../server/connect-handlers.ts";
@@ -276,11 +277,13 @@ export class HawserServer implements Server {
 }
 
 function callersOf(
-  { authenticate }: ServerOptions,
+  { authenticate, admit }: ServerOptions,
   proxies: TrustedProxies | undefined,
   logger: Pick<Logger, "error">,
 ): Callers {
-  return new Callers(authenticate && new Authenticator(authenticate, logger), proxies);
+  const authenticator = authenticate && new Authenticator(authenticate, logger);
+  const admission = admit && new Admission(admit, logger);
+  return new Callers({ authenticator, admission, proxies });
 }
 
 /** The options of limits that callers share. A server without sessions has none of theirs. */

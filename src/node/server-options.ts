@@ -25,6 +25,7 @@ import {
   withFunctions,
   wrong,
 } from "../options.ts";
+import type { Admit } from "../server/admission.ts";
 import type { Authenticate } from "../server/authenticate.ts";
 import type { SessionOptions } from "../server/server-sessions.ts";
 import { DEFAULT_WINDOW } from "../session/session-window.ts";
@@ -62,6 +63,13 @@ export interface ServerOptions {
    * nobody is authenticated.
    */
   authenticate?: Authenticate;
+  /**
+   * Decides whether a call is served: for a limiter of your own. Called once for each call, of every protocol, after
+   * `authenticate` and before the call's body is read; for a session at its first attachment only, and never for Negotiate
+   * and grpc.health.v1.Health. It may be async. A ConnectError that it throws is the answer of the call. Default: all are
+   * served.
+   */
+  admit?: Admit;
   /**
    * The proxies that are believed when they name their client in the header `forwarded` (RFC 7239) or `x-forwarded-for`: IP
    * addresses, networks ("10.0.0.0/8"), "loopback", and "unix" for those that connect to a Unix socket. The address of such
@@ -230,6 +238,7 @@ const checks = {
   routes: needed(callable),
   interceptors: listOf(callable),
   authenticate: callable,
+  admit: callable,
   trustedProxies: trustedProxiesCheck,
   logger: withFunctions("error"),
   tls: optionsOf<TlsOptions>({ ...certificateChecks, requestClientCertificate: trueOrFalse }),

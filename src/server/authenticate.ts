@@ -33,8 +33,12 @@ export type Authenticate = (
   request: AuthenticationRequest,
 ) => Authentication | Promise<Authentication>;
 
-/** Services that serve any caller: clients of balancers and sessions ask them before they have credentials. */
 const EXEMPT = new Set(["hawser.v1.SessionService", "grpc.health.v1.Health"]);
+
+/** Whether a method serves any caller: balancers, and clients of sessions, call it before they have credentials. */
+export function servesAll({ parent }: DescMethod): boolean {
+  return EXEMPT.has(parent.typeName);
+}
 
 /** Authenticates the callers of a server. */
 export class Authenticator {
@@ -44,11 +48,6 @@ export class Authenticator {
   constructor(authenticate: Authenticate, logger: Pick<Logger, "error">) {
     this.#authenticate = authenticate;
     this.#rarely = new OnceAMinute(logger);
-  }
-
-  /** Whether callers of the method are authenticated. */
-  covers({ parent }: DescMethod): boolean {
-    return !EXEMPT.has(parent.typeName);
   }
 
   /** Returns the caller; throws, or rejects with, the ConnectError of a call that is refused. */

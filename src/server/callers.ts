@@ -1,5 +1,7 @@
 import type { Caller, KnownCaller, Peer } from "../grpc/caller.ts";
-import type { AuthenticationRequest, Authenticator } from "./authenticate.ts";
+import { isThenable } from "../grpc/invoke.ts";
+import type { Admission } from "./admission.ts";
+import { type AuthenticationRequest, type Authenticator, servesAll } from "./authenticate.ts";
 import { forwardedFor } from "./forwarded.ts";
 
 /** Proxies that are believed when they name their clients. */
@@ -8,27 +10,49 @@ export interface TrustedProxies {
   has(address: string | undefined): boolean;
 }
 
-/** Finds out who makes the calls of a server. */
+/** What decides who the callers of a server are, and which of their calls are served. */
+export interface CallersInit {
+  readonly authenticator: Authenticator | undefined;
+  readonly admission: Admission | undefined;
+  readonly proxies: TrustedProxies | undefined;
+}
+
+/** Finds out who makes the calls of a server, and asks whether they are served. */
 export class Callers {
   readonly #authenticator: Authenticator | undefined;
+  readonly #admission: Admission | undefined;
   readonly #proxies: TrustedProxies | undefined;
 
-  constructor(authenticator: Authenticator | undefined, proxies: TrustedProxies | undefined) {
+  constructor({ authenticator, admission, proxies }: CallersInit) {
     this.#authenticator = authenticator;
+    this.#admission = admission;
     this.#proxies = proxies;
   }
 
-  /** Whether more is to be found out than the connection shows. */
-  get hasWork(): boolean {
-    return this.#authenticator !== undefined || this.#proxies !== undefined;
+  /** Whether nothing is to be found out, or asked, about the calls of a connection. */
+  knows(client: Peer): boolean {
+    if (this.#authenticator !== undefined || this.#admission !== undefined) return false;
+    return this.#proxies?.has(client.address) !== true;
   }
 
   /**
    * Returns the caller of a request whose `peer` is the client of its connection. Throws, or rejects with, the ConnectError of
    * a call that is refused.
+   *
+   * @param isNew whether the call begins with this request; otherwise it was admitted before
    */
-  callerOf({ header, peer, method }: AuthenticationRequest): KnownCaller | Promise<KnownCaller> {
-    return this.authenticate({ header, peer: this.#clientOf(peer, header), method });
+  callerOf(
+    { header, peer, method }: AuthenticationRequest,
+    isNew: () => boolean = () => true,
+  ): KnownCaller | Promise<KnownCaller> {
+    const found = this.authenticate({ header, peer: this.#clientOf(peer, header), method });
+    const admission = this.#admission;
+    if (admission === undefined || servesAll(method)) return found;
+    const admit = (caller: KnownCaller) => {
+      const admitted = isNew() ? admission.check({ caller, method, header }) : undefined;
+      return admitted === undefined ? caller : admitted.then(() => caller);
+    };
+    return isThenable(found) ? found.then(admit) : admit(found);
   }
 
   /** Returns the caller of a request before it is authenticated: that of the connection, or the client that a proxy names. */
@@ -37,11 +61,13 @@ export class Callers {
     return peer === connected.peer ? connected : { identity: undefined, peer };
   }
 
-  /** As callerOf(), for the headers of a client whose peer is known. */
+  /** Returns the caller whose peer is known, by the headers of a request. Throws, or rejects, as callerOf(). */
   authenticate(request: AuthenticationRequest): KnownCaller | Promise<KnownCaller> {
     const { method, peer } = request;
-    if (this.#authenticator?.covers(method)) return this.#authenticator.callerOf(request);
-    return { identity: undefined, peer };
+    if (this.#authenticator === undefined || servesAll(method)) {
+      return { identity: undefined, peer };
+    }
+    return this.#authenticator.callerOf(request);
   }
 
   /**

@@ -78,10 +78,10 @@ export function connectOptions(
   };
 }
 
-/** Finds out who makes a call, before its body is read. Until then `values` has the client of the connection. */
+/** Finds out who makes a call, and whether it is served, before its body is read. Until then `values` has the client of the connection. */
 async function identify(context: HandlerContext, callers: Callers): Promise<void> {
   const { requestHeader: header, method, signal, values } = context;
-  if (!callers.hasWork || !(values instanceof CallValues)) return;
+  if (!(values instanceof CallValues) || callers.knows(values.caller.peer)) return;
   const caller = callers.callerOf({ header, peer: values.caller.peer, method });
   if (!isThenable(caller)) {
     values.identify(caller);

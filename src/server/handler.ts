@@ -139,9 +139,13 @@ export function createGrpcHandler(
         request.refuseCall(peerFailure(Code.Unimplemented, `${path} is not served here`));
         return true;
       }
-      if (callers.hasWork) {
-        unidentified.identify(request, route.spec.method, () => serve(request, route));
-      } else serve(request, route);
+      if (callers.knows(request.connection.caller.peer)) serve(request, route);
+      else {
+        const { method } = route.spec;
+        const asked = asksForSession(route.spec, fields) ? sessions : undefined;
+        const isNew = () => asked === undefined || asked.begins(request);
+        unidentified.identify(request, { method, isNew }, () => serve(request, route));
+      }
       return true;
     },
     get open() {

@@ -102,6 +102,16 @@ export class ServerSessions {
     return this.#registry.size;
   }
 
+  /** Whether a request, if it is accepted, begins a session. */
+  begins(request: ServerRequest): boolean {
+    try {
+      return this.#registry.begins(readAsk(request.headers));
+    } catch {
+      // accept() refuses it.
+      return false;
+    }
+  }
+
   /** Serves a request of `party` that opens or resumes a session. */
   accept(
     request: ServerRequest,

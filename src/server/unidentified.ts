@@ -20,9 +20,16 @@ export interface IdentifyingServer {
   readonly parties: Parties;
 }
 
+/** The call that a request makes. */
+export interface Identified {
+  readonly method: DescMethod;
+  /** Whether the call begins with this request. Called when its caller is known. */
+  readonly isNew: () => boolean;
+}
+
 /**
- * The requests of gRPC whose callers are being found out. At most a window of the body of each waits meanwhile. They count as
- * open calls of the clients that they come from.
+ * The requests of gRPC whose callers are being found out, or which are not admitted yet. At most a window of the body of each
+ * waits meanwhile. They count as open calls of the clients that they come from.
  */
 export class Unidentified {
   readonly #callers: Callers;
@@ -42,13 +49,17 @@ export class Unidentified {
     return this.#requests.size;
   }
 
-  /** Calls `serve` when the caller is known: in this call, or later. Refuses the request if its caller is not allowed. */
-  identify(request: ServerRequest, method: DescMethod, serve: () => void): void {
+  /**
+   * Calls `serve` when the caller is known, and the call is admitted: in this call, or later. Refuses the request if its
+   * caller is not allowed, or the call is not admitted.
+   */
+  identify(request: ServerRequest, { method, isNew }: Identified, serve: () => void): void {
     const { connection, rawHeaders } = request;
     const header = rawToHeaders(rawHeaders);
     const client = this.#callers.clientOf(connection.caller, header);
     try {
-      const caller = this.#callers.authenticate({ header, peer: client.peer, method });
+      const { peer } = connection.caller;
+      const caller = this.#callers.callerOf({ header, peer, method }, isNew);
       if (!isThenable(caller)) {
         request.caller = caller;
         serve();

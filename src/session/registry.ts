@@ -117,6 +117,13 @@ export class SessionRegistry implements SessionKeeper {
     return this.#parties.limits.sessionBytes.held;
   }
 
+  /** Whether an attachment would begin a session, if the limits allow it. */
+  begins(ask: Ask): boolean {
+    if (this.#entries.has(ask.session) || this.#tombstones.has(ask.session)) return false;
+    const nowMs = this.clock.now();
+    return !ask.cancel && judgeUnknown(ask, { ...this.settings, nowMs }) === "start";
+  }
+
   /** Admits an attachment, or returns the error with which it is refused: RESOURCE_EXHAUSTED if no more sessions begin. */
   admit(arrival: Arrival): ConnectError | undefined {
     const entry = this.#entries.get(arrival.ask.session);
