@@ -5,10 +5,10 @@ import { Greeter } from "../gen/example/greeter_pb.js";
 import { RetryInfoSchema } from "../gen/google/rpc/error_details_pb.js";
 import { Code } from "../src/index.ts";
 import { gate, until } from "./support/gate.ts";
-import { failureOf } from "./support/read.ts";
+import { all, failureOf } from "./support/read.ts";
 import { request } from "./support/request.ts";
 import { protocols } from "./support/stock-protocols.ts";
-import { dial, Http2Code } from "./support/wire.ts";
+import { data, dial, Http2Code } from "./support/wire.ts";
 import { start } from "./support/world.ts";
 
 /** A server whose calls last until `over` is opened, and whose callers are what they say. */
@@ -99,14 +99,23 @@ test("calls that wait for authenticate count for their client, until they are se
   expect(await greeter.sayHello({})).toBeDefined();
 });
 
-test("calls of Connect count too, and are refused with HTTP's 429", async () => {
+test.each(
+  Object.keys(protocols).filter((name) => name.includes("HTTP/2") && !name.startsWith("gRPC over")),
+)("%s: calls count too, and a refusal says when to come again", async (name) => {
   const { world, call, over, running } = await crowded(1);
   await using _world = world;
   const first = call("ada");
   await until("the call runs", () => running() === 1);
-  const to = protocols["Connect over HTTP/2"] as NonNullable<(typeof protocols)[string]>;
+  const to = protocols[name] as NonNullable<(typeof protocols)[string]>;
   const stock = createStockClient(Greeter, to(world.url));
-  expect(await failureOf(stock.sayHello({}))).toMatchObject({ code: Code.Unavailable });
+  for (const refused of [() => stock.sayHello({}), () => all(stock.subscribe({}))]) {
+    const error = await failureOf(refused());
+    expect(error.code).toBe(Code.ResourceExhausted);
+    expect(error.rawMessage).toContain("the server has 1 open calls of 1 (maxOpenCalls)");
+    expect(Number(error.metadata.get("grpc-retry-pushback-ms"))).toBeGreaterThanOrEqual(1000);
+    const [info] = error.findDetails(RetryInfoSchema);
+    expect(info?.retryDelay?.seconds).toBeGreaterThanOrEqual(1n);
+  }
   over.open();
   await first;
   expect(await stock.sayHello({})).toMatchObject({ reply: "done" });
@@ -130,4 +139,22 @@ test("calls of Connect count for the identity of their caller, and its refusal i
   await until("none is open", () => world.server.openCalls === 0);
   const again = Array.from({ length: 15 }, () => call("greedy"));
   expect(await Promise.all(again)).toHaveLength(15);
+});
+
+test("a refusal of Connect has HTTP's 429", async () => {
+  const { world, call, over, running } = await crowded(1);
+  await using _world = world;
+  const first = call("ada");
+  await until("the call runs", () => running() === 1);
+  await using peer = await dial(Number(new URL(world.url).port));
+  const content = { "content-type": "application/json", "content-length": "2" };
+  peer.write(request(1, "SayHello", content), data(1, Buffer.from("{}"), true));
+  const { headers, body } = await peer.ended(1);
+  expect(headers?.[":status"]).toBe("429");
+  expect(JSON.parse(body.toString())).toMatchObject({
+    code: "resource_exhausted",
+    details: [{ type: "google.rpc.RetryInfo" }],
+  });
+  over.open();
+  await first;
 });

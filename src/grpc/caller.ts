@@ -1,5 +1,6 @@
 import {
   Code,
+  type ConnectError,
   type ContextKey,
   type ContextValues,
   createContextKey,
@@ -83,20 +84,29 @@ export function caller(
   return found;
 }
 
+/** What may become of a call whose caller is not known yet. */
+export interface CallValuesInit {
+  /** The error of a call that is refused before it is known who makes it. */
+  readonly refusal?: ConnectError | undefined;
+  /** Called when the caller is authenticated. Throws the error of a call that is refused. */
+  readonly onIdentified?: (caller: KnownCaller) => void;
+}
+
 /**
  * The context values of a call: its caller, what `authenticate` has returned, and above that what interceptors set. They
  * never change what `authenticate` has returned.
  */
 export class CallValues implements ContextValues {
   caller: KnownCaller;
+  readonly refusal: ConnectError | undefined;
   readonly #own = createContextValues();
   /** The keys whose values are in #own. */
   readonly #changed = new Set<symbol>();
   readonly #onIdentified: ((caller: KnownCaller) => void) | undefined;
 
-  /** @param onIdentified called when the caller is authenticated; throws the error of a call that is refused */
-  constructor(caller: KnownCaller, onIdentified?: (caller: KnownCaller) => void) {
+  constructor(caller: KnownCaller, { refusal, onIdentified }: CallValuesInit = {}) {
     this.caller = caller;
+    this.refusal = refusal;
     this.#onIdentified = onIdentified;
   }
 

@@ -2,7 +2,7 @@
  * The requests of HTTP/2 that are not gRPC with protobuf, served by Connect's handlers: Connect, gRPC-Web, and gRPC with
  * JSON. They work over anything that an engine runs on.
  */
-import { createConnectRouter } from "@connectrpc/connect";
+import { type ConnectError, createConnectRouter } from "@connectrpc/connect";
 import type {
   UniversalHandler,
   UniversalServerRequest,
@@ -23,7 +23,7 @@ const MANY_MESSAGES = /^application\/(connect\+|grpc)/i;
 
 /** Serves the requests of HTTP/2 that are not gRPC with protobuf. */
 export interface ConnectHandlers {
-  /** Serves a request, or answers it: 404 if no method has its path, 429 above the limit of calls, 431 if it has too many headers. */
+  /** Serves a request, or answers it: 404 if no method has its path, 431 if it has too many headers; and above limits. */
   serve(request: ServerRequest): void;
   /** Answers 503: the server closes. */
   refuse(request: ServerRequest): void;
@@ -72,9 +72,10 @@ export function createConnectHandlers(
         request.refuse();
         return;
       }
+      let refusal: ConnectError | undefined;
       if (!party.beginCall()) {
-        answer(request, 429);
-        return;
+        refusal = overLimit(party.caller.calls, "open calls", Math.random);
+        party = undefined;
       }
       // Connect authenticates later. Until then the call counts for its client, whoever it is.
       const onIdentified = (caller: Caller) => {
@@ -98,7 +99,7 @@ export function createConnectHandlers(
         onClosed();
       };
       if (/^100-continue$/i.test(String(request.headers.expect))) exchange.sendContinue();
-      const contextValues = new CallValues(connection.caller, onIdentified);
+      const contextValues = new CallValues(connection.caller, { refusal, onIdentified });
       const universal = universalRequest(request, exchange, { url, header, contextValues });
       call(handler, universal, exchange).catch((error) => {
         if (exchange.signal.aborted) return;

@@ -78,10 +78,12 @@ export function connectOptions(
   };
 }
 
-/** Finds out who makes a call, and whether it is served, before its body is read. Until then `values` has the client of the connection. */
+/** Refuses a call, or finds out who makes it and whether it is served, before its body is read. Until then `values` has the client of the connection. */
 async function identify(context: HandlerContext, callers: Callers): Promise<void> {
   const { requestHeader: header, method, signal, values } = context;
-  if (!(values instanceof CallValues) || callers.knows(values.caller.peer)) return;
+  if (!(values instanceof CallValues)) return;
+  if (values.refusal !== undefined) throw values.refusal;
+  if (callers.knows(values.caller.peer)) return;
   const caller = callers.callerOf({ header, peer: values.caller.peer, method });
   if (!isThenable(caller)) {
     values.identify(caller);
