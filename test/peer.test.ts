@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import { createClient, createTransport } from "../src/index.ts";
 import { readAltNames } from "../src/node/socket-peer.ts";
+import { Callers } from "../src/server/callers.ts";
 import { forwardedFor } from "../src/server/forwarded.ts";
 import { caller, createServer, type Peer } from "../src/server.ts";
 import { temporaryFile } from "./support/temporary.ts";
@@ -204,4 +205,26 @@ describe("behind trusted proxies", () => {
       what,
     );
   });
+});
+
+test("whether the client of a connection is a trusted proxy is found out once, and of others no header is read", () => {
+  const asked: (string | undefined)[] = [];
+  const has = (address: string | undefined) => {
+    asked.push(address);
+    return address === "10.0.0.1";
+  };
+  const callers = new Callers({ authenticator: undefined, admission: undefined, proxies: { has } });
+  const peerAt = (address: string): Peer => ({
+    ...{ address, isEncrypted: false, certificate: undefined, proxy: undefined },
+  });
+  const [proxy, client] = [peerAt("10.0.0.1"), peerAt("192.0.2.1")];
+  const unread = new Proxy(new Headers(), { get: () => expect.unreachable("a header was read") });
+  const { sayHello: method } = Greeter.method;
+  for (let n = 0; n < 3; n++) {
+    expect([callers.knows(proxy), callers.knows(client)]).toEqual([false, true]);
+    expect(callers.callerOf({ header: unread, peer: client, method })).toMatchObject({
+      peer: client,
+    });
+  }
+  expect(asked).toEqual(["10.0.0.1", "192.0.2.1"]);
 });

@@ -22,6 +22,8 @@ export class Callers {
   readonly #authenticator: Authenticator | undefined;
   readonly #admission: Admission | undefined;
   readonly #proxies: TrustedProxies | undefined;
+  /** Whether the client of a connection is a trusted proxy: found out once. */
+  readonly #areProxies = new WeakMap<Peer, boolean>();
 
   constructor({ authenticator, admission, proxies }: CallersInit) {
     this.#authenticator = authenticator;
@@ -32,7 +34,7 @@ export class Callers {
   /** Whether nothing is to be found out, or asked, about the calls of a connection. */
   knows(client: Peer): boolean {
     if (this.#authenticator !== undefined || this.#admission !== undefined) return false;
-    return this.#proxies?.has(client.address) !== true;
+    return !this.#isProxy(client);
   }
 
   /**
@@ -70,6 +72,16 @@ export class Callers {
     return this.#authenticator.callerOf(request);
   }
 
+  #isProxy(client: Peer): boolean {
+    if (this.#proxies === undefined) return false;
+    let isProxy = this.#areProxies.get(client);
+    if (isProxy === undefined) {
+      isProxy = this.#proxies.has(client.address);
+      this.#areProxies.set(client, isProxy);
+    }
+    return isProxy;
+  }
+
   /**
    * The client itself, if the connection is that of a trusted proxy. Each proxy adds the address that it sees at the end:
    * the last one that is not a trusted proxy is the client; those before it are what the client says. A proxy usually writes
@@ -77,15 +89,11 @@ export class Callers {
    */
   #clientOf(peer: Peer, header: Headers): Peer {
     const proxies = this.#proxies;
-    if (proxies === undefined || !proxies.has(peer.address)) return peer;
+    if (proxies === undefined || !this.#isProxy(peer)) return peer;
     const isProxy = (address: string | undefined) => address !== undefined && proxies.has(address);
     const [address, ...others] = forwardedFor(header).map((seen) => {
-      return seen[
-        Math.max(
-          seen.findLastIndex((address) => !isProxy(address)),
-          0,
-        )
-      ];
+      const at = seen.findLastIndex((address) => !isProxy(address));
+      return seen[Math.max(at, 0)];
     });
     return {
       address: others.every((other) => other === address) ? address : undefined,
