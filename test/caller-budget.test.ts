@@ -106,8 +106,10 @@ describe("a caller", () => {
   });
 
   test("may have a window, however little the others leave", async () => {
-    const { connect } = sharedWorld(KB);
-    const stream = connect("10.0.0.1").open();
+    const { connect } = sharedWorld(1.2 * MB);
+    unread(connect("10.0.0.1"));
+    connect("10.0.0.2").open().send(framed(150 * KB));
+    const stream = connect("10.0.0.3").open();
     stream.send(framed(60 * KB));
     expect(await heldBy([stream])).toBeGreaterThan(60 * KB);
   });

@@ -83,10 +83,11 @@ export class Semaphore {
   /** Takes the next job that was not dropped, and makes its owner the last. */
   #takeNext(): Job | undefined {
     for (const [owner, jobs] of this.#waiting) {
-      const job = jobs.shift();
+      let job = jobs.shift();
+      while (job !== undefined && job.work === undefined) job = jobs.shift();
       this.#waiting.delete(owner);
       if (jobs.length > 0) this.#waiting.set(owner, jobs);
-      if (job?.work !== undefined) return job;
+      if (job !== undefined) return job;
     }
     return undefined;
   }

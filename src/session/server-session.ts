@@ -354,8 +354,8 @@ export class ServerSession
     this.attachment = ended(this.attachment);
     this.#grace?.[Symbol.dispose]();
     this.failWrites(error);
-    this.window.close();
     this.#keeper.capacity.remove(this);
+    this.window.close();
     this.#keeper.onEnded(this.#id, clientKnows);
     this.#closeCall(outcome);
   }

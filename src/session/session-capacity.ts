@@ -25,8 +25,10 @@ export class SessionCapacity implements LimitWatcher {
   readonly #relieve: () => void;
   /** The sessions that wait, in order. The account that was looked at the longest time ago is the first. */
   readonly #waiting = new Map<Account, Set<WaitingSession>>();
-  /** How many accounts are still to be looked at; `undefined`: no look is scheduled. */
-  #unseen: number | undefined;
+  /** How many accounts are still to be looked at. */
+  #unseen = 0;
+  /** Undefined if no look is scheduled. */
+  #timer: Disposable | undefined;
   #isRelieving = false;
 
   /** @param relieve ends sessions until less is held than the limit allows */
@@ -57,12 +59,17 @@ export class SessionCapacity implements LimitWatcher {
     const { account } = session;
     const sessions = this.#waiting.get(account);
     if (sessions?.delete(session)) this.#setWaiting(account, sessions);
+    if (this.#waiting.size > 0) return;
+    this.#timer?.[Symbol.dispose]();
+    this.#timer = undefined;
   }
 
   // LimitWatcher: called by the limit.
 
   onFreed(): void {
-    if (this.#waiting.size > 0) this.#lookAtAll();
+    if (this.#waiting.size === 0) return;
+    this.#unseen = this.#waiting.size;
+    this.#lookLater();
   }
 
   onExceeded(): void {
@@ -75,18 +82,13 @@ export class SessionCapacity implements LimitWatcher {
     });
   }
 
-  #lookAtAll(): void {
-    const isScheduled = this.#unseen !== undefined;
-    this.#unseen = this.#waiting.size;
-    if (!isScheduled) this.#lookLater();
-  }
-
   #lookLater(): void {
-    this.#clock.startTimer(PAUSE_MS, () => this.#look());
+    this.#timer ??= this.#clock.startTimer(PAUSE_MS, () => this.#look());
   }
 
   #look(): void {
-    let unseen = this.#unseen ?? 0;
+    this.#timer = undefined;
+    let unseen = this.#unseen;
     let looks = LOOKS;
     let hasResumed = false;
     for (const [account, sessions] of this.#waiting) {
@@ -105,7 +107,6 @@ export class SessionCapacity implements LimitWatcher {
     // What these send is counted later. There may be capacity for more.
     this.#unseen = hasResumed ? this.#waiting.size : unseen;
     if (this.#unseen > 0) this.#lookLater();
-    else this.#unseen = undefined;
   }
 
   #resume(sessions: Set<WaitingSession>): void {

@@ -10,7 +10,7 @@ export type CallHeaders = HeadersInit | HeadersFunction;
 export interface CallOptions extends Omit<ConnectCallOptions, "headers"> {
     headers?: CallHeaders;
     compress?: boolean;
-    sessions?: boolean | SessionWindowOptions;
+    sessions?: SessionsOption;
 }
 
 export type CallState = "connecting" | "open" | "resuming" | "closed";
@@ -78,6 +78,8 @@ export interface SessionWindowOptions {
     windowMessages?: number;
 }
 
+export type SessionsOption = boolean | "required" | SessionWindowOptions;
+
 export interface Sink<Req, Res> extends Ongoing {
     send(message: Req): Promise<void>;
     finish(): Promise<Res>;
@@ -103,7 +105,7 @@ export interface TransportOptions {
     writeMaxBytes?: number;
     binaryOptions?: Partial<BinaryReadOptions & BinaryWriteOptions>;
     tls?: ClientTls;
-    sessions?: boolean | SessionWindowOptions;
+    sessions?: SessionsOption;
     logger?: Pick<Logger, "warn">;
 }
 

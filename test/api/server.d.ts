@@ -1,5 +1,13 @@
 // Made by scripts/api.ts: npm run api. What the entry exports, in alphabetical order.
 
+export interface AdmissionRequest {
+    readonly caller: Caller;
+    readonly method: DescMethod;
+    readonly header: Headers;
+}
+
+export type Admit = (call: AdmissionRequest) => void | Promise<void>;
+
 export type Authenticate = (request: AuthenticationRequest) => Authentication | Promise<Authentication>;
 
 export interface Authentication {
@@ -102,6 +110,7 @@ export interface ServerOptions {
     routes: (router: ConnectRouter) => void;
     interceptors?: Interceptor[];
     authenticate?: Authenticate;
+    admit?: Admit;
     trustedProxies?: string[];
     logger?: Pick<Logger, "error">;
     tls?: TlsOptions;

@@ -43,6 +43,14 @@ export declare function startWorld(given: ServerOptions["routes"] | WorldOptions
 
 // Types that these mention, and that cannot be imported.
 
+interface AdmissionRequest {
+    readonly caller: Caller;
+    readonly method: DescMethod;
+    readonly header: Headers;
+}
+
+type Admit = (call: AdmissionRequest) => void | Promise<void>;
+
 type Authenticate = (request: AuthenticationRequest) => Authentication | Promise<Authentication>;
 
 interface Authentication {
@@ -67,10 +75,15 @@ type CallHeaders = HeadersInit | HeadersFunction;
 interface CallOptions extends Omit<ConnectCallOptions, "headers"> {
     headers?: CallHeaders;
     compress?: boolean;
-    sessions?: boolean | SessionWindowOptions;
+    sessions?: SessionsOption;
 }
 
 type CallState = "connecting" | "open" | "resuming" | "closed";
+
+interface Caller {
+    readonly identity: string | undefined;
+    readonly peer: Peer;
+}
 
 type Client<Desc extends DescService> = {
     [P in keyof Desc["method"]]: Desc["method"][P] extends DescMethodUnary<infer I, infer O> ? UnaryCall<I, O> : Desc["method"][P] extends DescMethodServerStreaming<infer I, infer O> ? ServerStreamingCall<I, O> : Desc["method"][P] extends DescMethodClientStreaming<infer I, infer O> ? ClientStreamingCall<I, O> : Desc["method"][P] extends DescMethodBiDiStreaming<infer I, infer O> ? BidirectionalCall<I, O> : never;
@@ -183,6 +196,7 @@ interface ServerOptions {
     routes: (router: ConnectRouter) => void;
     interceptors?: Interceptor[];
     authenticate?: Authenticate;
+    admit?: Admit;
     trustedProxies?: string[];
     logger?: Pick<Logger, "error">;
     tls?: TlsOptions;
@@ -232,6 +246,8 @@ interface SessionWindowOptions {
     windowMessages?: number;
 }
 
+type SessionsOption = boolean | "required" | SessionWindowOptions;
+
 interface Sink<Req, Res> extends Ongoing {
     send(message: Req): Promise<void>;
     finish(): Promise<Res>;
@@ -255,7 +271,7 @@ interface TransportOptions {
     writeMaxBytes?: number;
     binaryOptions?: Partial<BinaryReadOptions & BinaryWriteOptions>;
     tls?: ClientTls;
-    sessions?: boolean | SessionWindowOptions;
+    sessions?: SessionsOption;
     logger?: Pick<Logger, "warn">;
 }
 

@@ -75,7 +75,9 @@ function checkServer(world: SimWorld, server: SimServer): void {
   }
   const waits = server.served.filter(({ over, detachedMs }) => !over && detachedMs !== undefined);
   const lingers = world.attachments.filter(({ far, server: of }) => of === server && far?.lingers);
-  const timers = waits.length + lingers.length + 1;
+  // One for the sessions that wait for capacity, and one for those that end without it.
+  const ofCapacity = mayEnd(world) ? 2 : 0;
+  const timers = waits.length + lingers.length + ofCapacity + 1;
   must(server.clock.timers <= timers, `the server has ${server.clock.timers} timers`);
   for (const { id } of server.served) {
     const carriers = world.attachments.filter(
