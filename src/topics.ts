@@ -16,4 +16,4 @@ export type {
   TopicRecord,
 } from "./topics/log.ts";
 export { type MemoryLogOptions, memoryLog } from "./topics/memory.ts";
-export { compareTopics } from "./topics/topic.ts";
+export { compareTopics, placeInTopics } from "./topics/topic-order.ts";

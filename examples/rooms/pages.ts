@@ -1,6 +1,6 @@
 /** Pages of rooms and of members, by the rules of room.proto. */
+import { placeInTopics } from "hawser/topics";
 import { invalid } from "./checks.ts";
-import { placeIn } from "./sorted.ts";
 
 /** The size of a page: the default, and the largest that a client may ask for. */
 const PAGE_SIZE = { default: 100, max: 1000 };
@@ -23,7 +23,7 @@ export function pageOf(
   after: string,
   size: number,
 ): { page: string[]; more: boolean } {
-  const place = placeIn(sorted, after);
+  const place = placeInTopics(sorted, after);
   const from = sorted[place] === after ? place + 1 : place;
   return { page: sorted.slice(from, from + size), more: from + size < sorted.length };
 }

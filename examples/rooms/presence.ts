@@ -7,9 +7,8 @@ import {
   type Roster,
 } from "hawser/gen/chat/v1/presence_pb.js";
 import { Code, ConnectError, type Logger } from "hawser/server";
-import { createHub, type Hub, type TopicLog, type TopicRecord } from "hawser/topics";
+import { createHub, type Hub, placeInTopics, type TopicLog, type TopicRecord } from "hawser/topics";
 import { pause } from "../pause.ts";
-import { placeIn } from "./sorted.ts";
 
 /** An event of a member; "typing" is reported for members of other nodes too. */
 export type PresenceEvent = "joined" | "left" | "typing";
@@ -114,7 +113,7 @@ export class Presence implements AsyncDisposable {
 
   /** The rooms that have members and follow `after`, in order, at most `limit`. */
   rooms(after: string, limit: number): string[] {
-    const place = placeIn(this.#names, after);
+    const place = placeInTopics(this.#names, after);
     const from = this.#names[place] === after ? place + 1 : place;
     return this.#names.slice(from, from + limit);
   }
@@ -155,14 +154,14 @@ export class Presence implements AsyncDisposable {
     const count = (nodes.get(name) ?? 0) + 1;
     nodes.set(name, count);
     if (count > 1) return;
-    names.splice(placeIn(names, name), 0, name);
+    names.splice(placeInTopics(names, name), 0, name);
     this.#onEvent("joined", room, name);
   }
 
   #open(room: string): Room {
     const opened: Room = { nodes: new Map(), names: [] };
     this.#rooms.set(room, opened);
-    this.#names.splice(placeIn(this.#names, room), 0, room);
+    this.#names.splice(placeInTopics(this.#names, room), 0, room);
     return opened;
   }
 
@@ -174,10 +173,10 @@ export class Presence implements AsyncDisposable {
       return;
     }
     nodes.delete(name);
-    names.splice(placeIn(names, name), 1);
+    names.splice(placeInTopics(names, name), 1);
     if (names.length === 0) {
       this.#rooms.delete(room);
-      this.#names.splice(placeIn(this.#names, room), 1);
+      this.#names.splice(placeInTopics(this.#names, room), 1);
     }
     this.#onEvent("left", room, name);
   }

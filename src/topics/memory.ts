@@ -13,11 +13,12 @@ import type {
   TopicRecord,
   TopicsPage,
 } from "./log.ts";
-import { namesOf, pageLimitsOf, placeOf, topicsPageOf } from "./page-limits.ts";
+import { pageLimitsOf, topicsPageOf } from "./page-limits.ts";
 import { checkRecords } from "./record.ts";
 import { type RetentionLimits, retentionChecks, retentionLimitsOf } from "./retention.ts";
 import { checkTopic } from "./topic.ts";
 import { TopicListeners } from "./topic-listeners.ts";
+import { namesOf, placeInTopics } from "./topic-order.ts";
 
 export interface MemoryLogOptions {
   /** The limits of each topic. Default: no limits, as far as memory lasts. */
@@ -108,7 +109,7 @@ class MemoryLog implements TopicLog {
   #add(name: string): MemoryTopic {
     const topic = new MemoryTopic(cursorsOf(this.epoch, name));
     this.#topics.set(name, topic);
-    this.#names.splice(placeOf(this.#names, name), 0, name);
+    this.#names.splice(placeInTopics(this.#names, name), 0, name);
     return topic;
   }
 

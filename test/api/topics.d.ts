@@ -110,6 +110,8 @@ export declare function createHub<T = TopicRecord, N = never>(log: TopicLog, opt
 export declare function memoryLog(options?: MemoryLogOptions): TopicLog;
 
 // Types that these mention, and that cannot be imported.
+export declare function placeInTopics(sorted: readonly string[], name: string): number;
+
 
 interface NoteSlot<N> {
     readonly kind: "note";

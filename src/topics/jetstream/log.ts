@@ -15,9 +15,10 @@ import {
   type TopicPosition,
   type TopicsPage,
 } from "../log.ts";
-import { namesOf, pageLimitsOf, topicsPageOf } from "../page-limits.ts";
+import { pageLimitsOf, topicsPageOf } from "../page-limits.ts";
 import { checkRecords } from "../record.ts";
-import { checkTopic, compareTopics } from "../topic.ts";
+import { checkTopic } from "../topic.ts";
+import { compareTopics, namesOf } from "../topic-order.ts";
 import { LiveTopics } from "./live.ts";
 import { type ReadSource, readTopic } from "./read.ts";
 import { TIME_HEADER } from "./record.ts";

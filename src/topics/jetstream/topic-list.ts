@@ -1,4 +1,4 @@
-import { placeOf } from "../page-limits.ts";
+import { placeInTopics } from "../topic-order.ts";
 
 /** How long a list is used. To list all topics costs the server, and this process, time for each of them. */
 const FRESH_MS = 1000;
@@ -23,7 +23,7 @@ export class TopicList {
     }
     const names = await this.#names;
     for (const name of this.#added) {
-      const place = placeOf(names, name);
+      const place = placeInTopics(names, name);
       if (names[place] !== name) names.splice(place, 0, name);
     }
     this.#added.clear();
