@@ -206,9 +206,9 @@ test("a database of another program is refused, and left unchanged; a later form
   const later = `${file.folder}/later.db`;
   await (await sqliteLog(later))[Symbol.asyncDispose]();
   const changed = new Database(later);
-  changed.pragma("user_version = 3");
+  changed.pragma("user_version = 4");
   changed.close();
-  await expect(sqliteLog(later)).rejects.toThrow(/has format 3, this version of Hawser writes 2/);
+  await expect(sqliteLog(later)).rejects.toThrow(/has format 4, this version of Hawser writes 3/);
 });
 
 test.each(["", ":memory:"])("the path %j is refused", async (path) => {

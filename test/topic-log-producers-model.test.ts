@@ -77,7 +77,7 @@ test.each([2, 4])(
       const pages = Math.ceil((statSync(path, { throwIfNoEntry: false })?.size ?? 0) / PAGE_BYTES);
       const maxPages = random(3) === 0 ? pages + 20 + random(60) : undefined;
       const writer = new FileWriter(
-        { role: "writer", path, retention, maxPages },
+        { role: "writer", path, retention, maxBytes: Infinity, maxPages },
         "0".repeat(16),
         1,
       );

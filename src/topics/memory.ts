@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
-import { type Checks, checkOptions, matching, optionsOf } from "../options.ts";
+import { type Checks, checkOptions, matching, optionsOf, positiveOrInfinite } from "../options.ts";
 import { type Cursors, cursorsOf, newEpoch } from "./cursor.ts";
 import type {
   Appended,
@@ -14,6 +14,7 @@ import type {
   TopicsPage,
 } from "./log.ts";
 import { pageLimitsOf, topicsPageOf } from "./page-limits.ts";
+import { overQuota, sizeInQuota } from "./quota.ts";
 import { checkRecords } from "./record.ts";
 import { type RetentionLimits, retentionChecks, retentionLimitsOf } from "./retention.ts";
 import { checkTopic } from "./topic.ts";
@@ -23,12 +24,18 @@ import { namesOf, placeInTopics } from "./topic-order.ts";
 export interface MemoryLogOptions {
   /** The limits of each topic. Default: no limits, as far as memory lasts. */
   readonly retention?: Retention;
+  /**
+   * The largest size of the records of all topics, each with about 128 B for what is beside its data. Past it, appends fail
+   * with RESOURCE_EXHAUSTED until records are dropped. Default: no limit.
+   */
+  readonly maxBytes?: number;
   /** 16 hexadecimal digits, in lower case. Default: random. */
   readonly epoch?: string;
 }
 
 const checks = {
   retention: optionsOf(retentionChecks),
+  maxBytes: positiveOrInfinite,
   epoch: matching(/^[0-9a-f]{16}$/, "16 hexadecimal digits, in lower case,"),
 } satisfies Checks<MemoryLogOptions>;
 
@@ -39,21 +46,31 @@ const checks = {
  */
 export function memoryLog(options: MemoryLogOptions = {}): TopicLog {
   checkOptions("memoryLog", options, checks);
-  return new MemoryLog(retentionLimitsOf(options.retention), options.epoch ?? newEpoch());
+  const { retention, maxBytes = Infinity, epoch = newEpoch() } = options;
+  return new MemoryLog({ retention: retentionLimitsOf(retention), maxBytes }, epoch);
 }
+
+/** How often a log that is full looks for expired records of all topics, in milliseconds. */
+const LOOK_AGAIN_MS = 1000;
 
 class MemoryLog implements TopicLog {
   readonly epoch: string;
   readonly #retention: RetentionLimits;
+  readonly #quota: Quota;
   /** Includes empty topics, whose last positions must be remembered. */
   readonly #topics = new Map<string, MemoryTopic>();
   /** Their names, in order. */
   readonly #names: string[] = [];
   readonly #listeners = new TopicListeners();
+  #lookedAtMs = -Infinity;
   #closed = false;
 
-  constructor(retention: RetentionLimits, epoch: string) {
+  constructor(
+    { retention, maxBytes }: { retention: RetentionLimits; maxBytes: number },
+    epoch: string,
+  ) {
     this.#retention = retention;
+    this.#quota = { maxBytes, usedBytes: 0 };
     this.epoch = epoch;
   }
 
@@ -61,7 +78,9 @@ class MemoryLog implements TopicLog {
     this.#check(name);
     checkRecords(records);
     if (records.length === 0) return [];
-    const topic = this.#topics.get(name) ?? this.#add(name);
+    const topic = this.#topics.get(name) ?? this.#new(name);
+    this.#checkQuota(topic.sizeOf(records));
+    if (!this.#topics.has(name)) this.#add(name, topic);
     const appended = records.map((record) => topic.append(record));
     topic.retain(this.#retention);
     this.#listeners.notify(name);
@@ -106,16 +125,33 @@ class MemoryLog implements TopicLog {
     this.#listeners.close(closed());
   }
 
-  #add(name: string): MemoryTopic {
-    const topic = new MemoryTopic(cursorsOf(this.epoch, name));
+  #checkQuota(bytes: number): void {
+    const { maxBytes } = this.#quota;
+    const fits = () => this.#quota.usedBytes + bytes <= maxBytes;
+    if (fits()) return;
+    // Topics drop expired records when they are used.
+    const nowMs = performance.now();
+    if (nowMs - this.#lookedAtMs >= LOOK_AGAIN_MS) {
+      this.#lookedAtMs = nowMs;
+      for (const topic of this.#topics.values()) topic.retain(this.#retention);
+      if (fits()) return;
+    }
+    const { forClients } = overQuota("the log in memory", this.#quota.usedBytes, maxBytes);
+    throw failure(Code.ResourceExhausted, forClients);
+  }
+
+  #new(name: string): MemoryTopic {
+    return new MemoryTopic(cursorsOf(this.epoch, name), this.#quota);
+  }
+
+  #add(name: string, topic: MemoryTopic): void {
     this.#topics.set(name, topic);
     this.#names.splice(placeInTopics(this.#names, name), 0, name);
-    return topic;
   }
 
   #topic(name: string): MemoryTopic {
     this.#check(name);
-    const topic = this.#topics.get(name) ?? new MemoryTopic(cursorsOf(this.epoch, name));
+    const topic = this.#topics.get(name) ?? this.#new(name);
     topic.retain(this.#retention);
     return topic;
   }
@@ -134,14 +170,25 @@ function closed() {
   return failure(Code.Unavailable, "the log is closed");
 }
 
+/** What all topics of a log may use together, and what they use. */
+interface Quota {
+  readonly maxBytes: number;
+  usedBytes: number;
+}
+
 interface StoredRecord extends TopicRecord {
   /** Made of the record's producer and sequence. */
   readonly key: string | undefined;
+  /** What the record counts for in the quota. */
+  readonly usedBytes: number;
 }
+
+const keyOf = (id: NewRecord["id"]) => id && `${id.sequence} ${id.producer}`;
 
 /** Positions are 1, 2, 3 …; `#records[#first]` is the oldest record that is kept. */
 class MemoryTopic {
   readonly #cursors: Cursors;
+  readonly #quota: Quota;
   readonly #records: StoredRecord[] = [];
   /** Maps the key of a record to its position. */
   readonly #positions = new Map<string, number>();
@@ -150,12 +197,24 @@ class MemoryTopic {
   #bytes = 0;
   #timeMs = 0;
 
-  constructor(cursors: Cursors) {
+  constructor(cursors: Cursors, quota: Quota) {
     this.#cursors = cursors;
+    this.#quota = quota;
+  }
+
+  /** Returns what those of the records that are not stored yet would count for in the quota. */
+  sizeOf(records: readonly NewRecord[]): number {
+    let bytes = 0;
+    for (const { data, id } of records) {
+      const key = keyOf(id);
+      const isStored = key !== undefined && this.#positions.has(key);
+      if (!isStored) bytes += sizeInQuota(data, id?.producer);
+    }
+    return bytes;
   }
 
   append({ data, id }: NewRecord): Appended {
-    const key = id && `${id.sequence} ${id.producer}`;
+    const key = keyOf(id);
     const before = key === undefined ? undefined : this.#positions.get(key);
     if (before !== undefined) return { cursor: this.#cursors.write(before), repeated: true };
     const position = ++this.#last;
@@ -164,8 +223,10 @@ class MemoryTopic {
     this.#timeMs = timeMs;
     // The caller's bytes are copied: slice() of a Buffer would share them.
     const copy = new Uint8Array(data);
-    this.#records.push({ kind: "record", position, cursor, data: copy, timeMs, key });
+    const usedBytes = sizeInQuota(data, id?.producer);
+    this.#records.push({ kind: "record", position, cursor, data: copy, timeMs, key, usedBytes });
     this.#bytes += data.length;
+    this.#quota.usedBytes += usedBytes;
     if (key !== undefined) this.#positions.set(key, position);
     return { cursor, repeated: false };
   }
@@ -181,7 +242,7 @@ class MemoryTopic {
     }
     let bytes = 0;
     for (let at = this.#first + from - this.#trimmed; at < this.#records.length; at++) {
-      const { key: _, ...record } = this.#records[at] as StoredRecord;
+      const { key: _, usedBytes: __, ...record } = this.#records[at] as StoredRecord;
       items.push(record);
       bytes += record.data.length;
       if (items.length >= limits.records || bytes >= limits.bytes) break;
@@ -225,9 +286,10 @@ class MemoryTopic {
   }
 
   #forget(): void {
-    const { key, data } = this.#records[this.#first++] as StoredRecord;
+    const { key, data, usedBytes } = this.#records[this.#first++] as StoredRecord;
     if (key !== undefined) this.#positions.delete(key);
     this.#bytes -= data.length;
+    this.#quota.usedBytes -= usedBytes;
     if (this.#first * 2 >= this.#records.length) {
       this.#records.splice(0, this.#first);
       this.#first = 0;

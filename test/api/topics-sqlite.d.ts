@@ -3,6 +3,7 @@
 export interface SqliteLogOptions {
     readonly path: string;
     readonly retention?: Retention;
+    readonly maxBytes?: number;
     readonly logger?: Logger;
 }
 

@@ -38,6 +38,7 @@ export interface Logger {
 
 export interface MemoryLogOptions {
     readonly retention?: Retention;
+    readonly maxBytes?: number;
     readonly epoch?: string;
 }
 
@@ -109,9 +110,9 @@ export declare function createHub<T = TopicRecord, N = never>(log: TopicLog, opt
 
 export declare function memoryLog(options?: MemoryLogOptions): TopicLog;
 
-// Types that these mention, and that cannot be imported.
 export declare function placeInTopics(sorted: readonly string[], name: string): number;
 
+// Types that these mention, and that cannot be imported.
 
 interface NoteSlot<N> {
     readonly kind: "note";

@@ -35,12 +35,13 @@ import { Thread, toError } from "./thread.ts";
 export interface OpenOptions {
   readonly path: string;
   readonly retention: RetentionLimits;
+  readonly maxBytes?: number | undefined;
   readonly maxPages?: number;
   readonly logger?: Logger | undefined;
 }
 
 /** The largest number of topics whose Cursors are cached. */
-const MAX_CURSORS = 10_000;
+const MAX_CURSORS = 1_000;
 
 /**
  * The limits of the records that wait to be stored. At either one appends are refused: a disk that
@@ -96,8 +97,9 @@ class SqliteLog implements TopicLog {
   #ended: { error: ConnectError } | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor({ path, retention, maxPages, logger = console }: OpenOptions) {
-    const data = { path, retention, maxPages };
+  constructor(options: OpenOptions) {
+    const { path, retention, maxBytes = Infinity, maxPages, logger = console } = options;
+    const data = { path, retention, maxBytes, maxPages };
     const fail = (error: ConnectError) => this.#fail(error);
     const onAppended = ({ outcomes }: AppendedMessage) => this.#onAppended(outcomes);
     this.#path = path;

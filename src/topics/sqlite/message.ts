@@ -11,6 +11,8 @@ export interface ThreadData {
   readonly role: "writer" | "reader";
   readonly path: string;
   readonly retention: RetentionLimits;
+  /** What the file may use at most; Infinity stands for no limit. */
+  readonly maxBytes: number;
   /** The largest size of the file, in pages of 4 KiB. Only tests set it, to simulate a small disk. */
   readonly maxPages: number | undefined;
 }

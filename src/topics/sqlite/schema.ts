@@ -27,6 +27,7 @@ const SCHEMA = `
     trimmed INTEGER NOT NULL, last INTEGER NOT NULL,
     count INTEGER NOT NULL, bytes INTEGER NOT NULL, crc INTEGER NOT NULL
   ) WITHOUT ROWID;
+  CREATE UNIQUE INDEX by_id ON topics (id);
   CREATE TABLE records (
     position INTEGER PRIMARY KEY, topic INTEGER NOT NULL, previous INTEGER NOT NULL,
     time INTEGER NOT NULL, crc INTEGER NOT NULL,
@@ -41,7 +42,7 @@ const SCHEMA = `
 
 /** Stands in the header of the file, so that the database of another program is not taken for a log. */
 const APPLICATION_ID = 0x68777372;
-const FORMAT = 2;
+const FORMAT = 3;
 
 /** Files of up to this size are checked as a whole when they are opened, which takes some tenths of a second. */
 const QUICK_CHECK_BYTES = 64 * 2 ** 20;

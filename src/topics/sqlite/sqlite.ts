@@ -11,6 +11,7 @@ import {
   checkOptions,
   needed,
   optionsOf,
+  positiveOrInfinite,
   text,
   withFunctions,
 } from "../../options.ts";
@@ -31,6 +32,12 @@ export interface SqliteLogOptions {
   /** The limits of each topic. Default: no limits. */
   readonly retention?: Retention;
   /**
+   * What the file may use of the disk at most, with all its topics. Past it, appends fail with
+   * RESOURCE_EXHAUSTED until records are dropped. The file does not shrink then: its free pages are
+   * used again. The -wal beside it comes on top, usually 4 MB. Default: no limit.
+   */
+  readonly maxBytes?: number;
+  /**
    * Gets what clients must not see: which file is damaged or on a full disk, and what to do. A
    * failure is logged when it begins, at most once a minute while it lasts, and when it has ended.
    * Default: `console`.
@@ -41,6 +48,7 @@ export interface SqliteLogOptions {
 const checks = {
   path: needed(text),
   retention: optionsOf(retentionChecks),
+  maxBytes: positiveOrInfinite,
   logger: withFunctions("error", "warn"),
 } satisfies Checks<SqliteLogOptions>;
 
@@ -61,8 +69,8 @@ const checks = {
  * TopicGap, for no position is used twice. The same holds for a file restored from a copy, unless a
  * process had opened it after the copy was made.
  *
- * A topic takes about 1 KB of memory while the log is open, and a row of the file for ever, even if
- * it keeps no records: names that are used once add up.
+ * A topic takes no memory, and a row of the file for ever, even if it keeps no records: names that
+ * are used once add up there.
  *
  * Errors in addition to those of TopicLog: INVALID_ARGUMENT for an unknown option or an invalid
  * value; FAILED_PRECONDITION if Node is older than 22.14, better-sqlite3 or the worker's file is
@@ -73,11 +81,11 @@ const checks = {
 export async function sqliteLog(options: string | SqliteLogOptions): Promise<TopicLog> {
   const withPath = typeof options === "string" ? { path: options } : options;
   checkOptions<SqliteLogOptions>("sqliteLog", withPath, checks);
-  const { path, retention: kept, logger } = withPath as SqliteLogOptions;
+  const { path, retention: kept, maxBytes, logger } = withPath as SqliteLogOptions;
   const retention = retentionLimitsOf(kept);
   checkNode();
   checkDriver();
-  return await openSqliteLog({ path: preparePath(path), retention, logger });
+  return await openSqliteLog({ path: preparePath(path), retention, maxBytes, logger });
 }
 
 /**

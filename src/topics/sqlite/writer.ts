@@ -1,3 +1,4 @@
+import { overQuota, sizeInQuota } from "../quota.ts";
 import type { RetentionLimits } from "../retention.ts";
 import { lock } from "./lock.ts";
 import {
@@ -27,8 +28,8 @@ import { checkWal } from "./wal.ts";
  */
 const STRIDE = 2 ** 24;
 
-/** The limits of one sweep. */
-const SWEEP = { records: 256, bytes: 2 ** 20 };
+/** The limits of one sweep, and of one search for topics to sweep. */
+const SWEEP = { records: 256, bytes: 2 ** 20, topics: 256 };
 
 /** One append that waits for the writer. */
 export interface Append {
@@ -48,22 +49,33 @@ export class FileWriter {
   readonly epoch: string;
   readonly #path: string;
   readonly #retention: RetentionLimits;
+  readonly #maxBytes: number;
+  /** What the file uses, with the records of this transaction. Known only in a transaction of appends, if there is a maxBytes. */
+  #usedBytes = 0;
   readonly #lock: Disposable;
   readonly #connection: FileConnection;
   readonly #statements: ReturnType<typeof prepare>;
   readonly #producers: ProducerIndex;
-  readonly #topics = new Map<string, TopicRow>();
-  /** The topics that this transaction changes, with their rows before it; `undefined` if the topic is new. */
-  readonly #touched = new Map<string, TopicRow | undefined>();
+  /** The rows of the topics that this transaction changes. All others are only in the file. */
+  readonly #touched = new Map<string, TopicRow>();
   /** Topics that may have records to delete. */
   readonly #due = new Set<string>();
+  /** The topics after this name were not looked at since the file was opened; `undefined` if all were. */
+  #unchecked: string | undefined = "";
+  /** Whether there may be records that are older than ageMs. */
+  #hasExpired = false;
   #position = 0;
   #nextId = 1;
   #timeMs = 0;
 
-  constructor({ path, retention, maxPages }: ThreadData, newEpoch: string, nowMs: number) {
+  constructor(
+    { path, retention, maxBytes, maxPages }: ThreadData,
+    newEpoch: string,
+    nowMs: number,
+  ) {
     this.#path = path;
     this.#retention = retention;
+    this.#maxBytes = maxBytes;
     this.#lock = lock(path);
     try {
       checkWal(path);
@@ -90,7 +102,10 @@ export class FileWriter {
    */
   append(appends: readonly Append[]): AppendOutcome[] {
     try {
-      return this.#transaction(() => appends.map((append) => this.#append(append)));
+      return this.#transaction(() => {
+        this.#measure();
+        return appends.map((append) => this.#append(append));
+      });
     } catch (error) {
       if (isFatal(error)) throw error;
       // A lock of another program would fail each of them too, each after the full wait.
@@ -101,7 +116,10 @@ export class FileWriter {
     }
     return appends.map((append) => {
       try {
-        return this.#transaction(() => this.#append(append));
+        return this.#transaction(() => {
+          this.#measure();
+          return this.#append(append);
+        });
       } catch (error) {
         if (isFatal(error)) throw error;
         return failureOf(error, this.#path);
@@ -111,7 +129,7 @@ export class FileWriter {
 
   /** Drops records up to a position: they can no longer be read. sweep() deletes them. */
   trim(name: string, upTo: number): void {
-    const before = this.#topics.get(name);
+    const before = this.#read(name);
     if (before === undefined) return;
     const last = this.#statements.last.get(before.id, upTo) as number | null;
     if (last === null || last <= before.trimmed) return;
@@ -121,24 +139,23 @@ export class FileWriter {
     this.#due.add(name);
   }
 
-  /** Looks for topics with records that are older than ageMs. */
+  /** Looks for records that are older than ageMs. */
   tick(nowMs: number): void {
     const oldest = this.#statements.oldest.get() as number | undefined;
-    if (oldest === undefined || oldest >= nowMs - this.#retention.ageMs) return;
-    for (const [name, { count }] of this.#topics) if (count > 0) this.#due.add(name);
+    this.#hasExpired = oldest !== undefined && oldest < nowMs - this.#retention.ageMs;
   }
 
-  /** Whether there is something to delete. */
+  /** Whether there may be something to delete. */
   get isDue(): boolean {
-    return this.#due.size > 0;
+    return this.#due.size > 0 || this.#unchecked !== undefined || this.#hasExpired;
   }
 
-  /** Deletes some of the records that are dropped or past the retention. Returns whether there are more. */
+  /** Deletes some of the records that are dropped or past the retention. Returns whether there may be more. */
   sweep(nowMs: number): boolean {
     const [name] = this.#due;
-    if (name === undefined) return false;
-    if (!this.#sweep(name, nowMs)) this.#due.delete(name);
-    return this.#due.size > 0;
+    if (name === undefined) this.#findDue(nowMs);
+    else if (!this.#sweep(name, nowMs)) this.#due.delete(name);
+    return this.isDue;
   }
 
   close(): void {
@@ -156,6 +173,7 @@ export class FileWriter {
         const before = this.#producers.find(topic.id, producer, sequence) ?? 0;
         if (before > topic.trimmed) return -before;
       }
+      this.#use(sizeInQuota(data, producer));
       const { last: previous } = topic;
       const position = this.#next();
       const crc = recordCrc(topic.id, { position, previous, timeMs: this.#timeMs }, data);
@@ -174,8 +192,37 @@ export class FileWriter {
     return { previous, timeMs: this.#timeMs, positions };
   }
 
+  #measure(): void {
+    if (this.#maxBytes < Number.POSITIVE_INFINITY) {
+      this.#usedBytes = this.#statements.used.get() as number;
+    }
+  }
+
+  /** Counts a record that is about to be stored. Throws RESOURCE_EXHAUSTED if the file would use more than maxBytes. */
+  #use(bytes: number): void {
+    this.#usedBytes += bytes;
+    if (this.#usedBytes <= this.#maxBytes) return;
+    const before = this.#usedBytes - bytes;
+    const { forClients, forOperator } = overQuota(this.#path, before, this.#maxBytes);
+    throw exhausted(forClients, forOperator);
+  }
+
+  /** Finds some topics that may have records to delete: after the opening all, then those of the oldest records. */
+  #findDue(nowMs: number): void {
+    if (this.#unchecked !== undefined) {
+      const names = this.#statements.names.all(this.#unchecked, SWEEP.topics) as string[];
+      for (const name of names) this.#due.add(name);
+      this.#unchecked = names.length < SWEEP.topics ? undefined : names.at(-1);
+    } else if (this.#hasExpired) {
+      const { ageMs } = this.#retention;
+      const names = this.#statements.expired.all(SWEEP.records, nowMs - ageMs) as string[];
+      for (const name of names) this.#due.add(name);
+      this.#hasExpired = names.length > 0;
+    }
+  }
+
   #sweep(name: string, nowMs: number): boolean {
-    const topic = this.#topics.get(name);
+    const topic = this.#read(name);
     // The first append of the topic exceeded the retention, and then was rolled back.
     if (topic === undefined) return false;
     const { records, bytes, ageMs } = this.#retention;
@@ -207,16 +254,22 @@ export class FileWriter {
       changed.count -= dropped;
       changed.bytes -= droppedBytes;
     });
-    return dropped === oldest.length || droppedBytes > SWEEP.bytes;
+    return dropped === SWEEP.records || droppedBytes > SWEEP.bytes;
+  }
+
+  /** Reads the row of a topic, as it was before this transaction. */
+  #read(name: string): TopicRow | undefined {
+    const raw = this.#statements.topic.get(name) as RawTopic | undefined;
+    return raw && topicOf(raw, this.#path);
   }
 
   /** Returns the row of a topic for this transaction to change. Creates it if the topic is new. */
   #touch(name: string): TopicRow {
-    const before = this.#topics.get(name);
-    if (this.#touched.has(name)) return before as TopicRow;
-    this.#touched.set(name, before && { ...before });
-    const topic = before ?? { id: this.#nextId++, trimmed: 0, last: 0, count: 0, bytes: 0 };
-    this.#topics.set(name, topic);
+    let topic = this.#touched.get(name);
+    if (topic === undefined) {
+      topic = this.#read(name) ?? { id: this.#nextId++, trimmed: 0, last: 0, count: 0, bytes: 0 };
+      this.#touched.set(name, topic);
+    }
     return topic;
   }
 
@@ -225,24 +278,19 @@ export class FileWriter {
     this.#statements.begin.run();
     try {
       const result = change();
-      for (const name of this.#touched.keys()) {
-        const topic = this.#topics.get(name) as TopicRow;
+      for (const [name, topic] of this.#touched) {
         const { id, trimmed, last, count, bytes } = topic;
-        this.#statements.topic.run(name, id, trimmed, last, count, bytes, topicCrc(name, topic));
+        this.#statements.store.run(name, id, trimmed, last, count, bytes, topicCrc(name, topic));
       }
       this.#statements.commit.run();
-      this.#touched.clear();
       this.#producers.onCommit();
       return result;
     } catch (error) {
       this.#producers.onRollback();
       if (this.#connection.inTransaction) this.#statements.rollback.run();
-      for (const [name, before] of this.#touched) {
-        if (before === undefined) this.#topics.delete(name);
-        else this.#topics.set(name, before);
-      }
-      this.#touched.clear();
       throw error;
+    } finally {
+      this.#touched.clear();
     }
   }
 
@@ -257,15 +305,13 @@ export class FileWriter {
   }
 
   /**
-   * Reads the topics, and stores the position after which those of this opening begin, before the
-   * first one is used.
+   * Checks the rows of all topics, and stores the position after which those of this opening begin,
+   * before the first one is used.
    */
   #load(nowMs: number): void {
-    const rows = this.#connection.prepare(`SELECT ${TOPIC_COLUMNS} FROM topics`).raw().all();
-    for (const raw of rows as RawTopic[]) {
+    const rows = this.#connection.prepare(`SELECT ${TOPIC_COLUMNS} FROM topics`).raw().iterate();
+    for (const raw of rows as Iterable<RawTopic>) {
       const topic = topicOf(raw, this.#path);
-      this.#topics.set(raw[0], topic);
-      this.#due.add(raw[0]);
       this.#position = Math.max(this.#position, topic.last);
       this.#nextId = Math.max(this.#nextId, topic.id + 1);
     }
@@ -292,13 +338,28 @@ function prepare(connection: FileConnection) {
   const get = (sql: string) => connection.prepare(sql).pluck();
   return {
     begin: connection.prepare("BEGIN IMMEDIATE"),
+    used: get(
+      `SELECT (page_count - freelist_count) * page_size
+       FROM pragma_page_count, pragma_freelist_count, pragma_page_size`,
+    ),
     commit: connection.prepare("COMMIT"),
     rollback: connection.prepare("ROLLBACK"),
     insert: connection.prepare(
       `INSERT INTO records (position, topic, previous, time, crc, producer, sequence, data)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
-    topic: connection.prepare("INSERT OR REPLACE INTO topics VALUES (?, ?, ?, ?, ?, ?, ?)"),
+    topic: connection.prepare(`SELECT ${TOPIC_COLUMNS} FROM topics WHERE name = ?`).raw(),
+    store: connection.prepare(
+      `INSERT INTO topics VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET
+       trimmed = excluded.trimmed, last = excluded.last,
+       count = excluded.count, bytes = excluded.bytes, crc = excluded.crc`,
+    ),
+    names: get("SELECT name FROM topics WHERE name > ? AND count > 0 ORDER BY name LIMIT ?"),
+    // All topics share the order of positions, and no time is before an earlier one. CROSS JOIN: the few records come first.
+    expired: get(
+      `SELECT DISTINCT name FROM (SELECT topic, time FROM records ORDER BY position LIMIT ?) AS oldest
+       CROSS JOIN topics ON topics.id = oldest.topic WHERE time < ?`,
+    ),
     last: get("SELECT max(position) FROM records WHERE topic = ? AND position <= ?"),
     oldest: get("SELECT time FROM records ORDER BY position LIMIT 1"),
     newest: get("SELECT time FROM records ORDER BY position DESC LIMIT 1"),
