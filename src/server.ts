@@ -37,3 +37,8 @@ export type { AdmissionRequest, Admit } from "./server/admission.ts";
 export type { Authenticate, Authentication, AuthenticationRequest } from "./server/authenticate.ts";
 export type { SessionOptions } from "./server/server-sessions.ts";
 export { Reason as SessionLostReason, readSessionLost } from "./session/lost.ts";
+export {
+  type CallerLimit,
+  type CallerLimitOptions,
+  createCallerLimit,
+} from "./sharing/caller-limit.ts";

@@ -12,7 +12,9 @@ import { expect, test } from "vitest";
 const everywhere = ["call-stream.ts", "flow", "failure.ts", "options.ts", "observe"];
 const layers: Record<string, readonly string[]> = {
   "index.ts": ["client", "session", "connection", "node", "grpc", "observe"],
-  "server.ts": [...["node", "server", "connection", "session", "grpc", "codec", "flow", "observe"]],
+  "server.ts": [
+    ...["node", "server", "connection", "session", "sharing", "grpc", "codec", "flow", "observe"],
+  ],
   "topics.ts": ["topics", "node", "observe"],
   "testing.ts": ["testing", "node"],
   // Users test with it: nothing of ours imports it but its entry.

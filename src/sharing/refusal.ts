@@ -12,14 +12,16 @@ const RETRY_MS = 1000;
  * again, for Hawser's clients, and for others that know gRPC's pushback or google.rpc.RetryInfo.
  *
  * @param what what is counted: "sessions", "open calls"
+ * @param of who has it
  */
 export function overLimit(
   account: CallerAccount,
   what: string,
   random: () => number,
+  of = "the server",
 ): ConnectError {
   const { limit, held } = account;
-  const used = `the server has ${limit.held} ${what} of ${limit.total} (${limit.name})`;
+  const used = `${of} has ${limit.held} ${what} of ${limit.total} (${limit.name})`;
   const why =
     limit.free < 1
       ? "no more begin now"

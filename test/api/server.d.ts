@@ -27,6 +27,19 @@ export interface Caller {
     readonly peer: Peer;
 }
 
+export interface CallerLimit {
+    readonly total: number;
+    readonly held: number;
+    take(caller: Caller, amount?: number): Disposable;
+}
+
+export interface CallerLimitOptions {
+    readonly name: string;
+    readonly total: number;
+    readonly what: string;
+    readonly of?: string;
+}
+
 export interface CloseOptions {
     graceMs?: number;
     keepListening?: boolean;
@@ -157,6 +170,8 @@ export declare function caller(call: {
 } | {
     readonly contextValues: ContextValues;
 }): Caller;
+
+export declare function createCallerLimit(options: CallerLimitOptions): CallerLimit;
 
 export { createContextKey } from "@connectrpc/connect";
 
