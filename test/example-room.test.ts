@@ -2,6 +2,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
+import { RoomService } from "../gen/chat/v1/room_pb.js";
+import { createClient, createTransport } from "../src/index.ts";
 import { openLink } from "../src/testing/link.ts";
 import { aborted, gate } from "./support/gate.ts";
 import { example, startExampleServer } from "./support/program.ts";
@@ -321,6 +323,34 @@ test("list prints the rooms, or the members of one", async () => {
   await using members = example("room", "list", "lobby", ...url);
   expect(await members.ended).toBe(0);
   expect(members.stdout).toBe("ada\n");
+});
+
+test("list prints the first 100 members of a room and their count, and with --all each of them", async () => {
+  await using server = await serveRooms();
+  await using transport = createTransport({ baseUrl: server.url });
+  const rooms = createClient(RoomService, transport);
+  const joining = Array.from({ length: 120 }, async (_, n) => {
+    const call = rooms.join();
+    const name = `member ${`${n}`.padStart(3, "0")}`;
+    const open = { room: "lobby", name, producer: name };
+    await call.send({ event: { case: "open", value: open } });
+    await call[Symbol.asyncIterator]().next();
+    return call;
+  });
+  const calls = await Promise.all(joining);
+  // The members of a room with many calls are known after some milliseconds for each of them.
+  await expect.poll(async () => (await rooms.listMembers({ room: "lobby" })).count).toBe(120);
+
+  const listing = ["list", "lobby", "--url", server.url];
+  await using some = example("room", ...listing);
+  expect(await some.ended).toBe(0);
+  expect(some.stdout.match(/^member \d+$/gm)).toHaveLength(100);
+  expect(some.stderr).toBe("room: 120 members in all: --all prints them\n");
+  await using all = example("room", ...listing, "--all");
+  expect(await all.ended).toBe(0);
+  expect(all.stdout.match(/^member \d+$/gm)).toHaveLength(120);
+  expect(all.stderr).toBe("");
+  for (const call of calls) call.cancel();
 });
 
 test("the names and texts of others cannot control the terminal", async () => {

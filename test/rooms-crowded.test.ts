@@ -1,10 +1,10 @@
 /** Rooms with more members than one message can name. */
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { appearanceOn, lineOf } from "../examples/rooms/client/appearance.ts";
 import { Roster } from "../examples/rooms/client/roster.ts";
 import { PresenceRecordSchema } from "../gen/chat/v1/presence_pb.js";
-import { type Opened, OpenedSchema } from "../gen/chat/v1/room_pb.js";
+import { MembersChangedSchema, type Opened, OpenedSchema } from "../gen/chat/v1/room_pb.js";
 import { Code } from "../src/index.ts";
 import { memoryLog, type TopicLog } from "../src/topics.ts";
 import { until } from "./support/gate.ts";
@@ -42,7 +42,7 @@ async function listMembers({ rooms }: RoomsWorld, pageSize: number): Promise<str
   return names;
 }
 
-test("the opening of a crowded room has its first 1000 members and the count of all; pages list every member", async () => {
+test("the opening of a crowded room has its first 100 members and the count of all; pages list every member", async () => {
   await using log = memoryLog();
   await gather(log, "lobby", CROWD);
   await using world = await startRooms({ log });
@@ -56,13 +56,16 @@ test("the opening of a crowded room has its first 1000 members and the count of 
   await until("the member has the opening", () => joined.came.length === 1);
 
   const atWatch = watched.came[0]?.event.value as Opened;
-  expect(namesOf(atWatch.members)).toEqual(CROWD.slice(0, 1000));
+  expect(namesOf(atWatch.members)).toEqual(CROWD.slice(0, 100));
   expect(atWatch.count).toBe(20_000);
   const atJoin = joined.came[0]?.event.value as Opened;
-  expect(namesOf(atJoin.members)).toEqual(["ann", ...CROWD.slice(0, 999)]);
+  expect(namesOf(atJoin.members)).toEqual(["ann", ...CROWD.slice(0, 99)]);
   expect(atJoin.count).toBe(20_001);
   await until("the watcher has the event", () => watched.came.length === 2);
-  expect(watched.came[1]?.event).toMatchObject({ case: "joined", value: { name: "ann" } });
+  expect(watched.came[1]?.event).toMatchObject({
+    case: "membersChanged",
+    value: { joined: [{ name: "ann" }], left: [], count: 20_001 },
+  });
 
   expect(await listMembers(world, 1000)).toEqual(["ann", ...CROWD]);
   const { rooms } = await world.rooms.listRooms({});
@@ -99,8 +102,9 @@ test("the command line counts the members that are not named, and shows an openi
     const value = create(OpenedSchema, { members: names.map((name) => ({ name })), count });
     return { case: "opened" as const, value };
   };
-  const member = (kind: "joined" | "left", name: string) =>
-    ({ case: kind, value: { $typeName: "chat.v1.Member", name } }) as const;
+  const changed = (fields: MessageInitShape<typeof MembersChangedSchema>) =>
+    ({ case: "membersChanged", value: create(MembersChangedSchema, fields) }) as const;
+  const members = (...names: string[]) => names.map((name) => ({ name }));
   const plain = appearanceOn({ isTTY: false } as never);
   expect(lineOf(opened(5, "ann", "bob"), plain)).toBe("* here: ann, bob and 3 more");
   expect(lineOf(opened(2, "ann", "bob"), plain)).toBe("* here: ann, bob");
@@ -108,9 +112,19 @@ test("the command line counts the members that are not named, and shows an openi
   const roster = new Roster();
   expect(roster.observe(opened(5, "ann", "bob"))).toBe(true);
   expect(roster.observe(opened(5, "ann", "bob"))).toBe(false);
-  roster.observe(member("joined", "zoe"));
-  roster.observe(member("left", "yan"));
+  expect(roster.observe(changed({ joined: members("zoe"), left: members("yan"), count: 5 }))).toBe(
+    true,
+  );
   expect(roster.observe(opened(5, "ann", "bob"))).toBe(false);
   expect(roster.observe(opened(4, "ann", "bob"))).toBe(true);
   expect(roster.observe(opened(4, "ann", "cid"))).toBe(true);
+
+  expect(lineOf(changed({ joined: members("zoe") }), plain)).toBe("* zoe joined");
+  const many = members(...Array.from({ length: 12 }, (_, n) => `m${n}`));
+  expect(lineOf(changed({ joined: many, moreJoined: 5, left: members("yan") }), plain)).toBe(
+    "* m0, m1, m2, m3, m4, m5, m6, m7, m8, m9 and 7 more joined; yan left",
+  );
+  expect(lineOf(changed({ joined: members("zoe"), moreLeft: 5 }), plain)).toBe(
+    "* zoe joined; 5 left",
+  );
 });

@@ -353,16 +353,25 @@ describe("two nodes on one log", () => {
   test("a member whose node closes leaves once, and the node writes nothing more", async () => {
     await using log = memoryLog();
     const events: string[] = [];
-    const presence = new Presence(log, { beatMs: 20, onEvent: (event) => events.push(event) });
+    const presence = new Presence(log, {
+      beatMs: 20,
+      listeners: () => 1,
+      onChange: (_, { joined, left }) => events.push(`${joined} joined, ${left} left`),
+      onTyping: () => {},
+    });
     await presence.ready();
     const ann = presence.join("lobby", "ann");
     await presence[Symbol.asyncDispose]();
     ann[Symbol.dispose]();
-    expect(events).toEqual(["joined", "left"]);
+    expect(events).toEqual(["ann joined,  left", " joined, ann left"]);
     const { position } = await log.end("presence");
     await stillAt(() => events.length, 60);
     expect((await log.end("presence")).position).toBe(position);
-    const late = new Presence(log, { onEvent: () => {} });
+    const late = new Presence(log, {
+      listeners: () => 0,
+      onChange: () => {},
+      onTyping: () => {},
+    });
     await late[Symbol.asyncDispose]();
     await expect(late.ready()).rejects.toMatchObject({ code: Code.Unavailable });
   });

@@ -18,7 +18,11 @@ function node(log: TopicLog) {
   const warnings: string[] = [];
   const presence = new Presence(log, {
     beatMs: BEAT_MS,
-    onEvent: (event, _, name) => heard.push(`${event} ${name}`),
+    listeners: () => 1,
+    onChange(_, { joined, left }) {
+      heard.push(...joined.map((name) => `joined ${name}`), ...left.map((name) => `left ${name}`));
+    },
+    onTyping: (_, name) => heard.push(`typing ${name}`),
     logger: { warn: (message) => warnings.push(message) },
   });
   return {

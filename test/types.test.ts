@@ -284,8 +284,8 @@ test("a hub's shape with a return type is checked against the contract, in each 
   () => {
     // @ts-expect-error no such case
     const wrongCase: Shape = { event: { case: "opend", value: {} } };
-    // @ts-expect-error a member is not a message
-    const wrongValue: Shape = { event: { case: "joined", value: { text: "" } } };
+    // @ts-expect-error a gap is not a message
+    const wrongValue: Shape = { event: { case: "gap", value: { text: "" } } };
     // @ts-expect-error no such field
     const wrongField: Shape = { cursr: "" };
     return [handlers, wrongCase, wrongValue, wrongField];

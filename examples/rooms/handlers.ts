@@ -5,15 +5,23 @@ import {
   type RoomService,
   Start,
 } from "hawser/gen/chat/v1/room_pb.js";
-import { type Logger, later, type ServiceImpl } from "hawser/server";
-import { compareTopics, createHub, type Hub, type TopicLog } from "hawser/topics";
+import { caller, type HandlerContext, type Logger, later, type ServiceImpl } from "hawser/server";
+import {
+  compareTopics,
+  createHub,
+  type Hub,
+  type SubscribeOptions,
+  type Subscription,
+  type TopicLog,
+} from "hawser/topics";
 import { checkName, checkSequence, checkText, invalid } from "./checks.ts";
 import { importMessages } from "./import-messages.ts";
+import { type ListenerLimits, Listeners } from "./listeners.ts";
 import { pageOf, readPageSize } from "./pages.ts";
 import { Presence } from "./presence.ts";
 import { producersOf } from "./producer.ts";
 import { messageOf, ROOM_TOPICS, recordOf, topicOf } from "./record.ts";
-import { RoomEvent, roomEventOf } from "./room-event.ts";
+import { changedEventOf, RoomEvent, type RoomEventFields, roomEventOf } from "./room-event.ts";
 import { takePart } from "./take-part.ts";
 
 /** Chat rooms as proto/chat/v1/room.proto describes them. Dispose of them after the server, before the log. */
@@ -21,7 +29,7 @@ export interface Rooms extends AsyncDisposable {
   readonly service: ServiceImpl<typeof RoomService>;
 }
 
-export interface RoomOptions {
+export interface RoomOptions extends ListenerLimits {
   /**
    * The time between two rosters of this node; members of a node that is silent for three times as
    * long are removed. Default: 10 s.
@@ -39,15 +47,17 @@ export function rooms(log: TopicLog, options: RoomOptions = {}): Rooms {
   const hub: Hub<RoomEvent, RoomEvent> = createHub<RoomEvent, RoomEvent>(log, {
     make: (entry) => new RoomEvent(entry.cursor, { case: "message", value: messageOf(entry) }),
   });
+  const listeners = new Listeners(options);
+  const tell = (room: string, event: RoomEventFields, fleeting: boolean) =>
+    hub.announce(topicOf(room), new RoomEvent("", event), { fleeting });
   const presence = new Presence(log, {
     ...options,
-    onEvent(event, room, name) {
-      const note = new RoomEvent("", { case: event, value: { name } });
-      hub.announce(topicOf(room), note, { fleeting: event === "typing" });
-    },
+    listeners: (room) => listeners.count(room),
+    onChange: (room, change) => tell(room, changedEventOf(change), false),
+    onTyping: (room, name) => tell(room, { case: "typing", value: { name } }, true),
   });
   return {
-    service: roomService(log, hub, presence),
+    service: roomService({ log, hub, presence, listeners }),
     async [Symbol.asyncDispose]() {
       await presence[Symbol.asyncDispose]();
       await hub[Symbol.asyncDispose]();
@@ -55,11 +65,38 @@ export function rooms(log: TopicLog, options: RoomOptions = {}): Rooms {
   };
 }
 
-function roomService(
-  log: TopicLog,
-  hub: Hub<RoomEvent, RoomEvent>,
-  presence: Presence,
-): ServiceImpl<typeof RoomService> {
+interface RoomParts {
+  readonly log: TopicLog;
+  readonly hub: Hub<RoomEvent, RoomEvent>;
+  readonly presence: Presence;
+  readonly listeners: Listeners;
+}
+
+function roomService({
+  log,
+  hub,
+  presence,
+  listeners,
+}: RoomParts): ServiceImpl<typeof RoomService> {
+  /** Subscribes a call to a room. Throws RESOURCE_EXHAUSTED if its caller may listen to no more. */
+  function listen<U>(
+    room: string,
+    context: HandlerContext,
+    options: SubscribeOptions<RoomEvent, RoomEvent, U>,
+  ): Subscription<U> {
+    const place = listeners.enter(room, caller(context));
+    const onEnd = () => {
+      place[Symbol.dispose]();
+      options.onEnd?.();
+    };
+    try {
+      return hub.subscribe(topicOf(room), { ...options, onEnd }, context.signal);
+    } catch (error) {
+      place[Symbol.dispose]();
+      throw error;
+    }
+  }
+
   return {
     async post({ room, name, text, producer: given, sequence }, context) {
       checkName("room", room);
@@ -74,18 +111,14 @@ function roomService(
     },
 
     // watch() is not a generator: with many watchers the cost of each delivery counts.
-    watch({ room, after, start }, { signal }) {
+    watch({ room, after, start }, context) {
       checkName("room", room);
       const names = () => presence.members(room);
-      return hub.subscribe(
-        topicOf(room),
-        {
-          ...placeOf("", after, start),
-          ready: () => presence.ready(),
-          shape: (event) => roomEventOf(event, names).watch,
-        },
-        signal,
-      );
+      return listen(room, context, {
+        ...placeOf("", after, start),
+        ready: () => presence.ready(),
+        shape: (event) => roomEventOf(event, names).watch,
+      });
     },
 
     join(requests, context) {
@@ -99,20 +132,16 @@ function roomService(
         await presence.ready();
         // The subscription of a call that has ended would end before the member has joined.
         signal.throwIfAborted();
-        const events = hub.subscribe(
-          topic,
-          {
-            ...place,
-            shape(event) {
-              const { join } = roomEventOf(event, names);
-              // A member does not get its own typing.
-              const own = join.event.case === "typing" && join.event.value.name === name;
-              return own ? undefined : join;
-            },
-            onEnd: () => here[Symbol.dispose](),
+        const events = listen(room, context, {
+          ...place,
+          shape(event) {
+            const { join } = roomEventOf(event, names);
+            // A member does not get its own typing.
+            const own = join.event.case === "typing" && join.event.value.name === name;
+            return own ? undefined : join;
           },
-          signal,
-        );
+          onEnd: () => here[Symbol.dispose](),
+        });
         // After the subscription exists, and before its opening names the members.
         const here = presence.join(room, name);
         const actions = {
@@ -152,8 +181,9 @@ function roomService(
       checkName("room", room);
       const size = readPageSize(pageSize);
       await presence.ready();
-      const { page, more } = pageOf(presence.members(room), after, size);
-      return { members: page.map((name) => ({ name })), more };
+      const all = presence.members(room);
+      const { page, more } = pageOf(all, after, size);
+      return { members: page.map((name) => ({ name })), more, count: all.length };
     },
   };
 }

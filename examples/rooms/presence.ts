@@ -9,14 +9,17 @@ import {
 import { Code, ConnectError, type Logger } from "hawser/server";
 import { createHub, type Hub, placeInTopics, type TopicLog, type TopicRecord } from "hawser/topics";
 import { pause } from "../pause.ts";
-
-/** An event of a member; "typing" is reported for members of other nodes too. */
-export type PresenceEvent = "joined" | "left" | "typing";
+import { type MembersChange, RoomMembers } from "./room-members.ts";
 
 export interface PresenceOptions {
   /** The time between two rosters of a node. Default: 10 s. */
   readonly beatMs?: number;
-  readonly onEvent: (event: PresenceEvent, room: string, name: string) => void;
+  /** Returns how many listeners at this node get each event of a room. */
+  readonly listeners: (room: string) => number;
+  /** Members of a room have joined or left, at any node. */
+  readonly onChange: (room: string, change: MembersChange) => void;
+  /** A member is typing, at any node. */
+  readonly onTyping: (room: string, name: string) => void;
   /** Warned once if the topic has records of another program. Default: `console`. */
   readonly logger?: Pick<Logger, "warn">;
 }
@@ -48,13 +51,15 @@ export class Presence implements AsyncDisposable {
   readonly #log: TopicLog;
   readonly #hub: Hub;
   readonly #beatMs: number;
-  readonly #onEvent: PresenceOptions["onEvent"];
+  readonly #options: PresenceOptions;
   readonly #logger: Pick<Logger, "warn">;
   readonly #closing = new AbortController();
   /** The count of calls by which each member is at this node. */
   readonly #own = new Map<string, number>();
   readonly #others = new Map<string, Node>();
-  readonly #rooms = new Map<string, Room>();
+  readonly #rooms = new Map<string, RoomMembers>();
+  /** The rooms in which members have joined or left since the last #settle(). */
+  readonly #touched = new Set<string>();
   /** Their names, in order. */
   readonly #names: string[] = [];
   #loaded: PromiseWithResolvers<void> | undefined;
@@ -67,11 +72,12 @@ export class Presence implements AsyncDisposable {
   /** The cursors of the newest beats. */
   readonly #beats: string[] = [];
 
-  constructor(log: TopicLog, { beatMs = 10_000, onEvent, logger = console }: PresenceOptions) {
+  constructor(log: TopicLog, options: PresenceOptions) {
+    const { beatMs = 10_000, logger = console } = options;
     this.#log = log;
     this.#hub = createHub(log);
     this.#beatMs = beatMs;
-    this.#onEvent = onEvent;
+    this.#options = options;
     this.#logger = logger;
   }
 
@@ -89,6 +95,7 @@ export class Presence implements AsyncDisposable {
     this.#own.set(key, count);
     if (count === 1) {
       this.#add(room, name);
+      this.#settle();
       this.#tell({ case: "joined", value: { room, name } });
     }
     let here = true;
@@ -100,13 +107,14 @@ export class Presence implements AsyncDisposable {
     };
   }
 
+  /** Reports that a member of this node is typing, unless others are reported already. */
   typing(room: string, name: string): void {
-    this.#onEvent("typing", room, name);
+    if (!this.#reportTyping(room, name)) return;
     // Without other nodes the record has no reader.
     if (this.#others.size > 0) this.#tell({ case: "typing", value: { room, name } });
   }
 
-  /** The names of the members of a room, in order. */
+  /** The names of the members of a room, in order, as its listeners know them. */
   members(room: string): readonly string[] {
     return this.#rooms.get(room)?.names ?? [];
   }
@@ -131,6 +139,7 @@ export class Presence implements AsyncDisposable {
     this.#closing.abort(new ConnectError(reason, Code.Unavailable));
     clearTimeout(this.#beat);
     for (const node of this.#others.values()) clearTimeout(node.expiry);
+    for (const members of this.#rooms.values()) members.close();
     await this.#hub[Symbol.asyncDispose]();
     await this.#following;
   }
@@ -146,39 +155,57 @@ export class Presence implements AsyncDisposable {
     }
     this.#own.delete(key);
     this.#remove(room, name);
+    this.#settle();
     this.#tell({ case: "left", value: { room, name } });
   }
 
   #add(room: string, name: string): void {
-    const { nodes, names } = this.#rooms.get(room) ?? this.#open(room);
-    const count = (nodes.get(name) ?? 0) + 1;
-    nodes.set(name, count);
-    if (count > 1) return;
-    names.splice(placeInTopics(names, name), 0, name);
-    this.#onEvent("joined", room, name);
+    (this.#rooms.get(room) ?? this.#open(room)).add(name);
+    this.#touched.add(room);
   }
 
-  #open(room: string): Room {
-    const opened: Room = { nodes: new Map(), names: [] };
-    this.#rooms.set(room, opened);
+  #open(room: string): RoomMembers {
+    const { listeners, onChange } = this.#options;
+    const members = new RoomMembers({
+      listeners: () => listeners(room),
+      onChange: (change) => {
+        onChange(room, change);
+        this.#closeIfEmpty(room);
+      },
+    });
+    this.#rooms.set(room, members);
     this.#names.splice(placeInTopics(this.#names, room), 0, room);
-    return opened;
+    return members;
   }
 
   #remove(room: string, name: string): void {
-    const { nodes, names } = this.#rooms.get(room) as Room;
-    const count = (nodes.get(name) as number) - 1;
-    if (count > 0) {
-      nodes.set(name, count);
-      return;
+    this.#rooms.get(room)?.remove(name);
+    this.#touched.add(room);
+  }
+
+  /** Called after members have joined or left. */
+  #settle(): void {
+    const touched = [...this.#touched];
+    this.#touched.clear();
+    for (const room of touched) {
+      this.#rooms.get(room)?.settle();
+      this.#closeIfEmpty(room);
     }
-    nodes.delete(name);
-    names.splice(placeInTopics(names, name), 1);
-    if (names.length === 0) {
-      this.#rooms.delete(room);
-      this.#names.splice(placeInTopics(this.#names, room), 1);
-    }
-    this.#onEvent("left", room, name);
+  }
+
+  #closeIfEmpty(room: string): void {
+    const members = this.#rooms.get(room);
+    if (members?.isEmpty !== true) return;
+    members.close();
+    this.#rooms.delete(room);
+    this.#names.splice(placeInTopics(this.#names, room), 1);
+  }
+
+  /** Returns whether the listeners of this node were told. */
+  #reportTyping(room: string, name: string): boolean {
+    if (this.#rooms.get(room)?.mayReportTyping() !== true) return false;
+    this.#options.onTyping(room, name);
+    return true;
   }
 
   /** Writes one event of this node. The next beat replaces an event that could not be written. */
@@ -288,12 +315,13 @@ export class Presence implements AsyncDisposable {
         this.#exit(node, keyOf(event.value.room, event.value.name));
         break;
       case "typing":
-        if (!isHistory) this.#onEvent("typing", event.value.room, event.value.name);
+        if (!isHistory) this.#reportTyping(event.value.room, event.value.name);
         break;
       case "roster":
         this.#read(node, event.value);
         break;
     }
+    this.#settle();
   }
 
   #read(node: Node, { present, first, last, members }: Roster): void {
@@ -327,14 +355,8 @@ export class Presence implements AsyncDisposable {
   #expire(id: string, node: Node): void {
     this.#others.delete(id);
     for (const key of [...node.members.keys()]) this.#exit(node, key);
+    this.#settle();
   }
-}
-
-interface Room {
-  /** The count of nodes at which each member is. */
-  readonly nodes: Map<string, number>;
-  /** The members, in order. */
-  readonly names: string[];
 }
 
 /** Another node, as known from its records. */

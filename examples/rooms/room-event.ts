@@ -7,15 +7,16 @@ import {
 } from "hawser/gen/chat/v1/room_pb.js";
 import { encodedOnce } from "hawser/server";
 import type { HubEvent } from "hawser/topics";
+import type { MembersChange } from "./room-members.ts";
 
 type WatchEvent = NonNullable<MessageInitShape<typeof WatchResponseSchema>["event"]>;
 type JoinEvent = NonNullable<MessageInitShape<typeof JoinResponseSchema>["event"]>;
 
 /** The most members that an opening names, as room.proto states. */
-const OPENED_MEMBERS = 1000;
+const OPENED_MEMBERS = 100;
 
 /** The fields of an event of a room: all that watchers get, and which member is typing. */
-type RoomEventFields = WatchEvent | Extract<JoinEvent, { case: "typing" }>;
+export type RoomEventFields = WatchEvent | Extract<JoinEvent, { case: "typing" }>;
 
 /**
  * An event of a room, for all of its calls: each response is made when the first
@@ -56,7 +57,7 @@ export function roomEventOf(
   switch (event.kind) {
     case "opening": {
       const all = names();
-      const members = all.slice(0, OPENED_MEMBERS).map((name) => ({ name }));
+      const members = all.slice(0, OPENED_MEMBERS).map(memberOf);
       const value = { members, count: all.length };
       return new RoomEvent(event.cursor, { case: "opened", value });
     }
@@ -66,3 +67,11 @@ export function roomEventOf(
       return event.value;
   }
 }
+
+/** Converts a change of a room's members to an event of the room. */
+export function changedEventOf(change: MembersChange): RoomEventFields {
+  const [joined, left] = [change.joined, change.left].map((names) => names.map(memberOf));
+  return { case: "membersChanged", value: { ...change, joined, left } };
+}
+
+const memberOf = (name: string) => ({ name });

@@ -1,5 +1,10 @@
 import { type RoomOptions, rooms } from "../../examples/rooms/handlers.ts";
-import { type JoinResponse, RoomService, type WatchResponse } from "../../gen/chat/v1/room_pb.js";
+import {
+  type JoinResponse,
+  type Member,
+  RoomService,
+  type WatchResponse,
+} from "../../gen/chat/v1/room_pb.js";
 import type { Client } from "../../src/index.ts";
 import { memoryLog, type TopicLog } from "../../src/topics.ts";
 import { type Setup, start, type World } from "./world.ts";
@@ -15,8 +20,12 @@ export interface RoomsWorld extends World {
 export async function startRooms(
   setup: Setup & RoomOptions & { log?: TopicLog } = {},
 ): Promise<RoomsWorld> {
-  const { log = memoryLog(), beatMs, ...rest } = setup;
-  const served = rooms(log, beatMs === undefined ? {} : { beatMs });
+  const { log = memoryLog(), beatMs = 10_000, maxListeners, maxListenersInRoom, ...rest } = setup;
+  const served = rooms(log, {
+    beatMs,
+    ...(maxListeners !== undefined && { maxListeners }),
+    ...(maxListenersInRoom !== undefined && { maxListenersInRoom }),
+  });
   const world = await start({
     ...rest,
     server: { routes: (router) => router.service(RoomService, served.service), ...rest.server },
@@ -51,22 +60,28 @@ export async function startRooms(
   };
 }
 
-/** An event in short: `said 1`, `joined ann`, `here ann, bob`, `gap` … */
+/** An event in short: `said 1`, `joined ann`, `left ann, bob`, `here ann, bob`, `gap` … */
 export function short({ event }: WatchResponse | JoinResponse): string {
   switch (event.case) {
     case "opened":
       return `here ${event.value.members.map(({ name }) => name).join(", ")}`.trim();
     case "message":
       return `${event.value.name}: ${event.value.text}`;
-    case "joined":
-    case "left":
+    case "membersChanged": {
+      const { joined, left } = event.value;
+      return [shortOf("joined", joined), shortOf("left", left)].filter(Boolean).join(" ");
+    }
     case "typing":
-      return `${event.case} ${event.value.name}`;
+      return `typing ${event.value.name}`;
     case "said":
       return `said ${event.value.sequence}`;
     default:
       return `${event.case}`;
   }
+}
+
+function shortOf(what: string, members: readonly Member[]): string {
+  return members.length === 0 ? "" : `${what} ${members.map(({ name }) => name).join(", ")}`;
 }
 
 /** Takes what comes; what came is there to be looked at. */

@@ -1,5 +1,11 @@
 import { hash } from "node:crypto";
-import type { JoinResponse, Opened, WatchResponse } from "hawser/gen/chat/v1/room_pb.js";
+import type {
+  JoinResponse,
+  Member,
+  MembersChanged,
+  Opened,
+  WatchResponse,
+} from "hawser/gen/chat/v1/room_pb.js";
 import { oneLine } from "../../terminal/output.ts";
 
 /** An event of a room, as a response has it. */
@@ -41,10 +47,8 @@ export function lineOf(
       return `${name(value.name)}: ${oneLine(value.text)}`;
     case "opened":
       return `${remark("* here:")} ${hereOf(value, name) || remark("nobody")}`;
-    case "joined":
-      return `${remark("*")} ${name(value.name)} ${remark("joined")}`;
-    case "left":
-      return `${remark("*")} ${name(value.name)} ${remark("left")}`;
+    case "membersChanged":
+      return `${remark("*")} ${changesOf(value, { name, remark }).join(remark("; "))}`;
     case "gap":
       return remark("… messages are missing here");
     default:
@@ -52,8 +56,32 @@ export function lineOf(
   }
 }
 
+/** The most names of a change that are printed. */
+const NAMES = 10;
+
+function changesOf(
+  { joined, left, moreJoined, moreLeft }: MembersChanged,
+  { name, remark }: Appearance,
+): string[] {
+  const parts: [members: Member[], more: number, what: string][] = [
+    [joined, moreJoined, "joined"],
+    [left, moreLeft, "left"],
+  ];
+  return parts
+    .filter(([members, more]) => members.length + more > 0)
+    .map(([members, more, what]) => {
+      const shown = members.slice(0, NAMES);
+      return `${withOthers(shown, more + members.length - shown.length, name)} ${remark(what)}`;
+    });
+}
+
 function hereOf({ members, count }: Opened, name: Appearance["name"]): string {
+  return withOthers(members, count - members.length, name);
+}
+
+/** Writes "ann, bob and 3 more", or "5" if no name is known. */
+function withOthers(members: readonly Member[], others: number, name: Appearance["name"]): string {
   const names = members.map((member) => name(member.name)).join(", ");
-  const others = count - members.length;
-  return others > 0 ? `${names} and ${others} more` : names;
+  if (others <= 0) return names;
+  return names === "" ? `${others}` : `${names} and ${others} more`;
 }

@@ -1,6 +1,6 @@
 import type { CallOptions, Client } from "hawser";
 import {
-  type Member,
+  type ListMembersResponse,
   MemberSchema,
   type Room,
   RoomSchema,
@@ -9,7 +9,7 @@ import {
 import { call, connectionOptions } from "../../terminal/call.ts";
 import { command } from "../../terminal/command.ts";
 import { oneLine, printLine, printNote, toJsonLine } from "../../terminal/output.ts";
-import { optionalArgument } from "../../terminal/parameter.ts";
+import { flag, optionalArgument } from "../../terminal/parameter.ts";
 import { programLine } from "../../terminal/program.ts";
 import { appearanceOn } from "./appearance.ts";
 import { readName } from "./options.ts";
@@ -27,13 +27,17 @@ export const list = command({
       { read: readName },
     ),
   },
-  options: connectionOptions,
+  options: {
+    all: flag("print all members of the room (default: the first 100, by name, and their count)"),
+    ...connectionOptions,
+  },
   more: `
 Examples:
   $ npm run room -- list
   $ npm run room -- list lobby
+  $ npm run room -- list lobby --all
   $ npm run room -- list --json`,
-  run: ({ room, ...connection }) =>
+  run: ({ room, all, ...connection }) =>
     call(RoomService, connection, async ({ client, options }) => {
       const { json } = connection;
       const { name } = appearanceOn(process.stdout);
@@ -47,8 +51,13 @@ Examples:
           await print(json ? toJsonLine(RoomSchema, one) : roomLine(one));
         }
       } else {
-        for await (const member of membersOf(room, client, options)) {
-          await print(json ? toJsonLine(MemberSchema, member) : memberLine(member, name));
+        for await (const { members, more, count } of memberPagesOf(room, client, options)) {
+          for (const member of members) {
+            await print(json ? toJsonLine(MemberSchema, member) : name(member.name));
+          }
+          if (all || !more) continue;
+          if (!json) printNote(programLine(`${count} members in all: --all prints them`));
+          break;
         }
       }
       if (!isEmpty || json) return;
@@ -71,17 +80,17 @@ async function* roomsOf(client: RoomClient, options: CallOptions): AsyncGenerato
   }
 }
 
-/** All members of a room, a page at a time. */
-async function* membersOf(
+/** The members of a room, a page at a time. */
+async function* memberPagesOf(
   room: string,
   client: RoomClient,
   options: CallOptions,
-): AsyncGenerator<Member> {
+): AsyncGenerator<ListMembersResponse> {
   for (let after = ""; ; ) {
-    const { members, more } = await client.listMembers({ room, after }, options);
-    yield* members;
-    const last = members.at(-1);
-    if (!more || last === undefined) return;
+    const page = await client.listMembers({ room, after }, options);
+    yield page;
+    const last = page.members.at(-1);
+    if (!page.more || last === undefined) return;
     after = last.name;
   }
 }
@@ -89,8 +98,4 @@ async function* membersOf(
 function roomLine({ name, members }: Room): string {
   const many = members === 0 ? "nobody" : `${members} member${members === 1 ? "" : "s"}`;
   return `${oneLine(name).padEnd(20)}  ${many}`;
-}
-
-function memberLine(member: Member, look: (name: string) => string): string {
-  return look(member.name);
 }

@@ -24,7 +24,8 @@ export class Typists implements Disposable {
 
   observe({ case: kind, value }: ShownEvent): void {
     if (kind === "typing" && value.name !== this.#self) this.#add(value.name);
-    else if (kind === "message" || kind === "left") this.#remove(value.name);
+    else if (kind === "message") this.#remove(value.name);
+    else if (kind === "membersChanged") for (const { name } of value.left) this.#remove(name);
   }
 
   #add(name: string): void {

@@ -10,6 +10,9 @@
 // line breaks and tabs. Names are in the normal form NFKC, in one script (Chinese,
 // Japanese and Korean as they are written, with Latin), without characters that
 // are not seen, and without spaces at an end or two in a row.
+//
+// The server, and each room, can have a limited number of calls of Join and Watch.
+// Callers share it, else RESOURCE_EXHAUSTED.
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message as Message$1 } from "@bufbuild/protobuf";
@@ -162,8 +165,8 @@ export declare type WatchResponse = Message$1<"chat.v1.WatchResponse"> & {
   event: {
     /**
      * The first event of each call: the next events are after its cursor. It is
-     * sent again if events of joining or leaving were missed, with the members
-     * that are there then.
+     * sent again if changes of the members were missed, with those that are
+     * there then.
      *
      * @generated from field: chat.v1.Opened opened = 2;
      */
@@ -177,21 +180,15 @@ export declare type WatchResponse = Message$1<"chat.v1.WatchResponse"> & {
     case: "message";
   } | {
     /**
-     * @generated from field: chat.v1.Member joined = 4;
+     * @generated from field: chat.v1.MembersChanged members_changed = 4;
      */
-    value: Member;
-    case: "joined";
-  } | {
-    /**
-     * @generated from field: chat.v1.Member left = 5;
-     */
-    value: Member;
-    case: "left";
+    value: MembersChanged;
+    case: "membersChanged";
   } | {
     /**
      * Messages are missing here.
      *
-     * @generated from field: chat.v1.Gap gap = 6;
+     * @generated from field: chat.v1.Gap gap = 5;
      */
     value: Gap;
     case: "gap";
@@ -209,7 +206,7 @@ export declare const WatchResponseSchema: GenMessage<WatchResponse>;
  */
 export declare type Opened = Message$1<"chat.v1.Opened"> & {
   /**
-   * The members of the room: the first 1000, by name. ListMembers has the others.
+   * The members of the room: the first 100, by name. ListMembers has the others.
    *
    * @generated from field: repeated chat.v1.Member members = 1;
    */
@@ -228,6 +225,53 @@ export declare type Opened = Message$1<"chat.v1.Opened"> & {
  * Use `create(OpenedSchema)` to create a new message.
  */
 export declare const OpenedSchema: GenMessage<Opened>;
+
+/**
+ * Members have joined or left since the previous event of this kind, or since
+ * `opened`. With at most 25 calls of Join and Watch in the room, each change is
+ * told immediately. With more, changes are gathered for 1 ms for each of these
+ * calls, but at most for 5 s; until then `opened` and ListMembers do not have them.
+ *
+ * @generated from message chat.v1.MembersChanged
+ */
+export declare type MembersChanged = Message$1<"chat.v1.MembersChanged"> & {
+  /**
+   * The names of those that joined, and of those that left: together at most 100.
+   *
+   * @generated from field: repeated chat.v1.Member joined = 1;
+   */
+  joined: Member[];
+
+  /**
+   * @generated from field: repeated chat.v1.Member left = 2;
+   */
+  left: Member[];
+
+  /**
+   * How many others joined and left.
+   *
+   * @generated from field: uint32 more_joined = 3;
+   */
+  moreJoined: number;
+
+  /**
+   * @generated from field: uint32 more_left = 4;
+   */
+  moreLeft: number;
+
+  /**
+   * How many members are in the room now.
+   *
+   * @generated from field: uint32 count = 5;
+   */
+  count: number;
+};
+
+/**
+ * Describes the message chat.v1.MembersChanged.
+ * Use `create(MembersChangedSchema)` to create a new message.
+ */
+export declare const MembersChangedSchema: GenMessage<MembersChanged>;
 
 /**
  * @generated from message chat.v1.Member
@@ -399,19 +443,13 @@ export declare type JoinResponse = Message$1<"chat.v1.JoinResponse"> & {
     case: "message";
   } | {
     /**
-     * @generated from field: chat.v1.Member joined = 4;
+     * @generated from field: chat.v1.MembersChanged members_changed = 4;
      */
-    value: Member;
-    case: "joined";
+    value: MembersChanged;
+    case: "membersChanged";
   } | {
     /**
-     * @generated from field: chat.v1.Member left = 5;
-     */
-    value: Member;
-    case: "left";
-  } | {
-    /**
-     * @generated from field: chat.v1.Gap gap = 6;
+     * @generated from field: chat.v1.Gap gap = 5;
      */
     value: Gap;
     case: "gap";
@@ -419,15 +457,16 @@ export declare type JoinResponse = Message$1<"chat.v1.JoinResponse"> & {
     /**
      * A message of this call is stored.
      *
-     * @generated from field: chat.v1.JoinResponse.Said said = 7;
+     * @generated from field: chat.v1.JoinResponse.Said said = 6;
      */
     value: JoinResponse_Said;
     case: "said";
   } | {
     /**
-     * Another member is typing.
+     * Another member is typing. If many type in a room with more than 25 calls,
+     * only some of them are reported.
      *
-     * @generated from field: chat.v1.Member typing = 8;
+     * @generated from field: chat.v1.Member typing = 7;
      */
     value: Member;
     case: "typing";
@@ -656,6 +695,13 @@ export declare type ListMembersResponse = Message$1<"chat.v1.ListMembersResponse
    * @generated from field: bool more = 2;
    */
   more: boolean;
+
+  /**
+   * How many members are in the room.
+   *
+   * @generated from field: uint32 count = 3;
+   */
+  count: number;
 };
 
 /**

@@ -10,6 +10,9 @@
 // line breaks and tabs. Names are in the normal form NFKC, in one script (Chinese,
 // Japanese and Korean as they are written, with Latin), without characters that
 // are not seen, and without spaces at an end or two in a row.
+//
+// The server, and each room, can have a limited number of calls of Join and Watch.
+// Callers share it, else RESOURCE_EXHAUSTED.
 
 import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -19,7 +22,7 @@ import { file_hawser_v1_resume } from "../../hawser/v1/resume_pb.js";
  * Describes the file chat/v1/room.proto.
  */
 export const file_chat_v1_room = /*@__PURE__*/
-  fileDesc("ChJjaGF0L3YxL3Jvb20ucHJvdG8SB2NoYXQudjEiTwoHTWVzc2FnZRIMCgRuYW1lGAEgASgJEgwKBHRleHQYAiABKAkSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiWwoLUG9zdFJlcXVlc3QSDAoEcm9vbRgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHRleHQYAyABKAkSEAoIcHJvZHVjZXIYBCABKAkSEAoIc2VxdWVuY2UYBSABKAQiMAoMUG9zdFJlc3BvbnNlEg4KBmN1cnNvchgBIAEoCRIQCghyZXBlYXRlZBgCIAEoCCJKCgxXYXRjaFJlcXVlc3QSDAoEcm9vbRgBIAEoCRINCgVhZnRlchgCIAEoCRIdCgVzdGFydBgDIAEoDjIOLmNoYXQudjEuU3RhcnQi0QEKDVdhdGNoUmVzcG9uc2USDgoGY3Vyc29yGAEgASgJEiEKBm9wZW5lZBgCIAEoCzIPLmNoYXQudjEuT3BlbmVkSAASIwoHbWVzc2FnZRgDIAEoCzIQLmNoYXQudjEuTWVzc2FnZUgAEiEKBmpvaW5lZBgEIAEoCzIPLmNoYXQudjEuTWVtYmVySAASHwoEbGVmdBgFIAEoCzIPLmNoYXQudjEuTWVtYmVySAASGwoDZ2FwGAYgASgLMgwuY2hhdC52MS5HYXBIAEIHCgVldmVudCI5CgZPcGVuZWQSIAoHbWVtYmVycxgBIAMoCzIPLmNoYXQudjEuTWVtYmVyEg0KBWNvdW50GAIgASgNIhYKBk1lbWJlchIMCgRuYW1lGAEgASgJIgUKA0dhcCKuAgoLSm9pblJlcXVlc3QSKQoEb3BlbhgBIAEoCzIZLmNoYXQudjEuSm9pblJlcXVlc3QuT3BlbkgAEicKA3NheRgCIAEoCzIYLmNoYXQudjEuSm9pblJlcXVlc3QuU2F5SAASLQoGdHlwaW5nGAMgASgLMhsuY2hhdC52MS5Kb2luUmVxdWVzdC5UeXBpbmdIABpiCgRPcGVuEgwKBHJvb20YASABKAkSDAoEbmFtZRgCIAEoCRINCgVhZnRlchgDIAEoCRIdCgVzdGFydBgEIAEoDjIOLmNoYXQudjEuU3RhcnQSEAoIcHJvZHVjZXIYBSABKAkaJQoDU2F5EgwKBHRleHQYASABKAkSEAoIc2VxdWVuY2UYAiABKAQaCAoGVHlwaW5nQgcKBWV2ZW50IsUCCgxKb2luUmVzcG9uc2USDgoGY3Vyc29yGAEgASgJEiEKBm9wZW5lZBgCIAEoCzIPLmNoYXQudjEuT3BlbmVkSAASIwoHbWVzc2FnZRgDIAEoCzIQLmNoYXQudjEuTWVzc2FnZUgAEiEKBmpvaW5lZBgEIAEoCzIPLmNoYXQudjEuTWVtYmVySAASHwoEbGVmdBgFIAEoCzIPLmNoYXQudjEuTWVtYmVySAASGwoDZ2FwGAYgASgLMgwuY2hhdC52MS5HYXBIABIqCgRzYWlkGAcgASgLMhouY2hhdC52MS5Kb2luUmVzcG9uc2UuU2FpZEgAEiEKBnR5cGluZxgIIAEoCzIPLmNoYXQudjEuTWVtYmVySAAaJAoEU2FpZBIQCghzZXF1ZW5jZRgBIAEoBBIKCgJhdBgCIAEoCUIHCgVldmVudCJdCg1JbXBvcnRSZXF1ZXN0EgwKBHJvb20YASABKAkSDAoEbmFtZRgCIAEoCRIMCgR0ZXh0GAMgASgJEhAKCHByb2R1Y2VyGAQgASgJEhAKCHNlcXVlbmNlGAUgASgEIkQKDkltcG9ydFJlc3BvbnNlEhAKCG1lc3NhZ2VzGAEgASgEEhAKCHJlcGVhdGVkGAIgASgEEg4KBmN1cnNvchgDIAEoCSI0ChBMaXN0Um9vbXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoDRINCgVhZnRlchgCIAEoCSI/ChFMaXN0Um9vbXNSZXNwb25zZRIcCgVyb29tcxgBIAMoCzINLmNoYXQudjEuUm9vbRIMCgRtb3JlGAIgASgIIiUKBFJvb20SDAoEbmFtZRgBIAEoCRIPCgdtZW1iZXJzGAIgASgNIkQKEkxpc3RNZW1iZXJzUmVxdWVzdBIMCgRyb29tGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoDRINCgVhZnRlchgDIAEoCSJFChNMaXN0TWVtYmVyc1Jlc3BvbnNlEiAKB21lbWJlcnMYASADKAsyDy5jaGF0LnYxLk1lbWJlchIMCgRtb3JlGAIgASgIKj8KBVN0YXJ0EhUKEVNUQVJUX1VOU1BFQ0lGSUVEEAASDQoJU1RBUlRfTk9XEAESEAoMU1RBUlRfT0xERVNUEAIymwMKC1Jvb21TZXJ2aWNlEjgKBFBvc3QSFC5jaGF0LnYxLlBvc3RSZXF1ZXN0GhUuY2hhdC52MS5Qb3N0UmVzcG9uc2UiA5ACAhJOCgVXYXRjaBIVLmNoYXQudjEuV2F0Y2hSZXF1ZXN0GhYuY2hhdC52MS5XYXRjaFJlc3BvbnNlIhSi1qlpDwoGY3Vyc29yEgVhZnRlcjABEjcKBEpvaW4SFC5jaGF0LnYxLkpvaW5SZXF1ZXN0GhUuY2hhdC52MS5Kb2luUmVzcG9uc2UoATABEjsKBkltcG9ydBIWLmNoYXQudjEuSW1wb3J0UmVxdWVzdBoXLmNoYXQudjEuSW1wb3J0UmVzcG9uc2UoARJCCglMaXN0Um9vbXMSGS5jaGF0LnYxLkxpc3RSb29tc1JlcXVlc3QaGi5jaGF0LnYxLkxpc3RSb29tc1Jlc3BvbnNlEkgKC0xpc3RNZW1iZXJzEhsuY2hhdC52MS5MaXN0TWVtYmVyc1JlcXVlc3QaHC5jaGF0LnYxLkxpc3RNZW1iZXJzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_hawser_v1_resume]);
+  fileDesc("ChJjaGF0L3YxL3Jvb20ucHJvdG8SB2NoYXQudjEiTwoHTWVzc2FnZRIMCgRuYW1lGAEgASgJEgwKBHRleHQYAiABKAkSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiWwoLUG9zdFJlcXVlc3QSDAoEcm9vbRgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHRleHQYAyABKAkSEAoIcHJvZHVjZXIYBCABKAkSEAoIc2VxdWVuY2UYBSABKAQiMAoMUG9zdFJlc3BvbnNlEg4KBmN1cnNvchgBIAEoCRIQCghyZXBlYXRlZBgCIAEoCCJKCgxXYXRjaFJlcXVlc3QSDAoEcm9vbRgBIAEoCRINCgVhZnRlchgCIAEoCRIdCgVzdGFydBgDIAEoDjIOLmNoYXQudjEuU3RhcnQiwQEKDVdhdGNoUmVzcG9uc2USDgoGY3Vyc29yGAEgASgJEiEKBm9wZW5lZBgCIAEoCzIPLmNoYXQudjEuT3BlbmVkSAASIwoHbWVzc2FnZRgDIAEoCzIQLmNoYXQudjEuTWVzc2FnZUgAEjIKD21lbWJlcnNfY2hhbmdlZBgEIAEoCzIXLmNoYXQudjEuTWVtYmVyc0NoYW5nZWRIABIbCgNnYXAYBSABKAsyDC5jaGF0LnYxLkdhcEgAQgcKBWV2ZW50IjkKBk9wZW5lZBIgCgdtZW1iZXJzGAEgAygLMg8uY2hhdC52MS5NZW1iZXISDQoFY291bnQYAiABKA0ihwEKDk1lbWJlcnNDaGFuZ2VkEh8KBmpvaW5lZBgBIAMoCzIPLmNoYXQudjEuTWVtYmVyEh0KBGxlZnQYAiADKAsyDy5jaGF0LnYxLk1lbWJlchITCgttb3JlX2pvaW5lZBgDIAEoDRIRCgltb3JlX2xlZnQYBCABKA0SDQoFY291bnQYBSABKA0iFgoGTWVtYmVyEgwKBG5hbWUYASABKAkiBQoDR2FwIq4CCgtKb2luUmVxdWVzdBIpCgRvcGVuGAEgASgLMhkuY2hhdC52MS5Kb2luUmVxdWVzdC5PcGVuSAASJwoDc2F5GAIgASgLMhguY2hhdC52MS5Kb2luUmVxdWVzdC5TYXlIABItCgZ0eXBpbmcYAyABKAsyGy5jaGF0LnYxLkpvaW5SZXF1ZXN0LlR5cGluZ0gAGmIKBE9wZW4SDAoEcm9vbRgBIAEoCRIMCgRuYW1lGAIgASgJEg0KBWFmdGVyGAMgASgJEh0KBXN0YXJ0GAQgASgOMg4uY2hhdC52MS5TdGFydBIQCghwcm9kdWNlchgFIAEoCRolCgNTYXkSDAoEdGV4dBgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoBBoICgZUeXBpbmdCBwoFZXZlbnQitQIKDEpvaW5SZXNwb25zZRIOCgZjdXJzb3IYASABKAkSIQoGb3BlbmVkGAIgASgLMg8uY2hhdC52MS5PcGVuZWRIABIjCgdtZXNzYWdlGAMgASgLMhAuY2hhdC52MS5NZXNzYWdlSAASMgoPbWVtYmVyc19jaGFuZ2VkGAQgASgLMhcuY2hhdC52MS5NZW1iZXJzQ2hhbmdlZEgAEhsKA2dhcBgFIAEoCzIMLmNoYXQudjEuR2FwSAASKgoEc2FpZBgGIAEoCzIaLmNoYXQudjEuSm9pblJlc3BvbnNlLlNhaWRIABIhCgZ0eXBpbmcYByABKAsyDy5jaGF0LnYxLk1lbWJlckgAGiQKBFNhaWQSEAoIc2VxdWVuY2UYASABKAQSCgoCYXQYAiABKAlCBwoFZXZlbnQiXQoNSW1wb3J0UmVxdWVzdBIMCgRyb29tGAEgASgJEgwKBG5hbWUYAiABKAkSDAoEdGV4dBgDIAEoCRIQCghwcm9kdWNlchgEIAEoCRIQCghzZXF1ZW5jZRgFIAEoBCJECg5JbXBvcnRSZXNwb25zZRIQCghtZXNzYWdlcxgBIAEoBBIQCghyZXBlYXRlZBgCIAEoBBIOCgZjdXJzb3IYAyABKAkiNAoQTGlzdFJvb21zUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SDQoFYWZ0ZXIYAiABKAkiPwoRTGlzdFJvb21zUmVzcG9uc2USHAoFcm9vbXMYASADKAsyDS5jaGF0LnYxLlJvb20SDAoEbW9yZRgCIAEoCCIlCgRSb29tEgwKBG5hbWUYASABKAkSDwoHbWVtYmVycxgCIAEoDSJEChJMaXN0TWVtYmVyc1JlcXVlc3QSDAoEcm9vbRgBIAEoCRIRCglwYWdlX3NpemUYAiABKA0SDQoFYWZ0ZXIYAyABKAkiVAoTTGlzdE1lbWJlcnNSZXNwb25zZRIgCgdtZW1iZXJzGAEgAygLMg8uY2hhdC52MS5NZW1iZXISDAoEbW9yZRgCIAEoCBINCgVjb3VudBgDIAEoDSo/CgVTdGFydBIVChFTVEFSVF9VTlNQRUNJRklFRBAAEg0KCVNUQVJUX05PVxABEhAKDFNUQVJUX09MREVTVBACMpsDCgtSb29tU2VydmljZRI4CgRQb3N0EhQuY2hhdC52MS5Qb3N0UmVxdWVzdBoVLmNoYXQudjEuUG9zdFJlc3BvbnNlIgOQAgISTgoFV2F0Y2gSFS5jaGF0LnYxLldhdGNoUmVxdWVzdBoWLmNoYXQudjEuV2F0Y2hSZXNwb25zZSIUotapaQ8KBmN1cnNvchIFYWZ0ZXIwARI3CgRKb2luEhQuY2hhdC52MS5Kb2luUmVxdWVzdBoVLmNoYXQudjEuSm9pblJlc3BvbnNlKAEwARI7CgZJbXBvcnQSFi5jaGF0LnYxLkltcG9ydFJlcXVlc3QaFy5jaGF0LnYxLkltcG9ydFJlc3BvbnNlKAESQgoJTGlzdFJvb21zEhkuY2hhdC52MS5MaXN0Um9vbXNSZXF1ZXN0GhouY2hhdC52MS5MaXN0Um9vbXNSZXNwb25zZRJICgtMaXN0TWVtYmVycxIbLmNoYXQudjEuTGlzdE1lbWJlcnNSZXF1ZXN0GhwuY2hhdC52MS5MaXN0TWVtYmVyc1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp, file_hawser_v1_resume]);
 
 /**
  * Describes the message chat.v1.Message.
@@ -64,109 +67,116 @@ export const OpenedSchema = /*@__PURE__*/
   messageDesc(file_chat_v1_room, 5);
 
 /**
+ * Describes the message chat.v1.MembersChanged.
+ * Use `create(MembersChangedSchema)` to create a new message.
+ */
+export const MembersChangedSchema = /*@__PURE__*/
+  messageDesc(file_chat_v1_room, 6);
+
+/**
  * Describes the message chat.v1.Member.
  * Use `create(MemberSchema)` to create a new message.
  */
 export const MemberSchema = /*@__PURE__*/
-  messageDesc(file_chat_v1_room, 6);
+  messageDesc(file_chat_v1_room, 7);
 
 /**
  * Describes the message chat.v1.Gap.
  * Use `create(GapSchema)` to create a new message.
  */
 export const GapSchema = /*@__PURE__*/
-  messageDesc(file_chat_v1_room, 7);
+  messageDesc(file_chat_v1_room, 8);
 
 /**
  * Describes the message chat.v1.JoinRequest.
  * Use `create(JoinRequestSchema)` to create a new message.
  */
 export const JoinRequestSchema = /*@__PURE__*/
-  messageDesc(file_chat_v1_room, 8);
+  messageDesc(file_chat_v1_room, 9);
 
 /**
  * Describes the message chat.v1.JoinRequest.Open.
  * Use `create(JoinRequest_OpenSchema)` to create a new message.
  */
 export const JoinRequest_OpenSchema = /*@__PURE__*/
-  messageDesc(file_chat_v1_room, 8, 0);
+  messageDesc(file_chat_v1_room, 9, 0);
 
 /**
  * Describes the message chat.v1.JoinRequest.Say.
  * Use `create(JoinRequest_SaySchema)` to create a new message.
  */
 export const JoinRequest_SaySchema = /*@__PURE__*/
-  messageDesc(file_chat_v1_room, 8, 1);
+  messageDesc(file_chat_v1_room, 9, 1);
 
 /**
  * Describes the message chat.v1.JoinRequest.Typing.
  * Use `create(JoinRequest_TypingSchema)` to create a new message.
  */
 export const JoinRequest_TypingSchema = /*@__PURE__*/
-  messageDesc(file_chat_v1_room, 8, 2);
+  messageDesc(file_chat_v1_room, 9, 2);
 
 /**
  * Describes the message chat.v1.JoinResponse.
  * Use `create(JoinResponseSchema)` to create a new message.
  */
 export const JoinResponseSchema = /*@__PURE__*/
-  messageDesc(file_chat_v1_room, 9);
+  messageDesc(file_chat_v1_room, 10);
 
 /**
  * Describes the message chat.v1.JoinResponse.Said.
  * Use `create(JoinResponse_SaidSchema)` to create a new message.
  */
 export const JoinResponse_SaidSchema = /*@__PURE__*/
-  messageDesc(file_chat_v1_room, 9, 0);
+  messageDesc(file_chat_v1_room, 10, 0);
 
 /**
  * Describes the message chat.v1.ImportRequest.
  * Use `create(ImportRequestSchema)` to create a new message.
  */
 export const ImportRequestSchema = /*@__PURE__*/
-  messageDesc(file_chat_v1_room, 10);
+  messageDesc(file_chat_v1_room, 11);
 
 /**
  * Describes the message chat.v1.ImportResponse.
  * Use `create(ImportResponseSchema)` to create a new message.
  */
 export const ImportResponseSchema = /*@__PURE__*/
-  messageDesc(file_chat_v1_room, 11);
+  messageDesc(file_chat_v1_room, 12);
 
 /**
  * Describes the message chat.v1.ListRoomsRequest.
  * Use `create(ListRoomsRequestSchema)` to create a new message.
  */
 export const ListRoomsRequestSchema = /*@__PURE__*/
-  messageDesc(file_chat_v1_room, 12);
+  messageDesc(file_chat_v1_room, 13);
 
 /**
  * Describes the message chat.v1.ListRoomsResponse.
  * Use `create(ListRoomsResponseSchema)` to create a new message.
  */
 export const ListRoomsResponseSchema = /*@__PURE__*/
-  messageDesc(file_chat_v1_room, 13);
+  messageDesc(file_chat_v1_room, 14);
 
 /**
  * Describes the message chat.v1.Room.
  * Use `create(RoomSchema)` to create a new message.
  */
 export const RoomSchema = /*@__PURE__*/
-  messageDesc(file_chat_v1_room, 14);
+  messageDesc(file_chat_v1_room, 15);
 
 /**
  * Describes the message chat.v1.ListMembersRequest.
  * Use `create(ListMembersRequestSchema)` to create a new message.
  */
 export const ListMembersRequestSchema = /*@__PURE__*/
-  messageDesc(file_chat_v1_room, 15);
+  messageDesc(file_chat_v1_room, 16);
 
 /**
  * Describes the message chat.v1.ListMembersResponse.
  * Use `create(ListMembersResponseSchema)` to create a new message.
  */
 export const ListMembersResponseSchema = /*@__PURE__*/
-  messageDesc(file_chat_v1_room, 16);
+  messageDesc(file_chat_v1_room, 17);
 
 /**
  * Describes the enum chat.v1.Start.
