@@ -8,6 +8,7 @@ import { join } from "../examples/rooms/client/join.ts";
 import { list } from "../examples/rooms/client/list.ts";
 import { post } from "../examples/rooms/client/post.ts";
 import { watch } from "../examples/rooms/client/watch.ts";
+import { readKeep, readMaxBytes } from "../examples/server/open-log.ts";
 import { serve } from "../examples/server/serve.ts";
 import { type Command, group } from "../examples/terminal/command.ts";
 import { describe } from "../examples/terminal/report.ts";
@@ -16,6 +17,7 @@ import {
   readDuration,
   readInterval,
   readPort,
+  readSize,
   readUrl,
   readUrls,
 } from "../examples/terminal/values.ts";
@@ -32,15 +34,53 @@ test.each([
   ["1.5s", 1500],
   ["1m30s", 90_000],
   ["2h", 7_200_000],
+  ["7d", 604_800_000],
   ["1h1m1s1ms", 3_661_001],
 ])("the duration %s is %d ms", (text, ms) => {
   expect(readDuration(text)).toBe(ms);
 });
 
-test.each(["", "1", "s", "-1s", "1 s", "1s ", "1d", "1e3s", "1s2", ".5s", "∞s", "99999999h"])(
+test.each(["", "1", "s", "-1s", "1 s", "1s ", "1w", "1e3s", "1s2", ".5s", "∞s", "99999999h"])(
   "%j is not a duration",
   (text) => {
     expect(() => readDuration(text)).toThrow();
+  },
+);
+
+test.each([
+  ["1B", 1],
+  ["100KB", 100_000],
+  ["1.5 mb", 1_500_000],
+  ["20GB", 2e10],
+])("the size %s is %d bytes", (text, bytes) => {
+  expect(readSize(text)).toBe(bytes);
+  expect(readMaxBytes(text)).toBe(bytes);
+});
+
+test.each(["", "0MB", "0.1B", "100", "-1GB", "1PB", "1e3MB", "9999999999TB"])(
+  "%j is not a size",
+  (text) => {
+    expect(() => readSize(text)).toThrow("write a size with its unit, such as 500MB or 20GB");
+  },
+);
+
+test("the rooms may use any size", () => {
+  expect(readMaxBytes("none")).toBe(Number.POSITIVE_INFINITY);
+});
+
+test.each([
+  ["30d", { ageMs: 2_592_000_000 }],
+  ["10000", { records: 10_000 }],
+  ["12h,500", { ageMs: 43_200_000, records: 500 }],
+  ["all", {}],
+])("a room keeps %s", (text, kept) => {
+  expect(readKeep(text)).toEqual(kept);
+});
+
+test.each(["", "0", "0s", "1d,2d", "1,2", "1d,", "-1", "all,1d", "some"])(
+  "%j says not what a room keeps",
+  (text) => {
+    expect(() => readKeep(text)).toThrow(/^write /);
   },
 );
 

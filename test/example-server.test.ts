@@ -198,6 +198,43 @@ describe("rooms", () => {
     expect(cursors[1]).toBe(cursors[0]);
   });
 
+  test("posts are refused at --max-bytes, and the client and the server say so", async () => {
+    const limits = ["--max-bytes", "200KB"];
+    await using server = await startExampleServer("--data", join(folder, "full"), ...limits);
+    await using post = example("room", "post", "lobby", "--url", server.url, "--name", "ann");
+    post.stdin.end(`${"x".repeat(4000)}\n`.repeat(50));
+    expect(await post.ended).toBe(1);
+    expect(post.stderr).toMatch(
+      /^room: resource_exhausted: the server's log has (19\d|200) KB of 200 KB \(maxBytes\): nothing was stored; /,
+    );
+    const [line] = await server.complains(/^.*\n$/);
+    expect(line).toMatch(
+      /^server: .*rooms\.sqlite is full at 200 KB \(maxBytes\): .* or raise maxBytes\n$/,
+    );
+    await using watch = example(
+      "room",
+      "watch",
+      "lobby",
+      "--url",
+      server.url,
+      "--oldest",
+      "--count",
+      "10",
+    );
+    expect(await watch.ended).toBe(0);
+  });
+
+  test("a room keeps what --keep says", async () => {
+    await using server = await startExampleServer("--keep", "1h,3");
+    const url = ["--url", server.url];
+    await using post = example("room", "post", "lobby", ...url, "--name", "ann");
+    post.stdin.end("one\ntwo\nthree\nfour\nfive\n");
+    expect(await post.ended).toBe(0);
+    await using watch = example("room", "watch", "lobby", ...url, "--oldest", "--count", "3");
+    expect(await watch.ended).toBe(0);
+    expect(watch.stdout).toBe("* here: nobody\nann: three\nann: four\nann: five\n");
+  });
+
   test("rooms in one file belong to one server: the second prints that in one clear line", async () => {
     const data = join(folder, "shared");
     await using server = await startExampleServer("--data", data);

@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import type { Logger } from "hawser/server";
-import { memoryLog, type TopicLog } from "hawser/topics";
+import { memoryLog, type Retention, type TopicLog } from "hawser/topics";
 import { Unreadable } from "../terminal/parameter.ts";
+import { readDuration, readSize } from "../terminal/values.ts";
 
 /** A place for messages. */
 export type LogPlace =
@@ -51,14 +52,50 @@ export function readLogPlace(text: string): LogPlace | undefined {
   return undefined;
 }
 
+/** What each topic keeps; JetStream cannot limit its bytes. */
+export type Kept = Pick<Retention, "ageMs" | "records">;
+
+/** Reads what each room keeps, for --keep: `30d`, `10000`, `30d,10000` or `all`. */
+export function readKeep(text: string): Kept {
+  if (text === "all") return {};
+  const kept: { ageMs?: number; records?: number } = {};
+  for (const part of text.split(",")) {
+    const name = /^\d+$/.test(part) ? "records" : "ageMs";
+    const limit = name === "records" ? Number(part) : readDuration(part);
+    if (limit === 0 || kept[name] !== undefined) {
+      throw new Unreadable(
+        "write an age, a number of messages, both or all: 30d, 10000, 30d,10000",
+      );
+    }
+    kept[name] = limit;
+  }
+  return kept;
+}
+
+/** Reads what all rooms may use, for --max-bytes: a size, or `none`. Returns bytes. */
+export function readMaxBytes(text: string): number {
+  return text === "none" ? Number.POSITIVE_INFINITY : readSize(text);
+}
+
+export interface LogOptions {
+  /** Default: everything. */
+  readonly retention?: Kept;
+  /** What all topics together may use. Default: no limit. */
+  readonly maxBytes?: number;
+  readonly logger?: Logger;
+}
+
 /** Opens a log. Loads the package of that log only: the other packages may not be installed. */
-export async function openLog(place: LogPlace, logger: Logger = console): Promise<TopicLog> {
+export async function openLog(
+  place: LogPlace,
+  { retention = {}, maxBytes = Number.POSITIVE_INFINITY, logger = console }: LogOptions = {},
+): Promise<TopicLog> {
   switch (place.kind) {
     case "memory":
-      return memoryLog();
+      return memoryLog({ retention, maxBytes });
     case "sqlite": {
       const { sqliteLog } = await import("hawser/topics/sqlite");
-      return await sqliteLog({ path: place.path, logger });
+      return await sqliteLog({ path: place.path, retention, maxBytes, logger });
     }
     case "nats": {
       const { jetStreamLog } = await import("hawser/topics/jetstream");
@@ -67,7 +104,7 @@ export async function openLog(place: LogPlace, logger: Logger = console): Promis
         ...(username !== "" && { user: decodeURIComponent(username) }),
         ...(password !== "" && { pass: decodeURIComponent(password) }),
       };
-      return await jetStreamLog({ servers: host, connection, logger });
+      return await jetStreamLog({ servers: host, connection, retention, maxBytes, logger });
     }
   }
 }

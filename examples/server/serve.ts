@@ -18,7 +18,9 @@ import {
   type LogPlace,
   openLog,
   readDirectory,
+  readKeep,
   readLog,
+  readMaxBytes,
 } from "./open-log.ts";
 import { listenRemedy, logRemedy } from "./remedies.ts";
 import { serverLog } from "./server-log.ts";
@@ -38,6 +40,16 @@ const serveOptions = {
   log: option("<place>", "keep them there: memory, sqlite:PATH or nats://HOST:PORT", {
     read: readLog,
     excludes: ["data"],
+  }),
+  keep: option("<limit>", "what each room keeps: an age, a number of messages, both, or all", {
+    read: readKeep,
+    otherwise: { ageMs: 30 * 86_400_000 },
+    shown: "30d",
+  }),
+  maxBytes: option("<size>", "what all rooms may use before posts are refused, or none", {
+    read: readMaxBytes,
+    otherwise: 1e9,
+    shown: "1GB",
   }),
   tlsCert: option("<file>", "serve https with this certificate, PEM"),
   tlsKey: option("<file>", "the key of --tls-cert, PEM"),
@@ -63,6 +75,7 @@ Examples:
   $ npm start
   $ npm start -- --host 0.0.0.0 --port 8080
   $ npm start -- --unix /tmp/greeter.sock
+  $ npm start -- --keep 7d,10000 --max-bytes 20GB
   $ npm start -- --log nats://127.0.0.1:4222    rooms that several servers share
   $ npm start -- --tls-cert cert.pem --tls-key key.pem
 
@@ -105,9 +118,12 @@ there when this one has said "closed". SIGHUP reads the files of --tls-cert,
 });
 
 /** Opens the log and the rooms that are kept in it. If the log cannot be opened, reports that and returns `undefined`. */
-async function openRooms(place: LogPlace, { json }: ServeOptions): Promise<Rooms | undefined> {
+async function openRooms(
+  place: LogPlace,
+  { keep: retention, maxBytes, json }: ServeOptions,
+): Promise<Rooms | undefined> {
   try {
-    const log = await openLog(place, serverLog({ json }));
+    const log = await openLog(place, { retention, maxBytes, logger: serverLog({ json }) });
     const chat = rooms(log);
     return {
       service: chat.service,
