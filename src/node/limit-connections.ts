@@ -1,5 +1,5 @@
 import type * as net from "node:net";
-import type { Logger } from "../observe/logger.ts";
+import { type Logger, log } from "../observe/logger.ts";
 import { OnceAMinute } from "../observe/once-a-minute.ts";
 import type { TrustedProxies } from "../server/callers.ts";
 import { keyOfCaller } from "../sharing/caller-key.ts";
@@ -16,17 +16,17 @@ export interface ConnectionLimit {
 
 /**
  * Closes further connections when they are accepted: if `maxConnections` are open, and if the client's address has its share
- * of them. Logs the first one, and then their number once a minute.
+ * of them. Logs the first one, and then their number at most once a minute.
  */
 export function limitConnections(server: net.Server, init: ConnectionLimit): void {
   const { maxConnections, proxies, logger } = init;
   const limit = new SharedLimit("maxConnections", maxConnections);
   const clients = new Map<string, CallerAccount>();
-  const rarely = new OnceAMinute(logger);
+  const closed = new OnceAMinute();
   const note = (why: string) =>
-    rarely.error((count) => {
-      const how = count === 1 ? "a connection was" : `${count} connections were`;
-      return `${how} closed when accepted: ${why}`;
+    closed.run((count) => {
+      const what = count === 1 ? "a connection was" : `${count} connections were`;
+      log(logger, "error", `${what} closed when accepted: ${why}`);
     });
   server.maxConnections = maxConnections;
   server.on("drop", () => {

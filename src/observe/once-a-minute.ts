@@ -1,25 +1,25 @@
-import { type Logger, log } from "./logger.ts";
-
+/** Messages of one kind are logged this often. */
 const EVERY_MS = 60_000;
 
-/** Logs one message a minute of a kind that a hostile client, or a failure of another system, may cause any number of times. */
+/**
+ * Limits the messages of one kind to one a minute, so that whoever causes them cannot fill the log. The first one is logged
+ * immediately, and a later one with the number of those since.
+ */
 export class OnceAMinute {
-  readonly #logger: Pick<Logger, "error">;
-  #mayLogAtMs = 0;
   #count = 0;
+  #mayRunAt = 0;
 
-  constructor(logger: Pick<Logger, "error">) {
-    this.#logger = logger;
-  }
-
-  /** @param message made only if it is logged; `count` is how many came since the one before, this one included */
-  error(message: (count: number) => string, ...details: unknown[]): void {
-    this.#count++;
-    const nowMs = performance.now();
-    if (nowMs < this.#mayLogAtMs) return;
-    this.#mayLogAtMs = nowMs + EVERY_MS;
-    const count = this.#count;
+  /**
+   * Counts an occurrence, and calls `log` if it was not called in the last minute.
+   *
+   * @param log is given the number of occurrences since it was last called, this one included
+   */
+  run(log: (count: number) => void): void {
+    const count = ++this.#count;
+    const now = performance.now();
+    if (now < this.#mayRunAt) return;
+    this.#mayRunAt = now + EVERY_MS;
     this.#count = 0;
-    log(this.#logger, "error", message(count), ...details);
+    log(count);
   }
 }

@@ -3,7 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { failure } from "../failure.ts";
 import type { Caller } from "../grpc/caller.ts";
 import { isThenable } from "../grpc/invoke.ts";
-import type { Logger } from "../observe/logger.ts";
+import { type Logger, log } from "../observe/logger.ts";
 import { OnceAMinute } from "../observe/once-a-minute.ts";
 
 /** A call that asks to be served. Its caller is known, and its body was not read. */
@@ -23,11 +23,13 @@ export type Admit = (call: AdmissionRequest) => void | Promise<void>;
 /** Asks the option `admit` of a server. */
 export class Admission {
   readonly #admit: Admit;
-  readonly #rarely: OnceAMinute;
+  readonly #logger: Pick<Logger, "error">;
+  /** Limits what is logged of errors of `admit` that are no ConnectErrors. */
+  readonly #failures = new OnceAMinute();
 
   constructor(admit: Admit, logger: Pick<Logger, "error">) {
     this.#admit = admit;
-    this.#rarely = new OnceAMinute(logger);
+    this.#logger = logger;
   }
 
   /** Returns, or resolves, if the call is served. Throws, or rejects with, the ConnectError of one that is refused. */
@@ -48,7 +50,8 @@ export class Admission {
 
   #refusal(error: unknown): ConnectError {
     if (error instanceof ConnectError) return error;
-    this.#rarely.error(() => "admit failed, and its caller gets INTERNAL:", error);
+    const what = "admit failed, and its caller gets INTERNAL:";
+    this.#failures.run(() => log(this.#logger, "error", what, error));
     return failure(Code.Internal, "internal error");
   }
 }

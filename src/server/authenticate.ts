@@ -3,7 +3,7 @@ import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
 import { expired, failure, peerFailure } from "../failure.ts";
 import type { KnownCaller, Peer } from "../grpc/caller.ts";
 import { isThenable } from "../grpc/invoke.ts";
-import type { Logger } from "../observe/logger.ts";
+import { type Logger, log } from "../observe/logger.ts";
 import { OnceAMinute } from "../observe/once-a-minute.ts";
 import { isObject, show } from "../options.ts";
 
@@ -43,11 +43,13 @@ export function servesAll({ parent }: DescMethod): boolean {
 /** Authenticates the callers of a server. */
 export class Authenticator {
   readonly #authenticate: Authenticate;
-  readonly #rarely: OnceAMinute;
+  readonly #logger: Pick<Logger, "error">;
+  /** Limits what is logged of errors of `authenticate` that are no ConnectErrors. */
+  readonly #failures = new OnceAMinute();
 
   constructor(authenticate: Authenticate, logger: Pick<Logger, "error">) {
     this.#authenticate = authenticate;
-    this.#rarely = new OnceAMinute(logger);
+    this.#logger = logger;
   }
 
   /** Returns the caller; throws, or rejects with, the ConnectError of a call that is refused. */
@@ -81,14 +83,17 @@ export class Authenticator {
   }
 
   #bug(returned: string): ConnectError {
-    this.#rarely.error(() => `authenticate returned ${returned}`);
+    this.#log(`authenticate returned ${returned}`);
     return failure(Code.Internal, "internal error");
   }
 
   #refusal(error: unknown): ConnectError {
     if (error instanceof ConnectError) return error;
-    const what = "authenticate failed, and its caller gets UNAUTHENTICATED:";
-    this.#rarely.error(() => what, error);
+    this.#log("authenticate failed, and its caller gets UNAUTHENTICATED:", error);
     return peerFailure(Code.Unauthenticated, "the caller could not be authenticated");
+  }
+
+  #log(message: string, ...details: unknown[]): void {
+    this.#failures.run(() => log(this.#logger, "error", message, ...details));
   }
 }
