@@ -17,10 +17,11 @@ export {
   decodeBinaryHeader,
   encodeBinaryHeader,
 } from "@connectrpc/connect";
+export type { Caller, Peer, PeerCertificate } from "./caller.ts";
 export { encodedOnce } from "./codec/encoded-once.ts";
 export type { KeepaliveOptions } from "./connection/keepalive.ts";
 export { later } from "./flow/later.ts";
-export { type Caller, caller, type Peer, type PeerCertificate } from "./grpc/caller.ts";
+export { caller } from "./grpc/caller.ts";
 export { holdHeaders, sendHeaders } from "./grpc/context.ts";
 export { createServer, type Server } from "./node/create-server.ts";
 export type { Http1Options } from "./node/http1.ts";

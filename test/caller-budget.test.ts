@@ -108,7 +108,9 @@ describe("a caller", () => {
   test("may have a window, however little the others leave", async () => {
     const { connect } = sharedWorld(1.2 * MB);
     unread(connect("10.0.0.1"));
-    connect("10.0.0.2").open().send(framed(150 * KB));
+    connect("10.0.0.2")
+      .open()
+      .send(framed(150 * KB));
     const stream = connect("10.0.0.3").open();
     stream.send(framed(60 * KB));
     expect(await heldBy([stream])).toBeGreaterThan(60 * KB);

@@ -9,11 +9,22 @@ import { expect, test } from "vitest";
  * folder, or a file that lies beside the folders. Who adds one says here where
  * it stands.
  */
-const everywhere = ["call-stream.ts", "flow", "failure.ts", "options.ts", "observe"];
+const everywhere = ["call-stream.ts", "caller.ts", "flow", "failure.ts", "options.ts", "observe"];
 const layers: Record<string, readonly string[]> = {
   "index.ts": ["client", "session", "connection", "node", "grpc", "observe"],
   "server.ts": [
-    ...["node", "server", "connection", "session", "sharing", "grpc", "codec", "flow", "observe"],
+    ...[
+      "caller.ts",
+      "node",
+      "server",
+      "connection",
+      "session",
+      "sharing",
+      "grpc",
+      "codec",
+      "flow",
+      "observe",
+    ],
   ],
   "topics.ts": ["topics", "node", "observe"],
   "testing.ts": ["testing", "node"],
@@ -44,9 +55,10 @@ const layers: Record<string, readonly string[]> = {
   topics: ["node-version.ts", ...everywhere],
   http2: [],
   flow: ["failure.ts", "options.ts"],
-  observe: ["flow", "failure.ts"],
+  observe: ["call-stream.ts", "caller.ts", "flow", "failure.ts"],
   "options.ts": ["failure.ts"],
   "call-stream.ts": [],
+  "caller.ts": [],
   "failure.ts": [],
   "version.ts": [],
   "node-version.ts": [],

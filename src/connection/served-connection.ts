@@ -1,5 +1,5 @@
 import type { ConnectError } from "@connectrpc/connect";
-import type { Caller } from "../grpc/caller.ts";
+import type { Caller } from "../caller.ts";
 import type { StreamEnd } from "../http2/types.ts";
 import type { Party } from "../sharing/parties.ts";
 import type { ConnectionMemory } from "./connection-memory.ts";

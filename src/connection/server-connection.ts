@@ -1,8 +1,8 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
+import type { Caller, Peer } from "../caller.ts";
 import { peerFailure, systemReason } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
 import { runtime } from "../flow/runtime.ts";
-import type { Caller, Peer } from "../grpc/caller.ts";
 import { HEADERS_MAX_BYTES } from "../grpc/header-limits.ts";
 import { isGrpc } from "../grpc/metadata.ts";
 import { createConnection } from "../http2/connection.ts";

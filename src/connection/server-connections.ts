@@ -1,4 +1,4 @@
-import type { Peer } from "../grpc/caller.ts";
+import type { Peer } from "../caller.ts";
 import type { BytePipe } from "./byte-pipe.ts";
 import {
   ServerConnection,

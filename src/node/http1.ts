@@ -2,8 +2,9 @@
 import * as http from "node:http";
 import type { Socket } from "node:net";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
+import type { Peer } from "../caller.ts";
 import { startTimer } from "../flow/wait.ts";
-import { CallValues, type Peer } from "../grpc/caller.ts";
+import { CallValues } from "../grpc/caller.ts";
 import { type Checks, positiveOrInfinite } from "../options.ts";
 import type { ConnectOptions } from "../server/connect-options.ts";
 import { peerOf } from "./socket-peer.ts";

@@ -1,6 +1,6 @@
 import type * as net from "node:net";
 import { TLSSocket } from "node:tls";
-import { type Peer, type PeerCertificate, unmapped } from "../grpc/caller.ts";
+import { type Peer, type PeerCertificate, unmapped } from "../caller.ts";
 
 /** Returns what a socket shows of its client, when its TLS handshake has ended. */
 export function peerOf(socket: net.Socket): Peer {

@@ -1,7 +1,7 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { Caller } from "../caller.ts";
 import { failure } from "../failure.ts";
-import type { Caller } from "../grpc/caller.ts";
 import { isThenable } from "../grpc/invoke.ts";
 import { type Logger, log } from "../observe/logger.ts";
 import { OnceAMinute } from "../observe/once-a-minute.ts";

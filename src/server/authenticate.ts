@@ -1,7 +1,8 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
+import type { Peer } from "../caller.ts";
 import { expired, failure, peerFailure } from "../failure.ts";
-import type { KnownCaller, Peer } from "../grpc/caller.ts";
+import type { KnownCaller } from "../grpc/caller.ts";
 import { isThenable } from "../grpc/invoke.ts";
 import { type Logger, log } from "../observe/logger.ts";
 import { OnceAMinute } from "../observe/once-a-minute.ts";

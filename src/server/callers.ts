@@ -1,4 +1,5 @@
-import type { Caller, KnownCaller, Peer } from "../grpc/caller.ts";
+import type { Caller, Peer } from "../caller.ts";
+import type { KnownCaller } from "../grpc/caller.ts";
 import { isThenable } from "../grpc/invoke.ts";
 import type { Admission } from "./admission.ts";
 import { type AuthenticationRequest, type Authenticator, servesAll } from "./authenticate.ts";

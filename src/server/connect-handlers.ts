@@ -8,10 +8,11 @@ import type {
   UniversalServerRequest,
   UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
+import type { Caller } from "../caller.ts";
 import type { HttpExchange } from "../connection/http-exchange.ts";
 import type { ServerRequest } from "../connection/server-request.ts";
 import { toWire } from "../failure.ts";
-import { type Caller, CallValues } from "../grpc/caller.ts";
+import { CallValues } from "../grpc/caller.ts";
 import { toHeaders } from "../grpc/metadata.ts";
 import type { Parties, Party } from "../sharing/parties.ts";
 import { overLimit } from "../sharing/refusal.ts";

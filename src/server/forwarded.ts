@@ -1,5 +1,5 @@
 /** Reads the addresses that proxies write into the headers of a request. */
-import { unmapped } from "../grpc/caller.ts";
+import { unmapped } from "../caller.ts";
 
 /**
  * Returns the addresses that proxies have seen, the client's first: a list for `forwarded` (RFC 7239), and one for

@@ -1,4 +1,4 @@
-import type { Caller } from "../grpc/caller.ts";
+import type { Caller } from "../caller.ts";
 
 /**
  * Returns what two calls of one caller have in common: the identity, else the IP address, for IPv6 its /64, which one

@@ -1,4 +1,4 @@
-import type { Caller, Peer } from "../grpc/caller.ts";
+import type { Caller, Peer } from "../caller.ts";
 import { type Checks, checkOptions, needed, positive, someText, wrong } from "../options.ts";
 import { keyOfCaller } from "./caller-key.ts";
 import { overLimit } from "./refusal.ts";

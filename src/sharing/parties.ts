@@ -1,4 +1,4 @@
-import type { Caller } from "../grpc/caller.ts";
+import type { Caller } from "../caller.ts";
 import { keyOfCaller } from "./caller-key.ts";
 import { Account, CallerAccount, SharedLimit } from "./shared-limit.ts";
 
