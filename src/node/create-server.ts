@@ -8,23 +8,19 @@ import { ServerMemory } from "../connection/server-memory.ts";
 import type { ServerRequest } from "../connection/server-request.ts";
 import { failure } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
-import { runtime } from "../flow/runtime.ts";
 import { settled, startTimer } from "../flow/wait.ts";
-import { FirstRequestTimer } from "../grpc/first-request-timer.ts";
-import { aroundHandler } from "../grpc/intercept.ts";
-import { limitsOf } from "../grpc/limits.ts";
 import { type Logger, log } from "../observe/logger.ts";
 import { Admission } from "../server/admission.ts";
 import { Authenticator } from "../server/authenticate.ts";
 import { Callers, type TrustedProxies } from "../server/callers.ts";
 import { type ConnectHandlers, createConnectHandlers } from "../server/connect-handlers.ts";
 import { connectOptions } from "../server/connect-options.ts";
-import { createGrpcHandler, type GrpcHandler, type Route } from "../server/handler.ts";
+import { createGrpcHandler, type GrpcHandler } from "../server/handler.ts";
 import { serverClosing } from "../server/move-elsewhere.ts";
-import { pathOf, type RegisteredRoutes, register } from "../server/routes.ts";
+import { register } from "../server/routes.ts";
 import { ServerSessions } from "../server/server-sessions.ts";
 import { Parties, sharedLimits } from "../sharing/parties.ts";
-import { nodeGzip } from "./gzip.ts";
+import { grpcRoutes } from "./grpc-routes.ts";
 import { createHttp1Server, type Http1Server } from "./http1.ts";
 import { listen } from "./listen.ts";
 import { createListener, type Listener } from "./listener.ts";
@@ -317,33 +313,4 @@ function connectionOptions(
     budgetBytes: connectionBudgetBytes,
     memory,
   };
-}
-
-function grpcRoutes(
-  methods: RegisteredRoutes["methods"],
-  settings: ReturnType<typeof withDefaults>,
-  onHandlerError: (error: unknown, path: string) => void,
-): Map<string, Route> {
-  // After sockets were read: timers of a process that was busy fire before that, and a request that has arrived by then is
-  // not late. What came over TLS is delivered in the turn after that (socket-pipe.ts).
-  const afterReads = (run: () => void) => runtime.inLaterTurn(() => runtime.inLaterTurn(run));
-  const firstRequests = new FirstRequestTimer(realClock, afterReads);
-  return new Map(
-    methods.map(({ spec, options }) => [
-      pathOf(spec),
-      {
-        spec,
-        options: {
-          interceptors: aroundHandler(options?.interceptors ?? settings.interceptors),
-          ...limitsOf(options ?? {}, settings),
-          compression: nodeGzip,
-          compressMinBytes: options?.compressMinBytes ?? settings.compressMinBytes,
-          maxTimeoutMs: options?.maxTimeoutMs ?? settings.maxTimeoutMs,
-          sendCompression: settings.sendCompression,
-          firstRequests,
-          onHandlerError,
-        },
-      },
-    ]),
-  );
 }
