@@ -18,6 +18,7 @@ const behaviours = [
   "metadata",
   "metadata-faults",
   "metadata-limits",
+  "observe-calls",
   "response-headers",
   "retry",
   "stalled-reader",

@@ -40,6 +40,19 @@ export { createTransport } from "./node/transport.ts";
 export type {
   ClosableTransport,
   TransportOptions,
+  TransportStats,
 } from "./node/transport-options.ts";
+export type {
+  CallEnd,
+  ClientCallEnd,
+  ClientCallObserver,
+  ClientObserver,
+  CloseReason,
+  MessageCount,
+  ObservedCall,
+  ObservedClientCall,
+  ObservedClientConnection,
+} from "./observe/events.ts";
 export type { Logger } from "./observe/logger.ts";
+export type { CallStats, SessionStats } from "./observe/stats.ts";
 export { Reason as SessionLostReason, readSessionLost } from "./session/lost.ts";

@@ -33,9 +33,23 @@ export type {
   ServerOptions,
   TlsOptions,
 } from "./node/server-options.ts";
+export type { ServerStats } from "./node/server-stats.ts";
+export type {
+  CallEnd,
+  CloseReason,
+  MessageCount,
+  ObservedCall,
+  ObservedServerCall,
+  ObservedServerConnection,
+  ServerCallEnd,
+  ServerCallObserver,
+  ServerObserver,
+} from "./observe/events.ts";
 export type { Logger } from "./observe/logger.ts";
+export type { CallStats, LimitStats, SessionStats } from "./observe/stats.ts";
 export type { AdmissionRequest, Admit } from "./server/admission.ts";
 export type { Authenticate, Authentication, AuthenticationRequest } from "./server/authenticate.ts";
+export type { ServerLogger } from "./server/reporter.ts";
 export type { SessionOptions } from "./server/server-sessions.ts";
 export { Reason as SessionLostReason, readSessionLost } from "./session/lost.ts";
 export {

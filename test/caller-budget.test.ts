@@ -15,7 +15,7 @@ const MB = 1024 * KB;
 /** A server of 9 MB: a caller alone may hold 8 of them. */
 function sharedWorld(totalBytes = 9 * MB) {
   const clock = new ManualClock();
-  const memory = new ServerMemory(totalBytes, clock);
+  const memory = new ServerMemory(totalBytes, { clock });
   const dropped: Party[] = [];
   const limits = sharedLimits({ maxOpenCalls: 1e6, maxSessions: 1, maxBytes: 1 });
   const parties = new Parties(limits, (party) => {

@@ -1,15 +1,17 @@
 /** Makes calls on a transport: by the CallOpener of Hawser's transports, and as Connect's clients do on any other. */
 import type {
   DescMessage,
+  DescMethod,
   DescMethodStreaming,
   DescMethodUnary,
   MessageInitShape,
 } from "@bufbuild/protobuf";
-import type { StreamResponse, Transport, UnaryResponse } from "@connectrpc/connect";
+import type { ConnectError, StreamResponse, Transport, UnaryResponse } from "@connectrpc/connect";
 import { asFailure, deadlineExceeded, fromAbort, handled } from "../failure.ts";
 import { LazyAbortController } from "../flow/lazy-abort.ts";
 import { type AbortSource, onAbort, startTimer } from "../flow/wait.ts";
 import { type HeadersFunction, runHeaders } from "../grpc/call-headers.ts";
+import type { ClientCallObservation } from "../observe/client-call.ts";
 import type { CallOptions } from "./call-options.ts";
 
 /** Listens to what the transport does with a call. */
@@ -29,6 +31,8 @@ export interface CallInit
   extends Pick<CallOptions, "headers" | "contextValues" | "compress" | "sessions"> {
   readonly signal: AbortSource | undefined;
   readonly timeoutMs: number | undefined;
+  /** Undefined if the transport has no observer. */
+  readonly observation?: ClientCallObservation | undefined;
 }
 
 export interface UnaryCallInit<I extends DescMessage> extends CallInit {
@@ -40,12 +44,16 @@ export interface StreamingCallInit<I extends DescMessage> extends CallInit {
   readonly watcher?: CallWatcher | undefined;
   /** Whether the client makes a lost call again by itself. Connections are then tried more often. */
   readonly fastReconnect?: boolean | undefined;
+  /** As of ClientCallInit. */
+  readonly onEnded?: ((error: ConnectError | undefined) => void) | undefined;
 }
 
 /** Makes calls on a Hawser transport, with options that Connect's Transport has no parameters for. */
 export interface CallOpener {
   /** Aborts when the transport is closed. */
   readonly closing: AbortSource;
+  /** Tells the observer, if there is one, of a call that its caller makes of several ones, and ends itself. */
+  observe(method: DescMethod, timeoutMs: number | undefined): ClientCallObservation | undefined;
   openCall<I extends DescMessage, O extends DescMessage>(
     method: DescMethodStreaming<I, O>,
     init: StreamingCallInit<I>,
@@ -69,6 +77,7 @@ export function withCallOpener<T extends Transport>(
   return Object.defineProperties(transport as T & CallOpener, {
     openCall: { value: opener.openCall.bind(opener) },
     openUnaryCall: { value: opener.openUnaryCall.bind(opener) },
+    observe: { value: opener.observe.bind(opener) },
     closing: { value: opener.closing },
   });
 }
@@ -80,6 +89,15 @@ function hasCallOpener(transport: Transport): transport is Transport & CallOpene
 /** Returns the signal that aborts when the transport is closed. Transports that are not Hawser's do not have one. */
 export function closingOf(transport: Transport): AbortSource | undefined {
   return hasCallOpener(transport) ? transport.closing : undefined;
+}
+
+/** Tells the observer of a transport, if it has one, of a call that is made of several ones. */
+export function observationOf(
+  transport: Transport,
+  method: DescMethod,
+  timeoutMs: number | undefined,
+): ClientCallObservation | undefined {
+  return hasCallOpener(transport) ? transport.observe(method, timeoutMs) : undefined;
 }
 
 /** Makes a streaming call. */

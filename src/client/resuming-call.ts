@@ -9,10 +9,11 @@ import { asFailure, deadlineExceeded, fromAbort } from "../failure.ts";
 import { Backoff } from "../flow/backoff.ts";
 import { one } from "../flow/pump.ts";
 import { onAbort, sleep, startTimer } from "../flow/wait.ts";
+import type { ClientCallObservation } from "../observe/client-call.ts";
 import { warningsOf } from "../observe/stalls.ts";
 import { CallLifecycle, type CallState, type LivingCall } from "./call-lifecycle.ts";
 import { type CallOptions, refusalOf } from "./call-options.ts";
-import { closingOf } from "./open-call.ts";
+import { closingOf, observationOf } from "./open-call.ts";
 import type { Resumption } from "./resume.ts";
 import { BACKOFF, madeProgress, waitBeforeNext } from "./resume-policy.ts";
 import type { CallUse } from "./stall-watch.ts";
@@ -54,6 +55,8 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
   readonly #deadline: Disposable | undefined;
   readonly #callerAbort: Disposable | undefined;
   readonly #lifecycle: CallLifecycle;
+  /** Undefined if the transport has no observer. */
+  readonly #observation: ClientCallObservation | undefined;
   /** How many calls of next() by the application wait. */
   #awaited = 0;
   readonly #first: StreamingCall<I, O>;
@@ -83,6 +86,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
       this.#abort(refusal);
       return;
     }
+    this.#observation = observationOf(transport, method, options.timeoutMs);
     const timeoutMs = options.timeoutMs ?? defaultTimeoutMs(transport);
     if (timeoutMs !== undefined && timeoutMs > 0 && timeoutMs < Infinity) {
       this.#timeoutMs = timeoutMs;
@@ -127,9 +131,10 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
     this.#abort(error);
   }
 
-  onClosed(): void {
+  onClosed(error: ConnectError | undefined): void {
     this.#callerAbort?.[Symbol.dispose]();
     this.#deadline?.[Symbol.dispose]();
+    this.#observation?.end(error);
   }
 
   get isAwaited(): boolean {
@@ -188,6 +193,7 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
           this.#lifecycle.fail(error);
           throw error;
         }
+        this.#observation?.onRetry(error, waitMs);
         this.#lifecycle.change("resuming");
         // An attempt on a transport that was closed fails immediately, with the reason.
         await sleep(waitMs, signal, closingOf(this.#transport));
@@ -225,9 +231,12 @@ export class ResumingCall<I extends DescMessage, O extends DescMessage>
         onTrailer: undefined,
       },
       fastReconnect: true,
+      observation: this.#observation,
     });
     attempt.onState((state) => {
-      if (state === "open") this.#lifecycle.change("open");
+      if (state !== "open") return;
+      if (attempt !== this.#first) this.#observation?.onContinued();
+      this.#lifecycle.change("open");
     });
     return attempt;
   }

@@ -43,6 +43,10 @@ export class StallWatch implements Stalling {
     this.#warnings = warnings;
   }
 
+  get name(): string {
+    return this.#call.name;
+  }
+
   get isWatched(): boolean {
     return this.#call.use.isWatched;
   }

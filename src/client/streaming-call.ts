@@ -83,7 +83,7 @@ const NO_OPTIONS: CallOptions = {};
 
 /** The arguments of a streaming call. */
 interface StreamingCallSetup<I extends DescMessage>
-  extends Partial<Pick<StreamingCallInit<I>, "requests" | "fastReconnect">> {
+  extends Partial<Pick<StreamingCallInit<I>, "requests" | "fastReconnect" | "observation">> {
   readonly options?: CallOptions | undefined;
 }
 
@@ -120,7 +120,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
   constructor(
     transport: Transport,
     method: DescMethodStreaming<I, O>,
-    { requests, options = NO_OPTIONS, fastReconnect }: StreamingCallSetup<I>,
+    { requests, options = NO_OPTIONS, fastReconnect, observation }: StreamingCallSetup<I>,
   ) {
     this.#method = method;
     this.isSink = method.methodKind === "client_streaming";
@@ -142,6 +142,7 @@ export class StreamingCall<I extends DescMessage, O extends DescMessage>
       requests: requests ?? (this.#queue as Queue<MessageInitShape<I>>),
       watcher: this,
       fastReconnect,
+      observation,
     });
     answer
       .then((response) => {

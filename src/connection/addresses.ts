@@ -3,6 +3,7 @@ import { asFailure, failure, handled } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
 import { LazyAbortController } from "../flow/lazy-abort.ts";
 import { type AbortSource, settled } from "../flow/wait.ts";
+import type { ConnectionsStats } from "../observe/stats.ts";
 import { Acknowledgements } from "../session/acknowledgements.ts";
 import type { Target } from "./address.ts";
 import type { Connection } from "./connection.ts";
@@ -56,6 +57,21 @@ export class Addresses {
   /** The addresses in errors: "127.0.0.1:50051, 127.0.0.1:50052". */
   get name(): string {
     return this.#all.map(({ target }) => target.name).join(", ");
+  }
+
+  /** What all addresses have now. */
+  get stats(): ConnectionsStats {
+    const each = this.#all.map(({ stats }) => stats);
+    const sum = (read: (stats: ConnectionsStats) => number) =>
+      each.reduce((sum, stats) => sum + read(stats), 0);
+    return {
+      connections: sum(({ connections }) => connections),
+      waitingCalls: sum(({ waitingCalls }) => waitingCalls),
+      sessions: {
+        open: sum(({ sessions }) => sessions.open),
+        detached: sum(({ sessions }) => sessions.detached),
+      },
+    };
   }
 
   /** Tries to connect more often from now on: there are calls that reconnect by themselves. */

@@ -31,6 +31,7 @@ export interface AttemptsInit {
   readonly addresses: ConnectionSource;
   readonly headers: RequestHeaders;
   readonly readMaxBytes: number;
+  readonly watcher?: { onResent?(error: ConnectError): void } | undefined;
 }
 
 /**
@@ -110,6 +111,7 @@ export class Attempts implements ClientCallStream, StreamRepeater {
     if (error.code === Code.Canceled) return false;
     this.#stream?.release();
     this.#stream = undefined;
+    this.#init.watcher?.onResent?.(error);
     this.#attempt();
     return true;
   }

@@ -11,6 +11,9 @@ import type {
   Http2Connection,
   OutputBuffers,
 } from "../http2/types.ts";
+import { ClientConnectionObservation } from "../observe/connections.ts";
+import type { ClientObserver, CloseReason } from "../observe/events.ts";
+import type { Notifier } from "../observe/notifier.ts";
 import type { NegotiatedSettings } from "../session/settings.ts";
 import type { Target } from "./address.ts";
 import type { BytePipe } from "./byte-pipe.ts";
@@ -28,6 +31,8 @@ export interface ClientConnectionOptions {
   readonly buffers: OutputBuffers;
   /** The bytes that the streams of all connections may hold. */
   readonly budget: ReceiveBudget;
+  /** Undefined if the transport has no observer. */
+  readonly notifier?: Notifier<ClientObserver> | undefined;
 }
 
 export interface ClientConnectionInit extends ClientConnectionOptions {
@@ -57,6 +62,8 @@ export class ClientConnection
   readonly #driver: PipeDriver;
   readonly #http2: Http2Connection;
   readonly #keepalive: Watch;
+  readonly #observation: ClientConnectionObservation | undefined;
+  #closeReason: CloseReason | undefined;
   /** The promise of close(), if that was called. */
   #closed: PromiseWithResolvers<void> | undefined;
   #isPipeClosed = false;
@@ -73,9 +80,10 @@ export class ClientConnection
   /** The closed streams that wait for `lossReason`; undefined if there are none. */
   #lostStreams: (() => void)[] | undefined;
 
-  constructor({ target, pipe, owner, buffers, budget }: ClientConnectionInit) {
+  constructor({ target, pipe, owner, buffers, budget, notifier }: ClientConnectionInit) {
     this.target = target;
     this.name = target.name;
+    this.#observation = notifier && new ClientConnectionObservation(notifier, target.name);
     this.#pipe = pipe;
     this.#owner = owner;
     this.memory = new ConnectionMemory([budget], realClock);
@@ -184,6 +192,7 @@ export class ClientConnection
   }
 
   onDead(afterMs: number): void {
+    this.#closeReason = "keepalive";
     this.#lose(`no answer to a keepalive ping for ${afterMs} ms`);
     this.#pipe.destroy();
   }
@@ -226,11 +235,13 @@ export class ClientConnection
       this.#pipe.keepAlive(false);
       this.#opening?.resolve();
       this.#opening = undefined;
+      this.#observation?.onOpened();
     }
   }
 
   onGoaway(code: number, _lastStreamId: number, debugData: string): void {
     const { keepalive } = this.#owner;
+    this.#observation?.onGoawayReceived(code, debugData);
     if (!this.#isDraining) this.#owner.onDrain();
     if (code === ENHANCE_YOUR_CALM && debugData === "too_many_pings") {
       keepalive.slowDown();
@@ -241,6 +252,7 @@ export class ClientConnection
   }
 
   onClosed(end: ConnectionEnd): void {
+    this.#closeReason ??= end.by;
     this.#failReady({ reason: `${NOT_HTTP2}: ${end.reason}`, cause: undefined });
     this.#lose(failureReason(end, "the server") ?? CLOSED);
     this.#driver.finish(end.by);
@@ -259,6 +271,8 @@ export class ClientConnection
     this.#keepalive[Symbol.dispose]();
     this.memory.close();
     this.#isPipeClosed = true;
+    const detail = this.#lost?.rawMessage ?? "";
+    if (this.#isReady) this.#observation?.onClosed(this.#closeReason ?? "lost", detail);
     this.#closed?.resolve();
     this.#owner.onChange();
   }

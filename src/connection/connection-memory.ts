@@ -24,6 +24,11 @@ export class ConnectionMemory {
     return this.#budgets.every(({ admits }) => admits);
   }
 
+  /** Called when a stream was refused because of `admits`. */
+  onRefused(): void {
+    for (const budget of this.#budgets) if (!budget.admits) budget.onRefused();
+  }
+
   /** Whether windows may grow. */
   get mayGrow(): boolean {
     return this.#budgets.every(({ mayGrow }) => mayGrow);

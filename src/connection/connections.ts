@@ -3,6 +3,7 @@ import { asFailure, failure, ownCopy } from "../failure.ts";
 import { Backoff, type BackoffOptions, GRPC_JITTER } from "../flow/backoff.ts";
 import { runtime } from "../flow/runtime.ts";
 import { type AbortSource, sleep, startTimer } from "../flow/wait.ts";
+import type { ConnectionsStats } from "../observe/stats.ts";
 import type { OpenSession } from "../session/attachment.ts";
 import type { Target } from "./address.ts";
 import { type Connect, type Connection, type ConnectionOwner, NO_LONGER } from "./connection.ts";
@@ -155,6 +156,16 @@ export class Connections implements ConnectionOwner {
   /** The error of the previous attempt, if it failed. */
   get lastError(): ConnectError | undefined {
     return this.#lastError;
+  }
+
+  get stats(): ConnectionsStats {
+    const sessions = [...(this.#openSessions ?? [])];
+    const detached = sessions.filter(({ state }) => state !== "attached").length;
+    return {
+      connections: this.#connections.length,
+      waitingCalls: this.#waiting.size,
+      sessions: { open: sessions.length, detached },
+    };
   }
 
   /** Returns a connection with a free stream, if there is one. */

@@ -20,6 +20,8 @@ export interface CallStreamWatcher extends SessionWatcher {
   onSession(): void;
   /** Called if the call continues without it, because the server takes no more sessions. */
   onSessionRefused(): void;
+  /** Called when a call without a session is sent again, since no server has processed it. */
+  onResent?(error: ConnectError): void;
 }
 
 /** The parameters of the stream of a call. */

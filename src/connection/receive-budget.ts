@@ -106,6 +106,8 @@ export interface ReceiveBudgetInit {
   readonly limit: string;
   /** CONNECTION_FACTOR, TOTAL_FACTOR or UNTAKEN_FACTOR. */
   readonly factor: number;
+  /** Called when a stream is not admitted, or is ended. */
+  readonly onRefused?: () => void;
 }
 
 /**
@@ -145,10 +147,20 @@ export class ReceiveBudget {
     return this.#usedBytes;
   }
 
+  /** The budget itself. */
+  get bytes(): number {
+    return this.#init.bytes;
+  }
+
   /** Whether new streams are admitted. */
   get admits(): boolean {
     const { bytes, factor } = this.#init;
     return this.#untakenBytes <= UNTAKEN_FACTOR * bytes && this.#usedBytes <= factor * bytes;
+  }
+
+  /** Called when a stream was not admitted. */
+  onRefused(): void {
+    this.#init.onRefused?.();
   }
 
   get #untakenBytes(): number {
@@ -296,6 +308,7 @@ export class ReceiveBudget {
       .sort((a, b) => b.size - a.size);
     for (const { stream, heldBytes } of bySize) {
       if (isEnough()) break;
+      this.onRefused();
       stream.endOverBudget(this.#error(heldBytes));
     }
   }

@@ -17,6 +17,9 @@ import type {
   StreamEnd,
   StreamListener,
 } from "../http2/types.ts";
+import { ServerConnectionObservation } from "../observe/connections.ts";
+import type { CloseReason, ServerObserver } from "../observe/events.ts";
+import type { Notifier } from "../observe/notifier.ts";
 import type { Party } from "../sharing/parties.ts";
 import type { BytePipe } from "./byte-pipe.ts";
 import type { ConnectionMemory } from "./connection-memory.ts";
@@ -50,6 +53,10 @@ export interface ServerConnectionOptions {
   readonly budgetBytes: number;
   /** The memory of all connections of the server. */
   readonly memory: ServerMemory;
+  /** Called when a limit refuses a request or ends a call: with the name of its option. */
+  readonly onRefused?: (limit: string, caller: Caller) => void;
+  /** Undefined if the server has no observer. */
+  readonly notifier?: Notifier<ServerObserver> | undefined;
 }
 
 /** Listens to the connections of a server. */
@@ -77,6 +84,8 @@ export class ServerConnection
   readonly #budget: ReceiveBudget;
   /** Undefined until the first request. */
   #memory: ConnectionMemory | undefined;
+  readonly #observation: ServerConnectionObservation | undefined;
+  #closeReason: CloseReason | undefined;
   readonly caller: Caller;
   /** Why the connection was lost, where this side knows it. */
   #lossReason: string | undefined;
@@ -99,12 +108,16 @@ export class ServerConnection
     this.#listener = listener;
     this.#driver = new PipeDriver(pipe, options.buffers, this);
     const { clock, buffers, maxConcurrentStreams, peerTimeoutMs, budgetBytes } = options;
+    const { notifier, onRefused } = options;
+    this.#observation =
+      notifier && new ServerConnectionObservation(notifier, { protocol: "h2", peer });
     this.#budget = new ReceiveBudget(
       {
         bytes: budgetBytes,
         of: "the client's connection",
         limit: `connectionBudgetBytes ${budgetBytes} B`,
         factor: CONNECTION_FACTOR,
+        onRefused: () => onRefused?.("connectionBudgetBytes", this.caller),
       },
       clock,
     );
@@ -170,6 +183,7 @@ export class ServerConnection
   drain(): void {
     if (this.#isDraining) return;
     this.#isDraining = true;
+    this.#observation?.onGoawaySent();
     this.#engine.goaway();
   }
 
@@ -211,6 +225,7 @@ export class ServerConnection
   }
 
   onDead(afterMs: number): void {
+    this.#closeReason = "keepalive";
     this.#lossReason = `no answer to a keepalive ping for ${afterMs} ms`;
     this.destroy();
   }
@@ -222,7 +237,10 @@ export class ServerConnection
     this.#idle?.[Symbol.dispose]();
     const request = new ServerRequest(stream, this, fields);
     if (this.memory.admits) this.#listener.onRequest(request);
-    else request.refuse();
+    else {
+      this.memory.onRefused();
+      request.refuse();
+    }
     return request.takeListener();
   }
 
@@ -248,11 +266,14 @@ export class ServerConnection
   onSettings(): void {}
 
   onGoaway(code: number, _lastStreamId: number, debugData: string): void {
+    this.#observation?.onGoawayReceived(code, debugData);
     this.#lossReason = goawayReason(code, debugData) ?? this.#lossReason;
   }
 
-  onClosed({ by }: ConnectionEnd): void {
-    this.#driver.finish(by);
+  onClosed(end: ConnectionEnd): void {
+    this.#closeReason ??= end.by;
+    this.#lossReason ??= failureReason(end, "the client");
+    this.#driver.finish(end.by);
   }
 
   // PipeOwner: called by the driver.
@@ -265,6 +286,7 @@ export class ServerConnection
     this.#watch[Symbol.dispose]();
     this.#idle?.[Symbol.dispose]();
     this.#age?.[Symbol.dispose]();
+    this.#observation?.onClosed(this.#closeReason ?? "closed", this.#lossReason ?? "");
     this.#listener.onClosed(this);
   }
 

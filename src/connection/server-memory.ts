@@ -1,9 +1,17 @@
+import type { Caller } from "../caller.ts";
 import type { Clock } from "../flow/clock.ts";
 import type { CallerParty, Party } from "../sharing/parties.ts";
 import { shareOf } from "../sharing/shared-limit.ts";
 import { ConnectionMemory } from "./connection-memory.ts";
 import { ReceiveBudget, TOTAL_FACTOR, UNTAKEN_FACTOR } from "./receive-budget.ts";
 import { FIRST_WINDOW_BYTES } from "./receive-window.ts";
+
+/** What a ServerMemory uses. */
+export interface ServerMemoryInit {
+  readonly clock: Clock;
+  /** Called when a request is refused, or a call ended: by the share of a caller, or by the budget of all. */
+  readonly onRefused?: (caller: Caller | undefined) => void;
+}
 
 /**
  * The memory that the streams of a server hold: a budget of all, of which each caller has a share, by the rule of SharedLimit.
@@ -13,18 +21,32 @@ import { FIRST_WINDOW_BYTES } from "./receive-window.ts";
 export class ServerMemory {
   readonly #bytes: number;
   readonly #clock: Clock;
+  readonly #onRefused: ((caller: Caller | undefined) => void) | undefined;
   readonly #total: ReceiveBudget;
   readonly #ofCallers = new WeakMap<CallerParty, ReceiveBudget>();
   readonly #ofParties = new WeakMap<Party, ConnectionMemory>();
 
   /** @param bytes `serverBudgetBytes` */
-  constructor(bytes: number, clock: Clock) {
+  constructor(bytes: number, { clock, onRefused }: ServerMemoryInit) {
     this.#bytes = bytes;
     this.#clock = clock;
+    this.#onRefused = onRefused;
     this.#total = new ReceiveBudget(
-      { bytes, of: "the server", limit: `serverBudgetBytes ${bytes} B`, factor: TOTAL_FACTOR },
+      {
+        ...{ bytes, of: "the server", limit: `serverBudgetBytes ${bytes} B`, factor: TOTAL_FACTOR },
+        onRefused: () => onRefused?.(undefined),
+      },
       clock,
     );
+  }
+
+  /** What all streams hold. */
+  get usedBytes(): number {
+    return this.#total.usedBytes;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
   }
 
   /** Returns the memory of a caller's streams on one connection. */
@@ -46,13 +68,13 @@ export class ServerMemory {
   #budgetOf(caller: CallerParty): ReceiveBudget {
     let budget = this.#ofCallers.get(caller);
     if (budget === undefined) {
-      budget = this.#makeBudget();
+      budget = this.#makeBudget(caller);
       this.#ofCallers.set(caller, budget);
     }
     return budget;
   }
 
-  #makeBudget(): ReceiveBudget {
+  #makeBudget({ who }: CallerParty): ReceiveBudget {
     const total = this.#total;
     const totalBytes = this.#bytes;
     // Streams are ended above UNTAKEN_FACTOR times the budget: that is the share. Each caller has at least a window.
@@ -67,6 +89,7 @@ export class ServerMemory {
           return `its share of serverBudgetBytes ${totalBytes} B, now ${share()} B`;
         },
         factor: UNTAKEN_FACTOR,
+        onRefused: () => this.#onRefused?.(who),
       },
       this.#clock,
     );

@@ -111,7 +111,10 @@ export class CallMetadata {
 }
 
 /** Returns `first`, replaced by `second` where both have a name; one of the two itself if the other is `undefined`. */
-function merged(first: Headers | undefined, second: Headers | undefined): Headers | undefined {
+export function merged(
+  first: Headers | undefined,
+  second: Headers | undefined,
+): Headers | undefined {
   if (first === undefined || second === undefined) return first ?? second;
   const headers = new Headers(first);
   for (const name of new Set(second.keys())) headers.delete(name);

@@ -42,6 +42,8 @@ export interface ClientCallInit<I extends DescMessage, O extends DescMessage> {
   readonly compressFromBytes: number | undefined;
   readonly requests: AsyncIterable<MessageInitShape<I>>;
   readonly watcher: SendWatcher | undefined;
+  /** Called once, when the call has ended, with the error unless its status is OK. Its responses may not have been read. */
+  readonly onEnded?: ((error: ConnectError | undefined) => void) | undefined;
   /** Receives the only response, if the call has exactly one. Default: `responses` has them. */
   readonly onlyResponse?: OnlyMessageListener<MessageShape<O>> | undefined;
 }
@@ -295,5 +297,6 @@ export class ClientCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#stream?.reset(error ?? ENDED);
     this.#init.watcher?.onSendEnded(error ?? ownCopy(ENDED));
     this.#pump?.stop();
+    this.#init.onEnded?.(error);
   }
 }

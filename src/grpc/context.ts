@@ -1,6 +1,7 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { ContextValues, HandlerContext } from "@connectrpc/connect";
 import { LazyAbortController } from "../flow/lazy-abort.ts";
+import type { AsyncContext } from "../flow/runtime.ts";
 import { anObject } from "../options.ts";
 import { CallValues, type KnownCaller } from "./caller.ts";
 import { rawToHeaders } from "./metadata.ts";
@@ -51,6 +52,8 @@ export interface CallContext extends HandlerContext {
   readonly setTrailers: () => Headers | undefined;
   /** Aborts the signal. */
   readonly abort: (reason: unknown) => void;
+  /** Returns a function that does what `run` does, in the context (AsyncLocalStorage) of the call. */
+  readonly inScope: (run: () => void) => () => void;
 }
 
 /** The request as the client sent it. */
@@ -59,6 +62,8 @@ export interface RequestInfo {
   readonly rawHeaders: readonly string[];
   readonly caller: KnownCaller;
   readonly timeoutMs: number | undefined;
+  /** The context in which the handler runs. Default: any. */
+  readonly scope: AsyncContext | undefined;
 }
 
 /**
@@ -80,6 +85,7 @@ class Context extends LazyAbortController implements CallContext {
   readonly method: DescMethod;
   readonly #rawHeaders: readonly string[];
   readonly #caller: KnownCaller;
+  readonly #scope: AsyncContext | undefined;
   #requestHeader: Headers | undefined;
   /** The response headers; until the handler uses them, when they were sent, if they were. */
   #responseHeader: ResponseHeaders | HeadersLeft | undefined;
@@ -91,13 +97,14 @@ class Context extends LazyAbortController implements CallContext {
 
   constructor(
     method: DescMethod,
-    { rawHeaders, caller, timeoutMs }: RequestInfo,
+    { rawHeaders, caller, timeoutMs, scope }: RequestInfo,
     headers: HeadersSender,
   ) {
     super();
     this.method = method;
     this.#rawHeaders = rawHeaders;
     this.#caller = caller;
+    this.#scope = scope;
     this[sender] = headers;
     this.timeoutMs = timeoutMs === undefined ? noTimeout : countdown(timeoutMs);
   }
@@ -140,6 +147,16 @@ class Context extends LazyAbortController implements CallContext {
   get values() {
     this.#values ??= new CallValues(this.#caller);
     return this.#values;
+  }
+
+  inScope(run: () => void): () => void {
+    const scope = this.#scope;
+    return scope === undefined ? run : () => scope.runInAsyncScope(run);
+  }
+
+  override abort(reason: unknown): void {
+    if (this.#scope === undefined) super.abort(reason);
+    else this.#scope.runInAsyncScope(() => super.abort(reason));
   }
 
   setHeaders() {

@@ -1,5 +1,6 @@
-import type { DescMessage } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod } from "@bufbuild/protobuf";
 import type { Interceptor, MethodImplSpec } from "@connectrpc/connect";
+import type { AsyncContext } from "../flow/runtime.ts";
 import type { FirstRequestTimer } from "./first-request-timer.ts";
 import type { Incoming, SendCompression } from "./incoming.ts";
 import type { MessageOptions } from "./limits.ts";
@@ -15,7 +16,7 @@ export interface ServerCallOptions extends MessageOptions {
   /** Calls bidirectional calls back when no request has arrived for 50 ms. */
   readonly firstRequests: FirstRequestTimer;
   /** Called with what a handler threw that is not a ConnectError: a bug. */
-  readonly onHandlerError: (error: unknown, path: string) => void;
+  readonly onHandlerError: (error: unknown, method: DescMethod) => void;
 }
 
 /** The parameters of a call. */
@@ -25,4 +26,6 @@ export interface ServerCallInit<I extends DescMessage, O extends DescMessage> {
   readonly options: ServerCallOptions;
   /** Whose turns at decompressing messages the call has: those of its caller. */
   readonly turnsOf: object;
+  /** The context (AsyncLocalStorage) in which the handler runs. Default: any. */
+  readonly scope?: AsyncContext | undefined;
 }

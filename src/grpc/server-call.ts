@@ -33,7 +33,7 @@ import { addHandlerHeaders, type HeadersLeft } from "./response-headers.ts";
 import type { ServerCallInit, ServerCallOptions } from "./server-call-options.ts";
 
 /** An open call, whatever the types of its messages. */
-export type OpenCall = Pick<ServerCall, "method" | "abort" | "rosterIndex">;
+export type OpenCall = Pick<ServerCall, "method" | "error" | "abort" | "rosterIndex">;
 
 const RESOLVED = Promise.resolve();
 
@@ -63,6 +63,8 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
 {
   /** Its place among the calls of the server. */
   rosterIndex = -1;
+  /** Why the call has ended, if it has ended and its status is not OK. */
+  error: ConnectError | undefined;
   readonly #stream: ServerCallStream;
   readonly #spec: MethodImplSpec<I, O>;
   readonly #options: ServerCallOptions;
@@ -91,7 +93,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
    * @param onClosed called when that stream is closed, however the call ended
    */
   constructor(
-    { incoming, spec, options, turnsOf }: ServerCallInit<I, O>,
+    { incoming, spec, options, turnsOf, scope }: ServerCallInit<I, O>,
     open: (call: ServerStreamListener) => ServerCallStream,
     onClosed: (call: OpenCall) => void,
   ) {
@@ -103,7 +105,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     const timeout = readTimeout(fields, options.maxTimeoutMs);
     const timeoutMs = timeout instanceof ConnectError ? undefined : timeout;
     this.#refused = refusalOf(fields, timeout);
-    this.#context = createContext(spec.method, { rawHeaders, caller, timeoutMs }, this);
+    this.#context = createContext(spec.method, { rawHeaders, caller, timeoutMs, scope }, this);
     this.#gzip = acceptsGzip(fields, options.sendCompression);
     const { encoding } = fields;
     this.#reader = new MessageReader(spec.method.input, options, { encoding, turnsOf });
@@ -164,7 +166,8 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     if (outcome.is === "unsendable") this.#report(outcome.error);
     if (!this.#isOver) {
       this.#isOver = true;
-      this.#release(outcome.is === "lost" ? outcome.error : UNSENDABLE);
+      this.error = outcome.is === "lost" ? outcome.error : UNSENDABLE;
+      this.#release(this.error);
     }
     this.#deadline?.[Symbol.dispose]();
     this.#closed?.(this);
@@ -273,14 +276,16 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
    * other requests in the chunk that is being read.
    */
   #run(requests: Requests<I>): void {
-    RESOLVED.then(() => {
+    const context = this.#context;
+    const { interceptors } = this.#options;
+    const run = () => {
       try {
-        const { interceptors } = this.#options;
-        this.#send(invoke(this.#spec, { context: this.#context, requests, interceptors }));
+        this.#send(invoke(this.#spec, { context, requests, interceptors }));
       } catch (error) {
         this.fail(error);
       }
-    });
+    };
+    RESOLVED.then(context.inScope(run));
   }
 
   /** Sends what the handler has returned. */
@@ -342,14 +347,9 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#report(error);
   }
 
-  get #path(): string {
-    const { parent, name } = this.#spec.method;
-    return `/${parent.typeName}/${name}`;
-  }
-
   /** Reports a bug of the handler to the server's logger. */
   #report(error: unknown): void {
-    this.#options.onHandlerError(error, this.#path);
+    this.#options.onHandlerError(error, this.#spec.method);
   }
 
   /** Ends an expired call, and resets its stream after END_MS: a client that does not read would keep it for ever. */
@@ -372,7 +372,9 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     const fault = hasMetadata(this.#context.setHeaders())
       ? this.#sendHeaders("at the end of the call")
       : undefined;
-    this.#stream.endSend(this.#end(fault ?? error));
+    const end = this.#end(fault ?? error);
+    if (end.status !== "ok") this.error = end.status;
+    this.#stream.endSend(end);
     this.#release(error ?? OVER);
   }
 

@@ -6,6 +6,7 @@ import type {
   MessageInitShape,
 } from "@bufbuild/protobuf";
 import {
+  type ConnectError,
   type ContextValues,
   createContextValues,
   type Interceptor,
@@ -32,12 +33,19 @@ import { RequestHeaders } from "../connection/request-headers.ts";
 import { asFailure, ownCopy } from "../failure.ts";
 import { map } from "../flow/pump.ts";
 import { type AbortSource, onAbort } from "../flow/wait.ts";
-import { type CallMetadata, HeaderOptions, type HeaderValues } from "../grpc/call-metadata.ts";
+import {
+  type CallMetadata,
+  HeaderOptions,
+  type HeaderValues,
+  merged,
+} from "../grpc/call-metadata.ts";
 import { ClientCall } from "../grpc/client-call.ts";
 import { aroundCall, intercept, intercepted } from "../grpc/intercept.ts";
 import { limitsOf, type MessageOptions } from "../grpc/limits.ts";
 import { asHeaders } from "../grpc/metadata.ts";
 import type { Deadline } from "../grpc/timeout.ts";
+import { CallCounter } from "../observe/call-counts.ts";
+import { ObservedClientStream } from "../observe/client-call.ts";
 import { timeout } from "../options.ts";
 import type { Window } from "../session/session-window.ts";
 import { StreamingCallResponse, wholeResponse } from "./call-response.ts";
@@ -69,6 +77,7 @@ export class Calls implements CallOpener, UnaryCallOwner {
   readonly #messages: MessageOptions;
   readonly #interceptors: Interceptor[];
   readonly retries = new Retries();
+  readonly counter = new CallCounter();
   readonly #methodHeaders: MethodHeaders;
   /** The headers of calls that have no option `headers`; undefined if the transport's is a function. */
   readonly #headerOptions: HeaderOptions | undefined;
@@ -102,6 +111,9 @@ export class Calls implements CallOpener, UnaryCallOwner {
     this.#interceptors = aroundCall(options.interceptors ?? []);
     this.#window = windowOf(options.sessions || true);
   }
+
+  /** There is no observer: with one, the calls are ObservedCalls. */
+  observe(): undefined {}
 
   openUnaryCall<I extends DescMessage, O extends DescMessage, R>(
     method: DescMethodUnary<I, O>,
@@ -170,7 +182,12 @@ export class Calls implements CallOpener, UnaryCallOwner {
         ? begun.headerOptions.current()
         : await this.#pendingHeaders(begun.pending, begun.deadline, signal);
     const send = async (ready: ReadyCall, requests: AsyncIterable<MessageInitShape<I>>) => {
-      const call = this.start(method, { ready, requests, previousAttempts: 0 }, init);
+      const onEnded = (error: ConnectError | undefined) => {
+        this.counter.onEnded(error);
+        init.onEnded?.(error);
+      };
+      const call = this.start(method, { ready, requests, previousAttempts: 0, onEnded }, init);
+      this.counter.onStarted();
       await call.answered;
       return new StreamingCallResponse(method, call.responses, call);
     };
@@ -235,18 +252,19 @@ export class Calls implements CallOpener, UnaryCallOwner {
   /** Starts a call. Interceptors, if there are any, have run. */
   start<I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O> | DescMethodStreaming<I, O>,
-    { ready, requests, previousAttempts, onlyResponse }: Attempt<I, O>,
+    { ready, requests, previousAttempts, onlyResponse, onEnded }: Attempt<I, O>,
     init: CallInit & Partial<Pick<StreamingCallInit<I>, "watcher" | "fastReconnect">>,
   ): ClientCall<I, O> {
     const { deadline, signal, metadata } = ready;
-    const { watcher, fastReconnect = false } = init;
+    const { watcher, fastReconnect = false, observation } = init;
     const { compressMinBytes = 1024 } = this.#options;
     const { addresses } = this.#init;
     const gzip = init.compress ?? this.#gzip;
     const sessions = init.sessions ?? this.#options.sessions ?? true;
     if (fastReconnect) addresses.useFastReconnect();
     const { sent, again } = metadata;
-    const headersInit = { metadata: sent, gzip, previousAttempts };
+    const withOwn = (metadata: Headers | undefined) => merged(metadata, observation?.headers);
+    const headersInit = { metadata: withOwn(sent), gzip, previousAttempts };
     const streamOptions = {
       addresses,
       headers: new RequestHeaders({
@@ -255,7 +273,10 @@ export class Calls implements CallOpener, UnaryCallOwner {
         renewal: again && {
           isFresh: previousAttempts === 0,
           again: async () =>
-            this.#methodHeaders.ofCall(method, { ...headersInit, metadata: await again() }),
+            this.#methodHeaders.ofCall(method, {
+              ...headersInit,
+              metadata: withOwn(await again()),
+            }),
         },
       }),
       negotiateHeaders: this.#negotiateHeaders ?? this.#negotiateWith(metadata),
@@ -263,7 +284,7 @@ export class Calls implements CallOpener, UnaryCallOwner {
       window: method.methodKind === "unary" ? undefined : windowOf(sessions, this.#window),
       isSessionRequired: requiresSession(init.sessions, this.#options.sessions),
       fastReconnect,
-      watcher,
+      watcher: observation?.watching(watcher) ?? watcher,
     };
     const callInit = {
       method,
@@ -274,8 +295,16 @@ export class Calls implements CallOpener, UnaryCallOwner {
       requests,
       watcher,
       onlyResponse,
+      onEnded,
     };
-    return new ClientCall(callInit, (call) => openCallStream(streamOptions, call));
+    observation?.onAttempt();
+    return new ClientCall(callInit, (call) => {
+      const isObserved = observation !== undefined;
+      openCallStream(
+        streamOptions,
+        isObserved ? new ObservedClientStream(observation, call) : call,
+      );
+    });
   }
 
   /** Makes the headers of Negotiate with the newest values of the transport's option `headers`. */

@@ -27,7 +27,7 @@ export function connectBy(options: ConnectOptions): Connect {
 
 async function connect(
   target: Target,
-  { tls: tlsSettings, timeoutMs, buffers, budget }: ConnectOptions,
+  { tls: tlsSettings, timeoutMs, buffers, budget, notifier }: ConnectOptions,
   owner: ConnectionOwner,
 ): Promise<Connection> {
   const { closing } = owner;
@@ -55,7 +55,9 @@ async function connect(
     const fail = (reason: string, cause?: unknown) => {
       end();
       const { hasCertificate } = tlsSettings;
-      reject(unreachable({ target, phase, reason, cause, hasCertificate }));
+      const error = unreachable({ target, phase, reason, cause, hasCertificate });
+      notifier?.tell("connectionFailed", { address: target.name, error });
+      reject(error);
     };
     const greet = () => {
       if (target.tls && (socket as tls.TLSSocket).alpnProtocol !== "h2") {
@@ -64,7 +66,9 @@ async function connect(
       }
       phase = "the server's HTTP/2 SETTINGS";
       const pipe = new SocketPipe(socket);
-      const connection = new ClientConnection({ target, pipe, owner, buffers, budget });
+      const connection = new ClientConnection({
+        ...{ target, pipe, owner, buffers, budget, notifier },
+      });
       connection.ready.then(
         () => {
           settle();

@@ -9,7 +9,11 @@ import type { ServerRequest } from "../connection/server-request.ts";
 import { failure } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
 import { settled, startTimer } from "../flow/wait.ts";
+import { CallCounter } from "../observe/call-counts.ts";
+import { ServerConnectionObservation } from "../observe/connections.ts";
+import type { ServerObserver } from "../observe/events.ts";
 import { type Logger, log } from "../observe/logger.ts";
+import { Notifier } from "../observe/notifier.ts";
 import { Admission } from "../server/admission.ts";
 import { Authenticator } from "../server/authenticate.ts";
 import { Callers, type TrustedProxies } from "../server/callers.ts";
@@ -17,9 +21,11 @@ import { type ConnectHandlers, createConnectHandlers } from "../server/connect-h
 import { connectOptions } from "../server/connect-options.ts";
 import { createGrpcHandler, type GrpcHandler } from "../server/handler.ts";
 import { serverClosing } from "../server/move-elsewhere.ts";
+import { ServerReporter } from "../server/reporter.ts";
 import { register } from "../server/routes.ts";
 import { ServerSessions } from "../server/server-sessions.ts";
 import { Parties, sharedLimits } from "../sharing/parties.ts";
+import { SharedLimit } from "../sharing/shared-limit.ts";
 import { grpcRoutes } from "./grpc-routes.ts";
 import { createHttp1Server, type Http1Server } from "./http1.ts";
 import { listen } from "./listen.ts";
@@ -36,6 +42,7 @@ import {
   type ServerOptions,
   withDefaults,
 } from "./server-options.ts";
+import type { ServerStats } from "./server-stats.ts";
 import { peerOf } from "./socket-peer.ts";
 import { SocketPipe } from "./socket-pipe.ts";
 import { trustedProxies as proxiesOf } from "./trusted-proxies.ts";
@@ -76,6 +83,8 @@ export interface Server extends AsyncDisposable {
   setTls(tls: ServerCertificate): void;
   /** How many calls are open. */
   readonly openCalls: number;
+  /** What the server has now, and has had. It looks at each session once, and reads what is counted anyway. */
+  stats(): ServerStats;
 }
 
 /**
@@ -95,6 +104,12 @@ export class HawserServer implements Server {
   readonly #listener: Listener;
   readonly #sessions: ServerSessions | undefined;
   readonly #connections: ServerConnections;
+  readonly #parties: Parties;
+  readonly #memory: ServerMemory;
+  readonly #connectionLimit: SharedLimit;
+  readonly #reporter: ServerReporter;
+  readonly #notifier: Notifier<ServerObserver> | undefined;
+  readonly #counter = new CallCounter();
   readonly #draining = new AbortController();
   readonly #shutdown = new AbortController();
   #listening = false;
@@ -106,53 +121,97 @@ export class HawserServer implements Server {
 
   constructor(options: ServerOptions) {
     const settings = withDefaults(options);
-    const onError = (error: unknown, path: string) =>
-      log(settings.logger, "error", `the handler of ${path} failed:`, error);
+    const { logger } = settings;
+    const { observe } = options;
+    const notifier =
+      observe && new Notifier(observe, (message, error) => log(logger, "error", message, error));
+    const reporter = new ServerReporter(logger, notifier);
+    this.#notifier = notifier;
+    this.#reporter = reporter;
+    const counter = this.#counter;
+    const onError = reporter.onHandlerError.bind(reporter);
     const onClosed = () => this.#checkIdle();
     const registered = register(options.routes);
     const readMaxBytes = Math.max(settings.readMaxBytes, registered.readMaxBytes);
     const budgets = budgetsOf(options, readMaxBytes);
     const proxies = options.trustedProxies && proxiesOf(options.trustedProxies);
-    const callers = callersOf(options, proxies, settings.logger);
-    const memory = new ServerMemory(budgets.serverBudgetBytes, realClock);
+    const callers = callersOf(options, proxies, logger);
+    const memory = new ServerMemory(budgets.serverBudgetBytes, {
+      clock: realClock,
+      onRefused: (caller) => reporter.onRefused("serverBudgetBytes", caller),
+    });
+    this.#memory = memory;
     const parties = new Parties(sharedLimits(sharedOptions(settings)), (party) =>
       memory.forget(party),
     );
+    this.#parties = parties;
+    this.#connectionLimit = new SharedLimit("maxConnections", settings.maxConnections);
     const methods = [...registered.methods];
     if (settings.sessions !== undefined) {
-      this.#sessions = new ServerSessions(settings.sessions, { callers, parties, cryptography });
+      this.#sessions = new ServerSessions(settings.sessions, {
+        ...{ callers, parties, cryptography, reporter, notifier },
+      });
       methods.push({ spec: this.#sessions.negotiation, options: { interceptors: [] } });
     }
     this.#grpc = createGrpcHandler(grpcRoutes(methods, settings, onError), {
-      ...{ callers, parties, sessions: this.#sessions, onClosed },
+      ...{ callers, parties, sessions: this.#sessions, counter, notifier, onClosed },
     });
+    const onRefused = reporter.onRefused.bind(reporter);
+    for (const limit of this.#limits()) limit.onRefused = onRefused;
+    // Each refusal of a connection has a message, and an event, of its own.
+    this.#connectionLimit.onRefused = (name) => reporter.countRefusal(name);
     const connect = connectOptions(registered.replay, settings, {
       draining: this.#draining.signal,
       shutdown: this.#shutdown.signal,
       onHandlerError: onError,
       compression: compressionGzip,
-      callers,
+      ...{ callers, counter, notifier },
     });
     this.#connect = createConnectHandlers(connect, { callers, parties, onError, onClosed });
     this.#http1 = createHttp1Server(connect, settings.http1, onClosed);
-    this.#connections = new ServerConnections(connectionOptions(settings, budgets, memory), {
-      partyOf: (connection) => parties.of(connection, connection.caller),
-      onRequest: (request) => this.#onRequest(request),
-      onAged: (connection) => this.#sessions?.moveFrom(connection),
-      onClosed: (connection) => parties.onClosed(connection),
-    });
+    const { connectionBudgetBytes } = budgets;
+    this.#connections = new ServerConnections(
+      {
+        ...connectionOptions(settings),
+        ...{ budgetBytes: connectionBudgetBytes, memory, onRefused, notifier },
+      },
+      {
+        partyOf: (connection) => parties.of(connection, connection.caller),
+        onRequest: (request) => this.#onRequest(request),
+        onAged: (connection) => this.#sessions?.moveFrom(connection),
+        onClosed: (connection) => parties.onClosed(connection),
+      },
+    );
     this.#listener = createListener(
       options.tls,
-      { ...settings, proxies },
+      { ...settings, proxies, connections: this.#connectionLimit, notifier },
       {
         http2: (socket, received) => this.#onHttp2(socket, received),
-        http1: (socket) => this.#http1.accept(socket),
+        http1: (socket) => this.#onHttp1(socket),
       },
     );
   }
 
   get openCalls(): number {
     return this.#grpc.open + this.#connect.open + this.#http1.open;
+  }
+
+  stats(): ServerStats {
+    const { started, succeeded, failed } = this.#counter.stats;
+    const { usedBytes, bytes } = this.#memory;
+    const budget = { name: "serverBudgetBytes", held: usedBytes, total: bytes };
+    const limits = [...this.#limits(), budget].map(({ name, held, total }) => {
+      return [name, { held, total, refused: this.#reporter.refusalsOf(name) }] as const;
+    });
+    return {
+      connections: this.#connectionLimit.held,
+      calls: { open: this.openCalls, started, succeeded, failed },
+      sessions: { open: this.#sessionCount, detached: this.#sessions?.detached ?? 0 },
+      sessionBytes: this.#parties.limits.sessionBytes.held,
+      unreadBytes: usedBytes,
+      callers: this.#parties.callers,
+      limits: Object.fromEntries(limits),
+    };
   }
 
   setTls(tls: ServerCertificate): void {
@@ -169,7 +228,9 @@ export class HawserServer implements Server {
     }
     this.#listening = true;
     try {
-      return await listen(this.#listener.server, options);
+      const address = await listen(this.#listener.server, options);
+      this.#reporter.onStarted(address.url);
+      return address;
     } catch (error) {
       this.#listening = false;
       throw error;
@@ -203,6 +264,8 @@ export class HawserServer implements Server {
   }
 
   async #close(): Promise<void> {
+    const wasListening = this.#listening;
+    if (wasListening) this.#reporter.onDraining(this.openCalls);
     this.#grpc.refuse();
     this.#sessions?.drain(() => {
       this.#stopListening();
@@ -222,6 +285,7 @@ export class HawserServer implements Server {
     }
     this.#stopListening();
     const error = failure(Code.Unavailable, "the server is shutting down");
+    const endedCalls = this.openCalls;
     this.#shutdown.abort(error);
     this.#grpc.abort(error);
     if (!this.#isIdle) {
@@ -236,6 +300,7 @@ export class HawserServer implements Server {
     this.#connections.destroyAll();
     this.#listener.destroyAll();
     await this.#listenerClosed;
+    if (wasListening) this.#reporter.onClosed(endedCalls);
   }
 
   /** Stops accepting connections, and tells the clients of the existing ones to open no more calls here (GOAWAY). */
@@ -244,6 +309,14 @@ export class HawserServer implements Server {
       this.#listener.server.close(() => resolve());
       this.#connections.drainAll();
     });
+  }
+
+  /** The limits that callers share. */
+  #limits(): SharedLimit[] {
+    const { calls, sessions, sessionBytes } = this.#parties.limits;
+    const all = [this.#connectionLimit, calls];
+    if (this.#sessions === undefined) return all;
+    return [...all, sessions, sessionBytes, this.#sessions.resumeLimit()];
   }
 
   get #sessionCount(): number {
@@ -259,6 +332,15 @@ export class HawserServer implements Server {
     const connection = this.#connections.add(new SocketPipe(socket), peerOf(socket), received);
     // While the server listens for sessions, a connection gets GOAWAY only when a new call arrives on it.
     if (this.#listenerClosed !== undefined) connection.drain();
+  }
+
+  #onHttp1(socket: net.Socket): void {
+    if (this.#notifier !== undefined) {
+      const connection = { protocol: "http/1.1", peer: peerOf(socket) } as const;
+      const observation = new ServerConnectionObservation(this.#notifier, connection);
+      socket.once("close", (hadError) => observation.onClosed(hadError ? "lost" : "closed", ""));
+    }
+    this.#http1.accept(socket);
   }
 
   #onRequest(request: ServerRequest): void {
@@ -294,11 +376,7 @@ const cryptography = {
   sha256: (text: string) => hash("sha256", text, "base64"),
 };
 
-function connectionOptions(
-  settings: ReturnType<typeof withDefaults>,
-  { connectionBudgetBytes }: ReturnType<typeof budgetsOf>,
-  memory: ServerMemory,
-) {
+function connectionOptions(settings: ReturnType<typeof withDefaults>) {
   return {
     clock: realClock,
     buffers: outputBuffers,
@@ -310,7 +388,5 @@ function connectionOptions(
     idleMs: settings.connectionIdleMs,
     ageMs: settings.connectionAgeMs,
     ageGraceMs: settings.connectionAgeGraceMs,
-    budgetBytes: connectionBudgetBytes,
-    memory,
   };
 }

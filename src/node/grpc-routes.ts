@@ -1,3 +1,4 @@
+import type { DescMethod } from "@bufbuild/protobuf";
 import { realClock } from "../flow/clock.ts";
 import { runtime } from "../flow/runtime.ts";
 import { FirstRequestTimer } from "../grpc/first-request-timer.ts";
@@ -12,7 +13,7 @@ import type { withDefaults } from "./server-options.ts";
 export function grpcRoutes(
   methods: RegisteredRoutes["methods"],
   settings: ReturnType<typeof withDefaults>,
-  onHandlerError: (error: unknown, path: string) => void,
+  onHandlerError: (error: unknown, method: DescMethod) => void,
 ): Map<string, Route> {
   // After sockets were read: timers of a process that was busy fire before that, and a request that has arrived by then is
   // not late. What came over TLS is delivered in the turn after that (socket-pipe.ts).

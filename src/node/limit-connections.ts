@@ -1,17 +1,23 @@
 import type * as net from "node:net";
+import type { Peer } from "../caller.ts";
+import type { ServerObserver } from "../observe/events.ts";
 import { type Logger, log } from "../observe/logger.ts";
+import type { Notifier } from "../observe/notifier.ts";
 import { OnceAMinute } from "../observe/once-a-minute.ts";
 import type { TrustedProxies } from "../server/callers.ts";
 import { keyOfCaller } from "../sharing/caller-key.ts";
-import { CallerAccount, SharedLimit } from "../sharing/shared-limit.ts";
-import { peerOf } from "./socket-peer.ts";
+import { CallerAccount, type SharedLimit } from "../sharing/shared-limit.ts";
+import { peerOf, peerOfDropped } from "./socket-peer.ts";
 
 /** How many connections a server may have. */
 export interface ConnectionLimit {
-  readonly maxConnections: number;
+  /** "maxConnections" */
+  readonly connections: SharedLimit;
   /** The connections of these are of many clients: only the total limits them. */
   readonly proxies: TrustedProxies | undefined;
   readonly logger: Pick<Logger, "error">;
+  /** Undefined if the server has no observer. */
+  readonly notifier?: Notifier<ServerObserver> | undefined;
 }
 
 /**
@@ -19,18 +25,22 @@ export interface ConnectionLimit {
  * of them. Logs the first one, and then their number at most once a minute.
  */
 export function limitConnections(server: net.Server, init: ConnectionLimit): void {
-  const { maxConnections, proxies, logger } = init;
-  const limit = new SharedLimit("maxConnections", maxConnections);
+  const { connections: limit, proxies, logger, notifier } = init;
+  const maxConnections = limit.total;
   const clients = new Map<string, CallerAccount>();
   const closed = new OnceAMinute();
-  const note = (why: string) =>
+  const refuse = (peer: Peer, why: string) => {
+    limit.refuse({ identity: undefined, peer });
+    notifier?.tell("connectionRefused", { peer, why: "maxConnections" });
     closed.run((count) => {
       const what = count === 1 ? "a connection was" : `${count} connections were`;
       log(logger, "error", `${what} closed when accepted: ${why}`);
     });
+  };
   server.maxConnections = maxConnections;
-  server.on("drop", () => {
-    note(`maxConnections ${maxConnections} are open; raise it, or start more servers`);
+  server.on("drop", (dropped) => {
+    const why = `maxConnections ${maxConnections} are open; raise it, or start more servers`;
+    refuse(peerOfDropped(dropped), why);
   });
   // Before the listeners that read the socket.
   server.prependListener("connection", (socket: net.Socket) => {
@@ -41,7 +51,8 @@ export function limitConnections(server: net.Server, init: ConnectionLimit): voi
     const client = known ?? new CallerAccount(limit);
     if (key !== undefined && client.free < 1) {
       socket.destroy();
-      note(`${client.held} of maxConnections ${maxConnections} are of the client ${peer.address}`);
+      const why = `${client.held} of maxConnections ${maxConnections} are of the client ${peer.address}`;
+      refuse(peer, why);
       return;
     }
     if (key !== undefined) clients.set(key, client);

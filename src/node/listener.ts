@@ -11,6 +11,7 @@ import {
   type ServerCertificate,
   type TlsOptions,
 } from "./server-options.ts";
+import { peerOf } from "./socket-peer.ts";
 import { orExplain } from "./tls.ts";
 
 /** The options of every TCP connection. */
@@ -54,9 +55,9 @@ export function createListener(
   settings: ListenerSettings,
   protocols: Protocols,
 ): Listener {
-  const { prefaceTimeoutMs } = settings;
+  const { prefaceTimeoutMs, notifier } = settings;
   const sockets = new Set<net.Socket>();
-  const onSocket = (socket: net.Socket) => detectProtocol(socket, prefaceTimeoutMs, protocols);
+  const onSocket = (socket: net.Socket) => detectProtocol(socket, settings, protocols);
   const server =
     tlsOptions === undefined
       ? net.createServer(TCP, onSocket)
@@ -69,7 +70,10 @@ export function createListener(
     socket.on("close", () => sockets.delete(socket));
   });
   // If a TLS handshake fails or never ends, node:tls leaves closing the socket to this listener.
-  server.on("tlsClientError", (_error, socket) => socket.destroy());
+  server.on("tlsClientError", (_error, socket) => {
+    tellRefused(notifier, socket, "tls");
+    socket.destroy();
+  });
   limitConnections(server, settings);
   return {
     server,
@@ -136,9 +140,24 @@ function replaceCertificate(
   });
 }
 
-function detectProtocol(socket: net.Socket, timeoutMs: number, protocols: Protocols): void {
+function tellRefused(
+  notifier: ListenerSettings["notifier"],
+  socket: net.Socket,
+  why: "prefaceTimeoutMs" | "tls",
+): void {
+  notifier?.tell("connectionRefused", { peer: { address: peerOf(socket).address }, why });
+}
+
+function detectProtocol(
+  socket: net.Socket,
+  { prefaceTimeoutMs, notifier }: ListenerSettings,
+  protocols: Protocols,
+): void {
   let received: Buffer = Buffer.alloc(0);
-  const timer = startTimer(timeoutMs, () => socket.destroy());
+  const timer = startTimer(prefaceTimeoutMs, () => {
+    tellRefused(notifier, socket, "prefaceTimeoutMs");
+    socket.destroy();
+  });
   const stop = () => {
     timer[Symbol.dispose]();
     socket.off("readable", read);

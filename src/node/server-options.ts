@@ -4,8 +4,9 @@ import { type KeepaliveOptions, keepaliveChecks } from "../connection/keepalive.
 import { connectionBudgetBytes, totalBudgetBytes } from "../connection/receive-budget.ts";
 import { failure } from "../failure.ts";
 import { binaryChecks, limitsOf } from "../grpc/limits.ts";
-import type { Logger } from "../observe/logger.ts";
+import type { ServerObserver } from "../observe/events.ts";
 import {
+  anObject,
   type Checks,
   callable,
   checkOptions,
@@ -27,6 +28,7 @@ import {
 } from "../options.ts";
 import type { Admit } from "../server/admission.ts";
 import type { Authenticate } from "../server/authenticate.ts";
+import type { ServerLogger } from "../server/reporter.ts";
 import type { SessionOptions } from "../server/server-sessions.ts";
 import { DEFAULT_WINDOW } from "../session/session-window.ts";
 import { type Http1Options, http1Checks } from "./http1.ts";
@@ -77,10 +79,16 @@ export interface ServerOptions {
    */
   trustedProxies?: string[];
   /**
-   * Logs each error that a handler throws and that is not a ConnectError. An error of the logger itself is ignored.
-   * Default: `console`.
+   * `error`: each error that a handler throws and that is not a ConnectError. `warn`: lost sessions, and refusals of a limit,
+   * each kind at most once a minute. `info`: the server listens, closes, is closed. An error of the logger itself is ignored.
+   * Default: `console`, without `info`.
    */
-  logger?: Pick<Logger, "error">;
+  logger?: ServerLogger;
+  /**
+   * Is told of calls, connections, sessions and limits, never of a message: for traces and metrics. Its `callStarted` may have
+   * the handler run inside of a function of its own. Default: nothing is told.
+   */
+  observe?: ServerObserver;
   /** Default: the server speaks cleartext. */
   tls?: TlsOptions;
   /** A longer request is refused with RESOURCE_EXHAUSTED before it is read. Default: 4 MiB. */
@@ -241,6 +249,7 @@ const checks = {
   admit: callable,
   trustedProxies: trustedProxiesCheck,
   logger: withFunctions("error"),
+  observe: anObject,
   tls: optionsOf<TlsOptions>({ ...certificateChecks, requestClientCertificate: trueOrFalse }),
   readMaxBytes: positive,
   writeMaxBytes: positive,
@@ -315,6 +324,12 @@ export function checkClose(options: CloseOptions): void {
   checkOptions("close", options, closeChecks);
 }
 
+/** The default logger: `console`, but for what is no problem. */
+const LOGGER: ServerLogger = {
+  error: (...words) => console.error(...words),
+  warn: (...words) => console.warn(...words),
+};
+
 /** Adds the defaults. Throws INVALID_ARGUMENT, which names the option, if one is unknown or not valid. */
 export function withDefaults(options: ServerOptions) {
   checkOptions("createServer", options, checks);
@@ -328,7 +343,7 @@ export function withDefaults(options: ServerOptions) {
     compressMinBytes: options.compressMinBytes ?? 1024,
     sendCompression: options.sendCompression,
     interceptors: options.interceptors ?? [],
-    logger: options.logger ?? console,
+    logger: options.logger ?? LOGGER,
     sessions: options.sessions === false ? undefined : sessionDefaults(options.sessions ?? {}),
     keepalive: options.keepalive,
     http1: {

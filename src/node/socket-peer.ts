@@ -13,6 +13,13 @@ export function peerOf(socket: net.Socket): Peer {
   };
 }
 
+/** Returns the client of a connection that node:net has closed because of `maxConnections`. */
+export function peerOfDropped(dropped: net.DropArgument | undefined): Peer {
+  const { remoteAddress } = dropped ?? {};
+  const address = remoteAddress && unmapped(remoteAddress);
+  return { address, isEncrypted: false, certificate: undefined, proxy: undefined };
+}
+
 function certificateOf(socket: TLSSocket): PeerCertificate | undefined {
   const certificate = socket.getPeerCertificate();
   // Without a certificate it is an object without properties.

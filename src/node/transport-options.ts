@@ -4,7 +4,9 @@ import { type SessionsOption, sessionsCheck } from "../client/session-option.ts"
 import { type KeepaliveOptions, keepaliveChecks } from "../connection/keepalive.ts";
 import type { CallHeaders } from "../grpc/call-headers.ts";
 import { binaryChecks } from "../grpc/limits.ts";
+import type { ClientObserver } from "../observe/events.ts";
 import type { Logger } from "../observe/logger.ts";
+import type { CallStats, SessionStats } from "../observe/stats.ts";
 import {
   anObject,
   type Checks,
@@ -83,6 +85,11 @@ export interface TransportOptions {
    * An error of the logger itself is ignored. Default: `console`.
    */
   logger?: Pick<Logger, "warn">;
+  /**
+   * Is told of calls, connections and sessions, never of a message: for traces and metrics. Its `callStarted` may add
+   * request headers to a call. Default: nothing is told.
+   */
+  observe?: ClientObserver;
 }
 
 /** The checks of createTransport(). */
@@ -102,12 +109,28 @@ export const transportChecks = {
   tls: optionsOf(clientTlsChecks),
   sessions: sessionsCheck,
   logger: withFunctions("warn"),
+  observe: anObject,
 } satisfies Checks<TransportOptions>;
 
 /** A Connect Transport that can be closed. */
 export interface ClosableTransport extends Transport, AsyncDisposable {
   /** The deadline of calls that set none, in milliseconds, if there is one. */
   readonly timeoutMs: number | undefined;
+  /** What the transport has now, and has had. */
+  stats(): TransportStats;
   /** Closes the connections. Open calls, and new ones, fail with CANCELED. */
   close(): Promise<void>;
+}
+
+/** What a transport has now, and has had. */
+export interface TransportStats {
+  /** The connections that can be used, or have open calls. */
+  readonly connections: number;
+  readonly calls: CallStats & {
+    /** Those that wait for a connection, or for a free stream on one. */
+    readonly waiting: number;
+  };
+  readonly sessions: SessionStats;
+  /** The bytes of responses that were not taken, and of requests that wait to be sent. */
+  readonly unreadBytes: number;
 }

@@ -18,11 +18,14 @@ import { ReceiveBudget, TOTAL_FACTOR, totalBudgetBytes } from "../connection/rec
 import { failure } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
 import { limitsOf } from "../grpc/limits.ts";
+import { log } from "../observe/logger.ts";
+import { Notifier } from "../observe/notifier.ts";
 import { StallWarnings, stallWarnings } from "../observe/stalls.ts";
 import { checkOptions } from "../options.ts";
 import { wholeResponse } from "./call-response.ts";
 import { Calls } from "./calls.ts";
 import { connectBy } from "./connect.ts";
+import { ObservedCalls } from "./observed-calls.ts";
 import { outputBuffers } from "./output-buffers.ts";
 import { clientTls } from "./tls.ts";
 import {
@@ -42,21 +45,27 @@ export function createTransport(options: TransportOptions): ClosableTransport {
   checkOptions(HERE, options, transportChecks);
   const targets = parseTargets(options.baseUrl);
   const [target] = targets;
-  const { keepalive, connectTimeoutMs = 10_000, logger = console } = options;
+  const { keepalive, connectTimeoutMs = 10_000, logger = console, observe } = options;
   if (options.tls !== undefined && !target.tls) throw tlsWithoutHttps(options.baseUrl);
   const tls = clientTls(HERE, options.tls);
+  const notifier =
+    observe && new Notifier(observe, (message, error) => log(logger, "warn", message, error));
+  const budget = budgetOf(options);
   const addresses = new Addresses(targets, {
     connect: connectBy({
-      tls,
-      timeoutMs: connectTimeoutMs,
-      buffers: outputBuffers,
-      budget: budgetOf(options),
+      ...{ tls, timeoutMs: connectTimeoutMs },
+      ...{ buffers: outputBuffers, budget, notifier },
     }),
     connectTimeoutMs,
     keepalive,
   });
   const calls = new Calls(options, { target, addresses });
-  const stalls = new StallWarnings(logger);
+  const { timeoutMs } = options;
+  const opener =
+    notifier === undefined
+      ? calls
+      : new ObservedCalls({ calls, notifier, target: addresses.name, timeoutMs });
+  const stalls = new StallWarnings(logger, notifier);
 
   async function close(): Promise<void> {
     stalls[Symbol.dispose]();
@@ -66,7 +75,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
   }
 
   const transport: ClosableTransport & { [stallWarnings]: StallWarnings } = {
-    timeoutMs: options.timeoutMs,
+    timeoutMs,
     [stallWarnings]: stalls,
 
     /** Connect's Transport interface, for Connect's own clients. */
@@ -79,7 +88,7 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       contextValues?: ContextValues,
     ): Promise<UnaryResponse<I, O>> {
       const init = { signal, timeoutMs, headers, request, contextValues };
-      return calls.openUnaryCall(method, init, wholeResponse);
+      return opener.openUnaryCall(method, init, wholeResponse);
     },
 
     async stream<I extends DescMessage, O extends DescMessage>(
@@ -91,13 +100,24 @@ export function createTransport(options: TransportOptions): ClosableTransport {
       contextValues?: ContextValues,
     ): Promise<StreamResponse<I, O>> {
       const init = { signal, timeoutMs, headers, requests, contextValues };
-      return wholeResponse(await calls.openCall(method, init));
+      return wholeResponse(await opener.openCall(method, init));
+    },
+
+    stats() {
+      const { started, succeeded, failed, ended } = calls.counter.stats;
+      const { connections, waitingCalls, sessions } = addresses.stats;
+      return {
+        connections,
+        calls: { open: started - ended, waiting: waitingCalls, started, succeeded, failed },
+        sessions,
+        unreadBytes: budget.usedBytes,
+      };
     },
 
     close,
     [Symbol.asyncDispose]: close,
   };
-  return withCallOpener(transport, calls);
+  return withCallOpener(transport, opener);
 }
 
 /** Returns the budget of the bytes that all streams of a transport hold. */

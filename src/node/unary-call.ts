@@ -4,7 +4,7 @@ import type {
   MessageInitShape,
   MessageShape,
 } from "@bufbuild/protobuf";
-import type { UnaryResponse } from "@connectrpc/connect";
+import type { ConnectError, UnaryResponse } from "@connectrpc/connect";
 import type { CallInit } from "../client/open-call.ts";
 import { isIdempotent, type Retries } from "../client/retry.ts";
 import { asFailure, fromAbort, ownCopy } from "../failure.ts";
@@ -14,6 +14,7 @@ import type { CallMetadata } from "../grpc/call-metadata.ts";
 import type { ClientCall } from "../grpc/client-call.ts";
 import type { OnlyMessageListener } from "../grpc/exactly-one.ts";
 import type { Deadline } from "../grpc/timeout.ts";
+import type { CallCounter } from "../observe/call-counts.ts";
 import { UnaryCallResponse } from "./call-response.ts";
 
 /** A call whose headers are known. */
@@ -30,11 +31,14 @@ export interface Attempt<I extends DescMessage, O extends DescMessage> {
   readonly previousAttempts: number;
   /** Receives the response of a unary call. */
   readonly onlyResponse?: OnlyMessageListener<MessageShape<O>>;
+  /** As of ClientCallInit. */
+  readonly onEnded?: (error: ConnectError | undefined) => void;
 }
 
 /** What a unary call needs from its transport. */
 export interface UnaryCallOwner {
   readonly retries: Retries;
+  readonly counter: CallCounter;
   /** Aborts when the transport is closed. */
   readonly closing: AbortSource;
   /** Starts an attempt. Throws if its headers are not allowed. */
@@ -62,6 +66,7 @@ export function makeUnaryCall<I extends DescMessage, O extends DescMessage, R>(
   read: (response: UnaryResponse<I, O>) => R,
 ): Promise<R> {
   const call = new UnaryCall(owner, parameters);
+  owner.counter.onStarted();
   return call.attempt().then(read, (error) => call.tryAgain(error).then(read));
 }
 
@@ -95,7 +100,16 @@ class UnaryCall<I extends DescMessage, O extends DescMessage>
 
   /** Makes further attempts after one that has failed. Throws the error of the last one. */
   async tryAgain(failed: unknown): Promise<UnaryResponse<I, O>> {
-    const { method, ready } = this.#parameters;
+    try {
+      return await this.#tryAgain(failed);
+    } catch (error) {
+      this.#owner.counter.onEnded(asFailure(error));
+      throw error;
+    }
+  }
+
+  async #tryAgain(failed: unknown): Promise<UnaryResponse<I, O>> {
+    const { method, ready, init } = this.#parameters;
     const { retries, closing } = this.#owner;
     const { deadline, signal } = ready;
     const endsAt = deadline?.endsAt ?? Number.POSITIVE_INFINITY;
@@ -104,6 +118,7 @@ class UnaryCall<I extends DescMessage, O extends DescMessage>
       const waitMs = retries.pauseAfter(error, this.#attempts);
       if (!isIdempotent(method) || !this.#call.reached || this.#call.committed) throw error;
       if (waitMs === undefined || performance.now() + waitMs >= endsAt) throw error;
+      init.observation?.onRetry(error, waitMs);
       await sleep(waitMs, signal, closing);
       if (signal?.aborted) throw fromAbort(signal.reason);
       if (closing.aborted) throw ownCopy(asFailure(closing.reason));
@@ -119,6 +134,7 @@ class UnaryCall<I extends DescMessage, O extends DescMessage>
 
   onOnlyMessage(message: MessageShape<O>): void {
     this.#owner.retries.onSuccess();
+    this.#owner.counter.onEnded(undefined);
     const { method } = this.#parameters;
     this.#resolve(new UnaryCallResponse(method, message, this.#call as ClientCall<I, O>));
   }

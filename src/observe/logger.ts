@@ -1,5 +1,7 @@
 /** Receives messages for the operator of a program. `console` is one. */
 export interface Logger {
+  /** Reports what happens in order, for example that a server has started. Default: it is not reported. */
+  info?(message: string, ...details: unknown[]): void;
   /** Reports a failure that no caller gets. */
   error(message: string, ...details: unknown[]): void;
   /** Reports what looks like a mistake; or the end of a failure that error() has reported. */

@@ -2,7 +2,7 @@
 const EVERY_MS = 60_000;
 
 /**
- * Limits the messages of one kind to one a minute, so that whoever causes them cannot fill the log. The first one is logged
+ * Limits the messages of one kind to one a minute, so that a peer that causes them cannot fill the log. The first one is logged
  * immediately, and a later one with the number of those since.
  */
 export class OnceAMinute {

@@ -1,5 +1,7 @@
 import { unref } from "../flow/runtime.ts";
+import type { ClientObserver } from "./events.ts";
 import { type Logger, log } from "./logger.ts";
+import type { Notifier } from "./notifier.ts";
 
 /** The property of a Hawser transport that holds its StallWarnings, for the clients that make calls with it. */
 export const stallWarnings: unique symbol = Symbol("hawser: stall warnings");
@@ -14,6 +16,8 @@ export type Stall = "closeSend" | "trailers";
 
 /** A call that may stall, as StallWarnings sees it. */
 export interface Stalling {
+  /** "example.Greeter.Chat" */
+  readonly name: string;
   /** Whether watch() need not be called: the call is watched, or its warning was given. */
   isWatched: boolean;
   /** A number that grows each time the application uses the call. */
@@ -49,6 +53,7 @@ interface Observation {
 export class StallWarnings implements Disposable {
   /** The logger of the transport. */
   readonly logger: Pick<Logger, "warn">;
+  readonly #notifier: Notifier<ClientObserver> | undefined;
   /** Undefined while no call is watched. */
   #watched: Map<Stalling, Observation> | undefined;
   /** The kinds of stall of which it has warned; undefined if there are none. */
@@ -56,8 +61,9 @@ export class StallWarnings implements Disposable {
   #timer: ReturnType<typeof setInterval> | undefined;
   #closed = false;
 
-  constructor(logger: Pick<Logger, "warn">) {
+  constructor(logger: Pick<Logger, "warn">, notifier?: Notifier<ClientObserver>) {
     this.logger = logger;
+    this.#notifier = notifier;
   }
 
   /** Watches a call, unless MAX_WATCHED calls are watched, or a warning of its kind was given. */
@@ -105,6 +111,8 @@ export class StallWarnings implements Disposable {
     this.#warned ??= new Set();
     this.#warned.add(stall);
     log(this.logger, "warn", call.describe(stall, WARN_AFTER_MS / 1000));
+    const event = { method: call.name, waitsFor: stall, forMs: WARN_AFTER_MS };
+    this.#notifier?.tell("stalled", event);
   }
 
   #stop(): void {

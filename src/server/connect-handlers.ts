@@ -2,6 +2,7 @@
  * The requests of HTTP/2 that are not gRPC with protobuf, served by Connect's handlers: Connect, gRPC-Web, and gRPC with
  * JSON. They work over anything that an engine runs on.
  */
+import type { DescMethod } from "@bufbuild/protobuf";
 import { type ConnectError, createConnectRouter } from "@connectrpc/connect";
 import type {
   UniversalHandler,
@@ -39,7 +40,7 @@ export interface ConnectListener {
   /** Called when a request is no longer open. */
   onClosed(): void;
   /** Called with an error that is neither the client's nor reported by connectOptions(): HTTP/2 does not allow a header. */
-  onError(error: unknown, path: string): void;
+  onError(error: unknown, method: DescMethod): void;
 }
 
 export function createConnectHandlers(
@@ -75,7 +76,7 @@ export function createConnectHandlers(
       }
       let refusal: ConnectError | undefined;
       if (!party.beginCall()) {
-        refusal = overLimit(party.caller.calls, "open calls", Math.random);
+        refusal = overLimit(party.caller, "calls", Math.random);
         party = undefined;
       }
       // Connect authenticates later. Until then the call counts for its client, whoever it is.
@@ -86,7 +87,7 @@ export function createConnectHandlers(
         party.endCall();
         party = identified.beginCall() ? identified : undefined;
         if (party === undefined) {
-          throw overLimit(identified.caller.calls, "open calls", Math.random);
+          throw overLimit(identified.caller, "calls", Math.random);
         }
       };
       open++;
@@ -104,7 +105,7 @@ export function createConnectHandlers(
       const universal = universalRequest(request, exchange, { url, header, contextValues });
       call(handler, universal, exchange).catch((error) => {
         if (exchange.signal.aborted) return;
-        onError(error, path);
+        onError(error, handler.method);
         exchange.fail(toWire(error));
       });
     },

@@ -2,6 +2,7 @@
  * The options of Connect's own handlers, which serve the other protocols: Connect, gRPC-Web, and gRPC with JSON, over
  * HTTP/1.1 and HTTP/2.
  */
+import type { DescMethod } from "@bufbuild/protobuf";
 import {
   ConnectError,
   type ConnectRouter,
@@ -17,9 +18,13 @@ import { CallValues } from "../grpc/caller.ts";
 import { aroundHandler } from "../grpc/intercept.ts";
 import { isThenable } from "../grpc/invoke.ts";
 import type { BinaryOptions } from "../grpc/limits.ts";
+import type { CallCounter } from "../observe/call-counts.ts";
+import type { ServerObserver } from "../observe/events.ts";
+import type { Notifier } from "../observe/notifier.ts";
 import type { Callers } from "./callers.ts";
 import { endExpired } from "./expiry.ts";
 import { canMove } from "./move-elsewhere.ts";
+import { countCalls, observing } from "./observe-connect.ts";
 
 /** The options of a server that its Connect handlers need. */
 export interface ConnectSettings {
@@ -39,9 +44,12 @@ export interface ConnectServer {
   /** Aborts when the server ends the calls that are still open. */
   readonly shutdown: AbortSignal;
   /** Called with an error that a handler threw and that is not a ConnectError: a bug. */
-  readonly onHandlerError: (error: unknown, path: string) => void;
+  readonly onHandlerError: (error: unknown, method: DescMethod) => void;
   readonly compression: Compression;
   readonly callers: Callers;
+  readonly counter: CallCounter;
+  /** Undefined if the server has no observer. */
+  readonly notifier: Notifier<ServerObserver> | undefined;
 }
 
 /** Registers the routes on Connect's router, with an interceptor around each handler. */
@@ -56,11 +64,13 @@ export interface ConnectOptions extends ConnectRouterOptions {
 export function connectOptions(
   routes: Routes,
   settings: ConnectSettings,
-  { draining, shutdown, onHandlerError, compression, callers }: ConnectServer,
+  { draining, shutdown, compression, callers, notifier, ...server }: ConnectServer,
 ): ConnectOptions {
-  const report = reportErrors(onHandlerError);
+  const report = reportErrors(server);
   const move = moveCalls(draining);
-  const around: Interceptor = (next) => move(endExpired(report(next)));
+  const count = countCalls(server.counter);
+  const observe: Interceptor = notifier === undefined ? (next) => next : observing(notifier);
+  const around: Interceptor = (next) => observe(count(move(endExpired(report(next)))));
   const { binaryOptions } = settings;
   return {
     routes: (router) => routes(router, around),
@@ -106,13 +116,13 @@ function moveCalls(draining: AbortSignal): Interceptor {
 /**
  * Reports an error of a handler that is not a ConnectError: Connect shows it neither to the client nor to the logger.
  */
-function reportErrors(report: (error: unknown, path: string) => void): Interceptor {
+function reportErrors({ onHandlerError }: Pick<ConnectServer, "onHandlerError">): Interceptor {
   const reportAndThrow = (
     error: unknown,
-    { url, signal }: { url: string; signal: AbortSignal },
+    { method, signal }: { method: DescMethod; signal: AbortSignal },
   ): never => {
     // connect-node's adapter throws its own write errors into a handler whose client has disconnected.
-    if (!(error instanceof ConnectError) && !signal.aborted) report(error, new URL(url).pathname);
+    if (!(error instanceof ConnectError) && !signal.aborted) onHandlerError(error, method);
     if (error instanceof ConnectError) throw withKnownCode(error);
     // Connect would take a thrown value that is not an Error, such as `undefined`, for no error.
     throw error instanceof Error ? error : toWire(error);
@@ -121,7 +131,7 @@ function reportErrors(report: (error: unknown, path: string) => void): Intercept
     try {
       const response = await next(request);
       if (!response.stream) return response;
-      const message = observe(response.message, (error) => reportAndThrow(error, request));
+      const message = catching(response.message, (error) => reportAndThrow(error, request));
       return { ...response, message };
     } catch (error) {
       return reportAndThrow(error, request);
@@ -139,7 +149,7 @@ function withKnownCode(error: ConnectError): ConnectError {
   return known;
 }
 
-async function* observe<T>(messages: AsyncIterable<T>, onError: (error: unknown) => never) {
+async function* catching<T>(messages: AsyncIterable<T>, onError: (error: unknown) => never) {
   try {
     yield* messages;
   } catch (error) {

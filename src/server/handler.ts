@@ -1,4 +1,7 @@
+import type { DescMethod } from "@bufbuild/protobuf";
 import { Code, type ConnectError, type MethodImplSpec } from "@connectrpc/connect";
+import { SessionService } from "../../gen/hawser/v1/session_pb.js";
+import type { ServerStreamListener } from "../call-stream.ts";
 import type { ServerRequest } from "../connection/server-request.ts";
 import { peerFailure, tooManyFields } from "../failure.ts";
 import { Roster } from "../flow/roster.ts";
@@ -6,11 +9,16 @@ import type { CallFields } from "../grpc/call-fields.ts";
 import { isGrpc } from "../grpc/metadata.ts";
 import { type OpenCall, ServerCall } from "../grpc/server-call.ts";
 import type { ServerCallOptions } from "../grpc/server-call-options.ts";
+import type { CallCounter } from "../observe/call-counts.ts";
+import type { ServerObserver } from "../observe/events.ts";
+import type { Notifier } from "../observe/notifier.ts";
+import { ObservedServerStream, ServerCallObservation } from "../observe/server-call.ts";
 import type { Parties, Party } from "../sharing/parties.ts";
 import { overLimit } from "../sharing/refusal.ts";
 import type { Callers } from "./callers.ts";
 import { atExpiry } from "./expiry.ts";
 import { canMove, serverClosing } from "./move-elsewhere.ts";
+import { GrpcRequest } from "./observed-requests.ts";
 import type { ServerSessions } from "./server-sessions.ts";
 import { Unidentified } from "./unidentified.ts";
 
@@ -43,6 +51,9 @@ export interface GrpcServer {
   readonly parties: Parties;
   /** Undefined: no call has a session. */
   readonly sessions: ServerSessions | undefined;
+  readonly counter: CallCounter;
+  /** Undefined if the server has no observer. */
+  readonly notifier: Notifier<ServerObserver> | undefined;
   /** Called when a call is no longer open. */
   onClosed(): void;
 }
@@ -50,14 +61,18 @@ export interface GrpcServer {
 /** Makes a handler of the methods in `routes`, by path: `/package.Service/Method`. */
 export function createGrpcHandler(
   routes: ReadonlyMap<string, Route>,
-  { callers, parties, sessions, onClosed }: GrpcServer,
+  { callers, parties, sessions, counter, notifier, onClosed }: GrpcServer,
 ): GrpcHandler {
   const calls = new Roster<OpenCall>();
   const unidentified = new Unidentified({ callers, parties }, onClosed);
   let refusing = false;
-  const opened = (call: OpenCall) => calls.add(call);
+  const opened = (call: OpenCall) => {
+    calls.add(call);
+    if (isOfApplication(call.method)) counter.onStarted();
+  };
   const closed = (call: OpenCall) => {
     calls.delete(call);
+    if (isOfApplication(call.method)) counter.onEnded(call.error);
     onClosed();
   };
   /** What is called when a call without a session is closed: for each party a function, and not for each call. */
@@ -95,15 +110,25 @@ export function createGrpcHandler(
       return;
     }
     if (!party.beginCall()) {
-      request.refuseCall(overLimit(party.caller.calls, "open calls", Math.random));
+      request.refuseCall(overLimit(party.caller, "calls", Math.random));
       return;
     }
     const onCallClosed = closedFor(party);
     const { readMaxBytes } = options;
     let expiry: Disposable | undefined;
+    const observation =
+      notifier && isOfApplication(spec.method)
+        ? new ServerCallObservation(notifier, new GrpcRequest(request, spec.method))
+        : undefined;
+    const open = (call: ServerStreamListener) => request.openCallStream({ readMaxBytes }, call);
     const call = new ServerCall(
-      { incoming: request, spec, options, turnsOf: party.caller },
-      (call) => request.openCallStream({ readMaxBytes }, call),
+      {
+        ...{ incoming: request, spec, options },
+        ...{ turnsOf: party.caller, scope: observation?.scope },
+      },
+      observation === undefined
+        ? open
+        : (call) => new ObservedServerStream(observation, call, open),
       request.caller.expiresAtMs === undefined
         ? onCallClosed
         : (call) => {
@@ -164,6 +189,11 @@ export function createGrpcHandler(
       for (const call of calls) call.abort(error);
     },
   };
+}
+
+/** Whether calls of a method are the application's, and not Negotiate. */
+function isOfApplication({ parent }: DescMethod): boolean {
+  return parent.typeName !== SessionService.typeName;
 }
 
 /** Whether the stream asks for a session. A unary call never has one, whatever its headers are. */

@@ -1,6 +1,7 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { Code, createMethodImplSpec, type MethodImplSpec } from "@connectrpc/connect";
 import { SessionService } from "../../gen/hawser/v1/session_pb.js";
+import type { ServerStreamListener } from "../call-stream.ts";
 import type { ServedConnection } from "../connection/served-connection.ts";
 import type { ServerRequest } from "../connection/server-request.ts";
 import { toWire } from "../failure.ts";
@@ -10,15 +11,21 @@ import { acceptsGzip, responseHead } from "../grpc/incoming.ts";
 import { rawToHeaders, toHeaders, withoutSessions } from "../grpc/metadata.ts";
 import { type OpenCall, ServerCall } from "../grpc/server-call.ts";
 import type { ServerCallOptions } from "../grpc/server-call-options.ts";
+import type { ServerObserver } from "../observe/events.ts";
+import type { Notifier } from "../observe/notifier.ts";
+import { ObservedServerStream, ServerCallObservation } from "../observe/server-call.ts";
 import { CONTROL_FRAMES } from "../session/control.ts";
 import type { Credentials } from "../session/credential-watch.ts";
 import { type Ask, FULL_TRAILERS, readAsk } from "../session/headers.ts";
-import { Reason, sessionLost } from "../session/lost.ts";
+import { lossName, Reason, sessionLost } from "../session/lost.ts";
 import { DRAINING, type SessionLimits, SessionRegistry } from "../session/registry.ts";
 import { ServerSession, type SessionKeeper } from "../session/server-session.ts";
 import type { SessionSettings } from "../session/settings.ts";
 import type { Parties, Party } from "../sharing/parties.ts";
+import type { SharedLimit } from "../sharing/shared-limit.ts";
 import type { Callers } from "./callers.ts";
+import { GrpcRequest } from "./observed-requests.ts";
+import type { ServerReporter } from "./reporter.ts";
 
 /** The options of a server's sessions. */
 export interface SessionOptions extends Partial<SessionLimits> {
@@ -57,6 +64,9 @@ export interface SessionServer {
   readonly callers: Callers;
   readonly parties: Parties;
   readonly cryptography: Cryptography;
+  readonly reporter: ServerReporter;
+  /** Undefined if the server has no observer. */
+  readonly notifier: Notifier<ServerObserver> | undefined;
 }
 
 /** The stream is freed if the client has not confirmed the end of its session within this time. */
@@ -68,12 +78,18 @@ export class ServerSessions {
   readonly #cryptography: Cryptography;
   readonly #settings: SessionSettings;
   readonly #registry: SessionRegistry;
+  readonly #reporter: ServerReporter;
+  readonly #notifier: Notifier<ServerObserver> | undefined;
+  /** The calls of sessions, as the observer sees them. */
+  readonly #observations = new WeakMap<ServerSession, ServerCallObservation>();
   #lastCaller = { caller: "", print: "" };
 
   constructor(
     options: Required<SessionOptions>,
-    { callers, parties, cryptography }: SessionServer,
+    { callers, parties, cryptography, reporter, notifier }: SessionServer,
   ) {
+    this.#reporter = reporter;
+    this.#notifier = notifier;
     this.#callers = callers;
     this.#cryptography = cryptography;
     this.#settings = {
@@ -100,6 +116,16 @@ export class ServerSessions {
   /** The number of sessions, with and without a stream. */
   get size(): number {
     return this.#registry.size;
+  }
+
+  /** The number of those without a stream. */
+  get detached(): number {
+    return this.#registry.detached;
+  }
+
+  /** Returns the limit of resumes, which counts those of this second. */
+  resumeLimit(): SharedLimit {
+    return this.#registry.pace.limitNow();
   }
 
   /** Whether a request, if it is accepted, begins a session. */
@@ -145,12 +171,24 @@ export class ServerSessions {
         : undefined,
       open: (session) => {
         const { readMaxBytes } = options;
+        if (call === undefined) this.#observations.get(session)?.onResumed();
         const init = { readMaxBytes, controlFrames: CONTROL_FRAMES, lingerMs: LINGER_MS };
         return request.openCallStream(init, session);
       },
       create: (keeper) => {
-        const made = create({ keeper, party, ask, request }, route, closed);
+        const observation =
+          this.#notifier &&
+          new ServerCallObservation(this.#notifier, new GrpcRequest(request, spec.method));
+        const onClosed = (call: OpenCall) => {
+          this.#reportLoss(call, observation);
+          closed(call);
+        };
+        const made = create({ keeper, party, ask, request, observation }, route, onClosed);
         call = made.call;
+        if (observation !== undefined) {
+          this.#observations.set(made.session, observation);
+          observation.onSession();
+        }
         return made.session;
       },
       start: () => {
@@ -164,6 +202,14 @@ export class ServerSessions {
       const isFull = refusal.code === Code.ResourceExhausted;
       request.refuseCall(refusal, isFull ? FULL_TRAILERS : undefined);
     }
+  }
+
+  /** Reports the end of a call, if the loss of its session is why. */
+  #reportLoss({ error, method }: OpenCall, observation: ServerCallObservation | undefined): void {
+    const reason = lossName(error);
+    if (error === undefined || reason === undefined) return;
+    this.#reporter.onSessionLost(reason, error, method);
+    observation?.onSessionLost(reason, error);
   }
 
   /** Returns the credentials with which a caller has attached. */
@@ -216,10 +262,11 @@ interface Begun {
   readonly party: Party;
   readonly ask: Ask;
   readonly request: ServerRequest;
+  readonly observation: ServerCallObservation | undefined;
 }
 
 function create(
-  { keeper, party, ask, request }: Begun,
+  { keeper, party, ask, request, observation }: Begun,
   { spec, options }: SessionRoute,
   closed: (call: OpenCall) => void,
 ): { session: ServerSession; call: ServerCall } {
@@ -227,16 +274,20 @@ function create(
   const gzip = acceptsGzip(fields, options.sendCompression);
   const head = responseHead(String(fields.contentType), gzip);
   const rawHeaders = withoutSessions(request.rawHeaders);
+  const scope = observation?.scope;
   const incoming = { fields, rawHeaders, caller };
-  const init = { incoming, spec, options, turnsOf: party.caller };
+  const init = { incoming, spec, options, turnsOf: party.caller, scope };
+  const onDetached = observation && (() => observation.onDetached());
   // The constructor of ServerCall calls the function that makes the session.
   let session!: ServerSession;
+  const open = (call: ServerStreamListener) => {
+    const account = party.sessionBytes;
+    session = new ServerSession({ keeper, account, ask, head, onDetached }, call);
+    return session;
+  };
   const call = new ServerCall(
     init,
-    (call) => {
-      session = new ServerSession({ keeper, account: party.sessionBytes, ask, head }, call);
-      return session;
-    },
+    observation === undefined ? open : (call) => new ObservedServerStream(observation, call, open),
     closed,
   );
   return { session, call };

@@ -107,5 +107,5 @@ export class Unidentified {
 /** A session is not lost by this: its client attaches again. */
 function refuseOver(request: ServerRequest, party: Party): void {
   if (request.fields.hasSession) request.refuse();
-  else request.refuseCall(overLimit(party.caller.calls, "open calls", Math.random));
+  else request.refuseCall(overLimit(party.caller, "calls", Math.random));
 }

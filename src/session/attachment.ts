@@ -13,6 +13,7 @@ import type {
 } from "../call-stream.ts";
 import type { NegotiatedSettings } from "./settings.ts";
 import type { FramedSource } from "./spool.ts";
+import type { AttachmentState } from "./state.ts";
 
 /**
  * The stream of a session. It is read without pause, since the session's window holds the other side back: a session
@@ -99,6 +100,7 @@ export interface SessionWatcher {
 
 /** A session that has not ended, as the transport sees it. */
 export interface OpenSession {
+  readonly state: AttachmentState<unknown>["is"];
   /** Called when the transport is closed: ends the session, and cancels it at its server. */
   leave(reason: ConnectError): void;
 }

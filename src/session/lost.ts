@@ -41,6 +41,12 @@ export function sessionLost(reason: Reason, arrived: number, what?: string): Con
   return error;
 }
 
+/** Returns the name of the reason, "EXPIRED"; `undefined` if `error` is not the loss of a session. */
+export function lossName(error: unknown): string | undefined {
+  const lost = readSessionLost(error);
+  return lost && (Reason[lost.reason] ?? Reason[Reason.UNSPECIFIED]);
+}
+
 /** Returns why a session was lost; `undefined` if `error` is not the loss of a session. */
 export function readSessionLost(error: unknown): SessionLost | undefined {
   return error instanceof ConnectError ? error.findDetails(SessionLostSchema)[0] : undefined;

@@ -88,7 +88,7 @@ export class SessionRegistry implements SessionKeeper {
   readonly #entries = new Map<string, Entry>();
   readonly #finished = new Set<string>();
   readonly #tombstones: Tombstones;
-  readonly #pace: ResumePace;
+  readonly pace: ResumePace;
   /** Called when the last session has ended; `undefined` while sessions may begin. */
   #onEmpty: (() => void) | undefined;
 
@@ -98,7 +98,7 @@ export class SessionRegistry implements SessionKeeper {
     clock: Clock,
   ) {
     this.settings = settings;
-    this.#pace = new ResumePace(limits.resumesPerSecond, clock);
+    this.pace = new ResumePace(limits.resumesPerSecond, clock);
     this.#parties = parties;
     this.clock = clock;
     this.#tombstones = new Tombstones(Math.max(limits.maxSessions, TOMBSTONES_PER_CONNECTION));
@@ -110,6 +110,13 @@ export class SessionRegistry implements SessionKeeper {
   /** The number of sessions that are kept. */
   get size(): number {
     return this.#entries.size;
+  }
+
+  /** The number of sessions without a connection. Looks at each session. */
+  get detached(): number {
+    let count = 0;
+    for (const { session } of this.#entries.values()) if (!session.isAttached) count++;
+    return count;
   }
 
   /** The bytes that all sessions keep together. */
@@ -163,7 +170,7 @@ export class SessionRegistry implements SessionKeeper {
       entry.session.cancel();
       return peerFailure(Code.Canceled, "the client cancelled the call");
     }
-    const waitMs = this.#pace.pauseMs(arrival.party);
+    const waitMs = this.pace.pauseMs(arrival.party);
     if (waitMs > 0) {
       entry.session.postpone(waitMs);
       return resumeLater(waitMs);
@@ -251,9 +258,9 @@ export class SessionRegistry implements SessionKeeper {
     const isUsedUp = () => limits.sessions.free < 1 || limits.sessionBytes.free < 1;
     this.#dropFinished(this.#finished, isUsedUp);
     const { caller } = party;
-    if (!sessions.admits(1)) return overLimit(caller.sessions, "sessions", this.clock.random);
+    if (!sessions.admits(1)) return overLimit(caller, "sessions", this.clock.random);
     if (sessionBytes.admits(1)) return undefined;
-    return overLimit(caller.sessionBytes, "B of sessions", this.clock.random);
+    return overLimit(caller, "sessionBytes", this.clock.random);
   }
 
   #dropFinished(ids: Iterable<string>, isNeeded: () => boolean): void {

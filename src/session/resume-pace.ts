@@ -18,30 +18,29 @@ interface CallerPace {
  * that has resumed nothing in this second may still resume a session, until only NEWCOMERS_PART of the total is left.
  */
 export class ResumePace {
-  readonly #perSecond: number;
+  /** What was resumed in the second that begins at `#sinceMs`. */
+  readonly #limit: SharedLimit;
   readonly #clock: Clock;
-  #limit: SharedLimit;
   #sinceMs = 0;
   readonly #callers = new Map<CallerParty, CallerPace>();
   /** The callers on connections that have resumed a session in this second. */
   readonly #resumed = new Set<Party>();
 
   constructor(perSecond: number, clock: Clock) {
-    this.#perSecond = perSecond;
-    this.#clock = clock;
     this.#limit = new SharedLimit("resumesPerSecond", perSecond);
+    this.#clock = clock;
+  }
+
+  /** Returns the limit, which counts what was resumed in this second. */
+  limitNow(): SharedLimit {
+    this.#beginSecond();
+    return this.#limit;
   }
 
   /** Counts a resume, and returns its pause in milliseconds: 0, or a random time in one of the next seconds. */
   pauseMs(party: Party): number {
     const { caller } = party;
-    const nowMs = this.#clock.now();
-    if (nowMs - this.#sinceMs >= 1000) {
-      this.#sinceMs = nowMs;
-      this.#limit = new SharedLimit("resumesPerSecond", this.#perSecond);
-      this.#callers.clear();
-      this.#resumed.clear();
-    }
+    this.#beginSecond();
     let pace = this.#callers.get(caller);
     if (pace === undefined) {
       pace = { account: new CallerAccount(this.#limit), postponed: 0 };
@@ -50,12 +49,23 @@ export class ResumePace {
     const { account } = pace;
     const isNew = !this.#resumed.has(party);
     const left = this.#limit.free - 1;
-    if (account.free >= 1 || (isNew && left >= this.#perSecond * NEWCOMERS_PART)) {
+    if (account.free >= 1 || (isNew && left >= this.#limit.total * NEWCOMERS_PART)) {
       this.#resumed.add(party);
       account.count(1);
       return 0;
     }
+    this.#limit.refuse(caller.who);
     const seconds = 1 + Math.floor(pace.postponed++ / Math.max(account.held, 1));
     return Math.ceil((seconds + this.#clock.random()) * 1000);
+  }
+
+  /** Forgets what was resumed in the previous second, if that has ended. */
+  #beginSecond(): void {
+    const nowMs = this.#clock.now();
+    if (nowMs - this.#sinceMs < 1000) return;
+    this.#sinceMs = nowMs;
+    this.#limit.count(-this.#limit.held);
+    this.#callers.clear();
+    this.#resumed.clear();
   }
 }

@@ -50,6 +50,8 @@ export interface ServerSessionInit {
   readonly ask: Ask;
   /** The response headers that every response has. */
   readonly head: HeaderList;
+  /** Called when the session has lost its stream, and waits for another. */
+  readonly onDetached?: (() => void) | undefined;
 }
 
 /** The size of the trailer hawser-sent with a number of 16 digits, as HPACK counts it. */
@@ -72,6 +74,7 @@ export class ServerSession
   readonly #keeper: SessionKeeper;
   readonly #head: HeaderList;
   readonly #call: ServerStreamListener;
+  readonly #onDetached: (() => void) | undefined;
   #phase: ServerPhase = "running";
   #grace: Disposable | undefined;
   /** Undefined if the credentials of the attachment do not expire. */
@@ -84,13 +87,15 @@ export class ServerSession
   /** Whether the client has half-closed. */
   #hasHalfClosed = false;
 
-  constructor({ keeper, account, ask, head }: ServerSessionInit, call: ServerStreamListener) {
+  constructor(init: ServerSessionInit, call: ServerStreamListener) {
+    const { keeper, account, ask, head, onDetached } = init;
     super(new SessionWindow(keeper.settings.window, account), keeper.acknowledgements);
     this.account = account;
     this.#id = ask.session;
     this.#keeper = keeper;
     this.#head = head;
     this.#call = call;
+    this.#onDetached = onDetached;
     this.window.setPeerWindow(ask.window);
   }
 
@@ -251,6 +256,7 @@ export class ServerSession
   #lost(): void {
     this.releaseStream();
     if (this.finished) this.#closeCall();
+    else this.#onDetached?.();
     this.#wait(0);
   }
 

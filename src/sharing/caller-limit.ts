@@ -1,7 +1,7 @@
 import type { Caller, Peer } from "../caller.ts";
 import { type Checks, checkOptions, needed, positive, someText, wrong } from "../options.ts";
 import { keyOfCaller } from "./caller-key.ts";
-import { overLimit } from "./refusal.ts";
+import { refusalError } from "./refusal.ts";
 import { Account, CallerAccount, SharedLimit } from "./shared-limit.ts";
 
 export interface CallerLimitOptions {
@@ -67,10 +67,10 @@ interface Holder {
 class LimitOfCallers implements CallerLimit {
   readonly #limit: SharedLimit;
   readonly #what: string;
-  readonly #of: string | undefined;
+  readonly #of: string;
   readonly #holders = new Map<string | Peer, Holder>();
 
-  constructor({ name, total, what, of }: CallerLimitOptions) {
+  constructor({ name, total, what, of = "the server" }: CallerLimitOptions) {
     this.#limit = new SharedLimit(name, total);
     this.#what = what;
     this.#of = of;
@@ -98,7 +98,8 @@ class LimitOfCallers implements CallerLimit {
     };
     const account = holder.connections.get(connection) ?? new Account(holder.account);
     if (!account.admits(amount)) {
-      throw overLimit(holder.account, this.#what, Math.random, this.#of);
+      const { account } = holder;
+      throw refusalError({ account, what: this.#what, of: this.#of, random: Math.random });
     }
     account.count(amount);
     holder.connections.set(connection, account);

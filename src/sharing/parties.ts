@@ -25,6 +25,8 @@ export function sharedLimits(options: {
 
 /** A caller that has connections or sessions. */
 export class CallerParty {
+  /** Who it is, on the first of its connections. */
+  readonly who: Caller;
   readonly calls: CallerAccount;
   readonly sessions: CallerAccount;
   readonly sessionBytes: CallerAccount;
@@ -33,7 +35,8 @@ export class CallerParty {
   readonly #onGone: () => void;
   #users = 0;
 
-  constructor(limits: SharedLimits, onGone: () => void) {
+  constructor(who: Caller, limits: SharedLimits, onGone: () => void) {
+    this.who = who;
     this.calls = new CallerAccount(limits.calls);
     this.sessions = new CallerAccount(limits.sessions);
     this.sessionBytes = new CallerAccount(limits.sessionBytes);
@@ -137,7 +140,7 @@ export class Parties {
     let party = parties.get(key);
     if (party === undefined) {
       this.#dropUnused(parties, connection);
-      party = new Party(this.#callerOf(key));
+      party = new Party(this.#partyOf(key, caller));
       parties.set(key, party);
     }
     if (caller === connection.caller) parties.set(caller, party);
@@ -170,11 +173,11 @@ export class Parties {
   }
 
   /** @param key `undefined`: the connection is the caller */
-  #callerOf(key: string | undefined): CallerParty {
-    if (key === undefined) return new CallerParty(this.limits, () => {});
+  #partyOf(key: string | undefined, who: Caller): CallerParty {
+    if (key === undefined) return new CallerParty(who, this.limits, () => {});
     let caller = this.#callers.get(key);
     if (caller === undefined) {
-      caller = new CallerParty(this.limits, () => this.#callers.delete(key));
+      caller = new CallerParty(who, this.limits, () => this.#callers.delete(key));
       this.#callers.set(key, caller);
     }
     return caller;

@@ -2,24 +2,44 @@ import { create } from "@bufbuild/protobuf";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { peerFailure } from "../failure.ts";
+import type { CallerParty } from "./parties.ts";
 import type { CallerAccount } from "./shared-limit.ts";
 
 /** When a caller may come again: soon, since a share grows whenever another caller goes. */
 const RETRY_MS = 1000;
 
+/** What each limit counts, for errors. */
+const COUNTED = { calls: "open calls", sessions: "sessions", sessionBytes: "B of sessions" };
+
+/** What a limit refuses to a caller. */
+export interface Refused {
+  readonly account: CallerAccount;
+  /** What is counted: "sessions", "open calls". */
+  readonly what: string;
+  /** Who has it. */
+  readonly of: string;
+  readonly random: () => number;
+}
+
+/**
+ * Tells of the refusal of a caller: a limit of the server is used up, or the caller's share of it. Returns its error, as
+ * refusalError() does.
+ */
+export function overLimit(
+  caller: CallerParty,
+  counted: keyof typeof COUNTED,
+  random: () => number,
+): ConnectError {
+  const account = caller[counted];
+  account.limit.refuse(caller.who);
+  return refusalError({ account, what: COUNTED[counted], of: "the server", random });
+}
+
 /**
  * Makes the error of a caller that a limit refuses: the total is used up, or the caller's share of it. It says when to try
  * again, for Hawser's clients, and for others that know gRPC's pushback or google.rpc.RetryInfo.
- *
- * @param what what is counted: "sessions", "open calls"
- * @param of who has it
  */
-export function overLimit(
-  account: CallerAccount,
-  what: string,
-  random: () => number,
-  of = "the server",
-): ConnectError {
+export function refusalError({ account, what, of, random }: Refused): ConnectError {
   const { limit, held } = account;
   const used = `${of} has ${limit.held} ${what} of ${limit.total} (${limit.name})`;
   const why =

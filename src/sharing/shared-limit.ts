@@ -1,3 +1,5 @@
+import type { Caller } from "../caller.ts";
+
 /**
  * A limit that the callers of a server share: of sessions, of their bytes, of open calls, of connections.
  *
@@ -13,10 +15,17 @@ export class SharedLimit {
   readonly total: number;
   watcher: LimitWatcher | undefined;
   #held = 0;
+  /** Called when something is refused. */
+  onRefused: ((limit: string, caller: Caller) => void) | undefined;
 
   constructor(name: string, total: number) {
     this.name = name;
     this.total = total;
+  }
+
+  /** Tells that something was refused to a caller. */
+  refuse(caller: Caller): void {
+    this.onRefused?.(this.name, caller);
   }
 
   /** What all callers hold. */

@@ -5,7 +5,7 @@ import type { ListenOptions, ServerAddress, ServerOptions } from "../node/server
 import type { TcpLink } from "./link.ts";
 
 /** The server of a world: it can crash, and start again, then with the options that it began with. */
-export interface WorldServer extends Pick<Server, "close" | "openCalls" | "setTls"> {
+export interface WorldServer extends Pick<Server, "close" | "openCalls" | "setTls" | "stats"> {
   /** The URL on which the server itself listens, past the link. It stays the same after a restart. */
   readonly url: string;
   /**
@@ -46,6 +46,10 @@ export class RestartableServer implements WorldServer {
 
   get url(): string {
     return this.#address?.url ?? "";
+  }
+
+  stats(): ReturnType<Server["stats"]> {
+    return this.#server.stats();
   }
 
   get openCalls(): number {

@@ -5,6 +5,14 @@ export interface BidirectionalCall<I extends DescMessage, O extends DescMessage>
     (requests: AsyncIterable<Req<I>>, options?: CallOptions): ServerStream<Res<O>>;
 }
 
+export interface CallEnd {
+    readonly error: ConnectError | undefined;
+    readonly durationMs: number;
+    readonly sent: MessageCount;
+    readonly received: MessageCount;
+    readonly resumes: number;
+}
+
 export type CallHeaders = HeadersInit | HeadersFunction;
 
 export interface CallOptions extends Omit<ConnectCallOptions, "headers"> {
@@ -15,9 +23,44 @@ export interface CallOptions extends Omit<ConnectCallOptions, "headers"> {
 
 export type CallState = "connecting" | "open" | "resuming" | "closed";
 
+export interface CallStats {
+    readonly open: number;
+    readonly started: number;
+    readonly succeeded: number;
+    readonly failed: Readonly<Record<string, number>>;
+}
+
 export type Client<Desc extends DescService> = {
     [P in keyof Desc["method"]]: Desc["method"][P] extends DescMethodUnary<infer I, infer O> ? UnaryCall<I, O> : Desc["method"][P] extends DescMethodServerStreaming<infer I, infer O> ? ServerStreamingCall<I, O> : Desc["method"][P] extends DescMethodClientStreaming<infer I, infer O> ? ClientStreamingCall<I, O> : Desc["method"][P] extends DescMethodBiDiStreaming<infer I, infer O> ? BidirectionalCall<I, O> : never;
 };
+
+export interface ClientCallEnd extends CallEnd {
+    readonly attempts: number;
+    readonly openedMs: number | undefined;
+}
+
+export interface ClientCallObserver {
+    readonly headers?: HeadersInit;
+    ended?(end: ClientCallEnd): void;
+}
+
+export interface ClientObserver extends CallEvents<ObservedClientCall>, SessionEvents<ObservedClientCall>, ConnectionEvents<ObservedClientConnection> {
+    callStarted?(call: ObservedClientCall): ClientCallObserver | undefined | void;
+    retrying?(event: {
+        readonly call: ObservedClientCall;
+        readonly error: ConnectError;
+        readonly waitMs: number;
+    }): void;
+    connectionFailed?(event: {
+        readonly address: string;
+        readonly error: ConnectError;
+    }): void;
+    stalled?(event: {
+        readonly method: string;
+        readonly waitsFor: "closeSend" | "trailers";
+        readonly forMs: number;
+    }): void;
+}
 
 export interface ClientStreamingCall<I extends DescMessage, O extends DescMessage> {
     (options?: CallOptions): Sink<Req<I>, Res<O>>;
@@ -34,8 +77,11 @@ export interface ClientTls {
 
 export interface ClosableTransport extends Transport, AsyncDisposable {
     readonly timeoutMs: number | undefined;
+    stats(): TransportStats;
     close(): Promise<void>;
 }
+
+export type CloseReason = "closed" | "goaway" | "lost" | "failed" | "keepalive";
 
 export { Code } from "@connectrpc/connect";
 
@@ -58,11 +104,30 @@ export interface KeepaliveOptions {
 }
 
 export interface Logger {
+    info?(message: string, ...details: unknown[]): void;
     error(message: string, ...details: unknown[]): void;
     warn(message: string, ...details: unknown[]): void;
 }
 
+export interface MessageCount {
+    readonly messages: number;
+    readonly bytes: number | undefined;
+}
+
 export { MessageInitShape } from "@bufbuild/protobuf";
+
+export interface ObservedCall {
+    readonly method: DescMethod;
+    readonly timeoutMs: number | undefined;
+}
+
+export interface ObservedClientCall extends ObservedCall {
+    readonly target: string;
+}
+
+export interface ObservedClientConnection {
+    readonly address: string;
+}
 
 export interface ServerStream<Res> extends Ongoing, AsyncIterable<Res> {
 }
@@ -72,6 +137,11 @@ export type ServerStreamingCall<I extends DescMessage, O extends DescMessage> = 
 export { ServiceImpl } from "@connectrpc/connect";
 
 export { SessionLost_Reason as SessionLostReason } from "gen/hawser/v1/session_pb.d.ts";
+
+export interface SessionStats {
+    readonly open: number;
+    readonly detached: number;
+}
 
 export interface SessionWindowOptions {
     windowBytes?: number;
@@ -107,6 +177,16 @@ export interface TransportOptions {
     tls?: ClientTls;
     sessions?: SessionsOption;
     logger?: Pick<Logger, "warn">;
+    observe?: ClientObserver;
+}
+
+export interface TransportStats {
+    readonly connections: number;
+    readonly calls: CallStats & {
+        readonly waiting: number;
+    };
+    readonly sessions: SessionStats;
+    readonly unreadBytes: number;
 }
 
 export type UnaryCall<I extends DescMessage, O extends DescMessage> = (request: Req<I>, options?: CallOptions) => Promise<Res<O>>;
@@ -131,6 +211,29 @@ export declare function readSessionLost(error: unknown): SessionLost | undefined
 
 // Types that these mention, and that cannot be imported.
 
+interface CallEvents<Call> {
+    deadlineExceeded?(event: {
+        readonly call: Call;
+        readonly timeoutMs: number;
+    }): void;
+}
+
+interface ConnectionEvents<Connection> {
+    connectionOpened?(event: {
+        readonly connection: Connection;
+    }): void;
+    connectionClosed?(event: {
+        readonly connection: Connection;
+        readonly why: CloseReason;
+        readonly detail: string;
+    }): void;
+    goawayReceived?(event: {
+        readonly connection: Connection;
+        readonly code: number;
+        readonly debugData: string;
+    }): void;
+}
+
 type HeadersFunction = () => HeadersInit | Promise<HeadersInit>;
 
 interface Ongoing extends AsyncDisposable {
@@ -145,3 +248,20 @@ interface Ongoing extends AsyncDisposable {
 type Req<I extends DescMessage> = MessageInitShape<I>;
 
 type Res<O extends DescMessage> = MessageShape<O>;
+
+interface SessionEvents<Call> {
+    sessionOpened?(event: {
+        readonly call: Call;
+    }): void;
+    sessionDetached?(event: {
+        readonly call: Call;
+    }): void;
+    sessionResumed?(event: {
+        readonly call: Call;
+    }): void;
+    sessionLost?(event: {
+        readonly call: Call;
+        readonly reason: string;
+        readonly error: ConnectError;
+    }): void;
+}

@@ -22,6 +22,21 @@ export interface AuthenticationRequest {
     readonly method: DescMethod;
 }
 
+export interface CallEnd {
+    readonly error: ConnectError | undefined;
+    readonly durationMs: number;
+    readonly sent: MessageCount;
+    readonly received: MessageCount;
+    readonly resumes: number;
+}
+
+export interface CallStats {
+    readonly open: number;
+    readonly started: number;
+    readonly succeeded: number;
+    readonly failed: Readonly<Record<string, number>>;
+}
+
 export interface Caller {
     readonly identity: string | undefined;
     readonly peer: Peer;
@@ -45,6 +60,8 @@ export interface CloseOptions {
     keepListening?: boolean;
 }
 
+export type CloseReason = "closed" | "goaway" | "lost" | "failed" | "keepalive";
+
 export { Code } from "@connectrpc/connect";
 
 export { ConnectError } from "@connectrpc/connect";
@@ -65,6 +82,12 @@ export interface KeepaliveOptions {
     timeoutMs?: number;
 }
 
+export interface LimitStats {
+    readonly held: number;
+    readonly total: number;
+    readonly refused: number;
+}
+
 export type ListenOptions = {
     host?: string;
     port?: number;
@@ -76,13 +99,35 @@ export type ListenOptions = {
 };
 
 export interface Logger {
+    info?(message: string, ...details: unknown[]): void;
     error(message: string, ...details: unknown[]): void;
     warn(message: string, ...details: unknown[]): void;
+}
+
+export interface MessageCount {
+    readonly messages: number;
+    readonly bytes: number | undefined;
 }
 
 export { MessageInitShape } from "@bufbuild/protobuf";
 
 export { MethodImpl } from "@connectrpc/connect";
+
+export interface ObservedCall {
+    readonly method: DescMethod;
+    readonly timeoutMs: number | undefined;
+}
+
+export interface ObservedServerCall extends ObservedCall {
+    readonly protocol: "grpc" | "grpc-web" | "connect";
+    readonly header: Headers;
+    readonly caller: Caller;
+}
+
+export interface ObservedServerConnection {
+    readonly protocol: "h2" | "http/1.1";
+    readonly peer: Peer;
+}
 
 export interface Peer {
     readonly address: string | undefined;
@@ -104,6 +149,7 @@ export interface Server extends AsyncDisposable {
     close(options?: CloseOptions): Promise<void>;
     setTls(tls: ServerCertificate): void;
     readonly openCalls: number;
+    stats(): ServerStats;
 }
 
 export interface ServerAddress {
@@ -113,10 +159,47 @@ export interface ServerAddress {
     path?: string;
 }
 
+export interface ServerCallEnd extends CallEnd {
+    readonly closedMs: number;
+}
+
+export interface ServerCallObserver {
+    run?(inside: () => void): void;
+    ended?(end: ServerCallEnd): void;
+}
+
 export interface ServerCertificate {
     cert: string | Buffer;
     key: string | Buffer;
     ca?: string | Buffer | (string | Buffer)[];
+}
+
+export type ServerLogger = Pick<Logger, "error"> & Partial<Logger>;
+
+export interface ServerObserver extends CallEvents<ObservedServerCall>, SessionEvents<ObservedServerCall>, ConnectionEvents<ObservedServerConnection> {
+    callStarted?(call: ObservedServerCall): ServerCallObserver | undefined | void;
+    handlerFailed?(event: {
+        readonly method: DescMethod;
+        readonly error: unknown;
+    }): void;
+    connectionRefused?(event: {
+        readonly peer: Pick<Peer, "address">;
+        readonly why: "maxConnections" | "tls" | "prefaceTimeoutMs";
+    }): void;
+    goawaySent?(event: {
+        readonly connection: ObservedServerConnection;
+    }): void;
+    limitRefused?(event: {
+        readonly limit: string;
+        readonly caller: Caller | undefined;
+    }): void;
+    drainBegan?(event: {
+        readonly openCalls: number;
+    }): void;
+    drainEnded?(event: {
+        readonly durationMs: number;
+        readonly endedCalls: number;
+    }): void;
 }
 
 export interface ServerOptions {
@@ -125,7 +208,8 @@ export interface ServerOptions {
     authenticate?: Authenticate;
     admit?: Admit;
     trustedProxies?: string[];
-    logger?: Pick<Logger, "error">;
+    logger?: ServerLogger;
+    observe?: ServerObserver;
     tls?: TlsOptions;
     readMaxBytes?: number;
     writeMaxBytes?: number;
@@ -151,6 +235,16 @@ export interface ServerOptions {
     minPingIntervalMs?: number;
 }
 
+export interface ServerStats {
+    readonly connections: number;
+    readonly calls: CallStats;
+    readonly sessions: SessionStats;
+    readonly sessionBytes: number;
+    readonly unreadBytes: number;
+    readonly callers: number;
+    readonly limits: Readonly<Record<string, LimitStats>>;
+}
+
 export { ServiceImpl } from "@connectrpc/connect";
 
 export { SessionLost_Reason as SessionLostReason } from "gen/hawser/v1/session_pb.d.ts";
@@ -159,6 +253,11 @@ export interface SessionOptions extends Partial<SessionLimits> {
     readonly graceMs?: number;
     readonly windowBytes?: number;
     readonly windowMessages?: number;
+}
+
+export interface SessionStats {
+    readonly open: number;
+    readonly detached: number;
 }
 
 export interface TlsOptions extends ServerCertificate {
@@ -194,6 +293,46 @@ export declare function readSessionLost(error: unknown): SessionLost | undefined
 export declare function sendHeaders(context: HandlerContext): void;
 
 // Types that these mention, and that cannot be imported.
+
+interface CallEvents<Call> {
+    deadlineExceeded?(event: {
+        readonly call: Call;
+        readonly timeoutMs: number;
+    }): void;
+}
+
+interface ConnectionEvents<Connection> {
+    connectionOpened?(event: {
+        readonly connection: Connection;
+    }): void;
+    connectionClosed?(event: {
+        readonly connection: Connection;
+        readonly why: CloseReason;
+        readonly detail: string;
+    }): void;
+    goawayReceived?(event: {
+        readonly connection: Connection;
+        readonly code: number;
+        readonly debugData: string;
+    }): void;
+}
+
+interface SessionEvents<Call> {
+    sessionOpened?(event: {
+        readonly call: Call;
+    }): void;
+    sessionDetached?(event: {
+        readonly call: Call;
+    }): void;
+    sessionResumed?(event: {
+        readonly call: Call;
+    }): void;
+    sessionLost?(event: {
+        readonly call: Call;
+        readonly reason: string;
+        readonly error: ConnectError;
+    }): void;
+}
 
 interface SessionLimits {
     readonly maxSessions: number;

@@ -33,7 +33,7 @@ export interface WorldOptions {
     listen?: ListenOptions;
 }
 
-export interface WorldServer extends Pick<Server, "close" | "openCalls" | "setTls"> {
+export interface WorldServer extends Pick<Server, "close" | "openCalls" | "setTls" | "stats"> {
     readonly url: string;
     kill(): Promise<void>;
     restart(): Promise<void>;
@@ -70,6 +70,21 @@ interface BidirectionalCall<I extends DescMessage, O extends DescMessage> {
     (requests: AsyncIterable<Req<I>>, options?: CallOptions): ServerStream<Res<O>>;
 }
 
+interface CallEnd {
+    readonly error: ConnectError | undefined;
+    readonly durationMs: number;
+    readonly sent: MessageCount;
+    readonly received: MessageCount;
+    readonly resumes: number;
+}
+
+interface CallEvents<Call> {
+    deadlineExceeded?(event: {
+        readonly call: Call;
+        readonly timeoutMs: number;
+    }): void;
+}
+
 type CallHeaders = HeadersInit | HeadersFunction;
 
 interface CallOptions extends Omit<ConnectCallOptions, "headers"> {
@@ -80,6 +95,13 @@ interface CallOptions extends Omit<ConnectCallOptions, "headers"> {
 
 type CallState = "connecting" | "open" | "resuming" | "closed";
 
+interface CallStats {
+    readonly open: number;
+    readonly started: number;
+    readonly succeeded: number;
+    readonly failed: Readonly<Record<string, number>>;
+}
+
 interface Caller {
     readonly identity: string | undefined;
     readonly peer: Peer;
@@ -88,6 +110,34 @@ interface Caller {
 type Client<Desc extends DescService> = {
     [P in keyof Desc["method"]]: Desc["method"][P] extends DescMethodUnary<infer I, infer O> ? UnaryCall<I, O> : Desc["method"][P] extends DescMethodServerStreaming<infer I, infer O> ? ServerStreamingCall<I, O> : Desc["method"][P] extends DescMethodClientStreaming<infer I, infer O> ? ClientStreamingCall<I, O> : Desc["method"][P] extends DescMethodBiDiStreaming<infer I, infer O> ? BidirectionalCall<I, O> : never;
 };
+
+interface ClientCallEnd extends CallEnd {
+    readonly attempts: number;
+    readonly openedMs: number | undefined;
+}
+
+interface ClientCallObserver {
+    readonly headers?: HeadersInit;
+    ended?(end: ClientCallEnd): void;
+}
+
+interface ClientObserver extends CallEvents<ObservedClientCall>, SessionEvents<ObservedClientCall>, ConnectionEvents<ObservedClientConnection> {
+    callStarted?(call: ObservedClientCall): ClientCallObserver | undefined | void;
+    retrying?(event: {
+        readonly call: ObservedClientCall;
+        readonly error: ConnectError;
+        readonly waitMs: number;
+    }): void;
+    connectionFailed?(event: {
+        readonly address: string;
+        readonly error: ConnectError;
+    }): void;
+    stalled?(event: {
+        readonly method: string;
+        readonly waitsFor: "closeSend" | "trailers";
+        readonly forMs: number;
+    }): void;
+}
 
 interface ClientStreamingCall<I extends DescMessage, O extends DescMessage> {
     (options?: CallOptions): Sink<Req<I>, Res<O>>;
@@ -104,12 +154,31 @@ interface ClientTls {
 
 interface ClosableTransport extends Transport, AsyncDisposable {
     readonly timeoutMs: number | undefined;
+    stats(): TransportStats;
     close(): Promise<void>;
 }
 
 interface CloseOptions {
     graceMs?: number;
     keepListening?: boolean;
+}
+
+type CloseReason = "closed" | "goaway" | "lost" | "failed" | "keepalive";
+
+interface ConnectionEvents<Connection> {
+    connectionOpened?(event: {
+        readonly connection: Connection;
+    }): void;
+    connectionClosed?(event: {
+        readonly connection: Connection;
+        readonly why: CloseReason;
+        readonly detail: string;
+    }): void;
+    goawayReceived?(event: {
+        readonly connection: Connection;
+        readonly code: number;
+        readonly debugData: string;
+    }): void;
 }
 
 interface Duplex<Req, Res> extends Ongoing, AsyncIterable<Res> {
@@ -129,6 +198,12 @@ interface KeepaliveOptions {
     timeoutMs?: number;
 }
 
+interface LimitStats {
+    readonly held: number;
+    readonly total: number;
+    readonly refused: number;
+}
+
 type ListenOptions = {
     host?: string;
     port?: number;
@@ -140,8 +215,38 @@ type ListenOptions = {
 };
 
 interface Logger {
+    info?(message: string, ...details: unknown[]): void;
     error(message: string, ...details: unknown[]): void;
     warn(message: string, ...details: unknown[]): void;
+}
+
+interface MessageCount {
+    readonly messages: number;
+    readonly bytes: number | undefined;
+}
+
+interface ObservedCall {
+    readonly method: DescMethod;
+    readonly timeoutMs: number | undefined;
+}
+
+interface ObservedClientCall extends ObservedCall {
+    readonly target: string;
+}
+
+interface ObservedClientConnection {
+    readonly address: string;
+}
+
+interface ObservedServerCall extends ObservedCall {
+    readonly protocol: "grpc" | "grpc-web" | "connect";
+    readonly header: Headers;
+    readonly caller: Caller;
+}
+
+interface ObservedServerConnection {
+    readonly protocol: "h2" | "http/1.1";
+    readonly peer: Peer;
 }
 
 interface Ongoing extends AsyncDisposable {
@@ -177,6 +282,7 @@ interface Server extends AsyncDisposable {
     close(options?: CloseOptions): Promise<void>;
     setTls(tls: ServerCertificate): void;
     readonly openCalls: number;
+    stats(): ServerStats;
 }
 
 interface ServerAddress {
@@ -186,10 +292,47 @@ interface ServerAddress {
     path?: string;
 }
 
+interface ServerCallEnd extends CallEnd {
+    readonly closedMs: number;
+}
+
+interface ServerCallObserver {
+    run?(inside: () => void): void;
+    ended?(end: ServerCallEnd): void;
+}
+
 interface ServerCertificate {
     cert: string | Buffer;
     key: string | Buffer;
     ca?: string | Buffer | (string | Buffer)[];
+}
+
+type ServerLogger = Pick<Logger, "error"> & Partial<Logger>;
+
+interface ServerObserver extends CallEvents<ObservedServerCall>, SessionEvents<ObservedServerCall>, ConnectionEvents<ObservedServerConnection> {
+    callStarted?(call: ObservedServerCall): ServerCallObserver | undefined | void;
+    handlerFailed?(event: {
+        readonly method: DescMethod;
+        readonly error: unknown;
+    }): void;
+    connectionRefused?(event: {
+        readonly peer: Pick<Peer, "address">;
+        readonly why: "maxConnections" | "tls" | "prefaceTimeoutMs";
+    }): void;
+    goawaySent?(event: {
+        readonly connection: ObservedServerConnection;
+    }): void;
+    limitRefused?(event: {
+        readonly limit: string;
+        readonly caller: Caller | undefined;
+    }): void;
+    drainBegan?(event: {
+        readonly openCalls: number;
+    }): void;
+    drainEnded?(event: {
+        readonly durationMs: number;
+        readonly endedCalls: number;
+    }): void;
 }
 
 interface ServerOptions {
@@ -198,7 +341,8 @@ interface ServerOptions {
     authenticate?: Authenticate;
     admit?: Admit;
     trustedProxies?: string[];
-    logger?: Pick<Logger, "error">;
+    logger?: ServerLogger;
+    observe?: ServerObserver;
     tls?: TlsOptions;
     readMaxBytes?: number;
     writeMaxBytes?: number;
@@ -224,10 +368,37 @@ interface ServerOptions {
     minPingIntervalMs?: number;
 }
 
+interface ServerStats {
+    readonly connections: number;
+    readonly calls: CallStats;
+    readonly sessions: SessionStats;
+    readonly sessionBytes: number;
+    readonly unreadBytes: number;
+    readonly callers: number;
+    readonly limits: Readonly<Record<string, LimitStats>>;
+}
+
 interface ServerStream<Res> extends Ongoing, AsyncIterable<Res> {
 }
 
 type ServerStreamingCall<I extends DescMessage, O extends DescMessage> = (request: Req<I>, options?: CallOptions) => ServerStream<Res<O>>;
+
+interface SessionEvents<Call> {
+    sessionOpened?(event: {
+        readonly call: Call;
+    }): void;
+    sessionDetached?(event: {
+        readonly call: Call;
+    }): void;
+    sessionResumed?(event: {
+        readonly call: Call;
+    }): void;
+    sessionLost?(event: {
+        readonly call: Call;
+        readonly reason: string;
+        readonly error: ConnectError;
+    }): void;
+}
 
 interface SessionLimits {
     readonly maxSessions: number;
@@ -239,6 +410,11 @@ interface SessionOptions extends Partial<SessionLimits> {
     readonly graceMs?: number;
     readonly windowBytes?: number;
     readonly windowMessages?: number;
+}
+
+interface SessionStats {
+    readonly open: number;
+    readonly detached: number;
 }
 
 interface SessionWindowOptions {
@@ -273,6 +449,16 @@ interface TransportOptions {
     tls?: ClientTls;
     sessions?: SessionsOption;
     logger?: Pick<Logger, "warn">;
+    observe?: ClientObserver;
+}
+
+interface TransportStats {
+    readonly connections: number;
+    readonly calls: CallStats & {
+        readonly waiting: number;
+    };
+    readonly sessions: SessionStats;
+    readonly unreadBytes: number;
 }
 
 type UnaryCall<I extends DescMessage, O extends DescMessage> = (request: Req<I>, options?: CallOptions) => Promise<Res<O>>;

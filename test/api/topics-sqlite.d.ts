@@ -17,6 +17,7 @@ interface Appended {
 }
 
 interface Logger {
+    info?(message: string, ...details: unknown[]): void;
     error(message: string, ...details: unknown[]): void;
     warn(message: string, ...details: unknown[]): void;
 }

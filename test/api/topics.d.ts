@@ -32,6 +32,7 @@ export interface HubOptions<T> {
 }
 
 export interface Logger {
+    info?(message: string, ...details: unknown[]): void;
     error(message: string, ...details: unknown[]): void;
     warn(message: string, ...details: unknown[]): void;
 }

@@ -13,6 +13,7 @@ import "../../src/node/runtime.ts";
 import { peerOf } from "../../src/node/socket-peer.ts";
 import { SocketPipe } from "../../src/node/socket-pipe.ts";
 import { Parties, sharedLimits } from "../../src/sharing/parties.ts";
+import { SharedLimit } from "../../src/sharing/shared-limit.ts";
 
 /** How long the answer to /hold waits after the end of the request. */
 const HOLD_MS = 1000;
@@ -24,7 +25,7 @@ export interface HoldServer extends AsyncDisposable {
 }
 
 export async function startHoldServer(): Promise<HoldServer> {
-  const memory = new ServerMemory(BUDGET_BYTES, realClock);
+  const memory = new ServerMemory(BUDGET_BYTES, { clock: realClock });
   const limits = sharedLimits({ maxOpenCalls: 1000, maxSessions: 0, maxBytes: 0 });
   const parties = new Parties(limits, (party) => memory.forget(party));
   const connections = new ServerConnections(
@@ -51,7 +52,10 @@ export async function startHoldServer(): Promise<HoldServer> {
   );
   const { server, destroyAll } = createListener(
     undefined,
-    { prefaceTimeoutMs: 10_000, maxConnections: 1000, proxies: undefined, logger: console },
+    {
+      ...{ prefaceTimeoutMs: 10_000, proxies: undefined, logger: console },
+      connections: new SharedLimit("maxConnections", 1000),
+    },
     {
       http2: (socket, received) => {
         const peer = peerOf(socket);
