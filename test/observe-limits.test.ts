@@ -14,7 +14,7 @@ import { start } from "./support/world.ts";
 afterEach(() => void vi.useRealTimers());
 
 /** A world whose chats stay open, and what it was told of its limits. */
-async function limitedWorld(server: Partial<ServerOptions>, sessions = false) {
+async function limitedWorld(server: Partial<ServerOptions>, sessions: false | "required" = false) {
   const observe = serverRecorder();
   const warnings: string[] = [];
   const world = await start({
@@ -54,7 +54,8 @@ describe("a limit that refuses a caller", () => {
     expect(world.warnings).toEqual(['the caller "bob" was refused by the limit maxOpenCalls']);
     expect(world.server.stats()).toMatchObject({
       connections: 1,
-      callers: 1,
+      // Bob, and the client's address before bob was authenticated.
+      callers: 2,
       calls: { open: 2, started: 2, succeeded: 0, failed: {} },
       limits: { maxOpenCalls: { held: 2, total: 2, refused: 1 } },
     });
@@ -76,7 +77,7 @@ describe("a limit that refuses a caller", () => {
   });
 
   test("of sessions is told, logged and counted", async () => {
-    await using world = await limitedWorld({ sessions: { maxSessions: 1 } }, true);
+    await using world = await limitedWorld({ sessions: { maxSessions: 1 } }, "required");
     const chat = await world.open();
     await failureOf(world.open());
     expect(world.observe.of("limitRefused")).toMatchObject([{ limit: "maxSessions" }]);

@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "hawser";
 import { RoomService } from "hawser/gen/chat/v1/room_pb.js";
 import { Greeter } from "hawser/gen/example/greeter_pb.js";
-import { type Authenticate, createServer, type Server } from "hawser/server";
+import { type Authenticate, createServer, type Logger, type Server } from "hawser/server";
 import { greeter } from "../greeter/handlers.ts";
 import { type Rooms, rooms } from "../rooms/handlers.ts";
 import { command } from "../terminal/command.ts";
@@ -90,14 +90,14 @@ there when this one has said "closed". SIGHUP reads the files of --tls-cert,
       const tls = await readTls(options);
       const authenticate = await readAuthenticate(options);
       const place = options.log ?? inDirectory(options.data);
-      const chat = await openRooms(place, options);
+      const logger = serverLog({ json });
+      const chat = await openRooms(place, { ...options, logger });
       if (chat === undefined) return;
-      const server = await startListening(options, { tls, authenticate, chat }).catch(
-        async (error) => {
-          await chat[Symbol.asyncDispose]();
-          throw error;
-        },
-      );
+      const parts = { tls, authenticate, chat, logger };
+      const server = await startListening(options, parts).catch(async (error) => {
+        await chat[Symbol.asyncDispose]();
+        throw error;
+      });
       if (tls !== undefined) replaceTlsOnHangup(server, options, { json });
       closeOnSignal(server, {
         graceMs,
@@ -120,10 +120,10 @@ there when this one has said "closed". SIGHUP reads the files of --tls-cert,
 /** Opens the log and the rooms that are kept in it. If the log cannot be opened, reports that and returns `undefined`. */
 async function openRooms(
   place: LogPlace,
-  { keep: retention, maxBytes, json }: ServeOptions,
+  { keep: retention, maxBytes, json, logger }: ServeOptions & { readonly logger: Logger },
 ): Promise<Rooms | undefined> {
   try {
-    const log = await openLog(place, { retention, maxBytes, logger: serverLog({ json }) });
+    const log = await openLog(place, { retention, maxBytes, logger });
     const chat = rooms(log);
     return {
       service: chat.service,
@@ -166,17 +166,19 @@ interface ServerParts {
   readonly tls: ServerTls | undefined;
   readonly authenticate: Authenticate | undefined;
   readonly chat: Rooms;
+  readonly logger: Logger;
 }
 
 function makeServer(
   options: ServeOptions,
-  { tls, authenticate, chat: { service } }: ServerParts,
+  { tls, authenticate, logger, chat: { service } }: ServerParts,
 ): Server {
   try {
     return createServer({
       routes: (router) => router.service(Greeter, greeter).service(RoomService, service),
       tls,
       authenticate,
+      logger,
     });
   } catch (error) {
     throw ofFiles(error, options);

@@ -1,13 +1,24 @@
+import { format } from "node:util";
 import type { Logger } from "hawser/server";
 import { oneLine, printNote } from "../terminal/output.ts";
 import { programLine } from "../terminal/program.ts";
 
-/** The logger of the server: each message is a line on stderr. */
+/**
+ * The logger of the server and of its log of records: each message is a line on stderr, and below it the stack of an error.
+ * It has no `info`: that the server listens and closes is printed in words of its own.
+ */
 export function serverLog({ json }: { json?: boolean | undefined }): Logger {
   const at =
     (level: "error" | "warn") =>
-    (message: string): void =>
-      // A message may name a room, which is a peer's text.
-      printNote(oneLine(json ? JSON.stringify({ level, message }) : programLine(message)));
+    (message: string, ...details: unknown[]): void => {
+      const detail = format(...details);
+      if (json) {
+        printNote(oneLine(JSON.stringify({ level, message, ...(detail && { detail }) })));
+        return;
+      }
+      // A message may name a room, and an error may quote a peer.
+      printNote(oneLine(programLine(message)));
+      if (detail !== "") for (const line of detail.split("\n")) printNote(`  ${oneLine(line)}`);
+    };
   return { error: at("error"), warn: at("warn") };
 }

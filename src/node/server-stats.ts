@@ -11,7 +11,7 @@ export interface ServerStats {
   readonly sessionBytes: number;
   /** The bytes of requests that handlers have not taken, and of responses that wait for their clients. */
   readonly unreadBytes: number;
-  /** The callers that have connections or sessions. Without `authenticate`: the addresses. */
+  /** The callers that have connections or sessions: identities, and the addresses of the connections. */
   readonly callers: number;
   /**
    * The limits of the whole server, by the names of their options: "maxConnections", "maxOpenCalls", "serverBudgetBytes"; and
