@@ -26,8 +26,9 @@ class FakeConnection {
     return bytes;
   }
 
-  receive({ length }: Uint8Array): void {
+  receive({ length }: Uint8Array): number {
     this.log.push(`receive ${length}`);
+    return length;
   }
 
   block(): void {

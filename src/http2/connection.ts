@@ -9,7 +9,6 @@ import { FrameReader } from "./frame-reader.ts";
 import {
   DEFAULT_WINDOW_BYTES,
   ENHANCE_YOUR_CALM,
-  INTERNAL_ERROR,
   MAX_WINDOW_BYTES,
   NO_ERROR,
   PREFACE,
@@ -145,15 +144,16 @@ class Connection
     );
   }
 
-  receive(chunk: Uint8Array): void {
-    if (this.isClosed) return;
+  receive(chunk: Uint8Array, start?: number, maxFrames?: number): number {
+    let end = chunk.length;
+    if (this.isClosed) return end;
     try {
-      this.#reader.read(chunk);
+      end = this.#reader.read(chunk, start, maxFrames);
     } catch (error) {
-      if (error instanceof ConnectionError) this.#fail(error);
-      else this.onListenerError(error);
+      this.#fail(ConnectionError.of(error));
     }
     this.#setHeadersDeadline();
+    return end;
   }
 
   take(): Uint8Array | undefined {
@@ -258,8 +258,7 @@ class Connection
   }
 
   onListenerError(error: unknown): void {
-    const reason = `a listener threw: ${error instanceof Error ? error.message : String(error)}`;
-    this.#fail(new ConnectionError(INTERNAL_ERROR, reason, "internal error"));
+    this.#fail(ConnectionError.of(error));
   }
 
   // ---- For received frames

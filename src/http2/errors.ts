@@ -1,3 +1,5 @@
+import { INTERNAL_ERROR } from "./frames.ts";
+
 /** What the peer did breaks the protocol, or a limit, for the whole connection (RFC 9113, 5.4.1). Thrown only while received bytes are handled. */
 export class ConnectionError extends Error {
   readonly code: number;
@@ -8,6 +10,13 @@ export class ConnectionError extends Error {
     super(reason);
     this.code = code;
     this.debugData = debugData;
+  }
+
+  /** Returns what was thrown while received bytes were handled, if it is a ConnectionError; else that of a listener that threw. */
+  static of(thrown: unknown): ConnectionError {
+    if (thrown instanceof ConnectionError) return thrown;
+    const reason = `a listener threw: ${thrown instanceof Error ? thrown.message : String(thrown)}`;
+    return new ConnectionError(INTERNAL_ERROR, reason, "internal error");
   }
 }
 

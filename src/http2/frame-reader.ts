@@ -85,12 +85,20 @@ export class FrameReader {
     return this.#next === PAYLOAD && (this.#type === HEADERS || this.#type === CONTINUATION);
   }
 
-  read(chunk: Uint8Array): void {
+  /**
+   * Reads a chunk from `start`, at most `maxFrames` frames of it. Returns where the next call must begin: at the end of the
+   * chunk if nothing of it is left, or no more frames are wanted.
+   */
+  read(chunk: Uint8Array, start = 0, maxFrames = Number.POSITIVE_INFINITY): number {
     this.#chunk = plain(chunk);
-    this.#at = 0;
+    this.#at = start;
     try {
       if (this.#prefaceLeft > 0) this.#readPreface();
-      while (this.#at < chunk.length && !this.#handler.isClosed) this.#readNext();
+      for (let left = maxFrames; left > 0 && this.#at < chunk.length; left--) {
+        if (this.#handler.isClosed) return chunk.length;
+        this.#readNext();
+      }
+      return this.#at;
     } finally {
       this.#chunk = NOTHING;
     }

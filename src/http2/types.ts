@@ -196,8 +196,12 @@ export interface Http2Connection {
   readonly isClosed: boolean;
   /** The bytes of DATA that came, with its padding. */
   readonly receivedBytes: number;
-  /** Handles bytes of the pipe. Never throws. The engine keeps no view of `chunk`. */
-  receive(chunk: Uint8Array): void;
+  /**
+   * Handles bytes of the pipe, from `start`: all, or those of at most `maxFrames` frames. Returns the index of the first byte
+   * that was not handled, with which the next call must begin; the length of the chunk if none is left. Never throws. The
+   * engine keeps no view of `chunk`.
+   */
+  receive(chunk: Uint8Array, start?: number, maxFrames?: number): number;
   /** Returns what is to be written now. The caller gives the buffer back when the pipe no longer needs it (OutputBuffers). */
   take(): Uint8Array | undefined;
   /**

@@ -87,6 +87,20 @@ test("a reader stops when its handler is closed", () => {
   expect(log.lines).toEqual(expected.slice(0, 3));
 });
 
+test("a chunk may be read a number of frames at a time", () => {
+  for (const maxFrames of [1, 2, 5]) {
+    const log = new Log();
+    const reader = new FrameReader(log, false);
+    let calls = 0;
+    for (let at = 0; at < stream.length; calls++) at = reader.read(stream, at, maxFrames);
+    expect(log.lines).toEqual(expected);
+    expect(calls).toBeGreaterThanOrEqual(10 / maxFrames);
+  }
+  const log = new Log();
+  expect(new FrameReader(log, false).read(stream, 0, 1)).toBe(settings({ 4: 70_000 }).length);
+  expect(log.lines).toEqual(expected.slice(0, 1));
+});
+
 test("a client's preface may come in parts, and must be right", () => {
   for (let cut = 0; cut <= PREFACE.length; cut++) {
     const log = new Log();
