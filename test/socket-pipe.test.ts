@@ -4,7 +4,7 @@ import * as tls from "node:tls";
 import { expect, test } from "vitest";
 import type { PipeListener } from "../src/connection/byte-pipe.ts";
 import { SocketPipe } from "../src/node/socket-pipe.ts";
-import { until } from "./support/gate.ts";
+import { stillAt, until } from "./support/gate.ts";
 import { certs } from "./support/tls.ts";
 
 /** Returns a function that closes both ends of a connection, and its server. */
@@ -50,6 +50,19 @@ test("a pipe delivers what its socket receives, and counts it", async () => {
   await until("it was received", () => world.log.length > 0);
   expect(world.log).toEqual(["received 5"]);
   expect(world.pipe.bytesRead).toBe(5);
+});
+
+test("a pipe that is not read delivers nothing, and no end; when it is read again, it delivers all in order", async () => {
+  await using world = await pipe();
+  world.pipe.pauseReading();
+  world.other.write("hello");
+  await until("it has arrived", () => world.pipe.bytesRead === 5);
+  world.other.end();
+  expect(await stillAt(() => world.log.length, 50)).toBe(0);
+  world.pipe.resumeReading();
+  expect(world.log).toEqual([]);
+  await until("the end was reported", () => world.log.length >= 2);
+  expect(world.log.slice(0, 2)).toEqual(["received 5", "end undefined"]);
 });
 
 test("a pipe holds nothing of what the kernel took immediately, and reports nothing of it", async () => {

@@ -19,6 +19,13 @@ export interface BytePipe {
    * Returns false if the pipe is lost, and takes nothing.
    */
   write(bytes: Uint8Array): boolean;
+  /**
+   * Delivers no bytes until resumeReading(), and holds as few as it can: the peer is to wait. The peer's end is not reported
+   * either. What the pipe delivers during the call that pauses it may still come.
+   */
+  pauseReading(): void;
+  /** Continues to deliver, after this call. */
+  resumeReading(): void;
   /** Ends this side after all that was written. */
   end(): void;
   /** Closes the pipe now, in both directions. */

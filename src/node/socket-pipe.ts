@@ -129,6 +129,14 @@ export class SocketPipe implements BytePipe {
     return true;
   }
 
+  pauseReading(): void {
+    this.#socket.pause();
+  }
+
+  resumeReading(): void {
+    this.#socket.resume();
+  }
+
   end(): void {
     this.#socket.end();
   }

@@ -39,6 +39,14 @@ export class FakePipe implements BytePipe {
     this.listener.onWritten();
   }
 
+  pauseReading(): void {
+    this.log.push("pause");
+  }
+
+  resumeReading(): void {
+    this.log.push("resume");
+  }
+
   end(): void {
     this.log.push("end");
   }
