@@ -26,6 +26,7 @@ function fakeConnection(keepalive: Keepalive) {
     get bytesRead() {
       return fake.bytes;
     },
+    hasUnread: false,
     get isBusy() {
       return fake.open > 0;
     },
@@ -202,6 +203,7 @@ test("a process that was blocked past the timeout reads the answer that waits be
     get bytesRead() {
       return socket.bytesRead;
     },
+    hasUnread: false,
     isBusy: true,
     ping() {
       socket.write("x");

@@ -187,6 +187,10 @@ export class ClientConnection
     return this.#active > 0 || this.#owner.isAwaited();
   }
 
+  get hasUnread(): boolean {
+    return this.#driver.hasUnread;
+  }
+
   ping(onAnswer: () => void): void {
     this.#http2.ping(onAnswer);
   }
@@ -194,7 +198,7 @@ export class ClientConnection
   onDead(afterMs: number): void {
     this.#closeReason = "keepalive";
     this.#lose(`no answer to a keepalive ping for ${afterMs} ms`);
-    this.#pipe.destroy();
+    this.#driver.destroy();
   }
 
   // StreamConnection: called by the streams.

@@ -54,6 +54,8 @@ const CHECKS = 20;
 /** What the keepalive needs from a connection. */
 export interface WatchedConnection {
   readonly bytesRead: number;
+  /** Whether received bytes wait to be handled: the peer's answer may be among them. */
+  readonly hasUnread: boolean;
   /** Whether calls are open, or wait for the connection: for servers, pings without open calls are abuse. */
   readonly isBusy: boolean;
   ping(onAnswer: () => void): void;
@@ -170,7 +172,8 @@ export class Watch implements Disposable {
   #lastCheck(timeoutMs: number): void {
     this.#isChecking = false;
     if (this.#isDisposed) return;
-    if (this.#connection.bytesRead !== this.#bytesRead) this.#heard();
+    const { bytesRead, hasUnread } = this.#connection;
+    if (bytesRead !== this.#bytesRead || hasUnread) this.#heard();
     if (this.#pingedAt === undefined) this.#schedule();
     else this.#connection.onDead(timeoutMs);
   }

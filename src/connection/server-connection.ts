@@ -154,7 +154,7 @@ export class ServerConnection
 
   /** Closes the connection now; what was written may be lost. */
   destroy(): void {
-    this.#pipe.destroy();
+    this.#driver.destroy();
   }
 
   // ServedConnection: called by its requests, and by what serves them.
@@ -218,6 +218,10 @@ export class ServerConnection
 
   get isBusy(): boolean {
     return this.#engine.openStreams > 0;
+  }
+
+  get hasUnread(): boolean {
+    return this.#driver.hasUnread;
   }
 
   ping(onAnswer: () => void): void {

@@ -1,8 +1,10 @@
 import { runtime } from "./runtime.ts";
+import type { Work } from "./semaphore.ts";
 
 /**
  * How long all pumps of a process together may run in one turn of the event loop, in milliseconds. A pump whose iterable always has
- * another message runs in microtasks, and Node handles no timer, no socket and no signal until no microtask is left.
+ * another message runs in microtasks, and Node handles no timer, no socket and no signal until no microtask is left. What
+ * connections receive counts too.
  */
 const SLICE_MS = 1;
 
@@ -17,13 +19,40 @@ const STRIDE = 16;
  */
 const FREE_MESSAGES = 4;
 
+/** The input of at most this many connections waits at the same time. Each may hold two reads of a socket, of 64 KiB. */
+const MAX_WAITING_INPUTS = 1000;
+
 /** How many messages a pump writes per turn while others wait. Fewer would make the writes too small. */
 export const QUANTUM_MESSAGES = 256;
+
+/** What waits for a later slice, in order. */
+class WaitingQueue {
+  readonly #waiting: (() => void)[] = [];
+  #first = 0;
+
+  get size(): number {
+    return this.#waiting.length - this.#first;
+  }
+
+  add(resume: () => void): void {
+    this.#waiting.push(resume);
+  }
+
+  takeFirst(): (() => void) | undefined {
+    const first = this.#waiting[this.#first];
+    if (++this.#first * 2 >= this.#waiting.length) {
+      this.#waiting.splice(0, this.#first);
+      this.#first = 0;
+    }
+    return first;
+  }
+}
 
 /**
  * The slices of a process. A slice begins with the first check of the clock in a turn of the event loop. A pump that
  * must wait continues in a later slice, in the order of the calls of next(), and one pump at a time: the next one
- * continues when all microtasks and ticks that the one before it has queued are done.
+ * continues when all microtasks and ticks that the one before it has queued are done. Connections that have received more
+ * than they could handle wait in a queue of their own, and take turns with the pumps: of these there may be thousands.
  */
 class Slices {
   /** A number that changes with each turn of the event loop that had a slice. */
@@ -32,19 +61,18 @@ class Slices {
   #startedAtMs: number | undefined;
   #checkedAtMs = 0;
   /** How long the slice of this turn had lasted at the last check of the clock. */
-  #elapsedMs = 0;
+  elapsedMs = 0;
   /** How many messages are counted until the next check of the clock, and between two checks. */
   #left = STRIDE;
   #stride = STRIDE;
-  #waiting: (() => void)[] = [];
-  #first = 0;
-  readonly #wait = (resume: () => void): void => {
-    this.#waiting.push(resume);
-  };
+  readonly #pumps = new WaitingQueue();
+  readonly #inputs = new WaitingQueue();
+  /** Whether the next one to continue is the input of a connection, if one waits. */
+  #isInputNext = true;
 
-  /** Whether a pump waits for a later slice. */
+  /** Whether a pump or the input of a connection waits for a later slice. */
   get isAwaited(): boolean {
-    return this.#waiting.length > 0;
+    return this.#pumps.size > 0 || this.#inputs.size > 0;
   }
 
   /**
@@ -52,14 +80,37 @@ class Slices {
    */
   countMessage(sliceMs = SLICE_MS): boolean {
     if (--this.#left <= 0) this.#look();
-    return this.#elapsedMs >= sliceMs;
+    return this.elapsedMs >= sliceMs;
+  }
+
+  /** Looks at the clock. Returns whether the slice of this turn has lasted `sliceMs`. */
+  hasLasted(sliceMs: number): boolean {
+    const nowMs = performance.now();
+    if (this.#startedAtMs === undefined) this.#begin(nowMs);
+    this.elapsedMs = nowMs - (this.#startedAtMs as number);
+    return this.elapsedMs >= sliceMs;
   }
 
   /** Resolves in a later turn, in the order of the calls. */
   next(): Promise<void> {
-    if (this.#startedAtMs === undefined) this.#begin(performance.now());
     return new Promise(this.#wait);
   }
+
+  /** Whether the input of another connection may wait. */
+  get admitsInput(): boolean {
+    return this.#inputs.size < MAX_WAITING_INPUTS;
+  }
+
+  /** Calls `resume` in a later turn, to handle more of the input of a connection; in the order of the calls. */
+  waitWithInput(resume: () => void): void {
+    if (this.#startedAtMs === undefined) this.#begin(performance.now());
+    this.#inputs.add(resume);
+  }
+
+  readonly #wait = (resume: () => void): void => {
+    if (this.#startedAtMs === undefined) this.#begin(performance.now());
+    this.#pumps.add(resume);
+  };
 
   #begin(nowMs: number): void {
     this.#startedAtMs = this.#checkedAtMs = nowMs;
@@ -74,7 +125,7 @@ class Slices {
       const isSlow = (nowMs - this.#checkedAtMs) * 2 > SLICE_MS;
       this.#stride = isSlow ? 1 : Math.min(this.#stride * 2, STRIDE);
       this.#checkedAtMs = nowMs;
-      this.#elapsedMs = nowMs - (this.#startedAtMs as number);
+      this.elapsedMs = nowMs - (this.#startedAtMs as number);
     }
     this.#left = this.#stride;
   }
@@ -82,27 +133,32 @@ class Slices {
   readonly #nextTurn = (): void => {
     this.turn++;
     this.#startedAtMs = undefined;
-    this.#elapsedMs = 0;
+    this.elapsedMs = 0;
     this.#resume();
   };
 
   readonly #resume = (): void => {
-    const resume = this.#waiting[this.#first];
-    if (resume === undefined) return;
+    if (!this.isAwaited) return;
     this.#look();
-    if (this.#elapsedMs >= SLICE_MS) return;
-    if (++this.#first * 2 >= this.#waiting.length) {
-      this.#waiting.splice(0, this.#first);
-      this.#first = 0;
-    }
-    resume();
-    // The microtasks of the pump that was resumed run first.
+    if (this.elapsedMs >= SLICE_MS) return;
+    const isInput = this.#pumps.size === 0 || (this.#isInputNext && this.#inputs.size > 0);
+    this.#isInputNext = !isInput;
+    const resume = (isInput ? this.#inputs : this.#pumps).takeFirst();
+    resume?.();
+    // The microtasks of what was resumed run first.
     runtime.afterMicrotasks(this.#resume);
   };
 }
 
 /** The slices of this process. */
 export const slices = new Slices();
+
+/** Does work in a later slice, in order with the pumps that wait. */
+export function inLaterSlice<T>(work: () => T | Promise<T>): Work<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  void slices.next().then(resolve);
+  return { done: promise.then(work), drop: reject };
+}
 
 /** One pump's share of the slices. */
 export class Share {

@@ -11,6 +11,7 @@ import { frameRuns } from "../codec/frame-runs.ts";
 import { failure, peerFailure, tooLarge } from "../failure.ts";
 import { messageBuffers } from "../flow/message-buffers.ts";
 import type { Work } from "../flow/semaphore.ts";
+import { inLaterSlice, slices } from "../flow/slice.ts";
 import { COMPRESSED } from "./framing.ts";
 import type { MessageOptions } from "./limits.ts";
 
@@ -128,7 +129,7 @@ export class MessageReader<Desc extends DescMessage> {
   readonly #options: MessageOptions;
   readonly #encoding: string | undefined;
   readonly #turnsOf: object | undefined;
-  /** The message that waits for a thread to decompress it, or is being decompressed. */
+  /** The message that waits for a slice or a thread to decompress it, or is being decompressed. */
   #inflating: Work<MessageShape<Desc>> | undefined;
 
   constructor(desc: Desc, options: MessageOptions, { encoding, turnsOf }: ReceiveOptions) {
@@ -144,8 +145,24 @@ export class MessageReader<Desc extends DescMessage> {
     frame: Received,
     stream: Pick<CallStream, "hold">,
   ): MessageShape<Desc> | Promise<MessageShape<Desc>> {
-    const { bytes, start, end } = frame;
     if ((frame.flags & COMPRESSED) === 0) return this.#decode(frame);
+    const message = slices.countMessage() ? this.#inflateLater(frame) : this.#inflate(frame);
+    if (!(message instanceof Promise)) return message;
+    const size = frame.end - frame.start;
+    stream.hold(size);
+    return message.finally(() => stream.hold(-size));
+  }
+
+  #inflateLater(frame: Received): Promise<MessageShape<Desc>> {
+    this.#inflating = inLaterSlice(() => {
+      this.#inflating = undefined;
+      return this.#inflate(frame);
+    });
+    return this.#inflating.done;
+  }
+
+  #inflate(frame: Received): MessageShape<Desc> | Promise<MessageShape<Desc>> {
+    const { bytes, start, end } = frame;
     const payload = bytes.subarray(start, end);
     const { compression, readMaxBytes } = this.#options;
     const plain = compression.inflateSmall(payload, readMaxBytes);
@@ -154,14 +171,13 @@ export class MessageReader<Desc extends DescMessage> {
       return this.#decode(whole(plain));
     }
     const limits = { readMaxBytes, owner: this.#turnsOf };
-    stream.hold(payload.length);
     this.#inflating = compression.inflate(payload, limits, (bytes) => {
       // The Work would keep the message in memory until the next one.
       this.#inflating = undefined;
       giveBack(frame);
       return this.#decode(whole(bytes));
     });
-    return this.#inflating.done.finally(() => stream.hold(-payload.length));
+    return this.#inflating.done;
   }
 
   /** Fails the message that waits to be decompressed with `error`: the call has ended. */
