@@ -230,11 +230,11 @@ test("a caller whose sessions fill the server does not keep another out, and the
   const world = new RegistryWorld({ maxSessions: 90 });
   const refusals: string[] = [];
   for (let n = 0; n < 200; n++) {
-    // On many connections.
+    // On many connections, some of which get one more than the share of their caller.
     const answer = world.ask(`greedy ${n}`, { caller: "greedy", connection: { n } });
     if (answer !== "in") refusals.push(answer);
   }
-  expect(world.registry.size).toBeLessThanOrEqual(80);
+  expect(world.registry.size).toBeLessThanOrEqual(85);
   expect(new Set(refusals)).toEqual(new Set(["ResourceExhausted"]));
   for (let n = 0; n < 5; n++) expect(world.ask(`mine ${n}`, { caller: "honest" })).toBe("in");
 });

@@ -69,6 +69,18 @@ describe("a limit that callers share", () => {
     expect(takeAll(new Account(address))).toBeGreaterThan(50);
   });
 
+  test("behind one address, a connection that comes after many that took all they could gets one", () => {
+    const limit = limitOf(900);
+    const address = new CallerAccount(limit);
+    for (let n = 0; n < 20; n++) takeAll(new Account(address));
+    expect(takeAll(new Account(address))).toBe(1);
+    for (let n = 0; n < 200; n++) takeAll(new Account(address));
+    expect(takeAll(new Account(address))).toBe(0);
+    // Something is left for others.
+    expect(limit.free).toBe(50);
+    expect(takeAll(connectionOf(limit))).toBeGreaterThan(30);
+  });
+
   test("callers that take in turns get the same", () => {
     const limit = limitOf(9000);
     const held = takeInTurns(Array.from({ length: 10 }, () => connectionOf(limit)));
@@ -173,8 +185,8 @@ test("a caller has the same shares on all its connections, also if nothing of it
   const connections = Array.from({ length: 20 }, connect);
   let calls = 0;
   for (const { party } of connections) while (party().beginCall()) calls++;
-  // 8/9 of the total, as for any caller alone.
-  expect(calls).toBe(80);
+  // 8/9 of the total, as for any caller alone, and some for connections that had nothing.
+  expect(calls).toBe(85);
   expect(parties.callers).toBe(1);
   const open = connections.map(({ party }) => party());
   for (const { connection } of connections) parties.onClosed(connection);

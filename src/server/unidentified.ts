@@ -55,16 +55,16 @@ export class Unidentified {
    */
   identify(request: ServerRequest, { method, isNew }: Identified, serve: () => void): void {
     const { connection, rawHeaders } = request;
-    const header = rawToHeaders(rawHeaders);
-    const client = this.#callers.clientOf(connection.caller, header);
+    const { peer } = connection.caller;
     try {
-      const { peer } = connection.caller;
+      const header = rawToHeaders(rawHeaders);
       const caller = this.#callers.callerOf({ header, peer, method }, isNew);
       if (!isThenable(caller)) {
         request.caller = caller;
         serve();
         return;
       }
+      const client = this.#callers.clientOf(connection.caller, header);
       const party = this.#parties.of(connection, client);
       if (party.beginCall()) this.#wait(request, party, { caller, serve });
       else {

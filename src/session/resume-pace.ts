@@ -2,9 +2,6 @@ import type { Clock } from "../flow/clock.ts";
 import type { CallerParty, Party } from "../sharing/parties.ts";
 import { CallerAccount, SharedLimit } from "../sharing/shared-limit.ts";
 
-/** What remains of the total for connections that come when their callers have resumed all that they may. */
-const NEWCOMERS_PART = 1 / 18;
-
 /** The resumes of one caller in this second. */
 interface CallerPace {
   readonly account: CallerAccount;
@@ -14,8 +11,8 @@ interface CallerPace {
 
 /**
  * Limits how many sessions are resumed in a second, in all and by each caller: a caller that resumes many, or only says so,
- * waits for itself. Behind one address many clients may be one caller: of what the caller leaves to others, a connection
- * that has resumed nothing in this second may still resume a session, until only NEWCOMERS_PART of the total is left.
+ * waits for itself. Behind one address many clients may be one caller: a connection that has resumed nothing in this
+ * second may resume a session also if its caller may not.
  */
 export class ResumePace {
   /** What was resumed in the second that begins at `#sinceMs`. */
@@ -47,9 +44,7 @@ export class ResumePace {
       this.#callers.set(caller, pace);
     }
     const { account } = pace;
-    const isNew = !this.#resumed.has(party);
-    const left = this.#limit.free - 1;
-    if (account.free >= 1 || (isNew && left >= this.#limit.total * NEWCOMERS_PART)) {
+    if (account.free >= 1 || (!this.#resumed.has(party) && this.#limit.admitsNewcomer)) {
       this.#resumed.add(party);
       account.count(1);
       return 0;

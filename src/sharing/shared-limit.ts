@@ -7,7 +7,9 @@ import type { Caller } from "../caller.ts";
  * thresholds by which switches share their memory (Choudhury and Hahne, 1998). A caller alone may hold 8/9 of the total, two
  * callers 8/17 each; n callers about 1/n, and what remains is for the next one. Nothing counts callers, so a caller gains
  * nothing by appearing as many that hold little. The connections of a caller share what it may hold by the same rule: behind
- * one address, too, nobody takes everything.
+ * one address, too, nobody takes everything. What ends with no connection, as sessions, could still use it up by many
+ * connections, one after the other: so of what the caller leaves to others, a connection that holds nothing may take one,
+ * until NEWCOMERS_PART of the total is left.
  */
 export class SharedLimit {
   /** The name of the option, for errors. */
@@ -42,6 +44,11 @@ export class SharedLimit {
     return 2 * this.#held > this.total;
   }
 
+  /** Whether one more may be taken that exceeds the share of its caller, on a connection that holds nothing. */
+  get admitsNewcomer(): boolean {
+    return this.free - 1 >= this.total * NEWCOMERS_PART;
+  }
+
   /** Called by the accounts of the limit. */
   count(amount: number): void {
     this.#held += amount;
@@ -60,6 +67,9 @@ export interface LimitWatcher {
 
 /** How many times what is free a party may hold. */
 const FACTOR = 8;
+
+/** The part of a total that connections of callers with their full shares cannot take: half of what such a caller leaves. */
+const NEWCOMERS_PART = 1 / 2 / (FACTOR + 1);
 
 /** What a party may hold, if it holds `held` and so much is free; at least one, if that is free. */
 export function shareOf(held: number, free: number): number {
@@ -108,8 +118,9 @@ export class Account {
 
   /** Whether the connection may hold so much more. */
   admits(amount: number): boolean {
-    const { free } = this.#caller;
-    return amount <= free && this.#held + amount <= shareOf(this.#held, free);
+    const { free, limit } = this.#caller;
+    if (amount <= free && this.#held + amount <= shareOf(this.#held, free)) return true;
+    return amount === 1 && this.#held === 0 && limit.admitsNewcomer;
   }
 
   /** Whether the connection, or its caller, holds more than it may, or something waits until that is no longer so. */

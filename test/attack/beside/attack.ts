@@ -1,6 +1,9 @@
 import type { Attacker } from "./attacker.ts";
 
-/** How large an attack is: numbers of connections, streams, bytes. */
+/**
+ * How large an attack is: numbers of connections, streams, bytes. `addresses`: from how many addresses it comes, if the
+ * honest client has another one. Default: 1.
+ */
 export type Size = Readonly<Record<string, number>>;
 
 /** What a hostile client does to a server. It runs in a process of its own, beside an honest client. */

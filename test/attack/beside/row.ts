@@ -46,8 +46,15 @@ export interface Row {
   readonly endedMs: number;
 }
 
-/** The honest client has 127.0.0.1. */
-const ADDRESSES: Readonly<Record<Column, string>> = { own: "127.0.0.2", shared: "127.0.0.1" };
+/** The address of the honest client, which the system chooses. */
+const HONEST_ADDRESS = "127.0.0.1";
+
+/** The loopback addresses from which an attack comes. */
+function addressesOf({ attack, size, column }: Omit<RowOptions, "pace">): string[] {
+  if (column === "shared") return [HONEST_ADDRESS];
+  const count = attack.sizes[size]?.addresses ?? 1;
+  return Array.from({ length: count }, (_, n) => `127.0.0.${n + 2}`);
+}
 
 const ATTACK_MS = 8000;
 
@@ -115,7 +122,8 @@ interface HostileInit {
 async function startHostile(init: HostileInit): Promise<Hostile> {
   const { attack, size, column, server, lastsMs } = init;
   const program = fileURLToPath(new URL("./hostile.ts", import.meta.url));
-  const words = [attack.name, size, server.port, lastsMs, ADDRESSES[column]].map(String);
+  const addresses = addressesOf({ attack, size, column });
+  const words = [attack.name, size, server.port, lastsMs, addresses].map(String);
   const child = fork(program, words, { execArgv: [FROM_SOURCE], stdio: "inherit" });
   const ended = once(child, "close");
   const next = async (isWanted: (message: HostileMessage) => boolean) => {

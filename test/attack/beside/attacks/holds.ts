@@ -65,7 +65,11 @@ export const connectionAttack = attack({
 export const idleConnectionAttack = attack({
   name: "idle-connections",
   does: "12,000 connections of HTTP/2 that stay open and do nothing",
-  sizes: [{ connections: 12_000 }, { connections: 2000 }, { connections: 9000 }],
+  sizes: [
+    { connections: 12_000, addresses: 1 },
+    { connections: 2000, addresses: 1 },
+    { connections: 12_000, addresses: 12 },
+  ],
   lastsMs: 15_000,
   async run(attacker, { connections }) {
     let made = 0;

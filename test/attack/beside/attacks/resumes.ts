@@ -44,9 +44,9 @@ export const resumeFloodAttack = attack({
   name: "resume-flood",
   does: "300,000 resumes of 600 sessions of its own, from 6 connections",
   sizes: [
-    { connections: 6, sessions: 100, atOnce: 200, most: 300_000 },
-    { connections: 1, sessions: 1, atOnce: 500, most: 300_000 },
-    { connections: 30, sessions: 10, atOnce: 50, most: 300_000 },
+    { connections: 6, sessions: 100, atOnce: 200, most: 300_000, addresses: 1 },
+    { connections: 1, sessions: 1, atOnce: 500, most: 300_000, addresses: 1 },
+    { connections: 30, sessions: 10, atOnce: 50, most: 300_000, addresses: 5 },
   ],
   leavesForMs: SESSION_GRACE_MS,
   resumes: true,

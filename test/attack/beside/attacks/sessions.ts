@@ -45,10 +45,10 @@ export const openAndDropAttack = attack({
   name: "open-and-drop",
   does: "26 connections that each open 100 sessions and are dropped, again and again, up to 100,000 sessions",
   sizes: [
-    { connections: 26, sessions: 100, most: 100_000 },
-    { connections: 5, sessions: 1000, most: 100_000 },
+    { connections: 26, sessions: 100, most: 100_000, addresses: 1 },
+    { connections: 26, sessions: 1000, most: 100_000, addresses: 26 },
     // Each session keeps a connection of its own in the server's memory, if anything does.
-    { connections: 100, sessions: 1, most: 20_000 },
+    { connections: 100, sessions: 1, most: 20_000, addresses: 2 },
   ],
   leavesForMs: SESSION_GRACE_MS,
   resumes: true,
@@ -77,9 +77,9 @@ export const fillBytesAttack = attack({
   name: "fill-bytes",
   does: "1,000 sessions of Subscribe without a pause, over 10 connections that are dropped when their windows are full",
   sizes: [
-    { connections: 10, sessions: 100, stayMs: 2000 },
-    { connections: 1, sessions: 900, stayMs: 4000 },
-    { connections: 50, sessions: 20, stayMs: 500 },
+    { connections: 10, sessions: 100, stayMs: 2000, addresses: 1 },
+    { connections: 1, sessions: 900, stayMs: 4000, addresses: 1 },
+    { connections: 50, sessions: 20, stayMs: 500, addresses: 50 },
   ],
   leavesForMs: SESSION_GRACE_MS,
   resumes: true,
