@@ -72,7 +72,7 @@ describe("an option that is unknown is refused by name, with the nearest one", (
       () => hubWith({}).announce("t", wrongly<never>(1), wrongly({ fleet: true })),
     ],
     [
-      "memoryLog has no option `records`: there is retention, epoch",
+      "memoryLog has no option `records`: there is retention, maxBytes, epoch",
       () => memoryLog(wrongly({ records: 1 })),
     ],
     [

@@ -63,6 +63,8 @@ export class ServerMemory {
   /** Called when the party has no streams any more, and gets none. */
   forget(party: Party): void {
     this.#ofParties.get(party)?.close();
+    // A session may retain the party for long, and nothing of the connection with it.
+    this.#ofParties.delete(party);
   }
 
   #budgetOf(caller: CallerParty): ReceiveBudget {

@@ -179,10 +179,7 @@ export class ServerSessions {
         const observation =
           this.#notifier &&
           new ServerCallObservation(this.#notifier, new GrpcRequest(request, spec.method));
-        const onClosed = (call: OpenCall) => {
-          this.#reportLoss(call, observation);
-          closed(call);
-        };
+        const onClosed = this.#reporting(observation, closed);
         const made = create({ keeper, party, ask, request, observation }, route, onClosed);
         call = made.call;
         if (observation !== undefined) {
@@ -204,12 +201,23 @@ export class ServerSessions {
     }
   }
 
-  /** Reports the end of a call, if the loss of its session is why. */
-  #reportLoss({ error, method }: OpenCall, observation: ServerCallObservation | undefined): void {
-    const reason = lossName(error);
-    if (error === undefined || reason === undefined) return;
-    this.#reporter.onSessionLost(reason, error, method);
-    observation?.onSessionLost(reason, error);
+  /**
+   * Returns what is called when the call of a session is closed: it reports the loss of the session, if that is why. The
+   * session keeps it, so it is not made where the request is known, which would keep the connection.
+   */
+  #reporting(
+    observation: ServerCallObservation | undefined,
+    closed: (call: OpenCall) => void,
+  ): (call: OpenCall) => void {
+    return (call) => {
+      const { error, method } = call;
+      const reason = lossName(error);
+      if (error !== undefined && reason !== undefined) {
+        this.#reporter.onSessionLost(reason, error, method);
+        observation?.onSessionLost(reason, error);
+      }
+      closed(call);
+    };
   }
 
   /** Returns the credentials with which a caller has attached. */
