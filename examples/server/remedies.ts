@@ -14,6 +14,9 @@ export function logRemedy(error: unknown, place: LogPlace): string | undefined {
     if (/authorization|authentication/i.test(rawMessage)) {
       return "give a user and password that it knows: nats://USER:PASSWORD@HOST:PORT";
     }
+    if (/insufficient (storage|resources)/i.test(rawMessage)) {
+      return "let the rooms use less of it with --max-bytes";
+    }
     return code === Code.Unavailable
       ? "start it with JetStream (nats-server -js), or keep rooms elsewhere with --log or --data"
       : undefined;
