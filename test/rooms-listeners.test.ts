@@ -1,10 +1,11 @@
 /** What a crowded room costs: changes of its members that are told together, and the shares of those that listen. */
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { RoomEvents } from "../examples/rooms/room-event.ts";
 import { type MembersChange, pauseMs, RoomMembers } from "../examples/rooms/room-members.ts";
 import { RetryInfoSchema } from "../gen/google/rpc/error_details_pb.js";
 import { Code, ConnectError } from "../src/index.ts";
 import { until } from "./support/gate.ts";
-import { drain, type RoomsWorld, type short, startRooms } from "./support/rooms-world.ts";
+import { drain, type RoomsWorld, short, startRooms } from "./support/rooms-world.ts";
 
 describe("the members of a room", () => {
   beforeEach(
@@ -114,6 +115,17 @@ describe("the members of a room", () => {
     vi.advanceTimersByTime(1000);
     expect(many.mayReportTyping()).toBe(true);
   });
+});
+
+test("calls that open a room with the same members at the same position get one opening, encoded once", () => {
+  const events = new RoomEvents();
+  const opening = (cursor: string) => ({ kind: "opening", position: 1, cursor }) as const;
+  const members = ["ann", "bob"];
+  const first = events.of(opening("a"), () => members);
+  expect(short(first.join)).toBe("here ann, bob");
+  expect(events.of(opening("a"), () => members)).toBe(first);
+  expect(events.of(opening("a"), () => [...members])).not.toBe(first);
+  expect(events.of(opening("b"), () => members)).toMatchObject({ cursor: "b" });
 });
 
 /** Joins or watches rooms as a caller; resolves when the call is opened, or with its error. */

@@ -21,7 +21,7 @@ import { pageOf, readPageSize } from "./pages.ts";
 import { Presence } from "./presence.ts";
 import { producersOf } from "./producer.ts";
 import { messageOf, ROOM_TOPICS, recordOf, topicOf } from "./record.ts";
-import { changedEventOf, RoomEvent, type RoomEventFields, roomEventOf } from "./room-event.ts";
+import { changedEventOf, RoomEvent, type RoomEventFields, RoomEvents } from "./room-event.ts";
 import { takePart } from "./take-part.ts";
 
 /** Chat rooms as proto/chat/v1/room.proto describes them. Dispose of them after the server, before the log. */
@@ -78,6 +78,8 @@ function roomService({
   presence,
   listeners,
 }: RoomParts): ServiceImpl<typeof RoomService> {
+  const roomEvents = new RoomEvents();
+
   /** Subscribes a call to a room. Throws RESOURCE_EXHAUSTED if its caller may listen to no more. */
   function listen<U>(
     room: string,
@@ -117,7 +119,7 @@ function roomService({
       return listen(room, context, {
         ...placeOf("", after, start),
         ready: () => presence.ready(),
-        shape: (event) => roomEventOf(event, names).watch,
+        shape: (event) => roomEvents.of(event, names).watch,
       });
     },
 
@@ -135,7 +137,7 @@ function roomService({
         const events = listen(room, context, {
           ...place,
           shape(event) {
-            const { join } = roomEventOf(event, names);
+            const { join } = roomEvents.of(event, names);
             // A member does not get its own typing.
             const own = join.event.case === "typing" && join.event.value.name === name;
             return own ? undefined : join;

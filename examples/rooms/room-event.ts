@@ -49,22 +49,34 @@ export class RoomEvent {
   }
 }
 
-/** Converts an event of the hub to an event of a room; `names` returns the room's members. */
-export function roomEventOf(
-  event: HubEvent<RoomEvent, RoomEvent>,
-  names: () => readonly string[],
-): RoomEvent {
-  switch (event.kind) {
-    case "opening": {
-      const all = names();
-      const members = all.slice(0, OPENED_MEMBERS).map(memberOf);
-      const value = { members, count: all.length };
-      return new RoomEvent(event.cursor, { case: "opened", value });
+/** Converts the events of the hub to events of rooms. */
+export class RoomEvents {
+  /**
+   * The newest opening with these members. Many calls begin at the same position: with the members of the moment, each of
+   * them gets the same bytes.
+   */
+  readonly #openings = new WeakMap<readonly string[], RoomEvent>();
+
+  /** @param members returns the members of the room; another array after each change */
+  of(event: HubEvent<RoomEvent, RoomEvent>, members: () => readonly string[]): RoomEvent {
+    switch (event.kind) {
+      case "opening":
+        return this.#opening(event.cursor, members());
+      case "gap":
+        return new RoomEvent(event.cursor, { case: "gap", value: {} });
+      default:
+        return event.value;
     }
-    case "gap":
-      return new RoomEvent(event.cursor, { case: "gap", value: {} });
-    default:
-      return event.value;
+  }
+
+  #opening(cursor: string, all: readonly string[]): RoomEvent {
+    const newest = this.#openings.get(all);
+    if (newest?.cursor === cursor) return newest;
+    const members = all.slice(0, OPENED_MEMBERS).map(memberOf);
+    const value = { members, count: all.length };
+    const opening = new RoomEvent(cursor, { case: "opened", value });
+    this.#openings.set(all, opening);
+    return opening;
   }
 }
 

@@ -41,7 +41,7 @@ export interface RoomMembersOptions {
  *     add, remove ──> changes that nobody knows yet ──(settle)──> names ──> onChange
  */
 export class RoomMembers {
-  readonly #names: string[] = [];
+  #names: readonly string[] = [];
   readonly #listeners: () => number;
   readonly #onChange: RoomMembersOptions["onChange"];
   /** How many times each member is here: once for each node. */
@@ -57,7 +57,7 @@ export class RoomMembers {
     this.#onChange = onChange;
   }
 
-  /** The members that the listeners know, in order. */
+  /** The members that the listeners know, in order: another array after each change. */
   get names(): readonly string[] {
     return this.#names;
   }
@@ -111,12 +111,14 @@ export class RoomMembers {
     if (this.#changes.size === 0) return;
     const joined: string[] = [];
     const left: string[] = [];
+    const names = [...this.#names];
     for (const [name, isHere] of this.#changes) {
-      const place = placeInTopics(this.#names, name);
-      if (isHere) this.#names.splice(place, 0, name);
-      else this.#names.splice(place, 1);
+      const place = placeInTopics(names, name);
+      if (isHere) names.splice(place, 0, name);
+      else names.splice(place, 1);
       (isHere ? joined : left).push(name);
     }
+    this.#names = names;
     this.#changes.clear();
     this.#toldAtMs = performance.now();
     const named = joined.slice(0, NAMES);
@@ -126,7 +128,7 @@ export class RoomMembers {
       left: gone,
       moreJoined: joined.length - named.length,
       moreLeft: left.length - gone.length,
-      count: this.#names.length,
+      count: names.length,
     });
   }
 }
