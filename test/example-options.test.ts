@@ -9,6 +9,7 @@ import { list } from "../examples/rooms/client/list.ts";
 import { post } from "../examples/rooms/client/post.ts";
 import { watch } from "../examples/rooms/client/watch.ts";
 import { readKeep, readMaxBytes } from "../examples/server/open-log.ts";
+import { logRemedy } from "../examples/server/remedies.ts";
 import { serve } from "../examples/server/serve.ts";
 import { type Command, group } from "../examples/terminal/command.ts";
 import { describe } from "../examples/terminal/report.ts";
@@ -83,6 +84,14 @@ test.each(["", "0", "0s", "1d,2d", "1,2", "1d,", "-1", "all,1d", "some"])(
     expect(() => readKeep(text)).toThrow(/^write /);
   },
 );
+
+test("where NATS has too little storage for the rooms, the remedy is --max-bytes", () => {
+  const refused = "the NATS server does not take the stream hawser as it must be";
+  const error = new ConnectError(`${refused}: insufficient storage resources available`);
+  expect(logRemedy(error, { kind: "nats", servers: "nats://127.0.0.1:4222" })).toBe(
+    "let the rooms use less of it with --max-bytes",
+  );
+});
 
 test("an interval of 0 is refused", () => {
   expect(readInterval("1ms")).toBe(1);
