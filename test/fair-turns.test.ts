@@ -55,6 +55,13 @@ async function busyServer({ isSecure = false, connect = cleartext } = {}) {
           else countWork(0.1);
           return { reply: content };
         },
+        async *chat(requests) {
+          try {
+            for await (const { content } of requests) yield { reply: content };
+          } finally {
+            countWork(0.1);
+          }
+        },
         async collect(requests) {
           for await (const _ of requests) countWork(0);
           return {};
@@ -75,9 +82,11 @@ async function busyServer({ isSecure = false, connect = cleartext } = {}) {
   const { port } = await server.listen({ host: "127.0.0.1", port: 0 });
   const calm = await connect(port as number);
   const busy = await connect(port as number);
+  const more = () => connect(port as number);
   await Promise.all([calm.ping(), busy.ping()]);
   return {
-    ...{ world, busy },
+    ...{ world, busy, more },
+    openCalls: () => server.openCalls,
     placed: () => placed,
     post: () => log.append("news", [{ data: new Uint8Array(1) }]),
     async served() {
@@ -162,4 +171,19 @@ test("a record for thousands of watchers", async () => {
   expect(world.atCall).toBeLessThan(watchers / 2);
   expect(world.atTimer).toBeLessThan(watchers / 2);
   await until("all have the record", () => world.done === watchers);
+});
+
+test("connections that are lost together, with a hundred calls each", async () => {
+  await using server = await busyServer();
+  const { world } = server;
+  const peers = await Promise.all(Array.from({ length: 10 }, server.more));
+  for (const peer of peers) {
+    peer.write(...Array.from({ length: 100 }, (_, n) => request(2 * n + 1, "Chat")));
+  }
+  await until("all calls are open", () => server.openCalls() === 1000);
+  for (const peer of peers) peer.socket.destroy();
+  await server.served();
+  expect(world.atCall).toBeLessThan(500);
+  expect(world.atTimer).toBeLessThan(500);
+  await until("all calls have ended", () => world.done === 1000);
 });

@@ -214,3 +214,16 @@ test("a connection that ends while it handles its input handles no more of it", 
   expect(connection.log).toEqual([`${AT_ONCE} of 600`, "microtask"]);
   expect(owner).toEqual(["end: undefined"]);
 });
+
+test("while the input of 1000 connections waits, that of another one is handled when it arrives", async () => {
+  const waiting = Array.from({ length: 1000 }, () => tied());
+  const next = tied();
+  await inTurn(() => {
+    spendSlice();
+    for (const { pipe } of waiting) pipe.listener.onReceived(new Uint8Array(600));
+    next.pipe.listener.onReceived(new Uint8Array(600));
+    expect(next.connection.log).toEqual(["600 of 600"]);
+    expect(waiting.every(({ connection }) => connection.frames === 0)).toBe(true);
+    for (const { driver } of waiting) driver.destroy();
+  });
+});

@@ -30,6 +30,8 @@ const SMALL_BYTES = 512;
 /** A chunk of this size may have thousands of messages in few frames, so it is measured how long they take. */
 const LARGE_BYTES = 16 * 1024;
 
+const NOTHING = new Uint8Array(0);
+
 /** The client's or the server's connection, as its PipeDriver sees it. */
 export interface PipeOwner {
   /**
@@ -80,7 +82,7 @@ export class PipeDriver implements PipeListener {
     pullAll();
     this.#isScheduled = false;
     if (this.#pipe.waitingBytes === 0) this.writeNow();
-    if (unread?.isEmpty) this.#endUnread();
+    if (unread?.isEmpty && !unread.isWaiting) this.#endUnread();
   };
 
   constructor(pipe: BytePipe, buffers: OutputBuffers, owner: PipeOwner) {
@@ -172,12 +174,12 @@ export class PipeDriver implements PipeListener {
   }
 
   onEnd(error: unknown): void {
-    if (this.#unread !== undefined) {
-      this.#unread.onEnd = () => this.onEnd(error);
-      return;
+    // Many connections may be lost at the same time, and each has calls that end then.
+    if (this.#unread === undefined && slices.admitsInput && slices.hasLasted(INPUT_SLICE_MS)) {
+      this.#wait(this.#keep(NOTHING, 0));
     }
-    this.#owner.onPipeEnd(error);
-    if (!this.#isFinished) this.#connection.endOfInput();
+    if (this.#unread !== undefined) this.#unread.onEnd = () => this.#endInput(error);
+    else this.#endInput(error);
   }
 
   onClosed(): void {
@@ -189,6 +191,11 @@ export class PipeDriver implements PipeListener {
     this.#linger?.[Symbol.dispose]();
     this.#giveBackBuffers(0);
     this.#owner.onPipeClosed();
+  }
+
+  #endInput(error: unknown): void {
+    this.#owner.onPipeEnd(error);
+    if (!this.#isFinished) this.#connection.endOfInput();
   }
 
   #schedule(): void {
@@ -220,13 +227,15 @@ export class PipeDriver implements PipeListener {
 
   #wait(unread: UnreadInput): void {
     unread.isWaiting = true;
-    // Otherwise what the peer sends meanwhile would collect in memory.
-    if (!unread.isPaused) this.#pipe.pauseReading();
-    unread.isPaused = true;
+    // Otherwise what the peer sends meanwhile would collect in memory. If nothing is unread, the pipe has ended.
+    if (!unread.isPaused && !unread.isEmpty) {
+      this.#pipe.pauseReading();
+      unread.isPaused = true;
+    }
     slices.waitWithInput(() => {
       if (this.#unread !== unread) return;
       unread.isWaiting = false;
-      this.#handle(unread);
+      if (!unread.isEmpty) this.#handle(unread);
       this.#schedule();
     });
   }
