@@ -8,7 +8,7 @@ import { expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
 import { createServer, type HandlerContext } from "../src/server.ts";
 import { createHub, memoryLog } from "../src/topics.ts";
-import { until } from "./support/gate.ts";
+import { gate, until } from "./support/gate.ts";
 import { message, request, text } from "./support/request.ts";
 import { certs } from "./support/tls.ts";
 import { data, dial, dialSecurely, envelope, type Peer } from "./support/wire.ts";
@@ -35,6 +35,7 @@ async function busyServer({ isSecure = false, connect = cleartext } = {}) {
     atCall: -1,
     atTimer: -1,
   };
+  const together = gate();
   const log = memoryLog();
   const hub = createHub(log);
   const countWork = (ms: number) => {
@@ -50,9 +51,19 @@ async function busyServer({ isSecure = false, connect = cleartext } = {}) {
     ...(isSecure && { tls: certs.server }),
     routes: (router) =>
       router.service(Greeter, {
-        sayHello({ content }) {
+        async sayHello({ content }) {
           if (content === "calm") world.atCall = world.done;
-          else countWork(0.1);
+          else if (content === "together") {
+            waiting++;
+            await together.opened;
+            return {
+              // Read when the response is encoded.
+              get reply() {
+                countWork(0.1);
+                return content;
+              },
+            };
+          } else countWork(0.1);
           return { reply: content };
         },
         async *chat(requests) {
@@ -79,6 +90,7 @@ async function busyServer({ isSecure = false, connect = cleartext } = {}) {
       }),
   });
   let placed = 0;
+  let waiting = 0;
   const { port } = await server.listen({ host: "127.0.0.1", port: 0 });
   const calm = await connect(port as number);
   const busy = await connect(port as number);
@@ -88,6 +100,8 @@ async function busyServer({ isSecure = false, connect = cleartext } = {}) {
     ...{ world, busy, more },
     openCalls: () => server.openCalls,
     placed: () => placed,
+    waiting: () => waiting,
+    together,
     post: () => log.append("news", [{ data: new Uint8Array(1) }]),
     async served() {
       await until("the other call was served", () => world.atCall >= 0 && world.atTimer >= 0);
@@ -186,4 +200,21 @@ test("connections that are lost together, with a hundred calls each", async () =
   expect(world.atCall).toBeLessThan(500);
   expect(world.atTimer).toBeLessThan(500);
   await until("all calls have ended", () => world.done === 1000);
+});
+
+test("a thousand responses of handlers that waited for the same thing", async () => {
+  await using server = await busyServer();
+  const { world, busy } = server;
+  const streams = Array.from({ length: 1000 }, (_, n) => 2 * n + 1);
+  busy.write(
+    ...streams.flatMap((id) => [request(id, "SayHello"), data(id, message("together"), true)]),
+  );
+  await until("all wait", () => server.waiting() === 1000);
+  server.together.open();
+  await server.served();
+  expect(world.atCall).toBeLessThan(500);
+  expect(world.atTimer).toBeLessThan(500);
+  const ends = await Promise.all(streams.map((id) => busy.ended(id)));
+  expect(ends.every(({ status }) => status === 0)).toBe(true);
+  expect(world.done).toBe(1000);
 });

@@ -153,6 +153,15 @@ class Slices {
 /** The slices of this process. */
 export const slices = new Slices();
 
+/** After how much of the slice the work of inSlice() waits: each pause costs. */
+const WORK_SLICE_MS = 4;
+
+/** Does work now, or in a later slice if this one has lasted. */
+export function inSlice(work: () => void): void {
+  if (!slices.countMessage(WORK_SLICE_MS)) work();
+  else void slices.next().then(work);
+}
+
 /** Does work in a later slice, in order with the pumps that wait. */
 export function inLaterSlice<T>(work: () => T | Promise<T>): Work<T> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();

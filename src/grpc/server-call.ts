@@ -11,6 +11,7 @@ import type {
 import { deadlineExceeded, failure, peerFailure, toWire } from "../failure.ts";
 import { Inbox, type InboxSource } from "../flow/inbox.ts";
 import { leave, pump } from "../flow/pump.ts";
+import { inSlice } from "../flow/slice.ts";
 import { startTimer } from "../flow/wait.ts";
 import type { Pump, Writer } from "../flow/writer.ts";
 import { endOf } from "./call-end.ts";
@@ -295,7 +296,8 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
       if (!isThenable(one)) this.#respond(one);
       else {
         Promise.resolve(one).then(
-          (response) => this.#respond(response),
+          // Any number of handlers may have waited for the same thing, and what they return may be large.
+          (response) => inSlice(() => this.#respond(response)),
           (error) => this.fail(error),
         );
       }
