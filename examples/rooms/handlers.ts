@@ -7,7 +7,6 @@ import {
 } from "hawser/gen/chat/v1/room_pb.js";
 import { caller, type HandlerContext, type Logger, later, type ServiceImpl } from "hawser/server";
 import {
-  compareTopics,
   createHub,
   type Hub,
   type SubscribeOptions,
@@ -17,7 +16,7 @@ import {
 import { checkName, checkSequence, checkText, invalid } from "./checks.ts";
 import { importMessages } from "./import-messages.ts";
 import { type ListenerLimits, Listeners } from "./listeners.ts";
-import { pageOf, readPageSize } from "./pages.ts";
+import { merged, pageOf, readPageSize } from "./pages.ts";
 import { Presence } from "./presence.ts";
 import { producersOf } from "./producer.ts";
 import { messageOf, ROOM_TOPICS, recordOf, topicOf } from "./record.ts";
@@ -171,7 +170,7 @@ function roomService({
       const kept = (await log.topics(ROOM_TOPICS, from)).map((topic) =>
         topic.slice(ROOM_TOPICS.length),
       );
-      const all = [...new Set([...kept, ...presence.rooms(after, size + 1)])].sort(compareTopics);
+      const all = merged(kept, presence.rooms(after, size + 1));
       const { page, more } = pageOf(all, after, size);
       return {
         rooms: page.map((name) => ({ name, members: presence.members(name).length })),

@@ -1,5 +1,5 @@
 /** Pages of rooms and of members, by the rules of room.proto. */
-import { placeInTopics } from "hawser/topics";
+import { compareTopics, placeInTopics } from "hawser/topics";
 import { invalid } from "./checks.ts";
 
 /** The size of a page: the default, and the largest that a client may ask for. */
@@ -12,6 +12,24 @@ const PAGE_SIZE = { default: 100, max: 1000 };
 export function readPageSize(size: number): number {
   if (size > PAGE_SIZE.max) throw invalid(`page_size is ${size}: ask for ${PAGE_SIZE.max} at most`);
   return size || PAGE_SIZE.default;
+}
+
+/** Merges two lists that are sorted by UTF-8 bytes. What is in both is once in the result. */
+export function merged(one: readonly string[], other: readonly string[]): string[] {
+  const all: string[] = [];
+  let at = 0;
+  for (const name of other) {
+    for (
+      let next = one[at];
+      next !== undefined && compareTopics(next, name) < 0;
+      next = one[++at]
+    ) {
+      all.push(next);
+    }
+    if (one[at] !== name) all.push(name);
+  }
+  for (; at < one.length; at++) all.push(one[at] as string);
+  return all;
 }
 
 /**

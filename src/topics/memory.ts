@@ -115,7 +115,11 @@ class MemoryLog implements TopicLog {
   async topics(prefix = "", page: TopicsPage = {}): Promise<string[]> {
     this.#checkOpen();
     const wanted = { prefix, ...topicsPageOf(prefix, page) };
-    return namesOf(this.#names, wanted, (name) => !this.#topic(name).isEmpty);
+    return namesOf(this.#names, wanted, (name) => {
+      const topic = this.#topics.get(name);
+      topic?.retain(this.#retention);
+      return topic?.isEmpty === false;
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -13,7 +13,7 @@ export function checkTopic(topic: string): void {
       `the name of the topic is ${show(topic)}: a string is needed`,
     );
   }
-  const bytes = utf8.encode(topic).length;
+  const bytes = sizeOf(topic);
   if (bytes < 1 || bytes > MAX_BYTES) {
     throw failure(
       Code.InvalidArgument,
@@ -23,4 +23,10 @@ export function checkTopic(topic: string): void {
   if (!topic.isWellFormed()) {
     throw failure(Code.InvalidArgument, "the name of the topic has half a surrogate pair in it");
   }
+}
+
+/** The bytes of a name in UTF-8; of a short one the most that they can be, which saves encoding it. */
+function sizeOf(topic: string): number {
+  const most = topic.length * 3;
+  return most <= MAX_BYTES ? most : utf8.encode(topic).length;
 }
