@@ -33,7 +33,8 @@ test("a caller alone gets most of a limit, and the next one finds something", ()
   // Each connection of the greedy address takes what it can.
   const held = greedy.flatMap((one) => takeAll(limit, one));
   expect(held.length).toBeGreaterThan(780);
-  expect(held.length).toBeLessThanOrEqual(800);
+  // A share of 800, and one more for each connection that had nothing.
+  expect(held.length).toBeLessThanOrEqual(820);
   expect(limit.held).toBe(held.length);
   expect(takeAll(limit, callerOf(peerOf("192.0.2.2"))).length).toBeGreaterThan(50);
 });
