@@ -21,7 +21,8 @@ export class ConnectionMemory {
 
   /** Whether a new stream is admitted. If not, it is to be refused (REFUSED_STREAM). */
   get admits(): boolean {
-    return this.#budgets.every(({ admits }) => admits);
+    for (const budget of this.#budgets) if (!budget.admits) return false;
+    return true;
   }
 
   /** Called when a stream was refused because of `admits`. */

@@ -100,6 +100,8 @@ interface Progress {
 export interface ReceiveBudgetInit {
   /** May change, as the share of a caller does. */
   readonly bytes: number;
+  /** What `bytes` is at least. Below, it is not looked at. Default: `bytes` as it is at first. */
+  readonly leastBytes?: number;
   /** What holds the bytes: "the connection". */
   readonly of: string;
   /** The name of the limit: "connectionBudgetBytes 8388608 B". */
@@ -123,6 +125,7 @@ export interface ReceiveBudgetInit {
  */
 export class ReceiveBudget {
   readonly #init: ReceiveBudgetInit;
+  readonly #leastBytes: number;
   readonly #clock: Clock;
   readonly #connections = new Set<BudgetedConnection>();
   #usedBytes = 0;
@@ -140,6 +143,7 @@ export class ReceiveBudget {
 
   constructor(init: ReceiveBudgetInit, clock: Clock) {
     this.#init = init;
+    this.#leastBytes = init.leastBytes ?? init.bytes;
     this.#clock = clock;
   }
 
@@ -154,6 +158,7 @@ export class ReceiveBudget {
 
   /** Whether new streams are admitted. */
   get admits(): boolean {
+    if (this.#usedBytes <= this.#leastBytes) return true;
     const { bytes, factor } = this.#init;
     return this.#untakenBytes <= UNTAKEN_FACTOR * bytes && this.#usedBytes <= factor * bytes;
   }
@@ -207,7 +212,7 @@ export class ReceiveBudget {
   count(bytes: number, waiting: number): void {
     this.#usedBytes += bytes;
     this.#waitingBytes += waiting;
-    if (this.#usedBytes <= this.#init.bytes) return;
+    if (this.#usedBytes <= this.#leastBytes || this.#usedBytes <= this.#init.bytes) return;
     if (!this.#isAbove) this.#exceeded();
     if (this.admits || this.#isRelieving) return;
     this.#isRelieving = true;

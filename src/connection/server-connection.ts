@@ -84,6 +84,8 @@ export class ServerConnection
   readonly #budget: ReceiveBudget;
   /** Undefined until the first request. */
   #memory: ConnectionMemory | undefined;
+  /** The party of the latest request, and its memory. */
+  #latest: { readonly party: Party; readonly memory: ConnectionMemory } | undefined;
   readonly #observation: ServerConnectionObservation | undefined;
   #closeReason: CloseReason | undefined;
   readonly caller: Caller;
@@ -173,7 +175,11 @@ export class ServerConnection
   }
 
   memoryOf(party: Party): ConnectionMemory {
-    return this.#options.memory.of(party, this.#budget);
+    // Most requests of a connection are of one caller.
+    if (this.#latest?.party !== party) {
+      this.#latest = { party, memory: this.#options.memory.of(party, this.#budget) };
+    }
+    return this.#latest.memory;
   }
 
   useHawserKeepalive(): void {

@@ -83,6 +83,7 @@ export class ServerMemory {
     const share = () => shareOf(budget.usedBytes, totalBytes - total.usedBytes);
     const budget: ReceiveBudget = new ReceiveBudget(
       {
+        leastBytes: FIRST_WINDOW_BYTES,
         get bytes() {
           return Math.max(share() / UNTAKEN_FACTOR, FIRST_WINDOW_BYTES);
         },

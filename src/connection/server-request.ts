@@ -79,8 +79,10 @@ export class ServerRequest implements StreamListener {
    * refused by refuse().
    */
   countFor(party: Party): boolean {
-    this.#memory = this.connection.memoryOf(party);
-    return this.#memory.admits;
+    const { connection } = this;
+    this.#memory = connection.memoryOf(party);
+    // That of the connection has admitted the request already.
+    return this.#memory === connection.memory || this.#memory.admits;
   }
 
   /** Whether the stream is closed: the client has cancelled the request, or its connection was lost. */

@@ -121,11 +121,10 @@ export function createGrpcHandler(
         ? new ServerCallObservation(notifier, new GrpcRequest(request, spec.method))
         : undefined;
     const open = (call: ServerStreamListener) => request.openCallStream({ readMaxBytes }, call);
+    const { caller: turnsOf } = party;
+    const init = { incoming: request, spec, options, turnsOf, scope: observation?.scope };
     const call = new ServerCall(
-      {
-        ...{ incoming: request, spec, options },
-        ...{ turnsOf: party.caller, scope: observation?.scope },
-      },
+      init,
       observation === undefined
         ? open
         : (call) => new ObservedServerStream(observation, call, open),
