@@ -1,4 +1,4 @@
-/** Who makes a call at a server. */
+/** The caller of a call, as a server sees it. */
 
 /** The client of a call, as its connection shows it. */
 export interface Peer {

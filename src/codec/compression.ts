@@ -30,6 +30,6 @@ export interface Compression {
 
 export interface InflateLimits {
   readonly readMaxBytes: number;
-  /** Whose message it is: messages of several owners are inflated in turns. */
+  /** The owner of the message: messages of several owners are inflated in turns. */
   readonly owner: object | undefined;
 }

@@ -118,7 +118,7 @@ export class MessageWriter<Desc extends DescMessage> {
 export interface ReceiveOptions {
   /** The grpc-encoding of the stream; with "identity" or none no message may be compressed. */
   readonly encoding: string | undefined;
-  /** Whose turns the call has. `undefined`: all such calls of this process share them. */
+  /** The owner of the messages: several owners take turns. `undefined`: all such calls of this process are one owner. */
   readonly turnsOf?: object;
 }
 

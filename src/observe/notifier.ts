@@ -1,7 +1,7 @@
 import type { ClientObserver, ServerObserver } from "./events.ts";
 import { OnceAMinute } from "./once-a-minute.ts";
 
-/** The names of an observer's events. callStarted() is none: it returns something. */
+/** The names of an observer's events. callStarted() is not an event, because it returns something. */
 type EventName<Observer> = Exclude<keyof Observer, "callStarted">;
 
 type EventOf<Observer, Name extends keyof Observer> =

@@ -11,7 +11,7 @@ export interface CallerLimitOptions {
   readonly total: number;
   /** What is counted, in the plural, for errors: "uploads". */
   readonly what: string;
-  /** Who has it, for errors: "the room". Default: "the server". */
+  /** The owner of the limit, for errors: "the room". Default: "the server". */
   readonly of?: string;
 }
 

@@ -25,7 +25,7 @@ export function sharedLimits(options: {
 
 /** A caller that has connections or sessions. */
 export class CallerParty {
-  /** Who it is, on the first of its connections. */
+  /** The caller itself, as the first of its connections shows it. */
   readonly who: Caller;
   readonly calls: CallerAccount;
   readonly sessions: CallerAccount;

@@ -16,7 +16,7 @@ export interface Refused {
   readonly account: CallerAccount;
   /** What is counted: "sessions", "open calls". */
   readonly what: string;
-  /** Who has it. */
+  /** The owner of the limit: "the server". */
   readonly of: string;
   readonly random: () => number;
 }
