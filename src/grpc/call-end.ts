@@ -1,8 +1,18 @@
-import type { ConnectError } from "@connectrpc/connect";
+import { Code, type ConnectError } from "@connectrpc/connect";
 import type { End, HeaderList, ServerCallStream } from "../call-stream.ts";
+import { failure } from "../failure.ts";
 import { headerListBytes, trailersLimit } from "./header-limits.ts";
 import { hasMetadata } from "./metadata.ts";
 import { fitTrailers } from "./status.ts";
+
+/** The reason with which a handler's signal aborts when its call has ended. */
+export const OVER = failure(Code.Canceled, "the call is over");
+
+/** The reason if HTTP/2 does not allow the headers or trailers that the handler set. */
+export const UNSENDABLE = failure(
+  Code.Internal,
+  "the response headers or trailers could not be sent",
+);
 
 /** The end of a call with OK, without trailers of the handler: that of most calls. */
 const ENDED_OK: End = { status: "ok", trailers: Object.freeze({ "grpc-status": "0" }) };

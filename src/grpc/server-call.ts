@@ -8,13 +8,13 @@ import type {
   ServerCallStream,
   ServerStreamListener,
 } from "../call-stream.ts";
-import { deadlineExceeded, failure, peerFailure, toWire } from "../failure.ts";
+import { deadlineExceeded, peerFailure, toWire } from "../failure.ts";
 import { Inbox, type InboxSource } from "../flow/inbox.ts";
 import { leave, pump } from "../flow/pump.ts";
 import { inSlice } from "../flow/slice.ts";
 import { startTimer } from "../flow/wait.ts";
 import type { Pump, Writer } from "../flow/writer.ts";
-import { endOf } from "./call-end.ts";
+import { endOf, OVER, UNSENDABLE } from "./call-end.ts";
 import { type CallContext, createContext } from "./context.ts";
 import { ExactlyOne, type OnlyMessageListener } from "./exactly-one.ts";
 import type { AwaitingCall } from "./first-request-timer.ts";
@@ -37,12 +37,6 @@ import type { ServerCallInit, ServerCallOptions } from "./server-call-options.ts
 export type OpenCall = Pick<ServerCall, "method" | "error" | "abort" | "rosterIndex">;
 
 const RESOLVED = Promise.resolve();
-
-/** The reason with which a handler's signal aborts when its call has ended. */
-const OVER = failure(Code.Canceled, "the call is over");
-
-/** The reason if HTTP/2 does not allow the headers or trailers that the handler set. */
-const UNSENDABLE = failure(Code.Internal, "the response headers or trailers could not be sent");
 
 /** An expired call is reset if its status was not sent within this time. */
 const END_MS = 1000;
