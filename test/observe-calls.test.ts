@@ -1,5 +1,4 @@
 /** What observers of a server and of a transport are told of calls. */
-import { AsyncLocalStorage } from "node:async_hooks";
 import { createClient as createStockClient } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
@@ -7,35 +6,10 @@ import { Code, ConnectError, type Interceptor } from "../src/index.ts";
 import type { HandlerContext } from "../src/server.ts";
 import { aborted, gate, until } from "./support/gate.ts";
 import { sessions } from "./support/mode.ts";
+import { calls, echo, three } from "./support/observed-calls.ts";
 import { all, failureOf, next } from "./support/read.ts";
-import { clientRecorder, recorders, serverRecorder } from "./support/recorder.ts";
-import { start, type World } from "./support/world.ts";
-
-const echo = {
-  sayHello: ({ content }: { content: string }) => ({ reply: content }),
-  async collect(requests: AsyncIterable<object>) {
-    let count = 0;
-    for await (const _ of requests) count++;
-    return { count };
-  },
-  async *subscribe({ count }: { count: number }) {
-    for (let sequence = 1n; sequence <= count; sequence++) yield { sequence };
-  },
-  async *chat(requests: AsyncIterable<{ content: string }>) {
-    for await (const { content } of requests) yield { reply: content };
-  },
-};
-
-async function* three() {
-  for (const content of ["a", "b", "c"]) yield { content };
-}
-
-const calls: Record<string, [requests: number, responses: number, (world: World) => unknown]> = {
-  SayHello: [1, 1, ({ greeter }) => greeter.sayHello({ content: "Ada" })],
-  Subscribe: [1, 3, ({ greeter }) => all(greeter.subscribe({ count: 3 }))],
-  Collect: [3, 1, ({ greeter }) => greeter.collect(three())],
-  Chat: [3, 3, ({ greeter }) => all(greeter.chat(three()))],
-};
+import { clientRecorder, recorders } from "./support/recorder.ts";
+import { start } from "./support/world.ts";
 
 describe("a call that succeeds", () => {
   test.each(Object.entries(calls))(
@@ -257,101 +231,6 @@ describe("the headers of a client's observer", () => {
     const { seen, warnings } = await headersOf(headers, { headers: { other: "1" } });
     expect(seen.map((header) => header.get("other"))).toEqual(["1", "1"]);
     expect(warnings).toEqual(["headers of observe failed; nothing else changes:"]);
-  });
-});
-
-describe("what `run` of a server's observer sets", () => {
-  const als = new AsyncLocalStorage<string>();
-  const tick = () => new Promise((resolve) => setImmediate(resolve));
-
-  /** A world whose handlers note what is active at each of their steps, under the name of their method. */
-  async function tracedWorld() {
-    const seen: [step: string, active: string | undefined][] = [];
-    const note = (step: string) => void seen.push([step, als.getStore()]);
-    const observe = serverRecorder((call) => ({
-      run: (inside) => als.run(`span of ${call.method.name}`, inside),
-    }));
-    const noting: Interceptor = (next) => (request) => {
-      note("interceptor");
-      return next(request);
-    };
-    async function* chat(requests: AsyncIterable<{ content: string }>, context: HandlerContext) {
-      note("start");
-      context.signal.addEventListener("abort", () => note("abort"));
-      try {
-        await tick();
-        for await (const { content } of requests) {
-          note("request");
-          yield { reply: content };
-          note("after yield");
-          await tick();
-        }
-      } finally {
-        note("finally");
-        await tick();
-        note("end");
-      }
-    }
-    const greeter = {
-      async sayHello(_: object, context: HandlerContext) {
-        note("start");
-        context.signal.addEventListener("abort", () => note("abort"));
-        await tick();
-        note("end");
-        return {};
-      },
-      async collect(requests: AsyncIterable<{ content: string }>, context: HandlerContext) {
-        for await (const _ of chat(requests, context));
-        return {};
-      },
-      async *subscribe() {
-        note("start");
-        for (const sequence of [1n, 2n]) {
-          yield { sequence };
-          note("after yield");
-        }
-      },
-      chat,
-    };
-    return { seen, observe, greeter, noting };
-  }
-
-  test.each([
-    ["without interceptors", false],
-    ["with an interceptor", true],
-  ])("is active in all steps of a handler and its listeners, %s", async (_, isIntercepted) => {
-    const { seen, observe, greeter, noting } = await tracedWorld();
-    const interceptors = isIntercepted ? [noting] : [];
-    await using world = await start({
-      greeter,
-      server: { observe: observe.observer, interceptors },
-    });
-    for (const [name, [, , call]] of Object.entries(calls)) {
-      await call(world);
-      await until("it has ended at the server", () => observe.ends.length === 1);
-      expect(new Set(seen.map(([, active]) => active)), name).toEqual(new Set([`span of ${name}`]));
-      const steps = seen.map(([step]) => step);
-      expect(steps.filter((step) => step === "interceptor")).toHaveLength(isIntercepted ? 1 : 0);
-      if (name !== "Subscribe") expect(steps).toContain("abort");
-      if (name === "Chat") expect(steps.filter((step) => step === "after yield")).toHaveLength(3);
-      seen.length = 0;
-      observe.ends.length = 0;
-    }
-  });
-
-  test("is active where a call is cancelled, and not in the next one on the same connection", async () => {
-    const { seen, observe, greeter } = await tracedWorld();
-    await using world = await start({ greeter, server: { observe: observe.observer } });
-    const chat = world.greeter.chat();
-    await chat.send({ content: "one" });
-    await next(chat);
-    chat.cancel();
-    await until("the handler has ended", () => seen.some(([step]) => step === "end"));
-    for (const step of ["abort", "finally", "end"])
-      expect(seen).toContainEqual([step, "span of Chat"]);
-    seen.length = 0;
-    await world.greeter.sayHello({});
-    expect(seen[0]).toEqual(["start", "span of SayHello"]);
   });
 });
 
