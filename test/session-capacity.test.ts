@@ -138,6 +138,16 @@ describe("above maxBytes", () => {
     );
   });
 
+  test("a session that ended is not begun again by a client that the error did not reach", () => {
+    const all = new RegistryWorld({ maxBytes: 40 });
+    expect(all.ask("a")).toBe("in");
+    send(all, "a", 90);
+    all.time.pass(1);
+    expect(all.app("a").running).toBe(false);
+    expect(all.ask("a", { attach: 2 })).toBe("UNKNOWN");
+    expect(all.runsOf("a")).toBe(1);
+  });
+
   test("ends that wait for their confirmation are dropped before any session", async () => {
     const { world: all, ids, apps } = world(10, 1000);
     for (const id of ids.slice(0, 3)) {

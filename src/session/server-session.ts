@@ -195,9 +195,12 @@ export class ServerSession
     return messages === 0 ? 0 : bytes / messages;
   }
 
-  /** Ends the session and its call with an error: the sessions of the server hold too much. */
+  /**
+   * Ends the session and its call with an error: the sessions of the server hold too much. The error may be lost with the
+   * connection, and the client attach again.
+   */
   endOverLimit(error: ConnectError): void {
-    this.#giveUp(this.isAttached, error);
+    this.#giveUp(false, error);
   }
 
   /** The client cancels the call. */
