@@ -16,6 +16,7 @@ import {
   REFUSED_STREAM,
   SETTINGS_TIMEOUT,
 } from "./frames.ts";
+import { HeadersDeadline } from "./headers-deadline.ts";
 import { HpackEncoder } from "./hpack/encoder.ts";
 import type { FieldList } from "./hpack/field-list.ts";
 import { Output, type OutputListener } from "./output.ts";
@@ -74,10 +75,7 @@ class Connection
   readonly #peerTimeoutMs: number;
   /** The deadline of the peer's SETTINGS, and of its acknowledgement of ours. */
   #settingsDeadline: Disposable | undefined;
-  /** The deadline of the end of a header block that has begun. */
-  #headersDeadline: Disposable | undefined;
-  /** How many header blocks were complete when #headersDeadline began. */
-  #blockNumber = 0;
+  readonly #headersDeadline: HeadersDeadline;
   readonly #strikes: PingStrikes | undefined;
   /** The peer's last GOAWAY. */
   #goaway: { readonly code: number; readonly debugData: string } | undefined;
@@ -109,6 +107,9 @@ class Connection
     this.#frames = new FramesReceiver(this);
     this.#reader = new FrameReader(this.#frames, this.isServer);
     this.#peerTimeoutMs = options.peerTimeoutMs ?? DEFAULT_PEER_TIMEOUT_MS;
+    this.#headersDeadline = new HeadersDeadline(clock, this.#peerTimeoutMs, () => {
+      this.#onHeadersLate();
+    });
     this.#sendPreface();
   }
 
@@ -152,7 +153,9 @@ class Connection
     } catch (error) {
       this.#fail(ConnectionError.of(error));
     }
-    this.#setHeadersDeadline();
+    const { isInBlock, blocks } = this.#frames;
+    const isOpen = !this.isClosed && (isInBlock || this.#reader.isInHeaders);
+    this.#headersDeadline.update(isOpen, blocks);
     return end;
   }
 
@@ -344,23 +347,6 @@ class Connection
     this.#fail(new ConnectionError(ENHANCE_YOUR_CALM, reason));
   }
 
-  /** Sets a deadline for the end of a header block that has begun. */
-  #setHeadersDeadline(): void {
-    const isOpen = this.#frames.isInBlock || this.#reader.isInHeaders;
-    const { blocks } = this.#frames;
-    if (this.isClosed || !isOpen || blocks !== this.#blockNumber) this.#endHeadersDeadline();
-    this.#blockNumber = blocks;
-    if (!isOpen || this.isClosed) return;
-    this.#headersDeadline ??= this.clock.startTimer(this.#peerTimeoutMs, () => {
-      this.#onHeadersLate();
-    });
-  }
-
-  #endHeadersDeadline(): void {
-    this.#headersDeadline?.[Symbol.dispose]();
-    this.#headersDeadline = undefined;
-  }
-
   #fail({ code, message, debugData }: ConnectionError): void {
     this.#sendGoaway(code, debugData);
     this.#close({ by: "failed", code, reason: message });
@@ -376,7 +362,7 @@ class Connection
     this.#end = end;
     this.output.end();
     this.#settingsDeadline?.[Symbol.dispose]();
-    this.#endHeadersDeadline();
+    this.#headersDeadline.end();
     this.#shutdown.stop();
     this.pings.clear();
     const { code, reason } = end;
