@@ -99,6 +99,8 @@ async function busyServer({ isSecure = false, connect = cleartext } = {}) {
   return {
     ...{ world, busy, more },
     openCalls: () => server.openCalls,
+    connections: () => server.stats().connections,
+    close: () => server.close({ graceMs: 0 }),
     placed: () => placed,
     waiting: () => waiting,
     together,
@@ -200,6 +202,36 @@ test("connections that are lost together, with a hundred calls each", async () =
   expect(world.atCall).toBeLessThan(500);
   expect(world.atTimer).toBeLessThan(500);
   await until("all calls have ended", () => world.done === 1000);
+});
+
+test.each<[string, (peer: Peer) => void]>([
+  ["that is lost", ({ socket }) => void socket.destroy()],
+  ["that breaks the protocol", (peer) => peer.write(data(0, text("no stream has this id")))],
+])("a connection %s, with a thousand calls", async (_, lose) => {
+  await using server = await busyServer();
+  const { world, busy } = server;
+  const streams = Array.from({ length: 1000 }, (_, n) => 2 * n + 1);
+  busy.write(...streams.map((id) => request(id, "Chat")));
+  await until("all calls are open", () => server.openCalls() === 1000);
+  lose(busy);
+  await server.served();
+  expect(world.atCall).toBeLessThan(300);
+  expect(world.atTimer).toBeLessThan(300);
+  await until("all calls have ended", () => world.done === 1000);
+});
+
+test("a server that is closed while it ends the calls of a lost connection leaves none open", async () => {
+  await using server = await busyServer();
+  const { world, busy } = server;
+  const streams = Array.from({ length: 1000 }, (_, n) => 2 * n + 1);
+  busy.write(...streams.map((id) => request(id, "Chat")));
+  await until("all calls are open", () => server.openCalls() === 1000);
+  busy.socket.destroy();
+  await until("some have ended", () => server.openCalls() < 1000);
+  expect(server.openCalls()).toBeGreaterThan(0);
+  await server.close();
+  expect([server.openCalls(), server.connections()]).toEqual([0, 0]);
+  expect(world.done).toBe(1000);
 });
 
 test("a thousand responses of handlers that waited for the same thing", async () => {

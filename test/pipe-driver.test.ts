@@ -6,6 +6,7 @@ import { FakePipe } from "./support/fake-pipe.ts";
 /** The side of an HTTP/2 connection that a driver sees. */
 class FakeConnection {
   readonly log: string[] = [];
+  isClosed = false;
   #output = 0;
   driver!: PipeDriver;
 
@@ -311,4 +312,18 @@ test("a pipe that is to be destroyed when all was written is destroyed a second 
   driver.destroyWhenWritten();
   vi.advanceTimersByTime(1000);
   expect(pipe.log).toEqual(["write 17", "end", "destroy"]);
+});
+
+test("a pipe that is closed while the streams of its connection are closed in turns is reported after them", () => {
+  const { pipe, connection, driver, owner } = tied();
+  connection.endOfInput = () => {
+    connection.isClosed = true;
+  };
+  pipe.listener.onEnd("lost");
+  pipe.listener.onClosed();
+  expect(owner).toEqual([{ end: "lost" }]);
+  driver.finish("lost");
+  expect(owner).toEqual([{ end: "lost" }, "closed"]);
+  driver.finish("lost");
+  expect(owner).toHaveLength(2);
 });

@@ -1,6 +1,7 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { failure, systemReason } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
+import { inSlices } from "../flow/slice.ts";
 import { checkRequestBytes, HEADERS_MAX_BYTES } from "../grpc/header-limits.ts";
 import { createConnection } from "../http2/connection.ts";
 import { listBytesOf } from "../http2/fixed-fields.ts";
@@ -89,7 +90,10 @@ export class ClientConnection
     this.memory = new ConnectionMemory([budget], realClock);
     this.#driver = new PipeDriver(pipe, buffers, this);
     this.#http2 = createConnection(
-      { role: "client", clock: realClock, buffers, maxHeaderListBytes: HEADERS_MAX_BYTES },
+      {
+        ...{ role: "client", clock: realClock, buffers },
+        ...{ maxHeaderListBytes: HEADERS_MAX_BYTES, inTurns: inSlices },
+      },
       this,
     );
     this.#keepalive = owner.keepalive.watch(this);

@@ -30,8 +30,6 @@ const SMALL_BYTES = 512;
 /** A chunk of this size may have thousands of messages in few frames, so it is measured how long they take. */
 const LARGE_BYTES = 16 * 1024;
 
-const NOTHING = new Uint8Array(0);
-
 /** The client's or the server's connection, as its PipeDriver sees it. */
 export interface PipeOwner {
   /**
@@ -82,7 +80,7 @@ export class PipeDriver implements PipeListener {
     pullAll();
     this.#isScheduled = false;
     if (this.#pipe.waitingBytes === 0) this.writeNow();
-    if (unread?.isEmpty && !unread.isWaiting) this.#endUnread();
+    if (unread?.isEmpty) this.#endUnread();
   };
 
   constructor(pipe: BytePipe, buffers: OutputBuffers, owner: PipeOwner) {
@@ -119,6 +117,10 @@ export class PipeDriver implements PipeListener {
     if (this.#isFinished) return;
     this.#write();
     this.#isFinished = true;
+    if (this.#isClosed) {
+      this.#owner.onPipeClosed();
+      return;
+    }
     this.#endUnread();
     this.#pipe.end();
     const mustLeave = by === "closed" && this.#pipe.waitingBytes > 0;
@@ -174,10 +176,6 @@ export class PipeDriver implements PipeListener {
   }
 
   onEnd(error: unknown): void {
-    // Many connections may be lost at the same time, and each has calls that end then.
-    if (this.#unread === undefined && slices.admitsInput && slices.hasLasted(INPUT_SLICE_MS)) {
-      this.#wait(this.#keep(NOTHING, 0));
-    }
     if (this.#unread !== undefined) this.#unread.onEnd = () => this.#endInput(error);
     else this.#endInput(error);
   }
@@ -190,7 +188,8 @@ export class PipeDriver implements PipeListener {
     this.#isClosed = true;
     this.#linger?.[Symbol.dispose]();
     this.#giveBackBuffers(0);
-    this.#owner.onPipeClosed();
+    // The streams of a connection that has ended may be closed in turns: then finish() reports the pipe after them.
+    if (this.#isFinished || !this.#connection.isClosed) this.#owner.onPipeClosed();
   }
 
   #endInput(error: unknown): void {
@@ -227,15 +226,13 @@ export class PipeDriver implements PipeListener {
 
   #wait(unread: UnreadInput): void {
     unread.isWaiting = true;
-    // Otherwise what the peer sends meanwhile would collect in memory. If nothing is unread, the pipe has ended.
-    if (!unread.isPaused && !unread.isEmpty) {
-      this.#pipe.pauseReading();
-      unread.isPaused = true;
-    }
+    // Otherwise what the peer sends meanwhile would collect in memory.
+    if (!unread.isPaused) this.#pipe.pauseReading();
+    unread.isPaused = true;
     slices.waitWithInput(() => {
       if (this.#unread !== unread) return;
       unread.isWaiting = false;
-      if (!unread.isEmpty) this.#handle(unread);
+      this.#handle(unread);
       this.#schedule();
     });
   }

@@ -3,6 +3,7 @@ import type { Caller, Peer } from "../caller.ts";
 import { peerFailure, systemReason } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
 import { runtime } from "../flow/runtime.ts";
+import { inSlices } from "../flow/slice.ts";
 import { HEADERS_MAX_BYTES } from "../grpc/header-limits.ts";
 import { isGrpc } from "../grpc/metadata.ts";
 import { createConnection } from "../http2/connection.ts";
@@ -128,6 +129,7 @@ export class ServerConnection
       {
         role: "server",
         ...{ clock, buffers, maxConcurrentStreams, peerTimeoutMs, abuseBudget, minPingIntervalMs },
+        inTurns: inSlices,
         maxHeaderListBytes: HEADERS_MAX_BYTES,
       },
       this,

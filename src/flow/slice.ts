@@ -162,6 +162,18 @@ export function inSlice(work: () => void): void {
   else void slices.next().then(work);
 }
 
+/**
+ * Calls `step` until it returns `true`: at first now, or in a later slice if this one has lasted, then once in each turn that
+ * it gets among the pumps that wait.
+ */
+export function inSlices(step: () => boolean): void {
+  const next = () => {
+    if (!step()) void slices.next().then(next);
+  };
+  if (slices.hasLasted(WORK_SLICE_MS)) void slices.next().then(next);
+  else next();
+}
+
 /** Does work in a later slice, in order with the pumps that wait. */
 export function inLaterSlice<T>(work: () => T | Promise<T>): Work<T> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();

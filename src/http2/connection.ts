@@ -83,9 +83,11 @@ class Connection
   /** Whether onRequest() is being called: the new stream has no listener yet. */
   #isInRequest = false;
   #isEndReported = false;
+  readonly #inTurns: ConnectionOptions["inTurns"];
 
   constructor(options: ConnectionOptions, listener: ConnectionListener) {
-    const { clock } = options;
+    const { clock, inTurns } = options;
+    this.#inTurns = inTurns;
     this.isServer = options.role === "server";
     this.listener = listener;
     this.maxConcurrentStreams = options.maxConcurrentStreams ?? Number.POSITIVE_INFINITY;
@@ -168,7 +170,7 @@ class Connection
   }
 
   unblock(): void {
-    if (this.output.isBlocked) this.sender.unblock();
+    if (this.output.isBlocked && !this.isClosed) this.sender.unblock();
   }
 
   endOfInput(): void {
@@ -205,7 +207,10 @@ class Connection
 
   close(code: number, debugData = ""): void {
     this.#sendGoaway(code, debugData);
-    this.#close({ by: "closed", code, reason: "" });
+    const end = { by: "closed", code, reason: "" } as const;
+    this.#close(end);
+    // If it has ended before, some may be left.
+    this.#closeStreams(this.#end ?? end);
   }
 
   // ---- For streams
@@ -361,20 +366,25 @@ class Connection
     if (this.#end !== undefined) return;
     this.#end = end;
     this.output.end();
+    // What streams write until they are closed would collect: it waits in them instead.
+    this.output.isBlocked = true;
     this.#settingsDeadline?.[Symbol.dispose]();
     this.#headersDeadline.end();
     this.#shutdown.stop();
     this.pings.clear();
-    const { code, reason } = end;
-    for (const stream of this.streams.all()) {
-      stream.close({ by: "connection", code, reason, unprocessed: false });
-    }
-    this.#reportEnd();
+    this.#closeStreams(end, end.by === "closed" ? undefined : this.#inTurns);
+  }
+
+  /** Closes the streams that are left after the end, and then reports it. */
+  #closeStreams({ code, reason }: ConnectionEnd, inTurns?: ConnectionOptions["inTurns"]): void {
+    const end = { by: "connection", code, reason, unprocessed: false } as const;
+    this.streams.closeAll(end, () => this.#reportEnd(), inTurns);
   }
 
   /** Calls onClosed() once, after all listeners of streams have heard of the end. */
   #reportEnd(): void {
     if (this.#end === undefined || this.#isEndReported || this.#isInRequest) return;
+    if (this.streams.size > 0) return;
     this.#isEndReported = true;
     try {
       this.listener.onClosed(this.#end);

@@ -2,6 +2,10 @@ import { ClosedStreams } from "./closed-streams.ts";
 import { MAX_STREAM_ID } from "./frames.ts";
 import { OpenStreams } from "./open-streams.ts";
 import type { Stream } from "./stream.ts";
+import type { ConnectionOptions, StreamEnd } from "./types.ts";
+
+/** How many streams of a connection that is lost are closed at once: each may end the call of a handler. */
+const CLOSED_AT_ONCE = 16;
 
 /** The streams of a connection, and which ids were used. */
 export class StreamTable {
@@ -40,6 +44,23 @@ export class StreamTable {
   /** All streams that are open now. */
   all(): Stream[] {
     return this.#streams.all();
+  }
+
+  /**
+   * Closes all streams: with `inTurns` a few at a time. Calls `onClosed` each time, in the end also if a listener of a stream
+   * has closed the last one.
+   */
+  closeAll(end: StreamEnd, onClosed: () => void, inTurns?: ConnectionOptions["inTurns"]): void {
+    const all = this.all();
+    let next = 0;
+    const closeSome = (count: number) => {
+      for (const stream of all.slice(next, next + count)) stream.close(end);
+      next += count;
+      onClosed();
+      return next >= all.length;
+    };
+    if (inTurns === undefined || all.length <= CLOSED_AT_ONCE) closeSome(all.length);
+    else inTurns(() => closeSome(CLOSED_AT_ONCE));
   }
 
   find(id: number): Stream | undefined {

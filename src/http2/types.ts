@@ -53,6 +53,11 @@ export interface ConnectionOptions {
   readonly minPingIntervalMs?: number;
   /** How long the peer may take for its preface and first SETTINGS, to acknowledge ours, and to end a header block. Default: 10 000 ms. */
   readonly peerTimeoutMs?: number;
+  /**
+   * Calls `step` until it returns `true`, at first now or later, and with other work in between. When a connection is lost, or
+   * fails, each step closes a few of its streams. Default: they are all closed at once, as by close().
+   */
+  readonly inTurns?: (step: () => boolean) => void;
 }
 
 /** What the peer announced by SETTINGS, or their initial values (RFC 9113, 6.5.2). */
@@ -96,7 +101,7 @@ export interface ConnectionListener {
   onSettings(settings: PeerSettings): void;
   /** Called with a GOAWAY. Streams of ours after `lastStreamId` were not processed; those that are open are closed next. */
   onGoaway(code: number, lastStreamId: number, debugData: string): void;
-  /** Called once, after all streams were closed: take() what is left, write it, and end the pipe. Nothing is called after it. */
+  /** Called once, after all streams were closed (see inTurns): take() what is left, write it, and end the pipe. Nothing is called after it. */
   onClosed(end: ConnectionEnd): void;
 }
 
@@ -189,7 +194,7 @@ export interface Http2Stream {
 
 export interface Http2Connection {
   readonly peer: PeerSettings;
-  /** The number of streams that are not closed. */
+  /** The number of streams that are not closed. After the end of the connection there may be some for a while: see inTurns. */
   readonly openStreams: number;
   /** Whether take() would return something. */
   readonly hasOutput: boolean;
@@ -210,7 +215,7 @@ export interface Http2Connection {
    */
   block(): void;
   unblock(): void;
-  /** The pipe has ended or is lost: closes all streams, then the connection. */
+  /** The pipe has ended or is lost: closes all streams (see inTurns), then reports the end of the connection. */
   endOfInput(): void;
   /** A client: opens a stream. Throws InvalidFieldsError; ConnectionUnusableError if isUsable is false. */
   open(fields: SentFields, listener: StreamListener, endStream?: boolean): Http2Stream;
@@ -225,6 +230,6 @@ export interface Http2Connection {
    * streams that it has have ended. Streams that come between the steps are served.
    */
   goaway(debugData?: string): void;
-  /** Closes now: GOAWAY with `code`, all streams are closed. */
+  /** Closes now: GOAWAY with `code`, if the connection has not ended, and all streams are closed. */
   close(code: number, debugData?: string): void;
 }
