@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { PullIterator } from "../src/flow/pull.ts";
 import { Queue } from "../src/flow/queue.ts";
+import { inSlice, slices } from "../src/flow/slice.ts";
 import { settles, until } from "./support/gate.ts";
 import { pumped } from "./support/pumped.ts";
 
@@ -154,4 +155,41 @@ test("an iterator that always has a value leaves timers their turn", async () =>
   expect(performance.now()).toBeLessThan(endsAt);
   pumping.stop();
   expect(sink.count).toBeGreaterThan(1000);
+});
+
+/** Uses up the slice of this turn. */
+function spendSlice(): void {
+  while (!slices.hasLasted(4));
+}
+
+test("work waits after the slice, and its owners take turns at it, however much one of them has", async () => {
+  const [busy, calm] = [{}, {}];
+  const done: string[] = [];
+  const work = (name: string) => () => {
+    done.push(name);
+    // Each is as long as the slice of a turn.
+    spendSlice();
+  };
+  await new Promise((turn) => setImmediate(turn));
+  spendSlice();
+  for (let n = 0; n < 100; n++) inSlice(work(`busy ${n}`), busy);
+  // Of each owner one is done at once.
+  expect(done).toEqual(["busy 0"]);
+  for (let n = 0; n < 5; n++) inSlice(work(`calm ${n}`), calm);
+  expect(done).toEqual(["busy 0", "calm 0"]);
+  await until("all of the second owner is done", () => done.includes("calm 4"));
+  const before = done.slice(0, done.indexOf("calm 4"));
+  expect(before.filter((name) => name.startsWith("busy")).length).toBeLessThanOrEqual(7);
+  await until("all is done", () => done.length === 105);
+  const ofBusy = done.filter((name) => name.startsWith("busy"));
+  expect(ofBusy).toEqual(Array.from({ length: 100 }, (_, n) => `busy ${n}`));
+});
+
+test("work of many owners that each have a little of it waits too", async () => {
+  let done = 0;
+  await new Promise((turn) => setImmediate(turn));
+  spendSlice();
+  for (let n = 0; n < 100; n++) inSlice(() => done++, {});
+  expect(done).toBe(16);
+  await until("all is done", () => done === 100);
 });

@@ -22,6 +22,12 @@ const FREE_MESSAGES = 4;
 /** The input of at most this many connections waits at the same time. Each may hold two reads of a socket, of 64 KiB. */
 const MAX_WAITING_INPUTS = 1000;
 
+/** After how much of the slice the work of inSlice() waits: each pause costs. */
+const WORK_SLICE_MS = 4;
+
+/** The work of at most this many owners is done in a turn after that. */
+const MAX_LATE_OWNERS = 16;
+
 /** How many messages a pump writes per turn while others wait. Fewer would make the writes too small. */
 export const QUANTUM_MESSAGES = 256;
 
@@ -48,11 +54,44 @@ class WaitingQueue {
   }
 }
 
+/** The work of owners that waits for a later slice. The owners take turns, and the work of each is done in order. */
+class OwnersQueue {
+  /** The owner whose turn is next is the first. */
+  readonly #waiting = new Map<object, WaitingQueue>();
+  size = 0;
+
+  has(owner: object): boolean {
+    return this.#waiting.has(owner);
+  }
+
+  add(owner: object, resume: () => void): void {
+    let queue = this.#waiting.get(owner);
+    if (queue === undefined) {
+      queue = new WaitingQueue();
+      this.#waiting.set(owner, queue);
+    }
+    queue.add(resume);
+    this.size++;
+  }
+
+  takeFirst(): (() => void) | undefined {
+    for (const [owner, queue] of this.#waiting) {
+      const resume = queue.takeFirst();
+      this.#waiting.delete(owner);
+      if (queue.size > 0) this.#waiting.set(owner, queue);
+      this.size--;
+      return resume;
+    }
+    return undefined;
+  }
+}
+
 /**
  * The slices of a process. A slice begins with the first check of the clock in a turn of the event loop. A pump that
  * must wait continues in a later slice, in the order of the calls of next(), and one pump at a time: the next one
  * continues when all microtasks and ticks that the one before it has queued are done. Connections that have received more
- * than they could handle wait in a queue of their own, and take turns with the pumps: of these there may be thousands.
+ * than they could handle wait in a queue of their own, and take turns with the pumps: of these there may be thousands. So does
+ * the work of owners, of which each takes turns with the others.
  */
 class Slices {
   /** A number that changes with each turn of the event loop that had a slice. */
@@ -67,12 +106,16 @@ class Slices {
   #stride = STRIDE;
   readonly #pumps = new WaitingQueue();
   readonly #inputs = new WaitingQueue();
-  /** Whether the next one to continue is the input of a connection, if one waits. */
-  #isInputNext = true;
+  readonly #work = new OwnersQueue();
+  readonly #queues = [this.#inputs, this.#pumps, this.#work];
+  /** The index of the queue whose turn is next, if something waits there. */
+  #nextQueue = 0;
+  /** The owners whose work was done in this turn although the slice had lasted. */
+  readonly #lateOwners = new Set<object>();
 
-  /** Whether a pump or the input of a connection waits for a later slice. */
+  /** Whether a pump, the input of a connection or work waits for a later slice. */
   get isAwaited(): boolean {
-    return this.#pumps.size > 0 || this.#inputs.size > 0;
+    return this.#pumps.size > 0 || this.#inputs.size > 0 || this.#work.size > 0;
   }
 
   /**
@@ -107,6 +150,20 @@ class Slices {
     this.#inputs.add(resume);
   }
 
+  /** Does work of an owner now, or in a later turn. */
+  do(work: () => void, owner: object): void {
+    if (!this.countMessage(WORK_SLICE_MS) || this.#admitsLate(owner)) work();
+    else void new Promise<void>((resume) => this.#work.add(owner, resume)).then(work);
+  }
+
+  /** Whether work of an owner is done although the slice has lasted: one with little work does not wait. */
+  #admitsLate(owner: object): boolean {
+    const late = this.#lateOwners;
+    if (late.size >= MAX_LATE_OWNERS || late.has(owner) || this.#work.has(owner)) return false;
+    late.add(owner);
+    return true;
+  }
+
   readonly #wait = (resume: () => void): void => {
     if (this.#startedAtMs === undefined) this.#begin(performance.now());
     this.#pumps.add(resume);
@@ -134,6 +191,7 @@ class Slices {
     this.turn++;
     this.#startedAtMs = undefined;
     this.elapsedMs = 0;
+    this.#lateOwners.clear();
     this.#resume();
   };
 
@@ -141,25 +199,28 @@ class Slices {
     if (!this.isAwaited) return;
     this.#look();
     if (this.elapsedMs >= SLICE_MS) return;
-    const isInput = this.#pumps.size === 0 || (this.#isInputNext && this.#inputs.size > 0);
-    this.#isInputNext = !isInput;
-    const resume = (isInput ? this.#inputs : this.#pumps).takeFirst();
+    while (this.#queues[this.#nextQueue]?.size === 0) this.#passTurn();
+    const resume = this.#queues[this.#nextQueue]?.takeFirst();
+    this.#passTurn();
     resume?.();
     // The microtasks of what was resumed run first.
     runtime.afterMicrotasks(this.#resume);
   };
+
+  #passTurn(): void {
+    this.#nextQueue = (this.#nextQueue + 1) % this.#queues.length;
+  }
 }
 
 /** The slices of this process. */
 export const slices = new Slices();
 
-/** After how much of the slice the work of inSlice() waits: each pause costs. */
-const WORK_SLICE_MS = 4;
-
-/** Does work now, or in a later slice if this one has lasted. */
-export function inSlice(work: () => void): void {
-  if (!slices.countMessage(WORK_SLICE_MS)) work();
-  else void slices.next().then(work);
+/**
+ * Does work now, or in a later slice if this one has lasted. The owners of work that waits take turns. An owner of which nothing
+ * waits may do one piece in a turn although the slice has lasted.
+ */
+export function inSlice(work: () => void, owner: object): void {
+  slices.do(work, owner);
 }
 
 /**

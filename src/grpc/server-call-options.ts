@@ -24,7 +24,7 @@ export interface ServerCallInit<I extends DescMessage, O extends DescMessage> {
   readonly incoming: Incoming;
   readonly spec: MethodImplSpec<I, O>;
   readonly options: ServerCallOptions;
-  /** The owner of the messages of the call, its caller: several owners take turns at decompressing. */
+  /** The owner of the messages of the call, its caller: several owners take turns, at decompressing and at late responses. */
   readonly turnsOf: object;
   /** The context (AsyncLocalStorage) in which the handler runs. Default: any. */
   readonly scope?: AsyncContext | undefined;

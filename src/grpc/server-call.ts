@@ -65,6 +65,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
   readonly #options: ServerCallOptions;
   readonly #contentType: string;
   readonly #context: CallContext;
+  readonly #turnsOf: object;
   readonly #reader: MessageReader<I>;
   readonly #writer: MessageWriter<O>;
   /** The only request of a handler that takes one, or the requests of any other. */
@@ -96,6 +97,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
     this.#spec = spec;
     this.#options = options;
     this.#closed = onClosed;
+    this.#turnsOf = turnsOf;
     this.#contentType = String(fields.contentType);
     const timeout = readTimeout(fields, options.maxTimeoutMs);
     const timeoutMs = timeout instanceof ConnectError ? undefined : timeout;
@@ -291,7 +293,7 @@ export class ServerCall<I extends DescMessage = DescMessage, O extends DescMessa
       else {
         Promise.resolve(one).then(
           // Any number of handlers may have waited for the same thing, and what they return may be large.
-          (response) => inSlice(() => this.#respond(response)),
+          (response) => inSlice(() => this.#respond(response), this.#turnsOf),
           (error) => this.fail(error),
         );
       }
