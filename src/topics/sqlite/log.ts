@@ -22,7 +22,6 @@ import { checkTopic } from "../topic.ts";
 import { type AppendedRecords, TopicListeners } from "../topic-listeners.ts";
 import {
   type AppendedMessage,
-  type AppendMessage,
   type AppendOutcome,
   FOREIGN,
   type PageColumns,
@@ -30,6 +29,7 @@ import {
   type StoredAppend,
   type WriterCall,
 } from "./message.ts";
+import { keepPayloads, type PendingAppend, pack, sizeOf } from "./pending-append.ts";
 import { Thread, toError } from "./thread.ts";
 
 export interface OpenOptions {
@@ -48,15 +48,6 @@ const MAX_CURSORS = 1_000;
  * stalls must not fill the memory.
  */
 const MAX_WAITING = { records: 100_000, bytes: 64 * 2 ** 20 };
-
-interface PendingAppend {
-  readonly topic: string;
-  readonly records: readonly NewRecord[];
-  readonly bytes: number;
-  readonly outcome: PromiseWithResolvers<Appended[]>;
-  /** The bytes of each record, if a reader followed the topic when the records were sent to the writer. */
-  payloads?: readonly Uint8Array[];
-}
 
 /** The records of a topic that the writer acknowledges in one message. */
 interface AcknowledgedRecords extends AppendedRecords {
@@ -309,47 +300,6 @@ class SqliteLog implements TopicLog {
 
   #checkOpen(): void {
     if (this.#ended !== undefined) throw this.#ended.error;
-  }
-}
-
-function sizeOf(records: readonly NewRecord[]): number {
-  let bytes = 0;
-  for (const { data, id } of records) bytes += data.length + (id?.producer.length ?? 0);
-  return bytes;
-}
-
-/** Packs appends into columns, and their bytes into one buffer. */
-function pack(appends: readonly PendingAppend[]): AppendMessage {
-  const records = appends.flatMap(({ records }) => records);
-  const hasIds = records.some(({ id }) => id !== undefined);
-  const data = new Uint8Array(records.reduce((sum, { data }) => sum + data.length, 0));
-  let at = 0;
-  for (const record of records) {
-    data.set(record.data, at);
-    at += record.data.length;
-  }
-  return {
-    kind: "append",
-    nowMs: Date.now(),
-    topics: appends.map(({ topic }) => topic),
-    counts: appends.map(({ records }) => records.length),
-    sizes: records.map(({ data }) => data.length),
-    producers: hasIds ? records.map(({ id }) => id?.producer ?? null) : undefined,
-    // SQLite's integers are signed.
-    sequences: hasIds ? records.map(({ id }) => BigInt.asIntN(64, id?.sequence ?? 0n)) : undefined,
-    data,
-  };
-}
-
-/** Keeps for each append the bytes of its records, as views of the message's buffer. */
-function keepPayloads(appends: readonly PendingAppend[], { sizes, data }: AppendMessage): void {
-  let [record, at] = [0, 0];
-  for (const append of appends) {
-    append.payloads = append.records.map(() => {
-      const from = at;
-      at += sizes[record++] as number;
-      return data.subarray(from, at);
-    });
   }
 }
 
