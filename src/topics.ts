@@ -6,6 +6,7 @@ export { type AnnounceOptions, createHub, type Hub, type HubOptions } from "./to
 export type { HubEvent, SubscribeOptions, Subscription } from "./topics/hub/subscription.ts";
 export type {
   Appended,
+  AppendOptions,
   NewRecord,
   PageLimits,
   Retention,

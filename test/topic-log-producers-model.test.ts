@@ -87,8 +87,9 @@ test.each([2, 4])(
         const appends = Array.from({ length: 1 + random(3) }, () =>
           randomAppend(TOPICS[random(3)] as string, model, random),
         );
-        for (const [n, outcome] of writer.append(appends).entries()) {
-          const { topic, records } = appends[n] as Append;
+        const { taken, outcomes } = writer.append(appends);
+        for (const [n, outcome] of outcomes.entries()) {
+          const { topic, records } = taken[n] as Append;
           if ("code" in outcome) {
             failures++;
             continue;

@@ -16,6 +16,7 @@ import {
 import { checkName, checkSequence, checkText, invalid } from "./checks.ts";
 import { importMessages } from "./import-messages.ts";
 import { type ListenerLimits, Listeners } from "./listeners.ts";
+import { ownAppends } from "./own-appends.ts";
 import { merged, pageOf, readPageSize } from "./pages.ts";
 import { Presence } from "./presence.ts";
 import { producersOf } from "./producer.ts";
@@ -107,7 +108,7 @@ function roomService({
       checkSequence("sequence", sequence);
       const producer = producersOf(context)(given);
       const record = recordOf({ name, text, producer, sequence });
-      const [appended] = await log.append(topicOf(room), [record]);
+      const [appended] = await ownAppends(log, context).append(topicOf(room), [record]);
       return { cursor: appended?.cursor, repeated: appended?.repeated };
     },
 
@@ -129,6 +130,7 @@ function roomService({
         const { room, name, producer: given, place } = openingOf(await coming.next());
         const producer = producersOf(context)(given);
         const topic = topicOf(room);
+        const appends = ownAppends(log, context);
         const names = () => presence.members(room);
         await presence.ready();
         // The subscription of a call that has ended would end before the member has joined.
@@ -148,7 +150,7 @@ function roomService({
         const actions = {
           async say({ text, sequence }: { text: string; sequence: bigint }) {
             const record = recordOf({ name, text, producer, sequence });
-            const [appended] = await log.append(topic, [record]);
+            const [appended] = await appends.append(topic, [record]);
             const said = { sequence, at: appended?.cursor };
             await events.tell(create(JoinResponseSchema, { event: { case: "said", value: said } }));
           },
@@ -160,7 +162,8 @@ function roomService({
       });
     },
 
-    import: (requests, context) => importMessages(requests, log, producersOf(context)),
+    import: (requests, context) =>
+      importMessages(requests, ownAppends(log, context), producersOf(context)),
 
     async listRooms({ pageSize, after }) {
       const size = readPageSize(pageSize);

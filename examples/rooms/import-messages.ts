@@ -22,7 +22,7 @@ export interface Imported {
  */
 export async function importMessages(
   requests: AsyncIterable<ImportRequest>,
-  log: TopicLog,
+  log: Pick<TopicLog, "append">,
   ownProducer: (producer: string) => string,
 ): Promise<Imported> {
   const batches = new Batches(log);
@@ -76,7 +76,7 @@ function storedBefore(number: bigint): string {
 class Batches {
   readonly imported: Imported = { messages: 0n, repeated: 0n, cursor: "" };
   taken = 0n;
-  readonly #log: TopicLog;
+  readonly #log: Pick<TopicLog, "append">;
   #topic = "";
   #records: NewRecord[] = [];
   #bytes = 0;
@@ -84,7 +84,7 @@ class Batches {
   #storing: Promise<void> | undefined;
   #failure: { error: unknown } | undefined;
 
-  constructor(log: TopicLog) {
+  constructor(log: Pick<TopicLog, "append">) {
     this.#log = log;
   }
 

@@ -39,7 +39,11 @@ export interface TopicLog extends AsyncDisposable {
    * at a time; an engine that has a limit too refuses appends past it immediately, with
    * RESOURCE_EXHAUSTED.
    */
-  append(topic: string, records: readonly NewRecord[]): Promise<Appended[]>;
+  append(
+    topic: string,
+    records: readonly NewRecord[],
+    options?: AppendOptions,
+  ): Promise<Appended[]>;
 
   /**
    * Reads the stored records after a cursor, up to `limits`. An empty page is the end of the topic.
@@ -75,6 +79,15 @@ export interface TopicLog extends AsyncDisposable {
    * second old, and has the topics of this process's own appends.
    */
   topics(prefix?: string, page?: TopicsPage): Promise<string[]>;
+}
+
+export interface AppendOptions {
+  /**
+   * The caller for which the records are stored. Where appends wait for the disk (SQLite), several owners take turns, so that
+   * one with many appends does not delay those of others; what one owner appends keeps its order. Two owners are the same if
+   * they are the same value (as in a Map). Default: none; all appends without an owner are as those of one.
+   */
+  readonly owner?: unknown;
 }
 
 /** A page of the names of topics. */

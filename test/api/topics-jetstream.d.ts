@@ -17,6 +17,10 @@ export declare function jetStreamLog(options: JetStreamLogOptions): Promise<Topi
 
 // Types that these mention, and that cannot be imported.
 
+interface AppendOptions {
+    readonly owner?: unknown;
+}
+
 interface Appended {
     readonly cursor: string;
     readonly repeated: boolean;
@@ -55,7 +59,7 @@ type TopicItem = TopicRecord | TopicGap;
 
 interface TopicLog extends AsyncDisposable {
     readonly epoch: string;
-    append(topic: string, records: readonly NewRecord[]): Promise<Appended[]>;
+    append(topic: string, records: readonly NewRecord[], options?: AppendOptions): Promise<Appended[]>;
     page(topic: string, after: string | undefined, limits?: PageLimits): Promise<TopicItem[]>;
     read(topic: string, after: string | undefined, signal: AbortSignal): AsyncIterable<TopicItem>;
     oldest(topic: string): Promise<TopicPosition>;

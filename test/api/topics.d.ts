@@ -4,6 +4,10 @@ export interface AnnounceOptions {
     readonly fleeting?: boolean;
 }
 
+export interface AppendOptions {
+    readonly owner?: unknown;
+}
+
 export interface Appended {
     readonly cursor: string;
     readonly repeated: boolean;
@@ -85,7 +89,7 @@ export type TopicItem = TopicRecord | TopicGap;
 
 export interface TopicLog extends AsyncDisposable {
     readonly epoch: string;
-    append(topic: string, records: readonly NewRecord[]): Promise<Appended[]>;
+    append(topic: string, records: readonly NewRecord[], options?: AppendOptions): Promise<Appended[]>;
     page(topic: string, after: string | undefined, limits?: PageLimits): Promise<TopicItem[]>;
     read(topic: string, after: string | undefined, signal: AbortSignal): AsyncIterable<TopicItem>;
     oldest(topic: string): Promise<TopicPosition>;

@@ -6,6 +6,7 @@ import { type Cursors, cursorsOf, newEpoch } from "../cursor.ts";
 import { type IncidentKind, Incidents } from "../incidents.ts";
 import type {
   Appended,
+  AppendOptions,
   NewRecord,
   PageLimits,
   TopicItem,
@@ -29,7 +30,7 @@ import {
   type StoredAppend,
   type WriterCall,
 } from "./message.ts";
-import { keepPayloads, type PendingAppend, pack, sizeOf } from "./pending-append.ts";
+import { keepPayloads, type Owner, type PendingAppend, pack, sizeOf } from "./pending-append.ts";
 import { Thread, toError } from "./thread.ts";
 
 export interface OpenOptions {
@@ -75,8 +76,10 @@ class SqliteLog implements TopicLog {
   readonly #cursors = new Map<string, Cursors>();
   /** Appends for the next message to the writer. */
   #next: PendingAppend[] = [];
-  /** Appends that the writer has not acknowledged. */
-  readonly #sent: PendingAppend[] = [];
+  /** Appends that the writer has not acknowledged, by their numbers. */
+  readonly #sent = new Map<number, PendingAppend>();
+  #lastNumber = 0;
+  readonly #owners = new Map<unknown, Owner>();
   /** The sums of #next and #sent. */
   readonly #waiting = { records: 0, bytes: 0 };
   readonly #path: string;
@@ -92,7 +95,7 @@ class SqliteLog implements TopicLog {
     const { path, retention, maxBytes = Infinity, maxPages, logger = console } = options;
     const data = { path, retention, maxBytes, maxPages };
     const fail = (error: ConnectError) => this.#fail(error);
-    const onAppended = ({ outcomes }: AppendedMessage) => this.#onAppended(outcomes);
+    const onAppended = (message: AppendedMessage) => this.#onAppended(message);
     this.#path = path;
     this.#ageMs = retention.ageMs;
     this.#incidents = new Incidents(logger);
@@ -118,7 +121,11 @@ class SqliteLog implements TopicLog {
     }, everyMs).unref();
   }
 
-  async append(topic: string, records: readonly NewRecord[]): Promise<Appended[]> {
+  async append(
+    topic: string,
+    records: readonly NewRecord[],
+    { owner: key }: AppendOptions = {},
+  ): Promise<Appended[]> {
     this.#check(topic);
     checkRecords(records);
     if (records.length === 0) return [];
@@ -128,8 +135,11 @@ class SqliteLog implements TopicLog {
     this.#waiting.records += records.length;
     this.#waiting.bytes += bytes;
     this.#writer.hold(1);
+    const number = ++this.#lastNumber;
+    const owner = key === undefined ? undefined : this.#ownerOf(key, number);
     // The appends of all calls in this turn of the event loop are sent in one message.
-    if (this.#next.push({ topic, records, bytes, outcome }) === 1) setImmediate(() => this.#send());
+    const count = this.#next.push({ number, owner, topic, records, bytes, outcome });
+    if (count === 1) setImmediate(() => this.#send());
     return outcome.promise;
   }
 
@@ -196,7 +206,7 @@ class SqliteLog implements TopicLog {
     const appends = this.#next;
     if (appends.length === 0 || this.#ended !== undefined) return;
     this.#next = [];
-    this.#sent.push(...appends);
+    for (const append of appends) this.#sent.set(append.number, append);
     const message = pack(appends);
     // Live readers get the bytes from here: they are then copied to the writer, not transferred.
     const hasListener = appends.some(({ topic }) => this.#listeners.has(topic));
@@ -204,8 +214,9 @@ class SqliteLog implements TopicLog {
     this.#writer.post(message, hasListener ? [] : [message.data.buffer as ArrayBuffer]);
   }
 
-  #onAppended(outcomes: readonly AppendOutcome[]): void {
-    const appends = this.#sent.splice(0, outcomes.length);
+  #onAppended({ numbers, outcomes }: AppendedMessage): void {
+    const appends = numbers.map((number) => this.#sent.get(number) as PendingAppend);
+    for (const number of numbers) this.#sent.delete(number);
     this.#release(appends);
     const acknowledged = new Map<string, AcknowledgedRecords>();
     for (const [n, append] of appends.entries()) {
@@ -242,7 +253,8 @@ class SqliteLog implements TopicLog {
     // Before that the error that open() throws tells the caller everything.
     if (this.#isOpened) this.#incidents.report("append", error);
     clearInterval(this.#tickTimer);
-    const appends = [...this.#sent.splice(0), ...this.#next.splice(0)];
+    const appends = [...this.#sent.values(), ...this.#next.splice(0)];
+    this.#sent.clear();
     this.#release(appends);
     for (const { outcome } of appends) outcome.reject(error);
     this.#listeners.close(error);
@@ -251,13 +263,22 @@ class SqliteLog implements TopicLog {
   /** Counts appends as no longer waiting. */
   #release(appends: readonly PendingAppend[]): void {
     this.#writer.hold(-appends.length);
-    for (const { records, bytes } of appends) {
+    for (const { owner, records, bytes } of appends) {
+      if (owner !== undefined && --owner.appends === 0) this.#owners.delete(owner.key);
       this.#waiting.records -= records.length;
       this.#waiting.bytes -= bytes;
     }
     const { records, bytes } = this.#waiting;
     if (records > MAX_WAITING.records / 2 || bytes > MAX_WAITING.bytes / 2) return;
     this.#incidents.ended("overload", `the disk of ${this.#path} keeps up again`);
+  }
+
+  /** Counts an append of an owner. @param number that of the append: a number of which no other owner is */
+  #ownerOf(key: unknown, number: number): Owner {
+    const owner = this.#owners.get(key) ?? { key, number, appends: 0 };
+    owner.appends++;
+    this.#owners.set(key, owner);
+    return owner;
   }
 
   #cursorsOf(topic: string): Cursors {

@@ -27,9 +27,13 @@ export interface WorkerInput extends ThreadData {
 export interface AppendMessage {
   readonly kind: "append";
   readonly nowMs: number;
-  /** `topics` and `counts` have an item for each append. */
+  /** The number of the first append; those after it have the next numbers. */
+  readonly first: number;
+  /** `topics`, `counts` and `owners` have an item for each append. */
   readonly topics: readonly string[];
   readonly counts: readonly number[];
+  /** The number of the owner, whose appends take turns with those of others; 0 for those without an owner. */
+  readonly owners: readonly number[];
   /**
    * The other columns have an item for each record; `producers` and `sequences` are left out if no
    * record has an id.
@@ -40,9 +44,11 @@ export interface AppendMessage {
   readonly data: Uint8Array;
 }
 
-/** The outcomes of the oldest appends that wait. */
+/** The outcomes of appends, in the order in which they were stored. */
 export interface AppendedMessage {
   readonly kind: "appended";
+  /** The numbers of the appends. */
+  readonly numbers: readonly number[];
   readonly outcomes: readonly AppendOutcome[];
 }
 

@@ -1,8 +1,19 @@
 import type { Appended, NewRecord } from "../log.ts";
 import type { AppendMessage } from "./message.ts";
 
+/** An owner that has appends in a log. */
+export interface Owner {
+  readonly key: unknown;
+  readonly number: number;
+  /** How many. */
+  appends: number;
+}
+
 /** An append that the writer has not acknowledged. */
 export interface PendingAppend {
+  /** The appends of a log are counted from 1. */
+  readonly number: number;
+  readonly owner: Owner | undefined;
   readonly topic: string;
   readonly records: readonly NewRecord[];
   readonly bytes: number;
@@ -31,7 +42,9 @@ export function pack(appends: readonly PendingAppend[]): AppendMessage {
   return {
     kind: "append",
     nowMs: Date.now(),
+    first: appends[0]?.number ?? 0,
     topics: appends.map(({ topic }) => topic),
+    owners: appends.map(({ owner }) => owner?.number ?? 0),
     counts: appends.map(({ records }) => records.length),
     sizes: records.map(({ data }) => data.length),
     producers: hasIds ? records.map(({ id }) => id?.producer ?? null) : undefined,

@@ -15,10 +15,11 @@ import {
   type WriterCall,
 } from "./message.ts";
 import { FileReader } from "./reader.ts";
-import { type Append, FileWriter, isFatal } from "./writer.ts";
+import { type WaitingAppend, WaitingAppends } from "./waiting-appends.ts";
+import { FileWriter, isFatal } from "./writer.ts";
 
-/** The limits of one transaction, so that the appends after it do not wait long. */
-const GROUP = { records: 4_096, bytes: 8 * 2 ** 20 };
+/** The limits of one transaction, so that the appends after it do not wait long; at least one append is in it. */
+const GROUP = { records: 4_096, bytes: 8 * 2 ** 20, ms: 5 };
 
 /** How often records are deleted while appends wait too. */
 const SWEEP_EVERY_MS = 5;
@@ -67,6 +68,7 @@ function read(): void {
 function write(): void {
   let writer: FileWriter;
   const waiting: ToThread[] = [];
+  const appends = new WaitingAppends();
   let nowMs = 0;
   let sweptAt = 0;
   let isDue = false;
@@ -85,8 +87,10 @@ function write(): void {
   function work(): void {
     for (;;) {
       receive();
+      // A call waits for the appends before it.
+      while (waiting[0]?.kind === "append") add(waiting.shift() as AppendMessage);
       const message = waiting[0];
-      if (message?.kind === "append") append();
+      if (!appends.isEmpty) append();
       else if (message?.kind === "call") call(waiting.shift() as CallMessage<WriterCall>);
       else if (message?.kind === "tick") {
         nowMs = message.nowMs;
@@ -94,7 +98,11 @@ function write(): void {
         writer.tick(nowMs);
         isDue = true;
       } else if (!isDue) return;
-      if (isDue && (waiting.length === 0 || performance.now() - sweptAt >= SWEEP_EVERY_MS)) sweep();
+      if (
+        isDue &&
+        ((waiting.length === 0 && appends.isEmpty) || performance.now() - sweptAt >= SWEEP_EVERY_MS)
+      )
+        sweep();
     }
   }
 
@@ -109,19 +117,31 @@ function write(): void {
     }
   }
 
-  /** Stores the appends that wait before the next message of another kind, in one transaction. */
+  function add(message: AppendMessage): void {
+    appends.add(message);
+    nowMs = message.nowMs;
+  }
+
+  /** Stores the next appends that wait, in one transaction. */
   function append(): void {
-    const group: Append[] = [];
-    let [records, bytes] = [0, 0];
-    while (waiting[0]?.kind === "append" && records < GROUP.records && bytes < GROUP.bytes) {
-      const message = waiting.shift() as AppendMessage;
-      unpack(message, group);
-      records += message.sizes.length;
-      bytes += message.data.length;
-      nowMs = message.nowMs;
-    }
-    post({ kind: "appended", outcomes: writer.append(group) });
+    const { taken, outcomes } = writer.append(nextGroup());
+    post({ kind: "appended", numbers: taken.map(({ number }) => number), outcomes });
     isDue ||= writer.isDue;
+  }
+
+  /** Takes appends as they are stored, up to the limits of a transaction. */
+  function* nextGroup(): Generator<WaitingAppend, undefined> {
+    const beganMs = performance.now();
+    let [count, bytes] = [0, 0];
+    for (const append of appends.take()) {
+      yield append;
+      const { records } = append;
+      count += records.length;
+      for (const { data } of records) bytes += data.length;
+      if (count >= GROUP.records || bytes >= GROUP.bytes) break;
+      if (performance.now() - beganMs >= GROUP.ms) break;
+    }
+    return undefined;
   }
 
   function call({ id, call }: CallMessage<WriterCall>): void {
@@ -154,25 +174,6 @@ function write(): void {
       isDue = false;
       sweptAt = performance.now() + SWEEP_AGAIN_MS;
     }
-  }
-}
-
-/** Adds the appends of a message to a group, in the order of the calls. Their bytes are not copied. */
-function unpack(message: AppendMessage, group: Append[]): void {
-  const { topics, counts, sizes, producers, sequences, data, nowMs } = message;
-  let [record, at] = [0, 0];
-  for (const [n, topic] of topics.entries()) {
-    const records: Append["records"][number][] = [];
-    for (const end = record + (counts[n] as number); record < end; record++) {
-      const size = sizes[record] as number;
-      records.push({
-        data: data.subarray(at, at + size),
-        producer: producers?.[record] ?? null,
-        sequence: sequences?.[record] ?? null,
-      });
-      at += size;
-    }
-    group.push({ topic, nowMs, records });
   }
 }
 

@@ -97,24 +97,34 @@ export class FileWriter {
   }
 
   /**
-   * Stores appends in one transaction. If that fails, stores each in a separate transaction: an
-   * append that is too large does not fail the others.
+   * Stores appends in one transaction, in which it takes one after the other; returns those that it has taken, and what became
+   * of each. If the transaction fails, stores each in a separate one: an append that is too large does not fail the others.
    */
-  append(appends: readonly Append[]): AppendOutcome[] {
+  append<A extends Append>(appends: Iterable<A>): { taken: A[]; outcomes: AppendOutcome[] } {
+    const taken: A[] = [];
+    return { taken, outcomes: this.#appendTogether(appends, taken) };
+  }
+
+  #appendTogether<A extends Append>(appends: Iterable<A>, taken: A[]): AppendOutcome[] {
     try {
       return this.#transaction(() => {
         this.#measure();
-        return appends.map((append) => this.#append(append));
+        const outcomes: AppendOutcome[] = [];
+        for (const append of appends) {
+          taken.push(append);
+          outcomes.push(this.#append(append));
+        }
+        return outcomes;
       });
     } catch (error) {
       if (isFatal(error)) throw error;
       // A lock of another program would fail each of them too, each after the full wait.
-      if (appends.length === 1 || isBusy(error)) {
+      if (taken.length === 1 || isBusy(error)) {
         const failed = failureOf(error, this.#path);
-        return appends.map(() => failed);
+        return taken.map(() => failed);
       }
     }
-    return appends.map((append) => {
+    return taken.map((append) => {
       try {
         return this.#transaction(() => {
           this.#measure();
