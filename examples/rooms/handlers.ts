@@ -173,12 +173,16 @@ function roomService({
       const kept = (await log.topics(ROOM_TOPICS, from)).map((topic) =>
         topic.slice(ROOM_TOPICS.length),
       );
-      const all = merged(kept, presence.rooms(after, size + 1));
-      const { page, more } = pageOf(all, after, size);
-      return {
-        rooms: page.map((name) => ({ name, members: presence.members(name).length })),
-        more,
-      };
+      const present = presence.rooms(after, size + 1);
+      const { page, more } = pageOf(merged(kept, present), after, size);
+      // Both lists are in order: most rooms have no members, and are not looked up.
+      let at = 0;
+      const rooms = page.map((name) => {
+        const isPresent = present[at] === name;
+        if (isPresent) at++;
+        return { name, members: isPresent ? presence.members(name).length : 0 };
+      });
+      return { rooms, more };
     },
 
     async listMembers({ room, pageSize, after }) {

@@ -115,10 +115,13 @@ class MemoryLog implements TopicLog {
   async topics(prefix = "", page: TopicsPage = {}): Promise<string[]> {
     this.#checkOpen();
     const wanted = { prefix, ...topicsPageOf(prefix, page) };
+    // A page may have a thousand topics: their records are not looked through, and the clock is read once.
+    const oldestMs = Date.now() - this.#retention.ageMs;
     return namesOf(this.#names, wanted, (name) => {
-      const topic = this.#topics.get(name);
-      topic?.retain(this.#retention);
-      return topic?.isEmpty === false;
+      const topic = this.#topics.get(name) as MemoryTopic;
+      if (topic.hasRecordsSince(oldestMs)) return true;
+      topic.retain(this.#retention);
+      return false;
     });
   }
 
@@ -276,8 +279,8 @@ class MemoryTopic {
     }
   }
 
-  get isEmpty(): boolean {
-    return this.#size === 0;
+  hasRecordsSince(ms: number): boolean {
+    return this.#size > 0 && this.#timeMs >= ms;
   }
 
   get #size(): number {
