@@ -1,6 +1,7 @@
 /** The appends of several owners to a SQLite log take turns at its disk. What is compared is the order, not the time. */
 import { expect, test } from "vitest";
 import { sqliteLog } from "../src/topics/sqlite/sqlite.ts";
+import { WaitingAppends } from "../src/topics/sqlite/waiting-appends.ts";
 import "./support/compile-cache.ts";
 import { temporaryFile } from "./support/temporary.ts";
 
@@ -65,4 +66,42 @@ test("a trim waits for the appends before it, of whatever owner", async () => {
   const trimmed = log.trim("topic", cursor).then(() => world.stored.length);
   expect(await trimmed).toBe(201);
   await Promise.all(all);
+});
+
+test("where several owners append, a transaction is small, so that each waits for little", async () => {
+  await using world = await openLog();
+  const { log, append, stored } = world;
+  const large = { data: new Uint8Array(16 * 1024) };
+  const all: Promise<unknown>[] = [];
+  for (let n = 0; n < 200; n++) {
+    all.push(log.append("busy", [large], { owner: "busy" }).then(() => stored.push("busy")));
+  }
+  const together = append("calm", "calm", "calm").then(async () => {
+    // The outcomes of a transaction come together: their microtasks are run before the next ones come.
+    await new Promise<void>((resolve) => process.nextTick(resolve));
+    return stored.length;
+  });
+  // 256 KiB.
+  expect(await together).toBeLessThanOrEqual(17);
+  await Promise.all(all);
+});
+
+test("a log is shared for a second after an append of another owner than the one before", () => {
+  let now = 0;
+  const appends = new WaitingAppends(() => now);
+  const add = (...owners: number[]) =>
+    appends.add({
+      ...{ kind: "append", nowMs: 0, first: 1, data: new Uint8Array() },
+      ...{ topics: owners.map(String), counts: owners.map(() => 0), sizes: [] },
+      ...{ owners, producers: undefined, sequences: undefined },
+    });
+  add(1, 1);
+  expect(appends.isShared).toBe(false);
+  add(2);
+  expect([...appends.take()].map(({ topic }) => topic)).toEqual(["1", "2", "1"]);
+  now = 999;
+  add(2, 2);
+  expect(appends.isShared).toBe(true);
+  now = 1000;
+  expect(appends.isShared).toBe(false);
 });

@@ -1,6 +1,9 @@
 import type { AppendMessage } from "./message.ts";
 import type { Append } from "./writer.ts";
 
+/** For how long a log counts as shared after appends of several owners, in milliseconds. */
+const SHARED_MS = 1000;
+
 /** An append with the number by which the log knows it. */
 export interface WaitingAppend extends Append {
   readonly number: number;
@@ -13,9 +16,22 @@ export interface WaitingAppend extends Append {
 export class WaitingAppends {
   /** The owner whose turn is next is the first. No list is empty. */
   readonly #owners = new Map<number, WaitingAppend[]>();
+  readonly #now: () => number;
+  #latestOwner: number | undefined;
+  #sharedAtMs = Number.NEGATIVE_INFINITY;
+
+  /** @param now the time in milliseconds, of a clock that never goes back */
+  constructor(now: () => number) {
+    this.#now = now;
+  }
 
   get isEmpty(): boolean {
     return this.#owners.size === 0;
+  }
+
+  /** Whether there were appends of several owners within the last second. */
+  get isShared(): boolean {
+    return this.#now() - this.#sharedAtMs < SHARED_MS;
   }
 
   /** Adds the appends of a message. Their bytes are not copied. */
@@ -50,6 +66,10 @@ export class WaitingAppends {
   }
 
   #add(owner: number, append: WaitingAppend): void {
+    if (owner !== this.#latestOwner) {
+      if (this.#latestOwner !== undefined) this.#sharedAtMs = this.#now();
+      this.#latestOwner = owner;
+    }
     const appends = this.#owners.get(owner);
     if (appends === undefined) this.#owners.set(owner, [append]);
     else appends.push(append);

@@ -18,8 +18,15 @@ import { FileReader } from "./reader.ts";
 import { type WaitingAppend, WaitingAppends } from "./waiting-appends.ts";
 import { FileWriter, isFatal } from "./writer.ts";
 
-/** The limits of one transaction, so that the appends after it do not wait long; at least one append is in it. */
-const GROUP = { records: 4_096, bytes: 8 * 2 ** 20, ms: 5 };
+/**
+ * The limits of one transaction, so that the appends after it do not wait long; at least one append is in it. What is committed
+ * takes about 5 ms for each MiB, beside the fsync; `ms` is the time before the commit. One owner alone has larger transactions:
+ * each costs an fsync.
+ */
+const GROUP = {
+  alone: { records: 4_096, bytes: 8 * 2 ** 20, ms: 50 },
+  shared: { records: 4_096, bytes: 2 ** 18, ms: 5 },
+};
 
 /** How often records are deleted while appends wait too. */
 const SWEEP_EVERY_MS = 5;
@@ -68,7 +75,7 @@ function read(): void {
 function write(): void {
   let writer: FileWriter;
   const waiting: ToThread[] = [];
-  const appends = new WaitingAppends();
+  const appends = new WaitingAppends(() => performance.now());
   let nowMs = 0;
   let sweptAt = 0;
   let isDue = false;
@@ -131,15 +138,15 @@ function write(): void {
 
   /** Takes appends as they are stored, up to the limits of a transaction. */
   function* nextGroup(): Generator<WaitingAppend, undefined> {
-    const beganMs = performance.now();
+    const limits = appends.isShared ? GROUP.shared : GROUP.alone;
+    const endsMs = performance.now() + limits.ms;
     let [count, bytes] = [0, 0];
     for (const append of appends.take()) {
       yield append;
       const { records } = append;
       count += records.length;
       for (const { data } of records) bytes += data.length;
-      if (count >= GROUP.records || bytes >= GROUP.bytes) break;
-      if (performance.now() - beganMs >= GROUP.ms) break;
+      if (count >= limits.records || bytes >= limits.bytes || performance.now() >= endsMs) break;
     }
     return undefined;
   }
