@@ -138,6 +138,18 @@ describe("above maxBytes", () => {
     );
   });
 
+  test("no session ends if its handlers have taken enough before it is looked at", () => {
+    const all = new RegistryWorld({ maxBytes: 100 });
+    for (const id of ["a", "b"]) expect(all.ask(id)).toBe("in");
+    send(all, "a", 75);
+    send(all, "b", 1);
+    expect(all.registry.bytes).toBeGreaterThan(100);
+    all.app("b").session.taken(1);
+    expect(all.registry.bytes).toBeGreaterThan(88);
+    all.time.pass(1);
+    expect(["a", "b"].map((id) => all.app(id).running)).toEqual([true, true]);
+  });
+
   test("a session that ended is not begun again by a client that the error did not reach", () => {
     const all = new RegistryWorld({ maxBytes: 40 });
     expect(all.ask("a")).toBe("in");

@@ -270,9 +270,10 @@ export class SessionRegistry implements SessionKeeper {
     }
   }
 
-  /** Ends sessions until they hold less than maxBytes. */
+  /** Ends sessions until they hold less than maxBytes, if they still hold more. */
   #relieve(): void {
     const { sessionBytes } = this.#parties.limits;
+    if (sessionBytes.held <= sessionBytes.total) return;
     const isExceeded = () => sessionBytes.held > RELIEVED * sessionBytes.total;
     this.#dropFinished(this.#finished, isExceeded);
     for (const { session } of isExceeded() ? this.#byPrecedence() : []) {
