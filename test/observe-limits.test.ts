@@ -3,9 +3,10 @@ import { createClient as createStockClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { Greeter } from "../gen/example/greeter_pb.js";
+import { REFUSED_STREAM } from "../src/http2/frames.ts";
 import { Code } from "../src/index.ts";
 import type { ServerOptions } from "../src/server.ts";
-import { aborted, until } from "./support/gate.ts";
+import { aborted, gate, until } from "./support/gate.ts";
 import { failureOf, next } from "./support/read.ts";
 import { serverRecorder } from "./support/recorder.ts";
 import { message, request, watchedServer } from "./support/watched-server.ts";
@@ -63,6 +64,27 @@ describe("a limit that refuses a caller", () => {
     await until("both have ended", () => world.server.openCalls === 0);
     expect(world.server.stats().limits.maxOpenCalls).toEqual({ held: 0, total: 2, refused: 1 });
     expect(world.server.stats().calls).toMatchObject({ open: 0, failed: { CANCELED: 2 } });
+  });
+
+  test("of calls is told for the attachment of a session whose caller is not known yet", async () => {
+    const observe = serverRecorder();
+    const known = gate();
+    await using server = await watchedServer({
+      observe: observe.observer,
+      maxOpenCalls: 1,
+      async authenticate() {
+        await known.opened;
+        return { identity: "bob" };
+      },
+    });
+    const peer = await server.dial();
+    for (const stream of [1, 3]) {
+      peer.write(request(stream, "Chat", { "hawser-session": "a".repeat(32) }));
+    }
+    expect((await peer.ended(3)).reset).toBe(REFUSED_STREAM);
+    expect(observe.of("limitRefused")).toMatchObject([{ limit: "maxOpenCalls" }]);
+    known.open();
+    await peer[Symbol.asyncDispose]();
   });
 
   test("of calls over Connect is told too", async () => {
@@ -133,6 +155,30 @@ describe("a limit that refuses a caller", () => {
     await peer[Symbol.asyncDispose]();
     await server.idle();
     expect(server.server.stats().unreadBytes).toBe(0);
+  });
+
+  test("of unread bytes is told for a call that is refused, of an identity with more than its share", async () => {
+    const observe = serverRecorder();
+    await using server = await watchedServer({
+      observe: observe.observer,
+      serverBudgetBytes: 200_000,
+      authenticate: ({ header }) => ({ identity: String(header.get("x-name")) }),
+    });
+    const peer = await server.dial();
+    const open = (stream: number) =>
+      peer.write(request(stream, "Chat", { "x-name": "bob", "x-handler": "idle" }));
+    open(1);
+    // The oldest incomplete message is not ended: it exceeds the share of its caller, and not what the server may hold.
+    const incomplete = message("x".repeat(600_000)).subarray(0, 300_000);
+    await peer.flow(1, incomplete);
+    await until("it has arrived", () => server.server.stats().unreadBytes >= incomplete.length);
+    open(3);
+    expect((await peer.ended(3)).reset).toBe(REFUSED_STREAM);
+    expect(observe.of("limitRefused")).toMatchObject([
+      { limit: "serverBudgetBytes", caller: { identity: "bob" } },
+    ]);
+    expect(server.server.stats().limits.serverBudgetBytes?.refused).toBe(1);
+    await peer[Symbol.asyncDispose]();
   });
 
   test("is logged once a minute and limit, with how many there were", async () => {

@@ -138,6 +138,16 @@ describe("above maxBytes", () => {
     );
   });
 
+  test("each session that ends is told as a refusal of the limit", () => {
+    const all = new RegistryWorld({ maxBytes: 40 });
+    const refused: unknown[] = [];
+    all.parties.limits.sessionBytes.onRefused = (...refusal) => void refused.push(refusal);
+    expect(all.ask("a")).toBe("in");
+    send(all, "a", 90);
+    all.time.pass(1);
+    expect(refused).toEqual([["maxBytes", expect.objectContaining({ identity: "me" })]]);
+  });
+
   test("no session ends if its handlers have taken enough before it is looked at", () => {
     const all = new RegistryWorld({ maxBytes: 100 });
     for (const id of ["a", "b"]) expect(all.ask(id)).toBe("in");

@@ -75,14 +75,17 @@ export class ServerRequest implements StreamListener {
   }
 
   /**
-   * Counts for this caller what the stream will hold. Returns whether it may have another stream; if not, the request is to be
-   * refused by refuse().
+   * Counts for this caller what the stream will hold. Returns whether it may have another stream; if not, tells of that, and
+   * the request is to be refused by refuse().
    */
   countFor(party: Party): boolean {
     const { connection } = this;
-    this.#memory = connection.memoryOf(party);
+    const memory = connection.memoryOf(party);
+    this.#memory = memory;
     // That of the connection has admitted the request already.
-    return this.#memory === connection.memory || this.#memory.admits;
+    if (memory === connection.memory || memory.admits) return true;
+    memory.onRefused();
+    return false;
   }
 
   /** Whether the stream is closed: the client has cancelled the request, or its connection was lost. */

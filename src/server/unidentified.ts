@@ -106,6 +106,7 @@ export class Unidentified {
 
 /** A session is not lost by this: its client attaches again. */
 function refuseOver(request: ServerRequest, party: Party): void {
+  const error = overLimit(party.caller, "calls", Math.random);
   if (request.fields.hasSession) request.refuse();
-  else request.refuseCall(overLimit(party.caller, "calls", Math.random));
+  else request.refuseCall(error);
 }

@@ -276,8 +276,9 @@ export class SessionRegistry implements SessionKeeper {
     if (sessionBytes.held <= sessionBytes.total) return;
     const isExceeded = () => sessionBytes.held > RELIEVED * sessionBytes.total;
     this.#dropFinished(this.#finished, isExceeded);
-    for (const { session } of isExceeded() ? this.#byPrecedence() : []) {
+    for (const { session, party } of isExceeded() ? this.#byPrecedence() : []) {
       if (!isExceeded()) break;
+      sessionBytes.refuse(party.caller.who);
       session.endOverLimit(tooMuchHeld(sessionBytes, session.countedBytes));
     }
   }
