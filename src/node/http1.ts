@@ -7,6 +7,7 @@ import { startTimer } from "../flow/wait.ts";
 import { CallValues } from "../grpc/caller.ts";
 import { type Checks, positiveOrInfinite } from "../options.ts";
 import type { ConnectOptions } from "../server/connect-options.ts";
+import { RequestTurns } from "./request-turns.ts";
 import { peerOf } from "./socket-peer.ts";
 
 /** How long clients of HTTP/1.1 may take to send a request. */
@@ -68,6 +69,7 @@ export function createHttp1Server(
   let open = 0;
   let isRefusing = false;
   const headers = new HeadersWatch(times.headersTimeoutMs);
+  const turns = new RequestTurns();
   const server = http.createServer(
     // On a server without a port node:http does not enforce the first two, and Bun none. The whole of a request may take
     // any time; a body is watched for silence.
@@ -86,13 +88,16 @@ export function createHttp1Server(
         idleMs: times.bodyIdleMs,
         isNext: () => headers.isNext(socket, response),
       });
-      if (isRefusing) {
-        response.writeHead(503, { connection: "close" }).end();
-        return;
-      }
-      takeOriginForm(request);
-      answerBeforeEnd(request, response);
-      handle(request, response);
+      const serve = () => {
+        if (isRefusing) {
+          response.writeHead(503, { connection: "close" }).end();
+          return;
+        }
+        takeOriginForm(request);
+        answerBeforeEnd(request, response);
+        handle(request, response);
+      };
+      turns.add({ socket, response, serve });
     },
   );
   // Deno closes a connection after each response if its server does not listen (denoland/deno issue 35609).
