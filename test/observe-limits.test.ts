@@ -87,6 +87,16 @@ describe("a limit that refuses a caller", () => {
     await peer[Symbol.asyncDispose]();
   });
 
+  test("is logged with its proxy if that does not name it", async () => {
+    await using world = await limitedWorld({ maxOpenCalls: 1, trustedProxies: ["loopback"] });
+    const chat = await world.open();
+    await failureOf(world.greeter.sayHello({}));
+    expect(world.warnings).toEqual([
+      "a client, which its proxy 127.0.0.1 does not name, was refused by the limit maxOpenCalls",
+    ]);
+    chat.cancel();
+  });
+
   test("of calls over Connect is told too", async () => {
     await using world = await limitedWorld({ maxOpenCalls: 1 });
     const chat = await world.open();

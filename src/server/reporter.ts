@@ -85,7 +85,9 @@ export class ServerReporter {
 /** A caller, as a log shows it. */
 function nameOf({ identity, peer }: Caller): string {
   if (identity !== undefined) return `the caller ${JSON.stringify(identity)}`;
-  return peer.address === undefined ? "a client of the Unix socket" : `the client ${peer.address}`;
+  if (peer.address !== undefined) return `the client ${peer.address}`;
+  if (peer.proxy?.address === undefined) return "a client of the Unix socket";
+  return `a client, which its proxy ${peer.proxy.address} does not name,`;
 }
 
 function pathOf({ parent, name }: DescMethod): string {
