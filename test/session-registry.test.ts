@@ -293,6 +293,20 @@ test("resumes past the rate of a second get UNAVAILABLE, and their sessions are 
   expect(world.ask("c", { attach: 3 })).toBe("in");
 });
 
+test("a session whose client was asked to wait is kept until its turn, also if its loss is noticed only then", () => {
+  const world = new RegistryWorld({ resumesPerSecond: 1 });
+  for (const id of ["a", "b"]) world.ask(id);
+  expect(["a", "b"].map((id) => world.ask(id, { attach: 2 }))).toEqual(["in", "Unavailable"]);
+  world.lose("b");
+  world.time.pass(GRACE_MS + 500);
+  expect(world.app("b").running).toBe(true);
+  expect(world.ask("b", { attach: 3 })).toBe("in");
+  world.time.pass(10 * GRACE_MS);
+  world.lose("b");
+  world.time.pass(GRACE_MS + 1);
+  expect(world.app("b").running).toBe(false);
+});
+
 test("a caller that resumes at a high rate does not postpone the resumes of another", () => {
   const world = new RegistryWorld({ maxSessions: 1000, resumesPerSecond: 90 });
   const greedy = { caller: "greedy", connection: {} };

@@ -77,6 +77,8 @@ export class ServerSession
   readonly #onDetached: (() => void) | undefined;
   #phase: ServerPhase = "running";
   #grace: Disposable | undefined;
+  /** When the client may attach again, by the clock, if it was asked to wait. */
+  #pausedUntilMs = 0;
   /** Undefined if the credentials of the attachment do not expire. */
   #credentials: CredentialWatch | undefined;
   /** The response headers of the handler, once it has sent them. */
@@ -260,18 +262,20 @@ export class ServerSession
     this.releaseStream();
     if (this.finished) this.#closeCall();
     else this.#onDetached?.();
-    this.#wait(0);
+    this.#wait();
   }
 
-  /** Extends the grace: the client was asked to attach that much later. */
+  /** Extends the grace, also one that begins later: the client was asked to attach that much later (session.proto, 8). */
   postpone(ms: number): void {
-    if (this.attachment.is === "detached") this.#wait(ms);
+    this.#pausedUntilMs = this.#keeper.clock.now() + ms;
+    if (this.attachment.is === "detached") this.#wait();
   }
 
-  #wait(moreMs: number): void {
+  #wait(): void {
     const { clock, settings } = this.#keeper;
+    const pauseMs = Math.max(this.#pausedUntilMs - clock.now(), 0);
     this.#grace?.[Symbol.dispose]();
-    this.#grace = clock.startTimer(settings.graceMs + moreMs, () => this.expire());
+    this.#grace = clock.startTimer(settings.graceMs + pauseMs, () => this.expire());
   }
 
   /** Ends the session: no attachment came within the grace, or the server needs the memory. */
