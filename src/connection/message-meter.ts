@@ -1,5 +1,10 @@
 import { PREFIX_BYTES, readLength } from "../flow/length-prefix.ts";
 
+/** Whether each message of a body has a prefix of five bytes. The body of a unary call of Connect is its only message. */
+export function hasPrefixes(contentType: string | undefined): boolean {
+  return /^application\/(connect\+|grpc)/i.test(contentType ?? "");
+}
+
 /**
  * Counts the bytes of the incomplete message at the end of a body: Connect's handlers hold these bytes, although they have
  * taken them from the stream.

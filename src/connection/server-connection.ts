@@ -23,11 +23,12 @@ import type { CloseReason, ServerObserver } from "../observe/events.ts";
 import type { Notifier } from "../observe/notifier.ts";
 import type { Party } from "../sharing/parties.ts";
 import type { BytePipe } from "./byte-pipe.ts";
+import { connectionBudget } from "./connection-budget.ts";
 import type { ConnectionMemory } from "./connection-memory.ts";
 import type { Keepalive, Watch, WatchedConnection } from "./keepalive.ts";
 import { failureReason, goawayReason } from "./loss-reason.ts";
 import { PipeDriver, type PipeOwner } from "./pipe-driver.ts";
-import { CONNECTION_FACTOR, ReceiveBudget } from "./receive-budget.ts";
+import type { ReceiveBudget } from "./receive-budget.ts";
 import type { ServedConnection } from "./served-connection.ts";
 import type { ServerMemory } from "./server-memory.ts";
 import { ServerRequest } from "./server-request.ts";
@@ -114,16 +115,10 @@ export class ServerConnection
     const { notifier, onRefused } = options;
     this.#observation =
       notifier && new ServerConnectionObservation(notifier, { protocol: "h2", peer });
-    this.#budget = new ReceiveBudget(
-      {
-        bytes: budgetBytes,
-        of: "the client's connection",
-        limit: `connectionBudgetBytes ${budgetBytes} B`,
-        factor: CONNECTION_FACTOR,
-        onRefused: () => onRefused?.("connectionBudgetBytes", this.caller),
-      },
-      clock,
-    );
+    this.#budget = connectionBudget({
+      ...{ bytes: budgetBytes, clock },
+      onRefused: (limit) => onRefused?.(limit, this.caller),
+    });
     const { abuseBudget, minPingIntervalMs } = options;
     this.#engine = createConnection(
       {

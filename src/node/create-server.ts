@@ -28,6 +28,7 @@ import { Parties, sharedLimits } from "../sharing/parties.ts";
 import { SharedLimit } from "../sharing/shared-limit.ts";
 import { grpcRoutes } from "./grpc-routes.ts";
 import { createHttp1Server, type Http1Server } from "./http1.ts";
+import { Http1Memory } from "./http1-memory.ts";
 import { listen } from "./listen.ts";
 import { createListener, type Listener } from "./listener.ts";
 import { outputBuffers } from "./output-buffers.ts";
@@ -168,8 +169,13 @@ export class HawserServer implements Server {
       ...{ callers, counter, notifier },
     });
     this.#connect = createConnectHandlers(connect, { callers, parties, onError, onClosed });
-    this.#http1 = createHttp1Server(connect, settings.http1, onClosed);
     const { connectionBudgetBytes } = budgets;
+    this.#http1 = createHttp1Server({
+      ...{ connect, times: settings.http1, onClosed },
+      memory: new Http1Memory({
+        ...{ callers, parties, memory, budgetBytes: connectionBudgetBytes, onRefused },
+      }),
+    });
     this.#connections = new ServerConnections(
       {
         ...connectionOptions(settings),

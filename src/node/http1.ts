@@ -7,6 +7,8 @@ import { startTimer } from "../flow/wait.ts";
 import { CallValues } from "../grpc/caller.ts";
 import { type Checks, positiveOrInfinite } from "../options.ts";
 import type { ConnectOptions } from "../server/connect-options.ts";
+import { Http1Body } from "./http1-body.ts";
+import type { Http1Memory } from "./http1-memory.ts";
 import { RequestTurns } from "./request-turns.ts";
 import { peerOf } from "./socket-peer.ts";
 
@@ -39,6 +41,9 @@ const KEEP_ALIVE_MS = 5_000;
 /** A request may be on its way when the announced time ends. */
 const KEEP_ALIVE_MARGIN_MS = 1_000;
 
+/** An iteration of a body that is left does not close the connection. */
+const KEEP_CONNECTION = { destroyOnReturn: false };
+
 const REQUEST_TIMEOUT = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n";
 
 /** The HTTP/1.1 side of a server. */
@@ -52,15 +57,19 @@ export interface Http1Server {
   readonly open: number;
 }
 
-/** @param onClosed called when a request is no longer open */
-export function createHttp1Server(
-  options: ConnectOptions,
-  times: Required<Http1Options>,
-  onClosed: () => void,
-): Http1Server {
+/** The parts of its server that the HTTP/1.1 side uses. */
+export interface Http1Init {
+  readonly connect: ConnectOptions;
+  readonly times: Required<Http1Options>;
+  readonly memory: Http1Memory;
+  /** Called when a request is no longer open. */
+  onClosed(): void;
+}
+
+export function createHttp1Server({ connect, times, memory, onClosed }: Http1Init): Http1Server {
   const peers = new WeakMap<Socket, Peer>();
   const handle = connectNodeAdapter({
-    ...options,
+    ...connect,
     contextValues: ({ socket }) => {
       const peer = peers.get(socket) ?? peerOf(socket);
       return new CallValues({ identity: undefined, peer });
@@ -89,12 +98,14 @@ export function createHttp1Server(
         isNext: () => headers.isNext(socket, response),
       });
       const serve = () => {
-        if (isRefusing) {
+        const held = memory.of(request);
+        if (held?.admits === false) held.onRefused();
+        if (isRefusing || held?.admits !== true) {
           response.writeHead(503, { connection: "close" }).end();
           return;
         }
         takeOriginForm(request);
-        answerBeforeEnd(request, response);
+        readAsHeld(request, response, new Http1Body(request, held));
         handle(request, response);
       };
       turns.add({ socket, response, serve });
@@ -104,8 +115,10 @@ export function createHttp1Server(
   Object.defineProperty(server, "listening", { value: true });
   return {
     accept(socket) {
+      const peer = peerOf(socket);
       headers.onConnection(socket);
-      peers.set(socket, peerOf(socket));
+      memory.onConnection(socket, peer);
+      peers.set(socket, peer);
       server.emit("connection", socket);
       socket.resume();
     },
@@ -265,13 +278,21 @@ function takeOriginForm(request: http.IncomingMessage): void {
   if (path !== undefined) request.url = path;
 }
 
-/**
- * Lets the adapter answer a call before its client has sent everything. The adapter then stops reading, which must not
- * close the connection or lose the answer.
- */
-function answerBeforeEnd(request: http.IncomingMessage, response: http.ServerResponse): void {
-  Object.defineProperty(request, Symbol.asyncIterator, {
-    value: () => request.iterator({ destroyOnReturn: false }),
+/** Has the adapter read the body as its budgets allow. When it has answered, it drops the rest of the body. */
+function readAsHeld(
+  request: http.IncomingMessage,
+  response: http.ServerResponse,
+  body: Http1Body,
+): void {
+  const chunks = () => http.IncomingMessage.prototype.iterator.call(request, KEEP_CONNECTION);
+  let isFirst = true;
+  Object.defineProperty(request, "iterator", {
+    value() {
+      const isRest = !isFirst;
+      isFirst = false;
+      return isRest ? chunks() : body.read(chunks());
+    },
   });
   response.once("finish", () => request.resume());
+  response.once("close", () => body.close());
 }

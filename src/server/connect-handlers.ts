@@ -11,6 +11,7 @@ import type {
 } from "@connectrpc/connect/protocol";
 import type { Caller } from "../caller.ts";
 import type { HttpExchange } from "../connection/http-exchange.ts";
+import { hasPrefixes } from "../connection/message-meter.ts";
 import type { ServerRequest } from "../connection/server-request.ts";
 import { toWire } from "../failure.ts";
 import { CallValues } from "../grpc/caller.ts";
@@ -19,9 +20,6 @@ import type { Parties, Party } from "../sharing/parties.ts";
 import { overLimit } from "../sharing/refusal.ts";
 import type { Callers } from "./callers.ts";
 import type { ConnectOptions } from "./connect-options.ts";
-
-/** The content types of bodies in which each message has a prefix; the body of a unary call of Connect is its message. */
-const MANY_MESSAGES = /^application\/(connect\+|grpc)/i;
 
 /** Serves the requests of HTTP/2 that are not gRPC with protobuf. */
 export interface ConnectHandlers {
@@ -91,9 +89,7 @@ export function createConnectHandlers(
         }
       };
       open++;
-      const exchange = request.openExchange(
-        MANY_MESSAGES.test(String(request.headers["content-type"])),
-      );
+      const exchange = request.openExchange(hasPrefixes(String(request.headers["content-type"])));
       exchange.onEnded = () => {
         party?.endCall();
         party = undefined;

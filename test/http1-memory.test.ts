@@ -1,0 +1,89 @@
+/** What the bodies of requests over HTTP/1.1 hold while they arrive: the budgets of a server count it. */
+import { once } from "node:events";
+import { connect } from "node:net";
+import { expect, test } from "vitest";
+import { until } from "./support/gate.ts";
+import { serverRecorder } from "./support/recorder.ts";
+import { start } from "./support/world.ts";
+
+const MB = 1_000_000;
+
+/** A client that has sent the headers of a SayHello, whose content has so many bytes. */
+async function uploading(url: string, bytes: number) {
+  const body = Buffer.from(JSON.stringify({ content: "x".repeat(bytes) }));
+  const socket = connect(Number(new URL(url).port), "127.0.0.1");
+  let received = "";
+  socket.on("data", (chunk) => {
+    received += chunk;
+  });
+  socket.on("error", () => {});
+  const closed = new Promise((resolve) => socket.once("close", resolve));
+  await once(socket, "connect");
+  socket.write(
+    `POST /example.Greeter/SayHello HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`,
+  );
+  let sent = 0;
+  return {
+    send(more = body.length) {
+      socket.write(body.subarray(sent, sent + more));
+      sent += more;
+    },
+    get status() {
+      return /^HTTP\/1\.1 (\d+)/.exec(received)?.[1];
+    },
+    async [Symbol.asyncDispose]() {
+      socket.destroy();
+      await closed;
+    },
+  };
+}
+
+test("of bodies that arrive in part only the oldest is read above the budget, and all are served when they are complete", async () => {
+  await using world = await start({
+    greeter: { sayHello: ({ content }) => ({ reply: String(content.length) }) },
+    // A caller alone may hold 3.55 MB. Above half of that only the oldest message continues.
+    server: { serverBudgetBytes: 4 * MB },
+  });
+  const unread = () => world.server.stats().unreadBytes;
+  await using stack = new AsyncDisposableStack();
+  const clients: Awaited<ReturnType<typeof uploading>>[] = [];
+  for (let n = 0; n < 5; n++) clients.push(stack.use(await uploading(world.url, MB)));
+  for (const client of clients) client.send(900_000);
+  await until("the others wait", () => unread() > 1.8 * MB);
+  expect(unread()).toBeLessThan(3.55 * MB);
+  expect(world.server.openCalls).toBe(5);
+  for (const client of clients) client.send();
+  await until("all are served", () => clients.every(({ status }) => status === "200"));
+  await until("no call is open", () => world.server.openCalls === 0);
+  expect(unread()).toBe(0);
+});
+
+test("a request is refused while its client holds more than its share, and the refusal is told", async () => {
+  const observe = serverRecorder();
+  await using world = await start({
+    server: { serverBudgetBytes: 200_000, observe: observe.observer },
+  });
+  await using holding = await uploading(world.url, MB);
+  holding.send(900_000);
+  await until("it has arrived", () => world.server.stats().unreadBytes > 800_000);
+  await using refused = await uploading(world.url, 10);
+  await until("it is answered", () => refused.status !== undefined);
+  expect(refused.status).toBe("503");
+  expect(observe.of("limitRefused")[0]).toMatchObject({
+    limit: "serverBudgetBytes",
+    caller: { peer: { address: "127.0.0.1" } },
+  });
+});
+
+test("a client that leaves holds nothing any more", async () => {
+  await using world = await start();
+  {
+    await using client = await uploading(world.url, MB);
+    client.send(500_000);
+    await until("it has arrived", () => world.server.stats().unreadBytes >= 500_000);
+    expect(world.server.stats().callers).toBe(1);
+  }
+  await until("no call is open", () => world.server.openCalls === 0);
+  await until("the caller is gone", () => world.server.stats().callers === 0);
+  expect(world.server.stats().unreadBytes).toBe(0);
+});
