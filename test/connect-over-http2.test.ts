@@ -152,3 +152,14 @@ it("a call is refused with 503 while the server closes", async () => {
 function many(count: number): Record<string, string> {
   return Object.fromEntries(Array.from({ length: count }, (_, n) => [`x-${n}`, ""]));
 }
+
+it("a request that only announces a large body takes no memory for it", async () => {
+  await using world = await watchedServer();
+  const peer = await world.dial();
+  const before = process.memoryUsage().arrayBuffers;
+  const headers = { "content-type": "application/proto", "content-length": String(4 * MiB) };
+  for (let n = 0; n < 20; n++) peer.write(request(2 * n + 1, "SayHello", headers));
+  await until("all requests are open", () => world.server.openCalls === 20);
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(40 * MiB);
+  await peer[Symbol.asyncDispose]();
+});

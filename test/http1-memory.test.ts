@@ -10,7 +10,10 @@ const MB = 1_000_000;
 
 /** A client that has sent the headers of a SayHello, whose content has so many bytes. */
 async function uploading(url: string, bytes: number) {
-  const body = Buffer.from(JSON.stringify({ content: "x".repeat(bytes) }));
+  const [before, after] = ['{"content":"', '"}'];
+  const length = before.length + bytes + after.length;
+  const part = (from: number, to: number) =>
+    `${before}${"x".repeat(bytes)}${after}`.slice(from, to);
   const socket = connect(Number(new URL(url).port), "127.0.0.1");
   let received = "";
   socket.on("data", (chunk) => {
@@ -20,12 +23,12 @@ async function uploading(url: string, bytes: number) {
   const closed = new Promise((resolve) => socket.once("close", resolve));
   await once(socket, "connect");
   socket.write(
-    `POST /example.Greeter/SayHello HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`,
+    `POST /example.Greeter/SayHello HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n\r\n`,
   );
   let sent = 0;
   return {
-    send(more = body.length) {
-      socket.write(body.subarray(sent, sent + more));
+    send(more = length) {
+      socket.write(part(sent, sent + more));
       sent += more;
     },
     get status() {
@@ -86,4 +89,13 @@ test("a client that leaves holds nothing any more", async () => {
   await until("no call is open", () => world.server.openCalls === 0);
   await until("the caller is gone", () => world.server.stats().callers === 0);
   expect(world.server.stats().unreadBytes).toBe(0);
+});
+
+test("a request that only announces a large body takes no memory for it", async () => {
+  await using world = await start();
+  await using stack = new AsyncDisposableStack();
+  const before = process.memoryUsage().arrayBuffers;
+  for (let n = 0; n < 20; n++) stack.use(await uploading(world.url, 4 * MB));
+  await until("all requests are open", () => world.server.openCalls === 20);
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(40 * MB);
 });

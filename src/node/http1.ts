@@ -105,6 +105,8 @@ export function createHttp1Server({ connect, times, memory, onClosed }: Http1Ini
           return;
         }
         takeOriginForm(request);
+        // node:http checks it. Connect's handlers would take memory for as many bytes as are only announced.
+        delete request.headers["content-length"];
         readAsHeld(request, response, new Http1Body(request, held));
         handle(request, response);
       };

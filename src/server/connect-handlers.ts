@@ -64,6 +64,8 @@ export function createConnectHandlers(
       }
       const { connection } = request;
       const header = toHeaders(request.headers);
+      // The engine checks it. Connect's handlers would take memory for as many bytes as are only announced.
+      header.delete("content-length");
       let party: Party | undefined = parties.of(
         connection,
         callers.clientOf(connection.caller, header),
