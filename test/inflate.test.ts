@@ -1,14 +1,17 @@
 /** Compressed messages: which are inflated on the main thread, which in others, and in which order the handler gets them. */
 import { gunzipSync, gzipSync } from "node:zlib";
+import { compressionGzip } from "@connectrpc/connect-node";
 import { expect, test } from "vitest";
 import { Greeter, MessageRequestSchema } from "../gen/example/greeter_pb.js";
 import { handled } from "../src/failure.ts";
 import { MessageReader } from "../src/grpc/message.ts";
 import { Code } from "../src/index.ts";
-import { nodeGzip } from "../src/node/gzip.ts";
+import { connectGzip, nodeGzip } from "../src/node/gzip.ts";
 import { caller, createServer } from "../src/server.ts";
 import { decode } from "./support/codecs.ts";
 import { bomb } from "./support/hostile-client.ts";
+import { countBuffers } from "./support/memory.ts";
+import { failureOf } from "./support/read.ts";
 import { message, request, text, watchedServer } from "./support/watched-server.ts";
 import { data, dial, envelope, Http2Code, messages, rst } from "./support/wire.ts";
 
@@ -152,6 +155,43 @@ test("a caller with many messages to inflate does not make another one wait for 
   expect(order).toHaveLength(61);
   expect(order.indexOf("honest")).toBeLessThan(45);
 });
+
+test("of many messages that Connect's handlers inflate only a few take memory at the same time", async () => {
+  const large = gzipSync(text("x".repeat(4 * MIB - 100)));
+  const allocated = await countBuffers();
+  const all = Array.from({ length: 50 }, () => connectGzip.decompress(large, 4 * MIB));
+  await Promise.race(all);
+  expect(allocated()).toBeLessThan(60 * MIB);
+  for (const { length } of await Promise.all(all)) expect(length).toBeGreaterThan(4 * MIB - 100);
+});
+
+test("small messages of Connect's handlers are inflated although large ones wait", async () => {
+  const large = gzipSync(text("x".repeat(4 * MIB - 100)));
+  const order: string[] = [];
+  const inflate = async (name: string, gzip: Buffer) => {
+    await connectGzip.decompress(gzip, 4 * MIB);
+    order.push(name);
+  };
+  const all = Array.from({ length: 10 }, () => inflate("large", large));
+  await Promise.all([...all, inflate("small", gzipSync(text("y")))]);
+  expect(order[0]).toBe("small");
+});
+
+test.each([
+  ["small", gzipSync(Buffer.alloc(10_000))],
+  ["large", gzipSync(Buffer.alloc(MIB))],
+])(
+  "a %s message that Connect's handlers cannot inflate fails as by Connect itself",
+  async (_, gzip) => {
+    const damaged = Buffer.from(gzip).fill(0, 12, 20);
+    for (const bytes of [gzip, damaged, gzip.subarray(0, -9), Buffer.from("no gzip")]) {
+      const [own, ofConnect] = await Promise.all(
+        [connectGzip, compressionGzip].map(({ decompress }) => failureOf(decompress(bytes, 1000))),
+      );
+      expect(own).toMatchObject({ code: ofConnect?.code, rawMessage: ofConnect?.rawMessage });
+    }
+  },
+);
 
 test("messages that wait to be inflated count as held, until they are decoded or dropped", async () => {
   const counts: number[] = [];

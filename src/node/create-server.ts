@@ -1,7 +1,6 @@
 import { hash, randomBytes } from "node:crypto";
 import type * as net from "node:net";
 import { Code } from "@connectrpc/connect";
-import { compressionGzip } from "@connectrpc/connect-node";
 import { Keepalive, SERVER_TIMES } from "../connection/keepalive.ts";
 import { ServerConnections } from "../connection/server-connections.ts";
 import { ServerMemory } from "../connection/server-memory.ts";
@@ -27,6 +26,7 @@ import { ServerSessions } from "../server/server-sessions.ts";
 import { Parties, sharedLimits } from "../sharing/parties.ts";
 import { SharedLimit } from "../sharing/shared-limit.ts";
 import { grpcRoutes } from "./grpc-routes.ts";
+import { connectGzip } from "./gzip.ts";
 import { createHttp1Server, type Http1Server } from "./http1.ts";
 import { Http1Memory } from "./http1-memory.ts";
 import { listen } from "./listen.ts";
@@ -165,7 +165,7 @@ export class HawserServer implements Server {
       draining: this.#draining.signal,
       shutdown: this.#shutdown.signal,
       onHandlerError: onError,
-      compression: compressionGzip,
+      compression: connectGzip,
       ...{ callers, counter, notifier },
     });
     this.#connect = createConnectHandlers(connect, { callers, parties, onError, onClosed });

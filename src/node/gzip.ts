@@ -2,6 +2,8 @@ import { constants } from "node:buffer";
 import { promisify } from "node:util";
 import * as zlib from "node:zlib";
 import { Code, type ConnectError } from "@connectrpc/connect";
+import type { Compression as ConnectCompression } from "@connectrpc/connect/protocol";
+import { compressionGzip } from "@connectrpc/connect-node";
 import type { Compression, InflateLimits } from "../codec/compression.ts";
 import { failure } from "../failure.ts";
 import { Semaphore, type Work } from "../flow/semaphore.ts";
@@ -36,6 +38,28 @@ const inflateSlots = new Semaphore(MAX_IN_THREADS);
 
 /** gzip by zlib: small messages synchronously, larger ones in Node's threads. */
 export const nodeGzip: Compression = { compress, inflateSmall, inflate };
+
+/** The calls of Connect's handlers, which take turns as one owner: Connect does not say of which call a message is. */
+const callsOfConnect = {};
+
+/** gzip for Connect's handlers. As many messages are inflated at the same time as of gRPC: both wait for the same threads. */
+export const connectGzip: ConnectCompression = {
+  ...compressionGzip,
+  async decompress(bytes, readMaxBytes) {
+    try {
+      const plain = inflateSmall(bytes, readMaxBytes);
+      if (plain !== undefined) return new Uint8Array(plain);
+    } catch {
+      // Connect's own error follows: it has other codes than gRPC.
+    }
+    const inflated = async () => {
+      const plain = await compressionGzip.decompress(bytes, readMaxBytes);
+      await slices.next();
+      return plain;
+    };
+    return await inflateSlots.start(inflated, callsOfConnect).done;
+  },
+};
 
 function compress(bytes: Uint8Array): Uint8Array | Promise<Uint8Array> {
   if (bytes.length <= COMPRESS_SYNC_BYTES) return zlib.gzipSync(bytes);
