@@ -1,10 +1,20 @@
 /** Connect over HTTP/2, byte by byte: backpressure in both directions, early answers, and requests that are no calls. */
 import { expect, it } from "vitest";
-import { Code } from "../src/server.ts";
+import { Greeter } from "../gen/example/greeter_pb.js";
+import { Code, createServer } from "../src/server.ts";
 import { stillAt, until } from "./support/gate.ts";
 import { memoryInUse } from "./support/memory.ts";
 import { message, otherCall, request, text, watchedServer } from "./support/watched-server.ts";
-import { data, envelope, Http2Code, messages, rst, Type, windowUpdate } from "./support/wire.ts";
+import {
+  data,
+  dial,
+  envelope,
+  Http2Code,
+  messages,
+  rst,
+  Type,
+  windowUpdate,
+} from "./support/wire.ts";
 
 const MiB = 2 ** 20;
 
@@ -162,4 +172,30 @@ it("a request that only announces a large body takes no memory for it", async ()
   await until("all requests are open", () => world.server.openCalls === 20);
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(40 * MiB);
   await peer[Symbol.asyncDispose]();
+});
+
+it("the messages of a chunk are handled in several turns of the event loop, so that other work continues", async () => {
+  const turns = new Set<number>();
+  let turn = 0;
+  let count = 0;
+  const loop = setInterval(() => turn++, 0);
+  await using server = createServer({
+    routes: (router) =>
+      router.rpc(Greeter.method.collect, async (requests) => {
+        for await (const _ of requests) {
+          count++;
+          turns.add(turn);
+        }
+        return { count };
+      }),
+  });
+  const { port } = await server.listen({ port: 0 });
+  await using peer = await dial(port as number);
+  peer.write(request(1, "Collect", CONNECT));
+  await peer.flow(1, Buffer.concat(new Array(9_000).fill(message("x".repeat(0)))));
+  peer.write(data(1, Buffer.alloc(0), true));
+  expect(endOf((await peer.ended(1)).body)).toEqual({});
+  clearInterval(loop);
+  expect(count).toBe(9_000);
+  expect(turns.size).toBeGreaterThan(8);
 });

@@ -22,6 +22,7 @@ import type { CallCounter } from "../observe/call-counts.ts";
 import type { ServerObserver } from "../observe/events.ts";
 import type { Notifier } from "../observe/notifier.ts";
 import type { Callers } from "./callers.ts";
+import { inTurns } from "./connect-turns.ts";
 import { endExpired } from "./expiry.ts";
 import { canMove } from "./move-elsewhere.ts";
 import { countCalls, observing } from "./observe-connect.ts";
@@ -70,7 +71,7 @@ export function connectOptions(
   const move = moveCalls(draining);
   const count = countCalls(server.counter);
   const observe: Interceptor = notifier === undefined ? (next) => next : observing(notifier);
-  const around: Interceptor = (next) => observe(count(move(endExpired(report(next)))));
+  const around: Interceptor = (next) => observe(count(move(endExpired(report(inTurns(next))))));
   const { binaryOptions } = settings;
   return {
     routes: (router) => routes(router, around),
