@@ -1,4 +1,4 @@
-/** What the bodies of requests over HTTP/1.1 hold while they arrive: the budgets of a server count it. */
+/** What requests over HTTP/1.1 hold while they arrive, and responses that are not read: the budgets of a server count it. */
 import { once } from "node:events";
 import { connect } from "node:net";
 import { expect, test } from "vitest";
@@ -31,6 +31,7 @@ async function uploading(url: string, bytes: number) {
       socket.write(part(sent, sent + more));
       sent += more;
     },
+    stopReading: () => void socket.pause(),
     get status() {
       return /^HTTP\/1\.1 (\d+)/.exec(received)?.[1];
     },
@@ -76,6 +77,29 @@ test("a request is refused while its client holds more than its share, and the r
     limit: "serverBudgetBytes",
     caller: { peer: { address: "127.0.0.1" } },
   });
+});
+
+test("responses that clients do not read count, and the largest end above the share of a caller", async () => {
+  const observe = serverRecorder();
+  const reply = "x".repeat(4 * MB);
+  await using world = await start({
+    greeter: { sayHello: () => ({ reply }) },
+    server: { serverBudgetBytes: 12 * MB, observe: observe.observer },
+  });
+  await using stack = new AsyncDisposableStack();
+  const clients: Awaited<ReturnType<typeof uploading>>[] = [];
+  for (let n = 0; n < 16; n++) clients.push(stack.use(await uploading(world.url, 1)));
+  for (const client of clients) {
+    client.stopReading();
+    client.send();
+  }
+  await until("some have ended", () => observe.names.includes("limitRefused"));
+  expect(observe.of("limitRefused")[0]).toMatchObject({ limit: "serverBudgetBytes" });
+  // 8/9 of the budget.
+  await until("no more is held than the share", () => {
+    return world.server.stats().unreadBytes < 10.7 * MB && world.server.openCalls < 16;
+  });
+  expect(world.server.stats().unreadBytes).toBeGreaterThan(0);
 });
 
 test("a client that leaves holds nothing any more", async () => {

@@ -7,7 +7,7 @@ import { startTimer } from "../flow/wait.ts";
 import { CallValues } from "../grpc/caller.ts";
 import { type Checks, positiveOrInfinite } from "../options.ts";
 import type { ConnectOptions } from "../server/connect-options.ts";
-import { Http1Body } from "./http1-body.ts";
+import { Http1Exchange } from "./http1-exchange.ts";
 import type { Http1Memory } from "./http1-memory.ts";
 import { RequestTurns } from "./request-turns.ts";
 import { peerOf } from "./socket-peer.ts";
@@ -40,9 +40,6 @@ const KEEP_ALIVE_MS = 5_000;
 
 /** A request may be on its way when the announced time ends. */
 const KEEP_ALIVE_MARGIN_MS = 1_000;
-
-/** An iteration of a body that is left does not close the connection. */
-const KEEP_CONNECTION = { destroyOnReturn: false };
 
 const REQUEST_TIMEOUT = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n";
 
@@ -107,7 +104,7 @@ export function createHttp1Server({ connect, times, memory, onClosed }: Http1Ini
         takeOriginForm(request);
         // node:http checks it. Connect's handlers would take memory for as many bytes as are only announced.
         delete request.headers["content-length"];
-        readAsHeld(request, response, new Http1Body(request, held));
+        new Http1Exchange({ request, response }, held);
         handle(request, response);
       };
       turns.add({ socket, response, serve });
@@ -278,23 +275,4 @@ function watchBody(
 function takeOriginForm(request: http.IncomingMessage): void {
   const [, path] = /^https?:\/\/[^/?#]*(.*)$/i.exec(request.url ?? "") ?? [];
   if (path !== undefined) request.url = path;
-}
-
-/** Has the adapter read the body as its budgets allow. When it has answered, it drops the rest of the body. */
-function readAsHeld(
-  request: http.IncomingMessage,
-  response: http.ServerResponse,
-  body: Http1Body,
-): void {
-  const chunks = () => http.IncomingMessage.prototype.iterator.call(request, KEEP_CONNECTION);
-  let isFirst = true;
-  Object.defineProperty(request, "iterator", {
-    value() {
-      const isRest = !isFirst;
-      isFirst = false;
-      return isRest ? chunks() : body.read(chunks());
-    },
-  });
-  response.once("finish", () => request.resume());
-  response.once("close", () => body.close());
 }
