@@ -74,3 +74,32 @@ test("the requests that wait when a client disconnects are not served", async ()
   await until("no call is open", () => server.openCalls === 0);
   expect(served).toEqual(["one"]);
 });
+
+test("requests of many connections that arrive together do not make another client wait for all of them", async () => {
+  const order: string[] = [];
+  await using world = await start({
+    greeter: {
+      sayHello({ content }) {
+        order.push(content);
+        const until = performance.now() + 3;
+        while (content === "busy" && performance.now() < until);
+        return { reply: content };
+      },
+    },
+  });
+  const sockets = Array.from({ length: 60 }, () =>
+    connect(Number(new URL(world.url).port), "127.0.0.1"),
+  );
+  await Promise.all(sockets.map((socket) => once(socket, "connect")));
+  let answers = 0;
+  for (const socket of sockets) socket.on("data", () => answers++);
+  await world.greeter.sayHello({ content: "first" });
+  for (const socket of sockets) socket.write(request("quick"));
+  await until("the connections are known", () => answers === sockets.length);
+  order.length = 0;
+  for (const socket of sockets) socket.write(request("busy"));
+  await world.greeter.sayHello({ content: "honest" });
+  expect(order.indexOf("honest")).toBeLessThan(40);
+  await until("all are answered", () => answers === 2 * sockets.length);
+  for (const socket of sockets) socket.destroy();
+});
