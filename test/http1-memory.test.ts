@@ -1,7 +1,7 @@
 /** What requests over HTTP/1.1 hold while they arrive, and responses that are not read: the budgets of a server count it. */
 import { once } from "node:events";
 import { connect } from "node:net";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { until } from "./support/gate.ts";
 import { serverRecorder } from "./support/recorder.ts";
 import { start } from "./support/world.ts";
@@ -81,6 +81,7 @@ test("a request is refused while its client holds more than its share, and the r
 
 test("responses that clients do not read count, and the largest end above the share of a caller", async () => {
   const observe = serverRecorder();
+  using logged = vi.spyOn(console, "error");
   const reply = "x".repeat(4 * MB);
   await using world = await start({
     greeter: { sayHello: () => ({ reply }) },
@@ -100,6 +101,9 @@ test("responses that clients do not read count, and the largest end above the sh
     return world.server.stats().unreadBytes < 10.7 * MB && world.server.openCalls < 16;
   });
   expect(world.server.stats().unreadBytes).toBeGreaterThan(0);
+  await stack.disposeAsync();
+  await until("no call is open", () => world.server.openCalls === 0);
+  expect(logged).not.toHaveBeenCalled();
 });
 
 test("a client that leaves holds nothing any more", async () => {

@@ -12,6 +12,8 @@ export interface Http1Call {
   readonly response: ServerResponse;
 }
 
+type OnWritten = (error: Error | null | undefined) => void;
+
 /**
  * What a request over HTTP/1.1 and its response hold, which budgets count as they do over HTTP/2: the message that has arrived
  * in part, which Connect's handlers have taken already, and what waits to be sent. Above a budget the socket is not read, except
@@ -58,8 +60,11 @@ export class Http1Exchange implements BudgetedStream {
   #watchResponse(): void {
     const response = this.#response;
     const { write } = response;
-    const counted = (...parameters: Parameters<typeof write>) => {
-      const hasCapacity = write.apply(response, parameters);
+    // As Connect's adapter calls it.
+    const counted = (chunk: unknown, encoding: BufferEncoding, onWritten: OnWritten) => {
+      const hasCapacity = write.call(response, chunk, encoding, (error) =>
+        onWritten(error && lost(error)),
+      );
       this.recount();
       return hasCapacity;
     };
@@ -150,4 +155,9 @@ export class Http1Exchange implements BudgetedStream {
     this.#request.destroy();
     this.#close();
   }
+}
+
+/** The error of a response whose connection was closed. By this code Connect's adapter knows it, and does not log it. */
+function lost(cause: Error): Error {
+  return Object.assign(new Error(cause.message, { cause }), { code: "ECONNRESET" });
 }
