@@ -81,8 +81,8 @@ test("where several owners append, a transaction is small, so that each waits fo
     await new Promise<void>((resolve) => process.nextTick(resolve));
     return stored.length;
   });
-  // 256 KiB.
-  expect(await together).toBeLessThanOrEqual(17);
+  // 128 KiB.
+  expect(await together).toBeLessThanOrEqual(9);
   await Promise.all(all);
 });
 

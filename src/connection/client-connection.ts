@@ -92,7 +92,8 @@ export class ClientConnection
     this.#http2 = createConnection(
       {
         ...{ role: "client", clock: realClock, buffers },
-        ...{ maxHeaderListBytes: HEADERS_MAX_BYTES, inTurns: inSlices },
+        maxHeaderListBytes: HEADERS_MAX_BYTES,
+        inTurns: (step) => inSlices(step, this),
       },
       this,
     );

@@ -124,7 +124,7 @@ export class ServerConnection
       {
         role: "server",
         ...{ clock, buffers, maxConcurrentStreams, peerTimeoutMs, abuseBudget, minPingIntervalMs },
-        inTurns: inSlices,
+        inTurns: (step) => inSlices(step, listener.partyOf(this).caller),
         maxHeaderListBytes: HEADERS_MAX_BYTES,
       },
       this,

@@ -153,7 +153,15 @@ class Slices {
   /** Does work of an owner now, or in a later turn. */
   do(work: () => void, owner: object): void {
     if (!this.countMessage(WORK_SLICE_MS) || this.#admitsLate(owner)) work();
-    else void new Promise<void>((resume) => this.#work.add(owner, resume)).then(work);
+    else void this.nextOf(owner).then(work);
+  }
+
+  /** Resolves in a later slice, when it is the owner's turn. */
+  nextOf(owner: object): Promise<void> {
+    return new Promise((resume) => {
+      if (this.#startedAtMs === undefined) this.#begin(performance.now());
+      this.#work.add(owner, resume);
+    });
   }
 
   /** Whether work of an owner is done although the slice has lasted: one with little work does not wait. */
@@ -224,14 +232,15 @@ export function inSlice(work: () => void, owner: object): void {
 }
 
 /**
- * Calls `step` until it returns `true`: at first now, or in a later slice if this one has lasted, then once in each turn that
- * it gets among the pumps that wait.
+ * Calls `step` until it returns `true`: at first now, or in a later slice if this one has lasted, then in later ones. The owners
+ * of what waits take turns, as those of inSlice().
  */
-export function inSlices(step: () => boolean): void {
+export function inSlices(step: () => boolean, owner: object): void {
   const next = () => {
-    if (!step()) void slices.next().then(next);
+    if (!step()) later();
   };
-  if (slices.hasLasted(WORK_SLICE_MS)) void slices.next().then(next);
+  const later = () => void slices.nextOf(owner).then(next);
+  if (slices.hasLasted(WORK_SLICE_MS)) later();
   else next();
 }
 

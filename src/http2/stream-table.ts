@@ -59,7 +59,7 @@ export class StreamTable {
       onClosed();
       return next >= all.length;
     };
-    if (inTurns === undefined || all.length <= CLOSED_AT_ONCE) closeSome(all.length);
+    if (inTurns === undefined || all.length === 0) closeSome(all.length);
     else inTurns(() => closeSome(CLOSED_AT_ONCE));
   }
 

@@ -1,4 +1,4 @@
-/** A connection that is lost, or fails, with many streams: they are closed a few at a time, as its owner lets it (`inTurns`). */
+/** A connection that is lost, or fails, with streams: they are closed a few at a time, as its owner lets it (`inTurns`). */
 import { expect, test } from "vitest";
 import { data, frame, Type } from "../support/wire.ts";
 import { Alone, bytesOf, headersOf, request, response } from "./support/pair.ts";
@@ -48,10 +48,18 @@ test.each([
   },
 );
 
-test("a connection with few streams closes them at once, and so does close()", () => {
+test("a connection with few streams closes them in one step, one without streams needs none, nor does close()", () => {
   const few = busy({ streams: AT_ONCE });
   few.server.connection.endOfInput();
-  expect([few.closed(), few.server.events]).toEqual([AT_ONCE, ["closed: lost 0"]]);
+  expect([few.closed(), few.server.events]).toEqual([0, []]);
+  expect([few.step(), few.closed(), few.server.events]).toEqual([
+    true,
+    AT_ONCE,
+    ["closed: lost 0"],
+  ]);
+  const idle = busy({ streams: 0 });
+  idle.server.connection.endOfInput();
+  expect([idle.step(), idle.server.events]).toEqual([undefined, ["closed: lost 0"]]);
   const many = busy();
   many.server.connection.close(0);
   expect([many.closed(), many.server.events]).toEqual([STREAMS, ["closed: closed 0"]]);

@@ -25,7 +25,7 @@ import { FileWriter, isFatal } from "./writer.ts";
  */
 const GROUP = {
   alone: { records: 4_096, bytes: 8 * 2 ** 20, ms: 50 },
-  shared: { records: 4_096, bytes: 2 ** 18, ms: 5 },
+  shared: { records: 4_096, bytes: 2 ** 17, ms: 5 },
 };
 
 /** How often records are deleted while appends wait too. */
