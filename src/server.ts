@@ -24,15 +24,9 @@ export { later } from "./flow/later.ts";
 export { caller } from "./grpc/caller.ts";
 export { holdHeaders, sendHeaders } from "./grpc/context.ts";
 export { createServer, type Server } from "./node/create-server.ts";
-export type { Http1Options } from "./node/http1.ts";
-export type {
-  CloseOptions,
-  ListenOptions,
-  ServerAddress,
-  ServerCertificate,
-  ServerOptions,
-  TlsOptions,
-} from "./node/server-options.ts";
+export type { Http1Options } from "./node/http1-deadlines.ts";
+export type { CloseOptions, ListenOptions, ServerAddress } from "./node/listen-options.ts";
+export type { ServerCertificate, ServerOptions, TlsOptions } from "./node/server-options.ts";
 export type { ServerStats } from "./node/server-stats.ts";
 export type {
   CallEnd,

@@ -1,7 +1,5 @@
-import { hash, randomBytes } from "node:crypto";
 import type * as net from "node:net";
 import { Code } from "@connectrpc/connect";
-import { Keepalive, SERVER_TIMES } from "../connection/keepalive.ts";
 import { ServerConnections } from "../connection/server-connections.ts";
 import { ServerMemory } from "../connection/server-memory.ts";
 import type { ServerRequest } from "../connection/server-request.ts";
@@ -11,11 +9,8 @@ import { settled, startTimer } from "../flow/wait.ts";
 import { CallCounter } from "../observe/call-counts.ts";
 import { ServerConnectionObservation } from "../observe/connections.ts";
 import type { ServerObserver } from "../observe/events.ts";
-import { type Logger, log } from "../observe/logger.ts";
+import { log } from "../observe/logger.ts";
 import { Notifier } from "../observe/notifier.ts";
-import { Admission } from "../server/admission.ts";
-import { Authenticator } from "../server/authenticate.ts";
-import { Callers, type TrustedProxies } from "../server/callers.ts";
 import { type ConnectHandlers, createConnectHandlers } from "../server/connect-handlers.ts";
 import { connectOptions } from "../server/connect-options.ts";
 import { createGrpcHandler, type GrpcHandler } from "../server/handler.ts";
@@ -30,19 +25,21 @@ import { connectGzip } from "./gzip.ts";
 import { createHttp1Server, type Http1Server } from "./http1.ts";
 import { Http1Memory } from "./http1-memory.ts";
 import { listen } from "./listen.ts";
-import { createListener, type Listener } from "./listener.ts";
-import { outputBuffers } from "./output-buffers.ts";
 import {
-  budgetsOf,
   type CloseOptions,
   checkClose,
   checkListen,
   type ListenOptions,
   type ServerAddress,
+} from "./listen-options.ts";
+import { createListener, type Listener } from "./listener.ts";
+import {
+  budgetsOf,
   type ServerCertificate,
   type ServerOptions,
   withDefaults,
 } from "./server-options.ts";
+import { callersOf, connectionOptions, cryptography, sharedOptions } from "./server-parts.ts";
 import type { ServerStats } from "./server-stats.ts";
 import { peerOf } from "./socket-peer.ts";
 import { SocketPipe } from "./socket-pipe.ts";
@@ -358,41 +355,4 @@ export class HawserServer implements Server {
   #checkIdle(): void {
     if (this.#isIdle) this.#onIdle?.();
   }
-}
-
-function callersOf(
-  { authenticate, admit }: ServerOptions,
-  proxies: TrustedProxies | undefined,
-  logger: Pick<Logger, "error">,
-): Callers {
-  const authenticator = authenticate && new Authenticator(authenticate, logger);
-  const admission = admit && new Admission(admit, logger);
-  return new Callers({ authenticator, admission, proxies });
-}
-
-/** The options of limits that callers share. A server without sessions has none of theirs. */
-function sharedOptions({ maxOpenCalls, sessions }: ReturnType<typeof withDefaults>) {
-  const { maxSessions = 0, maxBytes = 0 } = sessions ?? {};
-  return { maxOpenCalls, maxSessions, maxBytes };
-}
-
-/** Node's part of the sessions of a server. */
-const cryptography = {
-  randomHex: (bytes: number) => randomBytes(bytes).toString("hex"),
-  sha256: (text: string) => hash("sha256", text, "base64"),
-};
-
-function connectionOptions(settings: ReturnType<typeof withDefaults>) {
-  return {
-    clock: realClock,
-    buffers: outputBuffers,
-    keepalive: new Keepalive(settings.keepalive, SERVER_TIMES),
-    maxConcurrentStreams: settings.maxConcurrentStreams,
-    peerTimeoutMs: settings.prefaceTimeoutMs,
-    abuseBudget: settings.abuseBudget,
-    minPingIntervalMs: settings.minPingIntervalMs,
-    idleMs: settings.connectionIdleMs,
-    ageMs: settings.connectionAgeMs,
-    ageGraceMs: settings.connectionAgeGraceMs,
-  };
 }

@@ -3,7 +3,7 @@ import { unlink } from "node:fs/promises";
 import * as net from "node:net";
 import { Code } from "@connectrpc/connect";
 import { failure, systemReason } from "../failure.ts";
-import { DEFAULT_PORT, type ListenOptions, type ServerAddress } from "./server-options.ts";
+import { DEFAULT_PORT, type ListenOptions, type ServerAddress } from "./listen-options.ts";
 
 /** Makes `server` listen; the errors name the address and the remedy. */
 export async function listen(server: net.Server, options: ListenOptions): Promise<ServerAddress> {

@@ -1,8 +1,7 @@
 import type { BinaryReadOptions, BinaryWriteOptions } from "@bufbuild/protobuf";
-import { Code, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
+import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
 import { type KeepaliveOptions, keepaliveChecks } from "../connection/keepalive.ts";
 import { connectionBudgetBytes, totalBudgetBytes } from "../connection/receive-budget.ts";
-import { failure } from "../failure.ts";
 import { binaryChecks, limitsOf } from "../grpc/limits.ts";
 import type { ServerObserver } from "../observe/events.ts";
 import {
@@ -20,7 +19,6 @@ import {
   optionsOf,
   positive,
   positiveOrInfinite,
-  someText,
   trueOrFalse,
   whole,
   withFunctions,
@@ -31,7 +29,7 @@ import type { Authenticate } from "../server/authenticate.ts";
 import type { ServerLogger } from "../server/reporter.ts";
 import type { SessionOptions } from "../server/server-sessions.ts";
 import { DEFAULT_WINDOW } from "../session/session-window.ts";
-import { type Http1Options, http1Checks } from "./http1.ts";
+import { type Http1Options, http1Checks } from "./http1-deadlines.ts";
 import { pemChecks } from "./tls.ts";
 import { trustedProxiesCheck } from "./trusted-proxies.ts";
 
@@ -186,36 +184,6 @@ export interface ServerOptions {
   minPingIntervalMs?: number;
 }
 
-/** The address on which a server listens. */
-export type ListenOptions =
-  | {
-      /** Default: 127.0.0.1. */
-      host?: string;
-      /** Default: 50051; 0 picks a free one. */
-      port?: number;
-      path?: undefined;
-    }
-  | {
-      /**
-       * The path of a Unix socket. The permissions of its folder and the process's umask decide which users may
-       * connect.
-       */
-      path: string;
-      host?: undefined;
-      port?: undefined;
-    };
-
-/** The address at which a server can be reached. */
-export interface ServerAddress {
-  /** The value for `createTransport({ baseUrl })`. */
-  url: string;
-  host?: string;
-  port?: number;
-  path?: string;
-}
-
-export const DEFAULT_PORT = 50051;
-
 /** The largest value of a setting of HTTP/2 (RFC 9113, 6.5.1). */
 const MAX_STREAMS = 2 ** 32 - 1;
 
@@ -284,44 +252,6 @@ function abuseLevel(value: unknown, place: OptionPlace): void {
 
 function abuseBudget(abuse: ServerOptions["abuse"]): number {
   return typeof abuse === "object" ? abuse.budget : ABUSE_UNITS[abuse ?? "default"];
-}
-
-const listenChecks = {
-  host: someText,
-  port: whole(0, 65_535),
-  path: someText,
-} satisfies Checks<ListenOptions>;
-
-/** Throws INVALID_ARGUMENT if the options of listen() are not valid. */
-export function checkListen(options: ListenOptions): void {
-  checkOptions("listen", options, listenChecks);
-  if (options.path === undefined) return;
-  const other = (["host", "port"] as const).find((name) => options[name] !== undefined);
-  if (other === undefined) return;
-  const what = `path is for a Unix socket, and ${other} for TCP: give one of them`;
-  throw failure(Code.InvalidArgument, `listen: ${what}`);
-}
-
-/** How a server ends. */
-export interface CloseOptions {
-  /** How long open calls may take to finish, in milliseconds. Infinity waits until they have. Default: 10 000. */
-  graceMs?: number;
-  /**
-   * Whether the server still listens while sessions are open, for at most `graceMs`: a session that loses its
-   * connection can then continue, and end normally. New calls are refused (REFUSED_STREAM). Meanwhile no other process
-   * can have the port, or the path; `false` frees it immediately. Default: true.
-   */
-  keepListening?: boolean;
-}
-
-const closeChecks = {
-  graceMs: notNegativeOrInfinite,
-  keepListening: trueOrFalse,
-} satisfies Checks<CloseOptions>;
-
-/** Throws INVALID_ARGUMENT if the options of close() are not valid. */
-export function checkClose(options: CloseOptions): void {
-  checkOptions("close", options, closeChecks);
 }
 
 /** The default logger: `console`, but for what is no problem. */
