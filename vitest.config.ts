@@ -42,6 +42,18 @@ const poisoned = [
   "wire-*",
 ];
 
+/** Those of them that are tested through a WebSocket too, with sessions: bytes in both directions, and how calls end. */
+const inWebSocket = [
+  "cancel",
+  "chat",
+  "errors",
+  "half-close",
+  "large-messages",
+  "session-backpressure",
+  "session-cuts",
+  "stalled-reader",
+];
+
 const files = (names: readonly string[]) => names.map((name) => `test/${name}.test.ts`);
 
 /** Where the entries of the package (`hawser`, `hawser/server` …) are src/ itself. */
@@ -75,6 +87,14 @@ export default defineConfig({
           name: "plain",
           include: files(behaviours),
           env: { HAWSER_SESSIONS: "off" },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "web-socket",
+          include: isPoisoned ? [] : files(inWebSocket),
+          env: { HAWSER_WEB_SOCKET: "1" },
         },
       },
     ],

@@ -28,6 +28,7 @@ export type { Http1Options } from "./node/http1-deadlines.ts";
 export type { CloseOptions, ListenOptions, ServerAddress } from "./node/listen-options.ts";
 export type { ServerCertificate, ServerOptions, TlsOptions } from "./node/server-options.ts";
 export type { ServerStats } from "./node/server-stats.ts";
+export type { WebSocketOptions } from "./node/web-socket/web-socket-options.ts";
 export type {
   CallEnd,
   CloseReason,

@@ -164,8 +164,11 @@ test("the table of layers has no circle", () => {
 const packageOf = ({ to }: Pick<Import, "to">) => /^(?:@[^/]+\/)?[^/]+/.exec(to)?.[0] as string;
 const isPackage = (one: Import) => !isOurs(one) && !isBuiltin(one.to);
 
-/** Engines of logs. Only they may need a package that is an optional peer dependency; each has its own entry. */
-const engines = /^src\/topics\/(sqlite|jetstream)\//;
+/**
+ * Only these may need a package that is an optional peer dependency: the engines of logs, each of which has its own entry, and
+ * the WebSockets of servers, which are loaded when a server has the option.
+ */
+const engines = /^src\/(topics\/(sqlite|jetstream)|node\/web-socket)\//;
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 const optional = Object.keys(manifest.peerDependenciesMeta);
 

@@ -1,5 +1,5 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
-import type { Caller, Peer } from "../caller.ts";
+import type { Caller } from "../caller.ts";
 import { peerFailure, systemReason } from "../failure.ts";
 import type { Clock } from "../flow/clock.ts";
 import { runtime } from "../flow/runtime.ts";
@@ -19,7 +19,7 @@ import type {
   StreamListener,
 } from "../http2/types.ts";
 import { ServerConnectionObservation } from "../observe/connections.ts";
-import type { CloseReason, ServerObserver } from "../observe/events.ts";
+import type { CloseReason, ObservedServerConnection, ServerObserver } from "../observe/events.ts";
 import type { Notifier } from "../observe/notifier.ts";
 import type { Party } from "../sharing/parties.ts";
 import type { BytePipe } from "./byte-pipe.ts";
@@ -103,18 +103,17 @@ export class ServerConnection
 
   constructor(
     pipe: BytePipe,
-    peer: Peer,
+    of: ObservedServerConnection,
     { options, listener }: { options: ServerConnectionOptions; listener: ServerConnectionListener },
   ) {
     this.#pipe = pipe;
-    this.caller = { identity: undefined, peer };
+    this.caller = { identity: undefined, peer: of.peer };
     this.#options = options;
     this.#listener = listener;
     this.#driver = new PipeDriver(pipe, options.buffers, this);
     const { clock, buffers, maxConcurrentStreams, peerTimeoutMs, budgetBytes } = options;
     const { notifier, onRefused } = options;
-    this.#observation =
-      notifier && new ServerConnectionObservation(notifier, { protocol: "h2", peer });
+    this.#observation = notifier && new ServerConnectionObservation(notifier, of);
     this.#budget = connectionBudget({
       ...{ bytes: budgetBytes, clock },
       onRefused: (limit) => onRefused?.(limit, this.caller),

@@ -1,4 +1,4 @@
-import type { Peer } from "../caller.ts";
+import type { ObservedServerConnection } from "../observe/events.ts";
 import type { BytePipe } from "./byte-pipe.ts";
 import {
   ServerConnection,
@@ -30,11 +30,12 @@ export class ServerConnections {
   /**
    * Serves HTTP/2 on a pipe.
    *
+   * @param of the connection, as observers see it
    * @param received the bytes that were read from the pipe already
    */
-  add(pipe: BytePipe, peer: Peer, received: Uint8Array): ServerConnection {
+  add(pipe: BytePipe, of: ObservedServerConnection, received: Uint8Array): ServerConnection {
     const init = { options: this.#options, listener: this.#listener };
-    const connection = new ServerConnection(pipe, peer, init);
+    const connection = new ServerConnection(pipe, of, init);
     this.#all.add(connection);
     connection.start(received);
     return connection;

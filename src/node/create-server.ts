@@ -1,16 +1,17 @@
-import type * as net from "node:net";
 import { Code } from "@connectrpc/connect";
+import type { BytePipe } from "../connection/byte-pipe.ts";
 import { ServerConnections } from "../connection/server-connections.ts";
 import { ServerMemory } from "../connection/server-memory.ts";
 import type { ServerRequest } from "../connection/server-request.ts";
 import { failure } from "../failure.ts";
 import { realClock } from "../flow/clock.ts";
 import { settled, startTimer } from "../flow/wait.ts";
+import { rawToHeaders } from "../grpc/metadata.ts";
 import { CallCounter } from "../observe/call-counts.ts";
-import { ServerConnectionObservation } from "../observe/connections.ts";
-import type { ServerObserver } from "../observe/events.ts";
+import type { ObservedServerConnection } from "../observe/events.ts";
 import { log } from "../observe/logger.ts";
 import { Notifier } from "../observe/notifier.ts";
+import type { Callers } from "../server/callers.ts";
 import { type ConnectHandlers, createConnectHandlers } from "../server/connect-handlers.ts";
 import { connectOptions } from "../server/connect-options.ts";
 import { createGrpcHandler, type GrpcHandler } from "../server/handler.ts";
@@ -24,6 +25,7 @@ import { grpcRoutes } from "./grpc-routes.ts";
 import { connectGzip } from "./gzip.ts";
 import { createHttp1Server, type Http1Server } from "./http1.ts";
 import { Http1Memory } from "./http1-memory.ts";
+import type { UpgradeRequest } from "./http1-upgrade.ts";
 import { listen } from "./listen.ts";
 import {
   type CloseOptions,
@@ -42,8 +44,10 @@ import {
 import { callersOf, connectionOptions, cryptography, sharedOptions } from "./server-parts.ts";
 import type { ServerStats } from "./server-stats.ts";
 import { peerOf } from "./socket-peer.ts";
-import { SocketPipe } from "./socket-pipe.ts";
+import { NOTHING, SocketPipe } from "./socket-pipe.ts";
 import { trustedProxies as proxiesOf } from "./trusted-proxies.ts";
+import { loadUpgrades } from "./web-socket/load-upgrades.ts";
+import type { UpgradeSettings } from "./web-socket/web-socket-options.ts";
 
 /**
  * After a closing server has ended its calls, clients may take this long to read their statuses, and then as long again to
@@ -59,6 +63,7 @@ const STATUS_READ_MS = 1000;
  *       ServerConnections   requests ── gRPC ──> createGrpcHandler ──> ServerCall ──> handler
  *                                    └─ else ──> createConnectHandlers ─────────────> handler
  *       createHttp1Server   requests ──────────> connectNodeAdapter ────────────────> handler
+ *                           WebSockets ────────> ServerConnections
  */
 export interface Server extends AsyncDisposable {
   /**
@@ -106,7 +111,10 @@ export class HawserServer implements Server {
   readonly #memory: ServerMemory;
   readonly #connectionLimit: SharedLimit;
   readonly #reporter: ServerReporter;
-  readonly #notifier: Notifier<ServerObserver> | undefined;
+  readonly #callers: Callers;
+  /** Undefined if the server takes no WebSockets. */
+  readonly #upgradeSettings: UpgradeSettings | undefined;
+  #upgrade: ((upgrade: UpgradeRequest) => void) | undefined;
   readonly #counter = new CallCounter();
   readonly #draining = new AbortController();
   readonly #shutdown = new AbortController();
@@ -124,7 +132,6 @@ export class HawserServer implements Server {
     const notifier =
       observe && new Notifier(observe, (message, error) => log(logger, "error", message, error));
     const reporter = new ServerReporter(logger, notifier);
-    this.#notifier = notifier;
     this.#reporter = reporter;
     const counter = this.#counter;
     const onError = reporter.onHandlerError.bind(reporter);
@@ -167,12 +174,16 @@ export class HawserServer implements Server {
     });
     this.#connect = createConnectHandlers(connect, { callers, parties, onError, onClosed });
     const { connectionBudgetBytes } = budgets;
+    const { webSocket } = settings;
     this.#http1 = createHttp1Server({
-      ...{ connect, times: settings.http1, onClosed },
+      ...{ connect, times: settings.http1, notifier, onClosed },
       memory: new Http1Memory({
         ...{ callers, parties, memory, budgetBytes: connectionBudgetBytes, onRefused },
       }),
+      onUpgrade: webSocket && ((upgrade) => this.#upgrade?.(upgrade)),
     });
+    this.#upgradeSettings = webSocket && { ...webSocket, abuseBudget: settings.abuseBudget };
+    this.#callers = callers;
     this.#connections = new ServerConnections(
       {
         ...connectionOptions(settings),
@@ -189,8 +200,11 @@ export class HawserServer implements Server {
       options.tls,
       { ...settings, proxies, connections: this.#connectionLimit, notifier },
       {
-        http2: (socket, received) => this.#onHttp2(socket, received),
-        http1: (socket) => this.#onHttp1(socket),
+        http2: (socket, received) => {
+          const of = { protocol: "h2", peer: peerOf(socket) } as const;
+          this.#onHttp2(new SocketPipe(socket), of, received);
+        },
+        http1: (socket) => this.#http1.accept(socket),
       },
     );
   }
@@ -231,6 +245,7 @@ export class HawserServer implements Server {
     }
     this.#listening = true;
     try {
+      await this.#loadUpgrades();
       const address = await listen(this.#listener.server, options);
       this.#reporter.onStarted(address.url);
       return address;
@@ -238,6 +253,14 @@ export class HawserServer implements Server {
       this.#listening = false;
       throw error;
     }
+  }
+
+  /** Loads what opens WebSockets, if the server takes them: a package that only its users install. */
+  async #loadUpgrades(): Promise<void> {
+    const settings = this.#upgradeSettings;
+    if (settings === undefined) return;
+    const { createUpgrade } = await loadUpgrades();
+    this.#upgrade = createUpgrade(settings, (pipe, upgrade) => this.#onWebSocket(pipe, upgrade));
   }
 
   async close(options: CloseOptions = {}): Promise<void> {
@@ -331,19 +354,15 @@ export class HawserServer implements Server {
     return this.openCalls === 0 && (this.#sessionCount === 0 || this.#shutdown.signal.aborted);
   }
 
-  #onHttp2(socket: net.Socket, received: Uint8Array): void {
-    const connection = this.#connections.add(new SocketPipe(socket), peerOf(socket), received);
+  #onHttp2(pipe: BytePipe, of: ObservedServerConnection, received: Uint8Array): void {
+    const connection = this.#connections.add(pipe, of, received);
     // While the server listens for sessions, a connection gets GOAWAY only when a new call arrives on it.
     if (this.#listenerClosed !== undefined) connection.drain();
   }
 
-  #onHttp1(socket: net.Socket): void {
-    if (this.#notifier !== undefined) {
-      const connection = { protocol: "http/1.1", peer: peerOf(socket) } as const;
-      const observation = new ServerConnectionObservation(this.#notifier, connection);
-      socket.once("close", (hadError) => observation.onClosed(hadError ? "lost" : "closed", ""));
-    }
-    this.#http1.accept(socket);
+  #onWebSocket(pipe: BytePipe, { request, peer }: UpgradeRequest): void {
+    const client = this.#callers.onWebSocket(peer, rawToHeaders(request.rawHeaders));
+    this.#onHttp2(pipe, { protocol: "websocket", peer: client }, NOTHING);
   }
 
   #onRequest(request: ServerRequest): void {

@@ -102,6 +102,14 @@ export class HeadersWatch {
     if (open?.size === 0 && !socket.destroyed) this.#watch(socket, false);
   }
 
+  /**
+   * Watches a connection no longer, which is to become a WebSocket. Returns whether it may: all its requests were answered.
+   */
+  onUpgrade(socket: Socket): boolean {
+    this.#idle.delete(socket);
+    return (this.#open.get(socket)?.size ?? 0) === 0;
+  }
+
   /** Whether a response may be sent: those of all earlier requests of its connection are complete. */
   isNext(socket: Socket, response: http.ServerResponse): boolean {
     const [next] = this.#open.get(socket) ?? [];

@@ -4,10 +4,14 @@ import type { Socket } from "node:net";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import type { Peer } from "../caller.ts";
 import { CallValues } from "../grpc/caller.ts";
+import { ServerConnectionObservation } from "../observe/connections.ts";
+import type { ServerObserver } from "../observe/events.ts";
+import type { Notifier } from "../observe/notifier.ts";
 import type { ConnectOptions } from "../server/connect-options.ts";
 import { HeadersWatch, type Http1Options, KEEP_ALIVE_MS, watchBody } from "./http1-deadlines.ts";
 import { Http1Exchange } from "./http1-exchange.ts";
 import type { Http1Memory } from "./http1-memory.ts";
+import { asksForWebSocket, refuseUpgrade, type UpgradeRequest } from "./http1-upgrade.ts";
 import { RequestTurns } from "./request-turns.ts";
 import { peerOf } from "./socket-peer.ts";
 
@@ -27,11 +31,22 @@ export interface Http1Init {
   readonly connect: ConnectOptions;
   readonly times: Required<Http1Options>;
   readonly memory: Http1Memory;
+  /** Undefined if the server has no observer. */
+  readonly notifier: Notifier<ServerObserver> | undefined;
   /** Called when a request is no longer open. */
   onClosed(): void;
+  /** Called with a request to open a WebSocket. `undefined`: requests to upgrade are served as if they did not ask for it. */
+  readonly onUpgrade: ((upgrade: UpgradeRequest) => void) | undefined;
 }
 
-export function createHttp1Server({ connect, times, memory, onClosed }: Http1Init): Http1Server {
+export function createHttp1Server({
+  connect,
+  times,
+  memory,
+  notifier,
+  onClosed,
+  onUpgrade,
+}: Http1Init): Http1Server {
   const peers = new WeakMap<Socket, Peer>();
   const handle = connectNodeAdapter({
     ...connect,
@@ -44,10 +59,15 @@ export function createHttp1Server({ connect, times, memory, onClosed }: Http1Ini
   let isRefusing = false;
   const headers = new HeadersWatch(times.headersTimeoutMs);
   const turns = new RequestTurns();
+  const observations = new WeakMap<Socket, ServerConnectionObservation>();
   const server = http.createServer(
-    // On a server without a port node:http does not enforce the first two, and Bun none. The whole of a request may take
-    // any time; a body is watched for silence.
-    { headersTimeout: 0, requestTimeout: 0, keepAliveTimeout: KEEP_ALIVE_MS },
+    {
+      // On a server without a port node:http does not enforce the first two, and Bun none. The whole of a request may take
+      // any time; a body is watched for silence.
+      ...{ headersTimeout: 0, requestTimeout: 0, keepAliveTimeout: KEEP_ALIVE_MS },
+      // Node has it since 24.9: older ones report every upgrade, if any is taken.
+      shouldUpgradeCallback: (request) => onUpgrade !== undefined && asksForWebSocket(request),
+    },
     (request, response) => {
       const { socket } = request;
       open++;
@@ -78,6 +98,20 @@ export function createHttp1Server({ connect, times, memory, onClosed }: Http1Ini
       turns.add({ socket, response, serve });
     },
   );
+  if (onUpgrade !== undefined) {
+    server.on("upgrade", (request, socket: Socket, head: Buffer) => {
+      const isNext = headers.onUpgrade(socket);
+      if (!isNext) socket.destroy();
+      else if (!asksForWebSocket(request)) {
+        refuseUpgrade(socket, 400, "there is no upgrade but to a WebSocket");
+      } else {
+        takeOriginForm(request);
+        observations.get(socket)?.onClosed("closed", "it became a WebSocket");
+        observations.delete(socket);
+        onUpgrade({ request, socket, head, peer: peers.get(socket) ?? peerOf(socket) });
+      }
+    });
+  }
   // Deno closes a connection after each response if its server does not listen (denoland/deno issue 35609).
   Object.defineProperty(server, "listening", { value: true });
   return {
@@ -86,6 +120,13 @@ export function createHttp1Server({ connect, times, memory, onClosed }: Http1Ini
       headers.onConnection(socket);
       memory.onConnection(socket, peer);
       peers.set(socket, peer);
+      if (notifier !== undefined) {
+        const connection = { protocol: "http/1.1", peer } as const;
+        observations.set(socket, new ServerConnectionObservation(notifier, connection));
+        socket.once("close", (hadError) => {
+          observations.get(socket)?.onClosed(hadError ? "lost" : "closed", "");
+        });
+      }
       server.emit("connection", socket);
       socket.resume();
     },

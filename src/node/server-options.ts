@@ -32,6 +32,7 @@ import { DEFAULT_WINDOW } from "../session/session-window.ts";
 import { type Http1Options, http1Checks } from "./http1-deadlines.ts";
 import { pemChecks } from "./tls.ts";
 import { trustedProxiesCheck } from "./trusted-proxies.ts";
+import { type WebSocketOptions, webSocketChecks } from "./web-socket/web-socket-options.ts";
 
 /** The certificate of a server: PEM texts, as node:tls takes them. */
 export interface ServerCertificate {
@@ -134,6 +135,11 @@ export interface ServerOptions {
    * to acknowledge the server's, and to complete a block of headers. Then it is closed. Default: 10 000.
    */
   prefaceTimeoutMs?: number;
+  /**
+   * Takes WebSockets, in which browsers make calls of all four kinds (docs/browsers.md): `{}` at the path "/hawser". It needs
+   * the package `ws`, version 8.21 or newer: without it listen() rejects with FAILED_PRECONDITION. Default: none is taken.
+   */
+  webSocket?: WebSocketOptions;
   /** The deadlines of requests over HTTP/1.1. */
   http1?: Http1Options;
   /**
@@ -230,6 +236,7 @@ const checks = {
   sessions: either((value) => value === false, optionsOf(sessionChecks)),
   keepalive: optionsOf(keepaliveChecks),
   prefaceTimeoutMs: positive,
+  webSocket: optionsOf(webSocketChecks),
   http1: optionsOf(http1Checks),
   maxConnections: count,
   connectionIdleMs: positiveOrInfinite,
@@ -276,6 +283,10 @@ export function withDefaults(options: ServerOptions) {
     logger: options.logger ?? LOGGER,
     sessions: options.sessions === false ? undefined : sessionDefaults(options.sessions ?? {}),
     keepalive: options.keepalive,
+    webSocket: options.webSocket && {
+      path: options.webSocket.path ?? "/hawser",
+      origins: options.webSocket.origins ?? [],
+    },
     http1: {
       headersTimeoutMs: options.http1?.headersTimeoutMs ?? 10_000,
       bodyIdleMs: options.http1?.bodyIdleMs ?? 60_000,

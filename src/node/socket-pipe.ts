@@ -7,7 +7,7 @@ import { runtime } from "../flow/runtime.ts";
 const RECORDS_BYTES = 64 * 1024;
 
 /** Written only to be told when all that was written before has left. */
-const NOTHING = new Uint8Array();
+export const NOTHING = new Uint8Array();
 
 /** While a socket holds this many bytes, later messages wait in their streams, where none waits for those of others. */
 const WAITING_BYTES = 128 * 1024;
@@ -17,6 +17,11 @@ const WAITING_BYTES = 128 * 1024;
  * taken it. A turn writes as much.
  */
 const TLS_WAITING_BYTES = 512 * 1024;
+
+/** Returns how many bytes a socket holds at most while it is given DATA. */
+export function maxWaitingBytesOf(socket: Socket): number {
+  return socket instanceof TLSSocket ? TLS_WAITING_BYTES : WAITING_BYTES;
+}
 
 /** A connected TCP, TLS or Unix socket as a BytePipe. */
 export class SocketPipe implements BytePipe {
@@ -43,7 +48,7 @@ export class SocketPipe implements BytePipe {
   }
 
   get maxWaitingBytes(): number {
-    return this.#holdsWrites ? TLS_WAITING_BYTES : WAITING_BYTES;
+    return maxWaitingBytesOf(this.#socket);
   }
 
   get waitingBytes(): number {

@@ -93,7 +93,11 @@ export interface ClientCallObserver {
 
 /** A connection of a client to a server. It is the same object in all events of the connection. */
 export interface ObservedServerConnection {
-  readonly protocol: "h2" | "http/1.1";
+  /**
+   * A connection of "http/1.1" that becomes a WebSocket is closed as such, and opened as "websocket"; there it carries HTTP/2
+   * too.
+   */
+  readonly protocol: "h2" | "http/1.1" | "websocket";
   readonly peer: Peer;
 }
 

@@ -10,10 +10,18 @@ import { isObject, show } from "../options.ts";
 
 /** A call, or an attachment of a session, whose caller is not known yet. */
 export interface AuthenticationRequest {
-  /** The request headers. */
+  /**
+   * The request headers. Of a call in a WebSocket also those of the request that opened the WebSocket, such as `cookie` and
+   * `origin`. If both have a header, that is the one, so that no script of a page can replace it; but for `authorization`.
+   */
   readonly header: Headers;
   readonly peer: Peer;
   readonly method: DescMethod;
+  /**
+   * The headers of the request that opened the WebSocket, if the call came in one. For headers that a proxy adds, or removes,
+   * to say who the caller is: no proxy sees those that a call has inside of the WebSocket.
+   */
+  readonly webSocketHeader?: Headers | undefined;
 }
 
 /** What `authenticate` has found out. */

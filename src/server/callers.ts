@@ -4,6 +4,7 @@ import { isThenable } from "../grpc/invoke.ts";
 import type { Admission } from "./admission.ts";
 import { type AuthenticationRequest, type Authenticator, servesAll } from "./authenticate.ts";
 import { forwardedFor } from "./forwarded.ts";
+import { withWebSocketHeaders } from "./web-socket-headers.ts";
 
 /** Proxies that are believed when they name their clients. */
 export interface TrustedProxies {
@@ -25,6 +26,8 @@ export class Callers {
   readonly #proxies: TrustedProxies | undefined;
   /** Whether the client of a connection is a trusted proxy: found out once. */
   readonly #areProxies = new WeakMap<Peer, boolean>();
+  /** The headers of the requests that opened WebSockets, by their clients. */
+  readonly #webSocketHeaders = new WeakMap<Peer, Headers>();
 
   constructor({ authenticator, admission, proxies }: CallersInit) {
     this.#authenticator = authenticator;
@@ -48,11 +51,14 @@ export class Callers {
     { header, peer, method }: AuthenticationRequest,
     isNew: () => boolean = () => true,
   ): KnownCaller | Promise<KnownCaller> {
-    const found = this.authenticate({ header, peer: this.#clientOf(peer, header), method });
+    const client = this.#clientOf(peer, header);
+    const found = this.authenticate({ header, peer: client, method });
     const admission = this.#admission;
     if (admission === undefined || servesAll(method)) return found;
     const admit = (caller: KnownCaller) => {
-      const admitted = isNew() ? admission.check({ caller, method, header }) : undefined;
+      if (!isNew()) return caller;
+      const request = this.#withWebSocket({ header, peer: client, method });
+      const admitted = admission.check({ caller, method, header: request.header });
       return admitted === undefined ? caller : admitted.then(() => caller);
     };
     return isThenable(found) ? found.then(admit) : admit(found);
@@ -70,11 +76,31 @@ export class Callers {
     if (this.#authenticator === undefined || servesAll(method)) {
       return { identity: undefined, peer };
     }
-    return this.#authenticator.callerOf(request);
+    return this.#authenticator.callerOf(this.#withWebSocket(request));
+  }
+
+  /**
+   * A client has opened a WebSocket: returns the peer of all calls in it. If a trusted proxy has passed it on, that is the client
+   * which the proxy names there: it sees no headers of the calls.
+   *
+   * @param header the headers of the request that opened it
+   */
+  onWebSocket(connected: Peer, header: Headers): Peer {
+    const client = this.#clientOf(connected, header);
+    this.#webSocketHeaders.set(client, header);
+    return client;
+  }
+
+  #withWebSocket(request: AuthenticationRequest): AuthenticationRequest {
+    const webSocketHeader = this.#webSocketHeaders.get(request.peer);
+    if (webSocketHeader === undefined) return request;
+    const header = withWebSocketHeaders(request.header, webSocketHeader);
+    return { ...request, header, webSocketHeader };
   }
 
   #isProxy(client: Peer): boolean {
-    if (this.#proxies === undefined) return false;
+    // The client of a WebSocket that a proxy names is no proxy itself, whatever it writes into its calls.
+    if (this.#proxies === undefined || this.#webSocketHeaders.has(client)) return false;
     let isProxy = this.#areProxies.get(client);
     if (isProxy === undefined) {
       isProxy = this.#proxies.has(client.address);

@@ -20,6 +20,7 @@ export interface AuthenticationRequest {
     readonly header: Headers;
     readonly peer: Peer;
     readonly method: DescMethod;
+    readonly webSocketHeader?: Headers | undefined;
 }
 
 export interface CallEnd {
@@ -125,7 +126,7 @@ export interface ObservedServerCall extends ObservedCall {
 }
 
 export interface ObservedServerConnection {
-    readonly protocol: "h2" | "http/1.1";
+    readonly protocol: "h2" | "http/1.1" | "websocket";
     readonly peer: Peer;
 }
 
@@ -222,6 +223,7 @@ export interface ServerOptions {
     sessions?: false | SessionOptions;
     keepalive?: KeepaliveOptions;
     prefaceTimeoutMs?: number;
+    webSocket?: WebSocketOptions;
     http1?: Http1Options;
     maxConnections?: number;
     connectionIdleMs?: number;
@@ -262,6 +264,11 @@ export interface SessionStats {
 
 export interface TlsOptions extends ServerCertificate {
     requestClientCertificate?: boolean;
+}
+
+export interface WebSocketOptions {
+    path?: string;
+    origins?: string[];
 }
 
 export declare function caller(call: {

@@ -63,6 +63,7 @@ interface AuthenticationRequest {
     readonly header: Headers;
     readonly peer: Peer;
     readonly method: DescMethod;
+    readonly webSocketHeader?: Headers | undefined;
 }
 
 interface BidirectionalCall<I extends DescMessage, O extends DescMessage> {
@@ -245,7 +246,7 @@ interface ObservedServerCall extends ObservedCall {
 }
 
 interface ObservedServerConnection {
-    readonly protocol: "h2" | "http/1.1";
+    readonly protocol: "h2" | "http/1.1" | "websocket";
     readonly peer: Peer;
 }
 
@@ -355,6 +356,7 @@ interface ServerOptions {
     sessions?: false | SessionOptions;
     keepalive?: KeepaliveOptions;
     prefaceTimeoutMs?: number;
+    webSocket?: WebSocketOptions;
     http1?: Http1Options;
     maxConnections?: number;
     connectionIdleMs?: number;
@@ -462,3 +464,8 @@ interface TransportStats {
 }
 
 type UnaryCall<I extends DescMessage, O extends DescMessage> = (request: Req<I>, options?: CallOptions) => Promise<Res<O>>;
+
+interface WebSocketOptions {
+    path?: string;
+    origins?: string[];
+}

@@ -59,7 +59,7 @@ export async function startHoldServer(): Promise<HoldServer> {
     {
       http2: (socket, received) => {
         const peer = peerOf(socket);
-        connections.add(new SocketPipe(socket), peer, received);
+        connections.add(new SocketPipe(socket), { protocol: "h2", peer }, received);
       },
       http1: (socket) => socket.destroy(),
     },

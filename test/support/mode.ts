@@ -3,3 +3,9 @@
  * of calls are tested both ways, by two projects of vitest.config.ts.
  */
 export const sessions = process.env.HAWSER_SESSIONS !== "off";
+
+/**
+ * Whether the clients of most tests reach their server through a WebSocket. `HAWSER_WEB_SOCKET=1` says so: many behaviours of
+ * calls are tested there as well, by a third project of vitest.config.ts.
+ */
+export const inWebSocket = process.env.HAWSER_WEB_SOCKET === "1";

@@ -12,7 +12,9 @@ import type { TcpLink } from "../../src/testing/link.ts";
 import { startWorld, type World as TestedWorld } from "../../src/testing.ts";
 import { census } from "./census.ts";
 import { settles } from "./gate.ts";
-import { sessions } from "./mode.ts";
+import { inWebSocket, sessions } from "./mode.ts";
+import { certs } from "./tls.ts";
+import { openWebSocketPipe } from "./web-socket-pipe.ts";
 
 export interface Setup {
   /** Handlers of the Greeter; one that is left out is UNIMPLEMENTED. The example's by default. */
@@ -53,15 +55,23 @@ export async function start(setup: Setup = {}): Promise<World> {
   const transportOptions = { sessions, ...options };
   const world = await startWorld({
     routes,
-    server: { logger: { error: (...words: unknown[]) => void logged.push(words) }, ...server },
+    server: {
+      logger: { error: (...words: unknown[]) => void logged.push(words) },
+      ...(inWebSocket ? { webSocket: {} } : {}),
+      ...server,
+    },
     transport: transportOptions,
     listen: setup.listen,
   });
   const { url } = world.server;
+  const pipe = inWebSocket
+    ? await openWebSocketPipe(setup.linked ? world.link.url : url, { ca: certs.ca })
+    : undefined;
   // Most tests count sockets, or bytes, of one connection: they do without the link.
-  const transport = setup.linked
-    ? world.transport
-    : createTransport({ baseUrl: baseUrl ?? url, ...transportOptions });
+  const transport =
+    setup.linked && pipe === undefined
+      ? world.transport
+      : createTransport({ baseUrl: baseUrl ?? pipe?.url ?? url, ...transportOptions });
 
   return {
     server: world.server,
@@ -82,6 +92,7 @@ export async function start(setup: Setup = {}): Promise<World> {
       await transport.close();
       // In order, and not as the world itself does, so that each test sees whether close() leaves something.
       await world.server.close({ graceMs: 0 });
+      await pipe?.[Symbol.asyncDispose]();
       await world[Symbol.asyncDispose]();
       await settles(() => leftSince(before).length === 0);
       const rest = leftSince(before);
