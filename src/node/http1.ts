@@ -90,6 +90,10 @@ export function createHttp1Server({
           return;
         }
         takeOriginForm(request);
+        if (!hasHost(request)) {
+          response.writeHead(400, { connection: "close" }).end();
+          return;
+        }
         // node:http checks it. Connect's handlers would take memory for as many bytes as are only announced.
         delete request.headers["content-length"];
         new Http1Exchange({ request, response }, held);
@@ -148,4 +152,9 @@ export function createHttp1Server({
 function takeOriginForm(request: http.IncomingMessage): void {
   const [, path] = /^https?:\/\/[^/?#]*(.*)$/i.exec(request.url ?? "") ?? [];
   if (path !== undefined) request.url = path;
+}
+
+/** Whether a request names its host, as HTTP/1.0 need not, and its URL is valid. Connect's adapter would throw otherwise. */
+function hasHost({ headers, url }: http.IncomingMessage): boolean {
+  return headers.host !== undefined && URL.canParse(url ?? "", `http://${headers.host}`);
 }

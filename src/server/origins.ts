@@ -43,7 +43,8 @@ export interface Host {
 /** Whether a page comes from the host that it sends a request to. */
 export function isOwnOrigin(origin: string, { host, isEncrypted }: Host): boolean {
   const [scheme] = /^https?:/.exec(origin) ?? [];
-  if (scheme === undefined || (scheme === "http:" && isEncrypted)) return false;
+  if (host === undefined || scheme === undefined || (scheme === "http:" && isEncrypted))
+    return false;
   const own = `${scheme}//${host}`;
   // A default port may stand in the header.
   return URL.canParse(own) && new URL(own).origin === origin;
