@@ -71,7 +71,12 @@ export async function start(setup: Setup = {}): Promise<World> {
   const transport =
     setup.linked && pipe === undefined
       ? world.transport
-      : createTransport({ baseUrl: baseUrl ?? pipe?.url ?? url, ...transportOptions });
+      : createTransport({
+          ...transportOptions,
+          ...(pipe === undefined
+            ? { baseUrl: baseUrl ?? url }
+            : { baseUrl: baseUrl ?? pipe.url, tls: undefined }),
+        });
 
   return {
     server: world.server,
